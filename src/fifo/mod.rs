@@ -1,0 +1,1 @@
+//! FiFo's API as it really behaves.

@@ -1,0 +1,105 @@
+use super::BackupId;
+use chrono::{DateTime, Utc};
+
+/// One backup of a VM, as its record says.
+///
+/// FiFo writes each key by itself as things happen, so any subset can be seen; `None` means that the key was not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// Its UUID.
+    pub id: BackupId,
+    /// The comment it was created with; by it a policy's tier knows its own.
+    pub comment: Option<String>,
+    /// When sniffle accepted it, by sniffle's clock, to the microsecond. Missing on the remains of a backup that was
+    /// deleted while it uploaded.
+    pub timestamp: Option<DateTime<Utc>>,
+    /// How far FiFo says it got.
+    pub state: RecordedState,
+    /// The backup that this one is an increment on; `None` on a full one, and on an incremental one until its upload begins.
+    pub parent: Option<BackupId>,
+    /// Whether FiFo says that the snapshot is on the hypervisor. Missing until the upload ended, and sometimes for ever.
+    pub local: Option<bool>,
+    /// Bytes the snapshot holds on the hypervisor, re-measured about every 15 minutes.
+    pub local_size_bytes: Option<u64>,
+    /// The objects it is stored as, one a disk.
+    pub files: Vec<StoredFile>,
+    /// The size at the record's top level (FiFo before 2016), in bytes.
+    pub record_size_bytes: Option<u64>,
+    /// The SHA-1 at the record's top level (FiFo before 2016), in hexadecimal digits.
+    pub record_sha1: Option<String>,
+}
+
+impl Backup {
+    /// Gives the stored size in bytes: the sum over the files where they tell one, else the record's own; `None` when
+    /// neither does.
+    pub fn size_bytes(&self) -> Option<u64> {
+        let mut sizes = self.files.iter().filter_map(|file| file.size_bytes).peekable();
+        if sizes.peek().is_some() { Some(sizes.fold(0, u64::saturating_add)) } else { self.record_size_bytes }
+    }
+
+    /// Says whether the hypervisor still holds its snapshot, as far as the record tells.
+    ///
+    /// A record without `local` but with bytes on the hypervisor is a snapshot whose upload never got through.
+    pub fn holds_snapshot(&self) -> bool {
+        match self.local {
+            Some(local) => local,
+            None => self.local_size_bytes.is_some_and(|bytes| bytes > 0),
+        }
+    }
+
+    /// Says whether every stored object has a checksum, and there is at least one.
+    pub fn has_checksums(&self) -> bool {
+        !self.files.is_empty()
+            && (self.record_sha1.is_some() || self.files.iter().all(|file| file.sha1.is_some()))
+    }
+}
+
+/// One stored object of a backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// The object's name: `<vm>/<backup>`, with `-<disk>` behind it for a KVM guest's disks.
+    pub name: String,
+    /// Bytes stored so far.
+    pub size_bytes: Option<u64>,
+    /// SHA-1 in hexadecimal digits, written when the upload succeeded.
+    pub sha1: Option<String>,
+}
+
+/// The `state` of a backup's record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordedState {
+    /// No state: accepted, and not begun (or never to begin).
+    Accepted,
+    /// The upload has begun.
+    Uploading,
+    /// FiFo says that it is complete; that does not mean that it is any good.
+    Completed,
+    /// Any state with "failed" in it.
+    Failed,
+    /// A word that is not known here; taken as still running.
+    Other(String),
+}
+
+impl RecordedState {
+    /// Reads FiFo's word for it; `None` is a record without `state`.
+    pub fn from_wire(word: Option<&str>) -> Self {
+        match word {
+            None => Self::Accepted,
+            Some("uploading") => Self::Uploading,
+            Some("completed") => Self::Completed,
+            Some(word) if word.contains("failed") => Self::Failed,
+            Some(word) => Self::Other(word.to_owned()),
+        }
+    }
+
+    /// Gives one word for it, for people and for fingerprints.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Uploading => "uploading",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Other(word) => word,
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What FiFo has, as it was read: plain data, no opinion.
+//!
+//! Nothing in here judges a backup (that needs a policy and an instant, see [`crate::plan`]) and nothing in here
+//! knows how FiFo spells things (see [`crate::fifo`]). An inventory is always a little stale and may be incomplete:
+//! a backup that is missing from it may exist.
+
+mod backup;
+mod chain;
+mod ids;
+mod vm;
+
+pub use backup::{Backup, RecordedState, StoredFile};
+pub use chain::{Chain, ChainEnd, Children, chain_of, restorable};
+pub use ids::{BackupId, NotAUuid, VmId};
+pub use vm::{Metadata, Vm};
+
+use std::collections::BTreeMap;
+
+/// Everything one reading of FiFo's VM list told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// The FiFo it was read from, as base URL without user, password, path or a final slash.
+    pub endpoint: String,
+    /// The VMs that could be read whole.
+    pub vms: BTreeMap<VmId, Vm>,
+    /// The VMs (or list elements that may have been one) that could not be read whole. Nothing is ever done to them.
+    pub unreadable: Vec<UnreadableVm>,
+}
+
+impl Inventory {
+    /// Says whether the list showed nothing at all, readable or not.
+    ///
+    /// FiFo answers so to a user who may see no VM, so this must never be taken for "there are no VMs".
+    pub fn is_empty(&self) -> bool {
+        self.vms.is_empty() && self.unreadable.is_empty()
+    }
+}
+
+/// An element of the VM list of which some part could not be understood.
+///
+/// It is *not* a VM without backups: what it has is unknown.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnreadableVm {
+    /// Its alias, or an empty text where not even that could be read.
+    pub alias: String,
+    /// Its UUID, where that could be read.
+    pub id: Option<VmId>,
+    /// What could not be read, one entry a place: `backups.<uuid>.parent: expected a UUID, found a number`.
+    pub problems: Vec<String>,
+}

@@ -1,0 +1,56 @@
+use super::{Backup, BackupId, VmId};
+use std::collections::BTreeMap;
+
+/// One VM and its backups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vm {
+    /// Its UUID.
+    pub id: VmId,
+    /// Its name for people; empty when it has none. Not unique.
+    pub alias: String,
+    /// The organisation that owns it.
+    pub owner: Option<String>,
+    /// The package (size class) it was made with.
+    pub package: Option<String>,
+    /// The dataset (image) it was made from.
+    pub dataset: Option<String>,
+    /// The hypervisor it is on; `None` when it is on none (stored, or being moved).
+    pub hypervisor: Option<String>,
+    /// FiFo's word for what it is doing (`running`, `stopped`, `stored`, …); empty when the record has none.
+    pub state: String,
+    /// Set while it is being created. Missing in old versions, which is taken as not set.
+    pub creating: bool,
+    /// Set while it is being deleted. Missing in old versions, which is taken as not set.
+    pub deleting: bool,
+    /// Whether it has delegated datasets; FiFo refuses to back such a VM up.
+    pub delegated_datasets: bool,
+    /// Its metadata, flattened.
+    pub metadata: Metadata,
+    /// Its backups by UUID.
+    pub backups: BTreeMap<BackupId, Backup>,
+}
+
+/// A VM's free-form metadata as dotted paths and texts: `{"fifo": {"backup": 1}}` is `fifo.backup` → `1`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata(BTreeMap<String, String>);
+
+impl Metadata {
+    /// Gives the text at a path, where there is a single value.
+    pub fn get(&self, path: &str) -> Option<&str> {
+        self.0.get(path).map(String::as_str)
+    }
+
+    /// Says whether there is anything at a path, a single value or a nested object.
+    pub fn is_set(&self, path: &str) -> bool {
+        self.0.contains_key(path) || {
+            let prefix = format!("{path}.");
+            self.0.range(prefix.clone()..).next().is_some_and(|(key, _)| key.starts_with(&prefix))
+        }
+    }
+}
+
+impl FromIterator<(String, String)> for Metadata {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}

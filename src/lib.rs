@@ -1,0 +1,22 @@
+//! Keeps the backups of every VM in a Project FiFo cloud the way YAML files in a git repository say they should be.
+//!
+//! The rooms of the house, each importing only from those above it:
+//!
+//! - [`inventory`]: what FiFo has, as it was read;
+//! - [`policy`]: what people wish, read from YAML and checked;
+//! - [`plan`]: the pure core, which compares the two: no clock, no network, no chance;
+//! - [`fifo`]: FiFo's API as it really behaves, with a client that can only read and one that can write;
+//! - [`apply`]: carries a plan out, looking at everything twice;
+//! - [`sandbox`]: a simulated FiFo over real HTTP, with its quirks; it stands apart, so that one misreading of the API
+//!   cannot hide in both it and [`fifo`];
+//! - [`render`]: the same plan for people, programs and pull requests;
+//! - [`cli`]: the commands; the only place that reads the clock, the environment and the file system's whereabouts.
+
+pub mod apply;
+pub mod cli;
+pub mod fifo;
+pub mod inventory;
+pub mod plan;
+pub mod policy;
+pub mod render;
+pub mod sandbox;

@@ -1,0 +1,189 @@
+//! A policy that has been checked: every value in range, every name resolved.
+
+use super::{Pattern, Schedule, Selector, Zone};
+use crate::inventory::Vm;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use std::num::NonZeroU32;
+
+/// Where a tier stands in its policy: 0 is the coarsest.
+pub type TierIndex = usize;
+
+/// All the policies of a run, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policies(Vec<Policy>);
+
+impl Policies {
+    /// Takes checked policies; their names must differ.
+    pub fn new(mut policies: Vec<Policy>) -> Self {
+        policies.sort_by(|a, b| a.name.cmp(&b.name));
+        Self(policies)
+    }
+
+    /// Gives them in the order of their names.
+    pub fn iter(&self) -> std::slice::Iter<'_, Policy> {
+        self.0.iter()
+    }
+
+    /// Says whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Finds the policy that a VM belongs to: of those that match it, the one with the highest priority.
+    pub fn policy_for(&self, vm: &Vm) -> Match<'_> {
+        let mut best: Vec<&Policy> = Vec::new();
+        for policy in self.0.iter().filter(|policy| policy.matches(vm)) {
+            match best.first().map(|first| first.priority.cmp(&policy.priority)) {
+                Some(std::cmp::Ordering::Greater) => {}
+                Some(std::cmp::Ordering::Equal) => best.push(policy),
+                Some(std::cmp::Ordering::Less) | None => best = vec![policy],
+            }
+        }
+        match best.as_slice() {
+            [] => Match::Unprotected,
+            [policy] => Match::One(policy),
+            _ => Match::Conflict(best),
+        }
+    }
+}
+
+/// Which policy a VM belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Match<'a> {
+    /// Exactly one has the highest priority.
+    One(&'a Policy),
+    /// None matches.
+    Unprotected,
+    /// Several have the same highest priority; in the order of their names. Nothing is done to the VM.
+    Conflict(Vec<&'a Policy>),
+}
+
+/// A checked policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Its unique name.
+    pub name: String,
+    /// What it is for, in its author's words; may be empty.
+    pub description: String,
+    /// The file it came from.
+    pub source: Source,
+    /// Of several policies that match a VM the one with the highest counts.
+    pub priority: i64,
+    /// Which VMs it is for.
+    pub select: Selector,
+    /// Which of those it is not for.
+    pub exclude: Option<Selector>,
+    /// The zone in which its schedules are read and its times are shown.
+    pub zone: Zone,
+    /// Its tiers, coarsest first; at least one, and the first one is full.
+    pub tiers: Vec<Tier>,
+    /// What to do when an incremental backup has no parent to be taken from.
+    pub missing_parent: MissingParent,
+    /// How long after its timestamp a backup that has not ended counts as stuck.
+    pub stuck_after: TimeDelta,
+    /// A completed full backup of fewer bytes is hollow: a failed export that FiFo calls completed.
+    pub min_full_size_bytes: u64,
+    /// How often, and after which pause, a failed backup is tried again.
+    pub retry: Retry,
+    /// How old the newest restorable backup may be.
+    pub max_age: TimeDelta,
+    /// Whether expired backups may be deleted from the cloud, when the command asks for it too.
+    pub prune: bool,
+    /// Planned and shown, but not carried out, for all or some of its VMs.
+    pub suspend: Option<Suspension>,
+}
+
+impl Policy {
+    /// Says whether a VM is selected and not excluded.
+    pub fn matches(&self, vm: &Vm) -> bool {
+        self.select.matches(vm) && !self.exclude.as_ref().is_some_and(|exclude| exclude.matches(vm))
+    }
+
+    /// Finds the tier whose comment a backup carries, to the letter.
+    pub fn tier_of(&self, comment: Option<&str>) -> Option<TierIndex> {
+        let comment = comment?;
+        self.tiers.iter().position(|tier| tier.comment == comment)
+    }
+}
+
+/// Where a policy was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The file, as it was found from the path that was given, with `/` between folders.
+    pub file: String,
+    /// The line its document begins on, counted from 1.
+    pub line: usize,
+    /// The SHA-256 of the whole file, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// One kind of backup that a policy asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// Its name.
+    pub name: String,
+    /// When it is due, before `spread`.
+    pub schedule: Schedule,
+    /// Full or incremental.
+    pub kind: TierKind,
+    /// How many restorable ones are to stay stored; `None` is for ever.
+    pub keep: Option<NonZeroU32>,
+    /// How many of the newest restorable ones stay on the hypervisor even when no increment needs them.
+    pub keep_local: u32,
+    /// The comment that its backups carry.
+    pub comment: String,
+    /// The time over which its VMs' due instants are spread; zero is all at once.
+    pub spread: TimeDelta,
+}
+
+/// What a tier's backups are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TierKind {
+    /// Complete in themselves.
+    Full,
+    /// Taken from a parent of one of these tiers: its own or coarser ones, coarsest first.
+    Incremental {
+        /// The tiers whose backups may be the parent.
+        from: Vec<TierIndex>,
+    },
+}
+
+/// What to do when an incremental backup has no parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingParent {
+    /// Take a full backup under the same tier.
+    Full,
+    /// Take none, and say so.
+    Block,
+}
+
+/// How a failed backup is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How many attempts there may be, the first one included.
+    pub attempts: u32,
+    /// How long after an attempt's timestamp the next one may start.
+    pub backoff: TimeDelta,
+}
+
+/// A stop with a reason and an end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspension {
+    /// Why.
+    pub reason: String,
+    /// The first day on which it no longer holds, in the policy's zone.
+    pub until: NaiveDate,
+    /// The instant at which that day begins.
+    pub until_instant: DateTime<Utc>,
+    /// The VMs it is for, by UUID or alias pattern; `None` is all of the policy's.
+    pub vms: Option<Vec<Pattern>>,
+}
+
+impl Suspension {
+    /// Says whether a VM is meant by it, whatever the date.
+    pub fn is_for(&self, vm: &Vm) -> bool {
+        self.vms.as_ref().is_none_or(|patterns| {
+            patterns.iter().any(|pattern| pattern.matches(&vm.alias) || pattern.matches(&vm.id.to_string()))
+        })
+    }
+}

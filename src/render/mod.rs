@@ -1,0 +1,1 @@
+//! Plans and outcomes for people and programs.
