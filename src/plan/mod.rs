@@ -1,1 +1,133 @@
-//! The pure core.
+//! The pure core: policies and an inventory and an instant in, a plan out. No clock, no network, no chance; the same
+//! input gives the same bytes.
+//!
+//! [`plan()`] decides VM by VM ([`decide`]): which tier is due ([`due`]), what it is taken from ([`parent`]), which
+//! snapshots stay on the hypervisor ([`local`]), which stored backups have expired ([`stored`]). All of these look at
+//! a VM through [`standing::View`], where every backup has been judged once. [`audit`] judges the finished plan
+//! against the rules a second time, sharing none of that code; a plan that does not stand is never given out.
+
+pub mod assume;
+pub mod audit;
+mod changeset;
+mod decide;
+pub mod due;
+mod fingerprint;
+pub mod local;
+mod notes;
+pub mod parent;
+pub mod standing;
+pub mod stored;
+mod validity;
+
+#[cfg(test)]
+mod tests;
+
+pub use changeset::{
+    Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, PolicyRef, Status, Summary, TOOL,
+    VmPlan,
+};
+pub use decide::decide;
+pub use fingerprint::fingerprint;
+pub use notes::bytes_text;
+
+use crate::inventory::{Inventory, UnreadableVm};
+use crate::policy::{Match, Policies};
+use audit::Violation;
+use chrono::{DateTime, Utc};
+use due::Calendar;
+use std::collections::BTreeMap;
+
+/// Works out the difference between what there is and what is wished.
+///
+/// `now` is the instant planned for; times on the record are compared with it and with nothing else.
+///
+/// # Errors
+///
+/// When [`audit`] finds that the plan breaks a rule: that is a fault of this program, and such a plan must not be
+/// carried out. All violations are given.
+pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> Result<Plan, Vec<Violation>> {
+    let calendars: BTreeMap<&str, Calendar<'_>> =
+        policies.iter().map(|policy| (policy.name.as_str(), Calendar::new(policy, now))).collect();
+    let mut validity = validity::Validity::default();
+    let mut vms = Vec::with_capacity(inventory.vms.len() + inventory.unreadable.len());
+    for vm in inventory.vms.values() {
+        vms.push(match policies.policy_for(vm) {
+            Match::One(policy) => {
+                let calendar = &calendars[policy.name.as_str()];
+                let decided = decide::decide_under(vm, policy, calendar);
+                validity.narrow(vm, policy, calendar, &decided);
+                decided
+            }
+            Match::Unprotected => decide::unprotected(vm),
+            Match::Conflict(policies) => decide::conflict(vm, &policies),
+        });
+    }
+    vms.extend(inventory.unreadable.iter().map(unreadable));
+    vms.sort_by(|a, b| (&a.alias, a.uuid, &a.notes_text()).cmp(&(&b.alias, b.uuid, &b.notes_text())));
+
+    let plan = Plan {
+        format: FORMAT.to_owned(),
+        tool: TOOL.to_owned(),
+        at: now,
+        valid_until: validity.until(),
+        endpoint: inventory.endpoint.clone(),
+        policies: policies
+            .iter()
+            .map(|policy| PolicyRef {
+                name: policy.name.clone(),
+                file: policy.source.file.clone(),
+                sha256: policy.source.sha256.clone(),
+            })
+            .collect(),
+        summary: summary(&vms),
+        vms,
+    };
+    let violations = audit::audit(&plan, policies, inventory);
+    if violations.is_empty() { Ok(plan) } else { Err(violations) }
+}
+
+fn unreadable(vm: &UnreadableVm) -> VmPlan {
+    VmPlan {
+        uuid: vm.id,
+        alias: vm.alias.clone(),
+        policy: None,
+        status: Status::Unreadable,
+        fingerprint: None,
+        actions: Vec::new(),
+        notes: vec![Note::vm(
+            NoteCode::Unreadable,
+            format!("could not be read whole: {}", vm.problems.join("; ")),
+        )],
+    }
+}
+
+impl VmPlan {
+    /// Tells two unreadable VMs without alias and UUID apart, so that even their order is a function of the input.
+    fn notes_text(&self) -> &str {
+        self.notes.first().map_or("", |note| &note.message)
+    }
+}
+
+/// Counts what a plan's VMs come to.
+fn summary(vms: &[VmPlan]) -> Summary {
+    let mut summary = Summary::default();
+    for vm in vms {
+        for action in vm.due_actions() {
+            match action {
+                Action::Create(_) => summary.create += 1,
+                Action::DeleteLocal(_) => summary.delete_local += 1,
+            }
+        }
+        match vm.status {
+            Status::Changes if vm.is_suspended() => summary.suspended += 1,
+            Status::Changes => {}
+            Status::Unreadable => summary.unreadable += 1,
+            Status::Conflict => summary.conflict += 1,
+            Status::Blocked => summary.blocked += 1,
+            Status::Waiting => summary.waiting += 1,
+            Status::Unprotected => summary.unprotected += 1,
+            Status::UpToDate => summary.up_to_date += 1,
+        }
+    }
+    summary
+}

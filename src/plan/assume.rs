@@ -1,0 +1,51 @@
+//! A VM as it will be: how a plan looks past its own create, and how tests carry a plan out in memory.
+
+use super::changeset::{Action, Create};
+use super::standing::FUTURE_TOLERANCE;
+use crate::inventory::{Backup, BackupId, RecordedState, Vm};
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Gives the VM as it will be when a create has completed at about that instant and its snapshot is still there.
+///
+/// The new backup is newer than every other whose timestamp can be believed, since FiFo stamps them all with one clock.
+pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm {
+    let newest = vm.backups.values().filter_map(|backup| backup.timestamp);
+    let after_newest = newest
+        .filter(|&taken| taken - now <= FUTURE_TOLERANCE)
+        .max()
+        .map_or(now, |newest| newest + TimeDelta::microseconds(1));
+    let backup = Backup {
+        id,
+        comment: Some(create.comment.clone()),
+        timestamp: Some(now.max(after_newest)),
+        state: RecordedState::Completed,
+        parent: create.parent,
+        local: Some(true),
+        local_size_bytes: None,
+        files: Vec::new(),
+        record_size_bytes: None,
+        record_sha1: None,
+    };
+    let mut vm = vm.clone();
+    vm.backups.insert(id, backup);
+    vm
+}
+
+/// Gives the VM as it will be when a snapshot has been deleted from the hypervisor.
+pub fn deleted_locally(vm: &Vm, backup: BackupId) -> Vm {
+    let mut vm = vm.clone();
+    if let Some(backup) = vm.backups.get_mut(&backup) {
+        backup.local = Some(false);
+        backup.local_size_bytes = Some(0);
+    }
+    vm
+}
+
+/// Gives the VM as it will be when all of these actions have been carried out and have gone well.
+pub fn carried_out(vm: &Vm, actions: &[Action], new: BackupId, now: DateTime<Utc>) -> Vm {
+    actions.iter().fold(vm.clone(), |vm, action| match action {
+        Action::Create(create) if create.stays_local => created(&vm, create, new, now),
+        Action::Create(create) => deleted_locally(&created(&vm, create, new, now), new),
+        Action::DeleteLocal(delete) => deleted_locally(&vm, delete.backup),
+    })
+}

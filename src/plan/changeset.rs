@@ -1,0 +1,251 @@
+//! The change set: what is to be done, to which VM, and why; and its JSON form.
+//!
+//! The JSON is also the saved plan, so reading it back is strict: an unknown field, another format or another version
+//! is an error. What is not in the JSON cannot be carried out.
+
+use crate::inventory::{BackupId, VmId};
+use chrono::{DateTime, FixedOffset, Utc};
+use serde::{Deserialize, Serialize};
+
+/// The format of this version's plans. A plan of another format is refused.
+pub const FORMAT: &str = "fifo-retain.plan/1";
+
+/// The program and version that makes plans.
+pub const TOOL: &str = concat!("fifo-retain ", env!("CARGO_PKG_VERSION"));
+
+/// A whole plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Always [`FORMAT`].
+    pub format: String,
+    /// The program and version that made it.
+    pub tool: String,
+    /// The instant it was made for.
+    pub at: DateTime<Utc>,
+    /// The earliest instant at which the same policies on the same inventory would decide otherwise; `None` for never.
+    pub valid_until: Option<DateTime<Utc>>,
+    /// The FiFo it is for.
+    pub endpoint: String,
+    /// The policies it was made from, by name.
+    pub policies: Vec<PolicyRef>,
+    /// The counts.
+    pub summary: Summary,
+    /// The VMs, by alias, then UUID.
+    pub vms: Vec<VmPlan>,
+}
+
+/// A policy that a plan was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRef {
+    /// Its name.
+    pub name: String,
+    /// The file it was read from.
+    pub file: String,
+    /// The SHA-256 of that file, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// The counts of a plan. Actions of suspended VMs are not counted: they are not going to be carried out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summary {
+    /// Backups to create.
+    pub create: usize,
+    /// Snapshots to delete on hypervisors.
+    pub delete_local: usize,
+    /// Stored backups to delete.
+    pub delete_cloud: usize,
+    /// VMs with nothing to do.
+    pub up_to_date: usize,
+    /// VMs that wait for something that will pass by itself.
+    pub waiting: usize,
+    /// VMs that need a backup and cannot have it.
+    pub blocked: usize,
+    /// VMs in no policy.
+    pub unprotected: usize,
+    /// VMs that two policies claim.
+    pub conflict: usize,
+    /// VMs that could not be read whole.
+    pub unreadable: usize,
+    /// VMs whose actions are held back by a suspension.
+    pub suspended: usize,
+}
+
+/// What is planned for one VM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmPlan {
+    /// Its UUID; `None` only for an element of the list in which not even that could be read.
+    pub uuid: Option<VmId>,
+    /// Its alias; may be empty.
+    pub alias: String,
+    /// The policy it belongs to.
+    pub policy: Option<String>,
+    /// How it stands.
+    pub status: Status,
+    /// What the decision rests on, digested; `None` for a VM that could not be read.
+    pub fingerprint: Option<String>,
+    /// What is to be done, in this order.
+    pub actions: Vec<Action>,
+    /// What is told about it.
+    pub notes: Vec<Note>,
+}
+
+impl VmPlan {
+    /// Says whether its actions are held back by a suspension.
+    pub fn is_suspended(&self) -> bool {
+        self.notes.iter().any(|note| note.code == NoteCode::Suspended)
+    }
+
+    /// Gives the actions that are to be carried out: none while the VM is suspended.
+    pub fn due_actions(&self) -> &[Action] {
+        if self.is_suspended() { &[] } else { &self.actions }
+    }
+
+    /// Gives the first note of a kind.
+    pub fn note(&self, code: NoteCode) -> Option<&Note> {
+        self.notes.iter().find(|note| note.code == code)
+    }
+}
+
+/// How a VM stands. `Changes` when there is an action, else the strongest of the others, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// There is something to do.
+    Changes,
+    /// It could not be read whole; nothing is done to it.
+    Unreadable,
+    /// Several policies claim it; nothing is done to it.
+    Conflict,
+    /// A backup is due and cannot be taken.
+    Blocked,
+    /// A backup is running, or a failed one is to be tried again later.
+    Waiting,
+    /// No policy is for it; nothing is done to it.
+    Unprotected,
+    /// All is as the policy wants it.
+    UpToDate,
+}
+
+/// One step of a plan, so specific that carrying it out leaves nothing to decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Action {
+    /// Create a backup.
+    Create(Create),
+    /// Destroy a backup's snapshot on the hypervisor; the stored backup stays.
+    DeleteLocal(DeleteLocal),
+}
+
+/// A backup to create.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Create {
+    /// The tier it is for.
+    pub tier: String,
+    /// Full or incremental. A full one under an incremental tier is what `missing_parent: full` asks for.
+    #[serde(rename = "type")]
+    pub kind: BackupKind,
+    /// The backup to take it from; `None` for a full one.
+    pub parent: Option<BackupId>,
+    /// The parent's tier.
+    pub parent_tier: Option<String>,
+    /// When the parent was taken, in the policy's zone.
+    pub parent_taken: Option<DateTime<FixedOffset>>,
+    /// The comment it is to carry.
+    pub comment: String,
+    /// Whether its own snapshot stays on the hypervisor when it has completed. If not, that goes in the same run, after
+    /// the new backup has been checked.
+    pub stays_local: bool,
+    /// The occurrence that it is for, in the policy's zone.
+    pub due_since: DateTime<FixedOffset>,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// A snapshot to delete on the hypervisor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteLocal {
+    /// The backup.
+    pub backup: BackupId,
+    /// Its tier.
+    pub tier: String,
+    /// When it was taken, in the policy's zone.
+    pub taken: DateTime<FixedOffset>,
+    /// Whether it is wanted until the VM's create has completed: then it goes after that, and not at all if it fails.
+    pub after_create: bool,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// What a backup is in itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupKind {
+    /// Complete in itself.
+    Full,
+    /// The difference to a parent.
+    Incremental,
+}
+
+/// Something told and not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    /// What kind of thing.
+    pub code: NoteCode,
+    /// The backup it is about; `None` when it is about the VM.
+    pub backup: Option<BackupId>,
+    /// The whole of it, for people.
+    pub message: String,
+}
+
+/// The kinds of [`Note`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoteCode {
+    /// The VM, or a backup's record, could not be read.
+    Unreadable,
+    /// Two policies claim the VM.
+    PolicyConflict,
+    /// No policy is for the VM.
+    Unprotected,
+    /// The policy is suspended for the VM: nothing is carried out.
+    Suspended,
+    /// A suspension has passed its date and no longer holds.
+    SuspensionEnded,
+    /// The VM is on no hypervisor.
+    NoHypervisor,
+    /// The VM has delegated datasets.
+    DelegatedDatasets,
+    /// The VM's state allows no backup.
+    VmState,
+    /// A backup is running.
+    InProgress,
+    /// A failed backup will be tried again later.
+    RetryLater,
+    /// All attempts for a tier have failed for now.
+    GaveUp,
+    /// An incremental one has no parent.
+    NoParent,
+    /// A backup did not end in the time it may take.
+    Stuck,
+    /// A backup failed.
+    FailedBackup,
+    /// A backup is called completed and holds next to nothing.
+    Hollow,
+    /// A completed backup cannot be restored from storage.
+    Unrestorable,
+    /// A backup's timestamp lies in the future.
+    FutureTimestamp,
+    /// A snapshot is still there that was said to be deleted.
+    OrphanedSnapshot,
+    /// A backup is of no tier.
+    Unmanaged,
+    /// A stored backup is no longer wanted.
+    Expired,
+}

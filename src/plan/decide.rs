@@ -1,0 +1,219 @@
+//! The decision for one VM.
+
+use super::assume;
+use super::changeset::{Action, BackupKind, Create, DeleteLocal, Note, NoteCode, Status, VmPlan};
+use super::due::{Attempts, Calendar, attempts, cannot_back_up, unsatisfied};
+use super::fingerprint::fingerprint;
+use super::local::unwanted_locally;
+use super::notes::{backup_notes, name_of, vm_note};
+use super::parent::parent_for;
+use super::standing::{Judged, Standing, View};
+use crate::inventory::{BackupId, Vm};
+use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, TierKind, minute_text, weekday_text};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+/// The UUID that the backup to be made has in thoughts: the greatest, so that it wins every tie as the newest.
+const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
+
+/// Decides what is to be done to one VM.
+pub fn decide(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> VmPlan {
+    match policies.policy_for(vm) {
+        Match::One(policy) => decide_under(vm, policy, &Calendar::new(policy, now)),
+        Match::Unprotected => unprotected(vm),
+        Match::Conflict(policies) => conflict(vm, &policies),
+    }
+}
+
+/// Tells that a VM is in no policy.
+pub(super) fn unprotected(vm: &Vm) -> VmPlan {
+    untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "no policy is for it"))
+}
+
+/// Tells that several policies claim a VM.
+pub(super) fn conflict(vm: &Vm, policies: &[&Policy]) -> VmPlan {
+    let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
+    let message = format!(
+        "claimed by {} with the same priority ({}); give one a higher `priority` or exclude it from the others",
+        names.join(" and "),
+        policies.first().map_or(0, |policy| policy.priority)
+    );
+    untouched(vm, Status::Conflict, Note::vm(NoteCode::PolicyConflict, message))
+}
+
+fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
+    VmPlan {
+        uuid: Some(vm.id),
+        alias: vm.alias.clone(),
+        policy: None,
+        status,
+        fingerprint: Some(fingerprint(vm)),
+        actions: Vec::new(),
+        notes: vec![note],
+    }
+}
+
+/// Decides what is to be done to one VM under the policy that it belongs to, at the calendar's instant.
+pub(super) fn decide_under(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) -> VmPlan {
+    let view = View::new(vm, policy, calendar.now());
+    let mut notes = suspension_notes(&view);
+    notes.extend(vm_note(&view));
+    let verdict = create_verdict(&view, calendar, &mut notes);
+    notes.extend(backup_notes(&view));
+
+    // FiFo would refuse, or is in the middle of something: what such a VM holds is left alone until it is itself again.
+    let deletes = if cannot_back_up(vm).is_some() { Vec::new() } else { unwanted_locally(&view) };
+    let mut actions: Vec<Action> =
+        deletes.iter().filter_map(|&id| delete_local(&view, id, None)).map(Action::DeleteLocal).collect();
+    let idle = match verdict {
+        Verdict::Create(mut create) => {
+            let unwanted = unwanted_after(&view, &create);
+            create.stays_local = !unwanted.contains(&NEW_BACKUP);
+            let later = unwanted.into_iter().filter(|id| !deletes.contains(id));
+            let later: Vec<DeleteLocal> =
+                later.filter_map(|id| delete_local(&view, id, Some(&create))).collect();
+            actions.push(Action::Create(create));
+            actions.extend(later.into_iter().map(Action::DeleteLocal));
+            Status::UpToDate
+        }
+        Verdict::Idle(status) => status,
+    };
+    VmPlan {
+        uuid: Some(vm.id),
+        alias: vm.alias.clone(),
+        policy: Some(policy.name.clone()),
+        status: if actions.is_empty() { idle } else { Status::Changes },
+        fingerprint: Some(fingerprint(vm)),
+        actions,
+        notes,
+    }
+}
+
+fn suspension_notes(view: &View<'_>) -> Vec<Note> {
+    let Some(suspend) = view.policy.suspend.as_ref().filter(|suspend| suspend.is_for(view.vm)) else {
+        return Vec::new();
+    };
+    let (until, reason) = (suspend.until, &suspend.reason);
+    if view.now < suspend.until_instant {
+        vec![Note::vm(NoteCode::Suspended, format!("suspended until {until}: {reason}"))]
+    } else {
+        let message =
+            format!("the suspension until {until} ({reason}) no longer holds; take it out of the policy");
+        vec![Note::vm(NoteCode::SuspensionEnded, message)]
+    }
+}
+
+enum Verdict {
+    Create(Create),
+    Idle(Status),
+}
+
+/// Decides whether a backup is to be made now, and which.
+fn create_verdict(view: &View<'_>, calendar: &Calendar<'_>, notes: &mut Vec<Note>) -> Verdict {
+    let due = unsatisfied(view, calendar);
+    if !due.is_empty() && cannot_back_up(view.vm).is_some() {
+        return Verdict::Idle(Status::Blocked);
+    }
+    if view.running().next().is_some() {
+        return Verdict::Idle(Status::Waiting);
+    }
+    if due.is_empty() {
+        return Verdict::Idle(Status::UpToDate);
+    }
+    for (tier, since) in due {
+        let name = &view.tier(tier).name;
+        match attempts(view, calendar, tier) {
+            Attempts::Next(failed) => match create(view, tier, since, failed) {
+                Ok(create) => {
+                    notes.extend(full_instead(view, tier, &create));
+                    return Verdict::Create(create);
+                }
+                Err(note) => notes.push(note),
+            },
+            Attempts::RetryAt { at, failed } => {
+                let at = minute_text(view.policy.zone.moment(at));
+                let message = format!("the {name} failed {}; it is tried again from {at}", times(failed));
+                notes.push(Note::vm(NoteCode::RetryLater, message));
+                return Verdict::Idle(Status::Waiting);
+            }
+            Attempts::GaveUp => {
+                let message = format!(
+                    "the {name} failed {}; it is tried again when the next backup is due",
+                    times(view.policy.retry.attempts)
+                );
+                notes.push(Note::vm(NoteCode::GaveUp, message));
+            }
+        }
+    }
+    Verdict::Idle(Status::Blocked)
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
+fn create(view: &View<'_>, tier: TierIndex, since: DateTime<Utc>, failed: u32) -> Result<Create, Note> {
+    let rules = view.tier(tier);
+    let parent = parent_for(view, tier);
+    let incremental = matches!(rules.kind, TierKind::Incremental { .. });
+    if incremental && parent.is_none() && view.policy.missing_parent == MissingParent::Block {
+        let message = format!(
+            "the {} has no local, restorable parent, and the policy says `missing_parent: block`",
+            rules.name
+        );
+        return Err(Note::vm(NoteCode::NoParent, message));
+    }
+    let zone = &view.policy.zone;
+    let due_since = zone.moment(since);
+    let mut reason = format!("due since {}", weekday_text(due_since));
+    if failed > 0 {
+        reason.push_str(&format!(", attempt {} of {}", failed + 1, view.policy.retry.attempts));
+    }
+    Ok(Create {
+        tier: rules.name.clone(),
+        kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
+        parent: parent.map(Judged::id),
+        parent_tier: parent.and_then(|parent| parent.tier).map(|tier| view.tier(tier).name.clone()),
+        parent_taken: parent.map(|parent| zone.moment(parent.taken)),
+        comment: rules.comment.clone(),
+        stays_local: true,
+        due_since,
+        reason,
+    })
+}
+
+fn full_instead(view: &View<'_>, tier: TierIndex, create: &Create) -> Option<Note> {
+    let rules = view.tier(tier);
+    let is_instead = matches!(rules.kind, TierKind::Incremental { .. }) && create.kind == BackupKind::Full;
+    let message = format!("no local, restorable parent for the {}: a full backup instead", rules.name);
+    is_instead.then(|| Note::vm(NoteCode::NoParent, message))
+}
+
+/// Finds the snapshots that will not be wanted once the create has completed, oldest first; the new one may be among them.
+fn unwanted_after(view: &View<'_>, create: &Create) -> Vec<BackupId> {
+    let vm = assume::created(view.vm, create, NEW_BACKUP, view.now);
+    unwanted_locally(&View::new(&vm, view.policy, view.now))
+}
+
+fn delete_local(view: &View<'_>, id: BackupId, after: Option<&Create>) -> Option<DeleteLocal> {
+    let backup = view.backups.iter().find(|backup| backup.id() == id)?;
+    let reason = match after {
+        Some(create) => format!("once the new {} is complete", create.tier),
+        None if backup.standing == Standing::Completed && backup.restorable => {
+            "no increment will be taken from it".to_owned()
+        }
+        None => match view.newest_restorable().filter(|newest| newest.age_key() > backup.age_key()) {
+            Some(newest) => {
+                format!("of no use any more: the newer {} can be restored", name_of(view, newest))
+            }
+            None => "of no use any more: a newer snapshot is held".to_owned(),
+        },
+    };
+    Some(DeleteLocal {
+        backup: id,
+        tier: view.tier(backup.tier?).name.clone(),
+        taken: view.policy.zone.moment(backup.taken),
+        after_create: after.is_some(),
+        reason,
+    })
+}

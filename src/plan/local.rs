@@ -1,0 +1,83 @@
+//! Which snapshots stay on the hypervisor, and why.
+
+use super::parent::parent_for;
+use super::standing::{Judged, Standing, View};
+use crate::inventory::{BackupId, RecordedState};
+use crate::policy::TierIndex;
+use std::collections::BTreeMap;
+
+/// A reason for which a snapshot is wanted on the hypervisor. There may be several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WantedLocally {
+    /// The next backup of this tier would be taken from it.
+    ParentOf(TierIndex),
+    /// It is among the newest of its tier that `keep_local` asks for.
+    KeepLocal,
+    /// It is on its way.
+    Running,
+    /// It is stuck, and nothing newer can be restored: it may still be running.
+    MayBeRunning,
+    /// One that runs, or may be running, is taken from it.
+    ParentOfRunning,
+    /// It did not become a backup that can be restored from storage, and nothing newer did: its snapshot is the only
+    /// copy of that moment.
+    OnlyCopy,
+}
+
+/// Finds every snapshot that is wanted on the hypervisor, with all the reasons.
+pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>> {
+    let mut wanted: BTreeMap<BackupId, Vec<WantedLocally>> = BTreeMap::new();
+    let mut want = |id, reason| wanted.entry(id).or_default().push(reason);
+
+    for tier in 0..view.policy.tiers.len() {
+        if let Some(parent) = parent_for(view, tier) {
+            want(parent.id(), WantedLocally::ParentOf(tier));
+        }
+        let keep_local = usize::try_from(view.tier(tier).keep_local).unwrap_or(usize::MAX);
+        for backup in view.restorable().rev().filter(|backup| backup.tier == Some(tier)).take(keep_local) {
+            want(backup.id(), WantedLocally::KeepLocal);
+        }
+    }
+
+    let newest_restorable = view.newest_restorable().map(|backup| backup.age_key());
+    let is_newest = |key| newest_restorable.is_none_or(|newest| key > newest);
+    for backup in &view.backups {
+        let reason = match backup.standing {
+            Standing::InProgress => WantedLocally::Running,
+            Standing::Stuck if is_newest(backup.age_key()) => WantedLocally::MayBeRunning,
+            _ => continue,
+        };
+        want(backup.id(), reason);
+        if let Some(parent) = backup.backup.parent {
+            want(parent, WantedLocally::ParentOfRunning);
+        }
+    }
+
+    // Not restorable and not running is failed, hollow, stuck, or completed on a broken chain: in each case storage
+    // cannot give that moment back and the snapshot can. Only the newest is kept; older ones would eat the quota.
+    let lost = |backup: &&Judged<'_>| {
+        backup.tier.is_some() && !backup.restorable && backup.standing != Standing::InProgress
+    };
+    if let Some(backup) = view.believable().rev().find(lost)
+        && is_newest(backup.age_key())
+    {
+        want(backup.id(), WantedLocally::OnlyCopy);
+    }
+    wanted
+}
+
+/// Finds the managed backups that hold a snapshot for which there is no reason, oldest first.
+///
+/// Never an unmanaged one, one without a timestamp or one whose timestamp cannot be believed; and none at all while a
+/// backup has been accepted and not begun: its record does not say yet which parent it needs.
+pub fn unwanted_locally(view: &View<'_>) -> Vec<BackupId> {
+    if view.running().any(|backup| backup.backup.state == RecordedState::Accepted) {
+        return Vec::new();
+    }
+    let wanted = wanted_locally(view);
+    view.believable()
+        .filter(|backup| backup.tier.is_some() && backup.backup.holds_snapshot())
+        .map(|backup| backup.id())
+        .filter(|id| !wanted.contains_key(id))
+        .collect()
+}

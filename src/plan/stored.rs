@@ -1,0 +1,41 @@
+//! Which stored backups are still wanted, and which have expired.
+
+use super::local::wanted_locally;
+use super::standing::{Standing, View};
+use crate::inventory::{BackupId, chain_of};
+use std::collections::BTreeSet;
+
+/// Finds the managed backups that are no longer wanted in storage, oldest first.
+///
+/// Wanted are the newest `keep` restorable ones of each tier, whatever is wanted locally, what is on its way, what is
+/// of no tier, and all that one of these descends from. The newest restorable one never expires. One that cannot be
+/// restored expires only when a newer one can.
+pub fn expired(view: &View<'_>) -> Vec<BackupId> {
+    let Some(newest) = view.newest_restorable() else { return Vec::new() };
+    let mut wanted: BTreeSet<BackupId> = wanted_locally(view).into_keys().collect();
+    wanted.insert(newest.id());
+    for (tier, rules) in view.policy.tiers.iter().enumerate() {
+        let keep = rules.keep.map_or(usize::MAX, |keep| usize::try_from(keep.get()).unwrap_or(usize::MAX));
+        let newest_first = view.restorable().rev().filter(|backup| backup.tier == Some(tier));
+        wanted.extend(newest_first.take(keep).map(|backup| backup.id()));
+    }
+    for backup in &view.backups {
+        let cannot_judge = backup.tier.is_none() || backup.future || backup.standing == Standing::InProgress;
+        let newest_of_its_kind = !backup.restorable && backup.age_key() > newest.age_key();
+        if cannot_judge || newest_of_its_kind {
+            wanted.insert(backup.id());
+        }
+    }
+    wanted.extend(view.remains().map(|backup| backup.id));
+
+    let ancestors: BTreeSet<BackupId> = wanted
+        .iter()
+        .filter_map(|&id| chain_of(&view.vm.backups, id))
+        .flat_map(|chain| chain.steps.into_iter().map(|step| step.id))
+        .collect();
+    view.backups
+        .iter()
+        .map(|backup| backup.id())
+        .filter(|id| !wanted.contains(id) && !ancestors.contains(id))
+        .collect()
+}

@@ -1,0 +1,214 @@
+//! Small clouds, told in a few words.
+
+use crate::inventory::{Backup, BackupId, Inventory, RecordedState, StoredFile, Vm, VmId};
+use crate::plan::{Action, Create, Plan, VmPlan, plan};
+use crate::policy::{
+    MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
+};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+pub(super) const GIB: u64 = 1 << 30;
+
+/// Reads `2026-11-22 01:00`, in UTC.
+pub(super) fn at(text: &str) -> DateTime<Utc> {
+    NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").unwrap().and_utc()
+}
+
+pub(super) fn backup_id(n: u128) -> BackupId {
+    BackupId::new(Uuid::from_u128(n))
+}
+
+pub(super) fn vm_id(n: u128) -> VmId {
+    VmId::new(Uuid::from_u128(n))
+}
+
+/// A running VM on a hypervisor, with the backups that are told to it; what follows `backup` is about that one.
+#[derive(Clone)]
+pub(super) struct VmBuilder {
+    pub(super) vm: Vm,
+    last: BackupId,
+}
+
+pub(super) fn vm(n: u128) -> VmBuilder {
+    let vm = Vm {
+        id: vm_id(n),
+        alias: format!("vm-{n}"),
+        owner: None,
+        package: None,
+        dataset: None,
+        hypervisor: Some("hv-1".to_owned()),
+        state: "running".to_owned(),
+        creating: false,
+        deleting: false,
+        delegated_datasets: false,
+        metadata: [("fifo.backup".to_owned(), "1".to_owned())].into_iter().collect(),
+        backups: Default::default(),
+    };
+    VmBuilder { vm, last: backup_id(0) }
+}
+
+impl VmBuilder {
+    /// Adds a completed full backup of one GiB that is no longer local.
+    pub(super) fn backup(mut self, n: u128, comment: &str, taken: &str) -> Self {
+        self.last = backup_id(n);
+        let backup = Backup {
+            id: self.last,
+            comment: Some(comment.to_owned()),
+            timestamp: Some(at(taken)),
+            state: RecordedState::Completed,
+            parent: None,
+            local: Some(false),
+            local_size_bytes: Some(0),
+            files: vec![StoredFile {
+                name: n.to_string(),
+                size_bytes: Some(GIB),
+                sha1: Some("00".to_owned()),
+            }],
+            record_size_bytes: None,
+            record_sha1: None,
+        };
+        self.vm.backups.insert(self.last, backup);
+        self
+    }
+
+    pub(super) fn change(mut self, change: impl FnOnce(&mut Backup)) -> Self {
+        change(self.vm.backups.get_mut(&self.last).unwrap());
+        self
+    }
+
+    pub(super) fn on(self, parent: u128) -> Self {
+        self.change(|backup| backup.parent = Some(backup_id(parent)))
+    }
+
+    pub(super) fn local(self) -> Self {
+        self.change(|backup| {
+            backup.local = Some(true);
+            backup.local_size_bytes = Some(GIB);
+        })
+    }
+
+    pub(super) fn failed(self) -> Self {
+        self.change(|backup| backup.state = RecordedState::Failed)
+    }
+
+    pub(super) fn uploading(self) -> Self {
+        self.change(|backup| {
+            backup.state = RecordedState::Uploading;
+            backup.local = None;
+        })
+    }
+
+    pub(super) fn accepted(self) -> Self {
+        self.change(|backup| {
+            backup.state = RecordedState::Accepted;
+            backup.local = None;
+            backup.files.clear();
+        })
+    }
+
+    pub(super) fn size(self, bytes: u64) -> Self {
+        self.change(|backup| backup.files[0].size_bytes = Some(bytes))
+    }
+
+    pub(super) fn set(mut self, change: impl FnOnce(&mut Vm)) -> Self {
+        change(&mut self.vm);
+        self
+    }
+
+    /// Plans this VM alone.
+    pub(super) fn plan(&self, policy: &Policy, now: &str) -> VmPlan {
+        let plan = plan_all(std::slice::from_ref(policy), [self.clone()], at(now));
+        plan.vms[0].clone()
+    }
+}
+
+pub(super) fn inventory(vms: impl IntoIterator<Item = VmBuilder>) -> Inventory {
+    Inventory {
+        endpoint: "https://fifo.example.com".to_owned(),
+        vms: vms.into_iter().map(|builder| (builder.vm.id, builder.vm)).collect(),
+        unreadable: Vec::new(),
+    }
+}
+
+pub(super) fn plan_all(
+    policies: &[Policy],
+    vms: impl IntoIterator<Item = VmBuilder>,
+    now: DateTime<Utc>,
+) -> Plan {
+    match plan(&Policies::new(policies.to_vec()), &inventory(vms), now) {
+        Ok(plan) => plan,
+        Err(violations) => panic!("the audit refused the plan: {violations:#?}"),
+    }
+}
+
+pub(super) fn tier(name: &str, schedule: &str, kind: TierKind, zone: &Zone) -> Tier {
+    Tier {
+        name: name.to_owned(),
+        schedule: Schedule::parse(schedule, zone.clone()).unwrap(),
+        kind,
+        keep: None,
+        keep_local: 0,
+        comment: name.to_owned(),
+        spread: TimeDelta::zero(),
+    }
+}
+
+pub(super) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
+    Policy {
+        name: name.to_owned(),
+        description: String::new(),
+        source: Source { file: format!("policies/{name}.yaml"), line: 1, sha256: "00".to_owned() },
+        priority: 0,
+        select: Selector {
+            metadata: vec![("fifo.backup".to_owned(), vec!["1".to_owned()])],
+            ..Selector::default()
+        },
+        exclude: None,
+        zone: tiers[0].schedule.zone().clone(),
+        tiers,
+        missing_parent: MissingParent::Full,
+        stuck_after: TimeDelta::hours(12),
+        min_full_size_bytes: 64 * 1024,
+        retry: Retry { attempts: 3, backoff: TimeDelta::hours(1) },
+        max_age: TimeDelta::hours(26),
+        prune: false,
+        suspend: None,
+    }
+}
+
+/// The grandfather scheme at 01:00 in a zone.
+pub(super) fn grandfather_in(zone: &str) -> Policy {
+    let zone = Zone::find(zone).unwrap();
+    policy(
+        "grandfather",
+        vec![
+            tier("monthly", "0 1 1 * *", TierKind::Full, &zone),
+            tier("weekly", "0 1 * * SUN", TierKind::Incremental { from: vec![0, 1] }, &zone),
+            tier("daily", "0 1 * * *", TierKind::Incremental { from: vec![0, 1, 2] }, &zone),
+        ],
+    )
+}
+
+/// The grandfather scheme in UTC, in which [`at`] reads.
+pub(super) fn grandfather() -> Policy {
+    grandfather_in("UTC")
+}
+
+/// Gives what is planned in short: `create weekly on 1`, `delete 7`, `delete 7 after`.
+pub(super) fn told(planned: &VmPlan) -> Vec<String> {
+    let number = |id: BackupId| id.uuid().as_u128();
+    planned
+        .actions
+        .iter()
+        .map(|action| match action {
+            Action::Create(Create { tier, parent: Some(parent), .. }) => {
+                format!("create {tier} on {}", number(*parent))
+            }
+            Action::Create(Create { tier, parent: None, .. }) => format!("create {tier} full"),
+            Action::DeleteLocal(delete) => {
+                format!("delete {}{}", number(delete.backup), if delete.after_create { " after" } else { "" })
+            }
+        })
+        .collect()
+}

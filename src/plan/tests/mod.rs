@@ -1,0 +1,8 @@
+//! The rules of the contract, stated as small clouds and what must be planned for them.
+
+mod fixtures;
+mod holes;
+mod nights;
+mod properties;
+mod rules;
+mod strict_audit;

@@ -1,0 +1,372 @@
+//! One rule of the contract a test; 2026-11-01 was a Sunday and the first of the month.
+
+use super::fixtures::*;
+use crate::plan::{Action, NoteCode, Status};
+use crate::policy::{MissingParent, Suspension, TierKind, Zone};
+use chrono::TimeDelta;
+
+/// Monthly of the 1st, weekly of the 15th on it, daily of the 17th on that; the usual things local.
+fn mid_chain() -> VmBuilder {
+    vm(1)
+        .backup(1, "monthly", "2026-11-01 01:00")
+        .backup(2, "weekly", "2026-11-15 01:00")
+        .on(1)
+        .local()
+        .backup(3, "daily", "2026-11-17 01:00")
+        .on(2)
+        .local()
+}
+
+#[test]
+fn a_new_vm_starts_with_its_coarsest_tier_at_once() {
+    let planned = vm(1).plan(&grandfather(), "2026-11-18 15:00");
+    assert_eq!((told(&planned), planned.status), (vec!["create monthly full".to_owned()], Status::Changes));
+}
+
+#[test]
+fn a_coarser_backup_serves_that_nights_finer_tiers() {
+    let vm = vm(1).backup(1, "monthly", "2026-11-01 01:00").local();
+    assert_eq!(vm.plan(&grandfather(), "2026-11-01 23:00").status, Status::UpToDate);
+}
+
+#[test]
+fn a_daily_is_taken_from_the_newest_and_replaces_it() {
+    let planned = mid_chain().plan(&grandfather(), "2026-11-18 01:00");
+    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
+}
+
+#[test]
+fn a_weekly_is_taken_from_the_last_weekly_and_ends_the_dailies() {
+    let planned = mid_chain().plan(&grandfather(), "2026-11-22 01:00");
+    assert_eq!(told(&planned), ["create weekly on 2", "delete 2 after", "delete 3 after"]);
+}
+
+#[test]
+fn a_monthly_is_full_and_ends_all_that_was() {
+    let planned = mid_chain().plan(&grandfather(), "2026-12-01 01:00");
+    assert_eq!(told(&planned), ["create monthly full", "delete 2 after", "delete 3 after"]);
+}
+
+#[test]
+fn a_missed_weekly_is_made_up_on_the_next_day() {
+    let planned = mid_chain().plan(&grandfather(), "2026-11-23 09:00");
+    assert_eq!(told(&planned)[0], "create weekly on 2");
+}
+
+#[test]
+fn only_the_comment_to_the_letter_makes_a_tier() {
+    let vm = mid_chain().backup(4, "daily ", "2026-11-18 01:00").on(3).local();
+    let planned = vm.plan(&grandfather(), "2026-11-18 02:00");
+    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
+    assert_eq!(planned.note(NoteCode::Unmanaged).unwrap().backup, Some(backup_id(4)));
+}
+
+#[test]
+fn nothing_is_created_while_any_backup_runs_even_an_unmanaged_one() {
+    let vm = mid_chain().backup(4, "by hand", "2026-11-18 00:30").uploading();
+    let planned = vm.plan(&grandfather(), "2026-11-18 01:00");
+    assert_eq!((told(&planned), planned.status), (vec![], Status::Waiting));
+}
+
+#[test]
+fn a_running_backup_that_takes_too_long_is_stuck_and_counts_as_failed() {
+    let vm = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).uploading();
+    assert_eq!(vm.plan(&grandfather(), "2026-11-18 12:59").status, Status::Waiting);
+    let planned = vm.plan(&grandfather(), "2026-11-18 13:00");
+    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
+    assert!(planned.note(NoteCode::Stuck).is_some());
+}
+
+#[test]
+fn a_hollow_full_is_a_failed_one() {
+    let vm = vm(1).backup(1, "monthly", "2026-11-01 01:00").size(52).local();
+    let planned = vm.plan(&grandfather(), "2026-11-01 03:00");
+    assert_eq!(told(&planned), ["create monthly full", "delete 1 after"]);
+    assert!(planned.note(NoteCode::Hollow).is_some());
+}
+
+#[test]
+fn a_small_incremental_is_not_hollow_and_an_empty_one_is() {
+    let small = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(300).local();
+    assert!(small.plan(&grandfather(), "2026-11-18 02:00").note(NoteCode::Hollow).is_none());
+    let empty = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(0).local();
+    assert!(empty.plan(&grandfather(), "2026-11-18 02:00").note(NoteCode::Hollow).is_some());
+}
+
+#[test]
+fn a_failed_backup_is_retried_after_the_pause_and_from_the_good_parent() {
+    let vm = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).failed().local();
+    let soon = vm.plan(&grandfather(), "2026-11-18 01:59");
+    assert_eq!((told(&soon), soon.status), (vec![], Status::Waiting));
+    let later = vm.plan(&grandfather(), "2026-11-18 02:00");
+    assert_eq!(told(&later), ["create daily on 3", "delete 3 after", "delete 4 after"]);
+}
+
+#[test]
+fn after_three_failures_the_next_finer_tier_is_tried() {
+    let mut vm = mid_chain();
+    for (n, taken) in [(4, "2026-11-22 01:00"), (5, "2026-11-22 02:00"), (6, "2026-11-22 03:00")] {
+        vm = vm.backup(n, "weekly", taken).on(2).failed();
+    }
+    let planned = vm.plan(&grandfather(), "2026-11-22 03:01");
+    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
+    assert!(planned.note(NoteCode::GaveUp).is_some());
+    let next_night = vm.plan(&grandfather(), "2026-11-23 01:00");
+    assert_eq!(told(&next_night)[0], "create weekly on 2", "each occurrence starts afresh with the coarsest");
+}
+
+#[test]
+fn when_every_tier_was_given_up_the_vm_is_blocked_until_the_next_occurrence() {
+    let mut vm = vm(1);
+    let mut n = 0;
+    for comment in ["monthly", "weekly", "daily"] {
+        for hour in 1..4 {
+            n += 1;
+            vm = vm.backup(n, comment, &format!("2026-11-18 0{hour}:0{n}")).failed();
+        }
+    }
+    assert_eq!(vm.plan(&grandfather(), "2026-11-18 12:00").status, Status::Blocked);
+    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-19 01:00")), ["create monthly full"]);
+}
+
+#[test]
+fn a_wrong_clocks_failure_months_ahead_does_not_hold_up_the_retries() {
+    let vm = mid_chain().backup(4, "daily", "2027-05-01 01:00").on(3).failed();
+    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 3");
+}
+
+#[test]
+fn a_future_backup_counts_for_nothing_and_is_left_alone() {
+    let vm = mid_chain().backup(4, "monthly", "2026-11-18 01:11").local();
+    let planned = vm.plan(&grandfather(), "2026-11-18 01:00");
+    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
+    assert!(planned.note(NoteCode::FutureTimestamp).is_some());
+    let believed = vm.plan(&grandfather(), "2026-11-18 01:01");
+    assert_eq!(told(&believed), ["delete 2", "delete 3"], "ten minutes ahead are believed");
+}
+
+#[test]
+fn a_parent_must_be_local_restorable_and_not_outdated_by_a_coarser_one() {
+    let not_local = mid_chain().change(|backup| backup.local = Some(false));
+    assert_eq!(told(&not_local.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 2");
+    let broken = mid_chain().on(99);
+    assert_eq!(told(&broken.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 2");
+    let outdated = mid_chain().backup(4, "weekly", "2026-11-17 12:00").on(2);
+    let planned = outdated.plan(&grandfather(), "2026-11-18 01:00");
+    assert_eq!(
+        told(&planned),
+        ["delete 3", "create daily on 2"],
+        "the weekly, which is not local, is newer than the daily; the older weekly is still the weeklies' parent"
+    );
+}
+
+#[test]
+fn on_a_tie_the_greater_uuid_is_the_newer() {
+    let vm = mid_chain().backup(4, "daily", "2026-11-17 01:00").on(2).local();
+    assert_eq!(
+        told(&vm.plan(&grandfather(), "2026-11-18 01:00")),
+        ["delete 3", "create daily on 4", "delete 4 after"]
+    );
+}
+
+#[test]
+fn without_a_parent_a_full_is_made_or_the_policy_blocks() {
+    let moved = mid_chain().set(|vm| vm.backups.values_mut().for_each(|backup| backup.local = Some(false)));
+    let planned = moved.plan(&grandfather(), "2026-11-18 01:00");
+    assert_eq!(told(&planned), ["create daily full"]);
+    assert!(planned.note(NoteCode::NoParent).is_some());
+    let mut block = grandfather();
+    block.missing_parent = MissingParent::Block;
+    let planned = moved.plan(&block, "2026-11-18 01:00");
+    assert_eq!((told(&planned), planned.status), (vec![], Status::Blocked));
+}
+
+#[test]
+fn what_cannot_be_backed_up_is_blocked_when_due_and_left_alone() {
+    let stored = mid_chain().set(|vm| {
+        vm.hypervisor = None;
+        vm.state = "stored".to_owned();
+    });
+    let planned = stored.plan(&grandfather(), "2026-11-18 01:00");
+    assert_eq!((told(&planned), planned.status), (vec![], Status::Blocked));
+    let message = &planned.note(NoteCode::NoHypervisor).unwrap().message;
+    assert_eq!(
+        message,
+        "on no hypervisor (stored); its newest restorable backup is the daily of 2026-11-17 01:00"
+    );
+    let delegated = mid_chain().set(|vm| vm.delegated_datasets = true);
+    assert!(delegated.plan(&grandfather(), "2026-11-18 01:00").note(NoteCode::DelegatedDatasets).is_some());
+    for (state, status) in
+        [("stopped", Status::Changes), ("booting", Status::Changes), ("failed-get_server", Status::Blocked)]
+    {
+        let vm = mid_chain().set(|vm| vm.state = state.to_owned());
+        assert_eq!(vm.plan(&grandfather(), "2026-11-18 01:00").status, status, "{state}");
+    }
+    let deleting = mid_chain().set(|vm| vm.deleting = true);
+    assert_eq!(deleting.plan(&grandfather(), "2026-11-17 02:00").status, Status::UpToDate, "nothing is due");
+}
+
+#[test]
+fn the_parent_of_a_running_upload_stays_local() {
+    let vm = mid_chain().backup(4, "weekly", "2026-11-18 01:00").on(3).uploading();
+    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-18 01:05")), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_is_deleted_while_an_accepted_backup_has_not_told_its_parent() {
+    let vm = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).local();
+    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
+    let vm = vm.backup(5, "by hand", "2026-11-17 01:59").accepted();
+    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-17 02:00")), Vec::<String>::new());
+}
+
+#[test]
+fn the_newest_failed_ones_snapshot_stays_until_something_newer_can_be_restored() {
+    let vm = mid_chain().backup(4, "daily", "2026-11-17 08:00").on(3).failed().local();
+    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-17 10:00")), Vec::<String>::new());
+    let newer_failure = vm.clone().backup(5, "daily", "2026-11-17 09:00").on(3).failed().local();
+    assert_eq!(told(&newer_failure.plan(&grandfather(), "2026-11-17 10:00")), ["delete 4"]);
+    let outlived = vm.backup(6, "daily", "2026-11-17 09:30").on(3).local();
+    assert_eq!(told(&outlived.plan(&grandfather(), "2026-11-17 10:00")), ["delete 3", "delete 4"]);
+}
+
+#[test]
+fn the_snapshot_of_a_backup_on_a_broken_chain_is_the_only_copy_too() {
+    let vm = vm(1).backup(2, "daily", "2026-11-17 01:00").on(99).local();
+    let planned = vm.plan(&grandfather(), "2026-11-17 02:00");
+    assert_eq!(told(&planned), ["create monthly full", "delete 2 after"]);
+}
+
+#[test]
+fn keep_local_keeps_the_newest_restorable_ones() {
+    let mut policy = grandfather();
+    policy.tiers[2].keep_local = 2;
+    let vm = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).local();
+    assert_eq!(vm.plan(&policy, "2026-11-17 02:00").status, Status::UpToDate);
+    assert_eq!(told(&vm.plan(&policy, "2026-11-18 01:00")), ["create daily on 3", "delete 4 after"]);
+}
+
+#[test]
+fn a_snapshot_of_an_upload_that_never_got_through_counts_as_held() {
+    let vm = mid_chain().backup(4, "daily", "2026-11-16 01:00").failed().change(|backup| {
+        backup.local = None;
+        backup.local_size_bytes = Some(GIB);
+    });
+    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
+}
+
+#[test]
+fn a_policy_of_full_backups_only_keeps_no_snapshot_at_all() {
+    let policy = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
+    let planned = vm(1).plan(&policy, "2026-11-17 02:00");
+    let Action::Create(create) = &planned.actions[0] else { panic!("no create") };
+    assert!(!create.stays_local);
+}
+
+#[test]
+fn differential_weeklies_are_all_taken_from_the_month() {
+    let mut policy = grandfather();
+    policy.tiers[1].kind = TierKind::Incremental { from: vec![0] };
+    policy.tiers[2].kind = TierKind::Incremental { from: vec![1, 2] };
+    let vm = vm(1)
+        .backup(1, "monthly", "2026-11-01 01:00")
+        .local()
+        .backup(2, "weekly", "2026-11-15 01:00")
+        .on(1)
+        .local();
+    assert_eq!(told(&vm.plan(&policy, "2026-11-22 01:00")), ["create weekly on 1", "delete 2 after"]);
+}
+
+#[test]
+fn spread_shifts_each_vm_by_a_share_of_its_own() {
+    let mut policy = grandfather();
+    policy.tiers.iter_mut().for_each(|tier| tier.spread = TimeDelta::hours(4));
+    let due_at = |n: u128| {
+        let backed_up = vm(n).backup(1, "monthly", "2026-11-17 12:00").local();
+        (0..300)
+            .find(|minute| {
+                let now = at("2026-11-18 01:00") + TimeDelta::minutes(*minute);
+                !plan_all(std::slice::from_ref(&policy), [backed_up.clone()], now).vms[0].actions.is_empty()
+            })
+            .unwrap()
+    };
+    let minutes: Vec<i64> = (1..=8).map(due_at).collect();
+    assert!(minutes.iter().all(|&minute| minute <= 240), "{minutes:?}");
+    assert!(minutes.iter().max().unwrap() - minutes.iter().min().unwrap() > 60, "{minutes:?}");
+}
+
+#[test]
+fn two_policies_of_one_priority_are_a_conflict_and_a_higher_one_decides() {
+    let (a, mut b) = (grandfather(), grandfather());
+    b.name = "other".to_owned();
+    let conflict = &plan_all(&[a.clone(), b.clone()], [mid_chain()], at("2026-11-18 01:00")).vms[0];
+    assert_eq!((conflict.status, conflict.actions.len()), (Status::Conflict, 0));
+    let message = &conflict.notes[0].message;
+    assert!(message.contains("grandfather") && message.contains("other"), "{message}");
+    b.priority = 1;
+    assert_eq!(
+        plan_all(&[a, b], [mid_chain()], at("2026-11-18 01:00")).vms[0].policy.as_deref(),
+        Some("other")
+    );
+}
+
+#[test]
+fn an_unprotected_vm_is_told_and_left_alone() {
+    let vm = mid_chain().set(|vm| vm.metadata = Default::default());
+    let planned = vm.plan(&grandfather(), "2026-12-18 01:00");
+    assert_eq!((planned.status, planned.actions.len()), (Status::Unprotected, 0));
+}
+
+#[test]
+fn a_suspension_shows_and_holds_back_until_its_day_begins() {
+    let mut policy = grandfather();
+    policy.suspend = Some(Suspension {
+        reason: "storage move".to_owned(),
+        until: "2026-12-24".parse().unwrap(),
+        until_instant: at("2026-12-24 00:00"),
+        vms: None,
+    });
+    let held = mid_chain().plan(&policy, "2026-12-23 23:59");
+    assert!(held.is_suspended() && !held.actions.is_empty() && held.due_actions().is_empty());
+    let plan = plan_all(std::slice::from_ref(&policy), [mid_chain()], at("2026-12-23 23:59"));
+    assert_eq!((plan.summary.create, plan.summary.suspended), (0, 1));
+    assert_eq!(plan.valid_until, Some(at("2026-12-24 00:00")));
+    let ended = mid_chain().plan(&policy, "2026-12-24 00:00");
+    assert!(!ended.due_actions().is_empty() && ended.note(NoteCode::SuspensionEnded).is_some());
+}
+
+#[test]
+fn a_record_without_a_timestamp_is_told_and_satisfies_nothing() {
+    let vm =
+        mid_chain().backup(4, "daily", "2026-11-18 01:00").local().change(|backup| backup.timestamp = None);
+    let planned = vm.plan(&grandfather(), "2026-11-18 02:00");
+    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
+    assert_eq!(planned.note(NoteCode::Unreadable).unwrap().backup, Some(backup_id(4)));
+}
+
+#[test]
+fn stored_backups_beyond_keep_are_told_as_expired_and_nothing_more() {
+    let mut policy = grandfather();
+    policy.tiers[2].keep = std::num::NonZeroU32::new(1);
+    let vm =
+        mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).backup(5, "daily", "2026-11-15 12:00").on(2);
+    let planned = vm.plan(&policy, "2026-11-17 02:00");
+    let expired: Vec<_> = planned.notes.iter().filter(|note| note.code == NoteCode::Expired).collect();
+    assert_eq!(
+        expired.iter().filter_map(|note| note.backup).collect::<Vec<_>>(),
+        [backup_id(5), backup_id(4)]
+    );
+    assert_eq!(planned.status, Status::UpToDate);
+}
+
+#[test]
+fn a_plan_says_until_when_it_holds() {
+    let until = |vm: VmBuilder, now| plan_all(&[grandfather()], [vm], at(now)).valid_until;
+    assert_eq!(until(mid_chain(), "2026-11-17 02:00"), Some(at("2026-11-18 01:00")));
+    let failed = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).failed().local();
+    assert_eq!(until(failed, "2026-11-18 01:10"), Some(at("2026-11-18 02:00")));
+    let running = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).uploading();
+    assert_eq!(until(running, "2026-11-18 01:10"), Some(at("2026-11-18 13:00")));
+    let stored = mid_chain().set(|vm| vm.hypervisor = None);
+    assert_eq!(until(stored, "2026-12-18 01:10"), None, "it stays blocked whatever the date");
+}

@@ -1,0 +1,67 @@
+//! How long a plan stays what it is.
+
+use super::changeset::VmPlan;
+use super::decide::decide_under;
+use super::due::{Attempts, Calendar, attempts};
+use super::standing::{FUTURE_TOLERANCE, Standing, View};
+use crate::inventory::Vm;
+use crate::policy::Policy;
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// The smallest step of time there is here: FiFo's timestamps are in microseconds.
+const TICK: TimeDelta = TimeDelta::microseconds(1);
+
+/// Finds the earliest instant at which some VM would be decided otherwise, over all VMs given to it.
+///
+/// Most VMs share their next due instant, and only an instant earlier than the earliest so far is ever looked at, so
+/// that this costs little more than one decision a VM.
+#[derive(Debug, Default)]
+pub(super) struct Validity(Option<DateTime<Utc>>);
+
+impl Validity {
+    /// Gives what was found; `None` when nothing would ever be decided otherwise.
+    pub(super) fn until(&self) -> Option<DateTime<Utc>> {
+        self.0
+    }
+
+    /// Takes one more VM into account.
+    pub(super) fn narrow(&mut self, vm: &Vm, policy: &Policy, calendar: &Calendar<'_>, decided: &VmPlan) {
+        for instant in turning_points(vm, policy, calendar) {
+            if self.0.is_some_and(|earliest| earliest <= instant) {
+                return;
+            }
+            if decide_under(vm, policy, &Calendar::new(policy, instant)) != *decided {
+                self.0 = Some(instant);
+                return;
+            }
+        }
+    }
+}
+
+/// Lists the instants at which something that a decision rests on changes by itself, earliest first.
+fn turning_points(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) -> Vec<DateTime<Utc>> {
+    let now = calendar.now();
+    let view = View::new(vm, policy, now);
+    let mut points: Vec<DateTime<Utc>> = Vec::new();
+    for tier in 0..policy.tiers.len() {
+        points.extend(calendar.next(tier, vm.id));
+        if let Attempts::RetryAt { at, .. } = attempts(&view, calendar, tier) {
+            points.push(at);
+        }
+    }
+    for backup in &view.backups {
+        if matches!(backup.standing, Standing::InProgress | Standing::Stuck) {
+            // In progress is |now - taken| < stuck_after.
+            points.push(backup.taken + policy.stuck_after);
+            points.push(backup.taken - policy.stuck_after + TICK);
+        }
+        points.push(backup.taken - FUTURE_TOLERANCE);
+    }
+    if let Some(suspend) = &policy.suspend {
+        points.push(suspend.until_instant);
+    }
+    points.retain(|&point| point > now);
+    points.sort_unstable();
+    points.dedup();
+    points
+}
