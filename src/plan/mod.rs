@@ -6,6 +6,7 @@
 //! a VM through [`standing::View`], where every backup has been judged once. [`audit`] judges the finished plan
 //! against the rules a second time, sharing none of that code; a plan that does not stand is never given out.
 
+mod agree;
 pub mod assume;
 pub mod audit;
 mod changeset;
@@ -22,6 +23,7 @@ mod validity;
 #[cfg(test)]
 mod tests;
 
+pub use agree::{Agreement, LeftOut, Why, agree};
 pub use changeset::{
     Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, PolicyRef, Status, Summary, TOOL,
     VmPlan,

@@ -8,29 +8,29 @@ use crate::policy::{
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-pub(super) const GIB: u64 = 1 << 30;
+pub(in crate::plan) const GIB: u64 = 1 << 30;
 
 /// Reads `2026-11-22 01:00`, in UTC.
-pub(super) fn at(text: &str) -> DateTime<Utc> {
+pub(in crate::plan) fn at(text: &str) -> DateTime<Utc> {
     NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").unwrap().and_utc()
 }
 
-pub(super) fn backup_id(n: u128) -> BackupId {
+pub(in crate::plan) fn backup_id(n: u128) -> BackupId {
     BackupId::new(Uuid::from_u128(n))
 }
 
-pub(super) fn vm_id(n: u128) -> VmId {
+pub(in crate::plan) fn vm_id(n: u128) -> VmId {
     VmId::new(Uuid::from_u128(n))
 }
 
 /// A running VM on a hypervisor, with the backups that are told to it; what follows `backup` is about that one.
 #[derive(Clone)]
-pub(super) struct VmBuilder {
-    pub(super) vm: Vm,
+pub(in crate::plan) struct VmBuilder {
+    pub(in crate::plan) vm: Vm,
     last: BackupId,
 }
 
-pub(super) fn vm(n: u128) -> VmBuilder {
+pub(in crate::plan) fn vm(n: u128) -> VmBuilder {
     let vm = Vm {
         id: vm_id(n),
         alias: format!("vm-{n}"),
@@ -50,7 +50,7 @@ pub(super) fn vm(n: u128) -> VmBuilder {
 
 impl VmBuilder {
     /// Adds a completed full backup of one GiB that is no longer local.
-    pub(super) fn backup(mut self, n: u128, comment: &str, taken: &str) -> Self {
+    pub(in crate::plan) fn backup(mut self, n: u128, comment: &str, taken: &str) -> Self {
         self.last = backup_id(n);
         let backup = Backup {
             id: self.last,
@@ -72,34 +72,34 @@ impl VmBuilder {
         self
     }
 
-    pub(super) fn change(mut self, change: impl FnOnce(&mut Backup)) -> Self {
+    pub(in crate::plan) fn change(mut self, change: impl FnOnce(&mut Backup)) -> Self {
         change(self.vm.backups.get_mut(&self.last).unwrap());
         self
     }
 
-    pub(super) fn on(self, parent: u128) -> Self {
+    pub(in crate::plan) fn on(self, parent: u128) -> Self {
         self.change(|backup| backup.parent = Some(backup_id(parent)))
     }
 
-    pub(super) fn local(self) -> Self {
+    pub(in crate::plan) fn local(self) -> Self {
         self.change(|backup| {
             backup.local = Some(true);
             backup.local_size_bytes = Some(GIB);
         })
     }
 
-    pub(super) fn failed(self) -> Self {
+    pub(in crate::plan) fn failed(self) -> Self {
         self.change(|backup| backup.state = RecordedState::Failed)
     }
 
-    pub(super) fn uploading(self) -> Self {
+    pub(in crate::plan) fn uploading(self) -> Self {
         self.change(|backup| {
             backup.state = RecordedState::Uploading;
             backup.local = None;
         })
     }
 
-    pub(super) fn accepted(self) -> Self {
+    pub(in crate::plan) fn accepted(self) -> Self {
         self.change(|backup| {
             backup.state = RecordedState::Accepted;
             backup.local = None;
@@ -107,23 +107,23 @@ impl VmBuilder {
         })
     }
 
-    pub(super) fn size(self, bytes: u64) -> Self {
+    pub(in crate::plan) fn size(self, bytes: u64) -> Self {
         self.change(|backup| backup.files[0].size_bytes = Some(bytes))
     }
 
-    pub(super) fn set(mut self, change: impl FnOnce(&mut Vm)) -> Self {
+    pub(in crate::plan) fn set(mut self, change: impl FnOnce(&mut Vm)) -> Self {
         change(&mut self.vm);
         self
     }
 
     /// Plans this VM alone.
-    pub(super) fn plan(&self, policy: &Policy, now: &str) -> VmPlan {
+    pub(in crate::plan) fn plan(&self, policy: &Policy, now: &str) -> VmPlan {
         let plan = plan_all(std::slice::from_ref(policy), [self.clone()], at(now));
         plan.vms[0].clone()
     }
 }
 
-pub(super) fn inventory(vms: impl IntoIterator<Item = VmBuilder>) -> Inventory {
+pub(in crate::plan) fn inventory(vms: impl IntoIterator<Item = VmBuilder>) -> Inventory {
     Inventory {
         endpoint: "https://fifo.example.com".to_owned(),
         vms: vms.into_iter().map(|builder| (builder.vm.id, builder.vm)).collect(),
@@ -131,7 +131,7 @@ pub(super) fn inventory(vms: impl IntoIterator<Item = VmBuilder>) -> Inventory {
     }
 }
 
-pub(super) fn plan_all(
+pub(in crate::plan) fn plan_all(
     policies: &[Policy],
     vms: impl IntoIterator<Item = VmBuilder>,
     now: DateTime<Utc>,
@@ -142,7 +142,7 @@ pub(super) fn plan_all(
     }
 }
 
-pub(super) fn tier(name: &str, schedule: &str, kind: TierKind, zone: &Zone) -> Tier {
+pub(in crate::plan) fn tier(name: &str, schedule: &str, kind: TierKind, zone: &Zone) -> Tier {
     Tier {
         name: name.to_owned(),
         schedule: Schedule::parse(schedule, zone.clone()).unwrap(),
@@ -154,7 +154,7 @@ pub(super) fn tier(name: &str, schedule: &str, kind: TierKind, zone: &Zone) -> T
     }
 }
 
-pub(super) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
+pub(in crate::plan) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
     Policy {
         name: name.to_owned(),
         description: String::new(),
@@ -178,7 +178,7 @@ pub(super) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
 }
 
 /// The grandfather scheme at 01:00 in a zone.
-pub(super) fn grandfather_in(zone: &str) -> Policy {
+pub(in crate::plan) fn grandfather_in(zone: &str) -> Policy {
     let zone = Zone::find(zone).unwrap();
     policy(
         "grandfather",
@@ -191,12 +191,12 @@ pub(super) fn grandfather_in(zone: &str) -> Policy {
 }
 
 /// The grandfather scheme in UTC, in which [`at`] reads.
-pub(super) fn grandfather() -> Policy {
+pub(in crate::plan) fn grandfather() -> Policy {
     grandfather_in("UTC")
 }
 
 /// Gives what is planned in short: `create weekly on 1`, `delete 7`, `delete 7 after`.
-pub(super) fn told(planned: &VmPlan) -> Vec<String> {
+pub(in crate::plan) fn told(planned: &VmPlan) -> Vec<String> {
     let number = |id: BackupId| id.uuid().as_u128();
     planned
         .actions

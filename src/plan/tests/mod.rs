@@ -1,6 +1,6 @@
 //! The rules of the contract, stated as small clouds and what must be planned for them.
 
-mod fixtures;
+pub(in crate::plan) mod fixtures;
 mod holes;
 mod nights;
 mod properties;

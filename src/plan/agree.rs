@@ -1,0 +1,150 @@
+//! What a saved plan and a fresh one agree on: only that may be carried out.
+
+use super::changeset::{Action, Plan, VmPlan};
+use crate::inventory::VmId;
+use std::collections::BTreeMap;
+
+/// What is left of a saved plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    /// The VMs of the fresh plan with something to do, each with only the actions that the saved plan lists too.
+    pub vms: Vec<VmPlan>,
+    /// What the saved plan lists and is not going to be done, and why; in its order.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Something that a saved plan lists and that is not going to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The VM.
+    pub vm: Option<VmId>,
+    /// Its alias.
+    pub alias: String,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why something is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The VM has changed since the plan, and some of what is listed would still be wanted: it wants a new plan.
+    Changed,
+    /// None of what is listed is wanted any more: it is done, or has become needless.
+    Settled,
+    /// So many of the listed actions are no longer wanted; the others are carried out.
+    Partly(usize),
+}
+
+/// Finds what a saved plan lists and a fresh plan of the same VMs still wants. Nothing is ever added.
+pub fn agree(saved: &Plan, fresh: &Plan) -> Agreement {
+    let now: BTreeMap<VmId, &VmPlan> = fresh.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
+    let mut vms = Vec::new();
+    let mut left_out = Vec::new();
+    for listed in saved.vms.iter().filter(|vm| !vm.due_actions().is_empty()) {
+        let mut leave_out =
+            |why| left_out.push(LeftOut { vm: listed.uuid, alias: listed.alias.clone(), why });
+        let Some(&fresh) = listed.uuid.and_then(|id| now.get(&id)) else {
+            leave_out(Why::Changed);
+            continue;
+        };
+        let wanted = still_wanted(listed, fresh);
+        if wanted.is_empty() {
+            leave_out(Why::Settled);
+        } else if listed.fingerprint != fresh.fingerprint {
+            leave_out(Why::Changed);
+        } else {
+            if wanted.len() < listed.due_actions().len() {
+                leave_out(Why::Partly(listed.due_actions().len() - wanted.len()));
+            }
+            vms.push(VmPlan { actions: wanted, ..fresh.clone() });
+        }
+    }
+    Agreement { vms, left_out }
+}
+
+/// Gives the fresh plan's actions that the listed plan has too; one that waits for a create only together with it.
+fn still_wanted(listed: &VmPlan, fresh: &VmPlan) -> Vec<Action> {
+    let agreed: Vec<&Action> = fresh
+        .due_actions()
+        .iter()
+        .filter(|action| listed.due_actions().iter().any(|listed| listed.is_same_deed_as(action)))
+        .collect();
+    let creates = agreed.iter().any(|action| matches!(action, Action::Create(_)));
+    agreed
+        .into_iter()
+        .filter(|action| creates || !matches!(action, Action::DeleteLocal(delete) if delete.after_create))
+        .cloned()
+        .collect()
+}
+
+impl Action {
+    /// Says whether both would do the same to FiFo, whatever their reasons.
+    pub fn is_same_deed_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Create(one), Self::Create(other)) => {
+                (&one.tier, one.kind, one.parent, &one.comment)
+                    == (&other.tier, other.kind, other.parent, &other.comment)
+            }
+            (Self::DeleteLocal(one), Self::DeleteLocal(other)) => one.backup == other.backup,
+            (Self::Create(_), Self::DeleteLocal(_)) | (Self::DeleteLocal(_), Self::Create(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::fixtures::*;
+
+    fn due() -> VmBuilder {
+        vm(1)
+            .backup(1, "monthly", "2026-11-01 01:00")
+            .backup(4, "weekly", "2026-11-15 01:00")
+            .on(1)
+            .local()
+            .backup(2, "daily", "2026-11-17 01:00")
+            .on(4)
+            .local()
+    }
+
+    fn planned(vm: VmBuilder, now: &str) -> Plan {
+        plan_all(&[grandfather()], [vm], at(now))
+    }
+
+    #[test]
+    fn what_both_want_is_left_and_nothing_is_added() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        let agreement = agree(&saved, &planned(due(), "2026-11-18 03:00"));
+        assert_eq!((agreement.vms, agreement.left_out.len()), (saved.vms, 0));
+        let up_to_date = planned(due(), "2026-11-17 02:00");
+        assert_eq!(agree(&up_to_date, &planned(due(), "2026-11-18 02:00")).vms, []);
+    }
+
+    #[test]
+    fn a_second_time_all_is_settled() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        let done =
+            due().change(|b| b.local = Some(false)).backup(3, "daily", "2026-11-18 02:01").on(2).local();
+        let agreement = agree(&saved, &planned(done, "2026-11-18 03:00"));
+        assert_eq!((agreement.vms.len(), agreement.left_out[0].why), (0, Why::Settled));
+    }
+
+    #[test]
+    fn a_changed_vm_is_left_out_while_something_is_wanted() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        let changed = due().backup(3, "by hand", "2026-11-18 02:30");
+        let agreement = agree(&saved, &planned(changed, "2026-11-18 03:00"));
+        assert_eq!((agreement.vms.len(), agreement.left_out[0].why), (0, Why::Changed));
+        let gone = plan_all(&[grandfather()], [], at("2026-11-18 03:00"));
+        assert_eq!(agree(&saved, &gone).left_out[0].why, Why::Changed);
+    }
+
+    #[test]
+    fn a_delete_that_waits_for_a_create_goes_only_together_with_it() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        // By then a weekly is due instead of the daily, from the same parents.
+        let fresh = planned(due(), "2026-11-22 02:00");
+        let agreement = agree(&saved, &fresh);
+        assert_eq!((agreement.vms.len(), agreement.left_out[0].why), (0, Why::Settled));
+    }
+}
