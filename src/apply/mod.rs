@@ -1,1 +1,33 @@
-//! Carries a plan out.
+//! Carries a plan out, looking at everything twice.
+//!
+//! [`Executor::carry_out`] works on the VMs side by side, on each VM in the order of its plan (`one_vm`). Before
+//! anything is asked of FiFo the VM is read again (`look`) and decided again: only what the plan lists *and* a fresh
+//! decision still wants is done. A create (`create`, `upload`) is looked for rather than repeated, and is not done until it is
+//! listed, complete, with its parent and its checksums. A local delete (`local_delete`) is not done until the record
+//! is still there and no longer local; the first one of a run goes alone (`canary`), and a backup that has vanished
+//! stops everything.
+//!
+//! Nothing is remembered from run to run: FiFo is the record. The [`Journal`] is for people, the [`Lock`] is the
+//! operating system's.
+
+mod canary;
+mod create;
+mod event;
+mod journal;
+mod limits;
+mod local_delete;
+mod lock;
+mod look;
+mod one_vm;
+mod outcome;
+mod pace;
+mod run;
+mod running;
+mod upload;
+
+pub use event::{Ending, Event, Observer, Place, Step, What};
+pub use journal::Journal;
+pub use lock::{Holder, Lock, LockError};
+pub use outcome::{CascadeAlarm, Report, StepKind, StepReport, Tally, VmReport};
+pub use pace::Pace;
+pub use run::{Clock, Executor, Settings};

@@ -1,0 +1,246 @@
+//! Creating a backup: asked for once, looked for rather than repeated, and waited for until it is good.
+
+use super::event::{Ending, What};
+use super::one_vm::{Good, Problem, Worker, chain, create_step};
+use super::pace::Pauses;
+use crate::fifo::{NewBackup, WriteAnswer};
+use crate::inventory::{BackupId, Vm};
+use crate::plan::{Action, Create};
+use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often a write is refused with 412 before it is sent without a condition: behind several API nodes or a cache
+/// the condition may never fit.
+pub(super) const REFUSALS_MAX: u32 = 3;
+
+/// How often a create is sent at the most, when each time no answer came and no new backup appeared.
+const SENT_MAX: u32 = 5;
+
+/// How often a 429 is taken for an answer to wait for; it does nothing.
+pub(super) const BUSY_MAX: u32 = 10;
+
+/// How long a `Retry-After` is heeded at the most.
+pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
+
+/// How far before the request a new backup's timestamp may lie, since sniffle's clock is not the API's. As far as two
+/// clocks may differ at all: somebody else's backup taken for ours is only waited for, ours overlooked is made twice.
+const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
+
+/// What looking for a new backup came to.
+enum Search {
+    Found(BackupId),
+    /// The list was read to its end after all patience, and does not have it.
+    Absent,
+    /// Nothing could be read in the end.
+    Unknown(String),
+}
+
+impl Worker<'_> {
+    /// Creates a backup and waits until it is complete and checked.
+    pub(super) async fn create(&mut self, create: &Create) -> Result<Good, Problem> {
+        let settings = self.shared.executor.settings;
+        let slot = if settings.wait {
+            tokio::select! {
+                biased;
+                () = self.shared.executor.stop.cancelled() => return Err(not_begun()),
+                slot = self.shared.slots.acquire(&self.hypervisor) => slot,
+            }
+        } else {
+            self.shared
+                .slots
+                .try_acquire(&self.hypervisor)
+                .ok_or_else(|| Problem::Left("as many uploads as may run are running".to_owned()))?
+        };
+        let backup = self.request(create).await?;
+        self.shared.tell(What::Accepted { at: self.at.clone(), backup, tier: create.tier.clone() });
+        if !settings.wait {
+            self.shared.keep_running(slot);
+            let message = format!("backup {backup} was started and is not waited for");
+            return Ok(Good { ending: Ending::Started, backup, message });
+        }
+        self.wait_for(create, backup).await
+    }
+
+    /// Asks FiFo for the backup until it is on record, or it is certain that it is not.
+    async fn request(&mut self, create: &Create) -> Result<BackupId, Problem> {
+        let new = NewBackup { comment: create.comment.clone(), parent: create.parent };
+        let mut refusals = 0;
+        let mut sent = 0;
+        let mut busy = 0;
+        loop {
+            let seen = if refusals < REFUSALS_MAX { self.look().await? } else { self.look_in_list().await? };
+            self.wants_create(self.decide_anew(&seen)?.due_actions(), create)?;
+            self.wait_until_due(create, seen.server_date).await?;
+            if self.is_stopped() {
+                return Err(not_begun());
+            }
+            let known = self.known_with(&seen.vm);
+            let asked_at = seen.server_date.unwrap_or_else(|| self.shared.executor.clock.now());
+            self.shared.tell(What::ActionStarted { at: self.at.clone(), step: create_step(create, None) });
+            let answer = self.shared.executor.client.create_backup(self.id, &new, seen.etag.as_ref()).await;
+            let unclear = match answer {
+                Err(error) => return Err(Problem::Failed(format!("nothing was created: {}", chain(&error)))),
+                Ok(WriteAnswer::Refused { status }) => {
+                    return Err(Problem::Failed(format!(
+                        "FiFo refused the create with {status}; nothing was created"
+                    )));
+                }
+                Ok(WriteAnswer::Accepted { backup, .. }) => {
+                    return match self.search(create, &known, asked_at, backup).await {
+                        Search::Found(backup) => Ok(backup),
+                        Search::Absent => Err(Problem::Unverified(
+                            "FiFo accepted the create, and no new backup is listed; look at the VM in FiFo"
+                                .to_owned(),
+                        )),
+                        Search::Unknown(why) => Err(Problem::Unverified(format!(
+                            "FiFo accepted the create, and then could not be read ({why})"
+                        ))),
+                    };
+                }
+                Ok(WriteAnswer::Changed) => {
+                    // Somebody changed the VM since it was read, were it only a log line: look and decide again.
+                    refusals += 1;
+                    self.pause(self.shared.executor.settings.pace.pause_min).await;
+                    continue;
+                }
+                Ok(WriteAnswer::TooMany { retry_after }) => {
+                    busy += 1;
+                    if busy >= BUSY_MAX {
+                        return Err(Problem::Failed(
+                            "FiFo answers 429 to every create; nothing was created".to_owned(),
+                        ));
+                    }
+                    let pause = retry_after.unwrap_or(self.shared.executor.settings.pace.pause_max);
+                    self.pause(pause.min(RETRY_AFTER_MAX)).await;
+                    continue;
+                }
+                Ok(WriteAnswer::Failed { status }) => {
+                    Unclear { what: format!("answered {status}"), may_repeat: false }
+                }
+                Ok(WriteAnswer::Unavailable { status }) => {
+                    Unclear { what: format!("answered {status}"), may_repeat: true }
+                }
+                Ok(WriteAnswer::Lost { message } | WriteAnswer::NotSent { message }) => {
+                    Unclear { what: format!("gave no answer ({message})"), may_repeat: true }
+                }
+            };
+            sent += 1;
+            match self.search(create, &known, asked_at, None).await {
+                Search::Found(backup) => return Ok(backup),
+                Search::Absent if unclear.may_repeat && sent < SENT_MAX => {}
+                Search::Absent => {
+                    return Err(Problem::Failed(format!(
+                        "FiFo {} to the create, and no new backup appeared; {}",
+                        unclear.what,
+                        if unclear.may_repeat {
+                            "it was sent five times"
+                        } else {
+                            "look at the VM's hypervisor, its agent and the backup store"
+                        }
+                    )));
+                }
+                Search::Unknown(why) => {
+                    return Err(Problem::Unverified(format!(
+                        "FiFo {} to the create and could not be read after it ({why}); it was not sent again, the next run looks",
+                        unclear.what
+                    )));
+                }
+            }
+        }
+    }
+
+    fn wants_create(&self, fresh: &[Action], create: &Create) -> Result<(), Problem> {
+        let create = Action::Create(create.clone());
+        if fresh.iter().any(|action| action.is_same_deed_as(&create)) {
+            Ok(())
+        } else {
+            Err(Problem::Dropped(
+                "as the VM is now, this backup is not wanted; perhaps another run has made it".to_owned(),
+            ))
+        }
+    }
+
+    /// Waits until it is due by FiFo's clock too: a backup that FiFo stamps before its due time would not count for it,
+    /// and the next run would make another.
+    async fn wait_until_due(
+        &self,
+        create: &Create,
+        server_date: Option<DateTime<Utc>>,
+    ) -> Result<(), Problem> {
+        let Some(server_date) = server_date else { return Ok(()) };
+        // The server tells whole seconds.
+        let early = create.due_since.to_utc() - server_date + TimeDelta::seconds(1);
+        if early <= TimeDelta::seconds(1) {
+            return Ok(());
+        }
+        let early = early.min(CLOCKS_APART_MAX).to_std().unwrap_or_default();
+        if self.pause(early).await { Ok(()) } else { Err(not_begun()) }
+    }
+
+    /// Looks for the new backup, in the VM's own reading and then in the list, until it is there or patience ends.
+    async fn search(
+        &self,
+        create: &Create,
+        known: &BTreeSet<BackupId>,
+        asked_at: DateTime<Utc>,
+        told: Option<BackupId>,
+    ) -> Search {
+        let pace = self.shared.executor.settings.pace;
+        let is_ours = |vm: &Vm| new_backup(vm, create, known, asked_at, told);
+        let began = Instant::now();
+        let mut pauses = Pauses::new(pace.pause_min / 4, pace.pause_max);
+        loop {
+            let is_last = began.elapsed() >= pace.search;
+            if let Ok(seen) = self.shared.look.at(self.id).await
+                && let Some(backup) = is_ours(&seen.vm)
+            {
+                return Search::Found(backup);
+            }
+            match self.shared.look.in_list(self.id).await {
+                Ok(vm) => match is_ours(&vm) {
+                    Some(backup) => return Search::Found(backup),
+                    None if is_last => return Search::Absent,
+                    None => {}
+                },
+                Err(error) if is_last => return Search::Unknown(chain(&error)),
+                Err(_) => {}
+            }
+            let left = pace.search.saturating_sub(began.elapsed());
+            tokio::time::sleep(pauses.next().unwrap_or(pace.pause_max).min(left)).await;
+        }
+    }
+}
+
+/// An answer that does not say whether the backup was made.
+struct Unclear {
+    what: String,
+    /// Whether it may be asked for again once it is certain that it was not made.
+    may_repeat: bool,
+}
+
+pub(super) fn not_begun() -> Problem {
+    Problem::Interrupted("the run was told to end before it was asked for".to_owned())
+}
+
+/// Finds the backup that a create has made: one that was not there before, with its comment and no other parent, and
+/// stamped no earlier than the clocks allow. Of several, the oldest.
+fn new_backup(
+    vm: &Vm,
+    create: &Create,
+    known: &BTreeSet<BackupId>,
+    asked_at: DateTime<Utc>,
+    told: Option<BackupId>,
+) -> Option<BackupId> {
+    if let Some(told) = told.filter(|told| vm.backups.contains_key(told)) {
+        return Some(told);
+    }
+    vm.backups
+        .values()
+        .filter(|backup| !known.contains(&backup.id) && backup.comment.as_ref() == Some(&create.comment))
+        .filter(|backup| backup.parent.is_none() || backup.parent == create.parent)
+        .filter(|backup| backup.timestamp.is_none_or(|taken| taken >= asked_at - CLOCKS_APART_MAX))
+        .min_by_key(|backup| (backup.timestamp, backup.id))
+        .map(|backup| backup.id)
+}

@@ -1,0 +1,119 @@
+//! The journal: every action and its outcome, one JSON object a line. It is for people; nothing ever reads it back.
+
+use super::event::{Event, Observer, What};
+use serde::Serialize;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use uuid::Uuid;
+
+/// An open journal file.
+///
+/// A line that cannot be written (a full disk, say) is told on the log and does not stop the run: a backup that is not
+/// made is worse than a line that is not written.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    run: Uuid,
+    file: Mutex<Lines>,
+}
+
+#[derive(Debug)]
+struct Lines {
+    file: File,
+    /// Whether the last line may lack its end, because writing it failed or a run was killed at it.
+    is_torn: bool,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    run: Uuid,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+impl Journal {
+    /// Opens a journal for appending, and makes it, readable by its owner only, where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be opened for reading and writing.
+    pub fn open(path: &Path, run: Uuid) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path)?;
+        let mut last = [b'\n'];
+        if file.metadata()?.len() > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+        }
+        let lines = Lines { file, is_torn: last != [b'\n'] };
+        Ok(Self { path: path.to_owned(), run, file: Mutex::new(lines) })
+    }
+}
+
+impl Lines {
+    fn append(&mut self, entry: &Entry<'_>) -> io::Result<()> {
+        let mut line = Vec::new();
+        if self.is_torn {
+            line.push(b'\n');
+        }
+        serde_json::to_writer(&mut line, entry)?;
+        line.push(b'\n');
+        self.is_torn = true;
+        self.file.write_all(&line)?;
+        self.is_torn = false;
+        Ok(())
+    }
+}
+
+impl Observer for Journal {
+    fn observe(&self, event: &Event) {
+        if matches!(event.what, What::Progress { .. }) {
+            return;
+        }
+        let mut lines = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = lines.append(&Entry { run: self.run, event }) {
+            tracing::warn!(path = %self.path.display(), %error, "the journal could not be written; the run goes on");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn warning(message: &str) -> Event {
+        let time = "2026-11-22T01:00:00Z".parse().unwrap();
+        Event { time, what: What::Warning { at: None, message: message.to_owned() } }
+    }
+
+    #[test]
+    fn a_torn_last_line_spoils_no_later_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        std::fs::write(&path, "{\"time\":\"2026-11-21T0").unwrap();
+        let journal = Journal::open(&path, Uuid::nil()).unwrap();
+        journal.observe(&warning("one"));
+        journal.observe(&warning("two"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let whole: Vec<Value> =
+            text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(whole.iter().map(|entry| &entry["message"]).collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(whole[0]["event"], "warning");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_its_owner_may_read_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        Journal::open(&path, Uuid::nil()).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,130 @@
+//! One run a machine and endpoint at a time.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// A lock that is held until this is dropped, or the process ends however it ends.
+///
+/// The operating system holds it, so there is no stale lock to clear away: the file stays, and means nothing by itself.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Who holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// The command it runs.
+    pub command: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "process {} ({}), since {}",
+            self.pid,
+            self.command,
+            self.since.format("%Y-%m-%d %H:%M:%S UTC")
+        )
+    }
+}
+
+/// Why a lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another run holds it.
+    #[error(
+        "another run for {endpoint} is under way: {}",
+        holder.as_ref().map_or_else(|| "it has not said which".to_owned(), ToString::to_string)
+    )]
+    Held {
+        /// The FiFo that both are for.
+        endpoint: String,
+        /// Who; `None` when the file does not tell.
+        holder: Option<Holder>,
+    },
+    /// The file cannot be used.
+    #[error("cannot use the lock file {}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Lock {
+    /// Takes the lock for an endpoint in a folder, or says at once who holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Held`] when another run holds it, [`LockError::Io`] when the file cannot be made or locked.
+    pub fn take(folder: &Path, endpoint: &str, holder: &Holder) -> Result<Self, LockError> {
+        let digest = hex::encode(Sha256::digest(endpoint));
+        let path = folder.join(format!("run-{}.lock", &digest[..16]));
+        let io = |source| LockError::Io { path: path.clone(), source };
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let holder =
+                    file.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str(&text).ok());
+                return Err(LockError::Held { endpoint: endpoint.to_owned(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
+        // Who holds it is a courtesy to the next one: on a full disk the lock itself is still good.
+        if let Err(error) = write_holder(&mut file, holder) {
+            tracing::warn!(path = %path.display(), %error, "the lock is held, but cannot say by whom");
+        }
+        Ok(Self { _file: file })
+    }
+}
+
+fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(&serde_json::to_vec(holder)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder() -> Holder {
+        Holder { pid: 7, command: "reconcile".to_owned(), since: "2026-11-22T01:00:00Z".parse().unwrap() }
+    }
+
+    #[test]
+    fn the_second_is_told_who_holds_it_and_another_endpoint_is_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let take = |endpoint| Lock::take(folder.path(), endpoint, &holder());
+        let first = take("https://a.example.com").unwrap();
+        let message = take("https://a.example.com").unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "another run for https://a.example.com is under way: process 7 (reconcile), since 2026-11-22 01:00:00 UTC"
+        );
+        let _other = take("https://b.example.com").unwrap();
+        drop(first);
+        take("https://a.example.com").unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let error = Lock::take(Path::new("/nonexistent/folder"), "x", &holder()).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/folder/run-"), "{error}");
+    }
+}

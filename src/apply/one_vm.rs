@@ -1,0 +1,238 @@
+//! One VM's actions, in order.
+
+use super::event::{Ending, Place, Step, What};
+use super::look::{LookError, Seen};
+use super::outcome::{CascadeAlarm, StepKind, StepReport};
+use super::run::Shared;
+use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
+use crate::plan::{Action, Create, VmPlan, audit, decide, fingerprint};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Carries out what is planned for one VM.
+pub(super) struct Worker<'a> {
+    pub(super) shared: &'a Shared<'a>,
+    pub(super) id: VmId,
+    pub(super) at: Place,
+    /// The hypervisor it was on when the plan was made; if it is on another one by now, nothing is done.
+    pub(super) hypervisor: String,
+    planned: &'a VmPlan,
+    place: usize,
+    /// The backups that are known to be on record: a reading that lacks one is old, or something has gone.
+    known: BTreeSet<BackupId>,
+    /// The backup that this run has seen complete.
+    completed: Option<BackupId>,
+    /// Whether the VM has been found to be as it was when the plan was made.
+    compared: bool,
+}
+
+/// Why an action did not come to a good end, for people.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// It was not done, or went wrong.
+    Failed(String),
+    /// It is not wanted any more, or the VM has changed.
+    Dropped(String),
+    /// It was asked for, and no reading shows whether it happened.
+    Unverified(String),
+    /// It is left to the next run.
+    Left(String),
+    /// The run was told to end.
+    Interrupted(String),
+    /// Backups have vanished.
+    Alarm(CascadeAlarm),
+}
+
+/// What came of an action that went well.
+#[derive(Debug)]
+pub(super) struct Good {
+    pub(super) ending: Ending,
+    /// The backup that was made or whose snapshot was deleted.
+    pub(super) backup: BackupId,
+    pub(super) message: String,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(
+        shared: &'a Shared<'a>,
+        place: usize,
+        planned: &'a VmPlan,
+        id: VmId,
+        inventory: &Inventory,
+    ) -> Self {
+        let vm = inventory.vms.get(&id);
+        Self {
+            shared,
+            id,
+            at: Place { vm: id, alias: planned.alias.clone() },
+            hypervisor: vm.and_then(|vm| vm.hypervisor.clone()).unwrap_or_default(),
+            planned,
+            place,
+            known: vm.map(|vm| vm.backups.keys().copied().collect()).unwrap_or_default(),
+            completed: None,
+            compared: false,
+        }
+    }
+
+    /// Does what is planned, as far as it goes.
+    ///
+    /// An action that fails does not keep the next one from being tried (a snapshot that cannot be deleted is no reason
+    /// to make no backup), except that nothing that waits for a create is done unless that has completed.
+    pub(super) async fn run(mut self) {
+        for action in self.planned.due_actions() {
+            match action {
+                Action::Create(create) => self.run_create(create).await,
+                Action::DeleteLocal(delete) if delete.after_create && self.completed.is_none() => {
+                    let message = "it waits for the new backup, which has not completed".to_owned();
+                    let waits = self.shared.executor.settings.wait;
+                    let problem = if waits { Problem::Dropped(message) } else { Problem::Left(message) };
+                    self.end(StepKind::DeleteLocal, delete_step(&delete.tier, delete.backup), Err(problem));
+                }
+                Action::DeleteLocal(delete) => self.run_delete(&delete.tier, delete.backup).await,
+            }
+        }
+    }
+
+    async fn run_create(&mut self, create: &Create) {
+        let result = self.create(create).await;
+        let backup = result.as_ref().ok().map(|good| good.backup);
+        let is_complete = matches!(&result, Ok(good) if good.ending == Ending::Done);
+        self.end(StepKind::Create, create_step(create, backup), result);
+        if let (true, Some(new)) = (is_complete, backup) {
+            self.known.insert(new);
+            self.completed = Some(new);
+            if !create.stays_local {
+                self.run_delete(&create.tier, new).await;
+            }
+        }
+    }
+
+    async fn run_delete(&mut self, tier: &str, backup: BackupId) {
+        let result = self.delete_locally(tier, backup).await;
+        self.end(StepKind::DeleteLocal, delete_step(tier, backup), result);
+    }
+
+    fn end(&self, kind: StepKind, step: Step, result: Result<Good, Problem>) {
+        let (ending, message) = match result {
+            Ok(good) => (good.ending, good.message),
+            Err(Problem::Failed(message)) => (Ending::Failed, message),
+            Err(Problem::Dropped(message)) => (Ending::Dropped, message),
+            Err(Problem::Unverified(message)) => (Ending::Unverified, message),
+            Err(Problem::Left(message)) => (Ending::Left, message),
+            Err(Problem::Interrupted(message)) => (Ending::Interrupted, message),
+            Err(Problem::Alarm(alarm)) => (Ending::Failed, alarm.to_string()),
+        };
+        self.shared.tell(What::ActionEnded {
+            at: self.at.clone(),
+            step,
+            outcome: ending,
+            message: message.clone(),
+        });
+        self.shared.report(self.place, StepReport { kind, ending, message });
+    }
+
+    /// Looks at the VM as it is now; the first time also whether it still is what the plan was made from.
+    ///
+    /// A single reading that does not fit what is known may merely be old, so then the list decides.
+    pub(super) async fn look(&mut self) -> Result<Seen, Problem> {
+        let mut seen = self.shared.look.at(self.id).await.map_err(could_not_read)?;
+        if !self.fits(&seen.vm) {
+            seen.vm = self.shared.look.in_list(self.id).await.map_err(could_not_read)?;
+        }
+        self.compare(&seen.vm)?;
+        Ok(seen)
+    }
+
+    /// Looks at the VM where nothing is ever old: before doing something that a condition no longer guards.
+    pub(super) async fn look_in_list(&mut self) -> Result<Seen, Problem> {
+        let vm = self.shared.look.in_list(self.id).await.map_err(could_not_read)?;
+        self.compare(&vm)?;
+        Ok(Seen { vm, etag: None, server_date: None })
+    }
+
+    fn fits(&self, vm: &Vm) -> bool {
+        self.known.iter().all(|id| vm.backups.contains_key(id))
+            && self.completed.is_none_or(|id| {
+                vm.backups.get(&id).is_some_and(|backup| backup.state == RecordedState::Completed)
+            })
+            && (self.compared || self.is_as_planned(vm))
+    }
+
+    fn is_as_planned(&self, vm: &Vm) -> bool {
+        self.planned.fingerprint.as_deref() == Some(&fingerprint(vm))
+    }
+
+    fn compare(&mut self, vm: &Vm) -> Result<(), Problem> {
+        if !self.compared && !self.is_as_planned(vm) {
+            return Err(Problem::Dropped(
+                "the VM has changed since the plan; the next run decides anew".to_owned(),
+            ));
+        }
+        self.compared = true;
+        Ok(())
+    }
+
+    /// Decides the VM anew from what is seen. The auditor has to agree, as with any plan.
+    pub(super) fn decide_anew(&self, seen: &Seen) -> Result<VmPlan, Problem> {
+        let executor = self.shared.executor;
+        let now = seen.server_date.map_or(executor.clock.now(), |date| date.max(executor.clock.now()));
+        let fresh = decide(&seen.vm, executor.policies, now);
+        let broken = audit::audit_vm(&fresh, &seen.vm, executor.policies, now);
+        if broken.is_empty() {
+            Ok(fresh)
+        } else {
+            let broken = broken.join("; ");
+            Err(Problem::Failed(format!(
+                "nothing was done: the decision breaks a rule ({broken}); please report this"
+            )))
+        }
+    }
+
+    /// Gives the name of the policy that it was planned under.
+    pub(super) fn policy_name(&self) -> Option<&String> {
+        self.planned.policy.as_ref()
+    }
+
+    /// Gives every backup that is not new: on record when the plan was made, or in this reading.
+    pub(super) fn known_with(&self, vm: &Vm) -> BTreeSet<BackupId> {
+        self.known.iter().chain(vm.backups.keys()).copied().collect()
+    }
+
+    /// Says whether the run was told to start nothing new.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.shared.executor.stop.is_cancelled()
+    }
+
+    /// Waits, unless the run is told to end; says whether it waited to the end.
+    pub(super) async fn pause(&self, pause: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = self.shared.executor.stop.cancelled() => false,
+            () = tokio::time::sleep(pause) => true,
+        }
+    }
+}
+
+pub(super) fn could_not_read(error: LookError) -> Problem {
+    Problem::Failed(format!("nothing was done: the VM could not be read: {}", chain(&error)))
+}
+
+/// Writes an error with all that lies behind it.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+pub(super) fn create_step(create: &Create, backup: Option<BackupId>) -> Step {
+    Step::Create { tier: create.tier.clone(), parent: create.parent, backup }
+}
+
+pub(super) fn delete_step(tier: &str, backup: BackupId) -> Step {
+    Step::DeleteLocal { tier: tier.to_owned(), backup }
+}

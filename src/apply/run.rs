@@ -1,0 +1,194 @@
+//! A whole run: all VMs side by side, until the last is through, the alarm is raised or the run is told to end.
+
+use super::canary::Gate;
+use super::event::{Ending, Event, Observer, Place, What};
+use super::limits::{Slot, Slots};
+use super::look::Look;
+use super::one_vm::Worker;
+use super::outcome::{CascadeAlarm, Report, StepReport, VmReport};
+use super::pace::Pace;
+use super::running;
+use crate::fifo::WriteClient;
+use crate::inventory::{Inventory, VmId};
+use crate::plan::{Action, VmPlan};
+use crate::policy::Policies;
+use chrono::{DateTime, Utc};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
+
+/// How many VMs may be in the middle of a local delete: each is a few requests on connections of their own.
+const DELETES_AT_A_TIME: usize = 8;
+
+/// The clock of this machine, or a simulated one.
+pub trait Clock: Send + Sync {
+    /// Tells the instant.
+    fn now(&self) -> DateTime<Utc>;
+}
+
+/// How a run is to be done.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How many uploads may run in all, counting those that were running already.
+    pub max_uploads: usize,
+    /// How many uploads may run on one hypervisor, counting those that were running already.
+    pub max_uploads_per_hypervisor: usize,
+    /// Whether uploads are waited for. If not, what comes after them is left to the next run.
+    pub wait: bool,
+    /// The pauses and patience.
+    pub pace: Pace,
+}
+
+/// Carries plans out against one FiFo.
+pub struct Executor<'a> {
+    /// The FiFo.
+    pub client: &'a WriteClient,
+    /// The policies that the plan was made from; each VM is decided again by them.
+    pub policies: &'a Policies,
+    /// The clock.
+    pub clock: &'a dyn Clock,
+    /// Who is told what happens.
+    pub observer: &'a dyn Observer,
+    /// Cancelled when nothing new may be started any more.
+    pub stop: &'a CancellationToken,
+    /// How it is to be done.
+    pub settings: Settings,
+}
+
+/// What all VMs of a run share.
+pub(super) struct Shared<'a> {
+    pub(super) executor: &'a Executor<'a>,
+    pub(super) look: Look<'a>,
+    pub(super) slots: Arc<Slots>,
+    pub(super) gate: Gate,
+    /// Places of uploads that were started and are not waited for: they run on.
+    left_running: Mutex<Vec<Slot>>,
+    /// How many VMs may be in the middle of a local delete.
+    turns: Semaphore,
+    reports: Mutex<Vec<VmReport>>,
+    alarm: Mutex<Option<CascadeAlarm>>,
+    /// Cancelled with the alarm: then every VM is let go of, wherever it is.
+    halt: CancellationToken,
+}
+
+impl Executor<'_> {
+    /// Carries out what is due on these VMs.
+    ///
+    /// `inventory` is what the plan was made from; it tells which uploads were running already.
+    pub async fn carry_out(&self, vms: &[VmPlan], inventory: &Inventory) -> Report {
+        let due: Vec<(&VmPlan, VmId)> = vms
+            .iter()
+            .filter(|vm| !vm.due_actions().is_empty())
+            .filter_map(|vm| Some((vm, vm.uuid?)))
+            .collect();
+        let running = running::foreign(inventory, self.policies, self.clock.now());
+        let known: BTreeSet<VmId> =
+            due.iter().map(|(_, id)| *id).chain(running.iter().map(|upload| upload.vm)).collect();
+        let shared = Shared {
+            executor: self,
+            look: Look::new(self.client.read(), known),
+            slots: Slots::new(self.settings.max_uploads, self.settings.max_uploads_per_hypervisor),
+            gate: Gate::default(),
+            left_running: Mutex::default(),
+            turns: Semaphore::new(DELETES_AT_A_TIME),
+            reports: Mutex::new(due.iter().map(|(vm, id)| VmReport::new(vm, *id)).collect()),
+            alarm: Mutex::default(),
+            halt: CancellationToken::new(),
+        };
+        shared.tell(What::Started {
+            endpoint: inventory.endpoint.clone(),
+            create: count(&due, |action| matches!(action, Action::Create(_))),
+            delete_local: count(&due, |action| matches!(action, Action::DeleteLocal(_))),
+        });
+
+        let running = running::occupy(&shared.slots, running);
+        let mut workers: FuturesUnordered<_> = due
+            .iter()
+            .enumerate()
+            .map(|(place, &(planned, id))| Worker::new(&shared, place, planned, id, inventory).run())
+            .collect();
+        let all_through = async { while workers.next().await.is_some() {} };
+        tokio::select! {
+            // Always looked at in this order, so that a simulated run is the same every time.
+            biased;
+            () = shared.halt.cancelled() => {}
+            () = all_through => {}
+            never = running::watch(&shared, running) => match never {},
+        }
+        drop(workers);
+        let report = shared.into_report(&due);
+        self.observe(What::Finished { tally: report.tally() });
+        report
+    }
+
+    fn observe(&self, what: What) {
+        self.observer.observe(&Event { time: self.clock.now(), what });
+    }
+}
+
+fn count(due: &[(&VmPlan, VmId)], which: impl Fn(&Action) -> bool) -> usize {
+    due.iter().flat_map(|(vm, _)| vm.due_actions()).filter(|action| which(action)).count()
+}
+
+impl Shared<'_> {
+    pub(super) fn tell(&self, what: What) {
+        self.executor.observe(what);
+    }
+
+    /// Keeps a place taken to the end of the run, for an upload that is not waited for.
+    pub(super) fn keep_running(&self, slot: Slot) {
+        self.left_running.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+    }
+
+    /// Waits for a turn to do a local delete.
+    pub(super) async fn take_turn(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed, so there is always a turn in the end.
+        self.turns.acquire().await.ok()
+    }
+
+    /// Notes how one of a VM's actions ended.
+    pub(super) fn report(&self, place: usize, step: StepReport) {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(report) = reports.get_mut(place) {
+            report.steps.push(step);
+        }
+    }
+
+    /// Stops everything, at once.
+    pub(super) fn raise(&self, alarm: CascadeAlarm) {
+        self.tell(What::CascadeAlarm {
+            at: alarm.at.clone(),
+            backup: alarm.backup,
+            gone: alarm.gone.clone(),
+        });
+        self.alarm.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(alarm);
+        self.halt.cancel();
+    }
+
+    fn into_report(self, due: &[(&VmPlan, VmId)]) -> Report {
+        let mut vms = self.reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (report, (planned, _)) in vms.iter_mut().zip(due) {
+            let begun = report.steps.len();
+            let cut_off = planned.due_actions().iter().skip(begun).map(|action| StepReport {
+                kind: action.into(),
+                ending: Ending::Interrupted,
+                message: "the run ended before it".to_owned(),
+            });
+            report.steps.extend(cut_off);
+        }
+        Report {
+            vms,
+            alarm: self.alarm.into_inner().unwrap_or_else(PoisonError::into_inner),
+            interrupted: self.executor.stop.is_cancelled(),
+        }
+    }
+}
+
+impl VmReport {
+    fn new(planned: &VmPlan, vm: VmId) -> Self {
+        Self { at: Place { vm, alias: planned.alias.clone() }, steps: Vec::new() }
+    }
+}

@@ -1,0 +1,95 @@
+//! Uploads that were running before this run began: they take places until they end.
+
+use super::limits::{Slot, Slots};
+use super::pace::Pauses;
+use super::run::Shared;
+use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
+use crate::policy::{Match, Policies};
+use chrono::{DateTime, TimeDelta, Utc};
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// How long an upload of a VM in no policy is taken to be running.
+const STUCK_AFTER_DEFAULT: TimeDelta = TimeDelta::hours(12);
+
+/// An upload that somebody else started.
+pub(super) struct Foreign {
+    pub(super) vm: VmId,
+    backup: BackupId,
+    hypervisor: String,
+    /// When it is no longer taken to be running.
+    until: DateTime<Utc>,
+}
+
+/// Finds the uploads that are under way, whichever policy their VM is in, if any.
+pub(super) fn foreign(inventory: &Inventory, policies: &Policies, now: DateTime<Utc>) -> Vec<Foreign> {
+    inventory.vms.values().flat_map(|vm| foreign_of(vm, policies, now)).collect()
+}
+
+fn foreign_of(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<Foreign> {
+    let Some(hypervisor) = &vm.hypervisor else { return Vec::new() };
+    let stuck_after = match policies.policy_for(vm) {
+        Match::One(policy) => policy.stuck_after,
+        Match::Unprotected | Match::Conflict(_) => STUCK_AFTER_DEFAULT,
+    };
+    let runs = |id: &BackupId| is_under_way(vm, *id);
+    vm.backups
+        .keys()
+        .filter(|id| runs(id))
+        .filter_map(|&backup| {
+            let until = vm.backups.get(&backup)?.timestamp? + stuck_after;
+            (now < until).then(|| Foreign { vm: vm.id, backup, hypervisor: hypervisor.clone(), until })
+        })
+        .collect()
+}
+
+fn is_under_way(vm: &Vm, backup: BackupId) -> bool {
+    vm.backups
+        .get(&backup)
+        .is_some_and(|backup| !matches!(backup.state, RecordedState::Completed | RecordedState::Failed))
+}
+
+/// How many rounds of readings go by until the list is read as well: a single reading can be old for ever.
+const ROUNDS_PER_LIST: usize = 4;
+
+/// Takes a place for each foreign upload, whether or not there is one.
+pub(super) fn occupy(slots: &Arc<Slots>, foreign: Vec<Foreign>) -> Vec<(Foreign, Slot)> {
+    foreign
+        .into_iter()
+        .map(|upload| {
+            let slot = slots.occupy(&upload.hypervisor);
+            (upload, slot)
+        })
+        .collect()
+}
+
+/// Frees each foreign upload's place when it has ended. Reads only while somebody waits for a place.
+pub(super) async fn watch(shared: &Shared<'_>, mut held: Vec<(Foreign, Slot)>) -> Infallible {
+    let pace = shared.executor.settings.pace;
+    let mut round = 0;
+    for pause in Pauses::new(pace.pause_min, pace.pause_max) {
+        tokio::time::sleep(pause).await;
+        if held.is_empty() {
+            break;
+        }
+        if !shared.slots.is_waited_for() {
+            continue;
+        }
+        round += 1;
+        let mut still = Vec::with_capacity(held.len());
+        for (upload, slot) in held {
+            let seen = if round % ROUNDS_PER_LIST == 0 {
+                shared.look.in_list(upload.vm).await
+            } else {
+                shared.look.at(upload.vm).await.map(|seen| seen.vm)
+            };
+            // A reading that failed or is old keeps the place taken: a place too few for a while harms nobody.
+            let runs = seen.map_or(true, |vm| is_under_way(&vm, upload.backup));
+            if runs && shared.executor.clock.now() < upload.until {
+                still.push((upload, slot));
+            }
+        }
+        held = still;
+    }
+    std::future::pending().await
+}
