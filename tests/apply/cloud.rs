@@ -1,0 +1,177 @@
+//! A small cloud under the grandfather scheme, and runs on it.
+
+use crate::transport::{TestClock, Wire};
+use chrono::{DateTime, Utc};
+use fifo_retain::apply::{Clock as _, Event, Executor, Observer, Pace, Report, Settings};
+use fifo_retain::fifo::{self, Credentials, ReadClient, WriteClient};
+use fifo_retain::inventory::{BackupId, Inventory};
+use fifo_retain::plan::{Plan, plan};
+use fifo_retain::policy::{self, Policies, SourceFile};
+use fifo_retain::sandbox::{ApiStyle, EmptyMaps, Order, Shape, Vm, World};
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub(crate) const GRANDFATHER: &str = "
+version: 1
+policy: grandfather
+select: { metadata: { fifo.backup: 1 } }
+tiers:
+  - { name: monthly, schedule: '0 1 1 * *', type: full }
+  - { name: weekly, schedule: '0 1 * * SUN', type: incremental }
+  - { name: daily, schedule: '0 1 * * *', type: incremental }
+";
+
+const HOUR_US: i64 = 3_600_000_000;
+
+pub(crate) struct Cloud {
+    pub(crate) wire: Wire,
+    pub(crate) clock: TestClock,
+    pub(crate) policies: Policies,
+    pub(crate) stop: CancellationToken,
+    pub(crate) settings: Settings,
+    pub(crate) events: Events,
+}
+
+/// Keeps all events.
+#[derive(Clone, Default)]
+pub(crate) struct Events(Arc<Mutex<Vec<Event>>>);
+
+impl Observer for Events {
+    fn observe(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+impl Events {
+    pub(crate) fn all(&self) -> Vec<Event> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+pub(crate) fn vm_uuid(n: u128) -> Uuid {
+    Uuid::from_u128(0x1111_1111_0000_4000_8000_0000_0000_0000 + n)
+}
+
+impl Cloud {
+    /// An empty cloud; tokio's time must be paused, or waiting takes as long as it says.
+    pub(crate) fn at(now: &str) -> Self {
+        let clock = TestClock::starting_at(now.parse().unwrap());
+        let shape = Shape { style: ApiStyle::V3, empty_maps: EmptyMaps::Object };
+        let file = SourceFile { name: "grandfather.yaml".to_owned(), bytes: GRANDFATHER.as_bytes().to_vec() };
+        Self {
+            wire: Wire::new(World::new(shape, 1), clock),
+            clock,
+            policies: policy::parse(&[file]).unwrap().policies,
+            stop: CancellationToken::new(),
+            settings: Settings {
+                max_uploads: 8,
+                max_uploads_per_hypervisor: 2,
+                wait: true,
+                pace: Pace::default(),
+            },
+            events: Events::default(),
+        }
+    }
+
+    /// A protected VM without backups on a hypervisor.
+    pub(crate) fn vm(self, n: u128, hypervisor: &str) -> Self {
+        let mut vm = Vm::new(&format!("vm-{n}"), hypervisor).with("metadata", json!({"fifo": {"backup": 1}}));
+        vm.full_bytes = 5 << 20;
+        self.wire.state().world.vms.insert(vm_uuid(n), vm);
+        self
+    }
+
+    /// A backup that was taken and completed in the past, by the world's own hand.
+    pub(crate) fn backup(self, n: u128, comment: &str, parent: Option<Uuid>, taken: &str) -> (Self, Uuid) {
+        let taken_us = taken.parse::<DateTime<Utc>>().unwrap().timestamp_micros();
+        let order =
+            Order { comment: comment.to_owned(), parent: parent.map(|id| id.to_string()), delete: false };
+        let id = {
+            let world = &mut self.wire.state().world;
+            let id = world.create_backup(vm_uuid(n), &order, taken_us).unwrap();
+            world.advance(taken_us + HOUR_US);
+            id
+        };
+        (self, id)
+    }
+
+    pub(crate) fn client(&self) -> WriteClient {
+        let endpoint = "http://127.0.0.1:1".parse().unwrap();
+        let credentials = Credentials::Password { user: "admin".to_owned(), password: "admin".into() };
+        let settings = fifo::Settings::new(endpoint, credentials);
+        WriteClient::new(ReadClient::new(Arc::new(self.wire.clone()), settings))
+    }
+
+    pub(crate) async fn read(&self) -> Inventory {
+        self.client().read().list().await.unwrap().inventory
+    }
+
+    pub(crate) async fn plan(&self) -> (Plan, Inventory) {
+        let inventory = self.read().await;
+        (plan(&self.policies, &inventory, self.clock.now()).unwrap(), inventory)
+    }
+
+    pub(crate) async fn carry_out(&self, plan: &Plan, inventory: &Inventory) -> Report {
+        let client = self.client();
+        let executor = Executor {
+            client: &client,
+            policies: &self.policies,
+            clock: &self.clock,
+            observer: &self.events,
+            stop: &self.stop,
+            settings: self.settings,
+        };
+        executor.carry_out(&plan.vms, inventory).await
+    }
+
+    /// Reads, plans and carries out, as `reconcile` does.
+    pub(crate) async fn reconcile(&self) -> Report {
+        let (plan, inventory) = self.plan().await;
+        self.carry_out(&plan, &inventory).await
+    }
+
+    /// The comments of a VM's backups, oldest first, with `*` behind those that are local.
+    pub(crate) fn backups(&self, n: u128) -> Vec<String> {
+        let world = &mut self.wire.state().world;
+        world.advance(self.clock.now().timestamp_micros());
+        let vm = &world.vms[&vm_uuid(n)];
+        let mut backups: Vec<_> = vm.backups.iter().collect();
+        backups.sort_by_key(|(id, record)| (record.timestamp, **id));
+        let star = |local| if local == Some(true) { "*" } else { "" };
+        backups
+            .iter()
+            .map(|(_, record)| format!("{}{}", record.comment.as_deref().unwrap_or("?"), star(record.local)))
+            .collect()
+    }
+
+    /// How many requests of a method were made.
+    pub(crate) fn asked(&self, method: &str) -> usize {
+        // Signing in is a POST too, and no write.
+        let is_write = |target: &str| target.contains("/backups");
+        self.wire
+            .state()
+            .asked
+            .iter()
+            .filter(|a| a.method == method && (method == "GET" || is_write(&a.target)))
+            .count()
+    }
+}
+
+pub(crate) fn backup_id(id: Uuid) -> BackupId {
+    BackupId::new(id)
+}
+
+/// Mid-chain on a Wednesday: a monthly, a local weekly on it, a local daily on that; tonight's daily is due.
+pub(crate) fn mid_chain(cloud: Cloud, n: u128) -> (Cloud, [Uuid; 3]) {
+    let (cloud, monthly) = cloud.backup(n, "monthly", None, "2026-11-01T01:00:00Z");
+    let (cloud, weekly) = cloud.backup(n, "weekly", Some(monthly), "2026-11-15T01:00:00Z");
+    let (cloud, daily) = cloud.backup(n, "daily", Some(weekly), "2026-11-17T01:00:00Z");
+    let now_us = cloud.clock.now().timestamp_micros();
+    {
+        let world = &mut cloud.wire.state().world;
+        world.delete_local(vm_uuid(n), monthly, now_us).unwrap();
+    }
+    (cloud, [monthly, weekly, daily])
+}

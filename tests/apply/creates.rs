@@ -1,0 +1,218 @@
+//! A create is looked for rather than repeated, and is not done until it is good.
+
+use crate::cloud::{Cloud, mid_chain, vm_uuid};
+use fifo_retain::apply::Ending;
+use fifo_retain::sandbox::{Effect, Fate, Operation, Outcome, Rule};
+
+const NIGHT: &str = "2026-11-18T01:00:30Z";
+
+fn fault(cloud: &Cloud, rule: Rule) {
+    cloud.wire.state().faults.rules.push(rule);
+}
+
+fn fate(cloud: &Cloud, outcome: Outcome) {
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(Fate::from(outcome));
+}
+
+fn one_due() -> Cloud {
+    mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1).0
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daily_is_made_and_its_parent_goes_after_it() {
+    let cloud = one_due();
+    let report = cloud.reconcile().await;
+    assert_eq!(cloud.backups(1), ["monthly", "weekly*", "daily", "daily*"]);
+    let tally = report.tally();
+    assert_eq!((tally.created, tally.deleted_local, tally.failed), (1, 1, 0));
+    assert!(cloud.plan().await.0.vms[0].actions.is_empty(), "planning again finds nothing");
+    let asked = &cloud.wire.state().asked;
+    let writes: Vec<_> = asked.iter().filter(|asked| asked.target.contains("/backups")).collect();
+    assert!(writes.iter().all(|write| write.was_fresh));
+    assert_eq!(writes[1].body, br#"{"location":"hypervisor"}"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_makes_no_second_backup_whether_it_was_done_or_not() {
+    for (effect, posts) in [(Effect::ActThenDrop, 1), (Effect::Drop, 2)] {
+        let cloud = one_due();
+        fault(&cloud, Rule::new(effect.clone()).on(Operation::Create).times(1));
+        let report = cloud.reconcile().await;
+        assert_eq!(report.tally().created, 1, "{effect:?}: {report:?}");
+        assert_eq!(cloud.backups(1), ["monthly", "weekly*", "daily", "daily*"], "{effect:?}");
+        assert_eq!(cloud.asked("POST"), posts, "{effect:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_500_is_looked_behind_and_never_answered_with_a_second_post() {
+    let cloud = one_due();
+    fault(&cloud, Rule::new(Effect::ActThenAnswer { status: 500 }).on(Operation::Create).times(1));
+    assert_eq!(cloud.reconcile().await.tally().created, 1);
+    assert_eq!(cloud.asked("POST"), 1);
+
+    let cloud = one_due();
+    let answer = Effect::Answer { status: 500, retry_after_s: None, location: None };
+    fault(&cloud, Rule::new(answer).on(Operation::Create).times(1));
+    let report = cloud.reconcile().await;
+    assert_eq!((report.tally().created, report.tally().failed), (0, 1));
+    assert_eq!(cloud.asked("POST"), 1);
+    assert_eq!(cloud.backups(1), ["monthly", "weekly*", "daily*"], "nothing was deleted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_503_is_tried_again_after_looking() {
+    let cloud = one_due();
+    let answer = Effect::Answer { status: 503, retry_after_s: None, location: None };
+    fault(&cloud, Rule::new(answer).on(Operation::Create).times(2));
+    assert_eq!(cloud.reconcile().await.tally().created, 1);
+    assert_eq!(cloud.asked("POST"), 3);
+    assert_eq!(cloud.backups(1).len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_reads_make_no_second_backup() {
+    for seconds in [Some(2), None] {
+        for effect in [Effect::ActThenDrop, Effect::ActThenAnswer { status: 500 }, Effect::Delay { ms: 1 }] {
+            // A full backup leaves a stale reading behind for ever, an incremental one clears it.
+            for due in [one_due(), Cloud::at(NIGHT).vm(1, "hv-1")] {
+                let before = due.backups(1).len();
+                fault(&due, Rule::new(Effect::Stale { seconds }));
+                fault(&due, Rule::new(effect.clone()).on(Operation::Create).times(1));
+                let report = due.reconcile().await;
+                assert_eq!(report.tally().created, 1, "{seconds:?} {effect:?}: {report:?}");
+                assert_eq!(due.backups(1).len(), before + 1, "{seconds:?} {effect:?}");
+                assert_eq!(due.asked("POST"), 1, "{seconds:?} {effect:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_cache_that_is_stale_for_ever_the_next_night_goes_on() {
+    let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
+    fault(&cloud, Rule::new(Effect::Stale { seconds: None }));
+    assert_eq!(cloud.reconcile().await.tally().created, 1);
+    tokio::time::advance(std::time::Duration::from_secs(86_400)).await;
+    let report = cloud.reconcile().await;
+    assert_eq!(report.tally().created, 1, "{report:?}");
+    assert_eq!(cloud.backups(1), ["monthly*", "daily*"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_runners_at_once_make_one_backup() {
+    let cloud = one_due();
+    let (plan, inventory) = cloud.plan().await;
+    let (one, other) = tokio::join!(cloud.carry_out(&plan, &inventory), cloud.carry_out(&plan, &inventory));
+    assert_eq!(one.tally().created + other.tally().created, 1, "{one:?} {other:?}");
+    assert_eq!(cloud.backups(1), ["monthly", "weekly*", "daily", "daily*"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vm_that_changed_since_the_plan_is_left_out() {
+    let cloud = one_due();
+    let (plan, inventory) = cloud.plan().await;
+    let (cloud, _) = cloud.backup(1, "by hand", None, "2026-11-18T00:59:00Z");
+    let report = cloud.carry_out(&plan, &inventory).await;
+    assert!(report.vms[0].steps.iter().all(|step| step.ending == Ending::Dropped), "{report:?}");
+    assert_eq!((cloud.asked("POST"), cloud.asked("DELETE")), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_good_backup_lets_its_parent_go() {
+    for outcome in
+        [Outcome::Fail, Outcome::FailForgotten, Outcome::Hang, Outcome::NeverStarts, Outcome::SnapshotOnly]
+    {
+        let cloud = one_due();
+        fate(&cloud, outcome);
+        let report = cloud.reconcile().await;
+        assert_eq!((report.tally().created, report.tally().failed), (0, 1), "{outcome:?} {report:?}");
+        assert_eq!(cloud.asked("DELETE"), 0, "{outcome:?}");
+        let backups = cloud.backups(1);
+        assert_eq!(backups[..3], ["monthly", "weekly*", "daily*"], "{outcome:?}");
+    }
+    let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
+    fate(&cloud, Outcome::Hollow);
+    let report = cloud.reconcile().await;
+    assert_eq!((report.tally().created, report.tally().failed), (0, 1), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_upload_is_tried_again_later_from_the_same_parent() {
+    let cloud = one_due();
+    fate(&cloud, Outcome::Fail);
+    cloud.reconcile().await;
+    assert_eq!(cloud.reconcile().await.vms.len(), 0, "not before the pause is over");
+    tokio::time::advance(std::time::Duration::from_secs(3600)).await;
+    assert_eq!(cloud.reconcile().await.tally().created, 1);
+    assert_eq!(cloud.backups(1), ["monthly", "weekly*", "daily", "daily", "daily*"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_clock_is_behind_gets_its_backups_after_the_due_time_by_its_own_clock() {
+    let cloud = one_due();
+    // Its clock still says 00:57:30: stamped now, the backup would not count for tonight.
+    fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -180 }));
+    let report = cloud.reconcile().await;
+    assert_eq!(report.tally().created, 1);
+    let asked_at =
+        cloud.wire.state().asked.iter().find(|asked| asked.target.ends_with("/backups")).unwrap().at;
+    assert!(
+        asked_at >= "2026-11-18T01:03:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap(),
+        "{asked_at}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_uploads_run_than_may() {
+    let mut cloud = Cloud::at(NIGHT);
+    for n in 1..=12 {
+        cloud = cloud.vm(n, if n % 2 == 0 { "hv-1" } else { "hv-2" });
+    }
+    cloud.settings.max_uploads = 3;
+    let report = cloud.reconcile().await;
+    assert_eq!(report.tally().created, 12);
+    let mut posts: Vec<_> = cloud
+        .wire
+        .state()
+        .asked
+        .iter()
+        .filter(|asked| asked.target.ends_with("/backups") && asked.method == "POST")
+        .map(|asked| asked.at)
+        .collect();
+    posts.sort();
+    // An upload takes three seconds in this world.
+    assert!(posts.windows(4).all(|four| (four[3] - four[0]).num_milliseconds() > 2_900), "{posts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn uploads_that_ran_already_count_and_one_that_hangs_holds_up_nobody_else() {
+    let cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1").vm(3, "hv-2");
+    for _ in 0..2 {
+        fate(&cloud, Outcome::Hang);
+    }
+    let (cloud, _) = cloud.backup(1, "by hand", None, "2026-11-18T00:30:00Z");
+    let mut cloud = cloud;
+    cloud.settings.max_uploads_per_hypervisor = 1;
+    let report = cloud.reconcile().await;
+    assert_eq!(report.tally().created, 2, "{report:?}");
+    let posts: Vec<_> =
+        cloud.wire.state().asked.iter().filter(|asked| asked.target.ends_with("/backups")).cloned().collect();
+    assert!(posts[0].target.contains(&vm_uuid(3).to_string()), "hv-2 is free at once");
+    // The hanging one is taken for running until its twelve hours are over.
+    assert!((posts[1].at - posts[0].at).num_hours() >= 11, "{posts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_waiting_the_creates_are_started_and_the_rest_is_left() {
+    let mut cloud = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1").vm(3, "hv-1"), 1).0;
+    cloud.settings.wait = false;
+    let report = cloud.reconcile().await;
+    let tally = report.tally();
+    assert_eq!((tally.started, tally.left, tally.created, tally.deleted_local), (2, 2, 0, 0), "{report:?}");
+    tokio::time::advance(std::time::Duration::from_secs(60)).await;
+    cloud.settings.wait = true;
+    let tally = cloud.reconcile().await.tally();
+    assert_eq!((tally.created, tally.deleted_local), (1, 1));
+    assert!(cloud.plan().await.0.vms.iter().all(|vm| vm.actions.is_empty()));
+}

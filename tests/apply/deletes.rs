@@ -1,0 +1,140 @@
+//! A local delete is not done until it is seen, and nothing else may go with it.
+
+use crate::cloud::{Cloud, backup_id, mid_chain, vm_uuid};
+use fifo_retain::apply::{Ending, What};
+use fifo_retain::sandbox::{Effect, Operation, Rule};
+
+/// After last night's daily, which is there: only what a second daily left behind is to go.
+const MORNING: &str = "2026-11-17T09:00:00Z";
+
+fn fault(cloud: &Cloud, rule: Rule) {
+    cloud.wire.state().faults.rules.push(rule);
+}
+
+/// `count` VMs, each with one snapshot too many.
+fn with_leftovers(count: u128) -> Cloud {
+    let mut cloud = Cloud::at(MORNING);
+    for n in 1..=count {
+        cloud = cloud.vm(n, "hv-1");
+        let daily;
+        (cloud, [_, _, daily]) = mid_chain(cloud, n);
+        (cloud, _) = cloud.backup(n, "daily", Some(daily), "2026-11-17T03:00:00Z");
+    }
+    cloud
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_leftover_goes_and_its_stored_copy_stays() {
+    let cloud = with_leftovers(3);
+    let report = cloud.reconcile().await;
+    assert_eq!(report.tally().deleted_local, 3, "{report:?}");
+    for n in 1..=3 {
+        assert_eq!(cloud.backups(n), ["monthly", "weekly*", "daily", "daily*"]);
+    }
+    assert!(cloud.plan().await.0.vms.iter().all(|vm| vm.actions.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_drops_bodies_costs_one_chain_at_most() {
+    let cloud = with_leftovers(5);
+    fault(&cloud, Rule::new(Effect::DropBody).on(Operation::Delete));
+    let report = cloud.reconcile().await;
+    let alarm = report.alarm.unwrap();
+    assert_eq!(cloud.asked("DELETE"), 1);
+    assert_eq!(alarm.gone.len(), 2, "the daily and the one taken from it");
+    assert!(alarm.gone.contains(&alarm.backup));
+    let hit = alarm.at.vm.uuid();
+    for n in (1..=5).filter(|n| vm_uuid(*n) != hit) {
+        assert_eq!(cloud.backups(n).len(), 4);
+    }
+    assert!(cloud.events.all().iter().any(|event| matches!(event.what, What::CascadeAlarm { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_delete_goes_alone() {
+    let cloud = with_leftovers(4);
+    // The first one's answer is late; until it is there and checked, no other may go out.
+    fault(&cloud, Rule::new(Effect::Delay { ms: 4_000 }).on(Operation::Delete).times(1));
+    cloud.reconcile().await;
+    let asked = cloud.wire.state().asked.clone();
+    let deletes: Vec<_> =
+        asked.iter().filter(|asked| asked.method == "DELETE").map(|asked| asked.at).collect();
+    assert_eq!(deletes.len(), 4);
+    assert!((deletes[1] - deletes[0]).num_milliseconds() >= 4_000, "{deletes:?}");
+    assert!((deletes[3] - deletes[1]).num_milliseconds() < 4_000, "{deletes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_no_reading_confirms_is_told_and_ends_the_deletes() {
+    let cloud = with_leftovers(3);
+    // FiFo says 204 and does nothing.
+    let answer = Effect::Answer { status: 204, retry_after_s: None, location: None };
+    fault(&cloud, Rule::new(answer).on(Operation::Delete));
+    let report = cloud.reconcile().await;
+    let endings: Vec<_> = report.vms.iter().flat_map(|vm| &vm.steps).map(|step| step.ending).collect();
+    assert_eq!(endings.iter().filter(|&&ending| ending == Ending::Unverified).count(), 1, "{report:?}");
+    assert_eq!(endings.iter().filter(|&&ending| ending == Ending::Dropped).count(), 2, "{report:?}");
+    assert_eq!(cloud.asked("DELETE"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_looked_behind_and_repeated_only_when_nothing_happened() {
+    for (effect, deletes) in [(Effect::ActThenDrop, 1), (Effect::Drop, 2)] {
+        let cloud = with_leftovers(1);
+        fault(&cloud, Rule::new(effect.clone()).on(Operation::Delete).times(1));
+        let report = cloud.reconcile().await;
+        assert_eq!(report.tally().deleted_local, 1, "{effect:?} {report:?}");
+        assert_eq!(cloud.asked("DELETE"), deletes, "{effect:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_delete_fails_its_vm_and_no_other() {
+    for status in [403, 404, 500] {
+        let cloud = with_leftovers(3);
+        let answer = Effect::Answer { status, retry_after_s: None, location: None };
+        fault(&cloud, Rule::new(answer).on(Operation::Delete).of_vm(vm_uuid(2)));
+        let report = cloud.reconcile().await;
+        let tally = report.tally();
+        assert_eq!((tally.deleted_local, tally.failed), (2, 1), "{status} {report:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_is_not_followed() {
+    let cloud = with_leftovers(1);
+    let location = Some("http://127.0.0.1:1/elsewhere".to_owned());
+    let answer = Effect::Answer { status: 307, retry_after_s: None, location };
+    fault(&cloud, Rule::new(answer).on(Operation::Delete));
+    let report = cloud.reconcile().await;
+    assert_eq!((report.tally().failed, cloud.asked("DELETE")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_reads_do_not_pass_for_failures_nor_for_alarms() {
+    for seconds in [Some(2), Some(40), None] {
+        let cloud = with_leftovers(2);
+        fault(&cloud, Rule::new(Effect::Stale { seconds }));
+        let report = cloud.reconcile().await;
+        assert_eq!(report.tally().deleted_local, 2, "{seconds:?} {report:?}");
+        assert_eq!(report.alarm, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_came_to_need_is_not_deleted() {
+    let cloud = with_leftovers(1);
+    let (plan, inventory) = cloud.plan().await;
+    // Somebody starts an increment by hand, from the very snapshot that is to go.
+    let leftover = inventory.vms.values().next().unwrap().backups.values().find(|backup| {
+        backup.comment.as_deref() == Some("daily")
+            && backup.timestamp < Some("2026-11-17T02:00:00Z".parse().unwrap())
+    });
+    let parent = leftover.unwrap().id.uuid();
+    let (cloud, by_hand) = cloud.backup(1, "by hand", Some(parent), "2026-11-17T08:59:59Z");
+    let report = cloud.carry_out(&plan, &inventory).await;
+    assert_eq!(report.vms[0].steps[0].ending, Ending::Dropped);
+    assert_eq!(cloud.asked("DELETE"), 0);
+    assert!(cloud.wire.state().world.restorable(vm_uuid(1), by_hand));
+    assert!(inventory.vms.values().next().unwrap().backups.contains_key(&backup_id(parent)));
+}

@@ -1,0 +1,9 @@
+//! Plans carried out against the sandbox's world, without sockets and on paused time: what is asked of FiFo, and what
+//! is in the world afterwards.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails may panic")]
+
+mod cloud;
+mod creates;
+mod deletes;
+mod runs;
+mod transport;

@@ -1,0 +1,130 @@
+//! Whole runs: interrupted, killed, and among disturbances.
+
+use crate::cloud::{Cloud, mid_chain};
+use fifo_retain::apply::{Ending, What};
+use fifo_retain::sandbox::{Effect, Operation, Rule};
+use std::time::Duration;
+
+const NIGHT: &str = "2026-11-18T01:00:30Z";
+
+fn ten_due() -> Cloud {
+    let mut cloud = Cloud::at(NIGHT);
+    for n in 1..=10 {
+        (cloud, _) = mid_chain(cloud.vm(n, if n % 2 == 0 { "hv-1" } else { "hv-2" }), n);
+    }
+    cloud
+}
+
+async fn finishes(cloud: &Cloud) {
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    cloud.reconcile().await;
+    for n in 1..=10 {
+        assert_eq!(cloud.backups(n), ["monthly", "weekly*", "daily", "daily*"], "VM {n}");
+    }
+    assert!(cloud.plan().await.0.vms.iter().all(|vm| vm.actions.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_killed_anywhere_is_finished_by_the_next() {
+    let cloud = ten_due();
+    let (plan, inventory) = cloud.plan().await;
+    let began = tokio::time::Instant::now();
+    cloud.carry_out(&plan, &inventory).await;
+    let whole = began.elapsed();
+    for part in 0..40 {
+        let cloud = ten_due();
+        let (plan, inventory) = cloud.plan().await;
+        // Dropping the run's future is as sudden as a kill: nothing of it goes on.
+        _ = tokio::time::timeout(whole * part / 40, cloud.carry_out(&plan, &inventory)).await;
+        finishes(&cloud).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupted_run_starts_nothing_new_and_says_what_goes_on() {
+    let cloud = ten_due();
+    let (plan, inventory) = cloud.plan().await;
+    let stop = cloud.stop.clone();
+    let (report, ()) = tokio::join!(cloud.carry_out(&plan, &inventory), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.cancel();
+    });
+    assert!(report.interrupted);
+    assert_eq!(cloud.asked("POST"), 4, "two hypervisors with two uploads each");
+    let goes_on =
+        report.vms.iter().flat_map(|vm| &vm.steps).filter(|step| step.message.contains("goes on in FiFo"));
+    assert_eq!(goes_on.count(), 4);
+    let steps = report.vms.iter().flat_map(|vm| &vm.steps);
+    assert!(
+        steps.clone().all(|step| matches!(step.ending, Ending::Interrupted | Ending::Dropped)),
+        "{report:?}"
+    );
+    let again = Cloud { stop: Default::default(), ..cloud };
+    finishes(&again).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn disturbances_now_and_then_change_nothing_but_the_time() {
+    let cloud = ten_due();
+    let mut rules: Vec<Rule> = [503, 502, 429]
+        .map(|status| Effect::Answer { status, retry_after_s: None, location: None })
+        .into_iter()
+        .chain([Effect::Drop, Effect::Cut { after_bytes: 40 }])
+        .enumerate()
+        .map(|(index, effect)| {
+            let mut rule = Rule::new(effect).after(u32::try_from(index).unwrap() * 3 + 1);
+            rule.every = 17;
+            rule
+        })
+        .collect();
+    let mut expire = Rule::new(Effect::ExpireTokens).on(Operation::ReadVm).after(5);
+    expire.every = 11;
+    rules.push(expire);
+    cloud.wire.state().faults.rules = rules;
+    let report = cloud.reconcile().await;
+    let tally = report.tally();
+    assert_eq!(
+        (tally.created, tally.deleted_local, tally.failed, tally.dropped),
+        (10, 10, 0, 0),
+        "{report:?}"
+    );
+    for n in 1..=10 {
+        assert_eq!(cloud.backups(n), ["monthly", "weekly*", "daily", "daily*"], "VM {n}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_is_what_is_so() {
+    let cloud = ten_due();
+    let report = cloud.reconcile().await;
+    let events = cloud.events.all();
+    let ended = |outcome| {
+        events
+            .iter()
+            .filter(|event| matches!(&event.what, What::ActionEnded { outcome: o, .. } if *o == outcome))
+            .count()
+    };
+    assert_eq!((ended(Ending::Done), ended(Ending::Failed)), (20, 0));
+    let started = events.iter().filter(|event| matches!(event.what, What::ActionStarted { .. })).count();
+    assert_eq!(
+        started,
+        cloud.asked("POST") + cloud.asked("DELETE"),
+        "the journal has every write before it goes out"
+    );
+    assert!(matches!(&events.last().unwrap().what, What::Finished { tally } if *tally == report.tally()));
+    // One flat JSON object an event.
+    let line = serde_json::to_value(&events[1]).unwrap();
+    assert_eq!(line["event"], "action_started");
+    assert!(line["vm"].is_string() && line["action"].is_string(), "{line}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vm_that_cannot_be_read_takes_no_other_with_it() {
+    let cloud = ten_due();
+    let id = crate::cloud::vm_uuid(3);
+    let garble = Effect::Garble { body: "<html>".to_owned(), content_type: None };
+    cloud.wire.state().faults.rules.push(Rule::new(garble).on(Operation::ReadVm).of_vm(id));
+    let report = cloud.reconcile().await;
+    let tally = report.tally();
+    assert_eq!((tally.created, tally.failed, tally.dropped), (9, 1, 1), "{report:?}");
+}
