@@ -1,1 +1,34 @@
 //! FiFo's API as it really behaves.
+//!
+//! [`ReadClient`] can only read, [`WriteClient`] can also create a backup and delete a local one; there is nothing else
+//! to do here. Both speak through a [`Transport`], below which lie the real network ([`HttpTransport`]) or a simulated
+//! one. What an answer means is told as data: [`WriteAnswer`] keeps "was not done" apart from "may have been done", and
+//! who looks and decides is [`crate::apply`].
+
+mod answer;
+mod auth;
+mod client;
+mod convert;
+mod endpoint;
+mod error;
+mod http_transport;
+mod list;
+mod profile;
+mod retry;
+mod session;
+mod transport;
+mod wire;
+mod write;
+
+pub use answer::ETag;
+pub use auth::Credentials;
+pub use client::{Listing, ReadClient, Settings, VmRead};
+pub use convert::read_vm;
+pub use endpoint::{ApiVersion, BadApiVersion, BadEndpoint, Endpoint};
+pub use error::{FifoError, UnreadableAnswer};
+pub use http_transport::{HttpOptions, HttpSetupError, HttpTransport, install_crypto};
+pub use list::{ListError, MAX_ELEMENT_BYTES, Splitter};
+pub use profile::{Profile, ProfileError};
+pub use retry::Pauses;
+pub use transport::{Connection, Request, Response, Transport, TransportError, TransportErrorKind};
+pub use write::{NewBackup, WriteAnswer, WriteClient};

@@ -1,0 +1,202 @@
+//! Where a FiFo is, and which version of its API to speak.
+
+use std::fmt;
+use std::str::FromStr;
+use url::{Host, Url};
+
+/// The base URL of a FiFo: scheme, host and port, nothing else, and never a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+/// Why a text is no [`Endpoint`]. No message repeats the text, since it may hold a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadEndpoint {
+    /// It is no URL.
+    #[error("not a URL ({0}): write it like https://fifo.example.com")]
+    NotAUrl(url::ParseError),
+    /// It begins with something other than `http` or `https`, or with nothing.
+    #[error("the endpoint must begin with https:// or http://, like https://fifo.example.com")]
+    Scheme,
+    /// It carries a user name or password.
+    #[error(
+        "the endpoint must not hold a user name or password: put them into FIFO_USER and FIFO_PASSWORD, \
+         or a token into FIFO_TOKEN"
+    )]
+    HoldsSecrets,
+    /// It goes on behind host and port with something other than the API's own path.
+    #[error(
+        "the endpoint ends with its host and port, like https://fifo.example.com: leave out what follows"
+    )]
+    GoesOn,
+}
+
+impl Endpoint {
+    /// Gives the absolute URL of a path and query that begin with `/`.
+    ///
+    /// # Errors
+    ///
+    /// When the two do not make a URL.
+    pub fn url(&self, path_and_query: &str) -> Result<Url, url::ParseError> {
+        self.0.join(path_and_query)
+    }
+
+    /// Says whether it is on this very machine, where no proxy has a place.
+    pub fn is_loopback(&self) -> bool {
+        match self.0.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+    }
+
+    /// Says whether it is reached through TLS.
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+}
+
+impl fmt::Display for Endpoint {
+    /// Writes it without a final slash: `https://fifo.example.com:8443`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = BadEndpoint;
+
+    /// Reads a base URL. A final slash, and the API's own path (`/api/3`) as people copy it, are dropped.
+    fn from_str(text: &str) -> Result<Self, BadEndpoint> {
+        let mut url = match Url::parse(text.trim()) {
+            Ok(url) => url,
+            Err(url::ParseError::RelativeUrlWithoutBase) => return Err(BadEndpoint::Scheme),
+            Err(error) => return Err(BadEndpoint::NotAUrl(error)),
+        };
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(BadEndpoint::Scheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(BadEndpoint::HoldsSecrets);
+        }
+        let path = url.path();
+        let known = path == "/" || path == "/api" || path.starts_with("/api/");
+        if !known || url.query().is_some() || url.fragment().is_some() {
+            return Err(BadEndpoint::GoesOn);
+        }
+        url.set_path("/");
+        Ok(Self(url))
+    }
+}
+
+/// A version of FiFo's HTTP API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ApiVersion {
+    /// `3`, the current one.
+    #[default]
+    V3,
+    /// `2`.
+    V2,
+    /// `0.2.0`.
+    V0_2_0,
+}
+
+/// Why a text is no [`ApiVersion`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadApiVersion {
+    /// FiFo has it, but it signs in another way.
+    #[error("API version 0.1.0 signs in in another way and is not supported: use 3, 2 or 0.2.0")]
+    TooOld,
+    /// FiFo has no such version.
+    #[error("unknown API version `{0}`: it is 3, 2 or 0.2.0")]
+    Unknown(String),
+}
+
+impl ApiVersion {
+    /// Gives its part of the path.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V3 => "3",
+            Self::V2 => "2",
+            Self::V0_2_0 => "0.2.0",
+        }
+    }
+
+    /// Says whether it may want the token in `x-snarl-token`, as FiFo did before it had OAuth.
+    pub(super) fn wants_snarl_token(self) -> bool {
+        match self {
+            Self::V3 => false,
+            Self::V2 | Self::V0_2_0 => true,
+        }
+    }
+}
+
+impl FromStr for ApiVersion {
+    type Err = BadApiVersion;
+
+    fn from_str(text: &str) -> Result<Self, BadApiVersion> {
+        match text {
+            "3" => Ok(Self::V3),
+            "2" => Ok(Self::V2),
+            "0.2.0" => Ok(Self::V0_2_0),
+            "0.1.0" => Err(BadApiVersion::TooOld),
+            other => Err(BadApiVersion::Unknown(other.to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_scheme_host_and_port() {
+        for (text, shown) in [
+            ("https://fifo.example.com", "https://fifo.example.com"),
+            ("https://FIFO.example.com:443/", "https://fifo.example.com"),
+            ("http://10.1.1.1:8080/api/3/", "http://10.1.1.1:8080"),
+            ("http://[::1]:80/api", "http://[::1]"),
+        ] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_refused_without_repeating_it() {
+        for (text, error) in [
+            ("fifo.example.com", BadEndpoint::Scheme),
+            ("fifo:80", BadEndpoint::Scheme),
+            ("ftp://fifo", BadEndpoint::Scheme),
+            ("https://", BadEndpoint::NotAUrl(url::ParseError::EmptyHost)),
+            ("https://admin:hunter2@fifo", BadEndpoint::HoldsSecrets),
+            ("https://hunter2@fifo", BadEndpoint::HoldsSecrets),
+            ("https://fifo/cloud", BadEndpoint::GoesOn),
+            ("https://fifo/?token=hunter2", BadEndpoint::GoesOn),
+            ("https://fifo/#x", BadEndpoint::GoesOn),
+        ] {
+            let refused = text.parse::<Endpoint>().unwrap_err();
+            assert_eq!(refused, error, "{text}");
+            assert!(!refused.to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn loopback_is_known_by_name_and_address() {
+        for (text, loopback) in [
+            ("http://localhost:1", true),
+            ("http://127.0.0.9", true),
+            ("http://[::1]", true),
+            ("http://10.0.0.1", false),
+            ("https://localhost.example.com", false),
+        ] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().is_loopback(), loopback, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_api_is_refused_in_so_many_words() {
+        assert_eq!("0.2.0".parse(), Ok(ApiVersion::V0_2_0));
+        assert_eq!("0.1.0".parse::<ApiVersion>(), Err(BadApiVersion::TooOld));
+        assert!("4".parse::<ApiVersion>().unwrap_err().to_string().contains("unknown API version `4`"));
+    }
+}

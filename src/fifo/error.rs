@@ -1,0 +1,153 @@
+//! What can go wrong between us and FiFo.
+
+use super::list::ListError;
+use super::transport::TransportError;
+use crate::inventory::VmId;
+use http::StatusCode;
+use std::error::Error;
+use std::time::Duration;
+
+/// Why FiFo could not be read, or could not be signed in to.
+///
+/// Nothing was changed in FiFo by what ended in one of these. No message holds a password or a token.
+#[derive(Debug, thiserror::Error)]
+pub enum FifoError {
+    /// There was no connection, or it broke.
+    #[error("could not {doing}: no answer from {endpoint}")]
+    Connection {
+        /// What was asked for: `read the list of VMs`.
+        doing: String,
+        /// The FiFo that was asked.
+        endpoint: String,
+        /// What the network said.
+        source: TransportError,
+    },
+    /// It took longer than the total time for a read, with everything that was tried again.
+    #[error("could not {doing} within {} s, after {attempts} attempts", timeout.as_secs_f32())]
+    TimedOut {
+        /// What was asked for.
+        doing: String,
+        /// The time there was.
+        timeout: Duration,
+        /// How often it was tried, the unfinished one too.
+        attempts: u32,
+        /// Why the last finished attempt failed, if there was any.
+        #[source]
+        last: Option<Box<FifoError>>,
+    },
+    /// FiFo refuses this user and password.
+    #[error(
+        "{endpoint} refuses to sign in `{user}`{}: check user and password",
+        reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default()
+    )]
+    SignInRefused {
+        /// The user.
+        user: String,
+        /// The FiFo that was asked.
+        endpoint: String,
+        /// FiFo's word for it: `access_denied`.
+        reason: Option<String>,
+    },
+    /// FiFo does not accept the token that was given to us.
+    #[error(
+        "{endpoint} does not accept the token: it may have expired; get a new one and set FIFO_TOKEN to it"
+    )]
+    TokenRefused {
+        /// The FiFo that was asked.
+        endpoint: String,
+    },
+    /// FiFo does not accept a token that it has just given out.
+    #[error(
+        "{endpoint} does not accept the token that it has just given out to `{user}`: \
+         are there several API nodes behind it, with clocks that differ?"
+    )]
+    NewTokenRefused {
+        /// The user.
+        user: String,
+        /// The FiFo that was asked.
+        endpoint: String,
+    },
+    /// The token cannot be sent.
+    #[error("the token holds a character that cannot be sent, a line break perhaps: check FIFO_TOKEN")]
+    UnusableToken,
+    /// The user lacks a permission.
+    #[error("could not {doing}: FiFo forbids it (403); the user needs the permission `{permission}`")]
+    Forbidden {
+        /// What was asked for.
+        doing: String,
+        /// The permission, as FiFo's web page writes it.
+        permission: String,
+    },
+    /// There is no such VM.
+    #[error("there is no VM {vm}")]
+    NoSuchVm {
+        /// The VM that was asked for.
+        vm: VmId,
+    },
+    /// FiFo, or something before it, gave another answer than what was asked for.
+    #[error("could not {doing}: FiFo answered {status}{}", hint(*status))]
+    Status {
+        /// What was asked for.
+        doing: String,
+        /// The answer's status.
+        status: StatusCode,
+    },
+    /// The answer could not be understood.
+    #[error("could not {doing}: the answer is unreadable")]
+    Unreadable {
+        /// What was asked for.
+        doing: String,
+        /// What is wrong with it.
+        source: UnreadableAnswer,
+    },
+}
+
+/// What is wrong with an answer of which the status was right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnreadableAnswer {
+    /// A list, but not a whole one.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// Not JSON, or not all of it.
+    #[error("expected JSON, found {begin:?}")]
+    NotJson {
+        /// Its first printable characters.
+        begin: String,
+    },
+    /// Longer than any answer of its kind.
+    #[error("it is longer than {limit_bytes} bytes")]
+    TooLong {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// An answer to the sign-in without a token in it. It is not shown, since there may be one.
+    #[error("there is no access_token in it")]
+    NoToken,
+}
+
+/// Gives what to do about a status, to go behind it.
+fn hint(status: StatusCode) -> &'static str {
+    if status.is_redirection() {
+        ", a redirect, which is never followed: give the address it leads to as the endpoint"
+    } else if matches!(status, StatusCode::NOT_FOUND | StatusCode::NOT_ACCEPTABLE) {
+        ": is this a FiFo, and does it have this version of the API?"
+    } else {
+        ""
+    }
+}
+
+/// Writes an error with everything that caused it, for where only one text fits.
+pub(super) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        // Some layers repeat what lies below them.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,181 @@
+//! The real network below the client: one [`Transport`], made with reqwest.
+
+use super::endpoint::Endpoint;
+use super::transport::{Connection, Request, Response, Transport, TransportError, TransportErrorKind};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use reqwest::{Certificate, Client, ClientBuilder};
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{fs, io};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// FiFo closes a connection that was idle for 5 s; a request that meets the close on its way is lost.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What can be set about the connection to FiFo.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// A PEM file with certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Uses TLS without checking who answers. Anybody on the way can then read the token.
+    pub insecure: bool,
+    /// How long the server may stay silent, before its answer and within it.
+    pub idle_timeout: Duration,
+}
+
+impl Default for HttpOptions {
+    /// Trusts what the system trusts, and takes a minute of silence for a broken connection.
+    fn default() -> Self {
+        Self { ca_file: None, insecure: false, idle_timeout: Duration::from_secs(60) }
+    }
+}
+
+/// Why a transport could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpSetupError {
+    /// The CA file could not be read.
+    #[error("could not read the CA file {}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The CA file holds no certificate.
+    #[error("the CA file {} holds no certificate: it must be PEM, with BEGIN CERTIFICATE in it", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// TLS could not be set up, most often since the system has no certificates installed, or since one of the CA
+    /// file's is none.
+    #[error("could not set up TLS (if the system has no CA certificates, install them or name a CA file)")]
+    Tls(#[source] reqwest::Error),
+}
+
+/// Speaks HTTP/1.1 to one FiFo, follows no redirect, asks for no compression, repeats nothing.
+///
+/// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are honoured, since a FiFo may be reachable in no other way, except for a
+/// FiFo on this machine. Mind that a proxy which inspects requests is just what may drop the body of a DELETE: the
+/// canary of [`crate::apply`] is there for that.
+pub struct HttpTransport {
+    endpoint: Endpoint,
+    reused: Client,
+    fresh: Client,
+}
+
+impl HttpTransport {
+    /// Makes one; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// When the CA file cannot be read or holds no certificate, or the system has no certificates at all.
+    pub fn new(endpoint: &Endpoint, options: &HttpOptions) -> Result<Self, HttpSetupError> {
+        install_crypto();
+        let certificates = match &options.ca_file {
+            None => Vec::new(),
+            Some(path) => ca_certificates(path.clone())?,
+        };
+        let client = |max_idle: usize| {
+            let builder = Client::builder()
+                .pool_max_idle_per_host(max_idle)
+                .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(options.idle_timeout)
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .http1_only();
+            let builder = if endpoint.is_loopback() { builder.no_proxy() } else { builder };
+            trusting(builder, endpoint, options, &certificates).build().map_err(HttpSetupError::Tls)
+        };
+        Ok(Self { endpoint: endpoint.clone(), reused: client(usize::MAX)?, fresh: client(0)? })
+    }
+}
+
+/// Makes ring the process's provider of cryptography for TLS, unless another one has been installed already.
+pub fn install_crypto() {
+    // The error says that there is one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn trusting(
+    builder: ClientBuilder,
+    endpoint: &Endpoint,
+    options: &HttpOptions,
+    certificates: &[Certificate],
+) -> ClientBuilder {
+    if !endpoint.is_https() {
+        // The system's certificates are not even loaded: a container without any can still speak plain HTTP.
+        builder.tls_certs_only([])
+    } else if options.insecure {
+        builder.tls_danger_accept_invalid_certs(true)
+    } else {
+        builder.tls_certs_merge(certificates.iter().cloned())
+    }
+}
+
+fn ca_certificates(path: PathBuf) -> Result<Vec<Certificate>, HttpSetupError> {
+    let pem = match fs::read(&path) {
+        Ok(pem) => pem,
+        Err(source) => return Err(HttpSetupError::CaFile { path, source }),
+    };
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) | Err(_) => Err(HttpSetupError::NoCertificate { path }),
+    }
+}
+
+impl Transport for HttpTransport {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+        async move {
+            let url = self
+                .endpoint
+                .url(&request.path)
+                .map_err(|error| TransportError::new(TransportErrorKind::NotSent, error))?;
+            let client = match request.connection {
+                Connection::Reused => &self.reused,
+                Connection::Fresh => &self.fresh,
+            };
+            let mut building = client.request(request.method, url).headers(request.headers);
+            if let Some(body) = request.body {
+                building = building.body(body);
+            }
+            let answer = building.send().await.map_err(transport_error)?;
+            Ok(Response {
+                status: answer.status(),
+                headers: answer.headers().clone(),
+                body: answer.bytes_stream().map(|chunk| chunk.map_err(transport_error)).boxed(),
+            })
+        }
+        .boxed()
+    }
+}
+
+fn transport_error(error: reqwest::Error) -> TransportError {
+    let kind = if certificate_refused(&error) {
+        TransportErrorKind::Untrusted
+    } else if error.is_connect() || error.is_builder() {
+        TransportErrorKind::NotSent
+    } else {
+        TransportErrorKind::Lost
+    };
+    TransportError::new(kind, error.without_url())
+}
+
+/// Looks for rustls' own verdict: an [`io::Error`] hides what it wraps from [`Error::source`].
+fn certificate_refused(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return true;
+        }
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
+}

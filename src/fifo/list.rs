@@ -1,0 +1,234 @@
+//! Cuts FiFo's VM list into its elements while it comes in, so that a large cloud never stands in memory whole.
+//!
+//! The list has no length of its own: it ends where the connection does. So only its closing bracket tells a whole list
+//! from one that was cut, and a cut list must never be read as "these are all the VMs".
+
+/// The longest element taken, in bytes. A VM with ten thousand backups has some five million.
+pub const MAX_ELEMENT_BYTES: usize = 64 << 20;
+
+/// How much of a body that is no list an error shows, in characters.
+const SHOWN_CHARS: usize = 80;
+
+/// What is wrong with a list as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListError {
+    /// It ended before its closing bracket; also an answer without any body.
+    #[error("the list was cut short after {elements} whole elements")]
+    Cut {
+        /// How many elements had come whole.
+        elements: usize,
+    },
+    /// It does not begin as a JSON array does.
+    #[error("expected a JSON array, found {begin:?}")]
+    NotAList {
+        /// Its first printable characters.
+        begin: String,
+    },
+    /// Between two elements stands something other than one comma.
+    #[error("after {elements} elements of the list, expected {expected}, found {found:?}")]
+    Separator {
+        /// How many elements had come whole.
+        elements: usize,
+        /// What should have stood there.
+        expected: &'static str,
+        /// What stood there.
+        found: char,
+    },
+    /// It goes on behind its closing bracket.
+    #[error("the list goes on behind its closing bracket")]
+    GoesOn,
+    /// One element is longer than is taken into memory.
+    #[error("an element of the list is longer than {limit_bytes} bytes")]
+    ElementTooLong {
+        /// The limit.
+        limit_bytes: usize,
+    },
+}
+
+/// Where in the list the splitter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Before the opening bracket.
+    Before,
+    /// Behind the opening bracket: an element or the end.
+    First,
+    /// Behind a comma: an element.
+    Next,
+    /// In an element that ends with its last bracket or quotation mark.
+    Nested,
+    /// In a number or word, which ends where something else begins.
+    Bare,
+    /// Behind an element: a comma or the end.
+    Behind,
+    /// Behind the closing bracket.
+    Ended,
+}
+
+/// Cuts a JSON array into the bytes of its elements; takes it in pieces of any size.
+///
+/// It knows brackets, strings and escapes, and leaves it to the JSON parser to judge what is between them. A body that
+/// is just `]` is an empty list: FiFo answers so to a user who may see no VM.
+#[derive(Debug)]
+pub struct Splitter {
+    place: Place,
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    /// The beginning of an element that reaches over the end of a piece.
+    begun: Vec<u8>,
+    elements: usize,
+    limit_bytes: usize,
+}
+
+impl Splitter {
+    /// Makes one that takes no element longer than `limit_bytes`.
+    pub fn new(limit_bytes: usize) -> Self {
+        Self {
+            place: Place::Before,
+            depth: 0,
+            in_string: false,
+            escaped: false,
+            begun: Vec::new(),
+            elements: 0,
+            limit_bytes,
+        }
+    }
+
+    /// Takes the next piece and hands every element that it completes to `element`.
+    ///
+    /// # Errors
+    ///
+    /// When this cannot be, or become, a list. The splitter is of no use afterwards.
+    pub fn push(&mut self, piece: &[u8], mut element: impl FnMut(&[u8])) -> Result<(), ListError> {
+        let mut start = 0;
+        let mut at = 0;
+        while let Some(&byte) = piece.get(at) {
+            match self.place {
+                Place::Nested => match self.end_of_nested(&piece[at..]) {
+                    None => break,
+                    Some(length) => {
+                        at += length;
+                        self.complete(&piece[start..at], &mut element)?;
+                        continue;
+                    }
+                },
+                Place::Bare if !matches!(byte, b',' | b']') && !byte.is_ascii_whitespace() => {}
+                Place::Bare => {
+                    self.complete(&piece[start..at], &mut element)?;
+                    continue;
+                }
+                _ if byte.is_ascii_whitespace() => {}
+                Place::Before => match byte {
+                    b'[' => self.place = Place::First,
+                    b']' => self.place = Place::Ended,
+                    _ => return Err(ListError::NotAList { begin: printable(&piece[at..]) }),
+                },
+                Place::First if byte == b']' => self.place = Place::Ended,
+                Place::First | Place::Next => match byte {
+                    b',' | b']' | b'}' | b':' => return Err(self.separator("an element", &piece[at..])),
+                    b'{' | b'[' | b'"' => {
+                        start = at;
+                        self.place = Place::Nested;
+                        continue;
+                    }
+                    _ => {
+                        start = at;
+                        self.place = Place::Bare;
+                    }
+                },
+                Place::Behind => match byte {
+                    b',' => self.place = Place::Next,
+                    b']' => self.place = Place::Ended,
+                    _ => return Err(self.separator("a comma or the end", &piece[at..])),
+                },
+                Place::Ended => return Err(ListError::GoesOn),
+            }
+            at += 1;
+        }
+        if matches!(self.place, Place::Nested | Place::Bare) {
+            self.keep(&piece[start..])?;
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more comes, and gives how many elements there were.
+    ///
+    /// # Errors
+    ///
+    /// When the closing bracket has not come.
+    pub fn finish(self) -> Result<usize, ListError> {
+        match self.place {
+            Place::Ended => Ok(self.elements),
+            _ => Err(ListError::Cut { elements: self.elements }),
+        }
+    }
+
+    /// Finds how many of `bytes` still belong to the element; `None` when all do and it goes on.
+    fn end_of_nested(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (at, &byte) in bytes.iter().enumerate() {
+            if self.in_string {
+                match byte {
+                    _ if self.escaped => self.escaped = false,
+                    b'\\' => self.escaped = true,
+                    b'"' => self.in_string = false,
+                    _ => continue,
+                }
+            } else {
+                match byte {
+                    b'"' => self.in_string = true,
+                    b'{' | b'[' => self.depth += 1,
+                    b'}' | b']' => self.depth -= 1,
+                    _ => continue,
+                }
+            }
+            if self.depth == 0 && !self.in_string {
+                return Some(at + 1);
+            }
+        }
+        None
+    }
+
+    fn complete(&mut self, rest: &[u8], element: &mut impl FnMut(&[u8])) -> Result<(), ListError> {
+        if self.begun.is_empty() {
+            self.check_length(rest.len())?;
+            element(rest);
+        } else {
+            self.keep(rest)?;
+            element(&self.begun);
+            self.begun.clear();
+        }
+        self.elements += 1;
+        self.place = Place::Behind;
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), ListError> {
+        self.check_length(self.begun.len() + bytes.len())?;
+        self.begun.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn check_length(&self, length: usize) -> Result<(), ListError> {
+        if length > self.limit_bytes {
+            return Err(ListError::ElementTooLong { limit_bytes: self.limit_bytes });
+        }
+        Ok(())
+    }
+
+    fn separator(&self, expected: &'static str, found: &[u8]) -> ListError {
+        let found = char::from(found.first().copied().unwrap_or_default());
+        ListError::Separator { elements: self.elements, expected, found }
+    }
+}
+
+/// Gives the beginning of a body as a person can read it.
+pub(super) fn printable(body: &[u8]) -> String {
+    let begin = &body[..body.len().min(4 * SHOWN_CHARS)];
+    String::from_utf8_lossy(begin)
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(SHOWN_CHARS)
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}

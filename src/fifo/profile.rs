@@ -1,0 +1,172 @@
+//! The file `~/.fifo` that users of pyfi, FiFo's command-line client, already have.
+
+use super::auth::Credentials;
+use super::endpoint::{ApiVersion, BadApiVersion, BadEndpoint, Endpoint};
+use configparser::ini::Ini;
+use secrecy::SecretString;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+const GENERAL: &str = "GENERAL";
+
+/// One FiFo and how to sign in to it, as pyfi has it written down. It is only ever read.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The section's name.
+    pub name: String,
+    /// Where the FiFo is.
+    pub endpoint: Endpoint,
+    /// The API's version, if the profile names one.
+    pub api: Option<ApiVersion>,
+    /// What to sign in with: user and password where there are both, since they outlive a token; else the token that
+    /// pyfi wrote down when it last signed in; `None` when there is neither.
+    pub credentials: Option<Credentials>,
+}
+
+/// Why a profile could not be read. No message repeats a value that may be a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The file could not be read.
+    #[error("could not read the profiles in {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is no INI file.
+    #[error("the profiles are not an INI file: {0}")]
+    NotIni(String),
+    /// No profile was named, and the file says of none that it is the active one.
+    #[error("no profile is active: name one of {}, or say `active = NAME` under [{GENERAL}]", listed(known))]
+    NoneActive {
+        /// The profiles there are.
+        known: Vec<String>,
+    },
+    /// There is no such profile.
+    #[error("there is no profile `{name}`: it is one of {}", listed(known))]
+    Unknown {
+        /// The profile that was asked for.
+        name: String,
+        /// The profiles there are.
+        known: Vec<String>,
+    },
+    /// The profile does not say where its FiFo is.
+    #[error("the profile `{name}` has no `host`")]
+    NoHost {
+        /// The profile.
+        name: String,
+    },
+    /// The profile's host is none.
+    #[error(
+        "the profile `{name}` has a `host` that is none: it should be like fifo.example.com or 10.1.1.1:8080"
+    )]
+    Host {
+        /// The profile.
+        name: String,
+        /// What is wrong with it.
+        source: BadEndpoint,
+    },
+    /// The profile's API version cannot be used.
+    #[error("the profile `{name}` has an `apiversion` that cannot be used")]
+    Api {
+        /// The profile.
+        name: String,
+        /// What is wrong with it.
+        source: BadApiVersion,
+    },
+    /// The profile's `insecure` is neither true nor false.
+    #[error("the profile `{name}` has an `insecure` that is neither true nor false")]
+    Insecure {
+        /// The profile.
+        name: String,
+    },
+}
+
+fn listed(known: &[String]) -> String {
+    if known.is_empty() { "(none there)".to_owned() } else { known.join(", ") }
+}
+
+impl Profile {
+    /// Reads a profile of a file, the active one where none is named. Warns when others may read the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Profile::parse`], or when the file cannot be read.
+    pub fn read(path: &Path, wanted: Option<&str>) -> Result<Self, ProfileError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ProfileError::File { path: path.to_owned(), source })?;
+        if others_may_read(path) {
+            tracing::warn!("{} holds passwords and others may read it: chmod 600 it", path.display());
+        }
+        Self::parse(&text, wanted)
+    }
+
+    /// Reads a profile of the text of such a file, the active one where none is named.
+    ///
+    /// # Errors
+    ///
+    /// When the text is no INI file, has no such profile, or the profile does not name a usable FiFo.
+    pub fn parse(text: &str, wanted: Option<&str>) -> Result<Self, ProfileError> {
+        let mut ini = Ini::new_cs();
+        // A password may well have a # or ; in it.
+        ini.set_inline_comment_symbols(Some(&[]));
+        let sections = ini.read(text.to_owned()).map_err(ProfileError::NotIni)?;
+        let mut known: Vec<String> =
+            sections.keys().filter(|name| !["default", GENERAL].contains(&name.as_str())).cloned().collect();
+        known.sort();
+        let active = sections.get(GENERAL).and_then(|general| value(general, "active"));
+        let Some(name) = wanted.or(active) else { return Err(ProfileError::NoneActive { known }) };
+        let name = name.to_owned();
+        match sections.get(&name) {
+            Some(section) if known.contains(&name) => Self::of(name, section),
+            _ => Err(ProfileError::Unknown { name, known }),
+        }
+    }
+
+    fn of(name: String, section: &Section) -> Result<Self, ProfileError> {
+        let Some(host) = value(section, "host") else { return Err(ProfileError::NoHost { name }) };
+        let plain_http = match value(section, "insecure").map(str::to_ascii_lowercase).as_deref() {
+            None | Some("false" | "no" | "off" | "0") => false,
+            Some("true" | "yes" | "on" | "1") => true,
+            Some(_) => return Err(ProfileError::Insecure { name }),
+        };
+        let url = format!("{}://{host}", if plain_http { "http" } else { "https" });
+        let endpoint = match url.parse() {
+            Ok(endpoint) => endpoint,
+            Err(source) => return Err(ProfileError::Host { name, source }),
+        };
+        let api = match value(section, "apiversion").map(str::parse).transpose() {
+            Ok(api) => api,
+            Err(source) => return Err(ProfileError::Api { name, source }),
+        };
+        let credentials = match (value(section, "user"), value(section, "pass"), value(section, "token")) {
+            (Some(user), Some(password), _) => {
+                Some(Credentials::Password { user: user.to_owned(), password: SecretString::from(password) })
+            }
+            (_, _, Some(token)) => Some(Credentials::Token(SecretString::from(token))),
+            _ => None,
+        };
+        Ok(Self { name, endpoint, api, credentials })
+    }
+}
+
+type Section = HashMap<String, Option<String>>;
+
+/// Gives a key's value; an empty one is none. pyfi takes keys in upper and lower case.
+fn value<'a>(section: &'a Section, key: &str) -> Option<&'a str> {
+    let (_, value) = section.iter().find(|(name, _)| name.eq_ignore_ascii_case(key))?;
+    value.as_deref().filter(|value| !value.is_empty())
+}
+
+#[cfg(unix)]
+fn others_may_read(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
+}
+
+#[cfg(not(unix))]
+fn others_may_read(_path: &Path) -> bool {
+    false
+}

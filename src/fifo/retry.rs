@@ -1,0 +1,200 @@
+//! Reads that fail for a while are tried again, with growing, jittered pauses.
+
+use super::error::{FifoError, with_causes};
+use super::transport::{TransportError, TransportErrorKind};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use http::StatusCode;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::debug;
+
+/// How often a read is tried of which the failure will probably stay.
+const A_FEW: u32 = 3;
+
+/// Longer than any run, and short enough to be added to any instant.
+const AGES: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How long to pause between two attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pauses {
+    /// The first pause; each further one is twice as long. Up to as much again is added by chance.
+    pub first: Duration,
+    /// The longest pause that we choose ourselves, before what chance adds.
+    pub max: Duration,
+    /// The longest pause taken when FiFo says itself how long to wait (`Retry-After`).
+    pub asked_max: Duration,
+}
+
+impl Default for Pauses {
+    /// From half a second to ten seconds; up to a minute when FiFo asks for it.
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(500),
+            max: Duration::from_secs(10),
+            asked_max: Duration::from_secs(60),
+        }
+    }
+}
+
+/// An attempt that failed.
+pub(super) struct Failure {
+    pub(super) error: FifoError,
+    pub(super) again: Again,
+    /// How long FiFo asked us to wait.
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// Whether a failed attempt is worth another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// The next one would fail in the same way.
+    Never,
+    /// It may have been a mishap.
+    AFewTimes,
+    /// It will pass.
+    WhileTimeLasts,
+}
+
+impl Again {
+    /// Judges a status other than the wanted one.
+    pub(super) fn after(status: StatusCode) -> Self {
+        match status.as_u16() {
+            408 | 429 | 502..=504 => Self::WhileTimeLasts,
+            500..=599 => Self::AFewTimes,
+            _ => Self::Never,
+        }
+    }
+}
+
+impl Failure {
+    pub(super) fn last(error: FifoError) -> Self {
+        Self { error, again: Again::Never, retry_after: None }
+    }
+
+    pub(super) fn of_connection(doing: &str, endpoint: String, source: TransportError) -> Self {
+        let again = match source.kind() {
+            TransportErrorKind::Untrusted => Again::Never,
+            TransportErrorKind::NotSent | TransportErrorKind::Lost => Again::WhileTimeLasts,
+        };
+        Self {
+            error: FifoError::Connection { doing: doing.to_owned(), endpoint, source },
+            again,
+            retry_after: None,
+        }
+    }
+}
+
+/// Tries until it succeeds, fails for good, or `timeout` is over. `attempt` gets its number, from 1.
+///
+/// `seed` decides about the chance in the pauses.
+pub(super) async fn retrying<T, F: Future<Output = Result<T, Failure>>>(
+    doing: &str,
+    timeout: Duration,
+    pauses: Pauses,
+    seed: u64,
+    mut attempt: impl FnMut(u32) -> F,
+) -> Result<T, FifoError> {
+    let deadline = Instant::now() + timeout.min(AGES);
+    let mut growing = ExponentialBuilder::new()
+        .with_min_delay(pauses.first)
+        .with_max_delay(pauses.max)
+        .without_max_times()
+        .with_jitter()
+        .with_jitter_seed(seed)
+        .build();
+    let timed_out = |attempts, last: Option<FifoError>| FifoError::TimedOut {
+        doing: doing.to_owned(),
+        timeout,
+        attempts,
+        last: last.map(Box::new),
+    };
+    let mut attempts = 0;
+    let mut last = None;
+    loop {
+        attempts += 1;
+        let failure = match timeout_at(deadline, attempt(attempts)).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(failure)) => failure,
+            Err(_) => return Err(timed_out(attempts, last)),
+        };
+        match failure.again {
+            Again::AFewTimes if attempts < A_FEW => {}
+            Again::WhileTimeLasts => {}
+            Again::AFewTimes | Again::Never => return Err(failure.error),
+        }
+        let asked = failure.retry_after.unwrap_or_default().min(pauses.asked_max);
+        let pause = growing.next().unwrap_or(pauses.max).max(asked);
+        if Instant::now() + pause >= deadline {
+            return Err(timed_out(attempts, Some(failure.error)));
+        }
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        debug!(attempts, pause_ms, error = with_causes(&failure.error), "trying again to {doing}");
+        last = Some(failure.error);
+        sleep(pause).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    const PAUSES: Pauses = Pauses {
+        first: Duration::from_secs(1),
+        max: Duration::from_secs(8),
+        asked_max: Duration::from_secs(20),
+    };
+
+    fn failing(again: Again, retry_after: Option<u64>) -> Failure {
+        let error = FifoError::Status { doing: "test".to_owned(), status: StatusCode::SERVICE_UNAVAILABLE };
+        Failure { error, again, retry_after: retry_after.map(Duration::from_secs) }
+    }
+
+    /// Runs attempts that always fail, and gives the seconds from the start at which they began.
+    async fn starts(again: Again, retry_after: Option<u64>, seed: u64) -> (Vec<f32>, FifoError) {
+        let begin = Instant::now();
+        let starts = RefCell::new(Vec::new());
+        let result: Result<(), _> = retrying("test", Duration::from_secs(60), PAUSES, seed, |_| {
+            starts.borrow_mut().push(begin.elapsed().as_secs_f32());
+            async { Err(failing(again, retry_after)) }
+        })
+        .await;
+        (starts.into_inner(), result.unwrap_err())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_differ_by_seed_and_stay_within_the_time() {
+        let (first, error) = starts(Again::WhileTimeLasts, None, 1).await;
+        for (gap, least) in first.windows(2).map(|pair| pair[1] - pair[0]).zip([1.0, 2.0, 4.0, 8.0, 8.0]) {
+            assert!((least..=2.0 * least + 0.01).contains(&gap), "{gap} after {least}");
+        }
+        assert!(first.len() >= 5 && first.last().is_some_and(|last| *last < 60.0));
+        assert!(matches!(error, FifoError::TimedOut { last: Some(_), .. }), "{error}");
+        assert_eq!(starts(Again::WhileTimeLasts, None, 1).await.0, first);
+        assert_ne!(starts(Again::WhileTimeLasts, None, 2).await.0, first);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fifo_asks_for_is_waited_up_to_a_limit() {
+        let (starts, _) = starts(Again::WhileTimeLasts, Some(3600), 1).await;
+        assert_eq!(starts.len(), 3);
+        assert!((20.0..20.1).contains(&starts[1]) && (40.0..40.1).contains(&starts[2]), "{starts:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stays_wrong_is_tried_thrice_and_what_is_final_once() {
+        let (a_few, error) = starts(Again::AFewTimes, None, 1).await;
+        assert_eq!(a_few.len(), 3);
+        assert!(matches!(error, FifoError::Status { .. }));
+        assert_eq!(starts(Again::Never, None, 1).await.0.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_never_ends_is_cut_off_in_time() {
+        let begin = Instant::now();
+        let result: Result<(), _> =
+            retrying("test", Duration::from_secs(60), PAUSES, 1, |_| std::future::pending()).await;
+        assert!(matches!(result, Err(FifoError::TimedOut { attempts: 1, last: None, .. })));
+        assert_eq!(begin.elapsed().as_secs(), 60);
+    }
+}

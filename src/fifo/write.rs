@@ -1,0 +1,205 @@
+//! Changing FiFo: two requests, each sent exactly once, each on a connection of its own.
+
+use super::answer::{ETag, retry_after, server_date, text};
+use super::client::ReadClient;
+use super::error::{FifoError, with_causes};
+use super::transport::{Connection, Request, Response, TransportError, TransportErrorKind};
+use crate::inventory::{BackupId, VmId};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::header::{CONTENT_TYPE, IF_MATCH, LOCATION};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The one body that a DELETE may have. With any other, FiFo deletes the stored backup and all that descend from it.
+const ON_THE_HYPERVISOR: &[u8] = br#"{"location":"hypervisor"}"#;
+
+/// A backup to create. Without `parent` it is a full one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewBackup {
+    /// Its comment.
+    pub comment: String,
+    /// What it is to be an increment on; must be local.
+    pub parent: Option<BackupId>,
+}
+
+/// What became of a write, as far as the answer tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteAnswer {
+    /// FiFo has taken it on.
+    Accepted {
+        /// The new backup, where FiFo is old enough to tell.
+        backup: Option<BackupId>,
+        /// The server's clock when it answered.
+        server_date: Option<DateTime<Utc>>,
+    },
+    /// The VM has changed since the ETag was read (412). Nothing was done.
+    Changed,
+    /// FiFo, or something before it, would not (a redirect, 400, 403, 404, 415 and the like). Nothing was done.
+    Refused {
+        /// The answer's status.
+        status: StatusCode,
+    },
+    /// Too much was asked of it (429). Nothing was done.
+    TooMany {
+        /// How long to wait, where it was told.
+        retry_after: Option<Duration>,
+    },
+    /// FiFo failed (500), or answered what it never answers. It may have been done.
+    Failed {
+        /// The answer's status.
+        status: StatusCode,
+    },
+    /// FiFo, or a part of it, could not be reached (502, 503, 504). It may have been done.
+    Unavailable {
+        /// The answer's status.
+        status: StatusCode,
+    },
+    /// There was no answer. It may have been done.
+    Lost {
+        /// What happened instead.
+        message: String,
+    },
+    /// There was no connection. Nothing was done.
+    NotSent {
+        /// Why not.
+        message: String,
+    },
+}
+
+/// Changes FiFo. It repeats nothing: whether a write may be sent again, only who has looked what it did can tell.
+#[derive(Clone)]
+pub struct WriteClient {
+    read: ReadClient,
+}
+
+impl WriteClient {
+    /// Makes a client that writes where, and as whom, another reads.
+    pub fn new(read: ReadClient) -> Self {
+        Self { read }
+    }
+
+    /// Gives the client that only reads.
+    pub fn read(&self) -> &ReadClient {
+        &self.read
+    }
+
+    /// Asks for a new backup of a VM, with its configuration, to be uploaded and to stay local.
+    ///
+    /// # Errors
+    ///
+    /// When we could not sign in. Nothing was sent then.
+    pub async fn create_backup(
+        &self,
+        vm: VmId,
+        new: &NewBackup,
+        if_match: Option<&ETag>,
+    ) -> Result<WriteAnswer, FifoError> {
+        let path = format!("{}/vms/{vm}/backups", self.read.session().base());
+        let mut body = json!({"comment": new.comment, "xml": true});
+        // A null would be answered with 500.
+        if let Some(parent) = new.parent {
+            body["parent"] = json!(parent);
+        }
+        let body = Bytes::from(body.to_string());
+        let sent = self.send(Method::POST, path, body, if_match).await?;
+        Ok(judged(sent, |response| {
+            let location = text(&response.headers, &LOCATION).unwrap_or_default();
+            let (_, behind) = location.split_once(&format!("/vms/{vm}"))?;
+            (response.status == StatusCode::SEE_OTHER)
+                .then(|| behind.strip_prefix("/backups/").and_then(|id| id.parse().ok()))
+        }))
+    }
+
+    /// Asks for a backup's snapshot to be removed from the hypervisor. The stored backup stays.
+    ///
+    /// # Errors
+    ///
+    /// When we could not sign in. Nothing was sent then.
+    pub async fn delete_local(
+        &self,
+        vm: VmId,
+        backup: BackupId,
+        if_match: Option<&ETag>,
+    ) -> Result<WriteAnswer, FifoError> {
+        let path = format!("{}/vms/{vm}/backups/{backup}", self.read.session().base());
+        let body = Bytes::from_static(ON_THE_HYPERVISOR);
+        let sent = self.send(Method::DELETE, path, body, if_match).await?;
+        Ok(judged(sent, |response| (response.status == StatusCode::NO_CONTENT).then_some(None)))
+    }
+
+    /// Sends a write once; and once more when FiFo did not take the token, since then it did nothing else either.
+    async fn send(
+        &self,
+        method: Method,
+        path: String,
+        body: Bytes,
+        if_match: Option<&ETag>,
+    ) -> Result<Result<Response, WriteAnswer>, FifoError> {
+        let mut headers =
+            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        if let Some(etag) = if_match {
+            headers.insert(IF_MATCH, etag.header());
+        }
+        let request = Request { method, path, headers, body: Some(body), connection: Connection::Fresh };
+        let session = self.read.session();
+        let write_timeout = session.settings.write_timeout;
+        let send = async |token| match timeout(write_timeout, session.send(request.clone(), token)).await {
+            Ok(Ok(Ok(response))) => Ok(Ok(response)),
+            Ok(Ok(Err(error))) => Ok(Err(not_answered(&error))),
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                let message = format!("no answer within {} s", write_timeout.as_secs_f32());
+                Ok(Err(WriteAnswer::Lost { message }))
+            }
+        };
+        let token = session.retrying("sign in", |_| session.auth.token()).await?;
+        match send(&token).await? {
+            Ok(response) if response.status == StatusCode::UNAUTHORIZED => {}
+            other => return Ok(other),
+        }
+        let token = &session.retrying("sign in again", |_| session.auth.renewed(&token)).await?;
+        match send(token).await? {
+            Ok(response) if response.status == StatusCode::UNAUTHORIZED => {
+                Err(session.auth.new_token_refused())
+            }
+            other => Ok(other),
+        }
+    }
+}
+
+fn not_answered(error: &TransportError) -> WriteAnswer {
+    let message = with_causes(error);
+    match error.kind() {
+        TransportErrorKind::NotSent | TransportErrorKind::Untrusted => WriteAnswer::NotSent { message },
+        TransportErrorKind::Lost => WriteAnswer::Lost { message },
+    }
+}
+
+/// Judges an answer. `accepted` knows what it looks like when all is well; FiFo has one way to say so for each write,
+/// and what looks otherwise may come from something before it.
+fn judged(
+    sent: Result<Response, WriteAnswer>,
+    accepted: impl FnOnce(&Response) -> Option<Option<BackupId>>,
+) -> WriteAnswer {
+    let response = match sent {
+        Ok(response) => response,
+        Err(answer) => return answer,
+    };
+    if let Some(backup) = accepted(&response) {
+        return WriteAnswer::Accepted { backup, server_date: server_date(&response.headers) };
+    }
+    let status = response.status;
+    match status.as_u16() {
+        412 => WriteAnswer::Changed,
+        429 => WriteAnswer::TooMany { retry_after: retry_after(&response.headers) },
+        // 408 is a proxy's word for not having got the request whole; FiFo may have got more of it.
+        408 | 502..=504 => WriteAnswer::Unavailable { status },
+        // A 303 that leads elsewhere may still be FiFo's, with its location rewritten on the way.
+        303 => WriteAnswer::Failed { status },
+        300..=499 => WriteAnswer::Refused { status },
+        _ => WriteAnswer::Failed { status },
+    }
+}
