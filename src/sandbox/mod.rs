@@ -1,1 +1,64 @@
 //! A simulated FiFo.
+//!
+//! [`World`] is the cloud: what FiFo has recorded, and what is really on the hypervisors and in the store. It is plain
+//! data without clock or chance, so that a simulation can drive it on its own time. [`handle`] is FiFo's API on such a
+//! world, [`Faults::handle`] the same with disturbances between. [`Sandbox::start`] serves both over real HTTP on a
+//! loopback address, with the ways of FiFo's server: the streamed list, the idle close, the silent close after a 500.
+//!
+//! Nothing in here knows the client or its types: it is FiFo's behaviour written down a second time, so that one
+//! misreading of the API cannot hide in both.
+//!
+//! The user is `admin`, with the password `admin`.
+//!
+//! # Controls
+//!
+//! Beside the API, below `/_sandbox/`, without sign-in, for a second shell:
+//!
+//! - `GET /_sandbox/world`: all there is, as JSON;
+//! - `GET /_sandbox/requests`: the last 200 requests, with method, target and status;
+//! - `POST /_sandbox/faults`: adds a [`Rule`], or an array of them;
+//! - `DELETE /_sandbox/faults`: takes all of them away;
+//! - `POST /_sandbox/vms/<uuid>/fates`: adds a [`Fate`], or an array of them, to what becomes of that VM's next creates.
+//!
+//! ```sh
+//! # the next create is done, but its answer is lost
+//! curl -d '{"when": {"operation": "create"}, "times": 1, "effect": "act_then_drop"}' $URL/_sandbox/faults
+//! # the next upload of this VM fails after ten seconds
+//! curl -d '{"outcome": "fail", "upload_ms": 10000}' $URL/_sandbox/vms/$VM/fates
+//! ```
+
+mod backups;
+mod clock;
+mod connection;
+mod control;
+mod fate;
+mod faults;
+mod history;
+mod judge;
+mod list;
+mod message;
+mod msgpack;
+mod record;
+mod routes;
+mod seed;
+mod server;
+mod shape;
+mod sign_in;
+mod store;
+mod upload;
+mod users;
+mod world;
+
+pub use backups::{Order, Refused};
+pub use clock::Clock;
+pub use fate::{Fate, Outcome};
+pub use faults::{Effect, Faults, Matcher, Operation, Outgoing, Rule};
+pub use message::{Framing, Reply, Request};
+pub use record::{FileRecord, Record, Snapshot, Stored};
+pub use routes::handle;
+pub use seed::Seed;
+pub use server::{Asked, Options, Running, Sandbox, State};
+pub use shape::{ApiStyle, EmptyMaps, Shape};
+pub use upload::Upload;
+pub use users::{Token, User};
+pub use world::{Vm, World};

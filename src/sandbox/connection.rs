@@ -1,0 +1,153 @@
+//! HTTP/1.1 on one connection, with the ways of FiFo's server.
+
+use super::faults::Outgoing;
+use super::message::{Framing, Reply, Request};
+use super::server::Shared;
+use bytes::{Buf, BytesMut};
+use chrono::{DateTime, Utc};
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const MAX_HEAD_BYTES: usize = 64 << 10;
+const MAX_HEADERS: usize = 64;
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// The server closes a connection after so many requests.
+const MAX_REQUESTS: u32 = 100;
+
+/// Serves a connection until one side has had enough of it.
+pub(super) async fn serve(mut stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+    let mut buffer = BytesMut::new();
+    for served in 1..=MAX_REQUESTS {
+        let incoming = match timeout(shared.idle_close, read_request(&mut stream, &mut buffer)).await {
+            Ok(incoming) => incoming?,
+            Err(_idle) => return Ok(()),
+        };
+        let (request, stays) = match incoming {
+            Incoming::Request { request, stays } => (request, stays && served < MAX_REQUESTS),
+            Incoming::Nothing => return Ok(()),
+            Incoming::Junk(status) => {
+                let out = Outgoing { reply: Some(Reply::empty(status)), ..Outgoing::default() };
+                return write_reply(&mut stream, out, shared.clock.now_us(), false).await.map(drop);
+            }
+        };
+        let out = shared.answer(&request).await;
+        tokio::time::sleep(out.delay).await;
+        if !write_reply(&mut stream, out, shared.clock.now_us(), stays).await? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+enum Incoming {
+    /// A request, and whether the client means to go on after it.
+    Request { request: Request, stays: bool },
+    /// The client has closed.
+    Nothing,
+    /// Something that is answered with a status and the end.
+    Junk(u16),
+}
+
+async fn read_request(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Incoming> {
+    let (mut request, body_bytes, stays) = loop {
+        match parse_head(buffer) {
+            Head::Whole { request, head_bytes, body_bytes, stays } => {
+                buffer.advance(head_bytes);
+                break (request, body_bytes, stays);
+            }
+            Head::Partial if buffer.len() > MAX_HEAD_BYTES => return Ok(Incoming::Junk(431)),
+            Head::Partial => {}
+            Head::Junk => return Ok(Incoming::Junk(400)),
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            return Ok(Incoming::Nothing);
+        }
+    };
+    if body_bytes > MAX_BODY_BYTES {
+        return Ok(Incoming::Junk(413));
+    }
+    while buffer.len() < body_bytes {
+        if stream.read_buf(buffer).await? == 0 {
+            return Ok(Incoming::Nothing);
+        }
+    }
+    request.body = buffer.split_to(body_bytes).to_vec();
+    Ok(Incoming::Request { request, stays })
+}
+
+enum Head {
+    Whole { request: Request, head_bytes: usize, body_bytes: usize, stays: bool },
+    Partial,
+    Junk,
+}
+
+/// Reads a request's head. A body that comes without a content-length is none; whatever follows the head of such a
+/// request is nobody's, so that the connection ends after it.
+fn parse_head(buffer: &[u8]) -> Head {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    let head_bytes = match parsed.parse(buffer) {
+        Ok(httparse::Status::Complete(head_bytes)) => head_bytes,
+        Ok(httparse::Status::Partial) => return Head::Partial,
+        Err(_) => return Head::Junk,
+    };
+    let mut request = Request::new(parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
+    for header in parsed.headers.iter() {
+        request = request.with_header(header.name, String::from_utf8_lossy(header.value).trim());
+    }
+    let body_bytes = match request.header("content-length").map(str::parse::<usize>) {
+        None => 0,
+        Some(Ok(bytes)) => bytes,
+        Some(Err(_)) => return Head::Junk,
+    };
+    let stays = parsed.version == Some(1)
+        && request.header("transfer-encoding").is_none()
+        && !request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+    Head::Whole { request, head_bytes, body_bytes, stays }
+}
+
+/// Writes an answer, or breaks off as told. Says whether the connection goes on.
+async fn write_reply(stream: &mut TcpStream, out: Outgoing, now_us: i64, stays: bool) -> io::Result<bool> {
+    let Some(reply) = out.reply else {
+        if out.reset {
+            stream.set_zero_linger()?;
+        }
+        return Ok(false);
+    };
+    let streamed = reply.framing == Framing::UntilClose;
+    let says_close = streamed || !stays;
+    let mut bytes =
+        head(&reply, now_us.saturating_add(out.date_shift_s.saturating_mul(1_000_000)), says_close);
+    let shown = out.cut_after_bytes.unwrap_or(usize::MAX).min(reply.body.len());
+    bytes.extend_from_slice(&reply.body[..shown]);
+    stream.write_all(&bytes).await?;
+    stream.flush().await?;
+    // After a 500 the server closes without having said so.
+    Ok(!says_close && reply.status != 500 && shown == reply.body.len())
+}
+
+fn head(reply: &Reply, date_us: i64, says_close: bool) -> Vec<u8> {
+    let reason = http::StatusCode::from_u16(reply.status).ok().and_then(|status| status.canonical_reason());
+    let date = DateTime::<Utc>::from_timestamp_micros(date_us).unwrap_or_default();
+    let mut head = format!("HTTP/1.1 {} {}\r\n", reply.status, reason.unwrap_or("Unknown"));
+    // Writing to a text cannot fail.
+    let _ = write!(head, "server: Cowboy\r\ndate: {}\r\n", date.format("%a, %d %b %Y %H:%M:%S GMT"));
+    let _ = match reply.framing {
+        Framing::Length => write!(head, "content-length: {}\r\n", reply.body.len()),
+        Framing::UntilClose => write!(head, "transfer-encoding: identity\r\n"),
+    };
+    if says_close {
+        head.push_str("connection: close\r\n");
+    }
+    for (name, value) in &reply.headers {
+        // What a disturbance puts in a header must not end it.
+        let _ = write!(head, "{name}: {}\r\n", value.replace(['\r', '\n'], " "));
+    }
+    head.push_str("\r\n");
+    head.into_bytes()
+}

@@ -1,0 +1,79 @@
+//! The controls beside FiFo's API, below `/_sandbox/`: no part of FiFo, and without sign-in.
+
+use super::fate::Fate;
+use super::faults::Rule;
+use super::message::{Reply, Request};
+use super::server::State;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// How many of the last requests `GET /_sandbox/requests` tells.
+const RECENT: usize = 200;
+
+/// Answers a request for the controls; `None` where it is for FiFo.
+pub(super) fn handle(state: &mut State, request: &Request, now_us: i64) -> Option<Reply> {
+    let path = request.path().strip_prefix("/_sandbox/")?;
+    let parts: Vec<&str> = path.split('/').collect();
+    Some(match (request.method.as_str(), &parts[..]) {
+        ("GET", ["world"]) => {
+            state.world.advance(now_us);
+            json_reply(200, serde_json::to_vec(&state.world).unwrap_or_default())
+        }
+        ("GET", ["requests"]) => {
+            let recent = state.requests.iter().rev().take(RECENT).rev().map(|asked| {
+                let request = &asked.request;
+                json!({"method": request.method, "target": request.target, "status": asked.status})
+            });
+            show(200, &recent.collect())
+        }
+        ("POST", ["faults"]) => match one_or_more::<Rule>(&request.body) {
+            Ok(rules) => {
+                state.faults.rules.extend(rules);
+                show(200, &json!({"rules": state.faults.rules.len()}))
+            }
+            Err(error) => refusal(400, &error),
+        },
+        ("DELETE", ["faults"]) => {
+            state.faults.clear();
+            show(200, &json!({"rules": 0}))
+        }
+        ("POST", ["vms", vm, "fates"]) => {
+            let vm = Uuid::try_parse(vm).ok().and_then(|vm| state.world.vms.get_mut(&vm));
+            match (vm, one_or_more::<Fate>(&request.body)) {
+                (None, _) => refusal(404, "there is no such VM"),
+                (_, Err(error)) => refusal(400, &error),
+                (Some(vm), Ok(fates)) => {
+                    vm.fates.extend(fates);
+                    show(200, &json!({"fates": vm.fates.len()}))
+                }
+            }
+        }
+        _ => refusal(
+            404,
+            "the controls are GET world, GET requests, POST faults, DELETE faults, POST vms/<uuid>/fates",
+        ),
+    })
+}
+
+/// Reads one thing, or an array of them.
+fn one_or_more<T: DeserializeOwned>(body: &[u8]) -> Result<Vec<T>, String> {
+    let value: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let items = match value {
+        Value::Array(items) => items,
+        one => vec![one],
+    };
+    items.into_iter().map(serde_json::from_value).collect::<Result<_, _>>().map_err(|error| error.to_string())
+}
+
+fn show(status: u16, value: &Value) -> Reply {
+    json_reply(status, value.to_string().into_bytes())
+}
+
+fn refusal(status: u16, error: &str) -> Reply {
+    show(status, &json!({"error": error}))
+}
+
+fn json_reply(status: u16, body: Vec<u8>) -> Reply {
+    Reply::empty(status).with_body("application/json", body)
+}

@@ -1,0 +1,76 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// A backup's record as the coordinator keeps it: each key is written by itself, so any may be missing.
+///
+/// How it is shown depends on the style of the API, see [`super::shape`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// The comment it was asked for with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// When it was accepted, in microseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<i64>,
+    /// Set when it is accepted, and never cleared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<bool>,
+    /// FiFo's word for how far it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Whether the zone's configuration is stored beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xml: Option<bool>,
+    /// What it is an increment on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Uuid>,
+    /// Whether the coordinator believes its snapshot to be on the hypervisor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local: Option<bool>,
+    /// Bytes that its snapshot held when it was last measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_size: Option<u64>,
+    /// Its stored objects by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<BTreeMap<String, FileRecord>>,
+    /// The size at the top level of records older than the files' own sizes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Keys shown as they are, in place of what is above: for records that no FiFo ought to have.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra: BTreeMap<String, Value>,
+}
+
+/// One stored object in a backup's record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Bytes so far.
+    pub size: u64,
+    /// Its SHA-1 in hexadecimal digits, once it is whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha1: Option<String>,
+}
+
+/// A ZFS snapshot that is really on the hypervisor, whatever the record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Bytes it holds.
+    pub bytes: u64,
+    /// Something holds on to it (a clone, say), so that destroying it does nothing.
+    #[serde(default)]
+    pub pinned: bool,
+}
+
+/// What is really in the store of one backup, whatever the record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Bytes, over all its objects.
+    pub bytes: u64,
+    /// The snapshot it must be applied on; `None` for a full one.
+    pub base: Option<Uuid>,
+    /// Whether `zfs receive` would take it.
+    pub sound: bool,
+}

@@ -1,0 +1,304 @@
+//! FiFo's handlers, in the order in which they look at a request.
+//!
+//! The order shows: 503 comes before everything, 405 before 401, 401 before 403, 403 before anybody has looked whether
+//! the VM exists, 406 before 404, 412 before 415.
+
+use super::backups::Order;
+use super::message::{Reply, Request};
+use super::msgpack;
+use super::shape::{ApiStyle, RecordView, VmView};
+use super::users::User;
+use super::world::{Vm, World};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resource<'a> {
+    Connection,
+    Token,
+    Session(&'a str),
+    Vms,
+    Vm(&'a str),
+    Backups(&'a str),
+    Backup(&'a str, &'a str),
+}
+
+impl<'a> Resource<'a> {
+    /// Reads a path; `None` where there is nothing. The sign-in of version 0.1.0 is not there at all.
+    pub(super) fn of(path: &'a str) -> Option<Self> {
+        let mut parts = path.strip_prefix("/api/")?.split('/');
+        if !matches!(parts.next()?, "3" | "2" | "0.2.0") {
+            return None;
+        }
+        let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+        Some(match parts[..] {
+            ["cloud", "connection"] => Self::Connection,
+            ["oauth", "token"] => Self::Token,
+            ["sessions", token] => Self::Session(token),
+            ["vms"] => Self::Vms,
+            ["vms", vm] => Self::Vm(vm),
+            ["vms", vm, "backups"] => Self::Backups(vm),
+            ["vms", vm, "backups", backup] => Self::Backup(vm, backup),
+            _ => return None,
+        })
+    }
+
+    /// The VM a path is about.
+    pub(super) fn vm(self) -> Option<&'a str> {
+        match self {
+            Self::Vm(vm) | Self::Backups(vm) | Self::Backup(vm, _) => Some(vm),
+            _ => None,
+        }
+    }
+
+    fn methods(self) -> &'static [&'static str] {
+        match self {
+            Self::Connection | Self::Session(_) | Self::Vms | Self::Vm(_) => &["GET"],
+            Self::Token => &["POST"],
+            Self::Backups(_) => &["GET", "POST"],
+            Self::Backup(..) => &["DELETE"],
+        }
+    }
+}
+
+/// Answers a request as FiFo does, after letting happen what has to have happened by then.
+///
+/// `None` is a connection that is closed without an answer.
+pub fn handle(world: &mut World, request: &Request, now_us: i64) -> Option<Reply> {
+    world.advance(now_us);
+    if !world.backend_up {
+        return Some(Reply::empty(503));
+    }
+    let Some(resource) = Resource::of(request.path()) else { return Some(Reply::empty(404)) };
+    if request.method != "HEAD" && !resource.methods().contains(&request.method.as_str()) {
+        return Some(Reply::empty(405));
+    }
+    if resource == Resource::Token && request.method == "POST" {
+        return Some(super::sign_in::token(world, request, now_us));
+    }
+    if resource != Resource::Connection {
+        let Some(user) = signed_in(world, request, now_us) else {
+            let scheme = if world.shape.style == ApiStyle::V2 { "x-snarl-token" } else { "authorization" };
+            return Some(Reply::empty(401).with_header("www-authenticate", scheme));
+        };
+        if !allowed(user, world.shape.style, request, resource) {
+            return Some(Reply::empty(403));
+        }
+    } else if request.method == "HEAD" {
+        return Some(Reply::empty(403));
+    }
+    match (accepted(request.header("accept")), world.shape.style) {
+        (Accepted::Json, _) => Some(json_reply(world, request, resource, now_us)),
+        (Accepted::Nothing, _) => Some(Reply::empty(406)),
+        (Accepted::Msgpack, ApiStyle::V2) => Some(as_msgpack(json_reply(world, request, resource, now_us))),
+        (Accepted::Msgpack, ApiStyle::V3) => None,
+    }
+}
+
+/// The token a request carries: 2015 knows both headers, later versions only one.
+fn signed_in<'a>(world: &'a World, request: &Request, now_us: i64) -> Option<&'a User> {
+    let bearer = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+    let token = match world.shape.style {
+        ApiStyle::V2 => request.header("x-snarl-token").or(bearer),
+        ApiStyle::V3 => bearer,
+    };
+    world.user_of(token?, now_us)
+}
+
+fn allowed(user: &User, style: ApiStyle, request: &Request, resource: Resource<'_>) -> bool {
+    match (request.method.as_str(), resource) {
+        ("HEAD", _) => false,
+        (_, Resource::Connection | Resource::Token | Resource::Session(_)) => true,
+        (_, Resource::Vms) => user.may(&["cloud", "vms", "list"]),
+        (_, Resource::Vm(vm)) => user.may(&["vms", vm, "get"]),
+        ("POST", Resource::Backups(vm)) => user.may(&["vms", vm, "backup"]),
+        (_, Resource::Backups(vm)) => style == ApiStyle::V2 && user.may(&["vms", vm, "get"]),
+        (_, Resource::Backup(vm, _)) => user.may(&["vms", vm, "backup_delete"]),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepted {
+    Json,
+    Msgpack,
+    Nothing,
+}
+
+/// Looks for JSON without parameters, or for something that MessagePack satisfies, by quality and then by place.
+fn accepted(accept: Option<&str>) -> Accepted {
+    let Some(accept) = accept else { return Accepted::Msgpack };
+    let mut ranges: Vec<(f32, Accepted)> = accept
+        .split(',')
+        .filter_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let accepted = match parts.next()? {
+                "application/json" => Accepted::Json,
+                "*/*" | "application/*" | "application/x-msgpack" => Accepted::Msgpack,
+                _ => return None,
+            };
+            let mut quality = 1.0;
+            for parameter in parts {
+                quality = parameter.strip_prefix("q=")?.parse().ok()?;
+            }
+            Some((quality, accepted))
+        })
+        .collect();
+    ranges.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    ranges.first().map_or(Accepted::Nothing, |(_, accepted)| *accepted)
+}
+
+fn as_msgpack(mut reply: Reply) -> Reply {
+    if let Ok(value) = serde_json::from_slice::<Value>(&reply.body) {
+        reply.body = msgpack::encode(&value);
+    }
+    for (name, value) in &mut reply.headers {
+        if *name == "content-type" {
+            "application/x-msgpack".clone_into(value);
+        }
+    }
+    reply
+}
+
+/// An answer after the content type was settled on: with it, whether or not there is a body.
+fn reply(status: u16, body: Vec<u8>) -> Reply {
+    Reply::empty(status).with_body("application/json", body).with_header("vary", "accept")
+}
+
+fn show(value: &impl Serialize) -> Reply {
+    match serde_json::to_vec(value) {
+        Ok(body) => reply(200, body),
+        Err(_) => reply(500, Vec::new()),
+    }
+}
+
+fn json_reply(world: &mut World, request: &Request, resource: Resource<'_>, now_us: i64) -> Reply {
+    match resource {
+        Resource::Connection if world.shape.style == ApiStyle::V2 => {
+            show(&json!({"sniffle": 1, "snarl": 1, "howl": 1}))
+        }
+        Resource::Connection => show(&json!({"sniffle": 1, "snarl": 1})),
+        Resource::Session(token) => match world.tokens.get(token) {
+            Some(known) if now_us < known.expires_us => show(&json!({"session": token, "name": known.user})),
+            _ => reply(404, Vec::new()),
+        },
+        Resource::Vms => match signed_in(world, request, now_us) {
+            Some(user) => super::list::list(world, user, request),
+            None => reply(401, Vec::new()),
+        },
+        Resource::Token => reply(405, Vec::new()),
+        Resource::Vm(vm) | Resource::Backups(vm) | Resource::Backup(vm, _) => {
+            about_a_vm(world, request, resource, vm, now_us)
+        }
+    }
+}
+
+fn about_a_vm(world: &mut World, request: &Request, resource: Resource<'_>, id: &str, now_us: i64) -> Reply {
+    if id.len() != 36 {
+        return reply(500, Vec::new());
+    }
+    let found = Uuid::try_parse(id).ok().and_then(|uuid| Some((uuid, world.vms.get(&uuid)?)));
+    let backup = match resource {
+        Resource::Backup(_, backup) => Uuid::try_parse(backup).ok(),
+        _ => None,
+    };
+    let exists = match (resource, found) {
+        (Resource::Backup(..), Some((_, vm))) => {
+            backup.is_some_and(|backup| vm.backups.contains_key(&backup))
+        }
+        (_, found) => found.is_some(),
+    };
+    if let Some(wanted) = request.header("if-match") {
+        let etag = found.map(|(uuid, vm)| view(world, uuid, vm).etag());
+        let matches =
+            |etag: &String| wanted == "*" || wanted.split(',').any(|one| one.trim() == etag.as_str());
+        if !exists || !etag.as_ref().is_some_and(matches) {
+            return reply(412, Vec::new());
+        }
+    }
+    match (request.method.as_str(), resource, found) {
+        // The only request that gets as far as the coordinator without the VM being there: and fails there.
+        ("POST", _, found) => create(world, request, id, found.map(|(uuid, _)| uuid), now_us),
+        (_, Resource::Backup(..), Some((vm, _))) if exists => match backup {
+            Some(backup) => delete(world, request, vm, backup, now_us),
+            None => reply(404, Vec::new()),
+        },
+        ("GET", Resource::Vm(_), Some((uuid, vm))) => vm_reply(world, uuid, vm),
+        ("GET", Resource::Backups(_), Some((uuid, vm))) => {
+            let shape = world.shape;
+            let records = vm.backups.iter().rev();
+            let records = records.map(|(uuid, record)| RecordView { record, shape, uuid: Some(*uuid) });
+            show(&records.collect::<Vec<_>>()).with_header("etag", view(world, uuid, vm).etag())
+        }
+        _ => reply(404, Vec::new()),
+    }
+}
+
+fn view<'a>(world: &World, uuid: Uuid, vm: &'a Vm) -> VmView<'a> {
+    VmView { uuid, vm, shape: world.shape, only: None }
+}
+
+/// The answer to a read of one VM.
+pub(super) fn vm_reply(world: &World, uuid: Uuid, vm: &Vm) -> Reply {
+    let view = view(world, uuid, vm);
+    show(&view).with_header("etag", view.etag())
+}
+
+fn create(world: &mut World, request: &Request, id: &str, vm: Option<Uuid>, now_us: i64) -> Reply {
+    let content_type = request.header("content-type").unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    if media_type != "application/json" {
+        return reply(415, Vec::new());
+    }
+    let accepted = order(&request.body).zip(vm).map(|(order, vm)| world.create_backup(vm, &order, now_us));
+    let Some(Ok(backup)) = accepted else { return reply(500, Vec::new()) };
+    let version = request.path().split('/').nth(2).unwrap_or_default();
+    let location = match world.shape.style {
+        ApiStyle::V2 => format!("/api/{version}/vms/{id}/backups/{backup}"),
+        ApiStyle::V3 => format!("/api/{version}/vms/{id}"),
+    };
+    reply(303, Vec::new()).with_header("location", location)
+}
+
+/// Reads what a create asks for. No body, `{}` and `[]` (which is the same in FiFo) ask for a full backup without a
+/// comment; a value of the wrong kind, `null` above all, is not understood.
+fn order(body: &[u8]) -> Option<Order> {
+    let map = match body {
+        [] => return Some(Order::default()),
+        body => match serde_json::from_slice(body).ok()? {
+            Value::Object(map) => map,
+            Value::Array(items) if items.is_empty() => return Some(Order::default()),
+            _ => return None,
+        },
+    };
+    let text = |key: &str| match map.get(key) {
+        None => Some(None),
+        Some(Value::String(text)) => Some(Some(text.clone())),
+        Some(_) => None,
+    };
+    let flag = |key: &str| match map.get(key) {
+        None => Some(false),
+        Some(value) => value.as_bool(),
+    };
+    flag("xml")?;
+    Some(Order {
+        comment: text("comment")?.unwrap_or_default(),
+        parent: text("parent")?,
+        delete: flag("delete")?,
+    })
+}
+
+/// Deletes: from the hypervisor if the body says exactly that, in any other case everything.
+fn delete(world: &mut World, request: &Request, vm: Uuid, backup: Uuid, now_us: i64) -> Reply {
+    let body = serde_json::from_slice::<Value>(&request.body);
+    if body.is_ok_and(|body| body == json!({"location": "hypervisor"})) {
+        let status = if world.delete_local(vm, backup, now_us).is_ok() { 204 } else { 500 };
+        return reply(status, Vec::new());
+    }
+    world.delete_cloud(vm, backup, now_us);
+    reply(204, Vec::new())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! The server: listens, keeps the world, and writes it down.
+
+use super::clock::Clock;
+use super::faults::{Faults, Outgoing};
+use super::message::Request;
+use super::seed::Seed;
+use super::shape::Shape;
+use super::world::World;
+use super::{connection, control, store};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// How many requests are kept for [`State::requests`].
+const REQUESTS_KEPT: usize = 4096;
+
+/// What a sandbox is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it listens: a loopback address; port 0 is any free one.
+    pub listen: SocketAddr,
+    /// The first world, where neither `world` nor the state file gives one.
+    pub seed: Seed,
+    /// The shapes it answers in.
+    pub shape: Shape,
+    /// How long an upload takes, in milliseconds.
+    pub upload_ms: u64,
+    /// Where the world is kept from run to run; nowhere where it is `None`.
+    pub state_file: Option<PathBuf>,
+    /// Whether to start from the first world even if the state file holds one.
+    pub fresh: bool,
+    /// A world to start from, before all others; its own shapes and durations hold.
+    pub world: Option<World>,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// After how long without a request a connection is closed; FiFo's is 5 s.
+    pub idle_close: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            seed: Seed::default(),
+            shape: Shape::default(),
+            upload_ms: 3_000,
+            state_file: None,
+            fresh: false,
+            world: None,
+            clock: Clock::System,
+            idle_close: Duration::from_secs(5),
+        }
+    }
+}
+
+/// All that the sandbox holds while it runs.
+#[derive(Debug)]
+pub struct State {
+    /// The cloud.
+    pub world: World,
+    /// The disturbances.
+    pub faults: Faults,
+    /// The last requests, oldest first, with all their headers and bytes; those for the controls are not among them.
+    pub requests: VecDeque<Asked>,
+    changes: u64,
+}
+
+/// A request, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The request as it came.
+    pub request: Request,
+    /// The status it was answered with; `None` where the connection was closed without an answer.
+    pub status: Option<u16>,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) clock: Clock,
+    pub(super) idle_close: Duration,
+    state: Mutex<State>,
+    state_file: Option<PathBuf>,
+    /// How many changes the state file holds. Whoever has it locked is writing.
+    saved: tokio::sync::Mutex<u64>,
+}
+
+impl Shared {
+    fn with<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
+        look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Answers a request, and writes the world down first if that may have changed it.
+    pub(super) async fn answer(self: &Arc<Self>, request: &Request) -> Outgoing {
+        let now_us = self.clock.now_us();
+        let (out, changes) = self.with(|state| {
+            let out = state.answer(request, now_us);
+            let mutating = !matches!(request.method.as_str(), "GET" | "HEAD");
+            state.changes += u64::from(mutating);
+            (out, mutating.then_some(state.changes))
+        });
+        if let Some(changes) = changes
+            && let Err(error) = self.save(changes).await
+        {
+            tracing::error!("the sandbox could not write its world down: {error}");
+        }
+        out
+    }
+
+    /// Has the state file hold at least so many changes. Those who wait meanwhile are served by one writing.
+    async fn save(self: &Arc<Self>, changes: u64) -> io::Result<()> {
+        let Some(path) = self.state_file.clone() else { return Ok(()) };
+        let mut saved = self.saved.lock().await;
+        if *saved >= changes {
+            return Ok(());
+        }
+        let shared = Arc::clone(self);
+        let written = tokio::task::spawn_blocking(move || {
+            let (bytes, changes) = shared.with(|state| (serde_json::to_vec(&state.world), state.changes));
+            store::save(&path, &bytes?)?;
+            Ok::<u64, io::Error>(changes)
+        });
+        *saved = written.await??;
+        Ok(())
+    }
+}
+
+impl State {
+    fn answer(&mut self, request: &Request, now_us: i64) -> Outgoing {
+        if let Some(reply) = control::handle(self, request, now_us) {
+            return Outgoing { reply: Some(reply), ..Outgoing::default() };
+        }
+        let out = self.faults.handle(&mut self.world, request, now_us);
+        if self.requests.len() == REQUESTS_KEPT {
+            self.requests.pop_front();
+        }
+        let status = out.reply.as_ref().map(|reply| reply.status);
+        self.requests.push_back(Asked { request: request.clone(), status });
+        out
+    }
+}
+
+/// A simulated FiFo, to be started.
+#[derive(Debug)]
+pub struct Sandbox;
+
+impl Sandbox {
+    /// Starts serving, on the runtime it is called on.
+    ///
+    /// # Errors
+    ///
+    /// The address is not a loopback one or cannot be listened on; the state file holds something else.
+    pub async fn start(options: Options) -> io::Result<Running> {
+        if !options.listen.ip().is_loopback() {
+            let text = format!(
+                "the sandbox listens on loopback addresses only, not on {}: anybody may control it",
+                options.listen
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let world = first_world(&options)?;
+        let listener = TcpListener::bind(options.listen).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            clock: options.clock,
+            idle_close: options.idle_close,
+            state: Mutex::new(State {
+                world,
+                faults: Faults::default(),
+                requests: VecDeque::new(),
+                changes: 1,
+            }),
+            state_file: options.state_file,
+            saved: tokio::sync::Mutex::new(0),
+        });
+        shared.save(1).await?;
+        let stopped = CancellationToken::new();
+        let task = tokio::spawn(accept(listener, Arc::clone(&shared), stopped.clone()));
+        Ok(Running { address, shared, stopped, task })
+    }
+}
+
+fn first_world(options: &Options) -> io::Result<World> {
+    if let Some(world) = &options.world {
+        return Ok(world.clone());
+    }
+    let kept = match &options.state_file {
+        Some(path) if !options.fresh => store::load(path)?,
+        _ => None,
+    };
+    let mut world = kept.unwrap_or_else(|| World::seeded(options.seed, options.clock.now_us()));
+    world.shape = options.shape;
+    world.upload_ms = options.upload_ms;
+    Ok(world)
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stopped.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let shared = Arc::clone(&shared);
+                    connections.spawn(async move {
+                        if let Err(error) = connection::serve(stream, &shared).await {
+                            tracing::debug!("a connection to the sandbox broke off: {error}");
+                        }
+                    });
+                }
+                // Out of file descriptors, say: others will be closed meanwhile.
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            },
+        }
+    }
+    connections.shutdown().await;
+}
+
+/// A simulated FiFo that is being served. Dropping it stops it as well, without a last writing of the world.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stopped: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Gives its base URL, without a final slash.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Gives where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Looks at what it holds, or changes it, while no request is being answered. Not to be called from within itself.
+    pub fn with<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
+        self.shared.with(look)
+    }
+
+    /// Stops it: breaks off its connections and writes the world down.
+    ///
+    /// # Errors
+    ///
+    /// The world cannot be written.
+    pub async fn stop(mut self) -> io::Result<()> {
+        self.stopped.cancel();
+        let _ = (&mut self.task).await;
+        let changes = self.with(|state| {
+            state.changes += 1;
+            state.changes
+        });
+        self.shared.save(changes).await
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stopped.cancel();
+    }
+}

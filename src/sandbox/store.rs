@@ -1,0 +1,66 @@
+//! The world's file: read at the start, written after every request that may have changed something.
+
+use super::world::World;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use tempfile::NamedTempFile;
+
+/// Reads a world from its file; `None` where there is none yet.
+///
+/// # Errors
+///
+/// The file cannot be read, or holds something else.
+pub(super) fn load(path: &Path) -> io::Result<Option<World>> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        let text =
+            format!("{} does not hold a sandbox world (start afresh to replace it): {error}", path.display());
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    })
+}
+
+/// Writes a world's bytes in place of its file: whole or not at all.
+///
+/// # Errors
+///
+/// The folder or the file cannot be written.
+pub(super) fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let mut file = NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Shape;
+
+    #[test]
+    fn a_world_comes_back_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deeper/world.json");
+        assert_eq!(load(&path).unwrap(), None);
+        let mut world = World::new(Shape::default(), 7);
+        let vm = world.new_uuid();
+        world.vms.insert(vm, super::super::world::Vm::new("web-1", "hv-1"));
+        save(&path, &serde_json::to_vec(&world).unwrap()).unwrap();
+        assert_eq!(load(&path).unwrap(), Some(world));
+    }
+
+    #[test]
+    fn another_file_is_named_and_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("world.json");
+        fs::write(&path, "policy: grandfather").unwrap();
+        let error = load(&path).unwrap_err().to_string();
+        assert!(error.contains("world.json does not hold a sandbox world"), "{error}");
+    }
+}

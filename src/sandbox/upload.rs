@@ -1,0 +1,227 @@
+//! The life of an upload, key by key.
+
+use super::fate::Outcome;
+use super::record::{FileRecord, Record, Stored};
+use super::shape::ApiStyle;
+use super::world::{DESTROY_AFTER_US, Vm, World};
+use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// The size of a file is written about once so many bytes.
+const WRITTEN_EVERY_BYTES: u64 = 1 << 20;
+
+/// What is stored of a backup whose `zfs send` failed: the error message, gzip'ed.
+const HOLLOW_BYTES: u64 = 51;
+
+/// An upload under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// Whose backup it is.
+    pub vm: Uuid,
+    /// What it is an increment on.
+    pub parent: Option<Uuid>,
+    /// Whether the create asked to delete a snapshot afterwards.
+    pub delete: bool,
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// When it was accepted, in microseconds since the Unix epoch.
+    pub started_us: i64,
+    /// How long it takes until all is written, in microseconds.
+    pub duration_us: i64,
+    /// What it stores in the end, over all disks.
+    pub bytes: u64,
+    /// How many of the steps of its life are behind it.
+    pub steps_done: usize,
+    /// The size that was written last, while it grows.
+    pub written_bytes: u64,
+}
+
+/// One write to the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Parent,
+    Uploading,
+    Files,
+    Checksums,
+    Xml,
+    End,
+    Local,
+}
+
+/// The steps in their order.
+const STEPS: [Step; 7] =
+    [Step::Parent, Step::Uploading, Step::Files, Step::Checksums, Step::Xml, Step::End, Step::Local];
+
+impl Upload {
+    /// When a step is due. What comes before the bytes takes about a second in all, what comes after them another;
+    /// with very short uploads a tenth of the whole each.
+    fn due_us(&self, step: Step) -> i64 {
+        let moment_us = (self.duration_us / 10).min(1_000_000);
+        let after_start_us = match step {
+            Step::Parent => moment_us,
+            Step::Uploading => moment_us * 6 / 5,
+            Step::Files => moment_us * 7 / 5,
+            Step::Checksums => self.duration_us - moment_us,
+            Step::Xml => self.duration_us - moment_us * 2 / 3,
+            Step::End => self.duration_us - moment_us / 3,
+            Step::Local => self.duration_us,
+        };
+        self.started_us.saturating_add(after_start_us)
+    }
+
+    /// Bytes stored by an instant, in whole steps of a MiB. A hanging upload stops at two fifths.
+    fn bytes_at(&self, now_us: i64) -> u64 {
+        let (from_us, to_us) = (self.due_us(Step::Files), self.due_us(Step::Checksums));
+        let whole_us = i128::from(to_us - from_us).max(1);
+        let stop_us = if self.outcome == Outcome::Hang { whole_us * 2 / 5 } else { whole_us };
+        let grown_us = (i128::from(now_us) - i128::from(from_us)).clamp(0, stop_us);
+        let bytes = i128::from(self.bytes) * grown_us / whole_us;
+        u64::try_from(bytes).unwrap_or(u64::MAX) / WRITTEN_EVERY_BYTES * WRITTEN_EVERY_BYTES
+    }
+
+    /// Says whether a step is ever taken, given what becomes of the upload.
+    fn takes(&self, step: Step) -> bool {
+        match self.outcome {
+            Outcome::Complete | Outcome::Hollow => true,
+            Outcome::Fail => !matches!(step, Step::Checksums | Step::Xml),
+            Outcome::FailForgotten => !matches!(step, Step::Checksums | Step::Xml | Step::Local),
+            Outcome::Hang => matches!(step, Step::Parent | Step::Uploading | Step::Files),
+            Outcome::NeverStarts | Outcome::SnapshotOnly => false,
+        }
+    }
+
+    fn has_done(&self, step: Step) -> bool {
+        STEPS.iter().take(self.steps_done).any(|done| *done == step)
+    }
+
+    /// Says whether nothing more will come of it. A hanging upload never is: its snapshot stays busy.
+    fn is_over(&self) -> bool {
+        self.steps_done == STEPS.len() && self.outcome != Outcome::Hang
+    }
+}
+
+impl World {
+    /// Writes all that the uploads under way have to have written by an instant.
+    pub(super) fn advance_uploads(&mut self, now_us: i64) {
+        let under_way: Vec<Uuid> = self.uploads.keys().copied().collect();
+        for backup in under_way {
+            let Some(mut upload) = self.uploads.remove(&backup) else { continue };
+            while let Some(&step) =
+                STEPS.get(upload.steps_done).filter(|step| upload.due_us(**step) <= now_us)
+            {
+                if step == Step::Checksums {
+                    self.grow(backup, &mut upload, now_us);
+                }
+                upload.steps_done += 1;
+                if upload.takes(step) {
+                    self.take(step, backup, &upload);
+                }
+            }
+            if upload.has_done(Step::Files) && !upload.has_done(Step::Checksums) {
+                self.grow(backup, &mut upload, now_us);
+            }
+            if !upload.is_over() {
+                self.uploads.insert(backup, upload);
+            }
+        }
+    }
+
+    /// Writes how far an upload has come, where that is further than it was written before.
+    fn grow(&mut self, backup: Uuid, upload: &mut Upload, now_us: i64) {
+        let bytes = upload.bytes_at(now_us);
+        if bytes > upload.written_bytes {
+            upload.written_bytes = bytes;
+            self.write_files(backup, upload, bytes, false);
+        }
+    }
+
+    fn take(&mut self, step: Step, backup: Uuid, upload: &Upload) {
+        match step {
+            Step::Parent => {
+                if let Some(parent) = upload.parent {
+                    self.write(backup, upload, |record| record.parent = Some(parent));
+                }
+            }
+            Step::Uploading => {
+                self.write(backup, upload, |record| record.state = Some("uploading".to_owned()))
+            }
+            Step::Files => self.write_files(backup, upload, 0, false),
+            Step::Checksums => self.store(backup, upload),
+            // What is left of a record that was deleted meanwhile does not get this one back.
+            Step::Xml => self.write(backup, upload, |record| record.xml = record.timestamp.map(|_| true)),
+            Step::End => {
+                let word = match (upload.outcome, self.shape.style) {
+                    (Outcome::Complete | Outcome::Hollow, _) => "completed",
+                    (_, ApiStyle::V3) => "failed",
+                    (_, ApiStyle::V2) => "upload failed",
+                };
+                self.write(backup, upload, |record| record.state = Some(word.to_owned()));
+            }
+            Step::Local => self.settle(backup, upload),
+        }
+    }
+
+    /// Writes to a backup's record; one that was deleted meanwhile comes back with what is written.
+    fn write(&mut self, backup: Uuid, upload: &Upload, change: impl FnOnce(&mut Record)) {
+        if let Some(vm) = self.vms.get_mut(&upload.vm) {
+            change(vm.backups.entry(backup).or_default());
+        }
+    }
+
+    fn write_files(&mut self, backup: Uuid, upload: &Upload, bytes: u64, whole: bool) {
+        let Some(vm) = self.vms.get_mut(&upload.vm) else { return };
+        let disks = u64::try_from(vm.disks.len()).unwrap_or(1).max(1);
+        let mut left = bytes;
+        let mut files = BTreeMap::new();
+        for (index, disk) in vm.disks.iter().enumerate() {
+            let last = index + 1 == vm.disks.len();
+            let size = if last { left } else { bytes / disks };
+            left -= size;
+            let name = object_name(upload.vm, backup, disk);
+            let sha1 = whole.then(|| hex::encode(Sha1::digest(&name)));
+            files.insert(name, FileRecord { size, sha1 });
+        }
+        vm.backups.entry(backup).or_default().files = Some(files);
+    }
+
+    fn store(&mut self, backup: Uuid, upload: &Upload) {
+        let sound = upload.outcome == Outcome::Complete;
+        let bytes = if sound { upload.bytes } else { HOLLOW_BYTES };
+        self.write_files(backup, upload, bytes, true);
+        if let Some(vm) = self.vms.get_mut(&upload.vm) {
+            vm.stored.insert(backup, Stored { bytes, base: upload.parent, sound });
+        }
+    }
+
+    /// What comes after the upload, whether or not it went well: `local: true`, or what `delete` asked for.
+    fn settle(&mut self, backup: Uuid, upload: &Upload) {
+        let gone = if upload.delete { Some(upload.parent.unwrap_or(backup)) } else { None };
+        if gone != Some(backup) {
+            self.write(backup, upload, |record| record.local = Some(true));
+        }
+        if let Some(gone) = gone {
+            if let Some(record) = self.vms.get_mut(&upload.vm).and_then(|vm| vm.backups.get_mut(&gone)) {
+                forget_snapshot(record);
+            }
+            self.destroys.insert((upload.due_us(Step::Local) + DESTROY_AFTER_US, upload.vm, gone));
+        }
+    }
+}
+
+/// What a local delete writes, at once, whatever becomes of the snapshot.
+pub(super) fn forget_snapshot(record: &mut Record) {
+    record.local = Some(false);
+    record.local_size = Some(0);
+}
+
+/// The name of a disk's object in the store.
+pub(super) fn object_name(vm: Uuid, backup: Uuid, disk: &str) -> String {
+    format!("{vm}/{backup}{disk}")
+}
+
+/// What an upload stores unless its fate says otherwise: an increment is about a thirtieth of the whole.
+pub(super) fn usual_bytes(vm: &Vm, parent: Option<Uuid>) -> u64 {
+    if parent.is_some() { (vm.full_bytes / 32).max(WRITTEN_EVERY_BYTES) } else { vm.full_bytes }
+}

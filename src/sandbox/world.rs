@@ -1,0 +1,205 @@
+use super::fate::{Fate, Outcome};
+use super::record::{Record, Snapshot, Stored};
+use super::shape::Shape;
+use super::upload::Upload;
+use super::users::{Token, User};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha1::{Digest, Sha1};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use uuid::Uuid;
+
+/// How often the hypervisors measure what their snapshots hold.
+pub(super) const MEASURE_EVERY_US: i64 = 15 * 60 * 1_000_000;
+
+/// How long after a local delete the snapshot is really destroyed.
+pub(super) const DESTROY_AFTER_US: i64 = 2_000_000;
+
+/// A whole cloud: what FiFo has recorded, and beside it what is really on the hypervisors and in the store.
+///
+/// Plain data: it reads no clock and throws no dice. Time comes in as microseconds since the Unix epoch, new UUIDs
+/// come from a seed and a counter, and nothing happens but in the calls that are made, [`World::advance`] above all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct World {
+    /// The shapes in which it answers.
+    pub shape: Shape,
+    /// New UUIDs and tokens come from this and `counter`.
+    pub seed: u64,
+    /// How many UUIDs and tokens were made.
+    pub counter: u64,
+    /// Whether the subsystems behind the API are up; if not, every answer is 503.
+    pub backend_up: bool,
+    /// Whether a backup store is configured; if not, every create is refused.
+    pub store_configured: bool,
+    /// The hypervisors whose agent does not answer.
+    pub agents_down: BTreeSet<String>,
+    /// How long an upload takes from being accepted until all is written, in milliseconds, unless its fate says otherwise.
+    pub upload_ms: u64,
+    /// What becomes of an upload where neither a fate in the VM's queue nor the VM itself says otherwise.
+    pub outcome: Outcome,
+    /// How long a token is good, in seconds.
+    pub token_life_s: u32,
+    /// Who may sign in.
+    pub users: BTreeMap<String, User>,
+    /// The tokens given out.
+    pub tokens: BTreeMap<String, Token>,
+    /// The VMs.
+    pub vms: BTreeMap<Uuid, Vm>,
+    /// The uploads under way, by the backup's UUID.
+    pub uploads: BTreeMap<Uuid, Upload>,
+    /// Snapshots yet to be destroyed: when, of which VM, which.
+    pub destroys: BTreeSet<(i64, Uuid, Uuid)>,
+    /// When snapshots were measured last, in microseconds since the Unix epoch.
+    pub measured_at_us: i64,
+}
+
+/// A VM, with what is really there of its backups.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Vm {
+    /// Its fields as FiFo shows them, all but `uuid` and `backups`. A field of such a name here is shown in their place.
+    pub fields: BTreeMap<String, Value>,
+    /// Its backups' records.
+    pub backups: BTreeMap<Uuid, Record>,
+    /// The suffixes of its disks' objects in the store; a zone has one disk, without.
+    pub disks: Vec<String>,
+    /// What a full backup of it takes, in bytes.
+    pub full_bytes: u64,
+    /// The snapshots that are really on its hypervisor.
+    pub snapshots: BTreeMap<Uuid, Snapshot>,
+    /// What is really in the store.
+    pub stored: BTreeMap<Uuid, Stored>,
+    /// What becomes of its next creates, in turn.
+    pub fates: VecDeque<Fate>,
+    /// What becomes of the creates after these; as the world says where it is `None`.
+    pub outcome: Option<Outcome>,
+}
+
+impl Vm {
+    /// Makes a running zone without backups on a hypervisor; an empty hypervisor is none.
+    pub fn new(alias: &str, hypervisor: &str) -> Self {
+        let fields = json!({
+            "alias": alias, "config": {"alias": alias}, "created_at": 0, "created_by": "", "creating": false,
+            "dataset": "", "deleting": false, "docker": {}, "fw_rules": [], "groupings": [],
+            "hypervisor": hypervisor, "info": {}, "log": [], "metadata": {}, "network_mappings": {},
+            "owner": "", "package": "", "services": {}, "snapshots": {}, "state": "running", "vm_type": "zone",
+        });
+        let fields = match fields {
+            Value::Object(fields) => fields.into_iter().collect(),
+            _ => BTreeMap::new(),
+        };
+        Self { fields, disks: vec![String::new()], full_bytes: 1 << 30, ..Self::default() }
+    }
+
+    /// Sets a field.
+    #[must_use]
+    pub fn with(mut self, field: &str, value: Value) -> Self {
+        self.fields.insert(field.to_owned(), value);
+        self
+    }
+
+    /// Gives the hypervisor it is on.
+    pub fn hypervisor(&self) -> Option<&str> {
+        self.fields.get("hypervisor").and_then(Value::as_str).filter(|name| !name.is_empty())
+    }
+
+    /// Says whether it has delegated datasets.
+    pub fn has_delegated_datasets(&self) -> bool {
+        let datasets = self.fields.get("config").and_then(|config| config.get("datasets"));
+        datasets.and_then(Value::as_array).is_some_and(|datasets| !datasets.is_empty())
+    }
+}
+
+impl World {
+    /// Makes a cloud without VMs, in which `admin` signs in with `admin` and may do everything.
+    pub fn new(shape: Shape, seed: u64) -> Self {
+        Self {
+            shape,
+            seed,
+            counter: 0,
+            backend_up: true,
+            store_configured: true,
+            agents_down: BTreeSet::new(),
+            upload_ms: 3_000,
+            outcome: Outcome::Complete,
+            token_life_s: 3600,
+            users: BTreeMap::from([("admin".to_owned(), User::admin("admin"))]),
+            tokens: BTreeMap::new(),
+            vms: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            destroys: BTreeSet::new(),
+            measured_at_us: 0,
+        }
+    }
+
+    /// Makes a UUID that has not been there before: the same ones in the same order for the same seed.
+    pub fn new_uuid(&mut self) -> Uuid {
+        self.counter += 1;
+        let hash = Sha1::digest(format!("{}/{}", self.seed, self.counter));
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+
+    /// Gives out a token to a user.
+    pub fn sign_in(&mut self, user: &str, now_us: i64) -> String {
+        let token = self.new_uuid().simple().to_string();
+        let expires_us = now_us + i64::from(self.token_life_s) * 1_000_000;
+        self.tokens.insert(token.clone(), Token { user: user.to_owned(), expires_us });
+        token
+    }
+
+    /// Gives the user a token was given out to, as long as it is good.
+    pub fn user_of(&self, token: &str, now_us: i64) -> Option<&User> {
+        let token = self.tokens.get(token).filter(|token| now_us < token.expires_us)?;
+        self.users.get(&token.user)
+    }
+
+    /// Lets happen what has to have happened by an instant: uploads go on, snapshots go, sizes are measured.
+    pub fn advance(&mut self, now_us: i64) {
+        self.advance_uploads(now_us);
+        while let Some(&(due_us, vm, backup)) = self.destroys.first()
+            && due_us <= now_us
+        {
+            self.destroys.pop_first();
+            self.destroy_snapshot(vm, backup);
+        }
+        if now_us >= self.measured_at_us.saturating_add(MEASURE_EVERY_US) {
+            self.measured_at_us = now_us;
+            self.vms.values_mut().for_each(measure);
+        }
+    }
+
+    /// Takes a VM off its hypervisor, onto another or onto none, as moving or storing it does: no snapshot comes along,
+    /// and an upload that was under way stays as it is for ever.
+    pub fn leave_hypervisor(&mut self, vm: Uuid, to: Option<&str>) {
+        let Some(record) = self.vms.get_mut(&vm) else { return };
+        record.fields.insert("hypervisor".to_owned(), json!(to.unwrap_or_default()));
+        record.fields.insert("state".to_owned(), json!(if to.is_some() { "running" } else { "stored" }));
+        record.snapshots.clear();
+        for backup in record.backups.values_mut() {
+            backup.local = Some(false);
+            backup.local_size = Some(0);
+        }
+        self.uploads.retain(|_, upload| upload.vm != vm);
+        self.destroys.retain(|(_, of, _)| *of != vm);
+    }
+
+    /// Destroys a snapshot, unless something holds on to it or it is just being sent.
+    fn destroy_snapshot(&mut self, vm: Uuid, backup: Uuid) {
+        let busy = self.uploads.iter().any(|(id, upload)| *id == backup || upload.parent == Some(backup));
+        let Some(vm) = self.vms.get_mut(&vm) else { return };
+        if !busy && vm.snapshots.get(&backup).is_some_and(|snapshot| !snapshot.pinned) {
+            vm.snapshots.remove(&backup);
+        }
+    }
+}
+
+/// Writes what each snapshot holds into its record. Only records that are there are written.
+fn measure(vm: &mut Vm) {
+    for (uuid, record) in &mut vm.backups {
+        match vm.snapshots.get(uuid) {
+            Some(snapshot) => record.local_size = Some(snapshot.bytes),
+            None => record.local_size = record.local_size.map(|_| 0),
+        }
+    }
+}
