@@ -3,12 +3,28 @@
 //! The way in is [`load`]: files and folders in, [`Policies`] or *all* the mistakes out. The rest of the program only
 //! ever sees a checked [`Policy`].
 
+mod check;
+mod diagnostic;
+mod document;
+mod fields;
+mod lint;
+mod load;
 mod model;
+mod node;
 mod schedule;
+mod selection;
 mod selector;
+mod text;
+mod units;
 
+pub use diagnostic::{Diagnostic, Mistakes, Related, Severity, Spot, render_github, render_text};
+pub use lint::unmatched;
+pub use load::{Loaded, SourceFile, load, parse};
 pub use model::{
     Match, MissingParent, Policies, Policy, Retry, Source, Suspension, Tier, TierIndex, TierKind,
 };
 pub use schedule::{Schedule, ScheduleError, Zone, minute_text, weekday_text};
 pub use selector::{Pattern, Selector};
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! Zone rules come from the tz database that is compiled in, never from the machine, so that a plan is the same
 //! wherever it is made. A time that a clock change skips is taken at the change; one that it repeats is taken once.
 
-use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -14,6 +14,11 @@ use std::sync::LazyLock;
 /// How many occurrences, and how many years of them, are looked at to find a schedule's shortest and longest gap.
 const GAP_SCAN_COUNT: usize = 1_500;
 const GAP_SCAN_YEARS: i16 = 12;
+/// They are counted from here: fixed, so that a policy is checked alike for ever, and with leap days and a change of zone
+/// rules ahead.
+const SCAN_FROM: jiff::civil::DateTime = jiff::civil::date(2023, 12, 31).at(0, 0, 0, 0);
+/// A skipped hour is told of schedules that leave more than this between two occurrences.
+const SKIP_MATTERS_ABOVE: TimeDelta = TimeDelta::hours(3);
 
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
@@ -150,6 +155,36 @@ impl Schedule {
         self.gap_max
     }
 
+    /// Finds a time of this schedule that a clock change skips, over some years, and the instant that is taken for it.
+    ///
+    /// `None` too for a schedule that comes every three hours or more often: it misses nothing.
+    pub fn skipped_time(&self) -> Option<(NaiveDateTime, DateTime<Utc>)> {
+        if self.gap_max <= SKIP_MATTERS_ABOVE {
+            return None;
+        }
+        let from = SCAN_FROM.to_zoned(TimeZone::UTC).ok()?.timestamp();
+        let changes = self.zone.0.following(from).take_while(|change| {
+            change.offset().to_datetime(change.timestamp()).year() < SCAN_FROM.year() + GAP_SCAN_YEARS
+        });
+        for change in changes {
+            let instant = change.timestamp();
+            let before =
+                self.zone.0.to_offset(instant.checked_sub(jiff::SignedDuration::from_nanos(1)).ok()?);
+            // On the wall clock the skipped time goes from the one to the other. Taken for UTC, where nothing is
+            // skipped, it can be asked whether the schedule wants an instant in between.
+            let wall = |offset: jiff::tz::Offset| offset.to_datetime(instant).to_zoned(TimeZone::UTC).ok();
+            let (begin, end) = (wall(before)?, wall(change.offset())?);
+            if begin < end
+                && let Ok(wanted) = self.cron.find_next_occurrence(&begin, true)
+                && wanted < end
+            {
+                let wanted = to_instant(&wanted)?.naive_utc();
+                return Some((wanted, DateTime::from_timestamp(instant.as_second(), 0)?));
+            }
+        }
+        None
+    }
+
     /// Gives the zone it is read in.
     pub fn zone(&self) -> &Zone {
         &self.zone
@@ -160,22 +195,28 @@ impl Schedule {
         Some(second.to_zoned(self.zone.0.clone()))
     }
 
+    /// Gives the occurrences over some years, the same ones for ever.
+    pub(super) fn occurrences(&self) -> impl Iterator<Item = DateTime<Utc>> {
+        let until = SCAN_FROM.year() + GAP_SCAN_YEARS;
+        let from = SCAN_FROM.to_zoned(self.zone.0.clone()).ok();
+        from.into_iter()
+            .flat_map(|from| self.cron.iter_after(from))
+            .take_while(move |time| time.year() < until)
+            .take(GAP_SCAN_COUNT)
+            .filter_map(|time| to_instant(&time))
+    }
+
     fn measure_gaps(&mut self) -> Result<(), ScheduleError> {
-        // A fixed span with leap days and a change of rules in it; no clock, so that a policy is checked alike for ever.
-        let from = jiff::civil::date(2023, 12, 31)
-            .to_zoned(self.zone.0.clone())
-            .map_err(|_| ScheduleError::Never)?;
-        let until = from.year() + GAP_SCAN_YEARS;
-        let occurrences =
-            self.cron.iter_after(from).take_while(|time| time.year() < until).take(GAP_SCAN_COUNT);
+        let (mut least, mut most) = (self.gap_min, self.gap_max);
         let mut last: Option<DateTime<Utc>> = None;
-        for instant in occurrences.filter_map(|time| to_instant(&time)) {
+        for instant in self.occurrences() {
             if let Some(last) = last {
-                self.gap_min = self.gap_min.min(instant - last);
-                self.gap_max = self.gap_max.max(instant - last);
+                least = least.min(instant - last);
+                most = most.max(instant - last);
             }
             last = Some(instant);
         }
+        (self.gap_min, self.gap_max) = (least, most);
         if last.is_some() { Ok(()) } else { Err(ScheduleError::Never) }
     }
 }
@@ -208,9 +249,8 @@ pub fn weekday_text(moment: DateTime<FixedOffset>) -> String {
 fn plain(error: &croner::errors::CronError) -> String {
     use croner::errors::CronError as E;
     match error {
-        E::InvalidPattern(text) | E::IllegalCharacters(text) | E::ComponentError(text) => {
-            text.trim_end_matches('.').to_lowercase()
-        }
+        E::IllegalCharacters(_) => "it is no number and no known name".to_owned(),
+        E::InvalidPattern(text) | E::ComponentError(text) => text.trim_end_matches('.').to_lowercase(),
         other => other.to_string().trim_end_matches('.').to_lowercase(),
     }
 }
@@ -279,6 +319,25 @@ mod tests {
         assert_eq!((monthly.gap_min().num_days(), monthly.gap_max().num_hours()), (28, 31 * 24 + 1));
         let daily = daily("0 1", "Europe/Berlin");
         assert_eq!((daily.gap_min().num_hours(), daily.gap_max().num_hours()), (23, 25));
+    }
+
+    #[test]
+    fn a_skipped_hour_is_found_with_what_is_taken_for_it() {
+        let skipped = |text, zone| Schedule::parse(text, Zone::find(zone).unwrap()).unwrap().skipped_time();
+        let (wanted, taken) = skipped("30 2 * * *", "Europe/Berlin").unwrap();
+        assert_eq!((wanted.to_string().as_str(), taken), ("2024-03-31 02:30:00", at("2024-03-31T01:00:00Z")));
+        assert!(skipped("0 2 * * SUN", "America/New_York").is_some());
+        assert!(skipped("0 0 * * *", "America/Havana").is_some());
+        for (text, zone) in [
+            ("0 3 * * *", "Europe/Berlin"),
+            ("59 1 * * *", "Europe/Berlin"),
+            ("30 2 1 * *", "Europe/Berlin"),
+            ("30 2 * * *", "UTC"),
+            ("30 2 * * *", "Asia/Tokyo"),
+            ("30 * * * *", "Europe/Berlin"),
+        ] {
+            assert_eq!(skipped(text, zone), None, "{text} {zone}");
+        }
     }
 
     #[test]

@@ -1,0 +1,268 @@
+//! From a document to a policy: what its values mean beside each other.
+
+use super::document::{Document, KindWord, SuspendDocument, TierDocument};
+use super::fields::nearest;
+use super::text::{Located, Report, quoted};
+use super::{
+    MissingParent, Policy, Retry, Schedule, ScheduleError, Source, Suspension, Tier, TierIndex, TierKind,
+    Zone,
+};
+use chrono::TimeDelta;
+use std::collections::BTreeMap;
+
+const STUCK_AFTER: TimeDelta = TimeDelta::hours(12);
+const MIN_FULL_SIZE_BYTES: u64 = 64 * 1024;
+const ATTEMPTS: u32 = 3;
+const BACKOFF: TimeDelta = TimeDelta::hours(1);
+/// What a backup may take beyond the finest tier's longest gap before the newest one counts as too old.
+const MAX_AGE_ALLOWANCE: TimeDelta = TimeDelta::hours(2);
+
+/// Makes a policy of a document, noting every mistake; `None` when something it cannot do without is missing.
+///
+/// A policy that comes out although mistakes were noted is good for finding more of them, and for nothing else.
+pub(super) fn check(document: &Document, source: Source, report: &mut Report<'_>) -> Option<Policy> {
+    let zone = document.zone.as_ref().map_or(Zone::UTC, |it| it.value.clone());
+    let suspend = document.suspend.as_ref().and_then(|it| suspension(it, &zone, report));
+    unique_names(&document.tiers, report);
+    unique_comments(&document.tiers, report);
+    coarsest_is_full(&document.tiers, report);
+    let missing_parent = document.missing_parent.as_ref().map_or(MissingParent::Full, |it| it.value);
+    let kinds: Vec<Option<TierKind>> =
+        (0..document.tiers.len()).map(|index| kind(&document.tiers, index, report)).collect();
+    if missing_parent == MissingParent::Block {
+        can_begin(&document.tiers, &kinds, report);
+    }
+    let tiers: Vec<Option<Tier>> = document
+        .tiers
+        .iter()
+        .zip(kinds)
+        .map(|(tier, kind)| {
+            let schedule = schedule(tier, &zone, report);
+            spread_fits(tier, schedule.as_ref(), report);
+            Some(Tier {
+                name: tier.name.as_ref()?.value.clone(),
+                schedule: schedule?,
+                kind: kind?,
+                keep: tier.keep.as_ref().map(|it| it.value),
+                keep_local: tier.keep_local.as_ref().map_or(0, |it| it.value),
+                comment: comment(tier)?.value.clone(),
+                spread: tier.spread.as_ref().map_or(TimeDelta::zero(), |it| it.value),
+            })
+        })
+        .collect();
+    let tiers: Vec<Tier> = tiers.into_iter().collect::<Option<_>>()?;
+    let finest = tiers.last()?;
+    Some(Policy {
+        name: document.name.as_ref()?.value.clone(),
+        description: document.description.as_ref().map_or_else(String::new, |it| it.value.clone()),
+        source,
+        priority: document.priority.as_ref().map_or(0, |it| it.value),
+        select: document.select.as_ref()?.value.clone(),
+        exclude: document.exclude.as_ref().map(|it| it.value.clone()),
+        missing_parent,
+        stuck_after: document.stuck_after.as_ref().map_or(STUCK_AFTER, |it| it.value),
+        min_full_size_bytes: document.min_full_size_bytes.as_ref().map_or(MIN_FULL_SIZE_BYTES, |it| it.value),
+        retry: Retry {
+            attempts: document.retry.attempts.unwrap_or(ATTEMPTS),
+            backoff: document.retry.backoff.unwrap_or(BACKOFF),
+        },
+        max_age: document
+            .max_age
+            .as_ref()
+            .map_or(finest.schedule.gap_max() + MAX_AGE_ALLOWANCE, |it| it.value),
+        prune: document.prune.as_ref().is_some_and(|it| it.value),
+        suspend,
+        zone,
+        tiers,
+    })
+}
+
+/// The comment that a tier's backups carry: its own, or its name.
+fn comment(tier: &TierDocument) -> Option<&Located<String>> {
+    tier.comment.as_ref().or(tier.name.as_ref())
+}
+
+fn unique_names(tiers: &[TierDocument], report: &mut Report<'_>) {
+    let mut first = BTreeMap::new();
+    for name in tiers.iter().filter_map(|tier| tier.name.as_ref()) {
+        if let Some(&before) = first.get(name.value.as_str()) {
+            let line = report.line_of(before);
+            report
+                .error(name.span, format!("two tiers are named `{}`", name.value))
+                .hint(format!("give one of them another name; the first is on line {line}"));
+        } else {
+            first.insert(name.value.as_str(), name.span.start);
+        }
+    }
+}
+
+/// Tiers of one name are not told a second time for the comment that they have from it.
+fn unique_comments(tiers: &[TierDocument], report: &mut Report<'_>) {
+    let mut before: Vec<(&TierDocument, &Located<String>)> = Vec::new();
+    for tier in tiers {
+        let Some(own) = comment(tier) else { continue };
+        let both_by_name = |other: &TierDocument| tier.comment.is_none() && other.comment.is_none();
+        let same = |text: &str| text.split_whitespace().collect::<String>().to_lowercase();
+        let equal = before.iter().find(|(_, it)| it.value == own.value).copied();
+        let alike = before.iter().find(|(_, it)| same(&it.value) == same(&own.value)).copied();
+        match (equal, alike) {
+            (Some((other, _)), _) if both_by_name(other) => {}
+            (Some((_, first)), _) => {
+                let line = report.line_of(first.span.start);
+                report.error(own.span, format!("two tiers have the comment {}", quoted(&own.value))).hint(
+                    format!("a backup's tier is known by its comment alone; the first is on line {line}"),
+                );
+            }
+            (None, Some((_, other))) => {
+                let message = format!(
+                    "the comments {} and {} differ only in blanks and capitals",
+                    quoted(&other.value),
+                    quoted(&own.value)
+                );
+                report
+                    .warning(own.span, message)
+                    .hint("people will take one for the other; choose words that differ");
+            }
+            (None, None) => {}
+        }
+        before.push((tier, own));
+    }
+}
+
+fn coarsest_is_full(tiers: &[TierDocument], report: &mut Report<'_>) {
+    let Some(coarsest) = tiers.first() else { return };
+    if let Some(kind) = &coarsest.kind
+        && kind.value == KindWord::Incremental
+    {
+        report
+            .error(kind.span, "the first tier, which is the coarsest, must be full")
+            .hint("every increment needs a full backup to begin with; list the tiers coarsest first");
+    }
+}
+
+fn kind(tiers: &[TierDocument], index: TierIndex, report: &mut Report<'_>) -> Option<TierKind> {
+    let tier = &tiers[index];
+    let word = tier.kind.as_ref()?.value;
+    match (&tier.from, word) {
+        (None, KindWord::Full) => Some(TierKind::Full),
+        (None, KindWord::Incremental) => Some(TierKind::Incremental { from: (0..=index).collect() }),
+        (Some(from), KindWord::Full) => {
+            report
+                .error(from.span, "`from` stands on a full tier, which is taken from nothing")
+                .hint("leave it out, or write `type: incremental`");
+            None
+        }
+        (Some(from), KindWord::Incremental) => {
+            let mut indices: Vec<TierIndex> = Vec::new();
+            for name in &from.value {
+                let Some(found) = from_index(tiers, index, name, report) else { continue };
+                if indices.contains(&found) {
+                    report.error(name.span, format!("`from` names {} twice", quoted(&name.value)));
+                }
+                indices.push(found);
+            }
+            indices.sort_unstable();
+            Some(TierKind::Incremental { from: indices })
+        }
+    }
+}
+
+fn from_index(
+    tiers: &[TierDocument],
+    own: TierIndex,
+    name: &Located<String>,
+    report: &mut Report<'_>,
+) -> Option<TierIndex> {
+    let names = || tiers.iter().filter_map(|tier| tier.name.as_ref()).map(|name| name.value.as_str());
+    let found = tiers.iter().position(|tier| tier.name.as_ref().is_some_and(|it| it.value == name.value));
+    match found {
+        Some(index) if index <= own => return Some(index),
+        Some(_) => {
+            report
+                .error(
+                    name.span,
+                    format!("`from` names {}, which is finer than this tier", quoted(&name.value)),
+                )
+                .hint("an increment is taken from its own tier or a coarser one, which stands above it");
+        }
+        None => {
+            let near = nearest(&name.value, names());
+            let guess = near.map_or(String::new(), |near| format!(", did you mean `{near}`?"));
+            let list: Vec<&str> = names().collect();
+            report
+                .error(
+                    name.span,
+                    format!("`from` names {}, and there is no such tier{guess}", quoted(&name.value)),
+                )
+                .hint(format!("the tiers are {}", list.join(", ")));
+        }
+    }
+    None
+}
+
+/// Where no full backup steps in for a missing parent, every tier must lead back to a full one.
+fn can_begin(tiers: &[TierDocument], kinds: &[Option<TierKind>], report: &mut Report<'_>) {
+    let mut begins: Vec<bool> = Vec::new();
+    for (index, (tier, kind)) in tiers.iter().zip(kinds).enumerate() {
+        let ok = match kind {
+            Some(TierKind::Incremental { from }) => from.iter().any(|&it| it < index && begins[it]),
+            Some(TierKind::Full) | None => true,
+        };
+        // The first tier has been told that it must be full.
+        if let Some(from) = &tier.from
+            && !ok
+            && index > 0
+        {
+            report
+                .error(from.span, "with `missing_parent: block` this tier can never make its first backup")
+                .hint("let `from` name a tier that leads back to a full one");
+        }
+        begins.push(ok);
+    }
+}
+
+fn schedule(tier: &TierDocument, zone: &Zone, report: &mut Report<'_>) -> Option<Schedule> {
+    let text = tier.schedule.as_ref()?;
+    match Schedule::parse(&text.value, zone.clone()) {
+        Ok(schedule) => Some(schedule),
+        Err(error) => {
+            let hint = match &error {
+                ScheduleError::Fields(_) => {
+                    "\"0 1 * * *\" is every day at 01:00, \"0 1 * * SUN\" every Sunday"
+                }
+                ScheduleError::Field { .. } => {
+                    "the fields are minute (0-59), hour (0-23), day of month (1-31), month (1-12 or JAN-DEC) and day of \
+                     week (0-7 or SUN-SAT)"
+                }
+                ScheduleError::Never => "`L` is the last day of whatever month it is",
+            };
+            report.error(text.span, error.to_string()).hint(hint);
+            None
+        }
+    }
+}
+
+fn spread_fits(tier: &TierDocument, schedule: Option<&Schedule>, report: &mut Report<'_>) {
+    if let (Some(spread), Some(schedule)) = (&tier.spread, schedule)
+        && spread.value >= schedule.gap_min()
+    {
+        let gap = super::units::duration_text(schedule.gap_min());
+        report
+            .error(spread.span, "`spread` is as long as the shortest gap of the tier's schedule")
+            .hint(format!("make it shorter than {gap}, or one backup is due before the last one was"));
+    }
+}
+
+fn suspension(document: &SuspendDocument, zone: &Zone, report: &mut Report<'_>) -> Option<Suspension> {
+    let until = document.until.as_ref()?;
+    let Some(until_instant) = zone.day_start(until.value) else {
+        report.error(until.span, "`until` is beyond the calendar").hint("choose an earlier day");
+        return None;
+    };
+    Some(Suspension {
+        reason: document.reason.as_ref()?.value.clone(),
+        until: until.value,
+        until_instant,
+        vms: document.vms.as_ref().map(|it| it.value.clone()),
+    })
+}

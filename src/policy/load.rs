@@ -1,0 +1,256 @@
+//! From files and folders to checked policies, or to all the mistakes in them.
+
+use super::check::check;
+use super::diagnostic::{Diagnostic, Mistakes, Related, Severity, Spot, sort};
+use super::document::document;
+use super::lint::lint;
+use super::node::documents;
+use super::text::{Report, Span};
+use super::{Policies, Policy, Source};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// A policy file may have up to this many bytes.
+const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Policies that are free of mistakes, and what is doubtful about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The policies.
+    pub policies: Policies,
+    /// Warnings, by file, line and column.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A policy file as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Its path as people are to be shown it, with `/` between folders.
+    pub name: String,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads the policies in files and folders: every `*.yaml` and `*.yml` below a folder, at any depth, hidden ones left out,
+/// and a file that is given by name whatever it is called. What is reached twice, by whatever way, is read once.
+///
+/// # Errors
+///
+/// All the mistakes of all the files, those that cannot be read and paths without any policy file among them.
+pub fn load(paths: &[PathBuf]) -> Result<Loaded, Mistakes> {
+    let mut finder = Finder::default();
+    if paths.is_empty() {
+        let mut none = Diagnostic::new(Severity::Error, "", "no policy file or folder was given");
+        none.hint("name one, such as policies/");
+        finder.found.push(none);
+    }
+    for path in paths {
+        finder.given(path);
+    }
+    let Finder { mut files, found, .. } = finder;
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    judge(&files, found)
+}
+
+/// Reads the policies in files whose contents are at hand. Without a file there is no policy, and no mistake either.
+///
+/// # Errors
+///
+/// All the mistakes of all the files.
+pub fn parse(files: &[SourceFile]) -> Result<Loaded, Mistakes> {
+    judge(files, Vec::new())
+}
+
+fn judge(files: &[SourceFile], mut found: Vec<Diagnostic>) -> Result<Loaded, Mistakes> {
+    let mut policies = Vec::new();
+    let mut names: BTreeMap<String, (String, Spot)> = BTreeMap::new();
+    for file in files {
+        if file.bytes.len() > FILE_BYTES_MAX {
+            let mut large = Diagnostic::new(Severity::Error, &file.name, "the file is larger than 1 MiB");
+            large.hint("no policy needs that much; is it one?");
+            found.push(large);
+            continue;
+        }
+        let mut report = Report::new(&file.name, &file.bytes);
+        policies.extend(read_file(file, &mut report, &mut names));
+        found.extend(report.into_found());
+    }
+    sort(&mut found);
+    if found.iter().any(|it| it.severity == Severity::Error) {
+        return Err(Mistakes::new(found));
+    }
+    Ok(Loaded { policies: Policies::new(policies), warnings: found })
+}
+
+/// Reads a file's policies; those with a mistake in them are left out.
+fn read_file(
+    file: &SourceFile,
+    report: &mut Report<'_>,
+    names: &mut BTreeMap<String, (String, Spot)>,
+) -> Vec<Policy> {
+    if report.error_count() > 0 {
+        return Vec::new();
+    }
+    let nodes = documents(report);
+    if nodes.is_empty() && report.error_count() == 0 {
+        report
+            .error(Span { start: 0, end: 0 }, "this file holds no policy")
+            .hint("delete it, or give it a name that does not end in .yaml or .yml");
+    }
+    let sha256 = hex::encode(Sha256::digest(&file.bytes));
+    let mut policies = Vec::new();
+    for node in &nodes {
+        let errors = report.error_count();
+        let Some(document) = document(node, report) else { continue };
+        if let Some(name) = &document.name {
+            let spot = report.spot(name.span);
+            match names.get(&name.value) {
+                None => {
+                    names.insert(name.value.clone(), (file.name.clone(), spot));
+                }
+                Some((first_file, first)) => {
+                    let twice = report.error(name.span, format!("two policies are named `{}`", name.value));
+                    twice.hint("give one of them another name");
+                    twice.related = Some(Box::new(Related {
+                        label: "the first one".to_owned(),
+                        file: first_file.clone(),
+                        spot: first.clone(),
+                    }));
+                }
+            }
+        }
+        let source = Source {
+            file: file.name.clone(),
+            line: report.line_of(document.span.start),
+            sha256: sha256.clone(),
+        };
+        let policy = check(&document, source, report);
+        if let Some(policy) = policy
+            && report.error_count() == errors
+        {
+            lint(&document, &policy, report);
+            policies.push(policy);
+        }
+    }
+    policies
+}
+
+/// Finds and reads policy files, each once.
+#[derive(Default)]
+struct Finder {
+    files: Vec<SourceFile>,
+    found: Vec<Diagnostic>,
+    /// The files and folders that have been visited, by their real paths; so links that go round in circles end.
+    visited: BTreeSet<PathBuf>,
+    /// How many policy files were come upon, and folders that had been visited already.
+    met_count: usize,
+}
+
+impl Finder {
+    fn given(&mut self, path: &Path) {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                let before = (self.met_count, self.found.len());
+                self.folder(path);
+                if (self.met_count, self.found.len()) == before {
+                    self.error(
+                        path,
+                        "there is no policy file in this folder",
+                        "policies end in .yaml or .yml",
+                    );
+                }
+            }
+            Ok(_) => self.file(path),
+            Err(error) => self.unreadable(path, &error),
+        }
+    }
+
+    fn folder(&mut self, folder: &Path) {
+        if !self.visit(folder) {
+            self.met_count += 1;
+            return;
+        }
+        let mut entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+            Ok(entries) => entries,
+            Err(error) => return self.unreadable(folder, &error),
+        };
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            let path = entry.path();
+            let is_policy = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => self.folder(&path),
+                Ok(metadata) if is_policy && metadata.is_file() => self.file(&path),
+                // Reading a pipe or a device could wait for ever.
+                Ok(_) if is_policy => {
+                    self.error(&path, "this is no regular file", "give it by name if it is meant")
+                }
+                Ok(_) => {}
+                Err(error) if is_policy || error.kind() == io::ErrorKind::PermissionDenied => {
+                    self.unreadable(&path, &error);
+                }
+                // A link that leads nowhere, and does not look like a policy.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn file(&mut self, path: &Path) {
+        self.met_count += 1;
+        if !self.visit(path) {
+            return;
+        }
+        match read(path) {
+            Ok(bytes) => self.files.push(SourceFile { name: name(path), bytes }),
+            Err(error) => self.unreadable(path, &error),
+        }
+    }
+
+    /// Notes that a file or folder is being read; `false` when it was before.
+    fn visit(&mut self, path: &Path) -> bool {
+        // A pipe, as a shell gives one for `<(…)`, has no real path.
+        self.visited.insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
+    }
+
+    fn unreadable(&mut self, path: &Path, error: &io::Error) {
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound => {
+                "check the path; it is taken from the folder the program is started in"
+            }
+            _ => "the user who runs this must be allowed to read it",
+        };
+        self.error(path, &format!("cannot be read: {error}"), hint);
+    }
+
+    fn error(&mut self, path: &Path, message: &str, hint: &str) {
+        let mut diagnostic = Diagnostic::new(Severity::Error, &name(path), message);
+        diagnostic.hint(hint);
+        self.found.push(diagnostic);
+    }
+}
+
+/// Reads a file, and not much further than a policy may be long.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(FILE_BYTES_MAX + 1).unwrap_or(u64::MAX);
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Gives a path as people and pull requests are shown it.
+fn name(path: &Path) -> String {
+    let path = path.strip_prefix(".").unwrap_or(path);
+    let text = path.to_string_lossy();
+    let text = if text.is_empty() { ".".into() } else { text };
+    if std::path::MAIN_SEPARATOR == '/' {
+        text.into_owned()
+    } else {
+        text.replace(std::path::MAIN_SEPARATOR, "/")
+    }
+}

@@ -1,0 +1,337 @@
+//! What a policy file means, from its text to the checked policy and its warnings.
+
+use super::*;
+use crate::inventory::{Inventory, Metadata, UnreadableVm, Vm, VmId};
+use chrono::TimeDelta;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+const HEAD: &str = "version: 1\npolicy: web\n";
+const ALL: &str = "select: { all: true }\n";
+const THREE: &str = r#"tiers:
+  - { name: monthly, schedule: "0 1 1 * *", type: full }
+  - { name: weekly, schedule: "0 1 * * SUN", type: incremental }
+  - { name: daily, schedule: "0 1 * * *", type: incremental }
+"#;
+
+fn source(text: &str) -> SourceFile {
+    SourceFile { name: "policies/a.yaml".to_owned(), bytes: text.into() }
+}
+
+fn loaded(text: &str) -> Loaded {
+    parse(&[source(text)]).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+/// The only policy of a text, which must be free of warnings.
+fn policy(text: &str) -> Policy {
+    let loaded = loaded(text);
+    assert_eq!(loaded.warnings, []);
+    loaded.policies.iter().next().unwrap().clone()
+}
+
+fn vm(alias: &str, metadata: &[(&str, &str)]) -> Vm {
+    Vm {
+        id: VmId::new(Uuid::from_u128(7)),
+        alias: alias.to_owned(),
+        owner: None,
+        package: None,
+        dataset: None,
+        hypervisor: Some("hv-1".to_owned()),
+        state: "running".to_owned(),
+        creating: false,
+        deleting: false,
+        delegated_datasets: false,
+        metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Metadata>(),
+        backups: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let policy = policy(&format!("# first\n---\n{HEAD}{ALL}{THREE}"));
+    assert_eq!((policy.name.as_str(), policy.description.as_str(), policy.priority), ("web", "", 0));
+    assert_eq!((policy.exclude, policy.suspend, policy.prune), (None, None, false));
+    assert_eq!(policy.zone, Zone::UTC);
+    assert_eq!(policy.missing_parent, MissingParent::Full);
+    assert_eq!((policy.stuck_after, policy.min_full_size_bytes), (TimeDelta::hours(12), 65_536));
+    assert_eq!(policy.retry, Retry { attempts: 3, backoff: TimeDelta::hours(1) });
+    assert_eq!(policy.max_age, TimeDelta::hours(26));
+    let kinds: Vec<&TierKind> = policy.tiers.iter().map(|tier| &tier.kind).collect();
+    let from = |tiers: &[TierIndex]| TierKind::Incremental { from: tiers.to_vec() };
+    assert_eq!(kinds, [&TierKind::Full, &from(&[0, 1]), &from(&[0, 1, 2])]);
+    for tier in &policy.tiers {
+        assert_eq!((&tier.comment, tier.keep, tier.keep_local), (&tier.name, None, 0));
+        assert_eq!(tier.spread, TimeDelta::zero());
+    }
+    assert_eq!((policy.source.file.as_str(), policy.source.line), ("policies/a.yaml", 3));
+}
+
+#[test]
+fn what_is_given_is_taken() {
+    let text = format!(
+        r#"{HEAD}description: |
+  for the web
+priority: -5
+select: {{ alias: "web-*" }}
+exclude: {{ alias: "*-scratch" }}
+timezone: Europe/Berlin
+tiers:
+  - {{ name: monthly, schedule: "0 1 1 * *", type: full, keep: 12 }}
+  - {{ name: weekly, schedule: "0 1 * * SUN", type: incremental, from: [monthly], keep: 5 }}
+  - name: daily
+    schedule: "0 1 * * *"
+    type: incremental
+    from: [weekly, monthly]
+    keep: 7
+    keep_local: 2
+    comment: every day
+    spread: 4h
+missing_parent: block
+stuck_after: 6h
+min_full_size: 1 MiB
+retry: {{ attempts: 5, backoff: 90m }}
+max_age: 2d
+prune: true
+suspend: {{ reason: storage move, until: 2026-12-24, vms: [web-1] }}
+"#
+    );
+    let policy = policy(&text);
+    assert_eq!((policy.description.as_str(), policy.priority), ("for the web\n", -5));
+    assert_eq!(policy.zone.name(), "Europe/Berlin");
+    let daily = &policy.tiers[2];
+    assert_eq!((daily.keep.unwrap().get(), daily.keep_local, daily.comment.as_str()), (7, 2, "every day"));
+    assert_eq!(daily.spread, TimeDelta::hours(4));
+    assert_eq!(daily.kind, TierKind::Incremental { from: vec![0, 1] });
+    assert_eq!(policy.missing_parent, MissingParent::Block);
+    assert_eq!((policy.stuck_after, policy.min_full_size_bytes), (TimeDelta::hours(6), 1 << 20));
+    assert_eq!(policy.retry, Retry { attempts: 5, backoff: TimeDelta::minutes(90) });
+    assert_eq!((policy.max_age, policy.prune), (TimeDelta::days(2), true));
+    let suspend = policy.suspend.as_ref().unwrap();
+    assert_eq!(suspend.until_instant.to_rfc3339(), "2026-12-23T23:00:00+00:00");
+    assert!(suspend.is_for(&vm("web-1", &[])) && !suspend.is_for(&vm("web-2", &[])));
+    assert!(policy.matches(&vm("web-1", &[])) && !policy.matches(&vm("web-1-scratch", &[])));
+}
+
+#[test]
+fn several_documents_are_several_policies_and_empty_ones_none() {
+    let text = format!("---\n{HEAD}{ALL}{THREE}---\n# nothing here\n---\n{HEAD}{ALL}{THREE}...\n");
+    let loaded = loaded(&text.replacen("policy: web", "policy: zeta", 1));
+    let places: Vec<_> = loaded.policies.iter().map(|it| (it.name.as_str(), it.source.line)).collect();
+    assert_eq!(places, [("web", 12), ("zeta", 2)]);
+}
+
+#[test]
+fn the_checksum_is_of_the_file_as_it_is() {
+    let bare = format!("{HEAD}{ALL}{THREE}");
+    let marked = format!("\u{feff}{bare}");
+    assert_ne!(policy(&bare).source.sha256, policy(&marked).source.sha256);
+    assert_eq!(policy(&bare).source.sha256.len(), 64);
+}
+
+#[test]
+fn metadata_compares_as_text_however_it_is_written() {
+    let matches = |condition: &str, value: &str| {
+        let policy =
+            policy(&format!("{HEAD}select: {{ metadata: {{ fifo.backup: {condition} }} }}\n{THREE}"));
+        policy.matches(&vm("x", &[("fifo.backup", value)]))
+    };
+    for one in ["1", "\"1\"", "+1", "0x1", "[0, 1]", "\"*\""] {
+        assert!(matches(one, "1"), "{one}");
+    }
+    assert!(matches("True", "true") && matches("\"true\"", "true") && matches("yes", "yes"));
+    assert!(!matches("1", "2") && !matches("1", "true"));
+}
+
+#[test]
+fn a_selector_may_hold_others_and_anchors_work() {
+    let text = format!(
+        "{HEAD}select:\n  any:\n    - {{ alias: [web-1, web-2] }}\n    - {{ hypervisor: &h hv-9, state: running }}\n\
+         exclude: {{ hypervisor: *h, alias: web-1 }}\n{THREE}"
+    );
+    let policy = policy(&text);
+    assert!(policy.matches(&vm("web-1", &[])) && !policy.matches(&vm("web-3", &[])));
+    assert_eq!(policy.exclude.unwrap().hypervisor, ["hv-9"]);
+}
+
+/// The warnings of a text, with what they stand at.
+fn warnings(text: &str) -> Vec<(String, String)> {
+    let warnings = loaded(text).warnings;
+    let told = warnings.into_iter().map(|it| {
+        let spot = it.spot.unwrap();
+        (spot.excerpt[spot.mark].to_owned(), it.message)
+    });
+    told.collect()
+}
+
+fn warned(at: &str, message: &str) -> Vec<(String, String)> {
+    vec![(at.to_owned(), message.to_owned())]
+}
+
+#[test]
+fn a_tier_that_others_always_do_for_is_warned_of() {
+    let tiers = |second: &str| {
+        format!(
+            "{HEAD}{ALL}tiers:\n  - {{ name: daily, schedule: \"0 1 * * *\", type: full }}\n  \
+             - {{ name: other, type: incremental, {second} }}\n"
+        )
+    };
+    let message = "`other` is never due without `daily`, which does for it";
+    assert_eq!(warnings(&tiers("schedule: \"0 1 * * SUN\"")), warned("other", message));
+    assert_eq!(warnings(&tiers("schedule: \"0 1 29 2 *\"")), warned("other", message));
+    assert_eq!(warnings(&tiers("schedule: \"0 2 * * SUN\"")), []);
+    assert_eq!(warnings(&tiers("schedule: \"0 1,13 * * *\", spread: 1h")), []);
+    assert_eq!(warnings(&tiers("schedule: \"0 1 * * SUN\", spread: 1h")), []);
+}
+
+#[test]
+fn a_full_tier_kept_shorter_than_its_chains_is_warned_of() {
+    let tiers = |monthly: &str, weekly: &str| {
+        format!(
+            "{HEAD}{ALL}tiers:\n  - {{ name: monthly, schedule: \"0 1 1 * *\", type: full, keep: {monthly} }}\n  \
+             - {{ name: weekly, schedule: \"0 1 * * SUN\", type: incremental, {weekly} }}\n"
+        )
+    };
+    let message = "`keep: 1` of `monthly` is shorter than what hangs on it is kept";
+    assert_eq!(warnings(&tiers("1", "keep: 5")), []);
+    assert_eq!(warnings(&tiers("1", "keep: 6")), warned("1", message));
+    assert_eq!(warnings(&tiers("1", "from: [monthly]")), warned("1", message));
+    assert_eq!(warnings(&tiers("1", "from: [weekly]")), []);
+    assert_eq!(warnings(&tiers("12", "keep: 52")), []);
+}
+
+#[test]
+fn what_counts_as_stuck_after_the_next_is_due_is_warned_of() {
+    let text = format!(
+        "{HEAD}{ALL}tiers:\n  - {{ name: often, schedule: \"0 */6 * * *\", type: full }}\nmax_age: 1d\n"
+    );
+    let message = "`often` is due every 6h, and a backup counts as stuck only after 12h";
+    assert_eq!(warnings(&text), warned("\"0 */6 * * *\"", message));
+    assert_eq!(warnings(&format!("{text}stuck_after: 6h\n")), []);
+    let late = "`often` is due every 6h, and a backup counts as stuck only after 6h1m";
+    assert_eq!(warnings(&format!("{text}stuck_after: 361m\n")), warned("361m", late));
+}
+
+#[test]
+fn a_skipped_hour_and_a_short_age_and_a_local_surplus_are_warned_of() {
+    let text = format!(
+        "{HEAD}{ALL}timezone: Europe/Berlin\ntiers:\n  \
+         - {{ name: daily, schedule: \"30 2 * * *\", type: full, keep: 2, keep_local: 3 }}\nmax_age: 24h\n"
+    );
+    let expected = [
+        ("\"30 2 * * *\"", "clocks in Europe/Berlin skip 02:30 on some days, such as 2024-03-31"),
+        ("3", "`keep_local` is more than the `keep: 2` beside it"),
+        ("24h", "`daily` is due 1d1h apart at times: `max_age` is shorter"),
+    ];
+    assert_eq!(warnings(&text), expected.map(|(at, message)| (at.to_owned(), message.to_owned())));
+}
+
+#[test]
+fn a_policy_without_vms_is_found_unless_one_could_not_be_read() {
+    let loaded = loaded(&format!(
+        "{HEAD}select: {{ alias: web-1 }}\n{THREE}---\nversion: 1\npolicy: db\nselect: {{ alias: db-1 }}\n{THREE}"
+    ));
+    let web = vm("web-1", &[]);
+    let mut inventory = Inventory { vms: BTreeMap::from([(web.id, web)]), ..Inventory::default() };
+    let names = |inventory: &Inventory| {
+        unmatched(&loaded.policies, inventory).iter().map(|it| it.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&inventory), ["db"]);
+    inventory.unreadable.push(UnreadableVm { alias: String::new(), id: None, problems: Vec::new() });
+    assert_eq!(names(&inventory), Vec::<String>::new());
+}
+
+/// Lines and pieces that YAML and policies make something of, so that chance comes further than the first character.
+fn pieces() -> impl Strategy<Value = String> {
+    let words = [
+        "version: 1\n",
+        "policy: ",
+        "select: ",
+        "all: true",
+        "tiers:\n",
+        "  - ",
+        "name: x\n",
+        "    schedule: ",
+        "\"0 1 * * *\"\n",
+        "type: full\n",
+        "    type: incremental\n",
+        "    from: ",
+        "spread: 1h\n",
+        "keep: 0\n",
+        "timezone: ",
+        "Europe/Berlin\n",
+        "suspend: ",
+        "until: 2026-02-30",
+        "metadata: ",
+        "a.b: 1",
+        "{",
+        "}",
+        "[",
+        "]",
+        ", ",
+        ": ",
+        "- ",
+        "? ",
+        "&a ",
+        "*a ",
+        "!t ",
+        "<<: ",
+        "|\n",
+        "> \n",
+        "\"",
+        "'",
+        "#",
+        "%",
+        "---\n",
+        "...\n",
+        "\n",
+        "\r",
+        "\r\n",
+        "\t",
+        "  ",
+        "~",
+        "null",
+        "\u{feff}",
+        "ä",
+        "\u{0}",
+        "\u{85}",
+        "9",
+        "-",
+        "*",
+    ];
+    prop::collection::vec(prop::sample::select(words.to_vec()), 0..60).prop_map(|words| words.concat())
+}
+
+/// Whatever comes out, every place in it can be shown.
+fn read_and_show(bytes: Vec<u8>) {
+    if let Err(mistakes) = parse(&[SourceFile { name: "a.yaml".to_owned(), bytes }]) {
+        assert!(mistakes.diagnostics().iter().any(|it| it.severity == Severity::Error));
+        render_text(mistakes.diagnostics(), true);
+        render_github(mistakes.diagnostics());
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        read_and_show(bytes);
+    }
+
+    #[test]
+    fn no_text_like_a_policy_makes_it_panic(text in pieces()) {
+        read_and_show(text.into_bytes());
+    }
+
+    #[test]
+    fn no_change_of_a_few_bytes_makes_it_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)
+    ) {
+        let mut bytes = format!("{HEAD}{ALL}timezone: Europe/Berlin\n{THREE}suspend: {{ reason: x, until: 2026-12-24 }}\n")
+            .into_bytes();
+        for (place, byte) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        read_and_show(bytes);
+    }
+}
