@@ -21,6 +21,8 @@ const MAX_REQUESTS: u32 = 100;
 
 /// Serves a connection until one side has had enough of it.
 pub(super) async fn serve(mut stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
+    // Head and body are written apart; neither is to wait for the other's acknowledgement.
+    stream.set_nodelay(true)?;
     let mut buffer = BytesMut::new();
     for served in 1..=MAX_REQUESTS {
         let incoming = match timeout(shared.idle_close, read_request(&mut stream, &mut buffer)).await {
@@ -56,6 +58,7 @@ enum Incoming {
 async fn read_request(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Incoming> {
     let (mut request, body_bytes, stays) = loop {
         match parse_head(buffer) {
+            Head::Whole { head_bytes, .. } if head_bytes > MAX_HEAD_BYTES => return Ok(Incoming::Junk(431)),
             Head::Whole { request, head_bytes, body_bytes, stays } => {
                 buffer.advance(head_bytes);
                 break (request, body_bytes, stays);

@@ -156,13 +156,16 @@ impl World {
 
     /// Lets happen what has to have happened by an instant: uploads go on, snapshots go, sizes are measured.
     pub fn advance(&mut self, now_us: i64) {
-        self.advance_uploads(now_us);
-        while let Some(&(due_us, vm, backup)) = self.destroys.first()
+        // Whether a snapshot can be destroyed depends on the uploads of that moment.
+        while let Some(&(due_us, ..)) = self.destroys.first()
             && due_us <= now_us
         {
-            self.destroys.pop_first();
-            self.destroy_snapshot(vm, backup);
+            self.advance_uploads(due_us);
+            if let Some((_, vm, backup)) = self.destroys.pop_first() {
+                self.destroy_snapshot(vm, backup);
+            }
         }
+        self.advance_uploads(now_us);
         if now_us >= self.measured_at_us.saturating_add(MEASURE_EVERY_US) {
             self.measured_at_us = now_us;
             self.vms.values_mut().for_each(measure);
@@ -203,3 +206,6 @@ fn measure(vm: &mut Vm) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

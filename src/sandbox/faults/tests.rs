@@ -1,1 +1,166 @@
+use super::*;
+use crate::sandbox::{Shape, Vm};
+use serde_json::json;
 
+const NOW_US: i64 = 1_795_383_402_000_000;
+const SECOND_US: i64 = 1_000_000;
+
+struct Cloud {
+    world: World,
+    faults: Faults,
+    vm: Uuid,
+    token: String,
+}
+
+fn cloud(rules: Vec<Rule>) -> Cloud {
+    let mut world = World::new(Shape::default(), 1);
+    world.upload_ms = 1_000;
+    let vm = world.new_uuid();
+    world.vms.insert(vm, Vm::new("web-1", "hv-1"));
+    let token = world.sign_in("admin", NOW_US);
+    Cloud { world, faults: Faults { rules, ..Faults::default() }, vm, token }
+}
+
+impl Cloud {
+    fn ask(&mut self, method: &str, path: &str, body: &str, at_us: i64) -> Outgoing {
+        let request = Request::new(method, &format!("/api/3/{path}"))
+            .with_header("accept", "application/json")
+            .with_header("authorization", &format!("Bearer {}", self.token))
+            .with_header("content-type", "application/json")
+            .with_body(body);
+        self.faults.handle(&mut self.world, &request, at_us)
+    }
+
+    fn create(&mut self, body: &str, at_us: i64) -> Outgoing {
+        let path = format!("vms/{}/backups", self.vm);
+        self.ask("POST", &path, body, at_us)
+    }
+
+    fn backups(&self) -> usize {
+        self.world.vms[&self.vm].backups.len()
+    }
+
+    /// How many backups a read of the VM shows, and the list.
+    fn shown(&mut self, at_us: i64) -> (usize, usize) {
+        let count = |value: &Value| value.as_object().map_or(0, serde_json::Map::len);
+        let json = |out: Outgoing| serde_json::from_slice::<Value>(&out.reply.unwrap().body).unwrap();
+        let vm = json(self.ask("GET", &format!("vms/{}", self.vm), "", at_us));
+        let list = json(self.ask("GET", "vms?full-list=true&full-list-fields=backups", "", at_us));
+        (count(&vm["backups"]), count(&list[0]["backups"]))
+    }
+}
+
+fn status(out: &Outgoing) -> Option<u16> {
+    out.reply.as_ref().map(|reply| reply.status)
+}
+
+fn answer(status: u16) -> Effect {
+    Effect::Answer { status, retry_after_s: None, location: None }
+}
+
+#[test]
+fn a_rule_lets_some_pass_strikes_at_every_so_manieth_and_stops() {
+    let rule = Rule { every: 2, ..Rule::new(answer(503)).on(Operation::List).after(1).times(2) };
+    let mut cloud = cloud(vec![rule]);
+    let path = format!("vms/{}", cloud.vm);
+    assert_eq!(status(&cloud.ask("GET", &path, "", NOW_US)), Some(200), "another operation");
+    let seen: Vec<_> = (0..8).filter_map(|_| status(&cloud.ask("GET", "vms", "", NOW_US))).collect();
+    assert_eq!(seen, [200, 503, 200, 503, 200, 200, 200, 200]);
+}
+
+#[test]
+fn a_rule_looks_only_at_what_it_is_told_to() {
+    let mut cloud = cloud(Vec::new());
+    let (vm, other) = (cloud.vm, Uuid::nil());
+    let request = Request::new("GET", &format!("/api/3/vms/{vm}"));
+    let matches = |matcher: Matcher| matcher.matches(&request, Operation::ReadVm, Some(&vm.to_string()));
+    assert!(matches(Matcher::default()));
+    assert!(matches(Matcher { vm: Some(vm), ..Matcher::default() }));
+    assert!(!matches(Matcher { vm: Some(other), ..Matcher::default() }));
+    assert!(matches(Matcher { path: Some("/vms/".to_owned()), ..Matcher::default() }));
+    assert!(!matches(Matcher { path: Some("backups".to_owned()), ..Matcher::default() }));
+    assert!(!matches(Matcher { method: Some("POST".to_owned()), ..Matcher::default() }));
+    cloud.faults.clear();
+}
+
+#[test]
+fn what_is_not_done_and_what_is_done_all_the_same() {
+    for (effect, answered, reset, done) in [
+        (answer(500), Some(500), false, 0),
+        (Effect::ActThenAnswer { status: 500 }, Some(500), false, 1),
+        (Effect::Drop, None, true, 0),
+        (Effect::ActThenDrop, None, true, 1),
+    ] {
+        let mut cloud = cloud(vec![Rule::new(effect.clone())]);
+        let out = cloud.create(r#"{"comment": "daily"}"#, NOW_US);
+        assert_eq!((status(&out), out.reset, cloud.backups()), (answered, reset, done), "{effect:?}");
+    }
+}
+
+#[test]
+fn an_answer_may_say_when_to_come_again_or_where_else_to_go() {
+    let effect = Effect::Answer { status: 429, retry_after_s: Some(7), location: Some("/else".to_owned()) };
+    let reply = cloud(vec![Rule::new(effect)]).ask("GET", "vms", "", NOW_US).reply.unwrap();
+    assert_eq!((reply.header("retry-after"), reply.header("location")), (Some("7"), Some("/else")));
+}
+
+#[test]
+fn tokens_can_be_made_worthless_once() {
+    let mut cloud = cloud(vec![Rule::new(Effect::ExpireTokens).after(1).times(1)]);
+    assert_eq!(status(&cloud.ask("GET", "vms", "", NOW_US)), Some(200));
+    assert_eq!(status(&cloud.ask("GET", "vms", "", NOW_US)), Some(401));
+    cloud.token = cloud.world.sign_in("admin", NOW_US);
+    assert_eq!(status(&cloud.ask("GET", "vms", "", NOW_US)), Some(200));
+}
+
+#[test]
+fn a_cache_of_some_seconds_hides_what_was_written_and_the_list_never() {
+    let mut cloud = cloud(vec![Rule::new(Effect::Stale { seconds: Some(2) })]);
+    cloud.create("{}", NOW_US);
+    assert_eq!(cloud.shown(NOW_US + SECOND_US), (0, 1));
+    assert_eq!(cloud.shown(NOW_US + 2 * SECOND_US), (1, 1));
+}
+
+#[test]
+fn a_cache_without_end_hides_a_full_backup_until_an_incremental_one_or_a_delete() {
+    let day_us = 86_400 * SECOND_US;
+    let mut cloud = cloud(vec![Rule::new(Effect::Stale { seconds: None })]);
+    cloud.create("{}", NOW_US);
+    cloud.token = cloud.world.sign_in("admin", NOW_US + day_us);
+    assert_eq!(cloud.shown(NOW_US + day_us), (0, 1));
+    let parent = *cloud.world.vms[&cloud.vm].backups.keys().next().unwrap();
+    cloud.create(&json!({"parent": parent}).to_string(), NOW_US + day_us);
+    assert_eq!(cloud.shown(NOW_US + day_us), (2, 2), "an incremental create clears it");
+
+    cloud.create("{}", NOW_US + day_us);
+    assert_eq!(cloud.shown(NOW_US + day_us), (2, 3));
+    let path = format!("vms/{}/backups/{parent}", cloud.vm);
+    cloud.ask("DELETE", &path, r#"{"location":"hypervisor"}"#, NOW_US + day_us);
+    assert_eq!(cloud.shown(NOW_US + day_us), (3, 3), "a delete clears it");
+}
+
+#[test]
+fn a_cached_read_brings_its_old_etag_so_that_if_match_refuses_for_ever() {
+    let mut cloud = cloud(vec![Rule::new(Effect::Stale { seconds: None })]);
+    cloud.create("{}", NOW_US);
+    let path = format!("vms/{}", cloud.vm);
+    let etag = cloud.ask("GET", &path, "", NOW_US).reply.unwrap().header("etag").unwrap().to_owned();
+    let request = Request::new("GET", &format!("/api/3/{path}"))
+        .with_header("accept", "application/json")
+        .with_header("authorization", &format!("Bearer {}", cloud.token))
+        .with_header("if-match", &etag);
+    assert_eq!(status(&cloud.faults.handle(&mut cloud.world, &request, NOW_US)), Some(412));
+}
+
+#[test]
+fn rules_are_read_from_json_and_unknown_words_refused() {
+    let rule: Rule = serde_json::from_value(json!({
+        "when": {"operation": "create"}, "times": 1, "effect": "act_then_drop",
+    }))
+    .unwrap();
+    assert_eq!(rule, Rule::new(Effect::ActThenDrop).on(Operation::Create).times(1));
+    let rule: Rule = serde_json::from_value(json!({"effect": {"answer": {"status": 503}}})).unwrap();
+    assert_eq!(rule, Rule::new(answer(503)));
+    assert!(serde_json::from_value::<Rule>(json!({"effect": "explode"})).is_err());
+    assert!(serde_json::from_value::<Rule>(json!({"effect": "drop", "time": 1})).is_err());
+}
