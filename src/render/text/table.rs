@@ -13,8 +13,8 @@ const INDENT: &str = "  ";
 const GAP: usize = 2;
 /// Where fewer columns than this are left for what and why, the why goes below.
 const SIDE_BY_SIDE_MIN: usize = 50;
-/// Of columns that are too few for both, the share that what may have without asking, in percent.
-const WHAT_SHARE: usize = 47;
+/// With so many columns a why stands well; longer ones are wrapped before a what is.
+const WHY_ENOUGH: usize = 31;
 
 /// The widths of the columns.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +43,8 @@ impl Table {
         let what = with_why().map(|row| width(&row.what)).max().unwrap_or(0);
         let why = with_why().map(|row| width(&row.why)).max().unwrap_or(0);
         let room = look.columns.saturating_sub(left_of_what(verb) + GAP);
-        let reasons = if what + why <= room {
-            Reasons::Beside { what }
-        } else if room >= SIDE_BY_SIDE_MIN {
-            Reasons::Beside { what: what.min(room.saturating_sub(why).max(room * WHAT_SHARE / 100)) }
+        let reasons = if what + why <= room || room >= SIDE_BY_SIDE_MIN {
+            Reasons::Beside { what: what.min(room.saturating_sub(why.min(WHY_ENOUGH))) }
         } else {
             Reasons::Below
         };

@@ -186,15 +186,15 @@ fn with_detail_every_vm_every_note_and_every_backup_is_named() {
       ! hollow          the daily of 2026-11-02 01:00 is next to empty (51 B)
     mail-1  4fa44310  grandfather
       ~ suspended       until 2026-12-24: storage move
-      ~ would create    monthly, full                                                   due since Sun 2026-11-01 01:00, attempt 2 of 3
+      ~ would create    monthly, full                                                      due since Sun 2026-11-01 01:00, attempt 2
+                                                                                           of 3
     scratch  4fa44310
         unprotected     no policy is for it
     web-1  4fa44310  grandfather
-      - delete locally  daily of 2026-11-20 01:00 (000000d1)                            no increment will be taken from it
-      + create          weekly, incremental on the monthly of 2026-11-01 01:00          due since Sun 2026-11-22 01:00
-                        (000000a1)
-      - delete locally  monthly of 2026-11-01 01:00 (000000d1)                          once the new weekly is complete
-      - delete locally  daily of 2026-11-21 01:00 (000000d1)                            once the new weekly is complete
+      - delete locally  daily of 2026-11-20 01:00 (000000d1)                               no increment will be taken from it
+      + create          weekly, incremental on the monthly of 2026-11-01 01:00 (000000a1)  due since Sun 2026-11-22 01:00
+      - delete locally  monthly of 2026-11-01 01:00 (000000d1)                             once the new weekly is complete
+      - delete locally  daily of 2026-11-21 01:00 (000000d1)                               once the new weekly is complete
       ! failed          the weekly of 2026-11-22 01:00 failed
         expired         the daily of 2026-10-01 01:00 is no longer wanted
 
