@@ -1,2 +1,8 @@
 //! The program: a thin shell around the library.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fifo_retain::fifo::install_crypto();
+    ExitCode::from(fifo_retain::cli::run(std::env::args_os()))
+}

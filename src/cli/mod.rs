@@ -1,1 +1,69 @@
-//! The commands.
+//! The commands, one file each, and what they share.
+//!
+//! [`args`] is the command line as written, [`context`] what surrounds a run, [`connection`] the FiFo that is meant,
+//! [`planning`] how a plan comes about, [`error`] and [`exit`] how a command ends.
+
+pub mod args;
+pub mod connection;
+pub mod context;
+pub mod error;
+pub mod exit;
+mod log;
+mod plan;
+pub mod planning;
+pub mod policies;
+mod sandbox;
+pub mod target;
+mod validate;
+
+use args::{Arguments, Command};
+use clap::Parser as _;
+use context::Context;
+use error::{CliError, Kind};
+use exit::Outcome;
+use std::ffi::OsString;
+use std::panic::{self, AssertUnwindSafe};
+
+/// Runs the program; gives its exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            // Help and version come this way too. Where they cannot be written there is nobody to tell.
+            let _ = message.print();
+            return if message.use_stderr() { exit::WRONG_USAGE } else { exit::DONE };
+        }
+    };
+    let context = Context::new(arguments.global);
+    log::set_up(&context.global, context.error_styles);
+    let ended = guarded(|| dispatch(&arguments.command, &context));
+    if let Err(error) = &ended {
+        context.tell(error);
+    }
+    exit::code(&ended)
+}
+
+/// Makes an error of a panic, with the place and without its text, which may hold anything, a secret too.
+fn guarded(run: impl FnOnce() -> Result<Outcome, CliError>) -> Result<Outcome, CliError> {
+    panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(String::new, ToString::to_string);
+        tracing::error!("fault in fifo-retain at {place}: please report it");
+    }));
+    panic::catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(CliError::new(Kind::Internal, "stopped by a fault of this program")))
+}
+
+fn dispatch(command: &Command, context: &Context) -> Result<Outcome, CliError> {
+    match command {
+        Command::Validate(args) => validate::run(args, context),
+        Command::Plan(args) => in_runtime(plan::run(args, context)),
+        Command::Sandbox(args) => in_runtime(sandbox::run(args, context)),
+    }
+}
+
+fn in_runtime(run: impl Future<Output = Result<Outcome, CliError>>) -> Result<Outcome, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let failed =
+        |error| CliError::new(Kind::Internal, "could not start the asynchronous runtime").because(error);
+    runtime.map_err(failed)?.block_on(run)
+}

@@ -2,9 +2,8 @@
 //!
 //! A VM is read whole or not at all: planning on a part of its backups could take a wanted one for unwanted.
 
-use super::wire::{
-    BackupRecord, ConfigRecord, Entries, Field, FileEntry, Files, Identity, Number, Text, VmRecord,
-};
+use super::field::{Entries, Field, Number, Text};
+use super::wire::{BackupRecord, ConfigRecord, FileEntry, Files, Identity, VmRecord};
 use crate::inventory::{Backup, BackupId, Metadata, RecordedState, StoredFile, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Datelike, Utc};
 use serde_json::Value;
@@ -264,7 +263,7 @@ fn shortened(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-/// Says which VM a list told twice: neither record can be trusted to be the whole one.
+/// Tells of a VM that a list had twice: neither record can be trusted to be the whole one.
 pub(super) fn listed_twice(id: VmId, alias: String) -> UnreadableVm {
     UnreadableVm {
         alias,
@@ -272,3 +271,6 @@ pub(super) fn listed_twice(id: VmId, alias: String) -> UnreadableVm {
         problems: vec!["uuid: expected once in the list, found again".to_owned()],
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -232,3 +232,116 @@ pub(super) fn printable(body: &[u8]) -> String {
         .trim()
         .to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Splits a body that comes in the given pieces.
+    fn split<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<String>, ListError> {
+        let mut splitter = Splitter::new(100);
+        let mut elements = Vec::new();
+        for piece in pieces {
+            splitter.push(piece, |element| elements.push(String::from_utf8_lossy(element).into_owned()))?;
+        }
+        assert_eq!(splitter.finish()?, elements.len());
+        Ok(elements)
+    }
+
+    fn whole(body: &str) -> Result<Vec<String>, ListError> {
+        split([body.as_bytes()])
+    }
+
+    #[test]
+    fn elements_come_as_they_were_written() {
+        assert_eq!(
+            whole(r#" [ {"a":"}]\"\\"} , [],"x,]",12 ,null,[[{}],"["]] "#).unwrap(),
+            [r#"{"a":"}]\"\\"}"#, "[]", r#""x,]""#, "12", "null", r#"[[{}],"["]"#]
+        );
+        assert_eq!(whole("[]").unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_lone_closing_bracket_is_an_empty_list() {
+        assert_eq!(whole(" ]\n").unwrap(), [""; 0]);
+        assert_eq!(whole("]]"), Err(ListError::GoesOn));
+    }
+
+    #[test]
+    fn a_cut_list_is_not_a_list() {
+        let body = r#"[{"a":"]"},[],"x"]"#;
+        for end in 0..body.len() {
+            assert!(matches!(whole(&body[..end]), Err(ListError::Cut { .. })), "{}", &body[..end]);
+        }
+        assert_eq!(whole(r#"[{},{}"#), Err(ListError::Cut { elements: 2 }));
+    }
+
+    #[test]
+    fn separators_must_be_single_commas() {
+        for (body, elements) in [
+            ("[,{}]", 0),
+            ("[{},]", 1),
+            ("[{},,{}]", 1),
+            ("[{}{}]", 1),
+            ("[{} {}]", 1),
+            ("[}", 0),
+            ("[1 2]", 1),
+        ] {
+            let error = whole(body).unwrap_err();
+            assert!(
+                matches!(error, ListError::Separator { elements: e, .. } if e == elements),
+                "{body}: {error}"
+            );
+        }
+        assert_eq!(whole("[] x"), Err(ListError::GoesOn));
+    }
+
+    #[test]
+    fn what_is_no_list_is_shown_in_part() {
+        let html = format!("\n<html>\t<title>Sign in</title>{}", "x".repeat(100));
+        let Err(ListError::NotAList { begin }) = whole(&html) else { panic!("taken for a list") };
+        assert!(begin.starts_with("<html> <title>Sign in</title>xxx") && begin.len() == 80, "{begin}");
+        assert!(matches!(split([&b"\xff\xfe\x00"[..]]), Err(ListError::NotAList { .. })));
+    }
+
+    #[test]
+    fn an_element_that_is_too_long_is_refused_before_it_ends() {
+        let long = format!("[\"{}", "x".repeat(100));
+        assert_eq!(whole(&long), Err(ListError::ElementTooLong { limit_bytes: 100 }));
+        let pieces = [&b"["[..], b"\"", &[b'x'; 60], &[b'x'; 60]];
+        assert_eq!(split(pieces), Err(ListError::ElementTooLong { limit_bytes: 100 }));
+    }
+
+    /// Cuts a body at the given places.
+    fn pieces<'a>(body: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
+        cuts.sort_unstable();
+        let ends = cuts.iter().copied().chain([body.len()]);
+        let mut start = 0;
+        ends.map(|end| &body[std::mem::replace(&mut start, end)..end]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn however_it_is_cut_the_elements_are_the_same(
+            elements in prop::collection::vec(r#"("([a\[\]{},]|\\\\|\\"){0,8}"|\{("a":"[}\]]")?\}|[0-9]{1,3}|\[(1|"\]")?\])"#, 0..8),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+            blank in "[ \n]{0,2}",
+        ) {
+            let body = format!("{blank}[{blank}{}{blank}]{blank}", elements.join(&format!("{blank},{blank}")));
+            prop_assert_eq!(split(pieces(body.as_bytes(), &cuts)), Ok(elements));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic_and_no_cut_changes_the_verdict(
+            body in prop::collection::vec(prop::sample::select(b"[]{},\"\\a1 \xff".to_vec()), 0..40),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        ) {
+            let at_once = split([body.as_slice()]);
+            let in_pieces = split(pieces(&body, &cuts));
+            // What an error shows of the body may be less when it comes in pieces.
+            prop_assert_eq!(at_once.as_ref().ok(), in_pieces.as_ref().ok());
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod client;
 mod convert;
 mod endpoint;
 mod error;
+mod field;
 mod http_transport;
 mod list;
 mod profile;
@@ -32,3 +33,6 @@ pub use profile::{Profile, ProfileError};
 pub use retry::Pauses;
 pub use transport::{Connection, Request, Response, Transport, TransportError, TransportErrorKind};
 pub use write::{NewBackup, WriteAnswer, WriteClient};
+
+#[cfg(test)]
+mod tests;

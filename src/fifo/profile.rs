@@ -170,3 +170,85 @@ fn others_may_read(path: &Path) -> bool {
 fn others_may_read(_path: &Path) -> bool {
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+
+    const FILE: &str = "\
+[GENERAL]
+active = home
+
+[home]
+host = fifo.example.com
+user = admin
+pass = h;u#n = t%er2
+apiversion = 2
+token = written-back
+
+[lab]
+Host = 10.1.1.1:8080
+insecure = True
+token = abc
+; pass = commented out
+
+[old]
+host = fifo.example.com
+apiversion = 0.1.0
+
+[bad]
+host = me:hunter2@fifo.example.com
+";
+
+    #[test]
+    fn the_active_profile_is_read_with_its_password_whole() {
+        let profile = Profile::parse(FILE, None).unwrap();
+        assert_eq!((profile.name.as_str(), profile.api), ("home", Some(ApiVersion::V2)));
+        assert_eq!(profile.endpoint.to_string(), "https://fifo.example.com");
+        let Some(Credentials::Password { user, password }) = &profile.credentials else {
+            panic!("{profile:?}")
+        };
+        assert_eq!((user.as_str(), password.expose_secret()), ("admin", "h;u#n = t%er2"));
+        assert!(!format!("{profile:?}").contains("t%er2"));
+    }
+
+    #[test]
+    fn insecure_means_plain_http() {
+        let profile = Profile::parse(FILE, Some("lab")).unwrap();
+        assert_eq!(profile.endpoint.to_string(), "http://10.1.1.1:8080");
+        assert!(matches!(profile.credentials, Some(Credentials::Token(_))));
+    }
+
+    #[test]
+    fn an_unknown_profile_is_answered_with_those_there_are() {
+        for name in ["nowhere", "GENERAL", "default"] {
+            let error = Profile::parse(FILE, Some(name)).unwrap_err().to_string();
+            assert_eq!(error, format!("there is no profile `{name}`: it is one of bad, home, lab, old"));
+        }
+        let error = Profile::parse("[lab]\nhost=x\n", None).unwrap_err();
+        assert!(error.to_string().starts_with("no profile is active: name one of lab"), "{error}");
+        assert!(matches!(Profile::parse("", None), Err(ProfileError::NoneActive { .. })));
+    }
+
+    #[test]
+    fn what_a_profile_lacks_or_has_wrong_is_named_without_secrets() {
+        let error = |text: &str, name| Profile::parse(text, Some(name)).unwrap_err();
+        assert!(matches!(error(FILE, "old"), ProfileError::Api { source: BadApiVersion::TooOld, .. }));
+        let bad_host = error(FILE, "bad");
+        assert!(matches!(bad_host, ProfileError::Host { source: BadEndpoint::HoldsSecrets, .. }));
+        assert!(!super::super::error::with_causes(&bad_host).contains("hunter2"));
+        assert!(matches!(error("[a]\nuser=x\n", "a"), ProfileError::NoHost { .. }));
+        assert!(matches!(error("[a]\nhost=x\ninsecure=perhaps\n", "a"), ProfileError::Insecure { .. }));
+        assert!(matches!(error("[a\nhost=x\n", "a"), ProfileError::NotIni(_)));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        assert!(Profile::read(&path, None).unwrap_err().to_string().contains(&path.display().to_string()));
+        fs::write(&path, FILE).unwrap();
+        assert_eq!(Profile::read(&path, None).unwrap().name, "home");
+    }
+}

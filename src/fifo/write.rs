@@ -106,10 +106,19 @@ impl WriteClient {
         let body = Bytes::from(body.to_string());
         let sent = self.send(Method::POST, path, body, if_match).await?;
         Ok(judged(sent, |response| {
+            let status = response.status;
+            if status != StatusCode::SEE_OTHER {
+                return None;
+            }
             let location = text(&response.headers, &LOCATION).unwrap_or_default();
-            let (_, behind) = location.split_once(&format!("/vms/{vm}"))?;
-            (response.status == StatusCode::SEE_OTHER)
-                .then(|| behind.strip_prefix("/backups/").and_then(|id| id.parse().ok()))
+            Some(match location.split_once(&format!("/vms/{vm}")) {
+                Some((_, behind)) => WriteAnswer::Accepted {
+                    backup: behind.strip_prefix("/backups/").and_then(|id| id.parse().ok()),
+                    server_date: server_date(&response.headers),
+                },
+                // Something on the way leads elsewhere, before FiFo did anything or after.
+                None => WriteAnswer::Failed { status },
+            })
         }))
     }
 
@@ -127,7 +136,11 @@ impl WriteClient {
         let path = format!("{}/vms/{vm}/backups/{backup}", self.read.session().base());
         let body = Bytes::from_static(ON_THE_HYPERVISOR);
         let sent = self.send(Method::DELETE, path, body, if_match).await?;
-        Ok(judged(sent, |response| (response.status == StatusCode::NO_CONTENT).then_some(None)))
+        Ok(judged(sent, |response| {
+            let server_date = server_date(&response.headers);
+            (response.status == StatusCode::NO_CONTENT)
+                .then_some(WriteAnswer::Accepted { backup: None, server_date })
+        }))
     }
 
     /// Sends a write once; and once more when FiFo did not take the token, since then it did nothing else either.
@@ -178,28 +191,23 @@ fn not_answered(error: &TransportError) -> WriteAnswer {
     }
 }
 
-/// Judges an answer. `accepted` knows what it looks like when all is well; FiFo has one way to say so for each write,
-/// and what looks otherwise may come from something before it.
+/// Judges an answer. `own` knows the one way in which FiFo says that this write is taken on; what looks otherwise, a 200
+/// too, may come from something before FiFo.
 fn judged(
     sent: Result<Response, WriteAnswer>,
-    accepted: impl FnOnce(&Response) -> Option<Option<BackupId>>,
+    own: impl FnOnce(&Response) -> Option<WriteAnswer>,
 ) -> WriteAnswer {
     let response = match sent {
         Ok(response) => response,
         Err(answer) => return answer,
     };
-    if let Some(backup) = accepted(&response) {
-        return WriteAnswer::Accepted { backup, server_date: server_date(&response.headers) };
-    }
     let status = response.status;
-    match status.as_u16() {
+    own(&response).unwrap_or_else(|| match status.as_u16() {
         412 => WriteAnswer::Changed,
         429 => WriteAnswer::TooMany { retry_after: retry_after(&response.headers) },
         // 408 is a proxy's word for not having got the request whole; FiFo may have got more of it.
         408 | 502..=504 => WriteAnswer::Unavailable { status },
-        // A 303 that leads elsewhere may still be FiFo's, with its location rewritten on the way.
-        303 => WriteAnswer::Failed { status },
         300..=499 => WriteAnswer::Refused { status },
         _ => WriteAnswer::Failed { status },
-    }
+    })
 }

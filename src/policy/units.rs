@@ -15,7 +15,7 @@ pub(super) const SIZE_FORM: &str = "write a size such as 64KiB, 1 MiB or a plain
 /// # Errors
 ///
 /// Says what is wrong with it, as the end of a sentence that begins with its name.
-pub(super) fn duration(text: &str) -> Result<TimeDelta, &'static str> {
+pub fn duration(text: &str) -> Result<TimeDelta, &'static str> {
     const UNITS: [(&str, i64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
     if text.starts_with('-') {
         return Err("cannot be negative");

@@ -1,1 +1,13 @@
-//! Plans and outcomes for people and programs.
+//! The same plan for people, programs and pull requests.
+//!
+//! A plan knows no colour, no width and no format; the wrappers in here do, and write it to any [`Write`](std::io::Write).
+//! What comes from outside (aliases, comments) never reaches a terminal as it is: see [`visible`].
+
+mod cells;
+pub mod diff;
+pub mod json;
+mod style;
+pub mod text;
+
+pub use cells::visible;
+pub use style::Styles;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 /// A backup's record as the coordinator keeps it: each key is written by itself, so any may be missing.
 ///
-/// How it is shown depends on the style of the API, see [`super::shape`].
+/// How it is shown depends on the style of the API, see [`Shape`](super::Shape).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Record {

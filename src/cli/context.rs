@@ -1,0 +1,203 @@
+//! What surrounds a run: the only place that reads the clock, the environment and the terminal, and that knows where
+//! files lie.
+
+use super::args::{Color, Format, GlobalArgs, LogFormat};
+use super::error::{CliError, Kind};
+use crate::render::Styles;
+use crate::render::text::{Detail, Look};
+use chrono::{DateTime, Utc};
+use etcetera::BaseStrategy as _;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::{env, process};
+
+/// The columns of what goes to no terminal.
+const COLUMNS_ELSEWHERE: usize = 120;
+/// The columns that output is made for at least and at most, however wide the terminal.
+const COLUMNS_MIN: usize = 60;
+const COLUMNS_MAX: usize = 200;
+
+/// The environment's variables as they were when the program started. An empty one counts as not there.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    /// Gives a variable's value.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// Gives a variable's value as text.
+    ///
+    /// # Errors
+    ///
+    /// When it is not UTF-8; the value is not told, since it may be a secret.
+    pub fn text(&self, name: &str) -> Result<Option<&str>, CliError> {
+        self.get(name).map(OsStr::to_str).map_or(Ok(None), |text| match text {
+            Some(text) => Ok(Some(text)),
+            None => Err(CliError::new(Kind::Settings, format!("{name} is not UTF-8 text"))),
+        })
+    }
+}
+
+impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self(variables.filter(|(_, value)| !value.is_empty()).collect())
+    }
+}
+
+/// One run's surroundings.
+pub struct Context {
+    /// The options that hold for every command.
+    pub global: GlobalArgs,
+    /// The environment.
+    pub environment: Environment,
+    /// How text on standard output looks.
+    pub look: Look,
+    /// The colours of standard error.
+    pub error_styles: Styles,
+}
+
+impl Context {
+    /// Looks around.
+    pub fn new(global: GlobalArgs) -> Self {
+        let environment: Environment = env::vars_os().collect();
+        let choice = |is_wanted: bool| if is_wanted { Styles::colored() } else { Styles::plain() };
+        let (on_out, on_err) = match global.color {
+            Color::Always => (true, true),
+            Color::Never => (false, false),
+            Color::Auto => (is_colored(&io::stdout()), is_colored(&io::stderr())),
+        };
+        let detail = match (global.quiet, global.verbose) {
+            (true, _) => Detail::Brief,
+            (false, 0) => Detail::Usual,
+            (false, _) => Detail::Full,
+        };
+        let look = Look { styles: choice(on_out), columns: columns(&environment), detail };
+        Self { global, environment, look, error_styles: choice(on_err) }
+    }
+
+    /// Reads the clock.
+    pub fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+
+    /// Gives a number that is another one in each run, for the chance in pauses.
+    pub fn run_number(&self) -> u64 {
+        let micros = u64::try_from(self.now().timestamp_micros()).unwrap_or_default();
+        micros ^ u64::from(process::id()).rotate_right(16)
+    }
+
+    /// Gives the files and folders with the policies: from the command line, else from the environment, else
+    /// `policies`.
+    pub fn policy_paths(&self) -> Vec<PathBuf> {
+        if !self.global.policies.is_empty() {
+            return self.global.policies.clone();
+        }
+        match self.environment.get("FIFO_RETAIN_POLICIES") {
+            Some(paths) => env::split_paths(paths).filter(|path| !path.as_os_str().is_empty()).collect(),
+            None => vec![PathBuf::from("policies")],
+        }
+    }
+
+    /// Gives the file with pyfi's profiles, whether or not it is there; `None` when the user has no home.
+    pub fn profile_file(&self) -> Option<PathBuf> {
+        match self.environment.get("FIFO_CONFIG") {
+            Some(path) => Some(PathBuf::from(path)),
+            None => Some(etcetera::home_dir().ok()?.join(".fifo")),
+        }
+    }
+
+    /// Gives the folder for lock and journal, whether or not it is there.
+    ///
+    /// # Errors
+    ///
+    /// None was given and the user has no home.
+    pub fn state_dir(&self) -> Result<PathBuf, CliError> {
+        if let Some(path) = &self.global.state_dir {
+            return Ok(path.clone());
+        }
+        if let Some(path) = self.environment.get("FIFO_RETAIN_STATE_DIR") {
+            return Ok(PathBuf::from(path));
+        }
+        let homeless = |error| {
+            CliError::new(Kind::Settings, "there is no place for lock and journal")
+                .because(error)
+                .hint("name a folder with --state-dir or FIFO_RETAIN_STATE_DIR")
+        };
+        let base = etcetera::choose_base_strategy().map_err(homeless)?;
+        Ok(base.state_dir().unwrap_or_else(|| base.data_dir()).join("fifo-retain"))
+    }
+
+    /// Gives the file in which `--sandbox` keeps its world.
+    pub fn sandbox_file(&self) -> &Path {
+        Path::new(".fifo-retain/sandbox.json")
+    }
+
+    /// Writes to standard output. Whoever closes it early has read enough: that is no error.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written to.
+    pub fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
+        let mut out = BufWriter::new(io::stdout().lock());
+        match write(&mut out).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(CliError::new(Kind::Files, "could not write to standard output").because(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells on standard error how a command failed. Where even that cannot be written, the exit code says it.
+    pub fn tell(&self, error: &CliError) {
+        match self.global.log_format {
+            LogFormat::Json => error.log(),
+            LogFormat::Text => drop(error.write(&self.error_styles, &mut io::stderr().lock())),
+        }
+    }
+
+    /// Refuses the form of output that only `validate` has.
+    ///
+    /// # Errors
+    ///
+    /// It is that one.
+    pub fn refuse_github(&self) -> Result<(), CliError> {
+        match self.global.format {
+            Format::Text | Format::Json => Ok(()),
+            Format::Github => Err(CliError::new(Kind::Usage, "--format github is for `validate` only")),
+        }
+    }
+}
+
+/// Says whether colour suits a stream: a terminal that can, and nobody who asked for none.
+fn is_colored(stream: &impl anstream::stream::RawStream) -> bool {
+    anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
+}
+
+fn columns(environment: &Environment) -> usize {
+    let asked = environment.get("COLUMNS").and_then(OsStr::to_str).and_then(|text| text.parse().ok());
+    let terminal =
+        || terminal_size::terminal_size_of(io::stdout()).map(|(columns, _)| usize::from(columns.0));
+    asked.or_else(terminal).unwrap_or(COLUMNS_ELSEWHERE).clamp(COLUMNS_MIN, COLUMNS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_is_none() {
+        let environment: Environment = [("A", ""), ("B", "b")].into_iter().collect();
+        assert_eq!((environment.get("A"), environment.text("B").unwrap()), (None, Some("b")));
+    }
+
+    #[test]
+    fn the_width_is_kept_within_reason() {
+        let wide = |text: &str| columns(&[("COLUMNS", text)].into_iter().collect());
+        assert_eq!([wide("20"), wide("100"), wide("999")], [60, 100, 200]);
+    }
+}

@@ -1,0 +1,161 @@
+//! How a command fails: what kind of failure, what happened and why, and what to do about it.
+
+use crate::fifo::{FifoError, HttpSetupError, ProfileError};
+use crate::render::{Styles, visible};
+use std::error::Error;
+use std::io::{self, Write};
+
+/// What went wrong, by what it means for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The policies have mistakes.
+    Policies,
+    /// Endpoint, credentials or another setting is missing or wrong.
+    Settings,
+    /// FiFo could not be asked, or did not answer as it should.
+    Fifo,
+    /// This user can see no VM, so nothing can be concluded.
+    NothingVisible,
+    /// A file, folder or stream could not be read or written.
+    Files,
+    /// Our clock and the server's are too far apart.
+    Clocks,
+    /// A plan breaks a rule.
+    Audit,
+    /// A fault of this program.
+    Internal,
+    /// The arguments do not go together.
+    Usage,
+}
+
+/// A failed command.
+#[derive(Debug)]
+pub struct CliError {
+    kind: Kind,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+    hint: Option<String>,
+}
+
+impl CliError {
+    /// Makes one. The message is lower-case and leaves its cause to [`CliError::because`].
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None, hint: None }
+    }
+
+    /// Adds what caused it.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Gives its kind, which decides on the exit code.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Lists the message and its causes, each of them once: some layers repeat what lies below them.
+    pub fn chain(&self) -> Vec<String> {
+        let mut chain = vec![self.message.clone()];
+        let mut next = self.source.as_deref().map(|source| source as &dyn Error);
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if !chain.iter().any(|told| told.contains(&text)) {
+                chain.push(text);
+            }
+            next = cause.source();
+        }
+        chain
+    }
+
+    /// Writes it for people.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    pub fn write(&self, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+        let alarm = styles.alarm;
+        for (place, text) in self.chain().into_iter().enumerate() {
+            if place == 0 {
+                writeln!(out, "{alarm}error:{alarm:#} {}", lines(&text))?;
+            } else {
+                writeln!(out, "  caused by: {}", lines(&text))?;
+            }
+        }
+        self.hint.iter().try_for_each(|hint| writeln!(out, "hint: {}", lines(hint)))
+    }
+
+    /// Hands it to the log, for programs.
+    pub fn log(&self) {
+        tracing::error!(kind = ?self.kind, hint = self.hint.as_deref(), "{}", self.chain().join(": "));
+    }
+}
+
+/// Makes a text harmless that may hold what a server said; its line breaks stay.
+fn lines(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+}
+
+impl From<FifoError> for CliError {
+    fn from(error: FifoError) -> Self {
+        let hint = match &error {
+            FifoError::Connection { .. } | FifoError::TimedOut { .. } => {
+                Some("is the endpoint right, and can it be reached from here?")
+            }
+            FifoError::SignInRefused { .. }
+            | FifoError::TokenRefused { .. }
+            | FifoError::NewTokenRefused { .. }
+            | FifoError::UnusableToken
+            | FifoError::Forbidden { .. }
+            | FifoError::NoSuchVm { .. }
+            | FifoError::Status { .. }
+            | FifoError::Unreadable { .. } => None,
+        };
+        let message = error.to_string();
+        let mut made = Self::new(Kind::Fifo, message).because(error);
+        made.hint = hint.map(str::to_owned);
+        made
+    }
+}
+
+impl From<ProfileError> for CliError {
+    fn from(error: ProfileError) -> Self {
+        Self::new(Kind::Settings, error.to_string()).because(error)
+    }
+}
+
+impl From<HttpSetupError> for CliError {
+    fn from(error: HttpSetupError) -> Self {
+        Self::new(Kind::Settings, error.to_string()).because(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(error: &CliError) -> String {
+        let mut out = Vec::new();
+        error.write(&Styles::plain(), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let source =
+            ProfileError::File { path: "/x".into(), source: io::Error::other("disk \u{1b}[2J gone") };
+        let error = CliError::from(source).hint("mount it");
+        assert_eq!(
+            written(&error),
+            "error: could not read the profiles in /x\n  caused by: disk \\u{1b}[2J gone\nhint: mount it\n"
+        );
+    }
+}

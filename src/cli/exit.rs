@@ -1,0 +1,44 @@
+//! The exit codes. Scripts rely on them: a number never changes its meaning.
+
+use super::error::{CliError, Kind};
+
+/// Done, or nothing to do.
+pub const DONE: u8 = 0;
+/// Could not: mistakes in policies, no connection, refused sign-in, no VM visible, files.
+pub const FAILED: u8 = 1;
+/// With `--detailed-exitcode`: there are changes.
+pub const CHANGES: u8 = 2;
+/// Something is not as it has to be for going on safely.
+pub const SAFETY_STOP: u8 = 4;
+/// The command line is wrong. Not 2, clap's own code, which would read as "there are changes".
+pub const WRONG_USAGE: u8 = 64;
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// What was asked for is done.
+    Done,
+    /// There are changes, and the caller wants to know.
+    Changes,
+    /// What was to be checked has mistakes, and they have been told.
+    Mistakes,
+}
+
+/// Chooses the exit code.
+pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
+    match ended {
+        Ok(Outcome::Done) => DONE,
+        Ok(Outcome::Changes) => CHANGES,
+        Ok(Outcome::Mistakes) => FAILED,
+        Err(error) => match error.kind() {
+            Kind::Policies
+            | Kind::Settings
+            | Kind::Fifo
+            | Kind::NothingVisible
+            | Kind::Files
+            | Kind::Internal => FAILED,
+            Kind::Clocks | Kind::Audit => SAFETY_STOP,
+            Kind::Usage => WRONG_USAGE,
+        },
+    }
+}

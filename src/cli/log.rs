@@ -1,0 +1,64 @@
+//! Messages on standard error: as sentences for people, or as JSON for programs.
+//!
+//! Only this program's own messages are let through, at any verbosity: what the libraries below it have to say in their
+//! traces are requests with all their headers, and the token is in one of them.
+
+use super::args::{GlobalArgs, LogFormat};
+use crate::render::Styles;
+use std::fmt;
+use std::io;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Sets messages up for the whole program. A second call changes nothing.
+pub(super) fn set_up(global: &GlobalArgs, styles: Styles) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => LevelFilter::WARN,
+        (false, 0) => LevelFilter::INFO,
+        (false, 1) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
+    };
+    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let layer = match global.log_format {
+        LogFormat::Json => layer.json().boxed(),
+        LogFormat::Text => layer.event_format(Sentence { styles }).boxed(),
+    };
+    // The error says that there is a subscriber already.
+    let _ = tracing_subscriber::registry().with(layer.with_filter(ours)).try_init();
+}
+
+/// `warning: https://… is plain HTTP`; what is merely told stands without a word before it.
+struct Sentence {
+    styles: Styles,
+}
+
+impl<S, N> FormatEvent<S, N> for Sentence
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let Styles { alarm, wait, quiet, .. } = self.styles;
+        match *event.metadata().level() {
+            Level::ERROR => write!(out, "{alarm}error:{alarm:#} ")?,
+            Level::WARN => write!(out, "{wait}warning:{wait:#} ")?,
+            Level::INFO => {}
+            Level::DEBUG => write!(out, "{quiet}debug:{quiet:#} ")?,
+            Level::TRACE => write!(out, "{quiet}trace:{quiet:#} ")?,
+        }
+        context.field_format().format_fields(out.by_ref(), event)?;
+        writeln!(out)
+    }
+}

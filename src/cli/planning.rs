@@ -1,0 +1,147 @@
+//! Making a plan of what FiFo has now: what `plan` shows and other commands carry out.
+
+use super::args::{PlanningArgs, VmPattern};
+use super::connection::Connection;
+use super::context::Context;
+use super::error::{CliError, Kind};
+use crate::inventory::Inventory;
+use crate::plan::{self, Plan, audit::Violation};
+use crate::policy::{Policies, unmatched};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+
+/// A server's clock further off than this is warned about.
+const SKEW_TOLD: TimeDelta = TimeDelta::minutes(5);
+/// With a server's clock further off than this nothing is planned: what is due would be wrong.
+const SKEW_MAX: TimeDelta = TimeDelta::hours(1);
+
+/// A plan with what it was made from.
+#[derive(Debug)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// What FiFo had of the VMs that were asked for.
+    pub inventory: Inventory,
+}
+
+/// Reads FiFo once and plans.
+///
+/// The plan's instant is the later one of our clock and the server's, so that a backup which FiFo has just stamped is
+/// never taken for future-dated; or `at`, where it is given.
+///
+/// # Errors
+///
+/// FiFo cannot be read, shows no VM, or its clock is too far off; a wanted VM is not there; the plan breaks a rule.
+pub async fn make(
+    context: &Context,
+    policies: &Policies,
+    fifo: &Connection,
+    wishes: &PlanningArgs,
+    at: Option<DateTime<Utc>>,
+) -> Result<Planned, CliError> {
+    let before = context.now();
+    let listing = fifo.list().await?;
+    let after = context.now();
+    if let Some(server) = listing.server_date {
+        judge_clocks(server, before, after, at.is_some())?;
+    }
+    let mut inventory = listing.inventory;
+    if inventory.is_empty() && !policies.is_empty() && !wishes.allow_empty {
+        return Err(CliError::new(Kind::NothingVisible, format!("{} shows this user no VM at all", fifo.name())).hint(
+            "a user sees only the VMs it may `get`, and one that may see none looks just like an empty cloud; \
+             grant vms→…→get, or go on with --allow-empty",
+        ));
+    }
+    for policy in unmatched(policies, &inventory) {
+        tracing::warn!("{}: no VM matches the policy `{}`", policy.source.file, policy.name);
+    }
+    narrow(&mut inventory, &wishes.vms)?;
+    let now =
+        at.unwrap_or_else(|| listing.server_date.map_or(after, |server| server.max(after)).trunc_subsecs(0));
+    let plan = plan::plan(policies, &inventory, now).map_err(|violations| broken(&violations))?;
+    Ok(Planned { plan, inventory })
+}
+
+/// Compares the server's clock with ours, which was read before and after the server read its own.
+///
+/// With `--at` both clocks play no part in what is due, so then they are only warned about.
+fn judge_clocks(
+    server: DateTime<Utc>,
+    before: DateTime<Utc>,
+    after: DateTime<Utc>,
+    is_at_given: bool,
+) -> Result<(), CliError> {
+    let skew = if server < before { before - server } else { (server - after).max(TimeDelta::zero()) };
+    if skew <= SKEW_TOLD {
+        return Ok(());
+    }
+    let text = |instant: DateTime<Utc>| instant.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let times = format!("it is {} here and {} on the server", text(after), text(server));
+    if skew <= SKEW_MAX || is_at_given {
+        tracing::warn!("the clocks differ: {times}");
+        return Ok(());
+    }
+    Err(CliError::new(Kind::Clocks, format!("the clocks differ by more than an hour: {times}"))
+        .hint("what is due would be wrong; set the wrong one of the two"))
+}
+
+/// Leaves only the VMs that are wanted; all of them where none is named.
+fn narrow(inventory: &mut Inventory, wanted: &[VmPattern]) -> Result<(), CliError> {
+    let is_there = |pattern: &&VmPattern| {
+        inventory.vms.values().any(|vm| pattern.matches(vm))
+            || inventory.unreadable.iter().any(|vm| pattern.matches_unreadable(vm))
+    };
+    if let Some(missing) = wanted.iter().find(|pattern| !is_there(pattern)) {
+        return Err(CliError::new(
+            Kind::Settings,
+            format!("--vm {missing}: no VM that this user can see is meant"),
+        )
+        .hint(
+            "name its UUID, or its alias with * and ? for what may vary, upper and lower case as they are",
+        ));
+    }
+    if !wanted.is_empty() {
+        inventory.vms.retain(|_, vm| wanted.iter().any(|pattern| pattern.matches(vm)));
+        inventory.unreadable.retain(|vm| wanted.iter().any(|pattern| pattern.matches_unreadable(vm)));
+    }
+    Ok(())
+}
+
+fn broken(violations: &[Violation]) -> CliError {
+    let mut message = "the plan breaks a rule, so it is not given out:".to_owned();
+    for violation in violations {
+        message.push_str(&format!("\n  {violation}"));
+    }
+    CliError::new(Kind::Audit, message)
+        .hint("this is a fault of fifo-retain: please report it with all of this")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn skewed(minutes: i64, is_at_given: bool) -> Result<(), CliError> {
+        let before: DateTime<Utc> = "2026-11-22T20:00:00Z".parse().unwrap();
+        let after = before + TimeDelta::seconds(30);
+        let own = if minutes < 0 { before } else { after };
+        judge_clocks(own + TimeDelta::minutes(minutes), before, after, is_at_given)
+    }
+
+    #[test]
+    fn an_hour_between_the_clocks_is_too_much_in_either_direction() {
+        assert!(skewed(60, false).is_ok() && skewed(-60, false).is_ok());
+        for minutes in [61, -61] {
+            assert_eq!(skewed(minutes, false).unwrap_err().kind(), Kind::Clocks);
+            assert!(skewed(minutes, true).is_ok());
+        }
+        let error = skewed(120, false).unwrap_err().chain().join("");
+        assert!(error.contains("2026-11-22 20:00:30 UTC here and 2026-11-22 22:00:30 UTC on"), "{error}");
+    }
+
+    #[test]
+    fn a_violation_is_told_whole() {
+        let violations = ["one", "two"].map(|what| Violation { vm: None, what: what.to_owned() });
+        let error = broken(&violations);
+        assert_eq!(error.kind(), Kind::Audit);
+        assert_eq!(error.chain(), ["the plan breaks a rule, so it is not given out:\n  one\n  two"]);
+    }
+}

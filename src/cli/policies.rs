@@ -1,0 +1,66 @@
+//! Reading the policies, and telling what is wrong with them.
+
+use super::args::LogFormat;
+use super::context::Context;
+use super::error::{CliError, Kind};
+use crate::policy::{self, Diagnostic, Policies, Severity, render_text};
+use crate::render::Styles;
+use std::io::{self, Write as _};
+
+/// Reads the policies of a run. Warnings and mistakes go to standard error.
+///
+/// # Errors
+///
+/// There are mistakes.
+pub fn load(context: &Context) -> Result<Policies, CliError> {
+    match policy::load(&context.policy_paths()) {
+        Ok(loaded) => {
+            tell(context, &loaded.warnings);
+            Ok(loaded.policies)
+        }
+        Err(mistakes) => {
+            tell(context, mistakes.diagnostics());
+            let message = format!("{} in the policies", counted(mistakes.diagnostics(), Severity::Error));
+            Err(CliError::new(Kind::Policies, message).hint("FiFo was not asked anything"))
+        }
+    }
+}
+
+fn tell(context: &Context, diagnostics: &[Diagnostic]) {
+    match context.global.log_format {
+        LogFormat::Text => {
+            let colour = context.error_styles != Styles::plain();
+            let gap = if diagnostics.is_empty() { "" } else { "\n" };
+            let text = render_text(diagnostics, colour);
+            // Where standard error is closed there is nobody to tell.
+            let _ = write!(io::stderr().lock(), "{text}{gap}");
+        }
+        LogFormat::Json => {
+            for it in diagnostics {
+                let (file, line, column, hint) = (&it.file, it.line(), it.column(), it.hint.as_deref());
+                match it.severity {
+                    Severity::Error => tracing::error!(file, line, column, hint, "{}", it.message),
+                    Severity::Warning => tracing::warn!(file, line, column, hint, "{}", it.message),
+                }
+            }
+        }
+    }
+}
+
+/// Counts the findings of a severity: `1 mistake`, `2 warnings`, `no mistakes`.
+pub fn counted(diagnostics: &[Diagnostic], severity: Severity) -> String {
+    let noun = match severity {
+        Severity::Error => "mistake",
+        Severity::Warning => "warning",
+    };
+    plural(diagnostics.iter().filter(|it| it.severity == severity).count(), noun)
+}
+
+/// Puts a number before a noun.
+pub fn plural(count: usize, noun: &str) -> String {
+    match count {
+        0 => format!("no {noun}s"),
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}

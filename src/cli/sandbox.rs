@@ -1,0 +1,69 @@
+//! `sandbox`: serves the simulated FiFo for other programs.
+
+use super::args::{SandboxArgs, Style};
+use super::connection::SANDBOX_USER;
+use super::context::Context;
+use super::error::{CliError, Kind};
+use super::exit::Outcome;
+use crate::sandbox::{ApiStyle, Options, Running, Sandbox, Seed, Shape};
+use std::io;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs the command, until it is told to end.
+///
+/// # Errors
+///
+/// It cannot listen there, or its world cannot be read or written.
+pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Outcome, CliError> {
+    let failed = |error: io::Error| {
+        CliError::new(Kind::Files, format!("could not serve the sandbox on {}", args.listen)).because(error)
+    };
+    let first = Seed::default();
+    let style = match args.api_style {
+        Style::V2 => ApiStyle::V2,
+        Style::V3 => ApiStyle::V3,
+    };
+    let options = Options {
+        listen: args.listen,
+        seed: Seed { vms: args.vms.unwrap_or(first.vms), seed: args.seed },
+        shape: Shape { style, ..Shape::default() },
+        upload_ms: u64::from(args.upload_seconds) * 1_000,
+        state_file: args.state.clone(),
+        fresh: args.fresh,
+        ..Options::default()
+    };
+    // Listened for before anybody is told that it runs, so that no signal is missed.
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+    let running = Sandbox::start(options).await.map_err(failed)?;
+    let text = greeting(&running, style);
+    context.print(|out| out.write_all(text.as_bytes()))?;
+    tokio::select! {
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
+    running.stop().await.map_err(failed)?;
+    Ok(Outcome::Done)
+}
+
+fn greeting(running: &Running, style: ApiStyle) -> String {
+    let (url, user) = (running.url(), SANDBOX_USER);
+    let vms = running.with(|state| state.world.vms.len());
+    let (style, version) = match style {
+        ApiStyle::V2 => ("2015", "2"),
+        ApiStyle::V3 => ("2016 and later", "3"),
+    };
+    format!(
+        "\
+A simulated FiFo with {vms} VMs, as of {style}, at {url}
+User {user}, password {user}. Ctrl-C ends it.
+
+In another shell:
+  export FIFO_ENDPOINT={url} FIFO_USER={user} FIFO_PASSWORD={user}
+  fifo-retain --api-version {version} plan
+  curl -d grant_type=password -d username={user} -d password={user} {url}/api/{version}/oauth/token
+  curl -H 'accept: application/json' -H \"authorization: Bearer $TOKEN\" {url}/api/{version}/vms
+  curl {url}/_sandbox/world
+"
+    )
+}

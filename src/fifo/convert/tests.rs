@@ -1,0 +1,308 @@
+use super::*;
+use proptest::prelude::*;
+use serde_json::json;
+
+const VM: &str = "11111111-0000-4000-8000-000000000001";
+const BACKUP: &str = "bbbbbbbb-0000-4000-8000-000000000001";
+const PARENT: &str = "bbbbbbbb-0000-4000-8000-000000000002";
+
+fn vm_with(key: &str, value: Value) -> Value {
+    let mut vm = json!({"uuid": VM, "alias": "web-1", "backups": {}});
+    vm[key] = value;
+    vm
+}
+
+fn read(vm: &Value) -> Vm {
+    read_vm(vm.to_string().as_bytes()).unwrap()
+}
+
+fn read_backup(record: Value) -> Backup {
+    let vm = read(&vm_with("backups", json!({ BACKUP: record })));
+    vm.backups.into_values().next().unwrap()
+}
+
+fn problems(json: &str) -> Vec<String> {
+    read_vm(json.as_bytes()).unwrap_err().problems
+}
+
+fn problems_of_backup(record: Value) -> Vec<String> {
+    let problems = problems(&vm_with("backups", json!({ BACKUP: record })).to_string());
+    problems.into_iter().map(|problem| problem.replace(&format!("backups.{BACKUP}"), "B")).collect()
+}
+
+#[test]
+fn a_bare_vm_has_nothing_but_its_uuid() {
+    let vm = read(&json!({"uuid": VM, "backups": []}));
+    assert_eq!(vm.id.to_string(), VM);
+    assert_eq!((vm.alias.as_str(), vm.state.as_str(), vm.hypervisor), ("", "", None));
+    assert!(!vm.creating && !vm.deleting && !vm.delegated_datasets && vm.backups.is_empty());
+}
+
+#[test]
+fn the_alias_is_the_vms_own_or_else_its_configs() {
+    assert_eq!(read(&vm_with("config", json!({"alias": "other"}))).alias, "web-1");
+    let vm = json!({"uuid": VM, "backups": {}, "config": {"alias": "other"}});
+    assert_eq!(read(&vm).alias, "other");
+    assert_eq!(read(&vm_with("config", json!([]))).alias, "web-1");
+}
+
+#[test]
+fn empty_names_are_none() {
+    for key in ["hypervisor", "owner", "package", "dataset"] {
+        let vm = read(&vm_with(key, json!("")));
+        assert_eq!((vm.hypervisor, vm.owner, vm.package, vm.dataset), (None, None, None, None));
+    }
+    assert_eq!(read(&vm_with("hypervisor", json!("hv-1"))).hypervisor.as_deref(), Some("hv-1"));
+}
+
+#[test]
+fn whatever_is_not_false_sets_a_flag() {
+    assert!(!read(&vm_with("deleting", json!(false))).deleting);
+    for value in [json!(true), json!("false"), json!(0), json!(-1.5), json!(null), json!([]), json!({"a": 1})]
+    {
+        assert!(read(&vm_with("deleting", value.clone())).deleting, "{value}");
+        assert!(read(&vm_with("creating", value.clone())).creating, "{value}");
+    }
+}
+
+#[test]
+fn datasets_are_delegated_when_there_is_one() {
+    assert!(read(&vm_with("config", json!({"datasets": ["zones/x/data"]}))).delegated_datasets);
+    assert!(!read(&vm_with("config", json!({"datasets": []}))).delegated_datasets);
+    let config = vm_with("config", json!({"datasets": "zones/x/data"}));
+    assert_eq!(problems(&config.to_string()), ["config.datasets: expected an array, found a text"]);
+}
+
+#[test]
+fn metadata_is_flattened_to_texts() {
+    let vm = read(&vm_with(
+        "metadata",
+        json!({
+            "fifo": {"backup": 1, "float": 1.0, "half": 0.5, "negative": -0.0, "on": true, "text": "1.0"},
+            "list": [1, "a"], "empty": [], "nothing": null, "a.b": "dotted"
+        }),
+    ));
+    for (path, text) in [
+        ("fifo.backup", Some("1")),
+        ("fifo.float", Some("1")),
+        ("fifo.half", Some("0.5")),
+        ("fifo.negative", Some("0")),
+        ("fifo.on", Some("true")),
+        ("fifo.text", Some("1.0")),
+        ("list", Some(r#"[1,"a"]"#)),
+        ("empty", None),
+        ("nothing", None),
+        ("a.b", Some("dotted")),
+    ] {
+        assert_eq!(vm.metadata.get(path), text, "{path}");
+    }
+    assert!(vm.metadata.is_set("fifo") && !vm.metadata.is_set("empty"));
+}
+
+#[test]
+fn a_backup_of_either_year_has_its_files() {
+    let name = format!("{VM}/{BACKUP}");
+    let sha1 = "49c74c48cedb8543b07b795d57797176deef5ed0";
+    let file = |size_bytes, sha1: Option<&str>| {
+        [StoredFile { name: name.clone(), size_bytes, sha1: sha1.map(str::to_owned) }]
+    };
+    let new = read_backup(json!({"files": {&name: {"size": 7, "sha1": sha1}}}));
+    assert_eq!(new.files, file(Some(7), Some(sha1)));
+    let old = read_backup(json!({"files": [&name], "size": 7, "sha1": sha1}));
+    assert_eq!(old.files, file(None, None));
+    assert_eq!((old.record_size_bytes, old.record_sha1.as_deref()), (Some(7), Some(sha1)));
+    assert_eq!(read_backup(json!({"files": {&name: sha1}})).files, file(None, Some(sha1)));
+    assert_eq!(read_backup(json!({"files": {&name: []}})).files, file(None, None));
+    assert_eq!(read_backup(json!({"files": []})).files, []);
+}
+
+#[test]
+fn any_subset_of_a_backups_keys_can_be_read() {
+    let remnant = read_backup(json!({"state": "failed", "local": true, "unheard_of": {"a": [1]}}));
+    assert_eq!((remnant.timestamp, remnant.comment, remnant.local), (None, None, Some(true)));
+    assert_eq!(remnant.state, RecordedState::Failed);
+    assert_eq!(read_backup(json!([])).state, RecordedState::Accepted);
+}
+
+#[test]
+fn timestamps_are_microseconds() {
+    let at = |value: Value| read_backup(json!({"timestamp": value})).timestamp.unwrap();
+    assert_eq!(at(json!(1_795_383_407_033_533_u64)).to_rfc3339(), "2026-11-22T21:36:47.033533+00:00");
+    assert_eq!(at(json!(1.795383407033533e15)), at(json!(1_795_383_407_033_533_u64)));
+    for wrong in [json!(-1), json!(0.5), json!(300_000_000_000_000_000_u64), json!(u64::MAX)] {
+        assert_eq!(problems_of_backup(json!({"timestamp": wrong})).len(), 1, "{wrong}");
+    }
+}
+
+#[test]
+fn each_wrong_type_is_named_with_its_path() {
+    for (record, problem) in [
+        (json!({"parent": ""}), r#"B.parent: expected a UUID, found the text """#),
+        (json!({"parent": 5}), "B.parent: expected a UUID, found a number"),
+        (json!({"parent": null}), "B.parent: expected a UUID, found null"),
+        (json!({"comment": null}), "B.comment: expected a text, found null"),
+        (json!({"comment": ["a"]}), "B.comment: expected a text, found an array"),
+        (json!({"state": true}), "B.state: expected a text, found true"),
+        (json!({"local": "true"}), "B.local: expected true or false, found a text"),
+        (json!({"local_size": -7}), "B.local_size: expected a whole number, 0 or more, found the number -7"),
+        (json!({"size": "7"}), "B.size: expected a whole number, 0 or more, found a text"),
+        (json!({"files": "x"}), "B.files: expected an object or an array, found a text"),
+        (json!({"files": {"f": 1}}), "B.files.f: expected an object or a text, found a number"),
+        (
+            json!({"files": {"f": {"size": {}}}}),
+            "B.files.f.size: expected a whole number, 0 or more, found an object",
+        ),
+        (json!({"files": ["a", 1]}), "B.files[1]: expected a text, found a number"),
+        (json!({"files": ["a", "a"]}), "B.files.a: expected one entry, found two"),
+        (json!("gone"), "B: expected an object, found a text"),
+        (json!([1]), "B: expected an object, found an array that is not empty"),
+        (json!(null), "B: expected an object, found null"),
+        (
+            json!({"timestamp": 300_000_000_000_000_000_u64}),
+            "B.timestamp: expected microseconds since 1970, found 300000000000000000",
+        ),
+    ] {
+        assert_eq!(problems_of_backup(record.clone()), [problem], "{record}");
+    }
+    for (key, value, problem) in [
+        ("alias", json!(null), "alias: expected a text, found null"),
+        ("uuid", json!("one"), r#"uuid: expected a UUID, found the text "one""#),
+        ("backups", json!("none"), "backups: expected an object, found a text"),
+        ("backups", json!([1]), "backups: expected an object, found an array that is not empty"),
+        ("backups", json!({"x": {}}), r#"backups: expected a UUID as key, found "x""#),
+        ("metadata", json!("a secret"), "metadata: expected an object, found a text"),
+        ("config", json!(7), "config: expected an object, found a number"),
+        ("hypervisor", json!({}), "hypervisor: expected a text, found an object"),
+    ] {
+        assert_eq!(problems(&vm_with(key, value).to_string()), [problem]);
+    }
+}
+
+#[test]
+fn all_problems_of_a_vm_are_told_with_its_name() {
+    let vm = json!({"uuid": VM, "alias": "web-1", "state": 1,
+        "backups": {BACKUP: {"parent": 1, "local": 2}, PARENT: {"comment": 3}}});
+    let unreadable = read_vm(vm.to_string().as_bytes()).unwrap_err();
+    assert_eq!((unreadable.alias.as_str(), unreadable.id.unwrap().to_string()), ("web-1", VM.to_owned()));
+    assert_eq!(unreadable.problems.len(), 4, "{unreadable:?}");
+}
+
+#[test]
+fn missing_backups_are_not_no_backups() {
+    let vm = json!({"uuid": VM, "alias": "web-1"});
+    assert_eq!(problems(&vm.to_string()), ["backups: expected an object, found nothing"]);
+}
+
+#[test]
+fn an_element_without_uuid_is_unreadable() {
+    for element in ["[]", "{}"] {
+        assert_eq!(
+            problems(element),
+            ["uuid: expected a UUID, found nothing", "backups: expected an object, found nothing"]
+        );
+    }
+    assert_eq!(problems(&format!("\"{VM}\""))[0], "the VM: expected an object, found a text");
+}
+
+#[test]
+fn repeated_keys_are_unreadable() {
+    let twice = format!(r#"{{"uuid":"{VM}","backups":{{"{BACKUP}":{{}},"{BACKUP}":{{}}}}}}"#);
+    assert_eq!(problems(&twice), [format!("backups.{BACKUP}: expected one record, found two")]);
+    for twice in [
+        format!(r#"{{"uuid":"{VM}","alias":"web-1","backups":{{}},"backups":{{"{BACKUP}":{{}}}}}}"#),
+        format!(
+            r#"{{"uuid":"{VM}","alias":"web-1","backups":{{"{BACKUP}":{{"local":true,"local":false}}}}}}"#
+        ),
+    ] {
+        let unreadable = read_vm(twice.as_bytes()).unwrap_err();
+        assert_eq!((unreadable.alias.as_str(), unreadable.id.is_some()), ("web-1", true));
+        assert!(unreadable.problems[0].contains("duplicate field"), "{unreadable:?}");
+    }
+}
+
+#[test]
+fn metadata_as_deep_as_a_well_spoils_only_its_own_vm() {
+    let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+    let vm = format!(r#"{{"uuid":"{VM}","alias":"web-1","backups":{{}},"metadata":{deep}}}"#);
+    let unreadable = read_vm(vm.as_bytes()).unwrap_err();
+    assert_eq!((unreadable.alias.as_str(), unreadable.id.is_some()), ("web-1", true));
+}
+
+#[test]
+fn escaped_text_is_read_as_it_was_meant() {
+    let vm = format!(
+        r#"{{"\u0075uid":"{VM}","alias":"\u00fcber \"x\"","backups":{{"{}":{{"comment":"a\nb"}}}}}}"#,
+        BACKUP.replace('b', r"\u0062")
+    );
+    let vm = read_vm(vm.as_bytes()).unwrap();
+    assert_eq!(vm.alias, "über \"x\"");
+    assert_eq!(vm.backups[&BACKUP.parse().unwrap()].comment.as_deref(), Some("a\nb"));
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-z]{0,3}".prop_map(Value::from),
+        Just(Value::from(BACKUP)),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::vec((any_key(), inner), 0..4)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_key() -> impl Strategy<Value = String> {
+    proptest::sample::select(vec![
+        "uuid",
+        "alias",
+        "backups",
+        "config",
+        "datasets",
+        "metadata",
+        "parent",
+        "local",
+        "files",
+        "size",
+        "sha1",
+        "timestamp",
+        BACKUP,
+    ])
+    .prop_map(str::to_owned)
+}
+
+proptest! {
+    #[test]
+    fn any_value_in_a_vms_field_is_read_or_named(key in any_key(), value in any_json()) {
+        let vm = vm_with(&key, value);
+        match read_vm(vm.to_string().as_bytes()) {
+            Ok(read) => {
+                prop_assert_eq!(&vm["uuid"], &Value::from(read.id.to_string()));
+                prop_assert_eq!(read.backups.len(), vm["backups"].as_object().map_or(0, serde_json::Map::len));
+            }
+            Err(unreadable) => prop_assert!(unreadable.problems.iter().all(|problem| problem.starts_with(&key))),
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(read_vm(&bytes).is_err());
+    }
+
+    #[test]
+    fn any_value_in_a_backups_field_is_read_or_named(key in any_key(), value in any_json()) {
+        let vm = vm_with("backups", json!({ BACKUP: { &key: &value } }));
+        match read_vm(vm.to_string().as_bytes()) {
+            Ok(vm) => prop_assert_eq!(vm.backups.len(), 1),
+            Err(unreadable) => {
+                let path = format!("backups.{BACKUP}.{key}");
+                prop_assert!(unreadable.problems.iter().all(|problem| problem.starts_with(&path)));
+            }
+        }
+    }
+}

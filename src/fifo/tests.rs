@@ -1,0 +1,536 @@
+//! The clients against scripted answers, on paused time.
+
+use super::*;
+use crate::inventory::{BackupId, VmId};
+use ::http::{HeaderMap, Method, StatusCode};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
+use secrecy::SecretString;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const VM: &str = "11111111-0000-4000-8000-000000000001";
+const BACKUP: &str = "bbbbbbbb-0000-4000-8000-000000000001";
+const GRANTED: &str = r#"{"access_token":"T1","token_type":"bearer","expires_in":3600,"scope":["*"]}"#;
+const NOTHING: &str = "";
+
+/// One scripted answer.
+enum Answer {
+    Status(u16, &'static [(&'static str, &'static str)], &'static str),
+    /// A body that breaks off with an error.
+    Broken(&'static str),
+    Fails(TransportErrorKind),
+    Never,
+}
+use Answer::{Broken, Fails, Never, Status};
+
+/// Answers from a script, in order, and remembers what was sent.
+struct Scripted {
+    answers: Mutex<VecDeque<Answer>>,
+    sent: Mutex<Vec<Request>>,
+}
+
+impl Scripted {
+    fn new(answers: impl IntoIterator<Item = Answer>) -> Arc<Self> {
+        Arc::new(Self { answers: Mutex::new(answers.into_iter().collect()), sent: Mutex::new(Vec::new()) })
+    }
+
+    fn sent(&self) -> Vec<String> {
+        self.sent.lock().unwrap().iter().map(|request| format!("{request:?}")).collect()
+    }
+
+    fn sent_header(&self, at: usize, name: &str) -> Option<String> {
+        let sent = self.sent.lock().unwrap();
+        Some(sent[at].headers.get(name)?.to_str().unwrap().to_owned())
+    }
+
+    fn sent_body(&self, at: usize) -> String {
+        let body = self.sent.lock().unwrap()[at].body.clone();
+        String::from_utf8(body.unwrap_or_default().to_vec()).unwrap()
+    }
+}
+
+impl Transport for Scripted {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+        self.sent.lock().unwrap().push(request);
+        let answer = self.answers.lock().unwrap().pop_front().expect("one request too many");
+        async move {
+            sleep(Duration::from_millis(1)).await;
+            let lost = || Err(TransportError::new(TransportErrorKind::Lost, "reset by peer"));
+            let (status, headers, chunks) = match answer {
+                Status(status, headers, body) => (status, headers, vec![Ok(Bytes::from(body))]),
+                Broken(body) => (200, &[][..], vec![Ok(Bytes::from(body)), lost()]),
+                Fails(kind) => return Err(TransportError::new(kind, "refused")),
+                Never => return std::future::pending().await,
+            };
+            let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            Ok(Response {
+                status: StatusCode::from_u16(status).unwrap(),
+                headers: headers.collect::<HeaderMap>(),
+                body: stream::iter(chunks).boxed(),
+            })
+        }
+        .boxed()
+    }
+}
+
+fn settings(credentials: Credentials) -> Settings {
+    Settings::new("https://fifo.example.com".parse().unwrap(), credentials)
+}
+
+fn password() -> Credentials {
+    Credentials::Password { user: "admin".to_owned(), password: SecretString::from("hunter2&=+ü") }
+}
+
+fn token() -> Credentials {
+    Credentials::Token(SecretString::from("given-token"))
+}
+
+fn client(transport: &Arc<Scripted>, credentials: Credentials) -> ReadClient {
+    ReadClient::new(Arc::clone(transport) as Arc<dyn Transport>, settings(credentials))
+}
+
+fn writer(transport: &Arc<Scripted>, credentials: Credentials) -> WriteClient {
+    WriteClient::new(client(transport, credentials))
+}
+
+fn vm_id() -> VmId {
+    VM.parse().unwrap()
+}
+
+fn backup_id() -> BackupId {
+    BACKUP.parse().unwrap()
+}
+
+/// Gives the error with all that caused it.
+fn told(error: &FifoError) -> String {
+    error::with_causes(error)
+}
+
+const ONE_VM: &str = r#"[{"uuid":"11111111-0000-4000-8000-000000000001","alias":"web-1","backups":{}}]"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_read_signs_in_once_and_sends_nothing_but_gets() {
+    let fifo = Scripted::new([
+        Status(200, &[], GRANTED),
+        Status(200, &[("date", "Sun, 22 Nov 2026 21:36:46 GMT")], ONE_VM),
+        Status(200, &[("etag", "\"e1\"")], r#"{"uuid":"11111111-0000-4000-8000-000000000001","backups":[]}"#),
+    ]);
+    let client = client(&fifo, password());
+    let listing = client.list().await.unwrap();
+    assert_eq!(listing.inventory.endpoint, "https://fifo.example.com");
+    assert_eq!((listing.visible, listing.inventory.vms[&vm_id()].alias.as_str()), (1, "web-1"));
+    assert_eq!(listing.server_date.unwrap().to_rfc3339(), "2026-11-22T21:36:46+00:00");
+    assert!(client.vm(vm_id()).await.unwrap().etag.is_some());
+    let list = "/api/3/vms?full-list=true&full-list-fields=\
+                uuid,alias,owner,package,dataset,hypervisor,state,creating,deleting,metadata,config,backups";
+    assert_eq!(
+        fifo.sent(),
+        [
+            "POST /api/3/oauth/token (Fresh)".to_owned(),
+            format!("GET {list} (Reused)"),
+            format!("GET /api/3/vms/{VM} (Reused)"),
+        ]
+    );
+    assert_eq!(fifo.sent_body(0), "grant_type=password&username=admin&password=hunter2%26%3D%2B%C3%BC");
+    assert_eq!(fifo.sent_header(0, "content-type").unwrap(), "application/x-www-form-urlencoded");
+    assert_eq!(fifo.sent_header(1, "authorization").unwrap(), "Bearer T1");
+    assert_eq!(fifo.sent_header(1, "accept").unwrap(), "application/json");
+    assert_eq!(fifo.sent_header(1, "x-full-list").unwrap(), "true");
+    assert!(list.ends_with(&fifo.sent_header(1, "x-full-list-fields").unwrap()));
+    assert_eq!(fifo.sent_header(1, "x-snarl-token"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn older_apis_get_the_token_in_their_own_header_too() {
+    let fifo = Scripted::new([Status(200, &[], ONE_VM)]);
+    let settings = Settings { api: ApiVersion::V0_2_0, ..settings(token()) };
+    ReadClient::new(fifo.clone(), settings).list().await.unwrap();
+    assert!(fifo.sent()[0].starts_with("GET /api/0.2.0/vms?"));
+    assert_eq!(fifo.sent_header(0, "x-snarl-token").unwrap(), "given-token");
+    assert_eq!(fifo.sent_header(0, "authorization").unwrap(), "Bearer given-token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_tasks_sign_in_once() {
+    let mut answers = vec![Status(200, &[], GRANTED)];
+    answers.extend((0..20).map(|_| Status(200, &[], ONE_VM)));
+    let fifo = Scripted::new(answers);
+    let client = client(&fifo, password());
+    let tasks: Vec<_> = (0..20)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.list().await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(fifo.sent().iter().filter(|request| request.starts_with("POST")).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_is_tried_once_however_many_wait_for_it() {
+    let fifo = Scripted::new([Status(400, &[], r#"{"error":"access_denied"}"#)]);
+    let client = client(&fifo, password());
+    let (one, two, three) = tokio::join!(client.list(), client.vm(vm_id()), client.list());
+    for error in [one.unwrap_err(), two.unwrap_err(), three.unwrap_err()] {
+        let told = told(&error);
+        assert!(told.starts_with("https://fifo.example.com refuses to sign in `admin`"), "{told}");
+        assert!(!told.contains("hunter2"));
+    }
+    assert_eq!(fifo.sent().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_sign_in_names_fifos_reason_but_repeats_no_text() {
+    for (status, body, reason) in [
+        (400, r#"{"error":"access_denied","error_description":"hunter2"}"#, Some("access_denied")),
+        (400, r#"{"error":"hunter2"}"#, None),
+        (401, NOTHING, None),
+        (403, "<html>", None),
+    ] {
+        let fifo = Scripted::new([Status(status, &[], body)]);
+        let error = client(&fifo, password()).list().await.unwrap_err();
+        let FifoError::SignInRefused { reason: found, .. } = &error else { panic!("{error}") };
+        assert_eq!(found.as_deref(), reason);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_renewed_shortly_before_it_ends() {
+    let fifo = Scripted::new([
+        Status(200, &[], GRANTED),
+        Status(200, &[], ONE_VM),
+        Status(200, &[], ONE_VM),
+        Status(200, &[], r#"{"access_token":"T2","expires_in":3600.0}"#),
+        Status(200, &[], ONE_VM),
+    ]);
+    let client = client(&fifo, password());
+    client.list().await.unwrap();
+    sleep(Duration::from_secs(3500)).await;
+    client.list().await.unwrap();
+    sleep(Duration::from_secs(50)).await;
+    client.list().await.unwrap();
+    assert_eq!(fifo.sent_header(4, "authorization").unwrap(), "Bearer T2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_expires_mid_run_is_renewed_once_for_all() {
+    let fifo = Scripted::new([
+        Status(200, &[], GRANTED),
+        Status(401, &[], NOTHING),
+        Status(401, &[], NOTHING),
+        Status(200, &[], r#"{"access_token":"T2"}"#),
+        Status(200, &[], ONE_VM),
+        Status(200, &[], ONE_VM),
+    ]);
+    let client = client(&fifo, password());
+    let (one, two) = tokio::join!(client.list(), client.list());
+    assert_eq!((one.unwrap().visible, two.unwrap().visible), (1, 1));
+    assert_eq!(fifo.sent_header(5, "authorization").unwrap(), "Bearer T2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_given_token_that_is_refused_is_told() {
+    let fifo = Scripted::new([Status(401, &[], NOTHING)]);
+    let error = client(&fifo, token()).list().await.unwrap_err();
+    assert!(matches!(error, FifoError::TokenRefused { .. }) && told(&error).contains("FIFO_TOKEN"));
+    let fifo = Scripted::new([Status(401, &[], NOTHING)]);
+    let error = writer(&fifo, token()).delete_local(vm_id(), backup_id(), None).await.unwrap_err();
+    assert!(matches!(error, FifoError::TokenRefused { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_token_that_is_refused_is_told() {
+    let script = || {
+        Scripted::new([
+            Status(200, &[], GRANTED),
+            Status(401, &[], NOTHING),
+            Status(200, &[], GRANTED),
+            Status(401, &[], NOTHING),
+        ])
+    };
+    let error = client(&script(), password()).list().await.unwrap_err();
+    assert!(matches!(error, FifoError::NewTokenRefused { .. }));
+    let error = writer(&script(), password()).delete_local(vm_id(), backup_id(), None).await.unwrap_err();
+    assert!(matches!(error, FifoError::NewTokenRefused { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_be_sent_is_told_without_it() {
+    let fifo = Scripted::new([]);
+    let credentials = Credentials::Token(SecretString::from("given\ntoken"));
+    let error = client(&fifo, credentials).list().await.unwrap_err();
+    assert!(matches!(error, FifoError::UnusableToken) && !told(&error).contains("given"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_passes_is_waited_for_on_fresh_connections() {
+    let fifo = Scripted::new([
+        Status(503, &[], NOTHING),
+        Status(502, &[], NOTHING),
+        Status(504, &[], NOTHING),
+        Status(429, &[("retry-after", "7")], NOTHING),
+        Fails(TransportErrorKind::NotSent),
+        Fails(TransportErrorKind::Lost),
+        Broken(r#"[{"uuid""#),
+        Status(200, &[], r#"[{"uuid":"#),
+        Status(200, &[], NOTHING),
+        Status(200, &[], ONE_VM),
+    ]);
+    let begin = Instant::now();
+    assert_eq!(client(&fifo, token()).list().await.unwrap().visible, 1);
+    assert!(begin.elapsed() > Duration::from_secs(7));
+    let sent = fifo.sent();
+    assert!(sent[0].ends_with("(Reused)") && sent[1..].iter().all(|request| request.ends_with("(Fresh)")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_gives_up_when_its_time_is_over_and_tells_what_happened_last() {
+    let fifo = Scripted::new((0..100).map(|_| Status(503, &[], NOTHING)));
+    let begin = Instant::now();
+    let error = client(&fifo, token()).list().await.unwrap_err();
+    assert!(begin.elapsed() <= Duration::from_secs(120));
+    let told = told(&error);
+    assert!(told.contains("within 120 s") && told.contains("503 Service Unavailable"), "{told}");
+    let fifo = Scripted::new([Never]);
+    let error = client(&fifo, token()).vm(vm_id()).await.unwrap_err();
+    assert!(matches!(error, FifoError::TimedOut { attempts: 1, .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_will_not_pass_is_told_at_once() {
+    for (answer, words) in [
+        (Status(403, &[], NOTHING), "cloud → vms → list"),
+        (Status(404, &[], NOTHING), "is this a FiFo"),
+        (Status(406, &[], NOTHING), "406 Not Acceptable"),
+        (Status(302, &[("location", "https://other/")], NOTHING), "never followed"),
+        (Fails(TransportErrorKind::Untrusted), "certificate is not trusted"),
+    ] {
+        let fifo = Scripted::new([answer]);
+        let told = told(&client(&fifo, token()).list().await.unwrap_err());
+        assert!(told.starts_with("could not read the list of VMs") && told.contains(words), "{told}");
+    }
+    let fifo = Scripted::new([Status(404, &[], NOTHING), Status(403, &[], NOTHING)]);
+    let client = client(&fifo, token());
+    assert!(matches!(client.vm(vm_id()).await, Err(FifoError::NoSuchVm { vm }) if vm == vm_id()));
+    assert!(told(&client.vm(vm_id()).await.unwrap_err()).contains(&format!("vms → {VM} → get")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_be_a_mishap_is_tried_thrice() {
+    for (status, body, words) in [
+        (500, NOTHING, "500 Internal Server Error"),
+        (200, "<html><title>Sign in</title>", "<html><title>Sign in</title>"),
+        (200, "[{},,{}]", "expected an element, found ','"),
+        (200, "[] and more", "goes on behind its closing bracket"),
+        (200, r#"{"error":"x"}"#, "expected a JSON array"),
+    ] {
+        let fifo = Scripted::new((0..3).map(|_| Status(status, &[], body)));
+        let told = told(&client(&fifo, token()).list().await.unwrap_err());
+        assert!(told.contains(words), "{told}");
+        assert_eq!(fifo.sent().len(), 3);
+    }
+    for body in ["<html>", "", r#"{"uuid":"#] {
+        let fifo = Scripted::new((0..3).map(|_| Status(200, &[], body)));
+        let error = client(&fifo, token()).vm(vm_id()).await.unwrap_err();
+        assert!(matches!(error, FifoError::Unreadable { .. }), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_unreadable_vm_leaves_the_others() {
+    let fifo = Scripted::new([Status(
+        200,
+        &[],
+        r#"[{"uuid":"11111111-0000-4000-8000-000000000001","backups":{}},[],
+           {"uuid":"11111111-0000-4000-8000-000000000002","alias":null,"backups":{}},
+           {"uuid":"11111111-0000-4000-8000-000000000003","alias":"twin","backups":{}},
+           {"uuid":"11111111-0000-4000-8000-000000000003","alias":"twin","backups":{}},
+           {"uuid":"11111111-0000-4000-8000-000000000003","alias":"twin","backups":{}}]"#,
+    )]);
+    let listing = client(&fifo, token()).list().await.unwrap();
+    assert_eq!((listing.visible, listing.inventory.vms.len()), (6, 1));
+    assert!(listing.inventory.vms.contains_key(&vm_id()));
+    let unreadable: Vec<_> =
+        listing.inventory.unreadable.iter().map(|vm| (vm.alias.as_str(), vm.problems[0].as_str())).collect();
+    assert_eq!(
+        unreadable,
+        [
+            ("", "uuid: expected a UUID, found nothing"),
+            ("", "alias: expected a text, found null"),
+            ("twin", "uuid: expected once in the list, found again"),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn list_only_keeps_the_wanted_and_counts_all() {
+    let body = r#"[{"uuid":"11111111-0000-4000-8000-000000000001","backups":{}},
+                   {"uuid":"11111111-0000-4000-8000-000000000002","backups":{}},
+                   {"uuid":"11111111-0000-4000-8000-000000000003","backups":7}, []]"#;
+    let fifo = Scripted::new([Status(200, &[], body)]);
+    let listing = client(&fifo, token()).list_only(&[vm_id()].into()).await.unwrap();
+    assert_eq!((listing.visible, listing.inventory.vms.len(), listing.inventory.unreadable.len()), (4, 1, 1));
+    assert_eq!(listing.inventory.unreadable[0].id, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_who_sees_no_vm_gets_an_empty_inventory() {
+    let fifo = Scripted::new([Status(200, &[], "]")]);
+    let listing = client(&fifo, token()).list().await.unwrap();
+    assert!(listing.inventory.is_empty() && listing.visible == 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vm_other_than_the_one_asked_for_is_unreadable() {
+    let fifo = Scripted::new([Status(
+        200,
+        &[],
+        r#"{"uuid":"11111111-0000-4000-8000-000000000002","alias":"x","backups":[]}"#,
+    )]);
+    let unreadable = client(&fifo, token()).vm(vm_id()).await.unwrap().vm.unwrap_err();
+    assert_eq!(unreadable.id, Some(vm_id()));
+    assert!(unreadable.problems[0].contains("000000000002"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_has_its_exact_body_and_its_own_connection() {
+    let fifo = Scripted::new([
+        Status(200, &[("etag", "\"e1\"")], r#"{"uuid":"11111111-0000-4000-8000-000000000001","backups":[]}"#),
+        Status(303, &[("location", "/api/3/vms/11111111-0000-4000-8000-000000000001")], NOTHING),
+        Status(303, &[("location", "/api/3/vms/11111111-0000-4000-8000-000000000001")], NOTHING),
+        Status(204, &[], NOTHING),
+    ]);
+    let writer = writer(&fifo, token());
+    let etag = writer.read().vm(vm_id()).await.unwrap().etag;
+    let full = NewBackup { comment: "month \"ly\"".to_owned(), parent: None };
+    let incremental = NewBackup { comment: "daily".to_owned(), parent: Some(backup_id()) };
+    let accepted = WriteAnswer::Accepted { backup: None, server_date: None };
+    assert_eq!(writer.create_backup(vm_id(), &full, etag.as_ref()).await.unwrap(), accepted);
+    assert_eq!(writer.create_backup(vm_id(), &incremental, None).await.unwrap(), accepted);
+    assert_eq!(writer.delete_local(vm_id(), backup_id(), etag.as_ref()).await.unwrap(), accepted);
+    assert_eq!(
+        fifo.sent()[1..],
+        [
+            format!("POST /api/3/vms/{VM}/backups (Fresh)"),
+            format!("POST /api/3/vms/{VM}/backups (Fresh)"),
+            format!("DELETE /api/3/vms/{VM}/backups/{BACKUP} (Fresh)"),
+        ]
+    );
+    assert_eq!(fifo.sent_body(1), r#"{"comment":"month \"ly\"","xml":true}"#);
+    assert_eq!(fifo.sent_body(2), format!(r#"{{"comment":"daily","parent":"{BACKUP}","xml":true}}"#));
+    assert_eq!(fifo.sent_body(3), r#"{"location":"hypervisor"}"#);
+    for (at, if_match) in [(1, Some("\"e1\"")), (2, None), (3, Some("\"e1\""))] {
+        assert_eq!(fifo.sent_header(at, "if-match").as_deref(), if_match);
+        assert_eq!(fifo.sent_header(at, "content-type").unwrap(), "application/json");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_write_is_repeated_whatever_the_answer() {
+    let refused = |status| WriteAnswer::Refused { status: StatusCode::from_u16(status).unwrap() };
+    let failed = |status| WriteAnswer::Failed { status: StatusCode::from_u16(status).unwrap() };
+    let unavailable = |status| WriteAnswer::Unavailable { status: StatusCode::from_u16(status).unwrap() };
+    let message = "could not connect: refused".to_owned();
+    for (answer, meaning) in [
+        (Status(412, &[], NOTHING), WriteAnswer::Changed),
+        (Status(400, &[], NOTHING), refused(400)),
+        (Status(403, &[], NOTHING), refused(403)),
+        (Status(404, &[], NOTHING), refused(404)),
+        (Status(405, &[], NOTHING), refused(405)),
+        (Status(415, &[], NOTHING), refused(415)),
+        (Status(301, &[("location", "/x")], NOTHING), refused(301)),
+        (Status(307, &[("location", "/x")], NOTHING), refused(307)),
+        (Status(303, &[("location", "/login")], NOTHING), failed(303)),
+        (Status(200, &[], "<html>"), failed(200)),
+        (Status(500, &[], NOTHING), failed(500)),
+        (Status(502, &[], NOTHING), unavailable(502)),
+        (Status(503, &[], NOTHING), unavailable(503)),
+        (Status(504, &[], NOTHING), unavailable(504)),
+        (Status(408, &[], NOTHING), unavailable(408)),
+        (Status(429, &[], NOTHING), WriteAnswer::TooMany { retry_after: None }),
+        (
+            Status(429, &[("retry-after", "3")], NOTHING),
+            WriteAnswer::TooMany { retry_after: Some(Duration::from_secs(3)) },
+        ),
+        (Fails(TransportErrorKind::NotSent), WriteAnswer::NotSent { message }),
+        (
+            Fails(TransportErrorKind::Lost),
+            WriteAnswer::Lost { message: "the connection broke: refused".to_owned() },
+        ),
+        (Never, WriteAnswer::Lost { message: "no answer within 30 s".to_owned() }),
+    ] {
+        let new = NewBackup { comment: "daily".to_owned(), parent: None };
+        let fifo = Scripted::new([answer]);
+        assert_eq!(writer(&fifo, token()).create_backup(vm_id(), &new, None).await.unwrap(), meaning);
+        assert_eq!(fifo.sent().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirected_delete_is_refused_even_with_a_303() {
+    let fifo = Scripted::new([Status(307, &[("location", "/api/3/elsewhere")], NOTHING)]);
+    let answer = writer(&fifo, token()).delete_local(vm_id(), backup_id(), None).await.unwrap();
+    assert_eq!(answer, WriteAnswer::Refused { status: StatusCode::TEMPORARY_REDIRECT });
+    let fifo = Scripted::new([Status(303, &[("location", "/api/3/vms/x")], NOTHING)]);
+    let answer = writer(&fifo, token()).delete_local(vm_id(), backup_id(), None).await.unwrap();
+    assert_eq!(answer, WriteAnswer::Refused { status: StatusCode::SEE_OTHER });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_location_names_the_new_backup() {
+    let location = concat!(
+        "/api/0.2.0/vms/11111111-0000-4000-8000-000000000001",
+        "/backups/bbbbbbbb-0000-4000-8000-000000000001"
+    );
+    let answers: &'static [_] = Box::leak(Box::new([("location", location)]));
+    let fifo = Scripted::new([Status(303, answers, NOTHING)]);
+    let new = NewBackup { comment: "daily".to_owned(), parent: None };
+    let answer = writer(&fifo, token()).create_backup(vm_id(), &new, None).await.unwrap();
+    assert_eq!(answer, WriteAnswer::Accepted { backup: Some(backup_id()), server_date: None });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_signs_in_first_and_repeats_only_after_a_401() {
+    let fifo = Scripted::new([
+        Status(503, &[], NOTHING),
+        Status(200, &[], GRANTED),
+        Status(401, &[], NOTHING),
+        Fails(TransportErrorKind::Lost),
+        Status(200, &[], r#"{"access_token":"T2"}"#),
+        Status(204, &[], NOTHING),
+    ]);
+    let answer = writer(&fifo, password()).delete_local(vm_id(), backup_id(), None).await.unwrap();
+    assert!(matches!(answer, WriteAnswer::Accepted { .. }));
+    let deletes: Vec<_> = fifo.sent().into_iter().filter(|request| request.starts_with("DELETE")).collect();
+    assert_eq!(deletes.len(), 2);
+    assert_eq!(fifo.sent_body(5), r#"{"location":"hypervisor"}"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_cannot_sign_in_sends_nothing() {
+    let fifo = Scripted::new([Status(400, &[], NOTHING)]);
+    let error = writer(&fifo, password()).delete_local(vm_id(), backup_id(), None).await.unwrap_err();
+    assert!(matches!(error, FifoError::SignInRefused { .. }));
+}
+
+#[test]
+fn no_debug_output_shows_a_secret() {
+    let request = Request {
+        method: Method::POST,
+        path: "/api/3/oauth/token".to_owned(),
+        headers: HeaderMap::from_iter([(::http::header::AUTHORIZATION, "Bearer hunter2".parse().unwrap())]),
+        body: Some(Bytes::from("password=hunter2")),
+        connection: Connection::Fresh,
+    };
+    for shown in [format!("{:?}", settings(password())), format!("{request:?}"), format!("{:?}", password())]
+    {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+    assert!(!format!("{:?}", settings(token())).contains("given-token"));
+}

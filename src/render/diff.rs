@@ -1,0 +1,112 @@
+//! The plan as a unified diff: each VM's backups as they are against as they will be.
+
+use super::Styles;
+use super::cells::{padded, visible, width};
+use crate::inventory::{Backup, BackupId, Inventory, Vm};
+use crate::plan::{Plan, assume, bytes_text};
+use crate::policy::{Policies, Policy, minute_text};
+use chrono::{DateTime, Utc};
+use similar::{ChangeTag, TextDiff};
+use std::array;
+use std::io::{self, Write};
+use uuid::Uuid;
+
+/// The UUID that stands for the backup to be made, which FiFo has not named yet.
+const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
+/// How many unchanged backups are shown around a change.
+const CONTEXT: usize = 3;
+
+/// Writes one diff for each VM that will change. What a suspension holds back is not going to change.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn plan(
+    plan: &Plan,
+    policies: &Policies,
+    inventory: &Inventory,
+    styles: &Styles,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    for planned in plan.vms.iter().filter(|planned| !planned.due_actions().is_empty()) {
+        let vm = planned.uuid.and_then(|id| inventory.vms.get(&id));
+        let policy = policies.iter().find(|policy| Some(&policy.name) == planned.policy.as_ref());
+        if let (Some(vm), Some(policy)) = (vm, policy) {
+            let desired = assume::carried_out(vm, planned.due_actions(), NEW_BACKUP, plan.at);
+            let name = format!("{}  {}  {}", visible(&vm.alias), vm.id.short(), visible(&policy.name));
+            write(&name, &listing(vm, policy), &listing(&desired, policy), styles, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// One backup's line, in columns: tier, time, UUID, kind, where its snapshot is, state, size.
+type Line = [String; 7];
+
+fn write(name: &str, now: &[Line], then: &[Line], styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    // Both sides share their widths, so that only what changes differs.
+    let widths: [usize; 7] =
+        array::from_fn(|column| now.iter().chain(then).map(|line| width(&line[column])).max().unwrap_or(0));
+    let (now, then) = (aligned(now, widths), aligned(then, widths));
+    let diff = TextDiff::from_lines(now.as_str(), then.as_str());
+    let heading = styles.heading;
+    writeln!(out, "{heading}--- {name}  (actual){heading:#}")?;
+    writeln!(out, "{heading}+++ {name}  (desired){heading:#}")?;
+    for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {
+        writeln!(out, "{}", hunk.header())?;
+        for change in hunk.iter_changes() {
+            let style = match change.tag() {
+                ChangeTag::Equal => styles.quiet,
+                ChangeTag::Delete => styles.delete,
+                ChangeTag::Insert => styles.create,
+            };
+            writeln!(out, "{style}{}{}{style:#}", change.tag(), change.value().trim_end())?;
+        }
+    }
+    Ok(())
+}
+
+fn aligned(lines: &[Line], widths: [usize; 7]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let cells: [String; 7] = array::from_fn(|column| padded(&line[column], widths[column]));
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Lists a VM's backups, oldest first, those without a timestamp before all others.
+fn listing(vm: &Vm, policy: &Policy) -> Vec<Line> {
+    let mut backups: Vec<&Backup> = vm.backups.values().collect();
+    backups.sort_by_key(|backup| (backup.timestamp, backup.id));
+    backups.into_iter().map(|backup| line(backup, policy)).collect()
+}
+
+fn line(backup: &Backup, policy: &Policy) -> Line {
+    let is_new = backup.id == NEW_BACKUP;
+    let name = match (policy.tier_of(backup.comment.as_deref()), backup.comment.as_deref()) {
+        (Some(tier), _) => visible(&policy.tiers[tier].name),
+        (None, Some(comment)) => format!("\"{}\"", visible(comment)),
+        (None, None) => "(no comment)".to_owned(),
+    };
+    let taken = |taken: DateTime<Utc>| minute_text(policy.zone.moment(taken));
+    let kind = match backup.parent {
+        None => "full".to_owned(),
+        Some(parent) => format!("incremental on {}", parent.short()),
+    };
+    let size = match backup.size_bytes() {
+        _ if is_new => String::new(),
+        Some(bytes) => bytes_text(bytes),
+        None => "size unknown".to_owned(),
+    };
+    [
+        name,
+        backup.timestamp.map_or_else(|| "(no timestamp)".to_owned(), taken),
+        if is_new { "(new)".to_owned() } else { backup.id.short() },
+        kind,
+        if backup.holds_snapshot() { "local" } else { "not local" }.to_owned(),
+        visible(backup.state.as_str()),
+        size,
+    ]
+}

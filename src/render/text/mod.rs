@@ -1,0 +1,129 @@
+//! The plan as people read it every day: a block for each VM with something to tell, then the counts.
+
+mod rows;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use super::Styles;
+use super::cells::{visible, wrapped};
+use crate::plan::{NoteCode, Plan, Summary, VmPlan};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use table::Table;
+
+/// How a text is to look.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Its colours.
+    pub styles: Styles,
+    /// The columns there are; 60 or more is sensible.
+    pub columns: usize,
+    /// How much is told.
+    pub detail: Detail,
+}
+
+/// How much a text tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// The counts alone.
+    Brief,
+    /// The VMs with something to do or in some trouble.
+    Usual,
+    /// Every VM with every note, and backups with their UUIDs.
+    Full,
+}
+
+/// Writes a plan as text. Its last line is always the counts, in a form that never changes.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn plan(plan: &Plan, look: &Look, out: &mut dyn Write) -> io::Result<()> {
+    let blocks: Vec<_> = plan.vms.iter().filter_map(|vm| rows::block(vm, look.detail)).collect();
+    let table = Table::new(&blocks, look);
+    for block in &blocks {
+        table.write(block, out)?;
+    }
+    if !blocks.is_empty() {
+        writeln!(out)?;
+    }
+    for line in remarks(plan, look.detail) {
+        for line in wrapped(&line, look.columns) {
+            writeln!(out, "{line}")?;
+        }
+    }
+    writeln!(out, "{}", totals(&plan.summary))
+}
+
+/// Gives the last line of a plan: `Plan: 1 to create, 2 to delete locally; 9 up to date, 1 waiting, 1 blocked, 1
+/// unprotected.`
+pub fn totals(summary: &Summary) -> String {
+    let Summary { create, delete_local, up_to_date, waiting, blocked, unprotected, .. } = summary;
+    format!(
+        "Plan: {create} to create, {delete_local} to delete locally; \
+         {up_to_date} up to date, {waiting} waiting, {blocked} blocked, {unprotected} unprotected."
+    )
+}
+
+/// Gives the lines that stand before the last one where there is a reason for them.
+fn remarks(plan: &Plan, detail: Detail) -> Vec<String> {
+    let mut lines = ended_suspensions(&plan.vms);
+    if let Some(problems) = problems(&plan.vms) {
+        let where_to_look = if detail == Detail::Full { "" } else { " -v tells which." };
+        lines.push(format!("Problems: {problems}.{where_to_look}"));
+    }
+    let Summary { conflict, unreadable, suspended, .. } = plan.summary;
+    let left_alone =
+        listed([(conflict, "in conflict"), (unreadable, "unreadable"), (suspended, "suspended")]);
+    if !left_alone.is_empty() {
+        lines.push(format!("Left alone: {left_alone}."));
+    }
+    lines
+}
+
+fn listed<const N: usize>(counts: [(usize, &str); N]) -> String {
+    let told = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// A suspension is a matter of its policy, so it is told once, however many VMs it was for.
+fn ended_suspensions(vms: &[VmPlan]) -> Vec<String> {
+    let ended: BTreeSet<(&str, &str)> = vms
+        .iter()
+        .filter_map(|vm| {
+            let note = vm.note(NoteCode::SuspensionEnded)?;
+            Some((vm.policy.as_deref().unwrap_or_default(), note.message.as_str()))
+        })
+        .collect();
+    ended
+        .into_iter()
+        .map(|(policy, message)| format!("Policy {}: {}.", visible(policy), visible(message)))
+        .collect()
+}
+
+/// Counts what is wrong with single backups, over all VMs; `None` when nothing is.
+fn problems(vms: &[VmPlan]) -> Option<String> {
+    let mut counts: BTreeMap<NoteCode, usize> = BTreeMap::new();
+    let mut troubled = 0;
+    for vm in vms {
+        let mut codes = vm.notes.iter().filter(|note| note.backup.is_some()).map(|note| note.code);
+        let problems: Vec<NoteCode> = codes.by_ref().filter(|&code| rows::problem(code).is_some()).collect();
+        troubled += usize::from(!problems.is_empty());
+        for code in problems {
+            *counts.entry(code).or_default() += 1;
+        }
+    }
+    if troubled == 0 {
+        return None;
+    }
+    let told: Vec<String> = counts
+        .into_iter()
+        .filter_map(|(code, count)| {
+            let what = rows::problem(code)?;
+            Some(format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
+        })
+        .collect();
+    Some(format!("{} on {troubled} {}", told.join(", "), if troubled == 1 { "VM" } else { "VMs" }))
+}

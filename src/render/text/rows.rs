@@ -1,0 +1,200 @@
+//! What is told of a VM: its heading and its rows, in words.
+
+use super::Detail;
+use crate::plan::{Action, BackupKind, Create, DeleteLocal, Note, NoteCode, Status, VmPlan};
+use crate::policy::minute_text;
+use crate::render::cells::visible;
+
+/// What a row is about, as its sign and its colour say again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    Create,
+    Delete,
+    Held,
+    Waiting,
+    Alarm,
+    Fine,
+    Aside,
+}
+
+impl Mark {
+    pub(super) fn sign(self) -> char {
+        match self {
+            Self::Create => '+',
+            Self::Delete => '-',
+            Self::Held => '~',
+            Self::Waiting => '.',
+            Self::Alarm => '!',
+            Self::Fine => '=',
+            Self::Aside => ' ',
+        }
+    }
+}
+
+/// One line of a block, or several where it has to be wrapped.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) mark: Mark,
+    pub(super) verb: &'static str,
+    pub(super) what: String,
+    /// Stands in a column of its own; where it is empty, `what` has the whole line.
+    pub(super) why: String,
+}
+
+/// All that is told of one VM.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    pub(super) alias: String,
+    pub(super) id: String,
+    pub(super) policy: Option<String>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// Puts into words what a plan has for a VM; `None` when at this level of detail there is nothing to tell.
+pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<Block> {
+    let is_told = match vm.status {
+        Status::Changes | Status::Unreadable | Status::Conflict | Status::Blocked | Status::Waiting => {
+            detail >= Detail::Usual
+        }
+        Status::Unprotected | Status::UpToDate => detail >= Detail::Full,
+    };
+    if !is_told {
+        return None;
+    }
+    let mut rows = Vec::new();
+    if vm.status == Status::UpToDate {
+        rows.push(Row { mark: Mark::Fine, verb: "up to date", what: String::new(), why: String::new() });
+    }
+    // Why nothing is carried out stands above what is not.
+    let (held, notes): (Vec<&Note>, Vec<&Note>) =
+        vm.notes.iter().partition(|note| note.code == NoteCode::Suspended);
+    rows.extend(held.into_iter().map(|note| note_row(note, vm.status)));
+    rows.extend(vm.actions.iter().map(|action| action_row(action, vm.is_suspended(), detail)));
+    let notes = notes.into_iter().filter(|note| detail == Detail::Full || explains(note));
+    rows.extend(notes.map(|note| note_row(note, vm.status)));
+    Some(Block {
+        alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },
+        id: vm.uuid.map_or_else(|| "(no UUID)".to_owned(), |id| id.short()),
+        policy: vm.policy.as_deref().map(visible),
+        rows,
+    })
+}
+
+/// Says whether a note is the reason for how its VM stands, and so belongs to it however little is told.
+fn explains(note: &Note) -> bool {
+    match note.code {
+        NoteCode::Unreadable => note.backup.is_none(),
+        NoteCode::PolicyConflict
+        | NoteCode::Unprotected
+        | NoteCode::Suspended
+        | NoteCode::NoHypervisor
+        | NoteCode::DelegatedDatasets
+        | NoteCode::VmState
+        | NoteCode::InProgress
+        | NoteCode::RetryLater
+        | NoteCode::GaveUp
+        | NoteCode::NoParent => true,
+        NoteCode::SuspensionEnded
+        | NoteCode::Stuck
+        | NoteCode::FailedBackup
+        | NoteCode::Hollow
+        | NoteCode::Unrestorable
+        | NoteCode::FutureTimestamp
+        | NoteCode::OrphanedSnapshot
+        | NoteCode::Unmanaged
+        | NoteCode::Expired => false,
+    }
+}
+
+/// Names what is wrong with a backup, in the singular; `None` where a note about one is nothing to worry about.
+pub(super) fn problem(code: NoteCode) -> Option<&'static str> {
+    match code {
+        NoteCode::Unreadable => Some("unreadable backup record"),
+        NoteCode::Stuck => Some("stuck backup"),
+        NoteCode::FailedBackup => Some("failed backup"),
+        NoteCode::Hollow => Some("hollow backup"),
+        NoteCode::Unrestorable => Some("unrestorable backup"),
+        NoteCode::FutureTimestamp => Some("future-dated backup"),
+        NoteCode::OrphanedSnapshot => Some("orphaned snapshot"),
+        NoteCode::PolicyConflict
+        | NoteCode::Unprotected
+        | NoteCode::Suspended
+        | NoteCode::SuspensionEnded
+        | NoteCode::NoHypervisor
+        | NoteCode::DelegatedDatasets
+        | NoteCode::VmState
+        | NoteCode::InProgress
+        | NoteCode::RetryLater
+        | NoteCode::GaveUp
+        | NoteCode::NoParent
+        | NoteCode::Unmanaged
+        | NoteCode::Expired => None,
+    }
+}
+
+fn note_row(note: &Note, status: Status) -> Row {
+    let (mark, verb) = match note.code {
+        NoteCode::GaveUp | NoteCode::NoParent if status == Status::Blocked => (Mark::Alarm, "blocked"),
+        NoteCode::NoHypervisor | NoteCode::DelegatedDatasets | NoteCode::VmState => (Mark::Alarm, "blocked"),
+        NoteCode::GaveUp => (Mark::Alarm, "gave up"),
+        NoteCode::NoParent => (Mark::Aside, "no parent"),
+        NoteCode::InProgress | NoteCode::RetryLater => (Mark::Waiting, "waiting"),
+        NoteCode::Unreadable => (Mark::Alarm, "unreadable"),
+        NoteCode::PolicyConflict => (Mark::Alarm, "conflict"),
+        NoteCode::Unprotected => (Mark::Aside, "unprotected"),
+        NoteCode::Suspended => (Mark::Held, "suspended"),
+        NoteCode::SuspensionEnded => (Mark::Alarm, "not suspended"),
+        NoteCode::Stuck => (Mark::Alarm, "stuck"),
+        NoteCode::FailedBackup => (Mark::Alarm, "failed"),
+        NoteCode::Hollow => (Mark::Alarm, "hollow"),
+        NoteCode::Unrestorable => (Mark::Alarm, "unrestorable"),
+        NoteCode::FutureTimestamp => (Mark::Alarm, "future-dated"),
+        NoteCode::OrphanedSnapshot => (Mark::Alarm, "orphaned"),
+        NoteCode::Unmanaged => (Mark::Aside, "unmanaged"),
+        NoteCode::Expired => (Mark::Aside, "expired"),
+    };
+    // The verb has said it already.
+    let message = note.message.strip_prefix(verb).map_or(note.message.as_str(), str::trim_start);
+    Row { mark, verb, what: visible(message), why: String::new() }
+}
+
+fn action_row(action: &Action, is_held: bool, detail: Detail) -> Row {
+    let (mark, verb, what, why) = match action {
+        Action::Create(create) => {
+            (Mark::Create, "create", create_text(create, detail), create_reason(create))
+        }
+        Action::DeleteLocal(delete) => {
+            (Mark::Delete, "delete locally", delete_text(delete, detail), delete.reason.clone())
+        }
+    };
+    let (mark, verb) = match action {
+        _ if !is_held => (mark, verb),
+        Action::Create(_) => (Mark::Held, "would create"),
+        Action::DeleteLocal(_) => (Mark::Held, "would delete locally"),
+    };
+    Row { mark, verb, what: visible(&what), why: visible(&why) }
+}
+
+fn create_text(create: &Create, detail: Detail) -> String {
+    match create.kind {
+        BackupKind::Full => format!("{}, full", create.tier),
+        BackupKind::Incremental => {
+            let tier = create.parent_tier.as_deref().unwrap_or("backup");
+            let taken =
+                create.parent_taken.map_or_else(String::new, |taken| format!(" of {}", minute_text(taken)));
+            let id = create.parent.filter(|_| detail == Detail::Full);
+            let id = id.map_or_else(String::new, |id| format!(" ({})", id.short()));
+            format!("{}, incremental on the {tier}{taken}{id}", create.tier)
+        }
+    }
+}
+
+fn create_reason(create: &Create) -> String {
+    let own = if create.stays_local { "" } else { "; its own snapshot goes once it is complete" };
+    format!("{}{own}", create.reason)
+}
+
+fn delete_text(delete: &DeleteLocal, detail: Detail) -> String {
+    let id = if detail == Detail::Full { format!(" ({})", delete.backup.short()) } else { String::new() };
+    format!("{} of {}{id}", delete.tier, minute_text(delete.taken))
+}

@@ -1,0 +1,12 @@
+//! What a user sees: the real program, in a sealed environment, against the sandbox over real HTTP.
+//!
+//! The rules themselves are tested in the library; here it is shown that flags arrive and outcomes come out.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod harness;
+mod plan;
+mod sandbox;
+mod secrets;
+mod usage;
+mod validate;

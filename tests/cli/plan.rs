@@ -1,0 +1,235 @@
+use crate::harness::{AT, Fifo, Folder};
+use fifo_retain::plan::Plan;
+use fifo_retain::sandbox::Effect;
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
+
+#[test]
+fn the_plan_is_told_in_words_with_the_counts_last() {
+    let ended = Folder::new().ask(&Fifo::standing_still(), &["plan", "--at", AT]).code(0);
+    insta::assert_snapshot!(ended.out, @r"
+    app-1  736b610c  grandfather
+      + create          weekly, incremental on the weekly of 2026-11-15 01:01  due since Sun 2026-11-22 01:00,
+                                                                               attempt 2 of 3
+      - delete locally  weekly of 2026-11-15 01:01                             once the new weekly is complete
+      - delete locally  daily of 2026-11-21 01:01                              once the new weekly is complete
+      - delete locally  weekly of 2026-11-22 01:01                             once the new weekly is complete
+    app-2  f77752ff  grandfather
+      ! blocked         on no hypervisor (stored); its newest restorable backup is the daily of 2026-11-17 01:01
+    app-3  2a4a9edb  grandfather
+      + create          weekly, full                                           due since Sun 2026-11-22 01:00
+        no parent       no local, restorable parent for the weekly: a full backup instead
+    build-1  ec0f77be  grandfather
+      . waiting         a weekly has been uploading since 2026-11-22 20:35, 50.0 MiB so far
+    db-1  9d8df420  grandfather
+      - delete locally  daily of 2026-11-20 01:01                              no increment will be taken from it
+      + create          weekly, incremental on the weekly of 2026-11-15 01:01  due since Sun 2026-11-22 01:00
+      - delete locally  weekly of 2026-11-15 01:01                             once the new weekly is complete
+      - delete locally  daily of 2026-11-21 01:01                              once the new weekly is complete
+    files-1  2b872bc6  grandfather
+      ! blocked         has delegated datasets, which FiFo cannot back up; it has no restorable backup
+    mail-1  48085698  grandfather
+      - delete locally  daily of 2026-11-20 01:01                              no increment will be taken from it
+      + create          weekly, incremental on the weekly of 2026-11-15 01:01  due since Sun 2026-11-22 01:00
+      - delete locally  weekly of 2026-11-15 01:01                             once the new weekly is complete
+      - delete locally  daily of 2026-11-21 01:01                              once the new weekly is complete
+    web-3  a4fbb650  grandfather
+      + create          monthly, full                                          due since Sun 2026-11-01 01:00
+
+    Problems: 1 failed backup on 1 VM. -v tells which.
+    Plan: 5 to create, 9 to delete locally; 4 up to date, 1 waiting, 2 blocked, 3 unprotected.
+    ");
+}
+
+#[test]
+fn a_saved_plan_is_what_json_shows_and_only_its_owner_reads_it() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    let ended = folder.ask(&fifo, &["--format", "json", "plan", "--at", AT, "--out", "plan.json"]).code(0);
+    assert_eq!(folder.read("plan.json"), ended.out);
+    let plan: Plan = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((plan.format.as_str(), plan.endpoint), ("fifo-retain.plan/1", fifo.url()));
+    assert_eq!(fs::metadata(folder.path("plan.json")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(ended.err.contains("saved the plan to plan.json; from 2026-"), "{}", ended.err);
+
+    // A second one takes its place whole, with the same mode, whatever the first one's was.
+    fs::set_permissions(folder.path("plan.json"), fs::Permissions::from_mode(0o644)).unwrap();
+    folder.ask(&fifo, &["plan", "--at", AT, "--vm", "web-3", "--out", "plan.json"]).code(0);
+    let plan: Plan = serde_json::from_str(&folder.read("plan.json")).unwrap();
+    assert_eq!(plan.vms.len(), 1);
+    assert_eq!(fs::metadata(folder.path("plan.json")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(folder.path(".")).unwrap().count(), 2, "no temporary file is left behind");
+}
+
+#[test]
+fn a_plan_that_cannot_be_saved_is_an_error() {
+    let ended = Folder::new()
+        .ask(&Fifo::standing_still(), &["plan", "--at", AT, "--out", "no/such/plan.json"])
+        .code(1);
+    assert!(ended.err.contains("error: could not save the plan to no/such/plan.json\n"), "{}", ended.err);
+    assert_eq!(ended.out, "");
+}
+
+#[test]
+fn changes_are_2_only_for_those_who_ask() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    folder.ask(&fifo, &["plan", "--at", AT, "--detailed-exitcode"]).code(2);
+    let calm = folder.ask(&fifo, &["plan", "--at", AT, "--detailed-exitcode", "--vm", "web-1"]).code(0);
+    assert_eq!(
+        calm.out,
+        "Plan: 0 to create, 0 to delete locally; 1 up to date, 0 waiting, 0 blocked, 0 unprotected.\n"
+    );
+}
+
+#[test]
+fn a_suspended_change_is_no_change_to_come() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    let policy = folder.read("policies/grandfather.yaml") + "suspend: { reason: move, until: 2026-12-24 }\n";
+    folder.write("policies/grandfather.yaml", &policy);
+    let ended = folder.ask(&fifo, &["plan", "--at", AT, "--detailed-exitcode", "--vm", "web-3"]).code(0);
+    assert!(ended.out.contains("~ suspended     until 2026-12-24: move"), "{}", ended.out);
+}
+
+#[test]
+fn another_instant_makes_another_plan() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    let ended = folder.ask(&fifo, &["plan", "--at", "2026-12-01T00:00:00Z", "--vm", "web-1"]).code(0);
+    assert!(ended.out.contains("+ create          monthly, full"), "{}", ended.out);
+    assert!(ended.out.contains("due since Tue 2026-12-01 01:00"), "{}", ended.out);
+}
+
+#[test]
+fn vms_are_named_by_uuid_or_by_alias_and_have_to_be_there() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    let planned = |arguments: &[&str]| {
+        let line = [&["--format", "json", "plan", "--at", AT], arguments].concat();
+        let plan: Plan = serde_json::from_str(&folder.ask(&fifo, &line).code(0).out).unwrap();
+        plan.vms
+    };
+    let web = planned(&["--vm", "web-*"]);
+    assert_eq!(web.iter().map(|vm| vm.alias.as_str()).collect::<Vec<_>>(), ["web-1", "web-2", "web-3"]);
+    let id = web[1].uuid.unwrap().to_string();
+    let two = planned(&["--vm", &id, "--vm", "git-1"]);
+    assert_eq!(two.iter().map(|vm| vm.alias.as_str()).collect::<Vec<_>>(), ["git-1", "web-2"]);
+    let ended = folder.ask(&fifo, &["plan", "--at", AT, "--vm", "web-1", "--vm", "wbe-*"]).code(1);
+    assert!(ended.err.contains("--vm wbe-*: no VM that this user can see is meant"), "{}", ended.err);
+}
+
+#[test]
+fn the_difference_is_shown_as_a_diff() {
+    let ended =
+        Folder::new().ask(&Fifo::standing_still(), &["plan", "--at", AT, "--diff", "--vm", "mail-1"]).code(0);
+    let (diff, text) = ended.out.split_once("\n\n").unwrap();
+    insta::assert_snapshot!(diff, @r"
+    --- mail-1  48085698  grandfather  (actual)
+    +++ mail-1  48085698  grandfather  (desired)
+    @@ -11,10 +11,11 @@
+     daily    2026-11-12 01:01  11967153  incremental on 992dd823  not local  completed  791.1 MiB
+     daily    2026-11-13 01:01  a36663e4  incremental on 11967153  not local  completed  791.1 MiB
+     daily    2026-11-14 01:01  9ea4b710  incremental on a36663e4  not local  completed  791.1 MiB
+    -weekly   2026-11-15 01:01  dc40f1be  incremental on 50d27298  local      completed  791.1 MiB
+    +weekly   2026-11-15 01:01  dc40f1be  incremental on 50d27298  not local  completed  791.1 MiB
+     daily    2026-11-16 01:01  b2680d21  incremental on dc40f1be  not local  completed  791.1 MiB
+     daily    2026-11-17 01:01  57d0496d  incremental on b2680d21  not local  completed  791.1 MiB
+     daily    2026-11-18 01:01  aa551ef5  incremental on 57d0496d  not local  completed  791.1 MiB
+     daily    2026-11-19 01:01  c3db55e6  incremental on aa551ef5  not local  completed  791.1 MiB
+    -daily    2026-11-20 01:01  6d60285b  incremental on c3db55e6  local      completed  791.1 MiB
+    -daily    2026-11-21 01:01  59b82f26  incremental on 6d60285b  local      completed  791.1 MiB
+    +daily    2026-11-20 01:01  6d60285b  incremental on c3db55e6  not local  completed  791.1 MiB
+    +daily    2026-11-21 01:01  59b82f26  incremental on 6d60285b  not local  completed  791.1 MiB
+    +weekly   2026-11-22 21:00  (new)     incremental on dc40f1be  local      completed
+    ");
+    assert!(text.starts_with("mail-1 "), "{text}");
+}
+
+#[test]
+fn a_user_who_sees_no_vm_gets_no_plan() {
+    let (folder, fifo) = (Folder::new(), Fifo::empty());
+    let ended = folder.ask(&fifo, &["plan"]).code(1);
+    assert!(
+        ended.err.contains("shows this user no VM at all\nhint: a user sees only the VMs"),
+        "{}",
+        ended.err
+    );
+    assert_eq!(ended.out, "");
+    folder.ask(&fifo, &["plan", "--allow-empty"]).code(0);
+}
+
+#[test]
+fn mistakes_in_policies_are_told_before_fifo_is_asked() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    folder.write("policies/broken.yaml", "version: 1\n");
+    let ended = folder.ask(&fifo, &["plan", "--at", AT]).code(1);
+    assert!(ended.err.contains("policies/broken.yaml"), "{}", ended.err);
+    assert!(ended.err.contains(" in the policies\nhint: FiFo was not asked anything\n"), "{}", ended.err);
+    assert_eq!((fifo.asked(), ended.out.as_str()), (Vec::new(), ""));
+}
+
+#[test]
+fn a_policy_that_no_vm_matches_is_warned_about() {
+    let folder = Folder::new();
+    let idle =
+        folder.read("policies/grandfather.yaml").replace("grandfather", "idle").replace(": 1 }", ": x }");
+    folder.write("policies/idle.yaml", &idle);
+    let ended = folder.ask(&Fifo::standing_still(), &["plan", "--at", AT, "--vm", "web-1"]).code(0);
+    let warning = "warning: policies/idle.yaml: no VM matches the policy `idle`\n";
+    assert!(ended.err.contains(warning), "{}", ended.err);
+    assert!(!ended.err.contains("`grandfather`"), "the policy of other VMs is no idle one: {}", ended.err);
+}
+
+#[test]
+fn clocks_that_differ_a_little_are_told_and_clocks_that_differ_much_stop_the_plan() {
+    let (folder, fifo) = (Folder::new(), Fifo::now());
+    let agreed = folder.ask(&fifo, &["plan"]).code(0);
+    assert!(!agreed.err.contains("clocks"), "{}", agreed.err);
+    fifo.disturb(Effect::ShiftDate { seconds: 10 * 60 });
+    let ended = folder.ask(&fifo, &["plan"]).code(0);
+    assert!(ended.err.starts_with("warning: the clocks differ: it is 20"), "{}", ended.err);
+    fifo.disturb(Effect::ShiftDate { seconds: -2 * 60 * 60 });
+    let ended = folder.ask(&fifo, &["plan"]).code(4);
+    assert!(ended.err.contains("error: the clocks differ by more than an hour: it is 20"), "{}", ended.err);
+    assert!(ended.err.contains(" on the server\n"), "{}", ended.err);
+    assert_eq!(ended.out, "");
+}
+
+#[test]
+fn the_later_one_of_both_clocks_is_planned_for() {
+    let (folder, fifo) = (Folder::new(), Fifo::now());
+    let at = || {
+        let ended = folder.ask(&fifo, &["--format", "json", "plan"]).code(0);
+        serde_json::from_str::<Plan>(&ended.out).unwrap().at
+    };
+    let agreed = at();
+    fifo.disturb(Effect::ShiftDate { seconds: 30 * 60 });
+    assert!((29..=31).contains(&(at() - agreed).num_minutes()), "the server's clock is later");
+    fifo.disturb(Effect::ShiftDate { seconds: -60 * 60 });
+    assert!((-1..=1).contains(&(at() - agreed).num_minutes()), "ours is later");
+}
+
+#[test]
+fn planning_sends_nothing_but_a_sign_in_and_reads() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    folder.ask(&fifo, &["plan", "--at", AT]).code(0);
+    assert_eq!(fifo.asked(), ["POST /api/3/oauth/token", "GET /api/3/vms"]);
+}
+
+#[test]
+fn a_closed_pipe_ends_the_plan_quietly() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    let mut child = folder
+        .sealed(&["-v", "plan", "--at", AT, "--detailed-exitcode", "--out", "plan.json"])
+        .env("FIFO_ENDPOINT", fifo.url())
+        .env("FIFO_USER", "admin")
+        .env("FIFO_PASSWORD", "admin")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(2), "{err}");
+    assert!(!err.contains("error") && !err.contains("panic"), "{err}");
+    assert!(folder.path("plan.json").exists());
+}
