@@ -51,10 +51,7 @@ fn a_missed_monthly_is_made_up_by_the_next_run_and_the_scheme_goes_on_from_it() 
 #[test]
 fn any_number_of_missed_nights_is_made_up_by_one_backup() {
     let mut vm = mid_chain();
-    assert_eq!(
-        run(&mut vm, &grandfather(), "2026-11-21 18:00", 10),
-        ["create daily on 3", "delete 3 after"]
-    );
+    assert_eq!(run(&mut vm, &grandfather(), "2026-11-21 18:00", 10), ["create daily on 3", "delete 3 after"]);
     assert_eq!(vm.plan(&grandfather(), "2026-11-21 18:01").status, Status::UpToDate);
 }
 
@@ -144,7 +141,11 @@ fn a_vm_that_was_restored_or_moved_gets_a_full_and_goes_on_from_that() {
         ["create daily on 10", "delete 10 after"]
     );
     let planned = moved.plan(&grandfather(), "2026-11-22 01:00");
-    assert_eq!(told(&planned), ["create weekly full", "delete 11 after"], "a weekly is not taken from a daily");
+    assert_eq!(
+        told(&planned),
+        ["create weekly full", "delete 11 after"],
+        "a weekly is not taken from a daily"
+    );
 }
 
 #[test]
