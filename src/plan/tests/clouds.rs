@@ -135,6 +135,8 @@ enum On {
 struct History {
     backups: Vec<(Record, i64, On)>,
     last_mins_ago: i64,
+    /// All went well so far, and the scheme was kept to.
+    tidy: bool,
     /// Some of them stand right around the instant, whatever their place.
     near_secs: Vec<(Index, i64)>,
     /// Failures of the last hours: of which tier, and how long ago.
@@ -204,20 +206,35 @@ fn history() -> impl Strategy<Value = History> {
     let attempts = (select(vec!["monthly", "weekly", "daily", "daily", "hourly"]), 0..150_i64);
     (
         vec((record(), gap_mins, on), 0..=22),
-        prop_oneof![0..100_i64, 0..1_500_i64, 0..40_000_i64],
+        prop_oneof![0..100_i64, 0..1_500_i64, 0..1_500_i64, 0..40_000_i64],
+        any::<bool>(),
         prop_oneof![2 => Just(Vec::new()), 1 => vec((any::<Index>(), near_secs), 1..=2)],
         prop_oneof![3 => Just(Vec::new()), 1 => vec(attempts, 1..=3)],
     )
-        .prop_map(|(backups, last_mins_ago, near_secs, attempts)| History {
+        .prop_map(|(backups, last_mins_ago, tidy, near_secs, attempts)| History {
             backups,
             last_mins_ago,
+            tidy,
             near_secs,
             attempts,
         })
 }
 
 impl History {
-    fn backups(self, vm: u128, now: DateTime<Utc>) -> Vec<Backup> {
+    fn backups(mut self, vm: u128, now: DateTime<Utc>) -> Vec<Backup> {
+        if self.tidy {
+            let mut seen = Vec::new();
+            for (record, _, on) in self.backups.iter_mut().rev() {
+                let local = !seen.contains(&record.comment);
+                seen.push(record.comment);
+                record.state = RecordedState::Completed;
+                record.local = Some(local);
+                record.local_size_bytes = Some(if local { GIB } else { 0 });
+                record.size_bytes = Some(GIB);
+                record.dated = true;
+                *on = if record.comment == Some("monthly") { On::Nothing } else { On::TheLastCompleted };
+            }
+        }
         // The high bits are drawn, so that UUIDs do not follow the times.
         let id = |drawn: u64, n: usize| backup_id(u128::from(drawn) << 64 | vm << 32 | n as u128);
         let ids: Vec<BackupId> =
