@@ -7,13 +7,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// Gives the VM as it will be when a create has completed at about that instant and its snapshot is still there.
 ///
-/// The new backup is newer than every other whose timestamp can be believed, since FiFo stamps them all with one clock.
+/// The new backup is newer than every other whose timestamp can be believed, since FiFo stamps them all with one clock;
+/// it can be believed itself.
 pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm {
-    let newest = vm.backups.values().filter_map(|backup| backup.timestamp);
-    let after_newest = newest
-        .filter(|&taken| taken - now <= FUTURE_TOLERANCE)
-        .max()
-        .map_or(now, |newest| newest + TimeDelta::microseconds(1));
+    let latest = now + FUTURE_TOLERANCE;
+    let timestamps = vm.backups.values().filter_map(|backup| backup.timestamp);
+    let newest = timestamps.filter(|&taken| taken <= latest).max();
+    let after_newest = newest.map_or(now, |newest| latest.min(newest + TimeDelta::microseconds(1)));
     let backup = Backup {
         id,
         comment: Some(create.comment.clone()),

@@ -43,12 +43,16 @@ impl<'a> Calendar<'a> {
 
     /// Gives the instant from which a VM's next backup of a tier will be due.
     pub fn next(&self, tier: TierIndex, vm: VmId) -> Option<DateTime<Utc>> {
-        let spread = self.policy.tiers[tier].spread;
-        if spread.is_zero() {
+        if self.policy.tiers[tier].spread.is_zero() {
             return self.next[tier];
         }
-        let shift = share_of(spread, vm);
-        self.policy.tiers[tier].schedule.next_after(self.now - shift).map(|instant| instant + shift)
+        self.next_after(tier, vm, self.now)
+    }
+
+    /// Gives the instant from which a VM's first backup of a tier after another instant will be due.
+    pub fn next_after(&self, tier: TierIndex, vm: VmId, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let shift = share_of(self.policy.tiers[tier].spread, vm);
+        self.policy.tiers[tier].schedule.next_after(instant - shift).map(|instant| instant + shift)
     }
 }
 

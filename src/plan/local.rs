@@ -2,7 +2,7 @@
 
 use super::parent::parent_for;
 use super::standing::{Judged, Standing, View};
-use crate::inventory::{BackupId, RecordedState};
+use crate::inventory::{Backup, BackupId, RecordedState};
 use crate::policy::TierIndex;
 use std::collections::BTreeMap;
 
@@ -71,7 +71,8 @@ pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>>
 /// Never an unmanaged one, one without a timestamp or one whose timestamp cannot be believed; and none at all while a
 /// backup has been accepted and not begun: its record does not say yet which parent it needs.
 pub fn unwanted_locally(view: &View<'_>) -> Vec<BackupId> {
-    if view.running().any(|backup| backup.backup.state == RecordedState::Accepted) {
+    let has_not_told = |backup: &Backup| backup.state == RecordedState::Accepted && backup.parent.is_none();
+    if view.running().any(|running| has_not_told(running.backup)) {
         return Vec::new();
     }
     let wanted = wanted_locally(view);

@@ -32,12 +32,12 @@ pub use decide::decide;
 pub use fingerprint::fingerprint;
 pub use notes::bytes_text;
 
-use crate::inventory::{Inventory, UnreadableVm};
+use crate::inventory::{Inventory, UnreadableVm, VmId};
 use crate::policy::{Match, Policies};
 use audit::Violation;
 use chrono::{DateTime, Utc};
 use due::Calendar;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Works out the difference between what there is and what is wished.
 ///
@@ -52,7 +52,9 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> R
         policies.iter().map(|policy| (policy.name.as_str(), Calendar::new(policy, now))).collect();
     let mut validity = validity::Validity::default();
     let mut vms = Vec::with_capacity(inventory.vms.len() + inventory.unreadable.len());
-    for vm in inventory.vms.values() {
+    // One that the list showed twice, and whole only once, is not known whole.
+    let unread: BTreeSet<VmId> = inventory.unreadable.iter().filter_map(|vm| vm.id).collect();
+    for vm in inventory.vms.values().filter(|vm| !unread.contains(&vm.id)) {
         vms.push(match policies.policy_for(vm) {
             Match::One(policy) => {
                 let calendar = &calendars[policy.name.as_str()];

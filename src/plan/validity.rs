@@ -56,6 +56,12 @@ fn turning_points(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) -> Vec<Date
             points.push(backup.taken - policy.stuck_after + TICK);
         }
         points.push(backup.taken - FUTURE_TOLERANCE);
+        if backup.taken > now {
+            // A clock a little ahead of ours: this backup does for the next occurrences too, up to its own timestamp.
+            points.extend(
+                (0..policy.tiers.len()).filter_map(|tier| calendar.next_after(tier, vm.id, backup.taken)),
+            );
+        }
     }
     if let Some(suspend) = &policy.suspend {
         points.push(suspend.until_instant);

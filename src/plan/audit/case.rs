@@ -1,19 +1,45 @@
 //! The facts of one VM, read from its records in the plainest way: long walks instead of clever tables.
 
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
-use crate::policy::{Policy, TierIndex, TierKind};
+use crate::plan::due::Calendar;
+use crate::policy::{MissingParent, Policy, TierIndex, TierKind};
 use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeSet;
 
 /// One VM, its policy and the instant.
 pub(super) struct Case<'a> {
     pub(super) vm: &'a Vm,
     pub(super) policy: &'a Policy,
     pub(super) now: DateTime<Utc>,
+    calendar: &'a Calendar<'a>,
+    restorable: BTreeSet<BackupId>,
+}
+
+/// What can be said of a tier, leaving aside whether FiFo would take a backup at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prospect {
+    /// Its last occurrence has its backup, or one on its way, or there was none.
+    NothingDue,
+    /// It is due, and nothing of its own stands in its way.
+    Ready,
+    /// It is due, and a failed attempt is too recent.
+    Pausing,
+    /// It is due, and there have been as many attempts as there may be.
+    NoAttemptLeft,
+    /// It is due, has no parent, and must not become a full one.
+    NoParent,
 }
 
 impl<'a> Case<'a> {
-    pub(super) fn new(vm: &'a Vm, policy: &'a Policy, now: DateTime<Utc>) -> Self {
-        Self { vm, policy, now }
+    pub(super) fn new(vm: &'a Vm, policy: &'a Policy, calendar: &'a Calendar<'a>) -> Self {
+        let mut case = Self { vm, policy, now: calendar.now(), calendar, restorable: BTreeSet::new() };
+        case.restorable = case.all().filter(|backup| case.leads_to_a_full(backup)).map(|b| b.id).collect();
+        case
+    }
+
+    /// Gives the same case with another state of the VM.
+    pub(super) fn with<'b>(&'b self, vm: &'b Vm) -> Case<'b> {
+        Case::new(vm, self.policy, self.calendar)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &'a Backup> + use<'a> {
@@ -37,11 +63,22 @@ impl<'a> Case<'a> {
 
     /// Says whether it may be uploading: it has not ended, and did not begin too long ago.
     pub(super) fn may_run(&self, backup: &Backup) -> bool {
-        let ended = matches!(backup.state, RecordedState::Completed | RecordedState::Failed);
-        !ended
+        self.never_ended(backup)
             && backup.timestamp.is_some_and(|time| {
                 time > self.now - self.policy.stuck_after && time < self.now + self.policy.stuck_after
             })
+    }
+
+    /// Says whether any of the VM's backups may be uploading.
+    pub(super) fn something_runs(&self) -> bool {
+        self.all().any(|backup| self.may_run(backup))
+    }
+
+    /// Says whether a running backup has not told yet what it is taken from.
+    pub(super) fn a_parent_is_unknown(&self) -> bool {
+        self.all().any(|backup| {
+            self.may_run(backup) && backup.state == RecordedState::Accepted && backup.parent.is_none()
+        })
     }
 
     /// Says whether it is whole in itself: completed, with a timestamp, and not next to empty.
@@ -60,18 +97,13 @@ impl<'a> Case<'a> {
             && backup.timestamp.is_some()
     }
 
-    /// Says whether it was accepted and nothing has been heard of it since.
-    pub(super) fn has_not_begun(&self, backup: &Backup) -> bool {
-        backup.state == RecordedState::Accepted
-    }
-
     /// Says whether it ended badly or was given up on.
-    pub(super) fn is_failure(&self, backup: &Backup) -> bool {
+    fn is_failure(&self, backup: &Backup) -> bool {
         backup.timestamp.is_some() && !self.is_sound(backup) && !self.may_run(backup)
     }
 
     /// Walks to the full backup, at most as many steps as there are backups.
-    pub(super) fn can_be_restored(&self, backup: &Backup) -> bool {
+    fn leads_to_a_full(&self, backup: &Backup) -> bool {
         let mut step = backup;
         for _ in 0..=self.vm.backups.len() {
             if !self.is_sound(step) {
@@ -88,9 +120,22 @@ impl<'a> Case<'a> {
         false
     }
 
+    pub(super) fn can_be_restored(&self, backup: &Backup) -> bool {
+        self.restorable.contains(&backup.id)
+    }
+
     /// Says whether it is a backup that the rules may rest on.
     pub(super) fn counts(&self, backup: &Backup) -> bool {
         self.can_be_restored(backup) && !self.time_is_unusable(backup)
+    }
+
+    /// Says whether it is managed, has a usable time, and holds a snapshot on the hypervisor.
+    pub(super) fn holds_a_snapshot_of_ours(&self, backup: &Backup) -> bool {
+        self.tier(backup).is_some() && !self.time_is_unusable(backup) && self.is_on_hypervisor(backup)
+    }
+
+    pub(super) fn is_on_hypervisor(&self, backup: &Backup) -> bool {
+        backup.local == Some(true) || (backup.local.is_none() && backup.local_size_bytes > Some(0))
     }
 
     pub(super) fn is_newer(&self, one: &Backup, other: &Backup) -> bool {
@@ -102,12 +147,13 @@ impl<'a> Case<'a> {
         self.all().any(|other| self.counts(other) && self.is_newer(other, backup))
     }
 
-    /// Says whether an increment of a tier may be taken from it, were it local: of a tier it may be taken from,
-    /// restorable, and with nothing coarser that is restorable and newer.
-    pub(super) fn could_be_parent(&self, backup: &Backup, tier: TierIndex) -> bool {
+    /// Says whether an increment of a tier may be taken from it: of a tier it may be taken from, local, restorable,
+    /// and with nothing coarser that is restorable and newer.
+    fn could_be_parent(&self, backup: &Backup, tier: TierIndex) -> bool {
         let TierKind::Incremental { from } = &self.policy.tiers[tier].kind else { return false };
         let Some(own) = self.tier(backup) else { return false };
-        from.contains(&own)
+        backup.local == Some(true)
+            && from.contains(&own)
             && self.counts(backup)
             && !self.all().any(|other| {
                 self.tier(other).is_some_and(|other| other < own)
@@ -118,8 +164,13 @@ impl<'a> Case<'a> {
 
     /// Says whether it is the one that an increment of a tier would be taken from.
     pub(super) fn is_best_parent(&self, backup: &Backup, tier: TierIndex) -> bool {
-        let fits = |backup: &Backup| backup.local == Some(true) && self.could_be_parent(backup, tier);
-        fits(backup) && !self.all().any(|other| fits(other) && self.is_newer(other, backup))
+        self.could_be_parent(backup, tier)
+            && !self.all().any(|other| self.is_newer(other, backup) && self.could_be_parent(other, tier))
+    }
+
+    /// Says whether there is anything that an increment of a tier could be taken from.
+    pub(super) fn has_parent(&self, tier: TierIndex) -> bool {
+        self.all().any(|backup| self.could_be_parent(backup, tier))
     }
 
     /// Says whether FiFo would take a backup of this VM at all.
@@ -129,5 +180,43 @@ impl<'a> Case<'a> {
             && !self.vm.creating
             && !self.vm.deleting
             && matches!(self.vm.state.as_str(), "running" | "stopped" | "booting" | "shutting_down")
+    }
+
+    /// Gives a tier's last occurrence for this VM.
+    pub(super) fn due_since(&self, tier: TierIndex) -> Option<DateTime<Utc>> {
+        self.calendar.last(tier, self.vm.id)
+    }
+
+    /// Says how it stands with a tier.
+    pub(super) fn prospect(&self, tier: TierIndex) -> Prospect {
+        let Some(due_since) = self.due_since(tier) else { return Prospect::NothingDue };
+        let has_backup = self.all().any(|backup| {
+            self.tier(backup).is_some_and(|own| own <= tier)
+                && backup.timestamp >= Some(due_since)
+                && !self.time_is_unusable(backup)
+                && (self.can_be_restored(backup) || self.may_run(backup))
+        });
+        if has_backup {
+            return Prospect::NothingDue;
+        }
+        let latest = (0..self.policy.tiers.len()).filter_map(|tier| self.due_since(tier)).max();
+        let attempts: Vec<&Backup> = self
+            .all()
+            .filter(|backup| self.tier(backup) == Some(tier) && self.is_failure(backup))
+            .filter(|backup| backup.timestamp >= latest && !self.time_is_unusable(backup))
+            .collect();
+        let pause = self.policy.retry.backoff;
+        if attempts.len() >= self.policy.retry.attempts as usize {
+            Prospect::NoAttemptLeft
+        } else if attempts.iter().any(|backup| backup.timestamp.is_some_and(|time| self.now < time + pause)) {
+            Prospect::Pausing
+        } else if matches!(self.policy.tiers[tier].kind, TierKind::Incremental { .. })
+            && self.policy.missing_parent == MissingParent::Block
+            && !self.has_parent(tier)
+        {
+            Prospect::NoParent
+        } else {
+            Prospect::Ready
+        }
     }
 }

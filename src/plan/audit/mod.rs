@@ -1,17 +1,24 @@
 //! An independent judge of finished plans.
 //!
 //! It states what must never be true of a plan and looks for it, from the records alone. On purpose it shares nothing
-//! with the planner but the plain types and the calendar: one misunderstanding must not hide in both.
+//! with the planner but the plain types, the calendar, and the thought of the VM after a create ([`assume`]): one
+//! misunderstanding must not hide in both.
+//!
+//! [`assume`]: super::assume
 
 mod case;
+mod creates;
+mod deletes;
 mod rules;
 
-use super::changeset::{Plan, Status, VmPlan};
-use crate::inventory::{Inventory, VmId};
+use super::changeset::{Action, Plan, Status, Summary, VmPlan};
+use super::due::Calendar;
+use super::fingerprint::fingerprint;
+use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use crate::policy::{Match, Policies};
 use case::Case;
 use chrono::{DateTime, Utc};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A rule that a plan breaks.
@@ -34,47 +41,130 @@ impl fmt::Display for Violation {
 
 /// Judges a plan against the policies and the inventory it was made from; gives everything that is wrong with it.
 pub fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<Violation> {
-    let mut found = Vec::new();
-    let mut seen: BTreeSet<VmId> = BTreeSet::new();
+    let mut found: Vec<Violation> = whole_broken(plan, policies, inventory)
+        .into_iter()
+        .map(|what| Violation { vm: None, what })
+        .collect();
+    let calendars = calendars(policies, plan.at);
+    let mut readable: BTreeSet<VmId> = inventory.vms.keys().copied().collect();
+    let mut unreadable: Vec<&UnreadableVm> = inventory.unreadable.iter().collect();
     for planned in &plan.vms {
-        let mut tell = |what: String| found.push(Violation { vm: planned.uuid, what });
-        let Some(vm) = planned.uuid.and_then(|id| inventory.vms.get(&id)) else {
-            if !planned.actions.is_empty() || planned.status != Status::Unreadable {
-                tell("something is planned for a VM that was not read".to_owned());
+        let mut tell = |what| found.push(Violation { vm: planned.uuid, what });
+        if inventory.unreadable.iter().any(|vm| is_about(planned, vm)) {
+            match unreadable.iter().position(|vm| is_about(planned, vm)) {
+                Some(place) => _ = unreadable.swap_remove(place),
+                None => tell("it stands in the plan twice".to_owned()),
             }
-            continue;
-        };
-        if planned.status == Status::Unreadable {
-            // The same UUID may stand among the unreadable ones too; that entry must not act.
-            if !planned.actions.is_empty() {
-                tell("something is planned for a VM that could not be read whole".to_owned());
+            let why = "that could not be read whole";
+            untouched_broken(planned, Status::Unreadable, why).into_iter().for_each(tell);
+        } else if let Some(vm) = planned.uuid.and_then(|id| inventory.vms.get(&id)) {
+            if !readable.remove(&vm.id) {
+                tell("it stands in the plan twice".to_owned());
             }
-            continue;
+            if planned.fingerprint.as_ref() != Some(&fingerprint(vm)) {
+                tell("its fingerprint is not that of what was read".to_owned());
+            }
+            vm_broken(planned, vm, policies, &calendars).into_iter().for_each(tell);
+        } else {
+            tell("it stands in the plan and is none that was read".to_owned());
         }
-        if !seen.insert(vm.id) {
-            tell("it stands in the plan twice".to_owned());
-        }
-        audit_vm(planned, vm, policies, plan.at).into_iter().for_each(tell);
     }
-    for &vm in inventory.vms.keys().filter(|id| !seen.contains(id)) {
-        found.push(Violation { vm: Some(vm), what: "it was read and is missing from the plan".to_owned() });
-    }
+    let unread: BTreeSet<VmId> = inventory.unreadable.iter().filter_map(|vm| vm.id).collect();
+    let missing = readable.difference(&unread).copied().map(Some).chain(unreadable.iter().map(|vm| vm.id));
+    found.extend(
+        missing.map(|vm| Violation { vm, what: "it was read and is missing from the plan".to_owned() }),
+    );
     found
 }
 
 /// Judges what is planned for one VM against that VM as it is; gives everything that is wrong with it.
 ///
 /// This is asked again of the VM as it was last read, right before anything is carried out on it.
-pub fn audit_vm(
+pub fn audit_vm(planned: &VmPlan, vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<String> {
+    vm_broken(planned, vm, policies, &calendars(policies, now))
+}
+
+fn calendars(policies: &Policies, now: DateTime<Utc>) -> BTreeMap<&str, Calendar<'_>> {
+    policies.iter().map(|policy| (policy.name.as_str(), Calendar::new(policy, now))).collect()
+}
+
+fn vm_broken(
     planned: &VmPlan,
-    vm: &crate::inventory::Vm,
+    vm: &Vm,
     policies: &Policies,
-    now: DateTime<Utc>,
+    calendars: &BTreeMap<&str, Calendar<'_>>,
 ) -> Vec<String> {
-    match policies.policy_for(vm) {
-        Match::One(policy) => rules::broken(&Case::new(vm, policy, now), planned),
-        Match::Unprotected | Match::Conflict(_) if planned.actions.is_empty() => Vec::new(),
-        Match::Unprotected => vec!["something is planned for a VM that is in no policy".to_owned()],
-        Match::Conflict(_) => vec!["something is planned for a VM that several policies claim".to_owned()],
+    let (status, why) = match policies.policy_for(vm) {
+        Match::One(policy) => {
+            return rules::broken(&Case::new(vm, policy, &calendars[policy.name.as_str()]), planned);
+        }
+        Match::Unprotected => (Status::Unprotected, "that is in no policy"),
+        Match::Conflict(_) => (Status::Conflict, "that several policies claim"),
+    };
+    let mut found = untouched_broken(planned, status, why);
+    if planned.policy.is_some() {
+        found.push("it is planned under another policy than its own".to_owned());
+    }
+    found
+}
+
+/// Finds what is wrong with a VM's plan when it is one to be left alone.
+fn untouched_broken(planned: &VmPlan, status: Status, why: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    if !planned.actions.is_empty() {
+        found.push(format!("something is planned for a VM {why}"));
+    }
+    if planned.status != status {
+        found.push(format!("its status is {:?} where it is {status:?}", planned.status));
+    }
+    found
+}
+
+/// Says whether a VM's plan is that of this unreadable one.
+fn is_about(planned: &VmPlan, vm: &UnreadableVm) -> bool {
+    planned.uuid == vm.id && (vm.id.is_some() || planned.alias == vm.alias)
+}
+
+/// Finds what is wrong with a plan apart from its VMs.
+fn whole_broken(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut tell = |what: &str| found.push(what.to_owned());
+    if plan.endpoint != inventory.endpoint {
+        tell("it is for another FiFo than the one that was read");
+    }
+    if plan.valid_until.is_some_and(|until| until <= plan.at) {
+        tell("it no longer holds at the instant it is made for");
+    }
+    let told = plan.policies.iter().map(|policy| (&policy.name, &policy.file, &policy.sha256));
+    let used = policies.iter().map(|policy| (&policy.name, &policy.source.file, &policy.source.sha256));
+    if !told.eq(used) {
+        tell("it names other policies than it was made from");
+    }
+    if !plan.vms.is_sorted_by_key(|vm| (&vm.alias, vm.uuid)) {
+        tell("its VMs are out of order");
+    }
+    if plan.summary != counted(plan) {
+        tell("the counts are not those of its VMs");
+    }
+    found
+}
+
+fn counted(plan: &Plan) -> Summary {
+    let with = |status| plan.vms.iter().filter(move |vm| vm.status == status);
+    let actions = |is_create: bool| {
+        let acting = plan.vms.iter().filter(|vm| !vm.is_suspended()).flat_map(|vm| &vm.actions);
+        acting.filter(|action| matches!(action, Action::Create(_)) == is_create).count()
+    };
+    Summary {
+        create: actions(true),
+        delete_local: actions(false),
+        delete_cloud: 0,
+        up_to_date: with(Status::UpToDate).count(),
+        waiting: with(Status::Waiting).count(),
+        blocked: with(Status::Blocked).count(),
+        unprotected: with(Status::Unprotected).count(),
+        conflict: with(Status::Conflict).count(),
+        unreadable: with(Status::Unreadable).count(),
+        suspended: with(Status::Changes).filter(|vm| vm.is_suspended()).count(),
     }
 }

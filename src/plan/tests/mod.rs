@@ -1,5 +1,6 @@
 //! The rules of the contract, stated as small clouds and what must be planned for them.
 
+mod clouds;
 pub(in crate::plan) mod fixtures;
 mod holes;
 mod nights;

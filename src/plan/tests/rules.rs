@@ -370,3 +370,12 @@ fn a_plan_says_until_when_it_holds() {
     let stored = mid_chain().set(|vm| vm.hypervisor = None);
     assert_eq!(until(stored, "2026-12-18 01:10"), None, "it stays blocked whatever the date");
 }
+
+#[test]
+fn a_backup_a_little_ahead_does_for_the_next_occurrence_and_not_for_the_one_after() {
+    let vm = mid_chain().backup(4, "daily", "2026-11-18 01:04").on(3).local();
+    let plan = |now| plan_all(&[grandfather()], [vm.clone()], at(now));
+    let before = plan("2026-11-18 00:56");
+    assert_eq!(before.vms, plan("2026-11-18 01:00").vms);
+    assert_eq!(before.valid_until, Some(at("2026-11-19 01:00")));
+}

@@ -1,0 +1,95 @@
+//! What must never be true of a create, or of its absence.
+
+use super::case::{Case, Prospect};
+use super::deletes::still_wanted;
+use crate::inventory::{Backup, BackupId};
+use crate::plan::changeset::{BackupKind, Create};
+use crate::policy::{TierIndex, TierKind};
+
+/// Finds what is wrong with a create; `after` is the VM as it will be with the new backup.
+pub(super) fn create_broken(
+    case: &Case<'_>,
+    after: &Case<'_>,
+    new: BackupId,
+    create: &Create,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut tell = |what: &str| found.push(what.to_owned());
+    if case.something_runs() {
+        tell("a create while another backup runs");
+    }
+    let Some(tier) = case.policy.tiers.iter().position(|tier| tier.name == create.tier) else {
+        tell("a create of a tier that the policy does not have");
+        return found;
+    };
+    if create.comment != case.policy.tiers[tier].comment {
+        tell("a create whose comment is not its tier's");
+    }
+    if case.due_since(tier) != Some(create.due_since.to_utc()) {
+        tell("a create for something else than the tier's last occurrence");
+    }
+    match case.prospect(tier) {
+        Prospect::Ready => {}
+        Prospect::NothingDue => tell("a create for an occurrence that has its backup"),
+        Prospect::Pausing => tell("a create before the pause after a failed attempt is over"),
+        Prospect::NoAttemptLeft => tell("a create after the last attempt"),
+        Prospect::NoParent => tell("a full create where the policy says to block"),
+    }
+    if (0..tier).any(|coarser| matches!(case.prospect(coarser), Prospect::Ready | Prospect::Pausing)) {
+        tell("a create although a coarser one comes first");
+    }
+    let parent = create.parent.and_then(|parent| case.get(parent));
+    if let Some(what) = type_or_parent_broken(case, tier, create, parent) {
+        tell(what);
+    }
+    let parents_tier = parent.and_then(|parent| case.tier(parent)).map(|tier| &case.policy.tiers[tier].name);
+    let parents_time = parent.and_then(|parent| parent.timestamp);
+    if create.parent_tier.as_ref() != parents_tier
+        || create.parent_taken.map(|time| time.to_utc()) != parents_time
+    {
+        tell("a create whose parent is shown as another one");
+    }
+    let wanted = after.get(new).is_some_and(|new| !still_wanted(after, new).is_empty());
+    if wanted != create.stays_local {
+        tell("a create whose own snapshot would stay unneeded, or go although it is needed");
+    }
+    found
+}
+
+fn type_or_parent_broken(
+    case: &Case<'_>,
+    tier: TierIndex,
+    create: &Create,
+    parent: Option<&Backup>,
+) -> Option<&'static str> {
+    match (&case.policy.tiers[tier].kind, create.kind, parent) {
+        (_, BackupKind::Full, _) if create.parent.is_some() => Some("a full create with a parent"),
+        (TierKind::Full, BackupKind::Full, _) => None,
+        (TierKind::Full, BackupKind::Incremental, _) => Some("an incremental create for a full tier"),
+        (TierKind::Incremental { .. }, BackupKind::Full, _) => {
+            case.has_parent(tier).then_some("a full create although there is a parent")
+        }
+        (TierKind::Incremental { .. }, BackupKind::Incremental, None) => {
+            Some("an incremental create without a parent that is there")
+        }
+        (TierKind::Incremental { .. }, BackupKind::Incremental, Some(parent)) => (!case
+            .is_best_parent(parent, tier))
+        .then_some("a create whose parent is not the newest local, restorable one"),
+    }
+}
+
+/// Says that a backup is missing that nothing stands in the way of: silently not making one must not happen either.
+pub(super) fn nothing_created_although_due(case: &Case<'_>) -> Option<String> {
+    if !case.can_be_backed_up() || case.something_runs() {
+        return None;
+    }
+    let first = (0..case.policy.tiers.len())
+        .map(|tier| (tier, case.prospect(tier)))
+        .find(|(_, prospect)| matches!(prospect, Prospect::Ready | Prospect::Pausing));
+    match first {
+        Some((tier, Prospect::Ready)) => {
+            Some(format!("no create although a {} is due", case.policy.tiers[tier].name))
+        }
+        _ => None,
+    }
+}

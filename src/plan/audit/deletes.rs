@@ -1,0 +1,150 @@
+//! What must never be true of local deletes, or of their absence.
+
+use super::case::Case;
+use crate::inventory::{Backup, BackupId};
+use crate::plan::changeset::{Create, DeleteLocal};
+use crate::policy::TierKind;
+use std::collections::BTreeSet;
+
+/// Finds what is wrong with a local delete; `after` is the VM as it will be when the create that it waits for has
+/// completed.
+pub(super) fn delete_broken(
+    case: &Case<'_>,
+    delete: &DeleteLocal,
+    create: Option<(&Create, &Case<'_>)>,
+) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    let mut tell = |what| found.push(what);
+    let Some(backup) = case.get(delete.backup) else {
+        tell("a local delete of a backup that is not there");
+        return found;
+    };
+    let Some(tier) = case.tier(backup) else {
+        tell("a local delete of an unmanaged backup");
+        return found;
+    };
+    if case.policy.tiers[tier].name != delete.tier {
+        tell("it is shown under another tier than its own");
+    }
+    if backup.timestamp != Some(delete.taken.to_utc()) {
+        tell("it is shown with another time than its own");
+    }
+    if case.time_is_unusable(backup) {
+        tell("a local delete of a backup whose time cannot be believed");
+    }
+    if !case.is_on_hypervisor(backup) {
+        tell("a local delete of a backup that is not local");
+    }
+    if case.a_parent_is_unknown() {
+        tell("a local delete while a backup runs whose parent is not known yet");
+    }
+    // Asked of the VM as it is for what goes at once, and of the VM with the new backup for what goes after it.
+    match create {
+        Some((_, after)) if delete.after_create => {
+            still_wanted(after, backup).into_iter().for_each(&mut tell);
+            if still_wanted(case, backup).is_empty() {
+                tell("a local delete put off although nothing needs the snapshot now");
+            }
+        }
+        _ => still_wanted(case, backup).into_iter().for_each(&mut tell),
+    }
+    match create {
+        None if delete.after_create => tell("a local delete after a create that is not planned"),
+        Some((create, _)) if create.parent == Some(backup.id) && !delete.after_create => {
+            tell("a local delete of the create's parent before it");
+        }
+        _ => {}
+    }
+    found
+}
+
+/// Gives the reasons for which a snapshot must stay where it is.
+pub(super) fn still_wanted(case: &Case<'_>, backup: &Backup) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    if (0..case.policy.tiers.len()).any(|tier| case.is_best_parent(backup, tier)) {
+        found.push("a local delete of the next increment's parent");
+    }
+    if case.can_be_restored(backup) && is_kept_by_keep_local(case, backup) {
+        found.push("a local delete of one of those that `keep_local` asks for");
+    }
+    if is_the_newest_lost(case, backup) {
+        found.push("a local delete of the only copy of its moment");
+    }
+    if case.may_run(backup) {
+        found.push("a local delete of a backup that runs");
+    }
+    let may_still_run = |other: &Backup| case.never_ended(other) && !case.is_outlived(other);
+    if may_still_run(backup) {
+        found.push("a local delete of a stuck backup that may still run");
+    }
+    for child in case.all().filter(|other| other.parent == Some(backup.id)) {
+        if case.may_run(child) {
+            found.push("a local delete of the parent of a backup that runs");
+        } else if may_still_run(child) {
+            found.push("a local delete of the parent of a stuck backup that may still run");
+        }
+    }
+    found
+}
+
+/// Says whether it is the newest that storage cannot give back, and nothing newer is restorable.
+fn is_the_newest_lost(case: &Case<'_>, backup: &Backup) -> bool {
+    let is_lost = |backup: &Backup| {
+        case.tier(backup).is_some()
+            && !case.time_is_unusable(backup)
+            && !case.can_be_restored(backup)
+            && !case.may_run(backup)
+    };
+    is_lost(backup)
+        && !case.is_outlived(backup)
+        && !case.all().any(|other| case.is_newer(other, backup) && is_lost(other))
+}
+
+fn is_kept_by_keep_local(case: &Case<'_>, backup: &Backup) -> bool {
+    let Some(tier) = case.tier(backup) else { return false };
+    let newer = case
+        .all()
+        .filter(|other| case.tier(other) == Some(tier) && case.counts(other) && case.is_newer(other, backup))
+        .count();
+    newer < case.policy.tiers[tier].keep_local as usize
+}
+
+/// Finds the snapshots that would stay without a reason: quota that nobody would ever get back.
+pub(super) fn kept_without_reason(
+    case: &Case<'_>,
+    after: Option<&Case<'_>>,
+    deleted: &BTreeSet<BackupId>,
+) -> Vec<String> {
+    if !case.can_be_backed_up() || case.a_parent_is_unknown() {
+        return Vec::new();
+    }
+    let end = after.unwrap_or(case);
+    case.all()
+        .filter(|backup| case.holds_a_snapshot_of_ours(backup) && !deleted.contains(&backup.id))
+        .filter(|backup| still_wanted(end, backup).is_empty())
+        .map(|backup| format!("backup {}: its snapshot would stay without a reason", backup.id))
+        .collect()
+}
+
+/// Says that more snapshots would stay than the scheme ever needs: one an incremental tier, what `keep_local` asks for,
+/// one lost, and those that run or may be running with their parents.
+pub(super) fn too_many_kept(
+    case: &Case<'_>,
+    deleted: &BTreeSet<BackupId>,
+    create: Option<&Create>,
+) -> Option<String> {
+    if !case.can_be_backed_up() || case.a_parent_is_unknown() {
+        return None;
+    }
+    let old =
+        case.all().filter(|backup| case.holds_a_snapshot_of_ours(backup) && !deleted.contains(&backup.id));
+    let kept = old.count() + usize::from(create.is_some_and(|create| create.stays_local));
+    let incremental =
+        case.policy.tiers.iter().filter(|tier| matches!(tier.kind, TierKind::Incremental { .. })).count();
+    let keep_local: usize = case.policy.tiers.iter().map(|tier| tier.keep_local as usize).sum();
+    let running = case
+        .all()
+        .filter(|backup| case.may_run(backup) || (case.never_ended(backup) && !case.is_outlived(backup)));
+    let allowed = incremental + keep_local + 2 * running.count() + 1;
+    (kept > allowed).then(|| format!("{kept} snapshots would stay where at most {allowed} are needed"))
+}
