@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -25,6 +26,8 @@ Examples:
   fifo-retain validate policies/               check the policies, offline
   fifo-retain plan --detailed-exitcode         what would be done, and whether anything would
   fifo-retain plan --out plan.json             save that
+  fifo-retain apply plan.json                  do what it says, as far as it still holds
+  fifo-retain reconcile                        plan and do it, from cron
 
 "
     };
@@ -58,8 +61,12 @@ Exit codes:
   0    done, or nothing to do
   1    could not: mistakes in policies, no connection, refused sign-in, no VM visible, files
   2    with --detailed-exitcode: there are changes
-  4    a safety stop: clocks an hour apart, or a plan that breaks a rule
-  64   wrong usage"
+  3    apply and reconcile: some VMs failed, gave up, are in conflict or unreadable, or had changed since the plan;
+       the others were done
+  4    a safety stop: clocks an hour apart, a plan that breaks a rule, or backups that vanished after a local delete
+  5    another run for the same FiFo is under way
+  64   wrong usage
+  130  interrupted (143 when terminated); nothing is lost, the next run goes on"
 );
 
 /// Keeps the backups of every VM in a Project FiFo cloud the way YAML files say they should be.
@@ -87,6 +94,10 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Show what there is to do, without doing it
     Plan(PlanArgs),
+    /// Carry out a saved plan, or make one, show it, ask, and carry that out
+    Apply(ApplyArgs),
+    /// Plan and carry out without asking, for cron and timers
+    Reconcile(ReconcileArgs),
     /// Serve a simulated FiFo on a loopback address
     Sandbox(SandboxArgs),
 }
@@ -253,6 +264,57 @@ pub struct PlanArgs {
     /// Show actual against desired backups as a unified diff as well
     #[arg(long)]
     pub diff: bool,
+}
+
+/// The arguments of every command that carries a plan out.
+#[derive(Debug, Args)]
+pub struct CarryArgs {
+    /// How many uploads may run in all, counting those that run already
+    #[arg(long, value_name = "COUNT", default_value = "8", help_heading = "Carrying out")]
+    pub max_uploads: NonZeroUsize,
+
+    /// How many uploads may run on one hypervisor, counting those that run already
+    #[arg(long, value_name = "COUNT", default_value = "2", help_heading = "Carrying out")]
+    pub max_uploads_per_hypervisor: NonZeroUsize,
+
+    /// Start the creates and leave the rest, what comes after them too, to the next run
+    #[arg(long, help_heading = "Carrying out")]
+    pub no_wait: bool,
+}
+
+/// The arguments of `apply`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A saved plan is carried out as far as a plan made now agrees with it: nothing is added, a VM that has changed since is
+left out (exit 3), and what is no longer wanted is dropped. Applying it a second time does nothing.")]
+pub struct ApplyArgs {
+    /// A plan that `plan --out` saved; without one, a new plan is made, shown and asked about
+    #[arg(value_name = "PLAN.json", conflicts_with_all = ["vms", "allow_empty"])]
+    pub plan: Option<PathBuf>,
+
+    /// Which VMs, and whether there have to be any.
+    #[command(flatten)]
+    pub planning: PlanningArgs,
+
+    /// Do not ask
+    #[arg(long)]
+    pub auto_approve: bool,
+
+    /// How it is carried out.
+    #[command(flatten)]
+    pub carry: CarryArgs,
+}
+
+/// The arguments of `reconcile`.
+#[derive(Debug, Args)]
+pub struct ReconcileArgs {
+    /// Which VMs, and whether there have to be any.
+    #[command(flatten)]
+    pub planning: PlanningArgs,
+
+    /// How it is carried out.
+    #[command(flatten)]
+    pub carry: CarryArgs,
 }
 
 /// The arguments of `sandbox`.

@@ -15,28 +15,52 @@ pub(super) const SANDBOX_USER: &str = "admin";
 /// What plans call the built-in FiFo: its port is another one in each run, and a saved plan has to fit the next.
 const SANDBOX_NAME: &str = "sandbox";
 
-/// A way to read a FiFo.
+/// The FiFo that is meant, before anything is asked of it.
+pub struct Chosen {
+    name: String,
+    /// `None` is the built-in one, which has an address only when it runs.
+    target: Option<Target>,
+}
+
+/// A way to a FiFo.
 pub struct Connection {
     client: ReadClient,
     sandbox: Option<Running>,
     name: String,
 }
 
-impl Connection {
-    /// Makes ready to read the FiFo that is meant. A real one is not asked anything yet.
+impl Chosen {
+    /// Finds out which FiFo is meant, and what to sign in with. Nothing is asked or started.
     ///
     /// # Errors
     ///
-    /// Settings are missing or wrong, or the built-in FiFo cannot start.
-    pub async fn open(context: &Context) -> Result<Self, CliError> {
+    /// Settings are missing or wrong.
+    pub fn of(context: &Context) -> Result<Self, CliError> {
+        if context.global.sandbox {
+            return Ok(Self { name: SANDBOX_NAME.to_owned(), target: None });
+        }
+        let target = Target::choose(&context.global, &context.environment, context.profile_file().as_deref())?;
+        Ok(Self { name: target.endpoint.to_string(), target: Some(target) })
+    }
+
+    /// Gives what plans call this FiFo; the same in every run.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes ready to read it. A real one is not asked anything yet.
+    ///
+    /// # Errors
+    ///
+    /// Certificates cannot be read, or the built-in FiFo cannot start.
+    pub async fn open(self, context: &Context) -> Result<Connection, CliError> {
         let global = &context.global;
-        let sandbox = if global.sandbox { Some(start_sandbox(context).await?) } else { None };
-        let (name, target) = match &sandbox {
-            Some(running) => (SANDBOX_NAME.to_owned(), sandbox_target(running)?),
+        let (sandbox, target) = match self.target {
+            Some(target) => (None, target),
             None => {
-                let file = context.profile_file();
-                let target = Target::choose(global, &context.environment, file.as_deref())?;
-                (target.endpoint.to_string(), target)
+                let running = start_sandbox(context).await?;
+                let target = sandbox_target(&running)?;
+                (Some(running), target)
             }
         };
         let Target { endpoint, api, credentials } = target;
@@ -61,8 +85,12 @@ impl Connection {
             jitter_seed: context.run_number(),
             ..Settings::new(endpoint, credentials)
         };
-        Ok(Self { client: ReadClient::new(Arc::new(transport), settings), sandbox, name })
+        let client = ReadClient::new(Arc::new(transport), settings);
+        Ok(Connection { client, sandbox, name: self.name })
     }
+}
+
+impl Connection {
 
     /// Gives the client, which can only read.
     pub fn read(&self) -> &ReadClient {

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use etcetera::BaseStrategy as _;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::{env, process};
 
@@ -80,6 +80,32 @@ impl Context {
         Self { global, environment, look, error_styles: choice(on_err) }
     }
 
+    /// Gives the number of this process.
+    pub fn process_id(&self) -> u32 {
+        process::id()
+    }
+
+    /// Says whether there is somebody to ask: standard input and standard error are both a terminal.
+    pub fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Says whether standard error is a terminal, on which bars can be drawn.
+    pub fn can_draw(&self) -> bool {
+        io::stderr().is_terminal()
+    }
+
+    /// Asks for a yes or a no; anything but a clear yes is a no.
+    ///
+    /// # Errors
+    ///
+    /// The terminal is gone.
+    pub fn ask(&self, question: &str) -> Result<bool, CliError> {
+        dialoguer::Confirm::new().with_prompt(question).default(false).interact().map_err(|error| {
+            CliError::new(Kind::Files, "could not ask on this terminal").because(error)
+        })
+    }
+
     /// Reads the clock.
     pub fn now(&self) -> DateTime<Utc> {
         Utc::now()
@@ -122,6 +148,9 @@ impl Context {
         }
         if let Some(path) = self.environment.get("FIFO_RETAIN_STATE_DIR") {
             return Ok(PathBuf::from(path));
+        }
+        if self.global.sandbox {
+            return Ok(self.sandbox_file().with_file_name(""));
         }
         let homeless = |error| {
             CliError::new(Kind::Settings, "there is no place for lock and journal")

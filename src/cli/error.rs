@@ -18,6 +18,12 @@ pub enum Kind {
     NothingVisible,
     /// A file, folder or stream could not be read or written.
     Files,
+    /// A saved plan is none, or is for something else.
+    SavedPlan,
+    /// Whoever was asked said no.
+    Declined,
+    /// Another run for the same FiFo is under way.
+    Locked,
     /// Our clock and the server's are too far apart.
     Clocks,
     /// A plan breaks a rule.

@@ -8,10 +8,16 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// With `--detailed-exitcode`: there are changes.
 pub const CHANGES: u8 = 2;
+/// Some VMs failed, gave up, are in conflict or unreadable, or had changed since the plan; the others were done.
+pub const SOME_FAILED: u8 = 3;
 /// Something is not as it has to be for going on safely.
 pub const SAFETY_STOP: u8 = 4;
+/// Another run for the same FiFo is under way.
+pub const LOCKED: u8 = 5;
 /// The command line is wrong. Not 2, clap's own code, which would read as "there are changes".
 pub const WRONG_USAGE: u8 = 64;
+/// Added to the number of the signal that ended a run: 130 for SIGINT, 143 for SIGTERM.
+pub const SIGNALLED: u8 = 128;
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +28,12 @@ pub enum Outcome {
     Changes,
     /// What was to be checked has mistakes, and they have been told.
     Mistakes,
+    /// Some VMs were left undone, and which has been told; the others were done.
+    SomeFailed,
+    /// Backups have vanished after a local delete.
+    Alarm,
+    /// A signal ended it, by its number.
+    Interrupted(u8),
 }
 
 /// Chooses the exit code.
@@ -30,13 +42,19 @@ pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
         Ok(Outcome::Done) => DONE,
         Ok(Outcome::Changes) => CHANGES,
         Ok(Outcome::Mistakes) => FAILED,
+        Ok(Outcome::SomeFailed) => SOME_FAILED,
+        Ok(Outcome::Alarm) => SAFETY_STOP,
+        Ok(Outcome::Interrupted(signal)) => SIGNALLED.saturating_add(*signal),
         Err(error) => match error.kind() {
             Kind::Policies
             | Kind::Settings
             | Kind::Fifo
             | Kind::NothingVisible
             | Kind::Files
+            | Kind::SavedPlan
+            | Kind::Declined
             | Kind::Internal => FAILED,
+            Kind::Locked => LOCKED,
             Kind::Clocks | Kind::Audit => SAFETY_STOP,
             Kind::Usage => WRONG_USAGE,
         },

@@ -1,17 +1,21 @@
 //! The commands, one file each, and what they share.
 //!
 //! [`args`] is the command line as written, [`context`] what surrounds a run, [`connection`] the FiFo that is meant,
-//! [`planning`] how a plan comes about, [`error`] and [`exit`] how a command ends.
+//! [`planning`] how a plan comes about, `carry` how one is carried out, [`error`] and [`exit`] how a command ends.
 
+mod apply;
 pub mod args;
+mod carry;
 pub mod connection;
 pub mod context;
 pub mod error;
 pub mod exit;
+mod interrupt;
 mod log;
 mod plan;
 pub mod planning;
 pub mod policies;
+mod reconcile;
 mod sandbox;
 pub mod target;
 mod validate;
@@ -57,6 +61,8 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome, CliError> {
     match command {
         Command::Validate(args) => validate::run(args, context),
         Command::Plan(args) => in_runtime(plan::run(args, context)),
+        Command::Apply(args) => in_runtime(apply::run(args, context)),
+        Command::Reconcile(args) => in_runtime(reconcile::run(args, context)),
         Command::Sandbox(args) => in_runtime(sandbox::run(args, context)),
     }
 }

@@ -1,7 +1,7 @@
 //! `plan`: shows what there is to do, and saves it where that is wished.
 
 use super::args::{Format, PlanArgs};
-use super::connection::Connection;
+use super::connection::Chosen;
 use super::context::Context;
 use super::error::{CliError, Kind};
 use super::exit::Outcome;
@@ -26,7 +26,7 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Outcome, C
         return Err(CliError::new(Kind::Usage, "--diff is text: it does not go with --format json"));
     }
     let policies = policies::load(context)?;
-    let fifo = Connection::open(context).await?;
+    let fifo = Chosen::of(context)?.open(context).await?;
     let Planned { plan, inventory } =
         planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
     fifo.close().await?;

@@ -8,6 +8,7 @@ use crate::inventory::Inventory;
 use crate::plan::{self, Plan, audit::Violation};
 use crate::policy::{Policies, unmatched};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use std::borrow::Cow;
 
 /// A server's clock further off than this is warned about.
 const SKEW_TOLD: TimeDelta = TimeDelta::minutes(5);
@@ -19,7 +20,7 @@ const SKEW_MAX: TimeDelta = TimeDelta::hours(1);
 pub struct Planned {
     /// The plan.
     pub plan: Plan,
-    /// What FiFo had of the VMs that were asked for.
+    /// What FiFo had, of all VMs, whichever were asked for.
     pub inventory: Inventory,
 }
 
@@ -44,7 +45,7 @@ pub async fn make(
     if let Some(server) = listing.server_date {
         judge_clocks(server, before, after, at.is_some())?;
     }
-    let mut inventory = listing.inventory;
+    let inventory = listing.inventory;
     if inventory.is_empty() && !policies.is_empty() && !wishes.allow_empty {
         return Err(CliError::new(Kind::NothingVisible, format!("{} shows this user no VM at all", fifo.name())).hint(
             "a user sees only the VMs it may `get`, and one that may see none looks just like an empty cloud; \
@@ -54,10 +55,10 @@ pub async fn make(
     for policy in unmatched(policies, &inventory) {
         tracing::warn!("{}: no VM matches the policy `{}`", policy.source.file, policy.name);
     }
-    narrow(&mut inventory, &wishes.vms)?;
+    let asked_for = narrowed(&inventory, &wishes.vms)?;
     let now =
         at.unwrap_or_else(|| listing.server_date.map_or(after, |server| server.max(after)).trunc_subsecs(0));
-    let plan = plan::plan(policies, &inventory, now).map_err(|violations| broken(&violations))?;
+    let plan = plan::plan(policies, &asked_for, now).map_err(|violations| broken(&violations))?;
     Ok(Planned { plan, inventory })
 }
 
@@ -84,8 +85,11 @@ fn judge_clocks(
         .hint("what is due would be wrong; set the wrong one of the two"))
 }
 
-/// Leaves only the VMs that are wanted; all of them where none is named.
-fn narrow(inventory: &mut Inventory, wanted: &[VmPattern]) -> Result<(), CliError> {
+/// Gives only the VMs that are wanted; all of them where none is named.
+fn narrowed<'i>(inventory: &'i Inventory, wanted: &[VmPattern]) -> Result<Cow<'i, Inventory>, CliError> {
+    if wanted.is_empty() {
+        return Ok(Cow::Borrowed(inventory));
+    }
     let is_there = |pattern: &&VmPattern| {
         inventory.vms.values().any(|vm| pattern.matches(vm))
             || inventory.unreadable.iter().any(|vm| pattern.matches_unreadable(vm))
@@ -99,11 +103,10 @@ fn narrow(inventory: &mut Inventory, wanted: &[VmPattern]) -> Result<(), CliErro
             "name its UUID, or its alias with * and ? for what may vary, upper and lower case as they are",
         ));
     }
-    if !wanted.is_empty() {
-        inventory.vms.retain(|_, vm| wanted.iter().any(|pattern| pattern.matches(vm)));
-        inventory.unreadable.retain(|vm| wanted.iter().any(|pattern| pattern.matches_unreadable(vm)));
-    }
-    Ok(())
+    let mut narrowed = inventory.clone();
+    narrowed.vms.retain(|_, vm| wanted.iter().any(|pattern| pattern.matches(vm)));
+    narrowed.unreadable.retain(|vm| wanted.iter().any(|pattern| pattern.matches_unreadable(vm)));
+    Ok(Cow::Owned(narrowed))
 }
 
 fn broken(violations: &[Violation]) -> CliError {

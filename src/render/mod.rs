@@ -6,8 +6,10 @@
 mod cells;
 pub mod diff;
 pub mod json;
+mod outcome;
 mod style;
 pub mod text;
 
 pub use cells::visible;
+pub use outcome::{JsonLines, People, tally_text};
 pub use style::Styles;

@@ -1,0 +1,154 @@
+//! `apply`: carries out a saved plan, or a new one that was shown and agreed to.
+
+use super::args::{ApplyArgs, Format};
+use super::carry::{self, Run};
+use super::connection::{Chosen, Connection};
+use super::context::Context;
+use super::error::{CliError, Kind};
+use super::exit::Outcome;
+use super::planning::{self, Planned};
+use super::policies;
+use crate::apply::Place;
+use crate::plan::{FORMAT, LeftOut, Plan, VmPlan, Why, agree};
+use crate::policy::Policies;
+use crate::render;
+use serde::Deserialize;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+/// The largest file that is read as a plan, in bytes: a plan of a hundred thousand VMs.
+const PLAN_BYTES_MAX: u64 = 256 << 20;
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// The saved plan cannot be used, another run is under way, no plan can be made, or whoever was asked said no.
+pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Outcome, CliError> {
+    context.refuse_github()?;
+    match &args.plan {
+        Some(path) => saved(args, path, context).await,
+        None => fresh(args, context).await,
+    }
+}
+
+async fn fresh(args: &ApplyArgs, context: &Context) -> Result<Outcome, CliError> {
+    if !args.auto_approve && !context.can_ask() {
+        return Err(CliError::new(Kind::Usage, "there is no terminal to ask on")
+            .hint("give --auto-approve to go on without asking, or use `reconcile`"));
+    }
+    let policies = policies::load(context)?;
+    let fifo = Chosen::of(context)?;
+    let lock = carry::lock(context, fifo.name(), "apply")?;
+    let fifo = fifo.open(context).await?;
+    let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &args.planning, None).await?;
+    show(context, &plan)?;
+    let is_empty = plan.vms.iter().all(|vm| vm.due_actions().is_empty());
+    if is_empty || args.auto_approve || context.ask("Carry this out?")? {
+        let outcome = carry_out(args, context, &fifo, &policies, Deeds::all(&plan, &inventory)).await?;
+        drop(lock);
+        fifo.close().await?;
+        return Ok(outcome);
+    }
+    Err(CliError::new(Kind::Declined, "nothing was done"))
+}
+
+async fn saved(args: &ApplyArgs, path: &Path, context: &Context) -> Result<Outcome, CliError> {
+    let saved = read_plan(path)?;
+    let policies = policies::load(context)?;
+    let fifo = Chosen::of(context)?;
+    if saved.endpoint != fifo.name() {
+        let message = format!("{} is a plan for {}, and this is {}", path.display(), saved.endpoint, fifo.name());
+        return Err(CliError::new(Kind::SavedPlan, message).hint("name the FiFo that the plan was made for"));
+    }
+    let _lock = carry::lock(context, fifo.name(), "apply")?;
+    let fifo = fifo.open(context).await?;
+    let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &args.planning, None).await?;
+    if saved.policies != plan.policies {
+        tracing::warn!("the policies are not those that {} was made from", path.display());
+    }
+    show(context, &saved)?;
+    let agreement = agree(&saved, &plan);
+    let deeds = Deeds { plan: &plan, vms: agreement.vms, left_out: agreement.left_out, inventory: &inventory };
+    let outcome = carry_out(args, context, &fifo, &policies, deeds).await?;
+    fifo.close().await?;
+    Ok(outcome)
+}
+
+fn show(context: &Context, plan: &Plan) -> Result<(), CliError> {
+    match context.global.format {
+        Format::Json => Ok(()),
+        Format::Text | Format::Github => context.print(|out| render::text::plan(plan, &context.look, out)),
+    }
+}
+
+/// What is to be carried out, and what of a saved plan is not.
+struct Deeds<'a> {
+    /// The plan made now.
+    plan: &'a Plan,
+    vms: Vec<VmPlan>,
+    left_out: Vec<LeftOut>,
+    inventory: &'a crate::inventory::Inventory,
+}
+
+impl<'a> Deeds<'a> {
+    fn all(plan: &'a Plan, inventory: &'a crate::inventory::Inventory) -> Self {
+        Self { plan, vms: plan.vms.clone(), left_out: Vec::new(), inventory }
+    }
+}
+
+async fn carry_out(
+    args: &ApplyArgs,
+    context: &Context,
+    fifo: &Connection,
+    policies: &Policies,
+    deeds: Deeds<'_>,
+) -> Result<Outcome, CliError> {
+    let run = Run::begin(context)?;
+    for left_out in &deeds.left_out {
+        let at = left_out.vm.map(|vm| Place { vm, alias: left_out.alias.clone() });
+        run.warn(at, format!("{}: {}", left_out.alias, why_text(left_out.why)));
+    }
+    let report = run.carry_out(&args.carry, fifo, policies, &deeds.vms, deeds.inventory).await;
+    let has_changed = deeds.left_out.iter().any(|left_out| left_out.why == Why::Changed);
+    Ok(match run.judge(&report, deeds.plan) {
+        Outcome::Done if has_changed => Outcome::SomeFailed,
+        outcome => outcome,
+    })
+}
+
+fn why_text(why: Why) -> String {
+    match why {
+        Why::Changed => "left out: it has changed since the plan; make a new one".to_owned(),
+        Why::Settled => "nothing to do: what the plan lists for it is no longer wanted, or is done".to_owned(),
+        Why::Partly(1) => "one listed action is no longer wanted and is dropped".to_owned(),
+        Why::Partly(count) => format!("{count} listed actions are no longer wanted and are dropped"),
+    }
+}
+
+/// Reads a saved plan: strictly, since what it lists is going to be done.
+fn read_plan(path: &Path) -> Result<Plan, CliError> {
+    /// As much of any version's plan as says which version it is.
+    #[derive(Deserialize)]
+    struct Head {
+        format: String,
+    }
+    let unreadable = |error| {
+        CliError::new(Kind::Files, format!("could not read the plan {}", path.display())).because(error)
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(PLAN_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
+    let no_plan = |error| {
+        CliError::new(Kind::SavedPlan, format!("{} is no plan of this program", path.display()))
+            .because(error)
+            .hint("make one with `fifo-retain plan --out FILE`")
+    };
+    let head: Head = serde_json::from_slice(&bytes).map_err(no_plan)?;
+    if head.format != FORMAT {
+        let message = format!("{} is of the format {:?}; this program reads {FORMAT:?}", path.display(), head.format);
+        return Err(CliError::new(Kind::SavedPlan, message).hint("make a new plan with this version"));
+    }
+    serde_json::from_slice(&bytes).map_err(no_plan)
+}

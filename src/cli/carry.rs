@@ -1,0 +1,166 @@
+//! Carrying a plan out: what `apply` and `reconcile` share.
+
+use super::args::{CarryArgs, Format};
+use super::connection::Connection;
+use super::context::Context;
+use super::error::{CliError, Kind};
+use super::exit::Outcome;
+use super::interrupt::Interrupt;
+use crate::apply::{
+    Clock, Event, Executor, Holder, Journal, Lock, LockError, Observer, Pace, Place, Report, Settings, What,
+};
+use crate::fifo::WriteClient;
+use crate::inventory::Inventory;
+use crate::plan::{NoteCode, Plan, Status, VmPlan};
+use crate::policy::Policies;
+use crate::render::{JsonLines, People};
+use chrono::{DateTime, Utc};
+use std::fs::DirBuilder;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+use uuid::Uuid;
+
+impl Clock for Context {
+    fn now(&self) -> DateTime<Utc> {
+        Context::now(self)
+    }
+}
+
+/// Takes the lock for a FiFo, so that no other run of this machine does anything to it meanwhile.
+///
+/// # Errors
+///
+/// Another run holds it, or the state folder cannot be used.
+pub(super) fn lock(context: &Context, endpoint: &str, command: &str) -> Result<Lock, CliError> {
+    let folder = state_dir(context)?;
+    let holder = Holder { pid: context.process_id(), command: command.to_owned(), since: context.now() };
+    Lock::take(&folder, endpoint, &holder).map_err(|error| {
+        let kind = match &error {
+            LockError::Held { .. } => Kind::Locked,
+            LockError::Io { .. } => Kind::Files,
+        };
+        CliError::new(kind, error.to_string()).because(error)
+    })
+}
+
+/// Gives the state folder, and makes it, for its owner only, where there is none.
+fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
+    let folder = context.state_dir()?;
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&folder).map_err(|error| {
+        CliError::new(Kind::Files, format!("could not make the state folder {}", folder.display()))
+            .because(error)
+            .hint("name another one with --state-dir or FIFO_RETAIN_STATE_DIR")
+    })?;
+    Ok(folder)
+}
+
+/// One carrying out: who is told what happens, and who may end it.
+pub(super) struct Run<'c> {
+    context: &'c Context,
+    observers: Observers,
+    interrupt: Interrupt,
+}
+
+impl<'c> Run<'c> {
+    /// Makes ready: opens the journal and listens for signals.
+    ///
+    /// # Errors
+    ///
+    /// The signals cannot be listened for, or the state folder cannot be made.
+    pub(super) fn begin(context: &'c Context) -> Result<Self, CliError> {
+        let mut observers: Vec<Box<dyn Observer>> = vec![match context.global.format {
+            Format::Json => Box::new(JsonLines::new(Box::new(io::stdout()))),
+            Format::Text | Format::Github => Box::new(People::new(
+                Box::new(io::stdout()),
+                Box::new(io::stderr()),
+                context.look.styles,
+                context.can_draw(),
+                context.global.quiet,
+            )),
+        }];
+        let path = state_dir(context)?.join("journal.jsonl");
+        match Journal::open(&path, Uuid::new_v4()) {
+            Ok(journal) => observers.push(Box::new(journal)),
+            // Backups that are not made are worse than a journal that is not written.
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; the run goes on without");
+            }
+        }
+        Ok(Self { context, observers: Observers(observers), interrupt: Interrupt::listen()? })
+    }
+
+    /// Tells something that is not done, or is otherwise worth knowing.
+    pub(super) fn warn(&self, at: Option<Place>, message: String) {
+        let what = What::Warning { at, message };
+        self.observers.observe(&Event { time: self.context.now(), what });
+    }
+
+    /// Carries out what is due on these VMs.
+    ///
+    /// `inventory` is everything that FiFo was seen to have, whichever VMs are meant.
+    pub(super) async fn carry_out(
+        &self,
+        args: &CarryArgs,
+        fifo: &Connection,
+        policies: &Policies,
+        vms: &[VmPlan],
+        inventory: &Inventory,
+    ) -> Report {
+        let client = WriteClient::new(fifo.read().clone());
+        let executor = Executor {
+            client: &client,
+            policies,
+            clock: self.context,
+            observer: &self.observers,
+            stop: self.interrupt.stop(),
+            settings: Settings {
+                max_uploads: args.max_uploads.get(),
+                max_uploads_per_hypervisor: args.max_uploads_per_hypervisor.get(),
+                wait: !args.no_wait,
+                pace: pace(self.context),
+            },
+        };
+        executor.carry_out(vms, inventory).await
+    }
+
+    /// Judges a run by its report, and by what its plan could do nothing about.
+    pub(super) fn judge(&self, report: &Report, plan: &Plan) -> Outcome {
+        let tally = report.tally();
+        let is_trouble = |vm: &VmPlan| {
+            matches!(vm.status, Status::Conflict | Status::Unreadable) || vm.note(NoteCode::GaveUp).is_some()
+        };
+        if report.alarm.is_some() {
+            Outcome::Alarm
+        } else if let Some(signal) = self.interrupt.caught() {
+            Outcome::Interrupted(signal)
+        } else if tally.failed + tally.dropped > 0 || plan.vms.iter().any(is_trouble) {
+            Outcome::SomeFailed
+        } else {
+            Outcome::Done
+        }
+    }
+}
+
+/// The built-in FiFo is near and quick, and its uploads take two seconds.
+fn pace(context: &Context) -> Pace {
+    let usual = Pace::default();
+    if context.global.sandbox {
+        Pace { pause_min: Duration::from_millis(200), pause_max: Duration::from_secs(1), ..usual }
+    } else {
+        usual
+    }
+}
+
+/// Several observers, each told everything in turn.
+struct Observers(Vec<Box<dyn Observer>>);
+
+impl Observer for Observers {
+    fn observe(&self, event: &Event) {
+        self.0.iter().for_each(|observer| observer.observe(event));
+    }
+}

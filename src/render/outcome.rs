@@ -1,0 +1,221 @@
+//! What happens while a plan is carried out, for people: a line for each end, a bar for each running upload.
+
+use super::{Styles, visible};
+use crate::apply::{Ending, Event, Observer, Place, Step, Tally, What};
+use crate::inventory::BackupId;
+use crate::plan::bytes_text;
+use anstyle::Style;
+use chrono::{DateTime, TimeDelta, Utc};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often running uploads are told where there is no terminal to draw bars on.
+const TELL_EVERY: TimeDelta = TimeDelta::seconds(30);
+
+/// Tells people what happens: ends go to `out`, what passes by to `err`.
+///
+/// What cannot be written is not told: a closed terminal must not stop what is being done.
+pub struct People {
+    styles: Styles,
+    bars: Option<MultiProgress>,
+    quiet: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    out: Box<dyn Write + Send>,
+    err: Box<dyn Write + Send>,
+    running: BTreeMap<BackupId, Running>,
+    told_at: Option<DateTime<Utc>>,
+}
+
+struct Running {
+    name: String,
+    bytes: u64,
+    bar: Option<ProgressBar>,
+}
+
+impl People {
+    /// Takes where to write. With `bars`, standard error is a terminal and each running upload has a bar on it; without,
+    /// they are told in a line every 30 s. `quiet` leaves both out.
+    pub fn new(
+        out: Box<dyn Write + Send>,
+        err: Box<dyn Write + Send>,
+        styles: Styles,
+        bars: bool,
+        quiet: bool,
+    ) -> Self {
+        let bars =
+            (bars && !quiet).then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(5)));
+        let state = State { out, err, running: BTreeMap::new(), told_at: None };
+        Self { styles, bars, quiet, state: Mutex::new(state) }
+    }
+
+    /// Writes a line above the bars.
+    fn line(&self, write: impl FnOnce()) {
+        match &self.bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn style_of(&self, ending: Ending) -> Style {
+        match ending {
+            Ending::Done => self.styles.create,
+            Ending::Started | Ending::Left | Ending::Dropped | Ending::Interrupted => self.styles.wait,
+            Ending::Failed | Ending::Unverified => self.styles.alarm,
+        }
+    }
+
+    fn begin(&self, state: &mut State, at: &Place, backup: BackupId, tier: &str) {
+        let name = format!("{} {}", visible(&at.alias), visible(tier));
+        let bar = self.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new_spinner().with_message(name.clone()));
+            if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg}  {bytes}  {elapsed_precise}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        state.running.insert(backup, Running { name, bytes: 0, bar });
+    }
+
+    fn progress(&self, state: &mut State, time: DateTime<Utc>, backup: BackupId, bytes: u64) {
+        if let Some(running) = state.running.get_mut(&backup) {
+            running.bytes = bytes;
+            if let Some(bar) = &running.bar {
+                bar.set_position(bytes);
+            }
+        }
+        let told_at = *state.told_at.get_or_insert(time);
+        if self.bars.is_none() && !self.quiet && time - told_at >= TELL_EVERY {
+            state.told_at = Some(time);
+            let each: Vec<String> =
+                state.running.values().map(|one| format!("{} {}", one.name, bytes_text(one.bytes))).collect();
+            _ = writeln!(state.err, "uploading: {}", each.join(", "));
+        }
+    }
+
+    fn end(&self, state: &mut State, at: &Place, step: &Step, ending: Ending, message: &str) {
+        let (what, tier, backup) = match step {
+            Step::Create { tier, backup, .. } => ("create", tier, *backup),
+            Step::DeleteLocal { tier, backup } => ("delete locally", tier, Some(*backup)),
+        };
+        if matches!(step, Step::Create { .. }) {
+            // The bar is known by its backup, which a create that went wrong does not give: then by its name.
+            let name = format!("{} {}", visible(&at.alias), visible(tier));
+            state.running.retain(|id, running| {
+                let is_it = Some(*id) == backup || running.name == name;
+                if let (true, Some(bar)) = (is_it, &running.bar) {
+                    bar.finish_and_clear();
+                }
+                !is_it
+            });
+        }
+        let word = match ending {
+            Ending::Done => "done",
+            Ending::Started => "started",
+            Ending::Left => "left",
+            Ending::Failed => "failed",
+            Ending::Unverified => "unverified",
+            Ending::Dropped => "dropped",
+            Ending::Interrupted => "interrupted",
+        };
+        let style = self.style_of(ending);
+        let (alias, tier, message) = (visible(&at.alias), visible(tier), visible(message));
+        self.line(|| {
+            _ = writeln!(state.out, "{alias}  {what} {tier}: {style}{word}{style:#}, {message}");
+            _ = state.out.flush();
+        });
+    }
+}
+
+impl Observer for People {
+    fn observe(&self, event: &Event) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *state;
+        match &event.what {
+            What::Started { .. } | What::ActionStarted { .. } => {}
+            What::Accepted { at, backup, tier } => self.begin(state, at, *backup, tier),
+            What::Progress { backup, bytes, .. } => self.progress(state, event.time, *backup, *bytes),
+            What::ActionEnded { at, step, outcome, message } => self.end(state, at, step, *outcome, message),
+            What::Warning { message, .. } => self.line(|| {
+                _ = writeln!(state.err, "warning: {}", visible(message));
+            }),
+            What::CascadeAlarm { at, backup, gone } => {
+                let alarm = self.styles.alarm;
+                let gone: Vec<String> = gone.iter().map(ToString::to_string).collect();
+                self.line(|| {
+                    _ = writeln!(
+                        state.err,
+                        "{alarm}CASCADE ALARM{alarm:#}: after the local delete of {backup} these backups of {} are gone: {}",
+                        visible(&at.alias),
+                        gone.join(", ")
+                    );
+                });
+            }
+            What::Finished { tally } => {
+                for running in state.running.values() {
+                    running.bar.iter().for_each(ProgressBar::finish_and_clear);
+                }
+                _ = writeln!(state.out, "\n{}", tally_text(tally));
+                _ = state.out.flush();
+            }
+        }
+    }
+}
+
+/// Writes the counts of a run in one line, always in this form: what is not there is left out behind the first two.
+pub fn tally_text(tally: &Tally) -> String {
+    let mut text = format!("Done: {} created, {} deleted locally", tally.created, tally.deleted_local);
+    let others = [
+        (tally.started, "started"),
+        (tally.left, "left to the next run"),
+        (tally.failed, "failed"),
+        (tally.dropped, "dropped"),
+        (tally.interrupted, "interrupted"),
+    ];
+    for (index, (count, word)) in others.into_iter().filter(|(count, _)| *count > 0).enumerate() {
+        text.push_str(if index == 0 { "; " } else { ", " });
+        text.push_str(&format!("{count} {word}"));
+    }
+    text.push('.');
+    text
+}
+
+/// Writes each event as a JSON object in a line of its own.
+pub struct JsonLines(Mutex<Box<dyn Write + Send>>);
+
+impl JsonLines {
+    /// Takes where to write.
+    pub fn new(out: Box<dyn Write + Send>) -> Self {
+        Self(Mutex::new(out))
+    }
+}
+
+impl Observer for JsonLines {
+    fn observe(&self, event: &Event) {
+        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(mut line) = serde_json::to_vec(event) {
+            line.push(b'\n');
+            _ = out.write_all(&line);
+            _ = out.flush();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_leaves_out_what_did_not_happen() {
+        let tally = Tally { created: 2, ..Tally::default() };
+        assert_eq!(tally_text(&tally), "Done: 2 created, 0 deleted locally.");
+        let tally = Tally { failed: 1, interrupted: 3, ..tally };
+        assert_eq!(tally_text(&tally), "Done: 2 created, 0 deleted locally; 1 failed, 3 interrupted.");
+    }
+}
