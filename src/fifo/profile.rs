@@ -156,7 +156,7 @@ type Section = HashMap<String, Option<String>>;
 
 /// Gives a key's value; an empty one is none. pyfi takes keys in upper and lower case.
 fn value<'a>(section: &'a Section, key: &str) -> Option<&'a str> {
-    let (_, value) = section.iter().find(|(name, _)| name.eq_ignore_ascii_case(key))?;
+    let (_, value) = section.iter().filter(|(name, _)| name.eq_ignore_ascii_case(key)).min()?;
     value.as_deref().filter(|value| !value.is_empty())
 }
 

@@ -513,6 +513,19 @@ async fn a_write_signs_in_first_and_repeats_only_after_a_401() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tasks_of_their_own_can_read_and_write() {
+    let fifo = Scripted::new([Status(204, &[], NOTHING), Status(500, &[], NOTHING), Status(200, &[], "]")]);
+    let writer = writer(&fifo, token());
+    let task = async move {
+        let new = NewBackup { comment: "daily".to_owned(), parent: None };
+        writer.delete_local(vm_id(), backup_id(), None).await.unwrap();
+        writer.create_backup(vm_id(), &new, None).await.unwrap();
+        writer.read().list_only(&[vm_id()].into()).await.unwrap().visible
+    };
+    assert_eq!(tokio::spawn(task).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_cannot_sign_in_sends_nothing() {
     let fifo = Scripted::new([Status(400, &[], NOTHING)]);
     let error = writer(&fifo, password()).delete_local(vm_id(), backup_id(), None).await.unwrap_err();
