@@ -119,6 +119,20 @@ fn the_clock_is_read_in_two_places() {
 }
 
 #[test]
+fn the_environment_is_read_in_one_place() {
+    let mut wrong = Vec::new();
+    for (name, text) in sources("src") {
+        let may_read = ["src/cli/context.rs", "src/main.rs"].contains(&name.as_str());
+        for (number, line) in code(&text).filter(|_| !may_read) {
+            if ["env::", "etcetera::", "terminal_size"].iter().any(|word| line.contains(word)) {
+                wrong.push(format!("{name}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn the_pure_rooms_stay_pure() {
     let mut wrong = Vec::new();
     for (name, text) in sources("src") {

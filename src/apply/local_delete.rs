@@ -57,7 +57,7 @@ impl Worker<'_> {
                 return Err(Problem::Dropped(format!("backup {backup} is not on record any more")));
             };
             if record.local == Some(false) {
-                let message = format!("the snapshot of backup {backup} was gone already");
+                let message = format!("snapshot {} was gone already", backup.short());
                 return Ok(Good { ending: Ending::Done, backup, message });
             }
             let fresh = self.decide_anew(&seen)?;
@@ -105,7 +105,7 @@ impl Worker<'_> {
                 Effect::Done => {
                     pass.went_well();
                     let message =
-                        format!("the snapshot of backup {backup} is deleted, its stored copy is in place");
+                        format!("snapshot {} is deleted, the stored copy is in place", backup.short());
                     return Ok(Good { ending: Ending::Done, backup, message });
                 }
                 Effect::Gone(gone) => return Err(self.raise(pass, backup, gone).await),

@@ -128,7 +128,7 @@ impl Worker<'_> {
 }
 
 fn good(backup: BackupId, bytes: u64, remark: &str) -> Good {
-    let message = format!("backup {backup} is complete ({}){remark}", bytes_text(bytes));
+    let message = format!("backup {} is complete ({}){remark}", backup.short(), bytes_text(bytes));
     Good { ending: Ending::Done, backup, message }
 }
 

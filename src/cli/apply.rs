@@ -59,7 +59,8 @@ async fn saved(args: &ApplyArgs, path: &Path, context: &Context) -> Result<Outco
     let policies = policies::load(context)?;
     let fifo = Chosen::of(context)?;
     if saved.endpoint != fifo.name() {
-        let message = format!("{} is a plan for {}, and this is {}", path.display(), saved.endpoint, fifo.name());
+        let message =
+            format!("{} is a plan for {}, and this is {}", path.display(), saved.endpoint, fifo.name());
         return Err(CliError::new(Kind::SavedPlan, message).hint("name the FiFo that the plan was made for"));
     }
     let _lock = carry::lock(context, fifo.name(), "apply")?;
@@ -70,7 +71,8 @@ async fn saved(args: &ApplyArgs, path: &Path, context: &Context) -> Result<Outco
     }
     show(context, &saved)?;
     let agreement = agree(&saved, &plan);
-    let deeds = Deeds { plan: &plan, vms: agreement.vms, left_out: agreement.left_out, inventory: &inventory };
+    let deeds =
+        Deeds { plan: &plan, vms: agreement.vms, left_out: agreement.left_out, inventory: &inventory };
     let outcome = carry_out(args, context, &fifo, &policies, deeds).await?;
     fifo.close().await?;
     Ok(outcome)
@@ -121,7 +123,9 @@ async fn carry_out(
 fn why_text(why: Why) -> String {
     match why {
         Why::Changed => "left out: it has changed since the plan; make a new one".to_owned(),
-        Why::Settled => "nothing to do: what the plan lists for it is no longer wanted, or is done".to_owned(),
+        Why::Settled => {
+            "nothing to do: what the plan lists for it is no longer wanted, or is done".to_owned()
+        }
         Why::Partly(1) => "one listed action is no longer wanted and is dropped".to_owned(),
         Why::Partly(count) => format!("{count} listed actions are no longer wanted and are dropped"),
     }
@@ -147,7 +151,8 @@ fn read_plan(path: &Path) -> Result<Plan, CliError> {
     };
     let head: Head = serde_json::from_slice(&bytes).map_err(no_plan)?;
     if head.format != FORMAT {
-        let message = format!("{} is of the format {:?}; this program reads {FORMAT:?}", path.display(), head.format);
+        let message =
+            format!("{} is of the format {:?}; this program reads {FORMAT:?}", path.display(), head.format);
         return Err(CliError::new(Kind::SavedPlan, message).hint("make a new plan with this version"));
     }
     serde_json::from_slice(&bytes).map_err(no_plan)

@@ -3,15 +3,19 @@
 use crate::fifo::ApiVersion;
 use crate::inventory::{UnreadableVm, Vm, VmId};
 use crate::policy::{Pattern, Zone, parse_duration};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::LazyLock;
 use std::time::Duration;
+
+/// The years that a plan can be made for.
+const YEARS: RangeInclusive<i32> = 1970..=2999;
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let zones = Zone::database_version().unwrap_or("of unknown release");
@@ -22,12 +26,12 @@ macro_rules! examples {
     () => {
         "\
 Examples:
-  fifo-retain --sandbox plan                   try it out, without any FiFo
-  fifo-retain validate policies/               check the policies, offline
-  fifo-retain plan --detailed-exitcode         what would be done, and whether anything would
-  fifo-retain plan --out plan.json             save that
-  fifo-retain apply plan.json                  do what it says, as far as it still holds
-  fifo-retain reconcile                        plan and do it, from cron
+  fifo-retain --sandbox reconcile       try it out, without any FiFo
+  fifo-retain validate policies/        check the policies, offline
+  fifo-retain plan --out plan.json      what would be done, saved to a file
+  fifo-retain apply plan.json           do what it says, as far as it still holds
+  fifo-retain plan --detailed-exitcode  what would be done, with 2 for changes
+  fifo-retain reconcile                 plan and do it at once, from cron
 
 "
     };
@@ -40,15 +44,18 @@ const AFTER_LONG_HELP: &str = concat!(
     examples!(),
     "\
 Signing in:
-  Secrets come from the environment or a profile, never from the command line. The first that is there counts:
+  Secrets come from the environment or a profile, never from the command line.
+  The first of these that is there counts:
     1. FIFO_TOKEN
     2. FIFO_USER and FIFO_PASSWORD
-    3. the profile, if it is for the endpoint that is used
-  Each of these variables has a form with _FILE behind it (FIFO_TOKEN_FILE, FIFO_USER_FILE, FIFO_PASSWORD_FILE) that
-  names a file to read it from; a line break at its end is left out. Setting both forms is an error.
-  The endpoint is --endpoint, else FIFO_ENDPOINT, else the profile's. A profile's secrets are only sent to its own host.
+    3. the profile
+  Each variable has a form with _FILE behind it (FIFO_PASSWORD_FILE, ...) that
+  names a file to read it from; a line break at its end is left out. Setting
+  both forms is an error.
+  The endpoint is --endpoint, else FIFO_ENDPOINT, else the profile's. A profile
+  is used for its own host only: its secrets are sent nowhere else.
 
-Environment (an empty value counts as none; an option on the command line goes before its variable):
+Environment (an option goes before its variable; an empty one counts as none):
   FIFO_ENDPOINT            --endpoint
   FIFO_PROFILE             --profile
   FIFO_CONFIG              the file with profiles, instead of ~/.fifo
@@ -59,7 +66,8 @@ Environment (an empty value counts as none; an option on the command line goes b
 
 Exit codes:
   0    done, or nothing to do
-  1    could not: mistakes in policies, no connection, refused sign-in, no VM visible, files
+  1    could not: mistakes in policies, no connection, refused sign-in, no VM
+       to be seen, files
   2    with --detailed-exitcode: there are changes
   3    apply and reconcile: some VMs failed, gave up, are in conflict or unreadable, or had changed since the plan;
        the others were done
@@ -75,8 +83,7 @@ Exit codes:
     name = "fifo-retain",
     version = VERSION.as_str(),
     after_help = AFTER_HELP,
-    after_long_help = AFTER_LONG_HELP,
-    propagate_version = true
+    after_long_help = AFTER_LONG_HELP
 )]
 pub struct Arguments {
     /// What holds for every command.
@@ -109,7 +116,7 @@ pub struct GlobalArgs {
     #[arg(short, long, global = true, value_name = "PATH", help_heading = "Policies")]
     pub policies: Vec<PathBuf>,
 
-    /// Where FiFo is, such as https://fifo.example.com
+    /// Where FiFo is, such as `https://fifo.example.com`
     #[arg(long, global = true, value_name = "URL", help_heading = "FiFo")]
     pub endpoint: Option<String>,
 
@@ -242,8 +249,8 @@ pub struct PlanningArgs {
 /// The arguments of `plan`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The plan is made for the later one of two instants: ours, and the server's as its `Date` tells. FiFo stamps backups with
-its own clock, so one that it has just made is never taken for future-dated. --at sets another instant.")]
+The plan is made for the later one of two instants: ours, and the server's as its `Date` tells. FiFo stamps \
+backups with its own clock, so one that it has just made is never taken for future-dated. --at sets another instant.")]
 pub struct PlanArgs {
     /// Which VMs, and whether there have to be any.
     #[command(flatten)]
@@ -413,9 +420,14 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 fn instant(text: &str) -> Result<DateTime<Utc>, String> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|moment| moment.to_utc())
-        .map_err(|_| "not an instant of RFC 3339: write it like 2026-12-01T01:00:00Z".to_owned())
+    let moment = DateTime::parse_from_rfc3339(text)
+        .map_err(|_| "not an instant of RFC 3339: write it like 2026-12-01T01:00:00Z".to_owned())?;
+    // Near the ends of the calendar schedules run out of occurrences, and nothing would be due.
+    if YEARS.contains(&moment.year()) {
+        Ok(moment.to_utc())
+    } else {
+        Err(format!("years from {} to {} can be planned for", YEARS.start(), YEARS.end()))
+    }
 }
 
 #[cfg(test)]
@@ -442,6 +454,7 @@ mod tests {
     fn instants_need_their_offset() {
         assert_eq!(instant("2026-12-01T01:00:00+01:00").unwrap().to_rfc3339(), "2026-12-01T00:00:00+00:00");
         assert!(instant("2026-12-01 01:00").is_err());
+        assert!(instant("9999-12-31T23:59:59Z").unwrap_err().contains("1970 to 2999"));
         assert!(instant("2026-12-01T01:00:00").is_err());
     }
 

@@ -39,7 +39,8 @@ impl Chosen {
         if context.global.sandbox {
             return Ok(Self { name: SANDBOX_NAME.to_owned(), target: None });
         }
-        let target = Target::choose(&context.global, &context.environment, context.profile_file().as_deref())?;
+        let target =
+            Target::choose(&context.global, &context.environment, context.profile_file().as_deref())?;
         Ok(Self { name: target.endpoint.to_string(), target: Some(target) })
     }
 
@@ -91,7 +92,6 @@ impl Chosen {
 }
 
 impl Connection {
-
     /// Gives the client, which can only read.
     pub fn read(&self) -> &ReadClient {
         &self.client

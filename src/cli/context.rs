@@ -101,9 +101,11 @@ impl Context {
     ///
     /// The terminal is gone.
     pub fn ask(&self, question: &str) -> Result<bool, CliError> {
-        dialoguer::Confirm::new().with_prompt(question).default(false).interact().map_err(|error| {
-            CliError::new(Kind::Files, "could not ask on this terminal").because(error)
-        })
+        dialoguer::Confirm::new()
+            .with_prompt(question)
+            .default(false)
+            .interact()
+            .map_err(|error| CliError::new(Kind::Files, "could not ask on this terminal").because(error))
     }
 
     /// Reads the clock.

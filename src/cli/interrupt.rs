@@ -27,9 +27,11 @@ impl Interrupt {
     /// The signals cannot be listened for.
     pub(super) fn listen() -> Result<Self, CliError> {
         let listen = |kind| {
-            signal(kind).map_err(|error| CliError::new(Kind::Internal, "could not listen for signals").because(error))
+            signal(kind)
+                .map_err(|error| CliError::new(Kind::Internal, "could not listen for signals").because(error))
         };
-        let (mut interrupts, mut terminations) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let (mut interrupts, mut terminations) =
+            (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         let interrupt = Self { stop: CancellationToken::new(), first: Arc::default() };
         let ours = interrupt.clone();
         tokio::spawn(async move {

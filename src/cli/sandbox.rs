@@ -1,11 +1,12 @@
 //! `sandbox`: serves the simulated FiFo for other programs.
 
-use super::args::{SandboxArgs, Style};
+use super::args::{Format, SandboxArgs, Style};
 use super::connection::SANDBOX_USER;
 use super::context::Context;
 use super::error::{CliError, Kind};
 use super::exit::Outcome;
 use crate::sandbox::{ApiStyle, Options, Running, Sandbox, Seed, Shape};
+use serde_json::json;
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -15,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 /// It cannot listen there, or its world cannot be read or written.
 pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Outcome, CliError> {
+    context.refuse_github()?;
     let failed = |error: io::Error| {
         CliError::new(Kind::Files, format!("could not serve the sandbox on {}", args.listen)).because(error)
     };
@@ -36,8 +38,11 @@ pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Outcome
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     let running = Sandbox::start(options).await.map_err(failed)?;
-    let text = greeting(&running, style);
-    context.print(|out| out.write_all(text.as_bytes()))?;
+    let greeting = match context.global.format {
+        Format::Json => greeting_json(&running, style),
+        Format::Text | Format::Github => greeting(&running, style),
+    };
+    context.print(|out| out.write_all(greeting.as_bytes()))?;
     tokio::select! {
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
@@ -46,16 +51,33 @@ pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Outcome
     Ok(Outcome::Done)
 }
 
+fn api_version(style: ApiStyle) -> &'static str {
+    match style {
+        ApiStyle::V2 => "2",
+        ApiStyle::V3 => "3",
+    }
+}
+
+fn greeting_json(running: &Running, style: ApiStyle) -> String {
+    let greeting = json!({
+        "endpoint": running.url(),
+        "api_version": api_version(style),
+        "user": SANDBOX_USER,
+        "password": SANDBOX_USER,
+    });
+    format!("{greeting}\n")
+}
+
 fn greeting(running: &Running, style: ApiStyle) -> String {
-    let (url, user) = (running.url(), SANDBOX_USER);
+    let (url, user, version) = (running.url(), SANDBOX_USER, api_version(style));
     let vms = running.with(|state| state.world.vms.len());
-    let (style, version) = match style {
-        ApiStyle::V2 => ("2015", "2"),
-        ApiStyle::V3 => ("2016 and later", "3"),
+    let years = match style {
+        ApiStyle::V2 => "2015",
+        ApiStyle::V3 => "2016 and later",
     };
     format!(
         "\
-A simulated FiFo with {vms} VMs, as of {style}, at {url}
+A simulated FiFo of {years} with {vms} VMs, at {url}
 User {user}, password {user}. Ctrl-C ends it.
 
 In another shell:

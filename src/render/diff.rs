@@ -110,3 +110,60 @@ fn line(backup: &Backup, policy: &Policy) -> Line {
         size,
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::RecordedState;
+    use crate::policy::{SourceFile, parse};
+
+    const POLICY: &str = r#"
+version: 1
+policy: daily
+select: { all: true }
+timezone: Europe/Berlin
+tiers:
+  - { name: daily, schedule: "0 1 * * *", type: full }
+"#;
+
+    fn backup(n: u128, comment: Option<&str>, taken: Option<&str>) -> Backup {
+        Backup {
+            id: BackupId::new(Uuid::from_u128(n << 96)),
+            comment: comment.map(str::to_owned),
+            timestamp: taken.map(|taken| taken.parse().unwrap()),
+            state: RecordedState::Completed,
+            parent: None,
+            local: Some(true),
+            local_size_bytes: None,
+            files: Vec::new(),
+            record_size_bytes: Some(3 << 30),
+            record_sha1: None,
+        }
+    }
+
+    fn lines(backups: impl IntoIterator<Item = Backup>) -> Vec<String> {
+        let bytes = POLICY.as_bytes().to_vec();
+        let loaded = parse(&[SourceFile { name: "daily.yaml".to_owned(), bytes }]).unwrap();
+        let policy = loaded.policies.iter().next().unwrap();
+        backups.into_iter().map(|backup| line(&backup, policy).join(" | ")).collect()
+    }
+
+    #[test]
+    fn every_backup_has_a_line_whatever_its_record_lacks() {
+        let mut increment = backup(2, Some("by hand\n\u{1b}[2J"), Some("2026-11-22T00:02:00Z"));
+        increment.parent = Some(BackupId::new(Uuid::from_u128(1 << 96)));
+        increment.local = None;
+        increment.state = RecordedState::Other("odd".to_owned());
+        let mut remains = backup(3, None, None);
+        remains.record_size_bytes = None;
+        let daily = backup(1, Some("daily"), Some("2026-11-22T00:01:00Z"));
+        assert_eq!(
+            lines([daily, increment, remains]),
+            [
+                r"daily | 2026-11-22 01:01 | 00000001 | full | local | completed | 3.0 GiB",
+                r#""by hand\n\u{1b}[2J" | 2026-11-22 01:02 | 00000002 | incremental on 00000001 | not local | odd | 3.0 GiB"#,
+                r"(no comment) | (no timestamp) | 00000003 | full | local | completed | size unknown",
+            ]
+        );
+    }
+}

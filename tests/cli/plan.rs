@@ -233,3 +233,20 @@ fn a_closed_pipe_ends_the_plan_quietly() {
     assert!(!err.contains("error") && !err.contains("panic"), "{err}");
     assert!(folder.path("plan.json").exists());
 }
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ended = folder
+        .sealed(&["plan", "--at", AT])
+        .env("FIFO_ENDPOINT", fifo.url())
+        .env("FIFO_USER", "admin")
+        .env("FIFO_PASSWORD", "admin")
+        .stdout(full)
+        .output()
+        .unwrap();
+    let err = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{err}");
+    assert!(err.contains("error: could not write to standard output\n  caused by: "), "{err}");
+}

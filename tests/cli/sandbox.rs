@@ -23,7 +23,7 @@ fn it_serves_others_until_it_is_told_to_end() {
     let mut out = BufReader::new(served.0.stdout.take().unwrap());
     let mut first = String::new();
     out.read_line(&mut first).unwrap();
-    assert!(first.starts_with("A simulated FiFo with 20 VMs"), "{first}");
+    assert!(first.starts_with("A simulated FiFo of 2016 and later with 20 VMs, at "), "{first}");
     let url = first.trim_end().rsplit(' ').next().unwrap().to_owned();
 
     let mut command = folder.command(&["--endpoint", &url, "--format", "json", "plan"]);
@@ -38,6 +38,23 @@ fn it_serves_others_until_it_is_told_to_end() {
     out.read_to_string(&mut rest).unwrap();
     assert!(rest.contains(&format!("export FIFO_ENDPOINT={url} ")), "{rest}");
     assert!(folder.path("world.json").exists());
+}
+
+#[test]
+fn programs_are_told_where_it_is_in_json() {
+    let folder = Folder::new();
+    let line = ["--format", "json", "sandbox", "--listen", "127.0.0.1:0", "--api-style", "v2"];
+    let mut served = Served(folder.sealed(&line).stdout(Stdio::piped()).spawn().unwrap());
+    let mut first = String::new();
+    BufReader::new(served.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&first).unwrap();
+
+    let version = told["api_version"].as_str().unwrap();
+    let line = ["--endpoint", told["endpoint"].as_str().unwrap(), "--api-version", version, "plan"];
+    let mut command = folder.command(&line);
+    command.env("FIFO_USER", told["user"].as_str().unwrap());
+    command.env("FIFO_PASSWORD", told["password"].as_str().unwrap());
+    assert!(Ended::of(command).code(0).out.contains("to create"));
 }
 
 #[test]
