@@ -167,7 +167,7 @@ fn create(view: &View<'_>, tier: TierIndex, since: DateTime<Utc>, failed: u32) -
     let due_since = zone.moment(since);
     let mut reason = format!("due since {}", weekday_text(due_since));
     if failed > 0 {
-        reason.push_str(&format!(", attempt {} of {}", failed + 1, view.policy.retry.attempts));
+        reason.push_str(&format!(", try {} of {}", failed + 1, view.policy.retry.attempts));
     }
     Ok(Create {
         tier: rules.name.clone(),

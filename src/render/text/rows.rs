@@ -180,9 +180,8 @@ fn create_text(create: &Create, detail: Detail) -> String {
         BackupKind::Full => format!("{}, full", create.tier),
         BackupKind::Incremental => {
             let tier = create.parent_tier.as_deref().unwrap_or("backup");
-            let taken = create
-                .parent_taken
-                .map_or_else(String::new, |taken| format!(" of {}", taken.format("%Y-%m-%d")));
+            let taken =
+                create.parent_taken.map_or_else(String::new, |taken| format!(" of {}", minute_text(taken)));
             let id = create.parent.filter(|_| detail == Detail::Full);
             let id = id.map_or_else(String::new, |id| format!(" ({})", id.short()));
             format!("{}, incremental on the {tier}{taken}{id}", create.tier)
