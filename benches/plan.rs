@@ -1,7 +1,6 @@
 //! How long a plan of a large cloud takes: what the README says about speed.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up is to stop")]
-#![expect(missing_docs, reason = "criterion's macros make a public function without one")]
 
 use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{Criterion, criterion_group, criterion_main};
