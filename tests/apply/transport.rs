@@ -49,7 +49,12 @@ pub(crate) struct State {
     pub(crate) world: World,
     pub(crate) faults: Faults,
     pub(crate) asked: Vec<Asked>,
+    /// Looks at the world right after each request.
+    pub(crate) judge: Option<Judge>,
 }
+
+/// Somebody who looks at the world right after each request.
+pub(crate) type Judge = Box<dyn FnMut(&World, &Asked) + Send>;
 
 /// The sandbox's handlers as a transport.
 #[derive(Clone)]
@@ -60,7 +65,7 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn new(world: World, clock: TestClock) -> Self {
-        let state = State { world, faults: Faults::default(), asked: Vec::new() };
+        let state = State { world, faults: Faults::default(), asked: Vec::new(), judge: None };
         Self { state: Arc::new(Mutex::new(state)), clock }
     }
 
@@ -75,16 +80,19 @@ impl Wire {
         }
         asked = asked.with_body(request.body.clone().unwrap_or_default());
         let now = self.clock.now();
-        let State { world, faults, asked: log } = &mut *self.state();
+        let State { world, faults, asked: log, judge } = &mut *self.state();
         let outgoing = faults.handle(world, &asked, now.timestamp_micros());
-        log.push(Asked {
+        let asked = Asked {
             method: asked.method,
             target: asked.target,
             body: asked.body,
             at: now,
-
             was_fresh: request.connection == Connection::Fresh,
-        });
+        };
+        if let Some(judge) = judge {
+            judge(world, &asked);
+        }
+        log.push(asked);
         outgoing
     }
 }

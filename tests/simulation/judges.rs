@@ -1,0 +1,263 @@
+//! Judges of what is done to the world. They know the promises and the world's truth, and none of the program's code.
+
+use crate::transport::Asked;
+use chrono::{DateTime, Datelike as _, Days, NaiveDate, Utc, Weekday};
+use fifo_retain::sandbox::World;
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+const STUCK_AFTER_US: i64 = 12 * 3_600_000_000;
+
+/// What the judges remember, and what they found.
+#[derive(Default)]
+pub(crate) struct Judges {
+    pub(crate) found: Vec<String>,
+    /// The VMs that nothing may be done to.
+    pub(crate) untouchable: BTreeSet<Uuid>,
+    pub(crate) due_hour: u32,
+    pub(crate) max_uploads: usize,
+    pub(crate) max_uploads_per_hypervisor: usize,
+    /// Whether a proxy drops the bodies of DELETEs just now.
+    pub(crate) bodies_are_dropped: bool,
+    /// Whether two runners are at it: then some promises are not made.
+    pub(crate) two_runners: bool,
+    /// DELETEs that went out without their body in this run.
+    pub(crate) bare_deletes: usize,
+    /// What the program has made: when, and for which VM.
+    pub(crate) made: BTreeMap<Uuid, i64>,
+    pub(crate) before: BTreeMap<Uuid, Seen>,
+}
+
+/// A VM's backups as they were.
+#[derive(Clone, Default, PartialEq)]
+pub(crate) struct Seen {
+    ids: BTreeSet<Uuid>,
+    restorable: BTreeSet<Uuid>,
+    local: BTreeSet<Uuid>,
+}
+
+impl Judges {
+    /// Takes the world as it is for granted: it was changed by people, or by time.
+    pub(crate) fn accept(&mut self, world: &World) {
+        self.before = seen(world);
+    }
+
+    pub(crate) fn run_begins(&mut self, two_runners: bool) {
+        self.bare_deletes = 0;
+        self.two_runners = two_runners;
+    }
+
+    /// Looks at the world after time has passed: nothing that could be restored may have gone.
+    pub(crate) fn time_passed(&mut self, world: &World) {
+        let now = seen(world);
+        for (vm, before) in &self.before {
+            let lost = before.restorable.difference(&now.get(vm).cloned().unwrap_or_default().restorable).count();
+            if lost > 0 {
+                self.found.push(format!("{lost} restorable backups of {vm} have gone by themselves"));
+            }
+        }
+        self.before = now;
+    }
+
+    /// Looks at the world after a request.
+    pub(crate) fn asked(&mut self, world: &World, asked: &Asked) {
+        if asked.method == "GET" || !asked.target.contains("/backups") {
+            return;
+        }
+        if !asked.was_fresh {
+            self.tell(asked, "a write on a connection that was used before");
+        }
+        let now_us = asked.at.timestamp_micros();
+        let Some(vm) = asked.target.split('/').find_map(|part| Uuid::try_parse(part).ok()) else { return };
+        if self.untouchable.contains(&vm) {
+            self.tell(asked, "a VM was written to that is not to be touched");
+        }
+        let now = seen(world);
+        let (before, after) =
+            (self.before.get(&vm).cloned().unwrap_or_default(), now.get(&vm).cloned().unwrap_or_default());
+        if asked.method == "DELETE" {
+            if asked.body != br#"{"location":"hypervisor"}"# {
+                self.tell(asked, "a DELETE with another body than the one");
+            }
+            if self.bodies_are_dropped {
+                self.bare_deletes += 1;
+                // A rule that drops bodies may let some pass; one lost chain is what can happen.
+                let lost = before.ids.difference(&after.ids).count();
+                if lost > 0 && self.bare_deletes > 1 && !self.two_runners {
+                    self.tell(asked, "a second chain was lost to a proxy that drops bodies");
+                }
+            }
+            for gone in before.local.difference(&after.local).filter(|gone| after.ids.contains(gone)) {
+                self.judge_local_delete(world, vm, *gone, &before, &after, asked);
+            }
+        }
+        let lost: Vec<_> = before.restorable.difference(&after.restorable).collect();
+        if !lost.is_empty() && !self.bodies_are_dropped {
+            self.tell(asked, &format!("restorable backups were lost: {lost:?}"));
+        }
+        for new in after.ids.difference(&before.ids) {
+            self.judge_create(world, vm, *new, now_us, asked);
+            self.made.insert(*new, now_us);
+        }
+        self.before = now;
+    }
+
+    fn judge_create(&mut self, world: &World, vm: Uuid, new: Uuid, now_us: i64, asked: &Asked) {
+        let record = &world.vms[&vm].backups[&new];
+        let comment = record.comment.clone().unwrap_or_default();
+        let since_us = self.last_due_us(&comment, now_us);
+        let twin = world.vms[&vm].backups.iter().find(|(id, other)| {
+            **id != new
+                && other.comment.as_deref() == Some(&comment)
+                && self.made.get(id).is_some_and(|made_us| *made_us >= since_us)
+                && (world.uploads.contains_key(id) || restorable(world, vm, **id))
+        });
+        if let Some((twin, _)) = twin
+            && !self.two_runners
+        {
+            let twin = *twin;
+            self.tell(asked, &format!("a second {comment} for one due time: {new} beside {twin}"));
+        }
+        if let Some(parent) = world.uploads.get(&new).and_then(|upload| upload.parent)
+            && !restorable(world, vm, parent)
+        {
+            self.tell(asked, &format!("{new} is an increment on {parent}, which cannot be restored"));
+        }
+        if self.two_runners {
+            return;
+        }
+        let ours: Vec<_> = world
+            .uploads
+            .iter()
+            .filter(|(id, upload)| self.made.contains_key(id) && now_us - upload.started_us < STUCK_AFTER_US)
+            .collect();
+        let hypervisor = world.vms[&vm].hypervisor();
+        let here = ours.iter().filter(|(_, upload)| world.vms[&upload.vm].hypervisor() == hypervisor).count();
+        // The new one is not among those that were made yet.
+        if ours.len() >= self.max_uploads || here >= self.max_uploads_per_hypervisor {
+            self.tell(asked, &format!("too many uploads: {} in all, {here} there", ours.len() + 1));
+        }
+    }
+
+    fn judge_local_delete(
+        &mut self,
+        world: &World,
+        vm: Uuid,
+        gone: Uuid,
+        before: &Seen,
+        after: &Seen,
+        asked: &Asked,
+    ) {
+        let record = &world.vms[&vm].backups[&gone];
+        // One that has been uploading for longer than it may is given up on when something newer can be restored.
+        let now_us = asked.at.timestamp_micros();
+        let runs = |(id, upload): (&Uuid, &fifo_retain::sandbox::Upload)| {
+            (*id == gone || upload.parent == Some(gone)) && now_us - upload.started_us < STUCK_AFTER_US
+        };
+        if world.uploads.iter().any(runs) {
+            self.tell(asked, &format!("the snapshot of {gone} was deleted while it was needed"));
+        }
+        if !matches!(record.comment.as_deref(), Some("monthly" | "weekly" | "daily")) {
+            self.tell(asked, &format!("the snapshot of {gone} was deleted, which is of no tier"));
+        }
+        let key = (record.timestamp, gone);
+        let newer = |id: &&Uuid| {
+            let other = &world.vms[&vm].backups[*id];
+            (other.timestamp, **id) > key
+        };
+        if !after.restorable.iter().any(|id| id == &gone || newer(&id)) {
+            let newer_lost = before.local.iter().filter(newer).count();
+            if newer_lost == 0 {
+                self.tell(asked, &format!("the snapshot of {gone} was the only copy of its moment"));
+            }
+        }
+        let newest = after.restorable.iter().max_by_key(|id| (world.vms[&vm].backups[*id].timestamp, **id));
+        if newest == Some(&gone) {
+            self.tell(asked, &format!("the snapshot of {gone} was deleted, which the next increment needs"));
+        }
+    }
+
+    /// The last time at which a tier was due, by a calendar of the judges' own.
+    fn last_due_us(&self, comment: &str, now_us: i64) -> i64 {
+        let now = DateTime::<Utc>::from_timestamp_micros(now_us).unwrap();
+        let is_due = |day: NaiveDate| match comment {
+            "monthly" => day.day() == 1,
+            "weekly" => day.weekday() == Weekday::Sun,
+            _ => true,
+        };
+        let mut day = now.date_naive();
+        loop {
+            let at = day.and_hms_opt(self.due_hour, 0, 0).unwrap().and_utc();
+            if is_due(day) && at <= now {
+                return at.timestamp_micros();
+            }
+            day = day.checked_sub_days(Days::new(1)).unwrap();
+        }
+    }
+
+    fn tell(&mut self, asked: &Asked, what: &str) {
+        self.found.push(format!("{} {} at {}: {what}", asked.method, asked.target, asked.at));
+    }
+
+    /// Looks at the world at the very end, after two quiet runs: every VM that can be backed up is.
+    pub(crate) fn at_the_end(&mut self, world: &World, protected: &BTreeSet<Uuid>, daily_keeps_local: u32, now_us: i64) {
+        let due_us = self.last_due_us("daily", now_us);
+        for vm in protected {
+            let record = &world.vms[vm];
+            if record.hypervisor().is_none() {
+                continue;
+            }
+            let is_there = record.backups.iter().any(|(id, backup)| {
+                backup.timestamp >= Some(due_us)
+                    && matches!(backup.comment.as_deref(), Some("monthly" | "weekly" | "daily"))
+                    && restorable(world, *vm, *id)
+            });
+            if !is_there {
+                self.found.push(format!("{vm} has no backup of its last due time"));
+            }
+            let local = record
+                .backups
+                .values()
+                .filter(|backup| backup.local == Some(true))
+                .filter(|backup| matches!(backup.comment.as_deref(), Some("monthly" | "weekly" | "daily")))
+                .count();
+            if local > 2 + usize::try_from(daily_keeps_local).unwrap() {
+                self.found.push(format!("{vm} still holds {local} snapshots"));
+            }
+        }
+    }
+}
+
+fn seen(world: &World) -> BTreeMap<Uuid, Seen> {
+    world
+        .vms
+        .iter()
+        .map(|(id, vm)| {
+            let local = vm.backups.iter().filter(|(_, backup)| backup.local == Some(true)).map(|(id, _)| *id);
+            let restorable = vm.backups.keys().copied().filter(|backup| restorable(world, *id, *backup));
+            let seen =
+                Seen { ids: vm.backups.keys().copied().collect(), restorable: restorable.collect(), local: local.collect() };
+            (*id, seen)
+        })
+        .collect()
+}
+
+/// Says whether a backup can be had from the store: every step is there and completed, and fits on the one before.
+///
+/// A hollow increment passes: nothing that FiFo tells gives it away, so no client could know.
+pub(crate) fn restorable(world: &World, vm: Uuid, backup: Uuid) -> bool {
+    let vm = &world.vms[&vm];
+    let mut at = backup;
+    for _ in 0..=vm.backups.len() {
+        let (Some(record), Some(stored)) = (vm.backups.get(&at), vm.stored.get(&at)) else { return false };
+        let is_sound = stored.sound || record.parent.is_some();
+        if record.state.as_deref() != Some("completed") || !is_sound || stored.base != record.parent {
+            return false;
+        }
+        match record.parent {
+            Some(parent) => at = parent,
+            None => return true,
+        }
+    }
+    false
+}
