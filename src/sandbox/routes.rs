@@ -18,7 +18,7 @@ use uuid::Uuid;
 pub(super) enum Resource<'a> {
     Connection,
     Token,
-    Session(&'a str),
+    Session,
     Vms,
     Vm(&'a str),
     Backups(&'a str),
@@ -36,7 +36,7 @@ impl<'a> Resource<'a> {
         Some(match parts[..] {
             ["cloud", "connection"] => Self::Connection,
             ["oauth", "token"] => Self::Token,
-            ["sessions", token] => Self::Session(token),
+            ["sessions", _token] => Self::Session,
             ["vms"] => Self::Vms,
             ["vms", vm] => Self::Vm(vm),
             ["vms", vm, "backups"] => Self::Backups(vm),
@@ -53,11 +53,15 @@ impl<'a> Resource<'a> {
         }
     }
 
-    fn methods(self) -> &'static [&'static str] {
+    fn methods(self, style: ApiStyle) -> &'static [&'static str] {
         match self {
-            Self::Connection | Self::Session(_) | Self::Vms | Self::Vm(_) => &["GET"],
+            Self::Connection | Self::Vms | Self::Vm(_) => &["GET"],
+            // Bearer tokens cannot be looked up. pyfi asks all the same, and signs in again when it is refused.
+            Self::Session => &[],
             Self::Token => &["POST"],
             Self::Backups(_) => &["GET", "POST"],
+            // A create's `location` leads to the backup in 2015, so that it can be read there; later to the VM.
+            Self::Backup(..) if style == ApiStyle::V2 => &["GET", "DELETE"],
             Self::Backup(..) => &["DELETE"],
         }
     }
@@ -72,7 +76,7 @@ pub fn handle(world: &mut World, request: &Request, now_us: i64) -> Option<Reply
         return Some(Reply::empty(503));
     }
     let Some(resource) = Resource::of(request.path()) else { return Some(Reply::empty(404)) };
-    if request.method != "HEAD" && !resource.methods().contains(&request.method.as_str()) {
+    if request.method != "HEAD" && !resource.methods(world.shape.style).contains(&request.method.as_str()) {
         return Some(Reply::empty(405));
     }
     if resource == Resource::Token && request.method == "POST" {
@@ -110,9 +114,9 @@ fn signed_in<'a>(world: &'a World, request: &Request, now_us: i64) -> Option<&'a
 fn allowed(user: &User, style: ApiStyle, request: &Request, resource: Resource<'_>) -> bool {
     match (request.method.as_str(), resource) {
         ("HEAD", _) => false,
-        (_, Resource::Connection | Resource::Token | Resource::Session(_)) => true,
+        (_, Resource::Connection | Resource::Token | Resource::Session) => true,
         (_, Resource::Vms) => user.may(&["cloud", "vms", "list"]),
-        (_, Resource::Vm(vm)) => user.may(&["vms", vm, "get"]),
+        (_, Resource::Vm(vm)) | ("GET", Resource::Backup(vm, _)) => user.may(&["vms", vm, "get"]),
         ("POST", Resource::Backups(vm)) => user.may(&["vms", vm, "backup"]),
         (_, Resource::Backups(vm)) => style == ApiStyle::V2 && user.may(&["vms", vm, "get"]),
         (_, Resource::Backup(vm, _)) => user.may(&["vms", vm, "backup_delete"]),
@@ -179,15 +183,11 @@ fn json_reply(world: &mut World, request: &Request, resource: Resource<'_>, now_
             show(&json!({"sniffle": 1, "snarl": 1, "howl": 1}))
         }
         Resource::Connection => show(&json!({"sniffle": 1, "snarl": 1})),
-        Resource::Session(token) => match world.tokens.get(token) {
-            Some(known) if now_us < known.expires_us => show(&json!({"session": token, "name": known.user})),
-            _ => reply(404, Vec::new()),
-        },
         Resource::Vms => match signed_in(world, request, now_us) {
             Some(user) => super::list::list(world, user, request),
             None => reply(401, Vec::new()),
         },
-        Resource::Token => reply(405, Vec::new()),
+        Resource::Token | Resource::Session => reply(405, Vec::new()),
         Resource::Vm(vm) | Resource::Backups(vm) | Resource::Backup(vm, _) => {
             about_a_vm(world, request, resource, vm, now_us)
         }
@@ -199,16 +199,13 @@ fn about_a_vm(world: &mut World, request: &Request, resource: Resource<'_>, id: 
         return reply(500, Vec::new());
     }
     let found = Uuid::try_parse(id).ok().and_then(|uuid| Some((uuid, world.vms.get(&uuid)?)));
-    let backup = match resource {
-        Resource::Backup(_, backup) => Uuid::try_parse(backup).ok(),
+    let backup = match (resource, found) {
+        (Resource::Backup(_, backup), Some((_, vm))) => {
+            Uuid::try_parse(backup).ok().and_then(|backup| Some((backup, vm.backups.get(&backup)?)))
+        }
         _ => None,
     };
-    let exists = match (resource, found) {
-        (Resource::Backup(..), Some((_, vm))) => {
-            backup.is_some_and(|backup| vm.backups.contains_key(&backup))
-        }
-        (_, found) => found.is_some(),
-    };
+    let exists = if matches!(resource, Resource::Backup(..)) { backup.is_some() } else { found.is_some() };
     if let Some(wanted) = request.header("if-match") {
         let etag = found.map(|(uuid, vm)| view(world, uuid, vm).etag());
         let matches =
@@ -217,15 +214,16 @@ fn about_a_vm(world: &mut World, request: &Request, resource: Resource<'_>, id: 
             return reply(412, Vec::new());
         }
     }
-    match (request.method.as_str(), resource, found) {
+    match (request.method.as_str(), resource, found, backup) {
         // The only request that gets as far as the coordinator without the VM being there: and fails there.
-        ("POST", _, found) => create(world, request, id, found.map(|(uuid, _)| uuid), now_us),
-        (_, Resource::Backup(..), Some((vm, _))) if exists => match backup {
-            Some(backup) => delete(world, request, vm, backup, now_us),
-            None => reply(404, Vec::new()),
-        },
-        ("GET", Resource::Vm(_), Some((uuid, vm))) => vm_reply(world, uuid, vm),
-        ("GET", Resource::Backups(_), Some((uuid, vm))) => {
+        ("POST", _, found, _) => create(world, request, id, found.map(|(uuid, _)| uuid), now_us),
+        ("DELETE", _, Some((vm, _)), Some((backup, _))) => delete(world, request, vm, backup, now_us),
+        ("GET", Resource::Backup(..), Some((uuid, vm)), Some((backup, record))) => {
+            let shown = RecordView { record, shape: world.shape, uuid: Some(backup) };
+            show(&shown).with_header("etag", view(world, uuid, vm).etag())
+        }
+        ("GET", Resource::Vm(_), Some((uuid, vm)), _) => vm_reply(world, uuid, vm),
+        ("GET", Resource::Backups(_), Some((uuid, vm)), _) => {
             let shape = world.shape;
             let records = vm.backups.iter().rev();
             let records = records.map(|(uuid, record)| RecordView { record, shape, uuid: Some(*uuid) });
