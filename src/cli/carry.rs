@@ -134,7 +134,7 @@ impl<'c> Run<'c> {
         let is_trouble = |vm: &VmPlan| {
             matches!(vm.status, Status::Conflict | Status::Unreadable) || vm.note(NoteCode::GaveUp).is_some()
         };
-        if report.alarm.is_some() {
+        if !report.alarms.is_empty() {
             Outcome::Alarm
         } else if let Some(signal) = self.interrupt.caught() {
             Outcome::Interrupted(signal)
