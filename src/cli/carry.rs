@@ -13,7 +13,7 @@ use crate::fifo::WriteClient;
 use crate::inventory::Inventory;
 use crate::plan::{NoteCode, Plan, Status, VmPlan};
 use crate::policy::Policies;
-use crate::render::{JsonLines, People};
+use crate::render::{self, JsonLines, People};
 use chrono::{DateTime, Utc};
 use std::fs::DirBuilder;
 use std::io;
@@ -57,6 +57,18 @@ fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
             .hint("name another one with --state-dir or FIFO_RETAIN_STATE_DIR")
     })?;
     Ok(folder)
+}
+
+/// Shows a plan that nobody is asked about, in the form for people. Output that goes nowhere, to a full disk say, stops
+/// no backup.
+pub(super) fn show_or_warn(context: &Context, plan: &Plan) {
+    let shown = match context.global.format {
+        Format::Json => Ok(()),
+        Format::Text | Format::Github => context.print(|out| render::text::plan(plan, &context.look, out)),
+    };
+    if let Err(error) = shown {
+        tracing::warn!("{}; the run goes on", error.chain().join(": "));
+    }
 }
 
 /// One carrying out: who is told what happens, and who may end it.
