@@ -10,8 +10,9 @@ use super::one_vm::{Good, Problem, Worker, chain, delete_step};
 use super::outcome::CascadeAlarm;
 use super::pace::Pauses;
 use crate::fifo::WriteAnswer;
-use crate::inventory::{BackupId, Vm};
+use crate::inventory::{Backup, BackupId, Vm};
 use crate::plan::Action;
+use crate::policy::minute_text;
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
@@ -51,8 +52,9 @@ impl Worker<'_> {
             let Some(record) = seen.vm.backups.get(&backup) else {
                 return Err(Problem::Dropped(format!("backup {backup} is not on record any more")));
             };
+            let snapshot = self.snapshot_text(record)?;
             if record.local == Some(false) {
-                let message = format!("snapshot {} was gone already", backup.short());
+                let message = format!("{snapshot} was gone already");
                 return Ok(Good { ending: Ending::Done, backup, message });
             }
             let fresh = self.decide_anew(&seen)?;
@@ -103,8 +105,7 @@ impl Worker<'_> {
             match self.effect_of(backup, &before, was_accepted).await {
                 Effect::Done => {
                     pass.went_well();
-                    let message =
-                        format!("snapshot {} is deleted, the stored copy is in place", backup.short());
+                    let message = format!("{snapshot} is deleted, the stored copy is in place");
                     return Ok(Good { ending: Ending::Done, backup, message });
                 }
                 Effect::Gone(gone) => return Err(self.raise(pass, backup, gone)),
@@ -129,6 +130,16 @@ impl Worker<'_> {
                 }
             }
         }
+    }
+
+    /// Names a snapshot by what tells a VM's snapshots of one tier apart.
+    fn snapshot_text(&self, backup: &Backup) -> Result<String, Problem> {
+        let zone = &self.policy()?.zone;
+        let taken = backup
+            .timestamp
+            .map(|taken| format!(" of {}", minute_text(zone.moment(taken))))
+            .unwrap_or_default();
+        Ok(format!("snapshot {}{taken}", backup.id.short()))
     }
 
     fn raise(&self, pass: Pass<'_>, backup: BackupId, gone: BTreeSet<BackupId>) -> Problem {

@@ -121,7 +121,7 @@ impl Worker<'_> {
         Ok(self.shared.look.in_list(self.id).await?.backups.remove(&id))
     }
 
-    fn policy(&self) -> Result<&Policy, Problem> {
+    pub(super) fn policy(&self) -> Result<&Policy, Problem> {
         let executor = self.shared.executor;
         executor
             .policies
