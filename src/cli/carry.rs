@@ -137,7 +137,17 @@ impl<'c> Run<'c> {
                 pace: pace(self.context),
             },
         };
-        executor.carry_out(vms, inventory).await
+        let told_to_end = async {
+            self.interrupt.stop().cancelled().await;
+            self.warn(None, "told to end: nothing new is started; once more leaves at once".to_owned());
+            std::future::pending().await
+        };
+        tokio::select! {
+            // Told before what comes of it.
+            biased;
+            never = told_to_end => match never {},
+            report = executor.carry_out(vms, inventory) => report,
+        }
     }
 
     /// Judges a run by its report, and by what its plan could do nothing about.

@@ -101,8 +101,9 @@ fn told_to_end_it_says_what_goes_on_and_the_next_run_finishes() {
         let backups = [run.until("accepted"), run.until("accepted")].map(|told| told["backup"].clone());
         run.signal(signal);
         let ended = run.end().code(code);
-        assert!(ended.err.contains("told to end: nothing new is started"), "{}", ended.err);
         let told = json_lines(&ended.out);
+        let warned = told.iter().find(|told| told["event"] == "warning").unwrap();
+        assert!(warned["message"].as_str().unwrap().contains("nothing new is started"), "{warned}");
         for backup in backups {
             let goes_on = format!("backup {} goes on in FiFo", backup.as_str().unwrap());
             let is_it = |told: &&Value| told["message"].as_str().is_some_and(|text| text.contains(&goes_on));
