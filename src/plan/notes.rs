@@ -7,6 +7,7 @@ use super::stored::expired;
 use crate::inventory::{Backup, BackupId, Vm};
 use crate::policy::minute_text;
 use std::collections::BTreeSet;
+use std::fmt;
 
 impl Note {
     /// Makes a note about a VM.
@@ -21,12 +22,16 @@ impl Note {
 }
 
 /// Names a backup as people know it: `weekly of 2026-11-22 01:00`, and an unmanaged one by its comment.
-pub(super) fn name_of(view: &View<'_>, backup: &Judged<'_>) -> String {
-    let taken = minute_text(view.policy.zone.moment(backup.taken));
-    match backup.tier {
-        Some(tier) => format!("{} of {taken}", view.tier(tier).name),
-        None => format!("{} of {taken}", comment_text(backup.backup)),
-    }
+///
+/// Written only when it is shown: most backups never are.
+pub(super) fn name_of(view: &View<'_>, backup: &Judged<'_>) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        let taken = minute_text(view.policy.zone.moment(backup.taken));
+        match backup.tier {
+            Some(tier) => write!(f, "{} of {taken}", view.tier(tier).name),
+            None => write!(f, "{} of {taken}", comment_text(backup.backup)),
+        }
+    })
 }
 
 fn comment_text(backup: &Backup) -> String {

@@ -2,7 +2,7 @@
 
 use super::local::wanted_locally;
 use super::standing::{Standing, View};
-use crate::inventory::{BackupId, chain_of};
+use crate::inventory::BackupId;
 use std::collections::BTreeSet;
 
 /// Finds the managed backups that are no longer wanted in storage, oldest first.
@@ -28,14 +28,13 @@ pub fn expired(view: &View<'_>) -> Vec<BackupId> {
     }
     wanted.extend(view.remains().map(|backup| backup.id));
 
-    let ancestors: BTreeSet<BackupId> = wanted
-        .iter()
-        .filter_map(|&id| chain_of(&view.vm.backups, id))
-        .flat_map(|chain| chain.steps.into_iter().map(|step| step.id))
-        .collect();
-    view.backups
-        .iter()
-        .map(|backup| backup.id())
-        .filter(|id| !wanted.contains(id) && !ancestors.contains(id))
-        .collect()
+    // Each step of a chain once, however many hang on it.
+    let mut needed: BTreeSet<BackupId> = BTreeSet::new();
+    for id in wanted {
+        let mut step = Some(id);
+        while let Some(id) = step.filter(|&id| needed.insert(id)) {
+            step = view.vm.backups.get(&id).and_then(|backup| backup.parent);
+        }
+    }
+    view.backups.iter().map(|backup| backup.id()).filter(|id| !needed.contains(id)).collect()
 }

@@ -11,8 +11,8 @@ fn the_plan_is_told_in_words_with_the_counts_last() {
     let ended = Folder::new().ask(&Fifo::standing_still(), &["plan", "--at", AT]).code(0);
     insta::assert_snapshot!(ended.out, @r"
     app-1  736b610c  grandfather
-      + create          weekly, incremental on the weekly of 2026-11-15 01:01  due since Sun 2026-11-22 01:00,
-                                                                               try 2 of 3
+      + create          weekly, incremental on the weekly of 2026-11-15 01:01  due since Sun 2026-11-22 01:00, try
+                                                                               2 of 3
       - delete locally  weekly of 2026-11-15 01:01                             once the new weekly is complete
       - delete locally  daily of 2026-11-21 01:01                              once the new weekly is complete
       - delete locally  weekly of 2026-11-22 01:01                             once the new weekly is complete

@@ -79,12 +79,17 @@ static SHAPES: LazyLock<Vec<Policy>> = LazyLock::new(|| {
         .collect()
 });
 
+/// Alias patterns, some of which overlap; to compile one costs as well.
+static PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
+    ["vm-[0-3]", "vm-[1-9]", "vm-0", "*", "*"].into_iter().map(|text| Pattern::new(text).unwrap()).collect()
+});
+
 fn policies() -> impl Strategy<Value = Vec<Policy>> {
     let one = (
         any::<Index>(),
         (0..5_i64, 0..3_u32, select(vec![0_i64, 0, 3_600, 5_000])),
         (any::<bool>(), select(vec![2_i64, 12, 30]), 1..4_u32, select(vec![0_i64, 20, 60, 200])),
-        select(vec!["vm-[0-3]", "vm-[2-9]", "vm-0", "*", "*"]),
+        any::<Index>(),
         proptest::option::weighted(0.15, (-3..4_i64, any::<bool>())),
         proptest::option::of(1..4_u32),
     );
@@ -97,7 +102,7 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
                 policy.name = format!("policy-{n}");
                 policy.priority = priority;
                 policy.select =
-                    Selector { alias: vec![Pattern::new(select).unwrap()], ..Selector::default() };
+                    Selector { alias: vec![select.get(&PATTERNS).clone()], ..Selector::default() };
                 policy.missing_parent = if block { MissingParent::Block } else { MissingParent::Full };
                 policy.stuck_after = TimeDelta::hours(stuck_hours);
                 policy.retry = Retry { attempts, backoff: TimeDelta::minutes(backoff_mins) };
@@ -113,7 +118,7 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
                         reason: "storage move".to_owned(),
                         until: until_instant.date_naive(),
                         until_instant,
-                        vms: some.then(|| vec![Pattern::new("vm-[1-2]").unwrap()]),
+                        vms: some.then(|| vec![PATTERNS[1].clone()]),
                     }
                 });
                 policy

@@ -1,0 +1,117 @@
+//! How long a plan of a large cloud takes: what the README says about speed.
+
+#![expect(clippy::expect_used, reason = "a bench that cannot be set up is to stop")]
+
+use chrono::{DateTime, TimeDelta, Utc};
+use criterion::{Criterion, criterion_group, criterion_main};
+use fifo_retain::inventory::{Backup, BackupId, Inventory, Metadata, RecordedState, StoredFile, Vm, VmId};
+use fifo_retain::plan::{audit, plan};
+use fifo_retain::policy::{
+    MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
+};
+use std::hint::black_box;
+use uuid::Uuid;
+
+const VMS: u128 = 20_000;
+const BACKUPS: u32 = 12;
+
+/// The grandfather scheme in a zone with daylight saving, for every VM.
+fn grandfather() -> Policies {
+    let zone = Zone::find("Europe/Berlin").expect("a known zone");
+    let tier = |name: &str, schedule: &str, kind| Tier {
+        name: name.to_owned(),
+        schedule: Schedule::parse(schedule, zone.clone()).expect("a schedule"),
+        kind,
+        keep: None,
+        keep_local: 0,
+        comment: name.to_owned(),
+        spread: TimeDelta::zero(),
+    };
+    let tiers = vec![
+        tier("monthly", "0 1 1 * *", TierKind::Full),
+        tier("weekly", "0 1 * * SUN", TierKind::Incremental { from: vec![0, 1] }),
+        tier("daily", "0 1 * * *", TierKind::Incremental { from: vec![0, 1, 2] }),
+    ];
+    Policies::new(vec![Policy {
+        name: "grandfather".to_owned(),
+        description: String::new(),
+        source: Source { file: "grandfather.yaml".to_owned(), line: 1, sha256: String::new() },
+        priority: 0,
+        select: Selector { all: true, ..Selector::default() },
+        exclude: None,
+        zone,
+        tiers,
+        missing_parent: MissingParent::Full,
+        stuck_after: TimeDelta::hours(12),
+        min_full_size_bytes: 64 * 1024,
+        retry: Retry { attempts: 3, backoff: TimeDelta::hours(1) },
+        max_age: TimeDelta::hours(26),
+        prune: false,
+        suspend: None,
+    }])
+}
+
+/// A VM with a monthly of twelve days ago, dailies from then on and a weekly among them, each on the one before.
+fn vm(n: u128, now: DateTime<Utc>) -> Vm {
+    let id = |nth: u32| BackupId::new(Uuid::from_u128(n << 64 | u128::from(nth)));
+    let backups = (0..BACKUPS).map(|nth| {
+        let (comment, local) = match nth {
+            0 => ("monthly", false),
+            7 => ("weekly", true),
+            nth => ("daily", nth + 1 == BACKUPS),
+        };
+        let backup = Backup {
+            id: id(nth),
+            comment: Some(comment.to_owned()),
+            timestamp: Some(now - TimeDelta::days(i64::from(BACKUPS - nth))),
+            state: RecordedState::Completed,
+            parent: nth.checked_sub(1).map(id),
+            local: Some(local),
+            local_size_bytes: Some(0),
+            files: vec![StoredFile { name: String::new(), size_bytes: Some(1 << 30), sha1: None }],
+            record_size_bytes: None,
+            record_sha1: None,
+        };
+        (backup.id, backup)
+    });
+    Vm {
+        id: VmId::new(Uuid::from_u128(n)),
+        alias: format!("vm-{n}"),
+        owner: None,
+        package: None,
+        dataset: None,
+        hypervisor: Some("hv-1".to_owned()),
+        state: "running".to_owned(),
+        creating: false,
+        deleting: false,
+        delegated_datasets: false,
+        metadata: Metadata::default(),
+        backups: backups.collect(),
+    }
+}
+
+fn benches(criterion: &mut Criterion) {
+    // A Friday twelve days after a Sunday the 1st: every VM is due a daily, and one snapshot of each is to go after it.
+    let due: DateTime<Utc> = "2026-11-13T00:00:00Z".parse().expect("an instant");
+    let policies = grandfather();
+    let vms = (1..=VMS).map(|n| vm(n, due)).map(|vm| (vm.id, vm)).collect();
+    let inventory =
+        Inventory { endpoint: "https://fifo.example.com".to_owned(), vms, unreadable: Vec::new() };
+    let mut group = criterion.benchmark_group("20,000 VMs with 12 backups each");
+    group.sample_size(10);
+    for (name, now) in [("all due", due), ("nothing due", due - TimeDelta::minutes(1))] {
+        let made = plan(&policies, &inventory, now).expect("a plan");
+        let to_create = if now == due { inventory.vms.len() } else { 0 };
+        assert_eq!(made.summary.create, to_create, "the cloud is what it is meant to be");
+        group.bench_function(format!("plan, {name}"), |bench| {
+            bench.iter_with_large_drop(|| plan(black_box(&policies), black_box(&inventory), black_box(now)));
+        });
+        group.bench_function(format!("of that the audit, {name}"), |bench| {
+            bench.iter(|| audit::audit(black_box(&made), &policies, &inventory));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(plans, benches);
+criterion_main!(plans);
