@@ -1,20 +1,15 @@
 //! The gate before every local delete: the first one goes alone and is checked before any other may start.
 
+use std::sync::OnceLock;
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Whether local deletes may start.
 #[derive(Debug, Default)]
-pub(super) struct Gate(Mutex<State>);
-
-#[derive(Debug, Default)]
-enum State {
-    /// No local delete of this run has been seen to do what it should.
-    #[default]
-    Untried,
-    /// One has.
-    Open,
-    /// Something is wrong; none may start any more.
-    Closed(String),
+pub(super) struct Gate {
+    /// Whether a local delete of this run has been seen to do what it should.
+    is_open: Mutex<bool>,
+    /// Why none may start any more.
+    closed: OnceLock<String>,
 }
 
 /// Leave to do one local delete.
@@ -22,37 +17,37 @@ enum State {
 pub(super) struct Pass<'g> {
     gate: &'g Gate,
     /// Held while this is the first one: everybody else waits.
-    first: Option<MutexGuard<'g, State>>,
+    first: Option<MutexGuard<'g, bool>>,
 }
 
 impl Gate {
     /// Waits until a local delete may start; gives the reason when none may any more.
     pub(super) async fn pass(&self) -> Result<Pass<'_>, String> {
-        let state = self.0.lock().await;
-        match &*state {
-            State::Untried => Ok(Pass { gate: self, first: Some(state) }),
-            State::Open => Ok(Pass { gate: self, first: None }),
-            State::Closed(reason) => Err(reason.clone()),
-        }
+        let is_open = self.is_open.lock().await;
+        let pass = Pass { gate: self, first: (!*is_open).then_some(is_open) };
+        pass.still_holds()?;
+        Ok(pass)
     }
 }
 
 impl Pass<'_> {
+    /// Says whether the delete may still be sent: somebody else's may have gone wrong since the pass was given.
+    pub(super) fn still_holds(&self) -> Result<(), String> {
+        self.gate.closed.get().map_or(Ok(()), |reason| Err(reason.clone()))
+    }
+
     /// Says that this delete was seen to do what it should, and nothing else: others may start.
     ///
     /// A pass that is dropped without a word leaves the gate as it was: then the next one goes alone.
     pub(super) fn went_well(mut self) {
-        if let Some(state) = self.first.as_deref_mut() {
-            *state = State::Open;
+        if let Some(is_open) = self.first.as_deref_mut() {
+            *is_open = true;
         }
     }
 
-    /// Says that something is wrong: no further local delete may start in this run.
-    pub(super) async fn close(self, reason: String) {
-        match self.first {
-            Some(mut state) => *state = State::Closed(reason),
-            None => *self.gate.0.lock().await = State::Closed(reason),
-        }
+    /// Says that something is wrong: no further local delete may start in this run. The first reason stays.
+    pub(super) fn close(self, reason: String) {
+        self.gate.closed.get_or_init(|| reason);
     }
 }
 
@@ -71,8 +66,9 @@ mod tests {
         assert!(gate.pass().now_or_never().is_none());
         again_first.went_well();
         let (one, two) = (gate.pass().await.unwrap(), gate.pass().await.unwrap());
-        one.close("unverified".to_owned()).await;
-        drop(two);
+        assert_eq!(two.still_holds(), Ok(()));
+        one.close("unverified".to_owned());
+        assert_eq!(two.still_holds().unwrap_err(), "unverified", "one that has passed is held back as well");
         assert_eq!(gate.pass().await.unwrap_err(), "unverified");
     }
 }

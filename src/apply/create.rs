@@ -15,6 +15,11 @@ use tokio::time::Instant;
 /// the condition may never fit.
 pub(super) const REFUSALS_MAX: u32 = 3;
 
+/// What is said of a 412 to a write that went without a condition. FiFo does not do that, and asking again would only
+/// be refused again.
+pub(super) const REFUSED_WITHOUT_CONDITION: &str =
+    "412 came back to a request without If-Match: something between here and FiFo refuses it";
+
 /// How often a create is sent at the most, when each time no answer came and no new backup appeared.
 const SENT_MAX: u32 = 5;
 
@@ -44,7 +49,7 @@ impl Worker<'_> {
         let slot = if settings.wait {
             tokio::select! {
                 biased;
-                () = self.shared.executor.stop.cancelled() => return Err(not_begun()),
+                () = self.shared.stop.cancelled() => return Err(not_begun()),
                 slot = self.shared.slots.acquire(&self.hypervisor) => slot,
             }
         } else {
@@ -69,10 +74,25 @@ impl Worker<'_> {
         let mut refusals = 0;
         let mut sent = 0;
         let mut busy = 0;
+        // What was on record, and when, before it was sent for the first time.
+        let mut first: Option<(BTreeSet<BackupId>, DateTime<Utc>)> = None;
         loop {
             let seen = if refusals < REFUSALS_MAX { self.look().await? } else { self.look_in_list().await? };
+            // What was sent before without an answer may have been slower than the search for it.
+            if let Some((known, asked_at)) = &first
+                && let Some(backup) = new_backup(&seen.vm, create, known, *asked_at, None)
+            {
+                return Ok(backup);
+            }
             self.wants_create(self.decide_anew(&seen)?.due_actions(), create)?;
-            self.wait_until_due(create, seen.server_date).await?;
+            if let Some(early) = early(create, seen.server_date) {
+                self.pause(early).await;
+                if self.is_stopped() {
+                    return Err(not_begun());
+                }
+                // That may have been long, and what was seen is old.
+                continue;
+            }
             if self.is_stopped() {
                 return Err(not_begun());
             }
@@ -98,6 +118,9 @@ impl Worker<'_> {
                             "FiFo accepted the create, and then could not be read ({why})"
                         ))),
                     };
+                }
+                Ok(WriteAnswer::Changed) if seen.etag.is_none() => {
+                    return Err(Problem::Failed(format!("{REFUSED_WITHOUT_CONDITION}; nothing was created")));
                 }
                 Ok(WriteAnswer::Changed) => {
                     // Somebody changed the VM since it was read, were it only a log line: look and decide again.
@@ -127,7 +150,8 @@ impl Worker<'_> {
                 }
             };
             sent += 1;
-            match self.search(create, &known, asked_at, None).await {
+            let (known, asked_at) = first.get_or_insert((known, asked_at));
+            match self.search(create, known, *asked_at, None).await {
                 Search::Found(backup) => return Ok(backup),
                 Search::Absent if unclear.may_repeat && sent < SENT_MAX => {}
                 Search::Absent => {
@@ -160,23 +184,6 @@ impl Worker<'_> {
                 "as the VM is now, this backup is not wanted; perhaps another run has made it".to_owned(),
             ))
         }
-    }
-
-    /// Waits until it is due by FiFo's clock too: a backup that FiFo stamps before its due time would not count for it,
-    /// and the next run would make another.
-    async fn wait_until_due(
-        &self,
-        create: &Create,
-        server_date: Option<DateTime<Utc>>,
-    ) -> Result<(), Problem> {
-        let Some(server_date) = server_date else { return Ok(()) };
-        // The server tells whole seconds.
-        let early = create.due_since.to_utc() - server_date + TimeDelta::seconds(1);
-        if early <= TimeDelta::seconds(1) {
-            return Ok(());
-        }
-        let early = early.min(CLOCKS_APART_MAX).to_std().unwrap_or_default();
-        if self.pause(early).await { Ok(()) } else { Err(not_begun()) }
     }
 
     /// Looks for the new backup, in the VM's own reading and then in the list, until it is there or patience ends.
@@ -220,8 +227,17 @@ struct Unclear {
     may_repeat: bool,
 }
 
+/// Gives how long it is until the create is due by FiFo's clock too: a backup that FiFo stamps before its due time would
+/// not count for it, and the next run would make another.
+fn early(create: &Create, server_date: Option<DateTime<Utc>>) -> Option<Duration> {
+    let early = create.due_since.to_utc() - server_date?;
+    // The server tells whole seconds.
+    let pause = early.min(CLOCKS_APART_MAX) + TimeDelta::seconds(1);
+    (early > TimeDelta::zero()).then(|| pause.to_std().unwrap_or_default())
+}
+
 pub(super) fn not_begun() -> Problem {
-    Problem::Interrupted("the run was told to end before it was asked for".to_owned())
+    Problem::Interrupted("the run ended before it was asked for".to_owned())
 }
 
 /// Finds the backup that a create has made: one that was not there before, with its comment and no other parent, and

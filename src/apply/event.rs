@@ -81,7 +81,7 @@ pub enum What {
         /// The whole of it, for people.
         message: String,
     },
-    /// Backups have vanished after a local delete: everything stops.
+    /// Backups have vanished after a local delete: nothing new is started.
     CascadeAlarm {
         /// Where.
         #[serde(flatten)]
@@ -147,7 +147,7 @@ pub enum Ending {
     Unverified,
     /// It is no longer wanted, or the VM has changed since the plan: nothing was done.
     Dropped,
-    /// It was not begun, or not waited for, because the run was told to end.
+    /// It was not begun, or not waited for, because the run was told to end, or backups had vanished elsewhere.
     Interrupted,
 }
 

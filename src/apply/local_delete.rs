@@ -4,14 +4,15 @@
 //! effect is looked at each time, and the first one of a run goes alone.
 
 use super::canary::Pass;
-use super::create::{BUSY_MAX, REFUSALS_MAX, RETRY_AFTER_MAX, not_begun};
+use super::create::{BUSY_MAX, REFUSALS_MAX, REFUSED_WITHOUT_CONDITION, RETRY_AFTER_MAX, not_begun};
 use super::event::{Ending, What};
 use super::one_vm::{Good, Problem, Worker, chain, delete_step};
 use super::outcome::CascadeAlarm;
 use super::pace::Pauses;
 use crate::fifo::WriteAnswer;
-use crate::inventory::{BackupId, Vm};
+use crate::inventory::{Backup, BackupId, Vm};
 use crate::plan::Action;
+use crate::policy::minute_text;
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
@@ -37,13 +38,8 @@ enum Effect {
 impl Worker<'_> {
     /// Deletes a backup's snapshot on the hypervisor.
     pub(super) async fn delete_locally(&mut self, tier: &str, backup: BackupId) -> Result<Good, Problem> {
-        let pass = self
-            .shared
-            .gate
-            .pass()
-            .await
-            .map_err(|reason| Problem::Dropped(format!("no more local deletes in this run: {reason}")))?;
         let _turn = self.shared.take_turn().await;
+        let pass = self.shared.gate.pass().await.map_err(gate_is_closed)?;
         if self.is_stopped() {
             return Err(not_begun());
         }
@@ -56,8 +52,9 @@ impl Worker<'_> {
             let Some(record) = seen.vm.backups.get(&backup) else {
                 return Err(Problem::Dropped(format!("backup {backup} is not on record any more")));
             };
+            let snapshot = self.snapshot_text(record)?;
             if record.local == Some(false) {
-                let message = format!("snapshot {} was gone already", backup.short());
+                let message = format!("{snapshot} was gone already");
                 return Ok(Good { ending: Ending::Done, backup, message });
             }
             let fresh = self.decide_anew(&seen)?;
@@ -65,6 +62,7 @@ impl Worker<'_> {
             if !fresh.due_actions().iter().any(is_wanted) {
                 return Err(Problem::Dropped("as the VM is now, this snapshot is needed".to_owned()));
             }
+            pass.still_holds().map_err(gate_is_closed)?;
             if self.is_stopped() {
                 return Err(not_begun());
             }
@@ -77,6 +75,9 @@ impl Worker<'_> {
                     return Err(Problem::Failed(format!(
                         "FiFo refused the delete with {status}; nothing was deleted"
                     )));
+                }
+                Ok(WriteAnswer::Changed) if seen.etag.is_none() => {
+                    return Err(Problem::Failed(format!("{REFUSED_WITHOUT_CONDITION}; nothing was deleted")));
                 }
                 Ok(WriteAnswer::Changed) => {
                     refusals += 1;
@@ -104,15 +105,14 @@ impl Worker<'_> {
             match self.effect_of(backup, &before, was_accepted).await {
                 Effect::Done => {
                     pass.went_well();
-                    let message =
-                        format!("snapshot {} is deleted, the stored copy is in place", backup.short());
+                    let message = format!("{snapshot} is deleted, the stored copy is in place");
                     return Ok(Good { ending: Ending::Done, backup, message });
                 }
-                Effect::Gone(gone) => return Err(self.raise(pass, backup, gone).await),
+                Effect::Gone(gone) => return Err(self.raise(pass, backup, gone)),
                 Effect::None if may_repeat && sent < SENT_MAX => {}
                 Effect::None if was_accepted => {
                     let reason = format!("FiFo accepted the one of backup {backup}, and it is still local");
-                    pass.close(reason).await;
+                    pass.close(reason);
                     let message =
                         "FiFo accepted it, and the snapshot is still there; no more are started".to_owned();
                     return Err(Problem::Unverified(message));
@@ -123,7 +123,7 @@ impl Worker<'_> {
                     )));
                 }
                 Effect::Unknown(why) => {
-                    pass.close(format!("what came of the one of backup {backup} could not be read")).await;
+                    pass.close(format!("what came of the one of backup {backup} could not be read"));
                     let message =
                         format!("FiFo {said} and could not be read after it ({why}); no more are started");
                     return Err(Problem::Unverified(message));
@@ -132,8 +132,18 @@ impl Worker<'_> {
         }
     }
 
-    async fn raise(&self, pass: Pass<'_>, backup: BackupId, gone: BTreeSet<BackupId>) -> Problem {
-        pass.close("backups have vanished".to_owned()).await;
+    /// Names a snapshot by what tells a VM's snapshots of one tier apart.
+    fn snapshot_text(&self, backup: &Backup) -> Result<String, Problem> {
+        let zone = &self.policy()?.zone;
+        let taken = backup
+            .timestamp
+            .map(|taken| format!(" of {}", minute_text(zone.moment(taken))))
+            .unwrap_or_default();
+        Ok(format!("snapshot {}{taken}", backup.id.short()))
+    }
+
+    fn raise(&self, pass: Pass<'_>, backup: BackupId, gone: BTreeSet<BackupId>) -> Problem {
+        pass.close("backups have vanished".to_owned());
         let alarm = CascadeAlarm { at: self.at.clone(), backup, gone: gone.into_iter().collect() };
         self.shared.raise(alarm.clone());
         Problem::Alarm(alarm)
@@ -174,6 +184,10 @@ impl Worker<'_> {
             tokio::time::sleep(pauses.next().unwrap_or(pace.pause_max).min(left)).await;
         }
     }
+}
+
+fn gate_is_closed(reason: String) -> Problem {
+    Problem::Dropped(format!("no more local deletes in this run: {reason}"))
 }
 
 fn effect_in(vm: &Vm, backup: BackupId, before: &BTreeSet<BackupId>) -> Effect {

@@ -30,8 +30,29 @@ pub(super) enum LookError {
     Fifo(#[from] FifoError),
     #[error("its answer could not be read whole: {}", .0.problems.join("; "))]
     Unreadable(UnreadableVm),
-    #[error("FiFo does not list it any more, or not for this user")]
+    #[error("FiFo does not have it any more, or not for this user")]
     Gone,
+}
+
+impl LookError {
+    /// Says whether looking again cannot help: FiFo refuses us. Going on asking might even lock the user out.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            Self::Fifo(error) => match error {
+                FifoError::SignInRefused { .. }
+                | FifoError::TokenRefused { .. }
+                | FifoError::NewTokenRefused { .. }
+                | FifoError::UnusableToken
+                | FifoError::Forbidden { .. } => true,
+                FifoError::Connection { .. }
+                | FifoError::TimedOut { .. }
+                | FifoError::NoSuchVm { .. }
+                | FifoError::Status { .. }
+                | FifoError::Unreadable { .. } => false,
+            },
+            Self::Unreadable(_) | Self::Gone => false,
+        }
+    }
 }
 
 /// The eyes of a run.
@@ -57,11 +78,15 @@ impl<'a> Look<'a> {
         Self { client, vms, reads, asked: AtomicU64::new(0), listed: Mutex::default() }
     }
 
-    /// Reads one VM by itself. What it does not show may have happened all the same.
+    /// Reads one VM by itself. What it does not show may have happened all the same; that the VM is gone, only the list
+    /// can show for certain.
     pub(super) async fn at(&self, id: VmId) -> Result<Seen, LookError> {
         // The semaphore is never closed, so a failure to acquire cannot be; then there is simply no limit.
         let _permit = self.reads.acquire().await.ok();
-        let read = self.client.vm(id).await?;
+        let read = self.client.vm(id).await.map_err(|error| match error {
+            FifoError::NoSuchVm { .. } => LookError::Gone,
+            error => LookError::Fifo(error),
+        })?;
         let vm = read.vm.map_err(LookError::Unreadable)?;
         Ok(Seen { vm, etag: read.etag, server_date: read.server_date })
     }

@@ -37,7 +37,7 @@ pub(super) enum Problem {
     Unverified(String),
     /// It is left to the next run.
     Left(String),
-    /// The run was told to end.
+    /// The run was told to end, or the alarm was raised elsewhere.
     Interrupted(String),
     /// Backups have vanished.
     Alarm(CascadeAlarm),
@@ -83,13 +83,23 @@ impl<'a> Worker<'a> {
             match action {
                 Action::Create(create) => self.run_create(create).await,
                 Action::DeleteLocal(delete) if delete.after_create && self.completed.is_none() => {
-                    let message = "it waits for the new backup, which has not completed".to_owned();
-                    let waits = self.shared.executor.settings.wait;
-                    let problem = if waits { Problem::Dropped(message) } else { Problem::Left(message) };
+                    let problem = self.without_its_create();
                     self.end(StepKind::DeleteLocal, delete_step(&delete.tier, delete.backup), Err(problem));
                 }
                 Action::DeleteLocal(delete) => self.run_delete(&delete.tier, delete.backup).await,
             }
+        }
+    }
+
+    /// Says what becomes of a delete of which the create has not completed.
+    fn without_its_create(&self) -> Problem {
+        let message = "it waits for the new backup, which has not completed".to_owned();
+        if self.is_stopped() {
+            Problem::Interrupted(message)
+        } else if self.shared.executor.settings.wait {
+            Problem::Dropped(message)
+        } else {
+            Problem::Left(message)
         }
     }
 
@@ -200,14 +210,14 @@ impl<'a> Worker<'a> {
 
     /// Says whether the run was told to start nothing new.
     pub(super) fn is_stopped(&self) -> bool {
-        self.shared.executor.stop.is_cancelled()
+        self.shared.stop.is_cancelled()
     }
 
     /// Waits, unless the run is told to end; says whether it waited to the end.
     pub(super) async fn pause(&self, pause: Duration) -> bool {
         tokio::select! {
             biased;
-            () = self.shared.executor.stop.cancelled() => false,
+            () = self.shared.stop.cancelled() => false,
             () = tokio::time::sleep(pause) => true,
         }
     }

@@ -11,8 +11,9 @@ use std::fmt;
 pub struct Report {
     /// The VMs that something was to be done to, in the order of the plan.
     pub vms: Vec<VmReport>,
-    /// Set when backups vanished after a local delete; everything was stopped then.
-    pub alarm: Option<CascadeAlarm>,
+    /// Each local delete after which backups had vanished. With the first one nothing new was started; others may have
+    /// been under way.
+    pub alarms: Vec<CascadeAlarm>,
     /// Whether the run was told to end before it was through.
     pub interrupted: bool,
 }

@@ -1,7 +1,7 @@
-//! A whole run: all VMs side by side, until the last is through, the alarm is raised or the run is told to end.
+//! A whole run: all VMs side by side, until each is through or has let go because the run is to end.
 
 use super::canary::Gate;
-use super::event::{Ending, Event, Observer, Place, What};
+use super::event::{Event, Observer, Place, What};
 use super::limits::{Slot, Slots};
 use super::look::Look;
 use super::one_vm::Worker;
@@ -69,9 +69,10 @@ pub(super) struct Shared<'a> {
     /// How many VMs may be in the middle of a local delete.
     turns: Semaphore,
     reports: Mutex<Vec<VmReport>>,
-    alarm: Mutex<Option<CascadeAlarm>>,
-    /// Cancelled with the alarm: then every VM is let go of, wherever it is.
-    halt: CancellationToken,
+    alarms: Mutex<Vec<CascadeAlarm>>,
+    /// Cancelled when the run is told to end, and with the first alarm: nothing new is started then. What has been
+    /// asked for is still looked at, so that it is known what became of it.
+    pub(super) stop: CancellationToken,
 }
 
 impl Executor<'_> {
@@ -95,8 +96,8 @@ impl Executor<'_> {
             left_running: Mutex::default(),
             turns: Semaphore::new(DELETES_AT_A_TIME),
             reports: Mutex::new(due.iter().map(|(vm, id)| VmReport::new(vm, *id)).collect()),
-            alarm: Mutex::default(),
-            halt: CancellationToken::new(),
+            alarms: Mutex::default(),
+            stop: self.stop.child_token(),
         };
         shared.tell(What::Started {
             endpoint: inventory.endpoint.clone(),
@@ -114,12 +115,11 @@ impl Executor<'_> {
         tokio::select! {
             // Always looked at in this order, so that a simulated run is the same every time.
             biased;
-            () = shared.halt.cancelled() => {}
             () = all_through => {}
             never = running::watch(&shared, running) => match never {},
         }
         drop(workers);
-        let report = shared.into_report(&due);
+        let report = shared.into_report();
         self.observe(What::Finished { tally: report.tally() });
         report
     }
@@ -157,31 +157,21 @@ impl Shared<'_> {
         }
     }
 
-    /// Stops everything, at once.
+    /// Tells that backups have vanished, and has nothing new started.
     pub(super) fn raise(&self, alarm: CascadeAlarm) {
         self.tell(What::CascadeAlarm {
             at: alarm.at.clone(),
             backup: alarm.backup,
             gone: alarm.gone.clone(),
         });
-        self.alarm.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(alarm);
-        self.halt.cancel();
+        self.alarms.lock().unwrap_or_else(PoisonError::into_inner).push(alarm);
+        self.stop.cancel();
     }
 
-    fn into_report(self, due: &[(&VmPlan, VmId)]) -> Report {
-        let mut vms = self.reports.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for (report, (planned, _)) in vms.iter_mut().zip(due) {
-            let begun = report.steps.len();
-            let cut_off = planned.due_actions().iter().skip(begun).map(|action| StepReport {
-                kind: action.into(),
-                ending: Ending::Interrupted,
-                message: "the run ended before it".to_owned(),
-            });
-            report.steps.extend(cut_off);
-        }
+    fn into_report(self) -> Report {
         Report {
-            vms,
-            alarm: self.alarm.into_inner().unwrap_or_else(PoisonError::into_inner),
+            vms: self.reports.into_inner().unwrap_or_else(PoisonError::into_inner),
+            alarms: self.alarms.into_inner().unwrap_or_else(PoisonError::into_inner),
             interrupted: self.executor.stop.is_cancelled(),
         }
     }

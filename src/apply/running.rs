@@ -1,6 +1,7 @@
 //! Uploads that were running before this run began: they take places until they end.
 
 use super::limits::{Slot, Slots};
+use super::look::LookError;
 use super::pace::Pauses;
 use super::run::Shared;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
@@ -78,13 +79,18 @@ pub(super) async fn watch(shared: &Shared<'_>, mut held: Vec<(Foreign, Slot)>) -
         round += 1;
         let mut still = Vec::with_capacity(held.len());
         for (upload, slot) in held {
-            let seen = if round % ROUNDS_PER_LIST == 0 {
+            let is_list = round % ROUNDS_PER_LIST == 0;
+            let seen = if is_list {
                 shared.look.in_list(upload.vm).await
             } else {
                 shared.look.at(upload.vm).await.map(|seen| seen.vm)
             };
-            // A reading that failed or is old keeps the place taken: a place too few for a while harms nobody.
-            let runs = seen.map_or(true, |vm| is_under_way(&vm, upload.backup));
+            let runs = match seen {
+                Ok(vm) => is_under_way(&vm, upload.backup),
+                Err(LookError::Gone) if is_list => false,
+                // A reading that failed or is old keeps the place taken: a place too few for a while harms nobody.
+                Err(_) => true,
+            };
             if runs && shared.executor.clock.now() < upload.until {
                 still.push((upload, slot));
             }

@@ -51,7 +51,7 @@ impl Worker<'_> {
                 }
                 Err(error) => {
                     let blind_since = *watch.blind_since.get_or_insert_with(Instant::now);
-                    if blind_since.elapsed() < pace.blind {
+                    if blind_since.elapsed() < pace.blind && !error.is_final() {
                         continue;
                     }
                     let why = chain(&error);
@@ -101,7 +101,11 @@ impl Worker<'_> {
 
     /// Reads a running upload; `None` when the list, which is never old, does not have it.
     async fn read_upload(&self, id: BackupId, watch: &mut Watch) -> Result<Option<Backup>, LookError> {
-        let single = self.shared.look.at(self.id).await?.vm.backups.remove(&id);
+        let single = match self.shared.look.at(self.id).await {
+            Ok(mut seen) => seen.vm.backups.remove(&id),
+            Err(LookError::Gone) => return Ok(self.shared.look.in_list(self.id).await?.backups.remove(&id)),
+            Err(error) => return Err(error),
+        };
         if single.is_some() && single != watch.last {
             watch.same_readings = 0;
             watch.last = single.clone();
@@ -117,7 +121,7 @@ impl Worker<'_> {
         Ok(self.shared.look.in_list(self.id).await?.backups.remove(&id))
     }
 
-    fn policy(&self) -> Result<&Policy, Problem> {
+    pub(super) fn policy(&self) -> Result<&Policy, Problem> {
         let executor = self.shared.executor;
         executor
             .policies

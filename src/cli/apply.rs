@@ -12,9 +12,10 @@ use crate::apply::Place;
 use crate::plan::{FORMAT, LeftOut, Plan, VmPlan, Why, agree};
 use crate::policy::Policies;
 use crate::render;
+use crate::render::text::Look;
 use serde::Deserialize;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 /// The largest file that is read as a plan, in bytes: a plan of a hundred thousand VMs.
@@ -43,9 +44,15 @@ async fn fresh(args: &ApplyArgs, context: &Context) -> Result<Outcome, CliError>
     let lock = carry::lock(context, fifo.name(), "apply")?;
     let fifo = fifo.open(context).await?;
     let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &args.planning, None).await?;
-    show(context, &plan)?;
     let is_empty = plan.vms.iter().all(|vm| vm.due_actions().is_empty());
-    if is_empty || args.auto_approve || context.ask("Carry this out?")? {
+    let is_agreed = if is_empty || args.auto_approve {
+        carry::show_or_warn(context, &plan);
+        true
+    } else {
+        show_where_asked(context, &plan)?;
+        context.ask("Carry this out?")?
+    };
+    if is_agreed {
         let outcome = carry_out(args, context, &fifo, &policies, Deeds::all(&plan, &inventory)).await?;
         drop(lock);
         fifo.close().await?;
@@ -69,7 +76,7 @@ async fn saved(args: &ApplyArgs, path: &Path, context: &Context) -> Result<Outco
     if saved.policies != plan.policies {
         tracing::warn!("the policies are not those that {} was made from", path.display());
     }
-    show(context, &saved)?;
+    carry::show_or_warn(context, &saved);
     let agreement = agree(&saved, &plan);
     let deeds =
         Deeds { plan: &plan, vms: agreement.vms, left_out: agreement.left_out, inventory: &inventory };
@@ -78,10 +85,16 @@ async fn saved(args: &ApplyArgs, path: &Path, context: &Context) -> Result<Outco
     Ok(outcome)
 }
 
-fn show(context: &Context, plan: &Plan) -> Result<(), CliError> {
+/// Shows what is going to be asked about: with JSON, which is for the events alone, on the terminal that is asked on.
+fn show_where_asked(context: &Context, plan: &Plan) -> Result<(), CliError> {
     match context.global.format {
-        Format::Json => Ok(()),
         Format::Text | Format::Github => context.print(|out| render::text::plan(plan, &context.look, out)),
+        Format::Json => {
+            let look = Look { styles: context.error_styles, ..context.look };
+            render::text::plan(plan, &look, &mut io::stderr().lock()).map_err(|error| {
+                CliError::new(Kind::Files, "could not show the plan on standard error").because(error)
+            })
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::fifo::WriteClient;
 use crate::inventory::Inventory;
 use crate::plan::{NoteCode, Plan, Status, VmPlan};
 use crate::policy::Policies;
-use crate::render::{JsonLines, People};
+use crate::render::{self, JsonLines, People};
 use chrono::{DateTime, Utc};
 use std::fs::DirBuilder;
 use std::io;
@@ -57,6 +57,18 @@ fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
             .hint("name another one with --state-dir or FIFO_RETAIN_STATE_DIR")
     })?;
     Ok(folder)
+}
+
+/// Shows a plan that nobody is asked about, in the form for people. Output that goes nowhere, to a full disk say, stops
+/// no backup.
+pub(super) fn show_or_warn(context: &Context, plan: &Plan) {
+    let shown = match context.global.format {
+        Format::Json => Ok(()),
+        Format::Text | Format::Github => context.print(|out| render::text::plan(plan, &context.look, out)),
+    };
+    if let Err(error) = shown {
+        tracing::warn!("{}; the run goes on", error.chain().join(": "));
+    }
 }
 
 /// One carrying out: who is told what happens, and who may end it.
@@ -125,7 +137,17 @@ impl<'c> Run<'c> {
                 pace: pace(self.context),
             },
         };
-        executor.carry_out(vms, inventory).await
+        let told_to_end = async {
+            self.interrupt.stop().cancelled().await;
+            self.warn(None, "told to end: nothing new is started; once more leaves at once".to_owned());
+            std::future::pending().await
+        };
+        tokio::select! {
+            // Told before what comes of it.
+            biased;
+            never = told_to_end => match never {},
+            report = executor.carry_out(vms, inventory) => report,
+        }
     }
 
     /// Judges a run by its report, and by what its plan could do nothing about.
@@ -134,7 +156,7 @@ impl<'c> Run<'c> {
         let is_trouble = |vm: &VmPlan| {
             matches!(vm.status, Status::Conflict | Status::Unreadable) || vm.note(NoteCode::GaveUp).is_some()
         };
-        if report.alarm.is_some() {
+        if !report.alarms.is_empty() {
             Outcome::Alarm
         } else if let Some(signal) = self.interrupt.caught() {
             Outcome::Interrupted(signal)

@@ -6,6 +6,7 @@ use super::target::Target;
 use crate::fifo::{Credentials, HttpOptions, HttpTransport, Listing, ReadClient, Settings};
 use crate::sandbox::{Options, Running, Sandbox};
 use secrecy::SecretString;
+use std::io;
 use std::sync::Arc;
 
 /// How long an upload takes in the built-in FiFo: long enough to be seen, short enough to be waited for.
@@ -130,9 +131,14 @@ impl Connection {
 
 async fn start_sandbox(context: &Context) -> Result<Running, CliError> {
     let file = context.sandbox_file();
-    let failed = |error| {
+    let failed = |error: io::Error| {
         let message = format!("could not start the sandbox with its world in {}", file.display());
-        CliError::new(Kind::Files, message).because(error).hint("remove that file to begin anew")
+        match error.kind() {
+            io::ErrorKind::ResourceBusy => CliError::new(Kind::Locked, message)
+                .because(error)
+                .hint("wait until the other command in this folder has ended"),
+            _ => CliError::new(Kind::Files, message).because(error).hint("remove that file to begin anew"),
+        }
     };
     let options =
         Options { state_file: Some(file.to_owned()), upload_ms: SANDBOX_UPLOAD_MS, ..Options::default() };

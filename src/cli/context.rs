@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use etcetera::BaseStrategy as _;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::{env, process};
 
@@ -97,15 +97,21 @@ impl Context {
 
     /// Asks for a yes or a no; anything but a clear yes is a no.
     ///
+    /// A whole line is read, and the terminal left as it is: no stray key is an answer, and Ctrl-C simply ends it.
+    ///
     /// # Errors
     ///
     /// The terminal is gone.
     pub fn ask(&self, question: &str) -> Result<bool, CliError> {
-        dialoguer::Confirm::new()
-            .with_prompt(question)
-            .default(false)
-            .interact()
-            .map_err(|error| CliError::new(Kind::Files, "could not ask on this terminal").because(error))
+        let gone =
+            |error: io::Error| CliError::new(Kind::Files, "could not ask on this terminal").because(error);
+        let mut err = io::stderr().lock();
+        write!(err, "{question} [y/N] ").and_then(|()| err.flush()).map_err(gone)?;
+        let mut answer = String::new();
+        if io::stdin().lock().read_line(&mut answer).map_err(gone)? == 0 {
+            writeln!(err).map_err(gone)?;
+        }
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
     /// Reads the clock.

@@ -38,7 +38,6 @@ impl Interrupt {
             let first = next(&mut interrupts, &mut terminations).await;
             ours.first.store(first, Ordering::SeqCst);
             ours.stop.cancel();
-            tracing::warn!("told to end: nothing new is started; once more leaves at once");
             let second = next(&mut interrupts, &mut terminations).await;
             std::process::exit(i32::from(SIGNALLED.saturating_add(second)));
         });

@@ -1,6 +1,6 @@
 //! `reconcile`: plans and carries out without asking.
 
-use super::args::{Format, ReconcileArgs};
+use super::args::ReconcileArgs;
 use super::carry::{self, Run};
 use super::connection::Chosen;
 use super::context::Context;
@@ -8,7 +8,6 @@ use super::error::CliError;
 use super::exit::Outcome;
 use super::planning::{self, Planned};
 use super::policies;
-use crate::render;
 
 /// Runs the command.
 ///
@@ -23,9 +22,7 @@ pub(super) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Outco
     let _lock = carry::lock(context, fifo.name(), "reconcile")?;
     let fifo = fifo.open(context).await?;
     let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &args.planning, None).await?;
-    if context.global.format == Format::Text {
-        context.print(|out| render::text::plan(&plan, &context.look, out))?;
-    }
+    carry::show_or_warn(context, &plan);
     let run = Run::begin(context)?;
     let report = run.carry_out(&args.carry, &fifo, &policies, &plan.vms, &inventory).await;
     let outcome = run.judge(&report, &plan);

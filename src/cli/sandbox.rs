@@ -18,7 +18,11 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Outcome, CliError> {
     context.refuse_github()?;
     let failed = |error: io::Error| {
-        CliError::new(Kind::Files, format!("could not serve the sandbox on {}", args.listen)).because(error)
+        let kind = match error.kind() {
+            io::ErrorKind::ResourceBusy => Kind::Locked,
+            _ => Kind::Files,
+        };
+        CliError::new(kind, format!("could not serve the sandbox on {}", args.listen)).because(error)
     };
     let first = Seed::default();
     let style = match args.api_style {

@@ -1,6 +1,6 @@
 //! What a saved plan and a fresh one agree on: only that may be carried out.
 
-use super::changeset::{Action, Plan, VmPlan};
+use super::changeset::{Action, Plan, Status, VmPlan};
 use crate::inventory::VmId;
 use std::collections::BTreeMap;
 
@@ -27,7 +27,8 @@ pub struct LeftOut {
 /// Why something is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// The VM has changed since the plan, and some of what is listed would still be wanted: it wants a new plan.
+    /// The VM has changed since the plan, and some of what is listed would still be wanted, or the VM is in no state to
+    /// have it done: it wants a new plan.
     Changed,
     /// None of what is listed is wanted any more: it is done, or has become needless.
     Settled,
@@ -48,10 +49,11 @@ pub fn agree(saved: &Plan, fresh: &Plan) -> Agreement {
             continue;
         };
         let wanted = still_wanted(listed, fresh);
-        if wanted.is_empty() {
-            leave_out(Why::Settled);
-        } else if listed.fingerprint != fresh.fingerprint {
+        let has_changed = listed.fingerprint != fresh.fingerprint;
+        if has_changed && (!wanted.is_empty() || is_hindered(fresh.status)) {
             leave_out(Why::Changed);
+        } else if wanted.is_empty() {
+            leave_out(Why::Settled);
         } else {
             if wanted.len() < listed.due_actions().len() {
                 leave_out(Why::Partly(listed.due_actions().len() - wanted.len()));
@@ -60,6 +62,14 @@ pub fn agree(saved: &Plan, fresh: &Plan) -> Agreement {
         }
     }
     Agreement { vms, left_out }
+}
+
+/// Says whether a VM that nothing is planned for may need something all the same.
+fn is_hindered(status: Status) -> bool {
+    match status {
+        Status::Unreadable | Status::Conflict | Status::Blocked | Status::Waiting => true,
+        Status::Changes | Status::Unprotected | Status::UpToDate => false,
+    }
 }
 
 /// Gives the fresh plan's actions that the listed plan has too; one that waits for a create only together with it.
@@ -137,6 +147,16 @@ mod tests {
         assert_eq!((agreement.vms.len(), agreement.left_out[0].why), (0, Why::Changed));
         let gone = plan_all(&[grandfather()], [], at("2026-11-18 03:00"));
         assert_eq!(agree(&saved, &gone).left_out[0].why, Why::Changed);
+    }
+
+    #[test]
+    fn a_vm_that_has_come_to_be_hindered_has_changed_and_is_not_settled() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        let failed = || due().backup(3, "daily", "2026-11-18 02:30").on(2).failed();
+        let fresh = planned(failed(), "2026-11-18 03:00");
+        assert_eq!(fresh.vms[0].status, Status::Waiting);
+        let agreement = agree(&saved, &fresh);
+        assert_eq!((agreement.vms.len(), agreement.left_out[0].why), (0, Why::Changed));
     }
 
     #[test]

@@ -74,7 +74,9 @@ impl People {
         let name = format!("{} {}", visible(&at.alias), visible(tier));
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new_spinner().with_message(name.clone()));
-            if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg}  {bytes}  {elapsed_precise}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("  {spinner} {elapsed_precise}  {bytes:>11}  {msg}")
+            {
                 bar.set_style(style);
             }
             bar.enable_steady_tick(Duration::from_millis(200));

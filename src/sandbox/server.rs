@@ -8,6 +8,7 @@ use super::shape::Shape;
 use super::world::World;
 use super::{connection, control, store};
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -31,7 +32,8 @@ pub struct Options {
     pub shape: Shape,
     /// How long an upload takes, in milliseconds.
     pub upload_ms: u64,
-    /// Where the world is kept from run to run; nowhere where it is `None`.
+    /// Where the world is kept from run to run; nowhere where it is `None`. No two sandboxes can have the same one at
+    /// a time.
     pub state_file: Option<PathBuf>,
     /// Whether to start from the first world even if the state file holds one.
     pub fresh: bool,
@@ -155,7 +157,8 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// The address is not a loopback one or cannot be listened on; the state file holds something else.
+    /// The address is not a loopback one or cannot be listened on; the state file holds something else, or another
+    /// sandbox has it ([`io::ErrorKind::ResourceBusy`]).
     pub async fn start(options: Options) -> io::Result<Running> {
         if !options.listen.ip().is_loopback() {
             let text = format!(
@@ -164,6 +167,8 @@ impl Sandbox {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
+        // Before the world is read: what another one is about to write must not be overwritten.
+        let locked = options.state_file.as_deref().map(store::lock).transpose()?;
         let world = first_world(&options)?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
@@ -182,7 +187,7 @@ impl Sandbox {
         shared.save(1).await?;
         let stopped = CancellationToken::new();
         let task = tokio::spawn(accept(listener, Arc::clone(&shared), stopped.clone()));
-        Ok(Running { address, shared, stopped, task })
+        Ok(Running { address, shared, stopped, task, _locked: locked })
     }
 }
 
@@ -230,6 +235,8 @@ pub struct Running {
     shared: Arc<Shared>,
     stopped: CancellationToken,
     task: JoinHandle<()>,
+    /// The lock on the state file; let go of last.
+    _locked: Option<File>,
 }
 
 impl Running {

@@ -1,10 +1,36 @@
 //! The world's file: read at the start, written after every request that may have changed something.
 
 use super::world::World;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
 use tempfile::NamedTempFile;
+
+/// Locks a world's file against other sandboxes, until the given file is dropped or the process ends.
+///
+/// It is a file of its own beside the world's, since that one is replaced at every writing.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::ResourceBusy`] when another sandbox has it; otherwise the lock file cannot be made or locked.
+pub(super) fn lock(path: &Path) -> io::Result<File> {
+    fs::create_dir_all(folder_of(path))?;
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&name)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let text = format!("another sandbox is using the world in {}", path.display());
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
 
 /// Reads a world from its file; `None` where there is none yet.
 ///
@@ -29,8 +55,7 @@ pub(super) fn load(path: &Path) -> io::Result<Option<World>> {
 ///
 /// The folder or the file cannot be written.
 pub(super) fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
+    let folder = folder_of(path);
     let mut file = NamedTempFile::new_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -47,6 +72,12 @@ mod tests {
     fn a_world_comes_back_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deeper/world.json");
+        let locked = lock(&path).unwrap();
+        let error = lock(&path).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
+        assert!(error.to_string().contains("world.json"), "{error}");
+        drop(locked);
+        let _locked = lock(&path).unwrap();
         assert_eq!(load(&path).unwrap(), None);
         let mut world = World::new(Shape::default(), 7);
         let vm = world.new_uuid();

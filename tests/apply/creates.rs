@@ -1,8 +1,8 @@
 //! A create is looked for rather than repeated, and is not done until it is good.
 
 use crate::cloud::{Cloud, mid_chain, vm_uuid};
-use fifo_retain::apply::Ending;
-use fifo_retain::sandbox::{Effect, Fate, Operation, Outcome, Rule};
+use fifo_retain::apply::{Clock as _, Ending};
+use fifo_retain::sandbox::{Effect, Fate, Operation, Order, Outcome, Rule};
 
 const NIGHT: &str = "2026-11-18T01:00:30Z";
 
@@ -215,4 +215,31 @@ async fn without_waiting_the_creates_are_started_and_the_rest_is_left() {
     let tally = cloud.reconcile().await.tally();
     assert_eq!((tally.created, tally.deleted_local), (1, 1));
     assert!(cloud.plan().await.0.vms.iter().all(|vm| vm.actions.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_slower_than_the_search_for_it_is_taken_for_what_it_is() {
+    let mut cloud = one_due();
+    cloud.settings.pace.search = std::time::Duration::ZERO;
+    fault(&cloud, Rule::new(Effect::Drop).on(Operation::Create).times(1));
+    let parent = cloud.read().await.vms.into_values().next().unwrap().backups.into_values();
+    let parent = parent.max_by_key(|backup| backup.timestamp).unwrap().id;
+    let (report, ()) = tokio::join!(cloud.reconcile(), async {
+        // FiFo comes to it right after the list has been read that does not have it.
+        let was_searched = |asked: &[crate::transport::Asked]| {
+            let posted = asked.iter().position(|asked| asked.target.ends_with("/backups"));
+            posted
+                .is_some_and(|posted| asked[posted..].iter().any(|asked| asked.target.contains("full-list")))
+        };
+        while !was_searched(&cloud.wire.state().asked) {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        let order = Order { comment: "daily".to_owned(), parent: Some(parent.to_string()), delete: false };
+        let now_us = cloud.clock.now().timestamp_micros();
+        cloud.wire.state().world.create_backup(vm_uuid(1), &order, now_us).unwrap();
+    });
+    assert_eq!(report.tally().created, 1, "{report:?}");
+    assert_eq!(report.tally().deleted_local, 1, "{report:?}");
+    assert_eq!(cloud.asked("POST"), 1);
+    assert_eq!(cloud.backups(1), ["monthly", "weekly*", "daily", "daily*"]);
 }

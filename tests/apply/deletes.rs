@@ -2,7 +2,8 @@
 
 use crate::cloud::{Cloud, backup_id, mid_chain, vm_uuid};
 use fifo_retain::apply::{Ending, What};
-use fifo_retain::sandbox::{Effect, Operation, Rule};
+use fifo_retain::sandbox::{Effect, Fate, Operation, Rule};
+use std::time::Duration;
 
 /// After last night's daily, which is there: only what a second daily left behind is to go.
 const MORNING: &str = "2026-11-17T09:00:00Z";
@@ -39,7 +40,7 @@ async fn a_proxy_that_drops_bodies_costs_one_chain_at_most() {
     let cloud = with_leftovers(5);
     fault(&cloud, Rule::new(Effect::DropBody).on(Operation::Delete));
     let report = cloud.reconcile().await;
-    let alarm = report.alarm.unwrap();
+    let [alarm] = &report.alarms[..] else { panic!("{report:?}") };
     assert_eq!(cloud.asked("DELETE"), 1);
     assert_eq!(alarm.gone.len(), 2, "the daily and the one taken from it");
     assert!(alarm.gone.contains(&alarm.backup));
@@ -117,7 +118,7 @@ async fn stale_reads_do_not_pass_for_failures_nor_for_alarms() {
         fault(&cloud, Rule::new(Effect::Stale { seconds }));
         let report = cloud.reconcile().await;
         assert_eq!(report.tally().deleted_local, 2, "{seconds:?} {report:?}");
-        assert_eq!(report.alarm, None);
+        assert_eq!(report.alarms, []);
     }
 }
 
@@ -137,4 +138,70 @@ async fn what_somebody_came_to_need_is_not_deleted() {
     assert_eq!(cloud.asked("DELETE"), 0);
     assert!(cloud.wire.state().world.restorable(vm_uuid(1), by_hand));
     assert!(inventory.vms.values().next().unwrap().backups.contains_key(&backup_id(parent)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_wrong_after_the_first_holds_back_all_that_have_not_been_sent() {
+    let cloud = with_leftovers(20);
+    let answer = Effect::Answer { status: 204, retry_after_s: None, location: None };
+    fault(&cloud, Rule::new(answer).on(Operation::Delete).after(1));
+    let tally = cloud.reconcile().await.tally();
+    // Eight go side by side.
+    assert!(cloud.asked("DELETE") <= 9, "{} deletes", cloud.asked("DELETE"));
+    assert_eq!((tally.deleted_local, tally.failed + tally.dropped), (1, 19), "{tally:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_backup_that_went_is_named_and_every_action_has_its_end() {
+    let cloud = with_leftovers(20);
+    let before = cloud.read().await;
+    fault(&cloud, Rule::new(Effect::DropBody).on(Operation::Delete).after(1));
+    let report = cloud.reconcile().await;
+    let after = cloud.read().await;
+    let mut gone: Vec<_> = before
+        .vms
+        .values()
+        .flat_map(|vm| vm.backups.keys().filter(|id| !after.vms[&vm.id].backups.contains_key(id)))
+        .collect();
+    let mut named: Vec<_> = report.alarms.iter().flat_map(|alarm| &alarm.gone).collect();
+    gone.sort();
+    named.sort();
+    assert_eq!(named, gone);
+    assert!((2..=16).contains(&gone.len()), "{gone:?}");
+    let ended =
+        cloud.events.all().iter().filter(|event| matches!(event.what, What::ActionEnded { .. })).count();
+    assert_eq!((ended, report.vms.iter().map(|vm| vm.steps.len()).sum::<usize>()), (20, 20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_is_left_to_itself_by_an_alarm_is_named() {
+    let (cloud, _) = mid_chain(Cloud::at("2026-11-18T01:00:30Z").vm(9, "hv-2"), 9);
+    let (cloud, [_, _, daily]) = mid_chain(cloud.vm(1, "hv-1"), 1);
+    let (cloud, _) = cloud.backup(1, "daily", Some(daily), "2026-11-18T01:00:10Z");
+    let slow = Fate { upload_ms: Some(600_000), ..Fate::default() };
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(9)).unwrap().fates.push_back(slow);
+    fault(&cloud, Rule::new(Effect::DropBody).on(Operation::Delete));
+    fault(&cloud, Rule::new(Effect::Delay { ms: 5_000 }).on(Operation::Delete));
+    let report = cloud.reconcile().await;
+    assert_eq!(report.alarms.len(), 1, "{report:?}");
+    let left = &report.vms.iter().find(|vm| vm.at.vm.uuid() == vm_uuid(9)).unwrap().steps[0];
+    assert_eq!(left.ending, Ending::Interrupted);
+    assert!(left.message.contains("goes on in FiFo"), "{}", left.message);
+    assert!(!report.interrupted, "nobody has told it to end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_412_for_ever_ends() {
+    for operation in [Operation::Delete, Operation::Create] {
+        let cloud = match operation {
+            Operation::Create => mid_chain(Cloud::at("2026-11-18T01:00:30Z").vm(1, "hv-1"), 1).0,
+            _ => with_leftovers(1),
+        };
+        let answer = Effect::Answer { status: 412, retry_after_s: None, location: None };
+        fault(&cloud, Rule::new(answer).on(operation));
+        let report = tokio::time::timeout(Duration::from_secs(3600), cloud.reconcile()).await.unwrap();
+        let message = &report.vms[0].steps[0].message;
+        assert!(message.contains("without If-Match"), "{message}");
+        assert_eq!(cloud.asked("POST") + cloud.asked("DELETE"), 4, "thrice with a condition, once without");
+    }
 }

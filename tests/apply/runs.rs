@@ -1,8 +1,8 @@
 //! Whole runs: interrupted, killed, and among disturbances.
 
-use crate::cloud::{Cloud, mid_chain};
-use fifo_retain::apply::{Ending, What};
-use fifo_retain::sandbox::{Effect, Operation, Rule};
+use crate::cloud::{Cloud, mid_chain, vm_uuid};
+use fifo_retain::apply::{Clock as _, Ending, What};
+use fifo_retain::sandbox::{Effect, Fate, Operation, Order, Rule, User};
 use std::time::Duration;
 
 const NIGHT: &str = "2026-11-18T01:00:30Z";
@@ -55,10 +55,7 @@ async fn an_interrupted_run_starts_nothing_new_and_says_what_goes_on() {
         report.vms.iter().flat_map(|vm| &vm.steps).filter(|step| step.message.contains("goes on in FiFo"));
     assert_eq!(goes_on.count(), 4);
     let steps = report.vms.iter().flat_map(|vm| &vm.steps);
-    assert!(
-        steps.clone().all(|step| matches!(step.ending, Ending::Interrupted | Ending::Dropped)),
-        "{report:?}"
-    );
+    assert!(steps.clone().all(|step| step.ending == Ending::Interrupted), "{report:?}");
     let again = Cloud { stop: Default::default(), ..cloud };
     finishes(&again).await;
 }
@@ -127,4 +124,52 @@ async fn a_vm_that_cannot_be_read_takes_no_other_with_it() {
     let report = cloud.reconcile().await;
     let tally = report.tally();
     assert_eq!((tally.created, tally.failed, tally.dropped), (9, 1, 1), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vm_that_vanishes_during_its_upload_is_not_waited_for() {
+    let (cloud, _) = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1);
+    let began = tokio::time::Instant::now();
+    let (report, ()) = tokio::join!(cloud.reconcile(), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cloud.wire.state().world.vms.clear();
+    });
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    let step = &report.vms[0].steps[0];
+    assert_eq!(step.ending, Ending::Failed);
+    assert!(step.message.contains("the VM has vanished"), "{}", step.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_of_a_vm_that_has_vanished_keeps_nobody_waiting() {
+    let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
+    let slow = Fate { upload_ms: Some(3_600_000), ..Fate::default() };
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(2)).unwrap().fates.push_back(slow);
+    let order = Order { comment: "by hand".to_owned(), parent: None, delete: false };
+    let now_us = cloud.clock.now().timestamp_micros();
+    cloud.wire.state().world.create_backup(vm_uuid(2), &order, now_us).unwrap();
+    cloud.settings.max_uploads_per_hypervisor = 1;
+    let began = tokio::time::Instant::now();
+    let (report, ()) = tokio::join!(cloud.reconcile(), async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        cloud.wire.state().world.vms.remove(&vm_uuid(2));
+    });
+    assert_eq!(report.tally().created, 1);
+    assert!(began.elapsed() < Duration::from_secs(600), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_who_is_refused_in_the_middle_is_not_asked_for_again_and_again() {
+    let (cloud, _) = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1);
+    let began = tokio::time::Instant::now();
+    let (report, ()) = tokio::join!(cloud.reconcile(), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let world = &mut cloud.wire.state().world;
+        world.users.insert("admin".to_owned(), User::admin("another one"));
+        world.tokens.clear();
+    });
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    let step = &report.vms[0].steps[0];
+    assert_eq!(step.ending, Ending::Unverified);
+    assert!(step.message.contains("refuses to sign in `admin`"), "{}", step.message);
 }

@@ -77,10 +77,17 @@ impl Folder {
 
     /// Runs the program against a FiFo, as the sandbox's user.
     pub(crate) fn ask(&self, fifo: &Fifo, arguments: &[&str]) -> Ended {
-        let mut command = self.command(arguments);
+        let mut command = Command::from_std(self.asking(fifo, arguments));
+        command.timeout(Duration::from_secs(60));
+        Ended::of(command)
+    }
+
+    /// Gives the command that [`Folder::ask`] runs, for where the test has to hold its pipes itself.
+    pub(crate) fn asking(&self, fifo: &Fifo, arguments: &[&str]) -> std::process::Command {
+        let mut command = self.sealed(arguments);
         command.env("FIFO_ENDPOINT", fifo.url());
         command.env("FIFO_USER", "admin").env("FIFO_PASSWORD", "admin");
-        Ended::of(command)
+        command
     }
 }
 
@@ -137,7 +144,7 @@ impl Fifo {
         Self::start(Options { seed: Seed { vms: 0, seed: 1 }, ..Options::default() })
     }
 
-    fn start(options: Options) -> Self {
+    pub(crate) fn start(options: Options) -> Self {
         let runtime = Runtime::new().unwrap();
         let running = Some(runtime.block_on(Sandbox::start(options)).unwrap());
         Self { running, runtime }

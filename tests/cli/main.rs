@@ -4,9 +4,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod apply;
+mod cloud;
 mod harness;
 mod plan;
+mod reconcile;
+mod running;
 mod sandbox;
+mod saved_plan;
 mod secrets;
 mod usage;
 mod validate;

@@ -1,0 +1,150 @@
+//! A small cloud of the machine's own time, in which every VM's daily is due: quick to carry out.
+
+use crate::harness::{Fifo, Folder};
+use chrono::{DateTime, Datelike as _, TimeDelta, Timelike as _, Utc};
+use fifo_retain::sandbox::{Options, Order, Shape, Vm, World};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// How long ago the daily came due: neither the occurrence before it nor the one after is near.
+const DUE_SINCE: TimeDelta = TimeDelta::hours(6);
+
+/// How long ago the last monthly was taken.
+const MONTHLY: TimeDelta = TimeDelta::days(29);
+
+/// A folder, a FiFo and what was in it before.
+pub(crate) struct Cloud {
+    pub(crate) folder: Folder,
+    pub(crate) fifo: Fifo,
+    pub(crate) vms: Vec<OneVm>,
+    due: DateTime<Utc>,
+}
+
+/// One VM: a monthly, and a local daily on it that is a day too old.
+#[derive(Clone, Copy)]
+pub(crate) struct OneVm {
+    pub(crate) id: Uuid,
+    pub(crate) monthly: Uuid,
+    pub(crate) daily: Uuid,
+}
+
+impl Cloud {
+    /// As many VMs, each on a hypervisor of its own, where an upload takes as long as told.
+    pub(crate) fn of(count: usize, upload_ms: u64) -> Self {
+        Self::with(count, upload_ms, false)
+    }
+
+    /// The same, where each VM holds a snapshot that nothing needs: of its monthly.
+    pub(crate) fn with_leftovers(count: usize) -> Self {
+        Self::with(count, 100, true)
+    }
+
+    fn with(count: usize, upload_ms: u64, has_leftovers: bool) -> Self {
+        let now = Utc::now();
+        let due = now - DUE_SINCE;
+        let mut world = World::new(Shape::default(), 1);
+        world.upload_ms = 1_000;
+        let mut vms = Vec::new();
+        for number in 1..=count {
+            let id = world.new_uuid();
+            let marked = serde_json::json!({"fifo": {"backup": 1}});
+            let vm = Vm::new(&format!("vm-{number}"), &format!("hv-{number}")).with("metadata", marked);
+            world.vms.insert(id, vm);
+            let monthly = taken(&mut world, id, "monthly", None, now - MONTHLY);
+            let daily = taken(&mut world, id, "daily", Some(monthly), due - TimeDelta::days(1));
+            if !has_leftovers {
+                world.delete_local(id, monthly, due.timestamp_micros()).unwrap();
+            }
+            vms.push(OneVm { id, monthly, daily });
+        }
+        world.advance(now.timestamp_micros());
+        world.upload_ms = upload_ms;
+        let folder = Folder::new();
+        folder.write("policies/grandfather.yaml", &policy(now - MONTHLY - TimeDelta::days(1), due));
+        let fifo = Fifo::start(Options { world: Some(world), ..Options::default() });
+        Self { folder, fifo, vms, due }
+    }
+
+    /// A backup of the first VM that somebody takes by hand, now.
+    pub(crate) fn take_by_hand(&self, vm: OneVm) {
+        self.fifo.running().with(|state| {
+            let order = Order { comment: "by hand".to_owned(), parent: None, delete: false };
+            state.world.create_backup(vm.id, &order, Utc::now().timestamp_micros()).unwrap();
+        });
+    }
+
+    /// Checks that every VM has its daily, once, and holds the snapshot of that and no other; and that there is
+    /// nothing more to do.
+    #[track_caller]
+    pub(crate) fn is_done(&self) {
+        for vm in &self.vms {
+            let (made, local) = self.made_and_local(*vm);
+            assert_eq!((made.len(), &local), (1, &made), "one daily, and nothing else local");
+        }
+        let ended = self.folder.ask(&self.fifo, &["plan", "--detailed-exitcode"]).code(0);
+        assert!(ended.last_line().starts_with("Plan: 0 to create, 0 to delete locally"), "{}", ended.out);
+    }
+
+    /// Gives the dailies of a VM that were made since they were due, and the backups of it that are local.
+    pub(crate) fn made_and_local(&self, vm: OneVm) -> (Vec<Uuid>, Vec<Uuid>) {
+        self.fifo.running().with(|state| {
+            state.world.advance(Utc::now().timestamp_micros());
+            let backups = &state.world.vms[&vm.id].backups;
+            let is_made = |comment: Option<&str>, at: Option<i64>| {
+                comment == Some("daily") && at >= Some(self.due.timestamp_micros())
+            };
+            let made = backups.iter().filter(|(_, it)| is_made(it.comment.as_deref(), it.timestamp));
+            let local = backups.iter().filter(|(_, it)| it.local == Some(true));
+            (made.map(|(id, _)| *id).collect(), local.map(|(id, _)| *id).collect())
+        })
+    }
+
+    /// Gives the bodies and content lengths of all DELETEs that came in.
+    pub(crate) fn deletes(&self) -> Vec<(String, Option<String>)> {
+        self.fifo.running().with(|state| {
+            let deletes = state.requests.iter().filter(|asked| asked.request.method == "DELETE");
+            let length = |asked: &fifo_retain::sandbox::Asked| {
+                asked.request.header("content-length").map(str::to_owned)
+            };
+            deletes
+                .map(|asked| (String::from_utf8(asked.request.body.clone()).unwrap(), length(asked)))
+                .collect()
+        })
+    }
+
+    /// Counts the requests that came in, by method, but for those that sign in.
+    pub(crate) fn asked(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for line in self.fifo.asked().iter().filter(|line| !line.ends_with("/oauth/token")) {
+            let method = line.split(' ').next().unwrap().to_owned();
+            *counts.entry(method).or_default() += 1;
+        }
+        counts
+    }
+}
+
+fn taken(world: &mut World, vm: Uuid, comment: &str, parent: Option<Uuid>, at: DateTime<Utc>) -> Uuid {
+    let order = Order { comment: comment.to_owned(), parent: parent.map(|id| id.to_string()), delete: false };
+    let backup = world.create_backup(vm, &order, at.timestamp_micros()).unwrap();
+    world.advance((at + TimeDelta::hours(1)).timestamp_micros());
+    backup
+}
+
+fn policy(monthly: DateTime<Utc>, daily: DateTime<Utc>) -> String {
+    format!(
+        r#"version: 1
+policy: small
+select:
+  metadata: {{ fifo.backup: 1 }}
+tiers:
+  - {{ name: monthly, schedule: "{} {} {} {} *", type: full }}
+  - {{ name: daily, schedule: "{} {} * * *", type: incremental }}
+"#,
+        monthly.minute(),
+        monthly.hour(),
+        monthly.day(),
+        monthly.month(),
+        daily.minute(),
+        daily.hour(),
+    )
+}

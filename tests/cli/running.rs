@@ -1,0 +1,69 @@
+//! A run that a test watches while it goes on.
+
+use crate::cloud::Cloud;
+use crate::harness::Ended;
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// A started program that tells its events on standard output; it is ended in any case.
+pub(crate) struct Watched {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    told: String,
+}
+
+impl Watched {
+    /// Starts a command of which the arguments say `--format json`.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out, told: String::new() }
+    }
+
+    /// Starts `reconcile` on a cloud.
+    pub(crate) fn reconcile(cloud: &Cloud) -> Self {
+        Self::start(cloud.folder.asking(&cloud.fifo, &["--format", "json", "reconcile"]))
+    }
+
+    /// Waits until it tells of such an event, and gives it.
+    #[track_caller]
+    pub(crate) fn until(&mut self, event: &str) -> Value {
+        loop {
+            let mut line = String::new();
+            assert!(self.out.read_line(&mut line).unwrap() > 0, "no {event} among\n{}", self.told);
+            self.told.push_str(&line);
+            let told: Value = serde_json::from_str(&line).unwrap();
+            if told["event"] == event {
+                return told;
+            }
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Ended {
+        let mut err = String::new();
+        self.out.read_to_string(&mut self.told).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        let code = self.child.wait().unwrap().code();
+        Ended { code, out: std::mem::take(&mut self.told), err }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

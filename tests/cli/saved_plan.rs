@@ -1,0 +1,150 @@
+use crate::cloud::Cloud;
+use serde_json::{Value, json};
+
+/// A cloud with two VMs, and a plan of it in `plan.json`.
+fn planned() -> Cloud {
+    let cloud = Cloud::of(2, 100);
+    cloud.folder.ask(&cloud.fifo, &["plan", "--out", "plan.json"]).code(0);
+    cloud
+}
+
+/// Changes the saved plan.
+fn edit(cloud: &Cloud, change: impl FnOnce(&mut Value)) {
+    let mut plan: Value = serde_json::from_str(&cloud.folder.read("plan.json")).unwrap();
+    change(&mut plan);
+    cloud.folder.write("plan.json", &plan.to_string());
+}
+
+/// Checks that the plan is refused without a request, and gives what is said of it.
+#[track_caller]
+fn refused(cloud: &Cloud) -> String {
+    let before = cloud.fifo.asked();
+    let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(1);
+    assert_eq!((ended.out.as_str(), cloud.fifo.asked()), ("", before));
+    ended.err
+}
+
+#[test]
+fn it_is_carried_out_once_and_without_a_question() {
+    let cloud = planned();
+    let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(0);
+    assert_eq!(ended.last_line(), "Done: 2 created, 2 deleted locally.");
+    cloud.is_done();
+
+    let before = cloud.asked();
+    let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(0);
+    assert_eq!(ended.last_line(), "Done: 0 created, 0 deleted locally.");
+    assert!(ended.err.contains("vm-1: nothing to do"), "{}", ended.err);
+    let after = cloud.asked();
+    assert_eq!(
+        (before.get("POST"), before.get("DELETE")),
+        (after.get("POST"), after.get("DELETE")),
+        "nothing but reads"
+    );
+}
+
+#[test]
+fn a_vm_that_has_changed_since_is_left_out_and_told() {
+    let cloud = planned();
+    cloud.take_by_hand(cloud.vms[0]);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(3);
+    assert!(ended.err.contains("vm-1: left out: it has changed since the plan"), "{}", ended.err);
+    assert_eq!(ended.last_line(), "Done: 1 created, 1 deleted locally.");
+    let made = cloud.vms.iter().map(|vm| cloud.made_and_local(*vm).0.len());
+    assert_eq!(made.collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn what_it_does_not_list_is_not_done() {
+    let cloud = planned();
+    edit(&cloud, |plan| plan["vms"].as_array_mut().unwrap().retain(|vm| vm["alias"] == "vm-2"));
+    let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(0);
+    assert_eq!(ended.last_line(), "Done: 1 created, 1 deleted locally.");
+    assert_eq!(cloud.made_and_local(cloud.vms[0]).0.len(), 0);
+}
+
+#[test]
+fn what_it_lists_and_nothing_wants_is_not_done_either() {
+    let cloud = planned();
+    // Somebody has written the snapshot that the next backup needs into the plan.
+    edit(&cloud, |plan| {
+        let vm = &mut plan["vms"][0];
+        vm["actions"].as_array_mut().unwrap().retain(|action| action["action"] == "delete_local");
+        vm["actions"][0]["after_create"] = json!(false);
+    });
+    cloud.folder.ask(&cloud.fifo, &["apply", "plan.json", "--max-uploads", "1"]).code(0);
+    let left = cloud.vms[0];
+    assert_eq!(cloud.made_and_local(left), (Vec::new(), vec![left.daily]));
+}
+
+#[test]
+fn a_plan_for_another_fifo_is_refused() {
+    let cloud = planned();
+    edit(&cloud, |plan| plan["endpoint"] = json!("https://fifo.elsewhere"));
+    let told = refused(&cloud);
+    assert!(
+        told.contains("plan.json is a plan for https://fifo.elsewhere, and this is http://127"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_plan_of_another_format_is_refused() {
+    let cloud = planned();
+    edit(&cloud, |plan| plan["format"] = json!("fifo-retain.plan/2"));
+    let told = refused(&cloud);
+    assert!(told.contains(r#"plan.json is of the format "fifo-retain.plan/2""#), "{told}");
+    assert!(told.contains("hint: make a new plan with this version"), "{told}");
+}
+
+#[test]
+fn a_plan_with_a_field_that_nobody_knows_is_refused_with_its_place() {
+    type Change = fn(&mut Value);
+    let changes: [Change; 3] = [
+        |plan| plan["force"] = json!(true),
+        |plan| plan["vms"][0]["force"] = json!(true),
+        |plan| plan["vms"][0]["actions"][0]["force"] = json!(true),
+    ];
+    for change in changes {
+        let cloud = planned();
+        edit(&cloud, change);
+        let told = refused(&cloud);
+        assert!(told.contains("plan.json is no plan of this program"), "{told}");
+        assert!(told.contains("unknown field `force`") && told.contains("at line 1 column "), "{told}");
+    }
+}
+
+#[test]
+fn what_is_no_plan_is_refused_with_its_place() {
+    let cloud = planned();
+    let whole = cloud.folder.read("plan.json");
+    for (text, wanted) in [
+        ("", "EOF while parsing a value at line 1 column 0"),
+        ("version: 1\npolicy: grandfather\n", "at line 1 column 1"),
+        ("[]", "at line 1 column"),
+        (&whole[..whole.len() / 2], "EOF while parsing"),
+        (&format!("{whole}{whole}"), "trailing characters at line"),
+    ] {
+        cloud.folder.write("plan.json", text);
+        let told = refused(&cloud);
+        assert!(told.contains("plan.json is no plan of this program") && told.contains(wanted), "{told}");
+        assert!(told.contains("hint: make one with `fifo-retain plan --out FILE`"), "{told}");
+    }
+    let ended = cloud.folder.ask(&cloud.fifo, &["apply", "no-such.json"]).code(1);
+    assert!(ended.err.contains("could not read the plan no-such.json"), "{}", ended.err);
+}
+
+#[test]
+fn policies_that_have_changed_since_are_warned_about() {
+    let cloud = planned();
+    let policy = cloud.folder.read("policies/grandfather.yaml");
+    cloud.folder.write("policies/grandfather.yaml", &format!("{policy}max_age: 40h\n"));
+    let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(0);
+    assert!(
+        ended.err.contains("warning: the policies are not those that plan.json was made from"),
+        "{}",
+        ended.err
+    );
+    assert_eq!(ended.last_line(), "Done: 2 created, 2 deleted locally.");
+}
