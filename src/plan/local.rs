@@ -55,8 +55,12 @@ pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>>
 
     // Not restorable and not running is failed, hollow, stuck, or completed on a broken chain: in each case storage
     // cannot give that moment back and the snapshot can. Only the newest is kept; older ones would eat the quota.
+    // One that never got as far as a snapshot does not take the place of an older one that did.
     let lost = |backup: &&Judged<'_>| {
-        backup.tier.is_some() && !backup.restorable && backup.standing != Standing::InProgress
+        backup.tier.is_some()
+            && backup.backup.holds_snapshot()
+            && !backup.restorable
+            && backup.standing != Standing::InProgress
     };
     if let Some(backup) = view.believable().rev().find(lost)
         && is_newest(backup.age_key())

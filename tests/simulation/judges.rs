@@ -2,7 +2,7 @@
 
 use crate::transport::Asked;
 use chrono::{DateTime, Datelike as _, Days, NaiveDate, Utc, Weekday};
-use fifo_retain::sandbox::World;
+use fifo_retain::sandbox::{Record, World};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -51,7 +51,8 @@ impl Judges {
     pub(crate) fn time_passed(&mut self, world: &World) {
         let now = seen(world);
         for (vm, before) in &self.before {
-            let lost = before.restorable.difference(&now.get(vm).cloned().unwrap_or_default().restorable).count();
+            let lost =
+                before.restorable.difference(&now.get(vm).cloned().unwrap_or_default().restorable).count();
             if lost > 0 {
                 self.found.push(format!("{lost} restorable backups of {vm} have gone by themselves"));
             }
@@ -103,6 +104,9 @@ impl Judges {
     }
 
     fn judge_create(&mut self, world: &World, vm: Uuid, new: Uuid, now_us: i64, asked: &Asked) {
+        let runs = |id: &Uuid| {
+            world.uploads.get(id).is_some_and(|upload| now_us - upload.started_us < STUCK_AFTER_US)
+        };
         let record = &world.vms[&vm].backups[&new];
         let comment = record.comment.clone().unwrap_or_default();
         let since_us = self.last_due_us(&comment, now_us);
@@ -110,7 +114,7 @@ impl Judges {
             **id != new
                 && other.comment.as_deref() == Some(&comment)
                 && self.made.get(id).is_some_and(|made_us| *made_us >= since_us)
-                && (world.uploads.contains_key(id) || restorable(world, vm, **id))
+                && (runs(id) || restorable(world, vm, **id))
         });
         if let Some((twin, _)) = twin
             && !self.two_runners
@@ -166,7 +170,7 @@ impl Judges {
             (other.timestamp, **id) > key
         };
         if !after.restorable.iter().any(|id| id == &gone || newer(&id)) {
-            let newer_lost = before.local.iter().filter(newer).count();
+            let newer_lost = after.local.iter().filter(newer).count();
             if newer_lost == 0 {
                 self.tell(asked, &format!("the snapshot of {gone} was the only copy of its moment"));
             }
@@ -200,7 +204,13 @@ impl Judges {
     }
 
     /// Looks at the world at the very end, after two quiet runs: every VM that can be backed up is.
-    pub(crate) fn at_the_end(&mut self, world: &World, protected: &BTreeSet<Uuid>, daily_keeps_local: u32, now_us: i64) {
+    pub(crate) fn at_the_end(
+        &mut self,
+        world: &World,
+        protected: &BTreeSet<Uuid>,
+        daily_keeps_local: u32,
+        now_us: i64,
+    ) {
         let due_us = self.last_due_us("daily", now_us);
         for vm in protected {
             let record = &world.vms[vm];
@@ -233,10 +243,15 @@ fn seen(world: &World) -> BTreeMap<Uuid, Seen> {
         .vms
         .iter()
         .map(|(id, vm)| {
-            let local = vm.backups.iter().filter(|(_, backup)| backup.local == Some(true)).map(|(id, _)| *id);
+            let is_local =
+                |backup: &Record| backup.local.unwrap_or(backup.local_size.is_some_and(|bytes| bytes > 0));
+            let local = vm.backups.iter().filter(|(_, backup)| is_local(backup)).map(|(id, _)| *id);
             let restorable = vm.backups.keys().copied().filter(|backup| restorable(world, *id, *backup));
-            let seen =
-                Seen { ids: vm.backups.keys().copied().collect(), restorable: restorable.collect(), local: local.collect() };
+            let seen = Seen {
+                ids: vm.backups.keys().copied().collect(),
+                restorable: restorable.collect(),
+                local: local.collect(),
+            };
             (*id, seen)
         })
         .collect()

@@ -4,7 +4,9 @@ use crate::judges::{Judges, restorable};
 use crate::scenario::{Mark, Scenario, Step, VmStart, What};
 use crate::transport::{TestClock, Wire};
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc, Weekday};
-use fifo_retain::apply::{Clock as _, Ending, Event, Executor, Observer, Pace, Settings, Step as Deed, What as Told};
+use fifo_retain::apply::{
+    Clock as _, Ending, Event, Executor, Observer, Pace, Settings, Step as Deed, What as Told,
+};
 use fifo_retain::fifo::{self, Credentials, ReadClient, WriteClient};
 use fifo_retain::plan::plan;
 use fifo_retain::policy::{self, Policies, SourceFile};
@@ -38,7 +40,8 @@ struct Life {
 
 /// Lives a scenario to its end, on a runtime of its own with paused time.
 pub(crate) fn live(scenario: &Scenario) -> Lived {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let life = Life::begin(scenario);
         for step in &scenario.steps {
@@ -56,8 +59,10 @@ impl Life {
         let days = i64::try_from(scenario.seed % 700).unwrap();
         let start = "2026-01-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::days(days);
         let clock = TestClock::starting_at(start);
-        let mut world = World::new(Shape { style: ApiStyle::V3, empty_maps: EmptyMaps::Object }, scenario.seed);
-        let vms: Vec<Uuid> = scenario.vms.iter().map(|vm| add_vm(&mut world, vm, start, scenario.due_hour)).collect();
+        let mut world =
+            World::new(Shape { style: ApiStyle::V3, empty_maps: EmptyMaps::Object }, scenario.seed);
+        let vms: Vec<Uuid> =
+            scenario.vms.iter().map(|vm| add_vm(&mut world, vm, start, scenario.due_hour)).collect();
         let untouchable = vms.iter().zip(&scenario.vms).filter(|(_, vm)| vm.mark != Mark::Protected);
         let mut judges = Judges {
             untouchable: untouchable.map(|(id, _)| *id).collect(),
@@ -151,7 +156,8 @@ impl Life {
             What::DeleteByHand(vm, place) => {
                 let id = self.vms[*vm];
                 // On no hypervisor FiFo would leave records of what is gone: nobody could know.
-                if let (Some(backup), true) = (nth(world, id, *place), world.vms[&id].hypervisor().is_some()) {
+                if let (Some(backup), true) = (nth(world, id, *place), world.vms[&id].hypervisor().is_some())
+                {
                     world.uploads.retain(|upload, _| *upload != backup);
                     world.delete_cloud(id, backup, now_us);
                 }
@@ -229,7 +235,11 @@ impl Life {
         let asked = self.writes();
         self.reconcile().await;
         if self.writes() != asked {
-            self.judges.lock().unwrap().found.push("a third quiet run still finds something to do".to_owned());
+            self.judges
+                .lock()
+                .unwrap()
+                .found
+                .push("a third quiet run still finds something to do".to_owned());
         }
         self.catch_up();
         let protected: BTreeSet<Uuid> = self
@@ -274,7 +284,8 @@ impl Observer for Life {
 }
 
 fn nth(world: &World, vm: Uuid, place: usize) -> Option<Uuid> {
-    let mut backups: Vec<_> = world.vms[&vm].backups.iter().map(|(id, record)| (record.timestamp, *id)).collect();
+    let mut backups: Vec<_> =
+        world.vms[&vm].backups.iter().map(|(id, record)| (record.timestamp, *id)).collect();
     backups.sort_unstable();
     (!backups.is_empty()).then(|| backups[place % backups.len()].1)
 }

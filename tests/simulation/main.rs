@@ -3,7 +3,12 @@
 //!
 //! `FIFO_RETAIN_SIM_SEEDS` says how many lives are lived, `FIFO_RETAIN_SIM_START` with which seed the first begins.
 //! A failure prints the seed, the shortest life that still shows it, and the command that lives it again.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test that fails says all it knows")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that fails says all it knows"
+)]
 
 mod judges;
 mod life;

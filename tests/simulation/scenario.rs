@@ -186,8 +186,10 @@ fn rule(dice: &mut Rng) -> Rule {
         18 => Effect::ExpireTokens,
         _ => Effect::Garble { body: "<html>Bad Gateway</html>".to_owned(), content_type: None },
     };
-    let operation =
-        *pick(dice, &[Operation::List, Operation::ReadVm, Operation::Create, Operation::Create, Operation::Delete]);
+    let operation = *pick(
+        dice,
+        &[Operation::List, Operation::ReadVm, Operation::Create, Operation::Create, Operation::Delete],
+    );
     let operation = if matches!(effect, Effect::DropBody) { Operation::Delete } else { operation };
     let mut rule = Rule::new(effect).on(operation).after(dice.u32(0..3));
     rule.every = dice.u32(1..6);

@@ -90,7 +90,7 @@ pub(super) fn still_wanted(case: &Case<'_>, backup: &Backup) -> Vec<&'static str
 /// Says whether it is the newest that storage cannot give back, and nothing newer is restorable.
 fn is_the_newest_lost(case: &Case<'_>, backup: &Backup) -> bool {
     let is_lost = |backup: &Backup| {
-        case.tier(backup).is_some()
+        case.holds_a_snapshot_of_ours(backup)
             && !case.time_is_unusable(backup)
             && !case.can_be_restored(backup)
             && !case.may_run(backup)

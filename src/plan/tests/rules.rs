@@ -231,6 +231,13 @@ fn the_newest_failed_ones_snapshot_stays_until_something_newer_can_be_restored()
 }
 
 #[test]
+fn a_failed_one_without_a_snapshot_does_not_take_the_place_of_one_that_has_it() {
+    let vm = mid_chain().backup(4, "daily", "2026-11-17 08:00").on(3).failed().local();
+    let never_started = vm.backup(5, "daily", "2026-11-17 09:00").accepted();
+    assert_eq!(told(&never_started.plan(&grandfather(), "2026-11-17 22:00")), Vec::<String>::new());
+}
+
+#[test]
 fn the_snapshot_of_a_backup_on_a_broken_chain_is_the_only_copy_too() {
     let vm = vm(1).backup(2, "daily", "2026-11-17 01:00").on(99).local();
     let planned = vm.plan(&grandfather(), "2026-11-17 02:00");
