@@ -298,6 +298,7 @@ fn policies(scenario: &Scenario) -> Policies {
 version: 1
 policy: {name}
 select: {{ metadata: {{ sim.mark: {mark} }} }}
+stuck_after: 2h
 tiers:
   - {{ name: monthly, schedule: '0 {hour} 1 * *', type: full }}
   - {{ name: weekly, schedule: '0 {hour} * * SUN', type: incremental }}
