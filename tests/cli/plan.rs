@@ -15,7 +15,7 @@ fn the_plan_is_told_in_words_with_the_counts_last() {
                                                                                2 of 3
       - delete locally  weekly of 2026-11-15 01:01                             once the new weekly is complete
       - delete locally  daily of 2026-11-21 01:01                              once the new weekly is complete
-      - delete locally  weekly of 2026-11-22 01:01                             once the new weekly is complete
+      - delete locally  failed weekly of 2026-11-22 01:01                      once the new weekly is complete
     app-2  f77752ff  grandfather
       ! blocked         on no hypervisor (stored); its newest restorable backup is the daily of 2026-11-17 01:01
     app-3  2a4a9edb  grandfather
