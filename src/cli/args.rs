@@ -69,9 +69,10 @@ Exit codes:
   1    could not: mistakes in policies, no connection, refused sign-in, no VM
        to be seen, files
   2    with --detailed-exitcode: there are changes
-  3    apply and reconcile: some VMs failed, gave up, are in conflict or unreadable, or had changed since the plan;
-       the others were done
-  4    a safety stop: clocks an hour apart, a plan that breaks a rule, or backups that vanished after a local delete
+  3    apply and reconcile: some VMs failed, gave up, are in conflict or
+       unreadable, or had changed since the plan; the others were done
+  4    a safety stop: clocks an hour apart, a plan that breaks a rule, or backups
+       that vanished after a local delete
   5    another run for the same FiFo is under way
   64   wrong usage
   130  interrupted (143 when terminated); nothing is lost, the next run goes on"
@@ -292,8 +293,8 @@ pub struct CarryArgs {
 /// The arguments of `apply`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A saved plan is carried out as far as a plan made now agrees with it: nothing is added, a VM that has changed since is
-left out (exit 3), and what is no longer wanted is dropped. Applying it a second time does nothing.")]
+A saved plan is carried out as far as a plan made now agrees with it: nothing is added, a VM that has changed \
+since is left out (exit 3), and what is no longer wanted is dropped. Applying it a second time does nothing.")]
 pub struct ApplyArgs {
     /// A plan that `plan --out` saved; without one, a new plan is made, shown and asked about
     #[arg(value_name = "PLAN.json", conflicts_with_all = ["vms", "allow_empty"])]

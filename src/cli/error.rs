@@ -1,6 +1,6 @@
 //! How a command fails: what kind of failure, what happened and why, and what to do about it.
 
-use crate::fifo::{FifoError, HttpSetupError, ProfileError};
+use crate::fifo::{FifoError, HttpSetupError, ProfileError, TransportErrorKind};
 use crate::render::{Styles, visible};
 use std::error::Error;
 use std::io::{self, Write};
@@ -113,6 +113,10 @@ fn lines(text: &str) -> String {
 impl From<FifoError> for CliError {
     fn from(error: FifoError) -> Self {
         let hint = match &error {
+            FifoError::Connection { source, .. } if source.kind() == TransportErrorKind::Untrusted => Some(
+                "name the certificate of the authority that signed the server's with --ca-file; a self-signed one \
+                 is its own authority, but must not be marked as one (CA:TRUE)",
+            ),
             FifoError::Connection { .. } | FifoError::TimedOut { .. } => {
                 Some("is the endpoint right, and can it be reached from here?")
             }
@@ -147,11 +151,23 @@ impl From<HttpSetupError> for CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fifo::TransportError;
 
     fn written(error: &CliError) -> String {
         let mut out = Vec::new();
         error.write(&Styles::plain(), &mut out).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_no_question_of_the_address() {
+        let hint = |kind| {
+            let source = TransportError::new(kind, "refused");
+            let (doing, endpoint) = ("sign in".to_owned(), "https://fifo".to_owned());
+            written(&CliError::from(FifoError::Connection { doing, endpoint, source }))
+        };
+        assert!(hint(TransportErrorKind::Untrusted).contains("with --ca-file"));
+        assert!(hint(TransportErrorKind::NotSent).contains("is the endpoint right"));
     }
 
     #[test]

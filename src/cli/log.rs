@@ -25,7 +25,8 @@ pub(super) fn set_up(global: &GlobalArgs, styles: Styles) {
         (false, _) => LevelFilter::TRACE,
     };
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    // Colours are put in below, by `styles`: left to itself, the layer puts its own into pipes and files as well.
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
     let layer = match global.log_format {
         LogFormat::Json => layer.json().boxed(),
         LogFormat::Text => layer.event_format(Sentence { styles }).boxed(),

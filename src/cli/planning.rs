@@ -100,13 +100,18 @@ fn narrowed<'i>(inventory: &'i Inventory, wanted: &[VmPattern]) -> Result<Cow<'i
             format!("--vm {missing}: no VM that this user can see is meant"),
         )
         .hint(
-            "name its UUID, or its alias with * and ? for what may vary, upper and lower case as they are",
+            "name its whole UUID, or its alias with * and ? for what may vary, upper and lower case as they are",
         ));
     }
-    let mut narrowed = inventory.clone();
-    narrowed.vms.retain(|_, vm| wanted.iter().any(|pattern| pattern.matches(vm)));
-    narrowed.unreadable.retain(|vm| wanted.iter().any(|pattern| pattern.matches_unreadable(vm)));
-    Ok(Cow::Owned(narrowed))
+    // Only what is wanted is copied: the rest of a large cloud need not stand in memory twice.
+    let vms = inventory.vms.iter().filter(|(_, vm)| wanted.iter().any(|pattern| pattern.matches(vm)));
+    let unreadable =
+        inventory.unreadable.iter().filter(|vm| wanted.iter().any(|pattern| pattern.matches_unreadable(vm)));
+    Ok(Cow::Owned(Inventory {
+        endpoint: inventory.endpoint.clone(),
+        vms: vms.map(|(id, vm)| (*id, vm.clone())).collect(),
+        unreadable: unreadable.cloned().collect(),
+    }))
 }
 
 fn broken(violations: &[Violation]) -> CliError {

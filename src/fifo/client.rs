@@ -186,6 +186,8 @@ impl ReadClient {
                 Ok(Some(piece)) => splitter
                     .push(&piece, |element| gathered.add(read_vm(element), wanted))
                     .map_err(unreadable)?,
+                // Behind a proxy that ends TLS without saying so, the end of every list looks like a broken connection.
+                Err(_) if splitter.is_whole() => break,
                 Err(error) => return Err(Failure::of_connection(doing, self.endpoint(), error)),
             }
         }

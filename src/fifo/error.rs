@@ -23,7 +23,7 @@ pub enum FifoError {
         source: TransportError,
     },
     /// It took longer than the total time for a read, with everything that was tried again.
-    #[error("could not {doing} within {} s, after {attempts} attempts", timeout.as_secs_f32())]
+    #[error("could not {doing} within {} s, after {attempts} attempt{}", timeout.as_secs_f32(), plural(*attempts))]
     TimedOut {
         /// What was asked for.
         doing: String,
@@ -123,6 +123,11 @@ pub enum UnreadableAnswer {
     /// An answer to the sign-in without a token in it. It is not shown, since there may be one.
     #[error("there is no access_token in it")]
     NoToken,
+}
+
+/// Gives what makes a noun fit its number.
+fn plural(count: u32) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 /// Gives what to do about a status, to go behind it.

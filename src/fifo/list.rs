@@ -151,6 +151,11 @@ impl Splitter {
         Ok(())
     }
 
+    /// Says whether the closing bracket has come: then the list is whole, whatever becomes of the connection.
+    pub fn is_whole(&self) -> bool {
+        self.place == Place::Ended
+    }
+
     /// Says that nothing more comes, and gives how many elements there were.
     ///
     /// # Errors

@@ -6,10 +6,13 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use http::StatusCode;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// How often a read is tried of which the failure will probably stay.
 const A_FEW: u32 = 3;
+
+/// After so long without success it is told, once: whoever waits wants to know what for.
+const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 /// Longer than any run, and short enough to be added to any instant.
 const AGES: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -94,7 +97,9 @@ pub(super) async fn retrying<T, F: Future<Output = Result<T, Failure>>>(
     seed: u64,
     mut attempt: impl FnMut(u32) -> F,
 ) -> Result<T, FifoError> {
-    let deadline = Instant::now() + timeout.min(AGES);
+    let begin = Instant::now();
+    let deadline = begin + timeout.min(AGES);
+    let mut is_told = false;
     let mut growing = ExponentialBuilder::new()
         .with_min_delay(pauses.first)
         .with_max_delay(pauses.max)
@@ -129,6 +134,11 @@ pub(super) async fn retrying<T, F: Future<Output = Result<T, Failure>>>(
         }
         let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         debug!(attempts, pause_ms, error = with_causes(&failure.error), "trying again to {doing}");
+        if !is_told && begin.elapsed() + pause >= TOLD_AFTER {
+            is_told = true;
+            let seconds = timeout.saturating_sub(begin.elapsed()).as_secs();
+            warn!("{}; it is tried again for up to {seconds} s", with_causes(&failure.error));
+        }
         last = Some(failure.error);
         sleep(pause).await;
     }
@@ -138,6 +148,8 @@ pub(super) async fn retrying<T, F: Future<Output = Result<T, Failure>>>(
 mod tests {
     use super::*;
     use std::cell::RefCell;
+    use std::sync::Arc;
+    use tracing::Level;
 
     const PAUSES: Pauses = Pauses {
         first: Duration::from_secs(1),
@@ -172,6 +184,22 @@ mod tests {
         assert!(matches!(error, FifoError::TimedOut { last: Some(_), .. }), "{error}");
         assert_eq!(starts(Again::WhileTimeLasts, None, 1).await.0, first);
         assert_ne!(starts(Again::WhileTimeLasts, None, 2).await.0, first);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_trouble_is_told_once_and_a_short_one_is_not() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let told = || std::fs::read_to_string(log.path()).unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(Level::WARN)
+            .with_writer(Arc::new(log.reopen().unwrap()))
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        starts(Again::AFewTimes, None, 1).await;
+        assert_eq!(told(), "");
+        starts(Again::WhileTimeLasts, None, 1).await;
+        assert_eq!(told().matches("could not test: FiFo answered 503").count(), 1, "{}", told());
+        assert!(told().contains("; it is tried again for up to 5"), "{}", told());
     }
 
     #[tokio::test(start_paused = true)]

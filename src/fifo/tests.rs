@@ -290,6 +290,13 @@ async fn what_passes_is_waited_for_on_fresh_connections() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_whole_list_is_whole_even_if_the_connection_breaks_behind_it() {
+    let fifo = Scripted::new([Broken(ONE_VM)]);
+    assert_eq!(client(&fifo, token()).list().await.unwrap().visible, 1);
+    assert_eq!(fifo.sent().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_read_gives_up_when_its_time_is_over_and_tells_what_happened_last() {
     let fifo = Scripted::new((0..100).map(|_| Status(503, &[], NOTHING)));
     let begin = Instant::now();

@@ -40,7 +40,7 @@ struct Running {
 
 impl People {
     /// Takes where to write. With `bars`, standard error is a terminal and each running upload has a bar on it; without,
-    /// they are told in a line every 30 s. `quiet` leaves both out.
+    /// they are told in a line every 30 s. `quiet` leaves both out, and what ended as it should.
     pub fn new(
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
@@ -126,6 +126,9 @@ impl People {
             Ending::Dropped => "dropped",
             Ending::Interrupted => "interrupted",
         };
+        if self.quiet && matches!(ending, Ending::Done | Ending::Started | Ending::Left) {
+            return;
+        }
         let style = self.style_of(ending);
         let (alias, tier, message) = (visible(&at.alias), visible(tier), visible(message));
         self.line(|| {
@@ -212,6 +215,40 @@ impl Observer for JsonLines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::VmId;
+    use std::sync::Arc;
+    use uuid::Uuid;
+
+    /// A place to write to that the test can look into.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn quiet_tells_only_what_did_not_go_well() {
+        let paper = Paper::default();
+        let people =
+            People::new(Box::new(paper.clone()), Box::new(Paper::default()), Styles::plain(), false, true);
+        for outcome in [Ending::Done, Ending::Started, Ending::Left, Ending::Failed, Ending::Unverified] {
+            let at = Place { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
+            let step = Step::DeleteLocal { tier: "daily".to_owned(), backup: BackupId::new(Uuid::nil()) };
+            let what = What::ActionEnded { at, step, outcome, message: "so".to_owned() };
+            people.observe(&Event { time: DateTime::UNIX_EPOCH, what });
+        }
+        assert_eq!(
+            String::from_utf8(paper.0.lock().unwrap().clone()).unwrap(),
+            "web-1  delete locally daily: failed, so\nweb-1  delete locally daily: unverified, so\n"
+        );
+    }
 
     #[test]
     fn the_last_line_leaves_out_what_did_not_happen() {

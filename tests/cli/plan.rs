@@ -3,8 +3,9 @@ use fifo_retain::plan::Plan;
 use fifo_retain::sandbox::Effect;
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::process::Stdio;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
+use std::process::{Command, Stdio};
+use std::thread;
 
 #[test]
 fn the_plan_is_told_in_words_with_the_counts_last() {
@@ -15,7 +16,7 @@ fn the_plan_is_told_in_words_with_the_counts_last() {
                                                                                2 of 3
       - delete locally  weekly of 2026-11-15 01:01                             once the new weekly is complete
       - delete locally  daily of 2026-11-21 01:01                              once the new weekly is complete
-      - delete locally  weekly of 2026-11-22 01:01                             once the new weekly is complete
+      - delete locally  failed weekly of 2026-11-22 01:01                      once the new weekly is complete
     app-2  f77752ff  grandfather
       ! blocked         on no hypervisor (stored); its newest restorable backup is the daily of 2026-11-17 01:01
     app-3  2a4a9edb  grandfather
@@ -69,6 +70,30 @@ fn a_plan_that_cannot_be_saved_is_an_error() {
         .code(1);
     assert!(ended.err.contains("error: could not save the plan to no/such/plan.json\n"), "{}", ended.err);
     assert_eq!(ended.out, "");
+}
+
+#[test]
+fn a_device_is_written_into_and_a_link_is_followed() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    let saved = |out: &str| folder.ask(&fifo, &["plan", "--at", AT, "--vm", "web-3", "--out", out]);
+    let pipe = folder.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = {
+        let pipe = pipe.clone();
+        thread::spawn(move || fs::read_to_string(pipe).unwrap())
+    };
+    saved("pipe").code(0);
+    assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo(), "it has been replaced");
+    serde_json::from_str::<Plan>(&reader.join().unwrap()).unwrap();
+
+    let target = folder.write("plans/today.json", "");
+    symlink(&target, folder.path("plan.json")).unwrap();
+    saved("plan.json").code(0);
+    assert!(fs::symlink_metadata(folder.path("plan.json")).unwrap().is_symlink());
+    serde_json::from_str::<Plan>(&folder.read("plans/today.json")).unwrap();
+
+    let ended = saved("plans").code(1);
+    assert!(ended.err.contains("could not save the plan to plans"), "{}", ended.err);
 }
 
 #[test]

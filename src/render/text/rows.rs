@@ -69,7 +69,7 @@ pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<Block> {
     let (held, notes): (Vec<&Note>, Vec<&Note>) =
         vm.notes.iter().partition(|note| note.code == NoteCode::Suspended);
     rows.extend(held.into_iter().map(|note| note_row(note, vm.status)));
-    rows.extend(vm.actions.iter().map(|action| action_row(action, vm.is_suspended(), detail)));
+    rows.extend(vm.actions.iter().map(|action| action_row(vm, action, detail)));
     let notes = notes.into_iter().filter(|note| detail == Detail::Full || explains(note));
     rows.extend(notes.map(|note| note_row(note, vm.status)));
     Some(Block {
@@ -158,17 +158,17 @@ fn note_row(note: &Note, status: Status) -> Row {
     Row { mark, verb, what: visible(message), why: String::new() }
 }
 
-fn action_row(action: &Action, is_held: bool, detail: Detail) -> Row {
+fn action_row(vm: &VmPlan, action: &Action, detail: Detail) -> Row {
     let (mark, verb, what, why) = match action {
         Action::Create(create) => {
             (Mark::Create, "create", create_text(create, detail), create_reason(create))
         }
         Action::DeleteLocal(delete) => {
-            (Mark::Delete, "delete locally", delete_text(delete, detail), delete.reason.clone())
+            (Mark::Delete, "delete locally", delete_text(vm, delete, detail), delete.reason.clone())
         }
     };
     let (mark, verb) = match action {
-        _ if !is_held => (mark, verb),
+        _ if !vm.is_suspended() => (mark, verb),
         Action::Create(_) => (Mark::Held, "would create"),
         Action::DeleteLocal(_) => (Mark::Held, "would delete locally"),
     };
@@ -194,7 +194,10 @@ fn create_reason(create: &Create) -> String {
     format!("{}{own}", create.reason)
 }
 
-fn delete_text(delete: &DeleteLocal, detail: Detail) -> String {
+/// Names the snapshot, and what is wrong with its backup: then it may be the only copy of that moment.
+fn delete_text(vm: &VmPlan, delete: &DeleteLocal, detail: Detail) -> String {
     let id = if detail == Detail::Full { format!(" ({})", delete.backup.short()) } else { String::new() };
-    format!("{} of {}{id}", delete.tier, minute_text(delete.taken))
+    let mut notes = vm.notes.iter().filter(|note| note.backup == Some(delete.backup));
+    let flaw = notes.find_map(|note| problem(note.code)?.strip_suffix("backup")).unwrap_or_default();
+    format!("{flaw}{} of {}{id}", delete.tier, minute_text(delete.taken))
 }
