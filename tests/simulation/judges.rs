@@ -22,8 +22,8 @@ pub(crate) struct Judges {
     pub(crate) bodies_are_dropped: bool,
     /// Whether two runners are at it: then some promises are not made.
     pub(crate) two_runners: bool,
-    /// DELETEs that went out without their body in this run.
-    pub(crate) bare_deletes: usize,
+    /// Chains that were lost in this run to DELETEs that went out without their body.
+    pub(crate) chains_lost: usize,
     /// What the program has made: when, and for which VM.
     pub(crate) made: BTreeMap<Uuid, i64>,
     pub(crate) before: BTreeMap<Uuid, Seen>,
@@ -44,7 +44,7 @@ impl Judges {
     }
 
     pub(crate) fn run_begins(&mut self, two_runners: bool) {
-        self.bare_deletes = 0;
+        self.chains_lost = 0;
         self.two_runners = two_runners;
     }
 
@@ -82,10 +82,9 @@ impl Judges {
                 self.tell(asked, "a DELETE with another body than the one");
             }
             if self.bodies_are_dropped {
-                self.bare_deletes += 1;
-                // A rule that drops bodies may let some pass; one lost chain is what can happen.
-                let lost = before.ids.difference(&after.ids).count();
-                if lost > 0 && self.bare_deletes > 1 && !self.two_runners {
+                // One that was refused did no harm and told nothing; one lost chain is what can happen.
+                self.chains_lost += usize::from(!before.ids.is_subset(&after.ids));
+                if self.chains_lost > 1 && !self.two_runners {
                     self.tell(asked, "a second chain was lost to a proxy that drops bodies");
                 }
             }
