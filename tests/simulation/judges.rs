@@ -89,7 +89,7 @@ impl Judges {
                 }
             }
             for gone in before.local.difference(&after.local).filter(|gone| after.ids.contains(gone)) {
-                self.judge_local_delete(world, vm, *gone, &before, &after, asked);
+                self.judge_local_delete(world, vm, *gone, &after, asked);
             }
         }
         let lost: Vec<_> = before.restorable.difference(&after.restorable).collect();
@@ -143,15 +143,7 @@ impl Judges {
         }
     }
 
-    fn judge_local_delete(
-        &mut self,
-        world: &World,
-        vm: Uuid,
-        gone: Uuid,
-        before: &Seen,
-        after: &Seen,
-        asked: &Asked,
-    ) {
+    fn judge_local_delete(&mut self, world: &World, vm: Uuid, gone: Uuid, after: &Seen, asked: &Asked) {
         let record = &world.vms[&vm].backups[&gone];
         // One that has been uploading for longer than it may is given up on when something newer can be restored.
         let now_us = asked.at.timestamp_micros();

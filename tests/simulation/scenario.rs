@@ -152,7 +152,10 @@ fn incident(dice: &mut Rng, vms: usize) -> What {
             let upload_ms = Some(dice.u64(500..=30 * 60_000));
             What::Fate(vm, Fate { outcome, upload_ms, size_bytes: None })
         }
-        8..11 => What::CreateByHand(vm, *pick(dice, &["daily", "weekly", "monthly", "before upgrade", ""])),
+        8..11 => {
+            const COMMENTS: [&str; 5] = ["daily", "weekly", "monthly", "before upgrade", ""];
+            What::CreateByHand(vm, COMMENTS[dice.usize(0..COMMENTS.len())])
+        }
         11 => What::DeleteByHand(vm, dice.usize(0..30)),
         12 => What::DeleteLocallyByHand(vm, dice.usize(0..30)),
         13 | 14 => What::Move(vm, (dice.u8(0..3) > 0).then(|| dice.usize(0..3))),
