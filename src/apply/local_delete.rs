@@ -10,7 +10,7 @@ use super::one_vm::{Good, Problem, Worker, chain, delete_step};
 use super::outcome::CascadeAlarm;
 use super::pace::Pauses;
 use crate::fifo::WriteAnswer;
-use crate::inventory::{Backup, BackupId, Vm};
+use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::Action;
 use crate::policy::minute_text;
 use std::collections::BTreeSet;
@@ -53,6 +53,7 @@ impl Worker<'_> {
                 return Err(Problem::Dropped(format!("backup {backup} is not on record any more")));
             };
             let snapshot = self.snapshot_text(record)?;
+            let is_completed = record.state == RecordedState::Completed;
             if record.local == Some(false) {
                 let message = format!("{snapshot} was gone already");
                 return Ok(Good { ending: Ending::Done, backup, message });
@@ -105,7 +106,8 @@ impl Worker<'_> {
             match self.effect_of(backup, &before, was_accepted).await {
                 Effect::Done => {
                     pass.went_well();
-                    let message = format!("{snapshot} is deleted, the stored copy is in place");
+                    let stored = if is_completed { ", the stored copy is in place" } else { "" };
+                    let message = format!("{snapshot} is deleted{stored}");
                     return Ok(Good { ending: Ending::Done, backup, message });
                 }
                 Effect::Gone(gone) => return Err(self.raise(pass, backup, gone)),
@@ -155,7 +157,7 @@ impl Worker<'_> {
     /// An accepted one is looked for with all patience; of another it is only asked what is so now.
     async fn effect_of(&self, backup: BackupId, before: &BTreeSet<BackupId>, was_accepted: bool) -> Effect {
         let pace = self.shared.executor.settings.pace;
-        let patience = if was_accepted { pace.verify } else { pace.settle };
+        let patience = if was_accepted { pace.verify } else { pace.settle / 4 };
         let began = Instant::now();
         let mut pauses = Pauses::new(pace.pause_min / 4, pace.pause_max / 3);
         let mut readings = 0;

@@ -5,6 +5,7 @@ use super::look::LookError;
 use super::one_vm::{Good, Problem, Worker, chain};
 use super::pace::Pauses;
 use crate::inventory::{Backup, BackupId, RecordedState};
+use crate::plan::standing::STREAM_BYTES_MIN;
 use crate::plan::{Create, bytes_text};
 use crate::policy::Policy;
 use tokio::time::Instant;
@@ -142,9 +143,14 @@ fn fault_of(backup: &Backup, create: &Create, policy: &Policy) -> Option<String>
         let parent = |id: Option<BackupId>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
         return Some(format!("its parent is {}, not {}", parent(backup.parent), parent(create.parent)));
     }
+    if let Some(bytes) = backup.smallest_size_bytes().filter(|&bytes| bytes < STREAM_BYTES_MIN) {
+        let bytes = bytes_text(bytes);
+        return Some(format!(
+            "a stored file of it has {bytes}, which is no stream: the export will have failed"
+        ));
+    }
     match backup.size_bytes() {
         None => Some("its size is not known".to_owned()),
-        Some(0) => Some("it is empty".to_owned()),
         Some(bytes) if create.parent.is_none() && bytes < policy.min_full_size_bytes => Some(format!(
             "a full backup of {} is less than the {} that the policy expects: the export will have failed",
             bytes_text(bytes),

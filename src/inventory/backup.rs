@@ -37,6 +37,11 @@ impl Backup {
         if sizes.peek().is_some() { Some(sizes.fold(0, u64::saturating_add)) } else { self.record_size_bytes }
     }
 
+    /// Gives the size of the smallest stored object in bytes, where the files tell one; else the record's own size.
+    pub fn smallest_size_bytes(&self) -> Option<u64> {
+        self.files.iter().filter_map(|file| file.size_bytes).min().or(self.record_size_bytes)
+    }
+
     /// Says whether the hypervisor still holds its snapshot, as far as the record tells.
     ///
     /// A record without `local` but with bytes on the hypervisor is a snapshot whose upload never got through.

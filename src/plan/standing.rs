@@ -7,6 +7,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// How far a timestamp may lie ahead of the plan's instant before it is taken for wrong.
 pub const FUTURE_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
 
+/// No stored stream is smaller, in bytes. The header and the end of a `zfs send` alone hold two snapshot names made of
+/// UUIDs, their GUIDs and checksums, which do not compress; the error message that FiFo stores in place of a failed
+/// export is some fifty bytes.
+pub const STREAM_BYTES_MIN: u64 = 100;
+
 /// How a backup stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -140,10 +145,13 @@ fn standing(backup: &Backup, taken: DateTime<Utc>, policy: &Policy, now: DateTim
     }
 }
 
+/// Says whether a backup that FiFo calls completed has next to nothing in it.
+///
+/// Each stored object counts: one disk whose export failed is enough. Of an increment only what cannot be a stream at
+/// all is known to be hollow; a full backup is, when all of it is less than the policy says.
 fn is_hollow(backup: &Backup, policy: &Policy) -> bool {
-    match backup.size_bytes() {
-        None => false,
-        Some(0) => true,
-        Some(bytes) => backup.parent.is_none() && bytes < policy.min_full_size_bytes,
-    }
+    let is_no_stream = backup.smallest_size_bytes().is_some_and(|bytes| bytes < STREAM_BYTES_MIN);
+    let is_small_full = backup.parent.is_none()
+        && backup.size_bytes().is_some_and(|bytes| bytes < policy.min_full_size_bytes);
+    is_no_stream || is_small_full
 }

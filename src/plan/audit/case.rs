@@ -83,10 +83,13 @@ impl<'a> Case<'a> {
 
     /// Says whether it is whole in itself: completed, with a timestamp, and not next to empty.
     fn is_sound(&self, backup: &Backup) -> bool {
+        let a_disk_is_missing = match backup.files.iter().find_map(|file| file.size_bytes) {
+            Some(_) => backup.files.iter().any(|file| file.size_bytes.is_some_and(|bytes| bytes < 100)),
+            None => backup.record_size_bytes.is_some_and(|bytes| bytes < 100),
+        };
         let enough = match (backup.size_bytes(), backup.parent) {
-            (Some(0), _) => false,
-            (Some(bytes), None) => bytes >= self.policy.min_full_size_bytes,
-            _ => true,
+            (Some(bytes), None) => bytes >= self.policy.min_full_size_bytes && !a_disk_is_missing,
+            _ => !a_disk_is_missing,
         };
         backup.state == RecordedState::Completed && backup.timestamp.is_some() && enough
     }

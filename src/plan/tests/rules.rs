@@ -86,11 +86,24 @@ fn a_hollow_full_is_a_failed_one() {
 }
 
 #[test]
-fn a_small_incremental_is_not_hollow_and_an_empty_one_is() {
+fn a_small_incremental_is_not_hollow_and_one_that_is_no_stream_is() {
     let small = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(300).local();
     assert!(small.plan(&grandfather(), "2026-11-18 02:00").note(NoteCode::Hollow).is_none());
-    let empty = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(0).local();
-    assert!(empty.plan(&grandfather(), "2026-11-18 02:00").note(NoteCode::Hollow).is_some());
+    for bytes in [0, 51, 99] {
+        let hollow = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(bytes).local();
+        let planned = hollow.plan(&grandfather(), "2026-11-18 02:00");
+        assert!(planned.note(NoteCode::Hollow).is_some(), "{bytes}");
+        assert_eq!(told(&planned), ["create daily on 3", "delete 3 after", "delete 4 after"], "{bytes}");
+    }
+}
+
+#[test]
+fn one_disk_without_a_stream_makes_the_whole_backup_hollow() {
+    let vm = vm(1).backup(1, "monthly", "2026-11-01 01:00").local().change(|backup| {
+        let disk = backup.files[0].clone();
+        backup.files.push(crate::inventory::StoredFile { size_bytes: Some(51), ..disk });
+    });
+    assert!(vm.plan(&grandfather(), "2026-11-01 03:00").note(NoteCode::Hollow).is_some());
 }
 
 #[test]
