@@ -249,16 +249,13 @@ fn seen(world: &World) -> BTreeMap<Uuid, Seen> {
         .collect()
 }
 
-/// Says whether a backup can be had from the store: every step is there and completed, and fits on the one before.
-///
-/// A hollow increment passes: nothing that FiFo tells gives it away, so no client could know.
+/// Says whether a backup can be had from the store: every step is there, completed and sound, and fits on the one before.
 pub(crate) fn restorable(world: &World, vm: Uuid, backup: Uuid) -> bool {
     let vm = &world.vms[&vm];
     let mut at = backup;
     for _ in 0..=vm.backups.len() {
         let (Some(record), Some(stored)) = (vm.backups.get(&at), vm.stored.get(&at)) else { return false };
-        let is_sound = stored.sound || record.parent.is_some();
-        if record.state.as_deref() != Some("completed") || !is_sound || stored.base != record.parent {
+        if record.state.as_deref() != Some("completed") || !stored.sound || stored.base != record.parent {
             return false;
         }
         match record.parent {
