@@ -134,6 +134,11 @@ impl Judges {
             .uploads
             .iter()
             .filter(|(id, upload)| self.made.contains_key(id) && now_us - upload.started_us < STUCK_AFTER_US)
+            // When the state is written nothing is sent any more, even if `local` is still to come.
+            .filter(|(id, upload)| {
+                let state = world.vms[&upload.vm].backups.get(id).and_then(|record| record.state.as_deref());
+                matches!(state, None | Some("uploading"))
+            })
             .collect();
         let hypervisor = world.vms[&vm].hypervisor();
         let here = ours.iter().filter(|(_, upload)| world.vms[&upload.vm].hypervisor() == hypervisor).count();
