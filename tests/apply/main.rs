@@ -6,5 +6,6 @@ mod broken;
 mod cloud;
 mod creates;
 mod deletes;
+mod first_run;
 mod runs;
 mod transport;
