@@ -3,6 +3,7 @@
 use super::event::{Ending, What};
 use super::one_vm::{Good, Problem, Worker, chain, create_step};
 use super::pace::Pauses;
+use super::running::Unwatched;
 use crate::fifo::{NewBackup, WriteAnswer};
 use crate::inventory::{BackupId, Vm};
 use crate::plan::{Action, Create};
@@ -61,11 +62,21 @@ impl Worker<'_> {
         let backup = self.request(create).await?;
         self.shared.tell(What::Accepted { at: self.at.clone(), backup, tier: create.tier.clone() });
         if !settings.wait {
-            self.shared.keep_running(slot);
+            self.shared.keep_running(self.unwatched(backup)?, slot);
             let message = format!("backup {backup} was started and is not waited for");
             return Ok(Good { ending: Ending::Started, backup, message });
         }
-        self.wait_for(create, backup).await
+        let result = self.wait_for(create, backup).await;
+        if matches!(result, Err(Problem::Unverified(_))) {
+            // It is out of sight, and may well go on: its place is not free before somebody has seen it end.
+            self.shared.keep_running(self.unwatched(backup)?, slot);
+        }
+        result
+    }
+
+    fn unwatched(&self, backup: BackupId) -> Result<Unwatched, Problem> {
+        let until = self.shared.executor.clock.now() + self.policy()?.stuck_after;
+        Ok(Unwatched { vm: self.id, backup, hypervisor: self.hypervisor.clone(), until })
     }
 
     /// Asks FiFo for the backup until it is on record, or it is certain that it is not.

@@ -7,7 +7,7 @@ use super::look::Look;
 use super::one_vm::Worker;
 use super::outcome::{CascadeAlarm, Report, StepReport, VmReport};
 use super::pace::Pace;
-use super::running;
+use super::running::{self, Unwatched};
 use crate::fifo::WriteClient;
 use crate::inventory::{Inventory, VmId};
 use crate::plan::{Action, VmPlan};
@@ -64,8 +64,8 @@ pub(super) struct Shared<'a> {
     pub(super) look: Look<'a>,
     pub(super) slots: Arc<Slots>,
     pub(super) gate: Gate,
-    /// Places of uploads that were started and are not waited for: they run on.
-    left_running: Mutex<Vec<Slot>>,
+    /// Uploads that no worker watches, with the places that they take.
+    unwatched: Mutex<Vec<(Unwatched, Slot)>>,
     /// How many VMs may be in the middle of a local delete.
     turns: Semaphore,
     reports: Mutex<Vec<VmReport>>,
@@ -88,12 +88,13 @@ impl Executor<'_> {
         let running = running::foreign(inventory, self.policies, self.clock.now());
         let known: BTreeSet<VmId> =
             due.iter().map(|(_, id)| *id).chain(running.iter().map(|upload| upload.vm)).collect();
+        let slots = Slots::new(self.settings.max_uploads, self.settings.max_uploads_per_hypervisor);
         let shared = Shared {
             executor: self,
             look: Look::new(self.client.read(), known),
-            slots: Slots::new(self.settings.max_uploads, self.settings.max_uploads_per_hypervisor),
+            unwatched: Mutex::new(running::occupy(&slots, running)),
+            slots,
             gate: Gate::default(),
-            left_running: Mutex::default(),
             turns: Semaphore::new(DELETES_AT_A_TIME),
             reports: Mutex::new(due.iter().map(|(vm, id)| VmReport::new(vm, *id)).collect()),
             alarms: Mutex::default(),
@@ -105,7 +106,6 @@ impl Executor<'_> {
             delete_local: count(&due, |action| matches!(action, Action::DeleteLocal(_))),
         });
 
-        let running = running::occupy(&shared.slots, running);
         let mut workers: FuturesUnordered<_> = due
             .iter()
             .enumerate()
@@ -116,7 +116,7 @@ impl Executor<'_> {
             // Always looked at in this order, so that a simulated run is the same every time.
             biased;
             () = all_through => {}
-            never = running::watch(&shared, running) => match never {},
+            never = running::watch(&shared) => match never {},
         }
         drop(workers);
         let report = shared.into_report();
@@ -138,9 +138,14 @@ impl Shared<'_> {
         self.executor.observe(what);
     }
 
-    /// Keeps a place taken to the end of the run, for an upload that is not waited for.
-    pub(super) fn keep_running(&self, slot: Slot) {
-        self.left_running.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
+    /// Keeps a place taken for an upload that no worker watches, until it is seen to have ended.
+    pub(super) fn keep_running(&self, upload: Unwatched, slot: Slot) {
+        self.unwatched.lock().unwrap_or_else(PoisonError::into_inner).push((upload, slot));
+    }
+
+    /// Hands out the uploads that no worker watches, to be looked at.
+    pub(super) fn take_unwatched(&self) -> Vec<(Unwatched, Slot)> {
+        std::mem::take(&mut *self.unwatched.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits for a turn to do a local delete.

@@ -1,4 +1,5 @@
-//! Uploads that were running before this run began: they take places until they end.
+//! Uploads that no worker watches: those that ran before this run began, and those that were let out of sight. They
+//! take places until they end.
 
 use super::limits::{Slot, Slots};
 use super::look::LookError;
@@ -13,21 +14,21 @@ use std::sync::Arc;
 /// How long an upload of a VM in no policy is taken to be running.
 const STUCK_AFTER_DEFAULT: TimeDelta = TimeDelta::hours(12);
 
-/// An upload that somebody else started.
-pub(super) struct Foreign {
+/// An upload that no worker watches: somebody else's, or one that is not waited for or cannot be read any more.
+pub(super) struct Unwatched {
     pub(super) vm: VmId,
-    backup: BackupId,
-    hypervisor: String,
+    pub(super) backup: BackupId,
+    pub(super) hypervisor: String,
     /// When it is no longer taken to be running.
-    until: DateTime<Utc>,
+    pub(super) until: DateTime<Utc>,
 }
 
 /// Finds the uploads that are under way, whichever policy their VM is in, if any.
-pub(super) fn foreign(inventory: &Inventory, policies: &Policies, now: DateTime<Utc>) -> Vec<Foreign> {
+pub(super) fn foreign(inventory: &Inventory, policies: &Policies, now: DateTime<Utc>) -> Vec<Unwatched> {
     inventory.vms.values().flat_map(|vm| foreign_of(vm, policies, now)).collect()
 }
 
-fn foreign_of(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<Foreign> {
+fn foreign_of(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<Unwatched> {
     let Some(hypervisor) = &vm.hypervisor else { return Vec::new() };
     let stuck_after = match policies.policy_for(vm) {
         Match::One(policy) => policy.stuck_after,
@@ -39,7 +40,7 @@ fn foreign_of(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<Foreign> 
         .filter(|id| runs(id))
         .filter_map(|&backup| {
             let until = vm.backups.get(&backup)?.timestamp? + stuck_after;
-            (now < until).then(|| Foreign { vm: vm.id, backup, hypervisor: hypervisor.clone(), until })
+            (now < until).then(|| Unwatched { vm: vm.id, backup, hypervisor: hypervisor.clone(), until })
         })
         .collect()
 }
@@ -54,7 +55,7 @@ fn is_under_way(vm: &Vm, backup: BackupId) -> bool {
 const ROUNDS_PER_LIST: usize = 4;
 
 /// Takes a place for each foreign upload, whether or not there is one.
-pub(super) fn occupy(slots: &Arc<Slots>, foreign: Vec<Foreign>) -> Vec<(Foreign, Slot)> {
+pub(super) fn occupy(slots: &Arc<Slots>, foreign: Vec<Unwatched>) -> Vec<(Unwatched, Slot)> {
     foreign
         .into_iter()
         .map(|upload| {
@@ -64,21 +65,17 @@ pub(super) fn occupy(slots: &Arc<Slots>, foreign: Vec<Foreign>) -> Vec<(Foreign,
         .collect()
 }
 
-/// Frees each foreign upload's place when it has ended. Reads only while somebody waits for a place.
-pub(super) async fn watch(shared: &Shared<'_>, mut held: Vec<(Foreign, Slot)>) -> Infallible {
+/// Frees the place of each upload that no worker watches when it has ended. Reads only while somebody waits for a place.
+pub(super) async fn watch(shared: &Shared<'_>) -> Infallible {
     let pace = shared.executor.settings.pace;
     let mut round = 0;
     for pause in Pauses::new(pace.pause_min, pace.pause_max) {
         tokio::time::sleep(pause).await;
-        if held.is_empty() {
-            break;
-        }
         if !shared.slots.is_waited_for() {
             continue;
         }
         round += 1;
-        let mut still = Vec::with_capacity(held.len());
-        for (upload, slot) in held {
+        for (upload, slot) in shared.take_unwatched() {
             let is_list = round % ROUNDS_PER_LIST == 0;
             let seen = if is_list {
                 shared.look.in_list(upload.vm).await
@@ -92,10 +89,9 @@ pub(super) async fn watch(shared: &Shared<'_>, mut held: Vec<(Foreign, Slot)>) -
                 Err(_) => true,
             };
             if runs && shared.executor.clock.now() < upload.until {
-                still.push((upload, slot));
+                shared.keep_running(upload, slot);
             }
         }
-        held = still;
     }
     std::future::pending().await
 }

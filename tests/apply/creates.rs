@@ -243,3 +243,26 @@ async fn one_that_was_slower_than_the_search_for_it_is_taken_for_what_it_is() {
     assert_eq!(cloud.asked("POST"), 1);
     assert_eq!(cloud.backups(1), ["monthly", "weekly*", "daily", "daily*"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_can_no_longer_be_watched_keeps_its_place_until_it_has_ended() {
+    let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
+    cloud.settings.max_uploads = 1;
+    let slow = Fate { upload_ms: Some(600_000), ..Fate::default() };
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
+    let forbidden = Effect::Answer { status: 403, retry_after_s: None, location: None };
+    // The first reading goes before the create, the second finds the new backup; the watch is refused.
+    fault(&cloud, Rule::new(forbidden).on(Operation::ReadVm).of_vm(vm_uuid(1)).after(2).times(1));
+    let report = cloud.reconcile().await;
+    assert_eq!(report.vms[0].steps[0].ending, Ending::Unverified, "{report:?}");
+    assert_eq!(report.vms[1].steps[0].ending, Ending::Done, "{report:?}");
+    let posts: Vec<_> = cloud
+        .wire
+        .state()
+        .asked
+        .iter()
+        .filter(|asked| asked.target.ends_with("/backups"))
+        .map(|asked| asked.at)
+        .collect();
+    assert!((posts[1] - posts[0]).num_seconds() >= 590, "{posts:?}");
+}
