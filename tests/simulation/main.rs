@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SHRINK_FOR: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// How many lives fit into a test run.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 300;
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
