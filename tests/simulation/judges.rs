@@ -134,10 +134,11 @@ impl Judges {
             .uploads
             .iter()
             .filter(|(id, upload)| self.made.contains_key(id) && now_us - upload.started_us < STUCK_AFTER_US)
-            // When the state is written nothing is sent any more, even if `local` is still to come.
+            // When the state is written nothing is sent any more, even if `local` is still to come; and of one whose
+            // record was deleted nobody can know.
             .filter(|(id, upload)| {
-                let state = world.vms[&upload.vm].backups.get(id).and_then(|record| record.state.as_deref());
-                matches!(state, None | Some("uploading"))
+                let record = world.vms[&upload.vm].backups.get(id);
+                record.is_some_and(|record| matches!(record.state.as_deref(), None | Some("uploading")))
             })
             .collect();
         let hypervisor = world.vms[&vm].hypervisor();
