@@ -85,6 +85,7 @@ impl Worker<'_> {
         let mut refusals = 0;
         let mut sent = 0;
         let mut busy = 0;
+        let mut has_waited = false;
         // What was on record, and when, before it was sent for the first time.
         let mut first: Option<(BTreeSet<BackupId>, DateTime<Utc>)> = None;
         loop {
@@ -96,7 +97,9 @@ impl Worker<'_> {
                 return Ok(backup);
             }
             self.wants_create(self.decide_anew(&seen)?.due_actions(), create)?;
-            if let Some(early) = early(create, seen.server_date) {
+            // Once is enough by any clock that goes; one that stands still would be waited for for ever.
+            if let Some(early) = early(create, seen.server_date).filter(|_| !has_waited) {
+                has_waited = true;
                 self.pause(early).await;
                 if self.is_stopped() {
                     return Err(not_begun());

@@ -41,7 +41,8 @@ async fn fresh(args: &ApplyArgs, context: &Context) -> Result<Outcome, CliError>
     }
     let policies = policies::load(context)?;
     let fifo = Chosen::of(context)?;
-    let lock = carry::lock(context, fifo.name(), "apply")?;
+    // Where a person is asked it is taken after the answer: a question that nobody answers must not hold cron up.
+    let lock = if args.auto_approve { Some(carry::lock(context, fifo.name(), "apply")?) } else { None };
     let fifo = fifo.open(context).await?;
     let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &args.planning, None).await?;
     let is_empty = plan.vms.iter().all(|vm| vm.due_actions().is_empty());
@@ -53,8 +54,11 @@ async fn fresh(args: &ApplyArgs, context: &Context) -> Result<Outcome, CliError>
         context.ask("Carry this out?")?
     };
     if is_agreed {
+        let _lock = match lock {
+            Some(lock) => lock,
+            None => carry::lock(context, fifo.name(), "apply")?,
+        };
         let outcome = carry_out(args, context, &fifo, &policies, Deeds::all(&plan, &inventory)).await?;
-        drop(lock);
         fifo.close().await?;
         return Ok(outcome);
     }

@@ -266,3 +266,19 @@ async fn an_upload_that_can_no_longer_be_watched_keeps_its_place_until_it_has_en
         .collect();
     assert!((posts[1] - posts[0]).num_seconds() >= 590, "{posts:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_clock_that_does_not_go_on_is_waited_for_once() {
+    let cloud = one_due();
+    // Half an hour behind at first, and after the wait further behind than before: as a cached answer's `Date` is.
+    fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -1_800 }));
+    fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -3_600 }).on(Operation::ReadVm).after(1));
+    let report = cloud.reconcile().await;
+    assert_eq!(report.tally().created, 1, "{report:?}");
+    let asked = cloud.wire.state().asked.clone();
+    let asked_at = asked.iter().find(|asked| asked.target.ends_with("/backups")).unwrap().at;
+    assert!(
+        asked_at < "2026-11-18T01:35:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap(),
+        "{asked_at}"
+    );
+}

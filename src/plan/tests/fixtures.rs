@@ -123,6 +123,18 @@ impl VmBuilder {
     }
 }
 
+/// VM 1: monthly 1, weekly 2 of the 15th on it, daily 3 of the 17th on that, local as the old script leaves them.
+pub(in crate::plan) fn mid_chain() -> VmBuilder {
+    vm(1)
+        .backup(1, "monthly", "2026-11-01 01:00")
+        .backup(2, "weekly", "2026-11-15 01:00")
+        .on(1)
+        .local()
+        .backup(3, "daily", "2026-11-17 01:00")
+        .on(2)
+        .local()
+}
+
 pub(in crate::plan) fn inventory(vms: impl IntoIterator<Item = VmBuilder>) -> Inventory {
     Inventory {
         endpoint: "https://fifo.example.com".to_owned(),

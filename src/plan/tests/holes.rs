@@ -6,18 +6,6 @@ use crate::plan::assume::carried_out;
 use crate::plan::{Action, BackupKind, NoteCode, Status, VmPlan};
 use crate::policy::Policy;
 
-/// Monthly of the 1st, weekly of the 15th, daily of the 17th, as the script leaves them.
-fn mid_chain() -> VmBuilder {
-    vm(1)
-        .backup(1, "monthly", "2026-11-01 01:00")
-        .backup(2, "weekly", "2026-11-15 01:00")
-        .on(1)
-        .local()
-        .backup(3, "daily", "2026-11-17 01:00")
-        .on(2)
-        .local()
-}
-
 /// Plans and carries out, and gives what was done.
 fn run(vm: &mut VmBuilder, policy: &Policy, now: &str, new: u128) -> Vec<String> {
     let planned = vm.plan(policy, now);

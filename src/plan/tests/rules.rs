@@ -5,18 +5,6 @@ use crate::plan::{Action, NoteCode, Status};
 use crate::policy::{MissingParent, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 
-/// Monthly of the 1st, weekly of the 15th on it, daily of the 17th on that; the usual things local.
-fn mid_chain() -> VmBuilder {
-    vm(1)
-        .backup(1, "monthly", "2026-11-01 01:00")
-        .backup(2, "weekly", "2026-11-15 01:00")
-        .on(1)
-        .local()
-        .backup(3, "daily", "2026-11-17 01:00")
-        .on(2)
-        .local()
-}
-
 #[test]
 fn a_new_vm_starts_with_its_coarsest_tier_at_once() {
     let planned = vm(1).plan(&grandfather(), "2026-11-18 15:00");

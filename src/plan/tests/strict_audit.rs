@@ -14,14 +14,7 @@ const WEDNESDAY: &str = "2026-11-18 01:00";
 
 /// Monthly 1, weekly 2 on it, daily 3 on that, and a daily 4 that should have gone; 9 is made by hand.
 fn web() -> VmBuilder {
-    vm(1)
-        .backup(1, "monthly", "2026-11-01 01:00")
-        .backup(2, "weekly", "2026-11-15 01:00")
-        .on(1)
-        .local()
-        .backup(3, "daily", "2026-11-17 01:00")
-        .on(2)
-        .local()
+    mid_chain()
         .backup(4, "daily", "2026-11-16 01:00")
         .on(2)
         .local()
