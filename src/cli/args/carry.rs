@@ -1,0 +1,57 @@
+//! What every command takes that carries a plan out: `apply` and `reconcile`.
+
+use super::planning::PlanningArgs;
+use clap::Args;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// The arguments of every command that carries a plan out.
+#[derive(Debug, Args)]
+pub struct CarryArgs {
+    /// How many uploads may run in all, counting those that run already
+    #[arg(long, value_name = "COUNT", default_value = "8", help_heading = "Carrying out")]
+    pub max_uploads: NonZeroUsize,
+
+    /// How many uploads may run on one hypervisor, counting those that run already
+    #[arg(long, value_name = "COUNT", default_value = "2", help_heading = "Carrying out")]
+    pub max_uploads_per_hypervisor: NonZeroUsize,
+
+    /// Start the creates and leave the rest, what comes after them too, to the next run
+    #[arg(long, help_heading = "Carrying out")]
+    pub no_wait: bool,
+}
+
+/// The arguments of `apply`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A saved plan is carried out as far as a plan made now agrees with it: nothing is added, a VM that has changed \
+since is left out (exit 3), and what is no longer wanted is dropped. Applying it a second time does nothing.")]
+pub struct ApplyArgs {
+    /// A plan that `plan --out` saved; without one, a new plan is made, shown and asked about
+    #[arg(value_name = "PLAN.json", conflicts_with_all = ["vms", "allow_empty"])]
+    pub plan: Option<PathBuf>,
+
+    /// Which VMs, and whether there have to be any.
+    #[command(flatten)]
+    pub planning: PlanningArgs,
+
+    /// Do not ask
+    #[arg(long)]
+    pub auto_approve: bool,
+
+    /// How it is carried out.
+    #[command(flatten)]
+    pub carry: CarryArgs,
+}
+
+/// The arguments of `reconcile`.
+#[derive(Debug, Args)]
+pub struct ReconcileArgs {
+    /// Which VMs, and whether there have to be any.
+    #[command(flatten)]
+    pub planning: PlanningArgs,
+
+    /// How it is carried out.
+    #[command(flatten)]
+    pub carry: CarryArgs,
+}

@@ -1,0 +1,124 @@
+//! The options that hold for every command.
+
+use super::value::timeout;
+use crate::fifo::ApiVersion;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What holds for every command.
+#[derive(Clone, Debug, Args)]
+pub struct GlobalArgs {
+    /// A file or folder with policies; can be given several times [default: policies]
+    #[arg(short, long, global = true, value_name = "PATH", help_heading = "Policies")]
+    pub policies: Vec<PathBuf>,
+
+    /// Where FiFo is, such as `https://fifo.example.com`
+    #[arg(long, global = true, value_name = "URL", help_heading = "FiFo")]
+    pub endpoint: Option<String>,
+
+    /// Use the built-in simulated FiFo; its world is kept in .fifo-retain/sandbox.json
+    #[arg(
+        long,
+        global = true,
+        conflicts_with_all = ["endpoint", "profile", "api_version", "ca_file", "insecure"],
+        help_heading = "FiFo"
+    )]
+    pub sandbox: bool,
+
+    /// A profile of ~/.fifo, the file that pyfi keeps, instead of the active one
+    #[arg(short = 'c', long, global = true, value_name = "NAME", help_heading = "FiFo")]
+    pub profile: Option<String>,
+
+    /// The version of FiFo's API: 3, 2 or 0.2.0 [default: the profile's, else 3]
+    #[arg(long, global = true, value_name = "VERSION", help_heading = "FiFo")]
+    pub api_version: Option<ApiVersion>,
+
+    /// A PEM file with certificates to trust beside the system's
+    #[arg(long, global = true, value_name = "FILE", help_heading = "FiFo")]
+    pub ca_file: Option<PathBuf>,
+
+    /// Use TLS without checking who answers: anybody on the way can then read the password
+    #[arg(long, global = true, help_heading = "FiFo")]
+    pub insecure: bool,
+
+    /// How long a read of FiFo may take in all, with everything that is tried again
+    #[arg(
+        long,
+        global = true,
+        value_name = "DURATION",
+        default_value = "5m",
+        value_parser = timeout,
+        help_heading = "FiFo"
+    )]
+    pub timeout: Duration,
+
+    /// Where lock and journal are kept [default: fifo-retain in the XDG state folder]
+    #[arg(long, global = true, value_name = "FOLDER", help_heading = "FiFo")]
+    pub state_dir: Option<PathBuf>,
+
+    /// The form of what goes to standard output; github is for `validate`
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Output")]
+    pub format: Format,
+
+    /// When to use colour
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t = Color::Auto,
+        help_heading = "Output"
+    )]
+    pub color: Color,
+
+    /// Tell more: every VM and note; twice, every attempt as well
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+
+    /// Tell less: counts and warnings only
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
+    pub quiet: bool,
+
+    /// The form of what goes to standard error
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t = LogFormat::Text,
+        help_heading = "Output"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// The forms of output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// Annotations for a GitHub workflow.
+    Github,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The forms of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

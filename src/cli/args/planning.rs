@@ -1,0 +1,45 @@
+//! What every command takes that makes a plan, and `plan` itself.
+
+use super::value::{VmPattern, instant};
+use chrono::{DateTime, Utc};
+use clap::Args;
+use std::path::PathBuf;
+
+/// The arguments of every command that makes a plan.
+#[derive(Debug, Args)]
+pub struct PlanningArgs {
+    /// Only this VM, by UUID, or those with such an alias; can be given several times
+    #[arg(long = "vm", value_name = "UUID|ALIAS-GLOB")]
+    pub vms: Vec<VmPattern>,
+
+    /// Go on when this user can see no VM at all
+    #[arg(long)]
+    pub allow_empty: bool,
+}
+
+/// The arguments of `plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The plan is made for the later one of two instants: ours, and the server's as its `Date` tells. FiFo stamps \
+backups with its own clock, so one that it has just made is never taken for future-dated. --at sets another instant.")]
+pub struct PlanArgs {
+    /// Which VMs, and whether there have to be any.
+    #[command(flatten)]
+    pub planning: PlanningArgs,
+
+    /// Save the plan to a file, as JSON that can be applied later
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+
+    /// Exit with 2 when there are changes
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+
+    /// Plan as of that instant, such as 2026-12-01T01:00:00Z
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub at: Option<DateTime<Utc>>,
+
+    /// Show actual against desired backups as a unified diff as well
+    #[arg(long)]
+    pub diff: bool,
+}

@@ -1,0 +1,12 @@
+//! What `validate` takes.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// The arguments of `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Files and folders with policies, instead of --policies
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}

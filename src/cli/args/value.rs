@@ -1,0 +1,107 @@
+//! Values of options, read from their text.
+
+use crate::inventory::{UnreadableVm, Vm, VmId};
+use crate::policy::{Pattern, parse_duration};
+use chrono::{DateTime, Datelike as _, Utc};
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The years that a plan can be made for.
+const YEARS: RangeInclusive<i32> = 1970..=2999;
+
+/// Which VMs are meant: one, by its UUID, or those with a fitting alias.
+#[derive(Clone, Debug)]
+pub enum VmPattern {
+    /// That one.
+    Id(VmId),
+    /// All with such an alias.
+    Alias(Pattern),
+}
+
+impl VmPattern {
+    /// Says whether a VM is meant.
+    pub fn matches(&self, vm: &Vm) -> bool {
+        self.fits(Some(vm.id), &vm.alias)
+    }
+
+    /// Says whether a VM that could not be read whole is meant, as far as can be told.
+    pub fn matches_unreadable(&self, vm: &UnreadableVm) -> bool {
+        self.fits(vm.id, &vm.alias)
+    }
+
+    fn fits(&self, id: Option<VmId>, alias: &str) -> bool {
+        match self {
+            Self::Id(wanted) => id == Some(*wanted),
+            Self::Alias(pattern) => pattern.matches(alias),
+        }
+    }
+}
+
+impl FromStr for VmPattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Id(id));
+        }
+        Pattern::new(text).map(Self::Alias).map_err(|error| error.kind().to_string())
+    }
+}
+
+impl fmt::Display for VmPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Alias(pattern) => pattern.fmt(f),
+        }
+    }
+}
+
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    let duration =
+        parse_duration(text).map_err(|problem| format!("it {problem}; write it like 90s, 5m or 1h"))?;
+    duration.to_std().map_err(|_| "it cannot be negative".to_owned())
+}
+
+pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    let moment = DateTime::parse_from_rfc3339(text)
+        .map_err(|_| "not an instant of RFC 3339: write it like 2026-12-01T01:00:00Z".to_owned())?;
+    // Near the ends of the calendar schedules run out of occurrences, and nothing would be due.
+    if YEARS.contains(&moment.year()) {
+        Ok(moment.to_utc())
+    } else {
+        Err(format!("years from {} to {} can be planned for", YEARS.start(), YEARS.end()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vm_is_meant_by_its_uuid_or_its_alias() {
+        let id = "4fa44310-0000-4000-8000-000000000001";
+        let by_id: VmPattern = id.parse().unwrap();
+        let by_alias: VmPattern = "web-*".parse().unwrap();
+        assert!(by_id.fits(Some(id.parse().unwrap()), "db-1") && !by_id.fits(None, id));
+        assert!(by_alias.fits(None, "web-1") && !by_alias.fits(None, "my-web-1"));
+        assert!("web-[".parse::<VmPattern>().is_err());
+    }
+
+    #[test]
+    fn instants_need_their_offset() {
+        assert_eq!(instant("2026-12-01T01:00:00+01:00").unwrap().to_rfc3339(), "2026-12-01T00:00:00+00:00");
+        assert!(instant("2026-12-01 01:00").is_err());
+        assert!(instant("9999-12-31T23:59:59Z").unwrap_err().contains("1970 to 2999"));
+        assert!(instant("2026-12-01T01:00:00").is_err());
+    }
+
+    #[test]
+    fn timeouts_need_their_unit() {
+        assert_eq!(timeout("1m30s").unwrap(), Duration::from_secs(90));
+        assert!(timeout("30").unwrap_err().contains("unit"));
+        assert!(timeout("0s").is_err());
+    }
+}
