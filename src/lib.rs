@@ -19,4 +19,6 @@ pub mod inventory;
 pub mod plan;
 pub mod policy;
 pub mod render;
+#[doc(hidden)]
+pub mod sabotage;
 pub mod sandbox;

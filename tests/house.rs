@@ -19,6 +19,9 @@ const ROOMS: [(&str, &[&str]); 8] = [
     ("cli", &["render", "sandbox", "apply", "fifo", "plan", "policy", "inventory"]),
 ];
 
+/// What stands in no room. The deliberate faults are nothing but a switch, which every room may ask.
+const ROOMLESS: [&str; 3] = ["src/lib.rs", "src/main.rs", "src/sabotage.rs"];
+
 /// No file is longer than what one can read in a sitting.
 const LINES_MAX: usize = 600;
 
@@ -82,11 +85,13 @@ fn imports_point_one_way() {
     let mut wrong = Vec::new();
     for (name, text) in sources("src") {
         let Some((room, allowed)) = ROOMS.iter().find(|(room, _)| room_of(&name) == Some(room)) else {
-            assert!(["src/lib.rs", "src/main.rs"].contains(&name.as_str()), "{name} is in no room");
+            assert!(ROOMLESS.contains(&name.as_str()), "{name} is in no room");
             continue;
         };
         for (number, line) in code(&text) {
-            for import in imports(line).filter(|import| import != room && !allowed.contains(import)) {
+            for import in imports(line)
+                .filter(|import| import != room && *import != "sabotage" && !allowed.contains(import))
+            {
                 wrong.push(format!("{name}:{number}: {room} must not import from {import}"));
             }
         }

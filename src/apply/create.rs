@@ -7,6 +7,7 @@ use super::running::Unwatched;
 use crate::fifo::{NewBackup, WriteAnswer};
 use crate::inventory::{BackupId, Vm};
 use crate::plan::{Action, Create};
+use crate::sabotage::{Fault, planted};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 
 /// How far before the request a new backup's timestamp may lie, since sniffle's clock is not the API's. As far as two
 /// clocks may differ at all: somebody else's backup taken for ours is only waited for, ours overlooked is made twice.
-const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
+pub(super) const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// What looking for a new backup came to.
 enum Search {
@@ -61,6 +62,9 @@ impl Worker<'_> {
         };
         let backup = self.request(create).await?;
         self.shared.tell(What::Accepted { at: self.at.clone(), backup, tier: create.tier.clone() });
+        if planted(Fault::AcceptedIsDone) {
+            return Ok(Good { ending: Ending::Done, backup, message: String::new() });
+        }
         if !settings.wait {
             self.shared.keep_running(self.unwatched(backup)?, slot);
             let message = format!("backup {backup} was started and is not waited for");
@@ -113,7 +117,13 @@ impl Worker<'_> {
             let known = self.known_with(&seen.vm);
             let asked_at = seen.server_date.unwrap_or_else(|| self.shared.executor.clock.now());
             self.shared.tell(What::ActionStarted { at: self.at.clone(), step: create_step(create, None) });
-            let answer = self.shared.executor.client.create_backup(self.id, &new, seen.etag.as_ref()).await;
+            let client = self.shared.executor.client;
+            let mut answer = client.create_backup(self.id, &new, seen.etag.as_ref()).await;
+            if planted(Fault::RetryBlindly)
+                && matches!(answer, Ok(WriteAnswer::Lost { .. } | WriteAnswer::Unavailable { .. }))
+            {
+                answer = client.create_backup(self.id, &new, None).await;
+            }
             let unclear = match answer {
                 Err(error) => return Err(Problem::Failed(format!("nothing was created: {}", chain(&error)))),
                 Ok(WriteAnswer::Refused { status }) => {

@@ -7,6 +7,7 @@ use super::pace::Pauses;
 use super::run::Shared;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::policy::{Match, Policies};
+use crate::sabotage::{Fault, planted};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ pub(super) struct Unwatched {
 
 /// Finds the uploads that are under way, whichever policy their VM is in, if any.
 pub(super) fn foreign(inventory: &Inventory, policies: &Policies, now: DateTime<Utc>) -> Vec<Unwatched> {
+    if planted(Fault::ForgetRunningUploads) {
+        return Vec::new();
+    }
     inventory.vms.values().flat_map(|vm| foreign_of(vm, policies, now)).collect()
 }
 
@@ -39,8 +43,16 @@ fn foreign_of(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<Unwatched
         .keys()
         .filter(|id| runs(id))
         .filter_map(|&backup| {
-            let until = vm.backups.get(&backup)?.timestamp? + stuck_after;
-            (now < until).then(|| Unwatched { vm: vm.id, backup, hypervisor: hypervisor.clone(), until })
+            let taken = vm.backups.get(&backup)?.timestamp?;
+            // A date ahead of us says nothing about how long it has been running: it is bounded all the same, as the
+            // planner does. Otherwise one wrong clock would hold a place, and with it the run, until that date.
+            let until = taken.min(now) + stuck_after;
+            ((now - taken).abs() < stuck_after).then(|| Unwatched {
+                vm: vm.id,
+                backup,
+                hypervisor: hypervisor.clone(),
+                until,
+            })
         })
         .collect()
 }
@@ -83,6 +95,8 @@ pub(super) async fn watch(shared: &Shared<'_>) -> Infallible {
                 shared.look.at(upload.vm).await.map(|seen| seen.vm)
             };
             let runs = match seen {
+                // A single reading without it may be older than it is; only the list can show that it is gone.
+                Ok(vm) if !is_list && !vm.backups.contains_key(&upload.backup) => true,
                 Ok(vm) => is_under_way(&vm, upload.backup),
                 Err(LookError::Gone) if is_list => false,
                 // A reading that failed or is old keeps the place taken: a place too few for a while harms nobody.

@@ -1,22 +1,39 @@
 //! Waiting for an upload, and judging what came of it.
 
+use super::create::CLOCKS_APART_MAX;
 use super::event::{Ending, What};
 use super::look::LookError;
 use super::one_vm::{Good, Problem, Worker, chain};
 use super::pace::Pauses;
-use crate::inventory::{Backup, BackupId, RecordedState};
+use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
 use crate::plan::standing::STREAM_BYTES_MIN;
 use crate::plan::{Create, bytes_text};
 use crate::policy::Policy;
+use crate::sabotage::{Fault, planted};
 use tokio::time::Instant;
 
 /// How many readings in a row may show nothing new before the list is looked at: a single reading can be old for ever.
 const SAME_READINGS_MAX: u32 = 3;
 
+/// A running upload, as a reading shows it.
+#[derive(Clone, PartialEq)]
+struct Uploading {
+    backup: Backup,
+    /// Where its chain ends: somebody may have deleted an ancestor meanwhile.
+    chain_end: ChainEnd,
+}
+
+impl Uploading {
+    fn find(vm: &mut Vm, id: BackupId) -> Option<Self> {
+        let chain_end = chain_of(&vm.backups, id)?.end;
+        Some(Self { backup: vm.backups.remove(&id)?, chain_end })
+    }
+}
+
 /// What is remembered from reading to reading.
 #[derive(Default)]
 struct Watch {
-    last: Option<Backup>,
+    last: Option<Uploading>,
     same_readings: u32,
     /// Since when nothing at all could be read.
     blind_since: Option<Instant>,
@@ -40,8 +57,8 @@ impl Worker<'_> {
                 let message = format!("backup {id} goes on in FiFo; the next run looks what came of it");
                 return Err(Problem::Interrupted(message));
             }
-            let backup = match self.read_upload(id, &mut watch).await {
-                Ok(Some(backup)) => backup,
+            let Uploading { backup, chain_end } = match self.read_upload(id, &mut watch).await {
+                Ok(Some(uploading)) => uploading,
                 Ok(None) => {
                     return Err(Problem::Failed(format!("backup {id} has vanished while it was uploading")));
                 }
@@ -70,7 +87,7 @@ impl Worker<'_> {
                 RecordedState::Completed => {
                     let completed_since = *watch.completed_since.get_or_insert_with(Instant::now);
                     let has_settled = completed_since.elapsed() >= pace.settle;
-                    match (fault_of(&backup, create, policy), backup.local) {
+                    match (fault_of(&backup, chain_end, create, policy), backup.local) {
                         (None, Some(true)) => return Ok(good(id, bytes, "")),
                         (None, _) if has_settled => {
                             return Ok(good(id, bytes, "; FiFo does not say that its snapshot is in place"));
@@ -90,7 +107,8 @@ impl Worker<'_> {
                     return Err(Problem::Failed(message));
                 }
                 RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
-                    let since = backup.timestamp.unwrap_or(began).max(began);
+                    // By its own date, as the planner counts; but a wrong clock must not hold the run for as long.
+                    let since = backup.timestamp.unwrap_or(began).clamp(began, began + CLOCKS_APART_MAX);
                     if self.shared.executor.clock.now() >= since + policy.stuck_after {
                         let message = format!("backup {id} is stuck at {}", bytes_text(bytes));
                         return Err(Problem::Failed(message));
@@ -101,10 +119,12 @@ impl Worker<'_> {
     }
 
     /// Reads a running upload; `None` when the list, which is never old, does not have it.
-    async fn read_upload(&self, id: BackupId, watch: &mut Watch) -> Result<Option<Backup>, LookError> {
+    async fn read_upload(&self, id: BackupId, watch: &mut Watch) -> Result<Option<Uploading>, LookError> {
         let single = match self.shared.look.at(self.id).await {
-            Ok(mut seen) => seen.vm.backups.remove(&id),
-            Err(LookError::Gone) => return Ok(self.shared.look.in_list(self.id).await?.backups.remove(&id)),
+            Ok(mut seen) => Uploading::find(&mut seen.vm, id),
+            Err(LookError::Gone) => {
+                return Ok(Uploading::find(&mut self.shared.look.in_list(self.id).await?, id));
+            }
             Err(error) => return Err(error),
         };
         if single.is_some() && single != watch.last {
@@ -119,7 +139,7 @@ impl Worker<'_> {
             return Ok(Some(last.clone()));
         }
         watch.same_readings = 0;
-        Ok(self.shared.look.in_list(self.id).await?.backups.remove(&id))
+        Ok(Uploading::find(&mut self.shared.look.in_list(self.id).await?, id))
     }
 
     pub(super) fn policy(&self) -> Result<&Policy, Problem> {
@@ -138,10 +158,20 @@ fn good(backup: BackupId, bytes: u64, remark: &str) -> Good {
 }
 
 /// Finds what is wrong with a backup that FiFo calls completed.
-fn fault_of(backup: &Backup, create: &Create, policy: &Policy) -> Option<String> {
+fn fault_of(backup: &Backup, chain_end: ChainEnd, create: &Create, policy: &Policy) -> Option<String> {
+    if planted(Fault::CompletedIsGood) {
+        return None;
+    }
     if backup.parent != create.parent {
         let parent = |id: Option<BackupId>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
         return Some(format!("its parent is {}, not {}", parent(backup.parent), parent(create.parent)));
+    }
+    match chain_end {
+        ChainEnd::Full => {}
+        ChainEnd::Missing(ancestor) => {
+            return Some(format!("backup {ancestor}, which it rests on, was deleted meanwhile"));
+        }
+        ChainEnd::Loop(ancestor) => return Some(format!("its chain runs in a circle at backup {ancestor}")),
     }
     if let Some(bytes) = backup.smallest_size_bytes().filter(|&bytes| bytes < STREAM_BYTES_MIN) {
         let bytes = bytes_text(bytes);

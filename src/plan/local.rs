@@ -4,6 +4,7 @@ use super::parent::parent_for;
 use super::standing::{Judged, Standing, View};
 use crate::inventory::{Backup, BackupId, RecordedState};
 use crate::policy::TierIndex;
+use crate::sabotage::{Fault, planted};
 use std::collections::BTreeMap;
 
 /// A reason for which a snapshot is wanted on the hypervisor. There may be several.
@@ -48,7 +49,7 @@ pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>>
             _ => continue,
         };
         want(backup.id(), reason);
-        if let Some(parent) = backup.backup.parent {
+        if let Some(parent) = backup.backup.parent.filter(|_| !planted(Fault::ForgetParentOfRunning)) {
             want(parent, WantedLocally::ParentOfRunning);
         }
     }
@@ -64,6 +65,7 @@ pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>>
     };
     if let Some(backup) = view.believable().rev().find(lost)
         && is_newest(backup.age_key())
+        && !planted(Fault::ForgetOnlyCopy)
     {
         want(backup.id(), WantedLocally::OnlyCopy);
     }

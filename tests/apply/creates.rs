@@ -2,7 +2,7 @@
 
 use crate::cloud::{Cloud, mid_chain, vm_uuid};
 use fifo_retain::apply::{Clock as _, Ending};
-use fifo_retain::sandbox::{Effect, Fate, Operation, Order, Outcome, Rule};
+use fifo_retain::sandbox::{Effect, Fate, Operation, Order, Outcome, Record, Rule};
 
 const NIGHT: &str = "2026-11-18T01:00:30Z";
 
@@ -281,4 +281,62 @@ async fn a_server_clock_that_does_not_go_on_is_waited_for_once() {
         asked_at < "2026-11-18T01:35:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap(),
         "{asked_at}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_with_a_date_in_the_future_holds_its_place_no_longer_than_another() {
+    let cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
+    fate(&cloud, Outcome::Hang);
+    let (mut cloud, hanging) = cloud.backup(1, "by hand", None, "2026-11-18T00:30:00Z");
+    let ahead_us = 40 * 24 * 3_600_000_000;
+    let set_ahead = |record: &mut Record| record.timestamp = record.timestamp.map(|at_us| at_us + ahead_us);
+    set_ahead(cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().backups.get_mut(&hanging).unwrap());
+    cloud.settings.max_uploads_per_hypervisor = 1;
+    let began = cloud.clock.now();
+    let report = cloud.reconcile().await;
+    assert_eq!(report.tally().created, 2, "{report:?}");
+    assert!((cloud.clock.now() - began).num_hours() <= 12, "{}", cloud.clock.now() - began);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_whose_parent_was_deleted_during_its_upload_is_not_told_as_done() {
+    let cloud = one_due();
+    let slow = Fate { upload_ms: Some(60_000), ..Fate::default() };
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
+    let (report, ()) = tokio::join!(cloud.reconcile(), async {
+        // Right after the create, while FiFo has not yet noted down what it is an increment on.
+        while cloud.asked("POST") == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        let now_us = cloud.clock.now().timestamp_micros();
+        let world = &mut cloud.wire.state().world;
+        let backups = &world.vms[&vm_uuid(1)].backups;
+        let (monthly, _) =
+            backups.iter().find(|(_, record)| record.comment.as_deref() == Some("monthly")).unwrap();
+        let monthly = *monthly;
+        world.delete_cloud(vm_uuid(1), monthly, now_us);
+    });
+    let step = &report.vms[0].steps[0];
+    assert_eq!(step.ending, Ending::Failed, "{report:?}");
+    assert!(step.message.contains("was deleted meanwhile"), "{}", step.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reading_too_old_to_show_an_upload_keeps_its_place() {
+    let cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
+    // A cache shows the first VM as it was before its full backup, for as long as nothing touches it.
+    cloud.plan().await;
+    fault(&cloud, Rule::new(Effect::Stale { seconds: None }));
+    let mut cloud = cloud;
+    cloud.settings.wait = false;
+    cloud.settings.max_uploads = 1;
+    let slow = Fate { upload_ms: Some(600_000), ..Fate::default() };
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
+    assert_eq!(cloud.reconcile().await.tally().started, 1);
+    cloud.settings.wait = true;
+    assert_eq!(cloud.reconcile().await.tally().created, 1);
+    let asked = cloud.wire.state().asked.clone();
+    let posts: Vec<_> =
+        asked.iter().filter(|asked| asked.target.ends_with("/backups")).map(|asked| asked.at).collect();
+    assert!((posts[1] - posts[0]).num_seconds() >= 590, "{posts:?}");
 }

@@ -40,8 +40,8 @@ pub(crate) struct Asked {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) body: Vec<u8>,
+    /// When it arrived, by FiFo's clock.
     pub(crate) at: DateTime<Utc>,
-
     pub(crate) was_fresh: bool,
 }
 
@@ -49,6 +49,8 @@ pub(crate) struct State {
     pub(crate) world: World,
     pub(crate) faults: Faults,
     pub(crate) asked: Vec<Asked>,
+    /// How far FiFo's clock is ahead of ours.
+    pub(crate) server_ahead: TimeDelta,
     /// Looks at the world right after each request.
     pub(crate) judge: Option<Judge>,
 }
@@ -65,12 +67,23 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) fn new(world: World, clock: TestClock) -> Self {
-        let state = State { world, faults: Faults::default(), asked: Vec::new(), judge: None };
+        let state = State {
+            world,
+            faults: Faults::default(),
+            asked: Vec::new(),
+            server_ahead: TimeDelta::zero(),
+            judge: None,
+        };
         Self { state: Arc::new(Mutex::new(state)), clock }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// Tells FiFo's clock.
+    pub(crate) fn server_now(&self) -> DateTime<Utc> {
+        self.clock.now() + self.state().server_ahead
     }
 
     fn handle(&self, request: &Request) -> sandbox::Outgoing {
@@ -79,8 +92,8 @@ impl Wire {
             asked = asked.with_header(name.as_str(), value.to_str().unwrap());
         }
         asked = asked.with_body(request.body.clone().unwrap_or_default());
-        let now = self.clock.now();
-        let State { world, faults, asked: log, judge } = &mut *self.state();
+        let now = self.server_now();
+        let State { world, faults, asked: log, judge, .. } = &mut *self.state();
         let outgoing = faults.handle(world, &asked, now.timestamp_micros());
         let asked = Asked {
             method: asked.method,
@@ -110,7 +123,7 @@ impl Transport for Wire {
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
                 .collect();
-            let date = self.clock.now() + TimeDelta::seconds(outgoing.date_shift_s);
+            let date = self.server_now() + TimeDelta::seconds(outgoing.date_shift_s);
             let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
             headers.insert(http::header::DATE, HeaderValue::from_str(&date).unwrap());
             let mut chunks: Vec<Result<Bytes, TransportError>> = Vec::new();

@@ -1,43 +1,79 @@
 //! Judges of what is done to the world. They know the promises and the world's truth, and none of the program's code.
 
+use crate::scenario::Rules;
 use crate::transport::Asked;
-use chrono::{DateTime, Datelike as _, Days, NaiveDate, Utc, Weekday};
+use chrono::{DateTime, Datelike as _, Days, NaiveDate, TimeDelta, Utc, Weekday};
 use fifo_retain::sandbox::{Record, World};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// As the policies of a life say.
-const STUCK_AFTER_US: i64 = 2 * 3_600_000_000;
+const STUCK_AFTER_US: i64 = 2 * HOUR_US;
+/// So far two clocks may be apart.
+const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
+const HOUR_US: i64 = 3_600_000_000;
+/// A date further ahead than this is a wrong one.
+const FUTURE_US: i64 = 600_000_000;
 
 /// What the judges remember, and what they found.
-#[derive(Default)]
 pub(crate) struct Judges {
     pub(crate) found: Vec<String>,
-    /// The VMs that nothing may be done to.
-    pub(crate) untouchable: BTreeSet<Uuid>,
-    pub(crate) due_hour: u32,
-    pub(crate) max_uploads: usize,
-    pub(crate) max_uploads_per_hypervisor: usize,
+    max_uploads: usize,
+    max_uploads_per_hypervisor: usize,
+    rules: Rules,
+    /// Until when, by either clock, the policy of the protected VMs is suspended.
+    suspended_until: Option<DateTime<Utc>>,
     /// Whether a proxy drops the bodies of DELETEs just now.
     pub(crate) bodies_are_dropped: bool,
     /// Whether two runners are at it: then some promises are not made.
     pub(crate) two_runners: bool,
     /// Chains that were lost in this run to DELETEs that went out without their body.
-    pub(crate) chains_lost: usize,
+    chains_lost: usize,
     /// What the program has made: when, and for which VM.
-    pub(crate) made: BTreeMap<Uuid, i64>,
-    pub(crate) before: BTreeMap<Uuid, Seen>,
+    made: BTreeMap<Uuid, i64>,
+    /// The later one of both clocks at the last request: what the program plans for.
+    latest: DateTime<Utc>,
+    before: BTreeMap<Uuid, Seen>,
 }
 
 /// A VM's backups as they were.
 #[derive(Clone, Default, PartialEq)]
-pub(crate) struct Seen {
+struct Seen {
     ids: BTreeSet<Uuid>,
     restorable: BTreeSet<Uuid>,
     local: BTreeSet<Uuid>,
 }
 
 impl Judges {
+    pub(crate) fn new(max_uploads: usize, max_uploads_per_hypervisor: usize) -> Self {
+        Self {
+            found: Vec::new(),
+            max_uploads,
+            max_uploads_per_hypervisor,
+            rules: Rules {
+                due_hour: 0,
+                has_weekly: true,
+                daily_keeps_local: 0,
+                attempts: 3,
+                suspended_days: None,
+            },
+            suspended_until: None,
+            bodies_are_dropped: false,
+            two_runners: false,
+            chains_lost: 0,
+            made: BTreeMap::new(),
+            latest: DateTime::UNIX_EPOCH,
+            before: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of new policies, written at an instant.
+    pub(crate) fn rules_change(&mut self, rules: &Rules, now: DateTime<Utc>) {
+        self.rules = rules.clone();
+        let until = rules.suspended_days.map(|days| now.date_naive() + TimeDelta::days(days));
+        self.suspended_until = until.and_then(|day| day.and_hms_opt(0, 0, 0)).map(|at| at.and_utc());
+    }
+
     /// Takes the world as it is for granted: it was changed by people, or by time.
     pub(crate) fn accept(&mut self, world: &World) {
         self.before = seen(world);
@@ -52,8 +88,8 @@ impl Judges {
     pub(crate) fn time_passed(&mut self, world: &World) {
         let now = seen(world);
         for (vm, before) in &self.before {
-            let lost =
-                before.restorable.difference(&now.get(vm).cloned().unwrap_or_default().restorable).count();
+            let after = now.get(vm).cloned().unwrap_or_default();
+            let lost = before.restorable.difference(&after.restorable).count();
             if lost > 0 {
                 self.found.push(format!("{lost} restorable backups of {vm} have gone by themselves"));
             }
@@ -62,7 +98,8 @@ impl Judges {
     }
 
     /// Looks at the world after a request.
-    pub(crate) fn asked(&mut self, world: &World, asked: &Asked) {
+    pub(crate) fn asked(&mut self, world: &World, asked: &Asked, now: DateTime<Utc>) {
+        self.latest = asked.at.max(now);
         if asked.method == "GET" || !asked.target.contains("/backups") {
             return;
         }
@@ -71,7 +108,7 @@ impl Judges {
         }
         let now_us = asked.at.timestamp_micros();
         let Some(vm) = asked.target.split('/').find_map(|part| Uuid::try_parse(part).ok()) else { return };
-        if self.untouchable.contains(&vm) {
+        if !self.may_be_touched(world, vm, asked.at) {
             self.tell(asked, "a VM was written to that is not to be touched");
         }
         let now = seen(world);
@@ -104,16 +141,19 @@ impl Judges {
     }
 
     fn judge_create(&mut self, world: &World, vm: Uuid, new: Uuid, now_us: i64, asked: &Asked) {
+        let latest_us = self.latest.timestamp_micros();
         let runs = |id: &Uuid| {
-            world.uploads.get(id).is_some_and(|upload| now_us - upload.started_us < STUCK_AFTER_US)
+            world.uploads.get(id).is_some_and(|upload| latest_us - upload.started_us < STUCK_AFTER_US)
         };
-        let record = &world.vms[&vm].backups[&new];
+        let backups = &world.vms[&vm].backups;
+        let record = &backups[&new];
         let comment = record.comment.clone().unwrap_or_default();
         let since_us = self.last_due_us(&comment, now_us);
-        let twin = world.vms[&vm].backups.iter().find(|(id, other)| {
+        let twin = backups.iter().find(|(id, other)| {
             **id != new
                 && other.comment.as_deref() == Some(&comment)
                 && self.made.get(id).is_some_and(|made_us| *made_us >= since_us)
+                && other.timestamp.is_some_and(|at_us| at_us <= latest_us + FUTURE_US)
                 && (runs(id) || restorable(world, vm, **id))
         });
         if let Some((twin, _)) = twin
@@ -133,11 +173,13 @@ impl Judges {
         let ours: Vec<_> = world
             .uploads
             .iter()
-            .filter(|(id, upload)| self.made.contains_key(id) && now_us - upload.started_us < STUCK_AFTER_US)
+            .filter(|(id, upload)| {
+                self.made.contains_key(id) && latest_us - upload.started_us < STUCK_AFTER_US
+            })
             // When the state is written nothing is sent any more, even if `local` is still to come; and of one whose
             // record was deleted nobody can know.
             .filter(|(id, upload)| {
-                let record = world.vms[&upload.vm].backups.get(id);
+                let record = world.vms.get(&upload.vm).and_then(|vm| vm.backups.get(id));
                 record.is_some_and(|record| matches!(record.state.as_deref(), None | Some("uploading")))
             })
             .collect();
@@ -150,33 +192,50 @@ impl Judges {
     }
 
     fn judge_local_delete(&mut self, world: &World, vm: Uuid, gone: Uuid, after: &Seen, asked: &Asked) {
-        let record = &world.vms[&vm].backups[&gone];
+        let backups = &world.vms[&vm].backups;
+        let record = &backups[&gone];
         // One that has been uploading for longer than it may is given up on when something newer can be restored.
-        let now_us = asked.at.timestamp_micros();
+        let latest_us = self.latest.timestamp_micros();
         let runs = |(id, upload): (&Uuid, &fifo_retain::sandbox::Upload)| {
-            (*id == gone || upload.parent == Some(gone)) && now_us - upload.started_us < STUCK_AFTER_US
+            (*id == gone || upload.parent == Some(gone)) && latest_us - upload.started_us < STUCK_AFTER_US
         };
         if world.uploads.iter().any(runs) {
             self.tell(asked, &format!("the snapshot of {gone} was deleted while it was needed"));
         }
-        if !matches!(record.comment.as_deref(), Some("monthly" | "weekly" | "daily")) {
+        if !self.is_of_a_tier(record) {
             self.tell(asked, &format!("the snapshot of {gone} was deleted, which is of no tier"));
         }
-        let key = (record.timestamp, gone);
-        let newer = |id: &&Uuid| {
-            let other = &world.vms[&vm].backups[*id];
-            (other.timestamp, **id) > key
-        };
-        if !after.restorable.iter().any(|id| id == &gone || newer(&id)) {
-            let newer_lost = after.local.iter().filter(newer).count();
-            if newer_lost == 0 {
-                self.tell(asked, &format!("the snapshot of {gone} was the only copy of its moment"));
-            }
+        // A date in the future is a wrong one, and says nothing about what is newer.
+        let believable = |id: &&Uuid| backups[*id].timestamp <= Some(latest_us + FUTURE_US);
+        if !believable(&&gone) {
+            self.tell(asked, &format!("the snapshot of {gone} was deleted, whose date is in the future"));
         }
-        let newest = after.restorable.iter().max_by_key(|id| (world.vms[&vm].backups[*id].timestamp, **id));
+        let key = (record.timestamp, gone);
+        let newer = |id: &&Uuid| believable(id) && (backups[*id].timestamp, **id) > key;
+        let has_newer_copy = after.restorable.iter().any(|id| id == &gone || newer(&id));
+        if !has_newer_copy && !after.local.iter().any(|id| newer(&id)) {
+            self.tell(asked, &format!("the snapshot of {gone} was the only copy of its moment"));
+        }
+        let newest =
+            after.restorable.iter().filter(believable).max_by_key(|id| (backups[*id].timestamp, **id));
         if newest == Some(&gone) {
             self.tell(asked, &format!("the snapshot of {gone} was deleted, which the next increment needs"));
         }
+    }
+
+    fn is_of_a_tier(&self, record: &Record) -> bool {
+        match record.comment.as_deref() {
+            Some("monthly" | "daily") => true,
+            Some("weekly") => self.rules.has_weekly,
+            _ => false,
+        }
+    }
+
+    /// Says whether the program may do anything to a VM at an instant of FiFo's clock.
+    fn may_be_touched(&self, world: &World, vm: Uuid, at: DateTime<Utc>) -> bool {
+        let Some(vm) = world.vms.get(&vm) else { return true };
+        let mark = vm.fields.get("metadata").and_then(|metadata| metadata["sim"]["mark"].as_str());
+        mark == Some("Protected") && self.suspended_until.is_none_or(|until| at + CLOCKS_APART_MAX >= until)
     }
 
     /// The last time at which a tier was due, by a calendar of the judges' own.
@@ -189,7 +248,7 @@ impl Judges {
         };
         let mut day = now.date_naive();
         loop {
-            let at = day.and_hms_opt(self.due_hour, 0, 0).unwrap().and_utc();
+            let at = day.and_hms_opt(self.rules.due_hour, 0, 0).unwrap().and_utc();
             if is_due(day) && at <= now {
                 return at.timestamp_micros();
             }
@@ -202,37 +261,30 @@ impl Judges {
     }
 
     /// Looks at the world at the very end, after two quiet runs: every VM that can be backed up is.
-    pub(crate) fn at_the_end(
-        &mut self,
-        world: &World,
-        protected: &BTreeSet<Uuid>,
-        daily_keeps_local: u32,
-        now_us: i64,
-    ) {
+    pub(crate) fn at_the_end(&mut self, world: &World, now: DateTime<Utc>) {
+        let now_us = now.timestamp_micros();
         let due_us = self.last_due_us("daily", now_us);
-        for vm in protected {
-            let record = &world.vms[vm];
-            if record.hypervisor().is_none() {
+        let mut found = Vec::new();
+        for (id, vm) in &world.vms {
+            let is_suspended = self.suspended_until.is_some_and(|until| now < until);
+            if is_suspended || vm.hypervisor().is_none() || !self.may_be_touched(world, *id, now) {
                 continue;
             }
-            let is_there = record.backups.iter().any(|(id, backup)| {
-                backup.timestamp >= Some(due_us)
-                    && matches!(backup.comment.as_deref(), Some("monthly" | "weekly" | "daily"))
-                    && restorable(world, *vm, *id)
-            });
-            if !is_there {
-                self.found.push(format!("{vm} has no backup of its last due time"));
+            let ours = || {
+                let of_tiers = vm.backups.iter().filter(|(_, record)| self.is_of_a_tier(record));
+                of_tiers.filter(|(_, record)| record.timestamp <= Some(now_us + FUTURE_US))
+            };
+            if !ours()
+                .any(|(backup, record)| record.timestamp >= Some(due_us) && restorable(world, *id, *backup))
+            {
+                found.push(format!("{id} has no backup of its last due time"));
             }
-            let local = record
-                .backups
-                .values()
-                .filter(|backup| backup.local == Some(true))
-                .filter(|backup| matches!(backup.comment.as_deref(), Some("monthly" | "weekly" | "daily")))
-                .count();
-            if local > 2 + usize::try_from(daily_keeps_local).unwrap() {
-                self.found.push(format!("{vm} still holds {local} snapshots"));
+            let local = ours().filter(|(_, record)| record.local == Some(true)).count();
+            if local > 2 + usize::try_from(self.rules.daily_keeps_local).unwrap() {
+                found.push(format!("{id} still holds {local} snapshots"));
             }
         }
+        self.found.append(&mut found);
     }
 }
 
@@ -257,7 +309,7 @@ fn seen(world: &World) -> BTreeMap<Uuid, Seen> {
 
 /// Says whether a backup can be had from the store: every step is there, completed and sound, and fits on the one before.
 pub(crate) fn restorable(world: &World, vm: Uuid, backup: Uuid) -> bool {
-    let vm = &world.vms[&vm];
+    let Some(vm) = world.vms.get(&vm) else { return false };
     let mut at = backup;
     for _ in 0..=vm.backups.len() {
         let (Some(record), Some(stored)) = (vm.backups.get(&at), vm.stored.get(&at)) else { return false };

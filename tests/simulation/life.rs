@@ -1,23 +1,31 @@
 //! Lives a scenario: the real planner, client and executor on simulated time against the simulated FiFo.
 
+use crate::cloud;
 use crate::judges::{Judges, restorable};
-use crate::scenario::{Mark, Scenario, Step, VmStart, What};
+use crate::scenario::{Run, Scenario, Step, What};
 use crate::transport::{TestClock, Wire};
-use chrono::{DateTime, Datelike as _, TimeDelta, Utc, Weekday};
+use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::apply::{
     Clock as _, Ending, Event, Executor, Observer, Pace, Settings, Step as Deed, What as Told,
 };
-use fifo_retain::fifo::{self, Credentials, ReadClient, WriteClient};
-use fifo_retain::plan::plan;
-use fifo_retain::policy::{self, Policies, SourceFile};
-use fifo_retain::sandbox::{ApiStyle, Effect, EmptyMaps, Order, Outcome, Shape, Vm, World};
-use serde_json::json;
-use std::collections::BTreeSet;
+use fifo_retain::fifo::{self, ApiVersion, Credentials, ReadClient, WriteClient};
+use fifo_retain::inventory::Inventory;
+use fifo_retain::plan::{Plan, VmPlan, agree, plan};
+use fifo_retain::policy::Policies;
+use fifo_retain::sandbox::Outcome;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+/// With clocks further apart the commands refuse to plan.
+const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
+
+/// No run takes longer than this, for what hangs on a VM in no policy, and as much more for each VM as it may take if all
+/// wait for each other: whatever hangs, it is given up on.
+const RUN_MAX: TimeDelta = TimeDelta::hours(16);
+const RUN_MAX_PER_VM: TimeDelta = TimeDelta::hours(4);
 
 /// What came of a life.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,16 +34,33 @@ pub(crate) struct Lived {
     pub(crate) found: Vec<String>,
     /// Everything that happened, in words; the same for the same seed.
     pub(crate) history: String,
+    /// How long it was.
+    pub(crate) time: Duration,
+    /// How many requests there were.
+    pub(crate) requests: usize,
+    /// How many requests were disturbed, and how much else happened.
+    pub(crate) disturbances: usize,
 }
 
-struct Life {
-    wire: Wire,
-    clock: TestClock,
-    policies: Policies,
+pub(crate) struct Life {
+    pub(crate) wire: Wire,
+    pub(crate) clock: TestClock,
+    start: DateTime<Utc>,
+    pub(crate) judges: Arc<Mutex<Judges>>,
+    pub(crate) changing: Mutex<Changing>,
     settings: Settings,
-    vms: Vec<Uuid>,
-    judges: Arc<Mutex<Judges>>,
+    is_old_fifo: bool,
     history: Arc<Mutex<String>>,
+}
+
+/// What changes in a life beside the cloud itself.
+pub(crate) struct Changing {
+    pub(crate) policies: Arc<Policies>,
+    /// The VMs that there ever were; those that were deleted are not taken out.
+    pub(crate) vms: Vec<Uuid>,
+    pub(crate) due_hour: u32,
+    pub(crate) saved: Option<Plan>,
+    pub(crate) disturbances: usize,
 }
 
 /// Lives a scenario to its end, on a runtime of its own with paused time.
@@ -46,11 +71,14 @@ pub(crate) fn live(scenario: &Scenario) -> Lived {
         let life = Life::begin(scenario);
         for step in &scenario.steps {
             life.step(step).await;
+            if !life.judges().found.is_empty() {
+                break;
+            }
         }
-        life.end(scenario).await;
-        let found = life.judges.lock().unwrap().found.clone();
-        let history = life.history.lock().unwrap().clone();
-        Lived { found, history }
+        if life.judges().found.is_empty() {
+            life.end().await;
+        }
+        life.lived()
     })
 }
 
@@ -59,25 +87,16 @@ impl Life {
         let days = i64::try_from(scenario.seed % 700).unwrap();
         let start = "2026-01-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::days(days);
         let clock = TestClock::starting_at(start);
-        let mut world =
-            World::new(Shape { style: ApiStyle::V3, empty_maps: EmptyMaps::Object }, scenario.seed);
-        let vms: Vec<Uuid> =
-            scenario.vms.iter().map(|vm| add_vm(&mut world, vm, start, scenario.due_hour)).collect();
-        let untouchable = vms.iter().zip(&scenario.vms).filter(|(_, vm)| vm.mark != Mark::Protected);
-        let mut judges = Judges {
-            untouchable: untouchable.map(|(id, _)| *id).collect(),
-            due_hour: scenario.due_hour,
-            max_uploads: scenario.max_uploads,
-            max_uploads_per_hypervisor: scenario.max_uploads_per_hypervisor,
-            ..Judges::default()
-        };
+        let (world, vms) = cloud::world(scenario, start);
+        let mut judges = Judges::new(scenario.max_uploads, scenario.max_uploads_per_hypervisor);
+        judges.rules_change(&scenario.rules, start);
         judges.accept(&world);
         let wire = Wire::new(world, clock);
         let judges = Arc::new(Mutex::new(judges));
         let history = Arc::new(Mutex::new(String::new()));
         let (judging, noting) = (Arc::clone(&judges), Arc::clone(&history));
         wire.state().judge = Some(Box::new(move |world, asked| {
-            judging.lock().unwrap().asked(world, asked);
+            judging.lock().unwrap().asked(world, asked, clock.now());
             if asked.method != "GET" {
                 writeln!(noting.lock().unwrap(), "{} {} {}", asked.at, asked.method, asked.target).unwrap();
             }
@@ -88,10 +107,34 @@ impl Life {
             wait: true,
             pace: Pace::default(),
         };
-        Self { wire, clock, policies: policies(scenario), settings, vms, judges, history }
+        let changing = Changing {
+            policies: Arc::new(cloud::policies(&scenario.rules, start)),
+            vms,
+            due_hour: scenario.rules.due_hour,
+            saved: None,
+            disturbances: 0,
+        };
+        Self {
+            wire,
+            clock,
+            start,
+            judges,
+            changing: Mutex::new(changing),
+            settings,
+            is_old_fifo: scenario.is_old_fifo,
+            history,
+        }
     }
 
-    fn note(&self, what: &str) {
+    pub(crate) fn judges(&self) -> MutexGuard<'_, Judges> {
+        self.judges.lock().unwrap()
+    }
+
+    pub(crate) fn changing(&self) -> MutexGuard<'_, Changing> {
+        self.changing.lock().unwrap()
+    }
+
+    pub(crate) fn note(&self, what: &str) {
         if std::env::var_os("FIFO_RETAIN_SIM_TRACE").is_some() {
             eprintln!("{} {what}", self.clock.now());
         }
@@ -100,162 +143,182 @@ impl Life {
 
     async fn step(&self, step: &Step) {
         tokio::time::sleep(step.after).await;
-        self.catch_up();
+        self.time_passed();
         match &step.what {
-            What::Run { killed_after, two_at_once, meanwhile } => {
-                self.note(&format!("run, killed after {killed_after:?}, two at once: {two_at_once}"));
-                self.judges.lock().unwrap().run_begins(*two_at_once);
-                let runs = async {
-                    if *two_at_once {
-                        tokio::join!(self.reconcile(), self.reconcile());
-                    } else {
-                        self.reconcile().await;
-                    }
-                };
-                let runs = async {
-                    match killed_after {
-                        Some(after) => _ = tokio::time::timeout(*after, runs).await,
-                        None => runs.await,
-                    }
-                };
-                let happenings = async {
-                    for step in meanwhile {
-                        tokio::time::sleep(step.after).await;
-                        self.happen(&step.what);
-                    }
-                };
-                tokio::join!(runs, happenings);
-                self.judges.lock().unwrap().two_runners = false;
+            What::Run(run) => self.run(run).await,
+            What::Plan => {
+                if let Some((plan, _)) = self.plan(&self.client(), &self.policies()).await {
+                    self.note("a plan is saved");
+                    self.changing().saved = Some(plan);
+                }
             }
             what => self.happen(what),
         }
     }
 
+    async fn run(&self, run: &Run) {
+        self.note(&format!("{run:?}"));
+        self.judges().run_begins(run.two_at_once);
+        let stop = CancellationToken::new();
+        let runs = async {
+            if run.two_at_once {
+                tokio::join!(self.reconcile(run, &stop), self.reconcile(run, &stop));
+            } else {
+                self.reconcile(run, &stop).await;
+            }
+        };
+        let runs = async {
+            match run.killed_after {
+                Some(after) => _ = tokio::time::timeout(after, runs).await,
+                None => runs.await,
+            }
+        };
+        // Told to end only while it goes on: what ends a run must not prolong a life.
+        let told_to_end = async {
+            match run.ended_after {
+                Some(after) => tokio::time::sleep(after).await,
+                None => std::future::pending().await,
+            }
+            stop.cancel();
+            std::future::pending::<()>().await;
+        };
+        let runs = async {
+            tokio::select! {
+                biased;
+                () = runs => {}
+                () = told_to_end => {}
+            }
+        };
+        let happenings = async {
+            for step in &run.meanwhile {
+                tokio::time::sleep(step.after).await;
+                self.happen(&step.what);
+            }
+        };
+        tokio::join!(runs, happenings);
+        self.judges().two_runners = false;
+    }
+
     /// Lets the world come up to the present, and has that judged.
-    fn catch_up(&self) {
+    fn time_passed(&self) {
+        let now_us = self.wire.server_now().timestamp_micros();
         let state = &mut *self.wire.state();
-        state.world.advance(self.clock.now().timestamp_micros());
-        self.judges.lock().unwrap().time_passed(&state.world);
+        state.world.advance(now_us);
+        self.judges().time_passed(&state.world);
     }
 
-    fn happen(&self, what: &What) {
-        self.note(&format!("{what:?}"));
-        let now_us = self.clock.now().timestamp_micros();
-        let state = &mut *self.wire.state();
-        let world = &mut state.world;
-        world.advance(now_us);
-        match what {
-            What::Run { .. } => {}
-            What::Disturb(rules) => state.faults.rules.extend(rules.iter().cloned()),
-            What::Calm => state.faults.clear(),
-            What::Fate(vm, fate) => world.vms.get_mut(&self.vms[*vm]).unwrap().fates.push_back(*fate),
-            What::CreateByHand(vm, comment) => {
-                let order = Order { comment: (*comment).to_owned(), parent: None, delete: false };
-                _ = world.create_backup(self.vms[*vm], &order, now_us);
-            }
-            What::DeleteByHand(vm, place) => {
-                let id = self.vms[*vm];
-                // On no hypervisor FiFo would leave records of what is gone: nobody could know.
-                if let (Some(backup), true) = (nth(world, id, *place), world.vms[&id].hypervisor().is_some())
-                {
-                    world.uploads.retain(|upload, _| *upload != backup);
-                    world.delete_cloud(id, backup, now_us);
-                }
-            }
-            What::DeleteLocallyByHand(vm, place) => {
-                if let Some(backup) = nth(world, self.vms[*vm], *place) {
-                    _ = world.delete_local(self.vms[*vm], backup, now_us);
-                }
-            }
-            What::Move(vm, to) => {
-                let to = to.map(|to| format!("hv-{to}"));
-                world.leave_hypervisor(self.vms[*vm], to.as_deref());
-            }
-            What::Agent(hypervisor, true) => _ = world.agents_down.remove(&format!("hv-{hypervisor}")),
-            What::Agent(hypervisor, false) => _ = world.agents_down.insert(format!("hv-{hypervisor}")),
-            What::Store(is_up) => {
-                world.outcome = if *is_up { Outcome::Complete } else { Outcome::SnapshotOnly };
-            }
-            What::Backend(is_up) => world.backend_up = *is_up,
-        }
-        let is_drop = |rule: &fifo_retain::sandbox::Rule| matches!(rule.effect, Effect::DropBody);
-        let mut judges = self.judges.lock().unwrap();
-        judges.bodies_are_dropped = state.faults.rules.iter().any(is_drop);
-        judges.accept(&state.world);
+    fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.changing().policies)
     }
 
-    async fn reconcile(&self) {
+    fn client(&self) -> WriteClient {
         let endpoint = "http://127.0.0.1:1".parse().unwrap();
         let credentials = Credentials::Password { user: "admin".to_owned(), password: "admin".into() };
         let mut settings = fifo::Settings::new(endpoint, credentials);
         settings.read_timeout = Duration::from_secs(300);
-        let client = WriteClient::new(ReadClient::new(Arc::new(self.wire.clone()), settings));
+        settings.api = if self.is_old_fifo { ApiVersion::V2 } else { ApiVersion::V3 };
+        WriteClient::new(ReadClient::new(Arc::new(self.wire.clone()), settings))
+    }
+
+    /// Plans as the commands do.
+    async fn plan(&self, client: &WriteClient, policies: &Policies) -> Option<(Plan, Inventory)> {
         let listing = match client.read().list().await {
             Ok(listing) => listing,
-            Err(error) => return self.note(&format!("could not read: {error}")),
+            Err(error) => {
+                self.note(&format!("could not read: {error}"));
+                return None;
+            }
         };
-        let now = listing.server_date.map_or(self.clock.now(), |date| date.max(self.clock.now()));
-        let plan = match plan(&self.policies, &listing.inventory, now) {
-            Ok(plan) => plan,
-            Err(broken) => return self.judges.lock().unwrap().found.push(format!("no plan: {broken:?}")),
+        let ours = self.clock.now();
+        let server = listing.server_date.unwrap_or(ours);
+        if (server - ours).abs() > CLOCKS_APART_MAX {
+            self.note("the clocks are too far apart");
+            return None;
+        }
+        match plan(policies, &listing.inventory, server.max(ours)) {
+            Ok(plan) => Some((plan, listing.inventory)),
+            Err(broken) => {
+                self.judges().found.push(format!("no plan: {broken:?}"));
+                None
+            }
+        }
+    }
+
+    async fn reconcile(&self, run: &Run, stop: &CancellationToken) {
+        let policies = self.policies();
+        let client = self.client();
+        let Some((fresh, inventory)) = self.plan(&client, &policies).await else { return };
+        let saved = if run.takes_saved { self.changing().saved.clone() } else { None };
+        let vms = match &saved {
+            Some(saved) => agree(saved, &fresh).vms,
+            None => fresh.vms,
         };
-        let stop = CancellationToken::new();
         let executor = Executor {
             client: &client,
-            policies: &self.policies,
+            policies: &policies,
             clock: &self.clock,
             observer: self,
-            stop: &stop,
-            settings: self.settings,
+            stop,
+            settings: Settings { wait: run.waits, ..self.settings },
         };
-        let report = executor.carry_out(&plan.vms, &listing.inventory).await;
-        self.note(&format!("ran: {:?}", report.tally()));
+        let began = self.clock.now();
+        let report = executor.carry_out(&vms, &inventory).await;
+        let took = self.clock.now() - began;
+        if took > RUN_MAX + RUN_MAX_PER_VM * i32::try_from(inventory.vms.len()).unwrap() {
+            self.judges().found.push(format!("a run took {} hours", took.num_hours()));
+        }
+        let tally = report.tally();
+        self.note(&format!("ran: {tally:?}"));
+        let planned: usize = vms.iter().map(|vm: &VmPlan| vm.due_actions().len()).sum();
+        let not_done = tally.started + tally.left + tally.failed + tally.dropped + tally.interrupted;
+        if not_done == 0 && tally.created + tally.deleted_local < planned {
+            let why = format!("{planned} actions were planned, and all is well after {tally:?}");
+            self.judges().found.push(why);
+        }
     }
 
     /// Calms everything, and gives the program two quiet nights.
-    async fn end(&self, scenario: &Scenario) {
+    async fn end(&self) {
         self.note("quiet");
+        self.happen(&What::Calm);
         {
             let state = &mut *self.wire.state();
-            state.faults.clear();
+            state.server_ahead = TimeDelta::zero();
             state.world.agents_down.clear();
             state.world.backend_up = true;
             state.world.outcome = Outcome::Complete;
             state.world.vms.values_mut().for_each(|vm| vm.fates.clear());
-            let mut judges = self.judges.lock().unwrap();
-            judges.bodies_are_dropped = false;
-            judges.accept(&state.world);
+            self.judges().accept(&state.world);
         }
+        let stop = CancellationToken::new();
         for hours in [25, 2] {
             tokio::time::sleep(Duration::from_secs(hours * 3_600)).await;
-            self.catch_up();
-            self.judges.lock().unwrap().run_begins(false);
-            self.reconcile().await;
+            self.time_passed();
+            self.judges().run_begins(false);
+            self.reconcile(&Run::quiet(), &stop).await;
         }
         let asked = self.writes();
-        self.reconcile().await;
+        self.reconcile(&Run::quiet(), &stop).await;
         if self.writes() != asked {
-            self.judges
-                .lock()
-                .unwrap()
-                .found
-                .push("a third quiet run still finds something to do".to_owned());
+            self.judges().found.push("a third quiet run still finds something to do".to_owned());
         }
-        self.catch_up();
-        let protected: BTreeSet<Uuid> = self
-            .vms
-            .iter()
-            .zip(&scenario.vms)
-            .filter(|(_, vm)| vm.mark == Mark::Protected)
-            .map(|(id, _)| *id)
-            .collect();
+        self.time_passed();
         let state = self.wire.state();
-        let now_us = self.clock.now().timestamp_micros();
-        self.judges.lock().unwrap().at_the_end(&state.world, &protected, scenario.daily_keeps_local, now_us);
+        self.judges().at_the_end(&state.world, self.clock.now());
     }
 
     fn writes(&self) -> usize {
         self.wire.state().asked.iter().filter(|asked| asked.target.contains("/backups")).count()
+    }
+
+    fn lived(&self) -> Lived {
+        Lived {
+            found: self.judges().found.clone(),
+            history: self.history.lock().unwrap().clone(),
+            time: (self.clock.now() - self.start).to_std().unwrap(),
+            requests: self.wire.state().asked.len(),
+            disturbances: self.changing().disturbances,
+        }
     }
 }
 
@@ -271,87 +334,16 @@ impl Observer for Life {
         let is_true = match step {
             Deed::Create { backup: Some(backup), .. } => restorable(&state.world, vm, backup.uuid()),
             Deed::Create { backup: None, .. } => false,
-            Deed::DeleteLocal { backup, .. } => state.world.vms[&vm]
-                .backups
-                .get(&backup.uuid())
+            Deed::DeleteLocal { backup, .. } => state
+                .world
+                .vms
+                .get(&vm)
+                .and_then(|vm| vm.backups.get(&backup.uuid()))
                 .is_some_and(|record| record.local == Some(false)),
         };
         drop(state);
         if !is_true {
-            self.judges.lock().unwrap().found.push(format!("told as done, and is not so: {:?}", event.what));
+            self.judges().found.push(format!("told as done, and is not so: {:?}", event.what));
         }
     }
-}
-
-fn nth(world: &World, vm: Uuid, place: usize) -> Option<Uuid> {
-    let mut backups: Vec<_> =
-        world.vms[&vm].backups.iter().map(|(id, record)| (record.timestamp, *id)).collect();
-    backups.sort_unstable();
-    (!backups.is_empty()).then(|| backups[place % backups.len()].1)
-}
-
-fn policies(scenario: &Scenario) -> Policies {
-    let (hour, keep_local) = (scenario.due_hour, scenario.daily_keeps_local);
-    let policy = |name: &str, mark: &str, more: &str| {
-        format!(
-            "
-version: 1
-policy: {name}
-select: {{ metadata: {{ sim.mark: {mark} }} }}
-stuck_after: 2h
-tiers:
-  - {{ name: monthly, schedule: '0 {hour} 1 * *', type: full }}
-  - {{ name: weekly, schedule: '0 {hour} * * SUN', type: incremental }}
-  - {{ name: daily, schedule: '0 {hour} * * *', type: incremental, keep_local: {keep_local} }}
-{more}"
-        )
-    };
-    let held = "suspend: { reason: a test, until: 2099-01-01 }\n";
-    let texts = [
-        policy("protected", "[Protected, Unreadable]", ""),
-        policy("one", "Conflict", ""),
-        policy("two", "Conflict", ""),
-        policy("held", "Suspended", held),
-    ];
-    let files: Vec<SourceFile> = texts
-        .into_iter()
-        .enumerate()
-        .map(|(n, text)| SourceFile { name: format!("{n}.yaml"), bytes: text.into_bytes() })
-        .collect();
-    policy::parse(&files).unwrap().policies
-}
-
-/// Makes a VM with the nights of the old script behind it.
-fn add_vm(world: &mut World, start: &VmStart, now: DateTime<Utc>, due_hour: u32) -> Uuid {
-    let id = world.new_uuid();
-    let mut vm = Vm::new(&format!("vm-{}", world.vms.len()), &format!("hv-{}", start.hypervisor))
-        .with("metadata", json!({"sim": {"mark": format!("{:?}", start.mark)}}));
-    if start.mark == Mark::Unreadable {
-        vm.fields.insert("alias".to_owned(), json!(7));
-    }
-    vm.full_bytes = 3 << 20;
-    world.vms.insert(id, vm);
-    let mut parent: Option<Uuid> = None;
-    for nights_ago in (1..=start.nights).rev() {
-        let night = (now - TimeDelta::days(i64::from(nights_ago))).date_naive();
-        let at = night.and_hms_opt(due_hour, 0, 20).unwrap().and_utc();
-        if at + TimeDelta::hours(1) > now {
-            continue;
-        }
-        let comment = match (night.day(), night.weekday(), parent) {
-            (1, _, _) | (_, _, None) => "monthly",
-            (_, Weekday::Sun, _) => "weekly",
-            _ => "daily",
-        };
-        let on = parent.filter(|_| comment != "monthly");
-        let order = Order { comment: comment.to_owned(), parent: on.map(|id| id.to_string()), delete: false };
-        let made = world.create_backup(id, &order, at.timestamp_micros()).unwrap();
-        world.advance((at + TimeDelta::hours(1)).timestamp_micros());
-        if let Some(parent) = parent {
-            _ = world.delete_local(id, parent, (at + TimeDelta::hours(1)).timestamp_micros());
-        }
-        parent = Some(made);
-    }
-    world.advance(now.timestamp_micros());
-    id
 }

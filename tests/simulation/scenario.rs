@@ -1,22 +1,31 @@
 //! What one seed decides: the policies, the cloud, and everything that happens to it, as plain data.
 
-use fastrand::Rng;
-use fifo_retain::sandbox::{Effect, Fate, Operation, Outcome, Rule};
+use fifo_retain::sandbox::{Fate, Rule};
 use std::time::Duration;
-
-const HOUR: u64 = 3_600;
 
 /// A whole simulated life of a cloud.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
-    /// The hour at which everything is due, in UTC.
-    pub(crate) due_hour: u32,
-    pub(crate) daily_keeps_local: u32,
+    /// Whether the FiFo is one of 2015.
+    pub(crate) is_old_fifo: bool,
+    pub(crate) rules: Rules,
     pub(crate) vms: Vec<VmStart>,
     pub(crate) max_uploads: usize,
     pub(crate) max_uploads_per_hypervisor: usize,
     pub(crate) steps: Vec<Step>,
+}
+
+/// What is in the policies, apart from who they are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// The hour at which everything is due, in UTC.
+    pub(crate) due_hour: u32,
+    pub(crate) has_weekly: bool,
+    pub(crate) daily_keeps_local: u32,
+    pub(crate) attempts: u32,
+    /// For how many days the policy of the protected VMs is suspended, from when it is written.
+    pub(crate) suspended_days: Option<i64>,
 }
 
 /// How a VM begins.
@@ -47,163 +56,81 @@ pub(crate) struct Step {
     pub(crate) what: What,
 }
 
-/// What happens.
+/// What happens. VMs are meant by their place, counted round.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
-    /// Somebody runs `reconcile`; meanwhile other things happen.
-    Run {
-        /// It is killed after that long.
-        killed_after: Option<Duration>,
-        /// Another machine runs it at the same time.
-        two_at_once: bool,
-        meanwhile: Vec<Step>,
-    },
+    /// Somebody runs `reconcile`, or `apply` with a plan; meanwhile other things happen.
+    Run(Run),
+    /// Somebody makes a plan and saves it.
+    Plan,
     /// Requests are disturbed from now on.
     Disturb(Vec<Rule>),
     /// They are no longer.
     Calm,
+    /// The policies are written anew.
+    Policies(Rules),
     /// What becomes of a VM's next upload.
     Fate(usize, Fate),
     /// Somebody makes a backup by hand.
-    CreateByHand(usize, &'static str),
+    CreateByHand(usize, ByHand),
     /// Somebody deletes a backup from the cloud, by its place in age, and with it all that descend from it.
     DeleteByHand(usize, usize),
     /// Somebody deletes a snapshot.
     DeleteLocallyByHand(usize, usize),
     /// A VM is moved to another hypervisor, or stored.
     Move(usize, Option<usize>),
+    /// A VM is deleted.
+    DeleteVm(usize),
+    /// There is a new VM.
+    NewVm(VmStart),
+    /// A VM's metadata are changed so that it is in another policy, or in none.
+    Mark(usize, Mark),
     /// A hypervisor's agent stops answering, or answers again.
     Agent(usize, bool),
     /// The store stops taking anything, or takes it again.
     Store(bool),
     /// The backend goes down, or comes up.
     Backend(bool),
+    /// FiFo's clock is set: by so many seconds it is ahead from now on.
+    Clock(i64),
 }
 
-impl Scenario {
-    pub(crate) fn of(seed: u64) -> Self {
-        let mut dice = Rng::with_seed(seed);
-        let vms: Vec<VmStart> = (0..dice.usize(1..=6)).map(|_| vm_start(&mut dice)).collect();
-        let mut scenario = Self {
-            seed,
-            due_hour: dice.u32(0..24),
-            daily_keeps_local: if dice.u8(0..4) == 0 { dice.u32(1..3) } else { 0 },
-            max_uploads: dice.usize(1..=8),
-            max_uploads_per_hypervisor: dice.usize(1..=2),
-            steps: Vec::new(),
-            vms,
-        };
-        let days = dice.u64(3..=25);
-        let mut passed_s = 0;
-        while passed_s < days * 24 * HOUR {
-            let after_s = dice.u64(60..=10 * HOUR);
-            passed_s += after_s;
-            let what = what(&mut dice, scenario.vms.len());
-            scenario.steps.push(Step { after: Duration::from_secs(after_s), what });
+/// How a run goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// It is killed after that long.
+    pub(crate) killed_after: Option<Duration>,
+    /// It is told to end after that long.
+    pub(crate) ended_after: Option<Duration>,
+    /// Another machine runs it at the same time.
+    pub(crate) two_at_once: bool,
+    /// Whether it waits for its uploads.
+    pub(crate) waits: bool,
+    /// Whether it carries out the plan that was saved last, if there is one.
+    pub(crate) takes_saved: bool,
+    pub(crate) meanwhile: Vec<Step>,
+}
+
+impl Run {
+    /// Somebody runs `reconcile`, and nothing is in its way.
+    pub(crate) fn quiet() -> Self {
+        Self {
+            killed_after: None,
+            ended_after: None,
+            two_at_once: false,
+            waits: true,
+            takes_saved: false,
+            meanwhile: Vec::new(),
         }
-        scenario
     }
 }
 
-fn vm_start(dice: &mut Rng) -> VmStart {
-    let mark = match dice.u8(0..20) {
-        0 => Mark::Unprotected,
-        1 => Mark::Conflict,
-        2 => Mark::Suspended,
-        3 => Mark::Unreadable,
-        _ => Mark::Protected,
-    };
-    VmStart { hypervisor: dice.usize(0..3), mark, nights: dice.u32(0..40) }
-}
-
-fn what(dice: &mut Rng, vms: usize) -> What {
-    match dice.u8(0..100) {
-        0..60 => run(dice, vms),
-        60..75 => What::Disturb((0..dice.usize(1..=3)).map(|_| rule(dice)).collect()),
-        75..85 => What::Calm,
-        _ => incident(dice, vms),
-    }
-}
-
-fn run(dice: &mut Rng, vms: usize) -> What {
-    let killed_after = (dice.u8(0..4) == 0).then(|| Duration::from_millis(dice.u64(0..=20_000)));
-    let meanwhile = (0..dice.usize(0..=2))
-        .map(|_| Step { after: Duration::from_millis(dice.u64(0..=10_000)), what: incident(dice, vms) })
-        .collect();
-    What::Run { killed_after, two_at_once: dice.u8(0..8) == 0, meanwhile }
-}
-
-fn incident(dice: &mut Rng, vms: usize) -> What {
-    let vm = dice.usize(0..vms);
-    match dice.u8(0..20) {
-        0..8 => {
-            let outcome = *pick(
-                dice,
-                &[
-                    Outcome::Fail,
-                    Outcome::FailForgotten,
-                    Outcome::Hang,
-                    Outcome::Hollow,
-                    Outcome::NeverStarts,
-                    Outcome::SnapshotOnly,
-                    Outcome::Complete,
-                ],
-            );
-            let upload_ms = Some(dice.u64(500..=30 * 60_000));
-            What::Fate(vm, Fate { outcome, upload_ms, size_bytes: None })
-        }
-        8..11 => {
-            const COMMENTS: [&str; 5] = ["daily", "weekly", "monthly", "before upgrade", ""];
-            What::CreateByHand(vm, COMMENTS[dice.usize(0..COMMENTS.len())])
-        }
-        11 => What::DeleteByHand(vm, dice.usize(0..30)),
-        12 => What::DeleteLocallyByHand(vm, dice.usize(0..30)),
-        13 | 14 => What::Move(vm, (dice.u8(0..3) > 0).then(|| dice.usize(0..3))),
-        15 => What::Agent(dice.usize(0..3), false),
-        16 => What::Agent(dice.usize(0..3), true),
-        17 => What::Store(dice.bool()),
-        18 => What::Backend(false),
-        _ => What::Backend(true),
-    }
-}
-
-fn rule(dice: &mut Rng) -> Rule {
-    let status = |status| Effect::Answer { status, retry_after_s: None, location: None };
-    let effect = match dice.u8(0..20) {
-        0 => status(503),
-        1 => status(502),
-        2 => status(504),
-        3 => Effect::Answer { status: 429, retry_after_s: Some(dice.u32(0..30)), location: None },
-        4 => status(500),
-        5 => status(403),
-        6 => status(404),
-        7 => Effect::Drop,
-        8 | 9 => Effect::ActThenDrop,
-        10 | 11 => Effect::ActThenAnswer { status: *pick(dice, &[500, 502, 503, 504]) },
-        12 => Effect::Delay { ms: dice.u64(0..=40_000) },
-        13 => Effect::Cut { after_bytes: dice.usize(0..2_000) },
-        14 => Effect::Stale { seconds: Some(dice.u32(1..30)) },
-        15 => Effect::Stale { seconds: None },
-        16 => Effect::DropBody,
-        17 => Effect::ShiftDate { seconds: dice.i64(-500..=500) },
-        18 => Effect::ExpireTokens,
-        _ => Effect::Garble { body: "<html>Bad Gateway</html>".to_owned(), content_type: None },
-    };
-    let operation = *pick(
-        dice,
-        &[Operation::List, Operation::ReadVm, Operation::Create, Operation::Create, Operation::Delete],
-    );
-    let operation = if matches!(effect, Effect::DropBody) { Operation::Delete } else { operation };
-    let (skip, every) = (dice.u32(0..3), dice.u32(1..6));
-    if matches!(effect, Effect::DropBody) {
-        // A proxy that drops only some is beyond what a first, lone delete can find out.
-        return Rule::new(effect).on(operation);
-    }
-    let mut rule = Rule::new(effect).on(operation).after(skip);
-    rule.every = every;
-    rule
-}
-
-fn pick<'a, T>(dice: &mut Rng, among: &'a [T]) -> &'a T {
-    &among[dice.usize(0..among.len())]
+/// A backup that somebody makes by hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByHand {
+    pub(crate) comment: &'static str,
+    /// Whether it is an increment on the newest snapshot, however that stands.
+    pub(crate) is_increment: bool,
+    /// By how many hours its date is too late: a clock was wrong just then.
+    pub(crate) ahead_hours: Option<i64>,
 }

@@ -1,0 +1,194 @@
+//! How a seed becomes a life.
+
+use crate::scenario::{ByHand, Mark, Rules, Run, Scenario, Step, VmStart, What};
+use fastrand::Rng;
+use fifo_retain::sandbox::{Effect, Fate, Operation, Outcome, Rule};
+use std::time::Duration;
+
+const HOUR_S: u64 = 3_600;
+
+/// What people write on a backup of their own.
+const COMMENTS: [&str; 6] = ["daily", "weekly", "monthly", "monthly", "before upgrade", ""];
+
+/// How large a life is: what most are like, and what is rare since it takes long.
+struct Size {
+    vms: usize,
+    hypervisors: usize,
+    days: u64,
+}
+
+impl Scenario {
+    /// Throws the dice.
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut dice = Rng::with_seed(seed);
+        let size = size(&mut dice);
+        let vms = (0..size.vms).map(|_| vm_start(&mut dice, &size)).collect();
+        let mut scenario = Self {
+            seed,
+            is_old_fifo: dice.u8(0..4) == 0,
+            rules: Rules { suspended_days: None, ..rules(&mut dice) },
+            vms,
+            max_uploads: [1, 1, 2, 3, 8][dice.usize(0..5)],
+            max_uploads_per_hypervisor: dice.usize(1..=2),
+            steps: Vec::new(),
+        };
+        let mut passed_s = 0;
+        while passed_s < size.days * 24 * HOUR_S {
+            let after_s = dice.u64(60..=10 * HOUR_S);
+            passed_s += after_s;
+            let what = what(&mut dice, &size);
+            scenario.steps.push(Step { after: Duration::from_secs(after_s), what });
+        }
+        scenario
+    }
+}
+
+fn size(dice: &mut Rng) -> Size {
+    match dice.u8(0..100) {
+        0..3 => Size { vms: dice.usize(16..=40), hypervisors: dice.usize(2..=6), days: dice.u64(2..=6) },
+        3..6 => Size { vms: dice.usize(1..=2), hypervisors: 2, days: dice.u64(40..=90) },
+        6..20 => Size { vms: dice.usize(5..=12), hypervisors: dice.usize(1..=4), days: dice.u64(3..=10) },
+        _ => Size { vms: dice.usize(1..=4), hypervisors: dice.usize(1..=3), days: dice.u64(3..=25) },
+    }
+}
+
+fn mark(dice: &mut Rng) -> Mark {
+    match dice.u8(0..20) {
+        0 => Mark::Unprotected,
+        1 => Mark::Conflict,
+        2 => Mark::Suspended,
+        3 => Mark::Unreadable,
+        _ => Mark::Protected,
+    }
+}
+
+fn vm_start(dice: &mut Rng, size: &Size) -> VmStart {
+    VmStart { hypervisor: dice.usize(0..size.hypervisors), mark: mark(dice), nights: dice.u32(0..40) }
+}
+
+fn rules(dice: &mut Rng) -> Rules {
+    Rules {
+        due_hour: dice.u32(0..24),
+        has_weekly: dice.u8(0..5) > 0,
+        daily_keeps_local: if dice.u8(0..4) == 0 { dice.u32(1..3) } else { 0 },
+        attempts: dice.u32(1..=3),
+        suspended_days: (dice.u8(0..3) == 0).then(|| dice.i64(1..=5)),
+    }
+}
+
+fn what(dice: &mut Rng, size: &Size) -> What {
+    match dice.u8(0..100) {
+        0..58 => What::Run(run(dice, size)),
+        58..61 => What::Plan,
+        61..74 => What::Disturb((0..dice.usize(1..=3)).map(|_| rule(dice)).collect()),
+        74..83 => What::Calm,
+        83..86 => What::Policies(rules(dice)),
+        _ => incident(dice, size),
+    }
+}
+
+fn run(dice: &mut Rng, size: &Size) -> Run {
+    let some_time = |dice: &mut Rng| {
+        let longest_ms = if dice.u8(0..4) == 0 { 2 * HOUR_S * 1_000 } else { 20_000 };
+        Duration::from_millis(dice.u64(0..=longest_ms))
+    };
+    Run {
+        killed_after: (dice.u8(0..4) == 0).then(|| some_time(dice)),
+        ended_after: (dice.u8(0..10) == 0).then(|| some_time(dice)),
+        two_at_once: dice.u8(0..8) == 0,
+        waits: dice.u8(0..6) > 0,
+        takes_saved: dice.u8(0..6) == 0,
+        meanwhile: (0..dice.usize(0..=3))
+            .map(|_| Step { after: some_time(dice), what: incident(dice, size) })
+            .collect(),
+    }
+}
+
+fn incident(dice: &mut Rng, size: &Size) -> What {
+    let vm = dice.usize(0..size.vms);
+    let hypervisor = dice.usize(0..size.hypervisors);
+    match dice.u8(0..100) {
+        0..30 => What::Fate(vm, fate(dice)),
+        30..52 => What::CreateByHand(vm, by_hand(dice)),
+        52..57 => What::DeleteByHand(vm, dice.usize(0..30)),
+        57..62 => What::DeleteLocallyByHand(vm, dice.usize(0..30)),
+        62..70 => What::Move(vm, (dice.u8(0..3) > 0).then_some(hypervisor)),
+        70..72 => What::DeleteVm(vm),
+        72..75 => What::NewVm(VmStart { nights: 0, ..vm_start(dice, size) }),
+        75..80 => What::Mark(vm, mark(dice)),
+        80..84 => What::Agent(hypervisor, false),
+        84..88 => What::Agent(hypervisor, true),
+        88..92 => What::Store(dice.bool()),
+        92..93 => What::Backend(false),
+        93..96 => What::Backend(true),
+        _ => What::Clock(match dice.u8(0..6) {
+            0 => dice.i64(-6 * 3_600..=6 * 3_600),
+            1..4 => dice.i64(-3_000..=3_000),
+            _ => 0,
+        }),
+    }
+}
+
+fn fate(dice: &mut Rng) -> Fate {
+    let outcome = *pick(
+        dice,
+        &[
+            Outcome::Fail,
+            Outcome::FailForgotten,
+            Outcome::Hang,
+            Outcome::Hollow,
+            Outcome::NeverStarts,
+            Outcome::SnapshotOnly,
+            Outcome::Complete,
+            Outcome::Complete,
+            Outcome::Complete,
+        ],
+    );
+    let longest_ms = if dice.u8(0..3) == 0 { 110 * 60_000 } else { 30 * 60_000 };
+    Fate { outcome, upload_ms: Some(dice.u64(500..=longest_ms)), size_bytes: None }
+}
+
+fn by_hand(dice: &mut Rng) -> ByHand {
+    ByHand {
+        comment: COMMENTS[dice.usize(0..COMMENTS.len())],
+        is_increment: dice.u8(0..3) == 0,
+        ahead_hours: (dice.u8(0..6) == 0).then(|| dice.i64(1..=40 * 24)),
+    }
+}
+
+fn rule(dice: &mut Rng) -> Rule {
+    let status = |status| Effect::Answer { status, retry_after_s: None, location: None };
+    let effect = match dice.u8(0..20) {
+        0 => status(503),
+        1 => status(*pick(dice, &[502, 401])),
+        2 => status(504),
+        3 => Effect::Answer { status: 429, retry_after_s: Some(dice.u32(0..30)), location: None },
+        4 => status(500),
+        5 => status(403),
+        6 => status(404),
+        7 => Effect::Drop,
+        8 | 9 => Effect::ActThenDrop,
+        10 | 11 => Effect::ActThenAnswer { status: *pick(dice, &[500, 502, 503, 504]) },
+        12 => Effect::Delay { ms: dice.u64(0..=40_000) },
+        13 => Effect::Cut { after_bytes: dice.usize(0..2_000) },
+        14 => Effect::Stale { seconds: Some(dice.u32(1..30)) },
+        15 => Effect::Stale { seconds: None },
+        16 => Effect::DropBody,
+        17 => Effect::ShiftDate { seconds: dice.i64(-500..=500) },
+        18 => Effect::ExpireTokens,
+        _ => Effect::Garble { body: "<html>Bad Gateway</html>".to_owned(), content_type: None },
+    };
+    if matches!(effect, Effect::DropBody) {
+        // A proxy that drops only some is beyond what a first, lone delete can find out.
+        return Rule::new(effect).on(Operation::Delete);
+    }
+    let operations =
+        [Operation::List, Operation::ReadVm, Operation::Create, Operation::Create, Operation::Delete];
+    let mut rule = Rule::new(effect).on(*pick(dice, &operations)).after(dice.u32(0..3));
+    rule.every = dice.u32(1..6);
+    rule
+}
+
+fn pick<'a, T>(dice: &mut Rng, among: &'a [T]) -> &'a T {
+    &among[dice.usize(0..among.len())]
+}

@@ -1,0 +1,115 @@
+//! What people, machines and clocks do to the cloud, whatever the program does.
+
+use crate::cloud;
+use crate::life::Life;
+use crate::scenario::{ByHand, What};
+use chrono::TimeDelta;
+use fifo_retain::apply::Clock as _;
+use fifo_retain::sandbox::{Effect, Order, Outcome, Rule, World};
+use std::sync::Arc;
+use uuid::Uuid;
+
+impl Life {
+    /// Lets something happen. The judges take it for granted: it was not the program's doing.
+    pub(crate) fn happen(&self, what: &What) {
+        self.note(&format!("{what:?}"));
+        let now = self.wire.server_now();
+        let now_us = now.timestamp_micros();
+        let state = &mut *self.wire.state();
+        let mut changing = self.changing();
+        changing.disturbances += 1;
+        let world = &mut state.world;
+        world.advance(now_us);
+        let vm_at = |place: usize| changing.vms[place % changing.vms.len()];
+        match what {
+            What::Run(_) | What::Plan => {}
+            What::Disturb(rules) => state.faults.rules.extend(rules.iter().cloned()),
+            What::Calm => {
+                let struck: u32 = state.faults.rules.iter().map(|rule| rule.struck).sum();
+                changing.disturbances += usize::try_from(struck).unwrap();
+                state.faults.clear();
+            }
+            What::Policies(rules) => {
+                let now = self.clock.now();
+                changing.policies = Arc::new(cloud::policies(rules, now));
+                changing.due_hour = rules.due_hour;
+                self.judges().rules_change(rules, now);
+            }
+            What::Fate(vm, fate) => {
+                if let Some(vm) = world.vms.get_mut(&vm_at(*vm)) {
+                    vm.fates.push_back(*fate);
+                }
+            }
+            What::CreateByHand(vm, by_hand) => create(world, vm_at(*vm), *by_hand, now_us),
+            What::DeleteByHand(vm, place) => {
+                let id = vm_at(*vm);
+                // On no hypervisor FiFo would leave records of what is gone: nobody could know.
+                let is_somewhere = world.vms.get(&id).is_some_and(|vm| vm.hypervisor().is_some());
+                if let Some(backup) = nth(world, id, *place).filter(|_| is_somewhere) {
+                    world.uploads.retain(|upload, _| *upload != backup);
+                    world.delete_cloud(id, backup, now_us);
+                }
+            }
+            What::DeleteLocallyByHand(vm, place) => {
+                let id = vm_at(*vm);
+                if let Some(backup) = nth(world, id, *place) {
+                    _ = world.delete_local(id, backup, now_us);
+                }
+            }
+            What::Move(vm, to) => {
+                let to = to.map(|to| format!("hv-{to}"));
+                world.leave_hypervisor(vm_at(*vm), to.as_deref());
+            }
+            What::DeleteVm(vm) => {
+                let id = vm_at(*vm);
+                world.leave_hypervisor(id, None);
+                world.vms.remove(&id);
+            }
+            What::NewVm(start) => {
+                let id = cloud::add_vm(world, start, now, changing.due_hour);
+                changing.vms.push(id);
+            }
+            What::Mark(vm, mark) => {
+                let id = vm_at(*vm);
+                if let Some(vm) = world.vms.get_mut(&id) {
+                    cloud::set_mark(vm, id, *mark);
+                }
+            }
+            What::Agent(hypervisor, true) => _ = world.agents_down.remove(&format!("hv-{hypervisor}")),
+            What::Agent(hypervisor, false) => _ = world.agents_down.insert(format!("hv-{hypervisor}")),
+            What::Store(is_up) => {
+                world.outcome = if *is_up { Outcome::Complete } else { Outcome::SnapshotOnly };
+            }
+            What::Backend(is_up) => world.backend_up = *is_up,
+            What::Clock(ahead_s) => state.server_ahead = TimeDelta::seconds(*ahead_s),
+        }
+        let is_drop = |rule: &Rule| matches!(rule.effect, Effect::DropBody);
+        let mut judges = self.judges();
+        judges.bodies_are_dropped = state.faults.rules.iter().any(is_drop);
+        judges.accept(&state.world);
+    }
+}
+
+fn create(world: &mut World, vm: Uuid, by_hand: ByHand, now_us: i64) {
+    let parent = world.vms.get(&vm).and_then(|vm| {
+        let local = vm.backups.iter().filter(|(_, record)| record.local == Some(true));
+        local.max_by_key(|(id, record)| (record.timestamp, **id)).map(|(id, _)| id.to_string())
+    });
+    let order = Order {
+        comment: by_hand.comment.to_owned(),
+        parent: parent.filter(|_| by_hand.is_increment),
+        delete: false,
+    };
+    let Ok(made) = world.create_backup(vm, &order, now_us) else { return };
+    let record = world.vms.get_mut(&vm).and_then(|vm| vm.backups.get_mut(&made)).unwrap();
+    if let (Some(timestamp), Some(hours)) = (&mut record.timestamp, by_hand.ahead_hours) {
+        *timestamp += TimeDelta::hours(hours).num_microseconds().unwrap();
+    }
+}
+
+fn nth(world: &World, vm: Uuid, place: usize) -> Option<Uuid> {
+    let records = &world.vms.get(&vm)?.backups;
+    let mut backups: Vec<_> = records.iter().map(|(id, record)| (record.timestamp, *id)).collect();
+    backups.sort_unstable();
+    (!backups.is_empty()).then(|| backups[place % backups.len()].1)
+}
