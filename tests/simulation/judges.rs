@@ -279,9 +279,18 @@ impl Judges {
             {
                 found.push(format!("{id} has no backup of its last due time"));
             }
-            let local = ours().filter(|(_, record)| record.local == Some(true)).count();
-            if local > 2 + usize::try_from(self.rules.daily_keeps_local).unwrap() {
-                found.push(format!("{id} still holds {local} snapshots"));
+            // What an upload hangs on that never ended may have to stay, and one with a wrong date is always the newest.
+            let may_be_needed = |id: &Uuid| {
+                let is_over = |state: &str| state == "completed" || state.contains("failed");
+                let mut uploads =
+                    vm.backups.values().filter(|record| !record.state.as_deref().is_some_and(is_over));
+                uploads.any(|record| record.parent == Some(*id))
+            };
+            let local: Vec<_> = ours()
+                .filter(|(backup, record)| record.local == Some(true) && !may_be_needed(backup))
+                .collect();
+            if local.len() > 2 + usize::try_from(self.rules.daily_keeps_local).unwrap() {
+                found.push(format!("{id} still holds {local:?}"));
             }
         }
         self.found.append(&mut found);
