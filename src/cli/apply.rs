@@ -9,11 +9,10 @@ use super::exit::Outcome;
 use super::planning::{self, Planned};
 use super::policies;
 use crate::apply::Place;
-use crate::plan::{FORMAT, LeftOut, Plan, VmPlan, Why, agree};
+use crate::plan::{LeftOut, Plan, VmPlan, Why, agree};
 use crate::policy::Policies;
 use crate::render;
 use crate::render::text::Look;
-use serde::Deserialize;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -148,29 +147,17 @@ fn why_text(why: Why) -> String {
     }
 }
 
-/// Reads a saved plan: strictly, since what it lists is going to be done.
+/// Reads a saved plan.
 fn read_plan(path: &Path) -> Result<Plan, CliError> {
-    /// As much of any version's plan as says which version it is.
-    #[derive(Deserialize)]
-    struct Head {
-        format: String,
-    }
     let unreadable = |error| {
         CliError::new(Kind::Files, format!("could not read the plan {}", path.display())).because(error)
     };
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(PLAN_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
-    let no_plan = |error| {
-        CliError::new(Kind::SavedPlan, format!("{} is no plan of this program", path.display()))
+    Plan::from_saved(&bytes).map_err(|error| {
+        CliError::new(Kind::SavedPlan, format!("{} cannot be applied", path.display()))
             .because(error)
-            .hint("make one with `fifo-retain plan --out FILE`")
-    };
-    let head: Head = serde_json::from_slice(&bytes).map_err(no_plan)?;
-    if head.format != FORMAT {
-        let message =
-            format!("{} is of the format {:?}; this program reads {FORMAT:?}", path.display(), head.format);
-        return Err(CliError::new(Kind::SavedPlan, message).hint("make a new plan with this version"));
-    }
-    serde_json::from_slice(&bytes).map_err(no_plan)
+            .hint("make a new plan with `fifo-retain plan --out FILE`")
+    })
 }

@@ -34,6 +34,8 @@ pub struct Plan {
     pub summary: Summary,
     /// The VMs, by alias, then UUID.
     pub vms: Vec<VmPlan>,
+    /// Of everything above, so that a plan that was edited or damaged is not carried out.
+    pub checksum: String,
 }
 
 /// A policy that a plan was made from.

@@ -16,6 +16,7 @@ mod fingerprint;
 pub mod local;
 mod notes;
 pub mod parent;
+mod saved;
 pub mod standing;
 pub mod stored;
 mod validity;
@@ -31,6 +32,7 @@ pub use changeset::{
 pub use decide::decide;
 pub use fingerprint::fingerprint;
 pub use notes::bytes_text;
+pub use saved::SavedPlanError;
 
 use crate::inventory::{Inventory, UnreadableVm, VmId};
 use crate::policy::{Match, Policies};
@@ -69,7 +71,7 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> R
     vms.extend(inventory.unreadable.iter().map(unreadable));
     vms.sort_by(|a, b| (&a.alias, a.uuid, &a.notes_text()).cmp(&(&b.alias, b.uuid, &b.notes_text())));
 
-    let plan = Plan {
+    let mut plan = Plan {
         format: FORMAT.to_owned(),
         tool: TOOL.to_owned(),
         at: now,
@@ -85,7 +87,9 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> R
             .collect(),
         summary: summary(&vms),
         vms,
+        checksum: String::new(),
     };
+    plan.sign();
     let violations = audit::audit(&plan, policies, inventory);
     if violations.is_empty() { Ok(plan) } else { Err(violations) }
 }

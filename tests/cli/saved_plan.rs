@@ -1,5 +1,7 @@
 use crate::cloud::Cloud;
+use fifo_retain::plan::Plan;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 /// A cloud with two VMs, and a plan of it in `plan.json`.
 fn planned() -> Cloud {
@@ -12,7 +14,15 @@ fn planned() -> Cloud {
 fn edit(cloud: &Cloud, change: impl FnOnce(&mut Value)) {
     let mut plan: Value = serde_json::from_str(&cloud.folder.read("plan.json")).unwrap();
     change(&mut plan);
-    cloud.folder.write("plan.json", &plan.to_string());
+    cloud.folder.write("plan.json", &resigned(plan).to_string());
+}
+
+/// Gives a plan the checksum that fits it, by the words of its documentation.
+fn resigned(mut plan: Value) -> Value {
+    let Ok(mut typed) = serde_json::from_value::<Plan>(plan.clone()) else { return plan };
+    typed.checksum = String::new();
+    plan["checksum"] = json!(hex::encode(Sha256::digest(serde_json::to_vec(&typed).unwrap())));
+    plan
 }
 
 /// Checks that the plan is refused without a request, and gives what is said of it.
@@ -90,12 +100,30 @@ fn a_plan_for_another_fifo_is_refused() {
 }
 
 #[test]
+fn a_plan_that_was_edited_is_refused() {
+    let changes: [fn(&mut Value); 3] = [
+        |plan| plan["vms"].as_array_mut().unwrap().truncate(1),
+        |plan| plan["at"] = json!("2020-01-01T00:00:00Z"),
+        |plan| plan["checksum"] = json!(""),
+    ];
+    for change in changes {
+        let cloud = planned();
+        let mut plan: Value = serde_json::from_str(&cloud.folder.read("plan.json")).unwrap();
+        change(&mut plan);
+        cloud.folder.write("plan.json", &plan.to_string());
+        let told = refused(&cloud);
+        assert!(told.contains("plan.json cannot be applied"), "{told}");
+        assert!(told.contains("does not match its own checksum"), "{told}");
+    }
+}
+
+#[test]
 fn a_plan_of_another_format_is_refused() {
     let cloud = planned();
     edit(&cloud, |plan| plan["format"] = json!("fifo-retain.plan/2"));
     let told = refused(&cloud);
-    assert!(told.contains(r#"plan.json is of the format "fifo-retain.plan/2""#), "{told}");
-    assert!(told.contains("hint: make a new plan with this version"), "{told}");
+    assert!(told.contains(r#"it is of the format "fifo-retain.plan/2""#), "{told}");
+    assert!(told.contains("hint: make a new plan with"), "{told}");
 }
 
 #[test]
@@ -110,7 +138,7 @@ fn a_plan_with_a_field_that_nobody_knows_is_refused_with_its_place() {
         let cloud = planned();
         edit(&cloud, change);
         let told = refused(&cloud);
-        assert!(told.contains("plan.json is no plan of this program"), "{told}");
+        assert!(told.contains("it is no plan of this program"), "{told}");
         assert!(told.contains("unknown field `force`") && told.contains("at line 1 column "), "{told}");
     }
 }
@@ -128,8 +156,8 @@ fn what_is_no_plan_is_refused_with_its_place() {
     ] {
         cloud.folder.write("plan.json", text);
         let told = refused(&cloud);
-        assert!(told.contains("plan.json is no plan of this program") && told.contains(wanted), "{told}");
-        assert!(told.contains("hint: make one with `fifo-retain plan --out FILE`"), "{told}");
+        assert!(told.contains("it is no plan of this program") && told.contains(wanted), "{told}");
+        assert!(told.contains("hint: make a new plan with `fifo-retain plan --out FILE`"), "{told}");
     }
     let ended = cloud.folder.ask(&cloud.fifo, &["apply", "no-such.json"]).code(1);
     assert!(ended.err.contains("could not read the plan no-such.json"), "{}", ended.err);

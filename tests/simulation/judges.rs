@@ -274,16 +274,23 @@ impl Judges {
                 let of_tiers = vm.backups.iter().filter(|(_, record)| self.is_of_a_tier(record));
                 of_tiers.filter(|(_, record)| record.timestamp <= Some(now_us + FUTURE_US))
             };
-            if !ours()
-                .any(|(backup, record)| record.timestamp >= Some(due_us) && restorable(world, *id, *backup))
-            {
+            let is_over = |record: &Record| {
+                record.state.as_deref().is_some_and(|state| state == "completed" || state.contains("failed"))
+            };
+            // What has a wrong date about now, and has not ended, is waited for as if it had been begun now.
+            let is_waited_for = vm.backups.values().any(|record| {
+                let ahead_us = record.timestamp.map(|at_us| (at_us - now_us).abs());
+                !is_over(record) && ahead_us.is_some_and(|ahead_us| ahead_us < STUCK_AFTER_US)
+            });
+            let is_there = |(backup, record): (&Uuid, &Record)| {
+                record.timestamp >= Some(due_us) && restorable(world, *id, *backup)
+            };
+            if !is_waited_for && !ours().any(is_there) {
                 found.push(format!("{id} has no backup of its last due time"));
             }
             // What an upload hangs on that never ended may have to stay, and one with a wrong date is always the newest.
             let may_be_needed = |id: &Uuid| {
-                let is_over = |state: &str| state == "completed" || state.contains("failed");
-                let mut uploads =
-                    vm.backups.values().filter(|record| !record.state.as_deref().is_some_and(is_over));
+                let mut uploads = vm.backups.values().filter(|record| !is_over(record));
                 uploads.any(|record| record.parent == Some(*id))
             };
             let local: Vec<_> = ours()

@@ -75,6 +75,7 @@ fn of(vms: Vec<VmPlan>, summary: Summary) -> Plan {
         policies: Vec::new(),
         summary,
         vms,
+        checksum: String::new(),
     }
 }
 

@@ -1,0 +1,75 @@
+//! A plan on its way through a file: with a checksum, and read back strictly, since what it lists is going to be done.
+
+use super::changeset::{FORMAT, Plan};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use std::io;
+
+/// Why something is no saved plan to be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum SavedPlanError {
+    /// It is no JSON, or not that of a plan.
+    #[error("it is no plan of this program")]
+    NoPlan(#[source] serde_json::Error),
+    /// It was made by another version, or is something else.
+    #[error("it is of the format {found:?}; this program reads {FORMAT:?}")]
+    OtherFormat {
+        /// The format that it names.
+        found: String,
+    },
+    /// It was edited or damaged after it was made.
+    #[error("it does not match its own checksum: it was changed after it was made")]
+    Changed,
+}
+
+impl Plan {
+    /// Gives the checksum of everything that it says: the SHA-256, in hexadecimal digits, of its JSON without line breaks
+    /// and with an empty `checksum`.
+    ///
+    /// It guards against damage and against editing, not against somebody who means harm: for that the file's own
+    /// protection is there.
+    pub(super) fn sign(&mut self) {
+        self.checksum = String::new();
+        let mut digest = Digested(Sha256::new());
+        // Writing into a digest cannot fail; if it ever did, the checksum would be one that fits nothing.
+        let written = serde_json::to_writer(&mut digest, self);
+        self.checksum = written.map(|()| hex::encode(digest.0.finalize())).unwrap_or_default();
+    }
+
+    /// Reads a saved plan.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is not, to the last field, a plan of this [`FORMAT`] that matches its checksum.
+    pub fn from_saved(json: &[u8]) -> Result<Self, SavedPlanError> {
+        /// As much of any version's plan as says which version it is.
+        #[derive(Deserialize)]
+        struct Head {
+            format: String,
+        }
+        let head: Head = serde_json::from_slice(json).map_err(SavedPlanError::NoPlan)?;
+        if head.format != FORMAT {
+            return Err(SavedPlanError::OtherFormat { found: head.format });
+        }
+        let mut plan: Self = serde_json::from_slice(json).map_err(SavedPlanError::NoPlan)?;
+        let told = plan.checksum.clone();
+        plan.sign();
+        if told.is_empty() || told != plan.checksum {
+            return Err(SavedPlanError::Changed);
+        }
+        Ok(plan)
+    }
+}
+
+struct Digested(Sha256);
+
+impl io::Write for Digested {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
