@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 /// An open journal file.
 ///
-/// A line that cannot be written (a full disk, say) is told on the log and does not stop the run: a backup that is not
-/// made is worse than a line that is not written.
+/// A line that cannot be written (a full disk, say) is told on the log, the first of them, and does not stop the run: a
+/// backup that is not made is worse than a line that is not written.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -24,6 +24,8 @@ struct Lines {
     file: File,
     /// Whether the last line may lack its end, because writing it failed or a run was killed at it.
     is_torn: bool,
+    /// Whether it has been told that a line could not be written.
+    is_failure_told: bool,
 }
 
 #[derive(Serialize)]
@@ -50,7 +52,7 @@ impl Journal {
             file.seek(SeekFrom::End(-1))?;
             file.read_exact(&mut last)?;
         }
-        let lines = Lines { file, is_torn: last != [b'\n'] };
+        let lines = Lines { file, is_torn: last != [b'\n'], is_failure_told: false };
         Ok(Self { path: path.to_owned(), run, file: Mutex::new(lines) })
     }
 }
@@ -76,8 +78,10 @@ impl Observer for Journal {
             return;
         }
         let mut lines = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = lines.append(&Entry { run: self.run, event }) {
-            tracing::warn!(path = %self.path.display(), %error, "the journal could not be written; the run goes on");
+        if let Err(error) = lines.append(&Entry { run: self.run, event })
+            && !std::mem::replace(&mut lines.is_failure_told, true)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "the journal could not be written and lacks lines; the run goes on");
         }
     }
 }

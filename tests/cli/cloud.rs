@@ -3,7 +3,7 @@
 use crate::harness::{Fifo, Folder};
 use chrono::{DateTime, Datelike as _, TimeDelta, Timelike as _, Utc};
 use fifo_retain::sandbox::{Options, Order, Shape, Vm, World};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// How long ago the daily came due: neither the occurrence before it nor the one after is near.
@@ -96,6 +96,29 @@ impl Cloud {
             let made = backups.iter().filter(|(_, it)| is_made(it.comment.as_deref(), it.timestamp));
             let local = backups.iter().filter(|(_, it)| it.local == Some(true));
             (made.map(|(id, _)| *id).collect(), local.map(|(id, _)| *id).collect())
+        })
+    }
+
+    /// Gives every backup that the store could give back: whole, and on whole ones up to a full one.
+    pub(crate) fn restorable(&self) -> BTreeSet<Uuid> {
+        self.fifo.running().with(|state| {
+            let is_whole = |vm: &Vm, mut id: Uuid| {
+                for _ in 0..=vm.backups.len() {
+                    let (Some(record), Some(stored)) = (vm.backups.get(&id), vm.stored.get(&id)) else {
+                        return false;
+                    };
+                    if !stored.sound || stored.base != record.parent {
+                        return false;
+                    }
+                    match record.parent {
+                        Some(parent) => id = parent,
+                        None => return true,
+                    }
+                }
+                false
+            };
+            let vms = state.world.vms.values();
+            vms.flat_map(|vm| vm.backups.keys().filter(|id| is_whole(vm, **id))).copied().collect()
         })
     }
 

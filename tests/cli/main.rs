@@ -8,6 +8,7 @@ mod apply;
 mod cloud;
 mod harness;
 mod plan;
+mod processes;
 mod reconcile;
 mod running;
 mod sandbox;

@@ -138,26 +138,6 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn a_run_that_is_killed_anywhere_is_finished_by_the_next() {
-    let moments = [0, 30, 100, 300, 1_000, 2_000, 2_150, 2_300, 2_600];
-    std::thread::scope(|scope| {
-        for moment_ms in moments {
-            scope.spawn(move || {
-                let cloud = Cloud::with_leftovers(3);
-                let run = Watched::reconcile(&cloud);
-                std::thread::sleep(Duration::from_millis(moment_ms));
-                run.signal("KILL");
-                drop(run);
-                // What was being uploaded is through by then.
-                std::thread::sleep(Duration::from_millis(200));
-                cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);
-                cloud.is_done();
-            });
-        }
-    });
-}
-
-#[test]
 fn with_json_there_is_one_event_a_line_and_nothing_else() {
     let cloud = Cloud::of(2, 100);
     let ended = cloud.folder.ask(&cloud.fifo, &["--format", "json", "reconcile"]).code(0);

@@ -1,0 +1,208 @@
+//! What befalls real processes: killed at any moment, without room on the disk, two at once, their terminal gone. Each
+//! time nothing is lost, and the next run finishes the job.
+
+use crate::cloud::Cloud;
+use crate::harness::{Fifo, Folder};
+use crate::running::Watched;
+use fifo_retain::plan::Plan;
+use fifo_retain::sandbox::{Options, Seed};
+use serde_json::Value;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// At how many moments a run is killed.
+const MOMENTS: u32 = 50;
+
+/// How many of these tests' clouds live at a time: each mostly waits.
+const AT_A_TIME: u32 = 10;
+
+#[test]
+fn killed_at_fifty_moments_nothing_is_lost_and_the_next_run_finishes() {
+    let undisturbed = Cloud::with_leftovers(3);
+    let began = Instant::now();
+    undisturbed.folder.ask(&undisturbed.fifo, &["reconcile"]).code(0);
+    let takes = began.elapsed();
+
+    let next = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                loop {
+                    let moment = next.fetch_add(1, Ordering::SeqCst);
+                    if moment >= MOMENTS {
+                        break;
+                    }
+                    killed(takes * moment / MOMENTS);
+                }
+            });
+        }
+    });
+}
+
+/// Kills a run after a while, and has the next one finish.
+fn killed(after: Duration) {
+    let cloud = Cloud::with_leftovers(3);
+    let could_be_restored = cloud.restorable();
+    let line = ["--format", "json", "--state-dir", "state", "reconcile"];
+    let run = Watched::start(cloud.folder.asking(&cloud.fifo, &line));
+    std::thread::sleep(after);
+    run.signal("KILL");
+    drop(run);
+    // What was being uploaded is through by then.
+    std::thread::sleep(Duration::from_millis(200));
+    cloud.folder.ask(&cloud.fifo, &line).code(0);
+    cloud.is_done();
+    assert!(could_be_restored.is_subset(&cloud.restorable()), "killed after {after:?}");
+
+    // A line that the kill cut off spoils no other one.
+    let journal = cloud.folder.read("state/journal.jsonl");
+    let torn = journal.lines().filter(|line| serde_json::from_str::<Value>(line).is_err()).count();
+    assert!(torn <= 1, "killed after {after:?}:\n{journal}");
+    let last = journal.lines().next_back().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(last).unwrap()["event"], "finished");
+}
+
+#[test]
+fn killed_while_it_saves_a_plan_there_is_the_old_one_or_the_new_one() {
+    let fifo = Fifo::start(Options { seed: Seed { vms: 1_500, seed: 1 }, ..Options::default() });
+    let folder = Folder::new();
+    let line = ["plan", "--quiet", "--out", "plan.json"];
+    let began = Instant::now();
+    folder.ask(&fifo, &line).code(0);
+    let takes = began.elapsed();
+    for moment in 0..20 {
+        let mut child =
+            folder.asking(&fifo, &line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // The file is written towards the end.
+        std::thread::sleep(takes * (60 + 2 * moment) / 100);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let plan = Plan::from_saved(folder.read("plan.json").as_bytes()).unwrap();
+        assert!(plan.vms.len() >= 1_500);
+    }
+    folder.ask(&fifo, &line).code(0);
+}
+
+#[test]
+fn a_lock_file_of_a_dead_process_or_with_rubbish_in_it_locks_nothing() {
+    let cloud = Cloud::of(1, 100);
+    let line = ["--state-dir", "state", "reconcile"];
+    cloud.folder.ask(&cloud.fifo, &line).code(0);
+    let lock = fs::read_dir(cloud.folder.path("state"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "lock"))
+        .unwrap();
+    for text in
+        ["{\"pid\":1,\"command\":\"reconcile\",\"since\":\"2026-11-22T01:00:00Z\"}", "{\"pid", "\0\0\0"]
+    {
+        fs::write(&lock, text).unwrap();
+        cloud.folder.ask(&cloud.fifo, &line).code(0);
+    }
+}
+
+/// Starts a command with no room for any file beyond so many blocks of 512 bytes: what a full disk is to a program.
+fn without_room(cloud: &Cloud, blocks: u32, arguments: &[&str]) -> Command {
+    let asking = cloud.folder.asking(&cloud.fifo, arguments);
+    let limited = format!("ulimit -f {blocks}; trap '' XFSZ; exec \"$0\" \"$@\"");
+    wrapped(
+        &asking,
+        Command::new("sh").args(["-c", &limited]).arg(asking.get_program()).args(asking.get_args()),
+    )
+}
+
+/// Gives a command the surroundings of another one.
+fn wrapped(asking: &Command, command: &mut Command) -> Command {
+    command.env_clear().envs(asking.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env("PATH", "/usr/bin:/bin").current_dir(asking.get_current_dir().unwrap());
+    std::mem::replace(command, Command::new("true"))
+}
+
+#[test]
+fn a_disk_that_is_full_from_the_start_or_in_the_middle_stops_no_backup_and_is_told_once() {
+    for (blocks, told) in [(0, "the lock is held, but cannot say by whom"), (1, "")] {
+        let cloud = Cloud::of(3, 100);
+        let output = without_room(&cloud, blocks, &["--state-dir", "state", "reconcile"]).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{err}");
+        assert_eq!(err.matches("the journal could not be written").count(), 1, "{err}");
+        assert!(err.contains(told), "{err}");
+        cloud.is_done();
+        // With room again, the next run's lines are whole.
+        cloud.folder.ask(&cloud.fifo, &["--state-dir", "state", "reconcile"]).code(0);
+        let journal = cloud.folder.read("state/journal.jsonl");
+        let last: Value = serde_json::from_str(journal.lines().next_back().unwrap()).unwrap();
+        assert_eq!(last["event"], "finished", "{journal}");
+    }
+}
+
+#[test]
+fn a_plan_that_there_is_no_room_for_leaves_the_old_one() {
+    let cloud = Cloud::of(3, 100);
+    let line = ["plan", "--out", "plan.json"];
+    cloud.folder.ask(&cloud.fifo, &line).code(0);
+    let old = cloud.folder.read("plan.json");
+    let output = without_room(&cloud, 1, &line).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("could not save the plan to plan.json"), "{err}");
+    assert_eq!(cloud.folder.read("plan.json"), old);
+    let left: Vec<_> =
+        fs::read_dir(cloud.folder.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".tmp")), "{left:?}");
+}
+
+#[test]
+fn two_machines_at_once_make_one_backup_of_each_vm() {
+    let cloud = Cloud::of(4, 500);
+    let could_be_restored = cloud.restorable();
+    let runs: Vec<Watched> = ["one", "two"]
+        .iter()
+        .map(|state| {
+            let line = ["--format", "json", "--state-dir", state, "reconcile"];
+            Watched::start(cloud.folder.asking(&cloud.fifo, &line))
+        })
+        .collect();
+    for run in runs {
+        let ended = run.end();
+        // What the other one has done meanwhile is told as left out.
+        assert!(matches!(ended.code, Some(0 | 3)), "{}\n{}", ended.out, ended.err);
+    }
+    cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);
+    cloud.is_done();
+    assert!(could_be_restored.is_subset(&cloud.restorable()));
+}
+
+/// Runs something on a terminal of its own, which is closed when the child is killed.
+fn on_a_terminal(cloud: &Cloud, script: &str) -> std::process::Child {
+    let asking = cloud.folder.asking(&cloud.fifo, &[]);
+    let program = asking.get_program().to_str().unwrap();
+    let script = script.replace("fifo-retain", program);
+    let mut command = wrapped(&asking, Command::new("script").args(["-qec", &script, "/dev/null"]));
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn a_terminal_that_is_closed_under_a_run_loses_nothing() {
+    // Without further ado the run ends with its terminal; one that is to outlive it, goes on without.
+    for (script, outlives) in [
+        ("exec fifo-retain --state-dir state reconcile", false),
+        ("trap '' HUP; exec fifo-retain --state-dir state reconcile", true),
+    ] {
+        let cloud = Cloud::of(2, 1_000);
+        let could_be_restored = cloud.restorable();
+        let mut terminal = on_a_terminal(&cloud, script);
+        while cloud.asked().get("POST").is_none_or(|posts| *posts < 2) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        terminal.kill().unwrap();
+        terminal.wait().unwrap();
+        std::thread::sleep(Duration::from_secs(4));
+        assert_eq!(cloud.deletes().len(), if outlives { 2 } else { 0 }, "{script}");
+        cloud.folder.ask(&cloud.fifo, &["--state-dir", "state", "reconcile"]).code(0);
+        cloud.is_done();
+        assert!(could_be_restored.is_subset(&cloud.restorable()), "{script}");
+    }
+}
