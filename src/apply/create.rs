@@ -101,6 +101,7 @@ impl Worker<'_> {
                 return Ok(backup);
             }
             self.wants_create(self.decide_anew(&seen)?.due_actions(), create)?;
+            self.clocks_agree(seen.server_date)?;
             // Once is enough by any clock that goes; one that stands still would be waited for for ever.
             if let Some(early) = early(create, seen.server_date).filter(|_| !has_waited) {
                 has_waited = true;
@@ -196,6 +197,20 @@ impl Worker<'_> {
                     )));
                 }
             }
+        }
+    }
+
+    /// With clocks too far apart nothing is planned; if one is set in the middle of a run, nothing more is created: the
+    /// backup might be stamped before its due time, and not count for it.
+    fn clocks_agree(&self, server_date: Option<DateTime<Utc>>) -> Result<(), Problem> {
+        let ours = self.shared.executor.clock.now();
+        match server_date.filter(|server| (*server - ours).abs() > CLOCKS_APART_MAX) {
+            None => Ok(()),
+            Some(server) => Err(Problem::Failed(format!(
+                "nothing was created: it is {} here and {} on the server; set the wrong one of the two clocks",
+                ours.format("%Y-%m-%d %H:%M:%S UTC"),
+                server.format("%Y-%m-%d %H:%M:%S UTC"),
+            ))),
         }
     }
 

@@ -272,7 +272,7 @@ async fn a_server_clock_that_does_not_go_on_is_waited_for_once() {
     let cloud = one_due();
     // Half an hour behind at first, and after the wait further behind than before: as a cached answer's `Date` is.
     fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -1_800 }));
-    fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -3_600 }).on(Operation::ReadVm).after(1));
+    fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -1_000 }).on(Operation::ReadVm).after(1));
     let report = cloud.reconcile().await;
     assert_eq!(report.tally().created, 1, "{report:?}");
     let asked = cloud.wire.state().asked.clone();
@@ -339,4 +339,16 @@ async fn a_reading_too_old_to_show_an_upload_keeps_its_place() {
     let posts: Vec<_> =
         asked.iter().filter(|asked| asked.target.ends_with("/backups")).map(|asked| asked.at).collect();
     assert!((posts[1] - posts[0]).num_seconds() >= 590, "{posts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_created_once_the_clocks_have_come_apart_by_more_than_an_hour() {
+    for seconds in [-3 * 3_600, 3 * 3_600] {
+        let cloud = one_due();
+        fault(&cloud, Rule::new(Effect::ShiftDate { seconds }).on(Operation::ReadVm));
+        let report = cloud.reconcile().await;
+        assert_eq!((report.tally().failed, cloud.asked("POST")), (1, 0), "{report:?}");
+        let told = &report.vms[0].steps[0].message;
+        assert!(told.contains("here and") && told.contains("on the server"), "{told}");
+    }
 }

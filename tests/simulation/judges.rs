@@ -29,7 +29,7 @@ pub(crate) struct Judges {
     pub(crate) two_runners: bool,
     /// Chains that were lost in this run to DELETEs that went out without their body.
     chains_lost: usize,
-    /// What the program has made: when, and for which VM.
+    /// What the program has made, and when, by the later one of both clocks.
     made: BTreeMap<Uuid, i64>,
     /// The later one of both clocks at the last request: what the program plans for.
     latest: DateTime<Utc>,
@@ -106,7 +106,6 @@ impl Judges {
         if !asked.was_fresh {
             self.tell(asked, "a write on a connection that was used before");
         }
-        let now_us = asked.at.timestamp_micros();
         let Some(vm) = asked.target.split('/').find_map(|part| Uuid::try_parse(part).ok()) else { return };
         if !self.may_be_touched(world, vm, asked.at) {
             self.tell(asked, "a VM was written to that is not to be touched");
@@ -134,13 +133,13 @@ impl Judges {
             self.tell(asked, &format!("restorable backups were lost: {lost:?}"));
         }
         for new in after.ids.difference(&before.ids) {
-            self.judge_create(world, vm, *new, now_us, asked);
-            self.made.insert(*new, now_us);
+            self.judge_create(world, vm, *new, asked);
+            self.made.insert(*new, self.latest.timestamp_micros());
         }
         self.before = now;
     }
 
-    fn judge_create(&mut self, world: &World, vm: Uuid, new: Uuid, now_us: i64, asked: &Asked) {
+    fn judge_create(&mut self, world: &World, vm: Uuid, new: Uuid, asked: &Asked) {
         let latest_us = self.latest.timestamp_micros();
         let runs = |id: &Uuid| {
             world.uploads.get(id).is_some_and(|upload| latest_us - upload.started_us < STUCK_AFTER_US)
@@ -148,7 +147,7 @@ impl Judges {
         let backups = &world.vms[&vm].backups;
         let record = &backups[&new];
         let comment = record.comment.clone().unwrap_or_default();
-        let since_us = self.last_due_us(&comment, now_us);
+        let since_us = self.last_due_us(&comment, latest_us);
         let twin = backups.iter().find(|(id, other)| {
             **id != new
                 && other.comment.as_deref() == Some(&comment)
