@@ -89,7 +89,7 @@ impl Worker<'_> {
         let mut refusals = 0;
         let mut sent = 0;
         let mut busy = 0;
-        let mut has_waited = false;
+        let mut waited = TimeDelta::zero();
         // What was on record, and when, before it was sent for the first time.
         let mut first: Option<(BTreeSet<BackupId>, DateTime<Utc>)> = None;
         loop {
@@ -102,10 +102,10 @@ impl Worker<'_> {
             }
             self.wants_create(self.decide_anew(&seen)?.due_actions(), create)?;
             self.clocks_agree(seen.server_date)?;
-            // Once is enough by any clock that goes; one that stands still would be waited for for ever.
-            if let Some(early) = early(create, seen.server_date).filter(|_| !has_waited) {
-                has_waited = true;
-                self.pause(early).await;
+            // A clock may be set back meanwhile, or stand still: in all it is waited for no longer than clocks may differ.
+            if let Some(early) = early(create, seen.server_date).filter(|_| waited < CLOCKS_APART_MAX) {
+                waited += early;
+                self.pause(early.to_std().unwrap_or_default()).await;
                 if self.is_stopped() {
                     return Err(not_begun());
                 }
@@ -268,11 +268,10 @@ struct Unclear {
 
 /// Gives how long it is until the create is due by FiFo's clock too: a backup that FiFo stamps before its due time would
 /// not count for it, and the next run would make another.
-fn early(create: &Create, server_date: Option<DateTime<Utc>>) -> Option<Duration> {
+fn early(create: &Create, server_date: Option<DateTime<Utc>>) -> Option<TimeDelta> {
     let early = create.due_since.to_utc() - server_date?;
     // The server tells whole seconds.
-    let pause = early.min(CLOCKS_APART_MAX) + TimeDelta::seconds(1);
-    (early > TimeDelta::zero()).then(|| pause.to_std().unwrap_or_default())
+    (early > TimeDelta::zero()).then(|| early.min(CLOCKS_APART_MAX) + TimeDelta::seconds(1))
 }
 
 pub(super) fn not_begun() -> Problem {

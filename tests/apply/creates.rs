@@ -268,19 +268,34 @@ async fn an_upload_that_can_no_longer_be_watched_keeps_its_place_until_it_has_en
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_clock_that_does_not_go_on_is_waited_for_once() {
+async fn a_server_clock_that_is_set_back_during_the_wait_is_waited_for_again() {
     let cloud = one_due();
-    // Half an hour behind at first, and after the wait further behind than before: as a cached answer's `Date` is.
-    fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -1_800 }));
-    fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -1_000 }).on(Operation::ReadVm).after(1));
-    let report = cloud.reconcile().await;
-    assert_eq!(report.tally().created, 1, "{report:?}");
+    fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -1_200 }));
+    fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -800 }).on(Operation::ReadVm).after(1));
+    assert_eq!(cloud.reconcile().await.tally().created, 1);
     let asked = cloud.wire.state().asked.clone();
     let asked_at = asked.iter().find(|asked| asked.target.ends_with("/backups")).unwrap().at;
+    // By a clock that is 2,000 s behind, that is after 01:00.
     assert!(
-        asked_at < "2026-11-18T01:35:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap(),
+        asked_at >= "2026-11-18T01:33:20Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap(),
         "{asked_at}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_clock_that_does_not_go_on_is_not_waited_for_for_ever() {
+    let cloud = one_due();
+    fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -1_800 }));
+    // As far behind at each reading as it was at first: as a cached answer's `Date` is.
+    for reading in 1..8 {
+        let behind = Rule::new(Effect::ShiftDate { seconds: -1_771 }).on(Operation::ReadVm);
+        fault(&cloud, behind.after(reading));
+    }
+    let began = cloud.clock.now();
+    let report = cloud.reconcile().await;
+    let told = &report.vms[0].steps[0].message;
+    assert!(told.contains("set the wrong one of the two clocks"), "{report:?}");
+    assert!((cloud.clock.now() - began).num_minutes() <= 61);
 }
 
 #[tokio::test(start_paused = true)]
