@@ -26,7 +26,7 @@ const PLAN_BYTES_MAX: u64 = 256 << 20;
 ///
 /// The saved plan cannot be used, another run is under way, no plan can be made, or whoever was asked said no.
 pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.refuse_github()?;
+    context.allow(&[Format::Text, Format::Json])?;
     match &args.plan {
         Some(path) => saved(args, path, context).await,
         None => fresh(args, context).await,
@@ -91,7 +91,9 @@ async fn saved(args: &ApplyArgs, path: &Path, context: &Context) -> Result<Outco
 /// Shows what is going to be asked about: with JSON, which is for the events alone, on the terminal that is asked on.
 fn show_where_asked(context: &Context, plan: &Plan) -> Result<(), CliError> {
     match context.global.format {
-        Format::Text | Format::Github => context.print(|out| render::text::plan(plan, &context.look, out)),
+        Format::Text | Format::Github | Format::Markdown => {
+            context.print(|out| render::text::plan(plan, &context.look, out))
+        }
         Format::Json => {
             let look = Look { styles: context.error_styles, ..context.look };
             render::text::plan(plan, &look, &mut io::stderr().lock()).map_err(|error| {

@@ -64,7 +64,9 @@ fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
 pub(super) fn show_or_warn(context: &Context, plan: &Plan) {
     let shown = match context.global.format {
         Format::Json => Ok(()),
-        Format::Text | Format::Github => context.print(|out| render::text::plan(plan, &context.look, out)),
+        Format::Text | Format::Github | Format::Markdown => {
+            context.print(|out| render::text::plan(plan, &context.look, out))
+        }
     };
     if let Err(error) = shown {
         tracing::warn!("{}; the run goes on", error.chain().join(": "));
@@ -87,7 +89,7 @@ impl<'c> Run<'c> {
     pub(super) fn begin(context: &'c Context) -> Result<Self, CliError> {
         let mut observers: Vec<Box<dyn Observer>> = vec![match context.global.format {
             Format::Json => Box::new(JsonLines::new(Box::new(io::stdout()))),
-            Format::Text | Format::Github => Box::new(People::new(
+            Format::Text | Format::Github | Format::Markdown => Box::new(People::new(
                 Box::new(io::stdout()),
                 Box::new(io::stderr()),
                 context.look.styles,

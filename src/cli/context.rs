@@ -6,6 +6,7 @@ use super::error::{CliError, Kind};
 use crate::render::Styles;
 use crate::render::text::{Detail, Look};
 use chrono::{DateTime, Utc};
+use clap::ValueEnum as _;
 use etcetera::BaseStrategy as _;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -197,16 +198,20 @@ impl Context {
         }
     }
 
-    /// Refuses the form of output that only `validate` has.
+    /// Refuses the forms of output that a command does not have.
     ///
     /// # Errors
     ///
-    /// It is that one.
-    pub fn refuse_github(&self) -> Result<(), CliError> {
-        match self.global.format {
-            Format::Text | Format::Json => Ok(()),
-            Format::Github => Err(CliError::new(Kind::Usage, "--format github is for `validate` only")),
+    /// It is one of them.
+    pub fn allow(&self, formats: &[Format]) -> Result<(), CliError> {
+        if formats.contains(&self.global.format) {
+            return Ok(());
         }
+        let name = |format: &Format| format.to_possible_value().map(|value| value.get_name().to_owned());
+        let known: Vec<String> = formats.iter().filter_map(name).collect();
+        let message =
+            format!("--format {} is not for this command", name(&self.global.format).unwrap_or_default());
+        Err(CliError::new(Kind::Usage, message).hint(format!("it has {}", known.join(", "))))
     }
 }
 

@@ -6,7 +6,7 @@ use super::error::{CliError, Kind};
 pub const DONE: u8 = 0;
 /// Could not: mistakes in policies, no connection, refused sign-in, no VM visible, files.
 pub const FAILED: u8 = 1;
-/// With `--detailed-exitcode`: there are changes.
+/// With `--detailed-exitcode`: there are changes; with `status --check`: something is out.
 pub const CHANGES: u8 = 2;
 /// Some VMs failed, gave up, are in conflict or unreadable, or had changed since the plan; the others were done.
 pub const SOME_FAILED: u8 = 3;
@@ -26,6 +26,8 @@ pub enum Outcome {
     Done,
     /// There are changes, and the caller wants to know.
     Changes,
+    /// Some VM's backups are not as they should be, and the caller wants to know.
+    OutOfDate,
     /// What was to be checked has mistakes, and they have been told.
     Mistakes,
     /// Some VMs were left undone, and which has been told; the others were done.
@@ -40,7 +42,7 @@ pub enum Outcome {
 pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
     match ended {
         Ok(Outcome::Done) => DONE,
-        Ok(Outcome::Changes) => CHANGES,
+        Ok(Outcome::Changes | Outcome::OutOfDate) => CHANGES,
         Ok(Outcome::Mistakes) => FAILED,
         Ok(Outcome::SomeFailed) => SOME_FAILED,
         Ok(Outcome::Alarm) => SAFETY_STOP,

@@ -20,7 +20,7 @@ use tempfile::NamedTempFile;
 ///
 /// See [`planning::make`]; or the plan cannot be written.
 pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.refuse_github()?;
+    context.allow(&[Format::Text, Format::Json])?;
     let is_json = context.global.format == Format::Json;
     if args.diff && is_json {
         return Err(CliError::new(Kind::Usage, "--diff is text: it does not go with --format json"));

@@ -1,6 +1,6 @@
 //! `reconcile`: plans and carries out without asking.
 
-use super::args::ReconcileArgs;
+use super::args::{Format, ReconcileArgs};
 use super::carry::{self, Run};
 use super::connection::Chosen;
 use super::context::Context;
@@ -15,7 +15,7 @@ use super::policies;
 ///
 /// Another run is under way, or no plan can be made. What goes wrong with a VM is in the outcome.
 pub(super) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.refuse_github()?;
+    context.allow(&[Format::Text, Format::Json])?;
     let policies = policies::load(context)?;
     let fifo = Chosen::of(context)?;
     // Taken before FiFo is read: what another run is about to do must not be planned again.

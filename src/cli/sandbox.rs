@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 /// It cannot listen there, or its world cannot be read or written.
 pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.refuse_github()?;
+    context.allow(&[Format::Text, Format::Json])?;
     let failed = |error: io::Error| {
         let kind = match error.kind() {
             io::ErrorKind::ResourceBusy => Kind::Locked,
@@ -44,7 +44,7 @@ pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Outcome
     let running = Sandbox::start(options).await.map_err(failed)?;
     let greeting = match context.global.format {
         Format::Json => greeting_json(&running, style),
-        Format::Text | Format::Github => greeting(&running, style),
+        Format::Text | Format::Github | Format::Markdown => greeting(&running, style),
     };
     context.print(|out| out.write_all(greeting.as_bytes()))?;
     tokio::select! {

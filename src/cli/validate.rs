@@ -48,20 +48,24 @@ impl<'a> Finding<'a> {
 ///
 /// The findings cannot be written. Mistakes in the policies are no error but an [`Outcome`].
 pub(super) fn run(args: &ValidateArgs, context: &Context) -> Result<Outcome, CliError> {
+    context.allow(&[Format::Text, Format::Json, Format::Github])?;
     let paths = if args.paths.is_empty() { context.policy_paths() } else { args.paths.clone() };
     let (policies, findings) = match policy::load(&paths) {
         Ok(loaded) => (Some(loaded.policies), loaded.warnings),
         Err(mistakes) => (None, mistakes.diagnostics().to_vec()),
     };
     context.print(|out| match context.global.format {
-        Format::Text => write_text(policies.as_ref(), &findings, context.look.styles != Styles::plain(), out),
+        Format::Text | Format::Markdown => {
+            write_text(policies.as_ref(), &findings, context.look.styles != Styles::plain(), out)
+        }
         Format::Json => write_json(policies.as_ref(), &findings, out),
         Format::Github => {
             write!(out, "{}", render_github(&findings))?;
             writeln!(out, "{}", summary(policies.as_ref(), &findings))
         }
     })?;
-    Ok(if policies.is_some() { Outcome::Done } else { Outcome::Mistakes })
+    let is_fine = policies.is_some() && !(args.strict && !findings.is_empty());
+    Ok(if is_fine { Outcome::Done } else { Outcome::Mistakes })
 }
 
 fn write_text(

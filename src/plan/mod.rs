@@ -13,6 +13,7 @@ mod changeset;
 mod decide;
 pub mod due;
 mod fingerprint;
+pub mod health;
 pub mod local;
 mod notes;
 pub mod parent;

@@ -1,6 +1,8 @@
-//! The plan as JSON: for programs, and to be saved and applied later.
+//! JSON: for programs; the plan's also to be saved and applied later.
 
 use crate::plan::Plan;
+use crate::plan::health::{Health, Verdict, VmHealth};
+use serde::Serialize;
 use std::io::{self, Write};
 
 /// Writes a plan as indented JSON with a line end behind it. The same plan gives the same bytes.
@@ -10,5 +12,43 @@ use std::io::{self, Write};
 /// Those of writing.
 pub fn plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, plan)?;
+    out.write_all(b"\n")
+}
+
+/// Writes how VMs stand, in the format `fifo-retain.status/1`.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn status(health: &Health, out: &mut dyn Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Status<'a> {
+        format: &'static str,
+        #[serde(flatten)]
+        health: &'a Health,
+        summary: Summary,
+    }
+    #[derive(Serialize)]
+    struct Summary {
+        safe: usize,
+        too_old: usize,
+        no_backup: usize,
+        conflict: usize,
+        unreadable: usize,
+        unprotected: usize,
+        suspended: usize,
+    }
+    let count = |is_it: &dyn Fn(&VmHealth) -> bool| health.vms.iter().filter(|vm| is_it(vm)).count();
+    let of = |verdict: Verdict| count(&|vm| vm.verdict == verdict);
+    let summary = Summary {
+        safe: of(Verdict::Safe),
+        too_old: of(Verdict::TooOld),
+        no_backup: of(Verdict::NoBackup),
+        conflict: of(Verdict::Conflict),
+        unreadable: of(Verdict::Unreadable),
+        unprotected: of(Verdict::Unprotected),
+        suspended: count(&|vm| vm.is_suspended),
+    };
+    serde_json::to_writer_pretty(&mut *out, &Status { format: "fifo-retain.status/1", health, summary })?;
     out.write_all(b"\n")
 }

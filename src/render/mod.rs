@@ -6,6 +6,7 @@
 mod cells;
 pub mod diff;
 pub mod json;
+pub mod markdown;
 mod outcome;
 mod style;
 pub mod text;

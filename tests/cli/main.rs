@@ -14,5 +14,6 @@ mod running;
 mod sandbox;
 mod saved_plan;
 mod secrets;
+mod status;
 mod usage;
 mod validate;

@@ -18,6 +18,7 @@ Examples:
   fifo-retain apply plan.json           do what it says, as far as it still holds
   fifo-retain plan --detailed-exitcode  what would be done, with 2 for changes
   fifo-retain reconcile                 plan and do it at once, from cron
+  fifo-retain status                    would these backups have saved us?
 
 "
     };
@@ -54,7 +55,8 @@ Exit codes:
   0    done, or nothing to do
   1    could not: mistakes in policies, no connection, refused sign-in, no VM
        to be seen, files
-  2    with --detailed-exitcode: there are changes
+  2    with --detailed-exitcode: there are changes; with status --check:
+       something is out
   3    apply and reconcile: some VMs failed, gave up, are in conflict or
        unreadable, or had changed since the plan; the others were done
   4    a safety stop: clocks an hour apart, a plan that breaks a rule, or backups

@@ -5,6 +5,7 @@ mod global;
 mod help;
 mod planning;
 mod sandbox;
+mod status;
 mod validate;
 mod value;
 
@@ -12,6 +13,7 @@ pub use carry::{ApplyArgs, CarryArgs, ReconcileArgs};
 pub use global::{Color, Format, GlobalArgs, LogFormat};
 pub use planning::{PlanArgs, PlanningArgs};
 pub use sandbox::{SandboxArgs, Style};
+pub use status::StatusArgs;
 pub use validate::ValidateArgs;
 pub use value::VmPattern;
 
@@ -46,6 +48,8 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Plan and carry out without asking, for cron and timers
     Reconcile(ReconcileArgs),
+    /// Show how every VM stands: would its backups have saved it?
+    Status(StatusArgs),
     /// Serve a simulated FiFo on a loopback address
     Sandbox(SandboxArgs),
 }

@@ -2,6 +2,7 @@
 
 mod clouds;
 pub(in crate::plan) mod fixtures;
+mod health;
 mod holes;
 mod nights;
 mod properties;

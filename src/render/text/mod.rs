@@ -1,6 +1,7 @@
 //! The plan as people read it every day: a block for each VM with something to tell, then the counts.
 
 mod rows;
+pub(super) mod status;
 mod table;
 
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod tests;
 use super::Styles;
 use super::cells::{visible, wrapped};
 use crate::plan::{NoteCode, Plan, Summary, VmPlan};
+pub use status::status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use table::Table;

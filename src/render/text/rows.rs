@@ -132,7 +132,7 @@ pub(super) fn problem(code: NoteCode) -> Option<&'static str> {
     }
 }
 
-fn note_row(note: &Note, status: Status) -> Row {
+pub(super) fn note_row(note: &Note, status: Status) -> Row {
     let (mark, verb) = match note.code {
         NoteCode::GaveUp | NoteCode::NoParent if status == Status::Blocked => (Mark::Alarm, "blocked"),
         NoteCode::NoHypervisor | NoteCode::DelegatedDatasets | NoteCode::VmState => (Mark::Alarm, "blocked"),

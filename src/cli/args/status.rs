@@ -1,0 +1,25 @@
+//! What `status` takes.
+
+use super::planning::PlanningArgs;
+use super::value::instant;
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+/// The arguments of `status`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A VM is safe while its newest restorable backup is no older than its policy's `max_age`, whatever is due or waiting. \
+What restoring takes is told for the case that nothing on the hypervisor is left.")]
+pub struct StatusArgs {
+    /// Which VMs, and whether there have to be any.
+    #[command(flatten)]
+    pub planning: PlanningArgs,
+
+    /// Exit with 2 when a VM is too old, has no restorable backup, is in conflict or unreadable
+    #[arg(long)]
+    pub check: bool,
+
+    /// Judge as of that instant, such as 2026-12-01T01:00:00Z
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub at: Option<DateTime<Utc>>,
+}

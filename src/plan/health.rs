@@ -1,0 +1,198 @@
+//! Would these backups have saved us? How each VM stands against its policy, whatever is going to be done about it.
+
+use super::changeset::{Note, NoteCode, Plan, VmPlan};
+use super::due::Calendar;
+use super::standing::View;
+use crate::inventory::{BackupId, Inventory, Vm, VmId, chain_of};
+use crate::policy::{Match, Policies, Policy};
+use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// How far back gaps are looked for.
+const GAPS_WITHIN: TimeDelta = TimeDelta::days(35);
+
+/// How all VMs stand at an instant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// The instant.
+    pub at: DateTime<Utc>,
+    /// The FiFo.
+    pub endpoint: String,
+    /// The VMs, by alias, then UUID.
+    pub vms: Vec<VmHealth>,
+}
+
+/// How one VM stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VmHealth {
+    /// Its UUID; `None` only where not even that could be read.
+    pub uuid: Option<VmId>,
+    /// Its alias; may be empty.
+    pub alias: String,
+    /// The policy it belongs to.
+    pub policy: Option<String>,
+    /// The answer.
+    pub verdict: Verdict,
+    /// Whether its policy is suspended for it. Its backups grow old all the same.
+    pub is_suspended: bool,
+    /// The newest backup that can be restored.
+    pub newest: Option<Newest>,
+    /// How old that may be, in seconds.
+    pub max_age_secs: Option<i64>,
+    /// What its backups hold on the hypervisor.
+    pub local: Local,
+    /// The due times of the last 35 days, since the first backup there is, of which no backup can be restored; those
+    /// that are still to be made up for are not among them.
+    pub gaps: Vec<DateTime<FixedOffset>>,
+    /// What is told about it, most urgent first.
+    pub notes: Vec<Note>,
+}
+
+/// Whether a VM's backups would have saved it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Its newest restorable backup is no older than `max_age`.
+    Safe,
+    /// It is older.
+    TooOld,
+    /// None can be restored.
+    NoBackup,
+    /// Two policies claim it, so nothing is done to it.
+    Conflict,
+    /// It could not be read whole, so nothing is known.
+    Unreadable,
+    /// No policy is for it.
+    Unprotected,
+}
+
+impl Verdict {
+    /// Says whether something has to be done about it. What nobody asked to protect is as it should be.
+    pub fn is_out(self) -> bool {
+        match self {
+            Self::Safe | Self::Unprotected => false,
+            Self::TooOld | Self::NoBackup | Self::Conflict | Self::Unreadable => true,
+        }
+    }
+}
+
+/// A restorable backup with what restoring it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Newest {
+    /// Which.
+    pub backup: BackupId,
+    /// Its tier; `None` for one that somebody made by hand.
+    pub tier: Option<String>,
+    /// When it was taken, in the policy's zone.
+    pub taken: DateTime<FixedOffset>,
+    /// How old it is, in seconds.
+    pub age_secs: i64,
+    /// How many stored backups have to be fetched one after the other, when nothing on the hypervisor is left.
+    pub steps: usize,
+    /// How many bytes they have; `None` when that is not known of one of them.
+    pub size_bytes: Option<u64>,
+}
+
+/// What a VM's backups hold on its hypervisor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Local {
+    /// How many snapshots.
+    pub snapshots: usize,
+    /// How many bytes of the VM's quota, as far as FiFo has measured them.
+    pub size_bytes: u64,
+}
+
+/// Judges the VMs of a plan by what they were planned from.
+pub fn health(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Health {
+    let calendars: BTreeMap<&str, Calendar<'_>> =
+        policies.iter().map(|policy| (policy.name.as_str(), Calendar::new(policy, plan.at))).collect();
+    let vms = plan.vms.iter().map(|planned| {
+        let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
+        match vm.map(|vm| (vm, policies.policy_for(vm))) {
+            None => without_policy(planned, None, Verdict::Unreadable),
+            Some((vm, Match::Unprotected)) => without_policy(planned, Some(vm), Verdict::Unprotected),
+            Some((vm, Match::Conflict(_))) => without_policy(planned, Some(vm), Verdict::Conflict),
+            Some((vm, Match::One(policy))) => {
+                under_policy(planned, vm, policy, &calendars[policy.name.as_str()])
+            }
+        }
+    });
+    Health { at: plan.at, endpoint: plan.endpoint.clone(), vms: vms.collect() }
+}
+
+fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: Verdict) -> VmHealth {
+    VmHealth {
+        uuid: planned.uuid,
+        alias: planned.alias.clone(),
+        policy: None,
+        verdict,
+        is_suspended: false,
+        newest: None,
+        max_age_secs: None,
+        local: vm.map(local).unwrap_or_default(),
+        gaps: Vec::new(),
+        notes: planned.notes.clone(),
+    }
+}
+
+fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) -> VmHealth {
+    let view = View::new(vm, policy, calendar.now());
+    let newest = view.newest_restorable().and_then(|newest| {
+        let chain = chain_of(&vm.backups, newest.id())?;
+        Some(Newest {
+            backup: newest.id(),
+            tier: newest.tier.map(|tier| view.tier(tier).name.clone()),
+            taken: policy.zone.moment(newest.taken),
+            age_secs: (calendar.now() - newest.taken).num_seconds().max(0),
+            steps: chain.steps.len(),
+            size_bytes: chain.size_bytes(),
+        })
+    });
+    let max_age_secs = policy.max_age.num_seconds();
+    let verdict = match &newest {
+        None => Verdict::NoBackup,
+        Some(newest) if newest.age_secs > max_age_secs => Verdict::TooOld,
+        Some(_) => Verdict::Safe,
+    };
+    VmHealth {
+        policy: Some(policy.name.clone()),
+        verdict,
+        is_suspended: planned.note(NoteCode::Suspended).is_some(),
+        newest,
+        max_age_secs: Some(max_age_secs),
+        gaps: gaps(&view, calendar),
+        ..without_policy(planned, Some(vm), verdict)
+    }
+}
+
+fn local(vm: &Vm) -> Local {
+    let held = vm.backups.values().filter(|backup| backup.holds_snapshot());
+    held.fold(Local::default(), |local, backup| Local {
+        snapshots: local.snapshots + 1,
+        size_bytes: local.size_bytes.saturating_add(backup.local_size_bytes.unwrap_or(0)),
+    })
+}
+
+/// Finds the due times, of any tier, after which nothing that can be restored was taken before the next one.
+fn gaps(view: &View<'_>, calendar: &Calendar<'_>) -> Vec<DateTime<FixedOffset>> {
+    let taken: Vec<DateTime<Utc>> =
+        view.restorable().filter(|backup| backup.tier.is_some()).map(|backup| backup.taken).collect();
+    let Some(first) = taken.first() else { return Vec::new() };
+    let tiers = 0..view.policy.tiers.len();
+    let next_due =
+        |instant| tiers.clone().filter_map(|tier| calendar.next_after(tier, view.vm.id, instant)).min();
+    let mut gaps = Vec::new();
+    let mut due = next_due((*first).max(calendar.now() - GAPS_WITHIN));
+    let mut taken = taken.iter().peekable();
+    while let Some(began) = due {
+        due = next_due(began);
+        // The last one may still be made up for.
+        let Some(ended) = due.filter(|ended| *ended <= calendar.now()) else { break };
+        while taken.next_if(|taken| **taken < began).is_some() {}
+        if taken.peek().is_none_or(|taken| **taken >= ended) {
+            gaps.push(view.policy.zone.moment(began));
+        }
+    }
+    gaps
+}

@@ -1,0 +1,164 @@
+//! How all VMs stand, as people read it: a block for each, then the counts.
+
+use super::rows::{Block, Mark, Row, note_row};
+use super::table::Table;
+use super::{Detail, Look};
+use crate::plan::health::{Health, Newest, Verdict, VmHealth};
+use crate::plan::{NoteCode, Status, bytes_text};
+use crate::policy::minute_text;
+use crate::render::cells::{visible, wrapped};
+use chrono::{DateTime, FixedOffset};
+use std::io::{self, Write};
+
+/// How many gaps are named.
+const GAPS_NAMED: usize = 3;
+
+/// Writes how VMs stand. The last line is always the counts, in a form that never changes.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn status(health: &Health, look: &Look, out: &mut dyn Write) -> io::Result<()> {
+    let blocks: Vec<Block> = health.vms.iter().filter_map(|vm| block(vm, look.detail)).collect();
+    let table = Table::new(&blocks, look);
+    for block in &blocks {
+        table.write(block, out)?;
+    }
+    if !blocks.is_empty() {
+        writeln!(out)?;
+    }
+    for line in wrapped(&totals(health), look.columns) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// Gives the last line: `Status: 9 safe, 1 too old, 0 without a backup, 0 in conflict, 0 unreadable; 1 unprotected, 1
+/// suspended.`
+pub(in crate::render) fn totals(health: &Health) -> String {
+    let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();
+    format!(
+        "Status: {} safe, {} too old, {} without a backup, {} in conflict, {} unreadable; {} unprotected, {} suspended.",
+        count(Verdict::Safe),
+        count(Verdict::TooOld),
+        count(Verdict::NoBackup),
+        count(Verdict::Conflict),
+        count(Verdict::Unreadable),
+        count(Verdict::Unprotected),
+        health.vms.iter().filter(|vm| vm.is_suspended).count(),
+    )
+}
+
+fn block(vm: &VmHealth, detail: Detail) -> Option<Block> {
+    let is_told = match vm.verdict {
+        Verdict::Unprotected => detail >= Detail::Full,
+        _ if vm.verdict.is_out() => true,
+        _ => detail >= Detail::Usual,
+    };
+    if !is_told {
+        return None;
+    }
+    let mut rows: Vec<Row> = verdict_row(vm).into_iter().collect();
+    if vm.policy.is_some() && vm.local.snapshots > 0 {
+        rows.push(row(Mark::Aside, "local", local_text(vm), String::new()));
+    }
+    if !vm.gaps.is_empty() {
+        rows.push(row(Mark::Waiting, "gaps", gaps_text(&vm.gaps), String::new()));
+    }
+    let notes = vm.notes.iter().filter(|note| detail == Detail::Full || is_problem(note.code));
+    rows.extend(notes.map(|note| {
+        let advice = advice(note.code).unwrap_or_default().to_owned();
+        Row { why: advice, ..note_row(note, Status::UpToDate) }
+    }));
+    Some(Block {
+        alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },
+        id: vm.uuid.map_or_else(|| "(no UUID)".to_owned(), |id| id.short()),
+        policy: vm.policy.as_deref().map(visible),
+        rows,
+    })
+}
+
+fn row(mark: Mark, verb: &'static str, what: String, why: String) -> Row {
+    Row { mark, verb, what: visible(&what), why: visible(&why) }
+}
+
+/// Says how old the newest backup is and what restoring it takes; what has no policy says it in its notes.
+fn verdict_row(vm: &VmHealth) -> Option<Row> {
+    let (mark, verb) = match vm.verdict {
+        Verdict::Safe => (Mark::Fine, "safe"),
+        Verdict::TooOld => (Mark::Alarm, "too old"),
+        Verdict::NoBackup => {
+            return Some(row(Mark::Alarm, "no backup", "nothing can be restored".to_owned(), String::new()));
+        }
+        Verdict::Conflict | Verdict::Unreadable | Verdict::Unprotected => return None,
+    };
+    let newest = vm.newest.as_ref()?;
+    let limit = vm.max_age_secs.map_or_else(String::new, |secs| format!(", {} at most", age_text(secs)));
+    let what = format!("{}, {} old{limit}", name_of(newest), age_text(newest.age_secs));
+    Some(row(mark, verb, what, restore_text(newest)))
+}
+
+/// Names a backup: `weekly of 2026-11-22 01:00`.
+pub(in crate::render) fn name_of(newest: &Newest) -> String {
+    let tier = newest.tier.as_deref().unwrap_or("backup by hand");
+    format!("{tier} of {}", minute_text(newest.taken))
+}
+
+/// Says what a restore fetches: `3 backups to fetch, 12.4 GiB`.
+pub(in crate::render) fn restore_text(newest: &Newest) -> String {
+    let backups = if newest.steps == 1 { "backup" } else { "backups" };
+    let bytes = newest.size_bytes.map_or_else(|| "of unknown size".to_owned(), bytes_text);
+    format!("{} {backups} to fetch, {bytes}", newest.steps)
+}
+
+pub(in crate::render) fn local_text(vm: &VmHealth) -> String {
+    let snapshots = if vm.local.snapshots == 1 { "snapshot" } else { "snapshots" };
+    format!("{} {snapshots}, {} of its quota", vm.local.snapshots, bytes_text(vm.local.size_bytes))
+}
+
+pub(in crate::render) fn gaps_text(gaps: &[DateTime<FixedOffset>]) -> String {
+    let named: Vec<String> = gaps.iter().rev().take(GAPS_NAMED).map(|gap| minute_text(*gap)).collect();
+    let more = gaps.len().saturating_sub(GAPS_NAMED);
+    let more = if more > 0 { format!(" and {more} before") } else { String::new() };
+    format!("nothing to restore of {}{more}", named.join(", "))
+}
+
+/// Writes an age: hours and minutes under three days, then days.
+pub(in crate::render) fn age_text(secs: i64) -> String {
+    match (secs / 86_400, secs / 3_600, secs / 60 % 60) {
+        (3.., _, _) => format!("{} days", secs / 86_400),
+        (_, 0, minutes) => format!("{minutes} min"),
+        (_, hours, 0) => format!("{hours} h"),
+        (_, hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
+
+fn is_problem(code: NoteCode) -> bool {
+    advice(code).is_some() || code == NoteCode::InProgress
+}
+
+/// Says what to do about something; `None` where nothing has to be done.
+pub(in crate::render) fn advice(code: NoteCode) -> Option<&'static str> {
+    Some(match code {
+        NoteCode::Unreadable => "look at its record in FiFo; nothing is done to what cannot be read",
+        NoteCode::PolicyConflict => "change the policies",
+        NoteCode::Suspended => "take the suspension out of the policy when its reason is gone",
+        NoteCode::SuspensionEnded => "take it out of the policy",
+        NoteCode::NoHypervisor => "start it on a hypervisor, or exclude it from the policy",
+        NoteCode::DelegatedDatasets => "back it up by other means, and exclude it from the policy",
+        NoteCode::VmState => "wait, or see in FiFo why it stays so",
+        NoteCode::GaveUp | NoteCode::RetryLater => {
+            "look at its hypervisor's agent and the backup store for why it failed"
+        }
+        NoteCode::Stuck => "look at its hypervisor's agent: the upload may still hang there",
+        NoteCode::FailedBackup | NoteCode::Hollow => "nothing, when a newer one is good; else look for why",
+        NoteCode::Unrestorable => "nothing, when a newer one is good",
+        NoteCode::FutureTimestamp => "set the clock that was wrong",
+        NoteCode::OrphanedSnapshot => "delete the snapshot on the hypervisor by hand",
+        NoteCode::Unprotected
+        | NoteCode::InProgress
+        | NoteCode::NoParent
+        | NoteCode::Unmanaged
+        | NoteCode::Expired => return None,
+    })
+}

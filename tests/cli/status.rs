@@ -1,0 +1,77 @@
+use crate::cloud::Cloud;
+use crate::harness::{AT, Fifo, Folder};
+use serde_json::Value;
+
+#[test]
+fn it_tells_how_every_vm_stands() {
+    let fifo = Fifo::standing_still();
+    let folder = Folder::new();
+    let ended = folder.ask(&fifo, &["status", "--at", AT]).code(0);
+    for line in [
+        "web-1  ",
+        "  = safe",
+        "  ! too old",
+        "  ! no backup  nothing can be restored",
+        "    local      3 snapshots, ",
+        " to fetch, ",
+    ] {
+        assert!(ended.out.contains(line), "{line} is not in\n{}", ended.out);
+    }
+    let last = ended.last_line();
+    assert!(ended.out.contains("\nStatus: ") && last.ends_with("suspended."), "{last}");
+    assert!(ended.out.lines().all(|line| line.chars().count() <= 110), "{}", ended.out);
+}
+
+#[test]
+fn with_check_it_exits_with_2_when_a_vm_is_out() {
+    let fifo = Fifo::standing_still();
+    let folder = Folder::new();
+    folder.ask(&fifo, &["status", "--check", "--at", AT]).code(2);
+    folder.ask(&fifo, &["status", "--at", AT]).code(0);
+
+    let cloud = Cloud::of(2, 100);
+    cloud.folder.ask(&cloud.fifo, &["status", "--check"]).code(2);
+    cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);
+    let ended = cloud.folder.ask(&cloud.fifo, &["status", "--check"]).code(0);
+    assert!(ended.last_line().starts_with("Status: 2 safe, 0 too old, 0 without a backup"), "{}", ended.out);
+}
+
+#[test]
+fn as_json_it_says_the_same() {
+    let cloud = Cloud::of(1, 100);
+    let ended = cloud.folder.ask(&cloud.fifo, &["--format", "json", "status"]).code(0);
+    let told: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(told["format"], "fifo-retain.status/1");
+    assert_eq!((&told["summary"]["safe"], &told["summary"]["too_old"]), (&0.into(), &1.into()));
+    let vm = &told["vms"][0];
+    assert_eq!((&vm["alias"], &vm["verdict"]), (&"vm-1".into(), &"too_old".into()));
+    assert_eq!((&vm["newest"]["tier"], &vm["newest"]["steps"]), (&"daily".into(), &2.into()));
+    assert!(vm["newest"]["age_secs"].as_i64().unwrap() > 24 * 3_600);
+    assert_eq!(vm["local"]["snapshots"], 1);
+}
+
+#[test]
+fn as_markdown_it_is_a_table_of_what_is_out() {
+    let fifo = Fifo::standing_still();
+    let folder = Folder::new();
+    let ended = folder.ask(&fifo, &["--format", "markdown", "status", "--at", AT]).code(0);
+    assert!(ended.out.starts_with("**Status: "), "{}", ended.out);
+    assert!(ended.out.contains("\n| VM | policy | stands |"), "{}", ended.out);
+    let folded = ended.out.find("<details>").unwrap();
+    assert!(ended.out.find("| too old |").unwrap() < folded && ended.out.rfind("| safe |").unwrap() > folded);
+}
+
+#[test]
+fn it_sends_nothing_but_a_sign_in_and_reads() {
+    let fifo = Fifo::standing_still();
+    Folder::new().ask(&fifo, &["status", "--at", AT]).code(0);
+    let asked = fifo.asked();
+    assert!(asked.iter().all(|line| line.starts_with("GET ") || line.ends_with("/oauth/token")), "{asked:?}");
+}
+
+#[test]
+fn a_form_that_it_does_not_have_is_refused() {
+    let ended = Folder::new().run(&["--format", "github", "status"]).code(64);
+    assert!(ended.err.contains("--format github is not for this command"), "{}", ended.err);
+    assert!(ended.err.contains("hint: it has text, json, markdown"), "{}", ended.err);
+}
