@@ -2,7 +2,7 @@
 //! notice (`tests/simulation/planted.rs`).
 //!
 //! They can only be switched on with the feature `sabotage`, which is there for the tests and nothing else. Without it
-//! [`planted`] is `false` for the compiler already, and nothing of a fault is left in the program.
+//! `planted` is `false` for the compiler already, and nothing of a fault is left in the program.
 
 /// A precaution that is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

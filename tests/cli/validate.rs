@@ -63,3 +63,16 @@ fn a_path_that_is_not_there_is_a_mistake() {
     let ended = Folder::new().run(&["validate", "polices"]).code(1);
     assert!(ended.out.contains("polices"), "{}", ended.out);
 }
+
+#[test]
+fn warnings_are_mistakes_only_with_strict() {
+    let folder = Folder::new();
+    // Longer than the daily's gap: a backup that hangs would hold up the next one.
+    folder.write("policies/grandfather.yaml", &format!("{GRANDFATHER}stuck_after: 48h\n"));
+    for (arguments, code) in [(&["validate"][..], 0), (&["validate", "--strict"], 1)] {
+        let ended = folder.run(arguments).code(code);
+        assert!(ended.last_line().contains("no mistakes, 1 warning"), "{}", ended.out);
+    }
+    let annotated = folder.run(&["--format", "github", "validate", "--strict"]).code(1);
+    assert!(annotated.out.contains("::warning file=policies/grandfather.yaml"), "{}", annotated.out);
+}
