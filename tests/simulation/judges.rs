@@ -107,12 +107,13 @@ impl Judges {
             self.tell(asked, "a write on a connection that was used before");
         }
         let Some(vm) = asked.target.split('/').find_map(|part| Uuid::try_parse(part).ok()) else { return };
-        if !self.may_be_touched(world, vm, asked.at) {
-            self.tell(asked, "a VM was written to that is not to be touched");
-        }
         let now = seen(world);
         let (before, after) =
             (self.before.get(&vm).cloned().unwrap_or_default(), now.get(&vm).cloned().unwrap_or_default());
+        // Through a stale cache nobody can see that a VM has left its policy; but then FiFo refuses the old version (412).
+        if before != after && !self.may_be_touched(world, vm, asked.at) {
+            self.tell(asked, "a VM was written to that is not to be touched");
+        }
         if asked.method == "DELETE" {
             if asked.body != br#"{"location":"hypervisor"}"# {
                 self.tell(asked, "a DELETE with another body than the one");

@@ -105,7 +105,8 @@ impl Life {
             max_uploads: scenario.max_uploads,
             max_uploads_per_hypervisor: scenario.max_uploads_per_hypervisor,
             wait: true,
-            pace: Pace::default(),
+            // Fewer looks at what takes hours, so that a test run holds more lives.
+            pace: Pace { pause_max: Duration::from_secs(120), ..Pace::default() },
         };
         let changing = Changing {
             policies: Arc::new(cloud::policies(&scenario.rules, start)),
