@@ -29,7 +29,7 @@ pub(crate) struct Judges {
     pub(crate) two_runners: bool,
     /// Chains that were lost in this run to DELETEs that went out without their body.
     chains_lost: usize,
-    /// What the program has made, and when, by the later one of both clocks.
+    /// What the program has made, and for which due time.
     made: BTreeMap<Uuid, i64>,
     /// The later one of both clocks at the last request: what the program plans for.
     latest: DateTime<Utc>,
@@ -134,13 +134,14 @@ impl Judges {
             self.tell(asked, &format!("restorable backups were lost: {lost:?}"));
         }
         for new in after.ids.difference(&before.ids) {
-            self.judge_create(world, vm, *new, asked);
-            self.made.insert(*new, self.latest.timestamp_micros());
+            let due_us = self.judge_create(world, vm, *new, asked);
+            self.made.insert(*new, due_us);
         }
         self.before = now;
     }
 
-    fn judge_create(&mut self, world: &World, vm: Uuid, new: Uuid, asked: &Asked) {
+    /// Judges a new backup; gives the due time that it was made for.
+    fn judge_create(&mut self, world: &World, vm: Uuid, new: Uuid, asked: &Asked) -> i64 {
         let latest_us = self.latest.timestamp_micros();
         let runs = |id: &Uuid| {
             world.uploads.get(id).is_some_and(|upload| latest_us - upload.started_us < STUCK_AFTER_US)
@@ -149,11 +150,14 @@ impl Judges {
         let record = &backups[&new];
         let comment = record.comment.clone().unwrap_or_default();
         let since_us = self.last_due_us(&comment, latest_us);
+        // Where the policies have changed since, one made for an earlier due time may lie after the new one, too.
+        let is_for_it = |id: &Uuid, at_us: i64| {
+            self.made.get(id).is_some_and(|due_us| *due_us == since_us || at_us >= since_us)
+        };
         let twin = backups.iter().find(|(id, other)| {
             **id != new
                 && other.comment.as_deref() == Some(&comment)
-                && self.made.get(id).is_some_and(|made_us| *made_us >= since_us)
-                && other.timestamp.is_some_and(|at_us| at_us <= latest_us + FUTURE_US)
+                && other.timestamp.is_some_and(|at_us| is_for_it(id, at_us) && at_us <= latest_us + FUTURE_US)
                 && (runs(id) || restorable(world, vm, **id))
         });
         if let Some((twin, _)) = twin
@@ -168,7 +172,7 @@ impl Judges {
             self.tell(asked, &format!("{new} is an increment on {parent}, which cannot be restored"));
         }
         if self.two_runners {
-            return;
+            return since_us;
         }
         let ours: Vec<_> = world
             .uploads
@@ -189,6 +193,7 @@ impl Judges {
         if ours.len() >= self.max_uploads || here >= self.max_uploads_per_hypervisor {
             self.tell(asked, &format!("too many uploads: {} in all, {here} there", ours.len() + 1));
         }
+        since_us
     }
 
     fn judge_local_delete(&mut self, world: &World, vm: Uuid, gone: Uuid, after: &Seen, asked: &Asked) {

@@ -35,9 +35,25 @@ const SHRINK_FOR: Duration = Duration::from_secs(30);
 const SEEDS: u64 = 500;
 
 /// The seeds that have ever shown something, whether in the program or in the judges.
-const EVER_FAILED: [u64; 17] = [
-    0, 2, 3, 6, 7, 10, 36, 140, 155, 419, 1296, 403082391, 403301404, 403570289, 403847086, 404919447,
+const EVER_FAILED: [u64; 18] = [
+    0,
+    2,
+    3,
+    6,
+    7,
+    10,
+    36,
+    140,
+    155,
+    419,
+    1296,
+    403082391,
+    403301404,
+    403570289,
+    403847086,
+    404919447,
     405428031,
+    1795411993471,
 ];
 
 fn setting(name: &str, default: u64) -> u64 {
