@@ -100,10 +100,11 @@ impl Worker<'_> {
             {
                 return Ok(backup);
             }
-            self.wants_create(self.decide_anew(&seen)?.due_actions(), create)?;
+            // By now it may be due since later than when it was planned: it may have waited for its place for long.
+            let due_since = still_wanted(self.decide_anew(&seen)?.due_actions(), create)?;
             self.clocks_agree(seen.server_date)?;
             // A clock may be set back meanwhile, or stand still: in all it is waited for no longer than clocks may differ.
-            if let Some(early) = early(create, seen.server_date).filter(|_| waited < CLOCKS_APART_MAX) {
+            if let Some(early) = early(due_since, seen.server_date).filter(|_| waited < CLOCKS_APART_MAX) {
                 waited += early;
                 self.pause(early.to_std().unwrap_or_default()).await;
                 if self.is_stopped() {
@@ -214,17 +215,6 @@ impl Worker<'_> {
         }
     }
 
-    fn wants_create(&self, fresh: &[Action], create: &Create) -> Result<(), Problem> {
-        let create = Action::Create(create.clone());
-        if fresh.iter().any(|action| action.is_same_deed_as(&create)) {
-            Ok(())
-        } else {
-            Err(Problem::Dropped(
-                "as the VM is now, this backup is not wanted; perhaps another run has made it".to_owned(),
-            ))
-        }
-    }
-
     /// Looks for the new backup, in the VM's own reading and then in the list, until it is there or patience ends.
     async fn search(
         &self,
@@ -266,10 +256,24 @@ struct Unclear {
     may_repeat: bool,
 }
 
+/// Finds a planned create among what is wanted now, and gives since when it is due by that.
+fn still_wanted(fresh: &[Action], create: &Create) -> Result<DateTime<Utc>, Problem> {
+    let planned = Action::Create(create.clone());
+    let due_since = fresh.iter().find_map(|action| match action {
+        Action::Create(wanted) if action.is_same_deed_as(&planned) => Some(wanted.due_since.to_utc()),
+        _ => None,
+    });
+    due_since.ok_or_else(|| {
+        Problem::Dropped(
+            "as the VM is now, this backup is not wanted; perhaps another run has made it".to_owned(),
+        )
+    })
+}
+
 /// Gives how long it is until the create is due by FiFo's clock too: a backup that FiFo stamps before its due time would
 /// not count for it, and the next run would make another.
-fn early(create: &Create, server_date: Option<DateTime<Utc>>) -> Option<TimeDelta> {
-    let early = create.due_since.to_utc() - server_date?;
+fn early(due_since: DateTime<Utc>, server_date: Option<DateTime<Utc>>) -> Option<TimeDelta> {
+    let early = due_since - server_date?;
     // The server tells whole seconds.
     (early > TimeDelta::zero()).then(|| early.min(CLOCKS_APART_MAX) + TimeDelta::seconds(1))
 }

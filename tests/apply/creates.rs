@@ -164,6 +164,23 @@ async fn a_server_whose_clock_is_behind_gets_its_backups_after_the_due_time_by_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_waited_for_its_place_past_the_next_due_time_is_made_after_that_by_the_servers_clock_too() {
+    let mut cloud = mid_chain(Cloud::at("2026-11-18T23:30:00Z").vm(1, "hv-1").vm(2, "hv-1"), 2).0;
+    cloud.settings.max_uploads = 1;
+    let slow = Fate { upload_ms: Some(95 * 60_000), ..Fate::default() };
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
+    fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -800 }));
+    assert_eq!(cloud.reconcile().await.tally().created, 2);
+    // The place is free at 01:05, when its clock says 00:51:40: stamped then, it would not count for that night.
+    let asked_at =
+        cloud.wire.state().asked.iter().rfind(|asked| asked.target.ends_with("/backups")).unwrap().at;
+    assert!(
+        asked_at >= "2026-11-19T01:13:20Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap(),
+        "{asked_at}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_uploads_run_than_may() {
     let mut cloud = Cloud::at(NIGHT);
     for n in 1..=12 {
