@@ -3,7 +3,7 @@
 use super::event::{Ending, What};
 use super::one_vm::{Good, Problem, Worker, chain, create_step};
 use super::pace::Pauses;
-use super::running::Unwatched;
+use super::running::{Unwatched, Upload};
 use crate::fifo::{NewBackup, WriteAnswer};
 use crate::inventory::{BackupId, Vm};
 use crate::plan::{Action, Create};
@@ -60,27 +60,36 @@ impl Worker<'_> {
                 .try_acquire(&self.hypervisor)
                 .ok_or_else(|| Problem::Left("as many uploads as may run are running".to_owned()))?
         };
-        let backup = self.request(create).await?;
+        let backup = match self.request(create).await {
+            Ok(backup) => backup,
+            Err(problem) => {
+                if matches!(problem, Problem::Unverified(_)) {
+                    let unseen = Upload::Unseen { before: self.known.clone() };
+                    self.shared.keep_running(self.unwatched(unseen)?, slot);
+                }
+                return Err(problem);
+            }
+        };
         self.shared.tell(What::Accepted { at: self.at.clone(), backup, tier: create.tier.clone() });
         if planted(Fault::AcceptedIsDone) {
             return Ok(Good { ending: Ending::Done, backup, message: String::new() });
         }
         if !settings.wait {
-            self.shared.keep_running(self.unwatched(backup)?, slot);
+            self.shared.keep_running(self.unwatched(Upload::Of(backup))?, slot);
             let message = format!("backup {backup} was started and is not waited for");
             return Ok(Good { ending: Ending::Started, backup, message });
         }
         let result = self.wait_for(create, backup).await;
         if matches!(result, Err(Problem::Unverified(_))) {
             // It is out of sight, and may well go on: its place is not free before somebody has seen it end.
-            self.shared.keep_running(self.unwatched(backup)?, slot);
+            self.shared.keep_running(self.unwatched(Upload::Of(backup))?, slot);
         }
         result
     }
 
-    fn unwatched(&self, backup: BackupId) -> Result<Unwatched, Problem> {
+    fn unwatched(&self, which: Upload) -> Result<Unwatched, Problem> {
         let until = self.shared.executor.clock.now() + self.policy()?.stuck_after;
-        Ok(Unwatched { vm: self.id, backup, hypervisor: self.hypervisor.clone(), until })
+        Ok(Unwatched { vm: self.id, which, hypervisor: self.hypervisor.clone(), until })
     }
 
     /// Asks FiFo for the backup until it is on record, or it is certain that it is not.

@@ -20,7 +20,7 @@ pub(super) struct Worker<'a> {
     planned: &'a VmPlan,
     place: usize,
     /// The backups that are known to be on record: a reading that lacks one is old, or something has gone.
-    known: BTreeSet<BackupId>,
+    pub(super) known: BTreeSet<BackupId>,
     /// The backup that this run has seen complete.
     completed: Option<BackupId>,
     /// Whether the VM has been found to be as it was when the plan was made.

@@ -9,6 +9,7 @@ use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::policy::{Match, Policies};
 use crate::sabotage::{Fault, planted};
 use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -18,10 +19,33 @@ const STUCK_AFTER_DEFAULT: TimeDelta = TimeDelta::hours(12);
 /// An upload that no worker watches: somebody else's, or one that is not waited for or cannot be read any more.
 pub(super) struct Unwatched {
     pub(super) vm: VmId,
-    pub(super) backup: BackupId,
+    pub(super) which: Upload,
     pub(super) hypervisor: String,
     /// When it is no longer taken to be running.
     pub(super) until: DateTime<Utc>,
+}
+
+/// Which upload is meant.
+pub(super) enum Upload {
+    /// The one of this backup.
+    Of(BackupId),
+    /// One that FiFo may have begun, and that has not been seen yet: of a backup that was not there before.
+    Unseen { before: BTreeSet<BackupId> },
+}
+
+impl Upload {
+    /// Says whether it runs, by a reading of its VM.
+    ///
+    /// A single reading that does not show it may be older than it is; only the list can show that there is none.
+    fn runs(&self, vm: &Vm, is_list: bool) -> bool {
+        match self {
+            Self::Of(backup) if vm.backups.contains_key(backup) => is_under_way(vm, *backup),
+            Self::Unseen { before } if is_list => {
+                vm.backups.keys().any(|backup| !before.contains(backup) && is_under_way(vm, *backup))
+            }
+            Self::Of(_) | Self::Unseen { .. } => !is_list,
+        }
+    }
 }
 
 /// Finds the uploads that are under way, whichever policy their VM is in, if any.
@@ -49,7 +73,7 @@ fn foreign_of(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<Unwatched
             let until = taken.min(now) + stuck_after;
             ((now - taken).abs() < stuck_after).then(|| Unwatched {
                 vm: vm.id,
-                backup,
+                which: Upload::Of(backup),
                 hypervisor: hypervisor.clone(),
                 until,
             })
@@ -95,9 +119,7 @@ pub(super) async fn watch(shared: &Shared<'_>) -> Infallible {
                 shared.look.at(upload.vm).await.map(|seen| seen.vm)
             };
             let runs = match seen {
-                // A single reading without it may be older than it is; only the list can show that it is gone.
-                Ok(vm) if !is_list && !vm.backups.contains_key(&upload.backup) => true,
-                Ok(vm) => is_under_way(&vm, upload.backup),
+                Ok(vm) => upload.which.runs(&vm, is_list),
                 Err(LookError::Gone) if is_list => false,
                 // A reading that failed or is old keeps the place taken: a place too few for a while harms nobody.
                 Err(_) => true,

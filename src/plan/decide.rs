@@ -6,7 +6,7 @@ use super::due::{Attempts, Calendar, attempts, cannot_back_up, unsatisfied};
 use super::fingerprint::fingerprint;
 use super::local::unwanted_locally;
 use super::notes::{backup_notes, name_of, vm_note};
-use super::parent::parent_for;
+use super::parent::{parent_for, sends_nothing};
 use super::standing::{Judged, Standing, View};
 use crate::inventory::{BackupId, Vm};
 use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, TierKind, minute_text, weekday_text};
@@ -154,7 +154,7 @@ fn times(count: u32) -> String {
 
 fn create(view: &View<'_>, tier: TierIndex, since: DateTime<Utc>, failed: u32) -> Result<Create, Note> {
     let rules = view.tier(tier);
-    let parent = parent_for(view, tier);
+    let parent = parent_for(view, tier).filter(|parent| !sends_nothing(view, parent.id()));
     let incremental = matches!(rules.kind, TierKind::Incremental { .. });
     if incremental && parent.is_none() && view.policy.missing_parent == MissingParent::Block {
         let message = format!(
@@ -185,7 +185,13 @@ fn create(view: &View<'_>, tier: TierIndex, since: DateTime<Utc>, failed: u32) -
 fn full_instead(view: &View<'_>, tier: TierIndex, create: &Create) -> Option<Note> {
     let rules = view.tier(tier);
     let is_instead = matches!(rules.kind, TierKind::Incremental { .. }) && create.kind == BackupKind::Full;
-    let message = format!("no local, restorable parent for the {}: a full backup instead", rules.name);
+    let message = match parent_for(view, tier) {
+        None => format!("no local, restorable parent for the {}: a full backup instead", rules.name),
+        Some(parent) => format!(
+            "the last increment on the {} came out empty, so its snapshot will be gone: a full backup instead",
+            name_of(view, parent)
+        ),
+    };
     is_instead.then(|| Note::vm(NoteCode::NoParent, message))
 }
 

@@ -1,7 +1,8 @@
 //! Which backup an incremental one is taken from.
 
-use super::standing::{Judged, View};
-use crate::policy::{TierIndex, TierKind};
+use super::standing::{Judged, Standing, View};
+use crate::inventory::BackupId;
+use crate::policy::{MissingParent, TierIndex, TierKind};
 use crate::sabotage::{Fault, planted};
 
 /// Finds the parent for a new backup of a tier: the newest one of the tiers it may be taken from that is local,
@@ -20,4 +21,16 @@ pub fn parent_for<'v, 'a>(view: &'v View<'a>, tier: TierIndex) -> Option<&'v Jud
                 .filter(|other| other.tier.is_some_and(|other| other < own))
                 .all(|coarser| coarser.age_key() < candidate.age_key())
     })
+}
+
+/// Says whether an increment on a backup would come out empty once more: the last one that was taken from it has.
+///
+/// A record says `local` after its snapshot was destroyed on the hypervisor, or deleted while it was being uploaded.
+/// `zfs send` then finds nothing to begin from, and FiFo calls what comes of it completed, night after night. Only
+/// where the policy allows a full backup in its place is that a reason not to try again.
+pub fn sends_nothing(view: &View<'_>, parent: BackupId) -> bool {
+    let increments = view.backups.iter().filter(|backup| backup.backup.parent == Some(parent));
+    let mut ended = increments.filter(|it| matches!(it.standing, Standing::Completed | Standing::Hollow));
+    view.policy.missing_parent == MissingParent::Full
+        && ended.next_back().is_some_and(|last| last.standing == Standing::Hollow)
 }

@@ -285,6 +285,26 @@ async fn an_upload_that_can_no_longer_be_watched_keeps_its_place_until_it_has_en
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_accepted_create_that_cannot_be_found_keeps_its_place_until_it_is_seen_to_have_ended() {
+    let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
+    cloud.settings.max_uploads = 1;
+    let slow = Fate { upload_ms: Some(600_000), ..Fate::default() };
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
+    let forbidden = || Effect::Answer { status: 403, retry_after_s: None, location: None };
+    // Nothing can be read of it after the create was sent, for as long as it is looked for.
+    fault(&cloud, Rule::new(forbidden()).on(Operation::ReadVm).of_vm(vm_uuid(1)).after(1));
+    fault(&cloud, Rule::new(forbidden()).on(Operation::List).after(1).times(12));
+    let report = cloud.reconcile().await;
+    assert_eq!(report.vms[0].steps[0].ending, Ending::Unverified, "{report:?}");
+    assert_eq!(report.vms[1].steps[0].ending, Ending::Done, "{report:?}");
+    let state = cloud.wire.state();
+    let posts: Vec<_> =
+        state.asked.iter().filter(|asked| asked.target.ends_with("/backups")).map(|asked| asked.at).collect();
+    let waited = (posts[1] - posts[0]).num_seconds();
+    assert!((590..900).contains(&waited), "{posts:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_clock_that_is_set_back_during_the_wait_is_waited_for_again() {
     let cloud = one_due();
     fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -1_200 }));

@@ -20,6 +20,7 @@ impl Life {
         changing.disturbances += 1;
         let world = &mut state.world;
         world.advance(now_us);
+        self.judges().changes(world);
         let vm_at = |place: usize| changing.vms[place % changing.vms.len()];
         match what {
             What::Run(_) | What::Plan => {}

@@ -3,7 +3,7 @@
 use crate::scenario::Rules;
 use crate::transport::Asked;
 use chrono::{DateTime, Datelike as _, Days, NaiveDate, TimeDelta, Utc, Weekday};
-use fifo_retain::sandbox::{Record, World};
+use fifo_retain::sandbox::{Record, Upload, World};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -34,6 +34,8 @@ pub(crate) struct Judges {
     /// The later one of both clocks at the last request: what the program plans for.
     latest: DateTime<Utc>,
     before: BTreeMap<Uuid, Seen>,
+    /// Backups that could be restored until somebody else took them: a reading of a moment ago may still show them.
+    taken: BTreeSet<Uuid>,
 }
 
 /// A VM's backups as they were.
@@ -64,6 +66,7 @@ impl Judges {
             made: BTreeMap::new(),
             latest: DateTime::UNIX_EPOCH,
             before: BTreeMap::new(),
+            taken: BTreeSet::new(),
         }
     }
 
@@ -76,7 +79,26 @@ impl Judges {
 
     /// Takes the world as it is for granted: it was changed by people, or by time.
     pub(crate) fn accept(&mut self, world: &World) {
+        let now = seen(world);
+        self.take(&now);
+        self.before = now;
+    }
+
+    /// Takes note of what people are about to change, as it is before.
+    pub(crate) fn changes(&mut self, world: &World) {
         self.before = seen(world);
+    }
+
+    /// Says whether a backup could be restored, or could until somebody took it.
+    pub(crate) fn is_or_was_restorable(&self, world: &World, vm: Uuid, backup: Uuid) -> bool {
+        self.taken.contains(&backup) || restorable(world, vm, backup)
+    }
+
+    fn take(&mut self, now: &BTreeMap<Uuid, Seen>) {
+        for (vm, before) in &self.before {
+            let is_there = |id: &&Uuid| now.get(vm).is_some_and(|after| after.restorable.contains(id));
+            self.taken.extend(before.restorable.iter().filter(|id| !is_there(id)));
+        }
     }
 
     pub(crate) fn run_begins(&mut self, two_runners: bool) {
@@ -137,6 +159,9 @@ impl Judges {
             let due_us = self.judge_create(world, vm, *new, asked);
             self.made.insert(*new, due_us);
         }
+        if self.two_runners && self.bodies_are_dropped {
+            self.taken.extend(before.ids.difference(&after.ids));
+        }
         self.before = now;
     }
 
@@ -180,12 +205,7 @@ impl Judges {
             .filter(|(id, upload)| {
                 self.made.contains_key(id) && latest_us - upload.started_us < STUCK_AFTER_US
             })
-            // When the state is written nothing is sent any more, even if `local` is still to come; and of one whose
-            // record was deleted nobody can know.
-            .filter(|(id, upload)| {
-                let record = world.vms.get(&upload.vm).and_then(|vm| vm.backups.get(id));
-                record.is_some_and(|record| matches!(record.state.as_deref(), None | Some("uploading")))
-            })
+            .filter(|(id, upload)| is_sending(world, id, upload))
             .collect();
         let hypervisor = world.vms[&vm].hypervisor();
         let here = ours.iter().filter(|(_, upload)| world.vms[&upload.vm].hypervisor() == hypervisor).count();
@@ -201,8 +221,10 @@ impl Judges {
         let record = &backups[&gone];
         // One that has been uploading for longer than it may is given up on when something newer can be restored.
         let latest_us = self.latest.timestamp_micros();
-        let runs = |(id, upload): (&Uuid, &fifo_retain::sandbox::Upload)| {
-            (*id == gone || upload.parent == Some(gone)) && latest_us - upload.started_us < STUCK_AFTER_US
+        let runs = |(id, upload): (&Uuid, &Upload)| {
+            (*id == gone || upload.parent == Some(gone))
+                && latest_us - upload.started_us < STUCK_AFTER_US
+                && is_sending(world, id, upload)
         };
         if world.uploads.iter().any(runs) {
             self.tell(asked, &format!("the snapshot of {gone} was deleted while it was needed"));
@@ -309,6 +331,13 @@ impl Judges {
     }
 }
 
+/// Says whether an upload still needs its snapshot and its parent's. When its state is written nothing is sent any more,
+/// even if `local` is still to come; and of one whose record was deleted nobody can know.
+fn is_sending(world: &World, id: &Uuid, upload: &Upload) -> bool {
+    let record = world.vms.get(&upload.vm).and_then(|vm| vm.backups.get(id));
+    record.is_some_and(|record| matches!(record.state.as_deref(), None | Some("uploading")))
+}
+
 fn seen(world: &World) -> BTreeMap<Uuid, Seen> {
     world
         .vms
@@ -329,7 +358,7 @@ fn seen(world: &World) -> BTreeMap<Uuid, Seen> {
 }
 
 /// Says whether a backup can be had from the store: every step is there, completed and sound, and fits on the one before.
-pub(crate) fn restorable(world: &World, vm: Uuid, backup: Uuid) -> bool {
+fn restorable(world: &World, vm: Uuid, backup: Uuid) -> bool {
     let Some(vm) = world.vms.get(&vm) else { return false };
     let mut at = backup;
     for _ in 0..=vm.backups.len() {

@@ -1,7 +1,7 @@
 //! Lives a scenario: the real planner, client and executor on simulated time against the simulated FiFo.
 
 use crate::cloud;
-use crate::judges::{Judges, restorable};
+use crate::judges::Judges;
 use crate::scenario::{Run, Scenario, Step, What};
 use crate::transport::{TestClock, Wire};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -333,7 +333,9 @@ impl Observer for Life {
         let state = self.wire.state();
         let vm = at.vm.uuid();
         let is_true = match step {
-            Deed::Create { backup: Some(backup), .. } => restorable(&state.world, vm, backup.uuid()),
+            Deed::Create { backup: Some(backup), .. } => {
+                self.judges().is_or_was_restorable(&state.world, vm, backup.uuid())
+            }
             Deed::Create { backup: None, .. } => false,
             Deed::DeleteLocal { backup, .. } => state
                 .world

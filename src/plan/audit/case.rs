@@ -176,6 +176,23 @@ impl<'a> Case<'a> {
         self.all().any(|backup| self.could_be_parent(backup, tier))
     }
 
+    /// Says whether the last increment on a backup that FiFo calls completed holds nothing, where a full backup may take
+    /// the place of the next.
+    pub(super) fn came_out_empty(&self, parent: &Backup) -> bool {
+        let is_done = |backup: &&Backup| {
+            backup.parent == Some(parent.id)
+                && backup.state == RecordedState::Completed
+                && backup.timestamp.is_some()
+        };
+        let last = self.all().filter(is_done).max_by_key(|backup| (backup.timestamp, backup.id));
+        self.policy.missing_parent == MissingParent::Full && last.is_some_and(|last| !self.is_sound(last))
+    }
+
+    /// Says whether an increment of a tier is to be taken, and not a full backup in its place.
+    pub(super) fn takes_an_increment(&self, tier: TierIndex) -> bool {
+        self.all().any(|backup| self.is_best_parent(backup, tier) && !self.came_out_empty(backup))
+    }
+
     /// Says whether FiFo would take a backup of this VM at all.
     pub(super) fn can_be_backed_up(&self) -> bool {
         self.vm.hypervisor.is_some()

@@ -67,14 +67,20 @@ fn type_or_parent_broken(
         (TierKind::Full, BackupKind::Full, _) => None,
         (TierKind::Full, BackupKind::Incremental, _) => Some("an incremental create for a full tier"),
         (TierKind::Incremental { .. }, BackupKind::Full, _) => {
-            case.has_parent(tier).then_some("a full create although there is a parent")
+            case.takes_an_increment(tier).then_some("a full create although there is a parent")
         }
         (TierKind::Incremental { .. }, BackupKind::Incremental, None) => {
             Some("an incremental create without a parent that is there")
         }
-        (TierKind::Incremental { .. }, BackupKind::Incremental, Some(parent)) => (!case
-            .is_best_parent(parent, tier))
-        .then_some("a create whose parent is not the newest local, restorable one"),
+        (TierKind::Incremental { .. }, BackupKind::Incremental, Some(parent)) => {
+            if !case.is_best_parent(parent, tier) {
+                Some("a create whose parent is not the newest local, restorable one")
+            } else if case.came_out_empty(parent) {
+                Some("a create on a parent of which the last increment came out empty")
+            } else {
+                None
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::fixtures::*;
 use crate::plan::{Action, NoteCode, Status};
-use crate::policy::{MissingParent, Suspension, TierKind, Zone};
+use crate::policy::{MissingParent, Policy, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 
 #[test]
@@ -81,8 +81,31 @@ fn a_small_incremental_is_not_hollow_and_one_that_is_no_stream_is() {
         let hollow = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(bytes).local();
         let planned = hollow.plan(&grandfather(), "2026-11-18 02:00");
         assert!(planned.note(NoteCode::Hollow).is_some(), "{bytes}");
-        assert_eq!(told(&planned), ["create daily on 3", "delete 3 after", "delete 4 after"], "{bytes}");
+        assert_eq!(told(&planned), ["create daily full", "delete 3 after", "delete 4 after"], "{bytes}");
     }
+}
+
+#[test]
+fn after_an_increment_that_came_out_empty_a_full_backup_is_tried() {
+    let hollow = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(51).local();
+    let planned = hollow.plan(&grandfather(), "2026-11-18 02:00");
+    assert!(told(&planned).contains(&"create daily full".to_owned()), "{planned:?}");
+    let note = planned.note(NoteCode::NoParent).unwrap();
+    assert!(note.message.starts_with("the last increment on the daily of 2026-11-17 01:00 came out empty"));
+    // Until there is another one its snapshot stays: whatever went wrong may have been something else.
+    assert!(!told(&planned).contains(&"delete 3".to_owned()), "{planned:?}");
+
+    // One that went well since shows that the snapshot is there.
+    let well_since = hollow.clone().backup(5, "by hand", "2026-11-18 01:30").on(3);
+    assert!(
+        told(&well_since.plan(&grandfather(), "2026-11-18 02:00")).contains(&"create daily on 3".to_owned())
+    );
+    // Where the policy wants no full backup in its place, there is nothing better than to try again.
+    let blocking = Policy { missing_parent: MissingParent::Block, ..grandfather() };
+    assert!(told(&hollow.plan(&blocking, "2026-11-18 02:00")).contains(&"create daily on 3".to_owned()));
+    // An upload that failed says nothing about the parent.
+    let failed = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).failed();
+    assert!(told(&failed.plan(&grandfather(), "2026-11-18 02:00")).contains(&"create daily on 3".to_owned()));
 }
 
 #[test]
