@@ -33,11 +33,11 @@ case "$method ${words[*]}" in
     change --argjson id "${words[1]##*/}" --arg body "$body" 'map(if .id == $id then .body = $body else . end)' comments.json ;;
   "GET issue list")
     [ "$state" = open ] || exit 64
-    jq --arg label "$label" 'map(select(.label == $label and .state == "open"))' issues.json | jq -r "$filter" ;;
+    jq --arg name "$label" 'map(select(.label == $name and .state == "open"))' issues.json | jq -r "$filter" ;;
   "GET label create $label"*) ;;
   "GET issue create")
-    change --arg label "$label" --arg title "$title" --arg body "$body" \
-      '. + [{number: (length + 1), state: "open", label: $label, title: $title, body: $body}]' issues.json ;;
+    change --arg name "$label" --arg title "$title" --arg body "$body" \
+      '. + [{number: (length + 1), state: "open", label: $name, title: $title, body: $body}]' issues.json ;;
   "GET issue edit "*)
     change --argjson number "${words[2]}" --arg body "$body" 'map(if .number == $number then .body = $body else . end)' issues.json ;;
   "GET issue close "*)

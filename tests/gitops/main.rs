@@ -12,6 +12,7 @@ use fifo_retain::sandbox::Order;
 use serde_json::Value;
 use shell::{Ended, Shell, at_a_quiet_hour};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The policy that main begins with: everything that is marked for backup.
@@ -81,6 +82,21 @@ impl Story {
         })
     }
 
+    /// Waits until an upload is through.
+    fn waits_for(&self, backup: Uuid) {
+        for _ in 0..200 {
+            let is_running = self.shell.with(|state| {
+                state.world.advance(Utc::now().timestamp_micros());
+                state.world.uploads.contains_key(&backup)
+            });
+            if !is_running {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{backup} is never through");
+    }
+
     /// Counts the requests that have changed something.
     fn writes(&self) -> usize {
         self.shell.with(|state| {
@@ -136,18 +152,17 @@ fn a_change_of_policies_goes_from_the_branch_to_the_backups_and_drift_is_found_a
     // Drift: somebody deletes that backup, and takes one of another VM and calls it by a tier's name.
     story.does("fifo-retain plan --detailed-exitcode && git diff --exit-code");
     let mail = story.vm("mail-1");
-    story.shell.with(|state| {
+    let by_hand = story.shell.with(|state| {
         let now = Utc::now().timestamp_micros();
         state.world.advance(now);
         let backup = *state.world.vms[&scratch].backups.keys().next().unwrap();
         assert_eq!(state.world.delete_cloud(scratch, backup, now).len(), 1);
         let order = Order { comment: "weekly".to_owned(), parent: None, delete: false };
-        state.world.create_backup(mail, &order, now).unwrap();
+        state.world.create_backup(mail, &order, now).unwrap()
     });
+    story.waits_for(by_hand);
     let check = "code=0; fifo-retain plan --detailed-exitcode || code=$?; echo \"exit $code\"";
-    // Until the other one's upload is through its VM waits; then the snapshot that it took the place of is to go.
-    let looks = (0..60).map(|_| story.does(check).out);
-    let told = looks.into_iter().find(|told| !told.contains("uploading")).unwrap();
+    let told = story.does(check).out;
     assert!(told.ends_with("exit 2\n"), "{told}");
     assert!(told.contains(SCRATCH) && told.contains("mail-1"), "{told}");
 
