@@ -81,7 +81,7 @@ async fn saved(args: &ApplyArgs, path: &Path, context: &Context) -> Result<Outco
     }
     if let Some(until) = saved.valid_until.filter(|&until| until <= plan.at) {
         tracing::warn!(
-            "{} was a whole plan until {}: what has come due since is not in it and is not done",
+            "{} was made to hold until {}: what has come due since is not in it and is not done",
             path.display(),
             until.format("%Y-%m-%d %H:%M:%S UTC")
         );

@@ -246,7 +246,7 @@ fn what_has_come_due_since_is_warned_about_and_not_done() {
     let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(0);
     assert_eq!(ended.last_line(), "Done: 0 created, 0 deleted locally.");
     assert!(ended.err.contains("what has come due since is not in it and is not done"), "{}", ended.err);
-    assert!(ended.err.contains("plan.json was a whole plan until 20"), "{}", ended.err);
+    assert!(ended.err.contains("plan.json was made to hold until 20"), "{}", ended.err);
 
     cloud.folder.ask(&cloud.fifo, &["plan", "--out", "plan.json"]).code(0);
     let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(0);

@@ -17,6 +17,10 @@ case "$*" in
     name=${line##*--test }
     grep -qF "'cargo test --release'" "$gate" || refuse "$@"
     [ -e "$REPOSITORY/tests/$name.rs" ] || [ -e "$REPOSITORY/tests/$name/main.rs" ] || refuse "$@"
+    # What is set for it, it has to read.
+    for variable in "${!FIFO_RETAIN_SIM_@}"; do
+      grep -rqF "\"$variable\"" "$REPOSITORY/tests/" || refuse "$@"
+    done
     ;;
   "test --release" | "install --path . --locked")
     grep -qF "cargo $*" "$gate" || refuse "$@"
