@@ -79,6 +79,13 @@ async fn saved(args: &ApplyArgs, path: &Path, context: &Context) -> Result<Outco
     if saved.policies != plan.policies {
         tracing::warn!("the policies are not those that {} was made from", path.display());
     }
+    if let Some(until) = saved.valid_until.filter(|&until| until <= plan.at) {
+        tracing::warn!(
+            "{} was made to hold until {}: what has come due since is not in it and is not done",
+            path.display(),
+            until.format("%Y-%m-%d %H:%M:%S UTC")
+        );
+    }
     carry::show_or_warn(context, &saved);
     let agreement = agree(&saved, &plan);
     let deeds =

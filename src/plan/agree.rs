@@ -49,7 +49,8 @@ pub fn agree(saved: &Plan, fresh: &Plan) -> Agreement {
             continue;
         };
         let wanted = still_wanted(listed, fresh);
-        let has_changed = listed.fingerprint != fresh.fingerprint;
+        // Without a fingerprint nothing shows that it has not.
+        let has_changed = listed.fingerprint.is_none() || listed.fingerprint != fresh.fingerprint;
         if has_changed && (!wanted.is_empty() || is_hindered(fresh.status)) {
             leave_out(Why::Changed);
         } else if wanted.is_empty() {
@@ -157,6 +158,23 @@ mod tests {
         assert_eq!(fresh.vms[0].status, Status::Waiting);
         let agreement = agree(&saved, &fresh);
         assert_eq!((agreement.vms.len(), agreement.left_out[0].why), (0, Why::Changed));
+    }
+
+    #[test]
+    fn a_vm_of_which_nobody_knows_whether_it_has_changed_is_left_out() {
+        let mut saved = planned(due(), "2026-11-18 02:00");
+        saved.vms[0].fingerprint = None;
+        let mut fresh = planned(due(), "2026-11-18 03:00");
+        let left_out = |fresh: &Plan| agree(&saved, fresh).left_out[0].why;
+        assert_eq!((agree(&saved, &fresh).vms.len(), left_out(&fresh)), (0, Why::Changed));
+        // It cannot be read, now as then.
+        fresh.vms[0] = VmPlan {
+            status: Status::Unreadable,
+            fingerprint: None,
+            actions: Vec::new(),
+            ..fresh.vms[0].clone()
+        };
+        assert_eq!(left_out(&fresh), Why::Changed);
     }
 
     #[test]

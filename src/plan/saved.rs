@@ -1,8 +1,10 @@
 //! A plan on its way through a file: with a checksum, and read back strictly, since what it lists is going to be done.
 
 use super::changeset::{FORMAT, Plan};
+use crate::inventory::VmId;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::io;
 
 /// Why something is no saved plan to be carried out.
@@ -20,6 +22,12 @@ pub enum SavedPlanError {
     /// It was edited or damaged after it was made.
     #[error("it does not match its own checksum: it was changed after it was made")]
     Changed,
+    /// It lists a VM twice, and what is listed twice could be done twice.
+    #[error("it lists the VM {vm} twice")]
+    Twice {
+        /// The VM.
+        vm: VmId,
+    },
 }
 
 impl Plan {
@@ -40,7 +48,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Whatever is not, to the last field, a plan of this [`FORMAT`] that matches its checksum.
+    /// Whatever is not, to the last field, a plan of this [`FORMAT`] that matches its checksum and lists each VM once.
     pub fn from_saved(json: &[u8]) -> Result<Self, SavedPlanError> {
         /// As much of any version's plan as says which version it is.
         #[derive(Deserialize)]
@@ -57,7 +65,11 @@ impl Plan {
         if told.is_empty() || told != plan.checksum {
             return Err(SavedPlanError::Changed);
         }
-        Ok(plan)
+        let mut seen = BTreeSet::new();
+        match plan.vms.iter().filter_map(|vm| vm.uuid).find(|&id| !seen.insert(id)) {
+            Some(vm) => Err(SavedPlanError::Twice { vm }),
+            None => Ok(plan),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod apply;
 mod cloud;
+mod exit_codes;
 mod harness;
 mod plan;
 mod processes;

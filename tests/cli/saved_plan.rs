@@ -1,7 +1,9 @@
 use crate::cloud::Cloud;
 use fifo_retain::plan::Plan;
+use fifo_retain::sandbox::{Effect, Operation, Rule, State};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 /// A cloud with two VMs, and a plan of it in `plan.json`.
 fn planned() -> Cloud {
@@ -175,4 +177,90 @@ fn policies_that_have_changed_since_are_warned_about() {
         ended.err
     );
     assert_eq!(ended.last_line(), "Done: 2 created, 2 deleted locally.");
+}
+
+#[test]
+fn a_plan_that_lists_a_vm_twice_is_refused() {
+    let cloud = planned();
+    edit(&cloud, |plan| {
+        let vms = plan["vms"].as_array_mut().unwrap();
+        vms.push(vms[0].clone());
+    });
+    let told = refused(&cloud);
+    assert!(told.contains(&format!("it lists the VM {} twice", cloud.vms[0].id)), "{told}");
+}
+
+#[test]
+fn a_cloud_that_cannot_be_looked_at_again_stops_it_before_anything_is_done() {
+    let answer = |status| Effect::Answer { status, retry_after_s: None, location: None };
+    for (effect, told) in [
+        (answer(403), "403"),
+        (Effect::Cut { after_bytes: 40 }, "could not"),
+        (Effect::ShiftDate { seconds: 2 * 60 * 60 }, "the clocks differ by more than an hour"),
+    ] {
+        let cloud = planned();
+        let code = if matches!(effect, Effect::ShiftDate { .. }) { 4 } else { 1 };
+        cloud.fifo.running().with(|state| state.faults.rules.push(Rule::new(effect).on(Operation::List)));
+        let line = ["--timeout", "3s", "apply", "plan.json"];
+        let ended = cloud.folder.ask(&cloud.fifo, &line).code(code);
+        assert!(ended.err.contains(told), "{}", ended.err);
+        assert_eq!((cloud.asked().get("POST"), cloud.asked().get("DELETE")), (None, None), "{told}");
+    }
+}
+
+#[test]
+fn a_vm_that_cannot_be_looked_at_again_is_left_alone() {
+    let cloud = planned();
+    let hidden = cloud.vms[0];
+    let answer = Effect::Answer { status: 403, retry_after_s: None, location: None };
+    let rule = Rule::new(answer).on(Operation::ReadVm).of_vm(hidden.id);
+    cloud.fifo.running().with(|state| state.faults.rules.push(rule));
+    let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(3);
+    assert!(ended.last_line().starts_with("Done: 1 created, 1 deleted locally; "), "{}", ended.out);
+    assert_eq!(cloud.made_and_local(hidden), (Vec::new(), vec![hidden.daily]));
+}
+
+#[test]
+fn a_vm_that_is_gone_or_has_become_unreadable_is_told() {
+    for spoil in [
+        |state: &mut State, vm| drop(state.world.vms.remove(&vm)),
+        |state: &mut State, vm| {
+            state.world.vms.get_mut(&vm).unwrap().fields.insert("hypervisor".to_owned(), json!(7));
+        },
+    ] as [fn(&mut State, Uuid); 2]
+    {
+        let cloud = planned();
+        cloud.fifo.running().with(|state| spoil(state, cloud.vms[0].id));
+        let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(3);
+        assert!(ended.err.contains("vm-1: left out: it has changed since the plan"), "{}", ended.err);
+        assert_eq!(ended.last_line(), "Done: 1 created, 1 deleted locally.");
+    }
+}
+
+#[test]
+fn what_has_come_due_since_is_warned_about_and_not_done() {
+    let cloud = planned();
+    // A plan of yesterday, when this daily was not due yet: it lists nothing.
+    let yesterday = (chrono::Utc::now() - chrono::TimeDelta::hours(12)).to_rfc3339();
+    cloud.folder.ask(&cloud.fifo, &["plan", "--at", &yesterday, "--out", "plan.json"]).code(0);
+    let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(0);
+    assert_eq!(ended.last_line(), "Done: 0 created, 0 deleted locally.");
+    assert!(ended.err.contains("what has come due since is not in it and is not done"), "{}", ended.err);
+    assert!(ended.err.contains("plan.json was made to hold until 20"), "{}", ended.err);
+
+    cloud.folder.ask(&cloud.fifo, &["plan", "--out", "plan.json"]).code(0);
+    let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(0);
+    assert!(!ended.err.contains("has come due since"), "{}", ended.err);
+}
+
+#[test]
+fn what_is_not_due_yet_is_not_done_before_its_time() {
+    let cloud = planned();
+    let tomorrow = (chrono::Utc::now() + chrono::TimeDelta::hours(24)).to_rfc3339();
+    cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);
+    cloud.folder.ask(&cloud.fifo, &["plan", "--at", &tomorrow, "--out", "plan.json"]).code(0);
+    assert!(cloud.folder.read("plan.json").contains(r#""action": "create""#));
+    let posts = cloud.asked()["POST"];
+    let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(0);
+    assert_eq!((ended.last_line(), cloud.asked()["POST"]), ("Done: 0 created, 0 deleted locally.", posts));
 }

@@ -1,0 +1,234 @@
+//! The workflows for GitHub Actions: a runner that is as small as they need it.
+
+use crate::project::{Project, READER, WRITER, has_created};
+use crate::shell::Ended;
+use crate::yaml::{document, text, texts};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+
+/// The first line of the comment, by which it is found again.
+const MARKER: &str = "<!-- fifo-retain plan -->";
+
+/// A workflow in a project, and what its expressions give.
+struct Workflow<'p> {
+    project: &'p Project,
+    file: Value,
+    /// The branch that it is checked out on.
+    branch: &'static str,
+    expressions: BTreeMap<String, String>,
+}
+
+impl<'p> Workflow<'p> {
+    fn new(project: &'p Project, name: &str, branch: &'static str) -> Self {
+        let variables = ["FIFO_RETAIN_URL", "FIFO_RETAIN_SHA256"];
+        let given = project.shell.run(&variables.map(|name| format!("echo \"${name}\"")).join("; ")).out;
+        let mut lines = given.lines();
+        let expressions = [
+            ("vars.FIFO_RETAIN_URL", lines.next().unwrap()),
+            ("vars.FIFO_RETAIN_SHA256", lines.next().unwrap()),
+            ("vars.FIFO_ENDPOINT", &project.shell.url()),
+            ("secrets.FIFO_READ_USER", READER.0),
+            ("secrets.FIFO_READ_PASSWORD", READER.1),
+            ("github.token", "ghs_token"),
+            ("github.event.pull_request.number", "7"),
+            ("github.server_url", "https://github.example.com"),
+            ("github.repository", "ann/backups"),
+            ("github.run_id", "1"),
+        ];
+        let expressions =
+            expressions.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { project, file: document(&format!("github-actions/{name}.yaml")), branch, expressions }
+    }
+
+    /// Runs a job from its first to its last step, as far as all go well.
+    #[track_caller]
+    fn job(&mut self, name: &str) -> Ended {
+        let job = self.file["jobs"][name].clone();
+        let mut workspace = None;
+        let mut last = None;
+        // Secrets of an environment are there only for a job that names it.
+        if job["environment"] == "backups" {
+            self.set("secrets.FIFO_USER", WRITER.0);
+            self.set("secrets.FIFO_PASSWORD", WRITER.1);
+        }
+        for step in job["steps"].as_array().unwrap() {
+            match step["uses"].as_str().map(|used| used.split('@').next().unwrap()) {
+                Some("actions/checkout") => {
+                    let depth = texts(&step["with"]).remove("fetch-depth").unwrap_or("1".to_owned());
+                    workspace = Some(self.project.checkout(name, self.branch, &depth));
+                    fs::create_dir_all(self.project.shell.path(format!("jobs/{name}/temp"))).unwrap();
+                }
+                Some("actions/upload-artifact") => self.artifact(step, name, true),
+                Some("actions/download-artifact") => self.artifact(step, name, false),
+                Some(other) => panic!("{other} is not known here"),
+                None => last = Some(self.step(&job, step, name, workspace.as_deref().unwrap())),
+            }
+        }
+        for temporary in ["path", "temp"] {
+            let path = self.project.shell.path(format!("jobs/{name}/{temporary}"));
+            let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        }
+        last.unwrap()
+    }
+
+    fn set(&mut self, expression: &str, value: &str) {
+        self.expressions.insert(expression.to_owned(), value.to_owned());
+    }
+
+    /// Runs one `run:`.
+    #[track_caller]
+    fn step(&mut self, job: &Value, step: &Value, name: &str, workspace: &str) -> Ended {
+        let shell = &self.project.shell;
+        let file = |kind: &str| shell.path(format!("jobs/{name}/{kind}")).display().to_string();
+        let mut variables = BTreeMap::new();
+        for level in [&self.file["env"], &job["env"], &step["env"]] {
+            for (variable, value) in texts(level) {
+                variables.insert(variable, self.evaluated(&value));
+            }
+        }
+        for (variable, kind) in [
+            ("RUNNER_TEMP", "temp"),
+            ("GITHUB_PATH", "path"),
+            ("GITHUB_OUTPUT", "output"),
+            ("GITHUB_STEP_SUMMARY", "summary"),
+        ] {
+            variables.insert(variable.to_owned(), file(kind));
+        }
+        variables.insert("GITHUB_REPOSITORY".to_owned(), "ann/backups".to_owned());
+        let added = fs::read_to_string(file("path")).unwrap_or_default();
+        let path = shell.run("echo \"$PATH\"").out;
+        let parts = added.lines().chain(path.lines()).collect::<Vec<_>>();
+        variables.insert("PATH".to_owned(), parts.join(":"));
+        let script = text(&step["run"]);
+        assert!(!script.contains("${{"), "an expression within a script can be code of others: {script}");
+        let ended = shell.run_in(workspace, &variables, &script).code(0);
+        if let Some(id) = step["id"].as_str() {
+            for line in fs::read_to_string(file("output")).unwrap_or_default().lines() {
+                let (output, value) = line.split_once('=').unwrap();
+                self.set(&format!("steps.{id}.outputs.{output}"), value);
+            }
+        }
+        ended
+    }
+
+    /// Puts values in the place of `${{ … }}`.
+    fn evaluated(&self, text: &str) -> String {
+        let mut parts = text.split("${{");
+        let mut all = parts.next().unwrap().to_owned();
+        for part in parts {
+            let (expression, rest) = part.split_once("}}").unwrap();
+            let value = self.expressions.get(expression.trim());
+            all.push_str(value.unwrap_or_else(|| panic!("{expression} is not known here")));
+            all.push_str(rest);
+        }
+        all
+    }
+
+    fn artifact(&self, step: &Value, job: &str, is_upload: bool) {
+        let with = texts(&step["with"]);
+        let stored = self.project.shell.path("artifacts").join(&with["name"]);
+        let workspace = self.project.shell.path(format!("jobs/{job}/workspace"));
+        fs::create_dir_all(&stored).unwrap();
+        if is_upload {
+            fs::copy(workspace.join(&with["path"]), stored.join(&with["path"])).unwrap();
+        } else {
+            for entry in fs::read_dir(&stored).unwrap() {
+                let entry = entry.unwrap();
+                fs::copy(entry.path(), workspace.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+}
+
+fn project() -> Project {
+    let mut project = Project::new();
+    project.stand_in("gh", include_str!("gh.sh"));
+    project
+}
+
+#[test]
+fn a_pull_request_gets_one_comment_that_is_updated() {
+    let project = project();
+    // Somebody quotes the comment, line for line.
+    let quoted = format!(r#"[{{"id": 1, "user": {{"login": "mallory"}}, "body": "{MARKER}"}}]"#);
+    project.shell.write("state/comments.json", &quoted);
+    Workflow::new(&project, "plan", "merge").job("validate");
+    Workflow::new(&project, "plan", "merge").job("plan");
+    let comments = project.kept("comments.json");
+    let body = text(&comments[1]["body"]);
+    assert_eq!(comments.len(), 2);
+    assert!(body.starts_with(MARKER) && body.contains("git-1"), "{body}");
+
+    project.git(
+        "git checkout --quiet merge && sed -i s/git/git2/g policies/git.yaml && git commit --quiet -am less",
+    );
+    Workflow::new(&project, "plan", "merge").job("plan");
+    let comments = project.kept("comments.json");
+    assert_eq!((comments.len(), text(&comments[0]["body"])), (2, MARKER.to_owned()));
+    assert_ne!(text(&comments[1]["body"]), body);
+    assert_eq!(project.writes(), 0);
+}
+
+#[test]
+fn the_workflow_for_pull_requests_gives_no_secret_to_forks_and_has_few_rights() {
+    let file = document("github-actions/plan.yaml");
+    assert!(file["on"].get("pull_request").is_some() && file["on"].get("pull_request_target").is_none());
+    let not_a_fork = "github.event.pull_request.head.repo.full_name == github.repository";
+    for (name, job) in file["jobs"].as_object().unwrap() {
+        let has_secrets = job.to_string().contains("secrets.");
+        assert_eq!(has_secrets, job["if"] == not_a_fork, "{name}");
+    }
+    assert_eq!(file["permissions"], serde_json::json!({"contents": "read"}));
+    let rights = serde_json::json!({"contents": "read", "pull-requests": "write"});
+    assert_eq!(file["jobs"]["plan"]["permissions"], rights);
+    for name in ["plan", "apply", "drift"] {
+        let file = document(&format!("github-actions/{name}.yaml")).to_string();
+        assert!(!file.contains("write-all") && !file.contains("contents\":\"write"), "{name}");
+    }
+}
+
+#[test]
+fn after_the_merge_the_plan_is_kept_and_exactly_that_is_applied() {
+    let project = project();
+    let mut workflow = Workflow::new(&project, "apply", "main");
+    workflow.job("plan");
+    assert_eq!(workflow.expressions["steps.plan.outputs.changes"], "true");
+    assert_eq!(project.writes(), 0);
+    has_created(&workflow.job("apply"));
+    let writes = project.writes();
+    assert!(writes > 0);
+
+    // The same once more, as somebody would who presses "re-run": nothing.
+    let ended = workflow.job("apply");
+    assert_eq!(ended.out.lines().last(), Some("Done: 0 created, 0 deleted locally."));
+    let mut workflow = Workflow::new(&project, "apply", "main");
+    workflow.job("plan");
+    assert_eq!(workflow.expressions["steps.plan.outputs.changes"], "false");
+    assert_eq!(project.writes(), writes);
+
+    assert_eq!(workflow.file["concurrency"]["cancel-in-progress"], false);
+    assert_eq!(workflow.file["jobs"]["apply"]["if"], "needs.plan.outputs.changes == 'true'");
+    let output = text(&workflow.file["jobs"]["plan"]["outputs"]["changes"]);
+    assert_eq!(output, "${{ steps.plan.outputs.changes }}");
+}
+
+#[test]
+fn drift_has_one_issue_as_long_as_it_lasts() {
+    let project = project();
+    let look = || {
+        Workflow::new(&project, "drift", "main").job("drift");
+        project.kept("issues.json")
+    };
+    let issues = look();
+    assert_eq!((issues.len(), &issues[0]["state"]), (1, &"open".into()));
+    let body = text(&issues[0]["body"]);
+    assert!(body.starts_with("**Status: ") && body.contains("web-3"), "{body}");
+    assert_eq!(look().len(), 1);
+
+    let mut apply = Workflow::new(&project, "apply", "main");
+    apply.job("plan");
+    apply.job("apply");
+    let issues = look();
+    assert_eq!((issues.len(), &issues[0]["state"]), (1, &"closed".into()));
+}
