@@ -58,7 +58,7 @@ impl<'a> Calendar<'a> {
 }
 
 /// Gives a VM's fixed share of a spread, in whole seconds, from 0 up to but not including the spread.
-fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
+pub(super) fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
     let digest = Sha256::digest(vm.uuid().as_bytes());
     let draw = digest.iter().take(8).fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte));
     let spread_secs = u128::try_from(spread.num_seconds()).unwrap_or(0);

@@ -25,7 +25,7 @@ pub use model::{
 };
 pub use schedule::{Schedule, ScheduleError, Zone, minute_text, weekday_text};
 pub use selector::{Pattern, Selector};
-pub use units::duration as parse_duration;
+pub use units::{duration as parse_duration, duration_text};
 
 #[cfg(test)]
 mod tests;
