@@ -19,7 +19,7 @@ mod units;
 
 pub use diagnostic::{Diagnostic, Mistakes, Related, Severity, Spot, render_github, render_text};
 pub use lint::unmatched;
-pub use load::{Loaded, SourceFile, load, parse};
+pub use load::{Loaded, SourceFile, load, load_if_any, parse};
 pub use model::{
     Match, MissingParent, Policies, Policy, Retry, Source, Suspension, Tier, TierIndex, TierKind,
 };
