@@ -8,6 +8,8 @@ mod apply;
 mod cloud;
 mod harness;
 mod plan;
+mod plan_against;
+mod plan_markdown;
 mod processes;
 mod reconcile;
 mod running;

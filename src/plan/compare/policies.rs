@@ -92,10 +92,10 @@ fn fields(old: &Policy, new: &Policy) -> Vec<String> {
             told.push(text);
         }
     };
-    differs(old.description != *description, "description".to_owned());
+    differs(old.description != *description, "description: changed".to_owned());
     differs(old.priority != *priority, format!("priority: {} -> {priority}", old.priority));
-    differs(old.select != *select, "select".to_owned());
-    differs(old.exclude != *exclude, "exclude".to_owned());
+    differs(old.select != *select, "select: changed".to_owned());
+    differs(old.exclude != *exclude, "exclude: changed".to_owned());
     differs(old.zone != *zone, format!("timezone: {} -> {}", old.zone.name(), zone.name()));
     let word = |missing: MissingParent| match missing {
         MissingParent::Full => "full",
@@ -122,7 +122,7 @@ fn fields(old: &Policy, new: &Policy) -> Vec<String> {
         match (&old.suspend, suspend) {
             (None, Some(new)) => format!("suspend: until {}", new.until),
             (Some(_), None) => "suspend: taken out".to_owned(),
-            _ => "suspend".to_owned(),
+            _ => "suspend: changed".to_owned(),
         },
     );
     told.extend(tier_fields(old, new));

@@ -1,7 +1,7 @@
 //! One VM, run forward.
 
 use super::Outlook;
-use super::season::Season;
+use super::season::{Season, VmSeason};
 use super::shape::{Shape, Start, settled, snapshots, trimmed, with_backups};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::assume;
@@ -62,27 +62,32 @@ impl<'a> Runner<'a> {
     /// Gives what comes of a VM; `None` when that would take more decisions than are left.
     pub(super) fn run(&mut self, vm: &Vm, decisions_left: &mut usize) -> Option<Outlook> {
         let settled = settled(vm, self.policy, self.from);
-        let calendar = self.season.calendar(self.from);
-        let due_times = self.season.of(vm.id);
-        let start = Start::new(&settled, self.policy, &calendar, &due_times);
+        let season = self.season.of(vm.id);
+        let start = Start::new(&settled, self.policy, self.from, &season);
         if let Some(course) = self.known.get(&start.shape) {
             return Some(self.outlook(course, &settled, &start));
         }
         // What is due now, what is tried again, what a suspension held back, and then what comes.
-        let mut times = due_times.into_owned().times;
+        let mut times = season.times();
         let until = self.season.until();
         let others = start.retries.iter().copied().chain([self.from]).chain(self.policy.suspended_until(vm));
         times.extend(others.filter(|&time| self.from <= time && time <= until));
         times.sort_unstable();
         times.dedup();
         *decisions_left = decisions_left.checked_sub(times.len())?;
-        let course = self.course(&settled, &start, &times);
+        let course = self.course(&settled, &start, &season, &times);
         let outlook = self.outlook(&course, &settled, &start);
         self.known.insert(start.shape, course);
         Some(outlook)
     }
 
-    fn course(&mut self, settled: &Vm, start: &Start, times: &[DateTime<Utc>]) -> Course {
+    fn course(
+        &self,
+        settled: &Vm,
+        start: &Start,
+        season: &VmSeason<'_, '_>,
+        times: &[DateTime<Utc>],
+    ) -> Course {
         let mut course = Course::default();
         let mut places: BTreeMap<BackupId, Place> =
             start.ids.iter().enumerate().map(|(place, &id)| (id, Place::There(place))).collect();
@@ -92,7 +97,7 @@ impl<'a> Runner<'a> {
         let mut held = snapshots(settled);
         course.local_max = if self.policy.suspends(&vm, self.from) { held } else { 0 };
         for &time in times.iter().filter(|&&time| !self.policy.suspends(&start.vm, time)) {
-            let calendar = self.season.calendar(time);
+            let calendar = season.calendar(time);
             let view = View::new(&vm, self.policy, time);
             let (actions, _) = actions(&view, &calendar, &mut Vec::new());
             for action in &actions {

@@ -1,6 +1,6 @@
 //! As much of a VM as its next decisions rest on, so that VMs which will be decided alike are run forward once.
 
-use super::season::DueTimes;
+use super::season::VmSeason;
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, chain_of};
 use crate::plan::due::{Attempts, Calendar, attempts, cannot_back_up, unsatisfied};
 use crate::plan::standing::{Standing, View};
@@ -142,8 +142,8 @@ pub(super) fn trimmed(view: &View<'_>, calendar: &Calendar<'_>) -> Vm {
 
 impl Start {
     /// Looks at a settled VM at the beginning of a forecast.
-    pub(super) fn new(settled: &Vm, policy: &Policy, calendar: &Calendar<'_>, due_times: &DueTimes) -> Self {
-        let now = calendar.now();
+    pub(super) fn new(settled: &Vm, policy: &Policy, now: DateTime<Utc>, season: &VmSeason<'_, '_>) -> Self {
+        let calendar = &season.calendar(now);
         let vm = trimmed(&View::new(settled, policy, now), calendar);
         let view = View::new(&vm, policy, now);
         let place: BTreeMap<BackupId, usize> =
@@ -171,13 +171,10 @@ impl Start {
             })
             .collect();
         let shape = Shape {
-            order: due_times.order.clone(),
+            order: season.order(),
             held_until: policy.suspended_until(&vm).filter(|&until| now < until),
             cannot_back_up: cannot_back_up(&vm).is_some(),
-            retries_after: retries
-                .iter()
-                .map(|at| due_times.times.partition_point(|time| time < at))
-                .collect(),
+            retries_after: retries.iter().map(|at| season.count_before(*at)).collect(),
             due: unsatisfied(&view, calendar).into_iter().map(|(tier, _)| tier).collect(),
             failed: attempts
                 .iter()

@@ -72,7 +72,7 @@ fn a_vm_that_loses_its_policy_is_told_with_what_is_no_longer_done() {
     assert_eq!((comparison.summary.no_longer.create, comparison.summary.no_longer.delete_local), (1, 1));
     assert!(comparison.summary.caused.is_empty());
     assert_eq!(comparison.vms[0].after, Protection::Unprotected);
-    assert_eq!(comparison.policies[0].fields, ["select"]);
+    assert_eq!(comparison.policies[0].fields, ["select: changed"]);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_suspension_takes_back_what_was_to_be_done_and_its_end_causes_it() {
     let until = until_instant.date_naive();
     let suspend = Some(Suspension { reason: "move".to_owned(), until, until_instant, vms: None });
     let suspended = Policy { suspend, ..grandfather() };
-    let comparison = compared(&[grandfather()], &[suspended.clone()], [mid_chain()]);
+    let comparison = compared(&[grandfather()], std::slice::from_ref(&suspended), [mid_chain()]);
     assert_eq!((comparison.vms[0].caused.len(), comparison.vms[0].no_longer.len()), (0, 2));
     assert_eq!(comparison.policies[0].fields, ["suspend: until 2026-12-24"]);
     let comparison = compared(&[suspended], &[grandfather()], [mid_chain()]);

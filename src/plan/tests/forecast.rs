@@ -292,7 +292,7 @@ fn a_stuck_upload_holds_what_it_is_taken_from() {
     let policy = grandfather();
     let standing = View::new(&view, &policy, at("2026-11-18 02:00")).backups[1].standing;
     assert_eq!(standing, Standing::Stuck);
-    let group = &told(&[], &[policy.clone()], [stuck]).groups[0];
+    let group = &told(&[], std::slice::from_ref(&policy), [stuck]).groups[0];
     let plain = plainly(&view, &policy, at("2026-11-18 02:00"), at("2026-11-18 02:00") + FORECAST_WITHIN);
     assert_eq!(group.with, plain);
 }

@@ -2,7 +2,7 @@
 
 use super::deletes::policy_of;
 use super::escape::{escaped, message, name};
-use super::page::{Section, counted, table_row};
+use super::page::{Noun, Section, counted, table_row};
 use crate::inventory::VmId;
 use crate::plan::{
     Action, Comparison, Create, NoteCode, Plan, PolicyChangeKind, Protection, Status, VmChange, VmPlan,
@@ -26,12 +26,14 @@ pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>) -> Vec<Sect
         all.push(forecast(comparison));
         all.push(shifts(other, true));
         let (caused, anyway) = creates(plan, comparison);
-        all.push(created(caused, " to create because of this change"));
-        all.push(created(anyway, " to create in any case"));
+        let because = ("create because of this change", "creates because of this change");
+        all.push(created(caused, because, " to create because of this change"));
+        let in_any_case = ("create in any case", "creates in any case");
+        all.push(created(anyway, in_any_case, " to create in any case"));
         all.push(no_longer(comparison));
     } else {
         all.push(troubles(plan));
-        all.push(created(all_creates(plan).collect(), " to create"));
+        all.push(created(all_creates(plan).collect(), ("create", "creates"), " to create"));
     }
     all.push(held(plan));
     all.push(notes(plan));
@@ -71,7 +73,7 @@ fn troubles(plan: &Plan) -> Section {
             let why: Vec<&str> = vm
                 .notes
                 .iter()
-                .filter(|note| note.backup.is_none())
+                .filter(|note| rows::explains(note))
                 .map(|note| note.message.as_str())
                 .collect();
             table_row(&[&name(&vm.alias, vm.uuid), &policy_of(vm), stands, &message(&why.join("; "))])
@@ -131,11 +133,11 @@ fn forecast(comparison: &Comparison) -> Section {
         count => format!("; {count} more were too many to look at"),
     };
     let title = format!(
-        "The next 35 days, for {} that something else is done to, counted together{left_out}",
+        "What differs over the next 35 days, for {} counted together{left_out}",
         counted(vms, ("VM", "VMs"))
     );
     if rows.is_empty() && forecast.left_out > 0 {
-        rows.push(table_row(&["(none)", "", "", ""]));
+        rows.push(table_row(&["(none was looked at)", "", "", ""]));
     }
     Section {
         noun: ("line of the forecast", "lines of the forecast"),
@@ -169,8 +171,7 @@ fn creates<'a>(plan: &'a Plan, comparison: &Comparison) -> (Creates<'a>, Creates
     })
 }
 
-fn created(of: Creates<'_>, title: &str) -> Section {
-    let noun = ("create", "creates");
+fn created(of: Creates<'_>, noun: Noun, title: &str) -> Section {
     let rows: Vec<String> = of
         .iter()
         .map(|(vm, create)| {

@@ -9,7 +9,6 @@ use crate::plan::{
     Action, Comparison, ComparisonSummary, Deeds, Plan, PolicyChangeKind, Protection, Shift, VmChange, VmPlan,
 };
 use crate::render::cells::{padded, visible, width, wrapped};
-use anstyle::Style;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -167,12 +166,15 @@ pub(in crate::render) struct ForecastRow {
     pub(in crate::render) with: String,
 }
 
-/// Puts into words what comes of a group, both ways; a tier's full and incremental backups only where there are any.
+/// Puts into words what comes of a group, as far as it differs; one row that says so where nothing of it does.
 pub(in crate::render) fn forecast_rows(group: &ForecastGroup) -> Vec<ForecastRow> {
     let (without, with) = (&group.without, &group.with);
     let mut rows = Vec::new();
-    let mut row =
-        |what: String, without: String, with: String| rows.push(ForecastRow { what, without, with });
+    let mut row = |what: String, without: usize, with: usize| {
+        if without != with {
+            rows.push(ForecastRow { what, without: without.to_string(), with: with.to_string() });
+        }
+    };
     // In the order of the policy now; what only the one before had comes last.
     let mut names: Vec<&str> = Vec::new();
     for tier in with.creates.iter().chain(&without.creates) {
@@ -186,22 +188,19 @@ pub(in crate::render) fn forecast_rows(group: &ForecastGroup) -> Vec<ForecastRow
             tier.map_or((0, 0), |tier| (tier.full, tier.incremental))
         };
         let ((full_before, incremental_before), (full, incremental)) = (of(without), of(with));
-        if full_before + full > 0 {
-            row(format!("{name} created, full"), full_before.to_string(), full.to_string());
-        }
-        if incremental_before + incremental > 0 {
-            let what = format!("{name} created, incremental");
-            row(what, incremental_before.to_string(), incremental.to_string());
-        }
+        row(format!("{name} created, full"), full_before, full);
+        row(format!("{name} created, incremental"), incremental_before, incremental);
     }
-    let mut number = |what: &str, of: fn(&Outlook) -> usize| {
-        row(what.to_owned(), of(without).to_string(), of(with).to_string());
-    };
+    let mut number = |what: &str, of: fn(&Outlook) -> usize| row(what.to_owned(), of(without), of(with));
     number("snapshots deleted locally", |outlook| outlook.deleted_locally);
     number("snapshots held in the end", |outlook| outlook.local);
     number("most snapshots of one VM", |outlook| outlook.local_max);
     number("stored backups expired in the end", |outlook| outlook.expired);
     number("steps of the longest restore", |outlook| outlook.steps_max);
+    if rows.is_empty() {
+        let same = || "the same".to_owned();
+        rows.push(ForecastRow { what: "all that is counted".to_owned(), without: same(), with: same() });
+    }
     rows
 }
 
@@ -213,7 +212,8 @@ fn forecast(comparison: &Comparison, look: &Look, out: &mut dyn Write) -> io::Re
     let heading = look.styles.heading;
     let (from, until) = (forecast.from.format("%Y-%m-%d"), forecast.until.format("%Y-%m-%d"));
     writeln!(out, "\n{heading}What comes of it from {from} to {until}{heading:#}")?;
-    let about = "If every backup succeeds. VMs with the same policy before and after are counted together.";
+    let about = "Only what differs, if every backup succeeds; VMs with the same policy before and after are \
+                 counted together.";
     for line in wrapped(about, look.columns) {
         writeln!(out, "{line}")?;
     }
@@ -231,13 +231,9 @@ fn forecast(comparison: &Comparison, look: &Look, out: &mut dyn Write) -> io::Re
         let (what, number) = (wide(|row| &row.what), wide(|row| &row.without).max("without".len()));
         writeln!(out, "  {}  {:>number$}  {:>number$}", " ".repeat(what), "without", "with it")?;
         for row in &rows {
-            let style = if row.without == row.with { look.styles.quiet } else { Style::new() };
             let (without, with) = (&row.without, &row.with);
-            writeln!(
-                out,
-                "{style}  {}  {without:>number$}  {with:>number$}{style:#}",
-                padded(&visible(&row.what), what)
-            )?;
+            let what = padded(&visible(&row.what), what);
+            writeln!(out, "  {what}  {without:>number$}  {with:>number$}")?;
         }
     }
     Ok(())

@@ -81,7 +81,7 @@ pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<Block> {
 }
 
 /// Says whether a note is the reason for how its VM stands, and so belongs to it however little is told.
-fn explains(note: &Note) -> bool {
+pub(in crate::render) fn explains(note: &Note) -> bool {
     match note.code {
         NoteCode::Unreadable => note.backup.is_none(),
         NoteCode::PolicyConflict
