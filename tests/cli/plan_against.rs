@@ -48,7 +48,7 @@ fn a_changed_policy_is_told_by_what_it_causes() {
 
     What comes of it from 2026-11-22 to 2026-12-27
     Only what differs, if every backup succeeds; VMs with the same policy before and after are counted together.
-    grandfather  1 VM
+    grandfather (1 VM)
                                     without  with it
       weekly created, full                0        6
       weekly created, incremental         6        0

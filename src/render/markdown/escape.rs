@@ -38,8 +38,9 @@ pub(super) fn escaped(text: &str) -> String {
             _ => escaped.push(letter),
         }
     }
-    // What looks like an address becomes a link by itself.
-    escaped.replace("www.", "www&#46;").replace("WWW.", "WWW&#46;")
+    // What looks like an address, or like the number of an issue, becomes a link by itself.
+    let links = [("www.", "www&#46;"), ("WWW.", "WWW&#46;"), ("gh-", "gh&#8203;-"), ("GH-", "GH&#8203;-")];
+    links.into_iter().fold(escaped, |text, (from, to)| text.replace(from, to))
 }
 
 /// Writes a message, its end left out with `…` where it is very long.
@@ -88,8 +89,8 @@ mod tests {
     #[test]
     fn nobody_is_called_and_nothing_is_referred_to() {
         assert_eq!(
-            escaped("@ops #1 !2 %3 :tada: www.x.y"),
-            "@&#8203;ops #&#8203;1 \\!&#8203;2 %&#8203;3 &#58;tada: www&#46;x.y"
+            escaped("@ops #1 !2 %3 :tada: www.x.y GH-4"),
+            "@&#8203;ops #&#8203;1 \\!&#8203;2 %&#8203;3 &#58;tada: www&#46;x.y GH&#8203;-4"
         );
         assert_eq!(escaped("daily of 2026-11-21 01:00: late"), "daily of 2026-11-21 01:00: late");
     }

@@ -225,7 +225,9 @@ fn forecast(comparison: &Comparison, look: &Look, out: &mut dyn Write) -> io::Re
         let vms = if group.vms == 1 { "1 VM".to_owned() } else { format!("{} VMs", group.vms) };
         let (before, after) = (policy(&group.before), policy(&group.after));
         let who = if before == after { before } else { format!("{before} -> {after}") };
-        writeln!(out, "{heading}{who}{heading:#}  {vms}")?;
+        for line in wrapped(&format!("{who}  ({vms})"), look.columns) {
+            writeln!(out, "{heading}{line}{heading:#}")?;
+        }
         let rows = forecast_rows(group);
         let wide = |of: fn(&ForecastRow) -> &str| rows.iter().map(|row| width(of(row))).max().unwrap_or(0);
         let (what, number) = (wide(|row| &row.what), wide(|row| &row.without).max("without".len()));
