@@ -3,7 +3,7 @@
 use super::clouds::Cloud;
 use super::fixtures::*;
 use super::properties::for_clouds;
-use crate::inventory::{BackupId, Inventory, RecordedState, Vm, chain_of};
+use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, chain_of};
 use crate::plan::decide::decide_under;
 use crate::plan::due::{Attempts, Calendar, attempts};
 use crate::plan::forecast::{FORECAST_WITHIN, Forecast, Outlook, TierOutlook, forecast, look_ahead};
@@ -134,6 +134,34 @@ fn it_comes_to_what_a_plain_run_of_the_decisions_comes_to() {
     assert!(seen.iter().all(|seen| seen.get() > 100), "the clouds hold too little: {seen:?}");
 }
 
+/// A VM, and others that differ from it in little.
+fn nearly_alike(vm: &Vm) -> Vec<Vm> {
+    let mut alike = vec![vm.clone(), vm.clone()];
+    // A little earlier, and in the same order.
+    for backup in alike[1].backups.values_mut() {
+        backup.timestamp = backup.timestamp.map(|taken| taken - TimeDelta::milliseconds(1));
+    }
+    let changes: [fn(&mut Backup); 6] = [
+        |backup| backup.timestamp = None,
+        |backup| backup.local = Some(backup.local != Some(true)),
+        |backup| backup.state = RecordedState::Failed,
+        |backup| backup.comment = Some("monthly".to_owned()),
+        |backup| backup.parent = None,
+        |backup| backup.local = None,
+    ];
+    for change in changes {
+        for of in [0, 1] {
+            let mut other = vm.clone();
+            let ids: Vec<BackupId> = other.backups.keys().copied().collect();
+            if let Some(backup) = ids.get(of * ids.len() / 2).and_then(|id| other.backups.get_mut(id)) {
+                change(backup);
+                alike.push(other);
+            }
+        }
+    }
+    alike
+}
+
 #[test]
 fn what_is_remembered_of_one_vm_holds_for_those_of_its_shape_only() {
     // All VMs of all clouds under one policy at one instant, in one inventory: much to be mistaken for something else.
@@ -154,12 +182,13 @@ fn what_is_remembered_of_one_vm_holds_for_those_of_its_shape_only() {
         for (n, cloud) in crowd.iter().enumerate() {
             let shift = now - cloud.now;
             for vm in cloud.inventory.vms.values() {
-                let mut vm = vm.clone();
-                vm.id = vm_id(n as u128 * 10 + vm.id.uuid().as_u128());
-                for backup in vm.backups.values_mut() {
-                    backup.timestamp = backup.timestamp.map(|taken| taken + shift);
+                for (place, mut vm) in nearly_alike(vm).into_iter().enumerate() {
+                    vm.id = vm_id(n as u128 * 1_000 + place as u128 * 10 + vm.id.uuid().as_u128());
+                    for backup in vm.backups.values_mut() {
+                        backup.timestamp = backup.timestamp.map(|taken| taken + shift);
+                    }
+                    inventory.vms.insert(vm.id, vm);
                 }
-                inventory.vms.insert(vm.id, vm);
             }
         }
         let policies = Policies::new(vec![policy.clone()]);
