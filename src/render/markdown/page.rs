@@ -47,12 +47,16 @@ impl Section {
         if self.is_folded { "\n</details>\n" } else { "" }
     }
 
+    /// Gives the bytes of all of it.
+    fn whole_bytes(&self) -> usize {
+        self.open().len() + self.rows.iter().map(String::len).sum::<usize>() + self.close().len()
+    }
+
     /// Gives as much of it as fits into so many bytes: all, or as many rows as leave room to say that there are more, or
     /// nothing.
     fn fitted(&self, room: usize) -> Fitted {
         let (mut text, close) = (self.open(), self.close());
-        let rows: usize = self.rows.iter().map(String::len).sum();
-        if text.len() + rows + close.len() <= room {
+        if self.whole_bytes() <= room {
             self.rows.iter().for_each(|row| text.push_str(row));
             text.push_str(close);
             return Fitted { text, left_out: 0 };
@@ -119,13 +123,17 @@ pub(super) fn composed(
     let reserved = head.len() + notice(all, max_bytes).len();
     let deletes = deletes(max_bytes.saturating_sub(reserved));
     let mut room = max_bytes.saturating_sub(reserved + deletes.len());
-    let mut body = String::new();
-    let mut left_out = Vec::with_capacity(sections.len());
-    for section in sections {
-        let fitted = section.fitted(room);
-        room -= fitted.text.len();
-        body.push_str(&fitted.text);
-        left_out.push((fitted.left_out, &section.noun));
+    // A short one is not worth leaving out for a few more rows of a long one.
+    let is_long = |section: &Section| section.whole_bytes() > room / 8;
+    let mut turns: Vec<usize> = (0..sections.len()).collect();
+    turns.sort_by_key(|&place| is_long(&sections[place]));
+    let mut fitted: Vec<Fitted> = sections.iter().map(|_| Fitted::default()).collect();
+    for place in turns {
+        fitted[place] = sections[place].fitted(room);
+        room -= fitted[place].text.len();
     }
-    format!("{head}{}{deletes}{body}", notice(left_out.into_iter(), max_bytes))
+    let left_out = fitted.iter().zip(sections).map(|(fitted, section)| (fitted.left_out, &section.noun));
+    let notice = notice(left_out, max_bytes);
+    let body: String = fitted.iter().map(|fitted| fitted.text.as_str()).collect();
+    format!("{head}{notice}{deletes}{body}")
 }

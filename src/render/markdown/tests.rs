@@ -353,6 +353,17 @@ fn deletes_come_before_everything_that_may_be_left_out() {
 }
 
 #[test]
+fn what_is_short_is_not_left_out_for_more_of_what_is_long() {
+    let sizes =
+        Sizes { creates: 900, blocked: 3, failed: 2, alias: Some(0), policies: 2, ..Sizes::default() };
+    let plan = sizes.plan();
+    let page = judge(&plan, None, 9_000).unwrap();
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not in\n{page}"));
+    assert!(place("<summary>900 to create</summary>") < place("<summary>2 notes</summary>"), "{page}");
+    assert!(page.contains(" creates that had no room here\n") && page.contains("| failed |"), "{page}");
+}
+
+#[test]
 fn large_numbers_leave_room_for_themselves() {
     let sizes = Sizes { creates: 3, deletes: 3, blocked: 3, failed: 3, policies: 3, ..Sizes::default() };
     let mut plan = sizes.plan();
