@@ -5,7 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{Criterion, criterion_group, criterion_main};
 use fifo_retain::inventory::{Backup, BackupId, Inventory, Metadata, RecordedState, StoredFile, Vm, VmId};
-use fifo_retain::plan::{audit, plan};
+use fifo_retain::plan::{Side, audit, compare, plan};
 use fifo_retain::policy::{
     MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
 };
@@ -110,6 +110,21 @@ fn benches(criterion: &mut Criterion) {
             bench.iter(|| audit::audit(black_box(&made), &policies, &inventory));
         });
     }
+
+    // Every VM's policy changes, and each is run forward over five weeks both ways, those of one shape once.
+    let mut changed: Vec<Policy> = policies.iter().cloned().collect();
+    for policy in &mut changed {
+        policy.tiers[1].kind = TierKind::Incremental { from: vec![0] };
+    }
+    let changed = Policies::new(changed);
+    let (old, new) = (plan(&policies, &inventory, due), plan(&changed, &inventory, due));
+    let (old, new) = (old.expect("a plan"), new.expect("a plan"));
+    let (before, after) = (Side { policies: &policies, plan: &old }, Side { policies: &changed, plan: &new });
+    let compared = compare(before, after, &inventory);
+    assert_eq!((compared.forecast.groups[0].vms, compared.forecast.left_out), (inventory.vms.len(), 0));
+    group.bench_function("a changed policy compared, with its forecast", |bench| {
+        bench.iter(|| compare(black_box(before), black_box(after), &inventory));
+    });
     group.finish();
 }
 

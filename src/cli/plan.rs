@@ -8,7 +8,7 @@ use super::exit::Outcome;
 use super::planning::{self, Planned};
 use super::policies;
 use crate::plan::Plan;
-use crate::render;
+use crate::render::{self, markdown::MAX_BYTES_DEFAULT};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -20,33 +20,59 @@ use tempfile::NamedTempFile;
 ///
 /// See [`planning::make`]; or the plan cannot be written.
 pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text, Format::Json])?;
-    let is_json = context.global.format == Format::Json;
-    if args.diff && is_json {
-        return Err(CliError::new(Kind::Usage, "--diff is text: it does not go with --format json"));
-    }
+    context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.global.format;
+    refuse_what_does_not_go_together(args, format)?;
+    let before = match args.against.as_slice() {
+        [] => None,
+        paths => Some(policies::load_against(context, paths)?),
+    };
     let policies = policies::load(context)?;
     let fifo = Chosen::of(context)?.open(context).await?;
-    let Planned { plan, inventory } =
-        planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
+    let planned = planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
     fifo.close().await?;
+    let compared = before
+        .map(|before| planning::compare_with(&before, &policies, &planned, &args.planning))
+        .transpose()?;
+    let Planned { plan, inventory } = planned;
 
     // Saved before it is shown: whoever closes the pipe early still finds the file.
     if let Some(path) = &args.out {
         save(&plan, path)?;
     }
-    context.print(|out| {
-        if is_json {
-            return render::json::plan(&plan, out);
+    context.print(|out| match (format, &compared) {
+        (Format::Json, None) => render::json::plan(&plan, out),
+        (Format::Json, Some(compared)) => render::json::comparison(&plan, compared, out),
+        (Format::Markdown, compared) => {
+            let max_bytes = args.max_bytes.unwrap_or(MAX_BYTES_DEFAULT);
+            render::markdown::plan(&plan, compared.as_ref(), max_bytes, out)
         }
-        if args.diff && !plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
-            render::diff::plan(&plan, &policies, &inventory, &context.look.styles, out)?;
-            writeln!(out)?;
+        (Format::Text | Format::Github, compared) => {
+            if args.diff && !plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
+                render::diff::plan(&plan, &policies, &inventory, &context.look.styles, out)?;
+                writeln!(out)?;
+            }
+            render::text::plan(&plan, &context.look, out)?;
+            match compared {
+                Some(compared) => render::text::comparison(compared, &plan, &context.look, out),
+                None => Ok(()),
+            }
         }
-        render::text::plan(&plan, &context.look, out)
     })?;
     let has_changes = plan.vms.iter().any(|vm| !vm.due_actions().is_empty());
     Ok(if args.detailed_exitcode && has_changes { Outcome::Changes } else { Outcome::Done })
+}
+
+fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format) -> Result<(), CliError> {
+    let refuse = |message: &str| Err(CliError::new(Kind::Usage, message));
+    match format {
+        Format::Json if args.diff => refuse("--diff is text: it does not go with --format json"),
+        Format::Markdown if args.diff => refuse("--diff is text: it does not go with --format markdown"),
+        Format::Text | Format::Json | Format::Github if args.max_bytes.is_some() => {
+            refuse("--max-bytes is for --format markdown: nothing else is ever cut")
+        }
+        Format::Text | Format::Json | Format::Github | Format::Markdown => Ok(()),
+    }
 }
 
 /// Writes a plan to a file that only its owner may read, whole or not at all.

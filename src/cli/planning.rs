@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::context::Context;
 use super::error::{CliError, Kind};
 use crate::inventory::Inventory;
-use crate::plan::{self, Plan, audit::Violation};
+use crate::plan::{self, Comparison, Plan, Side, audit::Violation};
 use crate::policy::{Policies, unmatched};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use std::borrow::Cow;
@@ -60,6 +60,23 @@ pub async fn make(
         at.unwrap_or_else(|| listing.server_date.map_or(after, |server| server.max(after)).trunc_subsecs(0));
     let plan = plan::plan(policies, &asked_for, now).map_err(|violations| broken(&violations))?;
     Ok(Planned { plan, inventory })
+}
+
+/// Plans the same VMs at the same instant with other policies, and compares.
+///
+/// # Errors
+///
+/// That plan breaks a rule.
+pub fn compare_with(
+    before: &Policies,
+    after: &Policies,
+    planned: &Planned,
+    wishes: &PlanningArgs,
+) -> Result<Comparison, CliError> {
+    let asked_for = narrowed(&planned.inventory, &wishes.vms)?;
+    let plan = plan::plan(before, &asked_for, planned.plan.at).map_err(|violations| broken(&violations))?;
+    let before = Side { policies: before, plan: &plan };
+    Ok(plan::compare(before, Side { policies: after, plan: &planned.plan }, &asked_for))
 }
 
 /// Compares the server's clock with ours, which was read before and after the server read its own.

@@ -6,6 +6,7 @@ use super::error::{CliError, Kind};
 use crate::policy::{self, Diagnostic, Policies, Severity, render_text};
 use crate::render::Styles;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 /// Reads the policies of a run. Warnings and mistakes go to standard error.
 ///
@@ -22,6 +23,36 @@ pub fn load(context: &Context) -> Result<Policies, CliError> {
             tell(context, mistakes.diagnostics());
             let message = format!("{} in the policies", counted(mistakes.diagnostics(), Severity::Error));
             Err(CliError::new(Kind::Policies, message).hint("FiFo was not asked anything"))
+        }
+    }
+}
+
+/// Reads the policies to compare with. Mistakes go to standard error; their warnings are nobody's concern any more.
+///
+/// # Errors
+///
+/// There are mistakes, or a path that is not there.
+pub fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Policies, CliError> {
+    match policy::load_if_any(paths) {
+        Ok(loaded) => {
+            if loaded.policies.is_empty() {
+                let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+                tracing::warn!(
+                    "there is no policy in {}: every VM is taken for unprotected before this change",
+                    paths.join(" and ")
+                );
+            }
+            Ok(loaded.policies)
+        }
+        Err(mistakes) => {
+            tell(context, mistakes.diagnostics());
+            let message = format!(
+                "{} in the policies to compare with",
+                counted(mistakes.diagnostics(), Severity::Error)
+            );
+            Err(CliError::new(Kind::Policies, message).hint(
+                "FiFo was not asked anything; to compare with no policies at all, give --against an empty folder",
+            ))
         }
     }
 }

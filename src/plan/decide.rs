@@ -58,26 +58,8 @@ pub(super) fn decide_under(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) ->
     let view = View::new(vm, policy, calendar.now());
     let mut notes = suspension_notes(&view);
     notes.extend(vm_note(&view));
-    let verdict = create_verdict(&view, calendar, &mut notes);
+    let (actions, idle) = actions(&view, calendar, &mut notes);
     notes.extend(backup_notes(&view));
-
-    // FiFo would refuse, or is in the middle of something: what such a VM holds is left alone until it is itself again.
-    let deletes = if cannot_back_up(vm).is_some() { Vec::new() } else { unwanted_locally(&view) };
-    let mut actions: Vec<Action> =
-        deletes.iter().filter_map(|&id| delete_local(&view, id, None)).map(Action::DeleteLocal).collect();
-    let idle = match verdict {
-        Verdict::Create(mut create) => {
-            let unwanted = unwanted_after(&view, &create);
-            create.stays_local = !unwanted.contains(&NEW_BACKUP);
-            let later = unwanted.into_iter().filter(|id| !deletes.contains(id));
-            let later: Vec<DeleteLocal> =
-                later.filter_map(|id| delete_local(&view, id, Some(&create))).collect();
-            actions.push(Action::Create(create));
-            actions.extend(later.into_iter().map(Action::DeleteLocal));
-            Status::UpToDate
-        }
-        Verdict::Idle(status) => status,
-    };
     VmPlan {
         uuid: Some(vm.id),
         alias: vm.alias.clone(),
@@ -87,6 +69,33 @@ pub(super) fn decide_under(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) ->
         actions,
         notes,
     }
+}
+
+/// Works out the actions alone, and how the VM stands where there is none; what explains the create is told in `notes`.
+pub(super) fn actions(
+    view: &View<'_>,
+    calendar: &Calendar<'_>,
+    notes: &mut Vec<Note>,
+) -> (Vec<Action>, Status) {
+    let verdict = create_verdict(view, calendar, notes);
+    // FiFo would refuse, or is in the middle of something: what such a VM holds is left alone until it is itself again.
+    let deletes = if cannot_back_up(view.vm).is_some() { Vec::new() } else { unwanted_locally(view) };
+    let mut actions: Vec<Action> =
+        deletes.iter().filter_map(|&id| delete_local(view, id, None)).map(Action::DeleteLocal).collect();
+    let idle = match verdict {
+        Verdict::Create(mut create) => {
+            let unwanted = unwanted_after(view, &create);
+            create.stays_local = !unwanted.contains(&NEW_BACKUP);
+            let later = unwanted.into_iter().filter(|id| !deletes.contains(id));
+            let later: Vec<DeleteLocal> =
+                later.filter_map(|id| delete_local(view, id, Some(&create))).collect();
+            actions.push(Action::Create(create));
+            actions.extend(later.into_iter().map(Action::DeleteLocal));
+            Status::UpToDate
+        }
+        Verdict::Idle(status) => status,
+    };
+    (actions, idle)
 }
 
 fn suspension_notes(view: &View<'_>) -> Vec<Note> {

@@ -17,6 +17,8 @@ pub struct Calendar<'a> {
     now: DateTime<Utc>,
     last: Vec<Option<DateTime<Utc>>>,
     next: Vec<Option<DateTime<Utc>>>,
+    /// Whether `last` is that of one VM, its share of each spread included; then there is no `next`.
+    is_of_one_vm: bool,
 }
 
 impl<'a> Calendar<'a> {
@@ -24,7 +26,17 @@ impl<'a> Calendar<'a> {
     pub fn new(policy: &'a Policy, now: DateTime<Utc>) -> Self {
         let last = policy.tiers.iter().map(|tier| tier.schedule.last_at_or_before(now)).collect();
         let next = policy.tiers.iter().map(|tier| tier.schedule.next_after(now)).collect();
-        Self { policy, now, last, next }
+        Self { policy, now, last, next, is_of_one_vm: false }
+    }
+
+    /// Takes each tier's last occurrence for one VM, its share of the spread included, from somebody who has looked up
+    /// many of them at once.
+    pub(super) fn of_one_vm(
+        policy: &'a Policy,
+        now: DateTime<Utc>,
+        last: Vec<Option<DateTime<Utc>>>,
+    ) -> Self {
+        Self { policy, now, last, next: Vec::new(), is_of_one_vm: true }
     }
 
     /// Gives the instant that it is about.
@@ -35,7 +47,7 @@ impl<'a> Calendar<'a> {
     /// Gives the instant since which a VM's backup of a tier is due.
     pub fn last(&self, tier: TierIndex, vm: VmId) -> Option<DateTime<Utc>> {
         let spread = self.policy.tiers[tier].spread;
-        if spread.is_zero() {
+        if spread.is_zero() || self.is_of_one_vm {
             return self.last[tier];
         }
         let shift = share_of(spread, vm);
@@ -44,7 +56,7 @@ impl<'a> Calendar<'a> {
 
     /// Gives the instant from which a VM's next backup of a tier will be due.
     pub fn next(&self, tier: TierIndex, vm: VmId) -> Option<DateTime<Utc>> {
-        if self.policy.tiers[tier].spread.is_zero() {
+        if self.policy.tiers[tier].spread.is_zero() && !self.is_of_one_vm {
             return self.next[tier];
         }
         self.next_after(tier, vm, self.now)
@@ -58,7 +70,7 @@ impl<'a> Calendar<'a> {
 }
 
 /// Gives a VM's fixed share of a spread, in whole seconds, from 0 up to but not including the spread.
-fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
+pub(super) fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
     let digest = Sha256::digest(vm.uuid().as_bytes());
     let draw = digest.iter().take(8).fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte));
     let spread_secs = u128::try_from(spread.num_seconds()).unwrap_or(0);

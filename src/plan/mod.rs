@@ -5,14 +5,17 @@
 //! snapshots stay on the hypervisor ([`local`]), which stored backups have expired ([`stored`]). All of these look at
 //! a VM through [`standing::View`], where every backup has been judged once. [`audit`] judges the finished plan
 //! against the rules a second time, sharing none of that code; a plan that does not stand is never given out.
+//! [`compare()`] tells what a change of policies does, by two plans and a [`forecast`].
 
 mod agree;
 pub mod assume;
 pub mod audit;
 mod changeset;
+mod compare;
 mod decide;
 pub mod due;
 mod fingerprint;
+pub mod forecast;
 pub mod health;
 pub mod local;
 mod notes;
@@ -29,6 +32,10 @@ pub use agree::{Agreement, LeftOut, Why, agree};
 pub use changeset::{
     Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, PolicyRef, Status, Summary, TOOL,
     VmPlan,
+};
+pub use compare::{
+    Comparison, ComparisonSummary, Deeds, PolicyChange, PolicyChangeKind, Protection, Shift, Side, VmChange,
+    compare,
 };
 pub use decide::decide;
 pub use fingerprint::fingerprint;

@@ -41,7 +41,22 @@ pub struct SourceFile {
 ///
 /// All the mistakes of all the files, those that cannot be read and paths without any policy file among them.
 pub fn load(paths: &[PathBuf]) -> Result<Loaded, Mistakes> {
-    let mut finder = Finder::default();
+    find(paths, Finder::default())
+}
+
+/// Reads policies as [`load`] does, and takes a folder without any policy file for one that has none.
+///
+/// For policies to compare with, of which there may have been none yet. A path that is not there is a mistake here, too:
+/// mistyped, it would make everything look new.
+///
+/// # Errors
+///
+/// See [`load`].
+pub fn load_if_any(paths: &[PathBuf]) -> Result<Loaded, Mistakes> {
+    find(paths, Finder { may_be_empty: true, ..Finder::default() })
+}
+
+fn find(paths: &[PathBuf], mut finder: Finder) -> Result<Loaded, Mistakes> {
     if paths.is_empty() {
         let mut none = Diagnostic::new(Severity::Error, "", "no policy file or folder was given");
         none.hint("name one, such as policies/");
@@ -147,6 +162,8 @@ struct Finder {
     visited: BTreeSet<PathBuf>,
     /// How many policy files were come upon, and folders that had been visited already.
     met_count: usize,
+    /// Whether a folder without policy files is no mistake.
+    may_be_empty: bool,
 }
 
 impl Finder {
@@ -155,7 +172,7 @@ impl Finder {
             Ok(metadata) if metadata.is_dir() => {
                 let before = (self.met_count, self.found.len());
                 self.folder(path);
-                if (self.met_count, self.found.len()) == before {
+                if (self.met_count, self.found.len()) == before && !self.may_be_empty {
                     self.error(
                         path,
                         "there is no policy file in this folder",

@@ -19,13 +19,13 @@ mod units;
 
 pub use diagnostic::{Diagnostic, Mistakes, Related, Severity, Spot, render_github, render_text};
 pub use lint::unmatched;
-pub use load::{Loaded, SourceFile, load, parse};
+pub use load::{Loaded, SourceFile, load, load_if_any, parse};
 pub use model::{
     Match, MissingParent, Policies, Policy, Retry, Source, Suspension, Tier, TierIndex, TierKind,
 };
 pub use schedule::{Schedule, ScheduleError, Zone, minute_text, weekday_text};
 pub use selector::{Pattern, Selector};
-pub use units::duration as parse_duration;
+pub use units::{duration as parse_duration, duration_text};
 
 #[cfg(test)]
 mod tests;

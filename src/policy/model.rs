@@ -101,6 +101,16 @@ impl Policy {
         self.select.matches(vm) && !self.exclude.as_ref().is_some_and(|exclude| exclude.matches(vm))
     }
 
+    /// Says whether a VM is suspended at an instant.
+    pub fn suspends(&self, vm: &Vm, instant: DateTime<Utc>) -> bool {
+        self.suspended_until(vm).is_some_and(|until| instant < until)
+    }
+
+    /// Gives the instant until which a VM is suspended, whether or not that has passed; `None` when it never was.
+    pub fn suspended_until(&self, vm: &Vm) -> Option<DateTime<Utc>> {
+        self.suspend.as_ref().filter(|suspend| suspend.is_for(vm)).map(|suspend| suspend.until_instant)
+    }
+
     /// Finds the tier whose comment a backup carries, to the letter.
     pub fn tier_of(&self, comment: Option<&str>) -> Option<TierIndex> {
         let comment = comment?;

@@ -82,7 +82,7 @@ pub(super) fn size(text: &str) -> Result<u64, &'static str> {
 }
 
 /// Writes a duration as policies do: `1d2h`, `90m` as `1h30m`.
-pub(super) fn duration_text(duration: TimeDelta) -> String {
+pub fn duration_text(duration: TimeDelta) -> String {
     let mut secs = duration.num_seconds();
     let mut out = String::new();
     for (unit, unit_secs) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {

@@ -1,7 +1,7 @@
 //! JSON: for programs; the plan's also to be saved and applied later.
 
-use crate::plan::Plan;
 use crate::plan::health::{Health, Verdict, VmHealth};
+use crate::plan::{Comparison, Plan};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -12,6 +12,27 @@ use std::io::{self, Write};
 /// Those of writing.
 pub fn plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, plan)?;
+    out.write_all(b"\n")
+}
+
+/// Writes a plan with what a change of policies has to do with it, in the format `fifo-retain.comparison/1`: `plan` is to
+/// the letter what [`plan()`] writes.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn comparison(plan: &Plan, comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Compared<'a> {
+        format: &'static str,
+        plan: &'a Plan,
+        #[serde(flatten)]
+        comparison: &'a Comparison,
+    }
+    serde_json::to_writer_pretty(
+        &mut *out,
+        &Compared { format: "fifo-retain.comparison/1", plan, comparison },
+    )?;
     out.write_all(b"\n")
 }
 

@@ -9,6 +9,8 @@ mod cloud;
 mod exit_codes;
 mod harness;
 mod plan;
+mod plan_against;
+mod plan_markdown;
 mod processes;
 mod reconcile;
 mod running;

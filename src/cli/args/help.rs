@@ -17,6 +17,8 @@ Examples:
   fifo-retain plan --out plan.json      what would be done, saved to a file
   fifo-retain apply plan.json           do what it says, as far as it still holds
   fifo-retain plan --detailed-exitcode  what would be done, with 2 for changes
+  fifo-retain plan --against main/policies
+                                        what a change of policies does
   fifo-retain reconcile                 plan and do it at once, from cron
   fifo-retain status                    would these backups have saved us?
 

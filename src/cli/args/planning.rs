@@ -1,6 +1,6 @@
 //! What every command takes that makes a plan, and `plan` itself.
 
-use super::value::{VmPattern, instant};
+use super::value::{VmPattern, instant, max_bytes};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use std::path::PathBuf;
@@ -21,7 +21,14 @@ pub struct PlanningArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The plan is made for the later one of two instants: ours, and the server's as its `Date` tells. FiFo stamps \
-backups with its own clock, so one that it has just made is never taken for future-dated. --at sets another instant.")]
+backups with its own clock, so one that it has just made is never taken for future-dated. --at sets another instant.
+
+--against compares with the policies of the target branch, say: what this change of policies causes, what is due anyway, \
+which VMs are protected otherwise, and what comes of it over the next 35 days. --out and --detailed-exitcode are about \
+the plan itself all the same.
+
+--format markdown is for a comment on a pull request. Its first line is <!-- fifo-retain plan -->, by which a job finds \
+the comment to update.")]
 pub struct PlanArgs {
     /// Which VMs, and whether there have to be any.
     #[command(flatten)]
@@ -38,6 +45,14 @@ pub struct PlanArgs {
     /// Plan as of that instant, such as 2026-12-01T01:00:00Z
     #[arg(long, value_name = "INSTANT", value_parser = instant)]
     pub at: Option<DateTime<Utc>>,
+
+    /// Compare with the policies in that file or folder; can be given several times
+    #[arg(long, value_name = "PATH", help_heading = "Comparison")]
+    pub against: Vec<PathBuf>,
+
+    /// With --format markdown: write no more bytes than that, and say what was left out [default: 65536]
+    #[arg(long, value_name = "BYTES", value_parser = max_bytes, help_heading = "Output")]
+    pub max_bytes: Option<usize>,
 
     /// Show actual against desired backups as a unified diff as well
     #[arg(long)]

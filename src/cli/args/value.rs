@@ -2,6 +2,7 @@
 
 use crate::inventory::{UnreadableVm, Vm, VmId};
 use crate::policy::{Pattern, parse_duration};
+use crate::render::markdown::MAX_BYTES_LEAST;
 use chrono::{DateTime, Datelike as _, Utc};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -76,6 +77,15 @@ pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     }
 }
 
+pub(super) fn max_bytes(text: &str) -> Result<usize, String> {
+    let bytes = text.parse().map_err(|_| "not a number of bytes".to_owned())?;
+    if bytes >= MAX_BYTES_LEAST {
+        Ok(bytes)
+    } else {
+        Err(format!("at least {MAX_BYTES_LEAST} are needed to say what was left out"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +106,13 @@ mod tests {
         assert!(instant("2026-12-01 01:00").is_err());
         assert!(instant("9999-12-31T23:59:59Z").unwrap_err().contains("1970 to 2999"));
         assert!(instant("2026-12-01T01:00:00").is_err());
+    }
+
+    #[test]
+    fn a_page_has_room_for_its_counts_at_least() {
+        assert_eq!((max_bytes("1024"), max_bytes("65536")), (Ok(1_024), Ok(65_536)));
+        assert!(max_bytes("1023").unwrap_err().contains("at least 1024"));
+        assert!(max_bytes("64KiB").is_err() && max_bytes("-1").is_err());
     }
 
     #[test]

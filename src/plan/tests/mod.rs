@@ -1,7 +1,9 @@
 //! The rules of the contract, stated as small clouds and what must be planned for them.
 
 mod clouds;
+mod compare;
 pub(in crate::plan) mod fixtures;
+mod forecast;
 mod health;
 mod holes;
 mod nights;

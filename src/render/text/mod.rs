@@ -1,6 +1,7 @@
 //! The plan as people read it every day: a block for each VM with something to tell, then the counts.
 
-mod rows;
+mod comparison;
+pub(super) mod rows;
 pub(super) mod status;
 mod table;
 
@@ -10,6 +11,8 @@ mod tests;
 use super::Styles;
 use super::cells::{visible, wrapped};
 use crate::plan::{NoteCode, Plan, Summary, VmPlan};
+pub use comparison::comparison;
+pub(super) use comparison::{change_totals, forecast_rows, protection_text, shift_text};
 pub use status::status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -76,13 +79,16 @@ fn remarks(plan: &Plan, detail: Detail) -> Vec<String> {
         let where_to_look = if detail == Detail::Full { "" } else { " -v tells which." };
         lines.push(format!("Problems: {problems}.{where_to_look}"));
     }
-    let Summary { conflict, unreadable, suspended, .. } = plan.summary;
+    lines.extend(left_alone(&plan.summary));
+    lines
+}
+
+/// Says what nothing is done to: `Left alone: 1 in conflict, 2 unreadable.`; `None` where there is no such VM.
+pub(super) fn left_alone(summary: &Summary) -> Option<String> {
+    let Summary { conflict, unreadable, suspended, .. } = *summary;
     let left_alone =
         listed([(conflict, "in conflict"), (unreadable, "unreadable"), (suspended, "suspended")]);
-    if !left_alone.is_empty() {
-        lines.push(format!("Left alone: {left_alone}."));
-    }
-    lines
+    (!left_alone.is_empty()).then(|| format!("Left alone: {left_alone}."))
 }
 
 fn listed<const N: usize>(counts: [(usize, &str); N]) -> String {

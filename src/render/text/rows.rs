@@ -33,10 +33,10 @@ impl Mark {
 
 /// One line of a block, or several where it has to be wrapped.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub(in crate::render) struct Row {
     pub(super) mark: Mark,
-    pub(super) verb: &'static str,
-    pub(super) what: String,
+    pub(in crate::render) verb: &'static str,
+    pub(in crate::render) what: String,
     /// Stands in a column of its own; where it is empty, `what` has the whole line.
     pub(super) why: String,
 }
@@ -81,7 +81,7 @@ pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<Block> {
 }
 
 /// Says whether a note is the reason for how its VM stands, and so belongs to it however little is told.
-fn explains(note: &Note) -> bool {
+pub(in crate::render) fn explains(note: &Note) -> bool {
     match note.code {
         NoteCode::Unreadable => note.backup.is_none(),
         NoteCode::PolicyConflict
@@ -107,7 +107,7 @@ fn explains(note: &Note) -> bool {
 }
 
 /// Names what is wrong with a backup, in the singular; `None` where a note about one is nothing to worry about.
-pub(super) fn problem(code: NoteCode) -> Option<&'static str> {
+pub(in crate::render) fn problem(code: NoteCode) -> Option<&'static str> {
     match code {
         NoteCode::Unreadable => Some("unreadable backup record"),
         NoteCode::Stuck => Some("stuck backup"),
@@ -132,7 +132,7 @@ pub(super) fn problem(code: NoteCode) -> Option<&'static str> {
     }
 }
 
-pub(super) fn note_row(note: &Note, status: Status) -> Row {
+pub(in crate::render) fn note_row(note: &Note, status: Status) -> Row {
     let (mark, verb) = match note.code {
         NoteCode::GaveUp | NoteCode::NoParent if status == Status::Blocked => (Mark::Alarm, "blocked"),
         NoteCode::NoHypervisor | NoteCode::DelegatedDatasets | NoteCode::VmState => (Mark::Alarm, "blocked"),
@@ -175,7 +175,7 @@ fn action_row(vm: &VmPlan, action: &Action, detail: Detail) -> Row {
     Row { mark, verb, what: visible(&what), why: visible(&why) }
 }
 
-fn create_text(create: &Create, detail: Detail) -> String {
+pub(in crate::render) fn create_text(create: &Create, detail: Detail) -> String {
     match create.kind {
         BackupKind::Full => format!("{}, full", create.tier),
         BackupKind::Incremental => {
@@ -189,13 +189,13 @@ fn create_text(create: &Create, detail: Detail) -> String {
     }
 }
 
-fn create_reason(create: &Create) -> String {
+pub(in crate::render) fn create_reason(create: &Create) -> String {
     let own = if create.stays_local { "" } else { "; its own snapshot goes once it is complete" };
     format!("{}{own}", create.reason)
 }
 
 /// Names the snapshot, and what is wrong with its backup: then it may be the only copy of that moment.
-fn delete_text(vm: &VmPlan, delete: &DeleteLocal, detail: Detail) -> String {
+pub(in crate::render) fn delete_text(vm: &VmPlan, delete: &DeleteLocal, detail: Detail) -> String {
     let id = if detail == Detail::Full { format!(" ({})", delete.backup.short()) } else { String::new() };
     let mut notes = vm.notes.iter().filter(|note| note.backup == Some(delete.backup));
     let flaw = notes.find_map(|note| problem(note.code)?.strip_suffix("backup")).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Markdown, for comments, issues and job summaries.
+//! How VMs stand, as a table.
 
-use super::cells::visible;
-use super::text::status as words;
+use super::escape::escaped;
 use crate::plan::health::{Health, Verdict, VmHealth};
+use crate::render::text::status as words;
 use std::io::{self, Write};
 
 /// Writes how VMs stand: the counts, a table of those that are out, and the others folded.
@@ -53,40 +53,4 @@ fn table(vms: &[&VmHealth], out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     Ok(())
-}
-
-/// Writes text so that it stands in a table as it is: whoever names a VM must not be able to write a comment of ours, nor
-/// to call people by name.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in visible(text).chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '@' => escaped.push_str("&#64;"),
-            '#' => escaped.push_str("&#35;"),
-            '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '~' | '!' => {
-                escaped.push('\\');
-                escaped.push(letter);
-            }
-            _ => escaped.push(letter),
-        }
-    }
-    // What looks like an address becomes a link by itself.
-    escaped.replace("://", "&#58;//")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::escaped;
-
-    #[test]
-    fn an_alias_writes_nothing_but_itself() {
-        assert_eq!(escaped("web-1"), "web-1");
-        assert_eq!(
-            escaped("a|b <img> @ops `x` [l](http://x)\n"),
-            r"a\|b &lt;img&gt; &#64;ops \`x\` \[l\](http&#58;//x)\\n"
-        );
-    }
 }

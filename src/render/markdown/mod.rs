@@ -1,0 +1,17 @@
+//! Markdown, for comments, issues and job summaries.
+//!
+//! A comment takes only so many bytes. What has to be left out of one is counted and told, and deletes are never left
+//! out: see [`plan()`].
+
+mod deletes;
+mod escape;
+mod page;
+mod plan;
+mod sections;
+mod status;
+
+#[cfg(test)]
+mod tests;
+
+pub use plan::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, plan};
+pub use status::status;

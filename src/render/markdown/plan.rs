@@ -1,0 +1,114 @@
+//! A plan as a comment on a pull request.
+
+use super::deletes::{Deletes, fitted};
+use super::escape::escaped;
+use super::page::{Noun, composed, counted};
+use super::sections::sections;
+use crate::inventory::BackupId;
+use crate::plan::{Action, Comparison, ComparisonSummary, DeleteLocal, Plan, VmPlan};
+use crate::render::text::{change_totals, left_alone, totals};
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+/// The first line of every page, by which a pipeline finds the comment it made before and takes its place.
+pub const MARKER: &str = "<!-- fifo-retain plan -->";
+
+/// What a comment on GitHub takes, in bytes.
+pub const MAX_BYTES_DEFAULT: usize = 65_536;
+
+/// Fewer bytes than this do not hold the counts and what was left out.
+pub const MAX_BYTES_LEAST: usize = 1_024;
+
+/// Writes a plan, and what a change of policies has to do with it where that was asked, in at most `max_bytes`.
+///
+/// First the counts, then what is deleted, then the rest, folded, what matters most first. Deletes have the first claim to
+/// the room: each is listed, in fewer words where there are many; where there are too many for that, they are counted by
+/// policy and tier, which is then said in bold. Of everything else as much is listed as fits, and what was left out is
+/// counted at the top. Fewer than [`MAX_BYTES_LEAST`] bytes may not be kept to.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn plan(
+    plan: &Plan,
+    comparison: Option<&Comparison>,
+    max_bytes: usize,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut head = format!("{MARKER}\n**{}**\n", totals(&plan.summary));
+    if let Some(left_alone) = left_alone(&plan.summary) {
+        head.push_str(&format!("**{left_alone}**\n"));
+    }
+    if let Some(comparison) = comparison {
+        head.push_str(&format!("\n{}\n", change_totals(&comparison.summary)));
+        if let Some(worse) = worse(&comparison.summary) {
+            head.push_str(&format!("**{worse}**\n"));
+        }
+    }
+    let origin = origin(plan, comparison);
+    // Whence it comes is good to know and worth no delete.
+    if head.len() + origin.len() <= max_bytes / 4 {
+        head.push_str(&origin);
+    }
+    let groups = deletes(plan, comparison);
+    let page = composed(&head, |room| fitted(&groups, room), &sections(plan, comparison), max_bytes);
+    out.write_all(page.as_bytes())
+}
+
+/// Warns of VMs that are protected worse than before; `None` where there are none.
+fn worse(summary: &ComparisonSummary) -> Option<String> {
+    const LOSE: Noun = ("VM loses its protection", "VMs lose their protection");
+    const CONFLICT: Noun = ("VM comes into conflict", "VMs come into conflict");
+    const SUSPENDED: Noun = ("VM is suspended", "VMs are suspended");
+    let counts = [
+        (summary.loses_protection, LOSE),
+        (summary.comes_into_conflict, CONFLICT),
+        (summary.suspended, SUSPENDED),
+    ];
+    let told: Vec<String> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, noun)| counted(count, noun))
+        .collect();
+    (!told.is_empty()).then(|| format!("{}.", told.join(", ")))
+}
+
+fn origin(plan: &Plan, comparison: Option<&Comparison>) -> String {
+    let minute = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M UTC");
+    let until =
+        plan.valid_until.map_or_else(String::new, |until| format!("; it holds until {}", minute(until)));
+    let endpoint = escaped(&plan.endpoint);
+    let mut text = format!("\nPlanned as of {} for {endpoint}{until}.\n", minute(plan.at));
+    if comparison.is_some_and(|comparison| comparison.against.is_empty()) {
+        text.push_str("There were no policies before.\n");
+    }
+    text
+}
+
+/// Gathers what is going to be deleted: one group, or two where it is known which are there for the change alone.
+fn deletes<'a>(plan: &'a Plan, comparison: Option<&Comparison>) -> Vec<Deletes<'a>> {
+    let all = plan.vms.iter().flat_map(|vm| {
+        vm.due_actions().iter().filter_map(move |action| match action {
+            Action::DeleteLocal(delete) => Some((vm, delete)),
+            Action::Create(_) => None,
+        })
+    });
+    let Some(comparison) = comparison else { return vec![Deletes { title: "", of: all.collect() }] };
+    // A backup's UUID is one of the whole cloud's.
+    let caused: BTreeSet<BackupId> = comparison
+        .vms
+        .iter()
+        .flat_map(|vm| {
+            vm.caused.iter().filter_map(|action| match action {
+                Action::DeleteLocal(delete) => Some(delete.backup),
+                Action::Create(_) => None,
+            })
+        })
+        .collect();
+    let (caused, anyway): (Vec<_>, Vec<(&VmPlan, &DeleteLocal)>) =
+        all.partition(|(_, delete)| caused.contains(&delete.backup));
+    vec![
+        Deletes { title: " because of this change", of: caused },
+        Deletes { title: " in any case", of: anyway },
+    ]
+}

@@ -1,0 +1,268 @@
+//! The parts of a plan's page that may be cut, what matters most first.
+
+use super::deletes::policy_of;
+use super::escape::{escaped, message, name};
+use super::page::{Noun, Section, counted, table_row};
+use crate::inventory::VmId;
+use crate::plan::{
+    Action, Comparison, Create, NoteCode, Plan, PolicyChangeKind, Protection, Status, VmChange, VmPlan,
+};
+use crate::policy::minute_text;
+use crate::render::text::{Detail, forecast_rows, protection_text, rows, shift_text};
+use std::collections::BTreeMap;
+
+/// Gives all sections that have something in them.
+pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>) -> Vec<Section> {
+    let mut all = Vec::new();
+    if let Some(comparison) = comparison {
+        let (worse, other): (Vec<&VmChange>, Vec<&VmChange>) = comparison
+            .vms
+            .iter()
+            .filter(|vm| vm.shift.is_some())
+            .partition(|vm| vm.shift.is_some_and(|shift| shift.is_worse()));
+        all.push(shifts(worse, false));
+        all.push(troubles(plan));
+        all.push(policies(comparison));
+        all.push(forecast(comparison));
+        all.push(shifts(other, true));
+        let (caused, anyway) = creates(plan, comparison);
+        let because = ("create because of this change", "creates because of this change");
+        all.push(created(caused, because, " to create because of this change"));
+        let in_any_case = ("create in any case", "creates in any case");
+        all.push(created(anyway, in_any_case, " to create in any case"));
+        all.push(no_longer(comparison));
+    } else {
+        all.push(troubles(plan));
+        all.push(created(all_creates(plan).collect(), ("create", "creates"), " to create"));
+    }
+    all.push(held(plan));
+    all.push(notes(plan));
+    all.push(unprotected(plan));
+    all.retain(|section| !section.rows.is_empty());
+    all
+}
+
+fn shifts(of: Vec<&VmChange>, is_folded: bool) -> Section {
+    let rows: Vec<String> = of
+        .iter()
+        .filter_map(|vm| {
+            let what = shift_text(vm.shift?);
+            let (before, after) = (protection_text(&vm.before), protection_text(&vm.after));
+            Some(table_row(&[&name(&vm.alias, vm.uuid), what, &escaped(&before), &escaped(&after)]))
+        })
+        .collect();
+    let noun = if is_folded {
+        ("other VM whose protection changes", "other VMs whose protection changes")
+    } else {
+        ("VM protected worse than before", "VMs protected worse than before")
+    };
+    let title = counted(rows.len(), noun);
+    Section { noun, title, columns: &["VM", "what", "before", "after"], rows, is_folded }
+}
+
+/// What stands in the way of backups, and what will pass by itself.
+fn troubles(plan: &Plan) -> Section {
+    let noun = ("VM that has to wait or is left alone", "VMs that have to wait or are left alone");
+    let mut told: Vec<&VmPlan> = plan.vms.iter().filter(|vm| stands(vm).is_some()).collect();
+    // Worst first; a stable sort, so that they stay in the order of the plan otherwise.
+    told.sort_by_key(|vm| vm.status);
+    let rows: Vec<String> = told
+        .into_iter()
+        .map(|vm| {
+            let stands = stands(vm).unwrap_or_default();
+            let why: Vec<&str> = vm
+                .notes
+                .iter()
+                .filter(|note| rows::explains(note))
+                .map(|note| note.message.as_str())
+                .collect();
+            table_row(&[&name(&vm.alias, vm.uuid), &policy_of(vm), stands, &message(&why.join("; "))])
+        })
+        .collect();
+    let title = counted(rows.len(), noun);
+    Section { noun, title, columns: &["VM", "policy", "stands", "why"], rows, is_folded: true }
+}
+
+fn stands(vm: &VmPlan) -> Option<&'static str> {
+    match vm.status {
+        Status::Unreadable => Some("unreadable"),
+        Status::Conflict => Some("**in conflict**"),
+        Status::Blocked => Some("**blocked**"),
+        Status::Waiting => Some("waiting"),
+        Status::Changes | Status::Unprotected | Status::UpToDate => None,
+    }
+}
+
+fn policies(comparison: &Comparison) -> Section {
+    let noun = ("policy changed", "policies changed");
+    let rows: Vec<String> = comparison
+        .policies
+        .iter()
+        .map(|policy| {
+            let what = match policy.change {
+                PolicyChangeKind::Added => "new".to_owned(),
+                PolicyChangeKind::Removed => "gone".to_owned(),
+                PolicyChangeKind::Changed => message(&policy.fields.join("; ")),
+            };
+            table_row(&[&escaped(&policy.name), &what])
+        })
+        .collect();
+    let title = counted(rows.len(), noun);
+    Section { noun, title, columns: &["policy", "what"], rows, is_folded: true }
+}
+
+fn forecast(comparison: &Comparison) -> Section {
+    let forecast = &comparison.forecast;
+    let mut rows = Vec::new();
+    let mut vms = 0;
+    for group in &forecast.groups {
+        vms += group.vms;
+        let policy = |name: &Option<String>| name.as_deref().map_or_else(|| "none".to_owned(), escaped);
+        let who = format!(
+            "{} → {} ({})",
+            policy(&group.before),
+            policy(&group.after),
+            counted(group.vms, ("VM", "VMs"))
+        );
+        for row in forecast_rows(group) {
+            rows.push(table_row(&[&who, &escaped(&row.what), &row.without, &row.with]));
+        }
+    }
+    let left_out = match forecast.left_out {
+        0 => String::new(),
+        count => format!("; {count} more were too many to look at"),
+    };
+    let title = format!(
+        "What differs over the next 35 days, for {} counted together{left_out}",
+        counted(vms, ("VM", "VMs"))
+    );
+    if rows.is_empty() && forecast.left_out > 0 {
+        rows.push(table_row(&["(none was looked at)", "", "", ""]));
+    }
+    Section {
+        noun: ("line of the forecast", "lines of the forecast"),
+        title,
+        columns: &["policy", "in all", "without this change", "with it"],
+        rows,
+        is_folded: true,
+    }
+}
+
+type Creates<'a> = Vec<(&'a VmPlan, &'a Create)>;
+
+fn all_creates(plan: &Plan) -> impl Iterator<Item = (&VmPlan, &Create)> {
+    plan.vms.iter().flat_map(|vm| {
+        vm.due_actions().iter().filter_map(move |action| match action {
+            Action::Create(create) => Some((vm, create)),
+            Action::DeleteLocal(_) => None,
+        })
+    })
+}
+
+/// Parts the creates by whether they are there for the change alone.
+fn creates<'a>(plan: &'a Plan, comparison: &Comparison) -> (Creates<'a>, Creates<'a>) {
+    let changed: BTreeMap<VmId, &VmChange> =
+        comparison.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
+    all_creates(plan).partition(|(vm, create)| {
+        let change = vm.uuid.and_then(|id| changed.get(&id));
+        change.is_some_and(|change| {
+            change.caused.iter().any(|action| matches!(action, Action::Create(caused) if caused == *create))
+        })
+    })
+}
+
+fn created(of: Creates<'_>, noun: Noun, title: &str) -> Section {
+    let rows: Vec<String> = of
+        .iter()
+        .map(|(vm, create)| {
+            table_row(&[
+                &name(&vm.alias, vm.uuid),
+                &policy_of(vm),
+                &escaped(&rows::create_text(create, Detail::Usual)),
+                &escaped(&rows::create_reason(create)),
+            ])
+        })
+        .collect();
+    let title = format!("{}{title}", rows.len());
+    Section { noun, title, columns: &["VM", "policy", "backup", "why"], rows, is_folded: true }
+}
+
+fn no_longer(comparison: &Comparison) -> Section {
+    let noun = ("action no longer done", "actions no longer done");
+    let rows: Vec<String> = comparison
+        .vms
+        .iter()
+        .flat_map(|vm| vm.no_longer.iter().map(move |action| (vm, action)))
+        .map(|(vm, action)| {
+            let what = match action {
+                Action::Create(create) => format!("create {}", rows::create_text(create, Detail::Usual)),
+                Action::DeleteLocal(delete) => {
+                    format!("delete locally {} of {}", delete.tier, minute_text(delete.taken))
+                }
+            };
+            let policy = match &vm.before {
+                Protection::Active { policy } | Protection::Suspended { policy } => policy.as_str(),
+                Protection::Conflict | Protection::Unprotected | Protection::Unreadable => "",
+            };
+            table_row(&[&name(&vm.alias, vm.uuid), &escaped(policy), &escaped(&what)])
+        })
+        .collect();
+    let title = counted(rows.len(), noun);
+    Section { noun, title, columns: &["VM", "policy before", "action"], rows, is_folded: true }
+}
+
+/// What a suspension holds back.
+fn held(plan: &Plan) -> Section {
+    let noun = ("action held back by a suspension", "actions held back by suspensions");
+    let mut rows = Vec::new();
+    for vm in plan.vms.iter().filter(|vm| vm.is_suspended()) {
+        let why = vm.note(NoteCode::Suspended).map_or("", |note| note.message.as_str());
+        for action in &vm.actions {
+            let what = match action {
+                Action::Create(create) => {
+                    format!("would create {}", rows::create_text(create, Detail::Usual))
+                }
+                Action::DeleteLocal(delete) => {
+                    format!("would delete locally {}", rows::delete_text(vm, delete, Detail::Full))
+                }
+            };
+            rows.push(table_row(&[
+                &name(&vm.alias, vm.uuid),
+                &policy_of(vm),
+                &escaped(&what),
+                &message(why),
+            ]));
+        }
+    }
+    let title = counted(rows.len(), noun);
+    Section { noun, title, columns: &["VM", "policy", "action", "why not"], rows, is_folded: true }
+}
+
+/// What is worth knowing and not told elsewhere: what is wrong with single backups, and what explains a create.
+fn notes(plan: &Plan) -> Section {
+    let noun = ("note", "notes");
+    let mut rows = Vec::new();
+    for vm in &plan.vms {
+        for note in &vm.notes {
+            let is_told = match note.code {
+                NoteCode::Suspended | NoteCode::Unprotected => false,
+                _ if note.backup.is_some() => rows::problem(note.code).is_some(),
+                _ => stands(vm).is_none(),
+            };
+            if is_told {
+                let what = rows::note_row(note, vm.status).verb;
+                rows.push(table_row(&[&name(&vm.alias, vm.uuid), what, &message(&note.message)]));
+            }
+        }
+    }
+    let title = counted(rows.len(), noun);
+    Section { noun, title, columns: &["VM", "what", "note"], rows, is_folded: true }
+}
+
+fn unprotected(plan: &Plan) -> Section {
+    let noun = ("VM in no policy", "VMs in no policy");
+    let of = plan.vms.iter().filter(|vm| vm.status == Status::Unprotected);
+    let rows: Vec<String> = of.map(|vm| table_row(&[&name(&vm.alias, vm.uuid)])).collect();
+    let title = counted(rows.len(), noun);
+    Section { noun, title, columns: &["VM"], rows, is_folded: true }
+}

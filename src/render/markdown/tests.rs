@@ -1,0 +1,400 @@
+//! Pages of every size: what has no room is counted, and no name writes anything but itself.
+
+use super::sections::sections;
+use super::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, plan as write};
+use crate::inventory::{BackupId, VmId};
+use crate::plan::forecast::{Forecast, ForecastGroup, Outlook, TierOutlook};
+use crate::plan::{
+    Action, BackupKind, Comparison, ComparisonSummary, Create, Deeds, DeleteLocal, FORMAT, Note, NoteCode,
+    Plan, PolicyChange, PolicyChangeKind, Protection, Shift, Status, Summary, VmChange, VmPlan,
+};
+use chrono::{DateTime, FixedOffset, TimeDelta};
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Aliases that would like to be something else.
+const ALIASES: [&str; 9] = [
+    "web-1",
+    "",
+    "-->\n</details>\n### 0 snapshots to delete",
+    "a|b|c `x` **bold** | | |",
+    "@everyone #1 !2 http://evil.example www.evil.example :tada:",
+    "データベースサーバー-本番環境-東京リージョン",
+    "\u{202e}\u{200b}\u{1b}[2J",
+    "[click](javascript:alert(1)) <img src=x onerror=y>",
+    "an alias of more than sixty characters, which nobody would ever give to any VM of theirs, would they?",
+];
+
+/// How much of what a plan holds.
+#[derive(Clone, Debug, Default)]
+struct Sizes {
+    creates: usize,
+    deletes: usize,
+    blocked: usize,
+    failed: usize,
+    suspended: usize,
+    unprotected: usize,
+    policies: usize,
+    alias: Option<usize>,
+}
+
+fn at() -> DateTime<FixedOffset> {
+    DateTime::parse_from_rfc3339("2026-11-22T01:01:00+01:00").unwrap()
+}
+
+fn create() -> Action {
+    Action::Create(Create {
+        tier: "weekly".to_owned(),
+        kind: BackupKind::Incremental,
+        parent: Some(BackupId::new(Uuid::from_u128(1))),
+        parent_tier: Some("monthly".to_owned()),
+        parent_taken: Some(at()),
+        comment: "weekly".to_owned(),
+        stays_local: true,
+        due_since: at(),
+        reason: "due since Sun 2026-11-22 01:00".to_owned(),
+    })
+}
+
+fn delete(n: usize) -> Action {
+    Action::DeleteLocal(DeleteLocal {
+        backup: BackupId::new(Uuid::from_u128((n as u128) << 96 | n as u128)),
+        tier: ["monthly", "weekly", "daily"][n % 3].to_owned(),
+        taken: at() + TimeDelta::minutes(n as i64),
+        after_create: true,
+        reason: "once the new weekly is complete".to_owned(),
+    })
+}
+
+impl Sizes {
+    fn vm(&self, n: usize, status: Status) -> VmPlan {
+        let alias = ALIASES[self.alias.unwrap_or(n % ALIASES.len())];
+        VmPlan {
+            uuid: Some(VmId::new(Uuid::from_u128((n as u128 + 1) << 96))),
+            alias: if alias == "web-1" { format!("web-{n}") } else { alias.to_owned() },
+            policy: Some(format!("policy-{}", n % self.policies.max(1))),
+            status,
+            fingerprint: None,
+            actions: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        let mut vms = Vec::new();
+        let mut add = |status, actions: Vec<Action>, notes: Vec<Note>| {
+            let vm = self.vm(vms.len(), status);
+            let policy = vm.policy.filter(|_| status != Status::Unprotected);
+            vms.push(VmPlan { actions, notes, policy, ..vm });
+        };
+        for n in 0..self.creates.max(self.deletes) {
+            let actions = [(n < self.creates).then(create), (n < self.deletes).then(|| delete(n))];
+            add(Status::Changes, actions.into_iter().flatten().collect(), Vec::new());
+        }
+        for _ in 0..self.blocked {
+            let note =
+                Note::vm(NoteCode::NoHypervisor, "on no hypervisor (stored); it has no restorable backup");
+            add(Status::Blocked, Vec::new(), vec![note]);
+        }
+        for n in 0..self.failed {
+            let id = BackupId::new(Uuid::from_u128(n as u128));
+            let note = Note::backup(NoteCode::FailedBackup, id, "the weekly of 2026-11-22 01:01 failed");
+            add(Status::UpToDate, Vec::new(), vec![note]);
+        }
+        for n in 0..self.suspended {
+            let note = Note::vm(NoteCode::Suspended, "suspended until 2026-12-24: storage move");
+            add(Status::Changes, vec![delete(1_000_000 + n)], vec![note]);
+        }
+        for _ in 0..self.unprotected {
+            add(
+                Status::Unprotected,
+                Vec::new(),
+                vec![Note::vm(NoteCode::Unprotected, "no policy is for it")],
+            );
+        }
+        Plan {
+            format: FORMAT.to_owned(),
+            tool: String::new(),
+            at: at().to_utc(),
+            valid_until: Some(at().to_utc()),
+            endpoint: "https://fifo.example.com".to_owned(),
+            policies: Vec::new(),
+            summary: Summary {
+                create: self.creates,
+                delete_local: self.deletes,
+                blocked: self.blocked,
+                unprotected: self.unprotected,
+                suspended: self.suspended,
+                up_to_date: self.failed,
+                ..Summary::default()
+            },
+            vms,
+            checksum: String::new(),
+        }
+    }
+}
+
+/// A change of policies that causes every second VM's actions, takes as many back, and shifts every third VM.
+fn comparison(plan: &Plan) -> Comparison {
+    let active = |policy: &str| Protection::Active { policy: policy.to_owned() };
+    let mut summary = ComparisonSummary::default();
+    let mut vms = Vec::new();
+    for (n, vm) in plan.vms.iter().enumerate() {
+        let is_caused = n % 2 == 0;
+        let (caused, anyway) =
+            if is_caused { (vm.due_actions(), &[][..]) } else { (&[][..], vm.due_actions()) };
+        let shift = (n % 3 == 0).then(|| Shift::ALL[n / 3 % Shift::ALL.len()]);
+        vms.push(VmChange {
+            uuid: vm.uuid,
+            alias: vm.alias.clone(),
+            shift,
+            before: active("old | policy"),
+            after: Protection::Unprotected,
+            caused: caused.to_vec(),
+            anyway: anyway.to_vec(),
+            no_longer: vec![delete(2_000_000 + n)],
+        });
+        summary.loses_protection += usize::from(shift == Some(Shift::LosesProtection));
+        summary.caused.delete_local += caused.len();
+    }
+    summary.no_longer = Deeds { create: 0, delete_local: vms.len() };
+    let outlook = |n: usize| Outlook {
+        creates: vec![TierOutlook { tier: "daily".to_owned(), full: n, incremental: 3 * n }],
+        deleted_locally: n,
+        ..Outlook::default()
+    };
+    Comparison {
+        against: Vec::new(),
+        policies: (0..vms.len().min(40))
+            .map(|n| PolicyChange {
+                name: format!("policy-{n}"),
+                change: PolicyChangeKind::Changed,
+                fields: vec!["tiers.daily.keep: 7 -> 3".to_owned()],
+            })
+            .collect(),
+        summary,
+        forecast: Forecast {
+            from: plan.at,
+            until: plan.at,
+            groups: (0..vms.len().min(30))
+                .map(|n| ForecastGroup {
+                    before: Some(format!("policy-{n}")),
+                    after: None,
+                    vms: 1,
+                    without: outlook(1),
+                    with: outlook(2),
+                })
+                .collect(),
+            left_out: 3,
+        },
+        vms,
+    }
+}
+
+fn page(plan: &Plan, comparison: Option<&Comparison>, max_bytes: usize) -> String {
+    let mut out = Vec::new();
+    write(plan, comparison, max_bytes, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// Reads the first number in a text.
+fn number(text: &str) -> usize {
+    let digits: String = text
+        .chars()
+        .skip_while(|letter| !letter.is_ascii_digit())
+        .take_while(|letter| letter.is_ascii_digit())
+        .collect();
+    digits.parse().unwrap_or_else(|_| panic!("no number in {text:?}"))
+}
+
+/// What a page says, read back from it.
+#[derive(Debug, Default)]
+struct Told {
+    /// Deletes that are listed, and those that are counted.
+    deletes: usize,
+    /// Rows, by the title of their section.
+    rows: BTreeMap<String, usize>,
+    /// What was left out, by its noun.
+    left_out: BTreeMap<String, usize>,
+}
+
+fn read_back(page: &str) -> Result<Told, TestCaseError> {
+    let mut told = Told::default();
+    let mut title = String::new();
+    let mut columns = 0;
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("**Left out, for ") {
+            let (_, list) = rest.split_once(" bytes hold no more: ").unwrap();
+            for item in list.trim_end_matches(".**").split(", ") {
+                let (count, noun) = item.split_once(' ').unwrap();
+                told.left_out.insert(noun.to_owned(), count.parse().unwrap());
+            }
+        } else if let Some((_, list)) = line.split_once(" local deletes are only counted here:") {
+            told.deletes += list.split(';').map(number).sum::<usize>();
+        } else if let Some(rest) = line.strip_prefix("### ") {
+            title = rest.to_owned();
+        } else if let Some(rest) = line.strip_prefix("<details><summary>") {
+            title = rest.strip_suffix("</summary>").unwrap().to_owned();
+        } else if line.starts_with("|---") {
+            columns = line.matches("---").count();
+            told.rows.insert(title.clone(), 0);
+        } else if let Some(list) = line.strip_prefix("- **") {
+            let (tier, items) = list.split_once("):** ").unwrap();
+            let count = number(tier.rsplit_once('(').unwrap().1);
+            prop_assert_eq!(items.matches(" of 2026-").count(), count, "{}", line);
+            told.deletes += count;
+        } else if line.starts_with("| ") {
+            let pipes = line.replace("\\\\", "").replace("\\|", "").matches('|').count();
+            let Some(rows) = told.rows.get_mut(&title).filter(|_| columns > 0) else { continue };
+            prop_assert_eq!(pipes, columns + 1, "{}", line);
+            *rows += 1;
+            if title.contains(" to delete locally") {
+                // A row is one delete, or counts those of a tier.
+                let cells: Vec<&str> = line.split(" | ").collect();
+                told.deletes += if columns == 3 { number(cells[1]) } else { 1 };
+            }
+        }
+        if line.is_empty() && !title.is_empty() && told.rows.get(&title).is_some_and(|rows| *rows > 0) {
+            columns = 0;
+        }
+    }
+    Ok(told)
+}
+
+/// Checks that everything is there, or counted, in no more bytes than there may be.
+fn judge(plan: &Plan, comparison: Option<&Comparison>, max_bytes: usize) -> Result<String, TestCaseError> {
+    let page = page(plan, comparison, max_bytes);
+    prop_assert!(page.len() <= max_bytes, "{} of {max_bytes} bytes:\n{page}", page.len());
+    prop_assert!(page.starts_with(&format!("{MARKER}\n**Plan: ")), "{page}");
+    prop_assert_eq!(page.matches("<details>").count(), page.matches("</details>").count());
+    prop_assert_eq!(page.matches("-->").count(), 1, "only the marker is a comment");
+    let told = read_back(&page)?;
+    prop_assert_eq!(told.deletes, plan.summary.delete_local, "deletes in\n{}", &page);
+    for section in sections(plan, comparison) {
+        let total = section.rows.len();
+        let shown = told.rows.get(&section.title).copied().unwrap_or(0);
+        let left = [section.noun.0, section.noun.1].iter().find_map(|noun| told.left_out.get(*noun));
+        prop_assert_eq!(shown + left.copied().unwrap_or(0), total, "{} in\n{}", section.title, &page);
+        if shown > 0 && shown < total {
+            let and_more = format!("… and {} ", total - shown);
+            prop_assert!(page.contains(&and_more), "{and_more} is not in\n{page}");
+        }
+    }
+    Ok(page)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 160, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_there_is_fits_and_the_counts_add_up(
+        counts in prop_oneof![
+            proptest::array::uniform6(0..8_usize),
+            proptest::array::uniform6(0..120_usize),
+            proptest::array::uniform6(prop_oneof![Just(0_usize), 0..700_usize]),
+        ],
+        policies in 1..60_usize,
+        alias in proptest::option::of(0..ALIASES.len()),
+        max_bytes in prop_oneof![MAX_BYTES_LEAST..1_200, 1_024..9_000_usize, select(vec![20_000, MAX_BYTES_DEFAULT])],
+        compared in any::<bool>(),
+    ) {
+        let [creates, deletes, blocked, failed, suspended, unprotected] = counts;
+        let sizes = Sizes { creates, deletes, blocked, failed, suspended, unprotected, policies, alias };
+        let plan = sizes.plan();
+        let comparison = compared.then(|| comparison(&plan));
+        judge(&plan, comparison.as_ref(), max_bytes)?;
+    }
+}
+
+#[test]
+fn fifteen_hundred_changes_of_every_kind_fit_into_a_comment() {
+    for alias in (0..ALIASES.len()).map(Some).chain([None]) {
+        for (creates, deletes) in [(1_500, 0), (0, 1_500), (750, 750), (1_500, 1_500)] {
+            let sizes =
+                Sizes { creates, deletes, blocked: 40, failed: 40, policies: 4, alias, ..Sizes::default() };
+            let plan = sizes.plan();
+            judge(&plan, None, MAX_BYTES_DEFAULT).unwrap();
+            judge(&plan, Some(&comparison(&plan)), MAX_BYTES_DEFAULT).unwrap();
+        }
+    }
+}
+
+#[test]
+fn deletes_are_said_in_fewer_words_before_they_are_only_counted() {
+    let of = |deletes, max_bytes| {
+        let sizes = Sizes { deletes, alias: Some(0), policies: 2, ..Sizes::default() };
+        judge(&sizes.plan(), None, max_bytes).unwrap()
+    };
+    assert!(of(1_500, 1 << 20).contains("| once the new weekly is complete |"));
+    let few = of(1_500, MAX_BYTES_DEFAULT);
+    assert!(few.contains("\n- **policy-0, daily (250):** web-2 of 2026-11-22 01:03, web-8 of"), "{few}");
+    assert!(!few.contains("only counted"), "{few}");
+    let counts = of(1_500, 4_096);
+    assert!(
+        counts.contains(
+            "\n**1500 deletes are only counted here, by policy and tier: there is no room to list them.**\n"
+        ),
+        "{counts}"
+    );
+    assert!(counts.contains("\n| policy-0, daily | 250 | 250 |\n"), "{counts}");
+}
+
+#[test]
+fn deletes_come_before_everything_that_may_be_left_out() {
+    let sizes =
+        Sizes { creates: 500, deletes: 60, blocked: 9, alias: Some(0), policies: 2, ..Sizes::default() };
+    let plan = sizes.plan();
+    let page = judge(&plan, None, 9_000).unwrap();
+    assert!(page.matches("| once the new weekly is complete |").count() == 60, "{page}");
+    assert!(page.contains("\n**Left out, for 9000 bytes hold no more: 493 creates.**\n"), "{page}");
+    assert!(page.find("### 60 snapshots").unwrap() < page.find("<details>").unwrap());
+}
+
+#[test]
+fn what_is_short_is_not_left_out_for_more_of_what_is_long() {
+    let sizes =
+        Sizes { creates: 900, blocked: 3, failed: 2, alias: Some(0), policies: 2, ..Sizes::default() };
+    let plan = sizes.plan();
+    let page = judge(&plan, None, 9_000).unwrap();
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not in\n{page}"));
+    assert!(place("<summary>900 to create</summary>") < place("<summary>2 notes</summary>"), "{page}");
+    assert!(page.contains(" creates that had no room here\n") && page.contains("| failed |"), "{page}");
+}
+
+#[test]
+fn large_numbers_leave_room_for_themselves() {
+    let sizes = Sizes { creates: 3, deletes: 3, blocked: 3, failed: 3, policies: 3, ..Sizes::default() };
+    let mut plan = sizes.plan();
+    let million = 9_999_999;
+    let deletes = plan.summary.delete_local;
+    plan.summary = Summary {
+        create: million,
+        delete_local: deletes,
+        delete_cloud: million,
+        up_to_date: million,
+        waiting: million,
+        blocked: million,
+        unprotected: million,
+        conflict: million,
+        unreadable: million,
+        suspended: million,
+    };
+    let mut comparison = comparison(&plan);
+    let deeds = Deeds { create: million, delete_local: million };
+    comparison.summary = ComparisonSummary {
+        caused: deeds,
+        anyway: deeds,
+        no_longer: deeds,
+        loses_protection: million,
+        comes_into_conflict: million,
+        suspended: million,
+        gains_protection: million,
+        resumed: million,
+        leaves_conflict: million,
+        changes_policy: million,
+    };
+    plan.endpoint = format!("https://{}.example.com", "x".repeat(2_000));
+    judge(&plan, Some(&comparison), MAX_BYTES_LEAST).unwrap();
+}

@@ -1,0 +1,242 @@
+//! What a change of policies does, as people read it: below the plan, with its counts last.
+
+use super::rows::{Block, Mark, Row, create_reason, create_text, delete_text};
+use super::table::Table;
+use super::{Detail, Look};
+use crate::inventory::VmId;
+use crate::plan::forecast::{ForecastGroup, Outlook};
+use crate::plan::{
+    Action, Comparison, ComparisonSummary, Deeds, Plan, PolicyChangeKind, Protection, Shift, VmChange, VmPlan,
+};
+use crate::render::cells::{padded, visible, width, wrapped};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+/// Writes what a change of policies does. Its last line is always the counts, in a form that never changes.
+///
+/// `plan` is that of the policies now.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn comparison(comparison: &Comparison, plan: &Plan, look: &Look, out: &mut dyn Write) -> io::Result<()> {
+    if look.detail > Detail::Brief {
+        let heading = look.styles.heading;
+        writeln!(out, "\n{heading}What this change of policies does{heading:#}")?;
+        if comparison.against.is_empty() {
+            writeln!(out, "There were no policies before.")?;
+        }
+        policies(comparison, look, out)?;
+        vms(comparison, plan, look, out)?;
+        forecast(comparison, look, out)?;
+        writeln!(out)?;
+    }
+    for line in wrapped(&change_totals(&comparison.summary), look.columns) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// Gives the last line: `Change: 1 to create and 2 to delete locally because of it, 3 and 4 in any case, 0 and 1 no longer;
+/// protection: 1 lost, 0 in conflict, 0 suspended, 2 gained, 0 resumed, 0 out of conflict, 1 moved.`
+pub(in crate::render) fn change_totals(summary: &ComparisonSummary) -> String {
+    let both = |deeds: &Deeds| format!("{} and {}", deeds.create, deeds.delete_local);
+    let ComparisonSummary {
+        caused,
+        anyway,
+        no_longer,
+        loses_protection,
+        comes_into_conflict,
+        suspended,
+        gains_protection,
+        resumed,
+        leaves_conflict,
+        changes_policy,
+    } = summary;
+    format!(
+        "Change: {} to create and {} to delete locally because of it, {} in any case, {} no longer; \
+         protection: {loses_protection} lost, {comes_into_conflict} in conflict, {suspended} suspended, \
+         {gains_protection} gained, {resumed} resumed, {leaves_conflict} out of conflict, {changes_policy} moved.",
+        caused.create,
+        caused.delete_local,
+        both(anyway),
+        both(no_longer),
+    )
+}
+
+/// Says what a shift is.
+pub(in crate::render) fn shift_text(shift: Shift) -> &'static str {
+    match shift {
+        Shift::LosesProtection => "loses protection",
+        Shift::ComesIntoConflict => "in conflict",
+        Shift::Suspended => "suspended",
+        Shift::GainsProtection => "gains protection",
+        Shift::Resumed => "no longer suspended",
+        Shift::LeavesConflict => "out of conflict",
+        Shift::ChangesPolicy => "changes policy",
+    }
+}
+
+/// Says how a VM is protected.
+pub(in crate::render) fn protection_text(protection: &Protection) -> String {
+    match protection {
+        Protection::Active { policy } => policy.clone(),
+        Protection::Suspended { policy } => format!("{policy} (suspended)"),
+        Protection::Conflict => "in conflict".to_owned(),
+        Protection::Unprotected => "in no policy".to_owned(),
+        Protection::Unreadable => "unreadable".to_owned(),
+    }
+}
+
+fn policies(comparison: &Comparison, look: &Look, out: &mut dyn Write) -> io::Result<()> {
+    for policy in &comparison.policies {
+        let what = match policy.change {
+            PolicyChangeKind::Added => "new".to_owned(),
+            PolicyChangeKind::Removed => "gone".to_owned(),
+            PolicyChangeKind::Changed => policy.fields.join("; "),
+        };
+        let line = format!("policy {}: {}", visible(&policy.name), visible(&what));
+        for (place, line) in wrapped(&line, look.columns.saturating_sub(4)).iter().enumerate() {
+            writeln!(out, "{}{line}", if place == 0 { "  " } else { "    " })?;
+        }
+    }
+    Ok(())
+}
+
+fn vms(comparison: &Comparison, plan: &Plan, look: &Look, out: &mut dyn Write) -> io::Result<()> {
+    let planned: BTreeMap<VmId, &VmPlan> = plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
+    let blocks: Vec<Block> = comparison
+        .vms
+        .iter()
+        .filter_map(|change| Some(block(change, planned.get(&change.uuid?)?, look.detail)))
+        .collect();
+    let table = Table::new(&blocks, look);
+    blocks.iter().try_for_each(|block| table.write(block, out))
+}
+
+fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> Block {
+    let mut rows = Vec::new();
+    if let Some(shift) = change.shift {
+        let mark = if shift.is_worse() { Mark::Alarm } else { Mark::Aside };
+        let (before, after) = (protection_text(&change.before), protection_text(&change.after));
+        let what = visible(&format!("{before} -> {after}"));
+        rows.push(Row { mark, verb: shift_text(shift), what, why: String::new() });
+    }
+    let text = |action: &Action| match action {
+        Action::Create(create) => (create_text(create, detail), create_reason(create)),
+        Action::DeleteLocal(delete) => (delete_text(vm, delete, detail), delete.reason.clone()),
+    };
+    let mut row = |mark, verb, action: &Action| {
+        let (what, why) = text(action);
+        rows.push(Row { mark, verb, what: visible(&what), why: visible(&why) });
+    };
+    for action in &change.caused {
+        match action {
+            Action::Create(_) => row(Mark::Create, "create", action),
+            Action::DeleteLocal(_) => row(Mark::Delete, "delete locally", action),
+        }
+    }
+    for action in &change.no_longer {
+        match action {
+            Action::Create(_) => row(Mark::Held, "no longer create", action),
+            Action::DeleteLocal(_) => row(Mark::Held, "no longer delete", action),
+        }
+    }
+    if !change.anyway.is_empty() {
+        let others = if change.anyway.len() == 1 { "action" } else { "actions" };
+        let what = format!("{} other {others} of the plan", change.anyway.len());
+        rows.push(Row { mark: Mark::Aside, verb: "in any case", what, why: String::new() });
+    }
+    Block {
+        alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },
+        id: vm.uuid.map_or_else(|| "(no UUID)".to_owned(), |id| id.short()),
+        policy: vm.policy.as_deref().map(visible),
+        rows,
+    }
+}
+
+/// One line of the forecast.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::render) struct ForecastRow {
+    /// What is counted.
+    pub(in crate::render) what: String,
+    /// Without the change.
+    pub(in crate::render) without: String,
+    /// With it.
+    pub(in crate::render) with: String,
+}
+
+/// Puts into words what comes of a group, as far as it differs; one row that says so where nothing of it does.
+pub(in crate::render) fn forecast_rows(group: &ForecastGroup) -> Vec<ForecastRow> {
+    let (without, with) = (&group.without, &group.with);
+    let mut rows = Vec::new();
+    let mut row = |what: String, without: usize, with: usize| {
+        if without != with {
+            rows.push(ForecastRow { what, without: without.to_string(), with: with.to_string() });
+        }
+    };
+    // In the order of the policy now; what only the one before had comes last.
+    let mut names: Vec<&str> = Vec::new();
+    for tier in with.creates.iter().chain(&without.creates) {
+        if !names.contains(&tier.tier.as_str()) {
+            names.push(&tier.tier);
+        }
+    }
+    for name in names {
+        let of = |outlook: &Outlook| {
+            let tier = outlook.creates.iter().find(|tier| tier.tier == name);
+            tier.map_or((0, 0), |tier| (tier.full, tier.incremental))
+        };
+        let ((full_before, incremental_before), (full, incremental)) = (of(without), of(with));
+        row(format!("{name} created, full"), full_before, full);
+        row(format!("{name} created, incremental"), incremental_before, incremental);
+    }
+    let mut number = |what: &str, of: fn(&Outlook) -> usize| row(what.to_owned(), of(without), of(with));
+    number("snapshots deleted locally", |outlook| outlook.deleted_locally);
+    number("snapshots held in the end", |outlook| outlook.local);
+    number("most snapshots of one VM", |outlook| outlook.local_max);
+    number("stored backups expired in the end", |outlook| outlook.expired);
+    number("steps of the longest restore", |outlook| outlook.steps_max);
+    if rows.is_empty() {
+        let same = || "the same".to_owned();
+        rows.push(ForecastRow { what: "all that is counted".to_owned(), without: same(), with: same() });
+    }
+    rows
+}
+
+fn forecast(comparison: &Comparison, look: &Look, out: &mut dyn Write) -> io::Result<()> {
+    let forecast = &comparison.forecast;
+    if forecast.groups.is_empty() && forecast.left_out == 0 {
+        return Ok(());
+    }
+    let heading = look.styles.heading;
+    let (from, until) = (forecast.from.format("%Y-%m-%d"), forecast.until.format("%Y-%m-%d"));
+    writeln!(out, "\n{heading}What comes of it from {from} to {until}{heading:#}")?;
+    let about = "Only what differs, if every backup succeeds; VMs with the same policy before and after are \
+                 counted together.";
+    for line in wrapped(about, look.columns) {
+        writeln!(out, "{line}")?;
+    }
+    if forecast.left_out > 0 {
+        writeln!(out, "{} VMs are not in it: too many would have to be looked at.", forecast.left_out)?;
+    }
+    for group in &forecast.groups {
+        let policy = |name: &Option<String>| name.as_deref().map_or_else(|| "no policy".to_owned(), visible);
+        let vms = if group.vms == 1 { "1 VM".to_owned() } else { format!("{} VMs", group.vms) };
+        let (before, after) = (policy(&group.before), policy(&group.after));
+        let who = if before == after { before } else { format!("{before} -> {after}") };
+        for line in wrapped(&format!("{who}  ({vms})"), look.columns) {
+            writeln!(out, "{heading}{line}{heading:#}")?;
+        }
+        let rows = forecast_rows(group);
+        let wide = |of: fn(&ForecastRow) -> &str| rows.iter().map(|row| width(of(row))).max().unwrap_or(0);
+        let (what, number) = (wide(|row| &row.what), wide(|row| &row.without).max("without".len()));
+        writeln!(out, "  {}  {:>number$}  {:>number$}", " ".repeat(what), "without", "with it")?;
+        for row in &rows {
+            let (without, with) = (&row.without, &row.with);
+            let what = padded(&visible(&row.what), what);
+            writeln!(out, "  {what}  {without:>number$}  {with:>number$}")?;
+        }
+    }
+    Ok(())
+}

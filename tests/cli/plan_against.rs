@@ -1,0 +1,229 @@
+use crate::harness::{AT, Ended, Fifo, Folder, GRANDFATHER};
+use serde_json::Value;
+
+/// A folder with the grandfather policy in `policies`, and the same in `main` to compare with.
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.write("main/grandfather.yaml", GRANDFATHER);
+    folder
+}
+
+/// Compares what `policies` has with what `main` has.
+fn against(folder: &Folder, arguments: &[&str]) -> Ended {
+    let line = [&["plan", "--at", AT, "--against", "main"], arguments].concat();
+    folder.ask(&Fifo::standing_still(), &line)
+}
+
+fn json(folder: &Folder, arguments: &[&str]) -> Value {
+    let ended = against(folder, &[&["--format", "json"], arguments].concat()).code(0);
+    serde_json::from_str(&ended.out).unwrap()
+}
+
+fn change(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "{from} is not in\n{text}");
+    text.replace(from, to)
+}
+
+const KEPT: &str = r#"type: full }"#;
+
+#[test]
+fn a_changed_policy_is_told_by_what_it_causes() {
+    let folder = folder();
+    let differential =
+        change(GRANDFATHER, r#""0 1 * * SUN", type: incremental"#, r#""0 1 * * SUN", type: full"#);
+    folder.write("policies/grandfather.yaml", &differential);
+    let ended = against(&folder, &["--vm", "mail-1"]).code(0);
+    let (plan, change) = ended.out.split_once("\nWhat this change").unwrap();
+    let usual = folder.ask(&Fifo::standing_still(), &["plan", "--at", AT, "--vm", "mail-1"]).code(0);
+    assert_eq!(plan, usual.out, "the plan is what it is without");
+    insta::assert_snapshot!(change, @r"
+     of policies does
+      policy grandfather: tiers.weekly.type: incremental from monthly, weekly -> full
+    mail-1  48085698  grandfather
+      - delete locally    weekly of 2026-11-15 01:01                             no increment will be taken from
+                                                                                 it
+      + create            weekly, full                                           due since Sun 2026-11-22 01:00
+      ~ no longer create  weekly, incremental on the weekly of 2026-11-15 01:01  due since Sun 2026-11-22 01:00
+        in any case       2 other actions of the plan
+
+    What comes of it from 2026-11-22 to 2026-12-27
+    Only what differs, if every backup succeeds; VMs with the same policy before and after are counted together.
+    grandfather (1 VM)
+                                    without  with it
+      weekly created, full                0        6
+      weekly created, incremental         6        0
+      most snapshots of one VM            2        1
+      steps of the longest restore       10        7
+
+    Change: 1 to create and 1 to delete locally because of it, 0 and 2 in any case, 1 and 0 no longer; protection:
+    0 lost, 0 in conflict, 0 suspended, 0 gained, 0 resumed, 0 out of conflict, 0 moved.
+    ");
+}
+
+#[test]
+fn a_policy_in_another_file_causes_nothing() {
+    let folder = Folder::new();
+    folder.write("main/all/old/schemes.yml", &format!("# moved since\n{GRANDFATHER}"));
+    let told = json(&folder, &[]);
+    assert_eq!((&told["policies"], &told["vms"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+    assert_eq!(told["forecast"]["groups"], Value::Array(vec![]));
+    let ended = against(&folder, &[]).code(0);
+    let last =
+        "Change: 0 to create and 0 to delete locally because of it, 5 and 9 in any case, 0 and 0 no longer;";
+    assert!(ended.out.replace('\n', " ").contains(last), "{}", ended.out);
+}
+
+#[test]
+fn a_vm_that_loses_protection_is_told_with_what_is_no_longer_done() {
+    let folder = folder();
+    let narrower = change(GRANDFATHER, "timezone:", "exclude: { alias: \"mail-*\" }\ntimezone:");
+    folder.write("policies/grandfather.yaml", &narrower);
+    let ended = against(&folder, &[]).code(0);
+    assert!(ended.out.contains("\n  ! loses protection  grandfather -> in no policy\n"), "{}", ended.out);
+    assert!(ended.out.contains("\n  ~ no longer create  weekly, incremental on the weekly"), "{}", ended.out);
+    assert!(ended.out.contains("\n  policy grandfather: exclude: changed\n"), "{}", ended.out);
+    let told = json(&folder, &[]);
+    assert_eq!(
+        (&told["summary"]["loses_protection"], &told["summary"]["gains_protection"]),
+        (&1.into(), &0.into())
+    );
+    assert_eq!(told["summary"]["no_longer"]["delete_local"], 3);
+    let page = against(&folder, &["--format", "markdown"]).code(0).out;
+    assert!(page.contains("\n**1 VM loses its protection.**\n"), "{page}");
+    let lost = page.find("| mail-1 `48085698` | loses protection | grandfather | in no policy |").unwrap();
+    assert!(lost < page.find("<details>").unwrap(), "it is not folded away:\n{page}");
+}
+
+#[test]
+fn a_suspension_takes_back_what_was_due() {
+    let folder = folder();
+    let suspended = format!("{GRANDFATHER}suspend: {{ reason: move, until: 2026-12-24 }}\n");
+    folder.write("policies/grandfather.yaml", &suspended);
+    let told = json(&folder, &["--vm", "web-3"]);
+    assert_eq!(told["vms"][0]["shift"], "suspended");
+    assert_eq!(told["vms"][0]["no_longer"][0]["action"], "create");
+    assert_eq!(
+        (&told["summary"]["caused"]["create"], &told["plan"]["summary"]["create"]),
+        (&0.into(), &0.into())
+    );
+    // And the other way round it is what the change causes.
+    folder.write("main/grandfather.yaml", &suspended);
+    folder.write("policies/grandfather.yaml", GRANDFATHER);
+    let told = json(&folder, &["--vm", "web-3"]);
+    assert_eq!(
+        (&told["vms"][0]["shift"], &told["summary"]["caused"]["create"]),
+        (&"resumed".into(), &1.into())
+    );
+}
+
+#[test]
+fn a_shorter_keep_shows_in_what_expires_and_a_new_tier_in_what_is_made() {
+    let folder = folder();
+    let full =
+        change(GRANDFATHER, r#""0 1 * * *", type: incremental"#, r#""0 1 * * *", type: full, keep: 20"#);
+    folder.write("main/grandfather.yaml", &full);
+    let shorter = change(&full, "keep: 20", "keep: 2");
+    folder.write("policies/grandfather.yaml", &shorter);
+    let told = json(&folder, &["--vm", "web-1"]);
+    let group = &told["forecast"]["groups"][0];
+    let expired = |side: &str| group[side]["expired"].as_u64().unwrap();
+    assert_eq!(expired("with"), expired("without") + 18, "{group:#}");
+    assert_eq!(group["with"]["creates"], group["without"]["creates"]);
+    assert_eq!(told["policies"][0]["fields"][0], "tiers.daily.keep: 20 -> 2");
+
+    let hourly = format!("{full}  - {{ name: hourly, schedule: \"30 * * * *\", type: full, keep: 5 }}\n");
+    folder.write("policies/grandfather.yaml", &hourly);
+    let ended = against(&folder, &["--vm", "web-1"]).code(0);
+    assert!(ended.out.contains("\n  + create  hourly, full"), "{}", ended.out);
+    assert!(ended.out.contains("\n  hourly created, full "), "{}", ended.out);
+}
+
+#[test]
+fn json_holds_the_plan_as_it_is_without_and_the_saved_one_is_that_too() {
+    let (folder, fifo) = (folder(), Fifo::standing_still());
+    let plan = folder.ask(&fifo, &["--format", "json", "plan", "--at", AT]).code(0).out;
+    folder.write("policies/grandfather.yaml", &change(GRANDFATHER, KEPT, "type: full, keep: 3 }"));
+    let arguments = ["--format", "json", "plan", "--at", AT, "--against", "main", "--out", "plan.json"];
+    let told: Value = serde_json::from_str(&folder.ask(&fifo, &arguments).code(0).out).unwrap();
+    assert_eq!(told["format"], "fifo-retain.comparison/1");
+    assert_eq!(told["against"][0]["file"], "main/grandfather.yaml");
+    let saved: Value = serde_json::from_str(&folder.read("plan.json")).unwrap();
+    assert_eq!((&told["plan"], &saved["format"]), (&saved, &"fifo-retain.plan/1".into()));
+    // Only that it was made from another file tells it from the one before.
+    let before: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(before["vms"], saved["vms"]);
+}
+
+#[test]
+fn the_exit_code_is_about_the_plan_and_not_about_the_change() {
+    let folder = folder();
+    against(&folder, &["--detailed-exitcode"]).code(2);
+    folder.write("policies/grandfather.yaml", &change(GRANDFATHER, KEPT, "type: full, keep: 3 }"));
+    against(&folder, &["--detailed-exitcode", "--vm", "web-1"]).code(0);
+}
+
+#[test]
+fn mistakes_in_what_is_compared_with_name_the_file_and_fifo_is_not_asked() {
+    let (folder, fifo) = (folder(), Fifo::standing_still());
+    folder.write("main/broken.yaml", "version: 1\n");
+    let ended = folder.ask(&fifo, &["plan", "--at", AT, "--against", "main"]).code(1);
+    assert!(ended.err.contains("main/broken.yaml"), "{}", ended.err);
+    assert!(
+        ended.err.contains(" in the policies to compare with\nhint: FiFo was not asked"),
+        "{}",
+        ended.err
+    );
+    assert_eq!((fifo.asked(), ended.out.as_str()), (Vec::new(), ""));
+}
+
+#[test]
+fn no_policies_before_are_said_and_a_path_that_is_not_there_is_none() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    let mistyped = folder.ask(&fifo, &["plan", "--at", AT, "--against", "mian"]).code(1);
+    assert!(mistyped.err.contains("mian"), "{}", mistyped.err);
+    assert!(mistyped.err.contains("give --against an empty folder"), "{}", mistyped.err);
+    std::fs::create_dir(folder.path("empty")).unwrap();
+    let ended = folder.ask(&fifo, &["plan", "--at", AT, "--against", "empty"]).code(0);
+    assert!(ended.err.contains("warning: there is no policy in empty: every VM"), "{}", ended.err);
+    assert!(
+        ended.out.contains("\nThere were no policies before.\n  policy grandfather: new\n"),
+        "{}",
+        ended.out
+    );
+    let page =
+        folder.ask(&fifo, &["plan", "--at", AT, "--against", "empty", "--format", "markdown"]).code(0).out;
+    assert!(page.contains("\nThere were no policies before.\n"), "{page}");
+    // Beside others it adds nothing, and hides nothing.
+    folder.write("main/grandfather.yaml", GRANDFATHER);
+    let ended = folder.ask(&fifo, &["plan", "--at", AT, "--against", "empty", "--against", "main"]).code(0);
+    assert!(!ended.err.contains("no policy in"), "{}", ended.err);
+    assert!(ended.out.contains("0 gained"), "{}", ended.out);
+}
+
+#[test]
+fn quietly_only_the_counts_are_told() {
+    let ended = against(&folder(), &["-q"]).code(0);
+    assert!(ended.out.starts_with("Problems: "), "{}", ended.out);
+    assert!(
+        ended.out.contains("\nPlan: 5 to create") && ended.out.contains("\nChange: 0 to create"),
+        "{}",
+        ended.out
+    );
+    assert!(!ended.out.contains("What this change"), "{}", ended.out);
+}
+
+#[test]
+fn a_comparison_keeps_to_the_width() {
+    let folder = folder();
+    let narrower = change(GRANDFATHER, "timezone:", "exclude: { alias: \"*-1\" }\ntimezone:");
+    folder.write("policies/grandfather.yaml", &narrower);
+    let fifo = Fifo::standing_still();
+    for columns in ["60", "80", "200"] {
+        let mut command = folder.asking(&fifo, &["-v", "plan", "--at", AT, "--against", "main"]);
+        let out = command.env("COLUMNS", columns).output().unwrap().stdout;
+        let out = String::from_utf8(out).unwrap();
+        let (_, change) = out.split_once("\nWhat this change").unwrap();
+        let most: usize = columns.parse().unwrap();
+        assert!(change.lines().all(|line| line.chars().count() <= most), "{columns}\n{change}");
+    }
+}
