@@ -4,10 +4,19 @@
 use super::outcome::Tally;
 use crate::inventory::{BackupId, VmId};
 use chrono::{DateTime, Utc};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
+/// Gives the JSON Schema (2020-12) of an event, which is one line of the journal and of `--format json`.
+pub fn schema() -> Schema {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    settings.into_generator().into_root_schema_for::<Event>()
+}
+
 /// Something that happened, and when by the clock of this machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
+#[schemars(title = "fifo-retain event", extend("unevaluatedProperties" = false))]
 pub struct Event {
     /// When.
     pub time: DateTime<Utc>,
@@ -17,7 +26,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
     /// The run begins.
@@ -100,7 +109,7 @@ pub enum What {
 }
 
 /// A VM, for people and programs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
 pub struct Place {
     /// Its UUID.
     pub vm: VmId,
@@ -109,7 +118,7 @@ pub struct Place {
 }
 
 /// An action, as far as it is known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Step {
     /// A backup is created.
@@ -131,7 +140,7 @@ pub enum Step {
 }
 
 /// How an action ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// It is done, and was seen to be.

@@ -17,6 +17,7 @@ pub mod planning;
 pub mod policies;
 mod reconcile;
 mod sandbox;
+mod schema;
 mod status;
 pub mod target;
 mod validate;
@@ -65,6 +66,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome, CliError> {
         Command::Apply(args) => in_runtime(apply::run(args, context)),
         Command::Reconcile(args) => in_runtime(reconcile::run(args, context)),
         Command::Status(args) => in_runtime(status::run(args, context)),
+        Command::Schema(args) => schema::run(args, context),
         Command::Sandbox(args) => in_runtime(sandbox::run(args, context)),
     }
 }

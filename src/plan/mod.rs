@@ -28,7 +28,7 @@ mod tests;
 pub use agree::{Agreement, LeftOut, Why, agree};
 pub use changeset::{
     Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, PolicyRef, Status, Summary, TOOL,
-    VmPlan,
+    VmPlan, schema,
 };
 pub use decide::decide;
 pub use fingerprint::fingerprint;

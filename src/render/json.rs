@@ -2,7 +2,10 @@
 
 use crate::plan::Plan;
 use crate::plan::health::{Health, Verdict, VmHealth};
+use schemars::Schema;
+use schemars::transform::transform_subschemas;
 use serde::Serialize;
+use serde_json::Value;
 use std::io::{self, Write};
 
 /// Writes a plan as indented JSON with a line end behind it. The same plan gives the same bytes.
@@ -13,6 +16,27 @@ use std::io::{self, Write};
 pub fn plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, plan)?;
     out.write_all(b"\n")
+}
+
+/// Writes a JSON Schema, each description on one line.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn schema(mut schema: Schema, out: &mut dyn Write) -> io::Result<()> {
+    unbroken(&mut schema);
+    serde_json::to_writer_pretty(&mut *out, &schema)?;
+    out.write_all(b"\n")
+}
+
+/// Makes prose of comments on types of Rust: they are broken where a line of source ends, link to names, and have `None`
+/// where JSON has `null`.
+fn unbroken(schema: &mut Schema) {
+    if let Some(Value::String(text)) = schema.get_mut("description") {
+        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        *text = line.replace("[`", "`").replace("`]", "`").replace("`None`", "`null`");
+    }
+    transform_subschemas(&mut unbroken, schema);
 }
 
 /// Writes how VMs stand, in the format `fifo-retain.status/1`.

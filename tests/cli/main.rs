@@ -13,6 +13,7 @@ mod reconcile;
 mod running;
 mod sandbox;
 mod saved_plan;
+mod schema;
 mod secrets;
 mod status;
 mod usage;

@@ -5,6 +5,7 @@ mod global;
 mod help;
 mod planning;
 mod sandbox;
+mod schema;
 mod status;
 mod validate;
 mod value;
@@ -13,6 +14,7 @@ pub use carry::{ApplyArgs, CarryArgs, ReconcileArgs};
 pub use global::{Color, Format, GlobalArgs, LogFormat};
 pub use planning::{PlanArgs, PlanningArgs};
 pub use sandbox::{SandboxArgs, Style};
+pub use schema::{SchemaArgs, SchemaOf};
 pub use status::StatusArgs;
 pub use validate::ValidateArgs;
 pub use value::VmPattern;
@@ -50,6 +52,8 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Show how every VM stands: would its backups have saved it?
     Status(StatusArgs),
+    /// Print the JSON Schema of a policy file, by which editors complete and check
+    Schema(SchemaArgs),
     /// Serve a simulated FiFo on a loopback address
     Sandbox(SandboxArgs),
 }
