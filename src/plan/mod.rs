@@ -12,6 +12,7 @@ pub mod audit;
 mod changeset;
 mod decide;
 pub mod due;
+pub mod explain;
 mod fingerprint;
 pub mod health;
 pub mod local;

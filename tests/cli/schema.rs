@@ -54,7 +54,8 @@ fn every_example_names_the_schema_that_lies_beside_it() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "yaml") {
             let text = fs::read_to_string(&path).unwrap();
-            let named = text.lines().next().unwrap().strip_prefix("# yaml-language-server: $schema=").unwrap();
+            let named =
+                text.lines().next().unwrap().strip_prefix("# yaml-language-server: $schema=").unwrap();
             assert!(folder.join(named).is_file(), "{path:?} names {named}");
         }
     }
@@ -65,7 +66,8 @@ fn plans_are_as_their_schema_says() {
     let schema = validator("plan");
     let fifo = Fifo::standing_still();
     let folder = Folder::new();
-    let with_suspension = format!("{GRANDFATHER}suspend: {{ reason: move, until: 2026-12-24, vms: web-1 }}\n");
+    let with_suspension =
+        format!("{GRANDFATHER}suspend: {{ reason: move, until: 2026-12-24, vms: web-1 }}\n");
     for policy in [GRANDFATHER, &with_suspension] {
         folder.write("policies/grandfather.yaml", policy);
         for at in [AT, "2026-12-01T12:00:00Z", "2027-03-01T00:00:00Z"] {

@@ -1,6 +1,7 @@
 //! The rules of the contract, stated as small clouds and what must be planned for them.
 
 mod clouds;
+mod explain;
 pub(in crate::plan) mod fixtures;
 mod health;
 mod holes;
