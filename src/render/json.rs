@@ -1,6 +1,7 @@
 //! JSON: for programs; the plan's also to be saved and applied later.
 
 use crate::plan::Plan;
+use crate::plan::explain::Explained;
 use crate::plan::health::{Health, Verdict, VmHealth};
 use schemars::Schema;
 use schemars::transform::transform_subschemas;
@@ -37,6 +38,22 @@ fn unbroken(schema: &mut Schema) {
         *text = line.replace("[`", "`").replace("`]", "`").replace("`None`", "`null`");
     }
     transform_subschemas(&mut unbroken, schema);
+}
+
+/// Writes VMs' backups with why they are kept, in the format `fifo-retain.show/1`.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn show(explained: &Explained, out: &mut dyn Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Show<'a> {
+        format: &'static str,
+        #[serde(flatten)]
+        explained: &'a Explained,
+    }
+    serde_json::to_writer_pretty(&mut *out, &Show { format: "fifo-retain.show/1", explained })?;
+    out.write_all(b"\n")
 }
 
 /// Writes how VMs stand, in the format `fifo-retain.status/1`.

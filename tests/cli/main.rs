@@ -6,7 +6,10 @@
 
 mod apply;
 mod cloud;
+mod completions;
 mod harness;
+mod help;
+mod manners;
 mod plan;
 mod processes;
 mod reconcile;
@@ -15,6 +18,7 @@ mod sandbox;
 mod saved_plan;
 mod schema;
 mod secrets;
+mod show;
 mod status;
 mod usage;
 mod validate;

@@ -1,5 +1,6 @@
 //! What every command takes that makes a plan, and `plan` itself.
 
+use super::help;
 use super::value::{VmPattern, instant};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -19,9 +20,7 @@ pub struct PlanningArgs {
 
 /// The arguments of `plan`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-The plan is made for the later one of two instants: ours, and the server's as its `Date` tells. FiFo stamps \
-backups with its own clock, so one that it has just made is never taken for future-dated. --at sets another instant.")]
+#[command(after_help = help::PLAN)]
 pub struct PlanArgs {
     /// Which VMs, and whether there have to be any.
     #[command(flatten)]

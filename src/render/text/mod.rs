@@ -1,6 +1,7 @@
 //! The plan as people read it every day: a block for each VM with something to tell, then the counts.
 
 mod rows;
+pub(super) mod show;
 pub(super) mod status;
 mod table;
 
@@ -10,6 +11,7 @@ mod tests;
 use super::Styles;
 use super::cells::{visible, wrapped};
 use crate::plan::{NoteCode, Plan, Summary, VmPlan};
+pub use show::show;
 pub use status::status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
