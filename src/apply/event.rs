@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
-/// Gives the JSON Schema (2020-12) of an event, which is one line of the journal and of `--format json`.
+/// Gives the JSON Schema (2020-12) of an event, which is one line of what `apply` and `reconcile` tell as JSON.
 pub fn schema() -> Schema {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     settings.into_generator().into_root_schema_for::<Event>()

@@ -7,6 +7,8 @@
 mod apply;
 mod cloud;
 mod completions;
+mod dockerfile;
+mod docs;
 mod harness;
 mod help;
 mod manners;
