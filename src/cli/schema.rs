@@ -4,7 +4,10 @@ use super::args::{Format, SchemaArgs, SchemaOf};
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Outcome;
-use crate::{apply, plan, policy, render};
+use crate::apply;
+use crate::plan;
+use crate::policy;
+use crate::render;
 
 /// Runs the command.
 ///
