@@ -165,3 +165,55 @@ pub trait Observer: Send + Sync {
     /// Takes note of an event. Must not fail: what cannot be told must not stop what is done.
     fn observe(&self, event: &Event);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use uuid::Uuid;
+
+    #[test]
+    fn every_kind_of_event_is_as_the_schema_says() {
+        let schema = schema().to_value();
+        let kinds = schema["oneOf"].as_array().unwrap().len();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let at = Place { vm: VmId::new(Uuid::from_u128(1)), alias: "web-1".to_owned() };
+        let backup = BackupId::new(Uuid::from_u128(2));
+        let (tier, message) = ("daily".to_owned(), "done".to_owned());
+        let create = Step::Create { tier: tier.clone(), parent: None, backup: Some(backup) };
+        let delete = Step::DeleteLocal { tier: tier.clone(), backup };
+        let events = [
+            What::Started { endpoint: "https://fifo".to_owned(), create: 1, delete_local: 2 },
+            What::ActionStarted { at: at.clone(), step: create.clone() },
+            What::ActionStarted { at: at.clone(), step: delete.clone() },
+            What::Accepted { at: at.clone(), backup, tier: tier.clone() },
+            What::Progress { at: at.clone(), backup, tier, bytes: u64::MAX },
+            What::ActionEnded {
+                at: at.clone(),
+                step: create,
+                outcome: Ending::Unverified,
+                message: message.clone(),
+            },
+            What::ActionEnded {
+                at: at.clone(),
+                step: delete,
+                outcome: Ending::Done,
+                message: message.clone(),
+            },
+            What::Warning { at: None, message: message.clone() },
+            What::Warning { at: Some(at.clone()), message },
+            What::CascadeAlarm { at, backup, gone: vec![backup] },
+            What::Finished { tally: Tally::default() },
+        ];
+        let mut seen = std::collections::BTreeSet::new();
+        for what in events {
+            let time = "2026-11-22T01:00:00Z".parse().unwrap();
+            let mut told: Value = serde_json::to_value(Event { time, what }).unwrap();
+            assert!(validator.is_valid(&told), "{told:#}");
+            seen.insert(told["event"].to_string());
+            told["strange"] = Value::Null;
+            assert!(!validator.is_valid(&told), "{told:#}");
+        }
+        assert_eq!(seen.len(), kinds, "a kind of event is not tried: {seen:?}");
+    }
+}

@@ -49,6 +49,24 @@ fn any_cloud_has_a_plan_that_the_audit_lets_pass_and_input_in_any_order_gives_it
     });
 }
 
+#[test]
+fn every_plan_is_as_its_schema_says() {
+    let schema = crate::plan::schema().to_value();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for_clouds(400, |cloud| {
+        let mut told: Value = serde_json::from_slice(&bytes(&planned(&cloud, cloud.now)?)).unwrap();
+        prop_assert!(validator.is_valid(&told), "{:#}", told);
+        for place in objects(&told, String::new()) {
+            let mut strange = told.clone();
+            strange.pointer_mut(&place).unwrap()["strange"] = Value::Null;
+            prop_assert!(!validator.is_valid(&strange), "a strange field in {:?}", place);
+        }
+        told["format"] = "fifo-retain.plan/2".into();
+        prop_assert!(!validator.is_valid(&told));
+        Ok(())
+    });
+}
+
 fn rebuilt_backwards(vm: &crate::inventory::Vm) -> crate::inventory::Vm {
     let mut vm = vm.clone();
     vm.backups = std::mem::take(&mut vm.backups).into_iter().rev().collect();
