@@ -5,6 +5,9 @@
 //! snapshots stay on the hypervisor ([`local`]), which stored backups have expired ([`stored`]). All of these look at
 //! a VM through [`standing::View`], where every backup has been judged once. [`audit`] judges the finished plan
 //! against the rules a second time, sharing none of that code; a plan that does not stand is never given out.
+//!
+//! Beside the plan, [`health`] tells whether the backups there are would save a VM, and [`explain`] of each backup why it
+//! is kept.
 
 mod agree;
 pub mod assume;
