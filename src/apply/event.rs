@@ -4,10 +4,19 @@
 use super::outcome::Tally;
 use crate::inventory::{BackupId, VmId};
 use chrono::{DateTime, Utc};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
+/// Gives the JSON Schema (2020-12) of an event, which is one line of what `apply` and `reconcile` tell as JSON.
+pub fn schema() -> Schema {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    settings.into_generator().into_root_schema_for::<Event>()
+}
+
 /// Something that happened, and when by the clock of this machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
+#[schemars(title = "fifo-retain event", extend("unevaluatedProperties" = false))]
 pub struct Event {
     /// When.
     pub time: DateTime<Utc>,
@@ -17,7 +26,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
     /// The run begins.
@@ -100,7 +109,7 @@ pub enum What {
 }
 
 /// A VM, for people and programs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
 pub struct Place {
     /// Its UUID.
     pub vm: VmId,
@@ -109,7 +118,7 @@ pub struct Place {
 }
 
 /// An action, as far as it is known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Step {
     /// A backup is created.
@@ -131,7 +140,7 @@ pub enum Step {
 }
 
 /// How an action ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// It is done, and was seen to be.
@@ -155,4 +164,56 @@ pub enum Ending {
 pub trait Observer: Send + Sync {
     /// Takes note of an event. Must not fail: what cannot be told must not stop what is done.
     fn observe(&self, event: &Event);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use uuid::Uuid;
+
+    #[test]
+    fn every_kind_of_event_is_as_the_schema_says() {
+        let schema = schema().to_value();
+        let kinds = schema["oneOf"].as_array().unwrap().len();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let at = Place { vm: VmId::new(Uuid::from_u128(1)), alias: "web-1".to_owned() };
+        let backup = BackupId::new(Uuid::from_u128(2));
+        let (tier, message) = ("daily".to_owned(), "done".to_owned());
+        let create = Step::Create { tier: tier.clone(), parent: None, backup: Some(backup) };
+        let delete = Step::DeleteLocal { tier: tier.clone(), backup };
+        let events = [
+            What::Started { endpoint: "https://fifo".to_owned(), create: 1, delete_local: 2 },
+            What::ActionStarted { at: at.clone(), step: create.clone() },
+            What::ActionStarted { at: at.clone(), step: delete.clone() },
+            What::Accepted { at: at.clone(), backup, tier: tier.clone() },
+            What::Progress { at: at.clone(), backup, tier, bytes: u64::MAX },
+            What::ActionEnded {
+                at: at.clone(),
+                step: create,
+                outcome: Ending::Unverified,
+                message: message.clone(),
+            },
+            What::ActionEnded {
+                at: at.clone(),
+                step: delete,
+                outcome: Ending::Done,
+                message: message.clone(),
+            },
+            What::Warning { at: None, message: message.clone() },
+            What::Warning { at: Some(at.clone()), message },
+            What::CascadeAlarm { at, backup, gone: vec![backup] },
+            What::Finished { tally: Tally::default() },
+        ];
+        let mut seen = std::collections::BTreeSet::new();
+        for what in events {
+            let time = "2026-11-22T01:00:00Z".parse().unwrap();
+            let mut told: Value = serde_json::to_value(Event { time, what }).unwrap();
+            assert!(validator.is_valid(&told), "{told:#}");
+            seen.insert(told["event"].to_string());
+            told["strange"] = Value::Null;
+            assert!(!validator.is_valid(&told), "{told:#}");
+        }
+        assert_eq!(seen.len(), kinds, "a kind of event is not tried: {seen:?}");
+    }
 }

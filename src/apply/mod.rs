@@ -25,7 +25,7 @@ mod run;
 mod running;
 mod upload;
 
-pub use event::{Ending, Event, Observer, Place, Step, What};
+pub use event::{Ending, Event, Observer, Place, Step, What, schema};
 pub use journal::Journal;
 pub use lock::{Holder, Lock, LockError};
 pub use outcome::{CascadeAlarm, Report, StepKind, StepReport, Tally, VmReport};

@@ -3,6 +3,7 @@
 use super::event::{Ending, Place};
 use crate::inventory::BackupId;
 use crate::plan::Action;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
 
@@ -68,7 +69,7 @@ pub struct CascadeAlarm {
 }
 
 /// The counts of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Tally {
     /// Backups that completed and were checked.
     pub created: usize,

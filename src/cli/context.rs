@@ -19,6 +19,8 @@ const COLUMNS_ELSEWHERE: usize = 120;
 /// The columns that output is made for at least and at most, however wide the terminal.
 const COLUMNS_MIN: usize = 60;
 const COLUMNS_MAX: usize = 200;
+/// The columns that help is written for at most.
+const HELP_COLUMNS_MAX: usize = 100;
 
 /// The environment's variables as they were when the program started. An empty one counts as not there.
 #[derive(Clone, Default)]
@@ -218,6 +220,11 @@ impl Context {
 /// Says whether colour suits a stream: a terminal that can, and nobody who asked for none.
 fn is_colored(stream: &impl anstream::stream::RawStream) -> bool {
     anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
+}
+
+/// Gives the columns that help is written for: at most 100, since longer lines are hard to read.
+pub(super) fn help_columns() -> usize {
+    columns(&env::vars_os().collect()).min(HELP_COLUMNS_MAX)
 }
 
 fn columns(environment: &Environment) -> usize {

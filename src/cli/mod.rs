@@ -6,6 +6,7 @@
 mod apply;
 pub mod args;
 mod carry;
+mod completions;
 pub mod connection;
 pub mod context;
 pub mod error;
@@ -17,12 +18,14 @@ pub mod planning;
 pub mod policies;
 mod reconcile;
 mod sandbox;
+mod schema;
+mod show;
 mod status;
 pub mod target;
 mod validate;
 
 use args::{Arguments, Command};
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use context::Context;
 use error::{CliError, Kind};
 use exit::Outcome;
@@ -31,7 +34,9 @@ use std::panic::{self, AssertUnwindSafe};
 
 /// Runs the program; gives its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let command = Arguments::command().term_width(context::help_columns());
+    let parsed = command.try_get_matches_from(arguments).and_then(|it| Arguments::from_arg_matches(&it));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(message) => {
             // Help and version come this way too. Where they cannot be written there is nobody to tell.
@@ -65,6 +70,10 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome, CliError> {
         Command::Apply(args) => in_runtime(apply::run(args, context)),
         Command::Reconcile(args) => in_runtime(reconcile::run(args, context)),
         Command::Status(args) => in_runtime(status::run(args, context)),
+        Command::Show(args) => in_runtime(show::run(args, context)),
+        Command::Completions(args) => completions::run(args, context),
+        Command::Man(args) => completions::man(args, context),
+        Command::Schema(args) => schema::run(args, context),
         Command::Sandbox(args) => in_runtime(sandbox::run(args, context)),
     }
 }

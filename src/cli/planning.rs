@@ -114,7 +114,7 @@ fn narrowed<'i>(inventory: &'i Inventory, wanted: &[VmPattern]) -> Result<Cow<'i
     if let Some(missing) = wanted.iter().find(|pattern| !is_there(pattern)) {
         return Err(CliError::new(
             Kind::Settings,
-            format!("--vm {missing}: no VM that this user can see is meant"),
+            format!("{missing}: no VM that this user can see is meant"),
         )
         .hint(
             "name its whole UUID, or its alias with * and ? for what may vary, upper and lower case as they are",

@@ -6,6 +6,8 @@
 use crate::inventory::{BackupId, VmId};
 use crate::sabotage::{Fault, planted};
 use chrono::{DateTime, FixedOffset, Utc};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 /// The format of this version's plans. A plan of another format is refused.
@@ -14,11 +16,19 @@ pub const FORMAT: &str = "fifo-retain.plan/1";
 /// The program and version that makes plans.
 pub const TOOL: &str = concat!("fifo-retain ", env!("CARGO_PKG_VERSION"));
 
+/// Gives the JSON Schema (2020-12) of a plan as it is written: every field is there, and no other one is.
+pub fn schema() -> Schema {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    settings.into_generator().into_root_schema_for::<Plan>()
+}
+
 /// A whole plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "fifo-retain plan")]
 pub struct Plan {
-    /// Always [`FORMAT`].
+    /// The format and its version.
+    #[schemars(extend("const" = FORMAT))]
     pub format: String,
     /// The program and version that made it.
     pub tool: String,
@@ -39,7 +49,7 @@ pub struct Plan {
 }
 
 /// A policy that a plan was made from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyRef {
     /// Its name.
@@ -51,7 +61,7 @@ pub struct PolicyRef {
 }
 
 /// The counts of a plan. Actions of suspended VMs are not counted: they are not going to be carried out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Summary {
     /// Backups to create.
@@ -77,7 +87,7 @@ pub struct Summary {
 }
 
 /// What is planned for one VM.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VmPlan {
     /// Its UUID; `None` only for an element of the list in which not even that could be read.
@@ -114,7 +124,7 @@ impl VmPlan {
 }
 
 /// How a VM stands. `Changes` when there is an action, else the strongest of the others, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// There is something to do.
@@ -134,7 +144,7 @@ pub enum Status {
 }
 
 /// One step of a plan, so specific that carrying it out leaves nothing to decide.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
     /// Create a backup.
@@ -144,7 +154,7 @@ pub enum Action {
 }
 
 /// A backup to create.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Create {
     /// The tier it is for.
@@ -170,7 +180,7 @@ pub struct Create {
 }
 
 /// A snapshot to delete on the hypervisor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteLocal {
     /// The backup.
@@ -186,7 +196,7 @@ pub struct DeleteLocal {
 }
 
 /// What a backup is in itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackupKind {
     /// Complete in itself.
@@ -196,7 +206,7 @@ pub enum BackupKind {
 }
 
 /// Something told and not done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Note {
     /// What kind of thing.
@@ -208,7 +218,7 @@ pub struct Note {
 }
 
 /// The kinds of [`Note`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoteCode {
     /// The VM, or a backup's record, could not be read.

@@ -47,6 +47,28 @@ pub struct VmHealth {
     pub gaps: Vec<DateTime<FixedOffset>>,
     /// What is told about it, most urgent first.
     pub notes: Vec<Note>,
+    /// Those of the notes about which something has to be done.
+    pub problems: Vec<Problem>,
+}
+
+/// Something that is wrong, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What kind of thing.
+    pub code: NoteCode,
+    /// The backup it is about; `None` when it is about the VM.
+    pub backup: Option<BackupId>,
+    /// The whole of it, for people.
+    pub message: String,
+    /// What to do about it, for people.
+    pub advice: &'static str,
+}
+
+impl Problem {
+    fn of(note: &Note) -> Option<Self> {
+        let advice = advice(note.code)?;
+        Some(Self { code: note.code, backup: note.backup, message: note.message.clone(), advice })
+    }
 }
 
 /// Whether a VM's backups would have saved it.
@@ -133,6 +155,7 @@ fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: Verdict) -> VmHeal
         local: vm.map(local).unwrap_or_default(),
         gaps: Vec::new(),
         notes: planned.notes.clone(),
+        problems: planned.notes.iter().filter_map(Problem::of).collect(),
     }
 }
 
@@ -195,4 +218,30 @@ fn gaps(view: &View<'_>, calendar: &Calendar<'_>) -> Vec<DateTime<FixedOffset>> 
         }
     }
     gaps
+}
+
+/// Says what to do about something; `None` where nothing has to be done.
+pub fn advice(code: NoteCode) -> Option<&'static str> {
+    Some(match code {
+        NoteCode::Unreadable => "look at its record in FiFo; nothing is done to what cannot be read",
+        NoteCode::PolicyConflict => "change the policies",
+        NoteCode::Suspended => "take the suspension out of the policy when its reason is gone",
+        NoteCode::SuspensionEnded => "take it out of the policy",
+        NoteCode::NoHypervisor => "start it on a hypervisor, or exclude it from the policy",
+        NoteCode::DelegatedDatasets => "back it up by other means, and exclude it from the policy",
+        NoteCode::VmState => "wait, or see in FiFo why it stays so",
+        NoteCode::GaveUp | NoteCode::RetryLater => {
+            "look at its hypervisor's agent and the backup store for why it failed"
+        }
+        NoteCode::Stuck => "look at its hypervisor's agent: the upload may still hang there",
+        NoteCode::FailedBackup | NoteCode::Hollow => "nothing, when a newer one is good; else look for why",
+        NoteCode::Unrestorable => "nothing, when a newer one is good",
+        NoteCode::FutureTimestamp => "set the clock that was wrong",
+        NoteCode::OrphanedSnapshot => "delete the snapshot on the hypervisor by hand",
+        NoteCode::Unprotected
+        | NoteCode::InProgress
+        | NoteCode::NoParent
+        | NoteCode::Unmanaged
+        | NoteCode::Expired => return None,
+    })
 }

@@ -72,12 +72,16 @@ pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>>
     wanted
 }
 
+/// Says whether a backup has been accepted and not begun: its record does not say yet which parent it needs.
+pub(super) fn has_not_told(backup: &Backup) -> bool {
+    backup.state == RecordedState::Accepted && backup.parent.is_none()
+}
+
 /// Finds the managed backups that hold a snapshot for which there is no reason, oldest first.
 ///
 /// Never an unmanaged one, one without a timestamp or one whose timestamp cannot be believed; and none at all while a
-/// backup has been accepted and not begun: its record does not say yet which parent it needs.
+/// backup has been accepted and not begun.
 pub fn unwanted_locally(view: &View<'_>) -> Vec<BackupId> {
-    let has_not_told = |backup: &Backup| backup.state == RecordedState::Accepted && backup.parent.is_none();
     if view.running().any(|running| has_not_told(running.backup)) {
         return Vec::new();
     }

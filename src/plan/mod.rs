@@ -5,6 +5,9 @@
 //! snapshots stay on the hypervisor ([`local`]), which stored backups have expired ([`stored`]). All of these look at
 //! a VM through [`standing::View`], where every backup has been judged once. [`audit`] judges the finished plan
 //! against the rules a second time, sharing none of that code; a plan that does not stand is never given out.
+//!
+//! Beside the plan, [`health`] tells whether the backups there are would save a VM, and [`explain`] of each backup why it
+//! is kept.
 //! [`compare()`] tells what a change of policies does, by two plans and a [`forecast`].
 
 mod agree;
@@ -14,6 +17,7 @@ mod changeset;
 mod compare;
 mod decide;
 pub mod due;
+pub mod explain;
 mod fingerprint;
 pub mod forecast;
 pub mod health;
@@ -31,7 +35,7 @@ mod tests;
 pub use agree::{Agreement, LeftOut, Why, agree};
 pub use changeset::{
     Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, PolicyRef, Status, Summary, TOOL,
-    VmPlan,
+    VmPlan, schema,
 };
 pub use compare::{
     Comparison, ComparisonSummary, Deeds, PolicyChange, PolicyChangeKind, Protection, Shift, Side, VmChange,

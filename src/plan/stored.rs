@@ -1,33 +1,56 @@
-//! Which stored backups are still wanted, and which have expired.
+//! Which stored backups are still wanted, why, and which have expired.
 
 use super::local::wanted_locally;
-use super::standing::{Standing, View};
+use super::standing::{Judged, Standing, View};
 use crate::inventory::BackupId;
 use std::collections::BTreeSet;
 
-/// Finds the managed backups that are no longer wanted in storage, oldest first.
-///
-/// Wanted are the newest `keep` restorable ones of each tier, whatever is wanted locally, what is on its way, what is
-/// of no tier, and all that one of these descends from. The newest restorable one never expires. One that cannot be
-/// restored expires only when a newer one can.
-pub fn expired(view: &View<'_>) -> Vec<BackupId> {
-    let Some(newest) = view.newest_restorable() else { return Vec::new() };
-    let mut wanted: BTreeSet<BackupId> = wanted_locally(view).into_keys().collect();
-    wanted.insert(newest.id());
+/// A reason for which a backup is wanted in storage for its own sake. There may be several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WantedInStorage {
+    /// It is the newest that can be restored.
+    Newest,
+    /// It is among the newest of its tier that `keep` asks for.
+    Keep,
+    /// Its snapshot is wanted on the hypervisor.
+    Local,
+    /// It is on its way.
+    Running,
+    /// It cannot be restored, and nothing newer can: what it holds may be all there is of that moment.
+    NothingNewer,
+    /// It is of no tier, or its timestamp is missing or cannot be believed: it is not for us to judge.
+    NotJudged,
+}
+
+/// Finds every backup that is wanted in storage for its own sake, with all the reasons, in no order.
+pub fn wanted_in_storage(view: &View<'_>) -> Vec<(BackupId, WantedInStorage)> {
+    let newest = view.newest_restorable().map(Judged::age_key);
+    let mut wanted: Vec<(BackupId, WantedInStorage)> =
+        wanted_locally(view).into_keys().map(|id| (id, WantedInStorage::Local)).collect();
+    wanted.extend(newest.map(|(_, id)| (id, WantedInStorage::Newest)));
     for (tier, rules) in view.policy.tiers.iter().enumerate() {
         let keep = rules.keep.map_or(usize::MAX, |keep| usize::try_from(keep.get()).unwrap_or(usize::MAX));
         let newest_first = view.restorable().rev().filter(|backup| backup.tier == Some(tier));
-        wanted.extend(newest_first.take(keep).map(|backup| backup.id()));
+        wanted.extend(newest_first.take(keep).map(|backup| (backup.id(), WantedInStorage::Keep)));
     }
     for backup in &view.backups {
-        let cannot_judge = backup.tier.is_none() || backup.future || backup.standing == Standing::InProgress;
-        let newest_of_its_kind = !backup.restorable && backup.age_key() > newest.age_key();
-        if cannot_judge || newest_of_its_kind {
-            wanted.insert(backup.id());
+        let mut want = |reason| wanted.push((backup.id(), reason));
+        if backup.tier.is_none() || backup.future {
+            want(WantedInStorage::NotJudged);
+        }
+        if backup.standing == Standing::InProgress {
+            want(WantedInStorage::Running);
+        }
+        if !backup.restorable && newest.is_none_or(|newest| backup.age_key() > newest) {
+            want(WantedInStorage::NothingNewer);
         }
     }
-    wanted.extend(view.remains().map(|backup| backup.id));
+    wanted.extend(view.remains().map(|backup| (backup.id, WantedInStorage::NotJudged)));
+    wanted
+}
 
+/// Finds all that wanted backups are, or descend from.
+pub fn needed(view: &View<'_>, wanted: impl IntoIterator<Item = BackupId>) -> BTreeSet<BackupId> {
     // Each step of a chain once, however many hang on it.
     let mut needed: BTreeSet<BackupId> = BTreeSet::new();
     for id in wanted {
@@ -36,5 +59,15 @@ pub fn expired(view: &View<'_>) -> Vec<BackupId> {
             step = view.vm.backups.get(&id).and_then(|backup| backup.parent);
         }
     }
+    needed
+}
+
+/// Finds the managed backups that are no longer wanted in storage, oldest first.
+///
+/// Wanted are the newest `keep` restorable ones of each tier, whatever is wanted locally, what is on its way, what is
+/// of no tier, and all that one of these descends from. The newest restorable one never expires. One that cannot be
+/// restored expires only when a newer one can.
+pub fn expired(view: &View<'_>) -> Vec<BackupId> {
+    let needed = needed(view, wanted_in_storage(view).into_iter().map(|(id, _)| id));
     view.backups.iter().map(|backup| backup.id()).filter(|id| !needed.contains(id)).collect()
 }

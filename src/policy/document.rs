@@ -10,7 +10,7 @@ use super::{MissingParent, Pattern, Selector, Zone};
 use chrono::{NaiveDate, TimeDelta};
 use std::num::NonZeroU32;
 
-const POLICY_FIELDS: [&str; 15] = [
+pub(super) const POLICY_FIELDS: [&str; 15] = [
     "version",
     "policy",
     "description",
@@ -27,10 +27,10 @@ const POLICY_FIELDS: [&str; 15] = [
     "prune",
     "suspend",
 ];
-const TIER_FIELDS: [&str; 8] =
+pub(super) const TIER_FIELDS: [&str; 8] =
     ["name", "schedule", "type", "from", "keep", "keep_local", "comment", "spread"];
-const RETRY_FIELDS: [&str; 2] = ["attempts", "backoff"];
-const SUSPEND_FIELDS: [&str; 3] = ["reason", "until", "vms"];
+pub(super) const RETRY_FIELDS: [&str; 2] = ["attempts", "backoff"];
+pub(super) const SUSPEND_FIELDS: [&str; 3] = ["reason", "until", "vms"];
 
 const VERSION: i64 = 1;
 /// More tiers than anybody has use for; each is compared with the ones above it.
@@ -131,9 +131,10 @@ pub(super) fn document(node: &Node, report: &mut Report<'_>) -> Option<Document>
     })
 }
 
-const MISSING_PARENT: [(&str, MissingParent); 2] =
+pub(super) const MISSING_PARENT: [(&str, MissingParent); 2] =
     [("full", MissingParent::Full), ("block", MissingParent::Block)];
-const KINDS: [(&str, KindWord); 2] = [("full", KindWord::Full), ("incremental", KindWord::Incremental)];
+pub(super) const KINDS: [(&str, KindWord); 2] =
+    [("full", KindWord::Full), ("incremental", KindWord::Incremental)];
 
 /// Told before anything else, since another version may well have other fields.
 fn of_another_version(node: &Node, report: &mut Report<'_>) -> bool {

@@ -14,6 +14,7 @@ mod node;
 mod schedule;
 mod selection;
 mod selector;
+mod shape;
 mod text;
 mod units;
 
@@ -25,6 +26,7 @@ pub use model::{
 };
 pub use schedule::{Schedule, ScheduleError, Zone, minute_text, weekday_text};
 pub use selector::{Pattern, Selector};
+pub use shape::schema;
 pub use units::{duration as parse_duration, duration_text};
 
 #[cfg(test)]

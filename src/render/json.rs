@@ -1,8 +1,12 @@
 //! JSON: for programs; the plan's also to be saved and applied later.
 
+use crate::plan::explain::Explained;
 use crate::plan::health::{Health, Verdict, VmHealth};
 use crate::plan::{Comparison, Plan};
+use schemars::Schema;
+use schemars::transform::transform_subschemas;
 use serde::Serialize;
+use serde_json::Value;
 use std::io::{self, Write};
 
 /// Writes a plan as indented JSON with a line end behind it. The same plan gives the same bytes.
@@ -33,6 +37,43 @@ pub fn comparison(plan: &Plan, comparison: &Comparison, out: &mut dyn Write) -> 
         &mut *out,
         &Compared { format: "fifo-retain.comparison/1", plan, comparison },
     )?;
+    out.write_all(b"\n")
+}
+
+/// Writes a JSON Schema, each description on one line.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn schema(mut schema: Schema, out: &mut dyn Write) -> io::Result<()> {
+    unbroken(&mut schema);
+    serde_json::to_writer_pretty(&mut *out, &schema)?;
+    out.write_all(b"\n")
+}
+
+/// Makes prose of comments on types of Rust: they are broken where a line of source ends, link to names, and have `None`
+/// where JSON has `null`.
+fn unbroken(schema: &mut Schema) {
+    if let Some(Value::String(text)) = schema.get_mut("description") {
+        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        *text = line.replace("[`", "`").replace("`]", "`").replace("`None`", "`null`");
+    }
+    transform_subschemas(&mut unbroken, schema);
+}
+
+/// Writes VMs' backups with why they are kept, in the format `fifo-retain.show/1`.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn show(explained: &Explained, out: &mut dyn Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Show<'a> {
+        format: &'static str,
+        #[serde(flatten)]
+        explained: &'a Explained,
+    }
+    serde_json::to_writer_pretty(&mut *out, &Show { format: "fifo-retain.show/1", explained })?;
     out.write_all(b"\n")
 }
 

@@ -6,8 +6,13 @@
 
 mod apply;
 mod cloud;
+mod completions;
+mod dockerfile;
+mod docs;
 mod exit_codes;
 mod harness;
+mod help;
+mod manners;
 mod plan;
 mod plan_against;
 mod plan_markdown;
@@ -16,7 +21,9 @@ mod reconcile;
 mod running;
 mod sandbox;
 mod saved_plan;
+mod schema;
 mod secrets;
+mod show;
 mod status;
 mod usage;
 mod validate;

@@ -48,6 +48,14 @@ fn as_json_it_says_the_same() {
     assert_eq!((&vm["newest"]["tier"], &vm["newest"]["steps"]), (&"daily".into(), &2.into()));
     assert!(vm["newest"]["age_secs"].as_i64().unwrap() > 24 * 3_600);
     assert_eq!(vm["local"]["snapshots"], 1);
+
+    let fifo = Fifo::standing_still();
+    let ended = cloud.folder.ask(&fifo, &["--format", "json", "status", "--at", AT]).code(0);
+    let told: Value = serde_json::from_str(&ended.out).unwrap();
+    let app = told["vms"].as_array().unwrap().iter().find(|vm| vm["alias"] == "app-2").unwrap();
+    let problem = &app["problems"][0];
+    assert_eq!(problem["code"], "no_hypervisor");
+    assert_eq!(problem["advice"], "start it on a hypervisor, or exclude it from the policy");
 }
 
 #[test]
@@ -58,6 +66,12 @@ fn as_markdown_it_is_a_table_of_what_is_out() {
     assert!(ended.out.starts_with("**Status: "), "{}", ended.out);
     assert!(ended.out.contains("\n| VM | policy | stands |"), "{}", ended.out);
     let folded = ended.out.find("<details>").unwrap();
+    let advice = ended.out.find("- app-2: on no hypervisor (stored); ").unwrap();
+    assert!(
+        advice < folded && ended.out.contains(" → start it on a hypervisor, or exclude it"),
+        "{}",
+        ended.out
+    );
     assert!(ended.out.find("| too old |").unwrap() < folded && ended.out.rfind("| safe |").unwrap() > folded);
 }
 

@@ -1,6 +1,6 @@
 use crate::harness::{AT, Fifo, Folder};
 
-const COMMANDS: [&str; 3] = ["validate", "plan", "sandbox"];
+const COMMANDS: [&str; 4] = ["validate", "plan", "show", "sandbox"];
 
 #[test]
 fn help_and_version_are_no_failures() {

@@ -1,5 +1,6 @@
 //! What every command takes that carries a plan out: `apply` and `reconcile`.
 
+use super::help;
 use super::planning::PlanningArgs;
 use clap::Args;
 use std::num::NonZeroUsize;
@@ -23,9 +24,7 @@ pub struct CarryArgs {
 
 /// The arguments of `apply`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-A saved plan is carried out as far as a plan made now agrees with it: nothing is added, a VM that has changed \
-since is left out (exit 3), and what is no longer wanted is dropped. Applying it a second time does nothing.")]
+#[command(after_help = help::APPLY)]
 pub struct ApplyArgs {
     /// A plan that `plan --out` saved; without one, a new plan is made, shown and asked about
     #[arg(value_name = "PLAN.json", conflicts_with_all = ["vms", "allow_empty"])]
@@ -46,6 +45,7 @@ pub struct ApplyArgs {
 
 /// The arguments of `reconcile`.
 #[derive(Debug, Args)]
+#[command(after_help = help::RECONCILE)]
 pub struct ReconcileArgs {
     /// Which VMs, and whether there have to be any.
     #[command(flatten)]

@@ -57,7 +57,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true, value_name = "FOLDER", help_heading = "FiFo")]
     pub state_dir: Option<PathBuf>,
 
-    /// The form of what goes to standard output; github is for `validate`, markdown for `plan` and `status`
+    /// The form of what goes to standard output; github is for `validate`, markdown for `plan`, `status` and `show`
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Output")]
     pub format: Format,
 

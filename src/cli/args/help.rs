@@ -1,4 +1,6 @@
 //! The texts around the options: examples, signing in, the environment, the exit codes.
+//!
+//! No line is longer than 60 columns, so that none is broken on a narrow terminal. A test runs every example.
 
 use crate::policy::Zone;
 use std::sync::LazyLock;
@@ -12,58 +14,186 @@ macro_rules! examples {
     () => {
         "\
 Examples:
-  fifo-retain --sandbox reconcile       try it out, without any FiFo
-  fifo-retain validate policies/        check the policies, offline
-  fifo-retain plan --out plan.json      what would be done, saved to a file
-  fifo-retain apply plan.json           do what it says, as far as it still holds
-  fifo-retain plan --detailed-exitcode  what would be done, with 2 for changes
+  fifo-retain --sandbox reconcile
+      try it out, without any FiFo
+  fifo-retain validate policies/
+      check the policies, offline
+  fifo-retain plan --out plan.json
+      what would be done, saved to a file
+  fifo-retain apply plan.json
+      do what it says, as far as it still holds
   fifo-retain plan --against main/policies
-                                        what a change of policies does
-  fifo-retain reconcile                 plan and do it at once, from cron
-  fifo-retain status                    would these backups have saved us?
+      what a change of policies does
+  fifo-retain reconcile
+      plan and do it at once, from cron
+  fifo-retain status
+      would these backups have saved us?
 
 "
     };
 }
 
-pub(super) const AFTER_HELP: &str =
-    concat!(examples!(), "Run with --help for signing in, the environment and the exit codes.");
+pub(super) const AFTER_HELP: &str = concat!(
+    examples!(),
+    "\
+Run with --help for signing in, the environment and the
+exit codes."
+);
 
 pub(super) const AFTER_LONG_HELP: &str = concat!(
     examples!(),
     "\
 Signing in:
-  Secrets come from the environment or a profile, never from the command line.
-  The first of these that is there counts:
+  Secrets come from the environment or a profile, never
+  from the command line. The first that is there counts:
     1. FIFO_TOKEN
     2. FIFO_USER and FIFO_PASSWORD
     3. the profile
-  Each variable has a form with _FILE behind it (FIFO_PASSWORD_FILE, ...) that
-  names a file to read it from; a line break at its end is left out. Setting
-  both forms is an error.
-  The endpoint is --endpoint, else FIFO_ENDPOINT, else the profile's. A profile
-  is used for its own host only: its secrets are sent nowhere else.
+  Each variable has a form with _FILE behind it
+  (FIFO_PASSWORD_FILE, ...) that names a file to read it
+  from; a line break at its end is left out. Setting both
+  forms is an error.
+  The endpoint is --endpoint, else FIFO_ENDPOINT, else the
+  profile's. A profile is used for its own host only: its
+  secrets are sent nowhere else.
 
-Environment (an option goes before its variable; an empty one counts as none):
-  FIFO_ENDPOINT            --endpoint
-  FIFO_PROFILE             --profile
-  FIFO_CONFIG              the file with profiles, instead of ~/.fifo
-  FIFO_RETAIN_POLICIES     --policies; several paths are parted by `:`
-  FIFO_RETAIN_STATE_DIR    --state-dir
-  NO_COLOR                 no colour with --color auto
-  COLUMNS                  the width of the output
+Environment (an option goes before its variable; an empty
+one counts as none):
+  FIFO_ENDPOINT          --endpoint
+  FIFO_PROFILE           --profile
+  FIFO_CONFIG            the file with profiles, instead of
+                         ~/.fifo
+  FIFO_RETAIN_POLICIES   --policies; several paths are
+                         parted by `:`
+  FIFO_RETAIN_STATE_DIR  --state-dir
+  NO_COLOR               no colour with --color auto
+  COLUMNS                the width of the output
 
 Exit codes:
   0    done, or nothing to do
-  1    could not: mistakes in policies, no connection, refused sign-in, no VM
-       to be seen, files
-  2    with --detailed-exitcode: there are changes; with status --check:
-       something is out
-  3    apply and reconcile: some VMs failed, gave up, are in conflict or
-       unreadable, or had changed since the plan; the others were done
-  4    a safety stop: clocks an hour apart, a plan that breaks a rule, or backups
-       that vanished after a local delete
+  1    could not: mistakes in policies, no connection,
+       refused sign-in, no VM to be seen, files
+  2    with --detailed-exitcode: there are changes; with
+       status --check: something is out
+  3    apply and reconcile: some VMs failed, gave up, are in
+       conflict or unreadable, or had changed since the
+       plan; the others were done
+  4    a safety stop: clocks an hour apart, a plan that
+       breaks a rule, or backups that vanished after a local
+       delete
   5    another run for the same FiFo is under way
   64   wrong usage
-  130  interrupted (143 when terminated); nothing is lost, the next run goes on"
+  130  interrupted (143 when terminated); nothing is lost,
+       the next run goes on"
 );
+
+pub(super) const VALIDATE: &str = "\
+Examples:
+  fifo-retain validate
+      the policies in policies/
+  fifo-retain validate --strict policies/grandfather.yaml
+      one file; warnings are failures, too
+  fifo-retain --format github validate
+      annotations for a GitHub workflow";
+
+pub(super) const PLAN: &str = "\
+Examples:
+  fifo-retain plan
+      what would be done now, and why
+  fifo-retain plan --vm 'web-*' --diff
+      backups as they are against as they will be
+  fifo-retain plan --out plan.json --detailed-exitcode
+      save it, and exit with 2 when there are changes
+  fifo-retain plan --at 2031-03-01T06:00:00Z
+      what would be done then, were nothing done until then
+  fifo-retain --format markdown plan --against policies
+      what a change of policies does, for a pull request;
+      name the folder of the target branch
+
+The plan is made for the later one of two instants: ours, and the server's as its `Date` tells. FiFo stamps \
+backups with its own clock, so one that it has just made is never taken for future-dated. --at sets another instant.
+
+--against compares with the policies of the target branch, say: what this change of policies causes, what is due anyway, \
+which VMs are protected otherwise, and what comes of it over the next 35 days. --out and --detailed-exitcode are about \
+the plan itself all the same.
+
+--format markdown is for a comment on a pull request. Its first line is <!-- fifo-retain plan -->, by which a job finds \
+the comment to update.";
+
+pub(super) const APPLY: &str = "\
+Examples:
+  fifo-retain apply plan.json
+      what `plan --out plan.json` has saved
+  fifo-retain apply --auto-approve --vm 'web-*'
+      make a plan and carry it out without a question
+
+A saved plan is carried out as far as a plan made now agrees with it: nothing is added, a VM that has changed \
+since is left out (exit 3), and what is no longer wanted is dropped. Applying it a second time does nothing.";
+
+pub(super) const RECONCILE: &str = "\
+Examples:
+  fifo-retain reconcile
+      plan and carry it out, until every upload has ended
+  fifo-retain --quiet reconcile --no-wait
+      start what is due; the next run goes on from there
+  fifo-retain --format json reconcile
+      one event a line, for programs";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  fifo-retain status
+      how every VM stands
+  fifo-retain status --check
+      exit with 2 when one is out, for a nightly check
+  fifo-retain --format markdown status --vm 'web-*'
+      some of them, for an issue or a job summary
+
+A VM is safe while its newest restorable backup is no older than its policy's `max_age`, whatever is due or waiting. \
+What restoring takes is told for the case that nothing on the hypervisor is left.";
+
+pub(super) const SHOW: &str = "\
+Examples:
+  fifo-retain show web-1
+      the backups of one VM, and why each is kept
+  fifo-retain --quiet show 'web-*'
+      of several, the trees alone
+  fifo-retain --format json show web-1
+      the same for programs
+
+Each VM that is meant is shown. An increment stands below the backup that it was taken from.";
+
+pub(super) const SCHEMA: &str = "\
+Examples:
+  fifo-retain schema > policies/policy.schema.json
+      for an editor: begin each policy with the line
+      # yaml-language-server: $schema=policy.schema.json
+  fifo-retain schema plan
+      of what `plan --out` and `--format json` write";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  fifo-retain completions bash > fifo-retain.bash
+      then: source fifo-retain.bash, or put it into
+      ~/.local/share/bash-completion/completions/fifo-retain
+  fifo-retain completions zsh > _fifo-retain
+      into a folder of $fpath
+  fifo-retain completions fish > fifo-retain.fish
+      into ~/.config/fish/completions/";
+
+pub(super) const MAN: &str = "\
+Examples:
+  fifo-retain man --out man1
+      all pages; man -l man1/fifo-retain-plan.1 reads one
+  fifo-retain man plan
+      one page, to standard output";
+
+pub(super) const SANDBOX: &str = "\
+Examples:
+  fifo-retain sandbox
+      serve it on 127.0.0.1:8080 until Ctrl-C
+  fifo-retain sandbox --listen 127.0.0.1:0 --vms 500
+      a larger one, on a port that is free
+  fifo-retain sandbox --state world.json
+      keep the world from run to run
+
+Other commands use a simulated FiFo of their own with --sandbox.";

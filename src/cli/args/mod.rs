@@ -1,18 +1,24 @@
 //! The command line as it is written: raw arguments, before anything is made of them. One file a command.
 
 mod carry;
+mod completions;
 mod global;
 mod help;
 mod planning;
 mod sandbox;
+mod schema;
+mod show;
 mod status;
 mod validate;
 mod value;
 
 pub use carry::{ApplyArgs, CarryArgs, ReconcileArgs};
+pub use completions::{CompletionsArgs, ManArgs};
 pub use global::{Color, Format, GlobalArgs, LogFormat};
 pub use planning::{PlanArgs, PlanningArgs};
 pub use sandbox::{SandboxArgs, Style};
+pub use schema::{SchemaArgs, SchemaOf};
+pub use show::ShowArgs;
 pub use status::StatusArgs;
 pub use validate::ValidateArgs;
 pub use value::VmPattern;
@@ -50,6 +56,14 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Show how every VM stands: would its backups have saved it?
     Status(StatusArgs),
+    /// Show a VM's backups as a tree of chains, and why each is kept
+    Show(ShowArgs),
+    /// Print the JSON Schema of a policy file, by which editors complete and check
+    Schema(SchemaArgs),
+    /// Print a script by which a shell completes commands and options
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write all of them
+    Man(ManArgs),
     /// Serve a simulated FiFo on a loopback address
     Sandbox(SandboxArgs),
 }

@@ -1,5 +1,6 @@
 //! What every command takes that makes a plan, and `plan` itself.
 
+use super::help;
 use super::value::{VmPattern, instant, max_bytes};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -19,16 +20,7 @@ pub struct PlanningArgs {
 
 /// The arguments of `plan`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-The plan is made for the later one of two instants: ours, and the server's as its `Date` tells. FiFo stamps \
-backups with its own clock, so one that it has just made is never taken for future-dated. --at sets another instant.
-
---against compares with the policies of the target branch, say: what this change of policies causes, what is due anyway, \
-which VMs are protected otherwise, and what comes of it over the next 35 days. --out and --detailed-exitcode are about \
-the plan itself all the same.
-
---format markdown is for a comment on a pull request. Its first line is <!-- fifo-retain plan -->, by which a job finds \
-the comment to update.")]
+#[command(after_help = help::PLAN)]
 pub struct PlanArgs {
     /// Which VMs, and whether there have to be any.
     #[command(flatten)]

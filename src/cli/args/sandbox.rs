@@ -1,11 +1,13 @@
 //! What `sandbox` takes.
 
+use super::help;
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// The arguments of `sandbox`.
 #[derive(Debug, Args)]
+#[command(after_help = help::SANDBOX)]
 pub struct SandboxArgs {
     /// Where to listen; only loopback addresses, since anybody may control it
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]

@@ -1,5 +1,6 @@
 //! What `status` takes.
 
+use super::help;
 use super::planning::PlanningArgs;
 use super::value::instant;
 use chrono::{DateTime, Utc};
@@ -7,9 +8,7 @@ use clap::Args;
 
 /// The arguments of `status`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-A VM is safe while its newest restorable backup is no older than its policy's `max_age`, whatever is due or waiting. \
-What restoring takes is told for the case that nothing on the hypervisor is left.")]
+#[command(after_help = help::STATUS)]
 pub struct StatusArgs {
     /// Which VMs, and whether there have to be any.
     #[command(flatten)]

@@ -2,6 +2,7 @@
 
 mod clouds;
 mod compare;
+mod explain;
 pub(in crate::plan) mod fixtures;
 mod forecast;
 mod health;

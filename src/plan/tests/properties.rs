@@ -19,7 +19,7 @@ pub(super) fn for_clouds(cases: u32, property: impl Fn(Cloud) -> Result<(), Test
     }
 }
 
-fn planned(cloud: &Cloud, now: DateTime<Utc>) -> Result<Plan, TestCaseError> {
+pub(super) fn planned(cloud: &Cloud, now: DateTime<Utc>) -> Result<Plan, TestCaseError> {
     plan_of(cloud.policies.clone(), &cloud.inventory, now)
 }
 
@@ -45,6 +45,24 @@ fn any_cloud_has_a_plan_that_the_audit_lets_pass_and_input_in_any_order_gives_it
         };
         let other = plan_of(policies, &inventory, cloud.now)?;
         prop_assert_eq!(String::from_utf8(bytes(&other)), String::from_utf8(bytes(&plan)));
+        Ok(())
+    });
+}
+
+#[test]
+fn every_plan_is_as_its_schema_says() {
+    let schema = crate::plan::schema().to_value();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for_clouds(400, |cloud| {
+        let mut told: Value = serde_json::from_slice(&bytes(&planned(&cloud, cloud.now)?)).unwrap();
+        prop_assert!(validator.is_valid(&told), "{:#}", told);
+        for place in objects(&told, String::new()) {
+            let mut strange = told.clone();
+            strange.pointer_mut(&place).unwrap()["strange"] = Value::Null;
+            prop_assert!(!validator.is_valid(&strange), "a strange field in {:?}", place);
+        }
+        told["format"] = "fifo-retain.plan/2".into();
+        prop_assert!(!validator.is_valid(&told));
         Ok(())
     });
 }

@@ -8,10 +8,12 @@ mod escape;
 mod page;
 mod plan;
 mod sections;
+mod show;
 mod status;
 
 #[cfg(test)]
 mod tests;
 
 pub use plan::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, plan};
+pub use show::show;
 pub use status::status;

@@ -5,7 +5,7 @@ use crate::plan::health::{Health, Verdict, VmHealth};
 use crate::render::text::status as words;
 use std::io::{self, Write};
 
-/// Writes how VMs stand: the counts, a table of those that are out, and the others folded.
+/// Writes how VMs stand: the counts, a table of those that are out with what to do about each, and the others folded.
 ///
 /// # Errors
 ///
@@ -17,12 +17,29 @@ pub fn status(health: &Health, out: &mut dyn Write) -> io::Result<()> {
     if !out_of_date.is_empty() {
         writeln!(out)?;
         table(&out_of_date, out)?;
+        problems(&out_of_date, out)?;
     }
     let fine: Vec<&VmHealth> = fine.into_iter().filter(|vm| vm.verdict == Verdict::Safe).collect();
     if !fine.is_empty() {
         writeln!(out, "\n<details><summary>{} safe</summary>\n", fine.len())?;
         table(&fine, out)?;
+        problems(&fine, out)?;
         writeln!(out, "\n</details>")?;
+    }
+    Ok(())
+}
+
+/// Lists what is wrong, and what to do about it.
+fn problems(vms: &[&VmHealth], out: &mut dyn Write) -> io::Result<()> {
+    if vms.iter().all(|vm| vm.problems.is_empty()) {
+        return Ok(());
+    }
+    writeln!(out)?;
+    for vm in vms {
+        for problem in &vm.problems {
+            let (message, advice) = (escaped(&problem.message), escaped(problem.advice));
+            writeln!(out, "- {}: {message} → {advice}", escaped(&vm.alias))?;
+        }
     }
     Ok(())
 }

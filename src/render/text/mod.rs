@@ -2,6 +2,7 @@
 
 mod comparison;
 pub(super) mod rows;
+pub(super) mod show;
 pub(super) mod status;
 mod table;
 
@@ -13,6 +14,7 @@ use super::cells::{visible, wrapped};
 use crate::plan::{NoteCode, Plan, Summary, VmPlan};
 pub use comparison::comparison;
 pub(super) use comparison::{change_totals, forecast_rows, protection_text, shift_text};
+pub use show::show;
 pub use status::status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};

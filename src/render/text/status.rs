@@ -3,7 +3,7 @@
 use super::rows::{Block, Mark, Row, note_row};
 use super::table::Table;
 use super::{Detail, Look};
-use crate::plan::health::{Health, Newest, Verdict, VmHealth};
+use crate::plan::health::{Health, Newest, Verdict, VmHealth, advice};
 use crate::plan::{NoteCode, Status, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::{visible, wrapped};
@@ -135,30 +135,4 @@ pub(in crate::render) fn age_text(secs: i64) -> String {
 
 fn is_problem(code: NoteCode) -> bool {
     advice(code).is_some() || code == NoteCode::InProgress
-}
-
-/// Says what to do about something; `None` where nothing has to be done.
-pub(in crate::render) fn advice(code: NoteCode) -> Option<&'static str> {
-    Some(match code {
-        NoteCode::Unreadable => "look at its record in FiFo; nothing is done to what cannot be read",
-        NoteCode::PolicyConflict => "change the policies",
-        NoteCode::Suspended => "take the suspension out of the policy when its reason is gone",
-        NoteCode::SuspensionEnded => "take it out of the policy",
-        NoteCode::NoHypervisor => "start it on a hypervisor, or exclude it from the policy",
-        NoteCode::DelegatedDatasets => "back it up by other means, and exclude it from the policy",
-        NoteCode::VmState => "wait, or see in FiFo why it stays so",
-        NoteCode::GaveUp | NoteCode::RetryLater => {
-            "look at its hypervisor's agent and the backup store for why it failed"
-        }
-        NoteCode::Stuck => "look at its hypervisor's agent: the upload may still hang there",
-        NoteCode::FailedBackup | NoteCode::Hollow => "nothing, when a newer one is good; else look for why",
-        NoteCode::Unrestorable => "nothing, when a newer one is good",
-        NoteCode::FutureTimestamp => "set the clock that was wrong",
-        NoteCode::OrphanedSnapshot => "delete the snapshot on the hypervisor by hand",
-        NoteCode::Unprotected
-        | NoteCode::InProgress
-        | NoteCode::NoParent
-        | NoteCode::Unmanaged
-        | NoteCode::Expired => return None,
-    })
 }

@@ -1,0 +1,24 @@
+//! What `schema` takes.
+
+use super::help;
+use clap::{Args, ValueEnum};
+
+/// The arguments of `schema`.
+#[derive(Debug, Args)]
+#[command(after_help = help::SCHEMA)]
+pub struct SchemaArgs {
+    /// Of what: a policy file, a plan as JSON, or a line of what `apply` and `reconcile` tell as JSON
+    #[arg(value_enum, value_name = "WHAT", default_value_t = SchemaOf::Policy)]
+    pub of: SchemaOf,
+}
+
+/// What there is a schema of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// A policy file.
+    Policy,
+    /// A plan.
+    Plan,
+    /// An event.
+    Event,
+}

@@ -1,0 +1,19 @@
+//! What `show` takes.
+
+use super::help;
+use super::value::{VmPattern, instant};
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+/// The arguments of `show`.
+#[derive(Debug, Args)]
+#[command(after_help = help::SHOW)]
+pub struct ShowArgs {
+    /// Which VMs: by UUID, or all with such an alias
+    #[arg(value_name = "UUID|ALIAS-GLOB", required = true)]
+    pub vms: Vec<VmPattern>,
+
+    /// Explain as of that instant, such as 2026-12-01T01:00:00Z
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub at: Option<DateTime<Utc>>,
+}

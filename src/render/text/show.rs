@@ -1,0 +1,258 @@
+//! The backups of a VM as a tree of chains, each with why it is kept.
+
+use super::rows::{Block, Mark, Row, note_row};
+use super::table::Table;
+use super::{Detail, Look};
+use crate::plan::explain::{BackupExplained, BackupStanding, DeleteWhen, Explained, Reason, VmExplained};
+use crate::plan::{BackupKind, Status, bytes_text};
+use crate::policy::minute_text;
+use crate::render::cells::{padded, visible, width, wrapped};
+use std::io::{self, Write};
+
+#[cfg(test)]
+mod tests;
+
+/// Blanks before a tree.
+const INDENT: &str = "  ";
+/// How many steps of a chain are shown one below the other; further ones stand under the last.
+const LEVELS_MAX: usize = 8;
+/// The columns of what a line is about, and the blank behind it.
+const LABEL: usize = 8;
+
+/// Writes the backups of VMs. The last line is always the counts.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn show(explained: &Explained, look: &Look, out: &mut dyn Write) -> io::Result<()> {
+    let blocks: Vec<Block> = explained.vms.iter().map(|vm| block(vm, look.detail)).collect();
+    let table = Table::new(&blocks, look);
+    for (vm, block) in explained.vms.iter().zip(&blocks) {
+        table.write(block, out)?;
+        for (backup, guides) in vm.backups.iter().zip(guides(&vm.backups)) {
+            write(vm, backup, &guides, look, out)?;
+        }
+        writeln!(out)?;
+    }
+    for line in wrapped(&totals(explained), look.columns) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// Gives the last line: `Shown: 9 backups on 1 VM, 14.2 GiB stored; 2 snapshots local, 415.9 MiB of its quota.`
+fn totals(explained: &Explained) -> String {
+    let backups = || explained.vms.iter().flat_map(|vm| &vm.backups);
+    let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let sum = |sizes: &mut dyn Iterator<Item = u64>| bytes_text(sizes.fold(0, u64::saturating_add));
+    format!(
+        "Shown: {} on {}, {} stored; {} local, {} of quota.",
+        plural(backups().count(), "backup"),
+        plural(explained.vms.len(), "VM"),
+        sum(&mut backups().filter_map(|backup| backup.size_bytes)),
+        plural(backups().filter(|backup| backup.local.is_held).count(), "snapshot"),
+        sum(&mut backups().filter_map(|backup| backup.local.size_bytes)),
+    )
+}
+
+fn block(vm: &VmExplained, detail: Detail) -> Block {
+    let notes = vm.notes.iter().filter(|_| detail > Detail::Brief);
+    let mut rows: Vec<Row> = notes.map(|note| note_row(note, Status::UpToDate)).collect();
+    if vm.backups.is_empty() && vm.uuid.is_some() {
+        rows.push(Row { mark: Mark::Aside, verb: "no backup", what: String::new(), why: String::new() });
+    }
+    Block {
+        alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },
+        id: vm.uuid.map_or_else(|| "(no UUID)".to_owned(), |id| id.to_string()),
+        policy: vm.policy.as_deref().map(visible),
+        rows,
+    }
+}
+
+/// What stands left of a backup's lines.
+struct Guides {
+    /// Left of its first line.
+    first: String,
+    /// Left of the others.
+    rest: String,
+}
+
+/// Draws the tree: which branch each backup hangs on, and which branches go on beside it.
+fn guides(backups: &[BackupExplained]) -> Vec<Guides> {
+    // Read from the end, so that it is known of each whether a sibling and whether a child follows.
+    let mut goes_on: Vec<bool> = Vec::new();
+    let mut all: Vec<Guides> = Vec::with_capacity(backups.len());
+    let mut depth_below = 0;
+    for backup in backups.iter().rev() {
+        let depth = backup.depth;
+        goes_on.resize(depth.max(goes_on.len()) + 1, false);
+        let has_sibling = goes_on[depth];
+        let has_child = depth_below > depth;
+        let bar = |is_open: bool| if is_open { "│ " } else { "  " };
+        let beside: String = (1..depth.min(LEVELS_MAX)).map(|level| bar(goes_on[level])).collect();
+        let own = match (depth, has_sibling) {
+            (0, _) => "",
+            _ if depth > LEVELS_MAX => "… ",
+            (_, true) => "├ ",
+            (_, false) => "└ ",
+        };
+        let own_below = if depth == 0 || depth > LEVELS_MAX { "" } else { bar(has_sibling) };
+        let below = if depth < LEVELS_MAX { bar(has_child) } else { "  " };
+        all.push(Guides { first: format!("{beside}{own}"), rest: format!("{beside}{own_below}{below}") });
+        goes_on.truncate(depth + 1);
+        goes_on[depth] = true;
+        depth_below = depth;
+    }
+    all.reverse();
+    all
+}
+
+fn write(
+    vm: &VmExplained,
+    backup: &BackupExplained,
+    guides: &Guides,
+    look: &Look,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let (first, rest) = (format!("{INDENT}{}", guides.first), format!("{INDENT}{}", guides.rest));
+    let room = |left: &str, taken: usize| look.columns.saturating_sub(width(left) + taken);
+    let style = match mark(backup) {
+        Mark::Alarm => look.styles.alarm,
+        Mark::Waiting => look.styles.wait,
+        _ => look.styles.quiet,
+    };
+    for (place, line) in wrapped(&visible(&head(backup, look.detail)), room(&first, 2)).iter().enumerate() {
+        if place == 0 {
+            writeln!(out, "{first}{style}{}{style:#} {line}", mark(backup).sign())?;
+        } else {
+            writeln!(out, "{rest}{line}")?;
+        }
+    }
+    if look.detail == Detail::Brief {
+        return Ok(());
+    }
+    let mut label_before = "";
+    for (label, text) in facts(vm, backup) {
+        let shown = if label == label_before { "" } else { label };
+        label_before = label;
+        for (place, line) in wrapped(&visible(&text), room(&rest, LABEL)).iter().enumerate() {
+            let label = padded(if place == 0 { shown } else { "" }, LABEL);
+            writeln!(out, "{rest}{label}{line}")?;
+        }
+    }
+    Ok(())
+}
+
+fn mark(backup: &BackupExplained) -> Mark {
+    match backup.standing {
+        _ if backup.is_future_dated => Mark::Alarm,
+        BackupStanding::Restorable if backup.tier.is_none() => Mark::Aside,
+        BackupStanding::Restorable => Mark::Fine,
+        BackupStanding::InProgress => Mark::Waiting,
+        BackupStanding::Unrestorable
+        | BackupStanding::Failed
+        | BackupStanding::Hollow
+        | BackupStanding::Stuck
+        | BackupStanding::Unreadable => Mark::Alarm,
+    }
+}
+
+/// Names a backup, and says what it is: `failed weekly of 2026-11-22 01:00 (4fa44310), incremental on 07c21d9a, 3.1 GiB,
+/// 208.0 MiB local`.
+fn head(backup: &BackupExplained, detail: Detail) -> String {
+    let id = if detail == Detail::Full { backup.backup.to_string() } else { backup.backup.short() };
+    let kind = match (backup.kind, backup.parent) {
+        (BackupKind::Incremental, Some(parent)) => format!("incremental on {}", parent.short()),
+        (BackupKind::Incremental, None) => "incremental".to_owned(),
+        (BackupKind::Full, _) => "full".to_owned(),
+    };
+    let size = backup.size_bytes.map_or_else(|| "size unknown".to_owned(), bytes_text);
+    let local = match (backup.local.is_held, backup.local.size_bytes) {
+        (false, _) => String::new(),
+        (true, Some(bytes)) => format!(", {} local", bytes_text(bytes)),
+        (true, None) => ", local".to_owned(),
+    };
+    format!("{}{} ({id}), {kind}, {size}{local}", standing_text(backup), name_of(backup))
+}
+
+/// Names a backup: `weekly of 2026-11-22 01:00`, and one of no tier by its comment.
+pub(in crate::render) fn name_of(backup: &BackupExplained) -> String {
+    let what = match (&backup.tier, &backup.comment) {
+        (Some(tier), _) => tier.clone(),
+        (None, Some(comment)) => format!("backup {comment:?}"),
+        (None, None) => "backup without a comment".to_owned(),
+    };
+    match backup.taken {
+        Some(taken) => format!("{what} of {}", minute_text(taken)),
+        None => format!("{what} of an unknown time"),
+    }
+}
+
+/// Says how a backup stands, with a blank behind it; nothing of one that can be restored.
+pub(in crate::render) fn standing_text(backup: &BackupExplained) -> &'static str {
+    match backup.standing {
+        _ if backup.is_future_dated => "future-dated ",
+        BackupStanding::Restorable => "",
+        BackupStanding::Unrestorable => "unrestorable ",
+        BackupStanding::Failed => "failed ",
+        BackupStanding::Hollow => "hollow ",
+        BackupStanding::Stuck => "stuck ",
+        BackupStanding::InProgress => "running ",
+        BackupStanding::Unreadable => "unreadable ",
+    }
+}
+
+fn facts(vm: &VmExplained, backup: &BackupExplained) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(restore) = restore_text(backup) {
+        facts.push(("restore", restore));
+    }
+    facts.extend(local_texts(vm, backup).into_iter().map(|text| ("local", text)));
+    facts.extend(stored_texts(backup).into_iter().map(|text| ("stored", text)));
+    facts
+}
+
+/// Says what restoring it fetches; `None` when it cannot be restored.
+pub(in crate::render) fn restore_text(backup: &BackupExplained) -> Option<String> {
+    let restore = backup.restore?;
+    let backups = if restore.steps == 1 { "backup" } else { "backups" };
+    let bytes = restore.size_bytes.map_or_else(|| "of unknown size".to_owned(), bytes_text);
+    let now = match restore.steps_now {
+        steps if steps == restore.steps => String::new(),
+        0 => "; nothing while its snapshot is there".to_owned(),
+        steps => format!("; {steps} while a snapshot that it rests on is there"),
+    };
+    Some(format!("fetches {} {backups}, {bytes}{now}", restore.steps))
+}
+
+/// Says why its snapshot stays on the hypervisor, or that it goes; nothing where there is none.
+pub(in crate::render) fn local_texts(vm: &VmExplained, backup: &BackupExplained) -> Vec<String> {
+    if !backup.local.is_held {
+        return Vec::new();
+    }
+    let mut texts: Vec<String> = backup.local.kept_for.iter().map(reason_text).collect();
+    let but = if vm.is_suspended { "would go, were its policy not suspended," } else { "goes" };
+    match backup.local.delete {
+        Some(DeleteWhen::Now) => texts.push(format!("no longer wanted; {but} with the next run")),
+        Some(DeleteWhen::AfterCreate) => {
+            texts.push(format!("{but} once the new backup, which is due, is complete and checked"));
+        }
+        None => {}
+    }
+    texts
+}
+
+/// Says why it stays in storage, or that it has expired.
+pub(in crate::render) fn stored_texts(backup: &BackupExplained) -> Vec<String> {
+    if backup.stored.is_expired {
+        return vec!["expired: no longer wanted".to_owned()];
+    }
+    backup.stored.kept_for.iter().map(reason_text).collect()
+}
+
+fn reason_text(reason: &Reason) -> String {
+    match &reason.until {
+        Some(until) => format!("{}, {until}", reason.why),
+        None => format!("{}: it stays", reason.why),
+    }
+}

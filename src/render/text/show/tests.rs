@@ -1,0 +1,185 @@
+use super::*;
+use crate::inventory::{BackupId, VmId};
+use crate::plan::explain::{LocalCopy, ReasonCode, Restore, StoredCopy};
+use crate::plan::{Note, NoteCode};
+use crate::render::{Styles, markdown};
+use chrono::DateTime;
+use uuid::Uuid;
+
+fn id(n: u128) -> BackupId {
+    BackupId::new(Uuid::from_u128(n << 96))
+}
+
+fn reason(code: ReasonCode, why: &str, until: Option<&str>) -> Reason {
+    Reason { code, why: why.to_owned(), until: until.map(str::to_owned) }
+}
+
+fn backup(n: u128, depth: usize, parent: Option<u128>, tier: &str) -> BackupExplained {
+    BackupExplained {
+        backup: id(n),
+        parent: parent.map(id),
+        depth,
+        tier: Some(tier.to_owned()),
+        comment: Some(tier.to_owned()),
+        taken: Some(DateTime::parse_from_rfc3339(&format!("2026-11-{n:02}T01:00:00+01:00")).unwrap()),
+        kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
+        standing: BackupStanding::Restorable,
+        is_future_dated: false,
+        restore: Some(Restore { steps: depth + 1, size_bytes: Some(3 << 30), steps_now: depth + 1 }),
+        size_bytes: Some(1 << 30),
+        local: LocalCopy { is_held: false, size_bytes: None, kept_for: Vec::new(), delete: None },
+        stored: StoredCopy {
+            kept_for: vec![reason(
+                ReasonCode::Keep,
+                "one of the 7 newest of its tier",
+                Some("until 2 more come"),
+            )],
+            is_expired: false,
+        },
+    }
+}
+
+fn vm() -> VmExplained {
+    let monthly = backup(1, 0, None, "monthly");
+    let mut weekly = backup(8, 1, Some(1), "weekly");
+    weekly.local = LocalCopy {
+        is_held: true,
+        size_bytes: Some(1 << 20),
+        kept_for: vec![reason(
+            ReasonCode::NextParent,
+            "the next weekly would be taken from it",
+            Some("until then"),
+        )],
+        delete: Some(DeleteWhen::AfterCreate),
+    };
+    weekly.restore = Some(Restore { steps: 2, size_bytes: None, steps_now: 0 });
+    let mut failed = backup(9, 2, Some(8), "daily");
+    failed.standing = BackupStanding::Failed;
+    failed.restore = None;
+    failed.local = LocalCopy { is_held: true, delete: Some(DeleteWhen::Now), ..failed.local };
+    failed.stored = StoredCopy { kept_for: Vec::new(), is_expired: true };
+    let mut by_hand = backup(10, 0, None, "");
+    by_hand.tier = None;
+    by_hand.comment = Some("before\u{1b}[2J | upgrade".to_owned());
+    by_hand.stored.kept_for = vec![reason(ReasonCode::Unmanaged, "it is of no tier of its policy", None)];
+    VmExplained {
+        uuid: Some(VmId::new(Uuid::from_u128(0x4fa4_4310 << 96))),
+        alias: "web-1".to_owned(),
+        policy: Some("grandfather".to_owned()),
+        is_suspended: false,
+        backups: vec![monthly, weekly, failed, backup(10, 1, Some(1), "daily"), by_hand],
+        notes: vec![Note::vm(NoteCode::VmState, "cannot be backed up while its state is \"frozen\"")],
+    }
+}
+
+fn explained(vm: VmExplained) -> Explained {
+    let at = DateTime::parse_from_rfc3339("2026-11-22T20:00:00Z").unwrap().to_utc();
+    Explained { at, endpoint: "https://fifo.example.com".to_owned(), vms: vec![vm] }
+}
+
+fn text(vm: VmExplained, columns: usize, detail: Detail, styles: Styles) -> String {
+    let mut out = Vec::new();
+    show(&explained(vm), &Look { styles, columns, detail }, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn plain(vm: VmExplained, columns: usize) -> String {
+    text(vm, columns, Detail::Usual, Styles::plain())
+}
+
+#[test]
+fn backups_stand_as_a_tree_with_their_reasons() {
+    insta::assert_snapshot!(plain(vm(), 100), @r#"
+    web-1  4fa44310-0000-0000-0000-000000000000  grandfather
+      ! blocked  cannot be backed up while its state is "frozen"
+      = monthly of 2026-11-01 01:00 (00000001), full, 1.0 GiB
+      │ restore fetches 1 backup, 3.0 GiB
+      │ stored  one of the 7 newest of its tier, until 2 more come
+      ├ = weekly of 2026-11-08 01:00 (00000008), incremental on 00000001, 1.0 GiB, 1.0 MiB local
+      │ │ restore fetches 2 backups, of unknown size; nothing while its snapshot is there
+      │ │ local   the next weekly would be taken from it, until then
+      │ │         goes once the new backup, which is due, is complete and checked
+      │ │ stored  one of the 7 newest of its tier, until 2 more come
+      │ └ ! failed daily of 2026-11-09 01:00 (00000009), incremental on 00000008, 1.0 GiB, local
+      │     local   no longer wanted; goes with the next run
+      │     stored  expired: no longer wanted
+      └ = daily of 2026-11-10 01:00 (0000000a), incremental on 00000001, 1.0 GiB
+          restore fetches 2 backups, 3.0 GiB
+          stored  one of the 7 newest of its tier, until 2 more come
+        backup "before\u{1b}[2J | upgrade" of 2026-11-10 01:00 (0000000a), full, 1.0 GiB
+        restore fetches 1 backup, 3.0 GiB
+        stored  it is of no tier of its policy: it stays
+
+    Shown: 5 backups on 1 VM, 5.0 GiB stored; 2 snapshots local, 1.0 MiB of quota.
+    "#);
+}
+
+#[test]
+fn briefly_there_is_the_tree_alone_and_in_full_every_uuid() {
+    insta::assert_snapshot!(text(vm(), 100, Detail::Brief, Styles::plain()), @r#"
+    web-1  4fa44310-0000-0000-0000-000000000000  grandfather
+      = monthly of 2026-11-01 01:00 (00000001), full, 1.0 GiB
+      ├ = weekly of 2026-11-08 01:00 (00000008), incremental on 00000001, 1.0 GiB, 1.0 MiB local
+      │ └ ! failed daily of 2026-11-09 01:00 (00000009), incremental on 00000008, 1.0 GiB, local
+      └ = daily of 2026-11-10 01:00 (0000000a), incremental on 00000001, 1.0 GiB
+        backup "before\u{1b}[2J | upgrade" of 2026-11-10 01:00 (0000000a), full, 1.0 GiB
+
+    Shown: 5 backups on 1 VM, 5.0 GiB stored; 2 snapshots local, 1.0 MiB of quota.
+    "#);
+    let full = text(vm(), 100, Detail::Full, Styles::plain());
+    assert!(full.contains(&id(8).to_string()) && !plain(vm(), 100).contains(&id(8).to_string()), "{full}");
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal_however_deep_the_chain_and_no_word_is_lost() {
+    let mut deep = vm();
+    deep.alias = "データ👩‍👩‍👧é\u{301}-1".repeat(8);
+    deep.backups[4].comment = Some("日次".repeat(40));
+    for n in 0..30 {
+        let mut next = backup(11, 1 + n, Some(10), "日次のバックアップ");
+        next.local.is_held = n % 2 == 0;
+        deep.backups.push(next);
+    }
+    let letters = |text: &str| {
+        let mut letters: Vec<char> =
+            text.chars().filter(|letter| !letter.is_whitespace() && !"│├└…".contains(*letter)).collect();
+        letters.sort_unstable();
+        letters
+    };
+    let wide = letters(&plain(deep.clone(), 1_000));
+    for columns in 60..=200 {
+        let text = plain(deep.clone(), columns);
+        for line in text.lines() {
+            assert!(width(line) <= columns, "{columns}: {line}");
+        }
+        assert_eq!(letters(&text), wide, "at {columns} columns");
+    }
+}
+
+#[test]
+fn a_comment_cannot_write_to_the_terminal_nor_into_a_table() {
+    assert!(!plain(vm(), 100).contains('\u{1b}'));
+    let mut out = Vec::new();
+    markdown::show(&explained(vm()), &mut out).unwrap();
+    let table = String::from_utf8(out).unwrap();
+    assert!(!table.contains('\u{1b}') && table.contains(r"\| upgrade"), "{table}");
+    let cells = |line: &str| line.replace(r"\|", "").matches('|').count();
+    let lines: Vec<&str> = table.lines().filter(|line| line.starts_with('|')).collect();
+    assert!(lines.len() == 7 && lines.iter().all(|line| cells(line) == 7), "{table}");
+}
+
+#[test]
+fn colour_changes_no_word() {
+    let colored = text(vm(), 100, Detail::Usual, Styles::colored());
+    assert!(colored.contains("\u{1b}["), "{colored}");
+    assert_eq!(anstream::adapter::strip_str(&colored).to_string(), plain(vm(), 100));
+}
+
+#[test]
+fn what_a_suspension_holds_back_only_would_go() {
+    let text = plain(VmExplained { is_suspended: true, ..vm() }, 120);
+    assert!(
+        text.contains("no longer wanted; would go, were its policy not suspended, with the next run"),
+        "{text}"
+    );
+}

@@ -1,0 +1,140 @@
+//! How the program behaves towards terminals, pipes and those who read its messages.
+
+use crate::harness::{AT, Ended, Fifo, Folder};
+use fifo_retain::policy::Zone;
+use fifo_retain::sandbox::{Options, Order, Shape, Vm, World};
+use serde_json::Value;
+use std::io::Read as _;
+use std::process::Stdio;
+use unicode_width::UnicodeWidthStr as _;
+
+/// Names that take more columns than letters, or fewer.
+const ALIASES: [&str; 5] = [
+    "データベース・バックアップ・サーバー一号機",
+    "🚀-web-🌍",
+    "cafe\u{301}-e\u{301}t\u{e9}",
+    "an-alias-that-somebody-has-made-as-long-as-it-would-go-and-then-some-more-of-it-for-good-measure",
+    "tab\there",
+];
+
+/// A FiFo with such names, in which each VM has a backup, and those a comment of wide letters.
+fn with_wide_names() -> Fifo {
+    let at = AT.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp_micros();
+    let mut world = World::new(Shape::default(), 1);
+    world.upload_ms = 10;
+    for alias in ALIASES {
+        let id = world.new_uuid();
+        let marked = serde_json::json!({"fifo": {"backup": 1}});
+        world.vms.insert(id, Vm::new(alias, "hv-1").with("metadata", marked));
+        for (comment, hours_ago) in [("monthly", 48), ("データ保存前", 24)] {
+            let order = Order { comment: comment.to_owned(), parent: None, delete: false };
+            world.create_backup(id, &order, at - hours_ago * 3_600_000_000).unwrap();
+            world.advance(at - (hours_ago - 1) * 3_600_000_000);
+        }
+    }
+    let clock = fifo_retain::sandbox::Clock::manual(at);
+    Fifo::start(Options { world: Some(world), clock, ..Options::default() })
+}
+
+fn at_width(folder: &Folder, fifo: &Fifo, columns: usize, line: &[&str]) -> Ended {
+    let mut command = folder.asking(fifo, line);
+    command.env("COLUMNS", columns.to_string());
+    Ended::of(assert_cmd::Command::from_std(command)).code(0)
+}
+
+#[test]
+fn no_line_is_wider_than_the_columns_whatever_the_names() {
+    let (folder, fifo) = (Folder::new(), with_wide_names());
+    for line in [
+        &["-v", "plan", "--at", AT][..],
+        &["plan", "--at", AT],
+        &["status", "--at", AT],
+        &["-v", "status", "--at", AT],
+        &["show", "*", "--at", AT],
+    ] {
+        for columns in [60, 61, 72, 80, 100, 132, 200] {
+            let out = at_width(&folder, &fifo, columns, line).out;
+            assert!(out.contains("🚀"), "{out}");
+            // The last line of a plan is for programs as well, and never changes its form.
+            for told in out.lines().filter(|line| !line.starts_with("Plan: ")) {
+                assert!(told.width() <= columns, "{line:?} at {columns}: {told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn fewer_columns_than_sixty_are_taken_for_sixty() {
+    let (folder, fifo) = (Folder::new(), with_wide_names());
+    let line = ["status", "--at", AT];
+    assert_eq!(at_width(&folder, &fifo, 20, &line).out, at_width(&folder, &fifo, 60, &line).out);
+}
+
+#[test]
+fn no_color_is_heeded_and_an_option_goes_before_it() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    for line in [["plan", "--at", AT].as_slice(), &["status", "--at", AT], &["show", "app-1", "--at", AT]] {
+        let told = |option: &[&str]| {
+            let mut command = folder.asking(&fifo, &[option, line].concat());
+            command.env("NO_COLOR", "1").env("CLICOLOR_FORCE", "1");
+            Ended::of(assert_cmd::Command::from_std(command)).code(0).out
+        };
+        assert!(!told(&[]).contains('\u{1b}'), "{line:?}");
+        assert!(told(&["--color", "always"]).contains('\u{1b}'), "{line:?}");
+    }
+}
+
+#[test]
+fn whoever_closes_the_pipe_early_has_read_enough() {
+    let (folder, fifo) = (Folder::new(), Fifo::now());
+    for line in [
+        &["-v", "plan"][..],
+        &["status"],
+        &["show", "*"],
+        &["schema"],
+        &["completions", "zsh"],
+        &["man"],
+        &["validate"],
+        &["--help"],
+    ] {
+        let mut command = folder.asking(&fifo, line);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(0), ""), "{line:?}");
+    }
+}
+
+#[test]
+fn every_message_of_a_log_in_json_is_json() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    // A warning about a policy that no VM matches, one about plain HTTP, and a mistake.
+    let other =
+        crate::harness::GRANDFATHER.replace("grandfather", "nobody").replace("fifo.backup: 1", "x.y: 1");
+    folder.write("policies/nobody.yaml", &other);
+    let warned = folder.ask(&fifo, &["--log-format", "json", "-v", "-v", "plan", "--at", AT]).code(0);
+    folder.write("policies/broken.yaml", "version: 1\ntier: []\n");
+    let failed = folder.ask(&fifo, &["--log-format", "json", "plan", "--at", AT]).code(1);
+    let reconciled = {
+        std::fs::remove_file(folder.path("policies/broken.yaml")).unwrap();
+        let fifo = Fifo::start(Options { upload_ms: 20, ..Options::default() });
+        folder.ask(&fifo, &["--log-format", "json", "reconcile"])
+    };
+    let mut levels = std::collections::BTreeSet::new();
+    for err in [&warned.err, &failed.err, &reconciled.err] {
+        for line in err.lines() {
+            let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            assert!(event["timestamp"].is_string() && event["fields"]["message"].is_string(), "{line}");
+            levels.insert(event["level"].as_str().unwrap().to_owned());
+        }
+    }
+    assert!(levels.contains("WARN") && levels.contains("ERROR"), "{levels:?}");
+}
+
+#[test]
+fn the_version_names_the_release_of_the_time_zones() {
+    let version = Folder::new().run(&["--version"]).code(0).out;
+    let zones = Zone::database_version().unwrap();
+    assert_eq!(version, format!("fifo-retain {} (tz database {zones})\n", env!("CARGO_PKG_VERSION")));
+}
