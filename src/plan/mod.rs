@@ -16,6 +16,7 @@ mod fingerprint;
 pub mod health;
 pub mod local;
 mod notes;
+mod overview;
 pub mod parent;
 mod saved;
 pub mod standing;
@@ -33,6 +34,7 @@ pub use changeset::{
 pub use decide::decide;
 pub use fingerprint::fingerprint;
 pub use notes::bytes_text;
+pub use overview::{Overview, TierHealth};
 pub use saved::SavedPlanError;
 
 use crate::inventory::{Inventory, UnreadableVm, VmId};

@@ -5,6 +5,7 @@ pub(in crate::plan) mod fixtures;
 mod health;
 mod holes;
 mod nights;
+mod overview;
 mod properties;
 mod rules;
 mod strict_audit;
