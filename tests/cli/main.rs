@@ -6,6 +6,8 @@
 
 mod apply;
 mod cloud;
+mod every;
+mod exposition;
 mod harness;
 mod plan;
 mod processes;
@@ -15,5 +17,7 @@ mod sandbox;
 mod saved_plan;
 mod secrets;
 mod status;
+mod telling;
 mod usage;
 mod validate;
+mod web;

@@ -1,9 +1,13 @@
 //! What every command takes that carries a plan out: `apply` and `reconcile`.
 
 use super::planning::PlanningArgs;
+use super::telling::TellingArgs;
+use super::value::interval;
 use clap::Args;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The arguments of every command that carries a plan out.
 #[derive(Debug, Args)]
@@ -42,11 +46,28 @@ pub struct ApplyArgs {
     /// How it is carried out.
     #[command(flatten)]
     pub carry: CarryArgs,
+
+    /// Who is told what came of it.
+    #[command(flatten)]
+    pub telling: TellingArgs,
 }
 
 /// The arguments of `reconcile`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+With --every, a run begins that long after the last one began, and up to a tenth later by chance; a run that takes \
+longer is followed by the next one at once. No run ends the repetition, except one after which backups had vanished \
+(exit 4). The policies are read for each run; SIGHUP reads them and begins a run now. SIGINT and SIGTERM end it: with 0 \
+between two runs, with 130 or 143 in the middle of one.")]
 pub struct ReconcileArgs {
+    /// Stay, and begin a run that often, such as every 15m
+    #[arg(long, value_name = "DURATION", value_parser = interval, help_heading = "Repeating")]
+    pub every: Option<Duration>,
+
+    /// Serve /metrics, /healthz and a status page on this address, such as 127.0.0.1:9797; none of it changes anything
+    #[arg(long, value_name = "ADDRESS", requires = "every", help_heading = "Repeating")]
+    pub listen: Option<SocketAddr>,
+
     /// Which VMs, and whether there have to be any.
     #[command(flatten)]
     pub planning: PlanningArgs,
@@ -54,4 +75,8 @@ pub struct ReconcileArgs {
     /// How it is carried out.
     #[command(flatten)]
     pub carry: CarryArgs,
+
+    /// Who is told what came of it.
+    #[command(flatten)]
+    pub telling: TellingArgs,
 }

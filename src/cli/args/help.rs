@@ -18,6 +18,7 @@ Examples:
   fifo-retain apply plan.json           do what it says, as far as it still holds
   fifo-retain plan --detailed-exitcode  what would be done, with 2 for changes
   fifo-retain reconcile                 plan and do it at once, from cron
+  fifo-retain reconcile --every 15m     do so again and again, as a service
   fifo-retain status                    would these backups have saved us?
 
 "
@@ -48,6 +49,8 @@ Environment (an option goes before its variable; an empty one counts as none):
   FIFO_CONFIG              the file with profiles, instead of ~/.fifo
   FIFO_RETAIN_POLICIES     --policies; several paths are parted by `:`
   FIFO_RETAIN_STATE_DIR    --state-dir
+  FIFO_RETAIN_NOTIFY_URL   --notify-url, and with _FILE a file to read it from
+  FIFO_RETAIN_PING_URL     --ping-url, likewise
   NO_COLOR                 no colour with --color auto
   COLUMNS                  the width of the output
 

@@ -6,6 +6,7 @@ mod help;
 mod planning;
 mod sandbox;
 mod status;
+mod telling;
 mod validate;
 mod value;
 
@@ -14,6 +15,7 @@ pub use global::{Color, Format, GlobalArgs, LogFormat};
 pub use planning::{PlanArgs, PlanningArgs};
 pub use sandbox::{SandboxArgs, Style};
 pub use status::StatusArgs;
+pub use telling::TellingArgs;
 pub use validate::ValidateArgs;
 pub use value::VmPattern;
 

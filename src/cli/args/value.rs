@@ -11,6 +11,9 @@ use std::time::Duration;
 /// The years that a plan can be made for.
 const YEARS: RangeInclusive<i32> = 1970..=2999;
 
+/// The longest time between two runs.
+const INTERVAL_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+
 /// Which VMs are meant: one, by its UUID, or those with a fitting alias.
 #[derive(Clone, Debug)]
 pub enum VmPattern {
@@ -65,6 +68,12 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     duration.to_std().map_err(|_| "it cannot be negative".to_owned())
 }
 
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let duration = timeout(text)?;
+    // A tenth more by chance, and three of them for the health, still have to be an instant.
+    if duration <= INTERVAL_MAX { Ok(duration) } else { Err("runs can be up to 31 days apart".to_owned()) }
+}
+
 pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     let moment = DateTime::parse_from_rfc3339(text)
         .map_err(|_| "not an instant of RFC 3339: write it like 2026-12-01T01:00:00Z".to_owned())?;
@@ -96,6 +105,12 @@ mod tests {
         assert!(instant("2026-12-01 01:00").is_err());
         assert!(instant("9999-12-31T23:59:59Z").unwrap_err().contains("1970 to 2999"));
         assert!(instant("2026-12-01T01:00:00").is_err());
+    }
+
+    #[test]
+    fn runs_are_a_second_to_a_month_apart() {
+        assert_eq!(interval("15m").unwrap(), Duration::from_secs(900));
+        assert!(interval("0s").is_err() && interval("32d").unwrap_err().contains("31 days"));
     }
 
     #[test]
