@@ -2,7 +2,7 @@
 
 use crate::cloud::Cloud;
 use crate::exposition::Exposition;
-use crate::harness::{Ended, GRANDFATHER};
+use crate::harness::{Ended, Folder, GRANDFATHER};
 use crate::running::{Told, Watched};
 use crate::web::{got, until};
 use fifo_retain::sandbox::{Effect, Rule};
@@ -95,12 +95,39 @@ fn what_is_told_of_vms_is_what_the_run_has_left() {
     let run = Loop::start(&cloud, "1h");
     let metrics = until("a run", || run.metrics().filter(|it| !it.of("fifo_retain_vm_safe").is_empty()));
     assert_eq!(metrics.of("fifo_retain_vm_safe")[0].1, 1.0, "it was too old before the run");
+    let time = |what: &str| metrics.get(&format!("fifo_retain_{what}_timestamp_seconds")).unwrap();
+    let after = time("next_run") - time("last_run_start");
+    assert!((3_599.0..=3_961.0).contains(&after), "an hour, and up to a tenth later: {after}");
     let (status, page) = got(run.address, "/").unwrap();
     assert_eq!(status, 200);
     for word in ["Last run: done", "vm-1", "safe", "backup ", " is complete"] {
         assert!(page.contains(word), "{word} is not in\n{page}");
     }
     run.end("TERM").code(0);
+}
+
+#[test]
+fn with_json_each_run_tells_its_events_and_nothing_else_is_told_there() {
+    let cloud = Cloud::of(1, 100);
+    let line = ["--format", "json", "reconcile", "--every", "1s"];
+    let mut run = Watched::start(cloud.folder.asking(&cloud.fifo, &line));
+    let created: Vec<_> = (0..2).map(|_| run.until("finished")["created"].clone()).collect();
+    assert_eq!(created, [1, 0]);
+    run.signal("TERM");
+    run.end();
+}
+
+#[test]
+fn the_built_in_fifo_lives_on_from_run_to_run_and_is_free_between() {
+    let folder = Folder::new();
+    let line = ["--sandbox", "--format", "json", "reconcile", "--vm", "web-3", "--every", "1s"];
+    let mut run = Watched::start(folder.sealed(&line));
+    assert_eq!(run.until("finished")["created"], 1);
+    assert_eq!(run.until("finished")["created"], 0);
+    // Ctrl-C may come in the middle of the third run.
+    run.signal("INT");
+    assert!(matches!(run.end().code, Some(0 | 130)));
+    folder.run(&["--sandbox", "plan", "--vm", "web-3", "--detailed-exitcode"]).code(0);
 }
 
 #[test]
