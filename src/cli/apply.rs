@@ -36,7 +36,7 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Outcome, 
         return Err(CliError::new(Kind::Usage, "there is no terminal to ask on")
             .hint("give --auto-approve to go on without asking, or use `reconcile`"));
     }
-    telling::around(context, &args.telling, "apply", is_asked, async |account, is_watched| {
+    telling::around(context, &args.telling, "apply", is_asked, None, async |account, is_watched| {
         let mut told = Told { account, is_watched };
         match &args.plan {
             Some(path) => saved(args, path, context, &mut told).await,

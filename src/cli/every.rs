@@ -173,7 +173,7 @@ impl Repeated<'_> {
         let pause = if at_once { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
         let ledger = self.board.end(account, pause);
         tell_next(context, &ledger);
-        self.telling.end(begun, &ledger).await;
+        self.telling.end(begun, &ledger, Some(self.interrupt)).await;
         let end = match (ended, signal) {
             (Ok(Outcome::Alarm), _) => Some(Ok(Outcome::Alarm)),
             (_, Some(signal)) => Some(Ok(Outcome::Interrupted(signal))),

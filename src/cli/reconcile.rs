@@ -26,9 +26,16 @@ pub(super) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Outco
         return every::run(args, interval, context).await;
     }
     let interrupt = Interrupt::listen()?;
-    telling::around(context, &args.telling, "reconcile", false, async |account, is_watched| {
-        once(args, context, &interrupt, policies::load(context), is_watched, account).await
-    })
+    telling::around(
+        context,
+        &args.telling,
+        "reconcile",
+        false,
+        Some(&interrupt),
+        async |account, is_watched| {
+            once(args, context, &interrupt, policies::load(context), is_watched, account).await
+        },
+    )
     .await
 }
 

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::error::{CliError, Kind};
 use super::exit::{self, Outcome};
 use super::files;
+use super::interrupt::Interrupt;
 use super::target::secret;
 use crate::notify::{NotifyError, Poster, SecretUrl};
 use crate::render::metrics::{self, Dialect};
@@ -59,8 +60,21 @@ impl<'c> Telling<'c> {
         }))
     }
 
-    /// Tells everybody what came of a run, the last one in the ledger.
-    pub(super) async fn end(&self, begun: Begun, ledger: &Ledger) {
+    /// Tells everybody what came of a run, the last one in the ledger. A signal that comes meanwhile cuts it short; one that
+    /// came before is what is told.
+    pub(super) async fn end(&self, begun: Begun, ledger: &Ledger, interrupt: Option<&Interrupt>) {
+        let told = self.tell_all(begun, ledger);
+        let Some(interrupt) = interrupt.filter(|interrupt| interrupt.caught().is_none()) else {
+            return told.await;
+        };
+        tokio::select! {
+            biased;
+            () = told => {}
+            _ = interrupt.told() => tracing::warn!("told to end: nobody more is told of the run"),
+        }
+    }
+
+    async fn tell_all(&self, begun: Begun, ledger: &Ledger) {
         if let Some(path) = &self.metrics_file
             && let Err(error) = write_metrics(self.context, path, ledger)
         {
@@ -109,6 +123,7 @@ pub(super) async fn around(
     args: &TellingArgs,
     command: &'static str,
     is_asked: bool,
+    interrupt: Option<&Interrupt>,
     run: impl AsyncFnOnce(&mut Account, bool) -> Result<Outcome, CliError>,
 ) -> Result<Outcome, CliError> {
     let telling = Telling::of(context, args)?;
@@ -120,7 +135,7 @@ pub(super) async fn around(
     let mut ledger = Ledger::default();
     ledger.enter(account);
     if !ended.as_ref().is_err_and(|error| error.kind() == Kind::Declined) {
-        telling.end(begun, &ledger).await;
+        telling.end(begun, &ledger, interrupt).await;
     }
     ended
 }

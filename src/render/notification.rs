@@ -128,6 +128,8 @@ fn shortened(text: &str, chars_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Overview;
+    use crate::plan::health::{Local, VmHealth};
     use crate::render::{Ended, Failure};
 
     fn failed(cause: &str) -> Account {
@@ -148,6 +150,31 @@ mod tests {
         assert_eq!(told["text"], "reconcile: failed (exit code 1). could not read \\u{1b}[2J it");
         assert_eq!(told["problems"][0]["code"], "run_failed");
         assert!(told["vms"].is_null() && told["actions"].is_null() && told["endpoint"].is_null(), "{told}");
+    }
+
+    #[test]
+    fn beyond_fifty_problems_the_others_are_counted() {
+        let vm = VmHealth {
+            uuid: None,
+            alias: "web".repeat(1_000),
+            policy: None,
+            verdict: Verdict::NoBackup,
+            is_suspended: false,
+            newest: None,
+            max_age_secs: None,
+            local: Local::default(),
+            gaps: Vec::new(),
+            notes: Vec::new(),
+        };
+        let at = "2026-11-22T20:00:00Z".parse().unwrap();
+        let health = Health { at, endpoint: "https://fifo".to_owned(), vms: vec![vm; 1_500] };
+        let overview = Overview { health, vms_by_status: Default::default(), tiers: Default::default() };
+        let body = json(&Account { overview: Some(overview), ..failed("down") }).unwrap();
+        assert!(body.len() < 60_000, "{} bytes", body.len());
+        let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(told["problems"].as_array().unwrap().len(), 50);
+        assert_eq!((&told["more_problems"], &told["vms"]["no_backup"]), (&1_451.into(), &1_500.into()));
+        assert_eq!(told["problems"][0]["code"], "run_failed", "the most urgent first");
     }
 
     #[test]

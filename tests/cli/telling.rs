@@ -178,6 +178,19 @@ fn a_run_that_is_cut_off_is_no_success() {
 }
 
 #[test]
+fn a_signal_while_it_tells_ends_it() {
+    let (cloud, silent) = (Cloud::of(1, 100), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let url = format!("http://{}/hook", silent.local_addr().unwrap());
+    let run = Told::start(cloud.folder.asking(&cloud.fifo, &["reconcile", "--notify-url", &url]));
+    // Somebody takes the connection and never answers.
+    let _connection = silent.accept().unwrap();
+    run.signal("TERM");
+    let ended = run.end().code(0);
+    assert!(ended.err.contains("warning: told to end: nobody more is told of the run"), "{}", ended.err);
+    cloud.is_done();
+}
+
+#[test]
 fn apply_tells_as_well_and_a_no_is_no_run() {
     let (cloud, hook) = (Cloud::of(1, 100), Listener::answering("200 OK"));
     let url = hook.url("/hook");

@@ -16,7 +16,7 @@ const TIER: &[&str] = &["vm", "alias", "policy", "tier"];
 const ACTION: &[&str] = &["action", "outcome"];
 
 /// Every metric, in the order they are written in.
-pub const METRICS: [Metric; 27] = [
+pub const METRICS: [Metric; 26] = [
     gauge("fifo_retain_build_info", &["version"], "The program, by its version; always 1", |_| {
         vec![Sample { labels: vec![env!("CARGO_PKG_VERSION").to_owned()], value: Value::Whole(1) }]
     }),
@@ -138,9 +138,6 @@ pub const METRICS: [Metric; 27] = [
     ),
     gauge("fifo_retain_vm_suspended", VM, "Whether the policy is suspended for the VM", |it| {
         of_managed(it, |vm| Value::Whole(i64::from(vm.is_suspended)))
-    }),
-    gauge("fifo_retain_vm_problems", VM, "How many things of the VM somebody should look at", |it| {
-        of_managed(it, |vm| whole(crate::render::account::vm_problems(std::slice::from_ref(vm)).len()))
     }),
     // Of each tier of each VM.
     gauge(
