@@ -166,7 +166,7 @@ fn a_redirect_is_not_followed() {
 
 #[test]
 fn a_run_that_is_cut_off_is_no_success() {
-    let (cloud, monitor) = (Cloud::of(1, 3_000), Listener::answering("200 OK"));
+    let (cloud, monitor) = (Cloud::of(1, 60_000), Listener::answering("200 OK"));
     let run = Told::start(cloud.folder.asking(&cloud.fifo, &["reconcile", "--ping-url", &monitor.url("/p")]));
     until("an upload", || (cloud.asked().get("POST") >= Some(&1)).then_some(()));
     std::thread::sleep(std::time::Duration::from_millis(300));
