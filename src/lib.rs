@@ -9,16 +9,20 @@
 //! - [`apply`]: carries a plan out, looking at everything twice;
 //! - [`sandbox`]: a simulated FiFo over real HTTP, with its quirks; it stands apart, so that one misreading of the API
 //!   cannot hide in both it and [`fifo`];
-//! - [`render`]: the same plan for people, programs and pull requests;
+//! - [`render`]: the same plan for people, programs and pull requests, and the account of a run for those who watch;
+//! - [`notify`]: tells other machines what came of a run, and keeps their addresses to itself;
+//! - [`serve`]: a small HTTP server for metrics, health and a status page, which only ever answers;
 //! - [`cli`]: the commands; the only place that reads the clock, the environment and the file system's whereabouts.
 
 pub mod apply;
 pub mod cli;
 pub mod fifo;
 pub mod inventory;
+pub mod notify;
 pub mod plan;
 pub mod policy;
 pub mod render;
 #[doc(hidden)]
 pub mod sabotage;
 pub mod sandbox;
+pub mod serve;

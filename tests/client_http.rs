@@ -5,17 +5,14 @@ mod raw_server;
 
 use fifo_retain::fifo::{
     Credentials, ETag, FifoError, HttpOptions, HttpSetupError, HttpTransport, NewBackup, Pauses, ReadClient,
-    Settings, WriteAnswer, WriteClient, install_crypto,
+    Settings, WriteAnswer, WriteClient,
 };
 use fifo_retain::inventory::{BackupId, VmId};
-use raw_server::{RawServer, Received, Reply};
+use raw_server::{RawServer, Received, Reply, tls};
 use std::error::Error;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 const VM: &str = "11111111-0000-4000-8000-000000000001";
 const BACKUP: &str = "bbbbbbbb-0000-4000-8000-000000000001";
@@ -365,44 +362,16 @@ async fn broken_answers_are_errors_or_unreadable_vms() {
     assert_eq!(listing.inventory.vms[&vm_id()].backups[&backup_id()].timestamp, None);
 }
 
-/// A FiFo behind a certificate of its own authority.
-async fn tls_server() -> (RawServer, String) {
-    install_crypto();
-    let key = rcgen::KeyPair::generate().unwrap();
-    let authority = {
-        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params
-    };
-    let ca = authority.self_signed(&key).unwrap();
-    let issuer = rcgen::Issuer::new(authority, key);
-    let server_key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
-        .unwrap()
-        .signed_by(&server_key, &issuer)
-        .unwrap();
-    let config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::try_from(server_key.serialize_der()).unwrap(),
-        )
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let server = RawServer::start_behind(move |stream| acceptor.accept(stream), well).await;
-    (server, ca.pem())
-}
-
 #[tokio::test]
 async fn a_certificate_is_trusted_by_its_own_authority_only() {
-    let (server, pem) = tls_server().await;
+    let (server, pem) = tls::server(well).await;
     let endpoint = format!("https://localhost:{}", server.port);
     let mut ca_file = tempfile::NamedTempFile::new().unwrap();
     ca_file.write_all(pem.as_bytes()).unwrap();
     let with_ca = HttpOptions { ca_file: Some(ca_file.path().to_owned()), ..HttpOptions::default() };
     client_with(settings(&endpoint), &with_ca).read().vm(vm_id()).await.unwrap();
 
-    let (_, other_pem) = tls_server().await;
+    let (_, other_pem) = tls::server(well).await;
     let mut other_file = tempfile::NamedTempFile::new().unwrap();
     other_file.write_all(other_pem.as_bytes()).unwrap();
     let with_other = HttpOptions { ca_file: Some(other_file.path().to_owned()), ..HttpOptions::default() };

@@ -40,7 +40,7 @@ pub struct StepReport {
 }
 
 /// The kinds of action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StepKind {
     /// A backup is created.
     Create,

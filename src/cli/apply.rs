@@ -6,12 +6,16 @@ use super::connection::{Chosen, Connection};
 use super::context::Context;
 use super::error::{CliError, Kind};
 use super::exit::Outcome;
+use super::interrupt::Interrupt;
 use super::planning::{self, Planned};
 use super::policies;
+use super::telling;
 use crate::apply::Place;
-use crate::plan::{LeftOut, Plan, VmPlan, Why, agree};
+use crate::inventory::Inventory;
+use crate::plan::{LeftOut, Overview, Plan, VmPlan, Why, agree};
 use crate::policy::Policies;
 use crate::render;
+use crate::render::Account;
 use crate::render::text::Look;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -27,23 +31,44 @@ const PLAN_BYTES_MAX: u64 = 256 << 20;
 /// The saved plan cannot be used, another run is under way, no plan can be made, or whoever was asked said no.
 pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text, Format::Json])?;
-    match &args.plan {
-        Some(path) => saved(args, path, context).await,
-        None => fresh(args, context).await,
-    }
-}
-
-async fn fresh(args: &ApplyArgs, context: &Context) -> Result<Outcome, CliError> {
-    if !args.auto_approve && !context.can_ask() {
+    let is_asked = args.plan.is_none() && !args.auto_approve;
+    if is_asked && !context.can_ask() {
         return Err(CliError::new(Kind::Usage, "there is no terminal to ask on")
             .hint("give --auto-approve to go on without asking, or use `reconcile`"));
     }
+    telling::around(context, &args.telling, "apply", is_asked, None, async |account, is_watched| {
+        let mut told = Told { account, is_watched };
+        match &args.plan {
+            Some(path) => saved(args, path, context, &mut told).await,
+            None => fresh(args, context, &mut told).await,
+        }
+    })
+    .await
+}
+
+/// The account of the run, and whether anybody wants to know how the VMs stand.
+struct Told<'a> {
+    account: &'a mut Account,
+    is_watched: bool,
+}
+
+impl Told<'_> {
+    fn of_plan(&mut self, plan: &Plan, policies: &Policies, inventory: &Inventory) {
+        if self.is_watched {
+            self.account.overview = Some(Overview::of(plan, policies, inventory));
+        }
+    }
+}
+
+async fn fresh(args: &ApplyArgs, context: &Context, told: &mut Told<'_>) -> Result<Outcome, CliError> {
     let policies = policies::load(context)?;
     let fifo = Chosen::of(context)?;
+    told.account.endpoint = Some(fifo.name().to_owned());
     // Where a person is asked it is taken after the answer: a question that nobody answers must not hold cron up.
     let lock = if args.auto_approve { Some(carry::lock(context, fifo.name(), "apply")?) } else { None };
     let fifo = fifo.open(context).await?;
     let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &args.planning, None).await?;
+    told.of_plan(&plan, &policies, &inventory);
     let is_empty = plan.vms.iter().all(|vm| vm.due_actions().is_empty());
     let is_agreed = if is_empty || args.auto_approve {
         carry::show_or_warn(context, &plan);
@@ -57,17 +82,23 @@ async fn fresh(args: &ApplyArgs, context: &Context) -> Result<Outcome, CliError>
             Some(lock) => lock,
             None => carry::lock(context, fifo.name(), "apply")?,
         };
-        let outcome = carry_out(args, context, &fifo, &policies, Deeds::all(&plan, &inventory)).await?;
+        let outcome = carry_out(args, context, &fifo, &policies, Deeds::all(&plan, &inventory), told).await?;
         fifo.close().await?;
         return Ok(outcome);
     }
     Err(CliError::new(Kind::Declined, "nothing was done"))
 }
 
-async fn saved(args: &ApplyArgs, path: &Path, context: &Context) -> Result<Outcome, CliError> {
+async fn saved(
+    args: &ApplyArgs,
+    path: &Path,
+    context: &Context,
+    told: &mut Told<'_>,
+) -> Result<Outcome, CliError> {
     let saved = read_plan(path)?;
     let policies = policies::load(context)?;
     let fifo = Chosen::of(context)?;
+    told.account.endpoint = Some(fifo.name().to_owned());
     if saved.endpoint != fifo.name() {
         let message =
             format!("{} is a plan for {}, and this is {}", path.display(), saved.endpoint, fifo.name());
@@ -76,6 +107,7 @@ async fn saved(args: &ApplyArgs, path: &Path, context: &Context) -> Result<Outco
     let _lock = carry::lock(context, fifo.name(), "apply")?;
     let fifo = fifo.open(context).await?;
     let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &args.planning, None).await?;
+    told.of_plan(&plan, &policies, &inventory);
     if saved.policies != plan.policies {
         tracing::warn!("the policies are not those that {} was made from", path.display());
     }
@@ -90,7 +122,7 @@ async fn saved(args: &ApplyArgs, path: &Path, context: &Context) -> Result<Outco
     let agreement = agree(&saved, &plan);
     let deeds =
         Deeds { plan: &plan, vms: agreement.vms, left_out: agreement.left_out, inventory: &inventory };
-    let outcome = carry_out(args, context, &fifo, &policies, deeds).await?;
+    let outcome = carry_out(args, context, &fifo, &policies, deeds, told).await?;
     fifo.close().await?;
     Ok(outcome)
 }
@@ -116,11 +148,11 @@ struct Deeds<'a> {
     plan: &'a Plan,
     vms: Vec<VmPlan>,
     left_out: Vec<LeftOut>,
-    inventory: &'a crate::inventory::Inventory,
+    inventory: &'a Inventory,
 }
 
 impl<'a> Deeds<'a> {
-    fn all(plan: &'a Plan, inventory: &'a crate::inventory::Inventory) -> Self {
+    fn all(plan: &'a Plan, inventory: &'a Inventory) -> Self {
         Self { plan, vms: plan.vms.clone(), left_out: Vec::new(), inventory }
     }
 }
@@ -131,15 +163,22 @@ async fn carry_out(
     fifo: &Connection,
     policies: &Policies,
     deeds: Deeds<'_>,
+    told: &mut Told<'_>,
 ) -> Result<Outcome, CliError> {
-    let run = Run::begin(context)?;
+    let interrupt = Interrupt::listen()?;
+    let run = Run::begin(context, &interrupt)?;
     for left_out in &deeds.left_out {
         let at = left_out.vm.map(|vm| Place { vm, alias: left_out.alias.clone() });
         run.warn(at, format!("{}: {}", left_out.alias, why_text(left_out.why)));
     }
     let report = run.carry_out(&args.carry, fifo, policies, &deeds.vms, deeds.inventory).await;
     let has_changed = deeds.left_out.iter().any(|left_out| left_out.why == Why::Changed);
-    Ok(match run.judge(&report, deeds.plan) {
+    let outcome = run.judge(&report, deeds.plan);
+    if told.is_watched && report.vms.iter().any(|vm| !vm.steps.is_empty()) {
+        carry::look_again(context, &interrupt, policies, fifo, &args.planning, told.account).await;
+    }
+    told.account.report = Some(report);
+    Ok(match outcome {
         Outcome::Done if has_changed => Outcome::SomeFailed,
         outcome => outcome,
     })

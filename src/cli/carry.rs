@@ -1,24 +1,26 @@
 //! Carrying a plan out: what `apply` and `reconcile` share.
 
-use super::args::{CarryArgs, Format};
+use super::args::{CarryArgs, Format, PlanningArgs};
 use super::connection::Connection;
 use super::context::Context;
 use super::error::{CliError, Kind};
 use super::exit::Outcome;
 use super::interrupt::Interrupt;
+use super::planning::{self, Planned};
 use crate::apply::{
     Clock, Event, Executor, Holder, Journal, Lock, LockError, Observer, Pace, Place, Report, Settings, What,
 };
 use crate::fifo::WriteClient;
 use crate::inventory::Inventory;
-use crate::plan::{NoteCode, Plan, Status, VmPlan};
+use crate::plan::{NoteCode, Overview, Plan, Status, VmPlan};
 use crate::policy::Policies;
-use crate::render::{self, JsonLines, People};
+use crate::render::{self, Account, JsonLines, People};
 use chrono::{DateTime, Utc};
 use std::fs::DirBuilder;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 impl Clock for Context {
@@ -81,12 +83,12 @@ pub(super) struct Run<'c> {
 }
 
 impl<'c> Run<'c> {
-    /// Makes ready: opens the journal and listens for signals.
+    /// Makes ready: opens the journal.
     ///
     /// # Errors
     ///
-    /// The signals cannot be listened for, or the state folder cannot be made.
-    pub(super) fn begin(context: &'c Context) -> Result<Self, CliError> {
+    /// The state folder cannot be made.
+    pub(super) fn begin(context: &'c Context, interrupt: &Interrupt) -> Result<Self, CliError> {
         let mut observers: Vec<Box<dyn Observer>> = vec![match context.global.format {
             Format::Json => Box::new(JsonLines::new(Box::new(io::stdout()))),
             Format::Text | Format::Github | Format::Markdown => Box::new(People::new(
@@ -105,7 +107,7 @@ impl<'c> Run<'c> {
                 tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; the run goes on without");
             }
         }
-        Ok(Self { context, observers: Observers(observers), interrupt: Interrupt::listen()? })
+        Ok(Self { context, observers: Observers(observers), interrupt: interrupt.clone() })
     }
 
     /// Tells something that is not done, or is otherwise worth knowing.
@@ -126,12 +128,14 @@ impl<'c> Run<'c> {
         inventory: &Inventory,
     ) -> Report {
         let client = WriteClient::new(fifo.read().clone());
+        // Of its own: the executor is to end after it was told that it will, and cancelling reaches it first otherwise.
+        let stop = CancellationToken::new();
         let executor = Executor {
             client: &client,
             policies,
             clock: self.context,
             observer: &self.observers,
-            stop: self.interrupt.stop(),
+            stop: &stop,
             settings: Settings {
                 max_uploads: args.max_uploads.get(),
                 max_uploads_per_hypervisor: args.max_uploads_per_hypervisor.get(),
@@ -142,6 +146,7 @@ impl<'c> Run<'c> {
         let told_to_end = async {
             self.interrupt.stop().cancelled().await;
             self.warn(None, "told to end: nothing new is started; once more leaves at once".to_owned());
+            stop.cancel();
             std::future::pending().await
         };
         tokio::select! {
@@ -167,6 +172,30 @@ impl<'c> Run<'c> {
         } else {
             Outcome::Done
         }
+    }
+}
+
+/// Reads FiFo after a run, for those who are told how the VMs stand by now. Where that does not work they are told how
+/// they stood before, with the instant of that.
+pub(super) async fn look_again(
+    context: &Context,
+    interrupt: &Interrupt,
+    policies: &Policies,
+    fifo: &Connection,
+    wishes: &PlanningArgs,
+    account: &mut Account,
+) {
+    tokio::select! {
+        biased;
+        _ = interrupt.told() => {}
+        planned = planning::look_again(context, policies, fifo, wishes) => match planned {
+            Ok(Planned { plan, inventory }) => {
+                account.overview = Some(Overview::of(&plan, policies, &inventory));
+            }
+            Err(error) => {
+                tracing::warn!("what the run has left could not be read: {}", error.chain().join(": "));
+            }
+        },
     }
 }
 

@@ -8,10 +8,12 @@ use crate::render::text::{Detail, Look};
 use chrono::{DateTime, Utc};
 use clap::ValueEnum as _;
 use etcetera::BaseStrategy as _;
+use sd_notify::NotifyState;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{env, process};
 
 /// The columns of what goes to no terminal.
@@ -50,6 +52,21 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
         Self(variables.filter(|(_, value)| !value.is_empty()).collect())
     }
+}
+
+/// What a service manager can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceState<'a> {
+    /// It has started, or has read its policies again.
+    Ready,
+    /// It is about to read its policies again.
+    Reloading,
+    /// It is about to end.
+    Stopping,
+    /// It is not hanging.
+    Alive,
+    /// What it does, for people.
+    Doing(&'a str),
 }
 
 /// One run's surroundings.
@@ -120,6 +137,41 @@ impl Context {
     /// Reads the clock.
     pub fn now(&self) -> DateTime<Utc> {
         Utc::now()
+    }
+
+    /// Gives the clock, for those who outlive a borrow of this.
+    pub fn clock(&self) -> fn() -> DateTime<Utc> {
+        Utc::now
+    }
+
+    /// Tells the service manager something; nothing happens where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Its socket cannot be written to.
+    pub fn tell_service(&self, states: &[ServiceState<'_>]) -> io::Result<()> {
+        let mut told = Vec::new();
+        for state in states {
+            let state = match *state {
+                ServiceState::Ready => NotifyState::Ready,
+                ServiceState::Reloading => {
+                    // The two belong together since systemd 253.
+                    told.push(NotifyState::Reloading);
+                    NotifyState::monotonic_usec_now()?
+                }
+                ServiceState::Stopping => NotifyState::Stopping,
+                ServiceState::Alive => NotifyState::Watchdog,
+                ServiceState::Doing(what) => NotifyState::Status(what),
+            };
+            told.push(state);
+        }
+        sd_notify::notify(&told)
+    }
+
+    /// Gives after how long without [`ServiceState::Alive`] the service manager takes this process for hanging; `None`
+    /// where it does not watch.
+    pub fn watchdog(&self) -> Option<Duration> {
+        sd_notify::watchdog_enabled().filter(|period| !period.is_zero())
     }
 
     /// Gives a number that is another one in each run, for the chance in pauses.

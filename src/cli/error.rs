@@ -68,6 +68,11 @@ impl CliError {
         self.kind
     }
 
+    /// Gives what to do about it.
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Lists the message and its causes, each of them once: some layers repeat what lies below them.
     pub fn chain(&self) -> Vec<String> {
         let mut chain = vec![self.message.clone()];

@@ -38,6 +38,18 @@ pub enum Outcome {
     Interrupted(u8),
 }
 
+/// Gives an exit code in a word, for metrics and notifications. A word never changes its meaning either.
+pub fn word(code: u8) -> &'static str {
+    match code {
+        DONE => "done",
+        SOME_FAILED => "some_failed",
+        SAFETY_STOP => "safety_stop",
+        LOCKED => "locked",
+        code if code > SIGNALLED => "interrupted",
+        _ => "failed",
+    }
+}
+
 /// Chooses the exit code.
 pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
     match ended {

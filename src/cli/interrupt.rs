@@ -1,6 +1,7 @@
 //! Being told to end: the first signal starts nothing new, the second leaves at once.
 
 use super::error::{CliError, Kind};
+use super::exit::Outcome;
 use super::exit::SIGNALLED;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -47,6 +48,12 @@ impl Interrupt {
     /// Gives what is cancelled with the first signal.
     pub(super) fn stop(&self) -> &CancellationToken {
         &self.stop
+    }
+
+    /// Waits for the first signal, and gives what a run has come to that it ended.
+    pub(super) async fn told(&self) -> Outcome {
+        self.stop.cancelled().await;
+        Outcome::Interrupted(self.caught().unwrap_or(SIGTERM))
     }
 
     /// Gives the number of the signal that came, if one did.

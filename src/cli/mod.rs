@@ -1,16 +1,20 @@
 //! The commands, one file each, and what they share.
 //!
 //! [`args`] is the command line as written, [`context`] what surrounds a run, [`connection`] the FiFo that is meant,
-//! [`planning`] how a plan comes about, `carry` how one is carried out, [`error`] and [`exit`] how a command ends.
+//! [`planning`] how a plan comes about, `carry` how one is carried out, `telling` who hears of it, `every` how it is done again
+//! and again and `board` what is shown meanwhile, [`error`] and [`exit`] how a command ends.
 
 mod apply;
 pub mod args;
+mod board;
 mod carry;
 mod completions;
 pub mod connection;
 pub mod context;
 pub mod error;
+mod every;
 pub mod exit;
+mod files;
 mod interrupt;
 mod log;
 mod plan;
@@ -22,6 +26,7 @@ mod schema;
 mod show;
 mod status;
 pub mod target;
+mod telling;
 mod validate;
 
 use args::{Arguments, Command};

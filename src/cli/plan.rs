@@ -5,14 +5,12 @@ use super::connection::Chosen;
 use super::context::Context;
 use super::error::{CliError, Kind};
 use super::exit::Outcome;
+use super::files;
 use super::planning::{self, Planned};
 use super::policies;
 use crate::plan::Plan;
 use crate::render::{self, markdown::MAX_BYTES_DEFAULT};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use tempfile::NamedTempFile;
 
 /// Runs the command.
 ///
@@ -77,10 +75,7 @@ fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format) -> Result<(
 
 /// Writes a plan to a file that only its owner may read, whole or not at all.
 fn save(plan: &Plan, path: &Path) -> Result<(), CliError> {
-    // What a link leads to is written, and the link stays. Where there is nothing yet, the path is as good as any.
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let is_special = fs::metadata(&target).is_ok_and(|it| !it.is_file());
-    let saved = if is_special { write_into(plan, &target) } else { replace(plan, &target) };
+    let saved = files::put(path, files::PRIVATE, |out| render::json::plan(plan, out));
     saved.map_err(|error| {
         CliError::new(Kind::Files, format!("could not save the plan to {}", path.display())).because(error)
     })?;
@@ -89,26 +84,4 @@ fn save(plan: &Plan, path: &Path) -> Result<(), CliError> {
     });
     tracing::info!("saved the plan to {}{until}", path.display());
     Ok(())
-}
-
-/// Puts a file with the plan in the place of what there was.
-fn replace(plan: &Plan, path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Temporary files are made with mode 0600, and the name is only taken over when all of it is on disk.
-    let mut file = NamedTempFile::new_in(folder)?;
-    write_to(plan, &mut file)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    File::open(folder)?.sync_all()
-}
-
-/// Writes the plan into a pipe or a device. A file in its place, `/dev/stdout` say, would take it away from everybody.
-fn write_into(plan: &Plan, path: &Path) -> io::Result<()> {
-    write_to(plan, &mut OpenOptions::new().write(true).open(path)?)
-}
-
-fn write_to(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
-    let mut out = BufWriter::new(out);
-    render::json::plan(plan, &mut out)?;
-    out.flush()
 }

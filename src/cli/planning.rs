@@ -79,6 +79,25 @@ pub fn compare_with(
     Ok(plan::compare(before, Side { policies: after, plan: &planned.plan }, &asked_for))
 }
 
+/// Reads FiFo once more after something was done, and plans, only to look at: nothing is warned about a second time.
+///
+/// # Errors
+///
+/// FiFo cannot be read, or the VMs that were asked for are no longer there.
+pub async fn look_again(
+    context: &Context,
+    policies: &Policies,
+    fifo: &Connection,
+    wishes: &PlanningArgs,
+) -> Result<Planned, CliError> {
+    let listing = fifo.list().await?;
+    let now = listing.server_date.map_or_else(|| context.now(), |server| server.max(context.now()));
+    let inventory = listing.inventory;
+    let asked_for = narrowed(&inventory, &wishes.vms)?;
+    let plan = plan::plan(policies, &asked_for, now.trunc_subsecs(0)).map_err(|it| broken(&it))?;
+    Ok(Planned { plan, inventory })
+}
+
 /// Compares the server's clock with ours, which was read before and after the server read its own.
 ///
 /// With `--at` both clocks play no part in what is due, so then they are only warned about.

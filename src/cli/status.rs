@@ -7,14 +7,15 @@ use super::error::CliError;
 use super::exit::Outcome;
 use super::planning::{self, Planned};
 use super::policies;
-use crate::plan::health::health;
-use crate::render;
+use super::telling;
+use crate::plan::Overview;
+use crate::render::{self, Ledger};
 
 /// Runs the command.
 ///
 /// # Errors
 ///
-/// See [`planning::make`]; or it cannot be written.
+/// See [`planning::make`]; or it, or the file with metrics, cannot be written.
 pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
     let policies = policies::load(context)?;
@@ -22,12 +23,17 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Outcome,
     let Planned { plan, inventory } =
         planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
     fifo.close().await?;
-    let health = health(&plan, &policies, &inventory);
+    let overview = Overview::of(&plan, &policies, &inventory);
+    let health = &overview.health;
     context.print(|out| match context.global.format {
-        Format::Json => render::json::status(&health, out),
-        Format::Markdown => render::markdown::status(&health, out),
-        Format::Text | Format::Github => render::text::status(&health, &context.look, out),
+        Format::Json => render::json::status(health, out),
+        Format::Markdown => render::markdown::status(health, out),
+        Format::Text | Format::Github => render::text::status(health, &context.look, out),
     })?;
     let is_out = health.vms.iter().any(|vm| vm.verdict.is_out());
+    if let Some(path) = &args.metrics_file {
+        let ledger = Ledger { overview: Some(overview), ..Ledger::default() };
+        telling::write_metrics(context, path, &ledger)?;
+    }
     Ok(if args.check && is_out { Outcome::OutOfDate } else { Outcome::Done })
 }

@@ -110,7 +110,7 @@ fn half(given: &str, missing: &str) -> CliError {
 }
 
 /// Reads a variable, or the file that the variable with `_FILE` behind its name names.
-fn secret(environment: &Environment, name: &str) -> Result<Option<String>, CliError> {
+pub(super) fn secret(environment: &Environment, name: &str) -> Result<Option<String>, CliError> {
     let file_name = format!("{name}_FILE");
     let value = environment.text(name)?;
     let Some(file) = environment.get(&file_name).map(Path::new) else { return Ok(value.map(str::to_owned)) };

@@ -89,7 +89,9 @@ impl HttpTransport {
                 .referer(false)
                 .http1_only();
             let builder = if endpoint.is_loopback() { builder.no_proxy() } else { builder };
-            trusting(builder, endpoint, options, &certificates).build().map_err(HttpSetupError::Tls)
+            trusting(builder, endpoint.is_https(), options.insecure, &certificates)
+                .build()
+                .map_err(HttpSetupError::Tls)
         };
         Ok(Self { endpoint: endpoint.clone(), reused: client(usize::MAX)?, fresh: client(0)? })
     }
@@ -101,16 +103,42 @@ pub fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// Makes a client for something other than FiFo that is to be told things, with the same TLS: the system's certificates
+/// and those of a CA file. It follows no redirect, so that no secret goes anywhere but where it was meant to go, and
+/// never leaves certificates unchecked: `--insecure` is about FiFo.
+///
+/// # Errors
+///
+/// When the CA file cannot be read or holds no certificate, or the system has no certificates at all.
+pub fn outward_client(
+    is_https: bool,
+    is_loopback: bool,
+    ca_file: Option<PathBuf>,
+) -> Result<Client, HttpSetupError> {
+    install_crypto();
+    let certificates = ca_file.map_or_else(|| Ok(Vec::new()), ca_certificates)?;
+    let builder = Client::builder()
+        .pool_max_idle_per_host(0)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .user_agent(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")))
+        .http1_only();
+    let builder = if is_loopback { builder.no_proxy() } else { builder };
+    trusting(builder, is_https, false, &certificates).build().map_err(HttpSetupError::Tls)
+}
+
 fn trusting(
     builder: ClientBuilder,
-    endpoint: &Endpoint,
-    options: &HttpOptions,
+    is_https: bool,
+    insecure: bool,
     certificates: &[Certificate],
 ) -> ClientBuilder {
-    if !endpoint.is_https() {
+    if !is_https {
         // The system's certificates are not even loaded: a container without any can still speak plain HTTP.
         builder.tls_certs_only([])
-    } else if options.insecure {
+    } else if insecure {
         builder.tls_danger_accept_invalid_certs(true)
     } else {
         builder.tls_certs_merge(certificates.iter().cloned())

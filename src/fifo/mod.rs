@@ -27,7 +27,7 @@ pub use client::{Listing, ReadClient, Settings, VmRead};
 pub use convert::read_vm;
 pub use endpoint::{ApiVersion, BadApiVersion, BadEndpoint, Endpoint};
 pub use error::{FifoError, UnreadableAnswer};
-pub use http_transport::{HttpOptions, HttpSetupError, HttpTransport, install_crypto};
+pub use http_transport::{HttpOptions, HttpSetupError, HttpTransport, install_crypto, outward_client};
 pub use list::{ListError, MAX_ELEMENT_BYTES, Splitter};
 pub use profile::{Profile, ProfileError};
 pub use retry::Pauses;

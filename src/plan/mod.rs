@@ -23,6 +23,7 @@ pub mod forecast;
 pub mod health;
 pub mod local;
 mod notes;
+mod overview;
 pub mod parent;
 mod saved;
 pub mod standing;
@@ -44,6 +45,7 @@ pub use compare::{
 pub use decide::decide;
 pub use fingerprint::fingerprint;
 pub use notes::bytes_text;
+pub use overview::{Overview, TierHealth};
 pub use saved::SavedPlanError;
 
 use crate::inventory::{Inventory, UnreadableVm, VmId};

@@ -1,7 +1,7 @@
 //! What happens while a plan is carried out, for people: a line for each end, a bar for each running upload.
 
 use super::{Styles, visible};
-use crate::apply::{Ending, Event, Observer, Place, Step, Tally, What};
+use crate::apply::{Ending, Event, Observer, Place, Step, StepKind, Tally, What};
 use crate::inventory::BackupId;
 use crate::plan::bytes_text;
 use anstyle::Style;
@@ -117,15 +117,7 @@ impl People {
                 !is_it
             });
         }
-        let word = match ending {
-            Ending::Done => "done",
-            Ending::Started => "started",
-            Ending::Left => "left",
-            Ending::Failed => "failed",
-            Ending::Unverified => "unverified",
-            Ending::Dropped => "dropped",
-            Ending::Interrupted => "interrupted",
-        };
+        let word = ending_text(ending);
         if self.quiet && matches!(ending, Ending::Done | Ending::Started | Ending::Left) {
             return;
         }
@@ -170,6 +162,27 @@ impl Observer for People {
                 _ = state.out.flush();
             }
         }
+    }
+}
+
+/// Gives the word for how an action ended, the same as in JSON.
+pub(super) fn ending_text(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Done => "done",
+        Ending::Started => "started",
+        Ending::Left => "left",
+        Ending::Failed => "failed",
+        Ending::Unverified => "unverified",
+        Ending::Dropped => "dropped",
+        Ending::Interrupted => "interrupted",
+    }
+}
+
+/// Gives the word for a kind of action, the same as in JSON.
+pub(super) fn kind_text(kind: StepKind) -> &'static str {
+    match kind {
+        StepKind::Create => "create",
+        StepKind::DeleteLocal => "delete_local",
     }
 }
 

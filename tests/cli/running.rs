@@ -3,8 +3,10 @@
 use crate::cloud::Cloud;
 use crate::harness::Ended;
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 
 /// A started program that tells its events on standard output; it is ended in any case.
 pub(crate) struct Watched {
@@ -61,6 +63,63 @@ impl Watched {
 }
 
 impl Drop for Watched {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A started program whose output is taken in while it runs, however much there is; it is ended in any case.
+pub(crate) struct Told {
+    child: Child,
+    told: [Arc<Mutex<String>>; 2],
+    pipes: Vec<JoinHandle<()>>,
+}
+
+impl Told {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let told: [Arc<Mutex<String>>; 2] = Default::default();
+        let out: Box<dyn Read + Send> = Box::new(child.stdout.take().unwrap());
+        let err: Box<dyn Read + Send> = Box::new(child.stderr.take().unwrap());
+        let pipes = [out, err].into_iter().zip(&told).map(|(pipe, told)| {
+            let told = Arc::clone(told);
+            thread::spawn(move || {
+                let mut pipe = BufReader::new(pipe);
+                let mut line = String::new();
+                while pipe.read_line(&mut line).unwrap() > 0 {
+                    told.lock().unwrap().push_str(&std::mem::take(&mut line));
+                }
+            })
+        });
+        let pipes = pipes.collect();
+        Self { child, told, pipes }
+    }
+
+    /// Gives what has come on standard error so far.
+    pub(crate) fn err(&self) -> String {
+        self.told[1].lock().unwrap().clone()
+    }
+
+    /// Sends it a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Ended {
+        let code = self.child.wait().unwrap().code();
+        for pipe in std::mem::take(&mut self.pipes) {
+            pipe.join().unwrap();
+        }
+        let [out, err] = [0, 1].map(|place| self.told[place].lock().unwrap().clone());
+        Ended { code, out, err }
+    }
+}
+
+impl Drop for Told {
     fn drop(&mut self) {
         // It may have ended by itself, which is as good.
         let _ = self.child.kill();

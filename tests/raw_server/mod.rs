@@ -1,6 +1,8 @@
 //! A server that sends what it is told, byte by byte, and remembers what it got.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod tls;
+
 use fifo_retain::fifo::Endpoint;
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -2,9 +2,13 @@
 
 use super::help;
 use super::planning::PlanningArgs;
+use super::telling::TellingArgs;
+use super::value::interval;
 use clap::Args;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The arguments of every command that carries a plan out.
 #[derive(Debug, Args)]
@@ -41,12 +45,24 @@ pub struct ApplyArgs {
     /// How it is carried out.
     #[command(flatten)]
     pub carry: CarryArgs,
+
+    /// Who is told what came of it.
+    #[command(flatten)]
+    pub telling: TellingArgs,
 }
 
 /// The arguments of `reconcile`.
 #[derive(Debug, Args)]
 #[command(after_help = help::RECONCILE)]
 pub struct ReconcileArgs {
+    /// Stay, and begin a run that often, such as every 15m
+    #[arg(long, value_name = "DURATION", value_parser = interval, help_heading = "Repeating")]
+    pub every: Option<Duration>,
+
+    /// Serve /metrics, /healthz and a status page on this address, such as 127.0.0.1:9797; none of it changes anything
+    #[arg(long, value_name = "ADDRESS", requires = "every", help_heading = "Repeating")]
+    pub listen: Option<SocketAddr>,
+
     /// Which VMs, and whether there have to be any.
     #[command(flatten)]
     pub planning: PlanningArgs,
@@ -54,4 +70,8 @@ pub struct ReconcileArgs {
     /// How it is carried out.
     #[command(flatten)]
     pub carry: CarryArgs,
+
+    /// Who is told what came of it.
+    #[command(flatten)]
+    pub telling: TellingArgs,
 }

@@ -26,6 +26,8 @@ Examples:
       what a change of policies does
   fifo-retain reconcile
       plan and do it at once, from cron
+  fifo-retain reconcile --every 15m
+      do so again and again, as a service
   fifo-retain status
       would these backups have saved us?
 
@@ -66,6 +68,9 @@ one counts as none):
   FIFO_RETAIN_POLICIES   --policies; several paths are
                          parted by `:`
   FIFO_RETAIN_STATE_DIR  --state-dir
+  FIFO_RETAIN_NOTIFY_URL --notify-url, and with _FILE a
+                         file to read it from
+  FIFO_RETAIN_PING_URL   --ping-url, likewise
   NO_COLOR               no colour with --color auto
   COLUMNS                the width of the output
 
@@ -137,7 +142,14 @@ Examples:
   fifo-retain --quiet reconcile --no-wait
       start what is due; the next run goes on from there
   fifo-retain --format json reconcile
-      one event a line, for programs";
+      one event a line, for programs
+  fifo-retain reconcile --every 15m --listen 127.0.0.1:9797
+      stay as a service, with a page, /healthz and /metrics
+
+With --every, a run begins that long after the last one began, and up to a tenth later by chance; a run that takes \
+longer is followed by the next one at once. No run ends the repetition, except one after which backups had vanished \
+(exit 4). The policies are read for each run; SIGHUP reads them and begins a run now. SIGINT and SIGTERM end it: with 0 \
+between two runs, with 130 or 143 in the middle of one.";
 
 pub(super) const STATUS: &str = "\
 Examples:

@@ -9,6 +9,7 @@ mod sandbox;
 mod schema;
 mod show;
 mod status;
+mod telling;
 mod validate;
 mod value;
 
@@ -20,6 +21,7 @@ pub use sandbox::{SandboxArgs, Style};
 pub use schema::{SchemaArgs, SchemaOf};
 pub use show::ShowArgs;
 pub use status::StatusArgs;
+pub use telling::TellingArgs;
 pub use validate::ValidateArgs;
 pub use value::VmPattern;
 

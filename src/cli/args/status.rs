@@ -5,6 +5,7 @@ use super::planning::PlanningArgs;
 use super::value::instant;
 use chrono::{DateTime, Utc};
 use clap::Args;
+use std::path::PathBuf;
 
 /// The arguments of `status`.
 #[derive(Debug, Args)]
@@ -21,4 +22,8 @@ pub struct StatusArgs {
     /// Judge as of that instant, such as 2026-12-01T01:00:00Z
     #[arg(long, value_name = "INSTANT", value_parser = instant)]
     pub at: Option<DateTime<Utc>>,
+
+    /// Write metrics to this file, for node_exporter's textfile collector; exit with 1 when that fails
+    #[arg(long, value_name = "FILE", help_heading = "Telling")]
+    pub metrics_file: Option<PathBuf>,
 }

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The years that a plan can be made for.
 const YEARS: RangeInclusive<i32> = 1970..=2999;
 
+/// The longest time between two runs.
+const INTERVAL_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+
 /// Which VMs are meant: one, by its UUID, or those with a fitting alias.
 #[derive(Clone, Debug)]
 pub enum VmPattern {
@@ -66,6 +69,12 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     duration.to_std().map_err(|_| "it cannot be negative".to_owned())
 }
 
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let duration = timeout(text)?;
+    // A tenth more by chance, and three of them for the health, still have to be an instant.
+    if duration <= INTERVAL_MAX { Ok(duration) } else { Err("runs can be up to 31 days apart".to_owned()) }
+}
+
 pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     let moment = DateTime::parse_from_rfc3339(text)
         .map_err(|_| "not an instant of RFC 3339: write it like 2026-12-01T01:00:00Z".to_owned())?;
@@ -113,6 +122,12 @@ mod tests {
         assert_eq!((max_bytes("1024"), max_bytes("65536")), (Ok(1_024), Ok(65_536)));
         assert!(max_bytes("1023").unwrap_err().contains("at least 1024"));
         assert!(max_bytes("64KiB").is_err() && max_bytes("-1").is_err());
+    }
+
+    #[test]
+    fn runs_are_a_second_to_a_month_apart() {
+        assert_eq!(interval("15m").unwrap(), Duration::from_secs(900));
+        assert!(interval("0s").is_err() && interval("32d").unwrap_err().contains("31 days"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod forecast;
 mod health;
 mod holes;
 mod nights;
+mod overview;
 mod properties;
 mod rules;
 mod strict_audit;

@@ -1,0 +1,217 @@
+//! The account of one run, as data: what the metrics, the page and the notifications are three views of.
+
+use super::cells::visible;
+use super::text::status::age_text;
+use crate::apply::{Ending, Report, StepKind};
+use crate::inventory::VmId;
+use crate::plan::health::{Verdict, VmHealth, advice};
+use crate::plan::{NoteCode, Overview};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+/// What there is to tell of one run. It fills while the run goes on; what a run did not get to stays empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The command: `reconcile` or `apply`.
+    pub command: &'static str,
+    /// The FiFo, once it is known which is meant.
+    pub endpoint: Option<String>,
+    /// When the run began.
+    pub began: DateTime<Utc>,
+    /// How the VMs stood when FiFo was read last; `None` for a run that did not get so far.
+    pub overview: Option<Overview>,
+    /// What came of each action; `None` for a run in which nothing was carried out.
+    pub report: Option<Report>,
+    /// Why the run failed as a whole.
+    pub failure: Option<Failure>,
+    /// How the run ended; `None` while it goes on.
+    pub ended: Option<Ended>,
+}
+
+/// The end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The exit code, also of a run that did not end the program.
+    pub exit_code: u8,
+    /// The exit code in a word.
+    pub outcome: &'static str,
+}
+
+/// Why a run failed as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What happened, and what caused it.
+    pub causes: Vec<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Something that somebody should look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What kind of thing.
+    pub code: ProblemCode,
+    /// The VM, where it is about one whose UUID is known.
+    pub vm: Option<VmId>,
+    /// The VM's alias, where it is about one.
+    pub alias: Option<String>,
+    /// The whole of it, for people.
+    pub message: String,
+    /// What to do about it, where there is something to say.
+    pub advice: Option<String>,
+}
+
+/// The kinds of [`Problem`], most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemCode {
+    /// Backups vanished after a local delete.
+    CascadeAlarm,
+    /// The run failed as a whole.
+    RunFailed,
+    /// An action failed, or no reading has shown that it happened.
+    ActionFailed,
+    /// A VM could not be read whole.
+    Unreadable,
+    /// Several policies claim a VM.
+    Conflict,
+    /// A VM has no restorable backup.
+    NoBackup,
+    /// A VM's newest restorable backup is older than its policy allows.
+    TooOld,
+    /// The attempts at a VM's backup were given up for now.
+    GaveUp,
+}
+
+impl Account {
+    /// Begins one.
+    pub fn new(command: &'static str, began: DateTime<Utc>) -> Self {
+        Self { command, endpoint: None, began, overview: None, report: None, failure: None, ended: None }
+    }
+
+    /// Says whether the run has ended and everything that was due was done.
+    pub fn is_success(&self) -> bool {
+        self.ended.is_some_and(|ended| ended.exit_code == 0)
+    }
+
+    /// Gives how long the run took; `None` while it goes on. A clock that was set back makes it nothing.
+    pub fn duration(&self) -> Option<TimeDelta> {
+        self.ended.map(|ended| (ended.at - self.began).max(TimeDelta::zero()))
+    }
+
+    /// Lists what somebody should look at, most urgent first.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems: Vec<Problem> = self.failure.iter().map(Failure::problem).collect();
+        if let Some(report) = &self.report {
+            problems.extend(report.alarms.iter().map(|alarm| Problem {
+                code: ProblemCode::CascadeAlarm,
+                vm: Some(alarm.at.vm),
+                alias: Some(alarm.at.alias.clone()),
+                message: visible(&alarm.to_string()),
+                advice: None,
+            }));
+            let steps = report.vms.iter().flat_map(|vm| vm.steps.iter().map(move |step| (vm, step)));
+            problems.extend(
+                steps.filter(|(_, step)| matches!(step.ending, Ending::Failed | Ending::Unverified)).map(
+                    |(vm, step)| {
+                        let what = match step.kind {
+                            StepKind::Create => "create",
+                            StepKind::DeleteLocal => "local delete",
+                        };
+                        Problem {
+                            code: ProblemCode::ActionFailed,
+                            vm: Some(vm.at.vm),
+                            alias: Some(vm.at.alias.clone()),
+                            message: format!("{what}: {}", visible(&step.message)),
+                            advice: None,
+                        }
+                    },
+                ),
+            );
+        }
+        problems.extend(self.overview.iter().flat_map(|overview| vm_problems(&overview.health.vms)));
+        problems.sort_by_key(|problem| problem.code);
+        problems
+    }
+}
+
+impl Failure {
+    fn problem(&self) -> Problem {
+        Problem {
+            code: ProblemCode::RunFailed,
+            vm: None,
+            alias: None,
+            message: self.text(),
+            advice: self.hint.as_deref().map(visible),
+        }
+    }
+
+    /// Writes it in a line.
+    pub fn text(&self) -> String {
+        visible(&self.causes.join(": "))
+    }
+}
+
+/// Lists what is wrong with VMs, in their order.
+pub(super) fn vm_problems(vms: &[VmHealth]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for vm in vms {
+        let told = |code: NoteCode| vm.notes.iter().find(|note| note.code == code);
+        let mut add = |code, message: String, note: Option<NoteCode>| {
+            problems.push(Problem {
+                code,
+                vm: vm.uuid,
+                alias: Some(vm.alias.clone()),
+                message,
+                advice: note.and_then(advice).map(str::to_owned),
+            });
+        };
+        let message_of = |code, otherwise: &str| {
+            told(code).map_or_else(|| otherwise.to_owned(), |note| visible(&note.message))
+        };
+        let why = WHY_NOT.into_iter().find_map(|code| told(code).map(|note| (code, visible(&note.message))));
+        let because = why.as_ref().map_or_else(String::new, |(_, message)| format!(": {message}"));
+        match vm.verdict {
+            Verdict::Safe | Verdict::Unprotected => {
+                if told(NoteCode::GaveUp).is_some() {
+                    add(ProblemCode::GaveUp, message_of(NoteCode::GaveUp, "gave up"), Some(NoteCode::GaveUp));
+                }
+            }
+            Verdict::Unreadable => {
+                let message = message_of(NoteCode::Unreadable, "could not be read whole");
+                add(ProblemCode::Unreadable, message, Some(NoteCode::Unreadable));
+            }
+            Verdict::Conflict => {
+                let message = message_of(NoteCode::PolicyConflict, "several policies claim it");
+                add(ProblemCode::Conflict, message, Some(NoteCode::PolicyConflict));
+            }
+            Verdict::NoBackup => {
+                let message = format!("no backup can be restored{because}");
+                add(ProblemCode::NoBackup, message, why.map(|(code, _)| code));
+            }
+            Verdict::TooOld => {
+                let age = vm.newest.as_ref().map_or_else(String::new, |newest| age_text(newest.age_secs));
+                let max = vm.max_age_secs.map_or_else(String::new, age_text);
+                let message =
+                    format!("the newest restorable backup is {age} old, and {max} are allowed{because}");
+                add(ProblemCode::TooOld, message, why.map(|(code, _)| code));
+            }
+        }
+    }
+    problems
+}
+
+/// What may explain that a VM has no backup that is young enough, the likeliest first.
+const WHY_NOT: [NoteCode; 9] = [
+    NoteCode::Suspended,
+    NoteCode::NoHypervisor,
+    NoteCode::DelegatedDatasets,
+    NoteCode::VmState,
+    NoteCode::GaveUp,
+    NoteCode::RetryLater,
+    NoteCode::Stuck,
+    NoteCode::InProgress,
+    NoteCode::Hollow,
+];

@@ -1,0 +1,58 @@
+//! What is kept of the runs of one process: enough for metrics and the status page, and never more than one run's worth.
+
+use super::account::Account;
+use crate::apply::{Ending, StepKind};
+use crate::plan::Overview;
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The runs of this process, as they are told to whoever asks.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// How often runs begin; `None` for a single run.
+    pub every: Option<Duration>,
+    /// Since when a run has been under way; `None` between runs.
+    pub running_since: Option<DateTime<Utc>>,
+    /// When the next run begins; `None` while one is under way.
+    pub next_run: Option<DateTime<Utc>>,
+    /// The last run that has ended.
+    pub last: Option<Account>,
+    /// When the last run that did everything ended.
+    pub last_success: Option<DateTime<Utc>>,
+    /// How the VMs stood when they were last read by any run.
+    pub overview: Option<Overview>,
+    /// How many runs have ended, by their outcome.
+    pub runs: BTreeMap<&'static str, u64>,
+    /// How many actions have ended, by what they were and how they ended.
+    pub actions: BTreeMap<(StepKind, Ending), u64>,
+}
+
+impl Ledger {
+    /// Enters a run that has ended. What it did not get to know is kept from the runs before.
+    pub fn enter(&mut self, account: Account) {
+        self.running_since = None;
+        if let Some(ended) = account.ended {
+            *self.runs.entry(ended.outcome).or_default() += 1;
+            if account.is_success() {
+                self.last_success = Some(ended.at);
+            }
+        }
+        for (key, count) in actions(&account) {
+            *self.actions.entry(key).or_default() += count;
+        }
+        if account.overview.is_some() {
+            self.overview.clone_from(&account.overview);
+        }
+        self.last = Some(account);
+    }
+}
+
+/// Counts a run's actions by what they were and how they ended.
+pub(super) fn actions(account: &Account) -> BTreeMap<(StepKind, Ending), u64> {
+    let mut counts = BTreeMap::new();
+    for step in account.report.iter().flat_map(|report| &report.vms).flat_map(|vm| &vm.steps) {
+        *counts.entry((step.kind, step.ending)).or_default() += 1;
+    }
+    counts
+}

@@ -1,0 +1,151 @@
+//! What Prometheus is told, by scraping or through a file.
+//!
+//! Every series is made anew from the [`Ledger`] each time, so that a VM that has vanished, or a tier that was renamed,
+//! leaves nothing behind. [`METRICS`] lists all there are; `docs/metrics.md` describes them.
+
+mod table;
+
+pub use table::METRICS;
+
+use super::Ledger;
+use chrono::{DateTime, Utc};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, prometheus_text, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use std::fmt;
+
+/// The ways of writing metrics down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Prometheus' text format 0.0.4, which everybody reads; for files the only one.
+    Prometheus,
+    /// OpenMetrics 1.0.0, for who asks for it.
+    OpenMetrics,
+}
+
+impl Dialect {
+    /// Gives its media type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// A metric: what it is called and means, and where its values come from.
+#[derive(Clone, Copy)]
+pub struct Metric {
+    /// Its whole name.
+    pub name: &'static str,
+    /// Whether it only ever grows.
+    pub kind: MetricKind,
+    /// The names of its labels, in order.
+    pub labels: &'static [&'static str],
+    /// What it means, in a sentence.
+    pub help: &'static str,
+    samples: fn(&Scene<'_>) -> Vec<Sample>,
+}
+
+/// The kinds of [`Metric`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It goes up and down.
+    Gauge,
+    /// It counts, from nothing when the process starts.
+    Counter,
+}
+
+/// What the values come from.
+struct Scene<'a> {
+    ledger: &'a Ledger,
+    /// The VMs as they stand by now.
+    health: Option<crate::plan::health::Health>,
+}
+
+#[derive(Debug)]
+struct Sample {
+    /// The labels' values, in the order of their names.
+    labels: Vec<String>,
+    value: Value,
+}
+
+#[derive(Debug)]
+enum Value {
+    Whole(i64),
+    Part(f64),
+}
+
+/// Writes everything that is known. An instant is needed since backups grow older while nothing is read.
+///
+/// # Errors
+///
+/// None that can come about: a text takes everything that is written to it.
+pub fn text(ledger: &Ledger, now: DateTime<Utc>, dialect: Dialect) -> Result<String, fmt::Error> {
+    let health = ledger.overview.as_ref().map(|overview| overview.health.aged(now));
+    let scene = Scene { ledger, health };
+    let families = METRICS.iter().map(|metric| Family { metric: *metric, samples: (metric.samples)(&scene) });
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Families(families.collect())));
+    let mut out = String::new();
+    match dialect {
+        Dialect::Prometheus => prometheus_text::encode(&mut out, &registry)?,
+        Dialect::OpenMetrics => text::encode(&mut out, &registry)?,
+    }
+    Ok(out)
+}
+
+#[derive(Debug)]
+struct Families(Vec<Family>);
+
+struct Family {
+    metric: Metric,
+    samples: Vec<Sample>,
+}
+
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Family").field("name", &self.metric.name).field("samples", &self.samples).finish()
+    }
+}
+
+impl Collector for Families {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        self.0
+            .iter()
+            .filter(|family| !family.samples.is_empty())
+            .try_for_each(|family| family.encode(&mut encoder))
+    }
+}
+
+impl Family {
+    fn encode(&self, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+        let Metric { name, kind, labels, help, .. } = self.metric;
+        let (name, kind) = match kind {
+            MetricKind::Gauge => (name, MetricType::Gauge),
+            // The encoder puts the ending back where the format wants it.
+            MetricKind::Counter => (name.strip_suffix("_total").unwrap_or(name), MetricType::Counter),
+        };
+        let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
+        for sample in &self.samples {
+            let labels: Vec<(&str, &str)> =
+                labels.iter().copied().zip(sample.labels.iter().map(String::as_str)).collect();
+            let encoder = encoder.encode_family(&labels)?;
+            match (self.metric.kind, &sample.value) {
+                (MetricKind::Counter, Value::Whole(count)) => {
+                    ConstCounter::new(u64::try_from(*count).unwrap_or(0)).encode(encoder)?;
+                }
+                (MetricKind::Counter, Value::Part(count)) => ConstCounter::new(*count).encode(encoder)?,
+                (MetricKind::Gauge, Value::Whole(value)) => ConstGauge::new(*value).encode(encoder)?,
+                (MetricKind::Gauge, Value::Part(value)) => ConstGauge::new(*value).encode(encoder)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

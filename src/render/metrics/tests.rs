@@ -1,0 +1,217 @@
+use super::*;
+use crate::apply::{CascadeAlarm, Ending, Place, Report, StepKind, StepReport, VmReport};
+use crate::inventory::{BackupId, VmId};
+use crate::plan::health::{Health, Local, Newest, Verdict, VmHealth};
+use crate::plan::{Overview, Status, TierHealth};
+use crate::render::{Account, Ended};
+use chrono::TimeDelta;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use uuid::Uuid;
+
+fn at() -> DateTime<Utc> {
+    "2026-11-22T20:00:00Z".parse().unwrap()
+}
+
+fn vm(number: u128, alias: &str, verdict: Verdict) -> VmHealth {
+    let taken = (at() - TimeDelta::hours(19)).fixed_offset();
+    let newest = Newest {
+        backup: BackupId::new(Uuid::from_u128(9)),
+        tier: Some("daily".to_owned()),
+        taken,
+        age_secs: 19 * 3_600,
+        steps: 3,
+        size_bytes: Some(1 << 30),
+    };
+    let is_managed = matches!(verdict, Verdict::Safe | Verdict::TooOld);
+    VmHealth {
+        uuid: Some(VmId::new(Uuid::from_u128(number))),
+        alias: alias.to_owned(),
+        policy: is_managed.then(|| "grandfather".to_owned()),
+        verdict,
+        is_suspended: false,
+        newest: is_managed.then_some(newest),
+        max_age_secs: is_managed.then_some(26 * 3_600),
+        local: Local { snapshots: 2, size_bytes: 4096 },
+        gaps: Vec::new(),
+        notes: Vec::new(),
+        problems: Vec::new(),
+    }
+}
+
+fn overview(vms: Vec<VmHealth>) -> Overview {
+    let tier =
+        |name: &str, newest| TierHealth { tier: name.to_owned(), newest, is_up_to_date: newest.is_some() };
+    let tiers = vms.iter().filter(|vm| vm.policy.is_some()).filter_map(|vm| vm.uuid);
+    Overview {
+        vms_by_status: [(Status::UpToDate, vms.len())].into(),
+        tiers: tiers.map(|id| (id, vec![tier("weekly", None), tier("daily", Some(at()))])).collect(),
+        health: Health { at: at(), endpoint: "https://fifo".to_owned(), vms },
+    }
+}
+
+fn told(vms: Vec<VmHealth>) -> String {
+    told_of(&Ledger { overview: Some(overview(vms)), ..Ledger::default() })
+}
+
+fn told_of(ledger: &Ledger) -> String {
+    text(ledger, at(), Dialect::Prometheus).unwrap()
+}
+
+fn a_run() -> Account {
+    let at_vm = Place { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
+    let step = |kind, ending| StepReport { kind, ending, message: String::new() };
+    let steps = vec![
+        step(StepKind::Create, Ending::Done),
+        step(StepKind::DeleteLocal, Ending::Done),
+        step(StepKind::DeleteLocal, Ending::Done),
+        step(StepKind::DeleteLocal, Ending::Failed),
+    ];
+    let gone = [1, 2].map(|number| BackupId::new(Uuid::from_u128(number)));
+    let alarm = CascadeAlarm { at: at_vm.clone(), backup: gone[0], gone: gone.to_vec() };
+    Account {
+        report: Some(Report {
+            vms: vec![VmReport { at: at_vm, steps }],
+            alarms: vec![alarm],
+            interrupted: false,
+        }),
+        overview: Some(overview(vec![vm(1, "web-1", Verdict::Safe)])),
+        ended: Some(Ended { at: at(), exit_code: 0, outcome: "done" }),
+        ..Account::new("reconcile", at() - TimeDelta::milliseconds(90_500))
+    }
+}
+
+fn looped() -> Ledger {
+    Ledger { every: Some(Duration::from_secs(900)), ..Ledger::default() }
+}
+
+#[test]
+fn a_vm_has_a_series_of_each_kind_and_a_tier_too() {
+    let told = told(vec![vm(1, "web-1", Verdict::Safe)]);
+    let labels = r#"vm="00000000-0000-0000-0000-000000000001",alias="web-1",policy="grandfather""#;
+    for line in [
+        format!("fifo_retain_vm_safe{{{labels}}} 1"),
+        format!("fifo_retain_vm_newest_restorable_timestamp_seconds{{{labels}}} 1795309200"),
+        format!("fifo_retain_vm_max_age_seconds{{{labels}}} 93600"),
+        format!("fifo_retain_vm_restore_steps{{{labels}}} 3"),
+        format!("fifo_retain_vm_restore_bytes{{{labels}}} 1073741824"),
+        format!("fifo_retain_vm_local_snapshots{{{labels}}} 2"),
+        format!("fifo_retain_vm_local_bytes{{{labels}}} 4096"),
+        format!("fifo_retain_newest_restorable_timestamp_seconds{{{labels},tier=\"daily\"}} 1795377600"),
+        format!("fifo_retain_up_to_date{{{labels},tier=\"weekly\"}} 0"),
+        "fifo_retain_vms{status=\"up_to_date\"} 1".to_owned(),
+        "fifo_retain_vms{status=\"unreadable\"} 0".to_owned(),
+    ] {
+        assert!(told.lines().any(|it| it == line), "{line} is not in\n{told}");
+    }
+    let newest = told.lines().filter(|line| line.starts_with("fifo_retain_newest_restorable"));
+    assert_eq!(newest.count(), 1, "a tier without a backup has no newest one:\n{told}");
+    assert!(!told.contains("last_run") && !told.contains("_total"), "there was no run:\n{told}");
+}
+
+#[test]
+fn an_alias_can_neither_end_its_quotes_nor_its_line() {
+    let told = told(vec![vm(1, "a\"} 1\nb\\\u{1b}[2J\u{202e}", Verdict::Safe)]);
+    assert!(told.contains(r#"alias="a\"} 1\\nb\\\\u{1b}[2J\\u{202e}""#), "{told}");
+    for line in told.lines().filter(|line| !line.starts_with('#')) {
+        assert!(line.starts_with("fifo_retain_"), "{line}");
+    }
+}
+
+#[test]
+fn one_in_conflict_is_not_safe_one_in_no_policy_is_not_told_and_none_is_told_twice() {
+    let nameless = VmHealth { uuid: None, ..vm(4, "", Verdict::Unreadable) };
+    let told = told(vec![
+        vm(1, "c", Verdict::Conflict),
+        vm(2, "u", Verdict::Unprotected),
+        vm(3, "r", Verdict::Unreadable),
+        vm(3, "r", Verdict::Unreadable),
+        nameless,
+    ]);
+    let safe: Vec<&str> = told.lines().filter(|line| line.starts_with("fifo_retain_vm_safe{")).collect();
+    assert_eq!(safe.len(), 2, "{told}");
+    assert!(safe.iter().all(|line| line.ends_with(" 0")), "{told}");
+    assert!(!told.contains("fifo_retain_vm_local"), "nobody asked about these:\n{told}");
+}
+
+#[test]
+fn a_vm_that_has_vanished_leaves_nothing_behind() {
+    let mut ledger = looped();
+    ledger.enter(a_run());
+    assert!(told_of(&ledger).contains("web-1"));
+    ledger.enter(Account { overview: Some(overview(vec![vm(2, "web-2", Verdict::Safe)])), ..a_run() });
+    let told = told_of(&ledger);
+    assert!(told.contains("web-2") && !told.contains("web-1"), "{told}");
+}
+
+#[test]
+fn what_was_read_is_kept_in_a_loop_and_grows_old() {
+    let mut ledger = looped();
+    ledger.enter(a_run());
+    ledger.enter(Account {
+        ended: Some(Ended { at: at(), exit_code: 1, outcome: "failed" }),
+        ..Account::new("reconcile", at())
+    });
+    let later = text(&ledger, at() + TimeDelta::hours(8), Dialect::Prometheus).unwrap();
+    assert!(later.contains("policy=\"grandfather\"} 0\n# HELP fifo_retain_vm_newest"), "27 h old:\n{later}");
+    assert!(later.contains("\nfifo_retain_last_run_exit_code 1\n"), "{later}");
+    assert!(!later.contains("last_run_actions"), "that run had none:\n{later}");
+    assert!(later.contains(&format!("\nfifo_retain_inventory_timestamp_seconds {}\n", at().timestamp())));
+}
+
+#[test]
+fn counters_survive_from_run_to_run_and_are_for_loops_only() {
+    let mut ledger = looped();
+    ledger.enter(a_run());
+    ledger.enter(a_run());
+    let told = told_of(&ledger);
+    for line in [
+        "fifo_retain_actions_total{action=\"delete_local\",outcome=\"done\"} 4",
+        "fifo_retain_last_run_actions{action=\"delete_local\",outcome=\"done\"} 2",
+        "fifo_retain_runs_total{outcome=\"done\"} 2",
+        "fifo_retain_last_run_duration_seconds 90.5",
+        "fifo_retain_last_run_vanished_backups 2",
+        "fifo_retain_run_interval_seconds 900.0",
+    ] {
+        assert!(told.lines().any(|it| it == line), "{line} is not in\n{told}");
+    }
+    let mut once = Ledger::default();
+    once.enter(a_run());
+    let told = told_of(&once);
+    assert!(!told.contains("_total") && told.contains("fifo_retain_last_run_actions{"), "{told}");
+}
+
+#[test]
+fn every_metric_can_come_about_and_is_named_as_prometheus_wants_it() {
+    let mut ledger = looped();
+    ledger.enter(a_run());
+    ledger.next_run = Some(at());
+    let told = told_of(&ledger);
+    let mut names = BTreeSet::new();
+    for metric in METRICS {
+        assert!(names.insert(metric.name), "{} is there twice", metric.name);
+        assert!(
+            told.contains(&format!("\n{}", metric.name)) || told.starts_with(metric.name),
+            "{}",
+            metric.name
+        );
+        assert_eq!(metric.kind == MetricKind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+        assert!(!metric.help.ends_with('.') && !metric.help.contains('\n'), "{}", metric.help);
+    }
+}
+
+#[test]
+fn both_dialects_say_the_same_each_in_its_way() {
+    let mut ledger = looped();
+    ledger.enter(a_run());
+    let [prometheus, open] =
+        [Dialect::Prometheus, Dialect::OpenMetrics].map(|it| text(&ledger, at(), it).unwrap());
+    assert!(prometheus.contains("# TYPE fifo_retain_runs_total counter\n"), "{prometheus}");
+    assert!(open.contains("# TYPE fifo_retain_runs counter\n") && open.ends_with("# EOF\n"), "{open}");
+    assert!(!prometheus.contains("# EOF"), "{prometheus}");
+    let samples = |text: &str| -> BTreeMap<String, String> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.filter_map(|line| line.rsplit_once(' ')).map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
+    };
+    assert_eq!(samples(&prometheus), samples(&open));
+}

@@ -1,0 +1,189 @@
+//! What is posted about a run that has ended: its account as JSON, never longer than a chat or a mail can take.
+
+use super::account::{Account, Problem};
+use crate::apply::{Report, Tally};
+use crate::plan::TOOL;
+use crate::plan::health::{Health, Verdict};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+/// The format of this version's notifications.
+pub const FORMAT: &str = "fifo-retain.notification/1";
+
+/// How many problems are listed; the others are counted.
+const PROBLEMS_MAX: usize = 50;
+/// How many characters of a message are told. A list of hundreds of UUIDs helps nobody in a chat.
+const MESSAGE_CHARS_MAX: usize = 1_000;
+
+#[derive(Serialize)]
+struct Notification<'a> {
+    format: &'static str,
+    tool: &'static str,
+    command: &'static str,
+    endpoint: Option<&'a str>,
+    began: DateTime<Utc>,
+    ended: Option<DateTime<Utc>>,
+    outcome: Option<&'static str>,
+    exit_code: Option<u8>,
+    text: String,
+    actions: Option<Tally>,
+    vms: Option<Vms>,
+    problems: Vec<Problem>,
+    more_problems: usize,
+}
+
+/// How many VMs have each verdict.
+#[derive(Serialize)]
+struct Vms {
+    safe: usize,
+    too_old: usize,
+    no_backup: usize,
+    conflict: usize,
+    unreadable: usize,
+    unprotected: usize,
+}
+
+impl Vms {
+    fn of(health: &Health) -> Self {
+        let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();
+        Self {
+            safe: count(Verdict::Safe),
+            too_old: count(Verdict::TooOld),
+            no_backup: count(Verdict::NoBackup),
+            conflict: count(Verdict::Conflict),
+            unreadable: count(Verdict::Unreadable),
+            unprotected: count(Verdict::Unprotected),
+        }
+    }
+}
+
+/// Writes the account of a run as JSON.
+///
+/// # Errors
+///
+/// None that can come about: all of it can be written as JSON.
+pub fn json(account: &Account) -> Result<Vec<u8>, serde_json::Error> {
+    let mut problems = account.problems();
+    let more_problems = problems.len().saturating_sub(PROBLEMS_MAX);
+    problems.truncate(PROBLEMS_MAX);
+    for problem in &mut problems {
+        problem.message = shortened(&problem.message, MESSAGE_CHARS_MAX);
+        problem.alias = problem.alias.as_deref().map(|alias| shortened(alias, MESSAGE_CHARS_MAX));
+    }
+    serde_json::to_vec(&Notification {
+        format: FORMAT,
+        tool: TOOL,
+        command: account.command,
+        endpoint: account.endpoint.as_deref(),
+        began: account.began,
+        ended: account.ended.map(|ended| ended.at),
+        outcome: account.ended.map(|ended| ended.outcome),
+        exit_code: account.ended.map(|ended| ended.exit_code),
+        text: shortened(&summary(account), MESSAGE_CHARS_MAX),
+        actions: account.report.as_ref().map(Report::tally),
+        vms: account.overview.as_ref().map(|overview| Vms::of(&overview.health)),
+        problems,
+        more_problems,
+    })
+}
+
+/// Gives a line that says what came of a run: `reconcile: done (exit code 0). Done: 2 created, 0 deleted locally.`
+pub fn summary(account: &Account) -> String {
+    let ended = account
+        .ended
+        .map_or_else(|| "under way".to_owned(), |it| format!("{} (exit code {})", it.outcome, it.exit_code));
+    let mut text = format!("{}: {ended}.", account.command);
+    if let Some(failure) = &account.failure {
+        text.push_str(&format!(" {}", failure.text()));
+    } else if let Some(report) = &account.report {
+        text.push_str(&format!(" {}", super::tally_text(&report.tally())));
+    }
+    text
+}
+
+/// Gives the summary and the problems as lines, for monitors that show the last lines of a failure.
+pub fn lines(account: &Account, bytes_max: usize) -> String {
+    let mut text = shortened(&summary(account), MESSAGE_CHARS_MAX);
+    for problem in account.problems() {
+        // A failure is in the summary already.
+        let Some(alias) = &problem.alias else { continue };
+        let line = format!("\n{}: {}", super::visible(alias), shortened(&problem.message, MESSAGE_CHARS_MAX));
+        if text.len() + line.len() > bytes_max {
+            text.push_str("\n…");
+            break;
+        }
+        text.push_str(&line);
+    }
+    text
+}
+
+/// Cuts a text that is too long, and shows that it is cut.
+fn shortened(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Overview;
+    use crate::plan::health::{Local, VmHealth};
+    use crate::render::{Ended, Failure};
+
+    fn failed(cause: &str) -> Account {
+        let at = "2026-11-22T20:00:00Z".parse().unwrap();
+        Account {
+            failure: Some(Failure { causes: vec![cause.to_owned()], hint: None }),
+            ended: Some(Ended { at, exit_code: 1, outcome: "failed" }),
+            ..Account::new("reconcile", at)
+        }
+    }
+
+    #[test]
+    fn a_run_that_came_to_nothing_says_why_and_invents_nothing() {
+        let told: serde_json::Value =
+            serde_json::from_slice(&json(&failed("could not read \u{1b}[2J it")).unwrap()).unwrap();
+        assert_eq!(told["format"], FORMAT);
+        assert_eq!((&told["outcome"], &told["exit_code"]), (&"failed".into(), &1.into()));
+        assert_eq!(told["text"], "reconcile: failed (exit code 1). could not read \\u{1b}[2J it");
+        assert_eq!(told["problems"][0]["code"], "run_failed");
+        assert!(told["vms"].is_null() && told["actions"].is_null() && told["endpoint"].is_null(), "{told}");
+    }
+
+    #[test]
+    fn beyond_fifty_problems_the_others_are_counted() {
+        let vm = VmHealth {
+            uuid: None,
+            alias: "web".repeat(1_000),
+            policy: None,
+            verdict: Verdict::NoBackup,
+            is_suspended: false,
+            newest: None,
+            max_age_secs: None,
+            local: Local::default(),
+            gaps: Vec::new(),
+            notes: Vec::new(),
+            problems: Vec::new(),
+        };
+        let at = "2026-11-22T20:00:00Z".parse().unwrap();
+        let health = Health { at, endpoint: "https://fifo".to_owned(), vms: vec![vm; 1_500] };
+        let overview = Overview { health, vms_by_status: Default::default(), tiers: Default::default() };
+        let body = json(&Account { overview: Some(overview), ..failed("down") }).unwrap();
+        assert!(body.len() < 60_000, "{} bytes", body.len());
+        let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(told["problems"].as_array().unwrap().len(), 50);
+        assert_eq!((&told["more_problems"], &told["vms"]["no_backup"]), (&1_451.into(), &1_500.into()));
+        assert_eq!(told["problems"][0]["code"], "run_failed", "the most urgent first");
+    }
+
+    #[test]
+    fn nothing_makes_it_long() {
+        let long = json(&failed(&"ä".repeat(100_000))).unwrap();
+        assert!(long.len() < 5_000, "{} bytes", long.len());
+        assert!(lines(&failed(&"ä".repeat(100)), 300).starts_with("reconcile: failed"));
+        assert_eq!(shortened("äöü", 2), "äö…");
+        assert_eq!(shortened("äöü", 3), "äöü");
+    }
+}

@@ -1,0 +1,321 @@
+//! The status page: one HTML document that needs nothing from outside, for whoever wants to know whether last night was
+//! good.
+//!
+//! Everything that came from elsewhere (aliases, messages of FiFo) is made visible and escaped. Nothing on the page
+//! changes anything.
+
+use super::account::{Account, Problem, ProblemCode, vm_problems};
+use super::cells::visible;
+use super::ledger::Ledger;
+use super::notification::summary;
+use super::outcome::{ending_text, kind_text};
+use super::text::status::{age_text, name_of, restore_text, totals};
+use crate::apply::Ending;
+use crate::plan::bytes_text;
+use crate::plan::health::{Health, Verdict, VmHealth};
+use crate::policy::minute_text;
+use chrono::{DateTime, Utc};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+/// How often the page reads itself anew, in seconds.
+const REFRESH_SECS: u32 = 60;
+/// How many problems, VMs and actions are shown. Beyond that nobody looks through a page, and a phone gives up.
+const ROWS_MAX: usize = 2_000;
+
+const STYLE: &str = include_str!("page.css");
+
+/// Writes the page as of an instant.
+pub fn page(ledger: &Ledger, now: DateTime<Utc>) -> String {
+    let health = ledger.overview.as_ref().map(|overview| overview.health.aged(now));
+    let endpoint = health
+        .as_ref()
+        .map(|health| health.endpoint.as_str())
+        .or_else(|| ledger.last.as_ref().and_then(|last| last.endpoint.as_deref()));
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="refresh" content=(REFRESH_SECS);
+                meta name="color-scheme" content="light dark";
+                title { "fifo-retain" @if let Some(endpoint) = endpoint { ": " (visible(endpoint)) } }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { "fifo-retain" }
+                    p.quiet { @if let Some(endpoint) = endpoint { "Backups of " (visible(endpoint)) } @else { "No FiFo has been read yet" } }
+                }
+                (runs(ledger, now))
+                @if let Some(health) = &health {
+                    (counts(health))
+                    (problems(&all_problems(ledger, health)))
+                    (vms(health))
+                }
+                (actions(ledger))
+                footer {
+                    "fifo-retain " (env!("CARGO_PKG_VERSION")) ", as of " (instant_text(now))
+                    ". Times are in UTC, those of backups in their policy's zone. This page renews itself."
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+/// The last run and the next one.
+fn runs(ledger: &Ledger, now: DateTime<Utc>) -> Markup {
+    let class = match ledger.last.as_ref().and_then(|last| last.ended) {
+        None => "quiet",
+        Some(ended) if ended.exit_code == 0 => "ok",
+        Some(ended) if ended.outcome == "interrupted" || ended.outcome == "locked" => "warn",
+        Some(_) => "bad",
+    };
+    html! {
+        section class={ "run " (class) } {
+            @match &ledger.last {
+                None => strong { "No run has ended yet" },
+                Some(last) => {
+                    strong { "Last run: " (last.ended.map_or("under way", |ended| ended.outcome).replace('_', " ")) }
+                    p { (visible(&summary(last))) }
+                    @if let Some(hint) = last.failure.as_ref().and_then(|failure| failure.hint.as_deref()) {
+                        p.quiet { "Hint: " (visible(hint)) }
+                    }
+                    p.quiet {
+                        "Began " (instant_text(last.began))
+                        @if let (Some(ended), Some(took)) = (last.ended, last.duration()) {
+                            ", ended " (instant_text(ended.at)) " after " (span_text(took.num_seconds()))
+                        }
+                    }
+                }
+            }
+            @if let Some(since) = ledger.running_since {
+                p { "A run has been under way for " (span_text((now - since).num_seconds())) "." }
+            }
+            @if let Some(next) = ledger.next_run {
+                p.quiet { "The next run begins " (instant_text(next)) }
+            }
+            @if let Some(success) = ledger.last_success.filter(|_| !ledger.last.as_ref().is_some_and(Account::is_success)) {
+                p.quiet { "The last run that did everything ended " (instant_text(success)) }
+            }
+        }
+    }
+}
+
+fn counts(health: &Health) -> Markup {
+    let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();
+    html! {
+        ul.counts aria-label=(totals(health)) {
+            @for verdict in VERDICTS {
+                @let (word, class) = verdict_words(verdict);
+                @let vms = count(verdict);
+                li { b class=(if vms == 0 { "quiet" } else { class }) { (vms) } (word) }
+            }
+        }
+        p.quiet { "As FiFo was read " (instant_text(health.at)) "." }
+    }
+}
+
+/// The problems of the last run, and of the VMs as they stand by now, which may be from an earlier reading.
+fn all_problems(ledger: &Ledger, health: &Health) -> Vec<Problem> {
+    let of_run = ledger
+        .last
+        .iter()
+        .flat_map(Account::problems)
+        .filter(|problem| matches!(problem.code, ProblemCode::CascadeAlarm | ProblemCode::ActionFailed));
+    of_run.chain(vm_problems(&health.vms)).collect()
+}
+
+fn problems(problems: &[Problem]) -> Markup {
+    html! {
+        @if !problems.is_empty() {
+            h2 { "Problems" }
+            ul.list {
+                @for problem in problems.iter().take(ROWS_MAX) {
+                    li {
+                        strong { (name(problem.alias.as_deref().unwrap_or_default())) } " "
+                        @if let Some(id) = problem.vm { code { (id.short()) } " " }
+                        (visible(&problem.message))
+                        @if let Some(advice) = &problem.advice { br; span.quiet { (visible(advice)) } }
+                    }
+                }
+            }
+            (more(problems.len()))
+        }
+    }
+}
+
+fn vms(health: &Health) -> Markup {
+    let mut vms: Vec<&VmHealth> = health.vms.iter().collect();
+    // Those that are out first; within each verdict they stay in their order.
+    vms.sort_by_key(|vm| VERDICTS.iter().position(|verdict| *verdict == vm.verdict));
+    html! {
+        h2 { "VMs" }
+        table {
+            thead {
+                tr {
+                    th { "VM" } th { "Stands" } th { "Policy" } th { "Newest restorable" } th { "Age" }
+                    th { "To restore" } th { "Local" } th { "Gaps" }
+                }
+            }
+            tbody { @for vm in vms.iter().take(ROWS_MAX) { (row(vm)) } }
+        }
+        (more(vms.len()))
+    }
+}
+
+fn row(vm: &VmHealth) -> Markup {
+    let (word, class) = verdict_words(vm.verdict);
+    let newest = vm.newest.as_ref();
+    let age = match (newest, vm.max_age_secs) {
+        (Some(newest), Some(max)) => format!("{} (max {})", age_text(newest.age_secs), age_text(max)),
+        (None, Some(max)) => format!("(max {})", age_text(max)),
+        (_, None) => String::new(),
+    };
+    let gaps = match vm.gaps.last() {
+        Some(last) => format!("{}, last {}", vm.gaps.len(), minute_text(*last)),
+        None => String::new(),
+    };
+    let local = if vm.local.snapshots == 0 {
+        String::new()
+    } else {
+        let plural = if vm.local.snapshots == 1 { "" } else { "s" };
+        format!("{} snapshot{plural}, {}", vm.local.snapshots, bytes_text(vm.local.size_bytes))
+    };
+    html! {
+        tr {
+            td.name data-label="VM" {
+                span { (name(&vm.alias)) " " code { (vm.uuid.map_or_else(|| "(no UUID)".to_owned(), |id| id.short())) } }
+            }
+            td class={ "verdict " (class) } data-label="Stands" { (word) @if vm.is_suspended { " (suspended)" } }
+            td data-label="Policy" { (visible(vm.policy.as_deref().unwrap_or_default())) }
+            td data-label="Newest" { (newest.map_or_else(String::new, |newest| visible(&name_of(newest)))) }
+            td.span data-label="Age" { (age) }
+            td data-label="To restore" { (newest.map_or_else(String::new, restore_text)) }
+            td data-label="Local" { (local) }
+            td data-label="Gaps" { (gaps) }
+        }
+    }
+}
+
+fn actions(ledger: &Ledger) -> Markup {
+    let reports = ledger.last.iter().filter_map(|last| last.report.as_ref()).flat_map(|report| &report.vms);
+    let steps: Vec<_> = reports.flat_map(|vm| vm.steps.iter().map(move |step| (vm, step))).collect();
+    html! {
+        @if !steps.is_empty() {
+            h2 { "What the last run did" }
+            ul.list {
+                @for (vm, step) in steps.iter().take(ROWS_MAX) {
+                    li {
+                        strong { (name(&vm.at.alias)) } " " (kind_text(step.kind).replace('_', " ")) ": "
+                        span class=(ending_class(step.ending)) { (ending_text(step.ending)) } ", " (visible(&step.message))
+                    }
+                }
+            }
+            (more(steps.len()))
+        }
+    }
+}
+
+/// Says how many rows were left out.
+fn more(rows: usize) -> Markup {
+    html! { @if rows > ROWS_MAX { p.quiet { "and " (rows - ROWS_MAX) " more" } } }
+}
+
+const VERDICTS: [Verdict; 6] = [
+    Verdict::NoBackup,
+    Verdict::TooOld,
+    Verdict::Conflict,
+    Verdict::Unreadable,
+    Verdict::Safe,
+    Verdict::Unprotected,
+];
+
+fn verdict_words(verdict: Verdict) -> (&'static str, &'static str) {
+    match verdict {
+        Verdict::Safe => ("safe", "ok"),
+        Verdict::TooOld => ("too old", "bad"),
+        Verdict::NoBackup => ("no backup", "bad"),
+        Verdict::Conflict => ("conflict", "bad"),
+        Verdict::Unreadable => ("unreadable", "bad"),
+        Verdict::Unprotected => ("unprotected", "quiet"),
+    }
+}
+
+fn ending_class(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Done => "ok",
+        Ending::Started | Ending::Left | Ending::Dropped | Ending::Interrupted => "warn",
+        Ending::Failed | Ending::Unverified => "bad",
+    }
+}
+
+fn name(alias: &str) -> String {
+    if alias.is_empty() { "(no alias)".to_owned() } else { visible(alias) }
+}
+
+fn instant_text(instant: DateTime<Utc>) -> String {
+    instant.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// Writes how long something took: seconds under two minutes, then as ages are written.
+fn span_text(secs: i64) -> String {
+    if secs < 120 { format!("{} s", secs.max(0)) } else { age_text(secs) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::VmId;
+    use crate::plan::Overview;
+    use crate::plan::health::Local;
+    use uuid::Uuid;
+
+    fn ledger(alias: &str) -> Ledger {
+        let vm = VmHealth {
+            uuid: Some(VmId::new(Uuid::nil())),
+            alias: alias.to_owned(),
+            policy: Some("grandfather".to_owned()),
+            verdict: Verdict::NoBackup,
+            is_suspended: false,
+            newest: None,
+            max_age_secs: Some(93_600),
+            local: Local::default(),
+            gaps: Vec::new(),
+            notes: Vec::new(),
+            problems: Vec::new(),
+        };
+        let health = Health { at: at(), endpoint: "https://fifo".to_owned(), vms: vec![vm] };
+        let overview = Overview { health, vms_by_status: Default::default(), tiers: Default::default() };
+        Ledger { overview: Some(overview), ..Ledger::default() }
+    }
+
+    fn at() -> DateTime<Utc> {
+        "2026-11-22T20:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn an_alias_writes_no_html() {
+        let page = page(&ledger("<script>alert(1)</script>\"'&\u{202e}"), at());
+        assert!(!page.contains("<script") && !page.contains('\u{202e}'), "{page}");
+        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
+    }
+
+    #[test]
+    fn it_asks_for_nothing_from_outside() {
+        let page = page(&ledger("web-1"), at());
+        for word in ["src=", "href=", "url(", "@import", "<script", "<link", "<form"] {
+            assert!(!page.contains(word), "{word} is in\n{page}");
+        }
+    }
+
+    #[test]
+    fn before_the_first_run_there_is_a_page_too() {
+        let page = page(&Ledger::default(), at());
+        assert!(
+            page.contains("No run has ended yet") && page.contains("No FiFo has been read yet"),
+            "{page}"
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! A small HTTP server that only ever answers: whoever asks sees something, and changes nothing.
+//!
+//! It is meant for a loopback address or a network of friends, and is safe to leave open to a slow, large or many-armed
+//! client all the same: what a client may send and how long it may take are bounded, and nothing that it does holds up
+//! what is being done beside it.
+//!
+//! It stands on hyper alone: three fixed paths need no router, and the bounds have to be set below one anyway.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// How long a client may take for its request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may live in all: each is for one request.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many bytes a request's head may have; hyper answers 431 beyond that.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// How many headers there may be among these.
+const HEADERS_MAX: usize = 64;
+/// How many connections there may be at a time; others wait for a place.
+const CONNECTIONS_MAX: usize = 128;
+/// What a browser may do with what comes from here: apply the style that is in it, and nothing else.
+const BROWSER_MAY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What there is to see. Every question is answered from what is at hand, at once.
+pub trait Site: Send + Sync + 'static {
+    /// Answers for a path; `None` where there is nothing. `accept` is what the client says it takes.
+    fn answer(&self, path: &str, accept: Option<&str>) -> Option<Answer>;
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether all is well: 200, else 503.
+    pub is_well: bool,
+    /// The media type.
+    pub content_type: &'static str,
+    /// The content.
+    pub body: String,
+}
+
+/// A running server. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Begins to serve a site, on the runtime it is called on. With port 0 the system chooses one.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be listened on.
+    pub async fn start(address: SocketAddr, site: Arc<dyn Site>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { address, task: tokio::spawn(serve(listener, site)) })
+    }
+
+    /// Gives the address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, site: Arc<dyn Site>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // Dropped with this task, and all connections with it.
+    let mut connections = JoinSet::new();
+    loop {
+        // Never closed, so there is always a place in the end.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let site = Arc::clone(&site);
+                connections.spawn(async move {
+                    // Whatever a connection ends with, there is nobody to tell.
+                    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, site)).await;
+                    drop(place);
+                });
+            }
+            // Too many open files, most likely: that passes.
+            Err(error) => {
+                tracing::debug!("a connection could not be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connection(stream: TcpStream, site: Arc<dyn Site>) -> hyper::Result<()> {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let response = respond(&request, site.as_ref());
+        async move { Ok::<_, Infallible>(response) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
+fn respond<B>(request: &Request<B>, site: &dyn Site) -> Response<Full<Bytes>> {
+    let plain = "text/plain; charset=utf-8";
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = made(StatusCode::METHOD_NOT_ALLOWED, plain, "only GET and HEAD\n".to_owned());
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    match site.answer(request.uri().path(), accept) {
+        None => made(StatusCode::NOT_FOUND, plain, "there is nothing here\n".to_owned()),
+        Some(Answer { is_well, content_type, body }) => {
+            made(if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, content_type, body)
+        }
+    }
+}
+
+fn made(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    for (name, value) in [
+        (CONTENT_TYPE, content_type),
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, BROWSER_MAY),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

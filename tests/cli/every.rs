@@ -1,0 +1,345 @@
+//! `reconcile --every`: the program stays, and lives through what happens to it.
+
+use crate::cloud::Cloud;
+use crate::exposition::Exposition;
+use crate::harness::{Ended, Folder, GRANDFATHER};
+use crate::running::{Told, Watched};
+use crate::web::{got, until};
+use fifo_retain::sandbox::{Effect, Rule};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The program, repeating.
+struct Loop {
+    run: Told,
+    address: SocketAddr,
+}
+
+impl Loop {
+    fn start(cloud: &Cloud, every: &str) -> Self {
+        Self::with(cloud, every, &[], |_| {})
+    }
+
+    fn with(cloud: &Cloud, every: &str, more: &[&str], change: impl FnOnce(&mut Command)) -> Self {
+        let line =
+            [&["--state-dir", "state", "reconcile", "--every", every, "--listen", "127.0.0.1:0"], more]
+                .concat();
+        let mut command = cloud.folder.asking(&cloud.fifo, &line);
+        change(&mut command);
+        let run = Told::start(command);
+        let address = address_of(&run);
+        Self { run, address }
+    }
+
+    fn healthz(&self) -> Option<(u16, String)> {
+        got(self.address, "/healthz")
+    }
+
+    /// Waits until health is told with such a status and words.
+    #[track_caller]
+    fn until_health(&self, status: u16, words: &str) -> String {
+        until(&format!("{status} with {words}"), || {
+            self.healthz().filter(|(it, body)| *it == status && body.contains(words)).map(|(_, body)| body)
+        })
+    }
+
+    fn metrics(&self) -> Option<Exposition> {
+        got(self.address, "/metrics").map(|(_, text)| Exposition::read(&text))
+    }
+
+    /// Gives how many runs have ended so far, in whatever way.
+    fn runs(&self) -> u64 {
+        let runs = self
+            .metrics()
+            .map(|metrics| metrics.of("fifo_retain_runs_total").iter().map(|(_, count)| *count as u64).sum());
+        runs.unwrap_or(0)
+    }
+
+    fn end(self, signal: &str) -> Ended {
+        self.run.signal(signal);
+        self.run.end()
+    }
+}
+
+/// Waits until it tells the address that the system has chosen for it.
+#[track_caller]
+fn address_of(run: &Told) -> SocketAddr {
+    until("an address", || {
+        let err = run.err();
+        err.split("http://").find_map(|text| text.split('/').next()?.parse().ok())
+    })
+}
+
+#[test]
+fn it_repeats_and_ends_well_when_it_is_told_to_between_two_runs() {
+    for signal in ["TERM", "INT"] {
+        let cloud = Cloud::of(1, 100);
+        let run = Loop::start(&cloud, "1s");
+        until("three runs", || (run.runs() >= 3).then_some(()));
+        let metrics = run.metrics().unwrap();
+        assert!(metrics.get("fifo_retain_runs_total{outcome=\"done\"}").unwrap() >= 3.0);
+        assert_eq!(metrics.get("fifo_retain_actions_total{action=\"create\",outcome=\"done\"}"), Some(1.0));
+        until("a pause", || run.metrics()?.get("fifo_retain_next_run_timestamp_seconds"));
+        let ended = run.end(signal).code(0);
+        assert!(ended.out.contains("\nDone: 1 created, 1 deleted locally.\n"), "{}", ended.out);
+        assert!(ended.err.contains("the next run begins at "), "{}", ended.err);
+        cloud.is_done();
+    }
+}
+
+#[test]
+fn what_is_told_of_vms_is_what_the_run_has_left() {
+    let cloud = Cloud::of(1, 100);
+    let run = Loop::start(&cloud, "1h");
+    let metrics = until("a run", || run.metrics().filter(|it| !it.of("fifo_retain_vm_safe").is_empty()));
+    assert_eq!(metrics.of("fifo_retain_vm_safe")[0].1, 1.0, "it was too old before the run");
+    let time = |what: &str| metrics.get(&format!("fifo_retain_{what}_timestamp_seconds")).unwrap();
+    let after = time("next_run") - time("last_run_start");
+    assert!((3_599.0..=3_961.0).contains(&after), "an hour, and up to a tenth later: {after}");
+    let (status, page) = got(run.address, "/").unwrap();
+    assert_eq!(status, 200);
+    for word in ["Last run: done", "vm-1", "safe", "backup ", " is complete"] {
+        assert!(page.contains(word), "{word} is not in\n{page}");
+    }
+    run.end("TERM").code(0);
+}
+
+#[test]
+fn with_json_each_run_tells_its_events_and_nothing_else_is_told_there() {
+    let cloud = Cloud::of(1, 100);
+    let line = ["--format", "json", "reconcile", "--every", "1s"];
+    let mut run = Watched::start(cloud.folder.asking(&cloud.fifo, &line));
+    let created: Vec<_> = (0..2).map(|_| run.until("finished")["created"].clone()).collect();
+    assert_eq!(created, [1, 0]);
+    run.signal("TERM");
+    run.end();
+}
+
+#[test]
+fn the_built_in_fifo_lives_on_from_run_to_run_and_is_free_between() {
+    let folder = Folder::new();
+    let line = ["--sandbox", "--format", "json", "reconcile", "--vm", "web-3", "--every", "1s"];
+    let mut run = Watched::start(folder.sealed(&line));
+    assert_eq!(run.until("finished")["created"], 1);
+    assert_eq!(run.until("finished")["created"], 0);
+    // Ctrl-C may come in the middle of the third run.
+    run.signal("INT");
+    assert!(matches!(run.end().code, Some(0 | 130)));
+    folder.run(&["--sandbox", "plan", "--vm", "web-3", "--detailed-exitcode"]).code(0);
+}
+
+#[test]
+fn a_run_longer_than_the_interval_is_followed_by_the_next_and_never_overlapped() {
+    let cloud = Cloud::of(1, 2_500);
+    let run = Loop::start(&cloud, "1s");
+    until("two runs", || (run.runs() >= 2).then_some(()));
+    let ended = run.end("TERM");
+    // One create, by the first run; the second found it done.
+    assert_eq!(ended.out.matches("Done: 1 created").count(), 1, "{}", ended.out);
+    assert!(!ended.err.contains("another run"), "{}", ended.err);
+    assert_eq!(cloud.asked().get("POST"), Some(&1));
+    cloud.is_done();
+}
+
+#[test]
+fn bad_policies_are_told_stop_the_doing_and_end_nothing() {
+    let cloud = Cloud::of(1, 100);
+    let good = cloud.folder.read("policies/grandfather.yaml");
+    cloud.folder.write("policies/grandfather.yaml", &GRANDFATHER.replace("tiers", "tears"));
+    let run = Loop::start(&cloud, "1s");
+    until("two failures", || (run.runs() >= 2).then_some(()));
+    assert_eq!(cloud.fifo.asked(), [""; 0], "FiFo was not asked anything");
+    let body = run.until_health(503, "in the policies");
+    assert!(body.starts_with("no run that made a plan has ended for "), "{body}");
+    assert_eq!(body.lines().count(), 1, "{body}");
+    let page = got(run.address, "/").unwrap().1;
+    assert!(page.contains("Last run: failed") && page.contains("in the policies"), "{page}");
+    cloud.folder.write("policies/grandfather.yaml", &good);
+    run.until_health(200, "ok: the last run that made a plan ended ");
+    let ended = run.end("TERM");
+    assert!(ended.err.contains("tears"), "the mistake is told with its place:\n{}", ended.err);
+    cloud.is_done();
+}
+
+#[test]
+fn a_fifo_that_is_down_is_outlived_and_what_was_known_stays() {
+    let cloud = Cloud::of(1, 100);
+    let run = Loop::with(&cloud, "1s", &["--timeout", "1s"], |_| {});
+    until("a run", || run.metrics().filter(|it| !it.of("fifo_retain_vm_safe").is_empty()));
+    cloud.fifo.disturb(Effect::Answer { status: 503, retry_after_s: None, location: None });
+    let metrics = until("a failure", || {
+        run.metrics().filter(|it| it.get("fifo_retain_last_run_exit_code") == Some(1.0))
+    });
+    assert_eq!(metrics.of("fifo_retain_vm_safe").len(), 1);
+    run.until_health(503, "FiFo answered 503");
+    cloud.fifo.running().with(|state| state.faults.rules.clear());
+    run.until_health(200, "ok: ");
+    run.end("TERM");
+}
+
+#[test]
+fn another_run_may_come_between_and_one_that_comes_upon_it_waits_for_the_next_time() {
+    let cloud = Cloud::of(1, 4_000);
+    let mut other = Watched::start(
+        cloud.folder.asking(&cloud.fifo, &["--format", "json", "--state-dir", "state", "reconcile"]),
+    );
+    other.until("accepted");
+    let run = Loop::start(&cloud, "1s");
+    until("a run that found the lock", || run.metrics()?.get("fifo_retain_runs_total{outcome=\"locked\"}"));
+    other.end().code(0);
+    until("a run that found none", || run.metrics()?.get("fifo_retain_runs_total{outcome=\"done\"}"));
+    let ended = run.end("TERM");
+    assert!(ended.err.contains("is under way: process"), "{}", ended.err);
+    cloud.folder.ask(&cloud.fifo, &["--state-dir", "state", "reconcile"]).code(0);
+    cloud.is_done();
+}
+
+#[test]
+fn with_sighup_the_policies_are_read_and_a_run_begins_at_once() {
+    let cloud = Cloud::of(1, 100);
+    let good = cloud.folder.read("policies/grandfather.yaml");
+    let run = Loop::start(&cloud, "1h");
+    until("the first run", || (run.runs() == 1).then_some(()));
+    cloud.folder.write("policies/grandfather.yaml", "policy: half\n");
+    run.run.signal("HUP");
+    until("a failure", || run.metrics()?.get("fifo_retain_runs_total{outcome=\"failed\"}"));
+    run.until_health(200, "; the last one: reconcile: failed (exit code 1).");
+    cloud.folder.write("policies/grandfather.yaml", &good);
+    run.run.signal("HUP");
+    until("it is mended", || {
+        (run.metrics()?.get("fifo_retain_runs_total{outcome=\"done\"}") == Some(2.0)).then_some(())
+    });
+    run.end("TERM").code(0);
+}
+
+#[test]
+fn sighup_in_the_middle_of_a_run_lets_it_end_and_has_another_follow() {
+    let cloud = Cloud::of(1, 4_000);
+    let run = Loop::start(&cloud, "1h");
+    until("an upload", || (cloud.asked().get("POST") >= Some(&1)).then_some(()));
+    run.run.signal("HUP");
+    until("two runs", || (run.runs() == 2).then_some(()));
+    let ended = run.end("TERM").code(0);
+    assert!(ended.err.contains("SIGHUP: the next run begins by the new policies"), "{}", ended.err);
+    cloud.is_done();
+}
+
+#[test]
+fn told_to_end_in_the_middle_of_a_run_it_says_what_goes_on() {
+    let cloud = Cloud::of(1, 60_000);
+    let line = ["--format", "json", "reconcile", "--every", "1h"];
+    let mut run = Watched::start(cloud.folder.asking(&cloud.fifo, &line));
+    run.until("accepted");
+    run.signal("TERM");
+    let ended = run.end().code(143);
+    for word in ["nothing new is started", "goes on in FiFo", "\"event\":\"finished\""] {
+        assert!(ended.out.contains(word), "{word} is not in\n{}", ended.out);
+    }
+}
+
+#[test]
+fn backups_that_vanish_end_it_so_that_no_other_run_takes_more() {
+    let cloud = Cloud::with_leftovers(3);
+    cloud.fifo.running().with(|state| {
+        state.faults.rules.push(Rule::new(Effect::DropBody).on(fifo_retain::sandbox::Operation::Delete));
+    });
+    let run = Loop::with(&cloud, "1s", &["--metrics-file", "run.prom"], |_| {});
+    let ended = run.run.end().code(4);
+    assert_eq!(cloud.deletes().len(), 1);
+    assert!(ended.err.contains("CASCADE ALARM"), "{}", ended.err);
+    let metrics = Exposition::read(&cloud.folder.read("run.prom"));
+    assert_eq!(metrics.get("fifo_retain_last_run_vanished_backups"), Some(2.0));
+    assert_eq!(metrics.get("fifo_retain_last_run_exit_code"), Some(4.0));
+}
+
+#[test]
+fn health_goes_when_three_intervals_pass_without_a_run_that_ends() {
+    let cloud = Cloud::of(1, 60_000);
+    let run = Loop::start(&cloud, "2s");
+    let body = run.until_health(200, "ok: started ");
+    assert!(body.ends_with(" ago, no run has made a plan yet\n"), "{body}");
+    let began = Instant::now();
+    let body = run.until_health(503, "one has been under way for ");
+    assert!(began.elapsed() < Duration::from_secs(20), "{body}");
+    run.end("KILL");
+}
+
+#[test]
+fn the_service_manager_is_told_and_its_watchdog_fed() {
+    let cloud = Cloud::of(1, 1_000);
+    let path = cloud.folder.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let run = Loop::with(&cloud, "1h", &[], |command| {
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
+    });
+    let told = |wanted: &[&str]| {
+        let mut told = String::new();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !wanted.iter().all(|word| told.contains(word)) {
+            assert!(Instant::now() < deadline, "not all of {wanted:?} came:\n{told}");
+            let mut bytes = [0; 4096];
+            let length = socket.recv(&mut bytes).unwrap();
+            told.push_str(&String::from_utf8_lossy(&bytes[..length]));
+        }
+        told
+    };
+    let first = told(&["READY=1", "STATUS=a run is under way"]);
+    assert!(!first.contains("RELOADING"), "{first}");
+    assert!(run.healthz().is_some(), "it is ready when its page can be asked for");
+    // The watchdog is fed in the middle of the upload as well, often enough.
+    let until_end = told(&["STATUS=the next run begins at "]);
+    assert!(until_end.matches("WATCHDOG=1").count() >= 3, "{until_end}");
+    run.run.signal("HUP");
+    let reload = told(&["RELOADING=1", "READY=1"]);
+    assert!(reload.contains("MONOTONIC_USEC="), "{reload}");
+    assert!(reload.find("RELOADING=1") < reload.find("READY=1"), "{reload}");
+    until("the second run", || (run.runs() == 2).then_some(()));
+    run.run.signal("TERM");
+    told(&["STOPPING=1"]);
+    run.run.end().code(0);
+}
+
+#[test]
+fn an_address_that_is_taken_is_told_before_anything_is_done() {
+    let cloud = Cloud::of(1, 100);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let line = ["reconcile", "--every", "1h", "--listen", &address];
+    let ended = cloud.folder.ask(&cloud.fifo, &line).code(1);
+    assert!(ended.err.contains(&format!("could not listen on {address}")), "{}", ended.err);
+    assert_eq!(cloud.fifo.asked(), [""; 0]);
+    cloud.folder.ask(&cloud.fifo, &["reconcile", "--listen", &address]).code(64);
+    cloud.folder.ask(&cloud.fifo, &["reconcile", "--every", "0s"]).code(64);
+}
+
+#[test]
+fn nothing_that_is_served_changes_anything_and_strangers_are_warned_about() {
+    let cloud = Cloud::of(1, 100);
+    let run = Loop::start(&cloud, "1h");
+    until("a run", || (run.runs() == 1).then_some(()));
+    let asked = cloud.fifo.asked();
+    for path in ["/", "/metrics", "/healthz"] {
+        assert_eq!(got(run.address, path).unwrap().0, 200);
+    }
+    for path in ["/reconcile", "/../etc/passwd", "/metrics/"] {
+        assert_eq!(got(run.address, path).unwrap().0, 404, "{path}");
+    }
+    assert_eq!(cloud.fifo.asked(), asked);
+    let told = run.end("TERM").code(0).err;
+    assert!(!told.contains("can be reached from other machines"), "{told}");
+
+    let line = ["reconcile", "--every", "1h", "--listen", "0.0.0.0:0"];
+    let run = Told::start(cloud.folder.asking(&cloud.fifo, &line));
+    let address = until("a warning", || {
+        let err = run.err();
+        err.contains("warning: 0.0.0.0:").then(|| address_of(&run))
+    });
+    let here = SocketAddr::from(([127, 0, 0, 1], address.port()));
+    until("a run", || got(here, "/healthz").filter(|(_, it)| it.contains("ended")));
+    run.signal("TERM");
+    let told = run.end().err;
+    assert!(told.contains(&format!("warning: {address} can be reached from other machines")), "{told}");
+}
