@@ -56,7 +56,9 @@ fn followed(page: &Page) -> Option<String> {
     }
     shell.user(USER, User::admin("opensesame"));
     shell.write("secret", "opensesame\n");
-    shell.example_policies();
+    shell.example_policies("work/policies");
+    // The target branch's, checked out beside it.
+    shell.example_policies("work/main/policies");
     shell.set("REPOSITORY", repository("").display().to_string());
     shell.command("cargo", include_str!("cargo.sh"));
     let secret = shell.path("secret").display().to_string();
@@ -94,7 +96,7 @@ fn every_crontab_line_has_five_fields_and_a_command_that_is_understood() {
 #[test]
 fn what_the_pages_show_ends_as_it_does_in_a_run() {
     let shell = Shell::new();
-    shell.example_policies();
+    shell.example_policies("work/policies");
     let script = "fifo-retain --sandbox reconcile; fifo-retain --sandbox status";
     let run: BTreeSet<String> = shell.run(script).code(0).out.lines().filter_map(summary_shape).collect();
     assert_eq!(run.len(), 3, "{run:?}");

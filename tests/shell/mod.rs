@@ -95,11 +95,11 @@ impl Shell {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// Copies the example policies to where the program looks for them.
-    pub(crate) fn example_policies(&self) {
+    /// Copies the example policies to a folder; the program looks for them in `work/policies`.
+    pub(crate) fn example_policies(&self, folder: &str) {
         for entry in fs::read_dir(repository("policies")).unwrap() {
             let path = entry.unwrap().path();
-            let name = Path::new("work/policies").join(path.file_name().unwrap());
+            let name = Path::new(folder).join(path.file_name().unwrap());
             self.write(name, &fs::read_to_string(&path).unwrap());
         }
     }
@@ -140,6 +140,20 @@ impl Drop for Shell {
             drop(self.runtime.block_on(running.stop()));
         }
     }
+}
+
+/// Says whether the tools are there that a test needs beside a clone and a Rust toolchain. Where they are not, it is told
+/// and the test is left out; in the gate, which installs them, that is a failure.
+#[allow(clippy::print_stderr, reason = "what is left out has to be told")]
+pub(crate) fn has(tools: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_missing = |tool: &&&str| !std::env::split_paths(&path).any(|folder| folder.join(tool).is_file());
+    let missing: Vec<_> = tools.iter().filter(is_missing).collect();
+    assert!(missing.is_empty() || std::env::var_os("CI").is_none(), "not installed: {missing:?}");
+    if !missing.is_empty() {
+        eprintln!("left out, since these are not installed: {missing:?}");
+    }
+    missing.is_empty()
 }
 
 /// What came of a script.

@@ -111,9 +111,8 @@ Examples:
       save it, and exit with 2 when there are changes
   fifo-retain plan --at 2031-03-01T06:00:00Z
       what would be done then, were nothing done until then
-  fifo-retain --format markdown plan --against policies
-      what a change of policies does, for a pull request;
-      name the folder of the target branch
+  fifo-retain --format markdown plan --against main/policies
+      what a change of policies does, for a pull request
 
 The plan is made for the later one of two instants: ours, and the server's as its `Date` tells. FiFo stamps \
 backups with its own clock, so one that it has just made is never taken for future-dated. --at sets another instant.
