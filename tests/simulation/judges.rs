@@ -36,6 +36,8 @@ pub(crate) struct Judges {
     before: BTreeMap<Uuid, Seen>,
     /// Backups that could be restored until somebody else took them: a reading of a moment ago may still show them.
     taken: BTreeSet<Uuid>,
+    /// Backups whose record somebody else took, by themselves or with their VM.
+    removed: BTreeSet<Uuid>,
 }
 
 /// A VM's backups as they were.
@@ -67,6 +69,7 @@ impl Judges {
             latest: DateTime::UNIX_EPOCH,
             before: BTreeMap::new(),
             taken: BTreeSet::new(),
+            removed: BTreeSet::new(),
         }
     }
 
@@ -94,10 +97,18 @@ impl Judges {
         self.taken.contains(&backup) || restorable(world, vm, backup)
     }
 
+    /// Says whether a backup is there and not local, or was until somebody took its record.
+    pub(crate) fn is_or_was_not_local(&self, world: &World, vm: Uuid, backup: Uuid) -> bool {
+        let record = world.vms.get(&vm).and_then(|vm| vm.backups.get(&backup));
+        self.removed.contains(&backup) || record.is_some_and(|record| record.local == Some(false))
+    }
+
     fn take(&mut self, now: &BTreeMap<Uuid, Seen>) {
         for (vm, before) in &self.before {
             let is_there = |id: &&Uuid| now.get(vm).is_some_and(|after| after.restorable.contains(id));
             self.taken.extend(before.restorable.iter().filter(|id| !is_there(id)));
+            let is_on_record = |id: &&Uuid| now.get(vm).is_some_and(|after| after.ids.contains(id));
+            self.removed.extend(before.ids.iter().filter(|id| !is_on_record(id)));
         }
     }
 

@@ -337,12 +337,9 @@ impl Observer for Life {
                 self.judges().is_or_was_restorable(&state.world, vm, backup.uuid())
             }
             Deed::Create { backup: None, .. } => false,
-            Deed::DeleteLocal { backup, .. } => state
-                .world
-                .vms
-                .get(&vm)
-                .and_then(|vm| vm.backups.get(&backup.uuid()))
-                .is_some_and(|record| record.local == Some(false)),
+            Deed::DeleteLocal { backup, .. } => {
+                self.judges().is_or_was_not_local(&state.world, vm, backup.uuid())
+            }
         };
         drop(state);
         if !is_true {
