@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 /// What is left of a saved plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreement {
-    /// The VMs of the fresh plan with something to do, each with only the actions that the saved plan lists too.
+    /// The VMs of the fresh plan with something to do, each with only the actions that the saved plan lists too, doing no
+    /// more than listed and no sooner.
     pub vms: Vec<VmPlan>,
     /// What the saved plan lists and is not going to be done, and why; in its order.
     pub left_out: Vec<LeftOut>,
@@ -27,8 +28,8 @@ pub struct LeftOut {
 /// Why something is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// The VM has changed since the plan, and some of what is listed would still be wanted, or the VM is in no state to
-    /// have it done: it wants a new plan.
+    /// The VM has changed since the plan, and some of what is listed would still be wanted, in this way or another, or the
+    /// VM is in no state to have it done: it wants a new plan.
     Changed,
     /// None of what is listed is wanted any more: it is done, or has become needless.
     Settled,
@@ -51,7 +52,7 @@ pub fn agree(saved: &Plan, fresh: &Plan) -> Agreement {
         let wanted = still_wanted(listed, fresh);
         // Without a fingerprint nothing shows that it has not.
         let has_changed = listed.fingerprint.is_none() || listed.fingerprint != fresh.fingerprint;
-        if has_changed && (!wanted.is_empty() || is_hindered(fresh.status)) {
+        if has_changed && (!wanted.is_empty() || is_hindered(fresh.status) || is_still_due(listed, fresh)) {
             leave_out(Why::Changed);
         } else if wanted.is_empty() {
             leave_out(Why::Settled);
@@ -73,22 +74,50 @@ fn is_hindered(status: Status) -> bool {
     }
 }
 
+/// Says whether a listed backup is still to be made, if only in another way: full instead of incremental, say.
+fn is_still_due(listed: &VmPlan, fresh: &VmPlan) -> bool {
+    let created = |vm: &VmPlan| {
+        vm.due_actions().iter().find_map(|action| match action {
+            Action::Create(create) => Some((create.tier.clone(), create.due_since)),
+            Action::DeleteLocal(_) => None,
+        })
+    };
+    created(listed).is_some_and(|listed| created(fresh) == Some(listed))
+}
+
 /// Gives the fresh plan's actions that the listed plan has too; one that waits for a create only together with it.
 fn still_wanted(listed: &VmPlan, fresh: &VmPlan) -> Vec<Action> {
-    let agreed: Vec<&Action> = fresh
+    let mut agreed: Vec<Action> = fresh
         .due_actions()
         .iter()
-        .filter(|action| listed.due_actions().iter().any(|listed| listed.is_same_deed_as(action)))
+        .filter_map(|action| {
+            let listed = listed.due_actions().iter().find(|listed| listed.is_same_deed_as(action))?;
+            Some(action.as_far_as(listed))
+        })
         .collect();
     let creates = agreed.iter().any(|action| matches!(action, Action::Create(_)));
+    let waits = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.after_create);
+    agreed.retain(|action| creates || !waits(action));
+    // What has come to wait for the create stands behind it, as in every plan.
+    agreed.sort_by_key(waits);
     agreed
-        .into_iter()
-        .filter(|action| creates || !matches!(action, Action::DeleteLocal(delete) if delete.after_create))
-        .cloned()
-        .collect()
 }
 
 impl Action {
+    /// Gives this action as far as it does no more than a listed one, which is the same deed, and no sooner: what was
+    /// listed to wait for the new backup waits for it, and a snapshot that was to stay stays.
+    fn as_far_as(&self, listed: &Self) -> Self {
+        let mut action = self.clone();
+        match (&mut action, listed) {
+            (Self::Create(create), Self::Create(listed)) => create.stays_local |= listed.stays_local,
+            (Self::DeleteLocal(delete), Self::DeleteLocal(listed)) => {
+                delete.after_create |= listed.after_create;
+            }
+            (Self::Create(_), Self::DeleteLocal(_)) | (Self::DeleteLocal(_), Self::Create(_)) => {}
+        }
+        action
+    }
+
     /// Says whether both would do the same to FiFo, whatever their reasons.
     pub fn is_same_deed_as(&self, other: &Self) -> bool {
         match (self, other) {
@@ -175,6 +204,41 @@ mod tests {
             ..fresh.vms[0].clone()
         };
         assert_eq!(left_out(&fresh), Why::Changed);
+    }
+
+    #[test]
+    fn a_backup_that_is_due_in_another_way_by_now_is_not_settled() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        // Somebody has deleted the snapshot that it was to be taken from.
+        let changed = due().change(|b| b.local = Some(false));
+        let fresh = planned(changed, "2026-11-18 03:00");
+        assert!(matches!(&fresh.vms[0].actions[0], Action::Create(create) if create.tier == "daily"));
+        let agreement = agree(&saved, &fresh);
+        assert_eq!((agreement.vms.len(), agreement.left_out[0].why), (0, Why::Changed));
+    }
+
+    #[test]
+    fn no_more_is_done_than_is_listed_and_no_sooner() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        let mut fresh = planned(due(), "2026-11-18 03:00");
+        // By other policies the snapshot would go at once, and the new backup's own as well.
+        for action in &mut fresh.vms[0].actions {
+            match action {
+                Action::Create(create) => create.stays_local = false,
+                Action::DeleteLocal(delete) => delete.after_create = false,
+            }
+        }
+        fresh.vms[0].actions.reverse();
+        let agreement = agree(&saved, &fresh);
+        assert_eq!((&agreement.vms[0].actions, agreement.left_out.len()), (&saved.vms[0].actions, 0));
+
+        // The other way round what is done is less, and that is as well.
+        let (mut more, mut less) = (saved.clone(), saved.clone());
+        if let Action::Create(create) = &mut more.vms[0].actions[0] {
+            create.stays_local = false;
+        }
+        less.vms[0].actions.truncate(2);
+        assert_eq!(agree(&more, &less).vms[0].actions, less.vms[0].actions);
     }
 
     #[test]

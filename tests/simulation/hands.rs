@@ -85,7 +85,9 @@ impl Life {
             What::Clock(ahead_s) => state.server_ahead = TimeDelta::seconds(*ahead_s),
         }
         let is_drop = |rule: &Rule| matches!(rule.effect, Effect::DropBody);
+        let is_shift = |rule: &Rule| matches!(rule.effect, Effect::ShiftDate { .. });
         let mut judges = self.judges();
+        judges.dates_are_wrong = state.faults.rules.iter().any(is_shift);
         judges.bodies_are_dropped = state.faults.rules.iter().any(is_drop);
         judges.accept(&state.world);
     }
