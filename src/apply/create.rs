@@ -1,7 +1,7 @@
 //! Creating a backup: asked for once, looked for rather than repeated, and waited for until it is good.
 
 use super::event::{Ending, What};
-use super::one_vm::{Good, Problem, Worker, chain, create_step};
+use super::one_vm::{Good, Problem, Waited, Worker, chain, create_step};
 use super::pace::Pauses;
 use super::running::{Unwatched, Upload};
 use crate::fifo::{NewBackup, WriteAnswer};
@@ -49,10 +49,10 @@ impl Worker<'_> {
     pub(super) async fn create(&mut self, create: &Create) -> Result<Good, Problem> {
         let settings = self.shared.executor.settings;
         let slot = if settings.wait {
-            tokio::select! {
-                biased;
-                () = self.shared.stop.cancelled() => return Err(not_begun()),
-                slot = self.shared.slots.acquire(&self.hypervisor) => slot,
+            match self.wait(self.shared.slots.acquire(&self.hypervisor)).await {
+                Waited::For(slot) => slot,
+                Waited::Stopped => return Err(not_begun()),
+                Waited::HandedOver => return Err(not_begun_either()),
             }
         } else {
             self.shared
@@ -115,9 +115,10 @@ impl Worker<'_> {
             // A clock may be set back meanwhile, or stand still: in all it is waited for no longer than clocks may differ.
             if let Some(early) = early(due_since, seen.server_date).filter(|_| waited < CLOCKS_APART_MAX) {
                 waited += early;
-                self.pause(early.to_std().unwrap_or_default()).await;
-                if self.is_stopped() {
-                    return Err(not_begun());
+                match self.wait(tokio::time::sleep(early.to_std().unwrap_or_default())).await {
+                    Waited::For(()) => {}
+                    Waited::Stopped => return Err(not_begun()),
+                    Waited::HandedOver => return Err(not_begun_either()),
                 }
                 // That may have been long, and what was seen is old.
                 continue;
@@ -289,6 +290,10 @@ fn early(due_since: DateTime<Utc>, server_date: Option<DateTime<Utc>>) -> Option
 
 pub(super) fn not_begun() -> Problem {
     Problem::Interrupted("the run ended before it was asked for".to_owned())
+}
+
+fn not_begun_either() -> Problem {
+    Problem::Left("it was not asked for before the next run is due, which does it".to_owned())
 }
 
 /// Finds the backup that a create has made: one that was not there before, with its comment and no other parent, and

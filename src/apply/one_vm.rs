@@ -44,6 +44,16 @@ pub(super) enum Problem {
     Alarm(CascadeAlarm),
 }
 
+/// What a wait came to.
+pub(super) enum Waited<T> {
+    /// What it waited for.
+    For(T),
+    /// The run was told to end.
+    Stopped,
+    /// The next run is due, and goes on with it.
+    HandedOver,
+}
+
 /// What came of an action that went well.
 #[derive(Debug)]
 pub(super) struct Good {
@@ -101,7 +111,7 @@ impl<'a> Worker<'a> {
         let message = "it waits for the new backup, which has not completed".to_owned();
         if self.is_stopped() {
             Problem::Interrupted(message)
-        } else if self.shared.executor.settings.wait {
+        } else if self.shared.executor.settings.wait && !self.shared.executor.hand_over.is_cancelled() {
             Problem::Dropped(message)
         } else {
             Problem::Left(message)
@@ -221,12 +231,22 @@ impl<'a> Worker<'a> {
         self.shared.stop.is_cancelled()
     }
 
-    /// Waits, unless the run is told to end; says whether it waited to the end.
-    pub(super) async fn pause(&self, pause: Duration) -> bool {
+    /// Waits, unless the run is told to end.
+    pub(super) async fn pause(&self, pause: Duration) {
         tokio::select! {
             biased;
-            () = self.shared.stop.cancelled() => false,
-            () = tokio::time::sleep(pause) => true,
+            () = self.shared.stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// Waits for something that the next run can wait for as well; gives what it came to.
+    pub(super) async fn wait<T>(&self, awaited: impl Future<Output = T>) -> Waited<T> {
+        tokio::select! {
+            biased;
+            () = self.shared.stop.cancelled() => Waited::Stopped,
+            () = self.shared.executor.hand_over.cancelled() => Waited::HandedOver,
+            awaited = awaited => Waited::For(awaited),
         }
     }
 }

@@ -54,6 +54,9 @@ pub struct Executor<'a> {
     pub observer: &'a dyn Observer,
     /// Cancelled when nothing new may be started any more.
     pub stop: &'a CancellationToken,
+    /// Cancelled when the next run is due: what merely waits, for an upload, a place or a clock, is then left to that one,
+    /// which plans anew for all VMs. One upload that hangs for hours must not hold up what comes due meanwhile.
+    pub hand_over: &'a CancellationToken,
     /// How it is to be done.
     pub settings: Settings,
 }

@@ -3,7 +3,7 @@
 use super::create::CLOCKS_APART_MAX;
 use super::event::{Ending, What};
 use super::look::LookError;
-use super::one_vm::{Good, Problem, Worker, chain};
+use super::one_vm::{Good, Problem, Waited, Worker, chain};
 use super::pace::Pauses;
 use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
 use crate::plan::standing::STREAM_BYTES_MIN;
@@ -53,9 +53,19 @@ impl Worker<'_> {
                 Some(_) => pace.pause_min,
                 None => pauses.next().unwrap_or(pace.pause_max),
             };
-            if !self.pause(pause).await {
-                let message = format!("backup {id} goes on in FiFo; the next run looks what came of it");
-                return Err(Problem::Interrupted(message));
+            match self.wait(tokio::time::sleep(pause)).await {
+                Waited::For(()) => {}
+                // What is through is only to be checked.
+                Waited::HandedOver if watch.completed_since.is_some() => self.pause(pause).await,
+                Waited::HandedOver => {
+                    let message =
+                        format!("backup {id} goes on in FiFo; the next run, which is due, takes it over");
+                    return Err(Problem::Left(message));
+                }
+                Waited::Stopped => {
+                    let message = format!("backup {id} goes on in FiFo; the next run looks what came of it");
+                    return Err(Problem::Interrupted(message));
+                }
             }
             let Uploading { backup, chain_end } = match self.read_upload(id, &mut watch).await {
                 Ok(Some(uploading)) => uploading,

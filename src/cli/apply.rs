@@ -171,7 +171,7 @@ async fn carry_out(
         let at = left_out.vm.map(|vm| Place { vm, alias: left_out.alias.clone() });
         run.warn(at, format!("{}: {}", left_out.alias, why_text(left_out.why)));
     }
-    let report = run.carry_out(&args.carry, fifo, policies, &deeds.vms, deeds.inventory).await;
+    let report = run.carry_out(&args.carry, None, fifo, policies, &deeds.vms, deeds.inventory).await;
     let has_changed = deeds.left_out.iter().any(|left_out| left_out.why == Why::Changed);
     let outcome = run.judge(&report, deeds.plan);
     if told.is_watched && report.vms.iter().any(|vm| !vm.steps.is_empty()) {

@@ -118,10 +118,12 @@ impl<'c> Run<'c> {
 
     /// Carries out what is due on these VMs.
     ///
-    /// `inventory` is everything that FiFo was seen to have, whichever VMs are meant.
+    /// `inventory` is everything that FiFo was seen to have, whichever VMs are meant. What still waits after
+    /// `handed_over_after` is left to the next run; without it, every upload is waited for.
     pub(super) async fn carry_out(
         &self,
         args: &CarryArgs,
+        handed_over_after: Option<Duration>,
         fifo: &Connection,
         policies: &Policies,
         vms: &[VmPlan],
@@ -130,12 +132,14 @@ impl<'c> Run<'c> {
         let client = WriteClient::new(fifo.read().clone());
         // Of its own: the executor is to end after it was told that it will, and cancelling reaches it first otherwise.
         let stop = CancellationToken::new();
+        let hand_over = CancellationToken::new();
         let executor = Executor {
             client: &client,
             policies,
             clock: self.context,
             observer: &self.observers,
             stop: &stop,
+            hand_over: &hand_over,
             settings: Settings {
                 max_uploads: args.max_uploads.get(),
                 max_uploads_per_hypervisor: args.max_uploads_per_hypervisor.get(),
@@ -149,10 +153,18 @@ impl<'c> Run<'c> {
             stop.cancel();
             std::future::pending().await
         };
+        let next_is_due = async {
+            if let Some(after) = handed_over_after {
+                tokio::time::sleep(after).await;
+                hand_over.cancel();
+            }
+            std::future::pending().await
+        };
         tokio::select! {
             // Told before what comes of it.
             biased;
             never = told_to_end => match never {},
+            never = next_is_due => match never {},
             report = executor.carry_out(vms, inventory) => report,
         }
     }

@@ -71,7 +71,7 @@ pub(super) async fn once(
     }
     carry::show_or_warn(context, &plan);
     let run = Run::begin(context, interrupt)?;
-    let report = run.carry_out(&args.carry, &fifo, &policies, &plan.vms, &inventory).await;
+    let report = run.carry_out(&args.carry, args.every, &fifo, &policies, &plan.vms, &inventory).await;
     let outcome = run.judge(&report, &plan);
     if is_watched && report.vms.iter().any(|vm| !vm.steps.is_empty()) {
         carry::look_again(context, interrupt, &policies, &fifo, &args.planning, account).await;

@@ -30,6 +30,7 @@ pub(crate) struct Cloud {
     pub(crate) clock: TestClock,
     pub(crate) policies: Policies,
     pub(crate) stop: CancellationToken,
+    pub(crate) hand_over: CancellationToken,
     pub(crate) settings: Settings,
     pub(crate) events: Events,
 }
@@ -65,6 +66,7 @@ impl Cloud {
             clock,
             policies: policy::parse(&[file]).unwrap().policies,
             stop: CancellationToken::new(),
+            hand_over: CancellationToken::new(),
             settings: Settings {
                 max_uploads: 8,
                 max_uploads_per_hypervisor: 2,
@@ -121,6 +123,7 @@ impl Cloud {
             clock: &self.clock,
             observer: &self.events,
             stop: &self.stop,
+            hand_over: &self.hand_over,
             settings: self.settings,
         };
         executor.carry_out(&plan.vms, inventory).await

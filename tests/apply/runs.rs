@@ -2,8 +2,9 @@
 
 use crate::cloud::{Cloud, mid_chain, vm_uuid};
 use fifo_retain::apply::{Clock as _, Ending, What};
-use fifo_retain::sandbox::{Effect, Fate, Operation, Order, Rule, User};
+use fifo_retain::sandbox::{Effect, Fate, Operation, Order, Outcome, Rule, User};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 const NIGHT: &str = "2026-11-18T01:00:30Z";
 
@@ -22,6 +23,33 @@ async fn finishes(cloud: &Cloud) {
         assert_eq!(cloud.backups(n), ["monthly", "weekly*", "daily", "daily*"], "VM {n}");
     }
     assert!(cloud.plan().await.0.vms.iter().all(|vm| vm.actions.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_still_waits_when_the_next_run_is_due_is_left_to_that() {
+    let cloud = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1").vm(3, "hv-2"), 1).0;
+    let mut cloud = mid_chain(cloud, 3).0;
+    cloud.settings.max_uploads_per_hypervisor = 1;
+    // One hangs, so that the other one on its hypervisor waits for its place; the third one is made as always.
+    let hangs = Fate::from(Outcome::Hang);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(hangs);
+    let (report, ()) = tokio::join!(cloud.reconcile(), async {
+        tokio::time::sleep(Duration::from_secs(900)).await;
+        cloud.hand_over.cancel();
+    });
+    let endings: Vec<Vec<Ending>> =
+        report.vms.iter().map(|vm| vm.steps.iter().map(|step| step.ending).collect()).collect();
+    let done = vec![Ending::Done, Ending::Done];
+    assert_eq!(endings, [vec![Ending::Left, Ending::Left], vec![Ending::Left], done], "{report:?}");
+    assert!(!report.interrupted);
+
+    // The next one counts the upload that hangs, and sees that there is no place for the second.
+    let began = cloud.clock.now();
+    cloud.hand_over = CancellationToken::new();
+    cloud.settings.max_uploads_per_hypervisor = 2;
+    let tally = cloud.reconcile().await.tally();
+    assert_eq!((tally.created, tally.failed), (1, 0));
+    assert!((cloud.clock.now() - began).num_minutes() < 30, "it waits for no upload but its own");
 }
 
 #[tokio::test(start_paused = true)]

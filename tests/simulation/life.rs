@@ -27,6 +27,9 @@ const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
 const RUN_MAX: TimeDelta = TimeDelta::hours(16);
 const RUN_MAX_PER_VM: TimeDelta = TimeDelta::hours(4);
 
+/// How often runs are repeated, in one life of five: then each leaves what it still waits for to the next.
+const EVERY: Duration = Duration::from_secs(15 * 60);
+
 /// What came of a life.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Lived {
@@ -50,6 +53,8 @@ pub(crate) struct Life {
     pub(crate) changing: Mutex<Changing>,
     settings: Settings,
     is_old_fifo: bool,
+    /// In lives in which runs are repeated, when the next one is due.
+    handed_over_after: Option<Duration>,
     history: Arc<Mutex<String>>,
 }
 
@@ -123,6 +128,7 @@ impl Life {
             changing: Mutex::new(changing),
             settings,
             is_old_fifo: scenario.is_old_fifo,
+            handed_over_after: (scenario.seed % 5 == 3).then_some(EVERY),
             history,
         }
     }
@@ -254,16 +260,29 @@ impl Life {
             Some(saved) => agree(saved, &fresh).vms,
             None => fresh.vms,
         };
+        let hand_over = CancellationToken::new();
         let executor = Executor {
             client: &client,
             policies: &policies,
             clock: &self.clock,
             observer: self,
             stop,
+            hand_over: &hand_over,
             settings: Settings { wait: run.waits, ..self.settings },
         };
         let began = self.clock.now();
-        let report = executor.carry_out(&vms, &inventory).await;
+        let next_is_due = async {
+            if let Some(after) = self.handed_over_after {
+                tokio::time::sleep(after).await;
+                hand_over.cancel();
+            }
+            std::future::pending::<std::convert::Infallible>().await
+        };
+        let report = tokio::select! {
+            biased;
+            never = next_is_due => match never {},
+            report = executor.carry_out(&vms, &inventory) => report,
+        };
         let took = self.clock.now() - began;
         if took > RUN_MAX + RUN_MAX_PER_VM * i32::try_from(inventory.vms.len()).unwrap() {
             self.judges().found.push(format!("a run took {} hours", took.num_hours()));

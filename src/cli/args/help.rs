@@ -145,8 +145,8 @@ Examples:
   fifo-retain reconcile --every 15m --listen 127.0.0.1:9797
       stay as a service, with a page, /healthz and /metrics
 
-With --every, a run begins that long after the last one began, and up to a tenth later by chance; a run that takes \
-longer is followed by the next one at once. No run ends the repetition, except one after which backups had vanished \
+With --every, a run begins that long after the last one began, and up to a tenth later by chance; what a run \
+still waits for when the next one is due, it leaves to that. No run ends the repetition, except one after which backups had vanished \
 (exit 4). The policies are read for each run; SIGHUP reads them and begins a run now. SIGINT and SIGTERM end it: with 0 \
 between two runs, with 130 or 143 in the middle of one.";
 
