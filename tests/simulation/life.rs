@@ -53,8 +53,6 @@ pub(crate) struct Life {
     pub(crate) changing: Mutex<Changing>,
     settings: Settings,
     is_old_fifo: bool,
-    /// In lives in which runs are repeated, when the next one is due.
-    handed_over_after: Option<Duration>,
     history: Arc<Mutex<String>>,
 }
 
@@ -66,6 +64,8 @@ pub(crate) struct Changing {
     pub(crate) due_hour: u32,
     pub(crate) saved: Option<Plan>,
     pub(crate) disturbances: usize,
+    /// In lives in which runs are repeated, when the next one is due.
+    handed_over_after: Option<Duration>,
 }
 
 /// Lives a scenario to its end, on a runtime of its own with paused time.
@@ -119,6 +119,7 @@ impl Life {
             due_hour: scenario.rules.due_hour,
             saved: None,
             disturbances: 0,
+            handed_over_after: (scenario.seed % 5 == 3).then_some(EVERY),
         };
         Self {
             wire,
@@ -128,7 +129,6 @@ impl Life {
             changing: Mutex::new(changing),
             settings,
             is_old_fifo: scenario.is_old_fifo,
-            handed_over_after: (scenario.seed % 5 == 3).then_some(EVERY),
             history,
         }
     }
@@ -271,8 +271,9 @@ impl Life {
             settings: Settings { wait: run.waits, ..self.settings },
         };
         let began = self.clock.now();
+        let handed_over_after = self.changing().handed_over_after;
         let next_is_due = async {
-            if let Some(after) = self.handed_over_after {
+            if let Some(after) = handed_over_after {
                 tokio::time::sleep(after).await;
                 hand_over.cancel();
             }
@@ -301,6 +302,8 @@ impl Life {
     async fn end(&self) {
         self.note("quiet");
         self.happen(&What::Calm);
+        // Two runs can only be enough where they wait for what they begin.
+        self.changing().handed_over_after = None;
         {
             let state = &mut *self.wire.state();
             state.server_ahead = TimeDelta::zero();
