@@ -7,7 +7,8 @@ use crate::inventory::{BackupId, Inventory, Vm, VmId, chain_of};
 use crate::policy::{Match, Policies, Policy};
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::successors;
 
 /// How far back gaps are looked for.
 const GAPS_WITHIN: TimeDelta = TimeDelta::days(35);
@@ -42,8 +43,9 @@ pub struct VmHealth {
     pub max_age_secs: Option<i64>,
     /// What its backups hold on the hypervisor.
     pub local: Local,
-    /// The due times of the last 35 days, since the first backup there is, of which no backup can be restored; those
-    /// that are still to be made up for are not among them.
+    /// The due times of which a backup should still be stored and none can be restored, oldest first: those of the last
+    /// 35 days, since the first backup there is, that are among the newest `keep` ones of a tier. Those that are still to
+    /// be made up for are not among them.
     pub gaps: Vec<DateTime<FixedOffset>>,
     /// What is told about it, most urgent first.
     pub notes: Vec<Note>,
@@ -197,27 +199,31 @@ fn local(vm: &Vm) -> Local {
     })
 }
 
-/// Finds the due times, of any tier, after which nothing that can be restored was taken before the next one.
+/// Finds the due times after which nothing that can be restored was taken before the next one.
+///
+/// A tier is asked only for as many of its newest due times as it keeps backups: what is older has gone on purpose. So
+/// where the dailies end, the next due time is that of the next weekly.
 fn gaps(view: &View<'_>, calendar: &Calendar<'_>) -> Vec<DateTime<FixedOffset>> {
     let taken: Vec<DateTime<Utc>> =
         view.restorable().filter(|backup| backup.tier.is_some()).map(|backup| backup.taken).collect();
     let Some(first) = taken.first() else { return Vec::new() };
-    let tiers = 0..view.policy.tiers.len();
-    let next_due =
-        |instant| tiers.clone().filter_map(|tier| calendar.next_after(tier, view.vm.id, instant)).min();
-    let mut gaps = Vec::new();
-    let mut due = next_due((*first).max(calendar.now() - GAPS_WITHIN));
-    let mut taken = taken.iter().peekable();
-    while let Some(began) = due {
-        due = next_due(began);
-        // The last one may still be made up for.
-        let Some(ended) = due.filter(|ended| *ended <= calendar.now()) else { break };
-        while taken.next_if(|taken| **taken < began).is_some() {}
-        if taken.peek().is_none_or(|taken| **taken >= ended) {
-            gaps.push(view.policy.zone.moment(began));
-        }
+    let since = (*first).max(calendar.now() - GAPS_WITHIN);
+    let mut due: BTreeSet<DateTime<Utc>> = BTreeSet::new();
+    for (tier, rules) in view.policy.tiers.iter().enumerate() {
+        let next = |instant: &DateTime<Utc>| calendar.next_after(tier, view.vm.id, *instant);
+        let own: Vec<DateTime<Utc>> =
+            successors(next(&since), next).take_while(|due| *due <= calendar.now()).collect();
+        let keep = rules.keep.map_or(usize::MAX, |keep| usize::try_from(keep.get()).unwrap_or(usize::MAX));
+        due.extend(own.into_iter().rev().take(keep));
     }
-    gaps
+    // The last one has none after it: it may still be made up for.
+    let with_the_next = due.iter().zip(due.iter().skip(1));
+    let mut taken = taken.iter().peekable();
+    let is_gap = |(began, ended): &(&DateTime<Utc>, &DateTime<Utc>)| {
+        while taken.next_if(|taken| taken < began).is_some() {}
+        taken.peek().is_none_or(|taken| taken >= ended)
+    };
+    with_the_next.filter(is_gap).map(|(began, _)| view.policy.zone.moment(*began)).collect()
 }
 
 /// Says what to do about something; `None` where nothing has to be done.

@@ -18,8 +18,10 @@ pub enum WantedLocally {
     Running,
     /// It is stuck, and nothing newer can be restored: it may still be running.
     MayBeRunning,
-    /// One that runs, or may be running, is taken from it.
+    /// One that runs is taken from it.
     ParentOfRunning,
+    /// One that is stuck and may still be running is taken from it.
+    ParentOfStuck,
     /// It did not become a backup that can be restored from storage, and nothing newer did: its snapshot is the only
     /// copy of that moment.
     OnlyCopy,
@@ -43,14 +45,16 @@ pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>>
     let newest_restorable = view.newest_restorable().map(|backup| backup.age_key());
     let is_newest = |key| newest_restorable.is_none_or(|newest| key > newest);
     for backup in &view.backups {
-        let reason = match backup.standing {
-            Standing::InProgress => WantedLocally::Running,
-            Standing::Stuck if is_newest(backup.age_key()) => WantedLocally::MayBeRunning,
+        let (reason, of_its_parent) = match backup.standing {
+            Standing::InProgress => (WantedLocally::Running, WantedLocally::ParentOfRunning),
+            Standing::Stuck if is_newest(backup.age_key()) => {
+                (WantedLocally::MayBeRunning, WantedLocally::ParentOfStuck)
+            }
             _ => continue,
         };
         want(backup.id(), reason);
         if let Some(parent) = backup.backup.parent.filter(|_| !planted(Fault::ForgetParentOfRunning)) {
-            want(parent, WantedLocally::ParentOfRunning);
+            want(parent, of_its_parent);
         }
     }
 

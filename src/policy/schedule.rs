@@ -114,6 +114,13 @@ impl Schedule {
         if fields.len() != FIELDS.len() {
             return Err(ScheduleError::Fields(fields.len()));
         }
+        for (&field, &text) in FIELDS.iter().zip(&fields) {
+            // The parser would pass over it, and whoever wrote it meant something.
+            if text.contains(',') && text.split(',').any(str::is_empty) {
+                let reason = "an element of its list is empty".to_owned();
+                return Err(ScheduleError::Field { field, text: text.to_owned(), reason });
+            }
+        }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(text).map_err(|whole| {
             // Each field is tried alone among stars, so that the message can name the one that is wrong.

@@ -26,7 +26,9 @@ while [ $# -gt 0 ]; do
 done
 
 case "$method ${words[*]}" in
-  "GET api repos/ann/backups/issues/7/comments") jq -r "$filter" comments.json ;;
+  "GET api repos/ann/backups/issues/7/comments")
+    [ ! -e comments-fail ] || { echo "gh: HTTP 502" >&2; exit 1; }
+    jq -r "$filter" comments.json ;;
   "POST api repos/ann/backups/issues/7/comments")
     change --arg body "$body" '. + [{id: (100 + length), user: {login: "github-actions[bot]"}, body: $body}]' comments.json ;;
   "PATCH api repos/ann/backups/issues/comments/"*)

@@ -16,18 +16,17 @@ struct Workflow<'p> {
     file: Value,
     /// The branch that it is checked out on.
     branch: &'static str,
+    /// The commit that it runs for.
+    sha: String,
     expressions: BTreeMap<String, String>,
 }
 
 impl<'p> Workflow<'p> {
     fn new(project: &'p Project, name: &str, branch: &'static str) -> Self {
-        let variables = ["FIFO_RETAIN_URL", "FIFO_RETAIN_SHA256"];
-        let given = project.shell.run(&variables.map(|name| format!("echo \"${name}\"")).join("; ")).out;
-        let mut lines = given.lines();
+        let sha = project.git(&format!("git rev-parse {branch}"));
+        let url = project.shell.url();
         let expressions = [
-            ("vars.FIFO_RETAIN_URL", lines.next().unwrap()),
-            ("vars.FIFO_RETAIN_SHA256", lines.next().unwrap()),
-            ("vars.FIFO_ENDPOINT", &project.shell.url()),
+            ("vars.FIFO_ENDPOINT", url.as_str()),
             ("secrets.FIFO_READ_USER", READER.0),
             ("secrets.FIFO_READ_PASSWORD", READER.1),
             ("github.token", "ghs_token"),
@@ -38,12 +37,18 @@ impl<'p> Workflow<'p> {
         ];
         let expressions =
             expressions.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Self { project, file: document(&format!("github-actions/{name}.yaml")), branch, expressions }
+        Self { project, file: document(&format!("github-actions/{name}.yaml")), branch, sha, expressions }
+    }
+
+    /// Runs a job from its first to its last step; all go well.
+    #[track_caller]
+    fn job(&mut self, name: &str) -> Ended {
+        self.job_up_to_a_failure(name).code(0)
     }
 
     /// Runs a job from its first to its last step, as far as all go well.
     #[track_caller]
-    fn job(&mut self, name: &str) -> Ended {
+    fn job_up_to_a_failure(&mut self, name: &str) -> Ended {
         let job = self.file["jobs"][name].clone();
         let mut workspace = None;
         let mut last = None;
@@ -55,14 +60,27 @@ impl<'p> Workflow<'p> {
         for step in job["steps"].as_array().unwrap() {
             match step["uses"].as_str().map(|used| used.split('@').next().unwrap()) {
                 Some("actions/checkout") => {
-                    let depth = texts(&step["with"]).remove("fetch-depth").unwrap_or("1".to_owned());
-                    workspace = Some(self.project.checkout(name, self.branch, &depth));
+                    let mut with = texts(&step["with"]);
+                    let depth = with.remove("fetch-depth").unwrap_or("1".to_owned());
+                    let place = match with.remove("ref") {
+                        Some(tip) => self.project.checkout(name, &tip, &depth),
+                        // What began the run, however far the branch has gone on since.
+                        None => self.project.checkout_at(name, self.branch, &self.sha, &depth),
+                    };
+                    workspace = Some(place);
                     fs::create_dir_all(self.project.shell.path(format!("jobs/{name}/temp"))).unwrap();
                 }
                 Some("actions/upload-artifact") => self.artifact(step, name, true),
                 Some("actions/download-artifact") => self.artifact(step, name, false),
                 Some(other) => panic!("{other} is not known here"),
-                None => last = Some(self.step(&job, step, name, workspace.as_deref().unwrap())),
+                None => {
+                    let ended = self.step(&job, step, name, workspace.as_deref().unwrap());
+                    let is_over = ended.code != Some(0);
+                    last = Some(ended);
+                    if is_over {
+                        break;
+                    }
+                }
             }
         }
         for temporary in ["path", "temp"] {
@@ -87,6 +105,11 @@ impl<'p> Workflow<'p> {
                 variables.insert(variable, self.evaluated(&value));
             }
         }
+        // Literals that everybody has to change; a fork would get no variables in their place.
+        for name in ["FIFO_RETAIN_URL", "FIFO_RETAIN_SHA256"] {
+            let written = variables.remove(name).unwrap();
+            assert!(!text(&self.file["env"][name]).contains("${{") && !written.is_empty(), "{name}");
+        }
         for (variable, kind) in [
             ("RUNNER_TEMP", "temp"),
             ("GITHUB_PATH", "path"),
@@ -96,13 +119,19 @@ impl<'p> Workflow<'p> {
             variables.insert(variable.to_owned(), file(kind));
         }
         variables.insert("GITHUB_REPOSITORY".to_owned(), "ann/backups".to_owned());
+        variables.insert("GITHUB_SHA".to_owned(), self.sha.clone());
         let added = fs::read_to_string(file("path")).unwrap_or_default();
         let path = shell.run("echo \"$PATH\"").out;
         let parts = added.lines().chain(path.lines()).collect::<Vec<_>>();
         variables.insert("PATH".to_owned(), parts.join(":"));
         let script = text(&step["run"]);
         assert!(!script.contains("${{"), "an expression within a script can be code of others: {script}");
-        let ended = shell.run_in(workspace, &variables, &script).code(0);
+        let options: &[&str] = match self.file["defaults"]["run"]["shell"].as_str() {
+            Some("bash") => &["--noprofile", "--norc", "-eo", "pipefail"],
+            Some(other) => panic!("{other} is not known here"),
+            None => &["-e"],
+        };
+        let ended = shell.run_by(options, workspace, &variables, &script);
         if let Some(id) = step["id"].as_str() {
             for line in fs::read_to_string(file("output")).unwrap_or_default().lines() {
                 let (output, value) = line.split_once('=').unwrap();
@@ -170,6 +199,11 @@ fn a_pull_request_gets_one_comment_that_is_updated() {
     let comments = project.kept("comments.json");
     assert_eq!((comments.len(), text(&comments[0]["body"])), (2, MARKER.to_owned()));
     assert_ne!(text(&comments[1]["body"]), body);
+
+    // Where the comments cannot be listed, none is written: it would be a second one.
+    project.shell.write("state/comments-fail", "");
+    assert_ne!(Workflow::new(&project, "plan", "merge").job_up_to_a_failure("plan").code, Some(0));
+    assert_eq!(project.kept("comments.json").len(), 2);
     assert_eq!(project.writes(), 0);
 }
 
@@ -217,9 +251,32 @@ fn after_the_merge_the_plan_is_kept_and_exactly_that_is_applied() {
     assert_eq!(project.writes(), writes);
 
     assert_eq!(workflow.file["concurrency"]["cancel-in-progress"], false);
-    assert_eq!(workflow.file["jobs"]["apply"]["if"], "needs.plan.outputs.changes == 'true'");
+    let on_main = "github.ref == 'refs/heads/main'";
+    assert_eq!(workflow.file["jobs"]["plan"]["if"], on_main);
+    let apply = format!("{on_main} && needs.plan.outputs.changes == 'true'");
+    assert_eq!(workflow.file["jobs"]["apply"]["if"], apply.as_str());
     let output = text(&workflow.file["jobs"]["plan"]["outputs"]["changes"]);
     assert_eq!(output, "${{ steps.plan.outputs.changes }}");
+}
+
+#[test]
+fn an_old_run_that_is_started_once_more_applies_nothing() {
+    if !has(&["curl", "jq"]) {
+        return;
+    }
+    let project = project();
+    let mut workflow = Workflow::new(&project, "apply", "main");
+    workflow.job("plan");
+    project.git("sed -i s/web/git/g policies/web.yaml && git commit --quiet -am other");
+    let ended = workflow.job_up_to_a_failure("apply");
+    assert!(ended.code == Some(1) && ended.out.contains("::error::The policies of main"), "{ended:?}");
+    assert_eq!(project.writes(), 0);
+
+    // What has nothing to do with policies is in nobody's way.
+    let mut workflow = Workflow::new(&project, "apply", "main");
+    workflow.job("plan");
+    project.git("echo Backups > README.md && git add . && git commit --quiet -m readme");
+    has_created(&workflow.job("apply"));
 }
 
 #[test]

@@ -32,6 +32,7 @@ impl Pipeline {
             ("CI_API_V4_URL", "https://gitlab.example.com/api/v4"),
             ("CI_JOB_URL", "https://gitlab.example.com/ann/backups/-/jobs/1"),
             ("CI_PROJECT_ID", "42"),
+            ("CI_DEFAULT_BRANCH", "main"),
             ("CI_MERGE_REQUEST_IID", "7"),
             ("CI_MERGE_REQUEST_DIFF_BASE_SHA", &base),
         ];
@@ -40,9 +41,15 @@ impl Pipeline {
         Self { project, file: document("gitlab-ci.yml"), variables }
     }
 
-    /// Runs a job on a branch; the artifacts that it needs are there.
+    /// Runs a job on a branch; the artifacts that it needs are there, and it goes well.
     #[track_caller]
     fn job(&self, name: &str, branch: &str) -> Ended {
+        self.job_at(name, branch, &self.project.git(&format!("git rev-parse {branch}"))).code(0)
+    }
+
+    /// Runs a job on a branch as it was at a commit.
+    #[track_caller]
+    fn job_at(&self, name: &str, branch: &str, commit: &str) -> Ended {
         let job = &self.file[name];
         let mut variables = self.variables.clone();
         for level in [&self.file["variables"], &job["variables"]] {
@@ -51,8 +58,13 @@ impl Pipeline {
                 variables.insert(variable, value);
             }
         }
+        // Literals that everybody has to change; a fork would not have the project's variables in their place.
+        for name in ["FIFO_RETAIN_URL", "FIFO_RETAIN_SHA256"] {
+            assert!(variables.remove(name).is_some_and(|written| !written.contains('$')), "{name}");
+        }
+        variables.insert("CI_COMMIT_SHA".to_owned(), commit.to_owned());
         let depth = &variables["GIT_DEPTH"];
-        let workspace = self.project.checkout(name, branch, depth);
+        let workspace = self.project.checkout_at(name, branch, commit, depth);
         let folder = self.project.shell.path(&workspace);
         let stored = self.project.shell.path("artifacts");
         fs::create_dir_all(&stored).unwrap();
@@ -66,9 +78,11 @@ impl Pipeline {
             own => own,
         };
         let script = [list(before), list(&job["script"])].concat().join("\n");
-        let ended = self.project.shell.run_in(&workspace, &variables, &script).code(0);
+        let ended = self.project.shell.run_in(&workspace, &variables, &script);
         for file in list(&job["artifacts"]["paths"]) {
-            fs::copy(folder.join(&file), stored.join(&file)).unwrap();
+            if ended.code == Some(0) {
+                fs::copy(folder.join(&file), stored.join(&file)).unwrap();
+            }
         }
         ended
     }
@@ -81,18 +95,22 @@ fn a_merge_request_gets_one_note_that_is_updated() {
     }
     let pipeline = Pipeline::new();
     let project = &pipeline.project;
+    // A lively discussion, in which somebody quotes the note, line for line.
+    let others = (0..130).map(|id| serde_json::json!({"id": id, "author": {"id": 3}, "body": MARKER}));
+    project.shell.write("state/notes.json", &serde_json::Value::from_iter(others).to_string());
     pipeline.job("validate", "change");
     pipeline.job("plan", "change");
     let notes = project.kept("notes.json");
-    let body = text(&notes[0]["body"]);
+    assert_eq!(notes.len(), 131);
+    let body = text(&notes[130]["body"]);
     assert!(body.starts_with(MARKER) && body.contains("git-1"), "{body}");
     project.git(
         "git checkout --quiet change && sed -i s/git/git2/g policies/git.yaml && git commit --quiet -am less",
     );
     pipeline.job("plan", "change");
     let notes = project.kept("notes.json");
-    assert_eq!(notes.len(), 1);
-    assert_ne!(text(&notes[0]["body"]), body);
+    assert_eq!((notes.len(), text(&notes[0]["body"])), (131, MARKER.to_owned()));
+    assert_ne!(text(&notes[130]["body"]), body);
     assert_eq!(project.writes(), 0);
 }
 
@@ -108,6 +126,34 @@ fn after_the_merge_the_plan_is_kept_and_exactly_that_is_applied() {
     let again = pipeline.job("apply", "main").out;
     assert_eq!(again.lines().last(), Some("Done: 0 created, 0 deleted locally."));
     assert_eq!(pipeline.file["apply"]["resource_group"], "fifo-retain");
+    for job in ["plan-to-apply", "apply"] {
+        let rule = text(&pipeline.file[job]["rules"][0]["if"]);
+        assert!(
+            rule.ends_with("$CI_DEFAULT_BRANCH && $CI_COMMIT_REF_PROTECTED == \"true\""),
+            "{job}: {rule}"
+        );
+    }
+}
+
+#[test]
+fn an_old_job_that_is_started_once_more_applies_nothing() {
+    if !has(&["curl", "jq"]) {
+        return;
+    }
+    let pipeline = Pipeline::new();
+    let project = &pipeline.project;
+    let old = project.git("git rev-parse main");
+    pipeline.job("plan-to-apply", "main");
+    project.git("sed -i s/web/git/g policies/web.yaml && git commit --quiet -am other");
+    let ended = pipeline.job_at("apply", "main", &old);
+    assert!(ended.code == Some(1) && ended.err.contains("The policies of main"), "{ended:?}");
+    assert_eq!(project.writes(), 0);
+
+    // What has nothing to do with policies is in nobody's way.
+    let old = project.git("git rev-parse main");
+    pipeline.job("plan-to-apply", "main");
+    project.git("echo Backups > README.md && git add . && git commit --quiet -m readme");
+    has_created(&pipeline.job_at("apply", "main", &old));
 }
 
 #[test]

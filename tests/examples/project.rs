@@ -72,6 +72,18 @@ impl Project {
         place
     }
 
+    /// The same, as the branch was at a commit.
+    pub(crate) fn checkout_at(&self, job: &str, branch: &str, commit: &str, depth: &str) -> String {
+        let at = format!("refs/heads/at-{job}");
+        self.git(&format!("git update-ref {at} {commit}"));
+        let place = self.checkout(job, at.trim_start_matches("refs/heads/"), depth);
+        self.git(&format!(
+            "git update-ref -d {at}; git -C {} branch --quiet -m {branch}",
+            self.shell.path(&place).display()
+        ));
+        place
+    }
+
     /// Puts a stand-in for a command of the platform on the path. It keeps what it is told in `state`.
     pub(crate) fn stand_in(&mut self, name: &str, script: &str) {
         self.shell.command(name, script);

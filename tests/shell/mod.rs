@@ -120,10 +120,21 @@ impl Shell {
 
     /// Runs a script in a folder, with variables that hold for it only.
     pub(crate) fn run_in(&self, folder: &str, variables: &BTreeMap<String, String>, script: &str) -> Ended {
+        self.run_by(&["-euo", "pipefail"], folder, variables, script)
+    }
+
+    /// Runs a script by a bash that is given these options.
+    pub(crate) fn run_by(
+        &self,
+        options: &[&str],
+        folder: &str,
+        variables: &BTreeMap<String, String>,
+        script: &str,
+    ) -> Ended {
         let file = self.path("script.sh");
         fs::write(&file, script).unwrap();
         let mut command = Command::new("timeout");
-        command.args(["--kill-after=5", SCRIPT_SECONDS_MAX, "bash", "-euo", "pipefail"]).arg(file);
+        command.args(["--kill-after=5", SCRIPT_SECONDS_MAX, "bash"]).args(options).arg(file);
         command.current_dir(self.path(folder)).env_clear().envs(&self.variables).envs(variables);
         let output = command.output().unwrap();
         Ended {

@@ -22,11 +22,15 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// Runs a tool; `None` where it is not installed.
+/// Runs a tool; `None`, which is told, where it is not installed.
+#[allow(clippy::print_stderr, reason = "what is left out has to be told")]
 fn run(tool: &str, arguments: &[&str]) -> Option<Output> {
     match Command::new(tool).args(arguments).output() {
         Ok(output) => Some(output),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("left out, since it is not installed: {tool}");
+            None
+        }
         Err(error) => panic!("{tool}: {error}"),
     }
 }

@@ -116,8 +116,13 @@ impl<'v, 'a> Reasons<'v, 'a> {
             ),
             WantedLocally::ParentOfRunning => reason(
                 ReasonCode::ParentOfRunning,
-                "a backup that is running, or may be, is taken from it",
+                "a backup that is running is taken from it",
                 Some("until that has ended"),
+            ),
+            WantedLocally::ParentOfStuck => reason(
+                ReasonCode::ParentOfRunning,
+                "a backup that is stuck and may still be running is taken from it",
+                Some("until a newer backup can be restored"),
             ),
             WantedLocally::OnlyCopy => reason(
                 ReasonCode::OnlyCopy,

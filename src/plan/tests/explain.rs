@@ -141,6 +141,18 @@ fn what_makes_way_for_a_new_backup_is_kept_until_that_is_complete() {
 }
 
 #[test]
+fn the_parent_of_a_stuck_backup_waits_for_a_newer_one_and_not_for_its_end() {
+    let vm =
+        |now| explained(grandfather(), chain().backup(4, "daily", "2026-11-17 01:00").on(3).uploading(), now);
+    let until = |vm: &VmExplained| {
+        let kept = of(vm, 3).local.kept_for.iter().find(|reason| reason.code == ReasonCode::ParentOfRunning);
+        kept.unwrap().until.clone().unwrap()
+    };
+    assert_eq!(until(&vm("2026-11-17 02:00")), "until that has ended");
+    assert_eq!(until(&vm("2026-11-17 20:00")), "until a newer backup can be restored");
+}
+
+#[test]
 fn how_many_more_have_to_come_is_counted() {
     let mut policy = grandfather();
     policy.tiers[2].keep = std::num::NonZeroU32::new(3);

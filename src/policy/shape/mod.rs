@@ -93,7 +93,7 @@ struct TierShape {
     r#type: KindShape,
     /// The tiers whose newest backup an incremental one may be taken from: its own or coarser ones. Left out: itself and
     /// every coarser one.
-    #[schemars(length(min = 1), example = ["monthly"])]
+    #[schemars(length(min = 1), extend("uniqueItems" = true), example = ["monthly"])]
     from: Option<Vec<Text>>,
     /// How many of the newest restorable ones stay stored. Left out: for ever.
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]

@@ -229,6 +229,7 @@ fn field(last: u32, words: &[&'static str]) -> impl Strategy<Value = String> {
     let step =
         (prop_oneof![one.clone(), range.clone()], 1..30_u32).prop_map(|(of, step)| format!("{of}/{step}"));
     let item = prop_oneof![4 => one, 1 => range, 1 => step];
+    let item = prop_oneof![12 => item, 1 => Just(String::new())];
     prop::collection::vec(item, 1..3).prop_map(|items| items.join(","))
 }
 
@@ -266,10 +267,34 @@ proptest! {
 }
 
 #[test]
+fn a_tier_that_is_named_twice_in_from_is_refused_by_both() {
+    let policy = |from: &str| {
+        let added = format!("- {{name: daily, schedule: 0 1 * * *, type: incremental, from: {from}}}");
+        let tiers = format!("tiers:\n- {{name: weekly, schedule: 0 1 * * 0, type: full}}\n{added}\n");
+        format!("version: 1\npolicy: web\nselect: {{all: true}}\n{tiers}")
+    };
+    let verdicts = |from: &str| (by_schema(&validator(""), &policy(from)), by_checker(&policy(from)));
+    assert_eq!(verdicts("[weekly, daily]"), (Verdict::Accepted, true));
+    assert_eq!(verdicts("[daily, daily]"), (Verdict::Refused, false));
+}
+
+#[test]
 fn a_schedule_of_another_form_is_refused_while_it_is_typed() {
     let schedule = validator("Schedule");
     for good in ["0 1 * * SUN", "15 */6 * * *", "0,30 8-18 L * MON-FRI", " 5  4 1 JAN,JUL * "] {
         assert!(schedule.is_valid(&json!(good)) && Schedule::parse(good, Zone::UTC).is_ok(), "{good}");
+    }
+    // A step through one number, and an element that is not there.
+    for bad in [
+        "5/10 1 * * *",
+        "0 0/15 * * *",
+        "0 1 1/2 * *",
+        "0 1 * 1/2 *",
+        "0 1 * * 1/2",
+        "0,,5 1 * * *",
+        "0 1 * * 1,",
+    ] {
+        assert!(!schedule.is_valid(&json!(bad)) && Schedule::parse(bad, Zone::UTC).is_err(), "{bad}");
     }
     for bad in ["0 1 * *", "0 0 1 * * *", "61 1 * * *", "0 24 * * *", "@daily", ""] {
         assert!(!schedule.is_valid(&json!(bad)) && Schedule::parse(bad, Zone::UTC).is_err(), "{bad}");

@@ -80,15 +80,31 @@ pub(super) enum Size {
     Bytes(u64),
 }
 
+/// One number of a field, or a range of them, or all, with a step where there may be one.
+macro_rules! element {
+    ($number:literal) => {
+        concat!(r"([*?](/\d+)?|", $number, "(-", $number, r"(/\d+)?)?)")
+    };
+}
+
+macro_rules! list {
+    ($element:expr) => {
+        concat!($element, "(,", $element, ")*")
+    };
+}
+
 /// What the five fields can be made of. That numbers are in range and names are days is left to the checker, but for
-/// minutes and hours, in which most mistakes are made.
+/// minutes and hours, in which most mistakes are made. A step needs something to step through: `*` or a range.
 const SCHEDULE: &str = concat!(
     r"^\s*",
-    r"(\*|\?|0*[1-5]?\d)(-0*[1-5]?\d)?(/\d+)?(,(\*|\?|0*[1-5]?\d)(-0*[1-5]?\d)?(/\d+)?)*",
+    list!(element!("0*[1-5]?\\d")),
     r"\s+",
-    r"(\*|\?|0*(1?\d|2[0-3]))(-0*(1?\d|2[0-3]))?(/\d+)?(,(\*|\?|0*(1?\d|2[0-3]))(-0*(1?\d|2[0-3]))?(/\d+)?)*",
-    r"\s+[0-9*?,/LWlw+-]+",
-    r"\s+[0-9A-Za-z*?,/-]+",
-    r"\s+[0-9A-Za-z*?,/#+-]+",
+    list!(element!("0*(1?\\d|2[0-3])")),
+    r"\s+",
+    list!(r"([*?](/\d+)?|[0-9LWlw+]+|[0-9]+-[0-9]+(/\d+)?)"),
+    r"\s+",
+    list!(r"([*?](/\d+)?|[0-9A-Za-z]+|[0-9A-Za-z]+-[0-9A-Za-z]+(/\d+)?)"),
+    r"\s+",
+    list!(r"([*?](/\d+)?|[0-9A-Za-z#+]+|[0-9A-Za-z]+-[0-9A-Za-z]+([#/][0-9Ll]+)*)"),
     r"\s*$"
 );

@@ -133,7 +133,7 @@ pub const METRICS: [Metric; 26] = [
     gauge(
         "fifo_retain_vm_gaps",
         VM,
-        "How many due times of the last 35 days no backup can be restored of",
+        "How many due times of the last 35 days that should still have a backup have none that can be restored",
         |it| of_managed(it, |vm| whole(vm.gaps.len())),
     ),
     gauge("fifo_retain_vm_suspended", VM, "Whether the policy is suspended for the VM", |it| {
