@@ -138,12 +138,13 @@ impl Repeated<'_> {
     /// Does one run and tells what came of it. Gives how everything ends, where it does, and whether the next run is to
     /// begin at once.
     async fn one(
-        &self,
+        &mut self,
         policies: Result<Policies, CliError>,
         next: Instant,
         hangups: &mut Signal,
     ) -> (Option<Result<Outcome, CliError>>, bool) {
         let context = self.context;
+        self.telling.try_again();
         self.board.begin();
         let begun = self.telling.begin();
         let mut account = Account::new("reconcile", context.now());

@@ -4,7 +4,7 @@ use crate::cloud::Cloud;
 use crate::exposition::Exposition;
 use crate::harness::{Ended, Folder, GRANDFATHER};
 use crate::running::{Told, Watched};
-use crate::web::{got, until};
+use crate::web::{Listener, got, until};
 use fifo_retain::sandbox::{Effect, Rule};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
@@ -224,6 +224,21 @@ fn sighup_in_the_middle_of_a_run_lets_it_end_and_has_another_follow() {
     let ended = run.end("TERM").code(0);
     assert!(ended.err.contains("SIGHUP: the next run begins by the new policies"), "{}", ended.err);
     cloud.is_done();
+}
+
+#[test]
+fn an_address_in_a_file_that_comes_later_is_told_from_then_on() {
+    let (cloud, hook) = (Cloud::of(1, 100), Listener::answering("200 OK"));
+    let path = cloud.folder.path("url");
+    let run = Loop::with(&cloud, "1s", &[], |command| {
+        command.env("FIFO_RETAIN_NOTIFY_URL_FILE", &path);
+    });
+    until("a run", || (run.runs() >= 1).then_some(()));
+    assert_eq!(hook.lines(), [""; 0]);
+    cloud.folder.write("url", &hook.url("/hook"));
+    until("a notification", || hook.lines().into_iter().find(|line| line == "POST /hook"));
+    let ended = run.end("TERM");
+    assert!(ended.err.contains("warning: could not read "), "{}", ended.err);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use fifo_retain::sandbox::Effect;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 /// Runs the program with something more in its environment.
 fn asked(cloud: &Cloud, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
@@ -66,6 +67,17 @@ fn a_file_that_cannot_be_written_is_told_and_fails_only_status() {
     let ended = cloud.folder.ask(&cloud.fifo, &["status", "--metrics-file", file]).code(1);
     assert!(ended.err.contains(&format!("error: could not write the metrics to {file}")), "{}", ended.err);
     assert!(ended.last_line().starts_with("Status: 1 safe"), "it is shown all the same:\n{}", ended.out);
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_no_metrics_file_and_holds_nothing_up() {
+    let cloud = Cloud::of(1, 100);
+    let made = Command::new("mkfifo").arg(cloud.folder.path("run.prom")).status().unwrap();
+    assert!(made.success());
+    let ended = cloud.folder.ask(&cloud.fifo, &["reconcile", "--metrics-file", "run.prom"]).code(0);
+    let warning = "warning: could not write the metrics to run.prom: it is there and is no regular file";
+    assert!(ended.err.contains(warning), "{}", ended.err);
+    cloud.is_done();
 }
 
 #[test]
@@ -151,6 +163,20 @@ fn an_address_that_is_none_is_refused_on_the_command_line_and_warned_about_elsew
     assert_eq!(cloud.fifo.asked(), [""; 0]);
     let ended = asked(&cloud, &["reconcile"], &[("FIFO_RETAIN_PING_URL", "hunter2")]).code(0);
     assert!(ended.err.contains("warning: FIFO_RETAIN_PING_URL cannot be used"), "{}", ended.err);
+    assert!(!ended.err.contains("hunter2"), "{}", ended.err);
+    cloud.is_done();
+}
+
+#[test]
+fn without_certificates_nobody_is_told_and_the_backups_are_made() {
+    let cloud = Cloud::of(1, 100);
+    let line = ["reconcile", "--notify-url", "https://127.0.0.1:1/hunter2"];
+    // Only the address needs certificates: this FiFo is asked by plain HTTP.
+    let none = [("SSL_CERT_FILE", "no-such-file"), ("SSL_CERT_DIR", "no-such-folder")];
+    let ended = asked(&cloud, &line, &none).code(0);
+    let warning = "warning: nothing can be sent to https://127.0.0.1:1/…: ";
+    let told = ended.err.lines().find(|line| line.starts_with(warning));
+    assert!(told.is_some_and(|line| line.ends_with("; nobody is told there")), "{}", ended.err);
     assert!(!ended.err.contains("hunter2"), "{}", ended.err);
     cloud.is_done();
 }
