@@ -10,6 +10,7 @@ use super::exit::{self, Outcome};
 use super::files;
 use super::interrupt::Interrupt;
 use super::target::secret;
+use super::watch::Watch;
 use crate::notify::{BadUrl, NotifyError, Poster, SecretUrl};
 use crate::render::metrics::{self, Dialect};
 use crate::render::{Account, Ended, Failure, Ledger, notification};
@@ -37,7 +38,8 @@ struct Way {
     poster: Option<Poster>,
 }
 
-/// A run that the monitor has been told, or is just being told, to have begun.
+/// A run that the monitor has been told, or is just being told, to have begun; if there is one.
+#[derive(Default)]
 pub(super) struct Begun(Option<JoinHandle<()>>);
 
 impl<'c> Telling<'c> {
@@ -126,7 +128,7 @@ fn warn_of(what: &str, told: Result<(), NotifyError>) {
     }
 }
 
-/// Runs something once, and tells everybody what came of it, unless somebody was asked and said no: then there was none.
+/// Runs something once, and tells everybody what came of it, unless there was no run: see [`is_no_run`].
 ///
 /// # Errors
 ///
@@ -135,22 +137,26 @@ pub(super) async fn around(
     context: &Context,
     args: &TellingArgs,
     command: &'static str,
-    is_asked: bool,
     interrupt: Option<&Interrupt>,
-    run: impl AsyncFnOnce(&mut Account, bool) -> Result<Outcome, CliError>,
+    run: impl AsyncFnOnce(&mut Account, &mut Watch<'_>) -> Result<Outcome, CliError>,
 ) -> Result<Outcome, CliError> {
     let telling = Telling::of(context, args)?;
     let mut account = Account::new(command, context.now());
-    // A question may stand for hours, and nothing has begun before it is answered.
-    let begun = if is_asked { Begun(None) } else { telling.begin() };
-    let ended = run(&mut account, telling.is_anybody_there()).await;
+    let mut watch = Watch::new(&telling, None);
+    let ended = run(&mut account, &mut watch).await;
     close(&mut account, context, &ended);
     let mut ledger = Ledger::default();
     ledger.enter(account);
-    if !ended.as_ref().is_err_and(|error| error.kind() == Kind::Declined) {
-        telling.end(begun, &ledger, interrupt).await;
+    if !is_no_run(&ended) {
+        telling.end(watch.into_begun(), &ledger, interrupt).await;
     }
     ended
+}
+
+/// Says whether there was no run to tell of: somebody was asked and said no, or another run is under way, which tells of
+/// itself. What was told of the run before, a good file with metrics say, stays.
+pub(super) fn is_no_run(ended: &Result<Outcome, CliError>) -> bool {
+    ended.as_ref().is_err_and(|error| matches!(error.kind(), Kind::Declined | Kind::Locked))
 }
 
 /// Enters into an account how its run ended.

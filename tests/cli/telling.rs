@@ -3,7 +3,7 @@
 use crate::cloud::Cloud;
 use crate::exposition::Exposition;
 use crate::harness::{AT, Ended, Fifo, Folder};
-use crate::running::Told;
+use crate::running::{Told, Watched};
 use crate::web::{Listener, until};
 use fifo_retain::sandbox::Effect;
 use serde_json::Value;
@@ -126,6 +126,7 @@ fn what_fails_early_is_told_too() {
     ];
     asked(&cloud, &["reconcile"], &environment).code(1);
     let came = hook.came();
+    assert!(!came.iter().any(|it| it.line.ends_with("/start")), "it had not begun: {came:?}");
     let fail = came.iter().find(|it| it.line == "POST /ping/fail").unwrap();
     assert!(fail.body.starts_with("reconcile: failed (exit code 1). "), "{}", fail.body);
     assert!(fail.body.contains("mistakes in the policies"), "{}", fail.body);
@@ -133,6 +134,21 @@ fn what_fails_early_is_told_too() {
     let told: Value = serde_json::from_str(&posted.body).unwrap();
     assert_eq!((&told["outcome"], &told["vms"]), (&"failed".into(), &Value::Null));
     assert_eq!(told["problems"][0]["code"], "run_failed");
+}
+
+#[test]
+fn a_run_that_finds_another_one_under_way_tells_nobody() {
+    let (cloud, listener) = (Cloud::of(1, 60_000), Listener::answering("200 OK"));
+    let mut first = Watched::reconcile(&cloud);
+    first.until("accepted");
+    cloud.folder.write("run.prom", "what is good");
+    let (hook, ping) = (listener.url("/hook"), listener.url("/ping"));
+    let more = ["--metrics-file", "run.prom", "--notify-url", &hook, "--ping-url", &ping];
+    for command in [&["reconcile"][..], &["apply", "--auto-approve"]] {
+        cloud.folder.ask(&cloud.fifo, &[command, &more].concat()).code(5);
+    }
+    assert_eq!(listener.lines(), [""; 0]);
+    assert_eq!(cloud.folder.read("run.prom"), "what is good");
 }
 
 #[test]
