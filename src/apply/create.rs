@@ -88,7 +88,8 @@ impl Worker<'_> {
     }
 
     fn unwatched(&self, which: Upload) -> Result<Unwatched, Problem> {
-        let until = self.shared.executor.clock.now() + self.policy()?.stuck_after;
+        // FiFo's clock, which stamps it and by which the planner counts, may be ahead of ours.
+        let until = self.shared.executor.clock.now() + CLOCKS_APART_MAX + self.policy()?.stuck_after;
         Ok(Unwatched { vm: self.id, which, hypervisor: self.hypervisor.clone(), until })
     }
 

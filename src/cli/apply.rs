@@ -1,7 +1,7 @@
 //! `apply`: carries out a saved plan, or a new one that was shown and agreed to.
 
 use super::args::{ApplyArgs, Format};
-use super::carry::{self, Run};
+use super::carry::{self, Job, Run};
 use super::connection::{Chosen, Connection};
 use super::context::Context;
 use super::error::{CliError, Kind};
@@ -10,9 +10,10 @@ use super::interrupt::Interrupt;
 use super::planning::{self, Planned};
 use super::policies;
 use super::telling;
+use super::watch::Watch;
 use crate::apply::Place;
 use crate::inventory::Inventory;
-use crate::plan::{LeftOut, Overview, Plan, VmPlan, Why, agree};
+use crate::plan::{LeftOut, Plan, VmPlan, Why, agree};
 use crate::policy::Policies;
 use crate::render;
 use crate::render::Account;
@@ -36,8 +37,8 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Outcome, 
         return Err(CliError::new(Kind::Usage, "there is no terminal to ask on")
             .hint("give --auto-approve to go on without asking, or use `reconcile`"));
     }
-    telling::around(context, &args.telling, "apply", is_asked, None, async |account, is_watched| {
-        let mut told = Told { account, is_watched };
+    telling::around(context, &args.telling, "apply", None, async |account, watch| {
+        let mut told = Told { account, watch };
         match &args.plan {
             Some(path) => saved(args, path, context, &mut told).await,
             None => fresh(args, context, &mut told).await,
@@ -46,29 +47,26 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Outcome, 
     .await
 }
 
-/// The account of the run, and whether anybody wants to know how the VMs stand.
-struct Told<'a> {
+/// The account of the run, and who watches it.
+struct Told<'a, 'w> {
     account: &'a mut Account,
-    is_watched: bool,
+    watch: &'a mut Watch<'w>,
 }
 
-impl Told<'_> {
-    fn of_plan(&mut self, plan: &Plan, policies: &Policies, inventory: &Inventory) {
-        if self.is_watched {
-            self.account.overview = Some(Overview::of(plan, policies, inventory));
-        }
-    }
-}
-
-async fn fresh(args: &ApplyArgs, context: &Context, told: &mut Told<'_>) -> Result<Outcome, CliError> {
+async fn fresh(args: &ApplyArgs, context: &Context, told: &mut Told<'_, '_>) -> Result<Outcome, CliError> {
     let policies = policies::load(context)?;
     let fifo = Chosen::of(context)?;
     told.account.endpoint = Some(fifo.name().to_owned());
     // Where a person is asked it is taken after the answer: a question that nobody answers must not hold cron up.
     let lock = if args.auto_approve { Some(carry::lock(context, fifo.name(), "apply")?) } else { None };
     let fifo = fifo.open(context).await?;
-    let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &args.planning, None).await?;
-    told.of_plan(&plan, &policies, &inventory);
+    // Where somebody is asked nothing has begun before the answer, which may take hours.
+    if lock.is_some() {
+        told.watch.begin();
+    }
+    let planned = planning::make(context, &policies, &fifo, &args.planning, None).await?;
+    told.watch.read(&planned, &policies, told.account);
+    let Planned { plan, inventory } = planned;
     let is_empty = plan.vms.iter().all(|vm| vm.due_actions().is_empty());
     let is_agreed = if is_empty || args.auto_approve {
         carry::show_or_warn(context, &plan);
@@ -80,10 +78,14 @@ async fn fresh(args: &ApplyArgs, context: &Context, told: &mut Told<'_>) -> Resu
     if is_agreed {
         let _lock = match lock {
             Some(lock) => lock,
-            None => carry::lock(context, fifo.name(), "apply")?,
+            None => {
+                let lock = carry::lock(context, fifo.name(), "apply")?;
+                told.watch.begin();
+                lock
+            }
         };
         let outcome = carry_out(args, context, &fifo, &policies, Deeds::all(&plan, &inventory), told).await?;
-        fifo.close().await?;
+        carry::close(fifo).await;
         return Ok(outcome);
     }
     Err(CliError::new(Kind::Declined, "nothing was done"))
@@ -93,7 +95,7 @@ async fn saved(
     args: &ApplyArgs,
     path: &Path,
     context: &Context,
-    told: &mut Told<'_>,
+    told: &mut Told<'_, '_>,
 ) -> Result<Outcome, CliError> {
     let saved = read_plan(path)?;
     let policies = policies::load(context)?;
@@ -106,8 +108,10 @@ async fn saved(
     }
     let _lock = carry::lock(context, fifo.name(), "apply")?;
     let fifo = fifo.open(context).await?;
-    let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &args.planning, None).await?;
-    told.of_plan(&plan, &policies, &inventory);
+    told.watch.begin();
+    let planned = planning::make(context, &policies, &fifo, &args.planning, None).await?;
+    told.watch.read(&planned, &policies, told.account);
+    let Planned { plan, inventory } = planned;
     if saved.policies != plan.policies {
         tracing::warn!("the policies are not those that {} was made from", path.display());
     }
@@ -123,7 +127,7 @@ async fn saved(
     let deeds =
         Deeds { plan: &plan, vms: agreement.vms, left_out: agreement.left_out, inventory: &inventory };
     let outcome = carry_out(args, context, &fifo, &policies, deeds, told).await?;
-    fifo.close().await?;
+    carry::close(fifo).await;
     Ok(outcome)
 }
 
@@ -163,21 +167,26 @@ async fn carry_out(
     fifo: &Connection,
     policies: &Policies,
     deeds: Deeds<'_>,
-    told: &mut Told<'_>,
+    told: &mut Told<'_, '_>,
 ) -> Result<Outcome, CliError> {
     let interrupt = Interrupt::listen()?;
-    let run = Run::begin(context, &interrupt)?;
+    let run = Run::begin(context, &interrupt, told.watch)?;
     for left_out in &deeds.left_out {
         let at = left_out.vm.map(|vm| Place { vm, alias: left_out.alias.clone() });
         run.warn(at, format!("{}: {}", left_out.alias, why_text(left_out.why)));
     }
-    let report = run.carry_out(&args.carry, None, fifo, policies, &deeds.vms, deeds.inventory).await;
+    let job = Job {
+        args: &args.carry,
+        handed_over_after: None,
+        wishes: &args.planning,
+        fifo,
+        policies,
+        plan: deeds.plan,
+        vms: &deeds.vms,
+        inventory: deeds.inventory,
+    };
+    let outcome = run.through(&job, told.watch, told.account).await;
     let has_changed = deeds.left_out.iter().any(|left_out| left_out.why == Why::Changed);
-    let outcome = run.judge(&report, deeds.plan);
-    if told.is_watched && report.vms.iter().any(|vm| !vm.steps.is_empty()) {
-        carry::look_again(context, &interrupt, policies, fifo, &args.planning, told.account).await;
-    }
-    told.account.report = Some(report);
     Ok(match outcome {
         Outcome::Done if has_changed => Outcome::SomeFailed,
         outcome => outcome,

@@ -1,6 +1,7 @@
 //! What a process that repeats shows while it goes on: metrics, health and the status page, from what its runs have left.
 
 use super::context::Context;
+use crate::plan::Overview;
 use crate::render::metrics::{self, Dialect};
 use crate::render::{Account, Ledger, notification, page};
 use crate::serve::{Answer, Site};
@@ -9,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many intervals may pass without a run that gets as far as planning.
+/// How many intervals may pass without a run that carries out its plan.
 const INTERVALS: u32 = 3;
 
 /// The runs so far, for whoever asks.
@@ -21,16 +22,16 @@ pub(super) struct Board {
 
 struct Notes {
     ledger: Ledger,
-    /// When the last run ended that got as far as planning, or else this process started, by a clock that nobody sets.
+    /// When the last run ended that carried out its plan, or else this process started, by a clock that nobody sets.
     good: Instant,
-    has_planned: bool,
+    has_been_good: bool,
 }
 
 impl Board {
     /// Makes one for runs that begin so often.
     pub(super) fn new(context: &Context, every: Duration) -> Self {
         let ledger = Ledger { every: Some(every), ..Ledger::default() };
-        let notes = Notes { ledger, good: Instant::now(), has_planned: false };
+        let notes = Notes { ledger, good: Instant::now(), has_been_good: false };
         Self { every, clock: context.clock(), notes: Mutex::new(notes) }
     }
 
@@ -45,16 +46,22 @@ impl Board {
         notes.ledger.next_run = None;
     }
 
-    /// Enters a run that has ended, and gives everything that is known after it.
+    /// Shows how the VMs stand, while a run is under way.
+    pub(super) fn read(&self, overview: &Overview) {
+        self.notes().ledger.overview = Some(overview.clone());
+    }
+
+    /// Enters a run that has ended, and gives everything that is known after it. After an alarm there is no next one.
     pub(super) fn end(&self, account: Account, next: Duration) -> Ledger {
         let mut notes = self.notes();
-        // A run that had a plan has an overview of it.
-        if account.overview.is_some() {
+        // Where anybody can ask, a run that had a plan has an overview of it.
+        if account.overview.is_some() && account.failure.is_none() {
             notes.good = Instant::now();
-            notes.has_planned = true;
+            notes.has_been_good = true;
         }
         notes.ledger.enter(account);
-        notes.ledger.next_run = TimeDelta::from_std(next).ok().map(|next| (self.clock)() + next);
+        let next = TimeDelta::from_std(next).ok().filter(|_| !notes.ledger.is_halted);
+        notes.ledger.next_run = next.map(|next| (self.clock)() + next);
         notes.ledger.clone()
     }
 
@@ -62,13 +69,17 @@ impl Board {
     fn health(&self) -> Answer {
         let notes = self.notes();
         let since = notes.good.elapsed();
-        let is_well = since < self.every * INTERVALS;
+        let is_halted = notes.ledger.is_halted;
+        let is_well = !is_halted && since < self.every.saturating_mul(INTERVALS);
         let age = seconds(since);
-        let mut line = match (is_well, notes.has_planned) {
-            (true, true) => format!("ok: the last run that made a plan ended {age} ago"),
-            (true, false) => format!("ok: started {age} ago, no run has made a plan yet"),
+        let mut line = match (is_well, notes.has_been_good) {
+            (true, true) => format!("ok: the last run that carried out its plan ended {age} ago"),
+            (true, false) => format!("ok: started {age} ago, no run has carried out a plan yet"),
+            (false, _) if is_halted => "backups vanished after a local delete: no further run begins, since it could \
+                                        take more; find what drops the bodies of DELETE requests on the way to FiFo"
+                .to_owned(),
             (false, _) => format!(
-                "no run that made a plan has ended for {age}, and runs should begin every {}",
+                "no run that carried out its plan has ended for {age}, and runs should begin every {}",
                 seconds(self.every)
             ),
         };
@@ -76,7 +87,8 @@ impl Board {
             let running = ((self.clock)() - running).to_std().unwrap_or_default();
             line.push_str(&format!("; one has been under way for {}", seconds(running)));
         }
-        let failed = notes.ledger.last.as_ref().filter(|last| last.overview.is_none());
+        let is_told = |last: &&Account| is_halted || last.overview.is_none() || last.failure.is_some();
+        let failed = notes.ledger.last.as_ref().filter(is_told);
         if let Some(failed) = failed {
             line.push_str(&format!("; the last one: {}", notification::summary(failed)));
         }
@@ -115,5 +127,66 @@ fn seconds(duration: Duration) -> String {
     match duration.as_secs() {
         secs if secs < 180 => format!("{secs} s"),
         secs => format!("{} min", secs / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::health::Health;
+    use crate::render::{Ended, Failure};
+
+    const EVERY: Duration = Duration::from_secs(900);
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-22T20:00:00Z".parse().unwrap()
+    }
+
+    fn board() -> Board {
+        let notes = Notes { ledger: Ledger::default(), good: Instant::now(), has_been_good: false };
+        Board { every: EVERY, clock: now, notes: Mutex::new(notes) }
+    }
+
+    /// A run that made a plan.
+    fn planned(failure: Option<&str>) -> Account {
+        let health = Health { at: now(), endpoint: "https://fifo".to_owned(), vms: Vec::new() };
+        let overview = Overview { health, vms_by_status: Default::default(), tiers: Default::default() };
+        let exit_code = u8::from(failure.is_some());
+        Account {
+            overview: Some(overview),
+            failure: failure.map(|cause| Failure { causes: vec![cause.to_owned()], hint: None }),
+            ended: Some(Ended {
+                at: now(),
+                exit_code,
+                outcome: if exit_code == 0 { "done" } else { "failed" },
+            }),
+            ..Account::new("reconcile", now())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn runs_that_fail_after_planning_are_not_health() {
+        let board = board();
+        board.end(planned(None), EVERY);
+        for _ in 0..2 {
+            tokio::time::advance(EVERY).await;
+            board.end(planned(Some("the disk is full")), EVERY);
+            let answer = board.health();
+            assert!(answer.is_well && answer.body.contains("the disk is full"), "{}", answer.body);
+        }
+        tokio::time::advance(EVERY).await;
+        board.end(planned(Some("the disk is full")), EVERY);
+        let answer = board.health();
+        assert!(!answer.is_well && answer.body.ends_with(". the disk is full\n"), "{}", answer.body);
+        assert!(
+            answer.body.starts_with("no run that carried out its plan has ended for 45 min"),
+            "{}",
+            answer.body
+        );
+
+        board.end(planned(None), EVERY);
+        let answer = board.health();
+        assert!(answer.is_well, "{}", answer.body);
+        assert_eq!(answer.body, "ok: the last run that carried out its plan ended 0 s ago\n");
     }
 }

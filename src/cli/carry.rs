@@ -6,13 +6,14 @@ use super::context::Context;
 use super::error::{CliError, Kind};
 use super::exit::Outcome;
 use super::interrupt::Interrupt;
-use super::planning::{self, Planned};
+use super::planning;
+use super::watch::Watch;
 use crate::apply::{
     Clock, Event, Executor, Holder, Journal, Lock, LockError, Observer, Pace, Place, Report, Settings, What,
 };
 use crate::fifo::WriteClient;
 use crate::inventory::Inventory;
-use crate::plan::{NoteCode, Overview, Plan, Status, VmPlan};
+use crate::plan::{NoteCode, Plan, Status, VmPlan};
 use crate::policy::Policies;
 use crate::render::{self, Account, JsonLines, People};
 use chrono::{DateTime, Utc};
@@ -75,6 +76,27 @@ pub(super) fn show_or_warn(context: &Context, plan: &Plan) {
     }
 }
 
+/// What is to be carried out.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    /// How.
+    pub(super) args: &'a CarryArgs,
+    /// After how long what it still waits for is left to the next run; without it, every upload is waited for.
+    pub(super) handed_over_after: Option<Duration>,
+    /// Which VMs are meant, for reading them again.
+    pub(super) wishes: &'a PlanningArgs,
+    /// Where.
+    pub(super) fifo: &'a Connection,
+    /// By what each VM is decided again.
+    pub(super) policies: &'a Policies,
+    /// The plan made now, with what it could do nothing about.
+    pub(super) plan: &'a Plan,
+    /// What of it is done.
+    pub(super) vms: &'a [VmPlan],
+    /// Everything that FiFo was seen to have, whichever VMs are meant.
+    pub(super) inventory: &'a Inventory,
+}
+
 /// One carrying out: who is told what happens, and who may end it.
 pub(super) struct Run<'c> {
     context: &'c Context,
@@ -88,8 +110,14 @@ impl<'c> Run<'c> {
     /// # Errors
     ///
     /// The state folder cannot be made.
-    pub(super) fn begin(context: &'c Context, interrupt: &Interrupt) -> Result<Self, CliError> {
-        let mut observers: Vec<Box<dyn Observer>> = vec![match context.global.format {
+    pub(super) fn begin(
+        context: &'c Context,
+        interrupt: &Interrupt,
+        watch: &Watch<'_>,
+    ) -> Result<Self, CliError> {
+        // The ear first: whatever becomes of the others, it has heard.
+        let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(watch.ear())];
+        observers.push(match context.global.format {
             Format::Json => Box::new(JsonLines::new(Box::new(io::stdout()))),
             Format::Text | Format::Github | Format::Markdown => Box::new(People::new(
                 Box::new(io::stdout()),
@@ -98,7 +126,7 @@ impl<'c> Run<'c> {
                 context.can_draw(),
                 context.global.quiet,
             )),
-        }];
+        });
         let path = state_dir(context)?.join("journal.jsonl");
         match Journal::open(&path, Uuid::new_v4()) {
             Ok(journal) => observers.push(Box::new(journal)),
@@ -116,19 +144,42 @@ impl<'c> Run<'c> {
         self.observers.observe(&Event { time: self.context.now(), what });
     }
 
-    /// Carries out what is due on these VMs.
-    ///
-    /// `inventory` is everything that FiFo was seen to have, whichever VMs are meant. What still waits after
-    /// `handed_over_after` is left to the next run; without it, every upload is waited for.
-    pub(super) async fn carry_out(
-        &self,
-        args: &CarryArgs,
-        handed_over_after: Option<Duration>,
-        fifo: &Connection,
-        policies: &Policies,
-        vms: &[VmPlan],
-        inventory: &Inventory,
-    ) -> Report {
+    /// Carries out what is due, enters what came of it, and judges it. Where somebody is told how the VMs stand, FiFo is
+    /// read once more after something was done: what is told is to be what the run has left.
+    pub(super) async fn through(&self, job: &Job<'_>, watch: &Watch<'_>, account: &mut Account) -> Outcome {
+        let &Job { policies, fifo, wishes, .. } = job;
+        let report = tokio::select! {
+            biased;
+            report = self.carry_out(job) => report,
+            never = watch.keep_reading(self.context, policies, fifo, wishes, account) => match never {},
+        };
+        let outcome = self.judge(&report, job.plan);
+        let is_changed = report.vms.iter().any(|vm| !vm.steps.is_empty());
+        // Before anything else, which may take its time or fail: an alarm must not be lost.
+        account.report = Some(report);
+        if watch.is_anybody_there() && is_changed && !account.has_alarm() {
+            self.look_again(job, watch, account).await;
+        }
+        outcome
+    }
+
+    /// Reads FiFo after a run, for those who are told how the VMs stand by now. Where that does not work they are told how
+    /// they stood before, with the instant of that.
+    async fn look_again(&self, job: &Job<'_>, watch: &Watch<'_>, account: &mut Account) {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.told() => {}
+            planned = planning::look_again(self.context, job.policies, job.fifo, job.wishes) => match planned {
+                Ok(planned) => watch.read(&planned, job.policies, account),
+                Err(error) => {
+                    tracing::warn!("what the run has left could not be read: {}", error.chain().join(": "));
+                }
+            },
+        }
+    }
+
+    async fn carry_out(&self, job: &Job<'_>) -> Report {
+        let &Job { args, handed_over_after, fifo, policies, vms, inventory, .. } = job;
         let client = WriteClient::new(fifo.read().clone());
         // Of its own: the executor is to end after it was told that it will, and cancelling reaches it first otherwise.
         let stop = CancellationToken::new();
@@ -170,7 +221,7 @@ impl<'c> Run<'c> {
     }
 
     /// Judges a run by its report, and by what its plan could do nothing about.
-    pub(super) fn judge(&self, report: &Report, plan: &Plan) -> Outcome {
+    fn judge(&self, report: &Report, plan: &Plan) -> Outcome {
         let tally = report.tally();
         let is_trouble = |vm: &VmPlan| {
             matches!(vm.status, Status::Conflict | Status::Unreadable) || vm.note(NoteCode::GaveUp).is_some()
@@ -187,27 +238,10 @@ impl<'c> Run<'c> {
     }
 }
 
-/// Reads FiFo after a run, for those who are told how the VMs stand by now. Where that does not work they are told how
-/// they stood before, with the instant of that.
-pub(super) async fn look_again(
-    context: &Context,
-    interrupt: &Interrupt,
-    policies: &Policies,
-    fifo: &Connection,
-    wishes: &PlanningArgs,
-    account: &mut Account,
-) {
-    tokio::select! {
-        biased;
-        _ = interrupt.told() => {}
-        planned = planning::look_again(context, policies, fifo, wishes) => match planned {
-            Ok(Planned { plan, inventory }) => {
-                account.overview = Some(Overview::of(&plan, policies, &inventory));
-            }
-            Err(error) => {
-                tracing::warn!("what the run has left could not be read: {}", error.chain().join(": "));
-            }
-        },
+/// Ends a connection after a run. What came of the run stands, whatever becomes of that.
+pub(super) async fn close(fifo: Connection) {
+    if let Err(error) = fifo.close().await {
+        tracing::warn!("{}", error.chain().join(": "));
     }
 }
 

@@ -8,7 +8,8 @@ use super::exit::Outcome;
 use super::interrupt::Interrupt;
 use super::policies;
 use super::reconcile;
-use super::telling::{Telling, close};
+use super::telling::{Telling, close, is_no_run};
+use super::watch::{Shown, Watch};
 use crate::policy::Policies;
 use crate::render::{Account, Ledger, notification};
 use crate::serve::Server;
@@ -28,7 +29,8 @@ const JITTER: f64 = 0.1;
 /// Runs again and again.
 ///
 /// No failure ends it: what was wrong may be right the next time, and a loop that has ended makes no backups. What does
-/// is a signal, and backups that vanished after a local delete: another run could take another chain with it.
+/// is a signal, and backups that vanished after a local delete: another run could take another chain with it. What is served
+/// then stays until a signal comes, so that somebody gets to see it.
 ///
 /// # Errors
 ///
@@ -47,10 +49,10 @@ pub(super) async fn run(
         Some(address) => Some(listen(address, &board).await?),
         None => None,
     };
-    let mut repeated = Repeated { args, context, interrupt: &interrupt, telling, board };
+    let mut repeated = Repeated { args, context, every, interrupt: &interrupt, telling, board };
     let alive = stay_alive(context);
     let never = tokio::select! {
-        ended = repeated.until_told(every, &mut hangups) => {
+        ended = repeated.until_told(&mut hangups) => {
             service(context, &[ServiceState::Stopping]);
             return ended;
         }
@@ -99,16 +101,17 @@ fn service(context: &Context, states: &[ServiceState<'_>]) {
 struct Repeated<'c> {
     args: &'c ReconcileArgs,
     context: &'c Context,
+    every: Duration,
     interrupt: &'c Interrupt,
     telling: Telling<'c>,
     board: Arc<Board>,
 }
 
 impl Repeated<'_> {
-    async fn until_told(&mut self, every: Duration, hangups: &mut Signal) -> Result<Outcome, CliError> {
+    async fn until_told(&mut self, hangups: &mut Signal) -> Result<Outcome, CliError> {
         let mut chance = fastrand::Rng::with_seed(self.context.run_number());
         loop {
-            let next = Instant::now() + every + every.mul_f64(JITTER * chance.f64());
+            let next = Instant::now() + self.every + self.every.mul_f64(JITTER * chance.f64());
             let policies = policies::load(self.context);
             // The first time, and after every SIGHUP; in between it says nothing new.
             service(self.context, &[ServiceState::Ready, ServiceState::Doing("a run is under way")]);
@@ -138,19 +141,20 @@ impl Repeated<'_> {
     /// Does one run and tells what came of it. Gives how everything ends, where it does, and whether the next run is to
     /// begin at once.
     async fn one(
-        &self,
+        &mut self,
         policies: Result<Policies, CliError>,
         next: Instant,
         hangups: &mut Signal,
     ) -> (Option<Result<Outcome, CliError>>, bool) {
         let context = self.context;
+        self.telling.try_again();
         self.board.begin();
-        let begun = self.telling.begin();
         let mut account = Account::new("reconcile", context.now());
         let mut at_once = false;
-        let is_watched = self.args.listen.is_some() || self.telling.is_anybody_there();
+        let shown = Shown { board: &self.board, every: self.every };
+        let mut watch = Watch::new(&self.telling, self.args.listen.map(|_| shown));
         let ended = {
-            let run = reconcile::once(self.args, context, self.interrupt, policies, is_watched, &mut account);
+            let run = reconcile::once(self.args, context, self.interrupt, policies, &mut watch, &mut account);
             let mut run = pin!(AssertUnwindSafe(run).catch_unwind());
             loop {
                 tokio::select! {
@@ -166,20 +170,48 @@ impl Repeated<'_> {
             }
         };
         let signal = self.interrupt.caught();
-        close(&mut account, context, &ended);
+        watch.ear().rescue(&mut account);
         if let Err(error) = &ended {
             context.tell(error);
         }
+        let has_alarm = account.has_alarm();
+        // By the report: whatever happened after the alarm, another run must not follow.
+        let ended = if has_alarm { Ok(Outcome::Alarm) } else { ended };
+        close(&mut account, context, &ended);
         let pause = if at_once { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
         let ledger = self.board.end(account, pause);
         tell_next(context, &ledger);
-        self.telling.end(begun, &ledger, Some(self.interrupt)).await;
-        let end = match (ended, signal) {
-            (Ok(Outcome::Alarm), _) => Some(Ok(Outcome::Alarm)),
-            (_, Some(signal)) => Some(Ok(Outcome::Interrupted(signal))),
-            _ => None,
+        if !is_no_run(&ended) {
+            self.telling.end(watch.into_begun(), &ledger, Some(self.interrupt)).await;
+        }
+        let end = match signal {
+            _ if has_alarm => Some(Ok(Outcome::Alarm)),
+            Some(signal) => Some(Ok(Outcome::Interrupted(signal))),
+            None => None,
         };
+        if has_alarm && self.args.listen.is_some() {
+            self.keep_showing(hangups).await;
+        }
         (end, at_once)
+    }
+
+    /// Leaves page, metrics and health where they are until a signal comes: an alarm that goes away with the process is
+    /// seen by no scrape. No run begins meanwhile.
+    async fn keep_showing(&self, hangups: &mut Signal) {
+        if self.interrupt.caught().is_none() {
+            tracing::warn!("no further run begins; the page stays until this process is told to end");
+        }
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.interrupt.told() => return,
+                _ = hangups.recv() => {
+                    service(self.context, &[ServiceState::Reloading]);
+                    tracing::warn!("SIGHUP: no run begins, since backups vanished after a local delete");
+                    service(self.context, &[ServiceState::Ready]);
+                }
+            }
+        }
     }
 
     /// Reads the policies in the middle of a run, which goes on by the old ones: mistakes in them are told at once.
@@ -195,7 +227,13 @@ impl Repeated<'_> {
 
 /// Tells people and the service manager what came of the run and when the next one begins.
 fn tell_next(context: &Context, ledger: &Ledger) {
-    let (Some(last), Some(next)) = (&ledger.last, ledger.next_run) else { return };
+    let Some(last) = &ledger.last else { return };
+    if ledger.is_halted {
+        let summary = notification::summary(last);
+        let doing = format!("backups vanished: no further run begins; the last one: {summary}");
+        return service(context, &[ServiceState::Doing(&doing)]);
+    }
+    let Some(next) = ledger.next_run else { return };
     let next = next.format("%Y-%m-%d %H:%M:%S UTC");
     tracing::info!("the next run begins at {next}");
     let summary = notification::summary(last);

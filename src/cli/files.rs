@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Who may read a file: only its owner.
 pub(super) const PRIVATE: u32 = 0o600;
@@ -21,20 +21,48 @@ pub(super) fn put(
     mode: u32,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    // Where there is nothing yet, the path is as good as any.
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let is_special = fs::metadata(&target).is_ok_and(|it| !it.is_file());
-    if is_special {
+    let target = meant(path);
+    if is_special(&target) {
         // A file in its place, `/dev/stdout` say, would take it away from everybody.
         return write_to(&mut OpenOptions::new().write(true).open(&target)?, write);
     }
+    replace(&target, mode, write)
+}
+
+/// The same where only a file will do: a pipe that nobody reads would hold up whoever writes into it for ever.
+///
+/// # Errors
+///
+/// There is something else than a file, or it could not be written; then what there was is still there.
+pub(super) fn put_file(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let target = meant(path);
+    if is_special(&target) {
+        return Err(io::Error::other("it is there and is no regular file"));
+    }
+    replace(&target, mode, write)
+}
+
+/// Gives what a link leads to. Where there is nothing yet, the path is as good as any.
+fn meant(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+fn is_special(target: &Path) -> bool {
+    fs::metadata(target).is_ok_and(|it| !it.is_file())
+}
+
+fn replace(target: &Path, mode: u32, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // The name is only taken over when all of it is on disk.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     write_to(&mut file, write)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
-    file.persist(&target)?;
+    file.persist(target)?;
     File::open(folder)?.sync_all()
 }
 

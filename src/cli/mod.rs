@@ -1,7 +1,7 @@
 //! The commands, one file each, and what they share.
 //!
 //! [`args`] is the command line as written, [`context`] what surrounds a run, [`connection`] the FiFo that is meant,
-//! [`planning`] how a plan comes about, `carry` how one is carried out, `telling` who hears of it, `every` how it is done again
+//! [`planning`] how a plan comes about, `carry` how one is carried out, `telling` who hears of it, `watch` who looks on, `every` how it is done again
 //! and again and `board` what is shown meanwhile, [`error`] and [`exit`] how a command ends.
 
 mod apply;
@@ -28,6 +28,7 @@ mod status;
 pub mod target;
 mod telling;
 mod validate;
+mod watch;
 
 use args::{Arguments, Command};
 use clap::{CommandFactory as _, FromArgMatches as _};

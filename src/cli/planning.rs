@@ -46,12 +46,7 @@ pub async fn make(
         judge_clocks(server, before, after, at.is_some())?;
     }
     let inventory = listing.inventory;
-    if inventory.is_empty() && !policies.is_empty() && !wishes.allow_empty {
-        return Err(CliError::new(Kind::NothingVisible, format!("{} shows this user no VM at all", fifo.name())).hint(
-            "a user sees only the VMs it may `get`, and one that may see none looks just like an empty cloud; \
-             grant vms→…→get, or go on with --allow-empty",
-        ));
-    }
+    believe(&inventory, policies, fifo, wishes)?;
     for policy in unmatched(policies, &inventory) {
         tracing::warn!("{}: no VM matches the policy `{}`", policy.source.file, policy.name);
     }
@@ -83,7 +78,7 @@ pub fn compare_with(
 ///
 /// # Errors
 ///
-/// FiFo cannot be read, or the VMs that were asked for are no longer there.
+/// FiFo cannot be read or shows no VM, or the VMs that were asked for are no longer there.
 pub async fn look_again(
     context: &Context,
     policies: &Policies,
@@ -93,9 +88,26 @@ pub async fn look_again(
     let listing = fifo.list().await?;
     let now = listing.server_date.map_or_else(|| context.now(), |server| server.max(context.now()));
     let inventory = listing.inventory;
+    believe(&inventory, policies, fifo, wishes)?;
     let asked_for = narrowed(&inventory, &wishes.vms)?;
     let plan = plan::plan(policies, &asked_for, now.trunc_subsecs(0)).map_err(|it| broken(&it))?;
     Ok(Planned { plan, inventory })
+}
+
+/// Refuses an inventory without any VM: to see none is never taken for that there are none.
+fn believe(
+    inventory: &Inventory,
+    policies: &Policies,
+    fifo: &Connection,
+    wishes: &PlanningArgs,
+) -> Result<(), CliError> {
+    if !inventory.is_empty() || policies.is_empty() || wishes.allow_empty {
+        return Ok(());
+    }
+    Err(CliError::new(Kind::NothingVisible, format!("{} shows this user no VM at all", fifo.name())).hint(
+        "a user sees only the VMs it may `get`, and one that may see none looks just like an empty cloud; \
+         grant vms→…→get, or go on with --allow-empty",
+    ))
 }
 
 /// Compares the server's clock with ours, which was read before and after the server read its own.

@@ -1,7 +1,7 @@
 //! `reconcile`: plans and carries out without asking.
 
 use super::args::{Format, ReconcileArgs};
-use super::carry::{self, Run};
+use super::carry::{self, Job, Run};
 use super::connection::Chosen;
 use super::context::Context;
 use super::error::CliError;
@@ -11,7 +11,7 @@ use super::interrupt::Interrupt;
 use super::planning::{self, Planned};
 use super::policies;
 use super::telling;
-use crate::plan::Overview;
+use super::watch::Watch;
 use crate::policy::Policies;
 use crate::render::Account;
 
@@ -26,21 +26,13 @@ pub(super) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Outco
         return every::run(args, interval, context).await;
     }
     let interrupt = Interrupt::listen()?;
-    telling::around(
-        context,
-        &args.telling,
-        "reconcile",
-        false,
-        Some(&interrupt),
-        async |account, is_watched| {
-            once(args, context, &interrupt, policies::load(context), is_watched, account).await
-        },
-    )
+    telling::around(context, &args.telling, "reconcile", Some(&interrupt), async |account, watch| {
+        once(args, context, &interrupt, policies::load(context), watch, account).await
+    })
     .await
 }
 
-/// Does one run, and keeps account of it. Where it is watched, FiFo is read once more after something was done: what is
-/// told of the VMs is to be what the run has left, not what it has found.
+/// Does one run, and keeps account of it.
 ///
 /// # Errors
 ///
@@ -51,7 +43,7 @@ pub(super) async fn once(
     context: &Context,
     interrupt: &Interrupt,
     policies: Result<Policies, CliError>,
-    is_watched: bool,
+    watch: &mut Watch<'_>,
     account: &mut Account,
 ) -> Result<Outcome, CliError> {
     let policies = policies?;
@@ -60,23 +52,28 @@ pub(super) async fn once(
     // Taken before FiFo is read: what another run is about to do must not be planned again.
     let _lock = carry::lock(context, fifo.name(), "reconcile")?;
     let fifo = fifo.open(context).await?;
-    let Planned { plan, inventory } = tokio::select! {
+    watch.begin();
+    let planned = tokio::select! {
         // Nothing has been done yet, so nothing has to be brought to an end.
         biased;
         told = interrupt.told() => return Ok(told),
         planned = planning::make(context, &policies, &fifo, &args.planning, None) => planned?,
     };
-    if is_watched {
-        account.overview = Some(Overview::of(&plan, &policies, &inventory));
-    }
-    carry::show_or_warn(context, &plan);
-    let run = Run::begin(context, interrupt)?;
-    let report = run.carry_out(&args.carry, args.every, &fifo, &policies, &plan.vms, &inventory).await;
-    let outcome = run.judge(&report, &plan);
-    if is_watched && report.vms.iter().any(|vm| !vm.steps.is_empty()) {
-        carry::look_again(context, interrupt, &policies, &fifo, &args.planning, account).await;
-    }
-    account.report = Some(report);
-    fifo.close().await?;
+    watch.read(&planned, &policies, account);
+    let Planned { plan, inventory } = &planned;
+    carry::show_or_warn(context, plan);
+    let run = Run::begin(context, interrupt, watch)?;
+    let job = Job {
+        args: &args.carry,
+        handed_over_after: args.every,
+        wishes: &args.planning,
+        fifo: &fifo,
+        policies: &policies,
+        plan,
+        vms: &plan.vms,
+        inventory,
+    };
+    let outcome = run.through(&job, watch, account).await;
+    carry::close(fifo).await;
     Ok(outcome)
 }

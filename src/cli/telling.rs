@@ -10,7 +10,8 @@ use super::exit::{self, Outcome};
 use super::files;
 use super::interrupt::Interrupt;
 use super::target::secret;
-use crate::notify::{NotifyError, Poster, SecretUrl};
+use super::watch::Watch;
+use crate::notify::{BadUrl, NotifyError, Poster, SecretUrl};
 use crate::render::metrics::{self, Dialect};
 use crate::render::{Account, Ended, Failure, Ledger, notification};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -25,11 +26,20 @@ const PING_BYTES_MAX: usize = 8 << 10;
 pub(super) struct Telling<'c> {
     context: &'c Context,
     metrics_file: Option<PathBuf>,
-    notify: Option<Poster>,
-    ping: Option<Poster>,
+    notify: Way,
+    ping: Way,
 }
 
-/// A run that the monitor has been told, or is just being told, to have begun.
+/// A way of telling: where its address comes from, and who sends to it, once that could be made ready.
+struct Way {
+    /// The address on the command line, which goes before the variable.
+    given: Option<SecretUrl>,
+    variable: &'static str,
+    poster: Option<Poster>,
+}
+
+/// A run that the monitor has been told, or is just being told, to have begun; if there is one.
+#[derive(Default)]
 pub(super) struct Begun(Option<JoinHandle<()>>);
 
 impl<'c> Telling<'c> {
@@ -37,25 +47,30 @@ impl<'c> Telling<'c> {
     ///
     /// # Errors
     ///
-    /// An address on the command line is none. One from the environment is warned about instead: a run that nobody set
-    /// up on a keyboard must not come to nothing for it.
+    /// An address on the command line is none. Whatever else is wrong is warned about instead: a backup must not be
+    /// missing because nobody could have been told of it.
     pub(super) fn of(context: &'c Context, args: &TellingArgs) -> Result<Self, CliError> {
-        Ok(Self {
-            context,
-            metrics_file: args.metrics_file.clone(),
-            notify: poster(context, "--notify-url", args.notify_url.as_ref(), "FIFO_RETAIN_NOTIFY_URL")?,
-            ping: poster(context, "--ping-url", args.ping_url.as_ref(), "FIFO_RETAIN_PING_URL")?,
-        })
+        let notify = Way::of("--notify-url", args.notify_url.as_ref(), "FIFO_RETAIN_NOTIFY_URL")?;
+        let ping = Way::of("--ping-url", args.ping_url.as_ref(), "FIFO_RETAIN_PING_URL")?;
+        let mut telling = Self { context, metrics_file: args.metrics_file.clone(), notify, ping };
+        telling.try_again();
+        Ok(telling)
+    }
+
+    /// Tries again what did not come about before: a file with an address may be there by now.
+    pub(super) fn try_again(&mut self) {
+        self.notify.open(self.context);
+        self.ping.open(self.context);
     }
 
     /// Says whether anybody wants to know how the VMs stand.
     pub(super) fn is_anybody_there(&self) -> bool {
-        self.metrics_file.is_some() || self.notify.is_some()
+        self.metrics_file.is_some() || self.notify.poster.is_some()
     }
 
     /// Tells the monitor that a run begins. The run does not wait for that.
     pub(super) fn begin(&self) -> Begun {
-        Begun(self.ping.clone().map(|ping| {
+        Begun(self.ping.poster.clone().map(|ping| {
             tokio::spawn(async move { warn_of("the start", ping.ping(Some("start"), None).await) })
         }))
     }
@@ -82,7 +97,7 @@ impl<'c> Telling<'c> {
         }
         let Some(account) = &ledger.last else { return };
         let posted = async {
-            if let Some(poster) = &self.notify {
+            if let Some(poster) = &self.notify.poster {
                 match notification::json(account) {
                     Ok(json) => warn_of("the notification", poster.post_json(json).await),
                     Err(error) => tracing::warn!("the notification could not be written: {error}"),
@@ -90,7 +105,7 @@ impl<'c> Telling<'c> {
             }
         };
         let pinged = async {
-            let Some(poster) = &self.ping else { return };
+            let Some(poster) = &self.ping.poster else { return };
             // The start may not arrive after the end. One that has not got through by now is of no use any more.
             if let Some(start) = begun.0 {
                 start.abort();
@@ -113,7 +128,7 @@ fn warn_of(what: &str, told: Result<(), NotifyError>) {
     }
 }
 
-/// Runs something once, and tells everybody what came of it, unless somebody was asked and said no: then there was none.
+/// Runs something once, and tells everybody what came of it, unless there was no run: see [`is_no_run`].
 ///
 /// # Errors
 ///
@@ -122,22 +137,26 @@ pub(super) async fn around(
     context: &Context,
     args: &TellingArgs,
     command: &'static str,
-    is_asked: bool,
     interrupt: Option<&Interrupt>,
-    run: impl AsyncFnOnce(&mut Account, bool) -> Result<Outcome, CliError>,
+    run: impl AsyncFnOnce(&mut Account, &mut Watch<'_>) -> Result<Outcome, CliError>,
 ) -> Result<Outcome, CliError> {
     let telling = Telling::of(context, args)?;
     let mut account = Account::new(command, context.now());
-    // A question may stand for hours, and nothing has begun before it is answered.
-    let begun = if is_asked { Begun(None) } else { telling.begin() };
-    let ended = run(&mut account, telling.is_anybody_there()).await;
+    let mut watch = Watch::new(&telling, None);
+    let ended = run(&mut account, &mut watch).await;
     close(&mut account, context, &ended);
     let mut ledger = Ledger::default();
     ledger.enter(account);
-    if !ended.as_ref().is_err_and(|error| error.kind() == Kind::Declined) {
-        telling.end(begun, &ledger, interrupt).await;
+    if !is_no_run(&ended) {
+        telling.end(watch.into_begun(), &ledger, interrupt).await;
     }
     ended
+}
+
+/// Says whether there was no run to tell of: somebody was asked and said no, or another run is under way, which tells of
+/// itself. What was told of the run before, a good file with metrics say, stays.
+pub(super) fn is_no_run(ended: &Result<Outcome, CliError>) -> bool {
+    ended.as_ref().is_err_and(|error| matches!(error.kind(), Kind::Declined | Kind::Locked))
 }
 
 /// Enters into an account how its run ended.
@@ -158,42 +177,49 @@ pub(super) fn close(account: &mut Account, context: &Context, ended: &Result<Out
 pub(super) fn write_metrics(context: &Context, path: &Path, ledger: &Ledger) -> Result<(), CliError> {
     let written = metrics::text(ledger, context.now(), Dialect::Prometheus)
         .map_err(io::Error::other)
-        .and_then(|text| files::put(path, files::PUBLIC, |out| out.write_all(text.as_bytes())));
+        .and_then(|text| files::put_file(path, files::PUBLIC, |out| out.write_all(text.as_bytes())));
     written.map_err(|error| {
         CliError::new(Kind::Files, format!("could not write the metrics to {}", path.display()))
             .because(error)
     })
 }
 
-/// Finds an address on the command line, or else in the environment.
-fn poster(
-    context: &Context,
-    option: &str,
-    given: Option<&SecretString>,
-    variable: &str,
-) -> Result<Option<Poster>, CliError> {
-    if let Some(text) = given {
-        let url = text.expose_secret().parse::<SecretUrl>();
-        let url = url
+impl Way {
+    fn of(option: &str, given: Option<&SecretString>, variable: &'static str) -> Result<Self, CliError> {
+        let given = given.map(|text| text.expose_secret().parse::<SecretUrl>()).transpose();
+        let given = given
             .map_err(|error| CliError::new(Kind::Usage, format!("{option} cannot be used")).because(error))?;
-        return made(context, url).map(Some);
+        Ok(Self { given, variable, poster: None })
     }
-    let found = secret(&context.environment, variable).and_then(|text| {
-        let url = text.map(|text| text.parse::<SecretUrl>()).transpose();
-        let url = url.map_err(|error| {
-            CliError::new(Kind::Settings, format!("{variable} cannot be used")).because(error)
-        })?;
-        url.map(|url| made(context, url)).transpose()
-    });
-    Ok(found.unwrap_or_else(|error| {
-        tracing::warn!("{}; nobody is told there", error.chain().join(": "));
-        None
-    }))
-}
 
-fn made(context: &Context, url: SecretUrl) -> Result<Poster, CliError> {
-    if !url.is_https() && !url.is_loopback() {
-        tracing::warn!("{url} is plain HTTP: what is told can be read on the way");
+    /// Makes ready to send, where that has not been done yet and there is an address.
+    fn open(&mut self, context: &Context) {
+        if self.poster.is_none() {
+            self.poster = self.made(context).unwrap_or_else(|error| {
+                tracing::warn!("{}; nobody is told there", error.chain().join(": "));
+                None
+            });
+        }
     }
-    Ok(Poster::new(url, context.global.ca_file.clone(), context.run_number())?)
+
+    fn made(&self, context: &Context) -> Result<Option<Poster>, CliError> {
+        let url = match &self.given {
+            Some(url) => Some(url.clone()),
+            None => {
+                let text = secret(&context.environment, self.variable)?;
+                text.map(|text| text.parse()).transpose().map_err(|error: BadUrl| {
+                    CliError::new(Kind::Settings, format!("{} cannot be used", self.variable)).because(error)
+                })?
+            }
+        };
+        let Some(url) = url else { return Ok(None) };
+        let poster = Poster::new(url.clone(), context.global.ca_file.clone(), context.run_number());
+        let poster = poster.map_err(|error| {
+            CliError::new(Kind::Settings, format!("nothing can be sent to {url}")).because(error)
+        })?;
+        if !url.is_https() && !url.is_loopback() {
+            tracing::warn!("{url} is plain HTTP: what is told can be read on the way");
+        }
+        Ok(Some(poster))
+    }
 }

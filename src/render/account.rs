@@ -96,6 +96,11 @@ impl Account {
         self.ended.is_some_and(|ended| ended.exit_code == 0)
     }
 
+    /// Says whether backups vanished after a local delete.
+    pub fn has_alarm(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| !report.alarms.is_empty())
+    }
+
     /// Gives how long the run took; `None` while it goes on. A clock that was set back makes it nothing.
     pub fn duration(&self) -> Option<TimeDelta> {
         self.ended.map(|ended| (ended.at - self.began).max(TimeDelta::zero()))

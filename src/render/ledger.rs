@@ -14,8 +14,10 @@ pub struct Ledger {
     pub every: Option<Duration>,
     /// Since when a run has been under way; `None` between runs.
     pub running_since: Option<DateTime<Utc>>,
-    /// When the next run begins; `None` while one is under way.
+    /// When the next run begins; `None` while one is under way, and when there will be none.
     pub next_run: Option<DateTime<Utc>>,
+    /// Whether no further run begins, since backups vanished after a local delete.
+    pub is_halted: bool,
     /// The last run that has ended.
     pub last: Option<Account>,
     /// When the last run that did everything ended.
@@ -32,6 +34,7 @@ impl Ledger {
     /// Enters a run that has ended. What it did not get to know is kept from the runs before.
     pub fn enter(&mut self, account: Account) {
         self.running_since = None;
+        self.is_halted |= account.has_alarm();
         if let Some(ended) = account.ended {
             *self.runs.entry(ended.outcome).or_default() += 1;
             if account.is_success() {

@@ -93,6 +93,9 @@ fn runs(ledger: &Ledger, now: DateTime<Utc>) -> Markup {
             @if let Some(since) = ledger.running_since {
                 p { "A run has been under way for " (span_text((now - since).num_seconds())) "." }
             }
+            @if ledger.is_halted {
+                p.bad { strong { "No further run begins" } ": backups vanished after a local delete, and another run could take more." }
+            }
             @if let Some(next) = ledger.next_run {
                 p.quiet { "The next run begins " (instant_text(next)) }
             }

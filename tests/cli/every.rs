@@ -4,7 +4,7 @@ use crate::cloud::Cloud;
 use crate::exposition::Exposition;
 use crate::harness::{Ended, Folder, GRANDFATHER};
 use crate::running::{Told, Watched};
-use crate::web::{got, until};
+use crate::web::{Listener, got, until};
 use fifo_retain::sandbox::{Effect, Rule};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
@@ -93,7 +93,8 @@ fn it_repeats_and_ends_well_when_it_is_told_to_between_two_runs() {
 fn what_is_told_of_vms_is_what_the_run_has_left() {
     let cloud = Cloud::of(1, 100);
     let run = Loop::start(&cloud, "1h");
-    let metrics = until("a run", || run.metrics().filter(|it| !it.of("fifo_retain_vm_safe").is_empty()));
+    until("a run", || (run.runs() == 1).then_some(()));
+    let metrics = run.metrics().unwrap();
     assert_eq!(metrics.of("fifo_retain_vm_safe")[0].1, 1.0, "it was too old before the run");
     let time = |what: &str| metrics.get(&format!("fifo_retain_{what}_timestamp_seconds")).unwrap();
     let after = time("next_run") - time("last_run_start");
@@ -152,12 +153,12 @@ fn bad_policies_are_told_stop_the_doing_and_end_nothing() {
     until("two failures", || (run.runs() >= 2).then_some(()));
     assert_eq!(cloud.fifo.asked(), [""; 0], "FiFo was not asked anything");
     let body = run.until_health(503, "in the policies");
-    assert!(body.starts_with("no run that made a plan has ended for "), "{body}");
+    assert!(body.starts_with("no run that carried out its plan has ended for "), "{body}");
     assert_eq!(body.lines().count(), 1, "{body}");
     let page = got(run.address, "/").unwrap().1;
     assert!(page.contains("Last run: failed") && page.contains("in the policies"), "{page}");
     cloud.folder.write("policies/grandfather.yaml", &good);
-    run.until_health(200, "ok: the last run that made a plan ended ");
+    run.until_health(200, "ok: the last run that carried out its plan ended ");
     let ended = run.end("TERM");
     assert!(ended.err.contains("tears"), "the mistake is told with its place:\n{}", ended.err);
     cloud.is_done();
@@ -167,7 +168,7 @@ fn bad_policies_are_told_stop_the_doing_and_end_nothing() {
 fn a_fifo_that_is_down_is_outlived_and_what_was_known_stays() {
     let cloud = Cloud::of(1, 100);
     let run = Loop::with(&cloud, "1s", &["--timeout", "1s"], |_| {});
-    until("a run", || run.metrics().filter(|it| !it.of("fifo_retain_vm_safe").is_empty()));
+    until("a run", || (run.runs() >= 1).then_some(()));
     cloud.fifo.disturb(Effect::Answer { status: 503, retry_after_s: None, location: None });
     let metrics = until("a failure", || {
         run.metrics().filter(|it| it.get("fifo_retain_last_run_exit_code") == Some(1.0))
@@ -186,8 +187,10 @@ fn another_run_may_come_between_and_one_that_comes_upon_it_waits_for_the_next_ti
         cloud.folder.asking(&cloud.fifo, &["--format", "json", "--state-dir", "state", "reconcile"]),
     );
     other.until("accepted");
-    let run = Loop::start(&cloud, "1s");
+    cloud.folder.write("run.prom", "what is good");
+    let run = Loop::with(&cloud, "1s", &["--metrics-file", "run.prom"], |_| {});
     until("a run that found the lock", || run.metrics()?.get("fifo_retain_runs_total{outcome=\"locked\"}"));
+    assert_eq!(cloud.folder.read("run.prom"), "what is good");
     other.end().code(0);
     until("a run that found none", || run.metrics()?.get("fifo_retain_runs_total{outcome=\"done\"}"));
     let ended = run.end("TERM");
@@ -227,6 +230,21 @@ fn sighup_in_the_middle_of_a_run_lets_it_end_and_has_another_follow() {
 }
 
 #[test]
+fn an_address_in_a_file_that_comes_later_is_told_from_then_on() {
+    let (cloud, hook) = (Cloud::of(1, 100), Listener::answering("200 OK"));
+    let path = cloud.folder.path("url");
+    let run = Loop::with(&cloud, "1s", &[], |command| {
+        command.env("FIFO_RETAIN_NOTIFY_URL_FILE", &path);
+    });
+    until("a run", || (run.runs() >= 1).then_some(()));
+    assert_eq!(hook.lines(), [""; 0]);
+    cloud.folder.write("url", &hook.url("/hook"));
+    until("a notification", || hook.lines().into_iter().find(|line| line == "POST /hook"));
+    let ended = run.end("TERM");
+    assert!(ended.err.contains("warning: could not read "), "{}", ended.err);
+}
+
+#[test]
 fn told_to_end_in_the_middle_of_a_run_it_says_what_goes_on() {
     let cloud = Cloud::of(1, 60_000);
     let line = ["--format", "json", "reconcile", "--every", "1h"];
@@ -239,14 +257,20 @@ fn told_to_end_in_the_middle_of_a_run_it_says_what_goes_on() {
     }
 }
 
-#[test]
-fn backups_that_vanish_end_it_so_that_no_other_run_takes_more() {
+/// A cloud with a proxy before it that drops the bodies of DELETEs.
+fn with_a_bad_proxy() -> Cloud {
     let cloud = Cloud::with_leftovers(3);
     cloud.fifo.running().with(|state| {
         state.faults.rules.push(Rule::new(Effect::DropBody).on(fifo_retain::sandbox::Operation::Delete));
     });
-    let run = Loop::with(&cloud, "1s", &["--metrics-file", "run.prom"], |_| {});
-    let ended = run.run.end().code(4);
+    cloud
+}
+
+#[test]
+fn backups_that_vanish_end_it_so_that_no_other_run_takes_more() {
+    let cloud = with_a_bad_proxy();
+    let line = ["reconcile", "--every", "1s", "--metrics-file", "run.prom"];
+    let ended = cloud.folder.ask(&cloud.fifo, &line).code(4);
     assert_eq!(cloud.deletes().len(), 1);
     assert!(ended.err.contains("CASCADE ALARM"), "{}", ended.err);
     let metrics = Exposition::read(&cloud.folder.read("run.prom"));
@@ -255,11 +279,59 @@ fn backups_that_vanish_end_it_so_that_no_other_run_takes_more() {
 }
 
 #[test]
+fn backups_that_vanished_are_shown_until_somebody_has_seen_it_and_no_run_begins_meanwhile() {
+    let cloud = with_a_bad_proxy();
+    let run = Loop::start(&cloud, "1s");
+    let body = run.until_health(503, "backups vanished after a local delete: no further run begins");
+    assert!(body.contains("; the last one: reconcile: safety_stop (exit code 4)."), "{body}");
+    run.run.signal("HUP");
+    until("an answer", || run.run.err().contains("SIGHUP: no run begins").then_some(()));
+    let metrics = run.metrics().unwrap();
+    assert_eq!(metrics.get("fifo_retain_last_run_vanished_backups"), Some(2.0));
+    assert_eq!(metrics.get("fifo_retain_runs_total{outcome=\"safety_stop\"}"), Some(1.0));
+    assert_eq!(metrics.get("fifo_retain_next_run_timestamp_seconds"), None);
+    let page = got(run.address, "/").unwrap().1;
+    for word in ["Last run: safety stop", "No further run begins", "made backups vanish"] {
+        assert!(page.contains(word), "{word} is not in\n{page}");
+    }
+    // Longer than an interval and its chance.
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(run.runs(), 1);
+    run.end("TERM").code(4);
+    assert_eq!(cloud.deletes().len(), 1);
+}
+
+#[test]
+fn how_vms_stand_is_shown_and_read_anew_while_a_run_goes_on() {
+    let cloud = Cloud::of(1, 60_000);
+    let run = Loop::start(&cloud, "1s");
+    let of_run = |after: f64| {
+        until("a reading", || {
+            let metrics = run.metrics()?;
+            let read = metrics.get("fifo_retain_inventory_timestamp_seconds")?;
+            assert_eq!(metrics.get("fifo_retain_run_under_way"), Some(1.0));
+            assert_eq!(metrics.of("fifo_retain_runs_total"), [], "none has ended");
+            (read > after).then_some((metrics, read))
+        })
+    };
+    let (metrics, read) = of_run(0.0);
+    assert_eq!(metrics.of("fifo_retain_vm_safe").len(), 1);
+    of_run(read);
+    assert_eq!(cloud.asked().get("POST"), Some(&1), "one create, and readings are no deeds");
+
+    // A user who may see nothing any more sees an empty list, which is never believed.
+    cloud.fifo.running().with(|state| state.world.vms.clear());
+    until("a word about it", || run.run.err().contains("shows this user no VM at all").then_some(()));
+    assert_eq!(run.metrics().unwrap().of("fifo_retain_vm_safe").len(), 1);
+    run.end("KILL");
+}
+
+#[test]
 fn health_goes_when_three_intervals_pass_without_a_run_that_ends() {
     let cloud = Cloud::of(1, 60_000);
     let run = Loop::start(&cloud, "2s");
     let body = run.until_health(200, "ok: started ");
-    assert!(body.ends_with(" ago, no run has made a plan yet\n"), "{body}");
+    assert!(body.ends_with(" ago, no run has carried out a plan yet\n"), "{body}");
     let began = Instant::now();
     let body = run.until_health(503, "one has been under way for ");
     assert!(began.elapsed() < Duration::from_secs(20), "{body}");

@@ -259,3 +259,17 @@ fn two_in_one_folder_do_not_overwrite_each_others_world() {
     first.end().code(0);
     folder.run(&["--sandbox", "plan", "--vm", "web-3", "--detailed-exitcode"]).code(0);
 }
+
+#[test]
+fn a_world_that_cannot_be_written_down_does_not_hide_what_was_done() {
+    let folder = Folder::new();
+    let line = ["--sandbox", "--format", "json", "reconcile", "--vm", "web-3"];
+    let mut run = Watched::start(folder.sealed(&line));
+    run.until("accepted");
+    // No file can take the place of a folder that is not empty.
+    let _ = fs::remove_file(folder.path(".fifo-retain/sandbox.json"));
+    folder.write(".fifo-retain/sandbox.json/in-the-way", "");
+    assert_eq!(run.until("finished")["created"], 1);
+    let ended = run.end().code(0);
+    assert!(ended.err.contains("warning: the sandbox could not write its world down: "), "{}", ended.err);
+}

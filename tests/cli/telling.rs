@@ -3,12 +3,13 @@
 use crate::cloud::Cloud;
 use crate::exposition::Exposition;
 use crate::harness::{AT, Ended, Fifo, Folder};
-use crate::running::Told;
+use crate::running::{Told, Watched};
 use crate::web::{Listener, until};
 use fifo_retain::sandbox::Effect;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 /// Runs the program with something more in its environment.
 fn asked(cloud: &Cloud, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
@@ -69,6 +70,17 @@ fn a_file_that_cannot_be_written_is_told_and_fails_only_status() {
 }
 
 #[test]
+fn a_pipe_that_nobody_reads_is_no_metrics_file_and_holds_nothing_up() {
+    let cloud = Cloud::of(1, 100);
+    let made = Command::new("mkfifo").arg(cloud.folder.path("run.prom")).status().unwrap();
+    assert!(made.success());
+    let ended = cloud.folder.ask(&cloud.fifo, &["reconcile", "--metrics-file", "run.prom"]).code(0);
+    let warning = "warning: could not write the metrics to run.prom: it is there and is no regular file";
+    assert!(ended.err.contains(warning), "{}", ended.err);
+    cloud.is_done();
+}
+
+#[test]
 fn status_writes_what_it_shows_and_nothing_of_runs() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     folder.ask(&fifo, &["status", "--at", AT, "--metrics-file", "status.prom"]).code(0);
@@ -114,6 +126,7 @@ fn what_fails_early_is_told_too() {
     ];
     asked(&cloud, &["reconcile"], &environment).code(1);
     let came = hook.came();
+    assert!(!came.iter().any(|it| it.line.ends_with("/start")), "it had not begun: {came:?}");
     let fail = came.iter().find(|it| it.line == "POST /ping/fail").unwrap();
     assert!(fail.body.starts_with("reconcile: failed (exit code 1). "), "{}", fail.body);
     assert!(fail.body.contains("mistakes in the policies"), "{}", fail.body);
@@ -121,6 +134,21 @@ fn what_fails_early_is_told_too() {
     let told: Value = serde_json::from_str(&posted.body).unwrap();
     assert_eq!((&told["outcome"], &told["vms"]), (&"failed".into(), &Value::Null));
     assert_eq!(told["problems"][0]["code"], "run_failed");
+}
+
+#[test]
+fn a_run_that_finds_another_one_under_way_tells_nobody() {
+    let (cloud, listener) = (Cloud::of(1, 60_000), Listener::answering("200 OK"));
+    let mut first = Watched::reconcile(&cloud);
+    first.until("accepted");
+    cloud.folder.write("run.prom", "what is good");
+    let (hook, ping) = (listener.url("/hook"), listener.url("/ping"));
+    let more = ["--metrics-file", "run.prom", "--notify-url", &hook, "--ping-url", &ping];
+    for command in [&["reconcile"][..], &["apply", "--auto-approve"]] {
+        cloud.folder.ask(&cloud.fifo, &[command, &more].concat()).code(5);
+    }
+    assert_eq!(listener.lines(), [""; 0]);
+    assert_eq!(cloud.folder.read("run.prom"), "what is good");
 }
 
 #[test]
@@ -151,6 +179,20 @@ fn an_address_that_is_none_is_refused_on_the_command_line_and_warned_about_elsew
     assert_eq!(cloud.fifo.asked(), [""; 0]);
     let ended = asked(&cloud, &["reconcile"], &[("FIFO_RETAIN_PING_URL", "hunter2")]).code(0);
     assert!(ended.err.contains("warning: FIFO_RETAIN_PING_URL cannot be used"), "{}", ended.err);
+    assert!(!ended.err.contains("hunter2"), "{}", ended.err);
+    cloud.is_done();
+}
+
+#[test]
+fn without_certificates_nobody_is_told_and_the_backups_are_made() {
+    let cloud = Cloud::of(1, 100);
+    let line = ["reconcile", "--notify-url", "https://127.0.0.1:1/hunter2"];
+    // Only the address needs certificates: this FiFo is asked by plain HTTP.
+    let none = [("SSL_CERT_FILE", "no-such-file"), ("SSL_CERT_DIR", "no-such-folder")];
+    let ended = asked(&cloud, &line, &none).code(0);
+    let warning = "warning: nothing can be sent to https://127.0.0.1:1/…: ";
+    let told = ended.err.lines().find(|line| line.starts_with(warning));
+    assert!(told.is_some_and(|line| line.ends_with("; nobody is told there")), "{}", ended.err);
     assert!(!ended.err.contains("hunter2"), "{}", ended.err);
     cloud.is_done();
 }

@@ -60,9 +60,7 @@ impl Listener {
                 if over.load(Ordering::SeqCst) {
                     return;
                 }
-                if let Some(one) = stream.ok().and_then(|stream| taken(stream, status)) {
-                    theirs.lock().unwrap().push(one);
-                }
+                let _ = stream.ok().and_then(|stream| taken(stream, status, &theirs));
             }
         });
         Self { address, came, is_over }
@@ -90,7 +88,8 @@ impl Drop for Listener {
     }
 }
 
-fn taken(mut stream: TcpStream, status: &str) -> Option<Came> {
+/// Takes a request, and answers when it has been noted: whoever asked may have ended right after the answer.
+fn taken(mut stream: TcpStream, status: &str, came: &Mutex<Vec<Came>>) -> Option<()> {
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let (mut first, mut length, mut content_type) = (String::new(), 0, String::new());
@@ -107,7 +106,7 @@ fn taken(mut stream: TcpStream, status: &str) -> Option<Came> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").ok()?;
     let line = first.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    Some(Came { line, content_type, body: String::from_utf8(body).ok()? })
+    came.lock().unwrap().push(Came { line, content_type, body: String::from_utf8(body).ok()? });
+    write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").ok()
 }

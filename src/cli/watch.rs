@@ -1,0 +1,159 @@
+//! Who watches a run while it goes on: a monitor that hears of its start, a board that shows how the VMs stand, and an ear
+//! for alarms, which must not be lost whatever becomes of the run.
+
+use super::args::PlanningArgs;
+use super::board::Board;
+use super::connection::Connection;
+use super::context::Context;
+use super::planning::{self, Planned};
+use super::telling::{Begun, Telling};
+use crate::apply::{CascadeAlarm, Event, Observer, Report, What};
+use crate::plan::Overview;
+use crate::policy::Policies;
+use crate::render::Account;
+use futures::FutureExt as _;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Those who watch one run.
+pub(super) struct Watch<'a> {
+    telling: &'a Telling<'a>,
+    shown: Option<Shown<'a>>,
+    begun: Begun,
+    ear: Ear,
+}
+
+/// Where it is shown how the VMs stand while the run goes on.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'a> {
+    /// What shows it.
+    pub(super) board: &'a Board,
+    /// How often it is read anew.
+    pub(super) every: Duration,
+}
+
+impl<'a> Watch<'a> {
+    /// Begins to watch a run of which nobody has heard yet.
+    pub(super) fn new(telling: &'a Telling<'a>, shown: Option<Shown<'a>>) -> Self {
+        Self { telling, shown, begun: Begun::default(), ear: Ear::default() }
+    }
+
+    /// Says whether anybody wants to know how the VMs stand.
+    pub(super) fn is_anybody_there(&self) -> bool {
+        self.shown.is_some() || self.telling.is_anybody_there()
+    }
+
+    /// Notes that the run has the lock, and so is one: only then does the monitor hear of it.
+    pub(super) fn begin(&mut self) {
+        self.begun = self.telling.begin();
+    }
+
+    /// Gives what the monitor has been told, for telling it the end.
+    pub(super) fn into_begun(self) -> Begun {
+        self.begun
+    }
+
+    /// Gives what hears the alarms of a run.
+    pub(super) fn ear(&self) -> Ear {
+        self.ear.clone()
+    }
+
+    /// Enters how the VMs stand, and shows it at once.
+    pub(super) fn read(&self, planned: &Planned, policies: &Policies, account: &mut Account) {
+        if !self.is_anybody_there() {
+            return;
+        }
+        let overview = Overview::of(&planned.plan, policies, &planned.inventory);
+        if let Some(Shown { board, .. }) = self.shown {
+            board.read(&overview);
+        }
+        account.overview = Some(overview);
+    }
+
+    /// Reads FiFo again and again while a run is under way, which may take hours, for those who look meanwhile. It only
+    /// reads, and whatever goes wrong with that is none of the run's business.
+    pub(super) async fn keep_reading(
+        &self,
+        context: &Context,
+        policies: &Policies,
+        fifo: &Connection,
+        wishes: &PlanningArgs,
+        account: &mut Account,
+    ) -> Infallible {
+        let Some(Shown { every, .. }) = self.shown else { return std::future::pending().await };
+        loop {
+            sleep(every).await;
+            let reading = planning::look_again(context, policies, fifo, wishes);
+            match AssertUnwindSafe(reading).catch_unwind().await {
+                Ok(Ok(planned)) => self.read(&planned, policies, account),
+                Ok(Err(error)) => {
+                    let why = error.chain().join(": ");
+                    tracing::warn!("how the VMs stand by now could not be read: {why}; the run goes on");
+                }
+                Err(_) => {
+                    tracing::warn!(
+                        "how the VMs stand by now could not be read, by a fault of this program; the run goes on"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Hears alarms the moment that they are raised.
+#[derive(Clone, Default)]
+pub(super) struct Ear(Arc<Mutex<Vec<CascadeAlarm>>>);
+
+impl Ear {
+    /// Enters the alarms of a run that came to no report: a fault of this program must not hide them.
+    pub(super) fn rescue(&self, account: &mut Account) {
+        let alarms = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if account.report.is_none() && !alarms.is_empty() {
+            account.report = Some(Report { alarms, ..Report::default() });
+        }
+    }
+}
+
+impl Observer for Ear {
+    fn observe(&self, event: &Event) {
+        if let What::CascadeAlarm { at, backup, gone } = &event.what {
+            let alarm = CascadeAlarm { at: at.clone(), backup: *backup, gone: gone.clone() };
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(alarm);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::{Place, Tally};
+    use crate::inventory::{BackupId, VmId};
+    use uuid::Uuid;
+
+    #[test]
+    fn an_alarm_outlives_the_run_that_raised_it() {
+        let time = "2026-11-22T20:00:00Z".parse().unwrap();
+        let at = Place { vm: VmId::new(Uuid::from_u128(1)), alias: "web-1".to_owned() };
+        let backup = BackupId::new(Uuid::from_u128(2));
+        let raised = What::CascadeAlarm { at: at.clone(), backup, gone: vec![backup] };
+        let ear = Ear::default();
+        let observer: Box<dyn Observer> = Box::new(ear.clone());
+        let mut account = Account::new("reconcile", time);
+        observer.observe(&Event { time, what: What::Finished { tally: Tally::default() } });
+        ear.rescue(&mut account);
+        assert_eq!(account.report, None, "nothing was raised");
+        observer.observe(&Event { time, what: raised });
+        drop(observer);
+        ear.rescue(&mut account);
+        assert!(account.has_alarm());
+
+        // A report that there is has the alarms itself.
+        let report = Report { interrupted: true, ..Report::default() };
+        account.report = Some(report.clone());
+        ear.rescue(&mut account);
+        assert_eq!(account.report, Some(report));
+    }
+}
