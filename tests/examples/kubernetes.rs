@@ -1,12 +1,13 @@
 //! The CronJob: what it says about itself, and its container's command with its files where it has them.
 
-use crate::shell::Shell;
+use crate::shell::{Ended, Shell};
 use crate::yaml::{documents, list, text, texts};
-use fifo_retain::sandbox::User;
+use fifo_retain::sandbox::{Effect, Operation, Rule, User};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 fn of_kind(kind: &str) -> Value {
     documents("kubernetes/cronjob.yaml").into_iter().find(|document| document["kind"] == kind).unwrap()
@@ -18,8 +19,10 @@ fn runs_never_overlap_and_a_pod_can_do_little() {
     assert_eq!(spec["concurrencyPolicy"], "Forbid");
     let job = &spec["jobTemplate"]["spec"];
     assert_eq!(job["backoffLimit"], 0);
-    assert!(job["activeDeadlineSeconds"].as_u64().unwrap() >= 12 * 3_600, "uploads take hours");
+    let deadline = job["activeDeadlineSeconds"].as_u64().unwrap();
+    assert!(deadline >= 13 * 3_600, "a run gives up on an upload after 12 hours, and then has to end");
     let pod = &job["template"]["spec"];
+    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() >= 120, "ending is looking and telling");
     assert_eq!(
         (&pod["restartPolicy"], &pod["automountServiceAccountToken"]),
         (&"Never".into(), &false.into())
@@ -40,54 +43,137 @@ fn runs_never_overlap_and_a_pod_can_do_little() {
     }
 }
 
+/// The CronJob's container on this machine: its volumes, its variables and its command.
+struct Container {
+    shell: Shell,
+    variables: BTreeMap<String, String>,
+    script: String,
+}
+
+impl Container {
+    fn new() -> Self {
+        let job = of_kind("CronJob");
+        let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        let shell = Shell::new();
+        shell.user("backup", User::admin("opensesame"));
+
+        // Each volume where it is mounted, below the shell's folder. Kubernetes lays maps and secrets as links through a
+        // hidden folder, so that it can swap all of them at once.
+        let policies = texts(&of_kind("ConfigMap")["data"]);
+        let secret = [("user", "backup"), ("password", "opensesame")];
+        let secret = secret.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let mut moved: BTreeMap<String, String> = BTreeMap::new();
+        for mount in container["volumeMounts"].as_array().unwrap() {
+            let volumes = pod["volumes"].as_array().unwrap();
+            let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]).unwrap();
+            let path = text(&mount["mountPath"]);
+            let place = shell.path(path.trim_start_matches('/'));
+            fs::create_dir_all(&place).unwrap();
+            moved.insert(path, place.display().to_string());
+            let files: &BTreeMap<String, String> = match () {
+                () if volume.get("configMap").is_some() => {
+                    assert_eq!(volume["configMap"]["name"], of_kind("ConfigMap")["metadata"]["name"]);
+                    &policies
+                }
+                () if volume.get("secret").is_some() => &secret,
+                () => {
+                    let claim = &of_kind("PersistentVolumeClaim")["metadata"]["name"];
+                    assert_eq!(volume["persistentVolumeClaim"]["claimName"], *claim, "a stop outlives pods");
+                    continue;
+                }
+            };
+            fs::create_dir(place.join("..2026_11_22_20_00_00.1")).unwrap();
+            symlink("..2026_11_22_20_00_00.1", place.join("..data")).unwrap();
+            for (name, content) in files {
+                fs::write(place.join("..data").join(name), content).unwrap();
+                symlink(format!("..data/{name}"), place.join(name)).unwrap();
+            }
+        }
+        let here = |value: String| {
+            let value = value.replace("https://fifo.example.com", &shell.url());
+            moved.iter().fold(value, |value, (path, place)| value.replace(path, place))
+        };
+        let variables = container["env"].as_array().unwrap();
+        let variables = variables
+            .iter()
+            .map(|variable| (text(&variable["name"]), here(text(&variable["value"]))))
+            .collect();
+        let words = [list(&container["command"]), list(&container["args"])].concat();
+        for word in &words {
+            assert!(!word.contains("$(") && !word.contains("$$"), "Kubernetes would see to these: {word}");
+        }
+        let words = words.into_iter().map(|word| format!("'{}'", here(word).replace('\'', "'\\''")));
+        let script = format!("exec {}", words.collect::<Vec<_>>().join(" "));
+        Self { shell, variables, script }
+    }
+
+    /// Runs it as a job does.
+    fn run(&self) -> Ended {
+        self.shell.run_in("work", &self.variables, &self.script)
+    }
+
+    /// Runs a script in the same surroundings.
+    fn other(&self, script: &str) -> Ended {
+        self.shell.run_in("work", &self.variables, script)
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.shell.path("var/lib/fifo-retain/stopped")
+    }
+}
+
 #[test]
 fn its_container_does_its_work_with_what_is_mounted() {
-    let job = of_kind("CronJob");
-    let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
-    let container = &pod["containers"][0];
-    let shell = Shell::new();
-    shell.user("backup", User::admin("opensesame"));
-
-    // Each volume where it is mounted, below the shell's folder. Kubernetes lays maps and secrets as links through a hidden
-    // folder, so that it can swap all of them at once.
-    let policies = texts(&of_kind("ConfigMap")["data"]);
-    let secret = [("user", "backup"), ("password", "opensesame")];
-    let secret = secret.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    let mut moved: BTreeMap<String, String> = BTreeMap::new();
-    for mount in container["volumeMounts"].as_array().unwrap() {
-        let volumes = pod["volumes"].as_array().unwrap();
-        let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]).unwrap();
-        let path = text(&mount["mountPath"]);
-        let place = shell.path(path.trim_start_matches('/'));
-        fs::create_dir_all(&place).unwrap();
-        moved.insert(path, place.display().to_string());
-        let files: &BTreeMap<String, String> = match () {
-            () if volume.get("configMap").is_some() => {
-                assert_eq!(volume["configMap"]["name"], of_kind("ConfigMap")["metadata"]["name"]);
-                &policies
-            }
-            () if volume.get("secret").is_some() => &secret,
-            () => continue,
-        };
-        fs::create_dir(place.join("..2026_11_22_20_00_00.1")).unwrap();
-        symlink("..2026_11_22_20_00_00.1", place.join("..data")).unwrap();
-        for (name, content) in files {
-            fs::write(place.join("..data").join(name), content).unwrap();
-            symlink(format!("..data/{name}"), place.join(name)).unwrap();
-        }
-    }
-    let here = |value: String| {
-        let value = value.replace("https://fifo.example.com", &shell.url());
-        moved.iter().fold(value, |value, (path, place)| value.replace(path, place))
-    };
-    let variables = container["env"].as_array().unwrap();
-    let variables =
-        variables.iter().map(|variable| (text(&variable["name"]), here(text(&variable["value"])))).collect();
-    let arguments: Vec<String> = list(&container["args"]).into_iter().map(here).collect();
-    let script = format!("fifo-retain {}", arguments.join(" "));
-    let ended = shell.run_in("work", &variables, &script).code(0);
+    let container = Container::new();
+    let ended = container.run().code(0);
     assert!(ended.out.contains("Done: ") || ended.out.is_empty(), "{}", ended.out);
-    assert!(shell.path("var/lib/fifo-retain/journal.jsonl").exists(), "{}", ended.err);
-    let ended = shell.run_in("work", &variables, "fifo-retain plan --detailed-exitcode").code(0);
+    assert!(container.shell.path("var/lib/fifo-retain/journal.jsonl").exists(), "{}", ended.err);
+    assert!(!container.mark().exists());
+    let ended = container.other("fifo-retain plan --detailed-exitcode").code(0);
     assert!(ended.out.contains("Plan: 0 to create"), "{}", ended.out);
+}
+
+#[test]
+fn after_a_safety_stop_no_job_does_anything_until_somebody_removes_the_mark() {
+    let container = Container::new();
+    let asked = || container.shell.with(|state| state.requests.drain(..).count());
+    container.shell.with(|state| state.faults.rules.push(Rule::new(Effect::DropBody).on(Operation::Delete)));
+    let ended = container.run().code(4);
+    assert!(ended.err.contains("CASCADE ALARM"), "{}", ended.err);
+    assert!(container.mark().exists() && asked() > 0);
+    for _ in 0..2 {
+        let ended = container.run().code(4);
+        assert!(ended.err.starts_with("no backups until somebody removes "), "{}", ended.err);
+        assert_eq!(asked(), 0, "nothing is sent to FiFo");
+    }
+    fs::remove_file(container.mark()).unwrap();
+    container.shell.with(|state| state.faults.rules.clear());
+    container.run().code(0);
+    assert!(asked() > 0 && !container.mark().exists());
+}
+
+#[test]
+fn a_job_that_fails_otherwise_leaves_no_mark() {
+    let container = Container::new();
+    container.shell.user("backup", User::admin("another"));
+    container.run().code(1);
+    assert!(!container.mark().exists());
+}
+
+#[test]
+fn a_pod_that_is_told_to_end_passes_it_on_and_waits_for_the_run() {
+    let container = Container::new();
+    // Instead of the program: one that is slow to end, and says how it was told to.
+    fs::remove_file(container.shell.path("bin/fifo-retain")).unwrap();
+    container.shell.command(
+        "fifo-retain",
+        "#!/bin/sh\ntrap 'sleep 0.3; touch ended; exit 143' TERM\ntouch begun\nwhile :; do sleep 0.05; done\n",
+    );
+    let ended = container.other(&format!(
+        "( {} ) & pod=$!\nwhile [ ! -e begun ]; do sleep 0.05; done\nkill -TERM $pod\nwait $pod",
+        container.script
+    ));
+    ended.code(143);
+    assert!(container.shell.path("work/ended").exists(), "the shell did not wait for it");
 }

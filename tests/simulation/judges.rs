@@ -325,10 +325,12 @@ impl Judges {
                 let ahead_us = record.timestamp.map(|at_us| (at_us - now_us).abs());
                 !is_over(record) && ahead_us.is_some_and(|ahead_us| ahead_us < STUCK_AFTER_US)
             });
+            // One that never ended counts as an attempt when its date has passed, be it the last one for that due time.
+            let is_spent = ours().any(|(_, record)| !is_over(record) && record.timestamp >= Some(due_us));
             let is_there = |(backup, record): (&Uuid, &Record)| {
                 record.timestamp >= Some(due_us) && restorable(world, *id, *backup)
             };
-            if !is_waited_for && !ours().any(is_there) {
+            if !is_waited_for && !is_spent && !ours().any(is_there) {
                 found.push(format!("{id} has no backup of its last due time"));
             }
             // What an upload hangs on that never ended may have to stay, and one with a wrong date is always the newest.

@@ -1,14 +1,18 @@
 use crate::{example, read, run, succeeded};
 use clap::Parser as _;
 use fifo_retain::cli::args::{Arguments, Command};
-use fifo_retain::sandbox::{Options, Sandbox};
+use fifo_retain::sandbox::{Effect, Operation, Options, Rule, Running, Sandbox};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process;
+use tokio::runtime::Runtime;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fifo-retain");
 /// Where the units have the program.
 const INSTALLED: &str = "/usr/local/bin/fifo-retain";
+/// What the crontab leaves in the home folder after a safety stop.
+const STOPPED: &str = "fifo-retain.stopped";
 const UNITS: [&str; 3] = ["fifo-retain.service", "fifo-retain-once.service", "fifo-retain-once.timer"];
 
 /// Gives the values of a key in a unit.
@@ -78,33 +82,119 @@ fn commands(crontab: &str) -> Vec<String> {
     lines.map(command).collect()
 }
 
+/// Cron as it would run the example: a nearly empty environment, and a FiFo to be asked.
+struct Cron {
+    home: tempfile::TempDir,
+    fifo: Running,
+    runtime: Runtime,
+}
+
+impl Cron {
+    fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let options = Options { upload_ms: 200, ..Options::default() };
+        let fifo = runtime.block_on(Sandbox::start(options)).unwrap();
+        Self { home: tempfile::tempdir().unwrap(), fifo, runtime }
+    }
+
+    /// Runs a line's command, and gives what would be mailed.
+    fn mail(&self, command: &str, password: &str) -> String {
+        let bin = Path::new(PROGRAM).parent().unwrap();
+        let command = command.replace("/var/lib/prometheus/node-exporter/", "");
+        let mut shell = process::Command::new("sh");
+        let path = format!("{}:/usr/bin:/bin", bin.display());
+        shell.env_clear().env("PATH", path).env("HOME", self.home.path());
+        shell.env("FIFO_ENDPOINT", self.fifo.url()).env("FIFO_USER", "admin").env("FIFO_PASSWORD", password);
+        shell.env("FIFO_RETAIN_POLICIES", crate::root().join("policies"));
+        shell.current_dir(self.home.path()).args(["-c", &command]);
+        let ended = shell.output().unwrap();
+        String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap()
+    }
+
+    /// Says whether FiFo was asked anything since this was last asked.
+    fn was_asked(&self) -> bool {
+        self.fifo.with(|state| state.requests.drain(..).count() > 0)
+    }
+
+    fn stop(self) {
+        self.runtime.block_on(self.fifo.stop()).unwrap();
+    }
+}
+
 #[test]
 fn the_crontab_does_what_it_says() {
     let commands = commands(&read(example("crontab")));
     assert_eq!(commands.len(), 2);
     assert!(commands.iter().all(|command| !command.contains('%')), "cron takes it for the end of a line");
-    let folder = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let options = Options { upload_ms: 200, ..Options::default() };
-    let fifo = runtime.block_on(Sandbox::start(options)).unwrap();
-    let run = |command: &str, password: &str| {
-        let bin = Path::new(PROGRAM).parent().unwrap();
-        let command = command.replace("/var/lib/prometheus/node-exporter/", "");
-        let mut shell = process::Command::new("sh");
-        shell.env_clear().env("PATH", format!("{}:/usr/bin:/bin", bin.display())).env("HOME", folder.path());
-        shell.env("FIFO_ENDPOINT", fifo.url()).env("FIFO_USER", "admin").env("FIFO_PASSWORD", password);
-        shell.env("FIFO_RETAIN_POLICIES", crate::root().join("policies"));
-        shell.current_dir(folder.path()).args(["-c", &command]);
-        String::from_utf8(shell.output().unwrap().stdout).unwrap()
-    };
-    assert_eq!(run(&commands[0], "admin"), "", "nothing is mailed about a good night");
-    let metrics = fs::read_to_string(folder.path().join("fifo-retain.prom")).unwrap();
+    let cron = Cron::new();
+    assert_eq!(cron.mail(&commands[0], "admin"), "", "nothing is mailed about a good night");
+    let metrics = fs::read_to_string(cron.home.path().join("fifo-retain.prom")).unwrap();
     assert!(metrics.contains("\nfifo_retain_last_run_exit_code 0\n"), "{metrics}");
-    let told = run(&commands[0], "wrong");
+    let told = cron.mail(&commands[0], "wrong");
     assert!(told.contains("error: ") && told.contains("refuses to sign in"), "{told}");
-    let told = run(&commands[1], "admin");
+    assert!(!cron.home.path().join(STOPPED).exists(), "that is no reason to stop");
+    let told = cron.mail(&commands[1], "admin");
     assert!(told.contains("! too old"), "the sandbox has a VM that is stored away:\n{told}");
-    runtime.block_on(fifo.stop()).unwrap();
+    cron.stop();
+}
+
+#[test]
+fn after_a_safety_stop_the_crontab_runs_nothing_until_somebody_removes_its_file() {
+    let run = &commands(&read(example("crontab")))[0];
+    let cron = Cron::new();
+    cron.fifo.with(|state| state.faults.rules.push(Rule::new(Effect::DropBody).on(Operation::Delete)));
+    let told = cron.mail(run, "admin");
+    assert!(told.contains("CASCADE ALARM"), "{told}");
+    let stopped = cron.home.path().join(STOPPED);
+    assert_eq!(fs::read_to_string(&stopped).unwrap(), told, "what was written is kept");
+    assert!(cron.was_asked());
+    for _ in 0..2 {
+        let again = cron.mail(run, "admin");
+        assert!(again.starts_with("NO BACKUPS until you remove ") && again.ends_with(&told), "{again}");
+        assert!(!cron.was_asked(), "nothing is sent to FiFo");
+    }
+    fs::remove_file(&stopped).unwrap();
+    cron.fifo.with(|state| state.faults.rules.clear());
+    let told = cron.mail(run, "admin");
+    assert!(cron.was_asked() && !stopped.exists(), "{told}");
+    cron.stop();
+}
+
+#[test]
+fn the_guide_shows_the_lines_of_the_crontab() {
+    let (crontab, page) = (read(example("crontab")), read("docs/cron.md"));
+    let lines = crontab.lines().filter(|line| line.starts_with(|letter: char| letter.is_ascii_digit()));
+    for line in lines {
+        assert!(page.lines().any(|it| it == line), "not in docs/cron.md: {line}");
+    }
+}
+
+#[test]
+fn after_a_safety_stop_the_units_see_to_it_that_nothing_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let systemctl = folder.path().join("systemctl");
+    fs::write(&systemctl, format!("#!/bin/sh\necho \"$*\" >>{}\n", log.display())).unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    let timer = "--no-block stop fifo-retain-once.timer\ndisable fifo-retain-once.timer\n";
+    let service = "disable fifo-retain.service\n";
+    for (unit, done) in [("fifo-retain-once.service", timer), ("fifo-retain.service", service)] {
+        let unit = read(example("systemd").join(unit));
+        let line = values(&unit, "ExecStopPost");
+        // With all rights, which the service's own user has not; `$$` is how systemd wants a `$` that it leaves alone.
+        let script = line[0].strip_prefix("+/bin/sh -c '").and_then(|line| line.strip_suffix('\'')).unwrap();
+        assert!(!script.replace("$$", "").contains(['$', '%', '\'']), "systemd would see to these: {script}");
+        for status in ["0", "1", "3", "5", "64", "143", "KILL", "4"] {
+            let mut shell = process::Command::new("/bin/sh");
+            shell.env_clear().env("EXIT_STATUS", status);
+            shell.env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
+            shell.args(["-c", &script.replace("$$", "$")]);
+            assert!(shell.status().unwrap().success());
+            assert_eq!(log.exists(), status == "4", "{status}");
+        }
+        assert_eq!(fs::read_to_string(&log).unwrap(), done);
+        fs::remove_file(&log).unwrap();
+    }
 }
 
 /// Gives the blocks of a page that are fenced as of some language.
