@@ -80,16 +80,14 @@ impl ComparisonSummary {
 pub struct Deeds {
     /// Backups to create.
     pub create: usize,
-    /// Snapshots to delete on hypervisors.
+    /// Snapshots to delete on hypervisors, those of new backups among them that do not stay once they are complete.
     pub delete_local: usize,
 }
 
 impl Deeds {
     fn add(&mut self, action: &Action) {
-        match action {
-            Action::Create(_) => self.create += 1,
-            Action::DeleteLocal(_) => self.delete_local += 1,
-        }
+        self.create += usize::from(action.is_create());
+        self.delete_local += action.local_deletes();
     }
 
     /// Says whether there is none.

@@ -22,8 +22,7 @@ fn compared(before: &[Policy], after: &[Policy], vms: impl IntoIterator<Item = V
     let summary = &comparison.summary;
     let creates = count(|action| matches!(action, Action::Create(_)));
     assert_eq!(summary.caused.create + summary.anyway.create, creates, "together they are the plan");
-    let deletes = count(|action| matches!(action, Action::DeleteLocal(_)));
-    assert_eq!(summary.caused.delete_local + summary.anyway.delete_local, deletes);
+    assert_eq!(summary.caused.delete_local + summary.anyway.delete_local, new.summary.delete_local);
     comparison
 }
 

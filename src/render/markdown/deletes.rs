@@ -1,9 +1,10 @@
 //! The deletes: each one where there is room for that, else each in fewer words, else counted by policy and tier. None is
 //! ever left out without being counted, and where they are only counted that is said in bold, above everything else.
+//! Snapshots of new backups, which have no time yet, are counted where they go once those are complete.
 
 use super::escape::{alias_alone, escaped, name};
 use super::page::{table_head, table_row};
-use crate::plan::{DeleteLocal, VmPlan};
+use crate::plan::{Create, DeleteLocal, VmPlan};
 use crate::policy::minute_text;
 use crate::render::text::{Detail, rows};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,9 @@ use std::fmt::Write as _;
 /// An alias in the short form has so many characters at the most.
 const ALIAS_CHARS_MAX: usize = 24;
 
+/// New backups whose own snapshots go are counted by policy and tier up to so many of those, else together.
+const OWN_TIERS_MAX: usize = 6;
+
 /// Snapshots that are going to be deleted, under one heading.
 #[derive(Debug)]
 pub(super) struct Deletes<'a> {
@@ -19,6 +23,8 @@ pub(super) struct Deletes<'a> {
     pub(super) title: &'static str,
     /// They, with the VMs they are of.
     pub(super) of: Vec<(&'a VmPlan, &'a DeleteLocal)>,
+    /// New backups whose own snapshots go once they are complete, with the VMs they are of.
+    pub(super) own: Vec<(&'a VmPlan, &'a Create)>,
 }
 
 /// In how many words.
@@ -34,7 +40,7 @@ enum Words {
 
 /// Writes all deletes in the most words that so many bytes hold, the first group in more of them than the second.
 pub(super) fn fitted(groups: &[Deletes<'_>], room: usize) -> String {
-    let groups: Vec<&Deletes<'_>> = groups.iter().filter(|group| !group.of.is_empty()).collect();
+    let groups: Vec<&Deletes<'_>> = groups.iter().filter(|group| group.total() > 0).collect();
     if groups.is_empty() {
         return String::new();
     }
@@ -71,7 +77,7 @@ fn by_counts(counted: usize) -> String {
 
 /// Lists as many policies and tiers as there is room for, and counts the others together.
 fn in_least(groups: &[&Deletes<'_>], room: usize) -> String {
-    let total: usize = groups.iter().map(|group| group.of.len()).sum();
+    let total: usize = groups.iter().map(|group| group.total()).sum();
     let counts: Vec<(String, usize)> = groups.iter().flat_map(|group| group.counts()).collect();
     let text = |shown: usize| {
         let mut text = format!("\n**{total} local deletes are only counted here:");
@@ -91,13 +97,23 @@ fn in_least(groups: &[&Deletes<'_>], room: usize) -> String {
 }
 
 impl Deletes<'_> {
+    fn total(&self) -> usize {
+        self.of.len() + self.own.len()
+    }
+
     fn written(&self, words: Words) -> String {
-        let count = self.of.len();
+        let count = self.total();
         let snapshots = if count == 1 { "snapshot" } else { "snapshots" };
         let mut text = format!(
             "\n### {count} {snapshots} to delete locally{}\n\nFrom the hypervisor; the stored backups stay.\n\n",
             self.title
         );
+        if !self.own.is_empty() {
+            text.push_str(&self.own_line());
+        }
+        if self.of.is_empty() {
+            return text;
+        }
         match words {
             Words::Many => {
                 text.push_str(&table_head(&["VM", "policy", "snapshot", "why, or when"]));
@@ -113,10 +129,13 @@ impl Deletes<'_> {
             Words::Few => self.few(&mut text),
             Words::Counts => {
                 text.push_str(&table_head(&["policy and tier", "snapshots", "VMs"]));
-                for ((policy, tier), of) in self.by_tier() {
+                for (tier, of) in self.by_tier() {
                     let vms: BTreeSet<_> = of.iter().map(|(vm, _)| vm.uuid).collect();
-                    let what = format!("{}, {}", escaped(policy), escaped(tier));
-                    text.push_str(&table_row(&[&what, &of.len().to_string(), &vms.len().to_string()]));
+                    text.push_str(&table_row(&[
+                        &tier_name(tier),
+                        &of.len().to_string(),
+                        &vms.len().to_string(),
+                    ]));
                 }
             }
         }
@@ -125,7 +144,7 @@ impl Deletes<'_> {
 
     /// A line a policy and tier, with every VM and time.
     fn few(&self, text: &mut String) {
-        for ((policy, tier), of) in self.by_tier() {
+        for (tier, of) in self.by_tier() {
             let each: Vec<String> = of
                 .iter()
                 .map(|(vm, delete)| {
@@ -136,10 +155,32 @@ impl Deletes<'_> {
                     format!("{alias} of {}", minute_text(delete.taken))
                 })
                 .collect();
-            let (policy, tier) = (escaped(policy), escaped(tier));
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "- **{policy}, {tier} ({}):** {}", of.len(), each.join(", "));
+            let _ = writeln!(text, "- **{} ({}):** {}", tier_name(tier), of.len(), each.join(", "));
         }
+    }
+
+    /// Says of how many new backups the snapshots are; each of those is told with its backup.
+    fn own_line(&self) -> String {
+        let what = match self.own.len() {
+            1 => "1 is a new backup's own, and goes once that is complete".to_owned(),
+            count => format!("{count} are new backups' own, and go once each is complete"),
+        };
+        let tiers = self.own_counts();
+        let told: Vec<String> = tiers.iter().map(|(tier, count)| format!("{tier} ({count})")).collect();
+        let told = if told.len() > OWN_TIERS_MAX { String::new() } else { format!(": {}", told.join("; ")) };
+        // A table begins behind an empty line.
+        format!("Of these, {what}{told}.\n\n")
+    }
+
+    /// Counts the new backups whose own snapshots go.
+    fn own_counts(&self) -> Vec<(String, usize)> {
+        let mut tiers: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for (vm, create) in &self.own {
+            let policy = vm.policy.as_deref().unwrap_or_default();
+            *tiers.entry((policy, create.tier.as_str())).or_default() += 1;
+        }
+        tiers.into_iter().map(|(key, count)| (tier_name(key), count)).collect()
     }
 
     fn by_tier(&self) -> BTreeMap<(&str, &str), Vec<&(&VmPlan, &DeleteLocal)>> {
@@ -152,9 +193,13 @@ impl Deletes<'_> {
     }
 
     fn counts(&self) -> Vec<(String, usize)> {
-        let name = |(policy, tier): (&str, &str)| format!("{}, {}", escaped(policy), escaped(tier));
-        self.by_tier().into_iter().map(|(key, of)| (name(key), of.len())).collect()
+        let own = self.own_counts().into_iter().map(|(tier, count)| (format!("new {tier}"), count));
+        self.by_tier().into_iter().map(|(key, of)| (tier_name(key), of.len())).chain(own).collect()
     }
+}
+
+fn tier_name((policy, tier): (&str, &str)) -> String {
+    format!("{}, {}", escaped(policy), escaped(tier))
 }
 
 pub(super) fn policy_of(vm: &VmPlan) -> String {

@@ -3,7 +3,7 @@
 use super::deletes::{Deletes, fitted};
 use super::escape::escaped;
 use super::page::{Noun, composed, counted};
-use super::sections::sections;
+use super::sections::{Creates, all_creates, creates, sections};
 use crate::inventory::BackupId;
 use crate::plan::{Action, Comparison, ComparisonSummary, DeleteLocal, Plan, VmPlan};
 use crate::render::text::{change_totals, left_alone, totals};
@@ -93,9 +93,12 @@ fn deletes<'a>(plan: &'a Plan, comparison: Option<&Comparison>) -> Vec<Deletes<'
             Action::Create(_) => None,
         })
     });
-    let Some(comparison) = comparison else { return vec![Deletes { title: "", of: all.collect() }] };
+    let Some(comparison) = comparison else {
+        let own = going(all_creates(plan).collect());
+        return vec![Deletes { title: "", of: all.collect(), own }];
+    };
     // A backup's UUID is one of the whole cloud's.
-    let caused: BTreeSet<BackupId> = comparison
+    let deleted: BTreeSet<BackupId> = comparison
         .vms
         .iter()
         .flat_map(|vm| {
@@ -106,9 +109,16 @@ fn deletes<'a>(plan: &'a Plan, comparison: Option<&Comparison>) -> Vec<Deletes<'
         })
         .collect();
     let (caused, anyway): (Vec<_>, Vec<(&VmPlan, &DeleteLocal)>) =
-        all.partition(|(_, delete)| caused.contains(&delete.backup));
+        all.partition(|(_, delete)| deleted.contains(&delete.backup));
+    let (caused_creates, creates_anyway) = creates(plan, comparison);
     vec![
-        Deletes { title: " because of this change", of: caused },
-        Deletes { title: " in any case", of: anyway },
+        Deletes { title: " because of this change", of: caused, own: going(caused_creates) },
+        Deletes { title: " in any case", of: anyway, own: going(creates_anyway) },
     ]
+}
+
+/// Leaves those whose own snapshots do not stay.
+fn going(mut of: Creates<'_>) -> Creates<'_> {
+    of.retain(|(_, create)| !create.stays_local);
+    of
 }

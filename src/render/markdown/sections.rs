@@ -148,9 +148,11 @@ fn forecast(comparison: &Comparison) -> Section {
     }
 }
 
-type Creates<'a> = Vec<(&'a VmPlan, &'a Create)>;
+/// Backups that are made, with their VMs.
+pub(super) type Creates<'a> = Vec<(&'a VmPlan, &'a Create)>;
 
-fn all_creates(plan: &Plan) -> impl Iterator<Item = (&VmPlan, &Create)> {
+/// Gives all of them.
+pub(super) fn all_creates(plan: &Plan) -> impl Iterator<Item = (&VmPlan, &Create)> {
     plan.vms.iter().flat_map(|vm| {
         vm.due_actions().iter().filter_map(move |action| match action {
             Action::Create(create) => Some((vm, create)),
@@ -160,7 +162,7 @@ fn all_creates(plan: &Plan) -> impl Iterator<Item = (&VmPlan, &Create)> {
 }
 
 /// Parts the creates by whether they are there for the change alone.
-fn creates<'a>(plan: &'a Plan, comparison: &Comparison) -> (Creates<'a>, Creates<'a>) {
+pub(super) fn creates<'a>(plan: &'a Plan, comparison: &Comparison) -> (Creates<'a>, Creates<'a>) {
     let changed: BTreeMap<VmId, &VmChange> =
         comparison.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     all_creates(plan).partition(|(vm, create)| {

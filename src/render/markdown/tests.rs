@@ -31,6 +31,8 @@ const ALIASES: [&str; 9] = [
 #[derive(Clone, Debug, Default)]
 struct Sizes {
     creates: usize,
+    /// How many of the creates are of backups whose own snapshots go.
+    own: usize,
     deletes: usize,
     blocked: usize,
     failed: usize,
@@ -44,7 +46,7 @@ fn at() -> DateTime<FixedOffset> {
     DateTime::parse_from_rfc3339("2026-11-22T01:01:00+01:00").unwrap()
 }
 
-fn create() -> Action {
+fn create(stays_local: bool) -> Action {
     Action::Create(Create {
         tier: "weekly".to_owned(),
         kind: BackupKind::Incremental,
@@ -52,7 +54,7 @@ fn create() -> Action {
         parent_tier: Some("monthly".to_owned()),
         parent_taken: Some(at()),
         comment: "weekly".to_owned(),
-        stays_local: true,
+        stays_local,
         due_since: at(),
         reason: "due since Sun 2026-11-22 01:00".to_owned(),
     })
@@ -90,7 +92,8 @@ impl Sizes {
             vms.push(VmPlan { actions, notes, policy, ..vm });
         };
         for n in 0..self.creates.max(self.deletes) {
-            let actions = [(n < self.creates).then(create), (n < self.deletes).then(|| delete(n))];
+            let actions =
+                [(n < self.creates).then(|| create(n >= self.own)), (n < self.deletes).then(|| delete(n))];
             add(Status::Changes, actions.into_iter().flatten().collect(), Vec::new());
         }
         for _ in 0..self.blocked {
@@ -123,7 +126,7 @@ impl Sizes {
             policies: Vec::new(),
             summary: Summary {
                 create: self.creates,
-                delete_local: self.deletes,
+                delete_local: self.deletes + self.own.min(self.creates),
                 blocked: self.blocked,
                 unprotected: self.unprotected,
                 suspended: self.suspended,
@@ -157,7 +160,7 @@ fn comparison(plan: &Plan) -> Comparison {
             no_longer: vec![delete(2_000_000 + n)],
         });
         summary.loses_protection += usize::from(shift == Some(Shift::LosesProtection));
-        summary.caused.delete_local += caused.len();
+        summary.caused.delete_local += caused.iter().map(Action::local_deletes).sum::<usize>();
     }
     summary.no_longer = Deeds { create: 0, delete_local: vms.len() };
     let outlook = |n: usize| Outlook {
@@ -233,6 +236,8 @@ fn read_back(page: &str) -> Result<Told, TestCaseError> {
             }
         } else if let Some((_, list)) = line.split_once(" local deletes are only counted here:") {
             told.deletes += list.split(';').map(number).sum::<usize>();
+        } else if let Some(own) = line.strip_prefix("Of these, ") {
+            told.deletes += number(own);
         } else if let Some(rest) = line.strip_prefix("### ") {
             title = rest.to_owned();
         } else if let Some(rest) = line.strip_prefix("<details><summary>") {
@@ -301,7 +306,9 @@ proptest! {
         compared in any::<bool>(),
     ) {
         let [creates, deletes, blocked, failed, suspended, unprotected] = counts;
-        let sizes = Sizes { creates, deletes, blocked, failed, suspended, unprotected, policies, alias };
+        // Of none, some or all creates the own snapshots go.
+        let own = creates.min(unprotected);
+        let sizes = Sizes { creates, own, deletes, blocked, failed, suspended, unprotected, policies, alias };
         let plan = sizes.plan();
         let comparison = compared.then(|| comparison(&plan));
         judge(&plan, comparison.as_ref(), max_bytes)?;
@@ -339,6 +346,25 @@ fn deletes_are_said_in_fewer_words_before_they_are_only_counted() {
         "{counts}"
     );
     assert!(counts.contains("\n| policy-0, daily | 250 | 250 |\n"), "{counts}");
+}
+
+#[test]
+fn a_new_backup_whose_own_snapshot_goes_is_counted_among_the_deletes_where_nothing_else_of_it_has_room() {
+    let sizes =
+        Sizes { creates: 900, own: 147, deletes: 60, alias: Some(0), policies: 2, ..Sizes::default() };
+    let page = judge(&sizes.plan(), None, 12_000).unwrap();
+    let line = "### 207 snapshots to delete locally\n\nFrom the hypervisor; the stored backups stay.\n\n\
+                Of these, 147 are new backups' own, and go once each is complete: policy-0, weekly (74); \
+                policy-1, weekly (73).\n\n| VM |";
+    assert!(page.contains(line), "{page}");
+    let only = Sizes { creates: 1, own: 1, alias: Some(0), ..Sizes::default() };
+    let page = judge(&only.plan(), None, MAX_BYTES_DEFAULT).unwrap();
+    let line = "### 1 snapshot to delete locally\n\nFrom the hypervisor; the stored backups stay.\n\n\
+                Of these, 1 is a new backup's own, and goes once that is complete: policy-0, weekly (1).\n";
+    assert!(page.contains(line), "{page}");
+    let sizes = Sizes { own: 900, policies: 20, ..sizes };
+    let page = judge(&sizes.plan(), None, MAX_BYTES_LEAST).unwrap();
+    assert!(page.contains("**960 local deletes are only counted here:"), "{page}");
 }
 
 #[test]
