@@ -39,8 +39,8 @@ pub use changeset::{
     VmPlan, schema,
 };
 pub use compare::{
-    Comparison, ComparisonSummary, Deeds, PolicyChange, PolicyChangeKind, Protection, Shift, Side, VmChange,
-    compare,
+    Comparison, ComparisonSummary, Deeds, OwnSnapshot, PolicyChange, PolicyChangeKind, Protection, Shift,
+    Side, VmChange, compare,
 };
 pub use decide::decide;
 pub use fingerprint::fingerprint;

@@ -4,8 +4,8 @@ use super::deletes::{Deletes, fitted};
 use super::escape::escaped;
 use super::page::{Noun, composed, counted};
 use super::sections::{Creates, all_creates, creates, sections};
-use crate::inventory::BackupId;
-use crate::plan::{Action, Comparison, ComparisonSummary, DeleteLocal, Plan, VmPlan};
+use crate::inventory::{BackupId, VmId};
+use crate::plan::{Action, Comparison, ComparisonSummary, DeleteLocal, OwnSnapshot, Plan, VmPlan};
 use crate::render::text::{change_totals, left_alone, totals};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -110,10 +110,17 @@ fn deletes<'a>(plan: &'a Plan, comparison: Option<&Comparison>) -> Vec<Deletes<'
         .collect();
     let (caused, anyway): (Vec<_>, Vec<(&VmPlan, &DeleteLocal)>) =
         all.partition(|(_, delete)| deleted.contains(&delete.backup));
-    let (caused_creates, creates_anyway) = creates(plan, comparison);
+    let (mut own_caused, creates_anyway) = creates(plan, comparison);
+    let goes: BTreeSet<VmId> = (comparison.vms.iter())
+        .filter(|vm| vm.own_snapshot == Some(OwnSnapshot::Goes))
+        .filter_map(|vm| vm.uuid)
+        .collect();
+    let (newly, own_anyway): (Creates<'_>, Creates<'_>) =
+        creates_anyway.into_iter().partition(|(vm, _)| vm.uuid.is_some_and(|id| goes.contains(&id)));
+    own_caused.extend(newly);
     vec![
-        Deletes { title: " because of this change", of: caused, own: going(caused_creates) },
-        Deletes { title: " in any case", of: anyway, own: going(creates_anyway) },
+        Deletes { title: " because of this change", of: caused, own: going(own_caused) },
+        Deletes { title: " in any case", of: anyway, own: going(own_anyway) },
     ]
 }
 

@@ -5,7 +5,8 @@ use super::escape::{escaped, message, name};
 use super::page::{Noun, Section, counted, table_row};
 use crate::inventory::VmId;
 use crate::plan::{
-    Action, Comparison, Create, NoteCode, Plan, PolicyChangeKind, Protection, Status, VmChange, VmPlan,
+    Action, Comparison, Create, NoteCode, OwnSnapshot, Plan, PolicyChangeKind, Protection, Status, VmChange,
+    VmPlan,
 };
 use crate::policy::minute_text;
 use crate::render::text::{Detail, forecast_rows, protection_text, rows, shift_text};
@@ -191,24 +192,25 @@ fn created(of: Creates<'_>, noun: Noun, title: &str) -> Section {
 
 fn no_longer(comparison: &Comparison) -> Section {
     let noun = ("action no longer done", "actions no longer done");
-    let rows: Vec<String> = comparison
-        .vms
-        .iter()
-        .flat_map(|vm| vm.no_longer.iter().map(move |action| (vm, action)))
-        .map(|(vm, action)| {
-            let what = match action {
-                Action::Create(create) => format!("create {}", rows::create_text(create, Detail::Usual)),
-                Action::DeleteLocal(delete) => {
-                    format!("delete locally {} of {}", delete.tier, minute_text(delete.taken))
-                }
-            };
-            let policy = match &vm.before {
-                Protection::Active { policy } | Protection::Suspended { policy } => policy.as_str(),
-                Protection::Conflict | Protection::Unprotected | Protection::Unreadable => "",
-            };
-            table_row(&[&name(&vm.alias, vm.uuid), &escaped(policy), &escaped(&what)])
-        })
-        .collect();
+    let mut rows = Vec::new();
+    for vm in &comparison.vms {
+        let policy = match &vm.before {
+            Protection::Active { policy } | Protection::Suspended { policy } => policy.as_str(),
+            Protection::Conflict | Protection::Unprotected | Protection::Unreadable => "",
+        };
+        let actions = vm.no_longer.iter().map(|action| match action {
+            Action::Create(create) => format!("create {}", rows::create_text(create, Detail::Usual)),
+            Action::DeleteLocal(delete) => {
+                format!("delete locally {} of {}", delete.tier, minute_text(delete.taken))
+            }
+        });
+        let own = (vm.own_snapshot == Some(OwnSnapshot::Stays))
+            .then(|| "delete locally the snapshot of the new backup made in any case".to_owned());
+        let actions = actions.chain(own);
+        rows.extend(
+            actions.map(|what| table_row(&[&name(&vm.alias, vm.uuid), &escaped(policy), &escaped(&what)])),
+        );
+    }
     let title = counted(rows.len(), noun);
     Section { noun, title, columns: &["VM", "policy before", "action"], rows, is_folded: true }
 }

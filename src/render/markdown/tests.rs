@@ -6,7 +6,7 @@ use crate::inventory::{BackupId, VmId};
 use crate::plan::forecast::{Forecast, ForecastGroup, Outlook, TierOutlook};
 use crate::plan::{
     Action, BackupKind, Comparison, ComparisonSummary, Create, Deeds, DeleteLocal, FORMAT, Note, NoteCode,
-    Plan, PolicyChange, PolicyChangeKind, Protection, Shift, Status, Summary, VmChange, VmPlan,
+    OwnSnapshot, Plan, PolicyChange, PolicyChangeKind, Protection, Shift, Status, Summary, VmChange, VmPlan,
 };
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use proptest::prelude::*;
@@ -148,6 +148,7 @@ fn comparison(plan: &Plan) -> Comparison {
         let is_caused = n % 2 == 0;
         let (caused, anyway) =
             if is_caused { (vm.due_actions(), &[][..]) } else { (&[][..], vm.due_actions()) };
+        let own = anyway.iter().any(|action| action.is_create() && action.local_deletes() > 0);
         let shift = (n % 3 == 0).then(|| Shift::ALL[n / 3 % Shift::ALL.len()]);
         vms.push(VmChange {
             uuid: vm.uuid,
@@ -156,6 +157,7 @@ fn comparison(plan: &Plan) -> Comparison {
             before: active("old | policy"),
             after: Protection::Unprotected,
             caused: caused.to_vec(),
+            own_snapshot: own.then_some(OwnSnapshot::Goes),
             anyway: anyway.to_vec(),
             no_longer: vec![delete(2_000_000 + n)],
         });
@@ -362,6 +364,11 @@ fn a_new_backup_whose_own_snapshot_goes_is_counted_among_the_deletes_where_nothi
     let line = "### 1 snapshot to delete locally\n\nFrom the hypervisor; the stored backups stay.\n\n\
                 Of these, 1 is a new backup's own, and goes once that is complete: policy-0, weekly (1).\n";
     assert!(page.contains(line), "{page}");
+    // Every own snapshot of a backup that is made in any case goes because of this change.
+    let plan = sizes.plan();
+    let page = judge(&plan, Some(&comparison(&plan)), MAX_BYTES_DEFAULT).unwrap();
+    assert!(page.contains("\n### 177 snapshots to delete locally because of this change\n"), "{page}");
+    assert!(page.contains("\n### 30 snapshots to delete locally in any case\n"), "{page}");
     let sizes = Sizes { own: 900, policies: 20, ..sizes };
     let page = judge(&sizes.plan(), None, MAX_BYTES_LEAST).unwrap();
     assert!(page.contains("**960 local deletes are only counted here:"), "{page}");
