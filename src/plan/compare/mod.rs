@@ -163,7 +163,7 @@ pub enum Shift {
     LosesProtection,
     /// Two policies claim it now, so that nothing is done to it.
     ComesIntoConflict,
-    /// Its policy was active, and is suspended for it.
+    /// Its policy was active, and is suspended for it; or it had none, and the one it gets is suspended for it.
     Suspended,
     /// It had no policy, and has one.
     GainsProtection,
@@ -200,7 +200,8 @@ impl Shift {
             (Unreadable, _) | (_, Unreadable) => None,
             (_, Conflict) => Some(Self::ComesIntoConflict),
             (Active { .. } | Suspended { .. }, Unprotected) => Some(Self::LosesProtection),
-            (Active { .. }, Suspended { .. }) => Some(Self::Suspended),
+            // A policy that is suspended protects nothing.
+            (Active { .. } | Unprotected, Suspended { .. }) => Some(Self::Suspended),
             (Unprotected, _) => Some(Self::GainsProtection),
             (Suspended { .. }, Active { .. }) => Some(Self::Resumed),
             (Conflict, _) => Some(Self::LeavesConflict),

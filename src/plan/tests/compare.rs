@@ -96,7 +96,7 @@ fn every_shift_of_protection_has_its_name() {
     assert_eq!(shift(&[named("a")], &[suspended("a")]), Some(Shift::Suspended));
     assert_eq!(shift(&[named("a")], &[suspended("b")]), Some(Shift::Suspended));
     assert_eq!(shift(&none, &[named("a")]), Some(Shift::GainsProtection));
-    assert_eq!(shift(&none, &[suspended("a")]), Some(Shift::GainsProtection));
+    assert_eq!(shift(&none, &[suspended("a")]), Some(Shift::Suspended), "nothing will be done for it");
     assert_eq!(shift(&[suspended("a")], &[named("a")]), Some(Shift::Resumed));
     assert_eq!(shift(&two, &[named("a")]), Some(Shift::LeavesConflict));
     assert_eq!(shift(&two, &none), Some(Shift::LeavesConflict));
