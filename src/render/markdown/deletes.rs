@@ -2,7 +2,7 @@
 //! ever left out without being counted, and where they are only counted that is said in bold, above everything else.
 //! Snapshots of new backups, which have no time yet, are counted where they go once those are complete.
 
-use super::escape::{alias_alone, escaped, name};
+use super::escape::{escaped, name, short_name};
 use super::page::{table_head, table_row};
 use crate::plan::{Create, DeleteLocal, VmPlan};
 use crate::policy::minute_text;
@@ -148,11 +148,9 @@ impl Deletes<'_> {
             let each: Vec<String> = of
                 .iter()
                 .map(|(vm, delete)| {
-                    let alias = match vm.uuid {
-                        Some(id) if vm.alias.is_empty() => id.short(),
-                        _ => alias_alone(&vm.alias, ALIAS_CHARS_MAX),
-                    };
-                    format!("{alias} of {}", minute_text(delete.taken))
+                    // An alias alone can be another VM's, or look like another entry; the UUID behind it cannot.
+                    let name = short_name(&vm.alias, vm.uuid, ALIAS_CHARS_MAX);
+                    format!("{name} of {}", minute_text(delete.taken))
                 })
                 .collect();
             // Writing to a String cannot fail.

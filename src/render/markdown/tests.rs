@@ -15,10 +15,11 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Aliases that would like to be something else.
-const ALIASES: [&str; 9] = [
+const ALIASES: [&str; 10] = [
     "web-1",
     "",
     "-->\n</details>\n### 0 snapshots to delete",
+    "db-1 of 2026-11-01 01:00",
     "a|b|c `x` **bold** | | |",
     "@everyone #1 !2 http://evil.example www.evil.example :tada:",
     "データベースサーバー-本番環境-東京リージョン",
@@ -250,7 +251,7 @@ fn read_back(page: &str) -> Result<Told, TestCaseError> {
         } else if let Some(list) = line.strip_prefix("- **") {
             let (tier, items) = list.split_once("):** ").unwrap();
             let count = number(tier.rsplit_once('(').unwrap().1);
-            prop_assert_eq!(items.matches(" of 2026-").count(), count, "{}", line);
+            prop_assert_eq!(items.matches("` of 2026-").count(), count, "{}", line);
             told.deletes += count;
         } else if line.starts_with("| ") {
             let pipes = line.replace("\\\\", "").replace("\\|", "").matches('|').count();
@@ -338,7 +339,13 @@ fn deletes_are_said_in_fewer_words_before_they_are_only_counted() {
     };
     assert!(of(1_500, 1 << 20).contains("| once the new weekly is complete |"));
     let few = of(1_500, MAX_BYTES_DEFAULT);
-    assert!(few.contains("\n- **policy-0, daily (250):** web-2 of 2026-11-22 01:03, web-8 of"), "{few}");
+    assert!(
+        few.contains(
+            "\n- **policy-0, daily (250):** web-2 `00000003` of 2026-11-22 01:03, \
+         web-8 `00000009` of"
+        ),
+        "{few}"
+    );
     assert!(!few.contains("only counted"), "{few}");
     let counts = of(1_500, 4_096);
     assert!(
