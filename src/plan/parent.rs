@@ -35,6 +35,8 @@ pub fn sends_nothing(view: &View<'_>, parent: BackupId) -> bool {
 
 /// Finds the last increment on a backup that FiFo calls completed, whether or not there is anything in it.
 pub(super) fn last_increment<'v, 'a>(view: &'v View<'a>, parent: BackupId) -> Option<&'v Judged<'a>> {
-    let increments = view.backups.iter().filter(|backup| backup.backup.parent == Some(parent));
-    increments.filter(|it| matches!(it.standing, Standing::Completed | Standing::Hollow)).next_back()
+    view.backups.iter().rfind(|backup| {
+        backup.backup.parent == Some(parent)
+            && matches!(backup.standing, Standing::Completed | Standing::Hollow)
+    })
 }
