@@ -21,6 +21,8 @@ const OWN_TIERS_MAX: usize = 6;
 pub(super) struct Deletes<'a> {
     /// What is said of them, behind their number.
     pub(super) title: &'static str,
+    /// Whether they are no matter of the change that the page is about: those may not crowd out what is.
+    pub(super) is_routine: bool,
     /// They, with the VMs they are of.
     pub(super) of: Vec<(&'a VmPlan, &'a DeleteLocal)>,
     /// New backups whose own snapshots go once they are complete, with the VMs they are of.
@@ -38,7 +40,10 @@ enum Words {
     Counts,
 }
 
-/// Writes all deletes in the most words that so many bytes hold, the first group in more of them than the second.
+/// Writes all deletes in the most words that so many bytes hold, routine ones in no more of them than the others.
+///
+/// Routine ones are listed only while all deletes together stay under half of the room: the page is there for what a
+/// change does.
 pub(super) fn fitted(groups: &[Deletes<'_>], room: usize) -> String {
     let groups: Vec<&Deletes<'_>> = groups.iter().filter(|group| group.total() > 0).collect();
     if groups.is_empty() {
@@ -52,27 +57,36 @@ pub(super) fn fitted(groups: &[Deletes<'_>], room: usize) -> String {
         (Words::Few, Words::Counts),
         (Words::Counts, Words::Counts),
     ];
-    for (first, second) in ways {
-        let words = |place: usize| if place == 0 { first } else { second };
-        let counted: usize = (groups.iter().enumerate())
-            .filter(|(place, _)| matches!(words(*place), Words::Counts))
-            .map(|(_, group)| group.of.len())
-            .sum();
-        let mut text = if counted > 0 { by_counts(counted) } else { String::new() };
-        for (place, group) in groups.iter().enumerate() {
-            text.push_str(&group.written(words(place)));
-        }
-        if text.len() <= room {
+    for (usual, routine) in ways {
+        let words = |group: &Deletes<'_>| if group.is_routine { routine } else { usual };
+        let counted = |is_routine| -> usize {
+            let counted = groups.iter().filter(|group| matches!(words(group), Words::Counts));
+            counted.filter(|group| group.is_routine == is_routine).map(|group| group.of.len()).sum()
+        };
+        let mut text = by_counts(counted(false), counted(true));
+        groups.iter().for_each(|group| text.push_str(&group.written(words(group))));
+        let lists_routine = groups
+            .iter()
+            .any(|group| group.lists_each() && group.is_routine && !matches!(routine, Words::Counts));
+        if text.len() <= if lists_routine { room / 2 } else { room } {
             return text;
         }
     }
     in_least(&groups, room)
 }
 
-fn by_counts(counted: usize) -> String {
-    format!(
-        "\n**{counted} deletes are only counted here, by policy and tier: there is no room to list them.**\n"
-    )
+fn by_counts(usual: usize, routine: usize) -> String {
+    match (usual, routine) {
+        (0, 0) => String::new(),
+        (0, count) => format!(
+            "\n**{count} deletes in any case are only counted here, by policy and tier: the room is for what this change \
+             does.**\n"
+        ),
+        (usual, routine) => format!(
+            "\n**{} deletes are only counted here, by policy and tier: there is no room to list them.**\n",
+            usual + routine
+        ),
+    }
 }
 
 /// Lists as many policies and tiers as there is room for, and counts the others together.
@@ -99,6 +113,11 @@ fn in_least(groups: &[&Deletes<'_>], room: usize) -> String {
 impl Deletes<'_> {
     fn total(&self) -> usize {
         self.of.len() + self.own.len()
+    }
+
+    /// Says whether there is any that would have a line of its own.
+    fn lists_each(&self) -> bool {
+        !self.of.is_empty()
     }
 
     fn written(&self, words: Words) -> String {

@@ -23,7 +23,8 @@ pub const MAX_BYTES_LEAST: usize = 1_024;
 ///
 /// First the counts, then what is deleted, then the rest, folded, what matters most first. Deletes have the first claim to
 /// the room: each is listed, in fewer words where there are many; where there are too many for that, they are counted by
-/// policy and tier, which is then said in bold. Of everything else as much is listed as fits, and what was left out is
+/// policy and tier, which is then said in bold. Those that are due in any case are counted before they take half the room
+/// from what a change of policies does. Of everything else as much is listed as fits, and what was left out is
 /// counted at the top. Fewer than [`MAX_BYTES_LEAST`] bytes may not be kept to.
 ///
 /// # Errors
@@ -95,7 +96,7 @@ fn deletes<'a>(plan: &'a Plan, comparison: Option<&Comparison>) -> Vec<Deletes<'
     });
     let Some(comparison) = comparison else {
         let own = going(all_creates(plan).collect());
-        return vec![Deletes { title: "", of: all.collect(), own }];
+        return vec![Deletes { title: "", is_routine: false, of: all.collect(), own }];
     };
     // A backup's UUID is one of the whole cloud's.
     let deleted: BTreeSet<BackupId> = comparison
@@ -119,8 +120,8 @@ fn deletes<'a>(plan: &'a Plan, comparison: Option<&Comparison>) -> Vec<Deletes<'
         creates_anyway.into_iter().partition(|(vm, _)| vm.uuid.is_some_and(|id| goes.contains(&id)));
     own_caused.extend(newly);
     vec![
-        Deletes { title: " because of this change", of: caused, own: going(own_caused) },
-        Deletes { title: " in any case", of: anyway, own: going(own_anyway) },
+        Deletes { title: " because of this change", is_routine: false, of: caused, own: going(own_caused) },
+        Deletes { title: " in any case", is_routine: true, of: anyway, own: going(own_anyway) },
     ]
 }
 

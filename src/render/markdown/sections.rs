@@ -16,11 +16,13 @@ use std::collections::BTreeMap;
 pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>) -> Vec<Section> {
     let mut all = Vec::new();
     if let Some(comparison) = comparison {
-        let (worse, other): (Vec<&VmChange>, Vec<&VmChange>) = comparison
+        let (mut worse, other): (Vec<&VmChange>, Vec<&VmChange>) = comparison
             .vms
             .iter()
             .filter(|vm| vm.shift.is_some())
             .partition(|vm| vm.shift.is_some_and(|shift| shift.is_worse()));
+        // Worst first; a stable sort, so that they stay in their order otherwise.
+        worse.sort_by_key(|vm| vm.shift);
         all.push(shifts(worse, false));
         all.push(troubles(plan));
         all.push(policies(comparison));

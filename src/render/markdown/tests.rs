@@ -382,6 +382,32 @@ fn a_new_backup_whose_own_snapshot_goes_is_counted_among_the_deletes_where_nothi
 }
 
 #[test]
+fn what_is_deleted_in_any_case_does_not_crowd_out_what_the_change_does() {
+    let sizes = Sizes { deletes: 1_500, blocked: 9, alias: Some(0), policies: 2, ..Sizes::default() };
+    let plan = sizes.plan();
+    let mut comparison = comparison(&plan);
+    for vm in &mut comparison.vms {
+        vm.anyway.append(&mut vm.caused);
+        vm.shift = vm.shift.filter(|shift| shift.is_worse());
+    }
+    let page = judge(&plan, Some(&comparison), MAX_BYTES_DEFAULT).unwrap();
+    let counted = "\n**1500 deletes in any case are only counted here, by policy and tier: the room is for what this \
+                   change does.**\n";
+    assert!(page.contains(counted), "{page}");
+    let worse = comparison.vms.iter().filter(|vm| vm.shift.is_some()).count();
+    assert!(page.contains(&format!("\n### {worse} VMs protected worse than before\n")), "{page}");
+    assert!(!page.contains(" VMs protected worse than before that had no room"), "{page}");
+    // The worst come first.
+    let place = |what: &str| page.find(what).unwrap_or_else(|| panic!("{what} is not in\n{page}"));
+    let last = page.rfind("| loses protection |").unwrap();
+    assert!(last < place("| in conflict |"), "{page}");
+    assert!(page.rfind("| in conflict |").unwrap() < place("| suspended |"), "{page}");
+    // Where there is room enough, each is listed.
+    let page = judge(&plan, Some(&comparison), 1 << 20).unwrap();
+    assert!(page.matches("| once the new weekly is complete |").count() == 1_500);
+}
+
+#[test]
 fn deletes_come_before_everything_that_may_be_left_out() {
     let sizes =
         Sizes { creates: 500, deletes: 60, blocked: 9, alias: Some(0), policies: 2, ..Sizes::default() };
