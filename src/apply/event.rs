@@ -35,7 +35,8 @@ pub enum What {
         endpoint: String,
         /// How many backups are to be created.
         create: usize,
-        /// How many snapshots are to be deleted on hypervisors.
+        /// How many snapshots are to be deleted on hypervisors, those of new backups among them that do not stay once they
+        /// are complete.
         delete_local: usize,
     },
     /// An action is about to be asked of FiFo.

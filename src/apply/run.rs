@@ -105,8 +105,8 @@ impl Executor<'_> {
         };
         shared.tell(What::Started {
             endpoint: inventory.endpoint.clone(),
-            create: count(&due, |action| matches!(action, Action::Create(_))),
-            delete_local: count(&due, |action| matches!(action, Action::DeleteLocal(_))),
+            create: count(&due, |action| usize::from(action.is_create())),
+            delete_local: count(&due, Action::local_deletes),
         });
 
         let mut workers: FuturesUnordered<_> = due
@@ -132,8 +132,8 @@ impl Executor<'_> {
     }
 }
 
-fn count(due: &[(&VmPlan, VmId)], which: impl Fn(&Action) -> bool) -> usize {
-    due.iter().flat_map(|(vm, _)| vm.due_actions()).filter(|action| which(action)).count()
+fn count(due: &[(&VmPlan, VmId)], of: impl Fn(&Action) -> usize) -> usize {
+    due.iter().flat_map(|(vm, _)| vm.due_actions()).map(of).sum()
 }
 
 impl Shared<'_> {

@@ -66,7 +66,7 @@ pub struct PolicyRef {
 pub struct Summary {
     /// Backups to create.
     pub create: usize,
-    /// Snapshots to delete on hypervisors.
+    /// Snapshots to delete on hypervisors, those of new backups among them that do not stay once they are complete.
     pub delete_local: usize,
     /// Stored backups to delete.
     pub delete_cloud: usize,
@@ -151,6 +151,21 @@ pub enum Action {
     Create(Create),
     /// Destroy a backup's snapshot on the hypervisor; the stored backup stays.
     DeleteLocal(DeleteLocal),
+}
+
+impl Action {
+    /// Says whether a backup is made.
+    pub fn is_create(&self) -> bool {
+        matches!(self, Self::Create(_))
+    }
+
+    /// Counts the snapshots that go from hypervisors: of a new backup its own, where that does not stay.
+    pub fn local_deletes(&self) -> usize {
+        match self {
+            Self::Create(create) => usize::from(!create.stays_local),
+            Self::DeleteLocal(_) => 1,
+        }
+    }
 }
 
 /// A backup to create.

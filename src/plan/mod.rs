@@ -39,8 +39,8 @@ pub use changeset::{
     VmPlan, schema,
 };
 pub use compare::{
-    Comparison, ComparisonSummary, Deeds, PolicyChange, PolicyChangeKind, Protection, Shift, Side, VmChange,
-    compare,
+    Comparison, ComparisonSummary, Deeds, OwnSnapshot, PolicyChange, PolicyChangeKind, Protection, Shift,
+    Side, VmChange, compare,
 };
 pub use decide::decide;
 pub use fingerprint::fingerprint;
@@ -135,10 +135,8 @@ fn summary(vms: &[VmPlan]) -> Summary {
     let mut summary = Summary::default();
     for vm in vms {
         for action in vm.due_actions() {
-            match action {
-                Action::Create(_) => summary.create += 1,
-                Action::DeleteLocal(_) => summary.delete_local += 1,
-            }
+            summary.create += usize::from(action.is_create());
+            summary.delete_local += action.local_deletes();
         }
         match vm.status {
             Status::Changes if vm.is_suspended() => summary.suspended += 1,

@@ -29,8 +29,14 @@ pub fn parent_for<'v, 'a>(view: &'v View<'a>, tier: TierIndex) -> Option<&'v Jud
 /// `zfs send` then finds nothing to begin from, and FiFo calls what comes of it completed, night after night. Only
 /// where the policy allows a full backup in its place is that a reason not to try again.
 pub fn sends_nothing(view: &View<'_>, parent: BackupId) -> bool {
-    let increments = view.backups.iter().filter(|backup| backup.backup.parent == Some(parent));
-    let mut ended = increments.filter(|it| matches!(it.standing, Standing::Completed | Standing::Hollow));
     view.policy.missing_parent == MissingParent::Full
-        && ended.next_back().is_some_and(|last| last.standing == Standing::Hollow)
+        && last_increment(view, parent).is_some_and(|last| last.standing == Standing::Hollow)
+}
+
+/// Finds the last increment on a backup that FiFo calls completed, whether or not there is anything in it.
+pub(super) fn last_increment<'v, 'a>(view: &'v View<'a>, parent: BackupId) -> Option<&'v Judged<'a>> {
+    view.backups.iter().rfind(|backup| {
+        backup.backup.parent == Some(parent)
+            && matches!(backup.standing, Standing::Completed | Standing::Hollow)
+    })
 }

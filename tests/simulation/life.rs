@@ -290,7 +290,11 @@ impl Life {
         }
         let tally = report.tally();
         self.note(&format!("ran: {tally:?}"));
-        let planned: usize = vms.iter().map(|vm: &VmPlan| vm.due_actions().len()).sum();
+        let planned: usize = vms
+            .iter()
+            .flat_map(VmPlan::due_actions)
+            .map(|action| usize::from(action.is_create()) + action.local_deletes())
+            .sum();
         let not_done = tally.started + tally.left + tally.failed + tally.dropped + tally.interrupted;
         if not_done == 0 && tally.created + tally.deleted_local < planned {
             let why = format!("{planned} actions were planned, and all is well after {tally:?}");

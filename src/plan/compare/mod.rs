@@ -61,6 +61,22 @@ impl ComparisonSummary {
         self.loses_protection + self.comes_into_conflict + self.suspended
     }
 
+    /// Adds what is done to one VM.
+    fn add_deeds(&mut self, change: &VmChange) {
+        change.caused.iter().for_each(|action| self.caused.add(action));
+        change.anyway.iter().for_each(|action| self.anyway.add(action));
+        change.no_longer.iter().for_each(|action| self.no_longer.add(action));
+        match change.own_snapshot {
+            Some(OwnSnapshot::Goes) => {
+                // It is one of the deletes that come with the create, which is made in any case.
+                self.anyway.delete_local -= 1;
+                self.caused.delete_local += 1;
+            }
+            Some(OwnSnapshot::Stays) => self.no_longer.delete_local += 1,
+            None => {}
+        }
+    }
+
     /// Gives the counter for a shift.
     fn counter(&mut self, shift: Shift) -> &mut usize {
         match shift {
@@ -80,16 +96,14 @@ impl ComparisonSummary {
 pub struct Deeds {
     /// Backups to create.
     pub create: usize,
-    /// Snapshots to delete on hypervisors.
+    /// Snapshots to delete on hypervisors, those of new backups among them that do not stay once they are complete.
     pub delete_local: usize,
 }
 
 impl Deeds {
     fn add(&mut self, action: &Action) {
-        match action {
-            Action::Create(_) => self.create += 1,
-            Action::DeleteLocal(_) => self.delete_local += 1,
-        }
+        self.create += usize::from(action.is_create());
+        self.delete_local += action.local_deletes();
     }
 
     /// Says whether there is none.
@@ -113,10 +127,32 @@ pub struct VmChange {
     pub after: Protection,
     /// What is only done because of the change; a delete that no longer waits for a create is such a thing.
     pub caused: Vec<Action>,
+    /// What the change does to the own snapshot of a new backup that is made in any case; `None` for nothing.
+    pub own_snapshot: Option<OwnSnapshot>,
     /// What is done with and without it.
     pub anyway: Vec<Action>,
     /// What would be done without the change, and no longer is.
     pub no_longer: Vec<Action>,
+}
+
+impl VmChange {
+    /// Says whether the change does anything to the VM.
+    fn is_any(&self) -> bool {
+        self.shift.is_some()
+            || !self.caused.is_empty()
+            || self.own_snapshot.is_some()
+            || !self.no_longer.is_empty()
+    }
+}
+
+/// What a change of policies does to the own snapshot of a new backup that is made with and without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnSnapshot {
+    /// It would have stayed, and goes once the backup is complete: a delete that the change causes.
+    Goes,
+    /// It would have gone, and stays: a delete that is no longer done.
+    Stays,
 }
 
 /// How a VM's protection shifts. A VM has one shift at the most: of several the first in this order, worst first.
@@ -127,7 +163,7 @@ pub enum Shift {
     LosesProtection,
     /// Two policies claim it now, so that nothing is done to it.
     ComesIntoConflict,
-    /// Its policy was active, and is suspended for it.
+    /// Its policy was active, and is suspended for it; or it had none, and the one it gets is suspended for it.
     Suspended,
     /// It had no policy, and has one.
     GainsProtection,
@@ -164,7 +200,8 @@ impl Shift {
             (Unreadable, _) | (_, Unreadable) => None,
             (_, Conflict) => Some(Self::ComesIntoConflict),
             (Active { .. } | Suspended { .. }, Unprotected) => Some(Self::LosesProtection),
-            (Active { .. }, Suspended { .. }) => Some(Self::Suspended),
+            // A policy that is suspended protects nothing.
+            (Active { .. } | Unprotected, Suspended { .. }) => Some(Self::Suspended),
             (Unprotected, _) => Some(Self::GainsProtection),
             (Suspended { .. }, Active { .. }) => Some(Self::Resumed),
             (Conflict, _) => Some(Self::LeavesConflict),
@@ -227,13 +264,11 @@ pub fn compare(before: Side<'_>, after: Side<'_>, inventory: &Inventory) -> Comp
         // What could not be read has no action on either side.
         let Some(&old) = new.uuid.and_then(|id| old.get(&id)) else { continue };
         let change = vm_change(old, new);
-        change.caused.iter().for_each(|action| summary.caused.add(action));
-        change.anyway.iter().for_each(|action| summary.anyway.add(action));
-        change.no_longer.iter().for_each(|action| summary.no_longer.add(action));
+        summary.add_deeds(&change);
         if let Some(shift) = change.shift {
             *summary.counter(shift) += 1;
         }
-        if change.shift.is_some() || !change.caused.is_empty() || !change.no_longer.is_empty() {
+        if change.is_any() {
             vms.push(change);
         }
     }
@@ -252,6 +287,7 @@ fn vm_change(old: &VmPlan, new: &VmPlan) -> VmChange {
         new.due_actions().iter().partition(|action| old.due_actions().iter().any(|old| covers(old, action)));
     let is_done = |old: &Action| new.due_actions().iter().any(|new| new.is_same_deed_as(old));
     let no_longer = old.due_actions().iter().filter(|old| !is_done(old)).cloned().collect();
+    let own_snapshot = anyway.iter().find_map(|action| own_snapshot(old, action));
     VmChange {
         uuid: new.uuid,
         alias: new.alias.clone(),
@@ -259,20 +295,31 @@ fn vm_change(old: &VmPlan, new: &VmPlan) -> VmChange {
         before,
         after,
         caused: caused.into_iter().cloned().collect(),
+        own_snapshot,
         anyway: anyway.into_iter().cloned().collect(),
         no_longer,
     }
 }
 
 /// Says whether an action would have been done before as well, and no later: a snapshot that no longer waits for the
-/// backup which replaces it, or a new backup whose own snapshot goes at once, is taken away by the change.
+/// backup which replaces it is taken away by the change. A backup is the same whatever becomes of its own snapshot.
 fn covers(old: &Action, new: &Action) -> bool {
     old.is_same_deed_as(new)
         && match (old, new) {
-            (Action::Create(old), Action::Create(new)) => new.stays_local || !old.stays_local,
             (Action::DeleteLocal(old), Action::DeleteLocal(new)) => new.after_create || !old.after_create,
-            (Action::Create(_), Action::DeleteLocal(_)) | (Action::DeleteLocal(_), Action::Create(_)) => {
-                false
-            }
+            _ => true,
         }
+}
+
+/// Says what becomes of the own snapshot of a backup that would have been made before as well.
+fn own_snapshot(old: &VmPlan, new: &Action) -> Option<OwnSnapshot> {
+    let old = old.due_actions().iter().find(|old| old.is_same_deed_as(new))?;
+    match (old, new) {
+        (Action::Create(old), Action::Create(new)) => match (old.stays_local, new.stays_local) {
+            (true, false) => Some(OwnSnapshot::Goes),
+            (false, true) => Some(OwnSnapshot::Stays),
+            (true, true) | (false, false) => None,
+        },
+        _ => None,
+    }
 }

@@ -3,6 +3,7 @@
 use super::season::VmSeason;
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, chain_of};
 use crate::plan::due::{Attempts, Calendar, attempts, cannot_back_up, unsatisfied};
+use crate::plan::parent::last_increment;
 use crate::plan::standing::{Standing, View};
 use crate::policy::{Policy, TierIndex};
 use chrono::{DateTime, Utc};
@@ -24,7 +25,7 @@ pub(super) struct Start {
 /// What the decisions of a forecast rest on. Two VMs of the same shape under the same policy get the same backups.
 ///
 /// Every due time lies after every backup that there is, so of their timestamps only the order counts; those that lie
-/// ahead of the beginning are kept to the letter.
+/// ahead of the beginning are kept to the letter, and so are the times of a VM that has such a one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Shape {
     order: Vec<TierIndex>,
@@ -32,6 +33,9 @@ pub(super) struct Shape {
     cannot_back_up: bool,
     /// After how many due times each retry comes.
     retries_after: Vec<usize>,
+    /// All times at which it is decided about, where a backup lies ahead of the beginning: those before it and those
+    /// after it are told apart. Shares of a spread differ from VM to VM.
+    times: Vec<DateTime<Utc>>,
     due: Vec<TierIndex>,
     failed: Vec<Option<u32>>,
     snapshots: usize,
@@ -44,6 +48,8 @@ struct Trace {
     tier: Option<TierIndex>,
     is_restorable: bool,
     is_stuck: bool,
+    /// Whether it is an increment that came out empty: after such a one another is not tried.
+    is_empty_increment: bool,
     local: Option<bool>,
     holds_snapshot: bool,
     parent: Option<Parent>,
@@ -58,8 +64,8 @@ enum Parent {
     Elsewhere,
 }
 
-/// Gives a VM with everything that runs taken as done, and what is hollow as failed; nothing of its sizes is left, which
-/// would be much to carry along.
+/// Gives a VM with everything that runs taken as done; nothing of its sizes is left, which would be much to carry along,
+/// but that what is hollow has nothing in it.
 pub(super) fn settled(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
     let view = View::new(vm, policy, now);
     let standings: BTreeMap<BackupId, Standing> =
@@ -68,8 +74,8 @@ pub(super) fn settled(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
         let standing = standings.get(&backup.id);
         let runs = standing == Some(&Standing::InProgress);
         let state = match standing {
-            Some(Standing::Completed | Standing::InProgress) => RecordedState::Completed,
-            Some(Standing::Failed | Standing::Hollow) => RecordedState::Failed,
+            Some(Standing::Completed | Standing::InProgress | Standing::Hollow) => RecordedState::Completed,
+            Some(Standing::Failed) => RecordedState::Failed,
             // Without a timestamp it counts for nothing, whatever it says.
             Some(Standing::Stuck) | None => backup.state.clone(),
         };
@@ -82,7 +88,7 @@ pub(super) fn settled(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
             local: if runs { Some(true) } else { backup.local },
             local_size_bytes: backup.local_size_bytes,
             files: Vec::new(),
-            record_size_bytes: None,
+            record_size_bytes: (standing == Some(&Standing::Hollow)).then_some(0),
             record_sha1: None,
         };
         (backup.id, settled)
@@ -130,6 +136,15 @@ pub(super) fn trimmed(view: &View<'_>, calendar: &Calendar<'_>) -> Vm {
         let newest = view.restorable().rev().filter(|backup| backup.tier == Some(tier));
         kept.extend(newest.take(keep_local.max(1)).map(|backup| backup.id()));
     }
+    // What tells whether another increment would come out empty like one before it: that one, or a good one since.
+    let parents: BTreeSet<BackupId> = view
+        .backups
+        .iter()
+        .filter(|backup| backup.standing == Standing::Hollow)
+        .filter_map(|backup| backup.backup.parent)
+        .filter(|parent| kept.contains(parent))
+        .collect();
+    kept.extend(parents.into_iter().filter_map(|parent| last_increment(view, parent)).map(|last| last.id()));
     let backups = view.backups.iter().filter(|backup| kept.contains(&backup.id())).map(|judged| {
         let mut backup = judged.backup.clone();
         if judged.restorable {
@@ -152,6 +167,8 @@ impl Start {
             tier: backup.tier,
             is_restorable: backup.restorable,
             is_stuck: backup.standing == Standing::Stuck,
+            is_empty_increment: backup.standing == Standing::Hollow
+                && backup.backup.parent.is_some_and(|parent| place.contains_key(&parent)),
             local: backup.backup.local,
             holds_snapshot: backup.backup.holds_snapshot(),
             parent: backup
@@ -170,10 +187,13 @@ impl Start {
                 Attempts::Next(_) | Attempts::GaveUp => None,
             })
             .collect();
+        let is_any_ahead = view.backups.iter().any(|backup| backup.taken > now);
+        let times = if is_any_ahead { [season.times(), retries.clone()].concat() } else { Vec::new() };
         let shape = Shape {
             order: season.order(),
             held_until: policy.suspended_until(&vm).filter(|&until| now < until),
             cannot_back_up: cannot_back_up(&vm).is_some(),
+            times,
             retries_after: retries.iter().map(|at| season.count_before(*at)).collect(),
             due: unsatisfied(&view, calendar).into_iter().map(|(tier, _)| tier).collect(),
             failed: attempts

@@ -2,8 +2,8 @@
 
 use super::fixtures::*;
 use crate::plan::compare::{Comparison, PolicyChangeKind, Shift, Side, compare};
-use crate::plan::{Action, Protection, plan};
-use crate::policy::{Policies, Policy, Selector, Suspension, TierKind};
+use crate::plan::{Action, Deeds, OwnSnapshot, Protection, plan};
+use crate::policy::{Policies, Policy, Selector, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 use std::num::NonZeroU32;
 
@@ -22,8 +22,7 @@ fn compared(before: &[Policy], after: &[Policy], vms: impl IntoIterator<Item = V
     let summary = &comparison.summary;
     let creates = count(|action| matches!(action, Action::Create(_)));
     assert_eq!(summary.caused.create + summary.anyway.create, creates, "together they are the plan");
-    let deletes = count(|action| matches!(action, Action::DeleteLocal(_)));
-    assert_eq!(summary.caused.delete_local + summary.anyway.delete_local, deletes);
+    assert_eq!(summary.caused.delete_local + summary.anyway.delete_local, new.summary.delete_local);
     comparison
 }
 
@@ -97,7 +96,7 @@ fn every_shift_of_protection_has_its_name() {
     assert_eq!(shift(&[named("a")], &[suspended("a")]), Some(Shift::Suspended));
     assert_eq!(shift(&[named("a")], &[suspended("b")]), Some(Shift::Suspended));
     assert_eq!(shift(&none, &[named("a")]), Some(Shift::GainsProtection));
-    assert_eq!(shift(&none, &[suspended("a")]), Some(Shift::GainsProtection));
+    assert_eq!(shift(&none, &[suspended("a")]), Some(Shift::Suspended), "nothing will be done for it");
     assert_eq!(shift(&[suspended("a")], &[named("a")]), Some(Shift::Resumed));
     assert_eq!(shift(&two, &[named("a")]), Some(Shift::LeavesConflict));
     assert_eq!(shift(&two, &none), Some(Shift::LeavesConflict));
@@ -131,6 +130,26 @@ fn a_snapshot_that_no_longer_waits_for_its_successor_is_deleted_by_the_change() 
         |action: &Action| matches!(action, Action::DeleteLocal(delete) if !delete.after_create);
     assert!(change.caused.iter().any(is_delete_now), "{change:#?}");
     assert!(!change.no_longer.iter().any(|action| matches!(action, Action::DeleteLocal(_))), "{change:#?}");
+}
+
+#[test]
+fn a_backup_that_is_made_in_any_case_is_not_caused_by_what_becomes_of_its_own_snapshot() {
+    let fulls = |keep_local| {
+        let mut policy = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
+        policy.tiers[0].keep_local = keep_local;
+        policy
+    };
+    let deeds = |create, delete_local| Deeds { create, delete_local };
+    let goes = compared(&[fulls(1)], &[fulls(0)], [vm(1)]);
+    assert_eq!((goes.summary.caused, goes.summary.anyway), (deeds(0, 1), deeds(1, 0)));
+    assert!(goes.summary.no_longer.is_empty());
+    assert_eq!((goes.vms[0].own_snapshot, goes.vms[0].anyway.len()), (Some(OwnSnapshot::Goes), 1));
+    let stays = compared(&[fulls(0)], &[fulls(1)], [vm(1)]);
+    assert_eq!((stays.summary.caused, stays.summary.anyway), (deeds(0, 0), deeds(1, 0)));
+    assert_eq!(stays.summary.no_longer, deeds(0, 1));
+    assert_eq!(stays.vms[0].own_snapshot, Some(OwnSnapshot::Stays));
+    let gone = compared(&[fulls(0)], &[fulls(0)], [vm(1)]);
+    assert_eq!((gone.summary.caused, gone.summary.anyway, gone.vms.len()), (deeds(0, 0), deeds(1, 1), 0));
 }
 
 #[test]

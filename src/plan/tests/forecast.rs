@@ -7,6 +7,7 @@ use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, chain_of}
 use crate::plan::decide::decide_under;
 use crate::plan::due::{Attempts, Calendar, attempts};
 use crate::plan::forecast::{FORECAST_WITHIN, Forecast, Outlook, TierOutlook, forecast, look_ahead};
+use crate::plan::parent::{parent_for, sends_nothing};
 use crate::plan::standing::{Standing, View};
 use crate::plan::stored::expired;
 use crate::plan::{Action, BackupKind, assume};
@@ -95,13 +96,44 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
     outlook
 }
 
+/// Takes out of a completed backup what is stored of it.
+fn emptied(backup: &mut Backup) {
+    if backup.state == RecordedState::Completed {
+        backup.files.clear();
+        backup.record_size_bytes = Some(51);
+    }
+}
+
+/// Makes some VMs' newest increments come out empty, and says for how many that makes the next backup another.
+fn emptied_here_and_there(cloud: &mut Cloud, policies: &Policies) -> usize {
+    let mut others = 0;
+    for vm in cloud.inventory.vms.values_mut() {
+        let Match::One(policy) = policies.policy_for(vm) else { continue };
+        let view = View::new(vm, policy, cloud.now);
+        let on_held = |parent: BackupId| vm.backups.get(&parent).is_some_and(|it| it.local == Some(true));
+        let increments = view.restorable().filter(|it| it.backup.parent.is_some_and(on_held));
+        let Some(newest) = increments.last().map(|it| it.id()) else { continue };
+        let parent = vm.backups[&newest].parent.unwrap();
+        emptied(vm.backups.get_mut(&newest).unwrap());
+        let view = View::new(vm, policy, cloud.now);
+        let is_next = |tier| parent_for(&view, tier).is_some_and(|it| it.id() == parent);
+        others += usize::from((0..policy.tiers.len()).any(is_next) && sends_nothing(&view, parent));
+    }
+    others
+}
+
 #[test]
 fn it_comes_to_what_a_plain_run_of_the_decisions_comes_to() {
     let seen: [Cell<usize>; 4] = Default::default();
-    for_clouds(80, |cloud| {
+    let (drawn, others) = (Cell::new(0), Cell::new(0));
+    for_clouds(80, |mut cloud| {
         // Long enough for what comes after the first night, short enough for three backups an hour.
         let until = cloud.now + TimeDelta::days(4);
         let policies = Policies::new(cloud.policies.clone());
+        drawn.set(drawn.get() + 1);
+        if drawn.get() % 3 == 0 {
+            others.set(others.get() + emptied_here_and_there(&mut cloud, &policies));
+        }
         let span = (cloud.now, until);
         let told = look_ahead(&Policies::default(), &policies, &cloud.inventory, span, usize::MAX);
         let mut sums: BTreeMap<String, Vec<Outlook>> = BTreeMap::new();
@@ -132,6 +164,19 @@ fn it_comes_to_what_a_plain_run_of_the_decisions_comes_to() {
         Ok(())
     });
     assert!(seen.iter().all(|seen| seen.get() > 100), "the clouds hold too little: {seen:?}");
+    assert!(others.get() > 3, "no increment that came out empty changes what comes next: {others:?}");
+}
+
+#[test]
+fn after_an_increment_that_came_out_empty_a_full_backup_is_seen() {
+    // By the 18th at two a daily is due; the one that was tried on the daily of the 17th has nothing in it.
+    let hollow = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(51).local();
+    let view = hollow.vm.clone();
+    let policy = grandfather();
+    let group = &told(&[], std::slice::from_ref(&policy), [hollow]).groups[0];
+    let from = at("2026-11-18 02:00");
+    assert_eq!(group.with, plainly(&view, &policy, from, from + FORECAST_WITHIN));
+    assert_eq!(group.with.creates[2].full, 1, "{group:#?}");
 }
 
 /// A VM, and others that differ from it in little.
@@ -141,7 +186,8 @@ fn nearly_alike(vm: &Vm) -> Vec<Vm> {
     for backup in alike[1].backups.values_mut() {
         backup.timestamp = backup.timestamp.map(|taken| taken - TimeDelta::milliseconds(1));
     }
-    let changes: [fn(&mut Backup); 6] = [
+    let changes: [fn(&mut Backup); 7] = [
+        emptied,
         |backup| backup.timestamp = None,
         |backup| backup.local = Some(backup.local != Some(true)),
         |backup| backup.state = RecordedState::Failed,

@@ -292,6 +292,8 @@ fn a_policy_of_full_backups_only_keeps_no_snapshot_at_all() {
     let planned = vm(1).plan(&policy, "2026-11-17 02:00");
     let Action::Create(create) = &planned.actions[0] else { panic!("no create") };
     assert!(!create.stays_local);
+    let summary = plan_all(&[policy], [vm(1)], at("2026-11-17 02:00")).summary;
+    assert_eq!((summary.create, summary.delete_local), (1, 1), "its own snapshot is deleted, too");
 }
 
 #[test]

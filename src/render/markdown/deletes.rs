@@ -1,9 +1,10 @@
 //! The deletes: each one where there is room for that, else each in fewer words, else counted by policy and tier. None is
 //! ever left out without being counted, and where they are only counted that is said in bold, above everything else.
+//! Snapshots of new backups, which have no time yet, are counted where they go once those are complete.
 
-use super::escape::{alias_alone, escaped, name};
+use super::escape::{escaped, name, short_name};
 use super::page::{table_head, table_row};
-use crate::plan::{DeleteLocal, VmPlan};
+use crate::plan::{Create, DeleteLocal, VmPlan};
 use crate::policy::minute_text;
 use crate::render::text::{Detail, rows};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,13 +13,20 @@ use std::fmt::Write as _;
 /// An alias in the short form has so many characters at the most.
 const ALIAS_CHARS_MAX: usize = 24;
 
+/// New backups whose own snapshots go are counted by policy and tier up to so many of those, else together.
+const OWN_TIERS_MAX: usize = 6;
+
 /// Snapshots that are going to be deleted, under one heading.
 #[derive(Debug)]
 pub(super) struct Deletes<'a> {
     /// What is said of them, behind their number.
     pub(super) title: &'static str,
+    /// Whether they are no matter of the change that the page is about: those may not crowd out what is.
+    pub(super) is_routine: bool,
     /// They, with the VMs they are of.
     pub(super) of: Vec<(&'a VmPlan, &'a DeleteLocal)>,
+    /// New backups whose own snapshots go once they are complete, with the VMs they are of.
+    pub(super) own: Vec<(&'a VmPlan, &'a Create)>,
 }
 
 /// In how many words.
@@ -32,9 +40,12 @@ enum Words {
     Counts,
 }
 
-/// Writes all deletes in the most words that so many bytes hold, the first group in more of them than the second.
+/// Writes all deletes in the most words that so many bytes hold, routine ones in no more of them than the others.
+///
+/// Routine ones are listed only while all deletes together stay under half of the room: the page is there for what a
+/// change does.
 pub(super) fn fitted(groups: &[Deletes<'_>], room: usize) -> String {
-    let groups: Vec<&Deletes<'_>> = groups.iter().filter(|group| !group.of.is_empty()).collect();
+    let groups: Vec<&Deletes<'_>> = groups.iter().filter(|group| group.total() > 0).collect();
     if groups.is_empty() {
         return String::new();
     }
@@ -46,32 +57,41 @@ pub(super) fn fitted(groups: &[Deletes<'_>], room: usize) -> String {
         (Words::Few, Words::Counts),
         (Words::Counts, Words::Counts),
     ];
-    for (first, second) in ways {
-        let words = |place: usize| if place == 0 { first } else { second };
-        let counted: usize = (groups.iter().enumerate())
-            .filter(|(place, _)| matches!(words(*place), Words::Counts))
-            .map(|(_, group)| group.of.len())
-            .sum();
-        let mut text = if counted > 0 { by_counts(counted) } else { String::new() };
-        for (place, group) in groups.iter().enumerate() {
-            text.push_str(&group.written(words(place)));
-        }
-        if text.len() <= room {
+    for (usual, routine) in ways {
+        let words = |group: &Deletes<'_>| if group.is_routine { routine } else { usual };
+        let counted = |is_routine| -> usize {
+            let counted = groups.iter().filter(|group| matches!(words(group), Words::Counts));
+            counted.filter(|group| group.is_routine == is_routine).map(|group| group.of.len()).sum()
+        };
+        let mut text = by_counts(counted(false), counted(true));
+        groups.iter().for_each(|group| text.push_str(&group.written(words(group))));
+        let lists_routine = groups
+            .iter()
+            .any(|group| group.lists_each() && group.is_routine && !matches!(routine, Words::Counts));
+        if text.len() <= if lists_routine { room / 2 } else { room } {
             return text;
         }
     }
     in_least(&groups, room)
 }
 
-fn by_counts(counted: usize) -> String {
-    format!(
-        "\n**{counted} deletes are only counted here, by policy and tier: there is no room to list them.**\n"
-    )
+fn by_counts(usual: usize, routine: usize) -> String {
+    match (usual, routine) {
+        (0, 0) => String::new(),
+        (0, count) => format!(
+            "\n**{count} deletes in any case are only counted here, by policy and tier: the room is for what this change \
+             does.**\n"
+        ),
+        (usual, routine) => format!(
+            "\n**{} deletes are only counted here, by policy and tier: there is no room to list them.**\n",
+            usual + routine
+        ),
+    }
 }
 
 /// Lists as many policies and tiers as there is room for, and counts the others together.
 fn in_least(groups: &[&Deletes<'_>], room: usize) -> String {
-    let total: usize = groups.iter().map(|group| group.of.len()).sum();
+    let total: usize = groups.iter().map(|group| group.total()).sum();
     let counts: Vec<(String, usize)> = groups.iter().flat_map(|group| group.counts()).collect();
     let text = |shown: usize| {
         let mut text = format!("\n**{total} local deletes are only counted here:");
@@ -91,13 +111,28 @@ fn in_least(groups: &[&Deletes<'_>], room: usize) -> String {
 }
 
 impl Deletes<'_> {
+    fn total(&self) -> usize {
+        self.of.len() + self.own.len()
+    }
+
+    /// Says whether there is any that would have a line of its own.
+    fn lists_each(&self) -> bool {
+        !self.of.is_empty()
+    }
+
     fn written(&self, words: Words) -> String {
-        let count = self.of.len();
+        let count = self.total();
         let snapshots = if count == 1 { "snapshot" } else { "snapshots" };
         let mut text = format!(
             "\n### {count} {snapshots} to delete locally{}\n\nFrom the hypervisor; the stored backups stay.\n\n",
             self.title
         );
+        if !self.own.is_empty() {
+            text.push_str(&self.own_line());
+        }
+        if self.of.is_empty() {
+            return text;
+        }
         match words {
             Words::Many => {
                 text.push_str(&table_head(&["VM", "policy", "snapshot", "why, or when"]));
@@ -113,10 +148,13 @@ impl Deletes<'_> {
             Words::Few => self.few(&mut text),
             Words::Counts => {
                 text.push_str(&table_head(&["policy and tier", "snapshots", "VMs"]));
-                for ((policy, tier), of) in self.by_tier() {
+                for (tier, of) in self.by_tier() {
                     let vms: BTreeSet<_> = of.iter().map(|(vm, _)| vm.uuid).collect();
-                    let what = format!("{}, {}", escaped(policy), escaped(tier));
-                    text.push_str(&table_row(&[&what, &of.len().to_string(), &vms.len().to_string()]));
+                    text.push_str(&table_row(&[
+                        &tier_name(tier),
+                        &of.len().to_string(),
+                        &vms.len().to_string(),
+                    ]));
                 }
             }
         }
@@ -125,21 +163,41 @@ impl Deletes<'_> {
 
     /// A line a policy and tier, with every VM and time.
     fn few(&self, text: &mut String) {
-        for ((policy, tier), of) in self.by_tier() {
+        for (tier, of) in self.by_tier() {
             let each: Vec<String> = of
                 .iter()
                 .map(|(vm, delete)| {
-                    let alias = match vm.uuid {
-                        Some(id) if vm.alias.is_empty() => id.short(),
-                        _ => alias_alone(&vm.alias, ALIAS_CHARS_MAX),
-                    };
-                    format!("{alias} of {}", minute_text(delete.taken))
+                    // An alias alone can be another VM's, or look like another entry; the UUID behind it cannot.
+                    let name = short_name(&vm.alias, vm.uuid, ALIAS_CHARS_MAX);
+                    format!("{name} of {}", minute_text(delete.taken))
                 })
                 .collect();
-            let (policy, tier) = (escaped(policy), escaped(tier));
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "- **{policy}, {tier} ({}):** {}", of.len(), each.join(", "));
+            let _ = writeln!(text, "- **{} ({}):** {}", tier_name(tier), of.len(), each.join(", "));
         }
+    }
+
+    /// Says of how many new backups the snapshots are; each of those is told with its backup.
+    fn own_line(&self) -> String {
+        let what = match self.own.len() {
+            1 => "1 is a new backup's own, and goes once that is complete".to_owned(),
+            count => format!("{count} are new backups' own, and go once each is complete"),
+        };
+        let tiers = self.own_counts();
+        let told: Vec<String> = tiers.iter().map(|(tier, count)| format!("{tier} ({count})")).collect();
+        let told = if told.len() > OWN_TIERS_MAX { String::new() } else { format!(": {}", told.join("; ")) };
+        // A table begins behind an empty line.
+        format!("Of these, {what}{told}.\n\n")
+    }
+
+    /// Counts the new backups whose own snapshots go.
+    fn own_counts(&self) -> Vec<(String, usize)> {
+        let mut tiers: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for (vm, create) in &self.own {
+            let policy = vm.policy.as_deref().unwrap_or_default();
+            *tiers.entry((policy, create.tier.as_str())).or_default() += 1;
+        }
+        tiers.into_iter().map(|(key, count)| (tier_name(key), count)).collect()
     }
 
     fn by_tier(&self) -> BTreeMap<(&str, &str), Vec<&(&VmPlan, &DeleteLocal)>> {
@@ -152,9 +210,13 @@ impl Deletes<'_> {
     }
 
     fn counts(&self) -> Vec<(String, usize)> {
-        let name = |(policy, tier): (&str, &str)| format!("{}, {}", escaped(policy), escaped(tier));
-        self.by_tier().into_iter().map(|(key, of)| (name(key), of.len())).collect()
+        let own = self.own_counts().into_iter().map(|(tier, count)| (format!("new {tier}"), count));
+        self.by_tier().into_iter().map(|(key, of)| (tier_name(key), of.len())).chain(own).collect()
     }
+}
+
+fn tier_name((policy, tier): (&str, &str)) -> String {
+    format!("{}, {}", escaped(policy), escaped(tier))
 }
 
 pub(super) fn policy_of(vm: &VmPlan) -> String {

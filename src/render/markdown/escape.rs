@@ -50,17 +50,17 @@ pub(super) fn message(text: &str) -> String {
 
 /// Names a VM: its alias, and the beginning of its UUID by which it is known when others are called the same.
 pub(super) fn name(alias: &str, uuid: Option<VmId>) -> String {
+    short_name(alias, uuid, ALIAS_CHARS_MAX)
+}
+
+/// Names a VM likewise, with at most so many characters of its alias; `…` stands for the others.
+pub(super) fn short_name(alias: &str, uuid: Option<VmId>, chars_max: usize) -> String {
     let id = uuid.map_or_else(|| "(no UUID)".to_owned(), |id| format!("`{}`", id.short()));
     if alias.is_empty() {
         format!("(no alias) {id}")
     } else {
-        format!("{} {id}", alias_alone(alias, ALIAS_CHARS_MAX))
+        format!("{} {id}", escaped(&cut(alias, chars_max)))
     }
-}
-
-/// Writes an alias of at most so many characters; `…` stands for the others.
-pub(super) fn alias_alone(alias: &str, chars_max: usize) -> String {
-    escaped(&cut(alias, chars_max))
 }
 
 fn cut(text: &str, chars_max: usize) -> String {

@@ -3,9 +3,9 @@
 use super::deletes::{Deletes, fitted};
 use super::escape::escaped;
 use super::page::{Noun, composed, counted};
-use super::sections::sections;
-use crate::inventory::BackupId;
-use crate::plan::{Action, Comparison, ComparisonSummary, DeleteLocal, Plan, VmPlan};
+use super::sections::{Creates, all_creates, creates, sections};
+use crate::inventory::{BackupId, VmId};
+use crate::plan::{Action, Comparison, ComparisonSummary, DeleteLocal, OwnSnapshot, Plan, VmPlan};
 use crate::render::text::{change_totals, left_alone, totals};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -23,7 +23,8 @@ pub const MAX_BYTES_LEAST: usize = 1_024;
 ///
 /// First the counts, then what is deleted, then the rest, folded, what matters most first. Deletes have the first claim to
 /// the room: each is listed, in fewer words where there are many; where there are too many for that, they are counted by
-/// policy and tier, which is then said in bold. Of everything else as much is listed as fits, and what was left out is
+/// policy and tier, which is then said in bold. Those that are due in any case are counted before they take half the room
+/// from what a change of policies does. Of everything else as much is listed as fits, and what was left out is
 /// counted at the top. Fewer than [`MAX_BYTES_LEAST`] bytes may not be kept to.
 ///
 /// # Errors
@@ -93,9 +94,12 @@ fn deletes<'a>(plan: &'a Plan, comparison: Option<&Comparison>) -> Vec<Deletes<'
             Action::Create(_) => None,
         })
     });
-    let Some(comparison) = comparison else { return vec![Deletes { title: "", of: all.collect() }] };
+    let Some(comparison) = comparison else {
+        let own = going(all_creates(plan).collect());
+        return vec![Deletes { title: "", is_routine: false, of: all.collect(), own }];
+    };
     // A backup's UUID is one of the whole cloud's.
-    let caused: BTreeSet<BackupId> = comparison
+    let deleted: BTreeSet<BackupId> = comparison
         .vms
         .iter()
         .flat_map(|vm| {
@@ -106,9 +110,23 @@ fn deletes<'a>(plan: &'a Plan, comparison: Option<&Comparison>) -> Vec<Deletes<'
         })
         .collect();
     let (caused, anyway): (Vec<_>, Vec<(&VmPlan, &DeleteLocal)>) =
-        all.partition(|(_, delete)| caused.contains(&delete.backup));
+        all.partition(|(_, delete)| deleted.contains(&delete.backup));
+    let (mut own_caused, creates_anyway) = creates(plan, comparison);
+    let goes: BTreeSet<VmId> = (comparison.vms.iter())
+        .filter(|vm| vm.own_snapshot == Some(OwnSnapshot::Goes))
+        .filter_map(|vm| vm.uuid)
+        .collect();
+    let (newly, own_anyway): (Creates<'_>, Creates<'_>) =
+        creates_anyway.into_iter().partition(|(vm, _)| vm.uuid.is_some_and(|id| goes.contains(&id)));
+    own_caused.extend(newly);
     vec![
-        Deletes { title: " because of this change", of: caused },
-        Deletes { title: " in any case", of: anyway },
+        Deletes { title: " because of this change", is_routine: false, of: caused, own: going(own_caused) },
+        Deletes { title: " in any case", is_routine: true, of: anyway, own: going(own_anyway) },
     ]
+}
+
+/// Leaves those whose own snapshots do not stay.
+fn going(mut of: Creates<'_>) -> Creates<'_> {
+    of.retain(|(_, create)| !create.stays_local);
+    of
 }

@@ -5,7 +5,8 @@ use super::escape::{escaped, message, name};
 use super::page::{Noun, Section, counted, table_row};
 use crate::inventory::VmId;
 use crate::plan::{
-    Action, Comparison, Create, NoteCode, Plan, PolicyChangeKind, Protection, Status, VmChange, VmPlan,
+    Action, Comparison, Create, NoteCode, OwnSnapshot, Plan, PolicyChangeKind, Protection, Status, VmChange,
+    VmPlan,
 };
 use crate::policy::minute_text;
 use crate::render::text::{Detail, forecast_rows, protection_text, rows, shift_text};
@@ -15,11 +16,13 @@ use std::collections::BTreeMap;
 pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>) -> Vec<Section> {
     let mut all = Vec::new();
     if let Some(comparison) = comparison {
-        let (worse, other): (Vec<&VmChange>, Vec<&VmChange>) = comparison
+        let (mut worse, other): (Vec<&VmChange>, Vec<&VmChange>) = comparison
             .vms
             .iter()
             .filter(|vm| vm.shift.is_some())
             .partition(|vm| vm.shift.is_some_and(|shift| shift.is_worse()));
+        // Worst first; a stable sort, so that they stay in their order otherwise.
+        worse.sort_by_key(|vm| vm.shift);
         all.push(shifts(worse, false));
         all.push(troubles(plan));
         all.push(policies(comparison));
@@ -148,9 +151,11 @@ fn forecast(comparison: &Comparison) -> Section {
     }
 }
 
-type Creates<'a> = Vec<(&'a VmPlan, &'a Create)>;
+/// Backups that are made, with their VMs.
+pub(super) type Creates<'a> = Vec<(&'a VmPlan, &'a Create)>;
 
-fn all_creates(plan: &Plan) -> impl Iterator<Item = (&VmPlan, &Create)> {
+/// Gives all of them.
+pub(super) fn all_creates(plan: &Plan) -> impl Iterator<Item = (&VmPlan, &Create)> {
     plan.vms.iter().flat_map(|vm| {
         vm.due_actions().iter().filter_map(move |action| match action {
             Action::Create(create) => Some((vm, create)),
@@ -160,7 +165,7 @@ fn all_creates(plan: &Plan) -> impl Iterator<Item = (&VmPlan, &Create)> {
 }
 
 /// Parts the creates by whether they are there for the change alone.
-fn creates<'a>(plan: &'a Plan, comparison: &Comparison) -> (Creates<'a>, Creates<'a>) {
+pub(super) fn creates<'a>(plan: &'a Plan, comparison: &Comparison) -> (Creates<'a>, Creates<'a>) {
     let changed: BTreeMap<VmId, &VmChange> =
         comparison.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     all_creates(plan).partition(|(vm, create)| {
@@ -189,24 +194,25 @@ fn created(of: Creates<'_>, noun: Noun, title: &str) -> Section {
 
 fn no_longer(comparison: &Comparison) -> Section {
     let noun = ("action no longer done", "actions no longer done");
-    let rows: Vec<String> = comparison
-        .vms
-        .iter()
-        .flat_map(|vm| vm.no_longer.iter().map(move |action| (vm, action)))
-        .map(|(vm, action)| {
-            let what = match action {
-                Action::Create(create) => format!("create {}", rows::create_text(create, Detail::Usual)),
-                Action::DeleteLocal(delete) => {
-                    format!("delete locally {} of {}", delete.tier, minute_text(delete.taken))
-                }
-            };
-            let policy = match &vm.before {
-                Protection::Active { policy } | Protection::Suspended { policy } => policy.as_str(),
-                Protection::Conflict | Protection::Unprotected | Protection::Unreadable => "",
-            };
-            table_row(&[&name(&vm.alias, vm.uuid), &escaped(policy), &escaped(&what)])
-        })
-        .collect();
+    let mut rows = Vec::new();
+    for vm in &comparison.vms {
+        let policy = match &vm.before {
+            Protection::Active { policy } | Protection::Suspended { policy } => policy.as_str(),
+            Protection::Conflict | Protection::Unprotected | Protection::Unreadable => "",
+        };
+        let actions = vm.no_longer.iter().map(|action| match action {
+            Action::Create(create) => format!("create {}", rows::create_text(create, Detail::Usual)),
+            Action::DeleteLocal(delete) => {
+                format!("delete locally {} of {}", delete.tier, minute_text(delete.taken))
+            }
+        });
+        let own = (vm.own_snapshot == Some(OwnSnapshot::Stays))
+            .then(|| "delete locally the snapshot of the new backup made in any case".to_owned());
+        let actions = actions.chain(own);
+        rows.extend(
+            actions.map(|what| table_row(&[&name(&vm.alias, vm.uuid), &escaped(policy), &escaped(&what)])),
+        );
+    }
     let title = counted(rows.len(), noun);
     Section { noun, title, columns: &["VM", "policy before", "action"], rows, is_folded: true }
 }

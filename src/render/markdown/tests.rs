@@ -6,7 +6,7 @@ use crate::inventory::{BackupId, VmId};
 use crate::plan::forecast::{Forecast, ForecastGroup, Outlook, TierOutlook};
 use crate::plan::{
     Action, BackupKind, Comparison, ComparisonSummary, Create, Deeds, DeleteLocal, FORMAT, Note, NoteCode,
-    Plan, PolicyChange, PolicyChangeKind, Protection, Shift, Status, Summary, VmChange, VmPlan,
+    OwnSnapshot, Plan, PolicyChange, PolicyChangeKind, Protection, Shift, Status, Summary, VmChange, VmPlan,
 };
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use proptest::prelude::*;
@@ -15,10 +15,11 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Aliases that would like to be something else.
-const ALIASES: [&str; 9] = [
+const ALIASES: [&str; 10] = [
     "web-1",
     "",
     "-->\n</details>\n### 0 snapshots to delete",
+    "db-1 of 2026-11-01 01:00",
     "a|b|c `x` **bold** | | |",
     "@everyone #1 !2 http://evil.example www.evil.example :tada:",
     "データベースサーバー-本番環境-東京リージョン",
@@ -31,6 +32,8 @@ const ALIASES: [&str; 9] = [
 #[derive(Clone, Debug, Default)]
 struct Sizes {
     creates: usize,
+    /// How many of the creates are of backups whose own snapshots go.
+    own: usize,
     deletes: usize,
     blocked: usize,
     failed: usize,
@@ -44,7 +47,7 @@ fn at() -> DateTime<FixedOffset> {
     DateTime::parse_from_rfc3339("2026-11-22T01:01:00+01:00").unwrap()
 }
 
-fn create() -> Action {
+fn create(stays_local: bool) -> Action {
     Action::Create(Create {
         tier: "weekly".to_owned(),
         kind: BackupKind::Incremental,
@@ -52,7 +55,7 @@ fn create() -> Action {
         parent_tier: Some("monthly".to_owned()),
         parent_taken: Some(at()),
         comment: "weekly".to_owned(),
-        stays_local: true,
+        stays_local,
         due_since: at(),
         reason: "due since Sun 2026-11-22 01:00".to_owned(),
     })
@@ -90,7 +93,8 @@ impl Sizes {
             vms.push(VmPlan { actions, notes, policy, ..vm });
         };
         for n in 0..self.creates.max(self.deletes) {
-            let actions = [(n < self.creates).then(create), (n < self.deletes).then(|| delete(n))];
+            let actions =
+                [(n < self.creates).then(|| create(n >= self.own)), (n < self.deletes).then(|| delete(n))];
             add(Status::Changes, actions.into_iter().flatten().collect(), Vec::new());
         }
         for _ in 0..self.blocked {
@@ -123,7 +127,7 @@ impl Sizes {
             policies: Vec::new(),
             summary: Summary {
                 create: self.creates,
-                delete_local: self.deletes,
+                delete_local: self.deletes + self.own.min(self.creates),
                 blocked: self.blocked,
                 unprotected: self.unprotected,
                 suspended: self.suspended,
@@ -145,6 +149,7 @@ fn comparison(plan: &Plan) -> Comparison {
         let is_caused = n % 2 == 0;
         let (caused, anyway) =
             if is_caused { (vm.due_actions(), &[][..]) } else { (&[][..], vm.due_actions()) };
+        let own = anyway.iter().any(|action| action.is_create() && action.local_deletes() > 0);
         let shift = (n % 3 == 0).then(|| Shift::ALL[n / 3 % Shift::ALL.len()]);
         vms.push(VmChange {
             uuid: vm.uuid,
@@ -153,11 +158,12 @@ fn comparison(plan: &Plan) -> Comparison {
             before: active("old | policy"),
             after: Protection::Unprotected,
             caused: caused.to_vec(),
+            own_snapshot: own.then_some(OwnSnapshot::Goes),
             anyway: anyway.to_vec(),
             no_longer: vec![delete(2_000_000 + n)],
         });
         summary.loses_protection += usize::from(shift == Some(Shift::LosesProtection));
-        summary.caused.delete_local += caused.len();
+        summary.caused.delete_local += caused.iter().map(Action::local_deletes).sum::<usize>();
     }
     summary.no_longer = Deeds { create: 0, delete_local: vms.len() };
     let outlook = |n: usize| Outlook {
@@ -233,6 +239,8 @@ fn read_back(page: &str) -> Result<Told, TestCaseError> {
             }
         } else if let Some((_, list)) = line.split_once(" local deletes are only counted here:") {
             told.deletes += list.split(';').map(number).sum::<usize>();
+        } else if let Some(own) = line.strip_prefix("Of these, ") {
+            told.deletes += number(own);
         } else if let Some(rest) = line.strip_prefix("### ") {
             title = rest.to_owned();
         } else if let Some(rest) = line.strip_prefix("<details><summary>") {
@@ -243,7 +251,7 @@ fn read_back(page: &str) -> Result<Told, TestCaseError> {
         } else if let Some(list) = line.strip_prefix("- **") {
             let (tier, items) = list.split_once("):** ").unwrap();
             let count = number(tier.rsplit_once('(').unwrap().1);
-            prop_assert_eq!(items.matches(" of 2026-").count(), count, "{}", line);
+            prop_assert_eq!(items.matches("` of 2026-").count(), count, "{}", line);
             told.deletes += count;
         } else if line.starts_with("| ") {
             let pipes = line.replace("\\\\", "").replace("\\|", "").matches('|').count();
@@ -301,7 +309,9 @@ proptest! {
         compared in any::<bool>(),
     ) {
         let [creates, deletes, blocked, failed, suspended, unprotected] = counts;
-        let sizes = Sizes { creates, deletes, blocked, failed, suspended, unprotected, policies, alias };
+        // Of none, some or all creates the own snapshots go.
+        let own = creates.min(unprotected);
+        let sizes = Sizes { creates, own, deletes, blocked, failed, suspended, unprotected, policies, alias };
         let plan = sizes.plan();
         let comparison = compared.then(|| comparison(&plan));
         judge(&plan, comparison.as_ref(), max_bytes)?;
@@ -329,7 +339,13 @@ fn deletes_are_said_in_fewer_words_before_they_are_only_counted() {
     };
     assert!(of(1_500, 1 << 20).contains("| once the new weekly is complete |"));
     let few = of(1_500, MAX_BYTES_DEFAULT);
-    assert!(few.contains("\n- **policy-0, daily (250):** web-2 of 2026-11-22 01:03, web-8 of"), "{few}");
+    assert!(
+        few.contains(
+            "\n- **policy-0, daily (250):** web-2 `00000003` of 2026-11-22 01:03, \
+         web-8 `00000009` of"
+        ),
+        "{few}"
+    );
     assert!(!few.contains("only counted"), "{few}");
     let counts = of(1_500, 4_096);
     assert!(
@@ -339,6 +355,56 @@ fn deletes_are_said_in_fewer_words_before_they_are_only_counted() {
         "{counts}"
     );
     assert!(counts.contains("\n| policy-0, daily | 250 | 250 |\n"), "{counts}");
+}
+
+#[test]
+fn a_new_backup_whose_own_snapshot_goes_is_counted_among_the_deletes_where_nothing_else_of_it_has_room() {
+    let sizes =
+        Sizes { creates: 900, own: 147, deletes: 60, alias: Some(0), policies: 2, ..Sizes::default() };
+    let page = judge(&sizes.plan(), None, 12_000).unwrap();
+    let line = "### 207 snapshots to delete locally\n\nFrom the hypervisor; the stored backups stay.\n\n\
+                Of these, 147 are new backups' own, and go once each is complete: policy-0, weekly (74); \
+                policy-1, weekly (73).\n\n| VM |";
+    assert!(page.contains(line), "{page}");
+    let only = Sizes { creates: 1, own: 1, alias: Some(0), ..Sizes::default() };
+    let page = judge(&only.plan(), None, MAX_BYTES_DEFAULT).unwrap();
+    let line = "### 1 snapshot to delete locally\n\nFrom the hypervisor; the stored backups stay.\n\n\
+                Of these, 1 is a new backup's own, and goes once that is complete: policy-0, weekly (1).\n";
+    assert!(page.contains(line), "{page}");
+    // Every own snapshot of a backup that is made in any case goes because of this change.
+    let plan = sizes.plan();
+    let page = judge(&plan, Some(&comparison(&plan)), MAX_BYTES_DEFAULT).unwrap();
+    assert!(page.contains("\n### 177 snapshots to delete locally because of this change\n"), "{page}");
+    assert!(page.contains("\n### 30 snapshots to delete locally in any case\n"), "{page}");
+    let sizes = Sizes { own: 900, policies: 20, ..sizes };
+    let page = judge(&sizes.plan(), None, MAX_BYTES_LEAST).unwrap();
+    assert!(page.contains("**960 local deletes are only counted here:"), "{page}");
+}
+
+#[test]
+fn what_is_deleted_in_any_case_does_not_crowd_out_what_the_change_does() {
+    let sizes = Sizes { deletes: 1_500, blocked: 9, alias: Some(0), policies: 2, ..Sizes::default() };
+    let plan = sizes.plan();
+    let mut comparison = comparison(&plan);
+    for vm in &mut comparison.vms {
+        vm.anyway.append(&mut vm.caused);
+        vm.shift = vm.shift.filter(|shift| shift.is_worse());
+    }
+    let page = judge(&plan, Some(&comparison), MAX_BYTES_DEFAULT).unwrap();
+    let counted = "\n**1500 deletes in any case are only counted here, by policy and tier: the room is for what this \
+                   change does.**\n";
+    assert!(page.contains(counted), "{page}");
+    let worse = comparison.vms.iter().filter(|vm| vm.shift.is_some()).count();
+    assert!(page.contains(&format!("\n### {worse} VMs protected worse than before\n")), "{page}");
+    assert!(!page.contains(" VMs protected worse than before that had no room"), "{page}");
+    // The worst come first.
+    let place = |what: &str| page.find(what).unwrap_or_else(|| panic!("{what} is not in\n{page}"));
+    let last = page.rfind("| loses protection |").unwrap();
+    assert!(last < place("| in conflict |"), "{page}");
+    assert!(page.rfind("| in conflict |").unwrap() < place("| suspended |"), "{page}");
+    // Where there is room enough, each is listed.
+    let page = judge(&plan, Some(&comparison), 1 << 20).unwrap();
+    assert!(page.matches("| once the new weekly is complete |").count() == 1_500);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use super::{Detail, Look};
 use crate::inventory::VmId;
 use crate::plan::forecast::{ForecastGroup, Outlook};
 use crate::plan::{
-    Action, Comparison, ComparisonSummary, Deeds, Plan, PolicyChangeKind, Protection, Shift, VmChange, VmPlan,
+    Action, Comparison, ComparisonSummary, Deeds, OwnSnapshot, Plan, PolicyChangeKind, Protection, Shift,
+    VmChange, VmPlan,
 };
 use crate::render::cells::{padded, visible, width, wrapped};
 use std::collections::BTreeMap;
@@ -126,20 +127,23 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> Block {
         Action::Create(create) => (create_text(create, detail), create_reason(create)),
         Action::DeleteLocal(delete) => (delete_text(vm, delete, detail), delete.reason.clone()),
     };
-    let mut row = |mark, verb, action: &Action| {
+    let row = |mark, verb, action: &Action| {
         let (what, why) = text(action);
-        rows.push(Row { mark, verb, what: visible(&what), why: visible(&why) });
+        Row { mark, verb, what: visible(&what), why: visible(&why) }
     };
     for action in &change.caused {
         match action {
-            Action::Create(_) => row(Mark::Create, "create", action),
-            Action::DeleteLocal(_) => row(Mark::Delete, "delete locally", action),
+            Action::Create(_) => rows.push(row(Mark::Create, "create", action)),
+            Action::DeleteLocal(_) => rows.push(row(Mark::Delete, "delete locally", action)),
         }
+    }
+    if let Some(own) = change.own_snapshot {
+        rows.push(own_snapshot_row(own));
     }
     for action in &change.no_longer {
         match action {
-            Action::Create(_) => row(Mark::Held, "no longer create", action),
-            Action::DeleteLocal(_) => row(Mark::Held, "no longer delete", action),
+            Action::Create(_) => rows.push(row(Mark::Held, "no longer create", action)),
+            Action::DeleteLocal(_) => rows.push(row(Mark::Held, "no longer delete", action)),
         }
     }
     if !change.anyway.is_empty() {
@@ -153,6 +157,15 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> Block {
         policy: vm.policy.as_deref().map(visible),
         rows,
     }
+}
+
+fn own_snapshot_row(own: OwnSnapshot) -> Row {
+    let (mark, verb, why) = match own {
+        OwnSnapshot::Goes => (Mark::Delete, "delete locally", "once that is complete"),
+        OwnSnapshot::Stays => (Mark::Held, "no longer delete", "it stays once that is complete"),
+    };
+    let what = "the snapshot of the new backup made in any case".to_owned();
+    Row { mark, verb, what, why: why.to_owned() }
 }
 
 /// One line of the forecast.
