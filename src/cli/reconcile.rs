@@ -14,6 +14,10 @@ use super::telling;
 use super::watch::Watch;
 use crate::policy::Policies;
 use crate::render::Account;
+use std::time::Duration;
+
+/// With runs closer together than this, one that is waiting goes on for as long: each new one reads the whole cloud.
+const HAND_OVER_LEAST: Duration = Duration::from_secs(60);
 
 /// Runs the command.
 ///
@@ -65,7 +69,7 @@ pub(super) async fn once(
     let run = Run::begin(context, interrupt, watch)?;
     let job = Job {
         args: &args.carry,
-        handed_over_after: args.every,
+        handed_over_after: args.every.map(|every| every.max(HAND_OVER_LEAST)),
         wishes: &args.planning,
         fifo: &fifo,
         policies: &policies,
