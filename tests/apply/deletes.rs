@@ -52,6 +52,27 @@ async fn a_proxy_that_drops_bodies_costs_one_chain_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_somebody_else_did_to_the_first_ones_vm_proves_nothing_about_bodies() {
+    let cloud = with_leftovers(5);
+    let refused = Effect::Answer { status: 504, retry_after_s: None, location: None };
+    fault(&cloud, Rule::new(refused).on(Operation::Delete).times(1));
+    fault(&cloud, Rule::new(Effect::DropBody).on(Operation::Delete));
+    let (report, ()) = tokio::join!(cloud.reconcile(), async {
+        let first = loop {
+            let asked = cloud.wire.state().asked.iter().find(|asked| asked.method == "DELETE").cloned();
+            match asked {
+                Some(asked) => break asked.target,
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        };
+        // FiFo did nothing, and by the move the snapshot is gone all the same.
+        let vm = (1..=5).map(vm_uuid).find(|vm| first.contains(&vm.to_string())).unwrap();
+        cloud.wire.state().world.leave_hypervisor(vm, Some("hv-2"));
+    });
+    assert_eq!((report.alarms.len(), cloud.asked("DELETE")), (1, 2), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_delete_goes_alone() {
     let cloud = with_leftovers(4);
     // The first one's answer is late; until it is there and checked, no other may go out.

@@ -315,6 +315,24 @@ impl Life {
             state.world.backend_up = true;
             state.world.outcome = Outcome::Complete;
             state.world.vms.values_mut().for_each(|vm| vm.fates.clear());
+            // What has not ended and has a wrong date is taken away by people: it may be waited for at any time to come.
+            let now_us = self.clock.now().timestamp_micros();
+            for vm in state.world.vms.values_mut() {
+                vm.backups.retain(|_, record| {
+                    let is_over = record.state.as_deref().is_some_and(|it| it != "uploading");
+                    is_over || record.timestamp <= Some(now_us)
+                });
+            }
+            let is_there =
+                |id: &Uuid, vm: &Uuid| state.world.vms.get(vm).is_some_and(|vm| vm.backups.contains_key(id));
+            let gone: Vec<_> = state
+                .world
+                .uploads
+                .iter()
+                .filter(|(id, upload)| !is_there(id, &upload.vm))
+                .map(|(id, _)| *id)
+                .collect();
+            gone.iter().for_each(|id| drop(state.world.uploads.remove(id)));
             self.judges().accept(&state.world);
         }
         let stop = CancellationToken::new();
