@@ -12,7 +12,7 @@ use fifo_retain::fifo::{self, ApiVersion, Credentials, ReadClient, WriteClient};
 use fifo_retain::inventory::Inventory;
 use fifo_retain::plan::{Plan, VmPlan, agree, plan};
 use fifo_retain::policy::Policies;
-use fifo_retain::sandbox::Outcome;
+use fifo_retain::sandbox::{Outcome, World};
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -323,16 +323,8 @@ impl Life {
                     is_over || record.timestamp <= Some(now_us)
                 });
             }
-            let is_there =
-                |id: &Uuid, vm: &Uuid| state.world.vms.get(vm).is_some_and(|vm| vm.backups.contains_key(id));
-            let gone: Vec<_> = state
-                .world
-                .uploads
-                .iter()
-                .filter(|(id, upload)| !is_there(id, &upload.vm))
-                .map(|(id, _)| *id)
-                .collect();
-            gone.iter().for_each(|id| drop(state.world.uploads.remove(id)));
+            let World { vms, uploads, .. } = &mut state.world;
+            uploads.retain(|id, upload| vms.get(&upload.vm).is_some_and(|vm| vm.backups.contains_key(id)));
             self.judges().accept(&state.world);
         }
         let stop = CancellationToken::new();
