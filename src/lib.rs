@@ -22,7 +22,5 @@ pub mod notify;
 pub mod plan;
 pub mod policy;
 pub mod render;
-#[doc(hidden)]
-pub mod sabotage;
 pub mod sandbox;
 pub mod serve;

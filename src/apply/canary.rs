@@ -1,6 +1,5 @@
 //! The gate before every local delete: the first one goes alone and is checked before any other may start.
 
-use crate::sabotage::{Fault, planted};
 use std::sync::OnceLock;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -25,7 +24,7 @@ impl Gate {
     /// Waits until a local delete may start; gives the reason when none may any more.
     pub(super) async fn pass(&self) -> Result<Pass<'_>, String> {
         let is_open = self.is_open.lock().await;
-        let pass = Pass { gate: self, first: (!*is_open && !planted(Fault::SkipCanary)).then_some(is_open) };
+        let pass = Pass { gate: self, first: (!*is_open).then_some(is_open) };
         pass.still_holds()?;
         Ok(pass)
     }

@@ -7,7 +7,6 @@ use super::running::{Unwatched, Upload};
 use crate::fifo::{NewBackup, WriteAnswer};
 use crate::inventory::{BackupId, Vm};
 use crate::plan::{Action, Create};
-use crate::sabotage::{Fault, planted};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -71,9 +70,6 @@ impl Worker<'_> {
             }
         };
         self.shared.tell(What::Accepted { at: self.at.clone(), backup, tier: create.tier.clone() });
-        if planted(Fault::AcceptedIsDone) {
-            return Ok(Good { ending: Ending::Done, backup, message: String::new() });
-        }
         if !settings.wait {
             self.shared.keep_running(self.unwatched(Upload::Of(backup))?, slot);
             let message = format!("backup {backup} was started and is not waited for");
@@ -131,12 +127,7 @@ impl Worker<'_> {
             let asked_at = seen.server_date.unwrap_or_else(|| self.shared.executor.clock.now());
             self.shared.tell(What::ActionStarted { at: self.at.clone(), step: create_step(create, None) });
             let client = self.shared.executor.client;
-            let mut answer = client.create_backup(self.id, &new, seen.etag.as_ref()).await;
-            if planted(Fault::RetryBlindly)
-                && matches!(answer, Ok(WriteAnswer::Lost { .. } | WriteAnswer::Unavailable { .. }))
-            {
-                answer = client.create_backup(self.id, &new, None).await;
-            }
+            let answer = client.create_backup(self.id, &new, seen.etag.as_ref()).await;
             let unclear = match answer {
                 Err(error) => return Err(Problem::Failed(format!("nothing was created: {}", chain(&error)))),
                 Ok(WriteAnswer::Refused { status }) => {

@@ -1,6 +1,5 @@
 //! How many uploads may run at a time: in all, and on one hypervisor.
 
-use crate::sabotage::{Fault, planted};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -61,8 +60,7 @@ impl Slots {
     fn take_if_free(&self, hypervisor: &str) -> bool {
         let mut taken = self.taken();
         let here = taken.per_hypervisor.get(hypervisor).copied().unwrap_or(0);
-        let here_max = if planted(Fault::NoLimitOnHypervisor) { usize::MAX } else { self.max_per_hypervisor };
-        let free = taken.all < self.max_all && here < here_max;
+        let free = taken.all < self.max_all && here < self.max_per_hypervisor;
         if free {
             taken.add(hypervisor);
         }

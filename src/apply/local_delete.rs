@@ -13,7 +13,6 @@ use crate::fifo::WriteAnswer;
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::Action;
 use crate::policy::minute_text;
-use crate::sabotage::{Fault, planted};
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
@@ -61,7 +60,7 @@ impl Worker<'_> {
             }
             let fresh = self.decide_anew(&seen)?;
             let is_wanted = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.backup == backup && !delete.after_create);
-            if !fresh.due_actions().iter().any(is_wanted) && !planted(Fault::DeleteAfterFailure) {
+            if !fresh.due_actions().iter().any(is_wanted) {
                 return Err(Problem::Dropped("as the VM is now, this snapshot is needed".to_owned()));
             }
             pass.still_holds().map_err(gate_is_closed)?;
@@ -199,9 +198,6 @@ fn gate_is_closed(reason: String) -> Problem {
 
 fn effect_in(vm: &Vm, backup: BackupId, before: &BTreeSet<BackupId>) -> Effect {
     let gone: BTreeSet<BackupId> = before.iter().copied().filter(|id| !vm.backups.contains_key(id)).collect();
-    if planted(Fault::IgnoreVanished) && gone.contains(&backup) {
-        return Effect::Done;
-    }
     if !gone.is_empty() {
         return Effect::Gone(gone);
     }

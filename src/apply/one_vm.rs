@@ -6,7 +6,6 @@ use super::outcome::{CascadeAlarm, StepKind, StepReport};
 use super::run::Shared;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, Create, VmPlan, audit, decide, fingerprint};
-use crate::sabotage::{Fault, planted};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -93,11 +92,7 @@ impl<'a> Worker<'a> {
         for action in self.planned.due_actions() {
             match action {
                 Action::Create(create) => self.run_create(create).await,
-                Action::DeleteLocal(delete)
-                    if delete.after_create
-                        && self.completed.is_none()
-                        && !planted(Fault::DeleteAfterFailure) =>
-                {
+                Action::DeleteLocal(delete) if delete.after_create && self.completed.is_none() => {
                     let problem = self.without_its_create();
                     self.end(StepKind::DeleteLocal, delete_step(&delete.tier, delete.backup), Err(problem));
                 }
@@ -188,7 +183,7 @@ impl<'a> Worker<'a> {
     }
 
     fn compare(&mut self, vm: &Vm) -> Result<(), Problem> {
-        if !self.compared && !self.is_as_planned(vm) && !planted(Fault::TrustThePlan) {
+        if !self.compared && !self.is_as_planned(vm) {
             return Err(Problem::Dropped(
                 "the VM has changed since the plan; the next run decides anew".to_owned(),
             ));
@@ -199,9 +194,6 @@ impl<'a> Worker<'a> {
 
     /// Decides the VM anew from what is seen. The auditor has to agree, as with any plan.
     pub(super) fn decide_anew(&self, seen: &Seen) -> Result<VmPlan, Problem> {
-        if planted(Fault::TrustThePlan) {
-            return Ok(self.planned.clone());
-        }
         let executor = self.shared.executor;
         let now = seen.server_date.map_or(executor.clock.now(), |date| date.max(executor.clock.now()));
         let fresh = decide(&seen.vm, executor.policies, now);

@@ -7,7 +7,6 @@ use super::pace::Pauses;
 use super::run::Shared;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::policy::{Match, Policies};
-use crate::sabotage::{Fault, planted};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -50,9 +49,6 @@ impl Upload {
 
 /// Finds the uploads that are under way, whichever policy their VM is in, if any.
 pub(super) fn foreign(inventory: &Inventory, policies: &Policies, now: DateTime<Utc>) -> Vec<Unwatched> {
-    if planted(Fault::ForgetRunningUploads) {
-        return Vec::new();
-    }
     inventory.vms.values().flat_map(|vm| foreign_of(vm, policies, now)).collect()
 }
 

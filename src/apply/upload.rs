@@ -9,7 +9,6 @@ use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
 use crate::plan::standing::STREAM_BYTES_MIN;
 use crate::plan::{Create, bytes_text};
 use crate::policy::Policy;
-use crate::sabotage::{Fault, planted};
 use tokio::time::Instant;
 
 /// How many readings in a row may show nothing new before the list is looked at: a single reading can be old for ever.
@@ -169,9 +168,6 @@ fn good(backup: BackupId, bytes: u64, remark: &str) -> Good {
 
 /// Finds what is wrong with a backup that FiFo calls completed.
 fn fault_of(backup: &Backup, chain_end: ChainEnd, create: &Create, policy: &Policy) -> Option<String> {
-    if planted(Fault::CompletedIsGood) {
-        return None;
-    }
     if backup.parent != create.parent {
         let parent = |id: Option<BackupId>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
         return Some(format!("its parent is {}, not {}", parent(backup.parent), parent(create.parent)));

@@ -3,7 +3,6 @@
 use super::standing::{Standing, View};
 use crate::inventory::{Vm, VmId};
 use crate::policy::{Policy, TierIndex};
-use crate::sabotage::{Fault, planted};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
@@ -137,7 +136,6 @@ pub enum Attempts {
 /// Counts the failed attempts at a tier since the latest occurrence of any tier: each occurrence starts afresh.
 pub fn attempts(view: &View<'_>, calendar: &Calendar<'_>, tier: TierIndex) -> Attempts {
     let afresh = (0..view.policy.tiers.len()).filter_map(|tier| calendar.last(tier, view.vm.id)).max();
-    let afresh = afresh.filter(|_| !planted(Fault::NeverStartAfresh));
     let mut failed = 0;
     let mut last = None;
     for backup in view.believable().filter(|backup| {

@@ -4,7 +4,6 @@ use super::parent::parent_for;
 use super::standing::{Judged, Standing, View};
 use crate::inventory::{Backup, BackupId, RecordedState};
 use crate::policy::TierIndex;
-use crate::sabotage::{Fault, planted};
 use std::collections::BTreeMap;
 
 /// A reason for which a snapshot is wanted on the hypervisor. There may be several.
@@ -53,7 +52,7 @@ pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>>
             _ => continue,
         };
         want(backup.id(), reason);
-        if let Some(parent) = backup.backup.parent.filter(|_| !planted(Fault::ForgetParentOfRunning)) {
+        if let Some(parent) = backup.backup.parent {
             want(parent, of_its_parent);
         }
     }
@@ -69,7 +68,6 @@ pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>>
     };
     if let Some(backup) = view.believable().rev().find(lost)
         && is_newest(backup.age_key())
-        && !planted(Fault::ForgetOnlyCopy)
     {
         want(backup.id(), WantedLocally::OnlyCopy);
     }

@@ -3,7 +3,6 @@
 use super::standing::{Judged, Standing, View};
 use crate::inventory::BackupId;
 use crate::policy::{MissingParent, TierIndex, TierKind};
-use crate::sabotage::{Fault, planted};
 
 /// Finds the parent for a new backup of a tier: the newest one of the tiers it may be taken from that is local,
 /// restorable, and newer than every restorable backup of a tier coarser than its own.
@@ -12,8 +11,7 @@ use crate::sabotage::{Fault, planted};
 /// take an increment on a failed upload, which can never be restored.
 pub fn parent_for<'v, 'a>(view: &'v View<'a>, tier: TierIndex) -> Option<&'v Judged<'a>> {
     let TierKind::Incremental { from } = &view.tier(tier).kind else { return None };
-    let is_sound = |backup: &&Judged<'_>| backup.restorable || planted(Fault::FailedAsParent);
-    view.believable().filter(is_sound).rev().find(|candidate| {
+    view.restorable().rev().find(|candidate| {
         let Some(own) = candidate.tier.filter(|own| from.contains(own)) else { return false };
         candidate.backup.local == Some(true)
             && view

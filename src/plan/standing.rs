@@ -2,7 +2,6 @@
 
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, restorable};
 use crate::policy::{Policy, Tier, TierIndex};
-use crate::sabotage::{Fault, planted};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// How far a timestamp may lie ahead of the plan's instant before it is taken for wrong.
@@ -93,10 +92,8 @@ impl<'a> View<'a> {
                     taken,
                     tier: policy.tier_of(backup.comment.as_deref()),
                     standing: standing(backup, taken, policy, now),
-                    restorable: restorable.contains(&backup.id)
-                        || planted(Fault::IgnoreAncestors)
-                            && standing(backup, taken, policy, now) == Standing::Completed,
-                    future: taken - now > FUTURE_TOLERANCE && !planted(Fault::CountFutureDated),
+                    restorable: restorable.contains(&backup.id),
+                    future: taken - now > FUTURE_TOLERANCE,
                 })
             })
             .collect();
@@ -143,11 +140,7 @@ fn standing(backup: &Backup, taken: DateTime<Utc>, policy: &Policy, now: DateTim
         // A timestamp ahead of us says nothing about how long it has been running, so that is bounded likewise:
         // otherwise a single wrong clock would hold a VM's backups up until that date.
         RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
-            if (now - taken).abs() < policy.stuck_after || planted(Fault::StuckRunsForEver) {
-                Standing::InProgress
-            } else {
-                Standing::Stuck
-            }
+            if (now - taken).abs() < policy.stuck_after { Standing::InProgress } else { Standing::Stuck }
         }
     }
 }
@@ -160,5 +153,5 @@ fn is_hollow(backup: &Backup, policy: &Policy) -> bool {
     let is_no_stream = backup.smallest_size_bytes().is_some_and(|bytes| bytes < STREAM_BYTES_MIN);
     let is_small_full = backup.parent.is_none()
         && backup.size_bytes().is_some_and(|bytes| bytes < policy.min_full_size_bytes);
-    (is_no_stream || is_small_full) && !planted(Fault::HollowIsGood)
+    is_no_stream || is_small_full
 }

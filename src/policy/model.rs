@@ -2,7 +2,6 @@
 
 use super::{Pattern, Schedule, Selector, Zone};
 use crate::inventory::Vm;
-use crate::sabotage::{Fault, planted};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use std::num::NonZeroU32;
 
@@ -43,7 +42,6 @@ impl Policies {
         match best.as_slice() {
             [] => Match::Unprotected,
             [policy] => Match::One(policy),
-            [first, ..] if planted(Fault::SettleConflicts) => Match::One(first),
             _ => Match::Conflict(best),
         }
     }

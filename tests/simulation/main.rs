@@ -16,7 +16,6 @@ mod dice;
 mod hands;
 mod judges;
 mod life;
-mod planted;
 mod scenario;
 #[path = "../apply/transport.rs"]
 mod transport;
