@@ -10,13 +10,17 @@ use futures::future::BoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
 use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use tokio::time::Instant;
+use tracing::warn;
 
 /// How the API before 2016 wants the token.
 const X_SNARL_TOKEN: HeaderName = HeaderName::from_static("x-snarl-token");
 
 const US: HeaderValue = HeaderValue::from_static(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")));
+
+/// After so many cut lists in a row it is believed that FiFo cuts every one.
+const CUTS_BELIEVED: u32 = 2;
 
 pub(super) struct Session {
     pub(super) settings: Settings,
@@ -25,6 +29,8 @@ pub(super) struct Session {
     has_answered: Arc<AtomicBool>,
     /// How many reads there were, so that each has pauses of its own.
     reads: AtomicU64,
+    /// How many full lists were cut one after the other. At [`CUTS_BELIEVED`] it stays.
+    lists_cut_in_row: AtomicU32,
 }
 
 impl Session {
@@ -32,13 +38,9 @@ impl Session {
         let has_answered = Arc::<AtomicBool>::default();
         let transport: Arc<dyn Transport> =
             Arc::new(Noticing { transport, has_answered: Arc::clone(&has_answered) });
-        let auth = Auth::new(
-            Arc::clone(&transport),
-            settings.endpoint.clone(),
-            settings.api,
-            settings.credentials.clone(),
-        );
-        Self { settings, auth, transport, has_answered, reads: AtomicU64::new(0) }
+        let auth = Auth::new(Arc::clone(&transport), &settings);
+        let (reads, lists_cut_in_row) = (AtomicU64::new(0), AtomicU32::new(0));
+        Self { settings, auth, transport, has_answered, reads, lists_cut_in_row }
     }
 
     /// Gives the part of every path that all have in common.
@@ -60,6 +62,29 @@ impl Session {
             headers.insert(X_SNARL_TOKEN, token.header("")?);
         }
         Ok(self.transport.send(request).await)
+    }
+
+    /// Says whether full lists are cut every time, so that VMs have to be read one by one.
+    pub(super) fn lists_are_cut(&self) -> bool {
+        self.lists_cut_in_row.load(Ordering::SeqCst) >= CUTS_BELIEVED
+    }
+
+    /// Takes note of a full list that came whole.
+    pub(super) fn list_came_whole(&self) {
+        let reset = |cuts| (cuts < CUTS_BELIEVED).then_some(0);
+        // The error says that there is nothing to reset any more.
+        let _ = self.lists_cut_in_row.fetch_update(Ordering::SeqCst, Ordering::SeqCst, reset);
+    }
+
+    /// Takes note of a full list that was cut.
+    pub(super) fn list_was_cut(&self) {
+        if self.lists_cut_in_row.fetch_add(1, Ordering::SeqCst) + 1 == CUTS_BELIEVED {
+            warn!(
+                "{} cut its list of VMs short {CUTS_BELIEVED} times in a row, as FiFo of 2016 does with a list that \
+                 takes more than 5 s: from now on VMs are read one by one",
+                self.settings.endpoint
+            );
+        }
     }
 
     /// Repeats what fails for a while, as the settings say.
