@@ -174,6 +174,36 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
+    fn every_alarm_of_a_run_is_in_the_latch_the_moment_that_it_is_raised() {
+        let folder = tempfile::tempdir().unwrap();
+        let latch = Latch::new(folder.path(), "https://fifo");
+        let ear = Ear::default();
+        ear.heard().latch = Some(latch.clone());
+        for number in 1..=2 {
+            let id = Uuid::from_u128(number);
+            let (at, backup) = (Place { vm: VmId::new(id), alias: "web".to_owned() }, BackupId::new(id));
+            let what = What::CascadeAlarm { at, backup, gone: vec![backup] };
+            ear.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
+            let stop = latch.read().unwrap();
+            assert_eq!(stop.alarms.len(), usize::try_from(number).unwrap());
+            assert!(stop.alarms.iter().any(|alarm| alarm.gone == [backup]), "{stop:?}");
+            assert!(ear.failure().is_none());
+        }
+    }
+
+    #[test]
+    fn an_alarm_that_cannot_be_remembered_is_a_failure_of_its_own() {
+        let ear = Ear::default();
+        ear.heard().latch = Some(Latch::new(std::path::Path::new("/no/such/folder"), "https://fifo"));
+        let backup = BackupId::new(Uuid::from_u128(1));
+        let at = Place { vm: VmId::new(Uuid::from_u128(1)), alias: "web".to_owned() };
+        let what = What::CascadeAlarm { at, backup, gone: vec![backup] };
+        ear.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
+        let failure = ear.failure().unwrap();
+        assert_eq!(crate::cli::exit::code(&Err(failure)), crate::cli::exit::SAFETY_STOP);
+    }
+
+    #[test]
     fn an_alarm_outlives_the_run_that_raised_it() {
         let time = "2026-11-22T20:00:00Z".parse().unwrap();
         let at = Place { vm: VmId::new(Uuid::from_u128(1)), alias: "web-1".to_owned() };
