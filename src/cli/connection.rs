@@ -45,6 +45,21 @@ impl Chosen {
         Ok(Self { name: target.endpoint.to_string(), target: Some(target) })
     }
 
+    /// Finds out what plans call the FiFo that is meant, for where nothing is asked of it: there need be nothing to sign
+    /// in with.
+    ///
+    /// # Errors
+    ///
+    /// No FiFo is named, or the settings that name it are wrong.
+    pub fn name_alone(context: &Context) -> Result<String, CliError> {
+        if context.global.sandbox {
+            return Ok(SANDBOX_NAME.to_owned());
+        }
+        let profile_file = context.profile_file();
+        let endpoint = Target::endpoint(&context.global, &context.environment, profile_file.as_deref())?;
+        Ok(endpoint.to_string())
+    }
+
     /// Gives what plans call this FiFo; the same in every run.
     pub fn name(&self) -> &str {
         &self.name

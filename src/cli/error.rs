@@ -26,8 +26,10 @@ pub enum Kind {
     Locked,
     /// Our clock and the server's are too far apart.
     Clocks,
-    /// A plan breaks a rule.
+    /// A plan of the whole breaks a rule: a fault of this program.
     Audit,
+    /// Backups have vanished, in an earlier run or so that it cannot be remembered.
+    SafetyStop,
     /// A fault of this program.
     Internal,
     /// The arguments do not go together.

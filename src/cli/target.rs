@@ -42,12 +42,8 @@ impl Target {
         let is_named = wanted.is_some() || environment.get("FIFO_CONFIG").is_some();
         let profile = if is_needed { profile(profile_file, wanted, is_named)? } else { None };
 
-        let Some(endpoint) = given.or_else(|| profile.as_ref().map(|profile| profile.endpoint.clone()))
-        else {
-            return Err(CliError::new(Kind::Settings, "no FiFo is named").hint(
-                "give --endpoint or FIFO_ENDPOINT, or a profile in ~/.fifo; --sandbox uses the built-in one",
-            ));
-        };
+        let endpoint = given.or_else(|| profile.as_ref().map(|profile| profile.endpoint.clone()));
+        let endpoint = endpoint.ok_or_else(none_named)?;
         let (own, other): (Vec<Profile>, Vec<Profile>) =
             profile.into_iter().partition(|profile| profile.endpoint == endpoint);
         let own = own.into_iter().next();
@@ -62,6 +58,33 @@ impl Target {
         };
         Ok(Self { endpoint, api, credentials })
     }
+
+    /// Gives the endpoint alone, as [`Target::choose`] would; there need be nothing to sign in with.
+    ///
+    /// # Errors
+    ///
+    /// No FiFo is named, or what names it cannot be read.
+    pub fn endpoint(
+        global: &GlobalArgs,
+        environment: &Environment,
+        profile_file: Option<&Path>,
+    ) -> Result<Endpoint, CliError> {
+        if let Some(given) = given_endpoint(global, environment)? {
+            return Ok(given);
+        }
+        let wanted = match &global.profile {
+            Some(name) => Some(name.as_str()),
+            None => environment.text("FIFO_PROFILE")?,
+        };
+        let is_named = wanted.is_some() || environment.get("FIFO_CONFIG").is_some();
+        let profile = profile(profile_file, wanted, is_named)?;
+        profile.map(|profile| profile.endpoint).ok_or_else(none_named)
+    }
+}
+
+fn none_named() -> CliError {
+    CliError::new(Kind::Settings, "no FiFo is named")
+        .hint("give --endpoint or FIFO_ENDPOINT, or a profile in ~/.fifo; --sandbox uses the built-in one")
 }
 
 fn given_endpoint(global: &GlobalArgs, environment: &Environment) -> Result<Option<Endpoint>, CliError> {
