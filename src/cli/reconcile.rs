@@ -2,7 +2,7 @@
 
 use super::args::{Format, ReconcileArgs};
 use super::carry::{self, Job, Run};
-use super::connection::Chosen;
+use super::connection::{Chosen, Patience};
 use super::context::Context;
 use super::error::CliError;
 use super::every;
@@ -58,7 +58,7 @@ pub(super) async fn once(
     let _lock = carry::lock(context, fifo.name(), "reconcile")?;
     let latch = latch::of(context, fifo.name())?;
     latch::refuse_if_set(&latch)?;
-    let fifo = fifo.open(context).await?;
+    let fifo = fifo.open(context, Patience::Long).await?;
     watch.begin();
     let planned = tokio::select! {
         // Nothing has been done yet, so nothing has to be brought to an end.
