@@ -130,7 +130,7 @@ impl Worker<'_> {
             let answer = client.create_backup(self.id, &new, seen.etag.as_ref()).await;
             let unclear = match answer {
                 Err(error) => return Err(Problem::Failed(format!("nothing was created: {}", chain(&error)))),
-                Ok(WriteAnswer::Refused { status }) => {
+                Ok(WriteAnswer::Refused { status, .. }) => {
                     return Err(Problem::Failed(format!(
                         "FiFo refused the create with {status}; nothing was created"
                     )));

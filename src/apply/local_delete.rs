@@ -72,7 +72,7 @@ impl Worker<'_> {
             let answer = self.shared.executor.client.delete_local(self.id, backup, seen.etag.as_ref()).await;
             let (said, was_accepted, may_repeat) = match answer {
                 Err(error) => return Err(Problem::Failed(format!("nothing was deleted: {}", chain(&error)))),
-                Ok(WriteAnswer::Refused { status }) => {
+                Ok(WriteAnswer::Refused { status, .. }) => {
                     return Err(Problem::Failed(format!(
                         "FiFo refused the delete with {status}; nothing was deleted"
                     )));

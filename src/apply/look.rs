@@ -45,6 +45,7 @@ impl LookError {
                 | FifoError::UnusableToken
                 | FifoError::Forbidden { .. } => true,
                 FifoError::Connection { .. }
+                | FifoError::SignInUnavailable { .. }
                 | FifoError::TimedOut { .. }
                 | FifoError::NoSuchVm { .. }
                 | FifoError::Status { .. }
