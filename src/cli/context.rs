@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, process};
 
+/// Where policies are where no place is given.
+const DEFAULT_POLICIES: &str = "policies";
 /// The columns of what goes to no terminal.
 const COLUMNS_ELSEWHERE: usize = 120;
 /// The columns that output is made for at least and at most, however wide the terminal.
@@ -188,8 +190,15 @@ impl Context {
         }
         match self.environment.get("FIFO_RETAIN_POLICIES") {
             Some(paths) => env::split_paths(paths).filter(|path| !path.as_os_str().is_empty()).collect(),
-            None => vec![PathBuf::from("policies")],
+            None => vec![PathBuf::from(DEFAULT_POLICIES)],
         }
+    }
+
+    /// Says whether no policies were given and the default folder does not exist.
+    pub(super) fn has_no_policies(&self) -> bool {
+        self.global.policies.is_empty()
+            && self.environment.get("FIFO_RETAIN_POLICIES").is_none()
+            && !Path::new(DEFAULT_POLICIES).exists()
     }
 
     /// Gives the file with pyfi's profiles, whether or not it is there; `None` when the user has no home.

@@ -8,6 +8,7 @@ mod apply;
 pub mod args;
 mod board;
 mod carry;
+mod check;
 mod completions;
 pub mod connection;
 pub mod context;
@@ -74,6 +75,7 @@ fn guarded(run: impl FnOnce() -> Result<Outcome, CliError>) -> Result<Outcome, C
 fn dispatch(command: &Command, context: &Context) -> Result<Outcome, CliError> {
     match command {
         Command::Validate(args) => validate::run(args, context),
+        Command::Check(args) => in_runtime(check::run(args, context)),
         Command::Plan(args) => in_runtime(plan::run(args, context)),
         Command::Apply(args) => in_runtime(apply::run(args, context)),
         Command::Reconcile(args) => in_runtime(reconcile::run(args, context)),

@@ -101,6 +101,17 @@ Examples:
   fifo-retain --format github validate
       annotations for a GitHub workflow";
 
+pub(super) const CHECK: &str = "\
+Examples:
+  fifo-retain check
+      can this machine and user do the work?
+  fifo-retain --format json check
+      the same for programs
+
+Each line is one check. It sends GET requests and the sign-in only. FiFo does not tell a client its own \
+permissions, and there is no harmless way to try a create or a delete, so the permissions for these are \
+`unverified` until the first run. Exit code 1: there is a problem.";
+
 pub(super) const PLAN: &str = "\
 Examples:
   fifo-retain plan

@@ -1,6 +1,7 @@
 //! The command line as it is written: raw arguments, before anything is made of them. One file a command.
 
 mod carry;
+mod check;
 mod completions;
 mod global;
 mod help;
@@ -15,6 +16,7 @@ mod validate;
 mod value;
 
 pub use carry::{ApplyArgs, CarryArgs, ReconcileArgs};
+pub use check::CheckArgs;
 pub use completions::{CompletionsArgs, ManArgs};
 pub use global::{Color, Format, GlobalArgs, LogFormat};
 pub use planning::{PlanArgs, PlanningArgs};
@@ -52,6 +54,8 @@ pub struct Arguments {
 pub enum Command {
     /// Check the policies, without asking FiFo anything
     Validate(ValidateArgs),
+    /// Check the connection to FiFo, permissions, clocks, policies and the state folder
+    Check(CheckArgs),
     /// Show what there is to do, without doing it
     Plan(PlanArgs),
     /// Carry out a saved plan, or make one, show it, ask, and carry that out
