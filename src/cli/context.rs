@@ -125,15 +125,26 @@ impl Context {
     ///
     /// The terminal is gone.
     pub fn ask(&self, question: &str) -> Result<bool, CliError> {
+        let answer = self.ask_line(&format!("{question} [y/N] "))?.unwrap_or_default();
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// Asks for a line; `None` where the input has ended.
+    ///
+    /// # Errors
+    ///
+    /// The terminal is gone.
+    pub(super) fn ask_line(&self, question: &str) -> Result<Option<String>, CliError> {
         let gone =
             |error: io::Error| CliError::new(Kind::Files, "could not ask on this terminal").because(error);
         let mut err = io::stderr().lock();
-        write!(err, "{question} [y/N] ").and_then(|()| err.flush()).map_err(gone)?;
+        write!(err, "{question}").and_then(|()| err.flush()).map_err(gone)?;
         let mut answer = String::new();
         if io::stdin().lock().read_line(&mut answer).map_err(gone)? == 0 {
             writeln!(err).map_err(gone)?;
+            return Ok(None);
         }
-        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+        Ok(Some(answer))
     }
 
     /// Reads the clock.

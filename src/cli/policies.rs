@@ -100,7 +100,8 @@ pub fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Policies, Cl
     }
 }
 
-fn tell(context: &Context, diagnostics: &[Diagnostic]) {
+/// Writes findings to standard error.
+pub(super) fn tell(context: &Context, diagnostics: &[Diagnostic]) {
     match context.global.log_format {
         LogFormat::Text => {
             let colour = context.error_styles != Styles::plain();

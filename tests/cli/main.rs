@@ -16,6 +16,7 @@ mod exposition;
 mod first_contact;
 mod harness;
 mod help;
+mod init;
 mod latch;
 mod manners;
 mod plan;
