@@ -9,7 +9,8 @@ use super::interrupt::Interrupt;
 use super::planning;
 use super::watch::Watch;
 use crate::apply::{
-    Clock, Event, Executor, Holder, Journal, Lock, LockError, Observer, Pace, Place, Report, Settings, What,
+    Clock, Event, Executor, Holder, Journal, Lock, LockError, Movements, Observer, Pace, Place, Report,
+    Settings, What,
 };
 use crate::fifo::WriteClient;
 use crate::inventory::Inventory;
@@ -83,6 +84,10 @@ pub(super) struct Job<'a> {
     pub(super) args: &'a CarryArgs,
     /// After how long what it still waits for is left to the next run; without it, every upload is waited for.
     pub(super) handed_over_after: Option<Duration>,
+    /// After how long it leaves to the next run what it still waits for, whether or not that one is due.
+    pub(super) deadline: Option<Duration>,
+    /// What is known of how uploads move.
+    pub(super) movements: &'a Movements,
     /// Which VMs are meant, for reading them again.
     pub(super) wishes: &'a PlanningArgs,
     /// Where.
@@ -191,10 +196,12 @@ impl<'c> Run<'c> {
             observer: &self.observers,
             stop: &stop,
             hand_over: &hand_over,
+            movements: job.movements,
             settings: Settings {
                 max_uploads: args.max_uploads.get(),
                 max_uploads_per_hypervisor: args.max_uploads_per_hypervisor.get(),
                 wait: !args.no_wait,
+                deadline: job.deadline,
                 pace: pace(self.context),
             },
         };
