@@ -32,6 +32,7 @@ fn settings(endpoint: &str) -> Settings {
         first: Duration::from_millis(5),
         max: Duration::from_millis(20),
         asked_max: Duration::from_millis(20),
+        refused_token: Duration::from_millis(20),
     };
     Settings {
         read_timeout: Duration::from_secs(5),
@@ -161,14 +162,36 @@ async fn a_list_that_was_cut_is_read_again() {
     let whole = format!("[{VM_BODY}]");
     let server = RawServer::start(in_order(vec![
         streamed(&whole[..whole.len() - 1]),
+        streamed(&whole),
         streamed(&whole[..40]),
-        streamed(""),
         streamed(&whole),
     ]))
     .await;
+    let client = client(&server);
+    for _ in 0..2 {
+        let listing = client.read().list().await.unwrap();
+        assert_eq!(listing.inventory.vms[&vm_id()].alias, "web-1");
+        assert!(!listing.one_by_one);
+    }
+    assert_eq!(server.received().len(), 4);
+}
+
+#[tokio::test]
+async fn a_list_that_is_cut_every_time_is_read_vm_by_vm() {
+    let server = RawServer::start(|request: &Received| match request.line().split(' ').nth(1).unwrap() {
+        "/api/3/vms" => streamed(&format!("[\"{VM}\"]")),
+        path if path.ends_with(VM) => Reply::Send(answer("200 OK", "", VM_BODY)),
+        _ => streamed(&format!("[{VM_BODY}")),
+    })
+    .await;
     let listing = client(&server).read().list().await.unwrap();
     assert_eq!(listing.inventory.vms[&vm_id()].alias, "web-1");
-    assert_eq!(server.received().len(), 4);
+    let lines: Vec<_> = server.received().iter().map(|request| request.line().to_owned()).collect();
+    let [first, second, uuids, vm] = &lines[..] else { panic!("{lines:?}") };
+    assert!(first.contains("full-list=true") && first == second, "{lines:?}");
+    assert_eq!(uuids, "GET /api/3/vms");
+    assert_eq!(*vm, format!("GET /api/3/vms/{VM}"));
+    assert!(!server.received()[2].head.contains("x-full-list"), "that would make it a full list");
 }
 
 #[tokio::test]

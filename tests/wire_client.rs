@@ -122,7 +122,7 @@ fn settings(exchange: &Exchange, endpoint: &str, credentials: Credentials) -> Se
     Settings {
         api,
         read_timeout: Duration::from_millis(100),
-        pauses: Pauses { first: short, max: short, asked_max: short },
+        pauses: Pauses { first: short, max: short, asked_max: short, refused_token: short },
         ..Settings::new(endpoint.parse().unwrap(), credentials)
     }
 }
@@ -207,7 +207,7 @@ fn accepted(answer: &WriteAnswer) -> bool {
 }
 
 fn refused(answer: &WriteAnswer, with: u16) -> bool {
-    matches!(answer, WriteAnswer::Refused { status } if status.as_u16() == with)
+    matches!(answer, WriteAnswer::Refused { status, .. } if status.as_u16() == with)
 }
 
 fn status(error: &FifoError, wanted: u16) -> bool {

@@ -2,8 +2,7 @@
 
 use super::one_vm::{Problem, Worker, chain};
 use crate::fifo::{FifoError, WriteAnswer};
-use crate::inventory::{BackupId, VmId};
-use http::StatusCode;
+use crate::inventory::BackupId;
 use std::time::Duration;
 
 /// How often a write is refused with 412 before it is sent without a condition: behind several API nodes or a cache
@@ -22,8 +21,6 @@ pub(super) struct Asking {
     verb: &'static str,
     /// What has not happened where FiFo refuses.
     nothing: &'static str,
-    /// The permission that it takes, behind `vms`.
-    permission: &'static str,
     sent_max: u32,
     refusals: u32,
     busy: u32,
@@ -52,16 +49,16 @@ pub(super) struct Unclear {
 
 impl Asking {
     pub(super) fn for_create() -> Self {
-        Self::new("create", "nothing was created", "backup", 5)
+        Self::new("create", "nothing was created", 5)
     }
 
     /// Repeating a local delete is harmless, once it is certain that nothing has gone.
     pub(super) fn for_delete() -> Self {
-        Self::new("delete", "nothing was deleted", "backup_delete", 3)
+        Self::new("delete", "nothing was deleted", 3)
     }
 
-    fn new(verb: &'static str, nothing: &'static str, permission: &'static str, sent_max: u32) -> Self {
-        Self { verb, nothing, permission, sent_max, refusals: 0, busy: 0, sent: 0 }
+    fn new(verb: &'static str, nothing: &'static str, sent_max: u32) -> Self {
+        Self { verb, nothing, sent_max, refusals: 0, busy: 0, sent: 0 }
     }
 
     /// Says whether the condition never fits: then the list is read before, and nothing is sent with it.
@@ -77,16 +74,6 @@ impl Asking {
     /// Says whether an answer leaves it possible that FiFo has got the request.
     pub(super) fn has_left(answer: &Result<WriteAnswer, FifoError>) -> bool {
         !matches!(answer, Err(_) | Ok(WriteAnswer::NotSent { .. }))
-    }
-
-    fn refused(&self, status: StatusCode, vm: VmId) -> Problem {
-        let Self { verb, nothing, permission, .. } = self;
-        let needs = if status == StatusCode::FORBIDDEN {
-            format!(": the user needs the permission `vms → {vm} → {permission}`")
-        } else {
-            String::new()
-        };
-        Problem::Failed(format!("FiFo refused the {verb} with {status}{needs}; {nothing}"))
     }
 }
 
@@ -105,7 +92,15 @@ impl Worker<'_> {
                 let why = chain(&self.shared.look.failed(error));
                 return Err(Problem::Failed(format!("{}: {why}", asking.nothing)));
             }
-            Ok(WriteAnswer::Refused { status }) => return Err(asking.refused(status, self.id)),
+            Ok(WriteAnswer::Refused { status, permission }) => {
+                let needs = permission.map(|it| format!(": the user needs the permission `{it}`"));
+                return Err(Problem::Failed(format!(
+                    "FiFo refused the {} with {status}{}; {}",
+                    asking.verb,
+                    needs.unwrap_or_default(),
+                    asking.nothing
+                )));
+            }
             Ok(WriteAnswer::Changed) if !had_condition => {
                 // FiFo does not do that, and asking again would only be refused again.
                 return Err(Problem::Failed(format!(

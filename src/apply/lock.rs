@@ -70,8 +70,7 @@ impl Lock {
     ///
     /// [`LockError::Held`] when another run holds it, [`LockError::Io`] when the file cannot be made or locked.
     pub fn take(folder: &Path, endpoint: &str, holder: &Holder) -> Result<Self, LockError> {
-        let digest = hex::encode(Sha256::digest(endpoint));
-        let path = folder.join(format!("run-{}.lock", &digest[..16]));
+        let path = folder.join(format!("run-{}.lock", endpoint_digest(endpoint)));
         let io = |source| LockError::Io { path: path.clone(), source };
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
@@ -91,6 +90,13 @@ impl Lock {
         }
         Ok(Self { _file: file })
     }
+}
+
+/// Gives the part of a file's name that tells the files of one endpoint from those of another.
+pub(super) fn endpoint_digest(endpoint: &str) -> String {
+    let mut digest = hex::encode(Sha256::digest(endpoint));
+    digest.truncate(16);
+    digest
 }
 
 fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {

@@ -60,6 +60,7 @@ fn is_refusal(error: &FifoError) -> bool {
         | FifoError::UnusableToken => true,
         FifoError::Forbidden { .. }
         | FifoError::Connection { .. }
+        | FifoError::SignInUnavailable { .. }
         | FifoError::TimedOut { .. }
         | FifoError::NoSuchVm { .. }
         | FifoError::Status { .. }

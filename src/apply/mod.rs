@@ -7,8 +7,8 @@
 //! is still there and no longer local; the first one of a run goes alone (`canary`), and a backup that has vanished
 //! stops everything.
 //!
-//! Nothing is remembered from run to run: FiFo is the record. The [`Journal`] is for people, the [`Lock`] is the
-//! operating system's.
+//! Nothing is remembered from run to run but an alarm, by the [`Latch`]: FiFo is the record. The [`Journal`] is for
+//! people, the [`Lock`] is the operating system's.
 
 mod asking;
 mod canary;
@@ -16,6 +16,7 @@ mod cascade;
 mod create;
 mod event;
 mod journal;
+mod latch;
 mod limits;
 mod local_delete;
 mod lock;
@@ -33,6 +34,7 @@ mod waiting;
 
 pub use event::{Ending, Event, Observer, Place, SlotHolder, SlotUse, Step, Waiting, What, schema};
 pub use journal::Journal;
+pub use latch::{Latch, LatchedAlarm, SafetyStop};
 pub use lock::{Holder, Lock, LockError};
 pub use movement::Movements;
 pub use outcome::{CascadeAlarm, Report, StepKind, StepReport, Tally, VmReport};

@@ -2,11 +2,12 @@
 
 use super::args::{ApplyArgs, Format};
 use super::carry::{self, Job, Run};
-use super::connection::{Chosen, Connection};
+use super::connection::{Chosen, Connection, Patience};
 use super::context::Context;
 use super::error::{CliError, Kind};
 use super::exit::Outcome;
 use super::interrupt::Interrupt;
+use super::latch;
 use super::planning::{self, Planned};
 use super::policies;
 use super::telling;
@@ -57,38 +58,49 @@ async fn fresh(args: &ApplyArgs, context: &Context, told: &mut Told<'_, '_>) -> 
     let policies = policies::load(context)?;
     let fifo = Chosen::of(context)?;
     told.account.endpoint = Some(fifo.name().to_owned());
-    // Where a person is asked it is taken after the answer: a question that nobody answers must not hold cron up.
-    let lock = if args.auto_approve { Some(carry::lock(context, fifo.name(), "apply")?) } else { None };
-    let fifo = fifo.open(context).await?;
-    // Where somebody is asked nothing has begun before the answer, which may take hours.
-    if lock.is_some() {
+    let latch = latch::of(context, fifo.name())?;
+    if args.auto_approve {
+        let _lock = carry::lock(context, fifo.name(), "apply")?;
+        latch::refuse_if_set(&latch)?;
+        let fifo = fifo.open(context, Patience::Short).await?;
         told.watch.begin();
-    }
-    let planned = planning::make(context, &policies, &fifo, &args.planning, None).await?;
-    told.watch.read(&planned, &policies, told.account);
-    let Planned { plan, inventory } = planned;
-    let is_empty = plan.vms.iter().all(|vm| vm.due_actions().is_empty());
-    let is_agreed = if is_empty || args.auto_approve {
+        let Planned { plan, inventory } = planned(args, context, &policies, &fifo, told).await?;
         carry::show_or_warn(context, &plan);
-        true
-    } else {
-        show_where_asked(context, &plan)?;
-        context.ask("Carry this out?")?
-    };
-    if is_agreed {
-        let _lock = match lock {
-            Some(lock) => lock,
-            None => {
-                let lock = carry::lock(context, fifo.name(), "apply")?;
-                told.watch.begin();
-                lock
-            }
-        };
-        let outcome = carry_out(args, context, &fifo, &policies, Deeds::all(&plan, &inventory), told).await?;
-        carry::close(fifo).await;
-        return Ok(outcome);
+        let deeds = Deeds { vms: plan.vms.clone(), left_out: Vec::new(), plan: &plan, inventory: &inventory };
+        return carry_out(args, context, fifo, &policies, deeds, told).await;
     }
-    Err(CliError::new(Kind::Declined, "nothing was done"))
+    // The lock is taken after the answer: a question that nobody answers must not hold cron up. Nor has anything begun
+    // before it, which may take hours.
+    latch::refuse_if_set(&latch)?;
+    let fifo = fifo.open(context, Patience::Short).await?;
+    let shown = planned(args, context, &policies, &fifo, told).await?.plan;
+    if shown.vms.iter().all(|vm| vm.due_actions().is_empty()) {
+        carry::show_or_warn(context, &shown);
+    } else {
+        show_where_asked(context, &shown)?;
+        if !context.ask("Carry this out?")? {
+            return Err(CliError::new(Kind::Declined, "nothing was done"));
+        }
+    }
+    let _lock = carry::lock(context, fifo.name(), "apply")?;
+    latch::refuse_if_set(&latch)?;
+    told.watch.begin();
+    let now = planned(args, context, &policies, &fifo, told).await?;
+    let deeds = Deeds::agreed(&shown, &now, "the plan that was shown");
+    carry_out(args, context, fifo, &policies, deeds, told).await
+}
+
+/// Reads FiFo and plans, for the run and for those who watch it.
+async fn planned(
+    args: &ApplyArgs,
+    context: &Context,
+    policies: &Policies,
+    fifo: &Connection,
+    told: &mut Told<'_, '_>,
+) -> Result<Planned, CliError> {
+    let planned = planning::make(context, policies, fifo, &args.planning, None).await?;
+    told.watch.read(&planned, policies, told.account);
+    Ok(planned)
 }
 
 async fn saved(
@@ -107,28 +119,16 @@ async fn saved(
         return Err(CliError::new(Kind::SavedPlan, message).hint("name the FiFo that the plan was made for"));
     }
     let _lock = carry::lock(context, fifo.name(), "apply")?;
-    let fifo = fifo.open(context).await?;
+    latch::refuse_if_set(&latch::of(context, fifo.name())?)?;
+    let fifo = fifo.open(context, Patience::Short).await?;
     told.watch.begin();
-    let planned = planning::make(context, &policies, &fifo, &args.planning, None).await?;
-    told.watch.read(&planned, &policies, told.account);
-    let Planned { plan, inventory } = planned;
-    if saved.policies != plan.policies {
+    let now = planned(args, context, &policies, &fifo, told).await?;
+    if saved.policies != now.plan.policies {
         tracing::warn!("the policies are not those that {} was made from", path.display());
     }
-    if let Some(until) = saved.valid_until.filter(|&until| until <= plan.at) {
-        tracing::warn!(
-            "{} was made to hold until {}: what has come due since is not in it and is not done",
-            path.display(),
-            until.format("%Y-%m-%d %H:%M:%S UTC")
-        );
-    }
     carry::show_or_warn(context, &saved);
-    let agreement = agree(&saved, &plan);
-    let deeds =
-        Deeds { plan: &plan, vms: agreement.vms, left_out: agreement.left_out, inventory: &inventory };
-    let outcome = carry_out(args, context, &fifo, &policies, deeds, told).await?;
-    carry::close(fifo).await;
-    Ok(outcome)
+    let deeds = Deeds::agreed(&saved, &now, &path.display().to_string());
+    carry_out(args, context, fifo, &policies, deeds, told).await
 }
 
 /// Shows what is going to be asked about: with JSON, which is for the events alone, on the terminal that is asked on.
@@ -156,20 +156,33 @@ struct Deeds<'a> {
 }
 
 impl<'a> Deeds<'a> {
-    fn all(plan: &'a Plan, inventory: &'a Inventory) -> Self {
-        Self { plan, vms: plan.vms.clone(), left_out: Vec::new(), inventory }
+    /// Takes of an earlier plan what the one made now still wants. `name` is what the earlier one is called.
+    fn agreed(earlier: &Plan, now: &'a Planned, name: &str) -> Self {
+        let Planned { plan, inventory } = now;
+        if let Some(until) = earlier.valid_until.filter(|&until| until <= plan.at) {
+            tracing::warn!(
+                "{name} was made to hold until {}: what has come due since is not in it and is not done",
+                until.format("%Y-%m-%d %H:%M:%S UTC")
+            );
+        }
+        let agreement = agree(earlier, plan);
+        Self { plan, vms: agreement.vms, left_out: agreement.left_out, inventory }
     }
 }
 
 async fn carry_out(
     args: &ApplyArgs,
     context: &Context,
-    fifo: &Connection,
+    fifo: Connection,
     policies: &Policies,
     deeds: Deeds<'_>,
     told: &mut Told<'_, '_>,
 ) -> Result<Outcome, CliError> {
     let interrupt = Interrupt::listen()?;
+    // Once more right before anything is done: the file may have been put there by hand.
+    let latch = latch::of(context, fifo.name())?;
+    latch::refuse_if_set(&latch)?;
+    told.watch.arm(latch);
     let run = Run::begin(context, &interrupt, told.watch)?;
     for left_out in &deeds.left_out {
         let at = left_out.vm.map(|vm| Place { vm, alias: left_out.alias.clone() });
@@ -181,13 +194,14 @@ async fn carry_out(
         deadline: args.deadline,
         movements: &Movements::default(),
         wishes: &args.planning,
-        fifo,
+        fifo: &fifo,
         policies,
         plan: deeds.plan,
         vms: &deeds.vms,
         inventory: deeds.inventory,
     };
     let outcome = run.through(&job, told.watch, told.account).await;
+    carry::close(fifo).await;
     let has_changed = deeds.left_out.iter().any(|left_out| left_out.why == Why::Changed);
     Ok(match outcome {
         Outcome::Done if has_changed => Outcome::SomeFailed,

@@ -1,6 +1,7 @@
 //! What a process that repeats shows while it goes on: metrics, health and the status page, from what its runs have left.
 
 use super::context::Context;
+use crate::apply::SafetyStop;
 use crate::plan::Overview;
 use crate::render::metrics::{self, Dialect};
 use crate::render::{Account, Ledger, notification, page};
@@ -51,8 +52,9 @@ impl Board {
         self.notes().ledger.overview = Some(overview.clone());
     }
 
-    /// Enters a run that has ended, and gives everything that is known after it. After an alarm there is no next one.
-    pub(super) fn end(&self, account: Account, next: Duration) -> Ledger {
+    /// Enters a run that has ended, and gives everything that is known after it. After an alarm, and while a latch is
+    /// set, there is no next one.
+    pub(super) fn end(&self, account: Account, stop: Option<SafetyStop>, next: Duration) -> Ledger {
         let mut notes = self.notes();
         // Where anybody can ask, a run that had a plan has an overview of it.
         if account.overview.is_some() && account.failure.is_none() {
@@ -60,23 +62,32 @@ impl Board {
             notes.has_been_good = true;
         }
         notes.ledger.enter(account);
-        let next = TimeDelta::from_std(next).ok().filter(|_| !notes.ledger.is_halted);
+        notes.ledger.safety_stop = stop;
+        let next = TimeDelta::from_std(next).ok().filter(|_| !notes.ledger.is_stopped());
         notes.ledger.next_run = next.map(|next| (self.clock)() + next);
         notes.ledger.clone()
+    }
+
+    /// Notes that the safety stop was lifted: runs begin again.
+    pub(super) fn resume(&self) {
+        let mut notes = self.notes();
+        notes.ledger.safety_stop = None;
+        notes.ledger.is_halted = false;
     }
 
     /// Judges whether runs come as often as they should. The line says why.
     fn health(&self) -> Answer {
         let notes = self.notes();
         let since = notes.good.elapsed();
-        let is_halted = notes.ledger.is_halted;
-        let is_well = !is_halted && since < self.every.saturating_mul(INTERVALS);
+        let is_stopped = notes.ledger.is_stopped();
+        let is_well = !is_stopped && since < self.every.saturating_mul(INTERVALS);
         let age = seconds(since);
         let mut line = match (is_well, notes.has_been_good) {
             (true, true) => format!("ok: the last run that carried out its plan ended {age} ago"),
             (true, false) => format!("ok: started {age} ago, no run has carried out a plan yet"),
-            (false, _) if is_halted => "backups vanished after a local delete: no further run begins, since it could \
-                                        take more; find what drops the bodies of DELETE requests on the way to FiFo"
+            (false, _) if is_stopped => "backups vanished after a local delete: no further run begins, since it could \
+                                         take more; find what drops the bodies of DELETE requests on the way to FiFo, \
+                                         then run `fifo-retain resume`"
                 .to_owned(),
             (false, _) => format!(
                 "no run that carried out its plan has ended for {age}, and runs should begin every {}",
@@ -87,7 +98,7 @@ impl Board {
             let running = ((self.clock)() - running).to_std().unwrap_or_default();
             line.push_str(&format!("; one has been under way for {}", seconds(running)));
         }
-        let is_told = |last: &&Account| is_halted || last.overview.is_none() || last.failure.is_some();
+        let is_told = |last: &&Account| is_stopped || last.overview.is_none() || last.failure.is_some();
         let failed = notes.ledger.last.as_ref().filter(is_told);
         if let Some(failed) = failed {
             line.push_str(&format!("; the last one: {}", notification::summary(failed)));
@@ -167,15 +178,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn runs_that_fail_after_planning_are_not_health() {
         let board = board();
-        board.end(planned(None), EVERY);
+        board.end(planned(None), None, EVERY);
         for _ in 0..2 {
             tokio::time::advance(EVERY).await;
-            board.end(planned(Some("the disk is full")), EVERY);
+            board.end(planned(Some("the disk is full")), None, EVERY);
             let answer = board.health();
             assert!(answer.is_well && answer.body.contains("the disk is full"), "{}", answer.body);
         }
         tokio::time::advance(EVERY).await;
-        board.end(planned(Some("the disk is full")), EVERY);
+        board.end(planned(Some("the disk is full")), None, EVERY);
         let answer = board.health();
         assert!(!answer.is_well && answer.body.ends_with(". the disk is full\n"), "{}", answer.body);
         assert!(
@@ -184,7 +195,7 @@ mod tests {
             answer.body
         );
 
-        board.end(planned(None), EVERY);
+        board.end(planned(None), None, EVERY);
         let answer = board.health();
         assert!(answer.is_well, "{}", answer.body);
         assert_eq!(answer.body, "ok: the last run that carried out its plan ended 0 s ago\n");

@@ -201,7 +201,7 @@ impl Context {
         }
     }
 
-    /// Gives the folder for lock and journal, whether or not it is there.
+    /// Gives the folder for lock, journal and latch, whether or not it is there.
     ///
     /// # Errors
     ///

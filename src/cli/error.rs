@@ -26,8 +26,10 @@ pub enum Kind {
     Locked,
     /// Our clock and the server's are too far apart.
     Clocks,
-    /// A plan breaks a rule.
+    /// A plan of the whole breaks a rule: a fault of this program.
     Audit,
+    /// Backups have vanished, in an earlier run or so that it cannot be remembered.
+    SafetyStop,
     /// A fault of this program.
     Internal,
     /// The arguments do not go together.
@@ -122,17 +124,8 @@ impl From<FifoError> for CliError {
                 "name the certificate of the authority that signed the server's with --ca-file; a self-signed one \
                  is its own authority, but must not be marked as one (CA:TRUE)",
             ),
-            FifoError::Connection { .. } | FifoError::TimedOut { .. } => {
-                Some("is the endpoint right, and can it be reached from here?")
-            }
-            FifoError::SignInRefused { .. }
-            | FifoError::TokenRefused { .. }
-            | FifoError::NewTokenRefused { .. }
-            | FifoError::UnusableToken
-            | FifoError::Forbidden { .. }
-            | FifoError::NoSuchVm { .. }
-            | FifoError::Status { .. }
-            | FifoError::Unreadable { .. } => None,
+            error if error.is_silence() => Some("is the endpoint right, and can it be reached from here?"),
+            _ => None,
         };
         let message = error.to_string();
         let mut made = Self::new(Kind::Fifo, message).because(error);
@@ -156,7 +149,9 @@ impl From<HttpSetupError> for CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fifo::TransportError;
+    use crate::fifo::{ListError, TransportError};
+    use http::StatusCode;
+    use std::time::Duration;
 
     fn written(error: &CliError) -> String {
         let mut out = Vec::new();
@@ -173,6 +168,25 @@ mod tests {
         };
         assert!(hint(TransportErrorKind::Untrusted).contains("with --ca-file"));
         assert!(hint(TransportErrorKind::NotSent).contains("is the endpoint right"));
+    }
+
+    #[test]
+    fn whoever_was_answered_is_not_asked_whether_the_endpoint_is_right() {
+        let timed_out = |last: Option<FifoError>| {
+            let (doing, timeout) = ("read the list of VMs".to_owned(), Duration::from_secs(120));
+            let last = last.map(Box::new);
+            written(&CliError::from(FifoError::TimedOut { doing, timeout, attempts: 9, last }))
+        };
+        let asks = |text: &str| text.contains("is the endpoint right");
+        let unavailable =
+            FifoError::Status { doing: "x".to_owned(), status: StatusCode::SERVICE_UNAVAILABLE };
+        let cut =
+            FifoError::Unreadable { doing: "x".to_owned(), source: ListError::Cut { elements: 7 }.into() };
+        assert!(!asks(&timed_out(Some(unavailable))) && !asks(&timed_out(Some(cut))));
+        let source = TransportError::new(TransportErrorKind::NotSent, "refused");
+        let (doing, endpoint) = ("x".to_owned(), "https://fifo".to_owned());
+        let silence = FifoError::Connection { doing, endpoint, source };
+        assert!(asks(&timed_out(Some(silence))) && asks(&timed_out(None)));
     }
 
     #[test]

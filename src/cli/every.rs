@@ -4,13 +4,14 @@ use super::args::ReconcileArgs;
 use super::board::Board;
 use super::context::{Context, ServiceState};
 use super::error::{CliError, Kind};
-use super::exit::Outcome;
+use super::exit::{self, Outcome};
 use super::interrupt::Interrupt;
+use super::latch;
 use super::policies;
 use super::reconcile;
 use super::telling::{Telling, close, is_no_run};
 use super::watch::{Shown, Watch};
-use crate::apply::Movements;
+use crate::apply::{Latch, Movements};
 use crate::policy::Policies;
 use crate::render::{Account, Ledger, notification};
 use crate::serve::Server;
@@ -21,17 +22,21 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 /// How much later than asked for a run may begin, as a share of the interval, so that those who were started together
 /// do not ask FiFo together for ever.
 const JITTER: f64 = 0.1;
 
+/// How often it is looked whether a person has lifted the latch.
+const LATCH_READ_EVERY: Duration = Duration::from_secs(5);
+
 /// Runs again and again.
 ///
 /// No failure ends it: what was wrong may be right the next time, and a loop that has ended makes no backups. What does
-/// is a signal, and backups that vanished after a local delete: another run could take another chain with it. What is served
-/// then stays until a signal comes, so that somebody gets to see it.
+/// is a signal. After backups vanished, in a run of this process or of another one, no run begins until a person has lifted
+/// the latch, since another one could take another chain: where something is served this waits for that, and shows it;
+/// otherwise it ends.
 ///
 /// # Errors
 ///
@@ -190,45 +195,57 @@ impl Repeated<'_> {
         };
         let signal = self.interrupt.caught();
         watch.ear().rescue(&mut account);
+        // By the report: whatever happened after the alarm, another run must not follow.
+        let ended = if account.has_alarm() { Ok(Outcome::Alarm) } else { ended };
+        // An alarm that could not be remembered is more than an alarm.
+        let not_remembered = watch.ear().failure();
+        let is_remembered = not_remembered.is_none();
+        let ended = not_remembered.map_or(ended, Err);
         if let Err(error) = &ended {
             context.tell(error);
         }
-        let has_alarm = account.has_alarm();
-        // By the report: whatever happened after the alarm, another run must not follow.
-        let ended = if has_alarm { Ok(Outcome::Alarm) } else { ended };
         close(&mut account, context, &ended);
+        let is_stopped = exit::code(&ended) == exit::SAFETY_STOP;
+        let endpoint = account.endpoint.clone();
+        let latch = endpoint.and_then(|endpoint| latch::of(context, &endpoint).ok());
         let pause = if at_once { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
-        let ledger = self.board.end(account, pause);
+        let ledger = self.board.end(account, latch.as_ref().and_then(Latch::read), pause);
         tell_next(context, &ledger);
         if !is_no_run(&ended) {
             self.telling.end(watch.into_begun(), &ledger, Some(self.interrupt)).await;
         }
-        let end = match signal {
-            _ if has_alarm => Some(Ok(Outcome::Alarm)),
-            Some(signal) => Some(Ok(Outcome::Interrupted(signal))),
-            None => None,
-        };
-        if has_alarm && self.args.listen.is_some() {
-            self.keep_showing(hangups).await;
+        if is_stopped {
+            let is_lifted = self.args.listen.is_some()
+                && self.until_lifted(latch.filter(|_| is_remembered), hangups).await;
+            return (if is_lifted { None } else { Some(Ok(Outcome::Alarm)) }, is_lifted);
         }
-        (end, at_once)
+        (signal.map(|signal| Ok(Outcome::Interrupted(signal))), at_once)
     }
 
-    /// Leaves page, metrics and health where they are until a signal comes: an alarm that goes away with the process is
-    /// seen by no scrape. No run begins meanwhile.
-    async fn keep_showing(&self, hangups: &mut Signal) {
+    /// Leaves page, metrics and health where they are until a person has lifted the latch or a signal comes: an alarm that
+    /// goes away with the process is seen by no scrape. No run begins meanwhile. Gives whether the latch was lifted; one
+    /// that could not be set never is.
+    async fn until_lifted(&self, latch: Option<Latch>, hangups: &mut Signal) -> bool {
         if self.interrupt.caught().is_none() {
-            tracing::warn!("no further run begins; the page stays until this process is told to end");
+            tracing::warn!(
+                "no further run begins until `fifo-retain resume`; the page stays, and the process with it"
+            );
         }
         loop {
             tokio::select! {
                 biased;
-                _ = self.interrupt.told() => return,
+                _ = self.interrupt.told() => return false,
                 _ = hangups.recv() => {
                     service(self.context, &[ServiceState::Reloading]);
                     tracing::warn!("SIGHUP: no run begins, since backups vanished after a local delete");
                     service(self.context, &[ServiceState::Ready]);
                 }
+                () = sleep(self.every.min(LATCH_READ_EVERY)) => {}
+            }
+            if latch.as_ref().is_some_and(|latch| latch.read().is_none()) {
+                tracing::info!("the safety stop is lifted: runs begin again");
+                self.board.resume();
+                return true;
             }
         }
     }
@@ -247,9 +264,10 @@ impl Repeated<'_> {
 /// Tells people and the service manager what came of the run and when the next one begins.
 fn tell_next(context: &Context, ledger: &Ledger) {
     let Some(last) = &ledger.last else { return };
-    if ledger.is_halted {
+    if ledger.is_stopped() {
         let summary = notification::summary(last);
-        let doing = format!("backups vanished: no further run begins; the last one: {summary}");
+        let doing =
+            format!("backups vanished: no run begins until `fifo-retain resume`; the last one: {summary}");
         return service(context, &[ServiceState::Doing(&doing)]);
     }
     let Some(next) = ledger.next_run else { return };

@@ -4,13 +4,14 @@ use super::error::{CliError, Kind};
 
 /// Done, or nothing to do.
 pub const DONE: u8 = 0;
-/// Could not: mistakes in policies, no connection, refused sign-in, no VM visible, files.
+/// Could not: mistakes in policies, no connection, refused sign-in, no VM visible, files, clocks too far apart, a fault
+/// of this program.
 pub const FAILED: u8 = 1;
 /// With `--detailed-exitcode`: there are changes; with `status --check`: something is out.
 pub const CHANGES: u8 = 2;
 /// Some VMs failed, gave up, are in conflict or unreadable, or had changed since the plan; the others were done.
 pub const SOME_FAILED: u8 = 3;
-/// Something is not as it has to be for going on safely.
+/// Backups have vanished after a local delete, in this run, or in an earlier one of which the latch is still set.
 pub const SAFETY_STOP: u8 = 4;
 /// Another run for the same FiFo is under way.
 pub const LOCKED: u8 = 5;
@@ -32,7 +33,7 @@ pub enum Outcome {
     Mistakes,
     /// Some VMs were left undone, and which has been told; the others were done.
     SomeFailed,
-    /// Backups have vanished after a local delete.
+    /// Backups have vanished after a local delete, in this run or in an earlier one, and that has been told.
     Alarm,
     /// A signal ended it, by its number.
     Interrupted(u8),
@@ -67,9 +68,11 @@ pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
             | Kind::Files
             | Kind::SavedPlan
             | Kind::Declined
+            | Kind::Clocks
+            | Kind::Audit
             | Kind::Internal => FAILED,
             Kind::Locked => LOCKED,
-            Kind::Clocks | Kind::Audit => SAFETY_STOP,
+            Kind::SafetyStop => SAFETY_STOP,
             Kind::Usage => WRONG_USAGE,
         },
     }

@@ -2,7 +2,7 @@
 //!
 //! [`args`] is the command line as written, [`context`] what surrounds a run, [`connection`] the FiFo that is meant,
 //! [`planning`] how a plan comes about, `carry` how one is carried out, `telling` who hears of it, `watch` who looks on, `every` how it is done again
-//! and again and `board` what is shown meanwhile, [`error`] and [`exit`] how a command ends.
+//! and again and `board` what is shown meanwhile, `latch` what keeps the next run back after backups vanished, [`error`] and [`exit`] how a command ends.
 
 mod apply;
 pub mod args;
@@ -16,11 +16,13 @@ mod every;
 pub mod exit;
 mod files;
 mod interrupt;
+mod latch;
 mod log;
 mod plan;
 pub mod planning;
 pub mod policies;
 mod reconcile;
+mod resume;
 mod sandbox;
 mod schema;
 mod show;
@@ -77,6 +79,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome, CliError> {
         Command::Plan(args) => in_runtime(plan::run(args, context)),
         Command::Apply(args) => in_runtime(apply::run(args, context)),
         Command::Reconcile(args) => in_runtime(reconcile::run(args, context)),
+        Command::Resume(args) => resume::run(args, context),
         Command::Status(args) => in_runtime(status::run(args, context)),
         Command::Show(args) => in_runtime(show::run(args, context)),
         Command::Completions(args) => completions::run(args, context),

@@ -1,11 +1,12 @@
 //! `plan`: shows what there is to do, and saves it where that is wished.
 
 use super::args::{Format, PlanArgs};
-use super::connection::Chosen;
+use super::connection::{Chosen, Patience};
 use super::context::Context;
 use super::error::{CliError, Kind};
 use super::exit::Outcome;
 use super::files;
+use super::latch;
 use super::planning::{self, Planned};
 use super::policies;
 use crate::plan::Plan;
@@ -26,7 +27,9 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Outcome, C
         paths => Some(policies::load_against(context, paths)?),
     };
     let policies = policies::load(context)?;
-    let fifo = Chosen::of(context)?.open(context).await?;
+    let fifo = Chosen::of(context)?;
+    let stop = latch::shown(context, fifo.name());
+    let fifo = fifo.open(context, Patience::Short).await?;
     let planned = planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
     fifo.close().await?;
     let compared = before
@@ -39,13 +42,14 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Outcome, C
         save(&plan, path)?;
     }
     context.print(|out| match (format, &compared) {
-        (Format::Json, None) => render::json::plan(&plan, out),
-        (Format::Json, Some(compared)) => render::json::comparison(&plan, compared, out),
+        (Format::Json, None) => render::json::plan(&plan, stop.as_ref(), out),
+        (Format::Json, Some(compared)) => render::json::comparison(&plan, compared, stop.as_ref(), out),
         (Format::Markdown, compared) => {
             let max_bytes = args.max_bytes.unwrap_or(MAX_BYTES_DEFAULT);
-            render::markdown::plan(&plan, compared.as_ref(), max_bytes, out)
+            render::markdown::plan(&plan, compared.as_ref(), stop.as_ref(), max_bytes, out)
         }
         (Format::Text | Format::Github, compared) => {
+            latch::write_shown(stop.as_ref(), context, out)?;
             if args.diff && !plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
                 render::diff::plan(&plan, &policies, &inventory, &context.look.styles, out)?;
                 writeln!(out)?;
@@ -75,7 +79,7 @@ fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format) -> Result<(
 
 /// Writes a plan to a file that only its owner may read, whole or not at all.
 fn save(plan: &Plan, path: &Path) -> Result<(), CliError> {
-    let saved = files::put(path, files::PRIVATE, |out| render::json::plan(plan, out));
+    let saved = files::put(path, files::PRIVATE, |out| render::json::plan(plan, None, out));
     saved.map_err(|error| {
         CliError::new(Kind::Files, format!("could not save the plan to {}", path.display())).because(error)
     })?;

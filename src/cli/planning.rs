@@ -130,7 +130,7 @@ fn judge_clocks(
         return Ok(());
     }
     Err(CliError::new(Kind::Clocks, format!("the clocks differ by more than an hour: {times}"))
-        .hint("what is due would be wrong; set the wrong one of the two"))
+        .hint("what is due would be wrong; set the wrong one of the two, and the next run goes on by itself"))
 }
 
 /// Gives only the VMs that are wanted; all of them where none is named.
@@ -163,12 +163,13 @@ fn narrowed<'i>(inventory: &'i Inventory, wanted: &[VmPattern]) -> Result<Cow<'i
 }
 
 fn broken(violations: &[Violation]) -> CliError {
-    let mut message = "the plan breaks a rule, so it is not given out:".to_owned();
+    let mut message = "the plan breaks a rule, so it is neither shown nor carried out:".to_owned();
     for violation in violations {
         message.push_str(&format!("\n  {violation}"));
     }
-    CliError::new(Kind::Audit, message)
-        .hint("this is a fault of fifo-retain: please report it with all of this")
+    CliError::new(Kind::Audit, message).hint(
+        "this is a fault of fifo-retain, not of yours: please report it, with all of this and the policies",
+    )
 }
 
 #[cfg(test)]
@@ -198,6 +199,9 @@ mod tests {
         let violations = ["one", "two"].map(|what| Violation { vm: None, what: what.to_owned() });
         let error = broken(&violations);
         assert_eq!(error.kind(), Kind::Audit);
-        assert_eq!(error.chain(), ["the plan breaks a rule, so it is not given out:\n  one\n  two"]);
+        assert_eq!(
+            error.chain(),
+            ["the plan breaks a rule, so it is neither shown nor carried out:\n  one\n  two"]
+        );
     }
 }

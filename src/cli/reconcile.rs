@@ -2,12 +2,13 @@
 
 use super::args::{Format, ReconcileArgs};
 use super::carry::{self, Job, Run};
-use super::connection::Chosen;
+use super::connection::{Chosen, Patience};
 use super::context::Context;
 use super::error::CliError;
 use super::every;
 use super::exit::Outcome;
 use super::interrupt::Interrupt;
+use super::latch;
 use super::planning::{self, Planned};
 use super::policies;
 use super::telling;
@@ -58,7 +59,9 @@ pub(super) async fn once(
     account.endpoint = Some(fifo.name().to_owned());
     // Taken before FiFo is read: what another run is about to do must not be planned again.
     let _lock = carry::lock(context, fifo.name(), "reconcile")?;
-    let fifo = fifo.open(context).await?;
+    let latch = latch::of(context, fifo.name())?;
+    latch::refuse_if_set(&latch)?;
+    let fifo = fifo.open(context, Patience::Long).await?;
     watch.begin();
     let planned = tokio::select! {
         // Nothing has been done yet, so nothing has to be brought to an end.
@@ -69,6 +72,9 @@ pub(super) async fn once(
     watch.read(&planned, &policies, account);
     let Planned { plan, inventory } = &planned;
     carry::show_or_warn(context, plan);
+    // Once more right before anything is done: the file may have been put there by hand.
+    latch::refuse_if_set(&latch)?;
+    watch.arm(latch);
     let run = Run::begin(context, interrupt, watch)?;
     let job = Job {
         args: &args.carry,

@@ -1,10 +1,11 @@
 //! `status`: would these backups have saved us?
 
 use super::args::{Format, StatusArgs};
-use super::connection::Chosen;
+use super::connection::{Chosen, Patience};
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Outcome;
+use super::latch;
 use super::planning::{self, Planned};
 use super::policies;
 use super::telling;
@@ -19,20 +20,29 @@ use crate::render::{self, Ledger};
 pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
     let policies = policies::load(context)?;
-    let fifo = Chosen::of(context)?.open(context).await?;
+    let fifo = Chosen::of(context)?;
+    let stop = latch::shown(context, fifo.name());
+    let fifo = fifo.open(context, Patience::Short).await?;
     let Planned { plan, inventory } =
         planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
     fifo.close().await?;
     let overview = Overview::of(&plan, &policies, &inventory);
     let health = &overview.health;
     context.print(|out| match context.global.format {
-        Format::Json => render::json::status(health, out),
-        Format::Markdown => render::markdown::status(health, out),
-        Format::Text | Format::Github => render::text::status(health, &context.look, out),
+        Format::Json => render::json::status(health, stop.as_ref(), out),
+        Format::Markdown => {
+            latch::write_shown_markdown(stop.as_ref(), out)?;
+            render::markdown::status(health, out)
+        }
+        Format::Text | Format::Github => {
+            latch::write_shown(stop.as_ref(), context, out)?;
+            render::text::status(health, &context.look, out)
+        }
     })?;
-    let is_out = health.vms.iter().any(|vm| vm.verdict.is_out());
+    // While nothing is backed up, all is not well, however young the backups still are.
+    let is_out = stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out());
     if let Some(path) = &args.metrics_file {
-        let ledger = Ledger { overview: Some(overview), ..Ledger::default() };
+        let ledger = Ledger { overview: Some(overview), safety_stop: stop, ..Ledger::default() };
         telling::write_metrics(context, path, &ledger)?;
     }
     Ok(if args.check && is_out { Outcome::OutOfDate } else { Outcome::Done })

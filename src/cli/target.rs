@@ -42,12 +42,8 @@ impl Target {
         let is_named = wanted.is_some() || environment.get("FIFO_CONFIG").is_some();
         let profile = if is_needed { profile(profile_file, wanted, is_named)? } else { None };
 
-        let Some(endpoint) = given.or_else(|| profile.as_ref().map(|profile| profile.endpoint.clone()))
-        else {
-            return Err(CliError::new(Kind::Settings, "no FiFo is named").hint(
-                "give --endpoint or FIFO_ENDPOINT, or a profile in ~/.fifo; --sandbox uses the built-in one",
-            ));
-        };
+        let endpoint = given.or_else(|| profile.as_ref().map(|profile| profile.endpoint.clone()));
+        let endpoint = endpoint.ok_or_else(none_named)?;
         let (own, other): (Vec<Profile>, Vec<Profile>) =
             profile.into_iter().partition(|profile| profile.endpoint == endpoint);
         let own = own.into_iter().next();
@@ -62,6 +58,33 @@ impl Target {
         };
         Ok(Self { endpoint, api, credentials })
     }
+
+    /// Gives the endpoint alone, as [`Target::choose`] would; there need be nothing to sign in with.
+    ///
+    /// # Errors
+    ///
+    /// No FiFo is named, or what names it cannot be read.
+    pub fn endpoint(
+        global: &GlobalArgs,
+        environment: &Environment,
+        profile_file: Option<&Path>,
+    ) -> Result<Endpoint, CliError> {
+        if let Some(given) = given_endpoint(global, environment)? {
+            return Ok(given);
+        }
+        let wanted = match &global.profile {
+            Some(name) => Some(name.as_str()),
+            None => environment.text("FIFO_PROFILE")?,
+        };
+        let is_named = wanted.is_some() || environment.get("FIFO_CONFIG").is_some();
+        let profile = profile(profile_file, wanted, is_named)?;
+        profile.map(|profile| profile.endpoint).ok_or_else(none_named)
+    }
+}
+
+fn none_named() -> CliError {
+    CliError::new(Kind::Settings, "no FiFo is named")
+        .hint("give --endpoint or FIFO_ENDPOINT, or a profile in ~/.fifo; --sandbox uses the built-in one")
 }
 
 fn given_endpoint(global: &GlobalArgs, environment: &Environment) -> Result<Option<Endpoint>, CliError> {
@@ -91,13 +114,15 @@ fn profile(file: Option<&Path>, wanted: Option<&str>, is_named: bool) -> Result<
 }
 
 fn credentials(environment: &Environment) -> Result<Option<Credentials>, CliError> {
-    if let Some(token) = secret(environment, "FIFO_TOKEN")? {
-        return Ok(Some(Credentials::Token(SecretString::from(token))));
-    }
-    match (secret(environment, "FIFO_USER")?, secret(environment, "FIFO_PASSWORD")?) {
-        (Some(user), Some(password)) => {
-            Ok(Some(Credentials::Password { user, password: SecretString::from(password) }))
-        }
+    let token = secret(environment, "FIFO_TOKEN")?.map(SecretString::from);
+    let password = secret(environment, "FIFO_PASSWORD")?.map(SecretString::from);
+    match (secret(environment, "FIFO_USER")?, password) {
+        (Some(user), Some(password)) => Ok(Some(match token {
+            Some(token) => Credentials::TokenFirst { token, user, password },
+            None => Credentials::Password { user, password },
+        })),
+        // Half a pair is of no use, and not needed.
+        _ if token.is_some() => Ok(token.map(Credentials::Token)),
         (None, None) => Ok(None),
         (Some(_), None) => Err(half("FIFO_USER", "FIFO_PASSWORD")),
         (None, Some(_)) => Err(half("FIFO_PASSWORD", "FIFO_USER")),
@@ -167,6 +192,9 @@ mod tests {
                     Credentials::Password { user, password } => {
                         format!("{user}/{}", password.expose_secret())
                     }
+                    Credentials::TokenFirst { token, user, password } => {
+                        format!("token {} then {user}/{}", token.expose_secret(), password.expose_secret())
+                    }
                 };
                 Ok(format!("{endpoint} {} {credentials}", api.as_str()))
             }
@@ -188,6 +216,8 @@ mod tests {
         assert_eq!(chosen(&[], &user, path).unwrap(), "https://e 3 bob/pw");
         let both = [("FIFO_TOKEN", "t"), ("FIFO_USER", "bob"), ("FIFO_ENDPOINT", "https://e")];
         assert_eq!(chosen(&["--endpoint", "http://x:1"], &both, path).unwrap(), "http://x:1 3 token t");
+        let all = [&user[..], &[("FIFO_TOKEN", "t")]].concat();
+        assert_eq!(chosen(&[], &all, path).unwrap(), "https://e 3 token t then bob/pw");
         let token = [("FIFO_TOKEN", "t")];
         assert_eq!(
             chosen(&["--api-version", "0.2.0"], &token, path).unwrap(),

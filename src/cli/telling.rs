@@ -9,6 +9,7 @@ use super::error::{CliError, Kind};
 use super::exit::{self, Outcome};
 use super::files;
 use super::interrupt::Interrupt;
+use super::latch;
 use super::target::secret;
 use super::watch::Watch;
 use crate::notify::{BadUrl, NotifyError, Poster, SecretUrl};
@@ -144,8 +145,11 @@ pub(super) async fn around(
     let mut account = Account::new(command, context.now());
     let mut watch = Watch::new(&telling, None);
     let ended = run(&mut account, &mut watch).await;
+    // An alarm that could not be remembered is more than an alarm.
+    let ended = watch.ear().failure().map_or(ended, Err);
     close(&mut account, context, &ended);
-    let mut ledger = Ledger::default();
+    let safety_stop = account.endpoint.as_deref().and_then(|endpoint| latch::shown(context, endpoint));
+    let mut ledger = Ledger { safety_stop, ..Ledger::default() };
     ledger.enter(account);
     if !is_no_run(&ended) {
         telling.end(watch.into_begun(), &ledger, interrupt).await;

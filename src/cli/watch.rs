@@ -5,16 +5,18 @@ use super::args::PlanningArgs;
 use super::board::Board;
 use super::connection::Connection;
 use super::context::Context;
+use super::error::CliError;
+use super::latch;
 use super::planning::{self, Planned};
 use super::telling::{Begun, Telling};
-use crate::apply::{CascadeAlarm, Event, Observer, Report, What};
+use crate::apply::{CascadeAlarm, Event, Latch, LatchedAlarm, Observer, Report, What};
 use crate::plan::Overview;
 use crate::policy::Policies;
 use crate::render::Account;
 use futures::FutureExt as _;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -54,6 +56,11 @@ impl<'a> Watch<'a> {
     /// Gives what the monitor has been told, for telling it the end.
     pub(super) fn into_begun(self) -> Begun {
         self.begun
+    }
+
+    /// Has every alarm from now on set this latch.
+    pub(super) fn arm(&self, latch: Latch) {
+        self.ear.heard().latch = Some(latch);
     }
 
     /// Gives what hears the alarms of a run.
@@ -103,14 +110,41 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Hears alarms the moment that they are raised.
+/// Hears alarms the moment that they are raised, and sets the latch before anybody is told: whatever becomes of this
+/// process, the next one is held back.
 #[derive(Clone, Default)]
-pub(super) struct Ear(Arc<Mutex<Vec<CascadeAlarm>>>);
+pub(super) struct Ear(Arc<Mutex<Heard>>);
+
+#[derive(Default)]
+struct Heard {
+    alarms: Vec<CascadeAlarm>,
+    /// The same for the latch.
+    latched: Vec<LatchedAlarm>,
+    latch: Option<Latch>,
+    /// Why the latch could not be set.
+    failure: Option<String>,
+}
+
+impl Heard {
+    fn set(&self) -> Result<(), String> {
+        let Some(latch) = &self.latch else { return Err("no place is known for it".to_owned()) };
+        latch.set(&self.latched).map_err(|error| format!("{}: {error}", latch.path().display()))
+    }
+}
 
 impl Ear {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the failure of a run of which the alarm could not be remembered.
+    pub(super) fn failure(&self) -> Option<CliError> {
+        self.heard().failure.as_deref().map(latch::not_set)
+    }
+
     /// Enters the alarms of a run that came to no report: a fault of this program must not hide them.
     pub(super) fn rescue(&self, account: &mut Account) {
-        let alarms = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let alarms = self.heard().alarms.clone();
         if account.report.is_none() && !alarms.is_empty() {
             account.report = Some(Report { alarms, ..Report::default() });
         }
@@ -121,7 +155,13 @@ impl Observer for Ear {
     fn observe(&self, event: &Event) {
         if let What::CascadeAlarm { at, backup, gone } = &event.what {
             let alarm = CascadeAlarm { at: at.clone(), backup: *backup, gone: gone.clone() };
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(alarm);
+            let mut heard = self.heard();
+            heard.latched.push(LatchedAlarm::new(event.time, &alarm));
+            heard.alarms.push(alarm);
+            heard.failure = heard.set().err();
+            if let Some(why) = &heard.failure {
+                tracing::error!("{}", latch::not_set(why).chain().join(": "));
+            }
         }
     }
 }
@@ -132,6 +172,36 @@ mod tests {
     use crate::apply::{Place, Tally};
     use crate::inventory::{BackupId, VmId};
     use uuid::Uuid;
+
+    #[test]
+    fn every_alarm_of_a_run_is_in_the_latch_the_moment_that_it_is_raised() {
+        let folder = tempfile::tempdir().unwrap();
+        let latch = Latch::new(folder.path(), "https://fifo");
+        let ear = Ear::default();
+        ear.heard().latch = Some(latch.clone());
+        for number in 1..=2 {
+            let id = Uuid::from_u128(number);
+            let (at, backup) = (Place { vm: VmId::new(id), alias: "web".to_owned() }, BackupId::new(id));
+            let what = What::CascadeAlarm { at, backup, gone: vec![backup] };
+            ear.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
+            let stop = latch.read().unwrap();
+            assert_eq!(stop.alarms.len(), usize::try_from(number).unwrap());
+            assert!(stop.alarms.iter().any(|alarm| alarm.gone == [backup]), "{stop:?}");
+            assert!(ear.failure().is_none());
+        }
+    }
+
+    #[test]
+    fn an_alarm_that_cannot_be_remembered_is_a_failure_of_its_own() {
+        let ear = Ear::default();
+        ear.heard().latch = Some(Latch::new(std::path::Path::new("/no/such/folder"), "https://fifo"));
+        let backup = BackupId::new(Uuid::from_u128(1));
+        let at = Place { vm: VmId::new(Uuid::from_u128(1)), alias: "web".to_owned() };
+        let what = What::CascadeAlarm { at, backup, gone: vec![backup] };
+        ear.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
+        let failure = ear.failure().unwrap();
+        assert_eq!(crate::cli::exit::code(&Err(failure)), crate::cli::exit::SAFETY_STOP);
+    }
 
     #[test]
     fn an_alarm_outlives_the_run_that_raised_it() {

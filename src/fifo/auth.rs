@@ -1,6 +1,7 @@
 //! Signing in: one token for all tasks, renewed in time, or when FiFo does not take it any more.
 
 use super::answer::{self, retry_after, whole_body};
+use super::client::Settings;
 use super::endpoint::{ApiVersion, Endpoint};
 use super::error::{FifoError, UnreadableAnswer};
 use super::retry::{Again, Failure};
@@ -10,20 +11,26 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
 use url::form_urlencoded;
 
 const DOING: &str = "sign in";
+
+/// What FiFo says when it could not ask its user store: nothing about the password.
+const PASSING: [&str; 2] = ["server_error", "temporarily_unavailable"];
 
 /// The longest answer to a sign-in that is taken, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 /// How long before its end a token is renewed, unless that is more than a tenth of its life.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
+
+/// The longest row of 401s to a token of which nothing is known but that it was given: the last one is believed.
+const REFUSALS_BELIEVED: u32 = 3;
 
 /// What we sign in with.
 #[derive(Clone, Debug)]
@@ -37,6 +44,33 @@ pub enum Credentials {
         /// The user's password.
         password: SecretString,
     },
+    /// A token, and a user and password for when FiFo does not accept it any more.
+    TokenFirst {
+        /// The token.
+        token: SecretString,
+        /// The user's name.
+        user: String,
+        /// The user's password.
+        password: SecretString,
+    },
+}
+
+impl Credentials {
+    fn token(&self) -> Option<&SecretString> {
+        match self {
+            Self::Token(token) | Self::TokenFirst { token, .. } => Some(token),
+            Self::Password { .. } => None,
+        }
+    }
+
+    fn user(&self) -> Option<(&str, &SecretString)> {
+        match self {
+            Self::Token(_) => None,
+            Self::Password { user, password } | Self::TokenFirst { user, password, .. } => {
+                Some((user, password))
+            }
+        }
+    }
 }
 
 /// A token to sign requests with.
@@ -47,6 +81,8 @@ pub(super) struct Token {
     renew_at: Option<Instant>,
     /// Tells it from the tokens before and after it.
     serial: u64,
+    /// Whether it came from the user, and not from a sign-in.
+    is_given: bool,
 }
 
 impl Token {
@@ -59,15 +95,53 @@ impl Token {
     }
 }
 
-/// Keeps the token. However many tasks need one at once, FiFo is asked once.
+/// What to do after a 401.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterRefusal {
+    /// Send it again at once: there is, or will be, another token.
+    Now,
+    /// Send it again after a pause: FiFo answers a good token with 401 while its user store does not answer.
+    Later(Duration),
+}
+
+/// What FiFo's answers have said of the tokens so far.
+#[derive(Default)]
+struct Trust {
+    /// The newest token that FiFo has accepted.
+    accepted_serial: u64,
+    /// The newest token that FiFo has refused, and when it last did.
+    refused_serial: u64,
+    refused_at: Option<Instant>,
+    /// How many refusals there were since FiFo last accepted a token.
+    refusals_in_row: u32,
+    /// No request is sent before.
+    paused_until: Option<Instant>,
+    /// Set when the given token is no longer used, and the user is signed in instead.
+    given_is_over: bool,
+    /// What FiFo has refused for good. Nothing is sent any more: asking again could lock the user out.
+    refused: Option<Refused>,
+}
+
+/// A refusal that is final.
+#[derive(Clone)]
+enum Refused {
+    SignIn { reason: Option<String> },
+    GivenToken,
+    NewToken,
+}
+
+/// Keeps the token. However many tasks need one at once, FiFo is asked once; once it has refused, not again.
 pub(super) struct Auth {
     transport: Arc<dyn Transport>,
     endpoint: Endpoint,
     api: ApiVersion,
     credentials: Credentials,
+    /// The pause after the first refusal that is not believed; each further one is twice as long.
+    refusal_pause: Duration,
+    /// Locked while somebody signs in.
     current: Mutex<Option<Token>>,
-    /// How often the sign-in was refused.
-    refusals: AtomicU64,
+    /// Never locked across an await.
+    trust: std::sync::Mutex<Trust>,
 }
 
 #[derive(Deserialize)]
@@ -82,62 +156,144 @@ struct Denied {
 }
 
 impl Auth {
-    pub(super) fn new(
-        transport: Arc<dyn Transport>,
-        endpoint: Endpoint,
-        api: ApiVersion,
-        credentials: Credentials,
-    ) -> Self {
-        let refusals = AtomicU64::new(0);
-        Self { transport, endpoint, api, credentials, current: Mutex::new(None), refusals }
-    }
-
-    /// Gives a token, signing in where there is none or where it is about to end.
-    pub(super) async fn token(&self) -> Result<Token, Failure> {
-        self.token_other_than(None).await
-    }
-
-    /// Gives another token than the one that FiFo has answered with a 401.
-    pub(super) async fn renewed(&self, refused: &Token) -> Result<Token, Failure> {
-        if matches!(self.credentials, Credentials::Token(_)) {
-            return Err(Failure::last(FifoError::TokenRefused { endpoint: self.endpoint.to_string() }));
+    pub(super) fn new(transport: Arc<dyn Transport>, settings: &Settings) -> Self {
+        Self {
+            transport,
+            endpoint: settings.endpoint.clone(),
+            api: settings.api,
+            credentials: settings.credentials.clone(),
+            refusal_pause: settings.pauses.refused_token,
+            current: Mutex::new(None),
+            trust: std::sync::Mutex::default(),
         }
-        self.token_other_than(Some(refused.serial)).await
     }
 
-    /// Says what it means when even a new token is answered with a 401.
-    pub(super) fn new_token_refused(&self) -> FifoError {
-        FifoError::NewTokenRefused { user: self.user().to_owned(), endpoint: self.endpoint.to_string() }
-    }
-
-    async fn token_other_than(&self, refused: Option<u64>) -> Result<Token, Failure> {
-        let refusals = self.refusals.load(Ordering::SeqCst);
+    /// Gives a token, signing in where there is none, where it is about to end, and where FiFo has refused it.
+    pub(super) async fn token(&self) -> Result<Token, Failure> {
+        while let Some(until) = self.paused_until()? {
+            sleep_until(until).await;
+        }
         let mut current = self.current.lock().await;
-        let serial = current.as_ref().map_or(0, |token| token.serial);
+        // Whoever waited here while another task was refused would only be refused again.
+        self.check_not_refused()?;
         if let Some(token) = current.as_ref()
-            && refused != Some(token.serial)
-            && token.renew_at.is_none_or(|renew_at| Instant::now() < renew_at)
+            && self.is_usable(token)
         {
             return Ok(token.clone());
         }
-        let (user, password) = match &self.credentials {
-            Credentials::Token(secret) => {
-                let token = Token { secret: secret.clone(), renew_at: None, serial: serial + 1 };
-                return Ok(current.insert(token).clone());
-            }
-            Credentials::Password { user, password } => (user, password),
-        };
-        // Whoever waited here while another task was refused would only be refused again, and the user locked out.
-        if self.refusals.load(Ordering::SeqCst) != refusals {
-            return Err(Failure::last(self.refused(None)));
+        let serial = current.as_ref().map_or(0, |token| token.serial) + 1;
+        if let Some(secret) = self.credentials.token()
+            && !self.trust().given_is_over
+        {
+            let token = Token { secret: secret.clone(), renew_at: None, serial, is_given: true };
+            return Ok(current.insert(token).clone());
         }
+        let Some((user, password)) = self.credentials.user() else {
+            return Err(Failure::last(self.error(Refused::GivenToken)));
+        };
         let granted = self.sign_in(user, password).await?;
         let token = Token {
             secret: SecretString::from(granted.access_token),
             renew_at: renew_at(granted.expires_in),
-            serial: serial + 1,
+            serial,
+            is_given: false,
         };
         Ok(current.insert(token).clone())
+    }
+
+    /// Takes note of an answer that FiFo gives only to a token that it accepts.
+    pub(super) fn answered(&self, token: &Token, status: StatusCode) {
+        // These may come from something before FiFo, or from FiFo before it has looked at the token.
+        if status.is_server_error() || matches!(status.as_u16(), 401 | 408 | 429) {
+            return;
+        }
+        let mut trust = self.trust();
+        if token.serial >= trust.refused_serial {
+            trust.accepted_serial = token.serial;
+            trust.refusals_in_row = 0;
+            trust.paused_until = None;
+        }
+    }
+
+    /// Judges a 401 to a request that was sent at `sent_at`.
+    ///
+    /// A token that worked before has probably expired, so there is a new sign-in at once. The 401 to a new token, or to
+    /// the given one, may mean that FiFo's user store does not answer just now: it is believed when it comes for the
+    /// third time in a row, after growing pauses.
+    ///
+    /// # Errors
+    ///
+    /// The refusal is believed, and there is nothing else to sign in with.
+    pub(super) fn refused(&self, token: &Token, sent_at: Instant) -> Result<AfterRefusal, FifoError> {
+        let mut trust = self.trust();
+        if let Some(refused) = &trust.refused {
+            return Err(self.error(refused.clone()));
+        }
+        // Tasks that were on their way at the same time are answered alike, and count once.
+        let is_known = if token.is_given {
+            trust.given_is_over || trust.refused_at.is_some_and(|at| sent_at <= at)
+        } else {
+            token.serial <= trust.refused_serial
+        };
+        if is_known {
+            return Ok(AfterRefusal::Now);
+        }
+        trust.refused_serial = token.serial;
+        trust.refused_at = Some(Instant::now());
+        if !token.is_given && trust.accepted_serial == token.serial {
+            return Ok(AfterRefusal::Now);
+        }
+        trust.refusals_in_row += 1;
+        if trust.refusals_in_row < REFUSALS_BELIEVED {
+            let pause = self.refusal_pause * (1 << (trust.refusals_in_row - 1));
+            trust.paused_until = Instant::now().checked_add(pause);
+            return Ok(AfterRefusal::Later(pause));
+        }
+        match self.credentials.user() {
+            Some((user, _)) if token.is_given => {
+                warn!(
+                    "{} does not accept FIFO_TOKEN any more: signing in as `{user}` instead",
+                    self.endpoint
+                );
+                trust.given_is_over = true;
+                trust.refusals_in_row = 0;
+                Ok(AfterRefusal::Now)
+            }
+            _ => {
+                let refused = if token.is_given { Refused::GivenToken } else { Refused::NewToken };
+                trust.refused = Some(refused.clone());
+                Err(self.error(refused))
+            }
+        }
+    }
+
+    /// Says what it means when FiFo accepts a token in one request and refuses it in the next, again and again.
+    pub(super) fn erratic(&self, token: &Token) -> FifoError {
+        self.error(if token.is_given { Refused::GivenToken } else { Refused::NewToken })
+    }
+
+    fn is_usable(&self, token: &Token) -> bool {
+        let trust = self.trust();
+        if token.is_given {
+            return !trust.given_is_over;
+        }
+        token.serial > trust.refused_serial && token.renew_at.is_none_or(|renew_at| Instant::now() < renew_at)
+    }
+
+    fn paused_until(&self) -> Result<Option<Instant>, Failure> {
+        self.check_not_refused()?;
+        Ok(self.trust().paused_until.filter(|until| Instant::now() < *until))
+    }
+
+    fn check_not_refused(&self) -> Result<(), Failure> {
+        match &self.trust().refused {
+            Some(refused) => Err(Failure::last(self.error(refused.clone()))),
+            None => Ok(()),
+        }
+    }
+
+    fn trust(&self) -> MutexGuard<'_, Trust> {
+        self.trust.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn sign_in(&self, user: &str, password: &SecretString) -> Result<Granted, Failure> {
@@ -170,8 +326,15 @@ impl Auth {
             }
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let body = whole_body(DOING, endpoint(), response, MAX_ANSWER_BYTES).await?;
-                self.refusals.fetch_add(1, Ordering::SeqCst);
-                Err(Failure::last(self.refused(reason(&body))))
+                let reason = reason(&body);
+                if let Some(reason) = reason.as_deref().filter(|reason| PASSING.contains(reason)) {
+                    let error =
+                        FifoError::SignInUnavailable { endpoint: endpoint(), reason: reason.to_owned() };
+                    return Err(Failure { error, again: Again::WhileTimeLasts, retry_after });
+                }
+                let refused = Refused::SignIn { reason };
+                self.trust().refused = Some(refused.clone());
+                Err(Failure::last(self.error(refused)))
             }
             status => {
                 let error = FifoError::Status { doing: DOING.to_owned(), status };
@@ -180,25 +343,26 @@ impl Auth {
         }
     }
 
-    fn refused(&self, reason: Option<String>) -> FifoError {
-        FifoError::SignInRefused { user: self.user().to_owned(), endpoint: self.endpoint.to_string(), reason }
-    }
-
-    fn user(&self) -> &str {
-        match &self.credentials {
-            Credentials::Token(_) => "",
-            Credentials::Password { user, .. } => user,
+    fn error(&self, refused: Refused) -> FifoError {
+        let endpoint = self.endpoint.to_string();
+        let user = self.credentials.user().map(|(user, _)| user.to_owned()).unwrap_or_default();
+        match refused {
+            Refused::SignIn { reason } => FifoError::SignInRefused { user, endpoint, reason },
+            Refused::GivenToken => FifoError::TokenRefused { endpoint },
+            Refused::NewToken => FifoError::NewTokenRefused { user, endpoint },
         }
     }
 }
 
 /// Gives FiFo's word for a refusal, where it is one of OAuth's: no other text may repeat itself into our messages.
 fn reason(body: &[u8]) -> Option<String> {
-    const KNOWN: [&str; 6] = [
+    const KNOWN: [&str; 8] = [
         "access_denied",
         "invalid_client",
         "invalid_grant",
         "invalid_request",
+        "server_error",
+        "temporarily_unavailable",
         "unauthorized_client",
         "unsupported_grant_type",
     ];

@@ -1,30 +1,21 @@
 //! Reading FiFo.
 
 use super::answer::{self, ETag, retry_after, server_date, whole_body};
-use super::auth::Credentials;
-use super::convert::{listed_twice, read_vm};
+use super::auth::{AfterRefusal, Credentials};
+use super::convert::read_vm;
 use super::endpoint::{ApiVersion, Endpoint};
 use super::error::{FifoError, UnreadableAnswer};
-use super::list::{ListError, MAX_ELEMENT_BYTES, Splitter, printable};
+use super::list::{MAX_ELEMENT_BYTES, printable};
 use super::retry::{Again, Failure, Pauses};
 use super::session::Session;
 use super::transport::{Connection, Request, Response, Transport};
-use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
+use crate::inventory::{UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use serde::de::IgnoredAny;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The fields of a VM that matter. Whole VMs are many times as large, most of it logs.
-const FIELDS: &str =
-    "uuid,alias,owner,package,dataset,hypervisor,state,creating,deleting,metadata,config,backups";
-
-/// How FiFo before 2016 is asked for a full list; later versions want it in the query, and ignore these.
-const X_FULL_LIST: HeaderName = HeaderName::from_static("x-full-list");
-const X_FULL_LIST_FIELDS: HeaderName = HeaderName::from_static("x-full-list-fields");
+use tokio::time::Instant;
 
 /// How to speak to one FiFo.
 #[derive(Clone, Debug)]
@@ -37,6 +28,9 @@ pub struct Settings {
     pub credentials: Credentials,
     /// How long a read may take in all, with signing in and everything that is tried again.
     pub read_timeout: Duration,
+    /// How long it may take to find out that nothing is to be reached, before anything has ever answered: that is mostly a
+    /// wrong address, which no patience mends. `None` is as patient then as later.
+    pub first_contact_timeout: Option<Duration>,
     /// How long a write may take until its answer is taken for lost. FiFo itself takes up to 5 s.
     pub write_timeout: Duration,
     /// The pauses between attempts.
@@ -54,22 +48,12 @@ impl Settings {
             api: ApiVersion::default(),
             credentials,
             read_timeout: Duration::from_secs(120),
+            first_contact_timeout: None,
             write_timeout: Duration::from_secs(30),
             pauses: Pauses::default(),
             jitter_seed: 0,
         }
     }
-}
-
-/// One reading of the VM list.
-#[derive(Clone, Debug)]
-pub struct Listing {
-    /// What it told of the VMs that were asked for.
-    pub inventory: Inventory,
-    /// How many VMs the list had, asked for or not, readable or not. With none, this user may be allowed to see none.
-    pub visible: usize,
-    /// The server's clock when it began to answer.
-    pub server_date: Option<DateTime<Utc>>,
 }
 
 /// One reading of one VM.
@@ -98,24 +82,6 @@ impl ReadClient {
         Self { session: Arc::new(Session::new(transport, settings)) }
     }
 
-    /// Reads every VM that this user may see.
-    ///
-    /// # Errors
-    ///
-    /// When there is no whole list to be had. A VM that cannot be read is none: it is told in the inventory.
-    pub async fn list(&self) -> Result<Listing, FifoError> {
-        self.listing(|_| true).await
-    }
-
-    /// Reads the list as [`ReadClient::list`] does, but keeps only these VMs, and unreadable ones without UUID.
-    ///
-    /// # Errors
-    ///
-    /// As [`ReadClient::list`].
-    pub async fn list_only(&self, wanted: &BTreeSet<VmId>) -> Result<Listing, FifoError> {
-        self.listing(|id| wanted.contains(&id)).await
-    }
-
     /// Reads one VM.
     ///
     /// # Errors
@@ -132,7 +98,7 @@ impl ReadClient {
                 match response.status {
                     StatusCode::OK => {}
                     StatusCode::NOT_FOUND => return Err(Failure::last(FifoError::NoSuchVm { vm: id })),
-                    _ => return Err(failed(doing, &format!("vms → {id} → get"), &response)),
+                    _ => return Err(failed(doing, &format!("vms→{id}→get"), &response)),
                 }
                 let (etag, server_date) = (ETag::of(&response.headers), server_date(&response.headers));
                 let body = whole_body(doing, self.endpoint(), response, MAX_BYTES).await?;
@@ -141,64 +107,10 @@ impl ReadClient {
             .await
     }
 
-    async fn listing(&self, wanted: impl Fn(VmId) -> bool) -> Result<Listing, FifoError> {
-        let doing = "read the list of VMs";
-        let path = &format!("{}/vms?full-list=true&full-list-fields={FIELDS}", self.session.base());
-        let wanted = &wanted;
-        self.session
-            .retrying(doing, move |attempt| async move {
-                let headers = HeaderMap::from_iter([
-                    (X_FULL_LIST, HeaderValue::from_static("true")),
-                    (X_FULL_LIST_FIELDS, HeaderValue::from_static(FIELDS)),
-                ]);
-                let response = self.get(attempt, path, headers, doing).await?;
-                if response.status != StatusCode::OK {
-                    return Err(failed(doing, "cloud → vms → list", &response));
-                }
-                self.streamed(doing, response, wanted).await
-            })
-            .await
-    }
-
-    async fn streamed(
-        &self,
-        doing: &str,
-        response: Response,
-        wanted: &impl Fn(VmId) -> bool,
-    ) -> Result<Listing, Failure> {
-        let unreadable = |error: ListError| {
-            let again = match error {
-                ListError::Cut { .. } => Again::WhileTimeLasts,
-                ListError::NotAList { .. } | ListError::Separator { .. } | ListError::GoesOn => {
-                    Again::AFewTimes
-                }
-                ListError::ElementTooLong { .. } => Again::Never,
-            };
-            answer::unreadable(doing, again, error.into())
-        };
-        let server_date = server_date(&response.headers);
-        let mut gathered = Gathered { inventory: Inventory::default(), seen: BTreeSet::new() };
-        let mut splitter = Splitter::new(MAX_ELEMENT_BYTES);
-        let mut body = response.body;
-        loop {
-            match body.try_next().await {
-                Ok(None) => break,
-                Ok(Some(piece)) => splitter
-                    .push(&piece, |element| gathered.add(read_vm(element), wanted))
-                    .map_err(unreadable)?,
-                // Behind a proxy that ends TLS without saying so, the end of every list looks like a broken connection.
-                Err(_) if splitter.is_whole() => break,
-                Err(error) => return Err(Failure::of_connection(doing, self.endpoint(), error)),
-            }
-        }
-        let visible = splitter.finish().map_err(unreadable)?;
-        Ok(Listing { inventory: gathered.into_inventory(self.endpoint()), visible, server_date })
-    }
-
-    /// Sends a GET, and once more with a new token when FiFo does not take the one there is.
+    /// Sends a GET, and once more with a new token when the one there is has expired.
     ///
     /// The only way out for a read. A second attempt does not trust a connection that another request has used.
-    async fn get(
+    pub(super) async fn get(
         &self,
         attempt: u32,
         path: &str,
@@ -212,23 +124,34 @@ impl ReadClient {
             body: None,
             connection: if attempt == 1 { Connection::Reused } else { Connection::Fresh },
         };
-        let send = async |token| match self.session.send(request.clone(), &token).await {
-            Ok(Ok(response)) => Ok((response, token)),
-            Ok(Err(error)) => Err(Failure::of_connection(doing, self.endpoint(), error)),
-            Err(error) => Err(Failure::last(error)),
-        };
-        let (response, token) = send(self.session.auth.token().await?).await?;
-        if response.status != StatusCode::UNAUTHORIZED {
-            return Ok(response);
+        let auth = &self.session.auth;
+        let mut is_second = false;
+        loop {
+            let token = auth.token().await?;
+            let sent_at = Instant::now();
+            let response = match self.session.send(request.clone(), &token).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(error)) => return Err(Failure::of_connection(doing, self.endpoint(), error)),
+                Err(error) => return Err(Failure::last(error)),
+            };
+            auth.answered(&token, response.status);
+            if response.status != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            let retry_after = match auth.refused(&token, sent_at).map_err(Failure::last)? {
+                AfterRefusal::Now if !is_second => None,
+                AfterRefusal::Now => Some(self.session.settings.pauses.refused_token),
+                AfterRefusal::Later(pause) => Some(pause),
+            };
+            if retry_after.is_some() {
+                let error = FifoError::Status { doing: doing.to_owned(), status: response.status };
+                return Err(Failure { error, again: Again::WhileTimeLasts, retry_after });
+            }
+            is_second = true;
         }
-        let (response, _) = send(self.session.auth.renewed(&token).await?).await?;
-        if response.status == StatusCode::UNAUTHORIZED {
-            return Err(Failure::last(self.session.auth.new_token_refused()));
-        }
-        Ok(response)
     }
 
-    fn endpoint(&self) -> String {
+    pub(super) fn endpoint(&self) -> String {
         self.session.settings.endpoint.to_string()
     }
 
@@ -239,7 +162,7 @@ impl ReadClient {
 }
 
 /// Judges an answer to a read that has another status than the wanted one.
-fn failed(doing: &str, permission: &str, response: &Response) -> Failure {
+pub(super) fn failed(doing: &str, permission: &str, response: &Response) -> Failure {
     let (doing, status) = (doing.to_owned(), response.status);
     if status == StatusCode::FORBIDDEN {
         return Failure::last(FifoError::Forbidden { doing, permission: permission.to_owned() });
@@ -262,40 +185,4 @@ fn single_vm(doing: &str, asked: VmId, body: &[u8]) -> Result<Result<Vm, Unreada
             problems: vec![format!("uuid: expected {asked}, found {other}")],
         }),
     }))
-}
-
-/// The list's elements as they come in.
-struct Gathered {
-    inventory: Inventory,
-    seen: BTreeSet<VmId>,
-}
-
-impl Gathered {
-    fn add(&mut self, read: Result<Vm, UnreadableVm>, wanted: impl Fn(VmId) -> bool) {
-        let id = match &read {
-            Ok(vm) => Some(vm.id),
-            Err(unreadable) => unreadable.id,
-        };
-        if let Some(id) = id {
-            if !wanted(id) {
-                return;
-            }
-            if !self.seen.insert(id) {
-                // Neither record can be trusted: which of them is the whole one?
-                if let Some(vm) = self.inventory.vms.remove(&id) {
-                    self.inventory.unreadable.push(listed_twice(id, vm.alias));
-                }
-                return;
-            }
-        }
-        match read {
-            Ok(vm) => drop(self.inventory.vms.insert(vm.id, vm)),
-            Err(unreadable) => self.inventory.unreadable.push(unreadable),
-        }
-    }
-
-    fn into_inventory(mut self, endpoint: String) -> Inventory {
-        self.inventory.unreadable.sort();
-        Inventory { endpoint, ..self.inventory }
-    }
 }

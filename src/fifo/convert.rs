@@ -44,11 +44,11 @@ fn whole_vm(field: Field<VmRecord<'_>>) -> Result<Vm, UnreadableVm> {
     let id = problems.require(format_args!("uuid"), "a UUID", record.uuid);
     let config = problems.read(format_args!("config"), record.config).unwrap_or_default();
     let ConfigRecord { alias: config_alias, datasets } = config;
-    let alias = match record.alias {
-        Field::Missing => problems.text(format_args!("config.alias"), config_alias),
-        there => problems.text(format_args!("alias"), there),
+    // Where the VM's own alias is empty, FiFo goes by the one in its configuration.
+    let alias = match problems.read(format_args!("alias"), record.alias).map(owned) {
+        Some(alias) if !alias.is_empty() => alias,
+        _ => problems.text(format_args!("config.alias"), config_alias).unwrap_or_default(),
     };
-    let alias = alias.unwrap_or_default();
     let datasets = problems.read(format_args!("config.datasets"), datasets);
     let metadata = problems.read(format_args!("metadata"), record.metadata);
     let owner = problems.name(format_args!("owner"), record.owner);

@@ -48,6 +48,14 @@ pub enum FifoError {
         /// FiFo's word for it: `access_denied`.
         reason: Option<String>,
     },
+    /// FiFo could not find out whether this user may sign in. That says nothing about the password.
+    #[error("could not sign in: {endpoint} could not ask its own user store ({reason})")]
+    SignInUnavailable {
+        /// The FiFo that was asked.
+        endpoint: String,
+        /// FiFo's word for it: `server_error`.
+        reason: String,
+    },
     /// FiFo does not accept the token that was given to us.
     #[error(
         "{endpoint} does not accept the token: it may have expired; get a new one and set FIFO_TOKEN to it"
@@ -75,7 +83,7 @@ pub enum FifoError {
     Forbidden {
         /// What was asked for.
         doing: String,
-        /// The permission, as FiFo's web page writes it.
+        /// The permission: `vms→<uuid>→backup`.
         permission: String,
     },
     /// There is no such VM.
@@ -100,6 +108,34 @@ pub enum FifoError {
         /// What is wrong with it.
         source: UnreadableAnswer,
     },
+}
+
+impl FifoError {
+    /// Says whether FiFo has refused us, so that no other request will fare better.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::SignInRefused { .. }
+            | Self::TokenRefused { .. }
+            | Self::NewTokenRefused { .. }
+            | Self::UnusableToken => true,
+            Self::Connection { .. }
+            | Self::TimedOut { .. }
+            | Self::SignInUnavailable { .. }
+            | Self::Forbidden { .. }
+            | Self::NoSuchVm { .. }
+            | Self::Status { .. }
+            | Self::Unreadable { .. } => false,
+        }
+    }
+
+    /// Says whether there was no answer at all, so that the address may be wrong.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Connection { .. } => true,
+            Self::TimedOut { last, .. } => last.as_deref().is_none_or(Self::is_silence),
+            _ => false,
+        }
+    }
 }
 
 /// What is wrong with an answer of which the status was right.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 const GENERAL: &str = "GENERAL";
+const NO_SECTION: &str = "";
 
 /// One FiFo and how to sign in to it, as pyfi has it written down. It is only ever read.
 #[derive(Clone, Debug)]
@@ -112,9 +113,11 @@ impl Profile {
         let mut ini = Ini::new_cs();
         // A password may well have a # or ; in it.
         ini.set_inline_comment_symbols(Some(&[]));
+        // What stands before the first section belongs to none; `default` is a name like any other.
+        ini.set_default_section(NO_SECTION);
         let sections = ini.read(text.to_owned()).map_err(ProfileError::NotIni)?;
         let mut known: Vec<String> =
-            sections.keys().filter(|name| !["default", GENERAL].contains(&name.as_str())).cloned().collect();
+            sections.keys().filter(|name| ![NO_SECTION, GENERAL].contains(&name.as_str())).cloned().collect();
         known.sort();
         let active = sections.get(GENERAL).and_then(|general| value(general, "active"));
         let Some(name) = wanted.or(active) else { return Err(ProfileError::NoneActive { known }) };
@@ -218,6 +221,17 @@ host = me:hunter2@fifo.example.com
         let profile = Profile::parse(FILE, Some("lab")).unwrap();
         assert_eq!(profile.endpoint.to_string(), "http://10.1.1.1:8080");
         assert!(matches!(profile.credentials, Some(Credentials::Token(_))));
+    }
+
+    #[test]
+    fn a_profile_may_be_called_default() {
+        let text =
+            "stray = 1\n[GENERAL]\nactive = default\n[default]\nhost = fifo.example.com\ntoken = abc\n";
+        let profile = Profile::parse(text, None).unwrap();
+        assert_eq!(profile.endpoint.to_string(), "https://fifo.example.com");
+        assert!(matches!(profile.credentials, Some(Credentials::Token(_))));
+        let error = Profile::parse(text, Some("stray")).unwrap_err().to_string();
+        assert_eq!(error, "there is no profile `stray`: it is one of default");
     }
 
     #[test]

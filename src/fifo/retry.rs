@@ -26,15 +26,19 @@ pub struct Pauses {
     pub max: Duration,
     /// The longest pause taken when FiFo says itself how long to wait (`Retry-After`).
     pub asked_max: Duration,
+    /// The pause after which a token is tried again that FiFo has refused although it should be good. The second one is
+    /// twice as long; the third refusal in a row is believed.
+    pub refused_token: Duration,
 }
 
 impl Default for Pauses {
-    /// From half a second to ten seconds; up to a minute when FiFo asks for it.
+    /// From half a second to ten seconds; up to a minute when FiFo asks for it; two seconds for a refused token.
     fn default() -> Self {
         Self {
             first: Duration::from_millis(500),
             max: Duration::from_secs(10),
             asked_max: Duration::from_secs(60),
+            refused_token: Duration::from_secs(2),
         }
     }
 }
@@ -77,7 +81,10 @@ impl Failure {
     pub(super) fn of_connection(doing: &str, endpoint: String, source: TransportError) -> Self {
         let again = match source.kind() {
             TransportErrorKind::Untrusted => Again::Never,
-            TransportErrorKind::NotSent | TransportErrorKind::Lost => Again::WhileTimeLasts,
+            TransportErrorKind::NotSent
+            | TransportErrorKind::NotTls
+            | TransportErrorKind::NotHttp
+            | TransportErrorKind::Lost => Again::WhileTimeLasts,
         };
         Self {
             error: FifoError::Connection { doing: doing.to_owned(), endpoint, source },
@@ -155,6 +162,7 @@ mod tests {
         first: Duration::from_secs(1),
         max: Duration::from_secs(8),
         asked_max: Duration::from_secs(20),
+        refused_token: Duration::from_secs(2),
     };
 
     fn failing(again: Again, retry_after: Option<u64>) -> Failure {

@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
+mod one_by_one;
+mod sign_in;
+
 const VM: &str = "11111111-0000-4000-8000-000000000001";
 const BACKUP: &str = "bbbbbbbb-0000-4000-8000-000000000001";
 const GRANTED: &str = r#"{"access_token":"T1","token_type":"bearer","expires_in":3600,"scope":["*"]}"#;
@@ -155,120 +158,6 @@ async fn older_apis_get_the_token_in_their_own_header_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_tasks_sign_in_once() {
-    let mut answers = vec![Status(200, &[], GRANTED)];
-    answers.extend((0..20).map(|_| Status(200, &[], ONE_VM)));
-    let fifo = Scripted::new(answers);
-    let client = client(&fifo, password());
-    let tasks: Vec<_> = (0..20)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { client.list().await })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap().unwrap();
-    }
-    assert_eq!(fifo.sent().iter().filter(|request| request.starts_with("POST")).count(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_wrong_password_is_tried_once_however_many_wait_for_it() {
-    let fifo = Scripted::new([Status(400, &[], r#"{"error":"access_denied"}"#)]);
-    let client = client(&fifo, password());
-    let (one, two, three) = tokio::join!(client.list(), client.vm(vm_id()), client.list());
-    for error in [one.unwrap_err(), two.unwrap_err(), three.unwrap_err()] {
-        let told = told(&error);
-        assert!(told.starts_with("https://fifo.example.com refuses to sign in `admin`"), "{told}");
-        assert!(!told.contains("hunter2"));
-    }
-    assert_eq!(fifo.sent().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_refused_sign_in_names_fifos_reason_but_repeats_no_text() {
-    for (status, body, reason) in [
-        (400, r#"{"error":"access_denied","error_description":"hunter2"}"#, Some("access_denied")),
-        (400, r#"{"error":"hunter2"}"#, None),
-        (401, NOTHING, None),
-        (403, "<html>", None),
-    ] {
-        let fifo = Scripted::new([Status(status, &[], body)]);
-        let error = client(&fifo, password()).list().await.unwrap_err();
-        let FifoError::SignInRefused { reason: found, .. } = &error else { panic!("{error}") };
-        assert_eq!(found.as_deref(), reason);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_token_is_renewed_shortly_before_it_ends() {
-    let fifo = Scripted::new([
-        Status(200, &[], GRANTED),
-        Status(200, &[], ONE_VM),
-        Status(200, &[], ONE_VM),
-        Status(200, &[], r#"{"access_token":"T2","expires_in":3600.0}"#),
-        Status(200, &[], ONE_VM),
-    ]);
-    let client = client(&fifo, password());
-    client.list().await.unwrap();
-    sleep(Duration::from_secs(3500)).await;
-    client.list().await.unwrap();
-    sleep(Duration::from_secs(50)).await;
-    client.list().await.unwrap();
-    assert_eq!(fifo.sent_header(4, "authorization").unwrap(), "Bearer T2");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_token_that_expires_mid_run_is_renewed_once_for_all() {
-    let fifo = Scripted::new([
-        Status(200, &[], GRANTED),
-        Status(401, &[], NOTHING),
-        Status(401, &[], NOTHING),
-        Status(200, &[], r#"{"access_token":"T2"}"#),
-        Status(200, &[], ONE_VM),
-        Status(200, &[], ONE_VM),
-    ]);
-    let client = client(&fifo, password());
-    let (one, two) = tokio::join!(client.list(), client.list());
-    assert_eq!((one.unwrap().visible, two.unwrap().visible), (1, 1));
-    assert_eq!(fifo.sent_header(5, "authorization").unwrap(), "Bearer T2");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_given_token_that_is_refused_is_told() {
-    let fifo = Scripted::new([Status(401, &[], NOTHING)]);
-    let error = client(&fifo, token()).list().await.unwrap_err();
-    assert!(matches!(error, FifoError::TokenRefused { .. }) && told(&error).contains("FIFO_TOKEN"));
-    let fifo = Scripted::new([Status(401, &[], NOTHING)]);
-    let error = writer(&fifo, token()).delete_local(vm_id(), backup_id(), None).await.unwrap_err();
-    assert!(matches!(error, FifoError::TokenRefused { .. }));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_token_that_is_refused_is_told() {
-    let script = || {
-        Scripted::new([
-            Status(200, &[], GRANTED),
-            Status(401, &[], NOTHING),
-            Status(200, &[], GRANTED),
-            Status(401, &[], NOTHING),
-        ])
-    };
-    let error = client(&script(), password()).list().await.unwrap_err();
-    assert!(matches!(error, FifoError::NewTokenRefused { .. }));
-    let error = writer(&script(), password()).delete_local(vm_id(), backup_id(), None).await.unwrap_err();
-    assert!(matches!(error, FifoError::NewTokenRefused { .. }));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_token_that_cannot_be_sent_is_told_without_it() {
-    let fifo = Scripted::new([]);
-    let credentials = Credentials::Token(SecretString::from("given\ntoken"));
-    let error = client(&fifo, credentials).list().await.unwrap_err();
-    assert!(matches!(error, FifoError::UnusableToken) && !told(&error).contains("given"));
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_passes_is_waited_for_on_fresh_connections() {
     let fifo = Scripted::new([
         Status(503, &[], NOTHING),
@@ -278,8 +167,6 @@ async fn what_passes_is_waited_for_on_fresh_connections() {
         Fails(TransportErrorKind::NotSent),
         Fails(TransportErrorKind::Lost),
         Broken(r#"[{"uuid""#),
-        Status(200, &[], r#"[{"uuid":"#),
-        Status(200, &[], NOTHING),
         Status(200, &[], ONE_VM),
     ]);
     let begin = Instant::now();
@@ -312,7 +199,7 @@ async fn a_read_gives_up_when_its_time_is_over_and_tells_what_happened_last() {
 #[tokio::test(start_paused = true)]
 async fn what_will_not_pass_is_told_at_once() {
     for (answer, words) in [
-        (Status(403, &[], NOTHING), "cloud → vms → list"),
+        (Status(403, &[], NOTHING), "cloud→vms→list"),
         (Status(404, &[], NOTHING), "is this a FiFo"),
         (Status(406, &[], NOTHING), "406 Not Acceptable"),
         (Status(302, &[("location", "https://other/")], NOTHING), "never followed"),
@@ -325,7 +212,7 @@ async fn what_will_not_pass_is_told_at_once() {
     let fifo = Scripted::new([Status(404, &[], NOTHING), Status(403, &[], NOTHING)]);
     let client = client(&fifo, token());
     assert!(matches!(client.vm(vm_id()).await, Err(FifoError::NoSuchVm { vm }) if vm == vm_id()));
-    assert!(told(&client.vm(vm_id()).await.unwrap_err()).contains(&format!("vms → {VM} → get")));
+    assert!(told(&client.vm(vm_id()).await.unwrap_err()).contains(&format!("vms→{VM}→get")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -440,7 +327,10 @@ async fn a_write_has_its_exact_body_and_its_own_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn no_write_is_repeated_whatever_the_answer() {
-    let refused = |status| WriteAnswer::Refused { status: StatusCode::from_u16(status).unwrap() };
+    let refused = |status| WriteAnswer::Refused {
+        status: StatusCode::from_u16(status).unwrap(),
+        permission: (status == 403).then(|| format!("vms→{VM}→backup")),
+    };
     let failed = |status| WriteAnswer::Failed { status: StatusCode::from_u16(status).unwrap() };
     let unavailable = |status| WriteAnswer::Unavailable { status: StatusCode::from_u16(status).unwrap() };
     let message = "could not connect: refused".to_owned();
@@ -483,10 +373,10 @@ async fn no_write_is_repeated_whatever_the_answer() {
 async fn a_redirected_delete_is_refused_even_with_a_303() {
     let fifo = Scripted::new([Status(307, &[("location", "/api/3/elsewhere")], NOTHING)]);
     let answer = writer(&fifo, token()).delete_local(vm_id(), backup_id(), None).await.unwrap();
-    assert_eq!(answer, WriteAnswer::Refused { status: StatusCode::TEMPORARY_REDIRECT });
+    assert_eq!(answer, WriteAnswer::Refused { status: StatusCode::TEMPORARY_REDIRECT, permission: None });
     let fifo = Scripted::new([Status(303, &[("location", "/api/3/vms/x")], NOTHING)]);
     let answer = writer(&fifo, token()).delete_local(vm_id(), backup_id(), None).await.unwrap();
-    assert_eq!(answer, WriteAnswer::Refused { status: StatusCode::SEE_OTHER });
+    assert_eq!(answer, WriteAnswer::Refused { status: StatusCode::SEE_OTHER, permission: None });
 }
 
 #[tokio::test(start_paused = true)]
@@ -503,23 +393,6 @@ async fn an_old_location_names_the_new_backup() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_signs_in_first_and_repeats_only_after_a_401() {
-    let fifo = Scripted::new([
-        Status(503, &[], NOTHING),
-        Status(200, &[], GRANTED),
-        Status(401, &[], NOTHING),
-        Fails(TransportErrorKind::Lost),
-        Status(200, &[], r#"{"access_token":"T2"}"#),
-        Status(204, &[], NOTHING),
-    ]);
-    let answer = writer(&fifo, password()).delete_local(vm_id(), backup_id(), None).await.unwrap();
-    assert!(matches!(answer, WriteAnswer::Accepted { .. }));
-    let deletes: Vec<_> = fifo.sent().into_iter().filter(|request| request.starts_with("DELETE")).collect();
-    assert_eq!(deletes.len(), 2);
-    assert_eq!(fifo.sent_body(5), r#"{"location":"hypervisor"}"#);
-}
-
-#[tokio::test(start_paused = true)]
 async fn tasks_of_their_own_can_read_and_write() {
     let fifo = Scripted::new([Status(204, &[], NOTHING), Status(500, &[], NOTHING), Status(200, &[], "]")]);
     let writer = writer(&fifo, token());
@@ -530,13 +403,6 @@ async fn tasks_of_their_own_can_read_and_write() {
         writer.read().list_only(&[vm_id()].into()).await.unwrap().visible
     };
     assert_eq!(tokio::spawn(task).await.unwrap(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_write_that_cannot_sign_in_sends_nothing() {
-    let fifo = Scripted::new([Status(400, &[], NOTHING)]);
-    let error = writer(&fifo, password()).delete_local(vm_id(), backup_id(), None).await.unwrap_err();
-    assert!(matches!(error, FifoError::SignInRefused { .. }));
 }
 
 #[test]

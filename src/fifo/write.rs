@@ -1,6 +1,7 @@
 //! Changing FiFo: two requests, each sent exactly once, each on a connection of its own.
 
 use super::answer::{ETag, retry_after, server_date, text};
+use super::auth::AfterRefusal;
 use super::client::ReadClient;
 use super::error::{FifoError, with_causes};
 use super::transport::{Connection, Request, Response, TransportError, TransportErrorKind};
@@ -11,7 +12,7 @@ use http::header::{CONTENT_TYPE, IF_MATCH, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// The one body that a DELETE may have. With any other, FiFo deletes the stored backup and all that descend from it.
 const ON_THE_HYPERVISOR: &[u8] = br#"{"location":"hypervisor"}"#;
@@ -41,6 +42,8 @@ pub enum WriteAnswer {
     Refused {
         /// The answer's status.
         status: StatusCode,
+        /// The permission that the user lacks, where that is why (403): `vms→<uuid>→backup`.
+        permission: Option<String>,
     },
     /// Too much was asked of it (429). Nothing was done.
     TooMany {
@@ -105,7 +108,7 @@ impl WriteClient {
         }
         let body = Bytes::from(body.to_string());
         let sent = self.send(Method::POST, path, body, if_match).await?;
-        Ok(judged(sent, |response| {
+        Ok(judged(sent, &format!("vms→{vm}→backup"), |response| {
             let status = response.status;
             if status != StatusCode::SEE_OTHER {
                 return None;
@@ -136,14 +139,14 @@ impl WriteClient {
         let path = format!("{}/vms/{vm}/backups/{backup}", self.read.session().base());
         let body = Bytes::from_static(ON_THE_HYPERVISOR);
         let sent = self.send(Method::DELETE, path, body, if_match).await?;
-        Ok(judged(sent, |response| {
+        Ok(judged(sent, &format!("vms→{vm}→backup_delete"), |response| {
             let server_date = server_date(&response.headers);
             (response.status == StatusCode::NO_CONTENT)
                 .then_some(WriteAnswer::Accepted { backup: None, server_date })
         }))
     }
 
-    /// Sends a write once; and once more when FiFo did not take the token, since then it did nothing else either.
+    /// Sends a write once; and again when FiFo did not take the token, since then it did nothing else either.
     async fn send(
         &self,
         method: Method,
@@ -151,6 +154,8 @@ impl WriteClient {
         body: Bytes,
         if_match: Option<&ETag>,
     ) -> Result<Result<Response, WriteAnswer>, FifoError> {
+        /// However the tokens fare in other requests meanwhile.
+        const ATTEMPTS_MAX: u32 = 5;
         let mut headers =
             HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         if let Some(etag) = if_match {
@@ -159,26 +164,34 @@ impl WriteClient {
         let request = Request { method, path, headers, body: Some(body), connection: Connection::Fresh };
         let session = self.read.session();
         let write_timeout = session.settings.write_timeout;
-        let send = async |token| match timeout(write_timeout, session.send(request.clone(), token)).await {
-            Ok(Ok(Ok(response))) => Ok(Ok(response)),
-            Ok(Ok(Err(error))) => Ok(Err(not_answered(&error))),
-            Ok(Err(error)) => Err(error),
-            Err(_) => {
-                let message = format!("no answer within {} s", write_timeout.as_secs_f32());
-                Ok(Err(WriteAnswer::Lost { message }))
+        let mut attempt = 1;
+        loop {
+            let token = session.retrying("sign in", |_| session.auth.token()).await?;
+            let sent_at = Instant::now();
+            let response = match timeout(write_timeout, session.send(request.clone(), &token)).await {
+                Ok(sent) => match sent? {
+                    Ok(response) => response,
+                    Err(error) => return Ok(Err(not_answered(&error))),
+                },
+                Err(_) => {
+                    let message = format!("no answer within {} s", write_timeout.as_secs_f32());
+                    return Ok(Err(WriteAnswer::Lost { message }));
+                }
+            };
+            session.auth.answered(&token, response.status);
+            if response.status != StatusCode::UNAUTHORIZED {
+                return Ok(Ok(response));
             }
-        };
-        let token = session.retrying("sign in", |_| session.auth.token()).await?;
-        match send(&token).await? {
-            Ok(response) if response.status == StatusCode::UNAUTHORIZED => {}
-            other => return Ok(other),
-        }
-        let token = &session.retrying("sign in again", |_| session.auth.renewed(&token)).await?;
-        match send(token).await? {
-            Ok(response) if response.status == StatusCode::UNAUTHORIZED => {
-                Err(session.auth.new_token_refused())
+            let after = session.auth.refused(&token, sent_at)?;
+            if attempt == ATTEMPTS_MAX {
+                return Err(session.auth.erratic(&token));
             }
-            other => Ok(other),
+            match after {
+                AfterRefusal::Now if attempt == 1 => {}
+                AfterRefusal::Now => sleep(session.settings.pauses.refused_token).await,
+                AfterRefusal::Later(pause) => sleep(pause).await,
+            }
+            attempt += 1;
         }
     }
 }
@@ -186,15 +199,18 @@ impl WriteClient {
 fn not_answered(error: &TransportError) -> WriteAnswer {
     let message = with_causes(error);
     match error.kind() {
-        TransportErrorKind::NotSent | TransportErrorKind::Untrusted => WriteAnswer::NotSent { message },
-        TransportErrorKind::Lost => WriteAnswer::Lost { message },
+        TransportErrorKind::NotSent | TransportErrorKind::Untrusted | TransportErrorKind::NotTls => {
+            WriteAnswer::NotSent { message }
+        }
+        TransportErrorKind::Lost | TransportErrorKind::NotHttp => WriteAnswer::Lost { message },
     }
 }
 
 /// Judges an answer. `own` knows the one way in which FiFo says that this write is taken on; what looks otherwise, a 200
-/// too, may come from something before FiFo.
+/// too, may come from something before FiFo. `permission` is the one that the write needs.
 fn judged(
     sent: Result<Response, WriteAnswer>,
+    permission: &str,
     own: impl FnOnce(&Response) -> Option<WriteAnswer>,
 ) -> WriteAnswer {
     let response = match sent {
@@ -207,7 +223,8 @@ fn judged(
         429 => WriteAnswer::TooMany { retry_after: retry_after(&response.headers) },
         // 408 is a proxy's word for not having got the request whole; FiFo may have got more of it.
         408 | 502..=504 => WriteAnswer::Unavailable { status },
-        300..=499 => WriteAnswer::Refused { status },
+        403 => WriteAnswer::Refused { status, permission: Some(permission.to_owned()) },
+        300..=499 => WriteAnswer::Refused { status, permission: None },
         _ => WriteAnswer::Failed { status },
     })
 }

@@ -1,5 +1,6 @@
 //! JSON: for programs; the plan's also to be saved and applied later.
 
+use crate::apply::SafetyStop;
 use crate::plan::explain::Explained;
 use crate::plan::health::{Health, Verdict, VmHealth};
 use crate::plan::{Comparison, Plan};
@@ -11,11 +12,29 @@ use std::io::{self, Write};
 
 /// Writes a plan as indented JSON with a line end behind it. The same plan gives the same bytes.
 ///
+/// A safety stop stands behind it in the field `safety_stop`; with that it is no saved plan any more.
+///
 /// # Errors
 ///
 /// Those of writing.
-pub fn plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, plan)?;
+pub fn plan(plan: &Plan, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
+    told(plan, stop, out)
+}
+
+/// Writes a document with a line end behind it, and with `safety_stop` where there is one.
+fn told(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Stopped<'a, T> {
+        #[serde(flatten)]
+        document: &'a T,
+        safety_stop: &'a SafetyStop,
+    }
+    match stop {
+        None => serde_json::to_writer_pretty(&mut *out, document)?,
+        Some(safety_stop) => {
+            serde_json::to_writer_pretty(&mut *out, &Stopped { document, safety_stop })?;
+        }
+    }
     out.write_all(b"\n")
 }
 
@@ -25,7 +44,12 @@ pub fn plan(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
 /// # Errors
 ///
 /// Those of writing.
-pub fn comparison(plan: &Plan, comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
+pub fn comparison(
+    plan: &Plan,
+    comparison: &Comparison,
+    stop: Option<&SafetyStop>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     #[derive(Serialize)]
     struct Compared<'a> {
         format: &'static str,
@@ -33,11 +57,7 @@ pub fn comparison(plan: &Plan, comparison: &Comparison, out: &mut dyn Write) -> 
         #[serde(flatten)]
         comparison: &'a Comparison,
     }
-    serde_json::to_writer_pretty(
-        &mut *out,
-        &Compared { format: "fifo-retain.comparison/1", plan, comparison },
-    )?;
-    out.write_all(b"\n")
+    told(&Compared { format: "fifo-retain.comparison/1", plan, comparison }, stop, out)
 }
 
 /// Writes a JSON Schema, each description on one line.
@@ -66,15 +86,14 @@ fn unbroken(schema: &mut Schema) {
 /// # Errors
 ///
 /// Those of writing.
-pub fn show(explained: &Explained, out: &mut dyn Write) -> io::Result<()> {
+pub fn show(explained: &Explained, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Show<'a> {
         format: &'static str,
         #[serde(flatten)]
         explained: &'a Explained,
     }
-    serde_json::to_writer_pretty(&mut *out, &Show { format: "fifo-retain.show/1", explained })?;
-    out.write_all(b"\n")
+    told(&Show { format: "fifo-retain.show/1", explained }, stop, out)
 }
 
 /// Writes how VMs stand, in the format `fifo-retain.status/1`.
@@ -82,7 +101,7 @@ pub fn show(explained: &Explained, out: &mut dyn Write) -> io::Result<()> {
 /// # Errors
 ///
 /// Those of writing.
-pub fn status(health: &Health, out: &mut dyn Write) -> io::Result<()> {
+pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Status<'a> {
         format: &'static str,
@@ -111,6 +130,5 @@ pub fn status(health: &Health, out: &mut dyn Write) -> io::Result<()> {
         unprotected: of(Verdict::Unprotected),
         suspended: count(&|vm| vm.is_suspended),
     };
-    serde_json::to_writer_pretty(&mut *out, &Status { format: "fifo-retain.status/1", health, summary })?;
-    out.write_all(b"\n")
+    told(&Status { format: "fifo-retain.status/1", health, summary }, stop, out)
 }

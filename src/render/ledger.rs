@@ -1,7 +1,7 @@
 //! What is kept of the runs of one process: enough for metrics and the status page, and never more than one run's worth.
 
 use super::account::Account;
-use crate::apply::{Ending, StepKind};
+use crate::apply::{Ending, SafetyStop, StepKind};
 use crate::plan::Overview;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ pub struct Ledger {
     pub next_run: Option<DateTime<Utc>>,
     /// Whether no further run begins, since backups vanished after a local delete.
     pub is_halted: bool,
+    /// The latch, where one is set, of whichever run.
+    pub safety_stop: Option<SafetyStop>,
     /// The last run that has ended.
     pub last: Option<Account>,
     /// When the last run that did everything ended.
@@ -31,6 +33,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Says whether a safety stop holds: nothing is done until a person lifts it.
+    pub fn is_stopped(&self) -> bool {
+        self.is_halted || self.safety_stop.is_some()
+    }
+
     /// Enters a run that has ended. What it did not get to know is kept from the runs before.
     pub fn enter(&mut self, account: Account) {
         self.running_since = None;

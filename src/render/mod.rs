@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod notification;
 mod outcome;
 pub mod page;
+pub mod safety_stop;
 mod style;
 pub mod text;
 

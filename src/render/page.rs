@@ -9,6 +9,7 @@ use super::cells::visible;
 use super::ledger::Ledger;
 use super::notification::summary;
 use super::outcome::{ending_text, kind_text};
+use super::safety_stop::details;
 use super::text::status::{age_text, name_of, restore_text, totals};
 use crate::apply::Ending;
 use crate::plan::bytes_text;
@@ -93,8 +94,15 @@ fn runs(ledger: &Ledger, now: DateTime<Utc>) -> Markup {
             @if let Some(since) = ledger.running_since {
                 p { "A run has been under way for " (span_text((now - since).num_seconds())) "." }
             }
-            @if ledger.is_halted {
-                p.bad { strong { "No further run begins" } ": backups vanished after a local delete, and another run could take more." }
+            @if ledger.is_stopped() {
+                p.bad {
+                    strong { "No further run begins" }
+                    ": backups vanished after a local delete, and another run could take more. Once the cause is found, "
+                    code { "fifo-retain resume" } " lifts this."
+                }
+            }
+            @if let Some(stop) = &ledger.safety_stop {
+                ul.list { @for line in details(stop).into_iter().take(ROWS_MAX) { li { (line) } } }
             }
             @if let Some(next) = ledger.next_run {
                 p.quiet { "The next run begins " (instant_text(next)) }

@@ -479,5 +479,5 @@ async fn a_create_that_is_forbidden_names_the_permission_that_is_missing() {
     fault(&cloud, Rule::new(answer).on(Operation::Create));
     let report = cloud.reconcile().await;
     let message = &report.vms[0].steps[0].message;
-    assert!(message.contains(&format!("the permission `vms → {} → backup`", vm_uuid(1))), "{message}");
+    assert!(message.contains(&format!("the permission `vms→{}→backup`", vm_uuid(1))), "{message}");
 }

@@ -120,7 +120,7 @@ async fn a_refused_delete_fails_its_vm_and_no_other() {
         let tally = report.tally();
         assert_eq!((tally.deleted_local, tally.failed), (2, 1), "{status} {report:?}");
         let message = &report.vms[1].steps[0].message;
-        assert_eq!(message.contains("→ backup_delete`"), status == 403, "{message}");
+        assert_eq!(message.contains("→backup_delete`"), status == 403, "{message}");
     }
 }
 

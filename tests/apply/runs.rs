@@ -95,10 +95,11 @@ async fn disturbances_now_and_then_change_nothing_but_the_time() {
         .map(|status| Effect::Answer { status, retry_after_s: None, location: None })
         .into_iter()
         .chain([Effect::Drop, Effect::Cut { after_bytes: 40 }])
-        .enumerate()
-        .map(|(index, effect)| {
-            let mut rule = Rule::new(effect).after(u32::try_from(index).unwrap() * 3 + 1);
-            rule.every = 17;
+        .zip([(1, 17), (4, 19), (7, 23), (10, 29), (13, 31)])
+        .map(|(effect, (skip, every))| {
+            // Each in its own time, so that they do not go along with anybody's requests.
+            let mut rule = Rule::new(effect).after(skip);
+            rule.every = every;
             rule
         })
         .collect();

@@ -3,9 +3,10 @@
 use crate::cloud::Cloud;
 use crate::exposition::Exposition;
 use crate::harness::{Ended, Folder, GRANDFATHER};
+use crate::latch::with_a_bad_proxy;
 use crate::running::{Told, Watched};
 use crate::web::{Listener, got, until};
-use fifo_retain::sandbox::{Effect, Rule};
+use fifo_retain::sandbox::Effect;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -257,15 +258,6 @@ fn told_to_end_in_the_middle_of_a_run_it_says_what_goes_on() {
     }
 }
 
-/// A cloud with a proxy before it that drops the bodies of DELETEs.
-fn with_a_bad_proxy() -> Cloud {
-    let cloud = Cloud::with_leftovers(3);
-    cloud.fifo.running().with(|state| {
-        state.faults.rules.push(Rule::new(Effect::DropBody).on(fifo_retain::sandbox::Operation::Delete));
-    });
-    cloud
-}
-
 #[test]
 fn backups_that_vanish_end_it_so_that_no_other_run_takes_more() {
     let cloud = with_a_bad_proxy();
@@ -297,8 +289,39 @@ fn backups_that_vanished_are_shown_until_somebody_has_seen_it_and_no_run_begins_
     // Longer than an interval and its chance.
     std::thread::sleep(Duration::from_millis(1_500));
     assert_eq!(run.runs(), 1);
+    assert_eq!(metrics.get("fifo_retain_safety_stop"), Some(1.0));
     run.end("TERM").code(4);
     assert_eq!(cloud.deletes().len(), 1);
+}
+
+#[test]
+fn started_after_backups_vanished_it_shows_that_and_waits_until_a_person_has_said_so() {
+    let cloud = with_a_bad_proxy();
+    cloud.folder.ask(&cloud.fifo, &["--state-dir", "state", "reconcile"]).code(4);
+    cloud.fifo.running().with(|state| {
+        state.faults.rules.clear();
+        state.requests.clear();
+    });
+    // Without a page there is nothing to stay for.
+    cloud.folder.ask(&cloud.fifo, &["--state-dir", "state", "reconcile", "--every", "1s"]).code(4);
+
+    let run = Loop::start(&cloud, "1s");
+    let body = run.until_health(503, "then run `fifo-retain resume`");
+    assert!(body.contains("; the last one: reconcile: safety_stop (exit code 4)."), "{body}");
+    assert_eq!(run.metrics().unwrap().get("fifo_retain_safety_stop"), Some(1.0));
+    let page = got(run.address, "/").unwrap().1;
+    assert!(
+        page.contains("No further run begins") && page.contains("with the local delete of backup"),
+        "{page}"
+    );
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!((run.runs(), cloud.fifo.asked()), (1, Vec::<String>::new()));
+
+    cloud.folder.ask(&cloud.fifo, &["--state-dir", "state", "resume", "--auto-approve"]).code(0);
+    until("a run", || run.metrics()?.get("fifo_retain_runs_total{outcome=\"done\"}"));
+    run.until_health(200, "ok: ");
+    assert_eq!(run.metrics().unwrap().get("fifo_retain_safety_stop"), Some(0.0));
+    run.end("TERM");
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn a_lock_file_of_a_dead_process_or_with_rubbish_in_it_locks_nothing() {
 }
 
 /// Starts a command with no room for any file beyond so many blocks of 512 bytes: what a full disk is to a program.
-fn without_room(cloud: &Cloud, blocks: u32, arguments: &[&str]) -> Command {
+pub(crate) fn without_room(cloud: &Cloud, blocks: u32, arguments: &[&str]) -> Command {
     let asking = cloud.folder.asking(&cloud.fifo, arguments);
     let limited = format!("ulimit -f {blocks}; trap '' XFSZ; exec \"$0\" \"$@\"");
     wrapped(

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 
 fn of_kind(kind: &str) -> Value {
     documents("kubernetes/cronjob.yaml").into_iter().find(|document| document["kind"] == kind).unwrap()
@@ -117,10 +116,6 @@ impl Container {
     fn other(&self, script: &str) -> Ended {
         self.shell.run_in("work", &self.variables, script)
     }
-
-    fn mark(&self) -> PathBuf {
-        self.shell.path("var/lib/fifo-retain/stopped")
-    }
 }
 
 #[test]
@@ -129,51 +124,25 @@ fn its_container_does_its_work_with_what_is_mounted() {
     let ended = container.run().code(0);
     assert!(ended.out.contains("Done: ") || ended.out.is_empty(), "{}", ended.out);
     assert!(container.shell.path("var/lib/fifo-retain/journal.jsonl").exists(), "{}", ended.err);
-    assert!(!container.mark().exists());
     let ended = container.other("fifo-retain plan --detailed-exitcode").code(0);
     assert!(ended.out.contains("Plan: 0 to create"), "{}", ended.out);
 }
 
 #[test]
-fn after_a_safety_stop_no_job_does_anything_until_somebody_removes_the_mark() {
+fn after_a_safety_stop_no_job_does_anything_until_resume() {
     let container = Container::new();
     let asked = || container.shell.with(|state| state.requests.drain(..).count());
     container.shell.with(|state| state.faults.rules.push(Rule::new(Effect::DropBody).on(Operation::Delete)));
     let ended = container.run().code(4);
     assert!(ended.err.contains("CASCADE ALARM"), "{}", ended.err);
-    assert!(container.mark().exists() && asked() > 0);
+    assert!(asked() > 0);
     for _ in 0..2 {
         let ended = container.run().code(4);
-        assert!(ended.err.starts_with("no backups until somebody removes "), "{}", ended.err);
+        assert!(ended.err.contains("Safety stop since "), "{}", ended.err);
         assert_eq!(asked(), 0, "nothing is sent to FiFo");
     }
-    fs::remove_file(container.mark()).unwrap();
+    container.other("fifo-retain resume --auto-approve").code(0);
     container.shell.with(|state| state.faults.rules.clear());
     container.run().code(0);
-    assert!(asked() > 0 && !container.mark().exists());
-}
-
-#[test]
-fn a_job_that_fails_otherwise_leaves_no_mark() {
-    let container = Container::new();
-    container.shell.user("backup", User::admin("another"));
-    container.run().code(1);
-    assert!(!container.mark().exists());
-}
-
-#[test]
-fn a_pod_that_is_told_to_end_passes_it_on_and_waits_for_the_run() {
-    let container = Container::new();
-    // Instead of the program: one that is slow to end, and says how it was told to.
-    fs::remove_file(container.shell.path("bin/fifo-retain")).unwrap();
-    container.shell.command(
-        "fifo-retain",
-        "#!/bin/sh\ntrap 'sleep 0.3; touch ended; exit 143' TERM\ntouch begun\nwhile :; do sleep 0.05; done\n",
-    );
-    let ended = container.other(&format!(
-        "( {} ) & pod=$!\nwhile [ ! -e begun ]; do sleep 0.05; done\nkill -TERM $pod\nwait $pod",
-        container.script
-    ));
-    ended.code(143);
-    assert!(container.shell.path("work/ended").exists(), "the shell did not wait for it");
+    assert!(asked() > 0);
 }

@@ -148,7 +148,7 @@ async fn asked(same: Same) {
         Settings::new("http://127.0.0.1:1".parse().unwrap(), Credentials::Token("t".to_owned().into()));
     settings.read_timeout = Duration::from_millis(20);
     let pause = Duration::from_millis(9);
-    settings.pauses = Pauses { first: pause, max: pause, asked_max: pause };
+    settings.pauses = Pauses { first: pause, max: pause, asked_max: pause, refused_token: pause };
     let client = WriteClient::new(ReadClient::new(Arc::new(same), settings));
     let vm: VmId = "4fa44310-0000-4000-8000-000000000001".parse().unwrap();
     let backup: BackupId = "4fa44310-0000-4000-8000-000000000002".parse().unwrap();
@@ -178,7 +178,7 @@ fn was_understood(answer: &WriteAnswer, status: u16, accepting: u16) {
         WriteAnswer::Accepted { .. } => assert_eq!(status, accepting),
         WriteAnswer::Changed => assert_eq!(status, 412),
         WriteAnswer::TooMany { .. } => assert_eq!(status, 429),
-        WriteAnswer::Refused { status: told } => assert!((300..500).contains(&told.as_u16()), "{told}"),
+        WriteAnswer::Refused { status: told, .. } => assert!((300..500).contains(&told.as_u16()), "{told}"),
         WriteAnswer::Failed { .. } | WriteAnswer::Unavailable { .. } => {
             assert!(!matches!(status, 412 | 429), "{answer:?}");
         }

@@ -3,7 +3,6 @@ use clap::Parser as _;
 use fifo_retain::cli::args::{Arguments, Command};
 use fifo_retain::sandbox::{Effect, Operation, Options, Rule, Running, Sandbox};
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process;
 use tokio::runtime::Runtime;
@@ -11,8 +10,6 @@ use tokio::runtime::Runtime;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fifo-retain");
 /// Where the units have the program.
 const INSTALLED: &str = "/usr/local/bin/fifo-retain";
-/// What the crontab leaves in the home folder after a safety stop.
-const STOPPED: &str = "fifo-retain.stopped";
 const UNITS: [&str; 3] = ["fifo-retain.service", "fifo-retain-once.service", "fifo-retain-once.timer"];
 
 /// Gives the values of a key in a unit.
@@ -40,7 +37,7 @@ fn the_units_start_what_there_is() {
         assert!(values(&unit, "SuccessExitStatus")[0].ends_with("130 143"));
     }
     let unit = read(example("systemd/fifo-retain.service"));
-    assert_eq!(values(&unit, "RestartPreventExitStatus"), ["4 64"], "a cascade is not to be started again");
+    assert_eq!(values(&unit, "RestartPreventExitStatus"), ["64"]);
 }
 
 #[test]
@@ -132,31 +129,33 @@ fn the_crontab_does_what_it_says() {
     assert!(metrics.contains("\nfifo_retain_last_run_exit_code 0\n"), "{metrics}");
     let told = cron.mail(&commands[0], "wrong");
     assert!(told.contains("error: ") && told.contains("refuses to sign in"), "{told}");
-    assert!(!cron.home.path().join(STOPPED).exists(), "that is no reason to stop");
     let told = cron.mail(&commands[1], "admin");
     assert!(told.contains("! too old"), "the sandbox has a VM that is stored away:\n{told}");
     cron.stop();
 }
 
 #[test]
-fn after_a_safety_stop_the_crontab_runs_nothing_until_somebody_removes_its_file() {
+fn after_a_safety_stop_the_crontab_mails_each_hour_and_sends_nothing_until_resume() {
     let run = &commands(&read(example("crontab")))[0];
     let cron = Cron::new();
     cron.fifo.with(|state| state.faults.rules.push(Rule::new(Effect::DropBody).on(Operation::Delete)));
     let told = cron.mail(run, "admin");
     assert!(told.contains("CASCADE ALARM"), "{told}");
-    let stopped = cron.home.path().join(STOPPED);
-    assert_eq!(fs::read_to_string(&stopped).unwrap(), told, "what was written is kept");
     assert!(cron.was_asked());
     for _ in 0..2 {
         let again = cron.mail(run, "admin");
-        assert!(again.starts_with("NO BACKUPS until you remove ") && again.ends_with(&told), "{again}");
+        assert!(
+            again.starts_with("error: Safety stop since ") && again.contains("fifo-retain resume"),
+            "{again}"
+        );
         assert!(!cron.was_asked(), "nothing is sent to FiFo");
     }
-    fs::remove_file(&stopped).unwrap();
+    let metrics = fs::read_to_string(cron.home.path().join("fifo-retain.prom")).unwrap();
+    assert!(metrics.contains("\nfifo_retain_safety_stop 1\n"), "{metrics}");
+    cron.mail("fifo-retain resume --auto-approve", "admin");
     cron.fifo.with(|state| state.faults.rules.clear());
     let told = cron.mail(run, "admin");
-    assert!(cron.was_asked() && !stopped.exists(), "{told}");
+    assert!(cron.was_asked(), "{told}");
     cron.stop();
 }
 
@@ -170,30 +169,18 @@ fn the_guide_shows_the_lines_of_the_crontab() {
 }
 
 #[test]
-fn after_a_safety_stop_the_units_see_to_it_that_nothing_is_started() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("log");
-    let systemctl = folder.path().join("systemctl");
-    fs::write(&systemctl, format!("#!/bin/sh\necho \"$*\" >>{}\n", log.display())).unwrap();
-    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
-    let timer = "--no-block stop fifo-retain-once.timer\ndisable fifo-retain-once.timer\n";
-    let service = "disable fifo-retain.service\n";
-    for (unit, done) in [("fifo-retain-once.service", timer), ("fifo-retain.service", service)] {
-        let unit = read(example("systemd").join(unit));
-        let line = values(&unit, "ExecStopPost");
-        // With all rights, which the service's own user has not; `$$` is how systemd wants a `$` that it leaves alone.
-        let script = line[0].strip_prefix("+/bin/sh -c '").and_then(|line| line.strip_suffix('\'')).unwrap();
-        assert!(!script.replace("$$", "").contains(['$', '%', '\'']), "systemd would see to these: {script}");
-        for status in ["0", "1", "3", "5", "64", "143", "KILL", "4"] {
-            let mut shell = process::Command::new("/bin/sh");
-            shell.env_clear().env("EXIT_STATUS", status);
-            shell.env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
-            shell.args(["-c", &script.replace("$$", "$")]);
-            assert!(shell.status().unwrap().success());
-            assert_eq!(log.exists(), status == "4", "{status}");
+fn no_unit_crontab_or_job_disables_itself_or_looks_for_a_file_of_its_own() {
+    for name in [
+        "crontab",
+        "kubernetes/cronjob.yaml",
+        "systemd/fifo-retain.service",
+        "systemd/fifo-retain-once.service",
+        "systemd/fifo-retain-once.timer",
+    ] {
+        let text = read(example(name));
+        for word in ["ExecStopPost", "systemctl disable", "stopped", "-e \"$"] {
+            assert!(!text.contains(word), "{word} is in {name}");
         }
-        assert_eq!(fs::read_to_string(&log).unwrap(), done);
-        fs::remove_file(&log).unwrap();
     }
 }
 

@@ -53,7 +53,7 @@ pub struct GlobalArgs {
     )]
     pub timeout: Duration,
 
-    /// Where lock and journal are kept [default: fifo-retain in the XDG state folder]
+    /// Where lock, journal and safety stop are kept [default: fifo-retain in the XDG state folder]
     #[arg(long, global = true, value_name = "FOLDER", help_heading = "FiFo")]
     pub state_dir: Option<PathBuf>,
 

@@ -83,9 +83,9 @@ Exit codes:
   3    apply and reconcile: some VMs failed, gave up, are in
        conflict or unreadable, or had changed since the
        plan; the others were done
-  4    a safety stop: clocks an hour apart, a plan that
-       breaks a rule, or backups that vanished after a local
-       delete
+  4    a safety stop: backups vanished after a local
+       delete, in this run or in an earlier one; `resume`
+       lifts it
   5    another run for the same FiFo is under way
   64   wrong usage
   130  interrupted (143 when terminated); nothing is lost,
@@ -146,9 +146,20 @@ Examples:
       stay as a service, with a page, /healthz and /metrics
 
 With --every, a run begins that long after the last one began, and up to a tenth later by chance; what a run \
-still waits for when the next one is due, it leaves to that. No run ends the repetition, except one after which backups had vanished \
-(exit 4). The policies are read for each run; SIGHUP reads them and begins a run now. SIGINT and SIGTERM end it: with 0 \
+still waits for when the next one is due, it leaves to that. No failure ends the repetition. After backups have vanished no \
+run begins until `fifo-retain resume`: with --listen that is shown and waited for, without it the program ends (exit 4). The policies are read for each run; SIGHUP reads them and begins a run now. SIGINT and SIGTERM end it: with 0 \
 between two runs, with 130 or 143 in the middle of one.";
+
+pub(super) const RESUME: &str = "\
+Examples:
+  fifo-retain resume
+      show which backups vanished and when, and ask
+  fifo-retain resume --auto-approve
+      the same without a question
+
+Once backups have vanished after a local delete, `apply` and `reconcile` refuse (exit 4), since another run could \
+take more. What is remembered of that lies in the state folder, so this needs the same user, --state-dir and endpoint as \
+those runs. FiFo is not asked anything. docs/safety.md says what to look at before.";
 
 pub(super) const STATUS: &str = "\
 Examples:
@@ -204,6 +215,8 @@ Examples:
       serve it on 127.0.0.1:8080 until Ctrl-C
   fifo-retain sandbox --listen 127.0.0.1:0 --vms 500
       a larger one, on a port that is free
+  fifo-retain sandbox --vms 500 --list-limit 5s
+      one that cuts its list of VMs, as FiFo of 2016 does with large clouds
   fifo-retain sandbox --state world.json
       keep the world from run to run
 

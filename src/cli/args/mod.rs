@@ -5,6 +5,7 @@ mod completions;
 mod global;
 mod help;
 mod planning;
+mod resume;
 mod sandbox;
 mod schema;
 mod show;
@@ -17,6 +18,7 @@ pub use carry::{ApplyArgs, CarryArgs, ReconcileArgs};
 pub use completions::{CompletionsArgs, ManArgs};
 pub use global::{Color, Format, GlobalArgs, LogFormat};
 pub use planning::{PlanArgs, PlanningArgs};
+pub use resume::ResumeArgs;
 pub use sandbox::{SandboxArgs, Style};
 pub use schema::{SchemaArgs, SchemaOf};
 pub use show::ShowArgs;
@@ -56,6 +58,8 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Plan and carry out without asking, for cron and timers
     Reconcile(ReconcileArgs),
+    /// After a safety stop: show which backups vanished, ask, and let runs begin again
+    Resume(ResumeArgs),
     /// Show how every VM stands: would its backups have saved it?
     Status(StatusArgs),
     /// Show a VM's backups as a tree of chains, and why each is kept

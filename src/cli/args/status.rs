@@ -15,7 +15,7 @@ pub struct StatusArgs {
     #[command(flatten)]
     pub planning: PlanningArgs,
 
-    /// Exit with 2 when a VM is too old, has no restorable backup, is in conflict or unreadable
+    /// Exit with 2 when a VM is too old, has no restorable backup, is in conflict or unreadable, or after a safety stop
     #[arg(long)]
     pub check: bool,
 

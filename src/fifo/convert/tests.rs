@@ -44,6 +44,9 @@ fn the_alias_is_the_vms_own_or_else_its_configs() {
     let vm = json!({"uuid": VM, "backups": {}, "config": {"alias": "other"}});
     assert_eq!(read(&vm).alias, "other");
     assert_eq!(read(&vm_with("config", json!([]))).alias, "web-1");
+    let vm = json!({"uuid": VM, "alias": "", "backups": {}, "config": {"alias": "other"}});
+    assert_eq!(read(&vm).alias, "other", "an empty one is none");
+    assert_eq!(read(&vm_with("alias", json!(""))).alias, "");
 }
 
 #[test]

@@ -13,7 +13,7 @@ const MESSAGE_CHARS_MAX: usize = 300;
 ///
 /// Behind a sign that would begin a mention or a reference stands a space of no width: those are looked for in the text
 /// that a reader sees, in which an escaped sign is the sign again.
-pub(super) fn escaped(text: &str) -> String {
+pub(in crate::render) fn escaped(text: &str) -> String {
     let text = visible(text);
     let mut escaped = String::with_capacity(text.len());
     let mut letters = text.chars().peekable();

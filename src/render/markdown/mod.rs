@@ -14,6 +14,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub(super) use escape::escaped;
 pub use plan::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, plan};
 pub use show::show;
 pub use status::status;

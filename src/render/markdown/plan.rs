@@ -4,8 +4,10 @@ use super::deletes::{Deletes, fitted};
 use super::escape::escaped;
 use super::page::{Noun, composed, counted};
 use super::sections::{Creates, all_creates, creates, sections};
+use crate::apply::SafetyStop;
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{Action, Comparison, ComparisonSummary, DeleteLocal, OwnSnapshot, Plan, VmPlan};
+use crate::render::safety_stop;
 use crate::render::text::{change_totals, left_alone, totals};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -19,7 +21,8 @@ pub const MAX_BYTES_DEFAULT: usize = 65_536;
 /// Fewer bytes than this do not hold the counts and what was left out.
 pub const MAX_BYTES_LEAST: usize = 1_024;
 
-/// Writes a plan, and what a change of policies has to do with it where that was asked, in at most `max_bytes`.
+/// Writes a plan, and what a change of policies has to do with it where that was asked, in at most `max_bytes`. A safety
+/// stop stands above everything else; with its details where these leave room for the plan.
 ///
 /// First the counts, then what is deleted, then the rest, folded, what matters most first. Deletes have the first claim to
 /// the room: each is listed, in fewer words where there are many; where there are too many for that, they are counted by
@@ -33,10 +36,20 @@ pub const MAX_BYTES_LEAST: usize = 1_024;
 pub fn plan(
     plan: &Plan,
     comparison: Option<&Comparison>,
+    stop: Option<&SafetyStop>,
     max_bytes: usize,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let mut head = format!("{MARKER}\n**{}**\n", totals(&plan.summary));
+    let mut head = format!("{MARKER}\n");
+    if let Some(stop) = stop {
+        let whole = safety_stop::markdown(stop);
+        if whole.len() <= max_bytes / 4 {
+            head.push_str(&whole);
+        } else {
+            head.push_str(&format!("**{}.**\n\n", safety_stop::headline(stop)));
+        }
+    }
+    head.push_str(&format!("**{}**\n", totals(&plan.summary)));
     if let Some(left_alone) = left_alone(&plan.summary) {
         head.push_str(&format!("**{left_alone}**\n"));
     }

@@ -201,7 +201,7 @@ fn comparison(plan: &Plan) -> Comparison {
 
 fn page(plan: &Plan, comparison: Option<&Comparison>, max_bytes: usize) -> String {
     let mut out = Vec::new();
-    write(plan, comparison, max_bytes, &mut out).unwrap();
+    write(plan, comparison, None, max_bytes, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

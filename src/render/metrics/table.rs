@@ -16,10 +16,16 @@ const TIER: &[&str] = &["vm", "alias", "policy", "tier"];
 const ACTION: &[&str] = &["action", "outcome"];
 
 /// Every metric, in the order they are written in.
-pub const METRICS: [Metric; 26] = [
+pub const METRICS: [Metric; 27] = [
     gauge("fifo_retain_build_info", &["version"], "The program, by its version; always 1", |_| {
         vec![Sample { labels: vec![env!("CARGO_PKG_VERSION").to_owned()], value: Value::Whole(1) }]
     }),
+    gauge(
+        "fifo_retain_safety_stop",
+        &[],
+        "Whether a safety stop holds: backups vanished, and no run does anything until `fifo-retain resume`",
+        |it| one(Some(Value::Whole(i64::from(it.ledger.is_stopped())))),
+    ),
     // Of the last run.
     gauge(
         "fifo_retain_last_run_start_timestamp_seconds",

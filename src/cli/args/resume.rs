@@ -1,0 +1,13 @@
+//! What `resume` takes.
+
+use super::help;
+use clap::Args;
+
+/// The arguments of `resume`.
+#[derive(Debug, Args)]
+#[command(after_help = help::RESUME)]
+pub struct ResumeArgs {
+    /// Do not ask
+    #[arg(long)]
+    pub auto_approve: bool,
+}

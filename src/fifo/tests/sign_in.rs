@@ -1,0 +1,289 @@
+//! Signing in, and what a 401 means.
+
+use super::*;
+
+const DENIED: &str = r#"{"error":"access_denied","error_description":"…"}"#;
+const STORE_DOWN: &str = r#"{"error":"server_error","error_description":"timeout"}"#;
+
+fn token_first() -> Credentials {
+    Credentials::TokenFirst {
+        token: SecretString::from("given-token"),
+        user: "admin".to_owned(),
+        password: SecretString::from("hunter2"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_tasks_sign_in_once() {
+    let mut answers = vec![Status(200, &[], GRANTED)];
+    answers.extend((0..20).map(|_| Status(200, &[], ONE_VM)));
+    let fifo = Scripted::new(answers);
+    let client = client(&fifo, password());
+    let tasks: Vec<_> = (0..20)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.list().await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(fifo.sent().iter().filter(|request| request.starts_with("POST")).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_sign_in_names_fifos_reason_but_repeats_no_text() {
+    for (status, body, reason) in [
+        (400, r#"{"error":"access_denied","error_description":"hunter2"}"#, Some("access_denied")),
+        (400, r#"{"error":"hunter2"}"#, None),
+        (401, NOTHING, None),
+        (403, "<html>", None),
+    ] {
+        let fifo = Scripted::new([Status(status, &[], body)]);
+        let error = client(&fifo, password()).list().await.unwrap_err();
+        let FifoError::SignInRefused { reason: found, .. } = &error else { panic!("{error}") };
+        assert_eq!(found.as_deref(), reason);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_renewed_shortly_before_it_ends() {
+    let fifo = Scripted::new([
+        Status(200, &[], GRANTED),
+        Status(200, &[], ONE_VM),
+        Status(200, &[], ONE_VM),
+        Status(200, &[], r#"{"access_token":"T2","expires_in":3600.0}"#),
+        Status(200, &[], ONE_VM),
+    ]);
+    let client = client(&fifo, password());
+    client.list().await.unwrap();
+    sleep(Duration::from_secs(3500)).await;
+    client.list().await.unwrap();
+    sleep(Duration::from_secs(50)).await;
+    client.list().await.unwrap();
+    assert_eq!(fifo.sent_header(4, "authorization").unwrap(), "Bearer T2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_expires_mid_run_is_renewed_once_for_all() {
+    let fifo = Scripted::new([
+        Status(200, &[], GRANTED),
+        Status(401, &[], NOTHING),
+        Status(401, &[], NOTHING),
+        Status(200, &[], r#"{"access_token":"T2"}"#),
+        Status(200, &[], ONE_VM),
+        Status(200, &[], ONE_VM),
+    ]);
+    let client = client(&fifo, password());
+    let (one, two) = tokio::join!(client.list(), client.list());
+    assert_eq!((one.unwrap().visible, two.unwrap().visible), (1, 1));
+    assert_eq!(fifo.sent_header(5, "authorization").unwrap(), "Bearer T2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_be_sent_is_told_without_it() {
+    let fifo = Scripted::new([]);
+    let credentials = Credentials::Token(SecretString::from("given\ntoken"));
+    let error = client(&fifo, credentials).list().await.unwrap_err();
+    assert!(matches!(error, FifoError::UnusableToken) && !told(&error).contains("given"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_signs_in_first_and_repeats_only_after_a_401() {
+    let fifo = Scripted::new([
+        Status(503, &[], NOTHING),
+        Status(200, &[], GRANTED),
+        Status(401, &[], NOTHING),
+        Fails(TransportErrorKind::Lost),
+        Status(200, &[], r#"{"access_token":"T2"}"#),
+        Status(204, &[], NOTHING),
+    ]);
+    let answer = writer(&fifo, password()).delete_local(vm_id(), backup_id(), None).await.unwrap();
+    assert!(matches!(answer, WriteAnswer::Accepted { .. }));
+    let deletes: Vec<_> = fifo.sent().into_iter().filter(|request| request.starts_with("DELETE")).collect();
+    assert_eq!(deletes.len(), 2);
+    assert_eq!(fifo.sent_body(5), r#"{"location":"hypervisor"}"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_cannot_sign_in_sends_nothing() {
+    let fifo = Scripted::new([Status(400, &[], NOTHING)]);
+    let error = writer(&fifo, password()).delete_local(vm_id(), backup_id(), None).await.unwrap_err();
+    assert!(matches!(error, FifoError::SignInRefused { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_is_tried_once_in_a_clients_life() {
+    for (status, body) in [(400, DENIED), (401, NOTHING)] {
+        let fifo = Scripted::new([Status(status, &[], body)]);
+        let writer = writer(&fifo, password());
+        let client = writer.read();
+        let (one, two) = tokio::join!(client.list(), client.vm(vm_id()));
+        let three = client.list().await;
+        let four = writer.delete_local(vm_id(), backup_id(), None).await;
+        for error in [one.unwrap_err(), two.unwrap_err(), three.unwrap_err(), four.unwrap_err()] {
+            let told = told(&error);
+            assert!(told.starts_with("https://fifo.example.com refuses to sign in `admin`"), "{told}");
+            assert!(!told.contains("hunter2"));
+        }
+        assert_eq!(fifo.sent(), ["POST /api/3/oauth/token (Fresh)"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_store_that_does_not_answer_is_no_wrong_password() {
+    let fifo = Scripted::new([
+        Status(400, &[], STORE_DOWN),
+        Status(400, &[], r#"{"error":"temporarily_unavailable"}"#),
+        Status(400, &[], STORE_DOWN),
+        Status(400, &[], STORE_DOWN),
+        Status(400, &[], STORE_DOWN),
+        Status(200, &[], GRANTED),
+        Status(204, &[], NOTHING),
+    ]);
+    let answer = writer(&fifo, password()).delete_local(vm_id(), backup_id(), None).await.unwrap();
+    assert!(matches!(answer, WriteAnswer::Accepted { .. }));
+
+    let fifo = Scripted::new((0..100).map(|_| Status(400, &[], STORE_DOWN)));
+    let error = client(&fifo, password()).list().await.unwrap_err();
+    assert!(matches!(error, FifoError::TimedOut { .. }) && !error.is_refusal(), "{error}");
+    let told = told(&error);
+    assert!(told.contains("could not ask its own user store (server_error)"), "{told}");
+    assert!(!told.contains("check user and password"), "{told}");
+    assert!(!error.is_silence(), "the address is right");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_401_to_a_good_token_is_not_believed() {
+    for credentials in [token(), token_first()] {
+        let fifo = Scripted::new([
+            Status(401, &[], NOTHING),
+            Status(200, &[], ONE_VM),
+            Status(401, &[], NOTHING),
+            Status(401, &[], NOTHING),
+            Status(204, &[], NOTHING),
+        ]);
+        let begin = Instant::now();
+        let writer = writer(&fifo, credentials);
+        assert_eq!(writer.read().list().await.unwrap().visible, 1);
+        assert!((2..4).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+        let answer = writer.delete_local(vm_id(), backup_id(), None).await.unwrap();
+        assert!(matches!(answer, WriteAnswer::Accepted { .. }));
+        assert!((8..11).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_401_to_a_new_token_is_not_believed_while_the_user_store_is_down() {
+    let fifo = Scripted::new([
+        Status(200, &[], GRANTED),
+        Status(401, &[], NOTHING),
+        Status(400, &[], STORE_DOWN),
+        Status(400, &[], STORE_DOWN),
+        Status(200, &[], r#"{"access_token":"T2"}"#),
+        Status(200, &[], ONE_VM),
+    ]);
+    assert_eq!(client(&fifo, password()).list().await.unwrap().visible, 1);
+    assert_eq!(fifo.sent_header(5, "authorization").unwrap(), "Bearer T2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_given_token_that_is_refused_three_times_is_told_and_sent_no_more() {
+    let refusals = || Scripted::new((0..3).map(|_| Status(401, &[], NOTHING)));
+    let (reads, writes) = (refusals(), refusals());
+    let reader = client(&reads, token());
+    let error = reader.list().await.unwrap_err();
+    assert!(matches!(error, FifoError::TokenRefused { .. }) && told(&error).contains("FIFO_TOKEN"));
+    assert!(matches!(reader.vm(vm_id()).await, Err(FifoError::TokenRefused { .. })));
+    let begin = Instant::now();
+    let error = writer(&writes, token()).delete_local(vm_id(), backup_id(), None).await.unwrap_err();
+    assert!(matches!(error, FifoError::TokenRefused { .. }));
+    assert_eq!(begin.elapsed().as_secs(), 6, "two pauses, of 2 s and 4 s");
+    assert_eq!((reads.sent().len(), writes.sent().len()), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_token_that_is_refused_three_times_is_told() {
+    let script = || {
+        let once = || [Status(200, &[], GRANTED), Status(401, &[], NOTHING)];
+        Scripted::new(once().into_iter().chain(once()).chain(once()))
+    };
+    let error = client(&script(), password()).list().await.unwrap_err();
+    assert!(matches!(error, FifoError::NewTokenRefused { .. }));
+    let error = writer(&script(), password()).delete_local(vm_id(), backup_id(), None).await.unwrap_err();
+    assert!(matches!(error, FifoError::NewTokenRefused { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tasks_that_are_refused_together_count_once() {
+    let answers = (0..8).map(|_| Status(401, &[], NOTHING)).chain((0..8).map(|_| Status(200, &[], ONE_VM)));
+    let fifo = Scripted::new(answers);
+    let client = client(&fifo, token());
+    let lists = futures::future::join_all((0..8).map(|_| client.list())).await;
+    assert!(lists.iter().all(|list| list.as_ref().is_ok_and(|list| list.visible == 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_expired_token_the_user_is_signed_in() {
+    let mut answers: Vec<_> = (0..3).map(|_| Status(401, &[], NOTHING)).collect();
+    answers.extend([Status(200, &[], GRANTED), Status(200, &[], ONE_VM), Status(204, &[], NOTHING)]);
+    let fifo = Scripted::new(answers);
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt().with_writer(Arc::new(log.reopen().unwrap())).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let writer = writer(&fifo, token_first());
+    assert_eq!(writer.read().list().await.unwrap().visible, 1);
+    drop(guard);
+    let logged = std::fs::read_to_string(log.path()).unwrap();
+    assert!(
+        logged.contains("does not accept FIFO_TOKEN any more: signing in as `admin` instead"),
+        "{logged}"
+    );
+    assert!(!logged.contains("hunter2") && !logged.contains("given-token"), "{logged}");
+    writer.delete_local(vm_id(), backup_id(), None).await.unwrap();
+    assert_eq!(fifo.sent_header(2, "authorization").unwrap(), "Bearer given-token");
+    for at in [4, 5] {
+        assert_eq!(fifo.sent_header(at, "authorization").unwrap(), "Bearer T1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_gives_up_where_tokens_are_taken_and_refused_by_turns() {
+    // Reads of another task are answered, so that no refusal is ever the third in a row.
+    struct ByTurns(Arc<Scripted>);
+    impl Transport for ByTurns {
+        fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+            let answer = match request.method {
+                Method::DELETE => Status(401, &[], NOTHING),
+                Method::POST => Status(200, &[], GRANTED),
+                _ => Status(200, &[], ONE_VM),
+            };
+            self.0.answers.lock().unwrap().push_back(answer);
+            self.0.send(request)
+        }
+    }
+    for credentials in [password(), token()] {
+        let fifo = Scripted::new([]);
+        let transport = Arc::new(ByTurns(Arc::clone(&fifo)));
+        let writer = WriteClient::new(ReadClient::new(transport, settings(credentials)));
+        let reads = async {
+            loop {
+                writer.read().list().await.unwrap();
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let written = tokio::select! {
+            () = reads => unreachable!(),
+            written = writer.delete_local(vm_id(), backup_id(), None) => written,
+        };
+        assert!(written.is_err_and(|error| error.is_refusal()));
+        let deletes = fifo.sent().iter().filter(|request| request.starts_with("DELETE")).count();
+        assert!(deletes <= 5, "{deletes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_debug_output_shows_the_second_secret() {
+    let shown = format!("{:?}", settings(token_first()));
+    assert!(!shown.contains("hunter2") && !shown.contains("given-token"), "{shown}");
+}
