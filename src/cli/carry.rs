@@ -131,6 +131,9 @@ impl<'c> Run<'c> {
                 tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; the run goes on without");
             }
         }
+        if let Some(waits) = watch.waits() {
+            observers.push(Box::new(waits));
+        }
         observers.push(Box::new(Spoken(match context.global.format {
             Format::Json => Arc::new(JsonLines::new(Box::new(io::stdout()))),
             Format::Text | Format::Github | Format::Markdown => Arc::new(People::new(
