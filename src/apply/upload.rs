@@ -6,9 +6,10 @@ use super::look::LookError;
 use super::one_vm::{Good, Problem, Waited, Worker, chain};
 use super::pace::Pauses;
 use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
-use crate::plan::standing::STREAM_BYTES_MIN;
-use crate::plan::{Create, bytes_text};
+use crate::plan::standing::{STREAM_BYTES_MIN, Standing, View};
+use crate::plan::{Create, bytes_text, lacking_text};
 use crate::policy::Policy;
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 /// How many readings in a row may show nothing new before the list is looked at: a single reading can be old for ever.
@@ -18,14 +19,14 @@ const SAME_READINGS_MAX: u32 = 3;
 #[derive(Clone, PartialEq)]
 struct Uploading {
     backup: Backup,
-    /// Where its chain ends: somebody may have deleted an ancestor meanwhile.
-    chain_end: ChainEnd,
+    /// The VM as it was read: the backup is judged by what it rests on and by what FiFo tells of earlier ones.
+    vm: Vm,
 }
 
 impl Uploading {
-    fn find(vm: &mut Vm, id: BackupId) -> Option<Self> {
-        let chain_end = chain_of(&vm.backups, id)?.end;
-        Some(Self { backup: vm.backups.remove(&id)?, chain_end })
+    fn find(vm: Vm, id: BackupId) -> Option<Self> {
+        let backup = vm.backups.get(&id)?.clone();
+        Some(Self { backup, vm })
     }
 }
 
@@ -66,7 +67,7 @@ impl Worker<'_> {
                     return Err(Problem::Interrupted(message));
                 }
             }
-            let Uploading { backup, chain_end } = match self.read_upload(id, &mut watch).await {
+            let Uploading { backup, vm } = match self.read_upload(id, &mut watch).await {
                 Ok(Some(uploading)) => uploading,
                 Ok(None) => {
                     return Err(Problem::Failed(format!("backup {id} has vanished while it was uploading")));
@@ -96,7 +97,8 @@ impl Worker<'_> {
                 RecordedState::Completed => {
                     let completed_since = *watch.completed_since.get_or_insert_with(Instant::now);
                     let has_settled = completed_since.elapsed() >= pace.settle;
-                    match (fault_of(&backup, chain_end, create, policy), backup.local) {
+                    let now = self.shared.executor.clock.now();
+                    match (fault_of(&vm, id, create, policy, now), backup.local) {
                         (None, Some(true)) => return Ok(good(id, bytes, "")),
                         (None, _) if has_settled => {
                             return Ok(good(id, bytes, "; FiFo does not say that its snapshot is in place"));
@@ -130,9 +132,9 @@ impl Worker<'_> {
     /// Reads a running upload; `None` when the list, which is never old, does not have it.
     async fn read_upload(&self, id: BackupId, watch: &mut Watch) -> Result<Option<Uploading>, LookError> {
         let single = match self.shared.look.at(self.id).await {
-            Ok(mut seen) => Uploading::find(&mut seen.vm, id),
+            Ok(seen) => Uploading::find(seen.vm, id),
             Err(LookError::Gone) => {
-                return Ok(Uploading::find(&mut self.shared.look.in_list(self.id).await?, id));
+                return Ok(Uploading::find(self.shared.look.in_list(self.id).await?, id));
             }
             Err(error) => return Err(error),
         };
@@ -148,7 +150,7 @@ impl Worker<'_> {
             return Ok(Some(last.clone()));
         }
         watch.same_readings = 0;
-        Ok(Uploading::find(&mut self.shared.look.in_list(self.id).await?, id))
+        Ok(Uploading::find(self.shared.look.in_list(self.id).await?, id))
     }
 
     pub(super) fn policy(&self) -> Result<&Policy, Problem> {
@@ -166,33 +168,51 @@ fn good(backup: BackupId, bytes: u64, remark: &str) -> Good {
     Good { ending: Ending::Done, backup, message }
 }
 
-/// Finds what is wrong with a backup that FiFo calls completed.
-fn fault_of(backup: &Backup, chain_end: ChainEnd, create: &Create, policy: &Policy) -> Option<String> {
+/// Finds what is wrong with a backup that FiFo calls completed, in a reading of its VM.
+///
+/// Whether it is good is for the planner to say, whose next plan would otherwise delete what this one has kept.
+fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTime<Utc>) -> Option<String> {
+    let view = View::new(vm, policy, now);
+    let Some(judged) = view.get(id) else {
+        return Some("its record has no timestamp, as the remains of a backup that was deleted".to_owned());
+    };
+    let backup = judged.backup;
+    if backup.comment.as_ref() != Some(&create.comment) {
+        return Some(format!("its comment is {:?}, not {:?}", backup.comment, create.comment));
+    }
     if backup.parent != create.parent {
         let parent = |id: Option<BackupId>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
         return Some(format!("its parent is {}, not {}", parent(backup.parent), parent(create.parent)));
     }
-    match chain_end {
-        ChainEnd::Full => {}
-        ChainEnd::Missing(ancestor) => {
+    match chain_of(&vm.backups, id).map(|chain| chain.end) {
+        Some(ChainEnd::Full) | None => {}
+        Some(ChainEnd::Missing(ancestor)) => {
             return Some(format!("backup {ancestor}, which it rests on, was deleted meanwhile"));
         }
-        ChainEnd::Loop(ancestor) => return Some(format!("its chain runs in a circle at backup {ancestor}")),
+        Some(ChainEnd::Loop(ancestor)) => {
+            return Some(format!("its chain runs in a circle at backup {ancestor}"));
+        }
     }
-    if let Some(bytes) = backup.smallest_size_bytes().filter(|&bytes| bytes < STREAM_BYTES_MIN) {
-        let bytes = bytes_text(bytes);
-        return Some(format!(
-            "a stored file of it has {bytes}, which is no stream: the export will have failed"
-        ));
-    }
-    match backup.size_bytes() {
-        None => Some("its size is not known".to_owned()),
-        Some(bytes) if create.parent.is_none() && bytes < policy.min_full_size_bytes => Some(format!(
-            "a full backup of {} is less than the {} that the policy expects: the export will have failed",
-            bytes_text(bytes),
-            bytes_text(policy.min_full_size_bytes)
-        )),
-        Some(_) if !backup.has_checksums() => Some("a stored file of it has no checksum".to_owned()),
-        Some(_) => None,
+    match judged.standing {
+        Standing::Completed if judged.restorable => None,
+        Standing::Completed => Some("a backup that it rests on is not good any more".to_owned()),
+        Standing::Hollow => {
+            let bytes = backup.smallest_size_bytes().filter(|&bytes| bytes < STREAM_BYTES_MIN);
+            Some(match bytes {
+                Some(bytes) => format!(
+                    "a stored file of it has {}, which is no stream: the export will have failed",
+                    bytes_text(bytes)
+                ),
+                None => format!(
+                    "a full backup of {} is less than the {} that the policy expects: the export will have failed",
+                    bytes_text(backup.size_bytes().unwrap_or(0)),
+                    bytes_text(policy.min_full_size_bytes)
+                ),
+            })
+        }
+        Standing::Unverified { .. } => Some(lacking_text(backup).to_owned()),
+        Standing::Failed | Standing::Stuck | Standing::InProgress => {
+            Some("it is not completed any more".to_owned())
+        }
     }
 }

@@ -12,3 +12,4 @@ mod overview;
 mod properties;
 mod rules;
 mod strict_audit;
+mod unverified;
