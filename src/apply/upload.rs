@@ -7,9 +7,10 @@ use super::look::LookError;
 use super::one_vm::{Cut, Good, Problem, Worker, chain};
 use super::pace::Pauses;
 use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
-use crate::plan::standing::STREAM_BYTES_MIN;
-use crate::plan::{Create, bytes_text};
+use crate::plan::standing::{STREAM_BYTES_MIN, Standing, View};
+use crate::plan::{Create, bytes_text, lacking_text};
 use crate::policy::Policy;
+use chrono::{DateTime, Utc};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -20,14 +21,14 @@ const SAME_READINGS_MAX: u32 = 3;
 #[derive(Clone, PartialEq)]
 struct Uploading {
     backup: Backup,
-    /// Where its chain ends: somebody may have deleted an ancestor meanwhile.
-    chain_end: ChainEnd,
+    /// The VM as it was read: the backup is judged by what it rests on and by what FiFo tells of earlier ones.
+    vm: Vm,
 }
 
 impl Uploading {
-    fn find(vm: &mut Vm, id: BackupId) -> Option<Self> {
-        let chain_end = chain_of(&vm.backups, id)?.end;
-        Some(Self { backup: vm.backups.remove(&id)?, chain_end })
+    fn find(vm: Vm, id: BackupId) -> Option<Self> {
+        let backup = vm.backups.get(&id)?.clone();
+        Some(Self { backup, vm })
     }
 }
 
@@ -55,7 +56,7 @@ impl Worker<'_> {
                 None => pauses.next().unwrap_or(pace.pause_max),
             };
             self.pause_between_readings(pause, id, &watch).await?;
-            let Some(Uploading { backup, chain_end }) = self.read_or_bear_with(id, &mut watch).await? else {
+            let Some(Uploading { backup, vm }) = self.read_or_bear_with(id, &mut watch).await? else {
                 continue;
             };
             let bytes = backup.size_bytes().unwrap_or(0);
@@ -65,7 +66,7 @@ impl Worker<'_> {
 
             match backup.state {
                 RecordedState::Completed => {
-                    if let Some(good) = self.judge_completed(create, &backup, chain_end, &mut watch)? {
+                    if let Some(good) = self.judge_completed(create, &backup, &vm, &mut watch)? {
                         return Ok(good);
                     }
                 }
@@ -148,16 +149,15 @@ impl Worker<'_> {
         &self,
         create: &Create,
         backup: &Backup,
-        chain_end: ChainEnd,
+        vm: &Vm,
         watch: &mut Watch,
     ) -> Result<Option<Good>, Problem> {
         let completed_since = *watch.completed_since.get_or_insert_with(Instant::now);
         let has_settled = completed_since.elapsed() >= self.shared.executor.settings.pace.settle;
         let policy = self.policy()?;
         let bytes = backup.size_bytes().unwrap_or(0);
-        let fault =
-            not_as_asked(backup, create, policy).or_else(|| fault_of(backup, chain_end, create, policy));
-        match (fault, backup.local) {
+        let now = self.shared.executor.clock.now();
+        match (fault_of(vm, backup.id, create, policy, now), backup.local) {
             (None, Some(true)) => Ok(Some(good(backup.id, bytes, ""))),
             (None, _) if has_settled => {
                 Ok(Some(good(backup.id, bytes, "; FiFo does not say that its snapshot is in place")))
@@ -172,9 +172,9 @@ impl Worker<'_> {
     /// Reads a running upload; `None` when the list, which is never old, does not have it.
     async fn read_upload(&self, id: BackupId, watch: &mut Watch) -> Result<Option<Uploading>, LookError> {
         let single = match self.shared.look.at(self.id).await {
-            Ok(mut seen) => Uploading::find(&mut seen.vm, id),
+            Ok(seen) => Uploading::find(seen.vm, id),
             Err(LookError::Gone) => {
-                return Ok(Uploading::find(&mut self.shared.look.in_list(self.id).await?, id));
+                return Ok(Uploading::find(self.shared.look.in_list(self.id).await?, id));
             }
             Err(error) => return Err(error),
         };
@@ -190,7 +190,7 @@ impl Worker<'_> {
             return Ok(Some(last.clone()));
         }
         watch.same_readings = 0;
-        Ok(Uploading::find(&mut self.shared.look.in_list(self.id).await?, id))
+        Ok(Uploading::find(self.shared.look.in_list(self.id).await?, id))
     }
 
     pub(super) fn policy(&self) -> Result<&Policy, Problem> {
@@ -208,48 +208,54 @@ fn good(backup: BackupId, bytes: u64, remark: &str) -> Good {
     Good { ending: Ending::Done, backup, message }
 }
 
-/// Finds out whether a completed backup lacks what it was asked for with. One that somebody deletes while it uploads
-/// comes back as a remnant without.
-fn not_as_asked(backup: &Backup, create: &Create, policy: &Policy) -> Option<String> {
-    if backup.timestamp.is_none() {
+/// Finds what is wrong with a backup that FiFo calls completed, in a reading of its VM.
+///
+/// Whether it is good is for the planner to say, whose next plan would otherwise delete what this one has kept.
+fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTime<Utc>) -> Option<String> {
+    let view = View::new(vm, policy, now);
+    let Some(judged) = view.get(id) else {
         return Some("it has no timestamp: somebody has deleted it while it was uploading".to_owned());
-    }
-    let comment = backup.comment.as_deref();
-    let tier = policy.tier_of(comment).and_then(|tier| policy.tiers.get(tier));
-    if comment != Some(create.comment.as_str()) || tier.is_none_or(|tier| tier.name != create.tier) {
-        let comment = comment.map_or_else(|| "none".to_owned(), |comment| format!("`{comment}`"));
+    };
+    let backup = judged.backup;
+    let tier = judged.tier.map(|tier| &view.tier(tier).name);
+    if backup.comment.as_ref() != Some(&create.comment) || tier != Some(&create.tier) {
+        let comment =
+            backup.comment.as_ref().map_or_else(|| "none".to_owned(), |comment| format!("`{comment}`"));
         return Some(format!("its comment is {comment}, not `{}`", create.comment));
     }
-    None
-}
-
-/// Finds what is wrong with a backup that FiFo calls completed.
-fn fault_of(backup: &Backup, chain_end: ChainEnd, create: &Create, policy: &Policy) -> Option<String> {
     if backup.parent != create.parent {
         let parent = |id: Option<BackupId>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
         return Some(format!("its parent is {}, not {}", parent(backup.parent), parent(create.parent)));
     }
-    match chain_end {
-        ChainEnd::Full => {}
-        ChainEnd::Missing(ancestor) => {
+    match chain_of(&vm.backups, id).map(|chain| chain.end) {
+        Some(ChainEnd::Full) | None => {}
+        Some(ChainEnd::Missing(ancestor)) => {
             return Some(format!("backup {ancestor}, which it rests on, was deleted meanwhile"));
         }
-        ChainEnd::Loop(ancestor) => return Some(format!("its chain runs in a circle at backup {ancestor}")),
+        Some(ChainEnd::Loop(ancestor)) => {
+            return Some(format!("its chain runs in a circle at backup {ancestor}"));
+        }
     }
-    if let Some(bytes) = backup.smallest_size_bytes().filter(|&bytes| bytes < STREAM_BYTES_MIN) {
-        let bytes = bytes_text(bytes);
-        return Some(format!(
-            "a stored file of it has {bytes}, which is no stream: the export will have failed"
-        ));
-    }
-    match backup.size_bytes() {
-        None => Some("its size is not known".to_owned()),
-        Some(bytes) if create.parent.is_none() && bytes < policy.min_full_size_bytes => Some(format!(
-            "a full backup of {} is less than the {} that the policy expects: the export will have failed",
-            bytes_text(bytes),
-            bytes_text(policy.min_full_size_bytes)
-        )),
-        Some(_) if !backup.has_checksums() => Some("a stored file of it has no checksum".to_owned()),
-        Some(_) => None,
+    match judged.standing {
+        Standing::Completed if judged.restorable => None,
+        Standing::Completed => Some("a backup that it rests on is not good any more".to_owned()),
+        Standing::Hollow => {
+            let bytes = backup.smallest_size_bytes().filter(|&bytes| bytes < STREAM_BYTES_MIN);
+            Some(match bytes {
+                Some(bytes) => format!(
+                    "a stored file of it has {}, which is no stream: the export will have failed",
+                    bytes_text(bytes)
+                ),
+                None => format!(
+                    "a full backup of {} is less than the {} that the policy expects: the export will have failed",
+                    bytes_text(backup.size_bytes().unwrap_or(0)),
+                    bytes_text(policy.min_full_size_bytes)
+                ),
+            })
+        }
+        Standing::Unverified { .. } => Some(lacking_text(backup).to_owned()),
+        Standing::Failed | Standing::Stuck | Standing::InProgress => {
+            Some("it is not completed any more".to_owned())
+        }
     }
 }

@@ -46,7 +46,7 @@ pub use compare::{
 };
 pub use decide::decide;
 pub use fingerprint::fingerprint;
-pub use notes::bytes_text;
+pub use notes::{bytes_text, lacking_text};
 pub use overview::{Overview, TierHealth};
 pub use saved::SavedPlanError;
 

@@ -13,3 +13,4 @@ mod overview;
 mod properties;
 mod rules;
 mod strict_audit;
+mod unverified;
