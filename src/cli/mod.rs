@@ -33,6 +33,7 @@ pub mod target;
 mod telling;
 mod usage;
 mod validate;
+mod voice;
 mod watch;
 
 use args::{Arguments, Command};
@@ -63,6 +64,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     if let Err(error) = &ended {
         context.tell(error);
     }
+    voice::drain();
     exit::code(&ended)
 }
 

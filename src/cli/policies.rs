@@ -3,6 +3,7 @@
 use super::args::LogFormat;
 use super::context::Context;
 use super::error::{CliError, Kind};
+use super::voice;
 use crate::policy::{self, Diagnostic, Loaded, Mistakes, Policies, Severity, SourceFile, render_text};
 use crate::render::Styles;
 use std::io::{self, Write as _};
@@ -23,13 +24,18 @@ pub(super) enum Available {
     /// They have mistakes.
     Mistakes(Mistakes),
     /// They can be used.
-    Loaded(Loaded),
+    Loaded {
+        /// They, and their warnings.
+        loaded: Loaded,
+        /// Whether they are the built-in examples.
+        is_built_in: bool,
+    },
 }
 
 /// Finds out which policies a run would take, without telling anybody.
 pub(super) fn available(context: &Context) -> Available {
     match read(context) {
-        (Ok(loaded), _) => Available::Loaded(loaded),
+        (Ok(loaded), is_built_in) => Available::Loaded { loaded, is_built_in },
         (Err(_), _) if context.has_no_policies() => Available::None,
         (Err(mistakes), _) => Available::Mistakes(mistakes),
     }
@@ -108,7 +114,7 @@ pub(super) fn tell(context: &Context, diagnostics: &[Diagnostic]) {
             let gap = if diagnostics.is_empty() { "" } else { "\n" };
             let text = render_text(diagnostics, colour);
             // Where standard error is closed there is nobody to tell.
-            let _ = write!(io::stderr().lock(), "{text}{gap}");
+            voice::say(move || drop(write!(io::stderr().lock(), "{text}{gap}")));
         }
         LogFormat::Json => {
             for it in diagnostics {

@@ -259,6 +259,8 @@ pub enum NoteCode {
     GaveUp,
     /// An incremental one has no parent.
     NoParent,
+    /// A backup is called completed, and FiFo does not tell the size or checksum of one of its files.
+    Unverified,
     /// A backup did not end in the time it may take.
     Stuck,
     /// A backup failed.

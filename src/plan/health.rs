@@ -239,6 +239,9 @@ pub fn advice(code: NoteCode) -> Option<&'static str> {
         NoteCode::GaveUp | NoteCode::RetryLater => {
             "look at its hypervisor's agent and the backup store for why it failed"
         }
+        NoteCode::Unverified => {
+            "wait; if it stays so, look at its record in FiFo, which writes sizes and checksums before it says completed"
+        }
         NoteCode::Stuck => "look at its hypervisor's agent: the upload may still hang there",
         NoteCode::FailedBackup | NoteCode::Hollow => "nothing, when a newer one is good; else look for why",
         NoteCode::Unrestorable => "nothing, when a newer one is good",

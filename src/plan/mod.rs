@@ -13,6 +13,7 @@
 mod agree;
 pub mod assume;
 pub mod audit;
+mod cascade;
 mod changeset;
 mod compare;
 mod decide;
@@ -34,6 +35,7 @@ mod validity;
 mod tests;
 
 pub use agree::{Agreement, LeftOut, Why, agree};
+pub use cascade::{CascadeCost, cascade_cost};
 pub use changeset::{
     Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, PolicyRef, Status, Summary, TOOL,
     VmPlan, schema,
@@ -44,7 +46,7 @@ pub use compare::{
 };
 pub use decide::decide;
 pub use fingerprint::fingerprint;
-pub use notes::bytes_text;
+pub use notes::{bytes_text, lacking_text};
 pub use overview::{Overview, TierHealth};
 pub use saved::SavedPlanError;
 

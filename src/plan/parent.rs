@@ -1,7 +1,7 @@
 //! Which backup an incremental one is taken from.
 
 use super::standing::{Judged, Standing, View};
-use crate::inventory::BackupId;
+use crate::inventory::{BackupId, RecordedState};
 use crate::policy::{MissingParent, TierIndex, TierKind};
 
 /// Finds the parent for a new backup of a tier: the newest one of the tiers it may be taken from that is local,
@@ -34,7 +34,6 @@ pub fn sends_nothing(view: &View<'_>, parent: BackupId) -> bool {
 /// Finds the last increment on a backup that FiFo calls completed, whether or not there is anything in it.
 pub(super) fn last_increment<'v, 'a>(view: &'v View<'a>, parent: BackupId) -> Option<&'v Judged<'a>> {
     view.backups.iter().rfind(|backup| {
-        backup.backup.parent == Some(parent)
-            && matches!(backup.standing, Standing::Completed | Standing::Hollow)
+        backup.backup.parent == Some(parent) && backup.backup.state == RecordedState::Completed
     })
 }

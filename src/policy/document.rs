@@ -241,7 +241,8 @@ fn located(
 
 fn retry(key: &str, node: &Node, report: &mut Report<'_>) -> Option<RetryDocument> {
     let fields = Fields::of(node, &format!("`{key}`"), &RETRY_FIELDS, |_| None, report)?;
-    let attempts = whole(1..=ATTEMPTS_MAX, "the first attempt counts; 1 never tries a failed backup again");
+    let attempts =
+        whole(1..=ATTEMPTS_MAX, "the first attempt counts; with 1 the first failure is told as given up");
     Some(RetryDocument {
         attempts: fields.optional("attempts", attempts, report).and_then(|it| u32::try_from(it.value).ok()),
         backoff: fields.optional("backoff", time, report).map(|it| it.value),

@@ -174,9 +174,9 @@ pub enum MissingParent {
 /// How a failed backup is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// How many attempts there may be, the first one included.
+    /// After how many failed attempts, the first one included, a tier is told as given up. It is tried on all the same.
     pub attempts: u32,
-    /// How long after an attempt's timestamp the next one may start.
+    /// How long after the first attempt's timestamp the next one may start; each further pause is twice as long, up to a day.
     pub backoff: TimeDelta,
 }
 

@@ -209,13 +209,14 @@ pub(super) fn vm_problems(vms: &[VmHealth]) -> Vec<Problem> {
 }
 
 /// What may explain that a VM has no backup that is young enough, the likeliest first.
-const WHY_NOT: [NoteCode; 9] = [
+const WHY_NOT: [NoteCode; 10] = [
     NoteCode::Suspended,
     NoteCode::NoHypervisor,
     NoteCode::DelegatedDatasets,
     NoteCode::VmState,
     NoteCode::GaveUp,
     NoteCode::RetryLater,
+    NoteCode::Unverified,
     NoteCode::Stuck,
     NoteCode::InProgress,
     NoteCode::Hollow,

@@ -107,3 +107,15 @@ fn a_latch_that_is_set_is_a_problem() {
     let ended = checked(&folder, &fifo, "admin", &["--state-dir", "state"]).code(1);
     assert_eq!((told(&ended, "state").0, told(&ended, "latch").0), ("ok".into(), "problem".into()));
 }
+
+#[test]
+fn in_the_sandbox_without_a_folder_it_checks_the_built_in_examples() {
+    let folder = Folder::empty();
+    let mut command = folder.command(&["--sandbox", "check"]);
+    command.env("COLUMNS", "60");
+    let ended = Ended::of(command).code(0);
+    assert!(ended.out.contains("ok          policies: the built-in examples, 4 policies"), "{}", ended.out);
+    for line in ended.out.lines() {
+        assert!(line.chars().count() <= 60, "{line}");
+    }
+}

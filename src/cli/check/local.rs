@@ -31,11 +31,12 @@ pub(super) fn policies(context: &Context, checks: &mut Vec<Check>) -> Option<Pol
             );
             None
         }
-        Available::Loaded(loaded) => {
+        Available::Loaded { loaded, is_built_in } => {
             let count = loaded.policies.iter().count();
             let policies = if count == 1 { "1 policy".to_owned() } else { format!("{count} policies") };
             let warnings = counted(&loaded.warnings, Severity::Warning);
-            let message = format!("{policies}, {warnings}");
+            let examples = if is_built_in { "the built-in examples, " } else { "" };
+            let message = format!("{examples}{policies}, {warnings}");
             checks.push(if loaded.warnings.is_empty() {
                 Check::ok("policies", message)
             } else {

@@ -11,7 +11,7 @@ use super::exit::Outcome;
 use super::planning::{SKEW_MAX, SKEW_TOLD, skew};
 use super::policies::plural;
 use crate::fifo::{FifoError, Listing};
-use crate::policy::duration_text;
+use crate::render::text::span_text;
 use chrono::{DateTime, TimeDelta, Utc};
 use report::{Check, Finding, Report};
 
@@ -115,7 +115,7 @@ fn clock(server: Option<DateTime<Utc>>, before: DateTime<Utc>, after: DateTime<U
         return Check::new("clock", Finding::Unverified, "FiFo does not say what time it is there");
     };
     let skew = skew(server, before, after);
-    let apart = duration_text(skew.abs());
+    let apart = span_text(skew.num_seconds().abs());
     // A server's date is cut to the second, so that one second behind says nothing.
     let message = if skew >= TimeDelta::seconds(1) {
         format!("FiFo is {apart} ahead of this machine")
@@ -173,9 +173,9 @@ mod tests {
 
     #[test]
     fn clocks_are_compared_in_either_direction() {
-        assert!(told(2).contains("FiFo is 2s ahead of this machine") && told(2).contains("\"ok\""));
+        assert!(told(2).contains("FiFo is 2 s ahead of this machine") && told(2).contains("\"ok\""));
         assert!(
-            told(-400).contains("FiFo is 6m40s behind this machine") && told(-400).contains("\"warning\"")
+            told(-400).contains("FiFo is 6 min behind this machine") && told(-400).contains("\"warning\"")
         );
         assert!(told(3_601).contains("\"problem\"") && told(-3_601).contains("\"problem\""));
         assert!(told(0).contains("FiFo and this machine agree"));

@@ -2,9 +2,12 @@
 
 use crate::cli::error::CliError;
 use crate::render::text::Look;
-use crate::render::visible;
+use crate::render::{visible, wrapped};
 use serde::Serialize;
 use std::io::{self, Write};
+
+/// The columns for the finding.
+const INDENT: usize = 12;
 
 /// What a check found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -93,7 +96,7 @@ impl Report {
         writeln!(out)
     }
 
-    /// Writes one line a check. Advice stands below its check, so that a long message is never broken by columns.
+    /// Writes each check with its advice below it.
     pub(super) fn write_text(&self, look: &Look, out: &mut dyn Write) -> io::Result<()> {
         for Check { check, finding, message, advice } in &self.0 {
             let style = match finding {
@@ -102,9 +105,13 @@ impl Report {
                 Finding::Warning | Finding::Unverified => look.styles.wait,
                 Finding::Skipped => look.styles.quiet,
             };
-            writeln!(out, "{style}{:<10}{style:#}  {check}: {}", finding.word(), visible(message))?;
-            if let Some(advice) = advice {
-                writeln!(out, "            hint: {}", visible(advice))?;
+            let told = format!("{check}: {}", visible(message));
+            let advice = advice.as_ref().map(|advice| format!("hint: {}", visible(advice)));
+            let room = look.columns.saturating_sub(INDENT);
+            let told = std::iter::once(told).chain(advice).flat_map(|text| wrapped(&text, room));
+            for (place, line) in told.enumerate() {
+                let word = if place == 0 { finding.word() } else { "" };
+                writeln!(out, "{style}{word:<INDENT$}{style:#}{line}")?;
             }
         }
         let counted = |finding, noun: &str| match self.count(finding) {

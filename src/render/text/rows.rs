@@ -91,6 +91,7 @@ pub(in crate::render) fn explains(note: &Note) -> bool {
         | NoteCode::DelegatedDatasets
         | NoteCode::VmState
         | NoteCode::InProgress
+        | NoteCode::Unverified
         | NoteCode::RetryLater
         | NoteCode::GaveUp
         | NoteCode::NoParent => true,
@@ -110,6 +111,7 @@ pub(in crate::render) fn explains(note: &Note) -> bool {
 pub(in crate::render) fn problem(code: NoteCode) -> Option<&'static str> {
     match code {
         NoteCode::Unreadable => Some("unreadable backup record"),
+        NoteCode::Unverified => Some("unverified backup"),
         NoteCode::Stuck => Some("stuck backup"),
         NoteCode::FailedBackup => Some("failed backup"),
         NoteCode::Hollow => Some("hollow backup"),
@@ -144,6 +146,7 @@ pub(in crate::render) fn note_row(note: &Note, status: Status) -> Row {
         NoteCode::Unprotected => (Mark::Aside, "unprotected"),
         NoteCode::Suspended => (Mark::Held, "suspended"),
         NoteCode::SuspensionEnded => (Mark::Alarm, "not suspended"),
+        NoteCode::Unverified => (Mark::Alarm, "unverified"),
         NoteCode::Stuck => (Mark::Alarm, "stuck"),
         NoteCode::FailedBackup => (Mark::Alarm, "failed"),
         NoteCode::Hollow => (Mark::Alarm, "hollow"),
