@@ -26,6 +26,9 @@ const CONDITIONS: [&str; 5] = ["&&", "||", "$(", "`", ";"];
 /// The priority of policies for single VMs beside one for all marked VMs.
 const SINGLE_VMS_PRIORITY: i64 = 10;
 
+/// Tiers by their place in [`TIERS`], with their schedules.
+type Schedules = Vec<(usize, String)>;
+
 /// A line that is not taken over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unread {
@@ -61,8 +64,7 @@ struct Jobs {
 /// One line that was understood.
 struct Job {
     targets: Vec<Target>,
-    /// Tiers by their place in [`TIERS`], with their schedules.
-    tiers: Vec<(usize, String)>,
+    tiers: Schedules,
 }
 
 impl Crontab {
@@ -127,7 +129,7 @@ impl Crontab {
 
     /// Makes the policies that do the same: one for all VMs with the same schedules.
     pub(super) fn drafts(&self, name: &str, zone: &str) -> Vec<Draft> {
-        let mut groups: BTreeMap<(Vec<(usize, String)>, String), BTreeSet<Target>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Schedules, String), BTreeSet<Target>> = BTreeMap::new();
         for (target, jobs) in &self.jobs {
             let schedules = jobs.schedules.iter().map(|(tier, schedule)| (*tier, schedule.clone())).collect();
             let zone = jobs.zone.clone().unwrap_or_else(|| zone.to_owned());
@@ -259,7 +261,7 @@ fn split(line: &str) -> Result<(String, Vec<&str>), String> {
 }
 
 /// Gives the wrapper's own calendar: the first of the month monthly, Sundays weekly, other days daily.
-fn wrapper_calendar(schedule: &str) -> Result<Vec<(usize, String)>, String> {
+fn wrapper_calendar(schedule: &str) -> Result<Schedules, String> {
     let Some(time) = schedule.strip_suffix(" * * *") else {
         return Err("it does not run the wrapper every day, and does not name the tier".to_owned());
     };
