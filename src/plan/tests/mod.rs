@@ -11,5 +11,6 @@ mod nights;
 mod overview;
 mod properties;
 mod rules;
+mod starvation;
 mod strict_audit;
 mod unverified;
