@@ -281,7 +281,7 @@ fn add(vm: &mut Vm, number: u32, timestamp: i64, parent: Option<u32>, local: boo
         ..Record::default()
     };
     vm.backups.insert(id(number), record);
-    vm.stored.insert(id(number), Stored { bytes: 5, base: parent.map(id), sound: true });
+    vm.stored.insert(id(number), Stored { bytes: 5, base: parent.map(id), sound: true, stderr: None });
     if local {
         vm.snapshots.insert(id(number), Snapshot { bytes: 7, pinned: false });
     }

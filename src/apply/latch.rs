@@ -129,8 +129,11 @@ impl Latch {
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
-            Ok(found) if found.is_dir() => return Err("it is a folder".to_owned()),
             Ok(_) => {}
+        }
+        // Nor may a pipe hold up whoever reads it.
+        if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
+            return Err("it is no file".to_owned());
         }
         let bytes = fs::read(path).map_err(|error| error.to_string())?;
         if bytes.is_empty() {

@@ -2,14 +2,16 @@
 
 use super::create::CLOCKS_APART_MAX;
 use super::event::{Ending, What};
+use super::limits::Slot;
 use super::look::LookError;
-use super::one_vm::{Good, Problem, Waited, Worker, chain};
+use super::one_vm::{Cut, Good, Problem, Worker, chain};
 use super::pace::Pauses;
 use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
 use crate::plan::standing::{STREAM_BYTES_MIN, Standing, View};
 use crate::plan::{Create, bytes_text, lacking_text};
 use crate::policy::Policy;
 use chrono::{DateTime, Utc};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// How many readings in a row may show nothing new before the list is looked at: a single reading can be old for ever.
@@ -43,9 +45,9 @@ struct Watch {
 
 impl Worker<'_> {
     /// Waits for a backup until it is complete, checked, and its snapshot is in place; or has come to a bad end.
-    pub(super) async fn wait_for(&self, create: &Create, id: BackupId) -> Result<Good, Problem> {
+    pub(super) async fn wait_for(&self, create: &Create, id: BackupId, slot: &Slot) -> Result<Good, Problem> {
         let pace = self.shared.executor.settings.pace;
-        let began = self.shared.executor.clock.now();
+        let (began, began_at) = (self.shared.executor.clock.now(), Instant::now());
         let mut watch = Watch::default();
         let mut pauses = Pauses::new(pace.pause_min, pace.pause_max);
         loop {
@@ -53,61 +55,19 @@ impl Worker<'_> {
                 Some(_) => pace.pause_min,
                 None => pauses.next().unwrap_or(pace.pause_max),
             };
-            match self.wait(tokio::time::sleep(pause)).await {
-                Waited::For(()) => {}
-                // What is through is only to be checked.
-                Waited::HandedOver if watch.completed_since.is_some() => self.pause(pause).await,
-                Waited::HandedOver => {
-                    let message =
-                        format!("backup {id} goes on in FiFo; the next run, which is due, takes it over");
-                    return Err(Problem::Left(message));
-                }
-                Waited::Stopped => {
-                    let message = format!("backup {id} goes on in FiFo; the next run looks what came of it");
-                    return Err(Problem::Interrupted(message));
-                }
-            }
-            let Uploading { backup, vm } = match self.read_upload(id, &mut watch).await {
-                Ok(Some(uploading)) => uploading,
-                Ok(None) => {
-                    return Err(Problem::Failed(format!("backup {id} has vanished while it was uploading")));
-                }
-                Err(LookError::Gone) => {
-                    return Err(Problem::Failed(format!(
-                        "the VM has vanished while backup {id} was uploading"
-                    )));
-                }
-                Err(error) => {
-                    let blind_since = *watch.blind_since.get_or_insert_with(Instant::now);
-                    if blind_since.elapsed() < pace.blind && !error.is_final() {
-                        continue;
-                    }
-                    let why = chain(&error);
-                    let message = format!("backup {id} was started and can no longer be watched: {why}");
-                    return Err(Problem::Unverified(message));
-                }
+            self.pause_between_readings(pause, id, &watch).await?;
+            let Some(Uploading { backup, vm }) = self.read_or_bear_with(id, &mut watch).await? else {
+                continue;
             };
-            watch.blind_since = None;
             let bytes = backup.size_bytes().unwrap_or(0);
+            slot.saw(&self.at, &backup, self.shared.executor.movements.saw(&backup, &pace));
             let tier = create.tier.clone();
             self.shared.tell(What::Progress { at: self.at.clone(), backup: id, tier, bytes });
 
-            let policy = self.policy()?;
             match backup.state {
                 RecordedState::Completed => {
-                    let completed_since = *watch.completed_since.get_or_insert_with(Instant::now);
-                    let has_settled = completed_since.elapsed() >= pace.settle;
-                    let now = self.shared.executor.clock.now();
-                    match (fault_of(&vm, id, create, policy, now), backup.local) {
-                        (None, Some(true)) => return Ok(good(id, bytes, "")),
-                        (None, _) if has_settled => {
-                            return Ok(good(id, bytes, "; FiFo does not say that its snapshot is in place"));
-                        }
-                        (Some(fault), _) if has_settled => {
-                            let message = format!("FiFo calls backup {id} completed, but {fault}");
-                            return Err(Problem::Failed(message));
-                        }
-                        _ => {}
+                    if let Some(good) = self.judge_completed(create, &backup, &vm, &mut watch)? {
+                        return Ok(good);
                     }
                 }
                 RecordedState::Failed => {
@@ -118,14 +78,96 @@ impl Worker<'_> {
                     return Err(Problem::Failed(message));
                 }
                 RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
-                    // By its own date, as the planner counts; but a wrong clock must not hold the run for as long.
+                    // By its own date, as the planner counts; but a wrong clock must not hold the run for as long, nor
+                    // one that is set back meanwhile.
+                    let stuck_after = self.policy()?.stuck_after;
                     let since = backup.timestamp.unwrap_or(began).clamp(began, began + CLOCKS_APART_MAX);
-                    if self.shared.executor.clock.now() >= since + policy.stuck_after {
+                    let lasts = (since + stuck_after - began).to_std().unwrap_or_default();
+                    let is_over = self.shared.executor.clock.now() >= since + stuck_after;
+                    if is_over || began_at.elapsed() >= lasts {
                         let message = format!("backup {id} is stuck at {}", bytes_text(bytes));
                         return Err(Problem::Failed(message));
                     }
                 }
             }
+        }
+    }
+
+    /// Waits until the upload is looked at again, or is left to FiFo and the next run.
+    async fn pause_between_readings(
+        &self,
+        pause: Duration,
+        id: BackupId,
+        watch: &Watch,
+    ) -> Result<(), Problem> {
+        match self.wait(tokio::time::sleep(pause)).await {
+            // The next reading says how FiFo refuses us.
+            Ok(()) | Err(Cut::Refused(_)) => Ok(()),
+            // What is through is only to be checked.
+            Err(Cut::Left) if watch.completed_since.is_some() => {
+                self.pause(pause).await;
+                Ok(())
+            }
+            Err(Cut::Left) => {
+                let why = self.shared.why_left();
+                Err(Problem::Left(format!(
+                    "backup {id} is still running in FiFo, and {why}; the next run checks the result"
+                )))
+            }
+            Err(Cut::Stopped) => Err(Problem::Interrupted(format!(
+                "backup {id} goes on in FiFo; the next run looks what came of it"
+            ))),
+        }
+    }
+
+    /// Reads a running upload; `None` when nothing could be read, which is borne with for a while.
+    async fn read_or_bear_with(&self, id: BackupId, watch: &mut Watch) -> Result<Option<Uploading>, Problem> {
+        match self.read_upload(id, watch).await {
+            Ok(Some(uploading)) => {
+                watch.blind_since = None;
+                Ok(Some(uploading))
+            }
+            Ok(None) => Err(Problem::Failed(format!("backup {id} has vanished while it was uploading"))),
+            Err(LookError::Gone) => {
+                Err(Problem::Failed(format!("the VM has vanished while backup {id} was uploading")))
+            }
+            Err(error) => {
+                let blind_since = *watch.blind_since.get_or_insert_with(Instant::now);
+                if blind_since.elapsed() < self.shared.executor.settings.pace.blind && !error.is_final() {
+                    return Ok(None);
+                }
+                let why = chain(&error);
+                Err(Problem::Unverified(format!(
+                    "backup {id} was started and can no longer be watched: {why}"
+                )))
+            }
+        }
+    }
+
+    /// Judges a backup that FiFo calls completed; `None` while not everything is written down yet.
+    fn judge_completed(
+        &self,
+        create: &Create,
+        backup: &Backup,
+        vm: &Vm,
+        watch: &mut Watch,
+    ) -> Result<Option<Good>, Problem> {
+        let completed_since = *watch.completed_since.get_or_insert_with(Instant::now);
+        let has_settled = completed_since.elapsed() >= self.shared.executor.settings.pace.settle;
+        let policy = self.policy()?;
+        let bytes = backup.size_bytes().unwrap_or(0);
+        let now = self.shared.executor.clock.now();
+        let fault =
+            not_as_asked(backup, create, policy).or_else(|| fault_of(vm, backup.id, create, policy, now));
+        match (fault, backup.local) {
+            (None, Some(true)) => Ok(Some(good(backup.id, bytes, ""))),
+            (None, _) if has_settled => {
+                Ok(Some(good(backup.id, bytes, "; FiFo does not say that its snapshot is in place")))
+            }
+            (Some(fault), _) if has_settled => {
+                Err(Problem::Failed(format!("FiFo calls backup {} completed, but {fault}", backup.id)))
+            }
+            _ => Ok(None),
         }
     }
 
@@ -168,18 +210,28 @@ fn good(backup: BackupId, bytes: u64, remark: &str) -> Good {
     Good { ending: Ending::Done, backup, message }
 }
 
+/// Finds out whether a completed backup lacks what it was asked for with. One that somebody deletes while it uploads
+/// comes back as a remnant without.
+fn not_as_asked(backup: &Backup, create: &Create, policy: &Policy) -> Option<String> {
+    if backup.timestamp.is_none() {
+        return Some("it has no timestamp: somebody has deleted it while it was uploading".to_owned());
+    }
+    let comment = backup.comment.as_deref();
+    let tier = policy.tier_of(comment).and_then(|tier| policy.tiers.get(tier));
+    if comment != Some(create.comment.as_str()) || tier.is_none_or(|tier| tier.name != create.tier) {
+        let comment = comment.map_or_else(|| "none".to_owned(), |comment| format!("`{comment}`"));
+        return Some(format!("its comment is {comment}, not `{}`", create.comment));
+    }
+    None
+}
+
 /// Finds what is wrong with a backup that FiFo calls completed, in a reading of its VM.
 ///
 /// Whether it is good is for the planner to say, whose next plan would otherwise delete what this one has kept.
 fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTime<Utc>) -> Option<String> {
     let view = View::new(vm, policy, now);
-    let Some(judged) = view.get(id) else {
-        return Some("its record has no timestamp, as the remains of a backup that was deleted".to_owned());
-    };
+    let Some(judged) = view.get(id) else { return Some("its record has no timestamp".to_owned()) };
     let backup = judged.backup;
-    if backup.comment.as_ref() != Some(&create.comment) {
-        return Some(format!("its comment is {:?}, not {:?}", backup.comment, create.comment));
-    }
     if backup.parent != create.parent {
         let parent = |id: Option<BackupId>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
         return Some(format!("its parent is {}, not {}", parent(backup.parent), parent(create.parent)));

@@ -2,7 +2,7 @@
 
 use super::args::{ApplyArgs, Format};
 use super::carry::{self, Job, Run};
-use super::connection::{Chosen, Connection};
+use super::connection::{Chosen, Connection, Patience};
 use super::context::Context;
 use super::error::{CliError, Kind};
 use super::exit::Outcome;
@@ -12,7 +12,7 @@ use super::planning::{self, Planned};
 use super::policies;
 use super::telling;
 use super::watch::Watch;
-use crate::apply::Place;
+use crate::apply::{Movements, Place};
 use crate::inventory::Inventory;
 use crate::plan::{LeftOut, Plan, VmPlan, Why, agree};
 use crate::policy::Policies;
@@ -62,7 +62,7 @@ async fn fresh(args: &ApplyArgs, context: &Context, told: &mut Told<'_, '_>) -> 
     if args.auto_approve {
         let _lock = carry::lock(context, fifo.name(), "apply")?;
         latch::refuse_if_set(&latch)?;
-        let fifo = fifo.open(context).await?;
+        let fifo = fifo.open(context, Patience::Short).await?;
         told.watch.begin();
         let Planned { plan, inventory } = planned(args, context, &policies, &fifo, told).await?;
         carry::show_or_warn(context, &plan);
@@ -72,7 +72,7 @@ async fn fresh(args: &ApplyArgs, context: &Context, told: &mut Told<'_, '_>) -> 
     // The lock is taken after the answer: a question that nobody answers must not hold cron up. Nor has anything begun
     // before it, which may take hours.
     latch::refuse_if_set(&latch)?;
-    let fifo = fifo.open(context).await?;
+    let fifo = fifo.open(context, Patience::Short).await?;
     let shown = planned(args, context, &policies, &fifo, told).await?.plan;
     if shown.vms.iter().all(|vm| vm.due_actions().is_empty()) {
         carry::show_or_warn(context, &shown);
@@ -120,7 +120,7 @@ async fn saved(
     }
     let _lock = carry::lock(context, fifo.name(), "apply")?;
     latch::refuse_if_set(&latch::of(context, fifo.name())?)?;
-    let fifo = fifo.open(context).await?;
+    let fifo = fifo.open(context, Patience::Short).await?;
     told.watch.begin();
     let now = planned(args, context, &policies, &fifo, told).await?;
     if saved.policies != now.plan.policies {
@@ -191,6 +191,8 @@ async fn carry_out(
     let job = Job {
         args: &args.carry,
         handed_over_after: None,
+        deadline: args.deadline,
+        movements: &Movements::default(),
         wishes: &args.planning,
         fifo: &fifo,
         policies,

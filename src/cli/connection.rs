@@ -1,14 +1,25 @@
 //! The FiFo of a run: a real one, or the built-in one, which lives as long as the run.
 
-use super::context::Context;
+use super::context::{Context, Environment};
 use super::error::{CliError, Kind};
 use super::target::Target;
-use crate::fifo::{Credentials, HttpOptions, HttpTransport, Listing, ReadClient, Settings};
+use crate::fifo::{
+    Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, Listing, ReadClient, Settings,
+    TransportErrorKind,
+};
 use crate::sandbox::{Options, Running, Sandbox};
+use hyper_util::client::proxy::matcher::Matcher;
 use secrecy::SecretString;
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+/// How long it takes at most to find out that there is no FiFo to be reached.
+const FIRST_CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What to do where there is no connection.
+const CHECK_ADDRESS: &str = "check the address (--endpoint, FIFO_ENDPOINT or the profile), whether FiFo is up, and whether it \
+                             can be reached from this machine";
 /// How long an upload takes in the built-in FiFo: long enough to be seen, short enough to be waited for.
 const SANDBOX_UPLOAD_MS: u64 = 2_000;
 /// Who may sign in to the sandbox; the password is the same.
@@ -28,6 +39,17 @@ pub struct Connection {
     client: ReadClient,
     sandbox: Option<Running>,
     name: String,
+    /// The proxy on the way there, by address and variable.
+    proxy: Option<String>,
+}
+
+/// How long it is waited for a FiFo that cannot be reached, before it has answered for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// A few seconds: somebody is waiting, and the address is probably wrong.
+    Short,
+    /// As long as a read may take: nobody is waiting, and FiFo may just be starting.
+    Long,
 }
 
 impl Chosen {
@@ -70,7 +92,7 @@ impl Chosen {
     /// # Errors
     ///
     /// Certificates cannot be read, or the built-in FiFo cannot start.
-    pub async fn open(self, context: &Context) -> Result<Connection, CliError> {
+    pub async fn open(self, context: &Context, patience: Patience) -> Result<Connection, CliError> {
         let global = &context.global;
         let (sandbox, target) = match self.target {
             Some(target) => (None, target),
@@ -96,14 +118,16 @@ impl Chosen {
             idle_timeout: defaults.idle_timeout.min(global.timeout),
         };
         let transport = HttpTransport::new(&endpoint, &options)?;
+        let proxy = proxy(&endpoint, &context.environment)?;
         let settings = Settings {
             api,
             read_timeout: global.timeout,
+            first_contact_timeout: (patience == Patience::Short).then_some(FIRST_CONTACT_TIMEOUT),
             jitter_seed: context.run_number(),
             ..Settings::new(endpoint, credentials)
         };
         let client = ReadClient::new(Arc::new(transport), settings);
-        Ok(Connection { client, sandbox, name: self.name })
+        Ok(Connection { client, sandbox, name: self.name, proxy })
     }
 }
 
@@ -124,9 +148,35 @@ impl Connection {
     ///
     /// See [`ReadClient::list`].
     pub async fn list(&self) -> Result<Listing, CliError> {
-        let mut listing = self.client.list().await?;
+        let mut listing = self.client.list().await.map_err(|error| self.explained(error))?;
         listing.inventory.endpoint.clone_from(&self.name);
         Ok(listing)
+    }
+
+    /// Says of a connection that did not come about in a sentence which address it was, and what to check.
+    fn explained(&self, error: FifoError) -> CliError {
+        let FifoError::Connection { source, endpoint, .. } = &error else { return error.into() };
+        let through =
+            self.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
+        let place = format!("{endpoint}{through}");
+        let causes = causes(source);
+        let cause = causes.last().map_or("", String::as_str);
+        let (message, hint) = match source.kind() {
+            TransportErrorKind::NotSent if causes.iter().any(|cause| cause == "dns error") => {
+                (format!("could not connect to {place}: the host name is not known ({cause})"), CHECK_ADDRESS)
+            }
+            TransportErrorKind::NotSent => (format!("could not connect to {place}: {cause}"), CHECK_ADDRESS),
+            TransportErrorKind::NotTls => (
+                format!("what answers at {place} does not speak TLS"),
+                "is it http:// instead of https://, or another port?",
+            ),
+            TransportErrorKind::NotHttp => (
+                format!("what answers at {place} does not speak HTTP"),
+                "is it https:// instead of http://, or another port?",
+            ),
+            TransportErrorKind::Untrusted | TransportErrorKind::Lost => return error.into(),
+        };
+        CliError::new(Kind::Fifo, message).hint(hint)
     }
 
     /// Ends it; the built-in FiFo writes its world down.
@@ -142,6 +192,41 @@ impl Connection {
             }),
         }
     }
+}
+
+/// Lists what lies below an error, the deepest last.
+fn causes(error: &dyn Error) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes
+}
+
+/// Names the proxy on the way to a FiFo, as the environment sets it, without what it may hold of secrets.
+fn proxy(endpoint: &Endpoint, environment: &Environment) -> Result<Option<String>, CliError> {
+    if endpoint.is_loopback() {
+        return Ok(None);
+    }
+    let own = if endpoint.is_https() { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
+    for name in own.into_iter().chain(["ALL_PROXY", "all_proxy"]) {
+        let Some(value) = environment.text(name)? else { continue };
+        let except = match environment.text("NO_PROXY")? {
+            Some(except) => except,
+            None => environment.text("no_proxy")?.unwrap_or_default(),
+        };
+        let matcher = Matcher::builder().all(value.to_owned()).no(except.to_owned()).build();
+        let Ok(uri) = endpoint.to_string().parse() else { return Ok(None) };
+        let on_the_way = matcher.intercept(&uri);
+        return Ok(on_the_way.and_then(|it| {
+            let host = it.uri().host()?;
+            let port = it.uri().port().map_or_else(String::new, |port| format!(":{port}"));
+            Some(format!("{host}{port} ({name})"))
+        }));
+    }
+    Ok(None)
 }
 
 async fn start_sandbox(context: &Context) -> Result<Running, CliError> {
@@ -167,4 +252,24 @@ fn sandbox_target(running: &Running) -> Result<Target, CliError> {
     let credentials =
         Credentials::Password { user: SANDBOX_USER.to_owned(), password: SecretString::from(SANDBOX_USER) };
     Ok(Target { endpoint, api: Default::default(), credentials })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on_the_way(endpoint: &str, variables: &[(&str, &str)]) -> Option<String> {
+        proxy(&endpoint.parse().unwrap(), &variables.iter().copied().collect()).unwrap()
+    }
+
+    #[test]
+    fn a_proxy_is_named_by_address_and_variable_without_its_password() {
+        let set = [("HTTPS_PROXY", "http://ann:hunter2@proxy:3128"), ("NO_PROXY", "inside.example.com")];
+        assert_eq!(on_the_way("https://fifo.example.com", &set).unwrap(), "proxy:3128 (HTTPS_PROXY)");
+        assert_eq!(on_the_way("http://fifo.example.com", &set), None, "that one is for TLS");
+        assert_eq!(on_the_way("https://inside.example.com", &set), None);
+        assert_eq!(on_the_way("https://localhost", &set), None);
+        let all = [("all_proxy", "http://proxy")];
+        assert_eq!(on_the_way("http://fifo.example.com", &all).unwrap(), "proxy (all_proxy)");
+    }
 }

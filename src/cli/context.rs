@@ -3,6 +3,7 @@
 
 use super::args::{Color, Format, GlobalArgs, LogFormat};
 use super::error::{CliError, Kind};
+use super::voice;
 use crate::render::Styles;
 use crate::render::text::{Detail, Look};
 use chrono::{DateTime, Utc};
@@ -235,20 +236,30 @@ impl Context {
     ///
     /// It cannot be written to.
     pub fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
-        let mut out = BufWriter::new(io::stdout().lock());
-        match write(&mut out).and_then(|()| out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(CliError::new(Kind::Files, "could not write to standard output").because(error))
+        print(write)
+    }
+
+    /// Writes to standard output in its turn, where that stops nothing: that it cannot be written is only warned about.
+    pub fn print_or_warn(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+        let mut text = Vec::new();
+        // A text takes everything that is written to it.
+        drop(write(&mut text));
+        voice::say(move || {
+            if let Err(error) = print(|out| out.write_all(&text)) {
+                tracing::warn!("{}; the run goes on", error.chain().join(": "));
             }
-            _ => Ok(()),
-        }
+        });
     }
 
     /// Tells on standard error how a command failed. Where even that cannot be written, the exit code says it.
     pub fn tell(&self, error: &CliError) {
         match self.global.log_format {
             LogFormat::Json => error.log(),
-            LogFormat::Text => drop(error.write(&self.error_styles, &mut io::stderr().lock())),
+            LogFormat::Text => {
+                let mut text = Vec::new();
+                drop(error.write(&self.error_styles, &mut text));
+                voice::say(move || drop(io::stderr().lock().write_all(&text)));
+            }
         }
     }
 
@@ -266,6 +277,17 @@ impl Context {
         let message =
             format!("--format {} is not for this command", name(&self.global.format).unwrap_or_default());
         Err(CliError::new(Kind::Usage, message).hint(format!("it has {}", known.join(", "))))
+    }
+}
+
+/// Writes to standard output; see [`Context::print`].
+fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::new(Kind::Files, "could not write to standard output").because(error))
+        }
+        _ => Ok(()),
     }
 }
 

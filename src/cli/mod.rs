@@ -30,6 +30,7 @@ mod status;
 pub mod target;
 mod telling;
 mod validate;
+mod voice;
 mod watch;
 
 use args::{Arguments, Command};
@@ -58,6 +59,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     if let Err(error) = &ended {
         context.tell(error);
     }
+    voice::drain();
     exit::code(&ended)
 }
 

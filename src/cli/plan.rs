@@ -1,7 +1,7 @@
 //! `plan`: shows what there is to do, and saves it where that is wished.
 
 use super::args::{Format, PlanArgs};
-use super::connection::Chosen;
+use super::connection::{Chosen, Patience};
 use super::context::Context;
 use super::error::{CliError, Kind};
 use super::exit::Outcome;
@@ -29,7 +29,7 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Outcome, C
     let policies = policies::load(context)?;
     let fifo = Chosen::of(context)?;
     let stop = latch::shown(context, fifo.name());
-    let fifo = fifo.open(context).await?;
+    let fifo = fifo.open(context, Patience::Short).await?;
     let planned = planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
     fifo.close().await?;
     let compared = before

@@ -3,6 +3,7 @@
 use super::args::LogFormat;
 use super::context::Context;
 use super::error::{CliError, Kind};
+use super::voice;
 use crate::policy::{self, Diagnostic, Policies, Severity, render_text};
 use crate::render::Styles;
 use std::io::{self, Write as _};
@@ -64,7 +65,7 @@ fn tell(context: &Context, diagnostics: &[Diagnostic]) {
             let gap = if diagnostics.is_empty() { "" } else { "\n" };
             let text = render_text(diagnostics, colour);
             // Where standard error is closed there is nobody to tell.
-            let _ = write!(io::stderr().lock(), "{text}{gap}");
+            voice::say(move || drop(write!(io::stderr().lock(), "{text}{gap}")));
         }
         LogFormat::Json => {
             for it in diagnostics {

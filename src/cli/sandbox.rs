@@ -34,6 +34,7 @@ pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Outcome
         seed: Seed { vms: args.vms.unwrap_or(first.vms), seed: args.seed },
         shape: Shape { style, ..Shape::default() },
         upload_ms: u64::from(args.upload_seconds) * 1_000,
+        list_limit: args.list_limit,
         state_file: args.state.clone(),
         fresh: args.fresh,
         ..Options::default()

@@ -1,7 +1,7 @@
 //! `show`: why every backup of a VM is where it is.
 
 use super::args::{Format, PlanningArgs, ShowArgs};
-use super::connection::Chosen;
+use super::connection::{Chosen, Patience};
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Outcome;
@@ -21,7 +21,7 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Outcome, C
     let policies = policies::load(context)?;
     let fifo = Chosen::of(context)?;
     let stop = latch::shown(context, fifo.name());
-    let fifo = fifo.open(context).await?;
+    let fifo = fifo.open(context, Patience::Short).await?;
     let wishes = PlanningArgs { vms: args.vms.clone(), allow_empty: false };
     let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &wishes, args.at).await?;
     fifo.close().await?;

@@ -1,7 +1,7 @@
 //! `status`: would these backups have saved us?
 
 use super::args::{Format, StatusArgs};
-use super::connection::Chosen;
+use super::connection::{Chosen, Patience};
 use super::context::Context;
 use super::error::CliError;
 use super::exit::Outcome;
@@ -22,7 +22,7 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Outcome,
     let policies = policies::load(context)?;
     let fifo = Chosen::of(context)?;
     let stop = latch::shown(context, fifo.name());
-    let fifo = fifo.open(context).await?;
+    let fifo = fifo.open(context, Patience::Short).await?;
     let Planned { plan, inventory } =
         planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
     fifo.close().await?;

@@ -32,7 +32,7 @@ pub(super) struct Watch<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Shown<'a> {
     /// What shows it.
-    pub(super) board: &'a Board,
+    pub(super) board: &'a Arc<Board>,
     /// How often it is read anew.
     pub(super) every: Duration,
 }
@@ -61,6 +61,11 @@ impl<'a> Watch<'a> {
     /// Has every alarm from now on set this latch.
     pub(super) fn arm(&self, latch: Latch) {
         self.ear.heard().latch = Some(latch);
+    }
+
+    /// Gives what shows on the board what a run waits for, where there is a board.
+    pub(super) fn waits(&self) -> Option<Waits> {
+        self.shown.map(|shown| Waits(Arc::clone(shown.board)))
     }
 
     /// Gives what hears the alarms of a run.
@@ -166,12 +171,53 @@ impl Observer for Ear {
     }
 }
 
+/// Shows on a board what a run waits for.
+pub(super) struct Waits(Arc<Board>);
+
+impl Observer for Waits {
+    fn observe(&self, event: &Event) {
+        if let What::Waiting(waiting) = &event.what {
+            self.0.wait(waiting);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::apply::{Place, Tally};
     use crate::inventory::{BackupId, VmId};
     use uuid::Uuid;
+
+    #[test]
+    fn every_alarm_of_a_run_is_in_the_latch_the_moment_that_it_is_raised() {
+        let folder = tempfile::tempdir().unwrap();
+        let latch = Latch::new(folder.path(), "https://fifo");
+        let ear = Ear::default();
+        ear.heard().latch = Some(latch.clone());
+        for number in 1..=2 {
+            let id = Uuid::from_u128(number);
+            let (at, backup) = (Place { vm: VmId::new(id), alias: "web".to_owned() }, BackupId::new(id));
+            let what = What::CascadeAlarm { at, backup, gone: vec![backup] };
+            ear.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
+            let stop = latch.read().unwrap();
+            assert_eq!(stop.alarms.len(), usize::try_from(number).unwrap());
+            assert!(stop.alarms.iter().any(|alarm| alarm.gone == [backup]), "{stop:?}");
+            assert!(ear.failure().is_none());
+        }
+    }
+
+    #[test]
+    fn an_alarm_that_cannot_be_remembered_is_a_failure_of_its_own() {
+        let ear = Ear::default();
+        ear.heard().latch = Some(Latch::new(std::path::Path::new("/no/such/folder"), "https://fifo"));
+        let backup = BackupId::new(Uuid::from_u128(1));
+        let at = Place { vm: VmId::new(Uuid::from_u128(1)), alias: "web".to_owned() };
+        let what = What::CascadeAlarm { at, backup, gone: vec![backup] };
+        ear.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
+        let failure = ear.failure().unwrap();
+        assert_eq!(crate::cli::exit::code(&Err(failure)), crate::cli::exit::SAFETY_STOP);
+    }
 
     #[test]
     fn an_alarm_outlives_the_run_that_raised_it() {

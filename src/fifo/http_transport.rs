@@ -183,27 +183,27 @@ impl Transport for HttpTransport {
 }
 
 fn transport_error(error: reqwest::Error) -> TransportError {
-    let kind = if certificate_refused(&error) {
-        TransportErrorKind::Untrusted
-    } else if error.is_connect() || error.is_builder() {
-        TransportErrorKind::NotSent
-    } else {
-        TransportErrorKind::Lost
+    let kind = match cause::<rustls::Error>(&error) {
+        Some(rustls::Error::InvalidCertificate(_)) => TransportErrorKind::Untrusted,
+        Some(rustls::Error::InvalidMessage(_)) if error.is_connect() => TransportErrorKind::NotTls,
+        _ if error.is_connect() || error.is_builder() => TransportErrorKind::NotSent,
+        _ if cause::<hyper::Error>(&error).is_some_and(hyper::Error::is_parse) => TransportErrorKind::NotHttp,
+        _ => TransportErrorKind::Lost,
     };
     TransportError::new(kind, error.without_url())
 }
 
-/// Looks for rustls' own verdict: an [`io::Error`] hides what it wraps from [`Error::source`].
-fn certificate_refused(error: &(dyn Error + 'static)) -> bool {
+/// Looks for a certain kind of error among the causes: an [`io::Error`] hides what it wraps from [`Error::source`].
+fn cause<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
-            return true;
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
         };
     }
-    false
+    None
 }

@@ -81,7 +81,10 @@ impl Failure {
     pub(super) fn of_connection(doing: &str, endpoint: String, source: TransportError) -> Self {
         let again = match source.kind() {
             TransportErrorKind::Untrusted => Again::Never,
-            TransportErrorKind::NotSent | TransportErrorKind::Lost => Again::WhileTimeLasts,
+            TransportErrorKind::NotSent
+            | TransportErrorKind::NotTls
+            | TransportErrorKind::NotHttp
+            | TransportErrorKind::Lost => Again::WhileTimeLasts,
         };
         Self {
             error: FifoError::Connection { doing: doing.to_owned(), endpoint, source },

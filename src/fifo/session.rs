@@ -3,12 +3,15 @@
 use super::auth::{Auth, Token};
 use super::client::Settings;
 use super::error::FifoError;
-use super::retry::{Failure, retrying};
-use super::transport::{Request, Response, Transport, TransportError};
+use super::retry::{Again, Failure, retrying};
+use super::transport::{Request, Response, Transport, TransportError, TransportErrorKind};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
 use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use tokio::time::Instant;
 use tracing::warn;
 
 /// How the API before 2016 wants the token.
@@ -23,6 +26,7 @@ pub(super) struct Session {
     pub(super) settings: Settings,
     pub(super) auth: Auth,
     transport: Arc<dyn Transport>,
+    has_answered: Arc<AtomicBool>,
     /// How many reads there were, so that each has pauses of its own.
     reads: AtomicU64,
     /// How many full lists were cut one after the other. At [`CUTS_BELIEVED`] it stays.
@@ -31,8 +35,12 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(transport: Arc<dyn Transport>, settings: Settings) -> Self {
+        let has_answered = Arc::<AtomicBool>::default();
+        let transport: Arc<dyn Transport> =
+            Arc::new(Noticing { transport, has_answered: Arc::clone(&has_answered) });
         let auth = Auth::new(Arc::clone(&transport), &settings);
-        Self { settings, auth, transport, reads: AtomicU64::new(0), lists_cut_in_row: AtomicU32::new(0) }
+        let (reads, lists_cut_in_row) = (AtomicU64::new(0), AtomicU32::new(0));
+        Self { settings, auth, transport, has_answered, reads, lists_cut_in_row }
     }
 
     /// Gives the part of every path that all have in common.
@@ -83,9 +91,119 @@ impl Session {
     pub(super) async fn retrying<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         doing: &str,
-        attempt: impl FnMut(u32) -> F,
+        mut attempt: impl FnMut(u32) -> F,
     ) -> Result<T, FifoError> {
+        let begin = Instant::now();
+        let attempt = |number| {
+            let attempt = attempt(number);
+            async move { attempt.await.map_err(|failure| self.at_first_contact(failure, begin)) }
+        };
         let seed = self.settings.jitter_seed.wrapping_add(self.reads.fetch_add(1, Ordering::Relaxed));
         retrying(doing, self.settings.read_timeout, self.settings.pauses, seed, attempt).await
+    }
+
+    /// Has an attempt to connect not be repeated for long where nothing has ever answered. A connection that came about
+    /// and then broke, or stays silent, is not meant: that may be a FiFo in trouble.
+    fn at_first_contact(&self, failure: Failure, begin: Instant) -> Failure {
+        let FifoError::Connection { source, .. } = &failure.error else { return failure };
+        let is_connected = source.kind() == TransportErrorKind::Lost;
+        let Some(limit) = self.settings.first_contact_timeout.filter(|_| !is_connected) else {
+            return failure;
+        };
+        if failure.again == Again::Never || self.has_answered.load(Ordering::Relaxed) {
+            return failure;
+        }
+        // The next attempt may take as long as this one.
+        let again = if begin.elapsed() < limit / 3 { Again::AFewTimes } else { Again::Never };
+        Failure { again, ..failure }
+    }
+}
+
+/// A transport that notes whether anything has ever answered.
+struct Noticing {
+    transport: Arc<dyn Transport>,
+    has_answered: Arc<AtomicBool>,
+}
+
+impl Transport for Noticing {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+        async move {
+            let answer = self.transport.send(request).await;
+            if answer.is_ok() {
+                self.has_answered.store(true, Ordering::Relaxed);
+            }
+            answer
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fifo::{Credentials, ReadClient};
+    use futures::{StreamExt as _, stream};
+    use http::{HeaderMap, StatusCode};
+    use secrecy::SecretString;
+    use std::time::Duration;
+
+    /// Answers a few times with 503, and then fails in one way for ever.
+    struct Failing {
+        answers: u64,
+        kind: TransportErrorKind,
+        takes: Duration,
+        sent: AtomicU64,
+    }
+
+    impl Transport for Failing {
+        fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+            async move {
+                tokio::time::sleep(self.takes).await;
+                if self.sent.fetch_add(1, Ordering::Relaxed) >= self.answers {
+                    return Err(TransportError::new(self.kind, "refused"));
+                }
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Ok(Response { status, headers: HeaderMap::new(), body: stream::empty().boxed() })
+            }
+            .boxed()
+        }
+    }
+
+    /// Reads the list in vain, and gives how many seconds that took and whether it was the time that was over.
+    async fn in_vain(
+        answers: u64,
+        kind: TransportErrorKind,
+        takes: Duration,
+        limit: Option<u64>,
+    ) -> (u64, bool) {
+        let transport = Arc::new(Failing { answers, kind, takes, sent: AtomicU64::new(0) });
+        let credentials = Credentials::Token(SecretString::from("token"));
+        let settings = Settings {
+            first_contact_timeout: limit.map(Duration::from_secs),
+            ..Settings::new("https://fifo.example.com".parse().unwrap(), credentials)
+        };
+        let begin = Instant::now();
+        let error = ReadClient::new(transport, settings).list().await.unwrap_err();
+        (begin.elapsed().as_secs(), matches!(error, FifoError::TimedOut { .. }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_never_answered_is_given_up_within_ten_seconds() {
+        use TransportErrorKind::{Lost, NotHttp, NotSent, NotTls, Untrusted};
+        for kind in [NotSent, NotTls, NotHttp, Untrusted] {
+            for takes_ms in [0, 1_000, 4_000, 8_000] {
+                let (secs, _) = in_vain(0, kind, Duration::from_millis(takes_ms), Some(10)).await;
+                assert!(secs < 10, "{kind:?}, {takes_ms} ms each: {secs} s");
+            }
+        }
+        let at_once = Duration::ZERO;
+        for (answers, kind, limit, why) in [
+            (1, NotSent, Some(10), "something has answered"),
+            (0, NotSent, None, "nobody waits"),
+            (0, Lost, Some(10), "there was a connection"),
+        ] {
+            let (secs, is_over) = in_vain(answers, kind, at_once, limit).await;
+            assert!(is_over && secs > 90, "{why}: {secs} s");
+        }
     }
 }

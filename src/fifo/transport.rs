@@ -63,6 +63,8 @@ pub struct Response {
 #[error("{}", match .kind {
     TransportErrorKind::NotSent => "could not connect",
     TransportErrorKind::Untrusted => "could not connect: the server's certificate is not trusted",
+    TransportErrorKind::NotTls => "could not connect: what answers there does not speak TLS",
+    TransportErrorKind::NotHttp => "what answers there does not speak HTTP",
     TransportErrorKind::Lost => "the connection broke",
 })]
 pub struct TransportError {
@@ -78,6 +80,10 @@ pub enum TransportErrorKind {
     /// There was no connection, since the server's certificate is not trusted: nothing reached FiFo, and trying again
     /// will not change that.
     Untrusted,
+    /// There was no connection, since what answers there does not speak TLS: nothing reached FiFo.
+    NotTls,
+    /// The request had begun to go out, and what came back was no HTTP.
+    NotHttp,
     /// The request had begun to go out: it may have been carried out or not.
     Lost,
 }

@@ -199,8 +199,10 @@ impl WriteClient {
 fn not_answered(error: &TransportError) -> WriteAnswer {
     let message = with_causes(error);
     match error.kind() {
-        TransportErrorKind::NotSent | TransportErrorKind::Untrusted => WriteAnswer::NotSent { message },
-        TransportErrorKind::Lost => WriteAnswer::Lost { message },
+        TransportErrorKind::NotSent | TransportErrorKind::Untrusted | TransportErrorKind::NotTls => {
+            WriteAnswer::NotSent { message }
+        }
+        TransportErrorKind::Lost | TransportErrorKind::NotHttp => WriteAnswer::Lost { message },
     }
 }
 

@@ -93,8 +93,15 @@ fn policy_facts(policy: &Policy, text: &mut String) {
     for tier in tiers {
         _ = write!(
             text,
-            "; tier {} {:?} {}, comment {:?}, keep {:?}, keep_local {}, spread {}",
-            tier.name, tier.kind, tier.schedule, tier.comment, tier.keep, tier.keep_local, tier.spread
+            "; tier {} {:?} {}, comment {:?} and {:?}, keep {:?}, keep_local {}, spread {}",
+            tier.name,
+            tier.kind,
+            tier.schedule,
+            tier.comment,
+            tier.also,
+            tier.keep,
+            tier.keep_local,
+            tier.spread
         );
     }
 }

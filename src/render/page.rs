@@ -94,6 +94,9 @@ fn runs(ledger: &Ledger, now: DateTime<Utc>) -> Markup {
             @if let Some(since) = ledger.running_since {
                 p { "A run has been under way for " (span_text((now - since).num_seconds())) "." }
             }
+            @if !ledger.waiting.message.is_empty() {
+                p.quiet { (visible(&ledger.waiting.message)) }
+            }
             @if ledger.is_stopped() {
                 p.bad {
                     strong { "No further run begins" }

@@ -4,7 +4,10 @@ use super::fate::Fate;
 use super::faults::Rule;
 use super::message::{Reply, Request};
 use super::server::State;
+use super::users::{User, UserStore};
+use super::world::World;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -38,6 +41,20 @@ pub(super) fn handle(state: &mut State, request: &Request, now_us: i64) -> Optio
             state.faults.clear();
             show(200, &json!({"rules": 0}))
         }
+        ("POST", ["switches"]) => match serde_json::from_slice::<Switches>(&request.body) {
+            Ok(switches) => {
+                switches.set(&mut state.world);
+                show(200, &json!({}))
+            }
+            Err(error) => refusal(400, &error.to_string()),
+        },
+        ("POST", ["users", name]) => match serde_json::from_slice::<User>(&request.body) {
+            Ok(user) => {
+                state.world.users.insert((*name).to_owned(), user);
+                show(200, &json!({"users": state.world.users.len()}))
+            }
+            Err(error) => refusal(400, &error.to_string()),
+        },
         ("POST", ["vms", vm, "fates"]) => {
             let vm = Uuid::try_parse(vm).ok().and_then(|vm| state.world.vms.get_mut(&vm));
             match (vm, one_or_more::<Fate>(&request.body)) {
@@ -51,9 +68,37 @@ pub(super) fn handle(state: &mut State, request: &Request, now_us: i64) -> Optio
         }
         _ => refusal(
             404,
-            "the controls are GET world, GET requests, POST faults, DELETE faults, POST vms/<uuid>/fates",
+            "the controls are GET world, GET requests, POST faults, DELETE faults, POST switches, \
+             POST users/<name>, POST vms/<uuid>/fates",
         ),
     })
+}
+
+/// What of a world can be switched; what is left out stays as it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Switches {
+    backend_up: Option<bool>,
+    store_configured: Option<bool>,
+    user_store: Option<UserStore>,
+    /// The inner `None` is a `null`: no limit.
+    #[serde(default, deserialize_with = "there")]
+    list_limit_ms: Option<Option<u64>>,
+}
+
+impl Switches {
+    fn set(self, world: &mut World) {
+        let Self { backend_up, store_configured, user_store, list_limit_ms } = self;
+        world.backend_up = backend_up.unwrap_or(world.backend_up);
+        world.store_configured = store_configured.unwrap_or(world.store_configured);
+        world.user_store = user_store.unwrap_or(world.user_store);
+        world.list_limit_ms = list_limit_ms.unwrap_or(world.list_limit_ms);
+    }
+}
+
+/// Tells a `null` from what is not there.
+fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// Reads one thing, or an array of them.

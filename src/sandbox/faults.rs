@@ -1,7 +1,10 @@
 //! Disturbances, as told: between FiFo's handlers and whoever asks them.
 
+use super::list_cache::ListCache;
 use super::message::{Reply, Request};
+use super::race::Race;
 use super::routes::{self, Resource};
+use super::users::UserStore;
 use super::world::World;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -202,6 +205,19 @@ pub enum Effect {
     },
     /// Makes every token given out so far worthless, before the request is looked at.
     ExpireTokens,
+    /// Has the user store behave like that while the request is looked at.
+    UserStore(UserStore),
+    /// Judges `if-match` and acts on it apart, as FiFo does: for so long after a write to a VM, another one that names
+    /// the ETag from before is done as well. `skip`, `every` and `times` mean nothing here.
+    Race {
+        /// For how long, in milliseconds.
+        ms: u32,
+    },
+    /// Has lists served from a cache, as FiFo of 2015 does. `skip`, `every` and `times` mean nothing here.
+    StaleList {
+        /// For how long a list is served again, in milliseconds.
+        ms: u32,
+    },
     /// Puts something else in place of the answer's body.
     Garble {
         /// The other body.
@@ -233,6 +249,8 @@ pub struct Faults {
     /// The rules, in their order.
     pub rules: Vec<Rule>,
     frozen: BTreeMap<Uuid, Vec<Frozen>>,
+    race: Race,
+    lists: ListCache,
 }
 
 /// A VM as a cache still shows it.
@@ -254,7 +272,8 @@ impl Faults {
         let vm = resource.and_then(Resource::vm);
         let operation = Operation::of(request, resource);
         let struck = self.rules.iter_mut().filter_map(|rule| {
-            let standing = matches!(rule.effect, Effect::Stale { .. });
+            let standing =
+                matches!(rule.effect, Effect::Stale { .. } | Effect::Race { .. } | Effect::StaleList { .. });
             (!standing && rule.strikes(request, operation, vm)).then(|| rule.effect.clone())
         });
         let struck: Vec<Effect> = struck.collect();
@@ -282,13 +301,63 @@ impl Faults {
             Some(_) => out.reset = true,
             None => {
                 let vm = vm.and_then(|vm| Uuid::try_parse(vm).ok());
-                out.reply = self.handle_cached(world, &request, operation, vm, now_us);
+                let user_store = world.user_store;
+                for effect in &struck {
+                    if let Effect::UserStore(store) = effect {
+                        world.user_store = *store;
+                    }
+                }
+                out.reply = self.handle_raced(world, request, operation, vm, now_us);
+                world.user_store = user_store;
                 for effect in &struck {
                     disturb_reply(effect, &mut out);
                 }
             }
         }
         out
+    }
+
+    /// Answers through the list's cache and without a condition that had still held a moment ago, where these are on.
+    fn handle_raced(
+        &mut self,
+        world: &mut World,
+        mut request: Request,
+        operation: Operation,
+        vm: Option<Uuid>,
+        now_us: i64,
+    ) -> Option<Reply> {
+        let is_write = matches!(operation, Operation::Create | Operation::Delete);
+        let race = self.milliseconds(vm, |effect| match effect {
+            Effect::Race { ms } => Some(*ms),
+            _ => None,
+        });
+        let Some((ms, vm)) = race.zip(vm).filter(|_| is_write) else {
+            let reply = self.handle_cached(world, &request, operation, vm, now_us);
+            let kept = self.milliseconds(vm, |effect| match effect {
+                Effect::StaleList { ms } => Some(*ms),
+                _ => None,
+            });
+            return match (kept, reply) {
+                (Some(ms), Some(reply)) if operation == Operation::List => {
+                    Some(self.lists.through(&request, reply, ms, now_us))
+                }
+                (_, reply) => reply,
+            };
+        };
+        self.race.loosen(&mut request, vm, ms, now_us);
+        world.advance(now_us);
+        let before = world.vms.get(&vm).map(|record| routes::vm_reply(world, vm, record));
+        let reply = self.handle_cached(world, &request, operation, Some(vm), now_us);
+        if reply.as_ref().is_some_and(|reply| matches!(reply.status, 204 | 303)) {
+            self.race.written(vm, before.as_ref().and_then(|before| before.header("etag")), now_us);
+        }
+        reply
+    }
+
+    /// Gives the time that a rule which is always on has for a VM.
+    fn milliseconds(&self, vm: Option<Uuid>, of: impl Fn(&Effect) -> Option<u32>) -> Option<u32> {
+        let rules = self.rules.iter().filter(|rule| rule.when.vm.is_none() || rule.when.vm == vm);
+        rules.filter_map(|rule| of(&rule.effect)).next()
     }
 
     /// Answers through the cache, where one is on for that VM.

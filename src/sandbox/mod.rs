@@ -18,6 +18,10 @@
 //! - `GET /_sandbox/requests`: the last 200 requests, with method, target and status;
 //! - `POST /_sandbox/faults`: adds a [`Rule`], or an array of them;
 //! - `DELETE /_sandbox/faults`: takes all of them away;
+//! - `POST /_sandbox/switches`: sets any of `{"backend_up": bool, "store_configured": bool, "user_store": "up" |
+//!   "server_error" | "temporarily_unavailable", "list_limit_ms": number or null}`;
+//! - `POST /_sandbox/users/<name>`: makes or replaces a [`User`] and what it may do:
+//!   `{"password": "x", "permissions": [["cloud", "vms", "list"], ["vms", "_", "get"]]}`;
 //! - `POST /_sandbox/vms/<uuid>/fates`: adds a [`Fate`], or an array of them, to what becomes of that VM's next creates.
 //!
 //! ```sh
@@ -36,8 +40,10 @@ mod faults;
 mod history;
 mod judge;
 mod list;
+mod list_cache;
 mod message;
 mod msgpack;
+mod race;
 mod record;
 mod routes;
 mod seed;
@@ -60,5 +66,5 @@ pub use seed::Seed;
 pub use server::{Asked, Options, Running, Sandbox, State};
 pub use shape::{ApiStyle, EmptyMaps, Shape};
 pub use upload::Upload;
-pub use users::{Token, User};
+pub use users::{Token, User, UserStore};
 pub use world::{Vm, World};

@@ -73,4 +73,7 @@ pub struct Stored {
     pub base: Option<Uuid>,
     /// Whether `zfs receive` would take it.
     pub sound: bool,
+    /// What `zfs send` wrote to its standard error: it is part of the object, in front of the gzip stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<String>,
 }

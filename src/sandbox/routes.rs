@@ -7,7 +7,7 @@ use super::backups::Order;
 use super::message::{Reply, Request};
 use super::msgpack;
 use super::shape::{ApiStyle, RecordView, VmView};
-use super::users::User;
+use super::users::{User, UserStore};
 use super::world::{Vm, World};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -108,6 +108,9 @@ fn signed_in<'a>(world: &'a World, request: &Request, now_us: i64) -> Option<&'a
         ApiStyle::V2 => request.header("x-snarl-token").or(bearer),
         ApiStyle::V3 => bearer,
     };
+    if world.user_store != UserStore::Up {
+        return None;
+    }
     world.user_of(token?, now_us)
 }
 

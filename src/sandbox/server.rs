@@ -32,6 +32,8 @@ pub struct Options {
     pub shape: Shape,
     /// How long an upload takes, in milliseconds.
     pub upload_ms: u64,
+    /// How long a full list may take before it is cut, see [`World::list_limit_ms`].
+    pub list_limit: Option<Duration>,
     /// Where the world is kept from run to run; nowhere where it is `None`. No two sandboxes can have the same one at
     /// a time.
     pub state_file: Option<PathBuf>,
@@ -52,6 +54,7 @@ impl Default for Options {
             seed: Seed::default(),
             shape: Shape::default(),
             upload_ms: 3_000,
+            list_limit: None,
             state_file: None,
             fresh: false,
             world: None,
@@ -202,6 +205,8 @@ fn first_world(options: &Options) -> io::Result<World> {
     let mut world = kept.unwrap_or_else(|| World::seeded(options.seed, options.clock.now_us()));
     world.shape = options.shape;
     world.upload_ms = options.upload_ms;
+    world.list_limit_ms =
+        options.list_limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
     Ok(world)
 }
 

@@ -1,6 +1,7 @@
 //! Signing in.
 
 use super::message::{Reply, Request};
+use super::users::UserStore;
 use super::world::World;
 use serde_json::json;
 
@@ -12,6 +13,16 @@ pub(super) fn token(world: &mut World, request: &Request, now_us: i64) -> Reply 
     };
     if form("grant_type") != "password" {
         return refusal("unsupported_grant_type", "The grant type is not supported.");
+    }
+    match world.user_store {
+        UserStore::Up => {}
+        UserStore::ServerError => return refusal("server_error", "timeout"),
+        UserStore::TemporarilyUnavailable => {
+            return refusal(
+                "temporarily_unavailable",
+                "The server is currently unable to handle the request.",
+            );
+        }
     }
     let user = form("username");
     if world.users.get(&user).is_none_or(|known| known.password != form("password")) {

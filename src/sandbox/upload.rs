@@ -12,8 +12,11 @@ use uuid::Uuid;
 /// The size of a file is written about once so many bytes.
 const WRITTEN_EVERY_BYTES: u64 = 1 << 20;
 
-/// What is stored of a backup whose `zfs send` failed: the error message, gzip'ed.
-const HOLLOW_BYTES: u64 = 51;
+/// What `zfs send` wrote to its standard error when it failed: it goes into the object as it is.
+const SEND_FAILED: &str = "cannot send: snapshot has gone\n";
+
+/// What is stored of a backup whose `zfs send` failed: the error message, and the 20 bytes of an empty gzip stream.
+const HOLLOW_BYTES: u64 = SEND_FAILED.len() as u64 + 20;
 
 /// An upload under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,8 +152,7 @@ impl World {
             }
             Step::Files => self.write_files(backup, upload, 0, false),
             Step::Checksums => self.store(backup, upload),
-            // What is left of a record that was deleted meanwhile does not get this one back.
-            Step::Xml => self.write(backup, upload, |record| record.xml = record.timestamp.map(|_| true)),
+            Step::Xml => self.write(backup, upload, |record| record.xml = Some(true)),
             Step::End => {
                 let word = match (upload.outcome, self.shape.style) {
                     (Outcome::Complete | Outcome::Hollow, _) => "completed",
@@ -191,7 +193,8 @@ impl World {
         let bytes = if sound { upload.bytes } else { HOLLOW_BYTES };
         self.write_files(backup, upload, bytes, true);
         if let Some(vm) = self.vms.get_mut(&upload.vm) {
-            vm.stored.insert(backup, Stored { bytes, base: upload.parent, sound });
+            let stderr = (!sound).then(|| SEND_FAILED.to_owned());
+            vm.stored.insert(backup, Stored { bytes, base: upload.parent, sound, stderr });
         }
     }
 

@@ -28,6 +28,19 @@ impl User {
     }
 }
 
+/// How the user store behaves, which is asked at every sign-in and for every token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserStore {
+    /// It answers.
+    #[default]
+    Up,
+    /// It does not answer in time: 400 `server_error` at the sign-in, and every token is answered with 401.
+    ServerError,
+    /// It says that it cannot answer now: 400 `temporarily_unavailable` at the sign-in, and otherwise the same.
+    TemporarilyUnavailable,
+}
+
 fn grants(granted: &[String], wanted: &[&str]) -> bool {
     match (granted.split_first(), wanted.split_first()) {
         (None, None) => true,

@@ -2,7 +2,7 @@ use super::fate::{Fate, Outcome};
 use super::record::{Record, Snapshot, Stored};
 use super::shape::Shape;
 use super::upload::Upload;
-use super::users::{Token, User};
+use super::users::{Token, User, UserStore};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
@@ -31,6 +31,14 @@ pub struct World {
     pub backend_up: bool,
     /// Whether a backup store is configured; if not, every create is refused.
     pub store_configured: bool,
+    /// Whether the store of the users answers.
+    #[serde(default)]
+    pub user_store: UserStore,
+    /// How long a full list may take before it is cut, in milliseconds: 5 s in FiFo of 2016. That of 2015 has no limit.
+    ///
+    /// Nothing really takes that long: a VM is reckoned at 10 ms, and each of its backups at 1 ms.
+    #[serde(default)]
+    pub list_limit_ms: Option<u64>,
     /// The hypervisors whose agent does not answer.
     pub agents_down: BTreeSet<String>,
     /// How long an upload takes from being accepted until all is written, in milliseconds, unless its fate says otherwise.
@@ -118,6 +126,8 @@ impl World {
             counter: 0,
             backend_up: true,
             store_configured: true,
+            user_store: UserStore::Up,
+            list_limit_ms: None,
             agents_down: BTreeSet::new(),
             upload_ms: 3_000,
             outcome: Outcome::Complete,

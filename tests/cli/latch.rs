@@ -199,7 +199,7 @@ fn resume_waits_for_no_run_and_needs_nothing_to_sign_in_with() {
     drop(under_way);
     let url = cloud.fifo.url();
     cloud.folder.run(&["--endpoint", &url, "--state-dir", "state", "resume", "--auto-approve"]).code(0);
-    assert_eq!(latches(&cloud), [PathBuf::new(); 0]);
+    assert_eq!(latches(&cloud), Vec::<PathBuf>::new());
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod docs;
 mod every;
 mod exit_codes;
 mod exposition;
+mod first_contact;
 mod harness;
 mod help;
 mod latch;
@@ -20,6 +21,8 @@ mod plan;
 mod plan_against;
 mod plan_markdown;
 mod processes;
+#[path = "../raw_server/mod.rs"]
+mod raw_server;
 mod reconcile;
 mod running;
 mod sandbox;

@@ -210,7 +210,7 @@ fn clocks_that_differ_a_little_are_told_and_clocks_that_differ_much_stop_the_pla
     let ended = folder.ask(&fifo, &["plan"]).code(0);
     assert!(ended.err.starts_with("warning: the clocks differ: it is 20"), "{}", ended.err);
     fifo.disturb(Effect::ShiftDate { seconds: -2 * 60 * 60 });
-    let ended = folder.ask(&fifo, &["plan"]).code(4);
+    let ended = folder.ask(&fifo, &["plan"]).code(1);
     assert!(ended.err.contains("error: the clocks differ by more than an hour: it is 20"), "{}", ended.err);
     assert!(ended.err.contains(" on the server\n"), "{}", ended.err);
     assert_eq!(ended.out, "");

@@ -40,6 +40,35 @@ fn it_serves_others_until_it_is_told_to_end() {
     assert!(folder.path("world.json").exists());
 }
 
+/// Serves a sandbox and gives its address with it.
+fn served(folder: &Folder, options: &[&str]) -> (Served, String) {
+    let line = [&["--format", "json", "sandbox", "--listen", "127.0.0.1:0"], options].concat();
+    let mut served = Served(folder.sealed(&line).stdout(Stdio::piped()).spawn().unwrap());
+    let mut first = String::new();
+    BufReader::new(served.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&first).unwrap();
+    let url = told["endpoint"].as_str().unwrap().to_owned();
+    (served, url)
+}
+
+#[test]
+fn a_list_that_is_always_cut_gives_the_same_plan() {
+    let folder = Folder::new();
+    let planned = |options: &[&str]| {
+        let (_served, url) = served(&folder, &[&["--vms", "90"], options].concat());
+        let line = ["--endpoint", &url, "--format", "json", "plan", "--at", "2030-01-01T12:00:00Z"];
+        let mut command = folder.command(&line);
+        command.env("FIFO_USER", "admin").env("FIFO_PASSWORD", "admin");
+        let ended = Ended::of(command).code(0);
+        let plan: Plan = serde_json::from_str(&ended.out).unwrap();
+        (plan.vms.iter().map(|vm| (vm.uuid, vm.alias.clone(), vm.status)).collect::<Vec<_>>(), ended.err)
+    };
+    let ((by_list, quiet), (one_by_one, told)) = (planned(&[]), planned(&["--list-limit", "1s"]));
+    assert_eq!((by_list.len(), &by_list), (90, &one_by_one));
+    assert!(told.contains("from now on VMs are read one by one"), "{told}");
+    assert!(!quiet.contains("one by one"), "{quiet}");
+}
+
 #[test]
 fn programs_are_told_where_it_is_in_json() {
     let folder = Folder::new();

@@ -6,7 +6,7 @@ use crate::scenario::{Run, Scenario, Step, What};
 use crate::transport::{TestClock, Wire};
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::apply::{
-    Clock as _, Ending, Event, Executor, Observer, Pace, Settings, Step as Deed, What as Told,
+    Clock as _, Ending, Event, Executor, Movements, Observer, Pace, Settings, Step as Deed, What as Told,
 };
 use fifo_retain::fifo::{self, ApiVersion, Credentials, ReadClient, WriteClient};
 use fifo_retain::inventory::Inventory;
@@ -110,6 +110,7 @@ impl Life {
             max_uploads: scenario.max_uploads,
             max_uploads_per_hypervisor: scenario.max_uploads_per_hypervisor,
             wait: true,
+            deadline: None,
             // Fewer looks at what takes hours, so that a test run holds more lives.
             pace: Pace { pause_max: Duration::from_secs(120), ..Pace::default() },
         };
@@ -268,6 +269,7 @@ impl Life {
             observer: self,
             stop,
             hand_over: &hand_over,
+            movements: &Movements::default(),
             settings: Settings { wait: run.waits, ..self.settings },
         };
         let began = self.clock.now();

@@ -215,6 +215,8 @@ Examples:
       serve it on 127.0.0.1:8080 until Ctrl-C
   fifo-retain sandbox --listen 127.0.0.1:0 --vms 500
       a larger one, on a port that is free
+  fifo-retain sandbox --vms 500 --list-limit 5s
+      one that cuts its list of VMs, as FiFo of 2016 does with large clouds
   fifo-retain sandbox --state world.json
       keep the world from run to run
 

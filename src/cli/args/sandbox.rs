@@ -1,9 +1,11 @@
 //! What `sandbox` takes.
 
 use super::help;
+use super::value::timeout;
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The arguments of `sandbox`.
 #[derive(Debug, Args)]
@@ -28,6 +30,10 @@ pub struct SandboxArgs {
     /// How long an upload takes
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub upload_seconds: u32,
+
+    /// Cut every full list that takes longer, as FiFo of 2016 does after 5s; a VM is reckoned at 10 ms, a backup at 1 ms
+    #[arg(long, value_name = "DURATION", value_parser = timeout)]
+    pub list_limit: Option<Duration>,
 
     /// Keep the world in this file from run to run
     #[arg(long, value_name = "FILE")]

@@ -89,10 +89,11 @@ impl<'a> Case<'a> {
             })
     }
 
-    /// Finds a backup's tier by comparing comments.
+    /// Finds a backup's tier by comparing comments: the tier's own, and those it takes over.
     pub(super) fn tier(&self, backup: &Backup) -> Option<TierIndex> {
-        (0..self.policy.tiers.len())
-            .find(|&tier| Some(&self.policy.tiers[tier].comment) == backup.comment.as_ref())
+        let comment = backup.comment.as_ref()?;
+        let tiers = &self.policy.tiers;
+        (0..tiers.len()).find(|&tier| tiers[tier].comment == *comment || tiers[tier].also.contains(comment))
     }
 
     /// Says whether its time is missing or more than ten minutes ahead.

@@ -1,5 +1,6 @@
 //! The rules of the contract, stated as small clouds and what must be planned for them.
 
+mod boundaries;
 mod clouds;
 mod compare;
 mod explain;

@@ -42,6 +42,21 @@ fn a_missed_weekly_is_made_up_on_the_next_day() {
 }
 
 #[test]
+fn backups_of_a_former_comment_count_as_the_tiers() {
+    let mut policy = grandfather();
+    policy.tiers[1].comment = "sunday".to_owned();
+    policy.tiers[2].comment = "nightly".to_owned();
+    let stranded = mid_chain().plan(&policy, "2026-11-18 01:00");
+    policy.tiers[1].also = vec!["weekly".to_owned()];
+    policy.tiers[2].also = vec!["every day".to_owned(), "daily".to_owned()];
+    let planned = mid_chain().plan(&policy, "2026-11-18 01:00");
+    assert_eq!(told(&planned), told(&mid_chain().plan(&grandfather(), "2026-11-18 01:00")));
+    assert_ne!(told(&planned), told(&stranded), "without `also` they are of no tier");
+    let Action::Create(create) = &planned.actions[0] else { panic!("{planned:?}") };
+    assert_eq!((create.tier.as_str(), create.comment.as_str()), ("daily", "nightly"));
+}
+
+#[test]
 fn only_the_comment_to_the_letter_makes_a_tier() {
     let vm = mid_chain().backup(4, "daily ", "2026-11-18 01:00").on(3).local();
     let planned = vm.plan(&grandfather(), "2026-11-18 02:00");

@@ -255,7 +255,8 @@ fn a_backup_deleted_while_it_uploads_comes_back_as_a_remnant() {
     world.delete_cloud(vm, backup, at(50));
     assert!(!world.vms[&vm].backups.contains_key(&backup));
     world.advance(at(101));
-    assert_eq!(keys(&world, vm, backup), ["files", "local", "state"]);
+    assert_eq!(keys(&world, vm, backup), ["files", "local", "state", "xml"]);
+    assert_eq!(record(&world, vm, backup).state.as_deref(), Some("completed"));
 }
 
 #[test]
