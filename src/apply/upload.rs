@@ -158,7 +158,11 @@ impl Worker<'_> {
         let bytes = backup.size_bytes().unwrap_or(0);
         let now = self.shared.executor.clock.now();
         match (fault_of(vm, backup.id, create, policy, now), backup.local) {
-            (None, Some(true)) => Ok(Some(good(backup.id, bytes, ""))),
+            (None, Some(true)) if backup.lacks().is_none() => Ok(Some(good(backup.id, bytes, ""))),
+            // A FiFo that has never told a checksum for this VM is an old one; but a new one may still write it.
+            (None, Some(true)) if has_settled => {
+                Ok(Some(good(backup.id, bytes, "; FiFo tells no checksum to check it by")))
+            }
             (None, _) if has_settled => {
                 Ok(Some(good(backup.id, bytes, "; FiFo does not say that its snapshot is in place")))
             }

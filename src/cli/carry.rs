@@ -235,7 +235,8 @@ impl<'c> Run<'c> {
     fn judge(&self, report: &Report, plan: &Plan) -> Outcome {
         let tally = report.tally();
         let is_trouble = |vm: &VmPlan| {
-            matches!(vm.status, Status::Conflict | Status::Unreadable) || vm.note(NoteCode::GaveUp).is_some()
+            matches!(vm.status, Status::Fault | Status::Conflict | Status::Unreadable)
+                || vm.note(NoteCode::GaveUp).is_some()
         };
         if !report.alarms.is_empty() {
             Outcome::Alarm

@@ -229,6 +229,9 @@ fn gaps(view: &View<'_>, calendar: &Calendar<'_>) -> Vec<DateTime<FixedOffset>> 
 /// Says what to do about something; `None` where nothing has to be done.
 pub fn advice(code: NoteCode) -> Option<&'static str> {
     Some(match code {
+        NoteCode::InternalError => {
+            "report it to those who make fifo-retain; its backups are not made meanwhile"
+        }
         NoteCode::Unreadable => "look at its record in FiFo; nothing is done to what cannot be read",
         NoteCode::PolicyConflict => "change the policies",
         NoteCode::Suspended => "take the suspension out of the policy when its reason is gone",

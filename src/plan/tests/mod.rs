@@ -12,5 +12,6 @@ mod nights;
 mod overview;
 mod properties;
 mod rules;
+mod starvation;
 mod strict_audit;
 mod unverified;

@@ -167,13 +167,14 @@ pub const METRICS: [Metric; 28] = [
 ];
 
 /// The statuses with their words in JSON.
-const STATUSES: [(Status, &str); 7] = [
+const STATUSES: [(Status, &str); 8] = [
     (Status::Changes, "changes"),
     (Status::UpToDate, "up_to_date"),
     (Status::Waiting, "waiting"),
     (Status::Blocked, "blocked"),
     (Status::Unprotected, "unprotected"),
     (Status::Conflict, "conflict"),
+    (Status::Fault, "fault"),
     (Status::Unreadable, "unreadable"),
 ];
 
