@@ -35,8 +35,12 @@ impl Judges {
                 record.timestamp >= Some(due_us) && restorable(world, *id, *backup)
             };
             // Without a parent an increment may have to wait for the next full backup.
-            let has_parent = ours().any(|(backup, record)| {
+            let is_parent = |record: &Record| {
                 record.local == Some(true)
+                    && !(self.rules.daily_from_coarser && self.tier_of(record) == Some("daily"))
+            };
+            let has_parent = ours().any(|(backup, record)| {
+                is_parent(record)
                     && restorable(world, *id, *backup)
                     && !is_unverified(world, *id, *backup)
                     && !has_hollow_increment(vm, *backup)
