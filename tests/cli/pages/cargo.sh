@@ -15,6 +15,11 @@ case "$*" in
     # One target of all that the gate's `cargo test --release` runs.
     line=$*
     name=${line##*--test }
+    # A filter behind the name has to find tests.
+    if [ "$name" != "${name#* }" ]; then
+      filter=${name#* } name=${name%% *}
+      [ -e "$REPOSITORY/tests/$name/$filter.rs" ] || [ -e "$REPOSITORY/tests/$name/$filter/mod.rs" ] || refuse "$@"
+    fi
     grep -qF "'cargo test --release'" "$gate" || refuse "$@"
     [ -e "$REPOSITORY/tests/$name/main.rs" ] || refuse "$@"
     # What is set for it, it has to read.
@@ -39,5 +44,8 @@ case "$*" in
       esac
     done
     ;;
-  *) refuse "$@" ;;
+  *)
+    # A short name of the project's own.
+    [ $# -eq 1 ] && grep -q "^$1 = " "$REPOSITORY/.cargo/config.toml" || refuse "$@"
+    ;;
 esac

@@ -28,7 +28,7 @@ impl Page {
 
     /// Reads all of them: the READMEs, and everything below `docs`.
     pub(crate) fn all() -> Vec<Self> {
-        let mut names = vec!["README.md".to_owned()];
+        let mut names = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned()];
         for folder in ["policies", "fuzz", "examples", "tests/wire"] {
             let name = format!("{folder}/README.md");
             names.extend(repository(&name).exists().then_some(name));
