@@ -25,6 +25,7 @@ fn grandfather() -> Policies {
         keep: None,
         keep_local: 0,
         comment: name.to_owned(),
+        also: Vec::new(),
         spread: TimeDelta::zero(),
     };
     let tiers = vec![

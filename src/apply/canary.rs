@@ -1,53 +1,156 @@
 //! The gate before every local delete: the first one goes alone and is checked before any other may start.
+//!
+//! Should the first one lose its body on the way, it costs a chain. So of those that are due when the run begins, the one
+//! whose chain is worth least goes first.
 
-use std::sync::OnceLock;
-use tokio::sync::{Mutex, MutexGuard};
+use crate::inventory::VmId;
+use crate::plan::CascadeCost;
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// Whether local deletes may start.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    /// Whether a local delete of this run has been seen to do what it should.
-    is_open: Mutex<bool>,
-    /// Why none may start any more.
-    closed: OnceLock<String>,
+    state: Mutex<State>,
+    /// Told whenever the state changes.
+    changed: Notify,
 }
 
-/// Leave to do one local delete.
+#[derive(Debug, Default)]
+struct State {
+    /// Whether a local delete of this run has been seen to do what it should.
+    is_open: bool,
+    /// The VMs that a local delete is due on from the beginning, cheapest first. One that has tried is taken out.
+    due: BTreeSet<(CascadeCost, VmId)>,
+    /// Whether one goes alone just now.
+    is_busy: bool,
+    /// How many are under way of which it is not known what they do.
+    unclear: usize,
+    /// Why none may start any more.
+    closed: Option<String>,
+}
+
+/// Leave to do one local delete. One that is dropped without a word leaves the gate as it was: the next one goes alone.
 #[derive(Debug)]
 pub(super) struct Pass<'g> {
     gate: &'g Gate,
-    /// Held while this is the first one: everybody else waits.
-    first: Option<MutexGuard<'g, bool>>,
+    vm: VmId,
+    is_alone: bool,
 }
+
+/// While this is held nobody else's local delete goes out.
+#[derive(Debug)]
+pub(super) struct Unclear<'g>(&'g Gate);
 
 impl Gate {
-    /// Waits until a local delete may start; gives the reason when none may any more.
-    pub(super) async fn pass(&self) -> Result<Pass<'_>, String> {
-        let is_open = self.is_open.lock().await;
-        let pass = Pass { gate: self, first: (!*is_open).then_some(is_open) };
-        pass.still_holds()?;
-        Ok(pass)
-    }
-}
-
-impl Pass<'_> {
-    /// Says whether the delete may still be sent: somebody else's may have gone wrong since the pass was given.
-    pub(super) fn still_holds(&self) -> Result<(), String> {
-        self.gate.closed.get().map_or(Ok(()), |reason| Err(reason.clone()))
+    /// Takes the VMs that a local delete is due on from the beginning, with what it would cost there. Each of them comes
+    /// to the gate or withdraws without waiting for anything else.
+    pub(super) fn new(due: BTreeSet<(CascadeCost, VmId)>) -> Self {
+        Self { state: Mutex::new(State { due, ..State::default() }), changed: Notify::new() }
     }
 
-    /// Says that this delete was seen to do what it should, and nothing else: others may start.
+    /// Waits until a VM's local delete may start; gives the reason when none may any more.
     ///
-    /// A pass that is dropped without a word leaves the gate as it was: then the next one goes alone.
-    pub(super) fn went_well(mut self) {
-        if let Some(is_open) = self.first.as_deref_mut() {
-            *is_open = true;
-        }
+    /// The first one to go is that of the cheapest VM of which it is known; with none left of these, whichever comes.
+    pub(super) async fn pass(&self, vm: VmId) -> Result<Pass<'_>, String> {
+        self.when(|state| {
+            if state.is_open {
+                return Some(Pass { gate: self, vm, is_alone: false });
+            }
+            let is_its_turn = !state.is_busy && state.due.first().is_none_or(|(_, first)| *first == vm);
+            is_its_turn.then(|| {
+                state.is_busy = true;
+                Pass { gate: self, vm, is_alone: true }
+            })
+        })
+        .await
+    }
+
+    /// Says that a VM has tried its local deletes, or will not: nobody waits for it any more.
+    pub(super) fn withdraw(&self, vm: VmId) {
+        self.state().due.retain(|(_, due)| *due != vm);
+        self.changed.notify_waiters();
     }
 
     /// Says that something is wrong: no further local delete may start in this run. The first reason stays.
-    pub(super) fn close(self, reason: String) {
-        self.gate.closed.get_or_init(|| reason);
+    pub(super) fn close(&self, reason: String) {
+        self.state().closed.get_or_insert(reason);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until the state has what is asked of it, or the gate is closed.
+    async fn when<T>(&self, mut ask: impl FnMut(&mut State) -> Option<T>) -> Result<T, String> {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // From here on a change is not missed, even before it is first waited for.
+            changed.as_mut().enable();
+            {
+                let mut state = self.state();
+                if let Some(reason) = &state.closed {
+                    return Err(reason.clone());
+                }
+                if let Some(answer) = ask(&mut state) {
+                    return Ok(answer);
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Changed in single steps, so it holds even if somebody panicked beside it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'g> Pass<'g> {
+    /// Waits until nobody's local delete is under way of which it is not known what it does, and says whether there was
+    /// one. Gives the reason when none may start any more: somebody else's may have gone wrong since the pass was given.
+    pub(super) async fn may_go(&self) -> Result<bool, String> {
+        let mut had_to_wait = false;
+        self.gate
+            .when(|state| {
+                had_to_wait |= state.unclear > 0;
+                (state.unclear == 0).then_some(())
+            })
+            .await?;
+        Ok(had_to_wait)
+    }
+
+    /// Says that it is not known what this delete does: nobody else's goes out for as long as the answer is held. It is
+    /// let go before this one is repeated, so that two of them never wait for each other.
+    pub(super) fn unclear(&self) -> Unclear<'g> {
+        self.gate.state().unclear += 1;
+        Unclear(self.gate)
+    }
+
+    /// Says that this delete was seen to do what it should, and nothing else: others may start.
+    pub(super) fn went_well(&self) {
+        self.gate.state().is_open = true;
+        self.gate.changed.notify_waiters();
+    }
+
+    /// As [`Gate::close`].
+    pub(super) fn close(&self, reason: String) {
+        self.gate.close(reason);
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if self.is_alone {
+            self.gate.state().is_busy = false;
+            self.gate.withdraw(self.vm);
+        }
+    }
+}
+
+impl Drop for Unclear<'_> {
+    fn drop(&mut self) {
+        self.0.state().unclear -= 1;
+        self.0.changed.notify_waiters();
     }
 }
 
@@ -56,19 +159,51 @@ mod tests {
     use super::*;
     use futures::FutureExt as _;
 
+    fn vm(n: u128) -> VmId {
+        VmId::new(uuid::Uuid::from_u128(n))
+    }
+
+    fn cost(restorable: usize) -> CascadeCost {
+        let backup = crate::inventory::BackupId::new(uuid::Uuid::nil());
+        CascadeCost { restorable, descendants: 0, taken: None, backup }
+    }
+
     #[tokio::test]
     async fn the_first_goes_alone_until_it_went_well() {
         let gate = Gate::default();
-        let first = gate.pass().await.unwrap();
-        assert!(gate.pass().now_or_never().is_none());
+        let first = gate.pass(vm(1)).await.unwrap();
+        assert!(gate.pass(vm(2)).now_or_never().is_none());
         drop(first);
-        let again_first = gate.pass().now_or_never().unwrap().unwrap();
-        assert!(gate.pass().now_or_never().is_none());
+        let again_first = gate.pass(vm(2)).now_or_never().unwrap().unwrap();
+        assert!(gate.pass(vm(1)).now_or_never().is_none());
         again_first.went_well();
-        let (one, two) = (gate.pass().await.unwrap(), gate.pass().await.unwrap());
-        assert_eq!(two.still_holds(), Ok(()));
+        let (one, two) = (gate.pass(vm(1)).await.unwrap(), gate.pass(vm(3)).await.unwrap());
+        assert_eq!(two.may_go().await, Ok(false));
         one.close("unverified".to_owned());
-        assert_eq!(two.still_holds().unwrap_err(), "unverified", "one that has passed is held back as well");
-        assert_eq!(gate.pass().await.unwrap_err(), "unverified");
+        assert_eq!(two.may_go().await.unwrap_err(), "unverified", "one that has passed is held back as well");
+        assert_eq!(gate.pass(vm(4)).await.unwrap_err(), "unverified");
+    }
+
+    #[tokio::test]
+    async fn the_cheapest_goes_first_and_when_it_fails_the_next_cheapest() {
+        let gate = Gate::new(BTreeSet::from([(cost(3), vm(1)), (cost(1), vm(2)), (cost(2), vm(3))]));
+        assert!(gate.pass(vm(1)).now_or_never().is_none());
+        assert!(gate.pass(vm(4)).now_or_never().is_none(), "one of which nothing was known");
+        drop(gate.pass(vm(2)).now_or_never().unwrap());
+        assert!(gate.pass(vm(1)).now_or_never().is_none());
+        gate.withdraw(vm(3));
+        drop(gate.pass(vm(1)).now_or_never().unwrap());
+        assert!(gate.pass(vm(4)).now_or_never().is_some(), "none is left that is known");
+    }
+
+    #[tokio::test]
+    async fn nobody_goes_while_it_is_not_known_what_another_does() {
+        let gate = Gate::default();
+        gate.pass(vm(1)).await.unwrap().went_well();
+        let (one, two) = (gate.pass(vm(1)).await.unwrap(), gate.pass(vm(2)).await.unwrap());
+        let unclear = one.unclear();
+        assert!(two.may_go().now_or_never().is_none());
+        drop(unclear);
+        assert_eq!(two.may_go().now_or_never().unwrap(), Ok(false));
     }
 }

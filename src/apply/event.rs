@@ -70,6 +70,9 @@ pub enum What {
         /// Bytes stored so far.
         bytes: u64,
     },
+    /// What is waited for before anything can be asked of FiFo. Told every 30 s while there is something, and once more,
+    /// with nothing in it, when there is not. Not worth a journal entry.
+    Waiting(Waiting),
     /// An action has come to its end.
     ActionEnded {
         /// Where.
@@ -107,6 +110,50 @@ pub enum What {
         #[serde(flatten)]
         tally: Tally,
     },
+}
+
+/// What is waited for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
+pub struct Waiting {
+    /// How many VMs wait for a slot, that is for other uploads to end.
+    pub for_slot: usize,
+    /// How many VMs wait for FiFo's clock to reach the time at which their backup is due.
+    pub for_clock: usize,
+    /// Where slots are waited for, and who holds them.
+    pub slots: Vec<SlotUse>,
+    /// The whole of it, for people; empty when nothing is waited for.
+    pub message: String,
+}
+
+/// How the slots that are waited for are used.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
+pub struct SlotUse {
+    /// The hypervisor; null where the limit in all is what is waited for.
+    pub hypervisor: Option<String>,
+    /// How many VMs wait for one.
+    pub waiting: usize,
+    /// How many uploads hold one.
+    pub running: usize,
+    /// How many there are.
+    pub limit: usize,
+    /// The uploads that hold one, as far as they were seen yet.
+    pub held_by: Vec<SlotHolder>,
+}
+
+/// An upload that holds a slot.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
+pub struct SlotHolder {
+    /// Where.
+    #[serde(flatten)]
+    pub at: Place,
+    /// The backup.
+    pub backup: BackupId,
+    /// When FiFo accepted it, where it says so.
+    pub since: Option<DateTime<Utc>>,
+    /// Bytes stored when it was last seen.
+    pub bytes: u64,
+    /// For how many seconds it has not been seen to grow.
+    pub quiet_secs: u64,
 }
 
 /// A VM, for people and programs.
@@ -148,8 +195,8 @@ pub enum Ending {
     Done,
     /// It was started and is left to FiFo and the next run.
     Started,
-    /// It was not begun: there was no place for it, or it comes after something that was not waited for. The next run
-    /// does it.
+    /// It was not begun, or not waited for to its end: there was no place for it in time, or it comes after something that
+    /// was not waited for, and the next run does it; or another run has made the backup.
     Left,
     /// It was not done.
     Failed,
@@ -189,6 +236,24 @@ mod tests {
             What::ActionStarted { at: at.clone(), step: delete.clone() },
             What::Accepted { at: at.clone(), backup, tier: tier.clone() },
             What::Progress { at: at.clone(), backup, tier, bytes: u64::MAX },
+            What::Waiting(Waiting {
+                for_slot: 1,
+                for_clock: 2,
+                slots: vec![SlotUse {
+                    hypervisor: None,
+                    waiting: 1,
+                    running: 1,
+                    limit: 1,
+                    held_by: vec![SlotHolder {
+                        at: at.clone(),
+                        backup,
+                        since: None,
+                        bytes: 5,
+                        quiet_secs: 6,
+                    }],
+                }],
+                message: message.clone(),
+            }),
             What::ActionEnded {
                 at: at.clone(),
                 step: create,

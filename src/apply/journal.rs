@@ -74,7 +74,7 @@ impl Lines {
 
 impl Observer for Journal {
     fn observe(&self, event: &Event) {
-        if matches!(event.what, What::Progress { .. }) {
+        if matches!(event.what, What::Progress { .. } | What::Waiting(_)) {
             return;
         }
         let mut lines = self.file.lock().unwrap_or_else(PoisonError::into_inner);

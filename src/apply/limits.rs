@@ -1,8 +1,13 @@
-//! How many uploads may run at a time: in all, and on one hypervisor.
+//! How many uploads may run at a time: in all, and on one hypervisor. And who holds the places.
 
+use super::event::{Place, SlotHolder, SlotUse};
+use super::movement::Motion;
+use crate::inventory::Backup;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The places there are for running uploads.
 #[derive(Debug)]
@@ -15,9 +20,28 @@ pub(super) struct Slots {
 
 #[derive(Debug, Default)]
 struct Taken {
-    all: usize,
-    per_hypervisor: BTreeMap<String, usize>,
-    waiting: usize,
+    uploads: BTreeMap<u64, Held>,
+    /// The number of the next upload.
+    next: u64,
+    /// How many wait, by hypervisor.
+    waiting: BTreeMap<String, usize>,
+}
+
+/// An upload, whether or not it holds a place just now.
+#[derive(Debug)]
+struct Held {
+    hypervisor: String,
+    /// Whether it moves, and so holds its place.
+    is_moving: bool,
+    /// The upload as it was last seen, if it was.
+    seen: Option<Sighting>,
+}
+
+#[derive(Debug)]
+struct Sighting {
+    at: Place,
+    backup: Backup,
+    moved: Instant,
 }
 
 impl Slots {
@@ -27,20 +51,19 @@ impl Slots {
 
     /// Takes a place for an upload that runs already, whether or not there is one.
     pub(super) fn occupy(self: &Arc<Self>, hypervisor: &str) -> Slot {
-        self.taken().add(hypervisor);
-        Slot { slots: Arc::clone(self), hypervisor: hypervisor.to_owned() }
+        let number = self.taken().add(hypervisor);
+        Slot { slots: Arc::clone(self), number }
     }
 
     /// Waits for a place, in all and on the hypervisor, and takes it. Giving up the wait takes nothing.
     pub(super) async fn acquire(self: &Arc<Self>, hypervisor: &str) -> Slot {
-        let _waiting = Waiting::new(self);
+        let _waiting = Waiting::new(self, hypervisor);
         loop {
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
+            let mut freed = pin!(self.freed.notified());
             // From here on a place that is freed is not missed, even before it is first waited for.
             freed.as_mut().enable();
-            if self.take_if_free(hypervisor) {
-                return Slot { slots: Arc::clone(self), hypervisor: hypervisor.to_owned() };
+            if let Some(slot) = self.try_acquire(hypervisor) {
+                return slot;
             }
             freed.await;
         }
@@ -48,23 +71,39 @@ impl Slots {
 
     /// Takes a place if there is one right now.
     pub(super) fn try_acquire(self: &Arc<Self>, hypervisor: &str) -> Option<Slot> {
-        self.take_if_free(hypervisor)
-            .then(|| Slot { slots: Arc::clone(self), hypervisor: hypervisor.to_owned() })
+        let mut taken = self.taken();
+        let is_free = taken.held(None).count() < self.max_all
+            && taken.held(Some(hypervisor)).count() < self.max_per_hypervisor;
+        is_free.then(|| Slot { slots: Arc::clone(self), number: taken.add(hypervisor) })
     }
 
     /// Says whether anybody waits for a place.
     pub(super) fn is_waited_for(&self) -> bool {
-        self.taken().waiting > 0
+        !self.taken().waiting.is_empty()
     }
 
-    fn take_if_free(&self, hypervisor: &str) -> bool {
-        let mut taken = self.taken();
-        let here = taken.per_hypervisor.get(hypervisor).copied().unwrap_or(0);
-        let free = taken.all < self.max_all && here < self.max_per_hypervisor;
-        if free {
-            taken.add(hypervisor);
+    /// Tells where places are waited for, and who holds them: by hypervisor where its own are taken, and else in all.
+    pub(super) fn waited_for(&self) -> Vec<SlotUse> {
+        let taken = self.taken();
+        let use_of = |hypervisor: Option<&str>, waiting, limit| SlotUse {
+            hypervisor: hypervisor.map(str::to_owned),
+            waiting,
+            running: taken.held(hypervisor).count(),
+            limit,
+            held_by: taken.held(hypervisor).filter_map(Held::holder).collect(),
+        };
+        let (here, elsewhere): (Vec<_>, Vec<_>) = taken
+            .waiting
+            .iter()
+            .partition(|(hypervisor, _)| taken.held(Some(hypervisor)).count() >= self.max_per_hypervisor);
+        let mut uses: Vec<SlotUse> = here
+            .into_iter()
+            .map(|(hypervisor, waiting)| use_of(Some(hypervisor), *waiting, self.max_per_hypervisor))
+            .collect();
+        if !elsewhere.is_empty() {
+            uses.push(use_of(None, elsewhere.into_iter().map(|(_, waiting)| waiting).sum(), self.max_all));
         }
-        free
+        uses
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -74,9 +113,31 @@ impl Slots {
 }
 
 impl Taken {
-    fn add(&mut self, hypervisor: &str) {
-        self.all += 1;
-        *self.per_hypervisor.entry(hypervisor.to_owned()).or_default() += 1;
+    fn add(&mut self, hypervisor: &str) -> u64 {
+        self.next += 1;
+        self.uploads
+            .insert(self.next, Held { hypervisor: hypervisor.to_owned(), is_moving: true, seen: None });
+        self.next
+    }
+
+    /// Gives the uploads that hold a place, in all or on one hypervisor.
+    fn held(&self, hypervisor: Option<&str>) -> impl Iterator<Item = &Held> {
+        self.uploads
+            .values()
+            .filter(move |held| held.is_moving && hypervisor.is_none_or(|one| one == held.hypervisor))
+    }
+}
+
+impl Held {
+    fn holder(&self) -> Option<SlotHolder> {
+        let Sighting { at, backup, moved } = self.seen.as_ref()?;
+        Some(SlotHolder {
+            at: at.clone(),
+            backup: backup.id,
+            since: backup.timestamp,
+            bytes: backup.size_bytes().unwrap_or(0),
+            quiet_secs: moved.elapsed().as_secs(),
+        })
     }
 }
 
@@ -84,33 +145,52 @@ impl Taken {
 #[derive(Debug)]
 pub(super) struct Slot {
     slots: Arc<Slots>,
-    hypervisor: String,
+    number: u64,
+}
+
+impl Slot {
+    /// Notes how its upload was seen. One that does not move gives the place back; once it moves again it has it again,
+    /// whether or not there is one.
+    pub(super) fn saw(&self, at: &Place, backup: &Backup, motion: Motion) {
+        let mut taken = self.slots.taken();
+        let Some(held) = taken.uploads.get_mut(&self.number) else { return };
+        held.seen = Some(Sighting { at: at.clone(), backup: backup.clone(), moved: motion.since });
+        let is_freed = std::mem::replace(&mut held.is_moving, motion.is_moving) && !motion.is_moving;
+        drop(taken);
+        if is_freed {
+            self.slots.freed.notify_waiters();
+        }
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut taken = self.slots.taken();
-        taken.all -= 1;
-        if let Some(here) = taken.per_hypervisor.get_mut(&self.hypervisor) {
-            *here -= 1;
-        }
-        drop(taken);
+        self.slots.taken().uploads.remove(&self.number);
         self.slots.freed.notify_waiters();
     }
 }
 
-struct Waiting<'a>(&'a Slots);
+struct Waiting<'a> {
+    slots: &'a Slots,
+    hypervisor: &'a str,
+}
 
 impl<'a> Waiting<'a> {
-    fn new(slots: &'a Slots) -> Self {
-        slots.taken().waiting += 1;
-        Self(slots)
+    fn new(slots: &'a Slots, hypervisor: &'a str) -> Self {
+        *slots.taken().waiting.entry(hypervisor.to_owned()).or_default() += 1;
+        Self { slots, hypervisor }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.taken().waiting -= 1;
+        let mut taken = self.slots.taken();
+        if let Some(waiting) = taken.waiting.get_mut(self.hypervisor) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                taken.waiting.remove(self.hypervisor);
+            }
+        }
     }
 }
 

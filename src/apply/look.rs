@@ -7,8 +7,10 @@ use crate::fifo::{ETag, FifoError, ReadClient};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{Mutex, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 /// How many requests are under way at a time, writes not counted.
 const READS_AT_A_TIME: usize = 8;
@@ -24,59 +26,81 @@ pub(super) struct Seen {
 }
 
 /// Why a VM could not be seen.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum LookError {
     #[error(transparent)]
-    Fifo(#[from] FifoError),
+    Fifo(Arc<FifoError>),
     #[error("its answer could not be read whole: {}", .0.problems.join("; "))]
     Unreadable(UnreadableVm),
     #[error("FiFo does not have it any more, or not for this user")]
     Gone,
+    #[error(
+        "the list of VMs has none of those that this run knows; \
+         has this user lost the permission to see them, or is FiFo still starting?"
+    )]
+    NoneKnown,
 }
 
 impl LookError {
     /// Says whether looking again cannot help: FiFo refuses us. Going on asking might even lock the user out.
     pub(super) fn is_final(&self) -> bool {
         match self {
-            Self::Fifo(error) => match error {
-                FifoError::SignInRefused { .. }
-                | FifoError::TokenRefused { .. }
-                | FifoError::NewTokenRefused { .. }
-                | FifoError::UnusableToken
-                | FifoError::Forbidden { .. } => true,
-                FifoError::Connection { .. }
-                | FifoError::SignInUnavailable { .. }
-                | FifoError::TimedOut { .. }
-                | FifoError::NoSuchVm { .. }
-                | FifoError::Status { .. }
-                | FifoError::Unreadable { .. } => false,
-            },
-            Self::Unreadable(_) | Self::Gone => false,
+            Self::Fifo(error) => is_refusal(error) || matches!(**error, FifoError::Forbidden { .. }),
+            Self::Unreadable(_) | Self::Gone | Self::NoneKnown => false,
         }
+    }
+}
+
+/// Says whether FiFo refuses the user as such: then it refuses every request of this run.
+fn is_refusal(error: &FifoError) -> bool {
+    match error {
+        FifoError::SignInRefused { .. }
+        | FifoError::TokenRefused { .. }
+        | FifoError::NewTokenRefused { .. }
+        | FifoError::UnusableToken => true,
+        FifoError::Forbidden { .. }
+        | FifoError::Connection { .. }
+        | FifoError::SignInUnavailable { .. }
+        | FifoError::TimedOut { .. }
+        | FifoError::NoSuchVm { .. }
+        | FifoError::Status { .. }
+        | FifoError::Unreadable { .. } => false,
     }
 }
 
 /// The eyes of a run.
 pub(super) struct Look<'a> {
     client: &'a ReadClient,
-    /// The VMs that the run is about; a list keeps no others in memory.
+    /// The VMs that the run is about, and a few others to tell an empty list by; a list keeps no others in memory.
     vms: BTreeSet<VmId>,
     reads: Semaphore,
     asked: AtomicU64,
     listed: Mutex<Listed>,
+    /// Whether FiFo cuts its list every time, so that the VMs are read one by one.
+    is_list_cut: AtomicBool,
+    refusal: OnceLock<LookError>,
+    /// Cancelled when FiFo has refused the user.
+    refused: CancellationToken,
 }
 
-/// The last list that was read, and how many had asked for one when it began.
-#[derive(Default)]
+/// The last list that was asked for: what came of it, and how many had asked for one when it began.
 struct Listed {
     began_after: u64,
-    inventory: Inventory,
+    outcome: Result<Arc<Inventory>, LookError>,
 }
 
 impl<'a> Look<'a> {
     pub(super) fn new(client: &'a ReadClient, vms: BTreeSet<VmId>) -> Self {
-        let reads = Semaphore::new(READS_AT_A_TIME);
-        Self { client, vms, reads, asked: AtomicU64::new(0), listed: Mutex::default() }
+        Self {
+            client,
+            vms,
+            reads: Semaphore::new(READS_AT_A_TIME),
+            asked: AtomicU64::new(0),
+            listed: Mutex::new(Listed { began_after: 0, outcome: Ok(Arc::default()) }),
+            is_list_cut: AtomicBool::new(false),
+            refusal: OnceLock::new(),
+            refused: CancellationToken::new(),
+        }
     }
 
     /// Reads one VM by itself. What it does not show may have happened all the same; that the VM is gone, only the list
@@ -84,28 +108,80 @@ impl<'a> Look<'a> {
     pub(super) async fn at(&self, id: VmId) -> Result<Seen, LookError> {
         // The semaphore is never closed, so a failure to acquire cannot be; then there is simply no limit.
         let _permit = self.reads.acquire().await.ok();
+        self.not_refused()?;
         let read = self.client.vm(id).await.map_err(|error| match error {
             FifoError::NoSuchVm { .. } => LookError::Gone,
-            error => LookError::Fifo(error),
+            error => self.failed(error),
         })?;
         let vm = read.vm.map_err(LookError::Unreadable)?;
         Ok(Seen { vm, etag: read.etag, server_date: read.server_date })
     }
 
     /// Finds one VM in the list, which is never older than this call.
-    ///
-    /// Lists are large: whoever asks while one is being read waits for the next one, and shares it with all others.
     pub(super) async fn in_list(&self, id: VmId) -> Result<Vm, LookError> {
+        find(&*self.list().await?, id)
+    }
+
+    /// Reads the list, which is never older than this call.
+    ///
+    /// Lists are large, and a FiFo that cannot give one takes minutes to say so: whoever asks while one is being read
+    /// waits for the next one, and shares with all others what comes of it, good or bad.
+    pub(super) async fn list(&self) -> Result<Arc<Inventory>, LookError> {
         let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut listed = self.listed.lock().await;
         if listed.began_after < mine {
             let began_after = self.asked.load(Ordering::SeqCst);
-            let inventory = self.client.list_only(&self.vms).await?.inventory;
-            *listed = Listed { began_after, inventory };
+            let outcome = self.read_list().await;
+            *listed = Listed { began_after, outcome };
         }
-        if let Some(unreadable) = listed.inventory.unreadable.iter().find(|vm| vm.id == Some(id)) {
-            return Err(LookError::Unreadable(unreadable.clone()));
-        }
-        listed.inventory.vms.get(&id).cloned().ok_or(LookError::Gone)
+        listed.outcome.clone()
     }
+
+    /// Reads the list once. One that shows none of the VMs that the run knows says nothing about any of them.
+    async fn read_list(&self) -> Result<Arc<Inventory>, LookError> {
+        self.not_refused()?;
+        let listing = self.client.list_only(&self.vms).await.map_err(|error| self.failed(error))?;
+        self.is_list_cut.fetch_or(listing.one_by_one, Ordering::SeqCst);
+        let inventory = listing.inventory;
+        let is_known = |id: Option<VmId>| id.is_some_and(|id| self.vms.contains(&id));
+        if inventory.vms.is_empty() && !inventory.unreadable.iter().any(|vm| is_known(vm.id)) {
+            return Err(LookError::NoneKnown);
+        }
+        Ok(Arc::new(inventory))
+    }
+
+    /// Says whether what a list does not show has not happened. Where FiFo cuts its list it is made of single readings,
+    /// each of which may be old.
+    pub(super) fn proves_absence(&self) -> bool {
+        !self.is_list_cut.load(Ordering::SeqCst)
+    }
+
+    /// Keeps in mind when FiFo refuses the user: then nobody of this run asks again.
+    pub(super) fn failed(&self, error: FifoError) -> LookError {
+        let is_refusal = is_refusal(&error);
+        let error = LookError::Fifo(Arc::new(error));
+        if is_refusal {
+            self.refusal.get_or_init(|| error.clone());
+            self.refused.cancel();
+        }
+        error
+    }
+
+    /// Waits until FiFo refuses the user, and gives its words.
+    pub(super) async fn refused(&self) -> LookError {
+        self.refused.cancelled().await;
+        self.refusal.get().cloned().unwrap_or(LookError::Gone)
+    }
+
+    fn not_refused(&self) -> Result<(), LookError> {
+        self.refusal.get().map_or(Ok(()), |refusal| Err(refusal.clone()))
+    }
+}
+
+/// Finds one VM in a list.
+pub(super) fn find(listed: &Inventory, id: VmId) -> Result<Vm, LookError> {
+    if let Some(unreadable) = listed.unreadable.iter().find(|vm| vm.id == Some(id)) {
+        return Err(LookError::Unreadable(unreadable.clone()));
+    }
+    listed.vms.get(&id).cloned().ok_or(LookError::Gone)
 }

@@ -10,7 +10,9 @@
 //! Nothing is remembered from run to run but an alarm, by the [`Latch`]: FiFo is the record. The [`Journal`] is for
 //! people, the [`Lock`] is the operating system's.
 
+mod asking;
 mod canary;
+mod cascade;
 mod create;
 mod event;
 mod journal;
@@ -19,17 +21,22 @@ mod limits;
 mod local_delete;
 mod lock;
 mod look;
+mod movement;
 mod one_vm;
 mod outcome;
 mod pace;
 mod run;
 mod running;
+mod search;
+mod stuck;
 mod upload;
+mod waiting;
 
-pub use event::{Ending, Event, Observer, Place, Step, What, schema};
+pub use event::{Ending, Event, Observer, Place, SlotHolder, SlotUse, Step, Waiting, What, schema};
 pub use journal::Journal;
 pub use latch::{Latch, LatchedAlarm, SafetyStop};
 pub use lock::{Holder, Lock, LockError};
+pub use movement::Movements;
 pub use outcome::{CascadeAlarm, Report, StepKind, StepReport, Tally, VmReport};
 pub use pace::Pace;
 pub use run::{Clock, Executor, Settings};

@@ -1,11 +1,15 @@
 //! One VM's actions, in order.
 
+use super::asking::Asking;
+use super::cascade::Guard;
+use super::create::not_begun;
 use super::event::{Ending, Place, Step, What};
 use super::look::{LookError, Seen};
 use super::outcome::{CascadeAlarm, StepKind, StepReport};
 use super::run::Shared;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, Create, VmPlan, audit, decide, fingerprint};
+use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -20,8 +24,14 @@ pub(super) struct Worker<'a> {
     place: usize,
     /// The backups that are known to be on record: a reading that lacks one is old, or something has gone.
     pub(super) known: BTreeSet<BackupId>,
+    /// What may not go any more, once a local delete was sent.
+    pub(super) guard: Option<Guard>,
     /// The backup that this run has seen complete.
     completed: Option<BackupId>,
+    /// Whether its create is left to another run: then so is what comes after it.
+    is_create_left: bool,
+    /// Whether its uploads that count as stuck have been looked at twice.
+    pub(super) has_looked_at_stuck: bool,
     /// Whether the VM has been found to be as it was when the plan was made.
     compared: bool,
 }
@@ -43,14 +53,14 @@ pub(super) enum Problem {
     Alarm(CascadeAlarm),
 }
 
-/// What a wait came to.
-pub(super) enum Waited<T> {
-    /// What it waited for.
-    For(T),
+/// Why a wait was cut short.
+pub(super) enum Cut {
     /// The run was told to end.
     Stopped,
-    /// The next run is due, and goes on with it.
-    HandedOver,
+    /// What merely waits is left to the next run.
+    Left,
+    /// FiFo refuses the user.
+    Refused(LookError),
 }
 
 /// What came of an action that went well.
@@ -79,7 +89,10 @@ impl<'a> Worker<'a> {
             planned,
             place,
             known: vm.map(|vm| vm.backups.keys().copied().collect()).unwrap_or_default(),
+            guard: None,
             completed: None,
+            is_create_left: false,
+            has_looked_at_stuck: false,
             compared: false,
         }
     }
@@ -88,8 +101,11 @@ impl<'a> Worker<'a> {
     ///
     /// An action that fails does not keep the next one from being tried (a snapshot that cannot be deleted is no reason
     /// to make no backup), except that nothing that waits for a create is done unless that has completed.
-    pub(super) async fn run(mut self) {
-        for action in self.planned.due_actions() {
+    pub(super) async fn run(mut self, actions: Vec<&Action>) {
+        for action in actions {
+            if action.is_create() {
+                self.shared.gate.withdraw(self.id);
+            }
             match action {
                 Action::Create(create) => self.run_create(create).await,
                 Action::DeleteLocal(delete) if delete.after_create && self.completed.is_none() => {
@@ -99,6 +115,7 @@ impl<'a> Worker<'a> {
                 Action::DeleteLocal(delete) => self.run_delete(&delete.tier, delete.backup).await,
             }
         }
+        self.shared.gate.withdraw(self.id);
     }
 
     /// Says what becomes of a delete of which the create has not completed.
@@ -106,16 +123,20 @@ impl<'a> Worker<'a> {
         let message = "it waits for the new backup, which has not completed".to_owned();
         if self.is_stopped() {
             Problem::Interrupted(message)
-        } else if self.shared.executor.settings.wait && !self.shared.executor.hand_over.is_cancelled() {
-            Problem::Dropped(message)
-        } else {
+        } else if !self.shared.executor.settings.wait
+            || self.is_create_left
+            || self.shared.leave.is_cancelled()
+        {
             Problem::Left(message)
+        } else {
+            Problem::Dropped(message)
         }
     }
 
     async fn run_create(&mut self, create: &Create) {
         let result = self.create(create).await;
         let backup = result.as_ref().ok().map(|good| good.backup);
+        self.is_create_left = matches!(&result, Err(Problem::Left(_)));
         let is_complete = matches!(&result, Ok(good) if good.ending == Ending::Done);
         self.end(StepKind::Create, create_step(create, backup), result);
         if let (true, Some(new)) = (is_complete, backup) {
@@ -157,7 +178,7 @@ impl<'a> Worker<'a> {
     pub(super) async fn look(&mut self) -> Result<Seen, Problem> {
         let mut seen = self.shared.look.at(self.id).await.map_err(could_not_read)?;
         if !self.fits(&seen.vm) {
-            seen.vm = self.shared.look.in_list(self.id).await.map_err(could_not_read)?;
+            seen.vm = self.read_in_list().await?;
         }
         self.compare(&seen.vm)?;
         Ok(seen)
@@ -165,13 +186,19 @@ impl<'a> Worker<'a> {
 
     /// Looks at the VM where nothing is ever old: before doing something that a condition no longer guards.
     pub(super) async fn look_in_list(&mut self) -> Result<Seen, Problem> {
-        let vm = self.shared.look.in_list(self.id).await.map_err(could_not_read)?;
+        let vm = self.read_in_list().await?;
         self.compare(&vm)?;
         Ok(Seen { vm, etag: None, server_date: None })
     }
 
+    /// Looks at the VM before a write is sent.
+    pub(super) async fn look_before(&mut self, asking: &Asking) -> Result<Seen, Problem> {
+        if asking.is_without_condition() { self.look_in_list().await } else { self.look().await }
+    }
+
     fn fits(&self, vm: &Vm) -> bool {
-        self.known.iter().all(|id| vm.backups.contains_key(id))
+        self.is_nothing_gone(vm)
+            && self.known.iter().all(|id| vm.backups.contains_key(id))
             && self.completed.is_none_or(|id| {
                 vm.backups.get(&id).is_some_and(|backup| backup.state == RecordedState::Completed)
             })
@@ -184,9 +211,9 @@ impl<'a> Worker<'a> {
 
     fn compare(&mut self, vm: &Vm) -> Result<(), Problem> {
         if !self.compared && !self.is_as_planned(vm) {
-            return Err(Problem::Dropped(
-                "the VM has changed since the plan; the next run decides anew".to_owned(),
-            ));
+            return Err(self.made_by_another(vm).unwrap_or_else(|| {
+                Problem::Dropped("the VM has changed since the plan; the next run decides anew".to_owned())
+            }));
         }
         self.compared = true;
         Ok(())
@@ -195,7 +222,7 @@ impl<'a> Worker<'a> {
     /// Decides the VM anew from what is seen. The auditor has to agree, as with any plan.
     pub(super) fn decide_anew(&self, seen: &Seen) -> Result<VmPlan, Problem> {
         let executor = self.shared.executor;
-        let now = seen.server_date.map_or(executor.clock.now(), |date| date.max(executor.clock.now()));
+        let now = self.now_by(seen);
         let fresh = decide(&seen.vm, executor.policies, now);
         let broken = audit::audit_vm(&fresh, &seen.vm, executor.policies, now);
         if broken.is_empty() {
@@ -206,6 +233,20 @@ impl<'a> Worker<'a> {
                 "nothing was done: the decision breaks a rule ({broken}); please report this"
             )))
         }
+    }
+
+    /// Gives the instant that a reading is judged at: the later one of the two clocks.
+    pub(super) fn now_by(&self, seen: &Seen) -> DateTime<Utc> {
+        let ours = self.shared.executor.clock.now();
+        seen.server_date.map_or(ours, |date| date.max(ours))
+    }
+
+    /// Gives the create that is planned, if one is.
+    pub(super) fn planned_create(&self) -> Option<&'a Create> {
+        self.planned.due_actions().iter().find_map(|action| match action {
+            Action::Create(create) => Some(create),
+            Action::DeleteLocal(_) => None,
+        })
     }
 
     /// Gives the name of the policy that it was planned under.
@@ -232,13 +273,26 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Waits for something that the next run can wait for as well; gives what it came to.
-    pub(super) async fn wait<T>(&self, awaited: impl Future<Output = T>) -> Waited<T> {
+    /// Waits for something that the next run can wait for as well.
+    pub(super) async fn wait<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Cut> {
         tokio::select! {
             biased;
-            () = self.shared.stop.cancelled() => Waited::Stopped,
-            () = self.shared.executor.hand_over.cancelled() => Waited::HandedOver,
-            awaited = awaited => Waited::For(awaited),
+            () = self.shared.stop.cancelled() => Err(Cut::Stopped),
+            () = self.shared.leave.cancelled() => Err(Cut::Left),
+            error = self.shared.look.refused() => Err(Cut::Refused(error)),
+            awaited = awaited => Ok(awaited),
+        }
+    }
+
+    /// Says what becomes of what was not asked of FiFo yet, since the wait before it was cut short.
+    pub(super) fn not_asked_for(&self, cut: Cut) -> Problem {
+        match cut {
+            Cut::Stopped => not_begun(),
+            Cut::Left => {
+                let why = self.shared.why_left();
+                Problem::Left(format!("it was not asked for: {why}; the next run does it"))
+            }
+            Cut::Refused(error) => could_not_read(error),
         }
     }
 }

@@ -14,10 +14,19 @@ pub struct Pace {
     pub pause_max: Duration,
     /// How long a completed backup's checksums, and then its `local`, are waited for: FiFo writes them one by one.
     pub settle: Duration,
-    /// How long the effect of a local delete is looked for before it is told as unverified.
+    /// How long the effect of a local delete is looked for before it is told as unverified. As long as FiFo may take to
+    /// carry out what it gave no answer to.
     pub verify: Duration,
     /// How long an upload is waited for while nothing at all can be read.
     pub blind: Duration,
+    /// How long an upload may stay as it is until it gives its place to others.
+    pub quiet: Duration,
+    /// How long an accepted backup may take to begin until it gives its place to others.
+    pub begin: Duration,
+    /// How long lies between the two looks at an upload that counts as stuck, before another is started beside it.
+    pub stuck_look: Duration,
+    /// How often it is told what is waited for.
+    pub tell: Duration,
 }
 
 impl Default for Pace {
@@ -29,6 +38,10 @@ impl Default for Pace {
             settle: Duration::from_secs(20),
             verify: Duration::from_secs(60),
             blind: Duration::from_secs(3600),
+            quiet: Duration::from_secs(15 * 60),
+            begin: Duration::from_secs(5 * 60),
+            stuck_look: Duration::from_secs(60),
+            tell: Duration::from_secs(30),
         }
     }
 }

@@ -4,24 +4,32 @@ use super::canary::Gate;
 use super::event::{Event, Observer, Place, What};
 use super::limits::{Slot, Slots};
 use super::look::Look;
+use super::movement::Movements;
 use super::one_vm::Worker;
 use super::outcome::{CascadeAlarm, Report, StepReport, VmReport};
 use super::pace::Pace;
 use super::running::{self, Unwatched};
+use super::waiting::{self, Counted};
 use crate::fifo::WriteClient;
 use crate::inventory::{Inventory, VmId};
-use crate::plan::{Action, VmPlan};
+use crate::plan::{Action, CascadeCost, VmPlan, cascade_cost};
 use crate::policy::Policies;
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 /// How many VMs may be in the middle of a local delete: each is a few requests on connections of their own.
 const DELETES_AT_A_TIME: usize = 8;
+
+/// How many VMs that the run is not about are looked for in each list: one that shows nobody at all is not believed.
+const WITNESSES: usize = 8;
 
 /// The clock of this machine, or a simulated one.
 pub trait Clock: Send + Sync {
@@ -38,6 +46,8 @@ pub struct Settings {
     pub max_uploads_per_hypervisor: usize,
     /// Whether uploads are waited for. If not, what comes after them is left to the next run.
     pub wait: bool,
+    /// After how long what still waits, for an upload, a place or a clock, is left to the next run.
+    pub deadline: Option<Duration>,
     /// The pauses and patience.
     pub pace: Pace,
 }
@@ -57,6 +67,8 @@ pub struct Executor<'a> {
     /// Cancelled when the next run is due: what merely waits, for an upload, a place or a clock, is then left to that one,
     /// which plans anew for all VMs. One upload that hangs for hours must not hold up what comes due meanwhile.
     pub hand_over: &'a CancellationToken,
+    /// What is known of how uploads move; to be kept from run to run.
+    pub movements: &'a Movements,
     /// How it is to be done.
     pub settings: Settings,
 }
@@ -71,6 +83,12 @@ pub(super) struct Shared<'a> {
     unwatched: Mutex<Vec<(Unwatched, Slot)>>,
     /// How many VMs may be in the middle of a local delete.
     turns: Semaphore,
+    /// How many VMs wait for a clock.
+    clock_waits: AtomicUsize,
+    /// Cancelled when what merely waits is left to the next run.
+    pub(super) leave: CancellationToken,
+    /// Whether that is since the deadline has passed.
+    is_past_deadline: AtomicBool,
     reports: Mutex<Vec<VmReport>>,
     alarms: Mutex<Vec<CascadeAlarm>>,
     /// Cancelled when the run is told to end, and with the first alarm: nothing new is started then. What has been
@@ -88,17 +106,25 @@ impl Executor<'_> {
             .filter(|vm| !vm.due_actions().is_empty())
             .filter_map(|vm| Some((vm, vm.uuid?)))
             .collect();
-        let running = running::foreign(inventory, self.policies, self.clock.now());
-        let known: BTreeSet<VmId> =
-            due.iter().map(|(_, id)| *id).chain(running.iter().map(|upload| upload.vm)).collect();
         let slots = Slots::new(self.settings.max_uploads, self.settings.max_uploads_per_hypervisor);
+        let running = running::foreign(inventory, self, &slots);
+        let mut known: BTreeSet<VmId> =
+            due.iter().map(|(_, id)| *id).chain(running.iter().map(|(upload, _)| upload.at.vm)).collect();
+        known.extend(inventory.vms.keys().take(WITNESSES));
+        let ordered: Vec<Ordered<'_>> =
+            due.iter().map(|&(planned, id)| self.in_order(planned, id, inventory)).collect();
+        let first_deletes =
+            ordered.iter().zip(&due).filter_map(|(one, (_, id))| Some((one.first_cost?, *id)));
         let shared = Shared {
             executor: self,
             look: Look::new(self.client.read(), known),
-            unwatched: Mutex::new(running::occupy(&slots, running)),
+            unwatched: Mutex::new(running),
             slots,
-            gate: Gate::default(),
+            gate: Gate::new(first_deletes.collect()),
             turns: Semaphore::new(DELETES_AT_A_TIME),
+            clock_waits: AtomicUsize::new(0),
+            leave: self.hand_over.child_token(),
+            is_past_deadline: AtomicBool::new(false),
             reports: Mutex::new(due.iter().map(|(vm, id)| VmReport::new(vm, *id)).collect()),
             alarms: Mutex::default(),
             stop: self.stop.child_token(),
@@ -111,15 +137,20 @@ impl Executor<'_> {
 
         let mut workers: FuturesUnordered<_> = due
             .iter()
+            .zip(ordered)
             .enumerate()
-            .map(|(place, &(planned, id))| Worker::new(&shared, place, planned, id, inventory).run())
+            .map(|(place, (&(planned, id), ordered))| {
+                Worker::new(&shared, place, planned, id, inventory).run(ordered.actions)
+            })
             .collect();
         let all_through = async { while workers.next().await.is_some() {} };
         tokio::select! {
             // Always looked at in this order, so that a simulated run is the same every time.
             biased;
+            never = shared.leave_at_deadline() => match never {},
             () = all_through => {}
             never = running::watch(&shared) => match never {},
+            never = waiting::tell(&shared) => match never {},
         }
         drop(workers);
         let report = shared.into_report();
@@ -130,6 +161,36 @@ impl Executor<'_> {
     fn observe(&self, what: What) {
         self.observer.observe(&Event { time: self.clock.now(), what });
     }
+
+    /// Puts a VM's actions in the order in which they are done: as planned, except that of the local deletes at the
+    /// beginning the cheapest one to lose goes first.
+    fn in_order<'v>(&self, planned: &'v VmPlan, id: VmId, inventory: &Inventory) -> Ordered<'v> {
+        let mut actions: Vec<&Action> = planned.due_actions().iter().collect();
+        let policy = self.policies.iter().find(|policy| Some(&policy.name) == planned.policy.as_ref());
+        let (Some(vm), Some(policy)) = (inventory.vms.get(&id), policy) else {
+            return Ordered { actions, first_cost: None };
+        };
+        let now = self.clock.now();
+        let cost_of = |action: &&Action| match action {
+            Action::DeleteLocal(delete) if !delete.after_create => {
+                Some(cascade_cost(vm, delete.backup, policy, now))
+            }
+            _ => None,
+        };
+        let leading = actions.iter().take_while(|action| cost_of(action).is_some()).count();
+        if let Some(deletes) = actions.get_mut(..leading) {
+            deletes.sort_by_cached_key(cost_of);
+        }
+        let first_cost = actions.first().and_then(cost_of);
+        Ordered { actions, first_cost }
+    }
+}
+
+/// What is to be done to one VM.
+struct Ordered<'v> {
+    actions: Vec<&'v Action>,
+    /// What the first action would cost in the worst case, where it is a local delete.
+    first_cost: Option<CascadeCost>,
 }
 
 fn count(due: &[(&VmPlan, VmId)], of: impl Fn(&Action) -> usize) -> usize {
@@ -139,6 +200,35 @@ fn count(due: &[(&VmPlan, VmId)], of: impl Fn(&Action) -> usize) -> usize {
 impl Shared<'_> {
     pub(super) fn tell(&self, what: What) {
         self.executor.observe(what);
+    }
+
+    /// Has what merely waits left to the next run once the deadline has passed.
+    async fn leave_at_deadline(&self) -> Infallible {
+        if let Some(deadline) = self.executor.settings.deadline {
+            tokio::time::sleep(deadline).await;
+            self.is_past_deadline.store(true, Ordering::SeqCst);
+            self.leave.cancel();
+        }
+        std::future::pending().await
+    }
+
+    /// Says why what merely waits is left to the next run.
+    pub(super) fn why_left(&self) -> &'static str {
+        if self.is_past_deadline.load(Ordering::SeqCst) {
+            "the deadline of this run has passed"
+        } else {
+            "the next run is due"
+        }
+    }
+
+    /// Counts a VM that waits for a clock.
+    pub(super) fn waits_for_clock(&self) -> Counted<'_> {
+        Counted::new(&self.clock_waits)
+    }
+
+    /// Gives how many VMs wait for a clock.
+    pub(super) fn clock_waits(&self) -> usize {
+        self.clock_waits.load(Ordering::SeqCst)
     }
 
     /// Keeps a place taken for an upload that no worker watches, until it is seen to have ended.
@@ -167,6 +257,7 @@ impl Shared<'_> {
 
     /// Tells that backups have vanished, and has nothing new started.
     pub(super) fn raise(&self, alarm: CascadeAlarm) {
+        self.gate.close("backups have vanished".to_owned());
         self.tell(What::CascadeAlarm {
             at: alarm.at.clone(),
             backup: alarm.backup,

@@ -1,27 +1,31 @@
 //! Uploads that no worker watches: those that ran before this run began, and those that were let out of sight. They
-//! take places until they end.
+//! take places while they move, until they end.
 
+use super::event::Place;
 use super::limits::{Slot, Slots};
-use super::look::LookError;
+use super::look::{LookError, find};
 use super::pace::Pauses;
-use super::run::Shared;
-use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
+use super::run::{Executor, Settings, Shared};
+use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm};
 use crate::policy::{Match, Policies};
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::future::join_all;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// How long an upload of a VM in no policy is taken to be running.
 const STUCK_AFTER_DEFAULT: TimeDelta = TimeDelta::hours(12);
 
 /// An upload that no worker watches: somebody else's, or one that is not waited for or cannot be read any more.
 pub(super) struct Unwatched {
-    pub(super) vm: VmId,
-    pub(super) which: Upload,
-    pub(super) hypervisor: String,
+    pub(super) at: Place,
+    which: Upload,
     /// When it is no longer taken to be running.
-    pub(super) until: DateTime<Utc>,
+    until: DateTime<Utc>,
+    /// The same by a clock that nobody sets.
+    until_at_the_latest: Instant,
 }
 
 /// Which upload is meant.
@@ -32,72 +36,98 @@ pub(super) enum Upload {
     Unseen { before: BTreeSet<BackupId> },
 }
 
+/// What a reading tells of an upload.
+enum Found<'v> {
+    /// It runs, and this is its record.
+    Runs(&'v Backup),
+    /// It does not run any more.
+    Ended,
+    /// Neither: the reading may be older than the upload.
+    Unknown,
+}
+
+impl Unwatched {
+    /// Takes an upload that is taken to be running for so long from an instant on.
+    pub(super) fn new(at: Place, which: Upload, lasts: TimeDelta, from: DateTime<Utc>) -> Self {
+        let until_at_the_latest = Instant::now() + lasts.to_std().unwrap_or_default();
+        Self { at, which, until: from + lasts, until_at_the_latest }
+    }
+}
+
 impl Upload {
-    /// Says whether it runs, by a reading of its VM.
+    /// Finds it in a reading of its VM.
     ///
     /// A single reading that does not show it may be older than it is; only the list can show that there is none.
-    fn runs(&self, vm: &Vm, is_list: bool) -> bool {
+    fn find<'v>(&self, vm: &'v Vm, is_list: bool) -> Found<'v> {
+        let under_way = || vm.backups.values().filter(|backup| is_under_way(backup));
         match self {
-            Self::Of(backup) if vm.backups.contains_key(backup) => is_under_way(vm, *backup),
-            Self::Unseen { before } if is_list => {
-                vm.backups.keys().any(|backup| !before.contains(backup) && is_under_way(vm, *backup))
+            Self::Of(id) => match vm.backups.get(id) {
+                Some(backup) if is_under_way(backup) => Found::Runs(backup),
+                None if !is_list => Found::Unknown,
+                Some(_) | None => Found::Ended,
+            },
+            Self::Unseen { .. } if !is_list => Found::Unknown,
+            Self::Unseen { before } => {
+                under_way().find(|backup| !before.contains(&backup.id)).map_or(Found::Ended, Found::Runs)
             }
-            Self::Of(_) | Self::Unseen { .. } => !is_list,
         }
     }
 }
 
-/// Finds the uploads that are under way, whichever policy their VM is in, if any.
-pub(super) fn foreign(inventory: &Inventory, policies: &Policies, now: DateTime<Utc>) -> Vec<Unwatched> {
-    inventory.vms.values().flat_map(|vm| foreign_of(vm, policies, now)).collect()
+/// Finds the uploads that are under way, whichever policy their VM is in, if any, and takes a place for each that moves,
+/// whether or not there is one.
+pub(super) fn foreign(
+    inventory: &Inventory,
+    executor: &Executor<'_>,
+    slots: &Arc<Slots>,
+) -> Vec<(Unwatched, Slot)> {
+    let &Executor { policies, movements, settings: Settings { pace, .. }, .. } = executor;
+    let now = executor.clock.now();
+    let under_way = |vm: &&Vm| vm.backups.values().any(is_under_way);
+    let vms: Vec<&Vm> = inventory.vms.values().filter(under_way).collect();
+    let ids = vms.iter().flat_map(|vm| vm.backups.values()).filter(|backup| is_under_way(backup));
+    movements.keep_only(&ids.map(|backup| backup.id).collect());
+    let mut found = Vec::new();
+    for vm in vms {
+        let Some(hypervisor) = &vm.hypervisor else { continue };
+        for (upload, backup) in foreign_of(vm, policies, now) {
+            let slot = slots.occupy(hypervisor);
+            slot.saw(&upload.at, backup, movements.saw(backup, &pace));
+            found.push((upload, slot));
+        }
+    }
+    found
 }
 
-fn foreign_of(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<Unwatched> {
-    let Some(hypervisor) = &vm.hypervisor else { return Vec::new() };
+fn foreign_of<'v>(vm: &'v Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<(Unwatched, &'v Backup)> {
     let stuck_after = match policies.policy_for(vm) {
         Match::One(policy) => policy.stuck_after,
         Match::Unprotected | Match::Conflict(_) => STUCK_AFTER_DEFAULT,
     };
-    let runs = |id: &BackupId| is_under_way(vm, *id);
     vm.backups
-        .keys()
-        .filter(|id| runs(id))
-        .filter_map(|&backup| {
-            let taken = vm.backups.get(&backup)?.timestamp?;
+        .values()
+        .filter(|backup| is_under_way(backup))
+        .filter_map(|backup| {
+            let taken = backup.timestamp?;
             // A date ahead of us says nothing about how long it has been running: it is bounded all the same, as the
             // planner does. Otherwise one wrong clock would hold a place, and with it the run, until that date.
-            let until = taken.min(now) + stuck_after;
-            ((now - taken).abs() < stuck_after).then(|| Unwatched {
-                vm: vm.id,
-                which: Upload::Of(backup),
-                hypervisor: hypervisor.clone(),
-                until,
-            })
+            let lasts = taken.min(now) + stuck_after - now;
+            let at = Place { vm: vm.id, alias: vm.alias.clone() };
+            ((now - taken).abs() < stuck_after)
+                .then(|| (Unwatched::new(at, Upload::Of(backup.id), lasts, now), backup))
         })
         .collect()
 }
 
-fn is_under_way(vm: &Vm, backup: BackupId) -> bool {
-    vm.backups
-        .get(&backup)
-        .is_some_and(|backup| !matches!(backup.state, RecordedState::Completed | RecordedState::Failed))
+fn is_under_way(backup: &Backup) -> bool {
+    !matches!(backup.state, RecordedState::Completed | RecordedState::Failed)
 }
 
 /// How many rounds of readings go by until the list is read as well: a single reading can be old for ever.
 const ROUNDS_PER_LIST: usize = 4;
 
-/// Takes a place for each foreign upload, whether or not there is one.
-pub(super) fn occupy(slots: &Arc<Slots>, foreign: Vec<Unwatched>) -> Vec<(Unwatched, Slot)> {
-    foreign
-        .into_iter()
-        .map(|upload| {
-            let slot = slots.occupy(&upload.hypervisor);
-            (upload, slot)
-        })
-        .collect()
-}
-
-/// Frees the place of each upload that no worker watches when it has ended. Reads only while somebody waits for a place.
+/// Frees the place of each upload that no worker watches when it has ended or does not move. Reads only while somebody
+/// waits for a place.
 pub(super) async fn watch(shared: &Shared<'_>) -> Infallible {
     let pace = shared.executor.settings.pace;
     let mut round = 0;
@@ -107,23 +137,64 @@ pub(super) async fn watch(shared: &Shared<'_>) -> Infallible {
             continue;
         }
         round += 1;
-        for (upload, slot) in shared.take_unwatched() {
-            let is_list = round % ROUNDS_PER_LIST == 0;
-            let seen = if is_list {
-                shared.look.in_list(upload.vm).await
-            } else {
-                shared.look.at(upload.vm).await.map(|seen| seen.vm)
-            };
-            let runs = match seen {
-                Ok(vm) => upload.which.runs(&vm, is_list),
-                Err(LookError::Gone) if is_list => false,
-                // A reading that failed or is old keeps the place taken: a place too few for a while harms nobody.
-                Err(_) => true,
-            };
-            if runs && shared.executor.clock.now() < upload.until {
+        let is_list = round % ROUNDS_PER_LIST == 0;
+        let uploads = shared.take_unwatched();
+        for ((upload, slot), seen) in read(shared, uploads, is_list).await {
+            if still_runs(shared, &upload, &slot, seen, is_list) {
                 shared.keep_running(upload, slot);
             }
         }
     }
     std::future::pending().await
+}
+
+/// Reads the VMs of some uploads, all at once: one list for all of them, or each by itself.
+async fn read(
+    shared: &Shared<'_>,
+    uploads: Vec<(Unwatched, Slot)>,
+    is_list: bool,
+) -> Vec<((Unwatched, Slot), Result<Vm, LookError>)> {
+    if uploads.is_empty() {
+        return Vec::new();
+    }
+    if is_list {
+        let list = shared.look.list().await;
+        let seen = |upload: &Unwatched| find(&*list.clone()?, upload.at.vm);
+        return uploads
+            .into_iter()
+            .map(|one| {
+                let seen = seen(&one.0);
+                (one, seen)
+            })
+            .collect();
+    }
+    join_all(uploads.into_iter().map(async |one| {
+        let seen = shared.look.at(one.0.at.vm).await.map(|seen| seen.vm);
+        (one, seen)
+    }))
+    .await
+}
+
+fn still_runs(
+    shared: &Shared<'_>,
+    upload: &Unwatched,
+    slot: &Slot,
+    seen: Result<Vm, LookError>,
+    is_list: bool,
+) -> bool {
+    let executor = shared.executor;
+    let runs = match seen {
+        Ok(vm) => match upload.which.find(&vm, is_list) {
+            Found::Runs(backup) => {
+                slot.saw(&upload.at, backup, executor.movements.saw(backup, &executor.settings.pace));
+                true
+            }
+            Found::Ended => false,
+            Found::Unknown => true,
+        },
+        Err(LookError::Gone) if is_list => false,
+        // A reading that failed or is old keeps the place taken: a place too few for a while harms nobody.
+        Err(_) => true,
+    };
+    runs && executor.clock.now() < upload.until && Instant::now() < upload.until_at_the_latest
 }

@@ -2,13 +2,16 @@
 
 use super::create::CLOCKS_APART_MAX;
 use super::event::{Ending, What};
+use super::limits::Slot;
 use super::look::LookError;
-use super::one_vm::{Good, Problem, Waited, Worker, chain};
+use super::one_vm::{Cut, Good, Problem, Worker, chain};
 use super::pace::Pauses;
 use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
-use crate::plan::standing::STREAM_BYTES_MIN;
-use crate::plan::{Create, bytes_text};
+use crate::plan::standing::{STREAM_BYTES_MIN, Standing, View};
+use crate::plan::{Create, bytes_text, lacking_text};
 use crate::policy::Policy;
+use chrono::{DateTime, Utc};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// How many readings in a row may show nothing new before the list is looked at: a single reading can be old for ever.
@@ -18,14 +21,14 @@ const SAME_READINGS_MAX: u32 = 3;
 #[derive(Clone, PartialEq)]
 struct Uploading {
     backup: Backup,
-    /// Where its chain ends: somebody may have deleted an ancestor meanwhile.
-    chain_end: ChainEnd,
+    /// The VM as it was read: the backup is judged by what it rests on and by what FiFo tells of earlier ones.
+    vm: Vm,
 }
 
 impl Uploading {
-    fn find(vm: &mut Vm, id: BackupId) -> Option<Self> {
-        let chain_end = chain_of(&vm.backups, id)?.end;
-        Some(Self { backup: vm.backups.remove(&id)?, chain_end })
+    fn find(vm: Vm, id: BackupId) -> Option<Self> {
+        let backup = vm.backups.get(&id)?.clone();
+        Some(Self { backup, vm })
     }
 }
 
@@ -42,9 +45,9 @@ struct Watch {
 
 impl Worker<'_> {
     /// Waits for a backup until it is complete, checked, and its snapshot is in place; or has come to a bad end.
-    pub(super) async fn wait_for(&self, create: &Create, id: BackupId) -> Result<Good, Problem> {
+    pub(super) async fn wait_for(&self, create: &Create, id: BackupId, slot: &Slot) -> Result<Good, Problem> {
         let pace = self.shared.executor.settings.pace;
-        let began = self.shared.executor.clock.now();
+        let (began, began_at) = (self.shared.executor.clock.now(), Instant::now());
         let mut watch = Watch::default();
         let mut pauses = Pauses::new(pace.pause_min, pace.pause_max);
         loop {
@@ -52,60 +55,19 @@ impl Worker<'_> {
                 Some(_) => pace.pause_min,
                 None => pauses.next().unwrap_or(pace.pause_max),
             };
-            match self.wait(tokio::time::sleep(pause)).await {
-                Waited::For(()) => {}
-                // What is through is only to be checked.
-                Waited::HandedOver if watch.completed_since.is_some() => self.pause(pause).await,
-                Waited::HandedOver => {
-                    let message =
-                        format!("backup {id} goes on in FiFo; the next run, which is due, takes it over");
-                    return Err(Problem::Left(message));
-                }
-                Waited::Stopped => {
-                    let message = format!("backup {id} goes on in FiFo; the next run looks what came of it");
-                    return Err(Problem::Interrupted(message));
-                }
-            }
-            let Uploading { backup, chain_end } = match self.read_upload(id, &mut watch).await {
-                Ok(Some(uploading)) => uploading,
-                Ok(None) => {
-                    return Err(Problem::Failed(format!("backup {id} has vanished while it was uploading")));
-                }
-                Err(LookError::Gone) => {
-                    return Err(Problem::Failed(format!(
-                        "the VM has vanished while backup {id} was uploading"
-                    )));
-                }
-                Err(error) => {
-                    let blind_since = *watch.blind_since.get_or_insert_with(Instant::now);
-                    if blind_since.elapsed() < pace.blind && !error.is_final() {
-                        continue;
-                    }
-                    let why = chain(&error);
-                    let message = format!("backup {id} was started and can no longer be watched: {why}");
-                    return Err(Problem::Unverified(message));
-                }
+            self.pause_between_readings(pause, id, &watch).await?;
+            let Some(Uploading { backup, vm }) = self.read_or_bear_with(id, &mut watch).await? else {
+                continue;
             };
-            watch.blind_since = None;
             let bytes = backup.size_bytes().unwrap_or(0);
+            slot.saw(&self.at, &backup, self.shared.executor.movements.saw(&backup, &pace));
             let tier = create.tier.clone();
             self.shared.tell(What::Progress { at: self.at.clone(), backup: id, tier, bytes });
 
-            let policy = self.policy()?;
             match backup.state {
                 RecordedState::Completed => {
-                    let completed_since = *watch.completed_since.get_or_insert_with(Instant::now);
-                    let has_settled = completed_since.elapsed() >= pace.settle;
-                    match (fault_of(&backup, chain_end, create, policy), backup.local) {
-                        (None, Some(true)) => return Ok(good(id, bytes, "")),
-                        (None, _) if has_settled => {
-                            return Ok(good(id, bytes, "; FiFo does not say that its snapshot is in place"));
-                        }
-                        (Some(fault), _) if has_settled => {
-                            let message = format!("FiFo calls backup {id} completed, but {fault}");
-                            return Err(Problem::Failed(message));
-                        }
-                        _ => {}
+                    if let Some(good) = self.judge_completed(create, &backup, &vm, &mut watch)? {
+                        return Ok(good);
                     }
                 }
                 RecordedState::Failed => {
@@ -116,9 +78,13 @@ impl Worker<'_> {
                     return Err(Problem::Failed(message));
                 }
                 RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
-                    // By its own date, as the planner counts; but a wrong clock must not hold the run for as long.
+                    // By its own date, as the planner counts; but a wrong clock must not hold the run for as long, nor
+                    // one that is set back meanwhile.
+                    let stuck_after = self.policy()?.stuck_after;
                     let since = backup.timestamp.unwrap_or(began).clamp(began, began + CLOCKS_APART_MAX);
-                    if self.shared.executor.clock.now() >= since + policy.stuck_after {
+                    let lasts = (since + stuck_after - began).to_std().unwrap_or_default();
+                    let is_over = self.shared.executor.clock.now() >= since + stuck_after;
+                    if is_over || began_at.elapsed() >= lasts {
                         let message = format!("backup {id} is stuck at {}", bytes_text(bytes));
                         return Err(Problem::Failed(message));
                     }
@@ -127,12 +93,92 @@ impl Worker<'_> {
         }
     }
 
+    /// Waits until the upload is looked at again, or is left to FiFo and the next run.
+    async fn pause_between_readings(
+        &self,
+        pause: Duration,
+        id: BackupId,
+        watch: &Watch,
+    ) -> Result<(), Problem> {
+        match self.wait(tokio::time::sleep(pause)).await {
+            // The next reading says how FiFo refuses us.
+            Ok(()) | Err(Cut::Refused(_)) => Ok(()),
+            // What is through is only to be checked.
+            Err(Cut::Left) if watch.completed_since.is_some() => {
+                self.pause(pause).await;
+                Ok(())
+            }
+            Err(Cut::Left) => {
+                let why = self.shared.why_left();
+                Err(Problem::Left(format!(
+                    "backup {id} is still running in FiFo, and {why}; the next run checks the result"
+                )))
+            }
+            Err(Cut::Stopped) => Err(Problem::Interrupted(format!(
+                "backup {id} goes on in FiFo; the next run looks what came of it"
+            ))),
+        }
+    }
+
+    /// Reads a running upload; `None` when nothing could be read, which is borne with for a while.
+    async fn read_or_bear_with(&self, id: BackupId, watch: &mut Watch) -> Result<Option<Uploading>, Problem> {
+        match self.read_upload(id, watch).await {
+            Ok(Some(uploading)) => {
+                watch.blind_since = None;
+                Ok(Some(uploading))
+            }
+            Ok(None) => Err(Problem::Failed(format!("backup {id} has vanished while it was uploading"))),
+            Err(LookError::Gone) => {
+                Err(Problem::Failed(format!("the VM has vanished while backup {id} was uploading")))
+            }
+            Err(error) => {
+                let blind_since = *watch.blind_since.get_or_insert_with(Instant::now);
+                if blind_since.elapsed() < self.shared.executor.settings.pace.blind && !error.is_final() {
+                    return Ok(None);
+                }
+                let why = chain(&error);
+                Err(Problem::Unverified(format!(
+                    "backup {id} was started and can no longer be watched: {why}"
+                )))
+            }
+        }
+    }
+
+    /// Judges a backup that FiFo calls completed; `None` while not everything is written down yet.
+    fn judge_completed(
+        &self,
+        create: &Create,
+        backup: &Backup,
+        vm: &Vm,
+        watch: &mut Watch,
+    ) -> Result<Option<Good>, Problem> {
+        let completed_since = *watch.completed_since.get_or_insert_with(Instant::now);
+        let has_settled = completed_since.elapsed() >= self.shared.executor.settings.pace.settle;
+        let policy = self.policy()?;
+        let bytes = backup.size_bytes().unwrap_or(0);
+        let now = self.shared.executor.clock.now();
+        match (fault_of(vm, backup.id, create, policy, now), backup.local) {
+            (None, Some(true)) if backup.lacks().is_none() => Ok(Some(good(backup.id, bytes, ""))),
+            // A FiFo that has never told a checksum for this VM is an old one; but a new one may still write it.
+            (None, Some(true)) if has_settled => {
+                Ok(Some(good(backup.id, bytes, "; FiFo tells no checksum to check it by")))
+            }
+            (None, _) if has_settled => {
+                Ok(Some(good(backup.id, bytes, "; FiFo does not say that its snapshot is in place")))
+            }
+            (Some(fault), _) if has_settled => {
+                Err(Problem::Failed(format!("FiFo calls backup {} completed, but {fault}", backup.id)))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Reads a running upload; `None` when the list, which is never old, does not have it.
     async fn read_upload(&self, id: BackupId, watch: &mut Watch) -> Result<Option<Uploading>, LookError> {
         let single = match self.shared.look.at(self.id).await {
-            Ok(mut seen) => Uploading::find(&mut seen.vm, id),
+            Ok(seen) => Uploading::find(seen.vm, id),
             Err(LookError::Gone) => {
-                return Ok(Uploading::find(&mut self.shared.look.in_list(self.id).await?, id));
+                return Ok(Uploading::find(self.shared.look.in_list(self.id).await?, id));
             }
             Err(error) => return Err(error),
         };
@@ -148,7 +194,7 @@ impl Worker<'_> {
             return Ok(Some(last.clone()));
         }
         watch.same_readings = 0;
-        Ok(Uploading::find(&mut self.shared.look.in_list(self.id).await?, id))
+        Ok(Uploading::find(self.shared.look.in_list(self.id).await?, id))
     }
 
     pub(super) fn policy(&self) -> Result<&Policy, Problem> {
@@ -166,33 +212,54 @@ fn good(backup: BackupId, bytes: u64, remark: &str) -> Good {
     Good { ending: Ending::Done, backup, message }
 }
 
-/// Finds what is wrong with a backup that FiFo calls completed.
-fn fault_of(backup: &Backup, chain_end: ChainEnd, create: &Create, policy: &Policy) -> Option<String> {
+/// Finds what is wrong with a backup that FiFo calls completed, in a reading of its VM.
+///
+/// Whether it is good is for the planner to say, whose next plan would otherwise delete what this one has kept.
+fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTime<Utc>) -> Option<String> {
+    let view = View::new(vm, policy, now);
+    let Some(judged) = view.get(id) else {
+        return Some("it has no timestamp: somebody has deleted it while it was uploading".to_owned());
+    };
+    let backup = judged.backup;
+    let tier = judged.tier.map(|tier| &view.tier(tier).name);
+    if backup.comment.as_ref() != Some(&create.comment) || tier != Some(&create.tier) {
+        let comment =
+            backup.comment.as_ref().map_or_else(|| "none".to_owned(), |comment| format!("`{comment}`"));
+        return Some(format!("its comment is {comment}, not `{}`", create.comment));
+    }
     if backup.parent != create.parent {
         let parent = |id: Option<BackupId>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
         return Some(format!("its parent is {}, not {}", parent(backup.parent), parent(create.parent)));
     }
-    match chain_end {
-        ChainEnd::Full => {}
-        ChainEnd::Missing(ancestor) => {
+    match chain_of(&vm.backups, id).map(|chain| chain.end) {
+        Some(ChainEnd::Full) | None => {}
+        Some(ChainEnd::Missing(ancestor)) => {
             return Some(format!("backup {ancestor}, which it rests on, was deleted meanwhile"));
         }
-        ChainEnd::Loop(ancestor) => return Some(format!("its chain runs in a circle at backup {ancestor}")),
+        Some(ChainEnd::Loop(ancestor)) => {
+            return Some(format!("its chain runs in a circle at backup {ancestor}"));
+        }
     }
-    if let Some(bytes) = backup.smallest_size_bytes().filter(|&bytes| bytes < STREAM_BYTES_MIN) {
-        let bytes = bytes_text(bytes);
-        return Some(format!(
-            "a stored file of it has {bytes}, which is no stream: the export will have failed"
-        ));
-    }
-    match backup.size_bytes() {
-        None => Some("its size is not known".to_owned()),
-        Some(bytes) if create.parent.is_none() && bytes < policy.min_full_size_bytes => Some(format!(
-            "a full backup of {} is less than the {} that the policy expects: the export will have failed",
-            bytes_text(bytes),
-            bytes_text(policy.min_full_size_bytes)
-        )),
-        Some(_) if !backup.has_checksums() => Some("a stored file of it has no checksum".to_owned()),
-        Some(_) => None,
+    match judged.standing {
+        Standing::Completed if judged.restorable => None,
+        Standing::Completed => Some("a backup that it rests on is not good any more".to_owned()),
+        Standing::Hollow => {
+            let bytes = backup.smallest_size_bytes().filter(|&bytes| bytes < STREAM_BYTES_MIN);
+            Some(match bytes {
+                Some(bytes) => format!(
+                    "a stored file of it has {}, which is no stream: the export will have failed",
+                    bytes_text(bytes)
+                ),
+                None => format!(
+                    "a full backup of {} is less than the {} that the policy expects: the export will have failed",
+                    bytes_text(backup.size_bytes().unwrap_or(0)),
+                    bytes_text(policy.min_full_size_bytes)
+                ),
+            })
+        }
+        Standing::Unverified { .. } => Some(lacking_text(backup).to_owned()),
+        Standing::Failed | Standing::Stuck | Standing::InProgress => {
+            Some("it is not completed any more".to_owned())
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::planning::{self, Planned};
 use super::policies;
 use super::telling;
 use super::watch::Watch;
-use crate::apply::Place;
+use crate::apply::{Movements, Place};
 use crate::inventory::Inventory;
 use crate::plan::{LeftOut, Plan, VmPlan, Why, agree};
 use crate::policy::Policies;
@@ -191,6 +191,8 @@ async fn carry_out(
     let job = Job {
         args: &args.carry,
         handed_over_after: None,
+        deadline: args.deadline,
+        movements: &Movements::default(),
         wishes: &args.planning,
         fifo: &fifo,
         policies,

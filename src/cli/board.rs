@@ -1,7 +1,7 @@
 //! What a process that repeats shows while it goes on: metrics, health and the status page, from what its runs have left.
 
 use super::context::Context;
-use crate::apply::SafetyStop;
+use crate::apply::{SafetyStop, Waiting};
 use crate::plan::Overview;
 use crate::render::metrics::{self, Dialect};
 use crate::render::{Account, Ledger, notification, page};
@@ -50,6 +50,11 @@ impl Board {
     /// Shows how the VMs stand, while a run is under way.
     pub(super) fn read(&self, overview: &Overview) {
         self.notes().ledger.overview = Some(overview.clone());
+    }
+
+    /// Shows what is waited for in the run that is under way.
+    pub(super) fn wait(&self, waiting: &Waiting) {
+        self.notes().ledger.waiting = waiting.clone();
     }
 
     /// Enters a run that has ended, and gives everything that is known after it. After an alarm, and while a latch is
@@ -199,5 +204,22 @@ mod tests {
         let answer = board.health();
         assert!(answer.is_well, "{}", answer.body);
         assert_eq!(answer.body, "ok: the last run that carried out its plan ended 0 s ago\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn page_and_metrics_show_what_a_run_waits_for_until_it_ends() {
+        let board = board();
+        let shown = |what: &str| {
+            let answers = ["/", "/metrics"].map(|path| board.answer(path, None).unwrap().body);
+            answers.iter().any(|body| body.contains(what))
+        };
+        board.notes().ledger.every = Some(EVERY);
+        board.begin();
+        assert!(shown("\nfifo_retain_vms_waiting_for_slot 0\n"));
+        let message = "12 waiting for a slot: hv-3 has 2 of 2".to_owned();
+        board.wait(&Waiting { for_slot: 12, message: message.clone(), ..Waiting::default() });
+        assert!(shown(&message) && shown("\nfifo_retain_vms_waiting_for_slot 12\n"));
+        board.end(planned(None), None, EVERY);
+        assert!(!shown(&message) && shown("\nfifo_retain_vms_waiting_for_slot 0\n"));
     }
 }

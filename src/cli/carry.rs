@@ -7,9 +7,11 @@ use super::error::{CliError, Kind};
 use super::exit::Outcome;
 use super::interrupt::Interrupt;
 use super::planning;
+use super::voice;
 use super::watch::Watch;
 use crate::apply::{
-    Clock, Event, Executor, Holder, Journal, Lock, LockError, Observer, Pace, Place, Report, Settings, What,
+    Clock, Event, Executor, Holder, Journal, Lock, LockError, Movements, Observer, Pace, Place, Report,
+    Settings, What,
 };
 use crate::fifo::WriteClient;
 use crate::inventory::Inventory;
@@ -20,6 +22,7 @@ use chrono::{DateTime, Utc};
 use std::fs::DirBuilder;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -62,17 +65,15 @@ fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
     Ok(folder)
 }
 
-/// Shows a plan that nobody is asked about, in the form for people. Output that goes nowhere, to a full disk say, stops
-/// no backup.
+/// Shows a plan that nobody is asked about, in the form for people. Output that goes nowhere, to a full disk or a terminal
+/// that nobody reads, stops no backup.
 pub(super) fn show_or_warn(context: &Context, plan: &Plan) {
-    let shown = match context.global.format {
-        Format::Json => Ok(()),
+    voice::start();
+    match context.global.format {
+        Format::Json => {}
         Format::Text | Format::Github | Format::Markdown => {
-            context.print(|out| render::text::plan(plan, &context.look, out))
+            context.print_or_warn(|out| render::text::plan(plan, &context.look, out));
         }
-    };
-    if let Err(error) = shown {
-        tracing::warn!("{}; the run goes on", error.chain().join(": "));
     }
 }
 
@@ -83,6 +84,10 @@ pub(super) struct Job<'a> {
     pub(super) args: &'a CarryArgs,
     /// After how long what it still waits for is left to the next run; without it, every upload is waited for.
     pub(super) handed_over_after: Option<Duration>,
+    /// After how long it leaves to the next run what it still waits for, whether or not that one is due.
+    pub(super) deadline: Option<Duration>,
+    /// What is known of how uploads move.
+    pub(super) movements: &'a Movements,
     /// Which VMs are meant, for reading them again.
     pub(super) wishes: &'a PlanningArgs,
     /// Where.
@@ -115,18 +120,9 @@ impl<'c> Run<'c> {
         interrupt: &Interrupt,
         watch: &Watch<'_>,
     ) -> Result<Self, CliError> {
-        // The ear first: whatever becomes of the others, it has heard.
+        voice::start();
+        // The ear first: whatever becomes of the others, it has heard. People last: they may not be listening.
         let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(watch.ear())];
-        observers.push(match context.global.format {
-            Format::Json => Box::new(JsonLines::new(Box::new(io::stdout()))),
-            Format::Text | Format::Github | Format::Markdown => Box::new(People::new(
-                Box::new(io::stdout()),
-                Box::new(io::stderr()),
-                context.look.styles,
-                context.can_draw(),
-                context.global.quiet,
-            )),
-        });
         let path = state_dir(context)?.join("journal.jsonl");
         match Journal::open(&path, Uuid::new_v4()) {
             Ok(journal) => observers.push(Box::new(journal)),
@@ -135,6 +131,19 @@ impl<'c> Run<'c> {
                 tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; the run goes on without");
             }
         }
+        if let Some(waits) = watch.waits() {
+            observers.push(Box::new(waits));
+        }
+        observers.push(Box::new(Spoken(match context.global.format {
+            Format::Json => Arc::new(JsonLines::new(Box::new(io::stdout()))),
+            Format::Text | Format::Github | Format::Markdown => Arc::new(People::new(
+                Box::new(io::stdout()),
+                Box::new(io::stderr()),
+                context.look.styles,
+                context.can_draw(),
+                context.global.quiet,
+            )),
+        })));
         Ok(Self { context, observers: Observers(observers), interrupt: interrupt.clone() })
     }
 
@@ -191,10 +200,12 @@ impl<'c> Run<'c> {
             observer: &self.observers,
             stop: &stop,
             hand_over: &hand_over,
+            movements: job.movements,
             settings: Settings {
                 max_uploads: args.max_uploads.get(),
                 max_uploads_per_hypervisor: args.max_uploads_per_hypervisor.get(),
                 wait: !args.no_wait,
+                deadline: job.deadline,
                 pace: pace(self.context),
             },
         };
@@ -224,7 +235,8 @@ impl<'c> Run<'c> {
     fn judge(&self, report: &Report, plan: &Plan) -> Outcome {
         let tally = report.tally();
         let is_trouble = |vm: &VmPlan| {
-            matches!(vm.status, Status::Conflict | Status::Unreadable) || vm.note(NoteCode::GaveUp).is_some()
+            matches!(vm.status, Status::Fault | Status::Conflict | Status::Unreadable)
+                || vm.note(NoteCode::GaveUp).is_some()
         };
         if !report.alarms.is_empty() {
             Outcome::Alarm
@@ -261,5 +273,20 @@ struct Observers(Vec<Box<dyn Observer>>);
 impl Observer for Observers {
     fn observe(&self, event: &Event) {
         self.0.iter().for_each(|observer| observer.observe(event));
+    }
+}
+
+/// An observer whose words are written in their turn, however long that takes.
+struct Spoken(Arc<dyn Observer>);
+
+impl Observer for Spoken {
+    fn observe(&self, event: &Event) {
+        let (observer, event) = (Arc::clone(&self.0), event.clone());
+        match event.what {
+            What::Progress { .. } | What::Waiting(_) => {
+                voice::say_in_passing(move || observer.observe(&event))
+            }
+            _ => voice::say(move || observer.observe(&event)),
+        }
     }
 }

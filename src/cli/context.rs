@@ -3,6 +3,7 @@
 
 use super::args::{Color, Format, GlobalArgs, LogFormat};
 use super::error::{CliError, Kind};
+use super::voice;
 use crate::render::Styles;
 use crate::render::text::{Detail, Look};
 use chrono::{DateTime, Utc};
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, process};
 
+/// Where policies are where no place is given.
+const DEFAULT_POLICIES: &str = "policies";
 /// The columns of what goes to no terminal.
 const COLUMNS_ELSEWHERE: usize = 120;
 /// The columns that output is made for at least and at most, however wide the terminal.
@@ -123,15 +126,26 @@ impl Context {
     ///
     /// The terminal is gone.
     pub fn ask(&self, question: &str) -> Result<bool, CliError> {
+        let answer = self.ask_line(&format!("{question} [y/N] "))?.unwrap_or_default();
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// Asks for a line; `None` where the input has ended.
+    ///
+    /// # Errors
+    ///
+    /// The terminal is gone.
+    pub(super) fn ask_line(&self, question: &str) -> Result<Option<String>, CliError> {
         let gone =
             |error: io::Error| CliError::new(Kind::Files, "could not ask on this terminal").because(error);
         let mut err = io::stderr().lock();
-        write!(err, "{question} [y/N] ").and_then(|()| err.flush()).map_err(gone)?;
+        write!(err, "{question}").and_then(|()| err.flush()).map_err(gone)?;
         let mut answer = String::new();
         if io::stdin().lock().read_line(&mut answer).map_err(gone)? == 0 {
             writeln!(err).map_err(gone)?;
+            return Ok(None);
         }
-        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+        Ok(Some(answer))
     }
 
     /// Reads the clock.
@@ -188,8 +202,15 @@ impl Context {
         }
         match self.environment.get("FIFO_RETAIN_POLICIES") {
             Some(paths) => env::split_paths(paths).filter(|path| !path.as_os_str().is_empty()).collect(),
-            None => vec![PathBuf::from("policies")],
+            None => vec![PathBuf::from(DEFAULT_POLICIES)],
         }
+    }
+
+    /// Says whether no policies were given and the default folder does not exist.
+    pub(super) fn has_no_policies(&self) -> bool {
+        self.global.policies.is_empty()
+            && self.environment.get("FIFO_RETAIN_POLICIES").is_none()
+            && !Path::new(DEFAULT_POLICIES).exists()
     }
 
     /// Gives the file with pyfi's profiles, whether or not it is there; `None` when the user has no home.
@@ -235,20 +256,30 @@ impl Context {
     ///
     /// It cannot be written to.
     pub fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
-        let mut out = BufWriter::new(io::stdout().lock());
-        match write(&mut out).and_then(|()| out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(CliError::new(Kind::Files, "could not write to standard output").because(error))
+        print(write)
+    }
+
+    /// Writes to standard output in its turn, where that stops nothing: that it cannot be written is only warned about.
+    pub fn print_or_warn(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+        let mut text = Vec::new();
+        // A text takes everything that is written to it.
+        drop(write(&mut text));
+        voice::say(move || {
+            if let Err(error) = print(|out| out.write_all(&text)) {
+                tracing::warn!("{}; the run goes on", error.chain().join(": "));
             }
-            _ => Ok(()),
-        }
+        });
     }
 
     /// Tells on standard error how a command failed. Where even that cannot be written, the exit code says it.
     pub fn tell(&self, error: &CliError) {
         match self.global.log_format {
             LogFormat::Json => error.log(),
-            LogFormat::Text => drop(error.write(&self.error_styles, &mut io::stderr().lock())),
+            LogFormat::Text => {
+                let mut text = Vec::new();
+                drop(error.write(&self.error_styles, &mut text));
+                voice::say(move || drop(io::stderr().lock().write_all(&text)));
+            }
         }
     }
 
@@ -266,6 +297,17 @@ impl Context {
         let message =
             format!("--format {} is not for this command", name(&self.global.format).unwrap_or_default());
         Err(CliError::new(Kind::Usage, message).hint(format!("it has {}", known.join(", "))))
+    }
+}
+
+/// Writes to standard output; see [`Context::print`].
+fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::new(Kind::Files, "could not write to standard output").because(error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -11,7 +11,7 @@ use super::policies;
 use super::reconcile;
 use super::telling::{Telling, close, is_no_run};
 use super::watch::{Shown, Watch};
-use crate::apply::Latch;
+use crate::apply::{Latch, Movements};
 use crate::policy::Policies;
 use crate::render::{Account, Ledger, notification};
 use crate::serve::Server;
@@ -55,7 +55,15 @@ pub(super) async fn run(
         Some(address) => Some(listen(address, &board).await?),
         None => None,
     };
-    let mut repeated = Repeated { args, context, every, interrupt: &interrupt, telling, board };
+    let mut repeated = Repeated {
+        args,
+        context,
+        every,
+        interrupt: &interrupt,
+        telling,
+        board,
+        movements: Movements::default(),
+    };
     let alive = stay_alive(context);
     let never = tokio::select! {
         ended = repeated.until_told(&mut hangups) => {
@@ -111,6 +119,8 @@ struct Repeated<'c> {
     interrupt: &'c Interrupt,
     telling: Telling<'c>,
     board: Arc<Board>,
+    /// What hung in the run before hangs in the next one as well.
+    movements: Movements,
 }
 
 impl Repeated<'_> {
@@ -160,7 +170,15 @@ impl Repeated<'_> {
         let shown = Shown { board: &self.board, every: self.every };
         let mut watch = Watch::new(&self.telling, self.args.listen.map(|_| shown));
         let ended = {
-            let run = reconcile::once(self.args, context, self.interrupt, policies, &mut watch, &mut account);
+            let run = reconcile::once(
+                self.args,
+                context,
+                self.interrupt,
+                policies,
+                &self.movements,
+                &mut watch,
+                &mut account,
+            );
             let mut run = pin!(AssertUnwindSafe(run).catch_unwind());
             loop {
                 tokio::select! {

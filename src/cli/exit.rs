@@ -9,7 +9,8 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// With `--detailed-exitcode`: there are changes; with `status --check`: something is out.
 pub const CHANGES: u8 = 2;
-/// Some VMs failed, gave up, are in conflict or unreadable, or had changed since the plan; the others were done.
+/// Some VMs failed, gave up, are in conflict or unreadable, had changed since the plan, or are left out by a fault of this
+/// program; the others were done.
 pub const SOME_FAILED: u8 = 3;
 /// Backups have vanished after a local delete, in this run, or in an earlier one of which the latch is still set.
 pub const SAFETY_STOP: u8 = 4;

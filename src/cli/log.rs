@@ -4,9 +4,10 @@
 //! traces are requests with all their headers, and the token is in one of them.
 
 use super::args::{GlobalArgs, LogFormat};
+use super::voice;
 use crate::render::Styles;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -26,13 +27,34 @@ pub(super) fn set_up(global: &GlobalArgs, styles: Styles) {
     };
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     // Colours are put in below, by `styles`: left to itself, the layer puts its own into pipes and files as well.
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
+    let layer = tracing_subscriber::fmt::layer().with_writer(|| Line(Vec::new())).with_ansi(false);
     let layer = match global.log_format {
         LogFormat::Json => layer.json().boxed(),
         LogFormat::Text => layer.event_format(Sentence { styles }).boxed(),
     };
     // The error says that there is a subscriber already.
     let _ = tracing_subscriber::registry().with(layer.with_filter(ours)).try_init();
+}
+
+/// A line of the log, written when it is whole.
+struct Line(Vec<u8>);
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.0);
+        // Where standard error is closed there is nobody to tell.
+        voice::say(move || drop(io::stderr().lock().write_all(&bytes)));
+    }
 }
 
 /// `warning: https://… is plain HTTP`; what is merely told stands without a word before it.

@@ -61,6 +61,10 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Outcome, C
             }
         }
     })?;
+    // A fault of this program is told by the exit code, whether or not anybody asked for that.
+    if plan.summary.fault > 0 {
+        return Ok(Outcome::SomeFailed);
+    }
     let has_changes = plan.vms.iter().any(|vm| !vm.due_actions().is_empty());
     Ok(if args.detailed_exitcode && has_changes { Outcome::Changes } else { Outcome::Done })
 }

@@ -13,6 +13,7 @@ use super::planning::{self, Planned};
 use super::policies;
 use super::telling;
 use super::watch::Watch;
+use crate::apply::Movements;
 use crate::policy::Policies;
 use crate::render::Account;
 use std::time::Duration;
@@ -32,7 +33,8 @@ pub(super) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Outco
     }
     let interrupt = Interrupt::listen()?;
     telling::around(context, &args.telling, "reconcile", Some(&interrupt), async |account, watch| {
-        once(args, context, &interrupt, policies::load(context), watch, account).await
+        let movements = Movements::default();
+        once(args, context, &interrupt, policies::load(context), &movements, watch, account).await
     })
     .await
 }
@@ -48,6 +50,7 @@ pub(super) async fn once(
     context: &Context,
     interrupt: &Interrupt,
     policies: Result<Policies, CliError>,
+    movements: &Movements,
     watch: &mut Watch<'_>,
     account: &mut Account,
 ) -> Result<Outcome, CliError> {
@@ -76,6 +79,8 @@ pub(super) async fn once(
     let job = Job {
         args: &args.carry,
         handed_over_after: args.every.map(|every| every.max(HAND_OVER_LEAST)),
+        deadline: Some(args.deadline),
+        movements,
         wishes: &args.planning,
         fifo: &fifo,
         policies: &policies,

@@ -32,7 +32,7 @@ pub(super) struct Watch<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Shown<'a> {
     /// What shows it.
-    pub(super) board: &'a Board,
+    pub(super) board: &'a Arc<Board>,
     /// How often it is read anew.
     pub(super) every: Duration,
 }
@@ -61,6 +61,11 @@ impl<'a> Watch<'a> {
     /// Has every alarm from now on set this latch.
     pub(super) fn arm(&self, latch: Latch) {
         self.ear.heard().latch = Some(latch);
+    }
+
+    /// Gives what shows on the board what a run waits for, where there is a board.
+    pub(super) fn waits(&self) -> Option<Waits> {
+        self.shown.map(|shown| Waits(Arc::clone(shown.board)))
     }
 
     /// Gives what hears the alarms of a run.
@@ -162,6 +167,17 @@ impl Observer for Ear {
             if let Some(why) = &heard.failure {
                 tracing::error!("{}", latch::not_set(why).chain().join(": "));
             }
+        }
+    }
+}
+
+/// Shows on a board what a run waits for.
+pub(super) struct Waits(Arc<Board>);
+
+impl Observer for Waits {
+    fn observe(&self, event: &Event) {
+        if let What::Waiting(waiting) = &event.what {
+            self.0.wait(waiting);
         }
     }
 }

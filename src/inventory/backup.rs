@@ -52,11 +52,40 @@ impl Backup {
         }
     }
 
-    /// Says whether every stored object has a checksum, and there is at least one.
-    pub fn has_checksums(&self) -> bool {
-        !self.files.is_empty()
-            && (self.record_sha1.is_some() || self.files.iter().all(|file| file.sha1.is_some()))
+    /// Finds what FiFo has not written of its stored objects; `None` when it tells the size and checksum of each.
+    ///
+    /// FiFo before 2016 writes one size and one checksum at the record's top level and only names the objects.
+    pub fn lacks(&self) -> Option<Lacking> {
+        let is_told = |of_each: fn(&StoredFile) -> bool, of_all: bool| match self
+            .files
+            .iter()
+            .filter(|&it| of_each(it))
+            .count()
+        {
+            0 => of_all,
+            count => count == self.files.len(),
+        };
+        if self.files.is_empty() {
+            Some(Lacking::Files)
+        } else if !is_told(|file| file.size_bytes.is_some(), self.record_size_bytes.is_some()) {
+            Some(Lacking::Size)
+        } else if !is_told(|file| file.sha1.is_some(), self.record_sha1.is_some()) {
+            Some(Lacking::Checksum)
+        } else {
+            None
+        }
     }
+}
+
+/// What a completed backup's record does not tell of its stored objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lacking {
+    /// It names none.
+    Files,
+    /// The size of at least one.
+    Size,
+    /// The checksum of at least one.
+    Checksum,
 }
 
 /// One stored object of a backup.

@@ -69,7 +69,7 @@ pub fn agree(saved: &Plan, fresh: &Plan) -> Agreement {
 /// Says whether a VM that nothing is planned for may need something all the same.
 fn is_hindered(status: Status) -> bool {
     match status {
-        Status::Unreadable | Status::Conflict | Status::Blocked | Status::Waiting => true,
+        Status::Fault | Status::Unreadable | Status::Conflict | Status::Blocked | Status::Waiting => true,
         Status::Changes | Status::Unprotected | Status::UpToDate => false,
     }
 }

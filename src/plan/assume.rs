@@ -1,8 +1,8 @@
 //! A VM as it will be: how a plan looks past its own create, and how tests carry a plan out in memory.
 
 use super::changeset::{Action, Create};
-use super::standing::FUTURE_TOLERANCE;
-use crate::inventory::{Backup, BackupId, RecordedState, Vm};
+use super::standing::{FUTURE_TOLERANCE, first_checked};
+use crate::inventory::{Backup, BackupId, RecordedState, StoredFile, Vm};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Gives the VM as it will be when a create has completed at about that instant and its snapshot is still there.
@@ -22,13 +22,19 @@ pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm
         parent: create.parent,
         local: Some(true),
         local_size_bytes: None,
-        files: Vec::new(),
+        files: files_as_told(vm),
         record_size_bytes: None,
         record_sha1: None,
     };
     let mut vm = vm.clone();
     vm.backups.insert(id, backup);
     vm
+}
+
+/// Gives a good backup's files as this FiFo tells them: with size and checksum, where it has told them of another one.
+fn files_as_told(vm: &Vm) -> Vec<StoredFile> {
+    let whole = StoredFile { name: String::new(), size_bytes: Some(u64::MAX), sha1: Some(String::new()) };
+    if first_checked(vm).is_some() { vec![whole] } else { Vec::new() }
 }
 
 /// Gives the VM as it will be when a snapshot has been deleted from the hypervisor.

@@ -79,6 +79,8 @@ pub struct Summary {
     pub unprotected: usize,
     /// VMs that two policies claim.
     pub conflict: usize,
+    /// VMs that are left out because of a fault of this program.
+    pub fault: usize,
     /// VMs that could not be read whole.
     pub unreadable: usize,
     /// VMs whose actions are held back by a suspension.
@@ -128,6 +130,8 @@ impl VmPlan {
 pub enum Status {
     /// There is something to do.
     Changes,
+    /// What was planned for it breaks a rule, which is a fault of this program; nothing is done to it.
+    Fault,
     /// It could not be read whole; nothing is done to it.
     Unreadable,
     /// Several policies claim it; nothing is done to it.
@@ -235,6 +239,8 @@ pub struct Note {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoteCode {
+    /// What was planned for the VM breaks a rule: a fault of this program, with all that a report of it needs.
+    InternalError,
     /// The VM, or a backup's record, could not be read.
     Unreadable,
     /// Two policies claim the VM.
@@ -259,6 +265,8 @@ pub enum NoteCode {
     GaveUp,
     /// An incremental one has no parent.
     NoParent,
+    /// A backup is called completed, and FiFo does not tell the size or checksum of one of its files.
+    Unverified,
     /// A backup did not end in the time it may take.
     Stuck,
     /// A backup failed.

@@ -117,66 +117,85 @@ enum Verdict {
     Idle(Status),
 }
 
+/// A tier that is due, with the attempts at it.
+struct Due {
+    tier: TierIndex,
+    since: DateTime<Utc>,
+    attempts: Attempts,
+}
+
 /// Decides whether a backup is to be made now, and which.
 fn create_verdict(view: &View<'_>, calendar: &Calendar<'_>, notes: &mut Vec<Note>) -> Verdict {
-    let due = unsatisfied(view, calendar);
+    let mut due: Vec<Due> = unsatisfied(view, calendar)
+        .into_iter()
+        .map(|(tier, since)| Due { tier, since, attempts: attempts(view, calendar, tier) })
+        .collect();
     if !due.is_empty() && cannot_back_up(view.vm).is_some() {
         return Verdict::Idle(Status::Blocked);
     }
+    notes.extend(due.iter().filter_map(|due| attempts_note(view, due)));
     if view.running().next().is_some() {
         return Verdict::Idle(Status::Waiting);
     }
     if due.is_empty() {
         return Verdict::Idle(Status::UpToDate);
     }
-    for (tier, since) in due {
-        let name = &view.tier(tier).name;
-        match attempts(view, calendar, tier) {
-            Attempts::Next(failed) => match create(view, tier, since, failed) {
-                Ok(create) => {
-                    notes.extend(full_instead(view, tier, &create));
-                    return Verdict::Create(create);
-                }
-                Err(note) => notes.push(note),
-            },
-            Attempts::RetryAt { at, failed } => {
-                let at = minute_text(view.policy.zone.moment(at));
-                let message = format!("the {name} failed {}; it is tried again from {at}", times(failed));
-                notes.push(Note::vm(NoteCode::RetryLater, message));
-                return Verdict::Idle(Status::Waiting);
+    // What has not failed yet goes first, so that a tier that will not go through never keeps the others from theirs. The
+    // sort is stable: within each group the coarsest stays the first.
+    due.sort_by_key(|due| due.attempts.failed > 0);
+    let mut idle = Status::Blocked;
+    for due in due {
+        if due.attempts.is_pausing(view.now) {
+            if !due.attempts.gave_up {
+                idle = Status::Waiting;
             }
-            Attempts::GaveUp => {
-                let message = format!(
-                    "the {name} failed {}; it is tried again when the next backup is due",
-                    times(view.policy.retry.attempts)
-                );
-                notes.push(Note::vm(NoteCode::GaveUp, message));
+            continue;
+        }
+        match create(view, &due) {
+            Ok(create) => {
+                notes.extend(full_instead(view, due.tier, &create));
+                return Verdict::Create(create);
             }
+            Err(note) => notes.push(note),
         }
     }
-    Verdict::Idle(Status::Blocked)
+    Verdict::Idle(idle)
+}
+
+/// Tells of a tier that its attempts were given up for now, or that the next one waits.
+fn attempts_note(view: &View<'_>, due: &Due) -> Option<Note> {
+    let code = match due.attempts {
+        Attempts { gave_up: true, .. } => NoteCode::GaveUp,
+        attempts if attempts.is_pausing(view.now) => NoteCode::RetryLater,
+        Attempts { .. } => return None,
+    };
+    let at = minute_text(view.policy.zone.moment(due.attempts.next_at?));
+    let (name, times) = (&view.tier(due.tier).name, times(due.attempts.failed));
+    Some(Note::vm(code, format!("the {name} failed {times}; it is tried again from {at}")))
 }
 
 fn times(count: u32) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
-fn create(view: &View<'_>, tier: TierIndex, since: DateTime<Utc>, failed: u32) -> Result<Create, Note> {
-    let rules = view.tier(tier);
-    let parent = parent_for(view, tier).filter(|parent| !sends_nothing(view, parent.id()));
+fn create(view: &View<'_>, due: &Due) -> Result<Create, Note> {
+    let rules = view.tier(due.tier);
+    let parent = parent_for(view, due.tier).filter(|parent| !sends_nothing(view, parent.id()));
     let incremental = matches!(rules.kind, TierKind::Incremental { .. });
     if incremental && parent.is_none() && view.policy.missing_parent == MissingParent::Block {
-        let message = format!(
-            "the {} has no local, restorable parent, and the policy says `missing_parent: block`",
-            rules.name
-        );
+        let why = no_parent_text(view, due.tier);
+        let message = format!("{why}, and the policy says `missing_parent: block`");
         return Err(Note::vm(NoteCode::NoParent, message));
     }
     let zone = &view.policy.zone;
-    let due_since = zone.moment(since);
+    let due_since = zone.moment(due.since);
     let mut reason = format!("due since {}", weekday_text(due_since));
-    if failed > 0 {
-        reason.push_str(&format!(", try {} of {}", failed + 1, view.policy.retry.attempts));
+    match due.attempts {
+        Attempts { failed: 0, .. } => {}
+        Attempts { failed, gave_up: true, .. } => reason.push_str(&format!(", try {}", failed + 1)),
+        Attempts { failed, .. } => {
+            reason.push_str(&format!(", try {} of {}", failed + 1, view.policy.retry.attempts));
+        }
     }
     Ok(Create {
         tier: rules.name.clone(),
@@ -194,14 +213,20 @@ fn create(view: &View<'_>, tier: TierIndex, since: DateTime<Utc>, failed: u32) -
 fn full_instead(view: &View<'_>, tier: TierIndex, create: &Create) -> Option<Note> {
     let rules = view.tier(tier);
     let is_instead = matches!(rules.kind, TierKind::Incremental { .. }) && create.kind == BackupKind::Full;
-    let message = match parent_for(view, tier) {
-        None => format!("no local, restorable parent for the {}: a full backup instead", rules.name),
+    is_instead.then(|| {
+        Note::vm(NoteCode::NoParent, format!("{}: a full backup instead", no_parent_text(view, tier)))
+    })
+}
+
+/// Says why there is nothing that an increment of a tier can be taken from.
+fn no_parent_text(view: &View<'_>, tier: TierIndex) -> String {
+    match parent_for(view, tier) {
+        None => format!("no local, restorable parent for the {}", view.tier(tier).name),
         Some(parent) => format!(
-            "the last increment on the {} came out empty, so its snapshot will be gone: a full backup instead",
+            "the last increment on the {} came out empty, so its snapshot will be gone",
             name_of(view, parent)
         ),
-    };
-    is_instead.then(|| Note::vm(NoteCode::NoParent, message))
+    }
 }
 
 /// Finds the snapshots that will not be wanted once the create has completed, oldest first; the new one may be among them.

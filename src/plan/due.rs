@@ -1,6 +1,6 @@
 //! Which tier is due, and whether a backup of it may be started now.
 
-use super::standing::{Standing, View};
+use super::standing::View;
 use crate::inventory::{Vm, VmId};
 use crate::policy::{Policy, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -110,48 +110,52 @@ pub fn unsatisfied(view: &View<'_>, calendar: &Calendar<'_>) -> Vec<(TierIndex, 
         .filter(|&(tier, since)| {
             !view.believable().any(|backup| {
                 backup.tier.is_some_and(|own| own <= tier)
-                    && (backup.restorable || backup.standing == Standing::InProgress)
+                    && (backup.restorable || backup.standing.is_running())
                     && backup.taken >= since
             })
         })
         .collect()
 }
 
-/// How far the attempts at a tier have come.
+/// The longest pause between two attempts.
+const PAUSE_MAX: TimeDelta = TimeDelta::hours(24);
+
+/// The failed attempts at a tier since its own due instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attempts {
-    /// Another one may start: this many have failed.
-    Next(u32),
-    /// The next one may start at that instant.
-    RetryAt {
-        /// When.
-        at: DateTime<Utc>,
-        /// How many have failed.
-        failed: u32,
-    },
-    /// There have been as many as there may be.
-    GaveUp,
+pub struct Attempts {
+    /// How many have failed.
+    pub failed: u32,
+    /// From when the next one may be made; `None` where none has failed.
+    pub next_at: Option<DateTime<Utc>>,
+    /// Whether there have been as many as the policy allows: somebody should look, and it is tried on at the same pace.
+    pub gave_up: bool,
 }
 
-/// Counts the failed attempts at a tier since the latest occurrence of any tier: each occurrence starts afresh.
+impl Attempts {
+    /// Says whether the pause after the last failed attempt is not over at an instant.
+    pub fn is_pausing(&self, now: DateTime<Utc>) -> bool {
+        self.next_at.is_some_and(|at| now < at)
+    }
+}
+
+/// Counts the failed attempts at a tier since the occurrence that it is due for: the next one starts afresh.
+///
+/// Each further attempt waits twice as long as the one before it, up to a day, so that what will not succeed is tried
+/// often at first and takes next to no time from the other tiers in the long run.
 pub fn attempts(view: &View<'_>, calendar: &Calendar<'_>, tier: TierIndex) -> Attempts {
-    let afresh = (0..view.policy.tiers.len()).filter_map(|tier| calendar.last(tier, view.vm.id)).max();
-    let mut failed = 0;
-    let mut last = None;
+    let since = calendar.last(tier, view.vm.id);
+    let retry = view.policy.retry;
+    let mut attempts = Attempts { failed: 0, next_at: None, gave_up: false };
+    let mut pause = retry.backoff.min(PAUSE_MAX);
     for backup in view.believable().filter(|backup| {
         backup.tier == Some(tier)
             && backup.standing.is_failure()
-            && afresh.is_none_or(|afresh| backup.taken >= afresh)
+            && since.is_none_or(|since| backup.taken >= since)
     }) {
-        failed += 1;
-        last = Some(backup.taken);
+        attempts.failed += 1;
+        attempts.next_at = Some(backup.taken + pause);
+        pause = (pause * 2).min(PAUSE_MAX);
     }
-    let retry = view.policy.retry;
-    match last {
-        _ if failed >= retry.attempts => Attempts::GaveUp,
-        Some(last) if view.now < last + retry.backoff => {
-            Attempts::RetryAt { at: last + retry.backoff, failed }
-        }
-        _ => Attempts::Next(failed),
-    }
+    attempts.gave_up = attempts.failed >= retry.attempts;
+    attempts
 }

@@ -229,6 +229,9 @@ fn gaps(view: &View<'_>, calendar: &Calendar<'_>) -> Vec<DateTime<FixedOffset>> 
 /// Says what to do about something; `None` where nothing has to be done.
 pub fn advice(code: NoteCode) -> Option<&'static str> {
     Some(match code {
+        NoteCode::InternalError => {
+            "report it to those who make fifo-retain; its backups are not made meanwhile"
+        }
         NoteCode::Unreadable => "look at its record in FiFo; nothing is done to what cannot be read",
         NoteCode::PolicyConflict => "change the policies",
         NoteCode::Suspended => "take the suspension out of the policy when its reason is gone",
@@ -238,6 +241,9 @@ pub fn advice(code: NoteCode) -> Option<&'static str> {
         NoteCode::VmState => "wait, or see in FiFo why it stays so",
         NoteCode::GaveUp | NoteCode::RetryLater => {
             "look at its hypervisor's agent and the backup store for why it failed"
+        }
+        NoteCode::Unverified => {
+            "wait; if it stays so, look at its record in FiFo, which writes sizes and checksums before it says completed"
         }
         NoteCode::Stuck => "look at its hypervisor's agent: the upload may still hang there",
         NoteCode::FailedBackup | NoteCode::Hollow => "nothing, when a newer one is good; else look for why",

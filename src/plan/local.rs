@@ -2,7 +2,7 @@
 
 use super::parent::parent_for;
 use super::standing::{Judged, Standing, View};
-use crate::inventory::{Backup, BackupId, RecordedState};
+use crate::inventory::{BackupId, RecordedState};
 use crate::policy::TierIndex;
 use std::collections::BTreeMap;
 
@@ -41,15 +41,13 @@ pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>>
         }
     }
 
-    let newest_restorable = view.newest_restorable().map(|backup| backup.age_key());
-    let is_newest = |key| newest_restorable.is_none_or(|newest| key > newest);
     for backup in &view.backups {
-        let (reason, of_its_parent) = match backup.standing {
-            Standing::InProgress => (WantedLocally::Running, WantedLocally::ParentOfRunning),
-            Standing::Stuck if is_newest(backup.age_key()) => {
-                (WantedLocally::MayBeRunning, WantedLocally::ParentOfStuck)
-            }
-            _ => continue,
+        let (reason, of_its_parent) = if backup.standing.is_running() {
+            (WantedLocally::Running, WantedLocally::ParentOfRunning)
+        } else if may_be_running(view, backup) {
+            (WantedLocally::MayBeRunning, WantedLocally::ParentOfStuck)
+        } else {
+            continue;
         };
         want(backup.id(), reason);
         if let Some(parent) = backup.backup.parent {
@@ -64,19 +62,28 @@ pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>>
         backup.tier.is_some()
             && backup.backup.holds_snapshot()
             && !backup.restorable
-            && backup.standing != Standing::InProgress
+            && !backup.standing.is_running()
     };
     if let Some(backup) = view.believable().rev().find(lost)
-        && is_newest(backup.age_key())
+        && !view.is_outlived(backup)
     {
         want(backup.id(), WantedLocally::OnlyCopy);
     }
     wanted
 }
 
-/// Says whether a backup has been accepted and not begun: its record does not say yet which parent it needs.
-pub(super) fn has_not_told(backup: &Backup) -> bool {
-    backup.state == RecordedState::Accepted && backup.parent.is_none()
+/// Says whether a backup is stuck and may still be running: nothing newer can be restored.
+fn may_be_running(view: &View<'_>, backup: &Judged<'_>) -> bool {
+    backup.standing == Standing::Stuck && !backup.future && !view.is_outlived(backup)
+}
+
+/// Says whether a backup that runs, or may be running, has been accepted and not begun: its record does not say yet which
+/// parent it needs, and that may be any.
+pub(super) fn is_a_parent_unknown(view: &View<'_>) -> bool {
+    view.backups
+        .iter()
+        .filter(|backup| backup.backup.state == RecordedState::Accepted && backup.backup.parent.is_none())
+        .any(|backup| backup.standing.is_running() || may_be_running(view, backup))
 }
 
 /// Finds the managed backups that hold a snapshot for which there is no reason, oldest first.
@@ -84,7 +91,7 @@ pub(super) fn has_not_told(backup: &Backup) -> bool {
 /// Never an unmanaged one, one without a timestamp or one whose timestamp cannot be believed; and none at all while a
 /// backup has been accepted and not begun.
 pub fn unwanted_locally(view: &View<'_>) -> Vec<BackupId> {
-    if view.running().any(|running| has_not_told(running.backup)) {
+    if is_a_parent_unknown(view) {
         return Vec::new();
     }
     let wanted = wanted_locally(view);

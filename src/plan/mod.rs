@@ -4,7 +4,7 @@
 //! [`plan()`] decides VM by VM ([`decide`]): which tier is due ([`due`]), what it is taken from ([`parent`]), which
 //! snapshots stay on the hypervisor ([`local`]), which stored backups have expired ([`stored`]). All of these look at
 //! a VM through [`standing::View`], where every backup has been judged once. [`audit`] judges the finished plan
-//! against the rules a second time, sharing none of that code; a plan that does not stand is never given out.
+//! against the rules a second time, sharing none of that code; what does not stand is never given out.
 //!
 //! Beside the plan, [`health`] tells whether the backups there are would save a VM, and [`explain`] of each backup why it
 //! is kept.
@@ -13,11 +13,13 @@
 mod agree;
 pub mod assume;
 pub mod audit;
+mod cascade;
 mod changeset;
 mod compare;
 mod decide;
 pub mod due;
 pub mod explain;
+mod fault;
 mod fingerprint;
 pub mod forecast;
 pub mod health;
@@ -34,6 +36,7 @@ mod validity;
 mod tests;
 
 pub use agree::{Agreement, LeftOut, Why, agree};
+pub use cascade::{CascadeCost, cascade_cost};
 pub use changeset::{
     Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, PolicyRef, Status, Summary, TOOL,
     VmPlan, schema,
@@ -44,7 +47,7 @@ pub use compare::{
 };
 pub use decide::decide;
 pub use fingerprint::fingerprint;
-pub use notes::bytes_text;
+pub use notes::{bytes_text, lacking_text};
 pub use overview::{Overview, TierHealth};
 pub use saved::SavedPlanError;
 
@@ -61,8 +64,8 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// # Errors
 ///
-/// When [`audit`] finds that the plan breaks a rule: that is a fault of this program, and such a plan must not be
-/// carried out. All violations are given.
+/// When [`audit`] finds that the plan as a whole breaks a rule: that is a fault of this program, and such a plan must not
+/// be carried out. All violations are given. A VM of which alone it breaks one is left out, as [`Status::Fault`].
 pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> Result<Plan, Vec<Violation>> {
     let calendars: BTreeMap<&str, Calendar<'_>> =
         policies.iter().map(|policy| (policy.name.as_str(), Calendar::new(policy, now))).collect();
@@ -104,8 +107,7 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> R
         checksum: String::new(),
     };
     plan.sign();
-    let violations = audit::audit(&plan, policies, inventory);
-    if violations.is_empty() { Ok(plan) } else { Err(violations) }
+    fault::without_faults(plan, policies, inventory)
 }
 
 fn unreadable(vm: &UnreadableVm) -> VmPlan {
@@ -141,6 +143,7 @@ fn summary(vms: &[VmPlan]) -> Summary {
         match vm.status {
             Status::Changes if vm.is_suspended() => summary.suspended += 1,
             Status::Changes => {}
+            Status::Fault => summary.fault += 1,
             Status::Unreadable => summary.unreadable += 1,
             Status::Conflict => summary.conflict += 1,
             Status::Blocked => summary.blocked += 1,

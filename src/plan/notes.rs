@@ -4,7 +4,7 @@ use super::changeset::{Note, NoteCode};
 use super::due::{CannotBackUp, cannot_back_up};
 use super::standing::{Judged, Standing, View};
 use super::stored::expired;
-use crate::inventory::{Backup, BackupId, Vm};
+use crate::inventory::{Backup, BackupId, Lacking, Vm};
 use crate::policy::minute_text;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -112,6 +112,16 @@ pub(super) fn backup_notes(view: &View<'_>) -> Vec<Note> {
         }
         match backup.standing {
             Standing::InProgress => tell(NoteCode::InProgress, running_text(view, backup)),
+            Standing::Unverified { is_overdue } => {
+                let then = if is_overdue {
+                    "it counts as failed".to_owned()
+                } else {
+                    let until = view.policy.zone.moment(backup.taken + view.policy.stuck_after);
+                    format!("it counts as in progress until {}", minute_text(until))
+                };
+                let lacking = lacking_text(backup.backup);
+                tell(NoteCode::Unverified, format!("the {name} is called completed, but {lacking}; {then}"));
+            }
             Standing::Stuck => tell(
                 NoteCode::Stuck,
                 format!("the {name} has not ended in the time it may take; it counts as failed"),
@@ -158,6 +168,20 @@ pub(super) fn backup_notes(view: &View<'_>) -> Vec<Note> {
     // A stable sort: within a kind they stay in the order of age.
     notes.sort_by_key(|note| note.code);
     notes
+}
+
+/// Says what FiFo does not tell of a backup that it calls completed.
+pub fn lacking_text(backup: &Backup) -> &'static str {
+    match backup.lacks() {
+        Some(Lacking::Files) => "FiFo names no stored file of it, as it does of earlier ones",
+        Some(Lacking::Size) => {
+            "FiFo does not tell the size of a stored file of it, as it does of earlier ones"
+        }
+        Some(Lacking::Checksum) => {
+            "FiFo does not tell the checksum of a stored file of it, as it does of earlier ones"
+        }
+        None => "it could not be checked",
+    }
 }
 
 fn running_text(view: &View<'_>, backup: &Judged<'_>) -> String {

@@ -3,6 +3,7 @@
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, restorable};
 use crate::policy::{Policy, Tier, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeMap;
 
 /// How far a timestamp may lie ahead of the plan's instant before it is taken for wrong.
 pub const FUTURE_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
@@ -25,12 +26,23 @@ pub enum Standing {
     Stuck,
     /// It is on its way, as far as one can tell.
     InProgress,
+    /// FiFo says completed and does not tell the size or checksum of one of its files, although it did so for an earlier
+    /// backup of this VM. Nothing shows that the upload went well, and FiFo may still write what is missing.
+    Unverified {
+        /// Whether the time that a backup may take is over: then it counts as failed, until then as in progress.
+        is_overdue: bool,
+    },
 }
 
 impl Standing {
     /// Says whether it counts as a failed attempt.
     pub fn is_failure(self) -> bool {
-        matches!(self, Self::Failed | Self::Hollow | Self::Stuck)
+        matches!(self, Self::Failed | Self::Hollow | Self::Stuck | Self::Unverified { is_overdue: true })
+    }
+
+    /// Says whether it counts as in progress.
+    pub fn is_running(self) -> bool {
+        matches!(self, Self::InProgress | Self::Unverified { is_overdue: false })
     }
 }
 
@@ -79,9 +91,18 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// Judges all of a VM's backups.
     pub fn new(vm: &'a Vm, policy: &'a Policy, now: DateTime<Utc>) -> Self {
-        let restorable = restorable(&vm.backups, |backup| {
-            backup.timestamp.is_some_and(|taken| standing(backup, taken, policy, now) == Standing::Completed)
-        });
+        let first_checked = first_checked(vm);
+        let standings: BTreeMap<BackupId, Standing> = vm
+            .backups
+            .values()
+            .filter_map(|backup| {
+                let key = (backup.timestamp?, backup.id);
+                let is_old_style = first_checked.is_none_or(|first| first >= key);
+                Some((backup.id, standing(backup, key.0, is_old_style, policy, now)))
+            })
+            .collect();
+        let restorable =
+            restorable(&vm.backups, |backup| standings.get(&backup.id) == Some(&Standing::Completed));
         let mut backups: Vec<Judged<'a>> = vm
             .backups
             .values()
@@ -91,7 +112,7 @@ impl<'a> View<'a> {
                     backup,
                     taken,
                     tier: policy.tier_of(backup.comment.as_deref()),
-                    standing: standing(backup, taken, policy, now),
+                    standing: *standings.get(&backup.id)?,
                     restorable: restorable.contains(&backup.id),
                     future: taken - now > FUTURE_TOLERANCE,
                 })
@@ -118,7 +139,17 @@ impl<'a> View<'a> {
 
     /// Gives the backups on their way, oldest first, whatever their timestamp says: what runs, runs.
     pub fn running(&self) -> impl Iterator<Item = &Judged<'a>> {
-        self.backups.iter().filter(|backup| backup.standing == Standing::InProgress)
+        self.backups.iter().filter(|backup| backup.standing.is_running())
+    }
+
+    /// Says whether a newer backup can be restored, managed or not.
+    pub fn is_outlived(&self, backup: &Judged<'_>) -> bool {
+        self.newest_restorable().is_some_and(|newest| newest.age_key() > backup.age_key())
+    }
+
+    /// Gives a backup by its UUID; `None` for one that is not there or has no timestamp.
+    pub fn get(&self, id: BackupId) -> Option<&Judged<'a>> {
+        self.backups.iter().find(|backup| backup.id() == id)
     }
 
     /// Gives a tier by its place.
@@ -132,16 +163,36 @@ impl<'a> View<'a> {
     }
 }
 
-fn standing(backup: &Backup, taken: DateTime<Utc>, policy: &Policy, now: DateTime<Utc>) -> Standing {
+/// Finds the oldest backup that FiFo calls completed and of which it tells the size and checksum of every file.
+///
+/// Whatever completed after that one was written by a FiFo that tells them.
+pub(super) fn first_checked(vm: &Vm) -> Option<(DateTime<Utc>, BackupId)> {
+    let is_checked = |backup: &&Backup| backup.state == RecordedState::Completed && backup.lacks().is_none();
+    vm.backups.values().filter(is_checked).filter_map(|backup| Some((backup.timestamp?, backup.id))).min()
+}
+
+/// Judges one backup; `is_old_style` where no earlier one shows that this FiFo tells sizes and checksums.
+fn standing(
+    backup: &Backup,
+    taken: DateTime<Utc>,
+    is_old_style: bool,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> Standing {
+    // A timestamp ahead of us says nothing about how long it has been running, so that is bounded likewise: otherwise a
+    // single wrong clock would hold a VM's backups up until that date.
+    let is_overdue = (now - taken).abs() >= policy.stuck_after;
     match backup.state {
         RecordedState::Completed if is_hollow(backup, policy) => Standing::Hollow,
+        RecordedState::Completed if !is_old_style && backup.lacks().is_some() => {
+            Standing::Unverified { is_overdue }
+        }
         RecordedState::Completed => Standing::Completed,
         RecordedState::Failed => Standing::Failed,
-        // A timestamp ahead of us says nothing about how long it has been running, so that is bounded likewise:
-        // otherwise a single wrong clock would hold a VM's backups up until that date.
-        RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
-            if (now - taken).abs() < policy.stuck_after { Standing::InProgress } else { Standing::Stuck }
+        RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) if is_overdue => {
+            Standing::Stuck
         }
+        RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => Standing::InProgress,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which stored backups are still wanted, why, and which have expired.
 
 use super::local::wanted_locally;
-use super::standing::{Judged, Standing, View};
+use super::standing::View;
 use crate::inventory::BackupId;
 use std::collections::BTreeSet;
 
@@ -24,10 +24,9 @@ pub enum WantedInStorage {
 
 /// Finds every backup that is wanted in storage for its own sake, with all the reasons, in no order.
 pub fn wanted_in_storage(view: &View<'_>) -> Vec<(BackupId, WantedInStorage)> {
-    let newest = view.newest_restorable().map(Judged::age_key);
     let mut wanted: Vec<(BackupId, WantedInStorage)> =
         wanted_locally(view).into_keys().map(|id| (id, WantedInStorage::Local)).collect();
-    wanted.extend(newest.map(|(_, id)| (id, WantedInStorage::Newest)));
+    wanted.extend(view.newest_restorable().map(|newest| (newest.id(), WantedInStorage::Newest)));
     for (tier, rules) in view.policy.tiers.iter().enumerate() {
         let keep = rules.keep.map_or(usize::MAX, |keep| usize::try_from(keep.get()).unwrap_or(usize::MAX));
         let newest_first = view.restorable().rev().filter(|backup| backup.tier == Some(tier));
@@ -38,10 +37,10 @@ pub fn wanted_in_storage(view: &View<'_>) -> Vec<(BackupId, WantedInStorage)> {
         if backup.tier.is_none() || backup.future {
             want(WantedInStorage::NotJudged);
         }
-        if backup.standing == Standing::InProgress {
+        if backup.standing.is_running() {
             want(WantedInStorage::Running);
         }
-        if !backup.restorable && newest.is_none_or(|newest| backup.age_key() > newest) {
+        if !backup.restorable && !view.is_outlived(backup) {
             want(WantedInStorage::NothingNewer);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::changeset::VmPlan;
 use super::decide::decide_under;
-use super::due::{Attempts, Calendar, attempts};
+use super::due::{Calendar, attempts};
 use super::standing::{FUTURE_TOLERANCE, Standing, View};
 use crate::inventory::Vm;
 use crate::policy::Policy;
@@ -45,12 +45,10 @@ fn turning_points(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) -> Vec<Date
     let mut points: Vec<DateTime<Utc>> = Vec::new();
     for tier in 0..policy.tiers.len() {
         points.extend(calendar.next(tier, vm.id));
-        if let Attempts::RetryAt { at, .. } = attempts(&view, calendar, tier) {
-            points.push(at);
-        }
+        points.extend(attempts(&view, calendar, tier).next_at);
     }
     for backup in &view.backups {
-        if matches!(backup.standing, Standing::InProgress | Standing::Stuck) {
+        if matches!(backup.standing, Standing::InProgress | Standing::Stuck | Standing::Unverified { .. }) {
             // In progress is |now - taken| < stuck_after.
             points.push(backup.taken + policy.stuck_after);
             points.push(backup.taken - policy.stuck_after + TICK);

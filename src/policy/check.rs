@@ -3,18 +3,20 @@
 use super::document::{Document, KindWord, SuspendDocument, TierDocument};
 use super::fields::nearest;
 use super::text::{Located, Report, quoted};
+use super::units::duration_text;
 use super::{
     MissingParent, Policy, Retry, Schedule, ScheduleError, Source, Suspension, Tier, TierIndex, TierKind,
     Zone,
 };
 use chrono::TimeDelta;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 const STUCK_AFTER: TimeDelta = TimeDelta::hours(12);
 const MIN_FULL_SIZE_BYTES: u64 = 64 * 1024;
 const ATTEMPTS: u32 = 3;
 const BACKOFF: TimeDelta = TimeDelta::hours(1);
-/// What a backup may take beyond the finest tier's longest gap before the newest one counts as too old.
+/// What a backup may take beyond the longest gap of the tier that comes most often before the newest one counts as too old.
 const MAX_AGE_ALLOWANCE: TimeDelta = TimeDelta::hours(2);
 
 /// Makes a policy of a document, noting every mistake; `None` when something it cannot do without is missing.
@@ -32,12 +34,14 @@ pub(super) fn check(document: &Document, source: Source, report: &mut Report<'_>
     if missing_parent == MissingParent::Block {
         can_begin(&document.tiers, &kinds, report);
     }
+    let schedules: Vec<Option<Schedule>> =
+        document.tiers.iter().map(|tier| schedule(tier, &zone, report)).collect();
+    coarsest_first(&document.tiers, &schedules, report);
     let tiers: Vec<Option<Tier>> = document
         .tiers
         .iter()
-        .zip(kinds)
-        .map(|(tier, kind)| {
-            let schedule = schedule(tier, &zone, report);
+        .zip(kinds.into_iter().zip(schedules))
+        .map(|(tier, (kind, schedule))| {
             spread_fits(tier, schedule.as_ref(), report);
             Some(Tier {
                 name: tier.name.as_ref()?.value.clone(),
@@ -46,12 +50,13 @@ pub(super) fn check(document: &Document, source: Source, report: &mut Report<'_>
                 keep: tier.keep.as_ref().map(|it| it.value),
                 keep_local: tier.keep_local.as_ref().map_or(0, |it| it.value),
                 comment: comment(tier)?.value.clone(),
+                also: also(tier).map(|it| it.value.clone()).collect(),
                 spread: tier.spread.as_ref().map_or(TimeDelta::zero(), |it| it.value),
             })
         })
         .collect();
     let tiers: Vec<Tier> = tiers.into_iter().collect::<Option<_>>()?;
-    let finest = tiers.last()?;
+    let gap_max = tiers.iter().map(|tier| tier.schedule.gap_max()).min()?;
     Some(Policy {
         name: document.name.as_ref()?.value.clone(),
         description: document.description.as_ref().map_or_else(String::new, |it| it.value.clone()),
@@ -66,10 +71,7 @@ pub(super) fn check(document: &Document, source: Source, report: &mut Report<'_>
             attempts: document.retry.attempts.unwrap_or(ATTEMPTS),
             backoff: document.retry.backoff.unwrap_or(BACKOFF),
         },
-        max_age: document
-            .max_age
-            .as_ref()
-            .map_or(finest.schedule.gap_max() + MAX_AGE_ALLOWANCE, |it| it.value),
+        max_age: document.max_age.as_ref().map_or(gap_max + MAX_AGE_ALLOWANCE, |it| it.value),
         prune: document.prune.as_ref().is_some_and(|it| it.value),
         suspend,
         zone,
@@ -96,36 +98,84 @@ fn unique_names(tiers: &[TierDocument], report: &mut Report<'_>) {
     }
 }
 
-/// Tiers of one name are not told a second time for the comment that they have from it.
+/// The further comments that count as a tier's.
+fn also(tier: &TierDocument) -> impl Iterator<Item = &Located<String>> {
+    tier.also.iter().flat_map(|it| &it.value)
+}
+
+/// A comment leads to one tier. Tiers of one name are not told a second time for the comment that they have from it.
 fn unique_comments(tiers: &[TierDocument], report: &mut Report<'_>) {
-    let mut before: Vec<(&TierDocument, &Located<String>)> = Vec::new();
-    for tier in tiers {
-        let Some(own) = comment(tier) else { continue };
-        let both_by_name = |other: &TierDocument| tier.comment.is_none() && other.comment.is_none();
-        let same = |text: &str| text.split_whitespace().collect::<String>().to_lowercase();
-        let equal = before.iter().find(|(_, it)| it.value == own.value).copied();
-        let alike = before.iter().find(|(_, it)| same(&it.value) == same(&own.value)).copied();
-        match (equal, alike) {
-            (Some((other, _)), _) if both_by_name(other) => {}
-            (Some((_, first)), _) => {
-                let line = report.line_of(first.span.start);
-                report.error(own.span, format!("two tiers have the comment {}", quoted(&own.value))).hint(
-                    format!("a backup's tier is known by its comment alone; the first is on line {line}"),
-                );
-            }
-            (None, Some((_, other))) => {
-                let message = format!(
-                    "the comments {} and {} differ only in blanks and capitals",
-                    quoted(&other.value),
-                    quoted(&own.value)
-                );
-                report
-                    .warning(own.span, message)
-                    .hint("people will take one for the other; choose words that differ");
-            }
-            (None, None) => {}
+    let mut before: Vec<(TierIndex, &Located<String>)> = Vec::new();
+    for (index, tier) in tiers.iter().enumerate() {
+        for own in comment(tier).into_iter().chain(also(tier)) {
+            unique_comment(tiers, &before, (index, own), report);
+            before.push((index, own));
         }
-        before.push((tier, own));
+    }
+}
+
+fn unique_comment(
+    tiers: &[TierDocument],
+    before: &[(TierIndex, &Located<String>)],
+    (index, own): (TierIndex, &Located<String>),
+    report: &mut Report<'_>,
+) {
+    let same = |text: &str| text.split_whitespace().collect::<String>().to_lowercase();
+    if let Some(&(other, first)) = before.iter().find(|(_, it)| it.value == own.value) {
+        let is_name = |index: TierIndex, it: &Located<String>| tiers[index].name.as_ref() == Some(it);
+        if is_name(other, first) && is_name(index, own) {
+            return;
+        }
+        let line = report.line_of(first.span.start);
+        let comment = quoted(&own.value);
+        if other == index {
+            report
+                .error(own.span, format!("this tier has the comment {comment} already"))
+                .hint("`also` is for further comments; leave this one out");
+        } else {
+            report
+                .error(own.span, format!("two tiers have the comment {comment}"))
+                .hint(format!("a backup's tier is known by its comment alone; the first is on line {line}"));
+        }
+    } else if let Some((_, other)) =
+        before.iter().find(|(other, it)| *other != index && same(&it.value) == same(&own.value))
+    {
+        let message = format!(
+            "the comments {} and {} differ only in blanks and capitals",
+            quoted(&other.value),
+            quoted(&own.value)
+        );
+        report
+            .warning(own.span, message)
+            .hint("people will take one for the other; choose words that differ");
+    }
+}
+
+/// What the planner holds for coarser does for what it holds for finer, so a tier must not come more rarely than the one
+/// above it. Clock changes are left out: they make no tier coarser.
+fn coarsest_first(tiers: &[TierDocument], schedules: &[Option<Schedule>], report: &mut Report<'_>) {
+    let known =
+        || tiers.iter().zip(schedules).filter_map(|(tier, schedule)| Some((tier, schedule.as_ref()?)));
+    for ((above, coarser), (tier, finer)) in known().zip(known().skip(1)) {
+        let (Some(above), Some(name), Some(text)) = (&above.name, &tier.name, &tier.schedule) else {
+            continue;
+        };
+        let gaps = [finer.wall_gap_max(), coarser.wall_gap_max()];
+        if gaps[0] <= gaps[1] {
+            continue;
+        }
+        let [gap, gap_above] = gaps.map(duration_text);
+        let mut sorted: Vec<(&TierDocument, &Schedule)> = known().collect();
+        sorted.sort_by_key(|(_, schedule)| Reverse(schedule.wall_gap_max()));
+        let names: Vec<&str> =
+            sorted.iter().filter_map(|(tier, _)| Some(tier.name.as_ref()?.value.as_str())).collect();
+        let message = format!(
+            "`{}` is up to {gap} apart, and `{}` above it up to {gap_above}: it is no finer tier",
+            name.value, above.value
+        );
+        report
+            .error(text.span, message)
+            .hint(format!("list the tiers coarsest first, which is {}", names.join(", ")));
     }
 }
 
@@ -227,9 +277,7 @@ fn schedule(tier: &TierDocument, zone: &Zone, report: &mut Report<'_>) -> Option
         Ok(schedule) => Some(schedule),
         Err(error) => {
             let hint = match &error {
-                ScheduleError::Fields(_) => {
-                    "\"0 1 * * *\" is every day at 01:00, \"0 1 * * SUN\" every Sunday"
-                }
+                ScheduleError::Fields(_) => schedule_hint(&text.value),
                 ScheduleError::Field { .. } => {
                     "the fields are minute (0-59), hour (0-23), day of month (1-31), month (1-12 or JAN-DEC) and day of \
                      week (0-7 or SUN-SAT)"
@@ -242,11 +290,29 @@ fn schedule(tier: &TierDocument, zone: &Zone, report: &mut Report<'_>) -> Option
     }
 }
 
+/// Gives the five fields for a word that is probably meant as a schedule.
+fn schedule_hint(text: &str) -> &'static str {
+    match text.trim_start_matches('@').to_ascii_lowercase().as_str() {
+        "daily" | "midnight" => {
+            "write \"0 0 * * *\" for every day at midnight, \"0 1 * * *\" for every day at 01:00"
+        }
+        "weekly" => {
+            "write \"0 0 * * SUN\" for every Sunday at midnight, \"0 1 * * SUN\" for every Sunday at 01:00"
+        }
+        "monthly" => {
+            "write \"0 0 1 * *\" for the first of every month at midnight, \"0 1 1 * *\" for 01:00 on that day"
+        }
+        "yearly" | "annually" => "write \"0 0 1 1 *\" for every 1st of January at midnight",
+        "hourly" => "write \"0 * * * *\" for every hour",
+        _ => "\"0 1 * * *\" is every day at 01:00, \"0 1 * * SUN\" every Sunday",
+    }
+}
+
 fn spread_fits(tier: &TierDocument, schedule: Option<&Schedule>, report: &mut Report<'_>) {
     if let (Some(spread), Some(schedule)) = (&tier.spread, schedule)
         && spread.value >= schedule.gap_min()
     {
-        let gap = super::units::duration_text(schedule.gap_min());
+        let gap = duration_text(schedule.gap_min());
         report
             .error(spread.span, "`spread` is as long as the shortest gap of the tier's schedule")
             .hint(format!("make it shorter than {gap}, or one backup is due before the last one was"));

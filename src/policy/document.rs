@@ -27,8 +27,8 @@ pub(super) const POLICY_FIELDS: [&str; 15] = [
     "prune",
     "suspend",
 ];
-pub(super) const TIER_FIELDS: [&str; 8] =
-    ["name", "schedule", "type", "from", "keep", "keep_local", "comment", "spread"];
+pub(super) const TIER_FIELDS: [&str; 9] =
+    ["name", "schedule", "type", "from", "keep", "keep_local", "comment", "also", "spread"];
 pub(super) const RETRY_FIELDS: [&str; 2] = ["attempts", "backoff"];
 pub(super) const SUSPEND_FIELDS: [&str; 3] = ["reason", "until", "vms"];
 
@@ -68,6 +68,7 @@ pub(super) struct TierDocument {
     pub(super) keep: Option<Located<NonZeroU32>>,
     pub(super) keep_local: Option<Located<u32>>,
     pub(super) comment: Option<Located<String>>,
+    pub(super) also: Option<Located<Vec<Located<String>>>>,
     pub(super) spread: Option<Located<TimeDelta>>,
 }
 
@@ -199,6 +200,7 @@ fn tier(node: &Node, report: &mut Report<'_>) -> Option<TierDocument> {
             .optional("keep_local", whole(0..=KEEP_LOCAL_MAX, "leave it out for the default, 0"), report)
             .and_then(|it| Some(Located { span: it.span, value: u32::try_from(it.value).ok()? })),
         comment: fields.optional("comment", comment, report),
+        also: fields.optional("also", also, report),
         spread: fields.optional("spread", time, report),
     })
 }
@@ -218,14 +220,29 @@ fn from(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<Located<S
             .hint("leave it out to mean the tier itself and every coarser one");
         return None;
     }
+    located(key, node, text, report)
+}
+
+fn also(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<Located<String>>> {
+    located(key, node, comment, report)
+}
+
+/// Reads the texts of a list that is not empty, each with its place.
+fn located(
+    key: &str,
+    node: &Node,
+    read: impl Fn(&str, &Node, &mut Report<'_>) -> Option<String>,
+    report: &mut Report<'_>,
+) -> Option<Vec<Located<String>>> {
     let items = list(key, node, report)?;
-    let read = |item: &Node| Some(Located { span: item.span, value: text(key, item, report)? });
+    let read = |item: &Node| Some(Located { span: item.span, value: read(key, item, report)? });
     Some(items.iter().filter_map(read).collect())
 }
 
 fn retry(key: &str, node: &Node, report: &mut Report<'_>) -> Option<RetryDocument> {
     let fields = Fields::of(node, &format!("`{key}`"), &RETRY_FIELDS, |_| None, report)?;
-    let attempts = whole(1..=ATTEMPTS_MAX, "the first attempt counts; 1 never tries a failed backup again");
+    let attempts =
+        whole(1..=ATTEMPTS_MAX, "the first attempt counts; with 1 the first failure is told as given up");
     Some(RetryDocument {
         attempts: fields.optional("attempts", attempts, report).and_then(|it| u32::try_from(it.value).ok()),
         backoff: fields.optional("backoff", time, report).map(|it| it.value),

@@ -1,12 +1,13 @@
 //! What is no mistake and yet hardly meant: found without a clock and without FiFo, so that it is found alike everywhere.
 
-use super::document::Document;
+use super::document::{Document, TierDocument};
 use super::text::{Report, Span};
 use super::units::duration_text;
-use super::{Policies, Policy, Tier, TierIndex, TierKind, minute_text};
+use super::{Policies, Policy, Schedule, SkippedTime, Tier, TierIndex, TierKind, minute_text};
 use crate::inventory::Inventory;
 use chrono::TimeDelta;
 use std::collections::BTreeSet;
+use std::iter::successors;
 
 /// Finds the policies that match no VM of an inventory.
 ///
@@ -23,13 +24,15 @@ pub(super) fn lint(document: &Document, policy: &Policy, report: &mut Report<'_>
     let spots: Vec<Spots> = document.tiers.iter().map(|tier| Spots::of(tier, document.span)).collect();
     for (index, tier) in policy.tiers.iter().enumerate() {
         covered(policy, index, spots[index].name, report);
+        spread_apart(policy, index, &spots[index], report);
         skipped_hour(tier, spots[index].schedule, report);
+        either_day(tier, &document.tiers[index], report);
         keeps_more_locally(tier, spots[index].keep_local, report);
         kept_by_chains(policy, index, spots[index].keep, report);
     }
     stuck_late(document, policy, report);
     if let Some(max_age) = &document.max_age
-        && let Some(finest) = policy.tiers.last()
+        && let Some(finest) = policy.tiers.iter().min_by_key(|tier| tier.schedule.gap_max())
         && max_age.value < finest.schedule.gap_max()
     {
         let gap = duration_text(finest.schedule.gap_max());
@@ -48,30 +51,42 @@ struct Spots {
     schedule: Span,
     keep: Span,
     keep_local: Span,
+    spread: Option<Span>,
 }
 
 impl Spots {
-    fn of(tier: &super::document::TierDocument, otherwise: Span) -> Self {
+    fn of(tier: &TierDocument, otherwise: Span) -> Self {
         Self {
             name: tier.name.as_ref().map_or(otherwise, |it| it.span),
             schedule: tier.schedule.as_ref().map_or(otherwise, |it| it.span),
             keep: tier.keep.as_ref().map_or(otherwise, |it| it.span),
             keep_local: tier.keep_local.as_ref().map_or(otherwise, |it| it.span),
+            spread: tier.spread.as_ref().map(|it| it.span),
         }
     }
 }
 
-/// A coarser tier that is due at the same instants leaves a tier nothing to do. Tiers that are spread differently are
-/// not compared: their instants differ from VM to VM.
+/// Coarser tiers that are due at the same times leave a tier nothing to do. Tiers that are spread differently are not
+/// compared: their instants differ from VM to VM. Nor are clock changes looked at: a day a year makes no tier useful.
 fn covered(policy: &Policy, index: TierIndex, span: Span, report: &mut Report<'_>) {
     let tier = &policy.tiers[index];
     let coarser: Vec<&Tier> = policy.tiers[..index].iter().filter(|it| it.spread == tier.spread).collect();
     let mut with = BTreeSet::new();
-    for instant in tier.schedule.occurrences() {
-        match coarser.iter().find(|it| it.schedule.last_at_or_before(instant) == Some(instant)) {
-            Some(coarser) => with.insert(format!("`{}`", coarser.name)),
-            None => return,
-        };
+    let mut seen = BTreeSet::new();
+    for day in days_of(tier) {
+        let there: Vec<usize> =
+            (0..coarser.len()).filter(|&it| coarser[it].schedule.cron().is_on(day)).collect();
+        if seen.contains(&there) {
+            continue;
+        }
+        for minute in tier.schedule.cron().minutes() {
+            let at_it = |it: &&usize| coarser[**it].schedule.cron().minutes().binary_search(minute).is_ok();
+            match there.iter().find(at_it) {
+                Some(&it) => with.insert(format!("`{}`", coarser[it].name)),
+                None => return,
+            };
+        }
+        seen.insert(there);
     }
     let with: Vec<String> = with.into_iter().collect();
     report
@@ -79,20 +94,85 @@ fn covered(policy: &Policy, index: TierIndex, span: Span, report: &mut Report<'_
             span,
             format!("`{}` is never due without {}, which does for it", tier.name, with.join(" or ")),
         )
-        .hint("list the tiers coarsest first, or leave this one out");
+        .hint("leave this tier out, or give it another time");
+}
+
+/// The days that a tier comes on, over some years.
+fn days_of(tier: &Tier) -> impl Iterator<Item = i64> {
+    let cron = tier.schedule.cron();
+    let next = move |from: i64| cron.first_day_in(from..Schedule::scan_days().end);
+    successors(next(Schedule::scan_days().start), move |day| next(day + 1))
+}
+
+/// A backup of a coarser tier does for a finer one that is due at the same instant. Different spreads shift a VM's due
+/// times of that night by different shares, and each tier makes a backup of its own.
+fn spread_apart(policy: &Policy, index: TierIndex, spots: &Spots, report: &mut Report<'_>) {
+    let tier = &policy.tiers[index];
+    let (cron, minutes) = (tier.schedule.cron(), tier.schedule.cron().minutes());
+    let falls_together = |other: &&Tier| {
+        let other = other.schedule.cron();
+        minutes.iter().any(|minute| other.minutes().binary_search(minute).is_ok())
+            && Schedule::scan_days().any(|day| other.is_on(day) && cron.is_on(day))
+    };
+    let mut apart = policy.tiers[..index].iter().filter(|other| other.spread != tier.spread);
+    if let Some(other) = apart.find(falls_together) {
+        report
+            .warning(
+                spots.spread.unwrap_or(spots.name),
+                format!("`{}` and `{}` fall on one night and differ in `spread`", other.name, tier.name),
+            )
+            .hint("each VM gets two backups that night; give both tiers the same `spread`");
+    }
 }
 
 fn skipped_hour(tier: &Tier, span: Span, report: &mut Report<'_>) {
-    if let Some((wanted, taken)) = tier.schedule.skipped_time() {
+    if let Some(SkippedTime { wanted, change, is_taken }) = tier.schedule.skipped_time() {
         let zone = tier.schedule.zone();
         let (day, wanted) = (wanted.format("%Y-%m-%d"), wanted.format("%H:%M"));
+        let hint = if is_taken {
+            let change = minute_text(zone.moment(change));
+            format!("the backup is due at {change} then; choose an hour that is never skipped")
+        } else {
+            let hours: Vec<String> = tier.schedule.cron().hours().iter().map(u16::to_string).collect();
+            format!(
+                "with a step of hours none is due for it; with the hours named, `{}`, it is due at the clock change",
+                hours.join(",")
+            )
+        };
         report
             .warning(span, format!("clocks in {} skip {wanted} on some days, such as {day}", zone.name()))
-            .hint(format!(
-                "the backup is due at {} then; choose an hour that is never skipped",
-                minute_text(zone.moment(taken))
-            ));
+            .hint(hint);
     }
+}
+
+/// `0 1 1-7 * SUN` looks like the first Sunday and is eleven days a month.
+fn either_day(tier: &Tier, document: &TierDocument, report: &mut Report<'_>) {
+    let Some(schedule) = &document.schedule else { return };
+    let fields: Vec<&str> = schedule.value.split_whitespace().collect();
+    let cron = tier.schedule.cron();
+    let [minute, hour, days, months, weekdays] = fields[..] else { return };
+    if !cron.means_either_day() {
+        return;
+    }
+    let is_plain =
+        |weekday: &str| weekday.chars().all(|c| c.is_ascii_alphanumeric()) && !weekday.ends_with(['L', 'l']);
+    let hint = match cron.seventh_of_month() {
+        Some(nth) if weekdays.split(',').all(is_plain) => {
+            let nth_weekdays: Vec<String> = weekdays.split(',').map(|it| format!("{it}#{nth}")).collect();
+            let word = ["first", "second", "third", "fourth"][usize::from(nth) - 1];
+            format!(
+                "for the {word} such day of the month write `{minute} {hour} * {months} {}`",
+                nth_weekdays.join(",")
+            )
+        }
+        _ => format!("for days that fit both write `{minute} {hour} {days} {months} +{weekdays}`"),
+    };
+    report
+        .warning(
+            schedule.span,
+            format!("`{}` is due on days that fit either day field, as cron means it", tier.name),
+        )
+        .hint(hint);
 }
 
 fn keeps_more_locally(tier: &Tier, span: Span, report: &mut Report<'_>) {
@@ -142,15 +222,16 @@ fn hanging_on(policy: &Policy, full: TierIndex) -> Vec<&Tier> {
     reached.into_iter().map(|index| &policy.tiers[index]).collect()
 }
 
+/// A clock change that brings two occurrences nearer to each other, once a year, is no reason to give up an upload early.
 fn stuck_late(document: &Document, policy: &Policy, report: &mut Report<'_>) {
     let tiers = policy.tiers.iter().zip(&document.tiers);
-    let Some((tier, shape)) = tiers.min_by_key(|(tier, _)| tier.schedule.gap_min()) else { return };
-    if policy.stuck_after <= tier.schedule.gap_min() {
+    let Some((tier, shape)) = tiers.min_by_key(|(tier, _)| tier.schedule.wall_gap_min()) else { return };
+    if policy.stuck_after <= tier.schedule.wall_gap_min() {
         return;
     }
     let spot = document.stuck_after.as_ref().map(|it| it.span);
     let span = spot.or(shape.schedule.as_ref().map(|it| it.span)).unwrap_or(document.span);
-    let (stuck, gap) = (duration_text(policy.stuck_after), duration_text(tier.schedule.gap_min()));
+    let (stuck, gap) = (duration_text(policy.stuck_after), duration_text(tier.schedule.wall_gap_min()));
     report
         .warning(
             span,

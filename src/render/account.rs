@@ -73,6 +73,8 @@ pub enum ProblemCode {
     RunFailed,
     /// An action failed, or no reading has shown that it happened.
     ActionFailed,
+    /// A VM is left out because of a fault of this program.
+    InternalError,
     /// A VM could not be read whole.
     Unreadable,
     /// Several policies claim a VM.
@@ -176,6 +178,10 @@ pub(super) fn vm_problems(vms: &[VmHealth]) -> Vec<Problem> {
         let message_of = |code, otherwise: &str| {
             told(code).map_or_else(|| otherwise.to_owned(), |note| visible(&note.message))
         };
+        if told(NoteCode::InternalError).is_some() {
+            let message = message_of(NoteCode::InternalError, "left out by a fault of this program");
+            add(ProblemCode::InternalError, message, Some(NoteCode::InternalError));
+        }
         let why = WHY_NOT.into_iter().find_map(|code| told(code).map(|note| (code, visible(&note.message))));
         let because = why.as_ref().map_or_else(String::new, |(_, message)| format!(": {message}"));
         match vm.verdict {
@@ -209,13 +215,14 @@ pub(super) fn vm_problems(vms: &[VmHealth]) -> Vec<Problem> {
 }
 
 /// What may explain that a VM has no backup that is young enough, the likeliest first.
-const WHY_NOT: [NoteCode; 9] = [
+const WHY_NOT: [NoteCode; 10] = [
     NoteCode::Suspended,
     NoteCode::NoHypervisor,
     NoteCode::DelegatedDatasets,
     NoteCode::VmState,
     NoteCode::GaveUp,
     NoteCode::RetryLater,
+    NoteCode::Unverified,
     NoteCode::Stuck,
     NoteCode::InProgress,
     NoteCode::Hollow,

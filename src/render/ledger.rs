@@ -1,7 +1,7 @@
 //! What is kept of the runs of one process: enough for metrics and the status page, and never more than one run's worth.
 
 use super::account::Account;
-use crate::apply::{Ending, SafetyStop, StepKind};
+use crate::apply::{Ending, SafetyStop, StepKind, Waiting};
 use crate::plan::Overview;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -14,6 +14,8 @@ pub struct Ledger {
     pub every: Option<Duration>,
     /// Since when a run has been under way; `None` between runs.
     pub running_since: Option<DateTime<Utc>>,
+    /// What is waited for in the run that is under way; nothing between runs.
+    pub waiting: Waiting,
     /// When the next run begins; `None` while one is under way, and when there will be none.
     pub next_run: Option<DateTime<Utc>>,
     /// Whether no further run begins, since backups vanished after a local delete.
@@ -41,6 +43,7 @@ impl Ledger {
     /// Enters a run that has ended. What it did not get to know is kept from the runs before.
     pub fn enter(&mut self, account: Account) {
         self.running_since = None;
+        self.waiting = Waiting::default();
         self.is_halted |= account.has_alarm();
         if let Some(ended) = account.ended {
             *self.runs.entry(ended.outcome).or_default() += 1;

@@ -1,7 +1,7 @@
 //! What happens while a plan is carried out, for people: a line for each end, a bar for each running upload.
 
 use super::{Styles, visible};
-use crate::apply::{Ending, Event, Observer, Place, Step, StepKind, Tally, What};
+use crate::apply::{Ending, Event, Observer, Place, Step, StepKind, Tally, Waiting, What};
 use crate::inventory::BackupId;
 use crate::plan::bytes_text;
 use anstyle::Style;
@@ -29,6 +29,8 @@ struct State {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     running: BTreeMap<BackupId, Running>,
+    /// The line that says what is waited for.
+    waiting: Option<ProgressBar>,
     told_at: Option<DateTime<Utc>>,
 }
 
@@ -50,7 +52,7 @@ impl People {
     ) -> Self {
         let bars =
             (bars && !quiet).then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(5)));
-        let state = State { out, err, running: BTreeMap::new(), told_at: None };
+        let state = State { out, err, running: BTreeMap::new(), waiting: None, told_at: None };
         Self { styles, bars, quiet, state: Mutex::new(state) }
     }
 
@@ -101,6 +103,29 @@ impl People {
         }
     }
 
+    /// Shows what is waited for: as the last line below the bars, or as a line each time that it is told.
+    fn waiting(&self, state: &mut State, waiting: &Waiting) {
+        let message = visible(&waiting.message);
+        let Some(bars) = &self.bars else {
+            if !self.quiet && !message.is_empty() {
+                _ = writeln!(state.err, "{message}");
+            }
+            return;
+        };
+        if message.is_empty() {
+            state.waiting.take().iter().for_each(ProgressBar::finish_and_clear);
+            return;
+        }
+        let line = state.waiting.get_or_insert_with(|| {
+            let line = bars.add(ProgressBar::new_spinner());
+            if let Ok(style) = ProgressStyle::with_template("  {wide_msg}") {
+                line.set_style(style);
+            }
+            line
+        });
+        line.set_message(message);
+    }
+
     fn end(&self, state: &mut State, at: &Place, step: &Step, ending: Ending, message: &str) {
         let (what, tier, backup) = match step {
             Step::Create { tier, backup, .. } => ("create", tier, *backup),
@@ -138,6 +163,7 @@ impl Observer for People {
             What::Started { .. } | What::ActionStarted { .. } => {}
             What::Accepted { at, backup, tier } => self.begin(state, at, *backup, tier),
             What::Progress { backup, bytes, .. } => self.progress(state, event.time, *backup, *bytes),
+            What::Waiting(waiting) => self.waiting(state, waiting),
             What::ActionEnded { at, step, outcome, message } => self.end(state, at, step, *outcome, message),
             What::Warning { message, .. } => self.line(|| {
                 _ = writeln!(state.err, "warning: {}", visible(message));
@@ -158,6 +184,7 @@ impl Observer for People {
                 for running in state.running.values() {
                     running.bar.iter().for_each(ProgressBar::finish_and_clear);
                 }
+                state.waiting.iter().for_each(ProgressBar::finish_and_clear);
                 _ = writeln!(state.out, "\n{}", tally_text(tally));
                 _ = state.out.flush();
             }

@@ -10,6 +10,7 @@ use super::ledger::Ledger;
 use super::notification::summary;
 use super::outcome::{ending_text, kind_text};
 use super::safety_stop::details;
+use super::text::span_text;
 use super::text::status::{age_text, name_of, restore_text, totals};
 use crate::apply::Ending;
 use crate::plan::bytes_text;
@@ -93,6 +94,9 @@ fn runs(ledger: &Ledger, now: DateTime<Utc>) -> Markup {
             }
             @if let Some(since) = ledger.running_since {
                 p { "A run has been under way for " (span_text((now - since).num_seconds())) "." }
+            }
+            @if !ledger.waiting.message.is_empty() {
+                p.quiet { (visible(&ledger.waiting.message)) }
             }
             @if ledger.is_stopped() {
                 p.bad {
@@ -268,11 +272,6 @@ fn name(alias: &str) -> String {
 
 fn instant_text(instant: DateTime<Utc>) -> String {
     instant.format("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
-/// Writes how long something took: seconds under two minutes, then as ages are written.
-fn span_text(secs: i64) -> String {
-    if secs < 120 { format!("{} s", secs.max(0)) } else { age_text(secs) }
 }
 
 #[cfg(test)]

@@ -351,7 +351,7 @@ async fn check_vm(exchange: Exchange) {
         "vm-uploading" => {
             let backup = only_backup(&vm);
             assert_eq!((&backup.state, backup.local), (&RecordedState::Uploading, None));
-            assert_eq!((backup.size_bytes(), backup.has_checksums()), (Some(0), false));
+            assert_eq!((backup.size_bytes(), backup.lacks().is_none()), (Some(0), false));
         }
         "vm-completed" => complete(only_backup(&vm), style_of_2016),
         "vm-chain" => {
@@ -373,7 +373,7 @@ async fn check_vm(exchange: Exchange) {
 
 fn complete(backup: &Backup, style_of_2016: bool) {
     assert_eq!((&backup.state, backup.local), (&RecordedState::Completed, Some(true)));
-    assert_eq!((backup.size_bytes(), backup.has_checksums()), (Some(1_048_576), true));
+    assert_eq!((backup.size_bytes(), backup.lacks().is_none()), (Some(1_048_576), true));
     assert_eq!(backup.files.len(), 1);
     assert_eq!(backup.files[0].size_bytes.is_some(), style_of_2016);
     assert_eq!(backup.record_size_bytes.is_none(), style_of_2016);

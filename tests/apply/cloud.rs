@@ -2,7 +2,7 @@
 
 use crate::transport::{TestClock, Wire};
 use chrono::{DateTime, Utc};
-use fifo_retain::apply::{Clock as _, Event, Executor, Observer, Pace, Report, Settings};
+use fifo_retain::apply::{Clock as _, Event, Executor, Movements, Observer, Pace, Report, Settings};
 use fifo_retain::fifo::{self, Credentials, ReadClient, WriteClient};
 use fifo_retain::inventory::{BackupId, Inventory};
 use fifo_retain::plan::{Plan, plan};
@@ -31,6 +31,7 @@ pub(crate) struct Cloud {
     pub(crate) policies: Policies,
     pub(crate) stop: CancellationToken,
     pub(crate) hand_over: CancellationToken,
+    pub(crate) movements: Movements,
     pub(crate) settings: Settings,
     pub(crate) events: Events,
 }
@@ -67,10 +68,12 @@ impl Cloud {
             policies: policy::parse(&[file]).unwrap().policies,
             stop: CancellationToken::new(),
             hand_over: CancellationToken::new(),
+            movements: Movements::default(),
             settings: Settings {
                 max_uploads: 8,
                 max_uploads_per_hypervisor: 2,
                 wait: true,
+                deadline: None,
                 pace: Pace::default(),
             },
             events: Events::default(),
@@ -124,6 +127,7 @@ impl Cloud {
             observer: &self.events,
             stop: &self.stop,
             hand_over: &self.hand_over,
+            movements: &self.movements,
             settings: self.settings,
         };
         executor.carry_out(&plan.vms, inventory).await

@@ -1,7 +1,7 @@
 //! A local delete is not done until it is seen, and nothing else may go with it.
 
 use crate::cloud::{Cloud, backup_id, mid_chain, vm_uuid};
-use fifo_retain::apply::{Ending, What};
+use fifo_retain::apply::{Clock as _, Ending, What};
 use fifo_retain::sandbox::{Effect, Fate, Operation, Rule};
 use std::time::Duration;
 
@@ -119,6 +119,8 @@ async fn a_refused_delete_fails_its_vm_and_no_other() {
         let report = cloud.reconcile().await;
         let tally = report.tally();
         assert_eq!((tally.deleted_local, tally.failed), (2, 1), "{status} {report:?}");
+        let message = &report.vms[1].steps[0].message;
+        assert_eq!(message.contains("→backup_delete`"), status == 403, "{message}");
     }
 }
 
@@ -225,4 +227,98 @@ async fn a_412_for_ever_ends() {
         assert!(message.contains("without If-Match"), "{message}");
         assert_eq!(cloud.asked("POST") + cloud.asked("DELETE"), 4, "thrice with a condition, once without");
     }
+}
+
+/// Waits for the first DELETE, and gives whose it was.
+async fn first_delete(cloud: &Cloud) -> (uuid::Uuid, uuid::Uuid) {
+    loop {
+        let asked = cloud.wire.state().asked.iter().find(|asked| asked.method == "DELETE").cloned();
+        if let Some(asked) = asked {
+            let mut parts = asked.target.rsplit('/');
+            let backup = parts.next().unwrap().parse().unwrap();
+            return (parts.nth(1).unwrap().parse().unwrap(), backup);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// FiFo carries the first DELETE out late, without its body.
+async fn cascade_after(cloud: &Cloud, late: Duration) {
+    let (vm, backup) = first_delete(cloud).await;
+    tokio::time::sleep(late).await;
+    let now_us = cloud.clock.now().timestamp_micros();
+    cloud.wire.state().world.delete_cloud(vm, backup, now_us);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_without_its_body_that_is_carried_out_late_raises_the_alarm_before_another_goes() {
+    for effect in [Effect::Drop, Effect::Answer { status: 500, retry_after_s: None, location: None }] {
+        for late_s in [0, 8, 25, 55] {
+            let cloud = with_leftovers(5);
+            fault(&cloud, Rule::new(effect.clone()).on(Operation::Delete).times(1));
+            let late = Duration::from_secs(late_s);
+            let (report, ()) = tokio::join!(cloud.reconcile(), cascade_after(&cloud, late));
+            assert_eq!(report.alarms.len(), 1, "{effect:?} after {late_s} s: {report:?}");
+            assert_eq!(report.alarms[0].gone.len(), 2, "{effect:?} after {late_s} s: {report:?}");
+            assert_eq!(cloud.asked("DELETE"), 1, "{effect:?} after {late_s} s");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_after_a_412_or_a_429_raises_the_alarm_too() {
+    for status in [412, 429] {
+        let cloud = with_leftovers(5);
+        let answer = Effect::Answer { status, retry_after_s: None, location: None };
+        fault(&cloud, Rule::new(answer).on(Operation::Delete).times(1));
+        let (report, ()) = tokio::join!(cloud.reconcile(), cascade_after(&cloud, Duration::ZERO));
+        assert_eq!((report.alarms.len(), cloud.asked("DELETE")), (1, 1), "{status} {report:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_after_a_refusal_raises_the_alarm_too() {
+    let cloud = with_leftovers(5);
+    let answer = Effect::Answer { status: 403, retry_after_s: None, location: None };
+    fault(&cloud, Rule::new(answer).on(Operation::Delete).times(1));
+    let (report, ()) = tokio::join!(cloud.reconcile(), cascade_after(&cloud, Duration::ZERO));
+    assert_eq!((report.alarms.len(), cloud.asked("DELETE")), (1, 1), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_elses_delete_goes_out_while_it_is_not_known_what_one_does() {
+    let cloud = with_leftovers(20);
+    fault(&cloud, Rule::new(Effect::Drop).on(Operation::Delete).after(1).times(1));
+    let report = cloud.reconcile().await;
+    assert_eq!(report.tally().deleted_local, 20, "{report:?}");
+    let asked = cloud.wire.state().asked.clone();
+    let mut deletes = asked.iter().filter(|asked| asked.method == "DELETE").map(|asked| asked.at);
+    let lost = deletes.nth(1).unwrap();
+    let meanwhile = deletes.filter(|at| (1..59).contains(&(*at - lost).num_seconds())).count();
+    assert_eq!(meanwhile, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_delete_that_could_cost_least_goes_first() {
+    let mut cloud = with_leftovers(4).vm(5, "hv-1");
+    let weekly;
+    (cloud, [_, weekly, _]) = mid_chain(cloud, 5);
+    // Here nothing descends from the daily that is to go.
+    (cloud, _) = cloud.backup(5, "daily", Some(weekly), "2026-11-17T03:00:00Z");
+    fault(&cloud, Rule::new(Effect::DropBody).on(Operation::Delete));
+    let report = cloud.reconcile().await;
+    let [alarm] = &report.alarms[..] else { panic!("{report:?}") };
+    assert_eq!((alarm.at.vm.uuid(), alarm.gone.len()), (vm_uuid(5), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_cheapest_delete_is_refused_the_others_go_all_the_same() {
+    let mut cloud = with_leftovers(2).vm(5, "hv-1");
+    let weekly;
+    (cloud, [_, weekly, _]) = mid_chain(cloud, 5);
+    (cloud, _) = cloud.backup(5, "daily", Some(weekly), "2026-11-17T03:00:00Z");
+    let answer = Effect::Answer { status: 404, retry_after_s: None, location: None };
+    fault(&cloud, Rule::new(answer).on(Operation::Delete).of_vm(vm_uuid(5)));
+    let tally = cloud.reconcile().await.tally();
+    assert_eq!((tally.deleted_local, tally.failed), (2, 1));
 }

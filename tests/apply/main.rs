@@ -9,3 +9,4 @@ mod deletes;
 mod first_run;
 mod runs;
 mod transport;
+mod waits;

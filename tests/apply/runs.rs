@@ -34,7 +34,7 @@ async fn what_still_waits_when_the_next_run_is_due_is_left_to_that() {
     let hangs = Fate::from(Outcome::Hang);
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(hangs);
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
-        tokio::time::sleep(Duration::from_secs(900)).await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
         cloud.hand_over.cancel();
     });
     let endings: Vec<Vec<Ending>> =
@@ -95,10 +95,11 @@ async fn disturbances_now_and_then_change_nothing_but_the_time() {
         .map(|status| Effect::Answer { status, retry_after_s: None, location: None })
         .into_iter()
         .chain([Effect::Drop, Effect::Cut { after_bytes: 40 }])
-        .enumerate()
-        .map(|(index, effect)| {
-            let mut rule = Rule::new(effect).after(u32::try_from(index).unwrap() * 3 + 1);
-            rule.every = 17;
+        .zip([(1, 17), (4, 19), (7, 23), (10, 29), (13, 31)])
+        .map(|(effect, (skip, every))| {
+            // Each in its own time, so that they do not go along with anybody's requests.
+            let mut rule = Rule::new(effect).after(skip);
+            rule.every = every;
             rule
         })
         .collect();
@@ -156,11 +157,12 @@ async fn a_vm_that_cannot_be_read_takes_no_other_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_vm_that_vanishes_during_its_upload_is_not_waited_for() {
-    let (cloud, _) = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1);
+    let (cloud, _) = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-2"), 1);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(2)).unwrap().fields.remove("metadata");
     let began = tokio::time::Instant::now();
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        cloud.wire.state().world.vms.clear();
+        cloud.wire.state().world.vms.remove(&vm_uuid(1));
     });
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     let step = &report.vms[0].steps[0];

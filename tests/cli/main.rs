@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod apply;
+mod check;
 mod cloud;
 mod completions;
 mod dockerfile;
@@ -17,6 +18,7 @@ mod first_contact;
 mod gitops;
 mod harness;
 mod help;
+mod init;
 mod latch;
 mod manners;
 mod pages;

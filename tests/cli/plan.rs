@@ -12,11 +12,9 @@ fn the_plan_is_told_in_words_with_the_counts_last() {
     let ended = Folder::new().ask(&Fifo::standing_still(), &["plan", "--at", AT]).code(0);
     insta::assert_snapshot!(ended.out, @r"
     app-1  736b610c  grandfather
-      + create          weekly, incremental on the weekly of 2026-11-15 01:01  due since Sun 2026-11-22 01:00, try
-                                                                               2 of 3
-      - delete locally  weekly of 2026-11-15 01:01                             once the new weekly is complete
-      - delete locally  daily of 2026-11-21 01:01                              once the new weekly is complete
-      - delete locally  failed weekly of 2026-11-22 01:01                      once the new weekly is complete
+      + create          daily, incremental on the daily of 2026-11-21 01:01    due since Sun 2026-11-22 01:00
+      - delete locally  daily of 2026-11-21 01:01                              once the new daily is complete
+      - delete locally  failed weekly of 2026-11-22 01:01                      once the new daily is complete
     app-2  f77752ff  grandfather
       ! blocked         on no hypervisor (stored); its newest restorable backup is the daily of 2026-11-17 01:01
     app-3  2a4a9edb  grandfather
@@ -40,7 +38,7 @@ fn the_plan_is_told_in_words_with_the_counts_last() {
       + create          monthly, full                                          due since Sun 2026-11-01 01:00
 
     Problems: 1 failed backup on 1 VM. -v tells which.
-    Plan: 5 to create, 9 to delete locally; 4 up to date, 1 waiting, 2 blocked, 3 unprotected.
+    Plan: 5 to create, 8 to delete locally; 4 up to date, 1 waiting, 2 blocked, 3 unprotected.
     ");
 }
 

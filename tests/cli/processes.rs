@@ -8,6 +8,7 @@ use fifo_retain::plan::Plan;
 use fifo_retain::sandbox::{Options, Seed};
 use serde_json::Value;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -219,4 +220,61 @@ fn a_terminal_that_is_closed_under_a_run_loses_nothing() {
         cloud.is_done();
         assert!(could_be_restored.is_subset(&cloud.restorable()), "{script}");
     }
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_stops_nothing() {
+    for format in ["text", "json"] {
+        let cloud = Cloud::with_leftovers(3);
+        // As much as a pipe holds: whoever writes to it now waits for a reader for ever.
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(&[b' '; 65_536]).unwrap();
+        let mut run = cloud
+            .folder
+            .asking(&cloud.fifo, &["--format", format, "-vv", "--state-dir", "state", "reconcile"])
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer)
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        let ended = loop {
+            if let Some(ended) = run.try_wait().unwrap() {
+                break ended;
+            }
+            assert!(began.elapsed() < Duration::from_secs(40), "{format}: it waits for a reader");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        drop(reader);
+        assert_eq!(ended.code(), Some(0), "{format}");
+        cloud.is_done();
+        let journal = cloud.folder.read("state/journal.jsonl");
+        assert!(journal.lines().next_back().unwrap().contains("\"finished\""), "{format}: {journal}");
+    }
+}
+
+#[test]
+fn a_reader_who_takes_his_time_loses_no_event() {
+    let cloud = Cloud::of(40, 100);
+    let mut run = cloud
+        .folder
+        .asking(&cloud.fifo, &["--format", "json", "reconcile", "--max-uploads", "40"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut out = run.stdout.take().unwrap();
+    let mut text = Vec::new();
+    let mut piece = [0; 2_048];
+    loop {
+        match out.read(&mut piece).unwrap() {
+            0 => break,
+            length => text.extend_from_slice(&piece[..length]),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+    let text = String::from_utf8(text).unwrap();
+    let ended = text.lines().filter(|line| line.contains("\"action_ended\"")).count();
+    assert_eq!(ended, 80, "40 creates and 40 deletes");
+    assert!(text.lines().next_back().unwrap().contains("\"finished\""));
 }

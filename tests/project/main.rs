@@ -5,5 +5,6 @@
 
 mod house;
 mod outside;
+mod policy_clock_changes;
 mod policy_errors;
 mod policy_examples;

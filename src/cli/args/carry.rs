@@ -3,7 +3,7 @@
 use super::help;
 use super::planning::PlanningArgs;
 use super::telling::TellingArgs;
-use super::value::interval;
+use super::value::{interval, timeout};
 use clap::Args;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -38,6 +38,11 @@ pub struct ApplyArgs {
     #[command(flatten)]
     pub planning: PlanningArgs,
 
+    /// Leave to the next run what still waits after this long, such as 2h; what runs in FiFo goes on. Without it, every
+    /// upload is waited for
+    #[arg(long, value_name = "DURATION", value_parser = timeout, help_heading = "Carrying out")]
+    pub deadline: Option<Duration>,
+
     /// Do not ask
     #[arg(long)]
     pub auto_approve: bool,
@@ -62,6 +67,17 @@ pub struct ReconcileArgs {
     /// Serve /metrics, /healthz and a status page on this address, such as 127.0.0.1:9797; none of it changes anything
     #[arg(long, value_name = "ADDRESS", requires = "every", help_heading = "Repeating")]
     pub listen: Option<SocketAddr>,
+
+    /// Leave to the next run what still waits after this long; what runs in FiFo goes on. With --every, the next run takes
+    /// over when it is due, if that is sooner
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = timeout,
+        default_value = "1h",
+        help_heading = "Carrying out"
+    )]
+    pub deadline: Duration,
 
     /// Which VMs, and whether there have to be any.
     #[command(flatten)]

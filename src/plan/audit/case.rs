@@ -13,6 +13,7 @@ pub(super) struct Case<'a> {
     pub(super) now: DateTime<Utc>,
     calendar: &'a Calendar<'a>,
     restorable: BTreeSet<BackupId>,
+    unverified: BTreeSet<BackupId>,
 }
 
 /// What can be said of a tier, leaving aside whether FiFo would take a backup at all.
@@ -20,19 +21,29 @@ pub(super) struct Case<'a> {
 pub(super) enum Prospect {
     /// Its last occurrence has its backup, or one on its way, or there was none.
     NothingDue,
-    /// It is due, and nothing of its own stands in its way.
-    Ready,
+    /// It is due, no attempt has failed, and nothing of its own stands in its way.
+    Fresh,
+    /// It is due, an attempt has failed, and another one may be made.
+    Again,
     /// It is due, and a failed attempt is too recent.
     Pausing,
-    /// It is due, and there have been as many attempts as there may be.
-    NoAttemptLeft,
+    /// It is due, a failed attempt is too recent, and so many have failed that somebody should look.
+    PausingForLong,
     /// It is due, has no parent, and must not become a full one.
     NoParent,
 }
 
 impl<'a> Case<'a> {
     pub(super) fn new(vm: &'a Vm, policy: &'a Policy, calendar: &'a Calendar<'a>) -> Self {
-        let mut case = Self { vm, policy, now: calendar.now(), calendar, restorable: BTreeSet::new() };
+        let mut case = Self {
+            vm,
+            policy,
+            now: calendar.now(),
+            calendar,
+            restorable: BTreeSet::new(),
+            unverified: BTreeSet::new(),
+        };
+        case.unverified = case.all().filter(|backup| case.is_unverified(backup)).map(|b| b.id).collect();
         case.restorable = case.all().filter(|backup| case.leads_to_a_full(backup)).map(|b| b.id).collect();
         case
     }
@@ -50,10 +61,39 @@ impl<'a> Case<'a> {
         self.vm.backups.get(&id)
     }
 
-    /// Finds a backup's tier by comparing comments.
+    /// Says whether every file of a record has a size and a checksum: its own ones, or in the old form those of the whole
+    /// record, where no file has any.
+    fn tells_all_of_its_files(backup: &Backup) -> bool {
+        let (mut sized, mut summed) = (0, 0);
+        for file in &backup.files {
+            sized += usize::from(file.size_bytes.is_some());
+            summed += usize::from(file.sha1.is_some());
+        }
+        let files = backup.files.len();
+        let has_sizes = sized == files || (sized == 0 && backup.record_size_bytes.is_some());
+        let has_sums = summed == files || (summed == 0 && backup.record_sha1.is_some());
+        files > 0 && has_sizes && has_sums
+    }
+
+    /// Says whether it is called completed with something missing that an older completed one has.
+    fn is_unverified(&self, backup: &Backup) -> bool {
+        backup.state == RecordedState::Completed
+            && backup.timestamp.is_some()
+            && !self.is_next_to_empty(backup)
+            && !Self::tells_all_of_its_files(backup)
+            && self.all().any(|older| {
+                older.state == RecordedState::Completed
+                    && older.timestamp.is_some()
+                    && self.is_newer(backup, older)
+                    && Self::tells_all_of_its_files(older)
+            })
+    }
+
+    /// Finds a backup's tier by comparing comments: the tier's own, and those it takes over.
     pub(super) fn tier(&self, backup: &Backup) -> Option<TierIndex> {
-        (0..self.policy.tiers.len())
-            .find(|&tier| Some(&self.policy.tiers[tier].comment) == backup.comment.as_ref())
+        let comment = backup.comment.as_ref()?;
+        let tiers = &self.policy.tiers;
+        (0..tiers.len()).find(|&tier| tiers[tier].comment == *comment || tiers[tier].also.contains(comment))
     }
 
     /// Says whether its time is missing or more than ten minutes ahead.
@@ -61,9 +101,10 @@ impl<'a> Case<'a> {
         backup.timestamp.is_none_or(|time| time > self.now + TimeDelta::minutes(10))
     }
 
-    /// Says whether it may be uploading: it has not ended, and did not begin too long ago.
+    /// Says whether it may be uploading, or may still be given what it lacks: it has not ended as it should, and did not
+    /// begin too long ago.
     pub(super) fn may_run(&self, backup: &Backup) -> bool {
-        self.never_ended(backup)
+        (self.never_ended(backup) || self.unverified.contains(&backup.id))
             && backup.timestamp.is_some_and(|time| {
                 time > self.now - self.policy.stuck_after && time < self.now + self.policy.stuck_after
             })
@@ -74,28 +115,41 @@ impl<'a> Case<'a> {
         self.all().any(|backup| self.may_run(backup))
     }
 
-    /// Says whether a running backup has not told yet what it is taken from.
+    /// Says whether it ran out of its time with nothing restorable after it, so that it may be uploading all the same.
+    pub(super) fn may_still_run(&self, backup: &Backup) -> bool {
+        self.never_ended(backup) && !self.time_is_unusable(backup) && !self.is_outlived(backup)
+    }
+
+    /// Says whether a backup that runs, or may still run, has not told yet what it is taken from.
     pub(super) fn a_parent_is_unknown(&self) -> bool {
         self.all().any(|backup| {
-            self.may_run(backup) && backup.state == RecordedState::Accepted && backup.parent.is_none()
+            (self.may_run(backup) || self.may_still_run(backup))
+                && backup.state == RecordedState::Accepted
+                && backup.parent.is_none()
         })
     }
 
-    /// Says whether it is whole in itself: completed, with a timestamp, and not next to empty.
+    /// Says whether it is whole in itself: completed, with a timestamp, not next to empty, and with all that tells so.
     fn is_sound(&self, backup: &Backup) -> bool {
+        backup.state == RecordedState::Completed
+            && backup.timestamp.is_some()
+            && !self.is_next_to_empty(backup)
+            && !self.unverified.contains(&backup.id)
+    }
+
+    /// Says whether what is stored of it can be no backup.
+    fn is_next_to_empty(&self, backup: &Backup) -> bool {
         let a_disk_is_missing = match backup.files.iter().find_map(|file| file.size_bytes) {
             Some(_) => backup.files.iter().any(|file| file.size_bytes.is_some_and(|bytes| bytes < 100)),
             None => backup.record_size_bytes.is_some_and(|bytes| bytes < 100),
         };
-        let enough = match (backup.size_bytes(), backup.parent) {
-            (Some(bytes), None) => bytes >= self.policy.min_full_size_bytes && !a_disk_is_missing,
-            _ => !a_disk_is_missing,
-        };
-        backup.state == RecordedState::Completed && backup.timestamp.is_some() && enough
+        let is_small = backup.parent.is_none()
+            && backup.size_bytes().is_some_and(|bytes| bytes < self.policy.min_full_size_bytes);
+        a_disk_is_missing || is_small
     }
 
     /// Says whether its state is neither completed nor failed, however long ago it began.
-    pub(super) fn never_ended(&self, backup: &Backup) -> bool {
+    fn never_ended(&self, backup: &Backup) -> bool {
         !matches!(backup.state, RecordedState::Completed | RecordedState::Failed)
             && backup.timestamp.is_some()
     }
@@ -171,13 +225,7 @@ impl<'a> Case<'a> {
             && !self.all().any(|other| self.is_newer(other, backup) && self.could_be_parent(other, tier))
     }
 
-    /// Says whether there is anything that an increment of a tier could be taken from.
-    pub(super) fn has_parent(&self, tier: TierIndex) -> bool {
-        self.all().any(|backup| self.could_be_parent(backup, tier))
-    }
-
-    /// Says whether the last increment on a backup that FiFo calls completed holds nothing, where a full backup may take
-    /// the place of the next.
+    /// Says whether the last increment on a backup that FiFo calls completed holds nothing.
     pub(super) fn came_out_empty(&self, parent: &Backup) -> bool {
         let is_done = |backup: &&Backup| {
             backup.parent == Some(parent.id)
@@ -185,7 +233,7 @@ impl<'a> Case<'a> {
                 && backup.timestamp.is_some()
         };
         let last = self.all().filter(is_done).max_by_key(|backup| (backup.timestamp, backup.id));
-        self.policy.missing_parent == MissingParent::Full && last.is_some_and(|last| !self.is_sound(last))
+        last.is_some_and(|last| self.is_next_to_empty(last))
     }
 
     /// Says whether an increment of a tier is to be taken, and not a full backup in its place.
@@ -219,24 +267,50 @@ impl<'a> Case<'a> {
         if has_backup {
             return Prospect::NothingDue;
         }
-        let latest = (0..self.policy.tiers.len()).filter_map(|tier| self.due_since(tier)).max();
-        let attempts: Vec<&Backup> = self
-            .all()
-            .filter(|backup| self.tier(backup) == Some(tier) && self.is_failure(backup))
-            .filter(|backup| backup.timestamp >= latest && !self.time_is_unusable(backup))
-            .collect();
-        let pause = self.policy.retry.backoff;
-        if attempts.len() >= self.policy.retry.attempts as usize {
-            Prospect::NoAttemptLeft
-        } else if attempts.iter().any(|backup| backup.timestamp.is_some_and(|time| self.now < time + pause)) {
-            Prospect::Pausing
+        let attempts = self.failed_attempts(tier, due_since);
+        if self.is_pausing(&attempts) {
+            if self.is_past_the_last(&attempts) { Prospect::PausingForLong } else { Prospect::Pausing }
         } else if matches!(self.policy.tiers[tier].kind, TierKind::Incremental { .. })
             && self.policy.missing_parent == MissingParent::Block
-            && !self.has_parent(tier)
+            && !self.takes_an_increment(tier)
         {
             Prospect::NoParent
+        } else if attempts.is_empty() {
+            Prospect::Fresh
         } else {
-            Prospect::Ready
+            Prospect::Again
         }
+    }
+
+    /// Says whether a tier is due and has failed so often that it has to be told.
+    pub(super) fn has_given_up(&self, tier: TierIndex) -> bool {
+        self.prospect(tier) != Prospect::NothingDue
+            && self
+                .due_since(tier)
+                .is_some_and(|due_since| self.is_past_the_last(&self.failed_attempts(tier, due_since)))
+    }
+
+    /// Gives the times of a tier's own failures since it is due.
+    fn failed_attempts(&self, tier: TierIndex, due_since: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        self.all()
+            .filter(|backup| self.tier(backup) == Some(tier) && self.is_failure(backup))
+            .filter(|backup| !self.time_is_unusable(backup))
+            .filter_map(|backup| backup.timestamp.filter(|&time| time >= due_since))
+            .collect()
+    }
+
+    fn is_past_the_last(&self, attempts: &[DateTime<Utc>]) -> bool {
+        attempts.len() >= self.policy.retry.attempts as usize
+    }
+
+    /// Says whether the pause after so many failures is not over: one `backoff` after the first, two after the second,
+    /// four after the third, and never more than a day.
+    fn is_pausing(&self, attempts: &[DateTime<Utc>]) -> bool {
+        let Some(newest) = attempts.iter().max() else { return false };
+        let day_us = 24 * 60 * 60 * 1_000_000_i64;
+        let backoff_us = self.policy.retry.backoff.num_microseconds().unwrap_or(day_us).min(day_us);
+        let doublings = u32::try_from(attempts.len() - 1).unwrap_or(u32::MAX).min(20);
+        let pause_us = backoff_us.saturating_mul(2_i64.pow(doublings)).min(day_us);
+        (self.now - *newest).num_microseconds().is_some_and(|since_us| since_us < pause_us)
     }
 }

@@ -29,14 +29,21 @@ pub(super) fn create_broken(
         tell("a create for something else than the tier's last occurrence");
     }
     match case.prospect(tier) {
-        Prospect::Ready => {}
+        Prospect::Fresh | Prospect::Again => {}
         Prospect::NothingDue => tell("a create for an occurrence that has its backup"),
-        Prospect::Pausing => tell("a create before the pause after a failed attempt is over"),
-        Prospect::NoAttemptLeft => tell("a create after the last attempt"),
+        Prospect::Pausing | Prospect::PausingForLong => {
+            tell("a create before the pause after a failed attempt is over");
+        }
         Prospect::NoParent => tell("a full create where the policy says to block"),
     }
-    if (0..tier).any(|coarser| matches!(case.prospect(coarser), Prospect::Ready | Prospect::Pausing)) {
-        tell("a create although a coarser one comes first");
+    let is_again = case.prospect(tier) == Prospect::Again;
+    let comes_first = |other: TierIndex| match case.prospect(other) {
+        Prospect::Fresh => is_again || other < tier,
+        Prospect::Again => is_again && other < tier,
+        Prospect::NothingDue | Prospect::Pausing | Prospect::PausingForLong | Prospect::NoParent => false,
+    };
+    if (0..case.policy.tiers.len()).any(comes_first) {
+        tell("a create although another one comes first");
     }
     let parent = create.parent.and_then(|parent| case.get(parent));
     if let Some(what) = type_or_parent_broken(case, tier, create, parent) {
@@ -89,13 +96,7 @@ pub(super) fn nothing_created_although_due(case: &Case<'_>) -> Option<String> {
     if !case.can_be_backed_up() || case.something_runs() {
         return None;
     }
-    let first = (0..case.policy.tiers.len())
-        .map(|tier| (tier, case.prospect(tier)))
-        .find(|(_, prospect)| matches!(prospect, Prospect::Ready | Prospect::Pausing));
-    match first {
-        Some((tier, Prospect::Ready)) => {
-            Some(format!("no create although a {} is due", case.policy.tiers[tier].name))
-        }
-        _ => None,
-    }
+    (0..case.policy.tiers.len())
+        .find(|&tier| matches!(case.prospect(tier), Prospect::Fresh | Prospect::Again))
+        .map(|tier| format!("no create although a {} is due", case.policy.tiers[tier].name))
 }

@@ -35,14 +35,18 @@ pub(super) fn delete_broken(
     if !case.is_on_hypervisor(backup) {
         tell("a local delete of a backup that is not local");
     }
-    if case.a_parent_is_unknown() {
+    let judged = match create {
+        Some((_, after)) if delete.after_create => after,
+        _ => case,
+    };
+    if judged.a_parent_is_unknown() {
         tell("a local delete while a backup runs whose parent is not known yet");
     }
     // Asked of the VM as it is for what goes at once, and of the VM with the new backup for what goes after it.
     match create {
         Some((_, after)) if delete.after_create => {
             still_wanted(after, backup).into_iter().for_each(&mut tell);
-            if still_wanted(case, backup).is_empty() {
+            if still_wanted(case, backup).is_empty() && !case.a_parent_is_unknown() {
                 tell("a local delete put off although nothing needs the snapshot now");
             }
         }
@@ -73,14 +77,13 @@ pub(super) fn still_wanted(case: &Case<'_>, backup: &Backup) -> Vec<&'static str
     if case.may_run(backup) {
         found.push("a local delete of a backup that runs");
     }
-    let may_still_run = |other: &Backup| case.never_ended(other) && !case.is_outlived(other);
-    if may_still_run(backup) {
+    if case.may_still_run(backup) {
         found.push("a local delete of a stuck backup that may still run");
     }
     for child in case.all().filter(|other| other.parent == Some(backup.id)) {
         if case.may_run(child) {
             found.push("a local delete of the parent of a backup that runs");
-        } else if may_still_run(child) {
+        } else if case.may_still_run(child) {
             found.push("a local delete of the parent of a stuck backup that may still run");
         }
     }
@@ -115,10 +118,10 @@ pub(super) fn kept_without_reason(
     after: Option<&Case<'_>>,
     deleted: &BTreeSet<BackupId>,
 ) -> Vec<String> {
-    if !case.can_be_backed_up() || case.a_parent_is_unknown() {
+    let end = after.unwrap_or(case);
+    if !case.can_be_backed_up() || end.a_parent_is_unknown() {
         return Vec::new();
     }
-    let end = after.unwrap_or(case);
     case.all()
         .filter(|backup| case.holds_a_snapshot_of_ours(backup) && !deleted.contains(&backup.id))
         .filter(|backup| still_wanted(end, backup).is_empty())
@@ -142,9 +145,7 @@ pub(super) fn too_many_kept(
     let incremental =
         case.policy.tiers.iter().filter(|tier| matches!(tier.kind, TierKind::Incremental { .. })).count();
     let keep_local: usize = case.policy.tiers.iter().map(|tier| tier.keep_local as usize).sum();
-    let running = case
-        .all()
-        .filter(|backup| case.may_run(backup) || (case.never_ended(backup) && !case.is_outlived(backup)));
+    let running = case.all().filter(|backup| case.may_run(backup) || case.may_still_run(backup));
     let allowed = incremental + keep_local + 2 * running.count() + 1;
     (kept > allowed).then(|| format!("{kept} snapshots would stay where at most {allowed} are needed"))
 }

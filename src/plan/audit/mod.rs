@@ -11,7 +11,7 @@ mod creates;
 mod deletes;
 mod rules;
 
-use super::changeset::{Action, Plan, Status, Summary, VmPlan};
+use super::changeset::{Action, NoteCode, Plan, Status, Summary, VmPlan};
 use super::due::Calendar;
 use super::fingerprint::fingerprint;
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
@@ -64,7 +64,11 @@ pub fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<Vio
             if planned.fingerprint.as_ref() != Some(&fingerprint(vm)) {
                 tell("its fingerprint is not that of what was read".to_owned());
             }
-            vm_broken(planned, vm, policies, &calendars).into_iter().for_each(tell);
+            if planned.status == Status::Fault {
+                fault_broken(planned).into_iter().for_each(tell);
+            } else {
+                vm_broken(planned, vm, policies, &calendars).into_iter().for_each(tell);
+            }
         } else {
             tell("it stands in the plan and is none that was read".to_owned());
         }
@@ -120,6 +124,15 @@ fn untouched_broken(planned: &VmPlan, status: Status, why: &str) -> Vec<String> 
     found
 }
 
+/// Finds what is wrong with a VM that is left out because its plan broke a rule.
+fn fault_broken(planned: &VmPlan) -> Vec<String> {
+    let mut found = untouched_broken(planned, Status::Fault, "that is left out");
+    if planned.note(NoteCode::InternalError).is_none() {
+        found.push("it is left out and nobody is told why".to_owned());
+    }
+    found
+}
+
 /// Says whether a VM's plan is that of this unreadable one.
 fn is_about(planned: &VmPlan, vm: &UnreadableVm) -> bool {
     planned.uuid == vm.id && (vm.id.is_some() || planned.alias == vm.alias)
@@ -165,6 +178,7 @@ fn counted(plan: &Plan) -> Summary {
         blocked: with(Status::Blocked).count(),
         unprotected: with(Status::Unprotected).count(),
         conflict: with(Status::Conflict).count(),
+        fault: with(Status::Fault).count(),
         unreadable: with(Status::Unreadable).count(),
         suspended: with(Status::Changes).filter(|vm| vm.is_suspended()).count(),
     }

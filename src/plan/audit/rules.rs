@@ -5,7 +5,7 @@ use super::creates::{create_broken, nothing_created_although_due};
 use super::deletes::{delete_broken, kept_without_reason, too_many_kept};
 use crate::inventory::BackupId;
 use crate::plan::assume;
-use crate::plan::changeset::{Action, Create, DeleteLocal, Status, VmPlan};
+use crate::plan::changeset::{Action, Create, DeleteLocal, NoteCode, Status, VmPlan};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -63,6 +63,11 @@ fn frame_broken(case: &Case<'_>, planned: &VmPlan) -> Vec<String> {
     let status = if planned.actions.is_empty() { idle_status(case) } else { Status::Changes };
     if planned.status != status {
         found.push(format!("its status is {:?} where it is {status:?}", planned.status));
+    }
+    let has_given_up =
+        case.can_be_backed_up() && (0..case.policy.tiers.len()).any(|tier| case.has_given_up(tier));
+    if has_given_up != planned.note(NoteCode::GaveUp).is_some() {
+        found.push("that attempts were given up is told and is not so, or the other way round".to_owned());
     }
     let suspended = case
         .policy

@@ -147,7 +147,7 @@ fn tier_fields(old: &Policy, new: &Policy) -> Vec<String> {
 }
 
 fn one_tier(name: &str, (old, before): (&Tier, &Policy), (new, after): (&Tier, &Policy)) -> Vec<String> {
-    let Tier { name: _, schedule, kind: _, keep, keep_local, comment, spread } = new;
+    let Tier { name: _, schedule, kind: _, keep, keep_local, comment, also, spread } = new;
     let mut told = Vec::new();
     // A zone that differs is told once, of the policy.
     if old.schedule.to_string() != schedule.to_string() {
@@ -167,6 +167,9 @@ fn one_tier(name: &str, (old, before): (&Tier, &Policy), (new, after): (&Tier, &
     }
     if old.comment != *comment {
         told.push(format!("tiers.{name}.comment: {:?} -> {comment:?}", old.comment));
+    }
+    if old.also != *also {
+        told.push(format!("tiers.{name}.also: {:?} -> {also:?}", old.also));
     }
     if old.spread != *spread {
         told.push(spans(&format!("tiers.{name}.spread"), old.spread, *spread));

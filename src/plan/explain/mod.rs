@@ -92,6 +92,8 @@ pub enum BackupStanding {
     Stuck,
     /// On its way.
     InProgress,
+    /// Called completed, without the size or checksum of one of its files, which FiFo told of an earlier one.
+    Unverified,
     /// Its record has no timestamp: the remains of one that was deleted while it uploaded.
     Unreadable,
 }
@@ -248,6 +250,7 @@ fn standing(judged: &Judged<'_>) -> BackupStanding {
         Standing::Hollow => BackupStanding::Hollow,
         Standing::Stuck => BackupStanding::Stuck,
         Standing::InProgress => BackupStanding::InProgress,
+        Standing::Unverified { .. } => BackupStanding::Unverified,
     }
 }
 

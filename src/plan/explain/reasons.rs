@@ -3,7 +3,7 @@
 use super::{Reason, ReasonCode};
 use crate::inventory::{Backup, BackupId, Children};
 use crate::plan::due::cannot_back_up;
-use crate::plan::local::{WantedLocally, has_not_told, wanted_locally};
+use crate::plan::local::{WantedLocally, is_a_parent_unknown, wanted_locally};
 use crate::plan::notes::name_of;
 use crate::plan::standing::{Judged, View};
 use crate::plan::stored::{WantedInStorage, needed, wanted_in_storage};
@@ -48,7 +48,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
         let wanted = self.local.get(&backup.id).map_or(&[][..], Vec::as_slice);
         let mut reasons = merged(wanted.iter().map(|&reason| self.wanted_locally(backup.id, reason)));
         reasons.extend(self.not_judged(backup));
-        if self.view.running().any(|running| has_not_told(running.backup)) {
+        if is_a_parent_unknown(self.view) {
             reasons.push(reason(
                 ReasonCode::NotBegun,
                 "a backup has been accepted and not begun, and which parent it needs is not known yet",

@@ -2,11 +2,11 @@
 
 use super::season::VmSeason;
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, chain_of};
-use crate::plan::due::{Attempts, Calendar, attempts, cannot_back_up, unsatisfied};
+use crate::plan::due::{Calendar, attempts, cannot_back_up, unsatisfied};
 use crate::plan::parent::last_increment;
 use crate::plan::standing::{Standing, View};
 use crate::policy::{Policy, TierIndex};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A VM at the beginning of a forecast.
@@ -31,13 +31,14 @@ pub(super) struct Shape {
     order: Vec<TierIndex>,
     held_until: Option<DateTime<Utc>>,
     cannot_back_up: bool,
-    /// After how many due times each retry comes.
-    retries_after: Vec<usize>,
+    /// For each tier that waits for a retry: after how many due times that comes, before how many others, and the
+    /// how-manieth retry it is.
+    retries: Vec<Option<(usize, usize, usize)>>,
     /// All times at which it is decided about, where a backup lies ahead of the beginning: those before it and those
     /// after it are told apart. Shares of a spread differ from VM to VM.
     times: Vec<DateTime<Utc>>,
     due: Vec<TierIndex>,
-    failed: Vec<Option<u32>>,
+    has_failed: Vec<bool>,
     snapshots: usize,
     backups: Vec<Trace>,
 }
@@ -48,6 +49,8 @@ struct Trace {
     tier: Option<TierIndex>,
     is_restorable: bool,
     is_stuck: bool,
+    /// Whether it is stuck before it has told what it is taken from.
+    is_parent_unknown: bool,
     /// Whether it is an increment that came out empty: after such a one another is not tried.
     is_empty_increment: bool,
     local: Option<bool>,
@@ -72,10 +75,11 @@ pub(super) fn settled(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
         view.backups.iter().map(|backup| (backup.id(), backup.standing)).collect();
     let backups = vm.backups.values().map(|backup| {
         let standing = standings.get(&backup.id);
-        let runs = standing == Some(&Standing::InProgress);
+        let runs = standing.is_some_and(|standing| standing.is_running());
         let state = match standing {
+            _ if runs => RecordedState::Completed,
+            Some(Standing::Failed | Standing::Unverified { .. }) => RecordedState::Failed,
             Some(Standing::Completed | Standing::InProgress | Standing::Hollow) => RecordedState::Completed,
-            Some(Standing::Failed) => RecordedState::Failed,
             // Without a timestamp it counts for nothing, whatever it says.
             Some(Standing::Stuck) | None => backup.state.clone(),
         };
@@ -118,15 +122,18 @@ pub(super) fn with_backups(vm: &Vm, backups: BTreeMap<BackupId, Backup>) -> Vm {
 /// whose parent is left out stands on its own.
 pub(super) fn trimmed(view: &View<'_>, calendar: &Calendar<'_>) -> Vm {
     let tiers = 0..view.policy.tiers.len();
-    let afresh = tiers.clone().filter_map(|tier| calendar.last(tier, view.vm.id)).max();
+    let since: Vec<Option<DateTime<Utc>>> =
+        tiers.clone().map(|tier| calendar.last(tier, view.vm.id)).collect();
     let mut kept: BTreeSet<BackupId> = view
         .backups
         .iter()
         .filter(|backup| {
             backup.taken > view.now
                 || backup.backup.holds_snapshot()
-                || matches!(backup.standing, Standing::Stuck | Standing::InProgress)
-                || backup.standing.is_failure() && afresh.is_none_or(|afresh| backup.taken >= afresh)
+                || backup.standing == Standing::Stuck
+                || backup.standing.is_running()
+                || backup.standing.is_failure()
+                    && backup.tier.is_some_and(|tier| since[tier].is_none_or(|since| backup.taken >= since))
         })
         .map(|backup| backup.id())
         .collect();
@@ -167,6 +174,9 @@ impl Start {
             tier: backup.tier,
             is_restorable: backup.restorable,
             is_stuck: backup.standing == Standing::Stuck,
+            is_parent_unknown: backup.standing == Standing::Stuck
+                && backup.backup.state == RecordedState::Accepted
+                && backup.backup.parent.is_none(),
             is_empty_increment: backup.standing == Standing::Hollow
                 && backup.backup.parent.is_some_and(|parent| place.contains_key(&parent)),
             local: backup.backup.local,
@@ -178,15 +188,15 @@ impl Start {
             steps: chain_of(&settled.backups, backup.id()).map_or(0, |chain| chain.steps.len()),
             ahead: Some(backup.taken).filter(|taken| *taken > now),
         });
-        let attempts: Vec<Attempts> =
-            (0..policy.tiers.len()).map(|tier| attempts(&view, calendar, tier)).collect();
-        let retries: Vec<DateTime<Utc>> = attempts
-            .iter()
-            .filter_map(|attempts| match attempts {
-                Attempts::RetryAt { at, .. } => Some(*at),
-                Attempts::Next(_) | Attempts::GaveUp => None,
-            })
-            .collect();
+        let next_attempts: Vec<Option<DateTime<Utc>>> =
+            (0..policy.tiers.len()).map(|tier| attempts(&view, calendar, tier).next_at).collect();
+        let waits_until: Vec<Option<DateTime<Utc>>> =
+            next_attempts.iter().map(|next| next.filter(|&at| now < at)).collect();
+        let retries: Vec<DateTime<Utc>> = waits_until.iter().flatten().copied().collect();
+        let place_of = |at: DateTime<Utc>| {
+            let earlier = retries.iter().filter(|&&other| other < at).count();
+            (season.count_before(at), season.count_before(at + TimeDelta::microseconds(1)), earlier)
+        };
         let is_any_ahead = view.backups.iter().any(|backup| backup.taken > now);
         let times = if is_any_ahead { [season.times(), retries.clone()].concat() } else { Vec::new() };
         let shape = Shape {
@@ -194,15 +204,9 @@ impl Start {
             held_until: policy.suspended_until(&vm).filter(|&until| now < until),
             cannot_back_up: cannot_back_up(&vm).is_some(),
             times,
-            retries_after: retries.iter().map(|at| season.count_before(*at)).collect(),
+            retries: waits_until.iter().map(|at| at.map(place_of)).collect(),
             due: unsatisfied(&view, calendar).into_iter().map(|(tier, _)| tier).collect(),
-            failed: attempts
-                .iter()
-                .map(|attempts| match attempts {
-                    Attempts::Next(failed) | Attempts::RetryAt { failed, .. } => Some(*failed),
-                    Attempts::GaveUp => None,
-                })
-                .collect(),
+            has_failed: next_attempts.iter().map(Option::is_some).collect(),
             snapshots: snapshots(settled),
             backups: traces.collect(),
         };

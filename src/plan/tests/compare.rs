@@ -158,6 +158,7 @@ fn a_policy_says_what_it_says_differently() {
     other.priority = 5;
     other.tiers[2].keep = NonZeroU32::new(3);
     other.tiers[2].spread = TimeDelta::minutes(90);
+    other.tiers[2].also = vec!["nightly".to_owned()];
     other.tiers[1].kind = TierKind::Incremental { from: vec![0] };
     other.retry.backoff = TimeDelta::minutes(5);
     other.max_age = TimeDelta::hours(50);
@@ -177,6 +178,7 @@ fn a_policy_says_what_it_says_differently() {
             "tiers.monthly.keep_local: 0 -> 2",
             "tiers.weekly.type: incremental from monthly, weekly -> incremental from monthly",
             "tiers.daily.keep: for ever -> 3",
+            "tiers.daily.also: [] -> [\"nightly\"]",
             "tiers.daily.spread: 0s -> 1h30m",
         ]
     );

@@ -162,6 +162,7 @@ pub(in crate::plan) fn tier(name: &str, schedule: &str, kind: TierKind, zone: &Z
         keep: None,
         keep_local: 0,
         comment: name.to_owned(),
+        also: Vec::new(),
         spread: TimeDelta::zero(),
     }
 }

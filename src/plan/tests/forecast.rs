@@ -5,7 +5,7 @@ use super::fixtures::*;
 use super::properties::for_clouds;
 use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, chain_of};
 use crate::plan::decide::decide_under;
-use crate::plan::due::{Attempts, Calendar, attempts};
+use crate::plan::due::{Calendar, attempts};
 use crate::plan::forecast::{FORECAST_WITHIN, Forecast, Outlook, TierOutlook, forecast, look_ahead};
 use crate::plan::parent::{parent_for, sends_nothing};
 use crate::plan::standing::{Judged, Standing, View};
@@ -22,13 +22,22 @@ fn made_id(n: usize) -> BackupId {
     backup_id(u128::MAX - 1_000_000 + n as u128)
 }
 
-/// What runs is taken as done.
+/// What runs is taken as done, and what is good stays so whatever FiFo tells of the next ones.
 fn at_rest(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
     let mut rested = vm.clone();
-    for running in View::new(vm, policy, now).running() {
-        let backup = rested.backups.get_mut(&running.id()).unwrap();
-        backup.state = RecordedState::Completed;
-        backup.local = Some(true);
+    for judged in View::new(vm, policy, now).backups {
+        let backup = rested.backups.get_mut(&judged.id()).unwrap();
+        if judged.standing.is_running() {
+            backup.state = RecordedState::Completed;
+            backup.local = Some(true);
+        } else if judged.standing == (Standing::Unverified { is_overdue: true }) {
+            backup.state = RecordedState::Failed;
+        }
+        if judged.standing != Standing::Hollow {
+            backup.files.clear();
+        } else {
+            backup.files.iter_mut().for_each(|file| file.sha1 = None);
+        }
     }
     rested
 }
@@ -44,9 +53,7 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
             times.push(next);
             time = next;
         }
-        if let Attempts::RetryAt { at, .. } = attempts(&View::new(&vm, policy, from), &calendar, tier) {
-            times.push(at);
-        }
+        times.extend(attempts(&View::new(&vm, policy, from), &calendar, tier).next_at);
     }
     let end = policy.suspend.as_ref().filter(|suspend| suspend.is_for(&vm)).map(|it| it.until_instant);
     times.extend(end);

@@ -1,5 +1,6 @@
 //! The rules of the contract, stated as small clouds and what must be planned for them.
 
+mod boundaries;
 mod clouds;
 mod compare;
 mod explain;
@@ -11,4 +12,7 @@ mod nights;
 mod overview;
 mod properties;
 mod rules;
+mod second_reading;
+mod starvation;
 mod strict_audit;
+mod unverified;

@@ -42,6 +42,21 @@ fn a_missed_weekly_is_made_up_on_the_next_day() {
 }
 
 #[test]
+fn backups_of_a_former_comment_count_as_the_tiers() {
+    let mut policy = grandfather();
+    policy.tiers[1].comment = "sunday".to_owned();
+    policy.tiers[2].comment = "nightly".to_owned();
+    let stranded = mid_chain().plan(&policy, "2026-11-18 01:00");
+    policy.tiers[1].also = vec!["weekly".to_owned()];
+    policy.tiers[2].also = vec!["every day".to_owned(), "daily".to_owned()];
+    let planned = mid_chain().plan(&policy, "2026-11-18 01:00");
+    assert_eq!(told(&planned), told(&mid_chain().plan(&grandfather(), "2026-11-18 01:00")));
+    assert_ne!(told(&planned), told(&stranded), "without `also` they are of no tier");
+    let Action::Create(create) = &planned.actions[0] else { panic!("{planned:?}") };
+    assert_eq!((create.tier.as_str(), create.comment.as_str()), ("daily", "nightly"));
+}
+
+#[test]
 fn only_the_comment_to_the_letter_makes_a_tier() {
     let vm = mid_chain().backup(4, "daily ", "2026-11-18 01:00").on(3).local();
     let planned = vm.plan(&grandfather(), "2026-11-18 02:00");
@@ -69,7 +84,7 @@ fn a_running_backup_that_takes_too_long_is_stuck_and_counts_as_failed() {
 fn a_hollow_full_is_a_failed_one() {
     let vm = vm(1).backup(1, "monthly", "2026-11-01 01:00").size(52).local();
     let planned = vm.plan(&grandfather(), "2026-11-01 03:00");
-    assert_eq!(told(&planned), ["create monthly full", "delete 1 after"]);
+    assert_eq!(told(&planned), ["create weekly full", "delete 1 after"], "no weekly has failed yet");
     assert!(planned.note(NoteCode::Hollow).is_some());
 }
 
@@ -100,9 +115,11 @@ fn after_an_increment_that_came_out_empty_a_full_backup_is_tried() {
     assert!(
         told(&well_since.plan(&grandfather(), "2026-11-18 02:00")).contains(&"create daily on 3".to_owned())
     );
-    // Where the policy wants no full backup in its place, there is nothing better than to try again.
+    // Where the policy wants no full backup in its place, the tier is passed over.
     let blocking = Policy { missing_parent: MissingParent::Block, ..grandfather() };
-    assert!(told(&hollow.plan(&blocking, "2026-11-18 02:00")).contains(&"create daily on 3".to_owned()));
+    let passed_over = hollow.plan(&blocking, "2026-11-18 02:00");
+    assert_eq!((told(&passed_over), passed_over.status), (vec![], Status::Blocked));
+    assert!(passed_over.note(NoteCode::NoParent).unwrap().message.ends_with("`missing_parent: block`"));
     // An upload that failed says nothing about the parent.
     let failed = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).failed();
     assert!(told(&failed.plan(&grandfather(), "2026-11-18 02:00")).contains(&"create daily on 3".to_owned()));
@@ -127,20 +144,74 @@ fn a_failed_backup_is_retried_after_the_pause_and_from_the_good_parent() {
 }
 
 #[test]
-fn after_three_failures_the_next_finer_tier_is_tried() {
-    let mut vm = mid_chain();
-    for (n, taken) in [(4, "2026-11-22 01:00"), (5, "2026-11-22 02:00"), (6, "2026-11-22 03:00")] {
+fn a_tier_that_has_not_failed_goes_before_one_that_has() {
+    let mut vm = mid_chain().backup(4, "weekly", "2026-11-22 01:00").on(2).failed();
+    let planned = vm.plan(&grandfather(), "2026-11-22 01:01");
+    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
+    assert!(planned.note(NoteCode::RetryLater).unwrap().message.ends_with("from 2026-11-22 02:00"));
+    // Also when the pause is over, and when so many have failed that somebody should look.
+    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-22 02:00"))[0], "create daily on 3");
+    for (n, taken) in [(5, "2026-11-22 02:00"), (6, "2026-11-22 04:00")] {
         vm = vm.backup(n, "weekly", taken).on(2).failed();
     }
-    let planned = vm.plan(&grandfather(), "2026-11-22 03:01");
-    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
-    assert!(planned.note(NoteCode::GaveUp).is_some());
-    let next_night = vm.plan(&grandfather(), "2026-11-23 01:00");
-    assert_eq!(told(&next_night)[0], "create weekly on 2", "each occurrence starts afresh with the coarsest");
+    let planned = vm.plan(&grandfather(), "2026-11-22 04:01");
+    assert_eq!(told(&planned)[0], "create daily on 3");
+    assert!(planned.note(NoteCode::GaveUp).is_some(), "the create hides nothing");
+    let with_daily = vm.backup(7, "daily", "2026-11-22 04:02").on(3).local();
+    let at_rest = with_daily.plan(&grandfather(), "2026-11-22 04:30");
+    assert_eq!(
+        (at_rest.status, at_rest.actions.len()),
+        (Status::Changes, 1),
+        "the old daily's snapshot goes"
+    );
 }
 
 #[test]
-fn when_every_tier_was_given_up_the_vm_is_blocked_until_the_next_occurrence() {
+fn the_pauses_double_up_to_a_day_and_attempts_go_on() {
+    let mut vm = mid_chain();
+    let attempts = [
+        "2026-11-22 01:00",
+        "2026-11-22 02:00",
+        "2026-11-22 04:00",
+        "2026-11-22 08:00",
+        "2026-11-22 16:00",
+        "2026-11-23 08:00",
+        "2026-11-24 08:00",
+        "2026-11-25 08:00",
+    ];
+    for (n, pair) in (4..).zip(attempts.windows(2)) {
+        vm = vm.backup(n, "weekly", pair[0]).on(2).failed();
+        let before = (at(pair[1]) - TimeDelta::minutes(1)).format("%Y-%m-%d %H:%M").to_string();
+        // The daily, which has not failed, has been made.
+        let daily = vm.clone().backup(100, "daily", &before).on(3).local();
+        let tried = |now| told(&daily.plan(&grandfather(), now)).contains(&"create weekly on 2".to_owned());
+        assert_eq!((tried(&before), tried(pair[1])), (false, true), "{pair:?}");
+    }
+    let daily = vm.backup(100, "daily", "2026-11-25 01:00").on(3);
+    let planned = daily.plan(&grandfather(), "2026-11-25 08:00");
+    assert!(planned.note(NoteCode::GaveUp).is_some() && !planned.actions.is_empty());
+    let Action::Create(create) = planned.actions.iter().find(|action| action.is_create()).unwrap() else {
+        panic!("no create")
+    };
+    assert_eq!(create.reason, "due since Sun 2026-11-22 01:00, try 8");
+}
+
+#[test]
+fn an_occurrence_of_a_finer_tier_does_not_start_a_coarser_ones_attempts_afresh() {
+    let mut vm = mid_chain();
+    for (n, hour) in [(4, "01"), (5, "02"), (6, "04")] {
+        vm = vm.backup(n, "weekly", &format!("2026-11-22 {hour}:00")).on(2).failed();
+    }
+    let next_night = vm.plan(&grandfather(), "2026-11-23 01:00");
+    assert_eq!(told(&next_night)[0], "create daily on 3");
+    assert!(next_night.note(NoteCode::GaveUp).is_some());
+    let next_week = vm.plan(&grandfather(), "2026-11-29 01:00");
+    assert_eq!(told(&next_week)[0], "create weekly on 2", "its own does");
+    assert!(next_week.note(NoteCode::GaveUp).is_none());
+}
+
+#[test]
+fn when_every_tier_was_given_up_the_vm_is_blocked_until_a_pause_is_over_or_the_next_occurrence() {
     let mut vm = vm(1);
     let mut n = 0;
     for comment in ["monthly", "weekly", "daily"] {
@@ -149,8 +220,22 @@ fn when_every_tier_was_given_up_the_vm_is_blocked_until_the_next_occurrence() {
             vm = vm.backup(n, comment, &format!("2026-11-18 0{hour}:0{n}")).failed();
         }
     }
-    assert_eq!(vm.plan(&grandfather(), "2026-11-18 12:00").status, Status::Blocked);
-    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-19 01:00")), ["create monthly full"]);
+    assert_eq!(vm.plan(&grandfather(), "2026-11-18 05:00").status, Status::Blocked);
+    let later = vm.plan(&grandfather(), "2026-11-18 12:00");
+    assert_eq!(told(&later), ["create monthly full"], "the pause is over, and none has been made");
+    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-19 01:00")), ["create daily full"]);
+}
+
+#[test]
+fn one_that_waits_for_its_pause_is_waiting_even_beside_one_that_was_given_up() {
+    let mut vm = mid_chain();
+    for (n, hour) in [(4, "01"), (5, "02"), (6, "04")] {
+        vm = vm.backup(n, "weekly", &format!("2026-11-22 {hour}:00")).on(2).failed();
+    }
+    let vm = vm.backup(7, "daily", "2026-11-22 04:30").on(3).failed();
+    let planned = vm.plan(&grandfather(), "2026-11-22 05:00");
+    assert_eq!((told(&planned), planned.status), (vec![], Status::Waiting));
+    assert!(planned.note(NoteCode::GaveUp).is_some() && planned.note(NoteCode::RetryLater).is_some());
 }
 
 #[test]

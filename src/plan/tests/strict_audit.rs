@@ -265,7 +265,10 @@ fn a_create_that_is_not_due_or_not_yet() {
     refused(&failed, "2026-11-18 01:59", "before the pause", daily(WEDNESDAY));
     let mut policy = grandfather();
     policy.retry.attempts = 1;
-    refused_under(&policy, &failed, "2026-11-18 02:30", "after the last attempt", daily(WEDNESDAY));
+    refused_under(&policy, &failed, "2026-11-18 01:59", "before the pause", daily(WEDNESDAY));
+    refused_under(&policy, &failed, "2026-11-18 02:30", "attempts were given up", |planned| {
+        planned.notes.retain(|note| note.code != NoteCode::GaveUp);
+    });
     refused(&web(), SUNDAY, "something else than the tier's last occurrence", |planned| {
         create(planned).due_since -= TimeDelta::days(7);
     });
@@ -273,15 +276,17 @@ fn a_create_that_is_not_due_or_not_yet() {
 
 #[test]
 fn a_create_of_the_wrong_tier() {
-    refused(&web(), SUNDAY, "a coarser one comes first", |planned| {
+    refused(&web(), SUNDAY, "another one comes first", |planned| {
         without(2)(planned);
         planned.actions.retain(|action| !matches!(action, Action::Create(_)));
         planned.actions.truncate(1);
         also_create("daily", Some(3), SUNDAY)(planned);
     });
-    let waiting = web().backup(5, "weekly", SUNDAY).on(2).failed();
-    let daily = also_create("daily", Some(3), SUNDAY);
-    refused(&waiting, "2026-11-22 01:30", "a coarser one comes first", daily);
+    let failed = web().backup(5, "weekly", SUNDAY).on(2).failed();
+    refused(&failed, "2026-11-22 02:30", "another one comes first", |planned| {
+        planned.actions.clear();
+        also_create("weekly", Some(2), SUNDAY)(planned);
+    });
     refused(&web(), SUNDAY, "a tier that the policy does not have", |planned| {
         create(planned).tier = "yearly".to_owned();
     });

@@ -47,7 +47,8 @@ struct PolicyShape {
     /// The IANA time zone in which schedules are read and times are shown.
     #[schemars(extend("default" = "UTC"), example = &"Europe/Berlin")]
     timezone: Option<Text>,
-    /// The kinds of backup it asks for, coarsest first. The first one must be full.
+    /// The kinds of backup it asks for, coarsest first: none comes more rarely than the one before it. The first one must
+    /// be full.
     #[schemars(
         length(min = 1, max = 32),
         extend("prefixItems" = [{ "$ref": "#/$defs/Tier", "properties": { "type": { "const": "full" } } }])
@@ -64,7 +65,8 @@ struct PolicyShape {
     min_full_size: Option<Size>,
     /// How a failed backup is tried again.
     retry: Option<RetryShape>,
-    /// How old the newest restorable backup may be, for `status`. Left out: the finest tier's longest gap and two hours.
+    /// How old the newest restorable backup may be, for `status`. Left out: the longest gap of the tier that comes most
+    /// often, and two hours.
     #[schemars(example = &"26h")]
     max_age: Option<Duration>,
     /// Whether expired backups may be deleted from storage, when the command asks for it too.
@@ -101,8 +103,12 @@ struct TierShape {
     /// How many of the newest restorable ones stay on the hypervisor beyond what increments need, for a quick rollback.
     #[schemars(range(min = 0, max = 1000), extend("default" = 0))]
     keep_local: Option<u32>,
-    /// The comment that its backups carry; a backup's tier is known by it alone, to the letter. Left out: the name.
+    /// The comment that its new backups carry; a backup's tier is known by it alone, to the letter. Left out: the name.
     comment: Option<Comment>,
+    /// Further comments whose backups count as this tier's, to the letter: the one from before a rename, or those of other
+    /// scripts. No other tier of the policy has any of them.
+    #[schemars(length(min = 1), extend("uniqueItems" = true), example = ["nightly"])]
+    also: Option<Vec<Comment>>,
     /// The time over which its VMs' due times are spread, each by a fixed share from its UUID. Shorter than the shortest
     /// gap of the schedule. Left out: all at once.
     #[schemars(example = &"4h")]

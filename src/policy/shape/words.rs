@@ -64,7 +64,9 @@ word! {
 }
 word! {
     /// Five-field cron: minute, hour, day of month, month, day of week. Lists, ranges, steps, names, `L` and `#` are
-    /// understood. Where both day fields are restricted, a day that fits either is meant.
+    /// understood. Where both day fields are restricted, a day that fits either is meant, and with a `+` before the day of
+    /// week one that fits both. A time that a clock change skips is taken at the change, one that it repeats is taken once;
+    /// where the hour is `*` or a step, the schedule runs by elapsed time.
     #[schemars(example = &"0 1 1 * *", example = &"0 1 * * SUN", example = &"0 1 * * *", example = &"15 */6 * * *")]
     Schedule, SCHEDULE
 }

@@ -88,6 +88,7 @@ fn troubles(plan: &Plan) -> Section {
 
 fn stands(vm: &VmPlan) -> Option<&'static str> {
     match vm.status {
+        Status::Fault => Some("left out by a fault of this program"),
         Status::Unreadable => Some("unreadable"),
         Status::Conflict => Some("**in conflict**"),
         Status::Blocked => Some("**blocked**"),

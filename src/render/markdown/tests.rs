@@ -444,6 +444,7 @@ fn large_numbers_leave_room_for_themselves() {
         blocked: million,
         unprotected: million,
         conflict: million,
+        fault: 0,
         unreadable: million,
         suspended: million,
     };

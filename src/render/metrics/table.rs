@@ -16,7 +16,7 @@ const TIER: &[&str] = &["vm", "alias", "policy", "tier"];
 const ACTION: &[&str] = &["action", "outcome"];
 
 /// Every metric, in the order they are written in.
-pub const METRICS: [Metric; 27] = [
+pub const METRICS: [Metric; 28] = [
     gauge("fifo_retain_build_info", &["version"], "The program, by its version; always 1", |_| {
         vec![Sample { labels: vec![env!("CARGO_PKG_VERSION").to_owned()], value: Value::Whole(1) }]
     }),
@@ -75,6 +75,12 @@ pub const METRICS: [Metric; 27] = [
     gauge("fifo_retain_run_under_way", &[], "Whether a run is under way", |it| {
         one(it.ledger.every.map(|_| Value::Whole(i64::from(it.ledger.running_since.is_some()))))
     }),
+    gauge(
+        "fifo_retain_vms_waiting_for_slot",
+        &[],
+        "How many VMs wait for other uploads to end in the run that is under way",
+        |it| one(it.ledger.every.map(|_| whole(it.ledger.waiting.for_slot))),
+    ),
     gauge("fifo_retain_next_run_timestamp_seconds", &[], "When the next run begins", |it| {
         one(it.ledger.next_run.map(seconds))
     }),
@@ -161,13 +167,14 @@ pub const METRICS: [Metric; 27] = [
 ];
 
 /// The statuses with their words in JSON.
-const STATUSES: [(Status, &str); 7] = [
+const STATUSES: [(Status, &str); 8] = [
     (Status::Changes, "changes"),
     (Status::UpToDate, "up_to_date"),
     (Status::Waiting, "waiting"),
     (Status::Blocked, "blocked"),
     (Status::Unprotected, "unprotected"),
     (Status::Conflict, "conflict"),
+    (Status::Fault, "fault"),
     (Status::Unreadable, "unreadable"),
 ];
 

@@ -15,7 +15,7 @@ use crate::plan::{NoteCode, Plan, Summary, VmPlan};
 pub use comparison::comparison;
 pub(super) use comparison::{change_totals, forecast_rows, protection_text, shift_text};
 pub use show::show;
-pub use status::status;
+pub use status::{span_text, status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use table::Table;
@@ -87,9 +87,13 @@ fn remarks(plan: &Plan, detail: Detail) -> Vec<String> {
 
 /// Says what nothing is done to: `Left alone: 1 in conflict, 2 unreadable.`; `None` where there is no such VM.
 pub(super) fn left_alone(summary: &Summary) -> Option<String> {
-    let Summary { conflict, unreadable, suspended, .. } = *summary;
-    let left_alone =
-        listed([(conflict, "in conflict"), (unreadable, "unreadable"), (suspended, "suspended")]);
+    let Summary { fault, conflict, unreadable, suspended, .. } = *summary;
+    let left_alone = listed([
+        (fault, "by a fault of this program"),
+        (conflict, "in conflict"),
+        (unreadable, "unreadable"),
+        (suspended, "suspended"),
+    ]);
     (!left_alone.is_empty()).then(|| format!("Left alone: {left_alone}."))
 }
 

@@ -53,9 +53,12 @@ pub(super) struct Block {
 /// Puts into words what a plan has for a VM; `None` when at this level of detail there is nothing to tell.
 pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<Block> {
     let is_told = match vm.status {
-        Status::Changes | Status::Unreadable | Status::Conflict | Status::Blocked | Status::Waiting => {
-            detail >= Detail::Usual
-        }
+        Status::Changes
+        | Status::Fault
+        | Status::Unreadable
+        | Status::Conflict
+        | Status::Blocked
+        | Status::Waiting => detail >= Detail::Usual,
         Status::Unprotected | Status::UpToDate => detail >= Detail::Full,
     };
     if !is_told {
@@ -84,13 +87,15 @@ pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<Block> {
 pub(in crate::render) fn explains(note: &Note) -> bool {
     match note.code {
         NoteCode::Unreadable => note.backup.is_none(),
-        NoteCode::PolicyConflict
+        NoteCode::InternalError
+        | NoteCode::PolicyConflict
         | NoteCode::Unprotected
         | NoteCode::Suspended
         | NoteCode::NoHypervisor
         | NoteCode::DelegatedDatasets
         | NoteCode::VmState
         | NoteCode::InProgress
+        | NoteCode::Unverified
         | NoteCode::RetryLater
         | NoteCode::GaveUp
         | NoteCode::NoParent => true,
@@ -110,13 +115,15 @@ pub(in crate::render) fn explains(note: &Note) -> bool {
 pub(in crate::render) fn problem(code: NoteCode) -> Option<&'static str> {
     match code {
         NoteCode::Unreadable => Some("unreadable backup record"),
+        NoteCode::Unverified => Some("unverified backup"),
         NoteCode::Stuck => Some("stuck backup"),
         NoteCode::FailedBackup => Some("failed backup"),
         NoteCode::Hollow => Some("hollow backup"),
         NoteCode::Unrestorable => Some("unrestorable backup"),
         NoteCode::FutureTimestamp => Some("future-dated backup"),
         NoteCode::OrphanedSnapshot => Some("orphaned snapshot"),
-        NoteCode::PolicyConflict
+        NoteCode::InternalError
+        | NoteCode::PolicyConflict
         | NoteCode::Unprotected
         | NoteCode::Suspended
         | NoteCode::SuspensionEnded
@@ -139,11 +146,13 @@ pub(in crate::render) fn note_row(note: &Note, status: Status) -> Row {
         NoteCode::GaveUp => (Mark::Alarm, "gave up"),
         NoteCode::NoParent => (Mark::Aside, "no parent"),
         NoteCode::InProgress | NoteCode::RetryLater => (Mark::Waiting, "waiting"),
+        NoteCode::InternalError => (Mark::Alarm, "fault"),
         NoteCode::Unreadable => (Mark::Alarm, "unreadable"),
         NoteCode::PolicyConflict => (Mark::Alarm, "conflict"),
         NoteCode::Unprotected => (Mark::Aside, "unprotected"),
         NoteCode::Suspended => (Mark::Held, "suspended"),
         NoteCode::SuspensionEnded => (Mark::Alarm, "not suspended"),
+        NoteCode::Unverified => (Mark::Alarm, "unverified"),
         NoteCode::Stuck => (Mark::Alarm, "stuck"),
         NoteCode::FailedBackup => (Mark::Alarm, "failed"),
         NoteCode::Hollow => (Mark::Alarm, "hollow"),

@@ -153,6 +153,7 @@ fn mark(backup: &BackupExplained) -> Mark {
         | BackupStanding::Failed
         | BackupStanding::Hollow
         | BackupStanding::Stuck
+        | BackupStanding::Unverified
         | BackupStanding::Unreadable => Mark::Alarm,
     }
 }
@@ -197,6 +198,7 @@ pub(in crate::render) fn standing_text(backup: &BackupExplained) -> &'static str
         BackupStanding::Failed => "failed ",
         BackupStanding::Hollow => "hollow ",
         BackupStanding::Stuck => "stuck ",
+        BackupStanding::Unverified => "unverified ",
         BackupStanding::InProgress => "running ",
         BackupStanding::Unreadable => "unreadable ",
     }

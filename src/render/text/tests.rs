@@ -127,6 +127,7 @@ fn cloud() -> Plan {
         blocked: 1,
         unprotected: 1,
         conflict: 1,
+        fault: 0,
         unreadable: 1,
         suspended: 1,
     };

@@ -1,0 +1,137 @@
+//! What the answer to a write means, the same for creates and local deletes.
+
+use super::one_vm::{Problem, Worker, chain};
+use crate::fifo::{FifoError, WriteAnswer};
+use crate::inventory::BackupId;
+use std::time::Duration;
+
+/// How often a write is refused with 412 before it is sent without a condition: behind several API nodes or a cache
+/// the condition may never fit.
+const REFUSALS_MAX: u32 = 3;
+
+/// How often a 429 is taken for an answer to wait for; it does nothing.
+const BUSY_MAX: u32 = 10;
+
+/// How long a `Retry-After` is heeded at the most.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
+
+/// One write, from the first attempt to the last.
+pub(super) struct Asking {
+    /// `create` or `delete`.
+    verb: &'static str,
+    /// What has not happened where FiFo refuses.
+    nothing: &'static str,
+    sent_max: u32,
+    refusals: u32,
+    busy: u32,
+    sent: u32,
+}
+
+/// What FiFo made of a write.
+pub(super) enum Answer {
+    /// FiFo has taken it on; old versions name the new backup.
+    Accepted(Option<BackupId>),
+    /// It may have been done.
+    Unclear(Unclear),
+    /// Nothing was done, and it may be asked for again after another look. The pause is over.
+    Later,
+}
+
+/// An answer that does not say whether it was done.
+pub(super) struct Unclear {
+    /// What FiFo did: `answered 503`.
+    pub(super) said: String,
+    /// Whether it may be sent again once it is certain that it was not done.
+    pub(super) may_repeat: bool,
+    /// Whether it may have reached FiFo.
+    pub(super) has_left: bool,
+}
+
+impl Asking {
+    pub(super) fn for_create() -> Self {
+        Self::new("create", "nothing was created", 5)
+    }
+
+    /// Repeating a local delete is harmless, once it is certain that nothing has gone.
+    pub(super) fn for_delete() -> Self {
+        Self::new("delete", "nothing was deleted", 3)
+    }
+
+    fn new(verb: &'static str, nothing: &'static str, sent_max: u32) -> Self {
+        Self { verb, nothing, sent_max, refusals: 0, busy: 0, sent: 0 }
+    }
+
+    /// Says whether the condition never fits: then the list is read before, and nothing is sent with it.
+    pub(super) fn is_without_condition(&self) -> bool {
+        self.refusals >= REFUSALS_MAX
+    }
+
+    /// Says whether it may be sent once more.
+    pub(super) fn may_go_on(&self, unclear: &Unclear) -> bool {
+        unclear.may_repeat && self.sent < self.sent_max
+    }
+
+    /// Says whether an answer leaves it possible that FiFo has got the request.
+    pub(super) fn has_left(answer: &Result<WriteAnswer, FifoError>) -> bool {
+        !matches!(answer, Err(_) | Ok(WriteAnswer::NotSent { .. }))
+    }
+}
+
+impl Worker<'_> {
+    /// Judges an answer, and pauses where that is all there is to do.
+    pub(super) async fn understand(
+        &self,
+        asking: &mut Asking,
+        answer: Result<WriteAnswer, FifoError>,
+        had_condition: bool,
+    ) -> Result<Answer, Problem> {
+        let pace = self.shared.executor.settings.pace;
+        let unclear = |said, may_repeat, has_left| Answer::Unclear(Unclear { said, may_repeat, has_left });
+        let answer = match answer {
+            Err(error) => {
+                let why = chain(&self.shared.look.failed(error));
+                return Err(Problem::Failed(format!("{}: {why}", asking.nothing)));
+            }
+            Ok(WriteAnswer::Refused { status, permission }) => {
+                let needs = permission.map(|it| format!(": the user needs the permission `{it}`"));
+                return Err(Problem::Failed(format!(
+                    "FiFo refused the {} with {status}{}; {}",
+                    asking.verb,
+                    needs.unwrap_or_default(),
+                    asking.nothing
+                )));
+            }
+            Ok(WriteAnswer::Changed) if !had_condition => {
+                // FiFo does not do that, and asking again would only be refused again.
+                return Err(Problem::Failed(format!(
+                    "412 came back to a request without If-Match: something between here and FiFo refuses it; {}",
+                    asking.nothing
+                )));
+            }
+            Ok(WriteAnswer::Changed) => {
+                // Somebody changed the VM since it was read, were it only a log line: look and decide again.
+                asking.refusals += 1;
+                self.pause(pace.pause_min).await;
+                return Ok(Answer::Later);
+            }
+            Ok(WriteAnswer::TooMany { retry_after }) => {
+                asking.busy += 1;
+                if asking.busy >= BUSY_MAX {
+                    let Asking { verb, nothing, .. } = asking;
+                    return Err(Problem::Failed(format!("FiFo answers 429 to every {verb}; {nothing}")));
+                }
+                self.pause(retry_after.unwrap_or(pace.pause_max).min(RETRY_AFTER_MAX)).await;
+                return Ok(Answer::Later);
+            }
+            Ok(WriteAnswer::Accepted { backup, .. }) => Answer::Accepted(backup),
+            Ok(WriteAnswer::Failed { status }) => unclear(format!("answered {status}"), false, true),
+            Ok(WriteAnswer::Unavailable { status }) => unclear(format!("answered {status}"), true, true),
+            Ok(WriteAnswer::Lost { message }) => unclear(format!("gave no answer ({message})"), true, true),
+            Ok(WriteAnswer::NotSent { message }) => {
+                unclear(format!("could not be reached ({message})"), true, false)
+            }
+        };
+        asking.sent += 1;
+        Ok(answer)
+    }
+}

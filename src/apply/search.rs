@@ -1,0 +1,124 @@
+//! Finding the backup that a create has made: new versions of FiFo do not name it.
+
+use super::asking::{Asking, Unclear};
+use super::create::CLOCKS_APART_MAX;
+use super::one_vm::{Problem, Worker, chain};
+use super::pace::Pauses;
+use crate::inventory::{BackupId, Vm};
+use crate::plan::Create;
+use chrono::{DateTime, Utc};
+use std::collections::BTreeSet;
+use tokio::time::Instant;
+
+/// How things were when a create was sent.
+pub(super) struct Sent {
+    /// Every backup that is not new.
+    pub(super) known: BTreeSet<BackupId>,
+    /// When, by FiFo's clock where it told.
+    pub(super) asked_at: DateTime<Utc>,
+}
+
+/// What looking for a new backup came to.
+enum Search {
+    Found(BackupId),
+    /// The list was read to its end after all patience, and does not have it.
+    Absent,
+    /// Nothing could be read in the end.
+    Unknown(String),
+}
+
+impl Worker<'_> {
+    /// Finds the backup of a create that FiFo has taken on.
+    pub(super) async fn find_accepted(
+        &self,
+        create: &Create,
+        sent: &Sent,
+        told: Option<BackupId>,
+    ) -> Result<BackupId, Problem> {
+        match self.search(create, sent, told).await {
+            Search::Found(backup) => Ok(backup),
+            Search::Absent => Err(Problem::Unverified(
+                "FiFo accepted the create, and no new backup is listed; look at the VM in FiFo".to_owned(),
+            )),
+            Search::Unknown(why) => Err(Problem::Unverified(format!(
+                "FiFo accepted the create, and then could not be read ({why})"
+            ))),
+        }
+    }
+
+    /// Finds the backup of a create of which FiFo did not say that it has taken it on; `None` when there is certainly
+    /// none and it may be asked for again.
+    pub(super) async fn find_unclear(
+        &self,
+        create: &Create,
+        sent: &Sent,
+        asking: &Asking,
+        unclear: &Unclear,
+    ) -> Result<Option<BackupId>, Problem> {
+        let said = &unclear.said;
+        match self.search(create, sent, None).await {
+            Search::Found(backup) => Ok(Some(backup)),
+            Search::Absent if asking.may_go_on(unclear) => Ok(None),
+            Search::Absent => {
+                let advice = if unclear.may_repeat {
+                    "it was sent five times"
+                } else {
+                    "look at the VM's hypervisor, its agent and the backup store"
+                };
+                Err(Problem::Failed(format!(
+                    "FiFo {said} to the create, and no new backup appeared; {advice}"
+                )))
+            }
+            Search::Unknown(why) => Err(Problem::Unverified(format!(
+                "FiFo {said} to the create and could not be read after it ({why}); it was not sent again, the next run looks"
+            ))),
+        }
+    }
+
+    /// Looks for the new backup, in the VM's own reading and then in the list, until it is there or patience ends.
+    async fn search(&self, create: &Create, sent: &Sent, told: Option<BackupId>) -> Search {
+        let pace = self.shared.executor.settings.pace;
+        let is_ours = |vm: &Vm| new_backup(vm, create, sent, told);
+        let began = Instant::now();
+        let mut pauses = Pauses::new(pace.pause_min / 4, pace.pause_max);
+        loop {
+            let is_last = began.elapsed() >= pace.search;
+            if let Ok(seen) = self.shared.look.at(self.id).await
+                && let Some(backup) = is_ours(&seen.vm)
+            {
+                return Search::Found(backup);
+            }
+            match self.shared.look.in_list(self.id).await {
+                Ok(vm) => match is_ours(&vm) {
+                    Some(backup) => return Search::Found(backup),
+                    None if is_last && self.shared.look.proves_absence() => return Search::Absent,
+                    None if is_last => {
+                        return Search::Unknown(
+                            "its list is cut off every time, and what a VM's own reading lacks proves nothing".to_owned(),
+                        );
+                    }
+                    None => {}
+                },
+                Err(error) if is_last => return Search::Unknown(chain(&error)),
+                Err(_) => {}
+            }
+            let left = pace.search.saturating_sub(began.elapsed());
+            tokio::time::sleep(pauses.next().unwrap_or(pace.pause_max).min(left)).await;
+        }
+    }
+}
+
+/// Finds the backup that a create has made: one that was not there before, with its comment and no other parent, and
+/// stamped no earlier than the clocks allow. Of several, the oldest.
+pub(super) fn new_backup(vm: &Vm, create: &Create, sent: &Sent, told: Option<BackupId>) -> Option<BackupId> {
+    if let Some(told) = told.filter(|told| vm.backups.contains_key(told)) {
+        return Some(told);
+    }
+    vm.backups
+        .values()
+        .filter(|backup| !sent.known.contains(&backup.id) && backup.comment.as_ref() == Some(&create.comment))
+        .filter(|backup| backup.parent.is_none() || backup.parent == create.parent)
+        .filter(|backup| backup.timestamp.is_none_or(|taken| taken >= sent.asked_at - CLOCKS_APART_MAX))
+        .min_by_key(|backup| (backup.timestamp, backup.id))
+        .map(|backup| backup.id)
+}

@@ -1,0 +1,70 @@
+//! A second look at an upload that counts as stuck, before another backup is started beside it.
+//!
+//! `stuck_after` is a guess: a large VM's first full backup may take longer and be in the best of health. A second one
+//! beside it would only slow it down, and be stuck in its turn.
+
+use super::look::Seen;
+use super::one_vm::{Problem, Worker};
+use crate::inventory::{Backup, Vm};
+use crate::plan::bytes_text;
+use crate::plan::standing::{Standing, View};
+use crate::policy::{Policy, duration_text};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::sleep;
+
+impl Worker<'_> {
+    /// Looks at the uploads of a VM that count as stuck, and a minute later again; once in a run. Says whether it did:
+    /// then what was seen before is old.
+    ///
+    /// # Errors
+    ///
+    /// One of them has grown, or changed its state: nothing is to be started beside it.
+    pub(super) async fn look_twice_at_stuck(&mut self, seen: &Seen) -> Result<bool, Problem> {
+        let now = self.now_by(seen);
+        if self.has_looked_at_stuck || stuck(&seen.vm, self.policy()?, now).is_empty() {
+            return Ok(false);
+        }
+        self.has_looked_at_stuck = true;
+        // The list both times: a single reading that is old looks the same for ever.
+        let before = self.read_in_list().await?;
+        let pause = sleep(self.shared.executor.settings.pace.stuck_look);
+        self.wait(pause).await.map_err(|cut| self.not_asked_for(cut))?;
+        let after = self.read_in_list().await?;
+        let policy = self.policy()?;
+        for old in stuck(&before, policy, now) {
+            if let Some(new) = after.backups.get(&old.id).filter(|new| has_moved(old, new)) {
+                return Err(still_moves(old, new, policy, now));
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn stuck<'v>(vm: &'v Vm, policy: &'v Policy, now: DateTime<Utc>) -> Vec<&'v Backup> {
+    let view = View::new(vm, policy, now);
+    view.backups.iter().filter(|one| one.standing == Standing::Stuck).map(|one| one.backup).collect()
+}
+
+fn has_moved(old: &Backup, new: &Backup) -> bool {
+    old.size_bytes() != new.size_bytes() || old.state != new.state
+}
+
+fn still_moves(old: &Backup, new: &Backup, policy: &Policy, now: DateTime<Utc>) -> Problem {
+    let age = old.timestamp.map_or(policy.stuck_after, |taken| now - taken);
+    // Twice as long as it has taken so far, in whole hours.
+    let enough = TimeDelta::hours(age.num_hours() * 2 + 2);
+    let change = if old.state == new.state {
+        let (from, to) = (old.size_bytes().unwrap_or(0), new.size_bytes().unwrap_or(0));
+        format!("it has grown from {} to {} within a minute", bytes_text(from), bytes_text(to))
+    } else {
+        format!("it has just gone from {} to {}", old.state.as_str(), new.state.as_str())
+    };
+    Problem::Dropped(format!(
+        "backup {} counts as stuck after {}, and is not: {change}; nothing is started beside it; \
+         set `stuck_after` of policy {} to {}, say",
+        old.id.short(),
+        duration_text(policy.stuck_after),
+        policy.name,
+        duration_text(enough)
+    ))
+}

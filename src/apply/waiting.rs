@@ -1,0 +1,130 @@
+//! Telling what is waited for, so that a run of hours is never silent.
+
+use super::event::{SlotHolder, SlotUse, Waiting, What};
+use super::run::Shared;
+use crate::plan::bytes_text;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// What lasts shorter than this is not worth a word.
+const FIRST_AFTER: Duration = Duration::from_secs(5);
+
+/// How many holders of slots are named in the text.
+const NAMED_MAX: usize = 3;
+
+/// Counts those who wait for as long as each holds its own.
+#[derive(Debug)]
+pub(super) struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    pub(super) fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Tells again and again what is waited for, and once when that is over.
+pub(super) async fn tell(shared: &Shared<'_>) -> Infallible {
+    let every = shared.executor.settings.pace.tell;
+    let mut is_told = false;
+    sleep(FIRST_AFTER.min(every)).await;
+    loop {
+        let waiting = shared.waiting();
+        let is_something = waiting.for_slot + waiting.for_clock > 0;
+        if is_something || is_told {
+            shared.tell(What::Waiting(waiting));
+        }
+        is_told = is_something;
+        sleep(every).await;
+    }
+}
+
+impl Shared<'_> {
+    fn waiting(&self) -> Waiting {
+        let slots = self.slots.waited_for();
+        let for_slot = slots.iter().map(|slots| slots.waiting).sum();
+        let for_clock = self.clock_waits();
+        let message = text(for_slot, for_clock, &slots);
+        Waiting { for_slot, for_clock, slots, message }
+    }
+}
+
+fn text(for_slot: usize, for_clock: usize, slots: &[SlotUse]) -> String {
+    let mut parts = Vec::new();
+    if for_slot > 0 {
+        let each: Vec<String> = slots.iter().map(use_text).collect();
+        parts.push(format!("{for_slot} waiting for a slot: {}", each.join("; ")));
+    }
+    if for_clock > 0 {
+        parts.push(format!("{for_clock} waiting until they are due by FiFo's clock"));
+    }
+    parts.join("; ")
+}
+
+fn use_text(slots: &SlotUse) -> String {
+    let mut text = match &slots.hypervisor {
+        Some(hypervisor) => format!("{hypervisor} has {} of {}", slots.running, slots.limit),
+        None => format!("there are {} of {} in all", slots.running, slots.limit),
+    };
+    let named: Vec<String> = slots.held_by.iter().take(NAMED_MAX).map(holder_text).collect();
+    if !named.is_empty() {
+        text.push_str(&format!(", held by {}", named.join(", ")));
+    }
+    let others = slots.running.saturating_sub(named.len());
+    if others > 0 && !named.is_empty() {
+        text.push_str(&format!(" and {others} more"));
+    }
+    text
+}
+
+fn holder_text(holder: &SlotHolder) -> String {
+    let mut facts = Vec::new();
+    if let Some(since) = holder.since {
+        facts.push(format!("since {}", since.format("%H:%M UTC")));
+    }
+    facts.push(bytes_text(holder.bytes));
+    if holder.quiet_secs >= 60 {
+        facts.push(format!("no growth for {} min", holder.quiet_secs / 60));
+    }
+    format!("{} ({})", holder.at.alias, facts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::Place;
+    use crate::inventory::{BackupId, VmId};
+    use uuid::Uuid;
+
+    #[test]
+    fn what_is_waited_for_is_said_in_a_line() {
+        let at = Place { vm: VmId::new(Uuid::nil()), alias: "db-1".to_owned() };
+        let holder = SlotHolder {
+            at,
+            backup: BackupId::new(Uuid::nil()),
+            since: Some("2026-11-22T01:02:03Z".parse().unwrap()),
+            bytes: 3 << 30,
+            quiet_secs: 570,
+        };
+        let slots = |hypervisor: Option<&str>, held_by| SlotUse {
+            hypervisor: hypervisor.map(str::to_owned),
+            waiting: 1,
+            running: 2,
+            limit: 2,
+            held_by,
+        };
+        assert_eq!(
+            text(2, 1, &[slots(Some("hv-3"), vec![holder]), slots(None, Vec::new())]),
+            "2 waiting for a slot: hv-3 has 2 of 2, held by db-1 (since 01:02 UTC, 3.0 GiB, no growth for 9 min) and 1 \
+             more; there are 2 of 2 in all; 1 waiting until they are due by FiFo's clock"
+        );
+    }
+}
