@@ -71,10 +71,12 @@ fn it_runs_as_somebody_who_may_do_little() {
     let all = instructions();
     let of = |name: &str| all.iter().rposition(|(instruction, _)| instruction == name).unwrap();
     assert!(of("FROM") < of("USER") && of("USER") < of("ENTRYPOINT"), "the user of the last stage");
-    let user: u32 = all[of("USER")].1[0].parse().unwrap();
+    let (user, group) = all[of("USER")].1[0].split_once(':').unwrap();
+    let user: u32 = user.parse().unwrap();
+    assert_eq!(group, user.to_string());
     assert!(user > 0);
     let run = all[of("RUN")].1.join(" ");
-    for what in ["ca-certificates", &format!("--uid {user} "), "/state"] {
+    for what in ["ca-certificates", &format!("--uid {user} --gid {user} "), "/state"] {
         assert!(run.contains(what), "{what}: {run}");
     }
     let secrets = ["FIFO_TOKEN", "FIFO_PASSWORD"];

@@ -21,7 +21,7 @@ impl Pipeline {
         let mut project = Project::new();
         project.stand_in("curl", include_str!("curl.sh"));
         project.stand_in("apt-get", "#!/bin/sh\n");
-        let (base, url) = (project.git("git rev-parse main"), project.shell.url());
+        let url = project.shell.url();
         let variables = [
             ("FIFO_ENDPOINT", url.as_str()),
             ("FIFO_READ_USER", READER.0),
@@ -34,7 +34,7 @@ impl Pipeline {
             ("CI_PROJECT_ID", "42"),
             ("CI_DEFAULT_BRANCH", "main"),
             ("CI_MERGE_REQUEST_IID", "7"),
-            ("CI_MERGE_REQUEST_DIFF_BASE_SHA", &base),
+            ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main"),
         ];
         let variables =
             variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -112,6 +112,43 @@ fn a_merge_request_gets_one_note_that_is_updated() {
     assert_eq!((notes.len(), text(&notes[0]["body"])), (131, MARKER.to_owned()));
     assert_ne!(text(&notes[130]["body"]), body);
     assert_eq!(project.writes(), 0);
+}
+
+#[test]
+fn what_the_target_has_gained_since_is_no_part_of_the_change() {
+    if !has(&["curl", "jq"]) {
+        return;
+    }
+    let pipeline = Pipeline::new();
+    let project = &pipeline.project;
+    // Main has gone on since the branch began.
+    project.git(
+        "sed s/web/mail/g policies/web.yaml > policies/mail.yaml && git add . && git commit --quiet -m mail",
+    );
+    pipeline.job("plan", "change");
+    let note = text(&project.kept("notes.json")[0]["body"]);
+    assert!(note.contains("git-1"), "{note}");
+    assert!(!note.contains("lose"), "the policy for mail is not taken away: {note}");
+
+    // Both have changed the same line: nothing is said of what cannot be merged.
+    project.git("sed -i s/web/db/g policies/web.yaml && git commit --quiet -am db");
+    project.git(
+        "git checkout --quiet change && sed -i s/web/app/g policies/web.yaml && git commit --quiet -am app",
+    );
+    let commit = project.git("git rev-parse change");
+    assert_ne!(pipeline.job_at("plan", "change", &commit).code, Some(0));
+    assert_eq!(project.kept("notes.json").len(), 1);
+}
+
+#[test]
+fn a_button_that_nobody_presses_blocks_no_pipeline() {
+    let file = document("gitlab-ci.yml");
+    let rule = &file["apply"]["rules"][0];
+    assert_eq!((&rule["when"], &rule["allow_failure"]), (&"manual".into(), &true.into()));
+    assert_eq!(file["plan-to-apply"]["artifacts"]["expire_in"], "30 days");
+    let image = text(&file["default"]["image"]);
+    let (_, tag) = image.split_once(':').unwrap();
+    assert!(tag.split('-').any(|part| part.len() == 8 && part.parse::<u32>().is_ok()), "{image} moves");
 }
 
 #[test]

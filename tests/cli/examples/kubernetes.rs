@@ -1,45 +1,108 @@
-//! The CronJob: what it says about itself, and its container's command with its files where it has them.
+//! The manifests: what they say about themselves, and each container's command with its files where it has them.
 
-use super::yaml::{documents, list, text, texts};
-use crate::shell::{Ended, Shell};
+use super::yaml::{documents, list, text};
+use crate::shell::{Ended, Shell, repository};
+use crate::watching::{run, succeeded};
 use fifo_retain::sandbox::{Effect, Operation, Rule, User};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 
-fn of_kind(kind: &str) -> Value {
-    documents("kubernetes/cronjob.yaml").into_iter().find(|document| document["kind"] == kind).unwrap()
+fn of_kind(file: &str, kind: &str) -> Value {
+    let mut documents = documents(&format!("kubernetes/{file}.yaml")).into_iter();
+    documents.find(|document| document["kind"] == kind).unwrap()
+}
+
+/// Gives the pod of the CronJob, and that of the Deployment.
+fn pods() -> [Value; 2] {
+    let job = of_kind("cronjob", "CronJob")["spec"]["jobTemplate"]["spec"].clone();
+    [job, of_kind("deployment", "Deployment")["spec"].clone()].map(|spec| spec["template"]["spec"].clone())
+}
+
+/// Gives the ConfigMap that kustomize makes: its name, and its files by their names.
+fn policies() -> (String, BTreeMap<String, String>) {
+    let generator = of_kind("kustomization", "Kustomization")["configMapGenerator"][0].clone();
+    let files = list(&generator["files"]).into_iter().map(|path| {
+        let text = fs::read_to_string(repository("examples/kubernetes").join(&path)).unwrap();
+        (path.rsplit('/').next().unwrap().to_owned(), text)
+    });
+    (text(&generator["name"]), files.collect())
 }
 
 #[test]
 fn runs_never_overlap_and_a_pod_can_do_little() {
-    let spec = &of_kind("CronJob")["spec"];
+    let spec = &of_kind("cronjob", "CronJob")["spec"];
     assert_eq!(spec["concurrencyPolicy"], "Forbid");
     let job = &spec["jobTemplate"]["spec"];
     assert_eq!(job["backoffLimit"], 0);
     let deadline = job["activeDeadlineSeconds"].as_u64().unwrap();
-    assert!(deadline >= 13 * 3_600, "a run gives up on an upload after 12 hours, and then has to end");
-    let pod = &job["template"]["spec"];
-    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() >= 120, "ending is looking and telling");
-    assert_eq!(
-        (&pod["restartPolicy"], &pod["automountServiceAccountToken"]),
-        (&"Never".into(), &false.into())
-    );
-    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
-    let container = &pod["containers"][0];
-    assert_eq!(
-        container["securityContext"],
-        json!({
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": {"drop": ["ALL"]},
-        })
-    );
-    // No secret is in a variable, and each that a file is named for is mounted.
-    for variable in container["env"].as_array().unwrap() {
-        assert!(!["FIFO_PASSWORD", "FIFO_TOKEN"].contains(&variable["name"].as_str().unwrap()));
+    assert!(deadline >= 2 * 3_600, "a run ends at its deadline of an hour, and then has to report");
+    assert_eq!(job["template"]["spec"]["restartPolicy"], "Never");
+    let deployment = &of_kind("deployment", "Deployment")["spec"];
+    assert_eq!((&deployment["replicas"], &deployment["strategy"]["type"]), (&1.into(), &"Recreate".into()));
+    for pod in pods() {
+        assert!(
+            pod["terminationGracePeriodSeconds"].as_u64().unwrap() >= 120,
+            "a run that ends checks and reports"
+        );
+        assert_eq!(pod["automountServiceAccountToken"], false);
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        let container = &pod["containers"][0];
+        assert_eq!(
+            container["securityContext"],
+            json!({
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]},
+            })
+        );
+        // No shell between the kubelet's signals and the program.
+        assert_eq!(container["command"], json!(["fifo-retain"]));
+        // No secret is in a variable, and each that a file is named for is mounted.
+        for variable in container["env"].as_array().unwrap() {
+            assert!(!["FIFO_PASSWORD", "FIFO_TOKEN"].contains(&variable["name"].as_str().unwrap()));
+        }
     }
+}
+
+#[test]
+fn pods_run_as_the_user_of_the_image_and_its_group_owns_the_claim() {
+    let image = fs::read_to_string(repository("examples/Dockerfile")).unwrap();
+    let user = image.lines().find_map(|line| line.strip_prefix("USER ")).unwrap();
+    for pod in pods() {
+        let context = &pod["securityContext"];
+        assert_eq!(format!("{}:{}", context["runAsUser"], context["runAsGroup"]), user);
+        assert_eq!(context["fsGroup"], context["runAsGroup"]);
+    }
+}
+
+#[test]
+fn a_fifo_that_is_down_makes_the_deployment_unready_and_does_not_restart_it() {
+    let [_, pod] = pods();
+    let container = &pod["containers"][0];
+    assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/healthz");
+    assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/metrics");
+    let port = container["ports"][0]["containerPort"].to_string();
+    let address = list(&container["args"]).pop().unwrap();
+    assert!(address.ends_with(&format!(":{port}")), "{address}");
+}
+
+#[test]
+fn kustomize_renders_the_manifests_with_the_policies_of_the_repository() {
+    let folder = repository("examples/kubernetes");
+    let Some(rendered) = run("kubectl", &["kustomize", folder.to_str().unwrap()]) else { return };
+    succeeded(&rendered);
+    let rendered = String::from_utf8(rendered.stdout).unwrap();
+    let policies =
+        rendered.lines().filter(|line| line.trim_start().starts_with("name: fifo-retain-policies-"));
+    let names: BTreeSet<&str> = policies.map(str::trim).collect();
+    assert_eq!(names.len(), 1, "the job mounts the ConfigMap that is made: {names:?}");
+    assert_eq!(
+        rendered.matches("namespace: backups").count(),
+        rendered.matches("\nkind: ").count(),
+        "{rendered}"
+    );
 }
 
 /// The CronJob's container on this machine: its volumes, its variables and its command.
@@ -50,16 +113,14 @@ struct Container {
 }
 
 impl Container {
-    fn new() -> Self {
-        let job = of_kind("CronJob");
-        let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    fn new(pod: &Value) -> Self {
         let container = &pod["containers"][0];
         let shell = Shell::new();
         shell.user("backup", User::admin("opensesame"));
 
         // Each volume where it is mounted, below the shell's folder. Kubernetes lays maps and secrets as links through a
         // hidden folder, so that it can swap all of them at once.
-        let policies = texts(&of_kind("ConfigMap")["data"]);
+        let (map, policies) = policies();
         let secret = [("user", "backup"), ("password", "opensesame")];
         let secret = secret.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let mut moved: BTreeMap<String, String> = BTreeMap::new();
@@ -72,12 +133,12 @@ impl Container {
             moved.insert(path, place.display().to_string());
             let files: &BTreeMap<String, String> = match () {
                 () if volume.get("configMap").is_some() => {
-                    assert_eq!(volume["configMap"]["name"], of_kind("ConfigMap")["metadata"]["name"]);
+                    assert_eq!(volume["configMap"]["name"], map.as_str());
                     &policies
                 }
                 () if volume.get("secret").is_some() => &secret,
                 () => {
-                    let claim = &of_kind("PersistentVolumeClaim")["metadata"]["name"];
+                    let claim = &of_kind("state", "PersistentVolumeClaim")["metadata"]["name"];
                     assert_eq!(volume["persistentVolumeClaim"]["claimName"], *claim, "a stop outlives pods");
                     continue;
                 }
@@ -120,17 +181,31 @@ impl Container {
 
 #[test]
 fn its_container_does_its_work_with_what_is_mounted() {
-    let container = Container::new();
+    let [job, deployment] = pods();
+    let container = Container::new(&job);
     let ended = container.run().code(0);
     assert!(ended.out.contains("Done: ") || ended.out.is_empty(), "{}", ended.out);
     assert!(container.shell.path("var/lib/fifo-retain/journal.jsonl").exists(), "{}", ended.err);
     let ended = container.other("fifo-retain plan --detailed-exitcode").code(0);
     assert!(ended.out.contains("Plan: 0 to create"), "{}", ended.out);
+
+    // The other one stays, so it is asked by its probes.
+    let mut container = Container::new(&deployment);
+    container.script = container.script.replace("exec ", "").replace("0.0.0.0:9797", "127.0.0.1:0");
+    let script = format!(
+        "{} 2> log & trap 'kill $!' EXIT\n\
+         until address=$(grep -om1 'http://127.0.0.1:[0-9]*' log); do sleep 0.1; done\n\
+         until curl --fail --silent $address/healthz > /dev/null; do sleep 0.1; done\n\
+         curl --fail --silent $address/metrics",
+        container.script
+    );
+    let ended = container.other(&script).code(0);
+    assert!(ended.out.contains("fifo_retain_build_info"), "{}", ended.out);
 }
 
 #[test]
 fn after_a_safety_stop_no_job_does_anything_until_resume() {
-    let container = Container::new();
+    let container = Container::new(&pods()[0]);
     let asked = || container.shell.with(|state| state.requests.drain(..).count());
     container.shell.with(|state| state.faults.rules.push(Rule::new(Effect::DropBody).on(Operation::Delete)));
     let ended = container.run().code(4);

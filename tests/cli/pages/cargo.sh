@@ -14,7 +14,7 @@ case "$*" in
   "test --release --test "* | "test --test "*)
     # One target of all that the gate's `cargo test --release` runs.
     line=$*
-    name=${line##*--test }
+    name=${line##*--test } name=${name%% -- *}
     # A filter behind the name has to find tests.
     if [ "$name" != "${name#* }" ]; then
       filter=${name#* } name=${name%% *}

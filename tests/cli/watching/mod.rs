@@ -22,7 +22,7 @@ fn read(path: impl AsRef<Path>) -> String {
 
 /// Runs a tool; `None`, which is told, where it is not installed.
 #[allow(clippy::print_stderr, reason = "what is left out has to be told")]
-fn run(tool: &str, arguments: &[&str]) -> Option<Output> {
+pub(crate) fn run(tool: &str, arguments: &[&str]) -> Option<Output> {
     match Command::new(tool).args(arguments).output() {
         Ok(output) => Some(output),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -34,7 +34,7 @@ fn run(tool: &str, arguments: &[&str]) -> Option<Output> {
 }
 
 #[track_caller]
-fn succeeded(output: &Output) {
+pub(crate) fn succeeded(output: &Output) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
 }

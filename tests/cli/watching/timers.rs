@@ -3,6 +3,7 @@ use clap::Parser as _;
 use fifo_retain::cli::args::{Arguments, Command};
 use fifo_retain::sandbox::{Effect, Operation, Options, Rule, Running, Sandbox};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process;
 use tokio::runtime::Runtime;
@@ -38,6 +39,16 @@ fn the_units_start_what_there_is() {
     }
     let unit = read(example("systemd/fifo-retain.service"));
     assert_eq!(values(&unit, "RestartPreventExitStatus"), ["64"]);
+}
+
+#[test]
+fn the_units_wait_for_the_network_and_the_clock() {
+    for unit in ["fifo-retain.service", "fifo-retain-once.service"] {
+        let unit = read(example("systemd").join(unit));
+        assert_eq!(values(&unit, "After"), ["network-online.target time-sync.target"]);
+        // A passive target is ordered after, and pulled in by what provides it alone.
+        assert_eq!(values(&unit, "Wants"), ["network-online.target"]);
+    }
 }
 
 #[test]
@@ -91,7 +102,13 @@ impl Cron {
         let runtime = Runtime::new().unwrap();
         let options = Options { upload_ms: 200, ..Options::default() };
         let fifo = runtime.block_on(Sandbox::start(options)).unwrap();
-        Self { home: tempfile::tempdir().unwrap(), fifo, runtime }
+        let home = tempfile::tempdir().unwrap();
+        // Does what that of moreutils does, which need not be installed.
+        let chronic = home.path().join("chronic");
+        fs::write(&chronic, "#!/bin/sh\nout=$(\"$@\" 2>&1) || { code=$?; echo \"$out\"; exit $code; }\n")
+            .unwrap();
+        fs::set_permissions(chronic, fs::Permissions::from_mode(0o755)).unwrap();
+        Self { home, fifo, runtime }
     }
 
     /// Runs a line's command, and gives what would be mailed.
@@ -99,7 +116,7 @@ impl Cron {
         let bin = Path::new(PROGRAM).parent().unwrap();
         let command = command.replace("/var/lib/prometheus/node-exporter/", "");
         let mut shell = process::Command::new("sh");
-        let path = format!("{}:/usr/bin:/bin", bin.display());
+        let path = format!("{}:{}:/usr/bin:/bin", bin.display(), self.home.path().display());
         shell.env_clear().env("PATH", path).env("HOME", self.home.path());
         shell.env("FIFO_ENDPOINT", self.fifo.url()).env("FIFO_USER", "admin").env("FIFO_PASSWORD", password);
         shell.env("FIFO_RETAIN_POLICIES", super::root().join("policies"));
@@ -127,6 +144,18 @@ fn the_crontab_does_what_it_says() {
     assert_eq!(cron.mail(&commands[0], "admin"), "", "nothing is mailed about a good night");
     let metrics = fs::read_to_string(cron.home.path().join("fifo-retain.prom")).unwrap();
     assert!(metrics.contains("\nfifo_retain_last_run_exit_code 0\n"), "{metrics}");
+    // Another run is in progress.
+    let lock = fs::read_dir(cron.home.path().join(".local/state/fifo-retain")).unwrap();
+    let mut lock = lock.map(|entry| entry.unwrap().path());
+    let lock = lock.find(|path| path.extension().is_some_and(|extension| extension == "lock")).unwrap();
+    let lock = fs::File::open(lock).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(
+        cron.mail(&commands[0], "admin"),
+        "",
+        "nothing is mailed about a run that is still in progress"
+    );
+    lock.unlock().unwrap();
     let told = cron.mail(&commands[0], "wrong");
     assert!(told.contains("error: ") && told.contains("refuses to sign in"), "{told}");
     let told = cron.mail(&commands[1], "admin");
@@ -173,6 +202,7 @@ fn no_unit_crontab_or_job_disables_itself_or_looks_for_a_file_of_its_own() {
     for name in [
         "crontab",
         "kubernetes/cronjob.yaml",
+        "kubernetes/deployment.yaml",
         "systemd/fifo-retain.service",
         "systemd/fifo-retain-once.service",
         "systemd/fifo-retain-once.timer",
