@@ -183,10 +183,8 @@ fn create(view: &View<'_>, due: &Due) -> Result<Create, Note> {
     let parent = parent_for(view, due.tier).filter(|parent| !sends_nothing(view, parent.id()));
     let incremental = matches!(rules.kind, TierKind::Incremental { .. });
     if incremental && parent.is_none() && view.policy.missing_parent == MissingParent::Block {
-        let message = format!(
-            "the {} has no local, restorable parent, and the policy says `missing_parent: block`",
-            rules.name
-        );
+        let why = no_parent_text(view, due.tier);
+        let message = format!("{why}, and the policy says `missing_parent: block`");
         return Err(Note::vm(NoteCode::NoParent, message));
     }
     let zone = &view.policy.zone;
@@ -215,14 +213,20 @@ fn create(view: &View<'_>, due: &Due) -> Result<Create, Note> {
 fn full_instead(view: &View<'_>, tier: TierIndex, create: &Create) -> Option<Note> {
     let rules = view.tier(tier);
     let is_instead = matches!(rules.kind, TierKind::Incremental { .. }) && create.kind == BackupKind::Full;
-    let message = match parent_for(view, tier) {
-        None => format!("no local, restorable parent for the {}: a full backup instead", rules.name),
+    is_instead.then(|| {
+        Note::vm(NoteCode::NoParent, format!("{}: a full backup instead", no_parent_text(view, tier)))
+    })
+}
+
+/// Says why there is nothing that an increment of a tier can be taken from.
+fn no_parent_text(view: &View<'_>, tier: TierIndex) -> String {
+    match parent_for(view, tier) {
+        None => format!("no local, restorable parent for the {}", view.tier(tier).name),
         Some(parent) => format!(
-            "the last increment on the {} came out empty, so its snapshot will be gone: a full backup instead",
+            "the last increment on the {} came out empty, so its snapshot will be gone",
             name_of(view, parent)
         ),
-    };
-    is_instead.then(|| Note::vm(NoteCode::NoParent, message))
+    }
 }
 
 /// Finds the snapshots that will not be wanted once the create has completed, oldest first; the new one may be among them.

@@ -2,7 +2,7 @@
 
 use super::standing::{Judged, Standing, View};
 use crate::inventory::{BackupId, RecordedState};
-use crate::policy::{MissingParent, TierIndex, TierKind};
+use crate::policy::{TierIndex, TierKind};
 
 /// Finds the parent for a new backup of a tier: the newest one of the tiers it may be taken from that is local,
 /// restorable, and newer than every restorable backup of a tier coarser than its own.
@@ -24,11 +24,10 @@ pub fn parent_for<'v, 'a>(view: &'v View<'a>, tier: TierIndex) -> Option<&'v Jud
 /// Says whether an increment on a backup would come out empty once more: the last one that was taken from it has.
 ///
 /// A record says `local` after its snapshot was destroyed on the hypervisor, or deleted while it was being uploaded.
-/// `zfs send` then finds nothing to begin from, and FiFo calls what comes of it completed, night after night. Only
-/// where the policy allows a full backup in its place is that a reason not to try again.
+/// `zfs send` then finds nothing to begin from, and FiFo calls what comes of it completed, night after night. So it is as
+/// if there were no parent.
 pub fn sends_nothing(view: &View<'_>, parent: BackupId) -> bool {
-    view.policy.missing_parent == MissingParent::Full
-        && last_increment(view, parent).is_some_and(|last| last.standing == Standing::Hollow)
+    last_increment(view, parent).is_some_and(|last| last.standing == Standing::Hollow)
 }
 
 /// Finds the last increment on a backup that FiFo calls completed, whether or not there is anything in it.

@@ -225,13 +225,7 @@ impl<'a> Case<'a> {
             && !self.all().any(|other| self.is_newer(other, backup) && self.could_be_parent(other, tier))
     }
 
-    /// Says whether there is anything that an increment of a tier could be taken from.
-    pub(super) fn has_parent(&self, tier: TierIndex) -> bool {
-        self.all().any(|backup| self.could_be_parent(backup, tier))
-    }
-
-    /// Says whether the last increment on a backup that FiFo calls completed holds nothing, where a full backup may take
-    /// the place of the next.
+    /// Says whether the last increment on a backup that FiFo calls completed holds nothing.
     pub(super) fn came_out_empty(&self, parent: &Backup) -> bool {
         let is_done = |backup: &&Backup| {
             backup.parent == Some(parent.id)
@@ -239,8 +233,7 @@ impl<'a> Case<'a> {
                 && backup.timestamp.is_some()
         };
         let last = self.all().filter(is_done).max_by_key(|backup| (backup.timestamp, backup.id));
-        self.policy.missing_parent == MissingParent::Full
-            && last.is_some_and(|last| self.is_next_to_empty(last))
+        last.is_some_and(|last| self.is_next_to_empty(last))
     }
 
     /// Says whether an increment of a tier is to be taken, and not a full backup in its place.
@@ -279,7 +272,7 @@ impl<'a> Case<'a> {
             if self.is_past_the_last(&attempts) { Prospect::PausingForLong } else { Prospect::Pausing }
         } else if matches!(self.policy.tiers[tier].kind, TierKind::Incremental { .. })
             && self.policy.missing_parent == MissingParent::Block
-            && !self.has_parent(tier)
+            && !self.takes_an_increment(tier)
         {
             Prospect::NoParent
         } else if attempts.is_empty() {

@@ -12,6 +12,7 @@ mod nights;
 mod overview;
 mod properties;
 mod rules;
+mod second_reading;
 mod starvation;
 mod strict_audit;
 mod unverified;

@@ -115,9 +115,11 @@ fn after_an_increment_that_came_out_empty_a_full_backup_is_tried() {
     assert!(
         told(&well_since.plan(&grandfather(), "2026-11-18 02:00")).contains(&"create daily on 3".to_owned())
     );
-    // Where the policy wants no full backup in its place, there is nothing better than to try again.
+    // Where the policy wants no full backup in its place, the tier is passed over.
     let blocking = Policy { missing_parent: MissingParent::Block, ..grandfather() };
-    assert!(told(&hollow.plan(&blocking, "2026-11-18 02:00")).contains(&"create daily on 3".to_owned()));
+    let passed_over = hollow.plan(&blocking, "2026-11-18 02:00");
+    assert_eq!((told(&passed_over), passed_over.status), (vec![], Status::Blocked));
+    assert!(passed_over.note(NoteCode::NoParent).unwrap().message.ends_with("`missing_parent: block`"));
     // An upload that failed says nothing about the parent.
     let failed = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).failed();
     assert!(told(&failed.plan(&grandfather(), "2026-11-18 02:00")).contains(&"create daily on 3".to_owned()));
