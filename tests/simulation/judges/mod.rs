@@ -48,6 +48,8 @@ pub(crate) struct Judges {
     pub(crate) stopped_at: Option<DateTime<Utc>>,
     sending: Sending,
     growths: Growths,
+    /// What was made by a late request without a condition, when another one had been sent already.
+    came_late: BTreeSet<Uuid>,
     /// The uploads that ran when the run began.
     ran_already: BTreeSet<Uuid>,
     /// The VMs that cannot be backed up, and since when.
@@ -92,6 +94,7 @@ impl Judges {
             stopped_at: None,
             sending: Sending::default(),
             growths: Growths::default(),
+            came_late: BTreeSet::new(),
             ran_already: BTreeSet::new(),
             unfit_since: BTreeMap::new(),
             chains_lost: 0,
@@ -196,6 +199,11 @@ impl Judges {
         self.sending.known(vm);
     }
 
+    /// Tells until when the policy of the protected VMs is suspended.
+    pub(crate) fn suspended_until(&self) -> Option<DateTime<Utc>> {
+        self.suspended_until
+    }
+
     /// Looks at the world after time has passed: nothing that could be restored may have gone.
     pub(crate) fn time_passed(&mut self, world: &World) {
         let now = seen(world);
@@ -270,6 +278,9 @@ impl Judges {
             self.tell(asked, &format!("restorable backups were lost: {lost:?}"));
         }
         for new in after.ids.difference(&before.ids) {
+            if may_be_late {
+                self.came_late.insert(*new);
+            }
             let due_us = self.judge_create(world, vm, *new, asked, right);
             // Where its date is wrong nobody can know whether FiFo's clock has come to the due time: then one counts for it
             // only if it was stamped after it.
@@ -347,7 +358,8 @@ impl Judges {
         let here =
             counted.iter().filter(|(_, upload)| world.vms[&upload.vm].hypervisor() == hypervisor).count();
         if counted.len() >= self.max_uploads || here >= self.max_uploads_per_hypervisor {
-            self.tell(asked, &format!("too many uploads: {} in all, {here} there", counted.len() + 1));
+            let others: Vec<Uuid> = counted.iter().map(|(id, _)| **id).collect();
+            self.tell(asked, &format!("too many uploads: {new} beside {others:?}, {here} of them there"));
         }
         since_us
     }
@@ -360,7 +372,10 @@ impl Judges {
         let is_known = match mark_of(vm) {
             // Of what cannot be read nobody knows what runs there.
             Some("Unreadable") => false,
-            _ => self.made.contains_key(id) || self.ran_already.contains(id),
+            _ => {
+                let was_seen = !self.came_late.contains(id);
+                self.made.contains_key(id) && was_seen || self.ran_already.contains(id)
+            }
         };
         let longest_us = match mark_of(vm) {
             Some("Protected" | "Suspended") => STUCK_AFTER_US,
