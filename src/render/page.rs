@@ -282,8 +282,8 @@ fn span_text(secs: i64) -> String {
 mod tests {
     use super::*;
     use crate::inventory::VmId;
+    use crate::plan::Held;
     use crate::plan::Overview;
-    use crate::plan::health::Local;
     use uuid::Uuid;
 
     fn ledger(alias: &str) -> Ledger {
@@ -295,7 +295,8 @@ mod tests {
             is_suspended: false,
             newest: None,
             max_age_secs: Some(93_600),
-            local: Local::default(),
+            local: Held::default(),
+            unmanaged: Held::default(),
             gaps: Vec::new(),
             notes: Vec::new(),
             problems: Vec::new(),
