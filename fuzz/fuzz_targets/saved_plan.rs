@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../../tests/outside/checks.rs"]
+#[path = "../../tests/project/outside/checks.rs"]
 #[allow(dead_code, reason = "each target has one check")]
 mod checks;
 

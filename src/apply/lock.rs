@@ -64,13 +64,18 @@ pub enum LockError {
 }
 
 impl Lock {
+    /// Names the lock file of an endpoint in a folder, whether or not it exists.
+    pub fn path(folder: &Path, endpoint: &str) -> PathBuf {
+        folder.join(format!("run-{}.lock", endpoint_digest(endpoint)))
+    }
+
     /// Takes the lock for an endpoint in a folder, or says at once who holds it.
     ///
     /// # Errors
     ///
     /// [`LockError::Held`] when another run holds it, [`LockError::Io`] when the file cannot be made or locked.
     pub fn take(folder: &Path, endpoint: &str, holder: &Holder) -> Result<Self, LockError> {
-        let path = folder.join(format!("run-{}.lock", endpoint_digest(endpoint)));
+        let path = Self::path(folder, endpoint);
         let io = |source| LockError::Io { path: path.clone(), source };
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;

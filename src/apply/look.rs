@@ -7,7 +7,7 @@ use crate::fifo::{ETag, FifoError, ReadClient};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -76,6 +76,8 @@ pub(super) struct Look<'a> {
     reads: Semaphore,
     asked: AtomicU64,
     listed: Mutex<Listed>,
+    /// Whether FiFo cuts its list every time, so that the VMs are read one by one.
+    is_list_cut: AtomicBool,
     refusal: OnceLock<LookError>,
     /// Cancelled when FiFo has refused the user.
     refused: CancellationToken,
@@ -95,6 +97,7 @@ impl<'a> Look<'a> {
             reads: Semaphore::new(READS_AT_A_TIME),
             asked: AtomicU64::new(0),
             listed: Mutex::new(Listed { began_after: 0, outcome: Ok(Arc::default()) }),
+            is_list_cut: AtomicBool::new(false),
             refusal: OnceLock::new(),
             refused: CancellationToken::new(),
         }
@@ -137,12 +140,20 @@ impl<'a> Look<'a> {
     /// Reads the list once. One that shows none of the VMs that the run knows says nothing about any of them.
     async fn read_list(&self) -> Result<Arc<Inventory>, LookError> {
         self.not_refused()?;
-        let inventory = self.client.list_only(&self.vms).await.map_err(|error| self.failed(error))?.inventory;
+        let listing = self.client.list_only(&self.vms).await.map_err(|error| self.failed(error))?;
+        self.is_list_cut.fetch_or(listing.one_by_one, Ordering::SeqCst);
+        let inventory = listing.inventory;
         let is_known = |id: Option<VmId>| id.is_some_and(|id| self.vms.contains(&id));
         if inventory.vms.is_empty() && !inventory.unreadable.iter().any(|vm| is_known(vm.id)) {
             return Err(LookError::NoneKnown);
         }
         Ok(Arc::new(inventory))
+    }
+
+    /// Says whether what a list does not show has not happened. Where FiFo cuts its list it is made of single readings,
+    /// each of which may be old.
+    pub(super) fn proves_absence(&self) -> bool {
+        !self.is_list_cut.load(Ordering::SeqCst)
     }
 
     /// Keeps in mind when FiFo refuses the user: then nobody of this run asks again.

@@ -91,7 +91,12 @@ impl Worker<'_> {
             match self.shared.look.in_list(self.id).await {
                 Ok(vm) => match is_ours(&vm) {
                     Some(backup) => return Search::Found(backup),
-                    None if is_last => return Search::Absent,
+                    None if is_last && self.shared.look.proves_absence() => return Search::Absent,
+                    None if is_last => {
+                        return Search::Unknown(
+                            "its list is cut off every time, and what a VM's own reading lacks proves nothing".to_owned(),
+                        );
+                    }
                     None => {}
                 },
                 Err(error) if is_last => return Search::Unknown(chain(&error)),

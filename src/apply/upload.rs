@@ -157,10 +157,12 @@ impl Worker<'_> {
         let policy = self.policy()?;
         let bytes = backup.size_bytes().unwrap_or(0);
         let now = self.shared.executor.clock.now();
-        let fault =
-            not_as_asked(backup, create, policy).or_else(|| fault_of(vm, backup.id, create, policy, now));
-        match (fault, backup.local) {
-            (None, Some(true)) => Ok(Some(good(backup.id, bytes, ""))),
+        match (fault_of(vm, backup.id, create, policy, now), backup.local) {
+            (None, Some(true)) if backup.lacks().is_none() => Ok(Some(good(backup.id, bytes, ""))),
+            // A FiFo that has never told a checksum for this VM is an old one; but a new one may still write it.
+            (None, Some(true)) if has_settled => {
+                Ok(Some(good(backup.id, bytes, "; FiFo tells no checksum to check it by")))
+            }
             (None, _) if has_settled => {
                 Ok(Some(good(backup.id, bytes, "; FiFo does not say that its snapshot is in place")))
             }
@@ -210,28 +212,21 @@ fn good(backup: BackupId, bytes: u64, remark: &str) -> Good {
     Good { ending: Ending::Done, backup, message }
 }
 
-/// Finds out whether a completed backup lacks what it was asked for with. One that somebody deletes while it uploads
-/// comes back as a remnant without.
-fn not_as_asked(backup: &Backup, create: &Create, policy: &Policy) -> Option<String> {
-    if backup.timestamp.is_none() {
-        return Some("it has no timestamp: somebody has deleted it while it was uploading".to_owned());
-    }
-    let comment = backup.comment.as_deref();
-    let tier = policy.tier_of(comment).and_then(|tier| policy.tiers.get(tier));
-    if comment != Some(create.comment.as_str()) || tier.is_none_or(|tier| tier.name != create.tier) {
-        let comment = comment.map_or_else(|| "none".to_owned(), |comment| format!("`{comment}`"));
-        return Some(format!("its comment is {comment}, not `{}`", create.comment));
-    }
-    None
-}
-
 /// Finds what is wrong with a backup that FiFo calls completed, in a reading of its VM.
 ///
 /// Whether it is good is for the planner to say, whose next plan would otherwise delete what this one has kept.
 fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTime<Utc>) -> Option<String> {
     let view = View::new(vm, policy, now);
-    let Some(judged) = view.get(id) else { return Some("its record has no timestamp".to_owned()) };
+    let Some(judged) = view.get(id) else {
+        return Some("it has no timestamp: somebody has deleted it while it was uploading".to_owned());
+    };
     let backup = judged.backup;
+    let tier = judged.tier.map(|tier| &view.tier(tier).name);
+    if backup.comment.as_ref() != Some(&create.comment) || tier != Some(&create.tier) {
+        let comment =
+            backup.comment.as_ref().map_or_else(|| "none".to_owned(), |comment| format!("`{comment}`"));
+        return Some(format!("its comment is {comment}, not `{}`", create.comment));
+    }
     if backup.parent != create.parent {
         let parent = |id: Option<BackupId>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
         return Some(format!("its parent is {}, not {}", parent(backup.parent), parent(create.parent)));

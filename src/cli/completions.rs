@@ -1,10 +1,10 @@
 //! `completions` and `man`: what shells and manuals know of this program, made of the command line itself.
 
-use super::args::{Arguments, CompletionsArgs, Format, ManArgs};
+use super::args::{self, CompletionsArgs, Format, ManArgs};
 use super::context::Context;
 use super::error::{CliError, Kind};
 use super::exit::Outcome;
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use std::fs;
@@ -19,12 +19,12 @@ const PROGRAM: &str = "fifo-retain";
 /// # Errors
 ///
 /// It cannot be written.
-pub(super) fn run(args: &CompletionsArgs, context: &Context) -> Result<Outcome, CliError> {
+pub(super) fn run(wanted: &CompletionsArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text])?;
     // Written to memory first: the generator takes a closed pipe for a fault.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Arguments::command(), PROGRAM, &mut script);
-    if args.shell == Shell::Bash {
+    clap_complete::generate(wanted.shell, &mut args::command(), PROGRAM, &mut script);
+    if wanted.shell == Shell::Bash {
         // clap_complete 4.6 writes a program's name with a `-` in it in two ways, and what a command takes is never found.
         script =
             String::from_utf8_lossy(&script).replace("fifo__subcmd__retain", "fifo__retain").into_bytes();
@@ -66,7 +66,7 @@ pub(super) fn man(args: &ManArgs, context: &Context) -> Result<Outcome, CliError
 
 /// Gives the program and each of its commands.
 fn pages() -> Vec<Command> {
-    let mut program = Arguments::command().disable_help_subcommand(true);
+    let mut program = args::command().disable_help_subcommand(true);
     program.build();
     let commands: Vec<Command> = program.get_subcommands().cloned().collect();
     std::iter::once(program).chain(commands).collect()

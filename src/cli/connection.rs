@@ -87,6 +87,17 @@ impl Chosen {
         &self.name
     }
 
+    /// Says as whom it is signed in to, and by which version of the API: `as `backup`, API version 3`.
+    pub(super) fn identity(&self) -> String {
+        let Some(target) = &self.target else { return format!("as `{SANDBOX_USER}`") };
+        let who = match &target.credentials {
+            Credentials::Token(_) => "with a token".to_owned(),
+            Credentials::Password { user, .. } => format!("as `{user}`"),
+            Credentials::TokenFirst { user, .. } => format!("with a token, else as `{user}`"),
+        };
+        format!("{who}, API version {}", target.api.as_str())
+    }
+
     /// Makes ready to read it. A real one is not asked anything yet.
     ///
     /// # Errors
@@ -154,7 +165,7 @@ impl Connection {
     }
 
     /// Says of a connection that did not come about in a sentence which address it was, and what to check.
-    fn explained(&self, error: FifoError) -> CliError {
+    pub(super) fn explained(&self, error: FifoError) -> CliError {
         let FifoError::Connection { source, endpoint, .. } = &error else { return error.into() };
         let through =
             self.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));

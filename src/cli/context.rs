@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, process};
 
+/// Where policies are where no place is given.
+const DEFAULT_POLICIES: &str = "policies";
 /// The columns of what goes to no terminal.
 const COLUMNS_ELSEWHERE: usize = 120;
 /// The columns that output is made for at least and at most, however wide the terminal.
@@ -124,15 +126,26 @@ impl Context {
     ///
     /// The terminal is gone.
     pub fn ask(&self, question: &str) -> Result<bool, CliError> {
+        let answer = self.ask_line(&format!("{question} [y/N] "))?.unwrap_or_default();
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// Asks for a line; `None` where the input has ended.
+    ///
+    /// # Errors
+    ///
+    /// The terminal is gone.
+    pub(super) fn ask_line(&self, question: &str) -> Result<Option<String>, CliError> {
         let gone =
             |error: io::Error| CliError::new(Kind::Files, "could not ask on this terminal").because(error);
         let mut err = io::stderr().lock();
-        write!(err, "{question} [y/N] ").and_then(|()| err.flush()).map_err(gone)?;
+        write!(err, "{question}").and_then(|()| err.flush()).map_err(gone)?;
         let mut answer = String::new();
         if io::stdin().lock().read_line(&mut answer).map_err(gone)? == 0 {
             writeln!(err).map_err(gone)?;
+            return Ok(None);
         }
-        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+        Ok(Some(answer))
     }
 
     /// Reads the clock.
@@ -189,8 +202,15 @@ impl Context {
         }
         match self.environment.get("FIFO_RETAIN_POLICIES") {
             Some(paths) => env::split_paths(paths).filter(|path| !path.as_os_str().is_empty()).collect(),
-            None => vec![PathBuf::from("policies")],
+            None => vec![PathBuf::from(DEFAULT_POLICIES)],
         }
+    }
+
+    /// Says whether no policies were given and the default folder does not exist.
+    pub(super) fn has_no_policies(&self) -> bool {
+        self.global.policies.is_empty()
+            && self.environment.get("FIFO_RETAIN_POLICIES").is_none()
+            && !Path::new(DEFAULT_POLICIES).exists()
     }
 
     /// Gives the file with pyfi's profiles, whether or not it is there; `None` when the user has no home.

@@ -8,6 +8,7 @@ mod apply;
 pub mod args;
 mod board;
 mod carry;
+mod check;
 mod completions;
 pub mod connection;
 pub mod context;
@@ -15,6 +16,7 @@ pub mod error;
 mod every;
 pub mod exit;
 mod files;
+mod init;
 mod interrupt;
 mod latch;
 mod log;
@@ -29,12 +31,13 @@ mod show;
 mod status;
 pub mod target;
 mod telling;
+mod usage;
 mod validate;
 mod voice;
 mod watch;
 
 use args::{Arguments, Command};
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::FromArgMatches as _;
 use context::Context;
 use error::{CliError, Kind};
 use exit::Outcome;
@@ -43,11 +46,13 @@ use std::panic::{self, AssertUnwindSafe};
 
 /// Runs the program; gives its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let command = Arguments::command().term_width(context::help_columns());
-    let parsed = command.try_get_matches_from(arguments).and_then(|it| Arguments::from_arg_matches(&it));
+    let command = args::command().term_width(context::help_columns());
+    let line: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = command.try_get_matches_from(&line).and_then(|it| Arguments::from_arg_matches(&it));
     let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(message) => {
+            let message = usage::with_hint(message, &line);
             // Help and version come this way too. Where they cannot be written there is nobody to tell.
             let _ = message.print();
             return if message.use_stderr() { exit::WRONG_USAGE } else { exit::DONE };
@@ -75,7 +80,9 @@ fn guarded(run: impl FnOnce() -> Result<Outcome, CliError>) -> Result<Outcome, C
 
 fn dispatch(command: &Command, context: &Context) -> Result<Outcome, CliError> {
     match command {
+        Command::Init(args) => init::run(args, context),
         Command::Validate(args) => validate::run(args, context),
+        Command::Check(args) => in_runtime(check::run(args, context)),
         Command::Plan(args) => in_runtime(plan::run(args, context)),
         Command::Apply(args) => in_runtime(apply::run(args, context)),
         Command::Reconcile(args) => in_runtime(reconcile::run(args, context)),

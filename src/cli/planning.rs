@@ -11,9 +11,9 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use std::borrow::Cow;
 
 /// A server's clock further off than this is warned about.
-const SKEW_TOLD: TimeDelta = TimeDelta::minutes(5);
+pub(super) const SKEW_TOLD: TimeDelta = TimeDelta::minutes(5);
 /// With a server's clock further off than this nothing is planned: what is due would be wrong.
-const SKEW_MAX: TimeDelta = TimeDelta::hours(1);
+pub(super) const SKEW_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// A plan with what it was made from.
 #[derive(Debug)]
@@ -110,6 +110,12 @@ fn believe(
     ))
 }
 
+/// Gives how far the server's clock is ahead of ours, which was read before and after the server read its own; negative
+/// where it is behind.
+pub(super) fn skew(server: DateTime<Utc>, before: DateTime<Utc>, after: DateTime<Utc>) -> TimeDelta {
+    if server < before { server - before } else { (server - after).max(TimeDelta::zero()) }
+}
+
 /// Compares the server's clock with ours, which was read before and after the server read its own.
 ///
 /// With `--at` both clocks play no part in what is due, so then they are only warned about.
@@ -119,7 +125,7 @@ fn judge_clocks(
     after: DateTime<Utc>,
     is_at_given: bool,
 ) -> Result<(), CliError> {
-    let skew = if server < before { before - server } else { (server - after).max(TimeDelta::zero()) };
+    let skew = skew(server, before, after).abs();
     if skew <= SKEW_TOLD {
         return Ok(());
     }

@@ -4,10 +4,51 @@ use super::args::LogFormat;
 use super::context::Context;
 use super::error::{CliError, Kind};
 use super::voice;
-use crate::policy::{self, Diagnostic, Policies, Severity, render_text};
+use crate::policy::{self, Diagnostic, Loaded, Mistakes, Policies, Severity, SourceFile, render_text};
 use crate::render::Styles;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+
+/// The example policies, for `--sandbox` where there are none.
+const EXAMPLES: [(&str, &str); 4] = [
+    ("built-in/daily-full.yaml", include_str!("../../policies/daily-full.yaml")),
+    ("built-in/databases.yaml", include_str!("../../policies/databases.yaml")),
+    ("built-in/differential.yaml", include_str!("../../policies/differential.yaml")),
+    ("built-in/grandfather.yaml", include_str!("../../policies/grandfather.yaml")),
+];
+
+/// The policies that a run would take.
+pub(super) enum Available {
+    /// No path was given, and the default folder does not exist.
+    None,
+    /// They have mistakes.
+    Mistakes(Mistakes),
+    /// They can be used.
+    Loaded {
+        /// They, and their warnings.
+        loaded: Loaded,
+        /// Whether they are the built-in examples.
+        is_built_in: bool,
+    },
+}
+
+/// Finds out which policies a run would take, without telling anybody.
+pub(super) fn available(context: &Context) -> Available {
+    match read(context) {
+        (Ok(loaded), is_built_in) => Available::Loaded { loaded, is_built_in },
+        (Err(_), _) if context.has_no_policies() => Available::None,
+        (Err(mistakes), _) => Available::Mistakes(mistakes),
+    }
+}
+
+/// Reads the policies of a run, and says whether they are the built-in ones.
+fn read(context: &Context) -> (Result<Loaded, Mistakes>, bool) {
+    if !context.global.sandbox || !context.has_no_policies() {
+        return (policy::load(&context.policy_paths()), false);
+    }
+    let file = |(name, text): (&str, &str)| SourceFile { name: name.to_owned(), bytes: text.into() };
+    (policy::parse(&EXAMPLES.map(file)), true)
+}
 
 /// Reads the policies of a run. Warnings and mistakes go to standard error.
 ///
@@ -15,8 +56,15 @@ use std::path::PathBuf;
 ///
 /// There are mistakes.
 pub fn load(context: &Context) -> Result<Policies, CliError> {
-    match policy::load(&context.policy_paths()) {
+    let (read, is_built_in) = read(context);
+    match read {
         Ok(loaded) => {
+            if is_built_in {
+                tracing::info!(
+                    "there is no folder `policies` here: using the built-in example policies; `fifo-retain init` \
+                     writes one of your own"
+                );
+            }
             tell(context, &loaded.warnings);
             Ok(loaded.policies)
         }
@@ -58,7 +106,8 @@ pub fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Policies, Cl
     }
 }
 
-fn tell(context: &Context, diagnostics: &[Diagnostic]) {
+/// Writes findings to standard error.
+pub(super) fn tell(context: &Context, diagnostics: &[Diagnostic]) {
     match context.global.log_format {
         LogFormat::Text => {
             let colour = context.error_styles != Styles::plain();

@@ -22,8 +22,22 @@ pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Outcome
             io::ErrorKind::ResourceBusy => Kind::Locked,
             _ => Kind::Files,
         };
-        CliError::new(kind, format!("could not serve the sandbox on {}", args.listen)).because(error)
+        let error =
+            CliError::new(kind, format!("could not serve the sandbox on {}", args.listen)).because(error);
+        match kind {
+            Kind::Locked => {
+                error.hint("wait until the other command in this folder has ended, or give --state FILE")
+            }
+            _ => error,
+        }
     };
+    let state_file = args.state.clone().unwrap_or_else(|| context.sandbox_file().to_owned());
+    if args.vms.is_some() && !args.fresh && state_file.exists() {
+        tracing::warn!(
+            "the world in {} is continued, and --vms is ignored: give --fresh to begin with a new one",
+            state_file.display()
+        );
+    }
     let first = Seed::default();
     let style = match args.api_style {
         Style::V2 => ApiStyle::V2,
@@ -35,7 +49,7 @@ pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Outcome
         shape: Shape { style, ..Shape::default() },
         upload_ms: u64::from(args.upload_seconds) * 1_000,
         list_limit: args.list_limit,
-        state_file: args.state.clone(),
+        state_file: Some(state_file),
         fresh: args.fresh,
         ..Options::default()
     };

@@ -82,6 +82,49 @@ impl ReadClient {
         Self { session: Arc::new(Session::new(transport, settings)) }
     }
 
+    /// Asks whether FiFo and all of its subsystems are up, without signing in. Gives the server's clock.
+    ///
+    /// A subsystem that is down is retried a few times only: whoever asks wants to know how it is now.
+    ///
+    /// # Errors
+    ///
+    /// There is no answer, or one that says that a subsystem is down.
+    pub async fn backend(&self) -> Result<Option<DateTime<Utc>>, FifoError> {
+        let doing = "ask whether FiFo is up";
+        let path = &format!("{}/cloud/connection", self.session.base());
+        self.session
+            .retrying(doing, move |attempt| async move {
+                let request = Request {
+                    method: Method::GET,
+                    path: path.clone(),
+                    headers: HeaderMap::new(),
+                    body: None,
+                    connection: if attempt == 1 { Connection::Reused } else { Connection::Fresh },
+                };
+                let response = self
+                    .session
+                    .send_unsigned(request)
+                    .await
+                    .map_err(|error| Failure::of_connection(doing, self.endpoint(), error))?;
+                if response.status == StatusCode::OK {
+                    return Ok(server_date(&response.headers));
+                }
+                let failure = failed(doing, "cloud→connection", &response);
+                let again = if failure.again == Again::Never { Again::Never } else { Again::AFewTimes };
+                Err(Failure { again, ..failure })
+            })
+            .await
+    }
+
+    /// Signs in, unless there is a token already; a given token is not sent anywhere by this.
+    ///
+    /// # Errors
+    ///
+    /// FiFo refuses the user and password, or cannot be asked.
+    pub async fn sign_in(&self) -> Result<(), FifoError> {
+        self.session.retrying("sign in", |_| self.session.auth.token()).await.map(drop)
+    }
+
     /// Reads one VM.
     ///
     /// # Errors

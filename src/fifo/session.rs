@@ -55,13 +55,19 @@ impl Session {
         token: &Token,
     ) -> Result<Result<Response, TransportError>, FifoError> {
         let headers = &mut request.headers;
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, US);
         headers.insert(AUTHORIZATION, token.header("Bearer ")?);
         if self.settings.api.wants_snarl_token() {
             headers.insert(X_SNARL_TOKEN, token.header("")?);
         }
-        Ok(self.transport.send(request).await)
+        Ok(self.send_unsigned(request).await)
+    }
+
+    /// Sends a request that needs no sign-in, once.
+    pub(super) async fn send_unsigned(&self, mut request: Request) -> Result<Response, TransportError> {
+        let headers = &mut request.headers;
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, US);
+        self.transport.send(request).await
     }
 
     /// Says whether full lists are cut every time, so that VMs have to be read one by one.

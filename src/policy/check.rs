@@ -277,9 +277,7 @@ fn schedule(tier: &TierDocument, zone: &Zone, report: &mut Report<'_>) -> Option
         Ok(schedule) => Some(schedule),
         Err(error) => {
             let hint = match &error {
-                ScheduleError::Fields(_) => {
-                    "\"0 1 * * *\" is every day at 01:00, \"0 1 * * SUN\" every Sunday"
-                }
+                ScheduleError::Fields(_) => schedule_hint(&text.value),
                 ScheduleError::Field { .. } => {
                     "the fields are minute (0-59), hour (0-23), day of month (1-31), month (1-12 or JAN-DEC) and day of \
                      week (0-7 or SUN-SAT)"
@@ -289,6 +287,24 @@ fn schedule(tier: &TierDocument, zone: &Zone, report: &mut Report<'_>) -> Option
             report.error(text.span, error.to_string()).hint(hint);
             None
         }
+    }
+}
+
+/// Gives the five fields for a word that is probably meant as a schedule.
+fn schedule_hint(text: &str) -> &'static str {
+    match text.trim_start_matches('@').to_ascii_lowercase().as_str() {
+        "daily" | "midnight" => {
+            "write \"0 0 * * *\" for every day at midnight, \"0 1 * * *\" for every day at 01:00"
+        }
+        "weekly" => {
+            "write \"0 0 * * SUN\" for every Sunday at midnight, \"0 1 * * SUN\" for every Sunday at 01:00"
+        }
+        "monthly" => {
+            "write \"0 0 1 * *\" for the first of every month at midnight, \"0 1 1 * *\" for 01:00 on that day"
+        }
+        "yearly" | "annually" => "write \"0 0 1 1 *\" for every 1st of January at midnight",
+        "hourly" => "write \"0 * * * *\" for every hour",
+        _ => "\"0 1 * * *\" is every day at 01:00, \"0 1 * * SUN\" every Sunday",
     }
 }
 

@@ -14,6 +14,14 @@ pub(super) const SELECTOR_FIELDS: [&str; 10] =
 pub(super) fn selector(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Selector> {
     let elsewhere =
         |field: &str| field.contains('.').then(|| "put a path into the metadata under `metadata`".to_owned());
+    if let Value::Scalar(scalar) = &node.value
+        && scalar.text == "all"
+    {
+        report
+            .error(node.span, format!("`{key}` must be a set of fields, found the word `all`"))
+            .hint("write `{ all: true }` if every VM is meant");
+        return None;
+    }
     let fields = Fields::of(node, &format!("`{key}`"), &SELECTOR_FIELDS, elsewhere, report)?;
     let count = fields.names().count();
     if count == 0 && matches!(&node.value, Value::Map(pairs) if pairs.is_empty()) {

@@ -39,7 +39,7 @@ pub(super) fn padded(text: &str, columns: usize) -> String {
 
 /// Breaks a text into lines of at most so many columns: between words, and inside one only where it is longer than a
 /// whole line. Nothing is left out; an empty text is one empty line.
-pub(super) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(2);
     let mut lines = vec![String::new()];
     let mut used = 0;

@@ -19,7 +19,7 @@ mod style;
 pub mod text;
 
 pub use account::{Account, Ended, Failure, Problem, ProblemCode};
-pub use cells::visible;
+pub use cells::{visible, wrapped};
 pub use ledger::Ledger;
 pub use outcome::{JsonLines, People, tally_text};
 pub use style::Styles;

@@ -10,6 +10,7 @@ use super::ledger::Ledger;
 use super::notification::summary;
 use super::outcome::{ending_text, kind_text};
 use super::safety_stop::details;
+use super::text::span_text;
 use super::text::status::{age_text, name_of, restore_text, totals};
 use crate::apply::Ending;
 use crate::plan::bytes_text;
@@ -271,11 +272,6 @@ fn name(alias: &str) -> String {
 
 fn instant_text(instant: DateTime<Utc>) -> String {
     instant.format("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
-/// Writes how long something took: seconds under two minutes, then as ages are written.
-fn span_text(secs: i64) -> String {
-    if secs < 120 { format!("{} s", secs.max(0)) } else { age_text(secs) }
 }
 
 #[cfg(test)]

@@ -66,7 +66,9 @@ impl World {
         let unreachable = self.agents_down.contains(hypervisor);
         let backup = self.new_uuid();
         let Some(vm) = self.vms.get_mut(&vm_id) else { return Err(Refused::NoVm) };
-        let mut fate = vm.fates.pop_front().unwrap_or_else(|| Fate::from(vm.outcome.unwrap_or(self.outcome)));
+        let of_full = vm.full_outcome.filter(|_| parent.is_none());
+        let usual = of_full.or(vm.outcome).unwrap_or(self.outcome);
+        let mut fate = vm.fates.pop_front().unwrap_or_else(|| Fate::from(usual));
         if unreachable {
             fate.outcome = Outcome::NeverStarts;
         } else if fate.outcome == Outcome::Complete

@@ -124,8 +124,8 @@ async fn write_reply(stream: &mut TcpStream, out: Outgoing, now_us: i64, stays: 
     };
     let streamed = reply.framing == Framing::UntilClose;
     let says_close = streamed || !stays;
-    let mut bytes =
-        head(&reply, now_us.saturating_add(out.date_shift_s.saturating_mul(1_000_000)), says_close);
+    let date_us = now_us.saturating_add(out.date_shift_s.saturating_mul(1_000_000));
+    let mut bytes = head(&reply, (!out.hides_date).then_some(date_us), says_close);
     let shown = out.cut_after_bytes.unwrap_or(usize::MAX).min(reply.body.len());
     bytes.extend_from_slice(&reply.body[..shown]);
     stream.write_all(&bytes).await?;
@@ -134,12 +134,15 @@ async fn write_reply(stream: &mut TcpStream, out: Outgoing, now_us: i64, stays: 
     Ok(!says_close && reply.status != 500 && shown == reply.body.len())
 }
 
-fn head(reply: &Reply, date_us: i64, says_close: bool) -> Vec<u8> {
+fn head(reply: &Reply, date_us: Option<i64>, says_close: bool) -> Vec<u8> {
     let reason = http::StatusCode::from_u16(reply.status).ok().and_then(|status| status.canonical_reason());
-    let date = DateTime::<Utc>::from_timestamp_micros(date_us).unwrap_or_default();
     let mut head = format!("HTTP/1.1 {} {}\r\n", reply.status, reason.unwrap_or("Unknown"));
     // Writing to a text cannot fail.
-    let _ = write!(head, "server: Cowboy\r\ndate: {}\r\n", date.format("%a, %d %b %Y %H:%M:%S GMT"));
+    head.push_str("server: Cowboy\r\n");
+    if let Some(date_us) = date_us {
+        let date = DateTime::<Utc>::from_timestamp_micros(date_us).unwrap_or_default();
+        let _ = write!(head, "date: {}\r\n", date.format("%a, %d %b %Y %H:%M:%S GMT"));
+    }
     let _ = match reply.framing {
         Framing::Length => write!(head, "content-length: {}\r\n", reply.body.len()),
         Framing::UntilClose => write!(head, "transfer-encoding: identity\r\n"),

@@ -15,6 +15,12 @@ pub enum Outcome {
     Hang,
     /// `zfs send` fails and nobody notices: `completed`, with some fifty bytes of error message.
     Hollow,
+    /// It is stored whole and `completed`, but its files are never on record.
+    NoFiles,
+    /// It is stored whole and `completed`, but the checksums of its files are never on record.
+    NoChecksums,
+    /// Nothing is stored, and nobody notices: `completed`, with files of no bytes.
+    NoBytes,
     /// The agent could not be reached: accepted, and so for ever.
     NeverStarts,
     /// The store could not be reached: the snapshot is there (`local_size` > 0), and nothing else ever is.

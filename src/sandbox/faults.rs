@@ -176,6 +176,12 @@ pub enum Effect {
     Drop,
     /// Does what was asked, and breaks the connection off: the answer is lost.
     ActThenDrop,
+    /// Breaks the connection off, and does what was asked only later, its condition (`if-match`) included: the request
+    /// was on its way for so long. A later request makes it arrive.
+    ActLate {
+        /// How much later, in milliseconds.
+        ms: u64,
+    },
     /// Does what was asked, and answers late.
     Delay {
         /// How late, in milliseconds.
@@ -188,8 +194,9 @@ pub enum Effect {
     },
     /// Has reads of single VMs served from a cache that writes through it do not clear. The list is never stale.
     ///
-    /// The whole of a write is hidden, and with it whatever the upload does later. `skip`, `every` and `times` mean
-    /// nothing here: a cache is on or off.
+    /// The whole of a write is hidden, and with it whatever the upload does later. With `every` only each so-manieth
+    /// read is served from the cache, as where several API nodes take turns and one of them has it. `skip` and `times`
+    /// mean nothing here: a cache is on or off.
     Stale {
         /// For how long after each write, in seconds. Left out: for ever after a full backup, until the next
         /// incremental one or delete of that VM clears it.
@@ -203,6 +210,14 @@ pub enum Effect {
         /// By so many seconds.
         seconds: i64,
     },
+    /// Leaves the `date` header out.
+    HideDate,
+    /// Leaves the `etag` header out.
+    HideEtag,
+    /// Makes the `etag` a weak one, as a proxy does that changes bodies.
+    WeakEtag,
+    /// Answers 412 to whatever has a condition, and nothing is done.
+    RefuseConditions,
     /// Makes every token given out so far worthless, before the request is looked at.
     ExpireTokens,
     /// Has the user store behave like that while the request is looked at.
@@ -241,6 +256,8 @@ pub struct Outgoing {
     pub cut_after_bytes: Option<usize>,
     /// How far the `date` header is off, in seconds.
     pub date_shift_s: i64,
+    /// Whether the `date` header is left out.
+    pub hides_date: bool,
 }
 
 /// The disturbances that are set, and the cache that some of them need.
@@ -251,6 +268,18 @@ pub struct Faults {
     frozen: BTreeMap<Uuid, Vec<Frozen>>,
     race: Race,
     lists: ListCache,
+    late: Vec<Arrival>,
+}
+
+/// A write that is carried out after its connection broke off.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// When, in microseconds since the Unix epoch.
+    pub at_us: i64,
+    /// What is asked for.
+    pub request: Request,
+    /// What is answered, which nobody hears; once it has arrived.
+    pub reply: Option<Reply>,
 }
 
 /// A VM as a cache still shows it.
@@ -268,6 +297,7 @@ impl Faults {
 
     /// Answers a request as [`routes::handle`] does, disturbed.
     pub fn handle(&mut self, world: &mut World, request: &Request, now_us: i64) -> Outgoing {
+        while self.arrive(world, now_us).is_some() {}
         let resource = Resource::of(request.path());
         let vm = resource.and_then(Resource::vm);
         let operation = Operation::of(request, resource);
@@ -287,11 +317,23 @@ impl Faults {
                 Effect::ShiftDate { seconds } => out.date_shift_s += seconds,
                 Effect::Delay { ms } => out.delay += Duration::from_millis(*ms),
                 Effect::Cut { after_bytes } => out.cut_after_bytes = Some(*after_bytes),
+                Effect::HideDate => out.hides_date = true,
                 _ => {}
             }
         }
-        let instead = struck.iter().find(|effect| matches!(effect, Effect::Answer { .. } | Effect::Drop));
+        let has_condition = request.header("if-match").is_some();
+        let instead = struck.iter().find(|effect| match effect {
+            Effect::Answer { .. } | Effect::Drop | Effect::ActLate { .. } => true,
+            Effect::RefuseConditions => has_condition,
+            _ => false,
+        });
         match instead {
+            Some(Effect::RefuseConditions) => out.reply = Some(Reply::empty(412)),
+            Some(Effect::ActLate { ms }) => {
+                let after_us = i64::try_from(ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+                self.late.push(Arrival { at_us: now_us.saturating_add(after_us), request, reply: None });
+                out.reset = true;
+            }
             Some(Effect::Answer { status, retry_after_s, location }) => {
                 let mut reply = Reply::empty(*status);
                 reply.headers.extend(retry_after_s.map(|seconds| ("retry-after", seconds.to_string())));
@@ -315,6 +357,18 @@ impl Faults {
             }
         }
         out
+    }
+
+    /// Carries out the earliest of the late writes that have arrived by an instant; `None` when none has.
+    pub fn arrive(&mut self, world: &mut World, now_us: i64) -> Option<Arrival> {
+        let arrived = self.late.iter().enumerate().filter(|(_, late)| late.at_us <= now_us);
+        let (place, _) = arrived.min_by_key(|(_, late)| late.at_us)?;
+        let mut arrival = self.late.remove(place);
+        let resource = Resource::of(arrival.request.path());
+        let operation = Operation::of(&arrival.request, resource);
+        let vm = resource.and_then(Resource::vm).and_then(|vm| Uuid::try_parse(vm).ok());
+        arrival.reply = self.handle_raced(world, arrival.request.clone(), operation, vm, arrival.at_us);
+        Some(arrival)
     }
 
     /// Answers through the list's cache and without a condition that had still held a moment ago, where these are on.
@@ -380,7 +434,8 @@ impl Faults {
         match (operation, reply.as_ref().map_or(0, |reply| reply.status)) {
             (Operation::ReadVm, 200) => {
                 frozen.retain(|frozen| frozen.until_us > now_us);
-                frozen.first().map(|frozen| frozen.reply.clone()).or(reply)
+                let shown = frozen.first().map(|frozen| frozen.reply.clone());
+                if self.is_turn_of_cache(vm) { shown.or(reply) } else { reply }
             }
             (Operation::Create | Operation::Delete, 204 | 303) => {
                 match seconds {
@@ -397,6 +452,17 @@ impl Faults {
             }
             _ => reply,
         }
+    }
+
+    /// Says whether the node that has the cache answers this read: each node in its turn.
+    fn is_turn_of_cache(&mut self, vm: Uuid) -> bool {
+        let has_cache = |rule: &&mut Rule| {
+            matches!(rule.effect, Effect::Stale { .. }) && rule.when.vm.is_none_or(|of| of == vm)
+        };
+        self.rules.iter_mut().find(has_cache).is_some_and(|rule| {
+            rule.seen = rule.seen.wrapping_add(1);
+            rule.seen.is_multiple_of(rule.every.max(1))
+        })
     }
 
     /// For how many seconds the cache that is on for a VM keeps what it has; the outer `None`: there is no cache.
@@ -419,6 +485,15 @@ fn disturb_reply(effect: &Effect, out: &mut Outgoing) {
         Effect::ActThenDrop => {
             out.reply = None;
             out.reset = true;
+        }
+        Effect::HideEtag | Effect::WeakEtag => {
+            let headers = out.reply.iter_mut().flat_map(|reply| &mut reply.headers);
+            for (_, etag) in headers.filter(|(name, _)| *name == "etag") {
+                *etag = if *effect == Effect::WeakEtag { format!("W/{etag}") } else { String::new() };
+            }
+            if let Some(reply) = &mut out.reply {
+                reply.headers.retain(|(name, value)| *name != "etag" || !value.is_empty());
+            }
         }
         Effect::Garble { body, content_type } => {
             if let Some(reply) = &mut out.reply {

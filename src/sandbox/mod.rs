@@ -58,7 +58,7 @@ mod world;
 pub use backups::{Order, Refused};
 pub use clock::Clock;
 pub use fate::{Fate, Outcome};
-pub use faults::{Effect, Faults, Matcher, Operation, Outgoing, Rule};
+pub use faults::{Arrival, Effect, Faults, Matcher, Operation, Outgoing, Rule};
 pub use message::{Framing, Reply, Request};
 pub use record::{FileRecord, Record, Snapshot, Stored};
 pub use routes::handle;

@@ -87,7 +87,8 @@ impl Upload {
     /// Says whether a step is ever taken, given what becomes of the upload.
     fn takes(&self, step: Step) -> bool {
         match self.outcome {
-            Outcome::Complete | Outcome::Hollow => true,
+            Outcome::Complete | Outcome::Hollow | Outcome::NoChecksums | Outcome::NoBytes => true,
+            Outcome::NoFiles => step != Step::Files,
             Outcome::Fail => !matches!(step, Step::Checksums | Step::Xml),
             Outcome::FailForgotten => !matches!(step, Step::Checksums | Step::Xml | Step::Local),
             Outcome::Hang => matches!(step, Step::Parent | Step::Uploading | Step::Files),
@@ -134,7 +135,7 @@ impl World {
     /// Writes how far an upload has come, where that is further than it was written before.
     fn grow(&mut self, backup: Uuid, upload: &mut Upload, now_us: i64) {
         let bytes = upload.bytes_at(now_us);
-        if bytes > upload.written_bytes {
+        if bytes > upload.written_bytes && !matches!(upload.outcome, Outcome::NoFiles | Outcome::NoBytes) {
             upload.written_bytes = bytes;
             self.write_files(backup, upload, bytes, false);
         }
@@ -155,9 +156,9 @@ impl World {
             Step::Xml => self.write(backup, upload, |record| record.xml = Some(true)),
             Step::End => {
                 let word = match (upload.outcome, self.shape.style) {
-                    (Outcome::Complete | Outcome::Hollow, _) => "completed",
-                    (_, ApiStyle::V3) => "failed",
-                    (_, ApiStyle::V2) => "upload failed",
+                    (Outcome::Fail | Outcome::FailForgotten, ApiStyle::V3) => "failed",
+                    (Outcome::Fail | Outcome::FailForgotten, ApiStyle::V2) => "upload failed",
+                    _ => "completed",
                 };
                 self.write(backup, upload, |record| record.state = Some(word.to_owned()));
             }
@@ -189,9 +190,15 @@ impl World {
     }
 
     fn store(&mut self, backup: Uuid, upload: &Upload) {
-        let sound = upload.outcome == Outcome::Complete;
-        let bytes = if sound { upload.bytes } else { HOLLOW_BYTES };
-        self.write_files(backup, upload, bytes, true);
+        let sound = matches!(upload.outcome, Outcome::Complete | Outcome::NoFiles | Outcome::NoChecksums);
+        let bytes = match upload.outcome {
+            Outcome::NoBytes => 0,
+            _ if sound => upload.bytes,
+            _ => HOLLOW_BYTES,
+        };
+        if upload.outcome != Outcome::NoFiles {
+            self.write_files(backup, upload, bytes, upload.outcome != Outcome::NoChecksums);
+        }
         if let Some(vm) = self.vms.get_mut(&upload.vm) {
             let stderr = (!sound).then(|| SEND_FAILED.to_owned());
             vm.stored.insert(backup, Stored { bytes, base: upload.parent, sound, stderr });

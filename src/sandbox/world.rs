@@ -80,6 +80,9 @@ pub struct Vm {
     pub fates: VecDeque<Fate>,
     /// What becomes of the creates after these; as the world says where it is `None`.
     pub outcome: Option<Outcome>,
+    /// What becomes of the full ones among them, where that is something else.
+    #[serde(default)]
+    pub full_outcome: Option<Outcome>,
 }
 
 impl Vm {

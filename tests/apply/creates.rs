@@ -89,6 +89,18 @@ async fn stale_reads_make_no_second_backup() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_lists_are_cut_what_stale_reads_do_not_show_is_not_made_again() {
+    // A first full backup: its VM's cached reading never shows it, and there is no list that does.
+    let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
+    cloud.wire.state().world.list_limit_ms = Some(1);
+    fault(&cloud, Rule::new(Effect::Stale { seconds: None }));
+    fault(&cloud, Rule::new(Effect::ActThenDrop).on(Operation::Create).times(1));
+    let report = cloud.reconcile().await;
+    assert_eq!(report.vms[0].steps[0].ending, Ending::Unverified, "{report:?}");
+    assert_eq!((cloud.asked("POST"), cloud.backups(1).len()), (1, 1), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn behind_a_cache_that_is_stale_for_ever_the_next_night_goes_on() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
     fault(&cloud, Rule::new(Effect::Stale { seconds: None }));

@@ -36,6 +36,7 @@ impl Clock for TestClock {
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "the simulation's judges look at more of it than other tests")]
 pub(crate) struct Asked {
     pub(crate) method: String,
     pub(crate) target: String,
@@ -43,6 +44,16 @@ pub(crate) struct Asked {
     /// When it arrived, by FiFo's clock.
     pub(crate) at: DateTime<Utc>,
     pub(crate) was_fresh: bool,
+    /// Its condition.
+    pub(crate) if_match: Option<String>,
+    /// Whether it was on its way for long, after its connection had broken off.
+    pub(crate) is_late: bool,
+    /// Which of several programs has sent it.
+    pub(crate) sender: usize,
+    /// The status of the answer; `None` where the connection broke off.
+    pub(crate) status: Option<u16>,
+    /// Whether the answer tells a version on which a write can be made conditional.
+    pub(crate) has_version: bool,
 }
 
 pub(crate) struct State {
@@ -55,6 +66,15 @@ pub(crate) struct State {
     pub(crate) judge: Option<Judge>,
 }
 
+impl State {
+    fn take_note(&mut self, asked: Asked) {
+        if let Some(judge) = &mut self.judge {
+            judge(&self.world, &asked);
+        }
+        self.asked.push(asked);
+    }
+}
+
 /// Somebody who looks at the world right after each request.
 pub(crate) type Judge = Box<dyn FnMut(&World, &Asked) + Send>;
 
@@ -63,6 +83,7 @@ pub(crate) type Judge = Box<dyn FnMut(&World, &Asked) + Send>;
 pub(crate) struct Wire {
     state: Arc<Mutex<State>>,
     clock: TestClock,
+    sender: usize,
 }
 
 impl Wire {
@@ -74,7 +95,13 @@ impl Wire {
             server_ahead: TimeDelta::zero(),
             judge: None,
         };
-        Self { state: Arc::new(Mutex::new(state)), clock }
+        Self { state: Arc::new(Mutex::new(state)), clock, sender: 0 }
+    }
+
+    /// The same FiFo as another program reaches it.
+    #[allow(dead_code, reason = "only the simulation has several")]
+    pub(crate) fn of_sender(&self, sender: usize) -> Self {
+        Self { sender, ..self.clone() }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -92,21 +119,46 @@ impl Wire {
             asked = asked.with_header(name.as_str(), value.to_str().unwrap());
         }
         asked = asked.with_body(request.body.clone().unwrap_or_default());
+        self.arrive();
         let now = self.server_now();
-        let State { world, faults, asked: log, judge, .. } = &mut *self.state();
-        let outgoing = faults.handle(world, &asked, now.timestamp_micros());
-        let asked = Asked {
+        let state = &mut *self.state();
+        let outgoing = state.faults.handle(&mut state.world, &asked, now.timestamp_micros());
+        let reply = outgoing.reply.as_ref();
+        let version = reply.and_then(|reply| reply.header("etag"));
+        state.take_note(Asked {
+            if_match: asked.header("if-match").map(str::to_owned),
             method: asked.method,
             target: asked.target,
             body: asked.body,
             at: now,
             was_fresh: request.connection == Connection::Fresh,
-        };
-        if let Some(judge) = judge {
-            judge(world, &asked);
-        }
-        log.push(asked);
+            is_late: false,
+            sender: self.sender,
+            status: reply.map(|reply| reply.status),
+            has_version: version.is_some_and(|etag| !etag.starts_with("W/")),
+        });
         outgoing
+    }
+
+    /// Lets the writes arrive that were on their way until now.
+    pub(crate) fn arrive(&self) {
+        let now_us = self.server_now().timestamp_micros();
+        let state = &mut *self.state();
+        while let Some(arrival) = state.faults.arrive(&mut state.world, now_us) {
+            let request = arrival.request;
+            state.take_note(Asked {
+                if_match: request.header("if-match").map(str::to_owned),
+                method: request.method,
+                target: request.target,
+                body: request.body,
+                at: DateTime::from_timestamp_micros(arrival.at_us).unwrap(),
+                was_fresh: true,
+                is_late: true,
+                sender: self.sender,
+                status: arrival.reply.map(|reply| reply.status),
+                has_version: false,
+            });
+        }
     }
 }
 
@@ -123,9 +175,11 @@ impl Transport for Wire {
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
                 .collect();
-            let date = self.server_now() + TimeDelta::seconds(outgoing.date_shift_s);
-            let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-            headers.insert(http::header::DATE, HeaderValue::from_str(&date).unwrap());
+            if !outgoing.hides_date {
+                let date = self.server_now() + TimeDelta::seconds(outgoing.date_shift_s);
+                let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+                headers.insert(http::header::DATE, HeaderValue::from_str(&date).unwrap());
+            }
             let mut chunks: Vec<Result<Bytes, TransportError>> = Vec::new();
             match outgoing.cut_after_bytes.filter(|&cut| cut < reply.body.len()) {
                 Some(cut) => {

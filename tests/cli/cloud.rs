@@ -4,6 +4,7 @@ use crate::harness::{Fifo, Folder};
 use chrono::{DateTime, Datelike as _, TimeDelta, Timelike as _, Utc};
 use fifo_retain::sandbox::{Options, Order, Shape, Vm, World};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// How long ago the daily came due: neither the occurrence before it nor the one after is near.
@@ -97,6 +98,19 @@ impl Cloud {
             let local = backups.iter().filter(|(_, it)| it.local == Some(true));
             (made.map(|(id, _)| *id).collect(), local.map(|(id, _)| *id).collect())
         })
+    }
+
+    /// Waits until FiFo uploads nothing any more, whoever asked for it.
+    pub(crate) fn wait_for_uploads(&self) {
+        let is_uploading = || {
+            self.fifo.running().with(|state| {
+                state.world.advance(Utc::now().timestamp_micros());
+                !state.world.uploads.is_empty()
+            })
+        };
+        while is_uploading() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Gives every backup that the store could give back: whole, and on whole ones up to a full one.

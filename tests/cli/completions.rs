@@ -88,7 +88,7 @@ fn a_page_can_be_printed_and_one_that_is_not_there_is_told() {
     assert!(plan.contains(".TH fifo-retain-plan 1") && plan.contains("detailed\\-exitcode"), "{plan}");
     let ended = folder.run(&["man", "paln"]).code(64);
     assert!(
-        ended.err.contains("error: there is no command paln\nhint: there are validate, plan"),
+        ended.err.contains("error: there is no command paln\nhint: there are init, validate, "),
         "{}",
         ended.err
     );

@@ -92,6 +92,7 @@ fn every_field_of_the_json_is_in_its_reference() {
         assert!(found.len() > 5);
     };
     told("Status", &folder.ask(&fifo, &["--format", "json", "status", "--at", AT]).code(0).out);
+    told("Check", &folder.ask(&fifo, &["--format", "json", "check"]).code(1).out);
     told("Show", &folder.ask(&fifo, &["--format", "json", "show", "*", "--at", AT]).code(0).out);
     folder.write("policies/grandfather.yaml", &GRANDFATHER.replace("timezone", "timezoen"));
     told("Validate", &folder.run(&["--format", "json", "validate"]).code(1).out);

@@ -40,6 +40,11 @@ impl Folder {
         folder
     }
 
+    /// Makes one with nothing in it.
+    pub(crate) fn empty() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

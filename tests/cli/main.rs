@@ -5,18 +5,23 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod apply;
+mod check;
 mod cloud;
 mod completions;
 mod dockerfile;
 mod docs;
 mod every;
+mod examples;
 mod exit_codes;
 mod exposition;
 mod first_contact;
+mod gitops;
 mod harness;
 mod help;
+mod init;
 mod latch;
 mod manners;
+mod pages;
 mod plan;
 mod plan_against;
 mod plan_markdown;
@@ -29,10 +34,12 @@ mod sandbox;
 mod saved_plan;
 mod schema;
 mod secrets;
+mod shell;
 mod show;
 mod status;
 mod telling;
 mod terminal;
 mod usage;
 mod validate;
+mod watching;
 mod web;

@@ -9,6 +9,7 @@ use fifo_retain::sandbox::{Options, Seed};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -51,8 +52,7 @@ fn killed(after: Duration) {
     std::thread::sleep(after);
     run.signal("KILL");
     drop(run);
-    // What was being uploaded is through by then.
-    std::thread::sleep(Duration::from_millis(200));
+    cloud.wait_for_uploads();
     cloud.folder.ask(&cloud.fifo, &line).code(0);
     cloud.is_done();
     assert!(could_be_restored.is_subset(&cloud.restorable()), "killed after {after:?}");
@@ -91,16 +91,29 @@ fn a_lock_file_of_a_dead_process_or_with_rubbish_in_it_locks_nothing() {
     let cloud = Cloud::of(1, 100);
     let line = ["--state-dir", "state", "reconcile"];
     cloud.folder.ask(&cloud.fifo, &line).code(0);
-    let lock = fs::read_dir(cloud.folder.path("state"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "lock"))
-        .unwrap();
+    let lock = lock_file(&cloud);
     for text in
         ["{\"pid\":1,\"command\":\"reconcile\",\"since\":\"2026-11-22T01:00:00Z\"}", "{\"pid", "\0\0\0"]
     {
         fs::write(&lock, text).unwrap();
         cloud.folder.ask(&cloud.fifo, &line).code(0);
+    }
+}
+
+/// Gives the lock file in the folder `state`.
+fn lock_file(cloud: &Cloud) -> PathBuf {
+    let entries = fs::read_dir(cloud.folder.path("state")).unwrap();
+    let mut paths = entries.map(|entry| entry.unwrap().path());
+    paths.find(|path| path.extension().is_some_and(|extension| extension == "lock")).unwrap()
+}
+
+/// Waits until no run holds the lock any more: a process that ended in whatever way has released it.
+fn wait_for_the_end(cloud: &Cloud) {
+    let lock = fs::File::open(lock_file(cloud)).unwrap();
+    let began = Instant::now();
+    while lock.try_lock().is_err() {
+        assert!(began.elapsed() < Duration::from_secs(60), "the run never ends");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -192,7 +205,7 @@ fn a_terminal_that_is_closed_under_a_run_loses_nothing() {
         ("exec fifo-retain --state-dir state reconcile", false),
         ("trap '' HUP; exec fifo-retain --state-dir state reconcile", true),
     ] {
-        let cloud = Cloud::of(2, 1_000);
+        let cloud = Cloud::of(2, 2_000);
         let could_be_restored = cloud.restorable();
         let mut terminal = on_a_terminal(&cloud, script);
         while cloud.asked().get("POST").is_none_or(|posts| *posts < 2) {
@@ -200,7 +213,8 @@ fn a_terminal_that_is_closed_under_a_run_loses_nothing() {
         }
         terminal.kill().unwrap();
         terminal.wait().unwrap();
-        std::thread::sleep(Duration::from_secs(4));
+        wait_for_the_end(&cloud);
+        cloud.wait_for_uploads();
         assert_eq!(cloud.deletes().len(), if outlives { 2 } else { 0 }, "{script}");
         cloud.folder.ask(&cloud.fifo, &["--state-dir", "state", "reconcile"]).code(0);
         cloud.is_done();

@@ -115,3 +115,15 @@ fn a_file_that_holds_something_else_is_named() {
     assert!(ended.err.contains(".fifo-retain/sandbox.json"), "{}", ended.err);
     assert_eq!(folder.read(".fifo-retain/sandbox.json"), "[]");
 }
+
+#[test]
+fn what_is_served_and_what_other_commands_use_is_one_world() {
+    let folder = Folder::new();
+    let (served, _) = served(&folder, &["--vms", "20"]);
+    let ended = folder.run(&["--sandbox", "plan"]).code(5);
+    assert!(ended.err.contains("wait until the other command in this folder has ended"), "{}", ended.err);
+    drop(served);
+    let ended = folder.run(&["--sandbox", "--format", "json", "plan"]).code(0);
+    let plan: Plan = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(plan.vms.len(), 20);
+}

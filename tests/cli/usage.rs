@@ -31,11 +31,33 @@ fn wrong_usage_is_64() {
         &["-q", "-v", "plan"],
         &["--timeout", "5", "plan"],
         &["--api-version", "0.1.0", "plan"],
-        &["sandbox", "--fresh"],
+        &["init", "--all", "--select", "alias=web-*"],
+        &["init", "--select", "name=web"],
+        &["init", "--all", "--timezone", "Berlin"],
+        &["init", "--all", "--hour", "24"],
     ] {
         let ended = folder.run(line).code(64);
         assert_eq!(ended.out, "", "{line:?}");
         assert_ne!(ended.err, "", "{line:?}");
+    }
+}
+
+#[test]
+fn common_slips_are_answered_with_what_is_meant() {
+    let folder = Folder::new();
+    for (line, hint) in [
+        (&["reconcile", "--dry-run"][..], "tip: `fifo-retain plan` shows what would be done"),
+        (&["apply", "-n"], "tip: `fifo-retain plan` shows what would be done"),
+        (&["apply", "--yes"], "tip: `apply --auto-approve` and"),
+        (&["resume", "-y"], "tip: `apply --auto-approve` and `resume --auto-approve` do not ask"),
+        (&["reconcile", "--yes"], "tip: `reconcile` does not ask"),
+    ] {
+        let ended = folder.run(line).code(64);
+        assert!(
+            ended.err.contains(hint) && ended.err.matches("tip:").count() == 1,
+            "{line:?}\n{}",
+            ended.err
+        );
     }
 }
 

@@ -23,7 +23,10 @@ pub(crate) fn world(scenario: &Scenario, now: DateTime<Utc>) -> (World, Vec<Uuid
 pub(crate) fn add_vm(world: &mut World, start: &VmStart, now: DateTime<Utc>, due_hour: u32) -> Uuid {
     let id = world.new_uuid();
     let mut vm = Vm::new("", &format!("hv-{}", start.hypervisor));
-    vm.full_bytes = 3 << 20;
+    // A size is written once a MiB: most uploads are seen to grow, the increments of a small VM are not.
+    vm.full_bytes = if start.nights % 2 == 0 { 96 << 20 } else { 3 << 20 };
+    vm.disks =
+        (0..start.disks).map(|disk| if disk == 0 { String::new() } else { format!("-{disk}") }).collect();
     set_mark(&mut vm, id, start.mark);
     world.vms.insert(id, vm);
     let mut parent: Option<Uuid> = None;
@@ -61,28 +64,40 @@ pub(crate) fn set_mark(vm: &mut Vm, id: Uuid, mark: Mark) {
 
 /// Writes the policies as they are from an instant on.
 pub(crate) fn policies(rules: &Rules, now: DateTime<Utc>) -> Policies {
-    let Rules { due_hour, has_weekly, daily_keeps_local, attempts, suspended_days } = rules;
+    let Rules { due_hour, has_weekly, daily_keeps_local, attempts, zone, keep, .. } = rules;
+    let spread = rules.spread_hours.map(|hours| format!(", spread: {hours}h")).unwrap_or_default();
     let weekly = if *has_weekly {
-        format!("\n  - {{ name: weekly, schedule: '0 {due_hour} * * SUN', type: incremental }}")
+        format!("\n  - {{ name: weekly, schedule: '0 {due_hour} * * SUN', type: incremental{spread} }}")
     } else {
         String::new()
     };
+    let from = match (rules.daily_from_coarser, has_weekly) {
+        (false, _) => "",
+        (true, false) => ", from: [monthly]",
+        (true, true) => ", from: [monthly, weekly]",
+    };
+    let keep = keep.map(|keep| format!(", keep: {keep}")).unwrap_or_default();
+    let daily = if rules.is_renamed { "nightly, also: [daily]" } else { "daily" };
+    let missing_parent = if rules.blocks_without_parent { "block" } else { "full" };
     let policy = |name: &str, marks: &str, more: &str| {
         format!(
             "
 version: 1
 policy: {name}
 select: {{ metadata: {{ sim.mark: {marks} }} }}
+timezone: {zone}
+missing_parent: {missing_parent}
 stuck_after: 2h
 retry: {{ attempts: {attempts}, backoff: 1h }}
 tiers:
-  - {{ name: monthly, schedule: '0 {due_hour} 1 * *', type: full }}{weekly}
-  - {{ name: daily, schedule: '0 {due_hour} * * *', type: incremental, keep_local: {daily_keeps_local} }}
+  - {{ name: monthly, schedule: '0 {due_hour} 1 * *', type: full{spread} }}{weekly}
+  - {{ name: {daily}, schedule: '0 {due_hour} * * *', type: incremental, keep_local: {daily_keeps_local}{from}{keep}{spread} }}
 {more}"
         )
     };
     let held = |until: &str| format!("suspend: {{ reason: a test, until: {until} }}\n");
-    let for_days = suspended_days
+    let for_days = rules
+        .suspended_days
         .map(|days| held(&(now + TimeDelta::days(days)).format("%Y-%m-%d").to_string()))
         .unwrap_or_default();
     let texts = [

@@ -10,6 +10,13 @@ const HOUR_S: u64 = 3_600;
 /// What people write on a backup of their own.
 const COMMENTS: [&str; 6] = ["daily", "weekly", "monthly", "monthly", "before upgrade", ""];
 
+/// Zones with and without clock changes, in either hemisphere, one of half an hour among them.
+const ZONES: [&str; 5] = ["UTC", "UTC", "Europe/Berlin", "America/Santiago", "Australia/Lord_Howe"];
+
+/// The states of a VM: in the first four it can be backed up.
+const STATES: [&str; 8] =
+    ["running", "stopped", "booting", "shutting_down", "creating", "failed", "deleting", "rolling_back"];
+
 /// How large a life is: what most are like, and what is rare since it takes long.
 struct Size {
     vms: usize,
@@ -63,7 +70,12 @@ fn mark(dice: &mut Rng) -> Mark {
 }
 
 fn vm_start(dice: &mut Rng, size: &Size) -> VmStart {
-    VmStart { hypervisor: dice.usize(0..size.hypervisors), mark: mark(dice), nights: dice.u32(0..40) }
+    VmStart {
+        hypervisor: dice.usize(0..size.hypervisors),
+        mark: mark(dice),
+        disks: if dice.u8(0..4) == 0 { dice.usize(2..=3) } else { 1 },
+        nights: dice.u32(0..40),
+    }
 }
 
 fn rules(dice: &mut Rng) -> Rules {
@@ -72,6 +84,12 @@ fn rules(dice: &mut Rng) -> Rules {
         has_weekly: dice.u8(0..5) > 0,
         daily_keeps_local: if dice.u8(0..4) == 0 { dice.u32(1..3) } else { 0 },
         attempts: dice.u32(1..=3),
+        zone: *pick(dice, &ZONES),
+        blocks_without_parent: dice.u8(0..8) == 0,
+        daily_from_coarser: dice.u8(0..8) == 0,
+        spread_hours: (dice.u8(0..6) == 0).then(|| dice.u32(1..=6)),
+        is_renamed: dice.u8(0..6) == 0,
+        keep: (dice.u8(0..3) == 0).then(|| dice.u32(1..=9)),
         suspended_days: (dice.u8(0..3) == 0).then(|| dice.i64(1..=5)),
     }
 }
@@ -80,7 +98,8 @@ fn what(dice: &mut Rng, size: &Size) -> What {
     match dice.u8(0..100) {
         0..58 => What::Run(run(dice, size)),
         58..61 => What::Plan,
-        61..74 => What::Disturb((0..dice.usize(1..=3)).map(|_| rule(dice)).collect()),
+        61..63 => What::Disturb(late_without_body(dice)),
+        63..74 => What::Disturb((0..dice.usize(1..=3)).map(|_| rule(dice)).collect()),
         74..83 => What::Calm,
         83..86 => What::Policies(rules(dice)),
         _ => incident(dice, size),
@@ -94,7 +113,7 @@ fn run(dice: &mut Rng, size: &Size) -> Run {
     };
     Run {
         killed_after: (dice.u8(0..4) == 0).then(|| some_time(dice)),
-        ended_after: (dice.u8(0..10) == 0).then(|| some_time(dice)),
+        ended_after: (dice.u8(0..6) == 0).then(|| some_time(dice)),
         two_at_once: dice.u8(0..8) == 0,
         waits: dice.u8(0..6) > 0,
         takes_saved: dice.u8(0..6) == 0,
@@ -107,7 +126,14 @@ fn run(dice: &mut Rng, size: &Size) -> Run {
 fn incident(dice: &mut Rng, size: &Size) -> What {
     let vm = dice.usize(0..size.vms);
     let hypervisor = dice.usize(0..size.hypervisors);
-    match dice.u8(0..100) {
+    match dice.u8(0..108) {
+        100..103 => What::VmState(vm, *pick(dice, &STATES)),
+        103..105 => What::Datasets(vm, dice.bool()),
+        105.. => What::OwnClock(match dice.u8(0..6) {
+            0 => dice.i64(-6 * 3_600..=6 * 3_600),
+            1..4 => dice.i64(-3_000..=3_000),
+            _ => 0,
+        }),
         0..30 => What::Fate(vm, fate(dice)),
         30..52 => What::CreateByHand(vm, by_hand(dice)),
         52..57 => What::DeleteByHand(vm, dice.usize(0..30)),
@@ -121,7 +147,7 @@ fn incident(dice: &mut Rng, size: &Size) -> What {
         88..92 => What::Store(dice.bool()),
         92..93 => What::Backend(false),
         93..96 => What::Backend(true),
-        _ => What::Clock(match dice.u8(0..6) {
+        96..100 => What::Clock(match dice.u8(0..6) {
             0 => dice.i64(-6 * 3_600..=6 * 3_600),
             1..4 => dice.i64(-3_000..=3_000),
             _ => 0,
@@ -139,12 +165,20 @@ fn fate(dice: &mut Rng) -> Fate {
             Outcome::Hollow,
             Outcome::NeverStarts,
             Outcome::SnapshotOnly,
+            Outcome::NoFiles,
+            Outcome::NoChecksums,
+            Outcome::NoBytes,
+            Outcome::Complete,
             Outcome::Complete,
             Outcome::Complete,
             Outcome::Complete,
         ],
     );
-    let longest_ms = if dice.u8(0..3) == 0 { 110 * 60_000 } else { 30 * 60_000 };
+    let longest_ms = match dice.u8(0..9) {
+        0 => 5 * 3_600_000,
+        1..3 => 110 * 60_000,
+        _ => 30 * 60_000,
+    };
     Fate { outcome, upload_ms: Some(dice.u64(500..=longest_ms)), size_bytes: None }
 }
 
@@ -156,8 +190,51 @@ fn by_hand(dice: &mut Rng) -> ByHand {
     }
 }
 
+/// A proxy that drops the bodies of DELETEs, and lets them through late: nothing shows what they did when it is looked at.
+fn late_without_body(dice: &mut Rng) -> Vec<Rule> {
+    let mut late = Rule::new(late(dice)).on(Operation::Delete);
+    late.every = dice.u32(1..3);
+    vec![Rule::new(Effect::DropBody).on(Operation::Delete), late]
+}
+
+fn late(dice: &mut Rng) -> Effect {
+    Effect::ActLate { ms: dice.u64(1_000..=50_000) }
+}
+
 fn rule(dice: &mut Rng) -> Rule {
     let status = |status| Effect::Answer { status, retry_after_s: None, location: None };
+    let on_list = |body: &str| {
+        let body = Effect::Garble { body: body.to_owned(), content_type: None };
+        Rule::new(body).on(Operation::List).after(2)
+    };
+    match dice.u8(0..60) {
+        0..3 => return on_list(*pick(dice, &["]", "[]"])),
+        3 | 4 => {
+            let mut turns = Rule::new(Effect::Stale { seconds: None });
+            turns.every = 2;
+            return turns;
+        }
+        5 | 6 => return Rule::new(Effect::RefuseConditions),
+        7 => return Rule::new(Effect::HideEtag).on(Operation::ReadVm),
+        8 => return Rule::new(Effect::WeakEtag).on(Operation::ReadVm),
+        9 => return Rule::new(Effect::HideDate),
+        10 => {
+            let location = Some("http://127.0.0.1:2/api/3/vms".to_owned());
+            let status = *pick(dice, &[301, 302, 307, 308]);
+            let answer = Effect::Answer { status, retry_after_s: None, location };
+            return Rule::new(answer).on(*pick(dice, &[Operation::Create, Operation::Delete])).times(3);
+        }
+        11 => {
+            let refused = status(*pick(dice, &[408, 412, 415]));
+            return Rule::new(refused).on(*pick(dice, &[Operation::Create, Operation::Delete])).times(4);
+        }
+        12..15 => {
+            let mut rule = Rule::new(late(dice)).on(*pick(dice, &[Operation::Create, Operation::Delete]));
+            rule.every = dice.u32(1..4);
+            return rule;
+        }
+        _ => {}
+    }
     let effect = match dice.u8(0..20) {
         0 => status(503),
         1 => status(*pick(dice, &[502, 401])),

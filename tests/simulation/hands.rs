@@ -6,6 +6,7 @@ use crate::scenario::{ByHand, What};
 use chrono::TimeDelta;
 use fifo_retain::apply::Clock as _;
 use fifo_retain::sandbox::{Effect, Order, Outcome, Rule, World};
+use serde_json::json;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -13,6 +14,7 @@ impl Life {
     /// Lets something happen. The judges take it for granted: it was not the program's doing.
     pub(crate) fn happen(&self, what: &What) {
         self.note(&format!("{what:?}"));
+        self.wire.arrive();
         let now = self.wire.server_now();
         let now_us = now.timestamp_micros();
         let state = &mut *self.wire.state();
@@ -24,7 +26,15 @@ impl Life {
         let vm_at = |place: usize| changing.vms[place % changing.vms.len()];
         match what {
             What::Run(_) | What::Plan => {}
-            What::Disturb(rules) => state.faults.rules.extend(rules.iter().cloned()),
+            What::Disturb(rules) => {
+                // Old readings without a version: nobody could know that they are old, and FiFo could not refuse.
+                let hides = |rule: &Rule| matches!(rule.effect, Effect::HideEtag | Effect::WeakEtag);
+                let is_stale = |rule: &Rule| matches!(rule.effect, Effect::Stale { .. });
+                state.faults.rules.extend(rules.iter().cloned());
+                if state.faults.rules.iter().any(is_stale) {
+                    state.faults.rules.retain(|rule| !hides(rule));
+                }
+            }
             What::Calm => {
                 let struck: u32 = state.faults.rules.iter().map(|rule| rule.struck).sum();
                 changing.disturbances += usize::try_from(struck).unwrap();
@@ -47,7 +57,10 @@ impl Life {
                 // On no hypervisor FiFo would leave records of what is gone: nobody could know.
                 let is_somewhere = world.vms.get(&id).is_some_and(|vm| vm.hypervisor().is_some());
                 if let Some(backup) = nth(world, id, *place).filter(|_| is_somewhere) {
-                    world.uploads.retain(|upload, _| *upload != backup);
+                    // What uploads may go on, and leaves remains behind.
+                    if place % 2 == 0 {
+                        world.uploads.retain(|upload, _| *upload != backup);
+                    }
                     world.delete_cloud(id, backup, now_us);
                 }
             }
@@ -76,6 +89,18 @@ impl Life {
                     cloud::set_mark(vm, id, *mark);
                 }
             }
+            What::VmState(vm, to) => {
+                if let Some(vm) = world.vms.get_mut(&vm_at(*vm)).filter(|vm| vm.hypervisor().is_some()) {
+                    vm.fields.insert("state".to_owned(), json!(to));
+                }
+            }
+            What::Datasets(vm, has_some) => {
+                if let Some(vm) = world.vms.get_mut(&vm_at(*vm)) {
+                    let datasets = if *has_some { json!(["zones/data"]) } else { json!([]) };
+                    vm.fields.insert("config".to_owned(), json!({ "datasets": datasets }));
+                }
+            }
+            What::OwnClock(ahead_s) => self.own_clock.set(*ahead_s),
             What::Agent(hypervisor, true) => _ = world.agents_down.remove(&format!("hv-{hypervisor}")),
             What::Agent(hypervisor, false) => _ = world.agents_down.insert(format!("hv-{hypervisor}")),
             What::Store(is_up) => {
@@ -85,9 +110,11 @@ impl Life {
             What::Clock(ahead_s) => state.server_ahead = TimeDelta::seconds(*ahead_s),
         }
         let is_drop = |rule: &Rule| matches!(rule.effect, Effect::DropBody);
-        let is_shift = |rule: &Rule| matches!(rule.effect, Effect::ShiftDate { .. });
+        let is_shift = |rule: &Rule| matches!(rule.effect, Effect::ShiftDate { .. } | Effect::HideDate);
+        let is_late = |rule: &Rule| matches!(rule.effect, Effect::ActLate { .. });
         let mut judges = self.judges();
         judges.dates_are_wrong = state.faults.rules.iter().any(is_shift);
+        judges.writes_were_late |= state.faults.rules.iter().any(is_late);
         judges.bodies_are_dropped = state.faults.rules.iter().any(is_drop);
         judges.accept(&state.world);
     }

@@ -14,6 +14,7 @@ use fifo_retain::plan::{Plan, VmPlan, agree, plan};
 use fifo_retain::policy::Policies;
 use fifo_retain::sandbox::{Outcome, World};
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -22,13 +23,19 @@ use uuid::Uuid;
 /// With clocks further apart the commands refuse to plan.
 const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
 
-/// No run takes longer than this, for what hangs on a VM in no policy, and as much more for each VM as it may take if all
-/// wait for each other: whatever hangs, it is given up on.
-const RUN_MAX: TimeDelta = TimeDelta::hours(16);
+/// No run takes longer than this, for what moves on a VM in no policy, and as much more for each VM that something is due
+/// on as it may take if all wait for each other: what hangs gives its place back, and is given up on.
+const RUN_MAX: TimeDelta = TimeDelta::hours(6);
 const RUN_MAX_PER_VM: TimeDelta = TimeDelta::hours(4);
 
 /// How often runs are repeated, in one life of five: then each leaves what it still waits for to the next.
 const EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// The deadline of `reconcile`.
+const DEADLINE: Duration = Duration::from_secs(3_600);
+
+/// For how many nights full backups come to a bad end: a first of the month is among them.
+const HARD_NIGHTS: usize = 34;
 
 /// What came of a life.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,13 +52,35 @@ pub(crate) struct Lived {
     pub(crate) disturbances: usize,
 }
 
+/// The clock of the machine that the program runs on, which people set.
+pub(crate) struct OwnClock {
+    right: TestClock,
+    ahead_s: AtomicI64,
+}
+
+impl OwnClock {
+    pub(crate) fn set(&self, ahead_s: i64) {
+        self.ahead_s.store(ahead_s, Ordering::SeqCst);
+    }
+}
+
+impl fifo_retain::apply::Clock for OwnClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.right.now() + TimeDelta::seconds(self.ahead_s.load(Ordering::SeqCst))
+    }
+}
+
 pub(crate) struct Life {
     pub(crate) wire: Wire,
+    /// The right time.
     pub(crate) clock: TestClock,
+    pub(crate) own_clock: Arc<OwnClock>,
     start: DateTime<Utc>,
     pub(crate) judges: Arc<Mutex<Judges>>,
     pub(crate) changing: Mutex<Changing>,
     settings: Settings,
+    /// What becomes of every full backup once the life itself is over, in one of twelve lives.
+    hard_nights: Option<Outcome>,
     is_old_fifo: bool,
     history: Arc<Mutex<String>>,
 }
@@ -66,6 +95,8 @@ pub(crate) struct Changing {
     pub(crate) disturbances: usize,
     /// In lives in which runs are repeated, when the next one is due.
     handed_over_after: Option<Duration>,
+    /// In other lives, after how long a run leaves what it still waits for to the next.
+    deadline: Option<Duration>,
 }
 
 /// Lives a scenario to its end, on a runtime of its own with paused time.
@@ -99,9 +130,10 @@ impl Life {
         let wire = Wire::new(world, clock);
         let judges = Arc::new(Mutex::new(judges));
         let history = Arc::new(Mutex::new(String::new()));
-        let (judging, noting) = (Arc::clone(&judges), Arc::clone(&history));
+        let own_clock = Arc::new(OwnClock { right: clock, ahead_s: AtomicI64::new(0) });
+        let (judging, noting, own) = (Arc::clone(&judges), Arc::clone(&history), Arc::clone(&own_clock));
         wire.state().judge = Some(Box::new(move |world, asked| {
-            judging.lock().unwrap().asked(world, asked, clock.now());
+            judging.lock().unwrap().asked(world, asked, own.now(), clock.now());
             if asked.method != "GET" {
                 writeln!(noting.lock().unwrap(), "{} {} {}", asked.at, asked.method, asked.target).unwrap();
             }
@@ -121,14 +153,22 @@ impl Life {
             saved: None,
             disturbances: 0,
             handed_over_after: (scenario.seed % 5 == 3).then_some(EVERY),
+            deadline: (scenario.seed % 5 == 1).then_some(DEADLINE),
         };
         Self {
             wire,
             clock,
+            own_clock,
             start,
             judges,
             changing: Mutex::new(changing),
             settings,
+            hard_nights: match scenario.seed % 24 {
+                _ if scenario.vms.len() > 4 => None,
+                7 => Some(Outcome::Hang),
+                19 => Some(Outcome::Fail),
+                _ => None,
+            },
             is_old_fifo: scenario.is_old_fifo,
             history,
         }
@@ -155,7 +195,7 @@ impl Life {
         match &step.what {
             What::Run(run) => self.run(run).await,
             What::Plan => {
-                if let Some((plan, _)) = self.plan(&self.client(), &self.policies()).await {
+                if let Some((plan, _)) = self.plan(&self.client(0), &self.policies()).await {
                     self.note("a plan is saved");
                     self.changing().saved = Some(plan);
                 }
@@ -166,13 +206,13 @@ impl Life {
 
     async fn run(&self, run: &Run) {
         self.note(&format!("{run:?}"));
-        self.judges().run_begins(run.two_at_once);
+        self.run_begins(run.two_at_once);
         let stop = CancellationToken::new();
         let runs = async {
             if run.two_at_once {
-                tokio::join!(self.reconcile(run, &stop), self.reconcile(run, &stop));
+                tokio::join!(self.reconcile(0, run, &stop), self.reconcile(1, run, &stop));
             } else {
-                self.reconcile(run, &stop).await;
+                self.reconcile(0, run, &stop).await;
             }
         };
         let runs = async {
@@ -188,6 +228,7 @@ impl Life {
                 None => std::future::pending().await,
             }
             stop.cancel();
+            self.judges().stopped_at = Some(self.clock.now());
             std::future::pending::<()>().await;
         };
         let runs = async {
@@ -207,8 +248,14 @@ impl Life {
         self.judges().two_runners = false;
     }
 
+    fn run_begins(&self, two_runners: bool) {
+        let state = self.wire.state();
+        self.judges().run_begins(&state.world, two_runners);
+    }
+
     /// Lets the world come up to the present, and has that judged.
     fn time_passed(&self) {
+        self.wire.arrive();
         let now_us = self.wire.server_now().timestamp_micros();
         let state = &mut *self.wire.state();
         state.world.advance(now_us);
@@ -219,13 +266,13 @@ impl Life {
         Arc::clone(&self.changing().policies)
     }
 
-    fn client(&self) -> WriteClient {
+    fn client(&self, sender: usize) -> WriteClient {
         let endpoint = "http://127.0.0.1:1".parse().unwrap();
         let credentials = Credentials::Password { user: "admin".to_owned(), password: "admin".into() };
         let mut settings = fifo::Settings::new(endpoint, credentials);
         settings.read_timeout = Duration::from_secs(300);
         settings.api = if self.is_old_fifo { ApiVersion::V2 } else { ApiVersion::V3 };
-        WriteClient::new(ReadClient::new(Arc::new(self.wire.clone()), settings))
+        WriteClient::new(ReadClient::new(Arc::new(self.wire.of_sender(sender)), settings))
     }
 
     /// Plans as the commands do.
@@ -237,7 +284,7 @@ impl Life {
                 return None;
             }
         };
-        let ours = self.clock.now();
+        let ours = self.own_clock.now();
         let server = listing.server_date.unwrap_or(ours);
         if (server - ours).abs() > CLOCKS_APART_MAX {
             self.note("the clocks are too far apart");
@@ -252,9 +299,9 @@ impl Life {
         }
     }
 
-    async fn reconcile(&self, run: &Run, stop: &CancellationToken) {
+    async fn reconcile(&self, sender: usize, run: &Run, stop: &CancellationToken) {
         let policies = self.policies();
-        let client = self.client();
+        let client = self.client(sender);
         let Some((fresh, inventory)) = self.plan(&client, &policies).await else { return };
         let saved = if run.takes_saved { self.changing().saved.clone() } else { None };
         let vms = match &saved {
@@ -265,12 +312,12 @@ impl Life {
         let executor = Executor {
             client: &client,
             policies: &policies,
-            clock: &self.clock,
-            observer: self,
+            clock: &*self.own_clock,
+            observer: &Eyes { life: self, sender },
             stop,
             hand_over: &hand_over,
             movements: &Movements::default(),
-            settings: Settings { wait: run.waits, ..self.settings },
+            settings: Settings { wait: run.waits, deadline: self.changing().deadline, ..self.settings },
         };
         let began = self.clock.now();
         let handed_over_after = self.changing().handed_over_after;
@@ -287,9 +334,11 @@ impl Life {
             report = executor.carry_out(&vms, &inventory) => report,
         };
         let took = self.clock.now() - began;
-        if took > RUN_MAX + RUN_MAX_PER_VM * i32::try_from(inventory.vms.len()).unwrap() {
+        let due = vms.iter().filter(|vm| !vm.due_actions().is_empty()).count();
+        if took > RUN_MAX + RUN_MAX_PER_VM * i32::try_from(due).unwrap() {
             self.judges().found.push(format!("a run took {} hours", took.num_hours()));
         }
+        self.judges().run_ends(sender, self.clock.now());
         let tally = report.tally();
         self.note(&format!("ran: {tally:?}"));
         let planned: usize = vms
@@ -304,19 +353,27 @@ impl Life {
         }
     }
 
-    /// Calms everything, and gives the program two quiet nights.
+    /// Calms everything, and gives the program as many quiet runs as there are tiers, and one for what comes due meanwhile.
     async fn end(&self) {
         self.note("quiet");
         self.happen(&What::Calm);
-        // Two runs can only be enough where they wait for what they begin.
+        // So few runs can only be enough where they wait for what they begin.
         self.changing().handed_over_after = None;
+        self.changing().deadline = None;
         {
             let state = &mut *self.wire.state();
             state.server_ahead = TimeDelta::zero();
+            self.own_clock.set(0);
             state.world.agents_down.clear();
             state.world.backend_up = true;
             state.world.outcome = Outcome::Complete;
-            state.world.vms.values_mut().for_each(|vm| vm.fates.clear());
+            for vm in state.world.vms.values_mut() {
+                vm.fates.clear();
+                vm.fields.insert("config".to_owned(), serde_json::json!({}));
+                if vm.hypervisor().is_some() {
+                    vm.fields.insert("state".to_owned(), serde_json::json!("running"));
+                }
+            }
             // What has not ended and has a wrong date is taken away by people: it may be waited for at any time to come.
             let now_us = self.clock.now().timestamp_micros();
             for vm in state.world.vms.values_mut() {
@@ -330,20 +387,45 @@ impl Life {
             self.judges().accept(&state.world);
         }
         let stop = CancellationToken::new();
-        for hours in [25, 2] {
+        for hours in [25, 2, 2, 2] {
             tokio::time::sleep(Duration::from_secs(hours * 3_600)).await;
             self.time_passed();
-            self.judges().run_begins(false);
-            self.reconcile(&Run::quiet(), &stop).await;
+            self.run_begins(false);
+            self.reconcile(0, &Run::quiet(), &stop).await;
         }
         let asked = self.writes();
-        self.reconcile(&Run::quiet(), &stop).await;
+        self.reconcile(0, &Run::quiet(), &stop).await;
         if self.writes() != asked {
-            self.judges().found.push("a third quiet run still finds something to do".to_owned());
+            self.judges().found.push("one more quiet run still finds something to do".to_owned());
         }
         self.time_passed();
-        let state = self.wire.state();
-        self.judges().at_the_end(&state.world, self.clock.now());
+        self.judges().at_the_end(&self.wire.state().world, self.clock.now());
+        if self.hard_nights.is_some() && self.judges().found.is_empty() {
+            self.hard_nights().await;
+        }
+    }
+
+    /// Has every full backup come to a bad end from now on: the increments must be made all the same.
+    async fn hard_nights(&self) {
+        self.note(&format!("full backups: {:?}", self.hard_nights));
+        self.wire.state().world.vms.values_mut().for_each(|vm| vm.full_outcome = self.hard_nights);
+        let stop = CancellationToken::new();
+        for _ in 0..HARD_NIGHTS {
+            let mut first = None;
+            for hours in [20, 2, 2] {
+                tokio::time::sleep(Duration::from_secs(hours * 3_600)).await;
+                self.time_passed();
+                self.run_begins(false);
+                first.get_or_insert(self.clock.now());
+                self.reconcile(0, &Run::quiet(), &stop).await;
+            }
+            // What comes due meanwhile is left to the next night.
+            let began = first.unwrap_or(self.clock.now());
+            self.judges().after_a_hard_night(&self.wire.state().world, began);
+            if !self.judges().found.is_empty() {
+                break;
+            }
+        }
     }
 
     fn writes(&self) -> usize {
@@ -361,27 +443,41 @@ impl Life {
     }
 }
 
-impl Observer for Life {
+/// What one of the programs is seen to tell.
+struct Eyes<'a> {
+    life: &'a Life,
+    sender: usize,
+}
+
+impl Observer for Eyes<'_> {
     /// What is told as done must be so in the world, at that moment.
     fn observe(&self, event: &Event) {
+        let life = self.life;
         if !matches!(event.what, Told::Progress { .. }) {
-            self.note(&format!("  {:?}", event.what));
+            life.note(&format!("  {:?}", event.what));
         }
-        let Told::ActionEnded { at, step, outcome: Ending::Done, .. } = &event.what else { return };
-        let state = self.wire.state();
-        let vm = at.vm.uuid();
-        let is_true = match step {
-            Deed::Create { backup: Some(backup), .. } => {
-                self.judges().is_or_was_restorable(&state.world, vm, backup.uuid())
+        let state = life.wire.state();
+        let mut judges = life.judges();
+        match &event.what {
+            Told::CascadeAlarm { at, .. } => judges.alarmed(self.sender, at.vm.uuid(), life.clock.now()),
+            Told::ActionEnded { at, outcome: Ending::Unverified, .. } => judges.unverified(at.vm.uuid()),
+            Told::ActionEnded { at, step, outcome: Ending::Done, .. } => {
+                let vm = at.vm.uuid();
+                let fault = match step {
+                    Deed::Create { tier, parent, backup: Some(backup) } => {
+                        judges.is_not_done(&state.world, vm, backup.uuid(), tier, parent.map(|id| id.uuid()))
+                    }
+                    Deed::Create { backup: None, .. } => Some("it has no name".to_owned()),
+                    Deed::DeleteLocal { backup, .. } => {
+                        let is_gone = judges.is_or_was_not_local(&state.world, vm, backup.uuid());
+                        (!is_gone).then(|| "it is still local".to_owned())
+                    }
+                };
+                if let Some(fault) = fault {
+                    judges.found.push(format!("told as done, and is not so ({fault}): {:?}", event.what));
+                }
             }
-            Deed::Create { backup: None, .. } => false,
-            Deed::DeleteLocal { backup, .. } => {
-                self.judges().is_or_was_not_local(&state.world, vm, backup.uuid())
-            }
-        };
-        drop(state);
-        if !is_true {
-            self.judges().found.push(format!("told as done, and is not so: {:?}", event.what));
+            _ => {}
         }
     }
 }

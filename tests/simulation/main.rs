@@ -2,6 +2,7 @@
 //! no code with the program watch every request.
 //!
 //! `FIFO_RETAIN_SIM_SEEDS` says how many lives are lived, `FIFO_RETAIN_SIM_START` with which seed the first begins.
+//! With `FIFO_RETAIN_SIM_GO_ON=1` all broken promises of all lives are told, instead of the first in full.
 //! A failure prints the seed, the shortest life that still shows it, and the command that lives it again.
 //! `docs/safety.md` says what is promised, and which test holds it.
 #![allow(
@@ -33,39 +34,9 @@ const SHRINK_FOR: Duration = Duration::from_secs(30);
 /// How many lives fit into a test run.
 const SEEDS: u64 = 500;
 
-/// The seeds that have ever shown something, whether in the program or in the judges.
-const EVER_FAILED: [u64; 30] = [
-    0,
-    2,
-    3,
-    6,
-    7,
-    10,
-    36,
-    140,
-    155,
-    419,
-    1296,
-    403082391,
-    403301404,
-    403570289,
-    403847086,
-    404919447,
-    405428031,
-    1795411993471,
-    364062944257,
-    979797432485,
-    979797433035,
-    979797433167,
-    979797433844,
-    995415986784,
-    406579874829,
-    625785819173,
-    437243701846,
-    437243702524,
-    914256292356,
-    914256293221,
-];
+/// The seeds that have shown something, whether in the program or in the judges, since the dice were last changed.
+const EVER_FAILED: [u64; 18] =
+    [1, 7, 19, 25, 29, 67, 69, 79, 95, 151, 154, 159, 226, 262, 335, 5028, 5052, 5083];
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -76,11 +47,16 @@ fn no_life_breaks_a_promise() {
     let start = setting("FIFO_RETAIN_SIM_START", 0);
     let seeds: Vec<u64> = (start..start + setting("FIFO_RETAIN_SIM_SEEDS", SEEDS)).collect();
     let began = Instant::now();
-    let (mut days, mut requests, mut disturbances) = (0, 0, 0);
+    let (mut days, mut requests, mut disturbances, mut broken) = (0, 0, 0, 0);
+    let goes_on = setting("FIFO_RETAIN_SIM_GO_ON", 0) > 0;
     each(&seeds, |seed, scenario, lived| {
-        if !lived.found.is_empty() {
+        if !lived.found.is_empty() && !goes_on {
             fail(seed, scenario, lived);
         }
+        for found in &lived.found {
+            eprintln!("seed {seed}: {found}");
+        }
+        broken += usize::from(!lived.found.is_empty());
         days += lived.time.as_secs() / 86_400;
         requests += lived.requests;
         disturbances += lived.disturbances;
@@ -91,6 +67,7 @@ fn no_life_breaks_a_promise() {
         seeds.len(),
         began.elapsed()
     );
+    assert_eq!(broken, 0, "so many lives break a promise");
 }
 
 #[test]

@@ -24,6 +24,18 @@ pub(crate) struct Rules {
     pub(crate) has_weekly: bool,
     pub(crate) daily_keeps_local: u32,
     pub(crate) attempts: u32,
+    /// The zone in which the hour is meant.
+    pub(crate) zone: &'static str,
+    /// Whether an increment without a parent is not made rather than a full one.
+    pub(crate) blocks_without_parent: bool,
+    /// Whether dailies are taken from coarser ones only.
+    pub(crate) daily_from_coarser: bool,
+    /// Over how many hours the due times of the VMs are spread.
+    pub(crate) spread_hours: Option<u32>,
+    /// Whether the tier of the dailies is called otherwise by now, and takes those of the old name along.
+    pub(crate) is_renamed: bool,
+    /// How many dailies are to stay stored.
+    pub(crate) keep: Option<u32>,
     /// For how many days the policy of the protected VMs is suspended, from when it is written.
     pub(crate) suspended_days: Option<i64>,
 }
@@ -33,6 +45,8 @@ pub(crate) struct Rules {
 pub(crate) struct VmStart {
     pub(crate) hypervisor: usize,
     pub(crate) mark: Mark,
+    /// How many disks it has.
+    pub(crate) disks: usize,
     /// How many nights of the old script it has behind it.
     pub(crate) nights: u32,
 }
@@ -85,6 +99,10 @@ pub(crate) enum What {
     NewVm(VmStart),
     /// A VM's metadata are changed so that it is in another policy, or in none.
     Mark(usize, Mark),
+    /// A VM changes its state.
+    VmState(usize, &'static str),
+    /// A VM gets a delegated dataset, or loses it.
+    Datasets(usize, bool),
     /// A hypervisor's agent stops answering, or answers again.
     Agent(usize, bool),
     /// The store stops taking anything, or takes it again.
@@ -93,6 +111,8 @@ pub(crate) enum What {
     Backend(bool),
     /// FiFo's clock is set: by so many seconds it is ahead from now on.
     Clock(i64),
+    /// The clock of the machine that the program runs on is set: by so many seconds it is ahead from now on.
+    OwnClock(i64),
 }
 
 /// How a run goes.

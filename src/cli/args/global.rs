@@ -14,7 +14,7 @@ pub struct GlobalArgs {
     pub policies: Vec<PathBuf>,
 
     /// Where FiFo is, such as `https://fifo.example.com`
-    #[arg(long, global = true, value_name = "URL", help_heading = "FiFo")]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Connection")]
     pub endpoint: Option<String>,
 
     /// Use the built-in simulated FiFo; its world is kept in .fifo-retain/sandbox.json
@@ -22,24 +22,24 @@ pub struct GlobalArgs {
         long,
         global = true,
         conflicts_with_all = ["endpoint", "profile", "api_version", "ca_file", "insecure"],
-        help_heading = "FiFo"
+        help_heading = "Connection"
     )]
     pub sandbox: bool,
 
     /// A profile of ~/.fifo, the file that pyfi keeps, instead of the active one
-    #[arg(short = 'c', long, global = true, value_name = "NAME", help_heading = "FiFo")]
+    #[arg(short = 'c', long, global = true, value_name = "NAME", help_heading = "Connection")]
     pub profile: Option<String>,
 
     /// The version of FiFo's API: 3, 2 or 0.2.0 [default: the profile's, else 3]
-    #[arg(long, global = true, value_name = "VERSION", help_heading = "FiFo")]
+    #[arg(long, global = true, value_name = "VERSION", help_heading = "Connection")]
     pub api_version: Option<ApiVersion>,
 
     /// A PEM file with certificates to trust beside the system's
-    #[arg(long, global = true, value_name = "FILE", help_heading = "FiFo")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub ca_file: Option<PathBuf>,
 
     /// Use TLS without checking who answers: anybody on the way can then read the password
-    #[arg(long, global = true, help_heading = "FiFo")]
+    #[arg(long, global = true, help_heading = "Connection")]
     pub insecure: bool,
 
     /// How long a read of FiFo may take in all, with everything that is tried again
@@ -49,12 +49,12 @@ pub struct GlobalArgs {
         value_name = "DURATION",
         default_value = "5m",
         value_parser = timeout,
-        help_heading = "FiFo"
+        help_heading = "Connection"
     )]
     pub timeout: Duration,
 
     /// Where lock, journal and safety stop are kept [default: fifo-retain in the XDG state folder]
-    #[arg(long, global = true, value_name = "FOLDER", help_heading = "FiFo")]
+    #[arg(long, global = true, value_name = "FOLDER", help_heading = "State")]
     pub state_dir: Option<PathBuf>,
 
     /// The form of what goes to standard output; github is for `validate`, markdown for `plan`, `status` and `show`

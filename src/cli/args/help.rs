@@ -16,6 +16,8 @@ macro_rules! examples {
 Examples:
   fifo-retain --sandbox reconcile
       try it out, without any FiFo
+  fifo-retain init
+      write a first policy
   fifo-retain validate policies/
       check the policies, offline
   fifo-retain plan --out plan.json
@@ -92,6 +94,24 @@ Exit codes:
        the next run goes on"
 );
 
+pub(super) const INIT: &str = "\
+Examples:
+  fifo-retain init
+      ask, and write policies/NAME.yaml
+  fifo-retain init --select metadata.fifo.backup=1 --out -
+      the usual scheme for marked VMs, to standard output
+  fifo-retain init --all --name all --out all.yaml
+      the usual scheme for every VM
+  crontab -l | fifo-retain init --from-crontab -
+      what the old backup script does
+
+Without --select, --all or --from-crontab it asks on the terminal. The usual scheme has monthly full, weekly and \
+daily incremental backups.
+
+--from-crontab takes over each line whose command has one of the words monthly, weekly and daily and the UUIDs of \
+VMs, and each line that runs the command named by --wrapper. Every other line is reported with its number. Cron runs in the \
+machine's time zone: give it with --timezone, unless CRON_TZ is set above the lines.";
+
 pub(super) const VALIDATE: &str = "\
 Examples:
   fifo-retain validate
@@ -100,6 +120,17 @@ Examples:
       one file; warnings are failures, too
   fifo-retain --format github validate
       annotations for a GitHub workflow";
+
+pub(super) const CHECK: &str = "\
+Examples:
+  fifo-retain check
+      can this machine and user do the work?
+  fifo-retain --format json check
+      the same for programs
+
+Each line is one check. It sends GET requests and the sign-in only. FiFo does not tell a client its own \
+permissions, and there is no harmless way to try a create or a delete, so the permissions for these are \
+`unverified` until the first run. Exit code 1: there is a problem.";
 
 pub(super) const PLAN: &str = "\
 Examples:

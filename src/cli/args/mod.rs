@@ -1,9 +1,11 @@
 //! The command line as it is written: raw arguments, before anything is made of them. One file a command.
 
 mod carry;
+mod check;
 mod completions;
 mod global;
 mod help;
+mod init;
 mod planning;
 mod resume;
 mod sandbox;
@@ -15,8 +17,11 @@ mod validate;
 mod value;
 
 pub use carry::{ApplyArgs, CarryArgs, ReconcileArgs};
+pub use check::CheckArgs;
 pub use completions::{CompletionsArgs, ManArgs};
 pub use global::{Color, Format, GlobalArgs, LogFormat};
+pub use init::{Condition, InitArgs, SelectKey};
+pub(super) use init::{policy_name, zone};
 pub use planning::{PlanArgs, PlanningArgs};
 pub use resume::ResumeArgs;
 pub use sandbox::{SandboxArgs, Style};
@@ -27,7 +32,7 @@ pub use telling::TellingArgs;
 pub use validate::ValidateArgs;
 pub use value::VmPattern;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use help::{AFTER_HELP, AFTER_LONG_HELP, VERSION};
 
 /// Keeps the backups of every VM in a Project FiFo cloud the way YAML files say they should be.
@@ -50,8 +55,12 @@ pub struct Arguments {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a first policy, after questions, from options or from a crontab
+    Init(InitArgs),
     /// Check the policies, without asking FiFo anything
     Validate(ValidateArgs),
+    /// Check the connection to FiFo, permissions, clocks, policies and the state folder
+    Check(CheckArgs),
     /// Show what there is to do, without doing it
     Plan(PlanArgs),
     /// Carry out a saved plan, or make one, show it, ask, and carry that out
@@ -74,13 +83,67 @@ pub enum Command {
     Sandbox(SandboxArgs),
 }
 
+/// The options for the connection to FiFo.
+const CONNECTION: [&str; 6] = ["endpoint", "profile", "api_version", "ca_file", "insecure", "timeout"];
+
+/// Gives the options that mean nothing to a command; they are accepted all the same, and left out of its help.
+fn unused_options(command: &str) -> Vec<&'static str> {
+    let also: &[&str] = match command {
+        "validate" | "init" => &["sandbox", "state_dir"],
+        "schema" | "completions" | "man" | "sandbox" => &["sandbox", "state_dir", "policies"],
+        "resume" => return vec!["policies", "api_version", "ca_file", "insecure", "timeout"],
+        _ => return Vec::new(),
+    };
+    CONNECTION.iter().chain(also).copied().collect()
+}
+
+/// Gives the command line, where each command's help leaves out the options that mean nothing to it.
+pub fn command() -> clap::Command {
+    let mut program = Arguments::command();
+    let options: Vec<clap::Arg> = program.get_arguments().cloned().collect();
+    for command in program.get_subcommands_mut() {
+        let unused = unused_options(command.get_name());
+        let hidden = options.iter().filter(|option| unused.contains(&option.get_id().as_str()));
+        // What a command has already is not given to it again by clap as one of the program's options.
+        let hidden: Vec<clap::Arg> = hidden.map(|option| option.clone().hide(true)).collect();
+        *command = std::mem::take(command).args(hidden);
+    }
+    program
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::FromArgMatches as _;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn an_option_that_means_nothing_is_accepted_and_not_in_the_help() {
+        let mut program = command();
+        let help = |program: &mut clap::Command, name: &str| {
+            program.find_subcommand_mut(name).unwrap().render_long_help().to_string()
+        };
+        program.build();
+        for name in ["validate", "init", "schema", "completions", "man", "sandbox"] {
+            let help = help(&mut program, name);
+            assert!(!help.contains("--endpoint") && !help.contains("--timeout"), "{name}\n{help}");
+        }
+        for name in ["check", "plan", "apply", "reconcile", "status", "show", "resume"] {
+            assert!(help(&mut program, name).contains("--endpoint"), "{name}");
+        }
+        for line in [
+            &["fifo-retain", "--endpoint", "https://fifo", "validate"][..],
+            &["fifo-retain", "validate", "--endpoint", "https://fifo"],
+            &["fifo-retain", "plan", "--endpoint", "https://fifo"],
+            &["fifo-retain", "--endpoint", "https://fifo", "plan"],
+        ] {
+            let matches = command().try_get_matches_from(line).unwrap();
+            let endpoint = Arguments::from_arg_matches(&matches).unwrap().global.endpoint;
+            assert_eq!(endpoint.as_deref(), Some("https://fifo"), "{line:?}");
+        }
     }
 }

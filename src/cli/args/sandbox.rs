@@ -35,12 +35,12 @@ pub struct SandboxArgs {
     #[arg(long, value_name = "DURATION", value_parser = timeout)]
     pub list_limit: Option<Duration>,
 
-    /// Keep the world in this file from run to run
+    /// Keep the world in this file from run to run [default: .fifo-retain/sandbox.json, as for --sandbox]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
 
     /// Begin with the first world, whatever the file holds
-    #[arg(long, requires = "state")]
+    #[arg(long)]
     pub fresh: bool,
 }
 

@@ -15,7 +15,7 @@ use crate::plan::{Held, NoteCode, Plan, Stranded, Summary, VmPlan, bytes_text};
 pub use comparison::comparison;
 pub(super) use comparison::{change_totals, forecast_rows, protection_text, shift_text};
 pub use show::show;
-pub use status::status;
+pub use status::{span_text, status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use table::Table;

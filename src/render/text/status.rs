@@ -137,6 +137,11 @@ pub(in crate::render) fn age_text(secs: i64) -> String {
     }
 }
 
+/// Writes how long something took: seconds under two minutes, then as ages are written.
+pub fn span_text(secs: i64) -> String {
+    if secs < 120 { format!("{} s", secs.max(0)) } else { age_text(secs) }
+}
+
 fn is_problem(code: NoteCode) -> bool {
     advice(code).is_some() || code == NoteCode::InProgress
 }

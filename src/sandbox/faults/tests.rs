@@ -50,6 +50,55 @@ impl Cloud {
     }
 }
 
+#[test]
+fn a_late_write_is_carried_out_later_with_its_condition_judged_then() {
+    let mut cloud = cloud(vec![Rule::new(Effect::ActLate { ms: 40_000 }).on(Operation::Create).times(1)]);
+    assert!(cloud.create("{}", NOW_US).reset);
+    cloud.shown(NOW_US + 39 * SECOND_US);
+    assert_eq!(cloud.backups(), 0);
+    cloud.shown(NOW_US + 41 * SECOND_US);
+    assert_eq!(cloud.backups(), 1);
+
+    let etag = |out: Outgoing| out.reply.unwrap().header("etag").unwrap().to_owned();
+    let path = format!("vms/{}", cloud.vm);
+    let before = etag(cloud.ask("GET", &path, "", NOW_US + 100 * SECOND_US));
+    cloud.faults.rules = vec![Rule::new(Effect::ActLate { ms: 40_000 }).times(1)];
+    let request = Request::new("POST", &format!("/api/3/{path}/backups"))
+        .with_header("accept", "application/json")
+        .with_header("authorization", &format!("Bearer {}", cloud.token))
+        .with_header("content-type", "application/json")
+        .with_header("if-match", &before);
+    cloud.faults.handle(&mut cloud.world, &request, NOW_US + 101 * SECOND_US);
+    cloud.create("{}", NOW_US + 110 * SECOND_US);
+    cloud.shown(NOW_US + 200 * SECOND_US);
+    assert_eq!(cloud.backups(), 2, "the VM has changed meanwhile, so the late one is refused");
+}
+
+#[test]
+fn of_several_nodes_one_may_be_stale() {
+    let mut rule = Rule::new(Effect::Stale { seconds: None });
+    rule.every = 2;
+    let mut cloud = cloud(vec![rule]);
+    cloud.create("{}", NOW_US);
+    let shown: Vec<_> = (1..=4).map(|second| cloud.shown(NOW_US + second * SECOND_US).0).collect();
+    assert_eq!(shown, [1, 0, 1, 0]);
+}
+
+#[test]
+fn versions_and_dates_can_be_hidden_and_conditions_refused() {
+    let mut cloud = cloud(vec![]);
+    let path = format!("vms/{}", cloud.vm);
+    let mut etag = |effect| {
+        cloud.faults.rules = vec![Rule::new(effect)];
+        let out = cloud.ask("GET", &path, "", NOW_US);
+        (out.hides_date, out.reply.unwrap().header("etag").map(|etag| etag.starts_with("W/")))
+    };
+    assert_eq!(etag(Effect::HideEtag), (false, None));
+    assert_eq!(etag(Effect::WeakEtag), (false, Some(true)));
+    assert_eq!(etag(Effect::HideDate), (true, Some(false)));
+    assert_eq!(etag(Effect::RefuseConditions), (false, Some(false)), "there is no condition");
+}
+
 fn status(out: &Outgoing) -> Option<u16> {
     out.reply.as_ref().map(|reply| reply.status)
 }

@@ -1,0 +1,131 @@
+use super::*;
+use crate::policy::Loaded;
+
+const WEB: &str = "4fa44310-0000-4000-8000-000000000001";
+const DB: &str = "9c01b7ee-0000-4000-8000-000000000002";
+
+/// Reads a crontab and what comes of it, as `validate --strict` would.
+fn taken_over(text: &str, wrapper: Option<&str>) -> (Loaded, Vec<(usize, String)>) {
+    let crontab = Crontab::read(text, wrapper);
+    let unread = crontab.unread.iter().map(|it| (it.line, it.why.clone())).collect();
+    (loaded(&yaml(&crontab.drafts("old", "Europe/Berlin"))), unread)
+}
+
+fn loaded(text: &str) -> Loaded {
+    let file = SourceFile { name: "made.yaml".to_owned(), bytes: text.into() };
+    policy::parse(&[file]).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes:?}"))
+}
+
+#[test]
+fn the_usual_scheme_passes_the_strict_check() {
+    for selection in
+        [Selection::All, selection("alias=web-*").unwrap(), selection("metadata.x y.on=true").unwrap()]
+    {
+        let draft = scheme("web".into(), selection, "Europe/Berlin".into(), 1, DEFAULT_KEEP);
+        let loaded = loaded(&yaml(&[draft]));
+        assert_eq!((loaded.policies.iter().count(), loaded.warnings), (1, Vec::new()));
+    }
+}
+
+#[test]
+fn conditions_of_one_key_are_alternatives_and_of_several_go_together() {
+    let conditions = ["alias=web-*", "alias=app-*", "metadata.fifo.backup=1", "metadata.os=no"];
+    let conditions = conditions.map(|it| it.parse().unwrap()).to_vec();
+    let draft = scheme("web".into(), Selection::Conditions(conditions), "UTC".into(), 1, DEFAULT_KEEP);
+    let loaded = loaded(&yaml(&[draft]));
+    let select = &loaded.policies.iter().next().unwrap().select;
+    assert_eq!(select.alias.iter().map(ToString::to_string).collect::<Vec<_>>(), ["web-*", "app-*"]);
+    let wanted = [("fifo.backup".to_owned(), vec!["1".to_owned()]), ("os".to_owned(), vec!["no".to_owned()])];
+    assert_eq!(select.metadata, wanted);
+}
+
+#[test]
+fn vms_with_the_same_schedules_share_a_policy() {
+    let text = format!(
+        "# the old script\nMAILTO=ops@example.com\n\
+         0 1 1 * * /opt/backup.sh monthly {WEB}\n0 1 * * 0 /opt/backup.sh weekly {WEB} > /dev/null 2>&1\n\
+         0 1 * * * /opt/backup.sh daily {WEB}\n\
+         0 1 1 * * root /opt/backup.sh {DB} monthly\n0 1 * * 0 root /opt/backup.sh {DB} weekly\n\
+         @daily root /opt/backup.sh {DB} daily\n"
+    );
+    let (loaded, unread) = taken_over(&text, None);
+    assert_eq!((unread, &loaded.warnings), (Vec::new(), &Vec::new()));
+    let mut policies: Vec<_> = loaded.policies.iter().collect();
+    policies.sort_by_key(|policy| policy.select.uuid.clone());
+    let uuids: Vec<_> = policies.iter().map(|policy| policy.select.uuid.clone()).collect();
+    assert_eq!(uuids, [[WEB.to_owned()], [DB.to_owned()]], "their dailies are at different times");
+    let tiers: Vec<String> =
+        policies[1].tiers.iter().map(|tier| format!("{} {}", tier.name, tier.schedule)).collect();
+    assert_eq!(tiers, ["monthly 0 1 1 * *", "weekly 0 1 * * 0", "daily 0 0 * * *"]);
+
+    let (loaded, _) = taken_over(&text.replace("@daily", "0 1 * * *"), None);
+    assert_eq!(loaded.policies.iter().map(|policy| policy.select.uuid.len()).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn the_wrapper_has_its_own_calendar_for_all_marked_vms() {
+    let (loaded, unread) = taken_over("0 1 * * * /opt/backup-all\n", Some("backup-all"));
+    assert_eq!((unread, loaded.warnings), (Vec::new(), Vec::new()));
+    let policy = loaded.policies.iter().next().unwrap();
+    assert_eq!(policy.select.metadata, [("fifo.backup".to_owned(), vec!["1".to_owned()])]);
+    let tiers: Vec<String> = policy.tiers.iter().map(|tier| tier.schedule.to_string()).collect();
+    assert_eq!(tiers, ["0 1 1 * *", "0 1 * * 0", "0 1 * * *"]);
+}
+
+#[test]
+fn a_single_vm_beside_the_wrapper_has_the_higher_priority() {
+    let text = format!("0 1 * * * backup-all\n0 2 1 * * backup monthly {DB}\n");
+    let (loaded, _) = taken_over(&text, Some("backup-all"));
+    let priority = |is_single: bool| {
+        loaded.policies.iter().find(|policy| policy.select.uuid.is_empty() != is_single).unwrap().priority
+    };
+    assert!(priority(true) > priority(false));
+}
+
+#[test]
+fn a_line_that_is_not_understood_is_reported_and_never_guessed() {
+    let text = format!(
+        "0 3 * * * logrotate\n0 1 1 * * backup monthly {WEB}\n0 2 1 * * backup monthly {WEB}\n\
+         0 1 * * 0 backup {WEB}\n0 1 * * 0 backup weekly\n@reboot backup daily {WEB}\n\
+         0 1 32 * * backup daily {WEB}\n0 1 * * * [ -e /x ] && backup daily {WEB}\n0 1 * * *\n\
+         0 1 * * 1-6 backup-all\n0 1 * * * backup daily weekly {WEB}\n"
+    );
+    let (loaded, unread) = taken_over(&text, Some("backup-all"));
+    let whys: Vec<(usize, &str)> = unread.iter().map(|(line, why)| (*line, why.as_str())).collect();
+    for (number, words) in [
+        (1, "neither a tier nor a VM"),
+        (3, "an earlier line has a monthly"),
+        (4, "names a VM and no tier"),
+        (5, "names a tier and no VM"),
+        (6, "@reboot is not a schedule"),
+        (7, "day-of-month"),
+        (8, "has a condition"),
+        (9, "fewer than five fields"),
+        (10, "does not run the wrapper every day"),
+        (11, "several tiers"),
+    ] {
+        let found = whys.iter().any(|(line, why)| *line == number && why.contains(words));
+        assert!(found, "{number}: {words}\n{whys:#?}");
+    }
+    assert_eq!((whys.len(), loaded.policies.iter().count()), (10, 1));
+}
+
+#[test]
+fn a_full_backup_that_the_crontab_does_not_have_is_remarked() {
+    let crontab = Crontab::read(&format!("0 1 * * 0 b weekly {WEB}\n0 1 * * * b daily {WEB}\n"), None);
+    let drafts = crontab.drafts("old", "UTC");
+    assert!(drafts[0].remarks[0].contains("has no monthly for these VMs: weekly is full here"));
+    assert!(yaml(&drafts).contains("# The crontab has no monthly"));
+    loaded(&yaml(&drafts));
+}
+
+#[test]
+fn the_zone_of_the_crontab_is_the_policy_s() {
+    let text = format!("0 1 1 * * b monthly {WEB}\nCRON_TZ=Asia/Tokyo\n0 1 1 * * b monthly {DB}\n");
+    let crontab = Crontab::read(&text, None);
+    assert!(crontab.needs_zone());
+    let zones: Vec<String> = crontab.drafts("old", "UTC").into_iter().map(|draft| draft.zone).collect();
+    assert_eq!(zones, ["Asia/Tokyo", "UTC"]);
+    let unread = Crontab::read(&format!("CRON_TZ=Tokyo\n0 1 1 * * b monthly {WEB}\n"), None).unread;
+    assert!(unread[0].why.contains("Tokyo, is not an IANA time zone"));
+}

@@ -1,0 +1,437 @@
+//! The client over the real transport, against servers that send and see every byte.
+
+use crate::raw_server::{RawServer, Received, Reply, tls};
+use fifo_retain::fifo::{
+    Credentials, ETag, FifoError, HttpOptions, HttpSetupError, HttpTransport, NewBackup, Pauses, ReadClient,
+    Settings, WriteAnswer, WriteClient,
+};
+use fifo_retain::inventory::{BackupId, VmId};
+use std::error::Error;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+const VM: &str = "11111111-0000-4000-8000-000000000001";
+const BACKUP: &str = "bbbbbbbb-0000-4000-8000-000000000001";
+const VM_BODY: &str =
+    r#"{"uuid":"11111111-0000-4000-8000-000000000001","alias":"web-1","state":"running","backups":{}}"#;
+
+fn vm_id() -> VmId {
+    VM.parse().unwrap()
+}
+
+fn backup_id() -> BackupId {
+    BACKUP.parse().unwrap()
+}
+
+fn settings(endpoint: &str) -> Settings {
+    let pauses = Pauses {
+        first: Duration::from_millis(5),
+        max: Duration::from_millis(20),
+        asked_max: Duration::from_millis(20),
+        refused_token: Duration::from_millis(20),
+    };
+    Settings {
+        read_timeout: Duration::from_secs(5),
+        write_timeout: Duration::from_secs(5),
+        pauses,
+        ..Settings::new(endpoint.parse().unwrap(), Credentials::Token("TOKEN".into()))
+    }
+}
+
+fn client_with(settings: Settings, options: &HttpOptions) -> WriteClient {
+    let transport = HttpTransport::new(&settings.endpoint, options).unwrap();
+    WriteClient::new(ReadClient::new(Arc::new(transport), settings))
+}
+
+fn client(server: &RawServer) -> WriteClient {
+    client_with(settings(&server.endpoint().to_string()), &HttpOptions::default())
+}
+
+/// A client that soon gives up on a read.
+fn impatient(server: &RawServer) -> WriteClient {
+    let settings = settings(&server.endpoint().to_string());
+    client_with(Settings { read_timeout: Duration::from_millis(200), ..settings }, &HttpOptions::default())
+}
+
+/// Answers with a status line, headers and a body that has its length.
+fn answer(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
+}
+
+/// Streams a list as FiFo does: without length, to the end of the connection.
+fn streamed(body: &str) -> Reply {
+    Reply::SendAndClose(format!(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\nconnection: close\r\n\r\n{body}"
+    ))
+}
+
+/// Gives scripted replies in order, whatever is asked, and then none.
+fn in_order(replies: Vec<Reply>) -> impl FnMut(&Received) -> Reply {
+    let mut replies = replies.into_iter();
+    move |_| replies.next().unwrap_or(Reply::Hang)
+}
+
+fn full() -> NewBackup {
+    NewBackup { comment: "monthly".to_owned(), parent: None }
+}
+
+async fn etag_of(client: &WriteClient) -> ETag {
+    client.read().vm(vm_id()).await.unwrap().etag.unwrap()
+}
+
+/// Answers a VM, a create and a delete as FiFo does, on connections that stay open.
+fn well(request: &Received) -> Reply {
+    let location = format!("location: /api/3/vms/{VM}\r\n");
+    Reply::Send(match request.line().split(' ').next().unwrap() {
+        "GET" => answer("200 OK", "etag: \"e1==\"\r\n", VM_BODY),
+        "POST" => answer("303 See Other", &location, ""),
+        "DELETE" => answer("204 No Content", "", ""),
+        other => panic!("asked for {other}"),
+    })
+}
+
+#[tokio::test]
+async fn every_byte_of_a_write_is_as_fifo_needs_it() {
+    let server = RawServer::start(well).await;
+    let client = client(&server);
+    let etag = etag_of(&client).await;
+    let incremental = NewBackup { comment: "daily".to_owned(), parent: Some(backup_id()) };
+    client.create_backup(vm_id(), &full(), Some(&etag)).await.unwrap();
+    client.create_backup(vm_id(), &incremental, None).await.unwrap();
+    client.delete_local(vm_id(), backup_id(), Some(&etag)).await.unwrap();
+    client.delete_local(vm_id(), backup_id(), None).await.unwrap();
+
+    let port = server.port;
+    let us = concat!("fifo-retain/", env!("CARGO_PKG_VERSION"));
+    let head = |line: &str, if_match: &str, length: usize| {
+        format!(
+            "{line} HTTP/1.1\r\ncontent-type: application/json\r\n{if_match}accept: application/json\r\n\
+             user-agent: {us}\r\nauthorization: Bearer TOKEN\r\nhost: 127.0.0.1:{port}\r\n\
+             content-length: {length}\r\n\r\n"
+        )
+    };
+    let create = format!("POST /api/3/vms/{VM}/backups");
+    let delete = format!("DELETE /api/3/vms/{VM}/backups/{BACKUP}");
+    let incremental = format!(r#"{{"comment":"daily","parent":"{BACKUP}","xml":true}}"#);
+    let if_match = "if-match: \"e1==\"\r\n";
+    let sent: Vec<_> = server.received()[1..].iter().map(|r| (r.head.clone(), r.body.clone())).collect();
+    assert_eq!(
+        sent,
+        [
+            (head(&create, if_match, 32), r#"{"comment":"monthly","xml":true}"#.to_owned()),
+            (head(&create, "", 78), incremental),
+            (head(&delete, if_match, 25), r#"{"location":"hypervisor"}"#.to_owned()),
+            (head(&delete, "", 25), r#"{"location":"hypervisor"}"#.to_owned()),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn reads_share_a_connection_and_every_write_has_its_own() {
+    let server = RawServer::start(well).await;
+    let client = client(&server);
+    for _ in 0..2 {
+        client.read().vm(vm_id()).await.unwrap();
+        client.create_backup(vm_id(), &full(), None).await.unwrap();
+        client.delete_local(vm_id(), backup_id(), None).await.unwrap();
+    }
+    let connections: Vec<_> = server.received().iter().map(|request| request.connection).collect();
+    assert_eq!(connections, [0, 1, 2, 0, 3, 4]);
+}
+
+#[tokio::test]
+async fn a_list_is_asked_for_by_query_and_header() {
+    let server = RawServer::start(|_: &Received| streamed("[]")).await;
+    client(&server).read().list().await.unwrap();
+    let [request] = &server.received()[..] else { panic!("one request") };
+    let fields =
+        "uuid,alias,owner,package,dataset,hypervisor,state,creating,deleting,metadata,config,backups";
+    assert_eq!(request.line(), format!("GET /api/3/vms?full-list=true&full-list-fields={fields}"));
+    assert_eq!(request.header("x-full-list"), Some("true"));
+    assert_eq!(request.header("x-full-list-fields"), Some(fields));
+    assert_eq!(request.header("accept"), Some("application/json"));
+    assert_eq!((request.header("accept-encoding"), request.header("content-length")), (None, None));
+}
+
+#[tokio::test]
+async fn a_list_that_was_cut_is_read_again() {
+    let whole = format!("[{VM_BODY}]");
+    let server = RawServer::start(in_order(vec![
+        streamed(&whole[..whole.len() - 1]),
+        streamed(&whole),
+        streamed(&whole[..40]),
+        streamed(&whole),
+    ]))
+    .await;
+    let client = client(&server);
+    for _ in 0..2 {
+        let listing = client.read().list().await.unwrap();
+        assert_eq!(listing.inventory.vms[&vm_id()].alias, "web-1");
+        assert!(!listing.one_by_one);
+    }
+    assert_eq!(server.received().len(), 4);
+}
+
+#[tokio::test]
+async fn a_list_that_is_cut_every_time_is_read_vm_by_vm() {
+    let server = RawServer::start(|request: &Received| match request.line().split(' ').nth(1).unwrap() {
+        "/api/3/vms" => streamed(&format!("[\"{VM}\"]")),
+        path if path.ends_with(VM) => Reply::Send(answer("200 OK", "", VM_BODY)),
+        _ => streamed(&format!("[{VM_BODY}")),
+    })
+    .await;
+    let listing = client(&server).read().list().await.unwrap();
+    assert_eq!(listing.inventory.vms[&vm_id()].alias, "web-1");
+    let lines: Vec<_> = server.received().iter().map(|request| request.line().to_owned()).collect();
+    let [first, second, uuids, vm] = &lines[..] else { panic!("{lines:?}") };
+    assert!(first.contains("full-list=true") && first == second, "{lines:?}");
+    assert_eq!(uuids, "GET /api/3/vms");
+    assert_eq!(*vm, format!("GET /api/3/vms/{VM}"));
+    assert!(!server.received()[2].head.contains("x-full-list"), "that would make it a full list");
+}
+
+#[tokio::test]
+async fn a_lone_bracket_is_a_user_who_sees_no_vm() {
+    let server = RawServer::start(|_: &Received| streamed("]")).await;
+    let listing = client(&server).read().list().await.unwrap();
+    assert!(listing.inventory.is_empty());
+}
+
+#[tokio::test]
+async fn a_page_instead_of_json_is_shown() {
+    let server = RawServer::start(|_: &Received| streamed("<html><body>Please sign in</body></html>")).await;
+    let told = told(&client(&server).read().list().await.unwrap_err());
+    assert!(told.contains("expected a JSON array, found \"<html><body>Please sign in"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_for_a_while_only_takes_time() {
+    let server = RawServer::start(in_order(vec![
+        Reply::Send(answer("503 Service Unavailable", "", "")),
+        Reply::SendAndClose(String::new()),
+        Reply::SendAndClose("HTTP/1.1 200 OK\r\ncontent-le".to_owned()),
+        Reply::SendAndClose("HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{\"uuid\"".to_owned()),
+        Reply::Send(answer("503 Service Unavailable", "", "")),
+        Reply::Send(answer("200 OK", "", VM_BODY)),
+    ]))
+    .await;
+    client(&server).read().vm(vm_id()).await.unwrap().vm.unwrap();
+    assert_eq!(server.received().len(), 6);
+}
+
+#[tokio::test]
+async fn a_token_that_expires_mid_run_is_renewed() {
+    let mut granted = 0;
+    let server = RawServer::start(move |request: &Received| {
+        if request.line() == "POST /api/3/oauth/token" {
+            granted += 1;
+            let body = format!(r#"{{"access_token":"T{granted}","token_type":"bearer","expires_in":3600}}"#);
+            return Reply::Send(answer("200 OK", "", &body));
+        }
+        match request.header("authorization") {
+            // The first token has been thrown away by the time of the first write.
+            Some("Bearer T1") if request.line().starts_with("DELETE") => {
+                Reply::Send(answer("401 Unauthorized", "", ""))
+            }
+            _ => well(request),
+        }
+    })
+    .await;
+    let password = Credentials::Password { user: "admin".to_owned(), password: "p w".into() };
+    let settings = Settings { credentials: password, ..settings(&server.endpoint().to_string()) };
+    let client = client_with(settings, &HttpOptions::default());
+    client.read().vm(vm_id()).await.unwrap();
+    let answer = client.delete_local(vm_id(), backup_id(), None).await.unwrap();
+    assert!(matches!(answer, WriteAnswer::Accepted { .. }));
+    client.read().vm(vm_id()).await.unwrap();
+
+    let received = server.received();
+    let signed: Vec<_> = received.iter().map(|request| request.header("authorization")).collect();
+    let (t1, t2) = (Some("Bearer T1"), Some("Bearer T2"));
+    assert_eq!(signed, [None, t1, t1, None, t2, t2]);
+    assert_eq!(received[0].body, "grant_type=password&username=admin&password=p+w");
+    assert_eq!(received[0].header("content-type"), Some("application/x-www-form-urlencoded"));
+    assert!(received.iter().filter(|r| r.line().starts_with("DELETE")).all(|r| r.body.len() == 25));
+}
+
+#[tokio::test]
+async fn a_redirect_is_never_followed() {
+    for status in
+        ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"]
+    {
+        let server = RawServer::start(move |_: &Received| {
+            Reply::Send(answer(status, "location: /api/3/elsewhere\r\n", ""))
+        })
+        .await;
+        let client = client(&server);
+        let answer = client.delete_local(vm_id(), backup_id(), None).await.unwrap();
+        assert!(matches!(answer, WriteAnswer::Refused { .. }), "{answer:?}");
+        assert!(told(&client.read().vm(vm_id()).await.unwrap_err()).contains("never followed"));
+        assert_eq!(server.received().len(), 2, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_500_the_connection_may_be_gone_without_a_word() {
+    let server = RawServer::start(in_order(vec![
+        Reply::SendAndClose(answer("500 Internal Server Error", "", "")),
+        Reply::Send(answer("200 OK", "", VM_BODY)),
+        Reply::SendAndClose(answer("500 Internal Server Error", "", "")),
+        Reply::Send(answer("200 OK", "", VM_BODY)),
+    ]))
+    .await;
+    let client = client(&server);
+    client.read().vm(vm_id()).await.unwrap();
+    let answer = client.delete_local(vm_id(), backup_id(), None).await.unwrap();
+    assert!(matches!(answer, WriteAnswer::Failed { .. }));
+    client.read().vm(vm_id()).await.unwrap();
+    assert_eq!(server.received().len(), 4);
+}
+
+#[tokio::test]
+async fn a_silent_server_is_given_up_in_time() {
+    let server = RawServer::start(|_: &Received| Reply::Hang).await;
+    let short = Duration::from_millis(50);
+    let settings =
+        Settings { read_timeout: short, write_timeout: short, ..settings(&server.endpoint().to_string()) };
+    let client = client_with(settings, &HttpOptions::default());
+    let error = client.read().list().await.unwrap_err();
+    assert!(matches!(error, FifoError::TimedOut { attempts: 1, .. }), "{error}");
+    let answer = client.delete_local(vm_id(), backup_id(), None).await.unwrap();
+    assert!(matches!(answer, WriteAnswer::Lost { .. }), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_within_a_list_is_asked_again() {
+    let whole = format!("[{VM_BODY}]");
+    let begun = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}", &whole[..20]);
+    let server = RawServer::start(in_order(vec![Reply::Send(begun), streamed(&whole)])).await;
+    let options = HttpOptions { idle_timeout: Duration::from_millis(50), ..HttpOptions::default() };
+    let listing =
+        client_with(settings(&server.endpoint().to_string()), &options).read().list().await.unwrap();
+    assert_eq!(listing.visible, 1);
+}
+
+#[tokio::test]
+async fn a_write_without_an_answer_is_lost_and_not_repeated() {
+    for sent in ["", "HTTP/1.1 303 See"] {
+        let server = RawServer::start(move |_: &Received| Reply::SendAndClose(sent.to_owned())).await;
+        let answer = client(&server).create_backup(vm_id(), &full(), None).await.unwrap();
+        assert!(matches!(answer, WriteAnswer::Lost { .. }), "{answer:?}");
+        assert_eq!(server.received().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn without_a_connection_nothing_was_sent() {
+    let server = RawServer::start(well).await;
+    let endpoint = server.endpoint().to_string();
+    drop(server);
+    // The listener goes with its task, at the next chance to run.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let settings = Settings { read_timeout: Duration::from_millis(50), ..settings(&endpoint) };
+    let client = client_with(settings, &HttpOptions::default());
+    let answer = client.create_backup(vm_id(), &full(), None).await.unwrap();
+    assert!(matches!(&answer, WriteAnswer::NotSent { message } if message.contains("refused")), "{answer:?}");
+    let told = told(&client.read().list().await.unwrap_err());
+    assert!(told.contains(&endpoint) && told.contains("could not connect"), "{told}");
+}
+
+/// Ten answers as a broken FiFo, or something before it, might give them. None may panic, none may be taken for VMs that
+/// have no backups.
+#[tokio::test]
+async fn broken_answers_are_errors_or_unreadable_vms() {
+    let vm = |rest: &str| format!(r#"[{{"uuid":"{VM}","alias":"web-1"{rest}}}]"#);
+    let backup = |record: &str| vm(&format!(r#","backups":{{"{BACKUP}":{record}}}"#));
+    let unreadable = [
+        vm(r#","backups":"none""#),
+        backup(r#"{"files":[1]}"#),
+        format!(r#"[{{"uuid":"{VM}","alias":null,"backups":{{}}}}]"#),
+        backup(r#"{"timestamp":"yesterday"}"#),
+        backup("null"),
+        vm(""),
+        "[[]]".to_owned(),
+        vm(&format!(r#","backups":{{}},"metadata":{}1{}"#, r#"{"a":"#.repeat(500), "}".repeat(500))),
+        format!(r#"[{{"uuid":"{VM}","alias":"web-1,"backups":{{}}}}]"#),
+    ];
+    for body in unreadable {
+        let sent = body.clone();
+        let server = RawServer::start(move |_: &Received| streamed(&sent)).await;
+        match impatient(&server).read().list().await {
+            Ok(listing) => {
+                assert_eq!(
+                    (listing.inventory.vms.len(), listing.inventory.unreadable.len()),
+                    (0, 1),
+                    "{body}"
+                );
+            }
+            Err(error) => assert!(told(&error).starts_with("could not read the list of VMs"), "{body}"),
+        }
+        assert!(server.received().iter().all(|request| request.line().starts_with("GET ")));
+    }
+    for body in ["<html>", r#"{"error":"x"}"#, "[{}", "", "null", "[{}]]", "\u{0}\u{1}"] {
+        let server = RawServer::start(move |_: &Received| streamed(body)).await;
+        assert!(impatient(&server).read().list().await.is_err(), "{body}");
+        assert!(server.received().iter().all(|request| request.line().starts_with("GET ")));
+    }
+    // A backup without a timestamp is what FiFo itself leaves behind: it is read, and judged later.
+    let sent = backup(r#"{"state":"completed","local":true}"#);
+    let server = RawServer::start(move |_: &Received| streamed(&sent)).await;
+    let listing = client(&server).read().list().await.unwrap();
+    assert_eq!(listing.inventory.vms[&vm_id()].backups[&backup_id()].timestamp, None);
+}
+
+#[tokio::test]
+async fn a_certificate_is_trusted_by_its_own_authority_only() {
+    let (server, pem) = tls::server(well).await;
+    let endpoint = format!("https://localhost:{}", server.port);
+    let mut ca_file = tempfile::NamedTempFile::new().unwrap();
+    ca_file.write_all(pem.as_bytes()).unwrap();
+    let with_ca = HttpOptions { ca_file: Some(ca_file.path().to_owned()), ..HttpOptions::default() };
+    client_with(settings(&endpoint), &with_ca).read().vm(vm_id()).await.unwrap();
+
+    let (_, other_pem) = tls::server(well).await;
+    let mut other_file = tempfile::NamedTempFile::new().unwrap();
+    other_file.write_all(other_pem.as_bytes()).unwrap();
+    let with_other = HttpOptions { ca_file: Some(other_file.path().to_owned()), ..HttpOptions::default() };
+    let client = client_with(settings(&endpoint), &with_other);
+    let told = told(&client.read().vm(vm_id()).await.unwrap_err());
+    assert!(told.contains("certificate is not trusted"), "{told}");
+    let answer = client.delete_local(vm_id(), backup_id(), None).await.unwrap();
+    assert!(matches!(answer, WriteAnswer::NotSent { .. }), "{answer:?}");
+
+    let insecure = HttpOptions { insecure: true, ..HttpOptions::default() };
+    client_with(settings(&endpoint), &insecure).read().vm(vm_id()).await.unwrap();
+    assert_eq!(server.received().len(), 2);
+}
+
+#[test]
+fn a_ca_file_that_is_none_is_named() {
+    let endpoint = "https://fifo.example.com".parse().unwrap();
+    let setup = |path: &std::path::Path| {
+        let options = HttpOptions { ca_file: Some(path.to_owned()), ..HttpOptions::default() };
+        HttpTransport::new(&endpoint, &options).err().unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    let error = setup(&path);
+    assert!(matches!(error, HttpSetupError::CaFile { .. }) && error.to_string().contains("ca.pem"));
+    for content in ["", "no certificate", "-----BEGIN CERTIFICATE-----\n%%%\n-----END CERTIFICATE-----\n"] {
+        std::fs::write(&path, content).unwrap();
+        let error = setup(&path);
+        assert!(matches!(error, HttpSetupError::NoCertificate { .. }), "{content}: {error}");
+        assert!(error.to_string().contains("ca.pem"));
+    }
+}
+
+/// Gives an error with everything that caused it.
+fn told(error: &FifoError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

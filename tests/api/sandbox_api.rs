@@ -1,0 +1,426 @@
+//! The sandbox as a client meets it, over a plain socket: what FiFo does that the recorded exchanges do not show.
+
+use crate::raw_http::{self, Connection};
+use crate::sandbox_lab::{LOCAL, Lab, START_US};
+use fifo_retain::sandbox::{Effect, Operation, Options, Outcome, Rule, Sandbox, Seed};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+// ---- Deleting ------------------------------------------------------------------------------------------------------
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_exactly_the_one_body_is_a_local_delete_and_all_else_takes_the_chain() {
+    let local = [LOCAL, " {\n\t\"location\" : \"hypervisor\" }\r\n", r#"{"\u006cocation":"hypervisor"}"#];
+    let cloud = [
+        None,
+        Some(""),
+        Some("{}"),
+        Some("null"),
+        Some("[]"),
+        Some(r#"[{"location":"hypervisor"}]"#),
+        Some(r#"{"location":"hypervisor""#),
+        Some(r#"{"location":"hypervisor"}}"#),
+        Some(r#"{"location":"hypervisor","force":true}"#),
+        Some(r#"{"Location":"hypervisor"}"#),
+        Some(r#"{"location":"Hypervisor"}"#),
+        Some(r#"{"location":"HYPERVISOR"}"#),
+        Some(r#"{"location":"hypervisor "}"#),
+        Some(r#"{"location":"cloud"}"#),
+        Some(r#"{"location":null}"#),
+        Some(r#"{"location":["hypervisor"]}"#),
+        Some(r#"{"location":{"hypervisor":true}}"#),
+        Some(r#""hypervisor""#),
+        Some("location=hypervisor"),
+        Some("'{\"location\":\"hypervisor\"}'"),
+    ];
+    let lab = Lab::start().await;
+    let first = lab.made("monthly", None);
+    lab.made("weekly", Some(&first));
+    let world = lab.running.with(|state| state.world.clone());
+    let cases = local.iter().map(|body| (Some(*body), 2)).chain(cloud.map(|body| (body, 0)));
+    for (body, left) in cases {
+        lab.running.with(|state| state.world = world.clone());
+        assert_eq!(lab.delete(&first, body), Some(204), "{body:?}");
+        assert_eq!(lab.count(), left, "{body:?}");
+        if left > 0 {
+            assert_eq!((lab.record(&first).local, lab.record(&first).local_size), (Some(false), Some(0)));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_delete_whose_body_gets_lost_on_the_way_takes_the_chain() {
+    let lab = Lab::start().await;
+    let first = lab.made("monthly", None);
+    lab.made("weekly", Some(&first));
+    let world = lab.running.with(|state| state.world.clone());
+
+    // A body without a content-length is none, chunked or not.
+    let head = String::from_utf8(lab.request("DELETE", &lab.path_of(&first), None)).unwrap();
+    let head = head.trim_end();
+    let chunked = format!("{head}\r\ntransfer-encoding: chunked\r\n\r\n19\r\n{LOCAL}\r\n0\r\n\r\n");
+    let bare = format!("{head}\r\nconnection: close\r\n\r\n{LOCAL}");
+    for request in [chunked, bare] {
+        lab.running.with(|state| state.world = world.clone());
+        let answer = raw_http::ask(lab.running.address(), request.as_bytes()).unwrap().unwrap();
+        assert_eq!((answer.status, lab.count()), (204, 0), "{request}");
+    }
+
+    lab.running.with(|state| state.world = world);
+    lab.disturb(Rule::new(Effect::DropBody).on(Operation::Delete));
+    assert_eq!((lab.delete(&first, Some(LOCAL)), lab.count()), (Some(204), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_of_what_is_not_there_is_not_found_and_one_without_hypervisor_fails() {
+    let lab = Lab::start().await;
+    let backup = lab.made("monthly", None);
+    let missing = "bbbbbbbb-0000-4000-8000-000000000077";
+    assert_eq!(lab.delete(missing, Some(LOCAL)), Some(404));
+    assert_eq!(lab.status("DELETE", &format!("vms/{missing}/backups/{backup}"), Some(LOCAL)), Some(404));
+    lab.running.with(|state| state.world.leave_hypervisor(lab.vm, None));
+    assert_eq!(lab.delete(&backup, Some(LOCAL)), Some(500));
+    assert_eq!(lab.delete(&backup, None), Some(204));
+    assert_eq!(lab.record(&backup).state.as_deref(), Some("completed"), "the record stays");
+    let id = backup.parse().unwrap();
+    assert!(!lab.running.with(|state| state.world.restorable(lab.vm, id)), "and the files are gone");
+}
+
+// ---- Creating ------------------------------------------------------------------------------------------------------
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_body_starts_a_full_backup_without_a_comment() {
+    let lab = Lab::start().await;
+    let path = format!("vms/{}/backups", lab.vm);
+    for body in [None, Some(""), Some("{}")] {
+        assert_eq!(lab.status("POST", &path, body), Some(303), "{body:?}");
+    }
+    assert_eq!(lab.count(), 3);
+    assert!(lab.backups().as_object().unwrap().values().all(|backup| backup["comment"] == ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_creates_make_two_backups_and_null_makes_none() {
+    let lab = Lab::start().await;
+    assert_eq!(lab.create(&json!({"comment": "daily"})), Some(303));
+    assert_eq!(lab.create(&json!({"comment": "daily"})), Some(303));
+    for body in
+        [json!({"parent": null}), json!({"delete": null}), json!({"comment": null}), json!({"xml": null})]
+    {
+        assert_eq!(lab.create(&body), Some(500), "{body}");
+    }
+    assert_eq!(lab.count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_can_be_watched_from_accepted_to_local() {
+    let lab = Lab::start().await;
+    assert_eq!(lab.create(&json!({"comment": "monthly", "xml": true})), Some(303));
+    let shown = || lab.backups().as_object().unwrap().values().next().unwrap().clone();
+    let accepted = json!({"comment": "monthly", "pending": true, "timestamp": START_US});
+    assert_eq!(shown(), accepted);
+
+    lab.wait(50);
+    let uploading = shown();
+    assert_eq!(uploading["state"], "uploading");
+    assert_eq!(uploading.get("size"), None, "sizes are by file");
+    let file = uploading["files"].as_object().unwrap().values().next().unwrap().clone();
+    assert_eq!(file, json!({"size": 4 << 20}));
+
+    lab.wait(50);
+    let completed = shown();
+    assert_eq!(
+        (&completed["state"], &completed["local"], &completed["xml"]),
+        (&json!("completed"), &json!(true), &json!(true))
+    );
+    assert_eq!(completed["pending"], true, "it is never cleared");
+    let file = completed["files"].as_object().unwrap().values().next().unwrap().clone();
+    assert_eq!(file["size"], 10 << 20);
+    assert_eq!(file["sha1"].as_str().unwrap().len(), 40);
+    assert_eq!(completed.get("local_size"), None, "nobody has measured yet");
+    lab.wait(900);
+    assert!(shown()["local_size"].as_u64().unwrap() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delete_true_acts_even_when_the_upload_failed() {
+    let lab = Lab::start().await;
+    let parent = lab.made("monthly", None);
+    lab.fate(Outcome::Fail);
+    assert_eq!(lab.create(&json!({"comment": "daily", "parent": parent, "delete": true})), Some(303));
+    lab.wait(101);
+    let backups = lab.backups();
+    assert_eq!(backups[&parent]["local"], false);
+    let failed = backups.as_object().unwrap().values().find(|backup| backup["comment"] == "daily").unwrap();
+    assert_eq!((&failed["state"], &failed["local"]), (&json!("failed"), &json!(true)));
+}
+
+// ---- Signing in ----------------------------------------------------------------------------------------------------
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_expires_and_signing_in_again_helps() {
+    let mut lab = Lab::start().await;
+    assert_eq!(lab.status("GET", "vms", None), Some(200));
+    lab.wait(3600);
+    let expired = lab.ask("GET", "vms", None).unwrap();
+    assert_eq!((expired.status, expired.body.len()), (401, 0));
+
+    let form = "grant_type=password&username=admin&password=admin";
+    let granted = lab.ask("POST", "oauth/token", Some(form)).unwrap().json();
+    assert_eq!(granted["expires_in"], 3600);
+    lab.token = granted["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(lab.status("GET", "vms", None), Some(200));
+
+    for wrong in
+        ["grant_type=password&username=admin&password=no", "grant_type=password&username=x&password=x", ""]
+    {
+        let refused = lab.ask("POST", "oauth/token", Some(wrong)).unwrap();
+        assert_eq!(refused.status, 400, "{wrong}");
+        assert!(refused.json()["error"].is_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_with_odd_characters_arrives() {
+    let lab = Lab::start().await;
+    lab.running.with(|state| {
+        state.world.users.insert("ö&".to_owned(), fifo_retain::sandbox::User::admin("p=ss w%rd#;"));
+    });
+    let form = "grant_type=password&username=%C3%B6%26&password=p%3Dss+w%25rd%23%3B";
+    assert_eq!(lab.status("POST", "oauth/token", Some(form)), Some(200));
+}
+
+// ---- Connections ---------------------------------------------------------------------------------------------------
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_kept_and_closed_when_it_is_idle() {
+    let lab = Lab::start_with(Options { idle_close: Duration::from_millis(200), ..Options::default() }).await;
+    let mut connection = Connection::open(lab.running.address());
+    let request = lab.request("GET", "cloud/connection", None);
+    for _ in 0..3 {
+        assert_eq!(connection.ask(&request).unwrap().unwrap().status, 200);
+    }
+    let since = Instant::now();
+    assert!(connection.is_closed_within(Duration::from_secs(5)));
+    assert!(since.elapsed() > Duration::from_millis(100));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_is_closed_after_a_hundred_requests() {
+    let lab = Lab::start().await;
+    let mut connection = Connection::open(lab.running.address());
+    let request = lab.request("GET", "cloud/connection", None);
+    for number in 1..=100 {
+        let answer = connection.ask(&request).unwrap().unwrap();
+        assert_eq!(answer.header("connection").is_some(), number == 100, "{number}");
+    }
+    assert!(connection.is_closed_within(Duration::from_secs(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_500_the_connection_is_closed_without_a_word() {
+    let lab = Lab::start().await;
+    let mut connection = Connection::open(lab.running.address());
+    let answer = connection.ask(&lab.request("GET", "vms/short", None)).unwrap().unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (500, None));
+    assert!(connection.is_closed_within(Duration::from_secs(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_ends_with_its_connection_and_a_cut_one_lacks_its_bracket() {
+    let lab = Lab::start().await;
+    let list = || lab.ask("GET", "vms?full-list=true", None).unwrap();
+    let whole = list();
+    assert_eq!((whole.header("content-length"), whole.header("connection")), (None, Some("close")));
+    assert!(whole.json().is_array());
+    lab.disturb_once(Effect::Cut { after_bytes: whole.body.len() - 1 });
+    let cut = list();
+    assert_eq!(cut.status, 200);
+    assert_eq!(cut.body, whole.body[..whole.body.len() - 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_does_not_ask_for_json_is_hung_up_on() {
+    let lab = Lab::start().await;
+    let request = String::from_utf8(lab.request("GET", "vms", None)).unwrap();
+    let request = request.replace("accept: application/json\r\n", "");
+    assert!(raw_http::ask(lab.running.address(), request.as_bytes()).unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn junk_is_refused_and_the_next_one_is_served() {
+    let lab = Lab::start().await;
+    let large_head = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(70 << 10));
+    let many_headers = format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(65));
+    let junk: [(&[u8], Option<u16>); 7] = [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", Some(400)),
+        (b"GET\r\n\r\n", Some(400)),
+        (b"POST /api/3/vms HTTP/1.1\r\ncontent-length: -1\r\n\r\n", Some(400)),
+        (b"POST /api/3/vms HTTP/1.1\r\ncontent-length: 99999999999999999999999\r\n\r\n", Some(400)),
+        (b"POST /api/3/vms HTTP/1.1\r\ncontent-length: 999999999\r\n\r\n", Some(413)),
+        (large_head.as_bytes(), Some(431)),
+        (many_headers.as_bytes(), Some(400)),
+    ];
+    for (bytes, status) in junk {
+        // A reset may overtake the answer where not everything was read.
+        if let Ok(answer) = raw_http::ask(lab.running.address(), bytes) {
+            let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
+            assert_eq!(answer.map(|answer| answer.status), status, "{start}");
+        }
+        assert_eq!(lab.status("GET", "vms", None), Some(200));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_connections_at_once_are_all_served() {
+    let lab = std::sync::Arc::new(Lab::start().await);
+    let threads: Vec<_> = (0..16)
+        .map(|_| {
+            let lab = std::sync::Arc::clone(&lab);
+            std::thread::spawn(move || {
+                (0..5).filter(|_| lab.create(&json!({"comment": "x"})) == Some(303)).count()
+            })
+        })
+        .collect();
+    let made: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+    assert_eq!((made, lab.count()), (80, 80));
+}
+
+// ---- Disturbances --------------------------------------------------------------------------------------------------
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_500_may_have_done_it_and_a_lost_answer_too() {
+    let lab = Lab::start().await;
+    lab.disturb_once(Effect::ActThenAnswer { status: 500 });
+    assert_eq!((lab.create(&json!({"comment": "a"})), lab.count()), (Some(500), 1));
+    lab.running.with(|state| state.faults.clear());
+    lab.disturb_once(Effect::ActThenDrop);
+    assert_eq!((lab.create(&json!({"comment": "b"})), lab.count()), (None, 2));
+    lab.running.with(|state| state.faults.clear());
+    lab.disturb_once(Effect::Drop);
+    assert_eq!((lab.create(&json!({"comment": "c"})), lab.count()), (None, 2));
+    assert_eq!((lab.create(&json!({"comment": "c"})), lab.count()), (Some(303), 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_through_a_cache_lags_and_the_list_does_not() {
+    let lab = Lab::start().await;
+    lab.disturb(Rule::new(Effect::Stale { seconds: None }).of_vm(lab.vm));
+    assert_eq!(lab.create(&json!({"comment": "monthly"})), Some(303));
+    lab.wait(500);
+    assert_eq!(lab.backups(), json!([]), "nothing to be seen, for ever");
+    let list = lab.ask("GET", "vms?full-list=true&full-list-fields=backups", None).unwrap().json();
+    assert_eq!(list[0]["backups"].as_object().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_come_late_garbled_or_with_another_date() {
+    let lab = Lab::start().await;
+    lab.disturb_once(Effect::Delay { ms: 300 });
+    let since = Instant::now();
+    assert_eq!(lab.status("GET", "vms", None), Some(200));
+    assert!(since.elapsed() >= Duration::from_millis(300));
+
+    let html = "<html>Bad gateway</html>".to_owned();
+    lab.disturb_once(Effect::Garble { body: html.clone(), content_type: Some("text/html".to_owned()) });
+    let garbled = lab.ask("GET", "vms", None).unwrap();
+    assert_eq!((garbled.status, garbled.header("content-type")), (200, Some("text/html")));
+    assert_eq!(garbled.body, html.as_bytes());
+
+    let date = |lab: &Lab| lab.ask("GET", "vms", None).unwrap().header("date").unwrap().to_owned();
+    assert_eq!(date(&lab), "Sun, 22 Nov 2026 21:36:42 GMT");
+    lab.disturb_once(Effect::ShiftDate { seconds: -7200 });
+    assert_eq!(date(&lab), "Sun, 22 Nov 2026 19:36:42 GMT");
+}
+
+// ---- Controls and the state file -----------------------------------------------------------------------------------
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_controls_take_rules_and_fates_and_tell_what_was_asked() {
+    let lab = Lab::start().await;
+    let control = |method: &str, path: &str, body: &str| {
+        let request =
+            format!("{method} /_sandbox/{path} HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        raw_http::ask(lab.running.address(), request.as_bytes()).unwrap().unwrap()
+    };
+    let rule =
+        r#"{"when": {"operation": "list"}, "effect": {"answer": {"status": 429, "retry_after_s": 3}}}"#;
+    assert_eq!(control("POST", "faults", &format!("[{rule}]")).status, 200);
+    let refused = lab.ask("GET", "vms", None).unwrap();
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("3")));
+    assert_eq!(control("DELETE", "faults", "").status, 200);
+    assert_eq!(lab.status("GET", "vms", None), Some(200));
+
+    let fate = r#"{"outcome": "hollow", "upload_ms": 1000}"#;
+    assert_eq!(control("POST", &format!("vms/{}/fates", lab.vm), fate).json(), json!({"fates": 1}));
+    let hollow = lab.made("monthly", None);
+    let backups = lab.backups();
+    let file = backups[&hollow]["files"].as_object().unwrap().values().next().unwrap();
+    assert_eq!((&backups[&hollow]["state"], &file["size"]), (&json!("completed"), &json!(51)));
+
+    let world = control("GET", "world", "").json();
+    assert_eq!(world["vms"].as_object().unwrap().len(), 1);
+    let asked = control("GET", "requests", "").json();
+    assert_eq!(asked[0], json!({"method": "GET", "target": "/api/3/vms", "status": 429}));
+
+    assert_eq!(control("POST", "faults", "{").status, 400);
+    assert_eq!(control("POST", "faults", r#"{"effect": "explode"}"#).status, 400);
+    assert_eq!(control("POST", "vms/nobody/fates", fate).status, 404);
+    assert_eq!(control("GET", "elsewhere", "").status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_kept_with_every_byte() {
+    let lab = Lab::start().await;
+    lab.delete("bbbbbbbb-0000-4000-8000-000000000077", Some(LOCAL));
+    let asked = lab.running.with(|state| state.requests.back().cloned()).unwrap();
+    assert_eq!(asked.request.body, LOCAL.as_bytes());
+    assert_eq!(asked.request.header("content-length"), Some("25"));
+    assert_eq!(asked.status, Some(404));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_world_outlives_the_sandbox_and_uploads_go_on_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let state_file = folder.path().join("state/sandbox.json");
+    let options = Options { state_file: Some(state_file.clone()), ..Options::default() };
+    let lab = Lab::start_with(options.clone()).await;
+    assert_eq!(lab.create(&json!({"comment": "monthly"})), Some(303));
+    // Killed, not stopped: what was answered is on the disk.
+    let (clock, vm, token) = (lab.clock.clone(), lab.vm, lab.token.clone());
+    drop(lab);
+    clock.advance_us(101_000_000);
+
+    let running = Sandbox::start(Options { clock: clock.clone(), ..options.clone() }).await.unwrap();
+    let lab = Lab { running, clock: clock.clone(), vm, token };
+    let backups = lab.backups();
+    let backup = backups.as_object().unwrap().values().next().unwrap();
+    assert_eq!((&backup["state"], &backup["local"]), (&json!("completed"), &json!(true)));
+    lab.running.stop().await.unwrap();
+
+    let fresh = Sandbox::start(Options { fresh: true, clock, ..options }).await.unwrap();
+    assert_eq!(fresh.with(|state| state.world.vms.len()), Seed::default().vms);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_does_not_start_where_others_could_reach_it_or_on_another_file() {
+    let everywhere = Options { listen: "0.0.0.0:0".parse().unwrap(), ..Options::default() };
+    let error = Sandbox::start(everywhere).await.unwrap_err().to_string();
+    assert!(error.contains("loopback"), "{error}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("world.json");
+    std::fs::write(&path, "{\"some\": \"thing\"}").unwrap();
+    let options = Options { state_file: Some(path.clone()), ..Options::default() };
+    let error = Sandbox::start(options).await.unwrap_err().to_string();
+    assert!(error.contains("world.json"), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"some\": \"thing\"}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_sandbox_no_longer_listens() {
+    let lab = Lab::start().await;
+    let address = lab.running.address();
+    lab.running.stop().await.unwrap();
+    assert!(std::net::TcpStream::connect(address).is_err());
+}

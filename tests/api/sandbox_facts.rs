@@ -1,0 +1,330 @@
+//! What FiFo's own handlers showed when they were run, asked of the sandbox over a plain socket.
+
+use crate::raw_http::{self, Answer};
+use crate::sandbox_lab::{LOCAL, Lab, START_US};
+use fifo_retain::sandbox::{
+    ApiStyle, Effect, EmptyMaps, Operation, Outcome, Rule, Shape, User, UserStore, Vm,
+};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+const SIGN_IN: &str = "grant_type=password&username=admin&password=admin";
+
+/// Sends something to the controls.
+fn control(lab: &Lab, path: &str, body: &str) -> u16 {
+    let request = format!("POST /_sandbox/{path} HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    raw_http::ask(lab.running.address(), request.as_bytes()).unwrap().unwrap().status
+}
+
+/// Adds VMs, each without a backup.
+fn add_vms(lab: &Lab, count: usize) {
+    lab.running.with(|state| {
+        for number in 0..count {
+            let id = state.world.new_uuid();
+            state.world.vms.insert(id, Vm::new(&format!("vm-{number}"), "hv-1"));
+        }
+    });
+}
+
+fn set_style(lab: &Lab, style: ApiStyle) {
+    lab.running.with(|state| state.world.shape = Shape { style, empty_maps: EmptyMaps::Array });
+}
+
+/// Sends a write with a condition.
+fn write_if(lab: &Lab, method: &str, path: &str, etag: &str, body: &str) -> u16 {
+    let request = String::from_utf8(lab.request(method, path, Some(body))).unwrap();
+    let request = request.replacen("\r\n\r\n", &format!("\r\nif-match: {etag}\r\n\r\n"), 1);
+    raw_http::ask(lab.running.address(), request.as_bytes()).unwrap().unwrap().status
+}
+
+fn etag(lab: &Lab) -> String {
+    let answer = lab.ask("GET", &format!("vms/{}", lab.vm), None).unwrap();
+    answer.header("etag").unwrap().to_owned()
+}
+
+// ---- Signing in ----------------------------------------------------------------------------------------------------
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_user_store_the_right_password_is_a_400_and_a_good_token_a_401() {
+    let lab = Lab::start().await;
+    for (store, error) in
+        [("server_error", "server_error"), ("temporarily_unavailable", "temporarily_unavailable")]
+    {
+        assert_eq!(control(&lab, "switches", &format!(r#"{{"user_store": "{store}"}}"#)), 200);
+        let refused = lab.ask("POST", "oauth/token", Some(SIGN_IN)).unwrap();
+        assert_eq!((refused.status, &refused.json()["error"]), (400, &json!(error)));
+        assert!(refused.json()["error_description"].is_string());
+        let unauthorized = lab.ask("GET", "vms", None).unwrap();
+        assert_eq!((unauthorized.status, unauthorized.body.len()), (401, 0));
+        assert_eq!(lab.create(&json!({"comment": "daily"})), Some(401));
+        assert_eq!(lab.status("GET", "cloud/connection", None), Some(200), "this one needs no user");
+    }
+    assert_eq!(lab.count(), 0);
+    assert_eq!(control(&lab, "switches", r#"{"user_store": "up"}"#), 200);
+    assert_eq!(lab.status("GET", "vms", None), Some(200), "the token was good all the time");
+    assert_eq!(lab.status("POST", "oauth/token", Some(SIGN_IN)), Some(200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_can_have_the_user_store_fail_for_one_request() {
+    let lab = Lab::start().await;
+    lab.disturb(Rule::new(Effect::UserStore(UserStore::ServerError)).on(Operation::SignIn).times(1));
+    let refused = lab.ask("POST", "oauth/token", Some(SIGN_IN)).unwrap();
+    assert_eq!((refused.status, &refused.json()["error"]), (400, &json!("server_error")));
+    assert_eq!(lab.status("POST", "oauth/token", Some(SIGN_IN)), Some(200));
+    lab.disturb_once(Effect::Drop);
+    assert_eq!(lab.status("POST", "oauth/token", Some(SIGN_IN)), None);
+    lab.disturb(Rule::new(Effect::UserStore(UserStore::ServerError)).on(Operation::Create).times(1));
+    assert_eq!(lab.create(&json!({"comment": "daily"})), Some(401));
+    assert_eq!((lab.create(&json!({"comment": "daily"})), lab.count()), (Some(303), 1));
+}
+
+// ---- Permissions ---------------------------------------------------------------------------------------------------
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_may_see_every_vm_and_back_up_only_one() {
+    let mut lab = Lab::start().await;
+    let backup = lab.made("monthly", None);
+    add_vms(&lab, 1);
+    let other: Uuid = lab.running.with(|state| *state.world.vms.keys().find(|id| **id != lab.vm).unwrap());
+    let permissions =
+        json!([["cloud", "vms", "list"], ["vms", "_", "get"], ["vms", other.to_string(), "backup"],]);
+    let user = json!({"password": "x", "permissions": permissions});
+    assert_eq!(control(&lab, "users/ann", &user.to_string()), 200);
+    let granted =
+        lab.ask("POST", "oauth/token", Some("grant_type=password&username=ann&password=x")).unwrap();
+    lab.token = granted.json()["access_token"].as_str().unwrap().to_owned();
+
+    assert_eq!(lab.ask("GET", "vms", None).unwrap().json().as_array().unwrap().len(), 2);
+    let create = |vm: Uuid| lab.status("POST", &format!("vms/{vm}/backups"), Some(r#"{"comment":"daily"}"#));
+    assert_eq!((create(lab.vm), create(other)), (Some(403), Some(303)));
+    assert_eq!(lab.delete(&backup, Some(LOCAL)), Some(403));
+    assert_eq!(
+        lab.delete("bbbbbbbb-0000-4000-8000-000000000077", Some(LOCAL)),
+        Some(403),
+        "before existence"
+    );
+    assert_eq!(create("cccccccc-0000-4000-8000-000000000077".parse().unwrap()), Some(403));
+    assert_eq!(lab.status("HEAD", &format!("vms/{}", lab.vm), None), Some(403));
+    assert_eq!(lab.status("HEAD", "vms", None), Some(403));
+    assert_eq!(lab.record(&backup).local, Some(true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_at_all_is_allowed_a_head() {
+    let lab = Lab::start().await;
+    for path in ["vms".to_owned(), format!("vms/{}", lab.vm), "cloud/connection".to_owned()] {
+        assert_eq!(lab.status("HEAD", &path, None), Some(403), "{path}");
+    }
+}
+
+// ---- If-Match ------------------------------------------------------------------------------------------------------
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_creates_with_one_etag_the_second_is_a_412_except_in_the_race() {
+    let lab = Lab::start().await;
+    let path = format!("vms/{}/backups", lab.vm);
+    let create = |etag: &str| write_if(&lab, "POST", &path, etag, r#"{"comment":"daily"}"#);
+    let first = etag(&lab);
+    assert_eq!((create(&first), create(&first), lab.count()), (303, 412, 1));
+
+    lab.disturb(Rule::new(Effect::Race { ms: 50 }));
+    let second = etag(&lab);
+    assert_eq!(create(&first), 412, "that VM has changed long ago");
+    assert_eq!((create(&second), create(&second), lab.count()), (303, 303, 3));
+    lab.clock.advance_us(51_000);
+    assert_eq!((create(&second), lab.count()), (412, 3), "the race is over");
+    assert_eq!(create("\"another\""), 412);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_can_race_a_create() {
+    let lab = Lab::start().await;
+    let backup = lab.made("monthly", None);
+    let seen = etag(&lab);
+    lab.disturb(Rule::new(Effect::Race { ms: 50 }));
+    let path = format!("vms/{}/backups", lab.vm);
+    assert_eq!(write_if(&lab, "POST", &path, &seen, r#"{"comment":"daily"}"#), 303);
+    assert_eq!(write_if(&lab, "DELETE", &lab.path_of(&backup), &seen, LOCAL), 204);
+    assert_eq!(lab.record(&backup).local, Some(false));
+}
+
+// ---- Backups -------------------------------------------------------------------------------------------------------
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_while_it_uploads_comes_back_as_a_remnant_that_is_completed() {
+    let lab = Lab::start().await;
+    assert_eq!(lab.create(&json!({"comment": "monthly", "xml": true})), Some(303));
+    lab.wait(50);
+    let id = lab.backups().as_object().unwrap().keys().next().unwrap().clone();
+    assert_eq!(lab.delete(&id, None), Some(204));
+    assert_eq!(lab.backups(), json!([]));
+    lab.wait(60);
+    let backups = lab.backups();
+    let remnant = backups[&id].as_object().unwrap();
+    let keys: BTreeSet<&str> = remnant.keys().map(String::as_str).collect();
+    assert_eq!(keys, BTreeSet::from(["files", "local", "state", "xml"]), "no comment, no timestamp");
+    assert_eq!((&remnant["state"], &remnant["local"]), (&json!("completed"), &json!(true)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_send_leaves_its_error_message_in_the_object_and_is_completed() {
+    let lab = Lab::start().await;
+    lab.fate(Outcome::Hollow);
+    let backup = lab.made("monthly", None);
+    let backups = lab.backups();
+    let file = backups[&backup]["files"].as_object().unwrap().values().next().unwrap();
+    assert_eq!((&backups[&backup]["state"], &file["size"]), (&json!("completed"), &json!(51)));
+    assert_eq!(file["sha1"].as_str().unwrap().len(), 40);
+    let request = b"GET /_sandbox/world HTTP/1.1\r\n\r\n";
+    let world = raw_http::ask(lab.running.address(), request).unwrap().unwrap().json();
+    let stored = &world["vms"][lab.vm.to_string()]["stored"][&backup];
+    assert_eq!(
+        (&stored["stderr"], &stored["sound"]),
+        (&json!("cannot send: snapshot has gone\n"), &json!(false))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cloud_delete_on_no_hypervisor_takes_the_files_of_the_chain_and_leaves_its_records() {
+    let lab = Lab::start().await;
+    let first = lab.made("monthly", None);
+    let second = lab.made("daily", Some(&first));
+    lab.running.with(|state| state.world.leave_hypervisor(lab.vm, None));
+    assert_eq!(lab.delete(&first, Some("{}")), Some(204));
+    let backups = lab.backups();
+    for backup in [&first, &second] {
+        assert_eq!(backups[backup]["state"], "completed");
+    }
+    assert!(lab.running.with(|state| state.world.vms[&lab.vm].stored.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_may_be_empty_and_stand_in_the_configuration() {
+    let lab = Lab::start().await;
+    lab.running.with(|state| {
+        state.world.vms.insert(lab.vm, Vm::new("web-1", "hv-1").with("alias", json!("")));
+    });
+    let list = lab.ask("GET", "vms?full-list=true&full-list-fields=alias,config", None).unwrap().json();
+    assert_eq!(list, json!([{"alias": "", "config": {"alias": "web-1"}}]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_maps_are_arrays_until_2016_and_objects_from_2017() {
+    let lab = Lab::start().await;
+    let vm = || lab.ask("GET", &format!("vms/{}", lab.vm), None).unwrap().json();
+    for (empty_maps, empty) in [(EmptyMaps::Array, json!([])), (EmptyMaps::Object, json!({}))] {
+        lab.running.with(|state| state.world.shape.empty_maps = empty_maps);
+        let vm = vm();
+        for key in ["backups", "metadata", "snapshots", "services"] {
+            assert_eq!(vm[key], empty, "{key}");
+        }
+    }
+}
+
+// ---- Lists ---------------------------------------------------------------------------------------------------------
+
+fn full_list(lab: &Lab) -> Answer {
+    lab.ask("GET", "vms?full-list=true&full-list-fields=uuid", None).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_takes_too_long_is_cut_each_time_and_the_uuids_are_not() {
+    let lab = Lab::start().await;
+    add_vms(&lab, 29);
+    assert_eq!(full_list(&lab).json().as_array().unwrap().len(), 30);
+    // Ten VMs at 10 ms each.
+    assert_eq!(control(&lab, "switches", r#"{"list_limit_ms": 100}"#), 200);
+    for _ in 0..3 {
+        let cut = full_list(&lab);
+        assert_eq!((cut.status, cut.header("content-length")), (200, None));
+        let text = String::from_utf8(cut.body).unwrap();
+        assert!(!text.ends_with(']'), "{text}");
+        let whole: Value = serde_json::from_str(&format!("{text}]")).unwrap();
+        assert_eq!(whole.as_array().unwrap().len(), 10);
+    }
+    let uuids = lab.ask("GET", "vms", None).unwrap().json();
+    assert_eq!(uuids.as_array().unwrap().len(), 30);
+    assert_eq!(control(&lab, "switches", r#"{"list_limit_ms": 300}"#), 200);
+    assert_eq!(full_list(&lab).json().as_array().unwrap().len(), 30);
+    assert_eq!(control(&lab, "switches", r#"{"list_limit_ms": 1}"#), 200);
+    assert_eq!(full_list(&lab).body, b"", "cut before its first element");
+    set_style(&lab, ApiStyle::V2);
+    assert_eq!(full_list(&lab).json().as_array().unwrap().len(), 30, "2015 does not stream it");
+    set_style(&lab, ApiStyle::V3);
+    assert_eq!(control(&lab, "switches", r#"{"list_limit_ms": null}"#), 200);
+    assert_eq!(full_list(&lab).json().as_array().unwrap().len(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backups_take_their_time_too() {
+    let lab = Lab::start().await;
+    lab.made("monthly", None);
+    lab.running.with(|state| state.world.list_limit_ms = Some(10));
+    assert_eq!(full_list(&lab).body, b"");
+    lab.running.with(|state| state.world.list_limit_ms = Some(11));
+    assert!(full_list(&lab).json().is_array());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_2015_has_its_length_and_one_of_2016_ends_with_its_connection() {
+    let lab = Lab::start().await;
+    for path in ["vms", "vms?full-list=true&full-list-fields=uuid"] {
+        set_style(&lab, ApiStyle::V3);
+        let streamed = lab.ask("GET", path, None).unwrap();
+        assert_eq!(streamed.header("content-length"), None);
+        assert_eq!(streamed.header("transfer-encoding"), Some("identity"));
+        assert_eq!(streamed.header("connection"), Some("close"));
+        set_style(&lab, ApiStyle::V2);
+        let whole = lab.ask("GET", path, None).unwrap();
+        let length = whole.body.len().to_string();
+        assert_eq!(whole.header("content-length"), Some(length.as_str()));
+        assert_eq!((whole.header("connection"), whole.json()), (None, streamed.json()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_see_no_vm_gets_a_lone_bracket_and_in_2015_an_empty_list() {
+    let mut lab = Lab::start().await;
+    lab.token = lab.running.with(|state| {
+        state.world.users.insert("nobody".to_owned(), User::allowed_to("x", &["cloud->vms->list"]));
+        state.world.sign_in("nobody", START_US)
+    });
+    for path in ["vms", "vms?full-list=true"] {
+        for (style, body) in [(ApiStyle::V3, "]"), (ApiStyle::V2, "[]")] {
+            set_style(&lab, style);
+            assert_eq!(lab.ask("GET", path, None).unwrap().body, body.as_bytes(), "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_2015_may_be_a_second_old() {
+    let lab = Lab::start().await;
+    set_style(&lab, ApiStyle::V2);
+    lab.disturb(Rule::new(Effect::StaleList { ms: 1_000 }));
+    let listed = || {
+        let list = lab.ask("GET", "vms?full-list=true&full-list-fields=backups", None).unwrap().json();
+        list[0]["backups"].as_object().map_or(0, serde_json::Map::len)
+    };
+    assert_eq!(listed(), 0);
+    assert_eq!(lab.create(&json!({"comment": "monthly"})), Some(303));
+    assert_eq!((listed(), lab.backups().as_object().unwrap().len()), (0, 1));
+    lab.wait(1);
+    assert_eq!(listed(), 0);
+    lab.clock.advance_us(1);
+    assert_eq!(listed(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_switches_and_users_without_a_password_are_refused() {
+    let lab = Lab::start().await;
+    assert_eq!(control(&lab, "switches", r#"{"user_store": "gone"}"#), 400);
+    assert_eq!(control(&lab, "switches", r#"{"lights": true}"#), 400);
+    assert_eq!(control(&lab, "users/ann", r#"{"permissions": []}"#), 400);
+    assert_eq!(control(&lab, "switches", r#"{"backend_up": false, "store_configured": false}"#), 200);
+    assert_eq!(lab.status("GET", "vms", None), Some(503));
+    assert_eq!(control(&lab, "switches", r#"{"backend_up": true}"#), 200);
+    assert_eq!(lab.create(&json!({"comment": "daily"})), Some(500), "no backup store");
+}

@@ -1,0 +1,109 @@
+//! The reference pages name everything there is, and nothing that there is not.
+
+use super::page::Page;
+use crate::shell::repository;
+use clap::{Command, CommandFactory as _};
+use fifo_retain::cli::args::Arguments;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+/// The section for what holds for every command.
+const GLOBAL: &str = "## Options of every command";
+
+fn program() -> Command {
+    let mut program = Arguments::command();
+    // Has clap add what it adds by itself, `help` among others.
+    program.build();
+    program
+}
+
+/// Lists a command's long options, `--help` and `--version` aside.
+fn long_options(command: &Command, is_global: bool) -> BTreeSet<String> {
+    let options = command.get_arguments().filter(|option| option.is_global_set() == is_global);
+    let names = options.filter_map(|option| option.get_long());
+    names.filter(|name| !["help", "version"].contains(name)).map(|name| format!("--{name}")).collect()
+}
+
+/// Lists the long options that a text tells about, each as `` `--name` `` or `` `--name VALUE` `` at the start of a table's
+/// row.
+fn told_options(text: &str) -> BTreeSet<String> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.filter_map(|row| row.split('`').next());
+    let words = cells.flat_map(|cell| cell.split([' ', ',']));
+    words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_and_option_is_told_and_no_other() {
+    let page = Page::read("docs/commands.md");
+    assert_eq!(told_options(page.section(GLOBAL)), long_options(&program(), true), "{GLOBAL}");
+    for command in program().get_subcommands().filter(|command| command.get_name() != "help") {
+        let heading = format!("## `{}`", command.get_name());
+        assert_eq!(told_options(page.section(&heading)), long_options(command, false), "{heading}");
+    }
+    let headings = page.text.lines().filter_map(|line| line.strip_prefix("## `"));
+    let told: BTreeSet<&str> = headings.map(|rest| rest.trim_end_matches('`')).collect();
+    let program = program();
+    let there: BTreeSet<&str> =
+        program.get_subcommands().map(Command::get_name).filter(|name| *name != "help").collect();
+    assert_eq!(told, there);
+}
+
+/// Gives every exit code that the program can end with, by its constant's name.
+fn exit_codes() -> BTreeMap<String, u8> {
+    let source = fs::read_to_string(repository("src/cli/exit.rs")).unwrap();
+    let constants = source.lines().filter_map(|line| line.strip_prefix("pub const "));
+    let mut codes: BTreeMap<String, u8> = constants
+        .filter_map(|line| {
+            let (name, value) = line.split_once(": u8 = ")?;
+            Some((name.to_owned(), value.trim_end_matches(';').parse().ok()?))
+        })
+        .collect();
+    let signalled = codes.remove("SIGNALLED").unwrap();
+    codes.insert("SIGINT".to_owned(), signalled + 2);
+    codes.insert("SIGTERM".to_owned(), signalled + 15);
+    assert!(codes.len() >= 9, "{codes:?}");
+    codes
+}
+
+/// Lists the codes in the first column of a text's tables.
+fn told_codes(text: &str) -> BTreeSet<u8> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| "));
+    let cells = rows.filter_map(|row| row.split('|').next());
+    cells.flat_map(|cell| cell.split(", ")).filter_map(|word| word.trim().parse().ok()).collect()
+}
+
+#[test]
+fn every_exit_code_is_told_and_no_other() {
+    let codes: BTreeSet<u8> = exit_codes().into_values().collect();
+    assert_eq!(told_codes(&Page::read("docs/exit-codes.md").text), codes);
+    assert_eq!(told_codes(Page::read("README.md").section("## Exit codes")), codes);
+    let mut help = program();
+    let help = help.render_long_help().to_string();
+    let (_, told) = help.split_once("Exit codes:").unwrap();
+    for code in codes {
+        assert!(told.contains(&code.to_string()), "{code} is not in --help");
+    }
+}
+
+#[test]
+fn the_index_leads_to_every_page() {
+    let index = Page::read("docs/README.md");
+    for page in Page::all() {
+        if let Some(name) = page.name.strip_prefix("docs/").filter(|name| *name != "README.md") {
+            assert!(index.text.contains(&format!("]({name})")), "docs/README.md does not lead to {name}");
+        }
+    }
+}
+
+#[test]
+fn every_link_to_a_file_leads_somewhere() {
+    for page in Page::all() {
+        let base = repository(&page.name).parent().unwrap().to_owned();
+        for link in page.text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if !link.is_empty() && !link.contains("://") {
+                assert!(base.join(link).exists(), "{}: nothing is at {link}", page.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+use super::{example, read, run, succeeded};
+use clap::Parser as _;
+use fifo_retain::cli::args::{Arguments, Command};
+use fifo_retain::sandbox::{Effect, Operation, Options, Rule, Running, Sandbox};
+use std::fs;
+use std::path::Path;
+use std::process;
+use tokio::runtime::Runtime;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_fifo-retain");
+/// Where the units have the program.
+const INSTALLED: &str = "/usr/local/bin/fifo-retain";
+const UNITS: [&str; 3] = ["fifo-retain.service", "fifo-retain-once.service", "fifo-retain-once.timer"];
+
+/// Gives the values of a key in a unit.
+fn values<'u>(unit: &'u str, key: &str) -> Vec<&'u str> {
+    unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
+}
+
+fn parsed(line: &str) -> Arguments {
+    Arguments::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+fn variables_of_help() -> String {
+    let help = process::Command::new(PROGRAM).arg("--help").output().unwrap();
+    String::from_utf8(help.stdout).unwrap()
+}
+
+#[test]
+fn the_units_start_what_there_is() {
+    for (unit, repeats) in [("fifo-retain.service", true), ("fifo-retain-once.service", false)] {
+        let unit = read(example("systemd").join(unit));
+        let line = values(&unit, "ExecStart");
+        let Command::Reconcile(args) = parsed(line[0]).command else { panic!("{line:?}") };
+        assert_eq!((args.every.is_some(), args.listen.is_some()), (repeats, repeats));
+        assert_eq!(values(&unit, "Type"), [if repeats { "notify" } else { "oneshot" }]);
+        assert!(values(&unit, "SuccessExitStatus")[0].ends_with("130 143"));
+    }
+    let unit = read(example("systemd/fifo-retain.service"));
+    assert_eq!(values(&unit, "RestartPreventExitStatus"), ["64"]);
+}
+
+#[test]
+fn each_variable_of_units_and_crontab_is_one_that_the_program_knows() {
+    let help = variables_of_help();
+    let crontab = read(example("crontab"));
+    let of_crontab = crontab.lines().filter(|line| line.starts_with("FIFO"));
+    let units: Vec<String> = UNITS.iter().map(|unit| read(example("systemd").join(unit))).collect();
+    let of_units = units.iter().flat_map(|unit| values(unit, "Environment"));
+    let mut count = 0;
+    for variable in of_crontab.chain(of_units).filter_map(|line| line.split('=').next()) {
+        let base = variable.strip_suffix("_FILE").unwrap_or(variable);
+        assert!(help.contains(base), "{variable}");
+        count += 1;
+    }
+    assert!(count >= 8, "{count}");
+}
+
+#[test]
+fn systemd_finds_the_units_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut line = vec!["verify".to_owned()];
+    for name in UNITS {
+        let path = folder.path().join(name);
+        fs::write(&path, read(example("systemd").join(name)).replace(INSTALLED, PROGRAM)).unwrap();
+        line.push(path.to_str().unwrap().to_owned());
+    }
+    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+    let Some(verified) = run("systemd-analyze", &line) else { return };
+    succeeded(&verified);
+    let told = String::from_utf8_lossy(&verified.stderr);
+    assert!(!told.contains("fifo-retain"), "{told}");
+}
+
+/// Gives the commands of a crontab: what stands behind the five fields.
+fn commands(crontab: &str) -> Vec<String> {
+    let lines = crontab.lines().filter(|line| line.starts_with(|letter: char| letter.is_ascii_digit()));
+    let command = |line: &str| line.split_whitespace().skip(5).collect::<Vec<_>>().join(" ");
+    lines.map(command).collect()
+}
+
+/// Cron as it would run the example: a nearly empty environment, and a FiFo to be asked.
+struct Cron {
+    home: tempfile::TempDir,
+    fifo: Running,
+    runtime: Runtime,
+}
+
+impl Cron {
+    fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let options = Options { upload_ms: 200, ..Options::default() };
+        let fifo = runtime.block_on(Sandbox::start(options)).unwrap();
+        Self { home: tempfile::tempdir().unwrap(), fifo, runtime }
+    }
+
+    /// Runs a line's command, and gives what would be mailed.
+    fn mail(&self, command: &str, password: &str) -> String {
+        let bin = Path::new(PROGRAM).parent().unwrap();
+        let command = command.replace("/var/lib/prometheus/node-exporter/", "");
+        let mut shell = process::Command::new("sh");
+        let path = format!("{}:/usr/bin:/bin", bin.display());
+        shell.env_clear().env("PATH", path).env("HOME", self.home.path());
+        shell.env("FIFO_ENDPOINT", self.fifo.url()).env("FIFO_USER", "admin").env("FIFO_PASSWORD", password);
+        shell.env("FIFO_RETAIN_POLICIES", super::root().join("policies"));
+        shell.current_dir(self.home.path()).args(["-c", &command]);
+        let ended = shell.output().unwrap();
+        String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap()
+    }
+
+    /// Says whether FiFo was asked anything since this was last asked.
+    fn was_asked(&self) -> bool {
+        self.fifo.with(|state| state.requests.drain(..).count() > 0)
+    }
+
+    fn stop(self) {
+        self.runtime.block_on(self.fifo.stop()).unwrap();
+    }
+}
+
+#[test]
+fn the_crontab_does_what_it_says() {
+    let commands = commands(&read(example("crontab")));
+    assert_eq!(commands.len(), 2);
+    assert!(commands.iter().all(|command| !command.contains('%')), "cron takes it for the end of a line");
+    let cron = Cron::new();
+    assert_eq!(cron.mail(&commands[0], "admin"), "", "nothing is mailed about a good night");
+    let metrics = fs::read_to_string(cron.home.path().join("fifo-retain.prom")).unwrap();
+    assert!(metrics.contains("\nfifo_retain_last_run_exit_code 0\n"), "{metrics}");
+    let told = cron.mail(&commands[0], "wrong");
+    assert!(told.contains("error: ") && told.contains("refuses to sign in"), "{told}");
+    let told = cron.mail(&commands[1], "admin");
+    assert!(told.contains("! too old"), "the sandbox has a VM that is stored away:\n{told}");
+    cron.stop();
+}
+
+#[test]
+fn after_a_safety_stop_the_crontab_mails_each_hour_and_sends_nothing_until_resume() {
+    let run = &commands(&read(example("crontab")))[0];
+    let cron = Cron::new();
+    cron.fifo.with(|state| state.faults.rules.push(Rule::new(Effect::DropBody).on(Operation::Delete)));
+    let told = cron.mail(run, "admin");
+    assert!(told.contains("CASCADE ALARM"), "{told}");
+    assert!(cron.was_asked());
+    for _ in 0..2 {
+        let again = cron.mail(run, "admin");
+        assert!(
+            again.starts_with("error: Safety stop since ") && again.contains("fifo-retain resume"),
+            "{again}"
+        );
+        assert!(!cron.was_asked(), "nothing is sent to FiFo");
+    }
+    let metrics = fs::read_to_string(cron.home.path().join("fifo-retain.prom")).unwrap();
+    assert!(metrics.contains("\nfifo_retain_safety_stop 1\n"), "{metrics}");
+    cron.mail("fifo-retain resume --auto-approve", "admin");
+    cron.fifo.with(|state| state.faults.rules.clear());
+    let told = cron.mail(run, "admin");
+    assert!(cron.was_asked(), "{told}");
+    cron.stop();
+}
+
+#[test]
+fn the_guide_shows_the_lines_of_the_crontab() {
+    let (crontab, page) = (read(example("crontab")), read("docs/cron.md"));
+    let lines = crontab.lines().filter(|line| line.starts_with(|letter: char| letter.is_ascii_digit()));
+    for line in lines {
+        assert!(page.lines().any(|it| it == line), "not in docs/cron.md: {line}");
+    }
+}
+
+#[test]
+fn no_unit_crontab_or_job_disables_itself_or_looks_for_a_file_of_its_own() {
+    for name in [
+        "crontab",
+        "kubernetes/cronjob.yaml",
+        "systemd/fifo-retain.service",
+        "systemd/fifo-retain-once.service",
+        "systemd/fifo-retain-once.timer",
+    ] {
+        let text = read(example(name));
+        for word in ["ExecStopPost", "systemctl disable", "stopped", "-e \"$"] {
+            assert!(!text.contains(word), "{word} is in {name}");
+        }
+    }
+}
+
+/// Gives the blocks of a page that are fenced as of some language.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    page.split(&fence).skip(1).filter_map(|rest| rest.split("\n```").next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_commands_that_the_guide_only_shows_are_right_too() {
+    let page = read("docs/cron.md");
+    let mut count = 0;
+    for block in blocks(&page, "text").iter().chain(&blocks(&page, "sh")) {
+        for line in block.lines().filter(|line| line.starts_with("fifo-retain ")) {
+            let line = line.split(['#', '|', '>', ';']).next().unwrap();
+            parsed(line);
+            count += 1;
+        }
+    }
+    assert!(count >= 3, "{count}");
+}

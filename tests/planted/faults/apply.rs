@@ -1,0 +1,286 @@
+//! What the executor guards against.
+
+use super::Fault;
+
+const AUDIT: &[&str] = &["no_audit"];
+
+pub(super) const FAULTS: [Fault; 21] = [
+    Fault {
+        name: "accepted_is_done",
+        takes_away: "a create is done when its upload is complete",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/create.rs",
+            "        if !self.shared.executor.settings.wait {\n",
+            "        if PLANTED {
+            return Ok(Good { ending: Ending::Done, backup, message: String::new() });
+        }
+        if !self.shared.executor.settings.wait {\n",
+        )],
+    },
+    Fault {
+        name: "completed_is_good",
+        takes_away: "a backup that FiFo calls completed is checked",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/upload.rs",
+            "    if backup.parent != create.parent {\n",
+            "    if PLANTED {\n        return None;\n    }\n    if backup.parent != create.parent {\n",
+        )],
+    },
+    Fault {
+        name: "delete_after_failure",
+        takes_away: "what comes after a create is not done when that has failed, neither by its order nor by a new decision",
+        behind: AUDIT,
+        seeds: &[],
+        edits: &[
+            (
+                "src/apply/one_vm.rs",
+                "if delete.after_create && self.completed.is_none() =>",
+                "if delete.after_create && self.completed.is_none() && !PLANTED =>",
+            ),
+            (
+                "src/apply/local_delete.rs",
+                "if !fresh.due_actions().iter().any(is_wanted) {",
+                "if !fresh.due_actions().iter().any(is_wanted) && !PLANTED {",
+            ),
+        ],
+    },
+    Fault {
+        name: "blind_repeat",
+        takes_away: "a create that got no answer is looked for before it is sent again",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/create.rs",
+            "            match self.understand(&mut asking, answer, seen.etag.is_some()).await? {",
+            "            let mut answer = answer;
+            let is_unclear = matches!(
+                answer,
+                Ok(crate::fifo::WriteAnswer::Lost { .. } | crate::fifo::WriteAnswer::Unavailable { .. })
+            );
+            if PLANTED && is_unclear {
+                answer = client.create_backup(self.id, &new, None).await;
+            }
+            match self.understand(&mut asking, answer, seen.etag.is_some()).await? {",
+        )],
+    },
+    Fault {
+        name: "stale_reads_believed",
+        takes_away: "what a single reading does not show is looked for in the list",
+        behind: &[],
+        seeds: &[36],
+        edits: &[(
+            "src/apply/look.rs",
+            "        find(&*self.list().await?, id)",
+            "        if PLANTED {
+            return self.at(id).await.map(|seen| seen.vm);
+        }
+        find(&*self.list().await?, id)",
+        )],
+    },
+    Fault {
+        name: "plan_trusted",
+        takes_away: "a VM is read and decided again before anything is done",
+        behind: AUDIT,
+        seeds: &[],
+        edits: &[
+            (
+                "src/apply/one_vm.rs",
+                "if !self.compared && !self.is_as_planned(vm) {",
+                "if !self.compared && !self.is_as_planned(vm) && !PLANTED {",
+            ),
+            (
+                "src/apply/one_vm.rs",
+                "        let fresh = decide(&seen.vm, executor.policies, now);",
+                "        if PLANTED {
+            return Ok(self.planned.clone());
+        }
+        let fresh = decide(&seen.vm, executor.policies, now);",
+            ),
+        ],
+    },
+    Fault {
+        name: "no_canary",
+        takes_away: "the first local delete goes alone",
+        behind: &[],
+        seeds: &[17],
+        edits: &[("src/apply/canary.rs", "if state.is_open {", "if state.is_open || PLANTED {")],
+    },
+    Fault {
+        name: "vanished_is_deleted",
+        takes_away: "a backup that has vanished raises the alarm",
+        behind: &[],
+        seeds: &[15],
+        edits: &[(
+            "src/apply/cascade.rs",
+            "        self.on_record.iter().copied().filter(|id| !vm.backups.contains_key(id)).collect()",
+            "        let is_missing = |id: &BackupId| !PLANTED && !vm.backups.contains_key(id);
+        self.on_record.iter().copied().filter(is_missing).collect()",
+        )],
+    },
+    Fault {
+        name: "before_taken_anew",
+        takes_away: "what was there before a delete was first sent must be there after all of its attempts",
+        behind: &["no_patience"],
+        seeds: &[],
+        edits: &[(
+            "src/apply/local_delete.rs",
+            "            let wanted = match self.look_whether_wanted(",
+            "            if PLANTED {
+                self.guard = None;
+            }
+            let wanted = match self.look_whether_wanted(",
+        )],
+    },
+    Fault {
+        name: "delete_without_condition",
+        takes_away: "a local delete is conditional on the version that was read",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/local_delete.rs",
+            "let etag = wanted.seen.etag.as_ref();",
+            "let etag = wanted.seen.etag.as_ref().filter(|_| !PLANTED);",
+        )],
+    },
+    Fault {
+        name: "refusals_end_in_a_single_reading",
+        takes_away: "without a condition only the list is believed",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/one_vm.rs",
+            "        let vm = self.read_in_list().await?;
+        self.compare(&vm)?;",
+            "        if PLANTED {
+            return Ok(Seen { etag: None, ..self.look().await? });
+        }
+        let vm = self.read_in_list().await?;
+        self.compare(&vm)?;",
+        )],
+    },
+    Fault {
+        name: "creates_after_the_stop",
+        takes_away: "no create is sent once the run was told to end",
+        behind: &[],
+        seeds: &[22],
+        edits: &[(
+            "src/apply/create.rs",
+            "            if self.is_stopped() {",
+            "            if self.is_stopped() && !PLANTED {",
+        )],
+    },
+    Fault {
+        name: "any_new_backup_is_ours",
+        takes_away: "a new backup is ours only with our comment",
+        behind: &[],
+        seeds: &[],
+        edits: &[
+            (
+                "src/apply/search.rs",
+                "&& backup.comment.as_ref() == Some(&create.comment))",
+                "&& (PLANTED || backup.comment.as_ref() == Some(&create.comment)))",
+            ),
+            (
+                "src/apply/upload.rs",
+                "if backup.comment.as_ref() != Some(&create.comment) || tier != Some(&create.tier) {",
+                "if !PLANTED && (backup.comment.as_ref() != Some(&create.comment) || tier != Some(&create.tier)) {",
+            ),
+        ],
+    },
+    Fault {
+        name: "parent_unchecked",
+        takes_away: "a new backup has the parent that was asked for",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/upload.rs",
+            "if backup.parent != create.parent {",
+            "if backup.parent != create.parent && !PLANTED {",
+        )],
+    },
+    Fault {
+        name: "remnant_is_done",
+        takes_away: "what was deleted while it uploaded is not done",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/upload.rs",
+            "return Some(\"it has no timestamp:",
+            "if PLANTED {
+            return None;
+        }
+        return Some(\"it has no timestamp:",
+        )],
+    },
+    Fault {
+        name: "empty_list_believed",
+        takes_away: "a list without a single known VM is a failed reading",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/look.rs",
+            "if inventory.vms.is_empty() && ",
+            "if !PLANTED && inventory.vms.is_empty() && ",
+        )],
+    },
+    Fault {
+        name: "uploads_in_no_policy_not_counted",
+        takes_away: "uploads of VMs in no policy take places",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/running.rs",
+            "        Match::Unprotected | Match::Conflict(_) => STUCK_AFTER_DEFAULT,",
+            "        Match::Unprotected | Match::Conflict(_) if PLANTED => return Vec::new(),
+        Match::Unprotected | Match::Conflict(_) => STUCK_AFTER_DEFAULT,",
+        )],
+    },
+    Fault {
+        name: "still_uploads_keep_their_places",
+        takes_away: "an upload that does not move gives its place back",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/movement.rs",
+            "is_moving: movement.since.elapsed() < patience",
+            "is_moving: movement.since.elapsed() < patience || PLANTED",
+        )],
+    },
+    Fault {
+        name: "stuck_not_looked_at",
+        takes_away: "an upload that counts as stuck and still grows has no other started beside it",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/stuck.rs",
+            "if self.has_looked_at_stuck || ",
+            "if PLANTED || self.has_looked_at_stuck || ",
+        )],
+    },
+    Fault {
+        name: "running_uploads_forgotten",
+        takes_away: "uploads that were running already take places",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/running.rs",
+            "    let under_way = |vm: &&Vm| vm.backups.values().any(is_under_way);",
+            "    let under_way = |vm: &&Vm| !PLANTED && vm.backups.values().any(is_under_way);",
+        )],
+    },
+    Fault {
+        name: "no_limit_on_hypervisors",
+        takes_away: "a hypervisor has no more uploads than it may",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/limits.rs",
+            "&& taken.held(Some(hypervisor)).count() < self.max_per_hypervisor;",
+            "&& (PLANTED || taken.held(Some(hypervisor)).count() < self.max_per_hypervisor);",
+        )],
+    },
+];

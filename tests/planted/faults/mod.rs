@@ -1,0 +1,60 @@
+//! The deliberate faults: each takes one precaution out of the program.
+
+mod apply;
+mod plan;
+
+/// One fault.
+pub(crate) struct Fault {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What it takes away.
+    pub(crate) takes_away: &'static str,
+    /// The defences that would hide it, and are taken away with it.
+    pub(crate) behind: &'static [&'static str],
+    /// Seeds that have shown it, which are tried first.
+    pub(crate) seeds: &'static [u64],
+    /// The replacements: file, a text that is in it once, and what comes in its place. `PLANTED` in it says whether the
+    /// fault is switched on.
+    pub(crate) edits: &'static [(&'static str, &'static str, &'static str)],
+}
+
+/// The faults that have to be noticed.
+pub(crate) const FAULTS: [&[Fault]; 2] = [&plan::FAULTS, &apply::FAULTS];
+
+/// The second lines of defence. Alone, each of these may go unnoticed: it only catches what something else let pass.
+pub(crate) const DEFENCES: [Fault; 2] = [
+    Fault {
+        name: "no_audit",
+        takes_away: "the audit, which reads every plan a second time",
+        behind: &[],
+        seeds: &[],
+        edits: &[
+            (
+                "src/plan/audit/mod.rs",
+                "    let mut found: Vec<Violation> = whole_broken(",
+                "    if PLANTED {\n        return Vec::new();\n    }\n    let mut found: Vec<Violation> = whole_broken(",
+            ),
+            (
+                "src/plan/audit/mod.rs",
+                "    vm_broken(planned, vm, policies, &calendars(policies, now))\n}",
+                "    if PLANTED {\n        return Vec::new();\n    }\n    vm_broken(planned, vm, policies, &calendars(policies, now))\n}",
+            ),
+        ],
+    },
+    Fault {
+        name: "no_patience",
+        takes_away: "what an unanswered local delete did is looked for over a minute before it is sent again",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/local_delete.rs",
+            "let is_last = began.elapsed() >= pace.verify;",
+            "let is_last = began.elapsed() >= if PLANTED && !was_accepted { pace.settle / 4 } else { pace.verify };",
+        )],
+    },
+];
+
+/// Gives all of them.
+pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
+    DEFENCES.iter().chain(FAULTS.iter().copied().flatten())
+}

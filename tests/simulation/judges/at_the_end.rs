@@ -1,0 +1,107 @@
+//! What must be so when all has been quiet for two nights.
+
+use super::truth::{has_hollow_increment, is_unverified, restorable};
+use super::{FUTURE_US, Judges, STUCK_AFTER_US};
+use chrono::{DateTime, Utc};
+use fifo_retain::sandbox::{Record, World};
+use uuid::Uuid;
+
+impl Judges {
+    /// Looks at the world at the very end, after two quiet runs: every VM that can be backed up is.
+    pub(crate) fn at_the_end(&mut self, world: &World, now: DateTime<Utc>) {
+        let now_us = now.timestamp_micros();
+        let mut found = Vec::new();
+        for (id, vm) in &world.vms {
+            let is_suspended = self.suspended_until.is_some_and(|until| now < until);
+            if is_suspended || vm.hypervisor().is_none() || !self.may_be_touched(world, *id, now) {
+                continue;
+            }
+            let due_us = self.last_due_us(*id, "daily", now_us);
+            let ours = || {
+                let of_tiers = vm.backups.iter().filter(|(_, record)| self.is_of_a_tier(record));
+                of_tiers.filter(|(_, record)| record.timestamp <= Some(now_us + FUTURE_US))
+            };
+            let is_over = |record: &Record| {
+                record.state.as_deref().is_some_and(|state| state == "completed" || state.contains("failed"))
+            };
+            // What has a wrong date about now, and has not ended, is waited for as if it had been begun now.
+            let is_waited_for = vm.backups.values().any(|record| {
+                let ahead_us = record.timestamp.map(|at_us| (at_us - now_us).abs());
+                !is_over(record) && ahead_us.is_some_and(|ahead_us| ahead_us < STUCK_AFTER_US)
+            });
+            // One that never ended counts as an attempt when its date has passed, be it the last one for that due time.
+            let is_spent = ours().any(|(_, record)| !is_over(record) && record.timestamp >= Some(due_us));
+            let is_there = |(backup, record): (&Uuid, &Record)| {
+                record.timestamp >= Some(due_us) && restorable(world, *id, *backup)
+            };
+            // Without a parent an increment may have to wait for the next full backup.
+            let is_parent = |record: &Record| {
+                record.local == Some(true)
+                    && !(self.rules.daily_from_coarser && self.tier_of(record) == Some("daily"))
+            };
+            let has_parent = ours().any(|(backup, record)| {
+                is_parent(record)
+                    && restorable(world, *id, *backup)
+                    && !is_unverified(world, *id, *backup)
+                    && !has_hollow_increment(vm, *backup)
+            });
+            let may_wait = self.rules.blocks_without_parent && !has_parent;
+            if !is_waited_for && !is_spent && !may_wait && !ours().any(is_there) {
+                found.push(format!("{id} has no backup of its last due time"));
+            }
+            // What an upload hangs on that never ended may have to stay, and one with a wrong date is always the newest.
+            let may_be_needed = |id: &Uuid| {
+                let mut uploads = vm.backups.values().filter(|record| !is_over(record));
+                uploads.any(|record| record.parent == Some(*id))
+            };
+            let local: Vec<_> = ours()
+                .filter(|(backup, record)| record.local == Some(true) && !may_be_needed(backup))
+                .collect();
+            if local.len() > 2 + usize::try_from(self.rules.daily_keeps_local).unwrap() {
+                found.push(format!("{id} still holds {local:?}"));
+            }
+        }
+        self.found.append(&mut found);
+    }
+
+    /// Looks at the world after a night in which no full backup could be made: what can be an increment is there, and the
+    /// failed ones have left no more behind than one of each kind.
+    pub(crate) fn after_a_hard_night(&mut self, world: &World, run_began: DateTime<Utc>) {
+        let began_us = run_began.timestamp_micros();
+        for (id, vm) in &world.vms {
+            let is_suspended = self.suspended_until.is_some_and(|until| run_began < until);
+            if is_suspended || vm.hypervisor().is_none() || !self.may_be_touched(world, *id, run_began) {
+                continue;
+            }
+            let due_us = self.last_due_us(*id, "daily", began_us);
+            let ours = || vm.backups.iter().filter(|(_, record)| self.is_of_a_tier(record));
+            let is_parent = |record: &Record| {
+                record.local == Some(true)
+                    && !(self.rules.daily_from_coarser && self.tier_of(record) == Some("daily"))
+            };
+            let has_parent = ours().any(|(backup, record)| {
+                is_parent(record)
+                    && restorable(world, *id, *backup)
+                    && !is_unverified(world, *id, *backup)
+                    && !has_hollow_increment(vm, *backup)
+            });
+            let is_there = |(backup, record): (&Uuid, &Record)| {
+                record.timestamp >= Some(due_us) && restorable(world, *id, *backup)
+            };
+            if has_parent && !ours().any(is_there) {
+                self.found.push(format!("{id} has no increment of its last due time, since full ones fail"));
+                return;
+            }
+            // What was accepted and never began does not tell its parent: until something newer can be restored it may be
+            // any, and all of them stay.
+            let is_silent = |record: &Record| record.state.is_none() && record.timestamp.is_some();
+            let held = ours().filter(|(_, record)| record.local == Some(true)).count();
+            if !vm.backups.values().any(is_silent)
+                && held > 4 + usize::try_from(self.rules.daily_keeps_local).unwrap()
+            {
+                self.found.push(format!("{id} holds {held} snapshots, since full backups fail"));
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! Judges of what is done to the world. They know the promises and the world's truth, and none of the program's code.
+
+mod at_the_end;
+mod calendar;
+mod growth;
+mod sending;
+mod truth;
+
+use crate::scenario::Rules;
+use crate::transport::Asked;
+use chrono::{DateTime, TimeDelta, Utc};
+use fifo_retain::sandbox::{Record, Upload, Vm, World};
+use growth::Growths;
+use sending::Sending;
+use std::collections::{BTreeMap, BTreeSet};
+use truth::{Seen, is_sending, is_unverified, restorable, seen};
+use uuid::Uuid;
+
+/// As the policies of a life say.
+const STUCK_AFTER_US: i64 = 2 * HOUR_US;
+/// So far two clocks may be apart.
+const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
+const HOUR_US: i64 = 3_600_000_000;
+/// How long an upload on a VM in no policy is taken to be running.
+const STUCK_AFTER_DEFAULT_US: i64 = 12 * HOUR_US;
+/// What is decided within so long of a change rests on what was before.
+const READING_RESTS_FOR: TimeDelta = TimeDelta::minutes(2);
+/// A date further ahead than this is a wrong one.
+const FUTURE_US: i64 = 600_000_000;
+
+/// What the judges remember, and what they found.
+pub(crate) struct Judges {
+    pub(crate) found: Vec<String>,
+    max_uploads: usize,
+    max_uploads_per_hypervisor: usize,
+    rules: Rules,
+    /// Until when, by either clock, the policy of the protected VMs is suspended.
+    suspended_until: Option<DateTime<Utc>>,
+    /// Whether a proxy drops the bodies of DELETEs just now.
+    pub(crate) bodies_are_dropped: bool,
+    /// Whether answers tell another clock just now than the one by which FiFo stamps backups.
+    pub(crate) dates_are_wrong: bool,
+    /// Whether two runners are at it: then some promises are not made.
+    pub(crate) two_runners: bool,
+    /// Whether writes have ever been late: then one without a condition may meet anything.
+    pub(crate) writes_were_late: bool,
+    /// When the run was told to end.
+    pub(crate) stopped_at: Option<DateTime<Utc>>,
+    sending: Sending,
+    growths: Growths,
+    /// The uploads that ran when the run began.
+    ran_already: BTreeSet<Uuid>,
+    /// The VMs that cannot be backed up, and since when.
+    unfit_since: BTreeMap<Uuid, DateTime<Utc>>,
+    /// Chains that were lost in this run to DELETEs that went out without their body.
+    chains_lost: usize,
+    /// What the program has made, and for which due time.
+    made: BTreeMap<Uuid, i64>,
+    /// The later one of both clocks at the last request: what the program plans for.
+    latest: DateTime<Utc>,
+    before: BTreeMap<Uuid, Seen>,
+    /// Backups that could be restored until somebody else took them: a reading of a moment ago may still show them.
+    taken: BTreeSet<Uuid>,
+    /// Backups whose record somebody else took, by themselves or with their VM.
+    removed: BTreeSet<Uuid>,
+}
+
+impl Judges {
+    pub(crate) fn new(max_uploads: usize, max_uploads_per_hypervisor: usize) -> Self {
+        Self {
+            found: Vec::new(),
+            max_uploads,
+            max_uploads_per_hypervisor,
+            rules: Rules {
+                due_hour: 0,
+                has_weekly: true,
+                daily_keeps_local: 0,
+                attempts: 3,
+                zone: "UTC",
+                blocks_without_parent: false,
+                daily_from_coarser: false,
+                spread_hours: None,
+                is_renamed: false,
+                keep: None,
+                suspended_days: None,
+            },
+            suspended_until: None,
+            bodies_are_dropped: false,
+            dates_are_wrong: false,
+            two_runners: false,
+            writes_were_late: false,
+            stopped_at: None,
+            sending: Sending::default(),
+            growths: Growths::default(),
+            ran_already: BTreeSet::new(),
+            unfit_since: BTreeMap::new(),
+            chains_lost: 0,
+            made: BTreeMap::new(),
+            latest: DateTime::UNIX_EPOCH,
+            before: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            removed: BTreeSet::new(),
+        }
+    }
+
+    /// Takes note of new policies, written at an instant.
+    pub(crate) fn rules_change(&mut self, rules: &Rules, now: DateTime<Utc>) {
+        self.rules = rules.clone();
+        let today = now.timestamp().div_euclid(86_400);
+        let until_us = rules.suspended_days.map(|days| calendar::day_us(rules, today + days));
+        self.suspended_until = until_us.and_then(DateTime::from_timestamp_micros);
+    }
+
+    /// Takes the world as it is for granted: it was changed by people, or by time.
+    pub(crate) fn accept(&mut self, world: &World) {
+        let now = seen(world);
+        self.take(&now);
+        self.before = now;
+    }
+
+    /// Takes note of what people are about to change, as it is before.
+    pub(crate) fn changes(&mut self, world: &World) {
+        self.before = seen(world);
+    }
+
+    /// Says why a backup is not what was told to be done; what people have taken was so until then.
+    pub(crate) fn is_not_done(
+        &self,
+        world: &World,
+        vm: Uuid,
+        backup: Uuid,
+        tier: &str,
+        parent: Option<Uuid>,
+    ) -> Option<String> {
+        let Some(record) = world.vms.get(&vm).and_then(|vm| vm.backups.get(&backup)) else {
+            return (!self.removed.contains(&backup)).then(|| "there is none".to_owned());
+        };
+        // Of what was deleted while it uploaded there are remains, which are no backup.
+        let is_remnant = self.removed.contains(&backup) && record.state.as_deref() == Some("completed");
+        if !is_remnant && (self.taken.contains(&backup) || self.removed.contains(&backup)) {
+            return None;
+        }
+        // A tier's name is what it writes as a comment.
+        if record.comment.as_deref() != Some(tier) {
+            Some(format!("its comment is {:?}", record.comment))
+        } else if record.timestamp.is_none() {
+            Some("it has no timestamp".to_owned())
+        } else if record.parent != parent {
+            Some(format!("its parent is {:?}", record.parent))
+        } else if !restorable(world, vm, backup) {
+            Some("it cannot be restored".to_owned())
+        } else if is_unverified(world, vm, backup) {
+            Some("its size or checksum is missing".to_owned())
+        } else {
+            None
+        }
+    }
+
+    /// Says whether a backup is there and not local, or was until somebody took its record.
+    pub(crate) fn is_or_was_not_local(&self, world: &World, vm: Uuid, backup: Uuid) -> bool {
+        let record = world.vms.get(&vm).and_then(|vm| vm.backups.get(&backup));
+        self.removed.contains(&backup) || record.is_some_and(|record| record.local == Some(false))
+    }
+
+    fn take(&mut self, now: &BTreeMap<Uuid, Seen>) {
+        for (vm, before) in &self.before {
+            let is_there = |id: &&Uuid| now.get(vm).is_some_and(|after| after.restorable.contains(id));
+            self.taken.extend(before.restorable.iter().filter(|id| !is_there(id)));
+            let is_on_record = |id: &&Uuid| now.get(vm).is_some_and(|after| after.ids.contains(id));
+            self.removed.extend(before.ids.iter().filter(|id| !is_on_record(id)));
+        }
+    }
+
+    pub(crate) fn run_begins(&mut self, world: &World, two_runners: bool) {
+        self.chains_lost = 0;
+        self.two_runners = two_runners;
+        self.stopped_at = None;
+        self.sending = Sending::default();
+        self.ran_already = world.uploads.keys().copied().collect();
+    }
+
+    /// Takes note that a run was not killed, but has come to its end.
+    pub(crate) fn run_ends(&mut self, sender: usize, now: DateTime<Utc>) {
+        for vm in self.sending.unnoticed(sender, now) {
+            if !self.two_runners {
+                self.found.push(format!("a chain of {vm} was lost, and nothing told"));
+            }
+        }
+    }
+
+    pub(crate) fn alarmed(&mut self, sender: usize, vm: Uuid, now: DateTime<Utc>) {
+        self.sending.alarmed(sender, vm, now);
+    }
+
+    pub(crate) fn unverified(&mut self, vm: Uuid) {
+        self.sending.known(vm);
+    }
+
+    /// Looks at the world after time has passed: nothing that could be restored may have gone.
+    pub(crate) fn time_passed(&mut self, world: &World) {
+        let now = seen(world);
+        for (vm, before) in &self.before {
+            let after = now.get(vm).cloned().unwrap_or_default();
+            let lost = before.restorable.difference(&after.restorable).count();
+            if lost > 0 {
+                self.found.push(format!("{lost} restorable backups of {vm} have gone by themselves"));
+            }
+        }
+        self.before = now;
+    }
+
+    /// Looks at the world after a request.
+    ///
+    /// `own` is the clock of the machine that the program runs on, `right` is the right time.
+    pub(crate) fn asked(&mut self, world: &World, asked: &Asked, own: DateTime<Utc>, right: DateTime<Utc>) {
+        self.latest = if asked.is_late { asked.at } else { asked.at.max(own) };
+        self.growths.look(world, right);
+        self.unfit_since.retain(|id, _| world.vms.get(id).is_some_and(|vm| !is_fit(vm)));
+        for (id, _) in world.vms.iter().filter(|(_, vm)| !is_fit(vm)) {
+            self.unfit_since.entry(*id).or_insert(right);
+        }
+        let Some(vm) = asked.target.split('/').find_map(|part| Uuid::try_parse(part).ok()) else { return };
+        if asked.method == "GET" {
+            self.sending.was_read(asked, vm, right);
+            return;
+        }
+        if !asked.was_fresh {
+            self.tell(asked, "a write on a connection that was used before");
+        }
+        if !asked.is_late
+            && let Some(wrong) = self.sending.wrong_with(asked, vm, right, self.stopped_at)
+        {
+            self.tell(asked, wrong);
+        }
+        let now = seen(world);
+        let (before, after) =
+            (self.before.get(&vm).cloned().unwrap_or_default(), now.get(&vm).cloned().unwrap_or_default());
+        // Through a stale cache nobody can see that a VM has left its policy; but then FiFo refuses the old version (412).
+        let may_be_late = asked.is_late && asked.if_match.is_none();
+        if before != after && !may_be_late && !self.may_be_touched(world, vm, asked.at) {
+            self.tell(asked, "a VM was written to that is not to be touched");
+        }
+        let is_unfit =
+            |since: &DateTime<Utc>| right - *since > READING_RESTS_FOR && !may_be_late && before != after;
+        if self.unfit_since.get(&vm).is_some_and(is_unfit) {
+            self.tell(asked, "a VM was written to that cannot be backed up");
+        }
+        if asked.method == "DELETE" {
+            if !asked.is_late && asked.body != br#"{"location":"hypervisor"}"# {
+                self.tell(asked, "a DELETE with another body than the one");
+            }
+            if self.bodies_are_dropped {
+                // One that was refused did no harm and told nothing; one lost chain is what can happen.
+                let is_lost = !before.ids.is_subset(&after.ids);
+                self.chains_lost += usize::from(is_lost);
+                if is_lost {
+                    self.sending.lost(asked.sender, vm, right);
+                }
+                if self.chains_lost > 1 && !self.two_runners {
+                    self.tell(asked, "a second chain was lost to a proxy that drops bodies");
+                }
+            }
+            let no_longer = before.local.difference(&after.local).filter(|gone| after.ids.contains(gone));
+            for gone in no_longer.filter(|_| !may_be_late) {
+                self.judge_local_delete(world, vm, *gone, &after, asked);
+            }
+        }
+        let lost: Vec<_> = before.restorable.difference(&after.restorable).collect();
+        if !lost.is_empty() && !self.bodies_are_dropped {
+            self.tell(asked, &format!("restorable backups were lost: {lost:?}"));
+        }
+        for new in after.ids.difference(&before.ids) {
+            let due_us = self.judge_create(world, vm, *new, asked, right);
+            // Where its date is wrong nobody can know whether FiFo's clock has come to the due time: then one counts for it
+            // only if it was stamped after it.
+            self.made.insert(*new, if self.dates_are_wrong { i64::MIN } else { due_us });
+        }
+        if self.two_runners && self.bodies_are_dropped {
+            self.taken.extend(before.ids.difference(&after.ids));
+            self.removed.extend(before.ids.difference(&after.ids));
+        }
+        self.before = now;
+    }
+
+    /// Judges a new backup; gives the due time that it was made for.
+    fn judge_create(
+        &mut self,
+        world: &World,
+        vm: Uuid,
+        new: Uuid,
+        asked: &Asked,
+        right: DateTime<Utc>,
+    ) -> i64 {
+        let latest_us = self.latest.timestamp_micros();
+        let runs = |id: &Uuid| {
+            world.uploads.get(id).is_some_and(|upload| latest_us - upload.started_us < STUCK_AFTER_US)
+        };
+        let backups = &world.vms[&vm].backups;
+        let record = &backups[&new];
+        let tier = self.tier_of(record);
+        let since_us = self.last_due_us(vm, tier.unwrap_or("daily"), latest_us);
+        // Where the policies have changed since, one made for an earlier due time may lie after the new one, too.
+        let is_for_it = |id: &Uuid, at_us: i64| {
+            self.made.get(id).is_some_and(|due_us| *due_us == since_us || at_us >= since_us)
+        };
+        // What nothing shows to be whole counts as failed when it has had its time.
+        let has_failed = |id: &Uuid, other: &Record| {
+            is_unverified(world, vm, *id)
+                && other.timestamp.is_some_and(|at_us| latest_us - at_us >= STUCK_AFTER_US)
+        };
+        let twin = backups.iter().find(|(id, other)| {
+            **id != new
+                && self.tier_of(other) == tier
+                && other.timestamp.is_some_and(|at_us| is_for_it(id, at_us) && at_us <= latest_us + FUTURE_US)
+                && (runs(id) || restorable(world, vm, **id) && !has_failed(id, other))
+        });
+        // Without a condition FiFo cannot refuse a second one, whoever has sent the first.
+        let has_guard = asked.if_match.is_some() || !self.two_runners && !self.writes_were_late;
+        if let Some((twin, _)) = twin
+            && has_guard
+        {
+            let twin = *twin;
+            self.tell(asked, &format!("a second {tier:?} for one due time: {new} beside {twin}"));
+        }
+        if let Some(parent) = world.uploads.get(&new).and_then(|upload| upload.parent)
+            && !restorable(world, vm, parent)
+        {
+            self.tell(asked, &format!("{new} is an increment on {parent}, which cannot be restored"));
+        }
+        let beside = world.uploads.iter().find(|(id, upload)| {
+            upload.vm == vm && **id != new && self.growths.has_just_grown(world, id, right)
+        });
+        if let Some((beside, _)) = beside
+            && has_guard
+        {
+            self.tell(asked, &format!("{new} was begun while {beside} was growing"));
+        }
+        if self.two_runners || asked.is_late {
+            return since_us;
+        }
+        let counted: Vec<_> = world
+            .uploads
+            .iter()
+            .filter(|(id, upload)| **id != new && self.takes_a_place(world, id, upload))
+            .collect();
+        let hypervisor = world.vms[&vm].hypervisor();
+        let here =
+            counted.iter().filter(|(_, upload)| world.vms[&upload.vm].hypervisor() == hypervisor).count();
+        if counted.len() >= self.max_uploads || here >= self.max_uploads_per_hypervisor {
+            self.tell(asked, &format!("too many uploads: {} in all, {here} there", counted.len() + 1));
+        }
+        since_us
+    }
+
+    /// Says whether an upload counts against the limits: it was made by the program, or ran already when the run began,
+    /// it moves, and it is not so old that it is taken for stuck.
+    fn takes_a_place(&self, world: &World, id: &Uuid, upload: &Upload) -> bool {
+        let latest_us = self.latest.timestamp_micros();
+        let Some(vm) = world.vms.get(&upload.vm) else { return false };
+        let is_known = match mark_of(vm) {
+            // Of what cannot be read nobody knows what runs there.
+            Some("Unreadable") => false,
+            _ => self.made.contains_key(id) || self.ran_already.contains(id),
+        };
+        let longest_us = match mark_of(vm) {
+            Some("Protected" | "Suspended") => STUCK_AFTER_US,
+            _ => STUCK_AFTER_DEFAULT_US,
+        };
+        let stamped_us = vm.backups.get(id).and_then(|record| record.timestamp);
+        let is_young = stamped_us.is_some_and(|at_us| (latest_us - at_us).abs() < longest_us - 60_000_000);
+        is_known && is_young && self.growths.moves(world, id)
+    }
+
+    fn judge_local_delete(&mut self, world: &World, vm: Uuid, gone: Uuid, after: &Seen, asked: &Asked) {
+        let backups = &world.vms[&vm].backups;
+        let record = &backups[&gone];
+        // One that has been uploading for longer than it may is given up on when something newer can be restored.
+        let latest_us = self.latest.timestamp_micros();
+        // One whose date is far ahead counts in no rule, and holds no parent.
+        let has_wrong_date = |id: &Uuid| {
+            let stamped_us = backups.get(id).and_then(|record| record.timestamp);
+            stamped_us.is_some_and(|at_us| at_us - latest_us >= STUCK_AFTER_US)
+        };
+        let runs = |(id, upload): (&Uuid, &Upload)| {
+            (*id == gone || upload.parent == Some(gone))
+                && !has_wrong_date(id)
+                && latest_us - upload.started_us < STUCK_AFTER_US
+                && is_sending(world, id, upload)
+        };
+        if world.uploads.iter().any(runs) {
+            self.tell(asked, &format!("the snapshot of {gone} was deleted while it was needed"));
+        }
+        if !self.is_of_a_tier(record) {
+            self.tell(asked, &format!("the snapshot of {gone} was deleted, which is of no tier"));
+        }
+        // A date in the future is a wrong one, and says nothing about what is newer.
+        let believable = |id: &&Uuid| backups[*id].timestamp <= Some(latest_us + FUTURE_US);
+        if !believable(&&gone) {
+            self.tell(asked, &format!("the snapshot of {gone} was deleted, whose date is in the future"));
+        }
+        // What nothing shows to be whole is not yet a copy of anything.
+        let counts: BTreeSet<Uuid> =
+            after.restorable.iter().copied().filter(|id| !is_unverified(world, vm, *id)).collect();
+        let key = (record.timestamp, gone);
+        let newer = |id: &&Uuid| believable(id) && (backups[*id].timestamp, **id) > key;
+        let has_newer_copy = counts.iter().any(|id| id == &gone || newer(&id));
+        if !has_newer_copy && !after.local.iter().any(|id| newer(&id)) {
+            self.tell(asked, &format!("the snapshot of {gone} was the only copy of its moment"));
+        }
+        let is_parent =
+            |id: &&Uuid| !self.rules.daily_from_coarser || self.tier_of(&backups[*id]) != Some("daily");
+        let newest = counts
+            .iter()
+            .filter(|id| believable(id) && is_parent(id))
+            .max_by_key(|id| (backups[*id].timestamp, **id));
+        if newest == Some(&gone) {
+            self.tell(asked, &format!("the snapshot of {gone} was deleted, which the next increment needs"));
+        }
+    }
+
+    fn is_of_a_tier(&self, record: &Record) -> bool {
+        self.tier_of(record).is_some()
+    }
+
+    /// Gives the tier that a backup is of, by the name under which it began.
+    fn tier_of(&self, record: &Record) -> Option<&'static str> {
+        match record.comment.as_deref()? {
+            "monthly" => Some("monthly"),
+            "weekly" if self.rules.has_weekly => Some("weekly"),
+            "daily" => Some("daily"),
+            "nightly" if self.rules.is_renamed => Some("daily"),
+            _ => None,
+        }
+    }
+
+    /// Says whether the program may do anything to a VM at an instant of FiFo's clock.
+    fn may_be_touched(&self, world: &World, vm: Uuid, at: DateTime<Utc>) -> bool {
+        let Some(vm) = world.vms.get(&vm) else { return true };
+        mark_of(vm) == Some("Protected")
+            && self.suspended_until.is_none_or(|until| at + CLOCKS_APART_MAX >= until)
+    }
+
+    fn last_due_us(&self, vm: Uuid, comment: &str, now_us: i64) -> i64 {
+        calendar::last_due_us(&self.rules, vm, comment, now_us)
+    }
+
+    fn tell(&mut self, asked: &Asked, what: &str) {
+        self.found.push(format!("{} {} at {}: {what}", asked.method, asked.target, asked.at));
+    }
+}
+
+fn mark_of(vm: &Vm) -> Option<&str> {
+    vm.fields.get("metadata").and_then(|metadata| metadata["sim"]["mark"].as_str())
+}
+
+/// Says whether a VM can be backed up.
+fn is_fit(vm: &Vm) -> bool {
+    let state = vm.fields.get("state").and_then(|state| state.as_str());
+    vm.hypervisor().is_some()
+        && !vm.has_delegated_datasets()
+        && matches!(state, Some("running" | "stopped" | "booting" | "shutting_down"))
+}

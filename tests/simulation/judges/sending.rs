@@ -1,0 +1,97 @@
+//! What may be sent at all: after an alarm, after a stop, and without a condition.
+
+use crate::transport::Asked;
+use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// What was sent just before is still on its way.
+const ON_THE_WAY: TimeDelta = TimeDelta::milliseconds(5);
+
+/// A reading without a version may be so old when the write goes out that rests on it.
+const READING_RESTS_FOR: TimeDelta = TimeDelta::minutes(5);
+
+/// After so many refusals a condition may be left out.
+const REFUSALS_MIN: u32 = 3;
+
+/// So soon a write that was answered with 401 is sent again.
+const REPEATED_WITHIN: TimeDelta = TimeDelta::seconds(10);
+
+/// Whoever looks whether a delete has done harm knows it within this time.
+const NOTICED_WITHIN: TimeDelta = TimeDelta::seconds(90);
+
+/// A chain that was lost to a DELETE without its body.
+struct Loss {
+    vm: Uuid,
+    sender: usize,
+    at: DateTime<Utc>,
+}
+
+/// What has been read and refused in this run, by sender and VM, and what must not go on.
+#[derive(Default)]
+pub(super) struct Sending {
+    without_version: BTreeMap<(usize, Uuid), DateTime<Utc>>,
+    refused: BTreeMap<(usize, Uuid), u32>,
+    /// When a write was answered with 401: it has done nothing, and is sent again with another token.
+    unauthorized: BTreeMap<(usize, Uuid), DateTime<Utc>>,
+    alarmed: BTreeMap<usize, DateTime<Utc>>,
+    losses: Vec<Loss>,
+}
+
+impl Sending {
+    /// Takes note of the answer to a reading of a VM.
+    pub(super) fn was_read(&mut self, asked: &Asked, vm: Uuid, now: DateTime<Utc>) {
+        if asked.status == Some(200) && !asked.has_version {
+            self.without_version.insert((asked.sender, vm), now);
+        }
+    }
+
+    /// Judges that a write was sent at all; gives what is wrong with it.
+    pub(super) fn wrong_with(
+        &mut self,
+        asked: &Asked,
+        vm: Uuid,
+        now: DateTime<Utc>,
+        stopped_at: Option<DateTime<Utc>>,
+    ) -> Option<&'static str> {
+        let key = (asked.sender, vm);
+        let is_after = |at: &DateTime<Utc>| now > *at + ON_THE_WAY;
+        let refused = self.refused.entry(key).or_default();
+        let may_be_unconditional = *refused >= REFUSALS_MIN
+            || self.without_version.get(&key).is_some_and(|at| now - *at < READING_RESTS_FOR);
+        *refused += u32::from(asked.status == Some(412));
+        let is_repeated = self.unauthorized.get(&key).is_some_and(|at| now - *at < REPEATED_WITHIN);
+        if asked.status == Some(401) {
+            self.unauthorized.insert(key, now);
+        }
+        if self.alarmed.get(&asked.sender).is_some_and(is_after) {
+            Some("a write after an alarm")
+        } else if stopped_at.as_ref().is_some_and(is_after) && !is_repeated {
+            Some("a write after the run was told to end")
+        } else if asked.if_match.is_none() && !may_be_unconditional {
+            Some("a write without a condition, which there was")
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn alarmed(&mut self, sender: usize, vm: Uuid, now: DateTime<Utc>) {
+        self.alarmed.entry(sender).or_insert(now);
+        self.known(vm);
+    }
+
+    /// Takes note that it is known, or told as not known, what became of a VM.
+    pub(super) fn known(&mut self, vm: Uuid) {
+        self.losses.retain(|loss| loss.vm != vm);
+    }
+
+    pub(super) fn lost(&mut self, sender: usize, vm: Uuid, at: DateTime<Utc>) {
+        self.losses.push(Loss { vm, sender, at });
+    }
+
+    /// Gives the VMs that have lost a chain in a run that is over, and of which it has told nothing.
+    pub(super) fn unnoticed(&mut self, sender: usize, now: DateTime<Utc>) -> Vec<Uuid> {
+        let losses = self.losses.extract_if(.., |loss| loss.sender == sender);
+        losses.filter(|loss| now - loss.at > NOTICED_WITHIN).map(|loss| loss.vm).collect()
+    }
+}

@@ -1,0 +1,80 @@
+//! What is so in the world, whatever is told.
+
+use fifo_retain::sandbox::{Record, Upload, Vm, World};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// A VM's backups as they were.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct Seen {
+    pub(super) ids: BTreeSet<Uuid>,
+    pub(super) restorable: BTreeSet<Uuid>,
+    pub(super) local: BTreeSet<Uuid>,
+}
+
+pub(super) fn seen(world: &World) -> BTreeMap<Uuid, Seen> {
+    world
+        .vms
+        .iter()
+        .map(|(id, vm)| {
+            let is_local =
+                |backup: &Record| backup.local.unwrap_or(backup.local_size.is_some_and(|bytes| bytes > 0));
+            let local = vm.backups.iter().filter(|(_, backup)| is_local(backup)).map(|(id, _)| *id);
+            let restorable = vm.backups.keys().copied().filter(|backup| restorable(world, *id, *backup));
+            let seen = Seen {
+                ids: vm.backups.keys().copied().collect(),
+                restorable: restorable.collect(),
+                local: local.collect(),
+            };
+            (*id, seen)
+        })
+        .collect()
+}
+
+/// Says whether a backup can be had from the store: every step is there, completed and sound, and fits on the one before.
+pub(super) fn restorable(world: &World, vm: Uuid, backup: Uuid) -> bool {
+    let Some(vm) = world.vms.get(&vm) else { return false };
+    let mut at = backup;
+    for _ in 0..=vm.backups.len() {
+        let (Some(record), Some(stored)) = (vm.backups.get(&at), vm.stored.get(&at)) else { return false };
+        if record.state.as_deref() != Some("completed") || !stored.sound || stored.base != record.parent {
+            return false;
+        }
+        match record.parent {
+            Some(parent) => at = parent,
+            None => return true,
+        }
+    }
+    false
+}
+
+/// Says whether nothing shows that a completed backup is whole: the size or the checksum of one of its files is missing,
+/// although an earlier one of the VM has them all.
+pub(super) fn is_unverified(world: &World, vm: Uuid, backup: Uuid) -> bool {
+    let Some(vm) = world.vms.get(&vm) else { return false };
+    let shows_all = |record: &Record| {
+        let files = record.files.as_ref();
+        files.is_some_and(|files| !files.is_empty() && files.values().all(|file| file.sha1.is_some()))
+    };
+    let Some(record) = vm.backups.get(&backup) else { return false };
+    let earlier = |other: &Record| {
+        other.state.as_deref() == Some("completed") && other.timestamp < record.timestamp && shows_all(other)
+    };
+    !shows_all(record) && vm.backups.values().any(earlier)
+}
+
+/// Says whether an upload still needs its snapshot and its parent's. When its state is written nothing is sent any more,
+/// even if `local` is still to come; and of one whose record was deleted nobody can know.
+pub(super) fn is_sending(world: &World, id: &Uuid, upload: &Upload) -> bool {
+    let record = world.vms.get(&upload.vm).and_then(|vm| vm.backups.get(id));
+    record.is_some_and(|record| matches!(record.state.as_deref(), None | Some("uploading")))
+}
+
+/// Says whether an increment on a backup came out with nothing in it: its snapshot is not there, whatever is on record.
+pub(super) fn has_hollow_increment(vm: &Vm, parent: Uuid) -> bool {
+    vm.backups.iter().any(|(id, record)| {
+        record.parent == Some(parent)
+            && record.state.as_deref() == Some("completed")
+            && vm.stored.get(id).is_some_and(|stored| !stored.sound)
+    })
+}
