@@ -3,7 +3,7 @@
 //! The JSON is also the saved plan, so reading it back is strict: an unknown field, another format or another version
 //! is an error. What is not in the JSON cannot be carried out.
 
-use crate::inventory::{BackupId, VmId};
+use crate::inventory::{Backup, BackupId, VmId};
 use chrono::{DateTime, FixedOffset, Utc};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -85,6 +85,36 @@ pub struct Summary {
     pub unreadable: usize,
     /// VMs whose actions are held back by a suspension.
     pub suspended: usize,
+    /// What backups of no tier hold on hypervisors, over all VMs that belong to a policy.
+    pub unmanaged: Held,
+}
+
+/// What backups hold on hypervisors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Held {
+    /// How many snapshots.
+    pub snapshots: usize,
+    /// How many bytes of VMs' quotas, as far as FiFo has measured them.
+    pub size_bytes: u64,
+}
+
+impl Held {
+    /// Counts what some backups hold; those without a snapshot hold nothing.
+    pub fn of<'a>(backups: impl IntoIterator<Item = &'a Backup>) -> Self {
+        backups.into_iter().filter(|backup| backup.holds_snapshot()).fold(Self::default(), |held, backup| {
+            held.plus(Self { snapshots: 1, size_bytes: backup.local_size_bytes.unwrap_or(0) })
+        })
+    }
+
+    /// Adds what others hold.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            snapshots: self.snapshots + other.snapshots,
+            size_bytes: self.size_bytes.saturating_add(other.size_bytes),
+        }
+    }
 }
 
 /// What is planned for one VM.
@@ -105,6 +135,8 @@ pub struct VmPlan {
     pub actions: Vec<Action>,
     /// What is told about it.
     pub notes: Vec<Note>,
+    /// What its backups of no tier hold on the hypervisor. Nothing ever deletes that; zero for a VM without a policy.
+    pub unmanaged: Held,
 }
 
 impl VmPlan {

@@ -1,7 +1,7 @@
 //! The decision for one VM.
 
 use super::assume;
-use super::changeset::{Action, BackupKind, Create, DeleteLocal, Note, NoteCode, Status, VmPlan};
+use super::changeset::{Action, BackupKind, Create, DeleteLocal, Held, Note, NoteCode, Status, VmPlan};
 use super::due::{Attempts, Calendar, attempts, cannot_back_up, unsatisfied};
 use super::fingerprint::fingerprint;
 use super::local::unwanted_locally;
@@ -50,6 +50,7 @@ fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
         fingerprint: Some(fingerprint(vm)),
         actions: Vec::new(),
         notes: vec![note],
+        unmanaged: Held::default(),
     }
 }
 
@@ -68,6 +69,9 @@ pub(super) fn decide_under(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) ->
         fingerprint: Some(fingerprint(vm)),
         actions,
         notes,
+        unmanaged: Held::of(
+            vm.backups.values().filter(|backup| policy.tier_of(backup.comment.as_deref()).is_none()),
+        ),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Would these backups have saved us? How each VM stands against its policy, whatever is going to be done about it.
 
-use super::changeset::{Note, NoteCode, Plan, VmPlan};
+use super::changeset::{Held, Note, NoteCode, Plan, VmPlan};
 use super::due::Calendar;
 use super::standing::View;
 use crate::inventory::{BackupId, Inventory, Vm, VmId, chain_of};
@@ -42,7 +42,9 @@ pub struct VmHealth {
     /// How old that may be, in seconds.
     pub max_age_secs: Option<i64>,
     /// What its backups hold on the hypervisor.
-    pub local: Local,
+    pub local: Held,
+    /// As much of that as belongs to no tier of its policy: nothing ever deletes it.
+    pub unmanaged: Held,
     /// The due times of which a backup should still be stored and none can be restored, oldest first: those of the last
     /// 35 days, since the first backup there is, that are among the newest `keep` ones of a tier. Those that are still to
     /// be made up for are not among them.
@@ -118,15 +120,6 @@ pub struct Newest {
     pub size_bytes: Option<u64>,
 }
 
-/// What a VM's backups hold on its hypervisor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Local {
-    /// How many snapshots.
-    pub snapshots: usize,
-    /// How many bytes of the VM's quota, as far as FiFo has measured them.
-    pub size_bytes: u64,
-}
-
 /// Judges the VMs of a plan by what they were planned from.
 pub fn health(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Health {
     let calendars: BTreeMap<&str, Calendar<'_>> =
@@ -154,7 +147,8 @@ fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: Verdict) -> VmHeal
         is_suspended: false,
         newest: None,
         max_age_secs: None,
-        local: vm.map(local).unwrap_or_default(),
+        local: Held::of(vm.iter().flat_map(|vm| vm.backups.values())),
+        unmanaged: planned.unmanaged,
         gaps: Vec::new(),
         notes: planned.notes.clone(),
         problems: planned.notes.iter().filter_map(Problem::of).collect(),
@@ -189,14 +183,6 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, calendar: &Calendar<
         gaps: gaps(&view, calendar),
         ..without_policy(planned, Some(vm), verdict)
     }
-}
-
-fn local(vm: &Vm) -> Local {
-    let held = vm.backups.values().filter(|backup| backup.holds_snapshot());
-    held.fold(Local::default(), |local, backup| Local {
-        snapshots: local.snapshots + 1,
-        size_bytes: local.size_bytes.saturating_add(backup.local_size_bytes.unwrap_or(0)),
-    })
 }
 
 /// Finds the due times after which nothing that can be restored was taken before the next one.

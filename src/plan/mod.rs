@@ -38,12 +38,12 @@ mod tests;
 pub use agree::{Agreement, LeftOut, Why, agree};
 pub use cascade::{CascadeCost, cascade_cost};
 pub use changeset::{
-    Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, PolicyRef, Status, Summary, TOOL,
-    VmPlan, schema,
+    Action, BackupKind, Create, DeleteLocal, FORMAT, Held, Note, NoteCode, Plan, PolicyRef, Status, Summary,
+    TOOL, VmPlan, schema,
 };
 pub use compare::{
     Comparison, ComparisonSummary, Deeds, OwnSnapshot, PolicyChange, PolicyChangeKind, Protection, Shift,
-    Side, VmChange, compare,
+    Side, Stranded, VmChange, compare,
 };
 pub use decide::decide;
 pub use fingerprint::fingerprint;
@@ -122,6 +122,7 @@ fn unreadable(vm: &UnreadableVm) -> VmPlan {
             NoteCode::Unreadable,
             format!("could not be read whole: {}", vm.problems.join("; ")),
         )],
+        unmanaged: Held::default(),
     }
 }
 
@@ -136,6 +137,7 @@ impl VmPlan {
 fn summary(vms: &[VmPlan]) -> Summary {
     let mut summary = Summary::default();
     for vm in vms {
+        summary.unmanaged = summary.unmanaged.plus(vm.unmanaged);
         for action in vm.due_actions() {
             summary.create += usize::from(action.is_create());
             summary.delete_local += action.local_deletes();

@@ -128,8 +128,9 @@ fn shortened(text: &str, chars_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Held;
     use crate::plan::Overview;
-    use crate::plan::health::{Local, VmHealth};
+    use crate::plan::health::VmHealth;
     use crate::render::{Ended, Failure};
 
     fn failed(cause: &str) -> Account {
@@ -162,7 +163,8 @@ mod tests {
             is_suspended: false,
             newest: None,
             max_age_secs: None,
-            local: Local::default(),
+            local: Held::default(),
+            unmanaged: Held::default(),
             gaps: Vec::new(),
             notes: Vec::new(),
             problems: Vec::new(),

@@ -278,8 +278,8 @@ fn instant_text(instant: DateTime<Utc>) -> String {
 mod tests {
     use super::*;
     use crate::inventory::VmId;
+    use crate::plan::Held;
     use crate::plan::Overview;
-    use crate::plan::health::Local;
     use uuid::Uuid;
 
     fn ledger(alias: &str) -> Ledger {
@@ -291,7 +291,8 @@ mod tests {
             is_suspended: false,
             newest: None,
             max_age_secs: Some(93_600),
-            local: Local::default(),
+            local: Held::default(),
+            unmanaged: Held::default(),
             gaps: Vec::new(),
             notes: Vec::new(),
             problems: Vec::new(),

@@ -11,7 +11,7 @@ mod creates;
 mod deletes;
 mod rules;
 
-use super::changeset::{Action, NoteCode, Plan, Status, Summary, VmPlan};
+use super::changeset::{Action, Held, NoteCode, Plan, Status, Summary, VmPlan};
 use super::due::Calendar;
 use super::fingerprint::fingerprint;
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
@@ -121,6 +121,9 @@ fn untouched_broken(planned: &VmPlan, status: Status, why: &str) -> Vec<String> 
     if planned.status != status {
         found.push(format!("its status is {:?} where it is {status:?}", planned.status));
     }
+    if planned.unmanaged != Held::default() {
+        found.push(format!("unmanaged snapshots are counted of a VM {why}"));
+    }
     found
 }
 
@@ -181,5 +184,9 @@ fn counted(plan: &Plan) -> Summary {
         fault: with(Status::Fault).count(),
         unreadable: with(Status::Unreadable).count(),
         suspended: with(Status::Changes).filter(|vm| vm.is_suspended()).count(),
+        unmanaged: Held {
+            snapshots: plan.vms.iter().map(|vm| vm.unmanaged.snapshots).sum(),
+            size_bytes: plan.vms.iter().fold(0, |sum, vm| sum.saturating_add(vm.unmanaged.size_bytes)),
+        },
     }
 }

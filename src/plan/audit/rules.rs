@@ -69,6 +69,14 @@ fn frame_broken(case: &Case<'_>, planned: &VmPlan) -> Vec<String> {
     if has_given_up != planned.note(NoteCode::GaveUp).is_some() {
         found.push("that attempts were given up is told and is not so, or the other way round".to_owned());
     }
+    let (mut snapshots, mut bytes) = (0, 0_u64);
+    for backup in case.all().filter(|backup| case.tier(backup).is_none() && case.is_on_hypervisor(backup)) {
+        snapshots += 1;
+        bytes = bytes.saturating_add(backup.local_size_bytes.unwrap_or(0));
+    }
+    if (planned.unmanaged.snapshots, planned.unmanaged.size_bytes) != (snapshots, bytes) {
+        found.push("its unmanaged snapshots are miscounted".to_owned());
+    }
     let suspended = case
         .policy
         .suspend

@@ -8,10 +8,10 @@ mod policies;
 pub(super) use policies::behaves_alike;
 pub use policies::{PolicyChange, PolicyChangeKind};
 
-use super::changeset::{Action, Plan, PolicyRef, Status, VmPlan};
+use super::changeset::{Action, Held, Plan, PolicyRef, Status, VmPlan};
 use super::forecast::{Forecast, forecast};
-use crate::inventory::{Inventory, VmId};
-use crate::policy::Policies;
+use crate::inventory::{Backup, Inventory, Vm, VmId};
+use crate::policy::{Match, Policies};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -53,6 +53,44 @@ pub struct ComparisonSummary {
     pub leaves_conflict: usize,
     /// VMs that belong to another policy.
     pub changes_policy: usize,
+    /// Backups that no tier is for any more.
+    pub stranded: Stranded,
+}
+
+/// Backups that were of a tier and are of none: they are no parents, nothing deletes them, and what they hold on hypervisors
+/// they hold for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stranded {
+    /// How many backups.
+    pub backups: usize,
+    /// What they hold on hypervisors.
+    pub held: Held,
+}
+
+impl Stranded {
+    /// Finds those of a VM.
+    fn of(vm: &Vm, before: &Policies, after: &Policies) -> Self {
+        // Where several policies claim it nobody knows yet what becomes of its backups.
+        let (Match::One(before), after) = (before.policy_for(vm), after.policy_for(vm)) else {
+            return Self::default();
+        };
+        let is_stranded = |backup: &&Backup| {
+            let comment = backup.comment.as_deref();
+            let is_managed = match &after {
+                Match::One(after) => after.tier_of(comment).is_some(),
+                Match::Unprotected => false,
+                Match::Conflict(_) => true,
+            };
+            before.tier_of(comment).is_some() && !is_managed
+        };
+        let stranded: Vec<&Backup> = vm.backups.values().filter(is_stranded).collect();
+        Self { backups: stranded.len(), held: Held::of(stranded) }
+    }
+
+    /// Says whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.backups == 0
+    }
 }
 
 impl ComparisonSummary {
@@ -133,6 +171,8 @@ pub struct VmChange {
     pub anyway: Vec<Action>,
     /// What would be done without the change, and no longer is.
     pub no_longer: Vec<Action>,
+    /// Its backups that no tier is for any more.
+    pub stranded: Stranded,
 }
 
 impl VmChange {
@@ -142,6 +182,7 @@ impl VmChange {
             || !self.caused.is_empty()
             || self.own_snapshot.is_some()
             || !self.no_longer.is_empty()
+            || !self.stranded.is_empty()
     }
 }
 
@@ -263,7 +304,13 @@ pub fn compare(before: Side<'_>, after: Side<'_>, inventory: &Inventory) -> Comp
     for new in &after.plan.vms {
         // What could not be read has no action on either side.
         let Some(&old) = new.uuid.and_then(|id| old.get(&id)) else { continue };
-        let change = vm_change(old, new);
+        let stranded = new
+            .uuid
+            .and_then(|id| inventory.vms.get(&id))
+            .map(|vm| Stranded::of(vm, before.policies, after.policies));
+        let change = vm_change(old, new, stranded.unwrap_or_default());
+        summary.stranded.backups += change.stranded.backups;
+        summary.stranded.held = summary.stranded.held.plus(change.stranded.held);
         summary.add_deeds(&change);
         if let Some(shift) = change.shift {
             *summary.counter(shift) += 1;
@@ -281,7 +328,7 @@ pub fn compare(before: Side<'_>, after: Side<'_>, inventory: &Inventory) -> Comp
     }
 }
 
-fn vm_change(old: &VmPlan, new: &VmPlan) -> VmChange {
+fn vm_change(old: &VmPlan, new: &VmPlan, stranded: Stranded) -> VmChange {
     let (before, after) = (Protection::of(old), Protection::of(new));
     let (anyway, caused): (Vec<&Action>, Vec<&Action>) =
         new.due_actions().iter().partition(|action| old.due_actions().iter().any(|old| covers(old, action)));
@@ -298,6 +345,7 @@ fn vm_change(old: &VmPlan, new: &VmPlan) -> VmChange {
         own_snapshot,
         anyway: anyway.into_iter().cloned().collect(),
         no_longer,
+        stranded,
     }
 }
 

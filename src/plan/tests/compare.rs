@@ -2,7 +2,7 @@
 
 use super::fixtures::*;
 use crate::plan::compare::{Comparison, PolicyChangeKind, Shift, Side, compare};
-use crate::plan::{Action, Deeds, OwnSnapshot, Protection, plan};
+use crate::plan::{Action, Deeds, Held, OwnSnapshot, Protection, Stranded, plan};
 use crate::policy::{Policies, Policy, Selector, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 use std::num::NonZeroU32;
@@ -181,5 +181,30 @@ fn a_policy_says_what_it_says_differently() {
             "tiers.daily.also: [] -> [\"nightly\"]",
             "tiers.daily.spread: 0s -> 1h30m",
         ]
+    );
+}
+
+#[test]
+fn a_renamed_tier_strands_its_backups_and_also_takes_them_over() {
+    let mut renamed = grandfather();
+    "nightly".clone_into(&mut renamed.tiers[2].name);
+    "nightly".clone_into(&mut renamed.tiers[2].comment);
+    let with_more = || mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2);
+    let comparison = compared(&[grandfather()], &[renamed.clone()], [with_more()]);
+    let stranded = Stranded { backups: 2, held: Held { snapshots: 1, size_bytes: GIB } };
+    assert_eq!((comparison.vms[0].stranded, comparison.summary.stranded), (stranded, stranded));
+
+    renamed.tiers[2].also = vec!["daily".to_owned()];
+    let comparison = compared(&[grandfather()], &[renamed], [with_more()]);
+    assert!(comparison.summary.stranded.is_empty());
+}
+
+#[test]
+fn a_vm_that_loses_its_policy_strands_what_that_managed_and_nothing_else() {
+    let vm = mid_chain().backup(4, "by hand", "2026-11-16 01:00").local();
+    let comparison = compared(&[grandfather()], &[], [vm]);
+    assert_eq!(
+        comparison.summary.stranded,
+        Stranded { backups: 3, held: Held { snapshots: 2, size_bytes: 2 * GIB } }
     );
 }

@@ -1,7 +1,7 @@
 //! One rule of the contract a test; 2026-11-01 was a Sunday and the first of the month.
 
 use super::fixtures::*;
-use crate::plan::{Action, NoteCode, Status};
+use crate::plan::{Action, Held, NoteCode, Status};
 use crate::policy::{MissingParent, Policy, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 
@@ -62,6 +62,22 @@ fn only_the_comment_to_the_letter_makes_a_tier() {
     let planned = vm.plan(&grandfather(), "2026-11-18 02:00");
     assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
     assert_eq!(planned.note(NoteCode::Unmanaged).unwrap().backup, Some(backup_id(4)));
+}
+
+#[test]
+fn unmanaged_snapshots_are_counted_with_the_quota_that_they_hold() {
+    let by_hand = mid_chain()
+        .backup(4, "by hand", "2026-11-16 01:00")
+        .local()
+        .backup(5, "nightly", "2026-11-16 02:00")
+        .local()
+        .backup(6, "nightly", "2026-11-16 03:00");
+    let held = Held { snapshots: 2, size_bytes: 2 * GIB };
+    let plan = plan_all(&[grandfather()], [by_hand.clone()], at("2026-11-17 02:00"));
+    assert_eq!((plan.vms[0].unmanaged, plan.summary.unmanaged), (held, held));
+    let mut policy = grandfather();
+    policy.tiers[2].also = vec!["nightly".to_owned()];
+    assert_eq!(by_hand.plan(&policy, "2026-11-17 02:00").unmanaged.snapshots, 1);
 }
 
 #[test]

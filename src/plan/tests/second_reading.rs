@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-const VMS: usize = if cfg!(debug_assertions) { 1_500 } else { 5_000 };
+const VMS: usize = 5_000;
 const VMS_AN_INSTANT: usize = 50;
 
 #[derive(Clone, Copy, PartialEq)]

@@ -8,7 +8,7 @@ use crate::apply::SafetyStop;
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{Action, Comparison, ComparisonSummary, DeleteLocal, OwnSnapshot, Plan, VmPlan};
 use crate::render::safety_stop;
-use crate::render::text::{change_totals, left_alone, totals};
+use crate::render::text::{change_totals, left_alone, totals, unmanaged};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
@@ -69,15 +69,18 @@ pub fn plan(
     out.write_all(page.as_bytes())
 }
 
-/// Warns of VMs that are protected worse than before; `None` where there are none.
+/// Warns of VMs that are protected worse than before, and of backups that no tier is for any more; `None` where there are
+/// none.
 fn worse(summary: &ComparisonSummary) -> Option<String> {
     const LOSE: Noun = ("VM loses its protection", "VMs lose their protection");
     const CONFLICT: Noun = ("VM comes into conflict", "VMs come into conflict");
+    const STRANDED: Noun = ("backup is of no tier any more", "backups are of no tier any more");
     const SUSPENDED: Noun = ("VM is suspended", "VMs are suspended");
     let counts = [
         (summary.loses_protection, LOSE),
         (summary.comes_into_conflict, CONFLICT),
         (summary.suspended, SUSPENDED),
+        (summary.stranded.backups, STRANDED),
     ];
     let told: Vec<String> = counts
         .into_iter()
@@ -93,6 +96,9 @@ fn origin(plan: &Plan, comparison: Option<&Comparison>) -> String {
         plan.valid_until.map_or_else(String::new, |until| format!("; it holds until {}", minute(until)));
     let endpoint = escaped(&plan.endpoint);
     let mut text = format!("\nPlanned as of {} for {endpoint}{until}.\n", minute(plan.at));
+    if let Some(unmanaged) = unmanaged(&plan.summary.unmanaged) {
+        text.push_str(&format!("Unmanaged: {unmanaged}, which no tier is for.\n"));
+    }
     if comparison.is_some_and(|comparison| comparison.against.is_empty()) {
         text.push_str("There were no policies before.\n");
     }

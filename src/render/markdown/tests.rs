@@ -5,8 +5,9 @@ use super::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, plan as write};
 use crate::inventory::{BackupId, VmId};
 use crate::plan::forecast::{Forecast, ForecastGroup, Outlook, TierOutlook};
 use crate::plan::{
-    Action, BackupKind, Comparison, ComparisonSummary, Create, Deeds, DeleteLocal, FORMAT, Note, NoteCode,
-    OwnSnapshot, Plan, PolicyChange, PolicyChangeKind, Protection, Shift, Status, Summary, VmChange, VmPlan,
+    Action, BackupKind, Comparison, ComparisonSummary, Create, Deeds, DeleteLocal, FORMAT, Held, Note,
+    NoteCode, OwnSnapshot, Plan, PolicyChange, PolicyChangeKind, Protection, Shift, Status, Stranded,
+    Summary, VmChange, VmPlan,
 };
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use proptest::prelude::*;
@@ -81,6 +82,7 @@ impl Sizes {
             status,
             fingerprint: None,
             actions: Vec::new(),
+            unmanaged: Held::default(),
             notes: Vec::new(),
         }
     }
@@ -160,6 +162,7 @@ fn comparison(plan: &Plan) -> Comparison {
             caused: caused.to_vec(),
             own_snapshot: own.then_some(OwnSnapshot::Goes),
             anyway: anyway.to_vec(),
+            stranded: Stranded::default(),
             no_longer: vec![delete(2_000_000 + n)],
         });
         summary.loses_protection += usize::from(shift == Some(Shift::LosesProtection));
@@ -444,6 +447,7 @@ fn large_numbers_leave_room_for_themselves() {
         blocked: million,
         unprotected: million,
         conflict: million,
+        unmanaged: Held { snapshots: million, size_bytes: u64::MAX },
         fault: 0,
         unreadable: million,
         suspended: million,
@@ -454,6 +458,7 @@ fn large_numbers_leave_room_for_themselves() {
         caused: deeds,
         anyway: deeds,
         no_longer: deeds,
+        stranded: Stranded { backups: million, held: Held { snapshots: million, size_bytes: u64::MAX } },
         loses_protection: million,
         comes_into_conflict: million,
         suspended: million,

@@ -1,7 +1,8 @@
 use super::*;
 use crate::apply::{CascadeAlarm, Ending, Place, Report, StepKind, StepReport, VmReport};
 use crate::inventory::{BackupId, VmId};
-use crate::plan::health::{Health, Local, Newest, Verdict, VmHealth};
+use crate::plan::Held;
+use crate::plan::health::{Health, Newest, Verdict, VmHealth};
 use crate::plan::{Overview, Status, TierHealth};
 use crate::render::{Account, Ended};
 use chrono::TimeDelta;
@@ -32,7 +33,8 @@ fn vm(number: u128, alias: &str, verdict: Verdict) -> VmHealth {
         is_suspended: false,
         newest: is_managed.then_some(newest),
         max_age_secs: is_managed.then_some(26 * 3_600),
-        local: Local { snapshots: 2, size_bytes: 4096 },
+        local: Held { snapshots: 2, size_bytes: 4096 },
+        unmanaged: Held::default(),
         gaps: Vec::new(),
         notes: Vec::new(),
         problems: Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::rows::{Block, Mark, Row, create_reason, create_text, delete_text};
 use super::table::Table;
-use super::{Detail, Look};
+use super::{Detail, Look, stranded_text};
 use crate::inventory::VmId;
 use crate::plan::forecast::{ForecastGroup, Outlook};
 use crate::plan::{
@@ -32,6 +32,11 @@ pub fn comparison(comparison: &Comparison, plan: &Plan, look: &Look, out: &mut d
         forecast(comparison, look, out)?;
         writeln!(out)?;
     }
+    if let Some(stranded) = stranded_text(&comparison.summary.stranded) {
+        for line in wrapped(&format!("Unmanaged by this change: {stranded}."), look.columns) {
+            writeln!(out, "{line}")?;
+        }
+    }
     for line in wrapped(&change_totals(&comparison.summary), look.columns) {
         writeln!(out, "{line}")?;
     }
@@ -53,6 +58,7 @@ pub(in crate::render) fn change_totals(summary: &ComparisonSummary) -> String {
         resumed,
         leaves_conflict,
         changes_policy,
+        stranded: _,
     } = summary;
     format!(
         "Change: {} to create and {} to delete locally because of it, {} in any case, {} no longer; \
@@ -123,6 +129,12 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> Block {
         let what = visible(&format!("{before} -> {after}"));
         rows.push(Row { mark, verb: shift_text(shift), what, why: String::new() });
     }
+    rows.extend(stranded_text(&change.stranded).map(|what| Row {
+        mark: Mark::Alarm,
+        verb: "unmanaged",
+        what,
+        why: "a tier's `also` takes them over".to_owned(),
+    }));
     let text = |action: &Action| match action {
         Action::Create(create) => (create_text(create, detail), create_reason(create)),
         Action::DeleteLocal(delete) => (delete_text(vm, delete, detail), delete.reason.clone()),

@@ -11,7 +11,7 @@ mod tests;
 
 use super::Styles;
 use super::cells::{visible, wrapped};
-use crate::plan::{NoteCode, Plan, Summary, VmPlan};
+use crate::plan::{Held, NoteCode, Plan, Stranded, Summary, VmPlan, bytes_text};
 pub use comparison::comparison;
 pub(super) use comparison::{change_totals, forecast_rows, protection_text, shift_text};
 pub use show::show;
@@ -81,8 +81,30 @@ fn remarks(plan: &Plan, detail: Detail) -> Vec<String> {
         let where_to_look = if detail == Detail::Full { "" } else { " -v tells which." };
         lines.push(format!("Problems: {problems}.{where_to_look}"));
     }
+    lines.extend(
+        unmanaged(&plan.summary.unmanaged)
+            .map(|unmanaged| format!("Unmanaged: {unmanaged}, which no tier is for.")),
+    );
     lines.extend(left_alone(&plan.summary));
     lines
+}
+
+/// Says what snapshots hold: `3 snapshots, 14.0 GiB of quota`.
+pub(super) fn held_text(held: &Held) -> String {
+    let snapshots = if held.snapshots == 1 { "snapshot" } else { "snapshots" };
+    format!("{} {snapshots}, {} of quota", held.snapshots, bytes_text(held.size_bytes))
+}
+
+/// Says what no tier is for; `None` where there is nothing.
+pub(super) fn unmanaged(held: &Held) -> Option<String> {
+    (held.snapshots > 0).then(|| held_text(held))
+}
+
+/// Says what a change of policies makes unmanaged; `None` where that is nothing.
+fn stranded_text(stranded: &Stranded) -> Option<String> {
+    let backups = if stranded.backups == 1 { "backup" } else { "backups" };
+    let held = unmanaged(&stranded.held).map_or_else(String::new, |held| format!(", with {held}"));
+    (!stranded.is_empty()).then(|| format!("{} {backups} of no tier any more{held}", stranded.backups))
 }
 
 /// Says what nothing is done to: `Left alone: 1 in conflict, 2 unreadable.`; `None` where there is no such VM.

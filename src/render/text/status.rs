@@ -2,7 +2,7 @@
 
 use super::rows::{Block, Mark, Row, note_row};
 use super::table::Table;
-use super::{Detail, Look};
+use super::{Detail, Look, unmanaged};
 use crate::plan::health::{Health, Newest, Verdict, VmHealth, advice};
 use crate::plan::{NoteCode, Status, bytes_text};
 use crate::policy::minute_text;
@@ -61,6 +61,10 @@ fn block(vm: &VmHealth, detail: Detail) -> Option<Block> {
     let mut rows: Vec<Row> = verdict_row(vm).into_iter().collect();
     if vm.policy.is_some() && vm.local.snapshots > 0 {
         rows.push(row(Mark::Aside, "local", local_text(vm), String::new()));
+    }
+    if let Some(unmanaged) = unmanaged(&vm.unmanaged) {
+        let advice = "name the comment in a tier's `also`, or delete them locally by hand";
+        rows.push(row(Mark::Aside, "unmanaged", unmanaged, advice.to_owned()));
     }
     if !vm.gaps.is_empty() {
         rows.push(row(Mark::Waiting, "gaps", gaps_text(&vm.gaps), String::new()));

@@ -1,6 +1,6 @@
 use super::*;
 use crate::inventory::{BackupId, VmId};
-use crate::plan::{Action, BackupKind, Create, DeleteLocal, FORMAT, Note, Status};
+use crate::plan::{Action, BackupKind, Create, DeleteLocal, FORMAT, Held, Note, Status};
 use crate::render::cells::width;
 use chrono::{DateTime, FixedOffset};
 use uuid::Uuid;
@@ -21,6 +21,7 @@ fn vm(alias: &str, policy: &str, status: Status) -> VmPlan {
         status,
         fingerprint: None,
         actions: Vec::new(),
+        unmanaged: Held::default(),
         notes: Vec::new(),
     }
 }
@@ -127,6 +128,7 @@ fn cloud() -> Plan {
         blocked: 1,
         unprotected: 1,
         conflict: 1,
+        unmanaged: Held { snapshots: 3, size_bytes: 14 << 30 },
         fault: 0,
         unreadable: 1,
         suspended: 1,
@@ -166,6 +168,7 @@ fn every_kind_of_vm_is_told_in_words() {
 
     Policy grandfather: the suspension until 2026-11-01 (move) no longer holds; take it out.
     Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v tells which.
+    Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is for.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
     Plan: 1 to create, 3 to delete locally; 1 up to date, 1 waiting, 1 blocked, 1 unprotected.
     ");
@@ -202,6 +205,7 @@ fn with_detail_every_vm_every_note_and_every_backup_is_named() {
 
     Policy grandfather: the suspension until 2026-11-01 (move) no longer holds; take it out.
     Problems: 1 failed backup, 1 hollow backup on 2 VMs.
+    Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is for.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
     Plan: 1 to create, 3 to delete locally; 1 up to date, 1 waiting, 1 blocked, 1 unprotected.
     ");
@@ -235,6 +239,7 @@ fn eighty_columns_are_enough() {
     Policy grandfather: the suspension until 2026-11-01 (move) no longer holds; take
     it out.
     Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v tells which.
+    Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is for.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
     Plan: 1 to create, 3 to delete locally; 1 up to date, 1 waiting, 1 blocked, 1 unprotected.
     ");
@@ -257,6 +262,8 @@ fn on_sixty_columns_reasons_go_below() {
                         once the new weekly is complete
 
     Problems: 1 failed backup on 1 VM. -v tells which.
+    Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is
+    for.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
     Plan: 1 to create, 3 to delete locally; 1 up to date, 1 waiting, 1 blocked, 1 unprotected.
     ");
@@ -267,6 +274,7 @@ fn briefly_only_the_counts_are_told() {
     insta::assert_snapshot!(plain(&cloud(), 100, Detail::Brief), @r"
     Policy grandfather: the suspension until 2026-11-01 (move) no longer holds; take it out.
     Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v tells which.
+    Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is for.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
     Plan: 1 to create, 3 to delete locally; 1 up to date, 1 waiting, 1 blocked, 1 unprotected.
     ");
