@@ -2,6 +2,7 @@
 
 use crate::cloud::{Cloud, mid_chain, vm_uuid};
 use fifo_retain::apply::{Clock as _, Ending};
+use fifo_retain::plan::Status;
 use fifo_retain::sandbox::{Effect, Fate, Operation, Order, Outcome, Record, Rule};
 
 const NIGHT: &str = "2026-11-18T01:00:30Z";
@@ -492,4 +493,29 @@ async fn a_create_that_is_forbidden_names_the_permission_that_is_missing() {
     let report = cloud.reconcile().await;
     let message = &report.vms[0].steps[0].message;
     assert!(message.contains(&format!("the permission `vms→{}→backup`", vm_uuid(1))), "{message}");
+}
+
+/// The finding behind it: the run that made such a backup kept its parent's snapshot, and the next one deleted it.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_deleted_because_of_a_backup_without_files_or_checksums_by_this_run_or_the_next() {
+    for (outcome, words) in [(Outcome::NoChecksums, "the checksum"), (Outcome::NoFiles, "no stored file")] {
+        let cloud = one_due();
+        fate(&cloud, outcome);
+        let report = cloud.reconcile().await;
+        assert_eq!((report.tally().failed, report.tally().deleted_local), (1, 0), "{outcome:?}: {report:?}");
+        assert!(report.vms[0].steps[0].message.contains(words), "{:?}", report.vms[0].steps[0]);
+        let next = cloud.reconcile().await;
+        assert_eq!((next.tally().created, next.tally().deleted_local), (0, 0), "{outcome:?}: {next:?}");
+        assert_eq!(cloud.plan().await.0.vms[0].status, Status::Waiting, "{outcome:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_fifo_has_never_told_checksums_a_create_does_not_fail_for_ever() {
+    let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
+    fate(&cloud, Outcome::NoChecksums);
+    assert_eq!(cloud.reconcile().await.tally().created, 1);
+    fate(&cloud, Outcome::NoChecksums);
+    let plan = cloud.plan().await.0;
+    assert_eq!(plan.vms[0].status, Status::UpToDate, "{plan:?}");
 }

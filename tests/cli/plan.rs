@@ -38,6 +38,7 @@ fn the_plan_is_told_in_words_with_the_counts_last() {
       + create          monthly, full                                          due since Sun 2026-11-01 01:00
 
     Problems: 1 failed backup on 1 VM. -v tells which.
+    Unmanaged: 1 snapshot, 296.6 MiB of quota, which no tier is for.
     Plan: 5 to create, 8 to delete locally; 4 up to date, 1 waiting, 2 blocked, 3 unprotected.
     ");
 }

@@ -89,7 +89,10 @@ fn a_vm_that_loses_protection_is_told_with_what_is_no_longer_done() {
     );
     assert_eq!(told["summary"]["no_longer"]["delete_local"], 3);
     let page = against(&folder, &["--format", "markdown"]).code(0).out;
-    assert!(page.contains("\n**1 VM loses its protection.**\n"), "{page}");
+    assert!(
+        page.contains("\n**1 VM loses its protection, 20 backups are of no tier any more.**\n"),
+        "{page}"
+    );
     let lost = page.find("| mail-1 `48085698` | loses protection | grandfather | in no policy |").unwrap();
     assert!(lost < page.find("<details>").unwrap(), "it is not folded away:\n{page}");
 }

@@ -81,10 +81,11 @@ fn remarks(plan: &Plan, detail: Detail) -> Vec<String> {
         let where_to_look = if detail == Detail::Full { "" } else { " -v tells which." };
         lines.push(format!("Problems: {problems}.{where_to_look}"));
     }
-    lines.extend(
-        unmanaged(&plan.summary.unmanaged)
-            .map(|unmanaged| format!("Unmanaged: {unmanaged}, which no tier is for.")),
-    );
+    if detail > Detail::Brief
+        && let Some(unmanaged) = unmanaged(&plan.summary.unmanaged)
+    {
+        lines.push(format!("Unmanaged: {unmanaged}, which no tier is for."));
+    }
     lines.extend(left_alone(&plan.summary));
     lines
 }

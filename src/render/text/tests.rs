@@ -274,7 +274,6 @@ fn briefly_only_the_counts_are_told() {
     insta::assert_snapshot!(plain(&cloud(), 100, Detail::Brief), @r"
     Policy grandfather: the suspension until 2026-11-01 (move) no longer holds; take it out.
     Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v tells which.
-    Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is for.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
     Plan: 1 to create, 3 to delete locally; 1 up to date, 1 waiting, 1 blocked, 1 unprotected.
     ");
