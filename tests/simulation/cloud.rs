@@ -24,7 +24,7 @@ pub(crate) fn add_vm(world: &mut World, start: &VmStart, now: DateTime<Utc>, due
     let id = world.new_uuid();
     let mut vm = Vm::new("", &format!("hv-{}", start.hypervisor));
     // A size is written once a MiB: most uploads are seen to grow, the increments of a small VM are not.
-    vm.full_bytes = if start.nights % 2 == 0 { 96 << 20 } else { 3 << 20 };
+    vm.full_bytes = if start.nights.is_multiple_of(2) { 96 << 20 } else { 3 << 20 };
     vm.disks =
         (0..start.disks).map(|disk| if disk == 0 { String::new() } else { format!("-{disk}") }).collect();
     set_mark(&mut vm, id, start.mark);

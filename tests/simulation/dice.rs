@@ -84,7 +84,7 @@ fn rules(dice: &mut Rng) -> Rules {
         has_weekly: dice.u8(0..5) > 0,
         daily_keeps_local: if dice.u8(0..4) == 0 { dice.u32(1..3) } else { 0 },
         attempts: dice.u32(1..=3),
-        zone: *pick(dice, &ZONES),
+        zone: ZONES[dice.usize(0..ZONES.len())],
         blocks_without_parent: dice.u8(0..8) == 0,
         daily_from_coarser: dice.u8(0..8) == 0,
         spread_hours: (dice.u8(0..6) == 0).then(|| dice.u32(1..=6)),
@@ -127,7 +127,7 @@ fn incident(dice: &mut Rng, size: &Size) -> What {
     let vm = dice.usize(0..size.vms);
     let hypervisor = dice.usize(0..size.hypervisors);
     match dice.u8(0..108) {
-        100..103 => What::VmState(vm, *pick(dice, &STATES)),
+        100..103 => What::VmState(vm, STATES[dice.usize(0..STATES.len())]),
         103..105 => What::Datasets(vm, dice.bool()),
         105.. => What::OwnClock(match dice.u8(0..6) {
             0 => dice.i64(-6 * 3_600..=6 * 3_600),
@@ -208,7 +208,7 @@ fn rule(dice: &mut Rng) -> Rule {
         Rule::new(body).on(Operation::List).after(2)
     };
     match dice.u8(0..60) {
-        0..3 => return on_list(*pick(dice, &["]", "[]"])),
+        0..3 => return on_list(["]", "[]"][dice.usize(0..2)]),
         3 | 4 => {
             let mut turns = Rule::new(Effect::Stale { seconds: None });
             turns.every = 2;
