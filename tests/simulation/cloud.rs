@@ -62,6 +62,11 @@ pub(crate) fn set_mark(vm: &mut Vm, id: Uuid, mark: Mark) {
     vm.fields.insert("metadata".to_owned(), json!({"sim": {"mark": format!("{mark:?}")}}));
 }
 
+/// Says whether a VM is in the policy that protects.
+pub(crate) fn is_protected(vm: &Vm) -> bool {
+    vm.fields.get("metadata").is_some_and(|metadata| metadata["sim"]["mark"] == "Protected")
+}
+
 /// Writes the policies as they are from an instant on.
 pub(crate) fn policies(rules: &Rules, now: DateTime<Utc>) -> Policies {
     let Rules { due_hour, has_weekly, daily_keeps_local, attempts, zone, keep, .. } = rules;

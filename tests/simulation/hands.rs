@@ -5,7 +5,7 @@ use crate::life::Life;
 use crate::scenario::{ByHand, What};
 use chrono::TimeDelta;
 use fifo_retain::apply::Clock as _;
-use fifo_retain::sandbox::{Effect, Order, Outcome, Rule, World};
+use fifo_retain::sandbox::{Effect, Fate, Order, Outcome, Rule, World};
 use serde_json::json;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -130,6 +130,11 @@ fn create(world: &mut World, vm: Uuid, by_hand: ByHand, now_us: i64) {
         parent: parent.filter(|_| by_hand.is_increment),
         delete: false,
     };
+    // What is in no policy is large: its uploads take places for long.
+    if let Some(vm) = world.vms.get_mut(&vm).filter(|vm| vm.fates.is_empty() && !cloud::is_protected(vm)) {
+        let upload_ms = Some(40 * 60_000);
+        vm.fates.push_back(Fate { outcome: Outcome::Complete, upload_ms, size_bytes: Some(400 << 20) });
+    }
     let Ok(made) = world.create_backup(vm, &order, now_us) else { return };
     let record = world.vms.get_mut(&vm).and_then(|vm| vm.backups.get_mut(&made)).unwrap();
     if let (Some(timestamp), Some(hours)) = (&mut record.timestamp, by_hand.ahead_hours) {

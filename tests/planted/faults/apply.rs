@@ -195,7 +195,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "parent_unchecked",
         takes_away: "a new backup has the parent that was asked for",
         behind: &[],
-        seeds: &[],
+        seeds: &[266],
         edits: &[(
             "src/apply/upload.rs",
             "if backup.parent != create.parent {",
@@ -220,7 +220,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "empty_list_believed",
         takes_away: "a list without a single known VM is a failed reading",
         behind: &[],
-        seeds: &[],
+        seeds: &[154],
         edits: &[(
             "src/apply/look.rs",
             "if inventory.vms.is_empty() && ",
@@ -243,7 +243,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "still_uploads_keep_their_places",
         takes_away: "an upload that does not move gives its place back",
         behind: &[],
-        seeds: &[],
+        seeds: &[55],
         edits: &[(
             "src/apply/movement.rs",
             "is_moving: movement.since.elapsed() < patience",
