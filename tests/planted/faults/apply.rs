@@ -125,7 +125,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "before_taken_anew",
         takes_away: "what was there before a delete was first sent must be there after all of its attempts",
         behind: &["no_patience"],
-        seeds: &[],
+        seeds: &[140],
         edits: &[(
             "src/apply/local_delete.rs",
             "            let wanted = match self.look_whether_wanted(",
@@ -177,7 +177,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "any_new_backup_is_ours",
         takes_away: "a new backup is ours only with our comment",
         behind: &[],
-        seeds: &[],
+        seeds: &[309],
         edits: &[
             (
                 "src/apply/search.rs",

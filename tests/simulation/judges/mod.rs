@@ -25,6 +25,8 @@ const HOUR_US: i64 = 3_600_000_000;
 const STUCK_AFTER_DEFAULT_US: i64 = 12 * HOUR_US;
 /// What is decided within so long of a change rests on what was before.
 const READING_RESTS_FOR: TimeDelta = TimeDelta::minutes(2);
+/// What was made before that has to be known to whoever has read the list, however slow it was.
+const LISTED_AFTER_US: i64 = 60_000_000;
 /// A date further ahead than this is a wrong one.
 const FUTURE_US: i64 = 600_000_000;
 
@@ -327,8 +329,11 @@ impl Judges {
         });
         // Without a condition FiFo cannot refuse a second one, whoever has sent the first.
         let has_guard = asked.if_match.is_some() || !self.two_runners && !self.writes_were_late;
-        if let Some((twin, _)) = twin
-            && has_guard
+        // What another runner has made for long is in the list, which is read where there is no condition.
+        let is_old =
+            |other: &Record| other.timestamp.is_some_and(|at_us| latest_us - at_us > LISTED_AFTER_US);
+        if let Some((twin, _)) =
+            twin.filter(|(_, other)| has_guard || !self.writes_were_late && is_old(other))
         {
             let twin = *twin;
             self.tell(asked, &format!("a second {tier:?} for one due time: {new} beside {twin}"));
