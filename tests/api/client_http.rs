@@ -106,8 +106,8 @@ async fn every_byte_of_a_write_is_as_fifo_needs_it() {
     let us = concat!("fifo-retain/", env!("CARGO_PKG_VERSION"));
     let head = |line: &str, if_match: &str, length: usize| {
         format!(
-            "{line} HTTP/1.1\r\ncontent-type: application/json\r\n{if_match}accept: application/json\r\n\
-             user-agent: {us}\r\nauthorization: Bearer TOKEN\r\nhost: 127.0.0.1:{port}\r\n\
+            "{line} HTTP/1.1\r\ncontent-type: application/json\r\n{if_match}authorization: Bearer TOKEN\r\n\
+             accept: application/json\r\nuser-agent: {us}\r\nhost: 127.0.0.1:{port}\r\n\
              content-length: {length}\r\n\r\n"
         )
     };
