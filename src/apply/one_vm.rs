@@ -9,7 +9,7 @@ use super::outcome::{CascadeAlarm, StepKind, StepReport};
 use super::run::Shared;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, Create, VmPlan, audit, decide, fingerprint};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub(super) struct Worker<'a> {
     pub(super) has_looked_at_stuck: bool,
     /// Whether the VM has been found to be as it was when the plan was made.
     compared: bool,
+    /// How far FiFo's clock was ahead of ours when it was told last.
+    server_ahead: Option<TimeDelta>,
 }
 
 /// Why an action did not come to a good end, for people.
@@ -94,6 +96,7 @@ impl<'a> Worker<'a> {
             is_create_left: false,
             has_looked_at_stuck: false,
             compared: false,
+            server_ahead: None,
         }
     }
 
@@ -177,6 +180,8 @@ impl<'a> Worker<'a> {
     /// A single reading that does not fit what is known may merely be old, so then the list decides.
     pub(super) async fn look(&mut self) -> Result<Seen, Problem> {
         let mut seen = self.shared.look.at(self.id).await.map_err(could_not_read)?;
+        let ours = self.shared.executor.clock.now();
+        self.server_ahead = seen.server_date.map(|date| date - ours).or(self.server_ahead);
         if !self.fits(&seen.vm) {
             seen.vm = self.read_in_list().await?;
         }
@@ -188,7 +193,9 @@ impl<'a> Worker<'a> {
     pub(super) async fn look_in_list(&mut self) -> Result<Seen, Problem> {
         let vm = self.read_in_list().await?;
         self.compare(&vm)?;
-        Ok(Seen { vm, etag: None, server_date: None })
+        // The list is shared, and does not say when it was made; FiFo's clock goes on as it did.
+        let server_date = self.server_ahead.map(|ahead| self.shared.executor.clock.now() + ahead);
+        Ok(Seen { vm, etag: None, server_date })
     }
 
     /// Looks at the VM before a write is sent.

@@ -1,6 +1,7 @@
 //! A create is looked for rather than repeated, and is not done until it is good.
 
 use crate::cloud::{Cloud, mid_chain, vm_uuid};
+use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::apply::{Clock as _, Ending};
 use fifo_retain::plan::Status;
 use fifo_retain::sandbox::{Effect, Fate, Operation, Order, Outcome, Record, Rule};
@@ -518,4 +519,20 @@ async fn where_fifo_has_never_told_checksums_a_create_does_not_fail_for_ever() {
     fate(&cloud, Outcome::NoChecksums);
     let plan = cloud.plan().await.0;
     assert_eq!(plan.vms[0].status, Status::UpToDate, "{plan:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_condition_too_a_create_waits_for_fifos_clock() {
+    // A daily is late, and while every condition is refused the next one comes due by our clock; FiFo's is half an hour
+    // behind, and would stamp it before its due time.
+    let cloud = Cloud::at("2026-11-18T00:59:55Z").vm(1, "hv-1");
+    let (cloud, _) = cloud.backup(1, "monthly", None, "2026-11-15T01:00:00Z");
+    cloud.wire.state().server_ahead = TimeDelta::minutes(-30);
+    fault(&cloud, Rule::new(Effect::RefuseConditions));
+    let tally = cloud.reconcile().await.tally();
+    assert_eq!((tally.created, tally.failed), (1, 0));
+    let due = "2026-11-18T01:00:00Z".parse::<DateTime<Utc>>().unwrap().timestamp_micros();
+    let vm = &cloud.wire.state().world.vms[&vm_uuid(1)];
+    let daily = vm.backups.values().find(|record| record.comment.as_deref() == Some("daily")).unwrap();
+    assert!(daily.timestamp >= Some(due), "{daily:?} would not count, and would be made again");
 }
