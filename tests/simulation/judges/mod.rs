@@ -25,8 +25,6 @@ const HOUR_US: i64 = 3_600_000_000;
 const STUCK_AFTER_DEFAULT_US: i64 = 12 * HOUR_US;
 /// What is decided within so long of a change rests on what was before.
 const READING_RESTS_FOR: TimeDelta = TimeDelta::minutes(2);
-/// What was made before that has to be known to whoever has read the list, however slow it was.
-const LISTED_AFTER_US: i64 = 60_000_000;
 /// A date further ahead than this is a wrong one.
 const FUTURE_US: i64 = 600_000_000;
 
@@ -46,6 +44,8 @@ pub(crate) struct Judges {
     pub(crate) two_runners: bool,
     /// Whether writes have ever been late: then one without a condition may meet anything.
     pub(crate) writes_were_late: bool,
+    /// Whether the list may have taken long in this run.
+    pub(crate) lists_are_disturbed: bool,
     /// When the run was told to end.
     pub(crate) stopped_at: Option<DateTime<Utc>>,
     sending: Sending,
@@ -93,6 +93,7 @@ impl Judges {
             dates_are_wrong: false,
             two_runners: false,
             writes_were_late: false,
+            lists_are_disturbed: false,
             stopped_at: None,
             sending: Sending::default(),
             growths: Growths::default(),
@@ -329,9 +330,11 @@ impl Judges {
         });
         // Without a condition FiFo cannot refuse a second one, whoever has sent the first.
         let has_guard = asked.if_match.is_some() || !self.two_runners && !self.writes_were_late;
+        // By FiFo's clock, which has stamped it.
+        let asked_us = asked.at.timestamp_micros();
+        let listed_after_us = if self.lists_are_disturbed { 60_000_000 } else { 3_000_000 };
         // What another runner has made for long is in the list, which is read where there is no condition.
-        let is_old =
-            |other: &Record| other.timestamp.is_some_and(|at_us| latest_us - at_us > LISTED_AFTER_US);
+        let is_old = |other: &Record| other.timestamp.is_some_and(|at_us| asked_us - at_us > listed_after_us);
         if let Some((twin, _)) =
             twin.filter(|(_, other)| has_guard || !self.writes_were_late && is_old(other))
         {
