@@ -231,7 +231,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "uploads_in_no_policy_not_counted",
         takes_away: "uploads of VMs in no policy take places",
         behind: &[],
-        seeds: &[],
+        seeds: &[134],
         edits: &[(
             "src/apply/running.rs",
             "        Match::Unprotected | Match::Conflict(_) => STUCK_AFTER_DEFAULT,",
@@ -265,7 +265,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "running_uploads_forgotten",
         takes_away: "uploads that were running already take places",
         behind: &[],
-        seeds: &[],
+        seeds: &[111],
         edits: &[(
             "src/apply/running.rs",
             "    let under_way = |vm: &&Vm| vm.backups.values().any(is_under_way);",
