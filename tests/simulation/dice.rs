@@ -99,7 +99,8 @@ fn what(dice: &mut Rng, size: &Size) -> What {
         0..58 => What::Run(run(dice, size)),
         58..61 => What::Plan,
         61..63 => What::Disturb(late_without_body(dice)),
-        63..74 => What::Disturb((0..dice.usize(1..=3)).map(|_| rule(dice)).collect()),
+        63 => What::Disturb(old_and_refused()),
+        64..74 => What::Disturb((0..dice.usize(1..=3)).map(|_| rule(dice)).collect()),
         74..83 => What::Calm,
         83..86 => What::Policies(rules(dice)),
         _ => incident(dice, size),
@@ -195,6 +196,11 @@ fn late_without_body(dice: &mut Rng) -> Vec<Rule> {
     let mut late = Rule::new(late(dice)).on(Operation::Delete);
     late.every = dice.u32(1..3);
     vec![Rule::new(Effect::DropBody).on(Operation::Delete), late]
+}
+
+/// A cache that is old for ever, behind which no condition fits.
+fn old_and_refused() -> Vec<Rule> {
+    vec![Rule::new(Effect::RefuseConditions), Rule::new(Effect::Stale { seconds: None })]
 }
 
 fn late(dice: &mut Rng) -> Effect {

@@ -5,7 +5,7 @@ use crate::life::Life;
 use crate::scenario::{ByHand, What};
 use chrono::TimeDelta;
 use fifo_retain::apply::Clock as _;
-use fifo_retain::sandbox::{Effect, Fate, Order, Outcome, Rule, World};
+use fifo_retain::sandbox::{Effect, Fate, Operation, Order, Outcome, Rule, World};
 use serde_json::json;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -111,9 +111,12 @@ impl Life {
         }
         let is_drop = |rule: &Rule| matches!(rule.effect, Effect::DropBody);
         let is_shift = |rule: &Rule| matches!(rule.effect, Effect::ShiftDate { .. } | Effect::HideDate);
+        let is_on_list =
+            |rule: &Rule| !matches!(rule.when.operation, Some(operation) if operation != Operation::List);
         let is_late = |rule: &Rule| matches!(rule.effect, Effect::ActLate { .. });
         let mut judges = self.judges();
         judges.dates_are_wrong = state.faults.rules.iter().any(is_shift);
+        judges.lists_are_disturbed |= state.faults.rules.iter().any(is_on_list);
         judges.writes_were_late |= state.faults.rules.iter().any(is_late);
         judges.bodies_are_dropped = state.faults.rules.iter().any(is_drop);
         judges.accept(&state.world);
@@ -132,8 +135,8 @@ fn create(world: &mut World, vm: Uuid, by_hand: ByHand, now_us: i64) {
     };
     // What is in no policy is large: its uploads take places for long.
     if let Some(vm) = world.vms.get_mut(&vm).filter(|vm| vm.fates.is_empty() && !cloud::is_protected(vm)) {
-        let upload_ms = Some(40 * 60_000);
-        vm.fates.push_back(Fate { outcome: Outcome::Complete, upload_ms, size_bytes: Some(400 << 20) });
+        let upload_ms = Some(5 * 3_600_000);
+        vm.fates.push_back(Fate { outcome: Outcome::Complete, upload_ms, size_bytes: Some(2 << 30) });
     }
     let Ok(made) = world.create_backup(vm, &order, now_us) else { return };
     let record = world.vms.get_mut(&vm).and_then(|vm| vm.backups.get_mut(&made)).unwrap();

@@ -206,7 +206,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "remnant_is_done",
         takes_away: "what was deleted while it uploaded is not done",
         behind: &[],
-        seeds: &[],
+        seeds: &[305],
         edits: &[(
             "src/apply/upload.rs",
             "return Some(\"it has no timestamp:",
@@ -243,7 +243,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "still_uploads_keep_their_places",
         takes_away: "an upload that does not move gives its place back",
         behind: &[],
-        seeds: &[55],
+        seeds: &[114],
         edits: &[(
             "src/apply/movement.rs",
             "is_moving: movement.since.elapsed() < patience",
@@ -254,7 +254,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "stuck_not_looked_at",
         takes_away: "an upload that counts as stuck and still grows has no other started beside it",
         behind: &[],
-        seeds: &[],
+        seeds: &[412],
         edits: &[(
             "src/apply/stuck.rs",
             "if self.has_looked_at_stuck || ",
