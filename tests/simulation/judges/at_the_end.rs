@@ -3,8 +3,16 @@
 use super::truth::{has_hollow_increment, is_unverified, restorable};
 use super::{FUTURE_US, Judges, STUCK_AFTER_US};
 use chrono::{DateTime, Utc};
-use fifo_retain::sandbox::{Record, World};
+use fifo_retain::sandbox::{Record, Vm, World};
 use uuid::Uuid;
+
+/// The newest records of a VM, for a message.
+fn newest(vm: &Vm) -> Vec<(&Uuid, &Record)> {
+    let mut records: Vec<_> = vm.backups.iter().collect();
+    records.sort_by_key(|(_, record)| std::cmp::Reverse(record.timestamp));
+    records.truncate(8);
+    records
+}
 
 impl Judges {
     /// Looks at the world at the very end, after two quiet runs: every VM that can be backed up is.
@@ -35,19 +43,9 @@ impl Judges {
                 record.timestamp >= Some(due_us) && restorable(world, *id, *backup)
             };
             // Without a parent an increment may have to wait for the next full backup.
-            let is_parent = |record: &Record| {
-                record.local == Some(true)
-                    && !(self.rules.daily_from_coarser && self.tier_of(record) == Some("daily"))
-            };
-            let has_parent = ours().any(|(backup, record)| {
-                is_parent(record)
-                    && restorable(world, *id, *backup)
-                    && !is_unverified(world, *id, *backup)
-                    && !has_hollow_increment(vm, *backup)
-            });
-            let may_wait = self.rules.blocks_without_parent && !has_parent;
+            let may_wait = self.rules.blocks_without_parent && !self.has_parent(world, *id, now_us);
             if !is_waited_for && !is_spent && !may_wait && !ours().any(is_there) {
-                found.push(format!("{id} has no backup of its last due time"));
+                found.push(format!("{id} has no backup of its last due time: {:#?}", newest(vm)));
             }
             // What an upload hangs on that never ended may have to stay, and one with a wrong date is always the newest.
             let may_be_needed = |id: &Uuid| {
@@ -64,6 +62,37 @@ impl Judges {
         self.found.append(&mut found);
     }
 
+    /// Says whether a VM's next daily can be an increment: the newest backup that it may be taken from shows that it is
+    /// whole, and so does what that one descends from; and no increment on it has come out empty.
+    fn has_parent(&self, world: &World, id: Uuid, now_us: i64) -> bool {
+        let vm = &world.vms[&id];
+        let rank = |record: &Record| match self.tier_of(record) {
+            Some("monthly") => Some(0),
+            Some("weekly") => Some(1),
+            Some("daily") => Some(2),
+            _ => None,
+        };
+        let looks_restorable = |backup: Uuid| {
+            let mut ancestors =
+                std::iter::successors(Some(backup), |at| vm.backups.get(at).and_then(|it| it.parent));
+            restorable(world, id, backup) && !ancestors.any(|at| is_unverified(world, id, at))
+        };
+        let whole: Vec<_> = vm
+            .backups
+            .iter()
+            .filter(|(backup, record)| {
+                record.timestamp <= Some(now_us + FUTURE_US) && looks_restorable(**backup)
+            })
+            .filter_map(|(backup, record)| Some((record.timestamp, *backup, rank(record)?, record.local)))
+            .collect();
+        let candidates = whole.iter().filter(|(taken, _, rank, local)| {
+            let is_from = !(self.rules.daily_from_coarser && *rank == 2);
+            let is_outlived = whole.iter().any(|(other, _, coarser, _)| coarser < rank && other > taken);
+            *local == Some(true) && is_from && !is_outlived
+        });
+        candidates.max().is_some_and(|(_, backup, ..)| !has_hollow_increment(vm, *backup))
+    }
+
     /// Looks at the world after a night in which no full backup could be made: what can be an increment is there, and the
     /// failed ones have left no more behind than one of each kind.
     pub(crate) fn after_a_hard_night(&mut self, world: &World, run_began: DateTime<Utc>) {
@@ -75,20 +104,10 @@ impl Judges {
             }
             let due_us = self.last_due_us(*id, "daily", began_us);
             let ours = || vm.backups.iter().filter(|(_, record)| self.is_of_a_tier(record));
-            let is_parent = |record: &Record| {
-                record.local == Some(true)
-                    && !(self.rules.daily_from_coarser && self.tier_of(record) == Some("daily"))
-            };
-            let has_parent = ours().any(|(backup, record)| {
-                is_parent(record)
-                    && restorable(world, *id, *backup)
-                    && !is_unverified(world, *id, *backup)
-                    && !has_hollow_increment(vm, *backup)
-            });
             let is_there = |(backup, record): (&Uuid, &Record)| {
                 record.timestamp >= Some(due_us) && restorable(world, *id, *backup)
             };
-            if has_parent && !ours().any(is_there) {
+            if self.has_parent(world, *id, began_us) && !ours().any(is_there) {
                 self.found.push(format!("{id} has no increment of its last due time, since full ones fail"));
                 return;
             }
