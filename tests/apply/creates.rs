@@ -536,3 +536,25 @@ async fn without_a_condition_too_a_create_waits_for_fifos_clock() {
     let daily = vm.backups.values().find(|record| record.comment.as_deref() == Some("daily")).unwrap();
     assert!(daily.timestamp >= Some(due), "{daily:?} would not count, and would be made again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_create_is_dropped_when_its_vm_moves_while_a_stuck_upload_is_watched() {
+    let cloud = thirteen_hours_on(Fate { outcome: Outcome::Hang, ..Fate::default() });
+    let (report, ()) = tokio::join!(cloud.reconcile(), async {
+        tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        cloud.wire.state().world.leave_hypervisor(vm_uuid(1), Some("hv-2"));
+    });
+    assert_eq!((report.tally().dropped, cloud.asked("POST")), (2, 0), "{report:?}");
+    assert!(report.vms[0].steps[0].message.contains("moved"), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_lost_answer_a_refusal_does_not_claim_that_nothing_was_created() {
+    let cloud = one_due();
+    fault(&cloud, Rule::new(Effect::Drop).on(Operation::Create).times(1));
+    let refused = Effect::Answer { status: 403, retry_after_s: None, location: None };
+    fault(&cloud, Rule::new(refused).on(Operation::Create).after(1));
+    let report = cloud.reconcile().await;
+    let told = &report.vms[0].steps[0].message;
+    assert!(told.contains("403") && told.contains("may still be carried out"), "{told}");
+}

@@ -1,6 +1,6 @@
 //! What must be so when all has been quiet for two nights.
 
-use super::truth::{has_hollow_increment, is_unverified, restorable};
+use super::truth::{has_hollow_increment, restorable, shows_restorable};
 use super::{FUTURE_US, Judges, STUCK_AFTER_US};
 use chrono::{DateTime, Utc};
 use fifo_retain::sandbox::{Record, Vm, World};
@@ -72,16 +72,11 @@ impl Judges {
             Some("daily") => Some(2),
             _ => None,
         };
-        let looks_restorable = |backup: Uuid| {
-            let mut ancestors =
-                std::iter::successors(Some(backup), |at| vm.backups.get(at).and_then(|it| it.parent));
-            restorable(world, id, backup) && !ancestors.any(|at| is_unverified(world, id, at))
-        };
         let whole: Vec<_> = vm
             .backups
             .iter()
             .filter(|(backup, record)| {
-                record.timestamp <= Some(now_us + FUTURE_US) && looks_restorable(**backup)
+                record.timestamp <= Some(now_us + FUTURE_US) && shows_restorable(world, id, **backup)
             })
             .filter_map(|(backup, record)| Some((record.timestamp, *backup, rank(record)?, record.local)))
             .collect();
