@@ -11,6 +11,9 @@ use std::time::Duration;
 /// the condition may never fit.
 const REFUSALS_MAX: u32 = 3;
 
+/// How often a 401 is taken for a token that has just ended, however it fares in other requests.
+const UNAUTHORIZED_MAX: u32 = 5;
+
 /// How often a 429 is taken for an answer to wait for; it does nothing.
 const BUSY_MAX: u32 = 10;
 
@@ -25,6 +28,7 @@ pub(super) struct Asking {
     nothing: &'static str,
     sent_max: u32,
     refusals: u32,
+    unauthorized: u32,
     busy: u32,
     sent: u32,
     /// Whether one of them may have reached FiFo and got no clear answer.
@@ -62,7 +66,7 @@ impl Asking {
     }
 
     fn new(verb: &'static str, nothing: &'static str, sent_max: u32) -> Self {
-        Self { verb, nothing, sent_max, refusals: 0, busy: 0, sent: 0, is_open: false }
+        Self { verb, nothing, sent_max, refusals: 0, unauthorized: 0, busy: 0, sent: 0, is_open: false }
     }
 
     /// Says what has not happened. A request before it that got no answer may still be carried out.
@@ -143,6 +147,18 @@ impl Worker<'_> {
             Ok(WriteAnswer::Changed) => {
                 // Somebody changed the VM since it was read, were it only a log line: look and decide again.
                 asking.refusals += 1;
+                self.pause(pace.pause_min).await;
+                return Ok(Answer::Later);
+            }
+            Ok(WriteAnswer::Unauthorized) => {
+                asking.unauthorized += 1;
+                if asking.unauthorized >= UNAUTHORIZED_MAX {
+                    let (verb, nothing) = (asking.verb, asking.nothing());
+                    let why = "and accepts the same token in other requests";
+                    return Err(Problem::Failed(format!(
+                        "FiFo answers 401 to every {verb}, {why}; {nothing}"
+                    )));
+                }
                 self.pause(pace.pause_min).await;
                 return Ok(Answer::Later);
             }

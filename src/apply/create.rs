@@ -96,11 +96,9 @@ impl Worker<'_> {
             if self.is_stopped() {
                 return Err(not_begun());
             }
-            let asked_at = seen.server_date.unwrap_or_else(|| self.shared.executor.clock.now());
-            let sent = Sent { known: self.known_with(&seen.vm), asked_at };
+            let sent = Sent { known: self.known_with(&seen.vm), asked_at: seen.server_date };
             self.shared.tell(What::ActionStarted { at: self.at.clone(), step: create_step(create, None) });
-            let client = self.shared.executor.client;
-            let answer = client.create_backup(self.id, &new, seen.etag.as_ref()).await;
+            let answer = self.shared.executor.client.create_backup(self.id, &new, seen.etag.as_ref()).await;
             match self.understand(&mut asking, answer, seen.etag.is_some()).await? {
                 Answer::Later => {}
                 Answer::Accepted(told) => return self.find_accepted(create, &sent, told).await,

@@ -558,3 +558,25 @@ async fn after_a_lost_answer_a_refusal_does_not_claim_that_nothing_was_created()
     let told = &report.vms[0].steps[0].message;
     assert!(told.contains("403") && told.contains("may still be carried out"), "{told}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn without_a_date_a_lost_create_is_found_however_far_fifos_clock_is_behind() {
+    let cloud = one_due();
+    cloud.wire.state().server_ahead = chrono::TimeDelta::hours(-5);
+    fault(&cloud, Rule::new(Effect::HideDate));
+    fault(&cloud, Rule::new(Effect::ActThenDrop).on(Operation::Create).times(1));
+    cloud.reconcile().await;
+    assert_eq!(cloud.asked("POST"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_401_a_create_is_decided_anew_before_it_is_sent_again() {
+    let cloud = one_due();
+    fault(&cloud, Rule::new(Effect::ExpireTokens).on(Operation::Create).times(1));
+    assert_eq!(cloud.reconcile().await.tally().created, 1);
+    let asked = cloud.wire.state().asked.clone();
+    let sent: Vec<_> = (0..asked.len()).filter(|at| asked[*at].target.ends_with("/backups")).collect();
+    let [first, second] = sent[..] else { panic!("{sent:?}") };
+    let is_look = |at: usize| asked[at].method == "GET" && asked[at].target.contains("/vms/");
+    assert!((first..second).any(is_look), "{asked:#?}");
+}

@@ -55,7 +55,19 @@ impl Judges {
             let local: Vec<_> = ours()
                 .filter(|(backup, record)| record.local == Some(true) && !may_be_needed(backup))
                 .collect();
-            if local.len() > 2 + usize::try_from(self.rules.daily_keeps_local).unwrap() {
+            // What was accepted and never begun may need any of them, until something newer can be restored.
+            let is_restored_later = |silent: &Record| {
+                vm.backups.iter().any(|(backup, record)| {
+                    record.timestamp > silent.timestamp && shows_restorable(world, *id, *backup)
+                })
+            };
+            let is_silent = |record: &Record| record.state.is_none() && record.timestamp.is_some();
+            let holds_all = vm.backups.values().any(|record| is_silent(record) && !is_restored_later(record));
+            // Where an increment has to wait, there is its parent, and what has failed.
+            let local_max = 2
+                + usize::try_from(self.rules.daily_keeps_local).unwrap()
+                + usize::from(may_wait && self.rules.has_weekly);
+            if local.len() > local_max && !holds_all {
                 found.push(format!("{id} still holds {local:?}"));
             }
         }

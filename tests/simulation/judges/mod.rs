@@ -357,8 +357,13 @@ impl Judges {
         {
             self.tell(asked, &format!("{new} is an increment on {parent}, which cannot be restored"));
         }
+        // What was begun by somebody else while the VM was watched for a minute has not been watched itself.
+        let watched_us = READING_RESTS_FOR.num_microseconds().unwrap();
         let beside = world.uploads.iter().find(|(id, upload)| {
-            upload.vm == vm && **id != new && self.growths.has_just_grown(world, id, right)
+            upload.vm == vm
+                && **id != new
+                && asked_us - upload.started_us > watched_us
+                && self.growths.has_just_grown(world, id, right)
         });
         if let Some((beside, _)) = beside
             && has_guard
