@@ -227,7 +227,8 @@ impl Judges {
     ///
     /// `own` is the clock of the machine that the program runs on, `right` is the right time.
     pub(crate) fn asked(&mut self, world: &World, asked: &Asked, own: DateTime<Utc>, right: DateTime<Utc>) {
-        self.latest = if asked.is_late { asked.at } else { asked.at.max(own) };
+        // What was sent earlier was decided earlier; by the program's own clock where FiFo tells no date.
+        self.latest = if asked.is_late && !self.dates_are_wrong { asked.at } else { asked.at.max(own) };
         self.own_us = own.timestamp_micros();
         self.growths.look(world, right);
         self.unfit_since.retain(|id, _| world.vms.get(id).is_some_and(|vm| !is_fit(vm)));
