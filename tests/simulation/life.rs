@@ -183,7 +183,7 @@ impl Life {
     }
 
     pub(crate) fn note(&self, what: &str) {
-        if std::env::var_os("FIFO_RETAIN_SIM_TRACE").is_some() {
+        if is_traced() {
             eprintln!("{} {what}", self.clock.now());
         }
         writeln!(self.history.lock().unwrap(), "{} {what}", self.clock.now()).unwrap();
@@ -291,7 +291,13 @@ impl Life {
             return None;
         }
         match plan(policies, &listing.inventory, server.max(ours)) {
-            Ok(plan) => Some((plan, listing.inventory)),
+            Ok(plan) => {
+                for vm in plan.vms.iter().filter(|_| is_traced()) {
+                    let (actions, notes) = (&vm.actions, &vm.notes);
+                    eprintln!("  {}: {:?} {actions:?} {notes:?}", vm.alias, vm.status);
+                }
+                Some((plan, listing.inventory))
+            }
             Err(broken) => {
                 self.judges().found.push(format!("no plan: {broken:?}"));
                 None
@@ -456,6 +462,11 @@ impl Life {
             disturbances: self.changing().disturbances,
         }
     }
+}
+
+/// Says whether everything is printed while it happens.
+fn is_traced() -> bool {
+    std::env::var_os("FIFO_RETAIN_SIM_TRACE").is_some()
 }
 
 /// What one of the programs is seen to tell.

@@ -110,7 +110,10 @@ impl Judges {
                 continue;
             }
             let due_us = self.last_due_us(*id, "daily", began_us);
-            let ours = || vm.backups.iter().filter(|(_, record)| self.is_of_a_tier(record));
+            let ours = || {
+                let of_tiers = vm.backups.iter().filter(|(_, record)| self.is_of_a_tier(record));
+                of_tiers.filter(|(_, record)| record.timestamp <= Some(began_us + FUTURE_US))
+            };
             let is_there = |(backup, record): (&Uuid, &Record)| {
                 record.timestamp >= Some(due_us) && restorable(world, *id, *backup)
             };

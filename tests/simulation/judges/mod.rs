@@ -185,7 +185,11 @@ impl Judges {
         self.two_runners = two_runners;
         self.stopped_at = None;
         self.sending = Sending::default();
-        self.ran_already = world.uploads.keys().copied().collect();
+        // What runs on a VM that cannot be read when the run begins is not known, even if it can be later.
+        let is_readable =
+            |upload: &Upload| world.vms.get(&upload.vm).is_some_and(|vm| mark_of(vm) != Some("Unreadable"));
+        let readable = world.uploads.iter().filter(|(_, upload)| is_readable(upload));
+        self.ran_already = readable.map(|(id, _)| *id).collect();
     }
 
     /// Takes note that a run was not killed, but has come to its end.
@@ -227,7 +231,8 @@ impl Judges {
     ///
     /// `own` is the clock of the machine that the program runs on, `right` is the right time.
     pub(crate) fn asked(&mut self, world: &World, asked: &Asked, own: DateTime<Utc>, right: DateTime<Utc>) {
-        self.latest = if asked.is_late { asked.at } else { asked.at.max(own) };
+        // What was sent earlier was decided earlier; by the program's own clock where FiFo tells no date.
+        self.latest = if asked.is_late && !self.dates_are_wrong { asked.at } else { asked.at.max(own) };
         self.own_us = own.timestamp_micros();
         self.growths.look(world, right);
         self.unfit_since.retain(|id, _| world.vms.get(id).is_some_and(|vm| !is_fit(vm)));

@@ -70,7 +70,10 @@ pub(super) fn is_unverified(world: &World, vm: Uuid, backup: Uuid) -> bool {
     };
     let Some(record) = vm.backups.get(&backup) else { return false };
     let earlier = |other: &Record| {
-        other.state.as_deref() == Some("completed") && other.timestamp < record.timestamp && shows_all(other)
+        other.state.as_deref() == Some("completed")
+            && other.timestamp.is_some()
+            && other.timestamp < record.timestamp
+            && shows_all(other)
     };
     !shows_all(record) && vm.backups.values().any(earlier)
 }
