@@ -4,8 +4,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{Criterion, criterion_group, criterion_main};
+use fifo_retain::insight::{Side, compare};
 use fifo_retain::inventory::{Backup, BackupId, Inventory, Metadata, RecordedState, StoredFile, Vm, VmId};
-use fifo_retain::plan::{Side, audit, compare, plan};
+use fifo_retain::plan::{audit, plan};
 use fifo_retain::policy::{
     MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
 };

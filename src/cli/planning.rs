@@ -4,8 +4,9 @@ use super::args::{PlanningArgs, VmPattern};
 use super::connection::Connection;
 use super::context::Context;
 use super::error::{CliError, Kind};
+use crate::insight::{self, Comparison, Side};
 use crate::inventory::Inventory;
-use crate::plan::{self, Comparison, Plan, Side, audit::Violation};
+use crate::plan::{self, Plan, audit::Violation};
 use crate::policy::{Policies, unmatched};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use std::borrow::Cow;
@@ -71,7 +72,7 @@ pub fn compare_with(
     let asked_for = narrowed(&planned.inventory, &wishes.vms)?;
     let plan = plan::plan(before, &asked_for, planned.plan.at).map_err(|violations| broken(&violations))?;
     let before = Side { policies: before, plan: &plan };
-    Ok(plan::compare(before, Side { policies: after, plan: &planned.plan }, &asked_for))
+    Ok(insight::compare(before, Side { policies: after, plan: &planned.plan }, &asked_for))
 }
 
 /// Reads FiFo once more after something was done, and plans, only to look at: nothing is warned about a second time.

@@ -55,7 +55,7 @@ fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
 }
 
 /// Decides what is to be done to one VM under the policy that it belongs to, at the calendar's instant.
-pub(super) fn decide_under(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) -> VmPlan {
+pub(crate) fn decide_under(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) -> VmPlan {
     let view = View::new(vm, policy, calendar.now());
     let mut notes = suspension_notes(&view);
     notes.extend(vm_note(&view));
@@ -76,7 +76,7 @@ pub(super) fn decide_under(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) ->
 }
 
 /// Works out the actions alone, and how the VM stands where there is none; what explains the create is told in `notes`.
-pub(super) fn actions(
+pub(crate) fn actions(
     view: &View<'_>,
     calendar: &Calendar<'_>,
     notes: &mut Vec<Note>,

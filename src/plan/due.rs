@@ -30,7 +30,7 @@ impl<'a> Calendar<'a> {
 
     /// Takes each tier's last occurrence for one VM, its share of the spread included, from somebody who has looked up
     /// many of them at once.
-    pub(super) fn of_one_vm(
+    pub(crate) fn of_one_vm(
         policy: &'a Policy,
         now: DateTime<Utc>,
         last: Vec<Option<DateTime<Utc>>>,
@@ -69,7 +69,7 @@ impl<'a> Calendar<'a> {
 }
 
 /// Gives a VM's fixed share of a spread, in whole seconds, from 0 up to but not including the spread.
-pub(super) fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
+pub(crate) fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
     let digest = Sha256::digest(vm.uuid().as_bytes());
     let draw = digest.iter().take(8).fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte));
     let spread_secs = u128::try_from(spread.num_seconds()).unwrap_or(0);

@@ -79,7 +79,7 @@ fn may_be_running(view: &View<'_>, backup: &Judged<'_>) -> bool {
 
 /// Says whether a backup that runs, or may be running, has been accepted and not begun: its record does not say yet which
 /// parent it needs, and that may be any.
-pub(super) fn is_a_parent_unknown(view: &View<'_>) -> bool {
+pub(crate) fn is_a_parent_unknown(view: &View<'_>) -> bool {
     view.backups
         .iter()
         .filter(|backup| backup.backup.state == RecordedState::Accepted && backup.backup.parent.is_none())

@@ -6,26 +6,19 @@
 //! a VM through [`standing::View`], where every backup has been judged once. [`audit`] judges the finished plan
 //! against the rules a second time, sharing none of that code; what does not stand is never given out.
 //!
-//! Beside the plan, [`health`] tells whether the backups there are would save a VM, and [`explain`] of each backup why it
-//! is kept.
-//! [`compare()`] tells what a change of policies does, by two plans and a [`forecast`].
+//! What reports on plans and backups without deciding anything is in [`insight`](crate::insight).
 
 mod agree;
 pub mod assume;
 pub mod audit;
 mod cascade;
 mod changeset;
-mod compare;
-mod decide;
+pub(crate) mod decide;
 pub mod due;
-pub mod explain;
 mod fault;
 mod fingerprint;
-pub mod forecast;
-pub mod health;
 pub mod local;
-mod notes;
-mod overview;
+pub(crate) mod notes;
 pub mod parent;
 mod saved;
 pub mod standing;
@@ -33,7 +26,7 @@ pub mod stored;
 mod validity;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use agree::{Agreement, LeftOut, Why, agree};
 pub use cascade::{CascadeCost, cascade_cost};
@@ -41,14 +34,9 @@ pub use changeset::{
     Action, BackupKind, Create, DeleteLocal, FORMAT, Held, Note, NoteCode, Plan, PolicyRef, Status, Summary,
     TOOL, VmPlan, schema,
 };
-pub use compare::{
-    Comparison, ComparisonSummary, Deeds, OwnSnapshot, PolicyChange, PolicyChangeKind, Protection, Shift,
-    Side, Stranded, VmChange, compare,
-};
 pub use decide::decide;
 pub use fingerprint::fingerprint;
 pub use notes::{bytes_text, lacking_text};
-pub use overview::{Overview, TierHealth};
 pub use saved::SavedPlanError;
 
 use crate::inventory::{Inventory, UnreadableVm, VmId};

@@ -24,7 +24,7 @@ impl Note {
 /// Names a backup as people know it: `weekly of 2026-11-22 01:00`, and an unmanaged one by its comment.
 ///
 /// Written only when it is shown: most backups never are.
-pub(super) fn name_of(view: &View<'_>, backup: &Judged<'_>) -> impl fmt::Display {
+pub(crate) fn name_of(view: &View<'_>, backup: &Judged<'_>) -> impl fmt::Display {
     fmt::from_fn(move |f| {
         let taken = minute_text(view.policy.zone.moment(backup.taken));
         match backup.tier {

@@ -31,7 +31,7 @@ pub fn sends_nothing(view: &View<'_>, parent: BackupId) -> bool {
 }
 
 /// Finds the last increment on a backup that FiFo calls completed, whether or not there is anything in it.
-pub(super) fn last_increment<'v, 'a>(view: &'v View<'a>, parent: BackupId) -> Option<&'v Judged<'a>> {
+pub(crate) fn last_increment<'v, 'a>(view: &'v View<'a>, parent: BackupId) -> Option<&'v Judged<'a>> {
     view.backups.iter().rfind(|backup| {
         backup.backup.parent == Some(parent) && backup.backup.state == RecordedState::Completed
     })

@@ -1,9 +1,10 @@
 //! JSON: for programs; the plan's also to be saved and applied later.
 
 use crate::apply::SafetyStop;
-use crate::plan::explain::Explained;
-use crate::plan::health::{Health, Verdict, VmHealth};
-use crate::plan::{Comparison, Plan};
+use crate::insight::Comparison;
+use crate::insight::show::Explained;
+use crate::insight::status::{Health, Verdict, VmHealth};
+use crate::plan::Plan;
 use schemars::Schema;
 use schemars::transform::transform_subschemas;
 use serde::Serialize;

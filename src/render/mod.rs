@@ -4,22 +4,20 @@
 //! A plan knows no colour, no width and no format; the wrappers in here do, and write it to any [`Write`](std::io::Write).
 //! What comes from outside (aliases, comments) never reaches a terminal as it is: see [`visible`].
 
-mod account;
 mod cells;
 pub mod diff;
 pub mod json;
-mod ledger;
 pub mod markdown;
 pub mod metrics;
 pub mod notification;
 mod outcome;
 pub mod page;
+mod problems;
 pub mod safety_stop;
 mod style;
 pub mod text;
 
-pub use account::{Account, Ended, Failure, Problem, ProblemCode};
 pub use cells::{visible, wrapped};
-pub use ledger::Ledger;
 pub use outcome::{JsonLines, People, tally_text};
+pub use problems::{Problem, ProblemCode};
 pub use style::Styles;

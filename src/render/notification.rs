@@ -1,9 +1,10 @@
 //! What is posted about a run that has ended: its account as JSON, never longer than a chat or a mail can take.
 
-use super::account::{Account, Problem};
+use super::problems::{Problem, failure_text, problems};
 use crate::apply::{Report, Tally};
+use crate::insight::status::{Health, Verdict};
 use crate::plan::TOOL;
-use crate::plan::health::{Health, Verdict};
+use crate::run::Account;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -63,7 +64,7 @@ impl Vms {
 ///
 /// None that can come about: all of it can be written as JSON.
 pub fn json(account: &Account) -> Result<Vec<u8>, serde_json::Error> {
-    let mut problems = account.problems();
+    let mut problems = problems(account);
     let more_problems = problems.len().saturating_sub(PROBLEMS_MAX);
     problems.truncate(PROBLEMS_MAX);
     for problem in &mut problems {
@@ -94,7 +95,7 @@ pub fn summary(account: &Account) -> String {
         .map_or_else(|| "under way".to_owned(), |it| format!("{} (exit code {})", it.outcome, it.exit_code));
     let mut text = format!("{}: {ended}.", account.command);
     if let Some(failure) = &account.failure {
-        text.push_str(&format!(" {}", failure.text()));
+        text.push_str(&format!(" {}", failure_text(failure)));
     } else if let Some(report) = &account.report {
         text.push_str(&format!(" {}", super::tally_text(&report.tally())));
     }
@@ -104,7 +105,7 @@ pub fn summary(account: &Account) -> String {
 /// Gives the summary and the problems as lines, for monitors that show the last lines of a failure.
 pub fn lines(account: &Account, bytes_max: usize) -> String {
     let mut text = shortened(&summary(account), MESSAGE_CHARS_MAX);
-    for problem in account.problems() {
+    for problem in problems(account) {
         // A failure is in the summary already.
         let Some(alias) = &problem.alias else { continue };
         let line = format!("\n{}: {}", super::visible(alias), shortened(&problem.message, MESSAGE_CHARS_MAX));
@@ -128,10 +129,10 @@ fn shortened(text: &str, chars_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::insight::Overview;
+    use crate::insight::status::VmHealth;
     use crate::plan::Held;
-    use crate::plan::Overview;
-    use crate::plan::health::VmHealth;
-    use crate::render::{Ended, Failure};
+    use crate::run::{Ended, Failure};
 
     fn failed(cause: &str) -> Account {
         let at = "2026-11-22T20:00:00Z".parse().unwrap();

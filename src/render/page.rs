@@ -4,18 +4,18 @@
 //! Everything that came from elsewhere (aliases, messages of FiFo) is made visible and escaped. Nothing on the page
 //! changes anything.
 
-use super::account::{Account, Problem, ProblemCode, vm_problems};
 use super::cells::visible;
-use super::ledger::Ledger;
 use super::notification::summary;
 use super::outcome::{ending_text, kind_text};
+use super::problems::{Problem, ProblemCode, problems, vm_problems};
 use super::safety_stop::details;
 use super::text::span_text;
 use super::text::status::{age_text, name_of, restore_text, totals};
 use crate::apply::Ending;
+use crate::insight::status::{Health, Verdict, VmHealth};
 use crate::plan::bytes_text;
-use crate::plan::health::{Health, Verdict, VmHealth};
 use crate::policy::minute_text;
+use crate::run::{Account, Ledger};
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -52,7 +52,7 @@ pub fn page(ledger: &Ledger, now: DateTime<Utc>) -> String {
                 (runs(ledger, now))
                 @if let Some(health) = &health {
                     (counts(health))
-                    (problems(&all_problems(ledger, health)))
+                    (problem_list(&all_problems(ledger, health)))
                     (vms(health))
                 }
                 (actions(ledger))
@@ -137,12 +137,12 @@ fn all_problems(ledger: &Ledger, health: &Health) -> Vec<Problem> {
     let of_run = ledger
         .last
         .iter()
-        .flat_map(Account::problems)
+        .flat_map(problems)
         .filter(|problem| matches!(problem.code, ProblemCode::CascadeAlarm | ProblemCode::ActionFailed));
     of_run.chain(vm_problems(&health.vms)).collect()
 }
 
-fn problems(problems: &[Problem]) -> Markup {
+fn problem_list(problems: &[Problem]) -> Markup {
     html! {
         @if !problems.is_empty() {
             h2 { "Problems" }
@@ -277,9 +277,9 @@ fn instant_text(instant: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::insight::Overview;
     use crate::inventory::VmId;
     use crate::plan::Held;
-    use crate::plan::Overview;
     use uuid::Uuid;
 
     fn ledger(alias: &str) -> Ledger {

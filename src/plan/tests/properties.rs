@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// Tries a property on that many clouds: always the same ones, so that a run says the same thing everywhere, and a
 /// failure comes again without a file that remembers it.
-pub(super) fn for_clouds(cases: u32, property: impl Fn(Cloud) -> Result<(), TestCaseError>) {
+pub(crate) fn for_clouds(cases: u32, property: impl Fn(Cloud) -> Result<(), TestCaseError>) {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, b"every cloud has a silver lining!");
     if let Err(failure) = TestRunner::new_with_rng(config, rng).run(&clouds(), property) {
@@ -19,7 +19,7 @@ pub(super) fn for_clouds(cases: u32, property: impl Fn(Cloud) -> Result<(), Test
     }
 }
 
-pub(super) fn planned(cloud: &Cloud, now: DateTime<Utc>) -> Result<Plan, TestCaseError> {
+pub(crate) fn planned(cloud: &Cloud, now: DateTime<Utc>) -> Result<Plan, TestCaseError> {
     plan_of(cloud.policies.clone(), &cloud.inventory, now)
 }
 

@@ -3,11 +3,9 @@
 use super::deletes::policy_of;
 use super::escape::{escaped, message, name};
 use super::page::{Noun, Section, counted, table_row};
+use crate::insight::{Comparison, OwnSnapshot, PolicyChangeKind, Protection, VmChange};
 use crate::inventory::VmId;
-use crate::plan::{
-    Action, Comparison, Create, NoteCode, OwnSnapshot, Plan, PolicyChangeKind, Protection, Status, VmChange,
-    VmPlan,
-};
+use crate::plan::{Action, Create, NoteCode, Plan, Status, VmPlan};
 use crate::policy::minute_text;
 use crate::render::text::{Detail, forecast_rows, protection_text, rows, shift_text};
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! VMs' backups with why they are kept, as tables.
 
 use super::escape::escaped;
+use crate::insight::show::{BackupExplained, Explained, VmExplained};
 use crate::plan::bytes_text;
-use crate::plan::explain::{BackupExplained, Explained, VmExplained};
 use crate::render::text::show as shown;
 use std::io::{self, Write};
 

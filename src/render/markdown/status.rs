@@ -1,7 +1,7 @@
 //! How VMs stand, as a table.
 
 use super::escape::escaped;
-use crate::plan::health::{Health, Verdict, VmHealth};
+use crate::insight::status::{Health, Verdict, VmHealth};
 use crate::render::text::status as words;
 use std::io::{self, Write};
 

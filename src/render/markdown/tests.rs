@@ -2,12 +2,14 @@
 
 use super::sections::sections;
 use super::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, plan as write};
+use crate::insight::forecast::{Forecast, ForecastGroup, Outlook, TierOutlook};
+use crate::insight::{
+    Comparison, ComparisonSummary, Deeds, OwnSnapshot, PolicyChange, PolicyChangeKind, Protection, Shift,
+    Stranded, VmChange,
+};
 use crate::inventory::{BackupId, VmId};
-use crate::plan::forecast::{Forecast, ForecastGroup, Outlook, TierOutlook};
 use crate::plan::{
-    Action, BackupKind, Comparison, ComparisonSummary, Create, Deeds, DeleteLocal, FORMAT, Held, Note,
-    NoteCode, OwnSnapshot, Plan, PolicyChange, PolicyChangeKind, Protection, Shift, Status, Stranded,
-    Summary, VmChange, VmPlan,
+    Action, BackupKind, Create, DeleteLocal, FORMAT, Held, Note, NoteCode, Plan, Status, Summary, VmPlan,
 };
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use proptest::prelude::*;

@@ -7,7 +7,7 @@ mod table;
 
 pub use table::METRICS;
 
-use super::Ledger;
+use crate::run::Ledger;
 use chrono::{DateTime, Utc};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, prometheus_text, text};
@@ -63,7 +63,7 @@ pub enum MetricKind {
 struct Scene<'a> {
     ledger: &'a Ledger,
     /// The VMs as they stand by now.
-    health: Option<crate::plan::health::Health>,
+    health: Option<crate::insight::status::Health>,
 }
 
 #[derive(Debug)]

@@ -1,13 +1,12 @@
 //! All the metrics. What is added here is added to `docs/metrics.md` as well; a test sees to it.
 
 use super::{Metric, MetricKind, Sample, Scene, Value};
+use crate::insight::status::{Newest, Verdict, VmHealth};
 use crate::inventory::VmId;
 use crate::plan::Status;
-use crate::plan::health::{Newest, Verdict, VmHealth};
-use crate::render::account::Account;
 use crate::render::cells::visible;
-use crate::render::ledger::actions;
 use crate::render::outcome::{ending_text, kind_text};
+use crate::run::Account;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
 
@@ -53,7 +52,7 @@ pub const METRICS: [Metric; 28] = [
     ),
     gauge("fifo_retain_last_run_actions", ACTION, "How the actions of the last run ended", |it| {
         let last = it.ledger.last.as_ref().filter(|last| last.report.is_some());
-        last.map_or_else(Vec::new, |last| action_samples(actions(last)))
+        last.map_or_else(Vec::new, |last| action_samples(last.action_counts()))
     }),
     gauge(
         "fifo_retain_last_success_timestamp_seconds",
@@ -258,7 +257,7 @@ fn of_managed(scene: &Scene<'_>, value: impl Fn(&VmHealth) -> Value) -> Vec<Samp
     of_vms(scene, |vm| vm.policy.is_some().then(|| value(vm)))
 }
 
-fn of_tiers(scene: &Scene<'_>, value: impl Fn(&crate::plan::TierHealth) -> Option<Value>) -> Vec<Sample> {
+fn of_tiers(scene: &Scene<'_>, value: impl Fn(&crate::insight::TierHealth) -> Option<Value>) -> Vec<Sample> {
     let Some(overview) = &scene.ledger.overview else { return Vec::new() };
     let mut samples = Vec::new();
     for (id, vm) in scene.health.iter().flat_map(|health| &health.vms).filter_map(|vm| Some((vm.uuid?, vm))) {

@@ -1,10 +1,11 @@
 use super::*;
 use crate::apply::{CascadeAlarm, Ending, Place, Report, StepKind, StepReport, VmReport};
+use crate::insight::status::{Health, Newest, Verdict, VmHealth};
+use crate::insight::{Overview, TierHealth};
 use crate::inventory::{BackupId, VmId};
 use crate::plan::Held;
-use crate::plan::health::{Health, Newest, Verdict, VmHealth};
-use crate::plan::{Overview, Status, TierHealth};
-use crate::render::{Account, Ended};
+use crate::plan::Status;
+use crate::run::{Account, Ended};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -3,12 +3,12 @@
 use super::rows::{Block, Mark, Row, create_reason, create_text, delete_text};
 use super::table::Table;
 use super::{Detail, Look, stranded_text};
-use crate::inventory::VmId;
-use crate::plan::forecast::{ForecastGroup, Outlook};
-use crate::plan::{
-    Action, Comparison, ComparisonSummary, Deeds, OwnSnapshot, Plan, PolicyChangeKind, Protection, Shift,
-    VmChange, VmPlan,
+use crate::insight::forecast::{ForecastGroup, Outlook};
+use crate::insight::{
+    Comparison, ComparisonSummary, Deeds, OwnSnapshot, PolicyChangeKind, Protection, Shift, VmChange,
 };
+use crate::inventory::VmId;
+use crate::plan::{Action, Plan, VmPlan};
 use crate::render::cells::{padded, visible, width, wrapped};
 use std::collections::BTreeMap;
 use std::io::{self, Write};

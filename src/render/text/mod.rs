@@ -11,7 +11,8 @@ mod tests;
 
 use super::Styles;
 use super::cells::{visible, wrapped};
-use crate::plan::{Held, NoteCode, Plan, Stranded, Summary, VmPlan, bytes_text};
+use crate::insight::Stranded;
+use crate::plan::{Held, NoteCode, Plan, Summary, VmPlan, bytes_text};
 pub use comparison::comparison;
 pub(super) use comparison::{change_totals, forecast_rows, protection_text, shift_text};
 pub use show::show;

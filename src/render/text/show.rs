@@ -3,7 +3,7 @@
 use super::rows::{Block, Mark, Row, note_row};
 use super::table::Table;
 use super::{Detail, Look};
-use crate::plan::explain::{BackupExplained, BackupStanding, DeleteWhen, Explained, Reason, VmExplained};
+use crate::insight::show::{BackupExplained, BackupStanding, DeleteWhen, Explained, Reason, VmExplained};
 use crate::plan::{BackupKind, Status, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::{padded, visible, width, wrapped};

@@ -3,7 +3,7 @@
 use super::rows::{Block, Mark, Row, note_row};
 use super::table::Table;
 use super::{Detail, Look, unmanaged};
-use crate::plan::health::{Health, Newest, Verdict, VmHealth, advice};
+use crate::insight::status::{Health, Newest, Verdict, VmHealth, advice};
 use crate::plan::{NoteCode, Status, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::{visible, wrapped};

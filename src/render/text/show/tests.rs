@@ -1,6 +1,6 @@
 use super::*;
+use crate::insight::show::{LocalCopy, ReasonCode, Restore, StoredCopy};
 use crate::inventory::{BackupId, VmId};
-use crate::plan::explain::{LocalCopy, ReasonCode, Restore, StoredCopy};
 use crate::plan::{Note, NoteCode};
 use crate::render::{Styles, markdown};
 use chrono::DateTime;

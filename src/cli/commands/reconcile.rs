@@ -1,0 +1,30 @@
+//! `reconcile`: plans and carries out without asking.
+
+use crate::apply::Movements;
+use crate::cli::args::{Format, ReconcileArgs};
+use crate::cli::context::Context;
+use crate::cli::daemon::schedule;
+use crate::cli::daemon::single;
+use crate::cli::error::CliError;
+use crate::cli::exit::Outcome;
+use crate::cli::interrupt::Interrupt;
+use crate::cli::policies;
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// See [`single::reconcile_once`] and [`schedule::run`].
+pub(in crate::cli) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Outcome, CliError> {
+    context.allow(&[Format::Text, Format::Json])?;
+    if let Some(interval) = args.every {
+        return schedule::run(args, interval, context).await;
+    }
+    let interrupt = Interrupt::listen()?;
+    single::around(context, &args.telling, "reconcile", Some(&interrupt), async |account, watch| {
+        let movements = Movements::default();
+        single::reconcile_once(args, context, &interrupt, policies::load(context), &movements, watch, account)
+            .await
+    })
+    .await
+}
