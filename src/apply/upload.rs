@@ -59,7 +59,7 @@ impl Worker<'_> {
             let Some(Uploading { backup, vm }) = self.read_or_bear_with(id, &mut watch).await? else {
                 continue;
             };
-            let bytes = backup.size_bytes();
+            let bytes = backup.size_bytes().unwrap_or(0);
             slot.saw(&self.at, &backup, self.shared.executor.movements.saw(&backup, &pace));
             let tier = create.tier.clone();
             self.shared.tell(What::Progress { at: self.at.clone(), backup: id, tier, bytes });

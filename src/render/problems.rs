@@ -49,7 +49,7 @@ pub enum ProblemCode {
 }
 
 /// Lists what somebody should look at, most urgent first.
-pub fn problems(summary: &Account) -> Vec<Problem> {
+pub(super) fn problems(summary: &Account) -> Vec<Problem> {
     let mut problems: Vec<Problem> = summary.failure.iter().map(failure_problem).collect();
     if let Some(report) = &summary.report {
         problems.extend(report.alarms.iter().map(|alarm| Problem {
