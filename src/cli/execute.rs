@@ -1,24 +1,24 @@
 //! Carrying a plan out: what `apply` and `reconcile` share.
 
-use super::args::{CarryArgs, Format, PlanningArgs};
+use super::args::{ExecuteArgs, Format, PlanningArgs};
 use super::connection::Connection;
 use super::context::Context;
-use super::daemon::observer::Watch;
+use super::daemon::observer::RunMonitor;
 use super::error::{CliError, Kind};
 use super::exit::Outcome;
 use super::interrupt::Interrupt;
+use super::output_queue;
 use super::planning;
-use super::voice;
 use crate::apply::{
-    Clock, Event, Executor, Holder, Journal, Lock, LockError, Movements, Observer, Pace, Place, Report,
-    Settings, What,
+    Clock, Event, EventKind, Executor, Holder, Journal, Lock, LockError, Observer, ProgressTracker,
+    RunReport, Settings, Timing, VmRef,
 };
 use crate::fifo::WriteClient;
 use crate::inventory::Inventory;
 use crate::plan::{NoteCode, Plan, Status, VmPlan};
 use crate::policy::Policies;
-use crate::render::{self, JsonLines, People};
-use crate::run::Account;
+use crate::render::{self, JsonObserver, TextObserver};
+use crate::run::RunSummary;
 use chrono::{DateTime, Utc};
 use std::fs::DirBuilder;
 use std::io;
@@ -69,28 +69,28 @@ fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
 /// Shows a plan that nobody is asked about, in the form for people. Output that goes nowhere, to a full disk or a terminal
 /// that nobody reads, stops no backup.
 pub(super) fn show_or_warn(context: &Context, plan: &Plan) {
-    voice::start();
+    output_queue::start();
     match context.global.format {
         Format::Json => {}
         Format::Text | Format::Github | Format::Markdown => {
-            context.print_or_warn(|out| render::text::plan(plan, &context.look, out));
+            context.print_or_warn(|out| render::text::plan(plan, &context.text_options, out));
         }
     }
 }
 
 /// What is to be carried out.
 #[derive(Clone, Copy)]
-pub(super) struct Job<'a> {
+pub(super) struct ExecutionRequest<'a> {
     /// How.
-    pub(super) args: &'a CarryArgs,
+    pub(super) args: &'a ExecuteArgs,
     /// After how long what it still waits for is left to the next run; without it, every upload is waited for.
     pub(super) handed_over_after: Option<Duration>,
     /// After how long it leaves to the next run what it still waits for, whether or not that one is due.
     pub(super) deadline: Option<Duration>,
     /// What is known of how uploads move.
-    pub(super) movements: &'a Movements,
+    pub(super) progress: &'a ProgressTracker,
     /// Which VMs are meant, for reading them again.
-    pub(super) wishes: &'a PlanningArgs,
+    pub(super) selection: &'a PlanningArgs,
     /// Where.
     pub(super) fifo: &'a Connection,
     /// By what each VM is decided again.
@@ -104,13 +104,13 @@ pub(super) struct Job<'a> {
 }
 
 /// One carrying out: who is told what happens, and who may end it.
-pub(super) struct Run<'c> {
+pub(super) struct Execution<'c> {
     context: &'c Context,
     observers: Observers,
     interrupt: Interrupt,
 }
 
-impl<'c> Run<'c> {
+impl<'c> Execution<'c> {
     /// Makes ready: opens the journal.
     ///
     /// # Errors
@@ -119,11 +119,11 @@ impl<'c> Run<'c> {
     pub(super) fn begin(
         context: &'c Context,
         interrupt: &Interrupt,
-        watch: &Watch<'_>,
+        monitor: &RunMonitor<'_>,
     ) -> Result<Self, CliError> {
-        voice::start();
+        output_queue::start();
         // The ear first: whatever becomes of the others, it has heard. People last: they may not be listening.
-        let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(watch.ear())];
+        let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(monitor.alarm_recorder())];
         let path = state_dir(context)?.join("journal.jsonl");
         match Journal::open(&path, Uuid::new_v4()) {
             Ok(journal) => observers.push(Box::new(journal)),
@@ -132,15 +132,15 @@ impl<'c> Run<'c> {
                 tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; the run goes on without");
             }
         }
-        if let Some(waits) = watch.waits() {
-            observers.push(Box::new(waits));
+        if let Some(waiting_observer) = monitor.waiting_observer() {
+            observers.push(Box::new(waiting_observer));
         }
-        observers.push(Box::new(Spoken(match context.global.format {
-            Format::Json => Arc::new(JsonLines::new(Box::new(io::stdout()))),
-            Format::Text | Format::Github | Format::Markdown => Arc::new(People::new(
+        observers.push(Box::new(QueuedObserver(match context.global.format {
+            Format::Json => Arc::new(JsonObserver::new(Box::new(io::stdout()))),
+            Format::Text | Format::Github | Format::Markdown => Arc::new(TextObserver::new(
                 Box::new(io::stdout()),
                 Box::new(io::stderr()),
-                context.look.styles,
+                context.text_options.styles,
                 context.can_draw(),
                 context.global.quiet,
             )),
@@ -149,38 +149,48 @@ impl<'c> Run<'c> {
     }
 
     /// Tells something that is not done, or is otherwise worth knowing.
-    pub(super) fn warn(&self, at: Option<Place>, message: String) {
-        let what = What::Warning { at, message };
+    pub(super) fn warn(&self, at: Option<VmRef>, message: String) {
+        let what = EventKind::Warning { at, message };
         self.observers.observe(&Event { time: self.context.now(), what });
     }
 
     /// Carries out what is due, enters what came of it, and judges it. Where somebody is told how the VMs stand, FiFo is
     /// read once more after something was done: what is told is to be what the run has left.
-    pub(super) async fn through(&self, job: &Job<'_>, watch: &Watch<'_>, account: &mut Account) -> Outcome {
-        let &Job { policies, fifo, wishes, .. } = job;
+    pub(super) async fn run(
+        &self,
+        request: &ExecutionRequest<'_>,
+        monitor: &RunMonitor<'_>,
+        summary: &mut RunSummary,
+    ) -> Outcome {
+        let &ExecutionRequest { policies, fifo, selection, .. } = request;
         let report = tokio::select! {
             biased;
-            report = self.carry_out(job) => report,
-            never = watch.keep_reading(self.context, policies, fifo, wishes, account) => match never {},
+            report = self.execute(request) => report,
+            never = monitor.keep_reading(self.context, policies, fifo, selection, summary) => match never {},
         };
-        let outcome = self.judge(&report, job.plan);
+        let outcome = self.judge(&report, request.plan);
         let is_changed = report.vms.iter().any(|vm| !vm.steps.is_empty());
         // Before anything else, which may take its time or fail: an alarm must not be lost.
-        account.report = Some(report);
-        if watch.is_anybody_there() && is_changed && !account.has_alarm() {
-            self.look_again(job, watch, account).await;
+        summary.report = Some(report);
+        if monitor.wants_overview() && is_changed && !summary.has_alarm() {
+            self.reread(request, monitor, summary).await;
         }
         outcome
     }
 
     /// Reads FiFo after a run, for those who are told how the VMs stand by now. Where that does not work they are told how
     /// they stood before, with the instant of that.
-    async fn look_again(&self, job: &Job<'_>, watch: &Watch<'_>, account: &mut Account) {
+    async fn reread(
+        &self,
+        request: &ExecutionRequest<'_>,
+        monitor: &RunMonitor<'_>,
+        summary: &mut RunSummary,
+    ) {
         tokio::select! {
             biased;
-            _ = self.interrupt.told() => {}
-            planned = planning::look_again(self.context, job.policies, job.fifo, job.wishes) => match planned {
-                Ok(planned) => watch.read(&planned, job.policies, account),
+            _ = self.interrupt.signalled() => {}
+            planned = planning::plan_again(self.context, request.policies, request.fifo, request.selection) => match planned {
+                Ok(planned) => monitor.read(&planned, request.policies, summary),
                 Err(error) => {
                     tracing::warn!("what the run has left could not be read: {}", error.chain().join(": "));
                 }
@@ -188,8 +198,8 @@ impl<'c> Run<'c> {
         }
     }
 
-    async fn carry_out(&self, job: &Job<'_>) -> Report {
-        let &Job { args, handed_over_after, fifo, policies, vms, inventory, .. } = job;
+    async fn execute(&self, request: &ExecutionRequest<'_>) -> RunReport {
+        let &ExecutionRequest { args, handed_over_after, fifo, policies, vms, inventory, .. } = request;
         let client = WriteClient::new(fifo.read().clone());
         // Of its own: the executor is to end after it was told that it will, and cancelling reaches it first otherwise.
         let stop = CancellationToken::new();
@@ -201,13 +211,13 @@ impl<'c> Run<'c> {
             observer: &self.observers,
             stop: &stop,
             hand_over: &hand_over,
-            movements: job.movements,
+            progress: request.progress,
             settings: Settings {
                 max_uploads: args.max_uploads.get(),
                 max_uploads_per_hypervisor: args.max_uploads_per_hypervisor.get(),
                 wait: !args.no_wait,
-                deadline: job.deadline,
-                pace: pace(self.context),
+                deadline: request.deadline,
+                timing: timing(self.context),
             },
         };
         let told_to_end = async {
@@ -228,12 +238,12 @@ impl<'c> Run<'c> {
             biased;
             never = told_to_end => match never {},
             never = next_is_due => match never {},
-            report = executor.carry_out(vms, inventory) => report,
+            report = executor.execute(vms, inventory) => report,
         }
     }
 
     /// Judges a run by its report, and by what its plan could do nothing about.
-    fn judge(&self, report: &Report, plan: &Plan) -> Outcome {
+    fn judge(&self, report: &RunReport, plan: &Plan) -> Outcome {
         let tally = report.tally();
         let is_trouble = |vm: &VmPlan| {
             matches!(vm.status, Status::Fault | Status::Conflict | Status::Unreadable)
@@ -259,10 +269,10 @@ pub(super) async fn close(fifo: Connection) {
 }
 
 /// The built-in FiFo is near and quick, and its uploads take two seconds.
-fn pace(context: &Context) -> Pace {
-    let usual = Pace::default();
+fn timing(context: &Context) -> Timing {
+    let usual = Timing::default();
     if context.global.sandbox {
-        Pace { pause_min: Duration::from_millis(200), pause_max: Duration::from_secs(1), ..usual }
+        Timing { pause_min: Duration::from_millis(200), pause_max: Duration::from_secs(1), ..usual }
     } else {
         usual
     }
@@ -278,16 +288,16 @@ impl Observer for Observers {
 }
 
 /// An observer whose words are written in their turn, however long that takes.
-struct Spoken(Arc<dyn Observer>);
+struct QueuedObserver(Arc<dyn Observer>);
 
-impl Observer for Spoken {
+impl Observer for QueuedObserver {
     fn observe(&self, event: &Event) {
         let (observer, event) = (Arc::clone(&self.0), event.clone());
         match event.what {
-            What::Progress { .. } | What::Waiting(_) => {
-                voice::say_in_passing(move || observer.observe(&event))
+            EventKind::Progress { .. } | EventKind::Waiting(_) => {
+                output_queue::write_if_idle(move || observer.observe(&event))
             }
-            _ => voice::say(move || observer.observe(&event)),
+            _ => output_queue::write(move || observer.observe(&event)),
         }
     }
 }

@@ -16,11 +16,11 @@ mod files;
 mod interrupt;
 mod latch;
 mod log;
+mod output_queue;
 pub mod planning;
 pub mod policies;
-pub mod target;
+pub mod settings;
 mod usage;
-mod voice;
 
 use args::{Arguments, Command};
 use clap::FromArgMatches as _;
@@ -48,9 +48,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     log::set_up(&context.global, context.error_styles);
     let ended = guarded(|| dispatch(&arguments.command, &context));
     if let Err(error) = &ended {
-        context.tell(error);
+        context.report_error(error);
     }
-    voice::drain();
+    output_queue::drain();
     exit::code(&ended)
 }
 

@@ -17,7 +17,8 @@ pub mod status;
 mod tests;
 
 pub use compare::{
-    Comparison, ComparisonSummary, Deeds, OwnSnapshot, Protection, Shift, Side, Stranded, VmChange, compare,
+    AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, NewSnapshotChange, PolicySide, Protection,
+    ProtectionChange, VmChange, compare,
 };
 pub use policy_changes::{PolicyChange, PolicyChangeKind};
 pub use status::{Overview, TierHealth};

@@ -2,11 +2,11 @@
 
 use super::cells::visible;
 use super::text::status::age_text;
-use crate::apply::{Ending, StepKind};
-use crate::insight::status::{Verdict, VmHealth, advice};
+use crate::apply::{ActionKind, ActionOutcome};
+use crate::insight::status::{BackupHealth, VmHealth, advice};
 use crate::inventory::VmId;
 use crate::plan::NoteCode;
-use crate::run::{Account, Failure};
+use crate::run::{RunFailure, RunSummary};
 use serde::Serialize;
 
 /// Something that somebody should look at.
@@ -49,7 +49,7 @@ pub enum ProblemCode {
 }
 
 /// Lists what somebody should look at, most urgent first.
-pub(super) fn problems(summary: &Account) -> Vec<Problem> {
+pub(super) fn problems(summary: &RunSummary) -> Vec<Problem> {
     let mut problems: Vec<Problem> = summary.failure.iter().map(failure_problem).collect();
     if let Some(report) = &summary.report {
         problems.extend(report.alarms.iter().map(|alarm| Problem {
@@ -61,11 +61,12 @@ pub(super) fn problems(summary: &Account) -> Vec<Problem> {
         }));
         let steps = report.vms.iter().flat_map(|vm| vm.steps.iter().map(move |step| (vm, step)));
         problems.extend(
-            steps.filter(|(_, step)| matches!(step.ending, Ending::Failed | Ending::Unverified)).map(
-                |(vm, step)| {
+            steps
+                .filter(|(_, step)| matches!(step.ending, ActionOutcome::Failed | ActionOutcome::Unverified))
+                .map(|(vm, step)| {
                     let what = match step.kind {
-                        StepKind::Create => "create",
-                        StepKind::DeleteLocal => "local delete",
+                        ActionKind::Create => "create",
+                        ActionKind::DeleteLocal => "local delete",
                     };
                     Problem {
                         code: ProblemCode::ActionFailed,
@@ -74,8 +75,7 @@ pub(super) fn problems(summary: &Account) -> Vec<Problem> {
                         message: format!("{what}: {}", visible(&step.message)),
                         advice: None,
                     }
-                },
-            ),
+                }),
         );
     }
     problems.extend(summary.overview.iter().flat_map(|overview| vm_problems(&overview.health.vms)));
@@ -83,7 +83,7 @@ pub(super) fn problems(summary: &Account) -> Vec<Problem> {
     problems
 }
 
-fn failure_problem(failure: &Failure) -> Problem {
+fn failure_problem(failure: &RunFailure) -> Problem {
     Problem {
         code: ProblemCode::RunFailed,
         vm: None,
@@ -94,7 +94,7 @@ fn failure_problem(failure: &Failure) -> Problem {
 }
 
 /// Writes why a run failed as a whole, in a line.
-pub(super) fn failure_text(failure: &Failure) -> String {
+pub(super) fn failure_text(failure: &RunFailure) -> String {
     visible(&failure.causes.join(": "))
 }
 
@@ -122,24 +122,24 @@ pub(super) fn vm_problems(vms: &[VmHealth]) -> Vec<Problem> {
         let why = WHY_NOT.into_iter().find_map(|code| told(code).map(|note| (code, visible(&note.message))));
         let because = why.as_ref().map_or_else(String::new, |(_, message)| format!(": {message}"));
         match vm.verdict {
-            Verdict::Safe | Verdict::Unprotected => {
+            BackupHealth::Safe | BackupHealth::Unprotected => {
                 if told(NoteCode::GaveUp).is_some() {
                     add(ProblemCode::GaveUp, message_of(NoteCode::GaveUp, "gave up"), Some(NoteCode::GaveUp));
                 }
             }
-            Verdict::Unreadable => {
+            BackupHealth::Unreadable => {
                 let message = message_of(NoteCode::Unreadable, "could not be read whole");
                 add(ProblemCode::Unreadable, message, Some(NoteCode::Unreadable));
             }
-            Verdict::Conflict => {
+            BackupHealth::Conflict => {
                 let message = message_of(NoteCode::PolicyConflict, "several policies claim it");
                 add(ProblemCode::Conflict, message, Some(NoteCode::PolicyConflict));
             }
-            Verdict::NoBackup => {
+            BackupHealth::NoBackup => {
                 let message = format!("no backup can be restored{because}");
                 add(ProblemCode::NoBackup, message, why.map(|(code, _)| code));
             }
-            Verdict::TooOld => {
+            BackupHealth::TooOld => {
                 let age = vm.newest.as_ref().map_or_else(String::new, |newest| age_text(newest.age_secs));
                 let max = vm.max_age_secs.map_or_else(String::new, age_text);
                 let message =

@@ -1,7 +1,7 @@
 //! What is kept of the runs of one process: enough for metrics and the status page, and never more than one run's worth.
 
-use super::summary::Account;
-use crate::apply::{Ending, SafetyStop, StepKind, Waiting};
+use super::summary::RunSummary;
+use crate::apply::{ActionKind, ActionOutcome, SafetyStop, Waiting};
 use crate::insight::Overview;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// The runs of this process, as they are told to whoever asks.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
+pub struct RunHistory {
     /// How often runs begin; `None` for a single run.
     pub every: Option<Duration>,
     /// Since when a run has been under way; `None` between runs.
@@ -23,7 +23,7 @@ pub struct Ledger {
     /// The latch, where one is set, of whichever run.
     pub safety_stop: Option<SafetyStop>,
     /// The last run that has ended.
-    pub last: Option<Account>,
+    pub last: Option<RunSummary>,
     /// When the last run that did everything ended.
     pub last_success: Option<DateTime<Utc>>,
     /// How the VMs stood when they were last read by any run.
@@ -31,32 +31,32 @@ pub struct Ledger {
     /// How many runs have ended, by their outcome.
     pub runs: BTreeMap<&'static str, u64>,
     /// How many actions have ended, by what they were and how they ended.
-    pub actions: BTreeMap<(StepKind, Ending), u64>,
+    pub actions: BTreeMap<(ActionKind, ActionOutcome), u64>,
 }
 
-impl Ledger {
+impl RunHistory {
     /// Says whether a safety stop holds: nothing is done until a person lifts it.
     pub fn is_stopped(&self) -> bool {
         self.is_halted || self.safety_stop.is_some()
     }
 
     /// Enters a run that has ended. What it did not get to know is kept from the runs before.
-    pub fn enter(&mut self, account: Account) {
+    pub fn enter(&mut self, summary: RunSummary) {
         self.running_since = None;
         self.waiting = Waiting::default();
-        self.is_halted |= account.has_alarm();
-        if let Some(ended) = account.ended {
+        self.is_halted |= summary.has_alarm();
+        if let Some(ended) = summary.ended {
             *self.runs.entry(ended.outcome).or_default() += 1;
-            if account.is_success() {
+            if summary.is_success() {
                 self.last_success = Some(ended.at);
             }
         }
-        for (key, count) in account.action_counts() {
+        for (key, count) in summary.action_counts() {
             *self.actions.entry(key).or_default() += count;
         }
-        if account.overview.is_some() {
-            self.overview.clone_from(&account.overview);
+        if summary.overview.is_some() {
+            self.overview.clone_from(&summary.overview);
         }
-        self.last = Some(account);
+        self.last = Some(summary);
     }
 }

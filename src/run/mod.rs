@@ -5,5 +5,5 @@
 mod history;
 mod summary;
 
-pub use history::Ledger;
-pub use summary::{Account, Ended, Failure};
+pub use history::RunHistory;
+pub use summary::{RunEnd, RunFailure, RunSummary};

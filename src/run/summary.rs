@@ -1,13 +1,13 @@
 //! The account of one run, as data: what the metrics, the page and the notifications are three views of.
 
-use crate::apply::{Ending, Report, StepKind};
+use crate::apply::{ActionKind, ActionOutcome, RunReport};
 use crate::insight::Overview;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
 /// What there is to tell of one run. It fills while the run goes on; what a run did not get to stays empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct RunSummary {
     /// The command: `reconcile` or `apply`.
     pub command: &'static str,
     /// The FiFo, once it is known which is meant.
@@ -17,16 +17,16 @@ pub struct Account {
     /// How the VMs stood when FiFo was read last; `None` for a run that did not get so far.
     pub overview: Option<Overview>,
     /// What came of each action; `None` for a run in which nothing was carried out.
-    pub report: Option<Report>,
+    pub report: Option<RunReport>,
     /// Why the run failed as a whole.
-    pub failure: Option<Failure>,
+    pub failure: Option<RunFailure>,
     /// How the run ended; `None` while it goes on.
-    pub ended: Option<Ended>,
+    pub ended: Option<RunEnd>,
 }
 
 /// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct RunEnd {
     /// When.
     pub at: DateTime<Utc>,
     /// The exit code, also of a run that did not end the program.
@@ -37,14 +37,14 @@ pub struct Ended {
 
 /// Why a run failed as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct RunFailure {
     /// What happened, and what caused it.
     pub causes: Vec<String>,
     /// What to do about it.
     pub hint: Option<String>,
 }
 
-impl Account {
+impl RunSummary {
     /// Begins one.
     pub fn new(command: &'static str, began: DateTime<Utc>) -> Self {
         Self { command, endpoint: None, began, overview: None, report: None, failure: None, ended: None }
@@ -66,7 +66,7 @@ impl Account {
     }
 
     /// Counts the actions by what they were and how they ended.
-    pub fn action_counts(&self) -> BTreeMap<(StepKind, Ending), u64> {
+    pub fn action_counts(&self) -> BTreeMap<(ActionKind, ActionOutcome), u64> {
         let mut counts = BTreeMap::new();
         for step in self.report.iter().flat_map(|report| &report.vms).flat_map(|vm| &vm.steps) {
             *counts.entry((step.kind, step.ending)).or_default() += 1;

@@ -2,7 +2,7 @@
 
 use super::help;
 use super::planning::PlanningArgs;
-use super::reporting::TellingArgs;
+use super::reporting::ReportingArgs;
 use super::value::{interval, timeout};
 use clap::Args;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// The arguments of every command that carries a plan out.
 #[derive(Debug, Args)]
-pub struct CarryArgs {
+pub struct ExecuteArgs {
     /// How many uploads may run in all, counting those that run already
     #[arg(long, value_name = "COUNT", default_value = "8", help_heading = "Carrying out")]
     pub max_uploads: NonZeroUsize,
@@ -49,11 +49,11 @@ pub struct ApplyArgs {
 
     /// How it is carried out.
     #[command(flatten)]
-    pub carry: CarryArgs,
+    pub execute: ExecuteArgs,
 
     /// Who is told what came of it.
     #[command(flatten)]
-    pub telling: TellingArgs,
+    pub reporting: ReportingArgs,
 }
 
 /// The arguments of `reconcile`.
@@ -85,9 +85,9 @@ pub struct ReconcileArgs {
 
     /// How it is carried out.
     #[command(flatten)]
-    pub carry: CarryArgs,
+    pub execute: ExecuteArgs,
 
     /// Who is told what came of it.
     #[command(flatten)]
-    pub telling: TellingArgs,
+    pub reporting: ReportingArgs,
 }

@@ -18,12 +18,12 @@ mod value;
 
 pub use check::CheckArgs;
 pub use completions::{CompletionsArgs, ManArgs};
-pub use execute::{ApplyArgs, CarryArgs, ReconcileArgs};
+pub use execute::{ApplyArgs, ExecuteArgs, ReconcileArgs};
 pub use global::{Color, Format, GlobalArgs, LogFormat};
 pub use init::{Condition, InitArgs, SelectKey};
 pub(super) use init::{policy_name, zone};
 pub use planning::{PlanArgs, PlanningArgs};
-pub use reporting::TellingArgs;
+pub use reporting::ReportingArgs;
 pub use resume::ResumeArgs;
 pub use sandbox::{SandboxArgs, Style};
 pub use schema::{SchemaArgs, SchemaOf};

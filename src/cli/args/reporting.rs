@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// The arguments of every command that carries a plan out and tells what came of it.
 #[derive(Debug, Args)]
-pub struct TellingArgs {
+pub struct ReportingArgs {
     /// Write metrics to this file after the run, for node_exporter's textfile collector; it should end in .prom
     #[arg(long, value_name = "FILE", help_heading = "Telling")]
     pub metrics_file: Option<PathBuf>,

@@ -1,24 +1,24 @@
 //! `apply`: carries out a saved plan, or a new one that was shown and agreed to.
 
-use crate::apply::{Movements, Place};
+use crate::apply::{ProgressTracker, VmRef};
 use crate::cli::args::{ApplyArgs, Format};
-use crate::cli::connection::{Chosen, Connection, Patience};
+use crate::cli::connection::{Connection, FirstContact, PendingConnection};
 use crate::cli::context::Context;
-use crate::cli::daemon::observer::Watch;
+use crate::cli::daemon::observer::RunMonitor;
 use crate::cli::daemon::single;
 use crate::cli::error::{CliError, Kind};
-use crate::cli::execute::{self, Job, Run};
+use crate::cli::execute::{self, Execution, ExecutionRequest};
 use crate::cli::exit::Outcome;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::latch;
 use crate::cli::planning::{self, Planned};
 use crate::cli::policies;
 use crate::inventory::Inventory;
-use crate::plan::{LeftOut, Plan, VmPlan, Why, agree};
+use crate::plan::{Plan, SkipReason, SkippedVm, VmPlan, confirm};
 use crate::policy::Policies;
 use crate::render;
-use crate::render::text::Look;
-use crate::run::Account;
+use crate::render::text::TextOptions;
+use crate::run::RunSummary;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -38,56 +38,61 @@ pub(in crate::cli) async fn run(args: &ApplyArgs, context: &Context) -> Result<O
         return Err(CliError::new(Kind::Usage, "there is no terminal to ask on")
             .hint("give --auto-approve to go on without asking, or use `reconcile`"));
     }
-    single::around(context, &args.telling, "apply", None, async |account, watch| {
-        let mut told = Told { account, watch };
+    single::run_and_report(context, &args.reporting, "apply", None, async |summary, monitor| {
+        let mut reporting = Reporting { summary, monitor };
         match &args.plan {
-            Some(path) => saved(args, path, context, &mut told).await,
-            None => fresh(args, context, &mut told).await,
+            Some(path) => saved(args, path, context, &mut reporting).await,
+            None => fresh(args, context, &mut reporting).await,
         }
     })
     .await
 }
 
 /// The account of the run, and who watches it.
-struct Told<'a, 'w> {
-    account: &'a mut Account,
-    watch: &'a mut Watch<'w>,
+struct Reporting<'a, 'w> {
+    summary: &'a mut RunSummary,
+    monitor: &'a mut RunMonitor<'w>,
 }
 
-async fn fresh(args: &ApplyArgs, context: &Context, told: &mut Told<'_, '_>) -> Result<Outcome, CliError> {
+async fn fresh(
+    args: &ApplyArgs,
+    context: &Context,
+    reporting: &mut Reporting<'_, '_>,
+) -> Result<Outcome, CliError> {
     let policies = policies::load(context)?;
-    let fifo = Chosen::of(context)?;
-    told.account.endpoint = Some(fifo.name().to_owned());
+    let fifo = PendingConnection::of(context)?;
+    reporting.summary.endpoint = Some(fifo.name().to_owned());
     let latch = latch::of(context, fifo.name())?;
     if args.auto_approve {
         let _lock = execute::lock(context, fifo.name(), "apply")?;
         latch::refuse_if_set(&latch)?;
-        let fifo = fifo.open(context, Patience::Short).await?;
-        told.watch.begin();
-        let Planned { plan, inventory } = planned(args, context, &policies, &fifo, told).await?;
+        let fifo = fifo.open(context, FirstContact::FailFast).await?;
+        reporting.monitor.begin();
+        let Planned { plan, inventory } = planned(args, context, &policies, &fifo, reporting).await?;
         execute::show_or_warn(context, &plan);
-        let deeds = Deeds { vms: plan.vms.clone(), left_out: Vec::new(), plan: &plan, inventory: &inventory };
-        return carry_out(args, context, fifo, &policies, deeds, told).await;
+        let work =
+            ApprovedWork { vms: plan.vms.clone(), skipped: Vec::new(), plan: &plan, inventory: &inventory };
+        return execute(args, context, fifo, &policies, work, reporting).await;
     }
     // The lock is taken after the answer: a question that nobody answers must not hold cron up. Nor has anything begun
     // before it, which may take hours.
     latch::refuse_if_set(&latch)?;
-    let fifo = fifo.open(context, Patience::Short).await?;
-    let shown = planned(args, context, &policies, &fifo, told).await?.plan;
-    if shown.vms.iter().all(|vm| vm.due_actions().is_empty()) {
-        execute::show_or_warn(context, &shown);
+    let fifo = fifo.open(context, FirstContact::FailFast).await?;
+    let live_view = planned(args, context, &policies, &fifo, reporting).await?.plan;
+    if live_view.vms.iter().all(|vm| vm.due_actions().is_empty()) {
+        execute::show_or_warn(context, &live_view);
     } else {
-        show_where_asked(context, &shown)?;
+        show_where_asked(context, &live_view)?;
         if !context.ask("Carry this out?")? {
             return Err(CliError::new(Kind::Declined, "nothing was done"));
         }
     }
     let _lock = execute::lock(context, fifo.name(), "apply")?;
     latch::refuse_if_set(&latch)?;
-    told.watch.begin();
-    let now = planned(args, context, &policies, &fifo, told).await?;
-    let deeds = Deeds::agreed(&shown, &now, "the plan that was shown");
-    carry_out(args, context, fifo, &policies, deeds, told).await
+    reporting.monitor.begin();
+    let now = planned(args, context, &policies, &fifo, reporting).await?;
+    let work = ApprovedWork::confirmed(&live_view, &now, "the plan that was shown");
+    execute(args, context, fifo, &policies, work, reporting).await
 }
 
 /// Reads FiFo and plans, for the run and for those who watch it.
@@ -96,10 +101,10 @@ async fn planned(
     context: &Context,
     policies: &Policies,
     fifo: &Connection,
-    told: &mut Told<'_, '_>,
+    reporting: &mut Reporting<'_, '_>,
 ) -> Result<Planned, CliError> {
     let planned = planning::make(context, policies, fifo, &args.planning, None).await?;
-    told.watch.read(&planned, policies, told.account);
+    reporting.monitor.read(&planned, policies, reporting.summary);
     Ok(planned)
 }
 
@@ -107,12 +112,12 @@ async fn saved(
     args: &ApplyArgs,
     path: &Path,
     context: &Context,
-    told: &mut Told<'_, '_>,
+    reporting: &mut Reporting<'_, '_>,
 ) -> Result<Outcome, CliError> {
     let saved = read_plan(path)?;
     let policies = policies::load(context)?;
-    let fifo = Chosen::of(context)?;
-    told.account.endpoint = Some(fifo.name().to_owned());
+    let fifo = PendingConnection::of(context)?;
+    reporting.summary.endpoint = Some(fifo.name().to_owned());
     if saved.endpoint != fifo.name() {
         let message =
             format!("{} is a plan for {}, and this is {}", path.display(), saved.endpoint, fifo.name());
@@ -120,26 +125,26 @@ async fn saved(
     }
     let _lock = execute::lock(context, fifo.name(), "apply")?;
     latch::refuse_if_set(&latch::of(context, fifo.name())?)?;
-    let fifo = fifo.open(context, Patience::Short).await?;
-    told.watch.begin();
-    let now = planned(args, context, &policies, &fifo, told).await?;
+    let fifo = fifo.open(context, FirstContact::FailFast).await?;
+    reporting.monitor.begin();
+    let now = planned(args, context, &policies, &fifo, reporting).await?;
     if saved.policies != now.plan.policies {
         tracing::warn!("the policies are not those that {} was made from", path.display());
     }
     execute::show_or_warn(context, &saved);
-    let deeds = Deeds::agreed(&saved, &now, &path.display().to_string());
-    carry_out(args, context, fifo, &policies, deeds, told).await
+    let work = ApprovedWork::confirmed(&saved, &now, &path.display().to_string());
+    execute(args, context, fifo, &policies, work, reporting).await
 }
 
 /// Shows what is going to be asked about: with JSON, which is for the events alone, on the terminal that is asked on.
 fn show_where_asked(context: &Context, plan: &Plan) -> Result<(), CliError> {
     match context.global.format {
         Format::Text | Format::Github | Format::Markdown => {
-            context.print(|out| render::text::plan(plan, &context.look, out))
+            context.print(|out| render::text::plan(plan, &context.text_options, out))
         }
         Format::Json => {
-            let look = Look { styles: context.error_styles, ..context.look };
-            render::text::plan(plan, &look, &mut io::stderr().lock()).map_err(|error| {
+            let text_options = TextOptions { styles: context.error_styles, ..context.text_options };
+            render::text::plan(plan, &text_options, &mut io::stderr().lock()).map_err(|error| {
                 CliError::new(Kind::Files, "could not show the plan on standard error").because(error)
             })
         }
@@ -147,17 +152,17 @@ fn show_where_asked(context: &Context, plan: &Plan) -> Result<(), CliError> {
 }
 
 /// What is to be carried out, and what of a saved plan is not.
-struct Deeds<'a> {
+struct ApprovedWork<'a> {
     /// The plan made now.
     plan: &'a Plan,
     vms: Vec<VmPlan>,
-    left_out: Vec<LeftOut>,
+    skipped: Vec<SkippedVm>,
     inventory: &'a Inventory,
 }
 
-impl<'a> Deeds<'a> {
+impl<'a> ApprovedWork<'a> {
     /// Takes of an earlier plan what the one made now still wants. `name` is what the earlier one is called.
-    fn agreed(earlier: &Plan, now: &'a Planned, name: &str) -> Self {
+    fn confirmed(earlier: &Plan, now: &'a Planned, name: &str) -> Self {
         let Planned { plan, inventory } = now;
         if let Some(until) = earlier.valid_until.filter(|&until| until <= plan.at) {
             tracing::warn!(
@@ -165,58 +170,60 @@ impl<'a> Deeds<'a> {
                 until.format("%Y-%m-%d %H:%M:%S UTC")
             );
         }
-        let agreement = agree(earlier, plan);
-        Self { plan, vms: agreement.vms, left_out: agreement.left_out, inventory }
+        let confirmed = confirm(earlier, plan);
+        Self { plan, vms: confirmed.vms, skipped: confirmed.skipped, inventory }
     }
 }
 
-async fn carry_out(
+async fn execute(
     args: &ApplyArgs,
     context: &Context,
     fifo: Connection,
     policies: &Policies,
-    deeds: Deeds<'_>,
-    told: &mut Told<'_, '_>,
+    work: ApprovedWork<'_>,
+    reporting: &mut Reporting<'_, '_>,
 ) -> Result<Outcome, CliError> {
     let interrupt = Interrupt::listen()?;
     // Once more right before anything is done: the file may have been put there by hand.
     let latch = latch::of(context, fifo.name())?;
     latch::refuse_if_set(&latch)?;
-    told.watch.arm(latch);
-    let run = Run::begin(context, &interrupt, told.watch)?;
-    for left_out in &deeds.left_out {
-        let at = left_out.vm.map(|vm| Place { vm, alias: left_out.alias.clone() });
-        run.warn(at, format!("{}: {}", left_out.alias, why_text(left_out.why)));
+    reporting.monitor.arm_latch(latch);
+    let execution = Execution::begin(context, &interrupt, reporting.monitor)?;
+    for skipped in &work.skipped {
+        let at = skipped.vm.map(|vm| VmRef { vm, alias: skipped.alias.clone() });
+        execution.warn(at, format!("{}: {}", skipped.alias, skip_text(skipped.why)));
     }
-    let job = Job {
-        args: &args.carry,
+    let request = ExecutionRequest {
+        args: &args.execute,
         handed_over_after: None,
         deadline: args.deadline,
-        movements: &Movements::default(),
-        wishes: &args.planning,
+        progress: &ProgressTracker::default(),
+        selection: &args.planning,
         fifo: &fifo,
         policies,
-        plan: deeds.plan,
-        vms: &deeds.vms,
-        inventory: deeds.inventory,
+        plan: work.plan,
+        vms: &work.vms,
+        inventory: work.inventory,
     };
-    let outcome = run.through(&job, told.watch, told.account).await;
+    let outcome = execution.run(&request, reporting.monitor, reporting.summary).await;
     execute::close(fifo).await;
-    let has_changed = deeds.left_out.iter().any(|left_out| left_out.why == Why::Changed);
+    let has_changed = work.skipped.iter().any(|skipped| skipped.why == SkipReason::Changed);
     Ok(match outcome {
         Outcome::Done if has_changed => Outcome::SomeFailed,
         outcome => outcome,
     })
 }
 
-fn why_text(why: Why) -> String {
+fn skip_text(why: SkipReason) -> String {
     match why {
-        Why::Changed => "left out: it has changed since the plan; make a new one".to_owned(),
-        Why::Settled => {
+        SkipReason::Changed => "left out: it has changed since the plan; make a new one".to_owned(),
+        SkipReason::NothingLeft => {
             "nothing to do: what the plan lists for it is no longer wanted, or is done".to_owned()
         }
-        Why::Partly(1) => "one listed action is no longer wanted and is dropped".to_owned(),
-        Why::Partly(count) => format!("{count} listed actions are no longer wanted and are dropped"),
+        SkipReason::SomeDropped(1) => "one listed action is no longer wanted and is dropped".to_owned(),
+        SkipReason::SomeDropped(count) => {
+            format!("{count} listed actions are no longer wanted and are dropped")
+        }
     }
 }
 

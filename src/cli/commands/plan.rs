@@ -1,7 +1,7 @@
 //! `plan`: shows what there is to do, and saves it where that is wished.
 
 use crate::cli::args::{Format, PlanArgs};
-use crate::cli::connection::{Chosen, Patience};
+use crate::cli::connection::{FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::exit::Outcome;
@@ -27,9 +27,9 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
         paths => Some(policies::load_against(context, paths)?),
     };
     let policies = policies::load(context)?;
-    let fifo = Chosen::of(context)?;
+    let fifo = PendingConnection::of(context)?;
     let stop = latch::shown(context, fifo.name());
-    let fifo = fifo.open(context, Patience::Short).await?;
+    let fifo = fifo.open(context, FirstContact::FailFast).await?;
     let planned = planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
     fifo.close().await?;
     let compared = before
@@ -51,12 +51,12 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
         (Format::Text | Format::Github, compared) => {
             latch::write_shown(stop.as_ref(), context, out)?;
             if args.diff && !plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
-                render::diff::plan(&plan, &policies, &inventory, &context.look.styles, out)?;
+                render::diff::plan(&plan, &policies, &inventory, &context.text_options.styles, out)?;
                 writeln!(out)?;
             }
-            render::text::plan(&plan, &context.look, out)?;
+            render::text::plan(&plan, &context.text_options, out)?;
             match compared {
-                Some(compared) => render::text::comparison(compared, &plan, &context.look, out),
+                Some(compared) => render::text::comparison(compared, &plan, &context.text_options, out),
                 None => Ok(()),
             }
         }

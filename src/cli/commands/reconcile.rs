@@ -1,6 +1,6 @@
 //! `reconcile`: plans and carries out without asking.
 
-use crate::apply::Movements;
+use crate::apply::ProgressTracker;
 use crate::cli::args::{Format, ReconcileArgs};
 use crate::cli::context::Context;
 use crate::cli::daemon::schedule;
@@ -21,10 +21,24 @@ pub(in crate::cli) async fn run(args: &ReconcileArgs, context: &Context) -> Resu
         return schedule::run(args, interval, context).await;
     }
     let interrupt = Interrupt::listen()?;
-    single::around(context, &args.telling, "reconcile", Some(&interrupt), async |account, watch| {
-        let movements = Movements::default();
-        single::reconcile_once(args, context, &interrupt, policies::load(context), &movements, watch, account)
+    single::run_and_report(
+        context,
+        &args.reporting,
+        "reconcile",
+        Some(&interrupt),
+        async |summary, monitor| {
+            let progress = ProgressTracker::default();
+            single::reconcile_once(
+                args,
+                context,
+                &interrupt,
+                policies::load(context),
+                &progress,
+                monitor,
+                summary,
+            )
             .await
-    })
+        },
+    )
     .await
 }

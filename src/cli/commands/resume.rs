@@ -1,8 +1,8 @@
 //! `resume`: lifts the safety stop that a cascade alarm has left.
 
-use crate::apply::{Event, Journal, Observer as _, What};
+use crate::apply::{Event, EventKind, Journal, Observer as _};
 use crate::cli::args::{Format, ResumeArgs};
-use crate::cli::connection::Chosen;
+use crate::cli::connection::PendingConnection;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::execute;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 /// latch cannot be lifted.
 pub(in crate::cli) fn run(args: &ResumeArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text])?;
-    let endpoint = Chosen::name_alone(context)?;
+    let endpoint = PendingConnection::name_alone(context)?;
     let latch = latch::of(context, &endpoint)?;
     let Some(stop) = latch.read() else {
         let folder = context.state_dir()?;
@@ -38,7 +38,7 @@ pub(in crate::cli) fn run(args: &ResumeArgs, context: &Context) -> Result<Outcom
             .hint("give --auto-approve to lift it without asking, once the cause is found"));
     }
     if args.auto_approve {
-        context.print(|out| text(&stop, &context.look.styles, out))?;
+        context.print(|out| text(&stop, &context.text_options.styles, out))?;
     } else {
         text(&stop, &context.error_styles, &mut io::stderr().lock()).map_err(|error| {
             CliError::new(Kind::Files, "could not show the safety stop on standard error").because(error)
@@ -63,7 +63,8 @@ pub(in crate::cli) fn run(args: &ResumeArgs, context: &Context) -> Result<Outcom
 /// Enters it in the journal, beside the alarm. Whether that works changes nothing.
 fn note(context: &Context) {
     let Ok(folder) = context.state_dir() else { return };
-    let what = What::Warning { at: None, message: "the safety stop was lifted with `resume`".to_owned() };
+    let what =
+        EventKind::Warning { at: None, message: "the safety stop was lifted with `resume`".to_owned() };
     match Journal::open(&folder.join("journal.jsonl"), Uuid::new_v4()) {
         Ok(journal) => journal.observe(&Event { time: context.now(), what }),
         Err(error) => tracing::warn!("the journal cannot be opened: {error}"),

@@ -1,7 +1,7 @@
 //! `show`: why every backup of a VM is where it is.
 
 use crate::cli::args::{Format, PlanningArgs, ShowArgs};
-use crate::cli::connection::{Chosen, Patience};
+use crate::cli::connection::{FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Outcome;
@@ -19,11 +19,11 @@ use crate::render;
 pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
     let policies = policies::load(context)?;
-    let fifo = Chosen::of(context)?;
+    let fifo = PendingConnection::of(context)?;
     let stop = latch::shown(context, fifo.name());
-    let fifo = fifo.open(context, Patience::Short).await?;
-    let wishes = PlanningArgs { vms: args.vms.clone(), allow_empty: false };
-    let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &wishes, args.at).await?;
+    let fifo = fifo.open(context, FirstContact::FailFast).await?;
+    let selection = PlanningArgs { vms: args.vms.clone(), allow_empty: false };
+    let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &selection, args.at).await?;
     fifo.close().await?;
     let explained = explain(&plan, &policies, &inventory);
     context.print(|out| match context.global.format {
@@ -34,7 +34,7 @@ pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Ou
         }
         Format::Text | Format::Github => {
             latch::write_shown(stop.as_ref(), context, out)?;
-            render::text::show(&explained, &context.look, out)
+            render::text::show(&explained, &context.text_options, out)
         }
     })?;
     Ok(Outcome::Done)

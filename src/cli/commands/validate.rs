@@ -13,14 +13,14 @@ use std::io::{self, Write};
 
 /// The findings as JSON.
 #[derive(Serialize)]
-struct Report<'a> {
+struct ValidationReport<'a> {
     format: &'static str,
     policies: Option<usize>,
-    findings: Vec<Finding<'a>>,
+    findings: Vec<ValidationFinding<'a>>,
 }
 
 #[derive(Serialize)]
-struct Finding<'a> {
+struct ValidationFinding<'a> {
     severity: &'static str,
     file: &'a str,
     line: Option<usize>,
@@ -29,7 +29,7 @@ struct Finding<'a> {
     hint: Option<&'a str>,
 }
 
-impl<'a> Finding<'a> {
+impl<'a> ValidationFinding<'a> {
     fn of(it: &'a Diagnostic) -> Self {
         Self {
             severity: it.severity.as_str(),
@@ -56,7 +56,7 @@ pub(in crate::cli) fn run(args: &ValidateArgs, context: &Context) -> Result<Outc
     };
     context.print(|out| match context.global.format {
         Format::Text | Format::Markdown => {
-            write_text(policies.as_ref(), &findings, context.look.styles != Styles::plain(), out)
+            write_text(policies.as_ref(), &findings, context.text_options.styles != Styles::plain(), out)
         }
         Format::Json => write_json(policies.as_ref(), &findings, out),
         Format::Github => {
@@ -65,7 +65,7 @@ pub(in crate::cli) fn run(args: &ValidateArgs, context: &Context) -> Result<Outc
         }
     })?;
     let is_fine = policies.is_some() && (findings.is_empty() || !args.strict);
-    Ok(if is_fine { Outcome::Done } else { Outcome::Mistakes })
+    Ok(if is_fine { Outcome::Done } else { Outcome::InvalidPolicies })
 }
 
 fn write_text(
@@ -81,10 +81,10 @@ fn write_text(
 }
 
 fn write_json(policies: Option<&Policies>, findings: &[Diagnostic], out: &mut dyn Write) -> io::Result<()> {
-    let report = Report {
+    let report = ValidationReport {
         format: "fifo-retain.validate/1",
         policies: policies.map(|policies| policies.iter().count()),
-        findings: findings.iter().map(Finding::of).collect(),
+        findings: findings.iter().map(ValidationFinding::of).collect(),
     };
     serde_json::to_writer_pretty(&mut *out, &report)?;
     writeln!(out)

@@ -1,9 +1,9 @@
 //! Who watches a run while it goes on: a monitor that hears of its start, a board that shows how the VMs stand, and an ear
 //! for alarms, which must not be lost whatever becomes of the run.
 
-use super::reporting::{Begun, Telling};
-use super::state::Board;
-use crate::apply::{CascadeAlarm, Event, Latch, LatchedAlarm, Observer, Report, What};
+use super::reporting::{Reporting, StartPing};
+use super::state::DaemonState;
+use crate::apply::{CascadeAlarm, Event, EventKind, Latch, LatchedAlarm, Observer, RunReport};
 use crate::cli::args::PlanningArgs;
 use crate::cli::connection::Connection;
 use crate::cli::context::Context;
@@ -12,7 +12,7 @@ use crate::cli::latch;
 use crate::cli::planning::{self, Planned};
 use crate::insight::Overview;
 use crate::policy::Policies;
-use crate::run::Account;
+use crate::run::RunSummary;
 use futures::FutureExt as _;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -21,68 +21,73 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 /// Those who watch one run.
-pub(in crate::cli) struct Watch<'a> {
-    telling: &'a Telling<'a>,
-    shown: Option<Shown<'a>>,
-    begun: Begun,
-    ear: Ear,
+pub(in crate::cli) struct RunMonitor<'a> {
+    reporting: &'a Reporting<'a>,
+    live_view: Option<LiveView<'a>>,
+    start_ping: StartPing,
+    alarm_recorder: AlarmRecorder,
 }
 
 /// Where it is shown how the VMs stand while the run goes on.
 #[derive(Clone, Copy)]
-pub(in crate::cli) struct Shown<'a> {
+pub(in crate::cli) struct LiveView<'a> {
     /// What shows it.
-    pub(in crate::cli) board: &'a Arc<Board>,
+    pub(in crate::cli) state: &'a Arc<DaemonState>,
     /// How often it is read anew.
     pub(in crate::cli) every: Duration,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> RunMonitor<'a> {
     /// Begins to watch a run of which nobody has heard yet.
-    pub(in crate::cli) fn new(telling: &'a Telling<'a>, shown: Option<Shown<'a>>) -> Self {
-        Self { telling, shown, begun: Begun::default(), ear: Ear::default() }
+    pub(in crate::cli) fn new(reporting: &'a Reporting<'a>, live_view: Option<LiveView<'a>>) -> Self {
+        Self {
+            reporting,
+            live_view,
+            start_ping: StartPing::default(),
+            alarm_recorder: AlarmRecorder::default(),
+        }
     }
 
     /// Says whether anybody wants to know how the VMs stand.
-    pub(in crate::cli) fn is_anybody_there(&self) -> bool {
-        self.shown.is_some() || self.telling.is_anybody_there()
+    pub(in crate::cli) fn wants_overview(&self) -> bool {
+        self.live_view.is_some() || self.reporting.wants_overview()
     }
 
     /// Notes that the run has the lock, and so is one: only then does the monitor hear of it.
     pub(in crate::cli) fn begin(&mut self) {
-        self.begun = self.telling.begin();
+        self.start_ping = self.reporting.begin();
     }
 
     /// Gives what the monitor has been told, for telling it the end.
-    pub(in crate::cli) fn into_begun(self) -> Begun {
-        self.begun
+    pub(in crate::cli) fn into_start_ping(self) -> StartPing {
+        self.start_ping
     }
 
     /// Has every alarm from now on set this latch.
-    pub(in crate::cli) fn arm(&self, latch: Latch) {
-        self.ear.heard().latch = Some(latch);
+    pub(in crate::cli) fn arm_latch(&self, latch: Latch) {
+        self.alarm_recorder.recorded().latch = Some(latch);
     }
 
     /// Gives what shows on the board what a run waits for, where there is a board.
-    pub(in crate::cli) fn waits(&self) -> Option<Waits> {
-        self.shown.map(|shown| Waits(Arc::clone(shown.board)))
+    pub(in crate::cli) fn waiting_observer(&self) -> Option<WaitingObserver> {
+        self.live_view.map(|live_view| WaitingObserver(Arc::clone(live_view.state)))
     }
 
     /// Gives what hears the alarms of a run.
-    pub(in crate::cli) fn ear(&self) -> Ear {
-        self.ear.clone()
+    pub(in crate::cli) fn alarm_recorder(&self) -> AlarmRecorder {
+        self.alarm_recorder.clone()
     }
 
     /// Enters how the VMs stand, and shows it at once.
-    pub(in crate::cli) fn read(&self, planned: &Planned, policies: &Policies, account: &mut Account) {
-        if !self.is_anybody_there() {
+    pub(in crate::cli) fn read(&self, planned: &Planned, policies: &Policies, summary: &mut RunSummary) {
+        if !self.wants_overview() {
             return;
         }
         let overview = Overview::of(&planned.plan, policies, &planned.inventory);
-        if let Some(Shown { board, .. }) = self.shown {
-            board.read(&overview);
+        if let Some(LiveView { state, .. }) = self.live_view {
+            state.read(&overview);
         }
-        account.overview = Some(overview);
+        summary.overview = Some(overview);
     }
 
     /// Reads FiFo again and again while a run is under way, which may take hours, for those who look meanwhile. It only
@@ -92,15 +97,15 @@ impl<'a> Watch<'a> {
         context: &Context,
         policies: &Policies,
         fifo: &Connection,
-        wishes: &PlanningArgs,
-        account: &mut Account,
+        selection: &PlanningArgs,
+        summary: &mut RunSummary,
     ) -> Infallible {
-        let Some(Shown { every, .. }) = self.shown else { return std::future::pending().await };
+        let Some(LiveView { every, .. }) = self.live_view else { return std::future::pending().await };
         loop {
             sleep(every).await;
-            let reading = planning::look_again(context, policies, fifo, wishes);
+            let reading = planning::plan_again(context, policies, fifo, selection);
             match AssertUnwindSafe(reading).catch_unwind().await {
-                Ok(Ok(planned)) => self.read(&planned, policies, account),
+                Ok(Ok(planned)) => self.read(&planned, policies, summary),
                 Ok(Err(error)) => {
                     let why = error.chain().join(": ");
                     tracing::warn!("how the VMs stand by now could not be read: {why}; the run goes on");
@@ -118,10 +123,10 @@ impl<'a> Watch<'a> {
 /// Hears alarms the moment that they are raised, and sets the latch before anybody is told: whatever becomes of this
 /// process, the next one is held back.
 #[derive(Clone, Default)]
-pub(in crate::cli) struct Ear(Arc<Mutex<Heard>>);
+pub(in crate::cli) struct AlarmRecorder(Arc<Mutex<RecordedAlarms>>);
 
 #[derive(Default)]
-struct Heard {
+struct RecordedAlarms {
     alarms: Vec<CascadeAlarm>,
     /// The same for the latch.
     latched: Vec<LatchedAlarm>,
@@ -130,41 +135,41 @@ struct Heard {
     failure: Option<String>,
 }
 
-impl Heard {
+impl RecordedAlarms {
     fn set(&self) -> Result<(), String> {
         let Some(latch) = &self.latch else { return Err("no place is known for it".to_owned()) };
         latch.set(&self.latched).map_err(|error| format!("{}: {error}", latch.path().display()))
     }
 }
 
-impl Ear {
-    fn heard(&self) -> MutexGuard<'_, Heard> {
+impl AlarmRecorder {
+    fn recorded(&self) -> MutexGuard<'_, RecordedAlarms> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives the failure of a run of which the alarm could not be remembered.
     pub(in crate::cli) fn failure(&self) -> Option<CliError> {
-        self.heard().failure.as_deref().map(latch::not_set)
+        self.recorded().failure.as_deref().map(latch::not_set)
     }
 
     /// Enters the alarms of a run that came to no report: a fault of this program must not hide them.
-    pub(in crate::cli) fn rescue(&self, account: &mut Account) {
-        let alarms = self.heard().alarms.clone();
-        if account.report.is_none() && !alarms.is_empty() {
-            account.report = Some(Report { alarms, ..Report::default() });
+    pub(in crate::cli) fn add_missed_alarms(&self, summary: &mut RunSummary) {
+        let alarms = self.recorded().alarms.clone();
+        if summary.report.is_none() && !alarms.is_empty() {
+            summary.report = Some(RunReport { alarms, ..RunReport::default() });
         }
     }
 }
 
-impl Observer for Ear {
+impl Observer for AlarmRecorder {
     fn observe(&self, event: &Event) {
-        if let What::CascadeAlarm { at, backup, gone } = &event.what {
+        if let EventKind::CascadeAlarm { at, backup, gone } = &event.what {
             let alarm = CascadeAlarm { at: at.clone(), backup: *backup, gone: gone.clone() };
-            let mut heard = self.heard();
-            heard.latched.push(LatchedAlarm::new(event.time, &alarm));
-            heard.alarms.push(alarm);
-            heard.failure = heard.set().err();
-            if let Some(why) = &heard.failure {
+            let mut recorded = self.recorded();
+            recorded.latched.push(LatchedAlarm::new(event.time, &alarm));
+            recorded.alarms.push(alarm);
+            recorded.failure = recorded.set().err();
+            if let Some(why) = &recorded.failure {
                 tracing::error!("{}", latch::not_set(why).chain().join(": "));
             }
         }
@@ -172,11 +177,11 @@ impl Observer for Ear {
 }
 
 /// Shows on a board what a run waits for.
-pub(in crate::cli) struct Waits(Arc<Board>);
+pub(in crate::cli) struct WaitingObserver(Arc<DaemonState>);
 
-impl Observer for Waits {
+impl Observer for WaitingObserver {
     fn observe(&self, event: &Event) {
-        if let What::Waiting(waiting) = &event.what {
+        if let EventKind::Waiting(waiting) = &event.what {
             self.0.wait(waiting);
         }
     }
@@ -185,7 +190,7 @@ impl Observer for Waits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::{Place, Tally};
+    use crate::apply::{RunCounts, VmRef};
     use crate::inventory::{BackupId, VmId};
     use uuid::Uuid;
 
@@ -193,53 +198,54 @@ mod tests {
     fn every_alarm_of_a_run_is_in_the_latch_the_moment_that_it_is_raised() {
         let folder = tempfile::tempdir().unwrap();
         let latch = Latch::new(folder.path(), "https://fifo");
-        let ear = Ear::default();
-        ear.heard().latch = Some(latch.clone());
+        let alarm_recorder = AlarmRecorder::default();
+        alarm_recorder.recorded().latch = Some(latch.clone());
         for number in 1..=2 {
             let id = Uuid::from_u128(number);
-            let (at, backup) = (Place { vm: VmId::new(id), alias: "web".to_owned() }, BackupId::new(id));
-            let what = What::CascadeAlarm { at, backup, gone: vec![backup] };
-            ear.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
+            let (at, backup) = (VmRef { vm: VmId::new(id), alias: "web".to_owned() }, BackupId::new(id));
+            let what = EventKind::CascadeAlarm { at, backup, gone: vec![backup] };
+            alarm_recorder.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
             let stop = latch.read().unwrap();
             assert_eq!(stop.alarms.len(), usize::try_from(number).unwrap());
             assert!(stop.alarms.iter().any(|alarm| alarm.gone == [backup]), "{stop:?}");
-            assert!(ear.failure().is_none());
+            assert!(alarm_recorder.failure().is_none());
         }
     }
 
     #[test]
     fn an_alarm_that_cannot_be_remembered_is_a_failure_of_its_own() {
-        let ear = Ear::default();
-        ear.heard().latch = Some(Latch::new(std::path::Path::new("/no/such/folder"), "https://fifo"));
+        let alarm_recorder = AlarmRecorder::default();
+        alarm_recorder.recorded().latch =
+            Some(Latch::new(std::path::Path::new("/no/such/folder"), "https://fifo"));
         let backup = BackupId::new(Uuid::from_u128(1));
-        let at = Place { vm: VmId::new(Uuid::from_u128(1)), alias: "web".to_owned() };
-        let what = What::CascadeAlarm { at, backup, gone: vec![backup] };
-        ear.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
-        let failure = ear.failure().unwrap();
+        let at = VmRef { vm: VmId::new(Uuid::from_u128(1)), alias: "web".to_owned() };
+        let what = EventKind::CascadeAlarm { at, backup, gone: vec![backup] };
+        alarm_recorder.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
+        let failure = alarm_recorder.failure().unwrap();
         assert_eq!(crate::cli::exit::code(&Err(failure)), crate::cli::exit::SAFETY_STOP);
     }
 
     #[test]
     fn an_alarm_outlives_the_run_that_raised_it() {
         let time = "2026-11-22T20:00:00Z".parse().unwrap();
-        let at = Place { vm: VmId::new(Uuid::from_u128(1)), alias: "web-1".to_owned() };
+        let at = VmRef { vm: VmId::new(Uuid::from_u128(1)), alias: "web-1".to_owned() };
         let backup = BackupId::new(Uuid::from_u128(2));
-        let raised = What::CascadeAlarm { at: at.clone(), backup, gone: vec![backup] };
-        let ear = Ear::default();
-        let observer: Box<dyn Observer> = Box::new(ear.clone());
-        let mut account = Account::new("reconcile", time);
-        observer.observe(&Event { time, what: What::Finished { tally: Tally::default() } });
-        ear.rescue(&mut account);
-        assert_eq!(account.report, None, "nothing was raised");
+        let raised = EventKind::CascadeAlarm { at: at.clone(), backup, gone: vec![backup] };
+        let alarm_recorder = AlarmRecorder::default();
+        let observer: Box<dyn Observer> = Box::new(alarm_recorder.clone());
+        let mut summary = RunSummary::new("reconcile", time);
+        observer.observe(&Event { time, what: EventKind::Finished { tally: RunCounts::default() } });
+        alarm_recorder.add_missed_alarms(&mut summary);
+        assert_eq!(summary.report, None, "nothing was raised");
         observer.observe(&Event { time, what: raised });
         drop(observer);
-        ear.rescue(&mut account);
-        assert!(account.has_alarm());
+        alarm_recorder.add_missed_alarms(&mut summary);
+        assert!(summary.has_alarm());
 
         // A report that there is has the alarms itself.
-        let report = Report { interrupted: true, ..Report::default() };
-        account.report = Some(report.clone());
-        ear.rescue(&mut account);
-        assert_eq!(account.report, Some(report));
+        let report = RunReport { interrupted: true, ..RunReport::default() };
+        summary.report = Some(report.clone());
+        alarm_recorder.add_missed_alarms(&mut summary);
+        assert_eq!(summary.report, Some(report));
     }
 }

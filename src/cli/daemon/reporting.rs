@@ -3,17 +3,17 @@
 //! None of them is worth a backup: what cannot be told is warned about, and changes neither what is done nor the exit
 //! code.
 
-use crate::cli::args::TellingArgs;
+use crate::cli::args::ReportingArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::exit::{self, Outcome};
 use crate::cli::files;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::target::secret;
+use crate::cli::settings::secret;
 use crate::notify::{BadUrl, NotifyError, Poster, SecretUrl};
 use crate::render::metrics::{self, Dialect};
 use crate::render::notification;
-use crate::run::{Account, Ended, Failure, Ledger};
+use crate::run::{RunEnd, RunFailure, RunHistory, RunSummary};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,15 +23,15 @@ use tokio::task::JoinHandle;
 const PING_BYTES_MAX: usize = 8 << 10;
 
 /// Those who are told.
-pub(in crate::cli) struct Telling<'c> {
+pub(in crate::cli) struct Reporting<'c> {
     context: &'c Context,
     metrics_file: Option<PathBuf>,
-    notify: Way,
-    ping: Way,
+    notify: Channel,
+    ping: Channel,
 }
 
 /// A way of telling: where its address comes from, and who sends to it, once that could be made ready.
-struct Way {
+struct Channel {
     /// The address on the command line, which goes before the variable.
     given: Option<SecretUrl>,
     variable: &'static str,
@@ -40,65 +40,70 @@ struct Way {
 
 /// A run that the monitor has been told, or is just being told, to have begun; if there is one.
 #[derive(Default)]
-pub(in crate::cli) struct Begun(Option<JoinHandle<()>>);
+pub(in crate::cli) struct StartPing(Option<JoinHandle<()>>);
 
-impl<'c> Telling<'c> {
+impl<'c> Reporting<'c> {
     /// Finds out who is to be told; nobody is yet.
     ///
     /// # Errors
     ///
     /// An address on the command line is none. Whatever else is wrong is warned about instead: a backup must not be
     /// missing because nobody could have been told of it.
-    pub(in crate::cli) fn of(context: &'c Context, args: &TellingArgs) -> Result<Self, CliError> {
-        let notify = Way::of("--notify-url", args.notify_url.as_ref(), "FIFO_RETAIN_NOTIFY_URL")?;
-        let ping = Way::of("--ping-url", args.ping_url.as_ref(), "FIFO_RETAIN_PING_URL")?;
-        let mut telling = Self { context, metrics_file: args.metrics_file.clone(), notify, ping };
-        telling.try_again();
-        Ok(telling)
+    pub(in crate::cli) fn of(context: &'c Context, args: &ReportingArgs) -> Result<Self, CliError> {
+        let notify = Channel::of("--notify-url", args.notify_url.as_ref(), "FIFO_RETAIN_NOTIFY_URL")?;
+        let ping = Channel::of("--ping-url", args.ping_url.as_ref(), "FIFO_RETAIN_PING_URL")?;
+        let mut reporting = Self { context, metrics_file: args.metrics_file.clone(), notify, ping };
+        reporting.open_channels();
+        Ok(reporting)
     }
 
     /// Tries again what did not come about before: a file with an address may be there by now.
-    pub(in crate::cli) fn try_again(&mut self) {
+    pub(in crate::cli) fn open_channels(&mut self) {
         self.notify.open(self.context);
         self.ping.open(self.context);
     }
 
     /// Says whether anybody wants to know how the VMs stand.
-    pub(in crate::cli) fn is_anybody_there(&self) -> bool {
+    pub(in crate::cli) fn wants_overview(&self) -> bool {
         self.metrics_file.is_some() || self.notify.poster.is_some()
     }
 
     /// Tells the monitor that a run begins. The run does not wait for that.
-    pub(in crate::cli) fn begin(&self) -> Begun {
-        Begun(self.ping.poster.clone().map(|ping| {
+    pub(in crate::cli) fn begin(&self) -> StartPing {
+        StartPing(self.ping.poster.clone().map(|ping| {
             tokio::spawn(async move { warn_of("the start", ping.ping(Some("start"), None).await) })
         }))
     }
 
     /// Tells everybody what came of a run, the last one in the ledger. A signal that comes meanwhile cuts it short; one that
     /// came before is what is told.
-    pub(in crate::cli) async fn end(&self, begun: Begun, ledger: &Ledger, interrupt: Option<&Interrupt>) {
-        let told = self.tell_all(begun, ledger);
+    pub(in crate::cli) async fn end(
+        &self,
+        start_ping: StartPing,
+        history: &RunHistory,
+        interrupt: Option<&Interrupt>,
+    ) {
+        let told = self.report_all(start_ping, history);
         let Some(interrupt) = interrupt.filter(|interrupt| interrupt.caught().is_none()) else {
             return told.await;
         };
         tokio::select! {
             biased;
             () = told => {}
-            _ = interrupt.told() => tracing::warn!("told to end: nobody more is told of the run"),
+            _ = interrupt.signalled() => tracing::warn!("told to end: nobody more is told of the run"),
         }
     }
 
-    async fn tell_all(&self, begun: Begun, ledger: &Ledger) {
+    async fn report_all(&self, start_ping: StartPing, history: &RunHistory) {
         if let Some(path) = &self.metrics_file
-            && let Err(error) = write_metrics(self.context, path, ledger)
+            && let Err(error) = write_metrics(self.context, path, history)
         {
             tracing::warn!("{}", error.chain().join(": "));
         }
-        let Some(account) = &ledger.last else { return };
+        let Some(summary) = &history.last else { return };
         let posted = async {
             if let Some(poster) = &self.notify.poster {
-                match notification::json(account) {
+                match notification::json(summary) {
                     Ok(json) => warn_of("the notification", poster.post_json(json).await),
                     Err(error) => tracing::warn!("the notification could not be written: {error}"),
                 }
@@ -107,14 +112,14 @@ impl<'c> Telling<'c> {
         let pinged = async {
             let Some(poster) = &self.ping.poster else { return };
             // The start may not arrive after the end. One that has not got through by now is of no use any more.
-            if let Some(start) = begun.0 {
+            if let Some(start) = start_ping.0 {
                 start.abort();
                 let _ = start.await;
             }
-            let told = if account.is_success() {
+            let told = if summary.is_success() {
                 poster.ping(None, None).await
             } else {
-                poster.ping(Some("fail"), Some(notification::lines(account, PING_BYTES_MAX))).await
+                poster.ping(Some("fail"), Some(notification::lines(summary, PING_BYTES_MAX))).await
             };
             warn_of("the end", told);
         };
@@ -130,18 +135,18 @@ fn warn_of(what: &str, told: Result<(), NotifyError>) {
 
 /// Says whether there was no run to tell of: somebody was asked and said no, or another run is under way, which tells of
 /// itself. What was told of the run before, a good file with metrics say, stays.
-pub(in crate::cli) fn is_no_run(ended: &Result<Outcome, CliError>) -> bool {
+pub(in crate::cli) fn is_not_a_run(ended: &Result<Outcome, CliError>) -> bool {
     ended.as_ref().is_err_and(|error| matches!(error.kind(), Kind::Declined | Kind::Locked))
 }
 
 /// Enters into an account how its run ended.
-pub(in crate::cli) fn close(account: &mut Account, context: &Context, ended: &Result<Outcome, CliError>) {
+pub(in crate::cli) fn close(summary: &mut RunSummary, context: &Context, ended: &Result<Outcome, CliError>) {
     let exit_code = exit::code(ended);
-    account.ended = Some(Ended { at: context.now(), exit_code, outcome: exit::word(exit_code) });
-    account.failure = ended
+    summary.ended = Some(RunEnd { at: context.now(), exit_code, outcome: exit::word(exit_code) });
+    summary.failure = ended
         .as_ref()
         .err()
-        .map(|error| Failure { causes: error.chain(), hint: error.advice().map(str::to_owned) });
+        .map(|error| RunFailure { causes: error.chain(), hint: error.advice().map(str::to_owned) });
 }
 
 /// Writes a file with metrics that everybody may read, whole or not at all.
@@ -149,8 +154,12 @@ pub(in crate::cli) fn close(account: &mut Account, context: &Context, ended: &Re
 /// # Errors
 ///
 /// It could not be written.
-pub(in crate::cli) fn write_metrics(context: &Context, path: &Path, ledger: &Ledger) -> Result<(), CliError> {
-    let written = metrics::text(ledger, context.now(), Dialect::Prometheus)
+pub(in crate::cli) fn write_metrics(
+    context: &Context,
+    path: &Path,
+    history: &RunHistory,
+) -> Result<(), CliError> {
+    let written = metrics::text(history, context.now(), Dialect::Prometheus)
         .map_err(io::Error::other)
         .and_then(|text| files::put_file(path, files::PUBLIC, |out| out.write_all(text.as_bytes())));
     written.map_err(|error| {
@@ -159,7 +168,7 @@ pub(in crate::cli) fn write_metrics(context: &Context, path: &Path, ledger: &Led
     })
 }
 
-impl Way {
+impl Channel {
     fn of(option: &str, given: Option<&SecretString>, variable: &'static str) -> Result<Self, CliError> {
         let given = given.map(|text| text.expose_secret().parse::<SecretUrl>()).transpose();
         let given = given

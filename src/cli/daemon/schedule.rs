@@ -1,10 +1,10 @@
 //! `reconcile --every`: one run after the other, for as long as nobody says stop.
 
-use super::observer::{Shown, Watch};
-use super::reporting::{Telling, close, is_no_run};
+use super::observer::{LiveView, RunMonitor};
+use super::reporting::{Reporting, close, is_not_a_run};
 use super::single::reconcile_once;
-use super::state::Board;
-use crate::apply::{Latch, Movements};
+use super::state::DaemonState;
+use crate::apply::{Latch, ProgressTracker};
 use crate::cli::args::ReconcileArgs;
 use crate::cli::context::{Context, ServiceState};
 use crate::cli::error::{CliError, Kind};
@@ -14,7 +14,7 @@ use crate::cli::latch;
 use crate::cli::policies;
 use crate::policy::Policies;
 use crate::render::notification;
-use crate::run::{Account, Ledger};
+use crate::run::{RunHistory, RunSummary};
 use crate::serve::Server;
 use futures::FutureExt as _;
 use std::net::SocketAddr;
@@ -50,24 +50,24 @@ pub(in crate::cli) async fn run(
     let interrupt = Interrupt::listen()?;
     let mut hangups = signal(SignalKind::hangup())
         .map_err(|error| CliError::new(Kind::Internal, "could not listen for signals").because(error))?;
-    let telling = Telling::of(context, &args.telling)?;
-    let board = Arc::new(Board::new(context, every));
+    let reporting = Reporting::of(context, &args.reporting)?;
+    let state = Arc::new(DaemonState::new(context, every));
     let _server = match args.listen {
-        Some(address) => Some(listen(address, &board).await?),
+        Some(address) => Some(listen(address, &state).await?),
         None => None,
     };
-    let mut repeated = Repeated {
+    let mut scheduler = Scheduler {
         args,
         context,
         every,
         interrupt: &interrupt,
-        telling,
-        board,
-        movements: Movements::default(),
+        reporting,
+        state,
+        progress: ProgressTracker::default(),
     };
     let alive = stay_alive(context);
     let never = tokio::select! {
-        ended = repeated.until_told(&mut hangups) => {
+        ended = scheduler.run_until_signal(&mut hangups) => {
             service(context, &[ServiceState::Stopping]);
             return ended;
         }
@@ -76,8 +76,8 @@ pub(in crate::cli) async fn run(
     match never {}
 }
 
-async fn listen(address: SocketAddr, board: &Arc<Board>) -> Result<Server, CliError> {
-    let site: Arc<Board> = Arc::clone(board);
+async fn listen(address: SocketAddr, state: &Arc<DaemonState>) -> Result<Server, CliError> {
+    let site: Arc<DaemonState> = Arc::clone(state);
     let server = Server::start(address, site).await.map_err(|error| {
         CliError::new(Kind::Files, format!("could not listen on {address}"))
             .because(error)
@@ -99,7 +99,7 @@ async fn stay_alive(context: &Context) -> std::convert::Infallible {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            service(context, &[ServiceState::Alive]);
+            service(context, &[ServiceState::Watchdog]);
         }
     }
     std::future::pending().await
@@ -107,32 +107,32 @@ async fn stay_alive(context: &Context) -> std::convert::Infallible {
 
 /// A service manager that cannot be told is none of a backup's business.
 fn service(context: &Context, states: &[ServiceState<'_>]) {
-    if let Err(error) = context.tell_service(states) {
+    if let Err(error) = context.notify_service(states) {
         tracing::debug!("the service manager could not be told {states:?}: {error}");
     }
 }
 
 /// What all runs share.
-struct Repeated<'c> {
+struct Scheduler<'c> {
     args: &'c ReconcileArgs,
     context: &'c Context,
     every: Duration,
     interrupt: &'c Interrupt,
-    telling: Telling<'c>,
-    board: Arc<Board>,
+    reporting: Reporting<'c>,
+    state: Arc<DaemonState>,
     /// What hung in the run before hangs in the next one as well.
-    movements: Movements,
+    progress: ProgressTracker,
 }
 
-impl Repeated<'_> {
-    async fn until_told(&mut self, hangups: &mut Signal) -> Result<Outcome, CliError> {
+impl Scheduler<'_> {
+    async fn run_until_signal(&mut self, hangups: &mut Signal) -> Result<Outcome, CliError> {
         let mut chance = fastrand::Rng::with_seed(self.context.run_number());
         loop {
             let next = Instant::now() + self.every + self.every.mul_f64(JITTER * chance.f64());
             let policies = policies::load(self.context);
             // The first time, and after every SIGHUP; in between it says nothing new.
-            service(self.context, &[ServiceState::Ready, ServiceState::Doing("a run is under way")]);
-            let (ended, at_once) = self.one(policies, next, hangups).await;
+            service(self.context, &[ServiceState::Ready, ServiceState::Status("a run is under way")]);
+            let (ended, at_once) = self.run_once(policies, next, hangups).await;
             if let Some(ended) = ended {
                 return ended;
             }
@@ -145,7 +145,7 @@ impl Repeated<'_> {
             tokio::select! {
                 // Asked in this order, so that nothing new begins when both have come.
                 biased;
-                _ = self.interrupt.told() => return Ok(Outcome::Done),
+                _ = self.interrupt.signalled() => return Ok(Outcome::Done),
                 _ = hangups.recv() => {
                     service(self.context, &[ServiceState::Reloading]);
                     tracing::info!("SIGHUP: the policies are read again, and a run begins");
@@ -157,28 +157,28 @@ impl Repeated<'_> {
 
     /// Does one run and tells what came of it. Gives how everything ends, where it does, and whether the next run is to
     /// begin at once.
-    async fn one(
+    async fn run_once(
         &mut self,
         policies: Result<Policies, CliError>,
         next: Instant,
         hangups: &mut Signal,
     ) -> (Option<Result<Outcome, CliError>>, bool) {
         let context = self.context;
-        self.telling.try_again();
-        self.board.begin();
-        let mut account = Account::new("reconcile", context.now());
+        self.reporting.open_channels();
+        self.state.begin();
+        let mut summary = RunSummary::new("reconcile", context.now());
         let mut at_once = false;
-        let shown = Shown { board: &self.board, every: self.every };
-        let mut watch = Watch::new(&self.telling, self.args.listen.map(|_| shown));
+        let live_view = LiveView { state: &self.state, every: self.every };
+        let mut monitor = RunMonitor::new(&self.reporting, self.args.listen.map(|_| live_view));
         let ended = {
             let run = reconcile_once(
                 self.args,
                 context,
                 self.interrupt,
                 policies,
-                &self.movements,
-                &mut watch,
-                &mut account,
+                &self.progress,
+                &mut monitor,
+                &mut summary,
             );
             let mut run = pin!(AssertUnwindSafe(run).catch_unwind());
             loop {
@@ -189,35 +189,35 @@ impl Repeated<'_> {
                     }),
                     _ = hangups.recv() => {
                         at_once = true;
-                        self.read_again();
+                        self.reload_policies();
                     }
                 }
             }
         };
         let signal = self.interrupt.caught();
-        watch.ear().rescue(&mut account);
+        monitor.alarm_recorder().add_missed_alarms(&mut summary);
         // By the report: whatever happened after the alarm, another run must not follow.
-        let ended = if account.has_alarm() { Ok(Outcome::Alarm) } else { ended };
+        let ended = if summary.has_alarm() { Ok(Outcome::Alarm) } else { ended };
         // An alarm that could not be remembered is more than an alarm.
-        let not_remembered = watch.ear().failure();
+        let not_remembered = monitor.alarm_recorder().failure();
         let is_remembered = not_remembered.is_none();
         let ended = not_remembered.map_or(ended, Err);
         if let Err(error) = &ended {
-            context.tell(error);
+            context.report_error(error);
         }
-        close(&mut account, context, &ended);
+        close(&mut summary, context, &ended);
         let is_stopped = exit::code(&ended) == exit::SAFETY_STOP;
-        let endpoint = account.endpoint.clone();
+        let endpoint = summary.endpoint.clone();
         let latch = endpoint.and_then(|endpoint| latch::of(context, &endpoint).ok());
         let pause = if at_once { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
-        let ledger = self.board.end(account, latch.as_ref().and_then(Latch::read), pause);
-        tell_next(context, &ledger);
-        if !is_no_run(&ended) {
-            self.telling.end(watch.into_begun(), &ledger, Some(self.interrupt)).await;
+        let history = self.state.end(summary, latch.as_ref().and_then(Latch::read), pause);
+        announce_next(context, &history);
+        if !is_not_a_run(&ended) {
+            self.reporting.end(monitor.into_start_ping(), &history, Some(self.interrupt)).await;
         }
         if is_stopped {
             let is_lifted = self.args.listen.is_some()
-                && self.until_lifted(latch.filter(|_| is_remembered), hangups).await;
+                && self.wait_for_resume(latch.filter(|_| is_remembered), hangups).await;
             return (if is_lifted { None } else { Some(Ok(Outcome::Alarm)) }, is_lifted);
         }
         (signal.map(|signal| Ok(Outcome::Interrupted(signal))), at_once)
@@ -226,7 +226,7 @@ impl Repeated<'_> {
     /// Leaves page, metrics and health where they are until a person has lifted the latch or a signal comes: an alarm that
     /// goes away with the process is seen by no scrape. No run begins meanwhile. Gives whether the latch was lifted; one
     /// that could not be set never is.
-    async fn until_lifted(&self, latch: Option<Latch>, hangups: &mut Signal) -> bool {
+    async fn wait_for_resume(&self, latch: Option<Latch>, hangups: &mut Signal) -> bool {
         if self.interrupt.caught().is_none() {
             tracing::warn!(
                 "no further run begins until `fifo-retain resume`; the page stays, and the process with it"
@@ -235,7 +235,7 @@ impl Repeated<'_> {
         loop {
             tokio::select! {
                 biased;
-                _ = self.interrupt.told() => return false,
+                _ = self.interrupt.signalled() => return false,
                 _ = hangups.recv() => {
                     service(self.context, &[ServiceState::Reloading]);
                     tracing::warn!("SIGHUP: no run begins, since backups vanished after a local delete");
@@ -245,38 +245,38 @@ impl Repeated<'_> {
             }
             if latch.as_ref().is_some_and(|latch| latch.read().is_none()) {
                 tracing::info!("the safety stop is lifted: runs begin again");
-                self.board.resume();
+                self.state.resume();
                 return true;
             }
         }
     }
 
     /// Reads the policies in the middle of a run, which goes on by the old ones: mistakes in them are told at once.
-    fn read_again(&self) {
+    fn reload_policies(&self) {
         service(self.context, &[ServiceState::Reloading]);
         match policies::load(self.context) {
             Ok(_) => tracing::info!("SIGHUP: the next run begins by the new policies, right after this one"),
-            Err(error) => self.context.tell(&error),
+            Err(error) => self.context.report_error(&error),
         }
         service(self.context, &[ServiceState::Ready]);
     }
 }
 
 /// Tells people and the service manager what came of the run and when the next one begins.
-fn tell_next(context: &Context, ledger: &Ledger) {
-    let Some(last) = &ledger.last else { return };
-    if ledger.is_stopped() {
+fn announce_next(context: &Context, history: &RunHistory) {
+    let Some(last) = &history.last else { return };
+    if history.is_stopped() {
         let summary = notification::summary(last);
         let doing =
             format!("backups vanished: no run begins until `fifo-retain resume`; the last one: {summary}");
-        return service(context, &[ServiceState::Doing(&doing)]);
+        return service(context, &[ServiceState::Status(&doing)]);
     }
-    let Some(next) = ledger.next_run else { return };
+    let Some(next) = history.next_run else { return };
     let next = next.format("%Y-%m-%d %H:%M:%S UTC");
     tracing::info!("the next run begins at {next}");
     let summary = notification::summary(last);
     service(
         context,
-        &[ServiceState::Doing(&format!("the next run begins at {next}; the last one: {summary}"))],
+        &[ServiceState::Status(&format!("the next run begins at {next}; the last one: {summary}"))],
     );
 }

@@ -6,7 +6,7 @@
 use super::forecast::{Forecast, forecast};
 use super::policy_changes::{self, PolicyChange};
 use crate::inventory::{Backup, Inventory, Vm, VmId};
-use crate::plan::{Action, Held, Plan, PolicyRef, Status, VmPlan};
+use crate::plan::{Action, Plan, PolicyRef, SnapshotUsage, Status, VmPlan};
 use crate::policy::{Match, Policies};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -30,11 +30,11 @@ pub struct Comparison {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ComparisonSummary {
     /// What is only done because of the change.
-    pub caused: Deeds,
+    pub caused: ActionCounts,
     /// What is done with and without it. Together with `caused` that is the whole plan.
-    pub anyway: Deeds,
+    pub anyway: ActionCounts,
     /// What would be done without the change, and no longer is.
-    pub no_longer: Deeds,
+    pub no_longer: ActionCounts,
     /// VMs that lose their policy.
     pub loses_protection: usize,
     /// VMs that two policies claim now, so that nothing is done to them any more.
@@ -50,20 +50,20 @@ pub struct ComparisonSummary {
     /// VMs that belong to another policy.
     pub changes_policy: usize,
     /// Backups that no tier is for any more.
-    pub stranded: Stranded,
+    pub stranded: AbandonedBackups,
 }
 
 /// Backups that were of a tier and are of none: they are no parents, nothing deletes them, and what they hold on hypervisors
 /// they hold for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Stranded {
+pub struct AbandonedBackups {
     /// How many backups.
     pub backups: usize,
     /// What they hold on hypervisors.
-    pub held: Held,
+    pub held: SnapshotUsage,
 }
 
-impl Stranded {
+impl AbandonedBackups {
     /// Finds those of a VM.
     fn of(vm: &Vm, before: &Policies, after: &Policies) -> Self {
         // Where several policies claim it nobody knows yet what becomes of its backups.
@@ -80,7 +80,7 @@ impl Stranded {
             before.tier_of(comment).is_some() && !is_managed
         };
         let stranded: Vec<&Backup> = vm.backups.values().filter(is_stranded).collect();
-        Self { backups: stranded.len(), held: Held::of(stranded) }
+        Self { backups: stranded.len(), held: SnapshotUsage::of(stranded) }
     }
 
     /// Says whether there is none.
@@ -96,45 +96,45 @@ impl ComparisonSummary {
     }
 
     /// Adds what is done to one VM.
-    fn add_deeds(&mut self, change: &VmChange) {
+    fn count_actions(&mut self, change: &VmChange) {
         change.caused.iter().for_each(|action| self.caused.add(action));
         change.anyway.iter().for_each(|action| self.anyway.add(action));
         change.no_longer.iter().for_each(|action| self.no_longer.add(action));
         match change.own_snapshot {
-            Some(OwnSnapshot::Goes) => {
+            Some(NewSnapshotChange::Goes) => {
                 // It is one of the deletes that come with the create, which is made in any case.
                 self.anyway.delete_local -= 1;
                 self.caused.delete_local += 1;
             }
-            Some(OwnSnapshot::Stays) => self.no_longer.delete_local += 1,
+            Some(NewSnapshotChange::Stays) => self.no_longer.delete_local += 1,
             None => {}
         }
     }
 
     /// Gives the counter for a shift.
-    fn counter(&mut self, shift: Shift) -> &mut usize {
+    fn counter(&mut self, shift: ProtectionChange) -> &mut usize {
         match shift {
-            Shift::LosesProtection => &mut self.loses_protection,
-            Shift::ComesIntoConflict => &mut self.comes_into_conflict,
-            Shift::Suspended => &mut self.suspended,
-            Shift::GainsProtection => &mut self.gains_protection,
-            Shift::Resumed => &mut self.resumed,
-            Shift::LeavesConflict => &mut self.leaves_conflict,
-            Shift::ChangesPolicy => &mut self.changes_policy,
+            ProtectionChange::LosesProtection => &mut self.loses_protection,
+            ProtectionChange::ComesIntoConflict => &mut self.comes_into_conflict,
+            ProtectionChange::Suspended => &mut self.suspended,
+            ProtectionChange::GainsProtection => &mut self.gains_protection,
+            ProtectionChange::Resumed => &mut self.resumed,
+            ProtectionChange::LeavesConflict => &mut self.leaves_conflict,
+            ProtectionChange::ChangesPolicy => &mut self.changes_policy,
         }
     }
 }
 
 /// Counts of actions by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Deeds {
+pub struct ActionCounts {
     /// Backups to create.
     pub create: usize,
     /// Snapshots to delete on hypervisors, those of new backups among them that do not stay once they are complete.
     pub delete_local: usize,
 }
 
-impl Deeds {
+impl ActionCounts {
     fn add(&mut self, action: &Action) {
         self.create += usize::from(action.is_create());
         self.delete_local += action.local_deletes();
@@ -154,7 +154,7 @@ pub struct VmChange {
     /// Its alias; may be empty.
     pub alias: String,
     /// How its protection shifts; `None` when it does not.
-    pub shift: Option<Shift>,
+    pub shift: Option<ProtectionChange>,
     /// How it was protected.
     pub before: Protection,
     /// How it is protected.
@@ -162,13 +162,13 @@ pub struct VmChange {
     /// What is only done because of the change; a delete that no longer waits for a create is such a thing.
     pub caused: Vec<Action>,
     /// What the change does to the own snapshot of a new backup that is made in any case; `None` for nothing.
-    pub own_snapshot: Option<OwnSnapshot>,
+    pub own_snapshot: Option<NewSnapshotChange>,
     /// What is done with and without it.
     pub anyway: Vec<Action>,
     /// What would be done without the change, and no longer is.
     pub no_longer: Vec<Action>,
     /// Its backups that no tier is for any more.
-    pub stranded: Stranded,
+    pub stranded: AbandonedBackups,
 }
 
 impl VmChange {
@@ -185,7 +185,7 @@ impl VmChange {
 /// What a change of policies does to the own snapshot of a new backup that is made with and without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum OwnSnapshot {
+pub enum NewSnapshotChange {
     /// It would have stayed, and goes once the backup is complete: a delete that the change causes.
     Goes,
     /// It would have gone, and stays: a delete that is no longer done.
@@ -195,7 +195,7 @@ pub enum OwnSnapshot {
 /// How a VM's protection shifts. A VM has one shift at the most: of several the first in this order, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Shift {
+pub enum ProtectionChange {
     /// It had a policy, and has none.
     LosesProtection,
     /// Two policies claim it now, so that nothing is done to it.
@@ -212,7 +212,7 @@ pub enum Shift {
     ChangesPolicy,
 }
 
-impl Shift {
+impl ProtectionChange {
     /// All of them, in their order.
     pub const ALL: [Self; 7] = [
         Self::LosesProtection,
@@ -285,7 +285,7 @@ impl Protection {
 
 /// One set of policies with the plan that was made from it.
 #[derive(Clone, Copy, Debug)]
-pub struct Side<'a> {
+pub struct PolicySide<'a> {
     /// The policies.
     pub policies: &'a Policies,
     /// The plan.
@@ -293,7 +293,7 @@ pub struct Side<'a> {
 }
 
 /// Compares two plans of the same inventory and instant, that of the policies before and that of those now.
-pub fn compare(before: Side<'_>, after: Side<'_>, inventory: &Inventory) -> Comparison {
+pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Inventory) -> Comparison {
     let old: BTreeMap<VmId, &VmPlan> = before.plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     let mut summary = ComparisonSummary::default();
     let mut vms = Vec::new();
@@ -303,11 +303,11 @@ pub fn compare(before: Side<'_>, after: Side<'_>, inventory: &Inventory) -> Comp
         let stranded = new
             .uuid
             .and_then(|id| inventory.vms.get(&id))
-            .map(|vm| Stranded::of(vm, before.policies, after.policies));
+            .map(|vm| AbandonedBackups::of(vm, before.policies, after.policies));
         let change = vm_change(old, new, stranded.unwrap_or_default());
         summary.stranded.backups += change.stranded.backups;
         summary.stranded.held = summary.stranded.held.plus(change.stranded.held);
-        summary.add_deeds(&change);
+        summary.count_actions(&change);
         if let Some(shift) = change.shift {
             *summary.counter(shift) += 1;
         }
@@ -324,17 +324,17 @@ pub fn compare(before: Side<'_>, after: Side<'_>, inventory: &Inventory) -> Comp
     }
 }
 
-fn vm_change(old: &VmPlan, new: &VmPlan, stranded: Stranded) -> VmChange {
+fn vm_change(old: &VmPlan, new: &VmPlan, stranded: AbandonedBackups) -> VmChange {
     let (before, after) = (Protection::of(old), Protection::of(new));
     let (anyway, caused): (Vec<&Action>, Vec<&Action>) =
         new.due_actions().iter().partition(|action| old.due_actions().iter().any(|old| covers(old, action)));
-    let is_done = |old: &Action| new.due_actions().iter().any(|new| new.is_same_deed_as(old));
+    let is_done = |old: &Action| new.due_actions().iter().any(|new| new.is_same_action_as(old));
     let no_longer = old.due_actions().iter().filter(|old| !is_done(old)).cloned().collect();
     let own_snapshot = anyway.iter().find_map(|action| own_snapshot(old, action));
     VmChange {
         uuid: new.uuid,
         alias: new.alias.clone(),
-        shift: Shift::between(&before, &after),
+        shift: ProtectionChange::between(&before, &after),
         before,
         after,
         caused: caused.into_iter().cloned().collect(),
@@ -348,7 +348,7 @@ fn vm_change(old: &VmPlan, new: &VmPlan, stranded: Stranded) -> VmChange {
 /// Says whether an action would have been done before as well, and no later: a snapshot that no longer waits for the
 /// backup which replaces it is taken away by the change. A backup is the same whatever becomes of its own snapshot.
 fn covers(old: &Action, new: &Action) -> bool {
-    old.is_same_deed_as(new)
+    old.is_same_action_as(new)
         && match (old, new) {
             (Action::DeleteLocal(old), Action::DeleteLocal(new)) => new.after_create || !old.after_create,
             _ => true,
@@ -356,12 +356,12 @@ fn covers(old: &Action, new: &Action) -> bool {
 }
 
 /// Says what becomes of the own snapshot of a backup that would have been made before as well.
-fn own_snapshot(old: &VmPlan, new: &Action) -> Option<OwnSnapshot> {
-    let old = old.due_actions().iter().find(|old| old.is_same_deed_as(new))?;
+fn own_snapshot(old: &VmPlan, new: &Action) -> Option<NewSnapshotChange> {
+    let old = old.due_actions().iter().find(|old| old.is_same_action_as(new))?;
     match (old, new) {
         (Action::Create(old), Action::Create(new)) => match (old.stays_local, new.stays_local) {
-            (true, false) => Some(OwnSnapshot::Goes),
-            (false, true) => Some(OwnSnapshot::Stays),
+            (true, false) => Some(NewSnapshotChange::Goes),
+            (false, true) => Some(NewSnapshotChange::Stays),
             (true, true) | (false, false) => None,
         },
         _ => None,

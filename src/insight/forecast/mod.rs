@@ -8,7 +8,7 @@
 
 mod occurrences;
 mod run;
-mod shape;
+mod start_state;
 
 use super::policy_changes::behaves_alike;
 use crate::inventory::{Inventory, Vm};
@@ -50,16 +50,16 @@ pub struct ForecastGroup {
     /// How many VMs are counted together.
     pub vms: usize,
     /// What would come of them without the change, in all.
-    pub without: Outlook,
+    pub without: ForecastCounts,
     /// What comes of them with it, in all.
-    pub with: Outlook,
+    pub with: ForecastCounts,
 }
 
 /// What comes of some VMs within the time that is looked ahead.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Outlook {
+pub struct ForecastCounts {
     /// The backups that are made, coarsest tier first. Of a policy each tier is listed, also one of which none is made.
-    pub creates: Vec<TierOutlook>,
+    pub creates: Vec<TierForecast>,
     /// How many snapshots are deleted on hypervisors, those of backups made meanwhile among them.
     pub deleted_locally: usize,
     /// How many snapshots are on hypervisors in the end.
@@ -74,7 +74,7 @@ pub struct Outlook {
 
 /// The backups that are made of one tier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TierOutlook {
+pub struct TierForecast {
     /// The tier.
     pub tier: String,
     /// Full ones.
@@ -83,11 +83,11 @@ pub struct TierOutlook {
     pub incremental: usize,
 }
 
-impl Outlook {
+impl ForecastCounts {
     fn of(policy: Option<&Policy>) -> Self {
         let tiers = policy.map_or(&[][..], |policy| &policy.tiers);
         let creates =
-            tiers.iter().map(|tier| TierOutlook { tier: tier.name.clone(), full: 0, incremental: 0 });
+            tiers.iter().map(|tier| TierForecast { tier: tier.name.clone(), full: 0, incremental: 0 });
         Self { creates: creates.collect(), ..Self::default() }
     }
 
@@ -161,8 +161,8 @@ pub(in crate::insight) fn look_ahead(
             before: names.0.map(str::to_owned),
             after: names.1.map(str::to_owned),
             vms: 0,
-            without: Outlook::of(old),
-            with: Outlook::of(new),
+            without: ForecastCounts::of(old),
+            with: ForecastCounts::of(new),
         });
         group.vms += 1;
         group.without.add(&without);
@@ -193,7 +193,7 @@ fn held_until(policy: &Policy, vm: &Vm, now: DateTime<Utc>) -> Option<DateTime<U
 }
 
 /// What comes of a VM that no policy tends: what it has on its hypervisor stays there.
-fn untended(vm: &Vm) -> Outlook {
+fn untended(vm: &Vm) -> ForecastCounts {
     let local = vm.backups.values().filter(|backup| backup.holds_snapshot()).count();
-    Outlook { local, local_max: local, ..Outlook::default() }
+    ForecastCounts { local, local_max: local, ..ForecastCounts::default() }
 }

@@ -7,7 +7,7 @@ mod reasons;
 mod tree;
 
 use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, VmId, chain_of, restorable};
-use crate::plan::standing::{Judged, Standing, View};
+use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::{Action, BackupKind, Note, Plan, VmPlan};
 use crate::policy::{Match, Policies, Policy};
 use chrono::{DateTime, FixedOffset, Utc};
@@ -17,18 +17,18 @@ use tree::in_chains;
 
 /// The backups of some VMs at an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Explained {
+pub struct Explanation {
     /// The instant.
     pub at: DateTime<Utc>,
     /// The FiFo.
     pub endpoint: String,
     /// The VMs, by alias, then UUID.
-    pub vms: Vec<VmExplained>,
+    pub vms: Vec<VmExplanation>,
 }
 
 /// One VM with its backups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct VmExplained {
+pub struct VmExplanation {
     /// Its UUID; `None` only where not even that could be read.
     pub uuid: Option<VmId>,
     /// Its alias; may be empty.
@@ -38,14 +38,14 @@ pub struct VmExplained {
     /// Whether its actions are held back by a suspension.
     pub is_suspended: bool,
     /// Its backups, each before those that are taken from it, and else the older one first.
-    pub backups: Vec<BackupExplained>,
+    pub backups: Vec<BackupExplanation>,
     /// What is told about the VM itself.
     pub notes: Vec<Note>,
 }
 
 /// One backup, with why it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct BackupExplained {
+pub struct BackupExplanation {
     /// Its UUID.
     pub backup: BackupId,
     /// The backup it is an increment on, whether or not that is still there.
@@ -63,7 +63,7 @@ pub struct BackupExplained {
     #[serde(rename = "type")]
     pub kind: BackupKind,
     /// How it stands.
-    pub standing: BackupStanding,
+    pub standing: ReportedStanding,
     /// Whether its timestamp is too far ahead to be believed.
     pub is_future_dated: bool,
     /// What restoring it fetches from storage; `None` when it cannot be restored from there.
@@ -79,7 +79,7 @@ pub struct BackupExplained {
 /// How a backup stands, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum BackupStanding {
+pub enum ReportedStanding {
     /// Complete, and so is all that it rests on.
     Restorable,
     /// Complete itself, but something that it rests on is missing or not complete.
@@ -169,7 +169,7 @@ pub enum ReasonCode {
     /// It is the only copy of its moment.
     OnlyCopy,
     /// It is the newest that can be restored.
-    Newest,
+    NewestBackup,
     /// `keep` asks for it.
     Keep,
     /// Its snapshot is wanted on the hypervisor.
@@ -193,14 +193,14 @@ pub enum ReasonCode {
 }
 
 /// Explains the backups of a plan's VMs by what they were planned from.
-pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Explained {
+pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Explanation {
     let vms = plan.vms.iter().map(|planned| {
         let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
         let backups = vm.map_or_else(Vec::new, |vm| match policies.policy_for(vm) {
             Match::One(policy) => under_policy(planned, vm, policy, plan.at),
             Match::Unprotected | Match::Conflict(_) => without_policy(vm),
         });
-        VmExplained {
+        VmExplanation {
             uuid: planned.uuid,
             alias: planned.alias.clone(),
             policy: planned.policy.clone(),
@@ -209,27 +209,27 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Expla
             notes: planned.notes.iter().filter(|note| note.backup.is_none()).cloned().collect(),
         }
     });
-    Explained { at: plan.at, endpoint: plan.endpoint.clone(), vms: vms.collect() }
+    Explanation { at: plan.at, endpoint: plan.endpoint.clone(), vms: vms.collect() }
 }
 
-fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<BackupExplained> {
-    let view = View::new(vm, policy, now);
+fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<BackupExplanation> {
+    let view = VmView::new(vm, policy, now);
     let reasons = Reasons::of(&view);
     in_chains(&vm.backups)
         .into_iter()
         .map(|(depth, backup)| {
             let judged = reasons.judged(backup.id);
-            let standing = judged.map_or(BackupStanding::Unreadable, standing);
+            let standing = judged.map_or(ReportedStanding::Unreadable, standing);
             let delete = planned.actions.iter().find_map(|action| match action {
                 Action::DeleteLocal(delete) if delete.backup == backup.id => Some(delete.after_create),
                 _ => None,
             });
             let stored = reasons.stored(backup);
-            BackupExplained {
+            BackupExplanation {
                 depth,
                 tier: judged.and_then(|judged| judged.tier).map(|tier| view.tier(tier).name.clone()),
                 taken: backup.timestamp.map(|taken| policy.zone.moment(taken)),
-                is_future_dated: judged.is_some_and(|judged| judged.future),
+                is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
                 local: LocalCopy {
                     kept_for: reasons.local(backup),
                     delete: delete.map(|after| if after { DeleteWhen::AfterCreate } else { DeleteWhen::Now }),
@@ -242,37 +242,37 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, now: DateTime<Utc>) 
         .collect()
 }
 
-fn standing(judged: &Judged<'_>) -> BackupStanding {
+fn standing(judged: &BackupView<'_>) -> ReportedStanding {
     match judged.standing {
-        Standing::Completed if judged.restorable => BackupStanding::Restorable,
-        Standing::Completed => BackupStanding::Unrestorable,
-        Standing::Failed => BackupStanding::Failed,
-        Standing::Hollow => BackupStanding::Hollow,
-        Standing::Stuck => BackupStanding::Stuck,
-        Standing::InProgress => BackupStanding::InProgress,
-        Standing::Unverified { .. } => BackupStanding::Unverified,
+        Standing::Completed if judged.restorable => ReportedStanding::Restorable,
+        Standing::Completed => ReportedStanding::Unrestorable,
+        Standing::Failed => ReportedStanding::Failed,
+        Standing::Hollow => ReportedStanding::Hollow,
+        Standing::Stuck => ReportedStanding::Stuck,
+        Standing::InProgress => ReportedStanding::InProgress,
+        Standing::Unverified { .. } => ReportedStanding::Unverified,
     }
 }
 
 /// Without a policy only FiFo's own word is known, and nothing is ever done.
-fn without_policy(vm: &Vm) -> Vec<BackupExplained> {
+fn without_policy(vm: &Vm) -> Vec<BackupExplanation> {
     let is_good = |backup: &Backup| backup.state == RecordedState::Completed && backup.timestamp.is_some();
     let restorable = restorable(&vm.backups, is_good);
     in_chains(&vm.backups)
         .into_iter()
         .map(|(depth, backup)| {
             let standing = match backup.state {
-                _ if backup.timestamp.is_none() => BackupStanding::Unreadable,
-                RecordedState::Completed if restorable.contains(&backup.id) => BackupStanding::Restorable,
-                RecordedState::Completed => BackupStanding::Unrestorable,
-                RecordedState::Failed => BackupStanding::Failed,
+                _ if backup.timestamp.is_none() => ReportedStanding::Unreadable,
+                RecordedState::Completed if restorable.contains(&backup.id) => ReportedStanding::Restorable,
+                RecordedState::Completed => ReportedStanding::Unrestorable,
+                RecordedState::Failed => ReportedStanding::Failed,
                 RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
-                    BackupStanding::InProgress
+                    ReportedStanding::InProgress
                 }
             };
             let held = held(backup);
             let kept_for = if held.is_held { vec![reasons::no_policy()] } else { Vec::new() };
-            BackupExplained {
+            BackupExplanation {
                 depth,
                 local: LocalCopy { kept_for, ..held },
                 stored: StoredCopy { kept_for: vec![reasons::no_policy()], is_expired: false },
@@ -293,9 +293,9 @@ fn held(backup: &Backup) -> LocalCopy {
 }
 
 /// Tells what the record alone says.
-fn recorded(vm: &Vm, backup: &Backup, standing: BackupStanding) -> BackupExplained {
-    let chain = chain_of(&vm.backups, backup.id).filter(|_| standing == BackupStanding::Restorable);
-    BackupExplained {
+fn recorded(vm: &Vm, backup: &Backup, standing: ReportedStanding) -> BackupExplanation {
+    let chain = chain_of(&vm.backups, backup.id).filter(|_| standing == ReportedStanding::Restorable);
+    BackupExplanation {
         backup: backup.id,
         parent: backup.parent,
         depth: 0,

@@ -3,16 +3,16 @@
 use super::{Reason, ReasonCode};
 use crate::inventory::{Backup, BackupId, Children};
 use crate::plan::due::cannot_back_up;
-use crate::plan::local::{WantedLocally, is_a_parent_unknown, wanted_locally};
+use crate::plan::local::{WantedLocally, has_unknown_parent, wanted_locally};
 use crate::plan::notes::name_of;
-use crate::plan::standing::{Judged, View};
+use crate::plan::standing::{BackupView, VmView};
 use crate::plan::stored::{WantedInStorage, needed, wanted_in_storage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that speaks for keeping a VM's backups, looked up once.
 pub(super) struct Reasons<'v, 'a> {
-    view: &'v View<'a>,
-    judged: BTreeMap<BackupId, &'v Judged<'a>>,
+    view: &'v VmView<'a>,
+    judged: BTreeMap<BackupId, &'v BackupView<'a>>,
     local: BTreeMap<BackupId, Vec<WantedLocally>>,
     stored: BTreeMap<BackupId, Vec<WantedInStorage>>,
     needed: BTreeSet<BackupId>,
@@ -20,7 +20,7 @@ pub(super) struct Reasons<'v, 'a> {
 }
 
 impl<'v, 'a> Reasons<'v, 'a> {
-    pub(super) fn of(view: &'v View<'a>) -> Self {
+    pub(super) fn of(view: &'v VmView<'a>) -> Self {
         let mut stored: BTreeMap<BackupId, Vec<WantedInStorage>> = BTreeMap::new();
         for (id, reason) in wanted_in_storage(view) {
             stored.entry(id).or_default().push(reason);
@@ -36,7 +36,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
     }
 
     /// Gives a backup as it was judged; `None` for one without a timestamp.
-    pub(super) fn judged(&self, id: BackupId) -> Option<&'v Judged<'a>> {
+    pub(super) fn judged(&self, id: BackupId) -> Option<&'v BackupView<'a>> {
         self.judged.get(&id).copied()
     }
 
@@ -48,7 +48,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
         let wanted = self.local.get(&backup.id).map_or(&[][..], Vec::as_slice);
         let mut reasons = merged(wanted.iter().map(|&reason| self.wanted_locally(backup.id, reason)));
         reasons.extend(self.not_judged(backup));
-        if is_a_parent_unknown(self.view) {
+        if has_unknown_parent(self.view) {
             reasons.push(reason(
                 ReasonCode::NotBegun,
                 "a backup has been accepted and not begun, and which parent it needs is not known yet",
@@ -136,7 +136,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
     fn wanted_in_storage(&self, id: BackupId, wanted: WantedInStorage) -> Option<Reason> {
         Some(match wanted {
             WantedInStorage::Newest => reason(
-                ReasonCode::Newest,
+                ReasonCode::NewestBackup,
                 "the newest that can be restored",
                 Some("until a newer one can be restored"),
             ),
@@ -173,7 +173,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
             let why = "its record has no timestamp, as the remains of one deleted during its upload";
             return Some(reason(ReasonCode::Unreadable, why, None::<String>));
         };
-        if judged.future {
+        if judged.is_future_dated {
             let why = "its timestamp lies in the future";
             return Some(reason(ReasonCode::FutureTimestamp, why, Some("until that time has come")));
         }

@@ -5,9 +5,9 @@ mod overview;
 pub use overview::{Overview, TierHealth};
 
 use crate::inventory::{BackupId, Inventory, Vm, VmId, chain_of};
-use crate::plan::due::Calendar;
-use crate::plan::standing::View;
-use crate::plan::{Held, Note, NoteCode, Plan, VmPlan};
+use crate::plan::due::Occurrences;
+use crate::plan::standing::VmView;
+use crate::plan::{Note, NoteCode, Plan, SnapshotUsage, VmPlan};
 use crate::policy::{Match, Policies, Policy};
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use serde::Serialize;
@@ -38,17 +38,17 @@ pub struct VmHealth {
     /// The policy it belongs to.
     pub policy: Option<String>,
     /// The answer.
-    pub verdict: Verdict,
+    pub verdict: BackupHealth,
     /// Whether its policy is suspended for it. Its backups grow old all the same.
     pub is_suspended: bool,
     /// The newest backup that can be restored.
-    pub newest: Option<Newest>,
+    pub newest: Option<NewestBackup>,
     /// How old that may be, in seconds.
     pub max_age_secs: Option<i64>,
     /// What its backups hold on the hypervisor.
-    pub local: Held,
+    pub local: SnapshotUsage,
     /// As much of that as belongs to no tier of its policy: nothing ever deletes it.
-    pub unmanaged: Held,
+    pub unmanaged: SnapshotUsage,
     /// The due times of which a backup should still be stored and none can be restored, oldest first: those of the last
     /// 35 days, since the first backup there is, that are among the newest `keep` ones of a tier. Those that are still to
     /// be made up for are not among them.
@@ -56,12 +56,12 @@ pub struct VmHealth {
     /// What is told about it, most urgent first.
     pub notes: Vec<Note>,
     /// Those of the notes about which something has to be done.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<BackupProblem>,
 }
 
 /// Something that is wrong, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
+pub struct BackupProblem {
     /// What kind of thing.
     pub code: NoteCode,
     /// The backup it is about; `None` when it is about the VM.
@@ -72,7 +72,7 @@ pub struct Problem {
     pub advice: &'static str,
 }
 
-impl Problem {
+impl BackupProblem {
     fn of(note: &Note) -> Option<Self> {
         let advice = advice(note.code)?;
         Some(Self { code: note.code, backup: note.backup, message: note.message.clone(), advice })
@@ -82,7 +82,7 @@ impl Problem {
 /// Whether a VM's backups would have saved it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum BackupHealth {
     /// Its newest restorable backup is no older than `max_age`.
     Safe,
     /// It is older.
@@ -97,7 +97,7 @@ pub enum Verdict {
     Unprotected,
 }
 
-impl Verdict {
+impl BackupHealth {
     /// Says whether something has to be done about it. What nobody asked to protect is as it should be.
     pub fn is_out(self) -> bool {
         match self {
@@ -109,7 +109,7 @@ impl Verdict {
 
 /// A restorable backup with what restoring it takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Newest {
+pub struct NewestBackup {
     /// Which.
     pub backup: BackupId,
     /// Its tier; `None` for one that somebody made by hand.
@@ -126,23 +126,23 @@ pub struct Newest {
 
 /// Judges the VMs of a plan by what they were planned from.
 pub fn health(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Health {
-    let calendars: BTreeMap<&str, Calendar<'_>> =
-        policies.iter().map(|policy| (policy.name.as_str(), Calendar::new(policy, plan.at))).collect();
+    let occurrences_by_policy: BTreeMap<&str, Occurrences<'_>> =
+        policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, plan.at))).collect();
     let vms = plan.vms.iter().map(|planned| {
         let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
         match vm.map(|vm| (vm, policies.policy_for(vm))) {
-            None => without_policy(planned, None, Verdict::Unreadable),
-            Some((vm, Match::Unprotected)) => without_policy(planned, Some(vm), Verdict::Unprotected),
-            Some((vm, Match::Conflict(_))) => without_policy(planned, Some(vm), Verdict::Conflict),
+            None => without_policy(planned, None, BackupHealth::Unreadable),
+            Some((vm, Match::Unprotected)) => without_policy(planned, Some(vm), BackupHealth::Unprotected),
+            Some((vm, Match::Conflict(_))) => without_policy(planned, Some(vm), BackupHealth::Conflict),
             Some((vm, Match::One(policy))) => {
-                under_policy(planned, vm, policy, &calendars[policy.name.as_str()])
+                under_policy(planned, vm, policy, &occurrences_by_policy[policy.name.as_str()])
             }
         }
     });
     Health { at: plan.at, endpoint: plan.endpoint.clone(), vms: vms.collect() }
 }
 
-fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: Verdict) -> VmHealth {
+fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> VmHealth {
     VmHealth {
         uuid: planned.uuid,
         alias: planned.alias.clone(),
@@ -151,32 +151,32 @@ fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: Verdict) -> VmHeal
         is_suspended: false,
         newest: None,
         max_age_secs: None,
-        local: Held::of(vm.iter().flat_map(|vm| vm.backups.values())),
+        local: SnapshotUsage::of(vm.iter().flat_map(|vm| vm.backups.values())),
         unmanaged: planned.unmanaged,
         gaps: Vec::new(),
         notes: planned.notes.clone(),
-        problems: planned.notes.iter().filter_map(Problem::of).collect(),
+        problems: planned.notes.iter().filter_map(BackupProblem::of).collect(),
     }
 }
 
-fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) -> VmHealth {
-    let view = View::new(vm, policy, calendar.now());
+fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> VmHealth {
+    let view = VmView::new(vm, policy, occurrences.now());
     let newest = view.newest_restorable().and_then(|newest| {
         let chain = chain_of(&vm.backups, newest.id())?;
-        Some(Newest {
+        Some(NewestBackup {
             backup: newest.id(),
             tier: newest.tier.map(|tier| view.tier(tier).name.clone()),
             taken: policy.zone.moment(newest.taken),
-            age_secs: (calendar.now() - newest.taken).num_seconds().max(0),
+            age_secs: (occurrences.now() - newest.taken).num_seconds().max(0),
             steps: chain.steps.len(),
             size_bytes: chain.size_bytes(),
         })
     });
     let max_age_secs = policy.max_age.num_seconds();
     let verdict = match &newest {
-        None => Verdict::NoBackup,
-        Some(newest) if newest.age_secs > max_age_secs => Verdict::TooOld,
-        Some(_) => Verdict::Safe,
+        None => BackupHealth::NoBackup,
+        Some(newest) if newest.age_secs > max_age_secs => BackupHealth::TooOld,
+        Some(_) => BackupHealth::Safe,
     };
     VmHealth {
         policy: Some(policy.name.clone()),
@@ -184,7 +184,7 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, calendar: &Calendar<
         is_suspended: planned.note(NoteCode::Suspended).is_some(),
         newest,
         max_age_secs: Some(max_age_secs),
-        gaps: gaps(&view, calendar),
+        gaps: gaps(&view, occurrences),
         ..without_policy(planned, Some(vm), verdict)
     }
 }
@@ -193,16 +193,16 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, calendar: &Calendar<
 ///
 /// A tier is asked only for as many of its newest due times as it keeps backups: what is older has gone on purpose. So
 /// where the dailies end, the next due time is that of the next weekly.
-fn gaps(view: &View<'_>, calendar: &Calendar<'_>) -> Vec<DateTime<FixedOffset>> {
+fn gaps(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<FixedOffset>> {
     let taken: Vec<DateTime<Utc>> =
         view.restorable().filter(|backup| backup.tier.is_some()).map(|backup| backup.taken).collect();
     let Some(first) = taken.first() else { return Vec::new() };
-    let since = (*first).max(calendar.now() - GAPS_WITHIN);
+    let since = (*first).max(occurrences.now() - GAPS_WITHIN);
     let mut due: BTreeSet<DateTime<Utc>> = BTreeSet::new();
     for (tier, rules) in view.policy.tiers.iter().enumerate() {
-        let next = |instant: &DateTime<Utc>| calendar.next_after(tier, view.vm.id, *instant);
+        let next = |instant: &DateTime<Utc>| occurrences.next_after(tier, view.vm.id, *instant);
         let own: Vec<DateTime<Utc>> =
-            successors(next(&since), next).take_while(|due| *due <= calendar.now()).collect();
+            successors(next(&since), next).take_while(|due| *due <= occurrences.now()).collect();
         let keep = rules.keep.map_or(usize::MAX, |keep| usize::try_from(keep.get()).unwrap_or(usize::MAX));
         due.extend(own.into_iter().rev().take(keep));
     }

@@ -1,10 +1,10 @@
 //! All that is known of a cloud at an instant, put together for those who watch it: metrics, the status page and
 //! notifications.
 
-use super::{Health, Verdict, VmHealth, health};
+use super::{BackupHealth, Health, VmHealth, health};
 use crate::inventory::{Inventory, VmId};
-use crate::plan::due::{Calendar, unsatisfied};
-use crate::plan::standing::View;
+use crate::plan::due::{Occurrences, unsatisfied};
+use crate::plan::standing::VmView;
 use crate::plan::{Plan, Status, VmPlan};
 use crate::policy::{Match, Policies};
 use chrono::{DateTime, Utc};
@@ -39,12 +39,16 @@ impl Overview {
         for vm in &plan.vms {
             *vms_by_status.entry(vm.status).or_default() += 1;
         }
-        let calendars: BTreeMap<&str, Calendar<'_>> =
-            policies.iter().map(|policy| (policy.name.as_str(), Calendar::new(policy, plan.at))).collect();
+        let occurrences_by_policy: BTreeMap<&str, Occurrences<'_>> =
+            policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, plan.at))).collect();
         Self {
             health: health(plan, policies, inventory),
             vms_by_status,
-            tiers: plan.vms.iter().filter_map(|vm| tiers(vm, policies, inventory, &calendars)).collect(),
+            tiers: plan
+                .vms
+                .iter()
+                .filter_map(|vm| tiers(vm, policies, inventory, &occurrences_by_policy))
+                .collect(),
         }
     }
 }
@@ -53,15 +57,15 @@ fn tiers(
     planned: &VmPlan,
     policies: &Policies,
     inventory: &Inventory,
-    calendars: &BTreeMap<&str, Calendar<'_>>,
+    occurrences_by_policy: &BTreeMap<&str, Occurrences<'_>>,
 ) -> Option<(VmId, Vec<TierHealth>)> {
     // One that could not be read whole has no fingerprint, even where the list showed it whole a second time.
     planned.fingerprint.as_ref()?;
     let vm = inventory.vms.get(&planned.uuid?)?;
     let Match::One(policy) = policies.policy_for(vm) else { return None };
-    let calendar = calendars.get(policy.name.as_str())?;
-    let view = View::new(vm, policy, calendar.now());
-    let missing = unsatisfied(&view, calendar);
+    let occurrences = occurrences_by_policy.get(policy.name.as_str())?;
+    let view = VmView::new(vm, policy, occurrences.now());
+    let missing = unsatisfied(&view, occurrences);
     let tiers = policy.tiers.iter().enumerate().map(|(index, tier)| TierHealth {
         tier: tier.name.clone(),
         newest: view
@@ -88,8 +92,8 @@ impl Health {
 fn aged(mut vm: VmHealth, now: DateTime<Utc>) -> VmHealth {
     if let Some(newest) = &mut vm.newest {
         newest.age_secs = newest.age_secs.max((now - newest.taken.to_utc()).num_seconds());
-        if vm.verdict == Verdict::Safe && vm.max_age_secs.is_some_and(|max| newest.age_secs > max) {
-            vm.verdict = Verdict::TooOld;
+        if vm.verdict == BackupHealth::Safe && vm.max_age_secs.is_some_and(|max| newest.age_secs > max) {
+            vm.verdict = BackupHealth::TooOld;
         }
     }
     vm

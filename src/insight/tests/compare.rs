@@ -1,9 +1,9 @@
 //! What a change of policies does, by what it changes.
 
-use crate::insight::compare::{Comparison, Shift, Side, compare};
-use crate::insight::{Deeds, OwnSnapshot, PolicyChangeKind, Protection, Stranded};
+use crate::insight::compare::{Comparison, PolicySide, ProtectionChange, compare};
+use crate::insight::{AbandonedBackups, ActionCounts, NewSnapshotChange, PolicyChangeKind, Protection};
 use crate::plan::tests::fixtures::*;
-use crate::plan::{Action, Held, plan};
+use crate::plan::{Action, SnapshotUsage, plan};
 use crate::policy::{Policies, Policy, Selector, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 use std::num::NonZeroU32;
@@ -15,8 +15,11 @@ fn compared(before: &[Policy], after: &[Policy], vms: impl IntoIterator<Item = V
     let now = at("2026-11-18 02:00");
     let old = plan(&before, &inventory, now).unwrap();
     let new = plan(&after, &inventory, now).unwrap();
-    let comparison =
-        compare(Side { policies: &before, plan: &old }, Side { policies: &after, plan: &new }, &inventory);
+    let comparison = compare(
+        PolicySide { policies: &before, plan: &old },
+        PolicySide { policies: &after, plan: &new },
+        &inventory,
+    );
     let count = |kind: fn(&Action) -> bool| {
         new.vms.iter().flat_map(|vm| vm.due_actions()).filter(|action| kind(action)).count()
     };
@@ -27,7 +30,7 @@ fn compared(before: &[Policy], after: &[Policy], vms: impl IntoIterator<Item = V
     comparison
 }
 
-fn shifts(comparison: &Comparison) -> Vec<Option<Shift>> {
+fn protection_changes(comparison: &Comparison) -> Vec<Option<ProtectionChange>> {
     comparison.vms.iter().map(|vm| vm.shift).collect()
 }
 
@@ -67,7 +70,7 @@ fn a_vm_that_loses_its_policy_is_told_with_what_is_no_longer_done() {
     let mut narrower = grandfather();
     narrower.select = only("web-*");
     let comparison = compared(&[grandfather()], &[narrower], [mid_chain()]);
-    assert_eq!(shifts(&comparison), [Some(Shift::LosesProtection)]);
+    assert_eq!(protection_changes(&comparison), [Some(ProtectionChange::LosesProtection)]);
     assert_eq!((comparison.summary.loses_protection, comparison.summary.worse()), (1, 1));
     assert_eq!((comparison.summary.no_longer.create, comparison.summary.no_longer.delete_local), (1, 1));
     assert!(comparison.summary.caused.is_empty());
@@ -90,19 +93,23 @@ fn every_shift_of_protection_has_its_name() {
         let comparison = compared(before, after, [mid_chain()]);
         comparison.vms.first().and_then(|vm| vm.shift)
     };
-    assert_eq!(shift(&[named("a")], &none), Some(Shift::LosesProtection));
-    assert_eq!(shift(&[suspended("a")], &none), Some(Shift::LosesProtection));
-    assert_eq!(shift(&[named("a")], &two), Some(Shift::ComesIntoConflict));
-    assert_eq!(shift(&none, &two), Some(Shift::ComesIntoConflict));
-    assert_eq!(shift(&[named("a")], &[suspended("a")]), Some(Shift::Suspended));
-    assert_eq!(shift(&[named("a")], &[suspended("b")]), Some(Shift::Suspended));
-    assert_eq!(shift(&none, &[named("a")]), Some(Shift::GainsProtection));
-    assert_eq!(shift(&none, &[suspended("a")]), Some(Shift::Suspended), "nothing will be done for it");
-    assert_eq!(shift(&[suspended("a")], &[named("a")]), Some(Shift::Resumed));
-    assert_eq!(shift(&two, &[named("a")]), Some(Shift::LeavesConflict));
-    assert_eq!(shift(&two, &none), Some(Shift::LeavesConflict));
-    assert_eq!(shift(&[named("a")], &[named("b")]), Some(Shift::ChangesPolicy));
-    assert_eq!(shift(&[suspended("a")], &[suspended("b")]), Some(Shift::ChangesPolicy));
+    assert_eq!(shift(&[named("a")], &none), Some(ProtectionChange::LosesProtection));
+    assert_eq!(shift(&[suspended("a")], &none), Some(ProtectionChange::LosesProtection));
+    assert_eq!(shift(&[named("a")], &two), Some(ProtectionChange::ComesIntoConflict));
+    assert_eq!(shift(&none, &two), Some(ProtectionChange::ComesIntoConflict));
+    assert_eq!(shift(&[named("a")], &[suspended("a")]), Some(ProtectionChange::Suspended));
+    assert_eq!(shift(&[named("a")], &[suspended("b")]), Some(ProtectionChange::Suspended));
+    assert_eq!(shift(&none, &[named("a")]), Some(ProtectionChange::GainsProtection));
+    assert_eq!(
+        shift(&none, &[suspended("a")]),
+        Some(ProtectionChange::Suspended),
+        "nothing will be done for it"
+    );
+    assert_eq!(shift(&[suspended("a")], &[named("a")]), Some(ProtectionChange::Resumed));
+    assert_eq!(shift(&two, &[named("a")]), Some(ProtectionChange::LeavesConflict));
+    assert_eq!(shift(&two, &none), Some(ProtectionChange::LeavesConflict));
+    assert_eq!(shift(&[named("a")], &[named("b")]), Some(ProtectionChange::ChangesPolicy));
+    assert_eq!(shift(&[suspended("a")], &[suspended("b")]), Some(ProtectionChange::ChangesPolicy));
     assert_eq!(shift(&two, &two), None);
 }
 
@@ -140,15 +147,15 @@ fn a_backup_that_is_made_in_any_case_is_not_caused_by_what_becomes_of_its_own_sn
         policy.tiers[0].keep_local = keep_local;
         policy
     };
-    let deeds = |create, delete_local| Deeds { create, delete_local };
+    let deeds = |create, delete_local| ActionCounts { create, delete_local };
     let goes = compared(&[fulls(1)], &[fulls(0)], [vm(1)]);
     assert_eq!((goes.summary.caused, goes.summary.anyway), (deeds(0, 1), deeds(1, 0)));
     assert!(goes.summary.no_longer.is_empty());
-    assert_eq!((goes.vms[0].own_snapshot, goes.vms[0].anyway.len()), (Some(OwnSnapshot::Goes), 1));
+    assert_eq!((goes.vms[0].own_snapshot, goes.vms[0].anyway.len()), (Some(NewSnapshotChange::Goes), 1));
     let stays = compared(&[fulls(0)], &[fulls(1)], [vm(1)]);
     assert_eq!((stays.summary.caused, stays.summary.anyway), (deeds(0, 0), deeds(1, 0)));
     assert_eq!(stays.summary.no_longer, deeds(0, 1));
-    assert_eq!(stays.vms[0].own_snapshot, Some(OwnSnapshot::Stays));
+    assert_eq!(stays.vms[0].own_snapshot, Some(NewSnapshotChange::Stays));
     let gone = compared(&[fulls(0)], &[fulls(0)], [vm(1)]);
     assert_eq!((gone.summary.caused, gone.summary.anyway, gone.vms.len()), (deeds(0, 0), deeds(1, 1), 0));
 }
@@ -192,7 +199,7 @@ fn a_renamed_tier_strands_its_backups_and_also_takes_them_over() {
     "nightly".clone_into(&mut renamed.tiers[2].comment);
     let with_more = || mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2);
     let comparison = compared(&[grandfather()], &[renamed.clone()], [with_more()]);
-    let stranded = Stranded { backups: 2, held: Held { snapshots: 1, size_bytes: GIB } };
+    let stranded = AbandonedBackups { backups: 2, held: SnapshotUsage { snapshots: 1, size_bytes: GIB } };
     assert_eq!((comparison.vms[0].stranded, comparison.summary.stranded), (stranded, stranded));
 
     renamed.tiers[2].also = vec!["daily".to_owned()];
@@ -206,6 +213,6 @@ fn a_vm_that_loses_its_policy_strands_what_that_managed_and_nothing_else() {
     let comparison = compared(&[grandfather()], &[], [vm]);
     assert_eq!(
         comparison.summary.stranded,
-        Stranded { backups: 3, held: Held { snapshots: 2, size_bytes: 2 * GIB } }
+        AbandonedBackups { backups: 3, held: SnapshotUsage { snapshots: 2, size_bytes: 2 * GIB } }
     );
 }

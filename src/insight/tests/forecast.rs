@@ -1,16 +1,18 @@
 //! The forecast against a plain run of the same decisions: nothing trimmed, nothing remembered, VM by VM.
 
-use crate::insight::forecast::{FORECAST_WITHIN, Forecast, Outlook, TierOutlook, forecast, look_ahead};
+use crate::insight::forecast::{
+    FORECAST_WITHIN, Forecast, ForecastCounts, TierForecast, forecast, look_ahead,
+};
 use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, chain_of};
 use crate::plan::decide::decide_under;
-use crate::plan::due::{Calendar, attempts};
-use crate::plan::parent::{parent_for, sends_nothing};
-use crate::plan::standing::{Judged, Standing, View};
+use crate::plan::due::{Occurrences, attempts};
+use crate::plan::parent::{parent_for, yields_empty_increment};
+use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::stored::expired;
 use crate::plan::tests::clouds::Cloud;
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::properties::for_clouds;
-use crate::plan::{Action, BackupKind, assume};
+use crate::plan::{Action, BackupKind, projection};
 use crate::policy::{Match, Policies, Policy, Suspension, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -25,7 +27,7 @@ fn made_id(n: usize) -> BackupId {
 /// What runs is taken as done, and what is good stays so whatever FiFo tells of the next ones.
 fn at_rest(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
     let mut rested = vm.clone();
-    for judged in View::new(vm, policy, now).backups {
+    for judged in VmView::new(vm, policy, now).backups {
         let backup = rested.backups.get_mut(&judged.id()).unwrap();
         if judged.standing.is_running() {
             backup.state = RecordedState::Completed;
@@ -43,17 +45,17 @@ fn at_rest(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
 }
 
 /// Runs one VM forward with nothing but decisions.
-fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) -> Outlook {
+fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) -> ForecastCounts {
     let mut vm = at_rest(vm, policy, from);
     let mut times = vec![from];
-    let calendar = Calendar::new(policy, from);
+    let occurrences = Occurrences::new(policy, from);
     for tier in 0..policy.tiers.len() {
         let mut time = from;
-        while let Some(next) = calendar.next_after(tier, vm.id, time).filter(|&next| next <= until) {
+        while let Some(next) = occurrences.next_after(tier, vm.id, time).filter(|&next| next <= until) {
             times.push(next);
             time = next;
         }
-        times.extend(attempts(&View::new(&vm, policy, from), &calendar, tier).next_at);
+        times.extend(attempts(&VmView::new(&vm, policy, from), &occurrences, tier).next_at);
     }
     let end = policy.suspend.as_ref().filter(|suspend| suspend.is_for(&vm)).map(|it| it.until_instant);
     times.extend(end);
@@ -63,18 +65,18 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
 
     let held = |vm: &Vm| vm.backups.values().filter(|backup| backup.holds_snapshot()).count();
     let is_held_back = |time: DateTime<Utc>| end.is_some_and(|end| time < end);
-    let mut outlook = Outlook {
+    let mut outlook = ForecastCounts {
         creates: policy
             .tiers
             .iter()
-            .map(|tier| TierOutlook { tier: tier.name.clone(), full: 0, incremental: 0 })
+            .map(|tier| TierForecast { tier: tier.name.clone(), full: 0, incremental: 0 })
             .collect(),
         local_max: if is_held_back(from) { held(&vm) } else { 0 },
-        ..Outlook::default()
+        ..ForecastCounts::default()
     };
     let mut made = 0;
     for time in times {
-        let planned = decide_under(&vm, policy, &Calendar::new(policy, time));
+        let planned = decide_under(&vm, policy, &Occurrences::new(policy, time));
         assert_eq!(planned.is_suspended(), is_held_back(time));
         for action in planned.due_actions() {
             match action {
@@ -90,7 +92,7 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
                 Action::DeleteLocal(_) => outlook.deleted_locally += 1,
             }
         }
-        vm = assume::carried_out(&vm, planned.due_actions(), made_id(made), time);
+        vm = projection::executed(&vm, planned.due_actions(), made_id(made), time);
         if let Some(chain) = chain_of(&vm.backups, made_id(made)) {
             outlook.steps_max = outlook.steps_max.max(chain.steps.len());
         }
@@ -99,7 +101,7 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
         }
     }
     outlook.local = held(&vm);
-    outlook.expired = expired(&View::new(&vm, policy, until)).len();
+    outlook.expired = expired(&VmView::new(&vm, policy, until)).len();
     outlook
 }
 
@@ -116,15 +118,15 @@ fn emptied_here_and_there(cloud: &mut Cloud, policies: &Policies) -> usize {
     let mut others = 0;
     for vm in cloud.inventory.vms.values_mut() {
         let Match::One(policy) = policies.policy_for(vm) else { continue };
-        let view = View::new(vm, policy, cloud.now);
+        let view = VmView::new(vm, policy, cloud.now);
         let on_held = |parent: BackupId| vm.backups.get(&parent).is_some_and(|it| it.local == Some(true));
-        let is_on_held = |it: &&Judged<'_>| it.backup.parent.is_some_and(on_held);
+        let is_on_held = |it: &&BackupView<'_>| it.backup.parent.is_some_and(on_held);
         let Some(newest) = view.restorable().rfind(is_on_held).map(|it| it.id()) else { continue };
         let parent = vm.backups[&newest].parent.unwrap();
         emptied(vm.backups.get_mut(&newest).unwrap());
-        let view = View::new(vm, policy, cloud.now);
+        let view = VmView::new(vm, policy, cloud.now);
         let is_next = |tier| parent_for(&view, tier).is_some_and(|it| it.id() == parent);
-        others += usize::from((0..policy.tiers.len()).any(is_next) && sends_nothing(&view, parent));
+        others += usize::from((0..policy.tiers.len()).any(is_next) && yields_empty_increment(&view, parent));
     }
     others
 }
@@ -143,7 +145,7 @@ fn it_comes_to_what_a_plain_run_of_the_decisions_comes_to() {
         }
         let span = (cloud.now, until);
         let told = look_ahead(&Policies::default(), &policies, &cloud.inventory, span, usize::MAX);
-        let mut sums: BTreeMap<String, Vec<Outlook>> = BTreeMap::new();
+        let mut sums: BTreeMap<String, Vec<ForecastCounts>> = BTreeMap::new();
         for vm in cloud.inventory.vms.values() {
             if let Match::One(policy) = policies.policy_for(vm) {
                 let plain = plainly(vm, policy, cloud.now, until);
@@ -152,8 +154,8 @@ fn it_comes_to_what_a_plain_run_of_the_decisions_comes_to() {
         }
         prop_assert_eq!(told.groups.len(), sums.len());
         for (group, plain) in told.groups.iter().zip(sums.values()) {
-            let sum = |of: &dyn Fn(&Outlook) -> usize| plain.iter().map(of).sum::<usize>();
-            let most = |of: &dyn Fn(&Outlook) -> usize| plain.iter().map(of).max().unwrap_or(0);
+            let sum = |of: &dyn Fn(&ForecastCounts) -> usize| plain.iter().map(of).sum::<usize>();
+            let most = |of: &dyn Fn(&ForecastCounts) -> usize| plain.iter().map(of).max().unwrap_or(0);
             let with = &group.with;
             for (place, tier) in with.creates.iter().enumerate() {
                 prop_assert_eq!(tier.full, sum(&|it| it.creates[place].full), "{}", &tier.tier);
@@ -246,7 +248,7 @@ fn what_is_remembered_of_one_vm_holds_for_those_of_its_shape_only() {
         }
         let policies = Policies::new(vec![policy.clone()]);
         let together = look_ahead(&Policies::default(), &policies, &inventory, (now, until), usize::MAX);
-        let mut alone = Outlook::default();
+        let mut alone = ForecastCounts::default();
         for vm in inventory.vms.values() {
             let plain = plainly(vm, &policy, now, until);
             alone.deleted_locally += plain.deleted_locally;
@@ -255,7 +257,7 @@ fn what_is_remembered_of_one_vm_holds_for_those_of_its_shape_only() {
             alone.steps_max = alone.steps_max.max(plain.steps_max);
             alone.local_max = alone.local_max.max(plain.local_max);
         }
-        let together = Outlook { creates: Vec::new(), ..together.groups[0].with.clone() };
+        let together = ForecastCounts { creates: Vec::new(), ..together.groups[0].with.clone() };
         assert_eq!(together, alone, "spread {spread_hours}");
     }
 }
@@ -265,7 +267,7 @@ fn told(before: &[Policy], after: &[Policy], vms: impl IntoIterator<Item = VmBui
     forecast(&before, &after, &inventory(vms), at("2026-11-18 02:00"))
 }
 
-fn creates(outlook: &Outlook) -> Vec<(&str, usize, usize)> {
+fn creates(outlook: &ForecastCounts) -> Vec<(&str, usize, usize)> {
     outlook.creates.iter().map(|tier| (tier.tier.as_str(), tier.full, tier.incremental)).collect()
 }
 
@@ -304,7 +306,8 @@ fn a_suspension_is_seen_with_its_end() {
     suspended.suspend = Some(Suspension { reason, until, until_instant, vms: None });
     let forecast = told(&[grandfather()], &[suspended.clone()], [mid_chain()]);
     let group = &forecast.groups[0];
-    let sum = |outlook: &Outlook| outlook.creates.iter().map(|it| it.full + it.incremental).sum::<usize>();
+    let sum =
+        |outlook: &ForecastCounts| outlook.creates.iter().map(|it| it.full + it.incremental).sum::<usize>();
     assert_eq!(
         (sum(&group.without), sum(&group.with)),
         (36, 27),
@@ -372,7 +375,7 @@ fn a_stuck_upload_holds_what_it_is_taken_from() {
         .uploading();
     let view = stuck.vm.clone();
     let policy = grandfather();
-    let standing = View::new(&view, &policy, at("2026-11-18 02:00")).backups[1].standing;
+    let standing = VmView::new(&view, &policy, at("2026-11-18 02:00")).backups[1].standing;
     assert_eq!(standing, Standing::Stuck);
     let group = &told(&[], std::slice::from_ref(&policy), [stuck]).groups[0];
     let plain = plainly(&view, &policy, at("2026-11-18 02:00"), at("2026-11-18 02:00") + FORECAST_WITHIN);

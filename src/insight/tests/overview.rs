@@ -1,7 +1,7 @@
 //! What those who watch are shown.
 
 use crate::insight::Overview;
-use crate::insight::status::Verdict;
+use crate::insight::status::BackupHealth;
 use crate::plan::tests::fixtures::*;
 use crate::plan::{Status, plan};
 use crate::policy::Policies;
@@ -54,7 +54,10 @@ fn what_was_read_long_ago_is_not_safe_for_ever() {
     let health = overview([chain()], "2026-11-16 20:00").health;
     let max = grandfather().max_age;
     let verdict = |age: TimeDelta| health.aged(at("2026-11-16 01:00") + age).vms[0].verdict;
-    assert_eq!((verdict(max), verdict(max + TimeDelta::seconds(1))), (Verdict::Safe, Verdict::TooOld));
+    assert_eq!(
+        (verdict(max), verdict(max + TimeDelta::seconds(1))),
+        (BackupHealth::Safe, BackupHealth::TooOld)
+    );
     // A clock that was set back makes nothing younger.
     let age = |health: crate::insight::status::Health| health.vms[0].newest.as_ref().map(|it| it.age_secs);
     assert_eq!(age(health.aged(at("2026-11-16 02:00"))), Some(19 * 3_600));

@@ -1,6 +1,8 @@
 //! Why every backup is where it is.
 
-use crate::insight::show::{BackupExplained, BackupStanding, DeleteWhen, ReasonCode, VmExplained, explain};
+use crate::insight::show::{
+    BackupExplanation, DeleteWhen, ReasonCode, ReportedStanding, VmExplanation, explain,
+};
 use crate::inventory::BackupId;
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::properties::{for_clouds, planned};
@@ -9,7 +11,7 @@ use crate::policy::{Policies, Policy};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
-fn explained(policy: Policy, vm: VmBuilder, now: &str) -> VmExplained {
+fn explained(policy: Policy, vm: VmBuilder, now: &str) -> VmExplanation {
     let policies = Policies::new(vec![policy]);
     let inventory = inventory([vm]);
     let plan = plan(&policies, &inventory, at(now)).unwrap();
@@ -27,15 +29,15 @@ fn chain() -> VmBuilder {
         .local()
 }
 
-fn of(vm: &VmExplained, n: u128) -> &BackupExplained {
+fn of(vm: &VmExplanation, n: u128) -> &BackupExplanation {
     vm.backups.iter().find(|backup| backup.backup == backup_id(n)).unwrap()
 }
 
-fn local(backup: &BackupExplained) -> Vec<ReasonCode> {
+fn local(backup: &BackupExplanation) -> Vec<ReasonCode> {
     backup.local.kept_for.iter().map(|reason| reason.code).collect()
 }
 
-fn stored(backup: &BackupExplained) -> Vec<ReasonCode> {
+fn stored(backup: &BackupExplanation) -> Vec<ReasonCode> {
     backup.stored.kept_for.iter().map(|reason| reason.code).collect()
 }
 
@@ -57,8 +59,8 @@ fn a_snapshot_without_a_reason_is_exactly_what_the_plan_deletes() {
                 deletes.collect()
             };
             let unwanted =
-                |backup: &&BackupExplained| backup.local.is_held && backup.local.kept_for.is_empty();
-            let told = |is_it: &dyn Fn(&&BackupExplained) -> bool| -> BTreeSet<BackupId> {
+                |backup: &&BackupExplanation| backup.local.is_held && backup.local.kept_for.is_empty();
+            let told = |is_it: &dyn Fn(&&BackupExplanation) -> bool| -> BTreeSet<BackupId> {
                 vm.backups.iter().filter(|backup| is_it(backup)).map(|backup| backup.backup).collect()
             };
             prop_assert_eq!(told(&unwanted), deleted(false), "{:#?}", vm);
@@ -97,7 +99,7 @@ fn every_backup_is_listed_once_and_after_its_parent() {
                 open.truncate(backup.depth);
                 prop_assert_eq!(open.len(), backup.depth, "no step of a chain is left out");
                 prop_assert!(backup.depth == 0 || backup.parent == open.last().copied(), "{:#?}", backup);
-                prop_assert_eq!(backup.restore.is_some(), backup.standing == BackupStanding::Restorable);
+                prop_assert_eq!(backup.restore.is_some(), backup.standing == ReportedStanding::Restorable);
                 open.push(backup.backup);
             }
         }
@@ -113,7 +115,8 @@ fn a_chain_says_why_each_of_its_steps_is_kept() {
     assert_eq!(local(of(&vm, 2)), [ReasonCode::NextParent]);
     assert_eq!(local(of(&vm, 3)), [ReasonCode::NextParent]);
     assert!(
-        stored(of(&vm, 1)).contains(&ReasonCode::Needed) && stored(of(&vm, 3)).contains(&ReasonCode::Newest)
+        stored(of(&vm, 1)).contains(&ReasonCode::Needed)
+            && stored(of(&vm, 3)).contains(&ReasonCode::NewestBackup)
     );
     let weekly = &of(&vm, 2).local.kept_for[0];
     assert_eq!(weekly.why, "the next weekly would be taken from it");
@@ -144,7 +147,7 @@ fn what_makes_way_for_a_new_backup_is_kept_until_that_is_complete() {
 fn the_parent_of_a_stuck_backup_waits_for_a_newer_one_and_not_for_its_end() {
     let vm =
         |now| explained(grandfather(), chain().backup(4, "daily", "2026-11-17 01:00").on(3).uploading(), now);
-    let until = |vm: &VmExplained| {
+    let until = |vm: &VmExplanation| {
         let kept = of(vm, 3).local.kept_for.iter().find(|reason| reason.code == ReasonCode::ParentOfRunning);
         kept.unwrap().until.clone().unwrap()
     };
@@ -185,7 +188,7 @@ fn a_loop_is_listed_to_its_end() {
         .on(2);
     let vm = explained(grandfather(), vm, "2026-11-16 20:00");
     assert_eq!(vm.backups.iter().map(|backup| backup.depth).collect::<Vec<_>>(), [0, 1, 2]);
-    assert!(vm.backups.iter().all(|backup| backup.standing == BackupStanding::Unrestorable));
+    assert!(vm.backups.iter().all(|backup| backup.standing == ReportedStanding::Unrestorable));
 }
 
 #[test]

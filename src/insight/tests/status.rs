@@ -1,6 +1,6 @@
 //! Would these backups have saved us?
 
-use crate::insight::status::{Verdict, VmHealth, health};
+use crate::insight::status::{BackupHealth, VmHealth, health};
 use crate::plan::plan;
 use crate::plan::tests::fixtures::*;
 use crate::policy::{Policies, Policy, Tier};
@@ -31,7 +31,7 @@ fn the_newest_restorable_one_counts_with_all_that_it_rests_on() {
         chain().backup(4, "daily", "2026-11-17 01:00").on(3).failed(),
         "2026-11-16 20:00",
     );
-    assert_eq!(vm.verdict, Verdict::Safe);
+    assert_eq!(vm.verdict, BackupHealth::Safe);
     let newest = vm.newest.unwrap();
     assert_eq!((newest.backup, newest.steps, newest.size_bytes), (backup_id(3), 3, Some(3 * GIB)));
     assert_eq!(newest.age_secs, 19 * 3_600);
@@ -45,14 +45,14 @@ fn a_second_too_old_is_too_old() {
         let now = at("2026-11-16 01:00") + chrono::TimeDelta::minutes(limit_hours * 60 + minutes);
         judged(grandfather(), chain(), &now.format("%Y-%m-%d %H:%M").to_string()).verdict
     };
-    assert_eq!((is(0), is(1)), (Verdict::Safe, Verdict::TooOld));
+    assert_eq!((is(0), is(1)), (BackupHealth::Safe, BackupHealth::TooOld));
 }
 
 #[test]
 fn what_rests_on_nothing_saves_nobody() {
     let orphan = vm(1).backup(3, "daily", "2026-11-16 01:00").on(2).local();
     let vm = judged(grandfather(), orphan, "2026-11-16 20:00");
-    assert_eq!((vm.verdict, vm.newest), (Verdict::NoBackup, None));
+    assert_eq!((vm.verdict, vm.newest), (BackupHealth::NoBackup, None));
 }
 
 #[test]
@@ -135,9 +135,9 @@ fn a_weekly_that_was_made_up_for_two_nights_later_is_no_gap_when_the_dailies_hav
 
 #[test]
 fn a_vm_in_no_policy_is_not_out_and_one_that_could_not_be_read_is() {
-    assert!(!Verdict::Unprotected.is_out() && Verdict::Unreadable.is_out());
+    assert!(!BackupHealth::Unprotected.is_out() && BackupHealth::Unreadable.is_out());
     let unprotected =
         judged(grandfather(), chain().set(|vm| vm.metadata = Default::default()), "2026-11-16 20:00");
-    assert_eq!(unprotected.verdict, Verdict::Unprotected);
+    assert_eq!(unprotected.verdict, BackupHealth::Unprotected);
     assert_eq!(unprotected.local.snapshots, 2);
 }

@@ -2,7 +2,7 @@
 
 use super::clouds::{Cloud, clouds, fresh_id};
 use crate::inventory::Inventory;
-use crate::plan::{Action, NoteCode, Plan, Status, VmPlan, assume, plan};
+use crate::plan::{Action, NoteCode, Plan, Status, VmPlan, plan, projection};
 use crate::policy::{Policies, Policy};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -85,7 +85,7 @@ fn once_carried_out_a_plan_leaves_nothing_to_do() {
             for (n, planned) in second.vms.iter().enumerate() {
                 if let Some(vm) = planned.uuid.and_then(|id| after.inventory.vms.get_mut(&id)) {
                     let new = fresh_id((tiers_max - round) * 100 + n);
-                    *vm = assume::carried_out(vm, planned.due_actions(), new, cloud.now);
+                    *vm = projection::executed(vm, planned.due_actions(), new, cloud.now);
                 }
             }
             second = planned(&after, cloud.now)?;

@@ -24,7 +24,7 @@ pub(super) fn policies(context: &Context, checks: &mut Vec<Check>) -> Option<Pol
             );
             None
         }
-        Available::Mistakes(mistakes) => {
+        Available::Invalid(mistakes) => {
             let message = format!("{} in the policies", counted(mistakes.diagnostics(), Severity::Error));
             checks.push(
                 Check::new("policies", Finding::Problem, message).advice("`fifo-retain validate` shows each"),

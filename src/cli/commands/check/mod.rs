@@ -4,16 +4,16 @@ mod local;
 mod report;
 
 use crate::cli::args::{CheckArgs, Format};
-use crate::cli::connection::{Chosen, Connection, Patience};
+use crate::cli::connection::{Connection, FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Outcome;
-use crate::cli::planning::{SKEW_MAX, SKEW_TOLD, skew};
+use crate::cli::planning::{SKEW_MAX, SKEW_WARN, skew};
 use crate::cli::policies::plural;
 use crate::fifo::{FifoError, Listing};
 use crate::render::text::span_text;
 use chrono::{DateTime, TimeDelta, Utc};
-use report::{Check, Finding, Report};
+use report::{Check, CheckReport, Finding};
 
 /// Runs the command.
 ///
@@ -24,7 +24,7 @@ use report::{Check, Finding, Report};
 pub(in crate::cli) async fn run(_args: &CheckArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text, Format::Json])?;
     let mut checks = Vec::new();
-    let (endpoint, listing) = match Chosen::of(context) {
+    let (endpoint, listing) = match PendingConnection::of(context) {
         Ok(chosen) => {
             let name = chosen.name().to_owned();
             checks.push(Check::ok("endpoint", format!("{name}, {}", chosen.identity())));
@@ -43,18 +43,18 @@ pub(in crate::cli) async fn run(_args: &CheckArgs, context: &Context) -> Result<
     if let Some(endpoint) = &endpoint {
         local::state(context, endpoint, &mut checks);
     }
-    let mut report = Report::default();
+    let mut report = CheckReport::default();
     checks.into_iter().for_each(|check| report.add(check));
     context.print(|out| match context.global.format {
         Format::Json => report.write_json(endpoint.as_deref(), out),
-        Format::Text | Format::Github | Format::Markdown => report.write_text(&context.look, out),
+        Format::Text | Format::Github | Format::Markdown => report.write_text(&context.text_options, out),
     })?;
-    Ok(if report.count(Finding::Problem) == 0 { Outcome::Done } else { Outcome::Mistakes })
+    Ok(if report.count(Finding::Problem) == 0 { Outcome::Done } else { Outcome::InvalidPolicies })
 }
 
 /// Makes the checks for which FiFo is asked, up to the first problem that leaves nothing more to ask.
-async fn remote(chosen: Chosen, context: &Context, checks: &mut Vec<Check>) -> Option<Listing> {
-    let fifo = match chosen.open(context, Patience::Short).await {
+async fn remote(chosen: PendingConnection, context: &Context, checks: &mut Vec<Check>) -> Option<Listing> {
+    let fifo = match chosen.open(context, FirstContact::FailFast).await {
         Ok(fifo) => fifo,
         Err(error) => {
             checks.push(Check::problem("connection", &error));
@@ -127,7 +127,7 @@ fn clock(server: Option<DateTime<Utc>>, before: DateTime<Utc>, after: DateTime<U
     match skew.abs() {
         skew if skew > SKEW_MAX => Check::new("clock", Finding::Problem, message)
             .advice("nothing is planned with more than an hour between the clocks: set the wrong one"),
-        skew if skew > SKEW_TOLD => Check::new("clock", Finding::Warning, message)
+        skew if skew > SKEW_WARN => Check::new("clock", Finding::Warning, message)
             .advice("due times shift by as much: set the wrong one"),
         _ => Check::ok("clock", message),
     }
@@ -165,7 +165,7 @@ mod tests {
     fn told(skew_secs: i64) -> String {
         let now: DateTime<Utc> = "2026-11-22T20:00:00Z".parse().unwrap();
         let mut out = Vec::new();
-        let mut report = Report::default();
+        let mut report = CheckReport::default();
         report.add(clock(Some(now + TimeDelta::seconds(skew_secs)), now, now));
         report.write_json(None, &mut out).unwrap();
         String::from_utf8(out).unwrap()

@@ -1,7 +1,7 @@
 //! The findings of `check`, as text and as JSON.
 
 use crate::cli::error::CliError;
-use crate::render::text::Look;
+use crate::render::text::TextOptions;
 use crate::render::{visible, wrapped};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -70,7 +70,7 @@ impl Check {
 
 /// All checks, in the order in which they were made.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Report(Vec<Check>);
+pub(super) struct CheckReport(Vec<Check>);
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -80,7 +80,7 @@ struct Document<'a> {
     checks: &'a [Check],
 }
 
-impl Report {
+impl CheckReport {
     pub(super) fn add(&mut self, check: Check) {
         self.0.push(check);
     }
@@ -97,17 +97,17 @@ impl Report {
     }
 
     /// Writes each check with its advice below it.
-    pub(super) fn write_text(&self, look: &Look, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn write_text(&self, text_options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
         for Check { check, finding, message, advice } in &self.0 {
             let style = match finding {
-                Finding::Ok => look.styles.create,
-                Finding::Problem => look.styles.alarm,
-                Finding::Warning | Finding::Unverified => look.styles.wait,
-                Finding::Skipped => look.styles.quiet,
+                Finding::Ok => text_options.styles.create,
+                Finding::Problem => text_options.styles.alarm,
+                Finding::Warning | Finding::Unverified => text_options.styles.wait,
+                Finding::Skipped => text_options.styles.quiet,
             };
             let told = format!("{check}: {}", visible(message));
             let advice = advice.as_ref().map(|advice| format!("hint: {}", visible(advice)));
-            let room = look.columns.saturating_sub(INDENT);
+            let room = text_options.columns.saturating_sub(INDENT);
             let told = std::iter::once(told).chain(advice).flat_map(|text| wrapped(&text, room));
             for (place, line) in told.enumerate() {
                 let word = if place == 0 { finding.word() } else { "" };

@@ -31,7 +31,7 @@ type Schedules = Vec<(usize, String)>;
 
 /// A line that is not taken over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unread {
+pub(super) struct UnreadLine {
     pub(super) line: usize,
     pub(super) why: String,
 }
@@ -39,13 +39,13 @@ pub(super) struct Unread {
 /// What a crontab asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Crontab {
-    jobs: BTreeMap<Target, Jobs>,
-    pub(super) unread: Vec<Unread>,
+    jobs: BTreeMap<JobTarget, Jobs>,
+    pub(super) unread: Vec<UnreadLine>,
 }
 
 /// What a line is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Target {
+enum JobTarget {
     /// Every VM with `metadata.fifo.backup` = 1.
     Marked,
     Vm(VmId),
@@ -63,7 +63,7 @@ struct Jobs {
 
 /// One line that was understood.
 struct Job {
-    targets: Vec<Target>,
+    targets: Vec<JobTarget>,
     tiers: Schedules,
 }
 
@@ -85,7 +85,7 @@ impl Crontab {
             }
             let added = job(line, wrapper).and_then(|job| crontab.add(number, zone.as_deref(), job));
             if let Err(why) = added {
-                crontab.unread.push(Unread { line: number, why });
+                crontab.unread.push(UnreadLine { line: number, why });
             }
         }
         crontab
@@ -129,7 +129,7 @@ impl Crontab {
 
     /// Makes the policies that do the same: one for all VMs with the same schedules.
     pub(super) fn drafts(&self, name: &str, zone: &str) -> Vec<Draft> {
-        let mut groups: BTreeMap<(Schedules, String), BTreeSet<Target>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Schedules, String), BTreeSet<JobTarget>> = BTreeMap::new();
         for (target, jobs) in &self.jobs {
             let schedules = jobs.schedules.iter().map(|(tier, schedule)| (*tier, schedule.clone())).collect();
             let zone = jobs.zone.clone().unwrap_or_else(|| zone.to_owned());
@@ -140,8 +140,8 @@ impl Crontab {
             let vms: BTreeSet<VmId> = targets
                 .iter()
                 .filter_map(|target| match target {
-                    Target::Vm(vm) => Some(*vm),
-                    Target::Marked => None,
+                    JobTarget::Vm(vm) => Some(*vm),
+                    JobTarget::Marked => None,
                 })
                 .collect();
             let tiers: Vec<DraftTier> = schedules
@@ -152,11 +152,11 @@ impl Crontab {
                     keep: None,
                 })
                 .collect();
-            if targets.contains(&Target::Marked) {
+            if targets.contains(&JobTarget::Marked) {
                 drafts.push(draft(&zone, marked(), &tiers, 0));
             }
             if !vms.is_empty() {
-                let is_beside_marked = self.jobs.contains_key(&Target::Marked);
+                let is_beside_marked = self.jobs.contains_key(&JobTarget::Marked);
                 let priority = if is_beside_marked { SINGLE_VMS_PRIORITY } else { 0 };
                 drafts.push(draft(&zone, Selection::Vms(vms), &tiers, priority));
             }
@@ -225,15 +225,15 @@ fn job(line: &str, wrapper: Option<&str>) -> Result<Job, String> {
     let is_conditional = words.iter().any(|word| {
         matches!(*word, "[" | "[[" | "test" | "if") || CONDITIONS.iter().any(|sign| word.contains(sign))
     });
-    let targets: Vec<Target> =
-        if is_wrapper { vec![Target::Marked] } else { vms.iter().copied().map(Target::Vm).collect() };
+    let targets: Vec<JobTarget> =
+        if is_wrapper { vec![JobTarget::Marked] } else { vms.iter().copied().map(JobTarget::Vm).collect() };
     match (tiers.iter().copied().collect::<Vec<_>>().as_slice(), targets.as_slice()) {
         _ if is_wrapper && !vms.is_empty() => Err("it gives VMs to the wrapper".to_owned()),
-        ([_], [_, ..]) | ([], [Target::Marked]) if is_conditional => {
+        ([_], [_, ..]) | ([], [JobTarget::Marked]) if is_conditional => {
             Err("its command has a condition, or is more than one command".to_owned())
         }
         ([tier], [_, ..]) => Ok(Job { targets, tiers: vec![(*tier, schedule)] }),
-        ([], [Target::Marked]) => Ok(Job { targets, tiers: wrapper_calendar(&schedule)? }),
+        ([], [JobTarget::Marked]) => Ok(Job { targets, tiers: wrapper_calendar(&schedule)? }),
         ([_], []) => {
             Err("it names a tier and no VM; name the wrapper for all marked VMs with --wrapper".to_owned())
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The pauses and patience of a run. The defaults are for a real FiFo; tests against the sandbox shorten them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct Timing {
     /// How long a new backup is looked for after its create was answered, or was not. FiFo waits up to 5 s for the
     /// coordinator, which waits up to 4.5 s for a busy agent and records the backup all the same.
     pub search: Duration,
@@ -24,12 +24,12 @@ pub struct Pace {
     /// How long an accepted backup may take to begin until it gives its place to others.
     pub begin: Duration,
     /// How long lies between the two looks at an upload that counts as stuck, before another is started beside it.
-    pub stuck_look: Duration,
+    pub stuck_recheck: Duration,
     /// How often it is told what is waited for.
     pub tell: Duration,
 }
 
-impl Default for Pace {
+impl Default for Timing {
     fn default() -> Self {
         Self {
             search: Duration::from_secs(20),
@@ -40,7 +40,7 @@ impl Default for Pace {
             blind: Duration::from_secs(3600),
             quiet: Duration::from_secs(15 * 60),
             begin: Duration::from_secs(5 * 60),
-            stuck_look: Duration::from_secs(60),
+            stuck_recheck: Duration::from_secs(60),
             tell: Duration::from_secs(30),
         }
     }
@@ -48,18 +48,18 @@ impl Default for Pace {
 
 /// Pauses that grow by half from one to the next, up to a longest one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pauses {
+pub(super) struct PollIntervals {
     next: Duration,
     max: Duration,
 }
 
-impl Pauses {
+impl PollIntervals {
     pub(super) fn new(min: Duration, max: Duration) -> Self {
         Self { next: min.min(max), max }
     }
 }
 
-impl Iterator for Pauses {
+impl Iterator for PollIntervals {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_by_half_up_to_the_longest() {
-        let seconds: Vec<f64> = Pauses::new(Duration::from_secs(2), Duration::from_secs(5))
+        let seconds: Vec<f64> = PollIntervals::new(Duration::from_secs(2), Duration::from_secs(5))
             .take(4)
             .map(|pause| pause.as_secs_f64())
             .collect();

@@ -1,7 +1,9 @@
 //! What happens while a plan is carried out, for people: a line for each end, a bar for each running upload.
 
 use super::{Styles, visible};
-use crate::apply::{Ending, Event, Observer, Place, Step, StepKind, Tally, Waiting, What};
+use crate::apply::{
+    ActionKind, ActionOutcome, ActionRef, Event, EventKind, Observer, RunCounts, VmRef, Waiting,
+};
 use crate::inventory::BackupId;
 use crate::plan::bytes_text;
 use anstyle::Style;
@@ -18,7 +20,7 @@ const TELL_EVERY: TimeDelta = TimeDelta::seconds(30);
 /// Tells people what happens: ends go to `out`, what passes by to `err`.
 ///
 /// What cannot be written is not told: a closed terminal must not stop what is being done.
-pub struct People {
+pub struct TextObserver {
     styles: Styles,
     bars: Option<MultiProgress>,
     quiet: bool,
@@ -40,7 +42,7 @@ struct Running {
     bar: Option<ProgressBar>,
 }
 
-impl People {
+impl TextObserver {
     /// Takes where to write. With `bars`, standard error is a terminal and each running upload has a bar on it; without,
     /// they are told in a line every 30 s. `quiet` leaves both out, and what ended as it should.
     pub fn new(
@@ -64,15 +66,18 @@ impl People {
         }
     }
 
-    fn style_of(&self, ending: Ending) -> Style {
+    fn style_of(&self, ending: ActionOutcome) -> Style {
         match ending {
-            Ending::Done => self.styles.create,
-            Ending::Started | Ending::Left | Ending::Dropped | Ending::Interrupted => self.styles.wait,
-            Ending::Failed | Ending::Unverified => self.styles.alarm,
+            ActionOutcome::Done => self.styles.create,
+            ActionOutcome::Started
+            | ActionOutcome::HandedOver
+            | ActionOutcome::Dropped
+            | ActionOutcome::Interrupted => self.styles.wait,
+            ActionOutcome::Failed | ActionOutcome::Unverified => self.styles.alarm,
         }
     }
 
-    fn begin(&self, state: &mut State, at: &Place, backup: BackupId, tier: &str) {
+    fn begin(&self, state: &mut State, at: &VmRef, backup: BackupId, tier: &str) {
         let name = format!("{} {}", visible(&at.alias), visible(tier));
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new_spinner().with_message(name.clone()));
@@ -126,12 +131,12 @@ impl People {
         line.set_message(message);
     }
 
-    fn end(&self, state: &mut State, at: &Place, step: &Step, ending: Ending, message: &str) {
+    fn end(&self, state: &mut State, at: &VmRef, step: &ActionRef, ending: ActionOutcome, message: &str) {
         let (what, tier, backup) = match step {
-            Step::Create { tier, backup, .. } => ("create", tier, *backup),
-            Step::DeleteLocal { tier, backup } => ("delete locally", tier, Some(*backup)),
+            ActionRef::Create { tier, backup, .. } => ("create", tier, *backup),
+            ActionRef::DeleteLocal { tier, backup } => ("delete locally", tier, Some(*backup)),
         };
-        if matches!(step, Step::Create { .. }) {
+        if matches!(step, ActionRef::Create { .. }) {
             // The bar is known by its backup, which a create that went wrong does not give: then by its name.
             let name = format!("{} {}", visible(&at.alias), visible(tier));
             state.running.retain(|id, running| {
@@ -143,7 +148,9 @@ impl People {
             });
         }
         let word = ending_text(ending);
-        if self.quiet && matches!(ending, Ending::Done | Ending::Started | Ending::Left) {
+        if self.quiet
+            && matches!(ending, ActionOutcome::Done | ActionOutcome::Started | ActionOutcome::HandedOver)
+        {
             return;
         }
         let style = self.style_of(ending);
@@ -155,20 +162,22 @@ impl People {
     }
 }
 
-impl Observer for People {
+impl Observer for TextObserver {
     fn observe(&self, event: &Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
         match &event.what {
-            What::Started { .. } | What::ActionStarted { .. } => {}
-            What::Accepted { at, backup, tier } => self.begin(state, at, *backup, tier),
-            What::Progress { backup, bytes, .. } => self.progress(state, event.time, *backup, *bytes),
-            What::Waiting(waiting) => self.waiting(state, waiting),
-            What::ActionEnded { at, step, outcome, message } => self.end(state, at, step, *outcome, message),
-            What::Warning { message, .. } => self.line(|| {
+            EventKind::Started { .. } | EventKind::ActionStarted { .. } => {}
+            EventKind::Accepted { at, backup, tier } => self.begin(state, at, *backup, tier),
+            EventKind::Progress { backup, bytes, .. } => self.progress(state, event.time, *backup, *bytes),
+            EventKind::Waiting(waiting) => self.waiting(state, waiting),
+            EventKind::ActionEnded { at, step, outcome, message } => {
+                self.end(state, at, step, *outcome, message)
+            }
+            EventKind::Warning { message, .. } => self.line(|| {
                 _ = writeln!(state.err, "warning: {}", visible(message));
             }),
-            What::CascadeAlarm { at, backup, gone } => {
+            EventKind::CascadeAlarm { at, backup, gone } => {
                 let alarm = self.styles.alarm;
                 let gone: Vec<String> = gone.iter().map(ToString::to_string).collect();
                 self.line(|| {
@@ -180,12 +189,12 @@ impl Observer for People {
                     );
                 });
             }
-            What::Finished { tally } => {
+            EventKind::Finished { tally } => {
                 for running in state.running.values() {
                     running.bar.iter().for_each(ProgressBar::finish_and_clear);
                 }
                 state.waiting.iter().for_each(ProgressBar::finish_and_clear);
-                _ = writeln!(state.out, "\n{}", tally_text(tally));
+                _ = writeln!(state.out, "\n{}", counts_text(tally));
                 _ = state.out.flush();
             }
         }
@@ -193,28 +202,28 @@ impl Observer for People {
 }
 
 /// Gives the word for how an action ended, the same as in JSON.
-pub(super) fn ending_text(ending: Ending) -> &'static str {
+pub(super) fn ending_text(ending: ActionOutcome) -> &'static str {
     match ending {
-        Ending::Done => "done",
-        Ending::Started => "started",
-        Ending::Left => "left",
-        Ending::Failed => "failed",
-        Ending::Unverified => "unverified",
-        Ending::Dropped => "dropped",
-        Ending::Interrupted => "interrupted",
+        ActionOutcome::Done => "done",
+        ActionOutcome::Started => "started",
+        ActionOutcome::HandedOver => "left",
+        ActionOutcome::Failed => "failed",
+        ActionOutcome::Unverified => "unverified",
+        ActionOutcome::Dropped => "dropped",
+        ActionOutcome::Interrupted => "interrupted",
     }
 }
 
 /// Gives the word for a kind of action, the same as in JSON.
-pub(super) fn kind_text(kind: StepKind) -> &'static str {
+pub(super) fn kind_text(kind: ActionKind) -> &'static str {
     match kind {
-        StepKind::Create => "create",
-        StepKind::DeleteLocal => "delete_local",
+        ActionKind::Create => "create",
+        ActionKind::DeleteLocal => "delete_local",
     }
 }
 
 /// Writes the counts of a run in one line, always in this form: what is not there is left out behind the first two.
-pub fn tally_text(tally: &Tally) -> String {
+pub fn counts_text(tally: &RunCounts) -> String {
     let mut text = format!("Done: {} created, {} deleted locally", tally.created, tally.deleted_local);
     let others = [
         (tally.started, "started"),
@@ -232,16 +241,16 @@ pub fn tally_text(tally: &Tally) -> String {
 }
 
 /// Writes each event as a JSON object in a line of its own.
-pub struct JsonLines(Mutex<Box<dyn Write + Send>>);
+pub struct JsonObserver(Mutex<Box<dyn Write + Send>>);
 
-impl JsonLines {
+impl JsonObserver {
     /// Takes where to write.
     pub fn new(out: Box<dyn Write + Send>) -> Self {
         Self(Mutex::new(out))
     }
 }
 
-impl Observer for JsonLines {
+impl Observer for JsonObserver {
     fn observe(&self, event: &Event) {
         let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ok(mut line) = serde_json::to_vec(event) {
@@ -276,12 +285,24 @@ mod tests {
     #[test]
     fn quiet_tells_only_what_did_not_go_well() {
         let paper = Paper::default();
-        let people =
-            People::new(Box::new(paper.clone()), Box::new(Paper::default()), Styles::plain(), false, true);
-        for outcome in [Ending::Done, Ending::Started, Ending::Left, Ending::Failed, Ending::Unverified] {
-            let at = Place { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
-            let step = Step::DeleteLocal { tier: "daily".to_owned(), backup: BackupId::new(Uuid::nil()) };
-            let what = What::ActionEnded { at, step, outcome, message: "so".to_owned() };
+        let people = TextObserver::new(
+            Box::new(paper.clone()),
+            Box::new(Paper::default()),
+            Styles::plain(),
+            false,
+            true,
+        );
+        for outcome in [
+            ActionOutcome::Done,
+            ActionOutcome::Started,
+            ActionOutcome::HandedOver,
+            ActionOutcome::Failed,
+            ActionOutcome::Unverified,
+        ] {
+            let at = VmRef { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
+            let step =
+                ActionRef::DeleteLocal { tier: "daily".to_owned(), backup: BackupId::new(Uuid::nil()) };
+            let what = EventKind::ActionEnded { at, step, outcome, message: "so".to_owned() };
             people.observe(&Event { time: DateTime::UNIX_EPOCH, what });
         }
         assert_eq!(
@@ -292,9 +313,9 @@ mod tests {
 
     #[test]
     fn the_last_line_leaves_out_what_did_not_happen() {
-        let tally = Tally { created: 2, ..Tally::default() };
-        assert_eq!(tally_text(&tally), "Done: 2 created, 0 deleted locally.");
-        let tally = Tally { failed: 1, interrupted: 3, ..tally };
-        assert_eq!(tally_text(&tally), "Done: 2 created, 0 deleted locally; 1 failed, 3 interrupted.");
+        let tally = RunCounts { created: 2, ..RunCounts::default() };
+        assert_eq!(counts_text(&tally), "Done: 2 created, 0 deleted locally.");
+        let tally = RunCounts { failed: 1, interrupted: 3, ..tally };
+        assert_eq!(counts_text(&tally), "Done: 2 created, 0 deleted locally; 1 failed, 3 interrupted.");
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// A FiFo and how to sign in to it.
 #[derive(Debug)]
-pub struct Target {
+pub struct ConnectionSettings {
     /// Where it is.
     pub endpoint: Endpoint,
     /// The version of its API.
@@ -19,7 +19,7 @@ pub struct Target {
     pub credentials: Credentials,
 }
 
-impl Target {
+impl ConnectionSettings {
     /// Puts together what command line, environment and profile say.
     ///
     /// A profile's secrets are only ever sent to the host that it is for: with another endpoint it gives none.
@@ -59,7 +59,7 @@ impl Target {
         Ok(Self { endpoint, api, credentials })
     }
 
-    /// Gives the endpoint alone, as [`Target::choose`] would; there need be nothing to sign in with.
+    /// Gives the endpoint alone, as [`ConnectionSettings::choose`] would; there need be nothing to sign in with.
     ///
     /// # Errors
     ///
@@ -185,8 +185,8 @@ mod tests {
         let line = ["fifo-retain"].iter().chain(arguments).chain(&["plan"]);
         let global = Arguments::try_parse_from(line).unwrap().global;
         let environment: Environment = variables.iter().copied().collect();
-        match Target::choose(&global, &environment, profiles) {
-            Ok(Target { endpoint, api, credentials }) => {
+        match ConnectionSettings::choose(&global, &environment, profiles) {
+            Ok(ConnectionSettings { endpoint, api, credentials }) => {
                 let credentials = match credentials {
                     Credentials::Token(token) => format!("token {}", token.expose_secret()),
                     Credentials::Password { user, password } => {

@@ -30,7 +30,7 @@ pub enum Outcome {
 /// What one create is to become.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Fate {
+pub struct UploadScript {
     /// How it ends.
     pub outcome: Outcome,
     /// How long it takes from being accepted until all is written, in milliseconds; the world's own where left out.
@@ -41,7 +41,7 @@ pub struct Fate {
     pub size_bytes: Option<u64>,
 }
 
-impl From<Outcome> for Fate {
+impl From<Outcome> for UploadScript {
     fn from(outcome: Outcome) -> Self {
         Self { outcome, ..Self::default() }
     }

@@ -1,6 +1,6 @@
 //! What came of a run.
 
-use super::event::{Ending, Place};
+use super::event::{ActionOutcome, VmRef};
 use crate::inventory::BackupId;
 use crate::plan::Action;
 use schemars::JsonSchema;
@@ -9,7 +9,7 @@ use std::fmt;
 
 /// What came of a whole run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct RunReport {
     /// The VMs that something was to be done to, in the order of the plan.
     pub vms: Vec<VmReport>,
     /// Each local delete after which backups had vanished. With the first one nothing new was started; others may have
@@ -23,32 +23,32 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmReport {
     /// Which.
-    pub at: Place,
+    pub at: VmRef,
     /// Each action's end, in order.
-    pub steps: Vec<StepReport>,
+    pub steps: Vec<ActionReport>,
 }
 
 /// What came of one action.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepReport {
+pub struct ActionReport {
     /// Which kind of action.
-    pub kind: StepKind,
+    pub kind: ActionKind,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: ActionOutcome,
     /// The whole of it, for people.
     pub message: String,
 }
 
 /// The kinds of action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum StepKind {
+pub enum ActionKind {
     /// A backup is created.
     Create,
     /// A snapshot is deleted on the hypervisor.
     DeleteLocal,
 }
 
-impl From<&Action> for StepKind {
+impl From<&Action> for ActionKind {
     fn from(action: &Action) -> Self {
         match action {
             Action::Create(_) => Self::Create,
@@ -61,7 +61,7 @@ impl From<&Action> for StepKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CascadeAlarm {
     /// The VM.
-    pub at: Place,
+    pub at: VmRef,
     /// The backup whose snapshot was to be deleted.
     pub backup: BackupId,
     /// The backups that are gone.
@@ -70,7 +70,7 @@ pub struct CascadeAlarm {
 
 /// The counts of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
-pub struct Tally {
+pub struct RunCounts {
     /// Backups that completed and were checked.
     pub created: usize,
     /// Backups that were started and not waited for.
@@ -87,19 +87,19 @@ pub struct Tally {
     pub interrupted: usize,
 }
 
-impl Report {
+impl RunReport {
     /// Counts the actions by what came of them.
-    pub fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
+    pub fn tally(&self) -> RunCounts {
+        let mut tally = RunCounts::default();
         for step in self.vms.iter().flat_map(|vm| &vm.steps) {
             let count = match (step.ending, step.kind) {
-                (Ending::Done, StepKind::Create) => &mut tally.created,
-                (Ending::Done, StepKind::DeleteLocal) => &mut tally.deleted_local,
-                (Ending::Started, _) => &mut tally.started,
-                (Ending::Left, _) => &mut tally.left,
-                (Ending::Failed | Ending::Unverified, _) => &mut tally.failed,
-                (Ending::Dropped, _) => &mut tally.dropped,
-                (Ending::Interrupted, _) => &mut tally.interrupted,
+                (ActionOutcome::Done, ActionKind::Create) => &mut tally.created,
+                (ActionOutcome::Done, ActionKind::DeleteLocal) => &mut tally.deleted_local,
+                (ActionOutcome::Started, _) => &mut tally.started,
+                (ActionOutcome::HandedOver, _) => &mut tally.left,
+                (ActionOutcome::Failed | ActionOutcome::Unverified, _) => &mut tally.failed,
+                (ActionOutcome::Dropped, _) => &mut tally.dropped,
+                (ActionOutcome::Interrupted, _) => &mut tally.interrupted,
             };
             *count += 1;
         }

@@ -1,6 +1,6 @@
 //! Which uploads move. One that does not gives its place to others.
 
-use super::pace::Pace;
+use super::timing::Timing;
 use crate::inventory::{Backup, BackupId, RecordedState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -11,10 +11,10 @@ use tokio::time::Instant;
 /// Kept from run to run where a process repeats them: else each run would begin by waiting for what has hung since long
 /// before. What is not known is taken to have moved when it is first seen.
 #[derive(Debug, Default)]
-pub struct Movements(Mutex<BTreeMap<BackupId, Movement>>);
+pub struct ProgressTracker(Mutex<BTreeMap<BackupId, UploadProgress>>);
 
 #[derive(Debug)]
-struct Movement {
+struct UploadProgress {
     bytes: u64,
     has_begun: bool,
     since: Instant,
@@ -22,26 +22,26 @@ struct Movement {
 
 /// How an upload moves, by its last reading.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Motion {
+pub(super) struct ProgressState {
     /// Whether it has grown, or begun, within the time that it may take for that.
-    pub(super) is_moving: bool,
+    pub(super) is_progressing: bool,
     /// When it was last seen to.
     pub(super) since: Instant,
 }
 
-impl Movements {
+impl ProgressTracker {
     /// Takes note of a reading. One that is older than another before it shows no movement.
-    pub(super) fn saw(&self, backup: &Backup, pace: &Pace) -> Motion {
+    pub(super) fn record(&self, backup: &Backup, timing: &Timing) -> ProgressState {
         let bytes = backup.size_bytes().unwrap_or(0);
         let has_begun = backup.state != RecordedState::Accepted || bytes > 0;
-        let mut movements = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = || Movement { bytes, has_begun, since: Instant::now() };
-        let movement = movements.entry(backup.id).or_insert_with(first);
+        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = || UploadProgress { bytes, has_begun, since: Instant::now() };
+        let movement = progress.entry(backup.id).or_insert_with(first);
         if bytes > movement.bytes || has_begun && !movement.has_begun {
             *movement = first();
         }
-        let patience = if movement.has_begun { pace.quiet } else { pace.begin };
-        Motion { is_moving: movement.since.elapsed() < patience, since: movement.since }
+        let patience = if movement.has_begun { timing.quiet } else { timing.begin };
+        ProgressState { is_progressing: movement.since.elapsed() < patience, since: movement.since }
     }
 
     /// Forgets all uploads but these.

@@ -17,7 +17,7 @@ const READS_AT_A_TIME: usize = 8;
 
 /// A VM as it was just seen.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct VmReading {
     pub(super) vm: Vm,
     /// What a write can be made conditional on; changes with any change of the VM.
     pub(super) etag: Option<ETag>,
@@ -27,7 +27,7 @@ pub(super) struct Seen {
 
 /// Why a VM could not be seen.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum LookError {
+pub(super) enum ReadError {
     #[error(transparent)]
     Fifo(Arc<FifoError>),
     #[error("its answer could not be read whole: {}", .0.problems.join("; "))]
@@ -41,7 +41,7 @@ pub(super) enum LookError {
     NoneKnown,
 }
 
-impl LookError {
+impl ReadError {
     /// Says whether looking again cannot help: FiFo refuses us. Going on asking might even lock the user out.
     pub(super) fn is_final(&self) -> bool {
         match self {
@@ -69,7 +69,7 @@ fn is_refusal(error: &FifoError) -> bool {
 }
 
 /// The eyes of a run.
-pub(super) struct Look<'a> {
+pub(super) struct VmReader<'a> {
     client: &'a ReadClient,
     /// The VMs that the run is about, and a few others to tell an empty list by; a list keeps no others in memory.
     vms: BTreeSet<VmId>,
@@ -78,7 +78,7 @@ pub(super) struct Look<'a> {
     listed: Mutex<Listed>,
     /// Whether FiFo cuts its list every time, so that the VMs are read one by one.
     is_list_cut: AtomicBool,
-    refusal: OnceLock<LookError>,
+    refusal: OnceLock<ReadError>,
     /// Cancelled when FiFo has refused the user.
     refused: CancellationToken,
 }
@@ -86,10 +86,10 @@ pub(super) struct Look<'a> {
 /// The last list that was asked for: what came of it, and how many had asked for one when it began.
 struct Listed {
     began_after: u64,
-    outcome: Result<Arc<Inventory>, LookError>,
+    outcome: Result<Arc<Inventory>, ReadError>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> VmReader<'a> {
     pub(super) fn new(client: &'a ReadClient, vms: BTreeSet<VmId>) -> Self {
         Self {
             client,
@@ -105,20 +105,20 @@ impl<'a> Look<'a> {
 
     /// Reads one VM by itself. What it does not show may have happened all the same; that the VM is gone, only the list
     /// can show for certain.
-    pub(super) async fn at(&self, id: VmId) -> Result<Seen, LookError> {
+    pub(super) async fn read(&self, id: VmId) -> Result<VmReading, ReadError> {
         // The semaphore is never closed, so a failure to acquire cannot be; then there is simply no limit.
         let _permit = self.reads.acquire().await.ok();
         self.not_refused()?;
         let read = self.client.vm(id).await.map_err(|error| match error {
-            FifoError::NoSuchVm { .. } => LookError::Gone,
+            FifoError::NoSuchVm { .. } => ReadError::Gone,
             error => self.failed(error),
         })?;
-        let vm = read.vm.map_err(LookError::Unreadable)?;
-        Ok(Seen { vm, etag: read.etag, server_date: read.server_date })
+        let vm = read.vm.map_err(ReadError::Unreadable)?;
+        Ok(VmReading { vm, etag: read.etag, server_date: read.server_date })
     }
 
     /// Finds one VM in the list, which is never older than this call.
-    pub(super) async fn in_list(&self, id: VmId) -> Result<Vm, LookError> {
+    pub(super) async fn in_list(&self, id: VmId) -> Result<Vm, ReadError> {
         find(&*self.list().await?, id)
     }
 
@@ -126,7 +126,7 @@ impl<'a> Look<'a> {
     ///
     /// Lists are large, and a FiFo that cannot give one takes minutes to say so: whoever asks while one is being read
     /// waits for the next one, and shares with all others what comes of it, good or bad.
-    pub(super) async fn list(&self) -> Result<Arc<Inventory>, LookError> {
+    pub(super) async fn list(&self) -> Result<Arc<Inventory>, ReadError> {
         let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut listed = self.listed.lock().await;
         if listed.began_after < mine {
@@ -138,14 +138,14 @@ impl<'a> Look<'a> {
     }
 
     /// Reads the list once. One that shows none of the VMs that the run knows says nothing about any of them.
-    async fn read_list(&self) -> Result<Arc<Inventory>, LookError> {
+    async fn read_list(&self) -> Result<Arc<Inventory>, ReadError> {
         self.not_refused()?;
         let listing = self.client.list_only(&self.vms).await.map_err(|error| self.failed(error))?;
         self.is_list_cut.fetch_or(listing.one_by_one, Ordering::SeqCst);
         let inventory = listing.inventory;
         let is_known = |id: Option<VmId>| id.is_some_and(|id| self.vms.contains(&id));
         if inventory.vms.is_empty() && !inventory.unreadable.iter().any(|vm| is_known(vm.id)) {
-            return Err(LookError::NoneKnown);
+            return Err(ReadError::NoneKnown);
         }
         Ok(Arc::new(inventory))
     }
@@ -157,9 +157,9 @@ impl<'a> Look<'a> {
     }
 
     /// Keeps in mind when FiFo refuses the user: then nobody of this run asks again.
-    pub(super) fn failed(&self, error: FifoError) -> LookError {
+    pub(super) fn failed(&self, error: FifoError) -> ReadError {
         let is_refusal = is_refusal(&error);
-        let error = LookError::Fifo(Arc::new(error));
+        let error = ReadError::Fifo(Arc::new(error));
         if is_refusal {
             self.refusal.get_or_init(|| error.clone());
             self.refused.cancel();
@@ -168,20 +168,20 @@ impl<'a> Look<'a> {
     }
 
     /// Waits until FiFo refuses the user, and gives its words.
-    pub(super) async fn refused(&self) -> LookError {
+    pub(super) async fn refused(&self) -> ReadError {
         self.refused.cancelled().await;
-        self.refusal.get().cloned().unwrap_or(LookError::Gone)
+        self.refusal.get().cloned().unwrap_or(ReadError::Gone)
     }
 
-    fn not_refused(&self) -> Result<(), LookError> {
+    fn not_refused(&self) -> Result<(), ReadError> {
         self.refusal.get().map_or(Ok(()), |refusal| Err(refusal.clone()))
     }
 }
 
 /// Finds one VM in a list.
-pub(super) fn find(listed: &Inventory, id: VmId) -> Result<Vm, LookError> {
+pub(super) fn find(listed: &Inventory, id: VmId) -> Result<Vm, ReadError> {
     if let Some(unreadable) = listed.unreadable.iter().find(|vm| vm.id == Some(id)) {
-        return Err(LookError::Unreadable(unreadable.clone()));
+        return Err(ReadError::Unreadable(unreadable.clone()));
     }
-    listed.vms.get(&id).cloned().ok_or(LookError::Gone)
+    listed.vms.get(&id).cloned().ok_or(ReadError::Gone)
 }

@@ -1,13 +1,13 @@
 //! Noticing that backups have vanished after a local delete, however late FiFo carries it out.
 
-use super::look::LookError;
-use super::one_vm::{Problem, Worker, could_not_read};
-use super::outcome::CascadeAlarm;
+use super::reader::ReadError;
+use super::report::CascadeAlarm;
+use super::worker::{StepError, VmWorker, could_not_read};
 use crate::inventory::{BackupId, Vm};
 use std::collections::BTreeSet;
 
 /// What may not go any more once a VM's first local delete was sent.
-pub(super) struct Guard {
+pub(super) struct CascadeGuard {
     /// The backups whose local deletes were sent, in order.
     sent: Vec<BackupId>,
     /// Every backup that was on record when one was sent, or in a list since.
@@ -16,34 +16,35 @@ pub(super) struct Guard {
     on_record: BTreeSet<BackupId>,
 }
 
-impl Guard {
+impl CascadeGuard {
     /// Gives what is missing from a reading.
     pub(super) fn missing_from(&self, vm: &Vm) -> BTreeSet<BackupId> {
         self.on_record.iter().copied().filter(|id| !vm.backups.contains_key(id)).collect()
     }
 
     /// Gives the delete that took them: the first one sent whose own backup is gone, else the last.
-    fn taken_by(&self, gone: &BTreeSet<BackupId>) -> Option<BackupId> {
+    fn culprit(&self, gone: &BTreeSet<BackupId>) -> Option<BackupId> {
         self.sent.iter().find(|id| gone.contains(id)).or(self.sent.last()).copied()
     }
 }
 
-impl Worker<'_> {
+impl VmWorker<'_> {
     /// Notes that the local delete of a backup was sent, or may have been, when the VM was like this.
-    pub(super) fn watch_over(&mut self, backup: BackupId, vm: &Vm) {
-        let guard = self.guard.get_or_insert_with(|| Guard { sent: Vec::new(), on_record: BTreeSet::new() });
+    pub(super) fn guard_backups(&mut self, backup: BackupId, vm: &Vm) {
+        let guard =
+            self.guard.get_or_insert_with(|| CascadeGuard { sent: Vec::new(), on_record: BTreeSet::new() });
         guard.sent.push(backup);
         guard.on_record.extend(vm.backups.keys());
     }
 
     /// Says whether a reading lacks nothing that was there when a local delete was sent.
-    pub(super) fn is_nothing_gone(&self, vm: &Vm) -> bool {
+    pub(super) fn nothing_vanished(&self, vm: &Vm) -> bool {
         self.guard.as_ref().is_none_or(|guard| guard.missing_from(vm).is_empty())
     }
 
     /// Reads the VM in the list, and raises the alarm when backups have gone since a local delete was sent.
-    pub(super) async fn guarded_list(&mut self) -> Result<Result<Vm, LookError>, Problem> {
-        let vm = match self.shared.look.in_list(self.id).await {
+    pub(super) async fn guarded_list(&mut self) -> Result<Result<Vm, ReadError>, StepError> {
+        let vm = match self.context.reader.in_list(self.id).await {
             Ok(vm) => vm,
             Err(error) => return Ok(Err(error)),
         };
@@ -53,16 +54,16 @@ impl Worker<'_> {
             guard.on_record.extend(vm.backups.keys());
             return Ok(Ok(vm));
         }
-        let Some(backup) = guard.taken_by(&gone) else { return Ok(Ok(vm)) };
+        let Some(backup) = guard.culprit(&gone) else { return Ok(Ok(vm)) };
         // What has been told is not told again by the next look.
         guard.on_record.retain(|id| !gone.contains(id));
         let alarm = CascadeAlarm { at: self.at.clone(), backup, gone: gone.into_iter().collect() };
-        self.shared.raise(alarm.clone());
-        Err(Problem::Alarm(alarm))
+        self.context.raise_alarm(alarm.clone());
+        Err(StepError::Alarm(alarm))
     }
 
-    /// As [`Worker::guarded_list`], where a list that cannot be read ends the action.
-    pub(super) async fn read_in_list(&mut self) -> Result<Vm, Problem> {
+    /// As [`VmWorker::guarded_list`], where a list that cannot be read ends the action.
+    pub(super) async fn read_in_list(&mut self) -> Result<Vm, StepError> {
         self.guarded_list().await?.map_err(could_not_read)
     }
 }

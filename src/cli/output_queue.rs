@@ -9,66 +9,68 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How much may be behind until what merely passes by is left out.
-const PASSING_MAX: usize = 1_000;
+const IDLE_BACKLOG_MAX: usize = 1_000;
 
 /// How much may be behind at all, so that a process of months does not run out of memory. The journal has it anyway.
-const BEHIND_MAX: usize = 100_000;
+const BACKLOG_MAX: usize = 100_000;
 
 /// How long nothing at all may get through at the end until the rest is given up.
-const PATIENCE: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Words = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce() + Send>;
 
-struct Voice {
-    queue: Sender<Words>,
-    behind: Arc<AtomicUsize>,
+struct OutputQueue {
+    queue: Sender<Job>,
+    backlog: Arc<AtomicUsize>,
 }
 
-static VOICE: OnceLock<Option<Voice>> = OnceLock::new();
+static QUEUE: OnceLock<Option<OutputQueue>> = OnceLock::new();
 
 /// Has everything from now on written by a thread. Where none can be had, it is written at once as before.
 pub(super) fn start() {
-    VOICE.get_or_init(|| {
-        let (queue, words) = mpsc::channel::<Words>();
-        let behind = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&behind);
-        let speak = move || {
+    QUEUE.get_or_init(|| {
+        let (queue, words) = mpsc::channel::<Job>();
+        let backlog = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&backlog);
+        let work = move || {
             for word in words {
                 word();
                 count.fetch_sub(1, Ordering::SeqCst);
             }
         };
-        let thread = thread::Builder::new().name("voice".to_owned()).spawn(speak);
-        thread.ok().map(|_| Voice { queue, behind })
+        let thread = thread::Builder::new().name("voice".to_owned()).spawn(work);
+        thread.ok().map(|_| OutputQueue { queue, backlog })
     });
 }
 
 /// Writes something, after everything that was said before.
-pub(super) fn say(words: impl FnOnce() + Send + 'static) {
-    enqueue(BEHIND_MAX, words);
+pub(super) fn write(words: impl FnOnce() + Send + 'static) {
+    enqueue(BACKLOG_MAX, words);
 }
 
 /// Writes something that is of no use later, unless much is behind already.
-pub(super) fn say_in_passing(words: impl FnOnce() + Send + 'static) {
-    enqueue(PASSING_MAX, words);
+pub(super) fn write_if_idle(words: impl FnOnce() + Send + 'static) {
+    enqueue(IDLE_BACKLOG_MAX, words);
 }
 
 fn enqueue(behind_max: usize, words: impl FnOnce() + Send + 'static) {
-    let Some(voice) = VOICE.get().and_then(Option::as_ref) else { return words() };
-    if voice.behind.fetch_add(1, Ordering::SeqCst) < behind_max && voice.queue.send(Box::new(words)).is_ok() {
+    let Some(output_queue) = QUEUE.get().and_then(Option::as_ref) else { return words() };
+    if output_queue.backlog.fetch_add(1, Ordering::SeqCst) < behind_max
+        && output_queue.queue.send(Box::new(words)).is_ok()
+    {
         return;
     }
-    voice.behind.fetch_sub(1, Ordering::SeqCst);
+    output_queue.backlog.fetch_sub(1, Ordering::SeqCst);
 }
 
 /// Waits until everything is written, as long as somebody reads it.
 pub(super) fn drain() {
-    let Some(voice) = VOICE.get().and_then(Option::as_ref) else { return };
-    let behind = || voice.behind.load(Ordering::SeqCst);
-    let (mut last, mut since) = (behind(), Instant::now());
-    while last > 0 && since.elapsed() < PATIENCE {
+    let Some(output_queue) = QUEUE.get().and_then(Option::as_ref) else { return };
+    let backlog = || output_queue.backlog.load(Ordering::SeqCst);
+    let (mut last, mut since) = (backlog(), Instant::now());
+    while last > 0 && since.elapsed() < DRAIN_TIMEOUT {
         thread::sleep(Duration::from_millis(5));
-        let now = behind();
+        let now = backlog();
         if now != last {
             (last, since) = (now, Instant::now());
         }

@@ -6,68 +6,69 @@ use std::collections::BTreeMap;
 
 /// What is left of a saved plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Agreement {
+pub struct ConfirmedPlan {
     /// The VMs of the fresh plan with something to do, each with only the actions that the saved plan lists too, doing no
     /// more than listed and no sooner.
     pub vms: Vec<VmPlan>,
     /// What the saved plan lists and is not going to be done, and why; in its order.
-    pub left_out: Vec<LeftOut>,
+    pub skipped: Vec<SkippedVm>,
 }
 
 /// Something that a saved plan lists and that is not going to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct SkippedVm {
     /// The VM.
     pub vm: Option<VmId>,
     /// Its alias.
     pub alias: String,
     /// Why.
-    pub why: Why,
+    pub why: SkipReason,
 }
 
 /// Why something is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum SkipReason {
     /// The VM has changed since the plan, and some of what is listed would still be wanted, in this way or another, or the
     /// VM is in no state to have it done: it wants a new plan.
     Changed,
     /// None of what is listed is wanted any more: it is done, or has become needless.
-    Settled,
+    NothingLeft,
     /// So many of the listed actions are no longer wanted; the others are carried out.
-    Partly(usize),
+    SomeDropped(usize),
 }
 
 /// Finds what a saved plan lists and a fresh plan of the same VMs still wants. Nothing is ever added.
-pub fn agree(saved: &Plan, fresh: &Plan) -> Agreement {
+pub fn confirm(saved: &Plan, fresh: &Plan) -> ConfirmedPlan {
     let now: BTreeMap<VmId, &VmPlan> = fresh.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     let mut vms = Vec::new();
-    let mut left_out = Vec::new();
+    let mut skipped = Vec::new();
     for listed in saved.vms.iter().filter(|vm| !vm.due_actions().is_empty()) {
         let mut leave_out =
-            |why| left_out.push(LeftOut { vm: listed.uuid, alias: listed.alias.clone(), why });
+            |why| skipped.push(SkippedVm { vm: listed.uuid, alias: listed.alias.clone(), why });
         let Some(&fresh) = listed.uuid.and_then(|id| now.get(&id)) else {
-            leave_out(Why::Changed);
+            leave_out(SkipReason::Changed);
             continue;
         };
         let wanted = still_wanted(listed, fresh);
         // Without a fingerprint nothing shows that it has not.
         let has_changed = listed.fingerprint.is_none() || listed.fingerprint != fresh.fingerprint;
-        if has_changed && (!wanted.is_empty() || is_hindered(fresh.status) || is_still_due(listed, fresh)) {
-            leave_out(Why::Changed);
+        if has_changed && (!wanted.is_empty() || may_need_action(fresh.status) || is_still_due(listed, fresh))
+        {
+            leave_out(SkipReason::Changed);
         } else if wanted.is_empty() {
-            leave_out(Why::Settled);
+            leave_out(SkipReason::NothingLeft);
         } else {
             if wanted.len() < listed.due_actions().len() {
-                leave_out(Why::Partly(listed.due_actions().len() - wanted.len()));
+                leave_out(SkipReason::SomeDropped(listed.due_actions().len() - wanted.len()));
             }
             vms.push(VmPlan { actions: wanted, ..fresh.clone() });
         }
     }
-    Agreement { vms, left_out }
+    ConfirmedPlan { vms, skipped }
 }
 
 /// Says whether a VM that nothing is planned for may need something all the same.
-fn is_hindered(status: Status) -> bool {
+fn may_need_action(status: Status) -> bool {
     match status {
         Status::Fault | Status::Unreadable | Status::Conflict | Status::Blocked | Status::Waiting => true,
         Status::Changes | Status::Unprotected | Status::UpToDate => false,
@@ -87,26 +88,26 @@ fn is_still_due(listed: &VmPlan, fresh: &VmPlan) -> bool {
 
 /// Gives the fresh plan's actions that the listed plan has too; one that waits for a create only together with it.
 fn still_wanted(listed: &VmPlan, fresh: &VmPlan) -> Vec<Action> {
-    let mut agreed: Vec<Action> = fresh
+    let mut confirmed: Vec<Action> = fresh
         .due_actions()
         .iter()
         .filter_map(|action| {
-            let listed = listed.due_actions().iter().find(|listed| listed.is_same_deed_as(action))?;
-            Some(action.as_far_as(listed))
+            let listed = listed.due_actions().iter().find(|listed| listed.is_same_action_as(action))?;
+            Some(action.limited_to(listed))
         })
         .collect();
-    let creates = agreed.iter().any(|action| matches!(action, Action::Create(_)));
+    let creates = confirmed.iter().any(|action| matches!(action, Action::Create(_)));
     let waits = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.after_create);
-    agreed.retain(|action| creates || !waits(action));
+    confirmed.retain(|action| creates || !waits(action));
     // What has come to wait for the create stands behind it, as in every plan.
-    agreed.sort_by_key(waits);
-    agreed
+    confirmed.sort_by_key(waits);
+    confirmed
 }
 
 impl Action {
     /// Gives this action as far as it does no more than a listed one, which is the same deed, and no sooner: what was
     /// listed to wait for the new backup waits for it, and a snapshot that was to stay stays.
-    fn as_far_as(&self, listed: &Self) -> Self {
+    fn limited_to(&self, listed: &Self) -> Self {
         let mut action = self.clone();
         match (&mut action, listed) {
             (Self::Create(create), Self::Create(listed)) => create.stays_local |= listed.stays_local,
@@ -119,7 +120,7 @@ impl Action {
     }
 
     /// Says whether both would do the same to FiFo, whatever their reasons.
-    pub fn is_same_deed_as(&self, other: &Self) -> bool {
+    pub fn is_same_action_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Create(one), Self::Create(other)) => {
                 (&one.tier, one.kind, one.parent, &one.comment)
@@ -154,10 +155,10 @@ mod tests {
     #[test]
     fn what_both_want_is_left_and_nothing_is_added() {
         let saved = planned(due(), "2026-11-18 02:00");
-        let agreement = agree(&saved, &planned(due(), "2026-11-18 03:00"));
-        assert_eq!((agreement.vms, agreement.left_out.len()), (saved.vms, 0));
+        let confirmed = confirm(&saved, &planned(due(), "2026-11-18 03:00"));
+        assert_eq!((confirmed.vms, confirmed.skipped.len()), (saved.vms, 0));
         let up_to_date = planned(due(), "2026-11-17 02:00");
-        assert_eq!(agree(&up_to_date, &planned(due(), "2026-11-18 02:00")).vms, []);
+        assert_eq!(confirm(&up_to_date, &planned(due(), "2026-11-18 02:00")).vms, []);
     }
 
     #[test]
@@ -165,18 +166,18 @@ mod tests {
         let saved = planned(due(), "2026-11-18 02:00");
         let done =
             due().change(|b| b.local = Some(false)).backup(3, "daily", "2026-11-18 02:01").on(2).local();
-        let agreement = agree(&saved, &planned(done, "2026-11-18 03:00"));
-        assert_eq!((agreement.vms.len(), agreement.left_out[0].why), (0, Why::Settled));
+        let confirmed = confirm(&saved, &planned(done, "2026-11-18 03:00"));
+        assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::NothingLeft));
     }
 
     #[test]
     fn a_changed_vm_is_left_out_while_something_is_wanted() {
         let saved = planned(due(), "2026-11-18 02:00");
         let changed = due().backup(3, "by hand", "2026-11-18 02:30");
-        let agreement = agree(&saved, &planned(changed, "2026-11-18 03:00"));
-        assert_eq!((agreement.vms.len(), agreement.left_out[0].why), (0, Why::Changed));
+        let confirmed = confirm(&saved, &planned(changed, "2026-11-18 03:00"));
+        assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::Changed));
         let gone = plan_all(&[grandfather()], [], at("2026-11-18 03:00"));
-        assert_eq!(agree(&saved, &gone).left_out[0].why, Why::Changed);
+        assert_eq!(confirm(&saved, &gone).skipped[0].why, SkipReason::Changed);
     }
 
     #[test]
@@ -185,8 +186,8 @@ mod tests {
         let failed = || due().backup(3, "daily", "2026-11-18 02:30").on(2).failed();
         let fresh = planned(failed(), "2026-11-18 03:00");
         assert_eq!(fresh.vms[0].status, Status::Waiting);
-        let agreement = agree(&saved, &fresh);
-        assert_eq!((agreement.vms.len(), agreement.left_out[0].why), (0, Why::Changed));
+        let confirmed = confirm(&saved, &fresh);
+        assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::Changed));
     }
 
     #[test]
@@ -194,8 +195,8 @@ mod tests {
         let mut saved = planned(due(), "2026-11-18 02:00");
         saved.vms[0].fingerprint = None;
         let mut fresh = planned(due(), "2026-11-18 03:00");
-        let left_out = |fresh: &Plan| agree(&saved, fresh).left_out[0].why;
-        assert_eq!((agree(&saved, &fresh).vms.len(), left_out(&fresh)), (0, Why::Changed));
+        let skipped = |fresh: &Plan| confirm(&saved, fresh).skipped[0].why;
+        assert_eq!((confirm(&saved, &fresh).vms.len(), skipped(&fresh)), (0, SkipReason::Changed));
         // It cannot be read, now as then.
         fresh.vms[0] = VmPlan {
             status: Status::Unreadable,
@@ -203,7 +204,7 @@ mod tests {
             actions: Vec::new(),
             ..fresh.vms[0].clone()
         };
-        assert_eq!(left_out(&fresh), Why::Changed);
+        assert_eq!(skipped(&fresh), SkipReason::Changed);
     }
 
     #[test]
@@ -213,8 +214,8 @@ mod tests {
         let changed = due().change(|b| b.local = Some(false));
         let fresh = planned(changed, "2026-11-18 03:00");
         assert!(matches!(&fresh.vms[0].actions[0], Action::Create(create) if create.tier == "daily"));
-        let agreement = agree(&saved, &fresh);
-        assert_eq!((agreement.vms.len(), agreement.left_out[0].why), (0, Why::Changed));
+        let confirmed = confirm(&saved, &fresh);
+        assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::Changed));
     }
 
     #[test]
@@ -229,8 +230,8 @@ mod tests {
             }
         }
         fresh.vms[0].actions.reverse();
-        let agreement = agree(&saved, &fresh);
-        assert_eq!((&agreement.vms[0].actions, agreement.left_out.len()), (&saved.vms[0].actions, 0));
+        let confirmed = confirm(&saved, &fresh);
+        assert_eq!((&confirmed.vms[0].actions, confirmed.skipped.len()), (&saved.vms[0].actions, 0));
 
         // The other way round what is done is less, and that is as well.
         let (mut more, mut less) = (saved.clone(), saved.clone());
@@ -238,7 +239,7 @@ mod tests {
             create.stays_local = false;
         }
         less.vms[0].actions.truncate(2);
-        assert_eq!(agree(&more, &less).vms[0].actions, less.vms[0].actions);
+        assert_eq!(confirm(&more, &less).vms[0].actions, less.vms[0].actions);
     }
 
     #[test]
@@ -246,7 +247,7 @@ mod tests {
         let saved = planned(due(), "2026-11-18 02:00");
         // By then a weekly is due instead of the daily, from the same parents.
         let fresh = planned(due(), "2026-11-22 02:00");
-        let agreement = agree(&saved, &fresh);
-        assert_eq!((agreement.vms.len(), agreement.left_out[0].why), (0, Why::Settled));
+        let confirmed = confirm(&saved, &fresh);
+        assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::NothingLeft));
     }
 }

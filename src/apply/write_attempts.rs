@@ -1,7 +1,7 @@
 //! What the answer to a write means, the same for creates and local deletes.
 
 use super::create::CLOCKS_APART_MAX;
-use super::one_vm::{Problem, Worker, chain};
+use super::worker::{StepError, VmWorker, chain};
 use crate::fifo::{FifoError, WriteAnswer};
 use crate::inventory::BackupId;
 use chrono::{DateTime, Utc};
@@ -21,7 +21,7 @@ const BUSY_MAX: u32 = 10;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 
 /// One write, from the first attempt to the last.
-pub(super) struct Asking {
+pub(super) struct WriteAttempts {
     /// `create` or `delete`.
     verb: &'static str,
     /// What has not happened where FiFo refuses.
@@ -36,26 +36,26 @@ pub(super) struct Asking {
 }
 
 /// What FiFo made of a write.
-pub(super) enum Answer {
+pub(super) enum AttemptResult {
     /// FiFo has taken it on; old versions name the new backup.
     Accepted(Option<BackupId>),
     /// It may have been done.
-    Unclear(Unclear),
+    Unknown(UnknownOutcome),
     /// Nothing was done, and it may be asked for again after another look. The pause is over.
-    Later,
+    RetryLater,
 }
 
 /// An answer that does not say whether it was done.
-pub(super) struct Unclear {
+pub(super) struct UnknownOutcome {
     /// What FiFo did: `answered 503`.
     pub(super) said: String,
     /// Whether it may be sent again once it is certain that it was not done.
     pub(super) may_repeat: bool,
     /// Whether it may have reached FiFo.
-    pub(super) has_left: bool,
+    pub(super) may_have_arrived: bool,
 }
 
-impl Asking {
+impl WriteAttempts {
     pub(super) fn for_create() -> Self {
         Self::new("create", "nothing was created", 5)
     }
@@ -84,30 +84,30 @@ impl Asking {
     }
 
     /// Says whether it may be sent once more.
-    pub(super) fn may_go_on(&self, unclear: &Unclear) -> bool {
+    pub(super) fn may_retry(&self, unclear: &UnknownOutcome) -> bool {
         unclear.may_repeat && self.sent < self.sent_max
     }
 
     /// Says whether an answer leaves it possible that FiFo has got the request.
-    pub(super) fn has_left(answer: &Result<WriteAnswer, FifoError>) -> bool {
+    pub(super) fn may_have_arrived(answer: &Result<WriteAnswer, FifoError>) -> bool {
         !matches!(answer, Err(_) | Ok(WriteAnswer::NotSent { .. }))
     }
 }
 
-impl Worker<'_> {
+impl VmWorker<'_> {
     /// Sends nothing where the clocks are too far apart: nothing is planned then, and one may have been set in mid-run. A
     /// new backup might be stamped before its due time and not count for it; one that seems newer may not be.
     pub(super) fn clocks_agree(
         &self,
-        asking: &Asking,
+        attempts: &WriteAttempts,
         server_date: Option<DateTime<Utc>>,
-    ) -> Result<(), Problem> {
-        let ours = self.shared.executor.clock.now();
+    ) -> Result<(), StepError> {
+        let ours = self.context.executor.clock.now();
         match server_date.filter(|server| (*server - ours).abs() > CLOCKS_APART_MAX) {
             None => Ok(()),
-            Some(server) => Err(Problem::Failed(format!(
+            Some(server) => Err(StepError::Failed(format!(
                 "{}: it is {} here and {} on the server; set the wrong one of the two clocks",
-                asking.nothing(),
+                attempts.nothing(),
                 ours.format("%Y-%m-%d %H:%M:%S UTC"),
                 server.format("%Y-%m-%d %H:%M:%S UTC"),
             ))),
@@ -115,63 +115,65 @@ impl Worker<'_> {
     }
 
     /// Judges an answer, and pauses where that is all there is to do.
-    pub(super) async fn understand(
+    pub(super) async fn interpret(
         &self,
-        asking: &mut Asking,
+        attempts: &mut WriteAttempts,
         answer: Result<WriteAnswer, FifoError>,
         had_condition: bool,
-    ) -> Result<Answer, Problem> {
-        let pace = self.shared.executor.settings.pace;
-        let unclear = |said, may_repeat, has_left| Answer::Unclear(Unclear { said, may_repeat, has_left });
+    ) -> Result<AttemptResult, StepError> {
+        let timing = self.context.executor.settings.timing;
+        let unclear = |said, may_repeat, may_have_arrived| {
+            AttemptResult::Unknown(UnknownOutcome { said, may_repeat, may_have_arrived })
+        };
         let answer = match answer {
             Err(error) => {
-                let why = chain(&self.shared.look.failed(error));
-                return Err(Problem::Failed(format!("{}: {why}", asking.nothing())));
+                let why = chain(&self.context.reader.failed(error));
+                return Err(StepError::Failed(format!("{}: {why}", attempts.nothing())));
             }
             Ok(WriteAnswer::Refused { status, permission }) => {
                 let needs = permission.map(|it| format!(": the user needs the permission `{it}`"));
-                return Err(Problem::Failed(format!(
+                return Err(StepError::Failed(format!(
                     "FiFo refused the {} with {status}{}; {}",
-                    asking.verb,
+                    attempts.verb,
                     needs.unwrap_or_default(),
-                    asking.nothing()
+                    attempts.nothing()
                 )));
             }
             Ok(WriteAnswer::Changed) if !had_condition => {
                 // FiFo does not do that, and asking again would only be refused again.
-                return Err(Problem::Failed(format!(
+                return Err(StepError::Failed(format!(
                     "412 came back to a request without If-Match: something between here and FiFo refuses it; {}",
-                    asking.nothing()
+                    attempts.nothing()
                 )));
             }
             Ok(WriteAnswer::Changed) => {
                 // Somebody changed the VM since it was read, were it only a log line: look and decide again.
-                asking.refusals += 1;
-                self.pause(pace.pause_min).await;
-                return Ok(Answer::Later);
+                attempts.refusals += 1;
+                self.pause(timing.pause_min).await;
+                return Ok(AttemptResult::RetryLater);
             }
             Ok(WriteAnswer::Unauthorized) => {
-                asking.unauthorized += 1;
-                if asking.unauthorized >= UNAUTHORIZED_MAX {
-                    let (verb, nothing) = (asking.verb, asking.nothing());
+                attempts.unauthorized += 1;
+                if attempts.unauthorized >= UNAUTHORIZED_MAX {
+                    let (verb, nothing) = (attempts.verb, attempts.nothing());
                     let why = "and accepts the same token in other requests";
-                    return Err(Problem::Failed(format!(
+                    return Err(StepError::Failed(format!(
                         "FiFo answers 401 to every {verb}, {why}; {nothing}"
                     )));
                 }
-                self.pause(pace.pause_min).await;
-                return Ok(Answer::Later);
+                self.pause(timing.pause_min).await;
+                return Ok(AttemptResult::RetryLater);
             }
             Ok(WriteAnswer::TooMany { retry_after }) => {
-                asking.busy += 1;
-                if asking.busy >= BUSY_MAX {
-                    let (verb, nothing) = (asking.verb, asking.nothing());
-                    return Err(Problem::Failed(format!("FiFo answers 429 to every {verb}; {nothing}")));
+                attempts.busy += 1;
+                if attempts.busy >= BUSY_MAX {
+                    let (verb, nothing) = (attempts.verb, attempts.nothing());
+                    return Err(StepError::Failed(format!("FiFo answers 429 to every {verb}; {nothing}")));
                 }
-                self.pause(retry_after.unwrap_or(pace.pause_max).min(RETRY_AFTER_MAX)).await;
-                return Ok(Answer::Later);
+                self.pause(retry_after.unwrap_or(timing.pause_max).min(RETRY_AFTER_MAX)).await;
+                return Ok(AttemptResult::RetryLater);
             }
-            Ok(WriteAnswer::Accepted { backup, .. }) => Answer::Accepted(backup),
+            Ok(WriteAnswer::Accepted { backup, .. }) => AttemptResult::Accepted(backup),
             Ok(WriteAnswer::Failed { status }) => unclear(format!("answered {status}"), false, true),
             Ok(WriteAnswer::Unavailable { status }) => unclear(format!("answered {status}"), true, true),
             Ok(WriteAnswer::Lost { message }) => unclear(format!("gave no answer ({message})"), true, true),
@@ -179,8 +181,8 @@ impl Worker<'_> {
                 unclear(format!("could not be reached ({message})"), true, false)
             }
         };
-        asking.sent += 1;
-        asking.is_open |= matches!(&answer, Answer::Unclear(unclear) if unclear.has_left);
+        attempts.sent += 1;
+        attempts.is_open |= matches!(&answer, AttemptResult::Unknown(unclear) if unclear.may_have_arrived);
         Ok(answer)
     }
 }

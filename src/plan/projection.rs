@@ -1,7 +1,7 @@
 //! A VM as it will be: how a plan looks past its own create, and how tests carry a plan out in memory.
 
 use super::changeset::{Action, Create};
-use super::standing::{FUTURE_TOLERANCE, first_checked};
+use super::standing::{FUTURE_TOLERANCE, first_verified};
 use crate::inventory::{Backup, BackupId, RecordedState, StoredFile, Vm};
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -34,7 +34,7 @@ pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm
 /// Gives a good backup's files as this FiFo tells them: with size and checksum, where it has told them of another one.
 fn files_as_told(vm: &Vm) -> Vec<StoredFile> {
     let whole = StoredFile { name: String::new(), size_bytes: Some(u64::MAX), sha1: Some(String::new()) };
-    if first_checked(vm).is_some() { vec![whole] } else { Vec::new() }
+    if first_verified(vm).is_some() { vec![whole] } else { Vec::new() }
 }
 
 /// Gives the VM as it will be when a snapshot has been deleted from the hypervisor.
@@ -48,7 +48,7 @@ pub fn deleted_locally(vm: &Vm, backup: BackupId) -> Vm {
 }
 
 /// Gives the VM as it will be when all of these actions have been carried out and have gone well.
-pub fn carried_out(vm: &Vm, actions: &[Action], new: BackupId, now: DateTime<Utc>) -> Vm {
+pub fn executed(vm: &Vm, actions: &[Action], new: BackupId, now: DateTime<Utc>) -> Vm {
     actions.iter().fold(vm.clone(), |vm, action| match action {
         Action::Create(create) if create.stays_local => created(&vm, create, new, now),
         Action::Create(create) => deleted_locally(&created(&vm, create, new, now), new),

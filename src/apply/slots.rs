@@ -1,7 +1,7 @@
 //! How many uploads may run at a time: in all, and on one hypervisor. And who holds the places.
 
-use super::event::{Place, SlotHolder, SlotUse};
-use super::movement::Motion;
+use super::event::{SlotHolder, SlotUse, VmRef};
+use super::progress::ProgressState;
 use crate::inventory::Backup;
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -14,13 +14,13 @@ use tokio::time::Instant;
 pub(super) struct Slots {
     max_all: usize,
     max_per_hypervisor: usize,
-    taken: Mutex<Taken>,
+    taken: Mutex<SlotTable>,
     freed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
-    uploads: BTreeMap<u64, Held>,
+struct SlotTable {
+    uploads: BTreeMap<u64, HeldSlot>,
     /// The number of the next upload.
     next: u64,
     /// How many wait, by hypervisor.
@@ -29,17 +29,17 @@ struct Taken {
 
 /// An upload, whether or not it holds a place just now.
 #[derive(Debug)]
-struct Held {
+struct HeldSlot {
     hypervisor: String,
     /// Whether it moves, and so holds its place.
-    is_moving: bool,
+    is_progressing: bool,
     /// The upload as it was last seen, if it was.
-    seen: Option<Sighting>,
+    seen: Option<LastReading>,
 }
 
 #[derive(Debug)]
-struct Sighting {
-    at: Place,
+struct LastReading {
+    at: VmRef,
     backup: Backup,
     moved: Instant,
 }
@@ -57,7 +57,7 @@ impl Slots {
 
     /// Waits for a place, in all and on the hypervisor, and takes it. Giving up the wait takes nothing.
     pub(super) async fn acquire(self: &Arc<Self>, hypervisor: &str) -> Slot {
-        let _waiting = Waiting::new(self, hypervisor);
+        let _waiting = WaitGuard::new(self, hypervisor);
         loop {
             let mut freed = pin!(self.freed.notified());
             // From here on a place that is freed is not missed, even before it is first waited for.
@@ -90,7 +90,7 @@ impl Slots {
             waiting,
             running: taken.held(hypervisor).count(),
             limit,
-            held_by: taken.held(hypervisor).filter_map(Held::holder).collect(),
+            held_by: taken.held(hypervisor).filter_map(HeldSlot::holder).collect(),
         };
         let (here, elsewhere): (Vec<_>, Vec<_>) = taken
             .waiting
@@ -106,31 +106,33 @@ impl Slots {
         uses
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+    fn taken(&self) -> MutexGuard<'_, SlotTable> {
         // The counts are changed in single steps, so they hold even if somebody panicked beside them.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Taken {
+impl SlotTable {
     fn add(&mut self, hypervisor: &str) -> u64 {
         self.next += 1;
-        self.uploads
-            .insert(self.next, Held { hypervisor: hypervisor.to_owned(), is_moving: true, seen: None });
+        self.uploads.insert(
+            self.next,
+            HeldSlot { hypervisor: hypervisor.to_owned(), is_progressing: true, seen: None },
+        );
         self.next
     }
 
     /// Gives the uploads that hold a place, in all or on one hypervisor.
-    fn held(&self, hypervisor: Option<&str>) -> impl Iterator<Item = &Held> {
+    fn held(&self, hypervisor: Option<&str>) -> impl Iterator<Item = &HeldSlot> {
         self.uploads
             .values()
-            .filter(move |held| held.is_moving && hypervisor.is_none_or(|one| one == held.hypervisor))
+            .filter(move |held| held.is_progressing && hypervisor.is_none_or(|one| one == held.hypervisor))
     }
 }
 
-impl Held {
+impl HeldSlot {
     fn holder(&self) -> Option<SlotHolder> {
-        let Sighting { at, backup, moved } = self.seen.as_ref()?;
+        let LastReading { at, backup, moved } = self.seen.as_ref()?;
         Some(SlotHolder {
             at: at.clone(),
             backup: backup.id,
@@ -151,11 +153,12 @@ pub(super) struct Slot {
 impl Slot {
     /// Notes how its upload was seen. One that does not move gives the place back; once it moves again it has it again,
     /// whether or not there is one.
-    pub(super) fn saw(&self, at: &Place, backup: &Backup, motion: Motion) {
+    pub(super) fn record(&self, at: &VmRef, backup: &Backup, state: ProgressState) {
         let mut taken = self.slots.taken();
         let Some(held) = taken.uploads.get_mut(&self.number) else { return };
-        held.seen = Some(Sighting { at: at.clone(), backup: backup.clone(), moved: motion.since });
-        let is_freed = std::mem::replace(&mut held.is_moving, motion.is_moving) && !motion.is_moving;
+        held.seen = Some(LastReading { at: at.clone(), backup: backup.clone(), moved: state.since });
+        let is_freed =
+            std::mem::replace(&mut held.is_progressing, state.is_progressing) && !state.is_progressing;
         drop(taken);
         if is_freed {
             self.slots.freed.notify_waiters();
@@ -170,19 +173,19 @@ impl Drop for Slot {
     }
 }
 
-struct Waiting<'a> {
+struct WaitGuard<'a> {
     slots: &'a Slots,
     hypervisor: &'a str,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitGuard<'a> {
     fn new(slots: &'a Slots, hypervisor: &'a str) -> Self {
         *slots.taken().waiting.entry(hypervisor.to_owned()).or_default() += 1;
         Self { slots, hypervisor }
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         let mut taken = self.slots.taken();
         if let Some(waiting) = taken.waiting.get_mut(self.hypervisor) {

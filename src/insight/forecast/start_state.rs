@@ -1,10 +1,10 @@
 //! As much of a VM as its next decisions rest on, so that VMs which will be decided alike are run forward once.
 
-use super::occurrences::VmSeason;
+use super::occurrences::VmOccurrenceRange;
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, chain_of};
-use crate::plan::due::{Calendar, attempts, cannot_back_up, unsatisfied};
+use crate::plan::due::{Occurrences, attempts, cannot_back_up, unsatisfied};
 use crate::plan::parent::last_increment;
-use crate::plan::standing::{Standing, View};
+use crate::plan::standing::{Standing, VmView};
 use crate::policy::{Policy, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,10 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Start {
     /// The VM with those backups that decisions rest on, and nothing running any more.
     pub(super) vm: Vm,
-    /// Its backups in the order in which [`Shape`] has them.
+    /// Its backups in the order in which [`StateKey`] has them.
     pub(super) ids: Vec<BackupId>,
     /// What it has in common with all that are decided alike.
-    pub(super) shape: Shape,
+    pub(super) key: StateKey,
     /// When failed backups may be tried again.
     pub(super) retries: Vec<DateTime<Utc>>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Start {
 /// Every due time lies after every backup that there is, so of their timestamps only the order counts; those that lie
 /// ahead of the beginning are kept to the letter, and so are the times of a VM that has such a one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Shape {
+pub(super) struct StateKey {
     order: Vec<TierIndex>,
     held_until: Option<DateTime<Utc>>,
     cannot_back_up: bool,
@@ -40,12 +40,12 @@ pub(super) struct Shape {
     due: Vec<TierIndex>,
     has_failed: Vec<bool>,
     snapshots: usize,
-    backups: Vec<Trace>,
+    backups: Vec<BackupKey>,
 }
 
 /// One backup, without its name and time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Trace {
+struct BackupKey {
     tier: Option<TierIndex>,
     is_restorable: bool,
     is_stuck: bool,
@@ -70,7 +70,7 @@ enum Parent {
 /// Gives a VM with everything that runs taken as done; nothing of its sizes is left, which would be much to carry along,
 /// but that what is hollow has nothing in it.
 pub(super) fn settled(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
-    let view = View::new(vm, policy, now);
+    let view = VmView::new(vm, policy, now);
     let standings: BTreeMap<BackupId, Standing> =
         view.backups.iter().map(|backup| (backup.id(), backup.standing)).collect();
     let backups = vm.backups.values().map(|backup| {
@@ -120,10 +120,10 @@ pub(super) fn with_backups(vm: &Vm, backups: BTreeMap<BackupId, Backup>) -> Vm {
 
 /// Gives a VM with those backups only that a decision at this instant, or a later one, can rest on. A restorable one
 /// whose parent is left out stands on its own.
-pub(super) fn trimmed(view: &View<'_>, calendar: &Calendar<'_>) -> Vm {
+pub(super) fn trimmed(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vm {
     let tiers = 0..view.policy.tiers.len();
     let since: Vec<Option<DateTime<Utc>>> =
-        tiers.clone().map(|tier| calendar.last(tier, view.vm.id)).collect();
+        tiers.clone().map(|tier| occurrences.last(tier, view.vm.id)).collect();
     let mut kept: BTreeSet<BackupId> = view
         .backups
         .iter()
@@ -164,13 +164,18 @@ pub(super) fn trimmed(view: &View<'_>, calendar: &Calendar<'_>) -> Vm {
 
 impl Start {
     /// Looks at a settled VM at the beginning of a forecast.
-    pub(super) fn new(settled: &Vm, policy: &Policy, now: DateTime<Utc>, season: &VmSeason<'_, '_>) -> Self {
-        let calendar = &season.calendar(now);
-        let vm = trimmed(&View::new(settled, policy, now), calendar);
-        let view = View::new(&vm, policy, now);
+    pub(super) fn new(
+        settled: &Vm,
+        policy: &Policy,
+        now: DateTime<Utc>,
+        range: &VmOccurrenceRange<'_, '_>,
+    ) -> Self {
+        let occurrences = &range.occurrences(now);
+        let vm = trimmed(&VmView::new(settled, policy, now), occurrences);
+        let view = VmView::new(&vm, policy, now);
         let place: BTreeMap<BackupId, usize> =
             view.backups.iter().enumerate().map(|(place, backup)| (backup.id(), place)).collect();
-        let traces = view.backups.iter().map(|backup| Trace {
+        let traces = view.backups.iter().map(|backup| BackupKey {
             tier: backup.tier,
             is_restorable: backup.restorable,
             is_stuck: backup.standing == Standing::Stuck,
@@ -189,34 +194,34 @@ impl Start {
             ahead: Some(backup.taken).filter(|taken| *taken > now),
         });
         let next_attempts: Vec<Option<DateTime<Utc>>> =
-            (0..policy.tiers.len()).map(|tier| attempts(&view, calendar, tier).next_at).collect();
+            (0..policy.tiers.len()).map(|tier| attempts(&view, occurrences, tier).next_at).collect();
         let waits_until: Vec<Option<DateTime<Utc>>> =
             next_attempts.iter().map(|next| next.filter(|&at| now < at)).collect();
         let retries: Vec<DateTime<Utc>> = waits_until.iter().flatten().copied().collect();
         let place_of = |at: DateTime<Utc>| {
             let earlier = retries.iter().filter(|&&other| other < at).count();
-            (season.count_before(at), season.count_before(at + TimeDelta::microseconds(1)), earlier)
+            (range.count_before(at), range.count_before(at + TimeDelta::microseconds(1)), earlier)
         };
         let is_any_ahead = view.backups.iter().any(|backup| backup.taken > now);
-        let times = if is_any_ahead { [season.times(), retries.clone()].concat() } else { Vec::new() };
-        let shape = Shape {
-            order: season.order(),
+        let times = if is_any_ahead { [range.times(), retries.clone()].concat() } else { Vec::new() };
+        let key = StateKey {
+            order: range.order(),
             held_until: policy.suspended_until(&vm).filter(|&until| now < until),
             cannot_back_up: cannot_back_up(&vm).is_some(),
             times,
             retries: waits_until.iter().map(|at| at.map(place_of)).collect(),
-            due: unsatisfied(&view, calendar).into_iter().map(|(tier, _)| tier).collect(),
+            due: unsatisfied(&view, occurrences).into_iter().map(|(tier, _)| tier).collect(),
             has_failed: next_attempts.iter().map(Option::is_some).collect(),
             snapshots: snapshots(settled),
             backups: traces.collect(),
         };
         let ids = view.backups.iter().map(|backup| backup.id()).collect();
-        Self { ids, shape, retries, vm }
+        Self { ids, key, retries, vm }
     }
 
     /// Gives how many backups restoring each of those that there are fetches.
     pub(super) fn steps(&self) -> impl Iterator<Item = (BackupId, usize)> {
-        self.ids.iter().copied().zip(self.shape.backups.iter().map(|trace| trace.steps))
+        self.ids.iter().copied().zip(self.key.backups.iter().map(|trace| trace.steps))
     }
 }
 
