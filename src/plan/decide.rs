@@ -7,7 +7,7 @@ use super::fingerprint::fingerprint;
 use super::local::unwanted_locally;
 use super::notes::{backup_notes, name_of, vm_note};
 use super::parent::{parent_for, sends_nothing};
-use super::standing::{Judged, Standing, View};
+use super::standing::{Judged, View};
 use crate::inventory::{BackupId, Vm};
 use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, TierKind, minute_text, weekday_text};
 use chrono::{DateTime, Utc};
@@ -240,13 +240,11 @@ fn unwanted_after(view: &View<'_>, create: &Create) -> Vec<BackupId> {
 }
 
 fn delete_local(view: &View<'_>, id: BackupId, after: Option<&Create>) -> Option<DeleteLocal> {
-    let backup = view.backups.iter().find(|backup| backup.id() == id)?;
+    let backup = view.get(id)?;
     let reason = match after {
         Some(create) => format!("once the new {} is complete", create.tier),
-        None if backup.standing == Standing::Completed && backup.restorable => {
-            "no increment will be taken from it".to_owned()
-        }
-        None => match view.newest_restorable().filter(|newest| newest.age_key() > backup.age_key()) {
+        None if backup.restorable => "no increment will be taken from it".to_owned(),
+        None => match view.newest_restorable().filter(|_| view.is_outlived(backup)) {
             Some(newest) => {
                 format!("of no use any more: the newer {} can be restored", name_of(view, newest))
             }
