@@ -1,13 +1,18 @@
 //! What the answer to a write means, the same for creates and local deletes.
 
+use super::create::CLOCKS_APART_MAX;
 use super::one_vm::{Problem, Worker, chain};
 use crate::fifo::{FifoError, WriteAnswer};
 use crate::inventory::BackupId;
+use chrono::{DateTime, Utc};
 use std::time::Duration;
 
 /// How often a write is refused with 412 before it is sent without a condition: behind several API nodes or a cache
 /// the condition may never fit.
 const REFUSALS_MAX: u32 = 3;
+
+/// How often a 401 is taken for a token that has just ended, however it fares in other requests.
+const UNAUTHORIZED_MAX: u32 = 5;
 
 /// How often a 429 is taken for an answer to wait for; it does nothing.
 const BUSY_MAX: u32 = 10;
@@ -23,8 +28,11 @@ pub(super) struct Asking {
     nothing: &'static str,
     sent_max: u32,
     refusals: u32,
+    unauthorized: u32,
     busy: u32,
     sent: u32,
+    /// Whether one of them may have reached FiFo and got no clear answer.
+    is_open: bool,
 }
 
 /// What FiFo made of a write.
@@ -58,7 +66,16 @@ impl Asking {
     }
 
     fn new(verb: &'static str, nothing: &'static str, sent_max: u32) -> Self {
-        Self { verb, nothing, sent_max, refusals: 0, busy: 0, sent: 0 }
+        Self { verb, nothing, sent_max, refusals: 0, unauthorized: 0, busy: 0, sent: 0, is_open: false }
+    }
+
+    /// Says what has not happened. A request before it that got no answer may still be carried out.
+    fn nothing(&self) -> &'static str {
+        if self.is_open {
+            "a request before this one got no answer and may still be carried out; the next run checks"
+        } else {
+            self.nothing
+        }
     }
 
     /// Says whether the condition never fits: then the list is read before, and nothing is sent with it.
@@ -78,6 +95,25 @@ impl Asking {
 }
 
 impl Worker<'_> {
+    /// Sends nothing where the clocks are too far apart: nothing is planned then, and one may have been set in mid-run. A
+    /// new backup might be stamped before its due time and not count for it; one that seems newer may not be.
+    pub(super) fn clocks_agree(
+        &self,
+        asking: &Asking,
+        server_date: Option<DateTime<Utc>>,
+    ) -> Result<(), Problem> {
+        let ours = self.shared.executor.clock.now();
+        match server_date.filter(|server| (*server - ours).abs() > CLOCKS_APART_MAX) {
+            None => Ok(()),
+            Some(server) => Err(Problem::Failed(format!(
+                "{}: it is {} here and {} on the server; set the wrong one of the two clocks",
+                asking.nothing(),
+                ours.format("%Y-%m-%d %H:%M:%S UTC"),
+                server.format("%Y-%m-%d %H:%M:%S UTC"),
+            ))),
+        }
+    }
+
     /// Judges an answer, and pauses where that is all there is to do.
     pub(super) async fn understand(
         &self,
@@ -90,7 +126,7 @@ impl Worker<'_> {
         let answer = match answer {
             Err(error) => {
                 let why = chain(&self.shared.look.failed(error));
-                return Err(Problem::Failed(format!("{}: {why}", asking.nothing)));
+                return Err(Problem::Failed(format!("{}: {why}", asking.nothing())));
             }
             Ok(WriteAnswer::Refused { status, permission }) => {
                 let needs = permission.map(|it| format!(": the user needs the permission `{it}`"));
@@ -98,14 +134,14 @@ impl Worker<'_> {
                     "FiFo refused the {} with {status}{}; {}",
                     asking.verb,
                     needs.unwrap_or_default(),
-                    asking.nothing
+                    asking.nothing()
                 )));
             }
             Ok(WriteAnswer::Changed) if !had_condition => {
                 // FiFo does not do that, and asking again would only be refused again.
                 return Err(Problem::Failed(format!(
                     "412 came back to a request without If-Match: something between here and FiFo refuses it; {}",
-                    asking.nothing
+                    asking.nothing()
                 )));
             }
             Ok(WriteAnswer::Changed) => {
@@ -114,10 +150,22 @@ impl Worker<'_> {
                 self.pause(pace.pause_min).await;
                 return Ok(Answer::Later);
             }
+            Ok(WriteAnswer::Unauthorized) => {
+                asking.unauthorized += 1;
+                if asking.unauthorized >= UNAUTHORIZED_MAX {
+                    let (verb, nothing) = (asking.verb, asking.nothing());
+                    let why = "and accepts the same token in other requests";
+                    return Err(Problem::Failed(format!(
+                        "FiFo answers 401 to every {verb}, {why}; {nothing}"
+                    )));
+                }
+                self.pause(pace.pause_min).await;
+                return Ok(Answer::Later);
+            }
             Ok(WriteAnswer::TooMany { retry_after }) => {
                 asking.busy += 1;
                 if asking.busy >= BUSY_MAX {
-                    let Asking { verb, nothing, .. } = asking;
+                    let (verb, nothing) = (asking.verb, asking.nothing());
                     return Err(Problem::Failed(format!("FiFo answers 429 to every {verb}; {nothing}")));
                 }
                 self.pause(retry_after.unwrap_or(pace.pause_max).min(RETRY_AFTER_MAX)).await;
@@ -132,6 +180,7 @@ impl Worker<'_> {
             }
         };
         asking.sent += 1;
+        asking.is_open |= matches!(&answer, Answer::Unclear(unclear) if unclear.has_left);
         Ok(answer)
     }
 }

@@ -87,6 +87,7 @@ impl Worker<'_> {
                 Ok(wanted) => wanted,
                 Err(good) => return Ok(good),
             };
+            self.clocks_agree(&asking, wanted.seen.server_date)?;
             if pass.may_go().await.map_err(gate_is_closed)? {
                 // That may have been long, and what was seen is old.
                 continue;

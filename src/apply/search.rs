@@ -14,8 +14,8 @@ use tokio::time::Instant;
 pub(super) struct Sent {
     /// Every backup that is not new.
     pub(super) known: BTreeSet<BackupId>,
-    /// When, by FiFo's clock where it told.
-    pub(super) asked_at: DateTime<Utc>,
+    /// When, by FiFo's clock; `None` where it did not tell: nothing can be said then about when a backup was made.
+    pub(super) asked_at: Option<DateTime<Utc>>,
 }
 
 /// What looking for a new backup came to.
@@ -109,7 +109,7 @@ impl Worker<'_> {
 }
 
 /// Finds the backup that a create has made: one that was not there before, with its comment and no other parent, and
-/// stamped no earlier than the clocks allow. Of several, the oldest.
+/// stamped no earlier than FiFo's clocks allow. Of several, the oldest.
 pub(super) fn new_backup(vm: &Vm, create: &Create, sent: &Sent, told: Option<BackupId>) -> Option<BackupId> {
     if let Some(told) = told.filter(|told| vm.backups.contains_key(told)) {
         return Some(told);
@@ -118,7 +118,10 @@ pub(super) fn new_backup(vm: &Vm, create: &Create, sent: &Sent, told: Option<Bac
         .values()
         .filter(|backup| !sent.known.contains(&backup.id) && backup.comment.as_ref() == Some(&create.comment))
         .filter(|backup| backup.parent.is_none() || backup.parent == create.parent)
-        .filter(|backup| backup.timestamp.is_none_or(|taken| taken >= sent.asked_at - CLOCKS_APART_MAX))
+        .filter(|backup| {
+            let earliest = sent.asked_at.map(|asked_at| asked_at - CLOCKS_APART_MAX);
+            backup.timestamp.is_none_or(|taken| earliest.is_none_or(|earliest| taken >= earliest))
+        })
         .min_by_key(|backup| (backup.timestamp, backup.id))
         .map(|backup| backup.id)
 }

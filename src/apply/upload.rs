@@ -155,7 +155,7 @@ impl Worker<'_> {
         let completed_since = *watch.completed_since.get_or_insert_with(Instant::now);
         let has_settled = completed_since.elapsed() >= self.shared.executor.settings.pace.settle;
         let policy = self.policy()?;
-        let bytes = backup.size_bytes().unwrap_or(0);
+        let bytes = backup.size_bytes();
         let now = self.shared.executor.clock.now();
         match (fault_of(vm, backup.id, create, policy, now), backup.local) {
             (None, Some(true)) if backup.lacks().is_none() => Ok(Some(good(backup.id, bytes, ""))),
@@ -207,8 +207,9 @@ impl Worker<'_> {
     }
 }
 
-fn good(backup: BackupId, bytes: u64, remark: &str) -> Good {
-    let message = format!("backup {} is complete ({}){remark}", backup.short(), bytes_text(bytes));
+fn good(backup: BackupId, bytes: Option<u64>, remark: &str) -> Good {
+    let size = bytes.map_or("of unknown size".to_owned(), bytes_text);
+    let message = format!("backup {} is complete ({size}){remark}", backup.short());
     Good { ending: Ending::Done, backup, message }
 }
 

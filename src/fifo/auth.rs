@@ -267,11 +267,6 @@ impl Auth {
         }
     }
 
-    /// Says what it means when FiFo accepts a token in one request and refuses it in the next, again and again.
-    pub(super) fn erratic(&self, token: &Token) -> FifoError {
-        self.error(if token.is_given { Refused::GivenToken } else { Refused::NewToken })
-    }
-
     fn is_usable(&self, token: &Token) -> bool {
         let trust = self.trust();
         if token.is_given {

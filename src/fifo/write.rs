@@ -50,6 +50,8 @@ pub enum WriteAnswer {
         /// How long to wait, where it was told.
         retry_after: Option<Duration>,
     },
+    /// FiFo did not accept the token (401). Nothing was done; the next request signs in again where that helps.
+    Unauthorized,
     /// FiFo failed (500), or answered what it never answers. It may have been done.
     Failed {
         /// The answer's status.
@@ -93,7 +95,7 @@ impl WriteClient {
     ///
     /// # Errors
     ///
-    /// When we could not sign in. Nothing was sent then.
+    /// When we could not sign in, or the token is refused for good. Nothing was done then.
     pub async fn create_backup(
         &self,
         vm: VmId,
@@ -129,7 +131,7 @@ impl WriteClient {
     ///
     /// # Errors
     ///
-    /// When we could not sign in. Nothing was sent then.
+    /// When we could not sign in, or the token is refused for good. Nothing was done then.
     pub async fn delete_local(
         &self,
         vm: VmId,
@@ -146,7 +148,8 @@ impl WriteClient {
         }))
     }
 
-    /// Sends a write once; and again when FiFo did not take the token, since then it did nothing else either.
+    /// Sends a write once. After a 401, which has done nothing else either, it pauses: before it is sent again somebody has
+    /// to look whether it still should be.
     async fn send(
         &self,
         method: Method,
@@ -154,8 +157,6 @@ impl WriteClient {
         body: Bytes,
         if_match: Option<&ETag>,
     ) -> Result<Result<Response, WriteAnswer>, FifoError> {
-        /// However the tokens fare in other requests meanwhile.
-        const ATTEMPTS_MAX: u32 = 5;
         let mut headers =
             HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         if let Some(etag) = if_match {
@@ -163,36 +164,28 @@ impl WriteClient {
         }
         let request = Request { method, path, headers, body: Some(body), connection: Connection::Fresh };
         let session = self.read.session();
+        let token = session.retrying("sign in", |_| session.auth.token()).await?;
+        let sent_at = Instant::now();
         let write_timeout = session.settings.write_timeout;
-        let mut attempt = 1;
-        loop {
-            let token = session.retrying("sign in", |_| session.auth.token()).await?;
-            let sent_at = Instant::now();
-            let response = match timeout(write_timeout, session.send(request.clone(), &token)).await {
-                Ok(sent) => match sent? {
-                    Ok(response) => response,
-                    Err(error) => return Ok(Err(not_answered(&error))),
-                },
-                Err(_) => {
-                    let message = format!("no answer within {} s", write_timeout.as_secs_f32());
-                    return Ok(Err(WriteAnswer::Lost { message }));
-                }
-            };
-            session.auth.answered(&token, response.status);
-            if response.status != StatusCode::UNAUTHORIZED {
-                return Ok(Ok(response));
+        let response = match timeout(write_timeout, session.send(request, &token)).await {
+            Ok(sent) => match sent? {
+                Ok(response) => response,
+                Err(error) => return Ok(Err(not_answered(&error))),
+            },
+            Err(_) => {
+                let message = format!("no answer within {} s", write_timeout.as_secs_f32());
+                return Ok(Err(WriteAnswer::Lost { message }));
             }
-            let after = session.auth.refused(&token, sent_at)?;
-            if attempt == ATTEMPTS_MAX {
-                return Err(session.auth.erratic(&token));
-            }
-            match after {
-                AfterRefusal::Now if attempt == 1 => {}
-                AfterRefusal::Now => sleep(session.settings.pauses.refused_token).await,
-                AfterRefusal::Later(pause) => sleep(pause).await,
-            }
-            attempt += 1;
+        };
+        session.auth.answered(&token, response.status);
+        if response.status != StatusCode::UNAUTHORIZED {
+            return Ok(Ok(response));
         }
+        match session.auth.refused(&token, sent_at)? {
+            AfterRefusal::Now => {}
+            AfterRefusal::Later(pause) => sleep(pause).await,
+        }
+        Ok(Err(WriteAnswer::Unauthorized))
     }
 }
 

@@ -427,7 +427,8 @@ mod tests {
 
     #[test]
     fn the_next_and_the_last_are_found_from_any_hour_of_any_month() {
-        let cases: [(&str, fn(NaiveDate) -> bool); 4] = [
+        type Comes = fn(NaiveDate) -> bool;
+        let cases: [(&str, Comes); 4] = [
             ("0 1,13 1,31 * *", |day| [1, 31].contains(&day.day())),
             ("0 1,13 15 2,11 *", |day| [2, 11].contains(&day.month()) && day.day() == 15),
             ("0 1,13 29 2 *", |day| day.month() == 2 && day.day() == 29),

@@ -536,3 +536,47 @@ async fn without_a_condition_too_a_create_waits_for_fifos_clock() {
     let daily = vm.backups.values().find(|record| record.comment.as_deref() == Some("daily")).unwrap();
     assert!(daily.timestamp >= Some(due), "{daily:?} would not count, and would be made again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_create_is_dropped_when_its_vm_moves_while_a_stuck_upload_is_watched() {
+    let cloud = thirteen_hours_on(Fate { outcome: Outcome::Hang, ..Fate::default() });
+    let (report, ()) = tokio::join!(cloud.reconcile(), async {
+        tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        cloud.wire.state().world.leave_hypervisor(vm_uuid(1), Some("hv-2"));
+    });
+    assert_eq!((report.tally().dropped, cloud.asked("POST")), (2, 0), "{report:?}");
+    assert!(report.vms[0].steps[0].message.contains("moved"), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_lost_answer_a_refusal_does_not_claim_that_nothing_was_created() {
+    let cloud = one_due();
+    fault(&cloud, Rule::new(Effect::Drop).on(Operation::Create).times(1));
+    let refused = Effect::Answer { status: 403, retry_after_s: None, location: None };
+    fault(&cloud, Rule::new(refused).on(Operation::Create).after(1));
+    let report = cloud.reconcile().await;
+    let told = &report.vms[0].steps[0].message;
+    assert!(told.contains("403") && told.contains("may still be carried out"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_date_a_lost_create_is_found_however_far_fifos_clock_is_behind() {
+    let cloud = one_due();
+    cloud.wire.state().server_ahead = chrono::TimeDelta::hours(-5);
+    fault(&cloud, Rule::new(Effect::HideDate));
+    fault(&cloud, Rule::new(Effect::ActThenDrop).on(Operation::Create).times(1));
+    cloud.reconcile().await;
+    assert_eq!(cloud.asked("POST"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_401_a_create_is_decided_anew_before_it_is_sent_again() {
+    let cloud = one_due();
+    fault(&cloud, Rule::new(Effect::ExpireTokens).on(Operation::Create).times(1));
+    assert_eq!(cloud.reconcile().await.tally().created, 1);
+    let asked = cloud.wire.state().asked.clone();
+    let sent: Vec<_> = (0..asked.len()).filter(|at| asked[*at].target.ends_with("/backups")).collect();
+    let [first, second] = sent[..] else { panic!("{sent:?}") };
+    let is_look = |at: usize| asked[at].method == "GET" && asked[at].target.contains("/vms/");
+    assert!((first..second).any(is_look), "{asked:#?}");
+}

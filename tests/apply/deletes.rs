@@ -322,3 +322,15 @@ async fn when_the_cheapest_delete_is_refused_the_others_go_all_the_same() {
     let tally = cloud.reconcile().await.tally();
     assert_eq!((tally.deleted_local, tally.failed), (2, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_deleted_once_the_clocks_have_come_apart_by_more_than_an_hour() {
+    for seconds in [-3 * 3_600, 3 * 3_600] {
+        let cloud = with_leftovers(1);
+        fault(&cloud, Rule::new(Effect::ShiftDate { seconds }).on(Operation::ReadVm));
+        let report = cloud.reconcile().await;
+        assert_eq!((report.tally().failed, cloud.asked("DELETE")), (1, 0), "{report:?}");
+        let told = &report.vms[0].steps[0].message;
+        assert!(told.starts_with("nothing was deleted: it is "), "{told}");
+    }
+}

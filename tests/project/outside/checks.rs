@@ -177,6 +177,7 @@ fn was_understood(answer: &WriteAnswer, status: u16, accepting: u16) {
     match answer {
         WriteAnswer::Accepted { .. } => assert_eq!(status, accepting),
         WriteAnswer::Changed => assert_eq!(status, 412),
+        WriteAnswer::Unauthorized => assert_eq!(status, 401),
         WriteAnswer::TooMany { .. } => assert_eq!(status, 429),
         WriteAnswer::Refused { status: told, .. } => assert!((300..500).contains(&told.as_u16()), "{told}"),
         WriteAnswer::Failed { .. } | WriteAnswer::Unavailable { .. } => {

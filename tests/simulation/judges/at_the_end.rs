@@ -1,10 +1,18 @@
 //! What must be so when all has been quiet for two nights.
 
-use super::truth::{has_hollow_increment, is_unverified, restorable};
-use super::{FUTURE_US, Judges, STUCK_AFTER_US};
+use super::truth::{has_hollow_increment, restorable, shows_restorable};
+use super::{FUTURE_US, HOUR_US, Judges, STUCK_AFTER_US};
 use chrono::{DateTime, Utc};
-use fifo_retain::sandbox::{Record, World};
+use fifo_retain::sandbox::{Record, Vm, World};
 use uuid::Uuid;
+
+/// The newest records of a VM, for a message.
+fn newest(vm: &Vm) -> Vec<(&Uuid, &Record)> {
+    let mut records: Vec<_> = vm.backups.iter().collect();
+    records.sort_by_key(|(_, record)| std::cmp::Reverse(record.timestamp));
+    records.truncate(8);
+    records
+}
 
 impl Judges {
     /// Looks at the world at the very end, after two quiet runs: every VM that can be backed up is.
@@ -35,19 +43,9 @@ impl Judges {
                 record.timestamp >= Some(due_us) && restorable(world, *id, *backup)
             };
             // Without a parent an increment may have to wait for the next full backup.
-            let is_parent = |record: &Record| {
-                record.local == Some(true)
-                    && !(self.rules.daily_from_coarser && self.tier_of(record) == Some("daily"))
-            };
-            let has_parent = ours().any(|(backup, record)| {
-                is_parent(record)
-                    && restorable(world, *id, *backup)
-                    && !is_unverified(world, *id, *backup)
-                    && !has_hollow_increment(vm, *backup)
-            });
-            let may_wait = self.rules.blocks_without_parent && !has_parent;
+            let may_wait = self.rules.blocks_without_parent && !self.has_parent(world, *id, now_us);
             if !is_waited_for && !is_spent && !may_wait && !ours().any(is_there) {
-                found.push(format!("{id} has no backup of its last due time"));
+                found.push(format!("{id} has no backup of its last due time: {:#?}", newest(vm)));
             }
             // What an upload hangs on that never ended may have to stay, and one with a wrong date is always the newest.
             let may_be_needed = |id: &Uuid| {
@@ -57,11 +55,49 @@ impl Judges {
             let local: Vec<_> = ours()
                 .filter(|(backup, record)| record.local == Some(true) && !may_be_needed(backup))
                 .collect();
-            if local.len() > 2 + usize::try_from(self.rules.daily_keeps_local).unwrap() {
+            // What was accepted and never begun may need any of them, until something newer can be restored.
+            let is_restored_later = |silent: &Record| {
+                vm.backups.iter().any(|(backup, record)| {
+                    record.timestamp > silent.timestamp && shows_restorable(world, *id, *backup)
+                })
+            };
+            let is_silent = |record: &Record| record.state.is_none() && record.timestamp.is_some();
+            let holds_all = vm.backups.values().any(|record| is_silent(record) && !is_restored_later(record));
+            // Where an increment has to wait, there is its parent, and what has failed.
+            let local_max = 2
+                + usize::try_from(self.rules.daily_keeps_local).unwrap()
+                + usize::from(may_wait && self.rules.has_weekly);
+            if local.len() > local_max && !holds_all {
                 found.push(format!("{id} still holds {local:?}"));
             }
         }
         self.found.append(&mut found);
+    }
+
+    /// Says whether a VM's next daily can be an increment: the newest backup that it may be taken from shows that it is
+    /// whole, and so does what that one descends from; and no increment on it has come out empty.
+    fn has_parent(&self, world: &World, id: Uuid, now_us: i64) -> bool {
+        let vm = &world.vms[&id];
+        let rank = |record: &Record| match self.tier_of(record) {
+            Some("monthly") => Some(0),
+            Some("weekly") => Some(1),
+            Some("daily") => Some(2),
+            _ => None,
+        };
+        let whole: Vec<_> = vm
+            .backups
+            .iter()
+            .filter(|(backup, record)| {
+                record.timestamp <= Some(now_us + FUTURE_US) && shows_restorable(world, id, **backup)
+            })
+            .filter_map(|(backup, record)| Some((record.timestamp, *backup, rank(record)?, record.local)))
+            .collect();
+        let candidates = whole.iter().filter(|(taken, _, rank, local)| {
+            let is_from = !(self.rules.daily_from_coarser && *rank == 2);
+            let is_outlived = whole.iter().any(|(other, _, coarser, _)| coarser < rank && other > taken);
+            *local == Some(true) && is_from && !is_outlived
+        });
+        candidates.max().is_some_and(|(_, backup, ..)| !has_hollow_increment(vm, *backup))
     }
 
     /// Looks at the world after a night in which no full backup could be made: what can be an increment is there, and the
@@ -75,27 +111,19 @@ impl Judges {
             }
             let due_us = self.last_due_us(*id, "daily", began_us);
             let ours = || vm.backups.iter().filter(|(_, record)| self.is_of_a_tier(record));
-            let is_parent = |record: &Record| {
-                record.local == Some(true)
-                    && !(self.rules.daily_from_coarser && self.tier_of(record) == Some("daily"))
-            };
-            let has_parent = ours().any(|(backup, record)| {
-                is_parent(record)
-                    && restorable(world, *id, *backup)
-                    && !is_unverified(world, *id, *backup)
-                    && !has_hollow_increment(vm, *backup)
-            });
             let is_there = |(backup, record): (&Uuid, &Record)| {
                 record.timestamp >= Some(due_us) && restorable(world, *id, *backup)
             };
-            if has_parent && !ours().any(is_there) {
+            if self.has_parent(world, *id, began_us) && !ours().any(is_there) {
                 self.found.push(format!("{id} has no increment of its last due time, since full ones fail"));
                 return;
             }
             // What was accepted and never began does not tell its parent: until something newer can be restored it may be
             // any, and all of them stay.
             let is_silent = |record: &Record| record.state.is_none() && record.timestamp.is_some();
-            let held = ours().filter(|(_, record)| record.local == Some(true)).count();
+            // What has a wrong date is never deleted; a hard night is over long before the next.
+            let is_dated = |record: &Record| record.timestamp <= Some(began_us + 12 * HOUR_US);
+            let held = ours().filter(|(_, record)| record.local == Some(true) && is_dated(record)).count();
             if !vm.backups.values().any(is_silent)
                 && held > 4 + usize::try_from(self.rules.daily_keeps_local).unwrap()
             {

@@ -13,7 +13,7 @@ use fifo_retain::sandbox::{Record, Upload, Vm, World};
 use growth::Growths;
 use sending::Sending;
 use std::collections::{BTreeMap, BTreeSet};
-use truth::{Seen, is_sending, is_unverified, restorable, seen};
+use truth::{Seen, chain, is_sending, is_unverified, restorable, seen, shows_restorable};
 use uuid::Uuid;
 
 /// As the policies of a life say.
@@ -50,7 +50,7 @@ pub(crate) struct Judges {
     pub(crate) stopped_at: Option<DateTime<Utc>>,
     sending: Sending,
     growths: Growths,
-    /// What was made by a late request without a condition, when another one had been sent already.
+    /// What was made by a late request: another one may have been sent meanwhile, or none that was told of.
     came_late: BTreeSet<Uuid>,
     /// The uploads that ran when the run began.
     ran_already: BTreeSet<Uuid>,
@@ -62,6 +62,8 @@ pub(crate) struct Judges {
     made: BTreeMap<Uuid, i64>,
     /// The later one of both clocks at the last request: what the program plans for.
     latest: DateTime<Utc>,
+    /// The clock of the machine that the program runs on, at the last request.
+    own_us: i64,
     before: BTreeMap<Uuid, Seen>,
     /// Backups that could be restored until somebody else took them: a reading of a moment ago may still show them.
     taken: BTreeSet<Uuid>,
@@ -103,6 +105,7 @@ impl Judges {
             chains_lost: 0,
             made: BTreeMap::new(),
             latest: DateTime::UNIX_EPOCH,
+            own_us: 0,
             before: BTreeMap::new(),
             taken: BTreeSet::new(),
             removed: BTreeSet::new(),
@@ -182,7 +185,11 @@ impl Judges {
         self.two_runners = two_runners;
         self.stopped_at = None;
         self.sending = Sending::default();
-        self.ran_already = world.uploads.keys().copied().collect();
+        // What runs on a VM that cannot be read when the run begins is not known, even if it can be later.
+        let is_readable =
+            |upload: &Upload| world.vms.get(&upload.vm).is_some_and(|vm| mark_of(vm) != Some("Unreadable"));
+        let readable = world.uploads.iter().filter(|(_, upload)| is_readable(upload));
+        self.ran_already = readable.map(|(id, _)| *id).collect();
     }
 
     /// Takes note that a run was not killed, but has come to its end.
@@ -224,7 +231,9 @@ impl Judges {
     ///
     /// `own` is the clock of the machine that the program runs on, `right` is the right time.
     pub(crate) fn asked(&mut self, world: &World, asked: &Asked, own: DateTime<Utc>, right: DateTime<Utc>) {
-        self.latest = if asked.is_late { asked.at } else { asked.at.max(own) };
+        // What was sent earlier was decided earlier; by the program's own clock where FiFo tells no date.
+        self.latest = if asked.is_late && !self.dates_are_wrong { asked.at } else { asked.at.max(own) };
+        self.own_us = own.timestamp_micros();
         self.growths.look(world, right);
         self.unfit_since.retain(|id, _| world.vms.get(id).is_some_and(|vm| !is_fit(vm)));
         for (id, _) in world.vms.iter().filter(|(_, vm)| !is_fit(vm)) {
@@ -248,7 +257,7 @@ impl Judges {
             (self.before.get(&vm).cloned().unwrap_or_default(), now.get(&vm).cloned().unwrap_or_default());
         // Through a stale cache nobody can see that a VM has left its policy; but then FiFo refuses the old version (412).
         let may_be_late = asked.is_late && asked.if_match.is_none();
-        if before != after && !may_be_late && !self.may_be_touched(world, vm, asked.at) {
+        if before != after && !may_be_late && !self.may_be_touched(world, vm, asked.at.max(own)) {
             self.tell(asked, "a VM was written to that is not to be touched");
         }
         let is_unfit =
@@ -281,7 +290,7 @@ impl Judges {
             self.tell(asked, &format!("restorable backups were lost: {lost:?}"));
         }
         for new in after.ids.difference(&before.ids) {
-            if may_be_late {
+            if asked.is_late {
                 self.came_late.insert(*new);
             }
             let due_us = self.judge_create(world, vm, *new, asked, right);
@@ -317,16 +326,23 @@ impl Judges {
         let is_for_it = |id: &Uuid, at_us: i64| {
             self.made.get(id).is_some_and(|due_us| *due_us == since_us || at_us >= since_us)
         };
-        // What nothing shows to be whole counts as failed when it has had its time.
-        let has_failed = |id: &Uuid, other: &Record| {
-            is_unverified(world, vm, *id)
-                && other.timestamp.is_some_and(|at_us| latest_us - at_us >= STUCK_AFTER_US)
+        // What nothing shows to be whole counts as failed when it has had its time, and so does all that descends from it.
+        let has_failed = |id: &Uuid| {
+            chain(world, vm, *id).any(|step| {
+                let stamped_us = backups.get(&step).and_then(|record| record.timestamp);
+                is_unverified(world, vm, step)
+                    && stamped_us.is_some_and(|at_us| latest_us - at_us >= STUCK_AFTER_US)
+            })
         };
+        // Where FiFo does not tell the time, there is only the program's own clock to go by.
+        let is_ahead_us = if self.dates_are_wrong { self.own_us } else { latest_us };
         let twin = backups.iter().find(|(id, other)| {
             **id != new
                 && self.tier_of(other) == tier
-                && other.timestamp.is_some_and(|at_us| is_for_it(id, at_us) && at_us <= latest_us + FUTURE_US)
-                && (runs(id) || restorable(world, vm, **id) && !has_failed(id, other))
+                && other
+                    .timestamp
+                    .is_some_and(|at_us| is_for_it(id, at_us) && at_us <= is_ahead_us + FUTURE_US)
+                && (runs(id) || restorable(world, vm, **id) && !has_failed(id))
         });
         // Without a condition FiFo cannot refuse a second one, whoever has sent the first.
         let has_guard = asked.if_match.is_some() || !self.two_runners && !self.writes_were_late;
@@ -346,8 +362,13 @@ impl Judges {
         {
             self.tell(asked, &format!("{new} is an increment on {parent}, which cannot be restored"));
         }
+        // What was begun by somebody else while the VM was watched for a minute has not been watched itself.
+        let watched_us = READING_RESTS_FOR.num_microseconds().unwrap();
         let beside = world.uploads.iter().find(|(id, upload)| {
-            upload.vm == vm && **id != new && self.growths.has_just_grown(world, id, right)
+            upload.vm == vm
+                && **id != new
+                && asked_us - upload.started_us > watched_us
+                && self.growths.has_just_grown(world, id, right)
         });
         if let Some((beside, _)) = beside
             && has_guard
@@ -423,7 +444,7 @@ impl Judges {
         }
         // What nothing shows to be whole is not yet a copy of anything.
         let counts: BTreeSet<Uuid> =
-            after.restorable.iter().copied().filter(|id| !is_unverified(world, vm, *id)).collect();
+            after.restorable.iter().copied().filter(|id| shows_restorable(world, vm, *id)).collect();
         let key = (record.timestamp, gone);
         let newer = |id: &&Uuid| believable(id) && (backups[*id].timestamp, **id) > key;
         let has_newer_copy = counts.iter().any(|id| id == &gone || newer(&id));
@@ -456,7 +477,7 @@ impl Judges {
         }
     }
 
-    /// Says whether the program may do anything to a VM at an instant of FiFo's clock.
+    /// Says whether the program may do anything to a VM at an instant.
     fn may_be_touched(&self, world: &World, vm: Uuid, at: DateTime<Utc>) -> bool {
         let Some(vm) = world.vms.get(&vm) else { return true };
         mark_of(vm) == Some("Protected")

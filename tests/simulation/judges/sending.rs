@@ -14,9 +14,6 @@ const READING_RESTS_FOR: TimeDelta = TimeDelta::minutes(5);
 /// After so many refusals a condition may be left out.
 const REFUSALS_MIN: u32 = 3;
 
-/// So soon a write that was answered with 401 is sent again.
-const REPEATED_WITHIN: TimeDelta = TimeDelta::seconds(10);
-
 /// Whoever looks whether a delete has done harm knows it within this time.
 const NOTICED_WITHIN: TimeDelta = TimeDelta::seconds(90);
 
@@ -32,8 +29,6 @@ struct Loss {
 pub(super) struct Sending {
     without_version: BTreeMap<(usize, Uuid), DateTime<Utc>>,
     refused: BTreeMap<(usize, Uuid), u32>,
-    /// When a write was answered with 401: it has done nothing, and is sent again with another token.
-    unauthorized: BTreeMap<(usize, Uuid), DateTime<Utc>>,
     alarmed: BTreeMap<usize, DateTime<Utc>>,
     losses: Vec<Loss>,
 }
@@ -60,13 +55,9 @@ impl Sending {
         let may_be_unconditional = *refused >= REFUSALS_MIN
             || self.without_version.get(&key).is_some_and(|at| now - *at < READING_RESTS_FOR);
         *refused += u32::from(asked.status == Some(412));
-        let is_repeated = self.unauthorized.get(&key).is_some_and(|at| now - *at < REPEATED_WITHIN);
-        if asked.status == Some(401) {
-            self.unauthorized.insert(key, now);
-        }
         if self.alarmed.get(&asked.sender).is_some_and(is_after) {
             Some("a write after an alarm")
-        } else if stopped_at.as_ref().is_some_and(is_after) && !is_repeated {
+        } else if stopped_at.as_ref().is_some_and(is_after) {
             Some("a write after the run was told to end")
         } else if asked.if_match.is_none() && !may_be_unconditional {
             Some("a write without a condition, which there was")

@@ -48,6 +48,18 @@ pub(super) fn restorable(world: &World, vm: Uuid, backup: Uuid) -> bool {
     false
 }
 
+/// Says whether a backup can be had from the store, and every step of it shows that it is whole.
+pub(super) fn shows_restorable(world: &World, vm: Uuid, backup: Uuid) -> bool {
+    restorable(world, vm, backup) && !chain(world, vm, backup).any(|step| is_unverified(world, vm, step))
+}
+
+/// Gives a backup and all that it descends from, itself first.
+pub(super) fn chain(world: &World, vm: Uuid, backup: Uuid) -> impl Iterator<Item = Uuid> {
+    let backups = world.vms.get(&vm).map(|vm| &vm.backups);
+    let steps = std::iter::successors(Some(backup), move |at| backups?.get(at)?.parent);
+    steps.take(backups.map_or(0, |backups| backups.len()) + 1)
+}
+
 /// Says whether nothing shows that a completed backup is whole: the size or the checksum of one of its files is missing,
 /// although an earlier one of the VM has them all.
 pub(super) fn is_unverified(world: &World, vm: Uuid, backup: Uuid) -> bool {
@@ -58,7 +70,10 @@ pub(super) fn is_unverified(world: &World, vm: Uuid, backup: Uuid) -> bool {
     };
     let Some(record) = vm.backups.get(&backup) else { return false };
     let earlier = |other: &Record| {
-        other.state.as_deref() == Some("completed") && other.timestamp < record.timestamp && shows_all(other)
+        other.state.as_deref() == Some("completed")
+            && other.timestamp.is_some()
+            && other.timestamp < record.timestamp
+            && shows_all(other)
     };
     !shows_all(record) && vm.backups.values().any(earlier)
 }
