@@ -4,8 +4,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use criterion::{Criterion, criterion_group, criterion_main};
+use fifo_retain::insight::{PolicySide, compare};
 use fifo_retain::inventory::{Backup, BackupId, Inventory, Metadata, RecordedState, StoredFile, Vm, VmId};
-use fifo_retain::plan::{Side, audit, compare, plan};
+use fifo_retain::plan::{audit, plan};
 use fifo_retain::policy::{
     MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
 };
@@ -120,7 +121,8 @@ fn benches(criterion: &mut Criterion) {
     let changed = Policies::new(changed);
     let (old, new) = (plan(&policies, &inventory, due), plan(&changed, &inventory, due));
     let (old, new) = (old.expect("a plan"), new.expect("a plan"));
-    let (before, after) = (Side { policies: &policies, plan: &old }, Side { policies: &changed, plan: &new });
+    let (before, after) =
+        (PolicySide { policies: &policies, plan: &old }, PolicySide { policies: &changed, plan: &new });
     let compared = compare(before, after, &inventory);
     assert_eq!((compared.forecast.groups[0].vms, compared.forecast.left_out), (inventory.vms.len(), 0));
     group.bench_function("a changed policy compared, with its forecast", |bench| {

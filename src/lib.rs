@@ -5,11 +5,13 @@
 //! - [`inventory`]: what FiFo has, as it was read;
 //! - [`policy`]: what people wish, read from YAML and checked;
 //! - [`plan`]: the pure core, which compares the two: no clock, no network, no chance;
+//! - [`insight`]: reports on plans and backups: status, show, comparison of policies, forecast; pure like [`plan`];
 //! - [`fifo`]: FiFo's API as it really behaves, with a client that can only read and one that can write;
 //! - [`apply`]: carries a plan out, looking at everything twice;
+//! - [`run`]: what is known of runs, as data: the summary of one and the history of all;
 //! - [`sandbox`]: a simulated FiFo over real HTTP, with its quirks; it stands apart, so that one misreading of the API
 //!   cannot hide in both it and [`fifo`];
-//! - [`render`]: the same plan for people, programs and pull requests, and the account of a run for those who watch;
+//! - [`render`]: plans, reports and runs for people, programs and pull requests;
 //! - [`notify`]: tells other machines what came of a run, and keeps their addresses to itself;
 //! - [`serve`]: a small HTTP server for metrics, health and a status page, which only ever answers;
 //! - [`cli`]: the commands; the only place that reads the clock, the environment and the file system's whereabouts.
@@ -17,10 +19,12 @@
 pub mod apply;
 pub mod cli;
 pub mod fifo;
+pub mod insight;
 pub mod inventory;
 pub mod notify;
 pub mod plan;
 pub mod policy;
 pub mod render;
+pub mod run;
 pub mod sandbox;
 pub mod serve;

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 /// Whether local deletes may start.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(super) struct DeleteGate {
     state: Mutex<State>,
     /// Told whenever the state changes.
     changed: Notify,
@@ -23,46 +23,47 @@ struct State {
     /// Whether a local delete of this run has been seen to do what it should.
     is_open: bool,
     /// The VMs that a local delete is due on from the beginning, cheapest first. One that has tried is taken out.
-    due: BTreeSet<(CascadeCost, VmId)>,
+    waiting_vms: BTreeSet<(CascadeCost, VmId)>,
     /// Whether one goes alone just now.
     is_busy: bool,
     /// How many are under way of which it is not known what they do.
-    unclear: usize,
+    holds: usize,
     /// Why none may start any more.
     closed: Option<String>,
 }
 
 /// Leave to do one local delete. One that is dropped without a word leaves the gate as it was: the next one goes alone.
 #[derive(Debug)]
-pub(super) struct Pass<'g> {
-    gate: &'g Gate,
+pub(super) struct DeletePermit<'g> {
+    gate: &'g DeleteGate,
     vm: VmId,
-    is_alone: bool,
+    is_canary: bool,
 }
 
 /// While this is held nobody else's local delete goes out.
 #[derive(Debug)]
-pub(super) struct Unclear<'g>(&'g Gate);
+pub(super) struct ExclusiveHold<'g>(&'g DeleteGate);
 
-impl Gate {
+impl DeleteGate {
     /// Takes the VMs that a local delete is due on from the beginning, with what it would cost there. Each of them comes
     /// to the gate or withdraws without waiting for anything else.
-    pub(super) fn new(due: BTreeSet<(CascadeCost, VmId)>) -> Self {
-        Self { state: Mutex::new(State { due, ..State::default() }), changed: Notify::new() }
+    pub(super) fn new(waiting_vms: BTreeSet<(CascadeCost, VmId)>) -> Self {
+        Self { state: Mutex::new(State { waiting_vms, ..State::default() }), changed: Notify::new() }
     }
 
     /// Waits until a VM's local delete may start; gives the reason when none may any more.
     ///
     /// The first one to go is that of the cheapest VM of which it is known; with none left of these, whichever comes.
-    pub(super) async fn pass(&self, vm: VmId) -> Result<Pass<'_>, String> {
-        self.when(|state| {
+    pub(super) async fn acquire(&self, vm: VmId) -> Result<DeletePermit<'_>, String> {
+        self.wait_until(|state| {
             if state.is_open {
-                return Some(Pass { gate: self, vm, is_alone: false });
+                return Some(DeletePermit { gate: self, vm, is_canary: false });
             }
-            let is_its_turn = !state.is_busy && state.due.first().is_none_or(|(_, first)| *first == vm);
+            let is_its_turn =
+                !state.is_busy && state.waiting_vms.first().is_none_or(|(_, first)| *first == vm);
             is_its_turn.then(|| {
                 state.is_busy = true;
-                Pass { gate: self, vm, is_alone: true }
+                DeletePermit { gate: self, vm, is_canary: true }
             })
         })
         .await
@@ -70,7 +71,7 @@ impl Gate {
 
     /// Says that a VM has tried its local deletes, or will not: nobody waits for it any more.
     pub(super) fn withdraw(&self, vm: VmId) {
-        self.state().due.retain(|(_, due)| *due != vm);
+        self.state().waiting_vms.retain(|(_, waiting_vms)| *waiting_vms != vm);
         self.changed.notify_waiters();
     }
 
@@ -81,7 +82,7 @@ impl Gate {
     }
 
     /// Waits until the state has what is asked of it, or the gate is closed.
-    async fn when<T>(&self, mut ask: impl FnMut(&mut State) -> Option<T>) -> Result<T, String> {
+    async fn wait_until<T>(&self, mut ask: impl FnMut(&mut State) -> Option<T>) -> Result<T, String> {
         loop {
             let mut changed = pin!(self.changed.notified());
             // From here on a change is not missed, even before it is first waited for.
@@ -105,15 +106,15 @@ impl Gate {
     }
 }
 
-impl<'g> Pass<'g> {
+impl<'g> DeletePermit<'g> {
     /// Waits until nobody's local delete is under way of which it is not known what it does, and says whether there was
     /// one. Gives the reason when none may start any more: somebody else's may have gone wrong since the pass was given.
-    pub(super) async fn may_go(&self) -> Result<bool, String> {
+    pub(super) async fn wait_for_others(&self) -> Result<bool, String> {
         let mut had_to_wait = false;
         self.gate
-            .when(|state| {
-                had_to_wait |= state.unclear > 0;
-                (state.unclear == 0).then_some(())
+            .wait_until(|state| {
+                had_to_wait |= state.holds > 0;
+                (state.holds == 0).then_some(())
             })
             .await?;
         Ok(had_to_wait)
@@ -121,35 +122,35 @@ impl<'g> Pass<'g> {
 
     /// Says that it is not known what this delete does: nobody else's goes out for as long as the answer is held. It is
     /// let go before this one is repeated, so that two of them never wait for each other.
-    pub(super) fn unclear(&self) -> Unclear<'g> {
-        self.gate.state().unclear += 1;
-        Unclear(self.gate)
+    pub(super) fn hold_others(&self) -> ExclusiveHold<'g> {
+        self.gate.state().holds += 1;
+        ExclusiveHold(self.gate)
     }
 
     /// Says that this delete was seen to do what it should, and nothing else: others may start.
-    pub(super) fn went_well(&self) {
+    pub(super) fn confirm(&self) {
         self.gate.state().is_open = true;
         self.gate.changed.notify_waiters();
     }
 
-    /// As [`Gate::close`].
+    /// As [`DeleteGate::close`].
     pub(super) fn close(&self, reason: String) {
         self.gate.close(reason);
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for DeletePermit<'_> {
     fn drop(&mut self) {
-        if self.is_alone {
+        if self.is_canary {
             self.gate.state().is_busy = false;
             self.gate.withdraw(self.vm);
         }
     }
 }
 
-impl Drop for Unclear<'_> {
+impl Drop for ExclusiveHold<'_> {
     fn drop(&mut self) {
-        self.0.state().unclear -= 1;
+        self.0.state().holds -= 1;
         self.0.changed.notify_waiters();
     }
 }
@@ -170,40 +171,44 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_goes_alone_until_it_went_well() {
-        let gate = Gate::default();
-        let first = gate.pass(vm(1)).await.unwrap();
-        assert!(gate.pass(vm(2)).now_or_never().is_none());
+        let gate = DeleteGate::default();
+        let first = gate.acquire(vm(1)).await.unwrap();
+        assert!(gate.acquire(vm(2)).now_or_never().is_none());
         drop(first);
-        let again_first = gate.pass(vm(2)).now_or_never().unwrap().unwrap();
-        assert!(gate.pass(vm(1)).now_or_never().is_none());
-        again_first.went_well();
-        let (one, two) = (gate.pass(vm(1)).await.unwrap(), gate.pass(vm(3)).await.unwrap());
-        assert_eq!(two.may_go().await, Ok(false));
+        let again_first = gate.acquire(vm(2)).now_or_never().unwrap().unwrap();
+        assert!(gate.acquire(vm(1)).now_or_never().is_none());
+        again_first.confirm();
+        let (one, two) = (gate.acquire(vm(1)).await.unwrap(), gate.acquire(vm(3)).await.unwrap());
+        assert_eq!(two.wait_for_others().await, Ok(false));
         one.close("unverified".to_owned());
-        assert_eq!(two.may_go().await.unwrap_err(), "unverified", "one that has passed is held back as well");
-        assert_eq!(gate.pass(vm(4)).await.unwrap_err(), "unverified");
+        assert_eq!(
+            two.wait_for_others().await.unwrap_err(),
+            "unverified",
+            "one that has passed is held back as well"
+        );
+        assert_eq!(gate.acquire(vm(4)).await.unwrap_err(), "unverified");
     }
 
     #[tokio::test]
     async fn the_cheapest_goes_first_and_when_it_fails_the_next_cheapest() {
-        let gate = Gate::new(BTreeSet::from([(cost(3), vm(1)), (cost(1), vm(2)), (cost(2), vm(3))]));
-        assert!(gate.pass(vm(1)).now_or_never().is_none());
-        assert!(gate.pass(vm(4)).now_or_never().is_none(), "one of which nothing was known");
-        drop(gate.pass(vm(2)).now_or_never().unwrap());
-        assert!(gate.pass(vm(1)).now_or_never().is_none());
+        let gate = DeleteGate::new(BTreeSet::from([(cost(3), vm(1)), (cost(1), vm(2)), (cost(2), vm(3))]));
+        assert!(gate.acquire(vm(1)).now_or_never().is_none());
+        assert!(gate.acquire(vm(4)).now_or_never().is_none(), "one of which nothing was known");
+        drop(gate.acquire(vm(2)).now_or_never().unwrap());
+        assert!(gate.acquire(vm(1)).now_or_never().is_none());
         gate.withdraw(vm(3));
-        drop(gate.pass(vm(1)).now_or_never().unwrap());
-        assert!(gate.pass(vm(4)).now_or_never().is_some(), "none is left that is known");
+        drop(gate.acquire(vm(1)).now_or_never().unwrap());
+        assert!(gate.acquire(vm(4)).now_or_never().is_some(), "none is left that is known");
     }
 
     #[tokio::test]
     async fn nobody_goes_while_it_is_not_known_what_another_does() {
-        let gate = Gate::default();
-        gate.pass(vm(1)).await.unwrap().went_well();
-        let (one, two) = (gate.pass(vm(1)).await.unwrap(), gate.pass(vm(2)).await.unwrap());
-        let unclear = one.unclear();
-        assert!(two.may_go().now_or_never().is_none());
-        drop(unclear);
-        assert_eq!(two.may_go().now_or_never().unwrap(), Ok(false));
+        let gate = DeleteGate::default();
+        gate.acquire(vm(1)).await.unwrap().confirm();
+        let (one, two) = (gate.acquire(vm(1)).await.unwrap(), gate.acquire(vm(2)).await.unwrap());
+        let holds = one.hold_others();
+        assert!(two.wait_for_others().now_or_never().is_none());
+        drop(holds);
+        assert_eq!(two.wait_for_others().now_or_never().unwrap(), Ok(false));
     }
 }

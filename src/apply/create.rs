@@ -1,12 +1,12 @@
 //! Creating a backup: asked for once, looked for rather than repeated, and waited for until it is good.
 
-use super::asking::{Answer, Asking};
-use super::event::{Ending, What};
-use super::limits::Slot;
-use super::look::Seen;
-use super::one_vm::{Good, Problem, Worker, create_step};
-use super::running::{Unwatched, Upload};
+use super::background::{BackgroundUpload, UploadRef};
+use super::event::{ActionOutcome, EventKind};
+use super::reader::VmReading;
 use super::search::{Sent, new_backup};
+use super::slots::Slot;
+use super::worker::{StepError, StepSuccess, VmWorker, create_step};
+use super::write_attempts::{AttemptResult, WriteAttempts};
 use crate::fifo::NewBackup;
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::{Action, Create};
@@ -17,60 +17,60 @@ use tokio::time::sleep;
 /// clocks may differ at all: somebody else's backup taken for ours is only waited for, ours overlooked is made twice.
 pub(super) const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
 
-impl Worker<'_> {
+impl VmWorker<'_> {
     /// Creates a backup and waits until it is complete and checked.
-    pub(super) async fn create(&mut self, create: &Create) -> Result<Good, Problem> {
+    pub(super) async fn create(&mut self, create: &Create) -> Result<StepSuccess, StepError> {
         let slot = self.take_slot().await?;
         let backup = match self.request(create).await {
             Ok(backup) => backup,
             Err(problem) => {
-                if matches!(problem, Problem::Unverified(_)) {
-                    let unseen = Upload::Unseen { before: self.known.clone() };
-                    self.shared.keep_running(self.unwatched(unseen)?, slot);
+                if matches!(problem, StepError::Unverified(_)) {
+                    let unseen = UploadRef::Unseen { before: self.known.clone() };
+                    self.context.keep_in_background(self.background(unseen)?, slot);
                 }
                 return Err(problem);
             }
         };
-        self.shared.tell(What::Accepted { at: self.at.clone(), backup, tier: create.tier.clone() });
-        if !self.shared.executor.settings.wait {
-            self.shared.keep_running(self.unwatched(Upload::Of(backup))?, slot);
+        self.context.tell(EventKind::Accepted { at: self.at.clone(), backup, tier: create.tier.clone() });
+        if !self.context.executor.settings.wait {
+            self.context.keep_in_background(self.background(UploadRef::Known(backup))?, slot);
             let message = format!("backup {backup} was started and is not waited for");
-            return Ok(Good { ending: Ending::Started, backup, message });
+            return Ok(StepSuccess { ending: ActionOutcome::Started, backup, message });
         }
         let result = self.wait_for(create, backup, &slot).await;
-        if matches!(result, Err(Problem::Unverified(_))) {
+        if matches!(result, Err(StepError::Unverified(_))) {
             // It is out of sight, and may well go on: its place is not free before somebody has seen it end.
-            self.shared.keep_running(self.unwatched(Upload::Of(backup))?, slot);
+            self.context.keep_in_background(self.background(UploadRef::Known(backup))?, slot);
         }
         result
     }
 
-    async fn take_slot(&self) -> Result<Slot, Problem> {
-        let (slots, hypervisor) = (&self.shared.slots, &self.hypervisor);
-        if self.shared.executor.settings.wait {
+    async fn take_slot(&self) -> Result<Slot, StepError> {
+        let (slots, hypervisor) = (&self.context.slots, &self.hypervisor);
+        if self.context.executor.settings.wait {
             self.wait(slots.acquire(hypervisor)).await.map_err(|cut| self.not_asked_for(cut))
         } else {
             slots
                 .try_acquire(hypervisor)
-                .ok_or_else(|| Problem::Left("as many uploads as may run are running".to_owned()))
+                .ok_or_else(|| StepError::HandedOver("as many uploads as may run are running".to_owned()))
         }
     }
 
-    fn unwatched(&self, which: Upload) -> Result<Unwatched, Problem> {
+    fn background(&self, which: UploadRef) -> Result<BackgroundUpload, StepError> {
         // FiFo's clock, which stamps it and by which the planner counts, may be ahead of ours.
         let lasts = CLOCKS_APART_MAX + self.policy()?.stuck_after;
-        Ok(Unwatched::new(self.at.clone(), which, lasts, self.shared.executor.clock.now()))
+        Ok(BackgroundUpload::new(self.at.clone(), which, lasts, self.context.executor.clock.now()))
     }
 
     /// Asks FiFo for the backup until it is on record, or it is certain that it is not.
-    async fn request(&mut self, create: &Create) -> Result<BackupId, Problem> {
+    async fn request(&mut self, create: &Create) -> Result<BackupId, StepError> {
         let new = NewBackup { comment: create.comment.clone(), parent: create.parent };
-        let mut asking = Asking::for_create();
+        let mut attempts = WriteAttempts::for_create();
         let mut waited = TimeDelta::zero();
         // How things were before it was sent for the first time without a clear answer.
         let mut first: Option<Sent> = None;
         loop {
-            let seen = self.look_before(&asking).await?;
+            let seen = self.read_vm_before_write(&attempts).await?;
             // What was sent before without an answer may have been slower than the search for it.
             if let Some(sent) = &first
                 && let Some(backup) = new_backup(&seen.vm, create, sent, None)
@@ -79,10 +79,10 @@ impl Worker<'_> {
             }
             if seen.vm.hypervisor.as_deref() != Some(self.hypervisor.as_str()) {
                 let message = "the VM has moved to another hypervisor, and its slot is on the first one; the next run decides anew";
-                return Err(Problem::Dropped(message.to_owned()));
+                return Err(StepError::Dropped(message.to_owned()));
             }
             let due_since = self.still_wanted(&seen, create)?;
-            self.clocks_agree(&asking, seen.server_date)?;
+            self.clocks_agree(&attempts, seen.server_date)?;
             // A clock may be set back meanwhile, or stand still: in all it is waited for no longer than clocks may differ.
             if let Some(early) = early(due_since, seen.server_date).filter(|_| waited < CLOCKS_APART_MAX) {
                 waited += early;
@@ -90,21 +90,22 @@ impl Worker<'_> {
                 // That may have been long, and what was seen is old.
                 continue;
             }
-            if self.look_twice_at_stuck(&seen).await? {
+            if self.check_stuck_twice(&seen).await? {
                 continue;
             }
             if self.is_stopped() {
                 return Err(not_begun());
             }
             let sent = Sent { known: self.known_with(&seen.vm), asked_at: seen.server_date };
-            self.shared.tell(What::ActionStarted { at: self.at.clone(), step: create_step(create, None) });
-            let answer = self.shared.executor.client.create_backup(self.id, &new, seen.etag.as_ref()).await;
-            match self.understand(&mut asking, answer, seen.etag.is_some()).await? {
-                Answer::Later => {}
-                Answer::Accepted(told) => return self.find_accepted(create, &sent, told).await,
-                Answer::Unclear(unclear) => {
+            self.context
+                .tell(EventKind::ActionStarted { at: self.at.clone(), step: create_step(create, None) });
+            let answer = self.context.executor.client.create_backup(self.id, &new, seen.etag.as_ref()).await;
+            match self.interpret(&mut attempts, answer, seen.etag.is_some()).await? {
+                AttemptResult::RetryLater => {}
+                AttemptResult::Accepted(told) => return self.find_accepted(create, &sent, told).await,
+                AttemptResult::Unknown(unclear) => {
                     let first = first.get_or_insert(sent);
-                    if let Some(backup) = self.find_unclear(create, first, &asking, &unclear).await? {
+                    if let Some(backup) = self.find_unclear(create, first, &attempts, &unclear).await? {
                         return Ok(backup);
                     }
                 }
@@ -114,22 +115,23 @@ impl Worker<'_> {
 
     /// Says since when the create is due as the VM is now. It may have waited for its place for long, so that may be later
     /// than when it was planned.
-    fn still_wanted(&self, seen: &Seen, create: &Create) -> Result<DateTime<Utc>, Problem> {
+    fn still_wanted(&self, seen: &VmReading, create: &Create) -> Result<DateTime<Utc>, StepError> {
         let planned = Action::Create(create.clone());
-        let fresh = self.decide_anew(seen)?;
+        let fresh = self.decide_again(seen)?;
         let due_since = fresh.due_actions().iter().find_map(|action| match action {
-            Action::Create(wanted) if action.is_same_deed_as(&planned) => Some(wanted.due_since.to_utc()),
+            Action::Create(wanted) if action.is_same_action_as(&planned) => Some(wanted.due_since.to_utc()),
             _ => None,
         });
         due_since.ok_or_else(|| {
-            self.made_by_another(&seen.vm)
-                .unwrap_or_else(|| Problem::Dropped("as the VM is now, this backup is not wanted".to_owned()))
+            self.made_by_another(&seen.vm).unwrap_or_else(|| {
+                StepError::Dropped("as the VM is now, this backup is not wanted".to_owned())
+            })
         })
     }
 
     /// Finds out whether another run has meanwhile made the backup that is planned, or is making it: a new one of its tier
     /// or a coarser one. That is as good as if this run had.
-    pub(super) fn made_by_another(&self, vm: &Vm) -> Option<Problem> {
+    pub(super) fn made_by_another(&self, vm: &Vm) -> Option<StepError> {
         let policy = self.policy().ok()?;
         let planned = self.planned_create()?;
         let tier_of = |backup: &Backup| policy.tier_of(backup.comment.as_deref());
@@ -142,11 +144,11 @@ impl Worker<'_> {
         });
         let made = new.max_by_key(|backup| (backup.timestamp, backup.id))?;
         let how_far = if made.state == RecordedState::Completed { "complete" } else { "on its way" };
-        Some(Problem::Left(format!("made by another run: backup {} is {how_far}", made.id)))
+        Some(StepError::HandedOver(format!("made by another run: backup {} is {how_far}", made.id)))
     }
 
-    async fn wait_for_clock(&self, early: TimeDelta) -> Result<(), Problem> {
-        let _waiting = self.shared.waits_for_clock();
+    async fn wait_for_clock(&self, early: TimeDelta) -> Result<(), StepError> {
+        let _waiting = self.context.waits_for_clock();
         let pause = sleep(early.to_std().unwrap_or_default());
         self.wait(pause).await.map_err(|cut| self.not_asked_for(cut))
     }
@@ -160,6 +162,6 @@ fn early(due_since: DateTime<Utc>, server_date: Option<DateTime<Utc>>) -> Option
     (early > TimeDelta::zero()).then(|| early.min(CLOCKS_APART_MAX) + TimeDelta::seconds(1))
 }
 
-pub(super) fn not_begun() -> Problem {
-    Problem::Interrupted("the run ended before it was asked for".to_owned())
+pub(super) fn not_begun() -> StepError {
+    StepError::Interrupted("the run ended before it was asked for".to_owned())
 }

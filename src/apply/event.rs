@@ -1,7 +1,7 @@
 //! What happens while a plan is carried out, as data: the journal, the progress on a terminal and the JSON stream are
 //! three views of the same events.
 
-use super::outcome::Tally;
+use super::report::RunCounts;
 use crate::inventory::{BackupId, VmId};
 use chrono::{DateTime, Utc};
 use schemars::generate::SchemaSettings;
@@ -22,13 +22,13 @@ pub struct Event {
     pub time: DateTime<Utc>,
     /// What.
     #[serde(flatten)]
-    pub what: What,
+    pub what: EventKind,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum What {
+pub enum EventKind {
     /// The run begins.
     Started {
         /// The FiFo it is about.
@@ -43,16 +43,16 @@ pub enum What {
     ActionStarted {
         /// Where.
         #[serde(flatten)]
-        at: Place,
+        at: VmRef,
         /// Which.
         #[serde(flatten)]
-        step: Step,
+        step: ActionRef,
     },
     /// FiFo has a new backup on record; its upload is waited for.
     Accepted {
         /// Where.
         #[serde(flatten)]
-        at: Place,
+        at: VmRef,
         /// The new backup.
         backup: BackupId,
         /// Its tier.
@@ -62,7 +62,7 @@ pub enum What {
     Progress {
         /// Where.
         #[serde(flatten)]
-        at: Place,
+        at: VmRef,
         /// The backup.
         backup: BackupId,
         /// Its tier.
@@ -77,12 +77,12 @@ pub enum What {
     ActionEnded {
         /// Where.
         #[serde(flatten)]
-        at: Place,
+        at: VmRef,
         /// Which.
         #[serde(flatten)]
-        step: Step,
+        step: ActionRef,
         /// How it ended.
-        outcome: Ending,
+        outcome: ActionOutcome,
         /// The whole of it, for people.
         message: String,
     },
@@ -90,7 +90,7 @@ pub enum What {
     Warning {
         /// Where, unless it is about the whole run.
         #[serde(flatten)]
-        at: Option<Place>,
+        at: Option<VmRef>,
         /// The whole of it, for people.
         message: String,
     },
@@ -98,7 +98,7 @@ pub enum What {
     CascadeAlarm {
         /// Where.
         #[serde(flatten)]
-        at: Place,
+        at: VmRef,
         /// The backup whose snapshot was to be deleted.
         backup: BackupId,
         /// The backups that are gone, that one among them if it is.
@@ -108,7 +108,7 @@ pub enum What {
     Finished {
         /// What came of it.
         #[serde(flatten)]
-        tally: Tally,
+        tally: RunCounts,
     },
 }
 
@@ -145,7 +145,7 @@ pub struct SlotUse {
 pub struct SlotHolder {
     /// Where.
     #[serde(flatten)]
-    pub at: Place,
+    pub at: VmRef,
     /// The backup.
     pub backup: BackupId,
     /// When FiFo accepted it, where it says so.
@@ -158,7 +158,7 @@ pub struct SlotHolder {
 
 /// A VM, for people and programs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
-pub struct Place {
+pub struct VmRef {
     /// Its UUID.
     pub vm: VmId,
     /// Its alias.
@@ -168,7 +168,7 @@ pub struct Place {
 /// An action, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
-pub enum Step {
+pub enum ActionRef {
     /// A backup is created.
     Create {
         /// Its tier.
@@ -190,14 +190,15 @@ pub enum Step {
 /// How an action ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ending {
+pub enum ActionOutcome {
     /// It is done, and was seen to be.
     Done,
     /// It was started and is left to FiFo and the next run.
     Started,
     /// It was not begun, or not waited for to its end: there was no place for it in time, or it comes after something that
     /// was not waited for, and the next run does it; or another run has made the backup.
-    Left,
+    #[serde(rename = "left")]
+    HandedOver,
     /// It was not done.
     Failed,
     /// It was asked for, and no reading has shown that it happened.
@@ -225,18 +226,18 @@ mod tests {
         let schema = schema().to_value();
         let kinds = schema["oneOf"].as_array().unwrap().len();
         let validator = jsonschema::validator_for(&schema).unwrap();
-        let at = Place { vm: VmId::new(Uuid::from_u128(1)), alias: "web-1".to_owned() };
+        let at = VmRef { vm: VmId::new(Uuid::from_u128(1)), alias: "web-1".to_owned() };
         let backup = BackupId::new(Uuid::from_u128(2));
         let (tier, message) = ("daily".to_owned(), "done".to_owned());
-        let create = Step::Create { tier: tier.clone(), parent: None, backup: Some(backup) };
-        let delete = Step::DeleteLocal { tier: tier.clone(), backup };
+        let create = ActionRef::Create { tier: tier.clone(), parent: None, backup: Some(backup) };
+        let delete = ActionRef::DeleteLocal { tier: tier.clone(), backup };
         let events = [
-            What::Started { endpoint: "https://fifo".to_owned(), create: 1, delete_local: 2 },
-            What::ActionStarted { at: at.clone(), step: create.clone() },
-            What::ActionStarted { at: at.clone(), step: delete.clone() },
-            What::Accepted { at: at.clone(), backup, tier: tier.clone() },
-            What::Progress { at: at.clone(), backup, tier, bytes: u64::MAX },
-            What::Waiting(Waiting {
+            EventKind::Started { endpoint: "https://fifo".to_owned(), create: 1, delete_local: 2 },
+            EventKind::ActionStarted { at: at.clone(), step: create.clone() },
+            EventKind::ActionStarted { at: at.clone(), step: delete.clone() },
+            EventKind::Accepted { at: at.clone(), backup, tier: tier.clone() },
+            EventKind::Progress { at: at.clone(), backup, tier, bytes: u64::MAX },
+            EventKind::Waiting(Waiting {
                 for_slot: 1,
                 for_clock: 2,
                 slots: vec![SlotUse {
@@ -254,22 +255,22 @@ mod tests {
                 }],
                 message: message.clone(),
             }),
-            What::ActionEnded {
+            EventKind::ActionEnded {
                 at: at.clone(),
                 step: create,
-                outcome: Ending::Unverified,
+                outcome: ActionOutcome::Unverified,
                 message: message.clone(),
             },
-            What::ActionEnded {
+            EventKind::ActionEnded {
                 at: at.clone(),
                 step: delete,
-                outcome: Ending::Done,
+                outcome: ActionOutcome::Done,
                 message: message.clone(),
             },
-            What::Warning { at: None, message: message.clone() },
-            What::Warning { at: Some(at.clone()), message },
-            What::CascadeAlarm { at, backup, gone: vec![backup] },
-            What::Finished { tally: Tally::default() },
+            EventKind::Warning { at: None, message: message.clone() },
+            EventKind::Warning { at: Some(at.clone()), message },
+            EventKind::CascadeAlarm { at, backup, gone: vec![backup] },
+            EventKind::Finished { tally: RunCounts::default() },
         ];
         let mut seen = std::collections::BTreeSet::new();
         for what in events {

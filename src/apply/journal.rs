@@ -1,6 +1,6 @@
 //! The journal: every action and its outcome, one JSON object a line. It is for people; nothing ever reads it back.
 
-use super::event::{Event, Observer, What};
+use super::event::{Event, EventKind, Observer};
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -74,7 +74,7 @@ impl Lines {
 
 impl Observer for Journal {
     fn observe(&self, event: &Event) {
-        if matches!(event.what, What::Progress { .. } | What::Waiting(_)) {
+        if matches!(event.what, EventKind::Progress { .. } | EventKind::Waiting(_)) {
             return;
         }
         let mut lines = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,7 +93,7 @@ mod tests {
 
     fn warning(message: &str) -> Event {
         let time = "2026-11-22T01:00:00Z".parse().unwrap();
-        Event { time, what: What::Warning { at: None, message: message.to_owned() } }
+        Event { time, what: EventKind::Warning { at: None, message: message.to_owned() } }
     }
 
     #[test]

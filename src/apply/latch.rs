@@ -4,7 +4,7 @@
 //! lies in its place counts as set: a file that cannot be read, one that is empty or cut short, one of another version.
 
 use super::lock::endpoint_digest;
-use super::outcome::CascadeAlarm;
+use super::report::CascadeAlarm;
 use crate::inventory::{BackupId, VmId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,7 @@ pub struct LatchedAlarm {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Content {
+struct LatchFile {
     format: String,
     endpoint: String,
     alarms: Vec<LatchedAlarm>,
@@ -139,7 +139,7 @@ impl Latch {
         if bytes.is_empty() {
             return Err("it is empty".to_owned());
         }
-        let content: Content = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+        let content: LatchFile = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
         if content.format != FORMAT {
             return Err(format!("it is of the format {:?}", content.format));
         }
@@ -162,7 +162,7 @@ impl Latch {
         let mut stop = self.read().unwrap_or_else(|| SafetyStop::at(&self.path));
         stop.add(alarms.iter().cloned());
         let content =
-            Content { format: FORMAT.to_owned(), endpoint: self.endpoint.clone(), alarms: stop.alarms };
+            LatchFile { format: FORMAT.to_owned(), endpoint: self.endpoint.clone(), alarms: stop.alarms };
         let mut json = serde_json::to_vec_pretty(&content)?;
         json.push(b'\n');
         let mut options = OpenOptions::new();

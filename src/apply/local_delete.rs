@@ -3,13 +3,13 @@
 //! A DELETE that loses its body on the way is a cloud delete of the backup and of all that descends from it. So the
 //! effect is looked at each time, and the first one of a run goes alone.
 
-use super::asking::{Answer, Asking, Unclear};
-use super::canary::Pass;
+use super::canary::DeletePermit;
 use super::create::not_begun;
-use super::event::{Ending, What};
-use super::look::Seen;
-use super::one_vm::{Good, Problem, Worker, chain, delete_step};
-use super::pace::Pauses;
+use super::event::{ActionOutcome, EventKind};
+use super::reader::VmReading;
+use super::timing::PollIntervals;
+use super::worker::{StepError, StepSuccess, VmWorker, chain, delete_step};
+use super::write_attempts::{AttemptResult, UnknownOutcome, WriteAttempts};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::Action;
 use crate::policy::minute_text;
@@ -30,7 +30,7 @@ enum Effect {
 
 /// A snapshot that is to be deleted, as the VM was just seen.
 struct Wanted {
-    seen: Seen,
+    seen: VmReading,
     /// What the snapshot is called.
     name: String,
     /// Whether the backup is stored whole.
@@ -38,37 +38,50 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn done(&self, backup: BackupId) -> Good {
+    fn done(&self, backup: BackupId) -> StepSuccess {
         let stored = if self.is_completed { ", the stored copy is in place" } else { "" };
-        Good { ending: Ending::Done, backup, message: format!("{} is deleted{stored}", self.name) }
+        StepSuccess {
+            ending: ActionOutcome::Done,
+            backup,
+            message: format!("{} is deleted{stored}", self.name),
+        }
     }
 }
 
-impl Worker<'_> {
+impl VmWorker<'_> {
     /// Deletes a backup's snapshot on the hypervisor.
-    pub(super) async fn delete_locally(&mut self, tier: &str, backup: BackupId) -> Result<Good, Problem> {
+    pub(super) async fn delete_locally(
+        &mut self,
+        tier: &str,
+        backup: BackupId,
+    ) -> Result<StepSuccess, StepError> {
         // Before a turn is taken: those who wait for the first one must not take the turns away from it.
-        let pass = self.shared.gate.pass(self.id).await.map_err(gate_is_closed)?;
-        let _turn = self.shared.take_turn().await;
+        let permit = self.context.gate.acquire(self.id).await.map_err(gate_is_closed)?;
+        let _turn = self.context.take_turn().await;
         if self.is_stopped() {
             return Err(not_begun());
         }
-        match self.delete_until_seen(&pass, tier, backup).await {
-            Err(problem) if self.guard.is_some() => Err(self.last_look(&pass, backup, problem).await),
+        match self.delete_until_seen(&permit, tier, backup).await {
+            Err(problem) if self.guard.is_some() => Err(self.final_check(&permit, backup, problem).await),
             result => result,
         }
     }
 
     /// Looks once more where a delete came to no good end after something was sent: FiFo may have done it all the same.
-    async fn last_look(&mut self, pass: &Pass<'_>, backup: BackupId, problem: Problem) -> Problem {
-        if matches!(problem, Problem::Alarm(_)) {
+    async fn final_check(
+        &mut self,
+        permit: &DeletePermit<'_>,
+        backup: BackupId,
+        problem: StepError,
+    ) -> StepError {
+        if matches!(problem, StepError::Alarm(_)) {
             return problem;
         }
         match self.guarded_list().await {
             Err(alarm) => alarm,
             Ok(Ok(_)) => problem,
             Ok(Err(_)) => {
-                pass.close(format!("what came of the one of backup {backup} could not be read"));
+                permit.close(format!("what came of the one of backup {backup} could not be read"));
                 problem
             }
         }
@@ -77,38 +90,39 @@ impl Worker<'_> {
     /// Asks FiFo for the delete until it is seen to be done, or it is certain that it is not.
     async fn delete_until_seen(
         &mut self,
-        pass: &Pass<'_>,
+        permit: &DeletePermit<'_>,
         tier: &str,
         backup: BackupId,
-    ) -> Result<Good, Problem> {
-        let mut asking = Asking::for_delete();
+    ) -> Result<StepSuccess, StepError> {
+        let mut attempts = WriteAttempts::for_delete();
         loop {
-            let wanted = match self.look_whether_wanted(&asking, backup).await? {
+            let wanted = match self.read_if_wanted(&attempts, backup).await? {
                 Ok(wanted) => wanted,
-                Err(good) => return Ok(good),
+                Err(success) => return Ok(success),
             };
-            self.clocks_agree(&asking, wanted.seen.server_date)?;
-            if pass.may_go().await.map_err(gate_is_closed)? {
+            self.clocks_agree(&attempts, wanted.seen.server_date)?;
+            if permit.wait_for_others().await.map_err(gate_is_closed)? {
                 // That may have been long, and what was seen is old.
                 continue;
             }
             if self.is_stopped() {
                 return Err(not_begun());
             }
-            self.shared.tell(What::ActionStarted { at: self.at.clone(), step: delete_step(tier, backup) });
+            self.context
+                .tell(EventKind::ActionStarted { at: self.at.clone(), step: delete_step(tier, backup) });
             let etag = wanted.seen.etag.as_ref();
-            let answer = self.shared.executor.client.delete_local(self.id, backup, etag).await;
-            if Asking::has_left(&answer) {
-                self.watch_over(backup, &wanted.seen.vm);
+            let answer = self.context.executor.client.delete_local(self.id, backup, etag).await;
+            if WriteAttempts::may_have_arrived(&answer) {
+                self.guard_backups(backup, &wanted.seen.vm);
             }
-            match self.understand(&mut asking, answer, etag.is_some()).await? {
-                Answer::Later => {}
-                Answer::Accepted(_) => {
-                    self.see_accepted(pass, backup).await?;
+            match self.interpret(&mut attempts, answer, etag.is_some()).await? {
+                AttemptResult::RetryLater => {}
+                AttemptResult::Accepted(_) => {
+                    self.see_accepted(permit, backup).await?;
                     return Ok(wanted.done(backup));
                 }
-                Answer::Unclear(unclear) => {
-                    if self.see_unclear(pass, backup, &asking, unclear).await? {
+                AttemptResult::Unknown(unclear) => {
+                    if self.see_unclear(permit, backup, &attempts, unclear).await? {
                         return Ok(wanted.done(backup));
                     }
                 }
@@ -117,48 +131,48 @@ impl Worker<'_> {
     }
 
     /// Looks whether a snapshot is still to be deleted. Where it is gone already there is nothing to do.
-    async fn look_whether_wanted(
+    async fn read_if_wanted(
         &mut self,
-        asking: &Asking,
+        attempts: &WriteAttempts,
         backup: BackupId,
-    ) -> Result<Result<Wanted, Good>, Problem> {
-        let seen = self.look_before(asking).await?;
+    ) -> Result<Result<Wanted, StepSuccess>, StepError> {
+        let seen = self.read_vm_before_write(attempts).await?;
         let Some(record) = seen.vm.backups.get(&backup) else {
-            return Err(Problem::Dropped(format!("backup {backup} is not on record any more")));
+            return Err(StepError::Dropped(format!("backup {backup} is not on record any more")));
         };
         let name = self.snapshot_text(record)?;
         let is_completed = record.state == RecordedState::Completed;
         if record.local == Some(false) {
-            return Ok(Err(Good {
-                ending: Ending::Done,
+            return Ok(Err(StepSuccess {
+                ending: ActionOutcome::Done,
                 backup,
                 message: format!("{name} was gone already"),
             }));
         }
-        let fresh = self.decide_anew(&seen)?;
+        let fresh = self.decide_again(&seen)?;
         let is_wanted = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.backup == backup && !delete.after_create);
         if !fresh.due_actions().iter().any(is_wanted) {
-            return Err(Problem::Dropped("as the VM is now, this snapshot is needed".to_owned()));
+            return Err(StepError::Dropped("as the VM is now, this snapshot is needed".to_owned()));
         }
         Ok(Ok(Wanted { seen, name, is_completed }))
     }
 
     /// Looks what a delete did that FiFo has taken on.
-    async fn see_accepted(&mut self, pass: &Pass<'_>, backup: BackupId) -> Result<(), Problem> {
+    async fn see_accepted(&mut self, permit: &DeletePermit<'_>, backup: BackupId) -> Result<(), StepError> {
         match self.effect_of(backup, true).await? {
             Effect::Done => {
-                pass.went_well();
+                permit.confirm();
                 Ok(())
             }
             Effect::None => {
-                pass.close(format!("FiFo accepted the one of backup {backup}, and it is still local"));
-                Err(Problem::Unverified(
+                permit.close(format!("FiFo accepted the one of backup {backup}, and it is still local"));
+                Err(StepError::Unverified(
                     "FiFo accepted it, and the snapshot is still there; no more are started".to_owned(),
                 ))
             }
             Effect::Unknown(why) => {
-                pass.close(format!("what came of the one of backup {backup} could not be read"));
-                Err(Problem::Unverified(format!(
+                permit.close(format!("what came of the one of backup {backup} could not be read"));
+                Err(StepError::Unverified(format!(
                     "FiFo accepted it and could not be read after it ({why}); no more are started"
                 )))
             }
@@ -172,29 +186,29 @@ impl Worker<'_> {
     /// meanwhile. So the next one goes alone as well.
     async fn see_unclear(
         &mut self,
-        pass: &Pass<'_>,
+        permit: &DeletePermit<'_>,
         backup: BackupId,
-        asking: &Asking,
-        unclear: Unclear,
-    ) -> Result<bool, Problem> {
+        attempts: &WriteAttempts,
+        unclear: UnknownOutcome,
+    ) -> Result<bool, StepError> {
         let said = &unclear.said;
-        if !unclear.has_left {
-            if asking.may_go_on(&unclear) {
-                self.pause(self.shared.executor.settings.pace.settle / 4).await;
+        if !unclear.may_have_arrived {
+            if attempts.may_retry(&unclear) {
+                self.pause(self.context.executor.settings.timing.settle / 4).await;
                 return Ok(false);
             }
-            return Err(Problem::Failed(format!("FiFo {said}; nothing was deleted")));
+            return Err(StepError::Failed(format!("FiFo {said}; nothing was deleted")));
         }
-        let _unclear = pass.unclear();
+        let _unclear = permit.hold_others();
         match self.effect_of(backup, false).await? {
             Effect::Done => Ok(true),
-            Effect::None if asking.may_go_on(&unclear) => Ok(false),
-            Effect::None => Err(Problem::Failed(format!(
+            Effect::None if attempts.may_retry(&unclear) => Ok(false),
+            Effect::None => Err(StepError::Failed(format!(
                 "FiFo {said}, and the snapshot is still there; look at the hypervisor's agent"
             ))),
             Effect::Unknown(why) => {
-                pass.close(format!("what came of the one of backup {backup} could not be read"));
-                Err(Problem::Unverified(format!(
+                permit.close(format!("what came of the one of backup {backup} could not be read"));
+                Err(StepError::Unverified(format!(
                     "FiFo {said} and could not be read after it ({why}); no more are started"
                 )))
             }
@@ -202,7 +216,7 @@ impl Worker<'_> {
     }
 
     /// Names a snapshot by what tells a VM's snapshots of one tier apart.
-    fn snapshot_text(&self, backup: &Backup) -> Result<String, Problem> {
+    fn snapshot_text(&self, backup: &Backup) -> Result<String, StepError> {
         let zone = &self.policy()?.zone;
         let taken = backup
             .timestamp
@@ -216,16 +230,16 @@ impl Worker<'_> {
     ///
     /// Where it was accepted, it is over once it is seen to be done. Else FiFo may come to it as late as a minute after,
     /// and what it does then is seen only by who is still looking.
-    async fn effect_of(&mut self, backup: BackupId, was_accepted: bool) -> Result<Effect, Problem> {
-        let pace = self.shared.executor.settings.pace;
+    async fn effect_of(&mut self, backup: BackupId, was_accepted: bool) -> Result<Effect, StepError> {
+        let timing = self.context.executor.settings.timing;
         let began = Instant::now();
-        let mut pauses = Pauses::new(pace.pause_min / 4, pace.pause_max / 3);
+        let mut intervals = PollIntervals::new(timing.pause_min / 4, timing.pause_max / 3);
         let mut readings = 0;
         loop {
-            let is_last = began.elapsed() >= pace.verify;
+            let is_last = began.elapsed() >= timing.verify;
             let mut is_missing = false;
-            if let Ok(seen) = self.shared.look.at(self.id).await {
-                is_missing = !self.is_nothing_gone(&seen.vm);
+            if let Ok(seen) = self.context.reader.read(self.id).await {
+                is_missing = !self.nothing_vanished(&seen.vm);
                 if was_accepted && !is_missing && is_deleted(&seen.vm, backup) {
                     return Ok(Effect::Done);
                 }
@@ -241,14 +255,14 @@ impl Worker<'_> {
                     Ok(_) | Err(_) => {}
                 }
             }
-            let left = pace.verify.saturating_sub(began.elapsed());
-            tokio::time::sleep(pauses.next().unwrap_or(pace.pause_max).min(left)).await;
+            let left = timing.verify.saturating_sub(began.elapsed());
+            tokio::time::sleep(intervals.next().unwrap_or(timing.pause_max).min(left)).await;
         }
     }
 }
 
-fn gate_is_closed(reason: String) -> Problem {
-    Problem::Dropped(format!("no more local deletes in this run: {reason}"))
+fn gate_is_closed(reason: String) -> StepError {
+    StepError::Dropped(format!("no more local deletes in this run: {reason}"))
 }
 
 fn is_deleted(vm: &Vm, backup: BackupId) -> bool {

@@ -1,6 +1,6 @@
 //! Carries a plan out, looking at everything twice.
 //!
-//! [`Executor::carry_out`] works on the VMs side by side, on each VM in the order of its plan (`one_vm`). Before
+//! [`Executor::execute`] works on the VMs side by side, on each VM in the order of its plan (`one_vm`). Before
 //! anything is asked of FiFo the VM is read again (`look`) and decided again: only what the plan lists *and* a fresh
 //! decision still wants is done. A create (`create`, `upload`) is looked for rather than repeated, and is not done until it is
 //! listed, complete, with its parent and its checksums. A local delete (`local_delete`) is not done until the record
@@ -10,33 +10,35 @@
 //! Nothing is remembered from run to run but an alarm, by the [`Latch`]: FiFo is the record. The [`Journal`] is for
 //! people, the [`Lock`] is the operating system's.
 
-mod asking;
+mod background;
 mod canary;
-mod cascade;
+mod cascade_guard;
 mod create;
 mod event;
 mod journal;
 mod latch;
-mod limits;
 mod local_delete;
 mod lock;
-mod look;
-mod movement;
-mod one_vm;
-mod outcome;
-mod pace;
+mod progress;
+mod reader;
+mod report;
 mod run;
-mod running;
 mod search;
+mod slots;
 mod stuck;
+mod timing;
 mod upload;
 mod waiting;
+mod worker;
+mod write_attempts;
 
-pub use event::{Ending, Event, Observer, Place, SlotHolder, SlotUse, Step, Waiting, What, schema};
+pub use event::{
+    ActionOutcome, ActionRef, Event, EventKind, Observer, SlotHolder, SlotUse, VmRef, Waiting, schema,
+};
 pub use journal::Journal;
 pub use latch::{Latch, LatchedAlarm, SafetyStop};
 pub use lock::{Holder, Lock, LockError};
-pub use movement::Movements;
-pub use outcome::{CascadeAlarm, Report, StepKind, StepReport, Tally, VmReport};
-pub use pace::Pace;
+pub use progress::ProgressTracker;
+pub use report::{ActionKind, ActionReport, CascadeAlarm, RunCounts, RunReport, VmReport};
 pub use run::{Clock, Executor, Settings};
+pub use timing::Timing;

@@ -1,15 +1,15 @@
 //! A whole run: all VMs side by side, until each is through or has let go because the run is to end.
 
-use super::canary::Gate;
-use super::event::{Event, Observer, Place, What};
-use super::limits::{Slot, Slots};
-use super::look::Look;
-use super::movement::Movements;
-use super::one_vm::Worker;
-use super::outcome::{CascadeAlarm, Report, StepReport, VmReport};
-use super::pace::Pace;
-use super::running::{self, Unwatched};
-use super::waiting::{self, Counted};
+use super::background::{self, BackgroundUpload};
+use super::canary::DeleteGate;
+use super::event::{Event, EventKind, Observer, VmRef};
+use super::progress::ProgressTracker;
+use super::reader::VmReader;
+use super::report::{ActionReport, CascadeAlarm, RunReport, VmReport};
+use super::slots::{Slot, Slots};
+use super::timing::Timing;
+use super::waiting::{self, WaitCount};
+use super::worker::VmWorker;
 use crate::fifo::WriteClient;
 use crate::inventory::{Inventory, VmId};
 use crate::plan::{Action, CascadeCost, VmPlan, cascade_cost};
@@ -49,7 +49,7 @@ pub struct Settings {
     /// After how long what still waits, for an upload, a place or a clock, is left to the next run.
     pub deadline: Option<Duration>,
     /// The pauses and patience.
-    pub pace: Pace,
+    pub timing: Timing,
 }
 
 /// Carries plans out against one FiFo.
@@ -68,25 +68,25 @@ pub struct Executor<'a> {
     /// which plans anew for all VMs. One upload that hangs for hours must not hold up what comes due meanwhile.
     pub hand_over: &'a CancellationToken,
     /// What is known of how uploads move; to be kept from run to run.
-    pub movements: &'a Movements,
+    pub progress: &'a ProgressTracker,
     /// How it is to be done.
     pub settings: Settings,
 }
 
 /// What all VMs of a run share.
-pub(super) struct Shared<'a> {
+pub(super) struct RunContext<'a> {
     pub(super) executor: &'a Executor<'a>,
-    pub(super) look: Look<'a>,
+    pub(super) reader: VmReader<'a>,
     pub(super) slots: Arc<Slots>,
-    pub(super) gate: Gate,
+    pub(super) gate: DeleteGate,
     /// Uploads that no worker watches, with the places that they take.
-    unwatched: Mutex<Vec<(Unwatched, Slot)>>,
+    background: Mutex<Vec<(BackgroundUpload, Slot)>>,
     /// How many VMs may be in the middle of a local delete.
     turns: Semaphore,
     /// How many VMs wait for a clock.
     clock_waits: AtomicUsize,
     /// Cancelled when what merely waits is left to the next run.
-    pub(super) leave: CancellationToken,
+    pub(super) hand_over_now: CancellationToken,
     /// Whether that is since the deadline has passed.
     is_past_deadline: AtomicBool,
     reports: Mutex<Vec<VmReport>>,
@@ -100,14 +100,14 @@ impl Executor<'_> {
     /// Carries out what is due on these VMs.
     ///
     /// `inventory` is what the plan was made from; it tells which uploads were running already.
-    pub async fn carry_out(&self, vms: &[VmPlan], inventory: &Inventory) -> Report {
+    pub async fn execute(&self, vms: &[VmPlan], inventory: &Inventory) -> RunReport {
         let due: Vec<(&VmPlan, VmId)> = vms
             .iter()
             .filter(|vm| !vm.due_actions().is_empty())
             .filter_map(|vm| Some((vm, vm.uuid?)))
             .collect();
         let slots = Slots::new(self.settings.max_uploads, self.settings.max_uploads_per_hypervisor);
-        let running = running::foreign(inventory, self, &slots);
+        let running = background::foreign(inventory, self, &slots);
         let mut known: BTreeSet<VmId> =
             due.iter().map(|(_, id)| *id).chain(running.iter().map(|(upload, _)| upload.at.vm)).collect();
         known.extend(inventory.vms.keys().take(WITNESSES));
@@ -115,21 +115,21 @@ impl Executor<'_> {
             due.iter().map(|&(planned, id)| self.in_order(planned, id, inventory)).collect();
         let first_deletes =
             ordered.iter().zip(&due).filter_map(|(one, (_, id))| Some((one.first_cost?, *id)));
-        let shared = Shared {
+        let context = RunContext {
             executor: self,
-            look: Look::new(self.client.read(), known),
-            unwatched: Mutex::new(running),
+            reader: VmReader::new(self.client.read(), known),
+            background: Mutex::new(running),
             slots,
-            gate: Gate::new(first_deletes.collect()),
+            gate: DeleteGate::new(first_deletes.collect()),
             turns: Semaphore::new(DELETES_AT_A_TIME),
             clock_waits: AtomicUsize::new(0),
-            leave: self.hand_over.child_token(),
+            hand_over_now: self.hand_over.child_token(),
             is_past_deadline: AtomicBool::new(false),
             reports: Mutex::new(due.iter().map(|(vm, id)| VmReport::new(vm, *id)).collect()),
             alarms: Mutex::default(),
             stop: self.stop.child_token(),
         };
-        shared.tell(What::Started {
+        context.tell(EventKind::Started {
             endpoint: inventory.endpoint.clone(),
             create: count(&due, |action| usize::from(action.is_create())),
             delete_local: count(&due, Action::local_deletes),
@@ -140,25 +140,25 @@ impl Executor<'_> {
             .zip(ordered)
             .enumerate()
             .map(|(place, (&(planned, id), ordered))| {
-                Worker::new(&shared, place, planned, id, inventory).run(ordered.actions)
+                VmWorker::new(&context, place, planned, id, inventory).run(ordered.actions)
             })
             .collect();
         let all_through = async { while workers.next().await.is_some() {} };
         tokio::select! {
             // Always looked at in this order, so that a simulated run is the same every time.
             biased;
-            never = shared.leave_at_deadline() => match never {},
+            never = context.hand_over_at_deadline() => match never {},
             () = all_through => {}
-            never = running::watch(&shared) => match never {},
-            never = waiting::tell(&shared) => match never {},
+            never = background::watch(&context) => match never {},
+            never = waiting::tell(&context) => match never {},
         }
         drop(workers);
-        let report = shared.into_report();
-        self.observe(What::Finished { tally: report.tally() });
+        let report = context.into_report();
+        self.observe(EventKind::Finished { tally: report.tally() });
         report
     }
 
-    fn observe(&self, what: What) {
+    fn observe(&self, what: EventKind) {
         self.observer.observe(&Event { time: self.clock.now(), what });
     }
 
@@ -197,23 +197,23 @@ fn count(due: &[(&VmPlan, VmId)], of: impl Fn(&Action) -> usize) -> usize {
     due.iter().flat_map(|(vm, _)| vm.due_actions()).map(of).sum()
 }
 
-impl Shared<'_> {
-    pub(super) fn tell(&self, what: What) {
+impl RunContext<'_> {
+    pub(super) fn tell(&self, what: EventKind) {
         self.executor.observe(what);
     }
 
     /// Has what merely waits left to the next run once the deadline has passed.
-    async fn leave_at_deadline(&self) -> Infallible {
+    async fn hand_over_at_deadline(&self) -> Infallible {
         if let Some(deadline) = self.executor.settings.deadline {
             tokio::time::sleep(deadline).await;
             self.is_past_deadline.store(true, Ordering::SeqCst);
-            self.leave.cancel();
+            self.hand_over_now.cancel();
         }
         std::future::pending().await
     }
 
     /// Says why what merely waits is left to the next run.
-    pub(super) fn why_left(&self) -> &'static str {
+    pub(super) fn why_handed_over(&self) -> &'static str {
         if self.is_past_deadline.load(Ordering::SeqCst) {
             "the deadline of this run has passed"
         } else {
@@ -222,8 +222,8 @@ impl Shared<'_> {
     }
 
     /// Counts a VM that waits for a clock.
-    pub(super) fn waits_for_clock(&self) -> Counted<'_> {
-        Counted::new(&self.clock_waits)
+    pub(super) fn waits_for_clock(&self) -> WaitCount<'_> {
+        WaitCount::new(&self.clock_waits)
     }
 
     /// Gives how many VMs wait for a clock.
@@ -232,13 +232,13 @@ impl Shared<'_> {
     }
 
     /// Keeps a place taken for an upload that no worker watches, until it is seen to have ended.
-    pub(super) fn keep_running(&self, upload: Unwatched, slot: Slot) {
-        self.unwatched.lock().unwrap_or_else(PoisonError::into_inner).push((upload, slot));
+    pub(super) fn keep_in_background(&self, upload: BackgroundUpload, slot: Slot) {
+        self.background.lock().unwrap_or_else(PoisonError::into_inner).push((upload, slot));
     }
 
     /// Hands out the uploads that no worker watches, to be looked at.
-    pub(super) fn take_unwatched(&self) -> Vec<(Unwatched, Slot)> {
-        std::mem::take(&mut *self.unwatched.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(super) fn take_background(&self) -> Vec<(BackgroundUpload, Slot)> {
+        std::mem::take(&mut *self.background.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits for a turn to do a local delete.
@@ -248,7 +248,7 @@ impl Shared<'_> {
     }
 
     /// Notes how one of a VM's actions ended.
-    pub(super) fn report(&self, place: usize, step: StepReport) {
+    pub(super) fn report(&self, place: usize, step: ActionReport) {
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(report) = reports.get_mut(place) {
             report.steps.push(step);
@@ -256,9 +256,9 @@ impl Shared<'_> {
     }
 
     /// Tells that backups have vanished, and has nothing new started.
-    pub(super) fn raise(&self, alarm: CascadeAlarm) {
+    pub(super) fn raise_alarm(&self, alarm: CascadeAlarm) {
         self.gate.close("backups have vanished".to_owned());
-        self.tell(What::CascadeAlarm {
+        self.tell(EventKind::CascadeAlarm {
             at: alarm.at.clone(),
             backup: alarm.backup,
             gone: alarm.gone.clone(),
@@ -267,8 +267,8 @@ impl Shared<'_> {
         self.stop.cancel();
     }
 
-    fn into_report(self) -> Report {
-        Report {
+    fn into_report(self) -> RunReport {
+        RunReport {
             vms: self.reports.into_inner().unwrap_or_else(PoisonError::into_inner),
             alarms: self.alarms.into_inner().unwrap_or_else(PoisonError::into_inner),
             interrupted: self.executor.stop.is_cancelled(),
@@ -278,6 +278,6 @@ impl Shared<'_> {
 
 impl VmReport {
     fn new(planned: &VmPlan, vm: VmId) -> Self {
-        Self { at: Place { vm, alias: planned.alias.clone() }, steps: Vec::new() }
+        Self { at: VmRef { vm, alias: planned.alias.clone() }, steps: Vec::new() }
     }
 }

@@ -1,9 +1,9 @@
 //! Finding the backup that a create has made: new versions of FiFo do not name it.
 
-use super::asking::{Asking, Unclear};
 use super::create::CLOCKS_APART_MAX;
-use super::one_vm::{Problem, Worker, chain};
-use super::pace::Pauses;
+use super::timing::PollIntervals;
+use super::worker::{StepError, VmWorker, chain};
+use super::write_attempts::{UnknownOutcome, WriteAttempts};
 use crate::inventory::{BackupId, Vm};
 use crate::plan::Create;
 use chrono::{DateTime, Utc};
@@ -27,20 +27,20 @@ enum Search {
     Unknown(String),
 }
 
-impl Worker<'_> {
+impl VmWorker<'_> {
     /// Finds the backup of a create that FiFo has taken on.
     pub(super) async fn find_accepted(
         &self,
         create: &Create,
         sent: &Sent,
         told: Option<BackupId>,
-    ) -> Result<BackupId, Problem> {
+    ) -> Result<BackupId, StepError> {
         match self.search(create, sent, told).await {
             Search::Found(backup) => Ok(backup),
-            Search::Absent => Err(Problem::Unverified(
+            Search::Absent => Err(StepError::Unverified(
                 "FiFo accepted the create, and no new backup is listed; look at the VM in FiFo".to_owned(),
             )),
-            Search::Unknown(why) => Err(Problem::Unverified(format!(
+            Search::Unknown(why) => Err(StepError::Unverified(format!(
                 "FiFo accepted the create, and then could not be read ({why})"
             ))),
         }
@@ -52,24 +52,24 @@ impl Worker<'_> {
         &self,
         create: &Create,
         sent: &Sent,
-        asking: &Asking,
-        unclear: &Unclear,
-    ) -> Result<Option<BackupId>, Problem> {
+        attempts: &WriteAttempts,
+        unclear: &UnknownOutcome,
+    ) -> Result<Option<BackupId>, StepError> {
         let said = &unclear.said;
         match self.search(create, sent, None).await {
             Search::Found(backup) => Ok(Some(backup)),
-            Search::Absent if asking.may_go_on(unclear) => Ok(None),
+            Search::Absent if attempts.may_retry(unclear) => Ok(None),
             Search::Absent => {
                 let advice = if unclear.may_repeat {
                     "it was sent five times"
                 } else {
                     "look at the VM's hypervisor, its agent and the backup store"
                 };
-                Err(Problem::Failed(format!(
+                Err(StepError::Failed(format!(
                     "FiFo {said} to the create, and no new backup appeared; {advice}"
                 )))
             }
-            Search::Unknown(why) => Err(Problem::Unverified(format!(
+            Search::Unknown(why) => Err(StepError::Unverified(format!(
                 "FiFo {said} to the create and could not be read after it ({why}); it was not sent again, the next run looks"
             ))),
         }
@@ -77,21 +77,21 @@ impl Worker<'_> {
 
     /// Looks for the new backup, in the VM's own reading and then in the list, until it is there or patience ends.
     async fn search(&self, create: &Create, sent: &Sent, told: Option<BackupId>) -> Search {
-        let pace = self.shared.executor.settings.pace;
+        let timing = self.context.executor.settings.timing;
         let is_ours = |vm: &Vm| new_backup(vm, create, sent, told);
         let began = Instant::now();
-        let mut pauses = Pauses::new(pace.pause_min / 4, pace.pause_max);
+        let mut intervals = PollIntervals::new(timing.pause_min / 4, timing.pause_max);
         loop {
-            let is_last = began.elapsed() >= pace.search;
-            if let Ok(seen) = self.shared.look.at(self.id).await
+            let is_last = began.elapsed() >= timing.search;
+            if let Ok(seen) = self.context.reader.read(self.id).await
                 && let Some(backup) = is_ours(&seen.vm)
             {
                 return Search::Found(backup);
             }
-            match self.shared.look.in_list(self.id).await {
+            match self.context.reader.in_list(self.id).await {
                 Ok(vm) => match is_ours(&vm) {
                     Some(backup) => return Search::Found(backup),
-                    None if is_last && self.shared.look.proves_absence() => return Search::Absent,
+                    None if is_last && self.context.reader.proves_absence() => return Search::Absent,
                     None if is_last => {
                         return Search::Unknown(
                             "its list is cut off every time, and what a VM's own reading lacks proves nothing".to_owned(),
@@ -102,8 +102,8 @@ impl Worker<'_> {
                 Err(error) if is_last => return Search::Unknown(chain(&error)),
                 Err(_) => {}
             }
-            let left = pace.search.saturating_sub(began.elapsed());
-            tokio::time::sleep(pauses.next().unwrap_or(pace.pause_max).min(left)).await;
+            let left = timing.search.saturating_sub(began.elapsed());
+            tokio::time::sleep(intervals.next().unwrap_or(timing.pause_max).min(left)).await;
         }
     }
 }

@@ -3,31 +3,31 @@
 //! `stuck_after` is a guess: a large VM's first full backup may take longer and be in the best of health. A second one
 //! beside it would only slow it down, and be stuck in its turn.
 
-use super::look::Seen;
-use super::one_vm::{Problem, Worker};
+use super::reader::VmReading;
+use super::worker::{StepError, VmWorker};
 use crate::inventory::{Backup, Vm};
 use crate::plan::bytes_text;
-use crate::plan::standing::{Standing, View};
+use crate::plan::standing::{Standing, VmView};
 use crate::policy::{Policy, duration_text};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::sleep;
 
-impl Worker<'_> {
+impl VmWorker<'_> {
     /// Looks at the uploads of a VM that count as stuck, and a minute later again; once in a run. Says whether it did:
     /// then what was seen before is old.
     ///
     /// # Errors
     ///
     /// One of them has grown, or changed its state: nothing is to be started beside it.
-    pub(super) async fn look_twice_at_stuck(&mut self, seen: &Seen) -> Result<bool, Problem> {
+    pub(super) async fn check_stuck_twice(&mut self, seen: &VmReading) -> Result<bool, StepError> {
         let now = self.now_by(seen);
-        if self.has_looked_at_stuck || stuck(&seen.vm, self.policy()?, now).is_empty() {
+        if self.has_checked_stuck || stuck(&seen.vm, self.policy()?, now).is_empty() {
             return Ok(false);
         }
-        self.has_looked_at_stuck = true;
+        self.has_checked_stuck = true;
         // The list both times: a single reading that is old looks the same for ever.
         let before = self.read_in_list().await?;
-        let pause = sleep(self.shared.executor.settings.pace.stuck_look);
+        let pause = sleep(self.context.executor.settings.timing.stuck_recheck);
         self.wait(pause).await.map_err(|cut| self.not_asked_for(cut))?;
         let after = self.read_in_list().await?;
         let policy = self.policy()?;
@@ -41,7 +41,7 @@ impl Worker<'_> {
 }
 
 fn stuck<'v>(vm: &'v Vm, policy: &'v Policy, now: DateTime<Utc>) -> Vec<&'v Backup> {
-    let view = View::new(vm, policy, now);
+    let view = VmView::new(vm, policy, now);
     view.backups.iter().filter(|one| one.standing == Standing::Stuck).map(|one| one.backup).collect()
 }
 
@@ -49,7 +49,7 @@ fn has_moved(old: &Backup, new: &Backup) -> bool {
     old.size_bytes() != new.size_bytes() || old.state != new.state
 }
 
-fn still_moves(old: &Backup, new: &Backup, policy: &Policy, now: DateTime<Utc>) -> Problem {
+fn still_moves(old: &Backup, new: &Backup, policy: &Policy, now: DateTime<Utc>) -> StepError {
     let age = old.timestamp.map_or(policy.stuck_after, |taken| now - taken);
     // Twice as long as it has taken so far, in whole hours.
     let enough = TimeDelta::hours(age.num_hours() * 2 + 2);
@@ -59,7 +59,7 @@ fn still_moves(old: &Backup, new: &Backup, policy: &Policy, now: DateTime<Utc>) 
     } else {
         format!("it has just gone from {} to {}", old.state.as_str(), new.state.as_str())
     };
-    Problem::Dropped(format!(
+    StepError::Dropped(format!(
         "backup {} counts as stuck after {}, and is not: {change}; nothing is started beside it; \
          set `stuck_after` of policy {} to {}, say",
         old.id.short(),

@@ -1,14 +1,14 @@
 //! Waiting for an upload, and judging what came of it.
 
 use super::create::CLOCKS_APART_MAX;
-use super::event::{Ending, What};
-use super::limits::Slot;
-use super::look::LookError;
-use super::one_vm::{Cut, Good, Problem, Worker, chain};
-use super::pace::Pauses;
+use super::event::{ActionOutcome, EventKind};
+use super::reader::ReadError;
+use super::slots::Slot;
+use super::timing::PollIntervals;
+use super::worker::{StepError, StepSuccess, VmWorker, WaitError, chain};
 use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
-use crate::plan::standing::{STREAM_BYTES_MIN, Standing, View};
-use crate::plan::{Create, bytes_text, lacking_text};
+use crate::plan::standing::{STREAM_BYTES_MIN, Standing, VmView};
+use crate::plan::{Create, bytes_text, missing_file_info_text};
 use crate::policy::Policy;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl Uploading {
 
 /// What is remembered from reading to reading.
 #[derive(Default)]
-struct Watch {
+struct UploadWatch {
     last: Option<Uploading>,
     same_readings: u32,
     /// Since when nothing at all could be read.
@@ -43,31 +43,36 @@ struct Watch {
     completed_since: Option<Instant>,
 }
 
-impl Worker<'_> {
+impl VmWorker<'_> {
     /// Waits for a backup until it is complete, checked, and its snapshot is in place; or has come to a bad end.
-    pub(super) async fn wait_for(&self, create: &Create, id: BackupId, slot: &Slot) -> Result<Good, Problem> {
-        let pace = self.shared.executor.settings.pace;
-        let (began, began_at) = (self.shared.executor.clock.now(), Instant::now());
-        let mut watch = Watch::default();
-        let mut pauses = Pauses::new(pace.pause_min, pace.pause_max);
+    pub(super) async fn wait_for(
+        &self,
+        create: &Create,
+        id: BackupId,
+        slot: &Slot,
+    ) -> Result<StepSuccess, StepError> {
+        let timing = self.context.executor.settings.timing;
+        let (began, began_at) = (self.context.executor.clock.now(), Instant::now());
+        let mut watch = UploadWatch::default();
+        let mut intervals = PollIntervals::new(timing.pause_min, timing.pause_max);
         loop {
             let pause = match watch.completed_since {
-                Some(_) => pace.pause_min,
-                None => pauses.next().unwrap_or(pace.pause_max),
+                Some(_) => timing.pause_min,
+                None => intervals.next().unwrap_or(timing.pause_max),
             };
             self.pause_between_readings(pause, id, &watch).await?;
-            let Some(Uploading { backup, vm }) = self.read_or_bear_with(id, &mut watch).await? else {
+            let Some(Uploading { backup, vm }) = self.read_tolerating_errors(id, &mut watch).await? else {
                 continue;
             };
             let bytes = backup.size_bytes().unwrap_or(0);
-            slot.saw(&self.at, &backup, self.shared.executor.movements.saw(&backup, &pace));
+            slot.record(&self.at, &backup, self.context.executor.progress.record(&backup, &timing));
             let tier = create.tier.clone();
-            self.shared.tell(What::Progress { at: self.at.clone(), backup: id, tier, bytes });
+            self.context.tell(EventKind::Progress { at: self.at.clone(), backup: id, tier, bytes });
 
             match backup.state {
                 RecordedState::Completed => {
-                    if let Some(good) = self.judge_completed(create, &backup, &vm, &mut watch)? {
-                        return Ok(good);
+                    if let Some(success) = self.judge_completed(create, &backup, &vm, &mut watch)? {
+                        return Ok(success);
                     }
                 }
                 RecordedState::Failed => {
@@ -75,7 +80,7 @@ impl Worker<'_> {
                         "the upload of backup {id} failed after {}; look at the hypervisor's agent and the backup store",
                         bytes_text(bytes)
                     );
-                    return Err(Problem::Failed(message));
+                    return Err(StepError::Failed(message));
                 }
                 RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
                     // By its own date, as the planner counts; but a wrong clock must not hold the run for as long, nor
@@ -83,10 +88,10 @@ impl Worker<'_> {
                     let stuck_after = self.policy()?.stuck_after;
                     let since = backup.timestamp.unwrap_or(began).clamp(began, began + CLOCKS_APART_MAX);
                     let lasts = (since + stuck_after - began).to_std().unwrap_or_default();
-                    let is_over = self.shared.executor.clock.now() >= since + stuck_after;
+                    let is_over = self.context.executor.clock.now() >= since + stuck_after;
                     if is_over || began_at.elapsed() >= lasts {
                         let message = format!("backup {id} is stuck at {}", bytes_text(bytes));
-                        return Err(Problem::Failed(message));
+                        return Err(StepError::Failed(message));
                     }
                 }
             }
@@ -98,46 +103,50 @@ impl Worker<'_> {
         &self,
         pause: Duration,
         id: BackupId,
-        watch: &Watch,
-    ) -> Result<(), Problem> {
+        watch: &UploadWatch,
+    ) -> Result<(), StepError> {
         match self.wait(tokio::time::sleep(pause)).await {
             // The next reading says how FiFo refuses us.
-            Ok(()) | Err(Cut::Refused(_)) => Ok(()),
+            Ok(()) | Err(WaitError::Refused(_)) => Ok(()),
             // What is through is only to be checked.
-            Err(Cut::Left) if watch.completed_since.is_some() => {
+            Err(WaitError::HandedOver) if watch.completed_since.is_some() => {
                 self.pause(pause).await;
                 Ok(())
             }
-            Err(Cut::Left) => {
-                let why = self.shared.why_left();
-                Err(Problem::Left(format!(
+            Err(WaitError::HandedOver) => {
+                let why = self.context.why_handed_over();
+                Err(StepError::HandedOver(format!(
                     "backup {id} is still running in FiFo, and {why}; the next run checks the result"
                 )))
             }
-            Err(Cut::Stopped) => Err(Problem::Interrupted(format!(
+            Err(WaitError::Stopped) => Err(StepError::Interrupted(format!(
                 "backup {id} goes on in FiFo; the next run looks what came of it"
             ))),
         }
     }
 
     /// Reads a running upload; `None` when nothing could be read, which is borne with for a while.
-    async fn read_or_bear_with(&self, id: BackupId, watch: &mut Watch) -> Result<Option<Uploading>, Problem> {
+    async fn read_tolerating_errors(
+        &self,
+        id: BackupId,
+        watch: &mut UploadWatch,
+    ) -> Result<Option<Uploading>, StepError> {
         match self.read_upload(id, watch).await {
             Ok(Some(uploading)) => {
                 watch.blind_since = None;
                 Ok(Some(uploading))
             }
-            Ok(None) => Err(Problem::Failed(format!("backup {id} has vanished while it was uploading"))),
-            Err(LookError::Gone) => {
-                Err(Problem::Failed(format!("the VM has vanished while backup {id} was uploading")))
+            Ok(None) => Err(StepError::Failed(format!("backup {id} has vanished while it was uploading"))),
+            Err(ReadError::Gone) => {
+                Err(StepError::Failed(format!("the VM has vanished while backup {id} was uploading")))
             }
             Err(error) => {
                 let blind_since = *watch.blind_since.get_or_insert_with(Instant::now);
-                if blind_since.elapsed() < self.shared.executor.settings.pace.blind && !error.is_final() {
+                if blind_since.elapsed() < self.context.executor.settings.timing.blind && !error.is_final() {
                     return Ok(None);
                 }
                 let why = chain(&error);
-                Err(Problem::Unverified(format!(
+                Err(StepError::Unverified(format!(
                     "backup {id} was started and can no longer be watched: {why}"
                 )))
             }
@@ -150,35 +159,41 @@ impl Worker<'_> {
         create: &Create,
         backup: &Backup,
         vm: &Vm,
-        watch: &mut Watch,
-    ) -> Result<Option<Good>, Problem> {
+        watch: &mut UploadWatch,
+    ) -> Result<Option<StepSuccess>, StepError> {
         let completed_since = *watch.completed_since.get_or_insert_with(Instant::now);
-        let has_settled = completed_since.elapsed() >= self.shared.executor.settings.pace.settle;
+        let has_settled = completed_since.elapsed() >= self.context.executor.settings.timing.settle;
         let policy = self.policy()?;
         let bytes = backup.size_bytes();
-        let now = self.shared.executor.clock.now();
+        let now = self.context.executor.clock.now();
         match (fault_of(vm, backup.id, create, policy, now), backup.local) {
-            (None, Some(true)) if backup.lacks().is_none() => Ok(Some(good(backup.id, bytes, ""))),
+            (None, Some(true)) if backup.missing_file_info().is_none() => {
+                Ok(Some(success(backup.id, bytes, "")))
+            }
             // A FiFo that has never told a checksum for this VM is an old one; but a new one may still write it.
             (None, Some(true)) if has_settled => {
-                Ok(Some(good(backup.id, bytes, "; FiFo tells no checksum to check it by")))
+                Ok(Some(success(backup.id, bytes, "; FiFo tells no checksum to check it by")))
             }
             (None, _) if has_settled => {
-                Ok(Some(good(backup.id, bytes, "; FiFo does not say that its snapshot is in place")))
+                Ok(Some(success(backup.id, bytes, "; FiFo does not say that its snapshot is in place")))
             }
             (Some(fault), _) if has_settled => {
-                Err(Problem::Failed(format!("FiFo calls backup {} completed, but {fault}", backup.id)))
+                Err(StepError::Failed(format!("FiFo calls backup {} completed, but {fault}", backup.id)))
             }
             _ => Ok(None),
         }
     }
 
     /// Reads a running upload; `None` when the list, which is never old, does not have it.
-    async fn read_upload(&self, id: BackupId, watch: &mut Watch) -> Result<Option<Uploading>, LookError> {
-        let single = match self.shared.look.at(self.id).await {
+    async fn read_upload(
+        &self,
+        id: BackupId,
+        watch: &mut UploadWatch,
+    ) -> Result<Option<Uploading>, ReadError> {
+        let single = match self.context.reader.read(self.id).await {
             Ok(seen) => Uploading::find(seen.vm, id),
-            Err(LookError::Gone) => {
-                return Ok(Uploading::find(self.shared.look.in_list(self.id).await?, id));
+            Err(ReadError::Gone) => {
+                return Ok(Uploading::find(self.context.reader.in_list(self.id).await?, id));
             }
             Err(error) => return Err(error),
         };
@@ -194,30 +209,30 @@ impl Worker<'_> {
             return Ok(Some(last.clone()));
         }
         watch.same_readings = 0;
-        Ok(Uploading::find(self.shared.look.in_list(self.id).await?, id))
+        Ok(Uploading::find(self.context.reader.in_list(self.id).await?, id))
     }
 
-    pub(super) fn policy(&self) -> Result<&Policy, Problem> {
-        let executor = self.shared.executor;
+    pub(super) fn policy(&self) -> Result<&Policy, StepError> {
+        let executor = self.context.executor;
         executor
             .policies
             .iter()
             .find(|policy| Some(&policy.name) == self.policy_name())
-            .ok_or_else(|| Problem::Failed("its policy is not among those of this run".to_owned()))
+            .ok_or_else(|| StepError::Failed("its policy is not among those of this run".to_owned()))
     }
 }
 
-fn good(backup: BackupId, bytes: Option<u64>, remark: &str) -> Good {
+fn success(backup: BackupId, bytes: Option<u64>, remark: &str) -> StepSuccess {
     let size = bytes.map_or("of unknown size".to_owned(), bytes_text);
     let message = format!("backup {} is complete ({size}){remark}", backup.short());
-    Good { ending: Ending::Done, backup, message }
+    StepSuccess { ending: ActionOutcome::Done, backup, message }
 }
 
 /// Finds what is wrong with a backup that FiFo calls completed, in a reading of its VM.
 ///
 /// Whether it is good is for the planner to say, whose next plan would otherwise delete what this one has kept.
 fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTime<Utc>) -> Option<String> {
-    let view = View::new(vm, policy, now);
+    let view = VmView::new(vm, policy, now);
     let Some(judged) = view.get(id) else {
         return Some("it has no timestamp: somebody has deleted it while it was uploading".to_owned());
     };
@@ -258,7 +273,7 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
                 ),
             })
         }
-        Standing::Unverified { .. } => Some(lacking_text(backup).to_owned()),
+        Standing::Unverified { .. } => Some(missing_file_info_text(backup).to_owned()),
         Standing::Failed | Standing::Stuck | Standing::InProgress => {
             Some("it is not completed any more".to_owned())
         }

@@ -1,7 +1,7 @@
 //! Telling what is waited for, so that a run of hours is never silent.
 
-use super::event::{SlotHolder, SlotUse, Waiting, What};
-use super::run::Shared;
+use super::event::{EventKind, SlotHolder, SlotUse, Waiting};
+use super::run::RunContext;
 use crate::plan::bytes_text;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,38 +16,38 @@ const NAMED_MAX: usize = 3;
 
 /// Counts those who wait for as long as each holds its own.
 #[derive(Debug)]
-pub(super) struct Counted<'a>(&'a AtomicUsize);
+pub(super) struct WaitCount<'a>(&'a AtomicUsize);
 
-impl<'a> Counted<'a> {
+impl<'a> WaitCount<'a> {
     pub(super) fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::SeqCst);
         Self(count)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for WaitCount<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 /// Tells again and again what is waited for, and once when that is over.
-pub(super) async fn tell(shared: &Shared<'_>) -> Infallible {
-    let every = shared.executor.settings.pace.tell;
+pub(super) async fn tell(context: &RunContext<'_>) -> Infallible {
+    let every = context.executor.settings.timing.tell;
     let mut is_told = false;
     sleep(FIRST_AFTER.min(every)).await;
     loop {
-        let waiting = shared.waiting();
+        let waiting = context.waiting();
         let is_something = waiting.for_slot + waiting.for_clock > 0;
         if is_something || is_told {
-            shared.tell(What::Waiting(waiting));
+            context.tell(EventKind::Waiting(waiting));
         }
         is_told = is_something;
         sleep(every).await;
     }
 }
 
-impl Shared<'_> {
+impl RunContext<'_> {
     fn waiting(&self) -> Waiting {
         let slots = self.slots.waited_for();
         let for_slot = slots.iter().map(|slots| slots.waiting).sum();
@@ -100,13 +100,13 @@ fn holder_text(holder: &SlotHolder) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::Place;
+    use crate::apply::VmRef;
     use crate::inventory::{BackupId, VmId};
     use uuid::Uuid;
 
     #[test]
     fn what_is_waited_for_is_said_in_a_line() {
-        let at = Place { vm: VmId::new(Uuid::nil()), alias: "db-1".to_owned() };
+        let at = VmRef { vm: VmId::new(Uuid::nil()), alias: "db-1".to_owned() };
         let holder = SlotHolder {
             at,
             backup: BackupId::new(Uuid::nil()),

@@ -2,7 +2,7 @@
 
 use super::context::{Context, Environment};
 use super::error::{CliError, Kind};
-use super::target::Target;
+use super::settings::ConnectionSettings;
 use crate::fifo::{
     Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, Listing, ReadClient, Settings,
     TransportErrorKind,
@@ -28,10 +28,10 @@ pub(super) const SANDBOX_USER: &str = "admin";
 const SANDBOX_NAME: &str = "sandbox";
 
 /// The FiFo that is meant, before anything is asked of it.
-pub struct Chosen {
+pub struct PendingConnection {
     name: String,
     /// `None` is the built-in one, which has an address only when it runs.
-    target: Option<Target>,
+    settings: Option<ConnectionSettings>,
 }
 
 /// A way to a FiFo.
@@ -45,14 +45,14 @@ pub struct Connection {
 
 /// How long it is waited for a FiFo that cannot be reached, before it has answered for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub enum FirstContact {
     /// A few seconds: somebody is waiting, and the address is probably wrong.
-    Short,
+    FailFast,
     /// As long as a read may take: nobody is waiting, and FiFo may just be starting.
-    Long,
+    KeepTrying,
 }
 
-impl Chosen {
+impl PendingConnection {
     /// Finds out which FiFo is meant, and what to sign in with. Nothing is asked or started.
     ///
     /// # Errors
@@ -60,11 +60,14 @@ impl Chosen {
     /// Settings are missing or wrong.
     pub fn of(context: &Context) -> Result<Self, CliError> {
         if context.global.sandbox {
-            return Ok(Self { name: SANDBOX_NAME.to_owned(), target: None });
+            return Ok(Self { name: SANDBOX_NAME.to_owned(), settings: None });
         }
-        let target =
-            Target::choose(&context.global, &context.environment, context.profile_file().as_deref())?;
-        Ok(Self { name: target.endpoint.to_string(), target: Some(target) })
+        let settings = ConnectionSettings::choose(
+            &context.global,
+            &context.environment,
+            context.profile_file().as_deref(),
+        )?;
+        Ok(Self { name: settings.endpoint.to_string(), settings: Some(settings) })
     }
 
     /// Finds out what plans call the FiFo that is meant, for where nothing is asked of it: there need be nothing to sign
@@ -78,7 +81,8 @@ impl Chosen {
             return Ok(SANDBOX_NAME.to_owned());
         }
         let profile_file = context.profile_file();
-        let endpoint = Target::endpoint(&context.global, &context.environment, profile_file.as_deref())?;
+        let endpoint =
+            ConnectionSettings::endpoint(&context.global, &context.environment, profile_file.as_deref())?;
         Ok(endpoint.to_string())
     }
 
@@ -89,13 +93,13 @@ impl Chosen {
 
     /// Says as whom it is signed in to, and by which version of the API: `as `backup`, API version 3`.
     pub(super) fn identity(&self) -> String {
-        let Some(target) = &self.target else { return format!("as `{SANDBOX_USER}`") };
-        let who = match &target.credentials {
+        let Some(settings) = &self.settings else { return format!("as `{SANDBOX_USER}`") };
+        let who = match &settings.credentials {
             Credentials::Token(_) => "with a token".to_owned(),
             Credentials::Password { user, .. } => format!("as `{user}`"),
             Credentials::TokenFirst { user, .. } => format!("with a token, else as `{user}`"),
         };
-        format!("{who}, API version {}", target.api.as_str())
+        format!("{who}, API version {}", settings.api.as_str())
     }
 
     /// Makes ready to read it. A real one is not asked anything yet.
@@ -103,17 +107,17 @@ impl Chosen {
     /// # Errors
     ///
     /// Certificates cannot be read, or the built-in FiFo cannot start.
-    pub async fn open(self, context: &Context, patience: Patience) -> Result<Connection, CliError> {
+    pub async fn open(self, context: &Context, first_contact: FirstContact) -> Result<Connection, CliError> {
         let global = &context.global;
-        let (sandbox, target) = match self.target {
-            Some(target) => (None, target),
+        let (sandbox, settings) = match self.settings {
+            Some(settings) => (None, settings),
             None => {
                 let running = start_sandbox(context).await?;
-                let target = sandbox_target(&running)?;
-                (Some(running), target)
+                let settings = sandbox_target(&running)?;
+                (Some(running), settings)
             }
         };
-        let Target { endpoint, api, credentials } = target;
+        let ConnectionSettings { endpoint, api, credentials } = settings;
         if global.insecure {
             tracing::warn!(
                 "TLS is used without checking who answers (--insecure): the password can be read on the way"
@@ -133,7 +137,7 @@ impl Chosen {
         let settings = Settings {
             api,
             read_timeout: global.timeout,
-            first_contact_timeout: (patience == Patience::Short).then_some(FIRST_CONTACT_TIMEOUT),
+            first_contact_timeout: (first_contact == FirstContact::FailFast).then_some(FIRST_CONTACT_TIMEOUT),
             jitter_seed: context.run_number(),
             ..Settings::new(endpoint, credentials)
         };
@@ -256,13 +260,13 @@ async fn start_sandbox(context: &Context) -> Result<Running, CliError> {
     Sandbox::start(options).await.map_err(failed)
 }
 
-fn sandbox_target(running: &Running) -> Result<Target, CliError> {
+fn sandbox_target(running: &Running) -> Result<ConnectionSettings, CliError> {
     let endpoint = running.url().parse();
     let endpoint = endpoint
         .map_err(|error| CliError::new(Kind::Internal, "the sandbox has no address").because(error))?;
     let credentials =
         Credentials::Password { user: SANDBOX_USER.to_owned(), password: SecretString::from(SANDBOX_USER) };
-    Ok(Target { endpoint, api: Default::default(), credentials })
+    Ok(ConnectionSettings { endpoint, api: Default::default(), credentials })
 }
 
 #[cfg(test)]

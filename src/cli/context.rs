@@ -3,9 +3,9 @@
 
 use super::args::{Color, Format, GlobalArgs, LogFormat};
 use super::error::{CliError, Kind};
-use super::voice;
+use super::output_queue;
 use crate::render::Styles;
-use crate::render::text::{Detail, Look};
+use crate::render::text::{Detail, TextOptions};
 use chrono::{DateTime, Utc};
 use clap::ValueEnum as _;
 use etcetera::BaseStrategy as _;
@@ -67,9 +67,9 @@ pub enum ServiceState<'a> {
     /// It is about to end.
     Stopping,
     /// It is not hanging.
-    Alive,
+    Watchdog,
     /// What it does, for people.
-    Doing(&'a str),
+    Status(&'a str),
 }
 
 /// One run's surroundings.
@@ -79,7 +79,7 @@ pub struct Context {
     /// The environment.
     pub environment: Environment,
     /// How text on standard output looks.
-    pub look: Look,
+    pub text_options: TextOptions,
     /// The colours of standard error.
     pub error_styles: Styles,
 }
@@ -99,8 +99,8 @@ impl Context {
             (false, 0) => Detail::Usual,
             (false, _) => Detail::Full,
         };
-        let look = Look { styles: choice(on_out), columns: columns(&environment), detail };
-        Self { global, environment, look, error_styles: choice(on_err) }
+        let text_options = TextOptions { styles: choice(on_out), columns: columns(&environment), detail };
+        Self { global, environment, text_options, error_styles: choice(on_err) }
     }
 
     /// Gives the number of this process.
@@ -163,7 +163,7 @@ impl Context {
     /// # Errors
     ///
     /// Its socket cannot be written to.
-    pub fn tell_service(&self, states: &[ServiceState<'_>]) -> io::Result<()> {
+    pub fn notify_service(&self, states: &[ServiceState<'_>]) -> io::Result<()> {
         let mut told = Vec::new();
         for state in states {
             let state = match *state {
@@ -174,15 +174,15 @@ impl Context {
                     NotifyState::monotonic_usec_now()?
                 }
                 ServiceState::Stopping => NotifyState::Stopping,
-                ServiceState::Alive => NotifyState::Watchdog,
-                ServiceState::Doing(what) => NotifyState::Status(what),
+                ServiceState::Watchdog => NotifyState::Watchdog,
+                ServiceState::Status(what) => NotifyState::Status(what),
             };
             told.push(state);
         }
         sd_notify::notify(&told)
     }
 
-    /// Gives after how long without [`ServiceState::Alive`] the service manager takes this process for hanging; `None`
+    /// Gives after how long without [`ServiceState::Watchdog`] the service manager takes this process for hanging; `None`
     /// where it does not watch.
     pub fn watchdog(&self) -> Option<Duration> {
         sd_notify::watchdog_enabled().filter(|period| !period.is_zero())
@@ -264,7 +264,7 @@ impl Context {
         let mut text = Vec::new();
         // A text takes everything that is written to it.
         drop(write(&mut text));
-        voice::say(move || {
+        output_queue::write(move || {
             if let Err(error) = print(|out| out.write_all(&text)) {
                 tracing::warn!("{}; the run goes on", error.chain().join(": "));
             }
@@ -272,13 +272,13 @@ impl Context {
     }
 
     /// Tells on standard error how a command failed. Where even that cannot be written, the exit code says it.
-    pub fn tell(&self, error: &CliError) {
+    pub fn report_error(&self, error: &CliError) {
         match self.global.log_format {
             LogFormat::Json => error.log(),
             LogFormat::Text => {
                 let mut text = Vec::new();
                 drop(error.write(&self.error_styles, &mut text));
-                voice::say(move || drop(io::stderr().lock().write_all(&text)));
+                output_queue::write(move || drop(io::stderr().lock().write_all(&text)));
             }
         }
     }

@@ -31,7 +31,7 @@ pub enum Outcome {
     /// Some VM's backups are not as they should be, and the caller wants to know.
     OutOfDate,
     /// What was to be checked has mistakes, and they have been told.
-    Mistakes,
+    InvalidPolicies,
     /// Some VMs were left undone, and which has been told; the others were done.
     SomeFailed,
     /// Backups have vanished after a local delete, in this run or in an earlier one, and that has been told.
@@ -57,7 +57,7 @@ pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
     match ended {
         Ok(Outcome::Done) => DONE,
         Ok(Outcome::Changes | Outcome::OutOfDate) => CHANGES,
-        Ok(Outcome::Mistakes) => FAILED,
+        Ok(Outcome::InvalidPolicies) => FAILED,
         Ok(Outcome::SomeFailed) => SOME_FAILED,
         Ok(Outcome::Alarm) => SAFETY_STOP,
         Ok(Outcome::Interrupted(signal)) => SIGNALLED.saturating_add(*signal),

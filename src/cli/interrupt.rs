@@ -51,7 +51,7 @@ impl Interrupt {
     }
 
     /// Waits for the first signal, and gives what a run has come to that it ended.
-    pub(super) async fn told(&self) -> Outcome {
+    pub(super) async fn signalled(&self) -> Outcome {
         self.stop.cancelled().await;
         Outcome::Interrupted(self.caught().unwrap_or(SIGTERM))
     }

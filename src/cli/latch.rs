@@ -26,7 +26,7 @@ pub(super) fn write_shown(
     context: &Context,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    stop.map_or(Ok(()), |stop| safety_stop::text(stop, &context.look.styles, out))
+    stop.map_or(Ok(()), |stop| safety_stop::text(stop, &context.text_options.styles, out))
 }
 
 /// Writes a latch that is set, as Markdown above everything else.

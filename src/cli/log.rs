@@ -4,7 +4,7 @@
 //! traces are requests with all their headers, and the token is in one of them.
 
 use super::args::{GlobalArgs, LogFormat};
-use super::voice;
+use super::output_queue;
 use crate::render::Styles;
 use std::fmt;
 use std::io::{self, Write};
@@ -53,7 +53,7 @@ impl Drop for Line {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.0);
         // Where standard error is closed there is nobody to tell.
-        voice::say(move || drop(io::stderr().lock().write_all(&bytes)));
+        output_queue::write(move || drop(io::stderr().lock().write_all(&bytes)));
     }
 }
 

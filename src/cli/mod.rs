@@ -4,37 +4,23 @@
 //! [`planning`] how a plan comes about, `carry` how one is carried out, `telling` who hears of it, `watch` who looks on, `every` how it is done again
 //! and again and `board` what is shown meanwhile, `latch` what keeps the next run back after backups vanished, [`error`] and [`exit`] how a command ends.
 
-mod apply;
 pub mod args;
-mod board;
-mod carry;
-mod check;
-mod completions;
+mod commands;
 pub mod connection;
 pub mod context;
+mod daemon;
 pub mod error;
-mod every;
+mod execute;
 pub mod exit;
 mod files;
-mod init;
 mod interrupt;
 mod latch;
 mod log;
-mod plan;
+mod output_queue;
 pub mod planning;
 pub mod policies;
-mod reconcile;
-mod resume;
-mod sandbox;
-mod schema;
-mod show;
-mod status;
-pub mod target;
-mod telling;
+pub mod settings;
 mod usage;
-mod validate;
-mod voice;
-mod watch;
 
 use args::{Arguments, Command};
 use clap::FromArgMatches as _;
@@ -62,9 +48,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     log::set_up(&context.global, context.error_styles);
     let ended = guarded(|| dispatch(&arguments.command, &context));
     if let Err(error) = &ended {
-        context.tell(error);
+        context.report_error(error);
     }
-    voice::drain();
+    output_queue::drain();
     exit::code(&ended)
 }
 
@@ -80,19 +66,19 @@ fn guarded(run: impl FnOnce() -> Result<Outcome, CliError>) -> Result<Outcome, C
 
 fn dispatch(command: &Command, context: &Context) -> Result<Outcome, CliError> {
     match command {
-        Command::Init(args) => init::run(args, context),
-        Command::Validate(args) => validate::run(args, context),
-        Command::Check(args) => in_runtime(check::run(args, context)),
-        Command::Plan(args) => in_runtime(plan::run(args, context)),
-        Command::Apply(args) => in_runtime(apply::run(args, context)),
-        Command::Reconcile(args) => in_runtime(reconcile::run(args, context)),
-        Command::Resume(args) => resume::run(args, context),
-        Command::Status(args) => in_runtime(status::run(args, context)),
-        Command::Show(args) => in_runtime(show::run(args, context)),
-        Command::Completions(args) => completions::run(args, context),
-        Command::Man(args) => completions::man(args, context),
-        Command::Schema(args) => schema::run(args, context),
-        Command::Sandbox(args) => in_runtime(sandbox::run(args, context)),
+        Command::Init(args) => commands::init::run(args, context),
+        Command::Validate(args) => commands::validate::run(args, context),
+        Command::Check(args) => in_runtime(commands::check::run(args, context)),
+        Command::Plan(args) => in_runtime(commands::plan::run(args, context)),
+        Command::Apply(args) => in_runtime(commands::apply::run(args, context)),
+        Command::Reconcile(args) => in_runtime(commands::reconcile::run(args, context)),
+        Command::Resume(args) => commands::resume::run(args, context),
+        Command::Status(args) => in_runtime(commands::status::run(args, context)),
+        Command::Show(args) => in_runtime(commands::show::run(args, context)),
+        Command::Completions(args) => commands::completions::run(args, context),
+        Command::Man(args) => commands::completions::man(args, context),
+        Command::Schema(args) => commands::schema::run(args, context),
+        Command::Sandbox(args) => in_runtime(commands::sandbox::run(args, context)),
     }
 }
 

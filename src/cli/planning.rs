@@ -4,14 +4,15 @@ use super::args::{PlanningArgs, VmPattern};
 use super::connection::Connection;
 use super::context::Context;
 use super::error::{CliError, Kind};
+use crate::insight::{self, Comparison, PolicySide};
 use crate::inventory::Inventory;
-use crate::plan::{self, Comparison, Plan, Side, audit::Violation};
+use crate::plan::{self, Plan, audit::Violation};
 use crate::policy::{Policies, unmatched};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use std::borrow::Cow;
 
 /// A server's clock further off than this is warned about.
-pub(super) const SKEW_TOLD: TimeDelta = TimeDelta::minutes(5);
+pub(super) const SKEW_WARN: TimeDelta = TimeDelta::minutes(5);
 /// With a server's clock further off than this nothing is planned: what is due would be wrong.
 pub(super) const SKEW_MAX: TimeDelta = TimeDelta::hours(1);
 
@@ -36,7 +37,7 @@ pub async fn make(
     context: &Context,
     policies: &Policies,
     fifo: &Connection,
-    wishes: &PlanningArgs,
+    selection: &PlanningArgs,
     at: Option<DateTime<Utc>>,
 ) -> Result<Planned, CliError> {
     let before = context.now();
@@ -46,11 +47,11 @@ pub async fn make(
         judge_clocks(server, before, after, at.is_some())?;
     }
     let inventory = listing.inventory;
-    believe(&inventory, policies, fifo, wishes)?;
+    refuse_if_nothing_visible(&inventory, policies, fifo, selection)?;
     for policy in unmatched(policies, &inventory) {
         tracing::warn!("{}: no VM matches the policy `{}`", policy.source.file, policy.name);
     }
-    let asked_for = narrowed(&inventory, &wishes.vms)?;
+    let asked_for = narrowed(&inventory, &selection.vms)?;
     let now =
         at.unwrap_or_else(|| listing.server_date.map_or(after, |server| server.max(after)).trunc_subsecs(0));
     let plan = plan::plan(policies, &asked_for, now).map_err(|violations| broken(&violations))?;
@@ -66,12 +67,12 @@ pub fn compare_with(
     before: &Policies,
     after: &Policies,
     planned: &Planned,
-    wishes: &PlanningArgs,
+    selection: &PlanningArgs,
 ) -> Result<Comparison, CliError> {
-    let asked_for = narrowed(&planned.inventory, &wishes.vms)?;
+    let asked_for = narrowed(&planned.inventory, &selection.vms)?;
     let plan = plan::plan(before, &asked_for, planned.plan.at).map_err(|violations| broken(&violations))?;
-    let before = Side { policies: before, plan: &plan };
-    Ok(plan::compare(before, Side { policies: after, plan: &planned.plan }, &asked_for))
+    let before = PolicySide { policies: before, plan: &plan };
+    Ok(insight::compare(before, PolicySide { policies: after, plan: &planned.plan }, &asked_for))
 }
 
 /// Reads FiFo once more after something was done, and plans, only to look at: nothing is warned about a second time.
@@ -79,29 +80,29 @@ pub fn compare_with(
 /// # Errors
 ///
 /// FiFo cannot be read or shows no VM, or the VMs that were asked for are no longer there.
-pub async fn look_again(
+pub async fn plan_again(
     context: &Context,
     policies: &Policies,
     fifo: &Connection,
-    wishes: &PlanningArgs,
+    selection: &PlanningArgs,
 ) -> Result<Planned, CliError> {
     let listing = fifo.list().await?;
     let now = listing.server_date.map_or_else(|| context.now(), |server| server.max(context.now()));
     let inventory = listing.inventory;
-    believe(&inventory, policies, fifo, wishes)?;
-    let asked_for = narrowed(&inventory, &wishes.vms)?;
+    refuse_if_nothing_visible(&inventory, policies, fifo, selection)?;
+    let asked_for = narrowed(&inventory, &selection.vms)?;
     let plan = plan::plan(policies, &asked_for, now.trunc_subsecs(0)).map_err(|it| broken(&it))?;
     Ok(Planned { plan, inventory })
 }
 
 /// Refuses an inventory without any VM: to see none is never taken for that there are none.
-fn believe(
+fn refuse_if_nothing_visible(
     inventory: &Inventory,
     policies: &Policies,
     fifo: &Connection,
-    wishes: &PlanningArgs,
+    selection: &PlanningArgs,
 ) -> Result<(), CliError> {
-    if !inventory.is_empty() || policies.is_empty() || wishes.allow_empty {
+    if !inventory.is_empty() || policies.is_empty() || selection.allow_empty {
         return Ok(());
     }
     Err(CliError::new(Kind::NothingVisible, format!("{} shows this user no VM at all", fifo.name())).hint(
@@ -126,7 +127,7 @@ fn judge_clocks(
     is_at_given: bool,
 ) -> Result<(), CliError> {
     let skew = skew(server, before, after).abs();
-    if skew <= SKEW_TOLD {
+    if skew <= SKEW_WARN {
         return Ok(());
     }
     let text = |instant: DateTime<Utc>| instant.format("%Y-%m-%d %H:%M:%S UTC").to_string();

@@ -3,8 +3,8 @@
 use super::args::LogFormat;
 use super::context::Context;
 use super::error::{CliError, Kind};
-use super::voice;
-use crate::policy::{self, Diagnostic, Loaded, Mistakes, Policies, Severity, SourceFile, render_text};
+use super::output_queue;
+use crate::policy::{self, Diagnostic, Loaded, Policies, PolicyErrors, Severity, SourceFile, render_text};
 use crate::render::Styles;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub(super) enum Available {
     /// No path was given, and the default folder does not exist.
     None,
     /// They have mistakes.
-    Mistakes(Mistakes),
+    Invalid(PolicyErrors),
     /// They can be used.
     Loaded {
         /// They, and their warnings.
@@ -37,12 +37,12 @@ pub(super) fn available(context: &Context) -> Available {
     match read(context) {
         (Ok(loaded), is_built_in) => Available::Loaded { loaded, is_built_in },
         (Err(_), _) if context.has_no_policies() => Available::None,
-        (Err(mistakes), _) => Available::Mistakes(mistakes),
+        (Err(mistakes), _) => Available::Invalid(mistakes),
     }
 }
 
 /// Reads the policies of a run, and says whether they are the built-in ones.
-fn read(context: &Context) -> (Result<Loaded, Mistakes>, bool) {
+fn read(context: &Context) -> (Result<Loaded, PolicyErrors>, bool) {
     if !context.global.sandbox || !context.has_no_policies() {
         return (policy::load(&context.policy_paths()), false);
     }
@@ -114,7 +114,7 @@ pub(super) fn tell(context: &Context, diagnostics: &[Diagnostic]) {
             let gap = if diagnostics.is_empty() { "" } else { "\n" };
             let text = render_text(diagnostics, colour);
             // Where standard error is closed there is nobody to tell.
-            voice::say(move || drop(write!(io::stderr().lock(), "{text}{gap}")));
+            output_queue::write(move || drop(write!(io::stderr().lock(), "{text}{gap}")));
         }
         LogFormat::Json => {
             for it in diagnostics {

@@ -1,7 +1,7 @@
 //! What the headers and bodies of answers have in common.
 
 use super::error::{FifoError, UnreadableAnswer};
-use super::retry::{Again, Failure};
+use super::retry::{FailedAttempt, RetryRule};
 use super::transport::Response;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
@@ -57,7 +57,7 @@ pub(super) async fn whole_body(
     endpoint: String,
     response: Response,
     limit_bytes: usize,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Vec<u8>, FailedAttempt> {
     let mut stream = response.body;
     let mut body = Vec::new();
     loop {
@@ -66,16 +66,20 @@ pub(super) async fn whole_body(
             Ok(Some(chunk)) if body.len() + chunk.len() <= limit_bytes => body.extend_from_slice(&chunk),
             Ok(Some(_)) => {
                 let source = UnreadableAnswer::TooLong { limit_bytes };
-                return Err(unreadable(doing, Again::Never, source));
+                return Err(unreadable(doing, RetryRule::Never, source));
             }
-            Err(error) => return Err(Failure::of_connection(doing, endpoint, error)),
+            Err(error) => return Err(FailedAttempt::of_connection(doing, endpoint, error)),
         }
     }
 }
 
 /// Makes the failure of an attempt of which the answer's body is wrong.
-pub(super) fn unreadable(doing: &str, again: Again, source: UnreadableAnswer) -> Failure {
-    Failure { error: FifoError::Unreadable { doing: doing.to_owned(), source }, again, retry_after: None }
+pub(super) fn unreadable(doing: &str, retry: RetryRule, source: UnreadableAnswer) -> FailedAttempt {
+    FailedAttempt {
+        error: FifoError::Unreadable { doing: doing.to_owned(), source },
+        retry,
+        retry_after: None,
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::answer::{self, retry_after, whole_body};
 use super::client::Settings;
 use super::endpoint::{ApiVersion, Endpoint};
 use super::error::{FifoError, UnreadableAnswer};
-use super::retry::{Again, Failure};
+use super::retry::{FailedAttempt, RetryRule};
 use super::transport::{Connection, Request, Transport};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -162,14 +162,14 @@ impl Auth {
             endpoint: settings.endpoint.clone(),
             api: settings.api,
             credentials: settings.credentials.clone(),
-            refusal_pause: settings.pauses.refused_token,
+            refusal_pause: settings.backoff.refused_token,
             current: Mutex::new(None),
             trust: std::sync::Mutex::default(),
         }
     }
 
     /// Gives a token, signing in where there is none, where it is about to end, and where FiFo has refused it.
-    pub(super) async fn token(&self) -> Result<Token, Failure> {
+    pub(super) async fn token(&self) -> Result<Token, FailedAttempt> {
         while let Some(until) = self.paused_until()? {
             sleep_until(until).await;
         }
@@ -189,7 +189,7 @@ impl Auth {
             return Ok(current.insert(token).clone());
         }
         let Some((user, password)) = self.credentials.user() else {
-            return Err(Failure::last(self.error(Refused::GivenToken)));
+            return Err(FailedAttempt::last(self.error(Refused::GivenToken)));
         };
         let granted = self.sign_in(user, password).await?;
         let token = Token {
@@ -275,14 +275,14 @@ impl Auth {
         token.serial > trust.refused_serial && token.renew_at.is_none_or(|renew_at| Instant::now() < renew_at)
     }
 
-    fn paused_until(&self) -> Result<Option<Instant>, Failure> {
+    fn paused_until(&self) -> Result<Option<Instant>, FailedAttempt> {
         self.check_not_refused()?;
         Ok(self.trust().paused_until.filter(|until| Instant::now() < *until))
     }
 
-    fn check_not_refused(&self) -> Result<(), Failure> {
+    fn check_not_refused(&self) -> Result<(), FailedAttempt> {
         match &self.trust().refused {
-            Some(refused) => Err(Failure::last(self.error(refused.clone()))),
+            Some(refused) => Err(FailedAttempt::last(self.error(refused.clone()))),
             None => Ok(()),
         }
     }
@@ -291,7 +291,7 @@ impl Auth {
         self.trust.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn sign_in(&self, user: &str, password: &SecretString) -> Result<Granted, Failure> {
+    async fn sign_in(&self, user: &str, password: &SecretString) -> Result<Granted, FailedAttempt> {
         let form = form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "password")
             .append_pair("username", user)
@@ -310,14 +310,14 @@ impl Auth {
         let endpoint = || self.endpoint.to_string();
         let response = match self.transport.send(request).await {
             Ok(response) => response,
-            Err(error) => return Err(Failure::of_connection(DOING, endpoint(), error)),
+            Err(error) => return Err(FailedAttempt::of_connection(DOING, endpoint(), error)),
         };
         let (status, retry_after) = (response.status, retry_after(&response.headers));
         match status {
             StatusCode::OK => {
                 let body = whole_body(DOING, endpoint(), response, MAX_ANSWER_BYTES).await?;
                 serde_json::from_slice(&body)
-                    .map_err(|_| answer::unreadable(DOING, Again::AFewTimes, UnreadableAnswer::NoToken))
+                    .map_err(|_| answer::unreadable(DOING, RetryRule::Limited, UnreadableAnswer::NoToken))
             }
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let body = whole_body(DOING, endpoint(), response, MAX_ANSWER_BYTES).await?;
@@ -325,15 +325,15 @@ impl Auth {
                 if let Some(reason) = reason.as_deref().filter(|reason| PASSING.contains(reason)) {
                     let error =
                         FifoError::SignInUnavailable { endpoint: endpoint(), reason: reason.to_owned() };
-                    return Err(Failure { error, again: Again::WhileTimeLasts, retry_after });
+                    return Err(FailedAttempt { error, retry: RetryRule::UntilTimeout, retry_after });
                 }
                 let refused = Refused::SignIn { reason };
                 self.trust().refused = Some(refused.clone());
-                Err(Failure::last(self.error(refused)))
+                Err(FailedAttempt::last(self.error(refused)))
             }
             status => {
                 let error = FifoError::Status { doing: DOING.to_owned(), status };
-                Err(Failure { error, again: Again::after(status), retry_after })
+                Err(FailedAttempt { error, retry: RetryRule::after(status), retry_after })
             }
         }
     }

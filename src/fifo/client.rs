@@ -6,7 +6,7 @@ use super::convert::read_vm;
 use super::endpoint::{ApiVersion, Endpoint};
 use super::error::{FifoError, UnreadableAnswer};
 use super::list::{MAX_ELEMENT_BYTES, printable};
-use super::retry::{Again, Failure, Pauses};
+use super::retry::{Backoff, FailedAttempt, RetryRule};
 use super::session::Session;
 use super::transport::{Connection, Request, Response, Transport};
 use crate::inventory::{UnreadableVm, Vm, VmId};
@@ -34,7 +34,7 @@ pub struct Settings {
     /// How long a write may take until its answer is taken for lost. FiFo itself takes up to 5 s.
     pub write_timeout: Duration,
     /// The pauses between attempts.
-    pub pauses: Pauses,
+    pub backoff: Backoff,
     /// Decides about the chance in the pauses. Take another one each run, so that runs that failed together do not come
     /// back together.
     pub jitter_seed: u64,
@@ -50,7 +50,7 @@ impl Settings {
             read_timeout: Duration::from_secs(120),
             first_contact_timeout: None,
             write_timeout: Duration::from_secs(30),
-            pauses: Pauses::default(),
+            backoff: Backoff::default(),
             jitter_seed: 0,
         }
     }
@@ -105,13 +105,14 @@ impl ReadClient {
                     .session
                     .send_unsigned(request)
                     .await
-                    .map_err(|error| Failure::of_connection(doing, self.endpoint(), error))?;
+                    .map_err(|error| FailedAttempt::of_connection(doing, self.endpoint(), error))?;
                 if response.status == StatusCode::OK {
                     return Ok(server_date(&response.headers));
                 }
                 let failure = failed(doing, "cloud→connection", &response);
-                let again = if failure.again == Again::Never { Again::Never } else { Again::AFewTimes };
-                Err(Failure { again, ..failure })
+                let retry =
+                    if failure.retry == RetryRule::Never { RetryRule::Never } else { RetryRule::Limited };
+                Err(FailedAttempt { retry, ..failure })
             })
             .await
     }
@@ -140,7 +141,7 @@ impl ReadClient {
                 let response = self.get(attempt, path, HeaderMap::new(), doing).await?;
                 match response.status {
                     StatusCode::OK => {}
-                    StatusCode::NOT_FOUND => return Err(Failure::last(FifoError::NoSuchVm { vm: id })),
+                    StatusCode::NOT_FOUND => return Err(FailedAttempt::last(FifoError::NoSuchVm { vm: id })),
                     _ => return Err(failed(doing, &format!("vms→{id}→get"), &response)),
                 }
                 let (etag, server_date) = (ETag::of(&response.headers), server_date(&response.headers));
@@ -159,7 +160,7 @@ impl ReadClient {
         path: &str,
         headers: HeaderMap,
         doing: &str,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Response, FailedAttempt> {
         let request = Request {
             method: Method::GET,
             path: path.to_owned(),
@@ -174,21 +175,21 @@ impl ReadClient {
             let sent_at = Instant::now();
             let response = match self.session.send(request.clone(), &token).await {
                 Ok(Ok(response)) => response,
-                Ok(Err(error)) => return Err(Failure::of_connection(doing, self.endpoint(), error)),
-                Err(error) => return Err(Failure::last(error)),
+                Ok(Err(error)) => return Err(FailedAttempt::of_connection(doing, self.endpoint(), error)),
+                Err(error) => return Err(FailedAttempt::last(error)),
             };
             auth.answered(&token, response.status);
             if response.status != StatusCode::UNAUTHORIZED {
                 return Ok(response);
             }
-            let retry_after = match auth.refused(&token, sent_at).map_err(Failure::last)? {
+            let retry_after = match auth.refused(&token, sent_at).map_err(FailedAttempt::last)? {
                 AfterRefusal::Now if !is_second => None,
-                AfterRefusal::Now => Some(self.session.settings.pauses.refused_token),
+                AfterRefusal::Now => Some(self.session.settings.backoff.refused_token),
                 AfterRefusal::Later(pause) => Some(pause),
             };
             if retry_after.is_some() {
                 let error = FifoError::Status { doing: doing.to_owned(), status: response.status };
-                return Err(Failure { error, again: Again::WhileTimeLasts, retry_after });
+                return Err(FailedAttempt { error, retry: RetryRule::UntilTimeout, retry_after });
             }
             is_second = true;
         }
@@ -205,20 +206,20 @@ impl ReadClient {
 }
 
 /// Judges an answer to a read that has another status than the wanted one.
-pub(super) fn failed(doing: &str, permission: &str, response: &Response) -> Failure {
+pub(super) fn failed(doing: &str, permission: &str, response: &Response) -> FailedAttempt {
     let (doing, status) = (doing.to_owned(), response.status);
     if status == StatusCode::FORBIDDEN {
-        return Failure::last(FifoError::Forbidden { doing, permission: permission.to_owned() });
+        return FailedAttempt::last(FifoError::Forbidden { doing, permission: permission.to_owned() });
     }
     let error = FifoError::Status { doing, status };
-    Failure { error, again: Again::after(status), retry_after: retry_after(&response.headers) }
+    FailedAttempt { error, retry: RetryRule::after(status), retry_after: retry_after(&response.headers) }
 }
 
 /// Reads the answer for one VM: JSON that is not a VM makes an unreadable VM, what is not JSON a failed read.
-fn single_vm(doing: &str, asked: VmId, body: &[u8]) -> Result<Result<Vm, UnreadableVm>, Failure> {
+fn single_vm(doing: &str, asked: VmId, body: &[u8]) -> Result<Result<Vm, UnreadableVm>, FailedAttempt> {
     if serde_json::from_slice::<IgnoredAny>(body).is_err() {
         let source = UnreadableAnswer::NotJson { begin: printable(body) };
-        return Err(answer::unreadable(doing, Again::AFewTimes, source));
+        return Err(answer::unreadable(doing, RetryRule::Limited, source));
     }
     Ok(read_vm(body).and_then(|vm| match vm.id {
         id if id == asked => Ok(vm),

@@ -47,7 +47,7 @@ pub enum ListError {
 
 /// Where in the list the splitter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum ParserState {
     /// Before the opening bracket.
     Before,
     /// Behind the opening bracket: an element or the end.
@@ -70,7 +70,7 @@ enum Place {
 /// is just `]` is an empty list: FiFo answers so to a user who may see no VM.
 #[derive(Debug)]
 pub struct Splitter {
-    place: Place,
+    place: ParserState,
     depth: usize,
     in_string: bool,
     escaped: bool,
@@ -84,7 +84,7 @@ impl Splitter {
     /// Makes one that takes no element longer than `limit_bytes`.
     pub fn new(limit_bytes: usize) -> Self {
         Self {
-            place: Place::Before,
+            place: ParserState::Before,
             depth: 0,
             in_string: false,
             escaped: false,
@@ -104,7 +104,7 @@ impl Splitter {
         let mut at = 0;
         while let Some(&byte) = piece.get(at) {
             match self.place {
-                Place::Nested => match self.end_of_nested(&piece[at..]) {
+                ParserState::Nested => match self.end_of_nested(&piece[at..]) {
                     None => break,
                     Some(length) => {
                         at += length;
@@ -112,40 +112,40 @@ impl Splitter {
                         continue;
                     }
                 },
-                Place::Bare if !matches!(byte, b',' | b']') && !byte.is_ascii_whitespace() => {}
-                Place::Bare => {
+                ParserState::Bare if !matches!(byte, b',' | b']') && !byte.is_ascii_whitespace() => {}
+                ParserState::Bare => {
                     self.complete(&piece[start..at], &mut element)?;
                     continue;
                 }
                 _ if byte.is_ascii_whitespace() => {}
-                Place::Before => match byte {
-                    b'[' => self.place = Place::First,
-                    b']' => self.place = Place::Ended,
+                ParserState::Before => match byte {
+                    b'[' => self.place = ParserState::First,
+                    b']' => self.place = ParserState::Ended,
                     _ => return Err(ListError::NotAList { begin: printable(&piece[at..]) }),
                 },
-                Place::First if byte == b']' => self.place = Place::Ended,
-                Place::First | Place::Next => match byte {
+                ParserState::First if byte == b']' => self.place = ParserState::Ended,
+                ParserState::First | ParserState::Next => match byte {
                     b',' | b']' | b'}' | b':' => return Err(self.separator("an element", &piece[at..])),
                     b'{' | b'[' | b'"' => {
                         start = at;
-                        self.place = Place::Nested;
+                        self.place = ParserState::Nested;
                         continue;
                     }
                     _ => {
                         start = at;
-                        self.place = Place::Bare;
+                        self.place = ParserState::Bare;
                     }
                 },
-                Place::Behind => match byte {
-                    b',' => self.place = Place::Next,
-                    b']' => self.place = Place::Ended,
+                ParserState::Behind => match byte {
+                    b',' => self.place = ParserState::Next,
+                    b']' => self.place = ParserState::Ended,
                     _ => return Err(self.separator("a comma or the end", &piece[at..])),
                 },
-                Place::Ended => return Err(ListError::GoesOn),
+                ParserState::Ended => return Err(ListError::GoesOn),
             }
             at += 1;
         }
-        if matches!(self.place, Place::Nested | Place::Bare) {
+        if matches!(self.place, ParserState::Nested | ParserState::Bare) {
             self.keep(&piece[start..])?;
         }
         Ok(())
@@ -153,7 +153,7 @@ impl Splitter {
 
     /// Says whether the closing bracket has come: then the list is whole, whatever becomes of the connection.
     pub fn is_whole(&self) -> bool {
-        self.place == Place::Ended
+        self.place == ParserState::Ended
     }
 
     /// Says that nothing more comes, and gives how many elements there were.
@@ -163,7 +163,7 @@ impl Splitter {
     /// When the closing bracket has not come.
     pub fn finish(self) -> Result<usize, ListError> {
         match self.place {
-            Place::Ended => Ok(self.elements),
+            ParserState::Ended => Ok(self.elements),
             _ => Err(ListError::Cut { elements: self.elements }),
         }
     }
@@ -203,7 +203,7 @@ impl Splitter {
             self.begun.clear();
         }
         self.elements += 1;
-        self.place = Place::Behind;
+        self.place = ParserState::Behind;
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use super::client::{ReadClient, failed};
 use super::convert::{listed_twice, read_vm};
 use super::error::{FifoError, UnreadableAnswer, with_causes};
 use super::list::{ListError, MAX_ELEMENT_BYTES, Splitter, printable};
-use super::retry::{Again, Failure};
+use super::retry::{FailedAttempt, RetryRule};
 use super::transport::Response;
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
@@ -106,8 +106,8 @@ impl ReadClient {
                         return failure;
                     }
                     session.list_was_cut();
-                    let again = if session.lists_are_cut() { Again::Never } else { failure.again };
-                    Failure { again, ..failure }
+                    let retry = if session.lists_are_cut() { RetryRule::Never } else { failure.retry };
+                    FailedAttempt { retry, ..failure }
                 })?;
                 session.list_came_whole();
                 let inventory = gathered.into_inventory(self.endpoint());
@@ -180,19 +180,23 @@ impl ReadClient {
     }
 
     /// Hands over a list's elements as they come in, and says how many there were.
-    async fn elements(&self, response: Response, mut each: impl FnMut(&[u8])) -> Result<usize, Failure> {
+    async fn elements(
+        &self,
+        response: Response,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<usize, FailedAttempt> {
         if response.status != StatusCode::OK {
             return Err(failed(DOING, PERMISSION, &response));
         }
         let unreadable = |error: ListError| {
-            let again = match error {
-                ListError::Cut { .. } => Again::WhileTimeLasts,
+            let retry = match error {
+                ListError::Cut { .. } => RetryRule::UntilTimeout,
                 ListError::NotAList { .. } | ListError::Separator { .. } | ListError::GoesOn => {
-                    Again::AFewTimes
+                    RetryRule::Limited
                 }
-                ListError::ElementTooLong { .. } => Again::Never,
+                ListError::ElementTooLong { .. } => RetryRule::Never,
             };
-            answer::unreadable(DOING, again, error.into())
+            answer::unreadable(DOING, retry, error.into())
         };
         let mut splitter = Splitter::new(MAX_ELEMENT_BYTES);
         let mut body = response.body;
@@ -202,7 +206,7 @@ impl ReadClient {
                 Ok(Some(piece)) => splitter.push(&piece, &mut each).map_err(unreadable)?,
                 // Behind a proxy that ends TLS without saying so, the end of every list looks like a broken connection.
                 Err(_) if splitter.is_whole() => break,
-                Err(error) => return Err(Failure::of_connection(DOING, self.endpoint(), error)),
+                Err(error) => return Err(FailedAttempt::of_connection(DOING, self.endpoint(), error)),
             }
         }
         splitter.finish().map_err(unreadable)

@@ -32,7 +32,7 @@ pub use http_transport::{HttpOptions, HttpSetupError, HttpTransport, install_cry
 pub use list::{ListError, MAX_ELEMENT_BYTES, Splitter};
 pub use listing::Listing;
 pub use profile::{Profile, ProfileError};
-pub use retry::Pauses;
+pub use retry::Backoff;
 pub use transport::{Connection, Request, Response, Transport, TransportError, TransportErrorKind};
 pub use write::{NewBackup, WriteAnswer, WriteClient};
 

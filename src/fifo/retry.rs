@@ -19,7 +19,7 @@ const AGES: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How long to pause between two attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pauses {
+pub struct Backoff {
     /// The first pause; each further one is twice as long. Up to as much again is added by chance.
     pub first: Duration,
     /// The longest pause that we choose ourselves, before what chance adds.
@@ -31,7 +31,7 @@ pub struct Pauses {
     pub refused_token: Duration,
 }
 
-impl Default for Pauses {
+impl Default for Backoff {
     /// From half a second to ten seconds; up to a minute when FiFo asks for it; two seconds for a refused token.
     fn default() -> Self {
         Self {
@@ -44,51 +44,51 @@ impl Default for Pauses {
 }
 
 /// An attempt that failed.
-pub(super) struct Failure {
+pub(super) struct FailedAttempt {
     pub(super) error: FifoError,
-    pub(super) again: Again,
+    pub(super) retry: RetryRule,
     /// How long FiFo asked us to wait.
     pub(super) retry_after: Option<Duration>,
 }
 
 /// Whether a failed attempt is worth another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum RetryRule {
     /// The next one would fail in the same way.
     Never,
     /// It may have been a mishap.
-    AFewTimes,
+    Limited,
     /// It will pass.
-    WhileTimeLasts,
+    UntilTimeout,
 }
 
-impl Again {
+impl RetryRule {
     /// Judges a status other than the wanted one.
     pub(super) fn after(status: StatusCode) -> Self {
         match status.as_u16() {
-            408 | 429 | 502..=504 => Self::WhileTimeLasts,
-            500..=599 => Self::AFewTimes,
+            408 | 429 | 502..=504 => Self::UntilTimeout,
+            500..=599 => Self::Limited,
             _ => Self::Never,
         }
     }
 }
 
-impl Failure {
+impl FailedAttempt {
     pub(super) fn last(error: FifoError) -> Self {
-        Self { error, again: Again::Never, retry_after: None }
+        Self { error, retry: RetryRule::Never, retry_after: None }
     }
 
     pub(super) fn of_connection(doing: &str, endpoint: String, source: TransportError) -> Self {
-        let again = match source.kind() {
-            TransportErrorKind::Untrusted => Again::Never,
+        let retry = match source.kind() {
+            TransportErrorKind::Untrusted => RetryRule::Never,
             TransportErrorKind::NotSent
             | TransportErrorKind::NotTls
             | TransportErrorKind::NotHttp
-            | TransportErrorKind::Lost => Again::WhileTimeLasts,
+            | TransportErrorKind::Lost => RetryRule::UntilTimeout,
         };
         Self {
             error: FifoError::Connection { doing: doing.to_owned(), endpoint, source },
-            again,
+            retry,
             retry_after: None,
         }
     }
@@ -97,10 +97,10 @@ impl Failure {
 /// Tries until it succeeds, fails for good, or `timeout` is over. `attempt` gets its number, from 1.
 ///
 /// `seed` decides about the chance in the pauses.
-pub(super) async fn retrying<T, F: Future<Output = Result<T, Failure>>>(
+pub(super) async fn retrying<T, F: Future<Output = Result<T, FailedAttempt>>>(
     doing: &str,
     timeout: Duration,
-    pauses: Pauses,
+    backoff: Backoff,
     seed: u64,
     mut attempt: impl FnMut(u32) -> F,
 ) -> Result<T, FifoError> {
@@ -108,8 +108,8 @@ pub(super) async fn retrying<T, F: Future<Output = Result<T, Failure>>>(
     let deadline = begin + timeout.min(AGES);
     let mut is_told = false;
     let mut growing = ExponentialBuilder::new()
-        .with_min_delay(pauses.first)
-        .with_max_delay(pauses.max)
+        .with_min_delay(backoff.first)
+        .with_max_delay(backoff.max)
         .without_max_times()
         .with_jitter()
         .with_jitter_seed(seed)
@@ -129,13 +129,13 @@ pub(super) async fn retrying<T, F: Future<Output = Result<T, Failure>>>(
             Ok(Err(failure)) => failure,
             Err(_) => return Err(timed_out(attempts, last)),
         };
-        match failure.again {
-            Again::AFewTimes if attempts < A_FEW => {}
-            Again::WhileTimeLasts => {}
-            Again::AFewTimes | Again::Never => return Err(failure.error),
+        match failure.retry {
+            RetryRule::Limited if attempts < A_FEW => {}
+            RetryRule::UntilTimeout => {}
+            RetryRule::Limited | RetryRule::Never => return Err(failure.error),
         }
-        let asked = failure.retry_after.unwrap_or_default().min(pauses.asked_max);
-        let pause = growing.next().unwrap_or(pauses.max).max(asked);
+        let asked = failure.retry_after.unwrap_or_default().min(backoff.asked_max);
+        let pause = growing.next().unwrap_or(backoff.max).max(asked);
         if Instant::now() + pause >= deadline {
             return Err(timed_out(attempts, Some(failure.error)));
         }
@@ -158,25 +158,25 @@ mod tests {
     use std::sync::Arc;
     use tracing::Level;
 
-    const PAUSES: Pauses = Pauses {
+    const PAUSES: Backoff = Backoff {
         first: Duration::from_secs(1),
         max: Duration::from_secs(8),
         asked_max: Duration::from_secs(20),
         refused_token: Duration::from_secs(2),
     };
 
-    fn failing(again: Again, retry_after: Option<u64>) -> Failure {
+    fn failing(retry: RetryRule, retry_after: Option<u64>) -> FailedAttempt {
         let error = FifoError::Status { doing: "test".to_owned(), status: StatusCode::SERVICE_UNAVAILABLE };
-        Failure { error, again, retry_after: retry_after.map(Duration::from_secs) }
+        FailedAttempt { error, retry, retry_after: retry_after.map(Duration::from_secs) }
     }
 
     /// Runs attempts that always fail, and gives the seconds from the start at which they began.
-    async fn starts(again: Again, retry_after: Option<u64>, seed: u64) -> (Vec<f32>, FifoError) {
+    async fn starts(retry: RetryRule, retry_after: Option<u64>, seed: u64) -> (Vec<f32>, FifoError) {
         let begin = Instant::now();
         let starts = RefCell::new(Vec::new());
         let result: Result<(), _> = retrying("test", Duration::from_secs(60), PAUSES, seed, |_| {
             starts.borrow_mut().push(begin.elapsed().as_secs_f32());
-            async { Err(failing(again, retry_after)) }
+            async { Err(failing(retry, retry_after)) }
         })
         .await;
         (starts.into_inner(), result.unwrap_err())
@@ -184,14 +184,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_differ_by_seed_and_stay_within_the_time() {
-        let (first, error) = starts(Again::WhileTimeLasts, None, 1).await;
+        let (first, error) = starts(RetryRule::UntilTimeout, None, 1).await;
         for (gap, least) in first.windows(2).map(|pair| pair[1] - pair[0]).zip([1.0, 2.0, 4.0, 8.0, 8.0]) {
             assert!((least..=2.0 * least + 0.01).contains(&gap), "{gap} after {least}");
         }
         assert!(first.len() >= 5 && first.last().is_some_and(|last| *last < 60.0));
         assert!(matches!(error, FifoError::TimedOut { last: Some(_), .. }), "{error}");
-        assert_eq!(starts(Again::WhileTimeLasts, None, 1).await.0, first);
-        assert_ne!(starts(Again::WhileTimeLasts, None, 2).await.0, first);
+        assert_eq!(starts(RetryRule::UntilTimeout, None, 1).await.0, first);
+        assert_ne!(starts(RetryRule::UntilTimeout, None, 2).await.0, first);
     }
 
     #[tokio::test(start_paused = true)]
@@ -203,26 +203,26 @@ mod tests {
             .with_writer(Arc::new(log.reopen().unwrap()))
             .finish();
         let _guard = tracing::subscriber::set_default(subscriber);
-        starts(Again::AFewTimes, None, 1).await;
+        starts(RetryRule::Limited, None, 1).await;
         assert_eq!(told(), "");
-        starts(Again::WhileTimeLasts, None, 1).await;
+        starts(RetryRule::UntilTimeout, None, 1).await;
         assert_eq!(told().matches("could not test: FiFo answered 503").count(), 1, "{}", told());
         assert!(told().contains("; it is tried again for up to 5"), "{}", told());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_fifo_asks_for_is_waited_up_to_a_limit() {
-        let (starts, _) = starts(Again::WhileTimeLasts, Some(3600), 1).await;
+        let (starts, _) = starts(RetryRule::UntilTimeout, Some(3600), 1).await;
         assert_eq!(starts.len(), 3);
         assert!((20.0..20.1).contains(&starts[1]) && (40.0..40.1).contains(&starts[2]), "{starts:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_stays_wrong_is_tried_thrice_and_what_is_final_once() {
-        let (a_few, error) = starts(Again::AFewTimes, None, 1).await;
+        let (a_few, error) = starts(RetryRule::Limited, None, 1).await;
         assert_eq!(a_few.len(), 3);
         assert!(matches!(error, FifoError::Status { .. }));
-        assert_eq!(starts(Again::Never, None, 1).await.0.len(), 1);
+        assert_eq!(starts(RetryRule::Never, None, 1).await.0.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

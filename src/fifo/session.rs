@@ -3,7 +3,7 @@
 use super::auth::{Auth, Token};
 use super::client::Settings;
 use super::error::FifoError;
-use super::retry::{Again, Failure, retrying};
+use super::retry::{FailedAttempt, RetryRule, retrying};
 use super::transport::{Request, Response, Transport, TransportError, TransportErrorKind};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -37,7 +37,7 @@ impl Session {
     pub(super) fn new(transport: Arc<dyn Transport>, settings: Settings) -> Self {
         let has_answered = Arc::<AtomicBool>::default();
         let transport: Arc<dyn Transport> =
-            Arc::new(Noticing { transport, has_answered: Arc::clone(&has_answered) });
+            Arc::new(ContactTracker { transport, has_answered: Arc::clone(&has_answered) });
         let auth = Auth::new(Arc::clone(&transport), &settings);
         let (reads, lists_cut_in_row) = (AtomicU64::new(0), AtomicU32::new(0));
         Self { settings, auth, transport, has_answered, reads, lists_cut_in_row }
@@ -94,7 +94,7 @@ impl Session {
     }
 
     /// Repeats what fails for a while, as the settings say.
-    pub(super) async fn retrying<T, F: Future<Output = Result<T, Failure>>>(
+    pub(super) async fn retrying<T, F: Future<Output = Result<T, FailedAttempt>>>(
         &self,
         doing: &str,
         mut attempt: impl FnMut(u32) -> F,
@@ -105,33 +105,33 @@ impl Session {
             async move { attempt.await.map_err(|failure| self.at_first_contact(failure, begin)) }
         };
         let seed = self.settings.jitter_seed.wrapping_add(self.reads.fetch_add(1, Ordering::Relaxed));
-        retrying(doing, self.settings.read_timeout, self.settings.pauses, seed, attempt).await
+        retrying(doing, self.settings.read_timeout, self.settings.backoff, seed, attempt).await
     }
 
     /// Has an attempt to connect not be repeated for long where nothing has ever answered. A connection that came about
     /// and then broke, or stays silent, is not meant: that may be a FiFo in trouble.
-    fn at_first_contact(&self, failure: Failure, begin: Instant) -> Failure {
+    fn at_first_contact(&self, failure: FailedAttempt, begin: Instant) -> FailedAttempt {
         let FifoError::Connection { source, .. } = &failure.error else { return failure };
         let is_connected = source.kind() == TransportErrorKind::Lost;
         let Some(limit) = self.settings.first_contact_timeout.filter(|_| !is_connected) else {
             return failure;
         };
-        if failure.again == Again::Never || self.has_answered.load(Ordering::Relaxed) {
+        if failure.retry == RetryRule::Never || self.has_answered.load(Ordering::Relaxed) {
             return failure;
         }
         // The next attempt may take as long as this one.
-        let again = if begin.elapsed() < limit / 3 { Again::AFewTimes } else { Again::Never };
-        Failure { again, ..failure }
+        let retry = if begin.elapsed() < limit / 3 { RetryRule::Limited } else { RetryRule::Never };
+        FailedAttempt { retry, ..failure }
     }
 }
 
 /// A transport that notes whether anything has ever answered.
-struct Noticing {
+struct ContactTracker {
     transport: Arc<dyn Transport>,
     has_answered: Arc<AtomicBool>,
 }
 
-impl Transport for Noticing {
+impl Transport for ContactTracker {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
         async move {
             let answer = self.transport.send(request).await;

@@ -55,7 +55,7 @@ impl Backup {
     /// Finds what FiFo has not written of its stored objects; `None` when it tells the size and checksum of each.
     ///
     /// FiFo before 2016 writes one size and one checksum at the record's top level and only names the objects.
-    pub fn lacks(&self) -> Option<Lacking> {
+    pub fn missing_file_info(&self) -> Option<MissingFileInfo> {
         let is_told = |of_each: fn(&StoredFile) -> bool, of_all: bool| match self
             .files
             .iter()
@@ -66,11 +66,11 @@ impl Backup {
             count => count == self.files.len(),
         };
         if self.files.is_empty() {
-            Some(Lacking::Files)
+            Some(MissingFileInfo::Files)
         } else if !is_told(|file| file.size_bytes.is_some(), self.record_size_bytes.is_some()) {
-            Some(Lacking::Size)
+            Some(MissingFileInfo::Size)
         } else if !is_told(|file| file.sha1.is_some(), self.record_sha1.is_some()) {
-            Some(Lacking::Checksum)
+            Some(MissingFileInfo::Checksum)
         } else {
             None
         }
@@ -79,7 +79,7 @@ impl Backup {
 
 /// What a completed backup's record does not tell of its stored objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lacking {
+pub enum MissingFileInfo {
     /// It names none.
     Files,
     /// The size of at least one.

@@ -1,6 +1,6 @@
 //! What FiFo's own cascade would take, should a local delete lose its body on the way and become a cloud delete.
 
-use super::standing::View;
+use super::standing::VmView;
 use crate::inventory::{BackupId, Children, Vm};
 use crate::policy::Policy;
 use chrono::{DateTime, Utc};
@@ -31,7 +31,7 @@ pub fn cascade_cost(vm: &Vm, backup: BackupId, policy: &Policy, now: DateTime<Ut
     while let Some(id) = next.pop() {
         next.extend(children.direct(id).iter().copied().filter(|&child| lost.insert(child)));
     }
-    let view = View::new(vm, policy, now);
+    let view = VmView::new(vm, policy, now);
     CascadeCost {
         restorable: view.backups.iter().filter(|one| one.restorable && lost.contains(&one.id())).count(),
         descendants: lost.len() - 1,

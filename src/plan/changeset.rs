@@ -86,20 +86,20 @@ pub struct Summary {
     /// VMs whose actions are held back by a suspension.
     pub suspended: usize,
     /// What backups of no tier hold on hypervisors, over all VMs that belong to a policy.
-    pub unmanaged: Held,
+    pub unmanaged: SnapshotUsage,
 }
 
 /// What backups hold on hypervisors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Held {
+pub struct SnapshotUsage {
     /// How many snapshots.
     pub snapshots: usize,
     /// How many bytes of VMs' quotas, as far as FiFo has measured them.
     pub size_bytes: u64,
 }
 
-impl Held {
+impl SnapshotUsage {
     /// Counts what some backups hold; those without a snapshot hold nothing.
     pub fn of<'a>(backups: impl IntoIterator<Item = &'a Backup>) -> Self {
         backups.into_iter().filter(|backup| backup.holds_snapshot()).fold(Self::default(), |held, backup| {
@@ -136,7 +136,7 @@ pub struct VmPlan {
     /// What is told about it.
     pub notes: Vec<Note>,
     /// What its backups of no tier hold on the hypervisor. Nothing ever deletes that; zero for a VM without a policy.
-    pub unmanaged: Held,
+    pub unmanaged: SnapshotUsage,
 }
 
 impl VmPlan {

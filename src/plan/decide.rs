@@ -1,13 +1,15 @@
 //! The decision for one VM.
 
-use super::assume;
-use super::changeset::{Action, BackupKind, Create, DeleteLocal, Held, Note, NoteCode, Status, VmPlan};
-use super::due::{Attempts, Calendar, attempts, cannot_back_up, unsatisfied};
+use super::changeset::{
+    Action, BackupKind, Create, DeleteLocal, Note, NoteCode, SnapshotUsage, Status, VmPlan,
+};
+use super::due::{Attempts, Occurrences, attempts, cannot_back_up, unsatisfied};
 use super::fingerprint::fingerprint;
 use super::local::unwanted_locally;
 use super::notes::{backup_notes, name_of, vm_note};
-use super::parent::{parent_for, sends_nothing};
-use super::standing::{Judged, View};
+use super::parent::{parent_for, yields_empty_increment};
+use super::projection;
+use super::standing::{BackupView, VmView};
 use crate::inventory::{BackupId, Vm};
 use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, TierKind, minute_text, weekday_text};
 use chrono::{DateTime, Utc};
@@ -19,7 +21,7 @@ const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
 /// Decides what is to be done to one VM.
 pub fn decide(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> VmPlan {
     match policies.policy_for(vm) {
-        Match::One(policy) => decide_under(vm, policy, &Calendar::new(policy, now)),
+        Match::One(policy) => decide_under(vm, policy, &Occurrences::new(policy, now)),
         Match::Unprotected => unprotected(vm),
         Match::Conflict(policies) => conflict(vm, &policies),
     }
@@ -50,16 +52,16 @@ fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
         fingerprint: Some(fingerprint(vm)),
         actions: Vec::new(),
         notes: vec![note],
-        unmanaged: Held::default(),
+        unmanaged: SnapshotUsage::default(),
     }
 }
 
 /// Decides what is to be done to one VM under the policy that it belongs to, at the calendar's instant.
-pub(super) fn decide_under(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) -> VmPlan {
-    let view = View::new(vm, policy, calendar.now());
+pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> VmPlan {
+    let view = VmView::new(vm, policy, occurrences.now());
     let mut notes = suspension_notes(&view);
     notes.extend(vm_note(&view));
-    let (actions, idle) = actions(&view, calendar, &mut notes);
+    let (actions, idle) = actions(&view, occurrences, &mut notes);
     notes.extend(backup_notes(&view));
     VmPlan {
         uuid: Some(vm.id),
@@ -69,25 +71,25 @@ pub(super) fn decide_under(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) ->
         fingerprint: Some(fingerprint(vm)),
         actions,
         notes,
-        unmanaged: Held::of(
+        unmanaged: SnapshotUsage::of(
             vm.backups.values().filter(|backup| policy.tier_of(backup.comment.as_deref()).is_none()),
         ),
     }
 }
 
 /// Works out the actions alone, and how the VM stands where there is none; what explains the create is told in `notes`.
-pub(super) fn actions(
-    view: &View<'_>,
-    calendar: &Calendar<'_>,
+pub(crate) fn actions(
+    view: &VmView<'_>,
+    occurrences: &Occurrences<'_>,
     notes: &mut Vec<Note>,
 ) -> (Vec<Action>, Status) {
-    let verdict = create_verdict(view, calendar, notes);
+    let decision = decide_create(view, occurrences, notes);
     // FiFo would refuse, or is in the middle of something: what such a VM holds is left alone until it is itself again.
     let deletes = if cannot_back_up(view.vm).is_some() { Vec::new() } else { unwanted_locally(view) };
     let mut actions: Vec<Action> =
         deletes.iter().filter_map(|&id| delete_local(view, id, None)).map(Action::DeleteLocal).collect();
-    let idle = match verdict {
-        Verdict::Create(mut create) => {
+    let idle = match decision {
+        CreateDecision::Create(mut create) => {
             let unwanted = unwanted_after(view, &create);
             create.stays_local = !unwanted.contains(&NEW_BACKUP);
             let later = unwanted.into_iter().filter(|id| !deletes.contains(id));
@@ -97,12 +99,12 @@ pub(super) fn actions(
             actions.extend(later.into_iter().map(Action::DeleteLocal));
             Status::UpToDate
         }
-        Verdict::Idle(status) => status,
+        CreateDecision::Idle(status) => status,
     };
     (actions, idle)
 }
 
-fn suspension_notes(view: &View<'_>) -> Vec<Note> {
+fn suspension_notes(view: &VmView<'_>) -> Vec<Note> {
     let Some(suspend) = view.policy.suspend.as_ref().filter(|suspend| suspend.is_for(view.vm)) else {
         return Vec::new();
     };
@@ -116,40 +118,40 @@ fn suspension_notes(view: &View<'_>) -> Vec<Note> {
     }
 }
 
-enum Verdict {
+enum CreateDecision {
     Create(Create),
     Idle(Status),
 }
 
 /// A tier that is due, with the attempts at it.
-struct Due {
+struct DueTier {
     tier: TierIndex,
     since: DateTime<Utc>,
     attempts: Attempts,
 }
 
 /// Decides whether a backup is to be made now, and which.
-fn create_verdict(view: &View<'_>, calendar: &Calendar<'_>, notes: &mut Vec<Note>) -> Verdict {
-    let mut due: Vec<Due> = unsatisfied(view, calendar)
+fn decide_create(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: &mut Vec<Note>) -> CreateDecision {
+    let mut due: Vec<DueTier> = unsatisfied(view, occurrences)
         .into_iter()
-        .map(|(tier, since)| Due { tier, since, attempts: attempts(view, calendar, tier) })
+        .map(|(tier, since)| DueTier { tier, since, attempts: attempts(view, occurrences, tier) })
         .collect();
     if !due.is_empty() && cannot_back_up(view.vm).is_some() {
-        return Verdict::Idle(Status::Blocked);
+        return CreateDecision::Idle(Status::Blocked);
     }
     notes.extend(due.iter().filter_map(|due| attempts_note(view, due)));
     if view.running().next().is_some() {
-        return Verdict::Idle(Status::Waiting);
+        return CreateDecision::Idle(Status::Waiting);
     }
     if due.is_empty() {
-        return Verdict::Idle(Status::UpToDate);
+        return CreateDecision::Idle(Status::UpToDate);
     }
     // What has not failed yet goes first, so that a tier that will not go through never keeps the others from theirs. The
     // sort is stable: within each group the coarsest stays the first.
     due.sort_by_key(|due| due.attempts.failed > 0);
     let mut idle = Status::Blocked;
     for due in due {
-        if due.attempts.is_pausing(view.now) {
+        if due.attempts.is_backing_off(view.now) {
             if !due.attempts.gave_up {
                 idle = Status::Waiting;
             }
@@ -158,19 +160,19 @@ fn create_verdict(view: &View<'_>, calendar: &Calendar<'_>, notes: &mut Vec<Note
         match create(view, &due) {
             Ok(create) => {
                 notes.extend(full_instead(view, due.tier, &create));
-                return Verdict::Create(create);
+                return CreateDecision::Create(create);
             }
             Err(note) => notes.push(note),
         }
     }
-    Verdict::Idle(idle)
+    CreateDecision::Idle(idle)
 }
 
 /// Tells of a tier that its attempts were given up for now, or that the next one waits.
-fn attempts_note(view: &View<'_>, due: &Due) -> Option<Note> {
+fn attempts_note(view: &VmView<'_>, due: &DueTier) -> Option<Note> {
     let code = match due.attempts {
         Attempts { gave_up: true, .. } => NoteCode::GaveUp,
-        attempts if attempts.is_pausing(view.now) => NoteCode::RetryLater,
+        attempts if attempts.is_backing_off(view.now) => NoteCode::RetryLater,
         Attempts { .. } => return None,
     };
     let at = minute_text(view.policy.zone.moment(due.attempts.next_at?));
@@ -182,9 +184,9 @@ fn times(count: u32) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
-fn create(view: &View<'_>, due: &Due) -> Result<Create, Note> {
+fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
     let rules = view.tier(due.tier);
-    let parent = parent_for(view, due.tier).filter(|parent| !sends_nothing(view, parent.id()));
+    let parent = parent_for(view, due.tier).filter(|parent| !yields_empty_increment(view, parent.id()));
     let incremental = matches!(rules.kind, TierKind::Incremental { .. });
     if incremental && parent.is_none() && view.policy.missing_parent == MissingParent::Block {
         let why = no_parent_text(view, due.tier);
@@ -204,7 +206,7 @@ fn create(view: &View<'_>, due: &Due) -> Result<Create, Note> {
     Ok(Create {
         tier: rules.name.clone(),
         kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
-        parent: parent.map(Judged::id),
+        parent: parent.map(BackupView::id),
         parent_tier: parent.and_then(|parent| parent.tier).map(|tier| view.tier(tier).name.clone()),
         parent_taken: parent.map(|parent| zone.moment(parent.taken)),
         comment: rules.comment.clone(),
@@ -214,7 +216,7 @@ fn create(view: &View<'_>, due: &Due) -> Result<Create, Note> {
     })
 }
 
-fn full_instead(view: &View<'_>, tier: TierIndex, create: &Create) -> Option<Note> {
+fn full_instead(view: &VmView<'_>, tier: TierIndex, create: &Create) -> Option<Note> {
     let rules = view.tier(tier);
     let is_instead = matches!(rules.kind, TierKind::Incremental { .. }) && create.kind == BackupKind::Full;
     is_instead.then(|| {
@@ -223,7 +225,7 @@ fn full_instead(view: &View<'_>, tier: TierIndex, create: &Create) -> Option<Not
 }
 
 /// Says why there is nothing that an increment of a tier can be taken from.
-fn no_parent_text(view: &View<'_>, tier: TierIndex) -> String {
+fn no_parent_text(view: &VmView<'_>, tier: TierIndex) -> String {
     match parent_for(view, tier) {
         None => format!("no local, restorable parent for the {}", view.tier(tier).name),
         Some(parent) => format!(
@@ -234,17 +236,17 @@ fn no_parent_text(view: &View<'_>, tier: TierIndex) -> String {
 }
 
 /// Finds the snapshots that will not be wanted once the create has completed, oldest first; the new one may be among them.
-fn unwanted_after(view: &View<'_>, create: &Create) -> Vec<BackupId> {
-    let vm = assume::created(view.vm, create, NEW_BACKUP, view.now);
-    unwanted_locally(&View::new(&vm, view.policy, view.now))
+fn unwanted_after(view: &VmView<'_>, create: &Create) -> Vec<BackupId> {
+    let vm = projection::created(view.vm, create, NEW_BACKUP, view.now);
+    unwanted_locally(&VmView::new(&vm, view.policy, view.now))
 }
 
-fn delete_local(view: &View<'_>, id: BackupId, after: Option<&Create>) -> Option<DeleteLocal> {
+fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Option<DeleteLocal> {
     let backup = view.get(id)?;
     let reason = match after {
         Some(create) => format!("once the new {} is complete", create.tier),
         None if backup.restorable => "no increment will be taken from it".to_owned(),
-        None => match view.newest_restorable().filter(|_| view.is_outlived(backup)) {
+        None => match view.newest_restorable().filter(|_| view.is_superseded(backup)) {
             Some(newest) => {
                 format!("of no use any more: the newer {} can be restored", name_of(view, newest))
             }

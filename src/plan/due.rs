@@ -1,6 +1,6 @@
 //! Which tier is due, and whether a backup of it may be started now.
 
-use super::standing::View;
+use super::standing::VmView;
 use crate::inventory::{Vm, VmId};
 use crate::policy::{Policy, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,7 +11,7 @@ const BACKUP_STATES: [&str; 4] = ["running", "stopped", "booting", "shutting_dow
 
 /// A policy's occurrences around an instant, looked up once for all VMs that share them.
 #[derive(Clone, Debug)]
-pub struct Calendar<'a> {
+pub struct Occurrences<'a> {
     policy: &'a Policy,
     now: DateTime<Utc>,
     last: Vec<Option<DateTime<Utc>>>,
@@ -20,7 +20,7 @@ pub struct Calendar<'a> {
     is_of_one_vm: bool,
 }
 
-impl<'a> Calendar<'a> {
+impl<'a> Occurrences<'a> {
     /// Looks up each tier's last occurrence at or before an instant, and the next one after it.
     pub fn new(policy: &'a Policy, now: DateTime<Utc>) -> Self {
         let last = policy.tiers.iter().map(|tier| tier.schedule.last_at_or_before(now)).collect();
@@ -30,7 +30,7 @@ impl<'a> Calendar<'a> {
 
     /// Takes each tier's last occurrence for one VM, its share of the spread included, from somebody who has looked up
     /// many of them at once.
-    pub(super) fn of_one_vm(
+    pub(crate) fn of_one_vm(
         policy: &'a Policy,
         now: DateTime<Utc>,
         last: Vec<Option<DateTime<Utc>>>,
@@ -69,7 +69,7 @@ impl<'a> Calendar<'a> {
 }
 
 /// Gives a VM's fixed share of a spread, in whole seconds, from 0 up to but not including the spread.
-pub(super) fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
+pub(crate) fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
     let digest = Sha256::digest(vm.uuid().as_bytes());
     let draw = digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
     let spread_secs = u128::try_from(spread.num_seconds()).unwrap_or(0);
@@ -104,11 +104,11 @@ pub fn cannot_back_up(vm: &Vm) -> Option<CannotBackUp> {
 /// Finds the tiers that are due and not satisfied, coarsest first, each with the instant since which it is due.
 ///
 /// A tier is satisfied by a backup of its own or a coarser tier, restorable or on its way, that is not older than that.
-pub fn unsatisfied(view: &View<'_>, calendar: &Calendar<'_>) -> Vec<(TierIndex, DateTime<Utc>)> {
+pub fn unsatisfied(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<(TierIndex, DateTime<Utc>)> {
     (0..view.policy.tiers.len())
-        .filter_map(|tier| Some((tier, calendar.last(tier, view.vm.id)?)))
+        .filter_map(|tier| Some((tier, occurrences.last(tier, view.vm.id)?)))
         .filter(|&(tier, since)| {
-            !view.believable().any(|backup| {
+            !view.not_future_dated().any(|backup| {
                 backup.tier.is_some_and(|own| own <= tier)
                     && (backup.restorable || backup.standing.is_running())
                     && backup.taken >= since
@@ -133,7 +133,7 @@ pub struct Attempts {
 
 impl Attempts {
     /// Says whether the pause after the last failed attempt is not over at an instant.
-    pub fn is_pausing(&self, now: DateTime<Utc>) -> bool {
+    pub fn is_backing_off(&self, now: DateTime<Utc>) -> bool {
         self.next_at.is_some_and(|at| now < at)
     }
 }
@@ -142,12 +142,12 @@ impl Attempts {
 ///
 /// Each further attempt waits twice as long as the one before it, up to a day, so that what will not succeed is tried
 /// often at first and takes next to no time from the other tiers in the long run.
-pub fn attempts(view: &View<'_>, calendar: &Calendar<'_>, tier: TierIndex) -> Attempts {
-    let since = calendar.last(tier, view.vm.id);
+pub fn attempts(view: &VmView<'_>, occurrences: &Occurrences<'_>, tier: TierIndex) -> Attempts {
+    let since = occurrences.last(tier, view.vm.id);
     let retry = view.policy.retry;
     let mut attempts = Attempts { failed: 0, next_at: None, gave_up: false };
     let mut pause = retry.backoff.min(PAUSE_MAX);
-    for backup in view.believable().filter(|backup| {
+    for backup in view.not_future_dated().filter(|backup| {
         backup.tier == Some(tier)
             && backup.standing.is_failure()
             && since.is_none_or(|since| backup.taken >= since)

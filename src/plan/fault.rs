@@ -1,7 +1,7 @@
 //! Leaving out a VM whose plan breaks a rule: a fault of this program, which must not keep the other VMs from theirs.
 
 use super::audit::{Violation, audit};
-use super::changeset::{Held, Note, NoteCode, Plan, Status, TOOL, VmPlan};
+use super::changeset::{Note, NoteCode, Plan, SnapshotUsage, Status, TOOL, VmPlan};
 use super::{fingerprint, summary};
 use crate::inventory::{Backup, Inventory, Vm, VmId};
 use crate::policy::{Match, Policies, Policy};
@@ -51,7 +51,7 @@ fn left_out(planned: &VmPlan, vm: &Vm, broken: &[&str], policies: &Policies, now
         fingerprint: Some(fingerprint(vm)),
         actions: Vec::new(),
         notes: vec![Note::vm(NoteCode::InternalError, report(planned, vm, broken, policies, now))],
-        unmanaged: Held::default(),
+        unmanaged: SnapshotUsage::default(),
     }
 }
 
@@ -119,7 +119,7 @@ fn backup_facts(backup: &Backup, text: &mut String) {
         backup.local,
         backup.local_size_bytes,
         backup.size_bytes(),
-        backup.lacks(),
+        backup.missing_file_info(),
     );
 }
 

@@ -1,7 +1,7 @@
 //! Which snapshots stay on the hypervisor, and why.
 
 use super::parent::parent_for;
-use super::standing::{Judged, Standing, View};
+use super::standing::{BackupView, Standing, VmView};
 use crate::inventory::{BackupId, RecordedState};
 use crate::policy::TierIndex;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub enum WantedLocally {
 }
 
 /// Finds every snapshot that is wanted on the hypervisor, with all the reasons.
-pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>> {
+pub fn wanted_locally(view: &VmView<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>> {
     let mut wanted: BTreeMap<BackupId, Vec<WantedLocally>> = BTreeMap::new();
     let mut want = |id, reason| wanted.entry(id).or_default().push(reason);
 
@@ -58,14 +58,14 @@ pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>>
     // Not restorable and not running is failed, hollow, stuck, or completed on a broken chain: in each case storage
     // cannot give that moment back and the snapshot can. Only the newest is kept; older ones would eat the quota.
     // One that never got as far as a snapshot does not take the place of an older one that did.
-    let lost = |backup: &&Judged<'_>| {
+    let lost = |backup: &&BackupView<'_>| {
         backup.tier.is_some()
             && backup.backup.holds_snapshot()
             && !backup.restorable
             && !backup.standing.is_running()
     };
-    if let Some(backup) = view.believable().rev().find(lost)
-        && !view.is_outlived(backup)
+    if let Some(backup) = view.not_future_dated().rev().find(lost)
+        && !view.is_superseded(backup)
     {
         want(backup.id(), WantedLocally::OnlyCopy);
     }
@@ -73,13 +73,13 @@ pub fn wanted_locally(view: &View<'_>) -> BTreeMap<BackupId, Vec<WantedLocally>>
 }
 
 /// Says whether a backup is stuck and may still be running: nothing newer can be restored.
-fn may_be_running(view: &View<'_>, backup: &Judged<'_>) -> bool {
-    backup.standing == Standing::Stuck && !backup.future && !view.is_outlived(backup)
+fn may_be_running(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
+    backup.standing == Standing::Stuck && !backup.is_future_dated && !view.is_superseded(backup)
 }
 
 /// Says whether a backup that runs, or may be running, has been accepted and not begun: its record does not say yet which
 /// parent it needs, and that may be any.
-pub(super) fn is_a_parent_unknown(view: &View<'_>) -> bool {
+pub(crate) fn has_unknown_parent(view: &VmView<'_>) -> bool {
     view.backups
         .iter()
         .filter(|backup| backup.backup.state == RecordedState::Accepted && backup.backup.parent.is_none())
@@ -90,12 +90,12 @@ pub(super) fn is_a_parent_unknown(view: &View<'_>) -> bool {
 ///
 /// Never an unmanaged one, one without a timestamp or one whose timestamp cannot be believed; and none at all while a
 /// backup has been accepted and not begun.
-pub fn unwanted_locally(view: &View<'_>) -> Vec<BackupId> {
-    if is_a_parent_unknown(view) {
+pub fn unwanted_locally(view: &VmView<'_>) -> Vec<BackupId> {
+    if has_unknown_parent(view) {
         return Vec::new();
     }
     let wanted = wanted_locally(view);
-    view.believable()
+    view.not_future_dated()
         .filter(|backup| backup.tier.is_some() && backup.backup.holds_snapshot())
         .map(|backup| backup.id())
         .filter(|id| !wanted.contains_key(id))

@@ -3,59 +3,47 @@
 //!
 //! [`plan()`] decides VM by VM ([`decide`]): which tier is due ([`due`]), what it is taken from ([`parent`]), which
 //! snapshots stay on the hypervisor ([`local`]), which stored backups have expired ([`stored`]). All of these look at
-//! a VM through [`standing::View`], where every backup has been judged once. [`audit`] judges the finished plan
+//! a VM through [`standing::VmView`], where every backup has been judged once. [`audit`] judges the finished plan
 //! against the rules a second time, sharing none of that code; what does not stand is never given out.
 //!
-//! Beside the plan, [`health`] tells whether the backups there are would save a VM, and [`explain`] of each backup why it
-//! is kept.
-//! [`compare()`] tells what a change of policies does, by two plans and a [`forecast`].
+//! What reports on plans and backups without deciding anything is in [`insight`](crate::insight).
 
-mod agree;
-pub mod assume;
 pub mod audit;
 mod cascade;
 mod changeset;
-mod compare;
-mod decide;
+mod confirm;
+pub(crate) mod decide;
 pub mod due;
-pub mod explain;
 mod fault;
 mod fingerprint;
-pub mod forecast;
-pub mod health;
 pub mod local;
-mod notes;
-mod overview;
+pub(crate) mod notes;
 pub mod parent;
+pub mod projection;
 mod saved;
 pub mod standing;
 pub mod stored;
 mod validity;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-pub use agree::{Agreement, LeftOut, Why, agree};
 pub use cascade::{CascadeCost, cascade_cost};
 pub use changeset::{
-    Action, BackupKind, Create, DeleteLocal, FORMAT, Held, Note, NoteCode, Plan, PolicyRef, Status, Summary,
-    TOOL, VmPlan, schema,
+    Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, PolicyRef, SnapshotUsage, Status,
+    Summary, TOOL, VmPlan, schema,
 };
-pub use compare::{
-    Comparison, ComparisonSummary, Deeds, OwnSnapshot, PolicyChange, PolicyChangeKind, Protection, Shift,
-    Side, Stranded, VmChange, compare,
-};
+pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
 pub use fingerprint::fingerprint;
-pub use notes::{bytes_text, lacking_text};
-pub use overview::{Overview, TierHealth};
+pub use notes::{bytes_text, missing_file_info_text};
 pub use saved::SavedPlanError;
 
 use crate::inventory::{Inventory, UnreadableVm, VmId};
 use crate::policy::{Match, Policies};
 use audit::Violation;
 use chrono::{DateTime, Utc};
-use due::Calendar;
+use due::Occurrences;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Works out the difference between what there is and what is wished.
@@ -67,8 +55,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// When [`audit`] finds that the plan as a whole breaks a rule: that is a fault of this program, and such a plan must not
 /// be carried out. All violations are given. A VM of which alone it breaks one is left out, as [`Status::Fault`].
 pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> Result<Plan, Vec<Violation>> {
-    let calendars: BTreeMap<&str, Calendar<'_>> =
-        policies.iter().map(|policy| (policy.name.as_str(), Calendar::new(policy, now))).collect();
+    let occurrences_by_policy: BTreeMap<&str, Occurrences<'_>> =
+        policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, now))).collect();
     let mut validity = validity::Validity::default();
     let mut vms = Vec::with_capacity(inventory.vms.len() + inventory.unreadable.len());
     // One that the list showed twice, and whole only once, is not known whole.
@@ -76,9 +64,9 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> R
     for vm in inventory.vms.values().filter(|vm| !unread.contains(&vm.id)) {
         vms.push(match policies.policy_for(vm) {
             Match::One(policy) => {
-                let calendar = &calendars[policy.name.as_str()];
-                let decided = decide::decide_under(vm, policy, calendar);
-                validity.narrow(vm, policy, calendar, &decided);
+                let occurrences = &occurrences_by_policy[policy.name.as_str()];
+                let decided = decide::decide_under(vm, policy, occurrences);
+                validity.narrow(vm, policy, occurrences, &decided);
                 decided
             }
             Match::Unprotected => decide::unprotected(vm),
@@ -122,7 +110,7 @@ fn unreadable(vm: &UnreadableVm) -> VmPlan {
             NoteCode::Unreadable,
             format!("could not be read whole: {}", vm.problems.join("; ")),
         )],
-        unmanaged: Held::default(),
+        unmanaged: SnapshotUsage::default(),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::changeset::{Note, NoteCode};
 use super::due::{CannotBackUp, cannot_back_up};
-use super::standing::{Judged, Standing, View};
+use super::standing::{BackupView, Standing, VmView};
 use super::stored::expired;
-use crate::inventory::{Backup, BackupId, Lacking, Vm};
+use crate::inventory::{Backup, BackupId, MissingFileInfo, Vm};
 use crate::policy::minute_text;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,7 +24,7 @@ impl Note {
 /// Names a backup as people know it: `weekly of 2026-11-22 01:00`, and an unmanaged one by its comment.
 ///
 /// Written only when it is shown: most backups never are.
-pub(super) fn name_of(view: &View<'_>, backup: &Judged<'_>) -> impl fmt::Display {
+pub(crate) fn name_of(view: &VmView<'_>, backup: &BackupView<'_>) -> impl fmt::Display {
     fmt::from_fn(move |f| {
         let taken = minute_text(view.policy.zone.moment(backup.taken));
         match backup.tier {
@@ -58,7 +58,7 @@ pub fn bytes_text(bytes: u64) -> String {
 }
 
 /// Tells what keeps a VM from being backed up, with the age of what there is.
-pub(super) fn vm_note(view: &View<'_>) -> Option<Note> {
+pub(super) fn vm_note(view: &VmView<'_>) -> Option<Note> {
     let vm = view.vm;
     let (code, why) = match cannot_back_up(vm)? {
         CannotBackUp::NoHypervisor => {
@@ -89,9 +89,9 @@ fn state_text(vm: &Vm) -> String {
 }
 
 /// Tells everything worth telling about single backups, oldest backup first within each kind.
-pub(super) fn backup_notes(view: &View<'_>) -> Vec<Note> {
+pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
     let mut notes: Vec<Note> = view
-        .remains()
+        .without_timestamp()
         .map(|backup| {
             let message = format!(
                 "backup {} has no timestamp, as the remains of one deleted during its upload; it is left alone",
@@ -104,7 +104,7 @@ pub(super) fn backup_notes(view: &View<'_>) -> Vec<Note> {
     for backup in &view.backups {
         let name = name_of(view, backup);
         let mut tell = |code, message: String| notes.push(Note::backup(code, backup.id(), message));
-        if backup.future {
+        if backup.is_future_dated {
             tell(
                 NoteCode::FutureTimestamp,
                 format!("the {name} lies in the future; it counts for nothing and is left alone"),
@@ -119,7 +119,7 @@ pub(super) fn backup_notes(view: &View<'_>) -> Vec<Note> {
                     let until = view.policy.zone.moment(backup.taken + view.policy.stuck_after);
                     format!("it counts as in progress until {}", minute_text(until))
                 };
-                let lacking = lacking_text(backup.backup);
+                let lacking = missing_file_info_text(backup.backup);
                 tell(NoteCode::Unverified, format!("the {name} is called completed, but {lacking}; {then}"));
             }
             Standing::Stuck => tell(
@@ -171,20 +171,20 @@ pub(super) fn backup_notes(view: &View<'_>) -> Vec<Note> {
 }
 
 /// Says what FiFo does not tell of a backup that it calls completed.
-pub fn lacking_text(backup: &Backup) -> &'static str {
-    match backup.lacks() {
-        Some(Lacking::Files) => "FiFo names no stored file of it, as it does of earlier ones",
-        Some(Lacking::Size) => {
+pub fn missing_file_info_text(backup: &Backup) -> &'static str {
+    match backup.missing_file_info() {
+        Some(MissingFileInfo::Files) => "FiFo names no stored file of it, as it does of earlier ones",
+        Some(MissingFileInfo::Size) => {
             "FiFo does not tell the size of a stored file of it, as it does of earlier ones"
         }
-        Some(Lacking::Checksum) => {
+        Some(MissingFileInfo::Checksum) => {
             "FiFo does not tell the checksum of a stored file of it, as it does of earlier ones"
         }
         None => "it could not be checked",
     }
 }
 
-fn running_text(view: &View<'_>, backup: &Judged<'_>) -> String {
+fn running_text(view: &VmView<'_>, backup: &BackupView<'_>) -> String {
     let what = match backup.tier {
         Some(tier) => format!("a {}", view.tier(tier).name),
         None => format!("the {}", comment_text(backup.backup)),

@@ -1,6 +1,6 @@
 //! Which backup an incremental one is taken from.
 
-use super::standing::{Judged, Standing, View};
+use super::standing::{BackupView, Standing, VmView};
 use crate::inventory::{BackupId, RecordedState};
 use crate::policy::{TierIndex, TierKind};
 
@@ -9,7 +9,7 @@ use crate::policy::{TierIndex, TierKind};
 ///
 /// `None` for a full tier, and when there is no such backup. FiFo itself checks only that a parent is local; it would
 /// take an increment on a failed upload, which can never be restored.
-pub fn parent_for<'v, 'a>(view: &'v View<'a>, tier: TierIndex) -> Option<&'v Judged<'a>> {
+pub fn parent_for<'v, 'a>(view: &'v VmView<'a>, tier: TierIndex) -> Option<&'v BackupView<'a>> {
     let TierKind::Incremental { from } = &view.tier(tier).kind else { return None };
     view.restorable().rev().find(|candidate| {
         let Some(own) = candidate.tier.filter(|own| from.contains(own)) else { return false };
@@ -26,12 +26,12 @@ pub fn parent_for<'v, 'a>(view: &'v View<'a>, tier: TierIndex) -> Option<&'v Jud
 /// A record says `local` after its snapshot was destroyed on the hypervisor, or deleted while it was being uploaded.
 /// `zfs send` then finds nothing to begin from, and FiFo calls what comes of it completed, night after night. So it is as
 /// if there were no parent.
-pub fn sends_nothing(view: &View<'_>, parent: BackupId) -> bool {
+pub fn yields_empty_increment(view: &VmView<'_>, parent: BackupId) -> bool {
     last_increment(view, parent).is_some_and(|last| last.standing == Standing::Hollow)
 }
 
 /// Finds the last increment on a backup that FiFo calls completed, whether or not there is anything in it.
-pub(super) fn last_increment<'v, 'a>(view: &'v View<'a>, parent: BackupId) -> Option<&'v Judged<'a>> {
+pub(crate) fn last_increment<'v, 'a>(view: &'v VmView<'a>, parent: BackupId) -> Option<&'v BackupView<'a>> {
     view.backups.iter().rfind(|backup| {
         backup.backup.parent == Some(parent) && backup.backup.state == RecordedState::Completed
     })

@@ -48,7 +48,7 @@ impl Standing {
 
 /// One backup with what a policy makes of it at an instant.
 #[derive(Clone, Debug)]
-pub struct Judged<'a> {
+pub struct BackupView<'a> {
     /// The record.
     pub backup: &'a Backup,
     /// Its timestamp.
@@ -60,10 +60,10 @@ pub struct Judged<'a> {
     /// Whether it and every ancestor up to a full one are there and completed.
     pub restorable: bool,
     /// Whether its timestamp is too far ahead to be believed: then it satisfies nothing, is no parent, and is not deleted.
-    pub future: bool,
+    pub is_future_dated: bool,
 }
 
-impl Judged<'_> {
+impl BackupView<'_> {
     /// Gives its UUID.
     pub fn id(&self) -> BackupId {
         self.backup.id
@@ -77,7 +77,7 @@ impl Judged<'_> {
 
 /// A VM under its policy at an instant.
 #[derive(Clone, Debug)]
-pub struct View<'a> {
+pub struct VmView<'a> {
     /// The VM.
     pub vm: &'a Vm,
     /// Its policy.
@@ -85,70 +85,70 @@ pub struct View<'a> {
     /// The plan's instant.
     pub now: DateTime<Utc>,
     /// Its backups, oldest first. Records without a timestamp are not among them: nothing may rest on those.
-    pub backups: Vec<Judged<'a>>,
+    pub backups: Vec<BackupView<'a>>,
 }
 
-impl<'a> View<'a> {
+impl<'a> VmView<'a> {
     /// Judges all of a VM's backups.
     pub fn new(vm: &'a Vm, policy: &'a Policy, now: DateTime<Utc>) -> Self {
-        let first_checked = first_checked(vm);
+        let first_verified = first_verified(vm);
         let standings: BTreeMap<BackupId, Standing> = vm
             .backups
             .values()
             .filter_map(|backup| {
                 let key = (backup.timestamp?, backup.id);
-                let is_old_style = first_checked.is_none_or(|first| first >= key);
+                let is_old_style = first_verified.is_none_or(|first| first >= key);
                 Some((backup.id, standing(backup, key.0, is_old_style, policy, now)))
             })
             .collect();
         let restorable =
             restorable(&vm.backups, |backup| standings.get(&backup.id) == Some(&Standing::Completed));
-        let mut backups: Vec<Judged<'a>> = vm
+        let mut backups: Vec<BackupView<'a>> = vm
             .backups
             .values()
             .filter_map(|backup| {
                 let taken = backup.timestamp?;
-                Some(Judged {
+                Some(BackupView {
                     backup,
                     taken,
                     tier: policy.tier_of(backup.comment.as_deref()),
                     standing: *standings.get(&backup.id)?,
                     restorable: restorable.contains(&backup.id),
-                    future: taken - now > FUTURE_TOLERANCE,
+                    is_future_dated: taken - now > FUTURE_TOLERANCE,
                 })
             })
             .collect();
-        backups.sort_by_key(Judged::age_key);
+        backups.sort_by_key(BackupView::age_key);
         Self { vm, policy, now, backups }
     }
 
     /// Gives the backups that the rules may rest on: those whose timestamp can be believed, oldest first.
-    pub fn believable(&self) -> impl DoubleEndedIterator<Item = &Judged<'a>> {
-        self.backups.iter().filter(|backup| !backup.future)
+    pub fn not_future_dated(&self) -> impl DoubleEndedIterator<Item = &BackupView<'a>> {
+        self.backups.iter().filter(|backup| !backup.is_future_dated)
     }
 
     /// Gives the believable backups that can be restored, oldest first.
-    pub fn restorable(&self) -> impl DoubleEndedIterator<Item = &Judged<'a>> {
-        self.believable().filter(|backup| backup.restorable)
+    pub fn restorable(&self) -> impl DoubleEndedIterator<Item = &BackupView<'a>> {
+        self.not_future_dated().filter(|backup| backup.restorable)
     }
 
     /// Gives the newest believable backup that can be restored, of whatever tier or none.
-    pub fn newest_restorable(&self) -> Option<&Judged<'a>> {
+    pub fn newest_restorable(&self) -> Option<&BackupView<'a>> {
         self.restorable().next_back()
     }
 
     /// Gives the backups on their way, oldest first, whatever their timestamp says: what runs, runs.
-    pub fn running(&self) -> impl Iterator<Item = &Judged<'a>> {
+    pub fn running(&self) -> impl Iterator<Item = &BackupView<'a>> {
         self.backups.iter().filter(|backup| backup.standing.is_running())
     }
 
     /// Says whether a newer backup can be restored, managed or not.
-    pub fn is_outlived(&self, backup: &Judged<'_>) -> bool {
+    pub fn is_superseded(&self, backup: &BackupView<'_>) -> bool {
         self.newest_restorable().is_some_and(|newest| newest.age_key() > backup.age_key())
     }
 
     /// Gives a backup by its UUID; `None` for one that is not there or has no timestamp.
-    pub fn get(&self, id: BackupId) -> Option<&Judged<'a>> {
+    pub fn get(&self, id: BackupId) -> Option<&BackupView<'a>> {
         self.backups.iter().find(|backup| backup.id() == id)
     }
 
@@ -158,7 +158,7 @@ impl<'a> View<'a> {
     }
 
     /// Gives the records without a timestamp, by UUID.
-    pub fn remains(&self) -> impl Iterator<Item = &'a Backup> {
+    pub fn without_timestamp(&self) -> impl Iterator<Item = &'a Backup> {
         self.vm.backups.values().filter(|backup| backup.timestamp.is_none())
     }
 }
@@ -166,8 +166,9 @@ impl<'a> View<'a> {
 /// Finds the oldest backup that FiFo calls completed and of which it tells the size and checksum of every file.
 ///
 /// Whatever completed after that one was written by a FiFo that tells them.
-pub(super) fn first_checked(vm: &Vm) -> Option<(DateTime<Utc>, BackupId)> {
-    let is_checked = |backup: &&Backup| backup.state == RecordedState::Completed && backup.lacks().is_none();
+pub(super) fn first_verified(vm: &Vm) -> Option<(DateTime<Utc>, BackupId)> {
+    let is_checked =
+        |backup: &&Backup| backup.state == RecordedState::Completed && backup.missing_file_info().is_none();
     vm.backups.values().filter(is_checked).filter_map(|backup| Some((backup.timestamp?, backup.id))).min()
 }
 
@@ -184,7 +185,7 @@ fn standing(
     let is_overdue = (now - taken).abs() >= policy.stuck_after;
     match backup.state {
         RecordedState::Completed if is_hollow(backup, policy) => Standing::Hollow,
-        RecordedState::Completed if !is_old_style && backup.lacks().is_some() => {
+        RecordedState::Completed if !is_old_style && backup.missing_file_info().is_some() => {
             Standing::Unverified { is_overdue }
         }
         RecordedState::Completed => Standing::Completed,

@@ -1,7 +1,7 @@
 //! Which stored backups are still wanted, why, and which have expired.
 
 use super::local::wanted_locally;
-use super::standing::View;
+use super::standing::VmView;
 use crate::inventory::BackupId;
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub enum WantedInStorage {
 }
 
 /// Finds every backup that is wanted in storage for its own sake, with all the reasons, in no order.
-pub fn wanted_in_storage(view: &View<'_>) -> Vec<(BackupId, WantedInStorage)> {
+pub fn wanted_in_storage(view: &VmView<'_>) -> Vec<(BackupId, WantedInStorage)> {
     let mut wanted: Vec<(BackupId, WantedInStorage)> =
         wanted_locally(view).into_keys().map(|id| (id, WantedInStorage::Local)).collect();
     wanted.extend(view.newest_restorable().map(|newest| (newest.id(), WantedInStorage::Newest)));
@@ -34,22 +34,22 @@ pub fn wanted_in_storage(view: &View<'_>) -> Vec<(BackupId, WantedInStorage)> {
     }
     for backup in &view.backups {
         let mut want = |reason| wanted.push((backup.id(), reason));
-        if backup.tier.is_none() || backup.future {
+        if backup.tier.is_none() || backup.is_future_dated {
             want(WantedInStorage::NotJudged);
         }
         if backup.standing.is_running() {
             want(WantedInStorage::Running);
         }
-        if !backup.restorable && !view.is_outlived(backup) {
+        if !backup.restorable && !view.is_superseded(backup) {
             want(WantedInStorage::NothingNewer);
         }
     }
-    wanted.extend(view.remains().map(|backup| (backup.id, WantedInStorage::NotJudged)));
+    wanted.extend(view.without_timestamp().map(|backup| (backup.id, WantedInStorage::NotJudged)));
     wanted
 }
 
 /// Finds all that wanted backups are, or descend from.
-pub fn needed(view: &View<'_>, wanted: impl IntoIterator<Item = BackupId>) -> BTreeSet<BackupId> {
+pub fn needed(view: &VmView<'_>, wanted: impl IntoIterator<Item = BackupId>) -> BTreeSet<BackupId> {
     // Each step of a chain once, however many hang on it.
     let mut needed: BTreeSet<BackupId> = BTreeSet::new();
     for id in wanted {
@@ -66,7 +66,7 @@ pub fn needed(view: &View<'_>, wanted: impl IntoIterator<Item = BackupId>) -> BT
 /// Wanted are the newest `keep` restorable ones of each tier, whatever is wanted locally, what is on its way, what is
 /// of no tier, and all that one of these descends from. The newest restorable one never expires. One that cannot be
 /// restored expires only when a newer one can.
-pub fn expired(view: &View<'_>) -> Vec<BackupId> {
+pub fn expired(view: &VmView<'_>) -> Vec<BackupId> {
     let needed = needed(view, wanted_in_storage(view).into_iter().map(|(id, _)| id));
     view.backups.iter().map(|backup| backup.id()).filter(|id| !needed.contains(id)).collect()
 }

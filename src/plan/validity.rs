@@ -2,8 +2,8 @@
 
 use super::changeset::VmPlan;
 use super::decide::decide_under;
-use super::due::{Calendar, attempts};
-use super::standing::{FUTURE_TOLERANCE, Standing, View};
+use super::due::{Occurrences, attempts};
+use super::standing::{FUTURE_TOLERANCE, Standing, VmView};
 use crate::inventory::Vm;
 use crate::policy::Policy;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,12 +25,18 @@ impl Validity {
     }
 
     /// Takes one more VM into account.
-    pub(super) fn narrow(&mut self, vm: &Vm, policy: &Policy, calendar: &Calendar<'_>, decided: &VmPlan) {
-        for instant in turning_points(vm, policy, calendar) {
+    pub(super) fn narrow(
+        &mut self,
+        vm: &Vm,
+        policy: &Policy,
+        occurrences: &Occurrences<'_>,
+        decided: &VmPlan,
+    ) {
+        for instant in turning_points(vm, policy, occurrences) {
             if self.0.is_some_and(|earliest| earliest <= instant) {
                 return;
             }
-            if decide_under(vm, policy, &Calendar::new(policy, instant)) != *decided {
+            if decide_under(vm, policy, &Occurrences::new(policy, instant)) != *decided {
                 self.0 = Some(instant);
                 return;
             }
@@ -39,13 +45,13 @@ impl Validity {
 }
 
 /// Lists the instants at which something that a decision rests on changes by itself, earliest first.
-fn turning_points(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) -> Vec<DateTime<Utc>> {
-    let now = calendar.now();
-    let view = View::new(vm, policy, now);
+fn turning_points(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> Vec<DateTime<Utc>> {
+    let now = occurrences.now();
+    let view = VmView::new(vm, policy, now);
     let mut points: Vec<DateTime<Utc>> = Vec::new();
     for tier in 0..policy.tiers.len() {
-        points.extend(calendar.next(tier, vm.id));
-        points.extend(attempts(&view, calendar, tier).next_at);
+        points.extend(occurrences.next(tier, vm.id));
+        points.extend(attempts(&view, occurrences, tier).next_at);
     }
     for backup in &view.backups {
         if matches!(backup.standing, Standing::InProgress | Standing::Stuck | Standing::Unverified { .. }) {
@@ -57,7 +63,7 @@ fn turning_points(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) -> Vec<Date
         if backup.taken > now {
             // A clock a little ahead of ours: this backup does for the next occurrences too, up to its own timestamp.
             points.extend(
-                (0..policy.tiers.len()).filter_map(|tier| calendar.next_after(tier, vm.id, backup.taken)),
+                (0..policy.tiers.len()).filter_map(|tier| occurrences.next_after(tier, vm.id, backup.taken)),
             );
         }
     }

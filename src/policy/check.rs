@@ -2,7 +2,7 @@
 
 use super::document::{Document, KindWord, SuspendDocument, TierDocument};
 use super::fields::nearest;
-use super::text::{Located, Report, quoted};
+use super::text::{DiagnosticSink, Located, quoted};
 use super::units::duration_text;
 use super::{
     MissingParent, Policy, Retry, Schedule, ScheduleError, Source, Suspension, Tier, TierIndex, TierKind,
@@ -22,7 +22,7 @@ const MAX_AGE_ALLOWANCE: TimeDelta = TimeDelta::hours(2);
 /// Makes a policy of a document, noting every mistake; `None` when something it cannot do without is missing.
 ///
 /// A policy that comes out although mistakes were noted is good for finding more of them, and for nothing else.
-pub(super) fn check(document: &Document, source: Source, report: &mut Report<'_>) -> Option<Policy> {
+pub(super) fn check(document: &Document, source: Source, report: &mut DiagnosticSink<'_>) -> Option<Policy> {
     let zone = document.zone.as_ref().map_or(Zone::UTC, |it| it.value.clone());
     let suspend = document.suspend.as_ref().and_then(|it| suspension(it, &zone, report));
     unique_names(&document.tiers, report);
@@ -84,7 +84,7 @@ fn comment(tier: &TierDocument) -> Option<&Located<String>> {
     tier.comment.as_ref().or(tier.name.as_ref())
 }
 
-fn unique_names(tiers: &[TierDocument], report: &mut Report<'_>) {
+fn unique_names(tiers: &[TierDocument], report: &mut DiagnosticSink<'_>) {
     let mut first = BTreeMap::new();
     for name in tiers.iter().filter_map(|tier| tier.name.as_ref()) {
         if let Some(&before) = first.get(name.value.as_str()) {
@@ -104,7 +104,7 @@ fn also(tier: &TierDocument) -> impl Iterator<Item = &Located<String>> {
 }
 
 /// A comment leads to one tier. Tiers of one name are not told a second time for the comment that they have from it.
-fn unique_comments(tiers: &[TierDocument], report: &mut Report<'_>) {
+fn unique_comments(tiers: &[TierDocument], report: &mut DiagnosticSink<'_>) {
     let mut before: Vec<(TierIndex, &Located<String>)> = Vec::new();
     for (index, tier) in tiers.iter().enumerate() {
         for own in comment(tier).into_iter().chain(also(tier)) {
@@ -118,7 +118,7 @@ fn unique_comment(
     tiers: &[TierDocument],
     before: &[(TierIndex, &Located<String>)],
     (index, own): (TierIndex, &Located<String>),
-    report: &mut Report<'_>,
+    report: &mut DiagnosticSink<'_>,
 ) {
     let same = |text: &str| text.split_whitespace().collect::<String>().to_lowercase();
     if let Some(&(other, first)) = before.iter().find(|(_, it)| it.value == own.value) {
@@ -153,7 +153,7 @@ fn unique_comment(
 
 /// What the planner holds for coarser does for what it holds for finer, so a tier must not come more rarely than the one
 /// above it. Clock changes are left out: they make no tier coarser.
-fn coarsest_first(tiers: &[TierDocument], schedules: &[Option<Schedule>], report: &mut Report<'_>) {
+fn coarsest_first(tiers: &[TierDocument], schedules: &[Option<Schedule>], report: &mut DiagnosticSink<'_>) {
     let known =
         || tiers.iter().zip(schedules).filter_map(|(tier, schedule)| Some((tier, schedule.as_ref()?)));
     for ((above, coarser), (tier, finer)) in known().zip(known().skip(1)) {
@@ -179,7 +179,7 @@ fn coarsest_first(tiers: &[TierDocument], schedules: &[Option<Schedule>], report
     }
 }
 
-fn coarsest_is_full(tiers: &[TierDocument], report: &mut Report<'_>) {
+fn coarsest_is_full(tiers: &[TierDocument], report: &mut DiagnosticSink<'_>) {
     let Some(coarsest) = tiers.first() else { return };
     if let Some(kind) = &coarsest.kind
         && kind.value == KindWord::Incremental
@@ -190,7 +190,7 @@ fn coarsest_is_full(tiers: &[TierDocument], report: &mut Report<'_>) {
     }
 }
 
-fn kind(tiers: &[TierDocument], index: TierIndex, report: &mut Report<'_>) -> Option<TierKind> {
+fn kind(tiers: &[TierDocument], index: TierIndex, report: &mut DiagnosticSink<'_>) -> Option<TierKind> {
     let tier = &tiers[index];
     let word = tier.kind.as_ref()?.value;
     match (&tier.from, word) {
@@ -221,7 +221,7 @@ fn from_index(
     tiers: &[TierDocument],
     own: TierIndex,
     name: &Located<String>,
-    report: &mut Report<'_>,
+    report: &mut DiagnosticSink<'_>,
 ) -> Option<TierIndex> {
     let names = || tiers.iter().filter_map(|tier| tier.name.as_ref()).map(|name| name.value.as_str());
     let found = tiers.iter().position(|tier| tier.name.as_ref().is_some_and(|it| it.value == name.value));
@@ -251,7 +251,7 @@ fn from_index(
 }
 
 /// Where no full backup steps in for a missing parent, every tier must lead back to a full one.
-fn can_begin(tiers: &[TierDocument], kinds: &[Option<TierKind>], report: &mut Report<'_>) {
+fn can_begin(tiers: &[TierDocument], kinds: &[Option<TierKind>], report: &mut DiagnosticSink<'_>) {
     let mut begins: Vec<bool> = Vec::new();
     for (index, (tier, kind)) in tiers.iter().zip(kinds).enumerate() {
         let ok = match kind {
@@ -271,7 +271,7 @@ fn can_begin(tiers: &[TierDocument], kinds: &[Option<TierKind>], report: &mut Re
     }
 }
 
-fn schedule(tier: &TierDocument, zone: &Zone, report: &mut Report<'_>) -> Option<Schedule> {
+fn schedule(tier: &TierDocument, zone: &Zone, report: &mut DiagnosticSink<'_>) -> Option<Schedule> {
     let text = tier.schedule.as_ref()?;
     match Schedule::parse(&text.value, zone.clone()) {
         Ok(schedule) => Some(schedule),
@@ -308,7 +308,7 @@ fn schedule_hint(text: &str) -> &'static str {
     }
 }
 
-fn spread_fits(tier: &TierDocument, schedule: Option<&Schedule>, report: &mut Report<'_>) {
+fn spread_fits(tier: &TierDocument, schedule: Option<&Schedule>, report: &mut DiagnosticSink<'_>) {
     if let (Some(spread), Some(schedule)) = (&tier.spread, schedule)
         && spread.value >= schedule.gap_min()
     {
@@ -319,7 +319,11 @@ fn spread_fits(tier: &TierDocument, schedule: Option<&Schedule>, report: &mut Re
     }
 }
 
-fn suspension(document: &SuspendDocument, zone: &Zone, report: &mut Report<'_>) -> Option<Suspension> {
+fn suspension(
+    document: &SuspendDocument,
+    zone: &Zone,
+    report: &mut DiagnosticSink<'_>,
+) -> Option<Suspension> {
     let until = document.until.as_ref()?;
     let Some(until_instant) = zone.day_start(until.value) else {
         report.error(until.span, "`until` is beyond the calendar").hint("choose an earlier day");

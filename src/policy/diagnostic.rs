@@ -31,7 +31,7 @@ pub struct Diagnostic {
     /// The file or folder, as it was found from the path that was given; empty when none was.
     pub file: String,
     /// The place in the file; `None` when it is about the file as a whole.
-    pub spot: Option<Spot>,
+    pub spot: Option<SourcePosition>,
     /// What is wrong: one line, lower-case, without a full stop.
     pub message: String,
     /// What would be right.
@@ -42,7 +42,7 @@ pub struct Diagnostic {
 
 /// A place in a file, with its line to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spot {
+pub struct SourcePosition {
     /// The line, counted from 1.
     pub line: usize,
     /// The column, counted in characters from 1.
@@ -61,7 +61,7 @@ pub struct Related {
     /// Its file.
     pub file: String,
     /// Where in the file.
-    pub spot: Spot,
+    pub spot: SourcePosition,
 }
 
 impl Diagnostic {
@@ -106,9 +106,9 @@ pub(super) fn sort(diagnostics: &mut [Diagnostic]) {
 /// Everything that was found wrong with the policies: at least one error, and the warnings beside it, by file, line and
 /// column.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistakes(Vec<Diagnostic>);
+pub struct PolicyErrors(Vec<Diagnostic>);
 
-impl Mistakes {
+impl PolicyErrors {
     pub(super) fn new(diagnostics: Vec<Diagnostic>) -> Self {
         Self(diagnostics)
     }
@@ -119,13 +119,13 @@ impl Mistakes {
     }
 }
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for PolicyErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(render_text(&self.0, false).trim_end())
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for PolicyErrors {}
 
 /// Writes findings for people: what, where, the line itself with the place marked, and what would be right.
 ///
@@ -159,7 +159,7 @@ fn group(diagnostic: &Diagnostic) -> Group<'_> {
     group
 }
 
-fn place<'a>(group: Group<'a>, file: &'a str, spot: &'a Spot, mark: Annotation<'a>) -> Group<'a> {
+fn place<'a>(group: Group<'a>, file: &'a str, spot: &'a SourcePosition, mark: Annotation<'a>) -> Group<'a> {
     let snippet = Snippet::source(spot.excerpt.as_str()).line_start(spot.line).annotation(mark);
     let column_shown = spot.excerpt[..spot.mark.start].chars().count() + 1;
     if column_shown == spot.column {
@@ -207,8 +207,8 @@ fn escape_property(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn spot(line: usize, excerpt: &str, mark: Range<usize>) -> Spot {
-        Spot { line, column: mark.start + 1, excerpt: excerpt.to_owned(), mark }
+    fn spot(line: usize, excerpt: &str, mark: Range<usize>) -> SourcePosition {
+        SourcePosition { line, column: mark.start + 1, excerpt: excerpt.to_owned(), mark }
     }
 
     fn finding() -> Diagnostic {

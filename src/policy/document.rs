@@ -5,7 +5,7 @@
 use super::fields::{Fields, bytes, choice, list, nearest, switch, text, time, whole};
 use super::node::{Kind, Node, Value};
 use super::selection::{SELECTOR_FIELDS, patterns, selector};
-use super::text::{Located, Report, Span, quoted};
+use super::text::{DiagnosticSink, Located, Span, quoted};
 use super::{MissingParent, Pattern, Selector, Zone};
 use chrono::{NaiveDate, TimeDelta};
 use std::num::NonZeroU32;
@@ -95,7 +95,7 @@ pub(super) struct SuspendDocument {
 }
 
 /// Reads a document; `None` when it is no map, or of another version of the format, whose fields mean nothing here.
-pub(super) fn document(node: &Node, report: &mut Report<'_>) -> Option<Document> {
+pub(super) fn document(node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Document> {
     if of_another_version(node, report) {
         return None;
     }
@@ -138,7 +138,7 @@ pub(super) const KINDS: [(&str, KindWord); 2] =
     [("full", KindWord::Full), ("incremental", KindWord::Incremental)];
 
 /// Told before anything else, since another version may well have other fields.
-fn of_another_version(node: &Node, report: &mut Report<'_>) -> bool {
+fn of_another_version(node: &Node, report: &mut DiagnosticSink<'_>) -> bool {
     let Value::Map(pairs) = &node.value else { return false };
     for (key, value) in pairs {
         if let (Value::Scalar(key), Value::Scalar(version)) = (&key.value, &value.value)
@@ -167,7 +167,7 @@ fn belongs_elsewhere(key: &str) -> Option<String> {
     }
 }
 
-fn tiers(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<TierDocument>> {
+fn tiers(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Vec<TierDocument>> {
     if let Value::Map(_) = node.value {
         report
             .error(node.span, "`tiers` must be a list, found a map")
@@ -182,7 +182,7 @@ fn tiers(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<TierDocu
     Some(items.iter().filter_map(|item| tier(item, report)).collect())
 }
 
-fn tier(node: &Node, report: &mut Report<'_>) -> Option<TierDocument> {
+fn tier(node: &Node, report: &mut DiagnosticSink<'_>) -> Option<TierDocument> {
     let elsewhere = |key: &str| {
         POLICY_FIELDS
             .contains(&key)
@@ -205,13 +205,13 @@ fn tier(node: &Node, report: &mut Report<'_>) -> Option<TierDocument> {
     })
 }
 
-fn keep(key: &str, node: &Node, report: &mut Report<'_>) -> Option<NonZeroU32> {
+fn keep(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<NonZeroU32> {
     let bounds = 1..=i64::from(u32::MAX);
     let number = whole(bounds, "leave it out to keep them for ever")(key, node, report)?;
     u32::try_from(number).ok().and_then(NonZeroU32::new)
 }
 
-fn from(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<Located<String>>> {
+fn from(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Vec<Located<String>>> {
     if let Value::List(items) = &node.value
         && items.is_empty()
     {
@@ -223,7 +223,7 @@ fn from(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<Located<S
     located(key, node, text, report)
 }
 
-fn also(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<Located<String>>> {
+fn also(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Vec<Located<String>>> {
     located(key, node, comment, report)
 }
 
@@ -231,15 +231,15 @@ fn also(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<Located<S
 fn located(
     key: &str,
     node: &Node,
-    read: impl Fn(&str, &Node, &mut Report<'_>) -> Option<String>,
-    report: &mut Report<'_>,
+    read: impl Fn(&str, &Node, &mut DiagnosticSink<'_>) -> Option<String>,
+    report: &mut DiagnosticSink<'_>,
 ) -> Option<Vec<Located<String>>> {
     let items = list(key, node, report)?;
     let read = |item: &Node| Some(Located { span: item.span, value: read(key, item, report)? });
     Some(items.iter().filter_map(read).collect())
 }
 
-fn retry(key: &str, node: &Node, report: &mut Report<'_>) -> Option<RetryDocument> {
+fn retry(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<RetryDocument> {
     let fields = Fields::of(node, &format!("`{key}`"), &RETRY_FIELDS, |_| None, report)?;
     let attempts =
         whole(1..=ATTEMPTS_MAX, "the first attempt counts; with 1 the first failure is told as given up");
@@ -249,7 +249,7 @@ fn retry(key: &str, node: &Node, report: &mut Report<'_>) -> Option<RetryDocumen
     })
 }
 
-fn suspend(key: &str, node: &Node, report: &mut Report<'_>) -> Option<SuspendDocument> {
+fn suspend(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<SuspendDocument> {
     let fields = Fields::of(node, &format!("`{key}`"), &SUSPEND_FIELDS, |_| None, report)?;
     let reason_hint = "say why, for whoever wonders where the backups are";
     let until_hint = "say on which day backups begin again, such as `until: 2026-12-24`";
@@ -260,7 +260,7 @@ fn suspend(key: &str, node: &Node, report: &mut Report<'_>) -> Option<SuspendDoc
     })
 }
 
-fn day(key: &str, node: &Node, report: &mut Report<'_>) -> Option<NaiveDate> {
+fn day(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<NaiveDate> {
     let word = text(key, node, report)?;
     match word.parse::<NaiveDate>() {
         Ok(day) if day.to_string() == word => Some(day),
@@ -273,7 +273,7 @@ fn day(key: &str, node: &Node, report: &mut Report<'_>) -> Option<NaiveDate> {
     }
 }
 
-fn zone(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Zone> {
+fn zone(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Zone> {
     let word = text(key, node, report)?;
     if let Some(zone) = Zone::find(&word) {
         return Some(zone);
@@ -295,7 +295,7 @@ fn zone(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Zone> {
 }
 
 /// Reads the name of a policy or a tier.
-fn name(key: &str, node: &Node, report: &mut Report<'_>) -> Option<String> {
+fn name(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<String> {
     let word = text(key, node, report)?;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if word.starts_with(plain) && word.chars().all(|c| plain(c) || c == '-') {
@@ -314,7 +314,7 @@ fn name(key: &str, node: &Node, report: &mut Report<'_>) -> Option<String> {
     None
 }
 
-fn comment(key: &str, node: &Node, report: &mut Report<'_>) -> Option<String> {
+fn comment(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<String> {
     let word = text(key, node, report)?;
     if word.trim() != word || word.contains(char::is_control) {
         report

@@ -3,7 +3,7 @@
 //! A field that cannot be read is noted and then treated as if it were not there.
 
 use super::node::{Kind, Node, Scalar, Value};
-use super::text::{Located, Report, Span, quoted};
+use super::text::{DiagnosticSink, Located, Span, quoted};
 use super::units::{DURATION_FORM, SIZE_FORM, duration, size};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +28,7 @@ impl<'n> Fields<'n> {
         what: &str,
         known: &[&str],
         elsewhere: impl Fn(&str) -> Option<String>,
-        report: &mut Report<'_>,
+        report: &mut DiagnosticSink<'_>,
     ) -> Option<Self> {
         let mut values = BTreeMap::new();
         let mut mistaken = BTreeSet::new();
@@ -54,8 +54,8 @@ impl<'n> Fields<'n> {
     pub(super) fn optional<T>(
         &self,
         key: &str,
-        read: impl FnOnce(&str, &'n Node, &mut Report<'_>) -> Option<T>,
-        report: &mut Report<'_>,
+        read: impl FnOnce(&str, &'n Node, &mut DiagnosticSink<'_>) -> Option<T>,
+        report: &mut DiagnosticSink<'_>,
     ) -> Option<Located<T>> {
         self.read(key, "give it one, or leave the field out for its default", read, report)
     }
@@ -65,8 +65,8 @@ impl<'n> Fields<'n> {
         &self,
         key: &str,
         hint: &str,
-        read: impl FnOnce(&str, &'n Node, &mut Report<'_>) -> Option<T>,
-        report: &mut Report<'_>,
+        read: impl FnOnce(&str, &'n Node, &mut DiagnosticSink<'_>) -> Option<T>,
+        report: &mut DiagnosticSink<'_>,
     ) -> Option<Located<T>> {
         if !self.values.contains_key(key) && !self.mistaken.contains(key) {
             report.error(self.span, format!("the field `{key}` is missing")).hint(hint);
@@ -78,8 +78,8 @@ impl<'n> Fields<'n> {
         &self,
         key: &str,
         hint: &str,
-        read: impl FnOnce(&str, &'n Node, &mut Report<'_>) -> Option<T>,
-        report: &mut Report<'_>,
+        read: impl FnOnce(&str, &'n Node, &mut DiagnosticSink<'_>) -> Option<T>,
+        report: &mut DiagnosticSink<'_>,
     ) -> Option<Located<T>> {
         let node = *self.values.get(key)?;
         if node.value == Value::Null {
@@ -99,7 +99,7 @@ impl<'n> Fields<'n> {
 pub(super) fn entries<'n>(
     node: &'n Node,
     what: &str,
-    report: &mut Report<'_>,
+    report: &mut DiagnosticSink<'_>,
 ) -> Option<Vec<(&'n str, Span, &'n Node)>> {
     let Value::Map(pairs) = &node.value else {
         report.error(node.span, format!("{what} must be a map of fields, found {}", node.described()));
@@ -128,7 +128,7 @@ pub(super) fn entries<'n>(
     Some(entries)
 }
 
-fn expected(key: &str, what: &str, node: &Node, report: &mut Report<'_>, hint: Option<String>) {
+fn expected(key: &str, what: &str, node: &Node, report: &mut DiagnosticSink<'_>, hint: Option<String>) {
     let error = report.error(node.span, format!("`{key}` must be {what}, found {}", node.described()));
     if let Some(hint) = hint {
         error.hint(hint);
@@ -136,7 +136,7 @@ fn expected(key: &str, what: &str, node: &Node, report: &mut Report<'_>, hint: O
 }
 
 /// Reads text that is not empty. A number, `true` and `false` are not text unless quoted.
-pub(super) fn text(key: &str, node: &Node, report: &mut Report<'_>) -> Option<String> {
+pub(super) fn text(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<String> {
     match &node.value {
         Value::Scalar(scalar) if scalar.kind() == Kind::Text => {
             if scalar.text.trim().is_empty() {
@@ -161,7 +161,7 @@ pub(super) fn text(key: &str, node: &Node, report: &mut Report<'_>) -> Option<St
 pub(super) fn whole(
     bounds: std::ops::RangeInclusive<i64>,
     below: &'static str,
-) -> impl Fn(&str, &Node, &mut Report<'_>) -> Option<i64> {
+) -> impl Fn(&str, &Node, &mut DiagnosticSink<'_>) -> Option<i64> {
     move |key, node, report| {
         let Value::Scalar(scalar) = &node.value else {
             expected(key, "a whole number", node, report, None);
@@ -194,7 +194,7 @@ pub(super) fn whole(
 }
 
 /// Reads `true` or `false`.
-pub(super) fn switch(key: &str, node: &Node, report: &mut Report<'_>) -> Option<bool> {
+pub(super) fn switch(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<bool> {
     if let Value::Scalar(scalar) = &node.value
         && let Kind::Switch(on) = scalar.kind()
     {
@@ -207,7 +207,7 @@ pub(super) fn switch(key: &str, node: &Node, report: &mut Report<'_>) -> Option<
 /// Reads one of some words.
 pub(super) fn choice<T: Copy>(
     choices: &'static [(&'static str, T)],
-) -> impl Fn(&str, &Node, &mut Report<'_>) -> Option<T> {
+) -> impl Fn(&str, &Node, &mut DiagnosticSink<'_>) -> Option<T> {
     move |key, node, report| {
         let word = text(key, node, report)?;
         if let Some((_, value)) = choices.iter().find(|(name, _)| *name == word) {
@@ -220,19 +220,19 @@ pub(super) fn choice<T: Copy>(
 }
 
 /// Reads a duration longer than nothing.
-pub(super) fn time(key: &str, node: &Node, report: &mut Report<'_>) -> Option<TimeDelta> {
+pub(super) fn time(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<TimeDelta> {
     measured(key, node, report, DURATION_FORM, duration)
 }
 
 /// Reads a size in bytes.
-pub(super) fn bytes(key: &str, node: &Node, report: &mut Report<'_>) -> Option<u64> {
+pub(super) fn bytes(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<u64> {
     measured(key, node, report, SIZE_FORM, size)
 }
 
 fn measured<T>(
     key: &str,
     node: &Node,
-    report: &mut Report<'_>,
+    report: &mut DiagnosticSink<'_>,
     form: &str,
     read: impl Fn(&str) -> Result<T, &'static str>,
 ) -> Option<T> {
@@ -250,7 +250,7 @@ fn measured<T>(
 }
 
 /// Reads a list that is not empty.
-pub(super) fn list<'n>(key: &str, node: &'n Node, report: &mut Report<'_>) -> Option<&'n [Node]> {
+pub(super) fn list<'n>(key: &str, node: &'n Node, report: &mut DiagnosticSink<'_>) -> Option<&'n [Node]> {
     match &node.value {
         Value::List(items) if items.is_empty() => {
             report.error(node.span, format!("`{key}` is an empty list"));
@@ -269,7 +269,11 @@ pub(super) fn list<'n>(key: &str, node: &'n Node, report: &mut Report<'_>) -> Op
 }
 
 /// Gives the values of a list that is not empty, or a single value as a list of one.
-pub(super) fn one_or_list<'n>(key: &str, node: &'n Node, report: &mut Report<'_>) -> Option<&'n [Node]> {
+pub(super) fn one_or_list<'n>(
+    key: &str,
+    node: &'n Node,
+    report: &mut DiagnosticSink<'_>,
+) -> Option<&'n [Node]> {
     match &node.value {
         Value::List(_) => list(key, node, report),
         _ => Some(std::slice::from_ref(node)),

@@ -1,7 +1,7 @@
 //! What is no mistake and yet hardly meant: found without a clock and without FiFo, so that it is found alike everywhere.
 
 use super::document::{Document, TierDocument};
-use super::text::{Report, Span};
+use super::text::{DiagnosticSink, Span};
 use super::units::duration_text;
 use super::{Policies, Policy, Schedule, SkippedTime, Tier, TierIndex, TierKind, minute_text};
 use crate::inventory::Inventory;
@@ -20,7 +20,7 @@ pub fn unmatched<'a>(policies: &'a Policies, inventory: &Inventory) -> Vec<&'a P
 }
 
 /// Warns of what is doubtful in a policy that is free of mistakes.
-pub(super) fn lint(document: &Document, policy: &Policy, report: &mut Report<'_>) {
+pub(super) fn lint(document: &Document, policy: &Policy, report: &mut DiagnosticSink<'_>) {
     let spots: Vec<Spots> = document.tiers.iter().map(|tier| Spots::of(tier, document.span)).collect();
     for (index, tier) in policy.tiers.iter().enumerate() {
         covered(policy, index, spots[index].name, report);
@@ -68,7 +68,7 @@ impl Spots {
 
 /// Coarser tiers that are due at the same times leave a tier nothing to do. Tiers that are spread differently are not
 /// compared: their instants differ from VM to VM. Nor are clock changes looked at: a day a year makes no tier useful.
-fn covered(policy: &Policy, index: TierIndex, span: Span, report: &mut Report<'_>) {
+fn covered(policy: &Policy, index: TierIndex, span: Span, report: &mut DiagnosticSink<'_>) {
     let tier = &policy.tiers[index];
     let coarser: Vec<&Tier> = policy.tiers[..index].iter().filter(|it| it.spread == tier.spread).collect();
     let mut with = BTreeSet::new();
@@ -106,7 +106,7 @@ fn days_of(tier: &Tier) -> impl Iterator<Item = i64> {
 
 /// A backup of a coarser tier does for a finer one that is due at the same instant. Different spreads shift a VM's due
 /// times of that night by different shares, and each tier makes a backup of its own.
-fn spread_apart(policy: &Policy, index: TierIndex, spots: &Spots, report: &mut Report<'_>) {
+fn spread_apart(policy: &Policy, index: TierIndex, spots: &Spots, report: &mut DiagnosticSink<'_>) {
     let tier = &policy.tiers[index];
     let (cron, minutes) = (tier.schedule.cron(), tier.schedule.cron().minutes());
     let falls_together = |other: &&Tier| {
@@ -125,7 +125,7 @@ fn spread_apart(policy: &Policy, index: TierIndex, spots: &Spots, report: &mut R
     }
 }
 
-fn skipped_hour(tier: &Tier, span: Span, report: &mut Report<'_>) {
+fn skipped_hour(tier: &Tier, span: Span, report: &mut DiagnosticSink<'_>) {
     if let Some(SkippedTime { wanted, change, is_taken }) = tier.schedule.skipped_time() {
         let zone = tier.schedule.zone();
         let (day, wanted) = (wanted.format("%Y-%m-%d"), wanted.format("%H:%M"));
@@ -146,7 +146,7 @@ fn skipped_hour(tier: &Tier, span: Span, report: &mut Report<'_>) {
 }
 
 /// `0 1 1-7 * SUN` looks like the first Sunday and is eleven days a month.
-fn either_day(tier: &Tier, document: &TierDocument, report: &mut Report<'_>) {
+fn either_day(tier: &Tier, document: &TierDocument, report: &mut DiagnosticSink<'_>) {
     let Some(schedule) = &document.schedule else { return };
     let fields: Vec<&str> = schedule.value.split_whitespace().collect();
     let cron = tier.schedule.cron();
@@ -175,7 +175,7 @@ fn either_day(tier: &Tier, document: &TierDocument, report: &mut Report<'_>) {
         .hint(hint);
 }
 
-fn keeps_more_locally(tier: &Tier, span: Span, report: &mut Report<'_>) {
+fn keeps_more_locally(tier: &Tier, span: Span, report: &mut DiagnosticSink<'_>) {
     if let Some(keep) = tier.keep
         && tier.keep_local > keep.get()
     {
@@ -187,7 +187,7 @@ fn keeps_more_locally(tier: &Tier, span: Span, report: &mut Report<'_>) {
 
 /// When the increments of some tier are kept for longer than a full tier's `keep` reaches back, older full backups stay
 /// for their sake, whatever `keep` says.
-fn kept_by_chains(policy: &Policy, full: TierIndex, span: Span, report: &mut Report<'_>) {
+fn kept_by_chains(policy: &Policy, full: TierIndex, span: Span, report: &mut DiagnosticSink<'_>) {
     let tier = &policy.tiers[full];
     let (TierKind::Full, Some(keep)) = (&tier.kind, tier.keep) else { return };
     let times = |gap: TimeDelta, count: u32| i64::from(count).saturating_mul(gap.num_seconds());
@@ -223,7 +223,7 @@ fn hanging_on(policy: &Policy, full: TierIndex) -> Vec<&Tier> {
 }
 
 /// A clock change that brings two occurrences nearer to each other, once a year, is no reason to give up an upload early.
-fn stuck_late(document: &Document, policy: &Policy, report: &mut Report<'_>) {
+fn stuck_late(document: &Document, policy: &Policy, report: &mut DiagnosticSink<'_>) {
     let tiers = policy.tiers.iter().zip(&document.tiers);
     let Some((tier, shape)) = tiers.min_by_key(|(tier, _)| tier.schedule.wall_gap_min()) else { return };
     if policy.stuck_after <= tier.schedule.wall_gap_min() {

@@ -1,11 +1,11 @@
 //! From files and folders to checked policies, or to all the mistakes in them.
 
 use super::check::check;
-use super::diagnostic::{Diagnostic, Mistakes, Related, Severity, Spot, sort};
+use super::diagnostic::{Diagnostic, PolicyErrors, Related, Severity, SourcePosition, sort};
 use super::document::document;
 use super::lint::lint;
 use super::node::documents;
-use super::text::{Report, Span};
+use super::text::{DiagnosticSink, Span};
 use super::{Policies, Policy, Source};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,7 @@ pub struct SourceFile {
 /// # Errors
 ///
 /// All the mistakes of all the files, those that cannot be read and paths without any policy file among them.
-pub fn load(paths: &[PathBuf]) -> Result<Loaded, Mistakes> {
+pub fn load(paths: &[PathBuf]) -> Result<Loaded, PolicyErrors> {
     find(paths, Finder::default())
 }
 
@@ -52,11 +52,11 @@ pub fn load(paths: &[PathBuf]) -> Result<Loaded, Mistakes> {
 /// # Errors
 ///
 /// See [`load`].
-pub fn load_if_any(paths: &[PathBuf]) -> Result<Loaded, Mistakes> {
+pub fn load_if_any(paths: &[PathBuf]) -> Result<Loaded, PolicyErrors> {
     find(paths, Finder { may_be_empty: true, ..Finder::default() })
 }
 
-fn find(paths: &[PathBuf], mut finder: Finder) -> Result<Loaded, Mistakes> {
+fn find(paths: &[PathBuf], mut finder: Finder) -> Result<Loaded, PolicyErrors> {
     if paths.is_empty() {
         let mut none = Diagnostic::new(Severity::Error, "", "no policy file or folder was given");
         none.hint("name one, such as policies/");
@@ -75,13 +75,13 @@ fn find(paths: &[PathBuf], mut finder: Finder) -> Result<Loaded, Mistakes> {
 /// # Errors
 ///
 /// All the mistakes of all the files.
-pub fn parse(files: &[SourceFile]) -> Result<Loaded, Mistakes> {
+pub fn parse(files: &[SourceFile]) -> Result<Loaded, PolicyErrors> {
     judge(files, Vec::new())
 }
 
-fn judge(files: &[SourceFile], mut found: Vec<Diagnostic>) -> Result<Loaded, Mistakes> {
+fn judge(files: &[SourceFile], mut found: Vec<Diagnostic>) -> Result<Loaded, PolicyErrors> {
     let mut policies = Vec::new();
-    let mut names: BTreeMap<String, (String, Spot)> = BTreeMap::new();
+    let mut names: BTreeMap<String, (String, SourcePosition)> = BTreeMap::new();
     for file in files {
         if file.bytes.len() > FILE_BYTES_MAX {
             let mut large = Diagnostic::new(Severity::Error, &file.name, "the file is larger than 1 MiB");
@@ -89,13 +89,13 @@ fn judge(files: &[SourceFile], mut found: Vec<Diagnostic>) -> Result<Loaded, Mis
             found.push(large);
             continue;
         }
-        let mut report = Report::new(&file.name, &file.bytes);
+        let mut report = DiagnosticSink::new(&file.name, &file.bytes);
         policies.extend(read_file(file, &mut report, &mut names));
         found.extend(report.into_found());
     }
     sort(&mut found);
     if found.iter().any(|it| it.severity == Severity::Error) {
-        return Err(Mistakes::new(found));
+        return Err(PolicyErrors::new(found));
     }
     Ok(Loaded { policies: Policies::new(policies), warnings: found })
 }
@@ -103,8 +103,8 @@ fn judge(files: &[SourceFile], mut found: Vec<Diagnostic>) -> Result<Loaded, Mis
 /// Reads a file's policies; those with a mistake in them are left out.
 fn read_file(
     file: &SourceFile,
-    report: &mut Report<'_>,
-    names: &mut BTreeMap<String, (String, Spot)>,
+    report: &mut DiagnosticSink<'_>,
+    names: &mut BTreeMap<String, (String, SourcePosition)>,
 ) -> Vec<Policy> {
     if report.error_count() > 0 {
         return Vec::new();

@@ -21,7 +21,9 @@ mod units;
 mod zone;
 
 pub use cron::ScheduleError;
-pub use diagnostic::{Diagnostic, Mistakes, Related, Severity, Spot, render_github, render_text};
+pub use diagnostic::{
+    Diagnostic, PolicyErrors, Related, Severity, SourcePosition, render_github, render_text,
+};
 pub use lint::unmatched;
 pub use load::{Loaded, SourceFile, load, load_if_any, parse};
 pub use model::{

@@ -3,7 +3,7 @@
 //! A tree of our own and not serde, for serde stops at the first mistake and cannot see a repeated key or tell `5` from
 //! `"5"`, while people want all their mistakes told at once.
 
-use super::text::{Report, Span, quoted};
+use super::text::{DiagnosticSink, Span, quoted};
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StrInput, StructureStyle};
 use std::collections::BTreeMap;
 
@@ -114,7 +114,7 @@ impl Node {
 
 /// Reads the documents of a file; empty ones are left out. What is no YAML, and what policies have no use for (tags, merge
 /// keys), is reported; after a mistake of syntax the reading goes on with the next document.
-pub(super) fn documents(report: &mut Report<'_>) -> Vec<Node> {
+pub(super) fn documents(report: &mut DiagnosticSink<'_>) -> Vec<Node> {
     let text = report.text.to_string();
     let mut options = granit_parser::options! { emit_unresolved_aliases: true };
     options.set_emit_comments(false);
@@ -142,7 +142,7 @@ enum GiveUp {
 }
 
 struct Reader<'r, 'a> {
-    report: &'r mut Report<'a>,
+    report: &'r mut DiagnosticSink<'a>,
     anchors: BTreeMap<usize, Node>,
     anchored_count: usize,
     node_count: usize,
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn a_value_from_an_alias_stands_at_the_alias() {
         let text = "a: &x [1, 2]\nb: *x\n";
-        let mut report = Report::new("a.yaml", text.as_bytes());
+        let mut report = DiagnosticSink::new("a.yaml", text.as_bytes());
         let documents = documents(&mut report);
         let Value::Map(pairs) = &documents[0].value else { panic!("{documents:?}") };
         let shown = |node: &Node| &text[node.span.start..node.span.end];
@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn anchors_end_with_their_document_and_repeated_keys_are_kept() {
-        let mut report = Report::new("a.yaml", b"a: &x 1\na: 2\n---\nb: *x\n");
+        let mut report = DiagnosticSink::new("a.yaml", b"a: &x 1\na: 2\n---\nb: *x\n");
         let documents = documents(&mut report);
         assert!(matches!(&documents[0].value, Value::Map(pairs) if pairs.len() == 2));
         let found = report.into_found();

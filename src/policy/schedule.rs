@@ -5,10 +5,10 @@
 //! step (`*/6`) runs by elapsed time: it comes whenever the wall clock shows such a time, in both passes of a repeated
 //! hour, and never in a skipped one.
 //!
-//! Between two clock changes the wall clock runs evenly, so each of these [`Stretch`]es is searched by itself.
+//! Between two clock changes the wall clock runs evenly, so each of these [`OffsetSpan`]es is searched by itself.
 
 use super::cron::{Cron, DAY_SECS, day_of};
-use super::zone::Stretch;
+use super::zone::OffsetSpan;
 use super::{ScheduleError, Zone};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use std::fmt;
@@ -68,28 +68,28 @@ impl Schedule {
     /// Gives the last occurrence at or before an instant; `None` when the calendar has none.
     pub fn last_at_or_before(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let second = instant.timestamp();
-        let mut stretch = self.zone.stretch_at(second)?;
+        let mut stretch = self.zone.span_at(second)?;
         loop {
             let walls = walls(&self.cron, &stretch);
             let end = walls.end.min(second + stretch.offset_secs + 1);
             if let Some(wall) = self.cron.last_in(walls.start..end) {
                 return DateTime::from_timestamp(taken_at(wall, &stretch), 0);
             }
-            stretch = self.zone.stretch_at(stretch.start - 1)?;
+            stretch = self.zone.span_at(stretch.start - 1)?;
         }
     }
 
     /// Gives the first occurrence after an instant; `None` when the calendar has none.
     pub fn next_after(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let second = instant.timestamp();
-        let mut stretch = self.zone.stretch_at(second)?;
+        let mut stretch = self.zone.span_at(second)?;
         let mut after = second + stretch.offset_secs + 1;
         loop {
             let walls = walls(&self.cron, &stretch);
             if let Some(wall) = self.cron.first_in(walls.start.max(after)..walls.end) {
                 return DateTime::from_timestamp(taken_at(wall, &stretch), 0);
             }
-            stretch = self.zone.stretch_at(stretch.end)?;
+            stretch = self.zone.span_at(stretch.end)?;
             after = i64::MIN;
         }
     }
@@ -120,7 +120,7 @@ impl Schedule {
     pub fn skipped_time(&self) -> Option<SkippedTime> {
         let is_taken = !self.cron.has_any_hour();
         let (from, until) = (SCAN_DAYS.start * DAY_SECS, SCAN_DAYS.end * DAY_SECS);
-        self.zone.stretches(from, until).skip(1).find_map(|stretch| {
+        self.zone.spans(from, until).skip(1).find_map(|stretch| {
             let skipped = stretch.start + stretch.offset_before_secs..stretch.start + stretch.offset_secs;
             let wanted = DateTime::from_timestamp(self.cron.first_in(skipped)?, 0)?.naive_utc();
             let change = DateTime::from_timestamp(stretch.start, 0)?;
@@ -154,14 +154,14 @@ impl Schedule {
 ///
 /// For a schedule in civil time they go on where those of the stretch before ended: with the skipped times, and without
 /// those that come again.
-fn walls(cron: &Cron, stretch: &Stretch) -> Range<i64> {
+fn walls(cron: &Cron, stretch: &OffsetSpan) -> Range<i64> {
     let start_offset_secs =
         if cron.has_any_hour() { stretch.offset_secs } else { stretch.offset_before_secs };
     stretch.start + start_offset_secs..stretch.end + stretch.offset_secs
 }
 
 /// Gives the second since the Unix epoch at which a time of a stretch is taken: the change, for a skipped one.
-fn taken_at(wall: i64, stretch: &Stretch) -> i64 {
+fn taken_at(wall: i64, stretch: &OffsetSpan) -> i64 {
     stretch.start.max(wall - stretch.offset_secs)
 }
 
@@ -182,7 +182,7 @@ impl Gaps {
         let within = || minutes.windows(2).map(|pair| TimeDelta::minutes(pair[1] - pair[0]));
         let within = within().min().zip(within().max());
         let (from, until) = (days.start * DAY_SECS, days.end * DAY_SECS);
-        for stretch in zone.stretches(from, until) {
+        for stretch in zone.spans(from, until) {
             let walls = walls(cron, &stretch);
             let start = walls.start.max(from + stretch.offset_secs);
             let end = walls.end.min(until + stretch.offset_secs);

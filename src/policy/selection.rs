@@ -2,7 +2,7 @@
 
 use super::fields::{Fields, entries, list, one_or_list, switch, text};
 use super::node::{Kind, Node, Value};
-use super::text::{Report, quoted};
+use super::text::{DiagnosticSink, quoted};
 use super::{Pattern, Selector};
 use crate::inventory::VmId;
 
@@ -11,7 +11,7 @@ pub(super) const SELECTOR_FIELDS: [&str; 10] =
     ["all", "uuid", "alias", "owner", "package", "dataset", "hypervisor", "state", "metadata", "any"];
 
 /// Reads a selector; `key` is what it is called where it stands.
-pub(super) fn selector(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Selector> {
+pub(super) fn selector(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Selector> {
     let elsewhere =
         |field: &str| field.contains('.').then(|| "put a path into the metadata under `metadata`".to_owned());
     if let Value::Scalar(scalar) = &node.value
@@ -52,7 +52,7 @@ pub(super) fn selector(key: &str, node: &Node, report: &mut Report<'_>) -> Optio
 }
 
 /// Reads alias patterns: one, or a list of them.
-pub(super) fn patterns(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<Pattern>> {
+pub(super) fn patterns(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Vec<Pattern>> {
     each(key, node, report, |word, node, report| match Pattern::new(&word) {
         Ok(pattern) => Some(pattern),
         Err(error) => {
@@ -64,7 +64,7 @@ pub(super) fn patterns(key: &str, node: &Node, report: &mut Report<'_>) -> Optio
     })
 }
 
-fn all(key: &str, node: &Node, report: &mut Report<'_>) -> Option<bool> {
+fn all(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<bool> {
     let all = switch(key, node, report)?;
     if !all {
         report
@@ -74,11 +74,11 @@ fn all(key: &str, node: &Node, report: &mut Report<'_>) -> Option<bool> {
     Some(all)
 }
 
-fn any(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<Selector>> {
+fn any(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Vec<Selector>> {
     Some(list(key, node, report)?.iter().filter_map(|item| selector("any", item, report)).collect())
 }
 
-fn uuids(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<String>> {
+fn uuids(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Vec<String>> {
     each(key, node, report, |word, node, report| match word.parse::<VmId>() {
         Ok(id) => Some(id.to_string()),
         Err(_) => {
@@ -90,7 +90,7 @@ fn uuids(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<String>>
     })
 }
 
-fn words(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -> Vec<String> {
+fn words(fields: &Fields<'_>, key: &str, report: &mut DiagnosticSink<'_>) -> Vec<String> {
     fields
         .optional(key, |key, node, report| each(key, node, report, |word, _, _| Some(word)), report)
         .map_or_else(Vec::new, |it| it.value)
@@ -100,14 +100,14 @@ fn words(fields: &Fields<'_>, key: &str, report: &mut Report<'_>) -> Vec<String>
 fn each<T>(
     key: &str,
     node: &Node,
-    report: &mut Report<'_>,
-    take: impl Fn(String, &Node, &mut Report<'_>) -> Option<T>,
+    report: &mut DiagnosticSink<'_>,
+    take: impl Fn(String, &Node, &mut DiagnosticSink<'_>) -> Option<T>,
 ) -> Option<Vec<T>> {
     let items = one_or_list(key, node, report)?;
     Some(items.iter().filter_map(|item| take(text(key, item, report)?, item, report)).collect())
 }
 
-fn metadata(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<(String, Vec<String>)>> {
+fn metadata(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Vec<(String, Vec<String>)>> {
     let entries = entries(node, &format!("`{key}`"), report)?;
     if entries.is_empty() && matches!(&node.value, Value::Map(pairs) if pairs.is_empty()) {
         report
@@ -130,7 +130,7 @@ fn metadata(key: &str, node: &Node, report: &mut Report<'_>) -> Option<Vec<(Stri
 }
 
 /// Gives a value as the inventory holds the metadata: as text, numbers and switches as JSON writes them.
-fn metadata_text(path: &str, node: &Node, report: &mut Report<'_>) -> Option<String> {
+fn metadata_text(path: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<String> {
     match &node.value {
         Value::Scalar(scalar) => Some(match scalar.kind() {
             Kind::Switch(on) => on.to_string(),

@@ -1,6 +1,6 @@
 //! A policy file's text, and where in it something stands.
 
-use super::diagnostic::{Diagnostic, Severity, Spot};
+use super::diagnostic::{Diagnostic, Severity, SourcePosition};
 use std::borrow::Cow;
 
 /// A line of up to this many bytes is kept whole.
@@ -25,7 +25,7 @@ pub(super) struct Located<T> {
 }
 
 /// A file's name and text, and the findings about it as they are made.
-pub(super) struct Report<'a> {
+pub(super) struct DiagnosticSink<'a> {
     pub(super) file: &'a str,
     pub(super) text: Cow<'a, str>,
     line_starts: Vec<usize>,
@@ -33,7 +33,7 @@ pub(super) struct Report<'a> {
     error_count: usize,
 }
 
-impl<'a> Report<'a> {
+impl<'a> DiagnosticSink<'a> {
     /// Takes a file's text; what is not UTF-8 in it is found wrong at once.
     pub(super) fn new(file: &'a str, bytes: &'a [u8]) -> Self {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -83,7 +83,7 @@ impl<'a> Report<'a> {
     }
 
     /// Finds the line and column of a span, and its line's text. Of a span over several lines the first is shown.
-    pub(super) fn spot(&self, span: Span) -> Spot {
+    pub(super) fn spot(&self, span: Span) -> SourcePosition {
         let text: &str = &self.text;
         let at = text.floor_char_boundary(span.start);
         let line = self.line_of(at);
@@ -94,7 +94,7 @@ impl<'a> Report<'a> {
         let end = shown.floor_char_boundary(span.end.saturating_sub(line_start)).max(at);
         let column = shown[..at].chars().count() + 1;
         if shown.len() <= LINE_WHOLE_BYTES {
-            return Spot { line, column, excerpt: shown.to_owned(), mark: at..end };
+            return SourcePosition { line, column, excerpt: shown.to_owned(), mark: at..end };
         }
         let before = &shown[..at];
         let from = before.char_indices().rev().take(LINE_AROUND_CHARS).last().map_or(at, |(byte, _)| byte);
@@ -103,7 +103,7 @@ impl<'a> Report<'a> {
         let tail = if until < shown.len() { "…" } else { "" };
         let shift = |byte: usize| byte.min(until) - from + head.len();
         let excerpt = format!("{head}{}{tail}", &shown[from..until]);
-        Spot { line, column, excerpt, mark: shift(at)..shift(end) }
+        SourcePosition { line, column, excerpt, mark: shift(at)..shift(end) }
     }
 }
 
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn place(bytes: &[u8], start: usize, end: usize) -> (usize, usize, String, String) {
-        let spot = Report::new("a.yaml", bytes).spot(Span { start, end });
+        let spot = DiagnosticSink::new("a.yaml", bytes).spot(Span { start, end });
         let marked = spot.excerpt[spot.mark.clone()].to_owned();
         (spot.line, spot.column, spot.excerpt, marked)
     }
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_is_not_utf8_is_found_at_its_place() {
-        let found = Report::new("a.yaml", b"policy: x\nname: \xff\xfe\n").into_found();
+        let found = DiagnosticSink::new("a.yaml", b"policy: x\nname: \xff\xfe\n").into_found();
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].line(), found[0].column()), (Some(2), Some(7)));
     }

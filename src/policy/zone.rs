@@ -58,7 +58,7 @@ impl Zone {
 
     /// Gives the stretch between two clock changes that a second since the Unix epoch falls into; `None` beyond the
     /// calendar.
-    pub(super) fn stretch_at(&self, second: i64) -> Option<Stretch> {
+    pub(super) fn span_at(&self, second: i64) -> Option<OffsetSpan> {
         let instant = Timestamp::from_second(second).ok()?;
         let offset_at = |instant| i64::from(self.0.to_offset(instant).seconds());
         let offset_secs = offset_at(instant);
@@ -78,19 +78,19 @@ impl Zone {
         let start = start.as_second();
         let before = Timestamp::from_second(start - 1);
         let offset_before_secs = before.map_or(offset_secs, offset_at);
-        Some(Stretch { start, end, offset_secs, offset_before_secs })
+        Some(OffsetSpan { start, end, offset_secs, offset_before_secs })
     }
 
     /// Gives the stretches that have a part between two seconds, earliest first.
-    pub(super) fn stretches(&self, from: i64, until: i64) -> impl Iterator<Item = Stretch> {
-        successors(self.stretch_at(from), |stretch| self.stretch_at(stretch.end))
+    pub(super) fn spans(&self, from: i64, until: i64) -> impl Iterator<Item = OffsetSpan> {
+        successors(self.span_at(from), |stretch| self.span_at(stretch.end))
             .take_while(move |stretch| stretch.start < until)
     }
 }
 
 /// The time between two clock changes, in seconds since the Unix epoch: in it, the wall clock runs evenly.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stretch {
+pub(super) struct OffsetSpan {
     /// The change it begins with.
     pub(super) start: i64,
     /// The change that ends it.
@@ -127,7 +127,7 @@ mod tests {
         let until = "2100-01-01T00:00:00Z".parse::<Timestamp>().unwrap().as_second();
         let mut changes = 0;
         for name in Zone::names() {
-            for stretch in Zone::find(&name).unwrap().stretches(from, until).skip(1) {
+            for stretch in Zone::find(&name).unwrap().spans(from, until).skip(1) {
                 let repeated_secs = stretch.offset_before_secs - stretch.offset_secs;
                 assert!(stretch.end - stretch.start >= repeated_secs, "{name}: {stretch:?}");
                 changes += 1;
@@ -140,7 +140,7 @@ mod tests {
     fn a_change_belongs_to_the_stretch_that_it_begins() {
         let berlin = Zone::find("Europe/Berlin").unwrap();
         let change = "2027-03-28T01:00:00Z".parse::<Timestamp>().unwrap().as_second();
-        let (winter, summer) = (berlin.stretch_at(change - 1).unwrap(), berlin.stretch_at(change).unwrap());
+        let (winter, summer) = (berlin.span_at(change - 1).unwrap(), berlin.span_at(change).unwrap());
         assert_eq!((winter.end, summer.start), (change, change));
         assert_eq!(
             (winter.offset_secs, summer.offset_before_secs, summer.offset_secs),
@@ -153,7 +153,7 @@ mod tests {
     fn a_stretch_begins_with_the_last_change_before() {
         let second = |text: &str| text.parse::<Timestamp>().unwrap().as_second();
         let zone = Zone::find("America/St_Johns").unwrap();
-        let stretch = zone.stretch_at(second("2011-11-02T00:00:00Z")).unwrap();
+        let stretch = zone.span_at(second("2011-11-02T00:00:00Z")).unwrap();
         assert_eq!(stretch.start, second("2011-11-01T02:30:00Z"));
         assert_eq!(stretch.end, second("2011-11-06T04:30:00Z"));
     }

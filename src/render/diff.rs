@@ -3,7 +3,7 @@
 use super::Styles;
 use super::cells::{padded, visible, width};
 use crate::inventory::{Backup, BackupId, Inventory, Vm};
-use crate::plan::{Plan, assume, bytes_text};
+use crate::plan::{Plan, bytes_text, projection};
 use crate::policy::{Policies, Policy, minute_text};
 use chrono::{DateTime, Utc};
 use similar::{ChangeTag, TextDiff};
@@ -32,7 +32,7 @@ pub fn plan(
         let vm = planned.uuid.and_then(|id| inventory.vms.get(&id));
         let policy = policies.iter().find(|policy| Some(&policy.name) == planned.policy.as_ref());
         if let (Some(vm), Some(policy)) = (vm, policy) {
-            let desired = assume::carried_out(vm, planned.due_actions(), NEW_BACKUP, plan.at);
+            let desired = projection::executed(vm, planned.due_actions(), NEW_BACKUP, plan.at);
             let name = format!("{}  {}  {}", visible(&vm.alias), vm.id.short(), visible(&policy.name));
             write(&name, &listing(vm, policy), &listing(&desired, policy), styles, out)?;
         }
@@ -154,11 +154,11 @@ tiers:
         increment.parent = Some(BackupId::new(Uuid::from_u128(1 << 96)));
         increment.local = None;
         increment.state = RecordedState::Other("odd".to_owned());
-        let mut remains = backup(3, None, None);
-        remains.record_size_bytes = None;
+        let mut without_timestamp = backup(3, None, None);
+        without_timestamp.record_size_bytes = None;
         let daily = backup(1, Some("daily"), Some("2026-11-22T00:01:00Z"));
         assert_eq!(
-            lines([daily, increment, remains]),
+            lines([daily, increment, without_timestamp]),
             [
                 r"daily | 2026-11-22 01:01 | 00000001 | full | local | completed | 3.0 GiB",
                 r#""by hand\n\u{1b}[2J" | 2026-11-22 01:02 | 00000002 | incremental on 00000001 | not local | odd | 3.0 GiB"#,

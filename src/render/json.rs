@@ -1,9 +1,10 @@
 //! JSON: for programs; the plan's also to be saved and applied later.
 
 use crate::apply::SafetyStop;
-use crate::plan::explain::Explained;
-use crate::plan::health::{Health, Verdict, VmHealth};
-use crate::plan::{Comparison, Plan};
+use crate::insight::Comparison;
+use crate::insight::show::Explanation;
+use crate::insight::status::{BackupHealth, Health, VmHealth};
+use crate::plan::Plan;
 use schemars::Schema;
 use schemars::transform::transform_subschemas;
 use serde::Serialize;
@@ -86,12 +87,12 @@ fn unbroken(schema: &mut Schema) {
 /// # Errors
 ///
 /// Those of writing.
-pub fn show(explained: &Explained, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
+pub fn show(explained: &Explanation, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Show<'a> {
         format: &'static str,
         #[serde(flatten)]
-        explained: &'a Explained,
+        explained: &'a Explanation,
     }
     told(&Show { format: "fifo-retain.show/1", explained }, stop, out)
 }
@@ -120,14 +121,14 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
         suspended: usize,
     }
     let count = |is_it: &dyn Fn(&VmHealth) -> bool| health.vms.iter().filter(|vm| is_it(vm)).count();
-    let of = |verdict: Verdict| count(&|vm| vm.verdict == verdict);
+    let of = |verdict: BackupHealth| count(&|vm| vm.verdict == verdict);
     let summary = Summary {
-        safe: of(Verdict::Safe),
-        too_old: of(Verdict::TooOld),
-        no_backup: of(Verdict::NoBackup),
-        conflict: of(Verdict::Conflict),
-        unreadable: of(Verdict::Unreadable),
-        unprotected: of(Verdict::Unprotected),
+        safe: of(BackupHealth::Safe),
+        too_old: of(BackupHealth::TooOld),
+        no_backup: of(BackupHealth::NoBackup),
+        conflict: of(BackupHealth::Conflict),
+        unreadable: of(BackupHealth::Unreadable),
+        unprotected: of(BackupHealth::Unprotected),
         suspended: count(&|vm| vm.is_suspended),
     };
     told(&Status { format: "fifo-retain.status/1", health, summary }, stop, out)

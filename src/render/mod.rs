@@ -1,25 +1,23 @@
-//! The same plan for people, programs and pull requests, and what came of it for those who watch: an [`Account`] of a run
-//! becomes metrics, a notification and, with the [`Ledger`] of all runs, a status page.
+//! The same plan for people, programs and pull requests, and what came of it for those who watch: an [`RunSummary`] of a run
+//! becomes metrics, a notification and, with the [`RunHistory`] of all runs, a status page.
 //!
 //! A plan knows no colour, no width and no format; the wrappers in here do, and write it to any [`Write`](std::io::Write).
 //! What comes from outside (aliases, comments) never reaches a terminal as it is: see [`visible`].
 
-mod account;
 mod cells;
 pub mod diff;
 pub mod json;
-mod ledger;
 pub mod markdown;
 pub mod metrics;
 pub mod notification;
-mod outcome;
+mod observers;
 pub mod page;
+mod problems;
 pub mod safety_stop;
 mod style;
 pub mod text;
 
-pub use account::{Account, Ended, Failure, Problem, ProblemCode};
 pub use cells::{visible, wrapped};
-pub use ledger::Ledger;
-pub use outcome::{JsonLines, People, tally_text};
+pub use observers::{JsonObserver, TextObserver, counts_text};
+pub use problems::{Problem, ProblemCode};
 pub use style::Styles;

@@ -1,9 +1,10 @@
 //! What is posted about a run that has ended: its account as JSON, never longer than a chat or a mail can take.
 
-use super::account::{Account, Problem};
-use crate::apply::{Report, Tally};
+use super::problems::{Problem, failure_text, problems};
+use crate::apply::{RunCounts, RunReport};
+use crate::insight::status::{BackupHealth, Health};
 use crate::plan::TOOL;
-use crate::plan::health::{Health, Verdict};
+use crate::run::RunSummary;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -26,7 +27,7 @@ struct Notification<'a> {
     outcome: Option<&'static str>,
     exit_code: Option<u8>,
     text: String,
-    actions: Option<Tally>,
+    actions: Option<RunCounts>,
     vms: Option<Vms>,
     problems: Vec<Problem>,
     more_problems: usize,
@@ -47,12 +48,12 @@ impl Vms {
     fn of(health: &Health) -> Self {
         let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();
         Self {
-            safe: count(Verdict::Safe),
-            too_old: count(Verdict::TooOld),
-            no_backup: count(Verdict::NoBackup),
-            conflict: count(Verdict::Conflict),
-            unreadable: count(Verdict::Unreadable),
-            unprotected: count(Verdict::Unprotected),
+            safe: count(BackupHealth::Safe),
+            too_old: count(BackupHealth::TooOld),
+            no_backup: count(BackupHealth::NoBackup),
+            conflict: count(BackupHealth::Conflict),
+            unreadable: count(BackupHealth::Unreadable),
+            unprotected: count(BackupHealth::Unprotected),
         }
     }
 }
@@ -62,8 +63,8 @@ impl Vms {
 /// # Errors
 ///
 /// None that can come about: all of it can be written as JSON.
-pub fn json(account: &Account) -> Result<Vec<u8>, serde_json::Error> {
-    let mut problems = account.problems();
+pub fn json(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
+    let mut problems = problems(run);
     let more_problems = problems.len().saturating_sub(PROBLEMS_MAX);
     problems.truncate(PROBLEMS_MAX);
     for problem in &mut problems {
@@ -73,38 +74,38 @@ pub fn json(account: &Account) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(&Notification {
         format: FORMAT,
         tool: TOOL,
-        command: account.command,
-        endpoint: account.endpoint.as_deref(),
-        began: account.began,
-        ended: account.ended.map(|ended| ended.at),
-        outcome: account.ended.map(|ended| ended.outcome),
-        exit_code: account.ended.map(|ended| ended.exit_code),
-        text: shortened(&summary(account), MESSAGE_CHARS_MAX),
-        actions: account.report.as_ref().map(Report::tally),
-        vms: account.overview.as_ref().map(|overview| Vms::of(&overview.health)),
+        command: run.command,
+        endpoint: run.endpoint.as_deref(),
+        began: run.began,
+        ended: run.ended.map(|ended| ended.at),
+        outcome: run.ended.map(|ended| ended.outcome),
+        exit_code: run.ended.map(|ended| ended.exit_code),
+        text: shortened(&summary(run), MESSAGE_CHARS_MAX),
+        actions: run.report.as_ref().map(RunReport::tally),
+        vms: run.overview.as_ref().map(|overview| Vms::of(&overview.health)),
         problems,
         more_problems,
     })
 }
 
 /// Gives a line that says what came of a run: `reconcile: done (exit code 0). Done: 2 created, 0 deleted locally.`
-pub fn summary(account: &Account) -> String {
-    let ended = account
+pub fn summary(run: &RunSummary) -> String {
+    let ended = run
         .ended
         .map_or_else(|| "under way".to_owned(), |it| format!("{} (exit code {})", it.outcome, it.exit_code));
-    let mut text = format!("{}: {ended}.", account.command);
-    if let Some(failure) = &account.failure {
-        text.push_str(&format!(" {}", failure.text()));
-    } else if let Some(report) = &account.report {
-        text.push_str(&format!(" {}", super::tally_text(&report.tally())));
+    let mut text = format!("{}: {ended}.", run.command);
+    if let Some(failure) = &run.failure {
+        text.push_str(&format!(" {}", failure_text(failure)));
+    } else if let Some(report) = &run.report {
+        text.push_str(&format!(" {}", super::counts_text(&report.tally())));
     }
     text
 }
 
 /// Gives the summary and the problems as lines, for monitors that show the last lines of a failure.
-pub fn lines(account: &Account, bytes_max: usize) -> String {
-    let mut text = shortened(&summary(account), MESSAGE_CHARS_MAX);
-    for problem in account.problems() {
+pub fn lines(run: &RunSummary, bytes_max: usize) -> String {
+    let mut text = shortened(&summary(run), MESSAGE_CHARS_MAX);
+    for problem in problems(run) {
         // A failure is in the summary already.
         let Some(alias) = &problem.alias else { continue };
         let line = format!("\n{}: {}", super::visible(alias), shortened(&problem.message, MESSAGE_CHARS_MAX));
@@ -128,17 +129,17 @@ fn shortened(text: &str, chars_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Held;
-    use crate::plan::Overview;
-    use crate::plan::health::VmHealth;
-    use crate::render::{Ended, Failure};
+    use crate::insight::Overview;
+    use crate::insight::status::VmHealth;
+    use crate::plan::SnapshotUsage;
+    use crate::run::{RunEnd, RunFailure};
 
-    fn failed(cause: &str) -> Account {
+    fn failed(cause: &str) -> RunSummary {
         let at = "2026-11-22T20:00:00Z".parse().unwrap();
-        Account {
-            failure: Some(Failure { causes: vec![cause.to_owned()], hint: None }),
-            ended: Some(Ended { at, exit_code: 1, outcome: "failed" }),
-            ..Account::new("reconcile", at)
+        RunSummary {
+            failure: Some(RunFailure { causes: vec![cause.to_owned()], hint: None }),
+            ended: Some(RunEnd { at, exit_code: 1, outcome: "failed" }),
+            ..RunSummary::new("reconcile", at)
         }
     }
 
@@ -159,12 +160,12 @@ mod tests {
             uuid: None,
             alias: "web".repeat(1_000),
             policy: None,
-            verdict: Verdict::NoBackup,
+            verdict: BackupHealth::NoBackup,
             is_suspended: false,
             newest: None,
             max_age_secs: None,
-            local: Held::default(),
-            unmanaged: Held::default(),
+            local: SnapshotUsage::default(),
+            unmanaged: SnapshotUsage::default(),
             gaps: Vec::new(),
             notes: Vec::new(),
             problems: Vec::new(),
@@ -172,7 +173,7 @@ mod tests {
         let at = "2026-11-22T20:00:00Z".parse().unwrap();
         let health = Health { at, endpoint: "https://fifo".to_owned(), vms: vec![vm; 1_500] };
         let overview = Overview { health, vms_by_status: Default::default(), tiers: Default::default() };
-        let body = json(&Account { overview: Some(overview), ..failed("down") }).unwrap();
+        let body = json(&RunSummary { overview: Some(overview), ..failed("down") }).unwrap();
         assert!(body.len() < 60_000, "{} bytes", body.len());
         let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(told["problems"].as_array().unwrap().len(), 50);

@@ -4,18 +4,18 @@
 //! Everything that came from elsewhere (aliases, messages of FiFo) is made visible and escaped. Nothing on the page
 //! changes anything.
 
-use super::account::{Account, Problem, ProblemCode, vm_problems};
 use super::cells::visible;
-use super::ledger::Ledger;
 use super::notification::summary;
-use super::outcome::{ending_text, kind_text};
+use super::observers::{ending_text, kind_text};
+use super::problems::{Problem, ProblemCode, problems, vm_problems};
 use super::safety_stop::details;
 use super::text::span_text;
 use super::text::status::{age_text, name_of, restore_text, totals};
-use crate::apply::Ending;
+use crate::apply::ActionOutcome;
+use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::plan::bytes_text;
-use crate::plan::health::{Health, Verdict, VmHealth};
 use crate::policy::minute_text;
+use crate::run::{RunHistory, RunSummary};
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -27,12 +27,12 @@ const ROWS_MAX: usize = 2_000;
 const STYLE: &str = include_str!("page.css");
 
 /// Writes the page as of an instant.
-pub fn page(ledger: &Ledger, now: DateTime<Utc>) -> String {
-    let health = ledger.overview.as_ref().map(|overview| overview.health.aged(now));
+pub fn page(history: &RunHistory, now: DateTime<Utc>) -> String {
+    let health = history.overview.as_ref().map(|overview| overview.health.aged(now));
     let endpoint = health
         .as_ref()
         .map(|health| health.endpoint.as_str())
-        .or_else(|| ledger.last.as_ref().and_then(|last| last.endpoint.as_deref()));
+        .or_else(|| history.last.as_ref().and_then(|last| last.endpoint.as_deref()));
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -49,13 +49,13 @@ pub fn page(ledger: &Ledger, now: DateTime<Utc>) -> String {
                     h1 { "fifo-retain" }
                     p.quiet { @if let Some(endpoint) = endpoint { "Backups of " (visible(endpoint)) } @else { "No FiFo has been read yet" } }
                 }
-                (runs(ledger, now))
+                (runs(history, now))
                 @if let Some(health) = &health {
                     (counts(health))
-                    (problems(&all_problems(ledger, health)))
+                    (problem_list(&all_problems(history, health)))
                     (vms(health))
                 }
-                (actions(ledger))
+                (actions(history))
                 footer {
                     "fifo-retain " (env!("CARGO_PKG_VERSION")) ", as of " (instant_text(now))
                     ". Times are in UTC, those of backups in their policy's zone. This page renews itself."
@@ -67,8 +67,8 @@ pub fn page(ledger: &Ledger, now: DateTime<Utc>) -> String {
 }
 
 /// The last run and the next one.
-fn runs(ledger: &Ledger, now: DateTime<Utc>) -> Markup {
-    let class = match ledger.last.as_ref().and_then(|last| last.ended) {
+fn runs(history: &RunHistory, now: DateTime<Utc>) -> Markup {
+    let class = match history.last.as_ref().and_then(|last| last.ended) {
         None => "quiet",
         Some(ended) if ended.exit_code == 0 => "ok",
         Some(ended) if ended.outcome == "interrupted" || ended.outcome == "locked" => "warn",
@@ -76,7 +76,7 @@ fn runs(ledger: &Ledger, now: DateTime<Utc>) -> Markup {
     };
     html! {
         section class={ "run " (class) } {
-            @match &ledger.last {
+            @match &history.last {
                 None => strong { "No run has ended yet" },
                 Some(last) => {
                     strong { "Last run: " (last.ended.map_or("under way", |ended| ended.outcome).replace('_', " ")) }
@@ -92,26 +92,26 @@ fn runs(ledger: &Ledger, now: DateTime<Utc>) -> Markup {
                     }
                 }
             }
-            @if let Some(since) = ledger.running_since {
+            @if let Some(since) = history.running_since {
                 p { "A run has been under way for " (span_text((now - since).num_seconds())) "." }
             }
-            @if !ledger.waiting.message.is_empty() {
-                p.quiet { (visible(&ledger.waiting.message)) }
+            @if !history.waiting.message.is_empty() {
+                p.quiet { (visible(&history.waiting.message)) }
             }
-            @if ledger.is_stopped() {
+            @if history.is_stopped() {
                 p.bad {
                     strong { "No further run begins" }
                     ": backups vanished after a local delete, and another run could take more. Once the cause is found, "
                     code { "fifo-retain resume" } " lifts this."
                 }
             }
-            @if let Some(stop) = &ledger.safety_stop {
+            @if let Some(stop) = &history.safety_stop {
                 ul.list { @for line in details(stop).into_iter().take(ROWS_MAX) { li { (line) } } }
             }
-            @if let Some(next) = ledger.next_run {
+            @if let Some(next) = history.next_run {
                 p.quiet { "The next run begins " (instant_text(next)) }
             }
-            @if let Some(success) = ledger.last_success.filter(|_| !ledger.last.as_ref().is_some_and(Account::is_success)) {
+            @if let Some(success) = history.last_success.filter(|_| !history.last.as_ref().is_some_and(RunSummary::is_success)) {
                 p.quiet { "The last run that did everything ended " (instant_text(success)) }
             }
         }
@@ -133,16 +133,16 @@ fn counts(health: &Health) -> Markup {
 }
 
 /// The problems of the last run, and of the VMs as they stand by now, which may be from an earlier reading.
-fn all_problems(ledger: &Ledger, health: &Health) -> Vec<Problem> {
-    let of_run = ledger
+fn all_problems(history: &RunHistory, health: &Health) -> Vec<Problem> {
+    let of_run = history
         .last
         .iter()
-        .flat_map(Account::problems)
+        .flat_map(problems)
         .filter(|problem| matches!(problem.code, ProblemCode::CascadeAlarm | ProblemCode::ActionFailed));
     of_run.chain(vm_problems(&health.vms)).collect()
 }
 
-fn problems(problems: &[Problem]) -> Markup {
+fn problem_list(problems: &[Problem]) -> Markup {
     html! {
         @if !problems.is_empty() {
             h2 { "Problems" }
@@ -214,8 +214,8 @@ fn row(vm: &VmHealth) -> Markup {
     }
 }
 
-fn actions(ledger: &Ledger) -> Markup {
-    let reports = ledger.last.iter().filter_map(|last| last.report.as_ref()).flat_map(|report| &report.vms);
+fn actions(history: &RunHistory) -> Markup {
+    let reports = history.last.iter().filter_map(|last| last.report.as_ref()).flat_map(|report| &report.vms);
     let steps: Vec<_> = reports.flat_map(|vm| vm.steps.iter().map(move |step| (vm, step))).collect();
     html! {
         @if !steps.is_empty() {
@@ -238,31 +238,34 @@ fn more(rows: usize) -> Markup {
     html! { @if rows > ROWS_MAX { p.quiet { "and " (rows - ROWS_MAX) " more" } } }
 }
 
-const VERDICTS: [Verdict; 6] = [
-    Verdict::NoBackup,
-    Verdict::TooOld,
-    Verdict::Conflict,
-    Verdict::Unreadable,
-    Verdict::Safe,
-    Verdict::Unprotected,
+const VERDICTS: [BackupHealth; 6] = [
+    BackupHealth::NoBackup,
+    BackupHealth::TooOld,
+    BackupHealth::Conflict,
+    BackupHealth::Unreadable,
+    BackupHealth::Safe,
+    BackupHealth::Unprotected,
 ];
 
-fn verdict_words(verdict: Verdict) -> (&'static str, &'static str) {
+fn verdict_words(verdict: BackupHealth) -> (&'static str, &'static str) {
     match verdict {
-        Verdict::Safe => ("safe", "ok"),
-        Verdict::TooOld => ("too old", "bad"),
-        Verdict::NoBackup => ("no backup", "bad"),
-        Verdict::Conflict => ("conflict", "bad"),
-        Verdict::Unreadable => ("unreadable", "bad"),
-        Verdict::Unprotected => ("unprotected", "quiet"),
+        BackupHealth::Safe => ("safe", "ok"),
+        BackupHealth::TooOld => ("too old", "bad"),
+        BackupHealth::NoBackup => ("no backup", "bad"),
+        BackupHealth::Conflict => ("conflict", "bad"),
+        BackupHealth::Unreadable => ("unreadable", "bad"),
+        BackupHealth::Unprotected => ("unprotected", "quiet"),
     }
 }
 
-fn ending_class(ending: Ending) -> &'static str {
+fn ending_class(ending: ActionOutcome) -> &'static str {
     match ending {
-        Ending::Done => "ok",
-        Ending::Started | Ending::Left | Ending::Dropped | Ending::Interrupted => "warn",
-        Ending::Failed | Ending::Unverified => "bad",
+        ActionOutcome::Done => "ok",
+        ActionOutcome::Started
+        | ActionOutcome::HandedOver
+        | ActionOutcome::Dropped
+        | ActionOutcome::Interrupted => "warn",
+        ActionOutcome::Failed | ActionOutcome::Unverified => "bad",
     }
 }
 
@@ -277,29 +280,29 @@ fn instant_text(instant: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::insight::Overview;
     use crate::inventory::VmId;
-    use crate::plan::Held;
-    use crate::plan::Overview;
+    use crate::plan::SnapshotUsage;
     use uuid::Uuid;
 
-    fn ledger(alias: &str) -> Ledger {
+    fn history(alias: &str) -> RunHistory {
         let vm = VmHealth {
             uuid: Some(VmId::new(Uuid::nil())),
             alias: alias.to_owned(),
             policy: Some("grandfather".to_owned()),
-            verdict: Verdict::NoBackup,
+            verdict: BackupHealth::NoBackup,
             is_suspended: false,
             newest: None,
             max_age_secs: Some(93_600),
-            local: Held::default(),
-            unmanaged: Held::default(),
+            local: SnapshotUsage::default(),
+            unmanaged: SnapshotUsage::default(),
             gaps: Vec::new(),
             notes: Vec::new(),
             problems: Vec::new(),
         };
         let health = Health { at: at(), endpoint: "https://fifo".to_owned(), vms: vec![vm] };
         let overview = Overview { health, vms_by_status: Default::default(), tiers: Default::default() };
-        Ledger { overview: Some(overview), ..Ledger::default() }
+        RunHistory { overview: Some(overview), ..RunHistory::default() }
     }
 
     fn at() -> DateTime<Utc> {
@@ -308,14 +311,14 @@ mod tests {
 
     #[test]
     fn an_alias_writes_no_html() {
-        let page = page(&ledger("<script>alert(1)</script>\"'&\u{202e}"), at());
+        let page = page(&history("<script>alert(1)</script>\"'&\u{202e}"), at());
         assert!(!page.contains("<script") && !page.contains('\u{202e}'), "{page}");
         assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
     }
 
     #[test]
     fn it_asks_for_nothing_from_outside() {
-        let page = page(&ledger("web-1"), at());
+        let page = page(&history("web-1"), at());
         for word in ["src=", "href=", "url(", "@import", "<script", "<link", "<form"] {
             assert!(!page.contains(word), "{word} is in\n{page}");
         }
@@ -323,7 +326,7 @@ mod tests {
 
     #[test]
     fn before_the_first_run_there_is_a_page_too() {
-        let page = page(&Ledger::default(), at());
+        let page = page(&RunHistory::default(), at());
         assert!(
             page.contains("No run has ended yet") && page.contains("No FiFo has been read yet"),
             "{page}"

@@ -1,15 +1,15 @@
 //! What the coordinator does when it is asked to create or to delete a backup.
 
-use super::fate::{Fate, Outcome};
 use super::record::{Record, Snapshot};
 use super::upload::{Upload, forget_snapshot, usual_bytes};
+use super::upload_script::{Outcome, UploadScript};
 use super::world::{DESTROY_AFTER_US, Vm, World};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// What a create asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Order {
+pub struct BackupRequest {
     /// The comment.
     pub comment: String,
     /// The backup to take an increment on; a full one without.
@@ -50,7 +50,12 @@ impl World {
     /// # Errors
     ///
     /// Refuses as FiFo does, see [`Refused`]; nothing has happened then.
-    pub fn create_backup(&mut self, vm_id: Uuid, order: &Order, now_us: i64) -> Result<Uuid, Refused> {
+    pub fn create_backup(
+        &mut self,
+        vm_id: Uuid,
+        order: &BackupRequest,
+        now_us: i64,
+    ) -> Result<Uuid, Refused> {
         let vm = self.vms.get(&vm_id).ok_or(Refused::NoVm)?;
         let hypervisor = vm.hypervisor().ok_or(Refused::NoHypervisor)?;
         if vm.has_delegated_datasets() {
@@ -68,7 +73,7 @@ impl World {
         let Some(vm) = self.vms.get_mut(&vm_id) else { return Err(Refused::NoVm) };
         let of_full = vm.full_outcome.filter(|_| parent.is_none());
         let usual = of_full.or(vm.outcome).unwrap_or(self.outcome);
-        let mut fate = vm.fates.pop_front().unwrap_or_else(|| Fate::from(usual));
+        let mut fate = vm.fates.pop_front().unwrap_or_else(|| UploadScript::from(usual));
         if unreachable {
             fate.outcome = Outcome::NeverStarts;
         } else if fate.outcome == Outcome::Complete

@@ -1,9 +1,9 @@
 //! The controls beside FiFo's API, below `/_sandbox/`: no part of FiFo, and without sign-in.
 
-use super::fate::Fate;
 use super::faults::Rule;
 use super::message::{Reply, Request};
 use super::server::State;
+use super::upload_script::UploadScript;
 use super::users::{User, UserStore};
 use super::world::World;
 use serde::de::DeserializeOwned;
@@ -57,7 +57,7 @@ pub(super) fn handle(state: &mut State, request: &Request, now_us: i64) -> Optio
         },
         ("POST", ["vms", vm, "fates"]) => {
             let vm = Uuid::try_parse(vm).ok().and_then(|vm| state.world.vms.get_mut(&vm));
-            match (vm, one_or_more::<Fate>(&request.body)) {
+            match (vm, one_or_more::<UploadScript>(&request.body)) {
                 (None, _) => refusal(404, "there is no such VM"),
                 (_, Err(error)) => refusal(400, &error),
                 (Some(vm), Ok(fates)) => {

@@ -1,7 +1,7 @@
 //! The scheme that people run by hand, as the first world's past has it: `monthly` on the first, `weekly` on Sundays,
 //! `daily` on all other nights, at 01:00 in Berlin.
 
-use super::backups::Order;
+use super::backups::BackupRequest;
 use super::record::{Record, Snapshot};
 use super::world::World;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, TimeDelta, Utc, Weekday};
@@ -13,7 +13,7 @@ const UPLOAD_US: i64 = 9 * 60 * 1_000_000;
 
 /// One night's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Night {
+pub(super) struct BackupNight {
     /// Its tier, which is the comment as well.
     pub(super) tier: &'static str,
     /// When the create is accepted, in microseconds since the Unix epoch.
@@ -21,7 +21,7 @@ pub(super) struct Night {
 }
 
 /// Gives the nights from the first of last month on whose run has begun by an instant, oldest first.
-pub(super) fn nights_before(now_us: i64) -> Vec<Night> {
+pub(super) fn nights_before(now_us: i64) -> Vec<BackupNight> {
     let now = DateTime::<Utc>::from_timestamp_micros(now_us).unwrap_or_default();
     let today = now.date_naive();
     let first = today.with_day(1).and_then(|day| day.checked_sub_months(Months::new(1))).unwrap_or(today);
@@ -37,7 +37,7 @@ pub(super) fn nights_before(now_us: i64) -> Vec<Night> {
                 _ => "daily",
             };
             // Cron takes a little while to come to each VM.
-            (due_us <= now_us).then(|| Night { tier, at_us: (due_us + 95 * 1_000_000).min(now_us) })
+            (due_us <= now_us).then(|| BackupNight { tier, at_us: (due_us + 95 * 1_000_000).min(now_us) })
         })
         .collect()
 }
@@ -54,7 +54,7 @@ fn one_in_berlin(day: NaiveDate) -> Option<DateTime<Utc>> {
 }
 
 /// Runs the scheme on one night: the create, and when that is done, what it removes from the hypervisor.
-pub(super) fn run(world: &mut World, vm: Uuid, night: Night) {
+pub(super) fn run(world: &mut World, vm: Uuid, night: BackupNight) {
     let parent = parent_of(world, vm, night.tier);
     let gone: Vec<Uuid> = match night.tier {
         "monthly" => [newest_local(world, vm, &["weekly"]), newest_local(world, vm, &["daily"])]
@@ -69,7 +69,7 @@ pub(super) fn run(world: &mut World, vm: Uuid, night: Night) {
 }
 
 /// Weeklies that are all taken on the month's full, which stays local for them.
-pub(super) fn differential_night(world: &mut World, vm: Uuid, night: Night) {
+pub(super) fn differential_night(world: &mut World, vm: Uuid, night: BackupNight) {
     let (parent, gone) = match night.tier {
         "monthly" => (None, [newest_local(world, vm, &["monthly"]), newest_local(world, vm, &["weekly"])]),
         "weekly" => (newest_local(world, vm, &["monthly"]), [newest_local(world, vm, &["weekly"]), None]),
@@ -80,7 +80,7 @@ pub(super) fn differential_night(world: &mut World, vm: Uuid, night: Night) {
 }
 
 /// A full backup that stays local in place of the one before it.
-pub(super) fn full_night(world: &mut World, vm: Uuid, night: Night) {
+pub(super) fn full_night(world: &mut World, vm: Uuid, night: BackupNight) {
     let gone: Vec<Uuid> = newest_local(world, vm, &["daily"]).into_iter().collect();
     create(world, vm, "daily", None, night.at_us);
     remove_locally(world, vm, &gone, night.at_us);
@@ -90,7 +90,8 @@ pub(super) fn full_night(world: &mut World, vm: Uuid, night: Night) {
 pub(super) fn create(world: &mut World, vm: Uuid, comment: &str, parent: Option<Uuid>, at_us: i64) {
     world.advance(at_us);
     world.upload_ms = UPLOAD_US.unsigned_abs() / 1_000;
-    let order = Order { comment: comment.to_owned(), parent: parent.map(|id| id.to_string()), delete: false };
+    let order =
+        BackupRequest { comment: comment.to_owned(), parent: parent.map(|id| id.to_string()), delete: false };
     // A create that FiFo refuses has left nothing behind.
     let _ = world.create_backup(vm, &order, at_us);
 }

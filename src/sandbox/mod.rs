@@ -22,7 +22,7 @@
 //!   "server_error" | "temporarily_unavailable", "list_limit_ms": number or null}`;
 //! - `POST /_sandbox/users/<name>`: makes or replaces a [`User`] and what it may do:
 //!   `{"password": "x", "permissions": [["cloud", "vms", "list"], ["vms", "_", "get"]]}`;
-//! - `POST /_sandbox/vms/<uuid>/fates`: adds a [`Fate`], or an array of them, to what becomes of that VM's next creates.
+//! - `POST /_sandbox/vms/<uuid>/fates`: adds a [`UploadScript`], or an array of them, to what becomes of that VM's next creates.
 //!
 //! ```sh
 //! # the next create is done, but its answer is lost
@@ -35,16 +35,15 @@ mod backups;
 mod clock;
 mod connection;
 mod control;
-mod fate;
 mod faults;
 mod history;
-mod judge;
 mod list;
 mod list_cache;
 mod message;
 mod msgpack;
 mod race;
 mod record;
+mod restorable;
 mod routes;
 mod seed;
 mod server;
@@ -52,19 +51,20 @@ mod shape;
 mod sign_in;
 mod store;
 mod upload;
+mod upload_script;
 mod users;
 mod world;
 
-pub use backups::{Order, Refused};
+pub use backups::{BackupRequest, Refused};
 pub use clock::Clock;
-pub use fate::{Fate, Outcome};
 pub use faults::{Arrival, Effect, Faults, Matcher, Operation, Outgoing, Rule};
 pub use message::{Framing, Reply, Request};
 pub use record::{FileRecord, Record, Snapshot, Stored};
 pub use routes::handle;
 pub use seed::Seed;
-pub use server::{Asked, Options, Running, Sandbox, State};
+pub use server::{Options, RequestRecord, Running, Sandbox, State};
 pub use shape::{ApiStyle, EmptyMaps, Shape};
 pub use upload::Upload;
+pub use upload_script::{Outcome, UploadScript};
 pub use users::{Token, User, UserStore};
 pub use world::{Vm, World};

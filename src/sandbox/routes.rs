@@ -3,7 +3,7 @@
 //! The order shows: 503 comes before everything, 405 before 401, 401 before 403, 403 before anybody has looked whether
 //! the VM exists, 406 before 404, 412 before 415.
 
-use super::backups::Order;
+use super::backups::BackupRequest;
 use super::message::{Reply, Request};
 use super::msgpack;
 use super::shape::{ApiStyle, RecordView, VmView};
@@ -264,12 +264,12 @@ fn create(world: &mut World, request: &Request, id: &str, vm: Option<Uuid>, now_
 
 /// Reads what a create asks for. No body, `{}` and `[]` (which is the same in FiFo) ask for a full backup without a
 /// comment; a value of the wrong kind, `null` above all, is not understood.
-fn order(body: &[u8]) -> Option<Order> {
+fn order(body: &[u8]) -> Option<BackupRequest> {
     let map = match body {
-        [] => return Some(Order::default()),
+        [] => return Some(BackupRequest::default()),
         body => match serde_json::from_slice(body).ok()? {
             Value::Object(map) => map,
-            Value::Array(items) if items.is_empty() => return Some(Order::default()),
+            Value::Array(items) if items.is_empty() => return Some(BackupRequest::default()),
             _ => return None,
         },
     };
@@ -283,7 +283,7 @@ fn order(body: &[u8]) -> Option<Order> {
         Some(value) => value.as_bool(),
     };
     flag("xml")?;
-    Some(Order {
+    Some(BackupRequest {
         comment: text("comment")?.unwrap_or_default(),
         parent: text("parent")?,
         delete: flag("delete")?,

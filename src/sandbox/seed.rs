@@ -1,8 +1,8 @@
 //! The first world: about a dozen VMs with the histories that people really have.
 
-use super::fate::{Fate, Outcome};
-use super::history::{self, Night};
+use super::history::{self, BackupNight};
 use super::shape::Shape;
+use super::upload_script::{Outcome, UploadScript};
 use super::world::{Vm, World};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
@@ -200,7 +200,7 @@ fn model(pattern: &Pattern, seed: u64, now_us: i64) -> World {
 }
 
 /// The scheme's nights; and now and then somebody clears old dailies away.
-fn regular(world: &mut World, vm: Uuid, nights: &[Night]) {
+fn regular(world: &mut World, vm: Uuid, nights: &[BackupNight]) {
     for night in nights {
         history::run(world, vm, *night);
     }
@@ -208,7 +208,7 @@ fn regular(world: &mut World, vm: Uuid, nights: &[Night]) {
 }
 
 /// What happened last night, and since.
-fn last_night(world: &mut World, vm: Uuid, case: Case, night: Night, now_us: i64) {
+fn last_night(world: &mut World, vm: Uuid, case: Case, night: BackupNight, now_us: i64) {
     match case {
         Case::Regular | Case::Kvm => history::run(world, vm, night),
         Case::HandMade => {
@@ -217,7 +217,7 @@ fn last_night(world: &mut World, vm: Uuid, case: Case, night: Night, now_us: i64
             history::run(world, vm, night);
         }
         Case::FailedLastNight => {
-            let fate = Fate { outcome: Outcome::Fail, upload_ms: Some(40_000), size_bytes: None };
+            let fate = UploadScript { outcome: Outcome::Fail, upload_ms: Some(40_000), size_bytes: None };
             create_as(world, vm, fate, night.tier, night.at_us);
         }
         Case::Stored => world.leave_hypervisor(vm, None),
@@ -226,7 +226,8 @@ fn last_night(world: &mut World, vm: Uuid, case: Case, night: Night, now_us: i64
         Case::Uploading => {
             // Last night's run came to it late, and has hours to go.
             let begun_us = (now_us - 25 * MINUTE_US).max(night.at_us);
-            let fate = Fate { outcome: Outcome::Complete, upload_ms: Some(8 * 3_600_000), size_bytes: None };
+            let fate =
+                UploadScript { outcome: Outcome::Complete, upload_ms: Some(8 * 3_600_000), size_bytes: None };
             create_as(world, vm, fate, night.tier, begun_us);
         }
         Case::BrandNew | Case::Delegated | Case::Unmarked | Case::FullEveryNight | Case::Differential => {}
@@ -234,7 +235,7 @@ fn last_night(world: &mut World, vm: Uuid, case: Case, night: Night, now_us: i64
 }
 
 /// Has the scheme's create of a tier end as told.
-fn create_as(world: &mut World, vm: Uuid, fate: Fate, tier: &str, at_us: i64) {
+fn create_as(world: &mut World, vm: Uuid, fate: UploadScript, tier: &str, at_us: i64) {
     if let Some(vm) = world.vms.get_mut(&vm) {
         vm.fates.push_back(fate);
     }

@@ -72,13 +72,13 @@ pub struct State {
     /// The disturbances.
     pub faults: Faults,
     /// The last requests, oldest first, with all their headers and bytes; those for the controls are not among them.
-    pub requests: VecDeque<Asked>,
+    pub requests: VecDeque<RequestRecord>,
     changes: u64,
 }
 
 /// A request, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct RequestRecord {
     /// The request as it came.
     pub request: Request,
     /// The status it was answered with; `None` where the connection was closed without an answer.
@@ -146,7 +146,7 @@ impl State {
             self.requests.pop_front();
         }
         let status = out.reply.as_ref().map(|reply| reply.status);
-        self.requests.push_back(Asked { request: request.clone(), status });
+        self.requests.push_back(RequestRecord { request: request.clone(), status });
         out
     }
 }

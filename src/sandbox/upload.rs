@@ -1,8 +1,8 @@
 //! The life of an upload, key by key.
 
-use super::fate::Outcome;
 use super::record::{FileRecord, Record, Stored};
 use super::shape::ApiStyle;
+use super::upload_script::Outcome;
 use super::world::{DESTROY_AFTER_US, Vm, World};
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};

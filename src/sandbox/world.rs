@@ -1,7 +1,7 @@
-use super::fate::{Fate, Outcome};
 use super::record::{Record, Snapshot, Stored};
 use super::shape::Shape;
 use super::upload::Upload;
+use super::upload_script::{Outcome, UploadScript};
 use super::users::{Token, User, UserStore};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ pub struct Vm {
     /// What is really in the store.
     pub stored: BTreeMap<Uuid, Stored>,
     /// What becomes of its next creates, in turn.
-    pub fates: VecDeque<Fate>,
+    pub fates: VecDeque<UploadScript>,
     /// What becomes of the creates after these; as the world says where it is `None`.
     pub outcome: Option<Outcome>,
     /// What becomes of the full ones among them, where that is something else.

@@ -2,7 +2,7 @@
 
 use crate::raw_server::{RawServer, Received, Reply, tls};
 use fifo_retain::fifo::{
-    Credentials, ETag, FifoError, HttpOptions, HttpSetupError, HttpTransport, NewBackup, Pauses, ReadClient,
+    Backoff, Credentials, ETag, FifoError, HttpOptions, HttpSetupError, HttpTransport, NewBackup, ReadClient,
     Settings, WriteAnswer, WriteClient,
 };
 use fifo_retain::inventory::{BackupId, VmId};
@@ -25,7 +25,7 @@ fn backup_id() -> BackupId {
 }
 
 fn settings(endpoint: &str) -> Settings {
-    let pauses = Pauses {
+    let backoff = Backoff {
         first: Duration::from_millis(5),
         max: Duration::from_millis(20),
         asked_max: Duration::from_millis(20),
@@ -34,7 +34,7 @@ fn settings(endpoint: &str) -> Settings {
     Settings {
         read_timeout: Duration::from_secs(5),
         write_timeout: Duration::from_secs(5),
-        pauses,
+        backoff,
         ..Settings::new(endpoint.parse().unwrap(), Credentials::Token("TOKEN".into()))
     }
 }

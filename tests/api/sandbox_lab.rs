@@ -1,7 +1,9 @@
 //! A sandbox with one VM on a clock that the test moves.
 
 use crate::raw_http::{self, Answer};
-use fifo_retain::sandbox::{Clock, Effect, Fate, Options, Record, Rule, Running, Sandbox, Shape, Vm, World};
+use fifo_retain::sandbox::{
+    Clock, Effect, Options, Record, Rule, Running, Sandbox, Shape, UploadScript, Vm, World,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -97,7 +99,7 @@ impl Lab {
         self.running.with(|state| state.world.vms[&self.vm].backups[&backup.parse().unwrap()].clone())
     }
 
-    pub(crate) fn fate(&self, fate: impl Into<Fate>) {
+    pub(crate) fn fate(&self, fate: impl Into<UploadScript>) {
         self.running.with(|state| state.world.vms.get_mut(&self.vm).unwrap().fates.push_back(fate.into()));
     }
 

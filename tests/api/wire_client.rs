@@ -3,7 +3,7 @@
 use crate::raw_server::{RawServer, Reply};
 use bytes::Bytes;
 use fifo_retain::fifo::{
-    ApiVersion, Credentials, FifoError, HttpOptions, HttpTransport, Listing, NewBackup, Pauses, ReadClient,
+    ApiVersion, Backoff, Credentials, FifoError, HttpOptions, HttpTransport, Listing, NewBackup, ReadClient,
     Request, Response, Settings, Transport, TransportError, TransportErrorKind, UnreadableAnswer, VmRead,
     WriteAnswer, WriteClient,
 };
@@ -118,19 +118,19 @@ fn settings(exchange: &Exchange, endpoint: &str, credentials: Credentials) -> Se
     Settings {
         api,
         read_timeout: Duration::from_millis(100),
-        pauses: Pauses { first: short, max: short, asked_max: short, refused_token: short },
+        backoff: Backoff { first: short, max: short, asked_max: short, refused_token: short },
         ..Settings::new(endpoint.parse().unwrap(), credentials)
     }
 }
 
 /// The client on one recorded answer.
-struct Asked {
+struct RequestRecord {
     exchange: Exchange,
     transport: Arc<Recorded>,
     client: WriteClient,
 }
 
-impl Asked {
+impl RequestRecord {
     fn new(exchange: Exchange) -> Self {
         Self::with(exchange, Credentials::Token("TOKEN".into()))
     }
@@ -217,7 +217,7 @@ async fn check(exchange: Exchange) {
     match name.as_str() {
         "token" | "token-wrong" => check_sign_in(exchange).await,
         "create-full" | "create-incremental" => {
-            let asked = Asked::new(exchange);
+            let asked = RequestRecord::new(exchange);
             let answer = asked.create().await;
             assert!(accepted(&answer), "{answer:?}");
             asked.asked_as_recorded();
@@ -227,57 +227,61 @@ async fn check(exchange: Exchange) {
         }
         // None of these tells whether there is a backup now.
         "create-parent-not-local" | "create-null-parent" | "create-no-vm" | "create-delegated" => {
-            let answer = Asked::new(exchange).create().await;
+            let answer = RequestRecord::new(exchange).create().await;
             assert_eq!(answer, WriteAnswer::Failed { status: StatusCode::INTERNAL_SERVER_ERROR });
         }
-        "create-no-content-type" => assert!(refused(&Asked::new(exchange).create().await, 415)),
+        "create-no-content-type" => assert!(refused(&RequestRecord::new(exchange).create().await, 415)),
         "delete-local" | "delete-if-match" => {
-            let asked = Asked::new(exchange);
+            let asked = RequestRecord::new(exchange);
             assert!(accepted(&asked.delete().await));
             asked.body_as_recorded();
         }
         // The answer is the same as to a local delete: it cannot tell whether the body arrived.
-        "delete-body-cut" | "delete-no-body" => assert!(accepted(&Asked::new(exchange).delete().await)),
-        "delete-if-match-stale" => assert_eq!(Asked::new(exchange).delete().await, WriteAnswer::Changed),
-        "delete-missing" => assert!(refused(&Asked::new(exchange).delete().await, 404)),
+        "delete-body-cut" | "delete-no-body" => {
+            assert!(accepted(&RequestRecord::new(exchange).delete().await))
+        }
+        "delete-if-match-stale" => {
+            assert_eq!(RequestRecord::new(exchange).delete().await, WriteAnswer::Changed)
+        }
+        "delete-missing" => assert!(refused(&RequestRecord::new(exchange).delete().await, 404)),
         "no-token" => {
-            let error = Asked::new(exchange).list().await.unwrap_err();
+            let error = RequestRecord::new(exchange).list().await.unwrap_err();
             assert!(matches!(error, FifoError::TokenRefused { .. }), "{error}");
         }
         "list-full" | "list-uuids" | "list-none-visible" | "list-empty-fields" => check_list(exchange).await,
         // What the client never asks for, and so must not mistake for a list or a VM.
         "connection" => {
-            let error = Asked::new(exchange).list().await.unwrap_err();
+            let error = RequestRecord::new(exchange).list().await.unwrap_err();
             assert!(
                 matches!(error, FifoError::Unreadable { source: UnreadableAnswer::List(_), .. }),
                 "{error}"
             );
         }
         "get-backups" if style_of_2016 => {
-            let error = Asked::new(exchange).vm_read().await.unwrap_err();
+            let error = RequestRecord::new(exchange).vm_read().await.unwrap_err();
             assert!(matches!(error, FifoError::Forbidden { .. }), "{error}");
         }
         "get-backups" => {
-            let listing = Asked::new(exchange).list().await.unwrap();
+            let listing = RequestRecord::new(exchange).list().await.unwrap();
             assert_eq!((listing.inventory.vms.len(), listing.inventory.unreadable.len()), (0, 2));
         }
         "accept-any" if style_of_2016 => {
-            let error = Asked::new(exchange).vm_read().await.unwrap_err();
+            let error = RequestRecord::new(exchange).vm_read().await.unwrap_err();
             assert!(matches!(error, FifoError::TimedOut { last: Some(_), .. }), "{error}");
         }
         "accept-any" => {
-            let error = Asked::new(exchange).vm_read().await.unwrap_err();
+            let error = RequestRecord::new(exchange).vm_read().await.unwrap_err();
             assert!(matches!(error, FifoError::Unreadable { .. }), "{error}");
         }
         "accept-parameter" => {
-            assert!(status(&Asked::new(exchange).vm_read().await.unwrap_err(), 406));
+            assert!(status(&RequestRecord::new(exchange).vm_read().await.unwrap_err(), 406));
         }
         "head" => {
-            let error = Asked::new(exchange).vm_read().await.unwrap_err();
+            let error = RequestRecord::new(exchange).vm_read().await.unwrap_err();
             assert!(matches!(error, FifoError::Forbidden { .. }), "{error}");
         }
         "vm-missing" => {
-            let error = Asked::new(exchange).vm_read().await.unwrap_err();
+            let error = RequestRecord::new(exchange).vm_read().await.unwrap_err();
             assert!(matches!(error, FifoError::NoSuchVm { .. }), "{error}");
         }
         _ => check_vm(exchange).await,
@@ -289,7 +293,7 @@ async fn check_sign_in(exchange: Exchange) {
     let password = if right { "secret" } else { "nope" };
     let recorded = exchange.request_body.clone();
     let credentials = Credentials::Password { user: "admin".to_owned(), password: password.into() };
-    let asked = Asked::with(exchange, credentials);
+    let asked = RequestRecord::with(exchange, credentials);
     let error = asked.list().await.unwrap_err();
     // The list gets the sign-in's answer too, which is no list: then at least the sign-in was understood.
     assert_eq!(matches!(error, FifoError::Unreadable { .. }), right, "{error}");
@@ -302,7 +306,7 @@ async fn check_sign_in(exchange: Exchange) {
 
 async fn check_list(exchange: Exchange) {
     let name = exchange.name.clone();
-    let listing = Asked::new(exchange).list().await.unwrap();
+    let listing = RequestRecord::new(exchange).list().await.unwrap();
     assert!(listing.server_date.is_some());
     let (vms, unreadable) = (&listing.inventory.vms, &listing.inventory.unreadable);
     match name.as_str() {
@@ -324,7 +328,7 @@ async fn check_list(exchange: Exchange) {
 
 async fn check_vm(exchange: Exchange) {
     let (name, style_of_2016) = (exchange.name.clone(), exchange.year == "2016");
-    let vm = Asked::new(exchange).vm().await;
+    let vm = RequestRecord::new(exchange).vm().await;
     assert_eq!((vm.state.as_str(), vm.hypervisor.as_deref()), ("running", Some("hv-1")));
     assert_eq!((vm.owner.as_deref(), vm.package.as_deref()), (Some("org-1"), Some("pkg")));
     assert!(!vm.creating && !vm.deleting);
@@ -351,7 +355,7 @@ async fn check_vm(exchange: Exchange) {
         "vm-uploading" => {
             let backup = only_backup(&vm);
             assert_eq!((&backup.state, backup.local), (&RecordedState::Uploading, None));
-            assert_eq!((backup.size_bytes(), backup.lacks().is_none()), (Some(0), false));
+            assert_eq!((backup.size_bytes(), backup.missing_file_info().is_none()), (Some(0), false));
         }
         "vm-completed" => complete(only_backup(&vm), style_of_2016),
         "vm-chain" => {
@@ -373,7 +377,7 @@ async fn check_vm(exchange: Exchange) {
 
 fn complete(backup: &Backup, style_of_2016: bool) {
     assert_eq!((&backup.state, backup.local), (&RecordedState::Completed, Some(true)));
-    assert_eq!((backup.size_bytes(), backup.lacks().is_none()), (Some(1_048_576), true));
+    assert_eq!((backup.size_bytes(), backup.missing_file_info().is_none()), (Some(1_048_576), true));
     assert_eq!(backup.files.len(), 1);
     assert_eq!(backup.files[0].size_bytes.is_some(), style_of_2016);
     assert_eq!(backup.record_size_bytes.is_none(), style_of_2016);

@@ -130,13 +130,13 @@ fn compare_headers(
     different: &BTreeSet<&str>,
     ours: &BTreeMap<String, String>,
 ) {
-    let left_out = |header: &str| LEFT_OUT.iter().any(|(name, _)| *name == header);
+    let skipped = |header: &str| LEFT_OUT.iter().any(|(name, _)| *name == header);
     let another_value = |header: &str| ANOTHER_VALUE.iter().any(|(name, _)| *name == header);
     let comparable = |answer: &Answer| -> BTreeMap<String, String> {
         let headers = answer
             .headers
             .iter()
-            .filter(|(header, _)| !left_out(header) && !different.contains(header.as_str()));
+            .filter(|(header, _)| !skipped(header) && !different.contains(header.as_str()));
         headers
             .map(|(header, value)| {
                 let value = if another_value(header) { String::new() } else { value.clone() };

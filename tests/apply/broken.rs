@@ -46,7 +46,7 @@ async fn a_broken_vm_is_left_alone_and_the_other_goes_on() {
         assert_eq!(unreadable.len(), 1, "{field}: {value}");
         let message = &unreadable[0].notes[0].message;
         assert!(message.contains(field), "{field}: {value}: {message}");
-        let tally = cloud.carry_out(&plan, &inventory).await.tally();
+        let tally = cloud.execute(&plan, &inventory).await.tally();
         assert_eq!((tally.created, tally.deleted_local, tally.failed), (1, 1, 0), "{field}: {value}");
         let asked = cloud.wire.state().asked.clone();
         let at_it =
@@ -88,7 +88,7 @@ async fn a_list_that_breaks_while_a_plan_is_carried_out_deletes_nothing_on_trust
         let garble =
             |operation| Rule::new(Effect::Garble { body: body.to_owned(), content_type: None }).on(operation);
         cloud.wire.state().faults.rules.extend([garble(Operation::List), garble(Operation::ReadVm)]);
-        let report = cloud.carry_out(&plan, &inventory).await;
+        let report = cloud.execute(&plan, &inventory).await;
         assert_eq!((cloud.asked("POST"), cloud.asked("DELETE")), (0, 0), "{body:?} {report:?}");
         assert_eq!(report.tally().created, 0);
     }

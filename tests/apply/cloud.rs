@@ -2,12 +2,14 @@
 
 use crate::transport::{TestClock, Wire};
 use chrono::{DateTime, Utc};
-use fifo_retain::apply::{Clock as _, Event, Executor, Movements, Observer, Pace, Report, Settings};
+use fifo_retain::apply::{
+    Clock as _, Event, Executor, Observer, ProgressTracker, RunReport, Settings, Timing,
+};
 use fifo_retain::fifo::{self, Credentials, ReadClient, WriteClient};
 use fifo_retain::inventory::{BackupId, Inventory};
 use fifo_retain::plan::{Plan, plan};
 use fifo_retain::policy::{self, Policies, SourceFile};
-use fifo_retain::sandbox::{ApiStyle, EmptyMaps, Order, Shape, Vm, World};
+use fifo_retain::sandbox::{ApiStyle, BackupRequest, EmptyMaps, Shape, Vm, World};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +33,7 @@ pub(crate) struct Cloud {
     pub(crate) policies: Policies,
     pub(crate) stop: CancellationToken,
     pub(crate) hand_over: CancellationToken,
-    pub(crate) movements: Movements,
+    pub(crate) progress: ProgressTracker,
     pub(crate) settings: Settings,
     pub(crate) events: Events,
 }
@@ -68,13 +70,13 @@ impl Cloud {
             policies: policy::parse(&[file]).unwrap().policies,
             stop: CancellationToken::new(),
             hand_over: CancellationToken::new(),
-            movements: Movements::default(),
+            progress: ProgressTracker::default(),
             settings: Settings {
                 max_uploads: 8,
                 max_uploads_per_hypervisor: 2,
                 wait: true,
                 deadline: None,
-                pace: Pace::default(),
+                timing: Timing::default(),
             },
             events: Events::default(),
         }
@@ -91,8 +93,11 @@ impl Cloud {
     /// A backup that was taken and completed in the past, by the world's own hand.
     pub(crate) fn backup(self, n: u128, comment: &str, parent: Option<Uuid>, taken: &str) -> (Self, Uuid) {
         let taken_us = taken.parse::<DateTime<Utc>>().unwrap().timestamp_micros();
-        let order =
-            Order { comment: comment.to_owned(), parent: parent.map(|id| id.to_string()), delete: false };
+        let order = BackupRequest {
+            comment: comment.to_owned(),
+            parent: parent.map(|id| id.to_string()),
+            delete: false,
+        };
         let id = {
             let world = &mut self.wire.state().world;
             let id = world.create_backup(vm_uuid(n), &order, taken_us).unwrap();
@@ -118,7 +123,7 @@ impl Cloud {
         (plan(&self.policies, &inventory, self.clock.now()).unwrap(), inventory)
     }
 
-    pub(crate) async fn carry_out(&self, plan: &Plan, inventory: &Inventory) -> Report {
+    pub(crate) async fn execute(&self, plan: &Plan, inventory: &Inventory) -> RunReport {
         let client = self.client();
         let executor = Executor {
             client: &client,
@@ -127,16 +132,16 @@ impl Cloud {
             observer: &self.events,
             stop: &self.stop,
             hand_over: &self.hand_over,
-            movements: &self.movements,
+            progress: &self.progress,
             settings: self.settings,
         };
-        executor.carry_out(&plan.vms, inventory).await
+        executor.execute(&plan.vms, inventory).await
     }
 
     /// Reads, plans and carries out, as `reconcile` does.
-    pub(crate) async fn reconcile(&self) -> Report {
+    pub(crate) async fn reconcile(&self) -> RunReport {
         let (plan, inventory) = self.plan().await;
-        self.carry_out(&plan, &inventory).await
+        self.execute(&plan, &inventory).await
     }
 
     /// The comments of a VM's backups, oldest first, with `*` behind those that are local.

@@ -2,9 +2,9 @@
 
 use crate::cloud::{Cloud, mid_chain, vm_uuid};
 use chrono::{DateTime, TimeDelta, Utc};
-use fifo_retain::apply::{Clock as _, Ending};
+use fifo_retain::apply::{ActionOutcome, Clock as _};
 use fifo_retain::plan::Status;
-use fifo_retain::sandbox::{Effect, Fate, Operation, Order, Outcome, Record, Rule};
+use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Outcome, Record, Rule, UploadScript};
 
 const NIGHT: &str = "2026-11-18T01:00:30Z";
 
@@ -13,7 +13,7 @@ fn fault(cloud: &Cloud, rule: Rule) {
 }
 
 fn fate(cloud: &Cloud, outcome: Outcome) {
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(Fate::from(outcome));
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(UploadScript::from(outcome));
 }
 
 fn one_due() -> Cloud {
@@ -98,7 +98,7 @@ async fn where_lists_are_cut_what_stale_reads_do_not_show_is_not_made_again() {
     fault(&cloud, Rule::new(Effect::Stale { seconds: None }));
     fault(&cloud, Rule::new(Effect::ActThenDrop).on(Operation::Create).times(1));
     let report = cloud.reconcile().await;
-    assert_eq!(report.vms[0].steps[0].ending, Ending::Unverified, "{report:?}");
+    assert_eq!(report.vms[0].steps[0].ending, ActionOutcome::Unverified, "{report:?}");
     assert_eq!((cloud.asked("POST"), cloud.backups(1).len()), (1, 1), "{report:?}");
 }
 
@@ -117,7 +117,7 @@ async fn behind_a_cache_that_is_stale_for_ever_the_next_night_goes_on() {
 async fn two_runners_at_once_make_one_backup() {
     let cloud = one_due();
     let (plan, inventory) = cloud.plan().await;
-    let (one, other) = tokio::join!(cloud.carry_out(&plan, &inventory), cloud.carry_out(&plan, &inventory));
+    let (one, other) = tokio::join!(cloud.execute(&plan, &inventory), cloud.execute(&plan, &inventory));
     assert_eq!(one.tally().created + other.tally().created, 1, "{one:?} {other:?}");
     let second = if one.tally().created == 0 { one } else { other };
     assert_eq!((second.tally().failed, second.tally().dropped), (0, 0), "{second:?}");
@@ -130,8 +130,8 @@ async fn a_vm_that_changed_since_the_plan_is_left_out() {
     let cloud = one_due();
     let (plan, inventory) = cloud.plan().await;
     let (cloud, _) = cloud.backup(1, "by hand", None, "2026-11-18T00:59:00Z");
-    let report = cloud.carry_out(&plan, &inventory).await;
-    assert!(report.vms[0].steps.iter().all(|step| step.ending == Ending::Dropped), "{report:?}");
+    let report = cloud.execute(&plan, &inventory).await;
+    assert!(report.vms[0].steps.iter().all(|step| step.ending == ActionOutcome::Dropped), "{report:?}");
     assert_eq!((cloud.asked("POST"), cloud.asked("DELETE")), (0, 0));
 }
 
@@ -184,7 +184,8 @@ async fn a_server_whose_clock_is_behind_gets_its_backups_after_the_due_time_by_i
 async fn one_that_waited_for_its_place_past_the_next_due_time_is_made_after_that_by_the_servers_clock_too() {
     let mut cloud = mid_chain(Cloud::at("2026-11-18T23:30:00Z").vm(1, "hv-1").vm(2, "hv-1"), 2).0;
     cloud.settings.max_uploads = 1;
-    let slow = Fate { upload_ms: Some(95 * 60_000), size_bytes: Some(1 << 30), ..Fate::default() };
+    let slow =
+        UploadScript { upload_ms: Some(95 * 60_000), size_bytes: Some(1 << 30), ..UploadScript::default() };
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
     fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -800 }));
     assert_eq!(cloud.reconcile().await.tally().created, 2);
@@ -255,13 +256,13 @@ async fn without_waiting_the_creates_are_started_and_the_rest_is_left() {
 #[tokio::test(start_paused = true)]
 async fn one_that_was_slower_than_the_search_for_it_is_taken_for_what_it_is() {
     let mut cloud = one_due();
-    cloud.settings.pace.search = std::time::Duration::ZERO;
+    cloud.settings.timing.search = std::time::Duration::ZERO;
     fault(&cloud, Rule::new(Effect::Drop).on(Operation::Create).times(1));
     let parent = cloud.read().await.vms.into_values().next().unwrap().backups.into_values();
     let parent = parent.max_by_key(|backup| backup.timestamp).unwrap().id;
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         // FiFo comes to it right after the list has been read that does not have it.
-        let was_searched = |asked: &[crate::transport::Asked]| {
+        let was_searched = |asked: &[crate::transport::RequestRecord]| {
             let posted = asked.iter().position(|asked| asked.target.ends_with("/backups"));
             posted
                 .is_some_and(|posted| asked[posted..].iter().any(|asked| asked.target.contains("full-list")))
@@ -269,7 +270,8 @@ async fn one_that_was_slower_than_the_search_for_it_is_taken_for_what_it_is() {
         while !was_searched(&cloud.wire.state().asked) {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
-        let order = Order { comment: "daily".to_owned(), parent: Some(parent.to_string()), delete: false };
+        let order =
+            BackupRequest { comment: "daily".to_owned(), parent: Some(parent.to_string()), delete: false };
         let now_us = cloud.clock.now().timestamp_micros();
         cloud.wire.state().world.create_backup(vm_uuid(1), &order, now_us).unwrap();
     });
@@ -283,14 +285,14 @@ async fn one_that_was_slower_than_the_search_for_it_is_taken_for_what_it_is() {
 async fn an_upload_that_can_no_longer_be_watched_keeps_its_place_until_it_has_ended() {
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
     cloud.settings.max_uploads = 1;
-    let slow = Fate { upload_ms: Some(600_000), ..Fate::default() };
+    let slow = UploadScript { upload_ms: Some(600_000), ..UploadScript::default() };
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
     let forbidden = Effect::Answer { status: 403, retry_after_s: None, location: None };
     // The first reading goes before the create, the second finds the new backup; the watch is refused.
     fault(&cloud, Rule::new(forbidden).on(Operation::ReadVm).of_vm(vm_uuid(1)).after(2).times(1));
     let report = cloud.reconcile().await;
-    assert_eq!(report.vms[0].steps[0].ending, Ending::Unverified, "{report:?}");
-    assert_eq!(report.vms[1].steps[0].ending, Ending::Done, "{report:?}");
+    assert_eq!(report.vms[0].steps[0].ending, ActionOutcome::Unverified, "{report:?}");
+    assert_eq!(report.vms[1].steps[0].ending, ActionOutcome::Done, "{report:?}");
     let posts: Vec<_> = cloud
         .wire
         .state()
@@ -306,15 +308,15 @@ async fn an_upload_that_can_no_longer_be_watched_keeps_its_place_until_it_has_en
 async fn an_accepted_create_that_cannot_be_found_keeps_its_place_until_it_is_seen_to_have_ended() {
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
     cloud.settings.max_uploads = 1;
-    let slow = Fate { upload_ms: Some(600_000), ..Fate::default() };
+    let slow = UploadScript { upload_ms: Some(600_000), ..UploadScript::default() };
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
     let forbidden = || Effect::Answer { status: 403, retry_after_s: None, location: None };
     // Nothing can be read of it after the create was sent, for as long as it is looked for.
     fault(&cloud, Rule::new(forbidden()).on(Operation::ReadVm).of_vm(vm_uuid(1)).after(1));
     fault(&cloud, Rule::new(forbidden()).on(Operation::List).after(1).times(12));
     let report = cloud.reconcile().await;
-    assert_eq!(report.vms[0].steps[0].ending, Ending::Unverified, "{report:?}");
-    assert_eq!(report.vms[1].steps[0].ending, Ending::Done, "{report:?}");
+    assert_eq!(report.vms[0].steps[0].ending, ActionOutcome::Unverified, "{report:?}");
+    assert_eq!(report.vms[1].steps[0].ending, ActionOutcome::Done, "{report:?}");
     let state = cloud.wire.state();
     let posts: Vec<_> =
         state.asked.iter().filter(|asked| asked.target.ends_with("/backups")).map(|asked| asked.at).collect();
@@ -371,7 +373,7 @@ async fn an_upload_with_a_date_in_the_future_holds_its_place_no_longer_than_anot
 #[tokio::test(start_paused = true)]
 async fn a_backup_whose_parent_was_deleted_during_its_upload_is_not_told_as_done() {
     let cloud = one_due();
-    let slow = Fate { upload_ms: Some(60_000), ..Fate::default() };
+    let slow = UploadScript { upload_ms: Some(60_000), ..UploadScript::default() };
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         // Right after the create, while FiFo has not yet noted down what it is an increment on.
@@ -387,7 +389,7 @@ async fn a_backup_whose_parent_was_deleted_during_its_upload_is_not_told_as_done
         world.delete_cloud(vm_uuid(1), monthly, now_us);
     });
     let step = &report.vms[0].steps[0];
-    assert_eq!(step.ending, Ending::Failed, "{report:?}");
+    assert_eq!(step.ending, ActionOutcome::Failed, "{report:?}");
     assert!(step.message.contains("was deleted meanwhile"), "{}", step.message);
 }
 
@@ -400,7 +402,7 @@ async fn a_reading_too_old_to_show_an_upload_keeps_its_place() {
     let mut cloud = cloud;
     cloud.settings.wait = false;
     cloud.settings.max_uploads = 1;
-    let slow = Fate { upload_ms: Some(600_000), ..Fate::default() };
+    let slow = UploadScript { upload_ms: Some(600_000), ..UploadScript::default() };
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
     assert_eq!(cloud.reconcile().await.tally().started, 1);
     cloud.settings.wait = true;
@@ -426,7 +428,7 @@ async fn nothing_is_created_once_the_clocks_have_come_apart_by_more_than_an_hour
 #[tokio::test(start_paused = true)]
 async fn a_remnant_of_a_backup_that_was_deleted_during_its_upload_is_not_told_as_done() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
-    let slow = Fate { upload_ms: Some(60_000), size_bytes: Some(1 << 30), ..Fate::default() };
+    let slow = UploadScript { upload_ms: Some(60_000), size_bytes: Some(1 << 30), ..UploadScript::default() };
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         tokio::time::sleep(std::time::Duration::from_secs(20)).await;
@@ -436,17 +438,17 @@ async fn a_remnant_of_a_backup_that_was_deleted_during_its_upload_is_not_told_as
         world.delete_cloud(vm_uuid(1), id, now_us);
     });
     let step = &report.vms[0].steps[0];
-    assert_eq!(step.ending, Ending::Failed, "{report:?}");
+    assert_eq!(step.ending, ActionOutcome::Failed, "{report:?}");
     assert!(step.message.contains("has no timestamp"), "{}", step.message);
 }
 
 /// A VM with a full backup that was begun thirteen hours ago.
-fn thirteen_hours_on(fate: Fate) -> Cloud {
+fn thirteen_hours_on(fate: UploadScript) -> Cloud {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
     {
         let world = &mut cloud.wire.state().world;
         world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(fate);
-        let order = Order { comment: "monthly".to_owned(), parent: None, delete: false };
+        let order = BackupRequest { comment: "monthly".to_owned(), parent: None, delete: false };
         let taken_us = cloud.clock.now().timestamp_micros() - 13 * 3_600_000_000;
         world.create_backup(vm_uuid(1), &order, taken_us).unwrap();
     }
@@ -456,18 +458,22 @@ fn thirteen_hours_on(fate: Fate) -> Cloud {
 #[tokio::test(start_paused = true)]
 async fn a_healthy_upload_that_counts_as_stuck_gets_no_second_one_beside_it() {
     let hours_ms = 3_600_000;
-    let fate = Fate { upload_ms: Some(20 * hours_ms), size_bytes: Some(100 << 30), ..Fate::default() };
+    let fate = UploadScript {
+        upload_ms: Some(20 * hours_ms),
+        size_bytes: Some(100 << 30),
+        ..UploadScript::default()
+    };
     let cloud = thirteen_hours_on(fate);
     let report = cloud.reconcile().await;
     assert_eq!(cloud.asked("POST"), 0, "{report:?}");
     let step = &report.vms[0].steps[0];
-    assert_eq!(step.ending, Ending::Dropped);
+    assert_eq!(step.ending, ActionOutcome::Dropped);
     assert!(step.message.contains("set `stuck_after` of policy grandfather to 1d4h"), "{}", step.message);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hung_upload_is_looked_at_for_a_minute_before_another_is_started() {
-    let cloud = thirteen_hours_on(Fate::from(Outcome::Hang));
+    let cloud = thirteen_hours_on(UploadScript::from(Outcome::Hang));
     let began = cloud.clock.now();
     let report = cloud.reconcile().await;
     assert_eq!(report.tally().created, 1, "{report:?}");
@@ -478,7 +484,7 @@ async fn a_hung_upload_is_looked_at_for_a_minute_before_another_is_started() {
 
 #[tokio::test(start_paused = true)]
 async fn the_minute_beside_a_hung_upload_is_cut_short_by_a_stop() {
-    let cloud = thirteen_hours_on(Fate::from(Outcome::Hang));
+    let cloud = thirteen_hours_on(UploadScript::from(Outcome::Hang));
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         tokio::time::sleep(std::time::Duration::from_secs(10)).await;
         cloud.stop.cancel();
@@ -539,7 +545,7 @@ async fn without_a_condition_too_a_create_waits_for_fifos_clock() {
 
 #[tokio::test(start_paused = true)]
 async fn a_create_is_dropped_when_its_vm_moves_while_a_stuck_upload_is_watched() {
-    let cloud = thirteen_hours_on(Fate { outcome: Outcome::Hang, ..Fate::default() });
+    let cloud = thirteen_hours_on(UploadScript { outcome: Outcome::Hang, ..UploadScript::default() });
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         tokio::time::sleep(std::time::Duration::from_secs(20)).await;
         cloud.wire.state().world.leave_hypervisor(vm_uuid(1), Some("hv-2"));

@@ -1,8 +1,8 @@
 //! A local delete is not done until it is seen, and nothing else may go with it.
 
 use crate::cloud::{Cloud, backup_id, mid_chain, vm_uuid};
-use fifo_retain::apply::{Clock as _, Ending, What};
-use fifo_retain::sandbox::{Effect, Fate, Operation, Rule};
+use fifo_retain::apply::{ActionOutcome, Clock as _, EventKind};
+use fifo_retain::sandbox::{Effect, Operation, Rule, UploadScript};
 use std::time::Duration;
 
 /// After last night's daily, which is there: only what a second daily left behind is to go.
@@ -48,7 +48,7 @@ async fn a_proxy_that_drops_bodies_costs_one_chain_at_most() {
     for n in (1..=5).filter(|n| vm_uuid(*n) != hit) {
         assert_eq!(cloud.backups(n).len(), 4);
     }
-    assert!(cloud.events.all().iter().any(|event| matches!(event.what, What::CascadeAlarm { .. })));
+    assert!(cloud.events.all().iter().any(|event| matches!(event.what, EventKind::CascadeAlarm { .. })));
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,8 +94,12 @@ async fn one_that_no_reading_confirms_is_told_and_ends_the_deletes() {
     fault(&cloud, Rule::new(answer).on(Operation::Delete));
     let report = cloud.reconcile().await;
     let endings: Vec<_> = report.vms.iter().flat_map(|vm| &vm.steps).map(|step| step.ending).collect();
-    assert_eq!(endings.iter().filter(|&&ending| ending == Ending::Unverified).count(), 1, "{report:?}");
-    assert_eq!(endings.iter().filter(|&&ending| ending == Ending::Dropped).count(), 2, "{report:?}");
+    assert_eq!(
+        endings.iter().filter(|&&ending| ending == ActionOutcome::Unverified).count(),
+        1,
+        "{report:?}"
+    );
+    assert_eq!(endings.iter().filter(|&&ending| ending == ActionOutcome::Dropped).count(), 2, "{report:?}");
     assert_eq!(cloud.asked("DELETE"), 1);
 }
 
@@ -156,8 +160,8 @@ async fn what_somebody_came_to_need_is_not_deleted() {
     });
     let parent = leftover.unwrap().id.uuid();
     let (cloud, by_hand) = cloud.backup(1, "by hand", Some(parent), "2026-11-17T08:59:59Z");
-    let report = cloud.carry_out(&plan, &inventory).await;
-    assert_eq!(report.vms[0].steps[0].ending, Ending::Dropped);
+    let report = cloud.execute(&plan, &inventory).await;
+    assert_eq!(report.vms[0].steps[0].ending, ActionOutcome::Dropped);
     assert_eq!(cloud.asked("DELETE"), 0);
     assert!(cloud.wire.state().world.restorable(vm_uuid(1), by_hand));
     assert!(inventory.vms.values().next().unwrap().backups.contains_key(&backup_id(parent)));
@@ -192,7 +196,7 @@ async fn every_backup_that_went_is_named_and_every_action_has_its_end() {
     assert_eq!(named, gone);
     assert!((2..=16).contains(&gone.len()), "{gone:?}");
     let ended =
-        cloud.events.all().iter().filter(|event| matches!(event.what, What::ActionEnded { .. })).count();
+        cloud.events.all().iter().filter(|event| matches!(event.what, EventKind::ActionEnded { .. })).count();
     assert_eq!((ended, report.vms.iter().map(|vm| vm.steps.len()).sum::<usize>()), (20, 20));
 }
 
@@ -201,14 +205,14 @@ async fn an_upload_that_is_left_to_itself_by_an_alarm_is_named() {
     let (cloud, _) = mid_chain(Cloud::at("2026-11-18T01:00:30Z").vm(9, "hv-2"), 9);
     let (cloud, [_, _, daily]) = mid_chain(cloud.vm(1, "hv-1"), 1);
     let (cloud, _) = cloud.backup(1, "daily", Some(daily), "2026-11-18T01:00:10Z");
-    let slow = Fate { upload_ms: Some(600_000), ..Fate::default() };
+    let slow = UploadScript { upload_ms: Some(600_000), ..UploadScript::default() };
     cloud.wire.state().world.vms.get_mut(&vm_uuid(9)).unwrap().fates.push_back(slow);
     fault(&cloud, Rule::new(Effect::DropBody).on(Operation::Delete));
     fault(&cloud, Rule::new(Effect::Delay { ms: 5_000 }).on(Operation::Delete));
     let report = cloud.reconcile().await;
     assert_eq!(report.alarms.len(), 1, "{report:?}");
     let left = &report.vms.iter().find(|vm| vm.at.vm.uuid() == vm_uuid(9)).unwrap().steps[0];
-    assert_eq!(left.ending, Ending::Interrupted);
+    assert_eq!(left.ending, ActionOutcome::Interrupted);
     assert!(left.message.contains("goes on in FiFo"), "{}", left.message);
     assert!(!report.interrupted, "nobody has told it to end");
 }

@@ -1,8 +1,8 @@
 //! Whole runs: interrupted, killed, and among disturbances.
 
 use crate::cloud::{Cloud, mid_chain, vm_uuid};
-use fifo_retain::apply::{Clock as _, Ending, What};
-use fifo_retain::sandbox::{Effect, Fate, Operation, Order, Outcome, Rule, User};
+use fifo_retain::apply::{ActionOutcome, Clock as _, EventKind};
+use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Outcome, Rule, UploadScript, User};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -31,16 +31,20 @@ async fn what_still_waits_when_the_next_run_is_due_is_left_to_that() {
     let mut cloud = mid_chain(cloud, 3).0;
     cloud.settings.max_uploads_per_hypervisor = 1;
     // One hangs, so that the other one on its hypervisor waits for its place; the third one is made as always.
-    let hangs = Fate::from(Outcome::Hang);
+    let hangs = UploadScript::from(Outcome::Hang);
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(hangs);
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         tokio::time::sleep(Duration::from_secs(600)).await;
         cloud.hand_over.cancel();
     });
-    let endings: Vec<Vec<Ending>> =
+    let endings: Vec<Vec<ActionOutcome>> =
         report.vms.iter().map(|vm| vm.steps.iter().map(|step| step.ending).collect()).collect();
-    let done = vec![Ending::Done, Ending::Done];
-    assert_eq!(endings, [vec![Ending::Left, Ending::Left], vec![Ending::Left], done], "{report:?}");
+    let done = vec![ActionOutcome::Done, ActionOutcome::Done];
+    assert_eq!(
+        endings,
+        [vec![ActionOutcome::HandedOver, ActionOutcome::HandedOver], vec![ActionOutcome::HandedOver], done],
+        "{report:?}"
+    );
     assert!(!report.interrupted);
 
     // The next one counts the upload that hangs, and sees that there is no place for the second.
@@ -57,13 +61,13 @@ async fn a_run_that_is_killed_anywhere_is_finished_by_the_next() {
     let cloud = ten_due();
     let (plan, inventory) = cloud.plan().await;
     let began = tokio::time::Instant::now();
-    cloud.carry_out(&plan, &inventory).await;
+    cloud.execute(&plan, &inventory).await;
     let whole = began.elapsed();
     for part in 0..40 {
         let cloud = ten_due();
         let (plan, inventory) = cloud.plan().await;
         // Dropping the run's future is as sudden as a kill: nothing of it goes on.
-        _ = tokio::time::timeout(whole * part / 40, cloud.carry_out(&plan, &inventory)).await;
+        _ = tokio::time::timeout(whole * part / 40, cloud.execute(&plan, &inventory)).await;
         finishes(&cloud).await;
     }
 }
@@ -73,7 +77,7 @@ async fn an_interrupted_run_starts_nothing_new_and_says_what_goes_on() {
     let cloud = ten_due();
     let (plan, inventory) = cloud.plan().await;
     let stop = cloud.stop.clone();
-    let (report, ()) = tokio::join!(cloud.carry_out(&plan, &inventory), async {
+    let (report, ()) = tokio::join!(cloud.execute(&plan, &inventory), async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         stop.cancel();
     });
@@ -83,7 +87,7 @@ async fn an_interrupted_run_starts_nothing_new_and_says_what_goes_on() {
         report.vms.iter().flat_map(|vm| &vm.steps).filter(|step| step.message.contains("goes on in FiFo"));
     assert_eq!(goes_on.count(), 4);
     let steps = report.vms.iter().flat_map(|vm| &vm.steps);
-    assert!(steps.clone().all(|step| step.ending == Ending::Interrupted), "{report:?}");
+    assert!(steps.clone().all(|step| step.ending == ActionOutcome::Interrupted), "{report:?}");
     let again = Cloud { stop: Default::default(), ..cloud };
     finishes(&again).await;
 }
@@ -127,17 +131,19 @@ async fn what_is_told_is_what_is_so() {
     let ended = |outcome| {
         events
             .iter()
-            .filter(|event| matches!(&event.what, What::ActionEnded { outcome: o, .. } if *o == outcome))
+            .filter(|event| matches!(&event.what, EventKind::ActionEnded { outcome: o, .. } if *o == outcome))
             .count()
     };
-    assert_eq!((ended(Ending::Done), ended(Ending::Failed)), (20, 0));
-    let started = events.iter().filter(|event| matches!(event.what, What::ActionStarted { .. })).count();
+    assert_eq!((ended(ActionOutcome::Done), ended(ActionOutcome::Failed)), (20, 0));
+    let started = events.iter().filter(|event| matches!(event.what, EventKind::ActionStarted { .. })).count();
     assert_eq!(
         started,
         cloud.asked("POST") + cloud.asked("DELETE"),
         "the journal has every write before it goes out"
     );
-    assert!(matches!(&events.last().unwrap().what, What::Finished { tally } if *tally == report.tally()));
+    assert!(
+        matches!(&events.last().unwrap().what, EventKind::Finished { tally } if *tally == report.tally())
+    );
     // One flat JSON object an event.
     let line = serde_json::to_value(&events[1]).unwrap();
     assert_eq!(line["event"], "action_started");
@@ -166,16 +172,16 @@ async fn a_vm_that_vanishes_during_its_upload_is_not_waited_for() {
     });
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     let step = &report.vms[0].steps[0];
-    assert_eq!(step.ending, Ending::Failed);
+    assert_eq!(step.ending, ActionOutcome::Failed);
     assert!(step.message.contains("the VM has vanished"), "{}", step.message);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_upload_of_a_vm_that_has_vanished_keeps_nobody_waiting() {
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
-    let slow = Fate { upload_ms: Some(3_600_000), ..Fate::default() };
+    let slow = UploadScript { upload_ms: Some(3_600_000), ..UploadScript::default() };
     cloud.wire.state().world.vms.get_mut(&vm_uuid(2)).unwrap().fates.push_back(slow);
-    let order = Order { comment: "by hand".to_owned(), parent: None, delete: false };
+    let order = BackupRequest { comment: "by hand".to_owned(), parent: None, delete: false };
     let now_us = cloud.clock.now().timestamp_micros();
     cloud.wire.state().world.create_backup(vm_uuid(2), &order, now_us).unwrap();
     cloud.settings.max_uploads_per_hypervisor = 1;
@@ -200,6 +206,6 @@ async fn a_user_who_is_refused_in_the_middle_is_not_asked_for_again_and_again() 
     });
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     let step = &report.vms[0].steps[0];
-    assert_eq!(step.ending, Ending::Unverified);
+    assert_eq!(step.ending, ActionOutcome::Unverified);
     assert!(step.message.contains("refuses to sign in `admin`"), "{}", step.message);
 }

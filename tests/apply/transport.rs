@@ -37,7 +37,7 @@ impl Clock for TestClock {
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 #[allow(dead_code, reason = "the simulation's judges look at more of it than other tests")]
-pub(crate) struct Asked {
+pub(crate) struct RequestRecord {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) body: Vec<u8>,
@@ -59,7 +59,7 @@ pub(crate) struct Asked {
 pub(crate) struct State {
     pub(crate) world: World,
     pub(crate) faults: Faults,
-    pub(crate) asked: Vec<Asked>,
+    pub(crate) asked: Vec<RequestRecord>,
     /// How far FiFo's clock is ahead of ours.
     pub(crate) server_ahead: TimeDelta,
     /// Looks at the world right after each request.
@@ -67,7 +67,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn take_note(&mut self, asked: Asked) {
+    fn take_note(&mut self, asked: RequestRecord) {
         if let Some(judge) = &mut self.judge {
             judge(&self.world, &asked);
         }
@@ -76,7 +76,7 @@ impl State {
 }
 
 /// Somebody who looks at the world right after each request.
-pub(crate) type Judge = Box<dyn FnMut(&World, &Asked) + Send>;
+pub(crate) type Judge = Box<dyn FnMut(&World, &RequestRecord) + Send>;
 
 /// The sandbox's handlers as a transport.
 #[derive(Clone)]
@@ -125,7 +125,7 @@ impl Wire {
         let outgoing = state.faults.handle(&mut state.world, &asked, now.timestamp_micros());
         let reply = outgoing.reply.as_ref();
         let version = reply.and_then(|reply| reply.header("etag"));
-        state.take_note(Asked {
+        state.take_note(RequestRecord {
             if_match: asked.header("if-match").map(str::to_owned),
             method: asked.method,
             target: asked.target,
@@ -146,7 +146,7 @@ impl Wire {
         let state = &mut *self.state();
         while let Some(arrival) = state.faults.arrive(&mut state.world, now_us) {
             let request = arrival.request;
-            state.take_note(Asked {
+            state.take_note(RequestRecord {
                 if_match: request.header("if-match").map(str::to_owned),
                 method: request.method,
                 target: request.target,

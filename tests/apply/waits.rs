@@ -3,26 +3,26 @@
 use crate::cloud::{Cloud, mid_chain, vm_uuid};
 use crate::transport::TestClock;
 use chrono::{DateTime, TimeDelta, Utc};
-use fifo_retain::apply::{Clock, Ending, Executor, What};
-use fifo_retain::sandbox::{Effect, Fate, Operation, Order, Outcome, Rule, User};
+use fifo_retain::apply::{ActionOutcome, Clock, EventKind, Executor};
+use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Outcome, Rule, UploadScript, User};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 const NIGHT: &str = "2026-11-18T01:00:30Z";
 
-fn fate(cloud: &Cloud, n: u128, fate: Fate) {
+fn fate(cloud: &Cloud, n: u128, fate: UploadScript) {
     cloud.wire.state().world.vms.get_mut(&vm_uuid(n)).unwrap().fates.push_back(fate);
 }
 
 /// Has somebody start a backup by hand, just now.
 fn by_hand(cloud: &Cloud, n: u128) {
-    let order = Order { comment: "by hand".to_owned(), parent: None, delete: false };
+    let order = BackupRequest { comment: "by hand".to_owned(), parent: None, delete: false };
     let now_us = cloud.clock.now().timestamp_micros();
     cloud.wire.state().world.create_backup(vm_uuid(n), &order, now_us).unwrap();
 }
 
-fn slow(minutes: u64) -> Fate {
-    Fate { upload_ms: Some(minutes * 60_000), size_bytes: Some(1 << 30), ..Fate::default() }
+fn slow(minutes: u64) -> UploadScript {
+    UploadScript { upload_ms: Some(minutes * 60_000), size_bytes: Some(1 << 30), ..UploadScript::default() }
 }
 
 fn posts(cloud: &Cloud) -> Vec<DateTime<Utc>> {
@@ -41,7 +41,7 @@ async fn an_empty_list_in_the_middle_of_a_run_frees_no_place() {
         let (plan, inventory) = cloud.plan().await;
         cloud.wire.state().faults.rules.push(Rule::new(garble).on(Operation::List).times(20));
         let began = cloud.clock.now();
-        cloud.carry_out(&plan, &inventory).await;
+        cloud.execute(&plan, &inventory).await;
         assert!((posts(&cloud)[0] - began).num_seconds() >= 590, "{body}: {:?}", posts(&cloud));
     }
 }
@@ -50,7 +50,7 @@ async fn an_empty_list_in_the_middle_of_a_run_frees_no_place() {
 async fn one_that_was_accepted_and_does_not_begin_gives_its_place_back_after_five_minutes() {
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
     cloud.settings.max_uploads_per_hypervisor = 1;
-    fate(&cloud, 1, Fate::from(Outcome::NeverStarts));
+    fate(&cloud, 1, UploadScript::from(Outcome::NeverStarts));
     let report = cloud.reconcile().await;
     assert_eq!((report.tally().created, report.tally().failed), (1, 1), "{report:?}");
     let posts = posts(&cloud);
@@ -62,7 +62,7 @@ async fn one_that_was_accepted_and_does_not_begin_gives_its_place_back_after_fiv
 async fn what_hung_in_the_run_before_holds_no_place_in_the_next() {
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
     cloud.settings.max_uploads_per_hypervisor = 1;
-    fate(&cloud, 1, Fate::from(Outcome::Hang));
+    fate(&cloud, 1, UploadScript::from(Outcome::Hang));
     cloud.settings.deadline = Some(Duration::from_secs(600));
     assert_eq!(cloud.reconcile().await.tally().left, 2);
     sleep(Duration::from_secs(600)).await;
@@ -81,7 +81,7 @@ async fn what_still_waits_at_the_deadline_is_left_to_the_next_run() {
     let report = cloud.reconcile().await;
     assert!((3600..3660).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     let steps: Vec<_> = report.vms.iter().flat_map(|vm| &vm.steps).collect();
-    assert!(steps.iter().all(|step| step.ending == Ending::Left), "{report:?}");
+    assert!(steps.iter().all(|step| step.ending == ActionOutcome::HandedOver), "{report:?}");
     assert!(steps[0].message.contains("is still running in FiFo"), "{}", steps[0].message);
     assert!(steps[1].message.contains("the deadline of this run has passed"), "{}", steps[1].message);
     assert_eq!(cloud.asked("POST"), 1);
@@ -116,7 +116,7 @@ async fn a_list_that_cannot_be_read_is_asked_for_once_by_all_who_wait_for_it() {
     ];
     cloud.wire.state().faults.rules.extend(rules);
     let began = Instant::now();
-    let report = cloud.carry_out(&plan, &inventory).await;
+    let report = cloud.execute(&plan, &inventory).await;
     assert_eq!(report.tally().failed, 8, "{report:?}");
     // A read is given up on after two minutes: twice the VM and twice the list, and not eight lists one by one.
     assert!(began.elapsed() < Duration::from_secs(700), "{:?}", began.elapsed());
@@ -159,7 +159,7 @@ impl Clock for SetBack {
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_back_prolongs_no_wait() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
-    fate(&cloud, 1, Fate::from(Outcome::Hang));
+    fate(&cloud, 1, UploadScript::from(Outcome::Hang));
     let (plan, inventory) = cloud.plan().await;
     let client = cloud.client();
     let executor = Executor {
@@ -169,11 +169,11 @@ async fn a_clock_that_is_set_back_prolongs_no_wait() {
         observer: &cloud.events,
         stop: &cloud.stop,
         hand_over: &cloud.hand_over,
-        movements: &cloud.movements,
+        progress: &cloud.progress,
         settings: cloud.settings,
     };
     let began = Instant::now();
-    executor.carry_out(&plan.vms, &inventory).await;
+    executor.execute(&plan.vms, &inventory).await;
     assert!((11..=13).contains(&(began.elapsed().as_secs() / 3600)), "{:?}", began.elapsed());
 }
 
@@ -188,7 +188,7 @@ async fn what_waits_for_a_slot_is_told_every_thirty_seconds_with_who_holds_it() 
         .all()
         .into_iter()
         .filter_map(|event| match event.what {
-            What::Waiting(waiting) if waiting.for_slot == 2 => Some((event.time, waiting)),
+            EventKind::Waiting(waiting) if waiting.for_slot == 2 => Some((event.time, waiting)),
             _ => None,
         })
         .collect();
@@ -206,7 +206,7 @@ async fn what_waits_for_fifos_clock_is_told_too() {
     let cloud = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1).0;
     cloud.wire.state().faults.rules.push(Rule::new(Effect::ShiftDate { seconds: -180 }));
     cloud.reconcile().await;
-    let is_told = |what: &What| matches!(what, What::Waiting(waiting) if waiting.for_clock == 1);
+    let is_told = |what: &EventKind| matches!(what, EventKind::Waiting(waiting) if waiting.for_clock == 1);
     assert!(cloud.events.all().iter().any(|event| is_told(&event.what)));
 }
 

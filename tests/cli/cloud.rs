@@ -2,7 +2,7 @@
 
 use crate::harness::{Fifo, Folder};
 use chrono::{DateTime, Datelike as _, TimeDelta, Timelike as _, Utc};
-use fifo_retain::sandbox::{Options, Order, Shape, Vm, World};
+use fifo_retain::sandbox::{BackupRequest, Options, Shape, Vm, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
@@ -69,7 +69,7 @@ impl Cloud {
     /// A backup of the first VM that somebody takes by hand, now.
     pub(crate) fn take_by_hand(&self, vm: OneVm) {
         self.fifo.running().with(|state| {
-            let order = Order { comment: "by hand".to_owned(), parent: None, delete: false };
+            let order = BackupRequest { comment: "by hand".to_owned(), parent: None, delete: false };
             state.world.create_backup(vm.id, &order, Utc::now().timestamp_micros()).unwrap();
         });
     }
@@ -140,7 +140,7 @@ impl Cloud {
     pub(crate) fn deletes(&self) -> Vec<(String, Option<String>)> {
         self.fifo.running().with(|state| {
             let deletes = state.requests.iter().filter(|asked| asked.request.method == "DELETE");
-            let length = |asked: &fifo_retain::sandbox::Asked| {
+            let length = |asked: &fifo_retain::sandbox::RequestRecord| {
                 asked.request.header("content-length").map(str::to_owned)
             };
             deletes
@@ -161,7 +161,8 @@ impl Cloud {
 }
 
 fn taken(world: &mut World, vm: Uuid, comment: &str, parent: Option<Uuid>, at: DateTime<Utc>) -> Uuid {
-    let order = Order { comment: comment.to_owned(), parent: parent.map(|id| id.to_string()), delete: false };
+    let order =
+        BackupRequest { comment: comment.to_owned(), parent: parent.map(|id| id.to_string()), delete: false };
     let backup = world.create_backup(vm, &order, at.timestamp_micros()).unwrap();
     world.advance((at + TimeDelta::hours(1)).timestamp_micros());
     backup

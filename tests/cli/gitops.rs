@@ -3,7 +3,7 @@
 
 use crate::shell::{Ended, Shell, at_a_quiet_hour};
 use chrono::Utc;
-use fifo_retain::sandbox::Order;
+use fifo_retain::sandbox::BackupRequest;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -151,7 +151,7 @@ fn a_change_of_policies_goes_from_the_branch_to_the_backups_and_drift_is_found_a
         state.world.advance(now);
         let backup = *state.world.vms[&scratch].backups.keys().next().unwrap();
         assert_eq!(state.world.delete_cloud(scratch, backup, now).len(), 1);
-        let order = Order { comment: "weekly".to_owned(), parent: None, delete: false };
+        let order = BackupRequest { comment: "weekly".to_owned(), parent: None, delete: false };
         state.world.create_backup(mail, &order, now).unwrap()
     });
     story.waits_for(by_hand);

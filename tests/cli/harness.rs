@@ -2,7 +2,7 @@
 
 use assert_cmd::Command;
 use chrono::{DateTime, Utc};
-use fifo_retain::sandbox::{Asked, Clock, Effect, Options, Rule, Running, Sandbox, Seed};
+use fifo_retain::sandbox::{Clock, Effect, Options, RequestRecord, Rule, Running, Sandbox, Seed};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -171,7 +171,7 @@ impl Fifo {
     /// Lists what it was asked: `GET /api/3/vms`, without what comes after a `?`.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.running().with(|state| {
-            let line = |asked: &Asked| format!("{} {}", asked.request.method, asked.request.path());
+            let line = |asked: &RequestRecord| format!("{} {}", asked.request.method, asked.request.path());
             state.requests.iter().map(line).collect()
         })
     }

@@ -71,11 +71,11 @@ fn words(text: &str) -> String {
 /// Leaves the options out of a command's help that the program's own help has word for word, and headings that are left
 /// with nothing below them. A last line names what is left out.
 fn without_repeats(help: &str, program: &BTreeSet<String>) -> String {
-    let (mut left_out, mut kept) = (Vec::new(), Vec::<String>::new());
+    let (mut skipped, mut kept) = (Vec::new(), Vec::<String>::new());
     for part in parts(help) {
         let words = words(&part);
         if begins_an_option(&part) && program.contains(&words) {
-            left_out.extend(words.split(' ').find(|word| word.starts_with("--")).map(str::to_owned));
+            skipped.extend(words.split(' ').find(|word| word.starts_with("--")).map(str::to_owned));
             // The blank line behind the last option of a section stays.
             if let Some(last) =
                 kept.last_mut().filter(|last| part.ends_with("\n\n") && !last.ends_with("\n\n"))
@@ -92,7 +92,7 @@ fn without_repeats(help: &str, program: &BTreeSet<String>) -> String {
         }
         kept.push(part);
     }
-    format!("{}\n\nOptions of every command: {}\n", kept.concat().trim_end(), left_out.join(" "))
+    format!("{}\n\nOptions of every command: {}\n", kept.concat().trim_end(), skipped.join(" "))
 }
 
 /// Gives the same as [`tree`], with the options of every command once.

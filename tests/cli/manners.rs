@@ -2,7 +2,7 @@
 
 use crate::harness::{AT, Ended, Fifo, Folder};
 use fifo_retain::policy::Zone;
-use fifo_retain::sandbox::{Options, Order, Shape, Vm, World};
+use fifo_retain::sandbox::{BackupRequest, Options, Shape, Vm, World};
 use serde_json::Value;
 use std::io::Read as _;
 use std::process::Stdio;
@@ -27,7 +27,7 @@ fn with_wide_names() -> Fifo {
         let marked = serde_json::json!({"fifo": {"backup": 1}});
         world.vms.insert(id, Vm::new(alias, "hv-1").with("metadata", marked));
         for (comment, hours_ago) in [("monthly", 48), ("データ保存前", 24)] {
-            let order = Order { comment: comment.to_owned(), parent: None, delete: false };
+            let order = BackupRequest { comment: comment.to_owned(), parent: None, delete: false };
             world.create_backup(id, &order, at - hours_ago * 3_600_000_000).unwrap();
             world.advance(at - (hours_ago - 1) * 3_600_000_000);
         }

@@ -205,8 +205,8 @@ fn a_policy_that_no_vm_matches_is_warned_about() {
 #[test]
 fn clocks_that_differ_a_little_are_told_and_clocks_that_differ_much_stop_the_plan() {
     let (folder, fifo) = (Folder::new(), Fifo::now());
-    let agreed = folder.ask(&fifo, &["plan"]).code(0);
-    assert!(!agreed.err.contains("clocks"), "{}", agreed.err);
+    let confirmed = folder.ask(&fifo, &["plan"]).code(0);
+    assert!(!confirmed.err.contains("clocks"), "{}", confirmed.err);
     fifo.disturb(Effect::ShiftDate { seconds: 10 * 60 });
     let ended = folder.ask(&fifo, &["plan"]).code(0);
     assert!(ended.err.starts_with("warning: the clocks differ: it is 20"), "{}", ended.err);
@@ -224,11 +224,11 @@ fn the_later_one_of_both_clocks_is_planned_for() {
         let ended = folder.ask(&fifo, &["--format", "json", "plan"]).code(0);
         serde_json::from_str::<Plan>(&ended.out).unwrap().at
     };
-    let agreed = at();
+    let confirmed = at();
     fifo.disturb(Effect::ShiftDate { seconds: 30 * 60 });
-    assert!((29..=31).contains(&(at() - agreed).num_minutes()), "the server's clock is later");
+    assert!((29..=31).contains(&(at() - confirmed).num_minutes()), "the server's clock is later");
     fifo.disturb(Effect::ShiftDate { seconds: -60 * 60 });
-    assert!((-1..=1).contains(&(at() - agreed).num_minutes()), "ours is later");
+    assert!((-1..=1).contains(&(at() - confirmed).num_minutes()), "ours is later");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Each `policies_broken/NAME.yaml` has its expected text in `NAME.txt`. After a meant change of words, running with
 //! `UPDATE_GOLDEN=1` writes the texts anew, to be read before they are committed; where `CI` is set it does not.
 
-use fifo_retain::policy::{Mistakes, Severity, SourceFile, load, parse, render_text};
+use fifo_retain::policy::{PolicyErrors, Severity, SourceFile, load, parse, render_text};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,12 +20,12 @@ fn file(name: &str, bytes: impl Into<Vec<u8>>) -> SourceFile {
     SourceFile { name: name.to_owned(), bytes: bytes.into() }
 }
 
-fn mistakes(bytes: impl Into<Vec<u8>>) -> Mistakes {
+fn mistakes(bytes: impl Into<Vec<u8>>) -> PolicyErrors {
     parse(&[file("a.yaml", bytes)]).unwrap_err()
 }
 
 /// The headings alone, with their places.
-fn told(mistakes: &Mistakes) -> Vec<String> {
+fn told(mistakes: &PolicyErrors) -> Vec<String> {
     let told = mistakes.diagnostics().iter().map(|it| match (it.line(), it.column()) {
         (Some(line), Some(column)) => format!("{}:{line}:{column}: {}", it.file, it.message),
         _ => format!("{}: {}", it.file, it.message),

@@ -3,7 +3,7 @@
 use crate::scenario::{Mark, Rules, Scenario, VmStart};
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc, Weekday};
 use fifo_retain::policy::{self, Policies, SourceFile};
-use fifo_retain::sandbox::{ApiStyle, EmptyMaps, Order, Shape, Vm, World};
+use fifo_retain::sandbox::{ApiStyle, BackupRequest, EmptyMaps, Shape, Vm, World};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -42,7 +42,8 @@ pub(crate) fn add_vm(world: &mut World, start: &VmStart, now: DateTime<Utc>, due
             _ => "daily",
         };
         let on = parent.filter(|_| comment != "monthly");
-        let order = Order { comment: comment.to_owned(), parent: on.map(|id| id.to_string()), delete: false };
+        let order =
+            BackupRequest { comment: comment.to_owned(), parent: on.map(|id| id.to_string()), delete: false };
         let made = world.create_backup(id, &order, at.timestamp_micros()).unwrap();
         world.advance((at + TimeDelta::hours(1)).timestamp_micros());
         if let Some(parent) = parent {

@@ -1,8 +1,8 @@
 //! How a seed becomes a life.
 
-use crate::scenario::{ByHand, Mark, Rules, Run, Scenario, Step, VmStart, What};
+use crate::scenario::{ByHand, Mark, Rules, Run, Scenario, Step, StepAction, VmStart};
 use fastrand::Rng;
-use fifo_retain::sandbox::{Effect, Fate, Operation, Outcome, Rule};
+use fifo_retain::sandbox::{Effect, Operation, Outcome, Rule, UploadScript};
 use std::time::Duration;
 
 const HOUR_S: u64 = 3_600;
@@ -94,15 +94,15 @@ fn rules(dice: &mut Rng) -> Rules {
     }
 }
 
-fn what(dice: &mut Rng, size: &Size) -> What {
+fn what(dice: &mut Rng, size: &Size) -> StepAction {
     match dice.u8(0..100) {
-        0..58 => What::Run(run(dice, size)),
-        58..61 => What::Plan,
-        61..63 => What::Disturb(late_without_body(dice)),
-        63 | 64 => What::Disturb(old_and_refused()),
-        65..74 => What::Disturb((0..dice.usize(1..=3)).map(|_| rule(dice)).collect()),
-        74..83 => What::Calm,
-        83..86 => What::Policies(rules(dice)),
+        0..58 => StepAction::Run(run(dice, size)),
+        58..61 => StepAction::Plan,
+        61..63 => StepAction::Disturb(late_without_body(dice)),
+        63 | 64 => StepAction::Disturb(old_and_refused()),
+        65..74 => StepAction::Disturb((0..dice.usize(1..=3)).map(|_| rule(dice)).collect()),
+        74..83 => StepAction::Calm,
+        83..86 => StepAction::Policies(rules(dice)),
         _ => incident(dice, size),
     }
 }
@@ -124,31 +124,31 @@ fn run(dice: &mut Rng, size: &Size) -> Run {
     }
 }
 
-fn incident(dice: &mut Rng, size: &Size) -> What {
+fn incident(dice: &mut Rng, size: &Size) -> StepAction {
     let vm = dice.usize(0..size.vms);
     let hypervisor = dice.usize(0..size.hypervisors);
     match dice.u8(0..108) {
-        100..103 => What::VmState(vm, STATES[dice.usize(0..STATES.len())]),
-        103..105 => What::Datasets(vm, dice.bool()),
-        105.. => What::OwnClock(match dice.u8(0..6) {
+        100..103 => StepAction::VmState(vm, STATES[dice.usize(0..STATES.len())]),
+        103..105 => StepAction::Datasets(vm, dice.bool()),
+        105.. => StepAction::OwnClock(match dice.u8(0..6) {
             0 => dice.i64(-6 * 3_600..=6 * 3_600),
             1..4 => dice.i64(-3_000..=3_000),
             _ => 0,
         }),
-        0..30 => What::Fate(vm, fate(dice)),
-        30..52 => What::CreateByHand(vm, by_hand(dice)),
-        52..57 => What::DeleteByHand(vm, dice.usize(0..30)),
-        57..62 => What::DeleteLocallyByHand(vm, dice.usize(0..30)),
-        62..70 => What::Move(vm, (dice.u8(0..3) > 0).then_some(hypervisor)),
-        70..72 => What::DeleteVm(vm),
-        72..75 => What::NewVm(VmStart { nights: 0, ..vm_start(dice, size) }),
-        75..80 => What::Mark(vm, mark(dice)),
-        80..84 => What::Agent(hypervisor, false),
-        84..88 => What::Agent(hypervisor, true),
-        88..92 => What::Store(dice.bool()),
-        92..93 => What::Backend(false),
-        93..96 => What::Backend(true),
-        96..100 => What::Clock(match dice.u8(0..6) {
+        0..30 => StepAction::UploadScript(vm, fate(dice)),
+        30..52 => StepAction::CreateByHand(vm, by_hand(dice)),
+        52..57 => StepAction::DeleteByHand(vm, dice.usize(0..30)),
+        57..62 => StepAction::DeleteLocallyByHand(vm, dice.usize(0..30)),
+        62..70 => StepAction::Move(vm, (dice.u8(0..3) > 0).then_some(hypervisor)),
+        70..72 => StepAction::DeleteVm(vm),
+        72..75 => StepAction::NewVm(VmStart { nights: 0, ..vm_start(dice, size) }),
+        75..80 => StepAction::Mark(vm, mark(dice)),
+        80..84 => StepAction::Agent(hypervisor, false),
+        84..88 => StepAction::Agent(hypervisor, true),
+        88..92 => StepAction::Store(dice.bool()),
+        92..93 => StepAction::Backend(false),
+        93..96 => StepAction::Backend(true),
+        96..100 => StepAction::Clock(match dice.u8(0..6) {
             0 => dice.i64(-6 * 3_600..=6 * 3_600),
             1..4 => dice.i64(-3_000..=3_000),
             _ => 0,
@@ -156,7 +156,7 @@ fn incident(dice: &mut Rng, size: &Size) -> What {
     }
 }
 
-fn fate(dice: &mut Rng) -> Fate {
+fn fate(dice: &mut Rng) -> UploadScript {
     let outcome = *pick(
         dice,
         &[
@@ -180,7 +180,7 @@ fn fate(dice: &mut Rng) -> Fate {
         1..3 => 110 * 60_000,
         _ => 30 * 60_000,
     };
-    Fate { outcome, upload_ms: Some(dice.u64(500..=longest_ms)), size_bytes: None }
+    UploadScript { outcome, upload_ms: Some(dice.u64(500..=longest_ms)), size_bytes: None }
 }
 
 fn by_hand(dice: &mut Rng) -> ByHand {

@@ -2,17 +2,17 @@
 
 use crate::cloud;
 use crate::life::Life;
-use crate::scenario::{ByHand, What};
+use crate::scenario::{ByHand, StepAction};
 use chrono::TimeDelta;
 use fifo_retain::apply::Clock as _;
-use fifo_retain::sandbox::{Effect, Fate, Operation, Order, Outcome, Rule, World};
+use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Outcome, Rule, UploadScript, World};
 use serde_json::json;
 use std::sync::Arc;
 use uuid::Uuid;
 
 impl Life {
     /// Lets something happen. The judges take it for granted: it was not the program's doing.
-    pub(crate) fn happen(&self, what: &What) {
+    pub(crate) fn happen(&self, what: &StepAction) {
         self.note(&format!("{what:?}"));
         self.wire.arrive();
         let now = self.wire.server_now();
@@ -25,8 +25,8 @@ impl Life {
         self.judges().changes(world);
         let vm_at = |place: usize| changing.vms[place % changing.vms.len()];
         match what {
-            What::Run(_) | What::Plan => {}
-            What::Disturb(rules) => {
+            StepAction::Run(_) | StepAction::Plan => {}
+            StepAction::Disturb(rules) => {
                 // Old readings without a version: nobody could know that they are old, and FiFo could not refuse.
                 let hides = |rule: &Rule| matches!(rule.effect, Effect::HideEtag | Effect::WeakEtag);
                 let is_stale = |rule: &Rule| matches!(rule.effect, Effect::Stale { .. });
@@ -35,24 +35,24 @@ impl Life {
                     state.faults.rules.retain(|rule| !hides(rule));
                 }
             }
-            What::Calm => {
+            StepAction::Calm => {
                 let struck: u32 = state.faults.rules.iter().map(|rule| rule.struck).sum();
                 changing.disturbances += usize::try_from(struck).unwrap();
                 state.faults.clear();
             }
-            What::Policies(rules) => {
+            StepAction::Policies(rules) => {
                 let now = self.clock.now();
                 changing.policies = Arc::new(cloud::policies(rules, now));
                 changing.due_hour = rules.due_hour;
                 self.judges().rules_change(rules, now);
             }
-            What::Fate(vm, fate) => {
+            StepAction::UploadScript(vm, fate) => {
                 if let Some(vm) = world.vms.get_mut(&vm_at(*vm)) {
                     vm.fates.push_back(*fate);
                 }
             }
-            What::CreateByHand(vm, by_hand) => create(world, vm_at(*vm), *by_hand, now_us),
-            What::DeleteByHand(vm, place) => {
+            StepAction::CreateByHand(vm, by_hand) => create(world, vm_at(*vm), *by_hand, now_us),
+            StepAction::DeleteByHand(vm, place) => {
                 let id = vm_at(*vm);
                 // On no hypervisor FiFo would leave records of what is gone: nobody could know.
                 let is_somewhere = world.vms.get(&id).is_some_and(|vm| vm.hypervisor().is_some());
@@ -64,50 +64,50 @@ impl Life {
                     world.delete_cloud(id, backup, now_us);
                 }
             }
-            What::DeleteLocallyByHand(vm, place) => {
+            StepAction::DeleteLocallyByHand(vm, place) => {
                 let id = vm_at(*vm);
                 if let Some(backup) = nth(world, id, *place) {
                     _ = world.delete_local(id, backup, now_us);
                 }
             }
-            What::Move(vm, to) => {
+            StepAction::Move(vm, to) => {
                 let to = to.map(|to| format!("hv-{to}"));
                 world.leave_hypervisor(vm_at(*vm), to.as_deref());
             }
-            What::DeleteVm(vm) => {
+            StepAction::DeleteVm(vm) => {
                 let id = vm_at(*vm);
                 world.leave_hypervisor(id, None);
                 world.vms.remove(&id);
             }
-            What::NewVm(start) => {
+            StepAction::NewVm(start) => {
                 let id = cloud::add_vm(world, start, now, changing.due_hour);
                 changing.vms.push(id);
             }
-            What::Mark(vm, mark) => {
+            StepAction::Mark(vm, mark) => {
                 let id = vm_at(*vm);
                 if let Some(vm) = world.vms.get_mut(&id) {
                     cloud::set_mark(vm, id, *mark);
                 }
             }
-            What::VmState(vm, to) => {
+            StepAction::VmState(vm, to) => {
                 if let Some(vm) = world.vms.get_mut(&vm_at(*vm)).filter(|vm| vm.hypervisor().is_some()) {
                     vm.fields.insert("state".to_owned(), json!(to));
                 }
             }
-            What::Datasets(vm, has_some) => {
+            StepAction::Datasets(vm, has_some) => {
                 if let Some(vm) = world.vms.get_mut(&vm_at(*vm)) {
                     let datasets = if *has_some { json!(["zones/data"]) } else { json!([]) };
                     vm.fields.insert("config".to_owned(), json!({ "datasets": datasets }));
                 }
             }
-            What::OwnClock(ahead_s) => self.own_clock.set(*ahead_s),
-            What::Agent(hypervisor, true) => _ = world.agents_down.remove(&format!("hv-{hypervisor}")),
-            What::Agent(hypervisor, false) => _ = world.agents_down.insert(format!("hv-{hypervisor}")),
-            What::Store(is_up) => {
+            StepAction::OwnClock(ahead_s) => self.own_clock.set(*ahead_s),
+            StepAction::Agent(hypervisor, true) => _ = world.agents_down.remove(&format!("hv-{hypervisor}")),
+            StepAction::Agent(hypervisor, false) => _ = world.agents_down.insert(format!("hv-{hypervisor}")),
+            StepAction::Store(is_up) => {
                 world.outcome = if *is_up { Outcome::Complete } else { Outcome::SnapshotOnly };
             }
-            What::Backend(is_up) => world.backend_up = *is_up,
-            What::Clock(ahead_s) => state.server_ahead = TimeDelta::seconds(*ahead_s),
+            StepAction::Backend(is_up) => world.backend_up = *is_up,
+            StepAction::Clock(ahead_s) => state.server_ahead = TimeDelta::seconds(*ahead_s),
         }
         let is_drop = |rule: &Rule| matches!(rule.effect, Effect::DropBody);
         let is_shift = |rule: &Rule| matches!(rule.effect, Effect::ShiftDate { .. } | Effect::HideDate);
@@ -128,7 +128,7 @@ fn create(world: &mut World, vm: Uuid, by_hand: ByHand, now_us: i64) {
         let local = vm.backups.iter().filter(|(_, record)| record.local == Some(true));
         local.max_by_key(|(id, record)| (record.timestamp, **id)).map(|(id, _)| id.to_string())
     });
-    let order = Order {
+    let order = BackupRequest {
         comment: by_hand.comment.to_owned(),
         parent: parent.filter(|_| by_hand.is_increment),
         delete: false,
@@ -136,7 +136,7 @@ fn create(world: &mut World, vm: Uuid, by_hand: ByHand, now_us: i64) {
     // What is in no policy is large: its uploads take places for long.
     if let Some(vm) = world.vms.get_mut(&vm).filter(|vm| vm.fates.is_empty() && !cloud::is_protected(vm)) {
         let upload_ms = Some(5 * 3_600_000);
-        vm.fates.push_back(Fate { outcome: Outcome::Complete, upload_ms, size_bytes: Some(2 << 30) });
+        vm.fates.push_back(UploadScript { outcome: Outcome::Complete, upload_ms, size_bytes: Some(2 << 30) });
     }
     let Ok(made) = world.create_backup(vm, &order, now_us) else { return };
     let record = world.vms.get_mut(&vm).and_then(|vm| vm.backups.get_mut(&made)).unwrap();

@@ -2,15 +2,16 @@
 
 use crate::cloud;
 use crate::judges::Judges;
-use crate::scenario::{Run, Scenario, Step, What};
+use crate::scenario::{Run, Scenario, Step, StepAction};
 use crate::transport::{TestClock, Wire};
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::apply::{
-    Clock as _, Ending, Event, Executor, Movements, Observer, Pace, Settings, Step as Deed, What as Told,
+    ActionOutcome, ActionRef, Clock as _, Event, EventKind, Executor, Observer, ProgressTracker, Settings,
+    Timing,
 };
 use fifo_retain::fifo::{self, ApiVersion, Credentials, ReadClient, WriteClient};
 use fifo_retain::inventory::Inventory;
-use fifo_retain::plan::{Plan, VmPlan, agree, plan};
+use fifo_retain::plan::{Plan, VmPlan, confirm, plan};
 use fifo_retain::policy::Policies;
 use fifo_retain::sandbox::{Outcome, World};
 use std::fmt::Write as _;
@@ -144,7 +145,7 @@ impl Life {
             wait: true,
             deadline: None,
             // Fewer looks at what takes hours, so that a test run holds more lives.
-            pace: Pace { pause_max: Duration::from_secs(120), ..Pace::default() },
+            timing: Timing { pause_max: Duration::from_secs(120), ..Timing::default() },
         };
         let changing = Changing {
             policies: Arc::new(cloud::policies(&scenario.rules, start)),
@@ -193,8 +194,8 @@ impl Life {
         tokio::time::sleep(step.after).await;
         self.time_passed();
         match &step.what {
-            What::Run(run) => self.run(run).await,
-            What::Plan => {
+            StepAction::Run(run) => self.run(run).await,
+            StepAction::Plan => {
                 if let Some((plan, _)) = self.plan(&self.client(0), &self.policies()).await {
                     self.note("a plan is saved");
                     self.changing().saved = Some(plan);
@@ -311,7 +312,7 @@ impl Life {
         let Some((fresh, inventory)) = self.plan(&client, &policies).await else { return };
         let saved = if run.takes_saved { self.changing().saved.clone() } else { None };
         let vms = match &saved {
-            Some(saved) => agree(saved, &fresh).vms,
+            Some(saved) => confirm(saved, &fresh).vms,
             None => fresh.vms,
         };
         let hand_over = CancellationToken::new();
@@ -322,7 +323,7 @@ impl Life {
             observer: &Eyes { life: self, sender },
             stop,
             hand_over: &hand_over,
-            movements: &Movements::default(),
+            progress: &ProgressTracker::default(),
             settings: Settings { wait: run.waits, deadline: self.changing().deadline, ..self.settings },
         };
         let began = self.clock.now();
@@ -337,7 +338,7 @@ impl Life {
         let report = tokio::select! {
             biased;
             never = next_is_due => match never {},
-            report = executor.carry_out(&vms, &inventory) => report,
+            report = executor.execute(&vms, &inventory) => report,
         };
         let took = self.clock.now() - began;
         let due = vms.iter().filter(|vm| !vm.due_actions().is_empty()).count();
@@ -362,7 +363,7 @@ impl Life {
     /// Calms everything, and gives the program as many quiet runs as there are tiers, and one for what comes due meanwhile.
     async fn end(&self) {
         self.note("quiet");
-        self.happen(&What::Calm);
+        self.happen(&StepAction::Calm);
         // So few runs can only be enough where they wait for what they begin.
         self.changing().handed_over_after = None;
         self.changing().deadline = None;
@@ -479,22 +480,24 @@ impl Observer for Eyes<'_> {
     /// What is told as done must be so in the world, at that moment.
     fn observe(&self, event: &Event) {
         let life = self.life;
-        if !matches!(event.what, Told::Progress { .. }) {
+        if !matches!(event.what, EventKind::Progress { .. }) {
             life.note(&format!("  {:?}", event.what));
         }
         let state = life.wire.state();
         let mut judges = life.judges();
         match &event.what {
-            Told::CascadeAlarm { at, .. } => judges.alarmed(self.sender, at.vm.uuid(), life.clock.now()),
-            Told::ActionEnded { at, outcome: Ending::Unverified, .. } => judges.unverified(at.vm.uuid()),
-            Told::ActionEnded { at, step, outcome: Ending::Done, .. } => {
+            EventKind::CascadeAlarm { at, .. } => judges.alarmed(self.sender, at.vm.uuid(), life.clock.now()),
+            EventKind::ActionEnded { at, outcome: ActionOutcome::Unverified, .. } => {
+                judges.unverified(at.vm.uuid())
+            }
+            EventKind::ActionEnded { at, step, outcome: ActionOutcome::Done, .. } => {
                 let vm = at.vm.uuid();
                 let fault = match step {
-                    Deed::Create { tier, parent, backup: Some(backup) } => {
+                    ActionRef::Create { tier, parent, backup: Some(backup) } => {
                         judges.is_not_done(&state.world, vm, backup.uuid(), tier, parent.map(|id| id.uuid()))
                     }
-                    Deed::Create { backup: None, .. } => Some("it has no name".to_owned()),
-                    Deed::DeleteLocal { backup, .. } => {
+                    ActionRef::Create { backup: None, .. } => Some("it has no name".to_owned()),
+                    ActionRef::DeleteLocal { backup, .. } => {
                         let is_gone = judges.is_or_was_not_local(&state.world, vm, backup.uuid());
                         (!is_gone).then(|| "it is still local".to_owned())
                     }

@@ -1,6 +1,6 @@
 //! What one seed decides: the policies, the cloud, and everything that happens to it, as plain data.
 
-use fifo_retain::sandbox::{Fate, Rule};
+use fifo_retain::sandbox::{Rule, UploadScript};
 use std::time::Duration;
 
 /// A whole simulated life of a cloud.
@@ -67,12 +67,12 @@ pub(crate) enum Mark {
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) after: Duration,
-    pub(crate) what: What,
+    pub(crate) what: StepAction,
 }
 
 /// What happens. VMs are meant by their place, counted round.
 #[derive(Clone, Debug)]
-pub(crate) enum What {
+pub(crate) enum StepAction {
     /// Somebody runs `reconcile`, or `apply` with a plan; meanwhile other things happen.
     Run(Run),
     /// Somebody makes a plan and saves it.
@@ -84,7 +84,7 @@ pub(crate) enum What {
     /// The policies are written anew.
     Policies(Rules),
     /// What becomes of a VM's next upload.
-    Fate(usize, Fate),
+    UploadScript(usize, UploadScript),
     /// Somebody makes a backup by hand.
     CreateByHand(usize, ByHand),
     /// Somebody deletes a backup from the cloud, by its place in age, and with it all that descend from it.

@@ -1,34 +1,34 @@
 //! The command line as it is written: raw arguments, before anything is made of them. One file a command.
 
-mod carry;
 mod check;
 mod completions;
+mod execute;
 mod global;
 mod help;
 mod init;
 mod planning;
+mod reporting;
 mod resume;
 mod sandbox;
 mod schema;
 mod show;
 mod status;
-mod telling;
 mod validate;
 mod value;
 
-pub use carry::{ApplyArgs, CarryArgs, ReconcileArgs};
 pub use check::CheckArgs;
 pub use completions::{CompletionsArgs, ManArgs};
+pub use execute::{ApplyArgs, ExecuteArgs, ReconcileArgs};
 pub use global::{Color, Format, GlobalArgs, LogFormat};
 pub use init::{Condition, InitArgs, SelectKey};
 pub(super) use init::{policy_name, zone};
 pub use planning::{PlanArgs, PlanningArgs};
+pub use reporting::ReportingArgs;
 pub use resume::ResumeArgs;
 pub use sandbox::{SandboxArgs, Style};
 pub use schema::{SchemaArgs, SchemaOf};
 pub use show::ShowArgs;
 pub use status::StatusArgs;
-pub use telling::TellingArgs;
 pub use validate::ValidateArgs;
 pub use value::VmPattern;
 

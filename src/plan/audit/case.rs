@@ -1,7 +1,7 @@
 //! The facts of one VM, read from its records in the plainest way: long walks instead of clever tables.
 
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
-use crate::plan::due::Calendar;
+use crate::plan::due::Occurrences;
 use crate::policy::{MissingParent, Policy, TierIndex, TierKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
@@ -11,14 +11,14 @@ pub(super) struct Case<'a> {
     pub(super) vm: &'a Vm,
     pub(super) policy: &'a Policy,
     pub(super) now: DateTime<Utc>,
-    calendar: &'a Calendar<'a>,
+    occurrences: &'a Occurrences<'a>,
     restorable: BTreeSet<BackupId>,
     unverified: BTreeSet<BackupId>,
 }
 
 /// What can be said of a tier, leaving aside whether FiFo would take a backup at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Prospect {
+pub(super) enum TierState {
     /// Its last occurrence has its backup, or one on its way, or there was none.
     NothingDue,
     /// It is due, no attempt has failed, and nothing of its own stands in its way.
@@ -34,12 +34,12 @@ pub(super) enum Prospect {
 }
 
 impl<'a> Case<'a> {
-    pub(super) fn new(vm: &'a Vm, policy: &'a Policy, calendar: &'a Calendar<'a>) -> Self {
+    pub(super) fn new(vm: &'a Vm, policy: &'a Policy, occurrences: &'a Occurrences<'a>) -> Self {
         let mut case = Self {
             vm,
             policy,
-            now: calendar.now(),
-            calendar,
+            now: occurrences.now(),
+            occurrences,
             restorable: BTreeSet::new(),
             unverified: BTreeSet::new(),
         };
@@ -50,7 +50,7 @@ impl<'a> Case<'a> {
 
     /// Gives the same case with another state of the VM.
     pub(super) fn with<'b>(&'b self, vm: &'b Vm) -> Case<'b> {
-        Case::new(vm, self.policy, self.calendar)
+        Case::new(vm, self.policy, self.occurrences)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &'a Backup> + use<'a> {
@@ -97,7 +97,7 @@ impl<'a> Case<'a> {
     }
 
     /// Says whether its time is missing or more than ten minutes ahead.
-    pub(super) fn time_is_unusable(&self, backup: &Backup) -> bool {
+    pub(super) fn is_future_or_undated(&self, backup: &Backup) -> bool {
         backup.timestamp.is_none_or(|time| time > self.now + TimeDelta::minutes(10))
     }
 
@@ -117,7 +117,7 @@ impl<'a> Case<'a> {
 
     /// Says whether it ran out of its time with nothing restorable after it, so that it may be uploading all the same.
     pub(super) fn may_still_run(&self, backup: &Backup) -> bool {
-        self.never_ended(backup) && !self.time_is_unusable(backup) && !self.is_outlived(backup)
+        self.never_ended(backup) && !self.is_future_or_undated(backup) && !self.is_outlived(backup)
     }
 
     /// Says whether a backup that runs, or may still run, has not told yet what it is taken from.
@@ -183,12 +183,12 @@ impl<'a> Case<'a> {
 
     /// Says whether it is a backup that the rules may rest on.
     pub(super) fn counts(&self, backup: &Backup) -> bool {
-        self.can_be_restored(backup) && !self.time_is_unusable(backup)
+        self.can_be_restored(backup) && !self.is_future_or_undated(backup)
     }
 
     /// Says whether it is managed, has a usable time, and holds a snapshot on the hypervisor.
     pub(super) fn holds_a_snapshot_of_ours(&self, backup: &Backup) -> bool {
-        self.tier(backup).is_some() && !self.time_is_unusable(backup) && self.is_on_hypervisor(backup)
+        self.tier(backup).is_some() && !self.is_future_or_undated(backup) && self.is_on_hypervisor(backup)
     }
 
     pub(super) fn is_on_hypervisor(&self, backup: &Backup) -> bool {
@@ -252,39 +252,39 @@ impl<'a> Case<'a> {
 
     /// Gives a tier's last occurrence for this VM.
     pub(super) fn due_since(&self, tier: TierIndex) -> Option<DateTime<Utc>> {
-        self.calendar.last(tier, self.vm.id)
+        self.occurrences.last(tier, self.vm.id)
     }
 
     /// Says how it stands with a tier.
-    pub(super) fn prospect(&self, tier: TierIndex) -> Prospect {
-        let Some(due_since) = self.due_since(tier) else { return Prospect::NothingDue };
+    pub(super) fn tier_state(&self, tier: TierIndex) -> TierState {
+        let Some(due_since) = self.due_since(tier) else { return TierState::NothingDue };
         let has_backup = self.all().any(|backup| {
             self.tier(backup).is_some_and(|own| own <= tier)
                 && backup.timestamp >= Some(due_since)
-                && !self.time_is_unusable(backup)
+                && !self.is_future_or_undated(backup)
                 && (self.can_be_restored(backup) || self.may_run(backup))
         });
         if has_backup {
-            return Prospect::NothingDue;
+            return TierState::NothingDue;
         }
         let attempts = self.failed_attempts(tier, due_since);
         if self.is_pausing(&attempts) {
-            if self.is_past_the_last(&attempts) { Prospect::PausingForLong } else { Prospect::Pausing }
+            if self.is_past_the_last(&attempts) { TierState::PausingForLong } else { TierState::Pausing }
         } else if matches!(self.policy.tiers[tier].kind, TierKind::Incremental { .. })
             && self.policy.missing_parent == MissingParent::Block
             && !self.takes_an_increment(tier)
         {
-            Prospect::NoParent
+            TierState::NoParent
         } else if attempts.is_empty() {
-            Prospect::Fresh
+            TierState::Fresh
         } else {
-            Prospect::Again
+            TierState::Again
         }
     }
 
     /// Says whether a tier is due and has failed so often that it has to be told.
     pub(super) fn has_given_up(&self, tier: TierIndex) -> bool {
-        self.prospect(tier) != Prospect::NothingDue
+        self.tier_state(tier) != TierState::NothingDue
             && self
                 .due_since(tier)
                 .is_some_and(|due_since| self.is_past_the_last(&self.failed_attempts(tier, due_since)))
@@ -294,7 +294,7 @@ impl<'a> Case<'a> {
     fn failed_attempts(&self, tier: TierIndex, due_since: DateTime<Utc>) -> Vec<DateTime<Utc>> {
         self.all()
             .filter(|backup| self.tier(backup) == Some(tier) && self.is_failure(backup))
-            .filter(|backup| !self.time_is_unusable(backup))
+            .filter(|backup| !self.is_future_or_undated(backup))
             .filter_map(|backup| backup.timestamp.filter(|&time| time >= due_since))
             .collect()
     }

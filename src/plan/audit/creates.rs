@@ -1,6 +1,6 @@
 //! What must never be true of a create, or of its absence.
 
-use super::case::{Case, Prospect};
+use super::case::{Case, TierState};
 use super::deletes::still_wanted;
 use crate::inventory::{Backup, BackupId};
 use crate::plan::changeset::{BackupKind, Create};
@@ -28,19 +28,19 @@ pub(super) fn create_broken(
     if case.due_since(tier) != Some(create.due_since.to_utc()) {
         tell("a create for something else than the tier's last occurrence");
     }
-    match case.prospect(tier) {
-        Prospect::Fresh | Prospect::Again => {}
-        Prospect::NothingDue => tell("a create for an occurrence that has its backup"),
-        Prospect::Pausing | Prospect::PausingForLong => {
+    match case.tier_state(tier) {
+        TierState::Fresh | TierState::Again => {}
+        TierState::NothingDue => tell("a create for an occurrence that has its backup"),
+        TierState::Pausing | TierState::PausingForLong => {
             tell("a create before the pause after a failed attempt is over");
         }
-        Prospect::NoParent => tell("a full create where the policy says to block"),
+        TierState::NoParent => tell("a full create where the policy says to block"),
     }
-    let is_again = case.prospect(tier) == Prospect::Again;
-    let comes_first = |other: TierIndex| match case.prospect(other) {
-        Prospect::Fresh => is_again || other < tier,
-        Prospect::Again => is_again && other < tier,
-        Prospect::NothingDue | Prospect::Pausing | Prospect::PausingForLong | Prospect::NoParent => false,
+    let is_again = case.tier_state(tier) == TierState::Again;
+    let comes_first = |other: TierIndex| match case.tier_state(other) {
+        TierState::Fresh => is_again || other < tier,
+        TierState::Again => is_again && other < tier,
+        TierState::NothingDue | TierState::Pausing | TierState::PausingForLong | TierState::NoParent => false,
     };
     if (0..case.policy.tiers.len()).any(comes_first) {
         tell("a create although another one comes first");
@@ -97,6 +97,6 @@ pub(super) fn nothing_created_although_due(case: &Case<'_>) -> Option<String> {
         return None;
     }
     (0..case.policy.tiers.len())
-        .find(|&tier| matches!(case.prospect(tier), Prospect::Fresh | Prospect::Again))
+        .find(|&tier| matches!(case.tier_state(tier), TierState::Fresh | TierState::Again))
         .map(|tier| format!("no create although a {} is due", case.policy.tiers[tier].name))
 }

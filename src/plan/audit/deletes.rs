@@ -29,7 +29,7 @@ pub(super) fn delete_broken(
     if backup.timestamp != Some(delete.taken.to_utc()) {
         tell("it is shown with another time than its own");
     }
-    if case.time_is_unusable(backup) {
+    if case.is_future_or_undated(backup) {
         tell("a local delete of a backup whose time cannot be believed");
     }
     if !case.is_on_hypervisor(backup) {
@@ -94,7 +94,7 @@ pub(super) fn still_wanted(case: &Case<'_>, backup: &Backup) -> Vec<&'static str
 fn is_the_newest_lost(case: &Case<'_>, backup: &Backup) -> bool {
     let is_lost = |backup: &Backup| {
         case.holds_a_snapshot_of_ours(backup)
-            && !case.time_is_unusable(backup)
+            && !case.is_future_or_undated(backup)
             && !case.can_be_restored(backup)
             && !case.may_run(backup)
     };

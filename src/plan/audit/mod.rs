@@ -1,18 +1,18 @@
 //! An independent judge of finished plans.
 //!
 //! It states what must never be true of a plan and looks for it, from the records alone. On purpose it shares nothing
-//! with the planner but the plain types, the calendar, and the thought of the VM after a create ([`assume`]): one
+//! with the planner but the plain types, the calendar, and the thought of the VM after a create ([`projection`]): one
 //! misunderstanding must not hide in both.
 //!
-//! [`assume`]: super::assume
+//! [`projection`]: super::projection
 
 mod case;
 mod creates;
 mod deletes;
 mod rules;
 
-use super::changeset::{Action, Held, NoteCode, Plan, Status, Summary, VmPlan};
-use super::due::Calendar;
+use super::changeset::{Action, NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan};
+use super::due::Occurrences;
 use super::fingerprint::fingerprint;
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use crate::policy::{Match, Policies};
@@ -45,7 +45,7 @@ pub fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<Vio
         .into_iter()
         .map(|what| Violation { vm: None, what })
         .collect();
-    let calendars = calendars(policies, plan.at);
+    let occurrences_by_policy = occurrences_by_policy(policies, plan.at);
     let mut readable: BTreeSet<VmId> = inventory.vms.keys().copied().collect();
     let mut unreadable: Vec<&UnreadableVm> = inventory.unreadable.iter().collect();
     for planned in &plan.vms {
@@ -67,7 +67,7 @@ pub fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<Vio
             if planned.status == Status::Fault {
                 fault_broken(planned).into_iter().for_each(tell);
             } else {
-                vm_broken(planned, vm, policies, &calendars).into_iter().for_each(tell);
+                vm_broken(planned, vm, policies, &occurrences_by_policy).into_iter().for_each(tell);
             }
         } else {
             tell("it stands in the plan and is none that was read".to_owned());
@@ -85,22 +85,25 @@ pub fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<Vio
 ///
 /// This is asked again of the VM as it was last read, right before anything is carried out on it.
 pub fn audit_vm(planned: &VmPlan, vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<String> {
-    vm_broken(planned, vm, policies, &calendars(policies, now))
+    vm_broken(planned, vm, policies, &occurrences_by_policy(policies, now))
 }
 
-fn calendars(policies: &Policies, now: DateTime<Utc>) -> BTreeMap<&str, Calendar<'_>> {
-    policies.iter().map(|policy| (policy.name.as_str(), Calendar::new(policy, now))).collect()
+fn occurrences_by_policy(policies: &Policies, now: DateTime<Utc>) -> BTreeMap<&str, Occurrences<'_>> {
+    policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, now))).collect()
 }
 
 fn vm_broken(
     planned: &VmPlan,
     vm: &Vm,
     policies: &Policies,
-    calendars: &BTreeMap<&str, Calendar<'_>>,
+    occurrences_by_policy: &BTreeMap<&str, Occurrences<'_>>,
 ) -> Vec<String> {
     let (status, why) = match policies.policy_for(vm) {
         Match::One(policy) => {
-            return rules::broken(&Case::new(vm, policy, &calendars[policy.name.as_str()]), planned);
+            return rules::broken(
+                &Case::new(vm, policy, &occurrences_by_policy[policy.name.as_str()]),
+                planned,
+            );
         }
         Match::Unprotected => (Status::Unprotected, "that is in no policy"),
         Match::Conflict(_) => (Status::Conflict, "that several policies claim"),
@@ -121,7 +124,7 @@ fn untouched_broken(planned: &VmPlan, status: Status, why: &str) -> Vec<String> 
     if planned.status != status {
         found.push(format!("its status is {:?} where it is {status:?}", planned.status));
     }
-    if planned.unmanaged != Held::default() {
+    if planned.unmanaged != SnapshotUsage::default() {
         found.push(format!("unmanaged snapshots are counted of a VM {why}"));
     }
     found
@@ -184,7 +187,7 @@ fn counted(plan: &Plan) -> Summary {
         fault: with(Status::Fault).count(),
         unreadable: with(Status::Unreadable).count(),
         suspended: with(Status::Changes).filter(|vm| vm.is_suspended()).count(),
-        unmanaged: Held {
+        unmanaged: SnapshotUsage {
             snapshots: plan.vms.iter().map(|vm| vm.unmanaged.snapshots).sum(),
             size_bytes: plan.vms.iter().fold(0, |sum, vm| sum.saturating_add(vm.unmanaged.size_bytes)),
         },

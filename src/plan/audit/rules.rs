@@ -1,11 +1,11 @@
 //! What must never be true of what is planned for one VM.
 
-use super::case::{Case, Prospect};
+use super::case::{Case, TierState};
 use super::creates::{create_broken, nothing_created_although_due};
 use super::deletes::{delete_broken, kept_without_reason, too_many_kept};
 use crate::inventory::BackupId;
-use crate::plan::assume;
 use crate::plan::changeset::{Action, Create, DeleteLocal, NoteCode, Status, VmPlan};
+use crate::plan::projection;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ pub(super) fn broken(case: &Case<'_>, planned: &VmPlan) -> Vec<String> {
         found.push("more than one create".to_owned());
     }
     let create = creates.first().map(|&(_, create)| create);
-    let vm_after = create.map(|create| assume::created(case.vm, create, NEW_BACKUP, case.now));
+    let vm_after = create.map(|create| projection::created(case.vm, create, NEW_BACKUP, case.now));
     let after = vm_after.as_ref().map(|vm| case.with(vm));
     let create = create.zip(after.as_ref());
     match create {
@@ -90,15 +90,15 @@ fn frame_broken(case: &Case<'_>, planned: &VmPlan) -> Vec<String> {
 
 /// Says how a VM stands for which nothing is to be done.
 fn idle_status(case: &Case<'_>) -> Status {
-    let prospects: Vec<Prospect> = (0..case.policy.tiers.len()).map(|tier| case.prospect(tier)).collect();
-    let something_is_due = prospects.iter().any(|&prospect| prospect != Prospect::NothingDue);
+    let prospects: Vec<TierState> = (0..case.policy.tiers.len()).map(|tier| case.tier_state(tier)).collect();
+    let something_is_due = prospects.iter().any(|&tier_state| tier_state != TierState::NothingDue);
     if something_is_due && !case.can_be_backed_up() {
         Status::Blocked
     } else if case.something_runs() {
         Status::Waiting
     } else if !something_is_due {
         Status::UpToDate
-    } else if prospects.contains(&Prospect::Pausing) {
+    } else if prospects.contains(&TierState::Pausing) {
         Status::Waiting
     } else {
         Status::Blocked

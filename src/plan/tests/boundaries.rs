@@ -3,7 +3,7 @@
 use super::fixtures::*;
 use crate::inventory::{BackupId, RecordedState};
 use crate::plan::due::share_of;
-use crate::plan::standing::View;
+use crate::plan::standing::VmView;
 use crate::plan::stored;
 use crate::plan::{Action, NoteCode, Status};
 use chrono::TimeDelta;
@@ -117,7 +117,7 @@ fn what_is_of_no_tier_or_dated_ahead_never_expires() {
         .backup(4, "by hand", "2026-11-02 12:00")
         .backup(5, "daily", "2026-11-16 01:00")
         .backup(6, "daily", "2026-12-24 01:00");
-    let view = View::new(&vm.vm, &policy, at("2026-11-17 02:00"));
+    let view = VmView::new(&vm.vm, &policy, at("2026-11-17 02:00"));
     assert_eq!(stored::expired(&view), [backup_id(5)], "that one is beyond `keep`");
 }
 

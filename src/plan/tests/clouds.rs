@@ -13,10 +13,10 @@ use std::sync::LazyLock;
 
 /// One generated world.
 #[derive(Clone)]
-pub(super) struct Cloud {
-    pub(super) policies: Vec<Policy>,
-    pub(super) inventory: Inventory,
-    pub(super) now: DateTime<Utc>,
+pub(crate) struct Cloud {
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) inventory: Inventory,
+    pub(crate) now: DateTime<Utc>,
 }
 
 /// A counterexample in a few lines instead of a thousand.
@@ -49,7 +49,7 @@ impl fmt::Debug for Cloud {
 }
 
 /// The id of a backup that a carried-out create makes: greater than all others, as if it won every tie.
-pub(super) fn fresh_id(n: usize) -> BackupId {
+pub(crate) fn fresh_id(n: usize) -> BackupId {
     backup_id(u128::MAX - n as u128)
 }
 
@@ -312,7 +312,7 @@ fn instant() -> impl Strategy<Value = DateTime<Utc>> {
 }
 
 /// Clouds of every kind.
-pub(super) fn clouds() -> impl Strategy<Value = Cloud> {
+pub(crate) fn clouds() -> impl Strategy<Value = Cloud> {
     (policies(), vms(), vec(0..3_u8, 0..=2), instant()).prop_map(|(policies, vms, unreadable, now)| {
         let vms = vms.into_iter().enumerate().map(|(n, (history, state, odd))| {
             let vm = Vm {

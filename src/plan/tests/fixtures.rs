@@ -8,29 +8,29 @@ use crate::policy::{
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-pub(in crate::plan) const GIB: u64 = 1 << 30;
+pub(crate) const GIB: u64 = 1 << 30;
 
 /// Reads `2026-11-22 01:00`, in UTC.
-pub(in crate::plan) fn at(text: &str) -> DateTime<Utc> {
+pub(crate) fn at(text: &str) -> DateTime<Utc> {
     NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").unwrap().and_utc()
 }
 
-pub(in crate::plan) fn backup_id(n: u128) -> BackupId {
+pub(crate) fn backup_id(n: u128) -> BackupId {
     BackupId::new(Uuid::from_u128(n))
 }
 
-pub(in crate::plan) fn vm_id(n: u128) -> VmId {
+pub(crate) fn vm_id(n: u128) -> VmId {
     VmId::new(Uuid::from_u128(n))
 }
 
 /// A running VM on a hypervisor, with the backups that are told to it; what follows `backup` is about that one.
 #[derive(Clone)]
-pub(in crate::plan) struct VmBuilder {
-    pub(in crate::plan) vm: Vm,
+pub(crate) struct VmBuilder {
+    pub(crate) vm: Vm,
     last: BackupId,
 }
 
-pub(in crate::plan) fn vm(n: u128) -> VmBuilder {
+pub(crate) fn vm(n: u128) -> VmBuilder {
     let vm = Vm {
         id: vm_id(n),
         alias: format!("vm-{n}"),
@@ -50,7 +50,7 @@ pub(in crate::plan) fn vm(n: u128) -> VmBuilder {
 
 impl VmBuilder {
     /// Adds a completed full backup of one GiB that is no longer local.
-    pub(in crate::plan) fn backup(mut self, n: u128, comment: &str, taken: &str) -> Self {
+    pub(crate) fn backup(mut self, n: u128, comment: &str, taken: &str) -> Self {
         self.last = backup_id(n);
         let backup = Backup {
             id: self.last,
@@ -72,34 +72,34 @@ impl VmBuilder {
         self
     }
 
-    pub(in crate::plan) fn change(mut self, change: impl FnOnce(&mut Backup)) -> Self {
+    pub(crate) fn change(mut self, change: impl FnOnce(&mut Backup)) -> Self {
         change(self.vm.backups.get_mut(&self.last).unwrap());
         self
     }
 
-    pub(in crate::plan) fn on(self, parent: u128) -> Self {
+    pub(crate) fn on(self, parent: u128) -> Self {
         self.change(|backup| backup.parent = Some(backup_id(parent)))
     }
 
-    pub(in crate::plan) fn local(self) -> Self {
+    pub(crate) fn local(self) -> Self {
         self.change(|backup| {
             backup.local = Some(true);
             backup.local_size_bytes = Some(GIB);
         })
     }
 
-    pub(in crate::plan) fn failed(self) -> Self {
+    pub(crate) fn failed(self) -> Self {
         self.change(|backup| backup.state = RecordedState::Failed)
     }
 
-    pub(in crate::plan) fn uploading(self) -> Self {
+    pub(crate) fn uploading(self) -> Self {
         self.change(|backup| {
             backup.state = RecordedState::Uploading;
             backup.local = None;
         })
     }
 
-    pub(in crate::plan) fn accepted(self) -> Self {
+    pub(crate) fn accepted(self) -> Self {
         self.change(|backup| {
             backup.state = RecordedState::Accepted;
             backup.local = None;
@@ -107,24 +107,24 @@ impl VmBuilder {
         })
     }
 
-    pub(in crate::plan) fn size(self, bytes: u64) -> Self {
+    pub(crate) fn size(self, bytes: u64) -> Self {
         self.change(|backup| backup.files[0].size_bytes = Some(bytes))
     }
 
-    pub(in crate::plan) fn set(mut self, change: impl FnOnce(&mut Vm)) -> Self {
+    pub(crate) fn set(mut self, change: impl FnOnce(&mut Vm)) -> Self {
         change(&mut self.vm);
         self
     }
 
     /// Plans this VM alone.
-    pub(in crate::plan) fn plan(&self, policy: &Policy, now: &str) -> VmPlan {
+    pub(crate) fn plan(&self, policy: &Policy, now: &str) -> VmPlan {
         let plan = plan_all(std::slice::from_ref(policy), [self.clone()], at(now));
         plan.vms[0].clone()
     }
 }
 
 /// VM 1: monthly 1, weekly 2 of the 15th on it, daily 3 of the 17th on that, local as the old script leaves them.
-pub(in crate::plan) fn mid_chain() -> VmBuilder {
+pub(crate) fn mid_chain() -> VmBuilder {
     vm(1)
         .backup(1, "monthly", "2026-11-01 01:00")
         .backup(2, "weekly", "2026-11-15 01:00")
@@ -135,7 +135,7 @@ pub(in crate::plan) fn mid_chain() -> VmBuilder {
         .local()
 }
 
-pub(in crate::plan) fn inventory(vms: impl IntoIterator<Item = VmBuilder>) -> Inventory {
+pub(crate) fn inventory(vms: impl IntoIterator<Item = VmBuilder>) -> Inventory {
     Inventory {
         endpoint: "https://fifo.example.com".to_owned(),
         vms: vms.into_iter().map(|builder| (builder.vm.id, builder.vm)).collect(),
@@ -143,7 +143,7 @@ pub(in crate::plan) fn inventory(vms: impl IntoIterator<Item = VmBuilder>) -> In
     }
 }
 
-pub(in crate::plan) fn plan_all(
+pub(crate) fn plan_all(
     policies: &[Policy],
     vms: impl IntoIterator<Item = VmBuilder>,
     now: DateTime<Utc>,
@@ -154,7 +154,7 @@ pub(in crate::plan) fn plan_all(
     }
 }
 
-pub(in crate::plan) fn tier(name: &str, schedule: &str, kind: TierKind, zone: &Zone) -> Tier {
+pub(crate) fn tier(name: &str, schedule: &str, kind: TierKind, zone: &Zone) -> Tier {
     Tier {
         name: name.to_owned(),
         schedule: Schedule::parse(schedule, zone.clone()).unwrap(),
@@ -167,7 +167,7 @@ pub(in crate::plan) fn tier(name: &str, schedule: &str, kind: TierKind, zone: &Z
     }
 }
 
-pub(in crate::plan) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
+pub(crate) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
     Policy {
         name: name.to_owned(),
         description: String::new(),
@@ -191,7 +191,7 @@ pub(in crate::plan) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
 }
 
 /// The grandfather scheme at 01:00 in a zone.
-pub(in crate::plan) fn grandfather_in(zone: &str) -> Policy {
+pub(crate) fn grandfather_in(zone: &str) -> Policy {
     let zone = Zone::find(zone).unwrap();
     policy(
         "grandfather",
@@ -204,12 +204,12 @@ pub(in crate::plan) fn grandfather_in(zone: &str) -> Policy {
 }
 
 /// The grandfather scheme in UTC, in which [`at`] reads.
-pub(in crate::plan) fn grandfather() -> Policy {
+pub(crate) fn grandfather() -> Policy {
     grandfather_in("UTC")
 }
 
 /// Gives what is planned in short: `create weekly on 1`, `delete 7`, `delete 7 after`.
-pub(in crate::plan) fn told(planned: &VmPlan) -> Vec<String> {
+pub(crate) fn told(planned: &VmPlan) -> Vec<String> {
     let number = |id: BackupId| id.uuid().as_u128();
     planned
         .actions

@@ -2,14 +2,14 @@
 
 use super::fixtures::*;
 use crate::inventory::RecordedState;
-use crate::plan::assume::carried_out;
+use crate::plan::projection::executed;
 use crate::plan::{Action, BackupKind, NoteCode, Status, VmPlan};
 use crate::policy::Policy;
 
 /// Plans and carries out, and gives what was done.
 fn run(vm: &mut VmBuilder, policy: &Policy, now: &str, new: u128) -> Vec<String> {
     let planned = vm.plan(policy, now);
-    vm.vm = carried_out(&vm.vm, planned.due_actions(), backup_id(new), at(now));
+    vm.vm = executed(&vm.vm, planned.due_actions(), backup_id(new), at(now));
     told(&planned)
 }
 

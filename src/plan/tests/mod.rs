@@ -1,16 +1,11 @@
 //! The rules of the contract, stated as small clouds and what must be planned for them.
 
 mod boundaries;
-mod clouds;
-mod compare;
-mod explain;
-pub(in crate::plan) mod fixtures;
-mod forecast;
-mod health;
+pub(crate) mod clouds;
+pub(crate) mod fixtures;
 mod holes;
 mod nights;
-mod overview;
-mod properties;
+pub(crate) mod properties;
 mod rules;
 mod second_reading;
 mod starvation;

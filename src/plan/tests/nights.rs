@@ -4,7 +4,7 @@
 
 use super::fixtures::*;
 use crate::inventory::BackupId;
-use crate::plan::assume::carried_out;
+use crate::plan::projection::executed;
 use crate::plan::{Action, Status};
 use chrono::{DateTime, Datelike as _, Days, NaiveDate, NaiveTime, TimeDelta, Utc, Weekday};
 use std::collections::BTreeSet;
@@ -154,7 +154,7 @@ fn replay(clock: &Clock, time: &str) {
                 other => panic!("{day}: {other:?}"),
             })
             .collect();
-        ours.vm = carried_out(&ours.vm, &planned.actions, nights_id(night), now);
+        ours.vm = executed(&ours.vm, &planned.actions, nights_id(night), now);
         let ours_did = Night {
             comment: create.comment.clone(),
             parent: create.parent,

@@ -2,7 +2,7 @@
 
 use super::clouds::{Cloud, clouds, fresh_id};
 use crate::inventory::Inventory;
-use crate::plan::{Action, NoteCode, Plan, Status, VmPlan, assume, plan};
+use crate::plan::{Action, NoteCode, Plan, Status, VmPlan, plan, projection};
 use crate::policy::{Policies, Policy};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// Tries a property on that many clouds: always the same ones, so that a run says the same thing everywhere, and a
 /// failure comes again without a file that remembers it.
-pub(super) fn for_clouds(cases: u32, property: impl Fn(Cloud) -> Result<(), TestCaseError>) {
+pub(crate) fn for_clouds(cases: u32, property: impl Fn(Cloud) -> Result<(), TestCaseError>) {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, b"every cloud has a silver lining!");
     if let Err(failure) = TestRunner::new_with_rng(config, rng).run(&clouds(), property) {
@@ -19,7 +19,7 @@ pub(super) fn for_clouds(cases: u32, property: impl Fn(Cloud) -> Result<(), Test
     }
 }
 
-pub(super) fn planned(cloud: &Cloud, now: DateTime<Utc>) -> Result<Plan, TestCaseError> {
+pub(crate) fn planned(cloud: &Cloud, now: DateTime<Utc>) -> Result<Plan, TestCaseError> {
     plan_of(cloud.policies.clone(), &cloud.inventory, now)
 }
 
@@ -85,7 +85,7 @@ fn once_carried_out_a_plan_leaves_nothing_to_do() {
             for (n, planned) in second.vms.iter().enumerate() {
                 if let Some(vm) = planned.uuid.and_then(|id| after.inventory.vms.get_mut(&id)) {
                     let new = fresh_id((tiers_max - round) * 100 + n);
-                    *vm = assume::carried_out(vm, planned.due_actions(), new, cloud.now);
+                    *vm = projection::executed(vm, planned.due_actions(), new, cloud.now);
                 }
             }
             second = planned(&after, cloud.now)?;

@@ -1,7 +1,7 @@
 //! One rule of the contract a test; 2026-11-01 was a Sunday and the first of the month.
 
 use super::fixtures::*;
-use crate::plan::{Action, Held, NoteCode, Status};
+use crate::plan::{Action, NoteCode, SnapshotUsage, Status};
 use crate::policy::{MissingParent, Policy, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 
@@ -72,7 +72,7 @@ fn unmanaged_snapshots_are_counted_with_the_quota_that_they_hold() {
         .backup(5, "nightly", "2026-11-16 02:00")
         .local()
         .backup(6, "nightly", "2026-11-16 03:00");
-    let held = Held { snapshots: 2, size_bytes: 2 * GIB };
+    let held = SnapshotUsage { snapshots: 2, size_bytes: 2 * GIB };
     let plan = plan_all(&[grandfather()], [by_hand.clone()], at("2026-11-17 02:00"));
     assert_eq!((plan.vms[0].unmanaged, plan.summary.unmanaged), (held, held));
     let mut policy = grandfather();

@@ -4,7 +4,7 @@
 use super::fixtures::*;
 use crate::inventory::{Backup, BackupId, RecordedState, StoredFile, Vm};
 use crate::plan::decide::decide_under;
-use crate::plan::due::Calendar;
+use crate::plan::due::Occurrences;
 use crate::plan::{Action, NoteCode, Status};
 use crate::policy::{MissingParent, Policy, Retry, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -276,8 +276,8 @@ fn second_reading(vm: &Vm, policy: &Policy, due: &[DateTime<Utc>], now: DateTime
     reading
 }
 
-fn the_planners(vm: &Vm, policy: &Policy, calendar: &Calendar<'_>) -> Reading {
-    let planned = decide_under(vm, policy, calendar);
+fn the_planners(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> Reading {
+    let planned = decide_under(vm, policy, occurrences);
     let actions = planned.actions.iter().map(|action| match action {
         Action::Create(create) => {
             let on = create.parent.map_or("nothing".to_owned(), |parent| parent.uuid().to_string());
@@ -492,13 +492,13 @@ fn thousands_of_nasty_vms_are_planned_as_a_second_reading_of_the_rules_plans_the
         let now = at("2026-11-18 00:00")
             + TimeDelta::days(dice.below(40) as i64)
             + TimeDelta::minutes(dice.pick(&[60, 61, 90, 119, 120, 185, 500, 1_000, 1_439]));
-        let calendar = Calendar::new(&policy, now);
+        let occurrences = Occurrences::new(&policy, now);
         let due: Vec<DateTime<Utc>> =
             policy.tiers.iter().map(|tier| tier.schedule.last_at_or_before(now).unwrap()).collect();
         for n in 0..VMS_AN_INSTANT {
             let vm = nasty_vm(&policy, &due, now, &mut dice);
             let (ours, theirs) =
-                (the_planners(&vm, &policy, &calendar), second_reading(&vm, &policy, &due, now));
+                (the_planners(&vm, &policy, &occurrences), second_reading(&vm, &policy, &due, now));
             assert_eq!(ours, theirs, "round {round}, VM {n} at {now}, {policy:#?} {:#?}", vm.backups);
             *seen.entry(format!("{:?}", ours.status)).or_default() += 1;
             for action in &ours.actions {

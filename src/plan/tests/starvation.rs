@@ -2,8 +2,8 @@
 
 use super::fixtures::*;
 use crate::inventory::{BackupId, RecordedState};
-use crate::plan::standing::{Standing, View};
-use crate::plan::{Action, NoteCode, assume};
+use crate::plan::standing::{Standing, VmView};
+use crate::plan::{Action, NoteCode, projection};
 use crate::policy::{Policy, Tier, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
@@ -63,15 +63,15 @@ fn sixty_nights(policy: &Policy, bad: &str, fate: Fate, every: TimeDelta) -> Out
                 }
                 // The next plan deletes what only waits for the create.
                 Action::DeleteLocal(delete) if delete.after_create => {}
-                Action::DeleteLocal(delete) => vm.vm = assume::deleted_locally(&vm.vm, delete.backup),
+                Action::DeleteLocal(delete) => vm.vm = projection::deleted_locally(&vm.vm, delete.backup),
             }
         }
-        let view = View::new(&vm.vm, policy, now);
+        let view = VmView::new(&vm.vm, policy, now);
         let held = |standing: Standing| {
             view.backups.iter().filter(move |it| it.backup.holds_snapshot() && it.standing == standing)
         };
         // Stuck ones stay while nothing newer can be restored: two where one has hung from one daily on to the next.
-        let outlived = held(Standing::Stuck).filter(|stuck| view.is_outlived(stuck)).count();
+        let outlived = held(Standing::Stuck).filter(|stuck| view.is_superseded(stuck)).count();
         assert!(outlived == 0 && held(Standing::Stuck).count() <= 2, "{now}: stuck");
         assert!(held(Standing::Failed).count() <= 1, "{now}: failed");
         let bad_since =

@@ -144,8 +144,9 @@ fn a_delete_of_what_is_not_ours_or_not_there() {
     refused(&web(), TUESDAY, "is deleted twice", also_delete(4, "daily", "2026-11-16 01:00"));
     let future = web().backup(5, "daily", "2026-11-19 01:00").on(3).local();
     refused(&future, TUESDAY, "cannot be believed", also_delete(5, "daily", "2026-11-19 01:00"));
-    let remains = web().backup(5, "daily", TUESDAY).local().change(|backup| backup.timestamp = None);
-    refused(&remains, TUESDAY, "cannot be believed", also_delete(5, "daily", TUESDAY));
+    let without_timestamp =
+        web().backup(5, "daily", TUESDAY).local().change(|backup| backup.timestamp = None);
+    refused(&without_timestamp, TUESDAY, "cannot be believed", also_delete(5, "daily", TUESDAY));
 }
 
 #[test]

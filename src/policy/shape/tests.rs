@@ -6,7 +6,7 @@ use crate::policy::document::{
 };
 use crate::policy::node::{Kind, Node, Scalar, Value as Yaml, documents};
 use crate::policy::selection::SELECTOR_FIELDS;
-use crate::policy::text::Report;
+use crate::policy::text::DiagnosticSink;
 use crate::policy::units::{duration, size};
 use crate::policy::{Policy, Schedule, SourceFile, Zone, parse};
 use proptest::prelude::*;
@@ -130,7 +130,7 @@ enum Verdict {
 }
 
 fn by_schema(validator: &jsonschema::Validator, text: &str) -> Verdict {
-    let mut report = Report::new("a.yaml", text.as_bytes());
+    let mut report = DiagnosticSink::new("a.yaml", text.as_bytes());
     let documents = documents(&mut report);
     match documents.as_slice() {
         _ if report.error_count() > 0 => Verdict::NoYaml,

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 /// A noun in the singular and the plural.
-pub(super) type Noun = (&'static str, &'static str);
+pub(super) type CountNoun = (&'static str, &'static str);
 
 /// Puts a number before a noun.
-pub(super) fn counted(count: usize, (one, many): Noun) -> String {
+pub(super) fn counted(count: usize, (one, many): CountNoun) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
@@ -14,7 +14,7 @@ pub(super) fn counted(count: usize, (one, many): Noun) -> String {
 #[derive(Clone, Debug)]
 pub(super) struct Section {
     /// What a row is about.
-    pub(super) noun: Noun,
+    pub(super) noun: CountNoun,
     /// What it is called, with its count.
     pub(super) title: String,
     /// The names of its columns.
@@ -100,7 +100,7 @@ pub(super) fn table_row(cells: &[&str]) -> String {
 }
 
 /// Says what was left out: nothing where that is nothing.
-fn notice<'a>(left_out: impl Iterator<Item = (usize, &'a Noun)>, max_bytes: usize) -> String {
+fn notice<'a>(left_out: impl Iterator<Item = (usize, &'a CountNoun)>, max_bytes: usize) -> String {
     let told: Vec<String> =
         left_out.filter(|(count, _)| *count > 0).map(|(count, noun)| counted(count, *noun)).collect();
     if told.is_empty() {

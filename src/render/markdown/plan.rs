@@ -2,11 +2,12 @@
 
 use super::deletes::{Deletes, fitted};
 use super::escape::escaped;
-use super::page::{Noun, composed, counted};
+use super::page::{CountNoun, composed, counted};
 use super::sections::{Creates, all_creates, creates, sections};
 use crate::apply::SafetyStop;
+use crate::insight::{Comparison, ComparisonSummary, NewSnapshotChange};
 use crate::inventory::{BackupId, VmId};
-use crate::plan::{Action, Comparison, ComparisonSummary, DeleteLocal, OwnSnapshot, Plan, VmPlan};
+use crate::plan::{Action, DeleteLocal, Plan, VmPlan};
 use crate::render::safety_stop;
 use crate::render::text::{change_totals, left_alone, totals, unmanaged};
 use std::collections::BTreeSet;
@@ -72,10 +73,10 @@ pub fn plan(
 /// Warns of VMs that are protected worse than before, and of backups that no tier is for any more; `None` where there are
 /// none.
 fn worse(summary: &ComparisonSummary) -> Option<String> {
-    const LOSE: Noun = ("VM loses its protection", "VMs lose their protection");
-    const CONFLICT: Noun = ("VM comes into conflict", "VMs come into conflict");
-    const STRANDED: Noun = ("backup is of no tier any more", "backups are of no tier any more");
-    const SUSPENDED: Noun = ("VM is suspended", "VMs are suspended");
+    const LOSE: CountNoun = ("VM loses its protection", "VMs lose their protection");
+    const CONFLICT: CountNoun = ("VM comes into conflict", "VMs come into conflict");
+    const STRANDED: CountNoun = ("backup is of no tier any more", "backups are of no tier any more");
+    const SUSPENDED: CountNoun = ("VM is suspended", "VMs are suspended");
     let counts = [
         (summary.loses_protection, LOSE),
         (summary.comes_into_conflict, CONFLICT),
@@ -132,7 +133,7 @@ fn deletes<'a>(plan: &'a Plan, comparison: Option<&Comparison>) -> Vec<Deletes<'
         all.partition(|(_, delete)| deleted.contains(&delete.backup));
     let (mut own_caused, creates_anyway) = creates(plan, comparison);
     let goes: BTreeSet<VmId> = (comparison.vms.iter())
-        .filter(|vm| vm.own_snapshot == Some(OwnSnapshot::Goes))
+        .filter(|vm| vm.own_snapshot == Some(NewSnapshotChange::Goes))
         .filter_map(|vm| vm.uuid)
         .collect();
     let (newly, own_anyway): (Creates<'_>, Creates<'_>) =

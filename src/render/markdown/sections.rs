@@ -2,14 +2,12 @@
 
 use super::deletes::policy_of;
 use super::escape::{escaped, message, name};
-use super::page::{Noun, Section, counted, table_row};
+use super::page::{CountNoun, Section, counted, table_row};
+use crate::insight::{Comparison, NewSnapshotChange, PolicyChangeKind, Protection, VmChange};
 use crate::inventory::VmId;
-use crate::plan::{
-    Action, Comparison, Create, NoteCode, OwnSnapshot, Plan, PolicyChangeKind, Protection, Status, VmChange,
-    VmPlan,
-};
+use crate::plan::{Action, Create, NoteCode, Plan, Status, VmPlan};
 use crate::policy::minute_text;
-use crate::render::text::{Detail, forecast_rows, protection_text, rows, shift_text};
+use crate::render::text::{Detail, forecast_rows, protection_change_text, protection_text, rows};
 use std::collections::BTreeMap;
 
 /// Gives all sections that have something in them.
@@ -23,11 +21,11 @@ pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>) -> Vec<Sect
             .partition(|vm| vm.shift.is_some_and(|shift| shift.is_worse()));
         // Worst first; a stable sort, so that they stay in their order otherwise.
         worse.sort_by_key(|vm| vm.shift);
-        all.push(shifts(worse, false));
+        all.push(protection_changes(worse, false));
         all.push(troubles(plan));
         all.push(policies(comparison));
         all.push(forecast(comparison));
-        all.push(shifts(other, true));
+        all.push(protection_changes(other, true));
         let (caused, anyway) = creates(plan, comparison);
         let because = ("create because of this change", "creates because of this change");
         all.push(created(caused, because, " to create because of this change"));
@@ -45,11 +43,11 @@ pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>) -> Vec<Sect
     all
 }
 
-fn shifts(of: Vec<&VmChange>, is_folded: bool) -> Section {
+fn protection_changes(of: Vec<&VmChange>, is_folded: bool) -> Section {
     let rows: Vec<String> = of
         .iter()
         .filter_map(|vm| {
-            let what = shift_text(vm.shift?);
+            let what = protection_change_text(vm.shift?);
             let (before, after) = (protection_text(&vm.before), protection_text(&vm.after));
             Some(table_row(&[&name(&vm.alias, vm.uuid), what, &escaped(&before), &escaped(&after)]))
         })
@@ -177,7 +175,7 @@ pub(super) fn creates<'a>(plan: &'a Plan, comparison: &Comparison) -> (Creates<'
     })
 }
 
-fn created(of: Creates<'_>, noun: Noun, title: &str) -> Section {
+fn created(of: Creates<'_>, noun: CountNoun, title: &str) -> Section {
     let rows: Vec<String> = of
         .iter()
         .map(|(vm, create)| {
@@ -207,7 +205,7 @@ fn no_longer(comparison: &Comparison) -> Section {
                 format!("delete locally {} of {}", delete.tier, minute_text(delete.taken))
             }
         });
-        let own = (vm.own_snapshot == Some(OwnSnapshot::Stays))
+        let own = (vm.own_snapshot == Some(NewSnapshotChange::Stays))
             .then(|| "delete locally the snapshot of the new backup made in any case".to_owned());
         let actions = actions.chain(own);
         rows.extend(

@@ -1,8 +1,8 @@
 //! VMs' backups with why they are kept, as tables.
 
 use super::escape::escaped;
+use crate::insight::show::{BackupExplanation, Explanation, VmExplanation};
 use crate::plan::bytes_text;
-use crate::plan::explain::{BackupExplained, Explained, VmExplained};
 use crate::render::text::show as shown;
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use std::io::{self, Write};
 /// # Errors
 ///
 /// Those of writing.
-pub fn show(explained: &Explained, out: &mut dyn Write) -> io::Result<()> {
+pub fn show(explained: &Explanation, out: &mut dyn Write) -> io::Result<()> {
     for (place, vm) in explained.vms.iter().enumerate() {
         let id = vm.uuid.map_or_else(String::new, |id| format!(" `{id}`"));
         let policy = vm.policy.as_deref().map_or_else(String::new, |policy| format!(", {}", escaped(policy)));
@@ -33,7 +33,7 @@ pub fn show(explained: &Explained, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn backup_line(vm: &VmExplained, backup: &BackupExplained, out: &mut dyn Write) -> io::Result<()> {
+fn backup_line(vm: &VmExplanation, backup: &BackupExplanation, out: &mut dyn Write) -> io::Result<()> {
     let list = |texts: Vec<String>| texts.iter().map(|text| escaped(text)).collect::<Vec<_>>().join("<br>");
     writeln!(
         out,

@@ -1,7 +1,7 @@
 //! How VMs stand, as a table.
 
 use super::escape::escaped;
-use crate::plan::health::{Health, Verdict, VmHealth};
+use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::render::text::status as words;
 use std::io::{self, Write};
 
@@ -19,7 +19,7 @@ pub fn status(health: &Health, out: &mut dyn Write) -> io::Result<()> {
         table(&out_of_date, out)?;
         problems(&out_of_date, out)?;
     }
-    let fine: Vec<&VmHealth> = fine.into_iter().filter(|vm| vm.verdict == Verdict::Safe).collect();
+    let fine: Vec<&VmHealth> = fine.into_iter().filter(|vm| vm.verdict == BackupHealth::Safe).collect();
     if !fine.is_empty() {
         writeln!(out, "\n<details><summary>{} safe</summary>\n", fine.len())?;
         table(&fine, out)?;
@@ -49,12 +49,12 @@ fn table(vms: &[&VmHealth], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "|---|---|---|---|---|---|---|")?;
     for vm in vms {
         let stands = match vm.verdict {
-            Verdict::Safe => "safe",
-            Verdict::TooOld => "too old",
-            Verdict::NoBackup => "no backup",
-            Verdict::Conflict => "conflict",
-            Verdict::Unreadable => "unreadable",
-            Verdict::Unprotected => "unprotected",
+            BackupHealth::Safe => "safe",
+            BackupHealth::TooOld => "too old",
+            BackupHealth::NoBackup => "no backup",
+            BackupHealth::Conflict => "conflict",
+            BackupHealth::Unreadable => "unreadable",
+            BackupHealth::Unprotected => "unprotected",
         };
         let newest = vm.newest.as_ref();
         writeln!(

@@ -2,12 +2,15 @@
 
 use super::sections::sections;
 use super::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, plan as write};
+use crate::insight::forecast::{Forecast, ForecastCounts, ForecastGroup, TierForecast};
+use crate::insight::{
+    AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, NewSnapshotChange, PolicyChange,
+    PolicyChangeKind, Protection, ProtectionChange, VmChange,
+};
 use crate::inventory::{BackupId, VmId};
-use crate::plan::forecast::{Forecast, ForecastGroup, Outlook, TierOutlook};
 use crate::plan::{
-    Action, BackupKind, Comparison, ComparisonSummary, Create, Deeds, DeleteLocal, FORMAT, Held, Note,
-    NoteCode, OwnSnapshot, Plan, PolicyChange, PolicyChangeKind, Protection, Shift, Status, Stranded,
-    Summary, VmChange, VmPlan,
+    Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, SnapshotUsage, Status, Summary,
+    VmPlan,
 };
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use proptest::prelude::*;
@@ -82,7 +85,7 @@ impl Sizes {
             status,
             fingerprint: None,
             actions: Vec::new(),
-            unmanaged: Held::default(),
+            unmanaged: SnapshotUsage::default(),
             notes: Vec::new(),
         }
     }
@@ -152,7 +155,7 @@ fn comparison(plan: &Plan) -> Comparison {
         let (caused, anyway) =
             if is_caused { (vm.due_actions(), &[][..]) } else { (&[][..], vm.due_actions()) };
         let own = anyway.iter().any(|action| action.is_create() && action.local_deletes() > 0);
-        let shift = (n % 3 == 0).then(|| Shift::ALL[n / 3 % Shift::ALL.len()]);
+        let shift = (n % 3 == 0).then(|| ProtectionChange::ALL[n / 3 % ProtectionChange::ALL.len()]);
         vms.push(VmChange {
             uuid: vm.uuid,
             alias: vm.alias.clone(),
@@ -160,19 +163,19 @@ fn comparison(plan: &Plan) -> Comparison {
             before: active("old | policy"),
             after: Protection::Unprotected,
             caused: caused.to_vec(),
-            own_snapshot: own.then_some(OwnSnapshot::Goes),
+            own_snapshot: own.then_some(NewSnapshotChange::Goes),
             anyway: anyway.to_vec(),
-            stranded: Stranded::default(),
+            stranded: AbandonedBackups::default(),
             no_longer: vec![delete(2_000_000 + n)],
         });
-        summary.loses_protection += usize::from(shift == Some(Shift::LosesProtection));
+        summary.loses_protection += usize::from(shift == Some(ProtectionChange::LosesProtection));
         summary.caused.delete_local += caused.iter().map(Action::local_deletes).sum::<usize>();
     }
-    summary.no_longer = Deeds { create: 0, delete_local: vms.len() };
-    let outlook = |n: usize| Outlook {
-        creates: vec![TierOutlook { tier: "daily".to_owned(), full: n, incremental: 3 * n }],
+    summary.no_longer = ActionCounts { create: 0, delete_local: vms.len() };
+    let outlook = |n: usize| ForecastCounts {
+        creates: vec![TierForecast { tier: "daily".to_owned(), full: n, incremental: 3 * n }],
         deleted_locally: n,
-        ..Outlook::default()
+        ..ForecastCounts::default()
     };
     Comparison {
         against: Vec::new(),
@@ -447,18 +450,21 @@ fn large_numbers_leave_room_for_themselves() {
         blocked: million,
         unprotected: million,
         conflict: million,
-        unmanaged: Held { snapshots: million, size_bytes: u64::MAX },
+        unmanaged: SnapshotUsage { snapshots: million, size_bytes: u64::MAX },
         fault: 0,
         unreadable: million,
         suspended: million,
     };
     let mut comparison = comparison(&plan);
-    let deeds = Deeds { create: million, delete_local: million };
+    let deeds = ActionCounts { create: million, delete_local: million };
     comparison.summary = ComparisonSummary {
         caused: deeds,
         anyway: deeds,
         no_longer: deeds,
-        stranded: Stranded { backups: million, held: Held { snapshots: million, size_bytes: u64::MAX } },
+        stranded: AbandonedBackups {
+            backups: million,
+            held: SnapshotUsage { snapshots: million, size_bytes: u64::MAX },
+        },
         loses_protection: million,
         comes_into_conflict: million,
         suspended: million,

@@ -1,13 +1,13 @@
 //! What Prometheus is told, by scraping or through a file.
 //!
-//! Every series is made anew from the [`Ledger`] each time, so that a VM that has vanished, or a tier that was renamed,
+//! Every series is made anew from the [`RunHistory`] each time, so that a VM that has vanished, or a tier that was renamed,
 //! leaves nothing behind. [`METRICS`] lists all there are; `docs/metrics.md` describes them.
 
 mod table;
 
 pub use table::METRICS;
 
-use super::Ledger;
+use crate::run::RunHistory;
 use chrono::{DateTime, Utc};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, prometheus_text, text};
@@ -61,9 +61,9 @@ pub enum MetricKind {
 
 /// What the values come from.
 struct Scene<'a> {
-    ledger: &'a Ledger,
+    history: &'a RunHistory,
     /// The VMs as they stand by now.
-    health: Option<crate::plan::health::Health>,
+    health: Option<crate::insight::status::Health>,
 }
 
 #[derive(Debug)]
@@ -75,8 +75,8 @@ struct Sample {
 
 #[derive(Debug)]
 enum Value {
-    Whole(i64),
-    Part(f64),
+    Integer(i64),
+    Float(f64),
 }
 
 /// Writes everything that is known. An instant is needed since backups grow older while nothing is read.
@@ -84,9 +84,9 @@ enum Value {
 /// # Errors
 ///
 /// None that can come about: a text takes everything that is written to it.
-pub fn text(ledger: &Ledger, now: DateTime<Utc>, dialect: Dialect) -> Result<String, fmt::Error> {
-    let health = ledger.overview.as_ref().map(|overview| overview.health.aged(now));
-    let scene = Scene { ledger, health };
+pub fn text(history: &RunHistory, now: DateTime<Utc>, dialect: Dialect) -> Result<String, fmt::Error> {
+    let health = history.overview.as_ref().map(|overview| overview.health.aged(now));
+    let scene = Scene { history, health };
     let families = METRICS.iter().map(|metric| Family { metric: *metric, samples: (metric.samples)(&scene) });
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Families(families.collect())));
@@ -135,12 +135,12 @@ impl Family {
                 labels.iter().copied().zip(sample.labels.iter().map(String::as_str)).collect();
             let encoder = encoder.encode_family(&labels)?;
             match (self.metric.kind, &sample.value) {
-                (MetricKind::Counter, Value::Whole(count)) => {
+                (MetricKind::Counter, Value::Integer(count)) => {
                     ConstCounter::new(u64::try_from(*count).unwrap_or(0)).encode(encoder)?;
                 }
-                (MetricKind::Counter, Value::Part(count)) => ConstCounter::new(*count).encode(encoder)?,
-                (MetricKind::Gauge, Value::Whole(value)) => ConstGauge::new(*value).encode(encoder)?,
-                (MetricKind::Gauge, Value::Part(value)) => ConstGauge::new(*value).encode(encoder)?,
+                (MetricKind::Counter, Value::Float(count)) => ConstCounter::new(*count).encode(encoder)?,
+                (MetricKind::Gauge, Value::Integer(value)) => ConstGauge::new(*value).encode(encoder)?,
+                (MetricKind::Gauge, Value::Float(value)) => ConstGauge::new(*value).encode(encoder)?,
             }
         }
         Ok(())

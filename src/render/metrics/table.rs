@@ -1,13 +1,12 @@
 //! All the metrics. What is added here is added to `docs/metrics.md` as well; a test sees to it.
 
 use super::{Metric, MetricKind, Sample, Scene, Value};
+use crate::insight::status::{BackupHealth, NewestBackup, VmHealth};
 use crate::inventory::VmId;
 use crate::plan::Status;
-use crate::plan::health::{Newest, Verdict, VmHealth};
-use crate::render::account::Account;
 use crate::render::cells::visible;
-use crate::render::ledger::actions;
-use crate::render::outcome::{ending_text, kind_text};
+use crate::render::observers::{ending_text, kind_text};
+use crate::run::RunSummary;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
 
@@ -18,13 +17,13 @@ const ACTION: &[&str] = &["action", "outcome"];
 /// Every metric, in the order they are written in.
 pub const METRICS: [Metric; 28] = [
     gauge("fifo_retain_build_info", &["version"], "The program, by its version; always 1", |_| {
-        vec![Sample { labels: vec![env!("CARGO_PKG_VERSION").to_owned()], value: Value::Whole(1) }]
+        vec![Sample { labels: vec![env!("CARGO_PKG_VERSION").to_owned()], value: Value::Integer(1) }]
     }),
     gauge(
         "fifo_retain_safety_stop",
         &[],
         "Whether a safety stop holds: backups vanished, and no run does anything until `fifo-retain resume`",
-        |it| one(Some(Value::Whole(i64::from(it.ledger.is_stopped())))),
+        |it| one(Some(Value::Integer(i64::from(it.history.is_stopped())))),
     ),
     // Of the last run.
     gauge(
@@ -37,13 +36,13 @@ pub const METRICS: [Metric; 28] = [
         of_last(it, |last| last.ended.map(|ended| seconds(ended.at)))
     }),
     gauge("fifo_retain_last_run_duration_seconds", &[], "How long the last run took", |it| {
-        of_last(it, |last| last.duration().map(|took| Value::Part(took.as_seconds_f64())))
+        of_last(it, |last| last.duration().map(|took| Value::Float(took.as_seconds_f64())))
     }),
     gauge(
         "fifo_retain_last_run_exit_code",
         &[],
         "The exit code of the last run, also of one that did not end the program",
-        |it| of_last(it, |last| last.ended.map(|ended| Value::Whole(i64::from(ended.exit_code)))),
+        |it| of_last(it, |last| last.ended.map(|ended| Value::Integer(i64::from(ended.exit_code)))),
     ),
     gauge(
         "fifo_retain_last_run_vanished_backups",
@@ -52,37 +51,37 @@ pub const METRICS: [Metric; 28] = [
         |it| of_last(it, |last| Some(vanished(last))),
     ),
     gauge("fifo_retain_last_run_actions", ACTION, "How the actions of the last run ended", |it| {
-        let last = it.ledger.last.as_ref().filter(|last| last.report.is_some());
-        last.map_or_else(Vec::new, |last| action_samples(actions(last)))
+        let last = it.history.last.as_ref().filter(|last| last.report.is_some());
+        last.map_or_else(Vec::new, |last| action_samples(last.action_counts()))
     }),
     gauge(
         "fifo_retain_last_success_timestamp_seconds",
         &[],
         "When the last run ended that did everything (exit code 0); missing until there was one",
-        |it| one(it.ledger.last_success.map(seconds)),
+        |it| one(it.history.last_success.map(seconds)),
     ),
     // Of all runs of a process that repeats.
     counter("fifo_retain_runs_total", &["outcome"], "Runs that have ended", |it| {
-        let runs = it.ledger.runs.iter().filter(|_| it.ledger.every.is_some());
+        let runs = it.history.runs.iter().filter(|_| it.history.every.is_some());
         runs.map(|(outcome, count)| sample([(*outcome).to_owned()], whole(*count))).collect()
     }),
     counter("fifo_retain_actions_total", ACTION, "Actions that have ended", |it| {
-        if it.ledger.every.is_some() { action_samples(it.ledger.actions.clone()) } else { Vec::new() }
+        if it.history.every.is_some() { action_samples(it.history.actions.clone()) } else { Vec::new() }
     }),
     gauge("fifo_retain_run_interval_seconds", &[], "How often runs begin (--every)", |it| {
-        one(it.ledger.every.map(|every| Value::Part(every.as_secs_f64())))
+        one(it.history.every.map(|every| Value::Float(every.as_secs_f64())))
     }),
     gauge("fifo_retain_run_under_way", &[], "Whether a run is under way", |it| {
-        one(it.ledger.every.map(|_| Value::Whole(i64::from(it.ledger.running_since.is_some()))))
+        one(it.history.every.map(|_| Value::Integer(i64::from(it.history.running_since.is_some()))))
     }),
     gauge(
         "fifo_retain_vms_waiting_for_slot",
         &[],
         "How many VMs wait for other uploads to end in the run that is under way",
-        |it| one(it.ledger.every.map(|_| whole(it.ledger.waiting.for_slot))),
+        |it| one(it.history.every.map(|_| whole(it.history.waiting.for_slot))),
     ),
     gauge("fifo_retain_next_run_timestamp_seconds", &[], "When the next run begins", |it| {
-        one(it.ledger.next_run.map(seconds))
+        one(it.history.next_run.map(seconds))
     }),
     // Of the cloud.
     gauge(
@@ -92,7 +91,7 @@ pub const METRICS: [Metric; 28] = [
         |it| one(it.health.as_ref().map(|health| seconds(health.at))),
     ),
     gauge("fifo_retain_vms", &["status"], "How many VMs have each status in the plan", |it| {
-        let Some(overview) = &it.ledger.overview else { return Vec::new() };
+        let Some(overview) = &it.history.overview else { return Vec::new() };
         let count = |status| overview.vms_by_status.get(&status).copied().unwrap_or(0);
         STATUSES.iter().map(|(status, word)| sample([(*word).to_owned()], whole(count(*status)))).collect()
     }),
@@ -103,12 +102,13 @@ pub const METRICS: [Metric; 28] = [
         "Whether the newest restorable backup is no older than max_age; 0 for a VM in conflict or unreadable, too",
         |it| {
             of_vms(it, |vm| match vm.verdict {
-                Verdict::Safe => Some(Value::Whole(1)),
+                BackupHealth::Safe => Some(Value::Integer(1)),
                 // Nobody asked to protect it.
-                Verdict::Unprotected => None,
-                Verdict::TooOld | Verdict::NoBackup | Verdict::Conflict | Verdict::Unreadable => {
-                    Some(Value::Whole(0))
-                }
+                BackupHealth::Unprotected => None,
+                BackupHealth::TooOld
+                | BackupHealth::NoBackup
+                | BackupHealth::Conflict
+                | BackupHealth::Unreadable => Some(Value::Integer(0)),
             })
         },
     ),
@@ -119,7 +119,7 @@ pub const METRICS: [Metric; 28] = [
         |it| of_newest(it, |newest| Some(seconds(newest.taken.to_utc()))),
     ),
     gauge("fifo_retain_vm_max_age_seconds", VM, "How old the newest restorable backup may be", |it| {
-        of_vms(it, |vm| vm.max_age_secs.map(Value::Whole))
+        of_vms(it, |vm| vm.max_age_secs.map(Value::Integer))
     }),
     gauge(
         "fifo_retain_vm_restore_steps",
@@ -149,7 +149,7 @@ pub const METRICS: [Metric; 28] = [
         |it| of_managed(it, |vm| whole(vm.gaps.len())),
     ),
     gauge("fifo_retain_vm_suspended", VM, "Whether the policy is suspended for the VM", |it| {
-        of_managed(it, |vm| Value::Whole(i64::from(vm.is_suspended)))
+        of_managed(it, |vm| Value::Integer(i64::from(vm.is_suspended)))
     }),
     // Of each tier of each VM.
     gauge(
@@ -162,7 +162,7 @@ pub const METRICS: [Metric; 28] = [
         "fifo_retain_up_to_date",
         TIER,
         "Whether the backup that was due last, or one of a coarser tier, is there or on its way",
-        |it| of_tiers(it, |tier| Some(Value::Whole(i64::from(tier.is_up_to_date)))),
+        |it| of_tiers(it, |tier| Some(Value::Integer(i64::from(tier.is_up_to_date)))),
     ),
 ];
 
@@ -208,25 +208,25 @@ fn one(value: Option<Value>) -> Vec<Sample> {
 
 /// Makes a value of a count; one beyond what can be told is told as the most that can be.
 fn whole(count: impl TryInto<i64>) -> Value {
-    Value::Whole(count.try_into().unwrap_or(i64::MAX))
+    Value::Integer(count.try_into().unwrap_or(i64::MAX))
 }
 
 fn seconds(instant: DateTime<Utc>) -> Value {
-    Value::Whole(instant.timestamp())
+    Value::Integer(instant.timestamp())
 }
 
-fn of_last(scene: &Scene<'_>, value: impl Fn(&Account) -> Option<Value>) -> Vec<Sample> {
-    one(scene.ledger.last.as_ref().and_then(value))
+fn of_last(scene: &Scene<'_>, value: impl Fn(&RunSummary) -> Option<Value>) -> Vec<Sample> {
+    one(scene.history.last.as_ref().and_then(value))
 }
 
-fn vanished(account: &Account) -> Value {
+fn vanished(run: &RunSummary) -> Value {
     let gone: BTreeSet<_> =
-        account.report.iter().flat_map(|report| &report.alarms).flat_map(|alarm| &alarm.gone).collect();
+        run.report.iter().flat_map(|report| &report.alarms).flat_map(|alarm| &alarm.gone).collect();
     whole(gone.len())
 }
 
 fn action_samples(
-    counts: std::collections::BTreeMap<(crate::apply::StepKind, crate::apply::Ending), u64>,
+    counts: std::collections::BTreeMap<(crate::apply::ActionKind, crate::apply::ActionOutcome), u64>,
 ) -> Vec<Sample> {
     let made = counts.into_iter().map(|((kind, ending), count)| {
         sample([kind_text(kind).to_owned(), ending_text(ending).to_owned()], whole(count))
@@ -250,7 +250,7 @@ fn of_vms(scene: &Scene<'_>, value: impl Fn(&VmHealth) -> Option<Value>) -> Vec<
         .collect()
 }
 
-fn of_newest(scene: &Scene<'_>, value: impl Fn(&Newest) -> Option<Value>) -> Vec<Sample> {
+fn of_newest(scene: &Scene<'_>, value: impl Fn(&NewestBackup) -> Option<Value>) -> Vec<Sample> {
     of_vms(scene, |vm| vm.newest.as_ref().and_then(&value))
 }
 
@@ -258,8 +258,8 @@ fn of_managed(scene: &Scene<'_>, value: impl Fn(&VmHealth) -> Value) -> Vec<Samp
     of_vms(scene, |vm| vm.policy.is_some().then(|| value(vm)))
 }
 
-fn of_tiers(scene: &Scene<'_>, value: impl Fn(&crate::plan::TierHealth) -> Option<Value>) -> Vec<Sample> {
-    let Some(overview) = &scene.ledger.overview else { return Vec::new() };
+fn of_tiers(scene: &Scene<'_>, value: impl Fn(&crate::insight::TierHealth) -> Option<Value>) -> Vec<Sample> {
+    let Some(overview) = &scene.history.overview else { return Vec::new() };
     let mut samples = Vec::new();
     for (id, vm) in scene.health.iter().flat_map(|health| &health.vms).filter_map(|vm| Some((vm.uuid?, vm))) {
         for tier in overview.tiers.get(&id).filter(|_| vm.policy.is_some()).into_iter().flatten() {

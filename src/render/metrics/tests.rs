@@ -1,10 +1,11 @@
 use super::*;
-use crate::apply::{CascadeAlarm, Ending, Place, Report, StepKind, StepReport, VmReport};
+use crate::apply::{ActionKind, ActionOutcome, ActionReport, CascadeAlarm, RunReport, VmRef, VmReport};
+use crate::insight::status::{BackupHealth, Health, NewestBackup, VmHealth};
+use crate::insight::{Overview, TierHealth};
 use crate::inventory::{BackupId, VmId};
-use crate::plan::Held;
-use crate::plan::health::{Health, Newest, Verdict, VmHealth};
-use crate::plan::{Overview, Status, TierHealth};
-use crate::render::{Account, Ended};
+use crate::plan::SnapshotUsage;
+use crate::plan::Status;
+use crate::run::{RunEnd, RunSummary};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,9 +15,9 @@ fn at() -> DateTime<Utc> {
     "2026-11-22T20:00:00Z".parse().unwrap()
 }
 
-fn vm(number: u128, alias: &str, verdict: Verdict) -> VmHealth {
+fn vm(number: u128, alias: &str, verdict: BackupHealth) -> VmHealth {
     let taken = (at() - TimeDelta::hours(19)).fixed_offset();
-    let newest = Newest {
+    let newest = NewestBackup {
         backup: BackupId::new(Uuid::from_u128(9)),
         tier: Some("daily".to_owned()),
         taken,
@@ -24,7 +25,7 @@ fn vm(number: u128, alias: &str, verdict: Verdict) -> VmHealth {
         steps: 3,
         size_bytes: Some(1 << 30),
     };
-    let is_managed = matches!(verdict, Verdict::Safe | Verdict::TooOld);
+    let is_managed = matches!(verdict, BackupHealth::Safe | BackupHealth::TooOld);
     VmHealth {
         uuid: Some(VmId::new(Uuid::from_u128(number))),
         alias: alias.to_owned(),
@@ -33,8 +34,8 @@ fn vm(number: u128, alias: &str, verdict: Verdict) -> VmHealth {
         is_suspended: false,
         newest: is_managed.then_some(newest),
         max_age_secs: is_managed.then_some(26 * 3_600),
-        local: Held { snapshots: 2, size_bytes: 4096 },
-        unmanaged: Held::default(),
+        local: SnapshotUsage { snapshots: 2, size_bytes: 4096 },
+        unmanaged: SnapshotUsage::default(),
         gaps: Vec::new(),
         notes: Vec::new(),
         problems: Vec::new(),
@@ -53,43 +54,43 @@ fn overview(vms: Vec<VmHealth>) -> Overview {
 }
 
 fn told(vms: Vec<VmHealth>) -> String {
-    told_of(&Ledger { overview: Some(overview(vms)), ..Ledger::default() })
+    told_of(&RunHistory { overview: Some(overview(vms)), ..RunHistory::default() })
 }
 
-fn told_of(ledger: &Ledger) -> String {
-    text(ledger, at(), Dialect::Prometheus).unwrap()
+fn told_of(history: &RunHistory) -> String {
+    text(history, at(), Dialect::Prometheus).unwrap()
 }
 
-fn a_run() -> Account {
-    let at_vm = Place { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
-    let step = |kind, ending| StepReport { kind, ending, message: String::new() };
+fn a_run() -> RunSummary {
+    let at_vm = VmRef { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
+    let step = |kind, ending| ActionReport { kind, ending, message: String::new() };
     let steps = vec![
-        step(StepKind::Create, Ending::Done),
-        step(StepKind::DeleteLocal, Ending::Done),
-        step(StepKind::DeleteLocal, Ending::Done),
-        step(StepKind::DeleteLocal, Ending::Failed),
+        step(ActionKind::Create, ActionOutcome::Done),
+        step(ActionKind::DeleteLocal, ActionOutcome::Done),
+        step(ActionKind::DeleteLocal, ActionOutcome::Done),
+        step(ActionKind::DeleteLocal, ActionOutcome::Failed),
     ];
     let gone = [1, 2].map(|number| BackupId::new(Uuid::from_u128(number)));
     let alarm = CascadeAlarm { at: at_vm.clone(), backup: gone[0], gone: gone.to_vec() };
-    Account {
-        report: Some(Report {
+    RunSummary {
+        report: Some(RunReport {
             vms: vec![VmReport { at: at_vm, steps }],
             alarms: vec![alarm],
             interrupted: false,
         }),
-        overview: Some(overview(vec![vm(1, "web-1", Verdict::Safe)])),
-        ended: Some(Ended { at: at(), exit_code: 0, outcome: "done" }),
-        ..Account::new("reconcile", at() - TimeDelta::milliseconds(90_500))
+        overview: Some(overview(vec![vm(1, "web-1", BackupHealth::Safe)])),
+        ended: Some(RunEnd { at: at(), exit_code: 0, outcome: "done" }),
+        ..RunSummary::new("reconcile", at() - TimeDelta::milliseconds(90_500))
     }
 }
 
-fn looped() -> Ledger {
-    Ledger { every: Some(Duration::from_secs(900)), ..Ledger::default() }
+fn looped() -> RunHistory {
+    RunHistory { every: Some(Duration::from_secs(900)), ..RunHistory::default() }
 }
 
 #[test]
 fn a_vm_has_a_series_of_each_kind_and_a_tier_too() {
-    let told = told(vec![vm(1, "web-1", Verdict::Safe)]);
+    let told = told(vec![vm(1, "web-1", BackupHealth::Safe)]);
     let labels = r#"vm="00000000-0000-0000-0000-000000000001",alias="web-1",policy="grandfather""#;
     for line in [
         format!("fifo_retain_vm_safe{{{labels}}} 1"),
@@ -113,7 +114,7 @@ fn a_vm_has_a_series_of_each_kind_and_a_tier_too() {
 
 #[test]
 fn an_alias_can_neither_end_its_quotes_nor_its_line() {
-    let told = told(vec![vm(1, "a\"} 1\nb\\\u{1b}[2J\u{202e}", Verdict::Safe)]);
+    let told = told(vec![vm(1, "a\"} 1\nb\\\u{1b}[2J\u{202e}", BackupHealth::Safe)]);
     assert!(told.contains(r#"alias="a\"} 1\\nb\\\\u{1b}[2J\\u{202e}""#), "{told}");
     for line in told.lines().filter(|line| !line.starts_with('#')) {
         assert!(line.starts_with("fifo_retain_"), "{line}");
@@ -122,12 +123,12 @@ fn an_alias_can_neither_end_its_quotes_nor_its_line() {
 
 #[test]
 fn one_in_conflict_is_not_safe_one_in_no_policy_is_not_told_and_none_is_told_twice() {
-    let nameless = VmHealth { uuid: None, ..vm(4, "", Verdict::Unreadable) };
+    let nameless = VmHealth { uuid: None, ..vm(4, "", BackupHealth::Unreadable) };
     let told = told(vec![
-        vm(1, "c", Verdict::Conflict),
-        vm(2, "u", Verdict::Unprotected),
-        vm(3, "r", Verdict::Unreadable),
-        vm(3, "r", Verdict::Unreadable),
+        vm(1, "c", BackupHealth::Conflict),
+        vm(2, "u", BackupHealth::Unprotected),
+        vm(3, "r", BackupHealth::Unreadable),
+        vm(3, "r", BackupHealth::Unreadable),
         nameless,
     ]);
     let safe: Vec<&str> = told.lines().filter(|line| line.starts_with("fifo_retain_vm_safe{")).collect();
@@ -138,23 +139,24 @@ fn one_in_conflict_is_not_safe_one_in_no_policy_is_not_told_and_none_is_told_twi
 
 #[test]
 fn a_vm_that_has_vanished_leaves_nothing_behind() {
-    let mut ledger = looped();
-    ledger.enter(a_run());
-    assert!(told_of(&ledger).contains("web-1"));
-    ledger.enter(Account { overview: Some(overview(vec![vm(2, "web-2", Verdict::Safe)])), ..a_run() });
-    let told = told_of(&ledger);
+    let mut history = looped();
+    history.enter(a_run());
+    assert!(told_of(&history).contains("web-1"));
+    history
+        .enter(RunSummary { overview: Some(overview(vec![vm(2, "web-2", BackupHealth::Safe)])), ..a_run() });
+    let told = told_of(&history);
     assert!(told.contains("web-2") && !told.contains("web-1"), "{told}");
 }
 
 #[test]
 fn what_was_read_is_kept_in_a_loop_and_grows_old() {
-    let mut ledger = looped();
-    ledger.enter(a_run());
-    ledger.enter(Account {
-        ended: Some(Ended { at: at(), exit_code: 1, outcome: "failed" }),
-        ..Account::new("reconcile", at())
+    let mut history = looped();
+    history.enter(a_run());
+    history.enter(RunSummary {
+        ended: Some(RunEnd { at: at(), exit_code: 1, outcome: "failed" }),
+        ..RunSummary::new("reconcile", at())
     });
-    let later = text(&ledger, at() + TimeDelta::hours(8), Dialect::Prometheus).unwrap();
+    let later = text(&history, at() + TimeDelta::hours(8), Dialect::Prometheus).unwrap();
     assert!(later.contains("policy=\"grandfather\"} 0\n# HELP fifo_retain_vm_newest"), "27 h old:\n{later}");
     assert!(later.contains("\nfifo_retain_last_run_exit_code 1\n"), "{later}");
     assert!(!later.contains("last_run_actions"), "that run had none:\n{later}");
@@ -163,10 +165,10 @@ fn what_was_read_is_kept_in_a_loop_and_grows_old() {
 
 #[test]
 fn counters_survive_from_run_to_run_and_are_for_loops_only() {
-    let mut ledger = looped();
-    ledger.enter(a_run());
-    ledger.enter(a_run());
-    let told = told_of(&ledger);
+    let mut history = looped();
+    history.enter(a_run());
+    history.enter(a_run());
+    let told = told_of(&history);
     for line in [
         "fifo_retain_actions_total{action=\"delete_local\",outcome=\"done\"} 4",
         "fifo_retain_last_run_actions{action=\"delete_local\",outcome=\"done\"} 2",
@@ -177,7 +179,7 @@ fn counters_survive_from_run_to_run_and_are_for_loops_only() {
     ] {
         assert!(told.lines().any(|it| it == line), "{line} is not in\n{told}");
     }
-    let mut once = Ledger::default();
+    let mut once = RunHistory::default();
     once.enter(a_run());
     let told = told_of(&once);
     assert!(!told.contains("_total") && told.contains("fifo_retain_last_run_actions{"), "{told}");
@@ -185,10 +187,10 @@ fn counters_survive_from_run_to_run_and_are_for_loops_only() {
 
 #[test]
 fn every_metric_can_come_about_and_is_named_as_prometheus_wants_it() {
-    let mut ledger = looped();
-    ledger.enter(a_run());
-    ledger.next_run = Some(at());
-    let told = told_of(&ledger);
+    let mut history = looped();
+    history.enter(a_run());
+    history.next_run = Some(at());
+    let told = told_of(&history);
     let mut names = BTreeSet::new();
     for metric in METRICS {
         assert!(names.insert(metric.name), "{} is there twice", metric.name);
@@ -204,10 +206,10 @@ fn every_metric_can_come_about_and_is_named_as_prometheus_wants_it() {
 
 #[test]
 fn both_dialects_say_the_same_each_in_its_way() {
-    let mut ledger = looped();
-    ledger.enter(a_run());
+    let mut history = looped();
+    history.enter(a_run());
     let [prometheus, open] =
-        [Dialect::Prometheus, Dialect::OpenMetrics].map(|it| text(&ledger, at(), it).unwrap());
+        [Dialect::Prometheus, Dialect::OpenMetrics].map(|it| text(&history, at(), it).unwrap());
     assert!(prometheus.contains("# TYPE fifo_retain_runs_total counter\n"), "{prometheus}");
     assert!(open.contains("# TYPE fifo_retain_runs counter\n") && open.ends_with("# EOF\n"), "{open}");
     assert!(!prometheus.contains("# EOF"), "{prometheus}");

@@ -1,14 +1,15 @@
 //! What a change of policies does, as people read it: below the plan, with its counts last.
 
-use super::rows::{Block, Mark, Row, create_reason, create_text, delete_text};
+use super::rows::{Row, RowGroup, Symbol, create_reason, create_text, delete_text};
 use super::table::Table;
-use super::{Detail, Look, stranded_text};
-use crate::inventory::VmId;
-use crate::plan::forecast::{ForecastGroup, Outlook};
-use crate::plan::{
-    Action, Comparison, ComparisonSummary, Deeds, OwnSnapshot, Plan, PolicyChangeKind, Protection, Shift,
-    VmChange, VmPlan,
+use super::{Detail, TextOptions, abandoned_text};
+use crate::insight::forecast::{ForecastCounts, ForecastGroup};
+use crate::insight::{
+    ActionCounts, Comparison, ComparisonSummary, NewSnapshotChange, PolicyChangeKind, Protection,
+    ProtectionChange, VmChange,
 };
+use crate::inventory::VmId;
+use crate::plan::{Action, Plan, VmPlan};
 use crate::render::cells::{padded, visible, width, wrapped};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -20,24 +21,29 @@ use std::io::{self, Write};
 /// # Errors
 ///
 /// Those of writing.
-pub fn comparison(comparison: &Comparison, plan: &Plan, look: &Look, out: &mut dyn Write) -> io::Result<()> {
-    if look.detail > Detail::Brief {
-        let heading = look.styles.heading;
+pub fn comparison(
+    comparison: &Comparison,
+    plan: &Plan,
+    options: &TextOptions,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if options.detail > Detail::Brief {
+        let heading = options.styles.heading;
         writeln!(out, "\n{heading}What this change of policies does{heading:#}")?;
         if comparison.against.is_empty() {
             writeln!(out, "There were no policies before.")?;
         }
-        policies(comparison, look, out)?;
-        vms(comparison, plan, look, out)?;
-        forecast(comparison, look, out)?;
+        policies(comparison, options, out)?;
+        vms(comparison, plan, options, out)?;
+        forecast(comparison, options, out)?;
         writeln!(out)?;
     }
-    if let Some(stranded) = stranded_text(&comparison.summary.stranded) {
-        for line in wrapped(&format!("Unmanaged by this change: {stranded}."), look.columns) {
+    if let Some(stranded) = abandoned_text(&comparison.summary.stranded) {
+        for line in wrapped(&format!("Unmanaged by this change: {stranded}."), options.columns) {
             writeln!(out, "{line}")?;
         }
     }
-    for line in wrapped(&change_totals(&comparison.summary), look.columns) {
+    for line in wrapped(&change_totals(&comparison.summary), options.columns) {
         writeln!(out, "{line}")?;
     }
     Ok(())
@@ -46,7 +52,7 @@ pub fn comparison(comparison: &Comparison, plan: &Plan, look: &Look, out: &mut d
 /// Gives the last line: `Change: 1 to create and 2 to delete locally because of it, 3 and 4 in any case, 0 and 1 no longer;
 /// protection: 1 lost, 0 in conflict, 0 suspended, 2 gained, 0 resumed, 0 out of conflict, 1 moved.`
 pub(in crate::render) fn change_totals(summary: &ComparisonSummary) -> String {
-    let both = |deeds: &Deeds| format!("{} and {}", deeds.create, deeds.delete_local);
+    let both = |deeds: &ActionCounts| format!("{} and {}", deeds.create, deeds.delete_local);
     let ComparisonSummary {
         caused,
         anyway,
@@ -72,15 +78,15 @@ pub(in crate::render) fn change_totals(summary: &ComparisonSummary) -> String {
 }
 
 /// Says what a shift is.
-pub(in crate::render) fn shift_text(shift: Shift) -> &'static str {
+pub(in crate::render) fn protection_change_text(shift: ProtectionChange) -> &'static str {
     match shift {
-        Shift::LosesProtection => "loses protection",
-        Shift::ComesIntoConflict => "in conflict",
-        Shift::Suspended => "suspended",
-        Shift::GainsProtection => "gains protection",
-        Shift::Resumed => "no longer suspended",
-        Shift::LeavesConflict => "out of conflict",
-        Shift::ChangesPolicy => "changes policy",
+        ProtectionChange::LosesProtection => "loses protection",
+        ProtectionChange::ComesIntoConflict => "in conflict",
+        ProtectionChange::Suspended => "suspended",
+        ProtectionChange::GainsProtection => "gains protection",
+        ProtectionChange::Resumed => "no longer suspended",
+        ProtectionChange::LeavesConflict => "out of conflict",
+        ProtectionChange::ChangesPolicy => "changes policy",
     }
 }
 
@@ -95,7 +101,7 @@ pub(in crate::render) fn protection_text(protection: &Protection) -> String {
     }
 }
 
-fn policies(comparison: &Comparison, look: &Look, out: &mut dyn Write) -> io::Result<()> {
+fn policies(comparison: &Comparison, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
     for policy in &comparison.policies {
         let what = match policy.change {
             PolicyChangeKind::Added => "new".to_owned(),
@@ -103,34 +109,34 @@ fn policies(comparison: &Comparison, look: &Look, out: &mut dyn Write) -> io::Re
             PolicyChangeKind::Changed => policy.fields.join("; "),
         };
         let line = format!("policy {}: {}", visible(&policy.name), visible(&what));
-        for (place, line) in wrapped(&line, look.columns.saturating_sub(4)).iter().enumerate() {
+        for (place, line) in wrapped(&line, options.columns.saturating_sub(4)).iter().enumerate() {
             writeln!(out, "{}{line}", if place == 0 { "  " } else { "    " })?;
         }
     }
     Ok(())
 }
 
-fn vms(comparison: &Comparison, plan: &Plan, look: &Look, out: &mut dyn Write) -> io::Result<()> {
+fn vms(comparison: &Comparison, plan: &Plan, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
     let planned: BTreeMap<VmId, &VmPlan> = plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
-    let blocks: Vec<Block> = comparison
+    let blocks: Vec<RowGroup> = comparison
         .vms
         .iter()
-        .filter_map(|change| Some(block(change, planned.get(&change.uuid?)?, look.detail)))
+        .filter_map(|change| Some(block(change, planned.get(&change.uuid?)?, options.detail)))
         .collect();
-    let table = Table::new(&blocks, look);
+    let table = Table::new(&blocks, options);
     blocks.iter().try_for_each(|block| table.write(block, out))
 }
 
-fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> Block {
+fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> RowGroup {
     let mut rows = Vec::new();
     if let Some(shift) = change.shift {
-        let mark = if shift.is_worse() { Mark::Alarm } else { Mark::Aside };
+        let symbol = if shift.is_worse() { Symbol::Alarm } else { Symbol::Aside };
         let (before, after) = (protection_text(&change.before), protection_text(&change.after));
         let what = visible(&format!("{before} -> {after}"));
-        rows.push(Row { mark, verb: shift_text(shift), what, why: String::new() });
+        rows.push(Row { symbol, verb: protection_change_text(shift), what, why: String::new() });
     }
-    rows.extend(stranded_text(&change.stranded).map(|what| Row {
-        mark: Mark::Alarm,
+    rows.extend(abandoned_text(&change.stranded).map(|what| Row {
+        symbol: Symbol::Alarm,
         verb: "unmanaged",
         what,
         why: "a tier's `also` takes them over".to_owned(),
@@ -139,14 +145,14 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> Block {
         Action::Create(create) => (create_text(create, detail), create_reason(create)),
         Action::DeleteLocal(delete) => (delete_text(vm, delete, detail), delete.reason.clone()),
     };
-    let row = |mark, verb, action: &Action| {
+    let row = |symbol, verb, action: &Action| {
         let (what, why) = text(action);
-        Row { mark, verb, what: visible(&what), why: visible(&why) }
+        Row { symbol, verb, what: visible(&what), why: visible(&why) }
     };
     for action in &change.caused {
         match action {
-            Action::Create(_) => rows.push(row(Mark::Create, "create", action)),
-            Action::DeleteLocal(_) => rows.push(row(Mark::Delete, "delete locally", action)),
+            Action::Create(_) => rows.push(row(Symbol::Create, "create", action)),
+            Action::DeleteLocal(_) => rows.push(row(Symbol::Delete, "delete locally", action)),
         }
     }
     if let Some(own) = change.own_snapshot {
@@ -154,16 +160,16 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> Block {
     }
     for action in &change.no_longer {
         match action {
-            Action::Create(_) => rows.push(row(Mark::Held, "no longer create", action)),
-            Action::DeleteLocal(_) => rows.push(row(Mark::Held, "no longer delete", action)),
+            Action::Create(_) => rows.push(row(Symbol::Held, "no longer create", action)),
+            Action::DeleteLocal(_) => rows.push(row(Symbol::Held, "no longer delete", action)),
         }
     }
     if !change.anyway.is_empty() {
         let others = if change.anyway.len() == 1 { "action" } else { "actions" };
         let what = format!("{} other {others} of the plan", change.anyway.len());
-        rows.push(Row { mark: Mark::Aside, verb: "in any case", what, why: String::new() });
+        rows.push(Row { symbol: Symbol::Aside, verb: "in any case", what, why: String::new() });
     }
-    Block {
+    RowGroup {
         alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },
         id: vm.uuid.map_or_else(|| "(no UUID)".to_owned(), |id| id.short()),
         policy: vm.policy.as_deref().map(visible),
@@ -171,13 +177,13 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> Block {
     }
 }
 
-fn own_snapshot_row(own: OwnSnapshot) -> Row {
-    let (mark, verb, why) = match own {
-        OwnSnapshot::Goes => (Mark::Delete, "delete locally", "once that is complete"),
-        OwnSnapshot::Stays => (Mark::Held, "no longer delete", "it stays once that is complete"),
+fn own_snapshot_row(own: NewSnapshotChange) -> Row {
+    let (symbol, verb, why) = match own {
+        NewSnapshotChange::Goes => (Symbol::Delete, "delete locally", "once that is complete"),
+        NewSnapshotChange::Stays => (Symbol::Held, "no longer delete", "it stays once that is complete"),
     };
     let what = "the snapshot of the new backup made in any case".to_owned();
-    Row { mark, verb, what, why: why.to_owned() }
+    Row { symbol, verb, what, why: why.to_owned() }
 }
 
 /// One line of the forecast.
@@ -208,7 +214,7 @@ pub(in crate::render) fn forecast_rows(group: &ForecastGroup) -> Vec<ForecastRow
         }
     }
     for name in names {
-        let of = |outlook: &Outlook| {
+        let of = |outlook: &ForecastCounts| {
             let tier = outlook.creates.iter().find(|tier| tier.tier == name);
             tier.map_or((0, 0), |tier| (tier.full, tier.incremental))
         };
@@ -216,7 +222,8 @@ pub(in crate::render) fn forecast_rows(group: &ForecastGroup) -> Vec<ForecastRow
         row(format!("{name} created, full"), full_before, full);
         row(format!("{name} created, incremental"), incremental_before, incremental);
     }
-    let mut number = |what: &str, of: fn(&Outlook) -> usize| row(what.to_owned(), of(without), of(with));
+    let mut number =
+        |what: &str, of: fn(&ForecastCounts) -> usize| row(what.to_owned(), of(without), of(with));
     number("snapshots deleted locally", |outlook| outlook.deleted_locally);
     number("snapshots held in the end", |outlook| outlook.local);
     number("most snapshots of one VM", |outlook| outlook.local_max);
@@ -229,17 +236,17 @@ pub(in crate::render) fn forecast_rows(group: &ForecastGroup) -> Vec<ForecastRow
     rows
 }
 
-fn forecast(comparison: &Comparison, look: &Look, out: &mut dyn Write) -> io::Result<()> {
+fn forecast(comparison: &Comparison, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
     let forecast = &comparison.forecast;
     if forecast.groups.is_empty() && forecast.left_out == 0 {
         return Ok(());
     }
-    let heading = look.styles.heading;
+    let heading = options.styles.heading;
     let (from, until) = (forecast.from.format("%Y-%m-%d"), forecast.until.format("%Y-%m-%d"));
     writeln!(out, "\n{heading}What comes of it from {from} to {until}{heading:#}")?;
     let about = "Only what differs, if every backup succeeds; VMs with the same policy before and after are \
                  counted together.";
-    for line in wrapped(about, look.columns) {
+    for line in wrapped(about, options.columns) {
         writeln!(out, "{line}")?;
     }
     if forecast.left_out > 0 {
@@ -250,7 +257,7 @@ fn forecast(comparison: &Comparison, look: &Look, out: &mut dyn Write) -> io::Re
         let vms = if group.vms == 1 { "1 VM".to_owned() } else { format!("{} VMs", group.vms) };
         let (before, after) = (policy(&group.before), policy(&group.after));
         let who = if before == after { before } else { format!("{before} -> {after}") };
-        for line in wrapped(&format!("{who}  ({vms})"), look.columns) {
+        for line in wrapped(&format!("{who}  ({vms})"), options.columns) {
             writeln!(out, "{heading}{line}{heading:#}")?;
         }
         let rows = forecast_rows(group);

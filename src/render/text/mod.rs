@@ -11,9 +11,10 @@ mod tests;
 
 use super::Styles;
 use super::cells::{visible, wrapped};
-use crate::plan::{Held, NoteCode, Plan, Stranded, Summary, VmPlan, bytes_text};
+use crate::insight::AbandonedBackups;
+use crate::plan::{NoteCode, Plan, SnapshotUsage, Summary, VmPlan, bytes_text};
 pub use comparison::comparison;
-pub(super) use comparison::{change_totals, forecast_rows, protection_text, shift_text};
+pub(super) use comparison::{change_totals, forecast_rows, protection_change_text, protection_text};
 pub use show::show;
 pub use status::{span_text, status};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ use table::Table;
 
 /// How a text is to look.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub struct TextOptions {
     /// Its colours.
     pub styles: Styles,
     /// The columns there are; 60 or more is sensible.
@@ -47,17 +48,17 @@ pub enum Detail {
 /// # Errors
 ///
 /// Those of writing.
-pub fn plan(plan: &Plan, look: &Look, out: &mut dyn Write) -> io::Result<()> {
-    let blocks: Vec<_> = plan.vms.iter().filter_map(|vm| rows::block(vm, look.detail)).collect();
-    let table = Table::new(&blocks, look);
+pub fn plan(plan: &Plan, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    let blocks: Vec<_> = plan.vms.iter().filter_map(|vm| rows::block(vm, options.detail)).collect();
+    let table = Table::new(&blocks, options);
     for block in &blocks {
         table.write(block, out)?;
     }
     if !blocks.is_empty() {
         writeln!(out)?;
     }
-    for line in remarks(plan, look.detail) {
-        for line in wrapped(&line, look.columns) {
+    for line in remarks(plan, options.detail) {
+        for line in wrapped(&line, options.columns) {
             writeln!(out, "{line}")?;
         }
     }
@@ -91,18 +92,18 @@ fn remarks(plan: &Plan, detail: Detail) -> Vec<String> {
 }
 
 /// Says what snapshots hold: `3 snapshots, 14.0 GiB of quota`.
-pub(super) fn held_text(held: &Held) -> String {
+pub(super) fn held_text(held: &SnapshotUsage) -> String {
     let snapshots = if held.snapshots == 1 { "snapshot" } else { "snapshots" };
     format!("{} {snapshots}, {} of quota", held.snapshots, bytes_text(held.size_bytes))
 }
 
 /// Says what no tier is for; `None` where there is nothing.
-pub(super) fn unmanaged(held: &Held) -> Option<String> {
+pub(super) fn unmanaged(held: &SnapshotUsage) -> Option<String> {
     (held.snapshots > 0).then(|| held_text(held))
 }
 
 /// Says what a change of policies makes unmanaged; `None` where that is nothing.
-fn stranded_text(stranded: &Stranded) -> Option<String> {
+fn abandoned_text(stranded: &AbandonedBackups) -> Option<String> {
     let backups = if stranded.backups == 1 { "backup" } else { "backups" };
     let held = unmanaged(&stranded.held).map_or_else(String::new, |held| format!(", with {held}"));
     (!stranded.is_empty()).then(|| format!("{} {backups} of no tier any more{held}", stranded.backups))

@@ -7,7 +7,7 @@ use crate::render::cells::visible;
 
 /// What a row is about, as its sign and its colour say again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum Symbol {
     Create,
     Delete,
     Held,
@@ -17,7 +17,7 @@ pub(super) enum Mark {
     Aside,
 }
 
-impl Mark {
+impl Symbol {
     pub(super) fn sign(self) -> char {
         match self {
             Self::Create => '+',
@@ -34,7 +34,7 @@ impl Mark {
 /// One line of a block, or several where it has to be wrapped.
 #[derive(Clone, Debug)]
 pub(in crate::render) struct Row {
-    pub(super) mark: Mark,
+    pub(super) symbol: Symbol,
     pub(in crate::render) verb: &'static str,
     pub(in crate::render) what: String,
     /// Stands in a column of its own; where it is empty, `what` has the whole line.
@@ -43,7 +43,7 @@ pub(in crate::render) struct Row {
 
 /// All that is told of one VM.
 #[derive(Clone, Debug)]
-pub(super) struct Block {
+pub(super) struct RowGroup {
     pub(super) alias: String,
     pub(super) id: String,
     pub(super) policy: Option<String>,
@@ -51,7 +51,7 @@ pub(super) struct Block {
 }
 
 /// Puts into words what a plan has for a VM; `None` when at this level of detail there is nothing to tell.
-pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<Block> {
+pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<RowGroup> {
     let is_told = match vm.status {
         Status::Changes
         | Status::Fault
@@ -66,7 +66,7 @@ pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<Block> {
     }
     let mut rows = Vec::new();
     if vm.status == Status::UpToDate {
-        rows.push(Row { mark: Mark::Fine, verb: "up to date", what: String::new(), why: String::new() });
+        rows.push(Row { symbol: Symbol::Fine, verb: "up to date", what: String::new(), why: String::new() });
     }
     // Why nothing is carried out stands above what is not.
     let (held, notes): (Vec<&Note>, Vec<&Note>) =
@@ -75,7 +75,7 @@ pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<Block> {
     rows.extend(vm.actions.iter().map(|action| action_row(vm, action, detail)));
     let notes = notes.into_iter().filter(|note| detail == Detail::Full || explains(note));
     rows.extend(notes.map(|note| note_row(note, vm.status)));
-    Some(Block {
+    Some(RowGroup {
         alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },
         id: vm.uuid.map_or_else(|| "(no UUID)".to_owned(), |id| id.short()),
         policy: vm.policy.as_deref().map(visible),
@@ -140,48 +140,50 @@ pub(in crate::render) fn problem(code: NoteCode) -> Option<&'static str> {
 }
 
 pub(in crate::render) fn note_row(note: &Note, status: Status) -> Row {
-    let (mark, verb) = match note.code {
-        NoteCode::GaveUp | NoteCode::NoParent if status == Status::Blocked => (Mark::Alarm, "blocked"),
-        NoteCode::NoHypervisor | NoteCode::DelegatedDatasets | NoteCode::VmState => (Mark::Alarm, "blocked"),
-        NoteCode::GaveUp => (Mark::Alarm, "gave up"),
-        NoteCode::NoParent => (Mark::Aside, "no parent"),
-        NoteCode::InProgress | NoteCode::RetryLater => (Mark::Waiting, "waiting"),
-        NoteCode::InternalError => (Mark::Alarm, "fault"),
-        NoteCode::Unreadable => (Mark::Alarm, "unreadable"),
-        NoteCode::PolicyConflict => (Mark::Alarm, "conflict"),
-        NoteCode::Unprotected => (Mark::Aside, "unprotected"),
-        NoteCode::Suspended => (Mark::Held, "suspended"),
-        NoteCode::SuspensionEnded => (Mark::Alarm, "not suspended"),
-        NoteCode::Unverified => (Mark::Alarm, "unverified"),
-        NoteCode::Stuck => (Mark::Alarm, "stuck"),
-        NoteCode::FailedBackup => (Mark::Alarm, "failed"),
-        NoteCode::Hollow => (Mark::Alarm, "hollow"),
-        NoteCode::Unrestorable => (Mark::Alarm, "unrestorable"),
-        NoteCode::FutureTimestamp => (Mark::Alarm, "future-dated"),
-        NoteCode::OrphanedSnapshot => (Mark::Alarm, "orphaned"),
-        NoteCode::Unmanaged => (Mark::Aside, "unmanaged"),
-        NoteCode::Expired => (Mark::Aside, "expired"),
+    let (symbol, verb) = match note.code {
+        NoteCode::GaveUp | NoteCode::NoParent if status == Status::Blocked => (Symbol::Alarm, "blocked"),
+        NoteCode::NoHypervisor | NoteCode::DelegatedDatasets | NoteCode::VmState => {
+            (Symbol::Alarm, "blocked")
+        }
+        NoteCode::GaveUp => (Symbol::Alarm, "gave up"),
+        NoteCode::NoParent => (Symbol::Aside, "no parent"),
+        NoteCode::InProgress | NoteCode::RetryLater => (Symbol::Waiting, "waiting"),
+        NoteCode::InternalError => (Symbol::Alarm, "fault"),
+        NoteCode::Unreadable => (Symbol::Alarm, "unreadable"),
+        NoteCode::PolicyConflict => (Symbol::Alarm, "conflict"),
+        NoteCode::Unprotected => (Symbol::Aside, "unprotected"),
+        NoteCode::Suspended => (Symbol::Held, "suspended"),
+        NoteCode::SuspensionEnded => (Symbol::Alarm, "not suspended"),
+        NoteCode::Unverified => (Symbol::Alarm, "unverified"),
+        NoteCode::Stuck => (Symbol::Alarm, "stuck"),
+        NoteCode::FailedBackup => (Symbol::Alarm, "failed"),
+        NoteCode::Hollow => (Symbol::Alarm, "hollow"),
+        NoteCode::Unrestorable => (Symbol::Alarm, "unrestorable"),
+        NoteCode::FutureTimestamp => (Symbol::Alarm, "future-dated"),
+        NoteCode::OrphanedSnapshot => (Symbol::Alarm, "orphaned"),
+        NoteCode::Unmanaged => (Symbol::Aside, "unmanaged"),
+        NoteCode::Expired => (Symbol::Aside, "expired"),
     };
     // The verb has said it already.
     let message = note.message.strip_prefix(verb).map_or(note.message.as_str(), str::trim_start);
-    Row { mark, verb, what: visible(message), why: String::new() }
+    Row { symbol, verb, what: visible(message), why: String::new() }
 }
 
 fn action_row(vm: &VmPlan, action: &Action, detail: Detail) -> Row {
-    let (mark, verb, what, why) = match action {
+    let (symbol, verb, what, why) = match action {
         Action::Create(create) => {
-            (Mark::Create, "create", create_text(create, detail), create_reason(create))
+            (Symbol::Create, "create", create_text(create, detail), create_reason(create))
         }
         Action::DeleteLocal(delete) => {
-            (Mark::Delete, "delete locally", delete_text(vm, delete, detail), delete.reason.clone())
+            (Symbol::Delete, "delete locally", delete_text(vm, delete, detail), delete.reason.clone())
         }
     };
-    let (mark, verb) = match action {
-        _ if !vm.is_suspended() => (mark, verb),
-        Action::Create(_) => (Mark::Held, "would create"),
-        Action::DeleteLocal(_) => (Mark::Held, "would delete locally"),
+    let (symbol, verb) = match action {
+        _ if !vm.is_suspended() => (symbol, verb),
+        Action::Create(_) => (Symbol::Held, "would create"),
+        Action::DeleteLocal(_) => (Symbol::Held, "would delete locally"),
     };
-    Row { mark, verb, what: visible(&what), why: visible(&why) }
+    Row { symbol, verb, what: visible(&what), why: visible(&why) }
 }
 
 pub(in crate::render) fn create_text(create: &Create, detail: Detail) -> String {

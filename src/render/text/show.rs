@@ -1,9 +1,11 @@
 //! The backups of a VM as a tree of chains, each with why it is kept.
 
-use super::rows::{Block, Mark, Row, note_row};
+use super::rows::{Row, RowGroup, Symbol, note_row};
 use super::table::Table;
-use super::{Detail, Look};
-use crate::plan::explain::{BackupExplained, BackupStanding, DeleteWhen, Explained, Reason, VmExplained};
+use super::{Detail, TextOptions};
+use crate::insight::show::{
+    BackupExplanation, DeleteWhen, Explanation, Reason, ReportedStanding, VmExplanation,
+};
 use crate::plan::{BackupKind, Status, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::{padded, visible, width, wrapped};
@@ -24,24 +26,24 @@ const LABEL: usize = 8;
 /// # Errors
 ///
 /// Those of writing.
-pub fn show(explained: &Explained, look: &Look, out: &mut dyn Write) -> io::Result<()> {
-    let blocks: Vec<Block> = explained.vms.iter().map(|vm| block(vm, look.detail)).collect();
-    let table = Table::new(&blocks, look);
+pub fn show(explained: &Explanation, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    let blocks: Vec<RowGroup> = explained.vms.iter().map(|vm| block(vm, options.detail)).collect();
+    let table = Table::new(&blocks, options);
     for (vm, block) in explained.vms.iter().zip(&blocks) {
         table.write(block, out)?;
         for (backup, guides) in vm.backups.iter().zip(guides(&vm.backups)) {
-            write(vm, backup, &guides, look, out)?;
+            write(vm, backup, &guides, options, out)?;
         }
         writeln!(out)?;
     }
-    for line in wrapped(&totals(explained), look.columns) {
+    for line in wrapped(&totals(explained), options.columns) {
         writeln!(out, "{line}")?;
     }
     Ok(())
 }
 
 /// Gives the last line: `Shown: 9 backups on 1 VM, 14.2 GiB stored; 2 snapshots local, 415.9 MiB of its quota.`
-fn totals(explained: &Explained) -> String {
+fn totals(explained: &Explanation) -> String {
     let backups = || explained.vms.iter().flat_map(|vm| &vm.backups);
     let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let sum = |sizes: &mut dyn Iterator<Item = u64>| bytes_text(sizes.fold(0, u64::saturating_add));
@@ -55,13 +57,13 @@ fn totals(explained: &Explained) -> String {
     )
 }
 
-fn block(vm: &VmExplained, detail: Detail) -> Block {
+fn block(vm: &VmExplanation, detail: Detail) -> RowGroup {
     let notes = vm.notes.iter().filter(|_| detail > Detail::Brief);
     let mut rows: Vec<Row> = notes.map(|note| note_row(note, Status::UpToDate)).collect();
     if vm.backups.is_empty() && vm.uuid.is_some() {
-        rows.push(Row { mark: Mark::Aside, verb: "no backup", what: String::new(), why: String::new() });
+        rows.push(Row { symbol: Symbol::Aside, verb: "no backup", what: String::new(), why: String::new() });
     }
-    Block {
+    RowGroup {
         alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },
         id: vm.uuid.map_or_else(|| "(no UUID)".to_owned(), |id| id.to_string()),
         policy: vm.policy.as_deref().map(visible),
@@ -78,7 +80,7 @@ struct Guides {
 }
 
 /// Draws the tree: which branch each backup hangs on, and which branches go on beside it.
-fn guides(backups: &[BackupExplained]) -> Vec<Guides> {
+fn guides(backups: &[BackupExplanation]) -> Vec<Guides> {
     // Read from the end, so that it is known of each whether a sibling and whether a child follows.
     let mut goes_on: Vec<bool> = Vec::new();
     let mut all: Vec<Guides> = Vec::with_capacity(backups.len());
@@ -108,27 +110,28 @@ fn guides(backups: &[BackupExplained]) -> Vec<Guides> {
 }
 
 fn write(
-    vm: &VmExplained,
-    backup: &BackupExplained,
+    vm: &VmExplanation,
+    backup: &BackupExplanation,
     guides: &Guides,
-    look: &Look,
+    options: &TextOptions,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let (first, rest) = (format!("{INDENT}{}", guides.first), format!("{INDENT}{}", guides.rest));
-    let room = |left: &str, taken: usize| look.columns.saturating_sub(width(left) + taken);
-    let style = match mark(backup) {
-        Mark::Alarm => look.styles.alarm,
-        Mark::Waiting => look.styles.wait,
-        _ => look.styles.quiet,
+    let room = |left: &str, taken: usize| options.columns.saturating_sub(width(left) + taken);
+    let style = match symbol(backup) {
+        Symbol::Alarm => options.styles.alarm,
+        Symbol::Waiting => options.styles.wait,
+        _ => options.styles.quiet,
     };
-    for (place, line) in wrapped(&visible(&head(backup, look.detail)), room(&first, 2)).iter().enumerate() {
+    for (place, line) in wrapped(&visible(&head(backup, options.detail)), room(&first, 2)).iter().enumerate()
+    {
         if place == 0 {
-            writeln!(out, "{first}{style}{}{style:#} {line}", mark(backup).sign())?;
+            writeln!(out, "{first}{style}{}{style:#} {line}", symbol(backup).sign())?;
         } else {
             writeln!(out, "{rest}{line}")?;
         }
     }
-    if look.detail == Detail::Brief {
+    if options.detail == Detail::Brief {
         return Ok(());
     }
     let mut label_before = "";
@@ -143,24 +146,24 @@ fn write(
     Ok(())
 }
 
-fn mark(backup: &BackupExplained) -> Mark {
+fn symbol(backup: &BackupExplanation) -> Symbol {
     match backup.standing {
-        _ if backup.is_future_dated => Mark::Alarm,
-        BackupStanding::Restorable if backup.tier.is_none() => Mark::Aside,
-        BackupStanding::Restorable => Mark::Fine,
-        BackupStanding::InProgress => Mark::Waiting,
-        BackupStanding::Unrestorable
-        | BackupStanding::Failed
-        | BackupStanding::Hollow
-        | BackupStanding::Stuck
-        | BackupStanding::Unverified
-        | BackupStanding::Unreadable => Mark::Alarm,
+        _ if backup.is_future_dated => Symbol::Alarm,
+        ReportedStanding::Restorable if backup.tier.is_none() => Symbol::Aside,
+        ReportedStanding::Restorable => Symbol::Fine,
+        ReportedStanding::InProgress => Symbol::Waiting,
+        ReportedStanding::Unrestorable
+        | ReportedStanding::Failed
+        | ReportedStanding::Hollow
+        | ReportedStanding::Stuck
+        | ReportedStanding::Unverified
+        | ReportedStanding::Unreadable => Symbol::Alarm,
     }
 }
 
 /// Names a backup, and says what it is: `failed weekly of 2026-11-22 01:00 (4fa44310), incremental on 07c21d9a, 3.1 GiB,
 /// 208.0 MiB local`.
-fn head(backup: &BackupExplained, detail: Detail) -> String {
+fn head(backup: &BackupExplanation, detail: Detail) -> String {
     let id = if detail == Detail::Full { backup.backup.to_string() } else { backup.backup.short() };
     let kind = match (backup.kind, backup.parent) {
         (BackupKind::Incremental, Some(parent)) => format!("incremental on {}", parent.short()),
@@ -177,7 +180,7 @@ fn head(backup: &BackupExplained, detail: Detail) -> String {
 }
 
 /// Names a backup: `weekly of 2026-11-22 01:00`, and one of no tier by its comment.
-pub(in crate::render) fn name_of(backup: &BackupExplained) -> String {
+pub(in crate::render) fn name_of(backup: &BackupExplanation) -> String {
     let what = match (&backup.tier, &backup.comment) {
         (Some(tier), _) => tier.clone(),
         (None, Some(comment)) => format!("backup {comment:?}"),
@@ -190,21 +193,21 @@ pub(in crate::render) fn name_of(backup: &BackupExplained) -> String {
 }
 
 /// Says how a backup stands, with a blank behind it; nothing of one that can be restored.
-pub(in crate::render) fn standing_text(backup: &BackupExplained) -> &'static str {
+pub(in crate::render) fn standing_text(backup: &BackupExplanation) -> &'static str {
     match backup.standing {
         _ if backup.is_future_dated => "future-dated ",
-        BackupStanding::Restorable => "",
-        BackupStanding::Unrestorable => "unrestorable ",
-        BackupStanding::Failed => "failed ",
-        BackupStanding::Hollow => "hollow ",
-        BackupStanding::Stuck => "stuck ",
-        BackupStanding::Unverified => "unverified ",
-        BackupStanding::InProgress => "running ",
-        BackupStanding::Unreadable => "unreadable ",
+        ReportedStanding::Restorable => "",
+        ReportedStanding::Unrestorable => "unrestorable ",
+        ReportedStanding::Failed => "failed ",
+        ReportedStanding::Hollow => "hollow ",
+        ReportedStanding::Stuck => "stuck ",
+        ReportedStanding::Unverified => "unverified ",
+        ReportedStanding::InProgress => "running ",
+        ReportedStanding::Unreadable => "unreadable ",
     }
 }
 
-fn facts(vm: &VmExplained, backup: &BackupExplained) -> Vec<(&'static str, String)> {
+fn facts(vm: &VmExplanation, backup: &BackupExplanation) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     if let Some(restore) = restore_text(backup) {
         facts.push(("restore", restore));
@@ -215,7 +218,7 @@ fn facts(vm: &VmExplained, backup: &BackupExplained) -> Vec<(&'static str, Strin
 }
 
 /// Says what restoring it fetches; `None` when it cannot be restored.
-pub(in crate::render) fn restore_text(backup: &BackupExplained) -> Option<String> {
+pub(in crate::render) fn restore_text(backup: &BackupExplanation) -> Option<String> {
     let restore = backup.restore?;
     let backups = if restore.steps == 1 { "backup" } else { "backups" };
     let bytes = restore.size_bytes.map_or_else(|| "of unknown size".to_owned(), bytes_text);
@@ -228,7 +231,7 @@ pub(in crate::render) fn restore_text(backup: &BackupExplained) -> Option<String
 }
 
 /// Says why its snapshot stays on the hypervisor, or that it goes; nothing where there is none.
-pub(in crate::render) fn local_texts(vm: &VmExplained, backup: &BackupExplained) -> Vec<String> {
+pub(in crate::render) fn local_texts(vm: &VmExplanation, backup: &BackupExplanation) -> Vec<String> {
     if !backup.local.is_held {
         return Vec::new();
     }
@@ -245,7 +248,7 @@ pub(in crate::render) fn local_texts(vm: &VmExplained, backup: &BackupExplained)
 }
 
 /// Says why it stays in storage, or that it has expired.
-pub(in crate::render) fn stored_texts(backup: &BackupExplained) -> Vec<String> {
+pub(in crate::render) fn stored_texts(backup: &BackupExplanation) -> Vec<String> {
     if backup.stored.is_expired {
         return vec!["expired: no longer wanted".to_owned()];
     }

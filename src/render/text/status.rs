@@ -1,9 +1,9 @@
 //! How all VMs stand, as people read it: a block for each, then the counts.
 
-use super::rows::{Block, Mark, Row, note_row};
+use super::rows::{Row, RowGroup, Symbol, note_row};
 use super::table::Table;
-use super::{Detail, Look, unmanaged};
-use crate::plan::health::{Health, Newest, Verdict, VmHealth, advice};
+use super::{Detail, TextOptions, unmanaged};
+use crate::insight::status::{BackupHealth, Health, NewestBackup, VmHealth, advice};
 use crate::plan::{NoteCode, Status, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::{visible, wrapped};
@@ -18,16 +18,16 @@ const GAPS_NAMED: usize = 3;
 /// # Errors
 ///
 /// Those of writing.
-pub fn status(health: &Health, look: &Look, out: &mut dyn Write) -> io::Result<()> {
-    let blocks: Vec<Block> = health.vms.iter().filter_map(|vm| block(vm, look.detail)).collect();
-    let table = Table::new(&blocks, look);
+pub fn status(health: &Health, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    let blocks: Vec<RowGroup> = health.vms.iter().filter_map(|vm| block(vm, options.detail)).collect();
+    let table = Table::new(&blocks, options);
     for block in &blocks {
         table.write(block, out)?;
     }
     if !blocks.is_empty() {
         writeln!(out)?;
     }
-    for line in wrapped(&totals(health), look.columns) {
+    for line in wrapped(&totals(health), options.columns) {
         writeln!(out, "{line}")?;
     }
     Ok(())
@@ -39,19 +39,19 @@ pub(in crate::render) fn totals(health: &Health) -> String {
     let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();
     format!(
         "Status: {} safe, {} too old, {} without a backup, {} in conflict, {} unreadable; {} unprotected, {} suspended.",
-        count(Verdict::Safe),
-        count(Verdict::TooOld),
-        count(Verdict::NoBackup),
-        count(Verdict::Conflict),
-        count(Verdict::Unreadable),
-        count(Verdict::Unprotected),
+        count(BackupHealth::Safe),
+        count(BackupHealth::TooOld),
+        count(BackupHealth::NoBackup),
+        count(BackupHealth::Conflict),
+        count(BackupHealth::Unreadable),
+        count(BackupHealth::Unprotected),
         health.vms.iter().filter(|vm| vm.is_suspended).count(),
     )
 }
 
-fn block(vm: &VmHealth, detail: Detail) -> Option<Block> {
+fn block(vm: &VmHealth, detail: Detail) -> Option<RowGroup> {
     let is_told = match vm.verdict {
-        Verdict::Unprotected => detail >= Detail::Full,
+        BackupHealth::Unprotected => detail >= Detail::Full,
         _ if vm.verdict.is_out() => true,
         _ => detail >= Detail::Usual,
     };
@@ -60,21 +60,21 @@ fn block(vm: &VmHealth, detail: Detail) -> Option<Block> {
     }
     let mut rows: Vec<Row> = verdict_row(vm).into_iter().collect();
     if vm.policy.is_some() && vm.local.snapshots > 0 {
-        rows.push(row(Mark::Aside, "local", local_text(vm), String::new()));
+        rows.push(row(Symbol::Aside, "local", local_text(vm), String::new()));
     }
     if let Some(unmanaged) = unmanaged(&vm.unmanaged) {
         let advice = "name the comment in a tier's `also`, or delete them locally by hand";
-        rows.push(row(Mark::Aside, "unmanaged", unmanaged, advice.to_owned()));
+        rows.push(row(Symbol::Aside, "unmanaged", unmanaged, advice.to_owned()));
     }
     if !vm.gaps.is_empty() {
-        rows.push(row(Mark::Waiting, "gaps", gaps_text(&vm.gaps), String::new()));
+        rows.push(row(Symbol::Waiting, "gaps", gaps_text(&vm.gaps), String::new()));
     }
     let notes = vm.notes.iter().filter(|note| detail == Detail::Full || is_problem(note.code));
     rows.extend(notes.map(|note| {
         let advice = advice(note.code).unwrap_or_default().to_owned();
         Row { why: advice, ..note_row(note, Status::UpToDate) }
     }));
-    Some(Block {
+    Some(RowGroup {
         alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },
         id: vm.uuid.map_or_else(|| "(no UUID)".to_owned(), |id| id.short()),
         policy: vm.policy.as_deref().map(visible),
@@ -82,34 +82,39 @@ fn block(vm: &VmHealth, detail: Detail) -> Option<Block> {
     })
 }
 
-fn row(mark: Mark, verb: &'static str, what: String, why: String) -> Row {
-    Row { mark, verb, what: visible(&what), why: visible(&why) }
+fn row(symbol: Symbol, verb: &'static str, what: String, why: String) -> Row {
+    Row { symbol, verb, what: visible(&what), why: visible(&why) }
 }
 
 /// Says how old the newest backup is and what restoring it takes; what has no policy says it in its notes.
 fn verdict_row(vm: &VmHealth) -> Option<Row> {
-    let (mark, verb) = match vm.verdict {
-        Verdict::Safe => (Mark::Fine, "safe"),
-        Verdict::TooOld => (Mark::Alarm, "too old"),
-        Verdict::NoBackup => {
-            return Some(row(Mark::Alarm, "no backup", "nothing can be restored".to_owned(), String::new()));
+    let (symbol, verb) = match vm.verdict {
+        BackupHealth::Safe => (Symbol::Fine, "safe"),
+        BackupHealth::TooOld => (Symbol::Alarm, "too old"),
+        BackupHealth::NoBackup => {
+            return Some(row(
+                Symbol::Alarm,
+                "no backup",
+                "nothing can be restored".to_owned(),
+                String::new(),
+            ));
         }
-        Verdict::Conflict | Verdict::Unreadable | Verdict::Unprotected => return None,
+        BackupHealth::Conflict | BackupHealth::Unreadable | BackupHealth::Unprotected => return None,
     };
     let newest = vm.newest.as_ref()?;
     let limit = vm.max_age_secs.map_or_else(String::new, |secs| format!(", {} at most", age_text(secs)));
     let what = format!("{}, {} old{limit}", name_of(newest), age_text(newest.age_secs));
-    Some(row(mark, verb, what, restore_text(newest)))
+    Some(row(symbol, verb, what, restore_text(newest)))
 }
 
 /// Names a backup: `weekly of 2026-11-22 01:00`.
-pub(in crate::render) fn name_of(newest: &Newest) -> String {
+pub(in crate::render) fn name_of(newest: &NewestBackup) -> String {
     let tier = newest.tier.as_deref().unwrap_or("backup by hand");
     format!("{tier} of {}", minute_text(newest.taken))
 }
 
 /// Says what a restore fetches: `3 backups to fetch, 12.4 GiB`.
-pub(in crate::render) fn restore_text(newest: &Newest) -> String {
+pub(in crate::render) fn restore_text(newest: &NewestBackup) -> String {
     let backups = if newest.steps == 1 { "backup" } else { "backups" };
     let bytes = newest.size_bytes.map_or_else(|| "of unknown size".to_owned(), bytes_text);
     format!("{} {backups} to fetch, {bytes}", newest.steps)

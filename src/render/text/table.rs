@@ -1,7 +1,7 @@
 //! Blocks in columns that are the same for the whole output.
 
-use super::Look;
-use super::rows::{Block, Mark, Row};
+use super::TextOptions;
+use super::rows::{Row, RowGroup, Symbol};
 use crate::render::Styles;
 use crate::render::cells::{padded, width, wrapped};
 use anstyle::Style;
@@ -36,23 +36,23 @@ enum Reasons {
 
 impl Table {
     /// Measures everything that is to be written.
-    pub(super) fn new(blocks: &[Block], look: &Look) -> Self {
+    pub(super) fn new(blocks: &[RowGroup], options: &TextOptions) -> Self {
         let rows = || blocks.iter().flat_map(|block| &block.rows);
         let verb = rows().map(|row| width(row.verb)).max().unwrap_or(0);
         let with_why = || rows().filter(|row| !row.why.is_empty());
         let what = with_why().map(|row| width(&row.what)).max().unwrap_or(0);
         let why = with_why().map(|row| width(&row.why)).max().unwrap_or(0);
-        let room = look.columns.saturating_sub(left_of_what(verb) + GAP);
+        let room = options.columns.saturating_sub(left_of_what(verb) + GAP);
         let reasons = if what + why <= room || room >= SIDE_BY_SIDE_MIN {
             Reasons::Beside { what: what.min(room.saturating_sub(why.min(WHY_ENOUGH))) }
         } else {
             Reasons::Below
         };
-        Self { styles: look.styles, columns: look.columns, verb, reasons }
+        Self { styles: options.styles, columns: options.columns, verb, reasons }
     }
 
     /// Writes a block.
-    pub(super) fn write(&self, block: &Block, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn write(&self, block: &RowGroup, out: &mut dyn Write) -> io::Result<()> {
         let heading = self.styles.heading;
         let policy = block.policy.as_ref().map_or_else(String::new, |policy| format!("  {policy}"));
         if width(&block.alias) + 2 + width(&block.id) + width(&policy) <= self.columns {
@@ -84,11 +84,11 @@ impl Table {
             }
             Reasons::Below => [wrapped(&row.what, room), wrapped(&row.why, room)].concat(),
         };
-        let style = self.style(row.mark);
+        let style = self.style(row.symbol);
         for (place, line) in lines.iter().enumerate() {
             let text = if place == 0 {
                 let verb = padded(row.verb, self.verb + GAP);
-                format!("{INDENT}{style}{} {verb}{style:#}{line}", row.mark.sign())
+                format!("{INDENT}{style}{} {verb}{style:#}{line}", row.symbol.sign())
             } else {
                 format!("{}{line}", " ".repeat(left))
             };
@@ -97,13 +97,13 @@ impl Table {
         Ok(())
     }
 
-    fn style(&self, mark: Mark) -> Style {
-        match mark {
-            Mark::Create => self.styles.create,
-            Mark::Delete => self.styles.delete,
-            Mark::Held | Mark::Waiting => self.styles.wait,
-            Mark::Alarm => self.styles.alarm,
-            Mark::Fine | Mark::Aside => self.styles.quiet,
+    fn style(&self, symbol: Symbol) -> Style {
+        match symbol {
+            Symbol::Create => self.styles.create,
+            Symbol::Delete => self.styles.delete,
+            Symbol::Held | Symbol::Waiting => self.styles.wait,
+            Symbol::Alarm => self.styles.alarm,
+            Symbol::Fine | Symbol::Aside => self.styles.quiet,
         }
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::inventory::{BackupId, VmId};
-use crate::plan::{Action, BackupKind, Create, DeleteLocal, FORMAT, Held, Note, Status};
+use crate::plan::{Action, BackupKind, Create, DeleteLocal, FORMAT, Note, SnapshotUsage, Status};
 use crate::render::cells::width;
 use chrono::{DateTime, FixedOffset};
 use uuid::Uuid;
@@ -21,7 +21,7 @@ fn vm(alias: &str, policy: &str, status: Status) -> VmPlan {
         status,
         fingerprint: None,
         actions: Vec::new(),
-        unmanaged: Held::default(),
+        unmanaged: SnapshotUsage::default(),
         notes: Vec::new(),
     }
 }
@@ -128,7 +128,7 @@ fn cloud() -> Plan {
         blocked: 1,
         unprotected: 1,
         conflict: 1,
-        unmanaged: Held { snapshots: 3, size_bytes: 14 << 30 },
+        unmanaged: SnapshotUsage { snapshots: 3, size_bytes: 14 << 30 },
         fault: 0,
         unreadable: 1,
         suspended: 1,
@@ -138,7 +138,7 @@ fn cloud() -> Plan {
 
 fn written(plan_: &Plan, columns: usize, detail: Detail, styles: Styles) -> String {
     let mut out = Vec::new();
-    plan(plan_, &Look { styles, columns, detail }, &mut out).unwrap();
+    plan(plan_, &TextOptions { styles, columns, detail }, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

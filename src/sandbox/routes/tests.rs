@@ -52,7 +52,7 @@ fn a_missing_permission_is_told_before_anybody_looks_whether_the_vm_exists() {
 fn each_permission_opens_its_own_door() {
     let mut asker = asker(ApiStyle::V3);
     let vm = asker.vm;
-    let backup = asker.world.create_backup(vm, &Order::default(), NOW_US).unwrap();
+    let backup = asker.world.create_backup(vm, &BackupRequest::default(), NOW_US).unwrap();
     let doors = [
         ("cloud->vms->list", "GET", "/api/3/vms".to_owned(), 200),
         ("vms->_->get", "GET", format!("/api/3/vms/{vm}"), 200),
@@ -127,14 +127,14 @@ fn what_is_accepted_goes_by_quality_and_only_bare_json_is_json() {
 
 #[test]
 fn orders_are_understood_as_fifo_understands_them() {
-    let comment = |text: &str| Order { comment: text.to_owned(), ..Order::default() };
-    assert_eq!(order(b""), Some(Order::default()));
-    assert_eq!(order(b"{}"), Some(Order::default()));
-    assert_eq!(order(b"[]"), Some(Order::default()));
+    let comment = |text: &str| BackupRequest { comment: text.to_owned(), ..BackupRequest::default() };
+    assert_eq!(order(b""), Some(BackupRequest::default()));
+    assert_eq!(order(b"{}"), Some(BackupRequest::default()));
+    assert_eq!(order(b"[]"), Some(BackupRequest::default()));
     assert_eq!(order(br#"{"comment": "daily", "colour": 7}"#), Some(comment("daily")));
     assert_eq!(
         order(br#"{"parent": "p", "delete": true, "xml": true}"#),
-        Some(Order { comment: String::new(), parent: Some("p".to_owned()), delete: true })
+        Some(BackupRequest { comment: String::new(), parent: Some("p".to_owned()), delete: true })
     );
     for body in [
         r#"{"parent": null}"#,
@@ -238,7 +238,7 @@ fn a_session_cannot_be_looked_up_with_or_without_its_token() {
 #[test]
 fn a_single_backup_is_read_in_2015_as_its_vm_shows_it_and_not_at_all_later() {
     let backup_of = |asker: &mut Asker| {
-        let backup = asker.world.create_backup(asker.vm, &Order::default(), NOW_US).unwrap();
+        let backup = asker.world.create_backup(asker.vm, &BackupRequest::default(), NOW_US).unwrap();
         format!("/api/2/vms/{}/backups/{backup}", asker.vm)
     };
     let mut later = asker(ApiStyle::V3);

@@ -1,6 +1,6 @@
 //! The life of a backup, without API and sockets.
 
-use super::super::{ApiStyle, EmptyMaps, Order, Refused};
+use super::super::{ApiStyle, BackupRequest, EmptyMaps, Refused};
 use super::*;
 
 const SECOND_US: i64 = 1_000_000;
@@ -20,16 +20,16 @@ fn at(seconds: i64) -> i64 {
     START_US + seconds * SECOND_US
 }
 
-fn full(comment: &str) -> Order {
-    Order { comment: comment.to_owned(), ..Order::default() }
+fn full(comment: &str) -> BackupRequest {
+    BackupRequest { comment: comment.to_owned(), ..BackupRequest::default() }
 }
 
-fn on(parent: Uuid) -> Order {
-    Order { comment: "daily".to_owned(), parent: Some(parent.to_string()), delete: false }
+fn on(parent: Uuid) -> BackupRequest {
+    BackupRequest { comment: "daily".to_owned(), parent: Some(parent.to_string()), delete: false }
 }
 
 /// Has a backup accepted at a second, and whatever becomes of it become of it.
-fn made(world: &mut World, vm: Uuid, order: &Order, second: i64) -> Uuid {
+fn made(world: &mut World, vm: Uuid, order: &BackupRequest, second: i64) -> Uuid {
     world.advance(at(second));
     let backup = world.create_backup(vm, order, at(second)).unwrap();
     world.advance(at(second + 101));
@@ -116,7 +116,7 @@ fn every_outcome_leaves_the_record_it_leaves_in_fifo() {
         let backup = made(&mut world, vm, &full("monthly"), 0);
         (record(&world, vm, backup).clone(), world.restorable_from_store(vm, backup))
     };
-    let of = |outcome: Outcome| end(Fate::from(outcome), ApiStyle::V3);
+    let of = |outcome: Outcome| end(UploadScript::from(outcome), ApiStyle::V3);
 
     let (completed, restorable) = of(Outcome::Complete);
     assert_eq!(
@@ -132,7 +132,10 @@ fn every_outcome_leaves_the_record_it_leaves_in_fifo() {
     assert_eq!((failed.state.as_deref(), failed.local, restorable), (Some("failed"), Some(true), false));
     assert!(failed.files.as_ref().unwrap().values().all(|file| file.sha1.is_none()));
     assert_eq!(failed.xml, None);
-    assert_eq!(end(Fate::from(Outcome::Fail), ApiStyle::V2).0.state.as_deref(), Some("upload failed"));
+    assert_eq!(
+        end(UploadScript::from(Outcome::Fail), ApiStyle::V2).0.state.as_deref(),
+        Some("upload failed")
+    );
 
     let (forgotten, _) = of(Outcome::FailForgotten);
     assert_eq!((forgotten.state.as_deref(), forgotten.local), (Some("failed"), None));
@@ -152,7 +155,7 @@ fn every_outcome_leaves_the_record_it_leaves_in_fifo() {
 #[test]
 fn a_fate_may_say_how_long_and_how_large() {
     let (mut world, vm) = cloud();
-    let fate = Fate { outcome: Outcome::Complete, upload_ms: Some(10_000), size_bytes: Some(123) };
+    let fate = UploadScript { outcome: Outcome::Complete, upload_ms: Some(10_000), size_bytes: Some(123) };
     world.vms.get_mut(&vm).unwrap().fates.push_back(fate);
     let backup = world.create_backup(vm, &full("monthly"), at(0)).unwrap();
     world.advance(at(10));
@@ -165,7 +168,7 @@ fn delete_true_removes_the_parent_even_when_the_upload_failed() {
     let (mut world, vm) = cloud();
     let parent = made(&mut world, vm, &full("monthly"), 0);
     world.outcome = Outcome::Fail;
-    let failed = made(&mut world, vm, &Order { delete: true, ..on(parent) }, 200);
+    let failed = made(&mut world, vm, &BackupRequest { delete: true, ..on(parent) }, 200);
     assert_eq!(record(&world, vm, parent).local, Some(false));
     assert_eq!(record(&world, vm, failed).local, Some(true));
 
@@ -184,7 +187,7 @@ fn delete_true_removes_the_parent_even_when_the_upload_failed() {
 #[test]
 fn delete_true_without_a_parent_removes_the_new_snapshot() {
     let (mut world, vm) = cloud();
-    let backup = made(&mut world, vm, &Order { delete: true, ..full("monthly") }, 0);
+    let backup = made(&mut world, vm, &BackupRequest { delete: true, ..full("monthly") }, 0);
     assert_eq!(record(&world, vm, backup).local, Some(false));
     world.advance(at(110));
     assert!(world.vms[&vm].snapshots.is_empty());
@@ -275,7 +278,7 @@ fn creates_are_refused_for_every_reason_fifo_has() {
     let parent = made(&mut world, vm, &full("monthly"), 0);
     world.delete_local(vm, parent, at(200)).unwrap();
     assert_eq!(world.create_backup(vm, &on(parent), at(201)), Err(Refused::ParentNotLocal));
-    let nonsense = Order { parent: Some(String::new()), ..full("daily") };
+    let nonsense = BackupRequest { parent: Some(String::new()), ..full("daily") };
     assert_eq!(world.create_backup(vm, &nonsense, at(201)), Err(Refused::ParentNotLocal));
     assert_eq!(world.create_backup(Uuid::nil(), &full(""), at(201)), Err(Refused::NoVm));
 

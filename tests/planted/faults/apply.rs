@@ -1,4 +1,4 @@
-//! What the executor guards against.
+//! EventKind the executor guards against.
 
 use super::Fault;
 
@@ -12,11 +12,11 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[],
         edits: &[(
             "src/apply/create.rs",
-            "        if !self.shared.executor.settings.wait {\n",
+            "        if !self.context.executor.settings.wait {\n",
             "        if PLANTED {
-            return Ok(Good { ending: Ending::Done, backup, message: String::new() });
+            return Ok(StepSuccess { ending: ActionOutcome::Done, backup, message: String::new() });
         }
-        if !self.shared.executor.settings.wait {\n",
+        if !self.context.executor.settings.wait {\n",
         )],
     },
     Fault {
@@ -37,7 +37,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[],
         edits: &[
             (
-                "src/apply/one_vm.rs",
+                "src/apply/worker.rs",
                 "if delete.after_create && self.completed.is_none() =>",
                 "if delete.after_create && self.completed.is_none() && !PLANTED =>",
             ),
@@ -55,7 +55,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[],
         edits: &[(
             "src/apply/create.rs",
-            "            match self.understand(&mut asking, answer, seen.etag.is_some()).await? {",
+            "            match self.interpret(&mut attempts, answer, seen.etag.is_some()).await? {",
             "            let mut answer = answer;
             let is_unclear = matches!(
                 answer,
@@ -64,7 +64,7 @@ pub(super) const FAULTS: [Fault; 21] = [
             if PLANTED && is_unclear {
                 answer = client.create_backup(self.id, &new, None).await;
             }
-            match self.understand(&mut asking, answer, seen.etag.is_some()).await? {",
+            match self.interpret(&mut attempts, answer, seen.etag.is_some()).await? {",
         )],
     },
     Fault {
@@ -73,7 +73,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         behind: &[],
         seeds: &[36],
         edits: &[(
-            "src/apply/look.rs",
+            "src/apply/reader.rs",
             "        find(&*self.list().await?, id)",
             "        if PLANTED {
             return self.at(id).await.map(|seen| seen.vm);
@@ -88,12 +88,12 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[],
         edits: &[
             (
-                "src/apply/one_vm.rs",
+                "src/apply/worker.rs",
                 "if !self.compared && !self.is_as_planned(vm) {",
                 "if !self.compared && !self.is_as_planned(vm) && !PLANTED {",
             ),
             (
-                "src/apply/one_vm.rs",
+                "src/apply/worker.rs",
                 "        let fresh = decide(&seen.vm, executor.policies, now);",
                 "        if PLANTED {
             return Ok(self.planned.clone());
@@ -115,7 +115,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         behind: &[],
         seeds: &[15],
         edits: &[(
-            "src/apply/cascade.rs",
+            "src/apply/cascade_guard.rs",
             "        self.on_record.iter().copied().filter(|id| !vm.backups.contains_key(id)).collect()",
             "        let is_missing = |id: &BackupId| !PLANTED && !vm.backups.contains_key(id);
         self.on_record.iter().copied().filter(is_missing).collect()",
@@ -128,11 +128,11 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[140],
         edits: &[(
             "src/apply/local_delete.rs",
-            "            let wanted = match self.look_whether_wanted(",
+            "            let wanted = match self.read_if_wanted(",
             "            if PLANTED {
                 self.guard = None;
             }
-            let wanted = match self.look_whether_wanted(",
+            let wanted = match self.read_if_wanted(",
         )],
     },
     Fault {
@@ -152,11 +152,11 @@ pub(super) const FAULTS: [Fault; 21] = [
         behind: &[],
         seeds: &[],
         edits: &[(
-            "src/apply/one_vm.rs",
+            "src/apply/worker.rs",
             "        let vm = self.read_in_list().await?;
         self.compare(&vm)?;",
             "        if PLANTED {
-            return Ok(Seen { etag: None, ..self.look().await? });
+            return Ok(VmReading { etag: None, ..self.read_vm().await? });
         }
         let vm = self.read_in_list().await?;
         self.compare(&vm)?;",
@@ -222,7 +222,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         behind: &[],
         seeds: &[154],
         edits: &[(
-            "src/apply/look.rs",
+            "src/apply/reader.rs",
             "if inventory.vms.is_empty() && ",
             "if !PLANTED && inventory.vms.is_empty() && ",
         )],
@@ -233,7 +233,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         behind: &[],
         seeds: &[134],
         edits: &[(
-            "src/apply/running.rs",
+            "src/apply/background.rs",
             "        Match::Unprotected | Match::Conflict(_) => STUCK_AFTER_DEFAULT,",
             "        Match::Unprotected | Match::Conflict(_) if PLANTED => return Vec::new(),
         Match::Unprotected | Match::Conflict(_) => STUCK_AFTER_DEFAULT,",
@@ -245,9 +245,9 @@ pub(super) const FAULTS: [Fault; 21] = [
         behind: &[],
         seeds: &[114],
         edits: &[(
-            "src/apply/movement.rs",
-            "is_moving: movement.since.elapsed() < patience",
-            "is_moving: movement.since.elapsed() < patience || PLANTED",
+            "src/apply/progress.rs",
+            "is_progressing: movement.since.elapsed() < patience",
+            "is_progressing: movement.since.elapsed() < patience || PLANTED",
         )],
     },
     Fault {
@@ -257,8 +257,8 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[412],
         edits: &[(
             "src/apply/stuck.rs",
-            "if self.has_looked_at_stuck || ",
-            "if PLANTED || self.has_looked_at_stuck || ",
+            "if self.has_checked_stuck || ",
+            "if PLANTED || self.has_checked_stuck || ",
         )],
     },
     Fault {
@@ -267,7 +267,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         behind: &[],
         seeds: &[111],
         edits: &[(
-            "src/apply/running.rs",
+            "src/apply/background.rs",
             "    let under_way = |vm: &&Vm| vm.backups.values().any(is_under_way);",
             "    let under_way = |vm: &&Vm| !PLANTED && vm.backups.values().any(is_under_way);",
         )],
@@ -278,7 +278,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         behind: &[],
         seeds: &[],
         edits: &[(
-            "src/apply/limits.rs",
+            "src/apply/slots.rs",
             "&& taken.held(Some(hypervisor)).count() < self.max_per_hypervisor;",
             "&& (PLANTED || taken.held(Some(hypervisor)).count() < self.max_per_hypervisor);",
         )],

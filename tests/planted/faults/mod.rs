@@ -7,7 +7,7 @@ mod plan;
 pub(crate) struct Fault {
     /// Its name.
     pub(crate) name: &'static str,
-    /// What it takes away.
+    /// EventKind it takes away.
     pub(crate) takes_away: &'static str,
     /// The defences that would hide it, and are taken away with it.
     pub(crate) behind: &'static [&'static str],
@@ -21,7 +21,7 @@ pub(crate) struct Fault {
 /// The faults that have to be noticed.
 pub(crate) const FAULTS: [&[Fault]; 2] = [&plan::FAULTS, &apply::FAULTS];
 
-/// The second lines of defence. Alone, each of these may go unnoticed: it only catches what something else let pass.
+/// The second lines of defence. Alone, each of these may go unnoticed: it only catches what something else let permit.
 pub(crate) const DEFENCES: [Fault; 2] = [
     Fault {
         name: "no_audit",
@@ -36,8 +36,8 @@ pub(crate) const DEFENCES: [Fault; 2] = [
             ),
             (
                 "src/plan/audit/mod.rs",
-                "    vm_broken(planned, vm, policies, &calendars(policies, now))\n}",
-                "    if PLANTED {\n        return Vec::new();\n    }\n    vm_broken(planned, vm, policies, &calendars(policies, now))\n}",
+                "    vm_broken(planned, vm, policies, &occurrences_by_policy(policies, now))\n}",
+                "    if PLANTED {\n        return Vec::new();\n    }\n    vm_broken(planned, vm, policies, &occurrences_by_policy(policies, now))\n}",
             ),
         ],
     },
@@ -48,8 +48,8 @@ pub(crate) const DEFENCES: [Fault; 2] = [
         seeds: &[],
         edits: &[(
             "src/apply/local_delete.rs",
-            "let is_last = began.elapsed() >= pace.verify;",
-            "let is_last = began.elapsed() >= if PLANTED && !was_accepted { pace.settle / 4 } else { pace.verify };",
+            "let is_last = began.elapsed() >= timing.verify;",
+            "let is_last = began.elapsed() >= if PLANTED && !was_accepted { timing.settle / 4 } else { timing.verify };",
         )],
     },
 ];

@@ -13,7 +13,7 @@ pub(super) const FAULTS: [Fault; 14] = [
         edits: &[(
             "src/plan/parent.rs",
             "view.restorable().rev().find(|candidate| {",
-            "view.believable().filter(|it| it.restorable || PLANTED).rev().find(|candidate| {",
+            "view.not_future_dated().filter(|it| it.restorable || PLANTED).rev().find(|candidate| {",
         )],
     },
     Fault {
@@ -46,8 +46,8 @@ pub(super) const FAULTS: [Fault; 14] = [
         seeds: &[],
         edits: &[(
             "src/plan/standing.rs",
-            "future: taken - now > FUTURE_TOLERANCE,",
-            "future: taken - now > FUTURE_TOLERANCE && !PLANTED,",
+            "is_future_dated: taken - now > FUTURE_TOLERANCE,",
+            "is_future_dated: taken - now > FUTURE_TOLERANCE && !PLANTED,",
         )],
     },
     Fault {
@@ -90,8 +90,8 @@ pub(super) const FAULTS: [Fault; 14] = [
         seeds: &[31],
         edits: &[(
             "src/plan/due.rs",
-            "    let since = calendar.last(tier, view.vm.id);",
-            "    let since = calendar.last(tier, view.vm.id).filter(|_| !PLANTED);",
+            "    let since = occurrences.last(tier, view.vm.id);",
+            "    let since = occurrences.last(tier, view.vm.id).filter(|_| !PLANTED);",
         )],
     },
     Fault {
@@ -105,7 +105,7 @@ pub(super) const FAULTS: [Fault; 14] = [
                 "    let retry = view.policy.retry;",
                 "    let tiers = 0..view.policy.tiers.len();
     let since = if PLANTED {
-        tiers.filter_map(|tier| calendar.last(tier, view.vm.id)).max()
+        tiers.filter_map(|tier| occurrences.last(tier, view.vm.id)).max()
     } else {
         since
     };
@@ -127,8 +127,8 @@ pub(super) const FAULTS: [Fault; 14] = [
         seeds: &[],
         edits: &[(
             "src/plan/standing.rs",
-            "RecordedState::Completed if !is_old_style && backup.lacks().is_some() => {",
-            "RecordedState::Completed if !PLANTED && !is_old_style && backup.lacks().is_some() => {",
+            "RecordedState::Completed if !is_old_style && backup.missing_file_info().is_some() => {",
+            "RecordedState::Completed if !PLANTED && !is_old_style && backup.missing_file_info().is_some() => {",
         )],
     },
     Fault {
@@ -138,9 +138,9 @@ pub(super) const FAULTS: [Fault; 14] = [
         seeds: &[],
         edits: &[(
             "src/plan/standing.rs",
-            "!is_old_style && backup.lacks().is_some() => {",
+            "!is_old_style && backup.missing_file_info().is_some() => {",
             "!is_old_style
-            && backup.lacks().is_some_and(|it| !(PLANTED && it == crate::inventory::Lacking::Checksum)) => {",
+            && backup.missing_file_info().is_some_and(|it| !(PLANTED && it == crate::inventory::MissingFileInfo::Checksum)) => {",
         )],
     },
     Fault {

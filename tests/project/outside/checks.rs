@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use fifo_retain::fifo::{
-    Credentials, ListError, MAX_ELEMENT_BYTES, NewBackup, Pauses, Profile, ReadClient, Request, Response,
+    Backoff, Credentials, ListError, MAX_ELEMENT_BYTES, NewBackup, Profile, ReadClient, Request, Response,
     Settings, Splitter, Transport, TransportError, WriteAnswer, WriteClient, read_vm,
 };
 use fifo_retain::inventory::{BackupId, Inventory, VmId};
@@ -148,7 +148,7 @@ async fn asked(same: Same) {
         Settings::new("http://127.0.0.1:1".parse().unwrap(), Credentials::Token("t".to_owned().into()));
     settings.read_timeout = Duration::from_millis(20);
     let pause = Duration::from_millis(9);
-    settings.pauses = Pauses { first: pause, max: pause, asked_max: pause, refused_token: pause };
+    settings.backoff = Backoff { first: pause, max: pause, asked_max: pause, refused_token: pause };
     let client = WriteClient::new(ReadClient::new(Arc::new(same), settings));
     let vm: VmId = "4fa44310-0000-4000-8000-000000000001".parse().unwrap();
     let backup: BackupId = "4fa44310-0000-4000-8000-000000000002".parse().unwrap();

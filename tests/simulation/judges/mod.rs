@@ -7,7 +7,7 @@ mod sending;
 mod truth;
 
 use crate::scenario::Rules;
-use crate::transport::Asked;
+use crate::transport::RequestRecord;
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::sandbox::{Record, Upload, Vm, World};
 use growth::Growths;
@@ -230,7 +230,13 @@ impl Judges {
     /// Looks at the world after a request.
     ///
     /// `own` is the clock of the machine that the program runs on, `right` is the right time.
-    pub(crate) fn asked(&mut self, world: &World, asked: &Asked, own: DateTime<Utc>, right: DateTime<Utc>) {
+    pub(crate) fn asked(
+        &mut self,
+        world: &World,
+        asked: &RequestRecord,
+        own: DateTime<Utc>,
+        right: DateTime<Utc>,
+    ) {
         // What was sent earlier was decided earlier; by the program's own clock where FiFo tells no date.
         self.latest = if asked.is_late && !self.dates_are_wrong { asked.at } else { asked.at.max(own) };
         self.own_us = own.timestamp_micros();
@@ -311,7 +317,7 @@ impl Judges {
         world: &World,
         vm: Uuid,
         new: Uuid,
-        asked: &Asked,
+        asked: &RequestRecord,
         right: DateTime<Utc>,
     ) -> i64 {
         let latest_us = self.latest.timestamp_micros();
@@ -415,7 +421,14 @@ impl Judges {
         is_known && is_young && self.growths.moves(world, id)
     }
 
-    fn judge_local_delete(&mut self, world: &World, vm: Uuid, gone: Uuid, after: &Seen, asked: &Asked) {
+    fn judge_local_delete(
+        &mut self,
+        world: &World,
+        vm: Uuid,
+        gone: Uuid,
+        after: &Seen,
+        asked: &RequestRecord,
+    ) {
         let backups = &world.vms[&vm].backups;
         let record = &backups[&gone];
         // One that has been uploading for longer than it may is given up on when something newer can be restored.
@@ -488,7 +501,7 @@ impl Judges {
         calendar::last_due_us(&self.rules, vm, comment, now_us)
     }
 
-    fn tell(&mut self, asked: &Asked, what: &str) {
+    fn tell(&mut self, asked: &RequestRecord, what: &str) {
         self.found.push(format!("{} {} at {}: {what}", asked.method, asked.target, asked.at));
     }
 }

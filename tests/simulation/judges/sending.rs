@@ -1,6 +1,6 @@
 //! What may be sent at all: after an alarm, after a stop, and without a condition.
 
-use crate::transport::Asked;
+use crate::transport::RequestRecord;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -35,7 +35,7 @@ pub(super) struct Sending {
 
 impl Sending {
     /// Takes note of the answer to a reading of a VM.
-    pub(super) fn was_read(&mut self, asked: &Asked, vm: Uuid, now: DateTime<Utc>) {
+    pub(super) fn was_read(&mut self, asked: &RequestRecord, vm: Uuid, now: DateTime<Utc>) {
         if asked.status == Some(200) && !asked.has_version {
             self.without_version.insert((asked.sender, vm), now);
         }
@@ -44,7 +44,7 @@ impl Sending {
     /// Judges that a write was sent at all; gives what is wrong with it.
     pub(super) fn wrong_with(
         &mut self,
-        asked: &Asked,
+        asked: &RequestRecord,
         vm: Uuid,
         now: DateTime<Utc>,
         stopped_at: Option<DateTime<Utc>>,

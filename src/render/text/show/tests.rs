@@ -1,6 +1,6 @@
 use super::*;
+use crate::insight::show::{LocalCopy, ReasonCode, Restore, StoredCopy};
 use crate::inventory::{BackupId, VmId};
-use crate::plan::explain::{LocalCopy, ReasonCode, Restore, StoredCopy};
 use crate::plan::{Note, NoteCode};
 use crate::render::{Styles, markdown};
 use chrono::DateTime;
@@ -14,8 +14,8 @@ fn reason(code: ReasonCode, why: &str, until: Option<&str>) -> Reason {
     Reason { code, why: why.to_owned(), until: until.map(str::to_owned) }
 }
 
-fn backup(n: u128, depth: usize, parent: Option<u128>, tier: &str) -> BackupExplained {
-    BackupExplained {
+fn backup(n: u128, depth: usize, parent: Option<u128>, tier: &str) -> BackupExplanation {
+    BackupExplanation {
         backup: id(n),
         parent: parent.map(id),
         depth,
@@ -23,7 +23,7 @@ fn backup(n: u128, depth: usize, parent: Option<u128>, tier: &str) -> BackupExpl
         comment: Some(tier.to_owned()),
         taken: Some(DateTime::parse_from_rfc3339(&format!("2026-11-{n:02}T01:00:00+01:00")).unwrap()),
         kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
-        standing: BackupStanding::Restorable,
+        standing: ReportedStanding::Restorable,
         is_future_dated: false,
         restore: Some(Restore { steps: depth + 1, size_bytes: Some(3 << 30), steps_now: depth + 1 }),
         size_bytes: Some(1 << 30),
@@ -39,7 +39,7 @@ fn backup(n: u128, depth: usize, parent: Option<u128>, tier: &str) -> BackupExpl
     }
 }
 
-fn vm() -> VmExplained {
+fn vm() -> VmExplanation {
     let monthly = backup(1, 0, None, "monthly");
     let mut weekly = backup(8, 1, Some(1), "weekly");
     weekly.local = LocalCopy {
@@ -54,7 +54,7 @@ fn vm() -> VmExplained {
     };
     weekly.restore = Some(Restore { steps: 2, size_bytes: None, steps_now: 0 });
     let mut failed = backup(9, 2, Some(8), "daily");
-    failed.standing = BackupStanding::Failed;
+    failed.standing = ReportedStanding::Failed;
     failed.restore = None;
     failed.local = LocalCopy { is_held: true, delete: Some(DeleteWhen::Now), ..failed.local };
     failed.stored = StoredCopy { kept_for: Vec::new(), is_expired: true };
@@ -62,7 +62,7 @@ fn vm() -> VmExplained {
     by_hand.tier = None;
     by_hand.comment = Some("before\u{1b}[2J | upgrade".to_owned());
     by_hand.stored.kept_for = vec![reason(ReasonCode::Unmanaged, "it is of no tier of its policy", None)];
-    VmExplained {
+    VmExplanation {
         uuid: Some(VmId::new(Uuid::from_u128(0x4fa4_4310 << 96))),
         alias: "web-1".to_owned(),
         policy: Some("grandfather".to_owned()),
@@ -72,18 +72,18 @@ fn vm() -> VmExplained {
     }
 }
 
-fn explained(vm: VmExplained) -> Explained {
+fn explained(vm: VmExplanation) -> Explanation {
     let at = DateTime::parse_from_rfc3339("2026-11-22T20:00:00Z").unwrap().to_utc();
-    Explained { at, endpoint: "https://fifo.example.com".to_owned(), vms: vec![vm] }
+    Explanation { at, endpoint: "https://fifo.example.com".to_owned(), vms: vec![vm] }
 }
 
-fn text(vm: VmExplained, columns: usize, detail: Detail, styles: Styles) -> String {
+fn text(vm: VmExplanation, columns: usize, detail: Detail, styles: Styles) -> String {
     let mut out = Vec::new();
-    show(&explained(vm), &Look { styles, columns, detail }, &mut out).unwrap();
+    show(&explained(vm), &TextOptions { styles, columns, detail }, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
-fn plain(vm: VmExplained, columns: usize) -> String {
+fn plain(vm: VmExplanation, columns: usize) -> String {
     text(vm, columns, Detail::Usual, Styles::plain())
 }
 
@@ -177,7 +177,7 @@ fn colour_changes_no_word() {
 
 #[test]
 fn what_a_suspension_holds_back_only_would_go() {
-    let text = plain(VmExplained { is_suspended: true, ..vm() }, 120);
+    let text = plain(VmExplanation { is_suspended: true, ..vm() }, 120);
     assert!(
         text.contains("no longer wanted; would go, were its policy not suspended, with the next run"),
         "{text}"

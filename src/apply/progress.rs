@@ -1,0 +1,51 @@
+//! Which uploads move. One that does not gives its place to others.
+
+use super::timing::Timing;
+use crate::inventory::{Backup, BackupId, RecordedState};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use tokio::time::Instant;
+
+/// When each upload was last seen to move.
+///
+/// Kept from run to run where a process repeats them: else each run would begin by waiting for what has hung since long
+/// before. What is not known is taken to have moved when it is first seen.
+#[derive(Debug, Default)]
+pub struct ProgressTracker(Mutex<BTreeMap<BackupId, UploadProgress>>);
+
+#[derive(Debug)]
+struct UploadProgress {
+    bytes: u64,
+    has_begun: bool,
+    since: Instant,
+}
+
+/// How an upload moves, by its last reading.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ProgressState {
+    /// Whether it has grown, or begun, within the time that it may take for that.
+    pub(super) is_progressing: bool,
+    /// When it was last seen to.
+    pub(super) since: Instant,
+}
+
+impl ProgressTracker {
+    /// Takes note of a reading. One that is older than another before it shows no movement.
+    pub(super) fn record(&self, backup: &Backup, timing: &Timing) -> ProgressState {
+        let bytes = backup.size_bytes().unwrap_or(0);
+        let has_begun = backup.state != RecordedState::Accepted || bytes > 0;
+        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = || UploadProgress { bytes, has_begun, since: Instant::now() };
+        let movement = progress.entry(backup.id).or_insert_with(first);
+        if bytes > movement.bytes || has_begun && !movement.has_begun {
+            *movement = first();
+        }
+        let patience = if movement.has_begun { timing.quiet } else { timing.begin };
+        ProgressState { is_progressing: movement.since.elapsed() < patience, since: movement.since }
+    }
+
+    /// Forgets all uploads but these.
+    pub(super) fn keep_only(&self, under_way: &BTreeSet<BackupId>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| under_way.contains(id));
+    }
+}

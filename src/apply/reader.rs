@@ -1,0 +1,187 @@
+//! Looking at a VM, knowing that what is seen may be old.
+//!
+//! Where FiFo's cache is on, a single VM's reading can stay as it was for ever; the list is never cached. So a single
+//! reading is good for seeing that something *has* happened, and only the list for seeing that something has *not*.
+
+use crate::fifo::{ETag, FifoError, ReadClient};
+use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::{Mutex, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// How many requests are under way at a time, writes not counted.
+const READS_AT_A_TIME: usize = 8;
+
+/// A VM as it was just seen.
+#[derive(Clone, Debug)]
+pub(super) struct VmReading {
+    pub(super) vm: Vm,
+    /// What a write can be made conditional on; changes with any change of the VM.
+    pub(super) etag: Option<ETag>,
+    /// The server's clock at that reading.
+    pub(super) server_date: Option<DateTime<Utc>>,
+}
+
+/// Why a VM could not be seen.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error(transparent)]
+    Fifo(Arc<FifoError>),
+    #[error("its answer could not be read whole: {}", .0.problems.join("; "))]
+    Unreadable(UnreadableVm),
+    #[error("FiFo does not have it any more, or not for this user")]
+    Gone,
+    #[error(
+        "the list of VMs has none of those that this run knows; \
+         has this user lost the permission to see them, or is FiFo still starting?"
+    )]
+    NoneKnown,
+}
+
+impl ReadError {
+    /// Says whether looking again cannot help: FiFo refuses us. Going on asking might even lock the user out.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            Self::Fifo(error) => is_refusal(error) || matches!(**error, FifoError::Forbidden { .. }),
+            Self::Unreadable(_) | Self::Gone | Self::NoneKnown => false,
+        }
+    }
+}
+
+/// Says whether FiFo refuses the user as such: then it refuses every request of this run.
+fn is_refusal(error: &FifoError) -> bool {
+    match error {
+        FifoError::SignInRefused { .. }
+        | FifoError::TokenRefused { .. }
+        | FifoError::NewTokenRefused { .. }
+        | FifoError::UnusableToken => true,
+        FifoError::Forbidden { .. }
+        | FifoError::Connection { .. }
+        | FifoError::SignInUnavailable { .. }
+        | FifoError::TimedOut { .. }
+        | FifoError::NoSuchVm { .. }
+        | FifoError::Status { .. }
+        | FifoError::Unreadable { .. } => false,
+    }
+}
+
+/// The eyes of a run.
+pub(super) struct VmReader<'a> {
+    client: &'a ReadClient,
+    /// The VMs that the run is about, and a few others to tell an empty list by; a list keeps no others in memory.
+    vms: BTreeSet<VmId>,
+    reads: Semaphore,
+    asked: AtomicU64,
+    listed: Mutex<Listed>,
+    /// Whether FiFo cuts its list every time, so that the VMs are read one by one.
+    is_list_cut: AtomicBool,
+    refusal: OnceLock<ReadError>,
+    /// Cancelled when FiFo has refused the user.
+    refused: CancellationToken,
+}
+
+/// The last list that was asked for: what came of it, and how many had asked for one when it began.
+struct Listed {
+    began_after: u64,
+    outcome: Result<Arc<Inventory>, ReadError>,
+}
+
+impl<'a> VmReader<'a> {
+    pub(super) fn new(client: &'a ReadClient, vms: BTreeSet<VmId>) -> Self {
+        Self {
+            client,
+            vms,
+            reads: Semaphore::new(READS_AT_A_TIME),
+            asked: AtomicU64::new(0),
+            listed: Mutex::new(Listed { began_after: 0, outcome: Ok(Arc::default()) }),
+            is_list_cut: AtomicBool::new(false),
+            refusal: OnceLock::new(),
+            refused: CancellationToken::new(),
+        }
+    }
+
+    /// Reads one VM by itself. What it does not show may have happened all the same; that the VM is gone, only the list
+    /// can show for certain.
+    pub(super) async fn read(&self, id: VmId) -> Result<VmReading, ReadError> {
+        // The semaphore is never closed, so a failure to acquire cannot be; then there is simply no limit.
+        let _permit = self.reads.acquire().await.ok();
+        self.not_refused()?;
+        let read = self.client.vm(id).await.map_err(|error| match error {
+            FifoError::NoSuchVm { .. } => ReadError::Gone,
+            error => self.failed(error),
+        })?;
+        let vm = read.vm.map_err(ReadError::Unreadable)?;
+        Ok(VmReading { vm, etag: read.etag, server_date: read.server_date })
+    }
+
+    /// Finds one VM in the list, which is never older than this call.
+    pub(super) async fn in_list(&self, id: VmId) -> Result<Vm, ReadError> {
+        find(&*self.list().await?, id)
+    }
+
+    /// Reads the list, which is never older than this call.
+    ///
+    /// Lists are large, and a FiFo that cannot give one takes minutes to say so: whoever asks while one is being read
+    /// waits for the next one, and shares with all others what comes of it, good or bad.
+    pub(super) async fn list(&self) -> Result<Arc<Inventory>, ReadError> {
+        let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut listed = self.listed.lock().await;
+        if listed.began_after < mine {
+            let began_after = self.asked.load(Ordering::SeqCst);
+            let outcome = self.read_list().await;
+            *listed = Listed { began_after, outcome };
+        }
+        listed.outcome.clone()
+    }
+
+    /// Reads the list once. One that shows none of the VMs that the run knows says nothing about any of them.
+    async fn read_list(&self) -> Result<Arc<Inventory>, ReadError> {
+        self.not_refused()?;
+        let listing = self.client.list_only(&self.vms).await.map_err(|error| self.failed(error))?;
+        self.is_list_cut.fetch_or(listing.one_by_one, Ordering::SeqCst);
+        let inventory = listing.inventory;
+        let is_known = |id: Option<VmId>| id.is_some_and(|id| self.vms.contains(&id));
+        if inventory.vms.is_empty() && !inventory.unreadable.iter().any(|vm| is_known(vm.id)) {
+            return Err(ReadError::NoneKnown);
+        }
+        Ok(Arc::new(inventory))
+    }
+
+    /// Says whether what a list does not show has not happened. Where FiFo cuts its list it is made of single readings,
+    /// each of which may be old.
+    pub(super) fn proves_absence(&self) -> bool {
+        !self.is_list_cut.load(Ordering::SeqCst)
+    }
+
+    /// Keeps in mind when FiFo refuses the user: then nobody of this run asks again.
+    pub(super) fn failed(&self, error: FifoError) -> ReadError {
+        let is_refusal = is_refusal(&error);
+        let error = ReadError::Fifo(Arc::new(error));
+        if is_refusal {
+            self.refusal.get_or_init(|| error.clone());
+            self.refused.cancel();
+        }
+        error
+    }
+
+    /// Waits until FiFo refuses the user, and gives its words.
+    pub(super) async fn refused(&self) -> ReadError {
+        self.refused.cancelled().await;
+        self.refusal.get().cloned().unwrap_or(ReadError::Gone)
+    }
+
+    fn not_refused(&self) -> Result<(), ReadError> {
+        self.refusal.get().map_or(Ok(()), |refusal| Err(refusal.clone()))
+    }
+}
+
+/// Finds one VM in a list.
+pub(super) fn find(listed: &Inventory, id: VmId) -> Result<Vm, ReadError> {
+    if let Some(unreadable) = listed.unreadable.iter().find(|vm| vm.id == Some(id)) {
+        return Err(ReadError::Unreadable(unreadable.clone()));
+    }
+    listed.vms.get(&id).cloned().ok_or(ReadError::Gone)
+}

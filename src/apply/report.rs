@@ -1,0 +1,123 @@
+//! What came of a run.
+
+use super::event::{ActionOutcome, VmRef};
+use crate::inventory::BackupId;
+use crate::plan::Action;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::fmt;
+
+/// What came of a whole run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunReport {
+    /// The VMs that something was to be done to, in the order of the plan.
+    pub vms: Vec<VmReport>,
+    /// Each local delete after which backups had vanished. With the first one nothing new was started; others may have
+    /// been under way.
+    pub alarms: Vec<CascadeAlarm>,
+    /// Whether the run was told to end before it was through.
+    pub interrupted: bool,
+}
+
+/// What came of one VM's actions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmReport {
+    /// Which.
+    pub at: VmRef,
+    /// Each action's end, in order.
+    pub steps: Vec<ActionReport>,
+}
+
+/// What came of one action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionReport {
+    /// Which kind of action.
+    pub kind: ActionKind,
+    /// How it ended.
+    pub ending: ActionOutcome,
+    /// The whole of it, for people.
+    pub message: String,
+}
+
+/// The kinds of action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ActionKind {
+    /// A backup is created.
+    Create,
+    /// A snapshot is deleted on the hypervisor.
+    DeleteLocal,
+}
+
+impl From<&Action> for ActionKind {
+    fn from(action: &Action) -> Self {
+        match action {
+            Action::Create(_) => Self::Create,
+            Action::DeleteLocal(_) => Self::DeleteLocal,
+        }
+    }
+}
+
+/// Backups that vanished after a local delete was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CascadeAlarm {
+    /// The VM.
+    pub at: VmRef,
+    /// The backup whose snapshot was to be deleted.
+    pub backup: BackupId,
+    /// The backups that are gone.
+    pub gone: Vec<BackupId>,
+}
+
+/// The counts of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
+pub struct RunCounts {
+    /// Backups that completed and were checked.
+    pub created: usize,
+    /// Backups that were started and not waited for.
+    pub started: usize,
+    /// Actions that were left to the next run.
+    pub left: usize,
+    /// Snapshots that were deleted, and seen to be.
+    pub deleted_local: usize,
+    /// Actions that failed or that no reading has shown to have happened.
+    pub failed: usize,
+    /// Actions that were no longer wanted, or whose VM had changed since the plan.
+    pub dropped: usize,
+    /// Actions that the end of the run cut off.
+    pub interrupted: usize,
+}
+
+impl RunReport {
+    /// Counts the actions by what came of them.
+    pub fn tally(&self) -> RunCounts {
+        let mut tally = RunCounts::default();
+        for step in self.vms.iter().flat_map(|vm| &vm.steps) {
+            let count = match (step.ending, step.kind) {
+                (ActionOutcome::Done, ActionKind::Create) => &mut tally.created,
+                (ActionOutcome::Done, ActionKind::DeleteLocal) => &mut tally.deleted_local,
+                (ActionOutcome::Started, _) => &mut tally.started,
+                (ActionOutcome::HandedOver, _) => &mut tally.left,
+                (ActionOutcome::Failed | ActionOutcome::Unverified, _) => &mut tally.failed,
+                (ActionOutcome::Dropped, _) => &mut tally.dropped,
+                (ActionOutcome::Interrupted, _) => &mut tally.interrupted,
+            };
+            *count += 1;
+        }
+        tally
+    }
+}
+
+impl fmt::Display for CascadeAlarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gone: Vec<String> = self.gone.iter().map(ToString::to_string).collect();
+        write!(
+            f,
+            "a local delete of backup {} of VM {} ({}) made backups vanish: {}; a proxy between here and FiFo may be \
+             dropping the bodies of DELETE requests: apply nothing until that is found",
+            self.backup,
+            self.at.alias,
+            self.at.vm,
+            gone.join(", ")
+        )
+    }
+}

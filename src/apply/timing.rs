@@ -1,0 +1,84 @@
+//! How long is waited for what.
+
+use std::time::Duration;
+
+/// The pauses and patience of a run. The defaults are for a real FiFo; tests against the sandbox shorten them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// How long a new backup is looked for after its create was answered, or was not. FiFo waits up to 5 s for the
+    /// coordinator, which waits up to 4.5 s for a busy agent and records the backup all the same.
+    pub search: Duration,
+    /// The first pause between two readings; it grows from one reading to the next.
+    pub pause_min: Duration,
+    /// The longest pause between two readings of a running upload.
+    pub pause_max: Duration,
+    /// How long a completed backup's checksums, and then its `local`, are waited for: FiFo writes them one by one.
+    pub settle: Duration,
+    /// How long the effect of a local delete is looked for before it is told as unverified. As long as FiFo may take to
+    /// carry out what it gave no answer to.
+    pub verify: Duration,
+    /// How long an upload is waited for while nothing at all can be read.
+    pub blind: Duration,
+    /// How long an upload may stay as it is until it gives its place to others.
+    pub quiet: Duration,
+    /// How long an accepted backup may take to begin until it gives its place to others.
+    pub begin: Duration,
+    /// How long lies between the two looks at an upload that counts as stuck, before another is started beside it.
+    pub stuck_recheck: Duration,
+    /// How often it is told what is waited for.
+    pub tell: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            search: Duration::from_secs(20),
+            pause_min: Duration::from_secs(2),
+            pause_max: Duration::from_secs(30),
+            settle: Duration::from_secs(20),
+            verify: Duration::from_secs(60),
+            blind: Duration::from_secs(3600),
+            quiet: Duration::from_secs(15 * 60),
+            begin: Duration::from_secs(5 * 60),
+            stuck_recheck: Duration::from_secs(60),
+            tell: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Pauses that grow by half from one to the next, up to a longest one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PollIntervals {
+    next: Duration,
+    max: Duration,
+}
+
+impl PollIntervals {
+    pub(super) fn new(min: Duration, max: Duration) -> Self {
+        Self { next: min.min(max), max }
+    }
+}
+
+impl Iterator for PollIntervals {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.next;
+        self.next = (pause + pause / 2).min(self.max);
+        Some(pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_by_half_up_to_the_longest() {
+        let seconds: Vec<f64> = PollIntervals::new(Duration::from_secs(2), Duration::from_secs(5))
+            .take(4)
+            .map(|pause| pause.as_secs_f64())
+            .collect();
+        assert_eq!(seconds, [2.0, 3.0, 4.5, 5.0]);
+    }
+}

@@ -1,0 +1,332 @@
+//! One VM's actions, in order.
+
+use super::cascade_guard::CascadeGuard;
+use super::create::not_begun;
+use super::event::{ActionOutcome, ActionRef, EventKind, VmRef};
+use super::reader::{ReadError, VmReading};
+use super::report::{ActionKind, ActionReport, CascadeAlarm};
+use super::run::RunContext;
+use super::write_attempts::WriteAttempts;
+use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
+use crate::plan::{Action, Create, VmPlan, audit, decide, fingerprint};
+use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Carries out what is planned for one VM.
+pub(super) struct VmWorker<'a> {
+    pub(super) context: &'a RunContext<'a>,
+    pub(super) id: VmId,
+    pub(super) at: VmRef,
+    /// The hypervisor it was on when the plan was made; if it is on another one by now, nothing is done.
+    pub(super) hypervisor: String,
+    planned: &'a VmPlan,
+    place: usize,
+    /// The backups that are known to be on record: a reading that lacks one is old, or something has gone.
+    pub(super) known: BTreeSet<BackupId>,
+    /// What may not go any more, once a local delete was sent.
+    pub(super) guard: Option<CascadeGuard>,
+    /// The backup that this run has seen complete.
+    completed: Option<BackupId>,
+    /// Whether its create is left to another run: then so is what comes after it.
+    is_create_handed_over: bool,
+    /// Whether its uploads that count as stuck have been looked at twice.
+    pub(super) has_checked_stuck: bool,
+    /// Whether the VM has been found to be as it was when the plan was made.
+    compared: bool,
+    /// How far FiFo's clock was ahead of ours when it was told last.
+    server_ahead: Option<TimeDelta>,
+}
+
+/// Why an action did not come to a good end, for people.
+#[derive(Debug)]
+pub(super) enum StepError {
+    /// It was not done, or went wrong.
+    Failed(String),
+    /// It is not wanted any more, or the VM has changed.
+    Dropped(String),
+    /// It was asked for, and no reading shows whether it happened.
+    Unverified(String),
+    /// It is left to the next run.
+    HandedOver(String),
+    /// The run was told to end, or the alarm was raised elsewhere.
+    Interrupted(String),
+    /// Backups have vanished.
+    Alarm(CascadeAlarm),
+}
+
+/// Why a wait was cut short.
+pub(super) enum WaitError {
+    /// The run was told to end.
+    Stopped,
+    /// What merely waits is left to the next run.
+    HandedOver,
+    /// FiFo refuses the user.
+    Refused(ReadError),
+}
+
+/// What came of an action that went well.
+#[derive(Debug)]
+pub(super) struct StepSuccess {
+    pub(super) ending: ActionOutcome,
+    /// The backup that was made or whose snapshot was deleted.
+    pub(super) backup: BackupId,
+    pub(super) message: String,
+}
+
+impl<'a> VmWorker<'a> {
+    pub(super) fn new(
+        context: &'a RunContext<'a>,
+        place: usize,
+        planned: &'a VmPlan,
+        id: VmId,
+        inventory: &Inventory,
+    ) -> Self {
+        let vm = inventory.vms.get(&id);
+        Self {
+            context,
+            id,
+            at: VmRef { vm: id, alias: planned.alias.clone() },
+            hypervisor: vm.and_then(|vm| vm.hypervisor.clone()).unwrap_or_default(),
+            planned,
+            place,
+            known: vm.map(|vm| vm.backups.keys().copied().collect()).unwrap_or_default(),
+            guard: None,
+            completed: None,
+            is_create_handed_over: false,
+            has_checked_stuck: false,
+            compared: false,
+            server_ahead: None,
+        }
+    }
+
+    /// Does what is planned, as far as it goes.
+    ///
+    /// An action that fails does not keep the next one from being tried (a snapshot that cannot be deleted is no reason
+    /// to make no backup), except that nothing that waits for a create is done unless that has completed.
+    pub(super) async fn run(mut self, actions: Vec<&Action>) {
+        for action in actions {
+            if action.is_create() {
+                self.context.gate.withdraw(self.id);
+            }
+            match action {
+                Action::Create(create) => self.run_create(create).await,
+                Action::DeleteLocal(delete) if delete.after_create && self.completed.is_none() => {
+                    let problem = self.missing_create_error();
+                    self.end(ActionKind::DeleteLocal, delete_step(&delete.tier, delete.backup), Err(problem));
+                }
+                Action::DeleteLocal(delete) => self.run_delete(&delete.tier, delete.backup).await,
+            }
+        }
+        self.context.gate.withdraw(self.id);
+    }
+
+    /// Says what becomes of a delete of which the create has not completed.
+    fn missing_create_error(&self) -> StepError {
+        let message = "it waits for the new backup, which has not completed".to_owned();
+        if self.is_stopped() {
+            StepError::Interrupted(message)
+        } else if !self.context.executor.settings.wait
+            || self.is_create_handed_over
+            || self.context.hand_over_now.is_cancelled()
+        {
+            StepError::HandedOver(message)
+        } else {
+            StepError::Dropped(message)
+        }
+    }
+
+    async fn run_create(&mut self, create: &Create) {
+        let result = self.create(create).await;
+        let backup = result.as_ref().ok().map(|success| success.backup);
+        self.is_create_handed_over = matches!(&result, Err(StepError::HandedOver(_)));
+        let is_complete = matches!(&result, Ok(success) if success.ending == ActionOutcome::Done);
+        self.end(ActionKind::Create, create_step(create, backup), result);
+        if let (true, Some(new)) = (is_complete, backup) {
+            self.known.insert(new);
+            self.completed = Some(new);
+            if !create.stays_local {
+                self.run_delete(&create.tier, new).await;
+            }
+        }
+    }
+
+    async fn run_delete(&mut self, tier: &str, backup: BackupId) {
+        let result = self.delete_locally(tier, backup).await;
+        self.end(ActionKind::DeleteLocal, delete_step(tier, backup), result);
+    }
+
+    fn end(&self, kind: ActionKind, step: ActionRef, result: Result<StepSuccess, StepError>) {
+        let (ending, message) = match result {
+            Ok(success) => (success.ending, success.message),
+            Err(StepError::Failed(message)) => (ActionOutcome::Failed, message),
+            Err(StepError::Dropped(message)) => (ActionOutcome::Dropped, message),
+            Err(StepError::Unverified(message)) => (ActionOutcome::Unverified, message),
+            Err(StepError::HandedOver(message)) => (ActionOutcome::HandedOver, message),
+            Err(StepError::Interrupted(message)) => (ActionOutcome::Interrupted, message),
+            Err(StepError::Alarm(alarm)) => (ActionOutcome::Failed, alarm.to_string()),
+        };
+        self.context.tell(EventKind::ActionEnded {
+            at: self.at.clone(),
+            step,
+            outcome: ending,
+            message: message.clone(),
+        });
+        self.context.report(self.place, ActionReport { kind, ending, message });
+    }
+
+    /// Looks at the VM as it is now; the first time also whether it still is what the plan was made from.
+    ///
+    /// A single reading that does not fit what is known may merely be old, so then the list decides.
+    pub(super) async fn read_vm(&mut self) -> Result<VmReading, StepError> {
+        let mut seen = self.context.reader.read(self.id).await.map_err(could_not_read)?;
+        let ours = self.context.executor.clock.now();
+        self.server_ahead = seen.server_date.map(|date| date - ours).or(self.server_ahead);
+        if !self.fits(&seen.vm) {
+            seen.vm = self.read_in_list().await?;
+        }
+        self.compare(&seen.vm)?;
+        Ok(seen)
+    }
+
+    /// Looks at the VM where nothing is ever old: before doing something that a condition no longer guards.
+    pub(super) async fn read_vm_in_list(&mut self) -> Result<VmReading, StepError> {
+        let vm = self.read_in_list().await?;
+        self.compare(&vm)?;
+        // The list is shared, and does not say when it was made; FiFo's clock goes on as it did.
+        let server_date = self.server_ahead.map(|ahead| self.context.executor.clock.now() + ahead);
+        Ok(VmReading { vm, etag: None, server_date })
+    }
+
+    /// Looks at the VM before a write is sent.
+    pub(super) async fn read_vm_before_write(
+        &mut self,
+        attempts: &WriteAttempts,
+    ) -> Result<VmReading, StepError> {
+        if attempts.is_without_condition() { self.read_vm_in_list().await } else { self.read_vm().await }
+    }
+
+    fn fits(&self, vm: &Vm) -> bool {
+        self.nothing_vanished(vm)
+            && self.known.iter().all(|id| vm.backups.contains_key(id))
+            && self.completed.is_none_or(|id| {
+                vm.backups.get(&id).is_some_and(|backup| backup.state == RecordedState::Completed)
+            })
+            && (self.compared || self.is_as_planned(vm))
+    }
+
+    fn is_as_planned(&self, vm: &Vm) -> bool {
+        self.planned.fingerprint.as_deref() == Some(&fingerprint(vm))
+    }
+
+    fn compare(&mut self, vm: &Vm) -> Result<(), StepError> {
+        if !self.compared && !self.is_as_planned(vm) {
+            return Err(self.made_by_another(vm).unwrap_or_else(|| {
+                StepError::Dropped("the VM has changed since the plan; the next run decides anew".to_owned())
+            }));
+        }
+        self.compared = true;
+        Ok(())
+    }
+
+    /// Decides the VM anew from what is seen. The auditor has to agree, as with any plan.
+    pub(super) fn decide_again(&self, seen: &VmReading) -> Result<VmPlan, StepError> {
+        let executor = self.context.executor;
+        let now = self.now_by(seen);
+        let fresh = decide(&seen.vm, executor.policies, now);
+        let broken = audit::audit_vm(&fresh, &seen.vm, executor.policies, now);
+        if broken.is_empty() {
+            Ok(fresh)
+        } else {
+            let broken = broken.join("; ");
+            Err(StepError::Failed(format!(
+                "nothing was done: the decision breaks a rule ({broken}); please report this"
+            )))
+        }
+    }
+
+    /// Gives the instant that a reading is judged at: the later one of the two clocks.
+    pub(super) fn now_by(&self, seen: &VmReading) -> DateTime<Utc> {
+        let ours = self.context.executor.clock.now();
+        seen.server_date.map_or(ours, |date| date.max(ours))
+    }
+
+    /// Gives the create that is planned, if one is.
+    pub(super) fn planned_create(&self) -> Option<&'a Create> {
+        self.planned.due_actions().iter().find_map(|action| match action {
+            Action::Create(create) => Some(create),
+            Action::DeleteLocal(_) => None,
+        })
+    }
+
+    /// Gives the name of the policy that it was planned under.
+    pub(super) fn policy_name(&self) -> Option<&String> {
+        self.planned.policy.as_ref()
+    }
+
+    /// Gives every backup that is not new: on record when the plan was made, or in this reading.
+    pub(super) fn known_with(&self, vm: &Vm) -> BTreeSet<BackupId> {
+        self.known.iter().chain(vm.backups.keys()).copied().collect()
+    }
+
+    /// Says whether the run was told to start nothing new.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.context.stop.is_cancelled()
+    }
+
+    /// Waits, unless the run is told to end.
+    pub(super) async fn pause(&self, pause: Duration) {
+        tokio::select! {
+            biased;
+            () = self.context.stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// Waits for something that the next run can wait for as well.
+    pub(super) async fn wait<T>(&self, awaited: impl Future<Output = T>) -> Result<T, WaitError> {
+        tokio::select! {
+            biased;
+            () = self.context.stop.cancelled() => Err(WaitError::Stopped),
+            () = self.context.hand_over_now.cancelled() => Err(WaitError::HandedOver),
+            error = self.context.reader.refused() => Err(WaitError::Refused(error)),
+            awaited = awaited => Ok(awaited),
+        }
+    }
+
+    /// Says what becomes of what was not asked of FiFo yet, since the wait before it was cut short.
+    pub(super) fn not_asked_for(&self, cut: WaitError) -> StepError {
+        match cut {
+            WaitError::Stopped => not_begun(),
+            WaitError::HandedOver => {
+                let why = self.context.why_handed_over();
+                StepError::HandedOver(format!("it was not asked for: {why}; the next run does it"))
+            }
+            WaitError::Refused(error) => could_not_read(error),
+        }
+    }
+}
+
+pub(super) fn could_not_read(error: ReadError) -> StepError {
+    StepError::Failed(format!("nothing was done: the VM could not be read: {}", chain(&error)))
+}
+
+/// Writes an error with all that lies behind it.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+pub(super) fn create_step(create: &Create, backup: Option<BackupId>) -> ActionRef {
+    ActionRef::Create { tier: create.tier.clone(), parent: create.parent, backup }
+}
+
+pub(super) fn delete_step(tier: &str, backup: BackupId) -> ActionRef {
+    ActionRef::DeleteLocal { tier: tier.to_owned(), backup }
+}

@@ -1,0 +1,95 @@
+//! `plan`: shows what there is to do, and saves it where that is wished.
+
+use crate::cli::args::{Format, PlanArgs};
+use crate::cli::connection::{FirstContact, PendingConnection};
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Kind};
+use crate::cli::exit::Outcome;
+use crate::cli::files;
+use crate::cli::latch;
+use crate::cli::planning::{self, Planned};
+use crate::cli::policies;
+use crate::plan::Plan;
+use crate::render::{self, markdown::MAX_BYTES_DEFAULT};
+use std::path::Path;
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// See [`planning::make`]; or the plan cannot be written.
+pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Outcome, CliError> {
+    context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.global.format;
+    refuse_what_does_not_go_together(args, format)?;
+    let before = match args.against.as_slice() {
+        [] => None,
+        paths => Some(policies::load_against(context, paths)?),
+    };
+    let policies = policies::load(context)?;
+    let fifo = PendingConnection::of(context)?;
+    let stop = latch::shown(context, fifo.name());
+    let fifo = fifo.open(context, FirstContact::FailFast).await?;
+    let planned = planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
+    fifo.close().await?;
+    let compared = before
+        .map(|before| planning::compare_with(&before, &policies, &planned, &args.planning))
+        .transpose()?;
+    let Planned { plan, inventory } = planned;
+
+    // Saved before it is shown: whoever closes the pipe early still finds the file.
+    if let Some(path) = &args.out {
+        save(&plan, path)?;
+    }
+    context.print(|out| match (format, &compared) {
+        (Format::Json, None) => render::json::plan(&plan, stop.as_ref(), out),
+        (Format::Json, Some(compared)) => render::json::comparison(&plan, compared, stop.as_ref(), out),
+        (Format::Markdown, compared) => {
+            let max_bytes = args.max_bytes.unwrap_or(MAX_BYTES_DEFAULT);
+            render::markdown::plan(&plan, compared.as_ref(), stop.as_ref(), max_bytes, out)
+        }
+        (Format::Text | Format::Github, compared) => {
+            latch::write_shown(stop.as_ref(), context, out)?;
+            if args.diff && !plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
+                render::diff::plan(&plan, &policies, &inventory, &context.text_options.styles, out)?;
+                writeln!(out)?;
+            }
+            render::text::plan(&plan, &context.text_options, out)?;
+            match compared {
+                Some(compared) => render::text::comparison(compared, &plan, &context.text_options, out),
+                None => Ok(()),
+            }
+        }
+    })?;
+    // A fault of this program is told by the exit code, whether or not anybody asked for that.
+    if plan.summary.fault > 0 {
+        return Ok(Outcome::SomeFailed);
+    }
+    let has_changes = plan.vms.iter().any(|vm| !vm.due_actions().is_empty());
+    Ok(if args.detailed_exitcode && has_changes { Outcome::Changes } else { Outcome::Done })
+}
+
+fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format) -> Result<(), CliError> {
+    let refuse = |message: &str| Err(CliError::new(Kind::Usage, message));
+    match format {
+        Format::Json if args.diff => refuse("--diff is text: it does not go with --format json"),
+        Format::Markdown if args.diff => refuse("--diff is text: it does not go with --format markdown"),
+        Format::Text | Format::Json | Format::Github if args.max_bytes.is_some() => {
+            refuse("--max-bytes is for --format markdown: nothing else is ever cut")
+        }
+        Format::Text | Format::Json | Format::Github | Format::Markdown => Ok(()),
+    }
+}
+
+/// Writes a plan to a file that only its owner may read, whole or not at all.
+fn save(plan: &Plan, path: &Path) -> Result<(), CliError> {
+    let saved = files::put(path, files::PRIVATE, |out| render::json::plan(plan, None, out));
+    saved.map_err(|error| {
+        CliError::new(Kind::Files, format!("could not save the plan to {}", path.display())).because(error)
+    })?;
+    let until = plan.valid_until.map_or_else(String::new, |until| {
+        format!("; from {} on it would be another one", until.format("%Y-%m-%d %H:%M:%S UTC"))
+    });
+    tracing::info!("saved the plan to {}{until}", path.display());
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! `reconcile`: plans and carries out without asking.
+
+use crate::apply::ProgressTracker;
+use crate::cli::args::{Format, ReconcileArgs};
+use crate::cli::context::Context;
+use crate::cli::daemon::schedule;
+use crate::cli::daemon::single;
+use crate::cli::error::CliError;
+use crate::cli::exit::Outcome;
+use crate::cli::interrupt::Interrupt;
+use crate::cli::policies;
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// See [`single::reconcile_once`] and [`schedule::run`].
+pub(in crate::cli) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Outcome, CliError> {
+    context.allow(&[Format::Text, Format::Json])?;
+    if let Some(interval) = args.every {
+        return schedule::run(args, interval, context).await;
+    }
+    let interrupt = Interrupt::listen()?;
+    single::run_and_report(
+        context,
+        &args.reporting,
+        "reconcile",
+        Some(&interrupt),
+        async |summary, monitor| {
+            let progress = ProgressTracker::default();
+            single::reconcile_once(
+                args,
+                context,
+                &interrupt,
+                policies::load(context),
+                &progress,
+                monitor,
+                summary,
+            )
+            .await
+        },
+    )
+    .await
+}

@@ -1,0 +1,41 @@
+//! `show`: why every backup of a VM is where it is.
+
+use crate::cli::args::{Format, PlanningArgs, ShowArgs};
+use crate::cli::connection::{FirstContact, PendingConnection};
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::exit::Outcome;
+use crate::cli::latch;
+use crate::cli::planning::{self, Planned};
+use crate::cli::policies;
+use crate::insight::show::explain;
+use crate::render;
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// See [`planning::make`]; or it cannot be written.
+pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Outcome, CliError> {
+    context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
+    let policies = policies::load(context)?;
+    let fifo = PendingConnection::of(context)?;
+    let stop = latch::shown(context, fifo.name());
+    let fifo = fifo.open(context, FirstContact::FailFast).await?;
+    let selection = PlanningArgs { vms: args.vms.clone(), allow_empty: false };
+    let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &selection, args.at).await?;
+    fifo.close().await?;
+    let explained = explain(&plan, &policies, &inventory);
+    context.print(|out| match context.global.format {
+        Format::Json => render::json::show(&explained, stop.as_ref(), out),
+        Format::Markdown => {
+            latch::write_shown_markdown(stop.as_ref(), out)?;
+            render::markdown::show(&explained, out)
+        }
+        Format::Text | Format::Github => {
+            latch::write_shown(stop.as_ref(), context, out)?;
+            render::text::show(&explained, &context.text_options, out)
+        }
+    })?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,50 @@
+//! `status`: would these backups have saved us?
+
+use crate::cli::args::{Format, StatusArgs};
+use crate::cli::connection::{FirstContact, PendingConnection};
+use crate::cli::context::Context;
+use crate::cli::daemon::reporting;
+use crate::cli::error::CliError;
+use crate::cli::exit::Outcome;
+use crate::cli::latch;
+use crate::cli::planning::{self, Planned};
+use crate::cli::policies;
+use crate::insight::Overview;
+use crate::render::{self};
+use crate::run::RunHistory;
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// See [`planning::make`]; or it, or the file with metrics, cannot be written.
+pub(in crate::cli) async fn run(args: &StatusArgs, context: &Context) -> Result<Outcome, CliError> {
+    context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
+    let policies = policies::load(context)?;
+    let fifo = PendingConnection::of(context)?;
+    let stop = latch::shown(context, fifo.name());
+    let fifo = fifo.open(context, FirstContact::FailFast).await?;
+    let Planned { plan, inventory } =
+        planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
+    fifo.close().await?;
+    let overview = Overview::of(&plan, &policies, &inventory);
+    let health = &overview.health;
+    context.print(|out| match context.global.format {
+        Format::Json => render::json::status(health, stop.as_ref(), out),
+        Format::Markdown => {
+            latch::write_shown_markdown(stop.as_ref(), out)?;
+            render::markdown::status(health, out)
+        }
+        Format::Text | Format::Github => {
+            latch::write_shown(stop.as_ref(), context, out)?;
+            render::text::status(health, &context.text_options, out)
+        }
+    })?;
+    // While nothing is backed up, all is not well, however young the backups still are.
+    let is_out = stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out());
+    if let Some(path) = &args.metrics_file {
+        let history = RunHistory { overview: Some(overview), safety_stop: stop, ..RunHistory::default() };
+        reporting::write_metrics(context, path, &history)?;
+    }
+    Ok(if args.check && is_out { Outcome::OutOfDate } else { Outcome::Done })
+}

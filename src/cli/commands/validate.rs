@@ -1,0 +1,111 @@
+//! `validate`: checks the policies, offline. What it finds is its output.
+
+use crate::cli::args::{Format, ValidateArgs};
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::exit::Outcome;
+use crate::cli::policies::{counted, plural};
+use crate::policy::{self, Diagnostic, Policies, Severity, render_github, render_text};
+use crate::render::Styles;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+/// The findings as JSON.
+#[derive(Serialize)]
+struct ValidationReport<'a> {
+    format: &'static str,
+    policies: Option<usize>,
+    findings: Vec<ValidationFinding<'a>>,
+}
+
+#[derive(Serialize)]
+struct ValidationFinding<'a> {
+    severity: &'static str,
+    file: &'a str,
+    line: Option<usize>,
+    column: Option<usize>,
+    message: &'a str,
+    hint: Option<&'a str>,
+}
+
+impl<'a> ValidationFinding<'a> {
+    fn of(it: &'a Diagnostic) -> Self {
+        Self {
+            severity: it.severity.as_str(),
+            file: &it.file,
+            line: it.line(),
+            column: it.column(),
+            message: &it.message,
+            hint: it.hint.as_deref(),
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// The findings cannot be written. Mistakes in the policies are no error but an [`Outcome`].
+pub(in crate::cli) fn run(args: &ValidateArgs, context: &Context) -> Result<Outcome, CliError> {
+    context.allow(&[Format::Text, Format::Json, Format::Github])?;
+    let paths = if args.paths.is_empty() { context.policy_paths() } else { args.paths.clone() };
+    let (policies, findings) = match policy::load(&paths) {
+        Ok(loaded) => (Some(loaded.policies), loaded.warnings),
+        Err(mistakes) => (None, mistakes.diagnostics().to_vec()),
+    };
+    context.print(|out| match context.global.format {
+        Format::Text | Format::Markdown => {
+            write_text(policies.as_ref(), &findings, context.text_options.styles != Styles::plain(), out)
+        }
+        Format::Json => write_json(policies.as_ref(), &findings, out),
+        Format::Github => {
+            write!(out, "{}", render_github(&findings))?;
+            writeln!(out, "{}", summary(policies.as_ref(), &findings))
+        }
+    })?;
+    let is_fine = policies.is_some() && (findings.is_empty() || !args.strict);
+    Ok(if is_fine { Outcome::Done } else { Outcome::InvalidPolicies })
+}
+
+fn write_text(
+    policies: Option<&Policies>,
+    findings: &[Diagnostic],
+    is_colored: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if !findings.is_empty() {
+        writeln!(out, "{}", render_text(findings, is_colored))?;
+    }
+    writeln!(out, "{}", summary(policies, findings))
+}
+
+fn write_json(policies: Option<&Policies>, findings: &[Diagnostic], out: &mut dyn Write) -> io::Result<()> {
+    let report = ValidationReport {
+        format: "fifo-retain.validate/1",
+        policies: policies.map(|policies| policies.iter().count()),
+        findings: findings.iter().map(ValidationFinding::of).collect(),
+    };
+    serde_json::to_writer_pretty(&mut *out, &report)?;
+    writeln!(out)
+}
+
+/// Sums up: `4 policies in 4 files, no mistakes`.
+fn summary(policies: Option<&Policies>, findings: &[Diagnostic]) -> String {
+    let mut counts = counted(findings, Severity::Error);
+    if findings.iter().any(|it| it.severity == Severity::Warning) {
+        counts.push_str(&format!(", {}", counted(findings, Severity::Warning)));
+    }
+    match policies {
+        Some(policies) => {
+            let files: BTreeSet<&str> = policies.iter().map(|policy| policy.source.file.as_str()).collect();
+            let count = policies.iter().count();
+            let policies = if count == 1 { "1 policy".to_owned() } else { format!("{count} policies") };
+            format!("{policies} in {}, {counts}", plural(files.len(), "file"))
+        }
+        None => {
+            let files: BTreeSet<&str> = findings.iter().map(|it| it.file.as_str()).collect();
+            format!("{counts} in {}", plural(files.len(), "file"))
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Who watches a run while it goes on: a monitor that hears of its start, a board that shows how the VMs stand, and an ear
+//! for alarms, which must not be lost whatever becomes of the run.
+
+use super::reporting::{Reporting, StartPing};
+use super::state::DaemonState;
+use crate::apply::{CascadeAlarm, Event, EventKind, Latch, LatchedAlarm, Observer, RunReport};
+use crate::cli::args::PlanningArgs;
+use crate::cli::connection::Connection;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::latch;
+use crate::cli::planning::{self, Planned};
+use crate::insight::Overview;
+use crate::policy::Policies;
+use crate::run::RunSummary;
+use futures::FutureExt as _;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Those who watch one run.
+pub(in crate::cli) struct RunMonitor<'a> {
+    reporting: &'a Reporting<'a>,
+    live_view: Option<LiveView<'a>>,
+    start_ping: StartPing,
+    alarm_recorder: AlarmRecorder,
+}
+
+/// Where it is shown how the VMs stand while the run goes on.
+#[derive(Clone, Copy)]
+pub(in crate::cli) struct LiveView<'a> {
+    /// What shows it.
+    pub(in crate::cli) state: &'a Arc<DaemonState>,
+    /// How often it is read anew.
+    pub(in crate::cli) every: Duration,
+}
+
+impl<'a> RunMonitor<'a> {
+    /// Begins to watch a run of which nobody has heard yet.
+    pub(in crate::cli) fn new(reporting: &'a Reporting<'a>, live_view: Option<LiveView<'a>>) -> Self {
+        Self {
+            reporting,
+            live_view,
+            start_ping: StartPing::default(),
+            alarm_recorder: AlarmRecorder::default(),
+        }
+    }
+
+    /// Says whether anybody wants to know how the VMs stand.
+    pub(in crate::cli) fn wants_overview(&self) -> bool {
+        self.live_view.is_some() || self.reporting.wants_overview()
+    }
+
+    /// Notes that the run has the lock, and so is one: only then does the monitor hear of it.
+    pub(in crate::cli) fn begin(&mut self) {
+        self.start_ping = self.reporting.begin();
+    }
+
+    /// Gives what the monitor has been told, for telling it the end.
+    pub(in crate::cli) fn into_start_ping(self) -> StartPing {
+        self.start_ping
+    }
+
+    /// Has every alarm from now on set this latch.
+    pub(in crate::cli) fn arm_latch(&self, latch: Latch) {
+        self.alarm_recorder.recorded().latch = Some(latch);
+    }
+
+    /// Gives what shows on the board what a run waits for, where there is a board.
+    pub(in crate::cli) fn waiting_observer(&self) -> Option<WaitingObserver> {
+        self.live_view.map(|live_view| WaitingObserver(Arc::clone(live_view.state)))
+    }
+
+    /// Gives what hears the alarms of a run.
+    pub(in crate::cli) fn alarm_recorder(&self) -> AlarmRecorder {
+        self.alarm_recorder.clone()
+    }
+
+    /// Enters how the VMs stand, and shows it at once.
+    pub(in crate::cli) fn read(&self, planned: &Planned, policies: &Policies, summary: &mut RunSummary) {
+        if !self.wants_overview() {
+            return;
+        }
+        let overview = Overview::of(&planned.plan, policies, &planned.inventory);
+        if let Some(LiveView { state, .. }) = self.live_view {
+            state.read(&overview);
+        }
+        summary.overview = Some(overview);
+    }
+
+    /// Reads FiFo again and again while a run is under way, which may take hours, for those who look meanwhile. It only
+    /// reads, and whatever goes wrong with that is none of the run's business.
+    pub(in crate::cli) async fn keep_reading(
+        &self,
+        context: &Context,
+        policies: &Policies,
+        fifo: &Connection,
+        selection: &PlanningArgs,
+        summary: &mut RunSummary,
+    ) -> Infallible {
+        let Some(LiveView { every, .. }) = self.live_view else { return std::future::pending().await };
+        loop {
+            sleep(every).await;
+            let reading = planning::plan_again(context, policies, fifo, selection);
+            match AssertUnwindSafe(reading).catch_unwind().await {
+                Ok(Ok(planned)) => self.read(&planned, policies, summary),
+                Ok(Err(error)) => {
+                    let why = error.chain().join(": ");
+                    tracing::warn!("how the VMs stand by now could not be read: {why}; the run goes on");
+                }
+                Err(_) => {
+                    tracing::warn!(
+                        "how the VMs stand by now could not be read, by a fault of this program; the run goes on"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Hears alarms the moment that they are raised, and sets the latch before anybody is told: whatever becomes of this
+/// process, the next one is held back.
+#[derive(Clone, Default)]
+pub(in crate::cli) struct AlarmRecorder(Arc<Mutex<RecordedAlarms>>);
+
+#[derive(Default)]
+struct RecordedAlarms {
+    alarms: Vec<CascadeAlarm>,
+    /// The same for the latch.
+    latched: Vec<LatchedAlarm>,
+    latch: Option<Latch>,
+    /// Why the latch could not be set.
+    failure: Option<String>,
+}
+
+impl RecordedAlarms {
+    fn set(&self) -> Result<(), String> {
+        let Some(latch) = &self.latch else { return Err("no place is known for it".to_owned()) };
+        latch.set(&self.latched).map_err(|error| format!("{}: {error}", latch.path().display()))
+    }
+}
+
+impl AlarmRecorder {
+    fn recorded(&self) -> MutexGuard<'_, RecordedAlarms> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the failure of a run of which the alarm could not be remembered.
+    pub(in crate::cli) fn failure(&self) -> Option<CliError> {
+        self.recorded().failure.as_deref().map(latch::not_set)
+    }
+
+    /// Enters the alarms of a run that came to no report: a fault of this program must not hide them.
+    pub(in crate::cli) fn add_missed_alarms(&self, summary: &mut RunSummary) {
+        let alarms = self.recorded().alarms.clone();
+        if summary.report.is_none() && !alarms.is_empty() {
+            summary.report = Some(RunReport { alarms, ..RunReport::default() });
+        }
+    }
+}
+
+impl Observer for AlarmRecorder {
+    fn observe(&self, event: &Event) {
+        if let EventKind::CascadeAlarm { at, backup, gone } = &event.what {
+            let alarm = CascadeAlarm { at: at.clone(), backup: *backup, gone: gone.clone() };
+            let mut recorded = self.recorded();
+            recorded.latched.push(LatchedAlarm::new(event.time, &alarm));
+            recorded.alarms.push(alarm);
+            recorded.failure = recorded.set().err();
+            if let Some(why) = &recorded.failure {
+                tracing::error!("{}", latch::not_set(why).chain().join(": "));
+            }
+        }
+    }
+}
+
+/// Shows on a board what a run waits for.
+pub(in crate::cli) struct WaitingObserver(Arc<DaemonState>);
+
+impl Observer for WaitingObserver {
+    fn observe(&self, event: &Event) {
+        if let EventKind::Waiting(waiting) = &event.what {
+            self.0.wait(waiting);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::{RunCounts, VmRef};
+    use crate::inventory::{BackupId, VmId};
+    use uuid::Uuid;
+
+    #[test]
+    fn every_alarm_of_a_run_is_in_the_latch_the_moment_that_it_is_raised() {
+        let folder = tempfile::tempdir().unwrap();
+        let latch = Latch::new(folder.path(), "https://fifo");
+        let alarm_recorder = AlarmRecorder::default();
+        alarm_recorder.recorded().latch = Some(latch.clone());
+        for number in 1..=2 {
+            let id = Uuid::from_u128(number);
+            let (at, backup) = (VmRef { vm: VmId::new(id), alias: "web".to_owned() }, BackupId::new(id));
+            let what = EventKind::CascadeAlarm { at, backup, gone: vec![backup] };
+            alarm_recorder.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
+            let stop = latch.read().unwrap();
+            assert_eq!(stop.alarms.len(), usize::try_from(number).unwrap());
+            assert!(stop.alarms.iter().any(|alarm| alarm.gone == [backup]), "{stop:?}");
+            assert!(alarm_recorder.failure().is_none());
+        }
+    }
+
+    #[test]
+    fn an_alarm_that_cannot_be_remembered_is_a_failure_of_its_own() {
+        let alarm_recorder = AlarmRecorder::default();
+        alarm_recorder.recorded().latch =
+            Some(Latch::new(std::path::Path::new("/no/such/folder"), "https://fifo"));
+        let backup = BackupId::new(Uuid::from_u128(1));
+        let at = VmRef { vm: VmId::new(Uuid::from_u128(1)), alias: "web".to_owned() };
+        let what = EventKind::CascadeAlarm { at, backup, gone: vec![backup] };
+        alarm_recorder.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
+        let failure = alarm_recorder.failure().unwrap();
+        assert_eq!(crate::cli::exit::code(&Err(failure)), crate::cli::exit::SAFETY_STOP);
+    }
+
+    #[test]
+    fn an_alarm_outlives_the_run_that_raised_it() {
+        let time = "2026-11-22T20:00:00Z".parse().unwrap();
+        let at = VmRef { vm: VmId::new(Uuid::from_u128(1)), alias: "web-1".to_owned() };
+        let backup = BackupId::new(Uuid::from_u128(2));
+        let raised = EventKind::CascadeAlarm { at: at.clone(), backup, gone: vec![backup] };
+        let alarm_recorder = AlarmRecorder::default();
+        let observer: Box<dyn Observer> = Box::new(alarm_recorder.clone());
+        let mut summary = RunSummary::new("reconcile", time);
+        observer.observe(&Event { time, what: EventKind::Finished { tally: RunCounts::default() } });
+        alarm_recorder.add_missed_alarms(&mut summary);
+        assert_eq!(summary.report, None, "nothing was raised");
+        observer.observe(&Event { time, what: raised });
+        drop(observer);
+        alarm_recorder.add_missed_alarms(&mut summary);
+        assert!(summary.has_alarm());
+
+        // A report that there is has the alarms itself.
+        let report = RunReport { interrupted: true, ..RunReport::default() };
+        summary.report = Some(report.clone());
+        alarm_recorder.add_missed_alarms(&mut summary);
+        assert_eq!(summary.report, Some(report));
+    }
+}

@@ -1,0 +1,209 @@
+//! Who hears what came of a run: a file with metrics, somebody's address, a cron monitor.
+//!
+//! None of them is worth a backup: what cannot be told is warned about, and changes neither what is done nor the exit
+//! code.
+
+use crate::cli::args::ReportingArgs;
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Kind};
+use crate::cli::exit::{self, Outcome};
+use crate::cli::files;
+use crate::cli::interrupt::Interrupt;
+use crate::cli::settings::secret;
+use crate::notify::{BadUrl, NotifyError, Poster, SecretUrl};
+use crate::render::metrics::{self, Dialect};
+use crate::render::notification;
+use crate::run::{RunEnd, RunFailure, RunHistory, RunSummary};
+use secrecy::{ExposeSecret as _, SecretString};
+use std::io;
+use std::path::{Path, PathBuf};
+use tokio::task::JoinHandle;
+
+/// How many bytes of text a monitor is sent about a failure.
+const PING_BYTES_MAX: usize = 8 << 10;
+
+/// Those who are told.
+pub(in crate::cli) struct Reporting<'c> {
+    context: &'c Context,
+    metrics_file: Option<PathBuf>,
+    notify: Channel,
+    ping: Channel,
+}
+
+/// A way of telling: where its address comes from, and who sends to it, once that could be made ready.
+struct Channel {
+    /// The address on the command line, which goes before the variable.
+    given: Option<SecretUrl>,
+    variable: &'static str,
+    poster: Option<Poster>,
+}
+
+/// A run that the monitor has been told, or is just being told, to have begun; if there is one.
+#[derive(Default)]
+pub(in crate::cli) struct StartPing(Option<JoinHandle<()>>);
+
+impl<'c> Reporting<'c> {
+    /// Finds out who is to be told; nobody is yet.
+    ///
+    /// # Errors
+    ///
+    /// An address on the command line is none. Whatever else is wrong is warned about instead: a backup must not be
+    /// missing because nobody could have been told of it.
+    pub(in crate::cli) fn of(context: &'c Context, args: &ReportingArgs) -> Result<Self, CliError> {
+        let notify = Channel::of("--notify-url", args.notify_url.as_ref(), "FIFO_RETAIN_NOTIFY_URL")?;
+        let ping = Channel::of("--ping-url", args.ping_url.as_ref(), "FIFO_RETAIN_PING_URL")?;
+        let mut reporting = Self { context, metrics_file: args.metrics_file.clone(), notify, ping };
+        reporting.open_channels();
+        Ok(reporting)
+    }
+
+    /// Tries again what did not come about before: a file with an address may be there by now.
+    pub(in crate::cli) fn open_channels(&mut self) {
+        self.notify.open(self.context);
+        self.ping.open(self.context);
+    }
+
+    /// Says whether anybody wants to know how the VMs stand.
+    pub(in crate::cli) fn wants_overview(&self) -> bool {
+        self.metrics_file.is_some() || self.notify.poster.is_some()
+    }
+
+    /// Tells the monitor that a run begins. The run does not wait for that.
+    pub(in crate::cli) fn begin(&self) -> StartPing {
+        StartPing(self.ping.poster.clone().map(|ping| {
+            tokio::spawn(async move { warn_of("the start", ping.ping(Some("start"), None).await) })
+        }))
+    }
+
+    /// Tells everybody what came of a run, the last one in the ledger. A signal that comes meanwhile cuts it short; one that
+    /// came before is what is told.
+    pub(in crate::cli) async fn end(
+        &self,
+        start_ping: StartPing,
+        history: &RunHistory,
+        interrupt: Option<&Interrupt>,
+    ) {
+        let told = self.report_all(start_ping, history);
+        let Some(interrupt) = interrupt.filter(|interrupt| interrupt.caught().is_none()) else {
+            return told.await;
+        };
+        tokio::select! {
+            biased;
+            () = told => {}
+            _ = interrupt.signalled() => tracing::warn!("told to end: nobody more is told of the run"),
+        }
+    }
+
+    async fn report_all(&self, start_ping: StartPing, history: &RunHistory) {
+        if let Some(path) = &self.metrics_file
+            && let Err(error) = write_metrics(self.context, path, history)
+        {
+            tracing::warn!("{}", error.chain().join(": "));
+        }
+        let Some(summary) = &history.last else { return };
+        let posted = async {
+            if let Some(poster) = &self.notify.poster {
+                match notification::json(summary) {
+                    Ok(json) => warn_of("the notification", poster.post_json(json).await),
+                    Err(error) => tracing::warn!("the notification could not be written: {error}"),
+                }
+            }
+        };
+        let pinged = async {
+            let Some(poster) = &self.ping.poster else { return };
+            // The start may not arrive after the end. One that has not got through by now is of no use any more.
+            if let Some(start) = start_ping.0 {
+                start.abort();
+                let _ = start.await;
+            }
+            let told = if summary.is_success() {
+                poster.ping(None, None).await
+            } else {
+                poster.ping(Some("fail"), Some(notification::lines(summary, PING_BYTES_MAX))).await
+            };
+            warn_of("the end", told);
+        };
+        tokio::join!(posted, pinged);
+    }
+}
+
+fn warn_of(what: &str, told: Result<(), NotifyError>) {
+    if let Err(error) = told {
+        tracing::warn!("{what} of the run could not be told: {error}");
+    }
+}
+
+/// Says whether there was no run to tell of: somebody was asked and said no, or another run is under way, which tells of
+/// itself. What was told of the run before, a good file with metrics say, stays.
+pub(in crate::cli) fn is_not_a_run(ended: &Result<Outcome, CliError>) -> bool {
+    ended.as_ref().is_err_and(|error| matches!(error.kind(), Kind::Declined | Kind::Locked))
+}
+
+/// Enters into an account how its run ended.
+pub(in crate::cli) fn close(summary: &mut RunSummary, context: &Context, ended: &Result<Outcome, CliError>) {
+    let exit_code = exit::code(ended);
+    summary.ended = Some(RunEnd { at: context.now(), exit_code, outcome: exit::word(exit_code) });
+    summary.failure = ended
+        .as_ref()
+        .err()
+        .map(|error| RunFailure { causes: error.chain(), hint: error.advice().map(str::to_owned) });
+}
+
+/// Writes a file with metrics that everybody may read, whole or not at all.
+///
+/// # Errors
+///
+/// It could not be written.
+pub(in crate::cli) fn write_metrics(
+    context: &Context,
+    path: &Path,
+    history: &RunHistory,
+) -> Result<(), CliError> {
+    let written = metrics::text(history, context.now(), Dialect::Prometheus)
+        .map_err(io::Error::other)
+        .and_then(|text| files::put_file(path, files::PUBLIC, |out| out.write_all(text.as_bytes())));
+    written.map_err(|error| {
+        CliError::new(Kind::Files, format!("could not write the metrics to {}", path.display()))
+            .because(error)
+    })
+}
+
+impl Channel {
+    fn of(option: &str, given: Option<&SecretString>, variable: &'static str) -> Result<Self, CliError> {
+        let given = given.map(|text| text.expose_secret().parse::<SecretUrl>()).transpose();
+        let given = given
+            .map_err(|error| CliError::new(Kind::Usage, format!("{option} cannot be used")).because(error))?;
+        Ok(Self { given, variable, poster: None })
+    }
+
+    /// Makes ready to send, where that has not been done yet and there is an address.
+    fn open(&mut self, context: &Context) {
+        if self.poster.is_none() {
+            self.poster = self.made(context).unwrap_or_else(|error| {
+                tracing::warn!("{}; nobody is told there", error.chain().join(": "));
+                None
+            });
+        }
+    }
+
+    fn made(&self, context: &Context) -> Result<Option<Poster>, CliError> {
+        let url = match &self.given {
+            Some(url) => Some(url.clone()),
+            None => {
+                let text = secret(&context.environment, self.variable)?;
+                text.map(|text| text.parse()).transpose().map_err(|error: BadUrl| {
+                    CliError::new(Kind::Settings, format!("{} cannot be used", self.variable)).because(error)
+                })?
+            }
+        };
+        let Some(url) = url else { return Ok(None) };
+        let poster = Poster::new(url.clone(), context.global.ca_file.clone(), context.run_number());
+        let poster = poster.map_err(|error| {
+            CliError::new(Kind::Settings, format!("nothing can be sent to {url}")).because(error)
+        })?;
+        if !url.is_https() && !url.is_loopback() {
+            tracing::warn!("{url} is plain HTTP: what is told can be read on the way");
+        }
+        Ok(Some(poster))
+    }
+}

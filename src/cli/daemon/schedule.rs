@@ -1,0 +1,282 @@
+//! `reconcile --every`: one run after the other, for as long as nobody says stop.
+
+use super::observer::{LiveView, RunMonitor};
+use super::reporting::{Reporting, close, is_not_a_run};
+use super::single::reconcile_once;
+use super::state::DaemonState;
+use crate::apply::{Latch, ProgressTracker};
+use crate::cli::args::ReconcileArgs;
+use crate::cli::context::{Context, ServiceState};
+use crate::cli::error::{CliError, Kind};
+use crate::cli::exit::{self, Outcome};
+use crate::cli::interrupt::Interrupt;
+use crate::cli::latch;
+use crate::cli::policies;
+use crate::policy::Policies;
+use crate::render::notification;
+use crate::run::{RunHistory, RunSummary};
+use crate::serve::Server;
+use futures::FutureExt as _;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+/// How much later than asked for a run may begin, as a share of the interval, so that those who were started together
+/// do not ask FiFo together for ever.
+const JITTER: f64 = 0.1;
+
+/// How often it is looked whether a person has lifted the latch.
+const LATCH_READ_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs again and again.
+///
+/// No failure ends it: what was wrong may be right the next time, and a loop that has ended makes no backups. What does
+/// is a signal. After backups vanished, in a run of this process or of another one, no run begins until a person has lifted
+/// the latch, since another one could take another chain: where something is served this waits for that, and shows it;
+/// otherwise it ends.
+///
+/// # Errors
+///
+/// It cannot begin at all: the address cannot be listened on, or signals cannot be.
+pub(in crate::cli) async fn run(
+    args: &ReconcileArgs,
+    every: Duration,
+    context: &Context,
+) -> Result<Outcome, CliError> {
+    let interrupt = Interrupt::listen()?;
+    let mut hangups = signal(SignalKind::hangup())
+        .map_err(|error| CliError::new(Kind::Internal, "could not listen for signals").because(error))?;
+    let reporting = Reporting::of(context, &args.reporting)?;
+    let state = Arc::new(DaemonState::new(context, every));
+    let _server = match args.listen {
+        Some(address) => Some(listen(address, &state).await?),
+        None => None,
+    };
+    let mut scheduler = Scheduler {
+        args,
+        context,
+        every,
+        interrupt: &interrupt,
+        reporting,
+        state,
+        progress: ProgressTracker::default(),
+    };
+    let alive = stay_alive(context);
+    let never = tokio::select! {
+        ended = scheduler.run_until_signal(&mut hangups) => {
+            service(context, &[ServiceState::Stopping]);
+            return ended;
+        }
+        never = alive => never,
+    };
+    match never {}
+}
+
+async fn listen(address: SocketAddr, state: &Arc<DaemonState>) -> Result<Server, CliError> {
+    let site: Arc<DaemonState> = Arc::clone(state);
+    let server = Server::start(address, site).await.map_err(|error| {
+        CliError::new(Kind::Files, format!("could not listen on {address}"))
+            .because(error)
+            .hint("is another process listening there? name another address with --listen")
+    })?;
+    let bound = server.address();
+    if !bound.ip().is_loopback() {
+        tracing::warn!("{bound} can be reached from other machines: whoever can, sees the names of all VMs");
+    }
+    tracing::info!("serving /metrics, /healthz and a page at http://{bound}/");
+    Ok(server)
+}
+
+/// Tells the service manager that this process does not hang, twice as often as it asks for. That says that the runtime
+/// gets round to things, not that a run is near its end: an upload may take hours.
+async fn stay_alive(context: &Context) -> std::convert::Infallible {
+    if let Some(period) = context.watchdog() {
+        let mut ticks = interval((period / 2).max(Duration::from_millis(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            service(context, &[ServiceState::Watchdog]);
+        }
+    }
+    std::future::pending().await
+}
+
+/// A service manager that cannot be told is none of a backup's business.
+fn service(context: &Context, states: &[ServiceState<'_>]) {
+    if let Err(error) = context.notify_service(states) {
+        tracing::debug!("the service manager could not be told {states:?}: {error}");
+    }
+}
+
+/// What all runs share.
+struct Scheduler<'c> {
+    args: &'c ReconcileArgs,
+    context: &'c Context,
+    every: Duration,
+    interrupt: &'c Interrupt,
+    reporting: Reporting<'c>,
+    state: Arc<DaemonState>,
+    /// What hung in the run before hangs in the next one as well.
+    progress: ProgressTracker,
+}
+
+impl Scheduler<'_> {
+    async fn run_until_signal(&mut self, hangups: &mut Signal) -> Result<Outcome, CliError> {
+        let mut chance = fastrand::Rng::with_seed(self.context.run_number());
+        loop {
+            let next = Instant::now() + self.every + self.every.mul_f64(JITTER * chance.f64());
+            let policies = policies::load(self.context);
+            // The first time, and after every SIGHUP; in between it says nothing new.
+            service(self.context, &[ServiceState::Ready, ServiceState::Status("a run is under way")]);
+            let (ended, at_once) = self.run_once(policies, next, hangups).await;
+            if let Some(ended) = ended {
+                return ended;
+            }
+            if self.interrupt.caught().is_some() {
+                return Ok(Outcome::Done);
+            }
+            if at_once {
+                continue;
+            }
+            tokio::select! {
+                // Asked in this order, so that nothing new begins when both have come.
+                biased;
+                _ = self.interrupt.signalled() => return Ok(Outcome::Done),
+                _ = hangups.recv() => {
+                    service(self.context, &[ServiceState::Reloading]);
+                    tracing::info!("SIGHUP: the policies are read again, and a run begins");
+                }
+                () = sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Does one run and tells what came of it. Gives how everything ends, where it does, and whether the next run is to
+    /// begin at once.
+    async fn run_once(
+        &mut self,
+        policies: Result<Policies, CliError>,
+        next: Instant,
+        hangups: &mut Signal,
+    ) -> (Option<Result<Outcome, CliError>>, bool) {
+        let context = self.context;
+        self.reporting.open_channels();
+        self.state.begin();
+        let mut summary = RunSummary::new("reconcile", context.now());
+        let mut at_once = false;
+        let live_view = LiveView { state: &self.state, every: self.every };
+        let mut monitor = RunMonitor::new(&self.reporting, self.args.listen.map(|_| live_view));
+        let ended = {
+            let run = reconcile_once(
+                self.args,
+                context,
+                self.interrupt,
+                policies,
+                &self.progress,
+                &mut monitor,
+                &mut summary,
+            );
+            let mut run = pin!(AssertUnwindSafe(run).catch_unwind());
+            loop {
+                tokio::select! {
+                    biased;
+                    ended = &mut run => break ended.unwrap_or_else(|_| {
+                        Err(CliError::new(Kind::Internal, "the run was stopped by a fault of this program"))
+                    }),
+                    _ = hangups.recv() => {
+                        at_once = true;
+                        self.reload_policies();
+                    }
+                }
+            }
+        };
+        let signal = self.interrupt.caught();
+        monitor.alarm_recorder().add_missed_alarms(&mut summary);
+        // By the report: whatever happened after the alarm, another run must not follow.
+        let ended = if summary.has_alarm() { Ok(Outcome::Alarm) } else { ended };
+        // An alarm that could not be remembered is more than an alarm.
+        let not_remembered = monitor.alarm_recorder().failure();
+        let is_remembered = not_remembered.is_none();
+        let ended = not_remembered.map_or(ended, Err);
+        if let Err(error) = &ended {
+            context.report_error(error);
+        }
+        close(&mut summary, context, &ended);
+        let is_stopped = exit::code(&ended) == exit::SAFETY_STOP;
+        let endpoint = summary.endpoint.clone();
+        let latch = endpoint.and_then(|endpoint| latch::of(context, &endpoint).ok());
+        let pause = if at_once { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
+        let history = self.state.end(summary, latch.as_ref().and_then(Latch::read), pause);
+        announce_next(context, &history);
+        if !is_not_a_run(&ended) {
+            self.reporting.end(monitor.into_start_ping(), &history, Some(self.interrupt)).await;
+        }
+        if is_stopped {
+            let is_lifted = self.args.listen.is_some()
+                && self.wait_for_resume(latch.filter(|_| is_remembered), hangups).await;
+            return (if is_lifted { None } else { Some(Ok(Outcome::Alarm)) }, is_lifted);
+        }
+        (signal.map(|signal| Ok(Outcome::Interrupted(signal))), at_once)
+    }
+
+    /// Leaves page, metrics and health where they are until a person has lifted the latch or a signal comes: an alarm that
+    /// goes away with the process is seen by no scrape. No run begins meanwhile. Gives whether the latch was lifted; one
+    /// that could not be set never is.
+    async fn wait_for_resume(&self, latch: Option<Latch>, hangups: &mut Signal) -> bool {
+        if self.interrupt.caught().is_none() {
+            tracing::warn!(
+                "no further run begins until `fifo-retain resume`; the page stays, and the process with it"
+            );
+        }
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.interrupt.signalled() => return false,
+                _ = hangups.recv() => {
+                    service(self.context, &[ServiceState::Reloading]);
+                    tracing::warn!("SIGHUP: no run begins, since backups vanished after a local delete");
+                    service(self.context, &[ServiceState::Ready]);
+                }
+                () = sleep(self.every.min(LATCH_READ_EVERY)) => {}
+            }
+            if latch.as_ref().is_some_and(|latch| latch.read().is_none()) {
+                tracing::info!("the safety stop is lifted: runs begin again");
+                self.state.resume();
+                return true;
+            }
+        }
+    }
+
+    /// Reads the policies in the middle of a run, which goes on by the old ones: mistakes in them are told at once.
+    fn reload_policies(&self) {
+        service(self.context, &[ServiceState::Reloading]);
+        match policies::load(self.context) {
+            Ok(_) => tracing::info!("SIGHUP: the next run begins by the new policies, right after this one"),
+            Err(error) => self.context.report_error(&error),
+        }
+        service(self.context, &[ServiceState::Ready]);
+    }
+}
+
+/// Tells people and the service manager what came of the run and when the next one begins.
+fn announce_next(context: &Context, history: &RunHistory) {
+    let Some(last) = &history.last else { return };
+    if history.is_stopped() {
+        let summary = notification::summary(last);
+        let doing =
+            format!("backups vanished: no run begins until `fifo-retain resume`; the last one: {summary}");
+        return service(context, &[ServiceState::Status(&doing)]);
+    }
+    let Some(next) = history.next_run else { return };
+    let next = next.format("%Y-%m-%d %H:%M:%S UTC");
+    tracing::info!("the next run begins at {next}");
+    let summary = notification::summary(last);
+    service(
+        context,
+        &[ServiceState::Status(&format!("the next run begins at {next}; the last one: {summary}"))],
+    );
+}

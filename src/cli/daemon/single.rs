@@ -1,0 +1,102 @@
+//! A single run: with its reports, and as `reconcile` does it, once or repeatedly.
+
+use super::observer::RunMonitor;
+use super::reporting::{Reporting, close, is_not_a_run};
+use crate::apply::ProgressTracker;
+use crate::cli::args::{ReconcileArgs, ReportingArgs};
+use crate::cli::connection::{FirstContact, PendingConnection};
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::execute::{self, Execution, ExecutionRequest};
+use crate::cli::exit::Outcome;
+use crate::cli::interrupt::Interrupt;
+use crate::cli::latch;
+use crate::cli::planning::{self, Planned};
+use crate::policy::Policies;
+use crate::run::{RunHistory, RunSummary};
+use std::time::Duration;
+
+/// With runs closer together than this, one that is waiting goes on for as long: each new one reads the whole cloud.
+const HAND_OVER_LEAST: Duration = Duration::from_secs(60);
+
+/// Runs something once, and tells everybody what came of it, unless there was no run: see [`is_not_a_run`].
+///
+/// # Errors
+///
+/// Those of the run; an address on the command line is none.
+pub(in crate::cli) async fn run_and_report(
+    context: &Context,
+    args: &ReportingArgs,
+    command: &'static str,
+    interrupt: Option<&Interrupt>,
+    run: impl AsyncFnOnce(&mut RunSummary, &mut RunMonitor<'_>) -> Result<Outcome, CliError>,
+) -> Result<Outcome, CliError> {
+    let reporting = Reporting::of(context, args)?;
+    let mut summary = RunSummary::new(command, context.now());
+    let mut monitor = RunMonitor::new(&reporting, None);
+    let ended = run(&mut summary, &mut monitor).await;
+    // An alarm that could not be remembered is more than an alarm.
+    let ended = monitor.alarm_recorder().failure().map_or(ended, Err);
+    close(&mut summary, context, &ended);
+    let safety_stop = summary.endpoint.as_deref().and_then(|endpoint| latch::shown(context, endpoint));
+    let mut history = RunHistory { safety_stop, ..RunHistory::default() };
+    history.enter(summary);
+    if !is_not_a_run(&ended) {
+        reporting.end(monitor.into_start_ping(), &history, interrupt).await;
+    }
+    ended
+}
+
+/// Does one run, and keeps account of it.
+///
+/// # Errors
+///
+/// The policies have mistakes, another run is under way, or no plan can be made. What goes wrong with a VM is in the
+/// outcome.
+pub(in crate::cli) async fn reconcile_once(
+    args: &ReconcileArgs,
+    context: &Context,
+    interrupt: &Interrupt,
+    policies: Result<Policies, CliError>,
+    progress: &ProgressTracker,
+    monitor: &mut RunMonitor<'_>,
+    summary: &mut RunSummary,
+) -> Result<Outcome, CliError> {
+    let policies = policies?;
+    let fifo = PendingConnection::of(context)?;
+    summary.endpoint = Some(fifo.name().to_owned());
+    // Taken before FiFo is read: what another run is about to do must not be planned again.
+    let _lock = execute::lock(context, fifo.name(), "reconcile")?;
+    let latch = latch::of(context, fifo.name())?;
+    latch::refuse_if_set(&latch)?;
+    let fifo = fifo.open(context, FirstContact::KeepTrying).await?;
+    monitor.begin();
+    let planned = tokio::select! {
+        // Nothing has been done yet, so nothing has to be brought to an end.
+        biased;
+        told = interrupt.signalled() => return Ok(told),
+        planned = planning::make(context, &policies, &fifo, &args.planning, None) => planned?,
+    };
+    monitor.read(&planned, &policies, summary);
+    let Planned { plan, inventory } = &planned;
+    execute::show_or_warn(context, plan);
+    // Once more right before anything is done: the file may have been put there by hand.
+    latch::refuse_if_set(&latch)?;
+    monitor.arm_latch(latch);
+    let execution = Execution::begin(context, interrupt, monitor)?;
+    let request = ExecutionRequest {
+        args: &args.execute,
+        handed_over_after: args.every.map(|every| every.max(HAND_OVER_LEAST)),
+        deadline: Some(args.deadline),
+        progress,
+        selection: &args.planning,
+        fifo: &fifo,
+        policies: &policies,
+        plan,
+        vms: &plan.vms,
+        inventory,
+    };
+    let outcome = execution.run(&request, monitor, summary).await;
+    execute::close(fifo).await;
+    Ok(outcome)
+}

@@ -1,0 +1,303 @@
+//! Carrying a plan out: what `apply` and `reconcile` share.
+
+use super::args::{ExecuteArgs, Format, PlanningArgs};
+use super::connection::Connection;
+use super::context::Context;
+use super::daemon::observer::RunMonitor;
+use super::error::{CliError, Kind};
+use super::exit::Outcome;
+use super::interrupt::Interrupt;
+use super::output_queue;
+use super::planning;
+use crate::apply::{
+    Clock, Event, EventKind, Executor, Holder, Journal, Lock, LockError, Observer, ProgressTracker,
+    RunReport, Settings, Timing, VmRef,
+};
+use crate::fifo::WriteClient;
+use crate::inventory::Inventory;
+use crate::plan::{NoteCode, Plan, Status, VmPlan};
+use crate::policy::Policies;
+use crate::render::{self, JsonObserver, TextObserver};
+use crate::run::RunSummary;
+use chrono::{DateTime, Utc};
+use std::fs::DirBuilder;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+impl Clock for Context {
+    fn now(&self) -> DateTime<Utc> {
+        Context::now(self)
+    }
+}
+
+/// Takes the lock for a FiFo, so that no other run of this machine does anything to it meanwhile.
+///
+/// # Errors
+///
+/// Another run holds it, or the state folder cannot be used.
+pub(super) fn lock(context: &Context, endpoint: &str, command: &str) -> Result<Lock, CliError> {
+    let folder = state_dir(context)?;
+    let holder = Holder { pid: context.process_id(), command: command.to_owned(), since: context.now() };
+    Lock::take(&folder, endpoint, &holder).map_err(|error| {
+        let kind = match &error {
+            LockError::Held { .. } => Kind::Locked,
+            LockError::Io { .. } => Kind::Files,
+        };
+        CliError::new(kind, error.to_string()).because(error)
+    })
+}
+
+/// Gives the state folder, and makes it, for its owner only, where there is none.
+fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
+    let folder = context.state_dir()?;
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&folder).map_err(|error| {
+        CliError::new(Kind::Files, format!("could not make the state folder {}", folder.display()))
+            .because(error)
+            .hint("name another one with --state-dir or FIFO_RETAIN_STATE_DIR")
+    })?;
+    Ok(folder)
+}
+
+/// Shows a plan that nobody is asked about, in the form for people. Output that goes nowhere, to a full disk or a terminal
+/// that nobody reads, stops no backup.
+pub(super) fn show_or_warn(context: &Context, plan: &Plan) {
+    output_queue::start();
+    match context.global.format {
+        Format::Json => {}
+        Format::Text | Format::Github | Format::Markdown => {
+            context.print_or_warn(|out| render::text::plan(plan, &context.text_options, out));
+        }
+    }
+}
+
+/// What is to be carried out.
+#[derive(Clone, Copy)]
+pub(super) struct ExecutionRequest<'a> {
+    /// How.
+    pub(super) args: &'a ExecuteArgs,
+    /// After how long what it still waits for is left to the next run; without it, every upload is waited for.
+    pub(super) handed_over_after: Option<Duration>,
+    /// After how long it leaves to the next run what it still waits for, whether or not that one is due.
+    pub(super) deadline: Option<Duration>,
+    /// What is known of how uploads move.
+    pub(super) progress: &'a ProgressTracker,
+    /// Which VMs are meant, for reading them again.
+    pub(super) selection: &'a PlanningArgs,
+    /// Where.
+    pub(super) fifo: &'a Connection,
+    /// By what each VM is decided again.
+    pub(super) policies: &'a Policies,
+    /// The plan made now, with what it could do nothing about.
+    pub(super) plan: &'a Plan,
+    /// What of it is done.
+    pub(super) vms: &'a [VmPlan],
+    /// Everything that FiFo was seen to have, whichever VMs are meant.
+    pub(super) inventory: &'a Inventory,
+}
+
+/// One carrying out: who is told what happens, and who may end it.
+pub(super) struct Execution<'c> {
+    context: &'c Context,
+    observers: Observers,
+    interrupt: Interrupt,
+}
+
+impl<'c> Execution<'c> {
+    /// Makes ready: opens the journal.
+    ///
+    /// # Errors
+    ///
+    /// The state folder cannot be made.
+    pub(super) fn begin(
+        context: &'c Context,
+        interrupt: &Interrupt,
+        monitor: &RunMonitor<'_>,
+    ) -> Result<Self, CliError> {
+        output_queue::start();
+        // The ear first: whatever becomes of the others, it has heard. People last: they may not be listening.
+        let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(monitor.alarm_recorder())];
+        let path = state_dir(context)?.join("journal.jsonl");
+        match Journal::open(&path, Uuid::new_v4()) {
+            Ok(journal) => observers.push(Box::new(journal)),
+            // Backups that are not made are worse than a journal that is not written.
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; the run goes on without");
+            }
+        }
+        if let Some(waiting_observer) = monitor.waiting_observer() {
+            observers.push(Box::new(waiting_observer));
+        }
+        observers.push(Box::new(QueuedObserver(match context.global.format {
+            Format::Json => Arc::new(JsonObserver::new(Box::new(io::stdout()))),
+            Format::Text | Format::Github | Format::Markdown => Arc::new(TextObserver::new(
+                Box::new(io::stdout()),
+                Box::new(io::stderr()),
+                context.text_options.styles,
+                context.can_draw(),
+                context.global.quiet,
+            )),
+        })));
+        Ok(Self { context, observers: Observers(observers), interrupt: interrupt.clone() })
+    }
+
+    /// Tells something that is not done, or is otherwise worth knowing.
+    pub(super) fn warn(&self, at: Option<VmRef>, message: String) {
+        let what = EventKind::Warning { at, message };
+        self.observers.observe(&Event { time: self.context.now(), what });
+    }
+
+    /// Carries out what is due, enters what came of it, and judges it. Where somebody is told how the VMs stand, FiFo is
+    /// read once more after something was done: what is told is to be what the run has left.
+    pub(super) async fn run(
+        &self,
+        request: &ExecutionRequest<'_>,
+        monitor: &RunMonitor<'_>,
+        summary: &mut RunSummary,
+    ) -> Outcome {
+        let &ExecutionRequest { policies, fifo, selection, .. } = request;
+        let report = tokio::select! {
+            biased;
+            report = self.execute(request) => report,
+            never = monitor.keep_reading(self.context, policies, fifo, selection, summary) => match never {},
+        };
+        let outcome = self.judge(&report, request.plan);
+        let is_changed = report.vms.iter().any(|vm| !vm.steps.is_empty());
+        // Before anything else, which may take its time or fail: an alarm must not be lost.
+        summary.report = Some(report);
+        if monitor.wants_overview() && is_changed && !summary.has_alarm() {
+            self.reread(request, monitor, summary).await;
+        }
+        outcome
+    }
+
+    /// Reads FiFo after a run, for those who are told how the VMs stand by now. Where that does not work they are told how
+    /// they stood before, with the instant of that.
+    async fn reread(
+        &self,
+        request: &ExecutionRequest<'_>,
+        monitor: &RunMonitor<'_>,
+        summary: &mut RunSummary,
+    ) {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.signalled() => {}
+            planned = planning::plan_again(self.context, request.policies, request.fifo, request.selection) => match planned {
+                Ok(planned) => monitor.read(&planned, request.policies, summary),
+                Err(error) => {
+                    tracing::warn!("what the run has left could not be read: {}", error.chain().join(": "));
+                }
+            },
+        }
+    }
+
+    async fn execute(&self, request: &ExecutionRequest<'_>) -> RunReport {
+        let &ExecutionRequest { args, handed_over_after, fifo, policies, vms, inventory, .. } = request;
+        let client = WriteClient::new(fifo.read().clone());
+        // Of its own: the executor is to end after it was told that it will, and cancelling reaches it first otherwise.
+        let stop = CancellationToken::new();
+        let hand_over = CancellationToken::new();
+        let executor = Executor {
+            client: &client,
+            policies,
+            clock: self.context,
+            observer: &self.observers,
+            stop: &stop,
+            hand_over: &hand_over,
+            progress: request.progress,
+            settings: Settings {
+                max_uploads: args.max_uploads.get(),
+                max_uploads_per_hypervisor: args.max_uploads_per_hypervisor.get(),
+                wait: !args.no_wait,
+                deadline: request.deadline,
+                timing: timing(self.context),
+            },
+        };
+        let told_to_end = async {
+            self.interrupt.stop().cancelled().await;
+            self.warn(None, "told to end: nothing new is started; once more leaves at once".to_owned());
+            stop.cancel();
+            std::future::pending().await
+        };
+        let next_is_due = async {
+            if let Some(after) = handed_over_after {
+                tokio::time::sleep(after).await;
+                hand_over.cancel();
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            // Told before what comes of it.
+            biased;
+            never = told_to_end => match never {},
+            never = next_is_due => match never {},
+            report = executor.execute(vms, inventory) => report,
+        }
+    }
+
+    /// Judges a run by its report, and by what its plan could do nothing about.
+    fn judge(&self, report: &RunReport, plan: &Plan) -> Outcome {
+        let tally = report.tally();
+        let is_trouble = |vm: &VmPlan| {
+            matches!(vm.status, Status::Fault | Status::Conflict | Status::Unreadable)
+                || vm.note(NoteCode::GaveUp).is_some()
+        };
+        if !report.alarms.is_empty() {
+            Outcome::Alarm
+        } else if let Some(signal) = self.interrupt.caught() {
+            Outcome::Interrupted(signal)
+        } else if tally.failed + tally.dropped > 0 || plan.vms.iter().any(is_trouble) {
+            Outcome::SomeFailed
+        } else {
+            Outcome::Done
+        }
+    }
+}
+
+/// Ends a connection after a run. What came of the run stands, whatever becomes of that.
+pub(super) async fn close(fifo: Connection) {
+    if let Err(error) = fifo.close().await {
+        tracing::warn!("{}", error.chain().join(": "));
+    }
+}
+
+/// The built-in FiFo is near and quick, and its uploads take two seconds.
+fn timing(context: &Context) -> Timing {
+    let usual = Timing::default();
+    if context.global.sandbox {
+        Timing { pause_min: Duration::from_millis(200), pause_max: Duration::from_secs(1), ..usual }
+    } else {
+        usual
+    }
+}
+
+/// Several observers, each told everything in turn.
+struct Observers(Vec<Box<dyn Observer>>);
+
+impl Observer for Observers {
+    fn observe(&self, event: &Event) {
+        self.0.iter().for_each(|observer| observer.observe(event));
+    }
+}
+
+/// An observer whose words are written in their turn, however long that takes.
+struct QueuedObserver(Arc<dyn Observer>);
+
+impl Observer for QueuedObserver {
+    fn observe(&self, event: &Event) {
+        let (observer, event) = (Arc::clone(&self.0), event.clone());
+        match event.what {
+            EventKind::Progress { .. } | EventKind::Waiting(_) => {
+                output_queue::write_if_idle(move || observer.observe(&event))
+            }
+            _ => output_queue::write(move || observer.observe(&event)),
+        }
+    }
+}

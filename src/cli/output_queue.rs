@@ -1,0 +1,78 @@
+//! What people read while a run goes on, written by a thread of its own: a terminal that nobody reads stops no backup.
+//!
+//! Before [`start`] everything is written at once by whoever has something to say, and so it is by all other commands.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How much may be behind until what merely passes by is left out.
+const IDLE_BACKLOG_MAX: usize = 1_000;
+
+/// How much may be behind at all, so that a process of months does not run out of memory. The journal has it anyway.
+const BACKLOG_MAX: usize = 100_000;
+
+/// How long nothing at all may get through at the end until the rest is given up.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct OutputQueue {
+    queue: Sender<Job>,
+    backlog: Arc<AtomicUsize>,
+}
+
+static QUEUE: OnceLock<Option<OutputQueue>> = OnceLock::new();
+
+/// Has everything from now on written by a thread. Where none can be had, it is written at once as before.
+pub(super) fn start() {
+    QUEUE.get_or_init(|| {
+        let (queue, words) = mpsc::channel::<Job>();
+        let backlog = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&backlog);
+        let work = move || {
+            for word in words {
+                word();
+                count.fetch_sub(1, Ordering::SeqCst);
+            }
+        };
+        let thread = thread::Builder::new().name("voice".to_owned()).spawn(work);
+        thread.ok().map(|_| OutputQueue { queue, backlog })
+    });
+}
+
+/// Writes something, after everything that was said before.
+pub(super) fn write(words: impl FnOnce() + Send + 'static) {
+    enqueue(BACKLOG_MAX, words);
+}
+
+/// Writes something that is of no use later, unless much is behind already.
+pub(super) fn write_if_idle(words: impl FnOnce() + Send + 'static) {
+    enqueue(IDLE_BACKLOG_MAX, words);
+}
+
+fn enqueue(behind_max: usize, words: impl FnOnce() + Send + 'static) {
+    let Some(output_queue) = QUEUE.get().and_then(Option::as_ref) else { return words() };
+    if output_queue.backlog.fetch_add(1, Ordering::SeqCst) < behind_max
+        && output_queue.queue.send(Box::new(words)).is_ok()
+    {
+        return;
+    }
+    output_queue.backlog.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// Waits until everything is written, as long as somebody reads it.
+pub(super) fn drain() {
+    let Some(output_queue) = QUEUE.get().and_then(Option::as_ref) else { return };
+    let backlog = || output_queue.backlog.load(Ordering::SeqCst);
+    let (mut last, mut since) = (backlog(), Instant::now());
+    while last > 0 && since.elapsed() < DRAIN_TIMEOUT {
+        thread::sleep(Duration::from_millis(5));
+        let now = backlog();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! What a change of policies does: two plans of the same inventory at the same instant, one with each set of policies.
+//!
+//! What is told is the difference in deeds and in protection, not the difference in the files: a policy that has only
+//! moved to another file is no change. [`forecast`](super::forecast) looks further ahead than one plan does.
+
+use super::forecast::{Forecast, forecast};
+use super::policy_changes::{self, PolicyChange};
+use crate::inventory::{Backup, Inventory, Vm, VmId};
+use crate::plan::{Action, Plan, PolicyRef, SnapshotUsage, Status, VmPlan};
+use crate::policy::{Match, Policies};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What a change of policies does, now and over the next weeks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Comparison {
+    /// The policies that there were before.
+    pub against: Vec<PolicyRef>,
+    /// The policies that are new, gone or say something else, by name.
+    pub policies: Vec<PolicyChange>,
+    /// The counts.
+    pub summary: ComparisonSummary,
+    /// The VMs that belong elsewhere than before, or to which something else is done; by alias, then UUID.
+    pub vms: Vec<VmChange>,
+    /// What comes of it.
+    pub forecast: Forecast,
+}
+
+/// The counts of a [`Comparison`]. What a suspension holds back is not counted: it is not going to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ComparisonSummary {
+    /// What is only done because of the change.
+    pub caused: ActionCounts,
+    /// What is done with and without it. Together with `caused` that is the whole plan.
+    pub anyway: ActionCounts,
+    /// What would be done without the change, and no longer is.
+    pub no_longer: ActionCounts,
+    /// VMs that lose their policy.
+    pub loses_protection: usize,
+    /// VMs that two policies claim now, so that nothing is done to them any more.
+    pub comes_into_conflict: usize,
+    /// VMs that are suspended now.
+    pub suspended: usize,
+    /// VMs that get a policy.
+    pub gains_protection: usize,
+    /// VMs that are no longer suspended.
+    pub resumed: usize,
+    /// VMs that two policies claimed, and no longer do.
+    pub leaves_conflict: usize,
+    /// VMs that belong to another policy.
+    pub changes_policy: usize,
+    /// Backups that no tier is for any more.
+    pub stranded: AbandonedBackups,
+}
+
+/// Backups that were of a tier and are of none: they are no parents, nothing deletes them, and what they hold on hypervisors
+/// they hold for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AbandonedBackups {
+    /// How many backups.
+    pub backups: usize,
+    /// What they hold on hypervisors.
+    pub held: SnapshotUsage,
+}
+
+impl AbandonedBackups {
+    /// Finds those of a VM.
+    fn of(vm: &Vm, before: &Policies, after: &Policies) -> Self {
+        // Where several policies claim it nobody knows yet what becomes of its backups.
+        let (Match::One(before), after) = (before.policy_for(vm), after.policy_for(vm)) else {
+            return Self::default();
+        };
+        let is_stranded = |backup: &&Backup| {
+            let comment = backup.comment.as_deref();
+            let is_managed = match &after {
+                Match::One(after) => after.tier_of(comment).is_some(),
+                Match::Unprotected => false,
+                Match::Conflict(_) => true,
+            };
+            before.tier_of(comment).is_some() && !is_managed
+        };
+        let stranded: Vec<&Backup> = vm.backups.values().filter(is_stranded).collect();
+        Self { backups: stranded.len(), held: SnapshotUsage::of(stranded) }
+    }
+
+    /// Says whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.backups == 0
+    }
+}
+
+impl ComparisonSummary {
+    /// Counts the VMs that are protected worse than before.
+    pub fn worse(&self) -> usize {
+        self.loses_protection + self.comes_into_conflict + self.suspended
+    }
+
+    /// Adds what is done to one VM.
+    fn count_actions(&mut self, change: &VmChange) {
+        change.caused.iter().for_each(|action| self.caused.add(action));
+        change.anyway.iter().for_each(|action| self.anyway.add(action));
+        change.no_longer.iter().for_each(|action| self.no_longer.add(action));
+        match change.own_snapshot {
+            Some(NewSnapshotChange::Goes) => {
+                // It is one of the deletes that come with the create, which is made in any case.
+                self.anyway.delete_local -= 1;
+                self.caused.delete_local += 1;
+            }
+            Some(NewSnapshotChange::Stays) => self.no_longer.delete_local += 1,
+            None => {}
+        }
+    }
+
+    /// Gives the counter for a shift.
+    fn counter(&mut self, shift: ProtectionChange) -> &mut usize {
+        match shift {
+            ProtectionChange::LosesProtection => &mut self.loses_protection,
+            ProtectionChange::ComesIntoConflict => &mut self.comes_into_conflict,
+            ProtectionChange::Suspended => &mut self.suspended,
+            ProtectionChange::GainsProtection => &mut self.gains_protection,
+            ProtectionChange::Resumed => &mut self.resumed,
+            ProtectionChange::LeavesConflict => &mut self.leaves_conflict,
+            ProtectionChange::ChangesPolicy => &mut self.changes_policy,
+        }
+    }
+}
+
+/// Counts of actions by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ActionCounts {
+    /// Backups to create.
+    pub create: usize,
+    /// Snapshots to delete on hypervisors, those of new backups among them that do not stay once they are complete.
+    pub delete_local: usize,
+}
+
+impl ActionCounts {
+    fn add(&mut self, action: &Action) {
+        self.create += usize::from(action.is_create());
+        self.delete_local += action.local_deletes();
+    }
+
+    /// Says whether there is none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a change of policies does to one VM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VmChange {
+    /// Its UUID.
+    pub uuid: Option<VmId>,
+    /// Its alias; may be empty.
+    pub alias: String,
+    /// How its protection shifts; `None` when it does not.
+    pub shift: Option<ProtectionChange>,
+    /// How it was protected.
+    pub before: Protection,
+    /// How it is protected.
+    pub after: Protection,
+    /// What is only done because of the change; a delete that no longer waits for a create is such a thing.
+    pub caused: Vec<Action>,
+    /// What the change does to the own snapshot of a new backup that is made in any case; `None` for nothing.
+    pub own_snapshot: Option<NewSnapshotChange>,
+    /// What is done with and without it.
+    pub anyway: Vec<Action>,
+    /// What would be done without the change, and no longer is.
+    pub no_longer: Vec<Action>,
+    /// Its backups that no tier is for any more.
+    pub stranded: AbandonedBackups,
+}
+
+impl VmChange {
+    /// Says whether the change does anything to the VM.
+    fn is_any(&self) -> bool {
+        self.shift.is_some()
+            || !self.caused.is_empty()
+            || self.own_snapshot.is_some()
+            || !self.no_longer.is_empty()
+            || !self.stranded.is_empty()
+    }
+}
+
+/// What a change of policies does to the own snapshot of a new backup that is made with and without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NewSnapshotChange {
+    /// It would have stayed, and goes once the backup is complete: a delete that the change causes.
+    Goes,
+    /// It would have gone, and stays: a delete that is no longer done.
+    Stays,
+}
+
+/// How a VM's protection shifts. A VM has one shift at the most: of several the first in this order, worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProtectionChange {
+    /// It had a policy, and has none.
+    LosesProtection,
+    /// Two policies claim it now, so that nothing is done to it.
+    ComesIntoConflict,
+    /// Its policy was active, and is suspended for it; or it had none, and the one it gets is suspended for it.
+    Suspended,
+    /// It had no policy, and has one.
+    GainsProtection,
+    /// Its policy was suspended for it, and is active.
+    Resumed,
+    /// Two policies claimed it, and no longer do.
+    LeavesConflict,
+    /// It belongs to another policy.
+    ChangesPolicy,
+}
+
+impl ProtectionChange {
+    /// All of them, in their order.
+    pub const ALL: [Self; 7] = [
+        Self::LosesProtection,
+        Self::ComesIntoConflict,
+        Self::Suspended,
+        Self::GainsProtection,
+        Self::Resumed,
+        Self::LeavesConflict,
+        Self::ChangesPolicy,
+    ];
+
+    /// Says whether less is done for the VM than before.
+    pub fn is_worse(self) -> bool {
+        matches!(self, Self::LosesProtection | Self::ComesIntoConflict | Self::Suspended)
+    }
+
+    fn between(before: &Protection, after: &Protection) -> Option<Self> {
+        use Protection::{Active, Conflict, Suspended, Unprotected, Unreadable};
+        match (before, after) {
+            (before, after) if before == after => None,
+            // Both plans are of one reading, so this is so before and after.
+            (Unreadable, _) | (_, Unreadable) => None,
+            (_, Conflict) => Some(Self::ComesIntoConflict),
+            (Active { .. } | Suspended { .. }, Unprotected) => Some(Self::LosesProtection),
+            // A policy that is suspended protects nothing.
+            (Active { .. } | Unprotected, Suspended { .. }) => Some(Self::Suspended),
+            (Unprotected, _) => Some(Self::GainsProtection),
+            (Suspended { .. }, Active { .. }) => Some(Self::Resumed),
+            (Conflict, _) => Some(Self::LeavesConflict),
+            (Active { .. }, Active { .. }) | (Suspended { .. }, Suspended { .. }) => {
+                Some(Self::ChangesPolicy)
+            }
+        }
+    }
+}
+
+/// Whether anything is done for a VM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Protection {
+    /// It belongs to a policy.
+    Active {
+        /// The policy.
+        policy: String,
+    },
+    /// It belongs to a policy that is suspended for it.
+    Suspended {
+        /// The policy.
+        policy: String,
+    },
+    /// Several policies claim it.
+    Conflict,
+    /// No policy is for it.
+    Unprotected,
+    /// It could not be read whole.
+    Unreadable,
+}
+
+impl Protection {
+    fn of(vm: &VmPlan) -> Self {
+        match (vm.status, &vm.policy) {
+            (_, Some(policy)) if vm.is_suspended() => Self::Suspended { policy: policy.clone() },
+            (_, Some(policy)) => Self::Active { policy: policy.clone() },
+            (Status::Conflict, None) => Self::Conflict,
+            (Status::Unreadable, None) => Self::Unreadable,
+            (_, None) => Self::Unprotected,
+        }
+    }
+}
+
+/// One set of policies with the plan that was made from it.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicySide<'a> {
+    /// The policies.
+    pub policies: &'a Policies,
+    /// The plan.
+    pub plan: &'a Plan,
+}
+
+/// Compares two plans of the same inventory and instant, that of the policies before and that of those now.
+pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Inventory) -> Comparison {
+    let old: BTreeMap<VmId, &VmPlan> = before.plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
+    let mut summary = ComparisonSummary::default();
+    let mut vms = Vec::new();
+    for new in &after.plan.vms {
+        // What could not be read has no action on either side.
+        let Some(&old) = new.uuid.and_then(|id| old.get(&id)) else { continue };
+        let stranded = new
+            .uuid
+            .and_then(|id| inventory.vms.get(&id))
+            .map(|vm| AbandonedBackups::of(vm, before.policies, after.policies));
+        let change = vm_change(old, new, stranded.unwrap_or_default());
+        summary.stranded.backups += change.stranded.backups;
+        summary.stranded.held = summary.stranded.held.plus(change.stranded.held);
+        summary.count_actions(&change);
+        if let Some(shift) = change.shift {
+            *summary.counter(shift) += 1;
+        }
+        if change.is_any() {
+            vms.push(change);
+        }
+    }
+    Comparison {
+        against: before.plan.policies.clone(),
+        policies: policy_changes::changes(before.policies, after.policies),
+        summary,
+        vms,
+        forecast: forecast(before.policies, after.policies, inventory, after.plan.at),
+    }
+}
+
+fn vm_change(old: &VmPlan, new: &VmPlan, stranded: AbandonedBackups) -> VmChange {
+    let (before, after) = (Protection::of(old), Protection::of(new));
+    let (anyway, caused): (Vec<&Action>, Vec<&Action>) =
+        new.due_actions().iter().partition(|action| old.due_actions().iter().any(|old| covers(old, action)));
+    let is_done = |old: &Action| new.due_actions().iter().any(|new| new.is_same_action_as(old));
+    let no_longer = old.due_actions().iter().filter(|old| !is_done(old)).cloned().collect();
+    let own_snapshot = anyway.iter().find_map(|action| own_snapshot(old, action));
+    VmChange {
+        uuid: new.uuid,
+        alias: new.alias.clone(),
+        shift: ProtectionChange::between(&before, &after),
+        before,
+        after,
+        caused: caused.into_iter().cloned().collect(),
+        own_snapshot,
+        anyway: anyway.into_iter().cloned().collect(),
+        no_longer,
+        stranded,
+    }
+}
+
+/// Says whether an action would have been done before as well, and no later: a snapshot that no longer waits for the
+/// backup which replaces it is taken away by the change. A backup is the same whatever becomes of its own snapshot.
+fn covers(old: &Action, new: &Action) -> bool {
+    old.is_same_action_as(new)
+        && match (old, new) {
+            (Action::DeleteLocal(old), Action::DeleteLocal(new)) => new.after_create || !old.after_create,
+            _ => true,
+        }
+}
+
+/// Says what becomes of the own snapshot of a backup that would have been made before as well.
+fn own_snapshot(old: &VmPlan, new: &Action) -> Option<NewSnapshotChange> {
+    let old = old.due_actions().iter().find(|old| old.is_same_action_as(new))?;
+    match (old, new) {
+        (Action::Create(old), Action::Create(new)) => match (old.stays_local, new.stays_local) {
+            (true, false) => Some(NewSnapshotChange::Goes),
+            (false, true) => Some(NewSnapshotChange::Stays),
+            (true, true) | (false, false) => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,199 @@
+//! What a change of policies comes to over the next weeks: each VM whose policy does something else than before is run
+//! forward under both, from due time to due time, on an assumed world in which every create succeeds at once and every
+//! delete happens.
+//!
+//! It is a forecast and no plan: what runs now is taken to succeed, a VM that cannot be backed up now never can, and
+//! nobody moves, makes or deletes anything. VMs that will be decided alike are run once, so that a policy of
+//! twenty thousand VMs costs little more than one of a handful; VMs that are done the same to are not run at all.
+
+mod occurrences;
+mod run;
+mod start_state;
+
+use super::policy_changes::behaves_alike;
+use crate::inventory::{Inventory, Vm};
+use crate::plan::BackupKind;
+use crate::policy::{Match, Policies, Policy, TierIndex};
+use chrono::{DateTime, TimeDelta, Utc};
+use run::Runner;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// How far ahead is looked: the longest month and the days until the next Sunday, so that a scheme of months and weeks
+/// is seen whole.
+pub const FORECAST_WITHIN: TimeDelta = TimeDelta::days(35);
+
+/// So many decisions are taken in all, some tens of seconds of them at the most. What is beyond is counted and told, not
+/// forecast.
+const DECISIONS_MAX: usize = 1_500_000;
+
+/// What a change of policies comes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Forecast {
+    /// The instant from which it looks ahead.
+    pub from: DateTime<Utc>,
+    /// The instant up to which it looks.
+    pub until: DateTime<Utc>,
+    /// The VMs that something else is done to than before, counted together where they share both policies.
+    pub groups: Vec<ForecastGroup>,
+    /// VMs that are not in it because there were too many that differ.
+    pub left_out: usize,
+}
+
+/// VMs with the same policy before and the same one after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForecastGroup {
+    /// The policy before; `None` for none, or for several that are in conflict.
+    pub before: Option<String>,
+    /// The policy after.
+    pub after: Option<String>,
+    /// How many VMs are counted together.
+    pub vms: usize,
+    /// What would come of them without the change, in all.
+    pub without: ForecastCounts,
+    /// What comes of them with it, in all.
+    pub with: ForecastCounts,
+}
+
+/// What comes of some VMs within the time that is looked ahead.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ForecastCounts {
+    /// The backups that are made, coarsest tier first. Of a policy each tier is listed, also one of which none is made.
+    pub creates: Vec<TierForecast>,
+    /// How many snapshots are deleted on hypervisors, those of backups made meanwhile among them.
+    pub deleted_locally: usize,
+    /// How many snapshots are on hypervisors in the end.
+    pub local: usize,
+    /// The most snapshots of one VM on its hypervisor, between one backup and the next.
+    pub local_max: usize,
+    /// How many stored backups are no longer wanted in the end.
+    pub expired: usize,
+    /// The most backups that restoring one which is made meanwhile has to fetch.
+    pub steps_max: usize,
+}
+
+/// The backups that are made of one tier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TierForecast {
+    /// The tier.
+    pub tier: String,
+    /// Full ones.
+    pub full: usize,
+    /// Incremental ones.
+    pub incremental: usize,
+}
+
+impl ForecastCounts {
+    fn of(policy: Option<&Policy>) -> Self {
+        let tiers = policy.map_or(&[][..], |policy| &policy.tiers);
+        let creates =
+            tiers.iter().map(|tier| TierForecast { tier: tier.name.clone(), full: 0, incremental: 0 });
+        Self { creates: creates.collect(), ..Self::default() }
+    }
+
+    fn count_create(&mut self, tier: TierIndex, kind: BackupKind) {
+        if let Some(tier) = self.creates.get_mut(tier) {
+            match kind {
+                BackupKind::Full => tier.full += 1,
+                BackupKind::Incremental => tier.incremental += 1,
+            }
+        }
+    }
+
+    /// Adds another VM's, under the same policy.
+    fn add(&mut self, other: &Self) {
+        for (sum, tier) in self.creates.iter_mut().zip(&other.creates) {
+            sum.full += tier.full;
+            sum.incremental += tier.incremental;
+        }
+        self.deleted_locally += other.deleted_locally;
+        self.local += other.local;
+        self.local_max = self.local_max.max(other.local_max);
+        self.expired += other.expired;
+        self.steps_max = self.steps_max.max(other.steps_max);
+    }
+}
+
+/// Looks ahead from an instant, for those VMs to which the policies now do something else than those before.
+pub fn forecast(before: &Policies, after: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> Forecast {
+    look_ahead(before, after, inventory, (now, now + FORECAST_WITHIN), DECISIONS_MAX)
+}
+
+/// Looks ahead from one instant to another, with no more than so many decisions.
+pub(in crate::insight) fn look_ahead(
+    before: &Policies,
+    after: &Policies,
+    inventory: &Inventory,
+    (now, until): (DateTime<Utc>, DateTime<Utc>),
+    decisions_max: usize,
+) -> Forecast {
+    let mut runners: [BTreeMap<&str, Runner<'_>>; 2] = Default::default();
+    let mut alike: BTreeMap<(&str, &str), bool> = BTreeMap::new();
+    let mut groups: BTreeMap<(Option<&str>, Option<&str>), ForecastGroup> = BTreeMap::new();
+    let mut decisions_left = decisions_max;
+    let mut left_out = 0;
+    for vm in inventory.vms.values() {
+        let (old, new) = (one(before.policy_for(vm)), one(after.policy_for(vm)));
+        let is_same = match (old, new) {
+            (None, None) => true,
+            (Some(old), Some(new)) => {
+                let alike = alike.entry((&old.name, &new.name)).or_insert_with(|| behaves_alike(old, new));
+                *alike && held_until(old, vm, now) == held_until(new, vm, now)
+            }
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        if is_same {
+            continue;
+        }
+        let mut look = |side: usize, policy| match policy {
+            None => Some(untended(vm)),
+            Some(policy) => {
+                let runner = runner_of(&mut runners[side], policy, now, until);
+                runner.run(vm, &mut decisions_left)
+            }
+        };
+        let (Some(without), Some(with)) = (look(0, old), look(1, new)) else {
+            left_out += 1;
+            continue;
+        };
+        let names = (old.map(|policy| policy.name.as_str()), new.map(|policy| policy.name.as_str()));
+        let group = groups.entry(names).or_insert_with(|| ForecastGroup {
+            before: names.0.map(str::to_owned),
+            after: names.1.map(str::to_owned),
+            vms: 0,
+            without: ForecastCounts::of(old),
+            with: ForecastCounts::of(new),
+        });
+        group.vms += 1;
+        group.without.add(&without);
+        group.with.add(&with);
+    }
+    Forecast { from: now, until, groups: groups.into_values().collect(), left_out }
+}
+
+fn runner_of<'r, 'a>(
+    runners: &'r mut BTreeMap<&'a str, Runner<'a>>,
+    policy: &'a Policy,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> &'r mut Runner<'a> {
+    runners.entry(policy.name.as_str()).or_insert_with(|| Runner::new(policy, from, until))
+}
+
+fn one(found: Match<'_>) -> Option<&Policy> {
+    match found {
+        Match::One(policy) => Some(policy),
+        Match::Unprotected | Match::Conflict(_) => None,
+    }
+}
+
+/// Gives the instant until which nothing is done to a VM; `None` when that is over already, or never was.
+fn held_until(policy: &Policy, vm: &Vm, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    policy.suspended_until(vm).filter(|&until| now < until)
+}
+
+/// What comes of a VM that no policy tends: what it has on its hypervisor stays there.
+fn untended(vm: &Vm) -> ForecastCounts {
+    let local = vm.backups.values().filter(|backup| backup.holds_snapshot()).count();
+    ForecastCounts { local, local_max: local, ..ForecastCounts::default() }
+}

@@ -1,0 +1,24 @@
+//! What only looks: reads a plan and an inventory and reports on them. Nothing here decides what is done.
+//!
+//! - [`status`]: whether the backups of every VM would save it, and an [`Overview`] of the whole cloud;
+//! - [`show`]: of each backup, why it is kept and when it may go;
+//! - [`compare()`]: what a change of policies does, by two plans and a [`forecast`];
+//! - [`forecast`]: which backups policies make over the coming weeks.
+//!
+//! Like [`plan`](crate::plan) it is pure: no clock, no I/O, no randomness.
+
+mod compare;
+pub mod forecast;
+mod policy_changes;
+pub mod show;
+pub mod status;
+
+#[cfg(test)]
+mod tests;
+
+pub use compare::{
+    AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, NewSnapshotChange, PolicySide, Protection,
+    ProtectionChange, VmChange, compare,
+};
+pub use policy_changes::{PolicyChange, PolicyChangeKind};
+pub use status::{Overview, TierHealth};

@@ -1,0 +1,317 @@
+//! Why every backup of a VM is where it is: what `show` tells.
+//!
+//! The reasons are those that the plan is made from ([`local`](crate::plan::local), [`stored`](crate::plan::stored)); nothing is decided here. A
+//! snapshot without a reason is exactly what the plan deletes, which a test holds over thousands of clouds.
+
+mod reasons;
+mod tree;
+
+use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, VmId, chain_of, restorable};
+use crate::plan::standing::{BackupView, Standing, VmView};
+use crate::plan::{Action, BackupKind, Note, Plan, VmPlan};
+use crate::policy::{Match, Policies, Policy};
+use chrono::{DateTime, FixedOffset, Utc};
+use reasons::Reasons;
+use serde::Serialize;
+use tree::in_chains;
+
+/// The backups of some VMs at an instant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The instant.
+    pub at: DateTime<Utc>,
+    /// The FiFo.
+    pub endpoint: String,
+    /// The VMs, by alias, then UUID.
+    pub vms: Vec<VmExplanation>,
+}
+
+/// One VM with its backups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VmExplanation {
+    /// Its UUID; `None` only where not even that could be read.
+    pub uuid: Option<VmId>,
+    /// Its alias; may be empty.
+    pub alias: String,
+    /// The policy it belongs to.
+    pub policy: Option<String>,
+    /// Whether its actions are held back by a suspension.
+    pub is_suspended: bool,
+    /// Its backups, each before those that are taken from it, and else the older one first.
+    pub backups: Vec<BackupExplanation>,
+    /// What is told about the VM itself.
+    pub notes: Vec<Note>,
+}
+
+/// One backup, with why it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BackupExplanation {
+    /// Its UUID.
+    pub backup: BackupId,
+    /// The backup it is an increment on, whether or not that is still there.
+    pub parent: Option<BackupId>,
+    /// How many steps below the beginning of its chain it stands; a list and not a tree within a tree, since a chain may
+    /// be hundreds long.
+    pub depth: usize,
+    /// Its tier; `None` for one of no tier.
+    pub tier: Option<String>,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// When it was taken, in the policy's zone, or UTC where there is no policy.
+    pub taken: Option<DateTime<FixedOffset>>,
+    /// Full or incremental, as its record says.
+    #[serde(rename = "type")]
+    pub kind: BackupKind,
+    /// How it stands.
+    pub standing: ReportedStanding,
+    /// Whether its timestamp is too far ahead to be believed.
+    pub is_future_dated: bool,
+    /// What restoring it fetches from storage; `None` when it cannot be restored from there.
+    pub restore: Option<Restore>,
+    /// The stored bytes; `None` when that is not known.
+    pub size_bytes: Option<u64>,
+    /// Its snapshot on the hypervisor.
+    pub local: LocalCopy,
+    /// Its copy in storage.
+    pub stored: StoredCopy,
+}
+
+/// How a backup stands, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportedStanding {
+    /// Complete, and so is all that it rests on.
+    Restorable,
+    /// Complete itself, but something that it rests on is missing or not complete.
+    Unrestorable,
+    /// FiFo says that it failed.
+    Failed,
+    /// Called completed, with next to nothing in it.
+    Hollow,
+    /// It has not ended in the time it may take.
+    Stuck,
+    /// On its way.
+    InProgress,
+    /// Called completed, without the size or checksum of one of its files, which FiFo told of an earlier one.
+    Unverified,
+    /// Its record has no timestamp: the remains of one that was deleted while it uploaded.
+    Unreadable,
+}
+
+/// What a restore fetches, one backup after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Restore {
+    /// How many backups, when nothing on the hypervisor is left.
+    pub steps: usize,
+    /// How many bytes they have; `None` when that is not known of one of them.
+    pub size_bytes: Option<u64>,
+    /// How many backups as things are: FiFo stops at the first one whose snapshot is there. 0 is a rollback.
+    pub steps_now: usize,
+}
+
+/// A backup's snapshot on the hypervisor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LocalCopy {
+    /// Whether the hypervisor holds it, as far as the record tells.
+    pub is_held: bool,
+    /// The bytes it holds there; `None` when FiFo has not measured them.
+    pub size_bytes: Option<u64>,
+    /// Why it stays; empty where there is none, or none that is wanted.
+    pub kept_for: Vec<Reason>,
+    /// When the plan deletes it; `None` when it does not.
+    pub delete: Option<DeleteWhen>,
+}
+
+/// When the plan deletes a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeleteWhen {
+    /// With the next run.
+    Now,
+    /// Once the VM's next backup has completed and been checked.
+    AfterCreate,
+}
+
+/// A backup's copy in storage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StoredCopy {
+    /// Why it stays; empty when it has expired.
+    pub kept_for: Vec<Reason>,
+    /// Whether it is no longer wanted.
+    pub is_expired: bool,
+}
+
+/// Why something stays, and until when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// What kind of reason.
+    pub code: ReasonCode,
+    /// The reason, for people.
+    pub why: String,
+    /// What has to happen before it is gone, for people; `None` when it never is by itself.
+    pub until: Option<String>,
+}
+
+/// The kinds of [`Reason`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonCode {
+    /// The next backup of a tier would be taken from it.
+    NextParent,
+    /// `keep_local` asks for it.
+    KeepLocal,
+    /// It is on its way.
+    InProgress,
+    /// It is stuck and may still be running.
+    MayBeRunning,
+    /// One that runs, or may be running, is taken from it.
+    ParentOfRunning,
+    /// It is the only copy of its moment.
+    OnlyCopy,
+    /// It is the newest that can be restored.
+    NewestBackup,
+    /// `keep` asks for it.
+    Keep,
+    /// Its snapshot is wanted on the hypervisor.
+    WantedLocally,
+    /// Something that is kept rests on it.
+    Needed,
+    /// It cannot be restored, and nothing newer can.
+    NothingNewer,
+    /// It is of no tier.
+    Unmanaged,
+    /// Its timestamp lies in the future.
+    FutureTimestamp,
+    /// It has no timestamp.
+    Unreadable,
+    /// Another backup has been accepted and not begun, and which parent it needs is not known.
+    NotBegun,
+    /// FiFo takes no backups of the VM now.
+    CannotBackUp,
+    /// The VM belongs to no policy, or to more than one.
+    NoPolicy,
+}
+
+/// Explains the backups of a plan's VMs by what they were planned from.
+pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Explanation {
+    let vms = plan.vms.iter().map(|planned| {
+        let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
+        let backups = vm.map_or_else(Vec::new, |vm| match policies.policy_for(vm) {
+            Match::One(policy) => under_policy(planned, vm, policy, plan.at),
+            Match::Unprotected | Match::Conflict(_) => without_policy(vm),
+        });
+        VmExplanation {
+            uuid: planned.uuid,
+            alias: planned.alias.clone(),
+            policy: planned.policy.clone(),
+            is_suspended: planned.is_suspended(),
+            backups,
+            notes: planned.notes.iter().filter(|note| note.backup.is_none()).cloned().collect(),
+        }
+    });
+    Explanation { at: plan.at, endpoint: plan.endpoint.clone(), vms: vms.collect() }
+}
+
+fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<BackupExplanation> {
+    let view = VmView::new(vm, policy, now);
+    let reasons = Reasons::of(&view);
+    in_chains(&vm.backups)
+        .into_iter()
+        .map(|(depth, backup)| {
+            let judged = reasons.judged(backup.id);
+            let standing = judged.map_or(ReportedStanding::Unreadable, standing);
+            let delete = planned.actions.iter().find_map(|action| match action {
+                Action::DeleteLocal(delete) if delete.backup == backup.id => Some(delete.after_create),
+                _ => None,
+            });
+            let stored = reasons.stored(backup);
+            BackupExplanation {
+                depth,
+                tier: judged.and_then(|judged| judged.tier).map(|tier| view.tier(tier).name.clone()),
+                taken: backup.timestamp.map(|taken| policy.zone.moment(taken)),
+                is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
+                local: LocalCopy {
+                    kept_for: reasons.local(backup),
+                    delete: delete.map(|after| if after { DeleteWhen::AfterCreate } else { DeleteWhen::Now }),
+                    ..held(backup)
+                },
+                stored: StoredCopy { is_expired: stored.is_empty(), kept_for: stored },
+                ..recorded(vm, backup, standing)
+            }
+        })
+        .collect()
+}
+
+fn standing(judged: &BackupView<'_>) -> ReportedStanding {
+    match judged.standing {
+        Standing::Completed if judged.restorable => ReportedStanding::Restorable,
+        Standing::Completed => ReportedStanding::Unrestorable,
+        Standing::Failed => ReportedStanding::Failed,
+        Standing::Hollow => ReportedStanding::Hollow,
+        Standing::Stuck => ReportedStanding::Stuck,
+        Standing::InProgress => ReportedStanding::InProgress,
+        Standing::Unverified { .. } => ReportedStanding::Unverified,
+    }
+}
+
+/// Without a policy only FiFo's own word is known, and nothing is ever done.
+fn without_policy(vm: &Vm) -> Vec<BackupExplanation> {
+    let is_good = |backup: &Backup| backup.state == RecordedState::Completed && backup.timestamp.is_some();
+    let restorable = restorable(&vm.backups, is_good);
+    in_chains(&vm.backups)
+        .into_iter()
+        .map(|(depth, backup)| {
+            let standing = match backup.state {
+                _ if backup.timestamp.is_none() => ReportedStanding::Unreadable,
+                RecordedState::Completed if restorable.contains(&backup.id) => ReportedStanding::Restorable,
+                RecordedState::Completed => ReportedStanding::Unrestorable,
+                RecordedState::Failed => ReportedStanding::Failed,
+                RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
+                    ReportedStanding::InProgress
+                }
+            };
+            let held = held(backup);
+            let kept_for = if held.is_held { vec![reasons::no_policy()] } else { Vec::new() };
+            BackupExplanation {
+                depth,
+                local: LocalCopy { kept_for, ..held },
+                stored: StoredCopy { kept_for: vec![reasons::no_policy()], is_expired: false },
+                ..recorded(vm, backup, standing)
+            }
+        })
+        .collect()
+}
+
+fn held(backup: &Backup) -> LocalCopy {
+    let is_held = backup.holds_snapshot();
+    LocalCopy {
+        is_held,
+        size_bytes: backup.local_size_bytes.filter(|_| is_held),
+        kept_for: Vec::new(),
+        delete: None,
+    }
+}
+
+/// Tells what the record alone says.
+fn recorded(vm: &Vm, backup: &Backup, standing: ReportedStanding) -> BackupExplanation {
+    let chain = chain_of(&vm.backups, backup.id).filter(|_| standing == ReportedStanding::Restorable);
+    BackupExplanation {
+        backup: backup.id,
+        parent: backup.parent,
+        depth: 0,
+        tier: None,
+        comment: backup.comment.clone(),
+        taken: backup.timestamp.map(|taken| taken.fixed_offset()),
+        kind: if backup.parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
+        standing,
+        is_future_dated: false,
+        restore: chain.map(|chain| Restore {
+            steps: chain.steps.len(),
+            size_bytes: chain.size_bytes(),
+            steps_now: chain.steps.iter().take_while(|step| step.local != Some(true)).count(),
+        }),
+        size_bytes: backup.size_bytes(),
+        local: held(backup),
+        stored: StoredCopy { kept_for: Vec::new(), is_expired: false },
+    }
+}

@@ -1,0 +1,249 @@
+//! Would these backups have saved us? How each VM stands against its policy, whatever is going to be done about it.
+
+mod overview;
+
+pub use overview::{Overview, TierHealth};
+
+use crate::inventory::{BackupId, Inventory, Vm, VmId, chain_of};
+use crate::plan::due::Occurrences;
+use crate::plan::standing::VmView;
+use crate::plan::{Note, NoteCode, Plan, SnapshotUsage, VmPlan};
+use crate::policy::{Match, Policies, Policy};
+use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::successors;
+
+/// How far back gaps are looked for.
+const GAPS_WITHIN: TimeDelta = TimeDelta::days(35);
+
+/// How all VMs stand at an instant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// The instant.
+    pub at: DateTime<Utc>,
+    /// The FiFo.
+    pub endpoint: String,
+    /// The VMs, by alias, then UUID.
+    pub vms: Vec<VmHealth>,
+}
+
+/// How one VM stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VmHealth {
+    /// Its UUID; `None` only where not even that could be read.
+    pub uuid: Option<VmId>,
+    /// Its alias; may be empty.
+    pub alias: String,
+    /// The policy it belongs to.
+    pub policy: Option<String>,
+    /// The answer.
+    pub verdict: BackupHealth,
+    /// Whether its policy is suspended for it. Its backups grow old all the same.
+    pub is_suspended: bool,
+    /// The newest backup that can be restored.
+    pub newest: Option<NewestBackup>,
+    /// How old that may be, in seconds.
+    pub max_age_secs: Option<i64>,
+    /// What its backups hold on the hypervisor.
+    pub local: SnapshotUsage,
+    /// As much of that as belongs to no tier of its policy: nothing ever deletes it.
+    pub unmanaged: SnapshotUsage,
+    /// The due times of which a backup should still be stored and none can be restored, oldest first: those of the last
+    /// 35 days, since the first backup there is, that are among the newest `keep` ones of a tier. Those that are still to
+    /// be made up for are not among them.
+    pub gaps: Vec<DateTime<FixedOffset>>,
+    /// What is told about it, most urgent first.
+    pub notes: Vec<Note>,
+    /// Those of the notes about which something has to be done.
+    pub problems: Vec<BackupProblem>,
+}
+
+/// Something that is wrong, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BackupProblem {
+    /// What kind of thing.
+    pub code: NoteCode,
+    /// The backup it is about; `None` when it is about the VM.
+    pub backup: Option<BackupId>,
+    /// The whole of it, for people.
+    pub message: String,
+    /// What to do about it, for people.
+    pub advice: &'static str,
+}
+
+impl BackupProblem {
+    fn of(note: &Note) -> Option<Self> {
+        let advice = advice(note.code)?;
+        Some(Self { code: note.code, backup: note.backup, message: note.message.clone(), advice })
+    }
+}
+
+/// Whether a VM's backups would have saved it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupHealth {
+    /// Its newest restorable backup is no older than `max_age`.
+    Safe,
+    /// It is older.
+    TooOld,
+    /// None can be restored.
+    NoBackup,
+    /// Two policies claim it, so nothing is done to it.
+    Conflict,
+    /// It could not be read whole, so nothing is known.
+    Unreadable,
+    /// No policy is for it.
+    Unprotected,
+}
+
+impl BackupHealth {
+    /// Says whether something has to be done about it. What nobody asked to protect is as it should be.
+    pub fn is_out(self) -> bool {
+        match self {
+            Self::Safe | Self::Unprotected => false,
+            Self::TooOld | Self::NoBackup | Self::Conflict | Self::Unreadable => true,
+        }
+    }
+}
+
+/// A restorable backup with what restoring it takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NewestBackup {
+    /// Which.
+    pub backup: BackupId,
+    /// Its tier; `None` for one that somebody made by hand.
+    pub tier: Option<String>,
+    /// When it was taken, in the policy's zone.
+    pub taken: DateTime<FixedOffset>,
+    /// How old it is, in seconds.
+    pub age_secs: i64,
+    /// How many stored backups have to be fetched one after the other, when nothing on the hypervisor is left.
+    pub steps: usize,
+    /// How many bytes they have; `None` when that is not known of one of them.
+    pub size_bytes: Option<u64>,
+}
+
+/// Judges the VMs of a plan by what they were planned from.
+pub fn health(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Health {
+    let occurrences_by_policy: BTreeMap<&str, Occurrences<'_>> =
+        policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, plan.at))).collect();
+    let vms = plan.vms.iter().map(|planned| {
+        let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
+        match vm.map(|vm| (vm, policies.policy_for(vm))) {
+            None => without_policy(planned, None, BackupHealth::Unreadable),
+            Some((vm, Match::Unprotected)) => without_policy(planned, Some(vm), BackupHealth::Unprotected),
+            Some((vm, Match::Conflict(_))) => without_policy(planned, Some(vm), BackupHealth::Conflict),
+            Some((vm, Match::One(policy))) => {
+                under_policy(planned, vm, policy, &occurrences_by_policy[policy.name.as_str()])
+            }
+        }
+    });
+    Health { at: plan.at, endpoint: plan.endpoint.clone(), vms: vms.collect() }
+}
+
+fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> VmHealth {
+    VmHealth {
+        uuid: planned.uuid,
+        alias: planned.alias.clone(),
+        policy: None,
+        verdict,
+        is_suspended: false,
+        newest: None,
+        max_age_secs: None,
+        local: SnapshotUsage::of(vm.iter().flat_map(|vm| vm.backups.values())),
+        unmanaged: planned.unmanaged,
+        gaps: Vec::new(),
+        notes: planned.notes.clone(),
+        problems: planned.notes.iter().filter_map(BackupProblem::of).collect(),
+    }
+}
+
+fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> VmHealth {
+    let view = VmView::new(vm, policy, occurrences.now());
+    let newest = view.newest_restorable().and_then(|newest| {
+        let chain = chain_of(&vm.backups, newest.id())?;
+        Some(NewestBackup {
+            backup: newest.id(),
+            tier: newest.tier.map(|tier| view.tier(tier).name.clone()),
+            taken: policy.zone.moment(newest.taken),
+            age_secs: (occurrences.now() - newest.taken).num_seconds().max(0),
+            steps: chain.steps.len(),
+            size_bytes: chain.size_bytes(),
+        })
+    });
+    let max_age_secs = policy.max_age.num_seconds();
+    let verdict = match &newest {
+        None => BackupHealth::NoBackup,
+        Some(newest) if newest.age_secs > max_age_secs => BackupHealth::TooOld,
+        Some(_) => BackupHealth::Safe,
+    };
+    VmHealth {
+        policy: Some(policy.name.clone()),
+        verdict,
+        is_suspended: planned.note(NoteCode::Suspended).is_some(),
+        newest,
+        max_age_secs: Some(max_age_secs),
+        gaps: gaps(&view, occurrences),
+        ..without_policy(planned, Some(vm), verdict)
+    }
+}
+
+/// Finds the due times after which nothing that can be restored was taken before the next one.
+///
+/// A tier is asked only for as many of its newest due times as it keeps backups: what is older has gone on purpose. So
+/// where the dailies end, the next due time is that of the next weekly.
+fn gaps(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<FixedOffset>> {
+    let taken: Vec<DateTime<Utc>> =
+        view.restorable().filter(|backup| backup.tier.is_some()).map(|backup| backup.taken).collect();
+    let Some(first) = taken.first() else { return Vec::new() };
+    let since = (*first).max(occurrences.now() - GAPS_WITHIN);
+    let mut due: BTreeSet<DateTime<Utc>> = BTreeSet::new();
+    for (tier, rules) in view.policy.tiers.iter().enumerate() {
+        let next = |instant: &DateTime<Utc>| occurrences.next_after(tier, view.vm.id, *instant);
+        let own: Vec<DateTime<Utc>> =
+            successors(next(&since), next).take_while(|due| *due <= occurrences.now()).collect();
+        let keep = rules.keep.map_or(usize::MAX, |keep| usize::try_from(keep.get()).unwrap_or(usize::MAX));
+        due.extend(own.into_iter().rev().take(keep));
+    }
+    // The last one has none after it: it may still be made up for.
+    let with_the_next = due.iter().zip(due.iter().skip(1));
+    let mut taken = taken.iter().peekable();
+    let is_gap = |(began, ended): &(&DateTime<Utc>, &DateTime<Utc>)| {
+        while taken.next_if(|taken| taken < began).is_some() {}
+        taken.peek().is_none_or(|taken| taken >= ended)
+    };
+    with_the_next.filter(is_gap).map(|(began, _)| view.policy.zone.moment(*began)).collect()
+}
+
+/// Says what to do about something; `None` where nothing has to be done.
+pub fn advice(code: NoteCode) -> Option<&'static str> {
+    Some(match code {
+        NoteCode::InternalError => {
+            "report it to those who make fifo-retain; its backups are not made meanwhile"
+        }
+        NoteCode::Unreadable => "look at its record in FiFo; nothing is done to what cannot be read",
+        NoteCode::PolicyConflict => "change the policies",
+        NoteCode::Suspended => "take the suspension out of the policy when its reason is gone",
+        NoteCode::SuspensionEnded => "take it out of the policy",
+        NoteCode::NoHypervisor => "start it on a hypervisor, or exclude it from the policy",
+        NoteCode::DelegatedDatasets => "back it up by other means, and exclude it from the policy",
+        NoteCode::VmState => "wait, or see in FiFo why it stays so",
+        NoteCode::GaveUp | NoteCode::RetryLater => {
+            "look at its hypervisor's agent and the backup store for why it failed"
+        }
+        NoteCode::Unverified => {
+            "wait; if it stays so, look at its record in FiFo, which writes sizes and checksums before it says completed"
+        }
+        NoteCode::Stuck => "look at its hypervisor's agent: the upload may still hang there",
+        NoteCode::FailedBackup | NoteCode::Hollow => "nothing, when a newer one is good; else look for why",
+        NoteCode::Unrestorable => "nothing, when a newer one is good",
+        NoteCode::FutureTimestamp => "set the clock that was wrong",
+        NoteCode::OrphanedSnapshot => "delete the snapshot on the hypervisor by hand",
+        NoteCode::Unprotected
+        | NoteCode::InProgress
+        | NoteCode::NoParent
+        | NoteCode::Unmanaged
+        | NoteCode::Expired => return None,
+    })
+}

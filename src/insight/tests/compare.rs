@@ -1,0 +1,218 @@
+//! What a change of policies does, by what it changes.
+
+use crate::insight::compare::{Comparison, PolicySide, ProtectionChange, compare};
+use crate::insight::{AbandonedBackups, ActionCounts, NewSnapshotChange, PolicyChangeKind, Protection};
+use crate::plan::tests::fixtures::*;
+use crate::plan::{Action, SnapshotUsage, plan};
+use crate::policy::{Policies, Policy, Selector, Suspension, TierKind, Zone};
+use chrono::TimeDelta;
+use std::num::NonZeroU32;
+
+/// Compares two sets of policies over some VMs on Wednesday the 18th of November 2026 at two.
+fn compared(before: &[Policy], after: &[Policy], vms: impl IntoIterator<Item = VmBuilder>) -> Comparison {
+    let (before, after) = (Policies::new(before.to_vec()), Policies::new(after.to_vec()));
+    let inventory = inventory(vms);
+    let now = at("2026-11-18 02:00");
+    let old = plan(&before, &inventory, now).unwrap();
+    let new = plan(&after, &inventory, now).unwrap();
+    let comparison = compare(
+        PolicySide { policies: &before, plan: &old },
+        PolicySide { policies: &after, plan: &new },
+        &inventory,
+    );
+    let count = |kind: fn(&Action) -> bool| {
+        new.vms.iter().flat_map(|vm| vm.due_actions()).filter(|action| kind(action)).count()
+    };
+    let summary = &comparison.summary;
+    let creates = count(|action| matches!(action, Action::Create(_)));
+    assert_eq!(summary.caused.create + summary.anyway.create, creates, "together they are the plan");
+    assert_eq!(summary.caused.delete_local + summary.anyway.delete_local, new.summary.delete_local);
+    comparison
+}
+
+fn protection_changes(comparison: &Comparison) -> Vec<Option<ProtectionChange>> {
+    comparison.vms.iter().map(|vm| vm.shift).collect()
+}
+
+fn only(alias: &str) -> Selector {
+    Selector { alias: vec![crate::policy::Pattern::new(alias).unwrap()], ..Selector::default() }
+}
+
+#[test]
+fn a_policy_in_another_file_is_no_change() {
+    let mut moved = grandfather();
+    moved.source.file = "policies/old/schemes.yaml".to_owned();
+    moved.source.sha256 = "11".to_owned();
+    moved.source.line = 20;
+    let comparison = compared(&[grandfather()], &[moved], [mid_chain()]);
+    assert_eq!((comparison.policies.len(), comparison.vms.len()), (0, 0));
+    assert!(comparison.forecast.groups.is_empty());
+    assert!(comparison.summary.caused.is_empty() && !comparison.summary.anyway.is_empty());
+}
+
+#[test]
+fn what_a_new_tier_causes_is_told_from_what_is_due_anyway() {
+    let mut more = grandfather();
+    let zone = more.zone.clone();
+    more.tiers.push(tier("hourly", "0 * * * *", TierKind::Incremental { from: vec![0, 1, 2, 3] }, &zone));
+    // The daily of the 18th is there, so that only the hourly is due.
+    let has_daily = || mid_chain().backup(9, "daily", "2026-11-18 01:01").on(3).local();
+    let comparison = compared(&[grandfather()], &[more], [has_daily()]);
+    let change = &comparison.vms[0];
+    assert!(matches!(change.caused.as_slice(), [Action::Create(create)] if create.tier == "hourly"));
+    // The daily of the 17th goes either way.
+    assert!(matches!(change.anyway.as_slice(), [Action::DeleteLocal(_)]), "{change:#?}");
+    assert_eq!(comparison.policies[0].fields, ["tiers.hourly: added"]);
+}
+
+#[test]
+fn a_vm_that_loses_its_policy_is_told_with_what_is_no_longer_done() {
+    let mut narrower = grandfather();
+    narrower.select = only("web-*");
+    let comparison = compared(&[grandfather()], &[narrower], [mid_chain()]);
+    assert_eq!(protection_changes(&comparison), [Some(ProtectionChange::LosesProtection)]);
+    assert_eq!((comparison.summary.loses_protection, comparison.summary.worse()), (1, 1));
+    assert_eq!((comparison.summary.no_longer.create, comparison.summary.no_longer.delete_local), (1, 1));
+    assert!(comparison.summary.caused.is_empty());
+    assert_eq!(comparison.vms[0].after, Protection::Unprotected);
+    assert_eq!(comparison.policies[0].fields, ["select: changed"]);
+}
+
+#[test]
+fn every_shift_of_protection_has_its_name() {
+    let named = |name: &str| Policy { name: name.to_owned(), ..grandfather() };
+    let suspended = |name: &str| {
+        let until_instant = at("2026-12-24 00:00");
+        let until = until_instant.date_naive();
+        let suspend = Some(Suspension { reason: "move".to_owned(), until, until_instant, vms: None });
+        Policy { suspend, ..named(name) }
+    };
+    let none: [Policy; 0] = [];
+    let two = [named("a"), named("b")];
+    let shift = |before: &[Policy], after: &[Policy]| {
+        let comparison = compared(before, after, [mid_chain()]);
+        comparison.vms.first().and_then(|vm| vm.shift)
+    };
+    assert_eq!(shift(&[named("a")], &none), Some(ProtectionChange::LosesProtection));
+    assert_eq!(shift(&[suspended("a")], &none), Some(ProtectionChange::LosesProtection));
+    assert_eq!(shift(&[named("a")], &two), Some(ProtectionChange::ComesIntoConflict));
+    assert_eq!(shift(&none, &two), Some(ProtectionChange::ComesIntoConflict));
+    assert_eq!(shift(&[named("a")], &[suspended("a")]), Some(ProtectionChange::Suspended));
+    assert_eq!(shift(&[named("a")], &[suspended("b")]), Some(ProtectionChange::Suspended));
+    assert_eq!(shift(&none, &[named("a")]), Some(ProtectionChange::GainsProtection));
+    assert_eq!(
+        shift(&none, &[suspended("a")]),
+        Some(ProtectionChange::Suspended),
+        "nothing will be done for it"
+    );
+    assert_eq!(shift(&[suspended("a")], &[named("a")]), Some(ProtectionChange::Resumed));
+    assert_eq!(shift(&two, &[named("a")]), Some(ProtectionChange::LeavesConflict));
+    assert_eq!(shift(&two, &none), Some(ProtectionChange::LeavesConflict));
+    assert_eq!(shift(&[named("a")], &[named("b")]), Some(ProtectionChange::ChangesPolicy));
+    assert_eq!(shift(&[suspended("a")], &[suspended("b")]), Some(ProtectionChange::ChangesPolicy));
+    assert_eq!(shift(&two, &two), None);
+}
+
+#[test]
+fn a_suspension_takes_back_what_was_to_be_done_and_its_end_causes_it() {
+    let until_instant = at("2026-12-24 00:00");
+    let until = until_instant.date_naive();
+    let suspend = Some(Suspension { reason: "move".to_owned(), until, until_instant, vms: None });
+    let suspended = Policy { suspend, ..grandfather() };
+    let comparison = compared(&[grandfather()], std::slice::from_ref(&suspended), [mid_chain()]);
+    assert_eq!((comparison.vms[0].caused.len(), comparison.vms[0].no_longer.len()), (0, 2));
+    assert_eq!(comparison.policies[0].fields, ["suspend: until 2026-12-24"]);
+    let comparison = compared(&[suspended], &[grandfather()], [mid_chain()]);
+    assert_eq!((comparison.vms[0].caused.len(), comparison.vms[0].no_longer.len()), (2, 0));
+    assert_eq!(comparison.policies[0].fields, ["suspend: taken out"]);
+}
+
+#[test]
+fn a_snapshot_that_no_longer_waits_for_its_successor_is_deleted_by_the_change() {
+    // The daily of the 17th stays until that of the 18th is complete; under a policy of which it is no parent it goes now.
+    let mut fulls = grandfather();
+    fulls.tiers[2].kind = TierKind::Full;
+    let comparison = compared(&[grandfather()], &[fulls], [mid_chain()]);
+    let change = &comparison.vms[0];
+    let is_delete_now =
+        |action: &Action| matches!(action, Action::DeleteLocal(delete) if !delete.after_create);
+    assert!(change.caused.iter().any(is_delete_now), "{change:#?}");
+    assert!(!change.no_longer.iter().any(|action| matches!(action, Action::DeleteLocal(_))), "{change:#?}");
+}
+
+#[test]
+fn a_backup_that_is_made_in_any_case_is_not_caused_by_what_becomes_of_its_own_snapshot() {
+    let fulls = |keep_local| {
+        let mut policy = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
+        policy.tiers[0].keep_local = keep_local;
+        policy
+    };
+    let deeds = |create, delete_local| ActionCounts { create, delete_local };
+    let goes = compared(&[fulls(1)], &[fulls(0)], [vm(1)]);
+    assert_eq!((goes.summary.caused, goes.summary.anyway), (deeds(0, 1), deeds(1, 0)));
+    assert!(goes.summary.no_longer.is_empty());
+    assert_eq!((goes.vms[0].own_snapshot, goes.vms[0].anyway.len()), (Some(NewSnapshotChange::Goes), 1));
+    let stays = compared(&[fulls(0)], &[fulls(1)], [vm(1)]);
+    assert_eq!((stays.summary.caused, stays.summary.anyway), (deeds(0, 0), deeds(1, 0)));
+    assert_eq!(stays.summary.no_longer, deeds(0, 1));
+    assert_eq!(stays.vms[0].own_snapshot, Some(NewSnapshotChange::Stays));
+    let gone = compared(&[fulls(0)], &[fulls(0)], [vm(1)]);
+    assert_eq!((gone.summary.caused, gone.summary.anyway, gone.vms.len()), (deeds(0, 0), deeds(1, 1), 0));
+}
+
+#[test]
+fn a_policy_says_what_it_says_differently() {
+    let mut other = grandfather();
+    other.priority = 5;
+    other.tiers[2].keep = NonZeroU32::new(3);
+    other.tiers[2].spread = TimeDelta::minutes(90);
+    other.tiers[2].also = vec!["nightly".to_owned()];
+    other.tiers[1].kind = TierKind::Incremental { from: vec![0] };
+    other.retry.backoff = TimeDelta::minutes(5);
+    other.max_age = TimeDelta::hours(50);
+    other.tiers[0].keep_local = 2;
+    let new = Policy { name: "new".to_owned(), ..grandfather() };
+    let old = Policy { name: "old".to_owned(), ..grandfather() };
+    let comparison = compared(&[grandfather(), old], &[new, other], []);
+    let kinds: Vec<_> = comparison.policies.iter().map(|it| (it.name.as_str(), it.change)).collect();
+    let (added, removed) = (PolicyChangeKind::Added, PolicyChangeKind::Removed);
+    assert_eq!(kinds, [("grandfather", PolicyChangeKind::Changed), ("new", added), ("old", removed)]);
+    assert_eq!(
+        comparison.policies[0].fields,
+        [
+            "priority: 0 -> 5",
+            "retry.backoff: 1h -> 5m",
+            "max_age: 1d2h -> 2d2h",
+            "tiers.monthly.keep_local: 0 -> 2",
+            "tiers.weekly.type: incremental from monthly, weekly -> incremental from monthly",
+            "tiers.daily.keep: for ever -> 3",
+            "tiers.daily.also: [] -> [\"nightly\"]",
+            "tiers.daily.spread: 0s -> 1h30m",
+        ]
+    );
+}
+
+#[test]
+fn a_renamed_tier_strands_its_backups_and_also_takes_them_over() {
+    let mut renamed = grandfather();
+    "nightly".clone_into(&mut renamed.tiers[2].name);
+    "nightly".clone_into(&mut renamed.tiers[2].comment);
+    let with_more = || mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2);
+    let comparison = compared(&[grandfather()], &[renamed.clone()], [with_more()]);
+    let stranded = AbandonedBackups { backups: 2, held: SnapshotUsage { snapshots: 1, size_bytes: GIB } };
+    assert_eq!((comparison.vms[0].stranded, comparison.summary.stranded), (stranded, stranded));
+
+    renamed.tiers[2].also = vec!["daily".to_owned()];
+    let comparison = compared(&[grandfather()], &[renamed], [with_more()]);
+    assert!(comparison.summary.stranded.is_empty());
+}
+
+#[test]
+fn a_vm_that_loses_its_policy_strands_what_that_managed_and_nothing_else() {
+    let vm = mid_chain().backup(4, "by hand", "2026-11-16 01:00").local();
+    let comparison = compared(&[grandfather()], &[], [vm]);
+    assert_eq!(
+        comparison.summary.stranded,
+        AbandonedBackups { backups: 3, held: SnapshotUsage { snapshots: 2, size_bytes: 2 * GIB } }
+    );
+}

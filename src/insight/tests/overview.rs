@@ -1,0 +1,64 @@
+//! What those who watch are shown.
+
+use crate::insight::Overview;
+use crate::insight::status::BackupHealth;
+use crate::plan::tests::fixtures::*;
+use crate::plan::{Status, plan};
+use crate::policy::Policies;
+use chrono::TimeDelta;
+
+fn overview(vms: impl IntoIterator<Item = VmBuilder>, now: &str) -> Overview {
+    let policies = Policies::new(vec![grandfather()]);
+    let inventory = inventory(vms);
+    let plan = plan(&policies, &inventory, at(now)).unwrap();
+    Overview::of(&plan, &policies, &inventory)
+}
+
+fn chain() -> VmBuilder {
+    vm(1).backup(1, "monthly", "2026-11-01 01:00").backup(2, "daily", "2026-11-16 01:00").on(1).local()
+}
+
+#[test]
+fn each_tier_has_its_own_newest_and_a_failed_one_is_none() {
+    let vm = chain().backup(3, "weekly", "2026-11-15 01:00").on(1).failed();
+    let tiers = &overview([vm], "2026-11-16 20:00").tiers[&vm_id(1)];
+    let told: Vec<_> = tiers.iter().map(|it| (it.tier.as_str(), it.newest, it.is_up_to_date)).collect();
+    assert_eq!(
+        told,
+        [
+            ("monthly", Some(at("2026-11-01 01:00")), true),
+            ("weekly", None, false),
+            ("daily", Some(at("2026-11-16 01:00")), true),
+        ]
+    );
+}
+
+#[test]
+fn what_is_on_its_way_is_up_to_date_and_not_yet_the_newest() {
+    let vm = chain().backup(3, "daily", "2026-11-17 01:00").on(2).uploading();
+    let tiers = &overview([vm], "2026-11-17 01:30").tiers[&vm_id(1)];
+    assert_eq!((tiers[2].newest, tiers[2].is_up_to_date), (Some(at("2026-11-16 01:00")), true));
+}
+
+#[test]
+fn vms_in_no_policy_are_counted_and_have_no_tiers() {
+    let other = vm(2).set(|vm| vm.metadata = Default::default());
+    let overview = overview([chain(), other], "2026-11-16 20:00");
+    assert_eq!(overview.vms_by_status[&Status::Unprotected], 1);
+    assert_eq!(overview.vms_by_status.values().sum::<usize>(), 2);
+    assert_eq!(overview.tiers.keys().copied().collect::<Vec<_>>(), [vm_id(1)]);
+}
+
+#[test]
+fn what_was_read_long_ago_is_not_safe_for_ever() {
+    let health = overview([chain()], "2026-11-16 20:00").health;
+    let max = grandfather().max_age;
+    let verdict = |age: TimeDelta| health.aged(at("2026-11-16 01:00") + age).vms[0].verdict;
+    assert_eq!(
+        (verdict(max), verdict(max + TimeDelta::seconds(1))),
+        (BackupHealth::Safe, BackupHealth::TooOld)
+    );
+    // A clock that was set back makes nothing younger.
+    let age = |health: crate::insight::status::Health| health.vms[0].newest.as_ref().map(|it| it.age_secs);
+    assert_eq!(age(health.aged(at("2026-11-16 02:00"))), Some(19 * 3_600));
+}

@@ -1,0 +1,201 @@
+//! Why every backup is where it is.
+
+use crate::insight::show::{
+    BackupExplanation, DeleteWhen, ReasonCode, ReportedStanding, VmExplanation, explain,
+};
+use crate::inventory::BackupId;
+use crate::plan::tests::fixtures::*;
+use crate::plan::tests::properties::{for_clouds, planned};
+use crate::plan::{Action, NoteCode, plan};
+use crate::policy::{Policies, Policy};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+fn explained(policy: Policy, vm: VmBuilder, now: &str) -> VmExplanation {
+    let policies = Policies::new(vec![policy]);
+    let inventory = inventory([vm]);
+    let plan = plan(&policies, &inventory, at(now)).unwrap();
+    explain(&plan, &policies, &inventory).vms.remove(0)
+}
+
+fn chain() -> VmBuilder {
+    vm(1)
+        .backup(1, "monthly", "2026-11-01 01:00")
+        .backup(2, "weekly", "2026-11-15 01:00")
+        .on(1)
+        .local()
+        .backup(3, "daily", "2026-11-16 01:00")
+        .on(2)
+        .local()
+}
+
+fn of(vm: &VmExplanation, n: u128) -> &BackupExplanation {
+    vm.backups.iter().find(|backup| backup.backup == backup_id(n)).unwrap()
+}
+
+fn local(backup: &BackupExplanation) -> Vec<ReasonCode> {
+    backup.local.kept_for.iter().map(|reason| reason.code).collect()
+}
+
+fn stored(backup: &BackupExplanation) -> Vec<ReasonCode> {
+    backup.stored.kept_for.iter().map(|reason| reason.code).collect()
+}
+
+#[test]
+fn a_snapshot_without_a_reason_is_exactly_what_the_plan_deletes() {
+    let seen = std::cell::RefCell::new((0, 0, 0));
+    for_clouds(2_000, |cloud| {
+        let plan = planned(&cloud, cloud.now)?;
+        let policies = Policies::new(cloud.policies.clone());
+        let explained = explain(&plan, &policies, &cloud.inventory);
+        let mut seen = seen.borrow_mut();
+        for (planned, vm) in plan.vms.iter().zip(&explained.vms) {
+            prop_assert_eq!(planned.uuid, vm.uuid);
+            let deleted = |wanted: bool| -> BTreeSet<BackupId> {
+                let deletes = planned.actions.iter().filter_map(|action| match action {
+                    Action::DeleteLocal(delete) if delete.after_create == wanted => Some(delete.backup),
+                    _ => None,
+                });
+                deletes.collect()
+            };
+            let unwanted =
+                |backup: &&BackupExplanation| backup.local.is_held && backup.local.kept_for.is_empty();
+            let told = |is_it: &dyn Fn(&&BackupExplanation) -> bool| -> BTreeSet<BackupId> {
+                vm.backups.iter().filter(|backup| is_it(backup)).map(|backup| backup.backup).collect()
+            };
+            prop_assert_eq!(told(&unwanted), deleted(false), "{:#?}", vm);
+            prop_assert_eq!(told(&|it| it.local.delete == Some(DeleteWhen::Now)), deleted(false));
+            prop_assert_eq!(told(&|it| it.local.delete == Some(DeleteWhen::AfterCreate)), deleted(true));
+            let expired: BTreeSet<BackupId> = planned
+                .notes
+                .iter()
+                .filter(|note| note.code == NoteCode::Expired)
+                .filter_map(|note| note.backup)
+                .collect();
+            prop_assert_eq!(told(&|it| it.stored.is_expired), expired.clone(), "{:#?}", vm);
+            seen.0 += deleted(false).len();
+            seen.1 += deleted(true).len();
+            seen.2 += expired.len();
+        }
+        Ok(())
+    });
+    let (now, after, expired) = seen.into_inner();
+    assert!(now > 100 && after > 100 && expired > 100, "{now} {after} {expired}");
+}
+
+#[test]
+fn every_backup_is_listed_once_and_after_its_parent() {
+    for_clouds(500, |cloud| {
+        let plan = planned(&cloud, cloud.now)?;
+        let explained = explain(&plan, &Policies::new(cloud.policies.clone()), &cloud.inventory);
+        for vm in &explained.vms {
+            let Some(known) = vm.uuid.and_then(|id| cloud.inventory.vms.get(&id)) else { continue };
+            let listed: Vec<BackupId> = vm.backups.iter().map(|backup| backup.backup).collect();
+            let different: BTreeSet<BackupId> = listed.iter().copied().collect();
+            prop_assert_eq!(&different, &known.backups.keys().copied().collect::<BTreeSet<_>>());
+            prop_assert_eq!(different.len(), listed.len());
+            let mut open: Vec<BackupId> = Vec::new();
+            for backup in &vm.backups {
+                open.truncate(backup.depth);
+                prop_assert_eq!(open.len(), backup.depth, "no step of a chain is left out");
+                prop_assert!(backup.depth == 0 || backup.parent == open.last().copied(), "{:#?}", backup);
+                prop_assert_eq!(backup.restore.is_some(), backup.standing == ReportedStanding::Restorable);
+                open.push(backup.backup);
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_chain_says_why_each_of_its_steps_is_kept() {
+    let vm = explained(grandfather(), chain(), "2026-11-16 20:00");
+    assert_eq!(vm.backups.iter().map(|backup| backup.depth).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(local(of(&vm, 1)), []);
+    assert_eq!(local(of(&vm, 2)), [ReasonCode::NextParent]);
+    assert_eq!(local(of(&vm, 3)), [ReasonCode::NextParent]);
+    assert!(
+        stored(of(&vm, 1)).contains(&ReasonCode::Needed)
+            && stored(of(&vm, 3)).contains(&ReasonCode::NewestBackup)
+    );
+    let weekly = &of(&vm, 2).local.kept_for[0];
+    assert_eq!(weekly.why, "the next weekly would be taken from it");
+    assert_eq!(weekly.until.as_deref(), Some("until a newer backup can be the parent of the next weekly"));
+    let needed = of(&vm, 2).stored.kept_for.iter().find(|reason| reason.code == ReasonCode::Needed).unwrap();
+    assert_eq!(needed.why, "the daily of 2026-11-16 01:00 rests on it");
+}
+
+#[test]
+fn a_restore_fetches_its_chain_and_stops_at_what_is_still_there() {
+    let vm = explained(grandfather(), chain().change(|daily| daily.local = Some(false)), "2026-11-16 20:00");
+    let restore = of(&vm, 3).restore.unwrap();
+    assert_eq!((restore.steps, restore.steps_now, restore.size_bytes), (3, 1, Some(3 * GIB)));
+    assert_eq!(of(&vm, 2).restore.unwrap().steps_now, 0, "its own snapshot is there");
+}
+
+#[test]
+fn what_makes_way_for_a_new_backup_is_kept_until_that_is_complete() {
+    let vm = explained(grandfather(), chain(), "2026-11-17 20:00");
+    let daily = of(&vm, 3);
+    assert_eq!(
+        (local(daily), daily.local.delete),
+        (vec![ReasonCode::NextParent], Some(DeleteWhen::AfterCreate))
+    );
+}
+
+#[test]
+fn the_parent_of_a_stuck_backup_waits_for_a_newer_one_and_not_for_its_end() {
+    let vm =
+        |now| explained(grandfather(), chain().backup(4, "daily", "2026-11-17 01:00").on(3).uploading(), now);
+    let until = |vm: &VmExplanation| {
+        let kept = of(vm, 3).local.kept_for.iter().find(|reason| reason.code == ReasonCode::ParentOfRunning);
+        kept.unwrap().until.clone().unwrap()
+    };
+    assert_eq!(until(&vm("2026-11-17 02:00")), "until that has ended");
+    assert_eq!(until(&vm("2026-11-17 20:00")), "until a newer backup can be restored");
+}
+
+#[test]
+fn how_many_more_have_to_come_is_counted() {
+    let mut policy = grandfather();
+    policy.tiers[2].keep = std::num::NonZeroU32::new(3);
+    let vm = vm(1)
+        .backup(1, "monthly", "2026-11-01 01:00")
+        .backup(2, "daily", "2026-11-14 01:00")
+        .on(1)
+        .backup(3, "daily", "2026-11-15 01:00")
+        .on(1)
+        .backup(4, "daily", "2026-11-16 01:00")
+        .on(1)
+        .local();
+    let vm = explained(policy, vm, "2026-11-16 20:00");
+    let until = |n| {
+        let kept = of(&vm, n).stored.kept_for.iter().find(|reason| reason.code == ReasonCode::Keep).unwrap();
+        kept.until.clone().unwrap()
+    };
+    assert_eq!(until(2), "until 1 more of them can be restored");
+    assert_eq!(until(4), "until 3 more of them can be restored");
+}
+
+#[test]
+fn a_loop_is_listed_to_its_end() {
+    let vm = vm(1)
+        .backup(1, "monthly", "2026-11-01 01:00")
+        .on(3)
+        .backup(2, "weekly", "2026-11-08 01:00")
+        .on(1)
+        .backup(3, "daily", "2026-11-09 01:00")
+        .on(2);
+    let vm = explained(grandfather(), vm, "2026-11-16 20:00");
+    assert_eq!(vm.backups.iter().map(|backup| backup.depth).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(vm.backups.iter().all(|backup| backup.standing == ReportedStanding::Unrestorable));
+}
+
+#[test]
+fn without_a_policy_everything_stays() {
+    let vm = explained(grandfather(), chain().set(|vm| vm.metadata = Default::default()), "2026-11-16 20:00");
+    assert_eq!(vm.policy, None);
+    assert_eq!(local(of(&vm, 3)), [ReasonCode::NoPolicy]);
+    assert_eq!(stored(of(&vm, 1)), [ReasonCode::NoPolicy]);
+    assert_eq!(of(&vm, 3).restore.unwrap().steps, 3);
+}

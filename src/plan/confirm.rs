@@ -1,0 +1,253 @@
+//! What a saved plan and a fresh one agree on: only that may be carried out.
+
+use super::changeset::{Action, Plan, Status, VmPlan};
+use crate::inventory::VmId;
+use std::collections::BTreeMap;
+
+/// What is left of a saved plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfirmedPlan {
+    /// The VMs of the fresh plan with something to do, each with only the actions that the saved plan lists too, doing no
+    /// more than listed and no sooner.
+    pub vms: Vec<VmPlan>,
+    /// What the saved plan lists and is not going to be done, and why; in its order.
+    pub skipped: Vec<SkippedVm>,
+}
+
+/// Something that a saved plan lists and that is not going to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedVm {
+    /// The VM.
+    pub vm: Option<VmId>,
+    /// Its alias.
+    pub alias: String,
+    /// Why.
+    pub why: SkipReason,
+}
+
+/// Why something is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    /// The VM has changed since the plan, and some of what is listed would still be wanted, in this way or another, or the
+    /// VM is in no state to have it done: it wants a new plan.
+    Changed,
+    /// None of what is listed is wanted any more: it is done, or has become needless.
+    NothingLeft,
+    /// So many of the listed actions are no longer wanted; the others are carried out.
+    SomeDropped(usize),
+}
+
+/// Finds what a saved plan lists and a fresh plan of the same VMs still wants. Nothing is ever added.
+pub fn confirm(saved: &Plan, fresh: &Plan) -> ConfirmedPlan {
+    let now: BTreeMap<VmId, &VmPlan> = fresh.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
+    let mut vms = Vec::new();
+    let mut skipped = Vec::new();
+    for listed in saved.vms.iter().filter(|vm| !vm.due_actions().is_empty()) {
+        let mut leave_out =
+            |why| skipped.push(SkippedVm { vm: listed.uuid, alias: listed.alias.clone(), why });
+        let Some(&fresh) = listed.uuid.and_then(|id| now.get(&id)) else {
+            leave_out(SkipReason::Changed);
+            continue;
+        };
+        let wanted = still_wanted(listed, fresh);
+        // Without a fingerprint nothing shows that it has not.
+        let has_changed = listed.fingerprint.is_none() || listed.fingerprint != fresh.fingerprint;
+        if has_changed && (!wanted.is_empty() || may_need_action(fresh.status) || is_still_due(listed, fresh))
+        {
+            leave_out(SkipReason::Changed);
+        } else if wanted.is_empty() {
+            leave_out(SkipReason::NothingLeft);
+        } else {
+            if wanted.len() < listed.due_actions().len() {
+                leave_out(SkipReason::SomeDropped(listed.due_actions().len() - wanted.len()));
+            }
+            vms.push(VmPlan { actions: wanted, ..fresh.clone() });
+        }
+    }
+    ConfirmedPlan { vms, skipped }
+}
+
+/// Says whether a VM that nothing is planned for may need something all the same.
+fn may_need_action(status: Status) -> bool {
+    match status {
+        Status::Fault | Status::Unreadable | Status::Conflict | Status::Blocked | Status::Waiting => true,
+        Status::Changes | Status::Unprotected | Status::UpToDate => false,
+    }
+}
+
+/// Says whether a listed backup is still to be made, if only in another way: full instead of incremental, say.
+fn is_still_due(listed: &VmPlan, fresh: &VmPlan) -> bool {
+    let created = |vm: &VmPlan| {
+        vm.due_actions().iter().find_map(|action| match action {
+            Action::Create(create) => Some((create.tier.clone(), create.due_since)),
+            Action::DeleteLocal(_) => None,
+        })
+    };
+    created(listed).is_some_and(|listed| created(fresh) == Some(listed))
+}
+
+/// Gives the fresh plan's actions that the listed plan has too; one that waits for a create only together with it.
+fn still_wanted(listed: &VmPlan, fresh: &VmPlan) -> Vec<Action> {
+    let mut confirmed: Vec<Action> = fresh
+        .due_actions()
+        .iter()
+        .filter_map(|action| {
+            let listed = listed.due_actions().iter().find(|listed| listed.is_same_action_as(action))?;
+            Some(action.limited_to(listed))
+        })
+        .collect();
+    let creates = confirmed.iter().any(|action| matches!(action, Action::Create(_)));
+    let waits = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.after_create);
+    confirmed.retain(|action| creates || !waits(action));
+    // What has come to wait for the create stands behind it, as in every plan.
+    confirmed.sort_by_key(waits);
+    confirmed
+}
+
+impl Action {
+    /// Gives this action as far as it does no more than a listed one, which is the same deed, and no sooner: what was
+    /// listed to wait for the new backup waits for it, and a snapshot that was to stay stays.
+    fn limited_to(&self, listed: &Self) -> Self {
+        let mut action = self.clone();
+        match (&mut action, listed) {
+            (Self::Create(create), Self::Create(listed)) => create.stays_local |= listed.stays_local,
+            (Self::DeleteLocal(delete), Self::DeleteLocal(listed)) => {
+                delete.after_create |= listed.after_create;
+            }
+            (Self::Create(_), Self::DeleteLocal(_)) | (Self::DeleteLocal(_), Self::Create(_)) => {}
+        }
+        action
+    }
+
+    /// Says whether both would do the same to FiFo, whatever their reasons.
+    pub fn is_same_action_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Create(one), Self::Create(other)) => {
+                (&one.tier, one.kind, one.parent, &one.comment)
+                    == (&other.tier, other.kind, other.parent, &other.comment)
+            }
+            (Self::DeleteLocal(one), Self::DeleteLocal(other)) => one.backup == other.backup,
+            (Self::Create(_), Self::DeleteLocal(_)) | (Self::DeleteLocal(_), Self::Create(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::fixtures::*;
+
+    fn due() -> VmBuilder {
+        vm(1)
+            .backup(1, "monthly", "2026-11-01 01:00")
+            .backup(4, "weekly", "2026-11-15 01:00")
+            .on(1)
+            .local()
+            .backup(2, "daily", "2026-11-17 01:00")
+            .on(4)
+            .local()
+    }
+
+    fn planned(vm: VmBuilder, now: &str) -> Plan {
+        plan_all(&[grandfather()], [vm], at(now))
+    }
+
+    #[test]
+    fn what_both_want_is_left_and_nothing_is_added() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        let confirmed = confirm(&saved, &planned(due(), "2026-11-18 03:00"));
+        assert_eq!((confirmed.vms, confirmed.skipped.len()), (saved.vms, 0));
+        let up_to_date = planned(due(), "2026-11-17 02:00");
+        assert_eq!(confirm(&up_to_date, &planned(due(), "2026-11-18 02:00")).vms, []);
+    }
+
+    #[test]
+    fn a_second_time_all_is_settled() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        let done =
+            due().change(|b| b.local = Some(false)).backup(3, "daily", "2026-11-18 02:01").on(2).local();
+        let confirmed = confirm(&saved, &planned(done, "2026-11-18 03:00"));
+        assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::NothingLeft));
+    }
+
+    #[test]
+    fn a_changed_vm_is_left_out_while_something_is_wanted() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        let changed = due().backup(3, "by hand", "2026-11-18 02:30");
+        let confirmed = confirm(&saved, &planned(changed, "2026-11-18 03:00"));
+        assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::Changed));
+        let gone = plan_all(&[grandfather()], [], at("2026-11-18 03:00"));
+        assert_eq!(confirm(&saved, &gone).skipped[0].why, SkipReason::Changed);
+    }
+
+    #[test]
+    fn a_vm_that_has_come_to_be_hindered_has_changed_and_is_not_settled() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        let failed = || due().backup(3, "daily", "2026-11-18 02:30").on(2).failed();
+        let fresh = planned(failed(), "2026-11-18 03:00");
+        assert_eq!(fresh.vms[0].status, Status::Waiting);
+        let confirmed = confirm(&saved, &fresh);
+        assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::Changed));
+    }
+
+    #[test]
+    fn a_vm_of_which_nobody_knows_whether_it_has_changed_is_left_out() {
+        let mut saved = planned(due(), "2026-11-18 02:00");
+        saved.vms[0].fingerprint = None;
+        let mut fresh = planned(due(), "2026-11-18 03:00");
+        let skipped = |fresh: &Plan| confirm(&saved, fresh).skipped[0].why;
+        assert_eq!((confirm(&saved, &fresh).vms.len(), skipped(&fresh)), (0, SkipReason::Changed));
+        // It cannot be read, now as then.
+        fresh.vms[0] = VmPlan {
+            status: Status::Unreadable,
+            fingerprint: None,
+            actions: Vec::new(),
+            ..fresh.vms[0].clone()
+        };
+        assert_eq!(skipped(&fresh), SkipReason::Changed);
+    }
+
+    #[test]
+    fn a_backup_that_is_due_in_another_way_by_now_is_not_settled() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        // Somebody has deleted the snapshot that it was to be taken from.
+        let changed = due().change(|b| b.local = Some(false));
+        let fresh = planned(changed, "2026-11-18 03:00");
+        assert!(matches!(&fresh.vms[0].actions[0], Action::Create(create) if create.tier == "daily"));
+        let confirmed = confirm(&saved, &fresh);
+        assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::Changed));
+    }
+
+    #[test]
+    fn no_more_is_done_than_is_listed_and_no_sooner() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        let mut fresh = planned(due(), "2026-11-18 03:00");
+        // By other policies the snapshot would go at once, and the new backup's own as well.
+        for action in &mut fresh.vms[0].actions {
+            match action {
+                Action::Create(create) => create.stays_local = false,
+                Action::DeleteLocal(delete) => delete.after_create = false,
+            }
+        }
+        fresh.vms[0].actions.reverse();
+        let confirmed = confirm(&saved, &fresh);
+        assert_eq!((&confirmed.vms[0].actions, confirmed.skipped.len()), (&saved.vms[0].actions, 0));
+
+        // The other way round what is done is less, and that is as well.
+        let (mut more, mut less) = (saved.clone(), saved.clone());
+        if let Action::Create(create) = &mut more.vms[0].actions[0] {
+            create.stays_local = false;
+        }
+        less.vms[0].actions.truncate(2);
+        assert_eq!(confirm(&more, &less).vms[0].actions, less.vms[0].actions);
+    }
+
+    #[test]
+    fn a_delete_that_waits_for_a_create_goes_only_together_with_it() {
+        let saved = planned(due(), "2026-11-18 02:00");
+        // By then a weekly is due instead of the daily, from the same parents.
+        let fresh = planned(due(), "2026-11-22 02:00");
+        let confirmed = confirm(&saved, &fresh);
+        assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::NothingLeft));
+    }
+}

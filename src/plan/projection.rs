@@ -1,0 +1,57 @@
+//! A VM as it will be: how a plan looks past its own create, and how tests carry a plan out in memory.
+
+use super::changeset::{Action, Create};
+use super::standing::{FUTURE_TOLERANCE, first_verified};
+use crate::inventory::{Backup, BackupId, RecordedState, StoredFile, Vm};
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// Gives the VM as it will be when a create has completed at about that instant and its snapshot is still there.
+///
+/// The new backup is newer than every other whose timestamp can be believed, since FiFo stamps them all with one clock;
+/// it can be believed itself.
+pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm {
+    let latest = now + FUTURE_TOLERANCE;
+    let timestamps = vm.backups.values().filter_map(|backup| backup.timestamp);
+    let newest = timestamps.filter(|&taken| taken <= latest).max();
+    let after_newest = newest.map_or(now, |newest| latest.min(newest + TimeDelta::microseconds(1)));
+    let backup = Backup {
+        id,
+        comment: Some(create.comment.clone()),
+        timestamp: Some(now.max(after_newest)),
+        state: RecordedState::Completed,
+        parent: create.parent,
+        local: Some(true),
+        local_size_bytes: None,
+        files: files_as_told(vm),
+        record_size_bytes: None,
+        record_sha1: None,
+    };
+    let mut vm = vm.clone();
+    vm.backups.insert(id, backup);
+    vm
+}
+
+/// Gives a good backup's files as this FiFo tells them: with size and checksum, where it has told them of another one.
+fn files_as_told(vm: &Vm) -> Vec<StoredFile> {
+    let whole = StoredFile { name: String::new(), size_bytes: Some(u64::MAX), sha1: Some(String::new()) };
+    if first_verified(vm).is_some() { vec![whole] } else { Vec::new() }
+}
+
+/// Gives the VM as it will be when a snapshot has been deleted from the hypervisor.
+pub fn deleted_locally(vm: &Vm, backup: BackupId) -> Vm {
+    let mut vm = vm.clone();
+    if let Some(backup) = vm.backups.get_mut(&backup) {
+        backup.local = Some(false);
+        backup.local_size_bytes = Some(0);
+    }
+    vm
+}
+
+/// Gives the VM as it will be when all of these actions have been carried out and have gone well.
+pub fn executed(vm: &Vm, actions: &[Action], new: BackupId, now: DateTime<Utc>) -> Vm {
+    actions.iter().fold(vm.clone(), |vm, action| match action {
+        Action::Create(create) if create.stays_local => created(&vm, create, new, now),
+        Action::Create(create) => deleted_locally(&created(&vm, create, new, now), new),
+        Action::DeleteLocal(delete) => deleted_locally(&vm, delete.backup),
+    })
+}

@@ -1,0 +1,62 @@
+//! What is kept of the runs of one process: enough for metrics and the status page, and never more than one run's worth.
+
+use super::summary::RunSummary;
+use crate::apply::{ActionKind, ActionOutcome, SafetyStop, Waiting};
+use crate::insight::Overview;
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The runs of this process, as they are told to whoever asks.
+#[derive(Clone, Debug, Default)]
+pub struct RunHistory {
+    /// How often runs begin; `None` for a single run.
+    pub every: Option<Duration>,
+    /// Since when a run has been under way; `None` between runs.
+    pub running_since: Option<DateTime<Utc>>,
+    /// What is waited for in the run that is under way; nothing between runs.
+    pub waiting: Waiting,
+    /// When the next run begins; `None` while one is under way, and when there will be none.
+    pub next_run: Option<DateTime<Utc>>,
+    /// Whether no further run begins, since backups vanished after a local delete.
+    pub is_halted: bool,
+    /// The latch, where one is set, of whichever run.
+    pub safety_stop: Option<SafetyStop>,
+    /// The last run that has ended.
+    pub last: Option<RunSummary>,
+    /// When the last run that did everything ended.
+    pub last_success: Option<DateTime<Utc>>,
+    /// How the VMs stood when they were last read by any run.
+    pub overview: Option<Overview>,
+    /// How many runs have ended, by their outcome.
+    pub runs: BTreeMap<&'static str, u64>,
+    /// How many actions have ended, by what they were and how they ended.
+    pub actions: BTreeMap<(ActionKind, ActionOutcome), u64>,
+}
+
+impl RunHistory {
+    /// Says whether a safety stop holds: nothing is done until a person lifts it.
+    pub fn is_stopped(&self) -> bool {
+        self.is_halted || self.safety_stop.is_some()
+    }
+
+    /// Enters a run that has ended. What it did not get to know is kept from the runs before.
+    pub fn enter(&mut self, summary: RunSummary) {
+        self.running_since = None;
+        self.waiting = Waiting::default();
+        self.is_halted |= summary.has_alarm();
+        if let Some(ended) = summary.ended {
+            *self.runs.entry(ended.outcome).or_default() += 1;
+            if summary.is_success() {
+                self.last_success = Some(ended.at);
+            }
+        }
+        for (key, count) in summary.action_counts() {
+            *self.actions.entry(key).or_default() += count;
+        }
+        if summary.overview.is_some() {
+            self.overview.clone_from(&summary.overview);
+        }
+        self.last = Some(summary);
+    }
+}

@@ -1,0 +1,76 @@
+//! The account of one run, as data: what the metrics, the page and the notifications are three views of.
+
+use crate::apply::{ActionKind, ActionOutcome, RunReport};
+use crate::insight::Overview;
+use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeMap;
+
+/// What there is to tell of one run. It fills while the run goes on; what a run did not get to stays empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunSummary {
+    /// The command: `reconcile` or `apply`.
+    pub command: &'static str,
+    /// The FiFo, once it is known which is meant.
+    pub endpoint: Option<String>,
+    /// When the run began.
+    pub began: DateTime<Utc>,
+    /// How the VMs stood when FiFo was read last; `None` for a run that did not get so far.
+    pub overview: Option<Overview>,
+    /// What came of each action; `None` for a run in which nothing was carried out.
+    pub report: Option<RunReport>,
+    /// Why the run failed as a whole.
+    pub failure: Option<RunFailure>,
+    /// How the run ended; `None` while it goes on.
+    pub ended: Option<RunEnd>,
+}
+
+/// The end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunEnd {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The exit code, also of a run that did not end the program.
+    pub exit_code: u8,
+    /// The exit code in a word.
+    pub outcome: &'static str,
+}
+
+/// Why a run failed as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFailure {
+    /// What happened, and what caused it.
+    pub causes: Vec<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl RunSummary {
+    /// Begins one.
+    pub fn new(command: &'static str, began: DateTime<Utc>) -> Self {
+        Self { command, endpoint: None, began, overview: None, report: None, failure: None, ended: None }
+    }
+
+    /// Says whether the run has ended and everything that was due was done.
+    pub fn is_success(&self) -> bool {
+        self.ended.is_some_and(|ended| ended.exit_code == 0)
+    }
+
+    /// Says whether backups vanished after a local delete.
+    pub fn has_alarm(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| !report.alarms.is_empty())
+    }
+
+    /// Gives how long the run took; `None` while it goes on. A clock that was set back makes it nothing.
+    pub fn duration(&self) -> Option<TimeDelta> {
+        self.ended.map(|ended| (ended.at - self.began).max(TimeDelta::zero()))
+    }
+
+    /// Counts the actions by what they were and how they ended.
+    pub fn action_counts(&self) -> BTreeMap<(ActionKind, ActionOutcome), u64> {
+        let mut counts = BTreeMap::new();
+        for step in self.report.iter().flat_map(|report| &report.vms).flat_map(|vm| &vm.steps) {
+            *counts.entry((step.kind, step.ending)).or_default() += 1;
+        }
+        counts
+    }
+}
