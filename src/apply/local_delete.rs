@@ -3,11 +3,12 @@
 //! A DELETE that loses its body on the way is a cloud delete of the backup and of all that descends from it. So the
 //! effect is looked at each time, and the first one of a run goes alone.
 
+use super::action::ActionOutcome;
 use super::canary::DeletePermit;
-use super::create::not_begun;
-use super::event::{ActionOutcome, EventKind};
+use super::event::EventKind;
 use super::reader::VmReading;
 use super::timing::PollIntervals;
+use super::worker::not_begun;
 use super::worker::{StepError, StepSuccess, VmWorker, chain, delete_step};
 use super::write_attempts::{AttemptResult, UnknownOutcome, WriteAttempts};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};

@@ -10,11 +10,15 @@
 //! Nothing is remembered from run to run but an alarm, by the [`Latch`]: FiFo is the record. The [`Journal`] is for
 //! people, the [`Lock`] is the operating system's.
 
+mod action;
 mod background;
+mod background_watch;
 mod canary;
 mod cascade_guard;
+mod context;
 mod create;
 mod event;
+mod executor;
 mod journal;
 mod latch;
 mod local_delete;
@@ -28,17 +32,17 @@ mod slots;
 mod stuck;
 mod timing;
 mod upload;
+mod vm_run;
 mod waiting;
 mod worker;
 mod write_attempts;
 
-pub use event::{
-    ActionOutcome, ActionRef, Event, EventKind, Observer, SlotHolder, SlotUse, VmRef, Waiting, schema,
-};
+pub use action::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
+pub use event::{Event, EventKind, Observer, SlotHolder, SlotUse, Waiting, schema};
+pub use executor::{Clock, Executor, Settings};
 pub use journal::Journal;
 pub use latch::{Latch, LatchedAlarm, SafetyStop};
 pub use lock::{Holder, Lock, LockError};
 pub use progress::ProgressTracker;
-pub use report::{ActionKind, ActionReport, CascadeAlarm, RunCounts, RunReport, VmReport};
-pub use run::{Clock, Executor, Settings};
+pub use report::{ActionReport, CascadeAlarm, RunReport, VmReport};
 pub use timing::Timing;

@@ -1,6 +1,7 @@
 //! How many uploads may run at a time: in all, and on one hypervisor. And who holds the places.
 
-use super::event::{SlotHolder, SlotUse, VmRef};
+use super::action::VmRef;
+use super::event::{SlotHolder, SlotUse};
 use super::progress::ProgressState;
 use crate::inventory::Backup;
 use std::collections::BTreeMap;

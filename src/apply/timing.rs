@@ -1,6 +1,11 @@
 //! How long is waited for what.
 
+use chrono::TimeDelta;
 use std::time::Duration;
+
+/// How far before the request a new backup's timestamp may lie, since sniffle's clock is not the API's. As far as two
+/// clocks may differ at all: somebody else's backup taken for ours is only waited for, ours overlooked is made twice.
+pub(super) const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// The pauses and patience of a run. The defaults are for a real FiFo; tests against the sandbox shorten them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! What reading and writing have in common: the headers, the token, and signing in again once.
 
 use super::auth::{Auth, Token};
-use super::client::Settings;
 use super::error::FifoError;
 use super::retry::{FailedAttempt, RetryRule, retrying};
+use super::settings::Settings;
 use super::transport::{Request, Response, Transport, TransportError, TransportErrorKind};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;

@@ -1,7 +1,8 @@
 //! What the coordinator does when it is asked to create or to delete a backup.
 
+use super::record::Upload;
 use super::record::{Record, Snapshot};
-use super::upload::{Upload, forget_snapshot, usual_bytes};
+use super::upload::{forget_snapshot, usual_bytes};
 use super::upload_script::{Outcome, UploadScript};
 use super::world::{DESTROY_AFTER_US, Vm, World};
 use std::collections::BTreeSet;

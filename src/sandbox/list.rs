@@ -1,7 +1,8 @@
 //! The list of VMs.
 
 use super::message::{Framing, Reply, Request};
-use super::shape::{ApiStyle, VmView};
+use super::shape::VmView;
+use super::style::ApiStyle;
 use super::users::User;
 use super::world::{Vm, World};
 use uuid::Uuid;

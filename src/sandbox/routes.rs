@@ -6,7 +6,8 @@
 use super::backups::BackupRequest;
 use super::message::{Reply, Request};
 use super::msgpack;
-use super::shape::{ApiStyle, RecordView, VmView};
+use super::shape::{RecordView, VmView};
+use super::style::ApiStyle;
 use super::users::{User, UserStore};
 use super::world::{Vm, World};
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! The first world: about a dozen VMs with the histories that people really have.
 
 use super::history::{self, BackupNight};
-use super::shape::Shape;
+use super::style::Shape;
 use super::upload_script::{Outcome, UploadScript};
 use super::world::{Vm, World};
 use serde_json::{Value, json};

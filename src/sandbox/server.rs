@@ -4,7 +4,8 @@ use super::clock::Clock;
 use super::faults::{Faults, Outgoing};
 use super::message::Request;
 use super::seed::Seed;
-use super::shape::Shape;
+use super::state::{RequestRecord, Shared, State};
+use super::style::Shape;
 use super::world::World;
 use super::{connection, control, store};
 use std::collections::VecDeque;
@@ -62,38 +63,6 @@ impl Default for Options {
             idle_close: Duration::from_secs(5),
         }
     }
-}
-
-/// All that the sandbox holds while it runs.
-#[derive(Debug)]
-pub struct State {
-    /// The cloud.
-    pub world: World,
-    /// The disturbances.
-    pub faults: Faults,
-    /// The last requests, oldest first, with all their headers and bytes; those for the controls are not among them.
-    pub requests: VecDeque<RequestRecord>,
-    changes: u64,
-}
-
-/// A request, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestRecord {
-    /// The request as it came.
-    pub request: Request,
-    /// The status it was answered with; `None` where the connection was closed without an answer.
-    pub status: Option<u16>,
-}
-
-/// What all connections share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) clock: Clock,
-    pub(super) idle_close: Duration,
-    state: Mutex<State>,
-    state_file: Option<PathBuf>,
-    /// How many changes the state file holds. Whoever has it locked is writing.
-    saved: tokio::sync::Mutex<u64>,
 }
 
 impl Shared {

@@ -1,10 +1,9 @@
 //! The life of an upload, key by key.
 
-use super::record::{FileRecord, Record, Stored};
-use super::shape::ApiStyle;
+use super::record::{FileRecord, Record, Stored, Upload};
+use super::style::ApiStyle;
 use super::upload_script::Outcome;
 use super::world::{DESTROY_AFTER_US, Vm, World};
-use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -17,29 +16,6 @@ const SEND_FAILED: &str = "cannot send: snapshot has gone\n";
 
 /// What is stored of a backup whose `zfs send` failed: the error message, and the 20 bytes of an empty gzip stream.
 const HOLLOW_BYTES: u64 = SEND_FAILED.len() as u64 + 20;
-
-/// An upload under way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upload {
-    /// Whose backup it is.
-    pub vm: Uuid,
-    /// What it is an increment on.
-    pub parent: Option<Uuid>,
-    /// Whether the create asked to delete a snapshot afterwards.
-    pub delete: bool,
-    /// What becomes of it.
-    pub outcome: Outcome,
-    /// When it was accepted, in microseconds since the Unix epoch.
-    pub started_us: i64,
-    /// How long it takes until all is written, in microseconds.
-    pub duration_us: i64,
-    /// What it stores in the end, over all disks.
-    pub bytes: u64,
-    /// How many of the steps of its life are behind it.
-    pub steps_done: usize,
-    /// The size that was written last, while it grows.
-    pub written_bytes: u64,
-}
 
 /// One write to the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
+use super::record::Upload;
 use super::record::{Record, Snapshot, Stored};
-use super::shape::Shape;
-use super::upload::Upload;
+use super::style::Shape;
 use super::upload_script::{Outcome, UploadScript};
 use super::users::{Token, User, UserStore};
 use serde::{Deserialize, Serialize};

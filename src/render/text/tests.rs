@@ -1,6 +1,7 @@
 use super::*;
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{Action, BackupKind, Create, DeleteLocal, FORMAT, Note, SnapshotUsage, Status};
+use crate::render::Styles;
 use crate::render::cells::width;
 use chrono::{DateTime, FixedOffset};
 use uuid::Uuid;

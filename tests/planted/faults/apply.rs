@@ -37,7 +37,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[],
         edits: &[
             (
-                "src/apply/worker.rs",
+                "src/apply/vm_run.rs",
                 "if delete.after_create && self.completed.is_none() =>",
                 "if delete.after_create && self.completed.is_none() && !PLANTED =>",
             ),
