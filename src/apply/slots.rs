@@ -204,7 +204,7 @@ mod tests {
     use futures::FutureExt as _;
 
     #[tokio::test]
-    async fn a_full_hypervisor_holds_up_nobody_else() {
+    async fn a_full_hypervisor_does_not_block_the_others() {
         let slots = Slots::new(3, 1);
         let one = slots.acquire("hv-1").await;
         assert!(slots.acquire("hv-1").now_or_never().is_none());

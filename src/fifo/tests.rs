@@ -184,7 +184,7 @@ async fn a_whole_list_is_whole_even_if_the_connection_breaks_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_gives_up_when_its_time_is_over_and_tells_what_happened_last() {
+async fn a_read_gives_up_when_its_time_is_over_and_reports_what_happened_last() {
     let fifo = Scripted::new((0..100).map(|_| Status(503, &[], NOTHING)));
     let begin = Instant::now();
     let error = client(&fifo, token()).list().await.unwrap_err();
@@ -197,7 +197,7 @@ async fn a_read_gives_up_when_its_time_is_over_and_tells_what_happened_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_will_not_pass_is_told_at_once() {
+async fn what_will_not_pass_is_reported_at_once() {
     for (answer, words) in [
         (Status(403, &[], NOTHING), "cloud→vms→list"),
         (Status(404, &[], NOTHING), "is this a FiFo"),

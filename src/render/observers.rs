@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn quiet_tells_only_what_did_not_go_well() {
+    fn quiet_reports_only_what_did_not_go_well() {
         let paper = Paper::default();
         let people = TextObserver::new(
             Box::new(paper.clone()),

@@ -336,7 +336,7 @@ async fn answers_come_late_garbled_or_with_another_date() {
 // ---- Controls and the state file -----------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_controls_take_rules_and_fates_and_tell_what_was_asked() {
+async fn the_controls_take_rules_and_fates_and_report_what_was_asked() {
     let lab = Lab::start().await;
     let control = |method: &str, path: &str, body: &str| {
         let request =
@@ -380,7 +380,7 @@ async fn requests_are_kept_with_every_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_world_outlives_the_sandbox_and_uploads_go_on_meanwhile() {
+async fn the_world_outlives_the_sandbox_and_uploads_go_on_in_the_meantime() {
     let folder = tempfile::tempdir().unwrap();
     let state_file = folder.path().join("state/sandbox.json");
     let options = Options { state_file: Some(state_file.clone()), ..Options::default() };

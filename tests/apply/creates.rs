@@ -47,7 +47,7 @@ async fn a_lost_answer_makes_no_second_backup_whether_it_was_done_or_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_500_is_looked_behind_and_never_answered_with_a_second_post() {
+async fn a_500_is_searched_for_and_never_answered_with_a_second_post() {
     let cloud = one_due();
     fault(&cloud, Rule::new(Effect::ActThenAnswer { status: 500 }).on(Operation::Create).times(1));
     assert_eq!(cloud.reconcile().await.tally().created, 1);
@@ -221,7 +221,7 @@ async fn no_more_uploads_run_than_may() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn uploads_that_ran_already_count_and_one_that_hangs_holds_up_nobody_else() {
+async fn uploads_that_ran_already_count_and_one_that_hangs_does_not_block_the_others() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1").vm(3, "hv-2");
     for _ in 0..2 {
         fate(&cloud, Outcome::Hang);
@@ -371,7 +371,7 @@ async fn an_upload_with_a_date_in_the_future_holds_its_place_no_longer_than_anot
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backup_whose_parent_was_deleted_during_its_upload_is_not_told_as_done() {
+async fn a_backup_whose_parent_was_deleted_during_its_upload_is_not_reported_as_done() {
     let cloud = one_due();
     let slow = UploadScript { upload_ms: Some(60_000), ..UploadScript::default() };
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
@@ -426,7 +426,7 @@ async fn nothing_is_created_once_the_clocks_have_come_apart_by_more_than_an_hour
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_remnant_of_a_backup_that_was_deleted_during_its_upload_is_not_told_as_done() {
+async fn a_remnant_of_a_backup_that_was_deleted_during_its_upload_is_not_reported_as_done() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
     let slow = UploadScript { upload_ms: Some(60_000), size_bytes: Some(1 << 30), ..UploadScript::default() };
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
@@ -518,7 +518,7 @@ async fn nothing_is_deleted_because_of_a_backup_without_files_or_checksums_by_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_fifo_has_never_told_checksums_a_create_does_not_fail_for_ever() {
+async fn where_fifo_has_never_reported_checksums_a_create_does_not_fail_for_ever() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
     fate(&cloud, Outcome::NoChecksums);
     assert_eq!(cloud.reconcile().await.tally().created, 1);
@@ -576,7 +576,7 @@ async fn without_a_date_a_lost_create_is_found_however_far_fifos_clock_is_behind
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_401_a_create_is_decided_anew_before_it_is_sent_again() {
+async fn after_a_401_a_create_is_decided_again_before_it_is_sent_again() {
     let cloud = one_due();
     fault(&cloud, Rule::new(Effect::ExpireTokens).on(Operation::Create).times(1));
     assert_eq!(cloud.reconcile().await.tally().created, 1);

@@ -124,7 +124,7 @@ async fn disturbances_now_and_then_change_nothing_but_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_told_is_what_is_so() {
+async fn the_report_matches_the_world() {
     let cloud = ten_due();
     let report = cloud.reconcile().await;
     let events = cloud.events.all();

@@ -178,7 +178,7 @@ async fn a_clock_that_is_set_back_prolongs_no_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_a_slot_is_told_every_thirty_seconds_with_who_holds_it() {
+async fn what_waits_for_a_slot_is_reported_every_thirty_seconds_with_who_holds_it() {
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1").vm(3, "hv-1");
     cloud.settings.max_uploads_per_hypervisor = 1;
     fate(&cloud, 1, slow(10));
@@ -202,7 +202,7 @@ async fn what_waits_for_a_slot_is_told_every_thirty_seconds_with_who_holds_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_fifos_clock_is_told_too() {
+async fn what_waits_for_fifos_clock_is_reported_too() {
     let cloud = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1).0;
     cloud.wire.state().faults.rules.push(Rule::new(Effect::ShiftDate { seconds: -180 }));
     cloud.reconcile().await;
