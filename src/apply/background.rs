@@ -1,8 +1,8 @@
-//! Uploads that no worker watches: those that ran before this run began, and those that were let out of sight. They
-//! take places while they move, until they end.
+//! Uploads that no worker waits for: those of other runs, and those that this run cannot watch any more. They hold a slot
+//! while they make progress.
 
 use super::action::VmRef;
-use super::executor::{Executor, Settings};
+use super::executor::{Executor, ExecutorSettings};
 use super::slots::{Slot, Slots};
 use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm};
 use crate::policy::{Match, Policies};
@@ -77,7 +77,7 @@ pub(super) fn foreign(
     executor: &Executor<'_>,
     slots: &Arc<Slots>,
 ) -> Vec<(BackgroundUpload, Slot)> {
-    let &Executor { policies, progress, settings: Settings { timing, .. }, .. } = executor;
+    let &Executor { policies, progress, settings: ExecutorSettings { timing, .. }, .. } = executor;
     let now = executor.clock.now();
     let under_way = |vm: &&Vm| vm.backups.values().any(is_under_way);
     let vms: Vec<&Vm> = inventory.vms.values().filter(under_way).collect();

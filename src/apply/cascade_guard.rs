@@ -1,4 +1,4 @@
-//! Noticing that backups have vanished after a local delete, however late FiFo carries it out.
+//! Detects that backups have vanished after a local delete, however late FiFo executes it.
 
 use crate::inventory::{BackupId, Vm};
 use std::collections::BTreeSet;

@@ -1,5 +1,4 @@
-//! What happens while a plan is carried out, as data: the journal, the progress on a terminal and the JSON stream are
-//! three views of the same events.
+//! Events of a run, as data: journal, progress display and JSON stream are views of them.
 
 use super::action::{ActionOutcome, ActionRef, RunCounts, VmRef};
 use crate::inventory::BackupId;

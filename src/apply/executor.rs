@@ -1,4 +1,4 @@
-//! What a run is done with: the client, the policies, the clock, the settings, and who is told.
+//! The executor: client, policies, clock, settings and observer of a run.
 
 use super::event::{Event, EventKind, Observer};
 use super::progress::ProgressTracker;
@@ -17,7 +17,7 @@ pub trait Clock: Send + Sync {
 
 /// How a run is to be done.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub struct ExecutorSettings {
     /// How many uploads may run in all, counting those that were running already.
     pub max_uploads: usize,
     /// How many uploads may run on one hypervisor, counting those that were running already.
@@ -48,7 +48,7 @@ pub struct Executor<'a> {
     /// What is known of how uploads move; to be kept from run to run.
     pub progress: &'a ProgressTracker,
     /// How it is to be done.
-    pub settings: Settings,
+    pub settings: ExecutorSettings,
 }
 
 impl Executor<'_> {

@@ -1,4 +1,4 @@
-//! What came of a run.
+//! The report of a run: the outcome of each action, and alarms.
 
 use super::action::{ActionKind, ActionOutcome, RunCounts, VmRef};
 use crate::inventory::BackupId;

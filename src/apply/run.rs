@@ -1,4 +1,4 @@
-//! A whole run: all VMs side by side, until each is through or has let go because the run is to end.
+//! A whole run: all VMs side by side, until each has finished or has handed over to the next run.
 
 use super::action::VmRef;
 use super::background;

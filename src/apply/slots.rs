@@ -1,4 +1,4 @@
-//! How many uploads may run at a time: in all, and on one hypervisor. And who holds the places.
+//! Slots for uploads: limits in all and for each hypervisor, and which uploads hold them.
 
 use super::action::VmRef;
 use super::event::{SlotHolder, SlotUse};

@@ -1,4 +1,4 @@
-//! One VM's actions, in order.
+//! Executes the actions of one VM in order.
 
 use super::action::{ActionKind, ActionOutcome, ActionRef};
 use super::event::EventKind;

@@ -1,4 +1,4 @@
-//! Telling what is waited for, so that a run of hours is never silent.
+//! Reports what the run waits for, so that a run of hours is never silent.
 
 use super::context::RunContext;
 use super::event::{EventKind, SlotHolder, SlotUse, Waiting};

@@ -1,4 +1,4 @@
-//! One VM's actions, in order.
+//! The state of one VM during a run: reads, compares, decides again, waits.
 
 use super::action::{ActionOutcome, ActionRef, VmRef};
 use super::cascade_guard::CascadeGuard;
@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Carries out what is planned for one VM.
+/// Executes the plan of one VM.
 pub(super) struct VmWorker<'a> {
     pub(super) context: &'a RunContext<'a>,
     pub(super) id: VmId,
@@ -36,7 +36,7 @@ pub(super) struct VmWorker<'a> {
     server_ahead: Option<TimeDelta>,
 }
 
-/// Why an action did not come to a good end, for people.
+/// Why an action did not succeed, for people.
 #[derive(Debug)]
 pub(super) enum StepError {
     /// It was not done, or went wrong.
@@ -63,7 +63,7 @@ pub(super) enum WaitError {
     Refused(ReadError),
 }
 
-/// What came of an action that went well.
+/// The result of an action that succeeded.
 #[derive(Debug)]
 pub(super) struct StepSuccess {
     pub(super) ending: ActionOutcome,

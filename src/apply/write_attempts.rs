@@ -1,4 +1,4 @@
-//! What the answer to a write means, the same for creates and local deletes.
+//! Interprets the answer to a write, the same for creates and local deletes.
 
 use super::reader::VmReading;
 use super::timing::CLOCKS_APART_MAX;
@@ -36,7 +36,7 @@ pub(super) struct WriteAttempts {
     is_open: bool,
 }
 
-/// What FiFo made of a write.
+/// The result of one attempt.
 pub(super) enum AttemptResult {
     /// FiFo has taken it on; old versions name the new backup.
     Accepted(Option<BackupId>),

@@ -5,7 +5,7 @@ use super::credentials::Credentials;
 use super::endpoint::{ApiVersion, Endpoint};
 use super::error::{FifoError, UnreadableAnswer};
 use super::retry::{FailedAttempt, RetryRule};
-use super::settings::Settings;
+use super::settings::ClientSettings;
 use super::transport::{Connection, Request, Transport};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -116,7 +116,7 @@ struct Denied {
 }
 
 impl Auth {
-    pub(super) fn new(transport: Arc<dyn Transport>, settings: &Settings) -> Self {
+    pub(super) fn new(transport: Arc<dyn Transport>, settings: &ClientSettings) -> Self {
         Self {
             transport,
             endpoint: settings.endpoint.clone(),

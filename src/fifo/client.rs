@@ -7,7 +7,7 @@ use super::error::{FifoError, UnreadableAnswer};
 use super::list::{MAX_ELEMENT_BYTES, printable};
 use super::retry::{FailedAttempt, RetryRule};
 use super::session::Session;
-use super::settings::Settings;
+use super::settings::ClientSettings;
 use super::transport::{Connection, Request, Response, Transport};
 use crate::inventory::{UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
@@ -29,7 +29,7 @@ pub struct VmRead {
 
 /// Reads FiFo. It has no way to send anything but a GET, and the POST that signs in.
 ///
-/// Every read is tried again while it fails for reasons that pass, until [`Settings::read_timeout`]. Clones share
+/// Every read is tried again while it fails for reasons that pass, until [`ClientSettings::read_timeout`]. Clones share
 /// connections and token.
 #[derive(Clone)]
 pub struct ReadClient {
@@ -38,7 +38,7 @@ pub struct ReadClient {
 
 impl ReadClient {
     /// Makes a client; nothing is sent yet.
-    pub fn new(transport: Arc<dyn Transport>, settings: Settings) -> Self {
+    pub fn new(transport: Arc<dyn Transport>, settings: ClientSettings) -> Self {
         Self { session: Arc::new(Session::new(transport, settings)) }
     }
 

@@ -35,7 +35,7 @@ pub use list::{ListError, MAX_ELEMENT_BYTES, Splitter};
 pub use listing::Listing;
 pub use profile::{Profile, ProfileError};
 pub use retry::Backoff;
-pub use settings::Settings;
+pub use settings::ClientSettings;
 pub use transport::{Connection, Request, Response, Transport, TransportError, TransportErrorKind};
 pub use write::{NewBackup, WriteAnswer, WriteClient};
 

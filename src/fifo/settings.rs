@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// How to speak to one FiFo.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ClientSettings {
     /// Where it is.
     pub endpoint: Endpoint,
     /// The version of the API to speak.
@@ -28,7 +28,7 @@ pub struct Settings {
     pub jitter_seed: u64,
 }
 
-impl Settings {
+impl ClientSettings {
     /// Makes settings with the usual times: two minutes for a read, half a minute for a write.
     pub fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
         Self {

@@ -80,8 +80,8 @@ impl Transport for Scripted {
     }
 }
 
-fn settings(credentials: Credentials) -> Settings {
-    Settings::new("https://fifo.example.com".parse().unwrap(), credentials)
+fn settings(credentials: Credentials) -> ClientSettings {
+    ClientSettings::new("https://fifo.example.com".parse().unwrap(), credentials)
 }
 
 fn password() -> Credentials {
@@ -150,7 +150,7 @@ async fn a_read_signs_in_once_and_sends_nothing_but_gets() {
 #[tokio::test(start_paused = true)]
 async fn older_apis_get_the_token_in_their_own_header_too() {
     let fifo = Scripted::new([Status(200, &[], ONE_VM)]);
-    let settings = Settings { api: ApiVersion::V0_2_0, ..settings(token()) };
+    let settings = ClientSettings { api: ApiVersion::V0_2_0, ..settings(token()) };
     ReadClient::new(fifo.clone(), settings).list().await.unwrap();
     assert!(fifo.sent()[0].starts_with("GET /api/0.2.0/vms?"));
     assert_eq!(fifo.sent_header(0, "x-snarl-token").unwrap(), "given-token");

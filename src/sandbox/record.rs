@@ -1,4 +1,4 @@
-use super::upload_script::Outcome;
+use super::upload_script::UploadOutcome;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ pub struct Upload {
     /// Whether the create asked to delete a snapshot afterwards.
     pub delete: bool,
     /// What becomes of it.
-    pub outcome: Outcome,
+    pub outcome: UploadOutcome,
     /// When it was accepted, in microseconds since the Unix epoch.
     pub started_us: i64,
     /// How long it takes until all is written, in microseconds.

@@ -131,7 +131,7 @@ impl Sandbox {
     ///
     /// The address is not a loopback one or cannot be listened on; the state file holds something else, or another
     /// sandbox has it ([`io::ErrorKind::ResourceBusy`]).
-    pub async fn start(options: Options) -> io::Result<Running> {
+    pub async fn start(options: Options) -> io::Result<RunningSandbox> {
         if !options.listen.ip().is_loopback() {
             let text = format!(
                 "the sandbox listens on loopback addresses only, not on {}: anybody may control it",
@@ -159,7 +159,7 @@ impl Sandbox {
         shared.save(1).await?;
         let stopped = CancellationToken::new();
         let task = tokio::spawn(accept(listener, Arc::clone(&shared), stopped.clone()));
-        Ok(Running { address, shared, stopped, task, _locked: locked })
+        Ok(RunningSandbox { address, shared, stopped, task, _locked: locked })
     }
 }
 
@@ -204,7 +204,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: Cancellatio
 
 /// A simulated FiFo that is being served. Dropping it stops it as well, without a last writing of the world.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningSandbox {
     address: SocketAddr,
     shared: Arc<Shared>,
     stopped: CancellationToken,
@@ -213,7 +213,7 @@ pub struct Running {
     _locked: Option<File>,
 }
 
-impl Running {
+impl RunningSandbox {
     /// Gives its base URL, without a final slash.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -245,7 +245,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningSandbox {
     fn drop(&mut self) {
         self.stopped.cancel();
     }

@@ -2,7 +2,7 @@
 
 use crate::raw_http::{self, Connection};
 use crate::sandbox_lab::{LOCAL, Lab, START_US};
-use fifo_retain::sandbox::{Effect, Operation, Options, Outcome, Rule, Sandbox, Seed};
+use fifo_retain::sandbox::{Effect, Operation, Options, Rule, Sandbox, Seed, UploadOutcome};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -146,7 +146,7 @@ async fn a_backup_can_be_watched_from_accepted_to_local() {
 async fn delete_true_acts_even_when_the_upload_failed() {
     let lab = Lab::start().await;
     let parent = lab.made("monthly", None);
-    lab.fate(Outcome::Fail);
+    lab.fate(UploadOutcome::Fail);
     assert_eq!(lab.create(&json!({"comment": "daily", "parent": parent, "delete": true})), Some(303));
     lab.wait(101);
     let backups = lab.backups();

@@ -1,4 +1,4 @@
-//! The house keeps its order: who may import from whom, who may read the clock, and how long a file may get.
+//! The structure of the source: who may import from whom, who may read the clock, and how long a file may get.
 //!
 //! Read from the source itself, so that a shortcut is noticed when it is taken.
 

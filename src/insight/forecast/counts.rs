@@ -1,4 +1,4 @@
-//! What a forecast counts for a group of VMs.
+//! The counts of a forecast for a group of VMs.
 
 use crate::plan::BackupKind;
 use crate::policy::{Policy, TierIndex};

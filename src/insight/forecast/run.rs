@@ -1,4 +1,4 @@
-//! One VM, run forward.
+//! Runs one VM forward.
 
 use super::counts::ForecastCounts;
 use super::occurrences::{OccurrenceRange, VmOccurrenceRange};

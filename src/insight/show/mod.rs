@@ -1,7 +1,8 @@
-//! Why every backup of a VM is where it is: what `show` tells.
+//! Why each backup of a VM is kept: the data of `show`.
 //!
-//! The reasons are those that the plan is made from ([`local`](crate::plan::local), [`stored`](crate::plan::stored)); nothing is decided here. A
-//! snapshot without a reason is exactly what the plan deletes, which a test holds over thousands of clouds.
+//! The reasons are those that the plan is made from ([`local`](crate::plan::local), [`stored`](crate::plan::stored));
+//! nothing is decided here. A snapshot without a reason is exactly what the plan deletes: a test holds this over thousands of
+//! clouds.
 
 mod reasons;
 mod tree;

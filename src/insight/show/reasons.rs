@@ -1,4 +1,4 @@
-//! The reasons, in words.
+//! The reasons why a backup is kept.
 
 use crate::inventory::{Backup, BackupId, Children};
 use crate::plan::due::cannot_back_up;
