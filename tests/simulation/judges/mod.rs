@@ -263,7 +263,12 @@ impl Judges {
             (self.before.get(&vm).cloned().unwrap_or_default(), now.get(&vm).cloned().unwrap_or_default());
         // Through a stale cache nobody can see that a VM has left its policy; but then FiFo refuses the old version (412).
         let may_be_late = asked.is_late && asked.if_match.is_none();
-        if before != after && !may_be_late && !self.may_be_touched(world, vm, asked.at.max(own)) {
+        let is_refused = asked.status == Some(412);
+        if before != after
+            && !may_be_late
+            && !is_refused
+            && !self.may_be_touched(world, vm, asked.at.max(own))
+        {
             self.tell(asked, "a VM was written to that is not to be touched");
         }
         let is_unfit =
