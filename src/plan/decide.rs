@@ -9,7 +9,7 @@ use super::local::unwanted_locally;
 use super::notes::{backup_notes, name_of, vm_note};
 use super::parent::{parent_for, yields_empty_increment};
 use super::projection;
-use super::standing::{BackupView, Standing, VmView};
+use super::standing::{BackupView, VmView};
 use crate::inventory::{BackupId, Vm};
 use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, TierKind, minute_text, weekday_text};
 use chrono::{DateTime, Utc};
@@ -242,13 +242,11 @@ fn unwanted_after(view: &VmView<'_>, create: &Create) -> Vec<BackupId> {
 }
 
 fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Option<DeleteLocal> {
-    let backup = view.backups.iter().find(|backup| backup.id() == id)?;
+    let backup = view.get(id)?;
     let reason = match after {
         Some(create) => format!("once the new {} is complete", create.tier),
-        None if backup.standing == Standing::Completed && backup.restorable => {
-            "no increment will be taken from it".to_owned()
-        }
-        None => match view.newest_restorable().filter(|newest| newest.age_key() > backup.age_key()) {
+        None if backup.restorable => "no increment will be taken from it".to_owned(),
+        None => match view.newest_restorable().filter(|_| view.is_superseded(backup)) {
             Some(newest) => {
                 format!("of no use any more: the newer {} can be restored", name_of(view, newest))
             }

@@ -71,7 +71,7 @@ impl<'a> Occurrences<'a> {
 /// Gives a VM's fixed share of a spread, in whole seconds, from 0 up to but not including the spread.
 pub(crate) fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
     let digest = Sha256::digest(vm.uuid().as_bytes());
-    let draw = digest.iter().take(8).fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte));
+    let draw = digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
     let spread_secs = u128::try_from(spread.num_seconds()).unwrap_or(0);
     let share_secs = (spread_secs * u128::from(draw)) >> 64;
     TimeDelta::seconds(i64::try_from(share_secs).unwrap_or(0))

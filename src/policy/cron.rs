@@ -153,7 +153,8 @@ impl Cron {
 
     /// Finds the first time within a range.
     pub(super) fn first_in(&self, walls: Range<i64>) -> Option<i64> {
-        let days_end = day_of(walls.end - 1) + 1;
+        // That may be a day too many: what is found there is not within the range.
+        let days_end = day_of(walls.end) + 1;
         let mut from = walls.start;
         loop {
             let midnight = self.first_day_in(day_of(from)..days_end)? * DAY_SECS;

@@ -187,7 +187,7 @@ impl Gaps {
             let start = walls.start.max(from + stretch.offset_secs);
             let end = walls.end.min(until + stretch.offset_secs);
             let even_from = start.max(stretch.start + stretch.offset_secs);
-            let mut days = day_of(start)..day_of(end - 1) + 1;
+            let mut days = day_of(start)..day_of(end) + 1;
             while let Some(day) = cron.first_day_in(days.clone()) {
                 let midnight = day * DAY_SECS;
                 let wall = |minute: &i64| midnight + minute * 60;
@@ -244,6 +244,7 @@ impl Eq for Schedule {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::{Datelike as _, NaiveDate, Weekday};
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
@@ -398,6 +399,9 @@ mod tests {
         assert_eq!(gaps("0,30 2 * * *", "Europe/Berlin"), [30, 24 * 60 + 30]);
         assert_eq!(gaps("0 2,14 * * *", "Europe/Berlin"), [11 * 60, 13 * 60]);
         assert_eq!(gaps("15 2,3 * * *", "Europe/Berlin"), [15, 23 * 60]);
+        // Midnight is skipped there: the first is taken at 01:00, a quarter of an hour before the second.
+        assert_eq!(gaps("15 0,1 * * *", "America/Havana"), [15, 23 * 60]);
+        assert_eq!(gaps("15 0,1 * * *", "Asia/Beirut"), [15, 24 * 60]);
         assert_eq!(gaps("0 */12 * * *", "America/Havana"), [60, 23 * 60]);
         assert_eq!(gaps("0 0 29 2 *", "UTC"), [1_461 * 24 * 60; 2]);
         // A 29 February that is a Monday: 28 years apart, and 40 over the year 2100.
@@ -422,6 +426,45 @@ mod tests {
     }
 
     #[test]
+    fn the_next_and_the_last_are_found_from_any_hour_of_any_month() {
+        type Comes = fn(NaiveDate) -> bool;
+        let cases: [(&str, Comes); 4] = [
+            ("0 1,13 1,31 * *", |day| [1, 31].contains(&day.day())),
+            ("0 1,13 15 2,11 *", |day| [2, 11].contains(&day.month()) && day.day() == 15),
+            ("0 1,13 29 2 *", |day| day.month() == 2 && day.day() == 29),
+            ("0 1,13 1-7 7 +MON", |day| day.month() == 7 && day.day() <= 7 && day.weekday() == Weekday::Mon),
+        ];
+        let (from, until) = (at("2022-01-01T00:00:00Z"), at("2029-01-01T00:00:00Z"));
+        for (text, comes) in cases {
+            let schedule = Schedule::parse(text, Zone::UTC).unwrap();
+            let times: Vec<DateTime<Utc>> = (from.date_naive().iter_days())
+                .take_while(|day| *day < until.date_naive())
+                .filter(|day| comes(*day))
+                .flat_map(|day| [1, 13].map(|hour| day.and_hms_opt(hour, 0, 0).unwrap().and_utc()))
+                .collect();
+            let mut time = at("2024-01-01T00:00:00Z");
+            while time < at("2026-01-01T00:00:00Z") {
+                let passed = times.partition_point(|it| *it <= time);
+                let (last, next) = (times[..passed].last().copied(), times.get(passed).copied());
+                if last.is_some() {
+                    assert_eq!(schedule.last_at_or_before(time), last, "{text} {time}");
+                }
+                assert_eq!(schedule.next_after(time), next, "{text} {time}");
+                time += TimeDelta::hours(6) + TimeDelta::minutes(30);
+            }
+        }
+    }
+
+    #[test]
+    fn schedules_are_the_same_by_expression_and_zone_and_shown_as_written() {
+        let (one, berlin) = (daily("0 1", "UTC"), daily("0 1", "Europe/Berlin"));
+        assert_eq!(one, daily("0 1", "UTC"));
+        assert_ne!(one, daily("0 2", "UTC"));
+        assert_ne!(one, berlin);
+        assert_eq!(berlin.to_string(), "0 1 * * *");
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let error = |text| Schedule::parse(text, Zone::UTC).unwrap_err();
         assert_eq!(error("0 0 1 1 * *"), ScheduleError::Fields(6));
@@ -429,5 +472,11 @@ mod tests {
         assert!(matches!(error("0 25 * * *"), ScheduleError::Field { field: "hour", .. }));
         assert!(matches!(error("0 1 * * SNU"), ScheduleError::Field { field: "day-of-week", .. }));
         assert_eq!(error("@daily"), ScheduleError::Fields(1));
+        let message = "the day-of-week field `SNU` cannot be read: it is no number and no known name";
+        assert_eq!(error("0 1 * * SNU").to_string(), message);
+        assert_eq!(
+            error("0 25 * * *").to_string(),
+            "the hour field `25` cannot be read: number out of bounds"
+        );
     }
 }

@@ -313,6 +313,19 @@ fn a_skipped_hour_and_a_short_age_and_a_local_surplus_are_warned_of() {
 }
 
 #[test]
+fn for_a_step_of_hours_that_loses_one_the_hours_to_name_are_told() {
+    let text = format!(
+        "{HEAD}{ALL}timezone: America/Havana\ntiers:\n  - {{ name: often, schedule: \"0 */6 * * *\", type: full }}\n\
+         stuck_after: 6h\n"
+    );
+    let hints: Vec<String> = loaded(&text).warnings.into_iter().filter_map(|it| it.hint).collect();
+    assert!(
+        hints.iter().any(|hint| hint.contains("with the hours named, `0,6,12,18`, it is due")),
+        "{hints:?}"
+    );
+}
+
+#[test]
 fn a_policy_without_vms_is_found_unless_one_could_not_be_read() {
     let loaded = loaded(&format!(
         "{HEAD}select: {{ alias: web-1 }}\n{THREE}---\nversion: 1\npolicy: db\nselect: {{ alias: db-1 }}\n{THREE}"

@@ -209,3 +209,25 @@ async fn what_waits_for_fifos_clock_is_reported_too() {
     let is_told = |what: &EventKind| matches!(what, EventKind::Waiting(waiting) if waiting.for_clock == 1);
     assert!(cloud.events.all().iter().any(|event| is_told(&event.what)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_moves_again_takes_its_slot_again_beyond_the_limit() {
+    let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-2").vm(3, "hv-3");
+    cloud.settings.max_uploads = 1;
+    fate(&cloud, 1, slow(120));
+    fate(&cloud, 2, slow(60));
+    let pause = async {
+        sleep(Duration::from_secs(60)).await;
+        let (id, mut upload) = cloud.wire.state().world.uploads.pop_first().unwrap();
+        sleep(Duration::from_secs(20 * 60)).await;
+        upload.started_us += 20 * 60_000_000;
+        cloud.wire.state().world.uploads.insert(id, upload);
+    };
+    let (report, ()) = tokio::join!(cloud.reconcile(), pause);
+    assert_eq!(report.tally().created, 3, "{report:?}");
+    let minutes: Vec<_> = posts(&cloud).iter().map(|at| (*at - posts(&cloud)[0]).num_minutes()).collect();
+    let [0, second, third] = minutes[..] else { panic!("{minutes:?}") };
+    assert!((15..=20).contains(&second), "the first one stands still from minute 1 to 21: {minutes:?}");
+    // The second one ends an hour after it began, and the first one uploads until minute 140.
+    assert!(third >= 135, "{minutes:?}");
+}

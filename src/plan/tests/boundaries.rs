@@ -1,8 +1,12 @@
 //! Conditions that mutation testing found no other test to notice.
 
-use super::fixtures::{VmBuilder, backup_id, grandfather, mid_chain};
-use crate::inventory::BackupId;
-use crate::plan::NoteCode;
+use super::fixtures::*;
+use crate::inventory::{BackupId, RecordedState};
+use crate::plan::due::share_of;
+use crate::plan::standing::VmView;
+use crate::plan::stored;
+use crate::plan::{Action, NoteCode, Status};
+use chrono::TimeDelta;
 
 /// The backups that the plan of 17 November, 02:00, tells as expired.
 fn expired(vm: &VmBuilder) -> Vec<BackupId> {
@@ -26,4 +30,151 @@ fn a_failed_backup_expires_only_when_a_newer_one_can_be_restored() {
 #[test]
 fn what_can_be_restored_and_is_beyond_no_keep_does_not_expire() {
     assert_eq!(expired(&mid_chain()), []);
+}
+
+#[test]
+fn a_backup_on_a_broken_chain_is_no_failed_attempt() {
+    let vm = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(99).local();
+    let planned = vm.plan(&grandfather(), "2026-11-18 01:01");
+    assert_eq!(told(&planned)[0], "create daily on 3", "there is no pause");
+    let Some(Action::Create(create)) = planned.actions.first() else { panic!("{planned:?}") };
+    assert_eq!(create.reason, "due since Wed 2026-11-18 01:00");
+}
+
+#[test]
+fn a_backup_of_just_the_least_size_is_not_hollow() {
+    let is_hollow =
+        |vm: VmBuilder| vm.plan(&grandfather(), "2026-11-18 02:00").note(NoteCode::Hollow).is_some();
+    let increment = |bytes| mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).local().size(bytes);
+    assert_eq!([99, 100].map(|bytes| is_hollow(increment(bytes))), [true, false]);
+    let full = |bytes| vm(1).backup(1, "monthly", "2026-11-01 01:00").local().size(bytes);
+    assert_eq!([65_535, 65_536].map(|bytes| is_hollow(full(bytes))), [true, false]);
+}
+
+#[test]
+fn with_a_spread_a_tier_is_due_from_the_vms_own_instant_on() {
+    let mut policy = grandfather();
+    policy.tiers[2].spread = TimeDelta::hours(4);
+    let share = share_of(TimeDelta::hours(4), vm_id(1));
+    assert!(share > TimeDelta::zero());
+    let due = at("2026-11-18 01:00") + share;
+    // The night before it was made at noon.
+    let vm = || mid_chain().change(|backup| backup.timestamp = Some(at("2026-11-17 12:00")));
+    let second = TimeDelta::seconds(1);
+    let plan = |vm: VmBuilder, now| plan_all(std::slice::from_ref(&policy), [vm], now);
+
+    let before = plan(vm(), due - second);
+    assert_eq!((told(&before.vms[0]), before.valid_until), (vec![], Some(due)));
+    let planned = plan(vm(), due);
+    let Some(Action::Create(create)) = planned.vms[0].actions.first() else { panic!("{planned:?}") };
+    assert_eq!((create.tier.as_str(), create.due_since.to_utc()), ("daily", due));
+
+    // A backup does for it from that instant on, whatever the schedule says.
+    let taken = |taken| {
+        let vm = vm().backup(4, "daily", "2026-11-18 01:00").on(3).local();
+        vm.change(|backup| backup.timestamp = Some(taken))
+    };
+    assert_eq!(told(&plan(taken(due), due).vms[0]), ["delete 3"]);
+    assert_eq!(
+        told(&plan(taken(due - second), due).vms[0]),
+        ["delete 3", "create daily on 4", "delete 4 after"]
+    );
+}
+
+#[test]
+fn the_note_of_a_pause_says_how_often_it_failed() {
+    let message = |vm: &VmBuilder, now| {
+        vm.plan(&grandfather(), now).note(NoteCode::RetryLater).unwrap().message.clone()
+    };
+    let once = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).failed();
+    assert_eq!(
+        message(&once, "2026-11-18 01:30"),
+        "the daily failed once; it is tried again from 2026-11-18 02:00"
+    );
+    let twice = once.backup(5, "daily", "2026-11-18 02:00").on(3).failed();
+    assert_eq!(
+        message(&twice, "2026-11-18 02:30"),
+        "the daily failed 2 times; it is tried again from 2026-11-18 04:00"
+    );
+}
+
+#[test]
+fn only_a_full_backup_in_place_of_an_increment_is_told_as_without_a_parent() {
+    for now in ["2026-11-18 01:00", "2026-11-22 01:00", "2026-12-01 01:00"] {
+        let planned = mid_chain().plan(&grandfather(), now);
+        assert!(
+            planned.actions.iter().any(Action::is_create) && planned.note(NoteCode::NoParent).is_none(),
+            "{planned:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_of_no_tier_or_dated_ahead_never_expires() {
+    let mut policy = grandfather();
+    policy.tiers.iter_mut().for_each(|tier| tier.keep = std::num::NonZeroU32::new(1));
+    let vm = mid_chain()
+        .backup(4, "by hand", "2026-11-02 12:00")
+        .backup(5, "daily", "2026-11-16 01:00")
+        .backup(6, "daily", "2026-12-24 01:00");
+    let view = VmView::new(&vm.vm, &policy, at("2026-11-17 02:00"));
+    assert_eq!(stored::expired(&view), [backup_id(5)], "that one is beyond `keep`");
+}
+
+#[test]
+fn a_local_delete_says_why_the_snapshot_is_not_wanted() {
+    let reasons = |vm: &VmBuilder, now| -> Vec<String> {
+        let deletes = vm.plan(&grandfather(), now).actions.into_iter().filter_map(|action| match action {
+            Action::DeleteLocal(delete) => Some(delete.reason),
+            Action::Create(_) => None,
+        });
+        deletes.collect()
+    };
+    assert_eq!(reasons(&mid_chain(), "2026-11-18 01:00"), ["once the new daily is complete"]);
+    let missed = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).local();
+    assert_eq!(reasons(&missed, "2026-11-17 02:00"), ["no increment will be taken from it"]);
+    let outlived = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).failed().local();
+    assert_eq!(
+        reasons(&outlived, "2026-11-17 02:00"),
+        ["of no use any more: the newer daily of 2026-11-17 01:00 can be restored"]
+    );
+    let twice = mid_chain()
+        .backup(4, "daily", "2026-11-17 08:00")
+        .on(3)
+        .failed()
+        .local()
+        .backup(5, "daily", "2026-11-17 09:00")
+        .on(3)
+        .failed()
+        .local();
+    assert_eq!(reasons(&twice, "2026-11-17 10:00"), ["of no use any more: a newer snapshot is held"]);
+}
+
+#[test]
+fn any_state_with_failed_in_it_has_failed_at_once_and_an_unknown_one_runs() {
+    let planned = |word: &str| {
+        let vm = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3);
+        let vm = vm.change(|backup| backup.state = RecordedState::from_wire(Some(word)));
+        vm.plan(&grandfather(), "2026-11-18 02:00")
+    };
+    for word in ["failed", "upload failed", "failed: no space"] {
+        assert_eq!(told(&planned(word)), ["create daily on 3", "delete 3 after"], "{word}");
+        assert!(planned(word).note(NoteCode::FailedBackup).is_some(), "{word}");
+    }
+    assert_eq!((told(&planned("verifying")), planned("verifying").status), (vec![], Status::Waiting));
+}
+
+#[test]
+fn whatever_state_a_backup_comes_to_the_vm_has_changed() {
+    let fingerprint = |word: Option<&str>| {
+        let vm = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3);
+        let vm = vm.change(|backup| backup.state = RecordedState::from_wire(word));
+        vm.plan(&grandfather(), "2026-11-18 01:30").fingerprint.unwrap()
+    };
+    let words = [None, Some("uploading"), Some("completed"), Some("failed"), Some("verifying")];
+    for (n, word) in words.into_iter().enumerate() {
+        for other in &words[..n] {
+            assert_ne!(fingerprint(word), fingerprint(*other), "{word:?} {other:?}");
+        }
+    }
 }

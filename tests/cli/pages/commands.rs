@@ -109,7 +109,7 @@ fn what_the_pages_show_ends_as_it_does_in_a_run() {
             }
         }
     }
-    assert!(seen >= 3, "the README shows a plan, a run and a status");
+    assert!(seen >= 3, "the pages show a plan, a run and a status");
 }
 
 /// Gives a line that sums up, with `#` for each number.

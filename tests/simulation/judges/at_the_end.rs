@@ -1,7 +1,7 @@
 //! What must be so when all has been quiet for two nights.
 
 use super::truth::{has_hollow_increment, restorable, shows_restorable};
-use super::{FUTURE_US, Judges, STUCK_AFTER_US};
+use super::{FUTURE_US, HOUR_US, Judges, STUCK_AFTER_US};
 use chrono::{DateTime, Utc};
 use fifo_retain::sandbox::{Record, Vm, World};
 use uuid::Uuid;
@@ -110,10 +110,7 @@ impl Judges {
                 continue;
             }
             let due_us = self.last_due_us(*id, "daily", began_us);
-            let ours = || {
-                let of_tiers = vm.backups.iter().filter(|(_, record)| self.is_of_a_tier(record));
-                of_tiers.filter(|(_, record)| record.timestamp <= Some(began_us + FUTURE_US))
-            };
+            let ours = || vm.backups.iter().filter(|(_, record)| self.is_of_a_tier(record));
             let is_there = |(backup, record): (&Uuid, &Record)| {
                 record.timestamp >= Some(due_us) && restorable(world, *id, *backup)
             };
@@ -124,7 +121,9 @@ impl Judges {
             // What was accepted and never began does not tell its parent: until something newer can be restored it may be
             // any, and all of them stay.
             let is_silent = |record: &Record| record.state.is_none() && record.timestamp.is_some();
-            let held = ours().filter(|(_, record)| record.local == Some(true)).count();
+            // What has a wrong date is never deleted; a hard night is over long before the next.
+            let is_dated = |record: &Record| record.timestamp <= Some(began_us + 12 * HOUR_US);
+            let held = ours().filter(|(_, record)| record.local == Some(true) && is_dated(record)).count();
             if !vm.backups.values().any(is_silent)
                 && held > 4 + usize::try_from(self.rules.daily_keeps_local).unwrap()
             {

@@ -185,7 +185,11 @@ impl Judges {
         self.two_runners = two_runners;
         self.stopped_at = None;
         self.sending = Sending::default();
-        self.ran_already = world.uploads.keys().copied().collect();
+        // What runs on a VM that cannot be read when the run begins is not known, even if it can be later.
+        let is_readable =
+            |upload: &Upload| world.vms.get(&upload.vm).is_some_and(|vm| mark_of(vm) != Some("Unreadable"));
+        let readable = world.uploads.iter().filter(|(_, upload)| is_readable(upload));
+        self.ran_already = readable.map(|(id, _)| *id).collect();
     }
 
     /// Takes note that a run was not killed, but has come to its end.
