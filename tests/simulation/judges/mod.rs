@@ -264,9 +264,12 @@ impl Judges {
         // Through a stale cache nobody can see that a VM has left its policy; but then FiFo refuses the old version (412).
         let may_be_late = asked.is_late && asked.if_match.is_none();
         let is_refused = asked.status == Some(412);
+        // A suspension that began while it was on its way is not FiFo's to know.
+        let was_before_suspension = asked.is_late && self.suspended_until.is_some();
         if before != after
             && !may_be_late
             && !is_refused
+            && !was_before_suspension
             && !self.may_be_touched(world, vm, asked.at.max(own))
         {
             self.tell(asked, "a VM was written to that is not to be touched");
