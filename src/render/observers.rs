@@ -1,5 +1,6 @@
 //! What happens while a plan is carried out, for people: a line for each end, a bar for each running upload.
 
+use super::text::Detail;
 use super::{Styles, visible};
 use crate::apply::{
     ActionKind, ActionOutcome, ActionRef, Event, EventKind, Observer, RunCounts, VmRef, Waiting,
@@ -23,7 +24,7 @@ const TELL_EVERY: TimeDelta = TimeDelta::seconds(30);
 pub struct TextObserver {
     styles: Styles,
     bars: Option<MultiProgress>,
-    quiet: bool,
+    detail: Detail,
     state: Mutex<State>,
 }
 
@@ -44,18 +45,19 @@ struct Running {
 
 impl TextObserver {
     /// Takes where to write. With `bars`, standard error is a terminal and each running upload has a bar on it; without,
-    /// they are told in a line every 30 s. `quiet` leaves both out, and what ended as it should.
+    /// they are written as a line every 30 s. [`Detail::Brief`] leaves both out, and what ended as it should;
+    /// [`Detail::Errors`] also the warnings.
     pub fn new(
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
         styles: Styles,
         bars: bool,
-        quiet: bool,
+        detail: Detail,
     ) -> Self {
-        let bars =
-            (bars && !quiet).then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(5)));
+        let bars = (bars && detail > Detail::Brief)
+            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(5)));
         let state = State { out, err, running: BTreeMap::new(), waiting: None, told_at: None };
-        Self { styles, bars, quiet, state: Mutex::new(state) }
+        Self { styles, bars, detail, state: Mutex::new(state) }
     }
 
     /// Writes a line above the bars.
@@ -100,7 +102,7 @@ impl TextObserver {
             }
         }
         let told_at = *state.told_at.get_or_insert(time);
-        if self.bars.is_none() && !self.quiet && time - told_at >= TELL_EVERY {
+        if self.bars.is_none() && self.detail > Detail::Brief && time - told_at >= TELL_EVERY {
             state.told_at = Some(time);
             let each: Vec<String> =
                 state.running.values().map(|one| format!("{} {}", one.name, bytes_text(one.bytes))).collect();
@@ -112,7 +114,7 @@ impl TextObserver {
     fn waiting(&self, state: &mut State, waiting: &Waiting) {
         let message = visible(&waiting.message);
         let Some(bars) = &self.bars else {
-            if !self.quiet && !message.is_empty() {
+            if self.detail > Detail::Brief && !message.is_empty() {
                 _ = writeln!(state.err, "{message}");
             }
             return;
@@ -148,7 +150,7 @@ impl TextObserver {
             });
         }
         let word = ending_text(ending);
-        if self.quiet
+        if self.detail <= Detail::Brief
             && matches!(ending, ActionOutcome::Done | ActionOutcome::Started | ActionOutcome::HandedOver)
         {
             return;
@@ -174,6 +176,7 @@ impl Observer for TextObserver {
             EventKind::ActionEnded { at, step, outcome, message } => {
                 self.end(state, at, step, *outcome, message)
             }
+            EventKind::Warning { .. } if self.detail == Detail::Errors => {}
             EventKind::Warning { message, .. } => self.line(|| {
                 _ = writeln!(state.err, "warning: {}", visible(message));
             }),
@@ -194,8 +197,15 @@ impl Observer for TextObserver {
                     running.bar.iter().for_each(ProgressBar::finish_and_clear);
                 }
                 state.waiting.iter().for_each(ProgressBar::finish_and_clear);
-                _ = writeln!(state.out, "\n{}", counts_text(tally));
-                _ = state.out.flush();
+                let is_told = match self.detail {
+                    Detail::Errors => tally.failed > 0,
+                    Detail::Brief => *tally != RunCounts::default(),
+                    Detail::Usual | Detail::Full => true,
+                };
+                if is_told {
+                    _ = writeln!(state.out, "\n{}", counts_text(tally));
+                    _ = state.out.flush();
+                }
             }
         }
     }
@@ -290,7 +300,7 @@ mod tests {
             Box::new(Paper::default()),
             Styles::plain(),
             false,
-            true,
+            Detail::Brief,
         );
         for outcome in [
             ActionOutcome::Done,

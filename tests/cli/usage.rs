@@ -82,7 +82,10 @@ fn quiet_tells_counts_and_verbose_tells_everything() {
         let line = [option, &["plan", "--at", AT, "--vm", "web-3", "--vm", "git-1"]].concat();
         folder.ask(&fifo, &line).code(0).out
     };
-    assert_eq!(lines(&["-q"]).lines().count(), 1);
+    assert!(lines(&["-q"]).starts_with("Estimate: ") && lines(&["-q"]).lines().count() == 2);
+    assert_eq!(lines(&["-qq"]), "");
+    let calm = folder.ask(&fifo, &["-q", "plan", "--at", AT, "--vm", "git-1"]).code(0);
+    assert_eq!(calm.out, "", "nothing to do and nothing wrong");
     assert!(lines(&[]).contains("web-3") && !lines(&[]).contains("git-1"));
     assert!(lines(&["-v"]).contains("before upgrade"));
 }

@@ -195,7 +195,11 @@ those runs. FiFo is not asked anything. docs/safety.md says what to look at befo
 pub(super) const STATUS: &str = "\
 Examples:
   fifo-retain status
-      how every VM stands
+      a table of all VMs, those in trouble first, and what to do about these
+  fifo-retain status --problems
+      those in trouble alone
+  fifo-retain --verbose status
+      every VM with its snapshots, restore and notes
   fifo-retain status --check
       exit with 2 when one is out, for a nightly check
   fifo-retain --format markdown status --vm 'web-*'

@@ -19,6 +19,10 @@ pub struct StatusArgs {
     #[arg(long)]
     pub check: bool,
 
+    /// Show only the VMs that are out, with what is wrong and what to do
+    #[arg(long)]
+    pub problems: bool,
+
     /// Judge as of that instant, such as 2026-12-01T01:00:00Z
     #[arg(long, value_name = "INSTANT", value_parser = instant)]
     pub at: Option<DateTime<Utc>>,

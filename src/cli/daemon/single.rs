@@ -79,7 +79,7 @@ pub(in crate::cli) async fn reconcile_once(
     };
     monitor.read(&planned, &policies, summary);
     let Planned { plan, inventory } = &planned;
-    execute::show_or_warn(context, plan);
+    execute::show_or_warn(context, plan, inventory);
     // Once more right before anything is done: the file may have been put there by hand.
     latch::refuse_if_set(&latch)?;
     monitor.arm_latch(latch);
