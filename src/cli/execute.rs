@@ -89,6 +89,21 @@ pub(super) fn show_or_warn(context: &Context, plan: &Plan, inventory: &Inventory
     }
 }
 
+/// Shows a plan like [`show_or_warn`], unless it is what was shown last. How far uploads have come is no change.
+pub(super) fn show_if_changed(
+    context: &Context,
+    plan: &Plan,
+    inventory: &Inventory,
+    last: &mut Option<Vec<VmPlan>>,
+) {
+    let without_notes = |vm: &VmPlan| VmPlan { notes: Vec::new(), fingerprint: None, ..vm.clone() };
+    let now: Vec<VmPlan> = plan.vms.iter().map(without_notes).collect();
+    if last.as_ref() != Some(&now) {
+        show_or_warn(context, plan, inventory);
+        *last = Some(now);
+    }
+}
+
 /// What is to be carried out.
 #[derive(Clone, Copy)]
 pub(super) struct ExecutionRequest<'a> {

@@ -1,8 +1,8 @@
 //! The commands, one file each, and what they share.
 //!
 //! [`args`] is the command line as written, [`context`] what surrounds a run, [`connection`] the FiFo that is meant,
-//! [`planning`] how a plan comes about, `carry` how one is carried out, `telling` who hears of it, `watch` who looks on, `every` how it is done again
-//! and again and `board` what is shown meanwhile, `latch` what keeps the next run back after backups vanished, [`error`] and [`exit`] how a command ends.
+//! [`planning`] makes a plan, `execute` carries one out, `daemon` repeats runs and reports them, `latch` stops further runs
+//! after backups vanished, [`error`] and [`exit`] say how a command ends.
 
 pub mod args;
 mod commands;

@@ -187,7 +187,7 @@ fn mistakes_in_policies_are_told_before_fifo_is_asked() {
     folder.write("policies/broken.yaml", "version: 1\n");
     let ended = folder.ask(&fifo, &["plan", "--at", AT]).code(1);
     assert!(ended.err.contains("policies/broken.yaml"), "{}", ended.err);
-    assert!(ended.err.contains(" in the policies\nhint: FiFo was not asked anything\n"), "{}", ended.err);
+    assert!(ended.err.contains(" in the policies\nhint: FiFo was not contacted\n"), "{}", ended.err);
     assert_eq!((fifo.asked(), ended.out.as_str()), (Vec::new(), ""));
 }
 

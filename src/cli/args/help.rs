@@ -68,7 +68,7 @@ one counts as none):
   FIFO_CONFIG            the file with profiles, instead of
                          ~/.fifo
   FIFO_RETAIN_POLICIES   --policies; several paths are
-                         parted by `:`
+                         separated by `:`
   FIFO_RETAIN_STATE_DIR  --state-dir
   FIFO_RETAIN_NOTIFY_URL --notify-url, and with _FILE a
                          file to read it from
@@ -88,7 +88,7 @@ Exit codes:
   4    a safety stop: backups vanished after a local
        delete, in this run or in an earlier one; `resume`
        lifts it
-  5    another run for the same FiFo is under way
+  5    another run for the same FiFo is in progress
   64   wrong usage
   130  interrupted (143 when terminated); nothing is lost,
        the next run goes on"

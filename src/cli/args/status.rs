@@ -28,6 +28,6 @@ pub struct StatusArgs {
     pub at: Option<DateTime<Utc>>,
 
     /// Write metrics to this file, for node_exporter's textfile collector; exit with 1 when that fails
-    #[arg(long, value_name = "FILE", help_heading = "Telling")]
+    #[arg(long, value_name = "FILE", help_heading = "Reporting")]
     pub metrics_file: Option<PathBuf>,
 }

@@ -78,13 +78,14 @@ async fn fresh(
     // The lock is taken after the answer: a question that nobody answers must not hold cron up. Nor has anything begun
     // before it, which may take hours.
     latch::refuse_if_set(&latch)?;
+    let identity = fifo.identity();
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
     let Planned { plan: live_view, inventory } = planned(args, context, &policies, &fifo, reporting).await?;
     if live_view.vms.iter().all(|vm| vm.due_actions().is_empty()) {
         execute::show_or_warn(context, &live_view, &inventory);
     } else {
         show_where_asked(context, &live_view, &inventory)?;
-        if !context.ask("Carry this out?")? {
+        if !context.ask(&format!("Carry this out on {} {identity}?", fifo.name()))? {
             return Err(CliError::new(Kind::Declined, "nothing was done"));
         }
     }
@@ -132,8 +133,14 @@ async fn saved(
     if saved.policies != now.plan.policies {
         tracing::warn!("the policies are not those that {} was made from", path.display());
     }
-    execute::show_or_warn(context, &saved, &now.inventory);
-    let work = ApprovedWork::confirmed(&saved, &now, &path.display().to_string());
+    let mut work = ApprovedWork::confirmed(&saved, &now, &path.display().to_string());
+    if work.is_nothing_left() {
+        tracing::info!("nothing is left to do: all of {} is done or no longer wanted", path.display());
+        // One line for the whole plan instead of one for each VM.
+        work.skipped.clear();
+    } else {
+        execute::show_or_warn(context, &saved, &now.inventory);
+    }
     execute(args, context, fifo, &policies, work, reporting).await
 }
 
@@ -176,6 +183,11 @@ impl<'a> ApprovedWork<'a> {
         }
         let confirmed = confirm(earlier, plan);
         Self { plan, vms: confirmed.vms, skipped: confirmed.skipped, inventory }
+    }
+
+    /// Says whether everything that was listed is done or no longer wanted.
+    fn is_nothing_left(&self) -> bool {
+        self.vms.is_empty() && self.skipped.iter().all(|skipped| skipped.why == SkipReason::NothingLeft)
     }
 }
 

@@ -73,8 +73,19 @@ pub struct BackupProblem {
 }
 
 impl BackupProblem {
-    fn of(note: &Note) -> Option<Self> {
-        let advice = advice(note.code)?;
+    /// Gives the problem that a note is about, with advice by what is known of the backup and of the newest restorable one.
+    fn of(note: &Note, vm: Option<&Vm>, newest: Option<&NewestBackup>) -> Option<Self> {
+        let advice = match note.code {
+            NoteCode::FailedBackup | NoteCode::Hollow | NoteCode::Unrestorable => {
+                let backup = vm.zip(note.backup).and_then(|(vm, id)| vm.backups.get(&id));
+                let taken = backup.and_then(|backup| backup.timestamp);
+                match newest.map(|newest| newest.taken.to_utc()).zip(taken) {
+                    Some((newest, taken)) if newest > taken => "no action: a newer backup is good",
+                    _ => "investigate: no newer backup is good",
+                }
+            }
+            code => advice(code)?,
+        };
         Some(Self { code: note.code, backup: note.backup, message: note.message.clone(), advice })
     }
 }
@@ -155,7 +166,7 @@ fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> V
         unmanaged: planned.unmanaged,
         gaps: Vec::new(),
         notes: planned.notes.clone(),
-        problems: planned.notes.iter().filter_map(BackupProblem::of).collect(),
+        problems: planned.notes.iter().filter_map(|note| BackupProblem::of(note, vm, None)).collect(),
     }
 }
 
@@ -178,8 +189,10 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, occurrences: &Occurr
         Some(newest) if newest.age_secs > max_age_secs => BackupHealth::TooOld,
         Some(_) => BackupHealth::Safe,
     };
+    let problems = planned.notes.iter().filter_map(|note| BackupProblem::of(note, Some(vm), newest.as_ref()));
     VmHealth {
         policy: Some(policy.name.clone()),
+        problems: problems.collect(),
         verdict,
         is_suspended: planned.note(NoteCode::Suspended).is_some(),
         newest,
@@ -236,8 +249,10 @@ pub fn advice(code: NoteCode) -> Option<&'static str> {
             "wait; if it stays so, look at its record in FiFo, which writes sizes and checksums before it says completed"
         }
         NoteCode::Stuck => "look at its hypervisor's agent: the upload may still hang there",
-        NoteCode::FailedBackup | NoteCode::Hollow => "nothing, when a newer one is good; else look for why",
-        NoteCode::Unrestorable => "nothing, when a newer one is good",
+        NoteCode::FailedBackup | NoteCode::Hollow => {
+            "no action if a newer backup is good; otherwise investigate"
+        }
+        NoteCode::Unrestorable => "no action if a newer backup is good",
         NoteCode::FutureTimestamp => "set the clock that was wrong",
         NoteCode::OrphanedSnapshot => "delete the snapshot on the hypervisor by hand",
         NoteCode::Unprotected

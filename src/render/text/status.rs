@@ -3,7 +3,7 @@
 use super::rows::{Row, RowGroup, Symbol, note_row};
 use super::table::Table;
 use super::{Detail, TextOptions, status_table, unmanaged};
-use crate::insight::status::{BackupHealth, Health, NewestBackup, VmHealth, advice};
+use crate::insight::status::{BackupHealth, BackupProblem, Health, NewestBackup, VmHealth, advice};
 use crate::plan::{NoteCode, Status, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::{visible, wrapped};
@@ -107,8 +107,9 @@ fn block(vm: &VmHealth, detail: Detail) -> RowGroup {
     }
     let notes = vm.notes.iter().filter(|note| detail == Detail::Full || is_problem(note.code));
     rows.extend(notes.map(|note| {
-        let advice = advice(note.code).unwrap_or_default().to_owned();
-        Row { why: advice, ..note_row(note, Status::UpToDate) }
+        let is_it = |problem: &&BackupProblem| problem.code == note.code && problem.backup == note.backup;
+        let advice = vm.problems.iter().find(is_it).map(|problem| problem.advice.to_owned());
+        Row { why: advice.unwrap_or_default(), ..note_row(note, Status::UpToDate) }
     }));
     RowGroup {
         alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },
