@@ -13,6 +13,7 @@ fn it_tells_how_every_vm_stands() {
         "  ! too old",
         "  ! no backup    nothing can be restored",
         "    local        3 snapshots, ",
+        "    next due     monthly 2026-12-01 01:00 +01:00, weekly 2026-11-29 01:00 +01:00, daily 2026-11-23 01:00",
         " to fetch, ",
     ] {
         assert!(ended.out.contains(line), "{line} is not in\n{}", ended.out);

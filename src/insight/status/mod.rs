@@ -53,10 +53,21 @@ pub struct VmHealth {
     /// 35 days, since the first backup there is, that are among the newest `keep` ones of a tier. Those that are still to
     /// be made up for are not among them.
     pub gaps: Vec<DateTime<FixedOffset>>,
+    /// When each tier of its policy is due next, coarsest first.
+    pub next_due: Vec<NextDue>,
     /// What is told about it, most urgent first.
     pub notes: Vec<Note>,
     /// Those of the notes about which something has to be done.
     pub problems: Vec<BackupProblem>,
+}
+
+/// The next due time of a tier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NextDue {
+    /// The tier's name.
+    pub tier: String,
+    /// The instant, in the policy's zone.
+    pub at: DateTime<FixedOffset>,
 }
 
 /// Something that is wrong, and what to do about it.
@@ -165,6 +176,7 @@ fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> V
         local: SnapshotUsage::of(vm.iter().flat_map(|vm| vm.backups.values())),
         unmanaged: planned.unmanaged,
         gaps: Vec::new(),
+        next_due: Vec::new(),
         notes: planned.notes.clone(),
         problems: planned.notes.iter().filter_map(|note| BackupProblem::of(note, vm, None)).collect(),
     }
@@ -198,8 +210,18 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, occurrences: &Occurr
         newest,
         max_age_secs: Some(max_age_secs),
         gaps: gaps(&view, occurrences),
+        next_due: next_due(vm.id, policy, occurrences),
         ..without_policy(planned, Some(vm), verdict)
     }
+}
+
+fn next_due(vm: VmId, policy: &Policy, occurrences: &Occurrences<'_>) -> Vec<NextDue> {
+    let tiers = policy.tiers.iter().enumerate();
+    let due = tiers.filter_map(|(index, tier)| {
+        let at = policy.zone.moment(occurrences.next(index, vm)?);
+        Some(NextDue { tier: tier.name.clone(), at })
+    });
+    due.collect()
 }
 
 /// Finds the due times after which nothing that can be restored was taken before the next one.

@@ -3,7 +3,7 @@
 use super::rows::{Row, RowGroup, Symbol, note_row};
 use super::table::Table;
 use super::{Detail, TextOptions, status_table, unmanaged};
-use crate::insight::status::{BackupHealth, BackupProblem, Health, NewestBackup, VmHealth, advice};
+use crate::insight::status::{BackupHealth, BackupProblem, Health, NewestBackup, NextDue, VmHealth, advice};
 use crate::plan::{NoteCode, Status, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::{visible, wrapped};
@@ -105,6 +105,9 @@ fn block(vm: &VmHealth, detail: Detail) -> RowGroup {
     if !vm.gaps.is_empty() {
         rows.push(row(Symbol::Waiting, "gaps", gaps_text(&vm.gaps), String::new()));
     }
+    if detail == Detail::Full && !vm.next_due.is_empty() {
+        rows.push(row(Symbol::Aside, "next due", next_due_text(&vm.next_due), String::new()));
+    }
     let notes = vm.notes.iter().filter(|note| detail == Detail::Full || is_problem(note.code));
     rows.extend(notes.map(|note| {
         let is_it = |problem: &&BackupProblem| problem.code == note.code && problem.backup == note.backup;
@@ -167,6 +170,12 @@ pub(in crate::render) fn gaps_text(gaps: &[DateTime<FixedOffset>]) -> String {
     let more = gaps.len().saturating_sub(GAPS_NAMED);
     let more = if more > 0 { format!(" and {more} before") } else { String::new() };
     format!("nothing to restore of {}{more}", named.join(", "))
+}
+
+/// Names next due times with their offset from UTC: `weekly 2026-11-29 01:00 +01:00, daily …`.
+fn next_due_text(next_due: &[NextDue]) -> String {
+    let text = |due: &NextDue| format!("{} {} {}", due.tier, minute_text(due.at), due.at.format("%:z"));
+    next_due.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 /// Writes an age: hours and minutes under three days, then days.
