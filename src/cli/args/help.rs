@@ -149,7 +149,7 @@ The plan is made for the later one of two instants: ours, and the server's as it
 backups with its own clock, so one that it has just made is never taken for future-dated. --at sets another instant.
 
 --against compares with the policies of the target branch, say: what this change of policies causes, what is due anyway, \
-which VMs are protected otherwise, and what comes of it over the next 35 days. --out and --detailed-exitcode are about \
+which VMs change their protection, and a forecast of the next 35 days. --out and --detailed-exitcode are about \
 the plan itself all the same.
 
 --format markdown is for a comment on a pull request. Its first line is <!-- fifo-retain plan -->, by which a job finds \
@@ -170,7 +170,7 @@ Examples:
   fifo-retain reconcile
       plan and carry it out, until every upload has ended
   fifo-retain --quiet reconcile --no-wait
-      start what is due; the next run goes on from there
+      start what is due; the next run continues
   fifo-retain --format json reconcile
       one event a line, for programs
   fifo-retain reconcile --every 15m --listen 127.0.0.1:9797
@@ -206,7 +206,7 @@ Examples:
       some of them, for an issue or a job summary
 
 A VM is safe while its newest restorable backup is no older than its policy's `max_age`, whatever is due or waiting. \
-What restoring takes is told for the case that nothing on the hypervisor is left.";
+What restoring takes is shown for the case that nothing is left on the hypervisor.";
 
 pub(super) const SHOW: &str = "\
 Examples:
