@@ -95,9 +95,10 @@ impl Context {
             Color::Auto => (is_colored(&io::stdout()), is_colored(&io::stderr())),
         };
         let detail = match (global.quiet, global.verbose) {
-            (true, _) => Detail::Brief,
-            (false, 0) => Detail::Usual,
-            (false, _) => Detail::Full,
+            (0, 0) => Detail::Usual,
+            (0, _) => Detail::Full,
+            (1, _) => Detail::Brief,
+            (_, _) => Detail::Errors,
         };
         let text_options = TextOptions { styles: choice(on_out), columns: columns(&environment), detail };
         Self { global, environment, text_options, error_styles: choice(on_err) }
@@ -271,8 +272,12 @@ impl Context {
         });
     }
 
-    /// Tells on standard error how a command failed. Where even that cannot be written, the exit code says it.
+    /// Writes to standard error how a command failed. Where even that cannot be written, the exit code says it.
     pub fn report_error(&self, error: &CliError) {
+        // A timer that meets a long run every time it fires must not send a mail each time. The exit code is the same.
+        if error.kind() == Kind::RunInProgress && self.global.quiet > 0 {
+            return;
+        }
         match self.global.log_format {
             LogFormat::Json => error.log(),
             LogFormat::Text => {

@@ -22,8 +22,10 @@ pub enum Kind {
     SavedPlan,
     /// Whoever was asked said no.
     Declined,
-    /// Another run for the same FiFo is under way.
+    /// Another run for the same FiFo is in progress.
     Locked,
+    /// The same, met by a `reconcile` that a timer may have started, and for less than a day: routine.
+    RunInProgress,
     /// Our clock and the server's are too far apart.
     Clocks,
     /// A plan of the whole breaks a rule: a fault of this program.

@@ -14,12 +14,13 @@ use crate::apply::{
     ProgressTracker, RunReport, Timing, VmRef,
 };
 use crate::fifo::WriteClient;
+use crate::insight::Estimate;
 use crate::inventory::Inventory;
 use crate::plan::{NoteCode, Plan, Status, VmPlan};
 use crate::policy::Policies;
 use crate::render::{self, JsonObserver, TextObserver};
 use crate::run::RunSummary;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::fs::DirBuilder;
 use std::io;
 use std::path::PathBuf;
@@ -27,6 +28,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+/// A timer that meets a run in progress is routine; a lock that is held for longer than this is worth a mail.
+const LOCK_ROUTINE_MAX: TimeDelta = TimeDelta::hours(24);
 
 impl Clock for Context {
     fn now(&self) -> DateTime<Utc> {
@@ -44,6 +48,11 @@ pub(super) fn lock(context: &Context, endpoint: &str, command: &str) -> Result<L
     let holder = Holder { pid: context.process_id(), command: command.to_owned(), since: context.now() };
     Lock::take(&folder, endpoint, &holder).map_err(|error| {
         let kind = match &error {
+            LockError::Held { holder: Some(other), .. }
+                if command == "reconcile" && context.now() - other.since < LOCK_ROUTINE_MAX =>
+            {
+                Kind::RunInProgress
+            }
             LockError::Held { .. } => Kind::Locked,
             LockError::Io { .. } => Kind::Files,
         };
@@ -68,13 +77,30 @@ fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
 
 /// Shows a plan that nobody is asked about, in the form for people. Output that goes nowhere, to a full disk or a terminal
 /// that nobody reads, stops no backup.
-pub(super) fn show_or_warn(context: &Context, plan: &Plan) {
+pub(super) fn show_or_warn(context: &Context, plan: &Plan, inventory: &Inventory) {
     output_queue::start();
     match context.global.format {
         Format::Json => {}
         Format::Text | Format::Github | Format::Markdown => {
-            context.print_or_warn(|out| render::text::plan(plan, &context.text_options, out));
+            let estimate = Estimate::of(plan, inventory);
+            context
+                .print_or_warn(|out| render::text::plan(plan, Some(&estimate), &context.text_options, out));
         }
+    }
+}
+
+/// Shows a plan like [`show_or_warn`], unless it is what was shown last. How far uploads have come is no change.
+pub(super) fn show_if_changed(
+    context: &Context,
+    plan: &Plan,
+    inventory: &Inventory,
+    last: &mut Option<Vec<VmPlan>>,
+) {
+    let without_notes = |vm: &VmPlan| VmPlan { notes: Vec::new(), fingerprint: None, ..vm.clone() };
+    let now: Vec<VmPlan> = plan.vms.iter().map(without_notes).collect();
+    if last.as_ref() != Some(&now) {
+        show_or_warn(context, plan, inventory);
+        *last = Some(now);
     }
 }
 
@@ -142,7 +168,7 @@ impl<'c> Execution<'c> {
                 Box::new(io::stderr()),
                 context.text_options.styles,
                 context.can_draw(),
-                context.global.quiet,
+                context.text_options.detail,
             )),
         })));
         Ok(Self { context, observers: Observers(observers), interrupt: interrupt.clone() })

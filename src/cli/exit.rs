@@ -72,7 +72,7 @@ pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
             | Kind::Clocks
             | Kind::Audit
             | Kind::Internal => FAILED,
-            Kind::Locked => LOCKED,
+            Kind::Locked | Kind::RunInProgress => LOCKED,
             Kind::SafetyStop => SAFETY_STOP,
             Kind::Usage => WRONG_USAGE,
         },

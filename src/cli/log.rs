@@ -20,10 +20,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// Sets messages up for the whole program. A second call changes nothing.
 pub(super) fn set_up(global: &GlobalArgs, styles: Styles) {
     let level = match (global.quiet, global.verbose) {
-        (true, _) => LevelFilter::WARN,
-        (false, 0) => LevelFilter::INFO,
-        (false, 1) => LevelFilter::DEBUG,
-        (false, _) => LevelFilter::TRACE,
+        (0, 0) => LevelFilter::INFO,
+        (0, 1) => LevelFilter::DEBUG,
+        (0, _) => LevelFilter::TRACE,
+        (1, _) => LevelFilter::WARN,
+        (_, _) => LevelFilter::ERROR,
     };
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     // Colours are put in below, by `styles`: left to itself, the layer puts its own into pipes and files as well.

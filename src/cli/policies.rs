@@ -71,7 +71,7 @@ pub fn load(context: &Context) -> Result<Policies, CliError> {
         Err(mistakes) => {
             tell(context, mistakes.diagnostics());
             let message = format!("{} in the policies", counted(mistakes.diagnostics(), Severity::Error));
-            Err(CliError::new(Kind::Policies, message).hint("FiFo was not asked anything"))
+            Err(CliError::new(Kind::Policies, message).hint("FiFo was not contacted"))
         }
     }
 }
@@ -100,7 +100,7 @@ pub fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Policies, Cl
                 counted(mistakes.diagnostics(), Severity::Error)
             );
             Err(CliError::new(Kind::Policies, message).hint(
-                "FiFo was not asked anything; to compare with no policies at all, give --against an empty folder",
+                "FiFo was not contacted; to compare with no policies at all, give --against an empty folder",
             ))
         }
     }

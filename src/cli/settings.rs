@@ -83,7 +83,7 @@ impl ConnectionSettings {
 }
 
 fn none_named() -> CliError {
-    CliError::new(Kind::Settings, "no FiFo is named")
+    CliError::new(Kind::Settings, "no endpoint configured")
         .hint("give --endpoint or FIFO_ENDPOINT, or a profile in ~/.fifo; --sandbox uses the built-in one")
 }
 
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        assert_eq!(chosen(&[], &[], None).unwrap_err(), "no FiFo is named");
+        assert_eq!(chosen(&[], &[], None).unwrap_err(), "no endpoint configured");
         assert_eq!(
             chosen(&[], &[("FIFO_USER", "bob")], None).unwrap_err(),
             "FIFO_USER is set and FIFO_PASSWORD is not"

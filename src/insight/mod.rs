@@ -3,11 +3,13 @@
 //! - [`status`]: whether the backups of every VM would save it, and an [`Overview`] of the whole cloud;
 //! - [`show`]: of each backup, why it is kept and when it may go;
 //! - [`compare()`]: what a change of policies does, by two plans and a [`forecast`];
+//! - [`Estimate`]: the bytes that a plan moves;
 //! - [`forecast`]: which backups policies make over the coming weeks.
 //!
 //! Like [`plan`](crate::plan) it is pure: no clock, no I/O, no randomness.
 
 mod compare;
+mod estimate;
 pub mod forecast;
 mod policy_changes;
 pub mod show;
@@ -20,5 +22,6 @@ pub use compare::{
     AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, NewSnapshotChange, PolicySide, Protection,
     ProtectionChange, VmChange, compare,
 };
+pub use estimate::Estimate;
 pub use policy_changes::{PolicyChange, PolicyChangeKind};
 pub use status::{Overview, TierHealth};

@@ -8,6 +8,7 @@ pub mod diff;
 pub mod json;
 pub mod markdown;
 pub mod metrics;
+mod natural;
 pub mod notification;
 mod observers;
 pub mod page;

@@ -166,6 +166,7 @@ mod tests {
             max_age_secs: None,
             local: SnapshotUsage::default(),
             unmanaged: SnapshotUsage::default(),
+            next_due: Vec::new(),
             gaps: Vec::new(),
             notes: Vec::new(),
             problems: Vec::new(),

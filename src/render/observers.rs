@@ -1,15 +1,16 @@
 //! Observers of a run: text with a line for each result and a bar for each running upload, and JSON lines.
 
+use super::text::Detail;
 use super::{Styles, visible};
 use crate::apply::{
     ActionKind, ActionOutcome, ActionRef, Event, EventKind, Observer, RunCounts, VmRef, Waiting,
 };
-use crate::inventory::BackupId;
+use crate::inventory::{BackupId, VmId};
 use crate::plan::bytes_text;
 use anstyle::Style;
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -23,7 +24,7 @@ const TELL_EVERY: TimeDelta = TimeDelta::seconds(30);
 pub struct TextObserver {
     styles: Styles,
     bars: Option<MultiProgress>,
-    quiet: bool,
+    detail: Detail,
     state: Mutex<State>,
 }
 
@@ -34,6 +35,22 @@ struct State {
     /// The line that says what is waited for.
     waiting: Option<ProgressBar>,
     told_at: Option<DateTime<Utc>>,
+    /// How many backups are to be created, and how many creates have ended.
+    to_create: usize,
+    created: usize,
+    /// The VMs on which an action was sent to FiFo.
+    begun: BTreeSet<VmId>,
+    /// The VMs that had not begun when the run was stopped.
+    not_begun: BTreeSet<VmId>,
+}
+
+impl State {
+    /// Says how far the whole run is: `5 of 92 backups done, 4 uploading, 83 waiting`.
+    fn overall(&self) -> String {
+        let (done, uploading) = (self.created, self.running.len());
+        let waiting = self.to_create.saturating_sub(done + uploading);
+        format!("{done} of {} backups done, {uploading} uploading, {waiting} waiting", self.to_create)
+    }
 }
 
 struct Running {
@@ -44,18 +61,29 @@ struct Running {
 
 impl TextObserver {
     /// Takes where to write. With `bars`, standard error is a terminal and each running upload has a bar on it; without,
-    /// they are told in a line every 30 s. `quiet` leaves both out, and what ended as it should.
+    /// they are written as a line every 30 s. [`Detail::Brief`] leaves both out, and what ended as it should;
+    /// [`Detail::Errors`] also the warnings.
     pub fn new(
         out: Box<dyn Write + Send>,
         err: Box<dyn Write + Send>,
         styles: Styles,
         bars: bool,
-        quiet: bool,
+        detail: Detail,
     ) -> Self {
-        let bars =
-            (bars && !quiet).then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(5)));
-        let state = State { out, err, running: BTreeMap::new(), waiting: None, told_at: None };
-        Self { styles, bars, quiet, state: Mutex::new(state) }
+        let bars = (bars && detail > Detail::Brief)
+            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(5)));
+        let state = State {
+            out,
+            err,
+            running: BTreeMap::new(),
+            waiting: None,
+            told_at: None,
+            to_create: 0,
+            created: 0,
+            begun: BTreeSet::new(),
+            not_begun: BTreeSet::new(),
+        };
+        Self { styles, bars, detail, state: Mutex::new(state) }
     }
 
     /// Writes a line above the bars.
@@ -100,19 +128,23 @@ impl TextObserver {
             }
         }
         let told_at = *state.told_at.get_or_insert(time);
-        if self.bars.is_none() && !self.quiet && time - told_at >= TELL_EVERY {
+        if self.bars.is_none() && self.detail > Detail::Brief && time - told_at >= TELL_EVERY {
             state.told_at = Some(time);
             let each: Vec<String> =
                 state.running.values().map(|one| format!("{} {}", one.name, bytes_text(one.bytes))).collect();
-            _ = writeln!(state.err, "uploading: {}", each.join(", "));
+            let overall = state.overall();
+            _ = writeln!(state.err, "{overall}: {}", each.join(", "));
         }
     }
 
     /// Shows what is waited for: as the last line below the bars, or as a line each time that it is told.
     fn waiting(&self, state: &mut State, waiting: &Waiting) {
-        let message = visible(&waiting.message);
+        let message = match visible(&waiting.message) {
+            message if message.is_empty() => message,
+            message => format!("{}; {message}", state.overall()),
+        };
         let Some(bars) = &self.bars else {
-            if !self.quiet && !message.is_empty() {
+            if self.detail > Detail::Brief && !message.is_empty() {
                 _ = writeln!(state.err, "{message}");
             }
             return;
@@ -136,7 +168,12 @@ impl TextObserver {
             ActionRef::Create { tier, backup, .. } => ("create", tier, *backup),
             ActionRef::DeleteLocal { tier, backup } => ("delete locally", tier, Some(*backup)),
         };
+        if ending == ActionOutcome::Interrupted && !state.begun.contains(&at.vm) {
+            state.not_begun.insert(at.vm);
+            return;
+        }
         if matches!(step, ActionRef::Create { .. }) {
+            state.created += 1;
             // The bar is known by its backup, which a create that went wrong does not give: then by its name.
             let name = format!("{} {}", visible(&at.alias), visible(tier));
             state.running.retain(|id, running| {
@@ -148,7 +185,7 @@ impl TextObserver {
             });
         }
         let word = ending_text(ending);
-        if self.quiet
+        if self.detail <= Detail::Brief
             && matches!(ending, ActionOutcome::Done | ActionOutcome::Started | ActionOutcome::HandedOver)
         {
             return;
@@ -167,13 +204,17 @@ impl Observer for TextObserver {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
         match &event.what {
-            EventKind::Started { .. } | EventKind::ActionStarted { .. } => {}
+            EventKind::Started { create, .. } => state.to_create = *create,
+            EventKind::ActionStarted { at, .. } => {
+                state.begun.insert(at.vm);
+            }
             EventKind::Accepted { at, backup, tier } => self.begin(state, at, *backup, tier),
             EventKind::Progress { backup, bytes, .. } => self.progress(state, event.time, *backup, *bytes),
             EventKind::Waiting(waiting) => self.waiting(state, waiting),
             EventKind::ActionEnded { at, step, outcome, message } => {
                 self.end(state, at, step, *outcome, message)
             }
+            EventKind::Warning { .. } if self.detail == Detail::Errors => {}
             EventKind::Warning { message, .. } => self.line(|| {
                 _ = writeln!(state.err, "warning: {}", visible(message));
             }),
@@ -194,8 +235,23 @@ impl Observer for TextObserver {
                     running.bar.iter().for_each(ProgressBar::finish_and_clear);
                 }
                 state.waiting.iter().for_each(ProgressBar::finish_and_clear);
-                _ = writeln!(state.out, "\n{}", counts_text(tally));
-                _ = state.out.flush();
+                let not_begun = match state.not_begun.len() {
+                    0 => None,
+                    1 => Some("1 VM had not begun and is left to the next run".to_owned()),
+                    vms => Some(format!("{vms} VMs had not begun and are left to the next run")),
+                };
+                if let Some(line) = not_begun.filter(|_| self.detail > Detail::Errors) {
+                    _ = writeln!(state.out, "{line}");
+                }
+                let is_told = match self.detail {
+                    Detail::Errors => tally.failed > 0,
+                    Detail::Brief => *tally != RunCounts::default(),
+                    Detail::Usual | Detail::Full => true,
+                };
+                if is_told {
+                    _ = writeln!(state.out, "\n{}", counts_text(tally));
+                    _ = state.out.flush();
+                }
             }
         }
     }
@@ -264,7 +320,6 @@ impl Observer for JsonObserver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::VmId;
     use std::sync::Arc;
     use uuid::Uuid;
 
@@ -290,7 +345,7 @@ mod tests {
             Box::new(Paper::default()),
             Styles::plain(),
             false,
-            true,
+            Detail::Brief,
         );
         for outcome in [
             ActionOutcome::Done,
@@ -308,6 +363,44 @@ mod tests {
         assert_eq!(
             String::from_utf8(paper.0.lock().unwrap().clone()).unwrap(),
             "web-1  delete locally daily: failed, so\nweb-1  delete locally daily: unverified, so\n"
+        );
+    }
+
+    #[test]
+    fn vms_that_had_not_begun_are_one_line_and_progress_counts_the_whole_run() {
+        let (out, err) = (Paper::default(), Paper::default());
+        let people = TextObserver::new(
+            Box::new(out.clone()),
+            Box::new(err.clone()),
+            Styles::plain(),
+            false,
+            Detail::Usual,
+        );
+        let told = |secs: i64, what| {
+            let time = DateTime::UNIX_EPOCH + TimeDelta::seconds(secs);
+            people.observe(&Event { time, what });
+        };
+        let at =
+            |number: u128| VmRef { vm: VmId::new(Uuid::from_u128(number)), alias: format!("web-{number}") };
+        let step = || ActionRef::Create { tier: "daily".to_owned(), parent: None, backup: None };
+        told(0, EventKind::Started { endpoint: String::new(), create: 4, delete_local: 0 });
+        let (tier, backup) = ("daily".to_owned(), BackupId::new(Uuid::nil()));
+        told(0, EventKind::ActionStarted { at: at(1), step: step() });
+        told(0, EventKind::Accepted { at: at(1), backup, tier: tier.clone() });
+        for secs in [0, 31] {
+            told(secs, EventKind::Progress { at: at(1), backup, tier: tier.clone(), bytes: 1 << 20 });
+        }
+        for number in 1..=4 {
+            let (outcome, message) = (ActionOutcome::Interrupted, "so".to_owned());
+            told(32, EventKind::ActionEnded { at: at(number), step: step(), outcome, message });
+        }
+        told(33, EventKind::Finished { tally: RunCounts { interrupted: 4, ..RunCounts::default() } });
+        let text = |paper: &Paper| String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text(&err), "0 of 4 backups done, 1 uploading, 3 waiting: web-1 daily 1.0 MiB\n");
+        assert_eq!(
+            text(&out),
+            "web-1  create daily: interrupted, so\n3 VMs had not begun and are left to the next run\n\n\
+             Done: 0 created, 0 deleted locally; 4 interrupted.\n"
         );
     }
 

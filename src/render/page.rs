@@ -171,7 +171,7 @@ fn vms(health: &Health) -> Markup {
             thead {
                 tr {
                     th { "VM" } th { "Stands" } th { "Policy" } th { "Newest restorable" } th { "Age" }
-                    th { "To restore" } th { "Local" } th { "Gaps" }
+                    th { "To restore" } th { "Local" } th { "Gaps" } th { "Next due" }
                 }
             }
             tbody { @for vm in vms.iter().take(ROWS_MAX) { (row(vm)) } }
@@ -192,6 +192,9 @@ fn row(vm: &VmHealth) -> Markup {
         Some(last) => format!("{}, last {}", vm.gaps.len(), minute_text(*last)),
         None => String::new(),
     };
+    let next_due = vm.next_due.iter().min_by_key(|due| due.at).map_or_else(String::new, |due| {
+        format!("{}, {} {}", visible(&due.tier), minute_text(due.at), due.at.format("%:z"))
+    });
     let local = if vm.local.snapshots == 0 {
         String::new()
     } else {
@@ -210,6 +213,7 @@ fn row(vm: &VmHealth) -> Markup {
             td data-label="To restore" { (newest.map_or_else(String::new, restore_text)) }
             td data-label="Local" { (local) }
             td data-label="Gaps" { (gaps) }
+            td data-label="Next due" { (next_due) }
         }
     }
 }
@@ -296,6 +300,7 @@ mod tests {
             max_age_secs: Some(93_600),
             local: SnapshotUsage::default(),
             unmanaged: SnapshotUsage::default(),
+            next_due: Vec::new(),
             gaps: Vec::new(),
             notes: Vec::new(),
             problems: Vec::new(),

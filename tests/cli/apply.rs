@@ -42,7 +42,7 @@ fn only_the_vms_that_are_named_are_touched() {
 fn what_has_changed_while_the_question_waited_is_left_out() {
     let cloud = Cloud::of(2, 100);
     let mut terminal = Terminal::start(&cloud, &["--state-dir", "state", "apply"]);
-    terminal.until("Carry this out? [y/N]");
+    terminal.until(", API version 3? [y/N]");
     // Another run does one of the two meanwhile, and somebody takes a backup of the other.
     cloud.folder.ask(&cloud.fifo, &["reconcile", "--vm", "vm-1"]).code(0);
     cloud.take_by_hand(cloud.vms[1]);
@@ -59,7 +59,7 @@ fn a_question_that_is_answered_with_yes_is_carried_out_and_with_no_is_not() {
     let cloud = Cloud::of(1, 100);
     for (answer, code, made) in [("n", 1, 0), ("yes", 0, 1)] {
         let mut terminal = Terminal::start(&cloud, &["--state-dir", "state", "apply"]);
-        terminal.until("Carry this out? [y/N]");
+        terminal.until(", API version 3? [y/N]");
         terminal.answer(answer);
         terminal.end().code(code);
         assert_eq!(cloud.made_and_local(cloud.vms[0]).0.len(), made);

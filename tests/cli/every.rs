@@ -120,6 +120,19 @@ fn with_json_each_run_writes_its_events_and_nothing_else() {
 }
 
 #[test]
+fn the_plan_is_shown_again_only_when_it_has_changed() {
+    let cloud = Cloud::of(1, 100);
+    let line = ["reconcile", "--every", "1s", "--metrics-file", "run.prom"];
+    let run = Told::start(cloud.folder.asking(&cloud.fifo, &line));
+    until("a fourth run", || (run.err().matches("the next run begins").count() >= 4).then_some(()));
+    run.signal("TERM");
+    let ended = run.end();
+    assert_eq!(ended.out.matches("\nPlan: 1 to create").count(), 1, "{ended:?}");
+    assert_eq!(ended.out.matches("Plan: 0 to create").count(), 1, "{ended:?}");
+    assert!(ended.out.matches("Done: 0 created").count() >= 2, "{ended:?}");
+}
+
+#[test]
 fn the_built_in_fifo_lives_on_from_run_to_run_and_is_free_between() {
     let folder = Folder::new();
     let line = ["--sandbox", "--format", "json", "reconcile", "--vm", "web-3", "--every", "1s"];

@@ -223,7 +223,7 @@ fn a_latch_that_is_set_while_a_question_waits_holds_the_answer_back() {
     let content = fs::read(&latch).unwrap();
     run(&cloud, &["resume", "--auto-approve"]).code(0);
     let mut terminal = Terminal::start(&cloud, &["--state-dir", "state", "apply"]);
-    terminal.until("Carry this out? [y/N]");
+    terminal.until(", API version 3? [y/N]");
     fs::write(&latch, content).unwrap();
     asked(&cloud);
     terminal.answer("y");

@@ -43,3 +43,4 @@ mod usage;
 mod validate;
 mod watching;
 mod web;
+mod widths;

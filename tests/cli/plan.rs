@@ -39,6 +39,7 @@ fn the_plan_is_reported_in_words_with_the_counts_last() {
 
     Problems: 1 failed backup on 1 VM. -v tells which.
     Unmanaged: 1 snapshot, 296.6 MiB of quota, which no tier is for.
+    Estimate: 3.8 GiB freed on hypervisors, about 2.7 GiB to upload, and 2 of unknown size.
     Plan: 5 to create, 8 to delete locally; 4 up to date, 1 waiting, 2 blocked, 3 unprotected.
     ");
 }
@@ -186,7 +187,7 @@ fn mistakes_in_policies_are_reported_before_fifo_is_asked() {
     folder.write("policies/broken.yaml", "version: 1\n");
     let ended = folder.ask(&fifo, &["plan", "--at", AT]).code(1);
     assert!(ended.err.contains("policies/broken.yaml"), "{}", ended.err);
-    assert!(ended.err.contains(" in the policies\nhint: FiFo was not asked anything\n"), "{}", ended.err);
+    assert!(ended.err.contains(" in the policies\nhint: FiFo was not contacted\n"), "{}", ended.err);
     assert_eq!((fifo.asked(), ended.out.as_str()), (Vec::new(), ""));
 }
 

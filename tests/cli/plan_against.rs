@@ -46,7 +46,7 @@ fn a_changed_policy_is_reported_by_what_it_causes() {
       ~ no longer create  weekly, incremental on the weekly of 2026-11-15 01:01  due since Sun 2026-11-22 01:00
         in any case       2 other actions of the plan
 
-    What comes of it from 2026-11-22 to 2026-12-27
+    Forecast from 2026-11-22 to 2026-12-27
     Only what differs, if every backup succeeds; VMs with the same policy before and after are counted together.
     grandfather (1 VM)
                                     without  with it
@@ -172,7 +172,7 @@ fn mistakes_in_what_is_compared_with_name_the_file_and_fifo_is_not_asked() {
     let ended = folder.ask(&fifo, &["plan", "--at", AT, "--against", "main"]).code(1);
     assert!(ended.err.contains("main/broken.yaml"), "{}", ended.err);
     assert!(
-        ended.err.contains(" in the policies to compare with\nhint: FiFo was not asked"),
+        ended.err.contains(" in the policies to compare with\nhint: FiFo was not contacted"),
         "{}",
         ended.err
     );

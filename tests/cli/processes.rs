@@ -100,6 +100,39 @@ fn a_lock_file_of_a_dead_process_or_with_rubbish_in_it_locks_nothing() {
     }
 }
 
+#[test]
+fn quietly_a_run_in_progress_is_no_news_until_it_has_held_the_lock_for_a_day() {
+    let cloud = Cloud::of(1, 100);
+    let run = |line: &str| {
+        let line: Vec<&str> = ["--state-dir", "state"].into_iter().chain(line.split(' ')).collect();
+        cloud.folder.ask(&cloud.fifo, &line)
+    };
+    run("reconcile").code(0);
+    let path = lock_file(&cloud);
+    let held_for = |hours| {
+        let since = chrono::Utc::now() - chrono::TimeDelta::hours(hours);
+        let holder = serde_json::json!({"pid": 1, "command": "reconcile", "since": since});
+        fs::write(&path, holder.to_string()).unwrap();
+        let lock = fs::File::open(&path).unwrap();
+        lock.lock().unwrap();
+        lock
+    };
+    let lock = held_for(23);
+    for quiet in ["-q", "-qq"] {
+        let ended = run(&format!("{quiet} reconcile")).code(5);
+        assert_eq!((ended.out.as_str(), ended.err.as_str()), ("", ""));
+    }
+    let ended = run("reconcile").code(5);
+    assert!(ended.err.contains("is under way: process 1"), "{}", ended.err);
+    // What a person starts says why it does nothing.
+    let ended = run("-q apply --auto-approve").code(5);
+    assert!(ended.err.contains("is under way: process 1"), "{}", ended.err);
+    drop(lock);
+    let _lock = held_for(25);
+    let ended = run("-qq reconcile").code(5);
+    assert!(ended.err.contains("is under way: process 1"), "{}", ended.err);
+}
+
 /// Gives the lock file in the folder `state`.
 fn lock_file(cloud: &Cloud) -> PathBuf {
     let entries = fs::read_dir(cloud.folder.path("state")).unwrap();

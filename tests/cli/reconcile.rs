@@ -273,3 +273,12 @@ fn a_world_that_cannot_be_written_down_does_not_hide_what_was_done() {
     let ended = run.end().code(0);
     assert!(ended.err.contains("warning: the sandbox could not write its world down: "), "{}", ended.err);
 }
+
+#[test]
+fn quietly_a_run_tells_what_it_did_and_nothing_of_a_run_without_work() {
+    let cloud = Cloud::of(1, 100);
+    let ended = cloud.folder.ask(&cloud.fifo, &["-q", "reconcile"]).code(0);
+    assert!(ended.out.contains("\nDone: 1 created, 1 deleted locally.\n"), "{ended:?}");
+    let ended = cloud.folder.ask(&cloud.fifo, &["-q", "reconcile"]).code(0);
+    assert_eq!((ended.out.as_str(), ended.err.as_str()), ("", ""));
+}

@@ -6,13 +6,14 @@ use serde_json::Value;
 fn it_reports_the_status_of_every_vm() {
     let fifo = Fifo::standing_still();
     let folder = Folder::new();
-    let ended = folder.ask(&fifo, &["status", "--at", AT]).code(0);
+    let ended = folder.ask(&fifo, &["-v", "status", "--at", AT]).code(0);
     for line in [
         "web-1  ",
         "  = safe",
         "  ! too old",
-        "  ! no backup  nothing can be restored",
-        "    local      3 snapshots, ",
+        "  ! no backup    nothing can be restored",
+        "    local        3 snapshots, ",
+        "    next due     monthly 2026-12-01 01:00 +01:00, weekly 2026-11-29 01:00 +01:00, daily 2026-11-23 01:00",
         " to fetch, ",
     ] {
         assert!(ended.out.contains(line), "{line} is not in\n{}", ended.out);
@@ -34,6 +35,18 @@ fn with_check_it_exits_with_2_when_a_vm_is_out() {
     cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);
     let ended = cloud.folder.ask(&cloud.fifo, &["status", "--check"]).code(0);
     assert!(ended.last_line().starts_with("Status: 2 safe, 0 too old, 0 without a backup"), "{}", ended.out);
+}
+
+#[test]
+fn quietly_nothing_is_said_while_all_is_well_and_otherwise_what_is_wrong() {
+    let cloud = Cloud::of(2, 100);
+    let ended = cloud.folder.ask(&cloud.fifo, &["-q", "status"]).code(0);
+    assert!(ended.out.contains("! too old") && ended.out.contains("Status: 0 safe, 2 too old"), "{ended:?}");
+    cloud.folder.ask(&cloud.fifo, &["-qq", "reconcile"]).code(0);
+    for quiet in ["-q", "-qq"] {
+        let ended = cloud.folder.ask(&cloud.fifo, &[quiet, "status", "--check"]).code(0);
+        assert_eq!((ended.out.as_str(), ended.err.as_str()), ("", ""));
+    }
 }
 
 #[test]

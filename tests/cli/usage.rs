@@ -64,7 +64,11 @@ fn common_slips_are_answered_with_what_is_meant() {
 #[test]
 fn without_a_fifo_there_is_a_way_out() {
     let ended = Folder::new().run(&["plan"]).code(1);
-    assert!(ended.err.starts_with("error: no FiFo is named\nhint: give --endpoint or"), "{}", ended.err);
+    assert!(
+        ended.err.starts_with("error: no endpoint configured\nhint: give --endpoint or"),
+        "{}",
+        ended.err
+    );
 }
 
 #[test]
@@ -82,7 +86,10 @@ fn quiet_reports_counts_and_verbose_reports_everything() {
         let line = [option, &["plan", "--at", AT, "--vm", "web-3", "--vm", "git-1"]].concat();
         folder.ask(&fifo, &line).code(0).out
     };
-    assert_eq!(lines(&["-q"]).lines().count(), 1);
+    assert!(lines(&["-q"]).starts_with("Estimate: ") && lines(&["-q"]).lines().count() == 2);
+    assert_eq!(lines(&["-qq"]), "");
+    let calm = folder.ask(&fifo, &["-q", "plan", "--at", AT, "--vm", "git-1"]).code(0);
+    assert_eq!(calm.out, "", "nothing to do and nothing wrong");
     assert!(lines(&[]).contains("web-3") && !lines(&[]).contains("git-1"));
     assert!(lines(&["-v"]).contains("before upgrade"));
 }
@@ -92,5 +99,8 @@ fn messages_can_be_json_too() {
     let folder = Folder::new();
     let ended = folder.run(&["--log-format", "json", "plan"]).code(1);
     let event: serde_json::Value = serde_json::from_str(ended.err.trim_end()).unwrap();
-    assert_eq!((&event["level"], &event["fields"]["message"]), (&"ERROR".into(), &"no FiFo is named".into()));
+    assert_eq!(
+        (&event["level"], &event["fields"]["message"]),
+        (&"ERROR".into(), &"no endpoint configured".into())
+    );
 }

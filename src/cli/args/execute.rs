@@ -38,7 +38,7 @@ pub struct ApplyArgs {
     #[command(flatten)]
     pub planning: PlanningArgs,
 
-    /// Leave to the next run what still waits after this long, such as 2h; what runs in FiFo goes on. Without it, every
+    /// Leave to the next run what still waits after this long, such as 2h; what runs in FiFo continues. Without it, every
     /// upload is waited for
     #[arg(long, value_name = "DURATION", value_parser = timeout, help_heading = "Carrying out")]
     pub deadline: Option<Duration>,
@@ -51,7 +51,7 @@ pub struct ApplyArgs {
     #[command(flatten)]
     pub execute: ExecuteArgs,
 
-    /// Who is told what came of it.
+    /// Where the result is reported.
     #[command(flatten)]
     pub reporting: ReportingArgs,
 }
@@ -68,7 +68,7 @@ pub struct ReconcileArgs {
     #[arg(long, value_name = "ADDRESS", requires = "every", help_heading = "Repeating")]
     pub listen: Option<SocketAddr>,
 
-    /// Leave to the next run what still waits after this long; what runs in FiFo goes on. With --every, the next run takes
+    /// Leave to the next run what still waits after this long; what runs in FiFo continues. With --every, the next run takes
     /// over when it is due, if that is sooner
     #[arg(
         long,
@@ -87,7 +87,7 @@ pub struct ReconcileArgs {
     #[command(flatten)]
     pub execute: ExecuteArgs,
 
-    /// Who is told what came of it.
+    /// Where the result is reported.
     #[command(flatten)]
     pub reporting: ReportingArgs,
 }

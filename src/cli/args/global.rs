@@ -72,13 +72,20 @@ pub struct GlobalArgs {
     )]
     pub color: Color,
 
-    /// Tell more: every VM and note; twice, every attempt as well
+    /// Print more: every VM and note; twice: every attempt as well
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
     pub verbose: u8,
 
-    /// Tell less: counts and warnings only
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
-    pub quiet: bool,
+    /// Print nothing when nothing is to do and nothing is wrong, else only counts and warnings; twice: errors only
+    #[arg(
+        short,
+        long,
+        global = true,
+        action = clap::ArgAction::Count,
+        conflicts_with = "verbose",
+        help_heading = "Output"
+    )]
+    pub quiet: u8,
 
     /// The form of what goes to standard error
     #[arg(

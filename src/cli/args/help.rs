@@ -68,7 +68,7 @@ one counts as none):
   FIFO_CONFIG            the file with profiles, instead of
                          ~/.fifo
   FIFO_RETAIN_POLICIES   --policies; several paths are
-                         parted by `:`
+                         separated by `:`
   FIFO_RETAIN_STATE_DIR  --state-dir
   FIFO_RETAIN_NOTIFY_URL --notify-url, and with _FILE a
                          file to read it from
@@ -88,7 +88,7 @@ Exit codes:
   4    a safety stop: backups vanished after a local
        delete, in this run or in an earlier one; `resume`
        lifts it
-  5    another run for the same FiFo is under way
+  5    another run for the same FiFo is in progress
   64   wrong usage
   130  interrupted (143 when terminated); nothing is lost,
        the next run goes on"
@@ -149,7 +149,7 @@ The plan is made for the later one of two instants: ours, and the server's as it
 backups with its own clock, so one that it has just made is never taken for future-dated. --at sets another instant.
 
 --against compares with the policies of the target branch, say: what this change of policies causes, what is due anyway, \
-which VMs are protected otherwise, and what comes of it over the next 35 days. --out and --detailed-exitcode are about \
+which VMs change their protection, and a forecast of the next 35 days. --out and --detailed-exitcode are about \
 the plan itself all the same.
 
 --format markdown is for a comment on a pull request. Its first line is <!-- fifo-retain plan -->, by which a job finds \
@@ -170,7 +170,7 @@ Examples:
   fifo-retain reconcile
       plan and carry it out, until every upload has ended
   fifo-retain --quiet reconcile --no-wait
-      start what is due; the next run goes on from there
+      start what is due; the next run continues
   fifo-retain --format json reconcile
       one event a line, for programs
   fifo-retain reconcile --every 15m --listen 127.0.0.1:9797
@@ -195,14 +195,18 @@ those runs. FiFo is not asked anything. docs/safety.md says what to look at befo
 pub(super) const STATUS: &str = "\
 Examples:
   fifo-retain status
-      how every VM stands
+      a table of all VMs, those in trouble first, and what to do about these
+  fifo-retain status --problems
+      those in trouble alone
+  fifo-retain --verbose status
+      every VM with its snapshots, restore and notes
   fifo-retain status --check
       exit with 2 when one is out, for a nightly check
   fifo-retain --format markdown status --vm 'web-*'
       some of them, for an issue or a job summary
 
 A VM is safe while its newest restorable backup is no older than its policy's `max_age`, whatever is due or waiting. \
-What restoring takes is told for the case that nothing on the hypervisor is left.";
+What restoring takes is shown for the case that nothing is left on the hypervisor.";
 
 pub(super) const SHOW: &str = "\
 Examples:

@@ -19,11 +19,15 @@ pub struct StatusArgs {
     #[arg(long)]
     pub check: bool,
 
+    /// Show only the VMs that are out, with what is wrong and what to do
+    #[arg(long)]
+    pub problems: bool,
+
     /// Judge as of that instant, such as 2026-12-01T01:00:00Z
     #[arg(long, value_name = "INSTANT", value_parser = instant)]
     pub at: Option<DateTime<Utc>>,
 
     /// Write metrics to this file, for node_exporter's textfile collector; exit with 1 when that fails
-    #[arg(long, value_name = "FILE", help_heading = "Telling")]
+    #[arg(long, value_name = "FILE", help_heading = "Reporting")]
     pub metrics_file: Option<PathBuf>,
 }

@@ -13,6 +13,7 @@ use crate::cli::interrupt::Interrupt;
 use crate::cli::latch;
 use crate::cli::planning::{self, Planned};
 use crate::cli::policies;
+use crate::insight::Estimate;
 use crate::inventory::Inventory;
 use crate::plan::{Plan, SkipReason, SkippedVm, VmPlan, confirm};
 use crate::policy::Policies;
@@ -69,7 +70,7 @@ async fn fresh(
         let fifo = fifo.open(context, FirstContact::FailFast).await?;
         reporting.monitor.begin();
         let Planned { plan, inventory } = planned(args, context, &policies, &fifo, reporting).await?;
-        execute::show_or_warn(context, &plan);
+        execute::show_or_warn(context, &plan, &inventory);
         let work =
             ApprovedWork { vms: plan.vms.clone(), skipped: Vec::new(), plan: &plan, inventory: &inventory };
         return execute(args, context, fifo, &policies, work, reporting).await;
@@ -77,13 +78,14 @@ async fn fresh(
     // The lock is taken after the answer: a question that nobody answers must not hold cron up. Nor has anything begun
     // before it, which may take hours.
     latch::refuse_if_set(&latch)?;
+    let identity = fifo.identity();
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
-    let live_view = planned(args, context, &policies, &fifo, reporting).await?.plan;
+    let Planned { plan: live_view, inventory } = planned(args, context, &policies, &fifo, reporting).await?;
     if live_view.vms.iter().all(|vm| vm.due_actions().is_empty()) {
-        execute::show_or_warn(context, &live_view);
+        execute::show_or_warn(context, &live_view, &inventory);
     } else {
-        show_where_asked(context, &live_view)?;
-        if !context.ask("Carry this out?")? {
+        show_where_asked(context, &live_view, &inventory)?;
+        if !context.ask(&format!("Carry this out on {} {identity}?", fifo.name()))? {
             return Err(CliError::new(Kind::Declined, "nothing was done"));
         }
     }
@@ -131,22 +133,31 @@ async fn saved(
     if saved.policies != now.plan.policies {
         tracing::warn!("the policies are not those that {} was made from", path.display());
     }
-    execute::show_or_warn(context, &saved);
-    let work = ApprovedWork::confirmed(&saved, &now, &path.display().to_string());
+    let mut work = ApprovedWork::confirmed(&saved, &now, &path.display().to_string());
+    if work.is_nothing_left() {
+        tracing::info!("nothing is left to do: all of {} is done or no longer wanted", path.display());
+        // One line for the whole plan instead of one for each VM.
+        work.skipped.clear();
+    } else {
+        execute::show_or_warn(context, &saved, &now.inventory);
+    }
     execute(args, context, fifo, &policies, work, reporting).await
 }
 
 /// Shows what is going to be asked about: with JSON, which is for the events alone, on the terminal that is asked on.
-fn show_where_asked(context: &Context, plan: &Plan) -> Result<(), CliError> {
+fn show_where_asked(context: &Context, plan: &Plan, inventory: &Inventory) -> Result<(), CliError> {
+    let estimate = Estimate::of(plan, inventory);
     match context.global.format {
         Format::Text | Format::Github | Format::Markdown => {
-            context.print(|out| render::text::plan(plan, &context.text_options, out))
+            context.print(|out| render::text::plan(plan, Some(&estimate), &context.text_options, out))
         }
         Format::Json => {
             let text_options = TextOptions { styles: context.error_styles, ..context.text_options };
-            render::text::plan(plan, &text_options, &mut io::stderr().lock()).map_err(|error| {
-                CliError::new(Kind::Files, "could not show the plan on standard error").because(error)
-            })
+            render::text::plan(plan, Some(&estimate), &text_options, &mut io::stderr().lock()).map_err(
+                |error| {
+                    CliError::new(Kind::Files, "could not show the plan on standard error").because(error)
+                },
+            )
         }
     }
 }
@@ -172,6 +183,11 @@ impl<'a> ApprovedWork<'a> {
         }
         let confirmed = confirm(earlier, plan);
         Self { plan, vms: confirmed.vms, skipped: confirmed.skipped, inventory }
+    }
+
+    /// Says whether everything that was listed is done or no longer wanted.
+    fn is_nothing_left(&self) -> bool {
+        self.vms.is_empty() && self.skipped.iter().all(|skipped| skipped.why == SkipReason::NothingLeft)
     }
 }
 

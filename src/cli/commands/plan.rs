@@ -9,6 +9,7 @@ use crate::cli::files;
 use crate::cli::latch;
 use crate::cli::planning::{self, Planned};
 use crate::cli::policies;
+use crate::insight::Estimate;
 use crate::plan::Plan;
 use crate::render::{self, markdown::MAX_BYTES_DEFAULT};
 use std::path::Path;
@@ -54,7 +55,8 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
                 render::diff::plan(&plan, &policies, &inventory, &context.text_options.styles, out)?;
                 writeln!(out)?;
             }
-            render::text::plan(&plan, &context.text_options, out)?;
+            let estimate = Estimate::of(&plan, &inventory);
+            render::text::plan(&plan, Some(&estimate), &context.text_options, out)?;
             match compared {
                 Some(compared) => render::text::comparison(compared, &plan, &context.text_options, out),
                 None => Ok(()),

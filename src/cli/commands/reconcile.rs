@@ -1,6 +1,5 @@
 //! `reconcile`: plans and carries out without asking.
 
-use crate::apply::ProgressTracker;
 use crate::cli::args::{Format, ReconcileArgs};
 use crate::cli::context::Context;
 use crate::cli::daemon::schedule;
@@ -27,13 +26,12 @@ pub(in crate::cli) async fn run(args: &ReconcileArgs, context: &Context) -> Resu
         "reconcile",
         Some(&interrupt),
         async |summary, monitor| {
-            let progress = ProgressTracker::default();
             single::reconcile_once(
                 args,
                 context,
                 &interrupt,
                 policies::load(context),
-                &progress,
+                &mut single::RunMemory::default(),
                 monitor,
                 summary,
             )

@@ -1,4 +1,4 @@
-//! `status`: would these backups have saved us?
+//! `status`: whether the backups would save every VM.
 
 use crate::cli::args::{Format, StatusArgs};
 use crate::cli::connection::{FirstContact, PendingConnection};
@@ -10,7 +10,7 @@ use crate::cli::latch;
 use crate::cli::planning::{self, Planned};
 use crate::cli::policies;
 use crate::insight::Overview;
-use crate::render::{self};
+use crate::render::{self, text::StatusView};
 use crate::run::RunHistory;
 
 /// Runs the command.
@@ -37,7 +37,8 @@ pub(in crate::cli) async fn run(args: &StatusArgs, context: &Context) -> Result<
         }
         Format::Text | Format::Github => {
             latch::write_shown(stop.as_ref(), context, out)?;
-            render::text::status(health, &context.text_options, out)
+            let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
+            render::text::status(health, view, &context.text_options, out)
         }
     })?;
     // While nothing is backed up, all is not well, however young the backups still are.

@@ -135,7 +135,9 @@ fn warn_of(what: &str, told: Result<(), NotifyError>) {
 /// Says whether there was no run to tell of: somebody was asked and said no, or another run is under way, which tells of
 /// itself. What was told of the run before, a good file with metrics say, stays.
 pub(in crate::cli) fn is_not_a_run(ended: &Result<Outcome, CliError>) -> bool {
-    ended.as_ref().is_err_and(|error| matches!(error.kind(), Kind::Declined | Kind::Locked))
+    ended
+        .as_ref()
+        .is_err_and(|error| matches!(error.kind(), Kind::Declined | Kind::Locked | Kind::RunInProgress))
 }
 
 /// Enters into an account how its run ended.

@@ -2,9 +2,9 @@
 
 use super::observer::{LiveView, RunMonitor};
 use super::reporting::{Reporting, close, is_not_a_run};
-use super::single::reconcile_once;
+use super::single::{RunMemory, reconcile_once};
 use super::state::DaemonState;
-use crate::apply::{Latch, ProgressTracker};
+use crate::apply::Latch;
 use crate::cli::args::ReconcileArgs;
 use crate::cli::context::{Context, ServiceState};
 use crate::cli::error::{CliError, Kind};
@@ -63,7 +63,7 @@ pub(in crate::cli) async fn run(
         interrupt: &interrupt,
         reporting,
         state,
-        progress: ProgressTracker::default(),
+        memory: RunMemory::default(),
     };
     let alive = stay_alive(context);
     let never = tokio::select! {
@@ -120,8 +120,7 @@ struct Scheduler<'c> {
     interrupt: &'c Interrupt,
     reporting: Reporting<'c>,
     state: Arc<DaemonState>,
-    /// What hung in the run before hangs in the next one as well.
-    progress: ProgressTracker,
+    memory: RunMemory,
 }
 
 impl Scheduler<'_> {
@@ -170,13 +169,14 @@ impl Scheduler<'_> {
         let mut at_once = false;
         let live_view = LiveView { state: &self.state, every: self.every };
         let mut monitor = RunMonitor::new(&self.reporting, self.args.listen.map(|_| live_view));
+        let mut memory = std::mem::take(&mut self.memory);
         let ended = {
             let run = reconcile_once(
                 self.args,
                 context,
                 self.interrupt,
                 policies,
-                &self.progress,
+                &mut memory,
                 &mut monitor,
                 &mut summary,
             );
@@ -194,6 +194,7 @@ impl Scheduler<'_> {
                 }
             }
         };
+        self.memory = memory;
         let signal = self.interrupt.caught();
         monitor.alarm_recorder().add_missed_alarms(&mut summary);
         // By the report: whatever happened after the alarm, another run must not follow.

@@ -12,6 +12,7 @@ use crate::cli::exit::Outcome;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::latch;
 use crate::cli::planning::{self, Planned};
+use crate::plan::VmPlan;
 use crate::policy::Policies;
 use crate::run::{RunHistory, RunSummary};
 use std::time::Duration;
@@ -47,6 +48,15 @@ pub(in crate::cli) async fn run_and_report(
     ended
 }
 
+/// What runs of one process know of those before them.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct RunMemory {
+    /// How uploads move: what hung in the run before hangs in the next one as well.
+    progress: ProgressTracker,
+    /// The VMs of the plan that was shown last: it is shown again only when it has changed.
+    last_shown: Option<Vec<VmPlan>>,
+}
+
 /// Does one run, and keeps account of it.
 ///
 /// # Errors
@@ -58,7 +68,7 @@ pub(in crate::cli) async fn reconcile_once(
     context: &Context,
     interrupt: &Interrupt,
     policies: Result<Policies, CliError>,
-    progress: &ProgressTracker,
+    memory: &mut RunMemory,
     monitor: &mut RunMonitor<'_>,
     summary: &mut RunSummary,
 ) -> Result<Outcome, CliError> {
@@ -79,7 +89,7 @@ pub(in crate::cli) async fn reconcile_once(
     };
     monitor.read(&planned, &policies, summary);
     let Planned { plan, inventory } = &planned;
-    execute::show_or_warn(context, plan);
+    execute::show_if_changed(context, plan, inventory, &mut memory.last_shown);
     // Once more right before anything is done: the file may have been put there by hand.
     latch::refuse_if_set(&latch)?;
     monitor.arm_latch(latch);
@@ -88,7 +98,7 @@ pub(in crate::cli) async fn reconcile_once(
         args: &args.execute,
         handed_over_after: args.every.map(|every| every.max(HAND_OVER_LEAST)),
         deadline: Some(args.deadline),
-        progress,
+        progress: &memory.progress,
         selection: &args.planning,
         fifo: &fifo,
         policies: &policies,

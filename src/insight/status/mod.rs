@@ -53,10 +53,21 @@ pub struct VmHealth {
     /// 35 days, since the first backup there is, that are among the newest `keep` ones of a tier. Those that are still to
     /// be made up for are not among them.
     pub gaps: Vec<DateTime<FixedOffset>>,
+    /// When each tier of its policy is due next, coarsest first.
+    pub next_due: Vec<NextDue>,
     /// What is told about it, most urgent first.
     pub notes: Vec<Note>,
     /// Those of the notes about which something has to be done.
     pub problems: Vec<BackupProblem>,
+}
+
+/// The next due time of a tier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NextDue {
+    /// The tier's name.
+    pub tier: String,
+    /// The instant, in the policy's zone.
+    pub at: DateTime<FixedOffset>,
 }
 
 /// Something that is wrong, and what to do about it.
@@ -73,8 +84,19 @@ pub struct BackupProblem {
 }
 
 impl BackupProblem {
-    fn of(note: &Note) -> Option<Self> {
-        let advice = advice(note.code)?;
+    /// Gives the problem that a note is about, with advice by what is known of the backup and of the newest restorable one.
+    fn of(note: &Note, vm: Option<&Vm>, newest: Option<&NewestBackup>) -> Option<Self> {
+        let advice = match note.code {
+            NoteCode::FailedBackup | NoteCode::Hollow | NoteCode::Unrestorable => {
+                let backup = vm.zip(note.backup).and_then(|(vm, id)| vm.backups.get(&id));
+                let taken = backup.and_then(|backup| backup.timestamp);
+                match newest.map(|newest| newest.taken.to_utc()).zip(taken) {
+                    Some((newest, taken)) if newest > taken => "no action: a newer backup is good",
+                    _ => "investigate: no newer backup is good",
+                }
+            }
+            code => advice(code)?,
+        };
         Some(Self { code: note.code, backup: note.backup, message: note.message.clone(), advice })
     }
 }
@@ -154,8 +176,9 @@ fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> V
         local: SnapshotUsage::of(vm.iter().flat_map(|vm| vm.backups.values())),
         unmanaged: planned.unmanaged,
         gaps: Vec::new(),
+        next_due: Vec::new(),
         notes: planned.notes.clone(),
-        problems: planned.notes.iter().filter_map(BackupProblem::of).collect(),
+        problems: planned.notes.iter().filter_map(|note| BackupProblem::of(note, vm, None)).collect(),
     }
 }
 
@@ -178,15 +201,27 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, occurrences: &Occurr
         Some(newest) if newest.age_secs > max_age_secs => BackupHealth::TooOld,
         Some(_) => BackupHealth::Safe,
     };
+    let problems = planned.notes.iter().filter_map(|note| BackupProblem::of(note, Some(vm), newest.as_ref()));
     VmHealth {
         policy: Some(policy.name.clone()),
+        problems: problems.collect(),
         verdict,
         is_suspended: planned.note(NoteCode::Suspended).is_some(),
         newest,
         max_age_secs: Some(max_age_secs),
         gaps: gaps(&view, occurrences),
+        next_due: next_due(vm.id, policy, occurrences),
         ..without_policy(planned, Some(vm), verdict)
     }
+}
+
+fn next_due(vm: VmId, policy: &Policy, occurrences: &Occurrences<'_>) -> Vec<NextDue> {
+    let tiers = policy.tiers.iter().enumerate();
+    let due = tiers.filter_map(|(index, tier)| {
+        let at = policy.zone.moment(occurrences.next(index, vm)?);
+        Some(NextDue { tier: tier.name.clone(), at })
+    });
+    due.collect()
 }
 
 /// Finds the due times after which nothing that can be restored was taken before the next one.
@@ -236,8 +271,10 @@ pub fn advice(code: NoteCode) -> Option<&'static str> {
             "wait; if it stays so, look at its record in FiFo, which writes sizes and checksums before it says completed"
         }
         NoteCode::Stuck => "look at its hypervisor's agent: the upload may still hang there",
-        NoteCode::FailedBackup | NoteCode::Hollow => "nothing, when a newer one is good; else look for why",
-        NoteCode::Unrestorable => "nothing, when a newer one is good",
+        NoteCode::FailedBackup | NoteCode::Hollow => {
+            "no action if a newer backup is good; otherwise investigate"
+        }
+        NoteCode::Unrestorable => "no action if a newer backup is good",
         NoteCode::FutureTimestamp => "set the clock that was wrong",
         NoteCode::OrphanedSnapshot => "delete the snapshot on the hypervisor by hand",
         NoteCode::Unprotected

@@ -36,6 +36,7 @@ fn vm(number: u128, alias: &str, verdict: BackupHealth) -> VmHealth {
         max_age_secs: is_managed.then_some(26 * 3_600),
         local: SnapshotUsage { snapshots: 2, size_bytes: 4096 },
         unmanaged: SnapshotUsage::default(),
+        next_due: Vec::new(),
         gaps: Vec::new(),
         notes: Vec::new(),
         problems: Vec::new(),

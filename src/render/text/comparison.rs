@@ -225,9 +225,9 @@ pub(in crate::render) fn forecast_rows(group: &ForecastGroup) -> Vec<ForecastRow
     let mut number =
         |what: &str, of: fn(&ForecastCounts) -> usize| row(what.to_owned(), of(without), of(with));
     number("snapshots deleted locally", |outlook| outlook.deleted_locally);
-    number("snapshots held in the end", |outlook| outlook.local);
+    number("snapshots at period end", |outlook| outlook.local);
     number("most snapshots of one VM", |outlook| outlook.local_max);
-    number("stored backups expired in the end", |outlook| outlook.expired);
+    number("stored backups expired at period end", |outlook| outlook.expired);
     number("steps of the longest restore", |outlook| outlook.steps_max);
     if rows.is_empty() {
         let same = || "the same".to_owned();
@@ -243,7 +243,7 @@ fn forecast(comparison: &Comparison, options: &TextOptions, out: &mut dyn Write)
     }
     let heading = options.styles.heading;
     let (from, until) = (forecast.from.format("%Y-%m-%d"), forecast.until.format("%Y-%m-%d"));
-    writeln!(out, "\n{heading}What comes of it from {from} to {until}{heading:#}")?;
+    writeln!(out, "\n{heading}Forecast from {from} to {until}{heading:#}")?;
     let about = "Only what differs, if every backup succeeds; VMs with the same policy before and after are \
                  counted together.";
     for line in wrapped(about, options.columns) {

@@ -1,23 +1,25 @@
 //! The plan as people read it every day: a block for each VM with something to tell, then the counts.
 
 mod comparison;
+mod groups;
 mod options;
 pub(super) mod rows;
 pub(super) mod show;
 pub(super) mod status;
+mod status_table;
 mod table;
 
 #[cfg(test)]
 mod tests;
 
 use super::cells::{visible, wrapped};
-use crate::insight::AbandonedBackups;
-use crate::plan::{NoteCode, Plan, SnapshotUsage, Summary, VmPlan, bytes_text};
+use crate::insight::{AbandonedBackups, Estimate};
+use crate::plan::{NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan, bytes_text};
 pub use comparison::comparison;
 pub(super) use comparison::{change_totals, forecast_rows, protection_change_text, protection_text};
 pub use options::{Detail, TextOptions};
 pub use show::show;
-pub use status::{span_text, status};
+pub use status::{StatusView, span_text, status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use table::Table;
@@ -27,8 +29,16 @@ use table::Table;
 /// # Errors
 ///
 /// Those of writing.
-pub fn plan(plan: &Plan, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
-    let blocks: Vec<_> = plan.vms.iter().filter_map(|vm| rows::block(vm, options.detail)).collect();
+pub fn plan(
+    plan: &Plan,
+    estimate: Option<&Estimate>,
+    options: &TextOptions,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if is_left_out(plan, options.detail) {
+        return Ok(());
+    }
+    let blocks = groups::blocks(plan, options.detail);
     let table = Table::new(&blocks, options);
     for block in &blocks {
         table.write(block, out)?;
@@ -36,12 +46,42 @@ pub fn plan(plan: &Plan, options: &TextOptions, out: &mut dyn Write) -> io::Resu
     if !blocks.is_empty() {
         writeln!(out)?;
     }
-    for line in remarks(plan, options.detail) {
+    let estimate = estimate.and_then(estimate_text);
+    for line in remarks(plan, options.detail).into_iter().chain(estimate) {
         for line in wrapped(&line, options.columns) {
             writeln!(out, "{line}")?;
         }
     }
     writeln!(out, "{}", totals(&plan.summary))
+}
+
+/// Says whether there is nothing in a plan that is worth a line at this level of detail.
+fn is_left_out(plan: &Plan, detail: Detail) -> bool {
+    let fails_the_run = |vm: &VmPlan| {
+        matches!(vm.status, Status::Fault | Status::Unreadable | Status::Conflict)
+            || vm.note(NoteCode::GaveUp).is_some()
+    };
+    let is_wrong = |vm: &VmPlan| vm.status == Status::Blocked || vm.note(NoteCode::SuspensionEnded).is_some();
+    let is_told = |vm: &VmPlan| match detail {
+        Detail::Errors => fails_the_run(vm),
+        _ => fails_the_run(vm) || is_wrong(vm) || !vm.due_actions().is_empty(),
+    };
+    detail <= Detail::Brief && !plan.vms.iter().any(is_told)
+}
+
+/// Says what a plan moves: `Estimate: 4.2 GiB freed on hypervisors, about 31.0 GiB to upload.`; `None` where it moves
+/// nothing.
+fn estimate_text(estimate: &Estimate) -> Option<String> {
+    let Estimate { freed_bytes, upload_bytes, creates, creates_unknown } = *estimate;
+    if freed_bytes == 0 && creates == 0 {
+        return None;
+    }
+    let upload = match creates_unknown {
+        0 => format!("about {} to upload", bytes_text(upload_bytes)),
+        unknown if unknown == creates => "an unknown size to upload".to_owned(),
+        unknown => format!("about {} to upload, and {unknown} of unknown size", bytes_text(upload_bytes)),
+    };
+    Some(format!("Estimate: {} freed on hypervisors, {upload}.", bytes_text(freed_bytes)))
 }
 
 /// Gives the last line of a plan: `Plan: 1 to create, 2 to delete locally; 9 up to date, 1 waiting, 1 blocked, 1

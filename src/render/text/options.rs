@@ -16,7 +16,9 @@ pub struct TextOptions {
 /// How much a text tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
-    /// The counts alone.
+    /// Only what makes a run fail.
+    Errors,
+    /// The counts alone, and nothing where nothing is to do and nothing is wrong.
     Brief,
     /// The VMs with something to do or in some trouble.
     Usual,

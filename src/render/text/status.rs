@@ -1,25 +1,54 @@
-//! How all VMs stand, as people read it: a block for each, then the counts.
+//! The status of all VMs as text: a table, the details of those in trouble, then the counts.
 
 use super::rows::{Row, RowGroup, Symbol, note_row};
 use super::table::Table;
-use super::{Detail, TextOptions, unmanaged};
-use crate::insight::status::{BackupHealth, Health, NewestBackup, VmHealth, advice};
+use super::{Detail, TextOptions, status_table, unmanaged};
+use crate::insight::status::{BackupHealth, BackupProblem, Health, NewestBackup, NextDue, VmHealth, advice};
 use crate::plan::{NoteCode, Status, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::{visible, wrapped};
+use crate::render::natural;
 use chrono::{DateTime, FixedOffset};
 use std::io::{self, Write};
 
 /// How many gaps are named.
 const GAPS_NAMED: usize = 3;
 
-/// Writes how VMs stand. The last line is always the counts, in a form that never changes.
+/// Which VMs `status` shows, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusView {
+    /// A table of all VMs, and below it the details of those that are out. With [`Detail::Full`] the details of all VMs.
+    All,
+    /// The details of those that are out.
+    ProblemsOnly,
+}
+
+/// Writes the status of VMs, those in trouble first. The last line is always the counts, in a form that never changes.
+/// With [`Detail::Brief`] nothing at all is written where no VM is out.
 ///
 /// # Errors
 ///
 /// Those of writing.
-pub fn status(health: &Health, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
-    let blocks: Vec<RowGroup> = health.vms.iter().filter_map(|vm| block(vm, options.detail)).collect();
+pub fn status(
+    health: &Health,
+    view: StatusView,
+    options: &TextOptions,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if options.detail <= Detail::Brief && !health.vms.iter().any(|vm| vm.verdict.is_out()) {
+        return Ok(());
+    }
+    let mut vms: Vec<&VmHealth> = health.vms.iter().collect();
+    vms.sort_by(|a, b| trouble(a).cmp(&trouble(b)).then_with(|| natural::compare(&a.alias, &b.alias)));
+    let shows_all = view == StatusView::All && options.detail == Detail::Full;
+    if view == StatusView::All && options.detail == Detail::Usual {
+        status_table::write(&vms, options, out)?;
+        if !vms.is_empty() {
+            writeln!(out)?;
+        }
+    }
+    vms.retain(|vm| shows_all || vm.verdict.is_out());
+    let blocks: Vec<RowGroup> = vms.into_iter().map(|vm| block(vm, options.detail)).collect();
     let table = Table::new(&blocks, options);
     for block in &blocks {
         table.write(block, out)?;
@@ -31,6 +60,19 @@ pub fn status(health: &Health, options: &TextOptions, out: &mut dyn Write) -> io
         writeln!(out, "{line}")?;
     }
     Ok(())
+}
+
+/// Ranks a VM by how urgent its state is: the most urgent has the lowest rank.
+fn trouble(vm: &VmHealth) -> u8 {
+    match vm.verdict {
+        BackupHealth::NoBackup => 0,
+        BackupHealth::TooOld => 1,
+        BackupHealth::Conflict => 2,
+        BackupHealth::Unreadable => 3,
+        BackupHealth::Safe if !vm.problems.is_empty() => 4,
+        BackupHealth::Safe => 5,
+        BackupHealth::Unprotected => 6,
+    }
 }
 
 /// Gives the last line: `Status: 9 safe, 1 too old, 0 without a backup, 0 in conflict, 0 unreadable; 1 unprotected, 1
@@ -49,37 +91,35 @@ pub(in crate::render) fn totals(health: &Health) -> String {
     )
 }
 
-fn block(vm: &VmHealth, detail: Detail) -> Option<RowGroup> {
-    let is_told = match vm.verdict {
-        BackupHealth::Unprotected => detail >= Detail::Full,
-        _ if vm.verdict.is_out() => true,
-        _ => detail >= Detail::Usual,
-    };
-    if !is_told {
-        return None;
-    }
+fn block(vm: &VmHealth, detail: Detail) -> RowGroup {
     let mut rows: Vec<Row> = verdict_row(vm).into_iter().collect();
-    if vm.policy.is_some() && vm.local.snapshots > 0 {
+    if detail == Detail::Full && vm.policy.is_some() && vm.local.snapshots > 0 {
         rows.push(row(Symbol::Aside, "local", local_text(vm), String::new()));
     }
-    if let Some(unmanaged) = unmanaged(&vm.unmanaged) {
+    if detail == Detail::Full
+        && let Some(unmanaged) = unmanaged(&vm.unmanaged)
+    {
         let advice = "name the comment in a tier's `also`, or delete them locally by hand";
         rows.push(row(Symbol::Aside, "unmanaged", unmanaged, advice.to_owned()));
     }
     if !vm.gaps.is_empty() {
         rows.push(row(Symbol::Waiting, "gaps", gaps_text(&vm.gaps), String::new()));
     }
+    if detail == Detail::Full && !vm.next_due.is_empty() {
+        rows.push(row(Symbol::Aside, "next due", next_due_text(&vm.next_due), String::new()));
+    }
     let notes = vm.notes.iter().filter(|note| detail == Detail::Full || is_problem(note.code));
     rows.extend(notes.map(|note| {
-        let advice = advice(note.code).unwrap_or_default().to_owned();
-        Row { why: advice, ..note_row(note, Status::UpToDate) }
+        let is_it = |problem: &&BackupProblem| problem.code == note.code && problem.backup == note.backup;
+        let advice = vm.problems.iter().find(is_it).map(|problem| problem.advice.to_owned());
+        Row { why: advice.unwrap_or_default(), ..note_row(note, Status::UpToDate) }
     }));
-    Some(RowGroup {
+    RowGroup {
         alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },
         id: vm.uuid.map_or_else(|| "(no UUID)".to_owned(), |id| id.short()),
         policy: vm.policy.as_deref().map(visible),
         rows,
-    })
+    }
 }
 
 fn row(symbol: Symbol, verb: &'static str, what: String, why: String) -> Row {
@@ -132,6 +172,12 @@ pub(in crate::render) fn gaps_text(gaps: &[DateTime<FixedOffset>]) -> String {
     format!("nothing to restore of {}{more}", named.join(", "))
 }
 
+/// Names next due times with their offset from UTC: `weekly 2026-11-29 01:00 +01:00, daily …`.
+fn next_due_text(next_due: &[NextDue]) -> String {
+    let text = |due: &NextDue| format!("{} {} {}", due.tier, minute_text(due.at), due.at.format("%:z"));
+    next_due.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
 /// Writes an age: hours and minutes under three days, then days.
 pub(in crate::render) fn age_text(secs: i64) -> String {
     match (secs / 86_400, secs / 3_600, secs / 60 % 60) {
@@ -147,6 +193,6 @@ pub fn span_text(secs: i64) -> String {
     if secs < 120 { format!("{} s", secs.max(0)) } else { age_text(secs) }
 }
 
-fn is_problem(code: NoteCode) -> bool {
+pub(super) fn is_problem(code: NoteCode) -> bool {
     advice(code).is_some() || code == NoteCode::InProgress
 }

@@ -139,7 +139,7 @@ fn cloud() -> Plan {
 
 fn written(plan_: &Plan, columns: usize, detail: Detail, styles: Styles) -> String {
     let mut out = Vec::new();
-    plan(plan_, &TextOptions { styles, columns, detail }, &mut out).unwrap();
+    plan(plan_, None, &TextOptions { styles, columns, detail }, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

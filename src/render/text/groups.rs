@@ -1,0 +1,159 @@
+//! VMs with the same change as one block, where a plan changes too many of them to read one by one.
+
+use super::Detail;
+use super::rows::{self, Row, RowGroup, problem};
+use crate::plan::{Action, Create, DeleteLocal, Note, NoteCode, Plan, Status, VmPlan};
+use crate::render::cells::visible;
+use crate::render::natural;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Up to so many VMs with changes each has a block of its own.
+const ALONE_MAX: usize = 30;
+/// Up to so many VMs are named in the heading of a group; of more, the patterns of their names.
+const NAMED_MAX: usize = 3;
+
+/// Puts into words what a plan has for its VMs, in natural order.
+pub(super) fn blocks(plan: &Plan, detail: Detail) -> Vec<RowGroup> {
+    let mut vms: Vec<&VmPlan> = plan.vms.iter().collect();
+    vms.sort_by(|a, b| natural::compare(&a.alias, &b.alias));
+    let changed = vms.iter().filter(|vm| vm.status == Status::Changes).count();
+    if detail == Detail::Full || changed <= ALONE_MAX {
+        return vms.into_iter().filter_map(|vm| rows::block(vm, detail)).collect();
+    }
+    let mut groups: Vec<Vec<&VmPlan>> = Vec::new();
+    let mut places: BTreeMap<Key<'_>, usize> = BTreeMap::new();
+    for vm in vms {
+        let place = *places.entry(Key::of(vm)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.push(vm),
+            None => groups.push(vec![vm]),
+        }
+    }
+    groups.iter().filter_map(|group| grouped(group, detail)).collect()
+}
+
+/// What VMs of one group have in common.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key<'p> {
+    policy: Option<&'p str>,
+    status: Status,
+    actions: Vec<ActionKey<'p>>,
+    notes: Vec<NoteCode>,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum ActionKey<'p> {
+    Create { tier: &'p str, parent_tier: Option<&'p str>, stays_local: bool },
+    DeleteLocal { tier: &'p str, flaw: Option<&'static str>, after_create: bool },
+}
+
+impl<'p> Key<'p> {
+    fn of(vm: &'p VmPlan) -> Self {
+        let notes = vm.notes.iter().filter(|note| rows::explains(note)).map(|note| note.code);
+        Self {
+            policy: vm.policy.as_deref(),
+            status: vm.status,
+            actions: vm.actions.iter().map(|action| ActionKey::of(vm, action)).collect(),
+            notes: notes.collect(),
+        }
+    }
+}
+
+impl<'p> ActionKey<'p> {
+    fn of(vm: &VmPlan, action: &'p Action) -> Self {
+        match action {
+            Action::Create(Create { tier, parent, parent_tier, stays_local, .. }) => Self::Create {
+                tier,
+                parent_tier: parent.map(|_| parent_tier.as_deref().unwrap_or("backup")),
+                stays_local: *stays_local,
+            },
+            Action::DeleteLocal(DeleteLocal { backup, tier, after_create, .. }) => {
+                let mut notes = vm.notes.iter().filter(|note| note.backup == Some(*backup));
+                Self::DeleteLocal {
+                    tier,
+                    flaw: notes.find_map(|note| problem(note.code)),
+                    after_create: *after_create,
+                }
+            }
+        }
+    }
+}
+
+/// Puts a group into words: the rows of its first VM, with what differs between the VMs replaced.
+fn grouped(vms: &[&VmPlan], detail: Detail) -> Option<RowGroup> {
+    let blocks: Vec<RowGroup> = vms.iter().filter_map(|vm| rows::block(vm, detail)).collect();
+    let [first, _, ..] = blocks.as_slice() else { return blocks.into_iter().next() };
+    let count = blocks.len();
+    let row = |(place, row): (usize, &Row)| {
+        let others = || blocks.iter().filter_map(|block| block.rows.get(place));
+        let is_same = |of: fn(&Row) -> &str| others().all(|other| of(other) == of(row));
+        let action = vms.first().and_then(|vm| action_of(vm, row, place));
+        let what = match (is_same(|row| &row.what), action) {
+            (true, None) => row.what.clone(),
+            (true, Some(Action::Create(_))) => row.what.clone(),
+            (false, Some(Action::Create(create))) => visible(&undated_create(create)),
+            (true, Some(Action::DeleteLocal(_))) => format!("{}, {count} snapshots", row.what),
+            (false, Some(Action::DeleteLocal(_))) => {
+                let (begin, _) = row.what.split_once(" of ").unwrap_or((&row.what, ""));
+                format!("{begin}, {count} snapshots of different times")
+            }
+            (false, None) => format!("for example: {}", row.what),
+        };
+        let why = match (is_same(|row| &row.why), action) {
+            (true, _) => row.why.clone(),
+            (false, Some(Action::Create(_))) => first_due(vms),
+            (false, _) => format!("for example: {}", row.why),
+        };
+        Row { what, why, ..row.clone() }
+    };
+    Some(RowGroup {
+        alias: names(vms),
+        id: format!("({count} VMs)"),
+        policy: first.policy.clone(),
+        rows: first.rows.iter().enumerate().map(row).collect(),
+    })
+}
+
+/// Gives the action that a row is about. Above the actions stand the notes on why none is carried out.
+fn action_of<'p>(vm: &'p VmPlan, row: &Row, place: usize) -> Option<&'p Action> {
+    let above = vm.notes.iter().filter(|note: &&Note| note.code == NoteCode::Suspended).count();
+    let action = vm.actions.get(place.checked_sub(above)?);
+    action.filter(|_| row.verb.ends_with("create") || row.verb.ends_with("delete locally"))
+}
+
+fn undated_create(create: &Create) -> String {
+    match create.parent {
+        None => format!("{}, full", create.tier),
+        Some(_) => {
+            let parent = create.parent_tier.as_deref().unwrap_or("backup");
+            format!("{}, incremental on each VM's {parent}", create.tier)
+        }
+    }
+}
+
+fn first_due(vms: &[&VmPlan]) -> String {
+    let creates = vms.iter().flat_map(|vm| &vm.actions).filter_map(|action| match action {
+        Action::Create(create) => Some(create.due_since),
+        Action::DeleteLocal(_) => None,
+    });
+    let first = creates.min();
+    first.map_or_else(String::new, |due| format!("due since {} or later", due.format("%a %Y-%m-%d %H:%M")))
+}
+
+/// Names VMs: by their aliases where they are few, else by what these begin with: `app-*, web-*`.
+fn names(vms: &[&VmPlan]) -> String {
+    let alias = |vm: &&VmPlan| if vm.alias.is_empty() { "(no alias)".to_owned() } else { vm.alias.clone() };
+    if vms.len() <= NAMED_MAX {
+        return visible(&vms.iter().map(alias).collect::<Vec<_>>().join(", "));
+    }
+    let pattern = |alias: String| match alias.trim_end_matches(|letter: char| letter.is_ascii_digit()) {
+        begin if begin.len() < alias.len() => format!("{begin}*"),
+        _ => alias,
+    };
+    let patterns: BTreeSet<String> = vms.iter().map(|vm| pattern(alias(vm))).collect();
+    let mut named: Vec<String> = patterns.iter().take(NAMED_MAX).cloned().collect();
+    if patterns.len() > NAMED_MAX {
+        named.push(format!("{} more", patterns.len() - NAMED_MAX));
+    }
+    visible(&named.join(", "))
+}
