@@ -34,7 +34,9 @@ impl VmWorker<'_> {
         self.context.tell(EventKind::Accepted { at: self.at.clone(), backup, tier: create.tier.clone() });
         if !self.context.executor.settings.wait {
             self.context.keep_in_background(self.background(UploadRef::Known(backup))?, slot);
-            let message = format!("backup {backup} was started and is not waited for");
+            let message = format!(
+                "backup {backup} is started; its upload continues in FiFo, and the next run checks the result"
+            );
             return Ok(StepSuccess { ending: ActionOutcome::Started, backup, message });
         }
         let result = self.wait_for(create, backup, &slot).await;
@@ -50,9 +52,11 @@ impl VmWorker<'_> {
         if self.context.executor.settings.wait {
             self.wait(slots.acquire(hypervisor)).await.map_err(|cut| self.not_asked_for(cut))
         } else {
-            slots
-                .try_acquire(hypervisor)
-                .ok_or_else(|| StepError::HandedOver("as many uploads as may run are running".to_owned()))
+            slots.try_acquire(hypervisor).ok_or_else(|| {
+                StepError::HandedOver(
+                    "nothing was done: all upload slots are in use; the next run tries again".to_owned(),
+                )
+            })
         }
     }
 
@@ -78,7 +82,7 @@ impl VmWorker<'_> {
                 return Ok(backup);
             }
             if seen.vm.hypervisor.as_deref() != Some(self.hypervisor.as_str()) {
-                let message = "the VM has moved to another hypervisor, and its slot is on the first one; the next run decides anew";
+                let message = "nothing was done: the VM has moved to another hypervisor, where this run holds no slot; the next run plans it again";
                 return Err(StepError::Dropped(message.to_owned()));
             }
             let due_since = self.still_wanted(&seen, create)?;
@@ -124,7 +128,9 @@ impl VmWorker<'_> {
         });
         due_since.ok_or_else(|| {
             self.made_by_another(&seen.vm).unwrap_or_else(|| {
-                StepError::Dropped("as the VM is now, this backup is not wanted".to_owned())
+                StepError::Dropped(
+                    "nothing was done: in its present state the VM does not need this backup".to_owned(),
+                )
             })
         })
     }
@@ -143,7 +149,7 @@ impl VmWorker<'_> {
                 && tier_of(backup).is_some_and(|tier| tier <= wanted)
         });
         let made = new.max_by_key(|backup| (backup.timestamp, backup.id))?;
-        let how_far = if made.state == RecordedState::Completed { "complete" } else { "on its way" };
+        let how_far = if made.state == RecordedState::Completed { "complete" } else { "in progress" };
         Some(StepError::HandedOver(format!("made by another run: backup {} is {how_far}", made.id)))
     }
 

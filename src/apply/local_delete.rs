@@ -81,7 +81,7 @@ impl VmWorker<'_> {
             Err(alarm) => alarm,
             Ok(Ok(_)) => problem,
             Ok(Err(_)) => {
-                permit.close(format!("what came of the one of backup {backup} could not be read"));
+                permit.close(format!("the result of the one of backup {backup} is unknown"));
                 problem
             }
         }
@@ -138,7 +138,9 @@ impl VmWorker<'_> {
     ) -> Result<Result<Wanted, StepSuccess>, StepError> {
         let seen = self.read_vm_before_write(attempts).await?;
         let Some(record) = seen.vm.backups.get(&backup) else {
-            return Err(StepError::Dropped(format!("backup {backup} is not on record any more")));
+            return Err(StepError::Dropped(format!(
+                "nothing was done: FiFo no longer lists backup {backup}"
+            )));
         };
         let name = self.snapshot_text(record)?;
         let is_completed = record.state == RecordedState::Completed;
@@ -146,13 +148,15 @@ impl VmWorker<'_> {
             return Ok(Err(StepSuccess {
                 ending: ActionOutcome::Done,
                 backup,
-                message: format!("{name} was gone already"),
+                message: format!("{name} was already deleted"),
             }));
         }
         let fresh = self.decide_again(&seen)?;
         let is_wanted = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.backup == backup && !delete.after_create);
         if !fresh.due_actions().iter().any(is_wanted) {
-            return Err(StepError::Dropped("as the VM is now, this snapshot is needed".to_owned()));
+            return Err(StepError::Dropped(
+                "nothing was done: in its present state the VM needs this snapshot".to_owned(),
+            ));
         }
         Ok(Ok(Wanted { seen, name, is_completed }))
     }
@@ -165,15 +169,17 @@ impl VmWorker<'_> {
                 Ok(())
             }
             Effect::None => {
-                permit.close(format!("FiFo accepted the one of backup {backup}, and it is still local"));
+                permit.close(format!(
+                    "FiFo accepted the one of backup {backup}, but the snapshot is still there"
+                ));
                 Err(StepError::Unverified(
-                    "FiFo accepted it, and the snapshot is still there; no more are started".to_owned(),
+                    "FiFo accepted the local delete, but the snapshot is still there; this run starts no more of them, the next run checks again".to_owned(),
                 ))
             }
             Effect::Unknown(why) => {
-                permit.close(format!("what came of the one of backup {backup} could not be read"));
+                permit.close(format!("the result of the one of backup {backup} is unknown"));
                 Err(StepError::Unverified(format!(
-                    "FiFo accepted it and could not be read after it ({why}); no more are started"
+                    "FiFo accepted the local delete, but the result is unknown ({why}); this run starts no more of them, the next run checks again"
                 )))
             }
         }
@@ -204,12 +210,12 @@ impl VmWorker<'_> {
             Effect::Done => Ok(true),
             Effect::None if attempts.may_retry(&unclear) => Ok(false),
             Effect::None => Err(StepError::Failed(format!(
-                "FiFo {said}, and the snapshot is still there; look at the hypervisor's agent"
+                "FiFo {said}, and the snapshot is still there; check the hypervisor's agent"
             ))),
             Effect::Unknown(why) => {
-                permit.close(format!("what came of the one of backup {backup} could not be read"));
+                permit.close(format!("the result of the one of backup {backup} is unknown"));
                 Err(StepError::Unverified(format!(
-                    "FiFo {said} and could not be read after it ({why}); no more are started"
+                    "FiFo {said}, and the result is unknown ({why}); this run starts no more local deletes, the next run checks again"
                 )))
             }
         }
@@ -262,7 +268,7 @@ impl VmWorker<'_> {
 }
 
 fn gate_is_closed(reason: String) -> StepError {
-    StepError::Dropped(format!("no more local deletes in this run: {reason}"))
+    StepError::Dropped(format!("nothing was done: this run starts no more local deletes, since {reason}"))
 }
 
 fn is_deleted(vm: &Vm, backup: BackupId) -> bool {

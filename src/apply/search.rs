@@ -38,10 +38,10 @@ impl VmWorker<'_> {
         match self.search(create, sent, told).await {
             Search::Found(backup) => Ok(backup),
             Search::Absent => Err(StepError::Unverified(
-                "FiFo accepted the create, and no new backup is listed; look at the VM in FiFo".to_owned(),
+                "FiFo accepted the create, but lists no new backup; check the VM in FiFo".to_owned(),
             )),
             Search::Unknown(why) => Err(StepError::Unverified(format!(
-                "FiFo accepted the create, and then could not be read ({why})"
+                "FiFo accepted the create, but the result is unknown ({why}); the next run checks it"
             ))),
         }
     }
@@ -61,16 +61,14 @@ impl VmWorker<'_> {
             Search::Absent if attempts.may_retry(unclear) => Ok(None),
             Search::Absent => {
                 let advice = if unclear.may_repeat {
-                    "it was sent five times"
+                    "gave up after five attempts"
                 } else {
-                    "look at the VM's hypervisor, its agent and the backup store"
+                    "check the VM's hypervisor, its agent and the backup store"
                 };
-                Err(StepError::Failed(format!(
-                    "FiFo {said} to the create, and no new backup appeared; {advice}"
-                )))
+                Err(StepError::Failed(format!("create: FiFo {said}, and no new backup appeared; {advice}")))
             }
             Search::Unknown(why) => Err(StepError::Unverified(format!(
-                "FiFo {said} to the create and could not be read after it ({why}); it was not sent again, the next run looks"
+                "create: FiFo {said}, and the result is unknown ({why}); the request is not repeated, the next run checks the result"
             ))),
         }
     }
@@ -94,7 +92,8 @@ impl VmWorker<'_> {
                     None if is_last && self.context.reader.proves_absence() => return Search::Absent,
                     None if is_last => {
                         return Search::Unknown(
-                            "its list is cut off every time, and what a VM's own reading lacks proves nothing".to_owned(),
+                            "FiFo truncates its list every time, and a single reading of a VM may be old"
+                                .to_owned(),
                         );
                     }
                     None => {}

@@ -77,7 +77,7 @@ impl VmWorker<'_> {
                 }
                 RecordedState::Failed => {
                     let message = format!(
-                        "the upload of backup {id} failed after {}; look at the hypervisor's agent and the backup store",
+                        "the upload of backup {id} failed after {}; check the hypervisor's agent and the backup store",
                         bytes_text(bytes)
                     );
                     return Err(StepError::Failed(message));
@@ -90,7 +90,10 @@ impl VmWorker<'_> {
                     let lasts = (since + stuck_after - began).to_std().unwrap_or_default();
                     let is_over = self.context.executor.clock.now() >= since + stuck_after;
                     if is_over || began_at.elapsed() >= lasts {
-                        let message = format!("backup {id} is stuck at {}", bytes_text(bytes));
+                        let message = format!(
+                            "the upload of backup {id} is stuck at {}; check the hypervisor's agent and the backup store",
+                            bytes_text(bytes)
+                        );
                         return Err(StepError::Failed(message));
                     }
                 }
@@ -120,7 +123,7 @@ impl VmWorker<'_> {
                 )))
             }
             Err(WaitError::Stopped) => Err(StepError::Interrupted(format!(
-                "backup {id} goes on in FiFo; the next run looks what came of it"
+                "backup {id} is still running in FiFo; the next run checks the result"
             ))),
         }
     }
@@ -136,9 +139,11 @@ impl VmWorker<'_> {
                 watch.blind_since = None;
                 Ok(Some(uploading))
             }
-            Ok(None) => Err(StepError::Failed(format!("backup {id} has vanished while it was uploading"))),
+            Ok(None) => Err(StepError::Failed(format!(
+                "backup {id} has vanished during its upload; check in FiFo who deleted it"
+            ))),
             Err(ReadError::Gone) => {
-                Err(StepError::Failed(format!("the VM has vanished while backup {id} was uploading")))
+                Err(StepError::Failed(format!("the VM has vanished during the upload of backup {id}")))
             }
             Err(error) => {
                 let blind_since = *watch.blind_since.get_or_insert_with(Instant::now);
@@ -147,7 +152,7 @@ impl VmWorker<'_> {
                 }
                 let why = chain(&error);
                 Err(StepError::Unverified(format!(
-                    "backup {id} was started and can no longer be watched: {why}"
+                    "backup {id} is started, but its progress can no longer be read: {why}; the next run checks the result"
                 )))
             }
         }
@@ -172,13 +177,13 @@ impl VmWorker<'_> {
             }
             // A FiFo that has never told a checksum for this VM is an old one; but a new one may still write it.
             (None, Some(true)) if has_settled => {
-                Ok(Some(success(backup.id, bytes, "; FiFo tells no checksum to check it by")))
+                Ok(Some(success(backup.id, bytes, "; FiFo reports no checksum to verify it with")))
             }
             (None, _) if has_settled => {
-                Ok(Some(success(backup.id, bytes, "; FiFo does not say that its snapshot is in place")))
+                Ok(Some(success(backup.id, bytes, "; FiFo does not report its snapshot as local")))
             }
             (Some(fault), _) if has_settled => {
-                Err(StepError::Failed(format!("FiFo calls backup {} completed, but {fault}", backup.id)))
+                Err(StepError::Failed(format!("FiFo reports backup {} as completed, but {fault}", backup.id)))
             }
             _ => Ok(None),
         }
@@ -214,11 +219,9 @@ impl VmWorker<'_> {
 
     pub(super) fn policy(&self) -> Result<&Policy, StepError> {
         let executor = self.context.executor;
-        executor
-            .policies
-            .iter()
-            .find(|policy| Some(&policy.name) == self.policy_name())
-            .ok_or_else(|| StepError::Failed("its policy is not among those of this run".to_owned()))
+        executor.policies.iter().find(|policy| Some(&policy.name) == self.policy_name()).ok_or_else(|| {
+            StepError::Failed("nothing was done: this run does not have the policy of the VM".to_owned())
+        })
     }
 }
 
@@ -234,7 +237,7 @@ fn success(backup: BackupId, bytes: Option<u64>, remark: &str) -> StepSuccess {
 fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTime<Utc>) -> Option<String> {
     let view = VmView::new(vm, policy, now);
     let Some(judged) = view.get(id) else {
-        return Some("it has no timestamp: somebody has deleted it while it was uploading".to_owned());
+        return Some("it has no timestamp: it was deleted during its upload".to_owned());
     };
     let backup = judged.backup;
     let tier = judged.tier.map(|tier| &view.tier(tier).name);
@@ -250,24 +253,24 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
     match chain_of(&vm.backups, id).map(|chain| chain.end) {
         Some(ChainEnd::Full) | None => {}
         Some(ChainEnd::Missing(ancestor)) => {
-            return Some(format!("backup {ancestor}, which it rests on, was deleted meanwhile"));
+            return Some(format!("backup {ancestor}, which a restore of it needs, is missing"));
         }
         Some(ChainEnd::Loop(ancestor)) => {
-            return Some(format!("its chain runs in a circle at backup {ancestor}"));
+            return Some(format!("its chain of parents loops at backup {ancestor}"));
         }
     }
     match judged.standing {
         Standing::Completed if judged.restorable => None,
-        Standing::Completed => Some("a backup that it rests on is not good any more".to_owned()),
+        Standing::Completed => Some("a backup that a restore of it needs is no longer usable".to_owned()),
         Standing::Hollow => {
             let bytes = backup.smallest_size_bytes().filter(|&bytes| bytes < STREAM_BYTES_MIN);
             Some(match bytes {
                 Some(bytes) => format!(
-                    "a stored file of it has {}, which is no stream: the export will have failed",
+                    "one of its stored files has only {}, too little for a stream: the export probably failed",
                     bytes_text(bytes)
                 ),
                 None => format!(
-                    "a full backup of {} is less than the {} that the policy expects: the export will have failed",
+                    "its size of {} is below the minimum of {} that the policy sets for a full backup: the export probably failed",
                     bytes_text(backup.size_bytes().unwrap_or(0)),
                     bytes_text(policy.min_full_size_bytes)
                 ),
@@ -275,7 +278,7 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
         }
         Standing::Unverified { .. } => Some(missing_file_info_text(backup).to_owned()),
         Standing::Failed | Standing::Stuck | Standing::InProgress => {
-            Some("it is not completed any more".to_owned())
+            Some("it is no longer completed".to_owned())
         }
     }
 }

@@ -222,7 +222,10 @@ impl<'a> VmWorker<'a> {
     fn compare(&mut self, vm: &Vm) -> Result<(), StepError> {
         if !self.compared && !self.is_as_planned(vm) {
             return Err(self.made_by_another(vm).unwrap_or_else(|| {
-                StepError::Dropped("the VM has changed since the plan; the next run decides anew".to_owned())
+                StepError::Dropped(
+                    "nothing was done: the VM has changed since the plan; the next run plans it again"
+                        .to_owned(),
+                )
             }));
         }
         self.compared = true;
@@ -240,7 +243,7 @@ impl<'a> VmWorker<'a> {
         } else {
             let broken = broken.join("; ");
             Err(StepError::Failed(format!(
-                "nothing was done: the decision breaks a rule ({broken}); please report this"
+                "nothing was done: the fresh decision for this VM breaks a rule ({broken}), which is a bug; please report it"
             )))
         }
     }
@@ -300,7 +303,7 @@ impl<'a> VmWorker<'a> {
             WaitError::Stopped => not_begun(),
             WaitError::HandedOver => {
                 let why = self.context.why_handed_over();
-                StepError::HandedOver(format!("it was not asked for: {why}; the next run does it"))
+                StepError::HandedOver(format!("nothing was done: {why}; the next run does it"))
             }
             WaitError::Refused(error) => could_not_read(error),
         }

@@ -72,7 +72,7 @@ impl WriteAttempts {
     /// Says what has not happened. A request before it that got no answer may still be carried out.
     fn nothing(&self) -> &'static str {
         if self.is_open {
-            "a request before this one got no answer and may still be carried out; the next run checks"
+            "an earlier request got no answer and may still take effect; the next run checks the result"
         } else {
             self.nothing
         }
@@ -106,7 +106,7 @@ impl VmWorker<'_> {
         match server_date.filter(|server| (*server - ours).abs() > CLOCKS_APART_MAX) {
             None => Ok(()),
             Some(server) => Err(StepError::Failed(format!(
-                "{}: it is {} here and {} on the server; set the wrong one of the two clocks",
+                "{}: the clocks differ by more than an hour, {} here and {} on the server; correct the wrong one",
                 attempts.nothing(),
                 ours.format("%Y-%m-%d %H:%M:%S UTC"),
                 server.format("%Y-%m-%d %H:%M:%S UTC"),

@@ -60,7 +60,7 @@ fn a_certificate_that_is_not_trusted_is_told_at_once() {
     let runtime = Runtime::new().unwrap();
     let (server, _) = runtime.block_on(tls::server(|_: &Received| Reply::Hang));
     let endpoint = format!("https://localhost:{}", server.port);
-    fails(&endpoint, "could not sign in: no answer from https://localhost:", "--ca-file");
+    fails(&endpoint, "failed to sign in: no answer from https://localhost:", "--ca-file");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn the_profile_that_pyfi_keeps_is_enough() {
     command.env("FIFO_CONFIG", "elsewhere");
     Ended::of(command).code(0);
     let ended = folder.run(&["--profile", "there", "plan"]).code(1);
-    assert!(ended.err.contains("there is no profile `there`: it is one of here"), "{}", ended.err);
+    assert!(ended.err.contains("unknown profile `there`: expected one of here"), "{}", ended.err);
 }
 
 #[test]
