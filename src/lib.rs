@@ -1,18 +1,18 @@
 //! Keeps the backups of every VM in a Project FiFo cloud the way YAML files in a git repository say they should be.
 //!
-//! The rooms of the house, each importing only from those above it:
+//! The modules, each importing only from those above it (`docs/architecture.md` has more):
 //!
 //! - [`inventory`]: what FiFo has, as it was read;
-//! - [`policy`]: what people wish, read from YAML and checked;
-//! - [`plan`]: the pure core, which compares the two: no clock, no network, no chance;
+//! - [`policy`]: the desired state, read from YAML and checked;
+//! - [`plan`]: the pure core, which compares the two: no clock, no I/O, no randomness;
 //! - [`insight`]: reports on plans and backups: status, show, comparison of policies, forecast; pure like [`plan`];
 //! - [`fifo`]: FiFo's API as it really behaves, with a client that can only read and one that can write;
-//! - [`apply`]: carries a plan out, looking at everything twice;
+//! - [`apply`]: executes a plan, checking everything twice;
 //! - [`run`]: what is known of runs, as data: the summary of one and the history of all;
 //! - [`sandbox`]: a simulated FiFo over real HTTP, with its quirks; it stands apart, so that one misreading of the API
 //!   cannot hide in both it and [`fifo`];
 //! - [`render`]: plans, reports and runs for people, programs and pull requests;
-//! - [`notify`]: tells other machines what came of a run, and keeps their addresses to itself;
+//! - [`notify`]: sends notifications and pings, and keeps their addresses secret;
 //! - [`serve`]: a small HTTP server for metrics, health and a status page, which only ever answers;
 //! - [`cli`]: the commands; the only place that reads the clock, the environment and the file system's whereabouts.
 

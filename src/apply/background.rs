@@ -1,17 +1,13 @@
-//! Uploads that no worker watches: those that ran before this run began, and those that were let out of sight. They
-//! take places while they move, until they end.
+//! Uploads that no worker waits for: those of other runs, and those that this run cannot watch any more. They hold a slot
+//! while they make progress.
 
-use super::event::VmRef;
-use super::reader::{ReadError, find};
-use super::run::{Executor, RunContext, Settings};
+use super::action::VmRef;
+use super::executor::{Executor, ExecutorSettings};
 use super::slots::{Slot, Slots};
-use super::timing::PollIntervals;
 use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm};
 use crate::policy::{Match, Policies};
 use chrono::{DateTime, TimeDelta, Utc};
-use futures::future::join_all;
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -21,11 +17,11 @@ const STUCK_AFTER_DEFAULT: TimeDelta = TimeDelta::hours(12);
 /// An upload that no worker watches: somebody else's, or one that is not waited for or cannot be read any more.
 pub(super) struct BackgroundUpload {
     pub(super) at: VmRef,
-    which: UploadRef,
+    pub(super) which: UploadRef,
     /// When it is no longer taken to be running.
-    until: DateTime<Utc>,
+    pub(super) until: DateTime<Utc>,
     /// The same by a clock that nobody sets.
-    until_at_the_latest: Instant,
+    pub(super) until_at_the_latest: Instant,
 }
 
 /// Which upload is meant.
@@ -37,7 +33,7 @@ pub(super) enum UploadRef {
 }
 
 /// What a reading tells of an upload.
-enum UploadLookup<'v> {
+pub(super) enum UploadLookup<'v> {
     /// It runs, and this is its record.
     Running(&'v Backup),
     /// It does not run any more.
@@ -58,7 +54,7 @@ impl UploadRef {
     /// Finds it in a reading of its VM.
     ///
     /// A single reading that does not show it may be older than it is; only the list can show that there is none.
-    fn find<'v>(&self, vm: &'v Vm, is_list: bool) -> UploadLookup<'v> {
+    pub(super) fn find<'v>(&self, vm: &'v Vm, is_list: bool) -> UploadLookup<'v> {
         let under_way = || vm.backups.values().filter(|backup| is_under_way(backup));
         match self {
             Self::Known(id) => match vm.backups.get(id) {
@@ -81,7 +77,7 @@ pub(super) fn foreign(
     executor: &Executor<'_>,
     slots: &Arc<Slots>,
 ) -> Vec<(BackgroundUpload, Slot)> {
-    let &Executor { policies, progress, settings: Settings { timing, .. }, .. } = executor;
+    let &Executor { policies, progress, settings: ExecutorSettings { timing, .. }, .. } = executor;
     let now = executor.clock.now();
     let under_way = |vm: &&Vm| vm.backups.values().any(is_under_way);
     let vms: Vec<&Vm> = inventory.vms.values().filter(under_way).collect();
@@ -125,80 +121,4 @@ fn foreign_of<'v>(
 
 fn is_under_way(backup: &Backup) -> bool {
     !matches!(backup.state, RecordedState::Completed | RecordedState::Failed)
-}
-
-/// How many rounds of readings go by until the list is read as well: a single reading can be old for ever.
-const ROUNDS_PER_LIST: usize = 4;
-
-/// Frees the place of each upload that no worker watches when it has ended or does not move. Reads only while somebody
-/// waits for a place.
-pub(super) async fn watch(context: &RunContext<'_>) -> Infallible {
-    let timing = context.executor.settings.timing;
-    let mut round = 0;
-    for pause in PollIntervals::new(timing.pause_min, timing.pause_max) {
-        tokio::time::sleep(pause).await;
-        if !context.slots.is_waited_for() {
-            continue;
-        }
-        round += 1;
-        let is_list = round % ROUNDS_PER_LIST == 0;
-        let uploads = context.take_background();
-        for ((upload, slot), seen) in read(context, uploads, is_list).await {
-            if still_runs(context, &upload, &slot, seen, is_list) {
-                context.keep_in_background(upload, slot);
-            }
-        }
-    }
-    std::future::pending().await
-}
-
-/// Reads the VMs of some uploads, all at once: one list for all of them, or each by itself.
-async fn read(
-    context: &RunContext<'_>,
-    uploads: Vec<(BackgroundUpload, Slot)>,
-    is_list: bool,
-) -> Vec<((BackgroundUpload, Slot), Result<Vm, ReadError>)> {
-    if uploads.is_empty() {
-        return Vec::new();
-    }
-    if is_list {
-        let list = context.reader.list().await;
-        let seen = |upload: &BackgroundUpload| find(&*list.clone()?, upload.at.vm);
-        return uploads
-            .into_iter()
-            .map(|one| {
-                let seen = seen(&one.0);
-                (one, seen)
-            })
-            .collect();
-    }
-    join_all(uploads.into_iter().map(async |one| {
-        let seen = context.reader.read(one.0.at.vm).await.map(|seen| seen.vm);
-        (one, seen)
-    }))
-    .await
-}
-
-fn still_runs(
-    context: &RunContext<'_>,
-    upload: &BackgroundUpload,
-    slot: &Slot,
-    seen: Result<Vm, ReadError>,
-    is_list: bool,
-) -> bool {
-    let executor = context.executor;
-    let runs = match seen {
-        Ok(vm) => match upload.which.find(&vm, is_list) {
-            UploadLookup::Running(backup) => {
-                slot.record(&upload.at, backup, executor.progress.record(backup, &executor.settings.timing));
-                true
-            }
-            UploadLookup::Ended => false,
-            UploadLookup::Unknown => true,
-        },
-        Err(ReadError::Gone) if is_list => false,
-        // A reading that failed or is old keeps the place taken: a place too few for a while harms nobody.
-        Err(_) => true,
-    };
-    runs && executor.clock.now() < upload.until && Instant::now() < upload.until_at_the_latest
 }

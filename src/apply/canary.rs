@@ -1,7 +1,7 @@
-//! The gate before every local delete: the first one goes alone and is checked before any other may start.
+//! The canary: the first local delete of a run goes alone and is checked before any other may start.
 //!
-//! Should the first one lose its body on the way, it costs a chain. So of those that are due when the run begins, the one
-//! whose chain is worth least goes first.
+//! If its body is lost on the way it costs a chain. So of the deletes that are due at the beginning, the one whose chain is
+//! worth least goes first.
 
 use crate::inventory::VmId;
 use crate::plan::CascadeCost;

@@ -1,21 +1,19 @@
 //! Creating a backup: asked for once, looked for rather than repeated, and waited for until it is good.
 
+use super::action::ActionOutcome;
 use super::background::{BackgroundUpload, UploadRef};
-use super::event::{ActionOutcome, EventKind};
+use super::event::EventKind;
 use super::reader::VmReading;
 use super::search::{Sent, new_backup};
 use super::slots::Slot;
-use super::worker::{StepError, StepSuccess, VmWorker, create_step};
+use super::timing::CLOCKS_APART_MAX;
+use super::worker::{StepError, StepSuccess, VmWorker, create_step, not_begun};
 use super::write_attempts::{AttemptResult, WriteAttempts};
 use crate::fifo::NewBackup;
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::{Action, Create};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::sleep;
-
-/// How far before the request a new backup's timestamp may lie, since sniffle's clock is not the API's. As far as two
-/// clocks may differ at all: somebody else's backup taken for ours is only waited for, ours overlooked is made twice.
-pub(super) const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
 
 impl VmWorker<'_> {
     /// Creates a backup and waits until it is complete and checked.
@@ -166,8 +164,4 @@ fn early(due_since: DateTime<Utc>, server_date: Option<DateTime<Utc>>) -> Option
     let early = due_since - server_date?;
     // The server tells whole seconds.
     (early > TimeDelta::zero()).then(|| early.min(CLOCKS_APART_MAX) + TimeDelta::seconds(1))
-}
-
-pub(super) fn not_begun() -> StepError {
-    StepError::Interrupted("the run ended before it was asked for".to_owned())
 }

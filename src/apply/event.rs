@@ -1,8 +1,7 @@
-//! What happens while a plan is carried out, as data: the journal, the progress on a terminal and the JSON stream are
-//! three views of the same events.
+//! Events of a run, as data: journal, progress display and JSON stream are views of them.
 
-use super::report::RunCounts;
-use crate::inventory::{BackupId, VmId};
+use super::action::{ActionOutcome, ActionRef, RunCounts, VmRef};
+use crate::inventory::BackupId;
 use chrono::{DateTime, Utc};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -156,59 +155,6 @@ pub struct SlotHolder {
     pub quiet_secs: u64,
 }
 
-/// A VM, for people and programs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
-pub struct VmRef {
-    /// Its UUID.
-    pub vm: VmId,
-    /// Its alias.
-    pub alias: String,
-}
-
-/// An action, as far as it is known.
-#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
-#[serde(tag = "action", rename_all = "snake_case")]
-pub enum ActionRef {
-    /// A backup is created.
-    Create {
-        /// Its tier.
-        tier: String,
-        /// The backup it is taken from.
-        parent: Option<BackupId>,
-        /// The new backup, once it is known.
-        backup: Option<BackupId>,
-    },
-    /// A snapshot is deleted on the hypervisor.
-    DeleteLocal {
-        /// The backup's tier.
-        tier: String,
-        /// The backup.
-        backup: BackupId,
-    },
-}
-
-/// How an action ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ActionOutcome {
-    /// It is done, and was seen to be.
-    Done,
-    /// It was started and is left to FiFo and the next run.
-    Started,
-    /// It was not begun, or not waited for to its end: there was no place for it in time, or it comes after something that
-    /// was not waited for, and the next run does it; or another run has made the backup.
-    #[serde(rename = "left")]
-    HandedOver,
-    /// It was not done.
-    Failed,
-    /// It was asked for, and no reading has shown that it happened.
-    Unverified,
-    /// It is no longer wanted, or the VM has changed since the plan: nothing was done.
-    Dropped,
-    /// It was not begun, or not waited for, because the run was told to end, or backups had vanished elsewhere.
-    Interrupted,
-}
-
 /// Somebody who is told what happens, as it happens.
 pub trait Observer: Send + Sync {
     /// Takes note of an event. Must not fail: what cannot be told must not stop what is done.
@@ -218,6 +164,7 @@ pub trait Observer: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::VmId;
     use serde_json::Value;
     use uuid::Uuid;
 

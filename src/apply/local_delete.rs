@@ -3,11 +3,12 @@
 //! A DELETE that loses its body on the way is a cloud delete of the backup and of all that descends from it. So the
 //! effect is looked at each time, and the first one of a run goes alone.
 
+use super::action::ActionOutcome;
 use super::canary::DeletePermit;
-use super::create::not_begun;
-use super::event::{ActionOutcome, EventKind};
+use super::event::EventKind;
 use super::reader::VmReading;
 use super::timing::PollIntervals;
+use super::worker::not_begun;
 use super::worker::{StepError, StepSuccess, VmWorker, chain, delete_step};
 use super::write_attempts::{AttemptResult, UnknownOutcome, WriteAttempts};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 const READINGS_PER_LIST: u32 = 3;
 
 /// What is seen after a local delete was asked for. That something else went is an alarm instead.
-enum Effect {
+enum DeleteEffect {
     /// The record is there, no longer local, and so is every other.
     Done,
     /// By the list, the snapshot is still there, and so is every record.
@@ -164,11 +165,11 @@ impl VmWorker<'_> {
     /// Looks what a delete did that FiFo has taken on.
     async fn see_accepted(&mut self, permit: &DeletePermit<'_>, backup: BackupId) -> Result<(), StepError> {
         match self.effect_of(backup, true).await? {
-            Effect::Done => {
+            DeleteEffect::Done => {
                 permit.confirm();
                 Ok(())
             }
-            Effect::None => {
+            DeleteEffect::None => {
                 permit.close(format!(
                     "FiFo accepted the one of backup {backup}, but the snapshot is still there"
                 ));
@@ -176,7 +177,7 @@ impl VmWorker<'_> {
                     "FiFo accepted the local delete, but the snapshot is still there; this run starts no more of them, the next run checks again".to_owned(),
                 ))
             }
-            Effect::Unknown(why) => {
+            DeleteEffect::Unknown(why) => {
                 permit.close(format!("the result of the one of backup {backup} is unknown"));
                 Err(StepError::Unverified(format!(
                     "FiFo accepted the local delete, but the result is unknown ({why}); this run starts no more of them, the next run checks again"
@@ -207,12 +208,12 @@ impl VmWorker<'_> {
         }
         let _unclear = permit.hold_others();
         match self.effect_of(backup, false).await? {
-            Effect::Done => Ok(true),
-            Effect::None if attempts.may_retry(&unclear) => Ok(false),
-            Effect::None => Err(StepError::Failed(format!(
+            DeleteEffect::Done => Ok(true),
+            DeleteEffect::None if attempts.may_retry(&unclear) => Ok(false),
+            DeleteEffect::None => Err(StepError::Failed(format!(
                 "FiFo {said}, and the snapshot is still there; check the hypervisor's agent"
             ))),
-            Effect::Unknown(why) => {
+            DeleteEffect::Unknown(why) => {
                 permit.close(format!("the result of the one of backup {backup} is unknown"));
                 Err(StepError::Unverified(format!(
                     "FiFo {said}, and the result is unknown ({why}); this run starts no more local deletes, the next run checks again"
@@ -236,7 +237,7 @@ impl VmWorker<'_> {
     ///
     /// Where it was accepted, it is over once it is seen to be done. Else FiFo may come to it as late as a minute after,
     /// and what it does then is seen only by who is still looking.
-    async fn effect_of(&mut self, backup: BackupId, was_accepted: bool) -> Result<Effect, StepError> {
+    async fn effect_of(&mut self, backup: BackupId, was_accepted: bool) -> Result<DeleteEffect, StepError> {
         let timing = self.context.executor.settings.timing;
         let began = Instant::now();
         let mut intervals = PollIntervals::new(timing.pause_min / 4, timing.pause_max / 3);
@@ -247,17 +248,17 @@ impl VmWorker<'_> {
             if let Ok(seen) = self.context.reader.read(self.id).await {
                 is_missing = !self.nothing_vanished(&seen.vm);
                 if was_accepted && !is_missing && is_deleted(&seen.vm, backup) {
-                    return Ok(Effect::Done);
+                    return Ok(DeleteEffect::Done);
                 }
             }
             readings += 1;
             if is_missing || is_last || readings % READINGS_PER_LIST == 0 {
                 match self.guarded_list().await? {
                     Ok(vm) if (was_accepted || is_last) && is_deleted(&vm, backup) => {
-                        return Ok(Effect::Done);
+                        return Ok(DeleteEffect::Done);
                     }
-                    Ok(_) if is_last => return Ok(Effect::None),
-                    Err(error) if is_last => return Ok(Effect::Unknown(chain(&error))),
+                    Ok(_) if is_last => return Ok(DeleteEffect::None),
+                    Err(error) if is_last => return Ok(DeleteEffect::Unknown(chain(&error))),
                     Ok(_) | Err(_) => {}
                 }
             }

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_is_told_who_holds_it_and_another_endpoint_is_free() {
+    fn the_second_is_reported_who_holds_it_and_another_endpoint_is_free() {
         let folder = tempfile::tempdir().unwrap();
         let take = |endpoint| Lock::take(folder.path(), endpoint, &holder());
         let first = take("https://a.example.com").unwrap();

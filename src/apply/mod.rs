@@ -1,20 +1,24 @@
-//! Carries a plan out, looking at everything twice.
+//! Executes a plan, checking everything twice.
 //!
-//! [`Executor::execute`] works on the VMs side by side, on each VM in the order of its plan (`one_vm`). Before
-//! anything is asked of FiFo the VM is read again (`look`) and decided again: only what the plan lists *and* a fresh
-//! decision still wants is done. A create (`create`, `upload`) is looked for rather than repeated, and is not done until it is
-//! listed, complete, with its parent and its checksums. A local delete (`local_delete`) is not done until the record
-//! is still there and no longer local; the first one of a run goes alone (`canary`), and a backup that has vanished
-//! stops everything.
+//! [`Executor::execute`] works on the VMs side by side (`run`), on each VM in the order of its plan (`vm_run`). Before each
+//! write the VM is read again (`reader`) and decided again (`worker`): only what the plan lists *and* a fresh decision still
+//! wants is done. A create (`create`, `search`, `upload`) is searched for rather than repeated, and is done when it is
+//! listed, complete, with its parent and its checksums. A local delete (`local_delete`) is done when the record is still
+//! there and no longer local; the first one of a run goes alone (`canary`), and a backup that has vanished stops everything
+//! (`cascade_guard`).
 //!
 //! Nothing is remembered from run to run but an alarm, by the [`Latch`]: FiFo is the record. The [`Journal`] is for
 //! people, the [`Lock`] is the operating system's.
 
+mod action;
 mod background;
+mod background_watch;
 mod canary;
 mod cascade_guard;
+mod context;
 mod create;
 mod event;
+mod executor;
 mod journal;
 mod latch;
 mod local_delete;
@@ -28,17 +32,17 @@ mod slots;
 mod stuck;
 mod timing;
 mod upload;
+mod vm_run;
 mod waiting;
 mod worker;
 mod write_attempts;
 
-pub use event::{
-    ActionOutcome, ActionRef, Event, EventKind, Observer, SlotHolder, SlotUse, VmRef, Waiting, schema,
-};
+pub use action::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
+pub use event::{Event, EventKind, Observer, SlotHolder, SlotUse, Waiting, schema};
+pub use executor::{Clock, Executor, ExecutorSettings};
 pub use journal::Journal;
 pub use latch::{Latch, LatchedAlarm, SafetyStop};
 pub use lock::{Holder, Lock, LockError};
 pub use progress::ProgressTracker;
-pub use report::{ActionKind, ActionReport, CascadeAlarm, RunCounts, RunReport, VmReport};
-pub use run::{Clock, Executor, Settings};
+pub use report::{ActionReport, CascadeAlarm, RunReport, VmReport};
 pub use timing::Timing;

@@ -1,4 +1,4 @@
-//! Which uploads move. One that does not gives its place to others.
+//! Tracks the progress of uploads. One that makes none gives its slot to others.
 
 use super::timing::Timing;
 use crate::inventory::{Backup, BackupId, RecordedState};
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use tokio::time::Instant;
 
-/// When each upload was last seen to move.
+/// When each upload last made progress.
 ///
 /// Kept from run to run where a process repeats them: else each run would begin by waiting for what has hung since long
 /// before. What is not known is taken to have moved when it is first seen.
@@ -20,7 +20,7 @@ struct UploadProgress {
     since: Instant,
 }
 
-/// How an upload moves, by its last reading.
+/// The progress of an upload by its last reading.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ProgressState {
     /// Whether it has grown, or begun, within the time that it may take for that.

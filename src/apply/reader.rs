@@ -1,7 +1,7 @@
-//! Looking at a VM, knowing that what is seen may be old.
+//! Reads VMs, knowing that a reading may be old.
 //!
-//! Where FiFo's cache is on, a single VM's reading can stay as it was for ever; the list is never cached. So a single
-//! reading is good for seeing that something *has* happened, and only the list for seeing that something has *not*.
+//! With FiFo's cache on, a reading of a single VM can stay the same for ever; the list is never cached. So a single reading
+//! shows that something *has* happened, and only the list that something has *not*.
 
 use crate::fifo::{ETag, FifoError, ReadClient};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 /// How many requests are under way at a time, writes not counted.
 const READS_AT_A_TIME: usize = 8;
 
-/// A VM as it was just seen.
+/// A fresh reading of a VM.
 #[derive(Clone, Debug)]
 pub(super) struct VmReading {
     pub(super) vm: Vm,
@@ -68,7 +68,7 @@ fn is_refusal(error: &FifoError) -> bool {
     }
 }
 
-/// The eyes of a run.
+/// Reads VMs for a run.
 pub(super) struct VmReader<'a> {
     client: &'a ReadClient,
     /// The VMs that the run is about, and a few others to tell an empty list by; a list keeps no others in memory.

@@ -1,10 +1,7 @@
-//! What came of a run.
+//! The report of a run: the outcome of each action, and alarms.
 
-use super::event::{ActionOutcome, VmRef};
+use super::action::{ActionKind, ActionOutcome, RunCounts, VmRef};
 use crate::inventory::BackupId;
-use crate::plan::Action;
-use schemars::JsonSchema;
-use serde::Serialize;
 use std::fmt;
 
 /// What came of a whole run.
@@ -39,24 +36,6 @@ pub struct ActionReport {
     pub message: String,
 }
 
-/// The kinds of action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ActionKind {
-    /// A backup is created.
-    Create,
-    /// A snapshot is deleted on the hypervisor.
-    DeleteLocal,
-}
-
-impl From<&Action> for ActionKind {
-    fn from(action: &Action) -> Self {
-        match action {
-            Action::Create(_) => Self::Create,
-            Action::DeleteLocal(_) => Self::DeleteLocal,
-        }
-    }
-}
-
 /// Backups that vanished after a local delete was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CascadeAlarm {
@@ -66,25 +45,6 @@ pub struct CascadeAlarm {
     pub backup: BackupId,
     /// The backups that are gone.
     pub gone: Vec<BackupId>,
-}
-
-/// The counts of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
-pub struct RunCounts {
-    /// Backups that completed and were checked.
-    pub created: usize,
-    /// Backups that were started and not waited for.
-    pub started: usize,
-    /// Actions that were left to the next run.
-    pub left: usize,
-    /// Snapshots that were deleted, and seen to be.
-    pub deleted_local: usize,
-    /// Actions that failed or that no reading has shown to have happened.
-    pub failed: usize,
-    /// Actions that were no longer wanted, or whose VM had changed since the plan.
-    pub dropped: usize,
-    /// Actions that the end of the run cut off.
-    pub interrupted: usize,
 }
 
 impl RunReport {

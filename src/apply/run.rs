@@ -1,100 +1,31 @@
-//! A whole run: all VMs side by side, until each is through or has let go because the run is to end.
+//! A whole run: all VMs side by side, until each has finished or has handed over to the next run.
 
-use super::background::{self, BackgroundUpload};
+use super::action::VmRef;
+use super::background;
+use super::background_watch;
 use super::canary::DeleteGate;
-use super::event::{Event, EventKind, Observer, VmRef};
-use super::progress::ProgressTracker;
+use super::context::RunContext;
+use super::event::EventKind;
+use super::executor::Executor;
 use super::reader::VmReader;
-use super::report::{ActionReport, CascadeAlarm, RunReport, VmReport};
-use super::slots::{Slot, Slots};
-use super::timing::Timing;
-use super::waiting::{self, WaitCount};
+use super::report::{RunReport, VmReport};
+use super::slots::Slots;
+use super::waiting;
 use super::worker::VmWorker;
-use crate::fifo::WriteClient;
 use crate::inventory::{Inventory, VmId};
 use crate::plan::{Action, CascadeCost, VmPlan, cascade_cost};
-use crate::policy::Policies;
-use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use std::collections::BTreeSet;
-use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio_util::sync::CancellationToken;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use tokio::sync::Semaphore;
 
 /// How many VMs may be in the middle of a local delete: each is a few requests on connections of their own.
 const DELETES_AT_A_TIME: usize = 8;
 
 /// How many VMs that the run is not about are looked for in each list: one that shows nobody at all is not believed.
 const WITNESSES: usize = 8;
-
-/// The clock of this machine, or a simulated one.
-pub trait Clock: Send + Sync {
-    /// Tells the instant.
-    fn now(&self) -> DateTime<Utc>;
-}
-
-/// How a run is to be done.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// How many uploads may run in all, counting those that were running already.
-    pub max_uploads: usize,
-    /// How many uploads may run on one hypervisor, counting those that were running already.
-    pub max_uploads_per_hypervisor: usize,
-    /// Whether uploads are waited for. If not, what comes after them is left to the next run.
-    pub wait: bool,
-    /// After how long what still waits, for an upload, a place or a clock, is left to the next run.
-    pub deadline: Option<Duration>,
-    /// The pauses and patience.
-    pub timing: Timing,
-}
-
-/// Carries plans out against one FiFo.
-pub struct Executor<'a> {
-    /// The FiFo.
-    pub client: &'a WriteClient,
-    /// The policies that the plan was made from; each VM is decided again by them.
-    pub policies: &'a Policies,
-    /// The clock.
-    pub clock: &'a dyn Clock,
-    /// Who is told what happens.
-    pub observer: &'a dyn Observer,
-    /// Cancelled when nothing new may be started any more.
-    pub stop: &'a CancellationToken,
-    /// Cancelled when the next run is due: what merely waits, for an upload, a place or a clock, is then left to that one,
-    /// which plans anew for all VMs. One upload that hangs for hours must not hold up what comes due meanwhile.
-    pub hand_over: &'a CancellationToken,
-    /// What is known of how uploads move; to be kept from run to run.
-    pub progress: &'a ProgressTracker,
-    /// How it is to be done.
-    pub settings: Settings,
-}
-
-/// What all VMs of a run share.
-pub(super) struct RunContext<'a> {
-    pub(super) executor: &'a Executor<'a>,
-    pub(super) reader: VmReader<'a>,
-    pub(super) slots: Arc<Slots>,
-    pub(super) gate: DeleteGate,
-    /// Uploads that no worker watches, with the places that they take.
-    background: Mutex<Vec<(BackgroundUpload, Slot)>>,
-    /// How many VMs may be in the middle of a local delete.
-    turns: Semaphore,
-    /// How many VMs wait for a clock.
-    clock_waits: AtomicUsize,
-    /// Cancelled when what merely waits is left to the next run.
-    pub(super) hand_over_now: CancellationToken,
-    /// Whether that is since the deadline has passed.
-    is_past_deadline: AtomicBool,
-    reports: Mutex<Vec<VmReport>>,
-    alarms: Mutex<Vec<CascadeAlarm>>,
-    /// Cancelled when the run is told to end, and with the first alarm: nothing new is started then. What has been
-    /// asked for is still looked at, so that it is known what became of it.
-    pub(super) stop: CancellationToken,
-}
 
 impl Executor<'_> {
     /// Carries out what is due on these VMs.
@@ -149,17 +80,13 @@ impl Executor<'_> {
             biased;
             never = context.hand_over_at_deadline() => match never {},
             () = all_through => {}
-            never = background::watch(&context) => match never {},
+            never = background_watch::watch(&context) => match never {},
             never = waiting::tell(&context) => match never {},
         }
         drop(workers);
         let report = context.into_report();
         self.observe(EventKind::Finished { tally: report.tally() });
         report
-    }
-
-    fn observe(&self, what: EventKind) {
-        self.observer.observe(&Event { time: self.clock.now(), what });
     }
 
     /// Puts a VM's actions in the order in which they are done: as planned, except that of the local deletes at the
@@ -195,85 +122,6 @@ struct Ordered<'v> {
 
 fn count(due: &[(&VmPlan, VmId)], of: impl Fn(&Action) -> usize) -> usize {
     due.iter().flat_map(|(vm, _)| vm.due_actions()).map(of).sum()
-}
-
-impl RunContext<'_> {
-    pub(super) fn tell(&self, what: EventKind) {
-        self.executor.observe(what);
-    }
-
-    /// Has what merely waits left to the next run once the deadline has passed.
-    async fn hand_over_at_deadline(&self) -> Infallible {
-        if let Some(deadline) = self.executor.settings.deadline {
-            tokio::time::sleep(deadline).await;
-            self.is_past_deadline.store(true, Ordering::SeqCst);
-            self.hand_over_now.cancel();
-        }
-        std::future::pending().await
-    }
-
-    /// Says why what merely waits is left to the next run.
-    pub(super) fn why_handed_over(&self) -> &'static str {
-        if self.is_past_deadline.load(Ordering::SeqCst) {
-            "the deadline of this run has passed"
-        } else {
-            "the next run is due"
-        }
-    }
-
-    /// Counts a VM that waits for a clock.
-    pub(super) fn waits_for_clock(&self) -> WaitCount<'_> {
-        WaitCount::new(&self.clock_waits)
-    }
-
-    /// Gives how many VMs wait for a clock.
-    pub(super) fn clock_waits(&self) -> usize {
-        self.clock_waits.load(Ordering::SeqCst)
-    }
-
-    /// Keeps a place taken for an upload that no worker watches, until it is seen to have ended.
-    pub(super) fn keep_in_background(&self, upload: BackgroundUpload, slot: Slot) {
-        self.background.lock().unwrap_or_else(PoisonError::into_inner).push((upload, slot));
-    }
-
-    /// Hands out the uploads that no worker watches, to be looked at.
-    pub(super) fn take_background(&self) -> Vec<(BackgroundUpload, Slot)> {
-        std::mem::take(&mut *self.background.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Waits for a turn to do a local delete.
-    pub(super) async fn take_turn(&self) -> Option<SemaphorePermit<'_>> {
-        // The semaphore is never closed, so there is always a turn in the end.
-        self.turns.acquire().await.ok()
-    }
-
-    /// Notes how one of a VM's actions ended.
-    pub(super) fn report(&self, place: usize, step: ActionReport) {
-        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(report) = reports.get_mut(place) {
-            report.steps.push(step);
-        }
-    }
-
-    /// Tells that backups have vanished, and has nothing new started.
-    pub(super) fn raise_alarm(&self, alarm: CascadeAlarm) {
-        self.gate.close("backups have vanished".to_owned());
-        self.tell(EventKind::CascadeAlarm {
-            at: alarm.at.clone(),
-            backup: alarm.backup,
-            gone: alarm.gone.clone(),
-        });
-        self.alarms.lock().unwrap_or_else(PoisonError::into_inner).push(alarm);
-        self.stop.cancel();
-    }
-
-    fn into_report(self) -> RunReport {
-        RunReport {
-            vms: self.reports.into_inner().unwrap_or_else(PoisonError::into_inner),
-            alarms: self.alarms.into_inner().unwrap_or_else(PoisonError::into_inner),
-            interrupted: self.executor.stop.is_cancelled(),
-        }
-    }
 }
 
 impl VmReport {

@@ -1,6 +1,6 @@
 //! Finding the backup that a create has made: new versions of FiFo do not name it.
 
-use super::create::CLOCKS_APART_MAX;
+use super::timing::CLOCKS_APART_MAX;
 use super::timing::PollIntervals;
 use super::worker::{StepError, VmWorker, chain};
 use super::write_attempts::{UnknownOutcome, WriteAttempts};

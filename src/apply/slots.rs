@@ -1,6 +1,7 @@
-//! How many uploads may run at a time: in all, and on one hypervisor. And who holds the places.
+//! Slots for uploads: limits in all and for each hypervisor, and which uploads hold them.
 
-use super::event::{SlotHolder, SlotUse, VmRef};
+use super::action::VmRef;
+use super::event::{SlotHolder, SlotUse};
 use super::progress::ProgressState;
 use crate::inventory::Backup;
 use std::collections::BTreeMap;
@@ -203,7 +204,7 @@ mod tests {
     use futures::FutureExt as _;
 
     #[tokio::test]
-    async fn a_full_hypervisor_holds_up_nobody_else() {
+    async fn a_full_hypervisor_does_not_block_the_others() {
         let slots = Slots::new(3, 1);
         let one = slots.acquire("hv-1").await;
         assert!(slots.acquire("hv-1").now_or_never().is_none());

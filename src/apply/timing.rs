@@ -1,8 +1,13 @@
-//! How long is waited for what.
+//! The timeouts and intervals of a run.
 
+use chrono::TimeDelta;
 use std::time::Duration;
 
-/// The pauses and patience of a run. The defaults are for a real FiFo; tests against the sandbox shorten them.
+/// How far before the request a new backup's timestamp may lie, since sniffle's clock is not the API's. As far as two
+/// clocks may differ at all: somebody else's backup taken for ours is only waited for, ours overlooked is made twice.
+pub(super) const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
+
+/// The timeouts and intervals of a run. The defaults are for a real FiFo; tests against the sandbox shorten them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// How long a new backup is looked for after its create was answered, or was not. FiFo waits up to 5 s for the

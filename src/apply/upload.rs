@@ -1,9 +1,10 @@
 //! Waiting for an upload, and judging what came of it.
 
-use super::create::CLOCKS_APART_MAX;
-use super::event::{ActionOutcome, EventKind};
+use super::action::ActionOutcome;
+use super::event::EventKind;
 use super::reader::ReadError;
 use super::slots::Slot;
+use super::timing::CLOCKS_APART_MAX;
 use super::timing::PollIntervals;
 use super::worker::{StepError, StepSuccess, VmWorker, WaitError, chain};
 use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};

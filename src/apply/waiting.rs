@@ -1,10 +1,9 @@
-//! Telling what is waited for, so that a run of hours is never silent.
+//! Reports what the run waits for, so that a run of hours is never silent.
 
+use super::context::RunContext;
 use super::event::{EventKind, SlotHolder, SlotUse, Waiting};
-use super::run::RunContext;
 use crate::plan::bytes_text;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -13,23 +12,6 @@ const FIRST_AFTER: Duration = Duration::from_secs(5);
 
 /// How many holders of slots are named in the text.
 const NAMED_MAX: usize = 3;
-
-/// Counts those who wait for as long as each holds its own.
-#[derive(Debug)]
-pub(super) struct WaitCount<'a>(&'a AtomicUsize);
-
-impl<'a> WaitCount<'a> {
-    pub(super) fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count)
-    }
-}
-
-impl Drop for WaitCount<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
 
 /// Tells again and again what is waited for, and once when that is over.
 pub(super) async fn tell(context: &RunContext<'_>) -> Infallible {

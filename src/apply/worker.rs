@@ -1,35 +1,33 @@
-//! One VM's actions, in order.
+//! The state of one VM during a run: reads, compares, decides again, waits.
 
+use super::action::{ActionOutcome, ActionRef, VmRef};
 use super::cascade_guard::CascadeGuard;
-use super::create::not_begun;
-use super::event::{ActionOutcome, ActionRef, EventKind, VmRef};
+use super::context::RunContext;
 use super::reader::{ReadError, VmReading};
-use super::report::{ActionKind, ActionReport, CascadeAlarm};
-use super::run::RunContext;
-use super::write_attempts::WriteAttempts;
+use super::report::CascadeAlarm;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, Create, VmPlan, audit, decide, fingerprint};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Carries out what is planned for one VM.
+/// Executes the plan of one VM.
 pub(super) struct VmWorker<'a> {
     pub(super) context: &'a RunContext<'a>,
     pub(super) id: VmId,
     pub(super) at: VmRef,
     /// The hypervisor it was on when the plan was made; if it is on another one by now, nothing is done.
     pub(super) hypervisor: String,
-    planned: &'a VmPlan,
-    place: usize,
+    pub(super) planned: &'a VmPlan,
+    pub(super) place: usize,
     /// The backups that are known to be on record: a reading that lacks one is old, or something has gone.
     pub(super) known: BTreeSet<BackupId>,
     /// What may not go any more, once a local delete was sent.
     pub(super) guard: Option<CascadeGuard>,
     /// The backup that this run has seen complete.
-    completed: Option<BackupId>,
+    pub(super) completed: Option<BackupId>,
     /// Whether its create is left to another run: then so is what comes after it.
-    is_create_handed_over: bool,
+    pub(super) is_create_handed_over: bool,
     /// Whether its uploads that count as stuck have been looked at twice.
     pub(super) has_checked_stuck: bool,
     /// Whether the VM has been found to be as it was when the plan was made.
@@ -38,7 +36,7 @@ pub(super) struct VmWorker<'a> {
     server_ahead: Option<TimeDelta>,
 }
 
-/// Why an action did not come to a good end, for people.
+/// Why an action did not succeed, for people.
 #[derive(Debug)]
 pub(super) enum StepError {
     /// It was not done, or went wrong.
@@ -65,7 +63,7 @@ pub(super) enum WaitError {
     Refused(ReadError),
 }
 
-/// What came of an action that went well.
+/// The result of an action that succeeded.
 #[derive(Debug)]
 pub(super) struct StepSuccess {
     pub(super) ending: ActionOutcome,
@@ -100,81 +98,6 @@ impl<'a> VmWorker<'a> {
         }
     }
 
-    /// Does what is planned, as far as it goes.
-    ///
-    /// An action that fails does not keep the next one from being tried (a snapshot that cannot be deleted is no reason
-    /// to make no backup), except that nothing that waits for a create is done unless that has completed.
-    pub(super) async fn run(mut self, actions: Vec<&Action>) {
-        for action in actions {
-            if action.is_create() {
-                self.context.gate.withdraw(self.id);
-            }
-            match action {
-                Action::Create(create) => self.run_create(create).await,
-                Action::DeleteLocal(delete) if delete.after_create && self.completed.is_none() => {
-                    let problem = self.missing_create_error();
-                    self.end(ActionKind::DeleteLocal, delete_step(&delete.tier, delete.backup), Err(problem));
-                }
-                Action::DeleteLocal(delete) => self.run_delete(&delete.tier, delete.backup).await,
-            }
-        }
-        self.context.gate.withdraw(self.id);
-    }
-
-    /// Says what becomes of a delete of which the create has not completed.
-    fn missing_create_error(&self) -> StepError {
-        let message = "it waits for the new backup, which has not completed".to_owned();
-        if self.is_stopped() {
-            StepError::Interrupted(message)
-        } else if !self.context.executor.settings.wait
-            || self.is_create_handed_over
-            || self.context.hand_over_now.is_cancelled()
-        {
-            StepError::HandedOver(message)
-        } else {
-            StepError::Dropped(message)
-        }
-    }
-
-    async fn run_create(&mut self, create: &Create) {
-        let result = self.create(create).await;
-        let backup = result.as_ref().ok().map(|success| success.backup);
-        self.is_create_handed_over = matches!(&result, Err(StepError::HandedOver(_)));
-        let is_complete = matches!(&result, Ok(success) if success.ending == ActionOutcome::Done);
-        self.end(ActionKind::Create, create_step(create, backup), result);
-        if let (true, Some(new)) = (is_complete, backup) {
-            self.known.insert(new);
-            self.completed = Some(new);
-            if !create.stays_local {
-                self.run_delete(&create.tier, new).await;
-            }
-        }
-    }
-
-    async fn run_delete(&mut self, tier: &str, backup: BackupId) {
-        let result = self.delete_locally(tier, backup).await;
-        self.end(ActionKind::DeleteLocal, delete_step(tier, backup), result);
-    }
-
-    fn end(&self, kind: ActionKind, step: ActionRef, result: Result<StepSuccess, StepError>) {
-        let (ending, message) = match result {
-            Ok(success) => (success.ending, success.message),
-            Err(StepError::Failed(message)) => (ActionOutcome::Failed, message),
-            Err(StepError::Dropped(message)) => (ActionOutcome::Dropped, message),
-            Err(StepError::Unverified(message)) => (ActionOutcome::Unverified, message),
-            Err(StepError::HandedOver(message)) => (ActionOutcome::HandedOver, message),
-            Err(StepError::Interrupted(message)) => (ActionOutcome::Interrupted, message),
-            Err(StepError::Alarm(alarm)) => (ActionOutcome::Failed, alarm.to_string()),
-        };
-        self.context.tell(EventKind::ActionEnded {
-            at: self.at.clone(),
-            step,
-            outcome: ending,
-            message: message.clone(),
-        });
-        self.context.report(self.place, ActionReport { kind, ending, message });
-    }
-
     /// Looks at the VM as it is now; the first time also whether it still is what the plan was made from.
     ///
     /// A single reading that does not fit what is known may merely be old, so then the list decides.
@@ -198,12 +121,38 @@ impl<'a> VmWorker<'a> {
         Ok(VmReading { vm, etag: None, server_date })
     }
 
-    /// Looks at the VM before a write is sent.
-    pub(super) async fn read_vm_before_write(
-        &mut self,
-        attempts: &WriteAttempts,
-    ) -> Result<VmReading, StepError> {
-        if attempts.is_without_condition() { self.read_vm_in_list().await } else { self.read_vm().await }
+    /// Notes that the local delete of a backup was sent, or may have been, when the VM was like this.
+    pub(super) fn guard_backups(&mut self, backup: BackupId, vm: &Vm) {
+        self.guard.get_or_insert_default().record_delete(backup, vm);
+    }
+
+    /// Says whether a reading lacks nothing that was there when a local delete was sent.
+    pub(super) fn nothing_vanished(&self, vm: &Vm) -> bool {
+        self.guard.as_ref().is_none_or(|guard| guard.missing_from(vm).is_empty())
+    }
+
+    /// Reads the VM in the list, and raises the alarm when backups have gone since a local delete was sent.
+    pub(super) async fn guarded_list(&mut self) -> Result<Result<Vm, ReadError>, StepError> {
+        let vm = match self.context.reader.in_list(self.id).await {
+            Ok(vm) => vm,
+            Err(error) => return Ok(Err(error)),
+        };
+        let Some(guard) = &mut self.guard else { return Ok(Ok(vm)) };
+        let gone = guard.missing_from(&vm);
+        if gone.is_empty() {
+            guard.record_list(&vm);
+            return Ok(Ok(vm));
+        }
+        let Some(backup) = guard.culprit(&gone) else { return Ok(Ok(vm)) };
+        guard.forget(&gone);
+        let alarm = CascadeAlarm { at: self.at.clone(), backup, gone: gone.into_iter().collect() };
+        self.context.raise_alarm(alarm.clone());
+        Err(StepError::Alarm(alarm))
+    }
+
+    /// As [`VmWorker::guarded_list`], where a list that cannot be read ends the action.
+    pub(super) async fn read_in_list(&mut self) -> Result<Vm, StepError> {
+        self.guarded_list().await?.map_err(could_not_read)
     }
 
     fn fits(&self, vm: &Vm) -> bool {
@@ -308,6 +257,11 @@ impl<'a> VmWorker<'a> {
             WaitError::Refused(error) => could_not_read(error),
         }
     }
+}
+
+/// Reports an action that was not asked for since the run ended.
+pub(super) fn not_begun() -> StepError {
+    StepError::Interrupted("nothing was done: the run ended before this step".to_owned())
 }
 
 pub(super) fn could_not_read(error: ReadError) -> StepError {

@@ -1,6 +1,7 @@
-//! What the answer to a write means, the same for creates and local deletes.
+//! Interprets the answer to a write, the same for creates and local deletes.
 
-use super::create::CLOCKS_APART_MAX;
+use super::reader::VmReading;
+use super::timing::CLOCKS_APART_MAX;
 use super::worker::{StepError, VmWorker, chain};
 use crate::fifo::{FifoError, WriteAnswer};
 use crate::inventory::BackupId;
@@ -35,7 +36,7 @@ pub(super) struct WriteAttempts {
     is_open: bool,
 }
 
-/// What FiFo made of a write.
+/// The result of one attempt.
 pub(super) enum AttemptResult {
     /// FiFo has taken it on; old versions name the new backup.
     Accepted(Option<BackupId>),
@@ -112,6 +113,14 @@ impl VmWorker<'_> {
                 server.format("%Y-%m-%d %H:%M:%S UTC"),
             ))),
         }
+    }
+
+    /// Looks at the VM before a write is sent.
+    pub(super) async fn read_vm_before_write(
+        &mut self,
+        attempts: &WriteAttempts,
+    ) -> Result<VmReading, StepError> {
+        if attempts.is_without_condition() { self.read_vm_in_list().await } else { self.read_vm().await }
     }
 
     /// Judges an answer, and pauses where that is all there is to do.

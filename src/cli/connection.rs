@@ -1,13 +1,13 @@
-//! The FiFo of a run: a real one, or the built-in one, which lives as long as the run.
+//! The connection to FiFo: a real one, or the built-in one, which lives as long as the run.
 
 use super::context::{Context, Environment};
 use super::error::{CliError, Kind};
 use super::settings::ConnectionSettings;
 use crate::fifo::{
-    Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, Listing, ReadClient, Settings,
+    ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, Listing, ReadClient,
     TransportErrorKind,
 };
-use crate::sandbox::{Options, Running, Sandbox};
+use crate::sandbox::{Options, RunningSandbox, Sandbox};
 use hyper_util::client::proxy::matcher::Matcher;
 use secrecy::SecretString;
 use std::error::Error;
@@ -27,7 +27,7 @@ pub(super) const SANDBOX_USER: &str = "admin";
 /// What plans call the built-in FiFo: its port is another one in each run, and a saved plan has to fit the next.
 const SANDBOX_NAME: &str = "sandbox";
 
-/// The FiFo that is meant, before anything is asked of it.
+/// The selected FiFo, before it is contacted.
 pub struct PendingConnection {
     name: String,
     /// `None` is the built-in one, which has an address only when it runs.
@@ -37,13 +37,13 @@ pub struct PendingConnection {
 /// A way to a FiFo.
 pub struct Connection {
     client: ReadClient,
-    sandbox: Option<Running>,
+    sandbox: Option<RunningSandbox>,
     name: String,
     /// The proxy on the way there, by address and variable.
     proxy: Option<String>,
 }
 
-/// How long it is waited for a FiFo that cannot be reached, before it has answered for the first time.
+/// How long an unreachable FiFo is retried before it has answered for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstContact {
     /// A few seconds: somebody is waiting, and the address is probably wrong.
@@ -134,12 +134,12 @@ impl PendingConnection {
         };
         let transport = HttpTransport::new(&endpoint, &options)?;
         let proxy = proxy(&endpoint, &context.environment)?;
-        let settings = Settings {
+        let settings = ClientSettings {
             api,
             read_timeout: global.timeout,
             first_contact_timeout: (first_contact == FirstContact::FailFast).then_some(FIRST_CONTACT_TIMEOUT),
             jitter_seed: context.run_number(),
-            ..Settings::new(endpoint, credentials)
+            ..ClientSettings::new(endpoint, credentials)
         };
         let client = ReadClient::new(Arc::new(transport), settings);
         Ok(Connection { client, sandbox, name: self.name, proxy })
@@ -244,7 +244,7 @@ fn proxy(endpoint: &Endpoint, environment: &Environment) -> Result<Option<String
     Ok(None)
 }
 
-async fn start_sandbox(context: &Context) -> Result<Running, CliError> {
+async fn start_sandbox(context: &Context) -> Result<RunningSandbox, CliError> {
     let file = context.sandbox_file();
     let failed = |error: io::Error| {
         let message = format!("could not start the sandbox with its world in {}", file.display());
@@ -260,7 +260,7 @@ async fn start_sandbox(context: &Context) -> Result<Running, CliError> {
     Sandbox::start(options).await.map_err(failed)
 }
 
-fn sandbox_target(running: &Running) -> Result<ConnectionSettings, CliError> {
+fn sandbox_target(running: &RunningSandbox) -> Result<ConnectionSettings, CliError> {
     let endpoint = running.url().parse();
     let endpoint = endpoint
         .map_err(|error| CliError::new(Kind::Internal, "the sandbox has no address").because(error))?;

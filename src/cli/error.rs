@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_is_told_once() {
+    fn each_cause_is_reported_once() {
         let source =
             ProfileError::File { path: "/x".into(), source: io::Error::other("disk \u{1b}[2J gone") };
         let error = CliError::from(source).hint("mount it");

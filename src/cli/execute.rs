@@ -1,4 +1,4 @@
-//! Carrying a plan out: what `apply` and `reconcile` share.
+//! Executes a plan: what `apply` and `reconcile` share.
 
 use super::args::{ExecuteArgs, Format, PlanningArgs};
 use super::connection::Connection;
@@ -10,8 +10,8 @@ use super::interrupt::Interrupt;
 use super::output_queue;
 use super::planning;
 use crate::apply::{
-    Clock, Event, EventKind, Executor, Holder, Journal, Lock, LockError, Observer, ProgressTracker,
-    RunReport, Settings, Timing, VmRef,
+    Clock, Event, EventKind, Executor, ExecutorSettings, Holder, Journal, Lock, LockError, Observer,
+    ProgressTracker, RunReport, Timing, VmRef,
 };
 use crate::fifo::WriteClient;
 use crate::inventory::Inventory;
@@ -78,7 +78,7 @@ pub(super) fn show_or_warn(context: &Context, plan: &Plan) {
     }
 }
 
-/// What is to be carried out.
+/// What is to be executed, and how.
 #[derive(Clone, Copy)]
 pub(super) struct ExecutionRequest<'a> {
     /// How.
@@ -103,7 +103,7 @@ pub(super) struct ExecutionRequest<'a> {
     pub(super) inventory: &'a Inventory,
 }
 
-/// One carrying out: who is told what happens, and who may end it.
+/// The execution of one plan, with its observers.
 pub(super) struct Execution<'c> {
     context: &'c Context,
     observers: Observers,
@@ -212,7 +212,7 @@ impl<'c> Execution<'c> {
             stop: &stop,
             hand_over: &hand_over,
             progress: request.progress,
-            settings: Settings {
+            settings: ExecutorSettings {
                 max_uploads: args.max_uploads.get(),
                 max_uploads_per_hypervisor: args.max_uploads_per_hypervisor.get(),
                 wait: !args.no_wait,

@@ -1,8 +1,9 @@
-//! The commands, one file each, and what they share.
+//! The commands, and what they share.
 //!
-//! [`args`] is the command line as written, [`context`] what surrounds a run, [`connection`] the FiFo that is meant,
-//! [`planning`] how a plan comes about, `carry` how one is carried out, `telling` who hears of it, `watch` who looks on, `every` how it is done again
-//! and again and `board` what is shown meanwhile, `latch` what keeps the next run back after backups vanished, [`error`] and [`exit`] how a command ends.
+//! `commands` has one file or folder for each command, `daemon` what a run and its repetition need: schedule, state,
+//! observers, reporting. Beside them: [`args`], the command line as written; [`context`], clock, environment and files;
+//! [`connection`] and [`settings`], the FiFo to use; [`planning`] and `execute`, which make a plan and execute it; `latch`,
+//! the safety stop; [`error`] and [`exit`], how a command ends.
 
 pub mod args;
 mod commands;

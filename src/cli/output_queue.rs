@@ -1,6 +1,6 @@
-//! What people read while a run goes on, written by a thread of its own: a terminal that nobody reads stops no backup.
+//! Writes the output of a run from a thread of its own, so that a terminal without a reader stops no backup.
 //!
-//! Before [`start`] everything is written at once by whoever has something to say, and so it is by all other commands.
+//! Before [`start`], and in all other commands, output is written at once by the caller.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -17,10 +17,10 @@ const BACKLOG_MAX: usize = 100_000;
 /// How long nothing at all may get through at the end until the rest is given up.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Job = Box<dyn FnOnce() + Send>;
+type Task = Box<dyn FnOnce() + Send>;
 
 struct OutputQueue {
-    queue: Sender<Job>,
+    queue: Sender<Task>,
     backlog: Arc<AtomicUsize>,
 }
 
@@ -29,7 +29,7 @@ static QUEUE: OnceLock<Option<OutputQueue>> = OnceLock::new();
 /// Has everything from now on written by a thread. Where none can be had, it is written at once as before.
 pub(super) fn start() {
     QUEUE.get_or_init(|| {
-        let (queue, words) = mpsc::channel::<Job>();
+        let (queue, words) = mpsc::channel::<Task>();
         let backlog = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&backlog);
         let work = move || {

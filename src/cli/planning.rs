@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_violation_is_told_whole() {
+    fn a_violation_is_reported_whole() {
         let violations = ["one", "two"].map(|what| Violation { vm: None, what: what.to_owned() });
         let error = broken(&violations);
         assert_eq!(error.kind(), Kind::Audit);

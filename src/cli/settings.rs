@@ -1,4 +1,4 @@
-//! Which FiFo is meant, and what to sign in to it with.
+//! The settings of a connection: endpoint, API version and credentials.
 
 use super::args::GlobalArgs;
 use super::context::Environment;

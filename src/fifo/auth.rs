@@ -1,10 +1,11 @@
 //! Signing in: one token for all tasks, renewed in time, or when FiFo does not take it any more.
 
 use super::answer::{self, retry_after, whole_body};
-use super::client::Settings;
+use super::credentials::Credentials;
 use super::endpoint::{ApiVersion, Endpoint};
 use super::error::{FifoError, UnreadableAnswer};
 use super::retry::{FailedAttempt, RetryRule};
+use super::settings::ClientSettings;
 use super::transport::{Connection, Request, Transport};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -31,47 +32,6 @@ const RENEW_BEFORE: Duration = Duration::from_secs(60);
 
 /// The longest row of 401s to a token of which nothing is known but that it was given: the last one is believed.
 const REFUSALS_BELIEVED: u32 = 3;
-
-/// What we sign in with.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// A token, used as it is. It cannot be renewed.
-    Token(SecretString),
-    /// A user and password, for which FiFo gives a token.
-    Password {
-        /// The user's name.
-        user: String,
-        /// The user's password.
-        password: SecretString,
-    },
-    /// A token, and a user and password for when FiFo does not accept it any more.
-    TokenFirst {
-        /// The token.
-        token: SecretString,
-        /// The user's name.
-        user: String,
-        /// The user's password.
-        password: SecretString,
-    },
-}
-
-impl Credentials {
-    fn token(&self) -> Option<&SecretString> {
-        match self {
-            Self::Token(token) | Self::TokenFirst { token, .. } => Some(token),
-            Self::Password { .. } => None,
-        }
-    }
-
-    fn user(&self) -> Option<(&str, &SecretString)> {
-        match self {
-            Self::Token(_) => None,
-            Self::Password { user, password } | Self::TokenFirst { user, password, .. } => {
-                Some((user, password))
-            }
-        }
-    }
-}
 
 /// A token to sign requests with.
 #[derive(Clone)]
@@ -156,7 +116,7 @@ struct Denied {
 }
 
 impl Auth {
-    pub(super) fn new(transport: Arc<dyn Transport>, settings: &Settings) -> Self {
+    pub(super) fn new(transport: Arc<dyn Transport>, settings: &ClientSettings) -> Self {
         Self {
             transport,
             endpoint: settings.endpoint.clone(),

@@ -1,60 +1,20 @@
 //! Reading FiFo.
 
 use super::answer::{self, ETag, retry_after, server_date, whole_body};
-use super::auth::{AfterRefusal, Credentials};
+use super::auth::AfterRefusal;
 use super::convert::read_vm;
-use super::endpoint::{ApiVersion, Endpoint};
 use super::error::{FifoError, UnreadableAnswer};
 use super::list::{MAX_ELEMENT_BYTES, printable};
-use super::retry::{Backoff, FailedAttempt, RetryRule};
+use super::retry::{FailedAttempt, RetryRule};
 use super::session::Session;
+use super::settings::ClientSettings;
 use super::transport::{Connection, Request, Response, Transport};
 use crate::inventory::{UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, StatusCode};
 use serde::de::IgnoredAny;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// How to speak to one FiFo.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where it is.
-    pub endpoint: Endpoint,
-    /// The version of the API to speak.
-    pub api: ApiVersion,
-    /// What to sign in with.
-    pub credentials: Credentials,
-    /// How long a read may take in all, with signing in and everything that is tried again.
-    pub read_timeout: Duration,
-    /// How long it may take to find out that nothing is to be reached, before anything has ever answered: that is mostly a
-    /// wrong address, which no patience mends. `None` is as patient then as later.
-    pub first_contact_timeout: Option<Duration>,
-    /// How long a write may take until its answer is taken for lost. FiFo itself takes up to 5 s.
-    pub write_timeout: Duration,
-    /// The pauses between attempts.
-    pub backoff: Backoff,
-    /// Decides about the chance in the pauses. Take another one each run, so that runs that failed together do not come
-    /// back together.
-    pub jitter_seed: u64,
-}
-
-impl Settings {
-    /// Makes settings with the usual times: two minutes for a read, half a minute for a write.
-    pub fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
-        Self {
-            endpoint,
-            api: ApiVersion::default(),
-            credentials,
-            read_timeout: Duration::from_secs(120),
-            first_contact_timeout: None,
-            write_timeout: Duration::from_secs(30),
-            backoff: Backoff::default(),
-            jitter_seed: 0,
-        }
-    }
-}
 
 /// One reading of one VM.
 #[derive(Clone, Debug)]
@@ -69,7 +29,7 @@ pub struct VmRead {
 
 /// Reads FiFo. It has no way to send anything but a GET, and the POST that signs in.
 ///
-/// Every read is tried again while it fails for reasons that pass, until [`Settings::read_timeout`]. Clones share
+/// Every read is tried again while it fails for reasons that pass, until [`ClientSettings::read_timeout`]. Clones share
 /// connections and token.
 #[derive(Clone)]
 pub struct ReadClient {
@@ -78,7 +38,7 @@ pub struct ReadClient {
 
 impl ReadClient {
     /// Makes a client; nothing is sent yet.
-    pub fn new(transport: Arc<dyn Transport>, settings: Settings) -> Self {
+    pub fn new(transport: Arc<dyn Transport>, settings: ClientSettings) -> Self {
         Self { session: Arc::new(Session::new(transport, settings)) }
     }
 

@@ -1,6 +1,6 @@
 //! The file `~/.fifo` that users of pyfi, FiFo's command-line client, already have.
 
-use super::auth::Credentials;
+use super::credentials::Credentials;
 use super::endpoint::{ApiVersion, BadApiVersion, BadEndpoint, Endpoint};
 use configparser::ini::Ini;
 use secrecy::SecretString;

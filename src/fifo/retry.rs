@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_long_trouble_is_told_once_and_a_short_one_is_not() {
+    async fn a_long_trouble_is_reported_once_and_a_short_one_is_not() {
         let log = tempfile::NamedTempFile::new().unwrap();
         let told = || std::fs::read_to_string(log.path()).unwrap();
         let subscriber = tracing_subscriber::fmt()

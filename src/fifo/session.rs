@@ -1,9 +1,9 @@
 //! What reading and writing have in common: the headers, the token, and signing in again once.
 
 use super::auth::{Auth, Token};
-use super::client::Settings;
 use super::error::FifoError;
 use super::retry::{FailedAttempt, RetryRule, retrying};
+use super::settings::ClientSettings;
 use super::transport::{Request, Response, Transport, TransportError, TransportErrorKind};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -23,7 +23,7 @@ const US: HeaderValue = HeaderValue::from_static(concat!("fifo-retain/", env!("C
 const CUTS_BELIEVED: u32 = 2;
 
 pub(super) struct Session {
-    pub(super) settings: Settings,
+    pub(super) settings: ClientSettings,
     pub(super) auth: Auth,
     transport: Arc<dyn Transport>,
     has_answered: Arc<AtomicBool>,
@@ -34,7 +34,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(transport: Arc<dyn Transport>, settings: Settings) -> Self {
+    pub(super) fn new(transport: Arc<dyn Transport>, settings: ClientSettings) -> Self {
         let has_answered = Arc::<AtomicBool>::default();
         let transport: Arc<dyn Transport> =
             Arc::new(ContactTracker { transport, has_answered: Arc::clone(&has_answered) });
@@ -184,9 +184,9 @@ mod tests {
     ) -> (u64, bool) {
         let transport = Arc::new(Failing { answers, kind, takes, sent: AtomicU64::new(0) });
         let credentials = Credentials::Token(SecretString::from("token"));
-        let settings = Settings {
+        let settings = ClientSettings {
             first_contact_timeout: limit.map(Duration::from_secs),
-            ..Settings::new("https://fifo.example.com".parse().unwrap(), credentials)
+            ..ClientSettings::new("https://fifo.example.com".parse().unwrap(), credentials)
         };
         let begin = Instant::now();
         let error = ReadClient::new(transport, settings).list().await.unwrap_err();

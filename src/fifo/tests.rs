@@ -80,8 +80,8 @@ impl Transport for Scripted {
     }
 }
 
-fn settings(credentials: Credentials) -> Settings {
-    Settings::new("https://fifo.example.com".parse().unwrap(), credentials)
+fn settings(credentials: Credentials) -> ClientSettings {
+    ClientSettings::new("https://fifo.example.com".parse().unwrap(), credentials)
 }
 
 fn password() -> Credentials {
@@ -150,7 +150,7 @@ async fn a_read_signs_in_once_and_sends_nothing_but_gets() {
 #[tokio::test(start_paused = true)]
 async fn older_apis_get_the_token_in_their_own_header_too() {
     let fifo = Scripted::new([Status(200, &[], ONE_VM)]);
-    let settings = Settings { api: ApiVersion::V0_2_0, ..settings(token()) };
+    let settings = ClientSettings { api: ApiVersion::V0_2_0, ..settings(token()) };
     ReadClient::new(fifo.clone(), settings).list().await.unwrap();
     assert!(fifo.sent()[0].starts_with("GET /api/0.2.0/vms?"));
     assert_eq!(fifo.sent_header(0, "x-snarl-token").unwrap(), "given-token");
@@ -184,7 +184,7 @@ async fn a_whole_list_is_whole_even_if_the_connection_breaks_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_gives_up_when_its_time_is_over_and_tells_what_happened_last() {
+async fn a_read_gives_up_when_its_time_is_over_and_reports_what_happened_last() {
     let fifo = Scripted::new((0..100).map(|_| Status(503, &[], NOTHING)));
     let begin = Instant::now();
     let error = client(&fifo, token()).list().await.unwrap_err();
@@ -197,7 +197,7 @@ async fn a_read_gives_up_when_its_time_is_over_and_tells_what_happened_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_will_not_pass_is_told_at_once() {
+async fn what_will_not_pass_is_reported_at_once() {
     for (answer, words) in [
         (Status(403, &[], NOTHING), "cloud→vms→list"),
         (Status(404, &[], NOTHING), "check that this is a FiFo"),

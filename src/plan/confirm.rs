@@ -1,10 +1,10 @@
-//! What a saved plan and a fresh one agree on: only that may be carried out.
+//! Confirms a saved plan against a fresh one: only what both list may be executed.
 
 use super::changeset::{Action, Plan, Status, VmPlan};
 use crate::inventory::VmId;
 use std::collections::BTreeMap;
 
-/// What is left of a saved plan.
+/// What a saved plan and a fresh one both list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfirmedPlan {
     /// The VMs of the fresh plan with something to do, each with only the actions that the saved plan lists too, doing no
@@ -14,7 +14,7 @@ pub struct ConfirmedPlan {
     pub skipped: Vec<SkippedVm>,
 }
 
-/// Something that a saved plan lists and that is not going to be done.
+/// A VM of which a saved plan lists something that is not going to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedVm {
     /// The VM.
@@ -25,7 +25,7 @@ pub struct SkippedVm {
     pub why: SkipReason,
 }
 
-/// Why something is left out.
+/// Why a VM is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipReason {
     /// The VM has changed since the plan, and some of what is listed would still be wanted, in this way or another, or the

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_of_it_is_all_that_a_report_needs() {
+    fn what_is_reported_of_it_is_all_that_a_report_needs() {
         let (broken, policies, inventory) = one_broken();
         let plan = without_faults(broken, &policies, &inventory).unwrap();
         let message = &plan.vms[0].note(NoteCode::InternalError).unwrap().message;

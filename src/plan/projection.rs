@@ -1,4 +1,4 @@
-//! A VM as it will be: how a plan looks past its own create, and how tests carry a plan out in memory.
+//! Projects a VM into the future: after a create, after a local delete, after all actions of a plan.
 
 use super::changeset::{Action, Create};
 use super::standing::{FUTURE_TOLERANCE, first_verified};

@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_from_an_alias_stands_at_the_alias() {
+    fn a_value_from_an_alias_is_at_the_alias() {
         let text = "a: &x [1, 2]\nb: *x\n";
         let mut report = DiagnosticSink::new("a.yaml", text.as_bytes());
         let documents = documents(&mut report);

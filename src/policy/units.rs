@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_duration_is_told_why() {
+    fn what_is_no_duration_is_reported_why() {
         let why = |text| duration(text).unwrap_err();
         assert_eq!(why("12"), "has no unit");
         assert_eq!(why("-1h"), "cannot be negative");

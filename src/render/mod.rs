@@ -1,8 +1,7 @@
-//! The same plan for people, programs and pull requests, and what came of it for those who watch: an [`RunSummary`] of a run
-//! becomes metrics, a notification and, with the [`RunHistory`] of all runs, a status page.
+//! Plans, reports and runs as text, JSON, Markdown, HTML and metrics.
 //!
-//! A plan knows no colour, no width and no format; the wrappers in here do, and write it to any [`Write`](std::io::Write).
-//! What comes from outside (aliases, comments) never reaches a terminal as it is: see [`visible`].
+//! The data has no colour, width or format; the functions here have, and write to any [`Write`](std::io::Write). Text from
+//! outside (aliases, comments) never reaches a terminal as it is: see [`visible`].
 
 mod cells;
 pub mod diff;

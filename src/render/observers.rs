@@ -1,4 +1,4 @@
-//! What happens while a plan is carried out, for people: a line for each end, a bar for each running upload.
+//! Observers of a run: text with a line for each result and a bar for each running upload, and JSON lines.
 
 use super::{Styles, visible};
 use crate::apply::{
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// How often running uploads are told where there is no terminal to draw bars on.
 const TELL_EVERY: TimeDelta = TimeDelta::seconds(30);
 
-/// Tells people what happens: ends go to `out`, what passes by to `err`.
+/// Writes events as text: results to `out`, progress to `err`.
 ///
 /// What cannot be written is not told: a closed terminal must not stop what is being done.
 pub struct TextObserver {
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn quiet_tells_only_what_did_not_go_well() {
+    fn quiet_reports_only_what_did_not_go_well() {
         let paper = Paper::default();
         let people = TextObserver::new(
             Box::new(paper.clone()),

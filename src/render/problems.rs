@@ -1,4 +1,4 @@
-//! What somebody has to look at after a run, in words.
+//! What needs attention after a run, in words.
 
 use super::cells::visible;
 use super::text::status::age_text;

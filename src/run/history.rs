@@ -1,4 +1,4 @@
-//! What is kept of the runs of one process: enough for metrics and the status page, and never more than one run's worth.
+//! The history of the runs of one process: counts, the last run, and the last known state of the VMs.
 
 use super::summary::RunSummary;
 use crate::apply::{ActionKind, ActionOutcome, SafetyStop, Waiting};
@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The runs of this process, as they are told to whoever asks.
+/// The runs of this process.
 #[derive(Clone, Debug, Default)]
 pub struct RunHistory {
     /// How often runs begin; `None` for a single run.

@@ -1,11 +1,11 @@
-//! The account of one run, as data: what the metrics, the page and the notifications are three views of.
+//! The summary of one run, as data; metrics, page and notification are views of it.
 
 use crate::apply::{ActionKind, ActionOutcome, RunReport};
 use crate::insight::Overview;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
-/// What there is to tell of one run. It fills while the run goes on; what a run did not get to stays empty.
+/// The summary of one run. It fills while the run goes on; what a run did not get to stays empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSummary {
     /// The command: `reconcile` or `apply`.

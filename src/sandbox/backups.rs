@@ -1,8 +1,9 @@
 //! What the coordinator does when it is asked to create or to delete a backup.
 
+use super::record::Upload;
 use super::record::{Record, Snapshot};
-use super::upload::{Upload, forget_snapshot, usual_bytes};
-use super::upload_script::{Outcome, UploadScript};
+use super::upload::{forget_snapshot, usual_bytes};
+use super::upload_script::{UploadOutcome, UploadScript};
 use super::world::{DESTROY_AFTER_US, Vm, World};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -75,12 +76,12 @@ impl World {
         let usual = of_full.or(vm.outcome).unwrap_or(self.outcome);
         let mut fate = vm.fates.pop_front().unwrap_or_else(|| UploadScript::from(usual));
         if unreachable {
-            fate.outcome = Outcome::NeverStarts;
-        } else if fate.outcome == Outcome::Complete
+            fate.outcome = UploadOutcome::NeverStarts;
+        } else if fate.outcome == UploadOutcome::Complete
             && parent.is_some_and(|parent| !vm.snapshots.contains_key(&parent))
         {
             // The record says `local`, but the snapshot is not there: `zfs send` has nothing to start from.
-            fate.outcome = Outcome::Hollow;
+            fate.outcome = UploadOutcome::Hollow;
         }
         let snapshot = Snapshot { bytes: vm.full_bytes / 64, pinned: false };
         let mut record = Record {
@@ -90,8 +91,8 @@ impl World {
             ..Record::default()
         };
         match fate.outcome {
-            Outcome::NeverStarts => {}
-            Outcome::SnapshotOnly => {
+            UploadOutcome::NeverStarts => {}
+            UploadOutcome::SnapshotOnly => {
                 record.local_size = Some(snapshot.bytes);
                 vm.snapshots.insert(backup, snapshot);
             }

@@ -2,7 +2,7 @@
 
 use super::faults::Rule;
 use super::message::{Reply, Request};
-use super::server::State;
+use super::state::State;
 use super::upload_script::UploadScript;
 use super::users::{User, UserStore};
 use super::world::World;

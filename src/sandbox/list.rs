@@ -1,7 +1,8 @@
 //! The list of VMs.
 
 use super::message::{Framing, Reply, Request};
-use super::shape::{ApiStyle, VmView};
+use super::shape::VmJson;
+use super::style::ApiStyle;
 use super::users::User;
 use super::world::{Vm, World};
 use uuid::Uuid;
@@ -56,7 +57,7 @@ fn takes_us(vm: &Vm) -> u64 {
 }
 
 fn element(world: &World, uuid: Uuid, vm: &Vm, full: bool, fields: Option<&[String]>) -> Vec<u8> {
-    let view = VmView { uuid, vm, shape: world.shape, only: fields };
+    let view = VmJson { uuid, vm, shape: world.shape, only: fields };
     let json = if full { serde_json::to_vec(&view) } else { serde_json::to_vec(&uuid) };
     json.unwrap_or_default()
 }

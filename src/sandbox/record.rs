@@ -1,3 +1,4 @@
+use super::upload_script::UploadOutcome;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -76,4 +77,27 @@ pub struct Stored {
     /// What `zfs send` wrote to its standard error: it is part of the object, in front of the gzip stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr: Option<String>,
+}
+
+/// An upload under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// Whose backup it is.
+    pub vm: Uuid,
+    /// What it is an increment on.
+    pub parent: Option<Uuid>,
+    /// Whether the create asked to delete a snapshot afterwards.
+    pub delete: bool,
+    /// What becomes of it.
+    pub outcome: UploadOutcome,
+    /// When it was accepted, in microseconds since the Unix epoch.
+    pub started_us: i64,
+    /// How long it takes until all is written, in microseconds.
+    pub duration_us: i64,
+    /// What it stores in the end, over all disks.
+    pub bytes: u64,
+    /// How many of the steps of its life are behind it.
+    pub steps_done: usize,
+    /// The size that was written last, while it grows.
+    pub written_bytes: u64,
 }

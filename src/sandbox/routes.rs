@@ -6,7 +6,8 @@
 use super::backups::BackupRequest;
 use super::message::{Reply, Request};
 use super::msgpack;
-use super::shape::{ApiStyle, RecordView, VmView};
+use super::shape::{RecordJson, VmJson};
+use super::style::ApiStyle;
 use super::users::{User, UserStore};
 use super::world::{Vm, World};
 use serde::Serialize;
@@ -222,22 +223,22 @@ fn about_a_vm(world: &mut World, request: &Request, resource: Resource<'_>, id: 
         ("POST", _, found, _) => create(world, request, id, found.map(|(uuid, _)| uuid), now_us),
         ("DELETE", _, Some((vm, _)), Some((backup, _))) => delete(world, request, vm, backup, now_us),
         ("GET", Resource::Backup(..), Some((uuid, vm)), Some((backup, record))) => {
-            let shown = RecordView { record, shape: world.shape, uuid: Some(backup) };
+            let shown = RecordJson { record, shape: world.shape, uuid: Some(backup) };
             show(&shown).with_header("etag", view(world, uuid, vm).etag())
         }
         ("GET", Resource::Vm(_), Some((uuid, vm)), _) => vm_reply(world, uuid, vm),
         ("GET", Resource::Backups(_), Some((uuid, vm)), _) => {
             let shape = world.shape;
             let records = vm.backups.iter().rev();
-            let records = records.map(|(uuid, record)| RecordView { record, shape, uuid: Some(*uuid) });
+            let records = records.map(|(uuid, record)| RecordJson { record, shape, uuid: Some(*uuid) });
             show(&records.collect::<Vec<_>>()).with_header("etag", view(world, uuid, vm).etag())
         }
         _ => reply(404, Vec::new()),
     }
 }
 
-fn view<'a>(world: &World, uuid: Uuid, vm: &'a Vm) -> VmView<'a> {
-    VmView { uuid, vm, shape: world.shape, only: None }
+fn view<'a>(world: &World, uuid: Uuid, vm: &'a Vm) -> VmJson<'a> {
+    VmJson { uuid, vm, shape: world.shape, only: None }
 }
 
 /// The answer to a read of one VM.

@@ -1,8 +1,8 @@
 //! The first world: about a dozen VMs with the histories that people really have.
 
 use super::history::{self, BackupNight};
-use super::shape::Shape;
-use super::upload_script::{Outcome, UploadScript};
+use super::style::Shape;
+use super::upload_script::{UploadOutcome, UploadScript};
 use super::world::{Vm, World};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
@@ -217,7 +217,8 @@ fn last_night(world: &mut World, vm: Uuid, case: Case, night: BackupNight, now_u
             history::run(world, vm, night);
         }
         Case::FailedLastNight => {
-            let fate = UploadScript { outcome: Outcome::Fail, upload_ms: Some(40_000), size_bytes: None };
+            let fate =
+                UploadScript { outcome: UploadOutcome::Fail, upload_ms: Some(40_000), size_bytes: None };
             create_as(world, vm, fate, night.tier, night.at_us);
         }
         Case::Stored => world.leave_hypervisor(vm, None),
@@ -226,8 +227,11 @@ fn last_night(world: &mut World, vm: Uuid, case: Case, night: BackupNight, now_u
         Case::Uploading => {
             // Last night's run came to it late, and has hours to go.
             let begun_us = (now_us - 25 * MINUTE_US).max(night.at_us);
-            let fate =
-                UploadScript { outcome: Outcome::Complete, upload_ms: Some(8 * 3_600_000), size_bytes: None };
+            let fate = UploadScript {
+                outcome: UploadOutcome::Complete,
+                upload_ms: Some(8 * 3_600_000),
+                size_bytes: None,
+            };
             create_as(world, vm, fate, night.tier, begun_us);
         }
         Case::BrandNew | Case::Delegated | Case::Unmarked | Case::FullEveryNight | Case::Differential => {}

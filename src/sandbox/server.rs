@@ -4,7 +4,8 @@ use super::clock::Clock;
 use super::faults::{Faults, Outgoing};
 use super::message::Request;
 use super::seed::Seed;
-use super::shape::Shape;
+use super::state::{RequestRecord, Shared, State};
+use super::style::Shape;
 use super::world::World;
 use super::{connection, control, store};
 use std::collections::VecDeque;
@@ -62,38 +63,6 @@ impl Default for Options {
             idle_close: Duration::from_secs(5),
         }
     }
-}
-
-/// All that the sandbox holds while it runs.
-#[derive(Debug)]
-pub struct State {
-    /// The cloud.
-    pub world: World,
-    /// The disturbances.
-    pub faults: Faults,
-    /// The last requests, oldest first, with all their headers and bytes; those for the controls are not among them.
-    pub requests: VecDeque<RequestRecord>,
-    changes: u64,
-}
-
-/// A request, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestRecord {
-    /// The request as it came.
-    pub request: Request,
-    /// The status it was answered with; `None` where the connection was closed without an answer.
-    pub status: Option<u16>,
-}
-
-/// What all connections share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) clock: Clock,
-    pub(super) idle_close: Duration,
-    state: Mutex<State>,
-    state_file: Option<PathBuf>,
-    /// How many changes the state file holds. Whoever has it locked is writing.
-    saved: tokio::sync::Mutex<u64>,
 }
 
 impl Shared {
@@ -162,7 +131,7 @@ impl Sandbox {
     ///
     /// The address is not a loopback one or cannot be listened on; the state file holds something else, or another
     /// sandbox has it ([`io::ErrorKind::ResourceBusy`]).
-    pub async fn start(options: Options) -> io::Result<Running> {
+    pub async fn start(options: Options) -> io::Result<RunningSandbox> {
         if !options.listen.ip().is_loopback() {
             let text = format!(
                 "the sandbox listens on loopback addresses only, not on {}: its API for tests has no access control",
@@ -190,7 +159,7 @@ impl Sandbox {
         shared.save(1).await?;
         let stopped = CancellationToken::new();
         let task = tokio::spawn(accept(listener, Arc::clone(&shared), stopped.clone()));
-        Ok(Running { address, shared, stopped, task, _locked: locked })
+        Ok(RunningSandbox { address, shared, stopped, task, _locked: locked })
     }
 }
 
@@ -235,7 +204,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: Cancellatio
 
 /// A simulated FiFo that is being served. Dropping it stops it as well, without a last writing of the world.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningSandbox {
     address: SocketAddr,
     shared: Arc<Shared>,
     stopped: CancellationToken,
@@ -244,7 +213,7 @@ pub struct Running {
     _locked: Option<File>,
 }
 
-impl Running {
+impl RunningSandbox {
     /// Gives its base URL, without a final slash.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -276,7 +245,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningSandbox {
     fn drop(&mut self) {
         self.stopped.cancel();
     }

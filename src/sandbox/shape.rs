@@ -1,58 +1,28 @@
 //! How VMs and backups are shown: the JSON of both styles, written straight from the world's records.
 
 use super::record::{FileRecord, Record};
+use super::style::{ApiStyle, EmptyMaps, Shape};
 use super::world::Vm;
 use serde::ser::{SerializeMap, SerializeSeq};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 use uuid::Uuid;
-
-/// The generation of FiFo that is simulated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ApiStyle {
-    /// 2015: `x-snarl-token`, sizes at a record's top level, the new backup's UUID in `location`.
-    V2,
-    /// 2016 on: Bearer tokens, streamed lists, sizes by file.
-    #[default]
-    V3,
-}
-
-/// How a map without entries is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EmptyMaps {
-    /// `[]`, until 2016.
-    #[default]
-    Array,
-    /// `{}`, from 2017.
-    Object,
-}
-
-/// Both together decide on every shape.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shape {
-    /// The generation of FiFo.
-    pub style: ApiStyle,
-    /// How a map without entries is written.
-    pub empty_maps: EmptyMaps,
-}
 
 /// The fields of a VM that FiFo did not have in 2015.
 const NEWER_FIELDS: [&str; 7] =
     ["created_at", "created_by", "creating", "deleting", "docker", "fw_rules", "vm_type"];
 
 /// A VM as it is shown: whole, or only the fields that were asked for.
-pub(super) struct VmView<'a> {
+pub(super) struct VmJson<'a> {
     pub(super) uuid: Uuid,
     pub(super) vm: &'a Vm,
     pub(super) shape: Shape,
     pub(super) only: Option<&'a [String]>,
 }
 
-impl VmView<'_> {
+impl VmJson<'_> {
     /// The ETag: strong, and another one whenever anything at all of the VM shows differently.
     pub(super) fn etag(&self) -> String {
         let json = serde_json::to_vec(self).unwrap_or_default();
@@ -65,7 +35,7 @@ impl VmView<'_> {
     }
 }
 
-impl Serialize for VmView<'_> {
+impl Serialize for VmJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut keys: Vec<&str> = self.vm.fields.keys().map(String::as_str).collect();
         keys.extend(["backups", "uuid"].into_iter().filter(|key| !self.vm.fields.contains_key(*key)));
@@ -100,19 +70,19 @@ impl Serialize for Backups<'_> {
         }
         let views = self.backups.iter();
         serializer.collect_map(
-            views.map(|(uuid, record)| (uuid, RecordView { record, shape: self.shape, uuid: None })),
+            views.map(|(uuid, record)| (uuid, RecordJson { record, shape: self.shape, uuid: None })),
         )
     }
 }
 
 /// A backup's record as it is shown; with its `uuid` as a key where it stands in a list.
-pub(super) struct RecordView<'a> {
+pub(super) struct RecordJson<'a> {
     pub(super) record: &'a Record,
     pub(super) shape: Shape,
     pub(super) uuid: Option<Uuid>,
 }
 
-impl Serialize for RecordView<'_> {
+impl Serialize for RecordJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Record { comment, timestamp, pending, state, xml, parent, local, local_size, files, size, extra } =
             self.record;
@@ -194,7 +164,7 @@ mod tests {
     use serde_json::json;
 
     fn shown(vm: &Vm, shape: Shape, only: Option<&[String]>) -> Value {
-        serde_json::to_value(VmView { uuid: Uuid::nil(), vm, shape, only }).unwrap()
+        serde_json::to_value(VmJson { uuid: Uuid::nil(), vm, shape, only }).unwrap()
     }
 
     fn shape(style: ApiStyle, empty_maps: EmptyMaps) -> Shape {
@@ -233,7 +203,7 @@ mod tests {
         let file = |size| FileRecord { size, sha1: Some("aa".to_owned()) };
         let files = BTreeMap::from([("v/b".to_owned(), file(3)), ("v/b-disk0".to_owned(), file(4))]);
         let record = Record { files: Some(files), ..Record::default() };
-        let view = |style| RecordView { record: &record, shape: shape(style, EmptyMaps::Array), uuid: None };
+        let view = |style| RecordJson { record: &record, shape: shape(style, EmptyMaps::Array), uuid: None };
         assert_eq!(
             serde_json::to_value(view(ApiStyle::V3)).unwrap(),
             json!({"files": {"v/b": {"size": 3, "sha1": "aa"}, "v/b-disk0": {"size": 4, "sha1": "aa"}}})
@@ -251,14 +221,14 @@ mod tests {
             extra: BTreeMap::from([("comment".to_owned(), json!(7))]),
             ..Record::default()
         };
-        let view = RecordView { record: &record, shape: Shape::default(), uuid: None };
+        let view = RecordJson { record: &record, shape: Shape::default(), uuid: None };
         assert_eq!(serde_json::to_value(view).unwrap(), json!({"comment": 7}));
     }
 
     #[test]
     fn the_etag_changes_with_a_line_of_the_log() {
         let mut vm = Vm::new("web-1", "hv-1");
-        let etag = |vm: &Vm| VmView { uuid: Uuid::nil(), vm, shape: Shape::default(), only: None }.etag();
+        let etag = |vm: &Vm| VmJson { uuid: Uuid::nil(), vm, shape: Shape::default(), only: None }.etag();
         let before = etag(&vm);
         assert_eq!(before, etag(&vm));
         vm.fields.insert("log".to_owned(), json!(["Deploying."]));

@@ -1,10 +1,9 @@
 //! The life of an upload, key by key.
 
-use super::record::{FileRecord, Record, Stored};
-use super::shape::ApiStyle;
-use super::upload_script::Outcome;
+use super::record::{FileRecord, Record, Stored, Upload};
+use super::style::ApiStyle;
+use super::upload_script::UploadOutcome;
 use super::world::{DESTROY_AFTER_US, Vm, World};
-use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -17,29 +16,6 @@ const SEND_FAILED: &str = "cannot send: snapshot has gone\n";
 
 /// What is stored of a backup whose `zfs send` failed: the error message, and the 20 bytes of an empty gzip stream.
 const HOLLOW_BYTES: u64 = SEND_FAILED.len() as u64 + 20;
-
-/// An upload under way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upload {
-    /// Whose backup it is.
-    pub vm: Uuid,
-    /// What it is an increment on.
-    pub parent: Option<Uuid>,
-    /// Whether the create asked to delete a snapshot afterwards.
-    pub delete: bool,
-    /// What becomes of it.
-    pub outcome: Outcome,
-    /// When it was accepted, in microseconds since the Unix epoch.
-    pub started_us: i64,
-    /// How long it takes until all is written, in microseconds.
-    pub duration_us: i64,
-    /// What it stores in the end, over all disks.
-    pub bytes: u64,
-    /// How many of the steps of its life are behind it.
-    pub steps_done: usize,
-    /// The size that was written last, while it grows.
-    pub written_bytes: u64,
-}
 
 /// One write to the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +54,7 @@ impl Upload {
     fn bytes_at(&self, now_us: i64) -> u64 {
         let (from_us, to_us) = (self.due_us(Step::Files), self.due_us(Step::Checksums));
         let whole_us = i128::from(to_us - from_us).max(1);
-        let stop_us = if self.outcome == Outcome::Hang { whole_us * 2 / 5 } else { whole_us };
+        let stop_us = if self.outcome == UploadOutcome::Hang { whole_us * 2 / 5 } else { whole_us };
         let grown_us = (i128::from(now_us) - i128::from(from_us)).clamp(0, stop_us);
         let bytes = i128::from(self.bytes) * grown_us / whole_us;
         u64::try_from(bytes).unwrap_or(u64::MAX) / WRITTEN_EVERY_BYTES * WRITTEN_EVERY_BYTES
@@ -87,12 +63,15 @@ impl Upload {
     /// Says whether a step is ever taken, given what becomes of the upload.
     fn takes(&self, step: Step) -> bool {
         match self.outcome {
-            Outcome::Complete | Outcome::Hollow | Outcome::NoChecksums | Outcome::NoBytes => true,
-            Outcome::NoFiles => step != Step::Files,
-            Outcome::Fail => !matches!(step, Step::Checksums | Step::Xml),
-            Outcome::FailForgotten => !matches!(step, Step::Checksums | Step::Xml | Step::Local),
-            Outcome::Hang => matches!(step, Step::Parent | Step::Uploading | Step::Files),
-            Outcome::NeverStarts | Outcome::SnapshotOnly => false,
+            UploadOutcome::Complete
+            | UploadOutcome::Hollow
+            | UploadOutcome::NoChecksums
+            | UploadOutcome::NoBytes => true,
+            UploadOutcome::NoFiles => step != Step::Files,
+            UploadOutcome::Fail => !matches!(step, Step::Checksums | Step::Xml),
+            UploadOutcome::FailForgotten => !matches!(step, Step::Checksums | Step::Xml | Step::Local),
+            UploadOutcome::Hang => matches!(step, Step::Parent | Step::Uploading | Step::Files),
+            UploadOutcome::NeverStarts | UploadOutcome::SnapshotOnly => false,
         }
     }
 
@@ -102,7 +81,7 @@ impl Upload {
 
     /// Says whether nothing more will come of it. A hanging upload never is: its snapshot stays busy.
     fn is_over(&self) -> bool {
-        self.steps_done == STEPS.len() && self.outcome != Outcome::Hang
+        self.steps_done == STEPS.len() && self.outcome != UploadOutcome::Hang
     }
 }
 
@@ -135,7 +114,9 @@ impl World {
     /// Writes how far an upload has come, where that is further than it was written before.
     fn grow(&mut self, backup: Uuid, upload: &mut Upload, now_us: i64) {
         let bytes = upload.bytes_at(now_us);
-        if bytes > upload.written_bytes && !matches!(upload.outcome, Outcome::NoFiles | Outcome::NoBytes) {
+        if bytes > upload.written_bytes
+            && !matches!(upload.outcome, UploadOutcome::NoFiles | UploadOutcome::NoBytes)
+        {
             upload.written_bytes = bytes;
             self.write_files(backup, upload, bytes, false);
         }
@@ -156,8 +137,8 @@ impl World {
             Step::Xml => self.write(backup, upload, |record| record.xml = Some(true)),
             Step::End => {
                 let word = match (upload.outcome, self.shape.style) {
-                    (Outcome::Fail | Outcome::FailForgotten, ApiStyle::V3) => "failed",
-                    (Outcome::Fail | Outcome::FailForgotten, ApiStyle::V2) => "upload failed",
+                    (UploadOutcome::Fail | UploadOutcome::FailForgotten, ApiStyle::V3) => "failed",
+                    (UploadOutcome::Fail | UploadOutcome::FailForgotten, ApiStyle::V2) => "upload failed",
                     _ => "completed",
                 };
                 self.write(backup, upload, |record| record.state = Some(word.to_owned()));
@@ -190,14 +171,17 @@ impl World {
     }
 
     fn store(&mut self, backup: Uuid, upload: &Upload) {
-        let sound = matches!(upload.outcome, Outcome::Complete | Outcome::NoFiles | Outcome::NoChecksums);
+        let sound = matches!(
+            upload.outcome,
+            UploadOutcome::Complete | UploadOutcome::NoFiles | UploadOutcome::NoChecksums
+        );
         let bytes = match upload.outcome {
-            Outcome::NoBytes => 0,
+            UploadOutcome::NoBytes => 0,
             _ if sound => upload.bytes,
             _ => HOLLOW_BYTES,
         };
-        if upload.outcome != Outcome::NoFiles {
-            self.write_files(backup, upload, bytes, upload.outcome != Outcome::NoChecksums);
+        if upload.outcome != UploadOutcome::NoFiles {
+            self.write_files(backup, upload, bytes, upload.outcome != UploadOutcome::NoChecksums);
         }
         if let Some(vm) = self.vms.get_mut(&upload.vm) {
             let stderr = (!sound).then(|| SEND_FAILED.to_owned());

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 /// What becomes of an upload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum UploadOutcome {
     /// It is stored whole.
     #[default]
     Complete,
@@ -32,7 +32,7 @@ pub enum Outcome {
 #[serde(deny_unknown_fields)]
 pub struct UploadScript {
     /// How it ends.
-    pub outcome: Outcome,
+    pub outcome: UploadOutcome,
     /// How long it takes from being accepted until all is written, in milliseconds; the world's own where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload_ms: Option<u64>,
@@ -41,8 +41,8 @@ pub struct UploadScript {
     pub size_bytes: Option<u64>,
 }
 
-impl From<Outcome> for UploadScript {
-    fn from(outcome: Outcome) -> Self {
+impl From<UploadOutcome> for UploadScript {
+    fn from(outcome: UploadOutcome) -> Self {
         Self { outcome, ..Self::default() }
     }
 }

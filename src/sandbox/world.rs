@@ -1,7 +1,7 @@
+use super::record::Upload;
 use super::record::{Record, Snapshot, Stored};
-use super::shape::Shape;
-use super::upload::Upload;
-use super::upload_script::{Outcome, UploadScript};
+use super::style::Shape;
+use super::upload_script::{UploadOutcome, UploadScript};
 use super::users::{Token, User, UserStore};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ pub struct World {
     /// How long an upload takes from being accepted until all is written, in milliseconds, unless its fate says otherwise.
     pub upload_ms: u64,
     /// What becomes of an upload where neither a fate in the VM's queue nor the VM itself says otherwise.
-    pub outcome: Outcome,
+    pub outcome: UploadOutcome,
     /// How long a token is good, in seconds.
     pub token_life_s: u32,
     /// Who may sign in.
@@ -79,10 +79,10 @@ pub struct Vm {
     /// What becomes of its next creates, in turn.
     pub fates: VecDeque<UploadScript>,
     /// What becomes of the creates after these; as the world says where it is `None`.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<UploadOutcome>,
     /// What becomes of the full ones among them, where that is something else.
     #[serde(default)]
-    pub full_outcome: Option<Outcome>,
+    pub full_outcome: Option<UploadOutcome>,
 }
 
 impl Vm {
@@ -133,7 +133,7 @@ impl World {
             list_limit_ms: None,
             agents_down: BTreeSet::new(),
             upload_ms: 3_000,
-            outcome: Outcome::Complete,
+            outcome: UploadOutcome::Complete,
             token_life_s: 3600,
             users: BTreeMap::from([("admin".to_owned(), User::admin("admin"))]),
             tokens: BTreeMap::new(),

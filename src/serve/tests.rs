@@ -38,7 +38,7 @@ async fn it_answers_and_says_what_a_browser_may_do() {
 }
 
 #[tokio::test]
-async fn each_status_is_told() {
+async fn each_status_is_reported() {
     let server = server().await;
     for (line, status) in [
         ("GET /ill", "503 Service Unavailable"),

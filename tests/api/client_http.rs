@@ -2,8 +2,8 @@
 
 use crate::raw_server::{RawServer, Received, Reply, tls};
 use fifo_retain::fifo::{
-    Backoff, Credentials, ETag, FifoError, HttpOptions, HttpSetupError, HttpTransport, NewBackup, ReadClient,
-    Settings, WriteAnswer, WriteClient,
+    Backoff, ClientSettings, Credentials, ETag, FifoError, HttpOptions, HttpSetupError, HttpTransport,
+    NewBackup, ReadClient, WriteAnswer, WriteClient,
 };
 use fifo_retain::inventory::{BackupId, VmId};
 use std::error::Error;
@@ -24,22 +24,22 @@ fn backup_id() -> BackupId {
     BACKUP.parse().unwrap()
 }
 
-fn settings(endpoint: &str) -> Settings {
+fn settings(endpoint: &str) -> ClientSettings {
     let backoff = Backoff {
         first: Duration::from_millis(5),
         max: Duration::from_millis(20),
         asked_max: Duration::from_millis(20),
         refused_token: Duration::from_millis(20),
     };
-    Settings {
+    ClientSettings {
         read_timeout: Duration::from_secs(5),
         write_timeout: Duration::from_secs(5),
         backoff,
-        ..Settings::new(endpoint.parse().unwrap(), Credentials::Token("TOKEN".into()))
+        ..ClientSettings::new(endpoint.parse().unwrap(), Credentials::Token("TOKEN".into()))
     }
 }
 
-fn client_with(settings: Settings, options: &HttpOptions) -> WriteClient {
+fn client_with(settings: ClientSettings, options: &HttpOptions) -> WriteClient {
     let transport = HttpTransport::new(&settings.endpoint, options).unwrap();
     WriteClient::new(ReadClient::new(Arc::new(transport), settings))
 }
@@ -51,7 +51,10 @@ fn client(server: &RawServer) -> WriteClient {
 /// A client that soon gives up on a read.
 fn impatient(server: &RawServer) -> WriteClient {
     let settings = settings(&server.endpoint().to_string());
-    client_with(Settings { read_timeout: Duration::from_millis(200), ..settings }, &HttpOptions::default())
+    client_with(
+        ClientSettings { read_timeout: Duration::from_millis(200), ..settings },
+        &HttpOptions::default(),
+    )
 }
 
 /// Answers with a status line, headers and a body that has its length.
@@ -239,7 +242,7 @@ async fn a_token_that_expires_mid_run_is_renewed() {
     })
     .await;
     let password = Credentials::Password { user: "admin".to_owned(), password: "p w".into() };
-    let settings = Settings { credentials: password, ..settings(&server.endpoint().to_string()) };
+    let settings = ClientSettings { credentials: password, ..settings(&server.endpoint().to_string()) };
     let client = client_with(settings, &HttpOptions::default());
     client.read().vm(vm_id()).await.unwrap();
     let answer = client.delete_local(vm_id(), backup_id(), None).await.unwrap();
@@ -293,8 +296,11 @@ async fn after_a_500_the_connection_may_be_gone_without_a_word() {
 async fn a_silent_server_is_given_up_in_time() {
     let server = RawServer::start(|_: &Received| Reply::Hang).await;
     let short = Duration::from_millis(50);
-    let settings =
-        Settings { read_timeout: short, write_timeout: short, ..settings(&server.endpoint().to_string()) };
+    let settings = ClientSettings {
+        read_timeout: short,
+        write_timeout: short,
+        ..settings(&server.endpoint().to_string())
+    };
     let client = client_with(settings, &HttpOptions::default());
     let error = client.read().list().await.unwrap_err();
     assert!(matches!(error, FifoError::TimedOut { attempts: 1, .. }), "{error}");
@@ -330,7 +336,7 @@ async fn without_a_connection_nothing_was_sent() {
     drop(server);
     // The listener goes with its task, at the next chance to run.
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let settings = Settings { read_timeout: Duration::from_millis(50), ..settings(&endpoint) };
+    let settings = ClientSettings { read_timeout: Duration::from_millis(50), ..settings(&endpoint) };
     let client = client_with(settings, &HttpOptions::default());
     let answer = client.create_backup(vm_id(), &full(), None).await.unwrap();
     assert!(matches!(&answer, WriteAnswer::NotSent { message } if message.contains("refused")), "{answer:?}");

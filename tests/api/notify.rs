@@ -44,7 +44,7 @@ async fn what_stays_wrong_is_tried_once() {
 }
 
 #[tokio::test]
-async fn a_closed_port_is_told_without_the_secret() {
+async fn a_closed_port_is_reported_without_the_secret() {
     let server = RawServer::start(|_: &Received| answer("200 OK")).await;
     let poster = poster("http", "127.0.0.1", &server, None);
     drop(server);
@@ -55,7 +55,7 @@ async fn a_closed_port_is_told_without_the_secret() {
 }
 
 #[tokio::test]
-async fn only_who_is_trusted_is_told() {
+async fn only_who_is_trusted_is_reported() {
     let (server, pem) = tls::server(|_: &Received| answer("200 OK")).await;
     let mut ca_file = tempfile::NamedTempFile::new().unwrap();
     ca_file.write_all(pem.as_bytes()).unwrap();

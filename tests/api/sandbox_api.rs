@@ -2,7 +2,7 @@
 
 use crate::raw_http::{self, Connection};
 use crate::sandbox_lab::{LOCAL, Lab, START_US};
-use fifo_retain::sandbox::{Effect, Operation, Options, Outcome, Rule, Sandbox, Seed};
+use fifo_retain::sandbox::{Effect, Operation, Options, Rule, Sandbox, Seed, UploadOutcome};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -146,7 +146,7 @@ async fn a_backup_can_be_watched_from_accepted_to_local() {
 async fn delete_true_acts_even_when_the_upload_failed() {
     let lab = Lab::start().await;
     let parent = lab.made("monthly", None);
-    lab.fate(Outcome::Fail);
+    lab.fate(UploadOutcome::Fail);
     assert_eq!(lab.create(&json!({"comment": "daily", "parent": parent, "delete": true})), Some(303));
     lab.wait(101);
     let backups = lab.backups();
@@ -336,7 +336,7 @@ async fn answers_come_late_garbled_or_with_another_date() {
 // ---- Controls and the state file -----------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_controls_take_rules_and_fates_and_tell_what_was_asked() {
+async fn the_controls_take_rules_and_fates_and_report_what_was_asked() {
     let lab = Lab::start().await;
     let control = |method: &str, path: &str, body: &str| {
         let request =
@@ -380,7 +380,7 @@ async fn requests_are_kept_with_every_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_world_outlives_the_sandbox_and_uploads_go_on_meanwhile() {
+async fn the_world_outlives_the_sandbox_and_uploads_go_on_in_the_meantime() {
     let folder = tempfile::tempdir().unwrap();
     let state_file = folder.path().join("state/sandbox.json");
     let options = Options { state_file: Some(state_file.clone()), ..Options::default() };

@@ -3,7 +3,7 @@
 use crate::raw_http::{self, Answer};
 use crate::sandbox_lab::{LOCAL, Lab, START_US};
 use fifo_retain::sandbox::{
-    ApiStyle, Effect, EmptyMaps, Operation, Outcome, Rule, Shape, User, UserStore, Vm,
+    ApiStyle, Effect, EmptyMaps, Operation, Rule, Shape, UploadOutcome, User, UserStore, Vm,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -171,7 +171,7 @@ async fn what_is_deleted_while_it_uploads_comes_back_as_a_remnant_that_is_comple
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_send_leaves_its_error_message_in_the_object_and_is_completed() {
     let lab = Lab::start().await;
-    lab.fate(Outcome::Hollow);
+    lab.fate(UploadOutcome::Hollow);
     let backup = lab.made("monthly", None);
     let backups = lab.backups();
     let file = backups[&backup]["files"].as_object().unwrap().values().next().unwrap();

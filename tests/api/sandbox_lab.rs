@@ -2,7 +2,7 @@
 
 use crate::raw_http::{self, Answer};
 use fifo_retain::sandbox::{
-    Clock, Effect, Options, Record, Rule, Running, Sandbox, Shape, UploadScript, Vm, World,
+    Clock, Effect, Options, Record, Rule, RunningSandbox, Sandbox, Shape, UploadScript, Vm, World,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -11,7 +11,7 @@ pub(crate) const START_US: i64 = 1_795_383_402_000_000;
 pub(crate) const LOCAL: &str = r#"{"location":"hypervisor"}"#;
 
 pub(crate) struct Lab {
-    pub(crate) running: Running,
+    pub(crate) running: RunningSandbox,
     pub(crate) clock: Clock,
     pub(crate) vm: Uuid,
     pub(crate) token: String,

@@ -3,9 +3,9 @@
 use crate::raw_server::{RawServer, Reply};
 use bytes::Bytes;
 use fifo_retain::fifo::{
-    ApiVersion, Backoff, Credentials, FifoError, HttpOptions, HttpTransport, Listing, NewBackup, ReadClient,
-    Request, Response, Settings, Transport, TransportError, TransportErrorKind, UnreadableAnswer, VmRead,
-    WriteAnswer, WriteClient,
+    ApiVersion, Backoff, ClientSettings, Credentials, FifoError, HttpOptions, HttpTransport, Listing,
+    NewBackup, ReadClient, Request, Response, Transport, TransportError, TransportErrorKind,
+    UnreadableAnswer, VmRead, WriteAnswer, WriteClient,
 };
 use fifo_retain::inventory::{Backup, RecordedState, Vm, VmId};
 use futures::future::BoxFuture;
@@ -112,14 +112,14 @@ impl Transport for Recorded {
     }
 }
 
-fn settings(exchange: &Exchange, endpoint: &str, credentials: Credentials) -> Settings {
+fn settings(exchange: &Exchange, endpoint: &str, credentials: Credentials) -> ClientSettings {
     let api = if exchange.year == "2015" { ApiVersion::V0_2_0 } else { ApiVersion::V3 };
     let short = Duration::from_millis(1);
-    Settings {
+    ClientSettings {
         api,
         read_timeout: Duration::from_millis(100),
         backoff: Backoff { first: short, max: short, asked_max: short, refused_token: short },
-        ..Settings::new(endpoint.parse().unwrap(), credentials)
+        ..ClientSettings::new(endpoint.parse().unwrap(), credentials)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::raw_http::{self, Answer};
 use fifo_retain::sandbox::{
-    ApiStyle, Clock, EmptyMaps, Options, Record, Running, Sandbox, Shape, Snapshot, Stored, User, Vm, World,
+    ApiStyle, Clock, EmptyMaps, Options, Record, RunningSandbox, Sandbox, Shape, Snapshot, Stored, User, Vm,
+    World,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +44,7 @@ fn prepare(name: &str, sandbox: &Sandboxed) {
 }
 
 struct Sandboxed {
-    running: Running,
+    running: RunningSandbox,
     clock: Clock,
     token: String,
     token_of_nobody: String,

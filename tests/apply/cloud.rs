@@ -3,7 +3,7 @@
 use crate::transport::{TestClock, Wire};
 use chrono::{DateTime, Utc};
 use fifo_retain::apply::{
-    Clock as _, Event, Executor, Observer, ProgressTracker, RunReport, Settings, Timing,
+    Clock as _, Event, Executor, ExecutorSettings, Observer, ProgressTracker, RunReport, Timing,
 };
 use fifo_retain::fifo::{self, Credentials, ReadClient, WriteClient};
 use fifo_retain::inventory::{BackupId, Inventory};
@@ -34,7 +34,7 @@ pub(crate) struct Cloud {
     pub(crate) stop: CancellationToken,
     pub(crate) hand_over: CancellationToken,
     pub(crate) progress: ProgressTracker,
-    pub(crate) settings: Settings,
+    pub(crate) settings: ExecutorSettings,
     pub(crate) events: Events,
 }
 
@@ -71,7 +71,7 @@ impl Cloud {
             stop: CancellationToken::new(),
             hand_over: CancellationToken::new(),
             progress: ProgressTracker::default(),
-            settings: Settings {
+            settings: ExecutorSettings {
                 max_uploads: 8,
                 max_uploads_per_hypervisor: 2,
                 wait: true,
@@ -110,7 +110,7 @@ impl Cloud {
     pub(crate) fn client(&self) -> WriteClient {
         let endpoint = "http://127.0.0.1:1".parse().unwrap();
         let credentials = Credentials::Password { user: "admin".to_owned(), password: "admin".into() };
-        let settings = fifo::Settings::new(endpoint, credentials);
+        let settings = fifo::ClientSettings::new(endpoint, credentials);
         WriteClient::new(ReadClient::new(Arc::new(self.wire.clone()), settings))
     }
 

@@ -4,7 +4,7 @@ use crate::cloud::{Cloud, mid_chain, vm_uuid};
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::apply::{ActionOutcome, Clock as _};
 use fifo_retain::plan::Status;
-use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Outcome, Record, Rule, UploadScript};
+use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Record, Rule, UploadOutcome, UploadScript};
 
 const NIGHT: &str = "2026-11-18T01:00:30Z";
 
@@ -12,7 +12,7 @@ fn fault(cloud: &Cloud, rule: Rule) {
     cloud.wire.state().faults.rules.push(rule);
 }
 
-fn fate(cloud: &Cloud, outcome: Outcome) {
+fn fate(cloud: &Cloud, outcome: UploadOutcome) {
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(UploadScript::from(outcome));
 }
 
@@ -47,7 +47,7 @@ async fn a_lost_answer_makes_no_second_backup_whether_it_was_done_or_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_500_is_looked_behind_and_never_answered_with_a_second_post() {
+async fn a_500_is_searched_for_and_never_answered_with_a_second_post() {
     let cloud = one_due();
     fault(&cloud, Rule::new(Effect::ActThenAnswer { status: 500 }).on(Operation::Create).times(1));
     assert_eq!(cloud.reconcile().await.tally().created, 1);
@@ -137,9 +137,13 @@ async fn a_vm_that_changed_since_the_plan_is_left_out() {
 
 #[tokio::test(start_paused = true)]
 async fn only_a_good_backup_lets_its_parent_go() {
-    for outcome in
-        [Outcome::Fail, Outcome::FailForgotten, Outcome::Hang, Outcome::NeverStarts, Outcome::SnapshotOnly]
-    {
+    for outcome in [
+        UploadOutcome::Fail,
+        UploadOutcome::FailForgotten,
+        UploadOutcome::Hang,
+        UploadOutcome::NeverStarts,
+        UploadOutcome::SnapshotOnly,
+    ] {
         let cloud = one_due();
         fate(&cloud, outcome);
         let report = cloud.reconcile().await;
@@ -149,7 +153,7 @@ async fn only_a_good_backup_lets_its_parent_go() {
         assert_eq!(backups[..3], ["monthly", "weekly*", "daily*"], "{outcome:?}");
     }
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
-    fate(&cloud, Outcome::Hollow);
+    fate(&cloud, UploadOutcome::Hollow);
     let report = cloud.reconcile().await;
     assert_eq!((report.tally().created, report.tally().failed), (0, 1), "{report:?}");
 }
@@ -157,7 +161,7 @@ async fn only_a_good_backup_lets_its_parent_go() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_upload_is_tried_again_later_from_the_same_parent() {
     let cloud = one_due();
-    fate(&cloud, Outcome::Fail);
+    fate(&cloud, UploadOutcome::Fail);
     cloud.reconcile().await;
     assert_eq!(cloud.reconcile().await.vms.len(), 0, "not before the pause is over");
     tokio::time::advance(std::time::Duration::from_secs(3600)).await;
@@ -221,10 +225,10 @@ async fn no_more_uploads_run_than_may() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn uploads_that_ran_already_count_and_one_that_hangs_holds_up_nobody_else() {
+async fn uploads_that_ran_already_count_and_one_that_hangs_does_not_block_the_others() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1").vm(3, "hv-2");
     for _ in 0..2 {
-        fate(&cloud, Outcome::Hang);
+        fate(&cloud, UploadOutcome::Hang);
     }
     let (cloud, _) = cloud.backup(1, "by hand", None, "2026-11-18T00:30:00Z");
     let mut cloud = cloud;
@@ -358,7 +362,7 @@ async fn a_server_clock_that_does_not_go_on_is_not_waited_for_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn an_upload_with_a_date_in_the_future_holds_its_place_no_longer_than_another() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
-    fate(&cloud, Outcome::Hang);
+    fate(&cloud, UploadOutcome::Hang);
     let (mut cloud, hanging) = cloud.backup(1, "by hand", None, "2026-11-18T00:30:00Z");
     let ahead_us = 40 * 24 * 3_600_000_000;
     let set_ahead = |record: &mut Record| record.timestamp = record.timestamp.map(|at_us| at_us + ahead_us);
@@ -371,7 +375,7 @@ async fn an_upload_with_a_date_in_the_future_holds_its_place_no_longer_than_anot
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backup_whose_parent_was_deleted_during_its_upload_is_not_told_as_done() {
+async fn a_backup_whose_parent_was_deleted_during_its_upload_is_not_reported_as_done() {
     let cloud = one_due();
     let slow = UploadScript { upload_ms: Some(60_000), ..UploadScript::default() };
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
@@ -426,7 +430,7 @@ async fn nothing_is_created_once_the_clocks_have_come_apart_by_more_than_an_hour
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_remnant_of_a_backup_that_was_deleted_during_its_upload_is_not_told_as_done() {
+async fn a_remnant_of_a_backup_that_was_deleted_during_its_upload_is_not_reported_as_done() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
     let slow = UploadScript { upload_ms: Some(60_000), size_bytes: Some(1 << 30), ..UploadScript::default() };
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
@@ -473,7 +477,7 @@ async fn a_healthy_upload_that_counts_as_stuck_gets_no_second_one_beside_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hung_upload_is_looked_at_for_a_minute_before_another_is_started() {
-    let cloud = thirteen_hours_on(UploadScript::from(Outcome::Hang));
+    let cloud = thirteen_hours_on(UploadScript::from(UploadOutcome::Hang));
     let began = cloud.clock.now();
     let report = cloud.reconcile().await;
     assert_eq!(report.tally().created, 1, "{report:?}");
@@ -484,7 +488,7 @@ async fn a_hung_upload_is_looked_at_for_a_minute_before_another_is_started() {
 
 #[tokio::test(start_paused = true)]
 async fn the_minute_beside_a_hung_upload_is_cut_short_by_a_stop() {
-    let cloud = thirteen_hours_on(UploadScript::from(Outcome::Hang));
+    let cloud = thirteen_hours_on(UploadScript::from(UploadOutcome::Hang));
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         tokio::time::sleep(std::time::Duration::from_secs(10)).await;
         cloud.stop.cancel();
@@ -505,7 +509,9 @@ async fn a_create_that_is_forbidden_names_the_permission_that_is_missing() {
 /// The finding behind it: the run that made such a backup kept its parent's snapshot, and the next one deleted it.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_deleted_because_of_a_backup_without_files_or_checksums_by_this_run_or_the_next() {
-    for (outcome, words) in [(Outcome::NoChecksums, "the checksum"), (Outcome::NoFiles, "no stored file")] {
+    for (outcome, words) in
+        [(UploadOutcome::NoChecksums, "the checksum"), (UploadOutcome::NoFiles, "no stored file")]
+    {
         let cloud = one_due();
         fate(&cloud, outcome);
         let report = cloud.reconcile().await;
@@ -518,11 +524,11 @@ async fn nothing_is_deleted_because_of_a_backup_without_files_or_checksums_by_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_fifo_has_never_told_checksums_a_create_does_not_fail_for_ever() {
+async fn where_fifo_has_never_reported_checksums_a_create_does_not_fail_for_ever() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
-    fate(&cloud, Outcome::NoChecksums);
+    fate(&cloud, UploadOutcome::NoChecksums);
     assert_eq!(cloud.reconcile().await.tally().created, 1);
-    fate(&cloud, Outcome::NoChecksums);
+    fate(&cloud, UploadOutcome::NoChecksums);
     let plan = cloud.plan().await.0;
     assert_eq!(plan.vms[0].status, Status::UpToDate, "{plan:?}");
 }
@@ -545,7 +551,7 @@ async fn without_a_condition_too_a_create_waits_for_fifos_clock() {
 
 #[tokio::test(start_paused = true)]
 async fn a_create_is_dropped_when_its_vm_moves_while_a_stuck_upload_is_watched() {
-    let cloud = thirteen_hours_on(UploadScript { outcome: Outcome::Hang, ..UploadScript::default() });
+    let cloud = thirteen_hours_on(UploadScript { outcome: UploadOutcome::Hang, ..UploadScript::default() });
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         tokio::time::sleep(std::time::Duration::from_secs(20)).await;
         cloud.wire.state().world.leave_hypervisor(vm_uuid(1), Some("hv-2"));
@@ -576,7 +582,7 @@ async fn without_a_date_a_lost_create_is_found_however_far_fifos_clock_is_behind
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_401_a_create_is_decided_anew_before_it_is_sent_again() {
+async fn after_a_401_a_create_is_decided_again_before_it_is_sent_again() {
     let cloud = one_due();
     fault(&cloud, Rule::new(Effect::ExpireTokens).on(Operation::Create).times(1));
     assert_eq!(cloud.reconcile().await.tally().created, 1);

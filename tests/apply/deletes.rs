@@ -87,7 +87,7 @@ async fn the_first_delete_goes_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_no_reading_confirms_is_told_and_ends_the_deletes() {
+async fn one_that_no_reading_confirms_is_reported_and_ends_the_deletes() {
     let cloud = with_leftovers(3);
     // FiFo says 204 and does nothing.
     let answer = Effect::Answer { status: 204, retry_after_s: None, location: None };
@@ -104,7 +104,7 @@ async fn one_that_no_reading_confirms_is_told_and_ends_the_deletes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_answer_is_looked_behind_and_repeated_only_when_nothing_happened() {
+async fn a_lost_answer_is_searched_for_and_repeated_only_when_nothing_happened() {
     for (effect, deletes) in [(Effect::ActThenDrop, 1), (Effect::Drop, 2)] {
         let cloud = with_leftovers(1);
         fault(&cloud, Rule::new(effect.clone()).on(Operation::Delete).times(1));

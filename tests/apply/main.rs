@@ -2,7 +2,7 @@
 //! is in the world afterwards.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails may panic")]
 
-mod broken;
+mod broken_answers;
 mod cloud;
 mod creates;
 mod deletes;

@@ -2,7 +2,7 @@
 
 use crate::cloud::{Cloud, mid_chain, vm_uuid};
 use fifo_retain::apply::{ActionOutcome, Clock as _, EventKind};
-use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Outcome, Rule, UploadScript, User};
+use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Rule, UploadOutcome, UploadScript, User};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ async fn what_still_waits_when_the_next_run_is_due_is_left_to_that() {
     let mut cloud = mid_chain(cloud, 3).0;
     cloud.settings.max_uploads_per_hypervisor = 1;
     // One hangs, so that the other one on its hypervisor waits for its place; the third one is made as always.
-    let hangs = UploadScript::from(Outcome::Hang);
+    let hangs = UploadScript::from(UploadOutcome::Hang);
     cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(hangs);
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         tokio::time::sleep(Duration::from_secs(600)).await;
@@ -127,7 +127,7 @@ async fn disturbances_now_and_then_change_nothing_but_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_told_is_what_is_so() {
+async fn the_report_matches_the_world() {
     let cloud = ten_due();
     let report = cloud.reconcile().await;
     let events = cloud.events.all();

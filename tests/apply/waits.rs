@@ -4,7 +4,7 @@ use crate::cloud::{Cloud, mid_chain, vm_uuid};
 use crate::transport::TestClock;
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::apply::{ActionOutcome, Clock, EventKind, Executor};
-use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Outcome, Rule, UploadScript, User};
+use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Rule, UploadOutcome, UploadScript, User};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -50,7 +50,7 @@ async fn an_empty_list_in_the_middle_of_a_run_frees_no_place() {
 async fn one_that_was_accepted_and_does_not_begin_gives_its_place_back_after_five_minutes() {
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
     cloud.settings.max_uploads_per_hypervisor = 1;
-    fate(&cloud, 1, UploadScript::from(Outcome::NeverStarts));
+    fate(&cloud, 1, UploadScript::from(UploadOutcome::NeverStarts));
     let report = cloud.reconcile().await;
     assert_eq!((report.tally().created, report.tally().failed), (1, 1), "{report:?}");
     let posts = posts(&cloud);
@@ -62,7 +62,7 @@ async fn one_that_was_accepted_and_does_not_begin_gives_its_place_back_after_fiv
 async fn what_hung_in_the_run_before_holds_no_place_in_the_next() {
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
     cloud.settings.max_uploads_per_hypervisor = 1;
-    fate(&cloud, 1, UploadScript::from(Outcome::Hang));
+    fate(&cloud, 1, UploadScript::from(UploadOutcome::Hang));
     cloud.settings.deadline = Some(Duration::from_secs(600));
     assert_eq!(cloud.reconcile().await.tally().left, 2);
     sleep(Duration::from_secs(600)).await;
@@ -159,7 +159,7 @@ impl Clock for SetBack {
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_back_prolongs_no_wait() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
-    fate(&cloud, 1, UploadScript::from(Outcome::Hang));
+    fate(&cloud, 1, UploadScript::from(UploadOutcome::Hang));
     let (plan, inventory) = cloud.plan().await;
     let client = cloud.client();
     let executor = Executor {
@@ -178,7 +178,7 @@ async fn a_clock_that_is_set_back_prolongs_no_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_a_slot_is_told_every_thirty_seconds_with_who_holds_it() {
+async fn what_waits_for_a_slot_is_reported_every_thirty_seconds_with_who_holds_it() {
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1").vm(3, "hv-1");
     cloud.settings.max_uploads_per_hypervisor = 1;
     fate(&cloud, 1, slow(10));
@@ -202,7 +202,7 @@ async fn what_waits_for_a_slot_is_told_every_thirty_seconds_with_who_holds_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_fifos_clock_is_told_too() {
+async fn what_waits_for_fifos_clock_is_reported_too() {
     let cloud = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1).0;
     cloud.wire.state().faults.rules.push(Rule::new(Effect::ShiftDate { seconds: -180 }));
     cloud.reconcile().await;

@@ -81,7 +81,7 @@ fn there_is_a_page_for_the_program_and_each_command() {
 }
 
 #[test]
-fn a_page_can_be_printed_and_one_that_is_not_there_is_told() {
+fn a_page_can_be_printed_and_one_that_is_not_there_is_reported() {
     let folder = Folder::new();
     assert!(folder.run(&["man"]).code(0).out.contains(".TH fifo-retain 1"));
     let plan = folder.run(&["man", "plan"]).code(0).out;

@@ -74,7 +74,7 @@ fn address_of(run: &Told) -> SocketAddr {
 }
 
 #[test]
-fn it_repeats_and_ends_well_when_it_is_told_to_between_two_runs() {
+fn it_repeats_and_ends_cleanly_on_a_signal_between_two_runs() {
     for signal in ["TERM", "INT"] {
         let cloud = Cloud::of(1, 100);
         let run = Loop::start(&cloud, "1s");
@@ -91,7 +91,7 @@ fn it_repeats_and_ends_well_when_it_is_told_to_between_two_runs() {
 }
 
 #[test]
-fn what_is_told_of_vms_is_what_the_run_has_left() {
+fn the_reported_state_of_vms_is_the_one_after_the_run() {
     let cloud = Cloud::of(1, 100);
     let run = Loop::start(&cloud, "1h");
     until("a run", || (run.runs() == 1).then_some(()));
@@ -109,7 +109,7 @@ fn what_is_told_of_vms_is_what_the_run_has_left() {
 }
 
 #[test]
-fn with_json_each_run_tells_its_events_and_nothing_else_is_told_there() {
+fn with_json_each_run_writes_its_events_and_nothing_else() {
     let cloud = Cloud::of(1, 100);
     let line = ["--format", "json", "reconcile", "--every", "1s"];
     let mut run = Watched::start(cloud.folder.asking(&cloud.fifo, &line));
@@ -146,7 +146,7 @@ fn a_run_longer_than_the_interval_is_followed_by_the_next_and_never_overlapped()
 }
 
 #[test]
-fn bad_policies_are_told_stop_the_doing_and_end_nothing() {
+fn bad_policies_are_reported_prevent_the_run_and_end_nothing() {
     let cloud = Cloud::of(1, 100);
     let good = cloud.folder.read("policies/grandfather.yaml");
     cloud.folder.write("policies/grandfather.yaml", &GRANDFATHER.replace("tiers", "tears"));
@@ -231,7 +231,7 @@ fn sighup_in_the_middle_of_a_run_lets_it_end_and_has_another_follow() {
 }
 
 #[test]
-fn an_address_in_a_file_that_comes_later_is_told_from_then_on() {
+fn an_address_in_a_file_that_comes_later_is_reported_from_then_on() {
     let (cloud, hook) = (Cloud::of(1, 100), Listener::answering("200 OK"));
     let path = cloud.folder.path("url");
     let run = Loop::with(&cloud, "1s", &[], |command| {
@@ -246,7 +246,7 @@ fn an_address_in_a_file_that_comes_later_is_told_from_then_on() {
 }
 
 #[test]
-fn told_to_end_in_the_middle_of_a_run_it_says_what_goes_on() {
+fn interrupted_in_the_middle_of_a_run_it_reports_what_keeps_running() {
     let cloud = Cloud::of(1, 60_000);
     let line = ["--format", "json", "reconcile", "--every", "1h"];
     let mut run = Watched::start(cloud.folder.asking(&cloud.fifo, &line));
@@ -271,7 +271,7 @@ fn backups_that_vanish_end_it_so_that_no_other_run_takes_more() {
 }
 
 #[test]
-fn backups_that_vanished_are_shown_until_somebody_has_seen_it_and_no_run_begins_meanwhile() {
+fn backups_that_vanished_are_shown_until_somebody_has_seen_it_and_no_run_begins_in_the_meantime() {
     let cloud = with_a_bad_proxy();
     let run = Loop::start(&cloud, "1s");
     let body = run.until_health(503, "backups vanished after a local delete: no further run begins");
@@ -325,7 +325,7 @@ fn started_after_backups_vanished_it_shows_that_and_waits_until_a_person_has_sai
 }
 
 #[test]
-fn how_vms_stand_is_shown_and_read_anew_while_a_run_goes_on() {
+fn the_status_of_vms_is_shown_and_read_again_while_a_run_goes_on() {
     let cloud = Cloud::of(1, 60_000);
     let run = Loop::start(&cloud, "1s");
     let of_run = |after: f64| {
@@ -362,7 +362,7 @@ fn health_goes_when_three_intervals_pass_without_a_run_that_ends() {
 }
 
 #[test]
-fn the_service_manager_is_told_and_its_watchdog_fed() {
+fn the_service_manager_is_notified_and_its_watchdog_fed() {
     let cloud = Cloud::of(1, 1_000);
     let path = cloud.folder.path("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -398,7 +398,7 @@ fn the_service_manager_is_told_and_its_watchdog_fed() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_told_before_anything_is_done() {
+fn an_address_that_is_taken_is_reported_before_anything_is_done() {
     let cloud = Cloud::of(1, 100);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -40,7 +40,7 @@ fn fails(endpoint: &str, message: &str, hint: &str) {
 }
 
 #[test]
-fn a_closed_port_is_told_at_once() {
+fn a_closed_port_is_reported_at_once() {
     let endpoint = format!("http://{}", closed());
     fails(
         &endpoint,
@@ -50,13 +50,13 @@ fn a_closed_port_is_told_at_once() {
 }
 
 #[test]
-fn an_unknown_host_is_told_at_once() {
+fn an_unknown_host_is_reported_at_once() {
     let endpoint = "https://no-such-host.invalid";
     fails(endpoint, &format!("could not connect to {endpoint}: "), "hint: check the address");
 }
 
 #[test]
-fn a_certificate_that_is_not_trusted_is_told_at_once() {
+fn a_certificate_that_is_not_trusted_is_reported_at_once() {
     let runtime = Runtime::new().unwrap();
     let (server, _) = runtime.block_on(tls::server(|_: &Received| Reply::Hang));
     let endpoint = format!("https://localhost:{}", server.port);
@@ -64,7 +64,7 @@ fn a_certificate_that_is_not_trusted_is_told_at_once() {
 }
 
 #[test]
-fn http_where_tls_was_meant_and_tls_where_http_was_meant_are_told_at_once() {
+fn http_where_tls_was_meant_and_tls_where_http_was_meant_are_reported_at_once() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {

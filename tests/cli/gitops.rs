@@ -102,7 +102,7 @@ impl Story {
 }
 
 #[test]
-fn a_change_of_policies_goes_from_the_branch_to_the_backups_and_drift_is_found_and_mended() {
+fn a_change_of_policies_goes_from_the_branch_to_the_backups_and_drift_is_found_and_fixed() {
     let story = Story::begin();
     let scratch = story.vm(SCRATCH);
     // Main is in force: nothing is due by it.

@@ -2,7 +2,7 @@
 
 use assert_cmd::Command;
 use chrono::{DateTime, Utc};
-use fifo_retain::sandbox::{Clock, Effect, Options, RequestRecord, Rule, Running, Sandbox, Seed};
+use fifo_retain::sandbox::{Clock, Effect, Options, RequestRecord, Rule, RunningSandbox, Sandbox, Seed};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -128,7 +128,7 @@ impl Ended {
 
 /// A simulated FiFo within the test.
 pub(crate) struct Fifo {
-    running: Option<Running>,
+    running: Option<RunningSandbox>,
     runtime: Runtime,
 }
 
@@ -155,7 +155,7 @@ impl Fifo {
         Self { running, runtime }
     }
 
-    pub(crate) fn running(&self) -> &Running {
+    pub(crate) fn running(&self) -> &RunningSandbox {
         self.running.as_ref().unwrap()
     }
 

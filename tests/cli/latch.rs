@@ -84,7 +84,7 @@ fn after_backups_vanished_nothing_is_sent_until_a_person_has_said_so() {
 }
 
 #[test]
-fn everything_that_only_looks_says_it_first() {
+fn read_only_commands_show_the_safety_stop_first() {
     let cloud = with_a_bad_proxy();
     stopped(&cloud);
     for line in [&["plan"][..], &["--quiet", "plan"], &["status"], &["show", "vm-1"]] {

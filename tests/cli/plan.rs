@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 #[test]
-fn the_plan_is_told_in_words_with_the_counts_last() {
+fn the_plan_is_reported_in_words_with_the_counts_last() {
     let ended = Folder::new().ask(&Fifo::standing_still(), &["plan", "--at", AT]).code(0);
     insta::assert_snapshot!(ended.out, @r"
     app-1  736b610c  grandfather
@@ -181,7 +181,7 @@ fn a_user_who_sees_no_vm_gets_no_plan() {
 }
 
 #[test]
-fn mistakes_in_policies_are_told_before_fifo_is_asked() {
+fn mistakes_in_policies_are_reported_before_fifo_is_asked() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     folder.write("policies/broken.yaml", "version: 1\n");
     let ended = folder.ask(&fifo, &["plan", "--at", AT]).code(1);
@@ -203,7 +203,7 @@ fn a_policy_that_no_vm_matches_is_warned_about() {
 }
 
 #[test]
-fn clocks_that_differ_a_little_are_told_and_clocks_that_differ_much_stop_the_plan() {
+fn clocks_that_differ_a_little_are_reported_and_clocks_that_differ_much_stop_the_plan() {
     let (folder, fifo) = (Folder::new(), Fifo::now());
     let confirmed = folder.ask(&fifo, &["plan"]).code(0);
     assert!(!confirmed.err.contains("clocks"), "{}", confirmed.err);

@@ -27,7 +27,7 @@ fn change(text: &str, from: &str, to: &str) -> String {
 const KEPT: &str = r#"type: full }"#;
 
 #[test]
-fn a_changed_policy_is_told_by_what_it_causes() {
+fn a_changed_policy_is_reported_by_what_it_causes() {
     let folder = folder();
     let differential =
         change(GRANDFATHER, r#""0 1 * * SUN", type: incremental"#, r#""0 1 * * SUN", type: full"#);
@@ -74,7 +74,7 @@ fn a_policy_in_another_file_causes_nothing() {
 }
 
 #[test]
-fn a_vm_that_loses_protection_is_told_with_what_is_no_longer_done() {
+fn a_vm_that_loses_protection_is_reported_with_what_is_no_longer_done() {
     let folder = folder();
     let narrower = change(GRANDFATHER, "timezone:", "exclude: { alias: \"mail-*\" }\ntimezone:");
     folder.write("policies/grandfather.yaml", &narrower);
@@ -204,7 +204,7 @@ fn no_policies_before_are_said_and_a_path_that_is_not_there_is_none() {
 }
 
 #[test]
-fn quietly_only_the_counts_are_told() {
+fn quietly_only_the_counts_are_reported() {
     let ended = against(&folder(), &["-q"]).code(0);
     assert!(ended.out.starts_with("Problems: "), "{}", ended.out);
     assert!(

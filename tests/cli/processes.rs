@@ -135,7 +135,7 @@ fn wrapped(asking: &Command, command: &mut Command) -> Command {
 }
 
 #[test]
-fn a_disk_that_is_full_from_the_start_or_in_the_middle_stops_no_backup_and_is_told_once() {
+fn a_disk_that_is_full_from_the_start_or_in_the_middle_stops_no_backup_and_is_reported_once() {
     for (blocks, told) in [(0, "the lock is held, but writing its holder into it failed"), (1, "")] {
         let cloud = Cloud::of(3, 100);
         let output = without_room(&cloud, blocks, &["--state-dir", "state", "reconcile"]).output().unwrap();
@@ -223,7 +223,7 @@ fn a_terminal_that_is_closed_under_a_run_loses_nothing() {
 }
 
 #[test]
-fn a_terminal_that_nobody_reads_stops_nothing() {
+fn a_terminal_without_a_reader_stops_nothing() {
     for format in ["text", "json"] {
         let cloud = Cloud::with_leftovers(3);
         // As much as a pipe holds: whoever writes to it now waits for a reader for ever.

@@ -72,7 +72,7 @@ fn a_proxy_that_drops_the_bodies_of_deletes_is_noticed_at_the_first() {
 }
 
 #[test]
-fn a_second_run_is_told_who_is_at_it() {
+fn a_second_run_is_refused_with_the_holder_of_the_lock() {
     let cloud = Cloud::of(1, 60_000);
     let mut first = Watched::reconcile(&cloud);
     first.until("accepted");
@@ -94,7 +94,7 @@ fn a_second_run_is_told_who_is_at_it() {
 }
 
 #[test]
-fn told_to_end_it_says_what_goes_on_and_the_next_run_finishes() {
+fn interrupted_it_reports_what_keeps_running_and_the_next_run_finishes() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let cloud = Cloud::of(2, 3_000);
         let mut run = Watched::reconcile(&cloud);
@@ -210,7 +210,7 @@ fn a_state_folder_that_cannot_be_made_is_named() {
 }
 
 #[test]
-fn output_that_nobody_reads_stops_nothing() {
+fn output_without_a_reader_stops_nothing() {
     let cloud = Cloud::of(1, 100);
     let command = || cloud.folder.asking(&cloud.fifo, &["reconcile"]);
     let mut child = command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -15,7 +15,7 @@ impl Drop for Served {
 }
 
 #[test]
-fn it_serves_others_until_it_is_told_to_end() {
+fn it_serves_others_until_it_is_interrupted() {
     let folder = Folder::new();
     let line = ["sandbox", "--listen", "127.0.0.1:0", "--vms", "20", "--state", "world.json", "--fresh"];
     let child = folder.sealed(&line).stdout(Stdio::piped()).spawn().unwrap();
@@ -70,7 +70,7 @@ fn a_list_that_is_always_cut_gives_the_same_plan() {
 }
 
 #[test]
-fn programs_are_told_where_it_is_in_json() {
+fn json_output_names_the_address() {
     let folder = Folder::new();
     let line = ["--format", "json", "sandbox", "--listen", "127.0.0.1:0", "--api-style", "v2"];
     let mut served = Served(folder.sealed(&line).stdout(Stdio::piped()).spawn().unwrap());

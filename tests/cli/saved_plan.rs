@@ -56,7 +56,7 @@ fn it_is_carried_out_once_and_without_a_question() {
 }
 
 #[test]
-fn a_vm_that_has_changed_since_is_left_out_and_told() {
+fn a_vm_that_has_changed_since_is_left_out_and_reported() {
     let cloud = planned();
     cloud.take_by_hand(cloud.vms[0]);
     std::thread::sleep(std::time::Duration::from_millis(200));
@@ -191,7 +191,7 @@ fn a_plan_that_lists_a_vm_twice_is_refused() {
 }
 
 #[test]
-fn a_cloud_that_cannot_be_looked_at_again_stops_it_before_anything_is_done() {
+fn a_cloud_that_cannot_be_read_again_stops_it_before_anything_is_done() {
     let answer = |status| Effect::Answer { status, retry_after_s: None, location: None };
     for (effect, told) in [
         (answer(403), "403"),
@@ -208,7 +208,7 @@ fn a_cloud_that_cannot_be_looked_at_again_stops_it_before_anything_is_done() {
 }
 
 #[test]
-fn a_vm_that_cannot_be_looked_at_again_is_left_alone() {
+fn a_vm_that_cannot_be_read_again_is_left_alone() {
     let cloud = planned();
     let hidden = cloud.vms[0];
     let answer = Effect::Answer { status: 403, retry_after_s: None, location: None };
@@ -220,7 +220,7 @@ fn a_vm_that_cannot_be_looked_at_again_is_left_alone() {
 }
 
 #[test]
-fn a_vm_that_is_gone_or_has_become_unreadable_is_told() {
+fn a_vm_that_is_gone_or_has_become_unreadable_is_reported() {
     for spoil in [
         |state: &mut State, vm| drop(state.world.vms.remove(&vm)),
         |state: &mut State, vm| {

@@ -15,7 +15,7 @@ fn tokens(fifo: &Fifo) -> Vec<String> {
 }
 
 #[test]
-fn no_secret_is_told_however_much_is_told() {
+fn no_secret_is_printed_at_any_verbosity() {
     let (folder, fifo) = (Folder::new(), fifo_of_ann());
     for log_format in ["text", "json"] {
         let line = ["-vvv", "--log-format", log_format, "plan", "--at", AT, "--diff", "--out", "plan.json"];

@@ -2,7 +2,7 @@
 //! simulated FiFo behind the usual variables, and nothing of this machine's settings.
 
 use chrono::{TimeDelta, Timelike as _, Utc};
-use fifo_retain::sandbox::{Options, Running, Sandbox, State, User};
+use fifo_retain::sandbox::{Options, RunningSandbox, Sandbox, State, User};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -24,7 +24,7 @@ const USER: &str = "admin";
 pub(crate) struct Shell {
     folder: TempDir,
     variables: BTreeMap<String, String>,
-    running: Option<Running>,
+    running: Option<RunningSandbox>,
     runtime: Runtime,
 }
 

@@ -2,7 +2,7 @@ use crate::harness::{AT, Fifo, Folder};
 use serde_json::Value;
 
 #[test]
-fn it_tells_of_each_backup_why_it_is_kept_and_until_when() {
+fn it_reports_of_each_backup_why_it_is_kept_and_until_when() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     let ended = folder.ask(&fifo, &["show", "app-1", "--at", AT]).code(0);
     for line in [
@@ -48,7 +48,7 @@ fn what_it_says_goes_is_what_the_plan_deletes() {
 }
 
 #[test]
-fn every_vm_that_is_meant_is_shown_and_one_that_is_not_there_is_told() {
+fn every_vm_that_is_meant_is_shown_and_one_that_is_not_there_is_reported() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     let web = folder.ask(&fifo, &["-q", "show", "web-*", "git-1", "--at", AT]).code(0);
     let headings: Vec<&str> =

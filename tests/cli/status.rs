@@ -3,7 +3,7 @@ use crate::harness::{AT, Fifo, Folder};
 use serde_json::Value;
 
 #[test]
-fn it_tells_how_every_vm_stands() {
+fn it_reports_the_status_of_every_vm() {
     let fifo = Fifo::standing_still();
     let folder = Folder::new();
     let ended = folder.ask(&fifo, &["status", "--at", AT]).code(0);

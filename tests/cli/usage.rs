@@ -76,7 +76,7 @@ fn colour_comes_when_it_is_asked_for() {
 }
 
 #[test]
-fn quiet_tells_counts_and_verbose_tells_everything() {
+fn quiet_reports_counts_and_verbose_reports_everything() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     let lines = |option: &[&str]| {
         let line = [option, &["plan", "--at", AT, "--vm", "web-3", "--vm", "git-1"]].concat();

@@ -9,7 +9,7 @@ fn good_policies_are_summed_up() {
 }
 
 #[test]
-fn every_mistake_of_every_file_is_told() {
+fn every_mistake_of_every_file_is_reported() {
     let folder = Folder::new();
     folder.write("policies/broken.yaml", BROKEN);
     folder.write("policies/second.yaml", "version: 2\n");

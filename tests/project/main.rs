@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic")]
 
+mod circles;
 mod clock_changes;
-mod house;
 mod outside;
 mod policy_errors;
 mod policy_examples;
+mod structure;

@@ -34,7 +34,7 @@ fn told(mistakes: &PolicyErrors) -> Vec<String> {
 }
 
 #[test]
-fn every_broken_policy_is_told_as_expected() {
+fn every_broken_policy_is_reported_as_expected() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policies_broken");
     let update = std::env::var_os("UPDATE_GOLDEN").is_some() && std::env::var_os("CI").is_none();
     let (mut sources, mut goldens) = (BTreeSet::new(), BTreeSet::new());
@@ -73,7 +73,7 @@ fn a_file_beyond_a_mebibyte_is_refused_unread() {
 }
 
 #[test]
-fn a_binary_file_is_told_at_its_first_odd_byte() {
+fn a_binary_file_is_reported_at_its_first_odd_byte() {
     let bytes = [b"\x7fELF\x02\n\x01".as_slice(), &[0xff, 0xfe, 0, 1, 2, 0xc3, 0x28]].concat();
     assert_eq!(told(&mistakes(bytes)), ["a.yaml:2:2: the file is not UTF-8 text"]);
     let utf16: Vec<u8> = "\u{feff}version: 1".encode_utf16().flat_map(u16::to_le_bytes).collect();

@@ -6,14 +6,14 @@ use crate::scenario::{Run, Scenario, Step, StepAction};
 use crate::transport::{TestClock, Wire};
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::apply::{
-    ActionOutcome, ActionRef, Clock as _, Event, EventKind, Executor, Observer, ProgressTracker, Settings,
-    Timing,
+    ActionOutcome, ActionRef, Clock as _, Event, EventKind, Executor, ExecutorSettings, Observer,
+    ProgressTracker, Timing,
 };
 use fifo_retain::fifo::{self, ApiVersion, Credentials, ReadClient, WriteClient};
 use fifo_retain::inventory::Inventory;
 use fifo_retain::plan::{Plan, VmPlan, confirm, plan};
 use fifo_retain::policy::Policies;
-use fifo_retain::sandbox::{Outcome, World};
+use fifo_retain::sandbox::{UploadOutcome, World};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -79,9 +79,9 @@ pub(crate) struct Life {
     start: DateTime<Utc>,
     pub(crate) judges: Arc<Mutex<Judges>>,
     pub(crate) changing: Mutex<Changing>,
-    settings: Settings,
+    settings: ExecutorSettings,
     /// What becomes of every full backup once the life itself is over, in one of twelve lives.
-    hard_nights: Option<Outcome>,
+    hard_nights: Option<UploadOutcome>,
     is_old_fifo: bool,
     history: Arc<Mutex<String>>,
 }
@@ -139,7 +139,7 @@ impl Life {
                 writeln!(noting.lock().unwrap(), "{} {} {}", asked.at, asked.method, asked.target).unwrap();
             }
         }));
-        let settings = Settings {
+        let settings = ExecutorSettings {
             max_uploads: scenario.max_uploads,
             max_uploads_per_hypervisor: scenario.max_uploads_per_hypervisor,
             wait: true,
@@ -166,8 +166,8 @@ impl Life {
             settings,
             hard_nights: match scenario.seed % 24 {
                 _ if scenario.vms.len() > 4 => None,
-                7 => Some(Outcome::Hang),
-                19 => Some(Outcome::Fail),
+                7 => Some(UploadOutcome::Hang),
+                19 => Some(UploadOutcome::Fail),
                 _ => None,
             },
             is_old_fifo: scenario.is_old_fifo,
@@ -270,7 +270,7 @@ impl Life {
     fn client(&self, sender: usize) -> WriteClient {
         let endpoint = "http://127.0.0.1:1".parse().unwrap();
         let credentials = Credentials::Password { user: "admin".to_owned(), password: "admin".into() };
-        let mut settings = fifo::Settings::new(endpoint, credentials);
+        let mut settings = fifo::ClientSettings::new(endpoint, credentials);
         settings.read_timeout = Duration::from_secs(300);
         settings.api = if self.is_old_fifo { ApiVersion::V2 } else { ApiVersion::V3 };
         WriteClient::new(ReadClient::new(Arc::new(self.wire.of_sender(sender)), settings))
@@ -324,7 +324,11 @@ impl Life {
             stop,
             hand_over: &hand_over,
             progress: &ProgressTracker::default(),
-            settings: Settings { wait: run.waits, deadline: self.changing().deadline, ..self.settings },
+            settings: ExecutorSettings {
+                wait: run.waits,
+                deadline: self.changing().deadline,
+                ..self.settings
+            },
         };
         let began = self.clock.now();
         let handed_over_after = self.changing().handed_over_after;
@@ -373,7 +377,7 @@ impl Life {
             self.own_clock.set(0);
             state.world.agents_down.clear();
             state.world.backend_up = true;
-            state.world.outcome = Outcome::Complete;
+            state.world.outcome = UploadOutcome::Complete;
             for vm in state.world.vms.values_mut() {
                 vm.fates.clear();
                 vm.fields.insert("config".to_owned(), serde_json::json!({}));

@@ -13,8 +13,8 @@
 )]
 
 mod cloud;
-mod dice;
-mod hands;
+mod disturbances;
+mod generator;
 mod judges;
 mod life;
 mod scenario;

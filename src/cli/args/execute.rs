@@ -1,4 +1,4 @@
-//! What every command takes that carries a plan out: `apply` and `reconcile`.
+//! The arguments of the commands that execute a plan: `apply` and `reconcile`.
 
 use super::help;
 use super::planning::PlanningArgs;

@@ -1,4 +1,4 @@
-//! Who is told what came of a run: what `apply`, `reconcile` and partly `status` take.
+//! The arguments for reports of a run: `apply`, `reconcile` and partly `status`.
 
 use clap::Args;
 use secrecy::SecretString;

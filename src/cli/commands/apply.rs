@@ -39,7 +39,7 @@ pub(in crate::cli) async fn run(args: &ApplyArgs, context: &Context) -> Result<O
             .hint("give --auto-approve to go on without asking, or use `reconcile`"));
     }
     single::run_and_report(context, &args.reporting, "apply", None, async |summary, monitor| {
-        let mut reporting = Reporting { summary, monitor };
+        let mut reporting = RunReporting { summary, monitor };
         match &args.plan {
             Some(path) => saved(args, path, context, &mut reporting).await,
             None => fresh(args, context, &mut reporting).await,
@@ -49,7 +49,7 @@ pub(in crate::cli) async fn run(args: &ApplyArgs, context: &Context) -> Result<O
 }
 
 /// The account of the run, and who watches it.
-struct Reporting<'a, 'w> {
+struct RunReporting<'a, 'w> {
     summary: &'a mut RunSummary,
     monitor: &'a mut RunMonitor<'w>,
 }
@@ -57,7 +57,7 @@ struct Reporting<'a, 'w> {
 async fn fresh(
     args: &ApplyArgs,
     context: &Context,
-    reporting: &mut Reporting<'_, '_>,
+    reporting: &mut RunReporting<'_, '_>,
 ) -> Result<Outcome, CliError> {
     let policies = policies::load(context)?;
     let fifo = PendingConnection::of(context)?;
@@ -101,7 +101,7 @@ async fn planned(
     context: &Context,
     policies: &Policies,
     fifo: &Connection,
-    reporting: &mut Reporting<'_, '_>,
+    reporting: &mut RunReporting<'_, '_>,
 ) -> Result<Planned, CliError> {
     let planned = planning::make(context, policies, fifo, &args.planning, None).await?;
     reporting.monitor.read(&planned, policies, reporting.summary);
@@ -112,7 +112,7 @@ async fn saved(
     args: &ApplyArgs,
     path: &Path,
     context: &Context,
-    reporting: &mut Reporting<'_, '_>,
+    reporting: &mut RunReporting<'_, '_>,
 ) -> Result<Outcome, CliError> {
     let saved = read_plan(path)?;
     let policies = policies::load(context)?;
@@ -181,7 +181,7 @@ async fn execute(
     fifo: Connection,
     policies: &Policies,
     work: ApprovedWork<'_>,
-    reporting: &mut Reporting<'_, '_>,
+    reporting: &mut RunReporting<'_, '_>,
 ) -> Result<Outcome, CliError> {
     let interrupt = Interrupt::listen()?;
     // Once more right before anything is done: the file may have been put there by hand.

@@ -5,7 +5,7 @@ use crate::cli::connection::SANDBOX_USER;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::exit::Outcome;
-use crate::sandbox::{ApiStyle, Options, Running, Sandbox, Seed, Shape};
+use crate::sandbox::{ApiStyle, Options, RunningSandbox, Sandbox, Seed, Shape};
 use serde_json::json;
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
@@ -77,7 +77,7 @@ fn api_version(style: ApiStyle) -> &'static str {
     }
 }
 
-fn greeting_json(running: &Running, style: ApiStyle) -> String {
+fn greeting_json(running: &RunningSandbox, style: ApiStyle) -> String {
     let greeting = json!({
         "endpoint": running.url(),
         "api_version": api_version(style),
@@ -87,7 +87,7 @@ fn greeting_json(running: &Running, style: ApiStyle) -> String {
     format!("{greeting}\n")
 }
 
-fn greeting(running: &Running, style: ApiStyle) -> String {
+fn greeting(running: &RunningSandbox, style: ApiStyle) -> String {
     let (url, user, version) = (running.url(), SANDBOX_USER, api_version(style));
     let vms = running.with(|state| state.world.vms.len());
     let years = match style {

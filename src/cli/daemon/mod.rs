@@ -1,4 +1,7 @@
-//! Runs that report: a single one, and `reconcile --every`, which repeats.
+//! A run with its reports (`single`), and the loop of `reconcile --every` (`schedule`).
+//!
+//! `state` is what the loop serves over HTTP, `observer` watches a run while it goes on, `reporting` sends its result to a
+//! metrics file, a notification address and a cron monitor.
 
 pub(super) mod observer;
 pub(super) mod reporting;

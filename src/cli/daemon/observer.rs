@@ -1,5 +1,4 @@
-//! Who watches a run while it goes on: a monitor that hears of its start, a board that shows how the VMs stand, and an ear
-//! for alarms, which must not be lost whatever becomes of the run.
+//! Watches a run: pings a monitor at its start, updates the live view, and records alarms.
 
 use super::reporting::{Reporting, StartPing};
 use super::state::DaemonState;
@@ -20,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Those who watch one run.
+/// Watches one run.
 pub(in crate::cli) struct RunMonitor<'a> {
     reporting: &'a Reporting<'a>,
     live_view: Option<LiveView<'a>>,
@@ -28,7 +27,7 @@ pub(in crate::cli) struct RunMonitor<'a> {
     alarm_recorder: AlarmRecorder,
 }
 
-/// Where it is shown how the VMs stand while the run goes on.
+/// The live view of the VMs during a run.
 #[derive(Clone, Copy)]
 pub(in crate::cli) struct LiveView<'a> {
     /// What shows it.
@@ -120,7 +119,7 @@ impl<'a> RunMonitor<'a> {
     }
 }
 
-/// Hears alarms the moment that they are raised, and sets the latch before anybody is told: whatever becomes of this
+/// Records alarms the moment that they are raised, and sets the latch before they are reported: whatever becomes of this
 /// process, the next one is held back.
 #[derive(Clone, Default)]
 pub(in crate::cli) struct AlarmRecorder(Arc<Mutex<RecordedAlarms>>);
@@ -176,7 +175,7 @@ impl Observer for AlarmRecorder {
     }
 }
 
-/// Shows on a board what a run waits for.
+/// Shows in the live view what a run waits for.
 pub(in crate::cli) struct WaitingObserver(Arc<DaemonState>);
 
 impl Observer for WaitingObserver {

@@ -1,7 +1,6 @@
-//! Who hears what came of a run: a file with metrics, somebody's address, a cron monitor.
+//! Reports the result of a run: metrics file, notification, cron monitor.
 //!
-//! None of them is worth a backup: what cannot be told is warned about, and changes neither what is done nor the exit
-//! code.
+//! A report that cannot be delivered is a warning. It changes neither what is done nor the exit code.
 
 use crate::cli::args::ReportingArgs;
 use crate::cli::context::Context;
@@ -22,7 +21,7 @@ use tokio::task::JoinHandle;
 /// How many bytes of text a monitor is sent about a failure.
 const PING_BYTES_MAX: usize = 8 << 10;
 
-/// Those who are told.
+/// The reports of a run, and where they go.
 pub(in crate::cli) struct Reporting<'c> {
     context: &'c Context,
     metrics_file: Option<PathBuf>,
@@ -38,7 +37,7 @@ struct Channel {
     poster: Option<Poster>,
 }
 
-/// A run that the monitor has been told, or is just being told, to have begun; if there is one.
+/// The ping that reports the start of a run; none where no monitor is configured.
 #[derive(Default)]
 pub(in crate::cli) struct StartPing(Option<JoinHandle<()>>);
 

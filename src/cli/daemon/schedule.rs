@@ -1,4 +1,4 @@
-//! `reconcile --every`: one run after the other, for as long as nobody says stop.
+//! `reconcile --every`: one run after the other, until a signal.
 
 use super::observer::{LiveView, RunMonitor};
 use super::reporting::{Reporting, close, is_not_a_run};

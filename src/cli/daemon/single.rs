@@ -1,4 +1,4 @@
-//! A single run: with its reports, and as `reconcile` does it, once or repeatedly.
+//! A single run with its reports, and the run of `reconcile`, single or repeated.
 
 use super::observer::RunMonitor;
 use super::reporting::{Reporting, close, is_not_a_run};

@@ -1,4 +1,4 @@
-//! What a process that repeats shows while it goes on: metrics, health and the status page, from what its runs have left.
+//! What `reconcile --every` serves: metrics, health and the status page.
 
 use crate::apply::{SafetyStop, Waiting};
 use crate::cli::context::Context;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// How many intervals may pass without a run that carries out its plan.
 const INTERVALS: u32 = 3;
 
-/// The runs so far, for whoever asks.
+/// The history of the runs of this process, as it is served.
 pub(in crate::cli) struct DaemonState {
     every: Duration,
     clock: fn() -> DateTime<Utc>,

@@ -182,7 +182,7 @@ fn each_wrong_type_is_named_with_its_path() {
 }
 
 #[test]
-fn all_problems_of_a_vm_are_told_with_its_name() {
+fn all_problems_of_a_vm_are_reported_with_its_name() {
     let vm = json!({"uuid": VM, "alias": "web-1", "state": 1,
         "backups": {BACKUP: {"parent": 1, "local": 2}, PARENT: {"comment": 3}}});
     let unreadable = read_vm(vm.to_string().as_bytes()).unwrap_err();

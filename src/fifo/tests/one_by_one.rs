@@ -200,7 +200,7 @@ async fn whoever_sees_no_vm_sees_none_one_by_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn uuids_that_are_none_are_told_and_a_cut_list_of_them_is_read_again() {
+async fn uuids_that_are_none_are_reported_and_a_cut_list_of_them_is_read_again() {
     let fifo = Scripted::new([
         Status(200, &[], "["),
         Status(200, &[], "["),

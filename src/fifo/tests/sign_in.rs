@@ -81,7 +81,7 @@ async fn a_token_that_expires_mid_run_is_renewed_once_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_cannot_be_sent_is_told_without_it() {
+async fn a_token_that_cannot_be_sent_is_reported_without_it() {
     let fifo = Scripted::new([]);
     let credentials = Credentials::Token(SecretString::from("given\ntoken"));
     let error = client(&fifo, credentials).list().await.unwrap_err();
@@ -202,7 +202,7 @@ async fn refused_delete(writer: &WriteClient) -> FifoError {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_given_token_that_is_refused_three_times_is_told_and_sent_no_more() {
+async fn a_given_token_that_is_refused_three_times_is_reported_and_sent_no_more() {
     let refusals = || Scripted::new((0..3).map(|_| Status(401, &[], NOTHING)));
     let (reads, writes) = (refusals(), refusals());
     let reader = client(&reads, token());
@@ -217,7 +217,7 @@ async fn a_given_token_that_is_refused_three_times_is_told_and_sent_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_token_that_is_refused_three_times_is_told() {
+async fn a_new_token_that_is_refused_three_times_is_reported() {
     let script = || {
         let once = || [Status(200, &[], GRANTED), Status(401, &[], NOTHING)];
         Scripted::new(once().into_iter().chain(once()).chain(once()))

@@ -1,4 +1,4 @@
-//! The due times of a policy within the time that is looked ahead, looked up once for all its VMs.
+//! The occurrences of a policy's schedules over the time of a forecast, looked up once for all its VMs.
 
 use crate::inventory::VmId;
 use crate::plan::due::{Occurrences, share_of};

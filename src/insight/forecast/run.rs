@@ -1,6 +1,6 @@
-//! One VM, run forward.
+//! Runs one VM forward.
 
-use super::ForecastCounts;
+use super::counts::ForecastCounts;
 use super::occurrences::{OccurrenceRange, VmOccurrenceRange};
 use super::start_state::{Start, StateKey, settled, snapshots, trimmed, with_backups};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};

@@ -1,4 +1,4 @@
-//! As much of a VM as its next decisions rest on, so that VMs which will be decided alike are run forward once.
+//! The state of a VM as far as its next decisions depend on it, so that VMs in the same state are run forward once.
 
 use super::occurrences::VmOccurrenceRange;
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, chain_of};

@@ -1,7 +1,8 @@
-//! Why every backup of a VM is where it is: what `show` tells.
+//! Why each backup of a VM is kept: the data of `show`.
 //!
-//! The reasons are those that the plan is made from ([`local`](crate::plan::local), [`stored`](crate::plan::stored)); nothing is decided here. A
-//! snapshot without a reason is exactly what the plan deletes, which a test holds over thousands of clouds.
+//! The reasons are those that the plan is made from ([`local`](crate::plan::local), [`stored`](crate::plan::stored));
+//! nothing is decided here. A snapshot without a reason is exactly what the plan deletes: a test holds this over thousands of
+//! clouds.
 
 mod reasons;
 mod tree;
@@ -12,6 +13,7 @@ use crate::plan::{Action, BackupKind, Note, Plan, VmPlan};
 use crate::policy::{Match, Policies, Policy};
 use chrono::{DateTime, FixedOffset, Utc};
 use reasons::Reasons;
+pub use reasons::{Reason, ReasonCode};
 use serde::Serialize;
 use tree::in_chains;
 
@@ -139,57 +141,6 @@ pub struct StoredCopy {
     pub kept_for: Vec<Reason>,
     /// Whether it is no longer wanted.
     pub is_expired: bool,
-}
-
-/// Why something stays, and until when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Reason {
-    /// What kind of reason.
-    pub code: ReasonCode,
-    /// The reason, for people.
-    pub why: String,
-    /// What has to happen before it is gone, for people; `None` when it never is by itself.
-    pub until: Option<String>,
-}
-
-/// The kinds of [`Reason`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReasonCode {
-    /// The next backup of a tier would be taken from it.
-    NextParent,
-    /// `keep_local` asks for it.
-    KeepLocal,
-    /// It is on its way.
-    InProgress,
-    /// It is stuck and may still be running.
-    MayBeRunning,
-    /// One that runs, or may be running, is taken from it.
-    ParentOfRunning,
-    /// It is the only copy of its moment.
-    OnlyCopy,
-    /// It is the newest that can be restored.
-    NewestBackup,
-    /// `keep` asks for it.
-    Keep,
-    /// Its snapshot is wanted on the hypervisor.
-    WantedLocally,
-    /// Something that is kept rests on it.
-    Needed,
-    /// It cannot be restored, and nothing newer can.
-    NothingNewer,
-    /// It is of no tier.
-    Unmanaged,
-    /// Its timestamp lies in the future.
-    FutureTimestamp,
-    /// It has no timestamp.
-    Unreadable,
-    /// Another backup has been accepted and not begun, and which parent it needs is not known.
-    NotBegun,
-    /// FiFo takes no backups of the VM now.
-    CannotBackUp,
-    /// The VM belongs to no policy, or to more than one.
-    NoPolicy,
 }
 
 /// Explains the backups of a plan's VMs by what they were planned from.

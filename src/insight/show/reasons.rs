@@ -1,13 +1,64 @@
-//! The reasons, in words.
+//! The reasons why a backup is kept.
 
-use super::{Reason, ReasonCode};
 use crate::inventory::{Backup, BackupId, Children};
 use crate::plan::due::cannot_back_up;
 use crate::plan::local::{WantedLocally, has_unknown_parent, wanted_locally};
 use crate::plan::notes::name_of;
 use crate::plan::standing::{BackupView, VmView};
 use crate::plan::stored::{WantedInStorage, needed, wanted_in_storage};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Why something stays, and until when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// What kind of reason.
+    pub code: ReasonCode,
+    /// The reason, for people.
+    pub why: String,
+    /// What has to happen before it is gone, for people; `None` when it never is by itself.
+    pub until: Option<String>,
+}
+
+/// The kinds of [`Reason`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonCode {
+    /// The next backup of a tier would be taken from it.
+    NextParent,
+    /// `keep_local` asks for it.
+    KeepLocal,
+    /// It is on its way.
+    InProgress,
+    /// It is stuck and may still be running.
+    MayBeRunning,
+    /// One that runs, or may be running, is taken from it.
+    ParentOfRunning,
+    /// It is the only copy of its moment.
+    OnlyCopy,
+    /// It is the newest that can be restored.
+    Newest,
+    /// `keep` asks for it.
+    Keep,
+    /// Its snapshot is wanted on the hypervisor.
+    WantedLocally,
+    /// Something that is kept rests on it.
+    Needed,
+    /// It cannot be restored, and nothing newer can.
+    NothingNewer,
+    /// It is of no tier.
+    Unmanaged,
+    /// Its timestamp lies in the future.
+    FutureTimestamp,
+    /// It has no timestamp.
+    Unreadable,
+    /// Another backup has been accepted and not begun, and which parent it needs is not known.
+    NotBegun,
+    /// FiFo takes no backups of the VM now.
+    CannotBackUp,
+    /// The VM belongs to no policy, or to more than one.
+    NoPolicy,
+}
 
 /// Everything that speaks for keeping a VM's backups, looked up once.
 pub(super) struct Reasons<'v, 'a> {
@@ -136,7 +187,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
     fn wanted_in_storage(&self, id: BackupId, wanted: WantedInStorage) -> Option<Reason> {
         Some(match wanted {
             WantedInStorage::Newest => reason(
-                ReasonCode::NewestBackup,
+                ReasonCode::Newest,
                 "the newest that can be restored",
                 Some("until a newer one can be restored"),
             ),

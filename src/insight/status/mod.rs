@@ -1,4 +1,4 @@
-//! Would these backups have saved us? How each VM stands against its policy, whatever is going to be done about it.
+//! The health of each VM's backups against its policy: the data of `status`.
 
 mod overview;
 

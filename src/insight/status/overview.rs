@@ -1,5 +1,4 @@
-//! All that is known of a cloud at an instant, put together for those who watch it: metrics, the status page and
-//! notifications.
+//! An overview of a cloud at an instant: health and plan status together, for metrics, the status page and notifications.
 
 use super::{BackupHealth, Health, VmHealth, health};
 use crate::inventory::{Inventory, VmId};

@@ -51,7 +51,7 @@ fn a_policy_in_another_file_is_no_change() {
 }
 
 #[test]
-fn what_a_new_tier_causes_is_told_from_what_is_due_anyway() {
+fn what_a_new_tier_causes_is_reported_from_what_is_due_anyway() {
     let mut more = grandfather();
     let zone = more.zone.clone();
     more.tiers.push(tier("hourly", "0 * * * *", TierKind::Incremental { from: vec![0, 1, 2, 3] }, &zone));
@@ -66,7 +66,7 @@ fn what_a_new_tier_causes_is_told_from_what_is_due_anyway() {
 }
 
 #[test]
-fn a_vm_that_loses_its_policy_is_told_with_what_is_no_longer_done() {
+fn a_vm_that_loses_its_policy_is_reported_with_what_is_no_longer_done() {
     let mut narrower = grandfather();
     narrower.select = only("web-*");
     let comparison = compared(&[grandfather()], &[narrower], [mid_chain()]);

@@ -9,8 +9,8 @@ use crate::plan::due::{Occurrences, attempts};
 use crate::plan::parent::{parent_for, yields_empty_increment};
 use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::stored::expired;
-use crate::plan::tests::clouds::Cloud;
 use crate::plan::tests::fixtures::*;
+use crate::plan::tests::generators::Cloud;
 use crate::plan::tests::properties::for_clouds;
 use crate::plan::{Action, BackupKind, projection};
 use crate::policy::{Match, Policies, Policy, Suspension, TierKind, Zone};
@@ -329,7 +329,7 @@ fn a_vm_that_leaves_its_policy_keeps_what_it_holds_and_gets_nothing_more() {
 }
 
 #[test]
-fn what_does_the_same_is_not_looked_at_whatever_it_is_called() {
+fn a_renamed_policy_with_the_same_behaviour_is_no_change() {
     let renamed = Policy { name: "ancestor".to_owned(), description: "new".to_owned(), ..grandfather() };
     let (before, after) = (Policies::new(vec![grandfather()]), Policies::new(vec![renamed]));
     let cloud = inventory((1..50).map(vm));

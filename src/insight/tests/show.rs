@@ -115,8 +115,7 @@ fn a_chain_says_why_each_of_its_steps_is_kept() {
     assert_eq!(local(of(&vm, 2)), [ReasonCode::NextParent]);
     assert_eq!(local(of(&vm, 3)), [ReasonCode::NextParent]);
     assert!(
-        stored(of(&vm, 1)).contains(&ReasonCode::Needed)
-            && stored(of(&vm, 3)).contains(&ReasonCode::NewestBackup)
+        stored(of(&vm, 1)).contains(&ReasonCode::Needed) && stored(of(&vm, 3)).contains(&ReasonCode::Newest)
     );
     let weekly = &of(&vm, 2).local.kept_for[0];
     assert_eq!(weekly.why, "the next weekly would be taken from it");

@@ -49,7 +49,7 @@ fn a_second_too_old_is_too_old() {
 }
 
 #[test]
-fn what_rests_on_nothing_saves_nobody() {
+fn a_broken_chain_counts_as_no_backup() {
     let orphan = vm(1).backup(3, "daily", "2026-11-16 01:00").on(2).local();
     let vm = judged(grandfather(), orphan, "2026-11-16 20:00");
     assert_eq!((vm.verdict, vm.newest), (BackupHealth::NoBackup, None));

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 
 /// One VM, its policy and the instant.
-pub(super) struct Case<'a> {
+pub(super) struct AuditCase<'a> {
     pub(super) vm: &'a Vm,
     pub(super) policy: &'a Policy,
     pub(super) now: DateTime<Utc>,
@@ -33,7 +33,7 @@ pub(super) enum TierState {
     NoParent,
 }
 
-impl<'a> Case<'a> {
+impl<'a> AuditCase<'a> {
     pub(super) fn new(vm: &'a Vm, policy: &'a Policy, occurrences: &'a Occurrences<'a>) -> Self {
         let mut case = Self {
             vm,
@@ -49,8 +49,8 @@ impl<'a> Case<'a> {
     }
 
     /// Gives the same case with another state of the VM.
-    pub(super) fn with<'b>(&'b self, vm: &'b Vm) -> Case<'b> {
-        Case::new(vm, self.policy, self.occurrences)
+    pub(super) fn with<'b>(&'b self, vm: &'b Vm) -> AuditCase<'b> {
+        AuditCase::new(vm, self.policy, self.occurrences)
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &'a Backup> + use<'a> {

@@ -1,6 +1,6 @@
 //! What must never be true of a create, or of its absence.
 
-use super::case::{Case, TierState};
+use super::case::{AuditCase, TierState};
 use super::deletes::still_wanted;
 use crate::inventory::{Backup, BackupId};
 use crate::plan::changeset::{BackupKind, Create};
@@ -8,8 +8,8 @@ use crate::policy::{TierIndex, TierKind};
 
 /// Finds what is wrong with a create; `after` is the VM as it will be with the new backup.
 pub(super) fn create_broken(
-    case: &Case<'_>,
-    after: &Case<'_>,
+    case: &AuditCase<'_>,
+    after: &AuditCase<'_>,
     new: BackupId,
     create: &Create,
 ) -> Vec<String> {
@@ -64,7 +64,7 @@ pub(super) fn create_broken(
 }
 
 fn type_or_parent_broken(
-    case: &Case<'_>,
+    case: &AuditCase<'_>,
     tier: TierIndex,
     create: &Create,
     parent: Option<&Backup>,
@@ -92,7 +92,7 @@ fn type_or_parent_broken(
 }
 
 /// Says that a backup is missing that nothing stands in the way of: silently not making one must not happen either.
-pub(super) fn nothing_created_although_due(case: &Case<'_>) -> Option<String> {
+pub(super) fn nothing_created_although_due(case: &AuditCase<'_>) -> Option<String> {
     if !case.can_be_backed_up() || case.something_runs() {
         return None;
     }

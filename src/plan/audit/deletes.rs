@@ -1,6 +1,6 @@
 //! What must never be true of local deletes, or of their absence.
 
-use super::case::Case;
+use super::case::AuditCase;
 use crate::inventory::{Backup, BackupId};
 use crate::plan::changeset::{Create, DeleteLocal};
 use crate::policy::TierKind;
@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 /// Finds what is wrong with a local delete; `after` is the VM as it will be when the create that it waits for has
 /// completed.
 pub(super) fn delete_broken(
-    case: &Case<'_>,
+    case: &AuditCase<'_>,
     delete: &DeleteLocal,
-    create: Option<(&Create, &Case<'_>)>,
+    create: Option<(&Create, &AuditCase<'_>)>,
 ) -> Vec<&'static str> {
     let mut found = Vec::new();
     let mut tell = |what| found.push(what);
@@ -63,7 +63,7 @@ pub(super) fn delete_broken(
 }
 
 /// Gives the reasons for which a snapshot must stay where it is.
-pub(super) fn still_wanted(case: &Case<'_>, backup: &Backup) -> Vec<&'static str> {
+pub(super) fn still_wanted(case: &AuditCase<'_>, backup: &Backup) -> Vec<&'static str> {
     let mut found = Vec::new();
     if (0..case.policy.tiers.len()).any(|tier| case.is_best_parent(backup, tier)) {
         found.push("a local delete of the next increment's parent");
@@ -91,7 +91,7 @@ pub(super) fn still_wanted(case: &Case<'_>, backup: &Backup) -> Vec<&'static str
 }
 
 /// Says whether it is the newest that storage cannot give back, and nothing newer is restorable.
-fn is_the_newest_lost(case: &Case<'_>, backup: &Backup) -> bool {
+fn is_the_newest_lost(case: &AuditCase<'_>, backup: &Backup) -> bool {
     let is_lost = |backup: &Backup| {
         case.holds_a_snapshot_of_ours(backup)
             && !case.is_future_or_undated(backup)
@@ -103,7 +103,7 @@ fn is_the_newest_lost(case: &Case<'_>, backup: &Backup) -> bool {
         && !case.all().any(|other| case.is_newer(other, backup) && is_lost(other))
 }
 
-fn is_kept_by_keep_local(case: &Case<'_>, backup: &Backup) -> bool {
+fn is_kept_by_keep_local(case: &AuditCase<'_>, backup: &Backup) -> bool {
     let Some(tier) = case.tier(backup) else { return false };
     let newer = case
         .all()
@@ -114,8 +114,8 @@ fn is_kept_by_keep_local(case: &Case<'_>, backup: &Backup) -> bool {
 
 /// Finds the snapshots that would stay without a reason: quota that nobody would ever get back.
 pub(super) fn kept_without_reason(
-    case: &Case<'_>,
-    after: Option<&Case<'_>>,
+    case: &AuditCase<'_>,
+    after: Option<&AuditCase<'_>>,
     deleted: &BTreeSet<BackupId>,
 ) -> Vec<String> {
     let end = after.unwrap_or(case);
@@ -132,7 +132,7 @@ pub(super) fn kept_without_reason(
 /// Says that more snapshots would stay than the scheme ever needs: one an incremental tier, what `keep_local` asks for,
 /// one lost, and those that run or may be running with their parents.
 pub(super) fn too_many_kept(
-    case: &Case<'_>,
+    case: &AuditCase<'_>,
     deleted: &BTreeSet<BackupId>,
     create: Option<&Create>,
 ) -> Option<String> {

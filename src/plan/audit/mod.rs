@@ -16,7 +16,7 @@ use super::due::Occurrences;
 use super::fingerprint::fingerprint;
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use crate::policy::{Match, Policies};
-use case::Case;
+use case::AuditCase;
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -101,7 +101,7 @@ fn vm_broken(
     let (status, why) = match policies.policy_for(vm) {
         Match::One(policy) => {
             return rules::broken(
-                &Case::new(vm, policy, &occurrences_by_policy[policy.name.as_str()]),
+                &AuditCase::new(vm, policy, &occurrences_by_policy[policy.name.as_str()]),
                 planned,
             );
         }

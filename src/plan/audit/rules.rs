@@ -1,6 +1,6 @@
 //! What must never be true of what is planned for one VM.
 
-use super::case::{Case, TierState};
+use super::case::{AuditCase, TierState};
 use super::creates::{create_broken, nothing_created_although_due};
 use super::deletes::{delete_broken, kept_without_reason, too_many_kept};
 use crate::inventory::BackupId;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
 
 /// Finds every rule that is broken by what is planned for a VM.
-pub(super) fn broken(case: &Case<'_>, planned: &VmPlan) -> Vec<String> {
+pub(super) fn broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
     let mut found = frame_broken(case, planned);
     let mut creates: Vec<(usize, &Create)> = Vec::new();
     let mut deletes: Vec<(usize, &DeleteLocal)> = Vec::new();
@@ -52,7 +52,7 @@ pub(super) fn broken(case: &Case<'_>, planned: &VmPlan) -> Vec<String> {
 }
 
 /// Finds what is wrong with the policy, the status and the suspension that are shown.
-fn frame_broken(case: &Case<'_>, planned: &VmPlan) -> Vec<String> {
+fn frame_broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
     let mut found = Vec::new();
     if !planned.actions.is_empty() && !case.can_be_backed_up() {
         found.push("something is planned while it cannot be backed up".to_owned());
@@ -89,7 +89,7 @@ fn frame_broken(case: &Case<'_>, planned: &VmPlan) -> Vec<String> {
 }
 
 /// Says how a VM stands for which nothing is to be done.
-fn idle_status(case: &Case<'_>) -> Status {
+fn idle_status(case: &AuditCase<'_>) -> Status {
     let prospects: Vec<TierState> = (0..case.policy.tiers.len()).map(|tier| case.tier_state(tier)).collect();
     let something_is_due = prospects.iter().any(|&tier_state| tier_state != TierState::NothingDue);
     if something_is_due && !case.can_be_backed_up() {

@@ -1,13 +1,13 @@
 //! The rules of the contract, stated as small clouds and what must be planned for them.
 
+mod audit_refusals;
 mod boundaries;
-pub(crate) mod clouds;
 pub(crate) mod fixtures;
-mod holes;
-mod nights;
+pub(crate) mod generators;
 pub(crate) mod properties;
 mod rules;
-mod second_reading;
+mod script_comparison;
+mod script_defects;
+mod second_planner;
 mod starvation;
-mod strict_audit;
 mod unverified;

@@ -1,6 +1,6 @@
 //! What must hold for every cloud, over thousands of generated ones.
 
-use super::clouds::{Cloud, clouds, fresh_id};
+use super::generators::{Cloud, clouds, fresh_id};
 use crate::inventory::Inventory;
 use crate::plan::{Action, NoteCode, Plan, Status, VmPlan, plan, projection};
 use crate::policy::{Policies, Policy};

@@ -213,7 +213,7 @@ fn the_pauses_double_up_to_a_day_and_attempts_go_on() {
 }
 
 #[test]
-fn an_occurrence_of_a_finer_tier_does_not_start_a_coarser_ones_attempts_afresh() {
+fn an_occurrence_of_a_finer_tier_does_not_start_a_coarser_ones_attempts_again() {
     let mut vm = mid_chain();
     for (n, hour) in [(4, "01"), (5, "02"), (6, "04")] {
         vm = vm.backup(n, "weekly", &format!("2026-11-22 {hour}:00")).on(2).failed();
@@ -338,7 +338,7 @@ fn the_parent_of_a_running_upload_stays_local() {
 }
 
 #[test]
-fn nothing_is_deleted_while_an_accepted_backup_has_not_told_its_parent() {
+fn nothing_is_deleted_while_an_accepted_backup_has_not_reported_its_parent() {
     let vm = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).local();
     assert_eq!(told(&vm.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
     let vm = vm.backup(5, "by hand", "2026-11-17 01:59").accepted();
@@ -445,7 +445,7 @@ fn two_policies_of_one_priority_are_a_conflict_and_a_higher_one_decides() {
 }
 
 #[test]
-fn an_unprotected_vm_is_told_and_left_alone() {
+fn an_unprotected_vm_is_reported_and_left_alone() {
     let vm = mid_chain().set(|vm| vm.metadata = Default::default());
     let planned = vm.plan(&grandfather(), "2026-12-18 01:00");
     assert_eq!((planned.status, planned.actions.len()), (Status::Unprotected, 0));
@@ -470,7 +470,7 @@ fn a_suspension_shows_and_holds_back_until_its_day_begins() {
 }
 
 #[test]
-fn a_record_without_a_timestamp_is_told_and_satisfies_nothing() {
+fn a_record_without_a_timestamp_is_reported_and_satisfies_nothing() {
     let vm =
         mid_chain().backup(4, "daily", "2026-11-18 01:00").local().change(|backup| backup.timestamp = None);
     let planned = vm.plan(&grandfather(), "2026-11-18 02:00");
@@ -479,7 +479,7 @@ fn a_record_without_a_timestamp_is_told_and_satisfies_nothing() {
 }
 
 #[test]
-fn stored_backups_beyond_keep_are_told_as_expired_and_nothing_more() {
+fn stored_backups_beyond_keep_are_reported_as_expired_and_nothing_more() {
     let mut policy = grandfather();
     policy.tiers[2].keep = std::num::NonZeroU32::new(1);
     let vm =

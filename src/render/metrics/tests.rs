@@ -122,7 +122,7 @@ fn an_alias_can_neither_end_its_quotes_nor_its_line() {
 }
 
 #[test]
-fn one_in_conflict_is_not_safe_one_in_no_policy_is_not_told_and_none_is_told_twice() {
+fn one_in_conflict_is_not_safe_one_in_no_policy_is_not_reported_and_none_is_reported_twice() {
     let nameless = VmHealth { uuid: None, ..vm(4, "", BackupHealth::Unreadable) };
     let told = told(vec![
         vm(1, "c", BackupHealth::Conflict),

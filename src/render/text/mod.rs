@@ -1,6 +1,7 @@
 //! The plan as people read it every day: a block for each VM with something to tell, then the counts.
 
 mod comparison;
+mod options;
 pub(super) mod rows;
 pub(super) mod show;
 pub(super) mod status;
@@ -9,39 +10,17 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use super::Styles;
 use super::cells::{visible, wrapped};
 use crate::insight::AbandonedBackups;
 use crate::plan::{NoteCode, Plan, SnapshotUsage, Summary, VmPlan, bytes_text};
 pub use comparison::comparison;
 pub(super) use comparison::{change_totals, forecast_rows, protection_change_text, protection_text};
+pub use options::{Detail, TextOptions};
 pub use show::show;
 pub use status::{span_text, status};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use table::Table;
-
-/// How a text is to look.
-#[derive(Clone, Copy, Debug)]
-pub struct TextOptions {
-    /// Its colours.
-    pub styles: Styles,
-    /// The columns there are; 60 or more is sensible.
-    pub columns: usize,
-    /// How much is told.
-    pub detail: Detail,
-}
-
-/// How much a text tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Detail {
-    /// The counts alone.
-    Brief,
-    /// The VMs with something to do or in some trouble.
-    Usual,
-    /// Every VM with every note, and backups with their UUIDs.
-    Full,
-}
 
 /// Writes a plan as text. Its last line is always the counts, in a form that never changes.
 ///

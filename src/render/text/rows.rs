@@ -1,6 +1,6 @@
 //! What is told of a VM: its heading and its rows, in words.
 
-use super::Detail;
+use super::options::Detail;
 use crate::plan::{Action, BackupKind, Create, DeleteLocal, Note, NoteCode, Status, VmPlan};
 use crate::policy::minute_text;
 use crate::render::cells::visible;

@@ -1,6 +1,6 @@
 //! Blocks in columns that are the same for the whole output.
 
-use super::TextOptions;
+use super::options::TextOptions;
 use super::rows::{Row, RowGroup, Symbol};
 use crate::render::Styles;
 use crate::render::cells::{padded, width, wrapped};

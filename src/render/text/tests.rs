@@ -1,6 +1,7 @@
 use super::*;
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{Action, BackupKind, Create, DeleteLocal, FORMAT, Note, SnapshotUsage, Status};
+use crate::render::Styles;
 use crate::render::cells::width;
 use chrono::{DateTime, FixedOffset};
 use uuid::Uuid;
@@ -147,7 +148,7 @@ fn plain(plan: &Plan, columns: usize, detail: Detail) -> String {
 }
 
 #[test]
-fn every_kind_of_vm_is_told_in_words() {
+fn every_kind_of_vm_is_reported_in_words() {
     insta::assert_snapshot!(plain(&cloud(), 130, Detail::Usual), @r"
     (no alias)  (no UUID)
       ! unreadable      could not be read whole: uuid: missing
@@ -270,7 +271,7 @@ fn on_sixty_columns_reasons_go_below() {
 }
 
 #[test]
-fn briefly_only_the_counts_are_told() {
+fn briefly_only_the_counts_are_reported() {
     insta::assert_snapshot!(plain(&cloud(), 100, Detail::Brief), @r"
     Policy grandfather: the suspension until 2026-11-01 (move) no longer holds; take it out.
     Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v tells which.
@@ -290,7 +291,7 @@ fn a_plan_without_changes_is_one_line() {
 }
 
 #[test]
-fn a_snapshot_that_will_not_stay_is_told_with_its_create() {
+fn a_snapshot_that_will_not_stay_is_reported_with_its_create() {
     let mut web = vm("web-1", "grandfather", Status::Changes);
     web.actions = vec![weekly(false)];
     let text = plain(&of(vec![web], Summary::default()), 160, Detail::Usual);

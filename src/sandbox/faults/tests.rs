@@ -118,7 +118,7 @@ fn a_rule_lets_some_pass_strikes_at_every_so_manieth_and_stops() {
 }
 
 #[test]
-fn a_rule_looks_only_at_what_it_is_told_to() {
+fn a_rule_looks_only_at_what_it_is_reported_to() {
     let mut cloud = cloud(Vec::new());
     let (vm, other) = (cloud.vm, Uuid::nil());
     let request = Request::new("GET", &format!("/api/3/vms/{vm}"));

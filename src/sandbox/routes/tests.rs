@@ -36,7 +36,7 @@ impl Asker {
 }
 
 #[test]
-fn a_missing_permission_is_told_before_anybody_looks_whether_the_vm_exists() {
+fn a_missing_permission_is_reported_before_anybody_looks_whether_the_vm_exists() {
     let mut asker = asker(ApiStyle::V3);
     asker.user(&[]);
     let missing = "/api/3/vms/11111111-0000-4000-8000-000000000099";

@@ -93,8 +93,13 @@ fn an_upload_grows_by_the_mebibyte_and_never_shrinks() {
 
 #[test]
 fn looking_more_often_changes_nothing() {
-    for outcome in [Outcome::Complete, Outcome::Fail, Outcome::FailForgotten, Outcome::Hang, Outcome::Hollow]
-    {
+    for outcome in [
+        UploadOutcome::Complete,
+        UploadOutcome::Fail,
+        UploadOutcome::FailForgotten,
+        UploadOutcome::Hang,
+        UploadOutcome::Hollow,
+    ] {
         let (mut world, vm) = cloud();
         world.outcome = outcome;
         world.create_backup(vm, &full("monthly"), at(0)).unwrap();
@@ -116,38 +121,38 @@ fn every_outcome_leaves_the_record_it_leaves_in_fifo() {
         let backup = made(&mut world, vm, &full("monthly"), 0);
         (record(&world, vm, backup).clone(), world.restorable_from_store(vm, backup))
     };
-    let of = |outcome: Outcome| end(UploadScript::from(outcome), ApiStyle::V3);
+    let of = |outcome: UploadOutcome| end(UploadScript::from(outcome), ApiStyle::V3);
 
-    let (completed, restorable) = of(Outcome::Complete);
+    let (completed, restorable) = of(UploadOutcome::Complete);
     assert_eq!(
         (completed.state.as_deref(), size(&completed), restorable),
         (Some("completed"), 10 << 20, true)
     );
 
-    let (hollow, restorable) = of(Outcome::Hollow);
+    let (hollow, restorable) = of(UploadOutcome::Hollow);
     assert_eq!((hollow.state.as_deref(), size(&hollow), restorable), (Some("completed"), 51, false));
     assert!(hollow.files.as_ref().unwrap().values().all(|file| file.sha1.is_some()));
 
-    let (failed, restorable) = of(Outcome::Fail);
+    let (failed, restorable) = of(UploadOutcome::Fail);
     assert_eq!((failed.state.as_deref(), failed.local, restorable), (Some("failed"), Some(true), false));
     assert!(failed.files.as_ref().unwrap().values().all(|file| file.sha1.is_none()));
     assert_eq!(failed.xml, None);
     assert_eq!(
-        end(UploadScript::from(Outcome::Fail), ApiStyle::V2).0.state.as_deref(),
+        end(UploadScript::from(UploadOutcome::Fail), ApiStyle::V2).0.state.as_deref(),
         Some("upload failed")
     );
 
-    let (forgotten, _) = of(Outcome::FailForgotten);
+    let (forgotten, _) = of(UploadOutcome::FailForgotten);
     assert_eq!((forgotten.state.as_deref(), forgotten.local), (Some("failed"), None));
 
-    let (hanging, _) = of(Outcome::Hang);
+    let (hanging, _) = of(UploadOutcome::Hang);
     assert_eq!((hanging.state.as_deref(), hanging.local), (Some("uploading"), None));
     assert_eq!(size(&hanging), 4 << 20);
 
-    let (never, _) = of(Outcome::NeverStarts);
+    let (never, _) = of(UploadOutcome::NeverStarts);
     assert_eq!((never.state, never.local, never.local_size), (None, None, None));
 
-    let (snapshot_only, _) = of(Outcome::SnapshotOnly);
+    let (snapshot_only, _) = of(UploadOutcome::SnapshotOnly);
     assert_eq!((snapshot_only.state, snapshot_only.local), (None, None));
     assert!(snapshot_only.local_size > Some(0));
 }
@@ -155,7 +160,8 @@ fn every_outcome_leaves_the_record_it_leaves_in_fifo() {
 #[test]
 fn a_fate_may_say_how_long_and_how_large() {
     let (mut world, vm) = cloud();
-    let fate = UploadScript { outcome: Outcome::Complete, upload_ms: Some(10_000), size_bytes: Some(123) };
+    let fate =
+        UploadScript { outcome: UploadOutcome::Complete, upload_ms: Some(10_000), size_bytes: Some(123) };
     world.vms.get_mut(&vm).unwrap().fates.push_back(fate);
     let backup = world.create_backup(vm, &full("monthly"), at(0)).unwrap();
     world.advance(at(10));
@@ -167,13 +173,13 @@ fn a_fate_may_say_how_long_and_how_large() {
 fn delete_true_removes_the_parent_even_when_the_upload_failed() {
     let (mut world, vm) = cloud();
     let parent = made(&mut world, vm, &full("monthly"), 0);
-    world.outcome = Outcome::Fail;
+    world.outcome = UploadOutcome::Fail;
     let failed = made(&mut world, vm, &BackupRequest { delete: true, ..on(parent) }, 200);
     assert_eq!(record(&world, vm, parent).local, Some(false));
     assert_eq!(record(&world, vm, failed).local, Some(true));
 
     // FiFo takes an increment from the failed one, and says that it is completed. It can never be restored from store.
-    world.outcome = Outcome::Complete;
+    world.outcome = UploadOutcome::Complete;
     let lost = made(&mut world, vm, &on(failed), 400);
     assert_eq!(record(&world, vm, lost).state.as_deref(), Some("completed"));
     assert!(world.restorable(vm, lost), "as long as a snapshot is there");

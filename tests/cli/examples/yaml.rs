@@ -58,7 +58,7 @@ fn every_yaml_in_the_examples_is_good() {
 }
 
 #[test]
-fn every_example_is_told_in_the_readme() {
+fn every_example_is_reported_in_the_readme() {
     let readme = fs::read_to_string(repository("examples/README.md")).unwrap();
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {

@@ -34,7 +34,7 @@ fn told_options(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_command_and_option_is_told_and_no_other() {
+fn every_command_and_option_is_reported_and_no_other() {
     let page = Page::read("docs/commands.md");
     assert_eq!(told_options(page.section(GLOBAL)), long_options(&program(), true), "{GLOBAL}");
     for command in program().get_subcommands().filter(|command| command.get_name() != "help") {
@@ -74,7 +74,7 @@ fn told_codes(text: &str) -> BTreeSet<u8> {
 }
 
 #[test]
-fn every_exit_code_is_told_and_no_other() {
+fn every_exit_code_is_reported_and_no_other() {
     let codes: BTreeSet<u8> = exit_codes().into_values().collect();
     assert_eq!(told_codes(&Page::read("docs/exit-codes.md").text), codes);
     let mut help = program();

@@ -1,7 +1,7 @@
 use super::{example, read, run, succeeded};
 use clap::Parser as _;
 use fifo_retain::cli::args::{Arguments, Command};
-use fifo_retain::sandbox::{Effect, Operation, Options, Rule, Running, Sandbox};
+use fifo_retain::sandbox::{Effect, Operation, Options, Rule, RunningSandbox, Sandbox};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -93,7 +93,7 @@ fn commands(crontab: &str) -> Vec<String> {
 /// Cron as it would run the example: a nearly empty environment, and a FiFo to be asked.
 struct Cron {
     home: tempfile::TempDir,
-    fifo: Running,
+    fifo: RunningSandbox,
     runtime: Runtime,
 }
 

@@ -37,7 +37,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[],
         edits: &[
             (
-                "src/apply/worker.rs",
+                "src/apply/vm_run.rs",
                 "if delete.after_create && self.completed.is_none() =>",
                 "if delete.after_create && self.completed.is_none() && !PLANTED =>",
             ),
@@ -62,7 +62,7 @@ pub(super) const FAULTS: [Fault; 21] = [
                 Ok(crate::fifo::WriteAnswer::Lost { .. } | crate::fifo::WriteAnswer::Unavailable { .. })
             );
             if PLANTED && is_unclear {
-                answer = client.create_backup(self.id, &new, None).await;
+                answer = self.context.executor.client.create_backup(self.id, &new, None).await;
             }
             match self.interpret(&mut attempts, answer, seen.etag.is_some()).await? {",
         )],
@@ -76,7 +76,7 @@ pub(super) const FAULTS: [Fault; 21] = [
             "src/apply/reader.rs",
             "        find(&*self.list().await?, id)",
             "        if PLANTED {
-            return self.at(id).await.map(|seen| seen.vm);
+            return self.read(id).await.map(|seen| seen.vm);
         }
         find(&*self.list().await?, id)",
         )],

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use fifo_retain::fifo::{
-    Backoff, Credentials, ListError, MAX_ELEMENT_BYTES, NewBackup, Profile, ReadClient, Request, Response,
-    Settings, Splitter, Transport, TransportError, WriteAnswer, WriteClient, read_vm,
+    Backoff, ClientSettings, Credentials, ListError, MAX_ELEMENT_BYTES, NewBackup, Profile, ReadClient,
+    Request, Response, Splitter, Transport, TransportError, WriteAnswer, WriteClient, read_vm,
 };
 use fifo_retain::inventory::{BackupId, Inventory, VmId};
 use fifo_retain::plan::{Plan, plan};
@@ -145,7 +145,7 @@ pub(crate) fn answer(bytes: &[u8]) {
 async fn asked(same: Same) {
     let status = same.status.as_u16();
     let mut settings =
-        Settings::new("http://127.0.0.1:1".parse().unwrap(), Credentials::Token("t".to_owned().into()));
+        ClientSettings::new("http://127.0.0.1:1".parse().unwrap(), Credentials::Token("t".to_owned().into()));
     settings.read_timeout = Duration::from_millis(20);
     let pause = Duration::from_millis(9);
     settings.backoff = Backoff { first: pause, max: pause, asked_max: pause, refused_token: pause };

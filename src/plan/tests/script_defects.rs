@@ -137,7 +137,7 @@ fn a_vm_that_was_restored_or_moved_gets_a_full_and_goes_on_from_that() {
 }
 
 #[test]
-fn a_local_delete_that_did_not_happen_is_planned_again_or_told() {
+fn a_local_delete_that_did_not_happen_is_planned_again_or_reported() {
     let missed = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).local();
     assert_eq!(told(&missed.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
     let orphaned = missed.change(|backup| backup.local = Some(false));
@@ -147,7 +147,7 @@ fn a_local_delete_that_did_not_happen_is_planned_again_or_told() {
 }
 
 #[test]
-fn what_keeps_a_vm_from_its_backup_is_always_told() {
+fn what_keeps_a_vm_from_its_backup_is_always_reported() {
     let stored = mid_chain().set(|vm| vm.hypervisor = None);
     let delegated = mid_chain().set(|vm| vm.delegated_datasets = true);
     let broken = mid_chain().set(|vm| vm.state = "failed-start".to_owned());

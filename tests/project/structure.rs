@@ -1,4 +1,4 @@
-//! The house keeps its order: who may import from whom, who may read the clock, and how long a file may get.
+//! The structure of the source: who may import from whom, who may read the clock, and how long a file may get.
 //!
 //! Read from the source itself, so that a shortcut is noticed when it is taken.
 
@@ -58,7 +58,7 @@ const IMPURE: [&str; 9] = [
     "getrandom",
 ];
 
-fn sources(folder: &str) -> Vec<(String, String)> {
+pub(crate) fn sources(folder: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders = vec![root.join(folder)];
     let mut found = Vec::new();

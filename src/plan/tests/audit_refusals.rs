@@ -459,7 +459,7 @@ fn a_plan_whose_frame_is_wrong() {
 }
 
 #[test]
-fn a_vm_that_stands_in_the_list_twice_and_is_readable_once_is_left_alone() {
+fn a_vm_that_is_in_the_list_twice_and_is_readable_once_is_left_alone() {
     let listed_twice = Inventory {
         unreadable: vec![UnreadableVm {
             alias: "vm-1".to_owned(),

@@ -59,7 +59,7 @@ fn a_run_that_failed_says_so_and_invents_no_vm() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_told_and_fails_only_status() {
+fn a_file_that_cannot_be_written_is_reported_and_fails_only_status() {
     let cloud = Cloud::of(1, 100);
     let file = "no/such/folder/run.prom";
     let ended = cloud.folder.ask(&cloud.fifo, &["reconcile", "--metrics-file", file]).code(0);
@@ -70,7 +70,7 @@ fn a_file_that_cannot_be_written_is_told_and_fails_only_status() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_no_metrics_file_and_holds_nothing_up() {
+fn a_pipe_without_a_reader_is_no_metrics_file_and_blocks_nothing() {
     let cloud = Cloud::of(1, 100);
     let made = Command::new("mkfifo").arg(cloud.folder.path("run.prom")).status().unwrap();
     assert!(made.success());
@@ -110,14 +110,14 @@ fn a_summary_is_posted_after_each_run() {
 }
 
 #[test]
-fn a_monitor_hears_of_the_start_and_of_the_end() {
+fn a_monitor_is_pinged_at_start_and_end() {
     let (cloud, monitor) = (Cloud::of(1, 500), Listener::answering("200 OK"));
     cloud.folder.ask(&cloud.fifo, &["reconcile", "--ping-url", &monitor.url("/ping/abc")]).code(0);
     assert_eq!(monitor.lines(), ["GET /ping/abc/start", "GET /ping/abc"]);
 }
 
 #[test]
-fn what_fails_early_is_told_too() {
+fn what_fails_early_is_reported_too() {
     let (cloud, hook) = (Cloud::of(1, 100), Listener::answering("200 OK"));
     cloud.folder.write("policies/grandfather.yaml", "policy: half\n");
     let environment = [
@@ -137,7 +137,7 @@ fn what_fails_early_is_told_too() {
 }
 
 #[test]
-fn a_run_that_finds_another_one_under_way_tells_nobody() {
+fn a_run_that_finds_another_one_under_way_notifies_nobody() {
     let (cloud, listener) = (Cloud::of(1, 60_000), Listener::answering("200 OK"));
     let mut first = Watched::reconcile(&cloud);
     first.until("accepted");
@@ -184,7 +184,7 @@ fn an_address_that_is_none_is_refused_on_the_command_line_and_warned_about_elsew
 }
 
 #[test]
-fn without_certificates_nobody_is_told_and_the_backups_are_made() {
+fn without_certificates_nobody_is_notified_and_the_backups_are_made() {
     let cloud = Cloud::of(1, 100);
     let line = ["reconcile", "--notify-url", "https://127.0.0.1:1/hunter2"];
     // Only the address needs certificates: this FiFo is asked by plain HTTP.
@@ -220,7 +220,7 @@ fn a_run_that_is_cut_off_is_no_success() {
 }
 
 #[test]
-fn a_signal_while_it_tells_ends_it() {
+fn a_signal_while_reporting_ends_it() {
     let (cloud, silent) = (Cloud::of(1, 100), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let url = format!("http://{}/hook", silent.local_addr().unwrap());
     let run = Told::start(cloud.folder.asking(&cloud.fifo, &["reconcile", "--notify-url", &url]));
@@ -233,7 +233,7 @@ fn a_signal_while_it_tells_ends_it() {
 }
 
 #[test]
-fn apply_tells_as_well_and_a_no_is_no_run() {
+fn apply_reports_too_and_a_declined_plan_is_no_run() {
     let (cloud, hook) = (Cloud::of(1, 100), Listener::answering("200 OK"));
     let url = hook.url("/hook");
     // Without a terminal nobody can be asked: no run, nothing to tell.

@@ -5,7 +5,7 @@ use crate::life::Life;
 use crate::scenario::{ByHand, StepAction};
 use chrono::TimeDelta;
 use fifo_retain::apply::Clock as _;
-use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Outcome, Rule, UploadScript, World};
+use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Rule, UploadOutcome, UploadScript, World};
 use serde_json::json;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -104,7 +104,7 @@ impl Life {
             StepAction::Agent(hypervisor, true) => _ = world.agents_down.remove(&format!("hv-{hypervisor}")),
             StepAction::Agent(hypervisor, false) => _ = world.agents_down.insert(format!("hv-{hypervisor}")),
             StepAction::Store(is_up) => {
-                world.outcome = if *is_up { Outcome::Complete } else { Outcome::SnapshotOnly };
+                world.outcome = if *is_up { UploadOutcome::Complete } else { UploadOutcome::SnapshotOnly };
             }
             StepAction::Backend(is_up) => world.backend_up = *is_up,
             StepAction::Clock(ahead_s) => state.server_ahead = TimeDelta::seconds(*ahead_s),
@@ -136,7 +136,11 @@ fn create(world: &mut World, vm: Uuid, by_hand: ByHand, now_us: i64) {
     // What is in no policy is large: its uploads take places for long.
     if let Some(vm) = world.vms.get_mut(&vm).filter(|vm| vm.fates.is_empty() && !cloud::is_protected(vm)) {
         let upload_ms = Some(5 * 3_600_000);
-        vm.fates.push_back(UploadScript { outcome: Outcome::Complete, upload_ms, size_bytes: Some(2 << 30) });
+        vm.fates.push_back(UploadScript {
+            outcome: UploadOutcome::Complete,
+            upload_ms,
+            size_bytes: Some(2 << 30),
+        });
     }
     let Ok(made) = world.create_backup(vm, &order, now_us) else { return };
     let record = world.vms.get_mut(&vm).and_then(|vm| vm.backups.get_mut(&made)).unwrap();

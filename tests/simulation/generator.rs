@@ -2,7 +2,7 @@
 
 use crate::scenario::{ByHand, Mark, Rules, Run, Scenario, Step, StepAction, VmStart};
 use fastrand::Rng;
-use fifo_retain::sandbox::{Effect, Operation, Outcome, Rule, UploadScript};
+use fifo_retain::sandbox::{Effect, Operation, Rule, UploadOutcome, UploadScript};
 use std::time::Duration;
 
 const HOUR_S: u64 = 3_600;
@@ -160,19 +160,19 @@ fn fate(dice: &mut Rng) -> UploadScript {
     let outcome = *pick(
         dice,
         &[
-            Outcome::Fail,
-            Outcome::FailForgotten,
-            Outcome::Hang,
-            Outcome::Hollow,
-            Outcome::NeverStarts,
-            Outcome::SnapshotOnly,
-            Outcome::NoFiles,
-            Outcome::NoChecksums,
-            Outcome::NoBytes,
-            Outcome::Complete,
-            Outcome::Complete,
-            Outcome::Complete,
-            Outcome::Complete,
+            UploadOutcome::Fail,
+            UploadOutcome::FailForgotten,
+            UploadOutcome::Hang,
+            UploadOutcome::Hollow,
+            UploadOutcome::NeverStarts,
+            UploadOutcome::SnapshotOnly,
+            UploadOutcome::NoFiles,
+            UploadOutcome::NoChecksums,
+            UploadOutcome::NoBytes,
+            UploadOutcome::Complete,
+            UploadOutcome::Complete,
+            UploadOutcome::Complete,
+            UploadOutcome::Complete,
         ],
     );
     let longest_ms = match dice.u8(0..9) {

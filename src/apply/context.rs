@@ -1,0 +1,133 @@
+//! What all VMs of a run share.
+
+use super::background::BackgroundUpload;
+use super::canary::DeleteGate;
+use super::event::EventKind;
+use super::executor::Executor;
+use super::reader::VmReader;
+use super::report::{ActionReport, CascadeAlarm, RunReport, VmReport};
+use super::slots::{Slot, Slots};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
+
+/// What all VMs of a run share.
+pub(super) struct RunContext<'a> {
+    pub(super) executor: &'a Executor<'a>,
+    pub(super) reader: VmReader<'a>,
+    pub(super) slots: Arc<Slots>,
+    pub(super) gate: DeleteGate,
+    /// Uploads that no worker watches, with the places that they take.
+    pub(super) background: Mutex<Vec<(BackgroundUpload, Slot)>>,
+    /// How many VMs may be in the middle of a local delete.
+    pub(super) turns: Semaphore,
+    /// How many VMs wait for a clock.
+    pub(super) clock_waits: AtomicUsize,
+    /// Cancelled when what merely waits is left to the next run.
+    pub(super) hand_over_now: CancellationToken,
+    /// Whether that is since the deadline has passed.
+    pub(super) is_past_deadline: AtomicBool,
+    pub(super) reports: Mutex<Vec<VmReport>>,
+    pub(super) alarms: Mutex<Vec<CascadeAlarm>>,
+    /// Cancelled when the run is told to end, and with the first alarm: nothing new is started then. What has been
+    /// asked for is still looked at, so that it is known what became of it.
+    pub(super) stop: CancellationToken,
+}
+
+impl RunContext<'_> {
+    pub(super) fn tell(&self, what: EventKind) {
+        self.executor.observe(what);
+    }
+
+    /// Has what merely waits left to the next run once the deadline has passed.
+    pub(super) async fn hand_over_at_deadline(&self) -> Infallible {
+        if let Some(deadline) = self.executor.settings.deadline {
+            tokio::time::sleep(deadline).await;
+            self.is_past_deadline.store(true, Ordering::SeqCst);
+            self.hand_over_now.cancel();
+        }
+        std::future::pending().await
+    }
+
+    /// Says why what merely waits is left to the next run.
+    pub(super) fn why_handed_over(&self) -> &'static str {
+        if self.is_past_deadline.load(Ordering::SeqCst) {
+            "the deadline of this run has passed"
+        } else {
+            "the next run is due"
+        }
+    }
+
+    /// Counts a VM that waits for a clock.
+    pub(super) fn waits_for_clock(&self) -> WaitCount<'_> {
+        WaitCount::new(&self.clock_waits)
+    }
+
+    /// Gives how many VMs wait for a clock.
+    pub(super) fn clock_waits(&self) -> usize {
+        self.clock_waits.load(Ordering::SeqCst)
+    }
+
+    /// Keeps a place taken for an upload that no worker watches, until it is seen to have ended.
+    pub(super) fn keep_in_background(&self, upload: BackgroundUpload, slot: Slot) {
+        self.background.lock().unwrap_or_else(PoisonError::into_inner).push((upload, slot));
+    }
+
+    /// Hands out the uploads that no worker watches, to be looked at.
+    pub(super) fn take_background(&self) -> Vec<(BackgroundUpload, Slot)> {
+        std::mem::take(&mut *self.background.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits for a turn to do a local delete.
+    pub(super) async fn take_turn(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed, so there is always a turn in the end.
+        self.turns.acquire().await.ok()
+    }
+
+    /// Notes how one of a VM's actions ended.
+    pub(super) fn report(&self, place: usize, step: ActionReport) {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(report) = reports.get_mut(place) {
+            report.steps.push(step);
+        }
+    }
+
+    /// Tells that backups have vanished, and has nothing new started.
+    pub(super) fn raise_alarm(&self, alarm: CascadeAlarm) {
+        self.gate.close("backups have vanished".to_owned());
+        self.tell(EventKind::CascadeAlarm {
+            at: alarm.at.clone(),
+            backup: alarm.backup,
+            gone: alarm.gone.clone(),
+        });
+        self.alarms.lock().unwrap_or_else(PoisonError::into_inner).push(alarm);
+        self.stop.cancel();
+    }
+
+    pub(super) fn into_report(self) -> RunReport {
+        RunReport {
+            vms: self.reports.into_inner().unwrap_or_else(PoisonError::into_inner),
+            alarms: self.alarms.into_inner().unwrap_or_else(PoisonError::into_inner),
+            interrupted: self.executor.stop.is_cancelled(),
+        }
+    }
+}
+
+/// Counts those who wait for as long as each holds its own.
+#[derive(Debug)]
+pub(super) struct WaitCount<'a>(&'a AtomicUsize);
+
+impl<'a> WaitCount<'a> {
+    pub(super) fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for WaitCount<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

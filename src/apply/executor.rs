@@ -1,0 +1,58 @@
+//! The executor: client, policies, clock, settings and observer of a run.
+
+use super::event::{Event, EventKind, Observer};
+use super::progress::ProgressTracker;
+use super::timing::Timing;
+use crate::fifo::WriteClient;
+use crate::policy::Policies;
+use chrono::{DateTime, Utc};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// The clock of this machine, or a simulated one.
+pub trait Clock: Send + Sync {
+    /// Tells the instant.
+    fn now(&self) -> DateTime<Utc>;
+}
+
+/// How a run is to be done.
+#[derive(Clone, Copy, Debug)]
+pub struct ExecutorSettings {
+    /// How many uploads may run in all, counting those that were running already.
+    pub max_uploads: usize,
+    /// How many uploads may run on one hypervisor, counting those that were running already.
+    pub max_uploads_per_hypervisor: usize,
+    /// Whether uploads are waited for. If not, what comes after them is left to the next run.
+    pub wait: bool,
+    /// After how long what still waits, for an upload, a place or a clock, is left to the next run.
+    pub deadline: Option<Duration>,
+    /// The pauses and patience.
+    pub timing: Timing,
+}
+
+/// Carries plans out against one FiFo.
+pub struct Executor<'a> {
+    /// The FiFo.
+    pub client: &'a WriteClient,
+    /// The policies that the plan was made from; each VM is decided again by them.
+    pub policies: &'a Policies,
+    /// The clock.
+    pub clock: &'a dyn Clock,
+    /// Who is told what happens.
+    pub observer: &'a dyn Observer,
+    /// Cancelled when nothing new may be started any more.
+    pub stop: &'a CancellationToken,
+    /// Cancelled when the next run is due: what merely waits, for an upload, a place or a clock, is then left to that one,
+    /// which plans anew for all VMs. One upload that hangs for hours must not hold up what comes due meanwhile.
+    pub hand_over: &'a CancellationToken,
+    /// What is known of how uploads move; to be kept from run to run.
+    pub progress: &'a ProgressTracker,
+    /// How it is to be done.
+    pub settings: ExecutorSettings,
+}
+
+impl Executor<'_> {
+    pub(super) fn observe(&self, what: EventKind) {
+        self.observer.observe(&Event { time: self.clock.now(), what });
+    }
+}

@@ -1,0 +1,85 @@
+//! Executes the actions of one VM in order.
+
+use super::action::{ActionKind, ActionOutcome, ActionRef};
+use super::event::EventKind;
+use super::report::ActionReport;
+use super::worker::{StepError, StepSuccess, VmWorker, create_step, delete_step};
+use crate::inventory::BackupId;
+use crate::plan::{Action, Create};
+
+impl VmWorker<'_> {
+    /// Does what is planned, as far as it goes.
+    ///
+    /// An action that fails does not keep the next one from being tried (a snapshot that cannot be deleted is no reason
+    /// to make no backup), except that nothing that waits for a create is done unless that has completed.
+    pub(super) async fn run(mut self, actions: Vec<&Action>) {
+        for action in actions {
+            if action.is_create() {
+                self.context.gate.withdraw(self.id);
+            }
+            match action {
+                Action::Create(create) => self.run_create(create).await,
+                Action::DeleteLocal(delete) if delete.after_create && self.completed.is_none() => {
+                    let problem = self.missing_create_error();
+                    self.end(ActionKind::DeleteLocal, delete_step(&delete.tier, delete.backup), Err(problem));
+                }
+                Action::DeleteLocal(delete) => self.run_delete(&delete.tier, delete.backup).await,
+            }
+        }
+        self.context.gate.withdraw(self.id);
+    }
+
+    /// Says what becomes of a delete of which the create has not completed.
+    fn missing_create_error(&self) -> StepError {
+        let message = "waiting for the new backup, which has not completed".to_owned();
+        if self.is_stopped() {
+            StepError::Interrupted(message)
+        } else if !self.context.executor.settings.wait
+            || self.is_create_handed_over
+            || self.context.hand_over_now.is_cancelled()
+        {
+            StepError::HandedOver(message)
+        } else {
+            StepError::Dropped(message)
+        }
+    }
+
+    async fn run_create(&mut self, create: &Create) {
+        let result = self.create(create).await;
+        let backup = result.as_ref().ok().map(|success| success.backup);
+        self.is_create_handed_over = matches!(&result, Err(StepError::HandedOver(_)));
+        let is_complete = matches!(&result, Ok(success) if success.ending == ActionOutcome::Done);
+        self.end(ActionKind::Create, create_step(create, backup), result);
+        if let (true, Some(new)) = (is_complete, backup) {
+            self.known.insert(new);
+            self.completed = Some(new);
+            if !create.stays_local {
+                self.run_delete(&create.tier, new).await;
+            }
+        }
+    }
+
+    async fn run_delete(&mut self, tier: &str, backup: BackupId) {
+        let result = self.delete_locally(tier, backup).await;
+        self.end(ActionKind::DeleteLocal, delete_step(tier, backup), result);
+    }
+
+    fn end(&self, kind: ActionKind, step: ActionRef, result: Result<StepSuccess, StepError>) {
+        let (ending, message) = match result {
+            Ok(success) => (success.ending, success.message),
+            Err(StepError::Failed(message)) => (ActionOutcome::Failed, message),
+            Err(StepError::Dropped(message)) => (ActionOutcome::Dropped, message),
+            Err(StepError::Unverified(message)) => (ActionOutcome::Unverified, message),
+            Err(StepError::HandedOver(message)) => (ActionOutcome::HandedOver, message),
+            Err(StepError::Interrupted(message)) => (ActionOutcome::Interrupted, message),
+            Err(StepError::Alarm(alarm)) => (ActionOutcome::Failed, alarm.to_string()),
+        };
+        self.context.tell(EventKind::ActionEnded {
+            at: self.at.clone(),
+            step,
+            outcome: ending,
+            message: message.clone(),
+        });
+        self.context.report(self.place, ActionReport { kind, ending, message });
+    }
+}

@@ -1,0 +1,44 @@
+//! What to sign in with.
+
+use secrecy::SecretString;
+
+/// What we sign in with.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// A token, used as it is. It cannot be renewed.
+    Token(SecretString),
+    /// A user and password, for which FiFo gives a token.
+    Password {
+        /// The user's name.
+        user: String,
+        /// The user's password.
+        password: SecretString,
+    },
+    /// A token, and a user and password for when FiFo does not accept it any more.
+    TokenFirst {
+        /// The token.
+        token: SecretString,
+        /// The user's name.
+        user: String,
+        /// The user's password.
+        password: SecretString,
+    },
+}
+
+impl Credentials {
+    pub(super) fn token(&self) -> Option<&SecretString> {
+        match self {
+            Self::Token(token) | Self::TokenFirst { token, .. } => Some(token),
+            Self::Password { .. } => None,
+        }
+    }
+
+    pub(super) fn user(&self) -> Option<(&str, &SecretString)> {
+        match self {
+            Self::Token(_) => None,
+            Self::Password { user, password } | Self::TokenFirst { user, password, .. } => {
+                Some((user, password))
+            }
+        }
+    }
+}
