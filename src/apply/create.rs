@@ -6,7 +6,7 @@ use super::event::EventKind;
 use super::reader::VmReading;
 use super::search::{Sent, new_backup};
 use super::slots::Slot;
-use super::timing::CLOCKS_APART_MAX;
+use super::timing::CLOCK_SKEW_MAX;
 use super::worker::{StepError, StepSuccess, VmWorker, create_step, not_begun};
 use super::write_attempts::{AttemptResult, WriteAttempts};
 use crate::fifo::NewBackup;
@@ -60,7 +60,7 @@ impl VmWorker<'_> {
 
     fn background(&self, which: UploadRef) -> Result<BackgroundUpload, StepError> {
         // FiFo's clock, which stamps it and by which the planner counts, may be ahead of ours.
-        let lasts = CLOCKS_APART_MAX + self.policy()?.stuck_after;
+        let lasts = CLOCK_SKEW_MAX + self.policy()?.stuck_after;
         Ok(BackgroundUpload::new(self.at.clone(), which, lasts, self.context.executor.clock.now()))
     }
 
@@ -86,7 +86,7 @@ impl VmWorker<'_> {
             let due_since = self.still_wanted(&seen, create)?;
             self.clocks_agree(&attempts, seen.server_date)?;
             // A clock may be set back meanwhile, or stand still: in all it is waited for no longer than clocks may differ.
-            if let Some(early) = early(due_since, seen.server_date).filter(|_| waited < CLOCKS_APART_MAX) {
+            if let Some(early) = early(due_since, seen.server_date).filter(|_| waited < CLOCK_SKEW_MAX) {
                 waited += early;
                 self.wait_for_clock(early).await?;
                 // That may have been long, and what was seen is old.
@@ -163,5 +163,5 @@ impl VmWorker<'_> {
 fn early(due_since: DateTime<Utc>, server_date: Option<DateTime<Utc>>) -> Option<TimeDelta> {
     let early = due_since - server_date?;
     // The server tells whole seconds.
-    (early > TimeDelta::zero()).then(|| early.min(CLOCKS_APART_MAX) + TimeDelta::seconds(1))
+    (early > TimeDelta::zero()).then(|| early.min(CLOCK_SKEW_MAX) + TimeDelta::seconds(1))
 }

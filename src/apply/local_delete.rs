@@ -8,9 +8,9 @@ use super::canary::DeletePermit;
 use super::event::EventKind;
 use super::reader::VmReading;
 use super::timing::PollIntervals;
-use super::worker::not_begun;
-use super::worker::{StepError, StepSuccess, VmWorker, chain, delete_step};
+use super::worker::{StepError, StepSuccess, VmWorker, delete_step, not_begun};
 use super::write_attempts::{AttemptResult, UnknownOutcome, WriteAttempts};
+use crate::fifo::with_causes;
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::Action;
 use crate::policy::minute_text;
@@ -258,7 +258,7 @@ impl VmWorker<'_> {
                         return Ok(DeleteEffect::Done);
                     }
                     Ok(_) if is_last => return Ok(DeleteEffect::None),
-                    Err(error) if is_last => return Ok(DeleteEffect::Unknown(chain(&error))),
+                    Err(error) if is_last => return Ok(DeleteEffect::Unknown(with_causes(&error))),
                     Ok(_) | Err(_) => {}
                 }
             }

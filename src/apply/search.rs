@@ -1,9 +1,9 @@
 //! Finding the backup that a create has made: new versions of FiFo do not name it.
 
-use super::timing::CLOCKS_APART_MAX;
-use super::timing::PollIntervals;
-use super::worker::{StepError, VmWorker, chain};
+use super::timing::{CLOCK_SKEW_MAX, PollIntervals};
+use super::worker::{StepError, VmWorker};
 use super::write_attempts::{UnknownOutcome, WriteAttempts};
+use crate::fifo::with_causes;
 use crate::inventory::{BackupId, Vm};
 use crate::plan::Create;
 use chrono::{DateTime, Utc};
@@ -98,7 +98,7 @@ impl VmWorker<'_> {
                     }
                     None => {}
                 },
-                Err(error) if is_last => return Search::Unknown(chain(&error)),
+                Err(error) if is_last => return Search::Unknown(with_causes(&error)),
                 Err(_) => {}
             }
             let left = timing.search.saturating_sub(began.elapsed());
@@ -118,7 +118,7 @@ pub(super) fn new_backup(vm: &Vm, create: &Create, sent: &Sent, told: Option<Bac
         .filter(|backup| !sent.known.contains(&backup.id) && backup.comment.as_ref() == Some(&create.comment))
         .filter(|backup| backup.parent.is_none() || backup.parent == create.parent)
         .filter(|backup| {
-            let earliest = sent.asked_at.map(|asked_at| asked_at - CLOCKS_APART_MAX);
+            let earliest = sent.asked_at.map(|asked_at| asked_at - CLOCK_SKEW_MAX);
             backup.timestamp.is_none_or(|taken| earliest.is_none_or(|earliest| taken >= earliest))
         })
         .min_by_key(|backup| (backup.timestamp, backup.id))

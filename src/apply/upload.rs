@@ -4,9 +4,9 @@ use super::action::ActionOutcome;
 use super::event::EventKind;
 use super::reader::ReadError;
 use super::slots::Slot;
-use super::timing::CLOCKS_APART_MAX;
-use super::timing::PollIntervals;
-use super::worker::{StepError, StepSuccess, VmWorker, WaitError, chain};
+use super::timing::{CLOCK_SKEW_MAX, PollIntervals};
+use super::worker::{StepError, StepSuccess, VmWorker, WaitError};
+use crate::fifo::with_causes;
 use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
 use crate::plan::standing::{STREAM_BYTES_MIN, Standing, VmView};
 use crate::plan::{Create, bytes_text, missing_file_info_text};
@@ -84,13 +84,7 @@ impl VmWorker<'_> {
                     return Err(StepError::Failed(message));
                 }
                 RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
-                    // By its own date, as the planner counts; but a wrong clock must not hold the run for as long, nor
-                    // one that is set back meanwhile.
-                    let stuck_after = self.policy()?.stuck_after;
-                    let since = backup.timestamp.unwrap_or(began).clamp(began, began + CLOCKS_APART_MAX);
-                    let lasts = (since + stuck_after - began).to_std().unwrap_or_default();
-                    let is_over = self.context.executor.clock.now() >= since + stuck_after;
-                    if is_over || began_at.elapsed() >= lasts {
+                    if self.is_stuck(&backup, began, began_at)? {
                         let message = format!(
                             "the upload of backup {id} is stuck at {}; check the hypervisor's agent and the backup store",
                             bytes_text(bytes)
@@ -100,6 +94,16 @@ impl VmWorker<'_> {
                 }
             }
         }
+    }
+
+    /// Says whether an upload takes longer than `stuck_after`, counted from its own date as in the planner, but neither
+    /// from before this run watches it nor from a date that a wrong clock puts far ahead. A clock that is set back
+    /// meanwhile does not prolong it.
+    fn is_stuck(&self, backup: &Backup, began: DateTime<Utc>, began_at: Instant) -> Result<bool, StepError> {
+        let since = backup.timestamp.unwrap_or(began).clamp(began, began + CLOCK_SKEW_MAX);
+        let until = since + self.policy()?.stuck_after;
+        let lasts = (until - began).to_std().unwrap_or_default();
+        Ok(self.context.executor.clock.now() >= until || began_at.elapsed() >= lasts)
     }
 
     /// Waits until the upload is looked at again, or is left to FiFo and the next run.
@@ -151,7 +155,7 @@ impl VmWorker<'_> {
                 if blind_since.elapsed() < self.context.executor.settings.timing.blind && !error.is_final() {
                     return Ok(None);
                 }
-                let why = chain(&error);
+                let why = with_causes(&error);
                 Err(StepError::Unverified(format!(
                     "backup {id} is started, but its progress can no longer be read: {why}; the next run checks the result"
                 )))

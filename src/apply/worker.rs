@@ -5,6 +5,7 @@ use super::cascade_guard::CascadeGuard;
 use super::context::RunContext;
 use super::reader::{ReadError, VmReading};
 use super::report::CascadeAlarm;
+use crate::fifo::with_causes;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, Create, VmPlan, audit, decide, fingerprint};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -265,19 +266,7 @@ pub(super) fn not_begun() -> StepError {
 }
 
 pub(super) fn could_not_read(error: ReadError) -> StepError {
-    StepError::Failed(format!("nothing was done: the VM could not be read: {}", chain(&error)))
-}
-
-/// Writes an error with all that lies behind it.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
+    StepError::Failed(format!("nothing was done: the VM could not be read: {}", with_causes(&error)))
 }
 
 pub(super) fn create_step(create: &Create, backup: Option<BackupId>) -> ActionRef {

@@ -178,7 +178,7 @@ fn hint(status: StatusCode) -> &'static str {
 }
 
 /// Writes an error with everything that caused it, for where only one text fits.
-pub(super) fn with_causes(error: &dyn Error) -> String {
+pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
