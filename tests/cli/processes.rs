@@ -141,7 +141,7 @@ fn a_disk_that_is_full_from_the_start_or_in_the_middle_stops_no_backup_and_is_re
         let output = without_room(&cloud, blocks, &["--state-dir", "state", "reconcile"]).output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(0), "{err}");
-        assert_eq!(err.matches("the journal could not be written").count(), 1, "{err}");
+        assert_eq!(err.matches("failed to write to the journal").count(), 1, "{err}");
         assert!(err.contains(told), "{err}");
         cloud.is_done();
         // With room again, the next run's lines are whole.

@@ -87,7 +87,7 @@ fn what_goes_to_no_terminal_has_no_colour_in_it() {
     let once = Rule::new(Effect::Answer { status: 503, retry_after_s: None, location: None }).times(1);
     fifo.running().with(|state| state.faults.rules.push(once));
     let ended = folder.ask(&fifo, &["-vv", "plan", "--at", AT]).code(0);
-    assert!(ended.err.contains("debug: trying again to read the list of VMs"), "{}", ended.err);
+    assert!(ended.err.contains("debug: retrying to read the list of VMs"), "{}", ended.err);
     assert!(!ended.err.contains('\u{1b}'), "{:?}", ended.err);
 }
 
