@@ -199,8 +199,8 @@ fn the_audit_shares_no_code_with_the_planner() {
     for (module, paths) in imports(&modules) {
         let is_audit = module == "plan::audit" || module.starts_with("plan::audit::");
         for path in paths.iter().filter(|path| is_audit && path.starts_with("plan::")) {
-            let may = |may: &&str| path == may || path.starts_with(&format!("{may}::"));
-            if !path.starts_with("plan::audit") && !AUDIT_MAY_IMPORT.iter().any(|one| may(&one)) {
+            let may = |may: &str| path == may || path.starts_with(&format!("{may}::"));
+            if !path.starts_with("plan::audit") && !AUDIT_MAY_IMPORT.iter().any(|one| may(one)) {
                 wrong.push(format!("{module} imports {path}"));
             }
         }

@@ -107,7 +107,10 @@ impl Life {
                 world.outcome = if *is_up { UploadOutcome::Complete } else { UploadOutcome::SnapshotOnly };
             }
             StepAction::Backend(is_up) => world.backend_up = *is_up,
-            StepAction::Clock(ahead_s) => state.server_ahead = TimeDelta::seconds(*ahead_s),
+            StepAction::Clock(ahead_s) => {
+                state.server_ahead = TimeDelta::seconds(*ahead_s);
+                self.judges().clock_set_at = Some(self.clock.now());
+            }
         }
         let is_drop = |rule: &Rule| matches!(rule.effect, Effect::DropBody);
         let is_shift = |rule: &Rule| matches!(rule.effect, Effect::ShiftDate { .. } | Effect::HideDate);

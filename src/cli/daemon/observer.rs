@@ -57,7 +57,7 @@ impl<'a> RunMonitor<'a> {
         self.start_ping = self.reporting.begin();
     }
 
-    /// Gives what the monitor has been told, for telling it the end.
+    /// Gives the ping of the start, for the ping of the end.
     pub(in crate::cli) fn into_start_ping(self) -> StartPing {
         self.start_ping
     }
@@ -67,7 +67,7 @@ impl<'a> RunMonitor<'a> {
         self.alarm_recorder.recorded().latch = Some(latch);
     }
 
-    /// Gives what shows on the board what a run waits for, where there is a board.
+    /// Gives what shows in the live view what a run waits for, where there is one.
     pub(in crate::cli) fn waiting_observer(&self) -> Option<WaitingObserver> {
         self.live_view.map(|live_view| WaitingObserver(Arc::clone(live_view.state)))
     }

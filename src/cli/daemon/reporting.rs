@@ -29,7 +29,7 @@ pub(in crate::cli) struct Reporting<'c> {
     ping: Channel,
 }
 
-/// A way of telling: where its address comes from, and who sends to it, once that could be made ready.
+/// A channel of reports: where its address comes from, and who sends to it, once that could be opened.
 struct Channel {
     /// The address on the command line, which goes before the variable.
     given: Option<SecretUrl>,
@@ -74,7 +74,7 @@ impl<'c> Reporting<'c> {
         }))
     }
 
-    /// Tells everybody what came of a run, the last one in the ledger. A signal that comes meanwhile cuts it short; one that
+    /// Reports the last run of the history. A signal that comes meanwhile cuts it short; one that
     /// came before is what is told.
     pub(in crate::cli) async fn end(
         &self,

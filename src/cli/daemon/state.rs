@@ -119,7 +119,7 @@ impl DaemonState {
     }
 
     fn metrics(&self, dialect: Dialect) -> Option<Answer> {
-        // Not while the board is held: a run that ends must not wait for somebody's scrape.
+        // Not while the state is locked: a run that ends must not wait for somebody's scrape.
         let history = self.data().history.clone();
         let body = metrics::text(&history, (self.clock)(), dialect).ok()?;
         Some(Answer { is_well: true, content_type: dialect.content_type(), body })

@@ -1,6 +1,6 @@
 //! What a change of policies does: two plans of the same inventory at the same instant, one with each set of policies.
 //!
-//! What is told is the difference in deeds and in protection, not the difference in the files: a policy that has only
+//! The result is the difference in actions and in protection, not the difference in the files: a policy that has only
 //! moved to another file is no change. [`forecast`](super::forecast) looks further ahead than one plan does.
 
 use super::forecast::{Forecast, forecast};

@@ -119,7 +119,7 @@ impl<'a> VmOccurrenceRange<'_, 'a> {
         }
     }
 
-    /// Gives the calendar of an instant within the season.
+    /// Gives the occurrences around an instant within the range.
     pub(super) fn occurrences(&self, instant: DateTime<Utc>) -> Occurrences<'a> {
         let last = self.range.tiers.iter().zip(&self.shares).map(|(times, share)| {
             let past = times.partition_point(|time| *time + *share <= instant);

@@ -147,17 +147,17 @@ fn a_backup_that_is_made_in_any_case_is_not_caused_by_what_becomes_of_its_own_sn
         policy.tiers[0].keep_local = keep_local;
         policy
     };
-    let deeds = |create, delete_local| ActionCounts { create, delete_local };
+    let counts = |create, delete_local| ActionCounts { create, delete_local };
     let goes = compared(&[fulls(1)], &[fulls(0)], [vm(1)]);
-    assert_eq!((goes.summary.caused, goes.summary.anyway), (deeds(0, 1), deeds(1, 0)));
+    assert_eq!((goes.summary.caused, goes.summary.anyway), (counts(0, 1), counts(1, 0)));
     assert!(goes.summary.no_longer.is_empty());
     assert_eq!((goes.vms[0].own_snapshot, goes.vms[0].anyway.len()), (Some(NewSnapshotChange::Goes), 1));
     let stays = compared(&[fulls(0)], &[fulls(1)], [vm(1)]);
-    assert_eq!((stays.summary.caused, stays.summary.anyway), (deeds(0, 0), deeds(1, 0)));
-    assert_eq!(stays.summary.no_longer, deeds(0, 1));
+    assert_eq!((stays.summary.caused, stays.summary.anyway), (counts(0, 0), counts(1, 0)));
+    assert_eq!(stays.summary.no_longer, counts(0, 1));
     assert_eq!(stays.vms[0].own_snapshot, Some(NewSnapshotChange::Stays));
     let gone = compared(&[fulls(0)], &[fulls(0)], [vm(1)]);
-    assert_eq!((gone.summary.caused, gone.summary.anyway, gone.vms.len()), (deeds(0, 0), deeds(1, 1), 0));
+    assert_eq!((gone.summary.caused, gone.summary.anyway, gone.vms.len()), (counts(0, 0), counts(1, 1), 0));
 }
 
 #[test]

@@ -456,11 +456,11 @@ fn large_numbers_leave_room_for_themselves() {
         suspended: million,
     };
     let mut comparison = comparison(&plan);
-    let deeds = ActionCounts { create: million, delete_local: million };
+    let counts = ActionCounts { create: million, delete_local: million };
     comparison.summary = ComparisonSummary {
-        caused: deeds,
-        anyway: deeds,
-        no_longer: deeds,
+        caused: counts,
+        anyway: counts,
+        no_longer: counts,
         stranded: AbandonedBackups {
             backups: million,
             held: SnapshotUsage { snapshots: million, size_bytes: u64::MAX },

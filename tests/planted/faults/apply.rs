@@ -150,7 +150,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "refusals_end_in_a_single_reading",
         takes_away: "without a condition only the list is believed",
         behind: &[],
-        seeds: &[],
+        seeds: &[281],
         edits: &[(
             "src/apply/worker.rs",
             "        let vm = self.read_in_list().await?;

@@ -63,10 +63,10 @@ impl Judges {
             };
             let is_silent = |record: &Record| record.state.is_none() && record.timestamp.is_some();
             let holds_all = vm.backups.values().any(|record| is_silent(record) && !is_restored_later(record));
-            // Where an increment has to wait, there is its parent, and what has failed.
+            // One for each incremental tier, and one that has failed.
             let local_max = 2
                 + usize::try_from(self.rules.daily_keeps_local).unwrap()
-                + usize::from(may_wait && self.rules.has_weekly);
+                + usize::from(self.rules.has_weekly);
             if local.len() > local_max && !holds_all {
                 found.push(format!("{id} still holds {local:?}"));
             }

@@ -46,6 +46,8 @@ pub(crate) struct Judges {
     pub(crate) writes_were_late: bool,
     /// Whether the list may have taken long in this run.
     pub(crate) lists_are_disturbed: bool,
+    /// When FiFo's clock was last set.
+    pub(crate) clock_set_at: Option<DateTime<Utc>>,
     /// When the run was told to end.
     pub(crate) stopped_at: Option<DateTime<Utc>>,
     sending: Sending,
@@ -96,6 +98,7 @@ impl Judges {
             two_runners: false,
             writes_were_late: false,
             lists_are_disturbed: false,
+            clock_set_at: None,
             stopped_at: None,
             sending: Sending::default(),
             growths: Growths::default(),
@@ -263,7 +266,15 @@ impl Judges {
             (self.before.get(&vm).cloned().unwrap_or_default(), now.get(&vm).cloned().unwrap_or_default());
         // Through a stale cache nobody can see that a VM has left its policy; but then FiFo refuses the old version (412).
         let may_be_late = asked.is_late && asked.if_match.is_none();
-        if before != after && !may_be_late && !self.may_be_touched(world, vm, asked.at.max(own)) {
+        let is_refused = asked.status == Some(412);
+        // A suspension that began while it was on its way is not FiFo's to know.
+        let was_before_suspension = asked.is_late && self.suspended_until.is_some();
+        if before != after
+            && !may_be_late
+            && !is_refused
+            && !was_before_suspension
+            && !self.may_be_touched(world, vm, asked.at.max(own))
+        {
             self.tell(asked, "a VM was written to that is not to be touched");
         }
         let is_unfit =
@@ -352,13 +363,16 @@ impl Judges {
         });
         // Without a condition FiFo cannot refuse a second one, whoever has sent the first.
         let has_guard = asked.if_match.is_some() || !self.two_runners && !self.writes_were_late;
+        // The list tells no date: a clock that is set between the last date and the write is not seen.
+        let was_just_set =
+            asked.if_match.is_none() && self.clock_set_at.is_some_and(|at| right - at < READING_RESTS_FOR);
         // By FiFo's clock, which has stamped it.
         let asked_us = asked.at.timestamp_micros();
         let listed_after_us = if self.lists_are_disturbed { 60_000_000 } else { 3_000_000 };
         // What another runner has made for long is in the list, which is read where there is no condition.
         let is_old = |other: &Record| other.timestamp.is_some_and(|at_us| asked_us - at_us > listed_after_us);
         if let Some((twin, _)) =
-            twin.filter(|(_, other)| has_guard || !self.writes_were_late && is_old(other))
+            twin.filter(|(_, other)| !was_just_set && (has_guard || !self.writes_were_late && is_old(other)))
         {
             let twin = *twin;
             self.tell(asked, &format!("a second {tier:?} for one due time: {new} beside {twin}"));
