@@ -6,7 +6,7 @@ use super::event::EventKind;
 use super::reader::VmReading;
 use super::search::{Sent, new_backup};
 use super::slots::Slot;
-use super::timing::CLOCKS_APART_MAX;
+use super::timing::CLOCK_SKEW_MAX;
 use super::worker::{StepError, StepSuccess, VmWorker, create_step, not_begun};
 use super::write_attempts::{AttemptResult, WriteAttempts};
 use crate::fifo::NewBackup;
@@ -32,7 +32,9 @@ impl VmWorker<'_> {
         self.context.tell(EventKind::Accepted { at: self.at.clone(), backup, tier: create.tier.clone() });
         if !self.context.executor.settings.wait {
             self.context.keep_in_background(self.background(UploadRef::Known(backup))?, slot);
-            let message = format!("backup {backup} was started and is not waited for");
+            let message = format!(
+                "backup {backup} is started; its upload continues in FiFo, and the next run checks the result"
+            );
             return Ok(StepSuccess { ending: ActionOutcome::Started, backup, message });
         }
         let result = self.wait_for(create, backup, &slot).await;
@@ -48,15 +50,17 @@ impl VmWorker<'_> {
         if self.context.executor.settings.wait {
             self.wait(slots.acquire(hypervisor)).await.map_err(|cut| self.not_asked_for(cut))
         } else {
-            slots
-                .try_acquire(hypervisor)
-                .ok_or_else(|| StepError::HandedOver("as many uploads as may run are running".to_owned()))
+            slots.try_acquire(hypervisor).ok_or_else(|| {
+                StepError::HandedOver(
+                    "nothing was done: all upload slots are in use; the next run tries again".to_owned(),
+                )
+            })
         }
     }
 
     fn background(&self, which: UploadRef) -> Result<BackgroundUpload, StepError> {
         // FiFo's clock, which stamps it and by which the planner counts, may be ahead of ours.
-        let lasts = CLOCKS_APART_MAX + self.policy()?.stuck_after;
+        let lasts = CLOCK_SKEW_MAX + self.policy()?.stuck_after;
         Ok(BackgroundUpload::new(self.at.clone(), which, lasts, self.context.executor.clock.now()))
     }
 
@@ -76,13 +80,13 @@ impl VmWorker<'_> {
                 return Ok(backup);
             }
             if seen.vm.hypervisor.as_deref() != Some(self.hypervisor.as_str()) {
-                let message = "the VM has moved to another hypervisor, and its slot is on the first one; the next run decides anew";
+                let message = "nothing was done: the VM has moved to another hypervisor, where this run holds no slot; the next run plans it again";
                 return Err(StepError::Dropped(message.to_owned()));
             }
             let due_since = self.still_wanted(&seen, create)?;
             self.clocks_agree(&attempts, seen.server_date)?;
             // A clock may be set back meanwhile, or stand still: in all it is waited for no longer than clocks may differ.
-            if let Some(early) = early(due_since, seen.server_date).filter(|_| waited < CLOCKS_APART_MAX) {
+            if let Some(early) = early(due_since, seen.server_date).filter(|_| waited < CLOCK_SKEW_MAX) {
                 waited += early;
                 self.wait_for_clock(early).await?;
                 // That may have been long, and what was seen is old.
@@ -122,7 +126,9 @@ impl VmWorker<'_> {
         });
         due_since.ok_or_else(|| {
             self.made_by_another(&seen.vm).unwrap_or_else(|| {
-                StepError::Dropped("as the VM is now, this backup is not wanted".to_owned())
+                StepError::Dropped(
+                    "nothing was done: in its present state the VM does not need this backup".to_owned(),
+                )
             })
         })
     }
@@ -141,7 +147,7 @@ impl VmWorker<'_> {
                 && tier_of(backup).is_some_and(|tier| tier <= wanted)
         });
         let made = new.max_by_key(|backup| (backup.timestamp, backup.id))?;
-        let how_far = if made.state == RecordedState::Completed { "complete" } else { "on its way" };
+        let how_far = if made.state == RecordedState::Completed { "complete" } else { "in progress" };
         Some(StepError::HandedOver(format!("made by another run: backup {} is {how_far}", made.id)))
     }
 
@@ -157,5 +163,5 @@ impl VmWorker<'_> {
 fn early(due_since: DateTime<Utc>, server_date: Option<DateTime<Utc>>) -> Option<TimeDelta> {
     let early = due_since - server_date?;
     // The server tells whole seconds.
-    (early > TimeDelta::zero()).then(|| early.min(CLOCKS_APART_MAX) + TimeDelta::seconds(1))
+    (early > TimeDelta::zero()).then(|| early.min(CLOCK_SKEW_MAX) + TimeDelta::seconds(1))
 }

@@ -81,7 +81,7 @@ impl Observer for Journal {
         if let Err(error) = lines.append(&Entry { run: self.run, event })
             && !std::mem::replace(&mut lines.is_failure_told, true)
         {
-            tracing::warn!(path = %self.path.display(), %error, "the journal could not be written and lacks lines; the run goes on");
+            tracing::warn!(path = %self.path.display(), %error, "failed to write to the journal, which now lacks lines; the run continues");
         }
     }
 }

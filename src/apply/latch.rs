@@ -133,7 +133,7 @@ impl Latch {
         }
         // Nor may a pipe hold up whoever reads it.
         if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
-            return Err("it is no file".to_owned());
+            return Err("it is not a regular file".to_owned());
         }
         let bytes = fs::read(path).map_err(|error| error.to_string())?;
         if bytes.is_empty() {
@@ -141,13 +141,13 @@ impl Latch {
         }
         let content: LatchFile = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
         if content.format != FORMAT {
-            return Err(format!("it is of the format {:?}", content.format));
+            return Err(format!("its format is {:?}, not {FORMAT:?}", content.format));
         }
         if content.endpoint != self.endpoint {
-            return Err(format!("it is for {:?}", content.endpoint));
+            return Err(format!("it belongs to {:?}", content.endpoint));
         }
         if content.alarms.is_empty() {
-            return Err("it names no alarm".to_owned());
+            return Err("it contains no alarm".to_owned());
         }
         Ok(Some(content.alarms))
     }
@@ -238,9 +238,12 @@ mod tests {
             (String::new(), "it is empty"),
             (whole[..whole.len() / 2].to_owned(), "EOF"),
             ("{}".to_owned(), "missing field"),
-            (whole.replace("latch/1", "latch/2"), "of the format"),
-            (whole.replace(FIFO, "https://other.example.com"), "it is for"),
-            (format!("{{\"format\":\"{FORMAT}\",\"endpoint\":\"{FIFO}\",\"alarms\":[]}}"), "names no alarm"),
+            (whole.replace("latch/1", "latch/2"), "its format is"),
+            (whole.replace(FIFO, "https://other.example.com"), "it belongs to"),
+            (
+                format!("{{\"format\":\"{FORMAT}\",\"endpoint\":\"{FIFO}\",\"alarms\":[]}}"),
+                "contains no alarm",
+            ),
         ];
         for (text, why) in cases {
             // In its place, and where it is written before.

@@ -8,9 +8,9 @@ use super::canary::DeletePermit;
 use super::event::EventKind;
 use super::reader::VmReading;
 use super::timing::PollIntervals;
-use super::worker::not_begun;
-use super::worker::{StepError, StepSuccess, VmWorker, chain, delete_step};
+use super::worker::{StepError, StepSuccess, VmWorker, delete_step, not_begun};
 use super::write_attempts::{AttemptResult, UnknownOutcome, WriteAttempts};
+use crate::fifo::with_causes;
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::Action;
 use crate::policy::minute_text;
@@ -82,7 +82,7 @@ impl VmWorker<'_> {
             Err(alarm) => alarm,
             Ok(Ok(_)) => problem,
             Ok(Err(_)) => {
-                permit.close(format!("what came of the one of backup {backup} could not be read"));
+                permit.close(format!("the result of the one of backup {backup} is unknown"));
                 problem
             }
         }
@@ -139,7 +139,9 @@ impl VmWorker<'_> {
     ) -> Result<Result<Wanted, StepSuccess>, StepError> {
         let seen = self.read_vm_before_write(attempts).await?;
         let Some(record) = seen.vm.backups.get(&backup) else {
-            return Err(StepError::Dropped(format!("backup {backup} is not on record any more")));
+            return Err(StepError::Dropped(format!(
+                "nothing was done: FiFo no longer lists backup {backup}"
+            )));
         };
         let name = self.snapshot_text(record)?;
         let is_completed = record.state == RecordedState::Completed;
@@ -147,13 +149,15 @@ impl VmWorker<'_> {
             return Ok(Err(StepSuccess {
                 ending: ActionOutcome::Done,
                 backup,
-                message: format!("{name} was gone already"),
+                message: format!("{name} was already deleted"),
             }));
         }
         let fresh = self.decide_again(&seen)?;
         let is_wanted = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.backup == backup && !delete.after_create);
         if !fresh.due_actions().iter().any(is_wanted) {
-            return Err(StepError::Dropped("as the VM is now, this snapshot is needed".to_owned()));
+            return Err(StepError::Dropped(
+                "nothing was done: in its present state the VM needs this snapshot".to_owned(),
+            ));
         }
         Ok(Ok(Wanted { seen, name, is_completed }))
     }
@@ -166,15 +170,17 @@ impl VmWorker<'_> {
                 Ok(())
             }
             DeleteEffect::None => {
-                permit.close(format!("FiFo accepted the one of backup {backup}, and it is still local"));
+                permit.close(format!(
+                    "FiFo accepted the one of backup {backup}, but the snapshot is still there"
+                ));
                 Err(StepError::Unverified(
-                    "FiFo accepted it, and the snapshot is still there; no more are started".to_owned(),
+                    "FiFo accepted the local delete, but the snapshot is still there; this run starts no more of them, the next run checks again".to_owned(),
                 ))
             }
             DeleteEffect::Unknown(why) => {
-                permit.close(format!("what came of the one of backup {backup} could not be read"));
+                permit.close(format!("the result of the one of backup {backup} is unknown"));
                 Err(StepError::Unverified(format!(
-                    "FiFo accepted it and could not be read after it ({why}); no more are started"
+                    "FiFo accepted the local delete, but the result is unknown ({why}); this run starts no more of them, the next run checks again"
                 )))
             }
         }
@@ -205,12 +211,12 @@ impl VmWorker<'_> {
             DeleteEffect::Done => Ok(true),
             DeleteEffect::None if attempts.may_retry(&unclear) => Ok(false),
             DeleteEffect::None => Err(StepError::Failed(format!(
-                "FiFo {said}, and the snapshot is still there; look at the hypervisor's agent"
+                "FiFo {said}, and the snapshot is still there; check the hypervisor's agent"
             ))),
             DeleteEffect::Unknown(why) => {
-                permit.close(format!("what came of the one of backup {backup} could not be read"));
+                permit.close(format!("the result of the one of backup {backup} is unknown"));
                 Err(StepError::Unverified(format!(
-                    "FiFo {said} and could not be read after it ({why}); no more are started"
+                    "FiFo {said}, and the result is unknown ({why}); this run starts no more local deletes, the next run checks again"
                 )))
             }
         }
@@ -252,7 +258,7 @@ impl VmWorker<'_> {
                         return Ok(DeleteEffect::Done);
                     }
                     Ok(_) if is_last => return Ok(DeleteEffect::None),
-                    Err(error) if is_last => return Ok(DeleteEffect::Unknown(chain(&error))),
+                    Err(error) if is_last => return Ok(DeleteEffect::Unknown(with_causes(&error))),
                     Ok(_) | Err(_) => {}
                 }
             }
@@ -263,7 +269,7 @@ impl VmWorker<'_> {
 }
 
 fn gate_is_closed(reason: String) -> StepError {
-    StepError::Dropped(format!("no more local deletes in this run: {reason}"))
+    StepError::Dropped(format!("nothing was done: this run starts no more local deletes, since {reason}"))
 }
 
 fn is_deleted(vm: &Vm, backup: BackupId) -> bool {

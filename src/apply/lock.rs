@@ -45,7 +45,7 @@ pub enum LockError {
     /// Another run holds it.
     #[error(
         "another run for {endpoint} is under way: {}",
-        holder.as_ref().map_or_else(|| "it has not said which".to_owned(), ToString::to_string)
+        holder.as_ref().map_or_else(|| "its process is unknown".to_owned(), ToString::to_string)
     )]
     Held {
         /// The FiFo that both are for.
@@ -91,7 +91,7 @@ impl Lock {
         }
         // Who holds it is a courtesy to the next one: on a full disk the lock itself is still good.
         if let Err(error) = write_holder(&mut file, holder) {
-            tracing::warn!(path = %path.display(), %error, "the lock is held, but cannot say by whom");
+            tracing::warn!(path = %path.display(), %error, "the lock is held, but writing its holder into it failed");
         }
         Ok(Self { _file: file })
     }

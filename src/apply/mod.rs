@@ -45,4 +45,4 @@ pub use latch::{Latch, LatchedAlarm, SafetyStop};
 pub use lock::{Holder, Lock, LockError};
 pub use progress::ProgressTracker;
 pub use report::{ActionReport, CascadeAlarm, RunReport, VmReport};
-pub use timing::Timing;
+pub use timing::{CLOCK_SKEW_MAX, Timing};

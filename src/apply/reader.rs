@@ -30,13 +30,13 @@ pub(super) struct VmReading {
 pub(super) enum ReadError {
     #[error(transparent)]
     Fifo(Arc<FifoError>),
-    #[error("its answer could not be read whole: {}", .0.problems.join("; "))]
+    #[error("FiFo's answer has invalid fields: {}", .0.problems.join("; "))]
     Unreadable(UnreadableVm),
-    #[error("FiFo does not have it any more, or not for this user")]
+    #[error("FiFo no longer has the VM, or this user may no longer see it")]
     Gone,
     #[error(
-        "the list of VMs has none of those that this run knows; \
-         has this user lost the permission to see them, or is FiFo still starting?"
+        "the list has none of the VMs that this run knows: \
+         check that the user may still see them and that FiFo has finished starting"
     )]
     NoneKnown,
 }

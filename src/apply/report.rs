@@ -72,8 +72,8 @@ impl fmt::Display for CascadeAlarm {
         let gone: Vec<String> = self.gone.iter().map(ToString::to_string).collect();
         write!(
             f,
-            "a local delete of backup {} of VM {} ({}) made backups vanish: {}; a proxy between here and FiFo may be \
-             dropping the bodies of DELETE requests: apply nothing until that is found",
+            "backups have vanished after the local delete of backup {} of VM {} ({}): {}; a proxy between here and FiFo \
+             may be dropping the bodies of DELETE requests: find the cause before the next run",
             self.backup,
             self.at.alias,
             self.at.vm,

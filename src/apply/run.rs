@@ -37,29 +37,11 @@ impl Executor<'_> {
             .filter(|vm| !vm.due_actions().is_empty())
             .filter_map(|vm| Some((vm, vm.uuid?)))
             .collect();
-        let slots = Slots::new(self.settings.max_uploads, self.settings.max_uploads_per_hypervisor);
-        let running = background::foreign(inventory, self, &slots);
-        let mut known: BTreeSet<VmId> =
-            due.iter().map(|(_, id)| *id).chain(running.iter().map(|(upload, _)| upload.at.vm)).collect();
-        known.extend(inventory.vms.keys().take(WITNESSES));
         let ordered: Vec<Ordered<'_>> =
             due.iter().map(|&(planned, id)| self.in_order(planned, id, inventory)).collect();
         let first_deletes =
             ordered.iter().zip(&due).filter_map(|(one, (_, id))| Some((one.first_cost?, *id)));
-        let context = RunContext {
-            executor: self,
-            reader: VmReader::new(self.client.read(), known),
-            background: Mutex::new(running),
-            slots,
-            gate: DeleteGate::new(first_deletes.collect()),
-            turns: Semaphore::new(DELETES_AT_A_TIME),
-            clock_waits: AtomicUsize::new(0),
-            hand_over_now: self.hand_over.child_token(),
-            is_past_deadline: AtomicBool::new(false),
-            reports: Mutex::new(due.iter().map(|(vm, id)| VmReport::new(vm, *id)).collect()),
-            alarms: Mutex::default(),
-            stop: self.stop.child_token(),
-        };
+        let context = self.context(&due, first_deletes.collect(), inventory);
         context.tell(EventKind::Started {
             endpoint: inventory.endpoint.clone(),
             create: count(&due, |action| usize::from(action.is_create())),
@@ -87,6 +69,33 @@ impl Executor<'_> {
         let report = context.into_report();
         self.observe(EventKind::Finished { tally: report.tally() });
         report
+    }
+
+    fn context(
+        &self,
+        due: &[(&VmPlan, VmId)],
+        first_deletes: BTreeSet<(CascadeCost, VmId)>,
+        inventory: &Inventory,
+    ) -> RunContext<'_> {
+        let slots = Slots::new(self.settings.max_uploads, self.settings.max_uploads_per_hypervisor);
+        let running = background::foreign(inventory, self, &slots);
+        let mut known: BTreeSet<VmId> =
+            due.iter().map(|(_, id)| *id).chain(running.iter().map(|(upload, _)| upload.at.vm)).collect();
+        known.extend(inventory.vms.keys().take(WITNESSES));
+        RunContext {
+            executor: self,
+            reader: VmReader::new(self.client.read(), known),
+            background: Mutex::new(running),
+            slots,
+            gate: DeleteGate::new(first_deletes),
+            turns: Semaphore::new(DELETES_AT_A_TIME),
+            clock_waits: AtomicUsize::new(0),
+            hand_over_now: self.hand_over.child_token(),
+            is_past_deadline: AtomicBool::new(false),
+            reports: Mutex::new(due.iter().map(|(vm, id)| VmReport::new(vm, *id)).collect()),
+            alarms: Mutex::default(),
+            stop: self.stop.child_token(),
+        }
     }
 
     /// Puts a VM's actions in the order in which they are done: as planned, except that of the local deletes at the

@@ -1,9 +1,9 @@
 //! Finding the backup that a create has made: new versions of FiFo do not name it.
 
-use super::timing::CLOCKS_APART_MAX;
-use super::timing::PollIntervals;
-use super::worker::{StepError, VmWorker, chain};
+use super::timing::{CLOCK_SKEW_MAX, PollIntervals};
+use super::worker::{StepError, VmWorker};
 use super::write_attempts::{UnknownOutcome, WriteAttempts};
+use crate::fifo::with_causes;
 use crate::inventory::{BackupId, Vm};
 use crate::plan::Create;
 use chrono::{DateTime, Utc};
@@ -38,10 +38,10 @@ impl VmWorker<'_> {
         match self.search(create, sent, told).await {
             Search::Found(backup) => Ok(backup),
             Search::Absent => Err(StepError::Unverified(
-                "FiFo accepted the create, and no new backup is listed; look at the VM in FiFo".to_owned(),
+                "FiFo accepted the create, but lists no new backup; check the VM in FiFo".to_owned(),
             )),
             Search::Unknown(why) => Err(StepError::Unverified(format!(
-                "FiFo accepted the create, and then could not be read ({why})"
+                "FiFo accepted the create, but the result is unknown ({why}); the next run checks it"
             ))),
         }
     }
@@ -61,16 +61,14 @@ impl VmWorker<'_> {
             Search::Absent if attempts.may_retry(unclear) => Ok(None),
             Search::Absent => {
                 let advice = if unclear.may_repeat {
-                    "it was sent five times"
+                    "gave up after five attempts"
                 } else {
-                    "look at the VM's hypervisor, its agent and the backup store"
+                    "check the VM's hypervisor, its agent and the backup store"
                 };
-                Err(StepError::Failed(format!(
-                    "FiFo {said} to the create, and no new backup appeared; {advice}"
-                )))
+                Err(StepError::Failed(format!("create: FiFo {said}, and no new backup appeared; {advice}")))
             }
             Search::Unknown(why) => Err(StepError::Unverified(format!(
-                "FiFo {said} to the create and could not be read after it ({why}); it was not sent again, the next run looks"
+                "create: FiFo {said}, and the result is unknown ({why}); the request is not repeated, the next run checks the result"
             ))),
         }
     }
@@ -94,12 +92,13 @@ impl VmWorker<'_> {
                     None if is_last && self.context.reader.proves_absence() => return Search::Absent,
                     None if is_last => {
                         return Search::Unknown(
-                            "its list is cut off every time, and what a VM's own reading lacks proves nothing".to_owned(),
+                            "FiFo truncates its list every time, and a single reading of a VM may be old"
+                                .to_owned(),
                         );
                     }
                     None => {}
                 },
-                Err(error) if is_last => return Search::Unknown(chain(&error)),
+                Err(error) if is_last => return Search::Unknown(with_causes(&error)),
                 Err(_) => {}
             }
             let left = timing.search.saturating_sub(began.elapsed());
@@ -119,7 +118,7 @@ pub(super) fn new_backup(vm: &Vm, create: &Create, sent: &Sent, told: Option<Bac
         .filter(|backup| !sent.known.contains(&backup.id) && backup.comment.as_ref() == Some(&create.comment))
         .filter(|backup| backup.parent.is_none() || backup.parent == create.parent)
         .filter(|backup| {
-            let earliest = sent.asked_at.map(|asked_at| asked_at - CLOCKS_APART_MAX);
+            let earliest = sent.asked_at.map(|asked_at| asked_at - CLOCK_SKEW_MAX);
             backup.timestamp.is_none_or(|taken| earliest.is_none_or(|earliest| taken >= earliest))
         })
         .min_by_key(|backup| (backup.timestamp, backup.id))

@@ -55,13 +55,13 @@ fn still_moves(old: &Backup, new: &Backup, policy: &Policy, now: DateTime<Utc>) 
     let enough = TimeDelta::hours(age.num_hours() * 2 + 2);
     let change = if old.state == new.state {
         let (from, to) = (old.size_bytes().unwrap_or(0), new.size_bytes().unwrap_or(0));
-        format!("it has grown from {} to {} within a minute", bytes_text(from), bytes_text(to))
+        format!("it grew from {} to {} between two readings", bytes_text(from), bytes_text(to))
     } else {
-        format!("it has just gone from {} to {}", old.state.as_str(), new.state.as_str())
+        format!("its state changed from {} to {}", old.state.as_str(), new.state.as_str())
     };
     StepError::Dropped(format!(
-        "backup {} counts as stuck after {}, and is not: {change}; nothing is started beside it; \
-         set `stuck_after` of policy {} to {}, say",
+        "nothing was done: backup {} is older than the {} of `stuck_after` but not stuck, {change}; \
+         set `stuck_after` of policy {} to {}, for example",
         old.id.short(),
         duration_text(policy.stuck_after),
         policy.name,

@@ -3,9 +3,11 @@
 use chrono::TimeDelta;
 use std::time::Duration;
 
-/// How far before the request a new backup's timestamp may lie, since sniffle's clock is not the API's. As far as two
-/// clocks may differ at all: somebody else's backup taken for ours is only waited for, ours overlooked is made twice.
-pub(super) const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
+/// How far two of the clocks of this machine, the API and sniffle may differ before nothing is planned or sent.
+///
+/// So a new backup's timestamp may also lie this far before its request: somebody else's backup taken for ours is only
+/// waited for, ours overlooked is made twice.
+pub const CLOCK_SKEW_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// The timeouts and intervals of a run. The defaults are for a real FiFo; tests against the sandbox shorten them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

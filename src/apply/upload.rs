@@ -4,9 +4,9 @@ use super::action::ActionOutcome;
 use super::event::EventKind;
 use super::reader::ReadError;
 use super::slots::Slot;
-use super::timing::CLOCKS_APART_MAX;
-use super::timing::PollIntervals;
-use super::worker::{StepError, StepSuccess, VmWorker, WaitError, chain};
+use super::timing::{CLOCK_SKEW_MAX, PollIntervals};
+use super::worker::{StepError, StepSuccess, VmWorker, WaitError};
+use crate::fifo::with_causes;
 use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
 use crate::plan::standing::{STREAM_BYTES_MIN, Standing, VmView};
 use crate::plan::{Create, bytes_text, missing_file_info_text};
@@ -78,25 +78,32 @@ impl VmWorker<'_> {
                 }
                 RecordedState::Failed => {
                     let message = format!(
-                        "the upload of backup {id} failed after {}; look at the hypervisor's agent and the backup store",
+                        "the upload of backup {id} failed after {}; check the hypervisor's agent and the backup store",
                         bytes_text(bytes)
                     );
                     return Err(StepError::Failed(message));
                 }
                 RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
-                    // By its own date, as the planner counts; but a wrong clock must not hold the run for as long, nor
-                    // one that is set back meanwhile.
-                    let stuck_after = self.policy()?.stuck_after;
-                    let since = backup.timestamp.unwrap_or(began).clamp(began, began + CLOCKS_APART_MAX);
-                    let lasts = (since + stuck_after - began).to_std().unwrap_or_default();
-                    let is_over = self.context.executor.clock.now() >= since + stuck_after;
-                    if is_over || began_at.elapsed() >= lasts {
-                        let message = format!("backup {id} is stuck at {}", bytes_text(bytes));
+                    if self.is_stuck(&backup, began, began_at)? {
+                        let message = format!(
+                            "the upload of backup {id} is stuck at {}; check the hypervisor's agent and the backup store",
+                            bytes_text(bytes)
+                        );
                         return Err(StepError::Failed(message));
                     }
                 }
             }
         }
+    }
+
+    /// Says whether an upload takes longer than `stuck_after`, counted from its own date as in the planner, but neither
+    /// from before this run watches it nor from a date that a wrong clock puts far ahead. A clock that is set back
+    /// meanwhile does not prolong it.
+    fn is_stuck(&self, backup: &Backup, began: DateTime<Utc>, began_at: Instant) -> Result<bool, StepError> {
+        let since = backup.timestamp.unwrap_or(began).clamp(began, began + CLOCK_SKEW_MAX);
+        let until = since + self.policy()?.stuck_after;
+        let lasts = (until - began).to_std().unwrap_or_default();
+        Ok(self.context.executor.clock.now() >= until || began_at.elapsed() >= lasts)
     }
 
     /// Waits until the upload is looked at again, or is left to FiFo and the next run.
@@ -121,7 +128,7 @@ impl VmWorker<'_> {
                 )))
             }
             Err(WaitError::Stopped) => Err(StepError::Interrupted(format!(
-                "backup {id} goes on in FiFo; the next run looks what came of it"
+                "backup {id} is still running in FiFo; the next run checks the result"
             ))),
         }
     }
@@ -137,18 +144,20 @@ impl VmWorker<'_> {
                 watch.blind_since = None;
                 Ok(Some(uploading))
             }
-            Ok(None) => Err(StepError::Failed(format!("backup {id} has vanished while it was uploading"))),
+            Ok(None) => Err(StepError::Failed(format!(
+                "backup {id} has vanished during its upload; check in FiFo who deleted it"
+            ))),
             Err(ReadError::Gone) => {
-                Err(StepError::Failed(format!("the VM has vanished while backup {id} was uploading")))
+                Err(StepError::Failed(format!("the VM has vanished during the upload of backup {id}")))
             }
             Err(error) => {
                 let blind_since = *watch.blind_since.get_or_insert_with(Instant::now);
                 if blind_since.elapsed() < self.context.executor.settings.timing.blind && !error.is_final() {
                     return Ok(None);
                 }
-                let why = chain(&error);
+                let why = with_causes(&error);
                 Err(StepError::Unverified(format!(
-                    "backup {id} was started and can no longer be watched: {why}"
+                    "backup {id} is started, but its progress can no longer be read: {why}; the next run checks the result"
                 )))
             }
         }
@@ -173,13 +182,13 @@ impl VmWorker<'_> {
             }
             // A FiFo that has never told a checksum for this VM is an old one; but a new one may still write it.
             (None, Some(true)) if has_settled => {
-                Ok(Some(success(backup.id, bytes, "; FiFo tells no checksum to check it by")))
+                Ok(Some(success(backup.id, bytes, "; FiFo reports no checksum to verify it with")))
             }
             (None, _) if has_settled => {
-                Ok(Some(success(backup.id, bytes, "; FiFo does not say that its snapshot is in place")))
+                Ok(Some(success(backup.id, bytes, "; FiFo does not report its snapshot as local")))
             }
             (Some(fault), _) if has_settled => {
-                Err(StepError::Failed(format!("FiFo calls backup {} completed, but {fault}", backup.id)))
+                Err(StepError::Failed(format!("FiFo reports backup {} as completed, but {fault}", backup.id)))
             }
             _ => Ok(None),
         }
@@ -215,11 +224,9 @@ impl VmWorker<'_> {
 
     pub(super) fn policy(&self) -> Result<&Policy, StepError> {
         let executor = self.context.executor;
-        executor
-            .policies
-            .iter()
-            .find(|policy| Some(&policy.name) == self.policy_name())
-            .ok_or_else(|| StepError::Failed("its policy is not among those of this run".to_owned()))
+        executor.policies.iter().find(|policy| Some(&policy.name) == self.policy_name()).ok_or_else(|| {
+            StepError::Failed("nothing was done: this run does not have the policy of the VM".to_owned())
+        })
     }
 }
 
@@ -235,7 +242,7 @@ fn success(backup: BackupId, bytes: Option<u64>, remark: &str) -> StepSuccess {
 fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTime<Utc>) -> Option<String> {
     let view = VmView::new(vm, policy, now);
     let Some(judged) = view.get(id) else {
-        return Some("it has no timestamp: somebody has deleted it while it was uploading".to_owned());
+        return Some("it has no timestamp: it was deleted during its upload".to_owned());
     };
     let backup = judged.backup;
     let tier = judged.tier.map(|tier| &view.tier(tier).name);
@@ -251,24 +258,24 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
     match chain_of(&vm.backups, id).map(|chain| chain.end) {
         Some(ChainEnd::Full) | None => {}
         Some(ChainEnd::Missing(ancestor)) => {
-            return Some(format!("backup {ancestor}, which it rests on, was deleted meanwhile"));
+            return Some(format!("backup {ancestor}, which a restore of it needs, is missing"));
         }
         Some(ChainEnd::Loop(ancestor)) => {
-            return Some(format!("its chain runs in a circle at backup {ancestor}"));
+            return Some(format!("its chain of parents loops at backup {ancestor}"));
         }
     }
     match judged.standing {
         Standing::Completed if judged.restorable => None,
-        Standing::Completed => Some("a backup that it rests on is not good any more".to_owned()),
+        Standing::Completed => Some("a backup that a restore of it needs is no longer usable".to_owned()),
         Standing::Hollow => {
             let bytes = backup.smallest_size_bytes().filter(|&bytes| bytes < STREAM_BYTES_MIN);
             Some(match bytes {
                 Some(bytes) => format!(
-                    "a stored file of it has {}, which is no stream: the export will have failed",
+                    "one of its stored files has only {}, too little for a stream: the export probably failed",
                     bytes_text(bytes)
                 ),
                 None => format!(
-                    "a full backup of {} is less than the {} that the policy expects: the export will have failed",
+                    "its size of {} is below the minimum of {} that the policy sets for a full backup: the export probably failed",
                     bytes_text(backup.size_bytes().unwrap_or(0)),
                     bytes_text(policy.min_full_size_bytes)
                 ),
@@ -276,7 +283,7 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
         }
         Standing::Unverified { .. } => Some(missing_file_info_text(backup).to_owned()),
         Standing::Failed | Standing::Stuck | Standing::InProgress => {
-            Some("it is not completed any more".to_owned())
+            Some("it is no longer completed".to_owned())
         }
     }
 }

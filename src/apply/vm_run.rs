@@ -31,7 +31,7 @@ impl VmWorker<'_> {
 
     /// Says what becomes of a delete of which the create has not completed.
     fn missing_create_error(&self) -> StepError {
-        let message = "it waits for the new backup, which has not completed".to_owned();
+        let message = "waiting for the new backup, which has not completed".to_owned();
         if self.is_stopped() {
             StepError::Interrupted(message)
         } else if !self.context.executor.settings.wait

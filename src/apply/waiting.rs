@@ -46,15 +46,15 @@ fn text(for_slot: usize, for_clock: usize, slots: &[SlotUse]) -> String {
         parts.push(format!("{for_slot} waiting for a slot: {}", each.join("; ")));
     }
     if for_clock > 0 {
-        parts.push(format!("{for_clock} waiting until they are due by FiFo's clock"));
+        parts.push(format!("{for_clock} waiting for FiFo's clock to reach their due time"));
     }
     parts.join("; ")
 }
 
 fn use_text(slots: &SlotUse) -> String {
     let mut text = match &slots.hypervisor {
-        Some(hypervisor) => format!("{hypervisor} has {} of {}", slots.running, slots.limit),
-        None => format!("there are {} of {} in all", slots.running, slots.limit),
+        Some(hypervisor) => format!("{hypervisor} uses {} of {}", slots.running, slots.limit),
+        None => format!("{} of {} in use overall", slots.running, slots.limit),
     };
     let named: Vec<String> = slots.held_by.iter().take(NAMED_MAX).map(holder_text).collect();
     if !named.is_empty() {
@@ -105,8 +105,8 @@ mod tests {
         };
         assert_eq!(
             text(2, 1, &[slots(Some("hv-3"), vec![holder]), slots(None, Vec::new())]),
-            "2 waiting for a slot: hv-3 has 2 of 2, held by db-1 (since 01:02 UTC, 3.0 GiB, no growth for 9 min) and 1 \
-             more; there are 2 of 2 in all; 1 waiting until they are due by FiFo's clock"
+            "2 waiting for a slot: hv-3 uses 2 of 2, held by db-1 (since 01:02 UTC, 3.0 GiB, no growth for 9 min) and 1 \
+             more; 2 of 2 in use overall; 1 waiting for FiFo's clock to reach their due time"
         );
     }
 }

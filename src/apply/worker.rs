@@ -5,6 +5,7 @@ use super::cascade_guard::CascadeGuard;
 use super::context::RunContext;
 use super::reader::{ReadError, VmReading};
 use super::report::CascadeAlarm;
+use crate::fifo::with_causes;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, Create, VmPlan, audit, decide, fingerprint};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -171,7 +172,10 @@ impl<'a> VmWorker<'a> {
     fn compare(&mut self, vm: &Vm) -> Result<(), StepError> {
         if !self.compared && !self.is_as_planned(vm) {
             return Err(self.made_by_another(vm).unwrap_or_else(|| {
-                StepError::Dropped("the VM has changed since the plan; the next run decides anew".to_owned())
+                StepError::Dropped(
+                    "nothing was done: the VM has changed since the plan; the next run plans it again"
+                        .to_owned(),
+                )
             }));
         }
         self.compared = true;
@@ -189,7 +193,7 @@ impl<'a> VmWorker<'a> {
         } else {
             let broken = broken.join("; ");
             Err(StepError::Failed(format!(
-                "nothing was done: the decision breaks a rule ({broken}); please report this"
+                "nothing was done: the fresh decision for this VM breaks a rule ({broken}), which is a bug; please report it"
             )))
         }
     }
@@ -249,7 +253,7 @@ impl<'a> VmWorker<'a> {
             WaitError::Stopped => not_begun(),
             WaitError::HandedOver => {
                 let why = self.context.why_handed_over();
-                StepError::HandedOver(format!("it was not asked for: {why}; the next run does it"))
+                StepError::HandedOver(format!("nothing was done: {why}; the next run does it"))
             }
             WaitError::Refused(error) => could_not_read(error),
         }
@@ -258,23 +262,11 @@ impl<'a> VmWorker<'a> {
 
 /// Reports an action that was not asked for since the run ended.
 pub(super) fn not_begun() -> StepError {
-    StepError::Interrupted("the run ended before it was asked for".to_owned())
+    StepError::Interrupted("nothing was done: the run ended before this step".to_owned())
 }
 
 pub(super) fn could_not_read(error: ReadError) -> StepError {
-    StepError::Failed(format!("nothing was done: the VM could not be read: {}", chain(&error)))
-}
-
-/// Writes an error with all that lies behind it.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
+    StepError::Failed(format!("nothing was done: the VM could not be read: {}", with_causes(&error)))
 }
 
 pub(super) fn create_step(create: &Create, backup: Option<BackupId>) -> ActionRef {

@@ -1,9 +1,9 @@
 //! Interprets the answer to a write, the same for creates and local deletes.
 
 use super::reader::VmReading;
-use super::timing::CLOCKS_APART_MAX;
-use super::worker::{StepError, VmWorker, chain};
-use crate::fifo::{FifoError, WriteAnswer};
+use super::timing::{CLOCK_SKEW_MAX, Timing};
+use super::worker::{StepError, VmWorker};
+use crate::fifo::{FifoError, WriteAnswer, with_causes};
 use crate::inventory::BackupId;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -56,6 +56,14 @@ pub(super) struct UnknownOutcome {
     pub(super) may_have_arrived: bool,
 }
 
+/// What one answer means.
+enum Judged {
+    /// It counts as sent: FiFo has it or may have it, or there was no connection.
+    Sent(AttemptResult),
+    /// FiFo has surely not done it, and may do it after a pause.
+    NotDone { pause: Duration },
+}
+
 impl WriteAttempts {
     pub(super) fn for_create() -> Self {
         Self::new("create", "nothing was created", 5)
@@ -73,7 +81,7 @@ impl WriteAttempts {
     /// Says what has not happened. A request before it that got no answer may still be carried out.
     fn nothing(&self) -> &'static str {
         if self.is_open {
-            "a request before this one got no answer and may still be carried out; the next run checks"
+            "an earlier request got no answer and may still take effect; the next run checks the result"
         } else {
             self.nothing
         }
@@ -87,6 +95,70 @@ impl WriteAttempts {
     /// Says whether it may be sent once more.
     pub(super) fn may_retry(&self, unclear: &UnknownOutcome) -> bool {
         unclear.may_repeat && self.sent < self.sent_max
+    }
+
+    /// Counts an answer and judges it. An error ends the action: nothing was done, and repeating it does not help.
+    fn judge(&mut self, answer: WriteAnswer, had_condition: bool, timing: &Timing) -> Result<Judged, String> {
+        match answer {
+            WriteAnswer::Refused { status, permission } => {
+                let needs = permission.map(|it| format!(": the user needs the permission `{it}`"));
+                let (verb, needs, nothing) = (self.verb, needs.unwrap_or_default(), self.nothing());
+                Err(format!("FiFo refused the {verb} with {status}{needs}; {nothing}"))
+            }
+            // FiFo does not do that, and a repetition would only be refused again.
+            WriteAnswer::Changed if !had_condition => Err(format!(
+                "the {} was answered with 412 although it was sent without If-Match: check the proxies between here and \
+                 FiFo; {}",
+                self.verb,
+                self.nothing()
+            )),
+            // Somebody changed the VM since it was read, were it only a log line: read and decide again.
+            WriteAnswer::Changed => {
+                self.refusals += 1;
+                Ok(Judged::NotDone { pause: timing.pause_min })
+            }
+            WriteAnswer::Unauthorized => {
+                self.unauthorized += 1;
+                self.check_limit(
+                    self.unauthorized,
+                    UNAUTHORIZED_MAX,
+                    "401, and accepts the same token elsewhere",
+                )?;
+                Ok(Judged::NotDone { pause: timing.pause_min })
+            }
+            WriteAnswer::TooMany { retry_after } => {
+                self.busy += 1;
+                self.check_limit(self.busy, BUSY_MAX, "429 (too many requests)")?;
+                Ok(Judged::NotDone { pause: retry_after.unwrap_or(timing.pause_max).min(RETRY_AFTER_MAX) })
+            }
+            WriteAnswer::Accepted { backup, .. } => Ok(self.sent(AttemptResult::Accepted(backup))),
+            WriteAnswer::Failed { status } => Ok(self.unknown(format!("answered {status}"), false, true)),
+            WriteAnswer::Unavailable { status } => Ok(self.unknown(format!("answered {status}"), true, true)),
+            WriteAnswer::Lost { message } => {
+                Ok(self.unknown(format!("gave no answer ({message})"), true, true))
+            }
+            WriteAnswer::NotSent { message } => {
+                Ok(self.unknown(format!("could not be reached ({message})"), true, false))
+            }
+        }
+    }
+
+    fn check_limit(&self, count: u32, max: u32, answer: &str) -> Result<(), String> {
+        if count < max {
+            return Ok(());
+        }
+        let (verb, nothing) = (self.verb, self.nothing());
+        Err(format!("FiFo answers every {verb} with {answer}; {nothing}"))
+    }
+
+    fn unknown(&mut self, said: String, may_repeat: bool, may_have_arrived: bool) -> Judged {
+        self.is_open |= may_have_arrived;
+        self.sent(AttemptResult::Unknown(UnknownOutcome { said, may_repeat, may_have_arrived }))
+    }
+
+    fn sent(&mut self, result: AttemptResult) -> Judged {
+        self.sent += 1;
+        Judged::Sent(result)
     }
 
     /// Says whether an answer leaves it possible that FiFo has got the request.
@@ -104,10 +176,10 @@ impl VmWorker<'_> {
         server_date: Option<DateTime<Utc>>,
     ) -> Result<(), StepError> {
         let ours = self.context.executor.clock.now();
-        match server_date.filter(|server| (*server - ours).abs() > CLOCKS_APART_MAX) {
+        match server_date.filter(|server| (*server - ours).abs() > CLOCK_SKEW_MAX) {
             None => Ok(()),
             Some(server) => Err(StepError::Failed(format!(
-                "{}: it is {} here and {} on the server; set the wrong one of the two clocks",
+                "{}: the clocks differ by more than an hour, {} here and {} on the server; correct the wrong one",
                 attempts.nothing(),
                 ours.format("%Y-%m-%d %H:%M:%S UTC"),
                 server.format("%Y-%m-%d %H:%M:%S UTC"),
@@ -130,68 +202,20 @@ impl VmWorker<'_> {
         answer: Result<WriteAnswer, FifoError>,
         had_condition: bool,
     ) -> Result<AttemptResult, StepError> {
-        let timing = self.context.executor.settings.timing;
-        let unclear = |said, may_repeat, may_have_arrived| {
-            AttemptResult::Unknown(UnknownOutcome { said, may_repeat, may_have_arrived })
-        };
-        let answer = match answer {
+        let timing = &self.context.executor.settings.timing;
+        let judged = match answer {
+            Ok(answer) => attempts.judge(answer, had_condition, timing),
             Err(error) => {
-                let why = chain(&self.context.reader.failed(error));
-                return Err(StepError::Failed(format!("{}: {why}", attempts.nothing())));
-            }
-            Ok(WriteAnswer::Refused { status, permission }) => {
-                let needs = permission.map(|it| format!(": the user needs the permission `{it}`"));
-                return Err(StepError::Failed(format!(
-                    "FiFo refused the {} with {status}{}; {}",
-                    attempts.verb,
-                    needs.unwrap_or_default(),
-                    attempts.nothing()
-                )));
-            }
-            Ok(WriteAnswer::Changed) if !had_condition => {
-                // FiFo does not do that, and asking again would only be refused again.
-                return Err(StepError::Failed(format!(
-                    "412 came back to a request without If-Match: something between here and FiFo refuses it; {}",
-                    attempts.nothing()
-                )));
-            }
-            Ok(WriteAnswer::Changed) => {
-                // Somebody changed the VM since it was read, were it only a log line: look and decide again.
-                attempts.refusals += 1;
-                self.pause(timing.pause_min).await;
-                return Ok(AttemptResult::RetryLater);
-            }
-            Ok(WriteAnswer::Unauthorized) => {
-                attempts.unauthorized += 1;
-                if attempts.unauthorized >= UNAUTHORIZED_MAX {
-                    let (verb, nothing) = (attempts.verb, attempts.nothing());
-                    let why = "and accepts the same token in other requests";
-                    return Err(StepError::Failed(format!(
-                        "FiFo answers 401 to every {verb}, {why}; {nothing}"
-                    )));
-                }
-                self.pause(timing.pause_min).await;
-                return Ok(AttemptResult::RetryLater);
-            }
-            Ok(WriteAnswer::TooMany { retry_after }) => {
-                attempts.busy += 1;
-                if attempts.busy >= BUSY_MAX {
-                    let (verb, nothing) = (attempts.verb, attempts.nothing());
-                    return Err(StepError::Failed(format!("FiFo answers 429 to every {verb}; {nothing}")));
-                }
-                self.pause(retry_after.unwrap_or(timing.pause_max).min(RETRY_AFTER_MAX)).await;
-                return Ok(AttemptResult::RetryLater);
-            }
-            Ok(WriteAnswer::Accepted { backup, .. }) => AttemptResult::Accepted(backup),
-            Ok(WriteAnswer::Failed { status }) => unclear(format!("answered {status}"), false, true),
-            Ok(WriteAnswer::Unavailable { status }) => unclear(format!("answered {status}"), true, true),
-            Ok(WriteAnswer::Lost { message }) => unclear(format!("gave no answer ({message})"), true, true),
-            Ok(WriteAnswer::NotSent { message }) => {
-                unclear(format!("could not be reached ({message})"), true, false)
+                let why = with_causes(&self.context.reader.failed(error));
+                Err(format!("{}: {why}", attempts.nothing()))
             }
         };
-        attempts.sent += 1;
-        attempts.is_open |= matches!(&answer, AttemptResult::Unknown(unclear) if unclear.may_have_arrived);
-        Ok(answer)
+        match judged.map_err(StepError::Failed)? {
+            Judged::Sent(result) => Ok(result),
+            Judged::NotDone { pause } => {
+                self.pause(pause).await;
+                Ok(AttemptResult::RetryLater)
+            }
+        }
     }
 }

@@ -198,7 +198,7 @@ mod tests {
         let error = CliError::from(source).hint("mount it");
         assert_eq!(
             written(&error),
-            "error: could not read the profiles in /x\n  caused by: disk \\u{1b}[2J gone\nhint: mount it\n"
+            "error: failed to read the profiles in /x\n  caused by: disk \\u{1b}[2J gone\nhint: mount it\n"
         );
     }
 }

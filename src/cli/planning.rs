@@ -4,6 +4,7 @@ use super::args::{PlanningArgs, VmPattern};
 use super::connection::Connection;
 use super::context::Context;
 use super::error::{CliError, Kind};
+use crate::apply::CLOCK_SKEW_MAX;
 use crate::insight::{self, Comparison, PolicySide};
 use crate::inventory::Inventory;
 use crate::plan::{self, Plan, audit::Violation};
@@ -13,8 +14,6 @@ use std::borrow::Cow;
 
 /// A server's clock further off than this is warned about.
 pub(super) const SKEW_WARN: TimeDelta = TimeDelta::minutes(5);
-/// With a server's clock further off than this nothing is planned: what is due would be wrong.
-pub(super) const SKEW_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// A plan with what it was made from.
 #[derive(Debug)]
@@ -132,7 +131,7 @@ fn judge_clocks(
     }
     let text = |instant: DateTime<Utc>| instant.format("%Y-%m-%d %H:%M:%S UTC").to_string();
     let times = format!("it is {} here and {} on the server", text(after), text(server));
-    if skew <= SKEW_MAX || is_at_given {
+    if skew <= CLOCK_SKEW_MAX || is_at_given {
         tracing::warn!("the clocks differ: {times}");
         return Ok(());
     }

@@ -262,7 +262,7 @@ mod tests {
         );
         assert_eq!(
             chosen(&["-c", "work"], &[], Some(Path::new("/no/such"))).unwrap_err().split(':').next(),
-            Some("could not read the profiles in /no/such")
+            Some("failed to read the profiles in /no/such")
         );
         assert!(
             chosen(&["--endpoint", "fifo"], &[], None)

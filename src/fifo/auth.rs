@@ -211,10 +211,7 @@ impl Auth {
         }
         match self.credentials.user() {
             Some((user, _)) if token.is_given => {
-                warn!(
-                    "{} does not accept FIFO_TOKEN any more: signing in as `{user}` instead",
-                    self.endpoint
-                );
+                warn!("{} no longer accepts FIFO_TOKEN: signing in as `{user}`", self.endpoint);
                 trust.given_is_over = true;
                 trust.refusals_in_row = 0;
                 Ok(AfterRefusal::Now)

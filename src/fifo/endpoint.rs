@@ -19,14 +19,12 @@ pub enum BadEndpoint {
     Scheme,
     /// It carries a user name or password.
     #[error(
-        "the endpoint must not hold a user name or password: put them into FIFO_USER and FIFO_PASSWORD, \
-         or a token into FIFO_TOKEN"
+        "the endpoint must not contain a user name or password: set FIFO_USER and FIFO_PASSWORD, \
+         or FIFO_TOKEN"
     )]
     HoldsSecrets,
     /// It goes on behind host and port with something other than the API's own path.
-    #[error(
-        "the endpoint ends with its host and port, like https://fifo.example.com: leave out what follows"
-    )]
+    #[error("unexpected text after host and port of the endpoint: write it like https://fifo.example.com")]
     GoesOn,
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum FifoError {
     /// There was no connection, or it broke.
-    #[error("could not {doing}: no answer from {endpoint}")]
+    #[error("failed to {doing}: no answer from {endpoint}")]
     Connection {
         /// What was asked for: `read the list of VMs`.
         doing: String,
@@ -23,7 +23,7 @@ pub enum FifoError {
         source: TransportError,
     },
     /// It took longer than the total time for a read, with everything that was tried again.
-    #[error("could not {doing} within {} s, after {attempts} attempt{}", timeout.as_secs_f32(), plural(*attempts))]
+    #[error("failed to {doing} within {} s, after {attempts} attempt{}", timeout.as_secs_f32(), plural(*attempts))]
     TimedOut {
         /// What was asked for.
         doing: String,
@@ -37,7 +37,7 @@ pub enum FifoError {
     },
     /// FiFo refuses this user and password.
     #[error(
-        "{endpoint} refuses to sign in `{user}`{}: check user and password",
+        "{endpoint} refuses to sign in `{user}`{}: check user name and password",
         reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default()
     )]
     SignInRefused {
@@ -49,7 +49,7 @@ pub enum FifoError {
         reason: Option<String>,
     },
     /// FiFo could not find out whether this user may sign in. That says nothing about the password.
-    #[error("could not sign in: {endpoint} could not ask its own user store ({reason})")]
+    #[error("failed to sign in: the user store of {endpoint} does not answer ({reason})")]
     SignInUnavailable {
         /// The FiFo that was asked.
         endpoint: String,
@@ -57,17 +57,15 @@ pub enum FifoError {
         reason: String,
     },
     /// FiFo does not accept the token that was given to us.
-    #[error(
-        "{endpoint} does not accept the token: it may have expired; get a new one and set FIFO_TOKEN to it"
-    )]
+    #[error("{endpoint} rejects the token, which may have expired: set FIFO_TOKEN to a new one")]
     TokenRefused {
         /// The FiFo that was asked.
         endpoint: String,
     },
     /// FiFo does not accept a token that it has just given out.
     #[error(
-        "{endpoint} does not accept the token that it has just given out to `{user}`: \
-         are there several API nodes behind it, with clocks that differ?"
+        "{endpoint} rejects the token that it has just issued to `{user}`: \
+         check whether the clocks of its API nodes differ"
     )]
     NewTokenRefused {
         /// The user.
@@ -76,10 +74,12 @@ pub enum FifoError {
         endpoint: String,
     },
     /// The token cannot be sent.
-    #[error("the token holds a character that cannot be sent, a line break perhaps: check FIFO_TOKEN")]
+    #[error(
+        "the token contains a character that HTTP does not allow, such as a line break: check FIFO_TOKEN"
+    )]
     UnusableToken,
     /// The user lacks a permission.
-    #[error("could not {doing}: FiFo forbids it (403); the user needs the permission `{permission}`")]
+    #[error("failed to {doing}: FiFo answered 403; the user needs the permission `{permission}`")]
     Forbidden {
         /// What was asked for.
         doing: String,
@@ -87,13 +87,13 @@ pub enum FifoError {
         permission: String,
     },
     /// There is no such VM.
-    #[error("there is no VM {vm}")]
+    #[error("FiFo has no VM {vm}")]
     NoSuchVm {
         /// The VM that was asked for.
         vm: VmId,
     },
     /// FiFo, or something before it, gave another answer than what was asked for.
-    #[error("could not {doing}: FiFo answered {status}{}", hint(*status))]
+    #[error("failed to {doing}: FiFo answered {status}{}", hint(*status))]
     Status {
         /// What was asked for.
         doing: String,
@@ -101,7 +101,7 @@ pub enum FifoError {
         status: StatusCode,
     },
     /// The answer could not be understood.
-    #[error("could not {doing}: the answer is unreadable")]
+    #[error("failed to {doing}: invalid answer")]
     Unreadable {
         /// What was asked for.
         doing: String,
@@ -157,7 +157,7 @@ pub enum UnreadableAnswer {
         limit_bytes: usize,
     },
     /// An answer to the sign-in without a token in it. It is not shown, since there may be one.
-    #[error("there is no access_token in it")]
+    #[error("it contains no access_token")]
     NoToken,
 }
 
@@ -169,16 +169,16 @@ fn plural(count: u32) -> &'static str {
 /// Gives what to do about a status, to go behind it.
 fn hint(status: StatusCode) -> &'static str {
     if status.is_redirection() {
-        ", a redirect, which is never followed: give the address it leads to as the endpoint"
+        ", a redirect, which is never followed: set the endpoint to the address it leads to"
     } else if matches!(status, StatusCode::NOT_FOUND | StatusCode::NOT_ACCEPTABLE) {
-        ": is this a FiFo, and does it have this version of the API?"
+        ": check that this is a FiFo and has this version of the API"
     } else {
         ""
     }
 }
 
 /// Writes an error with everything that caused it, for where only one text fits.
-pub(super) fn with_causes(error: &dyn Error) -> String {
+pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -77,7 +77,7 @@ pub(super) trait FromJson<'de>: Sized {
 
     /// Reads a text. What was found must not show the text, unless it cannot be a secret.
     fn from_text(_text: Cow<'de, str>) -> Result<Self, Found> {
-        Err("a text".into())
+        Err("a string".into())
     }
 
     fn from_array<A: SeqAccess<'de>>(mut array: A) -> Result<Result<Self, Found>, A::Error> {
@@ -157,7 +157,7 @@ impl<'de, T: FromJson<'de>> Visitor<'de> for FieldVisitor<T> {
 }
 
 impl<'de: 'a, 'a> FromJson<'de> for Text<'a> {
-    const EXPECTED: &'static str = "a text";
+    const EXPECTED: &'static str = "a string";
 
     fn from_text(text: Cow<'de, str>) -> Result<Self, Found> {
         Ok(Self(text))
@@ -250,7 +250,7 @@ macro_rules! from_json_for_id {
                 /// A little more than a UUID has.
                 const SHOWN_CHARS: usize = 40;
                 text.parse().map_err(|_| {
-                    format!("the text {:?}", text.chars().take(SHOWN_CHARS).collect::<String>()).into()
+                    format!("the string {:?}", text.chars().take(SHOWN_CHARS).collect::<String>()).into()
                 })
             }
         }

@@ -36,7 +36,7 @@ impl Default for HttpOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum HttpSetupError {
     /// The CA file could not be read.
-    #[error("could not read the CA file {}", path.display())]
+    #[error("failed to read the CA file {}", path.display())]
     CaFile {
         /// The file.
         path: PathBuf,
@@ -44,14 +44,14 @@ pub enum HttpSetupError {
         source: io::Error,
     },
     /// The CA file holds no certificate.
-    #[error("the CA file {} holds no certificate: it must be PEM, with BEGIN CERTIFICATE in it", path.display())]
+    #[error("the CA file {} contains no certificate: expected PEM with BEGIN CERTIFICATE", path.display())]
     NoCertificate {
         /// The file.
         path: PathBuf,
     },
     /// TLS could not be set up, most often since the system has no certificates installed, or since one of the CA
     /// file's is none.
-    #[error("could not set up TLS (if the system has no CA certificates, install them or name a CA file)")]
+    #[error("failed to set up TLS: if the system has no CA certificates, install them or set a CA file")]
     Tls(#[source] reqwest::Error),
 }
 

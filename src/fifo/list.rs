@@ -35,7 +35,7 @@ pub enum ListError {
         found: char,
     },
     /// It goes on behind its closing bracket.
-    #[error("the list goes on behind its closing bracket")]
+    #[error("unexpected data after the closing bracket of the list")]
     GoesOn,
     /// One element is longer than is taken into memory.
     #[error("an element of the list is longer than {limit_bytes} bytes")]

@@ -29,7 +29,7 @@ pub use client::{ReadClient, VmRead};
 pub use convert::read_vm;
 pub use credentials::Credentials;
 pub use endpoint::{ApiVersion, BadApiVersion, BadEndpoint, Endpoint};
-pub use error::{FifoError, UnreadableAnswer};
+pub use error::{FifoError, UnreadableAnswer, with_causes};
 pub use http_transport::{HttpOptions, HttpSetupError, HttpTransport, install_crypto, outward_client};
 pub use list::{ListError, MAX_ELEMENT_BYTES, Splitter};
 pub use listing::Listing;

@@ -29,7 +29,7 @@ pub struct Profile {
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// The file could not be read.
-    #[error("could not read the profiles in {}", path.display())]
+    #[error("failed to read the profiles in {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -37,16 +37,16 @@ pub enum ProfileError {
         source: io::Error,
     },
     /// The file is no INI file.
-    #[error("the profiles are not an INI file: {0}")]
+    #[error("failed to parse the profiles as an INI file: {0}")]
     NotIni(String),
     /// No profile was named, and the file says of none that it is the active one.
-    #[error("no profile is active: name one of {}, or say `active = NAME` under [{GENERAL}]", listed(known))]
+    #[error("no profile is active: name one of {}, or set `active = NAME` under [{GENERAL}]", listed(known))]
     NoneActive {
         /// The profiles there are.
         known: Vec<String>,
     },
     /// There is no such profile.
-    #[error("there is no profile `{name}`: it is one of {}", listed(known))]
+    #[error("unknown profile `{name}`: expected one of {}", listed(known))]
     Unknown {
         /// The profile that was asked for.
         name: String,
@@ -60,9 +60,7 @@ pub enum ProfileError {
         name: String,
     },
     /// The profile's host is none.
-    #[error(
-        "the profile `{name}` has a `host` that is none: it should be like fifo.example.com or 10.1.1.1:8080"
-    )]
+    #[error("invalid `host` in profile `{name}`: expected a value like fifo.example.com or 10.1.1.1:8080")]
     Host {
         /// The profile.
         name: String,
@@ -70,7 +68,7 @@ pub enum ProfileError {
         source: BadEndpoint,
     },
     /// The profile's API version cannot be used.
-    #[error("the profile `{name}` has an `apiversion` that cannot be used")]
+    #[error("invalid `apiversion` in profile `{name}`")]
     Api {
         /// The profile.
         name: String,
@@ -78,7 +76,7 @@ pub enum ProfileError {
         source: BadApiVersion,
     },
     /// The profile's `insecure` is neither true nor false.
-    #[error("the profile `{name}` has an `insecure` that is neither true nor false")]
+    #[error("invalid `insecure` in profile `{name}`: expected true or false")]
     Insecure {
         /// The profile.
         name: String,
@@ -86,7 +84,7 @@ pub enum ProfileError {
 }
 
 fn listed(known: &[String]) -> String {
-    if known.is_empty() { "(none there)".to_owned() } else { known.join(", ") }
+    if known.is_empty() { "(none)".to_owned() } else { known.join(", ") }
 }
 
 impl Profile {
@@ -99,7 +97,10 @@ impl Profile {
         let text = fs::read_to_string(path)
             .map_err(|source| ProfileError::File { path: path.to_owned(), source })?;
         if others_may_read(path) {
-            tracing::warn!("{} holds passwords and others may read it: chmod 600 it", path.display());
+            tracing::warn!(
+                "{} contains passwords and is readable by other users: run `chmod 600` on it",
+                path.display()
+            );
         }
         Self::parse(&text, wanted)
     }
@@ -231,14 +232,14 @@ host = me:hunter2@fifo.example.com
         assert_eq!(profile.endpoint.to_string(), "https://fifo.example.com");
         assert!(matches!(profile.credentials, Some(Credentials::Token(_))));
         let error = Profile::parse(text, Some("stray")).unwrap_err().to_string();
-        assert_eq!(error, "there is no profile `stray`: it is one of default");
+        assert_eq!(error, "unknown profile `stray`: expected one of default");
     }
 
     #[test]
     fn an_unknown_profile_is_answered_with_those_there_are() {
         for name in ["nowhere", "GENERAL", "default"] {
             let error = Profile::parse(FILE, Some(name)).unwrap_err().to_string();
-            assert_eq!(error, format!("there is no profile `{name}`: it is one of bad, home, lab, old"));
+            assert_eq!(error, format!("unknown profile `{name}`: expected one of bad, home, lab, old"));
         }
         let error = Profile::parse("[lab]\nhost=x\n", None).unwrap_err();
         assert!(error.to_string().starts_with("no profile is active: name one of lab"), "{error}");

@@ -140,11 +140,11 @@ pub(super) async fn retrying<T, F: Future<Output = Result<T, FailedAttempt>>>(
             return Err(timed_out(attempts, Some(failure.error)));
         }
         let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        debug!(attempts, pause_ms, error = with_causes(&failure.error), "trying again to {doing}");
+        debug!(attempts, pause_ms, error = with_causes(&failure.error), "retrying to {doing}");
         if !is_told && begin.elapsed() + pause >= TOLD_AFTER {
             is_told = true;
             let seconds = timeout.saturating_sub(begin.elapsed()).as_secs();
-            warn!("{}; it is tried again for up to {seconds} s", with_causes(&failure.error));
+            warn!("{}; retrying for up to {seconds} s", with_causes(&failure.error));
         }
         last = Some(failure.error);
         sleep(pause).await;
@@ -206,8 +206,8 @@ mod tests {
         starts(RetryRule::Limited, None, 1).await;
         assert_eq!(told(), "");
         starts(RetryRule::UntilTimeout, None, 1).await;
-        assert_eq!(told().matches("could not test: FiFo answered 503").count(), 1, "{}", told());
-        assert!(told().contains("; it is tried again for up to 5"), "{}", told());
+        assert_eq!(told().matches("failed to test: FiFo answered 503").count(), 1, "{}", told());
+        assert!(told().contains("; retrying for up to 5"), "{}", told());
     }
 
     #[tokio::test(start_paused = true)]

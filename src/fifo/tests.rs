@@ -200,14 +200,14 @@ async fn a_read_gives_up_when_its_time_is_over_and_reports_what_happened_last() 
 async fn what_will_not_pass_is_reported_at_once() {
     for (answer, words) in [
         (Status(403, &[], NOTHING), "cloud→vms→list"),
-        (Status(404, &[], NOTHING), "is this a FiFo"),
+        (Status(404, &[], NOTHING), "check that this is a FiFo"),
         (Status(406, &[], NOTHING), "406 Not Acceptable"),
         (Status(302, &[("location", "https://other/")], NOTHING), "never followed"),
         (Fails(TransportErrorKind::Untrusted), "certificate is not trusted"),
     ] {
         let fifo = Scripted::new([answer]);
         let told = told(&client(&fifo, token()).list().await.unwrap_err());
-        assert!(told.starts_with("could not read the list of VMs") && told.contains(words), "{told}");
+        assert!(told.starts_with("failed to read the list of VMs") && told.contains(words), "{told}");
     }
     let fifo = Scripted::new([Status(404, &[], NOTHING), Status(403, &[], NOTHING)]);
     let client = client(&fifo, token());
@@ -221,7 +221,7 @@ async fn what_may_be_a_mishap_is_tried_thrice() {
         (500, NOTHING, "500 Internal Server Error"),
         (200, "<html><title>Sign in</title>", "<html><title>Sign in</title>"),
         (200, "[{},,{}]", "expected an element, found ','"),
-        (200, "[] and more", "goes on behind its closing bracket"),
+        (200, "[] and more", "after the closing bracket"),
         (200, r#"{"error":"x"}"#, "expected a JSON array"),
     ] {
         let fifo = Scripted::new((0..3).map(|_| Status(status, &[], body)));
@@ -256,7 +256,7 @@ async fn one_unreadable_vm_leaves_the_others() {
         unreadable,
         [
             ("", "uuid: expected a UUID, found nothing"),
-            ("", "alias: expected a text, found null"),
+            ("", "alias: expected a string, found null"),
             ("twin", "uuid: expected once in the list, found again"),
         ]
     );
@@ -333,7 +333,7 @@ async fn no_write_is_repeated_whatever_the_answer() {
     };
     let failed = |status| WriteAnswer::Failed { status: StatusCode::from_u16(status).unwrap() };
     let unavailable = |status| WriteAnswer::Unavailable { status: StatusCode::from_u16(status).unwrap() };
-    let message = "could not connect: refused".to_owned();
+    let message = "failed to connect: refused".to_owned();
     for (answer, meaning) in [
         (Status(412, &[], NOTHING), WriteAnswer::Changed),
         (Status(400, &[], NOTHING), refused(400)),
@@ -358,7 +358,7 @@ async fn no_write_is_repeated_whatever_the_answer() {
         (Fails(TransportErrorKind::NotSent), WriteAnswer::NotSent { message }),
         (
             Fails(TransportErrorKind::Lost),
-            WriteAnswer::Lost { message: "the connection broke: refused".to_owned() },
+            WriteAnswer::Lost { message: "the connection was lost: refused".to_owned() },
         ),
         (Never, WriteAnswer::Lost { message: "no answer within 30 s".to_owned() }),
     ] {

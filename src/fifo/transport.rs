@@ -61,11 +61,11 @@ pub struct Response {
 /// A request that got no answer, or an answer that broke off.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", match .kind {
-    TransportErrorKind::NotSent => "could not connect",
-    TransportErrorKind::Untrusted => "could not connect: the server's certificate is not trusted",
-    TransportErrorKind::NotTls => "could not connect: what answers there does not speak TLS",
-    TransportErrorKind::NotHttp => "what answers there does not speak HTTP",
-    TransportErrorKind::Lost => "the connection broke",
+    TransportErrorKind::NotSent => "failed to connect",
+    TransportErrorKind::Untrusted => "failed to connect: the server's certificate is not trusted",
+    TransportErrorKind::NotTls => "failed to connect: the server does not speak TLS",
+    TransportErrorKind::NotHttp => "the server does not speak HTTP",
+    TransportErrorKind::Lost => "the connection was lost",
 })]
 pub struct TransportError {
     kind: TransportErrorKind,
@@ -80,7 +80,7 @@ pub enum TransportErrorKind {
     /// There was no connection, since the server's certificate is not trusted: nothing reached FiFo, and trying again
     /// will not change that.
     Untrusted,
-    /// There was no connection, since what answers there does not speak TLS: nothing reached FiFo.
+    /// There was no connection, since the server does not speak TLS: nothing reached FiFo.
     NotTls,
     /// The request had begun to go out, and what came back was no HTTP.
     NotHttp,

@@ -115,7 +115,7 @@ impl<'de: 'a, 'a> FromJson<'de> for Files<'a> {
 }
 
 impl<'de: 'a, 'a> FromJson<'de> for FileEntry<'a> {
-    const EXPECTED: &'static str = "an object or a text";
+    const EXPECTED: &'static str = "an object or a string";
 
     fn from_text(text: Cow<'de, str>) -> Result<Self, Found> {
         Ok(Self::Sha1(text))

@@ -82,7 +82,7 @@ impl Shared {
         if let Some(changes) = changes
             && let Err(error) = self.save(changes).await
         {
-            tracing::error!("the sandbox could not write its world down: {error}");
+            tracing::error!("the sandbox failed to save its world: {error}");
         }
         out
     }
@@ -134,7 +134,7 @@ impl Sandbox {
     pub async fn start(options: Options) -> io::Result<RunningSandbox> {
         if !options.listen.ip().is_loopback() {
             let text = format!(
-                "the sandbox listens on loopback addresses only, not on {}: anybody may control it",
+                "the sandbox listens on loopback addresses only, not on {}: its API for tests has no access control",
                 options.listen
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
@@ -190,7 +190,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: Cancellatio
                     let shared = Arc::clone(&shared);
                     connections.spawn(async move {
                         if let Err(error) = connection::serve(stream, &shared).await {
-                            tracing::debug!("a connection to the sandbox broke off: {error}");
+                            tracing::debug!("a connection to the sandbox was lost: {error}");
                         }
                     });
                 }

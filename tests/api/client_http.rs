@@ -344,7 +344,7 @@ async fn without_a_connection_nothing_was_sent() {
     let answer = client.create_backup(vm_id(), &full(), None).await.unwrap();
     assert!(matches!(&answer, WriteAnswer::NotSent { message } if message.contains("refused")), "{answer:?}");
     let told = told(&client.read().list().await.unwrap_err());
-    assert!(told.contains(&endpoint) && told.contains("could not connect"), "{told}");
+    assert!(told.contains(&endpoint) && told.contains("failed to connect"), "{told}");
 }
 
 /// Ten answers as a broken FiFo, or something before it, might give them. None may panic, none may be taken for VMs that
@@ -375,7 +375,7 @@ async fn broken_answers_are_errors_or_unreadable_vms() {
                     "{body}"
                 );
             }
-            Err(error) => assert!(told(&error).starts_with("could not read the list of VMs"), "{body}"),
+            Err(error) => assert!(told(&error).starts_with("failed to read the list of VMs"), "{body}"),
         }
         assert!(server.received().iter().all(|request| request.line().starts_with("GET ")));
     }

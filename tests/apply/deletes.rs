@@ -213,7 +213,7 @@ async fn an_upload_that_is_left_to_itself_by_an_alarm_is_named() {
     assert_eq!(report.alarms.len(), 1, "{report:?}");
     let left = &report.vms.iter().find(|vm| vm.at.vm.uuid() == vm_uuid(9)).unwrap().steps[0];
     assert_eq!(left.ending, ActionOutcome::Interrupted);
-    assert!(left.message.contains("goes on in FiFo"), "{}", left.message);
+    assert!(left.message.contains("is still running in FiFo"), "{}", left.message);
     assert!(!report.interrupted, "nobody has told it to end");
 }
 
@@ -335,6 +335,6 @@ async fn nothing_is_deleted_once_the_clocks_have_come_apart_by_more_than_an_hour
         let report = cloud.reconcile().await;
         assert_eq!((report.tally().failed, cloud.asked("DELETE")), (1, 0), "{report:?}");
         let told = &report.vms[0].steps[0].message;
-        assert!(told.starts_with("nothing was deleted: it is "), "{told}");
+        assert!(told.starts_with("nothing was deleted: the clocks differ by more than an hour, "), "{told}");
     }
 }

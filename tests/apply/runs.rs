@@ -83,8 +83,11 @@ async fn an_interrupted_run_starts_nothing_new_and_says_what_goes_on() {
     });
     assert!(report.interrupted);
     assert_eq!(cloud.asked("POST"), 4, "two hypervisors with two uploads each");
-    let goes_on =
-        report.vms.iter().flat_map(|vm| &vm.steps).filter(|step| step.message.contains("goes on in FiFo"));
+    let goes_on = report
+        .vms
+        .iter()
+        .flat_map(|vm| &vm.steps)
+        .filter(|step| step.message.contains("is still running in FiFo"));
     assert_eq!(goes_on.count(), 4);
     let steps = report.vms.iter().flat_map(|vm| &vm.steps);
     assert!(steps.clone().all(|step| step.ending == ActionOutcome::Interrupted), "{report:?}");

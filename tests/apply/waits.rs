@@ -196,7 +196,7 @@ async fn what_waits_for_a_slot_is_reported_every_thirty_seconds_with_who_holds_i
     assert!(told.windows(2).all(|two| (two[1].0 - two[0].0).num_seconds() == 30), "{told:?}");
     let message = &told[10].1.message;
     assert!(
-        message.starts_with("2 waiting for a slot: hv-1 has 1 of 1, held by vm-1 (since 01:00 UTC, "),
+        message.starts_with("2 waiting for a slot: hv-1 uses 1 of 1, held by vm-1 (since 01:00 UTC, "),
         "{message}"
     );
 }

@@ -266,7 +266,7 @@ fn interrupted_in_the_middle_of_a_run_it_reports_what_keeps_running() {
     run.until("accepted");
     run.signal("TERM");
     let ended = run.end().code(143);
-    for word in ["nothing new is started", "goes on in FiFo", "\"event\":\"finished\""] {
+    for word in ["nothing new is started", "is still running in FiFo", "\"event\":\"finished\""] {
         assert!(ended.out.contains(word), "{word} is not in\n{}", ended.out);
     }
 }
@@ -296,7 +296,7 @@ fn backups_that_vanished_are_shown_until_somebody_has_seen_it_and_no_run_begins_
     assert_eq!(metrics.get("fifo_retain_runs_total{outcome=\"safety_stop\"}"), Some(1.0));
     assert_eq!(metrics.get("fifo_retain_next_run_timestamp_seconds"), None);
     let page = got(run.address, "/").unwrap().1;
-    for word in ["Last run: safety stop", "No further run begins", "made backups vanish"] {
+    for word in ["Last run: safety stop", "No further run begins", "backups have vanished after"] {
         assert!(page.contains(word), "{word} is not in\n{page}");
     }
     // Longer than an interval and its chance.

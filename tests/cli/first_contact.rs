@@ -60,7 +60,7 @@ fn a_certificate_that_is_not_trusted_is_reported_at_once() {
     let runtime = Runtime::new().unwrap();
     let (server, _) = runtime.block_on(tls::server(|_: &Received| Reply::Hang));
     let endpoint = format!("https://localhost:{}", server.port);
-    fails(&endpoint, "could not sign in: no answer from https://localhost:", "--ca-file");
+    fails(&endpoint, "failed to sign in: no answer from https://localhost:", "--ca-file");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_listener_that_never_answers_has_the_whole_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let (ended, took) = contact(&endpoint, &["--timeout", "5s", "plan"], &[]);
-    assert!(ended.err.contains("could not read the list of VMs within 5 s"), "{}", ended.err);
+    assert!(ended.err.contains("failed to read the list of VMs within 5 s"), "{}", ended.err);
     assert!(took >= Duration::from_secs(4), "{took:?}");
 }
 

@@ -169,12 +169,12 @@ fn wrapped(asking: &Command, command: &mut Command) -> Command {
 
 #[test]
 fn a_disk_that_is_full_from_the_start_or_in_the_middle_stops_no_backup_and_is_reported_once() {
-    for (blocks, told) in [(0, "the lock is held, but cannot say by whom"), (1, "")] {
+    for (blocks, told) in [(0, "the lock is held, but writing its holder into it failed"), (1, "")] {
         let cloud = Cloud::of(3, 100);
         let output = without_room(&cloud, blocks, &["--state-dir", "state", "reconcile"]).output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(0), "{err}");
-        assert_eq!(err.matches("the journal could not be written").count(), 1, "{err}");
+        assert_eq!(err.matches("failed to write to the journal").count(), 1, "{err}");
         assert!(err.contains(told), "{err}");
         cloud.is_done();
         // With room again, the next run's lines are whole.

@@ -68,7 +68,7 @@ fn a_proxy_that_drops_the_bodies_of_deletes_is_noticed_at_the_first() {
             ended.err
         );
     }
-    assert!(ended.out.contains("apply nothing until that is found"), "{}", ended.out);
+    assert!(ended.out.contains("find the cause before the next run"), "{}", ended.out);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn interrupted_it_reports_what_keeps_running_and_the_next_run_finishes() {
         let warned = told.iter().find(|told| told["event"] == "warning").unwrap();
         assert!(warned["message"].as_str().unwrap().contains("nothing new is started"), "{warned}");
         for backup in backups {
-            let goes_on = format!("backup {} goes on in FiFo", backup.as_str().unwrap());
+            let goes_on = format!("backup {} is still running in FiFo", backup.as_str().unwrap());
             let is_it = |told: &&Value| told["message"].as_str().is_some_and(|text| text.contains(&goes_on));
             assert_eq!(told.iter().find(is_it).unwrap()["outcome"], "interrupted");
         }

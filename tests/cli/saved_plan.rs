@@ -196,7 +196,7 @@ fn a_cloud_that_cannot_be_read_again_stops_it_before_anything_is_done() {
     let answer = |status| Effect::Answer { status, retry_after_s: None, location: None };
     for (effect, told) in [
         (answer(403), "403"),
-        (Effect::Cut { after_bytes: 40 }, "could not"),
+        (Effect::Cut { after_bytes: 40 }, "failed to"),
         (Effect::ShiftDate { seconds: 2 * 60 * 60 }, "the clocks differ by more than an hour"),
     ] {
         let cloud = planned();

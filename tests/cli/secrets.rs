@@ -78,7 +78,7 @@ fn the_profile_that_pyfi_keeps_is_enough() {
     command.env("FIFO_CONFIG", "elsewhere");
     Ended::of(command).code(0);
     let ended = folder.run(&["--profile", "there", "plan"]).code(1);
-    assert!(ended.err.contains("there is no profile `there`: it is one of here"), "{}", ended.err);
+    assert!(ended.err.contains("unknown profile `there`: expected one of here"), "{}", ended.err);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn what_goes_to_no_terminal_has_no_colour_in_it() {
     let once = Rule::new(Effect::Answer { status: 503, retry_after_s: None, location: None }).times(1);
     fifo.running().with(|state| state.faults.rules.push(once));
     let ended = folder.ask(&fifo, &["-vv", "plan", "--at", AT]).code(0);
-    assert!(ended.err.contains("debug: trying again to read the list of VMs"), "{}", ended.err);
+    assert!(ended.err.contains("debug: retrying to read the list of VMs"), "{}", ended.err);
     assert!(!ended.err.contains('\u{1b}'), "{:?}", ended.err);
 }
 

@@ -73,7 +73,7 @@ fn datasets_are_delegated_when_there_is_one() {
     assert!(read(&vm_with("config", json!({"datasets": ["zones/x/data"]}))).delegated_datasets);
     assert!(!read(&vm_with("config", json!({"datasets": []}))).delegated_datasets);
     let config = vm_with("config", json!({"datasets": "zones/x/data"}));
-    assert_eq!(problems(&config.to_string()), ["config.datasets: expected an array, found a text"]);
+    assert_eq!(problems(&config.to_string()), ["config.datasets: expected an array, found a string"]);
 }
 
 #[test]
@@ -140,24 +140,24 @@ fn timestamps_are_microseconds() {
 #[test]
 fn each_wrong_type_is_named_with_its_path() {
     for (record, problem) in [
-        (json!({"parent": ""}), r#"B.parent: expected a UUID, found the text """#),
+        (json!({"parent": ""}), r#"B.parent: expected a UUID, found the string """#),
         (json!({"parent": 5}), "B.parent: expected a UUID, found a number"),
         (json!({"parent": null}), "B.parent: expected a UUID, found null"),
-        (json!({"comment": null}), "B.comment: expected a text, found null"),
-        (json!({"comment": ["a"]}), "B.comment: expected a text, found an array"),
-        (json!({"state": true}), "B.state: expected a text, found true"),
-        (json!({"local": "true"}), "B.local: expected true or false, found a text"),
+        (json!({"comment": null}), "B.comment: expected a string, found null"),
+        (json!({"comment": ["a"]}), "B.comment: expected a string, found an array"),
+        (json!({"state": true}), "B.state: expected a string, found true"),
+        (json!({"local": "true"}), "B.local: expected true or false, found a string"),
         (json!({"local_size": -7}), "B.local_size: expected a whole number, 0 or more, found the number -7"),
-        (json!({"size": "7"}), "B.size: expected a whole number, 0 or more, found a text"),
-        (json!({"files": "x"}), "B.files: expected an object or an array, found a text"),
-        (json!({"files": {"f": 1}}), "B.files.f: expected an object or a text, found a number"),
+        (json!({"size": "7"}), "B.size: expected a whole number, 0 or more, found a string"),
+        (json!({"files": "x"}), "B.files: expected an object or an array, found a string"),
+        (json!({"files": {"f": 1}}), "B.files.f: expected an object or a string, found a number"),
         (
             json!({"files": {"f": {"size": {}}}}),
             "B.files.f.size: expected a whole number, 0 or more, found an object",
         ),
-        (json!({"files": ["a", 1]}), "B.files[1]: expected a text, found a number"),
+        (json!({"files": ["a", 1]}), "B.files[1]: expected a string, found a number"),
         (json!({"files": ["a", "a"]}), "B.files.a: expected one entry, found two"),
-        (json!("gone"), "B: expected an object, found a text"),
+        (json!("gone"), "B: expected an object, found a string"),
         (json!([1]), "B: expected an object, found an array that is not empty"),
         (json!(null), "B: expected an object, found null"),
         (
@@ -168,14 +168,14 @@ fn each_wrong_type_is_named_with_its_path() {
         assert_eq!(problems_of_backup(record.clone()), [problem], "{record}");
     }
     for (key, value, problem) in [
-        ("alias", json!(null), "alias: expected a text, found null"),
-        ("uuid", json!("one"), r#"uuid: expected a UUID, found the text "one""#),
-        ("backups", json!("none"), "backups: expected an object, found a text"),
+        ("alias", json!(null), "alias: expected a string, found null"),
+        ("uuid", json!("one"), r#"uuid: expected a UUID, found the string "one""#),
+        ("backups", json!("none"), "backups: expected an object, found a string"),
         ("backups", json!([1]), "backups: expected an object, found an array that is not empty"),
         ("backups", json!({"x": {}}), r#"backups: expected a UUID as key, found "x""#),
-        ("metadata", json!("a secret"), "metadata: expected an object, found a text"),
+        ("metadata", json!("a secret"), "metadata: expected an object, found a string"),
         ("config", json!(7), "config: expected an object, found a number"),
-        ("hypervisor", json!({}), "hypervisor: expected a text, found an object"),
+        ("hypervisor", json!({}), "hypervisor: expected a string, found an object"),
     ] {
         assert_eq!(problems(&vm_with(key, value).to_string()), [problem]);
     }
@@ -204,7 +204,7 @@ fn an_element_without_uuid_is_unreadable() {
             ["uuid: expected a UUID, found nothing", "backups: expected an object, found nothing"]
         );
     }
-    assert_eq!(problems(&format!("\"{VM}\""))[0], "the VM: expected an object, found a text");
+    assert_eq!(problems(&format!("\"{VM}\""))[0], "the VM: expected an object, found a string");
 }
 
 #[test]

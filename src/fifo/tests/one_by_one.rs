@@ -165,7 +165,7 @@ async fn what_has_gone_is_left_out_and_what_cannot_be_read_is_not() {
     let listing = client.list().await.unwrap();
     assert_eq!(read(&listing.inventory), ["vm-1", "vm-8", "vm-9"]);
     let unreadable: Vec<_> = listing.inventory.unreadable.iter().map(|vm| (vm.id, &vm.problems[0])).collect();
-    let expected = [(3, "500"), (4, "vms→"), (5, "backups: "), (6, "the connection broke"), (7, "503")];
+    let expected = [(3, "500"), (4, "vms→"), (5, "backups: "), (6, "the connection was lost"), (7, "503")];
     assert_eq!(unreadable.len(), expected.len());
     for (number, words) in expected {
         let found = unreadable.iter().find(|(vm, _)| *vm == Some(id(number))).unwrap();

@@ -3,12 +3,13 @@
 mod local;
 mod report;
 
+use crate::apply::CLOCK_SKEW_MAX;
 use crate::cli::args::{CheckArgs, Format};
 use crate::cli::connection::{Connection, FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Outcome;
-use crate::cli::planning::{SKEW_MAX, SKEW_WARN, skew};
+use crate::cli::planning::{SKEW_WARN, skew};
 use crate::cli::policies::plural;
 use crate::fifo::{FifoError, Listing};
 use crate::render::text::span_text;
@@ -125,7 +126,7 @@ fn clock(server: Option<DateTime<Utc>>, before: DateTime<Utc>, after: DateTime<U
         "FiFo and this machine agree".to_owned()
     };
     match skew.abs() {
-        skew if skew > SKEW_MAX => Check::new("clock", Finding::Problem, message)
+        skew if skew > CLOCK_SKEW_MAX => Check::new("clock", Finding::Problem, message)
             .advice("nothing is planned with more than an hour between the clocks: set the wrong one"),
         skew if skew > SKEW_WARN => Check::new("clock", Finding::Warning, message)
             .advice("due times shift by as much: set the wrong one"),
