@@ -1,7 +1,7 @@
 //! The decision for one VM.
 
 use super::changeset::{
-    Action, BackupKind, Create, DeleteLocal, Note, NoteCode, SnapshotUsage, Status, VmPlan,
+    Action, BackupKind, Create, DeleteLocal, Note, NoteCode, SnapshotUsage, Status, SuspendedUntil, VmPlan,
 };
 use super::due::{Attempts, Occurrences, attempts, cannot_back_up, unsatisfied};
 use super::fingerprint::fingerprint;
@@ -50,6 +50,7 @@ fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
         policy: None,
         status,
         fingerprint: Some(fingerprint(vm)),
+        suspended: None,
         actions: Vec::new(),
         notes: vec![note],
         unmanaged: SnapshotUsage::default(),
@@ -59,8 +60,8 @@ fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
 /// Decides what is to be done to one VM under the policy that it belongs to, at the calendar's instant.
 pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> VmPlan {
     let view = VmView::new(vm, policy, occurrences.now());
-    let mut notes = suspension_notes(&view);
-    notes.extend(vm_note(&view));
+    let (suspended, suspension_note) = suspension(&view).unzip();
+    let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(&view)).collect();
     let (actions, idle) = actions(&view, occurrences, &mut notes);
     notes.extend(backup_notes(&view));
     VmPlan {
@@ -69,6 +70,7 @@ pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'
         policy: Some(policy.name.clone()),
         status: if actions.is_empty() { idle } else { Status::Changes },
         fingerprint: Some(fingerprint(vm)),
+        suspended: suspended.flatten(),
         actions,
         notes,
         unmanaged: SnapshotUsage::of(
@@ -104,18 +106,18 @@ pub(crate) fn actions(
     (actions, idle)
 }
 
-fn suspension_notes(view: &VmView<'_>) -> Vec<Note> {
-    let Some(suspend) = view.policy.suspend.as_ref().filter(|suspend| suspend.is_for(view.vm)) else {
-        return Vec::new();
-    };
+/// Gives the policy's suspension where it holds for the VM, with the note on it; one that has ended is only noted.
+fn suspension(view: &VmView<'_>) -> Option<(Option<SuspendedUntil>, Note)> {
+    let suspend = view.policy.suspend.as_ref().filter(|suspend| suspend.is_for(view.vm))?;
     let (until, reason) = (suspend.until, &suspend.reason);
-    if view.now < suspend.until_instant {
-        vec![Note::vm(NoteCode::Suspended, format!("suspended until {until}: {reason}"))]
+    Some(if view.now < suspend.until_instant {
+        let note = Note::vm(NoteCode::Suspended, format!("nothing is carried out until {until}: {reason}"));
+        (Some(SuspendedUntil { until, reason: reason.clone() }), note)
     } else {
         let message =
             format!("the suspension until {until} ({reason}) no longer holds; take it out of the policy");
-        vec![Note::vm(NoteCode::SuspensionEnded, message)]
-    }
+        (None, Note::vm(NoteCode::SuspensionEnded, message))
+    })
 }
 
 enum CreateDecision {

@@ -49,6 +49,7 @@ fn left_out(planned: &VmPlan, vm: &Vm, broken: &[&str], policies: &Policies, now
         policy: planned.policy.clone(),
         status: Status::Fault,
         fingerprint: Some(fingerprint(vm)),
+        suspended: None,
         actions: Vec::new(),
         notes: vec![Note::vm(NoteCode::InternalError, report(planned, vm, broken, policies, now))],
         unmanaged: SnapshotUsage::default(),

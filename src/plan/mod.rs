@@ -31,7 +31,7 @@ pub(crate) mod tests;
 pub use cascade::{CascadeCost, cascade_cost};
 pub use changeset::{
     Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, PolicyRef, SnapshotUsage, Status,
-    Summary, TOOL, VmPlan, schema,
+    Summary, SuspendedUntil, TOOL, VmPlan, schema,
 };
 pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
@@ -105,6 +105,7 @@ fn unreadable(vm: &UnreadableVm) -> VmPlan {
         policy: None,
         status: Status::Unreadable,
         fingerprint: None,
+        suspended: None,
         actions: Vec::new(),
         notes: vec![Note::vm(
             NoteCode::Unreadable,

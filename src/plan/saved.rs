@@ -85,3 +85,20 @@ impl io::Write for Digested {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SavedPlanError;
+    use crate::plan::Plan;
+    use crate::plan::tests::fixtures::{at, grandfather, mid_chain, plan_all};
+
+    #[test]
+    fn a_saved_plan_that_does_not_say_whether_a_vm_is_suspended_is_refused() {
+        let plan = plan_all(&[grandfather()], [mid_chain()], at("2026-11-18 02:00"));
+        let json = serde_json::to_string(&plan).unwrap();
+        assert_eq!(Plan::from_saved(json.as_bytes()).unwrap(), plan);
+        let silent = json.replacen(r#""suspended":null,"#, "", 1);
+        assert_ne!(silent, json);
+        assert!(matches!(Plan::from_saved(silent.as_bytes()), Err(SavedPlanError::NoPlan(_))));
+    }
+}

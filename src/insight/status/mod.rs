@@ -181,7 +181,7 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, occurrences: &Occurr
     VmHealth {
         policy: Some(policy.name.clone()),
         verdict,
-        is_suspended: planned.note(NoteCode::Suspended).is_some(),
+        is_suspended: planned.is_suspended(),
         newest,
         max_age_secs: Some(max_age_secs),
         gaps: gaps(&view, occurrences),

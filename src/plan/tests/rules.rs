@@ -1,7 +1,7 @@
 //! One rule of the contract a test; 2026-11-01 was a Sunday and the first of the month.
 
 use super::fixtures::*;
-use crate::plan::{Action, NoteCode, SnapshotUsage, Status};
+use crate::plan::{Action, NoteCode, SnapshotUsage, Status, VmPlan};
 use crate::policy::{MissingParent, Policy, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 
@@ -462,6 +462,8 @@ fn a_suspension_shows_and_holds_back_until_its_day_begins() {
     });
     let held = mid_chain().plan(&policy, "2026-12-23 23:59");
     assert!(held.is_suspended() && !held.actions.is_empty() && held.due_actions().is_empty());
+    let untold = VmPlan { notes: Vec::new(), ..held.clone() };
+    assert!(untold.due_actions().is_empty(), "what is carried out does not depend on notes");
     let plan = plan_all(std::slice::from_ref(&policy), [mid_chain()], at("2026-12-23 23:59"));
     assert_eq!((plan.summary.create, plan.summary.suspended), (0, 1));
     assert_eq!(plan.valid_until, Some(at("2026-12-24 00:00")));

@@ -1,6 +1,8 @@
 use super::*;
 use crate::inventory::{BackupId, VmId};
-use crate::plan::{Action, BackupKind, Create, DeleteLocal, FORMAT, Note, SnapshotUsage, Status};
+use crate::plan::{
+    Action, BackupKind, Create, DeleteLocal, FORMAT, Note, SnapshotUsage, Status, SuspendedUntil,
+};
 use crate::render::cells::width;
 use chrono::{DateTime, FixedOffset};
 use uuid::Uuid;
@@ -20,6 +22,7 @@ fn vm(alias: &str, policy: &str, status: Status) -> VmPlan {
         policy: Some(policy.to_owned()).filter(|policy| !policy.is_empty()),
         status,
         fingerprint: None,
+        suspended: None,
         actions: Vec::new(),
         unmanaged: SnapshotUsage::default(),
         notes: Vec::new(),
@@ -103,7 +106,9 @@ fn cloud() -> Plan {
     app.notes = vec![Note::backup(NoteCode::InProgress, backup(1), running)];
     let mut held = vm("mail-1", "grandfather", Status::Changes);
     held.actions = vec![full("monthly")];
-    held.notes = vec![Note::vm(NoteCode::Suspended, "suspended until 2026-12-24: storage move")];
+    held.suspended =
+        Some(SuspendedUntil { until: "2026-12-24".parse().unwrap(), reason: "storage move".to_owned() });
+    held.notes = vec![Note::vm(NoteCode::Suspended, "nothing is carried out until 2026-12-24: storage move")];
     let mut torn = vm("", "", Status::Unreadable);
     torn.uuid = None;
     torn.notes = vec![Note::vm(NoteCode::Unreadable, "could not be read whole: uuid: missing")];
@@ -158,7 +163,7 @@ fn every_kind_of_vm_is_told_in_words() {
     db-2  4fa44310  databases
       ! blocked         on no hypervisor (stored); its newest restorable backup is the daily of 2026-10-30 01:00
     mail-1  4fa44310  grandfather
-      ~ suspended       until 2026-12-24: storage move
+      ~ suspended       nothing is carried out until 2026-12-24: storage move
       ~ would create    monthly, full                                           due since Sun 2026-11-01 01:00, attempt 2 of 3
     web-1  4fa44310  grandfather
       - delete locally  daily of 2026-11-20 01:00                               no increment will be taken from it
@@ -190,7 +195,7 @@ fn with_detail_every_vm_every_note_and_every_backup_is_named() {
       ! not suspended   the suspension until 2026-11-01 (move) no longer holds; take it out
       ! hollow          the daily of 2026-11-02 01:00 is next to empty (51 B)
     mail-1  4fa44310  grandfather
-      ~ suspended       until 2026-12-24: storage move
+      ~ suspended       nothing is carried out until 2026-12-24: storage move
       ~ would create    monthly, full                                                      due since Sun 2026-11-01 01:00, attempt 2
                                                                                            of 3
     scratch  4fa44310
@@ -225,7 +230,7 @@ fn eighty_columns_are_enough() {
       ! blocked         on no hypervisor (stored); its newest restorable backup is
                         the daily of 2026-10-30 01:00
     mail-1  4fa44310  grandfather
-      ~ suspended       until 2026-12-24: storage move
+      ~ suspended       nothing is carried out until 2026-12-24: storage move
       ~ would create    monthly, full                due since Sun 2026-11-01 01:00,
                                                      attempt 2 of 3
     web-1  4fa44310  grandfather
