@@ -11,7 +11,7 @@ use super::parent::{parent_for, yields_empty_increment};
 use super::projection;
 use super::standing::{BackupView, VmView};
 use crate::inventory::{BackupId, Vm};
-use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, TierKind, minute_text, weekday_text};
+use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, minute_text, weekday_text};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -62,13 +62,16 @@ pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'
     let view = VmView::new(vm, policy, occurrences.now());
     let (suspended, suspension_note) = suspension(&view).unzip();
     let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(&view)).collect();
-    let (actions, idle) = actions(&view, occurrences, &mut notes);
+    let (status, actions) = match decision(&view, occurrences, &mut notes) {
+        Decision::Act(actions) => (Status::Changes, actions),
+        Decision::Idle(status) => (status, Vec::new()),
+    };
     notes.extend(backup_notes(&view));
     VmPlan {
         uuid: Some(vm.id),
         alias: vm.alias.clone(),
         policy: Some(policy.name.clone()),
-        status: if actions.is_empty() { idle } else { Status::Changes },
+        status,
         fingerprint: Some(fingerprint(vm)),
         suspended: suspended.flatten(),
         actions,
@@ -79,18 +82,22 @@ pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'
     }
 }
 
-/// Works out the actions alone, and how the VM stands where there is none; what explains the create is told in `notes`.
-pub(crate) fn actions(
-    view: &VmView<'_>,
-    occurrences: &Occurrences<'_>,
-    notes: &mut Vec<Note>,
-) -> (Vec<Action>, Status) {
-    let decision = decide_create(view, occurrences, notes);
+/// What is to be done to a VM.
+pub(crate) enum Decision {
+    /// These actions, at least one.
+    Act(Vec<Action>),
+    /// Nothing, and why.
+    Idle(Status),
+}
+
+/// Decides on the actions alone; the notes that explain a create, or why there is none, are added to `notes`.
+pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: &mut Vec<Note>) -> Decision {
+    let create = decide_create(view, occurrences, notes);
     // FiFo would refuse, or is in the middle of something: what such a VM holds is left alone until it is itself again.
     let deletes = if cannot_back_up(view.vm).is_some() { Vec::new() } else { unwanted_locally(view) };
     let mut actions: Vec<Action> =
         deletes.iter().filter_map(|&id| delete_local(view, id, None)).map(Action::DeleteLocal).collect();
-    let idle = match decision {
+    match create {
         CreateDecision::Create(mut create) => {
             let unwanted = unwanted_after(view, &create);
             create.stays_local = !unwanted.contains(&NEW_BACKUP);
@@ -99,11 +106,11 @@ pub(crate) fn actions(
                 later.filter_map(|id| delete_local(view, id, Some(&create))).collect();
             actions.push(Action::Create(create));
             actions.extend(later.into_iter().map(Action::DeleteLocal));
-            Status::UpToDate
+            Decision::Act(actions)
         }
-        CreateDecision::Idle(status) => status,
-    };
-    (actions, idle)
+        CreateDecision::Idle(status) if actions.is_empty() => Decision::Idle(status),
+        CreateDecision::Idle(_) => Decision::Act(actions),
+    }
 }
 
 /// Gives the policy's suspension where it holds for the VM, with the note on it; one that has ended is only noted.
@@ -189,8 +196,10 @@ fn times(count: u32) -> String {
 fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
     let rules = view.tier(due.tier);
     let parent = parent_for(view, due.tier).filter(|parent| !yields_empty_increment(view, parent.id()));
-    let incremental = matches!(rules.kind, TierKind::Incremental { .. });
-    if incremental && parent.is_none() && view.policy.missing_parent == MissingParent::Block {
+    if rules.kind.parents().is_some()
+        && parent.is_none()
+        && view.policy.missing_parent == MissingParent::Block
+    {
         let why = no_parent_text(view, due.tier);
         let message = format!("{why}, and the policy says `missing_parent: block`");
         return Err(Note::vm(NoteCode::NoParent, message));
@@ -220,7 +229,7 @@ fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
 
 fn full_instead(view: &VmView<'_>, tier: TierIndex, create: &Create) -> Option<Note> {
     let rules = view.tier(tier);
-    let is_instead = matches!(rules.kind, TierKind::Incremental { .. }) && create.kind == BackupKind::Full;
+    let is_instead = rules.kind.parents().is_some() && create.kind == BackupKind::Full;
     is_instead.then(|| {
         Note::vm(NoteCode::NoParent, format!("{}: a full backup instead", no_parent_text(view, tier)))
     })

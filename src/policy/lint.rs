@@ -212,9 +212,7 @@ fn kept_by_chains(policy: &Policy, full: TierIndex, span: Span, report: &mut Dia
 fn hanging_on(policy: &Policy, full: TierIndex) -> Vec<&Tier> {
     let mut reached = BTreeSet::from([full]);
     for (index, tier) in policy.tiers.iter().enumerate() {
-        if let TierKind::Incremental { from } = &tier.kind
-            && from.iter().any(|it| reached.contains(it))
-        {
+        if tier.kind.parents().is_some_and(|parents| parents.iter().any(|it| reached.contains(it))) {
             reached.insert(index);
         }
     }
