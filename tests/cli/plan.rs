@@ -112,7 +112,7 @@ fn a_suspended_change_is_no_change_to_come() {
     let policy = folder.read("policies/grandfather.yaml") + "suspend: { reason: move, until: 2026-12-24 }\n";
     folder.write("policies/grandfather.yaml", &policy);
     let ended = folder.ask(&fifo, &["plan", "--at", AT, "--detailed-exitcode", "--vm", "web-3"]).code(0);
-    assert!(ended.out.contains("~ suspended     until 2026-12-24: move"), "{}", ended.out);
+    assert!(ended.out.contains("~ suspended     nothing is carried out until 2026-12-24: move"), "{}", ended.out);
 }
 
 #[test]
