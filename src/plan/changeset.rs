@@ -186,7 +186,7 @@ pub enum Status {
     Blocked,
     /// A backup is running, or a failed one is to be tried again later.
     Waiting,
-    /// No policy is for it; nothing is done to it.
+    /// It matches no policy; nothing is done to it.
     Unprotected,
     /// All is as the policy wants it.
     UpToDate,
@@ -291,7 +291,7 @@ pub enum NoteCode {
     Unreadable,
     /// Two policies claim the VM.
     PolicyConflict,
-    /// No policy is for the VM.
+    /// The VM matches no policy.
     Unprotected,
     /// The policy is suspended for the VM: nothing is carried out.
     Suspended,
@@ -325,7 +325,7 @@ pub enum NoteCode {
     FutureTimestamp,
     /// A snapshot is still there that was said to be deleted.
     OrphanedSnapshot,
-    /// A backup is of no tier.
+    /// A backup matches no tier.
     Unmanaged,
     /// A stored backup is no longer wanted.
     Expired,

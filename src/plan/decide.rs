@@ -29,7 +29,7 @@ pub fn decide(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> VmPlan {
 
 /// Tells that a VM is in no policy.
 pub(super) fn unprotected(vm: &Vm) -> VmPlan {
-    untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "no policy is for it"))
+    untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "matches no policy"))
 }
 
 /// Tells that several policies claim a VM.
@@ -121,8 +121,7 @@ fn suspension(view: &VmView<'_>) -> Option<(Option<SuspendedUntil>, Note)> {
         let note = Note::vm(NoteCode::Suspended, format!("nothing is carried out until {until}: {reason}"));
         (Some(SuspendedUntil { until, reason: reason.clone() }), note)
     } else {
-        let message =
-            format!("the suspension until {until} ({reason}) no longer holds; take it out of the policy");
+        let message = format!("the suspension until {until} ({reason}) has ended; remove it from the policy");
         (None, Note::vm(NoteCode::SuspensionEnded, message))
     })
 }
@@ -201,7 +200,7 @@ fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
         && view.policy.missing_parent == MissingParent::Block
     {
         let why = no_parent_text(view, due.tier);
-        let message = format!("{why}, and the policy says `missing_parent: block`");
+        let message = format!("{why}, and the policy has `missing_parent: block`");
         return Err(Note::vm(NoteCode::NoParent, message));
     }
     let zone = &view.policy.zone;
@@ -240,7 +239,7 @@ fn no_parent_text(view: &VmView<'_>, tier: TierIndex) -> String {
     match parent_for(view, tier) {
         None => format!("no local, restorable parent for the {}", view.tier(tier).name),
         Some(parent) => format!(
-            "the last increment on the {} came out empty, so its snapshot will be gone",
+            "the last increment on the {} is empty, so its snapshot is probably gone",
             name_of(view, parent)
         ),
     }
@@ -256,12 +255,12 @@ fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Opti
     let backup = view.get(id)?;
     let reason = match after {
         Some(create) => format!("once the new {} is complete", create.tier),
-        None if backup.restorable => "no increment will be taken from it".to_owned(),
+        None if backup.restorable => "no longer needed as a parent".to_owned(),
         None => match view.newest_restorable().filter(|_| view.is_superseded(backup)) {
             Some(newest) => {
-                format!("of no use any more: the newer {} can be restored", name_of(view, newest))
+                format!("superseded: the newer {} can be restored", name_of(view, newest))
             }
-            None => "of no use any more: a newer snapshot is held".to_owned(),
+            None => "superseded: a newer snapshot is kept".to_owned(),
         },
     };
     Some(DeleteLocal {

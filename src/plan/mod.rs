@@ -109,7 +109,7 @@ fn unreadable(vm: &UnreadableVm) -> VmPlan {
         actions: Vec::new(),
         notes: vec![Note::vm(
             NoteCode::Unreadable,
-            format!("could not be read whole: {}", vm.problems.join("; ")),
+            format!("could not be read completely: {}", vm.problems.join("; ")),
         )],
         unmanaged: SnapshotUsage::default(),
     }

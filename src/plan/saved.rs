@@ -11,16 +11,16 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum SavedPlanError {
     /// It is no JSON, or not that of a plan.
-    #[error("it is no plan of this program")]
+    #[error("not a plan of this program")]
     NoPlan(#[source] serde_json::Error),
     /// It was made by another version, or is something else.
-    #[error("it is of the format {found:?}; this program reads {FORMAT:?}")]
+    #[error("unsupported format {found:?}; the supported format is {FORMAT:?}")]
     OtherFormat {
         /// The format that it names.
         found: String,
     },
     /// It was edited or damaged after it was made.
-    #[error("it does not match its own checksum: it was changed after it was made")]
+    #[error("checksum mismatch: it was changed after it was made")]
     Changed,
     /// It lists a VM twice, and what is listed twice could be done twice.
     #[error("it lists the VM {vm} twice")]

@@ -122,7 +122,7 @@ fn after_an_increment_that_came_out_empty_a_full_backup_is_tried() {
     let planned = hollow.plan(&grandfather(), "2026-11-18 02:00");
     assert!(told(&planned).contains(&"create daily full".to_owned()), "{planned:?}");
     let note = planned.note(NoteCode::NoParent).unwrap();
-    assert!(note.message.starts_with("the last increment on the daily of 2026-11-17 01:00 came out empty"));
+    assert!(note.message.starts_with("the last increment on the daily of 2026-11-17 01:00 is empty"));
     // Until there is another one its snapshot stays: whatever went wrong may have been something else.
     assert!(!told(&planned).contains(&"delete 3".to_owned()), "{planned:?}");
 

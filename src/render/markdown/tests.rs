@@ -123,11 +123,7 @@ impl Sizes {
             add(Status::Changes, vec![delete(1_000_000 + n)], vec![note]);
         }
         for _ in 0..self.unprotected {
-            add(
-                Status::Unprotected,
-                Vec::new(),
-                vec![Note::vm(NoteCode::Unprotected, "no policy is for it")],
-            );
+            add(Status::Unprotected, Vec::new(), vec![Note::vm(NoteCode::Unprotected, "matches no policy")]);
         }
         Plan {
             format: FORMAT.to_owned(),
