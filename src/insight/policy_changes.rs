@@ -121,7 +121,7 @@ fn fields(old: &Policy, new: &Policy) -> Vec<String> {
         old.suspend != *suspend,
         match (&old.suspend, suspend) {
             (None, Some(new)) => format!("suspend: until {}", new.until),
-            (Some(_), None) => "suspend: taken out".to_owned(),
+            (Some(_), None) => "suspend: removed".to_owned(),
             _ => "suspend: changed".to_owned(),
         },
     );
@@ -158,8 +158,7 @@ fn one_tier(name: &str, (old, before): (&Tier, &Policy), (new, after): (&Tier, &
         told.push(format!("tiers.{name}.type: {was} -> {is}"));
     }
     if old.keep != *keep {
-        let text =
-            |keep: Option<NonZeroU32>| keep.map_or_else(|| "for ever".to_owned(), |keep| keep.to_string());
+        let text = |keep: Option<NonZeroU32>| keep.map_or_else(|| "all".to_owned(), |keep| keep.to_string());
         told.push(format!("tiers.{name}.keep: {} -> {}", text(old.keep), text(*keep)));
     }
     if old.keep_local != *keep_local {

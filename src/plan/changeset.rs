@@ -4,7 +4,7 @@
 //! is an error. What is not in the JSON cannot be carried out.
 
 use crate::inventory::{Backup, BackupId, VmId};
-use chrono::{DateTime, FixedOffset, Utc};
+use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
@@ -131,6 +131,10 @@ pub struct VmPlan {
     pub status: Status,
     /// What the decision rests on, digested; `None` for a VM that could not be read.
     pub fingerprint: Option<String>,
+    /// The suspension that holds back its actions: they are shown and not carried out. `None` when none holds.
+    // Serde takes a missing `Option` for `None`, and a plan that does not say so must not pass for one that is carried out.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub suspended: Option<SuspendedUntil>,
     /// What is to be done, in this order.
     pub actions: Vec<Action>,
     /// What is told about it.
@@ -142,7 +146,7 @@ pub struct VmPlan {
 impl VmPlan {
     /// Says whether its actions are held back by a suspension.
     pub fn is_suspended(&self) -> bool {
-        self.notes.iter().any(|note| note.code == NoteCode::Suspended)
+        self.suspended.is_some()
     }
 
     /// Gives the actions that are to be carried out: none while the VM is suspended.
@@ -154,6 +158,16 @@ impl VmPlan {
     pub fn note(&self, code: NoteCode) -> Option<&Note> {
         self.notes.iter().find(|note| note.code == code)
     }
+}
+
+/// A suspension that holds at the plan's instant.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuspendedUntil {
+    /// The first day on which it no longer holds, in the policy's zone.
+    pub until: NaiveDate,
+    /// Why, in the words of the policy.
+    pub reason: String,
 }
 
 /// How a VM stands. `Changes` when there is an action, else the strongest of the others, in this order.
@@ -172,7 +186,7 @@ pub enum Status {
     Blocked,
     /// A backup is running, or a failed one is to be tried again later.
     Waiting,
-    /// No policy is for it; nothing is done to it.
+    /// It matches no policy; nothing is done to it.
     Unprotected,
     /// All is as the policy wants it.
     UpToDate,
@@ -277,7 +291,7 @@ pub enum NoteCode {
     Unreadable,
     /// Two policies claim the VM.
     PolicyConflict,
-    /// No policy is for the VM.
+    /// The VM matches no policy.
     Unprotected,
     /// The policy is suspended for the VM: nothing is carried out.
     Suspended,
@@ -311,7 +325,7 @@ pub enum NoteCode {
     FutureTimestamp,
     /// A snapshot is still there that was said to be deleted.
     OrphanedSnapshot,
-    /// A backup is of no tier.
+    /// A backup matches no tier.
     Unmanaged,
     /// A stored backup is no longer wanted.
     Expired,

@@ -1,7 +1,7 @@
 //! The decision for one VM.
 
 use super::changeset::{
-    Action, BackupKind, Create, DeleteLocal, Note, NoteCode, SnapshotUsage, Status, VmPlan,
+    Action, BackupKind, Create, DeleteLocal, Note, NoteCode, SnapshotUsage, Status, SuspendedUntil, VmPlan,
 };
 use super::due::{Attempts, Occurrences, attempts, cannot_back_up, unsatisfied};
 use super::fingerprint::fingerprint;
@@ -11,7 +11,7 @@ use super::parent::{parent_for, yields_empty_increment};
 use super::projection;
 use super::standing::{BackupView, VmView};
 use crate::inventory::{BackupId, Vm};
-use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, TierKind, minute_text, weekday_text};
+use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, minute_text, weekday_text};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -29,7 +29,7 @@ pub fn decide(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> VmPlan {
 
 /// Tells that a VM is in no policy.
 pub(super) fn unprotected(vm: &Vm) -> VmPlan {
-    untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "no policy is for it"))
+    untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "matches no policy"))
 }
 
 /// Tells that several policies claim a VM.
@@ -50,6 +50,7 @@ fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
         policy: None,
         status,
         fingerprint: Some(fingerprint(vm)),
+        suspended: None,
         actions: Vec::new(),
         notes: vec![note],
         unmanaged: SnapshotUsage::default(),
@@ -59,16 +60,20 @@ fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
 /// Decides what is to be done to one VM under the policy that it belongs to, at the calendar's instant.
 pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> VmPlan {
     let view = VmView::new(vm, policy, occurrences.now());
-    let mut notes = suspension_notes(&view);
-    notes.extend(vm_note(&view));
-    let (actions, idle) = actions(&view, occurrences, &mut notes);
+    let (suspended, suspension_note) = suspension(&view).unzip();
+    let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(&view)).collect();
+    let (status, actions) = match decision(&view, occurrences, &mut notes) {
+        Decision::Act(actions) => (Status::Changes, actions),
+        Decision::Idle(status) => (status, Vec::new()),
+    };
     notes.extend(backup_notes(&view));
     VmPlan {
         uuid: Some(vm.id),
         alias: vm.alias.clone(),
         policy: Some(policy.name.clone()),
-        status: if actions.is_empty() { idle } else { Status::Changes },
+        status,
         fingerprint: Some(fingerprint(vm)),
+        suspended: suspended.flatten(),
         actions,
         notes,
         unmanaged: SnapshotUsage::of(
@@ -77,18 +82,22 @@ pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'
     }
 }
 
-/// Works out the actions alone, and how the VM stands where there is none; what explains the create is told in `notes`.
-pub(crate) fn actions(
-    view: &VmView<'_>,
-    occurrences: &Occurrences<'_>,
-    notes: &mut Vec<Note>,
-) -> (Vec<Action>, Status) {
-    let decision = decide_create(view, occurrences, notes);
+/// What is to be done to a VM.
+pub(crate) enum Decision {
+    /// These actions, at least one.
+    Act(Vec<Action>),
+    /// Nothing, and why.
+    Idle(Status),
+}
+
+/// Decides on the actions alone; the notes that explain a create, or why there is none, are added to `notes`.
+pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: &mut Vec<Note>) -> Decision {
+    let create = decide_create(view, occurrences, notes);
     // FiFo would refuse, or is in the middle of something: what such a VM holds is left alone until it is itself again.
     let deletes = if cannot_back_up(view.vm).is_some() { Vec::new() } else { unwanted_locally(view) };
     let mut actions: Vec<Action> =
         deletes.iter().filter_map(|&id| delete_local(view, id, None)).map(Action::DeleteLocal).collect();
-    let idle = match decision {
+    match create {
         CreateDecision::Create(mut create) => {
             let unwanted = unwanted_after(view, &create);
             create.stays_local = !unwanted.contains(&NEW_BACKUP);
@@ -97,25 +106,24 @@ pub(crate) fn actions(
                 later.filter_map(|id| delete_local(view, id, Some(&create))).collect();
             actions.push(Action::Create(create));
             actions.extend(later.into_iter().map(Action::DeleteLocal));
-            Status::UpToDate
+            Decision::Act(actions)
         }
-        CreateDecision::Idle(status) => status,
-    };
-    (actions, idle)
+        CreateDecision::Idle(status) if actions.is_empty() => Decision::Idle(status),
+        CreateDecision::Idle(_) => Decision::Act(actions),
+    }
 }
 
-fn suspension_notes(view: &VmView<'_>) -> Vec<Note> {
-    let Some(suspend) = view.policy.suspend.as_ref().filter(|suspend| suspend.is_for(view.vm)) else {
-        return Vec::new();
-    };
+/// Gives the policy's suspension where it holds for the VM, with the note on it; one that has ended is only noted.
+fn suspension(view: &VmView<'_>) -> Option<(Option<SuspendedUntil>, Note)> {
+    let suspend = view.policy.suspend.as_ref().filter(|suspend| suspend.is_for(view.vm))?;
     let (until, reason) = (suspend.until, &suspend.reason);
-    if view.now < suspend.until_instant {
-        vec![Note::vm(NoteCode::Suspended, format!("suspended until {until}: {reason}"))]
+    Some(if view.now < suspend.until_instant {
+        let note = Note::vm(NoteCode::Suspended, format!("nothing is carried out until {until}: {reason}"));
+        (Some(SuspendedUntil { until, reason: reason.clone() }), note)
     } else {
-        let message =
-            format!("the suspension until {until} ({reason}) no longer holds; take it out of the policy");
-        vec![Note::vm(NoteCode::SuspensionEnded, message)]
-    }
+        let message = format!("the suspension until {until} ({reason}) has ended; remove it from the policy");
+        (None, Note::vm(NoteCode::SuspensionEnded, message))
+    })
 }
 
 enum CreateDecision {
@@ -187,10 +195,12 @@ fn times(count: u32) -> String {
 fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
     let rules = view.tier(due.tier);
     let parent = parent_for(view, due.tier).filter(|parent| !yields_empty_increment(view, parent.id()));
-    let incremental = matches!(rules.kind, TierKind::Incremental { .. });
-    if incremental && parent.is_none() && view.policy.missing_parent == MissingParent::Block {
+    if rules.kind.parents().is_some()
+        && parent.is_none()
+        && view.policy.missing_parent == MissingParent::Block
+    {
         let why = no_parent_text(view, due.tier);
-        let message = format!("{why}, and the policy says `missing_parent: block`");
+        let message = format!("{why}, and the policy has `missing_parent: block`");
         return Err(Note::vm(NoteCode::NoParent, message));
     }
     let zone = &view.policy.zone;
@@ -218,7 +228,7 @@ fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
 
 fn full_instead(view: &VmView<'_>, tier: TierIndex, create: &Create) -> Option<Note> {
     let rules = view.tier(tier);
-    let is_instead = matches!(rules.kind, TierKind::Incremental { .. }) && create.kind == BackupKind::Full;
+    let is_instead = rules.kind.parents().is_some() && create.kind == BackupKind::Full;
     is_instead.then(|| {
         Note::vm(NoteCode::NoParent, format!("{}: a full backup instead", no_parent_text(view, tier)))
     })
@@ -229,7 +239,7 @@ fn no_parent_text(view: &VmView<'_>, tier: TierIndex) -> String {
     match parent_for(view, tier) {
         None => format!("no local, restorable parent for the {}", view.tier(tier).name),
         Some(parent) => format!(
-            "the last increment on the {} came out empty, so its snapshot will be gone",
+            "the last increment on the {} is empty, so its snapshot is probably gone",
             name_of(view, parent)
         ),
     }
@@ -245,12 +255,12 @@ fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Opti
     let backup = view.get(id)?;
     let reason = match after {
         Some(create) => format!("once the new {} is complete", create.tier),
-        None if backup.restorable => "no increment will be taken from it".to_owned(),
+        None if backup.restorable => "no longer needed as a parent".to_owned(),
         None => match view.newest_restorable().filter(|_| view.is_superseded(backup)) {
             Some(newest) => {
-                format!("of no use any more: the newer {} can be restored", name_of(view, newest))
+                format!("superseded: the newer {} can be restored", name_of(view, newest))
             }
-            None => "of no use any more: a newer snapshot is held".to_owned(),
+            None => "superseded: a newer snapshot is kept".to_owned(),
         },
     };
     Some(DeleteLocal {

@@ -49,6 +49,7 @@ fn left_out(planned: &VmPlan, vm: &Vm, broken: &[&str], policies: &Policies, now
         policy: planned.policy.clone(),
         status: Status::Fault,
         fingerprint: Some(fingerprint(vm)),
+        suspended: None,
         actions: Vec::new(),
         notes: vec![Note::vm(NoteCode::InternalError, report(planned, vm, broken, policies, now))],
         unmanaged: SnapshotUsage::default(),
@@ -58,7 +59,7 @@ fn left_out(planned: &VmPlan, vm: &Vm, broken: &[&str], policies: &Policies, now
 /// Writes all that somebody needs to see why the decision went wrong: the rules, and what both readings of them rest on.
 fn report(planned: &VmPlan, vm: &Vm, broken: &[&str], policies: &Policies, now: DateTime<Utc>) -> String {
     let mut text = format!(
-        "nothing is done to it, because what was planned breaks a rule: {}. This is a fault of the program; please report \
+        "left out, because its plan violates a rule: {}. This is a bug in the program; please report \
          it with all of this: {TOOL} at {}",
         broken.join("; "),
         now.to_rfc3339(),

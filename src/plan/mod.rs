@@ -31,7 +31,7 @@ pub(crate) mod tests;
 pub use cascade::{CascadeCost, cascade_cost};
 pub use changeset::{
     Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, PolicyRef, SnapshotUsage, Status,
-    Summary, TOOL, VmPlan, schema,
+    Summary, SuspendedUntil, TOOL, VmPlan, schema,
 };
 pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
@@ -105,10 +105,11 @@ fn unreadable(vm: &UnreadableVm) -> VmPlan {
         policy: None,
         status: Status::Unreadable,
         fingerprint: None,
+        suspended: None,
         actions: Vec::new(),
         notes: vec![Note::vm(
             NoteCode::Unreadable,
-            format!("could not be read whole: {}", vm.problems.join("; ")),
+            format!("could not be read completely: {}", vm.problems.join("; ")),
         )],
         unmanaged: SnapshotUsage::default(),
     }

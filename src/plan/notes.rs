@@ -94,7 +94,7 @@ pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
         .without_timestamp()
         .map(|backup| {
             let message = format!(
-                "backup {} has no timestamp, as the remains of one deleted during its upload; it is left alone",
+                "backup {} has no timestamp, probably because it was deleted during its upload; it is left alone",
                 backup.id.short()
             );
             Note::backup(NoteCode::Unreadable, backup.id, message)
@@ -107,7 +107,7 @@ pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
         if backup.is_future_dated {
             tell(
                 NoteCode::FutureTimestamp,
-                format!("the {name} lies in the future; it counts for nothing and is left alone"),
+                format!("the timestamp of the {name} is in the future; it is ignored and left alone"),
             );
         }
         match backup.standing {
@@ -120,11 +120,14 @@ pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
                     format!("it counts as in progress until {}", minute_text(until))
                 };
                 let lacking = missing_file_info_text(backup.backup);
-                tell(NoteCode::Unverified, format!("the {name} is called completed, but {lacking}; {then}"));
+                tell(
+                    NoteCode::Unverified,
+                    format!("the {name} is marked as completed, but {lacking}; {then}"),
+                );
             }
             Standing::Stuck => tell(
                 NoteCode::Stuck,
-                format!("the {name} has not ended in the time it may take; it counts as failed"),
+                format!("the {name} did not end within `stuck_after`; it counts as failed"),
             ),
             Standing::Failed => tell(NoteCode::FailedBackup, format!("the {name} failed")),
             Standing::Hollow => {
@@ -134,14 +137,14 @@ pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
                     .map_or_else(String::new, |bytes| format!(" ({})", bytes_text(bytes)));
                 tell(
                     NoteCode::Hollow,
-                    format!("the {name} is called completed and is next to empty{size}; it counts as failed"),
+                    format!("the {name} is marked as completed but nearly empty{size}; it counts as failed"),
                 );
             }
             Standing::Completed if !backup.restorable => {
                 tell(
                     NoteCode::Unrestorable,
                     format!(
-                        "the {name} cannot be restored: a backup it builds on is missing or did not complete"
+                        "the {name} cannot be restored: a backup that it is based on is missing or not completed"
                     ),
                 );
             }
@@ -159,10 +162,13 @@ pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
             );
         }
         if backup.tier.is_none() {
-            tell(NoteCode::Unmanaged, format!("the {name} is of no tier; it is left alone"));
+            tell(NoteCode::Unmanaged, format!("the {name} matches no tier and is left alone"));
         }
         if expired.contains(&backup.id()) {
-            tell(NoteCode::Expired, format!("the {name} is no longer wanted in storage; nothing deletes it"));
+            tell(
+                NoteCode::Expired,
+                format!("the {name} is no longer kept by its policy; nothing deletes it"),
+            );
         }
     }
     // A stable sort: within a kind they stay in the order of age.
@@ -173,12 +179,10 @@ pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
 /// Says what FiFo does not tell of a backup that it calls completed.
 pub fn missing_file_info_text(backup: &Backup) -> &'static str {
     match backup.missing_file_info() {
-        Some(MissingFileInfo::Files) => "FiFo names no stored file of it, as it does of earlier ones",
-        Some(MissingFileInfo::Size) => {
-            "FiFo does not tell the size of a stored file of it, as it does of earlier ones"
-        }
+        Some(MissingFileInfo::Files) => "FiFo lists no stored file, unlike for earlier backups",
+        Some(MissingFileInfo::Size) => "FiFo reports no size for a stored file, unlike for earlier backups",
         Some(MissingFileInfo::Checksum) => {
-            "FiFo does not tell the checksum of a stored file of it, as it does of earlier ones"
+            "FiFo reports no checksum for a stored file, unlike for earlier backups"
         }
         None => "it could not be checked",
     }

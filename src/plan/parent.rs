@@ -2,7 +2,7 @@
 
 use super::standing::{BackupView, Standing, VmView};
 use crate::inventory::{BackupId, RecordedState};
-use crate::policy::{TierIndex, TierKind};
+use crate::policy::TierIndex;
 
 /// Finds the parent for a new backup of a tier: the newest one of the tiers it may be taken from that is local,
 /// restorable, and newer than every restorable backup of a tier coarser than its own.
@@ -10,7 +10,7 @@ use crate::policy::{TierIndex, TierKind};
 /// `None` for a full tier, and when there is no such backup. FiFo itself checks only that a parent is local; it would
 /// take an increment on a failed upload, which can never be restored.
 pub fn parent_for<'v, 'a>(view: &'v VmView<'a>, tier: TierIndex) -> Option<&'v BackupView<'a>> {
-    let TierKind::Incremental { from } = &view.tier(tier).kind else { return None };
+    let from = view.tier(tier).kind.parents()?;
     view.restorable().rev().find(|candidate| {
         let Some(own) = candidate.tier.filter(|own| from.contains(own)) else { return false };
         candidate.backup.local == Some(true)

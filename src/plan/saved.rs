@@ -11,16 +11,16 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum SavedPlanError {
     /// It is no JSON, or not that of a plan.
-    #[error("it is no plan of this program")]
+    #[error("not a plan of this program")]
     NoPlan(#[source] serde_json::Error),
     /// It was made by another version, or is something else.
-    #[error("it is of the format {found:?}; this program reads {FORMAT:?}")]
+    #[error("unsupported format {found:?}; the supported format is {FORMAT:?}")]
     OtherFormat {
         /// The format that it names.
         found: String,
     },
     /// It was edited or damaged after it was made.
-    #[error("it does not match its own checksum: it was changed after it was made")]
+    #[error("checksum mismatch: it was changed after it was made")]
     Changed,
     /// It lists a VM twice, and what is listed twice could be done twice.
     #[error("it lists the VM {vm} twice")]
@@ -83,5 +83,22 @@ impl io::Write for Digested {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SavedPlanError;
+    use crate::plan::Plan;
+    use crate::plan::tests::fixtures::{at, grandfather, mid_chain, plan_all};
+
+    #[test]
+    fn a_saved_plan_that_does_not_say_whether_a_vm_is_suspended_is_refused() {
+        let plan = plan_all(&[grandfather()], [mid_chain()], at("2026-11-18 02:00"));
+        let json = serde_json::to_string(&plan).unwrap();
+        assert_eq!(Plan::from_saved(json.as_bytes()).unwrap(), plan);
+        let silent = json.replacen(r#""suspended":null,"#, "", 1);
+        assert_ne!(silent, json);
+        assert!(matches!(Plan::from_saved(silent.as_bytes()), Err(SavedPlanError::NoPlan(_))));
     }
 }

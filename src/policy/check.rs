@@ -130,24 +130,22 @@ fn unique_comment(
         let comment = quoted(&own.value);
         if other == index {
             report
-                .error(own.span, format!("this tier has the comment {comment} already"))
-                .hint("`also` is for further comments; leave this one out");
+                .error(own.span, format!("this tier already has the comment {comment}"))
+                .hint("`also` lists further comments; remove this one");
         } else {
             report
                 .error(own.span, format!("two tiers have the comment {comment}"))
-                .hint(format!("a backup's tier is known by its comment alone; the first is on line {line}"));
+                .hint(format!("the comment alone identifies a backup's tier; the first is on line {line}"));
         }
     } else if let Some((_, other)) =
         before.iter().find(|(other, it)| *other != index && same(&it.value) == same(&own.value))
     {
         let message = format!(
-            "the comments {} and {} differ only in blanks and capitals",
+            "the comments {} and {} differ only in spaces and case",
             quoted(&other.value),
             quoted(&own.value)
         );
-        report
-            .warning(own.span, message)
-            .hint("people will take one for the other; choose words that differ");
+        report.warning(own.span, message).hint("these are easily confused; choose distinct comments");
     }
 }
 
@@ -170,7 +168,7 @@ fn coarsest_first(tiers: &[TierDocument], schedules: &[Option<Schedule>], report
         let names: Vec<&str> =
             sorted.iter().filter_map(|(tier, _)| Some(tier.name.as_ref()?.value.as_str())).collect();
         let message = format!(
-            "`{}` is up to {gap} apart, and `{}` above it up to {gap_above}: it is no finer tier",
+            "`{}` is up to {gap} apart, and `{}` above it only up to {gap_above}",
             name.value, above.value
         );
         report
@@ -185,8 +183,8 @@ fn coarsest_is_full(tiers: &[TierDocument], report: &mut DiagnosticSink<'_>) {
         && kind.value == KindWord::Incremental
     {
         report
-            .error(kind.span, "the first tier, which is the coarsest, must be full")
-            .hint("every increment needs a full backup to begin with; list the tiers coarsest first");
+            .error(kind.span, "the first (coarsest) tier must be full")
+            .hint("incremental backups need a full backup first; list the tiers coarsest first");
     }
 }
 
@@ -198,7 +196,7 @@ fn kind(tiers: &[TierDocument], index: TierIndex, report: &mut DiagnosticSink<'_
         (None, KindWord::Incremental) => Some(TierKind::Incremental { from: (0..=index).collect() }),
         (Some(from), KindWord::Full) => {
             report
-                .error(from.span, "`from` stands on a full tier, which is taken from nothing")
+                .error(from.span, "`from` is not allowed on a full tier")
                 .hint("leave it out, or write `type: incremental`");
             None
         }
@@ -233,17 +231,14 @@ fn from_index(
                     name.span,
                     format!("`from` names {}, which is finer than this tier", quoted(&name.value)),
                 )
-                .hint("an increment is taken from its own tier or a coarser one, which stands above it");
+                .hint("the parent must be of the tier itself or of a coarser one, listed above it");
         }
         None => {
             let near = nearest(&name.value, names());
             let guess = near.map_or(String::new(), |near| format!(", did you mean `{near}`?"));
             let list: Vec<&str> = names().collect();
             report
-                .error(
-                    name.span,
-                    format!("`from` names {}, and there is no such tier{guess}", quoted(&name.value)),
-                )
+                .error(name.span, format!("`from` names the unknown tier {}{guess}", quoted(&name.value)))
                 .hint(format!("the tiers are {}", list.join(", ")));
         }
     }
@@ -282,7 +277,7 @@ fn schedule(tier: &TierDocument, zone: &Zone, report: &mut DiagnosticSink<'_>) -
                     "the fields are minute (0-59), hour (0-23), day of month (1-31), month (1-12 or JAN-DEC) and day of \
                      week (0-7 or SUN-SAT)"
                 }
-                ScheduleError::Never => "`L` is the last day of whatever month it is",
+                ScheduleError::Never => "`L` is the last day of any month",
             };
             report.error(text.span, error.to_string()).hint(hint);
             None
@@ -314,8 +309,10 @@ fn spread_fits(tier: &TierDocument, schedule: Option<&Schedule>, report: &mut Di
     {
         let gap = duration_text(schedule.gap_min());
         report
-            .error(spread.span, "`spread` is as long as the shortest gap of the tier's schedule")
-            .hint(format!("make it shorter than {gap}, or one backup is due before the last one was"));
+            .error(spread.span, "`spread` must be shorter than the shortest gap of the tier's schedule")
+            .hint(format!(
+                "make it shorter than {gap}, otherwise a backup can be due before the previous one"
+            ));
     }
 }
 
@@ -326,7 +323,7 @@ fn suspension(
 ) -> Option<Suspension> {
     let until = document.until.as_ref()?;
     let Some(until_instant) = zone.day_start(until.value) else {
-        report.error(until.span, "`until` is beyond the calendar").hint("choose an earlier day");
+        report.error(until.span, "`until` is out of range").hint("choose an earlier day");
         return None;
     };
     Some(Suspension {

@@ -28,7 +28,7 @@ pub enum ScheduleError {
         reason: String,
     },
     /// It is well-formed and never comes, such as 31 February.
-    #[error("this schedule never comes: no such day exists in any year")]
+    #[error("this schedule never occurs: no such day exists in any year")]
     Never,
 }
 
@@ -54,7 +54,7 @@ impl Cron {
         for (&field, &text) in FIELDS.iter().zip(&fields) {
             // The parser would pass over it, and whoever wrote it meant something.
             if text.contains(',') && text.split(',').any(str::is_empty) {
-                let reason = "an element of its list is empty".to_owned();
+                let reason = "the list has an empty element".to_owned();
                 return Err(ScheduleError::Field { field, text: text.to_owned(), reason });
             }
         }
@@ -201,7 +201,7 @@ fn date(day: i64) -> Option<NaiveDate> {
 fn plain(error: &croner::errors::CronError) -> String {
     use croner::errors::CronError as E;
     match error {
-        E::IllegalCharacters(_) => "it is no number and no known name".to_owned(),
+        E::IllegalCharacters(_) => "neither a number nor a known name".to_owned(),
         E::InvalidPattern(text) | E::ComponentError(text) => text.trim_end_matches('.').to_lowercase(),
         other => other.to_string().trim_end_matches('.').to_lowercase(),
     }

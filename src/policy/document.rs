@@ -103,15 +103,15 @@ pub(super) fn document(node: &Node, report: &mut DiagnosticSink<'_>) -> Option<D
     fields.required("version", "write `version: 1`", whole(VERSION..=VERSION, ""), report);
     let hint = "give the policy a name, such as `policy: grandfather`";
     let name = fields.required("policy", hint, name, report);
-    let hint = "say which VMs the policy is for; `select: { all: true }` is all of them";
+    let hint = "name the VMs that the policy applies to; `select: { all: true }` selects all of them";
     let select = fields.required("select", hint, selector, report);
     let exclude = fields.optional("exclude", selector, report);
     if let Some(exclude) = &exclude
         && exclude.value.all
     {
-        report.error(exclude.span, "`exclude` leaves no VM to the policy").hint("leave `exclude` out");
+        report.error(exclude.span, "`exclude` excludes every VM").hint("remove `exclude`");
     }
-    let hint = "say when backups are made; policies/README.md has working examples";
+    let hint = "define when backups are made; policies/README.md has working examples";
     let tiers = fields.required("tiers", hint, tiers, report);
     Some(Document {
         span: fields.span,
@@ -146,11 +146,8 @@ fn of_another_version(node: &Node, report: &mut DiagnosticSink<'_>) -> bool {
             && matches!(version.kind(), Kind::Whole(number) if number != Some(VERSION))
         {
             report
-                .error(
-                    value.span,
-                    format!("policies of version {} are not known here", quoted(&version.text)),
-                )
-                .hint("this program reads version 1");
+                .error(value.span, format!("unsupported policy version {}", quoted(&version.text)))
+                .hint("the supported version is 1");
             return true;
         }
     }
@@ -176,7 +173,7 @@ fn tiers(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Vec<
     }
     let items = list(key, node, report)?;
     if items.len() > TIERS_MAX {
-        report.error(node.span, format!("`tiers` holds {}, more than {TIERS_MAX}", items.len()));
+        report.error(node.span, format!("`tiers` has {} entries, more than {TIERS_MAX}", items.len()));
         return None;
     }
     Some(items.iter().filter_map(|item| tier(item, report)).collect())
@@ -189,7 +186,7 @@ fn tier(node: &Node, report: &mut DiagnosticSink<'_>) -> Option<TierDocument> {
             .then(|| format!("`{key}` is a field of the policy: put it beside `tiers`"))
     };
     let fields = Fields::of(node, "a tier", &TIER_FIELDS, elsewhere, report)?;
-    let schedule_hint = "say when it is due, such as `schedule: \"0 1 * * *\"` for every day at 01:00";
+    let schedule_hint = "define when it is due, such as `schedule: \"0 1 * * *\"` for every day at 01:00";
     Some(TierDocument {
         name: fields.required("name", "give the tier a name, such as `name: daily`", name, report),
         schedule: fields.required("schedule", schedule_hint, text, report),
@@ -207,7 +204,7 @@ fn tier(node: &Node, report: &mut DiagnosticSink<'_>) -> Option<TierDocument> {
 
 fn keep(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<NonZeroU32> {
     let bounds = 1..=i64::from(u32::MAX);
-    let number = whole(bounds, "leave it out to keep them for ever")(key, node, report)?;
+    let number = whole(bounds, "leave it out to keep all backups")(key, node, report)?;
     u32::try_from(number).ok().and_then(NonZeroU32::new)
 }
 
@@ -241,8 +238,10 @@ fn located(
 
 fn retry(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<RetryDocument> {
     let fields = Fields::of(node, &format!("`{key}`"), &RETRY_FIELDS, |_| None, report)?;
-    let attempts =
-        whole(1..=ATTEMPTS_MAX, "the first attempt counts; with 1 the first failure is told as given up");
+    let attempts = whole(
+        1..=ATTEMPTS_MAX,
+        "the first attempt counts; with 1, the first failure is reported as given up",
+    );
     Some(RetryDocument {
         attempts: fields.optional("attempts", attempts, report).and_then(|it| u32::try_from(it.value).ok()),
         backoff: fields.optional("backoff", time, report).map(|it| it.value),
@@ -251,8 +250,8 @@ fn retry(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Retr
 
 fn suspend(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<SuspendDocument> {
     let fields = Fields::of(node, &format!("`{key}`"), &SUSPEND_FIELDS, |_| None, report)?;
-    let reason_hint = "say why, for whoever wonders where the backups are";
-    let until_hint = "say on which day backups begin again, such as `until: 2026-12-24`";
+    let reason_hint = "give the reason, such as `reason: storage move`";
+    let until_hint = "name the day on which backups resume, such as `until: 2026-12-24`";
     Some(SuspendDocument {
         reason: fields.required("reason", reason_hint, text, report),
         until: fields.required("until", until_hint, day, report),
@@ -266,7 +265,7 @@ fn day(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<NaiveD
         Ok(day) if day.to_string() == word => Some(day),
         _ => {
             report
-                .error(node.span, format!("`{key}` is no day of the calendar: {}", quoted(&word)))
+                .error(node.span, format!("`{key}` is not a valid date: {}", quoted(&word)))
                 .hint("write year, month and day, such as 2026-12-24");
             None
         }
@@ -308,9 +307,10 @@ fn name(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Strin
         .collect();
     let better = words.join("-");
     let such = if better.is_empty() { String::new() } else { format!(", such as {}", quoted(&better)) };
+    let what = if key == "policy" { "policy" } else { "tier" };
     report
-        .error(node.span, format!("`{key}` is no name: {}", quoted(&word)))
-        .hint(format!("use small letters, digits and `-`, a letter or digit first{such}"));
+        .error(node.span, format!("invalid {what} name: {}", quoted(&word)))
+        .hint(format!("use lowercase letters, digits and `-`, starting with a letter or digit{such}"));
     None
 }
 
@@ -318,11 +318,8 @@ fn comment(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<St
     let word = text(key, node, report)?;
     if word.trim() != word || word.contains(char::is_control) {
         report
-            .error(
-                node.span,
-                format!("`{key}` has blanks around it or a line break in it: {}", quoted(&word)),
-            )
-            .hint("backups are known by it to the letter; keep it to one plain line");
+            .error(node.span, format!("`{key}` has surrounding spaces or a line break: {}", quoted(&word)))
+            .hint("backups are matched by their exact comment; use one plain line");
         return None;
     }
     Some(word)

@@ -57,7 +57,7 @@ impl<'n> Fields<'n> {
         read: impl FnOnce(&str, &'n Node, &mut DiagnosticSink<'_>) -> Option<T>,
         report: &mut DiagnosticSink<'_>,
     ) -> Option<Located<T>> {
-        self.read(key, "give it one, or leave the field out for its default", read, report)
+        self.read(key, "give it a value, or leave the field out for its default", read, report)
     }
 
     /// Reads a field that must be there. It is not told as missing when a misspelt one has been told in its stead.
@@ -69,7 +69,7 @@ impl<'n> Fields<'n> {
         report: &mut DiagnosticSink<'_>,
     ) -> Option<Located<T>> {
         if !self.values.contains_key(key) && !self.mistaken.contains(key) {
-            report.error(self.span, format!("the field `{key}` is missing")).hint(hint);
+            report.error(self.span, format!("missing field `{key}`")).hint(hint);
         }
         self.read(key, hint, read, report)
     }
@@ -109,14 +109,14 @@ pub(super) fn entries<'n>(
     let mut entries = Vec::new();
     for (key, value) in pairs {
         let Value::Scalar(Scalar { text, .. }) = &key.value else {
-            report.error(key.span, format!("a field's name must be text, found {}", key.described()));
+            report.error(key.span, format!("a field name must be text, found {}", key.described()));
             continue;
         };
         match first.get(text.as_str()) {
             Some(&before) => {
                 let line = report.spot(before).line;
                 report
-                    .error(key.span, format!("the field {} is there twice", quoted(text)))
+                    .error(key.span, format!("duplicate field {}", quoted(text)))
                     .hint(format!("keep one of them; the first is on line {line}"));
             }
             None => {
@@ -182,7 +182,7 @@ pub(super) fn whole(
                 None
             }
             Kind::Text if Scalar { quoted: false, ..scalar.clone() }.kind() != Kind::Text => {
-                expected(key, "a whole number", node, report, Some("leave the quotes out".to_owned()));
+                expected(key, "a whole number", node, report, Some("remove the quotes".to_owned()));
                 None
             }
             _ => {

@@ -39,9 +39,9 @@ pub(super) fn lint(document: &Document, policy: &Policy, report: &mut Diagnostic
         report
             .warning(
                 max_age.span,
-                format!("`{}` is due {gap} apart at times: `max_age` is shorter", finest.name),
+                format!("`max_age` is shorter than the longest gap of `{}`, {gap}", finest.name),
             )
-            .hint(format!("set it to more than {gap}, or every VM is too old now and then"));
+            .hint(format!("set it to more than {gap}, otherwise every VM is reported as too old at times"));
     }
 }
 
@@ -92,9 +92,9 @@ fn covered(policy: &Policy, index: TierIndex, span: Span, report: &mut Diagnosti
     report
         .warning(
             span,
-            format!("`{}` is never due without {}, which does for it", tier.name, with.join(" or ")),
+            format!("`{}` is always due together with {}, which satisfies it", tier.name, with.join(" or ")),
         )
-        .hint("leave this tier out, or give it another time");
+        .hint("remove this tier, or change its schedule");
 }
 
 /// The days that a tier comes on, over some years.
@@ -119,7 +119,10 @@ fn spread_apart(policy: &Policy, index: TierIndex, spots: &Spots, report: &mut D
         report
             .warning(
                 spots.spread.unwrap_or(spots.name),
-                format!("`{}` and `{}` fall on one night and differ in `spread`", other.name, tier.name),
+                format!(
+                    "`{}` and `{}` are due on the same night with different `spread`",
+                    other.name, tier.name
+                ),
             )
             .hint("each VM gets two backups that night; give both tiers the same `spread`");
     }
@@ -131,11 +134,11 @@ fn skipped_hour(tier: &Tier, span: Span, report: &mut DiagnosticSink<'_>) {
         let (day, wanted) = (wanted.format("%Y-%m-%d"), wanted.format("%H:%M"));
         let hint = if is_taken {
             let change = minute_text(zone.moment(change));
-            format!("the backup is due at {change} then; choose an hour that is never skipped")
+            format!("the backup is then due at {change}; choose an hour that is never skipped")
         } else {
             let hours: Vec<String> = tier.schedule.cron().hours().iter().map(u16::to_string).collect();
             format!(
-                "with a step of hours none is due for it; with the hours named, `{}`, it is due at the clock change",
+                "a schedule with a step of hours skips it; with named hours, `{}`, it is due at the clock change",
                 hours.join(",")
             )
         };
@@ -165,12 +168,12 @@ fn either_day(tier: &Tier, document: &TierDocument, report: &mut DiagnosticSink<
                 nth_weekdays.join(",")
             )
         }
-        _ => format!("for days that fit both write `{minute} {hour} {days} {months} +{weekdays}`"),
+        _ => format!("for days that match both write `{minute} {hour} {days} {months} +{weekdays}`"),
     };
     report
         .warning(
             schedule.span,
-            format!("`{}` is due on days that fit either day field, as cron means it", tier.name),
+            format!("`{}` is due on days that match either day field, as in cron", tier.name),
         )
         .hint(hint);
 }
@@ -179,9 +182,9 @@ fn keeps_more_locally(tier: &Tier, span: Span, report: &mut DiagnosticSink<'_>) 
     if let Some(keep) = tier.keep
         && tier.keep_local > keep.get()
     {
-        report
-            .warning(span, format!("`keep_local` is more than the `keep: {keep}` beside it"))
-            .hint("what stays on the hypervisor stays stored as well; raise `keep`, or lower `keep_local`");
+        report.warning(span, format!("`keep_local` exceeds `keep: {keep}`")).hint(
+            "a backup kept on the hypervisor is also kept in storage; raise `keep`, or lower `keep_local`",
+        );
     }
 }
 
@@ -199,9 +202,9 @@ fn kept_by_chains(policy: &Policy, full: TierIndex, span: Span, report: &mut Dia
             None => "all".to_owned(),
         };
         report
-            .warning(span, format!("`keep: {keep}` of `{}` is shorter than what hangs on it is kept", tier.name))
+            .warning(span, format!("`keep: {keep}` of `{}` is shorter than the backups based on it are kept", tier.name))
             .hint(format!(
-                "`{}` keeps {kept}, and the full backups under them stay as long; keep more here, or fewer there",
+                "`{}` keeps {kept}, and their full backups are kept as long; raise this `keep`, or lower that one",
                 hanging.name
             ));
         return;
@@ -212,9 +215,7 @@ fn kept_by_chains(policy: &Policy, full: TierIndex, span: Span, report: &mut Dia
 fn hanging_on(policy: &Policy, full: TierIndex) -> Vec<&Tier> {
     let mut reached = BTreeSet::from([full]);
     for (index, tier) in policy.tiers.iter().enumerate() {
-        if let TierKind::Incremental { from } = &tier.kind
-            && from.iter().any(|it| reached.contains(it))
-        {
+        if tier.kind.parents().is_some_and(|parents| parents.iter().any(|it| reached.contains(it))) {
             reached.insert(index);
         }
     }
@@ -237,5 +238,5 @@ fn stuck_late(document: &Document, policy: &Policy, report: &mut DiagnosticSink<
             span,
             format!("`{}` is due every {gap}, and a backup counts as stuck only after {stuck}", tier.name),
         )
-        .hint(format!("until then one that hangs holds up the next; set `stuck_after` to {gap} or less"));
+        .hint(format!("until then a hanging backup blocks the next one; set `stuck_after` to {gap} or less"));
 }

@@ -85,7 +85,7 @@ fn judge(files: &[SourceFile], mut found: Vec<Diagnostic>) -> Result<Loaded, Pol
     for file in files {
         if file.bytes.len() > FILE_BYTES_MAX {
             let mut large = Diagnostic::new(Severity::Error, &file.name, "the file is larger than 1 MiB");
-            large.hint("no policy needs that much; is it one?");
+            large.hint("check that it is a policy file");
             found.push(large);
             continue;
         }
@@ -112,7 +112,7 @@ fn read_file(
     let nodes = documents(report);
     if nodes.is_empty() && report.error_count() == 0 {
         report
-            .error(Span { start: 0, end: 0 }, "this file holds no policy")
+            .error(Span { start: 0, end: 0 }, "this file contains no policy")
             .hint("delete it, or give it a name that does not end in .yaml or .yml");
     }
     let sha256 = hex::encode(Sha256::digest(&file.bytes));
@@ -206,7 +206,7 @@ impl Finder {
                 Ok(metadata) if is_policy && metadata.is_file() => self.file(&path),
                 // Reading a pipe or a device could wait for ever.
                 Ok(_) if is_policy => {
-                    self.error(&path, "this is no regular file", "give it by name if it is meant")
+                    self.error(&path, "not a regular file", "pass it by name if it is intended")
                 }
                 Ok(_) => {}
                 Err(error) if is_policy || error.kind() == io::ErrorKind::PermissionDenied => {
@@ -237,9 +237,7 @@ impl Finder {
 
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
         let hint = match error.kind() {
-            io::ErrorKind::NotFound => {
-                "check the path; it is taken from the folder the program is started in"
-            }
+            io::ErrorKind::NotFound => "check the path; it is relative to the current directory",
             _ => "the user who runs this must be allowed to read it",
         };
         self.error(path, &format!("cannot be read: {error}"), hint);

@@ -162,6 +162,16 @@ pub enum TierKind {
     },
 }
 
+impl TierKind {
+    /// Gives the tiers whose backups may be the parent of a backup of this kind; `None` where it has no parent.
+    pub fn parents(&self) -> Option<&[TierIndex]> {
+        match self {
+            Self::Full => None,
+            Self::Incremental { from } => Some(from),
+        }
+    }
+}
+
 /// What to do when an incremental backup has no parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingParent {

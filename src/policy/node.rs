@@ -168,7 +168,7 @@ impl Reader<'_, '_> {
             let span = bytes_of(place);
             if let Some(tag) = place.tag_span() {
                 self.report
-                    .error(bytes_of(tag), "tags (`!…`) are not understood in policies")
+                    .error(bytes_of(tag), "tags (`!…`) are not supported in policies")
                     .hint("put a value in quotes to make it text");
             }
             let (node, anchor) = match event {
@@ -192,7 +192,7 @@ impl Reader<'_, '_> {
                 Event::Alias(anchor) => (self.alias(span, anchor, open.len())?, 0),
                 Event::UnresolvedAlias(name) => {
                     self.report
-                        .error(span, format!("there is no anchor {}", quoted(&format!("&{name}"))))
+                        .error(span, format!("unknown anchor {}", quoted(&format!("&{name}"))))
                         .hint("put a value that begins with `*` in quotes");
                     // Taken as the text that it most likely is, so that it is not told a second time as missing.
                     let text = Scalar { text: format!("*{name}"), quoted: true };
@@ -231,7 +231,7 @@ impl Reader<'_, '_> {
         while let (Some(key), Some(value)) = (children.next(), children.next()) {
             if key.value == Value::Scalar(Scalar { text: "<<".to_owned(), quoted: false }) {
                 self.report
-                    .error(key.span, "merge keys (`<<`) are not understood in policies")
+                    .error(key.span, "merge keys (`<<`) are not supported in policies")
                     .hint("write the fields out");
             } else {
                 pairs.push((key, value));
@@ -243,7 +243,7 @@ impl Reader<'_, '_> {
     fn alias(&mut self, span: Span, anchor: usize, depth: usize) -> Result<Node, GiveUp> {
         self.count_anchor(span)?;
         let Some(target) = self.anchors.get(&anchor) else {
-            self.report.error(span, "this alias stands inside the very thing that it stands for");
+            self.report.error(span, "this alias is part of the value that it refers to");
             return Err(GiveUp::Document);
         };
         let (count, deep) = target.measure();
@@ -256,11 +256,11 @@ impl Reader<'_, '_> {
         self.node_count += nodes;
         if self.node_count > NODES_MAX {
             self.report
-                .error(span, format!("the file holds more than {NODES_MAX} values, aliases written out"));
+                .error(span, format!("the file contains more than {NODES_MAX} values, aliases written out"));
             return Err(GiveUp::File);
         }
         if depth > DEPTH_MAX {
-            self.report.error(span, format!("nested more than {DEPTH_MAX} deep"));
+            self.report.error(span, format!("nested more than {DEPTH_MAX} levels deep"));
             return Err(GiveUp::Document);
         }
         Ok(())
@@ -312,23 +312,21 @@ fn scalar(span: Span, text: String, style: ScalarStyle) -> Node {
 fn in_plain_words(kind: &ErrorKind) -> (String, Option<&'static str>) {
     use ErrorKind as K;
     let (message, hint) = match kind {
-        _ if is_about_a_tab(kind) => ("a tab where YAML allows none", "indent with spaces"),
+        _ if is_about_a_tab(kind) => ("a tab where YAML does not allow one", "indent with spaces"),
         K::MissingAnchorOrAliasName => {
-            ("`*` and `&` begin an alias or an anchor, and no name follows", "put such a value in quotes")
+            ("`*` or `&` without the name of an alias or anchor", "put such a value in quotes")
         }
-        K::UnclosedQuotedScalar => ("this quote is never closed", "close it"),
+        K::UnclosedQuotedScalar => ("unclosed quote", "close it"),
         K::InvalidTrailingSingleQuotedScalar | K::InvalidTrailingDoubleQuotedScalar => {
-            ("something follows a closing quote", "a quote further up may have been left open, and ends here")
+            ("unexpected text after a closing quote", "an earlier quote may be unclosed and end here")
         }
-        K::MappingValueNotAllowed => (
-            "a `:` where no field can be",
-            "indent the fields of one map alike, and put text with `: ` in it in quotes",
-        ),
-        K::ExpectedBlockMappingKey | K::ExpectedBlockSequenceEntry | K::InvalidIndentation => (
-            "this stands neither beside what is above it nor under it",
-            "indent the fields of one map alike, and the `-` of one list",
-        ),
-        other => return (format!("this is not YAML: {other}"), None),
+        K::MappingValueNotAllowed => {
+            ("unexpected `:`", "indent the fields of one map alike, and put text with `: ` in it in quotes")
+        }
+        K::ExpectedBlockMappingKey | K::ExpectedBlockSequenceEntry | K::InvalidIndentation => {
+            ("inconsistent indentation", "indent the fields of one map alike, and the `-` of one list")
+        }
+        other => return (format!("invalid YAML: {other}"), None),
     };
     (message.to_owned(), Some(hint))
 }

@@ -472,7 +472,7 @@ mod tests {
         assert!(matches!(error("0 25 * * *"), ScheduleError::Field { field: "hour", .. }));
         assert!(matches!(error("0 1 * * SNU"), ScheduleError::Field { field: "day-of-week", .. }));
         assert_eq!(error("@daily"), ScheduleError::Fields(1));
-        let message = "the day-of-week field `SNU` cannot be read: it is no number and no known name";
+        let message = "the day-of-week field `SNU` cannot be read: neither a number nor a known name";
         assert_eq!(error("0 1 * * SNU").to_string(), message);
         assert_eq!(
             error("0 25 * * *").to_string(),

@@ -19,13 +19,13 @@ pub(super) fn selector(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) 
     {
         report
             .error(node.span, format!("`{key}` must be a set of fields, found the word `all`"))
-            .hint("write `{ all: true }` if every VM is meant");
+            .hint("write `{ all: true }` to select every VM");
         return None;
     }
     let fields = Fields::of(node, &format!("`{key}`"), &SELECTOR_FIELDS, elsewhere, report)?;
     let count = fields.names().count();
     if count == 0 && matches!(&node.value, Value::Map(pairs) if pairs.is_empty()) {
-        report.error(node.span, format!("`{key}` is empty")).hint("say `all: true` if every VM is meant");
+        report.error(node.span, format!("`{key}` is empty")).hint("write `all: true` to select every VM");
         return None;
     }
     let all = fields.optional("all", all, report);
@@ -33,7 +33,7 @@ pub(super) fn selector(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) 
         && count > 1
     {
         report
-            .error(all.span, format!("`all` stands beside other fields of `{key}`"))
+            .error(all.span, format!("`all` is combined with other fields of `{key}`"))
             .hint("leave it out to select only the VMs that the other fields match");
     }
     let any = fields.optional("any", any, report);
@@ -57,8 +57,8 @@ pub(super) fn patterns(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) 
         Ok(pattern) => Some(pattern),
         Err(error) => {
             report
-                .error(node.span, format!("`{key}` holds a pattern that cannot be read: {}", error.kind()))
-                .hint("`*`, `?`, `[a-z]` and `{a,b}` have a meaning; put one in brackets (`[*]`) to mean itself");
+                .error(node.span, format!("invalid pattern in `{key}`: {}", error.kind()))
+                .hint("`*`, `?`, `[a-z]` and `{a,b}` are special; write one in brackets (`[*]`) to match it literally");
             None
         }
     })
@@ -69,7 +69,7 @@ fn all(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<bool> 
     if !all {
         report
             .error(node.span, "`all` can only be true")
-            .hint("leave it out, and say with the other fields which VMs are meant");
+            .hint("remove it, and select VMs with the other fields");
     }
     Some(all)
 }
@@ -118,8 +118,8 @@ fn metadata(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<V
     for (path, span, value) in entries {
         if path.split('.').any(str::is_empty) {
             report
-                .error(span, format!("{} is no path into the metadata", quoted(path)))
-                .hint("write names with dots between them, such as `fifo.backup`");
+                .error(span, format!("{} is not a metadata path", quoted(path)))
+                .hint("write names separated by dots, such as `fifo.backup`");
             continue;
         }
         let items = one_or_list(path, value, report).unwrap_or_default();
@@ -151,7 +151,7 @@ fn metadata_text(path: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Op
         Value::Null => {
             report
                 .error(node.span, format!("{} has no value", quoted(path)))
-                .hint("write \"*\" to match whatever value is set");
+                .hint("write \"*\" to match any value");
             None
         }
         Value::List(_) => {

@@ -181,7 +181,7 @@ fn a_tier_that_others_always_do_for_is_warned_of() {
              - {{ name: other, type: incremental, {second} }}\n"
         )
     };
-    let message = "`other` is never due without `daily`, which does for it";
+    let message = "`other` is always due together with `daily`, which satisfies it";
     assert_eq!(warnings(&tiers("schedule: \"00 01 * * *\"")), warned("other", message));
     assert_eq!(warnings(&tiers("schedule: \"0 2 * * *\"")), []);
     assert_eq!(warnings(&tiers("schedule: \"0 1,13 * * *\"")), []);
@@ -192,7 +192,7 @@ fn a_tier_that_others_always_do_for_is_warned_of() {
              - {{ name: both, schedule: \"{third}\", type: full }}\nstuck_after: 1h\n"
         )
     };
-    let message = "`both` is never due without `early` or `late`, which does for it";
+    let message = "`both` is always due together with `early` or `late`, which satisfies it";
     assert_eq!(warnings(&halves("0 1 * * *")), warned("both", message));
     assert_eq!(warnings(&halves("0 1,3 * * *")), []);
 }
@@ -229,7 +229,7 @@ fn tiers_of_one_night_with_different_spreads_are_warned_of() {
              - {{ name: daily, schedule: {daily}, type: incremental, keep: 7 }}\n"
         )
     };
-    let message = "`weekly` and `daily` fall on one night and differ in `spread`";
+    let message = "`weekly` and `daily` are due on the same night with different `spread`";
     assert_eq!(warnings(&tiers("", "0 1 * * *, spread: 4h")), warned("4h", message));
     assert_eq!(warnings(&tiers(", spread: 4h", "0 1 * * *")), warned("daily", message));
     assert_eq!(warnings(&tiers(", spread: 4h", "0 1 * * *, spread: 4h")), []);
@@ -245,7 +245,7 @@ fn a_day_that_may_fit_either_field_is_warned_of() {
         let warnings = loaded(&text).warnings;
         assert!(warnings.len() < 2, "{warnings:?}");
         for warning in &warnings {
-            let message = "`sometimes` is due on days that fit either day field, as cron means it";
+            let message = "`sometimes` is due on days that match either day field, as in cron";
             assert_eq!(warning.message, message);
         }
         warnings.into_iter().next().and_then(|it| it.hint)
@@ -253,8 +253,8 @@ fn a_day_that_may_fit_either_field_is_warned_of() {
     let write = |such: &str, instead: &str| Some(format!("for {such} write `{instead}`"));
     assert_eq!(hint("0 1 1-7 * SUN"), write("the first such day of the month", "0 1 * * SUN#1"));
     assert_eq!(hint("0 1 15-21 * 6,0"), write("the third such day of the month", "0 1 * * 6#3,0#3"));
-    assert_eq!(hint("0 1 1-7 * MON-FRI"), write("days that fit both", "0 1 1-7 * +MON-FRI"));
-    assert_eq!(hint("0 1 13 * FRI"), write("days that fit both", "0 1 13 * +FRI"));
+    assert_eq!(hint("0 1 1-7 * MON-FRI"), write("days that match both", "0 1 1-7 * +MON-FRI"));
+    assert_eq!(hint("0 1 13 * FRI"), write("days that match both", "0 1 13 * +FRI"));
     assert_eq!(hint("0 1 13 * +FRI"), None);
     assert_eq!(hint("0 1 * * SUN#1"), None);
     assert_eq!(hint("0 1 1-7 * ?"), None);
@@ -272,7 +272,7 @@ fn a_full_tier_kept_shorter_than_its_chains_is_warned_of() {
              - {{ name: weekly, schedule: \"0 1 * * SUN\", type: incremental, {weekly} }}\n"
         )
     };
-    let message = "`keep: 1` of `monthly` is shorter than what hangs on it is kept";
+    let message = "`keep: 1` of `monthly` is shorter than the backups based on it are kept";
     assert_eq!(warnings(&tiers("1", "keep: 5")), []);
     assert_eq!(warnings(&tiers("1", "keep: 6")), warned("1", message));
     assert_eq!(warnings(&tiers("1", "from: [monthly]")), warned("1", message));
@@ -306,8 +306,8 @@ fn a_skipped_hour_and_a_short_age_and_a_local_surplus_are_warned_of() {
     );
     let expected = [
         ("\"30 2 * * *\"", "clocks in Europe/Berlin skip 02:30 on some days, such as 2024-03-31"),
-        ("3", "`keep_local` is more than the `keep: 2` beside it"),
-        ("24h", "`daily` is due 1d1h apart at times: `max_age` is shorter"),
+        ("3", "`keep_local` exceeds `keep: 2`"),
+        ("24h", "`max_age` is shorter than the longest gap of `daily`, 1d1h"),
     ];
     assert_eq!(warnings(&text), expected.map(|(at, message)| (at.to_owned(), message.to_owned())));
 }
@@ -319,10 +319,7 @@ fn for_a_step_of_hours_that_loses_one_the_hours_to_name_are_told() {
          stuck_after: 6h\n"
     );
     let hints: Vec<String> = loaded(&text).warnings.into_iter().filter_map(|it| it.hint).collect();
-    assert!(
-        hints.iter().any(|hint| hint.contains("with the hours named, `0,6,12,18`, it is due")),
-        "{hints:?}"
-    );
+    assert!(hints.iter().any(|hint| hint.contains("with named hours, `0,6,12,18`, it is due")), "{hints:?}");
 }
 
 #[test]

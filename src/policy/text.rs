@@ -43,9 +43,9 @@ impl<'a> DiagnosticSink<'a> {
         if let Err(error) = std::str::from_utf8(bytes) {
             let start = error.valid_up_to();
             let end = start + char::REPLACEMENT_CHARACTER.len_utf8();
-            report.error(Span { start, end }, "the file is not UTF-8 text").hint(
-                "a policy is a YAML file: save it as UTF-8, or move what is no policy out of the folder",
-            );
+            report
+                .error(Span { start, end }, "the file is not UTF-8 text")
+                .hint("save it as UTF-8, or move it out of the folder if it is not a policy");
         }
         report
     }

@@ -34,7 +34,7 @@ pub fn duration(text: &str) -> Result<TimeDelta, &'static str> {
         match unit {
             "" if after.is_empty() => return Err("has no unit"),
             "mo" | "month" | "months" | "y" | "year" | "years" => {
-                return Err("cannot be in months or years, which are not all of one length");
+                return Err("cannot be in months or years, whose lengths vary");
             }
             _ => {}
         }
@@ -47,7 +47,7 @@ pub fn duration(text: &str) -> Result<TimeDelta, &'static str> {
     }
     match secs {
         0 if text.is_empty() => Err("is not a duration"),
-        0 => Err("must be longer than nothing"),
+        0 => Err("must be longer than zero"),
         _ if secs > DURATION_DAYS_MAX * 86_400 => Err("is longer than ten years"),
         _ => Ok(TimeDelta::seconds(secs)),
     }
@@ -71,7 +71,7 @@ pub(super) fn size(text: &str) -> Result<u64, &'static str> {
         "GiB" => 30,
         "TiB" => 40,
         "k" | "K" | "kB" | "KB" | "M" | "MB" | "G" | "GB" | "T" | "TB" => {
-            return Err("is in a unit that some take for 1000 and some for 1024");
+            return Err("has an ambiguous unit, 1000 or 1024");
         }
         _ => return Err("is not a size"),
     };
@@ -111,8 +111,8 @@ mod tests {
         let why = |text| duration(text).unwrap_err();
         assert_eq!(why("12"), "has no unit");
         assert_eq!(why("-1h"), "cannot be negative");
-        assert_eq!(why("0h0m"), "must be longer than nothing");
-        assert_eq!(why("1mo"), "cannot be in months or years, which are not all of one length");
+        assert_eq!(why("0h0m"), "must be longer than zero");
+        assert_eq!(why("1mo"), "cannot be in months or years, whose lengths vary");
         assert_eq!(why("3651d"), "is longer than ten years");
         assert_eq!(why("99999999999999999999s"), "is longer than ten years");
         assert_eq!(why("106751991167300d1s"), "is longer than ten years");
@@ -129,7 +129,7 @@ mod tests {
             [0, 65_536, 65_536, 65_536]
         );
         assert_eq!([bytes("1MiB"), bytes("1GiB"), bytes("2TiB")], [1 << 20, 1 << 30, 2 << 40]);
-        assert_eq!(size("64KB"), Err("is in a unit that some take for 1000 and some for 1024"));
+        assert_eq!(size("64KB"), Err("has an ambiguous unit, 1000 or 1024"));
         assert_eq!(size("99999999TiB"), Err("is far too large"));
         for text in ["", "KiB", "1.5KiB", "64kib", "1ä", "64KiBx"] {
             assert_eq!(size(text), Err("is not a size"), "{text}");

@@ -23,14 +23,14 @@ fn the_plan_is_reported_in_words_with_the_counts_last() {
     build-1  ec0f77be  grandfather
       . waiting         a weekly has been uploading since 2026-11-22 20:35, 50.0 MiB so far
     db-1  9d8df420  grandfather
-      - delete locally  daily of 2026-11-20 01:01                              no increment will be taken from it
+      - delete locally  daily of 2026-11-20 01:01                              no longer needed as a parent
       + create          weekly, incremental on the weekly of 2026-11-15 01:01  due since Sun 2026-11-22 01:00
       - delete locally  weekly of 2026-11-15 01:01                             once the new weekly is complete
       - delete locally  daily of 2026-11-21 01:01                              once the new weekly is complete
     files-1  2b872bc6  grandfather
       ! blocked         has delegated datasets, which FiFo cannot back up; it has no restorable backup
     mail-1  48085698  grandfather
-      - delete locally  daily of 2026-11-20 01:01                              no increment will be taken from it
+      - delete locally  daily of 2026-11-20 01:01                              no longer needed as a parent
       + create          weekly, incremental on the weekly of 2026-11-15 01:01  due since Sun 2026-11-22 01:00
       - delete locally  weekly of 2026-11-15 01:01                             once the new weekly is complete
       - delete locally  daily of 2026-11-21 01:01                              once the new weekly is complete
@@ -113,7 +113,11 @@ fn a_suspended_change_is_no_change_to_come() {
     let policy = folder.read("policies/grandfather.yaml") + "suspend: { reason: move, until: 2026-12-24 }\n";
     folder.write("policies/grandfather.yaml", &policy);
     let ended = folder.ask(&fifo, &["plan", "--at", AT, "--detailed-exitcode", "--vm", "web-3"]).code(0);
-    assert!(ended.out.contains("~ suspended     until 2026-12-24: move"), "{}", ended.out);
+    assert!(
+        ended.out.contains("~ suspended     nothing is carried out until 2026-12-24: move"),
+        "{}",
+        ended.out
+    );
 }
 
 #[test]

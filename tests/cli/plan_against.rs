@@ -40,8 +40,7 @@ fn a_changed_policy_is_reported_by_what_it_causes() {
      of policies does
       policy grandfather: tiers.weekly.type: incremental from monthly, weekly -> full
     mail-1  48085698  grandfather
-      - delete locally    weekly of 2026-11-15 01:01                             no increment will be taken from
-                                                                                 it
+      - delete locally    weekly of 2026-11-15 01:01                             no longer needed as a parent
       + create            weekly, full                                           due since Sun 2026-11-22 01:00
       ~ no longer create  weekly, incremental on the weekly of 2026-11-15 01:01  due since Sun 2026-11-22 01:00
         in any case       2 other actions of the plan

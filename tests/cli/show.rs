@@ -9,9 +9,9 @@ fn it_reports_of_each_backup_why_it_is_kept_and_until_when() {
         "app-1  ",
         "  = monthly of 2026-11-01 01:01 (",
         "restore fetches 1 backup, ",
-        "the next weekly would be taken from it, until a newer backup",
+        "parent of the next weekly, until a newer backup",
         "! failed weekly of ",
-        "the newest that can be restored, until a newer one can be restored",
+        "the newest restorable backup, until a newer one can be restored",
     ] {
         assert!(ended.out.contains(line), "{line} is not in\n{}", ended.out);
     }

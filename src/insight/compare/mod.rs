@@ -265,7 +265,7 @@ pub enum Protection {
     },
     /// Several policies claim it.
     Conflict,
-    /// No policy is for it.
+    /// It matches no policy.
     Unprotected,
     /// It could not be read whole.
     Unreadable,

@@ -4,7 +4,7 @@ use super::counts::ForecastCounts;
 use super::occurrences::{OccurrenceRange, VmOccurrenceRange};
 use super::start_state::{Start, StateKey, settled, snapshots, trimmed, with_backups};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
-use crate::plan::decide::actions;
+use crate::plan::decide::{Decision, decision};
 use crate::plan::projection;
 use crate::plan::standing::VmView;
 use crate::plan::stored::expired;
@@ -99,7 +99,10 @@ impl<'a> Runner<'a> {
         for &time in times.iter().filter(|&&time| !self.policy.suspends(&start.vm, time)) {
             let occurrences = range.occurrences(time);
             let view = VmView::new(&vm, self.policy, time);
-            let (actions, _) = actions(&view, &occurrences, &mut Vec::new());
+            let actions = match decision(&view, &occurrences, &mut Vec::new()) {
+                Decision::Act(actions) => actions,
+                Decision::Idle(_) => Vec::new(),
+            };
             for action in &actions {
                 match action {
                     Action::Create(create) => {

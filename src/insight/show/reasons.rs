@@ -102,14 +102,14 @@ impl<'v, 'a> Reasons<'v, 'a> {
         if has_unknown_parent(self.view) {
             reasons.push(reason(
                 ReasonCode::NotBegun,
-                "a backup has been accepted and not begun, and which parent it needs is not known yet",
-                Some("until that has begun"),
+                "an accepted backup has not started, so its parent is not known yet",
+                Some("until it has started"),
             ));
         }
         if cannot_back_up(self.view.vm).is_some() {
             reasons.push(reason(
                 ReasonCode::CannotBackUp,
-                "FiFo takes no backups of this VM now, and what it holds is left alone",
+                "FiFo cannot back up this VM now, so its snapshots are left alone",
                 Some("until it can be backed up again"),
             ));
         }
@@ -131,12 +131,12 @@ impl<'v, 'a> Reasons<'v, 'a> {
         match resting.as_slice() {
             [] => {}
             [one] => {
-                let why = format!("the {} rests on it", name(one));
-                reasons.push(reason(ReasonCode::Needed, why, Some("until that has gone")));
+                let why = format!("required by the {}", name(one));
+                reasons.push(reason(ReasonCode::Needed, why, Some("until that is deleted")));
             }
             more => {
-                let why = format!("{} backups that are kept are taken from it", more.len());
-                reasons.push(reason(ReasonCode::Needed, why, Some("until those have gone")));
+                let why = format!("required by {} backups that are kept", more.len());
+                reasons.push(reason(ReasonCode::Needed, why, Some("until these are deleted")));
             }
         }
         reasons
@@ -148,7 +148,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
                 let tier = &self.view.tier(tier).name;
                 reason(
                     ReasonCode::NextParent,
-                    format!("the next {tier} would be taken from it"),
+                    format!("parent of the next {tier}"),
                     Some(format!("until a newer backup can be the parent of the next {tier}")),
                 )
             }
@@ -158,7 +158,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
                 reason(ReasonCode::KeepLocal, why, Some(self.until_outnumbered(id, keep)))
             }
             WantedLocally::Running => {
-                reason(ReasonCode::InProgress, "it is on its way", Some("until it has ended"))
+                reason(ReasonCode::InProgress, "in progress", Some("until it has ended"))
             }
             WantedLocally::MayBeRunning => reason(
                 ReasonCode::MayBeRunning,
@@ -167,12 +167,12 @@ impl<'v, 'a> Reasons<'v, 'a> {
             ),
             WantedLocally::ParentOfRunning => reason(
                 ReasonCode::ParentOfRunning,
-                "a backup that is running is taken from it",
+                "parent of a running backup",
                 Some("until that has ended"),
             ),
             WantedLocally::ParentOfStuck => reason(
                 ReasonCode::ParentOfRunning,
-                "a backup that is stuck and may still be running is taken from it",
+                "parent of a stuck backup that may still be running",
                 Some("until a newer backup can be restored"),
             ),
             WantedLocally::OnlyCopy => reason(
@@ -188,7 +188,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
         Some(match wanted {
             WantedInStorage::Newest => reason(
                 ReasonCode::Newest,
-                "the newest that can be restored",
+                "the newest restorable backup",
                 Some("until a newer one can be restored"),
             ),
             WantedInStorage::Keep => match self.tier_rules(id).and_then(|tier| tier.keep) {
@@ -199,15 +199,15 @@ impl<'v, 'a> Reasons<'v, 'a> {
                     };
                     reason(ReasonCode::Keep, why, Some(self.until_outnumbered(id, keep.get())))
                 }
-                None => reason(ReasonCode::Keep, "its tier is kept for ever", None::<String>),
+                None => reason(ReasonCode::Keep, "its tier keeps all backups", None::<String>),
             },
             WantedInStorage::Local => reason(
                 ReasonCode::WantedLocally,
-                "its snapshot is wanted on the hypervisor",
-                Some("until that is gone"),
+                "its snapshot is needed on the hypervisor",
+                Some("until the snapshot is deleted"),
             ),
             WantedInStorage::Running => {
-                reason(ReasonCode::InProgress, "it is on its way", Some("until it has ended"))
+                reason(ReasonCode::InProgress, "in progress", Some("until it has ended"))
             }
             WantedInStorage::NothingNewer => reason(
                 ReasonCode::NothingNewer,
@@ -221,14 +221,14 @@ impl<'v, 'a> Reasons<'v, 'a> {
     /// Tells why a backup is left alone wherever it is.
     fn not_judged(&self, backup: &Backup) -> Option<Reason> {
         let Some(judged) = self.judged.get(&backup.id) else {
-            let why = "its record has no timestamp, as the remains of one deleted during its upload";
+            let why = "its record has no timestamp, probably because it was deleted during its upload";
             return Some(reason(ReasonCode::Unreadable, why, None::<String>));
         };
         if judged.is_future_dated {
-            let why = "its timestamp lies in the future";
-            return Some(reason(ReasonCode::FutureTimestamp, why, Some("until that time has come")));
+            let why = "its timestamp is in the future";
+            return Some(reason(ReasonCode::FutureTimestamp, why, Some("until that time")));
         }
-        let why = "it is of no tier of its policy";
+        let why = "it matches no tier of its policy";
         judged.tier.is_none().then(|| reason(ReasonCode::Unmanaged, why, None::<String>))
     }
 

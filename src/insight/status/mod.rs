@@ -115,7 +115,7 @@ pub enum BackupHealth {
     Conflict,
     /// It could not be read whole, so nothing is known.
     Unreadable,
-    /// No policy is for it.
+    /// It matches no policy.
     Unprotected,
 }
 
@@ -206,7 +206,7 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, occurrences: &Occurr
         policy: Some(policy.name.clone()),
         problems: problems.collect(),
         verdict,
-        is_suspended: planned.note(NoteCode::Suspended).is_some(),
+        is_suspended: planned.is_suspended(),
         newest,
         max_age_secs: Some(max_age_secs),
         gaps: gaps(&view, occurrences),
@@ -255,27 +255,27 @@ fn gaps(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<FixedO
 pub fn advice(code: NoteCode) -> Option<&'static str> {
     Some(match code {
         NoteCode::InternalError => {
-            "report it to those who make fifo-retain; its backups are not made meanwhile"
+            "report it to the developers of fifo-retain; no backups are made until it is fixed"
         }
-        NoteCode::Unreadable => "look at its record in FiFo; nothing is done to what cannot be read",
+        NoteCode::Unreadable => "check its record in FiFo; unreadable records are left alone",
         NoteCode::PolicyConflict => "change the policies",
-        NoteCode::Suspended => "take the suspension out of the policy when its reason is gone",
-        NoteCode::SuspensionEnded => "take it out of the policy",
+        NoteCode::Suspended => "remove the suspension from the policy when it is no longer needed",
+        NoteCode::SuspensionEnded => "remove it from the policy",
         NoteCode::NoHypervisor => "start it on a hypervisor, or exclude it from the policy",
         NoteCode::DelegatedDatasets => "back it up by other means, and exclude it from the policy",
-        NoteCode::VmState => "wait, or see in FiFo why it stays so",
+        NoteCode::VmState => "wait, or check in FiFo why its state does not change",
         NoteCode::GaveUp | NoteCode::RetryLater => {
-            "look at its hypervisor's agent and the backup store for why it failed"
+            "check its hypervisor's agent and the backup storage for the cause"
         }
         NoteCode::Unverified => {
-            "wait; if it stays so, look at its record in FiFo, which writes sizes and checksums before it says completed"
+            "wait; if this persists, check its record in FiFo, which should have sizes and checksums by now"
         }
-        NoteCode::Stuck => "look at its hypervisor's agent: the upload may still hang there",
+        NoteCode::Stuck => "check its hypervisor's agent: the upload may still hang there",
         NoteCode::FailedBackup | NoteCode::Hollow => {
             "no action if a newer backup is good; otherwise investigate"
         }
         NoteCode::Unrestorable => "no action if a newer backup is good",
-        NoteCode::FutureTimestamp => "set the clock that was wrong",
+        NoteCode::FutureTimestamp => "correct the clock that was wrong",
         NoteCode::OrphanedSnapshot => "delete the snapshot on the hypervisor by hand",
         NoteCode::Unprotected
         | NoteCode::InProgress

@@ -124,7 +124,7 @@ fn a_suspension_takes_back_what_was_to_be_done_and_its_end_causes_it() {
     assert_eq!(comparison.policies[0].fields, ["suspend: until 2026-12-24"]);
     let comparison = compared(&[suspended], &[grandfather()], [mid_chain()]);
     assert_eq!((comparison.vms[0].caused.len(), comparison.vms[0].no_longer.len()), (2, 0));
-    assert_eq!(comparison.policies[0].fields, ["suspend: taken out"]);
+    assert_eq!(comparison.policies[0].fields, ["suspend: removed"]);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_policy_says_what_it_says_differently() {
             "max_age: 1d2h -> 2d2h",
             "tiers.monthly.keep_local: 0 -> 2",
             "tiers.weekly.type: incremental from monthly, weekly -> incremental from monthly",
-            "tiers.daily.keep: for ever -> 3",
+            "tiers.daily.keep: all -> 3",
             "tiers.daily.also: [] -> [\"nightly\"]",
             "tiers.daily.spread: 0s -> 1h30m",
         ]

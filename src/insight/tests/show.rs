@@ -118,10 +118,10 @@ fn a_chain_says_why_each_of_its_steps_is_kept() {
         stored(of(&vm, 1)).contains(&ReasonCode::Needed) && stored(of(&vm, 3)).contains(&ReasonCode::Newest)
     );
     let weekly = &of(&vm, 2).local.kept_for[0];
-    assert_eq!(weekly.why, "the next weekly would be taken from it");
+    assert_eq!(weekly.why, "parent of the next weekly");
     assert_eq!(weekly.until.as_deref(), Some("until a newer backup can be the parent of the next weekly"));
     let needed = of(&vm, 2).stored.kept_for.iter().find(|reason| reason.code == ReasonCode::Needed).unwrap();
-    assert_eq!(needed.why, "the daily of 2026-11-16 01:00 rests on it");
+    assert_eq!(needed.why, "required by the daily of 2026-11-16 01:00");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::due::Occurrences;
-use crate::policy::{MissingParent, Policy, TierIndex, TierKind};
+use crate::policy::{MissingParent, Policy, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 
@@ -207,7 +207,7 @@ impl<'a> AuditCase<'a> {
     /// Says whether an increment of a tier may be taken from it: of a tier it may be taken from, local, restorable,
     /// and with nothing coarser that is restorable and newer.
     fn could_be_parent(&self, backup: &Backup, tier: TierIndex) -> bool {
-        let TierKind::Incremental { from } = &self.policy.tiers[tier].kind else { return false };
+        let Some(from) = self.policy.tiers[tier].kind.parents() else { return false };
         let Some(own) = self.tier(backup) else { return false };
         backup.local == Some(true)
             && from.contains(&own)
@@ -270,7 +270,7 @@ impl<'a> AuditCase<'a> {
         let attempts = self.failed_attempts(tier, due_since);
         if self.is_pausing(&attempts) {
             if self.is_past_the_last(&attempts) { TierState::PausingForLong } else { TierState::Pausing }
-        } else if matches!(self.policy.tiers[tier].kind, TierKind::Incremental { .. })
+        } else if self.policy.tiers[tier].kind.parents().is_some()
             && self.policy.missing_parent == MissingParent::Block
             && !self.takes_an_increment(tier)
         {

@@ -3,7 +3,6 @@
 use super::case::AuditCase;
 use crate::inventory::{Backup, BackupId};
 use crate::plan::changeset::{Create, DeleteLocal};
-use crate::policy::TierKind;
 use std::collections::BTreeSet;
 
 /// Finds what is wrong with a local delete; `after` is the VM as it will be when the create that it waits for has
@@ -142,8 +141,7 @@ pub(super) fn too_many_kept(
     let old =
         case.all().filter(|backup| case.holds_a_snapshot_of_ours(backup) && !deleted.contains(&backup.id));
     let kept = old.count() + usize::from(create.is_some_and(|create| create.stays_local));
-    let incremental =
-        case.policy.tiers.iter().filter(|tier| matches!(tier.kind, TierKind::Incremental { .. })).count();
+    let incremental = case.policy.tiers.iter().filter(|tier| tier.kind.parents().is_some()).count();
     let keep_local: usize = case.policy.tiers.iter().map(|tier| tier.keep_local as usize).sum();
     let running = case.all().filter(|backup| case.may_run(backup) || case.may_still_run(backup));
     let allowed = incremental + keep_local + 2 * running.count() + 1;

@@ -124,6 +124,9 @@ fn untouched_broken(planned: &VmPlan, status: Status, why: &str) -> Vec<String> 
     if planned.status != status {
         found.push(format!("its status is {:?} where it is {status:?}", planned.status));
     }
+    if planned.suspended.is_some() {
+        found.push(format!("a suspension is shown of a VM {why}"));
+    }
     if planned.unmanaged != SnapshotUsage::default() {
         found.push(format!("unmanaged snapshots are counted of a VM {why}"));
     }

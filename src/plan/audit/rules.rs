@@ -77,12 +77,14 @@ fn frame_broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
     if (planned.unmanaged.snapshots, planned.unmanaged.size_bytes) != (snapshots, bytes) {
         found.push("its unmanaged snapshots are miscounted".to_owned());
     }
-    let suspended = case
-        .policy
-        .suspend
-        .as_ref()
-        .is_some_and(|suspend| suspend.is_for(case.vm) && case.now < suspend.until_instant);
-    if suspended != planned.is_suspended() {
+    // What holds back the actions has to be what the policy says now, and has to be noted for people.
+    let expected = case.policy.suspend.as_ref();
+    let expected = expected.filter(|suspend| suspend.is_for(case.vm) && case.now < suspend.until_instant);
+    let shown = planned.suspended.as_ref();
+    if shown.map(|shown| (shown.until, shown.reason.as_str()))
+        != expected.map(|suspend| (suspend.until, suspend.reason.as_str()))
+        || planned.note(NoteCode::Suspended).is_some() != expected.is_some()
+    {
         found.push("it is shown as suspended and is not, or the other way round".to_owned());
     }
     found

@@ -3,7 +3,9 @@
 use super::fixtures::*;
 use crate::inventory::{Inventory, UnreadableVm};
 use crate::plan::audit::audit;
-use crate::plan::{Action, BackupKind, Create, DeleteLocal, Note, NoteCode, Plan, Status, VmPlan, plan};
+use crate::plan::{
+    Action, BackupKind, Create, DeleteLocal, Note, NoteCode, Plan, Status, SuspendedUntil, VmPlan, plan,
+};
 use crate::policy::{MissingParent, Policies, Policy, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 
@@ -359,10 +361,23 @@ fn a_suspension_that_is_not_minded_or_made_up() {
         until_instant: at("2026-12-24 00:00"),
         vms: None,
     });
-    refused_under(&policy, &web(), SUNDAY, "suspended", |planned| planned.notes.clear());
-    refused(&web(), SUNDAY, "suspended", |planned| {
-        planned.notes.push(Note::vm(NoteCode::Suspended, "suspended"));
+    let words = "suspended and is not";
+    refused_under(&policy, &web(), SUNDAY, words, |planned| planned.notes.clear());
+    refused_under(&policy, &web(), SUNDAY, words, |planned| planned.suspended = None);
+    refused_under(&policy, &web(), SUNDAY, words, |planned| {
+        planned.suspended.as_mut().unwrap().until = "2026-12-25".parse().unwrap();
     });
+    refused_under(&policy, &web(), SUNDAY, words, |planned| {
+        planned.suspended.as_mut().unwrap().reason = "vacation".to_owned();
+    });
+    let suspended =
+        SuspendedUntil { until: "2026-12-24".parse().unwrap(), reason: "storage move".to_owned() };
+    refused(&web(), SUNDAY, words, |planned| planned.suspended = Some(suspended.clone()));
+    refused(&web(), SUNDAY, words, |planned| {
+        planned.notes.push(Note::vm(NoteCode::Suspended, "nothing is carried out"));
+    });
+    let unprotected = web().set(|vm| vm.metadata = Default::default());
+    refused(&unprotected, SUNDAY, "a suspension is shown", |planned| planned.suspended = Some(suspended));
 }
 
 #[test]

@@ -132,11 +132,11 @@ fn a_local_delete_says_why_the_snapshot_is_not_wanted() {
     };
     assert_eq!(reasons(&mid_chain(), "2026-11-18 01:00"), ["once the new daily is complete"]);
     let missed = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).local();
-    assert_eq!(reasons(&missed, "2026-11-17 02:00"), ["no increment will be taken from it"]);
+    assert_eq!(reasons(&missed, "2026-11-17 02:00"), ["no longer needed as a parent"]);
     let outlived = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).failed().local();
     assert_eq!(
         reasons(&outlived, "2026-11-17 02:00"),
-        ["of no use any more: the newer daily of 2026-11-17 01:00 can be restored"]
+        ["superseded: the newer daily of 2026-11-17 01:00 can be restored"]
     );
     let twice = mid_chain()
         .backup(4, "daily", "2026-11-17 08:00")
@@ -147,7 +147,7 @@ fn a_local_delete_says_why_the_snapshot_is_not_wanted() {
         .on(3)
         .failed()
         .local();
-    assert_eq!(reasons(&twice, "2026-11-17 10:00"), ["of no use any more: a newer snapshot is held"]);
+    assert_eq!(reasons(&twice, "2026-11-17 10:00"), ["superseded: a newer snapshot is kept"]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub fn schema() -> Schema {
     settings.into_generator().into_root_schema_for::<PolicyShape>()
 }
 
-/// One policy: which VMs get which backups, and when. A file may hold several, parted by `---`.
+/// One policy: which VMs get which backups, and when. A file may hold several, separated by `---`.
 #[derive(JsonSchema)]
 #[schemars(rename = "Policy", title = "fifo-retain policy", deny_unknown_fields)]
 #[expect(dead_code, reason = "the schema is made of these fields; nothing is read into them")]

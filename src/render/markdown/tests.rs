@@ -10,7 +10,7 @@ use crate::insight::{
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{
     Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, SnapshotUsage, Status, Summary,
-    VmPlan,
+    SuspendedUntil, VmPlan,
 };
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use proptest::prelude::*;
@@ -84,6 +84,7 @@ impl Sizes {
             policy: Some(format!("policy-{}", n % self.policies.max(1))),
             status,
             fingerprint: None,
+            suspended: None,
             actions: Vec::new(),
             unmanaged: SnapshotUsage::default(),
             notes: Vec::new(),
@@ -95,7 +96,12 @@ impl Sizes {
         let mut add = |status, actions: Vec<Action>, notes: Vec<Note>| {
             let vm = self.vm(vms.len(), status);
             let policy = vm.policy.filter(|_| status != Status::Unprotected);
-            vms.push(VmPlan { actions, notes, policy, ..vm });
+            let is_suspended = notes.iter().any(|note| note.code == NoteCode::Suspended);
+            let suspended = is_suspended.then(|| SuspendedUntil {
+                until: "2026-12-24".parse().unwrap(),
+                reason: "storage move".to_owned(),
+            });
+            vms.push(VmPlan { suspended, actions, notes, policy, ..vm });
         };
         for n in 0..self.creates.max(self.deletes) {
             let actions =
@@ -113,15 +119,11 @@ impl Sizes {
             add(Status::UpToDate, Vec::new(), vec![note]);
         }
         for n in 0..self.suspended {
-            let note = Note::vm(NoteCode::Suspended, "suspended until 2026-12-24: storage move");
+            let note = Note::vm(NoteCode::Suspended, "nothing is carried out until 2026-12-24: storage move");
             add(Status::Changes, vec![delete(1_000_000 + n)], vec![note]);
         }
         for _ in 0..self.unprotected {
-            add(
-                Status::Unprotected,
-                Vec::new(),
-                vec![Note::vm(NoteCode::Unprotected, "no policy is for it")],
-            );
+            add(Status::Unprotected, Vec::new(), vec![Note::vm(NoteCode::Unprotected, "matches no policy")]);
         }
         Plan {
             format: FORMAT.to_owned(),

@@ -1,7 +1,7 @@
 //! VMs with the same change as one block, where a plan changes too many of them to read one by one.
 
 use super::Detail;
-use super::rows::{self, Row, RowGroup, problem};
+use super::rows::{self, ProblemName, Row, RowGroup, problem};
 use crate::plan::{Action, Create, DeleteLocal, Note, NoteCode, Plan, Status, VmPlan};
 use crate::render::cells::visible;
 use crate::render::natural;
@@ -44,7 +44,7 @@ struct Key<'p> {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ActionKey<'p> {
     Create { tier: &'p str, parent_tier: Option<&'p str>, stays_local: bool },
-    DeleteLocal { tier: &'p str, flaw: Option<&'static str>, after_create: bool },
+    DeleteLocal { tier: &'p str, flaw: Option<ProblemName>, after_create: bool },
 }
 
 impl<'p> Key<'p> {

@@ -4,6 +4,7 @@ use super::options::Detail;
 use crate::plan::{Action, BackupKind, Create, DeleteLocal, Note, NoteCode, Status, VmPlan};
 use crate::policy::minute_text;
 use crate::render::cells::visible;
+use std::fmt;
 
 /// What a row is about, as its sign and its colour say again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,17 +112,35 @@ pub(in crate::render) fn explains(note: &Note) -> bool {
     }
 }
 
-/// Names what is wrong with a backup, in the singular; `None` where a note about one is nothing to worry about.
-pub(in crate::render) fn problem(code: NoteCode) -> Option<&'static str> {
+/// Something that is wrong with a backup, in the singular: `failed backup`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::render) enum ProblemName {
+    /// An adjective of the backup.
+    Flaw(&'static str),
+    /// Another noun.
+    Other(&'static str),
+}
+
+impl fmt::Display for ProblemName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flaw(flaw) => write!(f, "{flaw} backup"),
+            Self::Other(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Names what is wrong with a backup; `None` where a note about one is nothing to worry about.
+pub(in crate::render) fn problem(code: NoteCode) -> Option<ProblemName> {
     match code {
-        NoteCode::Unreadable => Some("unreadable backup record"),
-        NoteCode::Unverified => Some("unverified backup"),
-        NoteCode::Stuck => Some("stuck backup"),
-        NoteCode::FailedBackup => Some("failed backup"),
-        NoteCode::Hollow => Some("hollow backup"),
-        NoteCode::Unrestorable => Some("unrestorable backup"),
-        NoteCode::FutureTimestamp => Some("future-dated backup"),
-        NoteCode::OrphanedSnapshot => Some("orphaned snapshot"),
+        NoteCode::Unreadable => Some(ProblemName::Other("unreadable backup record")),
+        NoteCode::OrphanedSnapshot => Some(ProblemName::Other("orphaned snapshot")),
+        NoteCode::Unverified => Some(ProblemName::Flaw("unverified")),
+        NoteCode::Stuck => Some(ProblemName::Flaw("stuck")),
+        NoteCode::FailedBackup => Some(ProblemName::Flaw("failed")),
+        NoteCode::Hollow => Some(ProblemName::Flaw("hollow")),
+        NoteCode::Unrestorable => Some(ProblemName::Flaw("unrestorable")),
+        NoteCode::FutureTimestamp => Some(ProblemName::Flaw("future-dated")),
         NoteCode::InternalError
         | NoteCode::PolicyConflict
         | NoteCode::Unprotected
@@ -164,9 +183,7 @@ pub(in crate::render) fn note_row(note: &Note, status: Status) -> Row {
         NoteCode::Unmanaged => (Symbol::Aside, "unmanaged"),
         NoteCode::Expired => (Symbol::Aside, "expired"),
     };
-    // The verb has said it already.
-    let message = note.message.strip_prefix(verb).map_or(note.message.as_str(), str::trim_start);
-    Row { symbol, verb, what: visible(message), why: String::new() }
+    Row { symbol, verb, what: visible(&note.message), why: String::new() }
 }
 
 fn action_row(vm: &VmPlan, action: &Action, detail: Detail) -> Row {
@@ -209,6 +226,9 @@ pub(in crate::render) fn create_reason(create: &Create) -> String {
 pub(in crate::render) fn delete_text(vm: &VmPlan, delete: &DeleteLocal, detail: Detail) -> String {
     let id = if detail == Detail::Full { format!(" ({})", delete.backup.short()) } else { String::new() };
     let mut notes = vm.notes.iter().filter(|note| note.backup == Some(delete.backup));
-    let flaw = notes.find_map(|note| problem(note.code)?.strip_suffix("backup")).unwrap_or_default();
-    format!("{flaw}{} of {}{id}", delete.tier, minute_text(delete.taken))
+    let flaw = notes.find_map(|note| match problem(note.code)? {
+        ProblemName::Flaw(flaw) => Some(format!("{flaw} ")),
+        ProblemName::Other(_) => None,
+    });
+    format!("{}{} of {}{id}", flaw.unwrap_or_default(), delete.tier, minute_text(delete.taken))
 }

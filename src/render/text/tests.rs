@@ -1,6 +1,8 @@
 use super::*;
 use crate::inventory::{BackupId, VmId};
-use crate::plan::{Action, BackupKind, Create, DeleteLocal, FORMAT, Note, SnapshotUsage, Status};
+use crate::plan::{
+    Action, BackupKind, Create, DeleteLocal, FORMAT, Note, SnapshotUsage, Status, SuspendedUntil,
+};
 use crate::render::Styles;
 use crate::render::cells::width;
 use chrono::{DateTime, FixedOffset};
@@ -21,6 +23,7 @@ fn vm(alias: &str, policy: &str, status: Status) -> VmPlan {
         policy: Some(policy.to_owned()).filter(|policy| !policy.is_empty()),
         status,
         fingerprint: None,
+        suspended: None,
         actions: Vec::new(),
         unmanaged: SnapshotUsage::default(),
         notes: Vec::new(),
@@ -57,7 +60,7 @@ fn full(tier: &str) -> Action {
 
 fn delete(tier: &str, taken: &str, after_create: bool) -> Action {
     let reason =
-        if after_create { "once the new weekly is complete" } else { "no increment will be taken from it" };
+        if after_create { "once the new weekly is complete" } else { "no longer needed as a parent" };
     Action::DeleteLocal(DeleteLocal {
         backup: backup(0xd1),
         tier: tier.to_owned(),
@@ -104,14 +107,16 @@ fn cloud() -> Plan {
     app.notes = vec![Note::backup(NoteCode::InProgress, backup(1), running)];
     let mut held = vm("mail-1", "grandfather", Status::Changes);
     held.actions = vec![full("monthly")];
-    held.notes = vec![Note::vm(NoteCode::Suspended, "suspended until 2026-12-24: storage move")];
+    held.suspended =
+        Some(SuspendedUntil { until: "2026-12-24".parse().unwrap(), reason: "storage move".to_owned() });
+    held.notes = vec![Note::vm(NoteCode::Suspended, "nothing is carried out until 2026-12-24: storage move")];
     let mut torn = vm("", "", Status::Unreadable);
     torn.uuid = None;
-    torn.notes = vec![Note::vm(NoteCode::Unreadable, "could not be read whole: uuid: missing")];
+    torn.notes = vec![Note::vm(NoteCode::Unreadable, "could not be read completely: uuid: missing")];
     let mut both = vm("cache-3", "", Status::Conflict);
     both.notes = vec![Note::vm(NoteCode::PolicyConflict, "claimed by a and b with the same priority (0)")];
     let mut free = vm("scratch", "", Status::Unprotected);
-    free.notes = vec![Note::vm(NoteCode::Unprotected, "no policy is for it")];
+    free.notes = vec![Note::vm(NoteCode::Unprotected, "matches no policy")];
     let mut calm = vm("dns-1", "grandfather", Status::UpToDate);
     calm.notes = vec![
         Note::vm(
@@ -151,7 +156,7 @@ fn plain(plan: &Plan, columns: usize, detail: Detail) -> String {
 fn every_kind_of_vm_is_reported_in_words() {
     insta::assert_snapshot!(plain(&cloud(), 130, Detail::Usual), @r"
     (no alias)  (no UUID)
-      ! unreadable      could not be read whole: uuid: missing
+      ! unreadable      could not be read completely: uuid: missing
     app-7  4fa44310  grandfather
       . waiting         a daily has been uploading since 2026-11-22 01:02, 3.1 GiB so far
     cache-3  4fa44310
@@ -159,10 +164,10 @@ fn every_kind_of_vm_is_reported_in_words() {
     db-2  4fa44310  databases
       ! blocked         on no hypervisor (stored); its newest restorable backup is the daily of 2026-10-30 01:00
     mail-1  4fa44310  grandfather
-      ~ suspended       until 2026-12-24: storage move
+      ~ suspended       nothing is carried out until 2026-12-24: storage move
       ~ would create    monthly, full                                           due since Sun 2026-11-01 01:00, attempt 2 of 3
     web-1  4fa44310  grandfather
-      - delete locally  daily of 2026-11-20 01:00                               no increment will be taken from it
+      - delete locally  daily of 2026-11-20 01:00                               no longer needed as a parent
       + create          weekly, incremental on the monthly of 2026-11-01 01:00  due since Sun 2026-11-22 01:00
       - delete locally  monthly of 2026-11-01 01:00                             once the new weekly is complete
       - delete locally  daily of 2026-11-21 01:00                               once the new weekly is complete
@@ -179,7 +184,7 @@ fn every_kind_of_vm_is_reported_in_words() {
 fn with_detail_every_vm_every_note_and_every_backup_is_named() {
     insta::assert_snapshot!(plain(&cloud(), 130, Detail::Full), @r"
     (no alias)  (no UUID)
-      ! unreadable      could not be read whole: uuid: missing
+      ! unreadable      could not be read completely: uuid: missing
     app-7  4fa44310  grandfather
       . waiting         a daily has been uploading since 2026-11-22 01:02, 3.1 GiB so far
     cache-3  4fa44310
@@ -191,13 +196,13 @@ fn with_detail_every_vm_every_note_and_every_backup_is_named() {
       ! not suspended   the suspension until 2026-11-01 (move) no longer holds; take it out
       ! hollow          the daily of 2026-11-02 01:00 is next to empty (51 B)
     mail-1  4fa44310  grandfather
-      ~ suspended       until 2026-12-24: storage move
+      ~ suspended       nothing is carried out until 2026-12-24: storage move
       ~ would create    monthly, full                                                      due since Sun 2026-11-01 01:00, attempt 2
                                                                                            of 3
     scratch  4fa44310
-        unprotected     no policy is for it
+        unprotected     matches no policy
     web-1  4fa44310  grandfather
-      - delete locally  daily of 2026-11-20 01:00 (000000d1)                               no increment will be taken from it
+      - delete locally  daily of 2026-11-20 01:00 (000000d1)                               no longer needed as a parent
       + create          weekly, incremental on the monthly of 2026-11-01 01:00 (000000a1)  due since Sun 2026-11-22 01:00
       - delete locally  monthly of 2026-11-01 01:00 (000000d1)                             once the new weekly is complete
       - delete locally  daily of 2026-11-21 01:00 (000000d1)                               once the new weekly is complete
@@ -216,7 +221,7 @@ fn with_detail_every_vm_every_note_and_every_backup_is_named() {
 fn eighty_columns_are_enough() {
     insta::assert_snapshot!(plain(&cloud(), 80, Detail::Usual), @r"
     (no alias)  (no UUID)
-      ! unreadable      could not be read whole: uuid: missing
+      ! unreadable      could not be read completely: uuid: missing
     app-7  4fa44310  grandfather
       . waiting         a daily has been uploading since 2026-11-22 01:02, 3.1 GiB
                         so far
@@ -226,12 +231,11 @@ fn eighty_columns_are_enough() {
       ! blocked         on no hypervisor (stored); its newest restorable backup is
                         the daily of 2026-10-30 01:00
     mail-1  4fa44310  grandfather
-      ~ suspended       until 2026-12-24: storage move
+      ~ suspended       nothing is carried out until 2026-12-24: storage move
       ~ would create    monthly, full                due since Sun 2026-11-01 01:00,
                                                      attempt 2 of 3
     web-1  4fa44310  grandfather
-      - delete locally  daily of 2026-11-20 01:00    no increment will be taken from
-                                                     it
+      - delete locally  daily of 2026-11-20 01:00    no longer needed as a parent
       + create          weekly, incremental on the   due since Sun 2026-11-22 01:00
                         monthly of 2026-11-01 01:00
       - delete locally  monthly of 2026-11-01 01:00  once the new weekly is complete
@@ -253,7 +257,7 @@ fn on_sixty_columns_reasons_go_below() {
     insta::assert_snapshot!(plain(&web, 60, Detail::Usual), @r"
     web-1  4fa44310  grandfather
       - delete locally  daily of 2026-11-20 01:00
-                        no increment will be taken from it
+                        no longer needed as a parent
       + create          weekly, incremental on the monthly of
                         2026-11-01 01:00
                         due since Sun 2026-11-22 01:00
@@ -329,7 +333,7 @@ fn columns_line_up_under_wide_letters() {
     let text = plain(&plan, 130, Detail::Usual);
     let why = |line: &str, why: &str| width(&line[..line.find(why).unwrap()]);
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(why(lines[1], "no increment"), why(lines[2], "due since"));
+    assert_eq!(why(lines[1], "no longer"), why(lines[2], "due since"));
 }
 
 #[test]

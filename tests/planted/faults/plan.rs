@@ -166,8 +166,8 @@ pub(super) const FAULTS: [Fault; 14] = [
         seeds: &[],
         edits: &[(
             "src/plan/changeset.rs",
-            "self.notes.iter().any(|note| note.code == NoteCode::Suspended)",
-            "self.notes.iter().any(|note| note.code == NoteCode::Suspended) && !PLANTED",
+            "self.suspended.is_some()",
+            "self.suspended.is_some() && !PLANTED",
         )],
     },
     Fault {

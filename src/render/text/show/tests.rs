@@ -61,7 +61,7 @@ fn vm() -> VmExplanation {
     let mut by_hand = backup(10, 0, None, "");
     by_hand.tier = None;
     by_hand.comment = Some("before\u{1b}[2J | upgrade".to_owned());
-    by_hand.stored.kept_for = vec![reason(ReasonCode::Unmanaged, "it is of no tier of its policy", None)];
+    by_hand.stored.kept_for = vec![reason(ReasonCode::Unmanaged, "it matches no tier of its policy", None)];
     VmExplanation {
         uuid: Some(VmId::new(Uuid::from_u128(0x4fa4_4310 << 96))),
         alias: "web-1".to_owned(),
@@ -108,7 +108,7 @@ fn backups_stand_as_a_tree_with_their_reasons() {
           stored  one of the 7 newest of its tier, until 2 more come
         backup "before\u{1b}[2J | upgrade" of 2026-11-10 01:00 (0000000a), full, 1.0 GiB
         restore fetches 1 backup, 3.0 GiB
-        stored  it is of no tier of its policy: it stays
+        stored  it matches no tier of its policy: it stays
 
     Shown: 5 backups on 1 VM, 5.0 GiB stored; 2 snapshots local, 1.0 MiB of quota.
     "#);
