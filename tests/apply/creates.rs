@@ -510,7 +510,7 @@ async fn a_create_that_is_forbidden_names_the_permission_that_is_missing() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_deleted_because_of_a_backup_without_files_or_checksums_by_this_run_or_the_next() {
     for (outcome, words) in
-        [(UploadOutcome::NoChecksums, "the checksum"), (UploadOutcome::NoFiles, "no stored file")]
+        [(UploadOutcome::NoChecksums, "no checksum"), (UploadOutcome::NoFiles, "no stored file")]
     {
         let cloud = one_due();
         fate(&cloud, outcome);

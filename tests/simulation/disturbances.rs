@@ -14,7 +14,10 @@ impl Life {
     /// Lets something happen. The judges take it for granted: it was not the program's doing.
     pub(crate) fn happen(&self, what: &StepAction) {
         self.note(&format!("{what:?}"));
-        self.wire.arrive();
+        match what {
+            StepAction::Clock(_) => self.wire.arrive_all(),
+            _ => self.wire.arrive(),
+        }
         let now = self.wire.server_now();
         let now_us = now.timestamp_micros();
         let state = &mut *self.wire.state();

@@ -7,6 +7,7 @@ pub(super) mod rows;
 pub(super) mod show;
 pub(super) mod status;
 mod status_table;
+mod status_text;
 mod table;
 
 #[cfg(test)]

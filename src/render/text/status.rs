@@ -1,18 +1,16 @@
 //! The status of all VMs as text: a table, the details of those in trouble, then the counts.
 
 use super::rows::{Row, RowGroup, Symbol, note_row};
+pub use super::status_text::span_text;
+pub(in crate::render) use super::status_text::{age_text, gaps_text, local_text, name_of, restore_text};
+use super::status_text::{is_problem, next_due_text};
 use super::table::Table;
 use super::{Detail, TextOptions, status_table, unmanaged};
-use crate::insight::status::{BackupHealth, BackupProblem, Health, NewestBackup, NextDue, VmHealth, advice};
-use crate::plan::{NoteCode, Status, bytes_text};
-use crate::policy::minute_text;
+use crate::insight::status::{BackupHealth, BackupProblem, Health, VmHealth};
+use crate::plan::Status;
 use crate::render::cells::{visible, wrapped};
 use crate::render::natural;
-use chrono::{DateTime, FixedOffset};
 use std::io::{self, Write};
-
-/// How many gaps are named.
-const GAPS_NAMED: usize = 3;
 
 /// Which VMs `status` shows, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,54 +143,4 @@ fn verdict_row(vm: &VmHealth) -> Option<Row> {
     let limit = vm.max_age_secs.map_or_else(String::new, |secs| format!(", {} at most", age_text(secs)));
     let what = format!("{}, {} old{limit}", name_of(newest), age_text(newest.age_secs));
     Some(row(symbol, verb, what, restore_text(newest)))
-}
-
-/// Names a backup: `weekly of 2026-11-22 01:00`.
-pub(in crate::render) fn name_of(newest: &NewestBackup) -> String {
-    let tier = newest.tier.as_deref().unwrap_or("backup by hand");
-    format!("{tier} of {}", minute_text(newest.taken))
-}
-
-/// Says what a restore fetches: `3 backups to fetch, 12.4 GiB`.
-pub(in crate::render) fn restore_text(newest: &NewestBackup) -> String {
-    let backups = if newest.steps == 1 { "backup" } else { "backups" };
-    let bytes = newest.size_bytes.map_or_else(|| "of unknown size".to_owned(), bytes_text);
-    format!("{} {backups} to fetch, {bytes}", newest.steps)
-}
-
-pub(in crate::render) fn local_text(vm: &VmHealth) -> String {
-    let snapshots = if vm.local.snapshots == 1 { "snapshot" } else { "snapshots" };
-    format!("{} {snapshots}, {} of its quota", vm.local.snapshots, bytes_text(vm.local.size_bytes))
-}
-
-pub(in crate::render) fn gaps_text(gaps: &[DateTime<FixedOffset>]) -> String {
-    let named: Vec<String> = gaps.iter().rev().take(GAPS_NAMED).map(|gap| minute_text(*gap)).collect();
-    let more = gaps.len().saturating_sub(GAPS_NAMED);
-    let more = if more > 0 { format!(" and {more} before") } else { String::new() };
-    format!("nothing to restore of {}{more}", named.join(", "))
-}
-
-/// Names next due times with their offset from UTC: `weekly 2026-11-29 01:00 +01:00, daily …`.
-fn next_due_text(next_due: &[NextDue]) -> String {
-    let text = |due: &NextDue| format!("{} {} {}", due.tier, minute_text(due.at), due.at.format("%:z"));
-    next_due.iter().map(text).collect::<Vec<_>>().join(", ")
-}
-
-/// Writes an age: hours and minutes under three days, then days.
-pub(in crate::render) fn age_text(secs: i64) -> String {
-    match (secs / 86_400, secs / 3_600, secs / 60 % 60) {
-        (3.., _, _) => format!("{} days", secs / 86_400),
-        (_, 0, minutes) => format!("{minutes} min"),
-        (_, hours, 0) => format!("{hours} h"),
-        (_, hours, minutes) => format!("{hours} h {minutes} min"),
-    }
-}
-
-/// Writes how long something took: seconds under two minutes, then as ages are written.
-pub fn span_text(secs: i64) -> String {
-    if secs < 120 { format!("{} s", secs.max(0)) } else { age_text(secs) }
-}
-
-pub(super) fn is_problem(code: NoteCode) -> bool {
-    advice(code).is_some() || code == NoteCode::InProgress
 }

@@ -2,7 +2,7 @@
 
 use super::TextOptions;
 use super::rows::note_row;
-use super::status::{age_text, is_problem, name_of};
+use super::status_text::{age_text, is_problem, name_of};
 use crate::insight::status::{BackupHealth, VmHealth};
 use crate::plan::Status;
 use crate::render::cells::{padded, visible, width, wrapped};

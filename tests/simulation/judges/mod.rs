@@ -240,8 +240,9 @@ impl Judges {
         own: DateTime<Utc>,
         right: DateTime<Utc>,
     ) {
-        // What was sent earlier was decided earlier; by the program's own clock where FiFo tells no date.
-        self.latest = if asked.is_late && !self.dates_are_wrong { asked.at } else { asked.at.max(own) };
+        // What arrives late was decided up to a minute ago.
+        let decided_by = if asked.is_late { own - TimeDelta::minutes(1) } else { own };
+        self.latest = asked.at.max(decided_by);
         self.own_us = own.timestamp_micros();
         self.growths.look(world, right);
         self.unfit_since.retain(|id, _| world.vms.get(id).is_some_and(|vm| !is_fit(vm)));
