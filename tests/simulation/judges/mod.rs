@@ -42,6 +42,8 @@ pub(crate) struct Judges {
     pub(crate) dates_are_wrong: bool,
     /// Whether two runners are at it: then some promises are not made.
     pub(crate) two_runners: bool,
+    /// Whether there were two in the last run: what they sent may arrive when they have ended.
+    had_two_runners: bool,
     /// Whether writes have ever been late: then one without a condition may meet anything.
     pub(crate) writes_were_late: bool,
     /// Whether the list may have taken long in this run.
@@ -96,6 +98,7 @@ impl Judges {
             bodies_are_dropped: false,
             dates_are_wrong: false,
             two_runners: false,
+            had_two_runners: false,
             writes_were_late: false,
             lists_are_disturbed: false,
             clock_set_at: None,
@@ -186,6 +189,7 @@ impl Judges {
     pub(crate) fn run_begins(&mut self, world: &World, two_runners: bool) {
         self.chains_lost = 0;
         self.two_runners = two_runners;
+        self.had_two_runners = two_runners;
         self.stopped_at = None;
         self.sending = Sending::default();
         // What runs on a VM that cannot be read when the run begins is not known, even if it can be later.
@@ -294,7 +298,7 @@ impl Judges {
                 if is_lost {
                     self.sending.lost(asked.sender, vm, right);
                 }
-                if self.chains_lost > 1 && !self.two_runners {
+                if self.chains_lost > 1 && !self.had_two_runners {
                     self.tell(asked, "a second chain was lost to a proxy that drops bodies");
                 }
             }
