@@ -125,7 +125,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "before_taken_anew",
         takes_away: "what was there before a delete was first sent must be there after all of its attempts",
         behind: &["no_patience"],
-        seeds: &[140],
+        seeds: &[84],
         edits: &[(
             "src/apply/local_delete.rs",
             "            let wanted = match self.read_if_wanted(",
@@ -177,7 +177,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "any_new_backup_is_ours",
         takes_away: "a new backup is ours only with our comment",
         behind: &[],
-        seeds: &[309],
+        seeds: &[375],
         edits: &[
             (
                 "src/apply/search.rs",
@@ -243,7 +243,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "still_uploads_keep_their_places",
         takes_away: "an upload that does not move gives its place back",
         behind: &[],
-        seeds: &[114],
+        seeds: &[579],
         edits: &[(
             "src/apply/progress.rs",
             "is_progressing: movement.since.elapsed() < patience",
@@ -254,7 +254,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "stuck_not_looked_at",
         takes_away: "an upload that counts as stuck and still grows has no other started beside it",
         behind: &[],
-        seeds: &[412],
+        seeds: &[163],
         edits: &[(
             "src/apply/stuck.rs",
             "if self.has_checked_stuck || ",
