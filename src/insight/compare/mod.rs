@@ -22,7 +22,7 @@ pub struct Comparison {
     pub summary: ComparisonSummary,
     /// The VMs that belong elsewhere than before, or to which something else is done; by alias, then UUID.
     pub vms: Vec<VmChange>,
-    /// What comes of it.
+    /// The forecast of both sets of policies.
     pub forecast: Forecast,
 }
 
