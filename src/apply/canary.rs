@@ -71,7 +71,7 @@ impl DeleteGate {
 
     /// Says that a VM has tried its local deletes, or will not: nobody waits for it any more.
     pub(super) fn withdraw(&self, vm: VmId) {
-        self.state().waiting_vms.retain(|(_, waiting_vms)| *waiting_vms != vm);
+        self.state().waiting_vms.retain(|(_, waiting)| *waiting != vm);
         self.changed.notify_waiters();
     }
 

@@ -83,7 +83,7 @@ pub(super) struct VmReader<'a> {
     refused: CancellationToken,
 }
 
-/// The last list that was asked for: what came of it, and how many had asked for one when it began.
+/// The last list that was asked for: its result, and how many had asked for one when it began.
 struct Listed {
     began_after: u64,
     outcome: Result<Arc<Inventory>, ReadError>,

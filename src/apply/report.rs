@@ -48,7 +48,7 @@ pub struct CascadeAlarm {
 }
 
 impl RunReport {
-    /// Counts the actions by what came of them.
+    /// Counts the actions by their outcome.
     pub fn tally(&self) -> RunCounts {
         let mut tally = RunCounts::default();
         for step in self.vms.iter().flat_map(|vm| &vm.steps) {

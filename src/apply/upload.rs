@@ -1,4 +1,4 @@
-//! Waiting for an upload, and judging what came of it.
+//! Waiting for an upload, and checking the result.
 
 use super::action::ActionOutcome;
 use super::event::EventKind;

@@ -29,7 +29,7 @@ impl VmWorker<'_> {
         self.context.gate.withdraw(self.id);
     }
 
-    /// Says what becomes of a delete of which the create has not completed.
+    /// Reports a delete whose create has not completed.
     fn missing_create_error(&self) -> StepError {
         let message = "waiting for the new backup, which has not completed".to_owned();
         if self.is_stopped() {

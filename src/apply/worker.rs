@@ -247,7 +247,7 @@ impl<'a> VmWorker<'a> {
         }
     }
 
-    /// Says what becomes of what was not asked of FiFo yet, since the wait before it was cut short.
+    /// Reports an action that was not sent to FiFo, since the wait before it was cut short.
     pub(super) fn not_asked_for(&self, cut: WaitError) -> StepError {
         match cut {
             WaitError::Stopped => not_begun(),

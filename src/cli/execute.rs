@@ -180,7 +180,7 @@ impl<'c> Execution<'c> {
         self.observers.observe(&Event { time: self.context.now(), what });
     }
 
-    /// Carries out what is due, enters what came of it, and judges it. Where somebody is told how the VMs stand, FiFo is
+    /// Executes what is due, records the result, and judges it. Where somebody is told how the VMs stand, FiFo is
     /// read once more after something was done: what is told is to be what the run has left.
     pub(super) async fn run(
         &self,

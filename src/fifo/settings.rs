@@ -17,7 +17,7 @@ pub struct ClientSettings {
     /// How long a read may take in all, with signing in and everything that is tried again.
     pub read_timeout: Duration,
     /// How long it may take to find out that nothing is to be reached, before anything has ever answered: that is mostly a
-    /// wrong address, which no patience mends. `None` is as patient then as later.
+    /// wrong address, which waiting cannot fix. `None` is as patient then as later.
     pub first_contact_timeout: Option<Duration>,
     /// How long a write may take until its answer is taken for lost. FiFo itself takes up to 5 s.
     pub write_timeout: Duration,

@@ -88,7 +88,7 @@ pub fn json(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
     })
 }
 
-/// Gives a line that says what came of a run: `reconcile: done (exit code 0). Done: 2 created, 0 deleted locally.`
+/// Gives a line with the result of a run: `reconcile: done (exit code 0). Done: 2 created, 0 deleted locally.`
 pub fn summary(run: &RunSummary) -> String {
     let ended = run
         .ended

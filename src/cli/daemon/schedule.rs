@@ -154,7 +154,7 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Does one run and tells what came of it. Gives how everything ends, where it does, and whether the next run is to
+    /// Does one run and reports its result. Gives how everything ends, where it does, and whether the next run is to
     /// begin at once.
     async fn run_once(
         &mut self,
@@ -263,7 +263,7 @@ impl Scheduler<'_> {
     }
 }
 
-/// Tells people and the service manager what came of the run and when the next one begins.
+/// Reports to people and the service manager how the run ended and when the next one begins.
 fn announce_next(context: &Context, history: &RunHistory) {
     let Some(last) = &history.last else { return };
     if history.is_stopped() {

@@ -20,7 +20,7 @@ use std::time::Duration;
 /// With runs closer together than this, one that is waiting goes on for as long: each new one reads the whole cloud.
 const HAND_OVER_LEAST: Duration = Duration::from_secs(60);
 
-/// Runs something once, and tells everybody what came of it, unless there was no run: see [`is_not_a_run`].
+/// Runs something once, and reports its result everywhere, unless there was no run: see [`is_not_a_run`].
 ///
 /// # Errors
 ///

@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// With more backups than this a VM is trimmed again on its way.
 const BACKUPS_MAX: usize = 24;
 
-/// Runs the VMs of one policy forward, and remembers what came of each [`StateKey`].
+/// Runs the VMs of one policy forward, and remembers the result for each [`StateKey`].
 #[derive(Debug)]
 pub(super) struct Runner<'a> {
     policy: &'a Policy,
