@@ -1,6 +1,6 @@
 //! What two sets of policies say differently, by name and whatever file it stands in.
 
-use crate::policy::{MissingParent, Policies, Policy, Tier, TierKind, duration_text};
+use crate::policy::{MissingParent, Policies, Policy, Selector, Tier, TierKind, duration_text};
 use chrono::TimeDelta;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -94,8 +94,11 @@ fn fields(old: &Policy, new: &Policy) -> Vec<String> {
     };
     differs(old.description != *description, "description: changed".to_owned());
     differs(old.priority != *priority, format!("priority: {} -> {priority}", old.priority));
-    differs(old.select != *select, "select: changed".to_owned());
-    differs(old.exclude != *exclude, "exclude: changed".to_owned());
+    differs(old.select != *select, format!("select: {{{}}} -> {{{select}}}", old.select));
+    let excluded = |selector: &Option<Selector>| {
+        selector.as_ref().map_or_else(|| "none".to_owned(), |it| format!("{{{it}}}"))
+    };
+    differs(old.exclude != *exclude, format!("exclude: {} -> {}", excluded(&old.exclude), excluded(exclude)));
     differs(old.zone != *zone, format!("timezone: {} -> {}", old.zone.name(), zone.name()));
     let word = |missing: MissingParent| match missing {
         MissingParent::Full => "full",

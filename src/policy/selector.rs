@@ -48,6 +48,43 @@ impl Selector {
     }
 }
 
+/// As a policy file has it, in flow style: `alias: [web-*, app-*], metadata: {fifo.backup: 1}`.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // By name, so that a new key does not compile until it is written here.
+        let Self { all, uuid, alias, owner, package, dataset, hypervisor, state, metadata, any } = self;
+        let patterns: Vec<String> = alias.iter().map(ToString::to_string).collect();
+        let lists = [
+            ("uuid", uuid),
+            ("alias", &patterns),
+            ("owner", owner),
+            ("package", package),
+            ("dataset", dataset),
+            ("hypervisor", hypervisor),
+            ("state", state),
+        ];
+        let mut keys: Vec<String> = all.then(|| "all: true".to_owned()).into_iter().collect();
+        let given = lists.into_iter().filter(|(_, values)| !values.is_empty());
+        keys.extend(given.map(|(key, values)| format!("{key}: {}", one_or_list(values))));
+        if !metadata.is_empty() {
+            let paths = metadata.iter().map(|(path, values)| format!("{path}: {}", one_or_list(values)));
+            keys.push(format!("metadata: {{{}}}", paths.collect::<Vec<_>>().join(", ")));
+        }
+        if !any.is_empty() {
+            let selectors = any.iter().map(|selector| format!("{{{selector}}}"));
+            keys.push(format!("any: [{}]", selectors.collect::<Vec<_>>().join(", ")));
+        }
+        f.write_str(&keys.join(", "))
+    }
+}
+
+fn one_or_list(values: &[String]) -> String {
+    match values {
+        [value] => value.clone(),
+        values => format!("[{}]", values.join(", ")),
+    }
+}
+
 fn metadata_matches(vm: &Vm, path: &str, wanted: &[String]) -> bool {
     wanted.iter().any(|want| match want.as_str() {
         "*" => vm.metadata.is_set(path),

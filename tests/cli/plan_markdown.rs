@@ -48,6 +48,21 @@ fn a_size_that_holds_nothing_and_a_size_for_what_is_never_cut_are_wrong_usage() 
     assert!(ended.err.contains("at least 1024 are needed"), "{}", ended.err);
     let ended = folder.run(&["plan", "--max-bytes", "9000"]).code(64);
     assert!(ended.err.contains("--max-bytes is for --format markdown"), "{}", ended.err);
-    let ended = folder.run(&["plan", "--format", "markdown", "--diff"]).code(64);
-    assert!(ended.err.contains("--diff is text: it does not go with --format markdown"), "{}", ended.err);
+    let ended = folder.run(&["plan", "--format", "json", "--diff"]).code(64);
+    assert!(ended.err.contains("--diff is for people: it does not go with --format json"), "{}", ended.err);
+}
+
+#[test]
+fn a_diff_on_the_page_is_what_the_text_shows_and_gives_way_to_everything_else() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    let ask =
+        |args: &[&str]| folder.ask(&fifo, &[&["plan", "--at", AT, "--diff"], args].concat()).code(0).out;
+    let text = ask(&[]);
+    let diff = text.split_once("\n\n").unwrap().0;
+    assert!(diff.starts_with("--- ") && diff.contains("\n+daily "), "{text}");
+    let page = ask(&["--format", "markdown"]);
+    let open = "\n<details><summary>Actual against desired backups</summary>\n\n```diff\n";
+    assert!(page.ends_with(&format!("{open}{diff}\n```\n\n</details>\n")), "{page}");
+    let short = ask(&["--format", "markdown", "--max-bytes", "1500"]);
+    assert!(!short.contains("```diff") && short.contains(" lines of the diff.**\n"), "{short}");
 }

@@ -11,7 +11,8 @@ use crate::cli::planning::{self, Planned};
 use crate::cli::policies;
 use crate::insight::Estimate;
 use crate::plan::Plan;
-use crate::render::{self, markdown::MAX_BYTES_DEFAULT};
+use crate::render::markdown::{MAX_BYTES_DEFAULT, PlanPageParts};
+use crate::render::{self, Styles};
 use std::path::Path;
 
 /// Runs the command.
@@ -46,8 +47,13 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
         (Format::Json, None) => render::json::plan(&plan, stop.as_ref(), out),
         (Format::Json, Some(compared)) => render::json::comparison(&plan, compared, stop.as_ref(), out),
         (Format::Markdown, compared) => {
-            let max_bytes = args.max_bytes.unwrap_or(MAX_BYTES_DEFAULT);
-            render::markdown::plan(&plan, compared.as_ref(), stop.as_ref(), max_bytes, out)
+            let mut diff = Vec::new();
+            if args.diff {
+                render::diff::plan(&plan, &policies, &inventory, &Styles::plain(), &mut diff)?;
+            }
+            let diff = String::from_utf8_lossy(&diff);
+            let parts = PlanPageParts { comparison: compared.as_ref(), stop: stop.as_ref(), diff: &diff };
+            render::markdown::plan(&plan, &parts, args.max_bytes.unwrap_or(MAX_BYTES_DEFAULT), out)
         }
         (Format::Text | Format::Github, compared) => {
             latch::write_shown(stop.as_ref(), context, out)?;
@@ -74,8 +80,7 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
 fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format) -> Result<(), CliError> {
     let refuse = |message: &str| Err(CliError::new(Kind::Usage, message));
     match format {
-        Format::Json if args.diff => refuse("--diff is text: it does not go with --format json"),
-        Format::Markdown if args.diff => refuse("--diff is text: it does not go with --format markdown"),
+        Format::Json if args.diff => refuse("--diff is for people: it does not go with --format json"),
         Format::Text | Format::Json | Format::Github if args.max_bytes.is_some() => {
             refuse("--max-bytes is for --format markdown: nothing else is ever cut")
         }

@@ -75,7 +75,7 @@ fn a_vm_that_loses_its_policy_is_reported_with_what_is_no_longer_done() {
     assert_eq!((comparison.summary.no_longer.create, comparison.summary.no_longer.delete_local), (1, 1));
     assert!(comparison.summary.caused.is_empty());
     assert_eq!(comparison.vms[0].after, Protection::Unprotected);
-    assert_eq!(comparison.policies[0].fields, ["select: changed"]);
+    assert_eq!(comparison.policies[0].fields, ["select: {metadata: {fifo.backup: 1}} -> {alias: web-*}"]);
 }
 
 #[test]

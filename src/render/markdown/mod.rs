@@ -15,6 +15,6 @@ mod status;
 mod tests;
 
 pub(super) use escape::escaped;
-pub use plan::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, plan};
+pub use plan::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, PlanPageParts, plan};
 pub use show::show;
 pub use status::status;

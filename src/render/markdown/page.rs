@@ -17,12 +17,28 @@ pub(super) struct Section {
     pub(super) noun: CountNoun,
     /// What it is called, with its count.
     pub(super) title: String,
-    /// The names of its columns.
-    pub(super) columns: &'static [&'static str],
+    pub(super) body: Body,
     /// Its rows, the first ones first; each is one of `noun`.
     pub(super) rows: Vec<String>,
-    /// Whether it is folded up until somebody wants to see it.
-    pub(super) is_folded: bool,
+    pub(super) place: Place,
+}
+
+/// What the rows of a section are.
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    /// Rows of a table with these columns.
+    Table(&'static [&'static str]),
+    /// Lines of a unified diff.
+    Diff,
+}
+
+/// Where a section stands, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Above the deletes, in full view.
+    Top,
+    /// Below the deletes, folded until somebody wants to see it.
+    Folded,
 }
 
 /// A section as far as there was room for it.
@@ -34,17 +50,29 @@ struct Fitted {
 
 impl Section {
     fn open(&self) -> String {
-        let mut open = if self.is_folded {
-            format!("\n<details><summary>{}</summary>\n\n", self.title)
-        } else {
-            format!("\n### {}\n\n", self.title)
+        let title = &self.title;
+        let heading = match self.place {
+            Place::Top => format!("\n### {title}\n\n"),
+            Place::Folded => format!("\n<details><summary>{title}</summary>\n\n"),
         };
-        open.push_str(&table_head(self.columns));
-        open
+        match self.body {
+            Body::Table(columns) => heading + &table_head(columns),
+            Body::Diff => format!("{heading}{}diff\n", self.fence()),
+        }
     }
 
-    fn close(&self) -> &'static str {
-        if self.is_folded { "\n</details>\n" } else { "" }
+    fn close(&self) -> String {
+        let details = if self.place == Place::Folded { "\n</details>\n" } else { "" };
+        match self.body {
+            Body::Table(_) => details.to_owned(),
+            Body::Diff => format!("{}\n{details}", self.fence()),
+        }
+    }
+
+    /// Gives a fence that no row can close: longer than every run of backticks in them.
+    fn fence(&self) -> String {
+        let runs = self.rows.iter().flat_map(|row| row.split(|letter| letter != '`').map(str::len));
+        "`".repeat(runs.max().unwrap_or(0).max(2) + 1)
     }
 
     /// Gives the bytes of all of it.
@@ -58,7 +86,7 @@ impl Section {
         let (mut text, close) = (self.open(), self.close());
         if self.whole_bytes() <= room {
             self.rows.iter().for_each(|row| text.push_str(row));
-            text.push_str(close);
+            text.push_str(&close);
             return Fitted { text, left_out: 0 };
         }
         let and_more = |left: usize| format!("\n… and {} that had no room here\n", counted(left, self.noun));
@@ -76,7 +104,7 @@ impl Section {
             return Fitted { text: String::new(), left_out };
         }
         text.push_str(&and_more(left_out));
-        text.push_str(close);
+        text.push_str(&close);
         Fitted { text, left_out }
     }
 }
@@ -110,7 +138,8 @@ fn notice<'a>(left_out: impl Iterator<Item = (usize, &'a CountNoun)>, max_bytes:
     }
 }
 
-/// Puts a page together that has at most `max_bytes`: the head, what was left out, the deletes, the sections.
+/// Puts a page together that has at most `max_bytes`: the head, what was left out, the sections at the top, the deletes,
+/// the folded sections.
 ///
 /// `deletes` is asked for a text of at most so many bytes, before any section is.
 pub(super) fn composed(
@@ -134,6 +163,9 @@ pub(super) fn composed(
     }
     let left_out = fitted.iter().zip(sections).map(|(fitted, section)| (fitted.left_out, &section.noun));
     let notice = notice(left_out, max_bytes);
-    let body: String = fitted.iter().map(|fitted| fitted.text.as_str()).collect();
-    format!("{head}{notice}{deletes}{body}")
+    let at = |place: Place| -> String {
+        let all = fitted.iter().zip(sections).filter(|(_, section)| section.place == place);
+        all.map(|(fitted, _)| fitted.text.as_str()).collect()
+    };
+    format!("{head}{notice}{}{deletes}{}", at(Place::Top), at(Place::Folded))
 }

@@ -22,10 +22,21 @@ pub const MAX_BYTES_DEFAULT: usize = 65_536;
 /// Fewer bytes than this do not hold the counts and what was left out.
 pub const MAX_BYTES_LEAST: usize = 1_024;
 
-/// Writes a plan, and what a change of policies has to do with it where that was asked, in at most `max_bytes`. A safety
-/// stop stands above everything else; with its details where these leave room for the plan.
+/// What stands on the page beside the plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlanPageParts<'a> {
+    /// What a change of policies has to do with it.
+    pub comparison: Option<&'a Comparison>,
+    /// A safety stop that is in force. It stands above everything else; with its details where these leave room for the plan.
+    pub stop: Option<&'a SafetyStop>,
+    /// A unified diff of the backups, without colours; empty for none.
+    pub diff: &'a str,
+}
+
+/// Writes a plan in at most `max_bytes`.
 ///
-/// First the counts, then what is deleted, then the rest, folded, what matters most first. Deletes have the first claim to
+/// First the counts and the VMs that are protected worse than before, then what is deleted, then the rest, folded, what
+/// matters most first. Deletes have the first claim to
 /// the room: each is listed, in fewer words where there are many; where there are too many for that, they are counted by
 /// policy and tier, which is then said in bold. Those that are due in any case are counted before they take half the room
 /// from what a change of policies does. Of everything else as much is listed as fits, and what was left out is
@@ -34,13 +45,8 @@ pub const MAX_BYTES_LEAST: usize = 1_024;
 /// # Errors
 ///
 /// Those of writing.
-pub fn plan(
-    plan: &Plan,
-    comparison: Option<&Comparison>,
-    stop: Option<&SafetyStop>,
-    max_bytes: usize,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+pub fn plan(plan: &Plan, parts: &PlanPageParts<'_>, max_bytes: usize, out: &mut dyn Write) -> io::Result<()> {
+    let &PlanPageParts { comparison, stop, diff } = parts;
     let mut head = format!("{MARKER}\n");
     if let Some(stop) = stop {
         let whole = safety_stop::markdown(stop);
@@ -66,7 +72,7 @@ pub fn plan(
         head.push_str(&origin);
     }
     let groups = deletes(plan, comparison);
-    let page = composed(&head, |room| fitted(&groups, room), &sections(plan, comparison), max_bytes);
+    let page = composed(&head, |room| fitted(&groups, room), &sections(plan, comparison, diff), max_bytes);
     out.write_all(page.as_bytes())
 }
 

@@ -2,7 +2,7 @@
 
 use super::deletes::policy_of;
 use super::escape::{escaped, message, name};
-use super::page::{CountNoun, Section, counted, table_row};
+use super::page::{Body, CountNoun, Place, Section, counted, table_row};
 use crate::insight::{Comparison, NewSnapshotChange, PolicyChangeKind, Protection, VmChange};
 use crate::inventory::VmId;
 use crate::plan::{Action, Create, NoteCode, Plan, Status, VmPlan};
@@ -10,8 +10,8 @@ use crate::policy::minute_text;
 use crate::render::text::{Detail, forecast_rows, protection_change_text, protection_text, rows};
 use std::collections::BTreeMap;
 
-/// Gives all sections that have something in them.
-pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>) -> Vec<Section> {
+/// Gives all sections that have something in them. `diff` is a unified diff, as text; it comes last.
+pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>, diff: &str) -> Vec<Section> {
     let mut all = Vec::new();
     if let Some(comparison) = comparison {
         let (mut worse, other): (Vec<&VmChange>, Vec<&VmChange>) = comparison
@@ -21,11 +21,11 @@ pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>) -> Vec<Sect
             .partition(|vm| vm.shift.is_some_and(|shift| shift.is_worse()));
         // Worst first; a stable sort, so that they stay in their order otherwise.
         worse.sort_by_key(|vm| vm.shift);
-        all.push(protection_changes(worse, false));
+        all.push(protection_changes(worse, Place::Top));
         all.push(troubles(plan));
         all.push(policies(comparison));
         all.push(forecast(comparison));
-        all.push(protection_changes(other, true));
+        all.push(protection_changes(other, Place::Folded));
         let (caused, anyway) = creates(plan, comparison);
         let because = ("create because of this change", "creates because of this change");
         all.push(created(caused, because, " to create because of this change"));
@@ -39,11 +39,18 @@ pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>) -> Vec<Sect
     all.push(held(plan));
     all.push(notes(plan));
     all.push(unprotected(plan));
+    all.push(Section {
+        noun: ("line of the diff", "lines of the diff"),
+        title: "Actual against desired backups".to_owned(),
+        body: Body::Diff,
+        rows: diff.lines().map(|line| format!("{line}\n")).collect(),
+        place: Place::Folded,
+    });
     all.retain(|section| !section.rows.is_empty());
     all
 }
 
-fn protection_changes(of: Vec<&VmChange>, is_folded: bool) -> Section {
+fn protection_changes(of: Vec<&VmChange>, place: Place) -> Section {
     let rows: Vec<String> = of
         .iter()
         .filter_map(|vm| {
@@ -52,13 +59,12 @@ fn protection_changes(of: Vec<&VmChange>, is_folded: bool) -> Section {
             Some(table_row(&[&name(&vm.alias, vm.uuid), what, &escaped(&before), &escaped(&after)]))
         })
         .collect();
-    let noun = if is_folded {
-        ("other VM whose protection changes", "other VMs whose protection changes")
-    } else {
-        ("VM protected worse than before", "VMs protected worse than before")
+    let noun = match place {
+        Place::Top => ("VM protected worse than before", "VMs protected worse than before"),
+        Place::Folded => ("other VM whose protection changes", "other VMs whose protection changes"),
     };
     let title = counted(rows.len(), noun);
-    Section { noun, title, columns: &["VM", "what", "before", "after"], rows, is_folded }
+    Section { noun, title, body: Body::Table(&["VM", "what", "before", "after"]), rows, place }
 }
 
 /// What stands in the way of backups, and what will pass by itself.
@@ -81,7 +87,7 @@ fn troubles(plan: &Plan) -> Section {
         })
         .collect();
     let title = counted(rows.len(), noun);
-    Section { noun, title, columns: &["VM", "policy", "stands", "why"], rows, is_folded: true }
+    Section { noun, title, body: Body::Table(&["VM", "policy", "stands", "why"]), rows, place: Place::Folded }
 }
 
 fn stands(vm: &VmPlan) -> Option<&'static str> {
@@ -110,7 +116,7 @@ fn policies(comparison: &Comparison) -> Section {
         })
         .collect();
     let title = counted(rows.len(), noun);
-    Section { noun, title, columns: &["policy", "what"], rows, is_folded: true }
+    Section { noun, title, body: Body::Table(&["policy", "what"]), rows, place: Place::Folded }
 }
 
 fn forecast(comparison: &Comparison) -> Section {
@@ -144,9 +150,9 @@ fn forecast(comparison: &Comparison) -> Section {
     Section {
         noun: ("line of the forecast", "lines of the forecast"),
         title,
-        columns: &["policy", "in all", "without this change", "with it"],
+        body: Body::Table(&["policy", "in all", "without this change", "with it"]),
         rows,
-        is_folded: true,
+        place: Place::Folded,
     }
 }
 
@@ -188,7 +194,7 @@ fn created(of: Creates<'_>, noun: CountNoun, title: &str) -> Section {
         })
         .collect();
     let title = format!("{}{title}", rows.len());
-    Section { noun, title, columns: &["VM", "policy", "backup", "why"], rows, is_folded: true }
+    Section { noun, title, body: Body::Table(&["VM", "policy", "backup", "why"]), rows, place: Place::Folded }
 }
 
 fn no_longer(comparison: &Comparison) -> Section {
@@ -213,7 +219,7 @@ fn no_longer(comparison: &Comparison) -> Section {
         );
     }
     let title = counted(rows.len(), noun);
-    Section { noun, title, columns: &["VM", "policy before", "action"], rows, is_folded: true }
+    Section { noun, title, body: Body::Table(&["VM", "policy before", "action"]), rows, place: Place::Folded }
 }
 
 /// What a suspension holds back.
@@ -240,7 +246,13 @@ fn held(plan: &Plan) -> Section {
         }
     }
     let title = counted(rows.len(), noun);
-    Section { noun, title, columns: &["VM", "policy", "action", "why not"], rows, is_folded: true }
+    Section {
+        noun,
+        title,
+        body: Body::Table(&["VM", "policy", "action", "why not"]),
+        rows,
+        place: Place::Folded,
+    }
 }
 
 /// What is worth knowing and not told elsewhere: what is wrong with single backups, and what explains a create.
@@ -261,7 +273,7 @@ fn notes(plan: &Plan) -> Section {
         }
     }
     let title = counted(rows.len(), noun);
-    Section { noun, title, columns: &["VM", "what", "note"], rows, is_folded: true }
+    Section { noun, title, body: Body::Table(&["VM", "what", "note"]), rows, place: Place::Folded }
 }
 
 fn unprotected(plan: &Plan) -> Section {
@@ -269,5 +281,5 @@ fn unprotected(plan: &Plan) -> Section {
     let of = plan.vms.iter().filter(|vm| vm.status == Status::Unprotected);
     let rows: Vec<String> = of.map(|vm| table_row(&[&name(&vm.alias, vm.uuid)])).collect();
     let title = counted(rows.len(), noun);
-    Section { noun, title, columns: &["VM"], rows, is_folded: true }
+    Section { noun, title, body: Body::Table(&["VM"]), rows, place: Place::Folded }
 }

@@ -1,7 +1,7 @@
 //! Pages of every size: what has no room is counted, and no name writes anything but itself.
 
 use super::sections::sections;
-use super::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, plan as write};
+use super::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, PlanPageParts, plan as write};
 use crate::insight::forecast::{Forecast, ForecastCounts, ForecastGroup, TierForecast};
 use crate::insight::{
     AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, NewSnapshotChange, PolicyChange,
@@ -209,7 +209,7 @@ fn comparison(plan: &Plan) -> Comparison {
 
 fn page(plan: &Plan, comparison: Option<&Comparison>, max_bytes: usize) -> String {
     let mut out = Vec::new();
-    write(plan, comparison, None, max_bytes, &mut out).unwrap();
+    write(plan, &PlanPageParts { comparison, ..PlanPageParts::default() }, max_bytes, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -288,7 +288,7 @@ fn judge(plan: &Plan, comparison: Option<&Comparison>, max_bytes: usize) -> Resu
     prop_assert_eq!(page.matches("-->").count(), 1, "only the marker is a comment");
     let told = read_back(&page)?;
     prop_assert_eq!(told.deletes, plan.summary.delete_local, "deletes in\n{}", &page);
-    for section in sections(plan, comparison) {
+    for section in sections(plan, comparison, "") {
         let total = section.rows.len();
         let shown = told.rows.get(&section.title).copied().unwrap_or(0);
         let left = [section.noun.0, section.noun.1].iter().find_map(|noun| told.left_out.get(*noun));

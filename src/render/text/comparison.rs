@@ -118,9 +118,14 @@ fn policies(comparison: &Comparison, options: &TextOptions, out: &mut dyn Write)
 
 fn vms(comparison: &Comparison, plan: &Plan, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
     let planned: BTreeMap<VmId, &VmPlan> = plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
-    let blocks: Vec<RowGroup> = comparison
-        .vms
-        .iter()
+    let mut changes: Vec<&VmChange> = comparison.vms.iter().collect();
+    // Protected worse than before comes first; a stable sort, so that they stay in their order otherwise.
+    changes.sort_by_key(|change| {
+        let worse = change.shift.filter(|shift| shift.is_worse());
+        (worse.is_none(), worse)
+    });
+    let blocks: Vec<RowGroup> = changes
+        .into_iter()
         .filter_map(|change| Some(block(change, planned.get(&change.uuid?)?, options.detail)))
         .collect();
     let table = Table::new(&blocks, options);
