@@ -29,7 +29,12 @@ impl VmWorker<'_> {
                 return Err(problem);
             }
         };
-        self.context.tell(EventKind::Accepted { at: self.at.clone(), backup, tier: create.tier.clone() });
+        self.context.tell(EventKind::Accepted {
+            at: self.at.clone(),
+            backup,
+            tier: create.tier.clone(),
+            expected_bytes: self.expected_bytes,
+        });
         if !self.context.executor.settings.wait {
             self.context.keep_in_background(self.background(UploadRef::Known(backup))?, slot);
             let message = format!(

@@ -37,6 +37,9 @@ pub enum EventKind {
         /// How many snapshots are to be deleted on hypervisors, those of new backups among them that do not stay once they
         /// are complete.
         delete_local: usize,
+        /// The bytes that the new backups are likely to have, each as many as the newest completed backup of the same VM,
+        /// comment and type; null where one of them has none.
+        expected_bytes: Option<u64>,
     },
     /// An action is about to be asked of FiFo.
     ActionStarted {
@@ -56,6 +59,9 @@ pub enum EventKind {
         backup: BackupId,
         /// Its tier.
         tier: String,
+        /// The bytes that it is likely to have: those of the newest completed backup of the same VM, comment and type;
+        /// null where there is none.
+        expected_bytes: Option<u64>,
     },
     /// How far an upload has come. Not worth a journal entry.
     Progress {
@@ -179,10 +185,15 @@ mod tests {
         let create = ActionRef::Create { tier: tier.clone(), parent: None, backup: Some(backup) };
         let delete = ActionRef::DeleteLocal { tier: tier.clone(), backup };
         let events = [
-            EventKind::Started { endpoint: "https://fifo".to_owned(), create: 1, delete_local: 2 },
+            EventKind::Started {
+                endpoint: "https://fifo".to_owned(),
+                create: 1,
+                delete_local: 2,
+                expected_bytes: None,
+            },
             EventKind::ActionStarted { at: at.clone(), step: create.clone() },
             EventKind::ActionStarted { at: at.clone(), step: delete.clone() },
-            EventKind::Accepted { at: at.clone(), backup, tier: tier.clone() },
+            EventKind::Accepted { at: at.clone(), backup, tier: tier.clone(), expected_bytes: Some(3) },
             EventKind::Progress { at: at.clone(), backup, tier, bytes: u64::MAX },
             EventKind::Waiting(Waiting {
                 for_slot: 1,

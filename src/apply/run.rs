@@ -13,7 +13,7 @@ use super::slots::Slots;
 use super::waiting;
 use super::worker::VmWorker;
 use crate::inventory::{Inventory, VmId};
-use crate::plan::{Action, CascadeCost, VmPlan, cascade_cost};
+use crate::plan::{Action, CascadeCost, VmPlan, cascade_cost, expected_upload_bytes};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use std::collections::BTreeSet;
@@ -46,6 +46,7 @@ impl Executor<'_> {
             endpoint: inventory.endpoint.clone(),
             create: count(&due, |action| usize::from(action.is_create())),
             delete_local: count(&due, Action::local_deletes),
+            expected_bytes: expected_bytes(&due, inventory),
         });
 
         let mut workers: FuturesUnordered<_> = due
@@ -131,6 +132,17 @@ struct Ordered<'v> {
 
 fn count(due: &[(&VmPlan, VmId)], of: impl Fn(&Action) -> usize) -> usize {
     due.iter().flat_map(|(vm, _)| vm.due_actions()).map(of).sum()
+}
+
+/// Sums up what the new backups are likely to have; `None` where that of one is not known.
+fn expected_bytes(due: &[(&VmPlan, VmId)], inventory: &Inventory) -> Option<u64> {
+    let creates = due.iter().flat_map(|(planned, id)| {
+        planned.due_actions().iter().filter_map(|action| match action {
+            Action::Create(create) => Some(expected_upload_bytes(inventory.vms.get(id)?, create)),
+            Action::DeleteLocal(_) => None,
+        })
+    });
+    creates.sum()
 }
 
 impl VmReport {

@@ -7,7 +7,7 @@ use super::reader::{ReadError, VmReading};
 use super::report::CascadeAlarm;
 use crate::fifo::with_causes;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
-use crate::plan::{Action, Create, VmPlan, audit, decide, fingerprint};
+use crate::plan::{Action, Create, VmPlan, audit, decide, expected_upload_bytes, fingerprint};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub(super) struct VmWorker<'a> {
     pub(super) hypervisor: String,
     pub(super) planned: &'a VmPlan,
     pub(super) place: usize,
+    /// The bytes that the planned backup is likely to have.
+    pub(super) expected_bytes: Option<u64>,
     /// The backups that are known to be on record: a reading that lacks one is old, or something has gone.
     pub(super) known: BTreeSet<BackupId>,
     /// What may not go any more, once a local delete was sent.
@@ -89,6 +91,9 @@ impl<'a> VmWorker<'a> {
             hypervisor: vm.and_then(|vm| vm.hypervisor.clone()).unwrap_or_default(),
             planned,
             place,
+            expected_bytes: vm
+                .zip(planned_create(planned))
+                .and_then(|(vm, create)| expected_upload_bytes(vm, create)),
             known: vm.map(|vm| vm.backups.keys().copied().collect()).unwrap_or_default(),
             guard: None,
             completed: None,
@@ -206,10 +211,7 @@ impl<'a> VmWorker<'a> {
 
     /// Gives the create that is planned, if one is.
     pub(super) fn planned_create(&self) -> Option<&'a Create> {
-        self.planned.due_actions().iter().find_map(|action| match action {
-            Action::Create(create) => Some(create),
-            Action::DeleteLocal(_) => None,
-        })
+        planned_create(self.planned)
     }
 
     /// Gives the name of the policy that it was planned under.
@@ -275,4 +277,11 @@ pub(super) fn create_step(create: &Create, backup: Option<BackupId>) -> ActionRe
 
 pub(super) fn delete_step(tier: &str, backup: BackupId) -> ActionRef {
     ActionRef::DeleteLocal { tier: tier.to_owned(), backup }
+}
+
+fn planned_create(planned: &VmPlan) -> Option<&Create> {
+    planned.due_actions().iter().find_map(|action| match action {
+        Action::Create(create) => Some(create),
+        Action::DeleteLocal(_) => None,
+    })
 }

@@ -4,8 +4,8 @@
 use super::args::{Color, Format, GlobalArgs, LogFormat};
 use super::error::{CliError, Kind};
 use super::output_queue;
-use crate::render::Styles;
 use crate::render::text::{Detail, TextOptions};
+use crate::render::{Styles, Terminals};
 use chrono::{DateTime, Utc};
 use clap::ValueEnum as _;
 use etcetera::BaseStrategy as _;
@@ -13,6 +13,7 @@ use sd_notify::NotifyState;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, process};
@@ -82,6 +83,8 @@ pub struct Context {
     pub text_options: TextOptions,
     /// The colours of standard error.
     pub error_styles: Styles,
+    /// The columns of standard error, where that is a terminal: no message breaks in a word.
+    pub error_columns: Option<usize>,
 }
 
 impl Context {
@@ -100,8 +103,10 @@ impl Context {
             (1, _) => Detail::Brief,
             (_, _) => Detail::Errors,
         };
-        let text_options = TextOptions { styles: choice(on_out), columns: columns(&environment), detail };
-        Self { global, environment, text_options, error_styles: choice(on_err) }
+        let text_options =
+            TextOptions { styles: choice(on_out), columns: columns(&environment, io::stdout()), detail };
+        let error_columns = io::stderr().is_terminal().then(|| columns(&environment, io::stderr()));
+        Self { global, environment, text_options, error_styles: choice(on_err), error_columns }
     }
 
     /// Gives the number of this process.
@@ -114,9 +119,9 @@ impl Context {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    /// Says whether standard error is a terminal, on which bars can be drawn.
-    pub fn can_draw(&self) -> bool {
-        io::stderr().is_terminal()
+    /// Says which of standard output and standard error are terminals.
+    pub fn terminals(&self) -> Terminals {
+        Terminals { out: io::stdout().is_terminal(), err: io::stderr().is_terminal() }
     }
 
     /// Asks for a yes or a no; anything but a clear yes is a no.
@@ -282,7 +287,7 @@ impl Context {
             LogFormat::Json => error.log(),
             LogFormat::Text => {
                 let mut text = Vec::new();
-                drop(error.write(&self.error_styles, &mut text));
+                drop(error.write(&self.error_styles, self.error_columns, &mut text));
                 output_queue::write(move || drop(io::stderr().lock().write_all(&text)));
             }
         }
@@ -323,13 +328,12 @@ fn is_colored(stream: &impl anstream::stream::RawStream) -> bool {
 
 /// Gives the columns that help is written for: at most 100, since longer lines are hard to read.
 pub(super) fn help_columns() -> usize {
-    columns(&env::vars_os().collect()).min(HELP_COLUMNS_MAX)
+    columns(&env::vars_os().collect(), io::stdout()).min(HELP_COLUMNS_MAX)
 }
 
-fn columns(environment: &Environment) -> usize {
+fn columns(environment: &Environment, stream: impl AsFd) -> usize {
     let asked = environment.get("COLUMNS").and_then(OsStr::to_str).and_then(|text| text.parse().ok());
-    let terminal =
-        || terminal_size::terminal_size_of(io::stdout()).map(|(columns, _)| usize::from(columns.0));
+    let terminal = || terminal_size::terminal_size_of(stream).map(|(columns, _)| usize::from(columns.0));
     asked.or_else(terminal).unwrap_or(COLUMNS_ELSEWHERE).clamp(COLUMNS_MIN, COLUMNS_MAX)
 }
 
@@ -345,7 +349,7 @@ mod tests {
 
     #[test]
     fn the_width_is_kept_within_reason() {
-        let wide = |text: &str| columns(&[("COLUMNS", text)].into_iter().collect());
+        let wide = |text: &str| columns(&[("COLUMNS", text)].into_iter().collect(), io::stdout());
         assert_eq!([wide("20"), wide("100"), wide("999")], [60, 100, 200]);
     }
 }

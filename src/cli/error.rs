@@ -1,7 +1,7 @@
 //! How a command fails: what kind of failure, what happened and why, and what to do about it.
 
 use crate::fifo::{FifoError, HttpSetupError, ProfileError, TransportErrorKind};
-use crate::render::{Styles, visible};
+use crate::render::{Styles, visible, wrapped};
 use std::error::Error;
 use std::io::{self, Write};
 
@@ -91,21 +91,22 @@ impl CliError {
         chain
     }
 
-    /// Writes it for people.
+    /// Writes it for people, on a terminal in lines of at most so many columns.
     ///
     /// # Errors
     ///
     /// Those of writing.
-    pub fn write(&self, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    pub fn write(&self, styles: &Styles, columns: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
         let alarm = styles.alarm;
         for (place, text) in self.chain().into_iter().enumerate() {
             if place == 0 {
-                writeln!(out, "{alarm}error:{alarm:#} {}", lines(&text))?;
+                let text = lines(&format!("error: {text}"), columns);
+                writeln!(out, "{alarm}error:{alarm:#}{}", text.strip_prefix("error:").unwrap_or(&text))?;
             } else {
-                writeln!(out, "  caused by: {}", lines(&text))?;
+                writeln!(out, "  {}", lines(&format!("caused by: {text}"), columns))?;
             }
         }
-        self.hint.iter().try_for_each(|hint| writeln!(out, "hint: {}", lines(hint)))
+        self.hint.iter().try_for_each(|hint| writeln!(out, "{}", lines(&format!("hint: {hint}"), columns)))
     }
 
     /// Hands it to the log, for programs.
@@ -114,9 +115,14 @@ impl CliError {
     }
 }
 
-/// Makes a text harmless that may hold what a server said; its line breaks stay.
-fn lines(text: &str) -> String {
-    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+/// Makes a text harmless that may hold what a server said; its line breaks stay. With `columns` longer lines are wrapped,
+/// but for those that are indented: these are excerpts.
+fn lines(text: &str, columns: Option<usize>) -> String {
+    let line = |line: &str| match (visible(line), columns) {
+        (line, Some(columns)) if !line.starts_with(' ') => wrapped(&line, columns).join("\n"),
+        (line, _) => line,
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 impl From<FifoError> for CliError {
@@ -157,7 +163,7 @@ mod tests {
 
     fn written(error: &CliError) -> String {
         let mut out = Vec::new();
-        error.write(&Styles::plain(), &mut out).unwrap();
+        error.write(&Styles::plain(), None, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

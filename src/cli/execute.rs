@@ -166,9 +166,8 @@ impl<'c> Execution<'c> {
             Format::Text | Format::Github | Format::Markdown => Arc::new(TextObserver::new(
                 Box::new(io::stdout()),
                 Box::new(io::stderr()),
-                context.text_options.styles,
-                context.can_draw(),
-                context.text_options.detail,
+                context.text_options,
+                context.terminals(),
             )),
         })));
         Ok(Self { context, observers: Observers(observers), interrupt: interrupt.clone() })

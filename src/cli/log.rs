@@ -5,7 +5,8 @@
 
 use super::args::{GlobalArgs, LogFormat};
 use super::output_queue;
-use crate::render::Styles;
+use crate::render::{Styles, wrapped};
+use anstyle::Style;
 use std::fmt;
 use std::io::{self, Write};
 use tracing::{Event, Level, Subscriber};
@@ -17,8 +18,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Sets messages up for the whole program. A second call changes nothing.
-pub(super) fn set_up(global: &GlobalArgs, styles: Styles) {
+/// Sets messages up for the whole program. A second call changes nothing. With `columns`, standard error is a terminal that
+/// wide, and no message breaks in a word.
+pub(super) fn set_up(global: &GlobalArgs, styles: Styles, columns: Option<usize>) {
     let level = match (global.quiet, global.verbose) {
         (0, 0) => LevelFilter::INFO,
         (0, 1) => LevelFilter::DEBUG,
@@ -31,7 +33,7 @@ pub(super) fn set_up(global: &GlobalArgs, styles: Styles) {
     let layer = tracing_subscriber::fmt::layer().with_writer(|| Line(Vec::new())).with_ansi(false);
     let layer = match global.log_format {
         LogFormat::Json => layer.json().boxed(),
-        LogFormat::Text => layer.event_format(Sentence { styles }).boxed(),
+        LogFormat::Text => layer.event_format(Sentence { styles, columns }).boxed(),
     };
     // The error says that there is a subscriber already.
     let _ = tracing_subscriber::registry().with(layer.with_filter(ours)).try_init();
@@ -61,6 +63,7 @@ impl Drop for Line {
 /// `warning: https://… is plain HTTP`; what is merely told stands without a word before it.
 struct Sentence {
     styles: Styles,
+    columns: Option<usize>,
 }
 
 impl<S, N> FormatEvent<S, N> for Sentence
@@ -75,14 +78,21 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let Styles { alarm, wait, quiet, .. } = self.styles;
-        match *event.metadata().level() {
-            Level::ERROR => write!(out, "{alarm}error:{alarm:#} ")?,
-            Level::WARN => write!(out, "{wait}warning:{wait:#} ")?,
-            Level::INFO => {}
-            Level::DEBUG => write!(out, "{quiet}debug:{quiet:#} ")?,
-            Level::TRACE => write!(out, "{quiet}trace:{quiet:#} ")?,
+        let (style, word) = match *event.metadata().level() {
+            Level::ERROR => (alarm, "error:"),
+            Level::WARN => (wait, "warning:"),
+            Level::INFO => (Style::new(), ""),
+            Level::DEBUG => (quiet, "debug:"),
+            Level::TRACE => (quiet, "trace:"),
+        };
+        let mut text = word.to_owned();
+        if !word.is_empty() {
+            text.push(' ');
         }
-        context.field_format().format_fields(out.by_ref(), event)?;
-        writeln!(out)
+        context.field_format().format_fields(Writer::new(&mut text), event)?;
+        if let Some(columns) = self.columns {
+            text = wrapped(&text, columns).join("\n");
+        }
+        writeln!(out, "{style}{word}{style:#}{}", text.strip_prefix(word).unwrap_or(&text))
     }
 }

@@ -46,7 +46,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let context = Context::new(arguments.global);
-    log::set_up(&context.global, context.error_styles);
+    log::set_up(&context.global, context.error_styles, context.error_columns);
     let ended = guarded(|| dispatch(&arguments.command, &context));
     if let Err(error) = &ended {
         context.report_error(error);

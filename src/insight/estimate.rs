@@ -1,7 +1,7 @@
 //! What a plan moves, in bytes: measured for what it deletes, estimated for what it creates.
 
-use crate::inventory::{Backup, Inventory, RecordedState, Vm};
-use crate::plan::{Action, BackupKind, Create, Plan};
+use crate::inventory::{Inventory, Vm};
+use crate::plan::{Action, Plan, expected_upload_bytes};
 
 /// The bytes that carrying out a plan is likely to move. Actions of suspended VMs are not in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Estimate {
         match action {
             Action::Create(create) => {
                 self.creates += 1;
-                match vm.and_then(|vm| earlier_size(vm, create)) {
+                match vm.and_then(|vm| expected_upload_bytes(vm, create)) {
                     Some(bytes) => self.upload_bytes = self.upload_bytes.saturating_add(bytes),
                     None => self.creates_unknown += 1,
                 }
@@ -45,14 +45,4 @@ impl Estimate {
             }
         }
     }
-}
-
-fn earlier_size(vm: &Vm, create: &Create) -> Option<u64> {
-    let is_alike = |backup: &&Backup| {
-        backup.comment.as_deref() == Some(&create.comment)
-            && backup.parent.is_none() == (create.kind == BackupKind::Full)
-            && backup.state == RecordedState::Completed
-            && backup.size_bytes().is_some()
-    };
-    vm.backups.values().filter(is_alike).max_by_key(|backup| backup.timestamp)?.size_bytes()
 }

@@ -23,6 +23,7 @@ pub mod projection;
 mod saved;
 pub mod standing;
 pub mod stored;
+mod upload_size;
 mod validity;
 
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use decide::decide;
 pub use fingerprint::fingerprint;
 pub use notes::{bytes_text, missing_file_info_text};
 pub use saved::SavedPlanError;
+pub use upload_size::expected_upload_bytes;
 
 use crate::inventory::{Inventory, UnreadableVm, VmId};
 use crate::policy::{Match, Policies};

@@ -18,6 +18,6 @@ mod style;
 pub mod text;
 
 pub use cells::{visible, wrapped};
-pub use observers::{JsonObserver, TextObserver, counts_text};
+pub use observers::{JsonObserver, Terminals, TextObserver, counts_text};
 pub use problems::{Problem, ProblemCode};
 pub use style::Styles;

@@ -49,7 +49,7 @@ enum Case {
     Regular,
     /// It was made today; nothing has ever run.
     BrandNew,
-    /// Last night's upload failed.
+    /// Last night a daily failed: of whatever else is due, one backup tonight does for it.
     FailedLastNight,
     /// It was taken off its hypervisor some days ago.
     Stored,
@@ -219,7 +219,7 @@ fn last_night(world: &mut World, vm: Uuid, case: Case, night: BackupNight, now_u
         Case::FailedLastNight => {
             let fate =
                 UploadScript { outcome: UploadOutcome::Fail, upload_ms: Some(40_000), size_bytes: None };
-            create_as(world, vm, fate, night.tier, night.at_us);
+            create_as(world, vm, fate, "daily", night.at_us);
         }
         Case::Stored => world.leave_hypervisor(vm, None),
         Case::Moved => world.leave_hypervisor(vm, Some(HYPERVISORS[0])),
