@@ -63,7 +63,7 @@ pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'
     let (suspended, suspension_note) = suspension(&view).unzip();
     let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(&view)).collect();
     let (status, actions) = match decision(&view, occurrences, &mut notes) {
-        Decision::Act(actions) => (Status::Changes, actions),
+        Decision::Act { actions, .. } => (Status::Changes, actions),
         Decision::Idle(status) => (status, Vec::new()),
     };
     notes.extend(backup_notes(&view));
@@ -85,7 +85,12 @@ pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'
 /// What is to be done to a VM.
 pub(crate) enum Decision {
     /// These actions, at least one.
-    Act(Vec<Action>),
+    Act {
+        /// The actions, in their order.
+        actions: Vec<Action>,
+        /// The tier of the create among them.
+        tier: Option<TierIndex>,
+    },
     /// Nothing, and why.
     Idle(Status),
 }
@@ -98,7 +103,7 @@ pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: 
     let mut actions: Vec<Action> =
         deletes.iter().filter_map(|&id| delete_local(view, id, None)).map(Action::DeleteLocal).collect();
     match create {
-        CreateDecision::Create(mut create) => {
+        CreateDecision::Create { tier, mut create } => {
             let unwanted = unwanted_after(view, &create);
             create.stays_local = !unwanted.contains(&NEW_BACKUP);
             let later = unwanted.into_iter().filter(|id| !deletes.contains(id));
@@ -106,10 +111,10 @@ pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: 
                 later.filter_map(|id| delete_local(view, id, Some(&create))).collect();
             actions.push(Action::Create(create));
             actions.extend(later.into_iter().map(Action::DeleteLocal));
-            Decision::Act(actions)
+            Decision::Act { actions, tier: Some(tier) }
         }
         CreateDecision::Idle(status) if actions.is_empty() => Decision::Idle(status),
-        CreateDecision::Idle(_) => Decision::Act(actions),
+        CreateDecision::Idle(_) => Decision::Act { actions, tier: None },
     }
 }
 
@@ -126,7 +131,7 @@ fn suspension(view: &VmView<'_>) -> Option<(Option<SuspendedUntil>, Note)> {
 }
 
 enum CreateDecision {
-    Create(Create),
+    Create { tier: TierIndex, create: Create },
     Idle(Status),
 }
 
@@ -167,7 +172,7 @@ fn decide_create(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: &mut V
         match create(view, &due) {
             Ok(create) => {
                 notes.extend(full_instead(view, due.tier, &create));
-                return CreateDecision::Create(create);
+                return CreateDecision::Create { tier: due.tier, create };
             }
             Err(note) => notes.push(note),
         }

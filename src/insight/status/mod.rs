@@ -115,20 +115,37 @@ pub struct NewestBackup {
 
 /// Judges the VMs of a plan by what they were planned from.
 pub fn health(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Health {
+    let (health, _) = judged(plan, policies, inventory, |_, _| ());
+    health
+}
+
+/// Judges the VMs of a plan, and has a function look at each that belongs to exactly one policy, by its UUID.
+fn judged<T>(
+    plan: &Plan,
+    policies: &Policies,
+    inventory: &Inventory,
+    also: impl Fn(&VmView<'_>, &Occurrences<'_>) -> T,
+) -> (Health, BTreeMap<VmId, T>) {
     let occurrences_by_policy: BTreeMap<&str, Occurrences<'_>> =
         policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, plan.at))).collect();
+    let mut by_id = BTreeMap::new();
     let vms = plan.vms.iter().map(|planned| {
+        // One that could not be read completely has no fingerprint, even where the list had it a second time.
         let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
         match vm.map(|vm| (vm, policies.policy_for(vm))) {
             None => without_policy(planned, None, BackupHealth::Unreadable),
             Some((vm, Match::Unprotected)) => without_policy(planned, Some(vm), BackupHealth::Unprotected),
             Some((vm, Match::Conflict(_))) => without_policy(planned, Some(vm), BackupHealth::Conflict),
             Some((vm, Match::One(policy))) => {
-                under_policy(planned, vm, policy, &occurrences_by_policy[policy.name.as_str()])
+                let occurrences = &occurrences_by_policy[policy.name.as_str()];
+                let view = VmView::new(vm, policy, occurrences.now());
+                by_id.insert(vm.id, also(&view, occurrences));
+                under_policy(planned, &view, occurrences)
             }
         }
     });
-    Health { at: plan.at, endpoint: plan.endpoint.clone(), vms: vms.collect() }
+    let vms = vms.collect();
+    (Health { at: plan.at, endpoint: plan.endpoint.clone(), vms }, by_id)
 }
 
 fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> VmHealth {
@@ -148,8 +165,8 @@ fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> V
     }
 }
 
-fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> VmHealth {
-    let view = VmView::new(vm, policy, occurrences.now());
+fn under_policy(planned: &VmPlan, view: &VmView<'_>, occurrences: &Occurrences<'_>) -> VmHealth {
+    let (vm, policy) = (view.vm, view.policy);
     let newest = view.newest_restorable().and_then(|newest| {
         let chain = chain_of(&vm.backups, newest.id())?;
         Some(NewestBackup {
@@ -173,7 +190,7 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, occurrences: &Occurr
         is_suspended: planned.is_suspended(),
         newest,
         max_age_secs: Some(max_age_secs),
-        gaps: gaps(&view, occurrences),
+        gaps: gaps(view, occurrences),
         next_due: next_due(vm.id, policy, occurrences),
         ..without_policy(planned, Some(vm), verdict)
     }
