@@ -123,7 +123,7 @@ impl VmWorker<'_> {
     /// Says since when the create is due as the VM is now. It may have waited for its place for long, so that may be later
     /// than when it was planned.
     fn still_wanted(&self, seen: &VmReading, create: &Create) -> Result<DateTime<Utc>, StepError> {
-        let planned = Action::Create(create.clone());
+        let planned: Action = Action::Create(create.clone());
         let fresh = self.decide_again(seen)?;
         let due_since = fresh.due_actions().iter().find_map(|action| match action {
             Action::Create(wanted) if action.is_same_action_as(&planned) => Some(wanted.due_since.to_utc()),

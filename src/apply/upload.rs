@@ -281,7 +281,7 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
                 ),
             })
         }
-        Standing::Unverified { .. } => Some(missing_file_info_text(backup).to_owned()),
+        Standing::Unverified { .. } => Some(missing_file_info_text(backup.missing_file_info()).to_owned()),
         Standing::Failed | Standing::Stuck | Standing::InProgress => {
             Some("it is no longer completed".to_owned())
         }

@@ -1,13 +1,17 @@
 //! The change set: what is to be done, to which VM, and why; and its JSON form.
 //!
-//! The JSON is also the saved plan, so reading it back is strict: an unknown field, another format or another version
-//! is an error. What is not in the JSON cannot be carried out.
+//! The types are generic in what a saved plan has as text: there the reasons and notes are what was written, here they are
+//! data, put into words by `render`. Reading a saved plan back is strict ([`SavedPlan`](super::SavedPlan)): an unknown
+//! field is an error.
 
+use super::note::{Note, NoteCode};
+use super::reason::{CreateReason, DeleteReason};
 use crate::inventory::{Backup, BackupId, VmId};
 use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use std::fmt;
 
 /// The format of this version's plans. A plan of another format is refused.
 pub const FORMAT: &str = "fifo-retain.plan/1";
@@ -25,7 +29,7 @@ pub fn schema() -> Schema {
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "fifo-retain plan")]
-pub struct Plan {
+pub struct Plan<V = VmPlan> {
     /// The format and its version.
     #[schemars(extend("const" = FORMAT))]
     pub format: String,
@@ -42,7 +46,7 @@ pub struct Plan {
     /// The counts.
     pub summary: Summary,
     /// The VMs, by alias, then UUID.
-    pub vms: Vec<VmPlan>,
+    pub vms: Vec<V>,
     /// Of everything above, so that a plan that was edited or damaged is not carried out.
     pub checksum: String,
 }
@@ -120,7 +124,8 @@ impl SnapshotUsage {
 /// What is planned for one VM.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct VmPlan {
+#[schemars(rename = "VmPlan")]
+pub struct VmPlan<A = Action, N = Note> {
     /// Its UUID; `None` only for an element of the list in which not even that could be read.
     pub uuid: Option<VmId>,
     /// Its alias; may be empty.
@@ -136,27 +141,29 @@ pub struct VmPlan {
     #[serde(deserialize_with = "Option::deserialize")]
     pub suspended: Option<SuspendedUntil>,
     /// What is to be done, in this order.
-    pub actions: Vec<Action>,
+    pub actions: Vec<A>,
     /// What is told about it.
-    pub notes: Vec<Note>,
+    pub notes: Vec<N>,
     /// What its backups of no tier hold on the hypervisor. Nothing ever deletes that; zero for a VM without a policy.
     pub unmanaged: SnapshotUsage,
 }
 
-impl VmPlan {
+impl<A, N> VmPlan<A, N> {
     /// Says whether its actions are held back by a suspension.
     pub fn is_suspended(&self) -> bool {
         self.suspended.is_some()
     }
 
     /// Gives the actions that are to be carried out: none while the VM is suspended.
-    pub fn due_actions(&self) -> &[Action] {
+    pub fn due_actions(&self) -> &[A] {
         if self.is_suspended() { &[] } else { &self.actions }
     }
+}
 
-    /// Gives the first note of a kind.
+impl VmPlan {
+    /// Gives the first note with a code.
     pub fn note(&self, code: NoteCode) -> Option<&Note> {
-        self.notes.iter().find(|note| note.code == code)
+        self.notes.iter().find(|note| note.code() == code)
     }
 }
 
@@ -195,14 +202,16 @@ pub enum Status {
 /// One step of a plan, so specific that carrying it out leaves nothing to decide.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Action {
+#[serde(bound(serialize = "C: fmt::Display, D: fmt::Display"))]
+#[schemars(rename = "Action", bound = "")]
+pub enum Action<C = CreateReason, D = DeleteReason> {
     /// Create a backup.
-    Create(Create),
+    Create(Create<C>),
     /// Destroy a backup's snapshot on the hypervisor; the stored backup stays.
-    DeleteLocal(DeleteLocal),
+    DeleteLocal(DeleteLocal<D>),
 }
 
-impl Action {
+impl<C, D> Action<C, D> {
     /// Says whether a backup is made.
     pub fn is_create(&self) -> bool {
         matches!(self, Self::Create(_))
@@ -219,8 +228,9 @@ impl Action {
 
 /// A backup to create.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Create {
+#[serde(deny_unknown_fields, bound(serialize = "R: fmt::Display"))]
+#[schemars(rename = "Create", bound = "")]
+pub struct Create<R = CreateReason> {
     /// The tier it is for.
     pub tier: String,
     /// Full or incremental. A full one under an incremental tier is what `missing_parent: full` asks for.
@@ -240,13 +250,16 @@ pub struct Create {
     /// The occurrence that it is for, in the policy's zone.
     pub due_since: DateTime<FixedOffset>,
     /// Why, for people.
-    pub reason: String,
+    #[serde(serialize_with = "as_text")]
+    #[schemars(with = "String")]
+    pub reason: R,
 }
 
 /// A snapshot to delete on the hypervisor.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DeleteLocal {
+#[serde(deny_unknown_fields, bound(serialize = "R: fmt::Display"))]
+#[schemars(rename = "DeleteLocal", bound = "")]
+pub struct DeleteLocal<R = DeleteReason> {
     /// The backup.
     pub backup: BackupId,
     /// Its tier.
@@ -256,7 +269,9 @@ pub struct DeleteLocal {
     /// Whether it is wanted until the VM's create has completed: then it goes after that, and not at all if it fails.
     pub after_create: bool,
     /// Why, for people.
-    pub reason: String,
+    #[serde(serialize_with = "as_text")]
+    #[schemars(with = "String")]
+    pub reason: R,
 }
 
 /// What a backup is in itself.
@@ -269,64 +284,7 @@ pub enum BackupKind {
     Incremental,
 }
 
-/// Something told and not done.
-#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Note {
-    /// What kind of thing.
-    pub code: NoteCode,
-    /// The backup it is about; `None` when it is about the VM.
-    pub backup: Option<BackupId>,
-    /// The whole of it, for people.
-    pub message: String,
-}
-
-/// The kinds of [`Note`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NoteCode {
-    /// What was planned for the VM breaks a rule: a fault of this program, with all that a report of it needs.
-    InternalError,
-    /// The VM, or a backup's record, could not be read.
-    Unreadable,
-    /// Two policies claim the VM.
-    PolicyConflict,
-    /// The VM matches no policy.
-    Unprotected,
-    /// The policy is suspended for the VM: nothing is carried out.
-    Suspended,
-    /// A suspension has passed its date and no longer holds.
-    SuspensionEnded,
-    /// The VM is on no hypervisor.
-    NoHypervisor,
-    /// The VM has delegated datasets.
-    DelegatedDatasets,
-    /// The VM's state allows no backup.
-    VmState,
-    /// A backup is running.
-    InProgress,
-    /// A failed backup will be tried again later.
-    RetryLater,
-    /// All attempts for a tier have failed for now.
-    GaveUp,
-    /// An incremental one has no parent.
-    NoParent,
-    /// A backup is called completed, and FiFo does not tell the size or checksum of one of its files.
-    Unverified,
-    /// A backup did not end in the time it may take.
-    Stuck,
-    /// A backup failed.
-    FailedBackup,
-    /// A backup is called completed and holds next to nothing.
-    Hollow,
-    /// A completed backup cannot be restored from storage.
-    Unrestorable,
-    /// A backup's timestamp lies in the future.
-    FutureTimestamp,
-    /// A snapshot is still there that was said to be deleted.
-    OrphanedSnapshot,
-    /// A backup matches no tier.
-    Unmanaged,
-    /// A stored backup is no longer wanted.
-    Expired,
+/// Writes a value in words.
+fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }

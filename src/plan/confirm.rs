@@ -2,6 +2,7 @@
 
 use super::changeset::{Action, Plan, Status, VmPlan};
 use crate::inventory::VmId;
+use chrono::{DateTime, FixedOffset};
 use std::collections::BTreeMap;
 
 /// What a saved plan and a fresh one both list.
@@ -38,7 +39,9 @@ pub enum SkipReason {
 }
 
 /// Finds what a saved plan lists and a fresh plan of the same VMs still wants. Nothing is ever added.
-pub fn confirm(saved: &Plan, fresh: &Plan) -> ConfirmedPlan {
+///
+/// The texts of the saved plan are not looked at, so it may as well be one that was made in this run.
+pub fn confirm<C, D, N>(saved: &Plan<VmPlan<Action<C, D>, N>>, fresh: &Plan) -> ConfirmedPlan {
     let now: BTreeMap<VmId, &VmPlan> = fresh.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     let mut vms = Vec::new();
     let mut skipped = Vec::new();
@@ -76,18 +79,20 @@ fn may_need_action(status: Status) -> bool {
 }
 
 /// Says whether a listed backup is still to be made, if only in another way: full instead of incremental, say.
-fn is_still_due(listed: &VmPlan, fresh: &VmPlan) -> bool {
-    let created = |vm: &VmPlan| {
-        vm.due_actions().iter().find_map(|action| match action {
-            Action::Create(create) => Some((create.tier.clone(), create.due_since)),
-            Action::DeleteLocal(_) => None,
-        })
-    };
+fn is_still_due<C, D, N>(listed: &VmPlan<Action<C, D>, N>, fresh: &VmPlan) -> bool {
     created(listed).is_some_and(|listed| created(fresh) == Some(listed))
 }
 
+/// Gives the tier and the due time of the backup that a plan creates.
+fn created<C, D, N>(vm: &VmPlan<Action<C, D>, N>) -> Option<(&str, DateTime<FixedOffset>)> {
+    vm.due_actions().iter().find_map(|action| match action {
+        Action::Create(create) => Some((create.tier.as_str(), create.due_since)),
+        Action::DeleteLocal(_) => None,
+    })
+}
+
 /// Gives the fresh plan's actions that the listed plan has too; one that waits for a create only together with it.
-fn still_wanted(listed: &VmPlan, fresh: &VmPlan) -> Vec<Action> {
+fn still_wanted<C, D, N>(listed: &VmPlan<Action<C, D>, N>, fresh: &VmPlan) -> Vec<Action> {
     let mut confirmed: Vec<Action> = fresh
         .due_actions()
         .iter()
@@ -105,29 +110,31 @@ fn still_wanted(listed: &VmPlan, fresh: &VmPlan) -> Vec<Action> {
 }
 
 impl Action {
-    /// Gives this action as far as it does no more than a listed one, which is the same deed, and no sooner: what was
-    /// listed to wait for the new backup waits for it, and a snapshot that was to stay stays.
-    fn limited_to(&self, listed: &Self) -> Self {
+    /// Limits this action to what a listed one does, which is the same action, and to no sooner: what was listed to wait
+    /// for the new backup waits for it, and a snapshot that was to stay stays.
+    fn limited_to<C, D>(&self, listed: &Action<C, D>) -> Self {
         let mut action = self.clone();
         match (&mut action, listed) {
-            (Self::Create(create), Self::Create(listed)) => create.stays_local |= listed.stays_local,
-            (Self::DeleteLocal(delete), Self::DeleteLocal(listed)) => {
+            (Self::Create(create), Action::Create(listed)) => create.stays_local |= listed.stays_local,
+            (Self::DeleteLocal(delete), Action::DeleteLocal(listed)) => {
                 delete.after_create |= listed.after_create;
             }
-            (Self::Create(_), Self::DeleteLocal(_)) | (Self::DeleteLocal(_), Self::Create(_)) => {}
+            (Self::Create(_), Action::DeleteLocal(_)) | (Self::DeleteLocal(_), Action::Create(_)) => {}
         }
         action
     }
+}
 
+impl<C, D> Action<C, D> {
     /// Says whether both would do the same to FiFo, whatever their reasons.
-    pub fn is_same_action_as(&self, other: &Self) -> bool {
+    pub fn is_same_action_as<E, F>(&self, other: &Action<E, F>) -> bool {
         match (self, other) {
-            (Self::Create(one), Self::Create(other)) => {
+            (Self::Create(one), Action::Create(other)) => {
                 (&one.tier, one.kind, one.parent, &one.comment)
                     == (&other.tier, other.kind, other.parent, &other.comment)
             }
-            (Self::DeleteLocal(one), Self::DeleteLocal(other)) => one.backup == other.backup,
-            (Self::Create(_), Self::DeleteLocal(_)) | (Self::DeleteLocal(_), Self::Create(_)) => false,
+            (Self::DeleteLocal(one), Action::DeleteLocal(other)) => one.backup == other.backup,
+            (Self::Create(_), Action::DeleteLocal(_)) | (Self::DeleteLocal(_), Action::Create(_)) => false,
         }
     }
 }

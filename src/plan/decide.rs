@@ -1,21 +1,23 @@
 //! The decision for one VM.
 
 use super::changeset::{
-    Action, BackupKind, Create, DeleteLocal, Note, NoteCode, SnapshotUsage, Status, SuspendedUntil, VmPlan,
+    Action, BackupKind, Create, DeleteLocal, SnapshotUsage, Status, SuspendedUntil, VmPlan,
 };
 use super::due::{Attempts, Occurrences, attempts, cannot_back_up, unsatisfied};
 use super::fingerprint::fingerprint;
 use super::local::unwanted_locally;
+use super::note::{FailedAttempts, Note, NoteKind};
 use super::notes::{backup_notes, name_of, vm_note};
 use super::parent::{parent_for, yields_empty_increment};
 use super::projection;
+use super::reason::{Attempt, CreateReason, DeleteReason};
 use super::standing::{BackupView, VmView};
 use crate::inventory::{BackupId, Vm};
-use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, minute_text, weekday_text};
+use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// The UUID that the backup to be made has in thoughts: the greatest, so that it wins every tie as the newest.
+/// The UUID that stands for the backup to be created: the greatest, so that it wins every tie as the newest.
 const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
 
 /// Decides what is to be done to one VM.
@@ -27,20 +29,18 @@ pub fn decide(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> VmPlan {
     }
 }
 
-/// Tells that a VM is in no policy.
+/// Gives the plan of a VM in no policy.
 pub(super) fn unprotected(vm: &Vm) -> VmPlan {
-    untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "matches no policy"))
+    untouched(vm, Status::Unprotected, Note::vm(NoteKind::Unprotected))
 }
 
-/// Tells that several policies claim a VM.
+/// Gives the plan of a VM that several policies claim.
 pub(super) fn conflict(vm: &Vm, policies: &[&Policy]) -> VmPlan {
-    let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
-    let message = format!(
-        "claimed by {} with the same priority ({}); give one a higher `priority` or exclude it from the others",
-        names.join(" and "),
-        policies.first().map_or(0, |policy| policy.priority)
-    );
-    untouched(vm, Status::Conflict, Note::vm(NoteCode::PolicyConflict, message))
+    let kind = NoteKind::PolicyConflict {
+        policies: policies.iter().map(|policy| policy.name.clone()).collect(),
+        priority: policies.first().map_or(0, |policy| policy.priority),
+    };
+    untouched(vm, Status::Conflict, Note::vm(kind))
 }
 
 fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
@@ -63,7 +63,7 @@ pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'
     let (suspended, suspension_note) = suspension(&view).unzip();
     let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(&view)).collect();
     let (status, actions) = match decision(&view, occurrences, &mut notes) {
-        Decision::Act(actions) => (Status::Changes, actions),
+        Decision::Act { actions, .. } => (Status::Changes, actions),
         Decision::Idle(status) => (status, Vec::new()),
     };
     notes.extend(backup_notes(&view));
@@ -85,7 +85,12 @@ pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'
 /// What is to be done to a VM.
 pub(crate) enum Decision {
     /// These actions, at least one.
-    Act(Vec<Action>),
+    Act {
+        /// The actions, in their order.
+        actions: Vec<Action>,
+        /// The tier of the create among them.
+        tier: Option<TierIndex>,
+    },
     /// Nothing, and why.
     Idle(Status),
 }
@@ -98,7 +103,7 @@ pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: 
     let mut actions: Vec<Action> =
         deletes.iter().filter_map(|&id| delete_local(view, id, None)).map(Action::DeleteLocal).collect();
     match create {
-        CreateDecision::Create(mut create) => {
+        CreateDecision::Create { tier, mut create } => {
             let unwanted = unwanted_after(view, &create);
             create.stays_local = !unwanted.contains(&NEW_BACKUP);
             let later = unwanted.into_iter().filter(|id| !deletes.contains(id));
@@ -106,28 +111,27 @@ pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: 
                 later.filter_map(|id| delete_local(view, id, Some(&create))).collect();
             actions.push(Action::Create(create));
             actions.extend(later.into_iter().map(Action::DeleteLocal));
-            Decision::Act(actions)
+            Decision::Act { actions, tier: Some(tier) }
         }
         CreateDecision::Idle(status) if actions.is_empty() => Decision::Idle(status),
-        CreateDecision::Idle(_) => Decision::Act(actions),
+        CreateDecision::Idle(_) => Decision::Act { actions, tier: None },
     }
 }
 
 /// Gives the policy's suspension where it holds for the VM, with the note on it; one that has ended is only noted.
 fn suspension(view: &VmView<'_>) -> Option<(Option<SuspendedUntil>, Note)> {
     let suspend = view.policy.suspend.as_ref().filter(|suspend| suspend.is_for(view.vm))?;
-    let (until, reason) = (suspend.until, &suspend.reason);
+    let (until, reason) = (suspend.until, suspend.reason.clone());
     Some(if view.now < suspend.until_instant {
-        let note = Note::vm(NoteCode::Suspended, format!("nothing is carried out until {until}: {reason}"));
-        (Some(SuspendedUntil { until, reason: reason.clone() }), note)
+        let suspended = SuspendedUntil { until, reason: reason.clone() };
+        (Some(suspended), Note::vm(NoteKind::Suspended { until, reason }))
     } else {
-        let message = format!("the suspension until {until} ({reason}) has ended; remove it from the policy");
-        (None, Note::vm(NoteCode::SuspensionEnded, message))
+        (None, Note::vm(NoteKind::SuspensionEnded { until, reason }))
     })
 }
 
 enum CreateDecision {
-    Create(Create),
+    Create { tier: TierIndex, create: Create },
     Idle(Status),
 }
 
@@ -168,7 +172,7 @@ fn decide_create(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: &mut V
         match create(view, &due) {
             Ok(create) => {
                 notes.extend(full_instead(view, due.tier, &create));
-                return CreateDecision::Create(create);
+                return CreateDecision::Create { tier: due.tier, create };
             }
             Err(note) => notes.push(note),
         }
@@ -176,20 +180,18 @@ fn decide_create(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: &mut V
     CreateDecision::Idle(idle)
 }
 
-/// Tells of a tier that its attempts were given up for now, or that the next one waits.
+/// Reports a tier whose attempts were given up for now, or whose next one waits.
 fn attempts_note(view: &VmView<'_>, due: &DueTier) -> Option<Note> {
-    let code = match due.attempts {
-        Attempts { gave_up: true, .. } => NoteCode::GaveUp,
-        attempts if attempts.is_backing_off(view.now) => NoteCode::RetryLater,
+    let kind = match due.attempts {
+        Attempts { gave_up: true, .. } => NoteKind::GaveUp,
+        attempts if attempts.is_backing_off(view.now) => NoteKind::RetryLater,
         Attempts { .. } => return None,
     };
-    let at = minute_text(view.policy.zone.moment(due.attempts.next_at?));
-    let (name, times) = (&view.tier(due.tier).name, times(due.attempts.failed));
-    Some(Note::vm(code, format!("the {name} failed {times}; it is tried again from {at}")))
-}
-
-fn times(count: u32) -> String {
-    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+    Some(Note::vm(kind(FailedAttempts {
+        tier: view.tier(due.tier).name.clone(),
+        failed: due.attempts.failed,
+        next_at: view.policy.zone.moment(due.attempts.next_at?),
+    })))
 }
 
 fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
@@ -199,20 +201,13 @@ fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
         && parent.is_none()
         && view.policy.missing_parent == MissingParent::Block
     {
-        let why = no_parent_text(view, due.tier);
-        let message = format!("{why}, and the policy has `missing_parent: block`");
-        return Err(Note::vm(NoteCode::NoParent, message));
+        return Err(no_parent(view, due.tier, MissingParent::Block));
     }
     let zone = &view.policy.zone;
     let due_since = zone.moment(due.since);
-    let mut reason = format!("due since {}", weekday_text(due_since));
-    match due.attempts {
-        Attempts { failed: 0, .. } => {}
-        Attempts { failed, gave_up: true, .. } => reason.push_str(&format!(", try {}", failed + 1)),
-        Attempts { failed, .. } => {
-            reason.push_str(&format!(", try {} of {}", failed + 1, view.policy.retry.attempts));
-        }
-    }
+    let Attempts { failed, gave_up, .. } = due.attempts;
+    let attempt = (failed > 0)
+        .then(|| Attempt { number: failed + 1, of: (!gave_up).then_some(view.policy.retry.attempts) });
     Ok(Create {
         tier: rules.name.clone(),
         kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
@@ -222,27 +217,20 @@ fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
         comment: rules.comment.clone(),
         stays_local: true,
         due_since,
-        reason,
+        reason: CreateReason { due_since, attempt },
     })
 }
 
 fn full_instead(view: &VmView<'_>, tier: TierIndex, create: &Create) -> Option<Note> {
     let rules = view.tier(tier);
     let is_instead = rules.kind.parents().is_some() && create.kind == BackupKind::Full;
-    is_instead.then(|| {
-        Note::vm(NoteCode::NoParent, format!("{}: a full backup instead", no_parent_text(view, tier)))
-    })
+    is_instead.then(|| no_parent(view, tier, MissingParent::Full))
 }
 
-/// Says why there is nothing that an increment of a tier can be taken from.
-fn no_parent_text(view: &VmView<'_>, tier: TierIndex) -> String {
-    match parent_for(view, tier) {
-        None => format!("no local, restorable parent for the {}", view.tier(tier).name),
-        Some(parent) => format!(
-            "the last increment on the {} is empty, so its snapshot is probably gone",
-            name_of(view, parent)
-        ),
-    }
+/// Reports that there is nothing that an increment of a tier can be taken from, and what is done about it.
+fn no_parent(view: &VmView<'_>, tier: TierIndex, missing_parent: MissingParent) -> Note {
+    let emptied = parent_for(view, tier).map(|parent| name_of(view, parent));
+    Note::vm(NoteKind::NoParent { tier: view.tier(tier).name.clone(), emptied, missing_parent })
 }
 
 /// Finds the snapshots that will not be wanted once the create has completed, oldest first; the new one may be among them.
@@ -254,13 +242,11 @@ fn unwanted_after(view: &VmView<'_>, create: &Create) -> Vec<BackupId> {
 fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Option<DeleteLocal> {
     let backup = view.get(id)?;
     let reason = match after {
-        Some(create) => format!("once the new {} is complete", create.tier),
-        None if backup.restorable => "no longer needed as a parent".to_owned(),
+        Some(create) => DeleteReason::Replaced { tier: create.tier.clone() },
+        None if backup.restorable => DeleteReason::NoParent,
         None => match view.newest_restorable().filter(|_| view.is_superseded(backup)) {
-            Some(newest) => {
-                format!("superseded: the newer {} can be restored", name_of(view, newest))
-            }
-            None => "superseded: a newer snapshot is kept".to_owned(),
+            Some(newest) => DeleteReason::Superseded { by: name_of(view, newest) },
+            None => DeleteReason::NewerSnapshotKept,
         },
     };
     Some(DeleteLocal {

@@ -1,7 +1,8 @@
 //! Leaving out a VM whose plan breaks a rule: a fault of this program, which must not keep the other VMs from theirs.
 
 use super::audit::{Violation, audit};
-use super::changeset::{Note, NoteCode, Plan, SnapshotUsage, Status, TOOL, VmPlan};
+use super::changeset::{Plan, SnapshotUsage, Status, TOOL, VmPlan};
+use super::note::{Note, NoteKind};
 use super::{fingerprint, summary};
 use crate::inventory::{Backup, Inventory, Vm, VmId};
 use crate::policy::{Match, Policies, Policy};
@@ -51,7 +52,7 @@ fn left_out(planned: &VmPlan, vm: &Vm, broken: &[&str], policies: &Policies, now
         fingerprint: Some(fingerprint(vm)),
         suspended: None,
         actions: Vec::new(),
-        notes: vec![Note::vm(NoteCode::InternalError, report(planned, vm, broken, policies, now))],
+        notes: vec![Note::vm(NoteKind::InternalError { report: report(planned, vm, broken, policies, now) })],
         unmanaged: SnapshotUsage::default(),
     }
 }
@@ -127,8 +128,8 @@ fn backup_facts(backup: &Backup, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Action;
     use crate::plan::tests::fixtures::*;
+    use crate::plan::{Action, NoteCode, SavedPlan};
 
     const WEDNESDAY: &str = "2026-11-18 01:00";
 
@@ -159,14 +160,14 @@ mod tests {
         assert_eq!((plan.summary.fault, plan.summary.create, plan.summary.delete_local), (1, 1, 1));
         assert_eq!(audit(&plan, &policies, &inventory), []);
         let json = serde_json::to_vec(&plan).unwrap();
-        assert_eq!(Plan::from_saved(&json).unwrap(), plan, "it is signed anew");
+        assert_eq!(SavedPlan::from_json(&json).unwrap().checksum, plan.checksum, "it is signed anew");
     }
 
     #[test]
     fn what_is_reported_of_it_is_all_that_a_report_needs() {
         let (broken, policies, inventory) = one_broken();
         let plan = without_faults(broken, &policies, &inventory).unwrap();
-        let message = &plan.vms[0].note(NoteCode::InternalError).unwrap().message;
+        let message = plan.vms[0].note(NoteCode::InternalError).unwrap().to_string();
         let parent = backup_id(3).to_string();
         for part in [
             "a local delete of the create's parent before it",

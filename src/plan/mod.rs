@@ -17,9 +17,11 @@ pub mod due;
 mod fault;
 mod fingerprint;
 pub mod local;
+mod note;
 pub(crate) mod notes;
 pub mod parent;
 pub mod projection;
+mod reason;
 mod saved;
 pub mod standing;
 pub mod stored;
@@ -31,14 +33,16 @@ pub(crate) mod tests;
 
 pub use cascade::{CascadeCost, cascade_cost};
 pub use changeset::{
-    Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, PolicyRef, SnapshotUsage, Status,
-    Summary, SuspendedUntil, TOOL, VmPlan, schema,
+    Action, BackupKind, Create, DeleteLocal, FORMAT, Plan, PolicyRef, SnapshotUsage, Status, Summary,
+    SuspendedUntil, TOOL, VmPlan, schema,
 };
 pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
 pub use fingerprint::fingerprint;
+pub use note::{BackupLabel, BackupName, BlockingState, FailedAttempts, Note, NoteCode, NoteKind, SavedNote};
 pub use notes::{bytes_text, missing_file_info_text};
-pub use saved::SavedPlanError;
+pub use reason::{Attempt, CreateReason, DeleteReason};
+pub use saved::{SavedAction, SavedPlan, SavedPlanError, SavedVm};
 pub use upload_size::expected_upload_bytes;
 
 use crate::inventory::{Inventory, UnreadableVm, VmId};
@@ -76,7 +80,7 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> R
         });
     }
     vms.extend(inventory.unreadable.iter().map(unreadable));
-    vms.sort_by(|a, b| (&a.alias, a.uuid, &a.notes_text()).cmp(&(&b.alias, b.uuid, &b.notes_text())));
+    vms.sort_by(|a, b| (&a.alias, a.uuid, a.problems()).cmp(&(&b.alias, b.uuid, b.problems())));
 
     let mut plan = Plan {
         format: FORMAT.to_owned(),
@@ -100,6 +104,26 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> R
     fault::without_faults(plan, policies, inventory)
 }
 
+impl Plan {
+    /// Gives the same plan of these VMs alone, counted and signed anew.
+    #[must_use]
+    pub fn limited_to(&self, vms: Vec<VmPlan>) -> Self {
+        let mut plan = Self {
+            format: self.format.clone(),
+            tool: self.tool.clone(),
+            at: self.at,
+            valid_until: self.valid_until,
+            endpoint: self.endpoint.clone(),
+            policies: self.policies.clone(),
+            summary: summary(&vms),
+            vms,
+            checksum: String::new(),
+        };
+        plan.sign();
+        plan
+    }
+}
+
 fn unreadable(vm: &UnreadableVm) -> VmPlan {
     VmPlan {
         uuid: vm.id,
@@ -109,22 +133,22 @@ fn unreadable(vm: &UnreadableVm) -> VmPlan {
         fingerprint: None,
         suspended: None,
         actions: Vec::new(),
-        notes: vec![Note::vm(
-            NoteCode::Unreadable,
-            format!("could not be read completely: {}", vm.problems.join("; ")),
-        )],
+        notes: vec![Note::vm(NoteKind::Unreadable { problems: vm.problems.clone() })],
         unmanaged: SnapshotUsage::default(),
     }
 }
 
 impl VmPlan {
-    /// Tells two unreadable VMs without alias and UUID apart, so that even their order is a function of the input.
-    fn notes_text(&self) -> &str {
-        self.notes.first().map_or("", |note| &note.message)
+    /// Distinguishes two unreadable VMs without alias and UUID, so that even their order is a function of the input.
+    fn problems(&self) -> &[String] {
+        match self.notes.first() {
+            Some(Note { kind: NoteKind::Unreadable { problems }, .. }) => problems,
+            _ => &[],
+        }
     }
 }
 
-/// Counts what a plan's VMs come to.
+/// Counts what is planned for VMs.
 fn summary(vms: &[VmPlan]) -> Summary {
     let mut summary = Summary::default();
     for vm in vms {

@@ -1,45 +1,19 @@
-//! What is told about a VM's backups and not done, in words.
+//! The notes on a VM's backups, and what keeps it from being backed up.
 
-use super::changeset::{Note, NoteCode};
 use super::due::{CannotBackUp, cannot_back_up};
+use super::note::{BackupLabel, BackupName, BlockingState, Note, NoteKind};
 use super::standing::{BackupView, Standing, VmView};
 use super::stored::expired;
-use crate::inventory::{Backup, BackupId, MissingFileInfo, Vm};
-use crate::policy::minute_text;
+use crate::inventory::{BackupId, MissingFileInfo, Vm};
 use std::collections::BTreeSet;
-use std::fmt;
 
-impl Note {
-    /// Makes a note about a VM.
-    pub fn vm(code: NoteCode, message: impl Into<String>) -> Self {
-        Self { code, backup: None, message: message.into() }
-    }
-
-    /// Makes a note about a backup.
-    pub fn backup(code: NoteCode, backup: BackupId, message: impl Into<String>) -> Self {
-        Self { code, backup: Some(backup), message: message.into() }
-    }
-}
-
-/// Names a backup as people know it: `weekly of 2026-11-22 01:00`, and an unmanaged one by its comment.
-///
-/// Written only when it is shown: most backups never are.
-pub(crate) fn name_of(view: &VmView<'_>, backup: &BackupView<'_>) -> impl fmt::Display {
-    fmt::from_fn(move |f| {
-        let taken = minute_text(view.policy.zone.moment(backup.taken));
-        match backup.tier {
-            Some(tier) => write!(f, "{} of {taken}", view.tier(tier).name),
-            None => write!(f, "{} of {taken}", comment_text(backup.backup)),
-        }
-    })
-}
-
-fn comment_text(backup: &Backup) -> String {
-    match backup.comment.as_deref() {
-        None => "backup without a comment".to_owned(),
-        Some("") => "backup with an empty comment".to_owned(),
-        Some(comment) => format!("backup {comment:?}"),
-    }
+/// Names a backup.
+pub(crate) fn name_of(view: &VmView<'_>, backup: &BackupView<'_>) -> BackupName {
+    let label = match backup.tier {
+        Some(tier) => BackupLabel::Tier(view.tier(tier).name.clone()),
+        None => BackupLabel::Comment(backup.backup.comment.clone()),
+    };
+    BackupName { label, taken: view.policy.zone.moment(backup.taken) }
 }
 
 /// Writes a number of bytes with a binary unit: `3.1 GiB`.
@@ -57,128 +31,9 @@ pub fn bytes_text(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// Tells what keeps a VM from being backed up, with the age of what there is.
-pub(super) fn vm_note(view: &VmView<'_>) -> Option<Note> {
-    let vm = view.vm;
-    let (code, why) = match cannot_back_up(vm)? {
-        CannotBackUp::NoHypervisor => {
-            let state = if vm.state.is_empty() { "no state" } else { &vm.state };
-            (NoteCode::NoHypervisor, format!("on no hypervisor ({state})"))
-        }
-        CannotBackUp::DelegatedDatasets => {
-            (NoteCode::DelegatedDatasets, "has delegated datasets, which FiFo cannot back up".to_owned())
-        }
-        CannotBackUp::VmState => (NoteCode::VmState, format!("cannot be backed up while {}", state_text(vm))),
-    };
-    let newest = match view.newest_restorable() {
-        Some(newest) => {
-            format!("its newest restorable backup is the {}", name_of(view, newest))
-        }
-        None => "it has no restorable backup".to_owned(),
-    };
-    Some(Note::vm(code, format!("{why}; {newest}")))
-}
-
-fn state_text(vm: &Vm) -> String {
-    match (vm.creating, vm.deleting, vm.state.as_str()) {
-        (true, _, _) => "it is being created".to_owned(),
-        (_, true, _) => "it is being deleted".to_owned(),
-        (_, _, "") => "it has no state".to_owned(),
-        (_, _, state) => format!("its state is {state:?}"),
-    }
-}
-
-/// Tells everything worth telling about single backups, oldest backup first within each kind.
-pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
-    let mut notes: Vec<Note> = view
-        .without_timestamp()
-        .map(|backup| {
-            let message = format!(
-                "backup {} has no timestamp, probably because it was deleted during its upload; it is left alone",
-                backup.id.short()
-            );
-            Note::backup(NoteCode::Unreadable, backup.id, message)
-        })
-        .collect();
-    let expired: BTreeSet<BackupId> = expired(view).into_iter().collect();
-    for backup in &view.backups {
-        let name = name_of(view, backup);
-        let mut tell = |code, message: String| notes.push(Note::backup(code, backup.id(), message));
-        if backup.is_future_dated {
-            tell(
-                NoteCode::FutureTimestamp,
-                format!("the timestamp of the {name} is in the future; it is ignored and left alone"),
-            );
-        }
-        match backup.standing {
-            Standing::InProgress => tell(NoteCode::InProgress, running_text(view, backup)),
-            Standing::Unverified { is_overdue } => {
-                let then = if is_overdue {
-                    "it counts as failed".to_owned()
-                } else {
-                    let until = view.policy.zone.moment(backup.taken + view.policy.stuck_after);
-                    format!("it counts as in progress until {}", minute_text(until))
-                };
-                let lacking = missing_file_info_text(backup.backup);
-                tell(
-                    NoteCode::Unverified,
-                    format!("the {name} is marked as completed, but {lacking}; {then}"),
-                );
-            }
-            Standing::Stuck => tell(
-                NoteCode::Stuck,
-                format!("the {name} did not end within `stuck_after`; it counts as failed"),
-            ),
-            Standing::Failed => tell(NoteCode::FailedBackup, format!("the {name} failed")),
-            Standing::Hollow => {
-                let size = backup
-                    .backup
-                    .size_bytes()
-                    .map_or_else(String::new, |bytes| format!(" ({})", bytes_text(bytes)));
-                tell(
-                    NoteCode::Hollow,
-                    format!("the {name} is marked as completed but nearly empty{size}; it counts as failed"),
-                );
-            }
-            Standing::Completed if !backup.restorable => {
-                tell(
-                    NoteCode::Unrestorable,
-                    format!(
-                        "the {name} cannot be restored: a backup that it is based on is missing or not completed"
-                    ),
-                );
-            }
-            Standing::Completed => {}
-        }
-        if backup.backup.local == Some(false)
-            && let Some(bytes) = backup.backup.local_size_bytes.filter(|&bytes| bytes > 0)
-        {
-            tell(
-                NoteCode::OrphanedSnapshot,
-                format!(
-                    "the snapshot of the {name} was deleted and still holds {} on the hypervisor",
-                    bytes_text(bytes)
-                ),
-            );
-        }
-        if backup.tier.is_none() {
-            tell(NoteCode::Unmanaged, format!("the {name} matches no tier and is left alone"));
-        }
-        if expired.contains(&backup.id()) {
-            tell(
-                NoteCode::Expired,
-                format!("the {name} is no longer kept by its policy; nothing deletes it"),
-            );
-        }
-    }
-    // A stable sort: within a kind they stay in the order of age.
-    notes.sort_by_key(|note| note.code);
-    notes
-}
-
-/// Says what FiFo does not tell of a backup that it calls completed.
-pub fn missing_file_info_text(backup: &Backup) -> &'static str {
-    match backup.missing_file_info() {
+/// Says what FiFo does not give of a backup that it calls completed.
+pub fn missing_file_info_text(missing: Option<MissingFileInfo>) -> &'static str {
+    match missing {
         Some(MissingFileInfo::Files) => "FiFo lists no stored file, unlike for earlier backups",
         Some(MissingFileInfo::Size) => "FiFo reports no size for a stored file, unlike for earlier backups",
         Some(MissingFileInfo::Checksum) => {
@@ -188,18 +43,76 @@ pub fn missing_file_info_text(backup: &Backup) -> &'static str {
     }
 }
 
-fn running_text(view: &VmView<'_>, backup: &BackupView<'_>) -> String {
-    let what = match backup.tier {
-        Some(tier) => format!("a {}", view.tier(tier).name),
-        None => format!("the {}", comment_text(backup.backup)),
-    };
-    let since = minute_text(view.policy.zone.moment(backup.taken));
-    match backup.backup.size_bytes() {
-        Some(bytes) if bytes > 0 => {
-            format!("{what} has been uploading since {since}, {} so far", bytes_text(bytes))
-        }
-        _ => format!("{what} has been running since {since}"),
+/// Gives what keeps a VM from being backed up, with its newest restorable backup.
+pub(super) fn vm_note(view: &VmView<'_>) -> Option<Note> {
+    let vm = view.vm;
+    let why = cannot_back_up(vm)?;
+    let newest = view.newest_restorable().map(|newest| name_of(view, newest));
+    Some(Note::vm(match why {
+        CannotBackUp::NoHypervisor => NoteKind::NoHypervisor { state: vm.state.clone(), newest },
+        CannotBackUp::DelegatedDatasets => NoteKind::DelegatedDatasets { newest },
+        CannotBackUp::VmState => NoteKind::VmState { state: blocking_state(vm), newest },
+    }))
+}
+
+fn blocking_state(vm: &Vm) -> BlockingState {
+    match (vm.creating, vm.deleting) {
+        (true, _) => BlockingState::Creating,
+        (_, true) => BlockingState::Deleting,
+        (false, false) => BlockingState::Other(vm.state.clone()),
     }
+}
+
+/// Gives everything worth reporting about single backups, oldest backup first within each kind.
+pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
+    let unreadable = view.without_timestamp();
+    let mut notes: Vec<Note> =
+        unreadable.map(|backup| Note::backup(backup.id, NoteKind::NoTimestamp(backup.id))).collect();
+    let expired: BTreeSet<BackupId> = expired(view).into_iter().collect();
+    for backup in &view.backups {
+        let name = || name_of(view, backup);
+        let mut note = |kind| notes.push(Note::backup(backup.id(), kind));
+        if backup.is_future_dated {
+            note(NoteKind::FutureTimestamp(name()));
+        }
+        standing_note(view, backup).into_iter().for_each(&mut note);
+        if backup.backup.local == Some(false)
+            && let Some(size_bytes) = backup.backup.local_size_bytes.filter(|&bytes| bytes > 0)
+        {
+            note(NoteKind::OrphanedSnapshot { backup: name(), size_bytes });
+        }
+        if backup.tier.is_none() {
+            note(NoteKind::Unmanaged(name()));
+        }
+        if expired.contains(&backup.id()) {
+            note(NoteKind::Expired(name()));
+        }
+    }
+    // A stable sort: within a kind they stay in the order of age.
+    notes.sort_by_key(Note::code);
+    notes
+}
+
+/// Gives what is to be reported of how a backup stands; `None` for one that can be restored.
+fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>) -> Option<NoteKind> {
+    let name = || name_of(view, backup);
+    let size_bytes = || backup.backup.size_bytes();
+    Some(match backup.standing {
+        Standing::InProgress => NoteKind::InProgress { backup: name(), size_bytes: size_bytes() },
+        Standing::Unverified { is_overdue } => {
+            let until = || view.policy.zone.moment(backup.taken + view.policy.stuck_after);
+            NoteKind::Unverified {
+                backup: name(),
+                missing: backup.backup.missing_file_info(),
+                in_progress_until: (!is_overdue).then(until),
+            }
+        }
+        Standing::Stuck => NoteKind::Stuck(name()),
+        Standing::Failed => NoteKind::FailedBackup(name()),
+        Standing::Hollow => NoteKind::Hollow { backup: name(), size_bytes: size_bytes() },
+        Standing::Completed if !backup.restorable => NoteKind::Unrestorable(name()),
+        Standing::Completed => return None,
+    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! A plan on its way through a file: with a checksum, and read back strictly, since what it lists is going to be done.
+//! A plan in a file: with a checksum, and read back strictly, since what it lists is carried out.
 
-use super::changeset::{FORMAT, Plan};
+use super::changeset::{Action, FORMAT, Plan, VmPlan};
+use super::note::SavedNote;
 use crate::inventory::VmId;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::io;
@@ -30,12 +31,20 @@ pub enum SavedPlanError {
     },
 }
 
-impl Plan {
-    /// Gives the checksum of everything that it says: the SHA-256, in hexadecimal digits, of its JSON without line breaks
-    /// and with an empty `checksum`.
+/// A plan as it was read back. Its notes and reasons are the texts that were written, which nothing is decided by.
+pub type SavedPlan = Plan<SavedVm>;
+
+/// A VM of a [`SavedPlan`].
+pub type SavedVm = VmPlan<SavedAction, SavedNote>;
+
+/// An action of a [`SavedPlan`].
+pub type SavedAction = Action<String, String>;
+
+impl<V: Serialize> Plan<V> {
+    /// Sets the checksum of everything else: the SHA-256, in hexadecimal digits, of the plan's JSON without line breaks and
+    /// with an empty `checksum`.
     ///
-    /// It guards against damage and against editing, not against somebody who means harm: for that the file's own
-    /// protection is there.
+    /// It guards against damage and edits, not against an attacker: the permissions of the file do that.
     pub(super) fn sign(&mut self) {
         self.checksum = String::new();
         let mut digest = Digested(Sha256::new());
@@ -43,13 +52,15 @@ impl Plan {
         let written = serde_json::to_writer(&mut digest, self);
         self.checksum = written.map(|()| hex::encode(digest.0.finalize())).unwrap_or_default();
     }
+}
 
+impl SavedPlan {
     /// Reads a saved plan.
     ///
     /// # Errors
     ///
     /// Whatever is not, to the last field, a plan of this [`FORMAT`] that matches its checksum and lists each VM once.
-    pub fn from_saved(json: &[u8]) -> Result<Self, SavedPlanError> {
+    pub fn from_json(json: &[u8]) -> Result<Self, SavedPlanError> {
         /// As much of any version's plan as says which version it is.
         #[derive(Deserialize)]
         struct Head {
@@ -60,9 +71,9 @@ impl Plan {
             return Err(SavedPlanError::OtherFormat { found: head.format });
         }
         let mut plan: Self = serde_json::from_slice(json).map_err(SavedPlanError::NoPlan)?;
-        let told = plan.checksum.clone();
+        let written = plan.checksum.clone();
         plan.sign();
-        if told.is_empty() || told != plan.checksum {
+        if written.is_empty() || written != plan.checksum {
             return Err(SavedPlanError::Changed);
         }
         let mut seen = BTreeSet::new();
@@ -88,17 +99,26 @@ impl io::Write for Digested {
 
 #[cfg(test)]
 mod tests {
-    use super::SavedPlanError;
+    use super::{SavedPlan, SavedPlanError};
     use crate::plan::Plan;
     use crate::plan::tests::fixtures::{at, grandfather, mid_chain, plan_all};
 
+    fn plan() -> Plan {
+        plan_all(&[grandfather()], [mid_chain()], at("2026-11-18 02:00"))
+    }
+
+    #[test]
+    fn what_is_read_back_says_the_same_in_the_same_bytes() {
+        let json = serde_json::to_string_pretty(&plan()).unwrap();
+        let saved = SavedPlan::from_json(json.as_bytes()).unwrap();
+        assert_eq!(serde_json::to_string_pretty(&saved).unwrap(), json);
+    }
+
     #[test]
     fn a_saved_plan_that_does_not_say_whether_a_vm_is_suspended_is_refused() {
-        let plan = plan_all(&[grandfather()], [mid_chain()], at("2026-11-18 02:00"));
-        let json = serde_json::to_string(&plan).unwrap();
-        assert_eq!(Plan::from_saved(json.as_bytes()).unwrap(), plan);
+        let json = serde_json::to_string(&plan()).unwrap();
         let silent = json.replacen(r#""suspended":null,"#, "", 1);
         assert_ne!(silent, json);
-        assert!(matches!(Plan::from_saved(silent.as_bytes()), Err(SavedPlanError::NoPlan(_))));
+        assert!(matches!(SavedPlan::from_json(silent.as_bytes()), Err(SavedPlanError::NoPlan(_))));
     }
 }

@@ -1,10 +1,12 @@
 //! JSON: for programs; the plan's also to be saved and applied later.
 
+use super::words::advice;
 use crate::apply::SafetyStop;
 use crate::insight::Comparison;
 use crate::insight::show::Explanation;
 use crate::insight::status::{BackupHealth, Health, VmHealth};
-use crate::plan::Plan;
+use crate::plan::{Note, Plan};
+use chrono::{DateTime, Utc};
 use schemars::Schema;
 use schemars::transform::transform_subschemas;
 use serde::Serialize;
@@ -106,8 +108,9 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
     #[derive(Serialize)]
     struct Status<'a> {
         format: &'static str,
-        #[serde(flatten)]
-        health: &'a Health,
+        at: DateTime<Utc>,
+        endpoint: &'a str,
+        vms: Vec<VmStatus<'a>>,
         summary: Summary,
     }
     #[derive(Serialize)]
@@ -120,7 +123,8 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
         unprotected: usize,
         suspended: usize,
     }
-    let count = |is_it: &dyn Fn(&VmHealth) -> bool| health.vms.iter().filter(|vm| is_it(vm)).count();
+    let Health { at, endpoint, vms } = health;
+    let count = |is_it: &dyn Fn(&VmHealth) -> bool| vms.iter().filter(|vm| is_it(vm)).count();
     let of = |verdict: BackupHealth| count(&|vm| vm.verdict == verdict);
     let summary = Summary {
         safe: of(BackupHealth::Safe),
@@ -131,5 +135,29 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
         unprotected: of(BackupHealth::Unprotected),
         suspended: count(&|vm| vm.is_suspended),
     };
-    told(&Status { format: "fifo-retain.status/1", health, summary }, stop, out)
+    let vms = vms.iter().map(VmStatus::of).collect();
+    told(&Status { format: "fifo-retain.status/1", at: *at, endpoint, vms, summary }, stop, out)
+}
+
+/// A VM with those of its notes about which something has to be done, each with what.
+#[derive(Serialize)]
+struct VmStatus<'a> {
+    #[serde(flatten)]
+    vm: &'a VmHealth,
+    problems: Vec<BackupProblem<'a>>,
+}
+
+#[derive(Serialize)]
+struct BackupProblem<'a> {
+    #[serde(flatten)]
+    note: &'a Note,
+    advice: &'static str,
+}
+
+impl<'a> VmStatus<'a> {
+    fn of(vm: &'a VmHealth) -> Self {
+        let problems =
+            vm.notes.iter().filter_map(|note| Some(BackupProblem { note, advice: advice(note, vm)? }));
+        Self { problems: problems.collect(), vm }
+    }
 }

@@ -169,7 +169,6 @@ mod tests {
             next_due: Vec::new(),
             gaps: Vec::new(),
             notes: Vec::new(),
-            problems: Vec::new(),
         };
         let at = "2026-11-22T20:00:00Z".parse().unwrap();
         let health = Health { at, endpoint: "https://fifo".to_owned(), vms: vec![vm; 1_500] };

@@ -303,7 +303,6 @@ mod tests {
             next_due: Vec::new(),
             gaps: Vec::new(),
             notes: Vec::new(),
-            problems: Vec::new(),
         };
         let health = Health { at: at(), endpoint: "https://fifo".to_owned(), vms: vec![vm] };
         let overview = Overview { health, vms_by_status: Default::default(), tiers: Default::default() };

@@ -2,10 +2,11 @@
 
 use super::cells::visible;
 use super::text::status::age_text;
+use super::words::wording;
 use crate::apply::{ActionKind, ActionOutcome};
-use crate::insight::status::{BackupHealth, VmHealth, advice};
+use crate::insight::status::{BackupHealth, VmHealth};
 use crate::inventory::VmId;
-use crate::plan::NoteCode;
+use crate::plan::{Note, NoteCode};
 use crate::run::{RunFailure, RunSummary};
 use serde::Serialize;
 
@@ -100,67 +101,55 @@ pub(super) fn failure_text(failure: &RunFailure) -> String {
 
 /// Lists what is wrong with VMs, in their order.
 pub(super) fn vm_problems(vms: &[VmHealth]) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for vm in vms {
-        let told = |code: NoteCode| vm.notes.iter().find(|note| note.code == code);
-        let mut add = |code, message: String, note: Option<NoteCode>| {
-            problems.push(Problem {
-                code,
-                vm: vm.uuid,
-                alias: Some(vm.alias.clone()),
-                message,
-                advice: note.and_then(advice).map(str::to_owned),
-            });
-        };
-        let message_of = |code, otherwise: &str| {
-            told(code).map_or_else(|| otherwise.to_owned(), |note| visible(&note.message))
-        };
-        if told(NoteCode::InternalError).is_some() {
-            let message = message_of(NoteCode::InternalError, "left out by a fault of this program");
-            add(ProblemCode::InternalError, message, Some(NoteCode::InternalError));
-        }
-        let why = WHY_NOT.into_iter().find_map(|code| told(code).map(|note| (code, visible(&note.message))));
-        let because = why.as_ref().map_or_else(String::new, |(_, message)| format!(": {message}"));
-        match vm.verdict {
-            BackupHealth::Safe | BackupHealth::Unprotected => {
-                if told(NoteCode::GaveUp).is_some() {
-                    add(ProblemCode::GaveUp, message_of(NoteCode::GaveUp, "gave up"), Some(NoteCode::GaveUp));
-                }
-            }
-            BackupHealth::Unreadable => {
-                let message = message_of(NoteCode::Unreadable, "could not be read whole");
-                add(ProblemCode::Unreadable, message, Some(NoteCode::Unreadable));
-            }
-            BackupHealth::Conflict => {
-                let message = message_of(NoteCode::PolicyConflict, "several policies claim it");
-                add(ProblemCode::Conflict, message, Some(NoteCode::PolicyConflict));
-            }
-            BackupHealth::NoBackup => {
-                let message = format!("no backup can be restored{because}");
-                add(ProblemCode::NoBackup, message, why.map(|(code, _)| code));
-            }
-            BackupHealth::TooOld => {
-                let age = vm.newest.as_ref().map_or_else(String::new, |newest| age_text(newest.age_secs));
-                let max = vm.max_age_secs.map_or_else(String::new, age_text);
-                let message =
-                    format!("the newest restorable backup is {age} old, and {max} are allowed{because}");
-                add(ProblemCode::TooOld, message, why.map(|(code, _)| code));
-            }
-        }
-    }
-    problems
+    let of_vm = |vm| {
+        let fault = noted(vm, NoteCode::InternalError, ProblemCode::InternalError);
+        fault.into_iter().chain(health_problem(vm))
+    };
+    vms.iter().flat_map(of_vm).collect()
 }
 
-/// What may explain that a VM has no backup that is young enough, the likeliest first.
-const WHY_NOT: [NoteCode; 10] = [
-    NoteCode::Suspended,
-    NoteCode::NoHypervisor,
-    NoteCode::DelegatedDatasets,
-    NoteCode::VmState,
-    NoteCode::GaveUp,
-    NoteCode::RetryLater,
-    NoteCode::Unverified,
-    NoteCode::Stuck,
-    NoteCode::InProgress,
-    NoteCode::Hollow,
-];
+fn health_problem(vm: &VmHealth) -> Option<Problem> {
+    let noted_or = |note, code, otherwise: &str| {
+        noted(vm, note, code).unwrap_or_else(|| problem(vm, code, otherwise.to_owned(), None))
+    };
+    match vm.verdict {
+        BackupHealth::Safe | BackupHealth::Unprotected => noted(vm, NoteCode::GaveUp, ProblemCode::GaveUp),
+        BackupHealth::Unreadable => {
+            Some(noted_or(NoteCode::Unreadable, ProblemCode::Unreadable, "could not be read completely"))
+        }
+        BackupHealth::Conflict => {
+            Some(noted_or(NoteCode::PolicyConflict, ProblemCode::Conflict, "several policies claim it"))
+        }
+        BackupHealth::NoBackup => Some(with_cause(vm, ProblemCode::NoBackup, "no backup can be restored")),
+        BackupHealth::TooOld => {
+            let age = vm.newest.as_ref().map_or_else(String::new, |newest| age_text(newest.age_secs));
+            let max = vm.max_age_secs.map_or_else(String::new, age_text);
+            let message = format!("the newest restorable backup is {age} old, and {max} are allowed");
+            Some(with_cause(vm, ProblemCode::TooOld, &message))
+        }
+    }
+}
+
+/// Gives the problem that the first note with a code is; `None` where the VM has no such note.
+fn noted(vm: &VmHealth, note: NoteCode, code: ProblemCode) -> Option<Problem> {
+    let note = vm.notes.iter().find(|it| it.code() == note)?;
+    Some(problem(vm, code, visible(&note.to_string()), Some(note)))
+}
+
+/// Gives a problem with the likeliest of the notes that may be its cause.
+fn with_cause(vm: &VmHealth, code: ProblemCode, message: &str) -> Problem {
+    let causes = vm.notes.iter().filter_map(|note| Some((wording(note).cause_rank?, note)));
+    let cause = causes.min_by_key(|(rank, _)| *rank).map(|(_, note)| note);
+    let because = cause.map_or_else(String::new, |note| format!(": {}", visible(&note.to_string())));
+    problem(vm, code, format!("{message}{because}"), cause)
+}
+
+fn problem(vm: &VmHealth, code: ProblemCode, message: String, note: Option<&Note>) -> Problem {
+    Problem {
+        code,
+        vm: vm.uuid,
+        alias: Some(vm.alias.clone()),
+        message,
+        advice: note.and_then(|note| wording(note).advice).map(str::to_owned),
+    }
+}

@@ -44,7 +44,7 @@ async fn a_broken_vm_is_left_alone_and_the_other_goes_on() {
         let (plan, inventory) = cloud.plan().await;
         let unreadable: Vec<_> = plan.vms.iter().filter(|vm| vm.status == Status::Unreadable).collect();
         assert_eq!(unreadable.len(), 1, "{field}: {value}");
-        let message = &unreadable[0].notes[0].message;
+        let message = unreadable[0].notes[0].to_string();
         assert!(message.contains(field), "{field}: {value}: {message}");
         let tally = cloud.execute(&plan, &inventory).await.tally();
         assert_eq!((tally.created, tally.deleted_local, tally.failed), (1, 1, 0), "{field}: {value}");

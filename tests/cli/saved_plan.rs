@@ -1,5 +1,5 @@
 use crate::cloud::Cloud;
-use fifo_retain::plan::Plan;
+use fifo_retain::plan::SavedPlan;
 use fifo_retain::sandbox::{Effect, Operation, Rule, State};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -21,7 +21,7 @@ fn edit(cloud: &Cloud, change: impl FnOnce(&mut Value)) {
 
 /// Gives a plan the checksum that fits it, by the words of its documentation.
 fn resigned(mut plan: Value) -> Value {
-    let Ok(mut typed) = serde_json::from_value::<Plan>(plan.clone()) else { return plan };
+    let Ok(mut typed) = serde_json::from_value::<SavedPlan>(plan.clone()) else { return plan };
     typed.checksum = String::new();
     plan["checksum"] = json!(hex::encode(Sha256::digest(serde_json::to_vec(&typed).unwrap())));
     plan
@@ -92,6 +92,27 @@ fn what_it_lists_and_nothing_wants_is_not_done_either() {
 }
 
 #[test]
+fn what_is_shown_is_what_is_carried_out() {
+    let cloud = planned();
+    cloud.take_by_hand(cloud.vms[0]);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(3);
+    let shown =
+        "Plan: 1 to create, 1 to delete locally; 0 up to date, 0 waiting, 0 blocked, 0 unprotected.\n";
+    let (above, _) = ended.out.split_once(shown).unwrap();
+    assert!(above.contains("vm-2  ") && !above.contains("vm-1  "), "{}", ended.out);
+}
+
+#[test]
+fn the_texts_of_a_saved_plan_are_not_shown() {
+    let cloud = planned();
+    edit(&cloud, |plan| plan["vms"][0]["actions"][0]["reason"] = json!("because I say so"));
+    let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(0);
+    assert!(!ended.out.contains("because I say so"), "{}", ended.out);
+    assert_eq!(ended.last_line(), "Done: 2 created, 2 deleted locally.");
+}
+
+#[test]
 fn a_plan_for_another_fifo_is_refused() {
     let cloud = planned();
     edit(&cloud, |plan| plan["endpoint"] = json!("https://fifo.elsewhere"));
@@ -132,9 +153,14 @@ fn a_plan_of_another_format_is_refused() {
 #[test]
 fn a_plan_with_a_field_that_nobody_knows_is_refused_with_its_place() {
     type Change = fn(&mut Value);
-    let changes: [Change; 3] = [
+    let changes: [Change; 5] = [
         |plan| plan["force"] = json!(true),
+        |plan| plan["summary"]["force"] = json!(true),
         |plan| plan["vms"][0]["force"] = json!(true),
+        |plan| {
+            let note = json!({"code": "unmanaged", "backup": null, "message": "", "force": true});
+            plan["vms"][0]["notes"].as_array_mut().unwrap().push(note);
+        },
         |plan| plan["vms"][0]["actions"][0]["force"] = json!(true),
     ];
     for change in changes {

@@ -15,7 +15,7 @@ use crate::cli::planning::{self, Planned};
 use crate::cli::policies;
 use crate::insight::Estimate;
 use crate::inventory::Inventory;
-use crate::plan::{Plan, SkipReason, SkippedVm, VmPlan, confirm};
+use crate::plan::{Action, Plan, SavedPlan, SkipReason, SkippedVm, VmPlan, confirm};
 use crate::policy::Policies;
 use crate::render;
 use crate::render::text::TextOptions;
@@ -139,7 +139,7 @@ async fn saved(
         // One line for the whole plan instead of one for each VM.
         work.skipped.clear();
     } else {
-        execute::show_or_warn(context, &saved, &now.inventory);
+        execute::show_or_warn(context, &now.plan.limited_to(work.vms.clone()), &now.inventory);
     }
     execute(args, context, fifo, &policies, work, reporting).await
 }
@@ -173,7 +173,7 @@ struct ApprovedWork<'a> {
 
 impl<'a> ApprovedWork<'a> {
     /// Takes of an earlier plan what the one made now still wants. `name` is what the earlier one is called.
-    fn confirmed(earlier: &Plan, now: &'a Planned, name: &str) -> Self {
+    fn confirmed<C, D, N>(earlier: &Plan<VmPlan<Action<C, D>, N>>, now: &'a Planned, name: &str) -> Self {
         let Planned { plan, inventory } = now;
         if let Some(until) = earlier.valid_until.filter(|&until| until <= plan.at) {
             tracing::warn!(
@@ -244,14 +244,14 @@ fn skip_text(why: SkipReason) -> String {
 }
 
 /// Reads a saved plan.
-fn read_plan(path: &Path) -> Result<Plan, CliError> {
+fn read_plan(path: &Path) -> Result<SavedPlan, CliError> {
     let unreadable = |error| {
         CliError::new(Kind::Files, format!("could not read the plan {}", path.display())).because(error)
     };
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(PLAN_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
-    Plan::from_saved(&bytes).map_err(|error| {
+    SavedPlan::from_json(&bytes).map_err(|error| {
         CliError::new(Kind::SavedPlan, format!("{} cannot be applied", path.display()))
             .because(error)
             .hint("make a new plan with `fifo-retain plan --out FILE`")

@@ -8,8 +8,8 @@ use crate::plan::decide::{Decision, decision};
 use crate::plan::projection;
 use crate::plan::standing::VmView;
 use crate::plan::stored::expired;
-use crate::plan::{Action, BackupKind, Create};
-use crate::policy::Policy;
+use crate::plan::{Action, BackupKind};
+use crate::policy::{Policy, TierIndex};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -26,7 +26,7 @@ pub(super) struct Runner<'a> {
     known: BTreeMap<StateKey, Course>,
 }
 
-/// What came of a VM, in terms of its [`StateKey`].
+/// The forecast of a VM, in terms of its [`StateKey`].
 #[derive(Clone, Debug, Default)]
 struct Course {
     made: Vec<ForecastBackup>,
@@ -39,7 +39,7 @@ struct Course {
 /// A backup that was made on the way.
 #[derive(Clone, Debug)]
 struct ForecastBackup {
-    tier: usize,
+    tier: TierIndex,
     kind: BackupKind,
     at: DateTime<Utc>,
     parent: Option<BackupRef>,
@@ -50,7 +50,7 @@ struct ForecastBackup {
 enum BackupRef {
     /// One that was there at the beginning, by its place in [`Start::ids`].
     Existing(usize),
-    /// One that was made on the way, the how-manieth.
+    /// One that was made on the way, by its place in [`Course::made`].
     Forecast(usize),
 }
 
@@ -59,7 +59,7 @@ impl<'a> Runner<'a> {
         Self { policy, from, range: OccurrenceRange::new(policy, from, until), known: BTreeMap::new() }
     }
 
-    /// Gives what comes of a VM; `None` when that would take more decisions than are left.
+    /// Gives the forecast of a VM; `None` when that would take more decisions than are left.
     pub(super) fn run(&mut self, vm: &Vm, decisions_left: &mut usize) -> Option<ForecastCounts> {
         let settled = settled(vm, self.policy, self.from);
         let range = self.range.of(vm.id);
@@ -67,7 +67,7 @@ impl<'a> Runner<'a> {
         if let Some(course) = self.known.get(&start.key) {
             return Some(self.outlook(course, &settled, &start));
         }
-        // What is due now, what is tried again, what a suspension held back, and then what comes.
+        // What is due now, what is tried again, what a suspension held back, and then what becomes due.
         let mut times = range.times();
         let until = self.range.until();
         let others = start.retries.iter().copied().chain([self.from]).chain(self.policy.suspended_until(vm));
@@ -99,9 +99,9 @@ impl<'a> Runner<'a> {
         for &time in times.iter().filter(|&&time| !self.policy.suspends(&start.vm, time)) {
             let occurrences = range.occurrences(time);
             let view = VmView::new(&vm, self.policy, time);
-            let actions = match decision(&view, &occurrences, &mut Vec::new()) {
-                Decision::Act(actions) => actions,
-                Decision::Idle(_) => Vec::new(),
+            let Decision::Act { actions, tier } = decision(&view, &occurrences, &mut Vec::new()) else {
+                course.local_max = course.local_max.max(held);
+                continue;
             };
             for action in &actions {
                 match action {
@@ -115,7 +115,13 @@ impl<'a> Runner<'a> {
                         if !create.stays_local {
                             course.deleted.push(BackupRef::Forecast(course.made.len()));
                         }
-                        course.made.push(self.made(create, time, &places));
+                        let parent = create.parent.and_then(|parent| places.get(&parent)).copied();
+                        course.made.extend(tier.map(|tier| ForecastBackup {
+                            tier,
+                            kind: create.kind,
+                            at: time,
+                            parent,
+                        }));
                     }
                     Action::DeleteLocal(delete) => {
                         course.deleted.extend(places.get(&delete.backup));
@@ -124,12 +130,9 @@ impl<'a> Runner<'a> {
                 }
             }
             course.local_max = course.local_max.max(held);
-            if actions.is_empty() {
-                continue;
-            }
             let newest = made_id(course.made.len().saturating_sub(1));
             let after = projection::executed(&vm, &actions, newest, time);
-            // A little later than thought, where a clock ahead of ours has stamped another one.
+            // A little later than planned, where a clock ahead of ours has stamped another one.
             let taken = after.backups.get(&newest).and_then(|backup| backup.timestamp);
             if let (Some(made), Some(taken)) = (course.made.last_mut(), taken) {
                 made.at = taken;
@@ -142,17 +145,6 @@ impl<'a> Runner<'a> {
         }
         course.local = held;
         course
-    }
-
-    fn made(
-        &self,
-        create: &Create,
-        at: DateTime<Utc>,
-        places: &BTreeMap<BackupId, BackupRef>,
-    ) -> ForecastBackup {
-        let tier = self.policy.tiers.iter().position(|tier| tier.name == create.tier).unwrap_or(0);
-        let parent = create.parent.and_then(|parent| places.get(&parent)).copied();
-        ForecastBackup { tier, kind: create.kind, at, parent }
     }
 
     /// Counts a course for one of the VMs that take it.
@@ -202,7 +194,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// Gives the UUID that a backup made on the way has in thoughts: greater than those there are, and none of any other.
+/// Gives the UUID that stands for a backup made on the way: greater than those there are, and different from any other.
 fn made_id(number: usize) -> BackupId {
     let number = u128::try_from(number).unwrap_or(0);
     BackupId::new(Uuid::from_u128((u128::MAX - u128::from(u64::MAX)) | number))

@@ -7,7 +7,7 @@ pub use overview::{Overview, TierHealth};
 use crate::inventory::{BackupId, Inventory, Vm, VmId, chain_of};
 use crate::plan::due::Occurrences;
 use crate::plan::standing::VmView;
-use crate::plan::{Note, NoteCode, Plan, SnapshotUsage, VmPlan};
+use crate::plan::{Note, Plan, SnapshotUsage, VmPlan};
 use crate::policy::{Match, Policies, Policy};
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use serde::Serialize;
@@ -55,10 +55,8 @@ pub struct VmHealth {
     pub gaps: Vec<DateTime<FixedOffset>>,
     /// When each tier of its policy is due next, coarsest first.
     pub next_due: Vec<NextDue>,
-    /// What is told about it, most urgent first.
+    /// The notes of its plan.
     pub notes: Vec<Note>,
-    /// Those of the notes about which something has to be done.
-    pub problems: Vec<BackupProblem>,
 }
 
 /// The next due time of a tier.
@@ -68,37 +66,6 @@ pub struct NextDue {
     pub tier: String,
     /// The instant, in the policy's zone.
     pub at: DateTime<FixedOffset>,
-}
-
-/// Something that is wrong, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct BackupProblem {
-    /// What kind of thing.
-    pub code: NoteCode,
-    /// The backup it is about; `None` when it is about the VM.
-    pub backup: Option<BackupId>,
-    /// The whole of it, for people.
-    pub message: String,
-    /// What to do about it, for people.
-    pub advice: &'static str,
-}
-
-impl BackupProblem {
-    /// Gives the problem that a note is about, with advice by what is known of the backup and of the newest restorable one.
-    fn of(note: &Note, vm: Option<&Vm>, newest: Option<&NewestBackup>) -> Option<Self> {
-        let advice = match note.code {
-            NoteCode::FailedBackup | NoteCode::Hollow | NoteCode::Unrestorable => {
-                let backup = vm.zip(note.backup).and_then(|(vm, id)| vm.backups.get(&id));
-                let taken = backup.and_then(|backup| backup.timestamp);
-                match newest.map(|newest| newest.taken.to_utc()).zip(taken) {
-                    Some((newest, taken)) if newest > taken => "no action: a newer backup is good",
-                    _ => "investigate: no newer backup is good",
-                }
-            }
-            code => advice(code)?,
-        };
-        Some(Self { code: note.code, backup: note.backup, message: note.message.clone(), advice })
-    }
 }
 
 /// Whether a VM's backups would have saved it.
@@ -148,20 +115,37 @@ pub struct NewestBackup {
 
 /// Judges the VMs of a plan by what they were planned from.
 pub fn health(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Health {
+    let (health, _) = judged(plan, policies, inventory, |_, _| ());
+    health
+}
+
+/// Judges the VMs of a plan, and has a function look at each that belongs to exactly one policy, by its UUID.
+fn judged<T>(
+    plan: &Plan,
+    policies: &Policies,
+    inventory: &Inventory,
+    also: impl Fn(&VmView<'_>, &Occurrences<'_>) -> T,
+) -> (Health, BTreeMap<VmId, T>) {
     let occurrences_by_policy: BTreeMap<&str, Occurrences<'_>> =
         policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, plan.at))).collect();
+    let mut by_id = BTreeMap::new();
     let vms = plan.vms.iter().map(|planned| {
+        // One that could not be read completely has no fingerprint, even where the list had it a second time.
         let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
         match vm.map(|vm| (vm, policies.policy_for(vm))) {
             None => without_policy(planned, None, BackupHealth::Unreadable),
             Some((vm, Match::Unprotected)) => without_policy(planned, Some(vm), BackupHealth::Unprotected),
             Some((vm, Match::Conflict(_))) => without_policy(planned, Some(vm), BackupHealth::Conflict),
             Some((vm, Match::One(policy))) => {
-                under_policy(planned, vm, policy, &occurrences_by_policy[policy.name.as_str()])
+                let occurrences = &occurrences_by_policy[policy.name.as_str()];
+                let view = VmView::new(vm, policy, occurrences.now());
+                by_id.insert(vm.id, also(&view, occurrences));
+                under_policy(planned, &view, occurrences)
             }
         }
     });
-    Health { at: plan.at, endpoint: plan.endpoint.clone(), vms: vms.collect() }
+    let vms = vms.collect();
+    (Health { at: plan.at, endpoint: plan.endpoint.clone(), vms }, by_id)
 }
 
 fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> VmHealth {
@@ -178,12 +162,11 @@ fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> V
         gaps: Vec::new(),
         next_due: Vec::new(),
         notes: planned.notes.clone(),
-        problems: planned.notes.iter().filter_map(|note| BackupProblem::of(note, vm, None)).collect(),
     }
 }
 
-fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> VmHealth {
-    let view = VmView::new(vm, policy, occurrences.now());
+fn under_policy(planned: &VmPlan, view: &VmView<'_>, occurrences: &Occurrences<'_>) -> VmHealth {
+    let (vm, policy) = (view.vm, view.policy);
     let newest = view.newest_restorable().and_then(|newest| {
         let chain = chain_of(&vm.backups, newest.id())?;
         Some(NewestBackup {
@@ -201,15 +184,13 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, occurrences: &Occurr
         Some(newest) if newest.age_secs > max_age_secs => BackupHealth::TooOld,
         Some(_) => BackupHealth::Safe,
     };
-    let problems = planned.notes.iter().filter_map(|note| BackupProblem::of(note, Some(vm), newest.as_ref()));
     VmHealth {
         policy: Some(policy.name.clone()),
-        problems: problems.collect(),
         verdict,
         is_suspended: planned.is_suspended(),
         newest,
         max_age_secs: Some(max_age_secs),
-        gaps: gaps(&view, occurrences),
+        gaps: gaps(view, occurrences),
         next_due: next_due(vm.id, policy, occurrences),
         ..without_policy(planned, Some(vm), verdict)
     }
@@ -249,38 +230,4 @@ fn gaps(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<FixedO
         taken.peek().is_none_or(|taken| taken >= ended)
     };
     with_the_next.filter(is_gap).map(|(began, _)| view.policy.zone.moment(*began)).collect()
-}
-
-/// Says what to do about something; `None` where nothing has to be done.
-pub fn advice(code: NoteCode) -> Option<&'static str> {
-    Some(match code {
-        NoteCode::InternalError => {
-            "report it to the developers of fifo-retain; no backups are made until it is fixed"
-        }
-        NoteCode::Unreadable => "check its record in FiFo; unreadable records are left alone",
-        NoteCode::PolicyConflict => "change the policies",
-        NoteCode::Suspended => "remove the suspension from the policy when it is no longer needed",
-        NoteCode::SuspensionEnded => "remove it from the policy",
-        NoteCode::NoHypervisor => "start it on a hypervisor, or exclude it from the policy",
-        NoteCode::DelegatedDatasets => "back it up by other means, and exclude it from the policy",
-        NoteCode::VmState => "wait, or check in FiFo why its state does not change",
-        NoteCode::GaveUp | NoteCode::RetryLater => {
-            "check its hypervisor's agent and the backup storage for the cause"
-        }
-        NoteCode::Unverified => {
-            "wait; if this persists, check its record in FiFo, which should have sizes and checksums by now"
-        }
-        NoteCode::Stuck => "check its hypervisor's agent: the upload may still hang there",
-        NoteCode::FailedBackup | NoteCode::Hollow => {
-            "no action if a newer backup is good; otherwise investigate"
-        }
-        NoteCode::Unrestorable => "no action if a newer backup is good",
-        NoteCode::FutureTimestamp => "correct the clock that was wrong",
-        NoteCode::OrphanedSnapshot => "delete the snapshot on the hypervisor by hand",
-        NoteCode::Unprotected
-        | NoteCode::InProgress
-        | NoteCode::NoParent
-        | NoteCode::Unmanaged
-        | NoteCode::Expired => return None,
-    })
 }

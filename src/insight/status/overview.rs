@@ -1,11 +1,11 @@
 //! An overview of a cloud at an instant: health and plan status together, for metrics, the status page and notifications.
 
-use super::{BackupHealth, Health, VmHealth, health};
+use super::{BackupHealth, Health, VmHealth, judged};
 use crate::inventory::{Inventory, VmId};
 use crate::plan::due::{Occurrences, unsatisfied};
 use crate::plan::standing::VmView;
-use crate::plan::{Plan, Status, VmPlan};
-use crate::policy::{Match, Policies};
+use crate::plan::{Plan, Status};
+use crate::policy::Policies;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
@@ -38,34 +38,14 @@ impl Overview {
         for vm in &plan.vms {
             *vms_by_status.entry(vm.status).or_default() += 1;
         }
-        let occurrences_by_policy: BTreeMap<&str, Occurrences<'_>> =
-            policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, plan.at))).collect();
-        Self {
-            health: health(plan, policies, inventory),
-            vms_by_status,
-            tiers: plan
-                .vms
-                .iter()
-                .filter_map(|vm| tiers(vm, policies, inventory, &occurrences_by_policy))
-                .collect(),
-        }
+        let (health, tiers) = judged(plan, policies, inventory, tiers);
+        Self { health, vms_by_status, tiers }
     }
 }
 
-fn tiers(
-    planned: &VmPlan,
-    policies: &Policies,
-    inventory: &Inventory,
-    occurrences_by_policy: &BTreeMap<&str, Occurrences<'_>>,
-) -> Option<(VmId, Vec<TierHealth>)> {
-    // One that could not be read whole has no fingerprint, even where the list showed it whole a second time.
-    planned.fingerprint.as_ref()?;
-    let vm = inventory.vms.get(&planned.uuid?)?;
-    let Match::One(policy) = policies.policy_for(vm) else { return None };
-    let occurrences = occurrences_by_policy.get(policy.name.as_str())?;
-    let view = VmView::new(vm, policy, occurrences.now());
-    let missing = unsatisfied(&view, occurrences);
-    let tiers = policy.tiers.iter().enumerate().map(|(index, tier)| TierHealth {
+fn tiers(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<TierHealth> {
+    let missing = unsatisfied(view, occurrences);
+    let tiers = view.policy.tiers.iter().enumerate().map(|(index, tier)| TierHealth {
         tier: tier.name.clone(),
         newest: view
             .restorable()
@@ -74,13 +54,13 @@ fn tiers(
             .next_back(),
         is_up_to_date: missing.iter().all(|(tier, _)| *tier != index),
     });
-    Some((vm.id, tiers.collect()))
+    tiers.collect()
 }
 
 impl Health {
     /// Gives the same a while later, with nothing new known: backups have grown older, and may be too old by now.
     ///
-    /// Whoever looks at what was read an hour ago must not be told that a VM is safe because it was so then.
+    /// So a VM that was safe when it was read an hour ago does not count as safe because of that.
     #[must_use]
     pub fn aged(&self, now: DateTime<Utc>) -> Self {
         let vms = self.vms.iter().cloned().map(|vm| aged(vm, now));

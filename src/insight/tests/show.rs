@@ -69,7 +69,7 @@ fn a_snapshot_without_a_reason_is_exactly_what_the_plan_deletes() {
             let expired: BTreeSet<BackupId> = planned
                 .notes
                 .iter()
-                .filter(|note| note.code == NoteCode::Expired)
+                .filter(|note| note.code() == NoteCode::Expired)
                 .filter_map(|note| note.backup)
                 .collect();
             prop_assert_eq!(told(&|it| it.stored.is_expired), expired.clone(), "{:#?}", vm);

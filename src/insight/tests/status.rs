@@ -1,8 +1,8 @@
 //! Would these backups have saved us?
 
 use crate::insight::status::{BackupHealth, VmHealth, health};
+use crate::plan::plan;
 use crate::plan::tests::fixtures::*;
-use crate::plan::{NoteCode, plan};
 use crate::policy::{Policies, Policy, Tier};
 use std::num::NonZeroU32;
 
@@ -140,18 +140,4 @@ fn a_vm_in_no_policy_is_not_out_and_one_that_could_not_be_read_is() {
         judged(grandfather(), chain().set(|vm| vm.metadata = Default::default()), "2026-11-16 20:00");
     assert_eq!(unprotected.verdict, BackupHealth::Unprotected);
     assert_eq!(unprotected.local.snapshots, 2);
-}
-
-#[test]
-fn advice_on_a_failed_backup_says_whether_a_newer_one_is_good() {
-    let failed =
-        || vm(1).backup(1, "monthly", "2026-11-01 01:00").backup(2, "daily", "2026-11-02 01:00").failed();
-    let advice = |vm: VmBuilder| {
-        let health = judged(grandfather(), vm, "2026-11-03 20:00");
-        let is_failed =
-            |problem: &&crate::insight::status::BackupProblem| problem.code == NoteCode::FailedBackup;
-        health.problems.iter().find(is_failed).unwrap().advice
-    };
-    assert_eq!(advice(failed()), "investigate: no newer backup is good");
-    assert_eq!(advice(failed().backup(3, "daily", "2026-11-03 01:00")), "no action: a newer backup is good");
 }

@@ -11,9 +11,10 @@ mod creates;
 mod deletes;
 mod rules;
 
-use super::changeset::{Action, NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan};
+use super::changeset::{Action, Plan, SnapshotUsage, Status, Summary, VmPlan};
 use super::due::Occurrences;
 use super::fingerprint::fingerprint;
+use super::note::NoteCode;
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use crate::policy::{Match, Policies};
 use case::AuditCase;

@@ -4,7 +4,8 @@ use super::fixtures::*;
 use crate::inventory::{Inventory, UnreadableVm};
 use crate::plan::audit::audit;
 use crate::plan::{
-    Action, BackupKind, Create, DeleteLocal, Note, NoteCode, Plan, Status, SuspendedUntil, VmPlan, plan,
+    Action, BackupKind, Create, CreateReason, DeleteLocal, DeleteReason, Note, NoteCode, NoteKind, Plan,
+    Status, SuspendedUntil, VmPlan, plan,
 };
 use crate::policy::{MissingParent, Policies, Policy, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
@@ -80,7 +81,7 @@ fn also_delete(n: u128, tier: &str, taken: &str) -> impl FnOnce(&mut VmPlan) {
         tier: tier.to_owned(),
         taken: at(taken).fixed_offset(),
         after_create: false,
-        reason: String::new(),
+        reason: DeleteReason::NoParent,
     });
     move |planned| {
         planned.actions.insert(0, action);
@@ -99,7 +100,7 @@ fn also_create(tier: &str, parent: Option<u128>, due_since: &str) -> impl FnOnce
         comment: tier.to_owned(),
         stays_local: true,
         due_since: at(due_since).fixed_offset(),
-        reason: String::new(),
+        reason: CreateReason { due_since: at(due_since).fixed_offset(), attempt: None },
     });
     move |planned| {
         planned.actions.push(action);
@@ -270,7 +271,7 @@ fn a_create_that_is_not_due_or_not_yet() {
     policy.retry.attempts = 1;
     refused_under(&policy, &failed, "2026-11-18 01:59", "before the pause", daily(WEDNESDAY));
     refused_under(&policy, &failed, "2026-11-18 02:30", "attempts were given up", |planned| {
-        planned.notes.retain(|note| note.code != NoteCode::GaveUp);
+        planned.notes.retain(|note| note.code() != NoteCode::GaveUp);
     });
     refused(&web(), SUNDAY, "something else than the tier's last occurrence", |planned| {
         create(planned).due_since -= TimeDelta::days(7);
@@ -374,7 +375,9 @@ fn a_suspension_that_is_not_minded_or_made_up() {
         SuspendedUntil { until: "2026-12-24".parse().unwrap(), reason: "storage move".to_owned() };
     refused(&web(), SUNDAY, words, |planned| planned.suspended = Some(suspended.clone()));
     refused(&web(), SUNDAY, words, |planned| {
-        planned.notes.push(Note::vm(NoteCode::Suspended, "nothing is carried out"));
+        planned
+            .notes
+            .push(Note::vm(NoteKind::Suspended { until: suspended.until, reason: suspended.reason.clone() }));
     });
     let unprotected = web().set(|vm| vm.metadata = Default::default());
     refused(&unprotected, SUNDAY, "a suspension is shown", |planned| planned.suspended = Some(suspended));

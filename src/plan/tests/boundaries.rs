@@ -14,7 +14,7 @@ fn expired(vm: &VmBuilder) -> Vec<BackupId> {
     planned
         .notes
         .iter()
-        .filter(|note| note.code == NoteCode::Expired)
+        .filter(|note| note.code() == NoteCode::Expired)
         .filter_map(|note| note.backup)
         .collect()
 }
@@ -38,7 +38,7 @@ fn a_backup_on_a_broken_chain_is_no_failed_attempt() {
     let planned = vm.plan(&grandfather(), "2026-11-18 01:01");
     assert_eq!(told(&planned)[0], "create daily on 3", "there is no pause");
     let Some(Action::Create(create)) = planned.actions.first() else { panic!("{planned:?}") };
-    assert_eq!(create.reason, "due since Wed 2026-11-18 01:00");
+    assert_eq!(create.reason.to_string(), "due since Wed 2026-11-18 01:00");
 }
 
 #[test]
@@ -83,9 +83,8 @@ fn with_a_spread_a_tier_is_due_from_the_vms_own_instant_on() {
 
 #[test]
 fn the_note_of_a_pause_says_how_often_it_failed() {
-    let message = |vm: &VmBuilder, now| {
-        vm.plan(&grandfather(), now).note(NoteCode::RetryLater).unwrap().message.clone()
-    };
+    let message =
+        |vm: &VmBuilder, now| vm.plan(&grandfather(), now).note(NoteCode::RetryLater).unwrap().to_string();
     let once = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).failed();
     assert_eq!(
         message(&once, "2026-11-18 01:30"),
@@ -125,7 +124,7 @@ fn what_is_of_no_tier_or_dated_ahead_never_expires() {
 fn a_local_delete_says_why_the_snapshot_is_not_wanted() {
     let reasons = |vm: &VmBuilder, now| -> Vec<String> {
         let deletes = vm.plan(&grandfather(), now).actions.into_iter().filter_map(|action| match action {
-            Action::DeleteLocal(delete) => Some(delete.reason),
+            Action::DeleteLocal(delete) => Some(delete.reason.to_string()),
             Action::Create(_) => None,
         });
         deletes.collect()

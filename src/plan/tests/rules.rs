@@ -122,7 +122,7 @@ fn after_an_increment_that_came_out_empty_a_full_backup_is_tried() {
     let planned = hollow.plan(&grandfather(), "2026-11-18 02:00");
     assert!(told(&planned).contains(&"create daily full".to_owned()), "{planned:?}");
     let note = planned.note(NoteCode::NoParent).unwrap();
-    assert!(note.message.starts_with("the last increment on the daily of 2026-11-17 01:00 is empty"));
+    assert!(note.to_string().starts_with("the last increment on the daily of 2026-11-17 01:00 is empty"));
     // Until there is another one its snapshot stays: whatever went wrong may have been something else.
     assert!(!told(&planned).contains(&"delete 3".to_owned()), "{planned:?}");
 
@@ -135,7 +135,7 @@ fn after_an_increment_that_came_out_empty_a_full_backup_is_tried() {
     let blocking = Policy { missing_parent: MissingParent::Block, ..grandfather() };
     let passed_over = hollow.plan(&blocking, "2026-11-18 02:00");
     assert_eq!((told(&passed_over), passed_over.status), (vec![], Status::Blocked));
-    assert!(passed_over.note(NoteCode::NoParent).unwrap().message.ends_with("`missing_parent: block`"));
+    assert!(passed_over.note(NoteCode::NoParent).unwrap().to_string().ends_with("`missing_parent: block`"));
     // An upload that failed says nothing about the parent.
     let failed = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).failed();
     assert!(told(&failed.plan(&grandfather(), "2026-11-18 02:00")).contains(&"create daily on 3".to_owned()));
@@ -164,7 +164,7 @@ fn a_tier_that_has_not_failed_goes_before_one_that_has() {
     let mut vm = mid_chain().backup(4, "weekly", "2026-11-22 01:00").on(2).failed();
     let planned = vm.plan(&grandfather(), "2026-11-22 01:01");
     assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
-    assert!(planned.note(NoteCode::RetryLater).unwrap().message.ends_with("from 2026-11-22 02:00"));
+    assert!(planned.note(NoteCode::RetryLater).unwrap().to_string().ends_with("from 2026-11-22 02:00"));
     // Also when the pause is over, and when so many have failed that somebody should look.
     assert_eq!(told(&vm.plan(&grandfather(), "2026-11-22 02:00"))[0], "create daily on 3");
     for (n, taken) in [(5, "2026-11-22 02:00"), (6, "2026-11-22 04:00")] {
@@ -209,7 +209,7 @@ fn the_pauses_double_up_to_a_day_and_attempts_go_on() {
     let Action::Create(create) = planned.actions.iter().find(|action| action.is_create()).unwrap() else {
         panic!("no create")
     };
-    assert_eq!(create.reason, "due since Sun 2026-11-22 01:00, try 8");
+    assert_eq!(create.reason.to_string(), "due since Sun 2026-11-22 01:00, try 8");
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn what_cannot_be_backed_up_is_blocked_when_due_and_left_alone() {
     });
     let planned = stored.plan(&grandfather(), "2026-11-18 01:00");
     assert_eq!((told(&planned), planned.status), (vec![], Status::Blocked));
-    let message = &planned.note(NoteCode::NoHypervisor).unwrap().message;
+    let message = planned.note(NoteCode::NoHypervisor).unwrap().to_string();
     assert_eq!(
         message,
         "on no hypervisor (stored); its newest restorable backup is the daily of 2026-11-17 01:00"
@@ -435,7 +435,7 @@ fn two_policies_of_one_priority_are_a_conflict_and_a_higher_one_decides() {
     b.name = "other".to_owned();
     let conflict = &plan_all(&[a.clone(), b.clone()], [mid_chain()], at("2026-11-18 01:00")).vms[0];
     assert_eq!((conflict.status, conflict.actions.len()), (Status::Conflict, 0));
-    let message = &conflict.notes[0].message;
+    let message = conflict.notes[0].to_string();
     assert!(message.contains("grandfather") && message.contains("other"), "{message}");
     b.priority = 1;
     assert_eq!(
@@ -487,7 +487,7 @@ fn stored_backups_beyond_keep_are_reported_as_expired_and_nothing_more() {
     let vm =
         mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).backup(5, "daily", "2026-11-15 12:00").on(2);
     let planned = vm.plan(&policy, "2026-11-17 02:00");
-    let expired: Vec<_> = planned.notes.iter().filter(|note| note.code == NoteCode::Expired).collect();
+    let expired: Vec<_> = planned.notes.iter().filter(|note| note.code() == NoteCode::Expired).collect();
     assert_eq!(
         expired.iter().filter_map(|note| note.backup).collect::<Vec<_>>(),
         [backup_id(5), backup_id(4)]

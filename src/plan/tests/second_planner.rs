@@ -287,7 +287,7 @@ fn the_planners(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> Read
             format!("delete {}{}", delete.backup.uuid(), if delete.after_create { " after" } else { "" })
         }
     });
-    let count = |code| planned.notes.iter().filter(|note| note.code == code).count();
+    let count = |code| planned.notes.iter().filter(|note| note.code() == code).count();
     Reading {
         actions: actions.collect(),
         status: planned.status,

@@ -26,14 +26,14 @@ fn nothing_is_deleted_because_of_a_backup_without_a_checksum() {
     assert_eq!((told(&planned), planned.status), (vec![], Status::Waiting), "it counts as in progress");
     let note = planned.note(NoteCode::Unverified).unwrap();
     assert_eq!(note.backup, Some(backup_id(4)));
-    assert!(note.message.ends_with("it counts as in progress until 2026-11-18 13:00"), "{}", note.message);
+    assert!(note.to_string().ends_with("it counts as in progress until 2026-11-18 13:00"), "{note}");
     // Were its checksum there, its parent's snapshot would go.
     let checked = vm.clone().change(|backup| backup.files[0].sha1 = Some("00".to_owned()));
     assert_eq!(told(&checked.plan(&grandfather(), "2026-11-18 01:30")), ["delete 3"]);
 
     let overdue = vm.plan(&grandfather(), "2026-11-18 13:00");
     assert_eq!(told(&overdue), ["create daily on 3", "delete 3 after", "delete 4 after"]);
-    assert!(overdue.note(NoteCode::Unverified).unwrap().message.ends_with("it counts as failed"));
+    assert!(overdue.note(NoteCode::Unverified).unwrap().to_string().ends_with("it counts as failed"));
 }
 
 #[test]

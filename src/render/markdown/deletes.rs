@@ -141,7 +141,7 @@ impl Deletes<'_> {
                         &name(&vm.alias, vm.uuid),
                         &policy_of(vm),
                         &escaped(&rows::delete_text(vm, delete, Detail::Full)),
-                        &escaped(&delete.reason),
+                        &escaped(&delete.reason.to_string()),
                     ]));
                 }
             }

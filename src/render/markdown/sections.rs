@@ -5,9 +5,10 @@ use super::escape::{escaped, message, name};
 use super::page::{Body, CountNoun, Place, Section, counted, table_row};
 use crate::insight::{Comparison, NewSnapshotChange, PolicyChangeKind, Protection, VmChange};
 use crate::inventory::VmId;
-use crate::plan::{Action, Create, NoteCode, Plan, Status, VmPlan};
+use crate::plan::{Action, Create, Note, NoteCode, NoteKind, Plan, Status, VmPlan};
 use crate::policy::minute_text;
 use crate::render::text::{Detail, forecast_rows, protection_change_text, protection_text, rows};
+use crate::render::words::wording;
 use std::collections::BTreeMap;
 
 /// Gives all sections that have something in them. `diff` is a unified diff, as text; it comes last.
@@ -77,12 +78,8 @@ fn troubles(plan: &Plan) -> Section {
         .into_iter()
         .map(|vm| {
             let stands = stands(vm).unwrap_or_default();
-            let why: Vec<&str> = vm
-                .notes
-                .iter()
-                .filter(|note| rows::explains(note))
-                .map(|note| note.message.as_str())
-                .collect();
+            let notes = vm.notes.iter().filter(|note| wording(note).is_explanation);
+            let why: Vec<String> = notes.map(Note::to_string).collect();
             table_row(&[&name(&vm.alias, vm.uuid), &policy_of(vm), stands, &message(&why.join("; "))])
         })
         .collect();
@@ -227,7 +224,7 @@ fn held(plan: &Plan) -> Section {
     let noun = ("action held back by a suspension", "actions held back by suspensions");
     let mut rows = Vec::new();
     for vm in plan.vms.iter().filter(|vm| vm.is_suspended()) {
-        let why = vm.note(NoteCode::Suspended).map_or("", |note| note.message.as_str());
+        let why = vm.note(NoteCode::Suspended).map_or_else(String::new, Note::to_string);
         for action in &vm.actions {
             let what = match action {
                 Action::Create(create) => {
@@ -241,7 +238,7 @@ fn held(plan: &Plan) -> Section {
                 &name(&vm.alias, vm.uuid),
                 &policy_of(vm),
                 &escaped(&what),
-                &message(why),
+                &message(&why),
             ]));
         }
     }
@@ -261,14 +258,15 @@ fn notes(plan: &Plan) -> Section {
     let mut rows = Vec::new();
     for vm in &plan.vms {
         for note in &vm.notes {
-            let is_told = match note.code {
-                NoteCode::Suspended | NoteCode::Unprotected => false,
-                _ if note.backup.is_some() => rows::problem(note.code).is_some(),
+            let is_shown = match note.kind {
+                // These have sections of their own.
+                NoteKind::Suspended { .. } | NoteKind::Unprotected => false,
+                _ if note.backup.is_some() => wording(note).problem.is_some(),
                 _ => stands(vm).is_none(),
             };
-            if is_told {
+            if is_shown {
                 let what = rows::note_row(note, vm.status).verb;
-                rows.push(table_row(&[&name(&vm.alias, vm.uuid), what, &message(&note.message)]));
+                rows.push(table_row(&[&name(&vm.alias, vm.uuid), what, &message(&note.to_string())]));
             }
         }
     }

@@ -17,7 +17,7 @@ pub fn show(explained: &Explanation, out: &mut dyn Write) -> io::Result<()> {
         let policy = vm.policy.as_deref().map_or_else(String::new, |policy| format!(", {}", escaped(policy)));
         writeln!(out, "{}**{}**{id}{policy}\n", if place == 0 { "" } else { "\n" }, escaped(&vm.alias))?;
         for note in &vm.notes {
-            writeln!(out, "- {}", escaped(&note.message))?;
+            writeln!(out, "- {}", escaped(&note.to_string()))?;
         }
         if !vm.notes.is_empty() {
             writeln!(out)?;

@@ -3,6 +3,7 @@
 use super::escape::escaped;
 use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::render::text::status as words;
+use crate::render::words::advice;
 use std::io::{self, Write};
 
 /// Writes how VMs stand: the counts, a table of those that are out with what to do about each, and the others folded.
@@ -31,13 +32,14 @@ pub fn status(health: &Health, out: &mut dyn Write) -> io::Result<()> {
 
 /// Lists what is wrong, and what to do about it.
 fn problems(vms: &[&VmHealth], out: &mut dyn Write) -> io::Result<()> {
-    if vms.iter().all(|vm| vm.problems.is_empty()) {
-        return Ok(());
-    }
-    writeln!(out)?;
+    let mut is_first = true;
     for vm in vms {
-        for problem in &vm.problems {
-            let (message, advice) = (escaped(&problem.message), escaped(problem.advice));
+        for note in &vm.notes {
+            let Some(advice) = advice(note, vm) else { continue };
+            if std::mem::take(&mut is_first) {
+                writeln!(out)?;
+            }
+            let (message, advice) = (escaped(&note.to_string()), escaped(advice));
             writeln!(out, "- {}: {message} → {advice}", escaped(&vm.alias))?;
         }
     }

@@ -9,8 +9,8 @@ use crate::insight::{
 };
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{
-    Action, BackupKind, Create, DeleteLocal, FORMAT, Note, NoteCode, Plan, SnapshotUsage, Status, Summary,
-    SuspendedUntil, VmPlan,
+    Action, BackupKind, BackupLabel, BackupName, Create, CreateReason, DeleteLocal, DeleteReason, FORMAT,
+    Note, NoteCode, NoteKind, Plan, SnapshotUsage, Status, Summary, SuspendedUntil, VmPlan,
 };
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use proptest::prelude::*;
@@ -61,7 +61,7 @@ fn create(stays_local: bool) -> Action {
         comment: "weekly".to_owned(),
         stays_local,
         due_since: at(),
-        reason: "due since Sun 2026-11-22 01:00".to_owned(),
+        reason: CreateReason { due_since: at(), attempt: None },
     })
 }
 
@@ -71,7 +71,7 @@ fn delete(n: usize) -> Action {
         tier: ["monthly", "weekly", "daily"][n % 3].to_owned(),
         taken: at() + TimeDelta::minutes(n as i64),
         after_create: true,
-        reason: "once the new weekly is complete".to_owned(),
+        reason: DeleteReason::Replaced { tier: "weekly".to_owned() },
     })
 }
 
@@ -96,7 +96,7 @@ impl Sizes {
         let mut add = |status, actions: Vec<Action>, notes: Vec<Note>| {
             let vm = self.vm(vms.len(), status);
             let policy = vm.policy.filter(|_| status != Status::Unprotected);
-            let is_suspended = notes.iter().any(|note| note.code == NoteCode::Suspended);
+            let is_suspended = notes.iter().any(|note| note.code() == NoteCode::Suspended);
             let suspended = is_suspended.then(|| SuspendedUntil {
                 until: "2026-12-24".parse().unwrap(),
                 reason: "storage move".to_owned(),
@@ -109,21 +109,24 @@ impl Sizes {
             add(Status::Changes, actions.into_iter().flatten().collect(), Vec::new());
         }
         for _ in 0..self.blocked {
-            let note =
-                Note::vm(NoteCode::NoHypervisor, "on no hypervisor (stored); it has no restorable backup");
+            let note = Note::vm(NoteKind::NoHypervisor { state: "stored".to_owned(), newest: None });
             add(Status::Blocked, Vec::new(), vec![note]);
         }
         for n in 0..self.failed {
             let id = BackupId::new(Uuid::from_u128(n as u128));
-            let note = Note::backup(NoteCode::FailedBackup, id, "the weekly of 2026-11-22 01:01 failed");
+            let name = BackupName { label: BackupLabel::Tier("weekly".to_owned()), taken: at() };
+            let note = Note::backup(id, NoteKind::FailedBackup(name));
             add(Status::UpToDate, Vec::new(), vec![note]);
         }
         for n in 0..self.suspended {
-            let note = Note::vm(NoteCode::Suspended, "nothing is carried out until 2026-12-24: storage move");
+            let note = Note::vm(NoteKind::Suspended {
+                until: "2026-12-24".parse().unwrap(),
+                reason: "storage move".to_owned(),
+            });
             add(Status::Changes, vec![delete(1_000_000 + n)], vec![note]);
         }
         for _ in 0..self.unprotected {
-            add(Status::Unprotected, Vec::new(), vec![Note::vm(NoteCode::Unprotected, "matches no policy")]);
+            add(Status::Unprotected, Vec::new(), vec![Note::vm(NoteKind::Unprotected)]);
         }
         Plan {
             format: FORMAT.to_owned(),

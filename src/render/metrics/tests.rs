@@ -39,7 +39,6 @@ fn vm(number: u128, alias: &str, verdict: BackupHealth) -> VmHealth {
         next_due: Vec::new(),
         gaps: Vec::new(),
         notes: Vec::new(),
-        problems: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a change of policies does, as people read it: below the plan, with its counts last.
 
-use super::rows::{Row, RowGroup, Symbol, create_reason, create_text, delete_text};
+use super::rows::{Row, RowGroup, create_reason, create_text, delete_text};
 use super::table::Table;
 use super::{Detail, TextOptions, abandoned_text};
 use crate::insight::forecast::{ForecastCounts, ForecastGroup};
@@ -11,6 +11,7 @@ use crate::insight::{
 use crate::inventory::VmId;
 use crate::plan::{Action, Plan, VmPlan};
 use crate::render::cells::{padded, visible, width, wrapped};
+use crate::render::words::Symbol;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -148,7 +149,7 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> RowGroup {
     }));
     let text = |action: &Action| match action {
         Action::Create(create) => (create_text(create, detail), create_reason(create)),
-        Action::DeleteLocal(delete) => (delete_text(vm, delete, detail), delete.reason.clone()),
+        Action::DeleteLocal(delete) => (delete_text(vm, delete, detail), delete.reason.to_string()),
     };
     let row = |symbol, verb, action: &Action| {
         let (what, why) = text(action);

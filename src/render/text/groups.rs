@@ -1,10 +1,11 @@
 //! VMs with the same change as one block, where a plan changes too many of them to read one by one.
 
 use super::Detail;
-use super::rows::{self, ProblemName, Row, RowGroup, problem};
+use super::rows::{self, Row, RowGroup};
 use crate::plan::{Action, Create, DeleteLocal, Note, NoteCode, Plan, Status, VmPlan};
 use crate::render::cells::visible;
 use crate::render::natural;
+use crate::render::words::{ProblemName, wording};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Up to so many VMs with changes each has a block of its own.
@@ -49,7 +50,7 @@ enum ActionKey<'p> {
 
 impl<'p> Key<'p> {
     fn of(vm: &'p VmPlan) -> Self {
-        let notes = vm.notes.iter().filter(|note| rows::explains(note)).map(|note| note.code);
+        let notes = vm.notes.iter().filter(|note| wording(note).is_explanation).map(Note::code);
         Self {
             policy: vm.policy.as_deref(),
             status: vm.status,
@@ -71,7 +72,7 @@ impl<'p> ActionKey<'p> {
                 let mut notes = vm.notes.iter().filter(|note| note.backup == Some(*backup));
                 Self::DeleteLocal {
                     tier,
-                    flaw: notes.find_map(|note| problem(note.code)),
+                    flaw: notes.find_map(|note| wording(note).problem),
                     after_create: *after_create,
                 }
             }
@@ -116,7 +117,7 @@ fn grouped(vms: &[&VmPlan], detail: Detail) -> Option<RowGroup> {
 
 /// Gives the action that a row is about. Above the actions stand the notes on why none is carried out.
 fn action_of<'p>(vm: &'p VmPlan, row: &Row, place: usize) -> Option<&'p Action> {
-    let above = vm.notes.iter().filter(|note: &&Note| note.code == NoteCode::Suspended).count();
+    let above = vm.notes.iter().filter(|note| rows::stands_above(note)).count();
     let action = vm.actions.get(place.checked_sub(above)?);
     action.filter(|_| row.verb.ends_with("create") || row.verb.ends_with("delete locally"))
 }

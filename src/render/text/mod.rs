@@ -14,6 +14,7 @@ mod table;
 mod tests;
 
 use super::cells::{visible, wrapped};
+use super::words::{ProblemName, wording};
 use crate::insight::{AbandonedBackups, Estimate};
 use crate::plan::{NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan, bytes_text};
 pub use comparison::comparison;
@@ -146,42 +147,37 @@ fn listed<const N: usize>(counts: [(usize, &str); N]) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-/// A suspension is a matter of its policy, so it is told once, however many VMs it was for.
+/// A suspension is a matter of its policy, so it is shown once, however many VMs it was for.
 fn ended_suspensions(vms: &[VmPlan]) -> Vec<String> {
-    let ended: BTreeSet<(&str, &str)> = vms
+    let ended: BTreeSet<(&str, String)> = vms
         .iter()
         .filter_map(|vm| {
             let note = vm.note(NoteCode::SuspensionEnded)?;
-            Some((vm.policy.as_deref().unwrap_or_default(), note.message.as_str()))
+            Some((vm.policy.as_deref().unwrap_or_default(), note.to_string()))
         })
         .collect();
     ended
         .into_iter()
-        .map(|(policy, message)| format!("Policy {}: {}.", visible(policy), visible(message)))
+        .map(|(policy, message)| format!("Policy {}: {}.", visible(policy), visible(&message)))
         .collect()
 }
 
 /// Counts what is wrong with single backups, over all VMs; `None` when nothing is.
 fn problems(vms: &[VmPlan]) -> Option<String> {
-    let mut counts: BTreeMap<NoteCode, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<NoteCode, (usize, ProblemName)> = BTreeMap::new();
     let mut troubled = 0;
     for vm in vms {
-        let mut codes = vm.notes.iter().filter(|note| note.backup.is_some()).map(|note| note.code);
-        let problems: Vec<NoteCode> = codes.by_ref().filter(|&code| rows::problem(code).is_some()).collect();
-        troubled += usize::from(!problems.is_empty());
-        for code in problems {
-            *counts.entry(code).or_default() += 1;
+        let problems = vm.notes.iter().filter_map(|note| Some((note.code(), wording(note).problem?)));
+        let mut is_troubled = false;
+        for (code, name) in problems {
+            counts.entry(code).or_insert((0, name)).0 += 1;
+            is_troubled = true;
         }
+        troubled += usize::from(is_troubled);
     }
-    if troubled == 0 {
-        return None;
-    }
-    let told: Vec<String> = counts
-        .into_iter()
-        .filter_map(|(code, count)| {
-            let what = rows::problem(code)?;
-            Some(format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
-        })
-        .collect();
-    Some(format!("{} on {troubled} {}", told.join(", "), if troubled == 1 { "VM" } else { "VMs" }))
+    let counted = counts.into_values();
+    let counted: Vec<String> =
+        counted.map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" })).collect();
+    let vms = if troubled == 1 { "VM" } else { "VMs" };
+    (troubled > 0).then(|| format!("{} on {troubled} {vms}", counted.join(", ")))
 }

@@ -1,36 +1,10 @@
-//! What is told of a VM: its heading and its rows, in words.
+//! What is shown of a VM: its heading and its rows, in words.
 
 use super::options::Detail;
-use crate::plan::{Action, BackupKind, Create, DeleteLocal, Note, NoteCode, Status, VmPlan};
+use crate::plan::{Action, BackupKind, Create, DeleteLocal, Note, Status, VmPlan};
 use crate::policy::minute_text;
 use crate::render::cells::visible;
-use std::fmt;
-
-/// What a row is about, as its sign and its colour say again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Symbol {
-    Create,
-    Delete,
-    Held,
-    Waiting,
-    Alarm,
-    Fine,
-    Aside,
-}
-
-impl Symbol {
-    pub(super) fn sign(self) -> char {
-        match self {
-            Self::Create => '+',
-            Self::Delete => '-',
-            Self::Held => '~',
-            Self::Waiting => '.',
-            Self::Alarm => '!',
-            Self::Fine => '=',
-            Self::Aside => ' ',
-        }
-    }
-}
+use crate::render::words::{NoteWording, ProblemName, Symbol, wording};
 
 /// One line of a block, or several where it has to be wrapped.
 #[derive(Clone, Debug)]
@@ -42,7 +16,7 @@ pub(in crate::render) struct Row {
     pub(super) why: String,
 }
 
-/// All that is told of one VM.
+/// All that is shown of one VM.
 #[derive(Clone, Debug)]
 pub(super) struct RowGroup {
     pub(super) alias: String,
@@ -51,9 +25,9 @@ pub(super) struct RowGroup {
     pub(super) rows: Vec<Row>,
 }
 
-/// Puts into words what a plan has for a VM; `None` when at this level of detail there is nothing to tell.
+/// Puts into words what a plan has for a VM; `None` when at this level of detail there is nothing to show.
 pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<RowGroup> {
-    let is_told = match vm.status {
+    let is_shown = match vm.status {
         Status::Changes
         | Status::Fault
         | Status::Unreadable
@@ -62,7 +36,7 @@ pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<RowGroup> {
         | Status::Waiting => detail >= Detail::Usual,
         Status::Unprotected | Status::UpToDate => detail >= Detail::Full,
     };
-    if !is_told {
+    if !is_shown {
         return None;
     }
     let mut rows = Vec::new();
@@ -70,11 +44,10 @@ pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<RowGroup> {
         rows.push(Row { symbol: Symbol::Fine, verb: "up to date", what: String::new(), why: String::new() });
     }
     // Why nothing is carried out stands above what is not.
-    let (held, notes): (Vec<&Note>, Vec<&Note>) =
-        vm.notes.iter().partition(|note| note.code == NoteCode::Suspended);
+    let (held, notes): (Vec<&Note>, Vec<&Note>) = vm.notes.iter().partition(|note| stands_above(note));
     rows.extend(held.into_iter().map(|note| note_row(note, vm.status)));
     rows.extend(vm.actions.iter().map(|action| action_row(vm, action, detail)));
-    let notes = notes.into_iter().filter(|note| detail == Detail::Full || explains(note));
+    let notes = notes.into_iter().filter(|note| detail == Detail::Full || wording(note).is_explanation);
     rows.extend(notes.map(|note| note_row(note, vm.status)));
     Some(RowGroup {
         alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },
@@ -84,106 +57,17 @@ pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<RowGroup> {
     })
 }
 
-/// Says whether a note is the reason for how its VM stands, and so belongs to it however little is told.
-pub(in crate::render) fn explains(note: &Note) -> bool {
-    match note.code {
-        NoteCode::Unreadable => note.backup.is_none(),
-        NoteCode::InternalError
-        | NoteCode::PolicyConflict
-        | NoteCode::Unprotected
-        | NoteCode::Suspended
-        | NoteCode::NoHypervisor
-        | NoteCode::DelegatedDatasets
-        | NoteCode::VmState
-        | NoteCode::InProgress
-        | NoteCode::Unverified
-        | NoteCode::RetryLater
-        | NoteCode::GaveUp
-        | NoteCode::NoParent => true,
-        NoteCode::SuspensionEnded
-        | NoteCode::Stuck
-        | NoteCode::FailedBackup
-        | NoteCode::Hollow
-        | NoteCode::Unrestorable
-        | NoteCode::FutureTimestamp
-        | NoteCode::OrphanedSnapshot
-        | NoteCode::Unmanaged
-        | NoteCode::Expired => false,
-    }
+/// Says whether a note stands above the actions: it says why they are not carried out.
+pub(super) fn stands_above(note: &Note) -> bool {
+    wording(note).symbol == Symbol::Held
 }
 
-/// Something that is wrong with a backup, in the singular: `failed backup`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::render) enum ProblemName {
-    /// An adjective of the backup.
-    Flaw(&'static str),
-    /// Another noun.
-    Other(&'static str),
-}
-
-impl fmt::Display for ProblemName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flaw(flaw) => write!(f, "{flaw} backup"),
-            Self::Other(name) => f.write_str(name),
-        }
-    }
-}
-
-/// Names what is wrong with a backup; `None` where a note about one is nothing to worry about.
-pub(in crate::render) fn problem(code: NoteCode) -> Option<ProblemName> {
-    match code {
-        NoteCode::Unreadable => Some(ProblemName::Other("unreadable backup record")),
-        NoteCode::OrphanedSnapshot => Some(ProblemName::Other("orphaned snapshot")),
-        NoteCode::Unverified => Some(ProblemName::Flaw("unverified")),
-        NoteCode::Stuck => Some(ProblemName::Flaw("stuck")),
-        NoteCode::FailedBackup => Some(ProblemName::Flaw("failed")),
-        NoteCode::Hollow => Some(ProblemName::Flaw("hollow")),
-        NoteCode::Unrestorable => Some(ProblemName::Flaw("unrestorable")),
-        NoteCode::FutureTimestamp => Some(ProblemName::Flaw("future-dated")),
-        NoteCode::InternalError
-        | NoteCode::PolicyConflict
-        | NoteCode::Unprotected
-        | NoteCode::Suspended
-        | NoteCode::SuspensionEnded
-        | NoteCode::NoHypervisor
-        | NoteCode::DelegatedDatasets
-        | NoteCode::VmState
-        | NoteCode::InProgress
-        | NoteCode::RetryLater
-        | NoteCode::GaveUp
-        | NoteCode::NoParent
-        | NoteCode::Unmanaged
-        | NoteCode::Expired => None,
-    }
-}
-
+/// Gives the row of a note on a VM of that status.
 pub(in crate::render) fn note_row(note: &Note, status: Status) -> Row {
-    let (symbol, verb) = match note.code {
-        NoteCode::GaveUp | NoteCode::NoParent if status == Status::Blocked => (Symbol::Alarm, "blocked"),
-        NoteCode::NoHypervisor | NoteCode::DelegatedDatasets | NoteCode::VmState => {
-            (Symbol::Alarm, "blocked")
-        }
-        NoteCode::GaveUp => (Symbol::Alarm, "gave up"),
-        NoteCode::NoParent => (Symbol::Aside, "no parent"),
-        NoteCode::InProgress | NoteCode::RetryLater => (Symbol::Waiting, "waiting"),
-        NoteCode::InternalError => (Symbol::Alarm, "fault"),
-        NoteCode::Unreadable => (Symbol::Alarm, "unreadable"),
-        NoteCode::PolicyConflict => (Symbol::Alarm, "conflict"),
-        NoteCode::Unprotected => (Symbol::Aside, "unprotected"),
-        NoteCode::Suspended => (Symbol::Held, "suspended"),
-        NoteCode::SuspensionEnded => (Symbol::Alarm, "not suspended"),
-        NoteCode::Unverified => (Symbol::Alarm, "unverified"),
-        NoteCode::Stuck => (Symbol::Alarm, "stuck"),
-        NoteCode::FailedBackup => (Symbol::Alarm, "failed"),
-        NoteCode::Hollow => (Symbol::Alarm, "hollow"),
-        NoteCode::Unrestorable => (Symbol::Alarm, "unrestorable"),
-        NoteCode::FutureTimestamp => (Symbol::Alarm, "future-dated"),
-        NoteCode::OrphanedSnapshot => (Symbol::Alarm, "orphaned"),
-        NoteCode::Unmanaged => (Symbol::Aside, "unmanaged"),
-        NoteCode::Expired => (Symbol::Aside, "expired"),
-    };
-    Row { symbol, verb, what: visible(&note.message), why: String::new() }
+    let NoteWording { symbol, verb, is_blocking, .. } = wording(note);
+    let (symbol, verb) =
+        if is_blocking && status == Status::Blocked { (Symbol::Alarm, "blocked") } else { (symbol, verb) };
+    Row { symbol, verb, what: visible(&note.to_string()), why: String::new() }
 }
 
 fn action_row(vm: &VmPlan, action: &Action, detail: Detail) -> Row {
@@ -192,7 +76,7 @@ fn action_row(vm: &VmPlan, action: &Action, detail: Detail) -> Row {
             (Symbol::Create, "create", create_text(create, detail), create_reason(create))
         }
         Action::DeleteLocal(delete) => {
-            (Symbol::Delete, "delete locally", delete_text(vm, delete, detail), delete.reason.clone())
+            (Symbol::Delete, "delete locally", delete_text(vm, delete, detail), delete.reason.to_string())
         }
     };
     let (symbol, verb) = match action {
@@ -226,7 +110,7 @@ pub(in crate::render) fn create_reason(create: &Create) -> String {
 pub(in crate::render) fn delete_text(vm: &VmPlan, delete: &DeleteLocal, detail: Detail) -> String {
     let id = if detail == Detail::Full { format!(" ({})", delete.backup.short()) } else { String::new() };
     let mut notes = vm.notes.iter().filter(|note| note.backup == Some(delete.backup));
-    let flaw = notes.find_map(|note| match problem(note.code)? {
+    let flaw = notes.find_map(|note| match wording(note).problem? {
         ProblemName::Flaw(flaw) => Some(format!("{flaw} ")),
         ProblemName::Other(_) => None,
     });

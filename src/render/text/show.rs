@@ -1,6 +1,6 @@
 //! The backups of a VM as a tree of chains, each with why it is kept.
 
-use super::rows::{Row, RowGroup, Symbol, note_row};
+use super::rows::{Row, RowGroup, note_row};
 use super::table::Table;
 use super::{Detail, TextOptions};
 use crate::insight::show::{
@@ -9,6 +9,7 @@ use crate::insight::show::{
 use crate::plan::{BackupKind, Status, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::{padded, visible, width, wrapped};
+use crate::render::words::Symbol;
 use std::io::{self, Write};
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! The status of all VMs as text: a table, the details of those in trouble, then the counts.
 
-use super::rows::{Row, RowGroup, Symbol, note_row};
+use super::rows::{Row, RowGroup, note_row};
 pub use super::status_text::span_text;
 pub(in crate::render) use super::status_text::{age_text, gaps_text, local_text, name_of, restore_text};
 use super::status_text::{is_problem, next_due_text};
 use super::table::Table;
 use super::{Detail, TextOptions, status_table, unmanaged};
-use crate::insight::status::{BackupHealth, BackupProblem, Health, VmHealth};
+use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::plan::Status;
 use crate::render::cells::{visible, wrapped};
 use crate::render::natural;
+use crate::render::words::{Symbol, advice};
 use std::io::{self, Write};
 
 /// Which VMs `status` shows, and how.
@@ -67,7 +68,7 @@ fn trouble(vm: &VmHealth) -> u8 {
         BackupHealth::TooOld => 1,
         BackupHealth::Conflict => 2,
         BackupHealth::Unreadable => 3,
-        BackupHealth::Safe if !vm.problems.is_empty() => 4,
+        BackupHealth::Safe if vm.notes.iter().any(|note| advice(note, vm).is_some()) => 4,
         BackupHealth::Safe => 5,
         BackupHealth::Unprotected => 6,
     }
@@ -106,11 +107,10 @@ fn block(vm: &VmHealth, detail: Detail) -> RowGroup {
     if detail == Detail::Full && !vm.next_due.is_empty() {
         rows.push(row(Symbol::Aside, "next due", next_due_text(&vm.next_due), String::new()));
     }
-    let notes = vm.notes.iter().filter(|note| detail == Detail::Full || is_problem(note.code));
+    let notes = vm.notes.iter().filter(|note| detail == Detail::Full || is_problem(note));
     rows.extend(notes.map(|note| {
-        let is_it = |problem: &&BackupProblem| problem.code == note.code && problem.backup == note.backup;
-        let advice = vm.problems.iter().find(is_it).map(|problem| problem.advice.to_owned());
-        Row { why: advice.unwrap_or_default(), ..note_row(note, Status::UpToDate) }
+        let why = advice(note, vm).unwrap_or_default().to_owned();
+        Row { why, ..note_row(note, Status::UpToDate) }
     }));
     RowGroup {
         alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },

@@ -178,7 +178,7 @@ fn state_text(verdict: BackupHealth) -> &'static str {
 /// Lists what is wrong in single words, each with its number where there are several: `2 failed, blocked`.
 fn problems_text(vm: &VmHealth) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
-    for note in vm.notes.iter().filter(|note| is_problem(note.code)) {
+    for note in vm.notes.iter().filter(|note| is_problem(note)) {
         let verb = note_row(note, Status::UpToDate).verb;
         match counts.iter_mut().find(|(known, _)| *known == verb) {
             Some((_, count)) => *count += 1,

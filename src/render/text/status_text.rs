@@ -1,8 +1,9 @@
 //! How the status of a VM is put into words.
 
-use crate::insight::status::{NewestBackup, NextDue, VmHealth, advice};
-use crate::plan::{NoteCode, bytes_text};
+use crate::insight::status::{NewestBackup, NextDue, VmHealth};
+use crate::plan::{Note, bytes_text};
 use crate::policy::minute_text;
+use crate::render::words::{Symbol, wording};
 use chrono::{DateTime, FixedOffset};
 
 /// How many gaps are named.
@@ -54,6 +55,7 @@ pub fn span_text(secs: i64) -> String {
     if secs < 120 { format!("{} s", secs.max(0)) } else { age_text(secs) }
 }
 
-pub(super) fn is_problem(code: NoteCode) -> bool {
-    advice(code).is_some() || code == NoteCode::InProgress
+/// Says whether a note belongs to what `status` shows of a VM at every level of detail.
+pub(super) fn is_problem(note: &Note) -> bool {
+    wording(note).advice.is_some() || wording(note).symbol == Symbol::Waiting
 }

@@ -1,9 +1,10 @@
 //! Blocks in columns that are the same for the whole output.
 
 use super::options::TextOptions;
-use super::rows::{Row, RowGroup, Symbol};
+use super::rows::{Row, RowGroup};
 use crate::render::Styles;
 use crate::render::cells::{padded, width, wrapped};
+use crate::render::words::Symbol;
 use anstyle::Style;
 use std::io::{self, Write};
 

@@ -1,7 +1,8 @@
 use super::*;
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{
-    Action, BackupKind, Create, DeleteLocal, FORMAT, Note, SnapshotUsage, Status, SuspendedUntil,
+    Action, Attempt, BackupKind, BackupLabel, BackupName, Create, CreateReason, DeleteLocal, DeleteReason,
+    FORMAT, Note, NoteKind, SnapshotUsage, Status, SuspendedUntil,
 };
 use crate::render::Styles;
 use crate::render::cells::width;
@@ -40,7 +41,7 @@ fn weekly(stays_local: bool) -> Action {
         comment: "weekly".to_owned(),
         stays_local,
         due_since: at("2026-11-22 01:00"),
-        reason: "due since Sun 2026-11-22 01:00".to_owned(),
+        reason: CreateReason { due_since: at("2026-11-22 01:00"), attempt: None },
     })
 }
 
@@ -54,20 +55,30 @@ fn full(tier: &str) -> Action {
         comment: tier.to_owned(),
         stays_local: true,
         due_since: at("2026-11-01 01:00"),
-        reason: "due since Sun 2026-11-01 01:00, attempt 2 of 3".to_owned(),
+        reason: CreateReason {
+            due_since: at("2026-11-01 01:00"),
+            attempt: Some(Attempt { number: 2, of: Some(3) }),
+        },
     })
 }
 
 fn delete(tier: &str, taken: &str, after_create: bool) -> Action {
-    let reason =
-        if after_create { "once the new weekly is complete" } else { "no longer needed as a parent" };
+    let reason = if after_create {
+        DeleteReason::Replaced { tier: "weekly".to_owned() }
+    } else {
+        DeleteReason::NoParent
+    };
     Action::DeleteLocal(DeleteLocal {
         backup: backup(0xd1),
         tier: tier.to_owned(),
         taken: at(taken),
         after_create,
-        reason: reason.to_owned(),
+        reason,
     })
+}
+
+fn name(tier: &str, taken: &str) -> BackupName {
+    BackupName { label: BackupLabel::Tier(tier.to_owned()), taken: at(taken) }
 }
 
 fn of(vms: Vec<VmPlan>, summary: Summary) -> Plan {
@@ -94,36 +105,43 @@ fn cloud() -> Plan {
         delete("daily", "2026-11-21 01:00", true),
     ];
     web.notes = vec![
-        Note::backup(NoteCode::FailedBackup, backup(0xf1), "the weekly of 2026-11-22 01:00 failed"),
-        Note::backup(NoteCode::Expired, backup(0xe1), "the daily of 2026-10-01 01:00 is no longer wanted"),
+        Note::backup(backup(0xf1), NoteKind::FailedBackup(name("weekly", "2026-11-22 01:00"))),
+        Note::backup(backup(0xe1), NoteKind::Expired(name("daily", "2026-10-01 01:00"))),
     ];
     let mut db = vm("db-2", "databases", Status::Blocked);
-    db.notes = vec![Note::vm(
-        NoteCode::NoHypervisor,
-        "on no hypervisor (stored); its newest restorable backup is the daily of 2026-10-30 01:00",
-    )];
+    db.notes = vec![Note::vm(NoteKind::NoHypervisor {
+        state: "stored".to_owned(),
+        newest: Some(name("daily", "2026-10-30 01:00")),
+    })];
     let mut app = vm("app-7", "grandfather", Status::Waiting);
-    let running = "a daily has been uploading since 2026-11-22 01:02, 3.1 GiB so far";
-    app.notes = vec![Note::backup(NoteCode::InProgress, backup(1), running)];
+    let running = name("daily", "2026-11-22 01:02");
+    app.notes = vec![Note::backup(
+        backup(1),
+        NoteKind::InProgress { backup: running, size_bytes: Some(3_328_599_655) },
+    )];
     let mut held = vm("mail-1", "grandfather", Status::Changes);
     held.actions = vec![full("monthly")];
-    held.suspended =
-        Some(SuspendedUntil { until: "2026-12-24".parse().unwrap(), reason: "storage move".to_owned() });
-    held.notes = vec![Note::vm(NoteCode::Suspended, "nothing is carried out until 2026-12-24: storage move")];
+    let (until, reason) = ("2026-12-24".parse().unwrap(), "storage move".to_owned());
+    held.suspended = Some(SuspendedUntil { until, reason: reason.clone() });
+    held.notes = vec![Note::vm(NoteKind::Suspended { until, reason })];
     let mut torn = vm("", "", Status::Unreadable);
     torn.uuid = None;
-    torn.notes = vec![Note::vm(NoteCode::Unreadable, "could not be read completely: uuid: missing")];
+    torn.notes = vec![Note::vm(NoteKind::Unreadable { problems: vec!["uuid: missing".to_owned()] })];
     let mut both = vm("cache-3", "", Status::Conflict);
-    both.notes = vec![Note::vm(NoteCode::PolicyConflict, "claimed by a and b with the same priority (0)")];
+    let policies = vec!["a".to_owned(), "b".to_owned()];
+    both.notes = vec![Note::vm(NoteKind::PolicyConflict { policies, priority: 0 })];
     let mut free = vm("scratch", "", Status::Unprotected);
-    free.notes = vec![Note::vm(NoteCode::Unprotected, "matches no policy")];
+    free.notes = vec![Note::vm(NoteKind::Unprotected)];
     let mut calm = vm("dns-1", "grandfather", Status::UpToDate);
     calm.notes = vec![
-        Note::vm(
-            NoteCode::SuspensionEnded,
-            "the suspension until 2026-11-01 (move) no longer holds; take it out",
+        Note::vm(NoteKind::SuspensionEnded {
+            until: "2026-11-01".parse().unwrap(),
+            reason: "move".to_owned(),
+        }),
+        Note::backup(
+            backup(2),
+            NoteKind::Hollow { backup: name("daily", "2026-11-02 01:00"), size_bytes: Some(51) },
         ),
-        Note::backup(NoteCode::Hollow, backup(2), "the daily of 2026-11-02 01:00 is next to empty (51 B)"),
     ];
     let summary = Summary {
         create: 1,
@@ -160,19 +178,19 @@ fn every_kind_of_vm_is_reported_in_words() {
     app-7  4fa44310  grandfather
       . waiting         a daily has been uploading since 2026-11-22 01:02, 3.1 GiB so far
     cache-3  4fa44310
-      ! conflict        claimed by a and b with the same priority (0)
+      ! conflict        claimed by a and b with the same priority (0); give one a higher `priority` or exclude it from the others
     db-2  4fa44310  databases
       ! blocked         on no hypervisor (stored); its newest restorable backup is the daily of 2026-10-30 01:00
     mail-1  4fa44310  grandfather
       ~ suspended       nothing is carried out until 2026-12-24: storage move
-      ~ would create    monthly, full                                           due since Sun 2026-11-01 01:00, attempt 2 of 3
+      ~ would create    monthly, full                                           due since Sun 2026-11-01 01:00, try 2 of 3
     web-1  4fa44310  grandfather
       - delete locally  daily of 2026-11-20 01:00                               no longer needed as a parent
       + create          weekly, incremental on the monthly of 2026-11-01 01:00  due since Sun 2026-11-22 01:00
       - delete locally  monthly of 2026-11-01 01:00                             once the new weekly is complete
       - delete locally  daily of 2026-11-21 01:00                               once the new weekly is complete
 
-    Policy grandfather: the suspension until 2026-11-01 (move) no longer holds; take it out.
+    Policy grandfather: the suspension until 2026-11-01 (move) has ended; remove it from the policy.
     Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v tells which.
     Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is for.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
@@ -188,17 +206,16 @@ fn with_detail_every_vm_every_note_and_every_backup_is_named() {
     app-7  4fa44310  grandfather
       . waiting         a daily has been uploading since 2026-11-22 01:02, 3.1 GiB so far
     cache-3  4fa44310
-      ! conflict        claimed by a and b with the same priority (0)
+      ! conflict        claimed by a and b with the same priority (0); give one a higher `priority` or exclude it from the others
     db-2  4fa44310  databases
       ! blocked         on no hypervisor (stored); its newest restorable backup is the daily of 2026-10-30 01:00
     dns-1  4fa44310  grandfather
       = up to date
-      ! not suspended   the suspension until 2026-11-01 (move) no longer holds; take it out
-      ! hollow          the daily of 2026-11-02 01:00 is next to empty (51 B)
+      ! not suspended   the suspension until 2026-11-01 (move) has ended; remove it from the policy
+      ! hollow          the daily of 2026-11-02 01:00 is marked as completed but nearly empty (51 B); it counts as failed
     mail-1  4fa44310  grandfather
       ~ suspended       nothing is carried out until 2026-12-24: storage move
-      ~ would create    monthly, full                                                      due since Sun 2026-11-01 01:00, attempt 2
-                                                                                           of 3
+      ~ would create    monthly, full                                                      due since Sun 2026-11-01 01:00, try 2 of 3
     scratch  4fa44310
         unprotected     matches no policy
     web-1  4fa44310  grandfather
@@ -207,9 +224,9 @@ fn with_detail_every_vm_every_note_and_every_backup_is_named() {
       - delete locally  monthly of 2026-11-01 01:00 (000000d1)                             once the new weekly is complete
       - delete locally  daily of 2026-11-21 01:00 (000000d1)                               once the new weekly is complete
       ! failed          the weekly of 2026-11-22 01:00 failed
-        expired         the daily of 2026-10-01 01:00 is no longer wanted
+        expired         the daily of 2026-10-01 01:00 is no longer kept by its policy; nothing deletes it
 
-    Policy grandfather: the suspension until 2026-11-01 (move) no longer holds; take it out.
+    Policy grandfather: the suspension until 2026-11-01 (move) has ended; remove it from the policy.
     Problems: 1 failed backup, 1 hollow backup on 2 VMs.
     Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is for.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
@@ -226,14 +243,15 @@ fn eighty_columns_are_enough() {
       . waiting         a daily has been uploading since 2026-11-22 01:02, 3.1 GiB
                         so far
     cache-3  4fa44310
-      ! conflict        claimed by a and b with the same priority (0)
+      ! conflict        claimed by a and b with the same priority (0); give one a
+                        higher `priority` or exclude it from the others
     db-2  4fa44310  databases
       ! blocked         on no hypervisor (stored); its newest restorable backup is
                         the daily of 2026-10-30 01:00
     mail-1  4fa44310  grandfather
       ~ suspended       nothing is carried out until 2026-12-24: storage move
       ~ would create    monthly, full                due since Sun 2026-11-01 01:00,
-                                                     attempt 2 of 3
+                                                     try 2 of 3
     web-1  4fa44310  grandfather
       - delete locally  daily of 2026-11-20 01:00    no longer needed as a parent
       + create          weekly, incremental on the   due since Sun 2026-11-22 01:00
@@ -241,8 +259,8 @@ fn eighty_columns_are_enough() {
       - delete locally  monthly of 2026-11-01 01:00  once the new weekly is complete
       - delete locally  daily of 2026-11-21 01:00    once the new weekly is complete
 
-    Policy grandfather: the suspension until 2026-11-01 (move) no longer holds; take
-    it out.
+    Policy grandfather: the suspension until 2026-11-01 (move) has ended; remove it
+    from the policy.
     Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v tells which.
     Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is for.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
@@ -277,7 +295,7 @@ fn on_sixty_columns_reasons_go_below() {
 #[test]
 fn briefly_only_the_counts_are_reported() {
     insta::assert_snapshot!(plain(&cloud(), 100, Detail::Brief), @r"
-    Policy grandfather: the suspension until 2026-11-01 (move) no longer holds; take it out.
+    Policy grandfather: the suspension until 2026-11-01 (move) has ended; remove it from the policy.
     Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v tells which.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
     Plan: 1 to create, 3 to delete locally; 1 up to date, 1 waiting, 1 blocked, 1 unprotected.
@@ -306,7 +324,10 @@ fn a_snapshot_that_will_not_stay_is_reported_with_its_create() {
 fn no_line_is_wider_than_the_terminal_and_no_word_is_lost() {
     let mut plan = cloud();
     plan.vms[7].alias = "データベース".repeat(20);
-    plan.vms[3].notes[0].message.push_str(&format!(" {}", "x".repeat(150)));
+    plan.vms[3].notes[0].kind = NoteKind::Suspended {
+        until: "2026-12-24".parse().unwrap(),
+        reason: format!("storage move {}", "x".repeat(150)),
+    };
     let letters = |text: &str| {
         let mut letters: Vec<char> = text.chars().filter(|letter| !letter.is_whitespace()).collect();
         letters.sort_unstable();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::insight::show::{LocalCopy, ReasonCode, Restore, StoredCopy};
 use crate::inventory::{BackupId, VmId};
-use crate::plan::{Note, NoteCode};
+use crate::plan::{BlockingState, Note, NoteKind};
 use crate::render::{Styles, markdown};
 use chrono::DateTime;
 use uuid::Uuid;
@@ -68,7 +68,10 @@ fn vm() -> VmExplanation {
         policy: Some("grandfather".to_owned()),
         is_suspended: false,
         backups: vec![monthly, weekly, failed, backup(10, 1, Some(1), "daily"), by_hand],
-        notes: vec![Note::vm(NoteCode::VmState, "cannot be backed up while its state is \"frozen\"")],
+        notes: vec![Note::vm(NoteKind::VmState {
+            state: BlockingState::Other("frozen".to_owned()),
+            newest: None,
+        })],
     }
 }
 
@@ -91,7 +94,7 @@ fn plain(vm: VmExplanation, columns: usize) -> String {
 fn backups_stand_as_a_tree_with_their_reasons() {
     insta::assert_snapshot!(plain(vm(), 100), @r#"
     web-1  4fa44310-0000-0000-0000-000000000000  grandfather
-      ! blocked  cannot be backed up while its state is "frozen"
+      ! blocked  cannot be backed up while its state is "frozen"; it has no restorable backup
       = monthly of 2026-11-01 01:00 (00000001), full, 1.0 GiB
       │ restore fetches 1 backup, 3.0 GiB
       │ stored  one of the 7 newest of its tier, until 2 more come

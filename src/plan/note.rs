@@ -1,0 +1,291 @@
+//! What a plan reports about VMs and backups besides its actions: data, put into words by `render`.
+
+use crate::inventory::{BackupId, MissingFileInfo};
+use crate::policy::MissingParent;
+use chrono::{DateTime, FixedOffset, NaiveDate};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
+
+/// Something that is reported about a VM or one of its backups. Its `Display` is the whole sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The backup it is about; `None` when it is about the VM.
+    pub backup: Option<BackupId>,
+    /// What it says.
+    pub kind: NoteKind,
+}
+
+/// What a [`Note`] says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoteKind {
+    /// What was planned for the VM breaks a rule.
+    InternalError {
+        /// All that a bug report needs.
+        report: String,
+    },
+    /// The VM could not be read completely.
+    Unreadable {
+        /// What is wrong with it, each with its place.
+        problems: Vec<String>,
+    },
+    /// A backup's record has no timestamp.
+    NoTimestamp(BackupId),
+    /// Several policies claim the VM.
+    PolicyConflict {
+        /// Their names.
+        policies: Vec<String>,
+        /// The priority that they share.
+        priority: i64,
+    },
+    /// The VM matches no policy.
+    Unprotected,
+    /// The policy is suspended for the VM.
+    Suspended {
+        /// The first day on which it no longer is, in the policy's zone.
+        until: NaiveDate,
+        /// Why, in the words of the policy.
+        reason: String,
+    },
+    /// A suspension has passed its date.
+    SuspensionEnded {
+        /// The first day on which it no longer holds, in the policy's zone.
+        until: NaiveDate,
+        /// Why, in the words of the policy.
+        reason: String,
+    },
+    /// The VM is on no hypervisor.
+    NoHypervisor {
+        /// Its state; may be empty.
+        state: String,
+        /// Its newest restorable backup.
+        newest: Option<BackupName>,
+    },
+    /// The VM has delegated datasets.
+    DelegatedDatasets {
+        /// Its newest restorable backup.
+        newest: Option<BackupName>,
+    },
+    /// The VM's state allows no backup.
+    VmState {
+        /// The state.
+        state: BlockingState,
+        /// Its newest restorable backup.
+        newest: Option<BackupName>,
+    },
+    /// A backup is running.
+    InProgress {
+        /// The backup.
+        backup: BackupName,
+        /// How much of it is stored.
+        size_bytes: Option<u64>,
+    },
+    /// A failed backup will be tried again later.
+    RetryLater(FailedAttempts),
+    /// All attempts for a tier have failed for now.
+    GaveUp(FailedAttempts),
+    /// An incremental backup has no parent.
+    NoParent {
+        /// Its tier.
+        tier: String,
+        /// The backup that would be the parent, if the last increment on it were not empty; `None` where there is none.
+        emptied: Option<BackupName>,
+        /// What is done about it.
+        missing_parent: MissingParent,
+    },
+    /// A backup is called completed, and FiFo does not give the size or checksum of one of its files.
+    Unverified {
+        /// The backup.
+        backup: BackupName,
+        /// What FiFo does not give.
+        missing: Option<MissingFileInfo>,
+        /// Until when it counts as in progress; `None` where it counts as failed already.
+        in_progress_until: Option<DateTime<FixedOffset>>,
+    },
+    /// A backup did not end in the time it may take.
+    Stuck(BackupName),
+    /// A backup failed.
+    FailedBackup(BackupName),
+    /// A backup is called completed and holds next to nothing.
+    Hollow {
+        /// The backup.
+        backup: BackupName,
+        /// Its stored bytes, where known.
+        size_bytes: Option<u64>,
+    },
+    /// A completed backup cannot be restored from storage.
+    Unrestorable(BackupName),
+    /// A backup's timestamp lies in the future.
+    FutureTimestamp(BackupName),
+    /// A deleted snapshot is still there.
+    OrphanedSnapshot {
+        /// The backup.
+        backup: BackupName,
+        /// The bytes that it holds on the hypervisor.
+        size_bytes: u64,
+    },
+    /// A backup matches no tier.
+    Unmanaged(BackupName),
+    /// A stored backup is no longer wanted.
+    Expired(BackupName),
+}
+
+/// What a backup is called: `weekly of 2026-11-22 01:00`, and one of no tier by its comment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupName {
+    /// What stands for its kind.
+    pub label: BackupLabel,
+    /// When it was taken, in the policy's zone.
+    pub taken: DateTime<FixedOffset>,
+}
+
+/// What stands for the kind of a backup in its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackupLabel {
+    /// Its tier.
+    Tier(String),
+    /// The comment of one of no tier.
+    Comment(Option<String>),
+}
+
+/// A state in which FiFo takes no backup of a VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockingState {
+    /// The VM is being created.
+    Creating,
+    /// The VM is being deleted.
+    Deleting,
+    /// Another one, by FiFo's name; may be empty.
+    Other(String),
+}
+
+/// The failed attempts at a tier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedAttempts {
+    /// The tier.
+    pub tier: String,
+    /// How many there were.
+    pub failed: u32,
+    /// From when on it is tried again, in the policy's zone.
+    pub next_at: DateTime<FixedOffset>,
+}
+
+impl Note {
+    /// Makes a note about a VM.
+    pub fn vm(kind: NoteKind) -> Self {
+        Self { backup: None, kind }
+    }
+
+    /// Makes a note about a backup.
+    pub fn backup(backup: BackupId, kind: NoteKind) -> Self {
+        Self { backup: Some(backup), kind }
+    }
+
+    /// Gives the code that stands for its kind in JSON.
+    pub fn code(&self) -> NoteCode {
+        match self.kind {
+            NoteKind::InternalError { .. } => NoteCode::InternalError,
+            NoteKind::Unreadable { .. } | NoteKind::NoTimestamp(_) => NoteCode::Unreadable,
+            NoteKind::PolicyConflict { .. } => NoteCode::PolicyConflict,
+            NoteKind::Unprotected => NoteCode::Unprotected,
+            NoteKind::Suspended { .. } => NoteCode::Suspended,
+            NoteKind::SuspensionEnded { .. } => NoteCode::SuspensionEnded,
+            NoteKind::NoHypervisor { .. } => NoteCode::NoHypervisor,
+            NoteKind::DelegatedDatasets { .. } => NoteCode::DelegatedDatasets,
+            NoteKind::VmState { .. } => NoteCode::VmState,
+            NoteKind::InProgress { .. } => NoteCode::InProgress,
+            NoteKind::RetryLater(_) => NoteCode::RetryLater,
+            NoteKind::GaveUp(_) => NoteCode::GaveUp,
+            NoteKind::NoParent { .. } => NoteCode::NoParent,
+            NoteKind::Unverified { .. } => NoteCode::Unverified,
+            NoteKind::Stuck(_) => NoteCode::Stuck,
+            NoteKind::FailedBackup(_) => NoteCode::FailedBackup,
+            NoteKind::Hollow { .. } => NoteCode::Hollow,
+            NoteKind::Unrestorable(_) => NoteCode::Unrestorable,
+            NoteKind::FutureTimestamp(_) => NoteCode::FutureTimestamp,
+            NoteKind::OrphanedSnapshot { .. } => NoteCode::OrphanedSnapshot,
+            NoteKind::Unmanaged(_) => NoteCode::Unmanaged,
+            NoteKind::Expired(_) => NoteCode::Expired,
+        }
+    }
+}
+
+impl Serialize for Note {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let note = SavedNote { code: self.code(), backup: self.backup, message: self.to_string() };
+        note.serialize(serializer)
+    }
+}
+
+impl JsonSchema for Note {
+    fn schema_name() -> Cow<'static, str> {
+        SavedNote::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        SavedNote::json_schema(generator)
+    }
+}
+
+/// Something told and not done.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Note")]
+pub struct SavedNote {
+    /// What kind of thing.
+    pub code: NoteCode,
+    /// The backup it is about; `None` when it is about the VM.
+    pub backup: Option<BackupId>,
+    /// The whole of it, for people.
+    pub message: String,
+}
+
+/// The kinds of [`Note`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoteCode {
+    /// What was planned for the VM breaks a rule: a fault of this program, with all that a report of it needs.
+    InternalError,
+    /// The VM, or a backup's record, could not be read.
+    Unreadable,
+    /// Two policies claim the VM.
+    PolicyConflict,
+    /// The VM matches no policy.
+    Unprotected,
+    /// The policy is suspended for the VM: nothing is carried out.
+    Suspended,
+    /// A suspension has passed its date and no longer holds.
+    SuspensionEnded,
+    /// The VM is on no hypervisor.
+    NoHypervisor,
+    /// The VM has delegated datasets.
+    DelegatedDatasets,
+    /// The VM's state allows no backup.
+    VmState,
+    /// A backup is running.
+    InProgress,
+    /// A failed backup will be tried again later.
+    RetryLater,
+    /// All attempts for a tier have failed for now.
+    GaveUp,
+    /// An incremental one has no parent.
+    NoParent,
+    /// A backup is called completed, and FiFo does not tell the size or checksum of one of its files.
+    Unverified,
+    /// A backup did not end in the time it may take.
+    Stuck,
+    /// A backup failed.
+    FailedBackup,
+    /// A backup is called completed and holds next to nothing.
+    Hollow,
+    /// A completed backup cannot be restored from storage.
+    Unrestorable,
+    /// A backup's timestamp lies in the future.
+    FutureTimestamp,
+    /// A snapshot is still there that was said to be deleted.
+    OrphanedSnapshot,
+    /// A backup matches no tier.
+    Unmanaged,
+    /// A stored backup is no longer wanted.
+    Expired,
+}
