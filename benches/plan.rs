@@ -41,6 +41,7 @@ fn grandfather() -> Policies {
         priority: 0,
         select: Selector { all: true, ..Selector::default() },
         exclude: None,
+        display_zone: zone.clone(),
         zone,
         tiers,
         missing_parent: MissingParent::Full,

@@ -224,7 +224,7 @@ impl VmWorker<'_> {
 
     /// Names a snapshot by what tells a VM's snapshots of one tier apart.
     fn snapshot_text(&self, backup: &Backup) -> Result<String, StepError> {
-        let zone = &self.policy()?.zone;
+        let zone = &self.policy()?.display_zone;
         let taken = backup
             .timestamp
             .map(|taken| format!(" of {}", minute_text(zone.moment(taken))))

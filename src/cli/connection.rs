@@ -39,6 +39,7 @@ pub struct Connection {
     client: ReadClient,
     sandbox: Option<RunningSandbox>,
     name: String,
+    identity: String,
     /// The proxy on the way there, by address and variable.
     proxy: Option<String>,
 }
@@ -109,6 +110,7 @@ impl PendingConnection {
     /// Certificates cannot be read, or the built-in FiFo cannot start.
     pub async fn open(self, context: &Context, first_contact: FirstContact) -> Result<Connection, CliError> {
         let global = &context.global;
+        let identity = self.identity();
         let (sandbox, settings) = match self.settings {
             Some(settings) => (None, settings),
             None => {
@@ -142,11 +144,16 @@ impl PendingConnection {
             ..ClientSettings::new(endpoint, credentials)
         };
         let client = ReadClient::new(Arc::new(transport), settings);
-        Ok(Connection { client, sandbox, name: self.name, proxy })
+        Ok(Connection { client, sandbox, name: self.name, identity, proxy })
     }
 }
 
 impl Connection {
+    /// Says as whom it is signed in to; see [`PendingConnection::identity`].
+    pub(super) fn identity(&self) -> &str {
+        &self.identity
+    }
+
     /// Gives the client, which can only read.
     pub fn read(&self) -> &ReadClient {
         &self.client

@@ -18,6 +18,7 @@ use crate::insight::Estimate;
 use crate::inventory::Inventory;
 use crate::plan::{NoteCode, Plan, Status, VmPlan};
 use crate::policy::Policies;
+use crate::render::text::PlanExtras;
 use crate::render::{self, JsonObserver, TextObserver};
 use crate::run::RunSummary;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -83,8 +84,14 @@ pub(super) fn show_or_warn(context: &Context, plan: &Plan, inventory: &Inventory
         Format::Json => {}
         Format::Text | Format::Github | Format::Markdown => {
             let estimate = Estimate::of(plan, inventory);
-            context
-                .print_or_warn(|out| render::text::plan(plan, Some(&estimate), &context.text_options, out));
+            context.print_or_warn(|out| {
+                render::text::plan(
+                    plan,
+                    PlanExtras { identity: None, estimate: Some(&estimate) },
+                    &context.text_options,
+                    out,
+                )
+            });
         }
     }
 }

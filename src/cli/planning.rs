@@ -22,6 +22,8 @@ pub struct Planned {
     pub plan: Plan,
     /// What FiFo had, of all VMs, whichever were asked for.
     pub inventory: Inventory,
+    /// As whom FiFo was read: `as `ops`, API version 3`.
+    pub identity: String,
 }
 
 /// Reads FiFo once and plans.
@@ -54,7 +56,7 @@ pub async fn make(
     let now =
         at.unwrap_or_else(|| listing.server_date.map_or(after, |server| server.max(after)).trunc_subsecs(0));
     let plan = plan::plan(policies, &asked_for, now).map_err(|violations| broken(&violations))?;
-    Ok(Planned { plan, inventory })
+    Ok(Planned { plan, inventory, identity: fifo.identity().to_owned() })
 }
 
 /// Plans the same VMs at the same instant with other policies, and compares.
@@ -91,7 +93,7 @@ pub async fn plan_again(
     refuse_if_nothing_visible(&inventory, policies, fifo, selection)?;
     let asked_for = narrowed(&inventory, &selection.vms)?;
     let plan = plan::plan(policies, &asked_for, now.trunc_subsecs(0)).map_err(|it| broken(&it))?;
-    Ok(Planned { plan, inventory })
+    Ok(Planned { plan, inventory, identity: fifo.identity().to_owned() })
 }
 
 /// Refuses an inventory without any VM: to see none is never taken for that there are none.

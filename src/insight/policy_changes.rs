@@ -77,6 +77,7 @@ fn fields(old: &Policy, new: &Policy) -> Vec<String> {
         select,
         exclude,
         zone,
+        display_zone: _,
         tiers: _,
         missing_parent,
         stuck_after,

@@ -41,6 +41,8 @@ pub struct Plan<V = VmPlan> {
     pub valid_until: Option<DateTime<Utc>>,
     /// The FiFo it is for.
     pub endpoint: String,
+    /// The IANA name of the zone in which texts and offsets show times.
+    pub timezone: String,
     /// The policies it was made from, by name.
     pub policies: Vec<PolicyRef>,
     /// The counts.

@@ -190,7 +190,7 @@ fn attempts_note(view: &VmView<'_>, due: &DueTier) -> Option<Note> {
     Some(Note::vm(kind(FailedAttempts {
         tier: view.tier(due.tier).name.clone(),
         failed: due.attempts.failed,
-        next_at: view.policy.zone.moment(due.attempts.next_at?),
+        next_at: view.policy.display_zone.moment(due.attempts.next_at?),
     })))
 }
 
@@ -203,7 +203,7 @@ fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
     {
         return Err(no_parent(view, due.tier, MissingParent::Block));
     }
-    let zone = &view.policy.zone;
+    let zone = &view.policy.display_zone;
     let due_since = zone.moment(due.since);
     let Attempts { failed, gave_up, .. } = due.attempts;
     let attempt = (failed > 0)
@@ -252,7 +252,7 @@ fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Opti
     Some(DeleteLocal {
         backup: id,
         tier: view.tier(backup.tier?).name.clone(),
-        taken: view.policy.zone.moment(backup.taken),
+        taken: view.policy.display_zone.moment(backup.taken),
         after_create: after.is_some(),
         reason,
     })

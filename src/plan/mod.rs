@@ -88,6 +88,7 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> R
         at: now,
         valid_until: validity.until(),
         endpoint: inventory.endpoint.clone(),
+        timezone: policies.display_zone().name().to_owned(),
         policies: policies
             .iter()
             .map(|policy| PolicyRef {
@@ -114,6 +115,7 @@ impl Plan {
             at: self.at,
             valid_until: self.valid_until,
             endpoint: self.endpoint.clone(),
+            timezone: self.timezone.clone(),
             policies: self.policies.clone(),
             summary: summary(&vms),
             vms,

@@ -13,7 +13,7 @@ pub(crate) fn name_of(view: &VmView<'_>, backup: &BackupView<'_>) -> BackupName 
         Some(tier) => BackupLabel::Tier(view.tier(tier).name.clone()),
         None => BackupLabel::Comment(backup.backup.comment.clone()),
     };
-    BackupName { label, taken: view.policy.zone.moment(backup.taken) }
+    BackupName { label, taken: view.policy.display_zone.moment(backup.taken) }
 }
 
 /// Writes a number of bytes with a binary unit: `3.1 GiB`.
@@ -100,7 +100,7 @@ fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>) -> Option<NoteKind>
     Some(match backup.standing {
         Standing::InProgress => NoteKind::InProgress { backup: name(), size_bytes: size_bytes() },
         Standing::Unverified { is_overdue } => {
-            let until = || view.policy.zone.moment(backup.taken + view.policy.stuck_after);
+            let until = || view.policy.display_zone.moment(backup.taken + view.policy.stuck_after);
             NoteKind::Unverified {
                 backup: name(),
                 missing: backup.backup.missing_file_info(),

@@ -74,6 +74,7 @@ pub(super) fn check(document: &Document, source: Source, report: &mut Diagnostic
         max_age: document.max_age.as_ref().map_or(gap_max + MAX_AGE_ALLOWANCE, |it| it.value),
         prune: document.prune.as_ref().is_some_and(|it| it.value),
         suspend,
+        display_zone: zone.clone(),
         zone,
         tiers,
     })

@@ -14,9 +14,20 @@ pub struct Policies(Vec<Policy>);
 
 impl Policies {
     /// Takes checked policies; their names must differ.
+    ///
+    /// Where they are of several zones, all times are shown in UTC: an output with two zones is easily misread.
     pub fn new(mut policies: Vec<Policy>) -> Self {
         policies.sort_by(|a, b| a.name.cmp(&b.name));
+        let is_mixed = policies.windows(2).any(|two| two[0].zone != two[1].zone);
+        for policy in &mut policies {
+            policy.display_zone = if is_mixed { Zone::UTC } else { policy.zone.clone() };
+        }
         Self(policies)
+    }
+
+    /// Gives the zone in which all times are shown; UTC where there is no policy.
+    pub fn display_zone(&self) -> Zone {
+        self.0.first().map_or(Zone::UTC, |policy| policy.display_zone.clone())
     }
 
     /// Gives them in the order of their names.
@@ -73,8 +84,10 @@ pub struct Policy {
     pub select: Selector,
     /// Which of those it is not for.
     pub exclude: Option<Selector>,
-    /// The zone in which its schedules are read and its times are shown.
+    /// The zone in which its schedules are read.
     pub zone: Zone,
+    /// The zone in which its times are shown; see [`Policies::new`].
+    pub display_zone: Zone,
     /// Its tiers, coarsest first; at least one, and the first one is full.
     pub tiers: Vec<Tier>,
     /// What to do when an incremental backup has no parent to be taken from.

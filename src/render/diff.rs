@@ -90,7 +90,7 @@ fn line(backup: &Backup, policy: &Policy) -> Line {
         (None, Some(comment)) => format!("\"{}\"", visible(comment)),
         (None, None) => "(no comment)".to_owned(),
     };
-    let taken = |taken: DateTime<Utc>| minute_text(policy.zone.moment(taken));
+    let taken = |taken: DateTime<Utc>| minute_text(policy.display_zone.moment(taken));
     let kind = match backup.parent {
         None => "full".to_owned(),
         Some(parent) => format!("incremental on {}", parent.short()),

@@ -110,6 +110,7 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
         format: &'static str,
         at: DateTime<Utc>,
         endpoint: &'a str,
+        timezone: &'a str,
         vms: Vec<VmStatus<'a>>,
         summary: Summary,
     }
@@ -123,7 +124,7 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
         unprotected: usize,
         suspended: usize,
     }
-    let Health { at, endpoint, vms } = health;
+    let Health { at, endpoint, timezone, vms } = health;
     let count = |is_it: &dyn Fn(&VmHealth) -> bool| vms.iter().filter(|vm| is_it(vm)).count();
     let of = |verdict: BackupHealth| count(&|vm| vm.verdict == verdict);
     let summary = Summary {
@@ -136,7 +137,7 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
         suspended: count(&|vm| vm.is_suspended),
     };
     let vms = vms.iter().map(VmStatus::of).collect();
-    told(&Status { format: "fifo-retain.status/1", at: *at, endpoint, vms, summary }, stop, out)
+    told(&Status { format: "fifo-retain.status/1", at: *at, endpoint, timezone, vms, summary }, stop, out)
 }
 
 /// A VM with those of its notes about which something has to be done, each with what.

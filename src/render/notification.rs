@@ -171,7 +171,12 @@ mod tests {
             notes: Vec::new(),
         };
         let at = "2026-11-22T20:00:00Z".parse().unwrap();
-        let health = Health { at, endpoint: "https://fifo".to_owned(), vms: vec![vm; 1_500] };
+        let health = Health {
+            at,
+            endpoint: "https://fifo".to_owned(),
+            timezone: "UTC".to_owned(),
+            vms: vec![vm; 1_500],
+        };
         let overview = Overview { health, vms_by_status: Default::default(), tiers: Default::default() };
         let body = json(&RunSummary { overview: Some(overview), ..failed("down") }).unwrap();
         assert!(body.len() < 60_000, "{} bytes", body.len());

@@ -58,7 +58,9 @@ pub fn page(history: &RunHistory, now: DateTime<Utc>) -> String {
                 (actions(history))
                 footer {
                     "fifo-retain " (env!("CARGO_PKG_VERSION")) ", as of " (instant_text(now))
-                    ". Times are in UTC, those of backups in their policy's zone. This page renews itself."
+                    ". Times are in UTC"
+                    @if let Some(health) = &health { ", those of backups in " (visible(&health.timezone)) }
+                    ". This page renews itself."
                 }
             }
         }
@@ -304,7 +306,12 @@ mod tests {
             gaps: Vec::new(),
             notes: Vec::new(),
         };
-        let health = Health { at: at(), endpoint: "https://fifo".to_owned(), vms: vec![vm] };
+        let health = Health {
+            at: at(),
+            endpoint: "https://fifo".to_owned(),
+            timezone: "UTC".to_owned(),
+            vms: vec![vm],
+        };
         let overview = Overview { health, vms_by_status: Default::default(), tiers: Default::default() };
         RunHistory { overview: Some(overview), ..RunHistory::default() }
     }

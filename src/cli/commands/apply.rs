@@ -18,7 +18,7 @@ use crate::inventory::Inventory;
 use crate::plan::{Action, Plan, SavedPlan, SkipReason, SkippedVm, VmPlan, confirm};
 use crate::policy::Policies;
 use crate::render;
-use crate::render::text::TextOptions;
+use crate::render::text::{PlanExtras, TextOptions};
 use crate::run::RunSummary;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -69,7 +69,7 @@ async fn fresh(
         latch::refuse_if_set(&latch)?;
         let fifo = fifo.open(context, FirstContact::FailFast).await?;
         reporting.monitor.begin();
-        let Planned { plan, inventory } = planned(args, context, &policies, &fifo, reporting).await?;
+        let Planned { plan, inventory, .. } = planned(args, context, &policies, &fifo, reporting).await?;
         execute::show_or_warn(context, &plan, &inventory);
         let work =
             ApprovedWork { vms: plan.vms.clone(), skipped: Vec::new(), plan: &plan, inventory: &inventory };
@@ -80,7 +80,8 @@ async fn fresh(
     latch::refuse_if_set(&latch)?;
     let identity = fifo.identity();
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
-    let Planned { plan: live_view, inventory } = planned(args, context, &policies, &fifo, reporting).await?;
+    let Planned { plan: live_view, inventory, .. } =
+        planned(args, context, &policies, &fifo, reporting).await?;
     if live_view.vms.iter().all(|vm| vm.due_actions().is_empty()) {
         execute::show_or_warn(context, &live_view, &inventory);
     } else {
@@ -148,16 +149,25 @@ async fn saved(
 fn show_where_asked(context: &Context, plan: &Plan, inventory: &Inventory) -> Result<(), CliError> {
     let estimate = Estimate::of(plan, inventory);
     match context.global.format {
-        Format::Text | Format::Github | Format::Markdown => {
-            context.print(|out| render::text::plan(plan, Some(&estimate), &context.text_options, out))
-        }
+        Format::Text | Format::Github | Format::Markdown => context.print(|out| {
+            render::text::plan(
+                plan,
+                PlanExtras { identity: None, estimate: Some(&estimate) },
+                &context.text_options,
+                out,
+            )
+        }),
         Format::Json => {
             let text_options = TextOptions { styles: context.error_styles, ..context.text_options };
-            render::text::plan(plan, Some(&estimate), &text_options, &mut io::stderr().lock()).map_err(
-                |error| {
-                    CliError::new(Kind::Files, "could not show the plan on standard error").because(error)
-                },
+            render::text::plan(
+                plan,
+                PlanExtras { identity: None, estimate: Some(&estimate) },
+                &text_options,
+                &mut io::stderr().lock(),
             )
+            .map_err(|error| {
+                CliError::new(Kind::Files, "could not show the plan on standard error").because(error)
+            })
         }
     }
 }
@@ -174,7 +184,7 @@ struct ApprovedWork<'a> {
 impl<'a> ApprovedWork<'a> {
     /// Takes of an earlier plan what the one made now still wants. `name` is what the earlier one is called.
     fn confirmed<C, D, N>(earlier: &Plan<VmPlan<Action<C, D>, N>>, now: &'a Planned, name: &str) -> Self {
-        let Planned { plan, inventory } = now;
+        let Planned { plan, inventory, .. } = now;
         if let Some(until) = earlier.valid_until.filter(|&until| until <= plan.at) {
             tracing::warn!(
                 "{name} was made to hold until {}: what has come due since is not in it and is not done",

@@ -12,6 +12,7 @@ use crate::cli::policies;
 use crate::insight::Estimate;
 use crate::plan::Plan;
 use crate::render::markdown::{MAX_BYTES_DEFAULT, PlanPageParts};
+use crate::render::text::PlanExtras;
 use crate::render::{self, Styles};
 use std::path::Path;
 
@@ -37,7 +38,7 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
     let compared = before
         .map(|before| planning::compare_with(&before, &policies, &planned, &args.planning))
         .transpose()?;
-    let Planned { plan, inventory } = planned;
+    let Planned { plan, inventory, identity } = planned;
 
     // Saved before it is shown: whoever closes the pipe early still finds the file.
     if let Some(path) = &args.out {
@@ -52,7 +53,12 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
                 render::diff::plan(&plan, &policies, &inventory, &Styles::plain(), &mut diff)?;
             }
             let diff = String::from_utf8_lossy(&diff);
-            let parts = PlanPageParts { comparison: compared.as_ref(), stop: stop.as_ref(), diff: &diff };
+            let parts = PlanPageParts {
+                comparison: compared.as_ref(),
+                stop: stop.as_ref(),
+                identity: Some(&identity),
+                diff: &diff,
+            };
             render::markdown::plan(&plan, &parts, args.max_bytes.unwrap_or(MAX_BYTES_DEFAULT), out)
         }
         (Format::Text | Format::Github, compared) => {
@@ -62,7 +68,8 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
                 writeln!(out)?;
             }
             let estimate = Estimate::of(&plan, &inventory);
-            render::text::plan(&plan, Some(&estimate), &context.text_options, out)?;
+            let extras = PlanExtras { identity: Some(&identity), estimate: Some(&estimate) };
+            render::text::plan(&plan, extras, &context.text_options, out)?;
             match compared {
                 Some(compared) => render::text::comparison(compared, &plan, &context.text_options, out),
                 None => Ok(()),

@@ -23,18 +23,19 @@ pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Ou
     let stop = latch::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
     let selection = PlanningArgs { vms: args.vms.clone(), allow_empty: false };
-    let Planned { plan, inventory } = planning::make(context, &policies, &fifo, &selection, args.at).await?;
+    let Planned { plan, inventory, identity } =
+        planning::make(context, &policies, &fifo, &selection, args.at).await?;
     fifo.close().await?;
     let explained = explain(&plan, &policies, &inventory);
     context.print(|out| match context.global.format {
         Format::Json => render::json::show(&explained, stop.as_ref(), out),
         Format::Markdown => {
             latch::write_shown_markdown(stop.as_ref(), out)?;
-            render::markdown::show(&explained, out)
+            render::markdown::show(&explained, Some(&identity), out)
         }
         Format::Text | Format::Github => {
             latch::write_shown(stop.as_ref(), context, out)?;
-            render::text::show(&explained, &context.text_options, out)
+            render::text::show(&explained, Some(&identity), &context.text_options, out)
         }
     })?;
     Ok(Outcome::Done)

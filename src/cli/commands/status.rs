@@ -24,7 +24,7 @@ pub(in crate::cli) async fn run(args: &StatusArgs, context: &Context) -> Result<
     let fifo = PendingConnection::of(context)?;
     let stop = latch::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
-    let Planned { plan, inventory } =
+    let Planned { plan, inventory, identity } =
         planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
     fifo.close().await?;
     let overview = Overview::of(&plan, &policies, &inventory);
@@ -33,12 +33,12 @@ pub(in crate::cli) async fn run(args: &StatusArgs, context: &Context) -> Result<
         Format::Json => render::json::status(health, stop.as_ref(), out),
         Format::Markdown => {
             latch::write_shown_markdown(stop.as_ref(), out)?;
-            render::markdown::status(health, out)
+            render::markdown::status(health, Some(&identity), out)
         }
         Format::Text | Format::Github => {
             latch::write_shown(stop.as_ref(), context, out)?;
             let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
-            render::text::status(health, view, &context.text_options, out)
+            render::text::status(health, view, Some(&identity), &context.text_options, out)
         }
     })?;
     // While nothing is backed up, all is not well, however young the backups still are.

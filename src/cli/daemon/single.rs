@@ -88,7 +88,7 @@ pub(in crate::cli) async fn reconcile_once(
         planned = planning::make(context, &policies, &fifo, &args.planning, None) => planned?,
     };
     monitor.read(&planned, &policies, summary);
-    let Planned { plan, inventory } = &planned;
+    let Planned { plan, inventory, .. } = &planned;
     execute::show_if_changed(context, plan, inventory, &mut memory.last_shown);
     // Once more right before anything is done: the file may have been put there by hand.
     latch::refuse_if_set(&latch)?;

@@ -171,7 +171,12 @@ mod tests {
 
     /// A run that made a plan.
     fn planned(failure: Option<&str>) -> RunSummary {
-        let health = Health { at: now(), endpoint: "https://fifo".to_owned(), vms: Vec::new() };
+        let health = Health {
+            at: now(),
+            endpoint: "https://fifo".to_owned(),
+            timezone: "UTC".to_owned(),
+            vms: Vec::new(),
+        };
         let overview = Overview { health, vms_by_status: Default::default(), tiers: Default::default() };
         let exit_code = u8::from(failure.is_some());
         RunSummary {

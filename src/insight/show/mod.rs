@@ -7,7 +7,9 @@
 mod reasons;
 mod tree;
 
+use super::status::{NextDue, next_due};
 use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, VmId, chain_of, restorable};
+use crate::plan::due::Occurrences;
 use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::{Action, BackupKind, Note, Plan, VmPlan};
 use crate::policy::{Match, Policies, Policy};
@@ -24,6 +26,8 @@ pub struct Explanation {
     pub at: DateTime<Utc>,
     /// The FiFo.
     pub endpoint: String,
+    /// The IANA name of the zone in which times are shown.
+    pub timezone: String,
     /// The VMs, by alias, then UUID.
     pub vms: Vec<VmExplanation>,
 }
@@ -41,7 +45,9 @@ pub struct VmExplanation {
     pub is_suspended: bool,
     /// Its backups, each before those that are taken from it, and else the older one first.
     pub backups: Vec<BackupExplanation>,
-    /// What is told about the VM itself.
+    /// When each tier of its policy is due next, coarsest first.
+    pub next_due: Vec<NextDue>,
+    /// What is reported about the VM itself.
     pub notes: Vec<Note>,
 }
 
@@ -147,20 +153,31 @@ pub struct StoredCopy {
 pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Explanation {
     let vms = plan.vms.iter().map(|planned| {
         let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
-        let backups = vm.map_or_else(Vec::new, |vm| match policies.policy_for(vm) {
-            Match::One(policy) => under_policy(planned, vm, policy, plan.at),
-            Match::Unprotected | Match::Conflict(_) => without_policy(vm),
-        });
+        let (backups, next_due) = vm
+            .map(|vm| match policies.policy_for(vm) {
+                Match::One(policy) => {
+                    let next_due = next_due(vm.id, policy, &Occurrences::new(policy, plan.at));
+                    (under_policy(planned, vm, policy, plan.at), next_due)
+                }
+                Match::Unprotected | Match::Conflict(_) => (without_policy(vm), Vec::new()),
+            })
+            .unwrap_or_default();
         VmExplanation {
             uuid: planned.uuid,
             alias: planned.alias.clone(),
             policy: planned.policy.clone(),
             is_suspended: planned.is_suspended(),
             backups,
+            next_due,
             notes: planned.notes.iter().filter(|note| note.backup.is_none()).cloned().collect(),
         }
     });
-    Explanation { at: plan.at, endpoint: plan.endpoint.clone(), vms: vms.collect() }
+    Explanation {
+        at: plan.at,
+        endpoint: plan.endpoint.clone(),
+        timezone: plan.timezone.clone(),
+        vms: vms.collect(),
+    }
 }
 
 fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<BackupExplanation> {
@@ -179,7 +196,7 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, now: DateTime<Utc>) 
             BackupExplanation {
                 depth,
                 tier: judged.and_then(|judged| judged.tier).map(|tier| view.tier(tier).name.clone()),
-                taken: backup.timestamp.map(|taken| policy.zone.moment(taken)),
+                taken: backup.timestamp.map(|taken| policy.display_zone.moment(taken)),
                 is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
                 local: LocalCopy {
                     kept_for: reasons.local(backup),

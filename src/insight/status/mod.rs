@@ -24,6 +24,8 @@ pub struct Health {
     pub at: DateTime<Utc>,
     /// The FiFo.
     pub endpoint: String,
+    /// The IANA name of the zone in which times are shown.
+    pub timezone: String,
     /// The VMs, by alias, then UUID.
     pub vms: Vec<VmHealth>,
 }
@@ -145,7 +147,8 @@ fn judged<T>(
         }
     });
     let vms = vms.collect();
-    (Health { at: plan.at, endpoint: plan.endpoint.clone(), vms }, by_id)
+    let (endpoint, timezone) = (plan.endpoint.clone(), plan.timezone.clone());
+    (Health { at: plan.at, endpoint, timezone, vms }, by_id)
 }
 
 fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> VmHealth {
@@ -172,7 +175,7 @@ fn under_policy(planned: &VmPlan, view: &VmView<'_>, occurrences: &Occurrences<'
         Some(NewestBackup {
             backup: newest.id(),
             tier: newest.tier.map(|tier| view.tier(tier).name.clone()),
-            taken: policy.zone.moment(newest.taken),
+            taken: policy.display_zone.moment(newest.taken),
             age_secs: (occurrences.now() - newest.taken).num_seconds().max(0),
             steps: chain.steps.len(),
             size_bytes: chain.size_bytes(),
@@ -196,10 +199,10 @@ fn under_policy(planned: &VmPlan, view: &VmView<'_>, occurrences: &Occurrences<'
     }
 }
 
-fn next_due(vm: VmId, policy: &Policy, occurrences: &Occurrences<'_>) -> Vec<NextDue> {
+pub(super) fn next_due(vm: VmId, policy: &Policy, occurrences: &Occurrences<'_>) -> Vec<NextDue> {
     let tiers = policy.tiers.iter().enumerate();
     let due = tiers.filter_map(|(index, tier)| {
-        let at = policy.zone.moment(occurrences.next(index, vm)?);
+        let at = policy.display_zone.moment(occurrences.next(index, vm)?);
         Some(NextDue { tier: tier.name.clone(), at })
     });
     due.collect()
@@ -229,5 +232,5 @@ fn gaps(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<FixedO
         while taken.next_if(|taken| taken < began).is_some() {}
         taken.peek().is_none_or(|taken| taken >= ended)
     };
-    with_the_next.filter(is_gap).map(|(began, _)| view.policy.zone.moment(*began)).collect()
+    with_the_next.filter(is_gap).map(|(began, _)| view.policy.display_zone.moment(*began)).collect()
 }

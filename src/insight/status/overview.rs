@@ -64,7 +64,12 @@ impl Health {
     #[must_use]
     pub fn aged(&self, now: DateTime<Utc>) -> Self {
         let vms = self.vms.iter().cloned().map(|vm| aged(vm, now));
-        Self { at: self.at, endpoint: self.endpoint.clone(), vms: vms.collect() }
+        Self {
+            at: self.at,
+            endpoint: self.endpoint.clone(),
+            timezone: self.timezone.clone(),
+            vms: vms.collect(),
+        }
     }
 }
 

@@ -179,6 +179,7 @@ pub(crate) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
         },
         exclude: None,
         zone: tiers[0].schedule.zone().clone(),
+        display_zone: tiers[0].schedule.zone().clone(),
         tiers,
         missing_parent: MissingParent::Full,
         stuck_after: TimeDelta::hours(12),

@@ -48,6 +48,17 @@ pub(super) fn message(text: &str) -> String {
     escaped(&cut(text, MESSAGE_CHARS_MAX))
 }
 
+/// Says which FiFo was read, as whom, and in which zone times are.
+pub(super) fn origin(endpoint: &str, identity: Option<&str>, timezone: &str) -> String {
+    format!("FiFo: {}. Times: {}.", fifo(endpoint, identity), escaped(timezone))
+}
+
+/// Names a FiFo and as whom it was read.
+pub(super) fn fifo(endpoint: &str, identity: Option<&str>) -> String {
+    let identity = identity.map_or_else(String::new, |identity| format!(" {identity}"));
+    escaped(&format!("{endpoint}{identity}"))
+}
+
 /// Names a VM: its alias, and the beginning of its UUID by which it is known when others are called the same.
 pub(super) fn name(alias: &str, uuid: Option<VmId>) -> String {
     short_name(alias, uuid, ALIAS_CHARS_MAX)

@@ -1,7 +1,7 @@
 //! A plan as a comment on a pull request.
 
 use super::deletes::{Deletes, fitted};
-use super::escape::escaped;
+use super::escape::{escaped, fifo};
 use super::page::{CountNoun, composed, counted};
 use super::sections::{Creates, all_creates, creates, sections};
 use crate::apply::SafetyStop;
@@ -29,6 +29,8 @@ pub struct PlanPageParts<'a> {
     pub comparison: Option<&'a Comparison>,
     /// A safety stop that is in force. It stands above everything else; with its details where these leave room for the plan.
     pub stop: Option<&'a SafetyStop>,
+    /// As whom FiFo was read.
+    pub identity: Option<&'a str>,
     /// A unified diff of the backups, without colours; empty for none.
     pub diff: &'a str,
 }
@@ -46,7 +48,7 @@ pub struct PlanPageParts<'a> {
 ///
 /// Those of writing.
 pub fn plan(plan: &Plan, parts: &PlanPageParts<'_>, max_bytes: usize, out: &mut dyn Write) -> io::Result<()> {
-    let &PlanPageParts { comparison, stop, diff } = parts;
+    let &PlanPageParts { comparison, stop, identity, diff } = parts;
     let mut head = format!("{MARKER}\n");
     if let Some(stop) = stop {
         let whole = safety_stop::markdown(stop);
@@ -66,7 +68,7 @@ pub fn plan(plan: &Plan, parts: &PlanPageParts<'_>, max_bytes: usize, out: &mut 
             head.push_str(&format!("**{worse}**\n"));
         }
     }
-    let origin = origin(plan, comparison);
+    let origin = origin(plan, identity, comparison);
     // Whence it comes is good to know and worth no delete.
     if head.len() + origin.len() <= max_bytes / 4 {
         head.push_str(&origin);
@@ -97,12 +99,13 @@ fn worse(summary: &ComparisonSummary) -> Option<String> {
     (!told.is_empty()).then(|| format!("{}.", told.join(", ")))
 }
 
-fn origin(plan: &Plan, comparison: Option<&Comparison>) -> String {
+fn origin(plan: &Plan, identity: Option<&str>, comparison: Option<&Comparison>) -> String {
     let minute = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M UTC");
     let until =
         plan.valid_until.map_or_else(String::new, |until| format!("; it holds until {}", minute(until)));
-    let endpoint = escaped(&plan.endpoint);
-    let mut text = format!("\nPlanned as of {} for {endpoint}{until}.\n", minute(plan.at));
+    let mut text =
+        format!("\nPlanned as of {} for {}{until}. ", minute(plan.at), fifo(&plan.endpoint, identity));
+    text.push_str(&format!("Times of backups are in {}.\n", escaped(&plan.timezone)));
     if let Some(unmanaged) = unmanaged(&plan.summary.unmanaged) {
         text.push_str(&format!("Unmanaged: {unmanaged}, which no tier is for.\n"));
     }

@@ -1,9 +1,9 @@
 //! VMs' backups with why they are kept, as tables.
 
-use super::escape::escaped;
+use super::escape::{escaped, origin};
 use crate::insight::show::{BackupExplanation, Explanation, VmExplanation};
 use crate::plan::bytes_text;
-use crate::render::text::show as shown;
+use crate::render::text::{next_due_text, show as shown};
 use std::io::{self, Write};
 
 /// Writes VMs' backups with why they are kept: a table for each.
@@ -11,7 +11,8 @@ use std::io::{self, Write};
 /// # Errors
 ///
 /// Those of writing.
-pub fn show(explained: &Explanation, out: &mut dyn Write) -> io::Result<()> {
+pub fn show(explained: &Explanation, identity: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}\n", origin(&explained.endpoint, identity, &explained.timezone))?;
     for (place, vm) in explained.vms.iter().enumerate() {
         let id = vm.uuid.map_or_else(String::new, |id| format!(" `{id}`"));
         let policy = vm.policy.as_deref().map_or_else(String::new, |policy| format!(", {}", escaped(policy)));
@@ -19,7 +20,10 @@ pub fn show(explained: &Explanation, out: &mut dyn Write) -> io::Result<()> {
         for note in &vm.notes {
             writeln!(out, "- {}", escaped(&note.to_string()))?;
         }
-        if !vm.notes.is_empty() {
+        if !vm.next_due.is_empty() {
+            writeln!(out, "- next due: {}", escaped(&next_due_text(&vm.next_due)))?;
+        }
+        if !vm.notes.is_empty() || !vm.next_due.is_empty() {
             writeln!(out)?;
         }
         if vm.backups.is_empty() {

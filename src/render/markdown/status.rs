@@ -1,6 +1,6 @@
 //! How VMs stand, as a table.
 
-use super::escape::escaped;
+use super::escape::{escaped, origin};
 use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::render::text::status as words;
 use crate::render::words::advice;
@@ -11,8 +11,13 @@ use std::io::{self, Write};
 /// # Errors
 ///
 /// Those of writing.
-pub fn status(health: &Health, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "**{}**", words::totals(health))?;
+pub fn status(health: &Health, identity: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "**{}**\n\n{}",
+        words::totals(health),
+        origin(&health.endpoint, identity, &health.timezone)
+    )?;
     let (out_of_date, fine): (Vec<&VmHealth>, Vec<&VmHealth>) =
         health.vms.iter().partition(|vm| vm.verdict.is_out());
     if !out_of_date.is_empty() {

@@ -134,6 +134,7 @@ impl Sizes {
             at: at().to_utc(),
             valid_until: Some(at().to_utc()),
             endpoint: "https://fifo.example.com".to_owned(),
+            timezone: "Europe/Berlin".to_owned(),
             policies: Vec::new(),
             summary: Summary {
                 create: self.creates,

@@ -49,7 +49,7 @@ fn overview(vms: Vec<VmHealth>) -> Overview {
     Overview {
         vms_by_status: [(Status::UpToDate, vms.len())].into(),
         tiers: tiers.map(|id| (id, vec![tier("weekly", None), tier("daily", Some(at()))])).collect(),
-        health: Health { at: at(), endpoint: "https://fifo".to_owned(), vms },
+        health: Health { at: at(), endpoint: "https://fifo".to_owned(), timezone: "UTC".to_owned(), vms },
     }
 }
 

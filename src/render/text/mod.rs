@@ -22,9 +22,25 @@ pub(super) use comparison::{change_totals, forecast_rows, protection_change_text
 pub use options::{Detail, TextOptions};
 pub use show::show;
 pub use status::{StatusView, span_text, status};
+pub(super) use status_text::next_due_text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use table::Table;
+
+/// What a plan as text shows besides the plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlanExtras<'a> {
+    /// As whom FiFo was read.
+    pub identity: Option<&'a str>,
+    /// What the plan moves.
+    pub estimate: Option<&'a Estimate>,
+}
+
+/// Says which FiFo was read, as whom, and in which zone times are: `FiFo: https://fifo.example.com as `ops`. Times:
+/// Europe/Berlin.`
+fn origin_text(endpoint: &str, identity: &str, timezone: &str) -> String {
+    format!("FiFo: {} {}. Times: {timezone}.", visible(endpoint), visible(identity))
+}
 
 /// Writes a plan as text. Its last line is always the counts, in a form that never changes.
 ///
@@ -33,7 +49,7 @@ use table::Table;
 /// Those of writing.
 pub fn plan(
     plan: &Plan,
-    estimate: Option<&Estimate>,
+    extras: PlanExtras<'_>,
     options: &TextOptions,
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -48,8 +64,10 @@ pub fn plan(
     if !blocks.is_empty() {
         writeln!(out)?;
     }
-    let estimate = estimate.and_then(estimate_text);
-    for line in remarks(plan, options.detail).into_iter().chain(estimate) {
+    let origin = extras.identity.map(|identity| origin_text(&plan.endpoint, identity, &plan.timezone));
+    let origin = origin.filter(|_| options.detail > Detail::Brief);
+    let estimate = extras.estimate.and_then(estimate_text);
+    for line in remarks(plan, options.detail).into_iter().chain(origin).chain(estimate) {
         for line in wrapped(&line, options.columns) {
             writeln!(out, "{line}")?;
         }

@@ -1,8 +1,9 @@
 //! The backups of a VM as a tree of chains, each with why it is kept.
 
 use super::rows::{Row, RowGroup, note_row};
+use super::status_text::next_due_text;
 use super::table::Table;
-use super::{Detail, TextOptions};
+use super::{Detail, TextOptions, origin_text};
 use crate::insight::show::{
     BackupExplanation, DeleteWhen, Explanation, Reason, ReportedStanding, VmExplanation,
 };
@@ -27,7 +28,12 @@ const LABEL: usize = 8;
 /// # Errors
 ///
 /// Those of writing.
-pub fn show(explained: &Explanation, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+pub fn show(
+    explained: &Explanation,
+    identity: Option<&str>,
+    options: &TextOptions,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let blocks: Vec<RowGroup> = explained.vms.iter().map(|vm| block(vm, options.detail)).collect();
     let table = Table::new(&blocks, options);
     for (vm, block) in explained.vms.iter().zip(&blocks) {
@@ -37,8 +43,11 @@ pub fn show(explained: &Explanation, options: &TextOptions, out: &mut dyn Write)
         }
         writeln!(out)?;
     }
-    for line in wrapped(&totals(explained), options.columns) {
-        writeln!(out, "{line}")?;
+    let origin = identity.map(|identity| origin_text(&explained.endpoint, identity, &explained.timezone));
+    for line in origin.into_iter().chain([totals(explained)]) {
+        for line in wrapped(&line, options.columns) {
+            writeln!(out, "{line}")?;
+        }
     }
     Ok(())
 }
@@ -63,6 +72,10 @@ fn block(vm: &VmExplanation, detail: Detail) -> RowGroup {
     let mut rows: Vec<Row> = notes.map(|note| note_row(note, Status::UpToDate)).collect();
     if vm.backups.is_empty() && vm.uuid.is_some() {
         rows.push(Row { symbol: Symbol::Aside, verb: "no backup", what: String::new(), why: String::new() });
+    }
+    if !vm.next_due.is_empty() {
+        let what = visible(&next_due_text(&vm.next_due));
+        rows.push(Row { symbol: Symbol::Aside, verb: "next due", what, why: String::new() });
     }
     RowGroup {
         alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },

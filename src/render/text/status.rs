@@ -5,7 +5,7 @@ pub use super::status_text::span_text;
 pub(in crate::render) use super::status_text::{age_text, gaps_text, local_text, name_of, restore_text};
 use super::status_text::{is_problem, next_due_text};
 use super::table::Table;
-use super::{Detail, TextOptions, status_table, unmanaged};
+use super::{Detail, TextOptions, origin_text, status_table, unmanaged};
 use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::plan::Status;
 use crate::render::cells::{visible, wrapped};
@@ -31,6 +31,7 @@ pub enum StatusView {
 pub fn status(
     health: &Health,
     view: StatusView,
+    identity: Option<&str>,
     options: &TextOptions,
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -55,8 +56,12 @@ pub fn status(
     if !blocks.is_empty() {
         writeln!(out)?;
     }
-    for line in wrapped(&totals(health), options.columns) {
-        writeln!(out, "{line}")?;
+    let origin = identity.map(|identity| origin_text(&health.endpoint, identity, &health.timezone));
+    let origin = origin.filter(|_| options.detail > Detail::Brief);
+    for line in origin.into_iter().chain([totals(health)]) {
+        for line in wrapped(&line, options.columns) {
+            writeln!(out, "{line}")?;
+        }
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ pub(in crate::render) fn gaps_text(gaps: &[DateTime<FixedOffset>]) -> String {
 }
 
 /// Names next due times with their offset from UTC: `weekly 2026-11-29 01:00 +01:00, daily …`.
-pub(super) fn next_due_text(next_due: &[NextDue]) -> String {
+pub(in crate::render) fn next_due_text(next_due: &[NextDue]) -> String {
     let text = |due: &NextDue| format!("{} {} {}", due.tier, minute_text(due.at), due.at.format("%:z"));
     next_due.iter().map(text).collect::<Vec<_>>().join(", ")
 }

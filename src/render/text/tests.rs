@@ -88,6 +88,7 @@ fn of(vms: Vec<VmPlan>, summary: Summary) -> Plan {
         at: at("2026-11-22 21:00").to_utc(),
         valid_until: None,
         endpoint: "https://fifo.example.com".to_owned(),
+        timezone: "Europe/Berlin".to_owned(),
         policies: Vec::new(),
         summary,
         vms,
@@ -162,7 +163,7 @@ fn cloud() -> Plan {
 
 fn written(plan_: &Plan, columns: usize, detail: Detail, styles: Styles) -> String {
     let mut out = Vec::new();
-    plan(plan_, None, &TextOptions { styles, columns, detail }, &mut out).unwrap();
+    plan(plan_, PlanExtras::default(), &TextOptions { styles, columns, detail }, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

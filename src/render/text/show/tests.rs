@@ -68,6 +68,7 @@ fn vm() -> VmExplanation {
         policy: Some("grandfather".to_owned()),
         is_suspended: false,
         backups: vec![monthly, weekly, failed, backup(10, 1, Some(1), "daily"), by_hand],
+        next_due: Vec::new(),
         notes: vec![Note::vm(NoteKind::VmState {
             state: BlockingState::Other("frozen".to_owned()),
             newest: None,
@@ -77,12 +78,17 @@ fn vm() -> VmExplanation {
 
 fn explained(vm: VmExplanation) -> Explanation {
     let at = DateTime::parse_from_rfc3339("2026-11-22T20:00:00Z").unwrap().to_utc();
-    Explanation { at, endpoint: "https://fifo.example.com".to_owned(), vms: vec![vm] }
+    Explanation {
+        at,
+        endpoint: "https://fifo.example.com".to_owned(),
+        timezone: "Europe/Berlin".to_owned(),
+        vms: vec![vm],
+    }
 }
 
 fn text(vm: VmExplanation, columns: usize, detail: Detail, styles: Styles) -> String {
     let mut out = Vec::new();
-    show(&explained(vm), &TextOptions { styles, columns, detail }, &mut out).unwrap();
+    show(&explained(vm), None, &TextOptions { styles, columns, detail }, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -163,7 +169,7 @@ fn no_line_is_wider_than_the_terminal_however_deep_the_chain_and_no_word_is_lost
 fn a_comment_cannot_write_to_the_terminal_nor_into_a_table() {
     assert!(!plain(vm(), 100).contains('\u{1b}'));
     let mut out = Vec::new();
-    markdown::show(&explained(vm()), &mut out).unwrap();
+    markdown::show(&explained(vm()), None, &mut out).unwrap();
     let table = String::from_utf8(out).unwrap();
     assert!(!table.contains('\u{1b}') && table.contains(r"\| upgrade"), "{table}");
     let cells = |line: &str| line.replace(r"\|", "").matches('|').count();
