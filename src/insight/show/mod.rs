@@ -13,7 +13,7 @@ use crate::plan::{Action, BackupKind, Note, Plan, VmPlan};
 use crate::policy::{Match, Policies, Policy};
 use chrono::{DateTime, FixedOffset, Utc};
 use reasons::Reasons;
-pub use reasons::{Reason, ReasonCode};
+pub use reasons::{Dependent, KeptNewest, Reason};
 use serde::Serialize;
 use tree::in_chains;
 
@@ -222,11 +222,11 @@ fn without_policy(vm: &Vm) -> Vec<BackupExplanation> {
                 }
             };
             let held = held(backup);
-            let kept_for = if held.is_held { vec![reasons::no_policy()] } else { Vec::new() };
+            let kept_for = if held.is_held { vec![Reason::NoPolicy] } else { Vec::new() };
             BackupExplanation {
                 depth,
                 local: LocalCopy { kept_for, ..held },
-                stored: StoredCopy { kept_for: vec![reasons::no_policy()], is_expired: false },
+                stored: StoredCopy { kept_for: vec![Reason::NoPolicy], is_expired: false },
                 ..recorded(vm, backup, standing)
             }
         })
