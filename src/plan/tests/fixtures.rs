@@ -1,5 +1,6 @@
 //! Small clouds, told in a few words.
 
+use super::frame::frame_broken;
 use crate::inventory::{Backup, BackupId, Inventory, RecordedState, StoredFile, Vm, VmId};
 use crate::plan::{Action, Create, Plan, VmPlan, plan};
 use crate::policy::{
@@ -148,8 +149,12 @@ pub(crate) fn plan_all(
     vms: impl IntoIterator<Item = VmBuilder>,
     now: DateTime<Utc>,
 ) -> Plan {
-    match plan(&Policies::new(policies.to_vec()), &inventory(vms), now) {
-        Ok(plan) => plan,
+    let (policies, inventory) = (Policies::new(policies.to_vec()), inventory(vms));
+    match plan(&policies, &inventory, now) {
+        Ok(plan) => {
+            assert_eq!(frame_broken(&plan, &policies, &inventory), Vec::<String>::new());
+            plan
+        }
         Err(violations) => panic!("the audit refused the plan: {violations:#?}"),
     }
 }
