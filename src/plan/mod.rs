@@ -50,6 +50,7 @@ use crate::policy::{Match, Policies};
 use audit::Violation;
 use chrono::{DateTime, Utc};
 use due::Occurrences;
+use standing::VmView;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Works out the difference between what there is and what the policies want.
@@ -72,9 +73,10 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> R
         vms.push(match policies.policy_for(vm) {
             Match::One(policy) => {
                 let occurrences = &occurrences_by_policy[policy.name.as_str()];
-                let decided = decide::decide_under(vm, policy, occurrences);
-                validity.narrow(vm, policy, occurrences, &decided);
-                decided
+                let view = VmView::new(vm, policy, now);
+                let planned = decide::planned(&view, occurrences);
+                validity.narrow(&view, occurrences, &planned);
+                planned
             }
             Match::Unprotected => decide::unprotected(vm),
             Match::Conflict(policies) => decide::conflict(vm, &policies),
