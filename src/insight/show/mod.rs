@@ -41,7 +41,7 @@ pub struct VmExplanation {
     pub is_suspended: bool,
     /// Its backups, each before those that are taken from it, and else the older one first.
     pub backups: Vec<BackupExplanation>,
-    /// What is told about the VM itself.
+    /// The notes on the VM itself.
     pub notes: Vec<Note>,
 }
 
@@ -94,7 +94,7 @@ pub enum ReportedStanding {
     Stuck,
     /// On its way.
     InProgress,
-    /// Called completed, without the size or checksum of one of its files, which FiFo told of an earlier one.
+    /// Called completed, without the size or checksum of one of its files, which FiFo gave for an earlier one.
     Unverified,
     /// Its record has no timestamp: the remains of one that was deleted while it uploaded.
     Unreadable,
@@ -114,7 +114,7 @@ pub struct Restore {
 /// A backup's snapshot on the hypervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LocalCopy {
-    /// Whether the hypervisor holds it, as far as the record tells.
+    /// Whether the hypervisor holds it, as far as the record says.
     pub is_held: bool,
     /// The bytes it holds there; `None` when FiFo has not measured them.
     pub size_bytes: Option<u64>,

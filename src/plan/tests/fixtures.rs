@@ -1,4 +1,4 @@
-//! Small clouds, told in a few words.
+//! Small clouds, described in a few words.
 
 use super::frame::frame_broken;
 use crate::inventory::{Backup, BackupId, Inventory, RecordedState, StoredFile, Vm, VmId};
@@ -24,7 +24,7 @@ pub(crate) fn vm_id(n: u128) -> VmId {
     VmId::new(Uuid::from_u128(n))
 }
 
-/// A running VM on a hypervisor, with the backups that are told to it; what follows `backup` is about that one.
+/// A running VM on a hypervisor, with the backups that are added to it; what follows `backup` is about that one.
 #[derive(Clone)]
 pub(crate) struct VmBuilder {
     pub(crate) vm: Vm,
