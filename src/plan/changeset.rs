@@ -144,7 +144,7 @@ pub struct VmPlan<A = Action, N = Note> {
     pub suspended: Option<SuspendedUntil>,
     /// What is to be done, in this order.
     pub actions: Vec<A>,
-    /// What is told about it.
+    /// What is reported about it.
     pub notes: Vec<N>,
     /// What its backups of no tier hold on the hypervisor. Nothing ever deletes that; zero for a VM without a policy.
     pub unmanaged: SnapshotUsage,

@@ -104,7 +104,7 @@ fn still_wanted<C, D, N>(listed: &VmPlan<Action<C, D>, N>, fresh: &VmPlan) -> Ve
     let creates = confirmed.iter().any(|action| matches!(action, Action::Create(_)));
     let waits = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.after_create);
     confirmed.retain(|action| creates || !waits(action));
-    // What has come to wait for the create stands behind it, as in every plan.
+    // What waits for the create now stands behind it, as in every plan.
     confirmed.sort_by_key(waits);
     confirmed
 }

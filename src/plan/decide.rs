@@ -12,7 +12,7 @@ use super::parent::{parent_for, yields_empty_increment};
 use super::projection;
 use super::reason::{Attempt, CreateReason, DeleteReason};
 use super::standing::{BackupView, VmView};
-use crate::inventory::{BackupId, Vm};
+use crate::inventory::{Backup, BackupId, Vm};
 use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -59,27 +59,56 @@ fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
 
 /// Decides what is to be done to one VM under the policy that it belongs to, at the calendar's instant.
 pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> VmPlan {
-    let view = VmView::new(vm, policy, occurrences.now());
-    let (suspended, suspension_note) = suspension(&view).unzip();
-    let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(&view)).collect();
-    let (status, actions) = match decision(&view, occurrences, &mut notes) {
-        Decision::Act { actions, .. } => (Status::Changes, actions),
-        Decision::Idle(status) => (status, Vec::new()),
-    };
-    notes.extend(backup_notes(&view));
+    planned(&VmView::new(vm, policy, occurrences.now()), occurrences)
+}
+
+/// Gives the plan of a VM.
+pub(super) fn planned(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> VmPlan {
+    let Decided { status, suspended, actions, notes } = decided(view, occurrences);
+    let (vm, policy) = (view.vm, view.policy);
+    let is_unmanaged = |backup: &&Backup| policy.tier_of(backup.comment.as_deref()).is_none();
     VmPlan {
         uuid: Some(vm.id),
         alias: vm.alias.clone(),
         policy: Some(policy.name.clone()),
         status,
         fingerprint: Some(fingerprint(vm)),
-        suspended: suspended.flatten(),
+        suspended,
         actions,
         notes,
-        unmanaged: SnapshotUsage::of(
-            vm.backups.values().filter(|backup| policy.tier_of(backup.comment.as_deref()).is_none()),
-        ),
+        unmanaged: SnapshotUsage::of(vm.backups.values().filter(is_unmanaged)),
     }
+}
+
+/// The part of a VM's plan that changes with time alone.
+#[derive(Debug)]
+pub(super) struct Decided {
+    status: Status,
+    suspended: Option<SuspendedUntil>,
+    actions: Vec<Action>,
+    notes: Vec<Note>,
+}
+
+impl Decided {
+    /// Says whether a plan of the same VM says the same.
+    pub(super) fn is_that_of(&self, planned: &VmPlan) -> bool {
+        self.status == planned.status
+            && self.suspended == planned.suspended
+            && self.actions == planned.actions
+            && self.notes == planned.notes
+    }
+}
+
+/// Decides what is to be done to a VM, and what is to be reported of it.
+pub(super) fn decided(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Decided {
+    let (suspended, suspension_note) = suspension(view).unzip();
+    let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(view)).collect();
+    let (status, actions) = match decision(view, occurrences, &mut notes) {
+        Decision::Act { actions, .. } => (Status::Changes, actions),
+        Decision::Idle(status) => (status, Vec::new()),
+    };
+    notes.extend(backup_notes(view));
+    Decided { status, suspended: suspended.flatten(), actions, notes }
 }
 
 /// What is to be done to a VM.

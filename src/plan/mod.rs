@@ -1,10 +1,12 @@
-//! The pure core: policies and an inventory and an instant in, a plan out. No clock, no network, no chance; the same
+//! The pure core: policies, an inventory and an instant in, a plan out. No clock, no network, no randomness; the same
 //! input gives the same bytes.
 //!
 //! [`plan()`] decides VM by VM ([`decide`]): which tier is due ([`due`]), what it is taken from ([`parent`]), which
 //! snapshots stay on the hypervisor ([`local`]), which stored backups have expired ([`stored`]). All of these look at
 //! a VM through [`standing::VmView`], where every backup has been judged once. [`audit`] judges the finished plan
-//! against the rules a second time, sharing none of that code; what does not stand is never given out.
+//! against the rules a second time, sharing none of that code; a VM whose plan breaks one is left out.
+//!
+//! Notes and reasons are data here; `render` has their sentences.
 //!
 //! What reports on plans and backups without deciding anything is in [`insight`](crate::insight).
 
@@ -50,16 +52,18 @@ use crate::policy::{Match, Policies};
 use audit::Violation;
 use chrono::{DateTime, Utc};
 use due::Occurrences;
+use standing::VmView;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Works out the difference between what there is and what is wished.
+/// Works out the difference between what there is and what the policies want.
 ///
-/// `now` is the instant planned for; times on the record are compared with it and with nothing else.
+/// `now` is the instant planned for; recorded times are compared with it and with nothing else.
 ///
 /// # Errors
 ///
-/// When [`audit`] finds that the plan as a whole breaks a rule: that is a fault of this program, and such a plan must not
-/// be carried out. All violations are given. A VM of which alone it breaks one is left out, as [`Status::Fault`].
+/// When [`audit`] finds that the plan lacks a VM, or has one twice or that was not read: that is a fault of this program,
+/// and such a plan must not be carried out. All violations are given. A VM whose plan breaks a rule is left out, as
+/// [`Status::Fault`].
 pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> Result<Plan, Vec<Violation>> {
     let occurrences_by_policy: BTreeMap<&str, Occurrences<'_>> =
         policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, now))).collect();
@@ -71,9 +75,10 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> R
         vms.push(match policies.policy_for(vm) {
             Match::One(policy) => {
                 let occurrences = &occurrences_by_policy[policy.name.as_str()];
-                let decided = decide::decide_under(vm, policy, occurrences);
-                validity.narrow(vm, policy, occurrences, &decided);
-                decided
+                let view = VmView::new(vm, policy, now);
+                let planned = decide::planned(&view, occurrences);
+                validity.narrow(&view, occurrences, &planned);
+                planned
             }
             Match::Unprotected => decide::unprotected(vm),
             Match::Conflict(policies) => decide::conflict(vm, &policies),

@@ -227,7 +227,7 @@ impl JsonSchema for Note {
     }
 }
 
-/// Something told and not done.
+/// Something that is reported and not done.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Note")]
@@ -270,7 +270,7 @@ pub enum NoteCode {
     GaveUp,
     /// An incremental one has no parent.
     NoParent,
-    /// A backup is called completed, and FiFo does not tell the size or checksum of one of its files.
+    /// A backup is called completed, and FiFo does not give the size or checksum of one of its files.
     Unverified,
     /// A backup did not end in the time it may take.
     Stuck,

@@ -1,11 +1,9 @@
 //! How long a plan stays what it is.
 
 use super::changeset::VmPlan;
-use super::decide::decide_under;
+use super::decide::decided;
 use super::due::{Occurrences, attempts};
 use super::standing::{FUTURE_TOLERANCE, Standing, VmView};
-use crate::inventory::Vm;
-use crate::policy::Policy;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// The smallest step of time there is here: FiFo's timestamps are in microseconds.
@@ -25,18 +23,13 @@ impl Validity {
     }
 
     /// Takes one more VM into account.
-    pub(super) fn narrow(
-        &mut self,
-        vm: &Vm,
-        policy: &Policy,
-        occurrences: &Occurrences<'_>,
-        decided: &VmPlan,
-    ) {
-        for instant in turning_points(vm, policy, occurrences) {
+    pub(super) fn narrow(&mut self, view: &VmView<'_>, occurrences: &Occurrences<'_>, planned: &VmPlan) {
+        for instant in turning_points(view, occurrences) {
             if self.0.is_some_and(|earliest| earliest <= instant) {
                 return;
             }
-            if decide_under(vm, policy, &Occurrences::new(policy, instant)) != *decided {
+            let later = VmView::new(view.vm, view.policy, instant);
+            if !decided(&later, &Occurrences::new(view.policy, instant)).is_that_of(planned) {
                 self.0 = Some(instant);
                 return;
             }
@@ -45,13 +38,12 @@ impl Validity {
 }
 
 /// Lists the instants at which something that a decision rests on changes by itself, earliest first.
-fn turning_points(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> Vec<DateTime<Utc>> {
-    let now = occurrences.now();
-    let view = VmView::new(vm, policy, now);
+fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<Utc>> {
+    let (vm, policy, now) = (view.vm, view.policy, view.now);
     let mut points: Vec<DateTime<Utc>> = Vec::new();
     for tier in 0..policy.tiers.len() {
         points.extend(occurrences.next(tier, vm.id));
-        points.extend(attempts(&view, occurrences, tier).next_at);
+        points.extend(attempts(view, occurrences, tier).next_at);
     }
     for backup in &view.backups {
         if matches!(backup.standing, Standing::InProgress | Standing::Stuck | Standing::Unverified { .. }) {

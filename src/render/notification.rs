@@ -13,7 +13,7 @@ pub const FORMAT: &str = "fifo-retain.notification/1";
 
 /// How many problems are listed; the others are counted.
 const PROBLEMS_MAX: usize = 50;
-/// How many characters of a message are told. A list of hundreds of UUIDs helps nobody in a chat.
+/// How many characters of a message are sent. A list of hundreds of UUIDs helps nobody in a chat.
 const MESSAGE_CHARS_MAX: usize = 1_000;
 
 #[derive(Serialize)]

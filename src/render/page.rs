@@ -1,4 +1,4 @@
-//! The status page: one HTML document that needs nothing from outside, for whoever wants to know whether last night was
+//! The status page: one HTML document that needs nothing from outside, for people who want to know whether last night was
 //! good.
 //!
 //! Everything that came from elsewhere (aliases, messages of FiFo) is made visible and escaped. Nothing on the page

@@ -31,7 +31,7 @@ const PLAN_BYTES_MAX: u64 = 256 << 20;
 ///
 /// # Errors
 ///
-/// The saved plan cannot be used, another run is under way, no plan can be made, or whoever was asked said no.
+/// The saved plan cannot be used, another run is under way, no plan can be made, or the answer to the question was no.
 pub(in crate::cli) async fn run(args: &ApplyArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text, Format::Json])?;
     let is_asked = args.plan.is_none() && !args.auto_approve;
@@ -75,7 +75,7 @@ async fn fresh(
             ApprovedWork { vms: plan.vms.clone(), skipped: Vec::new(), plan: &plan, inventory: &inventory };
         return execute(args, context, fifo, &policies, work, reporting).await;
     }
-    // The lock is taken after the answer: a question that nobody answers must not hold cron up. Nor has anything begun
+    // The lock is taken after the answer: a question that nobody answers must not hold cron up. Nor has the run started
     // before it, which may take hours.
     latch::refuse_if_set(&latch)?;
     let identity = fifo.identity();

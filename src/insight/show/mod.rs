@@ -15,7 +15,7 @@ use crate::plan::{Action, BackupKind, Note, Plan, VmPlan};
 use crate::policy::{Match, Policies, Policy};
 use chrono::{DateTime, FixedOffset, Utc};
 use reasons::Reasons;
-pub use reasons::{Reason, ReasonCode};
+pub use reasons::{Dependent, KeptNewest, Reason};
 use serde::Serialize;
 use tree::in_chains;
 
@@ -47,7 +47,7 @@ pub struct VmExplanation {
     pub backups: Vec<BackupExplanation>,
     /// When each tier of its policy is due next, coarsest first.
     pub next_due: Vec<NextDue>,
-    /// What is reported about the VM itself.
+    /// The notes on the VM itself.
     pub notes: Vec<Note>,
 }
 
@@ -100,7 +100,7 @@ pub enum ReportedStanding {
     Stuck,
     /// On its way.
     InProgress,
-    /// Called completed, without the size or checksum of one of its files, which FiFo told of an earlier one.
+    /// Called completed, without the size or checksum of one of its files, which FiFo gave for an earlier one.
     Unverified,
     /// Its record has no timestamp: the remains of one that was deleted while it uploaded.
     Unreadable,
@@ -120,7 +120,7 @@ pub struct Restore {
 /// A backup's snapshot on the hypervisor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LocalCopy {
-    /// Whether the hypervisor holds it, as far as the record tells.
+    /// Whether the hypervisor holds it, as far as the record says.
     pub is_held: bool,
     /// The bytes it holds there; `None` when FiFo has not measured them.
     pub size_bytes: Option<u64>,
@@ -239,11 +239,11 @@ fn without_policy(vm: &Vm) -> Vec<BackupExplanation> {
                 }
             };
             let held = held(backup);
-            let kept_for = if held.is_held { vec![reasons::no_policy()] } else { Vec::new() };
+            let kept_for = if held.is_held { vec![Reason::NoPolicy] } else { Vec::new() };
             BackupExplanation {
                 depth,
                 local: LocalCopy { kept_for, ..held },
-                stored: StoredCopy { kept_for: vec![reasons::no_policy()], is_expired: false },
+                stored: StoredCopy { kept_for: vec![Reason::NoPolicy], is_expired: false },
                 ..recorded(vm, backup, standing)
             }
         })

@@ -1,8 +1,6 @@
 //! Why every backup is where it is.
 
-use crate::insight::show::{
-    BackupExplanation, DeleteWhen, ReasonCode, ReportedStanding, VmExplanation, explain,
-};
+use crate::insight::show::{BackupExplanation, DeleteWhen, Reason, ReportedStanding, VmExplanation, explain};
 use crate::inventory::BackupId;
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::properties::{for_clouds, planned};
@@ -33,12 +31,12 @@ fn of(vm: &VmExplanation, n: u128) -> &BackupExplanation {
     vm.backups.iter().find(|backup| backup.backup == backup_id(n)).unwrap()
 }
 
-fn local(backup: &BackupExplanation) -> Vec<ReasonCode> {
-    backup.local.kept_for.iter().map(|reason| reason.code).collect()
+fn local(backup: &BackupExplanation) -> Vec<&'static str> {
+    backup.local.kept_for.iter().map(Reason::code).collect()
 }
 
-fn stored(backup: &BackupExplanation) -> Vec<ReasonCode> {
-    backup.stored.kept_for.iter().map(|reason| reason.code).collect()
+fn stored(backup: &BackupExplanation) -> Vec<&'static str> {
+    backup.stored.kept_for.iter().map(Reason::code).collect()
 }
 
 #[test]
@@ -111,17 +109,15 @@ fn every_backup_is_listed_once_and_after_its_parent() {
 fn a_chain_says_why_each_of_its_steps_is_kept() {
     let vm = explained(grandfather(), chain(), "2026-11-16 20:00");
     assert_eq!(vm.backups.iter().map(|backup| backup.depth).collect::<Vec<_>>(), [0, 1, 2]);
-    assert_eq!(local(of(&vm, 1)), []);
-    assert_eq!(local(of(&vm, 2)), [ReasonCode::NextParent]);
-    assert_eq!(local(of(&vm, 3)), [ReasonCode::NextParent]);
-    assert!(
-        stored(of(&vm, 1)).contains(&ReasonCode::Needed) && stored(of(&vm, 3)).contains(&ReasonCode::Newest)
-    );
-    let weekly = &of(&vm, 2).local.kept_for[0];
-    assert_eq!(weekly.why, "parent of the next weekly");
-    assert_eq!(weekly.until.as_deref(), Some("until a newer backup can be the parent of the next weekly"));
-    let needed = of(&vm, 2).stored.kept_for.iter().find(|reason| reason.code == ReasonCode::Needed).unwrap();
-    assert_eq!(needed.why, "required by the daily of 2026-11-16 01:00");
+    assert_eq!(local(of(&vm, 1)), [""; 0]);
+    assert_eq!(local(of(&vm, 2)), ["next_parent"]);
+    assert_eq!(local(of(&vm, 3)), ["next_parent"]);
+    assert!(stored(of(&vm, 1)).contains(&"needed") && stored(of(&vm, 3)).contains(&"newest"));
+    let (why, until) = of(&vm, 2).local.kept_for[0].words();
+    assert_eq!(why, "parent of the next weekly");
+    assert_eq!(until.as_deref(), Some("until a newer backup can be the parent of the next weekly"));
+    let needed = of(&vm, 2).stored.kept_for.iter().find(|reason| reason.code() == "needed").unwrap();
+    assert_eq!(needed.words().0, "required by the daily of 2026-11-16 01:00");
 }
 
 #[test]
@@ -136,10 +132,7 @@ fn a_restore_fetches_its_chain_and_stops_at_what_is_still_there() {
 fn what_makes_way_for_a_new_backup_is_kept_until_that_is_complete() {
     let vm = explained(grandfather(), chain(), "2026-11-17 20:00");
     let daily = of(&vm, 3);
-    assert_eq!(
-        (local(daily), daily.local.delete),
-        (vec![ReasonCode::NextParent], Some(DeleteWhen::AfterCreate))
-    );
+    assert_eq!((local(daily), daily.local.delete), (vec!["next_parent"], Some(DeleteWhen::AfterCreate)));
 }
 
 #[test]
@@ -147,8 +140,8 @@ fn the_parent_of_a_stuck_backup_waits_for_a_newer_one_and_not_for_its_end() {
     let vm =
         |now| explained(grandfather(), chain().backup(4, "daily", "2026-11-17 01:00").on(3).uploading(), now);
     let until = |vm: &VmExplanation| {
-        let kept = of(vm, 3).local.kept_for.iter().find(|reason| reason.code == ReasonCode::ParentOfRunning);
-        kept.unwrap().until.clone().unwrap()
+        let kept = of(vm, 3).local.kept_for.iter().find(|reason| reason.code() == "parent_of_running");
+        kept.unwrap().words().1.unwrap()
     };
     assert_eq!(until(&vm("2026-11-17 02:00")), "until that has ended");
     assert_eq!(until(&vm("2026-11-17 20:00")), "until a newer backup can be restored");
@@ -169,8 +162,8 @@ fn how_many_more_have_to_come_is_counted() {
         .local();
     let vm = explained(policy, vm, "2026-11-16 20:00");
     let until = |n| {
-        let kept = of(&vm, n).stored.kept_for.iter().find(|reason| reason.code == ReasonCode::Keep).unwrap();
-        kept.until.clone().unwrap()
+        let kept = of(&vm, n).stored.kept_for.iter().find(|reason| reason.code() == "keep").unwrap();
+        kept.words().1.unwrap()
     };
     assert_eq!(until(2), "until 1 more of them can be restored");
     assert_eq!(until(4), "until 3 more of them can be restored");
@@ -194,7 +187,7 @@ fn a_loop_is_listed_to_its_end() {
 fn without_a_policy_everything_stays() {
     let vm = explained(grandfather(), chain().set(|vm| vm.metadata = Default::default()), "2026-11-16 20:00");
     assert_eq!(vm.policy, None);
-    assert_eq!(local(of(&vm, 3)), [ReasonCode::NoPolicy]);
-    assert_eq!(stored(of(&vm, 1)), [ReasonCode::NoPolicy]);
+    assert_eq!(local(of(&vm, 3)), ["no_policy"]);
+    assert_eq!(stored(of(&vm, 1)), ["no_policy"]);
     assert_eq!(of(&vm, 3).restore.unwrap().steps, 3);
 }

@@ -1,7 +1,7 @@
 //! An independent judge of finished plans.
 //!
 //! It states what must never be true of a plan and looks for it, from the records alone. On purpose it shares nothing
-//! with the planner but the plain types, the calendar, and the thought of the VM after a create ([`projection`]): one
+//! with the planner but the data types, the occurrences, and the VM as it is after a create ([`projection`]): one
 //! misunderstanding must not hide in both.
 //!
 //! [`projection`]: super::projection
@@ -11,7 +11,7 @@ mod creates;
 mod deletes;
 mod rules;
 
-use super::changeset::{Action, Plan, SnapshotUsage, Status, Summary, VmPlan};
+use super::changeset::{Plan, SnapshotUsage, Status, VmPlan};
 use super::due::Occurrences;
 use super::fingerprint::fingerprint;
 use super::note::NoteCode;
@@ -25,7 +25,7 @@ use std::fmt;
 /// A rule that a plan breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The VM; `None` when it is the plan as a whole.
+    /// The VM; `None` for one of which not even the UUID could be read.
     pub vm: Option<VmId>,
     /// What is wrong.
     pub what: String,
@@ -40,12 +40,10 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Judges a plan against the policies and the inventory it was made from; gives everything that is wrong with it.
+/// Judges what a plan has for each VM, and that it has each VM once, against the policies and the inventory it was made
+/// from; gives everything that is wrong with it.
 pub fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<Violation> {
-    let mut found: Vec<Violation> = whole_broken(plan, policies, inventory)
-        .into_iter()
-        .map(|what| Violation { vm: None, what })
-        .collect();
+    let mut found: Vec<Violation> = Vec::new();
     let occurrences_by_policy = occurrences_by_policy(policies, plan.at);
     let mut readable: BTreeSet<VmId> = inventory.vms.keys().copied().collect();
     let mut unreadable: Vec<&UnreadableVm> = inventory.unreadable.iter().collect();
@@ -146,54 +144,4 @@ fn fault_broken(planned: &VmPlan) -> Vec<String> {
 /// Says whether a VM's plan is that of this unreadable one.
 fn is_about(planned: &VmPlan, vm: &UnreadableVm) -> bool {
     planned.uuid == vm.id && (vm.id.is_some() || planned.alias == vm.alias)
-}
-
-/// Finds what is wrong with a plan apart from its VMs.
-fn whole_broken(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut tell = |what: &str| found.push(what.to_owned());
-    if plan.endpoint != inventory.endpoint {
-        tell("it is for another FiFo than the one that was read");
-    }
-    if plan.valid_until.is_some_and(|until| until <= plan.at) {
-        tell("it no longer holds at the instant it is made for");
-    }
-    let told = plan.policies.iter().map(|policy| (&policy.name, &policy.file, &policy.sha256));
-    let used = policies.iter().map(|policy| (&policy.name, &policy.source.file, &policy.source.sha256));
-    if !told.eq(used) {
-        tell("it names other policies than it was made from");
-    }
-    if !plan.vms.is_sorted_by_key(|vm| (&vm.alias, vm.uuid)) {
-        tell("its VMs are out of order");
-    }
-    if plan.summary != counted(plan) {
-        tell("the counts are not those of its VMs");
-    }
-    found
-}
-
-fn counted(plan: &Plan) -> Summary {
-    let with = |status| plan.vms.iter().filter(move |vm| vm.status == status);
-    let acting = || plan.vms.iter().filter(|vm| !vm.is_suspended()).flat_map(|vm| &vm.actions);
-    let creates = acting().filter(|action| matches!(action, Action::Create(_))).count();
-    // A new backup whose own snapshot goes is one of either kind.
-    let own =
-        acting().filter(|action| matches!(action, Action::Create(create) if !create.stays_local)).count();
-    Summary {
-        create: creates,
-        delete_local: acting().count() - creates + own,
-        delete_cloud: 0,
-        up_to_date: with(Status::UpToDate).count(),
-        waiting: with(Status::Waiting).count(),
-        blocked: with(Status::Blocked).count(),
-        unprotected: with(Status::Unprotected).count(),
-        conflict: with(Status::Conflict).count(),
-        fault: with(Status::Fault).count(),
-        unreadable: with(Status::Unreadable).count(),
-        suspended: with(Status::Changes).filter(|vm| vm.is_suspended()).count(),
-        unmanaged: SnapshotUsage {
-            snapshots: plan.vms.iter().map(|vm| vm.unmanaged.snapshots).sum(),
-            size_bytes: plan.vms.iter().fold(0, |sum, vm| sum.saturating_add(vm.unmanaged.size_bytes)),
-        },
-    }
 }

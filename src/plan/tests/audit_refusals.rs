@@ -1,6 +1,7 @@
 //! Good plans, each broken in one way: the audit must refuse every one of them and say why.
 
 use super::fixtures::*;
+use super::frame::frame_broken;
 use crate::inventory::{Inventory, UnreadableVm};
 use crate::plan::audit::audit;
 use crate::plan::{
@@ -423,8 +424,8 @@ fn cloud_refused(words: &str, break_it: impl FnOnce(&mut Plan)) {
     let mut bad = good.clone();
     break_it(&mut bad);
     assert_ne!(bad, good, "nothing was broken");
-    let found: Vec<String> =
-        audit(&bad, &policies, &inventory).iter().map(|violation| violation.what.clone()).collect();
+    let of_vms = audit(&bad, &policies, &inventory).into_iter().map(|violation| violation.what);
+    let found: Vec<String> = of_vms.chain(frame_broken(&bad, &policies, &inventory)).collect();
     assert!(found.iter().any(|what| what.contains(words)), "{words:?} is not in {found:#?}");
 }
 

@@ -8,7 +8,7 @@ use crate::plan::stored;
 use crate::plan::{Action, NoteCode, Status};
 use chrono::TimeDelta;
 
-/// The backups that the plan of 17 November, 02:00, tells as expired.
+/// The backups that the plan of 17 November, 02:00, reports as expired.
 fn expired(vm: &VmBuilder) -> Vec<BackupId> {
     let planned = vm.plan(&grandfather(), "2026-11-17 02:00");
     planned

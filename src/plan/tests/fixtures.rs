@@ -1,5 +1,6 @@
-//! Small clouds, told in a few words.
+//! Small clouds, described in a few words.
 
+use super::frame::frame_broken;
 use crate::inventory::{Backup, BackupId, Inventory, RecordedState, StoredFile, Vm, VmId};
 use crate::plan::{Action, Create, Plan, VmPlan, plan};
 use crate::policy::{
@@ -23,7 +24,7 @@ pub(crate) fn vm_id(n: u128) -> VmId {
     VmId::new(Uuid::from_u128(n))
 }
 
-/// A running VM on a hypervisor, with the backups that are told to it; what follows `backup` is about that one.
+/// A running VM on a hypervisor, with the backups that are added to it; what follows `backup` is about that one.
 #[derive(Clone)]
 pub(crate) struct VmBuilder {
     pub(crate) vm: Vm,
@@ -148,8 +149,12 @@ pub(crate) fn plan_all(
     vms: impl IntoIterator<Item = VmBuilder>,
     now: DateTime<Utc>,
 ) -> Plan {
-    match plan(&Policies::new(policies.to_vec()), &inventory(vms), now) {
-        Ok(plan) => plan,
+    let (policies, inventory) = (Policies::new(policies.to_vec()), inventory(vms));
+    match plan(&policies, &inventory, now) {
+        Ok(plan) => {
+            assert_eq!(frame_broken(&plan, &policies, &inventory), Vec::<String>::new());
+            plan
+        }
         Err(violations) => panic!("the audit refused the plan: {violations:#?}"),
     }
 }

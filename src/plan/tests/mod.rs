@@ -3,6 +3,7 @@
 mod audit_refusals;
 mod boundaries;
 pub(crate) mod fixtures;
+pub(crate) mod frame;
 pub(crate) mod generators;
 pub(crate) mod properties;
 mod rules;

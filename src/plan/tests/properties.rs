@@ -1,5 +1,6 @@
 //! What must hold for every cloud, over thousands of generated ones.
 
+use super::frame::frame_broken;
 use super::generators::{Cloud, clouds, fresh_id};
 use crate::inventory::Inventory;
 use crate::plan::{Action, NoteCode, Plan, SavedPlan, Status, VmPlan, confirm, plan, projection};
@@ -24,8 +25,11 @@ pub(crate) fn planned(cloud: &Cloud, now: DateTime<Utc>) -> Result<Plan, TestCas
 }
 
 fn plan_of(policies: Vec<Policy>, inventory: &Inventory, now: DateTime<Utc>) -> Result<Plan, TestCaseError> {
-    plan(&Policies::new(policies), inventory, now)
-        .map_err(|violations| TestCaseError::fail(format!("the audit refused at {now}: {violations:#?}")))
+    let policies = Policies::new(policies);
+    let plan = plan(&policies, inventory, now)
+        .map_err(|violations| TestCaseError::fail(format!("the audit refused at {now}: {violations:#?}")))?;
+    prop_assert_eq!(frame_broken(&plan, &policies, inventory), Vec::<String>::new());
+    Ok(plan)
 }
 
 fn bytes(plan: &Plan) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Backups that FiFo calls completed without telling what it tells of earlier ones.
+//! Backups that FiFo calls completed without the sizes or checksums that earlier ones have.
 
 use super::fixtures::*;
 use crate::plan::{NoteCode, Status};
@@ -8,7 +8,7 @@ fn without_checksum() -> VmBuilder {
     mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).local().change(|b| b.files[0].sha1 = None)
 }
 
-/// As FiFo before 2016 tells it: a size and a checksum of all, and the names of the files.
+/// As FiFo before 2016 writes it: a size and a checksum of all, and the names of the files.
 fn in_the_old_style(vm: VmBuilder) -> VmBuilder {
     vm.change(|backup| {
         backup.record_size_bytes = backup.size_bytes();
@@ -81,7 +81,7 @@ fn the_style_of_old_records_is_whole_as_well() {
     assert!(old.plan(&grandfather(), "2026-11-18 02:00").note(NoteCode::Unverified).is_none());
     let lacking = old.clone().change(|backup| backup.record_sha1 = None);
     assert!(lacking.plan(&grandfather(), "2026-11-18 02:00").note(NoteCode::Unverified).is_some());
-    // It shows as well that this FiFo tells them.
+    // It shows as well that this FiFo writes them.
     let first = in_the_old_style(vm(1).backup(1, "monthly", "2026-11-01 01:00").local());
     let second =
         first.backup(2, "daily", "2026-11-02 01:00").on(1).local().change(|b| b.files[0].sha1 = None);

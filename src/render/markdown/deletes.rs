@@ -177,7 +177,7 @@ impl Deletes<'_> {
         }
     }
 
-    /// Says of how many new backups the snapshots are; each of those is told with its backup.
+    /// Says of how many new backups the snapshots are; each of those stands with its backup.
     fn own_line(&self) -> String {
         let what = match self.own.len() {
             1 => "1 is a new backup's own, and goes once that is complete".to_owned(),

@@ -252,7 +252,7 @@ fn held(plan: &Plan) -> Section {
     }
 }
 
-/// What is worth knowing and not told elsewhere: what is wrong with single backups, and what explains a create.
+/// What is worth knowing and is in no other section: what is wrong with single backups, and what explains a create.
 fn notes(plan: &Plan) -> Section {
     let noun = ("note", "notes");
     let mut rows = Vec::new();

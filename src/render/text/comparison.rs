@@ -203,7 +203,7 @@ pub(in crate::render) struct ForecastRow {
     pub(in crate::render) with: String,
 }
 
-/// Puts into words what comes of a group, as far as it differs; one row that says so where nothing of it does.
+/// Puts into words how the forecast of a group differs; one row that says so where it does not.
 pub(in crate::render) fn forecast_rows(group: &ForecastGroup) -> Vec<ForecastRow> {
     let (without, with) = (&group.without, &group.with);
     let mut rows = Vec::new();

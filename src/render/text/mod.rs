@@ -1,4 +1,4 @@
-//! The plan as people read it every day: a block for each VM with something to tell, then the counts.
+//! The plan as people read it every day: a block for each VM with something to show, then the counts.
 
 mod comparison;
 mod groups;

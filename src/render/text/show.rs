@@ -270,8 +270,8 @@ pub(in crate::render) fn stored_texts(backup: &BackupExplanation) -> Vec<String>
 }
 
 fn reason_text(reason: &Reason) -> String {
-    match &reason.until {
-        Some(until) => format!("{}, {until}", reason.why),
-        None => format!("{}: it stays", reason.why),
+    match reason.words() {
+        (why, Some(until)) => format!("{why}, {until}"),
+        (why, None) => format!("{why}: it stays"),
     }
 }

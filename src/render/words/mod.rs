@@ -2,6 +2,7 @@
 //!
 //! The `Display` of a note or a reason is what every output shows, and what JSON has as its text.
 
+mod kept;
 mod notes;
 mod reasons;
 mod wording;

@@ -31,8 +31,8 @@ pub(crate) const DEFENCES: [Fault; 2] = [
         edits: &[
             (
                 "src/plan/audit/mod.rs",
-                "    let mut found: Vec<Violation> = whole_broken(",
-                "    if PLANTED {\n        return Vec::new();\n    }\n    let mut found: Vec<Violation> = whole_broken(",
+                "    let mut found: Vec<Violation> = Vec::new();",
+                "    if PLANTED {\n        return Vec::new();\n    }\n    let mut found: Vec<Violation> = Vec::new();",
             ),
             (
                 "src/plan/audit/mod.rs",

@@ -1,6 +1,8 @@
 use super::*;
-use crate::insight::show::{LocalCopy, ReasonCode, Restore, StoredCopy};
+use crate::insight::show::{KeptNewest, LocalCopy, Restore, StoredCopy};
 use crate::inventory::{BackupId, VmId};
+use crate::plan::local::WantedLocally;
+use crate::plan::stored::WantedInStorage;
 use crate::plan::{BlockingState, Note, NoteKind};
 use crate::render::{Styles, markdown};
 use chrono::DateTime;
@@ -8,10 +10,6 @@ use uuid::Uuid;
 
 fn id(n: u128) -> BackupId {
     BackupId::new(Uuid::from_u128(n << 96))
-}
-
-fn reason(code: ReasonCode, why: &str, until: Option<&str>) -> Reason {
-    Reason { code, why: why.to_owned(), until: until.map(str::to_owned) }
 }
 
 fn backup(n: u128, depth: usize, parent: Option<u128>, tier: &str) -> BackupExplanation {
@@ -29,11 +27,10 @@ fn backup(n: u128, depth: usize, parent: Option<u128>, tier: &str) -> BackupExpl
         size_bytes: Some(1 << 30),
         local: LocalCopy { is_held: false, size_bytes: None, kept_for: Vec::new(), delete: None },
         stored: StoredCopy {
-            kept_for: vec![reason(
-                ReasonCode::Keep,
-                "one of the 7 newest of its tier",
-                Some("until 2 more come"),
-            )],
+            kept_for: vec![Reason::Stored {
+                wanted: WantedInStorage::Keep,
+                kept: KeptNewest { keep: Some(7), more: 2 },
+            }],
             is_expired: false,
         },
     }
@@ -45,11 +42,11 @@ fn vm() -> VmExplanation {
     weekly.local = LocalCopy {
         is_held: true,
         size_bytes: Some(1 << 20),
-        kept_for: vec![reason(
-            ReasonCode::NextParent,
-            "the next weekly would be taken from it",
-            Some("until then"),
-        )],
+        kept_for: vec![Reason::Local {
+            wanted: WantedLocally::ParentOf(1),
+            tier: "weekly".to_owned(),
+            kept: KeptNewest::default(),
+        }],
         delete: Some(DeleteWhen::AfterCreate),
     };
     weekly.restore = Some(Restore { steps: 2, size_bytes: None, steps_now: 0 });
@@ -61,7 +58,7 @@ fn vm() -> VmExplanation {
     let mut by_hand = backup(10, 0, None, "");
     by_hand.tier = None;
     by_hand.comment = Some("before\u{1b}[2J | upgrade".to_owned());
-    by_hand.stored.kept_for = vec![reason(ReasonCode::Unmanaged, "it matches no tier of its policy", None)];
+    by_hand.stored.kept_for = vec![Reason::Unmanaged];
     VmExplanation {
         uuid: Some(VmId::new(Uuid::from_u128(0x4fa4_4310 << 96))),
         alias: "web-1".to_owned(),
@@ -103,18 +100,18 @@ fn backups_stand_as_a_tree_with_their_reasons() {
       ! blocked  cannot be backed up while its state is "frozen"; it has no restorable backup
       = monthly of 2026-11-01 01:00 (00000001), full, 1.0 GiB
       │ restore fetches 1 backup, 3.0 GiB
-      │ stored  one of the 7 newest of its tier, until 2 more come
+      │ stored  one of the 7 newest of its tier, until 2 more of them can be restored
       ├ = weekly of 2026-11-08 01:00 (00000008), incremental on 00000001, 1.0 GiB, 1.0 MiB local
       │ │ restore fetches 2 backups, of unknown size; nothing while its snapshot is there
-      │ │ local   the next weekly would be taken from it, until then
+      │ │ local   parent of the next weekly, until a newer backup can be the parent of the next weekly
       │ │         goes once the new backup, which is due, is complete and checked
-      │ │ stored  one of the 7 newest of its tier, until 2 more come
+      │ │ stored  one of the 7 newest of its tier, until 2 more of them can be restored
       │ └ ! failed daily of 2026-11-09 01:00 (00000009), incremental on 00000008, 1.0 GiB, local
       │     local   no longer wanted; goes with the next run
       │     stored  expired: no longer wanted
       └ = daily of 2026-11-10 01:00 (0000000a), incremental on 00000001, 1.0 GiB
           restore fetches 2 backups, 3.0 GiB
-          stored  one of the 7 newest of its tier, until 2 more come
+          stored  one of the 7 newest of its tier, until 2 more of them can be restored
         backup "before\u{1b}[2J | upgrade" of 2026-11-10 01:00 (0000000a), full, 1.0 GiB
         restore fetches 1 backup, 3.0 GiB
         stored  it matches no tier of its policy: it stays
