@@ -1,9 +1,7 @@
 //! What the coordinator does when it is asked to create or to delete a backup.
 
-use super::record::Upload;
-use super::record::{Record, Snapshot};
+use super::record::{Record, Snapshot, Upload, UploadOutcome, UploadScript};
 use super::upload::{forget_snapshot, usual_bytes};
-use super::upload_script::{UploadOutcome, UploadScript};
 use super::world::{DESTROY_AFTER_US, Vm, World};
 use std::collections::BTreeSet;
 use uuid::Uuid;

@@ -1,9 +1,9 @@
 //! The controls beside FiFo's API, below `/_sandbox/`: no part of FiFo, and without sign-in.
 
-use super::faults::Rule;
 use super::message::{Reply, Request};
+use super::record::UploadScript;
+use super::rules::Rule;
 use super::state::State;
-use super::upload_script::UploadScript;
 use super::users::{User, UserStore};
 use super::world::World;
 use serde::de::DeserializeOwned;

@@ -1,9 +1,8 @@
 //! The first world: about a dozen VMs with the histories that people really have.
 
 use super::history::{self, BackupNight};
-use super::style::Shape;
-use super::upload_script::{UploadOutcome, UploadScript};
-use super::world::{Vm, World};
+use super::record::{UploadOutcome, UploadScript};
+use super::world::{Shape, Vm, World};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;

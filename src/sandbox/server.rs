@@ -1,12 +1,10 @@
 //! The server: listens, keeps the world, and writes it down.
 
-use super::clock::Clock;
 use super::faults::{Faults, Outgoing};
 use super::message::Request;
 use super::seed::Seed;
-use super::state::{RequestRecord, Shared, State};
-use super::style::Shape;
-use super::world::World;
+use super::state::{Clock, RequestRecord, Shared, State};
+use super::world::{Shape, World};
 use super::{connection, control, store};
 use std::collections::VecDeque;
 use std::fs::File;

@@ -1,9 +1,7 @@
 //! The life of an upload, key by key.
 
-use super::record::{FileRecord, Record, Stored, Upload};
-use super::style::ApiStyle;
-use super::upload_script::UploadOutcome;
-use super::world::{DESTROY_AFTER_US, Vm, World};
+use super::record::{FileRecord, Record, Stored, Upload, UploadOutcome};
+use super::world::{ApiStyle, DESTROY_AFTER_US, Vm, World};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 use uuid::Uuid;

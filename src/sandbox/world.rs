@@ -1,7 +1,6 @@
-use super::record::Upload;
-use super::record::{Record, Snapshot, Stored};
-use super::style::Shape;
-use super::upload_script::{UploadOutcome, UploadScript};
+//! The simulated cloud.
+
+use super::record::{Record, Snapshot, Stored, Upload, UploadOutcome, UploadScript};
 use super::users::{Token, User, UserStore};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,6 +13,37 @@ pub(super) const MEASURE_EVERY_US: i64 = 15 * 60 * 1_000_000;
 
 /// How long after a local delete the snapshot is really destroyed.
 pub(super) const DESTROY_AFTER_US: i64 = 2_000_000;
+
+/// The generation of FiFo that is simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiStyle {
+    /// 2015: `x-snarl-token`, sizes at a record's top level, the new backup's UUID in `location`.
+    V2,
+    /// 2016 on: Bearer tokens, streamed lists, sizes by file.
+    #[default]
+    V3,
+}
+
+/// How a map without entries is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptyMaps {
+    /// `[]`, until 2016.
+    #[default]
+    Array,
+    /// `{}`, from 2017.
+    Object,
+}
+
+/// How VMs and backups are written as JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// The generation of FiFo.
+    pub style: ApiStyle,
+    /// How a map without entries is written.
+    pub empty_maps: EmptyMaps,
+}
 
 /// A whole cloud: what FiFo has recorded, and beside it what is really on the hypervisors and in the store.
 ///
@@ -200,6 +230,17 @@ impl World {
         self.destroys.retain(|(_, of, _)| *of != vm);
     }
 
+    /// Says whether FiFo could restore a backup: backwards from it, a local one ends the walk, otherwise up to a full
+    /// one, and every step of it is really in the store, whole, and fits on the one before.
+    pub fn restorable(&self, vm: Uuid, backup: Uuid) -> bool {
+        self.vms.get(&vm).is_some_and(|vm| walk(vm, backup, true))
+    }
+
+    /// The same without the hypervisor's snapshots: what is left when the hypervisor is lost.
+    pub fn restorable_from_store(&self, vm: Uuid, backup: Uuid) -> bool {
+        self.vms.get(&vm).is_some_and(|vm| walk(vm, backup, false))
+    }
+
     /// Destroys a snapshot, unless something holds on to it or it is just being sent.
     fn destroy_snapshot(&mut self, vm: Uuid, backup: Uuid) {
         let busy = self.uploads.iter().any(|(id, upload)| *id == backup || upload.parent == Some(backup));
@@ -218,6 +259,26 @@ fn measure(vm: &mut Vm) {
             None => record.local_size = record.local_size.map(|_| 0),
         }
     }
+}
+
+fn walk(vm: &Vm, backup: Uuid, snapshots_count: bool) -> bool {
+    let mut at = backup;
+    // More steps than there are backups is a loop.
+    for _ in 0..vm.backups.len() {
+        let Some(record) = vm.backups.get(&at) else { return false };
+        if snapshots_count && record.local == Some(true) {
+            return vm.snapshots.contains_key(&at);
+        }
+        match vm.stored.get(&at) {
+            Some(stored) if stored.sound && stored.base == record.parent => {}
+            _ => return false,
+        }
+        match record.parent {
+            Some(parent) => at = parent,
+            None => return true,
+        }
+    }
+    false
 }
 
 #[cfg(test)]
