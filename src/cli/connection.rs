@@ -158,10 +158,6 @@ impl Connection {
     }
 
     /// Reads the list of VMs.
-    ///
-    /// # Errors
-    ///
-    /// See [`ReadClient::list`].
     pub async fn list(&self) -> Result<Listing, CliError> {
         let mut listing = self.client.list().await.map_err(|error| self.explained(error))?;
         listing.inventory.endpoint.clone_from(&self.name);
@@ -195,10 +191,6 @@ impl Connection {
     }
 
     /// Ends it; the built-in FiFo writes its world down.
-    ///
-    /// # Errors
-    ///
-    /// It could not.
     pub async fn close(self) -> Result<(), CliError> {
         match self.sandbox {
             None => Ok(()),

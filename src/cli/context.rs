@@ -32,7 +32,6 @@ const HELP_COLUMNS_MAX: usize = 100;
 pub struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
-    /// Gives a variable's value.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
     }
@@ -72,11 +71,9 @@ pub enum ServiceState<'a> {
     Status(&'a str),
 }
 
-/// One run's surroundings.
 pub struct Context {
     /// The options that hold for every command.
     pub global: GlobalArgs,
-    /// The environment.
     pub environment: Environment,
     /// How text on standard output looks.
     pub text_options: TextOptions,
@@ -85,7 +82,6 @@ pub struct Context {
 }
 
 impl Context {
-    /// Looks around.
     pub fn new(global: GlobalArgs) -> Self {
         let environment: Environment = env::vars_os().collect();
         let choice = |is_wanted: bool| if is_wanted { Styles::colored() } else { Styles::plain() };
@@ -122,20 +118,12 @@ impl Context {
     /// Asks for a yes or a no; anything but a clear yes is a no.
     ///
     /// A whole line is read, and the terminal left as it is: no stray key is an answer, and Ctrl-C simply ends it.
-    ///
-    /// # Errors
-    ///
-    /// The terminal is gone.
     pub fn ask(&self, question: &str) -> Result<bool, CliError> {
         let answer = self.ask_line(&format!("{question} [y/N] "))?.unwrap_or_default();
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
     /// Asks for a line; `None` where the input has ended.
-    ///
-    /// # Errors
-    ///
-    /// The terminal is gone.
     pub(super) fn ask_line(&self, question: &str) -> Result<Option<String>, CliError> {
         let gone =
             |error: io::Error| CliError::new(Kind::Files, "could not ask on this terminal").because(error);
@@ -149,7 +137,6 @@ impl Context {
         Ok(Some(answer))
     }
 
-    /// Reads the clock.
     pub fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
@@ -160,10 +147,6 @@ impl Context {
     }
 
     /// Tells the service manager something; nothing happens where there is none.
-    ///
-    /// # Errors
-    ///
-    /// Its socket cannot be written to.
     pub fn notify_service(&self, states: &[ServiceState<'_>]) -> io::Result<()> {
         let mut told = Vec::new();
         for state in states {
@@ -252,10 +235,6 @@ impl Context {
     }
 
     /// Writes to standard output. Whoever closes it early has read enough: that is no error.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written to.
     pub fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
         print(write)
     }
@@ -289,10 +268,6 @@ impl Context {
     }
 
     /// Refuses the forms of output that a command does not have.
-    ///
-    /// # Errors
-    ///
-    /// It is one of them.
     pub fn allow(&self, formats: &[Format]) -> Result<(), CliError> {
         if formats.contains(&self.global.format) {
             return Ok(());

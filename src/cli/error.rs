@@ -8,7 +8,6 @@ use std::io::{self, Write};
 /// What went wrong, by what it means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The policies have mistakes.
     Policies,
     /// Endpoint, credentials or another setting is missing or wrong.
     Settings,
@@ -38,7 +37,6 @@ pub enum Kind {
     Usage,
 }
 
-/// A failed command.
 #[derive(Debug)]
 pub struct CliError {
     kind: Kind,
@@ -53,7 +51,6 @@ impl CliError {
         Self { kind, message: message.into(), source: None, hint: None }
     }
 
-    /// Adds what caused it.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
@@ -92,10 +89,6 @@ impl CliError {
     }
 
     /// Writes it for people.
-    ///
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn write(&self, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
         let alarm = styles.alarm;
         for (place, text) in self.chain().into_iter().enumerate() {

@@ -107,7 +107,6 @@ pub(super) fn show_if_changed(
 /// What is to be executed, and how.
 #[derive(Clone, Copy)]
 pub(super) struct ExecutionRequest<'a> {
-    /// How.
     pub(super) args: &'a ExecuteArgs,
     /// After how long what it still waits for is left to the next run; without it, every upload is waited for.
     pub(super) handed_over_after: Option<Duration>,
@@ -117,7 +116,6 @@ pub(super) struct ExecutionRequest<'a> {
     pub(super) progress: &'a ProgressTracker,
     /// Which VMs are meant, for reading them again.
     pub(super) selection: &'a PlanningArgs,
-    /// Where.
     pub(super) fifo: &'a Connection,
     /// By what each VM is decided again.
     pub(super) policies: &'a Policies,
@@ -138,10 +136,6 @@ pub(super) struct Execution<'c> {
 
 impl<'c> Execution<'c> {
     /// Makes ready: opens the journal.
-    ///
-    /// # Errors
-    ///
-    /// The state folder cannot be made.
     pub(super) fn begin(
         context: &'c Context,
         interrupt: &Interrupt,

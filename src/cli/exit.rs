@@ -52,7 +52,6 @@ pub fn word(code: u8) -> &'static str {
     }
 }
 
-/// Chooses the exit code.
 pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
     match ended {
         Ok(Outcome::Done) => DONE,

@@ -22,10 +22,6 @@ pub(super) struct Interrupt {
 
 impl Interrupt {
     /// Begins to listen, on the runtime it is called on.
-    ///
-    /// # Errors
-    ///
-    /// The signals cannot be listened for.
     pub(super) fn listen() -> Result<Self, CliError> {
         let listen = |kind| {
             signal(kind)

@@ -21,11 +21,8 @@ const EXAMPLES: [(&str, &str); 4] = [
 pub(super) enum Available {
     /// No path was given, and the default folder does not exist.
     None,
-    /// They have mistakes.
     Invalid(PolicyErrors),
-    /// They can be used.
     Loaded {
-        /// They, and their warnings.
         loaded: Loaded,
         /// Whether they are the built-in examples.
         is_built_in: bool,
@@ -51,10 +48,6 @@ fn read(context: &Context) -> (Result<Loaded, PolicyErrors>, bool) {
 }
 
 /// Reads the policies of a run. Warnings and mistakes go to standard error.
-///
-/// # Errors
-///
-/// There are mistakes.
 pub fn load(context: &Context) -> Result<Policies, CliError> {
     let (read, is_built_in) = read(context);
     match read {

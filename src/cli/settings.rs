@@ -11,7 +11,6 @@ use std::path::Path;
 /// A FiFo and how to sign in to it.
 #[derive(Debug)]
 pub struct ConnectionSettings {
-    /// Where it is.
     pub endpoint: Endpoint,
     /// The version of its API.
     pub api: ApiVersion,

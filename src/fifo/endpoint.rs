@@ -11,7 +11,6 @@ pub struct Endpoint(Url);
 /// Why a text is no [`Endpoint`]. No message repeats the text, since it may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadEndpoint {
-    /// It is no URL.
     #[error("not a URL ({0}): write it like https://fifo.example.com")]
     NotAUrl(url::ParseError),
     /// It begins with something other than `http` or `https`, or with nothing.

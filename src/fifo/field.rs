@@ -22,12 +22,10 @@ pub(super) enum Field<T> {
     Wrong {
         /// What should have been there: `a text`.
         expected: &'static str,
-        /// What was there.
         found: Cow<'static, str>,
     },
 }
 
-/// A text.
 #[derive(Debug)]
 pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 
@@ -55,7 +53,6 @@ pub(super) type Found = Cow<'static, str>;
 
 /// What a [`Field`] can hold. Each method reads one of JSON's types; those that do not fit say what was found instead.
 pub(super) trait FromJson<'de>: Sized {
-    /// What should be there.
     const EXPECTED: &'static str;
 
     fn from_null() -> Result<Self, Found> {

@@ -37,18 +37,10 @@ impl Default for HttpOptions {
 pub enum HttpSetupError {
     /// The CA file could not be read.
     #[error("failed to read the CA file {}", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    CaFile { path: PathBuf, source: io::Error },
     /// The CA file holds no certificate.
     #[error("the CA file {} contains no certificate: expected PEM with BEGIN CERTIFICATE", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
+    NoCertificate { path: PathBuf },
     /// TLS could not be set up, most often since the system has no certificates installed, or since one of the CA
     /// file's is none.
     #[error("failed to set up TLS: if the system has no CA certificates, install them or set a CA file")]

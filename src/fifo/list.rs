@@ -31,7 +31,6 @@ pub enum ListError {
         elements: usize,
         /// What should have stood there.
         expected: &'static str,
-        /// What stood there.
         found: char,
     },
     /// It goes on behind its closing bracket.
@@ -39,10 +38,7 @@ pub enum ListError {
     GoesOn,
     /// One element is longer than is taken into memory.
     #[error("an element of the list is longer than {limit_bytes} bytes")]
-    ElementTooLong {
-        /// The limit.
-        limit_bytes: usize,
-    },
+    ElementTooLong { limit_bytes: usize },
 }
 
 /// Where in the list the splitter stands.

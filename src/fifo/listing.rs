@@ -70,10 +70,6 @@ impl ReadClient {
 
     /// Reads the list as [`ReadClient::list`] does, but keeps only these VMs, and unreadable ones without UUID. One by
     /// one only these are read.
-    ///
-    /// # Errors
-    ///
-    /// As [`ReadClient::list`].
     pub async fn list_only(&self, wanted: &BTreeSet<VmId>) -> Result<Listing, FifoError> {
         self.listing(|id| wanted.contains(&id)).await
     }

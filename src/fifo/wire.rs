@@ -43,7 +43,6 @@ pub(super) struct ConfigRecord<'a> {
     pub(super) datasets: Field<Length>,
 }
 
-/// A backup's record.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 pub(super) struct BackupRecord<'a> {

@@ -20,7 +20,6 @@ const ON_THE_HYPERVISOR: &[u8] = br#"{"location":"hypervisor"}"#;
 /// A backup to create. Without `parent` it is a full one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewBackup {
-    /// Its comment.
     pub comment: String,
     /// What it is to be an increment on; must be local.
     pub parent: Option<BackupId>,
@@ -40,7 +39,6 @@ pub enum WriteAnswer {
     Changed,
     /// FiFo, or something before it, would not (a redirect, 400, 403, 404, 415 and the like). Nothing was done.
     Refused {
-        /// The answer's status.
         status: StatusCode,
         /// The permission that the user lacks, where that is why (403): `vms→<uuid>→backup`.
         permission: Option<String>,
@@ -53,25 +51,13 @@ pub enum WriteAnswer {
     /// FiFo did not accept the token (401). Nothing was done; the next request signs in again where that helps.
     Unauthorized,
     /// FiFo failed (500), or answered what it never answers. It may have been done.
-    Failed {
-        /// The answer's status.
-        status: StatusCode,
-    },
+    Failed { status: StatusCode },
     /// FiFo, or a part of it, could not be reached (502, 503, 504). It may have been done.
-    Unavailable {
-        /// The answer's status.
-        status: StatusCode,
-    },
+    Unavailable { status: StatusCode },
     /// There was no answer. It may have been done.
-    Lost {
-        /// What happened instead.
-        message: String,
-    },
+    Lost { message: String },
     /// There was no connection. Nothing was done.
-    NotSent {
-        /// Why not.
-        message: String,
-    },
+    NotSent { message: String },
 }
 
 /// Changes FiFo. It repeats nothing: whether a write may be sent again, only who has looked what it did can tell.

@@ -21,23 +21,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub enum NotifyError {
     /// It was answered, and not with a success. Redirects are not followed, so one is no success either.
     #[error("{url} answered {status}")]
-    Status {
-        /// Where.
-        url: SecretUrl,
-        /// What came back.
-        status: StatusCode,
-    },
+    Status { url: SecretUrl, status: StatusCode },
     /// It could not be reached, or did not answer in time.
     #[error("{url} could not be reached: {why}")]
-    Connection {
-        /// Where.
-        url: SecretUrl,
-        /// What went wrong.
-        why: String,
-    },
+    Connection { url: SecretUrl, why: String },
 }
 
-/// Sends to one address.
 #[derive(Clone, Debug)]
 pub struct Poster {
     client: Client,
@@ -67,10 +56,6 @@ impl Poster {
     }
 
     /// Asks for the address, or, with a text, posts that to it. With a part, for the one below the address.
-    ///
-    /// # Errors
-    ///
-    /// As above.
     pub async fn ping(&self, part: Option<&str>, text: Option<String>) -> Result<(), NotifyError> {
         let url = part.map_or_else(|| self.url.clone(), |part| self.url.below(part));
         self.send(&url, text.map(|text| ("text/plain; charset=utf-8", text.into_bytes()))).await

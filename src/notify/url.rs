@@ -11,7 +11,6 @@ pub struct SecretUrl(Url);
 /// Why a text is no [`SecretUrl`]. No message repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadUrl {
-    /// It is no URL.
     #[error("not a URL ({0})")]
     NotAUrl(url::ParseError),
     /// It begins with something other than `http` or `https`.

@@ -22,7 +22,6 @@ pub enum ScheduleError {
     Field {
         /// Which of the five, by its name.
         field: &'static str,
-        /// What stands there.
         text: String,
         /// What is wrong with it.
         reason: String,
@@ -34,7 +33,6 @@ pub enum ScheduleError {
 
 const FIELDS: [&str; 5] = ["minute", "hour", "day-of-month", "month", "day-of-week"];
 
-/// A five-field cron expression.
 #[derive(Debug)]
 pub(super) struct Cron {
     pattern: CronPattern,
@@ -80,7 +78,6 @@ impl Cron {
         Ok(Self { pattern, minutes, any_hour })
     }
 
-    /// Gives the expression.
     pub(super) fn as_str(&self) -> &str {
         self.pattern.as_str()
     }

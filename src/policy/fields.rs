@@ -13,7 +13,6 @@ const SUGGESTED_CHARS_MAX: usize = 60;
 
 /// The fields of a map.
 pub(super) struct Fields<'n> {
-    /// Where the map stands.
     pub(super) span: Span,
     values: BTreeMap<&'n str, &'n Node>,
     /// The known fields that unknown ones were most likely meant to be.

@@ -58,10 +58,8 @@ pub enum Match<'a> {
     Conflict(Vec<&'a Policy>),
 }
 
-/// A checked policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Its unique name.
     pub name: String,
     /// What it is for, in its author's words; may be empty.
     pub description: String,
@@ -131,11 +129,9 @@ pub struct Source {
 /// One kind of backup that a policy asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tier {
-    /// Its name.
     pub name: String,
     /// When it is due, before `spread`.
     pub schedule: Schedule,
-    /// Full or incremental.
     pub kind: TierKind,
     /// How many restorable ones are to stay stored; `None` is for ever.
     pub keep: Option<NonZeroU32>,
@@ -153,7 +149,6 @@ pub struct Tier {
 /// What a tier's backups are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TierKind {
-    /// Complete in themselves.
     Full,
     /// Taken from a parent of one of these tiers: its own or coarser ones, coarsest first.
     Incremental {
@@ -193,7 +188,6 @@ pub struct Retry {
 /// A stop with a reason and an end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
-    /// Why.
     pub reason: String,
     /// The first day on which it no longer holds, in the policy's zone.
     pub until: NaiveDate,

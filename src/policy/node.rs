@@ -10,7 +10,6 @@ use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StrInput, 
 const NODES_MAX: usize = 50_000;
 const DEPTH_MAX: usize = 32;
 
-/// A YAML node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
     /// A scalar or a collection in brackets from its first to its last character, a block collection at its first entry.
@@ -18,7 +17,6 @@ pub(super) struct Node {
     pub(super) value: Value,
 }
 
-/// What a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     /// Nothing, `null` or `~`.
@@ -48,7 +46,6 @@ pub(super) enum Kind {
 }
 
 impl Scalar {
-    /// Says what it is.
     pub(super) fn kind(&self) -> Kind {
         let text = self.text.as_str();
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);

@@ -37,7 +37,6 @@ pub struct Schedule {
 pub struct SkippedTime {
     /// What the wall clock never shows.
     pub wanted: NaiveDateTime,
-    /// The clock change.
     pub change: DateTime<Utc>,
     /// Whether the schedule comes at the change instead; one that runs by elapsed time does not.
     pub is_taken: bool,
@@ -48,10 +47,6 @@ impl Schedule {
     ///
     /// Names (`SUN`, `JAN`), ranges, steps, lists, `L` (last) and `#` (nth) are understood. Where both day fields are
     /// restricted, a day that fits either is meant, as in cron; with a `+` before the day of week, one that fits both.
-    ///
-    /// # Errors
-    ///
-    /// See [`ScheduleError`].
     pub fn parse(text: &str, zone: Zone) -> Result<Self, ScheduleError> {
         let cron = Arc::new(Cron::parse(text)?);
         let measured = |zone: &Zone| {

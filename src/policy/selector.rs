@@ -21,7 +21,6 @@ pub struct Selector {
     pub dataset: Vec<String>,
     /// Hypervisor UUIDs.
     pub hypervisor: Vec<String>,
-    /// States.
     pub state: Vec<String>,
     /// Dotted metadata paths, each with the texts that match; `*` is "is set".
     pub metadata: Vec<(String, Vec<String>)>,

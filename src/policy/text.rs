@@ -72,7 +72,6 @@ impl<'a> DiagnosticSink<'a> {
         self.error_count
     }
 
-    /// Gives the findings.
     pub(super) fn into_found(self) -> Vec<Diagnostic> {
         self.found
     }

@@ -11,12 +11,10 @@ use std::sync::LazyLock;
 
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
-/// An IANA time zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone(TimeZone);
 
 impl Zone {
-    /// The zone without rules.
     pub const UTC: Self = Self(TimeZone::UTC);
 
     /// Finds a zone by its IANA name; `None` when the compiled-in database has none of that name.

@@ -9,7 +9,6 @@ use uuid::Uuid;
 /// What a create asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackupRequest {
-    /// The comment.
     pub comment: String,
     /// The backup to take an increment on; a full one without.
     pub parent: Option<String>,
@@ -29,7 +28,6 @@ pub enum Refused {
     /// Its hypervisor's agent does not answer.
     #[error("the hypervisor's agent does not answer")]
     AgentDown,
-    /// It has delegated datasets.
     #[error("the VM has delegated datasets")]
     DelegatedDatasets,
     /// No backup store is configured.

@@ -42,7 +42,6 @@ pub struct Faults {
 pub struct Arrival {
     /// When, in microseconds since the Unix epoch.
     pub at_us: i64,
-    /// What is asked for.
     pub request: Request,
     /// What is answered, which nobody hears; once it has arrived.
     pub reply: Option<Reply>,

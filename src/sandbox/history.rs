@@ -11,7 +11,6 @@ use uuid::Uuid;
 /// How long an upload takes in the past.
 const UPLOAD_US: i64 = 9 * 60 * 1_000_000;
 
-/// One night's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BackupNight {
     /// Its tier, which is the comment as well.

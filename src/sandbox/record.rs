@@ -80,16 +80,13 @@ pub struct Stored {
     pub stderr: Option<String>,
 }
 
-/// An upload under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upload {
-    /// Whose backup it is.
     pub vm: Uuid,
     /// What it is an increment on.
     pub parent: Option<Uuid>,
     /// Whether the create asked to delete a snapshot afterwards.
     pub delete: bool,
-    /// How it ends.
     pub outcome: UploadOutcome,
     /// When it was accepted, in microseconds since the Unix epoch.
     pub started_us: i64,
@@ -103,11 +100,9 @@ pub struct Upload {
     pub written_bytes: u64,
 }
 
-/// How an upload ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UploadOutcome {
-    /// It is stored whole.
     #[default]
     Complete,
     /// It fails; what comes after an upload (`local: true`, or what `delete` asked for) comes all the same.
@@ -134,7 +129,6 @@ pub enum UploadOutcome {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UploadScript {
-    /// How it ends.
     pub outcome: UploadOutcome,
     /// How long it takes from being accepted until all is written, in milliseconds; the world's own where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

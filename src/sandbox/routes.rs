@@ -15,7 +15,6 @@ use uuid::Uuid;
 /// A text of 31 bytes in MessagePack: its length, then its characters.
 const MSGPACK_TEXT: &[u8] = b"\xbfsend `accept: application/json`";
 
-/// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource<'a> {
     Connection,

@@ -25,7 +25,6 @@ pub struct Rule {
     /// How often it strikes at most; without end where left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// What it does.
     pub effect: Effect,
     /// How many requests it has looked at.
     #[serde(default)]
@@ -94,10 +93,8 @@ pub struct Matcher {
     /// What the request is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
-    /// Its method.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// What its path contains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// The VM it is about.
@@ -119,17 +116,12 @@ impl Matcher {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// Signing in.
     SignIn,
     /// Reading the list of VMs.
     List,
-    /// Reading one VM.
     ReadVm,
-    /// Creating a backup.
     Create,
-    /// Deleting a backup, wherever.
     Delete,
-    /// Anything else.
     Other,
 }
 
@@ -146,13 +138,11 @@ impl Operation {
     }
 }
 
-/// What a disturbance does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// Answers with a status, and nothing is done.
     Answer {
-        /// The status.
         status: u16,
         /// The `retry-after` that goes with it, in seconds.
         #[serde(default)]
@@ -162,10 +152,7 @@ pub enum Effect {
         location: Option<String>,
     },
     /// Does what was asked, and then answers with a status and no body all the same.
-    ActThenAnswer {
-        /// The status.
-        status: u16,
-    },
+    ActThenAnswer { status: u16 },
     /// Breaks the connection off, and nothing is done.
     Drop,
     /// Does what was asked, and breaks the connection off: the answer is lost.
@@ -229,7 +216,6 @@ pub enum Effect {
     },
     /// Puts something else in place of the answer's body.
     Garble {
-        /// The other body.
         body: String,
         /// Its content type; the right one where left out.
         #[serde(default)]

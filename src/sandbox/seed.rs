@@ -48,7 +48,6 @@ enum Case {
     Regular,
     /// It was made today; nothing has ever run.
     BrandNew,
-    /// Last night's upload failed.
     FailedLastNight,
     /// It was taken off its hypervisor some days ago.
     Stored,

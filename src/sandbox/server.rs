@@ -217,7 +217,6 @@ impl RunningSandbox {
         format!("http://{}", self.address)
     }
 
-    /// Gives where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -228,10 +227,6 @@ impl RunningSandbox {
     }
 
     /// Stops it: breaks off its connections and writes the world down.
-    ///
-    /// # Errors
-    ///
-    /// The world cannot be written.
     pub async fn stop(mut self) -> io::Result<()> {
         self.stopped.cancel();
         let _ = (&mut self.task).await;

@@ -12,7 +12,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Where the sandbox takes the time from; in microseconds since the Unix epoch throughout.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
-    /// The machine's clock.
     #[default]
     System,
     /// A clock that moves only when it is told to.
@@ -25,7 +24,6 @@ impl Clock {
         Self::Manual(Arc::new(AtomicI64::new(now_us)))
     }
 
-    /// Gives the time.
     pub fn now_us(&self) -> i64 {
         match self {
             Self::System => {
@@ -47,9 +45,7 @@ impl Clock {
 /// The changing state of a running sandbox.
 #[derive(Debug)]
 pub struct State {
-    /// The cloud.
     pub world: World,
-    /// The disturbances.
     pub faults: Faults,
     /// The last requests, oldest first, with all their headers and bytes; those for the controls are not among them.
     pub requests: VecDeque<RequestRecord>,
@@ -65,7 +61,6 @@ pub struct RequestRecord {
     pub status: Option<u16>,
 }
 
-/// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) clock: Clock,

@@ -39,7 +39,6 @@ pub enum EmptyMaps {
 /// How VMs and backups are written as JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
-    /// The generation of FiFo.
     pub style: ApiStyle,
     /// How a map without entries is written.
     pub empty_maps: EmptyMaps,
@@ -77,11 +76,8 @@ pub struct World {
     pub outcome: UploadOutcome,
     /// How long a token is good, in seconds.
     pub token_life_s: u32,
-    /// Who may sign in.
     pub users: BTreeMap<String, User>,
-    /// The tokens given out.
     pub tokens: BTreeMap<String, Token>,
-    /// The VMs.
     pub vms: BTreeMap<Uuid, Vm>,
     /// The uploads under way, by the backup's UUID.
     pub uploads: BTreeMap<Uuid, Upload>,
@@ -96,7 +92,6 @@ pub struct World {
 pub struct Vm {
     /// Its fields as FiFo shows them, all but `uuid` and `backups`. A field of such a name here is shown in their place.
     pub fields: BTreeMap<String, Value>,
-    /// Its backups' records.
     pub backups: BTreeMap<Uuid, Record>,
     /// The suffixes of its disks' objects in the store; a zone has one disk, without.
     pub disks: Vec<String>,
@@ -131,7 +126,6 @@ impl Vm {
         Self { fields, disks: vec![String::new()], full_bytes: 1 << 30, ..Self::default() }
     }
 
-    /// Sets a field.
     #[must_use]
     pub fn with(mut self, field: &str, value: Value) -> Self {
         self.fields.insert(field.to_owned(), value);

@@ -45,14 +45,11 @@ pub trait Site: Send + Sync + 'static {
     fn answer(&self, path: &str, accept: Option<&str>) -> Option<Answer>;
 }
 
-/// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Whether all is well: 200, else 503.
     pub is_well: bool,
-    /// The media type.
     pub content_type: &'static str,
-    /// The content.
     pub body: String,
 }
 
@@ -65,10 +62,6 @@ pub struct Server {
 
 impl Server {
     /// Begins to serve a site, on the runtime it is called on. With port 0 the system chooses one.
-    ///
-    /// # Errors
-    ///
-    /// The address cannot be listened on.
     pub async fn start(address: SocketAddr, site: Arc<dyn Site>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;

@@ -164,7 +164,6 @@ fn show_where_asked(context: &Context, plan: &Plan, inventory: &Inventory) -> Re
 
 /// What is to be carried out, and what of a saved plan is not.
 struct ApprovedWork<'a> {
-    /// The plan made now.
     plan: &'a Plan,
     vms: Vec<VmPlan>,
     skipped: Vec<SkippedVm>,
@@ -243,7 +242,6 @@ fn skip_text(why: SkipReason) -> String {
     }
 }
 
-/// Reads a saved plan.
 fn read_plan(path: &Path) -> Result<Plan, CliError> {
     let unreadable = |error| {
         CliError::new(Kind::Files, format!("could not read the plan {}", path.display())).because(error)

@@ -15,10 +15,6 @@ use std::path::Path;
 const PROGRAM: &str = "fifo-retain";
 
 /// Runs `completions`.
-///
-/// # Errors
-///
-/// It cannot be written.
 pub(in crate::cli) fn run(wanted: &CompletionsArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text])?;
     // Written to memory first: the generator takes a closed pipe for a fault.

@@ -14,11 +14,6 @@ use crate::plan::Plan;
 use crate::render::{self, markdown::MAX_BYTES_DEFAULT};
 use std::path::Path;
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// See [`planning::make`]; or the plan cannot be written.
 pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
     let format = context.global.format;

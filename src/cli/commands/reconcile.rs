@@ -9,11 +9,6 @@ use crate::cli::exit::Outcome;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::policies;
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// See [`single::reconcile_once`] and [`schedule::run`].
 pub(in crate::cli) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text, Format::Json])?;
     if let Some(interval) = args.every {

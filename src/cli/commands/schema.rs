@@ -9,11 +9,6 @@ use crate::plan;
 use crate::policy;
 use crate::render;
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// It cannot be written.
 pub(in crate::cli) fn run(args: &SchemaArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text, Format::Json])?;
     context.print(|out| match args.of {

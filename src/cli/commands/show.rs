@@ -11,11 +11,6 @@ use crate::cli::policies;
 use crate::insight::show::explain;
 use crate::render;
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// See [`planning::make`]; or it cannot be written.
 pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
     let policies = policies::load(context)?;

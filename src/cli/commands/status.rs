@@ -13,11 +13,6 @@ use crate::insight::Overview;
 use crate::render::{self, text::StatusView};
 use crate::run::RunHistory;
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// See [`planning::make`]; or it, or the file with metrics, cannot be written.
 pub(in crate::cli) async fn run(args: &StatusArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
     let policies = policies::load(context)?;

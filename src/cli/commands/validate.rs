@@ -11,7 +11,6 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-/// The findings as JSON.
 #[derive(Serialize)]
 struct ValidationReport<'a> {
     format: &'static str,

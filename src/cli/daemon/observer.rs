@@ -19,7 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Watches one run.
 pub(in crate::cli) struct RunMonitor<'a> {
     reporting: &'a Reporting<'a>,
     live_view: Option<LiveView<'a>>,
@@ -30,7 +29,6 @@ pub(in crate::cli) struct RunMonitor<'a> {
 /// The live view of the VMs during a run.
 #[derive(Clone, Copy)]
 pub(in crate::cli) struct LiveView<'a> {
-    /// What shows it.
     pub(in crate::cli) state: &'a Arc<DaemonState>,
     /// How often it is read anew.
     pub(in crate::cli) every: Duration,

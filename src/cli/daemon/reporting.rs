@@ -151,10 +151,6 @@ pub(in crate::cli) fn close(summary: &mut RunSummary, context: &Context, ended: 
 }
 
 /// Writes a file with metrics that everybody may read, whole or not at all.
-///
-/// # Errors
-///
-/// It could not be written.
 pub(in crate::cli) fn write_metrics(
     context: &Context,
     path: &Path,

@@ -112,7 +112,6 @@ fn service(context: &Context, states: &[ServiceState<'_>]) {
     }
 }
 
-/// What all runs share.
 struct Scheduler<'c> {
     args: &'c ReconcileArgs,
     context: &'c Context,

@@ -110,7 +110,6 @@ async fn asked(fifo: &Connection, context: &Context, checks: &mut Vec<Check>) ->
     }
 }
 
-/// Compares the clocks.
 fn clock(server: Option<DateTime<Utc>>, before: DateTime<Utc>, after: DateTime<Utc>) -> Check {
     let Some(server) = server else {
         return Check::new("clock", Finding::Unverified, "FiFo does not say what time it is there");
