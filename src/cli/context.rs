@@ -7,7 +7,7 @@ use super::output_queue;
 use crate::render::Styles;
 use crate::render::text::{Detail, TextOptions};
 use chrono::{DateTime, Utc};
-use clap::ValueEnum as _;
+use clap::ValueEnum;
 use etcetera::BaseStrategy as _;
 use sd_notify::NotifyState;
 use std::collections::BTreeMap;
@@ -267,17 +267,29 @@ impl Context {
         }
     }
 
-    /// Refuses the forms of output that a command does not have.
-    pub fn allow(&self, formats: &[Format]) -> Result<(), CliError> {
-        if formats.contains(&self.global.format) {
-            return Ok(());
-        }
-        let name = |format: &Format| format.to_possible_value().map(|value| value.get_name().to_owned());
-        let known: Vec<String> = formats.iter().filter_map(name).collect();
-        let message =
-            format!("--format {} is not for this command", name(&self.global.format).unwrap_or_default());
-        Err(CliError::new(Kind::Usage, message).hint(format!("it has {}", known.join(", "))))
+    /// Says whether standard output is JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.global.format == Format::Json
     }
+
+    /// Gives the format of standard output as one of the formats that a command has.
+    ///
+    /// # Errors
+    ///
+    /// The command does not have the format that was asked for.
+    pub fn format<T: ValueEnum>(&self) -> Result<T, CliError> {
+        let asked = value_name(&self.global.format);
+        T::from_str(&asked, false).map_err(|_| {
+            let known: Vec<String> = T::value_variants().iter().map(value_name).collect();
+            CliError::new(Kind::Usage, format!("--format {asked} is not for this command"))
+                .hint(format!("it has {}", known.join(", ")))
+        })
+    }
+}
+
+/// Gives a value as it is written on the command line.
+fn value_name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// Writes to standard output; see [`Context::print`].

@@ -1,6 +1,6 @@
 //! Executes a plan: what `apply` and `reconcile` share.
 
-use super::args::{ExecuteArgs, Format, PlanningArgs};
+use super::args::{ExecuteArgs, PlanningArgs};
 use super::connection::Connection;
 use super::context::Context;
 use super::daemon::observer::RunMonitor;
@@ -79,13 +79,9 @@ fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
 /// that nobody reads, stops no backup.
 pub(super) fn show_or_warn(context: &Context, plan: &Plan, inventory: &Inventory) {
     output_queue::start();
-    match context.global.format {
-        Format::Json => {}
-        Format::Text | Format::Github | Format::Markdown => {
-            let estimate = Estimate::of(plan, inventory);
-            context
-                .print_or_warn(|out| render::text::plan(plan, Some(&estimate), &context.text_options, out));
-        }
+    if !context.is_json() {
+        let estimate = Estimate::of(plan, inventory);
+        context.print_or_warn(|out| render::text::plan(plan, Some(&estimate), &context.text_options, out));
     }
 }
 
@@ -155,16 +151,18 @@ impl<'c> Execution<'c> {
         if let Some(waiting_observer) = monitor.waiting_observer() {
             observers.push(Box::new(waiting_observer));
         }
-        observers.push(Box::new(QueuedObserver(match context.global.format {
-            Format::Json => Arc::new(JsonObserver::new(Box::new(io::stdout()))),
-            Format::Text | Format::Github | Format::Markdown => Arc::new(TextObserver::new(
+        let shown: Arc<dyn Observer> = if context.is_json() {
+            Arc::new(JsonObserver::new(Box::new(io::stdout())))
+        } else {
+            Arc::new(TextObserver::new(
                 Box::new(io::stdout()),
                 Box::new(io::stderr()),
                 context.text_options.styles,
                 context.can_draw(),
                 context.text_options.detail,
-            )),
-        })));
+            ))
+        };
+        observers.push(Box::new(QueuedObserver(shown)));
         Ok(Self { context, observers: Observers(observers), interrupt: interrupt.clone() })
     }
 

@@ -1,6 +1,6 @@
 //! `plan`: shows what there is to do, and saves it where that is wished.
 
-use crate::cli::args::{Format, PlanArgs};
+use crate::cli::args::{PlanArgs, ReportFormat};
 use crate::cli::connection::{FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
@@ -15,8 +15,7 @@ use crate::render::{self, markdown::MAX_BYTES_DEFAULT};
 use std::path::Path;
 
 pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
-    let format = context.global.format;
+    let format = context.format()?;
     refuse_what_does_not_go_together(args, format)?;
     let before = match args.against.as_slice() {
         [] => None,
@@ -38,13 +37,13 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
         save(&plan, path)?;
     }
     context.print(|out| match (format, &compared) {
-        (Format::Json, None) => render::json::plan(&plan, stop.as_ref(), out),
-        (Format::Json, Some(compared)) => render::json::comparison(&plan, compared, stop.as_ref(), out),
-        (Format::Markdown, compared) => {
+        (ReportFormat::Json, None) => render::json::plan(&plan, stop.as_ref(), out),
+        (ReportFormat::Json, Some(compared)) => render::json::comparison(&plan, compared, stop.as_ref(), out),
+        (ReportFormat::Markdown, compared) => {
             let max_bytes = args.max_bytes.unwrap_or(MAX_BYTES_DEFAULT);
             render::markdown::plan(&plan, compared.as_ref(), stop.as_ref(), max_bytes, out)
         }
-        (Format::Text | Format::Github, compared) => {
+        (ReportFormat::Text, compared) => {
             latch::write_shown(stop.as_ref(), context, out)?;
             if args.diff && !plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
                 render::diff::plan(&plan, &policies, &inventory, &context.text_options.styles, out)?;
@@ -66,15 +65,17 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
     Ok(if args.detailed_exitcode && has_changes { Outcome::Changes } else { Outcome::Done })
 }
 
-fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format) -> Result<(), CliError> {
+fn refuse_what_does_not_go_together(args: &PlanArgs, format: ReportFormat) -> Result<(), CliError> {
     let refuse = |message: &str| Err(CliError::new(Kind::Usage, message));
     match format {
-        Format::Json if args.diff => refuse("--diff is text: it does not go with --format json"),
-        Format::Markdown if args.diff => refuse("--diff is text: it does not go with --format markdown"),
-        Format::Text | Format::Json | Format::Github if args.max_bytes.is_some() => {
+        ReportFormat::Json if args.diff => refuse("--diff is text: it does not go with --format json"),
+        ReportFormat::Markdown if args.diff => {
+            refuse("--diff is text: it does not go with --format markdown")
+        }
+        ReportFormat::Text | ReportFormat::Json if args.max_bytes.is_some() => {
             refuse("--max-bytes is for --format markdown: nothing else is ever cut")
         }
-        Format::Text | Format::Json | Format::Github | Format::Markdown => Ok(()),
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `reconcile`: plans and carries out without asking.
 
-use crate::cli::args::{Format, ReconcileArgs};
+use crate::cli::args::{ReconcileArgs, TextOrJson};
 use crate::cli::context::Context;
 use crate::cli::daemon::schedule;
 use crate::cli::daemon::single;
@@ -10,7 +10,7 @@ use crate::cli::interrupt::Interrupt;
 use crate::cli::policies;
 
 pub(in crate::cli) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text, Format::Json])?;
+    context.format::<TextOrJson>()?;
     if let Some(interval) = args.every {
         return schedule::run(args, interval, context).await;
     }

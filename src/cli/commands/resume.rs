@@ -1,7 +1,7 @@
 //! `resume`: lifts the safety stop that a cascade alarm has left.
 
 use crate::apply::{Event, EventKind, Journal, Observer as _};
-use crate::cli::args::{Format, ResumeArgs};
+use crate::cli::args::{ResumeArgs, TextOnly};
 use crate::cli::connection::PendingConnection;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
@@ -19,7 +19,7 @@ use uuid::Uuid;
 /// It is not known which FiFo is meant; there is nobody to ask; whoever was asked said no; a run is under way; or the
 /// latch cannot be lifted.
 pub(in crate::cli) fn run(args: &ResumeArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text])?;
+    context.format::<TextOnly>()?;
     let endpoint = PendingConnection::name_alone(context)?;
     let latch = latch::of(context, &endpoint)?;
     let Some(stop) = latch.read() else {

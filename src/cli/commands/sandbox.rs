@@ -1,6 +1,6 @@
 //! `sandbox`: serves the simulated FiFo for other programs.
 
-use crate::cli::args::{Format, SandboxArgs, Style};
+use crate::cli::args::{SandboxArgs, Style, TextOrJson};
 use crate::cli::connection::SANDBOX_USER;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 /// It cannot listen there, or its world cannot be read or written.
 pub(in crate::cli) async fn run(args: &SandboxArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text, Format::Json])?;
+    let format = context.format()?;
     let failed = |error: io::Error| {
         let kind = match error.kind() {
             io::ErrorKind::ResourceBusy => Kind::Locked,
@@ -57,9 +57,9 @@ pub(in crate::cli) async fn run(args: &SandboxArgs, context: &Context) -> Result
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     let running = Sandbox::start(options).await.map_err(failed)?;
-    let greeting = match context.global.format {
-        Format::Json => greeting_json(&running, style),
-        Format::Text | Format::Github | Format::Markdown => greeting(&running, style),
+    let greeting = match format {
+        TextOrJson::Json => greeting_json(&running, style),
+        TextOrJson::Text => greeting(&running, style),
     };
     context.print(|out| out.write_all(greeting.as_bytes()))?;
     tokio::select! {

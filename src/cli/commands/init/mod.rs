@@ -5,7 +5,7 @@ mod draft;
 #[cfg(test)]
 mod tests;
 
-use crate::cli::args::{Condition, Format, InitArgs, policy_name, zone};
+use crate::cli::args::{Condition, InitArgs, TextOnly, policy_name, zone};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::exit::Outcome;
@@ -39,7 +39,7 @@ const fn count(number: u32) -> NonZeroU32 {
 /// There is no terminal to ask on and the options do not say enough; the crontab cannot be read, or has no line that is
 /// understood; the file exists already, or cannot be written.
 pub(in crate::cli) fn run(args: &InitArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text])?;
+    context.format::<TextOnly>()?;
     let drafts = match &args.from_crontab {
         Some(file) => from_crontab(file, args, context)?,
         None => vec![grandfather(args, context)?],
