@@ -1,4 +1,4 @@
-//! The connection to FiFo: a real one, or the built-in one, which lives as long as the run.
+//! The connection to FiFo: a real one, or the built-in one, which runs as long as the command.
 
 use super::context::{Context, Environment};
 use super::error::{CliError, Kind};
@@ -174,9 +174,9 @@ impl Connection {
         let cause = causes.last().map_or("", String::as_str);
         let (message, hint) = match source.kind() {
             TransportErrorKind::NotSent if causes.iter().any(|cause| cause == "dns error") => {
-                (format!("could not connect to {place}: the host name is not known ({cause})"), CHECK_ADDRESS)
+                (format!("failed to connect to {place}: the host name is not known ({cause})"), CHECK_ADDRESS)
             }
-            TransportErrorKind::NotSent => (format!("could not connect to {place}: {cause}"), CHECK_ADDRESS),
+            TransportErrorKind::NotSent => (format!("failed to connect to {place}: {cause}"), CHECK_ADDRESS),
             TransportErrorKind::NotTls => (
                 format!("what answers at {place} does not speak TLS"),
                 "is it http:// instead of https://, or another port?",
@@ -190,12 +190,12 @@ impl Connection {
         CliError::new(Kind::Fifo, message).hint(hint)
     }
 
-    /// Ends it; the built-in FiFo writes its world down.
+    /// Closes it; the built-in FiFo saves its world.
     pub async fn close(self) -> Result<(), CliError> {
         match self.sandbox {
             None => Ok(()),
             Some(running) => running.stop().await.map_err(|error| {
-                CliError::new(Kind::Files, "the sandbox could not write its world down").because(error)
+                CliError::new(Kind::Files, "the sandbox failed to save its world").because(error)
             }),
         }
     }
@@ -239,7 +239,7 @@ fn proxy(endpoint: &Endpoint, environment: &Environment) -> Result<Option<String
 async fn start_sandbox(context: &Context) -> Result<RunningSandbox, CliError> {
     let file = context.sandbox_file();
     let failed = |error: io::Error| {
-        let message = format!("could not start the sandbox with its world in {}", file.display());
+        let message = format!("failed to start the sandbox with its world in {}", file.display());
         match error.kind() {
             io::ErrorKind::ResourceBusy => CliError::new(Kind::Locked, message)
                 .because(error)

@@ -126,7 +126,7 @@ impl Context {
     /// Asks for a line; `None` where the input has ended.
     pub(super) fn ask_line(&self, question: &str) -> Result<Option<String>, CliError> {
         let gone =
-            |error: io::Error| CliError::new(Kind::Files, "could not ask on this terminal").because(error);
+            |error: io::Error| CliError::new(Kind::Files, "failed to ask on this terminal").because(error);
         let mut err = io::stderr().lock();
         write!(err, "{question}").and_then(|()| err.flush()).map_err(gone)?;
         let mut answer = String::new();
@@ -297,7 +297,7 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Cli
     let mut out = BufWriter::new(io::stdout().lock());
     match write(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(CliError::new(Kind::Files, "could not write to standard output").because(error))
+            Err(CliError::new(Kind::Files, "failed to write to standard output").because(error))
         }
         _ => Ok(()),
     }

@@ -68,7 +68,7 @@ fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(&folder).map_err(|error| {
-        CliError::new(Kind::Files, format!("could not make the state folder {}", folder.display()))
+        CliError::new(Kind::Files, format!("failed to make the state folder {}", folder.display()))
             .because(error)
             .hint("name another one with --state-dir or FIFO_RETAIN_STATE_DIR")
     })?;
@@ -138,7 +138,7 @@ impl<'c> Execution<'c> {
         monitor: &RunMonitor<'_>,
     ) -> Result<Self, CliError> {
         output_queue::start();
-        // The ear first: whatever becomes of the others, it has heard. People last: they may not be listening.
+        // The alarm recorder first, so that no failure of another one loses an alarm. The terminal last: it may block.
         let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(monitor.alarm_recorder())];
         let path = state_dir(context)?.join("journal.jsonl");
         match Journal::open(&path, Uuid::new_v4()) {
@@ -210,7 +210,7 @@ impl<'c> Execution<'c> {
             planned = planning::plan_again(self.context, request.policies, request.fifo, request.selection) => match planned {
                 Ok(planned) => monitor.read(&planned, request.policies, summary),
                 Err(error) => {
-                    tracing::warn!("what the run has left could not be read: {}", error.chain().join(": "));
+                    tracing::warn!("failed to read the VMs after the run: {}", error.chain().join(": "));
                 }
             },
         }
@@ -252,7 +252,7 @@ impl<'c> Execution<'c> {
             std::future::pending().await
         };
         tokio::select! {
-            // Told before what comes of it.
+            // Reported before its consequences.
             biased;
             never = told_to_end => match never {},
             never = next_is_due => match never {},
@@ -279,7 +279,7 @@ impl<'c> Execution<'c> {
     }
 }
 
-/// Ends a connection after a run. What came of the run stands, whatever becomes of that.
+/// Closes a connection after a run. A failure to close it does not change the result of the run.
 pub(super) async fn close(fifo: Connection) {
     if let Err(error) = fifo.close().await {
         tracing::warn!("{}", error.chain().join(": "));

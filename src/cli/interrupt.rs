@@ -25,7 +25,7 @@ impl Interrupt {
     pub(super) fn listen() -> Result<Self, CliError> {
         let listen = |kind| {
             signal(kind)
-                .map_err(|error| CliError::new(Kind::Internal, "could not listen for signals").because(error))
+                .map_err(|error| CliError::new(Kind::Internal, "failed to listen for signals").because(error))
         };
         let (mut interrupts, mut terminations) =
             (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);

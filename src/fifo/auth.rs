@@ -37,7 +37,7 @@ const REFUSALS_BELIEVED: u32 = 3;
 #[derive(Clone)]
 pub(super) struct Token {
     secret: SecretString,
-    /// When it should be renewed; `None` when FiFo did not say how long it lives.
+    /// When it should be renewed; `None` when FiFo did not say how long it is valid.
     renew_at: Option<Instant>,
     /// Tells it from the tokens before and after it.
     serial: u64,

@@ -209,7 +209,7 @@ impl ReadClient {
     }
 }
 
-/// Says whether a list that had begun broke off, whichever way its end looked.
+/// Says whether a list was cut off after its beginning.
 fn is_cut(error: &FifoError) -> bool {
     matches!(
         error,

@@ -79,9 +79,9 @@ pub enum TransportErrorKind {
     Untrusted,
     /// There was no connection, since the server does not speak TLS: nothing reached FiFo.
     NotTls,
-    /// The request had begun to go out, and what came back was no HTTP.
+    /// The request was at least partly sent, and the answer is no HTTP.
     NotHttp,
-    /// The request had begun to go out: it may have been carried out or not.
+    /// The request was at least partly sent: it may have been carried out or not.
     Lost,
 }
 

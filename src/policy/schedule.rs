@@ -1,4 +1,4 @@
-//! Schedules: cron expressions in a time zone, and what becomes of them where clocks change.
+//! Schedules: cron expressions in a time zone, also across clock changes.
 //!
 //! A schedule that names its hours is read in civil time: each time that the expression means is taken once, at the
 //! change where a clock change skips it, and the first time where it comes twice. A schedule whose hour is `*` or a

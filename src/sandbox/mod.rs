@@ -22,7 +22,7 @@
 //!   "server_error" | "temporarily_unavailable", "list_limit_ms": number or null}`;
 //! - `POST /_sandbox/users/<name>`: makes or replaces a [`User`] and what it may do:
 //!   `{"password": "x", "permissions": [["cloud", "vms", "list"], ["vms", "_", "get"]]}`;
-//! - `POST /_sandbox/vms/<uuid>/fates`: adds a [`UploadScript`], or an array of them, to what becomes of that VM's next creates.
+//! - `POST /_sandbox/vms/<uuid>/fates`: adds an [`UploadScript`], or an array of them, for that VM's next creates.
 //!
 //! ```sh
 //! # the next create is done, but its answer is lost

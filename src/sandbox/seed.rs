@@ -224,13 +224,13 @@ fn last_night(world: &mut World, vm: Uuid, case: Case, night: BackupNight, now_u
         Case::MissedLastNight => history::lose_a_local_delete(world, vm),
         Case::Uploading => {
             // Last night's run came to it late, and has hours to go.
-            let begun_us = (now_us - 25 * MINUTE_US).max(night.at_us);
+            let started_us = (now_us - 25 * MINUTE_US).max(night.at_us);
             let fate = UploadScript {
                 outcome: UploadOutcome::Complete,
                 upload_ms: Some(8 * 3_600_000),
                 size_bytes: None,
             };
-            create_as(world, vm, fate, night.tier, begun_us);
+            create_as(world, vm, fate, night.tier, started_us);
         }
         Case::BrandNew | Case::Delegated | Case::Unmarked | Case::FullEveryNight | Case::Differential => {}
     }

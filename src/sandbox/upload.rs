@@ -58,7 +58,7 @@ impl Upload {
         u64::try_from(bytes).unwrap_or(u64::MAX) / WRITTEN_EVERY_BYTES * WRITTEN_EVERY_BYTES
     }
 
-    /// Says whether a step is ever taken, given what becomes of the upload.
+    /// Says whether a step is ever taken, given the outcome of the upload.
     fn takes(&self, step: Step) -> bool {
         match self.outcome {
             UploadOutcome::Complete
@@ -202,7 +202,7 @@ impl World {
     }
 }
 
-/// What a local delete writes, at once, whatever becomes of the snapshot.
+/// What a local delete writes at once, before the snapshot is gone.
 pub(super) fn forget_snapshot(record: &mut Record) {
     record.local = Some(false);
     record.local_size = Some(0);

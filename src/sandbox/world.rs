@@ -72,7 +72,7 @@ pub struct World {
     pub agents_down: BTreeSet<String>,
     /// How long an upload takes from being accepted until all is written, in milliseconds, unless its fate says otherwise.
     pub upload_ms: u64,
-    /// What becomes of an upload where neither a fate in the VM's queue nor the VM itself says otherwise.
+    /// The outcome of uploads for which neither a fate in the VM's queue nor the VM itself has another.
     pub outcome: UploadOutcome,
     /// How long a token is good, in seconds.
     pub token_life_s: u32,
@@ -101,11 +101,11 @@ pub struct Vm {
     pub snapshots: BTreeMap<Uuid, Snapshot>,
     /// What is really in the store.
     pub stored: BTreeMap<Uuid, Stored>,
-    /// What becomes of its next creates, in turn.
+    /// The scripts of its next uploads, in turn.
     pub fates: VecDeque<UploadScript>,
-    /// What becomes of the creates after these; as the world says where it is `None`.
+    /// The outcome of the uploads after these; the world's where it is `None`.
     pub outcome: Option<UploadOutcome>,
-    /// What becomes of the full ones among them, where that is something else.
+    /// The outcome of full ones among them, where it is another.
     #[serde(default)]
     pub full_outcome: Option<UploadOutcome>,
 }

@@ -1,4 +1,4 @@
-//! A small HTTP server that only ever answers: whoever asks sees something, and changes nothing.
+//! A small read-only HTTP server.
 //!
 //! It is meant for a loopback address or a network of friends, and is safe to leave open to a slow, large or many-armed
 //! client all the same: what a client may send and how long it may take are bounded, and nothing that it does holds up
@@ -98,7 +98,7 @@ async fn serve(listener: TcpListener, site: Arc<dyn Site>) {
             }
             // Too many open files, most likely: that passes.
             Err(error) => {
-                tracing::debug!("a connection could not be accepted: {error}");
+                tracing::debug!("failed to accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -31,7 +31,7 @@ const PLAN_BYTES_MAX: u64 = 256 << 20;
 ///
 /// # Errors
 ///
-/// The saved plan cannot be used, another run is under way, no plan can be made, or whoever was asked said no.
+/// The saved plan cannot be used, another run is under way, no plan can be made, or the question was answered with no.
 pub(in crate::cli) async fn run(args: &ApplyArgs, context: &Context) -> Result<Outcome, CliError> {
     context.format::<TextOrJson>()?;
     let is_asked = args.plan.is_none() && !args.auto_approve;
@@ -238,7 +238,7 @@ fn skip_text(why: SkipReason) -> String {
 
 fn read_plan(path: &Path) -> Result<Plan, CliError> {
     let unreadable = |error| {
-        CliError::new(Kind::Files, format!("could not read the plan {}", path.display())).because(error)
+        CliError::new(Kind::Files, format!("failed to read the plan {}", path.display())).because(error)
     };
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();

@@ -40,7 +40,7 @@ pub(in crate::cli) fn man(args: &ManArgs, context: &Context) -> Result<Outcome, 
     if let Some(folder) = &args.out {
         let count = pages.len();
         write_all(pages, folder).map_err(|error| {
-            let message = format!("could not write the manual pages to {}", folder.display());
+            let message = format!("failed to write the manual pages to {}", folder.display());
             CliError::new(Kind::Files, message).because(error)
         })?;
         tracing::info!("wrote {count} manual pages to {}", folder.display());

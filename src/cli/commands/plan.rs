@@ -32,7 +32,7 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
         .transpose()?;
     let Planned { plan, inventory } = planned;
 
-    // Saved before it is shown: whoever closes the pipe early still finds the file.
+    // Saved before it is shown: the file is written even if the pipe is closed early.
     if let Some(path) = &args.out {
         save(&plan, path)?;
     }
@@ -83,7 +83,7 @@ fn refuse_what_does_not_go_together(args: &PlanArgs, format: ReportFormat) -> Re
 fn save(plan: &Plan, path: &Path) -> Result<(), CliError> {
     let saved = files::put(path, files::PRIVATE, |out| render::json::plan(plan, None, out));
     saved.map_err(|error| {
-        CliError::new(Kind::Files, format!("could not save the plan to {}", path.display())).because(error)
+        CliError::new(Kind::Files, format!("failed to save the plan to {}", path.display())).because(error)
     })?;
     let until = plan.valid_until.map_or_else(String::new, |until| {
         format!("; from {} on it would be another one", until.format("%Y-%m-%d %H:%M:%S UTC"))

@@ -23,7 +23,7 @@ pub(in crate::cli) async fn run(args: &SandboxArgs, context: &Context) -> Result
             _ => Kind::Files,
         };
         let error =
-            CliError::new(kind, format!("could not serve the sandbox on {}", args.listen)).because(error);
+            CliError::new(kind, format!("failed to serve the sandbox on {}", args.listen)).because(error);
         match kind {
             Kind::Locked => {
                 error.hint("wait until the other command in this folder has ended, or give --state FILE")

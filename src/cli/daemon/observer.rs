@@ -105,11 +105,11 @@ impl<'a> RunMonitor<'a> {
                 Ok(Ok(planned)) => self.read(&planned, policies, summary),
                 Ok(Err(error)) => {
                     let why = error.chain().join(": ");
-                    tracing::warn!("how the VMs stand by now could not be read: {why}; the run goes on");
+                    tracing::warn!("failed to read the current state of the VMs: {why}; the run goes on");
                 }
                 Err(_) => {
                     tracing::warn!(
-                        "how the VMs stand by now could not be read, by a fault of this program; the run goes on"
+                        "failed to read the current state of the VMs, by a fault of this program; the run goes on"
                     );
                 }
             }
@@ -117,7 +117,7 @@ impl<'a> RunMonitor<'a> {
     }
 }
 
-/// Records alarms the moment that they are raised, and sets the latch before they are reported: whatever becomes of this
+/// Records alarms the moment that they are raised, and sets the latch before they are reported: whatever happens to this
 /// process, the next one is held back.
 #[derive(Clone, Default)]
 pub(in crate::cli) struct AlarmRecorder(Arc<Mutex<RecordedAlarms>>);

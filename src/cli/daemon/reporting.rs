@@ -104,7 +104,7 @@ impl<'c> Reporting<'c> {
             if let Some(poster) = &self.notify.poster {
                 match notification::json(summary) {
                     Ok(json) => warn_of("the notification", poster.post_json(json).await),
-                    Err(error) => tracing::warn!("the notification could not be written: {error}"),
+                    Err(error) => tracing::warn!("failed to write the notification: {error}"),
                 }
             }
         };
@@ -128,7 +128,7 @@ impl<'c> Reporting<'c> {
 
 fn warn_of(what: &str, told: Result<(), NotifyError>) {
     if let Err(error) = told {
-        tracing::warn!("{what} of the run could not be told: {error}");
+        tracing::warn!("failed to send {what} of the run: {error}");
     }
 }
 
@@ -160,7 +160,7 @@ pub(in crate::cli) fn write_metrics(
         .map_err(io::Error::other)
         .and_then(|text| files::put_file(path, files::PUBLIC, |out| out.write_all(text.as_bytes())));
     written.map_err(|error| {
-        CliError::new(Kind::Files, format!("could not write the metrics to {}", path.display()))
+        CliError::new(Kind::Files, format!("failed to write the metrics to {}", path.display()))
             .because(error)
     })
 }
