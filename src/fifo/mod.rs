@@ -12,8 +12,8 @@ mod convert;
 mod credentials;
 mod endpoint;
 mod error;
-mod field;
 mod http_transport;
+mod json;
 mod list;
 mod listing;
 mod profile;
@@ -21,7 +21,6 @@ mod retry;
 mod session;
 mod settings;
 mod transport;
-mod wire;
 mod write;
 
 pub use answer::ETag;
