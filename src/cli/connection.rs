@@ -5,12 +5,11 @@ use super::error::{CliError, Kind};
 use super::settings::ConnectionSettings;
 use crate::fifo::{
     ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, Listing, ReadClient,
-    TransportErrorKind,
+    TransportErrorKind, causes,
 };
 use crate::sandbox::{Options, RunningSandbox, Sandbox};
 use hyper_util::client::proxy::matcher::Matcher;
 use secrecy::SecretString;
-use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,7 +169,7 @@ impl Connection {
         let through =
             self.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
         let place = format!("{endpoint}{through}");
-        let causes = causes(source);
+        let causes: Vec<String> = causes(source).map(ToString::to_string).collect();
         let cause = causes.last().map_or("", String::as_str);
         let (message, hint) = match source.kind() {
             TransportErrorKind::NotSent if causes.iter().any(|cause| cause == "dns error") => {
@@ -199,17 +198,6 @@ impl Connection {
             }),
         }
     }
-}
-
-/// Lists what lies below an error, the deepest last.
-fn causes(error: &dyn Error) -> Vec<String> {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    causes
 }
 
 /// Names the proxy on the way to a FiFo, as the environment sets it, without what it may hold of secrets.

@@ -4,6 +4,7 @@ use crate::fifo::{FifoError, HttpSetupError, ProfileError, TransportErrorKind};
 use crate::render::{Styles, visible};
 use std::error::Error;
 use std::io::{self, Write};
+use std::iter::successors;
 
 /// What went wrong, by what it means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,13 +78,11 @@ impl CliError {
     /// Lists the message and its causes, each of them once: some layers repeat what lies below them.
     pub fn chain(&self) -> Vec<String> {
         let mut chain = vec![self.message.clone()];
-        let mut next = self.source.as_deref().map(|source| source as &dyn Error);
-        while let Some(cause) = next {
-            let text = cause.to_string();
-            if !chain.iter().any(|told| told.contains(&text)) {
+        let source = self.source.as_deref().map(|source| source as &(dyn Error + 'static));
+        for text in successors(source, |&cause| cause.source()).map(ToString::to_string) {
+            if !chain.iter().any(|shown| shown.contains(&text)) {
                 chain.push(text);
             }
-            next = cause.source();
         }
         chain
     }

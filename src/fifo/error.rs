@@ -5,6 +5,7 @@ use super::transport::TransportError;
 use crate::inventory::VmId;
 use http::StatusCode;
 use std::error::Error;
+use std::iter::successors;
 use std::time::Duration;
 
 /// Why FiFo could not be read, or could not be signed in to.
@@ -162,18 +163,20 @@ fn hint(status: StatusCode) -> &'static str {
     }
 }
 
+/// Lists what lies below an error, the deepest last.
+pub fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    successors(error.source(), |&cause| cause.source())
+}
+
 /// Writes an error with everything that caused it, for where only one text fits.
-pub fn with_causes(error: &dyn Error) -> String {
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
+    for cause in causes(error).map(ToString::to_string) {
         // Some layers repeat what lies below them.
-        if !text.ends_with(&cause_text) {
+        if !text.ends_with(&cause) {
             text.push_str(": ");
-            text.push_str(&cause_text);
+            text.push_str(&cause);
         }
-        next = cause.source();
     }
     text
 }

@@ -1,10 +1,9 @@
 //! Sending, with a few tries and little patience: what is told must not hold up what is done.
 
 use super::url::SecretUrl;
-use crate::fifo::{HttpSetupError, outward_client};
+use crate::fifo::{HttpSetupError, causes, outward_client};
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::{Client, StatusCode};
-use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -42,7 +41,7 @@ impl Poster {
     ///
     /// When the CA file cannot be read or holds no certificate, or the system has no certificates at all.
     pub fn new(url: SecretUrl, ca_file: Option<PathBuf>, seed: u64) -> Result<Self, HttpSetupError> {
-        let client = outward_client(url.is_https(), url.is_loopback(), ca_file)?;
+        let client = outward_client(url.expose(), ca_file)?;
         Ok(Self { client, url, seed })
     }
 
@@ -116,9 +115,5 @@ fn why(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer within {} s", TRY_TIMEOUT.as_secs());
     }
-    let mut cause: &dyn Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+    causes(&error).last().map_or_else(|| error.to_string(), ToString::to_string)
 }

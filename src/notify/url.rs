@@ -1,5 +1,6 @@
 //! Addresses that are secrets themselves.
 
+use crate::fifo::is_loopback;
 use std::fmt;
 use std::str::FromStr;
 use url::Url;
@@ -35,19 +36,9 @@ impl SecretUrl {
         Self(url)
     }
 
-    /// Says whether it is reached through TLS.
-    pub fn is_https(&self) -> bool {
-        self.0.scheme() == "https"
-    }
-
-    /// Says whether it is on this very machine.
-    pub fn is_loopback(&self) -> bool {
-        match self.0.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        }
+    /// Says whether others can read on the way what is sent there: it is neither TLS nor this very machine.
+    pub fn is_exposed(&self) -> bool {
+        self.0.scheme() != "https" && !is_loopback(&self.0)
     }
 }
 

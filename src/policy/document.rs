@@ -293,11 +293,16 @@ fn zone(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Zone>
     None
 }
 
+/// Says whether a text can be the name of a policy or a tier.
+pub fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(plain) && text.chars().all(|c| plain(c) || c == '-')
+}
+
 /// Reads the name of a policy or a tier.
 fn name(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<String> {
     let word = text(key, node, report)?;
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    if word.starts_with(plain) && word.chars().all(|c| plain(c) || c == '-') {
+    if is_name(&word) {
         return Some(word);
     }
     let words: Vec<String> = word

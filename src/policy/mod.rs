@@ -24,6 +24,7 @@ pub use cron::ScheduleError;
 pub use diagnostic::{
     Diagnostic, PolicyErrors, Related, Severity, SourcePosition, render_github, render_text,
 };
+pub use document::is_name;
 pub use lint::unmatched;
 pub use load::{Loaded, SourceFile, load, load_if_any, parse};
 pub use model::{

@@ -44,10 +44,8 @@ use help::{AFTER_HELP, AFTER_LONG_HELP, VERSION};
     after_long_help = AFTER_LONG_HELP
 )]
 pub struct Arguments {
-    /// What holds for every command.
     #[command(flatten)]
     pub global: GlobalArgs,
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }

@@ -198,7 +198,7 @@ impl Channel {
         let poster = poster.map_err(|error| {
             CliError::new(Kind::Settings, format!("nothing can be sent to {url}")).because(error)
         })?;
-        if !url.is_https() && !url.is_loopback() {
+        if url.is_exposed() {
             tracing::warn!("{url} is plain HTTP: what is told can be read on the way");
         }
         Ok(Some(poster))
