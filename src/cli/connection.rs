@@ -45,9 +45,9 @@ pub struct Connection {
 /// How long an unreachable FiFo is retried before it has answered for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstContact {
-    /// A few seconds: somebody is waiting, and the address is probably wrong.
+    /// A few seconds: the user is waiting, and the address is probably wrong.
     FailFast,
-    /// As long as a read may take: nobody is waiting, and FiFo may just be starting.
+    /// As long as a read may take: this is a service, and FiFo may just be starting.
     KeepTrying,
 }
 

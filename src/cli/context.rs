@@ -40,7 +40,7 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// When it is not UTF-8; the value is not told, since it may be a secret.
+    /// When it is not UTF-8; the value is not shown, since it may be a secret.
     pub fn text(&self, name: &str) -> Result<Option<&str>, CliError> {
         self.get(name).map(OsStr::to_str).map_or(Ok(None), |text| match text {
             Some(text) => Ok(Some(text)),
@@ -56,7 +56,7 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
     }
 }
 
-/// What a service manager can be told.
+/// What the service manager can be notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceState<'a> {
     /// It has started, or has read its policies again.
@@ -105,7 +105,7 @@ impl Context {
         process::id()
     }
 
-    /// Says whether there is somebody to ask: standard input and standard error are both a terminal.
+    /// Says whether questions can be asked: standard input and standard error are both a terminal.
     pub fn can_ask(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
@@ -303,7 +303,7 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Cli
     }
 }
 
-/// Says whether colour suits a stream: a terminal that can, and nobody who asked for none.
+/// Says whether colour suits a stream: a terminal that supports it, without NO_COLOR.
 fn is_colored(stream: &impl anstream::stream::RawStream) -> bool {
     anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
 }

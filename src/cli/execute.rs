@@ -75,8 +75,8 @@ fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
     Ok(folder)
 }
 
-/// Shows a plan that nobody is asked about, in the form for people. Output that goes nowhere, to a full disk or a terminal
-/// that nobody reads, stops no backup.
+/// Shows a plan as text, without asking. Output that cannot be written, because of a full disk or a blocked terminal,
+/// stops no backup.
 pub(super) fn show_or_warn(context: &Context, plan: &Plan, inventory: &Inventory) {
     output_queue::start();
     if !context.is_json() {
@@ -172,8 +172,8 @@ impl<'c> Execution<'c> {
         self.observers.observe(&Event { time: self.context.now(), what });
     }
 
-    /// Executes what is due, records the result, and judges it. Where somebody is told how the VMs stand, FiFo is
-    /// read once more after something was done: what is told is to be what the run has left.
+    /// Executes what is due, records the result, and judges it. Where the state of the VMs is reported, FiFo is
+    /// read once more after something was done, so that the report shows the state after the run.
     pub(super) async fn run(
         &self,
         request: &ExecutionRequest<'_>,
@@ -196,8 +196,8 @@ impl<'c> Execution<'c> {
         outcome
     }
 
-    /// Reads FiFo after a run, for those who are told how the VMs stand by now. Where that does not work they are told how
-    /// they stood before, with the instant of that.
+    /// Reads FiFo after a run, for the reports of how the VMs stand. Where that fails, these show the state before the run,
+    /// with its instant.
     async fn reread(
         &self,
         request: &ExecutionRequest<'_>,
@@ -219,7 +219,7 @@ impl<'c> Execution<'c> {
     async fn execute(&self, request: &ExecutionRequest<'_>) -> RunReport {
         let &ExecutionRequest { args, handed_over_after, fifo, policies, vms, inventory, .. } = request;
         let client = WriteClient::new(fifo.read().clone());
-        // Of its own: the executor is to end after it was told that it will, and cancelling reaches it first otherwise.
+        // A token of its own: the warning is to come before the executor ends.
         let stop = CancellationToken::new();
         let hand_over = CancellationToken::new();
         let executor = Executor {
@@ -296,7 +296,7 @@ fn timing(context: &Context) -> Timing {
     }
 }
 
-/// Several observers, each told everything in turn.
+/// Several observers, each of which gets every event.
 struct Observers(Vec<Box<dyn Observer>>);
 
 impl Observer for Observers {

@@ -40,7 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(arguments) => arguments,
         Err(message) => {
             let message = usage::with_hint(message, &line);
-            // Help and version come this way too. Where they cannot be written there is nobody to tell.
+            // Help and version come this way too. Where they cannot be written, nothing else can be.
             let _ = message.print();
             return if message.use_stderr() { exit::WRONG_USAGE } else { exit::DONE };
         }

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 /// No instant beyond this year can be written in RFC 3339.
 const LAST_YEAR: i32 = 9999;
-/// Up to here a float tells every whole number from the next.
+/// Up to here a float represents every whole number exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 /// How much of an invalid UUID a message shows.
 const SHOWN_CHARS: usize = 40;

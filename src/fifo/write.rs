@@ -25,12 +25,12 @@ pub struct NewBackup {
     pub parent: Option<BackupId>,
 }
 
-/// What became of a write, as far as the answer tells.
+/// The result of a write, as far as the answer shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteAnswer {
     /// FiFo has taken it on.
     Accepted {
-        /// The new backup, where FiFo is old enough to tell.
+        /// The new backup, where the answer names it, as FiFo of 2015 does.
         backup: Option<BackupId>,
         /// The server's clock when it answered.
         server_date: Option<DateTime<Utc>>,
@@ -45,7 +45,7 @@ pub enum WriteAnswer {
     },
     /// Too much was asked of it (429). Nothing was done.
     TooMany {
-        /// How long to wait, where it was told.
+        /// How long to wait, where the answer says so.
         retry_after: Option<Duration>,
     },
     /// FiFo did not accept the token (401). Nothing was done; the next request signs in again where that helps.
@@ -60,7 +60,8 @@ pub enum WriteAnswer {
     NotSent { message: String },
 }
 
-/// Changes FiFo. It repeats nothing: whether a write may be sent again, only who has looked what it did can tell.
+/// Changes FiFo. It repeats nothing: whether a write may be sent again depends on what the first one did, which the caller
+/// has to find out.
 #[derive(Clone)]
 pub struct WriteClient {
     read: ReadClient,

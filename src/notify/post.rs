@@ -15,7 +15,7 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause between two tries; the next one is twice as long, and up to as much again is added by chance.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Why something could not be told. No message holds more of the address than scheme and host.
+/// Why a notification was not sent. No message holds more of the address than scheme and host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotifyError {
     /// It was answered, and not with a success. Redirects are not followed, so one is no success either.

@@ -20,7 +20,7 @@ pub enum BadUrl {
 }
 
 impl SecretUrl {
-    /// Gives the URL with all its secrets, to be asked and not to be told.
+    /// Gives the URL with all its secrets, for requests and not for messages.
     pub(super) fn expose(&self) -> &Url {
         &self.0
     }

@@ -33,7 +33,7 @@ pub(super) const RETRY_FIELDS: [&str; 2] = ["attempts", "backoff"];
 pub(super) const SUSPEND_FIELDS: [&str; 3] = ["reason", "until", "vms"];
 
 const VERSION: i64 = 1;
-/// More tiers than anybody has use for; each is compared with the ones above it.
+/// The maximum number of tiers; each is compared with the ones above it.
 const TIERS_MAX: usize = 32;
 const KEEP_LOCAL_MAX: i64 = 1_000;
 const ATTEMPTS_MAX: i64 = 100;

@@ -59,7 +59,7 @@ impl<'n> Fields<'n> {
         self.read(key, "give it a value, or leave the field out for its default", read, report)
     }
 
-    /// Reads a field that must be there. It is not told as missing when a misspelt one has been told in its stead.
+    /// Reads a field that must be there. It is not reported as missing when a misspelt one has been reported instead.
     pub(super) fn required<T>(
         &self,
         key: &str,

@@ -179,7 +179,7 @@ pub enum MissingParent {
 /// How a failed backup is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// After how many failed attempts, the first one included, a tier is told as given up. It is tried on all the same.
+    /// After how many failed attempts, the first one included, a tier is reported as given up. It is retried all the same.
     pub attempts: u32,
     /// How long after the first attempt's timestamp the next one may start; each further pause is twice as long, up to a day.
     pub backoff: TimeDelta,

@@ -235,7 +235,7 @@ impl Reader<'_, '_> {
         let (message, hint) = in_plain_words(error.kind());
         let mut start = error.marker().byte_offset().unwrap_or(0);
         if is_about_a_tab(error.kind()) {
-            // The parser tells where the value before it began.
+            // The parser gives the start of the value before it.
             start += self.report.text.get(start..).and_then(|rest| rest.find('\t')).unwrap_or(0);
         }
         let character = self.report.text.get(start..).and_then(|rest| rest.chars().next());

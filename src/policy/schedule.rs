@@ -20,7 +20,7 @@ use std::sync::Arc;
 const SCAN_DAYS: Range<i64> = 19_722..24_106;
 /// The longer time is for what comes less than twice within the shorter one, such as a 29 February that is a Monday.
 const SCAN_DAYS_RARE: Range<i64> = 19_722..19_722 + 44_000;
-/// A skipped hour is told of schedules that leave more than this between two occurrences.
+/// Skipped hours are reported for schedules with a gap longer than this.
 const SKIP_MATTERS_ABOVE: TimeDelta = TimeDelta::hours(3);
 
 /// A five-field cron expression in a time zone.

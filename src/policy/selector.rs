@@ -54,7 +54,7 @@ fn metadata_matches(vm: &Vm, path: &str, wanted: &[String]) -> bool {
     })
 }
 
-/// An alias pattern: `*`, `?`, `[…]` and `{a,b}`, over the whole alias, upper and lower case told apart.
+/// An alias pattern: `*`, `?`, `[…]` and `{a,b}`, over the whole alias; case-sensitive.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,

@@ -398,7 +398,7 @@ fn pieces() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(words.to_vec()), 0..60).prop_map(|words| words.concat())
 }
 
-/// Whatever comes out, every place in it can be shown.
+/// Every place in a result can be shown.
 fn read_and_show(bytes: Vec<u8>) {
     if let Err(mistakes) = parse(&[SourceFile { name: "a.yaml".to_owned(), bytes }]) {
         assert!(mistakes.diagnostics().iter().any(|it| it.severity == Severity::Error));

@@ -146,7 +146,7 @@ mod tests {
         );
     }
 
-    /// `jiff` tells a change of the rule that applies later in place of the last one that is listed.
+    /// `jiff` gives a change of the rule that applies later instead of the last one that is listed.
     #[test]
     fn a_stretch_begins_with_the_last_change_before() {
         let second = |text: &str| text.parse::<Timestamp>().unwrap().as_second();

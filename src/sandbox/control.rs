@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// How many of the last requests `GET /_sandbox/requests` tells.
+/// How many of the last requests `GET /_sandbox/requests` lists.
 const RECENT: usize = 200;
 
 /// Answers a request for the controls; `None` where it is for FiFo.

@@ -43,7 +43,7 @@ pub struct Arrival {
     /// When, in microseconds since the Unix epoch.
     pub at_us: i64,
     pub request: Request,
-    /// What is answered, which nobody hears; once it has arrived.
+    /// The answer, which is sent to nobody; `None` until the request has arrived.
     pub reply: Option<Reply>,
 }
 
@@ -256,7 +256,7 @@ impl Race {
         }
     }
 
-    /// Takes note of a write that was done. One that was done in the race leaves the first one's ETag in force.
+    /// Records a write that was done. One that was done in the race leaves the first one's ETag in force.
     fn written(&mut self, vm: Uuid, etag_before: Option<&str>, at_us: i64) {
         if let Some(etag) = etag_before
             && self.0.get(&vm).is_none_or(|(_, last_us)| *last_us != at_us)

@@ -53,7 +53,7 @@ impl Request {
 pub enum Framing {
     /// By `content-length`.
     Length,
-    /// By the end of the connection, as with the streamed list; nothing else tells whether it came whole.
+    /// By the end of the connection, as with the streamed list; nothing else shows whether it is whole.
     UntilClose,
 }
 

@@ -111,13 +111,13 @@ pub enum UploadOutcome {
     FailForgotten,
     /// It stays `uploading` for ever.
     Hang,
-    /// `zfs send` fails and nobody notices: `completed`, with some fifty bytes of error message.
+    /// `zfs send` fails unnoticed: `completed`, with some fifty bytes of error message.
     Hollow,
     /// It is stored whole and `completed`, but its files are never on record.
     NoFiles,
     /// It is stored whole and `completed`, but the checksums of its files are never on record.
     NoChecksums,
-    /// Nothing is stored, and nobody notices: `completed`, with files of no bytes.
+    /// Nothing is stored, unnoticed: `completed`, with files of no bytes.
     NoBytes,
     /// The agent could not be reached: accepted, and so for ever.
     NeverStarts,

@@ -55,7 +55,7 @@ enum Case {
     Delegated,
     /// It was moved to another hypervisor yesterday, and last night's create was refused for want of a local parent.
     Moved,
-    /// Nobody has marked it for backup; once somebody made one by hand.
+    /// It is not marked for backup; one was made by hand.
     Unmarked,
     /// Last night's run did not take place, and a local delete before that got lost.
     MissedLastNight,
@@ -197,7 +197,7 @@ fn model(pattern: &Pattern, seed: u64, now_us: i64) -> World {
     world
 }
 
-/// The scheme's nights; and now and then somebody clears old dailies away.
+/// The scheme's nights, without the dailies that were cleared away by hand.
 fn regular(world: &mut World, vm: Uuid, nights: &[BackupNight]) {
     for night in nights {
         history::run(world, vm, *night);
@@ -236,7 +236,7 @@ fn last_night(world: &mut World, vm: Uuid, case: Case, night: BackupNight, now_u
     }
 }
 
-/// Has the scheme's create of a tier end as told.
+/// Runs the scheme's create of a tier with a given outcome.
 fn create_as(world: &mut World, vm: Uuid, fate: UploadScript, tier: &str, at_us: i64) {
     if let Some(vm) = world.vms.get_mut(&vm) {
         vm.fates.push_back(fate);

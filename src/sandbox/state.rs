@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub enum Clock {
     #[default]
     System,
-    /// A clock that moves only when it is told to.
+    /// A clock that only moves by [`Clock::advance_us`].
     Manual(Arc<AtomicI64>),
 }
 

@@ -91,7 +91,7 @@ async fn serve(listener: TcpListener, site: Arc<dyn Site>) {
             Ok((stream, _)) => {
                 let site = Arc::clone(&site);
                 connections.spawn(async move {
-                    // Whatever a connection ends with, there is nobody to tell.
+                    // How a connection ends matters to nothing else.
                     let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, site)).await;
                     drop(place);
                 });

@@ -57,7 +57,7 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
             }
         }
     })?;
-    // A fault of this program is told by the exit code, whether or not anybody asked for that.
+    // A fault of this program shows in the exit code, with or without --detailed-exitcode.
     if plan.summary.fault > 0 {
         return Ok(Outcome::SomeFailed);
     }

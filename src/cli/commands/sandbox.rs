@@ -10,7 +10,7 @@ use serde_json::json;
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs the command, until it is told to end.
+/// Runs the command until a signal ends it.
 ///
 /// # Errors
 ///
@@ -53,7 +53,7 @@ pub(in crate::cli) async fn run(args: &SandboxArgs, context: &Context) -> Result
         fresh: args.fresh,
         ..Options::default()
     };
-    // Listened for before anybody is told that it runs, so that no signal is missed.
+    // Listened for before the greeting, so that no signal is missed.
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     let running = Sandbox::start(options).await.map_err(failed)?;

@@ -35,7 +35,7 @@ pub(in crate::cli) struct LiveView<'a> {
 }
 
 impl<'a> RunMonitor<'a> {
-    /// Begins to watch a run of which nobody has heard yet.
+    /// Starts to watch a run that has not been reported yet.
     pub(in crate::cli) fn new(reporting: &'a Reporting<'a>, live_view: Option<LiveView<'a>>) -> Self {
         Self {
             reporting,
@@ -45,7 +45,7 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Says whether anybody wants to know how the VMs stand.
+    /// Says whether the state of the VMs is reported anywhere.
     pub(in crate::cli) fn wants_overview(&self) -> bool {
         self.live_view.is_some() || self.reporting.wants_overview()
     }

@@ -42,12 +42,12 @@ struct Channel {
 pub(in crate::cli) struct StartPing(Option<JoinHandle<()>>);
 
 impl<'c> Reporting<'c> {
-    /// Finds out who is to be told; nobody is yet.
+    /// Finds out where to report to; nothing is sent yet.
     ///
     /// # Errors
     ///
-    /// An address on the command line is none. Whatever else is wrong is warned about instead: a backup must not be
-    /// missing because nobody could have been told of it.
+    /// An address on the command line is invalid. All other problems only cause a warning: backups must not depend on
+    /// notifications.
     pub(in crate::cli) fn of(context: &'c Context, args: &ReportingArgs) -> Result<Self, CliError> {
         let notify = Channel::of("--notify-url", args.notify_url.as_ref(), "FIFO_RETAIN_NOTIFY_URL")?;
         let ping = Channel::of("--ping-url", args.ping_url.as_ref(), "FIFO_RETAIN_PING_URL")?;
@@ -56,26 +56,26 @@ impl<'c> Reporting<'c> {
         Ok(reporting)
     }
 
-    /// Tries again what did not come about before: a file with an address may be there by now.
+    /// Tries again what failed before: a file with an address may be there by now.
     pub(in crate::cli) fn open_channels(&mut self) {
         self.notify.open(self.context);
         self.ping.open(self.context);
     }
 
-    /// Says whether anybody wants to know how the VMs stand.
+    /// Says whether the state of the VMs is reported anywhere.
     pub(in crate::cli) fn wants_overview(&self) -> bool {
         self.metrics_file.is_some() || self.notify.poster.is_some()
     }
 
-    /// Tells the monitor that a run begins. The run does not wait for that.
+    /// Pings the monitor at the start of a run, which does not wait for that.
     pub(in crate::cli) fn begin(&self) -> StartPing {
         StartPing(self.ping.poster.clone().map(|ping| {
             tokio::spawn(async move { warn_of("the start", ping.ping(Some("start"), None).await) })
         }))
     }
 
-    /// Reports the last run of the history. A signal that comes meanwhile cuts it short; one that
-    /// came before is what is told.
+    /// Reports the last run of the history. A signal meanwhile cuts it short; one that
+    /// came before is part of the report.
     pub(in crate::cli) async fn end(
         &self,
         start_ping: StartPing,
@@ -132,8 +132,8 @@ fn warn_of(what: &str, told: Result<(), NotifyError>) {
     }
 }
 
-/// Says whether there was no run to tell of: somebody was asked and said no, or another run is under way, which tells of
-/// itself. What was told of the run before, a good file with metrics say, stays.
+/// Says whether there was no run to report: a question was answered with no, or another run is under way, which reports
+/// itself. The report of the run before, such as a file with metrics, stays.
 pub(in crate::cli) fn is_not_a_run(ended: &Result<Outcome, CliError>) -> bool {
     ended
         .as_ref()

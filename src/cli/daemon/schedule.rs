@@ -105,7 +105,7 @@ async fn stay_alive(context: &Context) -> std::convert::Infallible {
     std::future::pending().await
 }
 
-/// A service manager that cannot be told is none of a backup's business.
+/// A failure to notify the service manager stops no backup.
 fn service(context: &Context, states: &[ServiceState<'_>]) {
     if let Err(error) = context.notify_service(states) {
         tracing::debug!("failed to notify the service manager of {states:?}: {error}");
@@ -251,7 +251,7 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Reads the policies in the middle of a run, which goes on by the old ones: mistakes in them are told at once.
+    /// Reads the policies in the middle of a run, which goes on by the old ones: mistakes in them are reported at once.
     fn reload_policies(&self) {
         service(self.context, &[ServiceState::Reloading]);
         match policies::load(self.context) {
