@@ -1,5 +1,5 @@
 //! How fast the VM list is cut into its elements and read: some 20 MB, as a cloud of a thousand VMs sends them.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark may")]
+#![allow(clippy::unwrap_used, reason = "a benchmark may")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fifo_retain::fifo::{MAX_ELEMENT_BYTES, Splitter, read_vm};

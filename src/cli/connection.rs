@@ -1,16 +1,15 @@
-//! The connection to FiFo: a real one, or the built-in one, which lives as long as the run.
+//! The connection to FiFo: a real one, or the built-in one, which runs as long as the command.
 
 use super::context::{Context, Environment};
 use super::error::{CliError, Kind};
 use super::settings::ConnectionSettings;
 use crate::fifo::{
     ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, Listing, ReadClient,
-    TransportErrorKind,
+    TransportErrorKind, causes,
 };
 use crate::sandbox::{Options, RunningSandbox, Sandbox};
 use hyper_util::client::proxy::matcher::Matcher;
 use secrecy::SecretString;
-use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,9 +46,9 @@ pub struct Connection {
 /// How long an unreachable FiFo is retried before it has answered for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstContact {
-    /// A few seconds: somebody is waiting, and the address is probably wrong.
+    /// A few seconds: the user is waiting, and the address is probably wrong.
     FailFast,
-    /// As long as a read may take: nobody is waiting, and FiFo may just be starting.
+    /// As long as a read may take: this is a service, and FiFo may just be starting.
     KeepTrying,
 }
 
@@ -165,10 +164,6 @@ impl Connection {
     }
 
     /// Reads the list of VMs.
-    ///
-    /// # Errors
-    ///
-    /// See [`ReadClient::list`].
     pub async fn list(&self) -> Result<Listing, CliError> {
         let mut listing = self.client.list().await.map_err(|error| self.explained(error))?;
         listing.inventory.endpoint.clone_from(&self.name);
@@ -181,13 +176,13 @@ impl Connection {
         let through =
             self.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
         let place = format!("{endpoint}{through}");
-        let causes = causes(source);
+        let causes: Vec<String> = causes(source).map(ToString::to_string).collect();
         let cause = causes.last().map_or("", String::as_str);
         let (message, hint) = match source.kind() {
             TransportErrorKind::NotSent if causes.iter().any(|cause| cause == "dns error") => {
-                (format!("could not connect to {place}: the host name is not known ({cause})"), CHECK_ADDRESS)
+                (format!("failed to connect to {place}: the host name is not known ({cause})"), CHECK_ADDRESS)
             }
-            TransportErrorKind::NotSent => (format!("could not connect to {place}: {cause}"), CHECK_ADDRESS),
+            TransportErrorKind::NotSent => (format!("failed to connect to {place}: {cause}"), CHECK_ADDRESS),
             TransportErrorKind::NotTls => (
                 format!("what answers at {place} does not speak TLS"),
                 "is it http:// instead of https://, or another port?",
@@ -201,30 +196,15 @@ impl Connection {
         CliError::new(Kind::Fifo, message).hint(hint)
     }
 
-    /// Ends it; the built-in FiFo writes its world down.
-    ///
-    /// # Errors
-    ///
-    /// It could not.
+    /// Closes it; the built-in FiFo saves its world.
     pub async fn close(self) -> Result<(), CliError> {
         match self.sandbox {
             None => Ok(()),
             Some(running) => running.stop().await.map_err(|error| {
-                CliError::new(Kind::Files, "the sandbox could not write its world down").because(error)
+                CliError::new(Kind::Files, "the sandbox failed to save its world").because(error)
             }),
         }
     }
-}
-
-/// Lists what lies below an error, the deepest last.
-fn causes(error: &dyn Error) -> Vec<String> {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    causes
 }
 
 /// Names the proxy on the way to a FiFo, as the environment sets it, without what it may hold of secrets.
@@ -254,7 +234,7 @@ fn proxy(endpoint: &Endpoint, environment: &Environment) -> Result<Option<String
 async fn start_sandbox(context: &Context) -> Result<RunningSandbox, CliError> {
     let file = context.sandbox_file();
     let failed = |error: io::Error| {
-        let message = format!("could not start the sandbox with its world in {}", file.display());
+        let message = format!("failed to start the sandbox with its world in {}", file.display());
         match error.kind() {
             io::ErrorKind::ResourceBusy => CliError::new(Kind::Locked, message)
                 .because(error)

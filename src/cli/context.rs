@@ -7,7 +7,7 @@ use super::output_queue;
 use crate::render::text::{Detail, TextOptions};
 use crate::render::{Styles, Terminals};
 use chrono::{DateTime, Utc};
-use clap::ValueEnum as _;
+use clap::ValueEnum;
 use etcetera::BaseStrategy as _;
 use sd_notify::NotifyState;
 use std::collections::BTreeMap;
@@ -33,7 +33,6 @@ const HELP_COLUMNS_MAX: usize = 100;
 pub struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
-    /// Gives a variable's value.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
     }
@@ -42,7 +41,7 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// When it is not UTF-8; the value is not told, since it may be a secret.
+    /// When it is not UTF-8; the value is not shown, since it may be a secret.
     pub fn text(&self, name: &str) -> Result<Option<&str>, CliError> {
         self.get(name).map(OsStr::to_str).map_or(Ok(None), |text| match text {
             Some(text) => Ok(Some(text)),
@@ -58,7 +57,7 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
     }
 }
 
-/// What a service manager can be told.
+/// What the service manager can be notified of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceState<'a> {
     /// It has started, or has read its policies again.
@@ -73,11 +72,9 @@ pub enum ServiceState<'a> {
     Status(&'a str),
 }
 
-/// One run's surroundings.
 pub struct Context {
     /// The options that hold for every command.
     pub global: GlobalArgs,
-    /// The environment.
     pub environment: Environment,
     /// How text on standard output looks.
     pub text_options: TextOptions,
@@ -88,7 +85,6 @@ pub struct Context {
 }
 
 impl Context {
-    /// Looks around.
     pub fn new(global: GlobalArgs) -> Self {
         let environment: Environment = env::vars_os().collect();
         let choice = |is_wanted: bool| if is_wanted { Styles::colored() } else { Styles::plain() };
@@ -114,7 +110,7 @@ impl Context {
         process::id()
     }
 
-    /// Says whether there is somebody to ask: standard input and standard error are both a terminal.
+    /// Says whether questions can be asked: standard input and standard error are both a terminal.
     pub fn can_ask(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
@@ -127,23 +123,15 @@ impl Context {
     /// Asks for a yes or a no; anything but a clear yes is a no.
     ///
     /// A whole line is read, and the terminal left as it is: no stray key is an answer, and Ctrl-C simply ends it.
-    ///
-    /// # Errors
-    ///
-    /// The terminal is gone.
     pub fn ask(&self, question: &str) -> Result<bool, CliError> {
         let answer = self.ask_line(&format!("{question} [y/N] "))?.unwrap_or_default();
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
     /// Asks for a line; `None` where the input has ended.
-    ///
-    /// # Errors
-    ///
-    /// The terminal is gone.
     pub(super) fn ask_line(&self, question: &str) -> Result<Option<String>, CliError> {
         let gone =
-            |error: io::Error| CliError::new(Kind::Files, "could not ask on this terminal").because(error);
+            |error: io::Error| CliError::new(Kind::Files, "failed to ask on this terminal").because(error);
         let mut err = io::stderr().lock();
         write!(err, "{question}").and_then(|()| err.flush()).map_err(gone)?;
         let mut answer = String::new();
@@ -154,7 +142,6 @@ impl Context {
         Ok(Some(answer))
     }
 
-    /// Reads the clock.
     pub fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
@@ -165,10 +152,6 @@ impl Context {
     }
 
     /// Tells the service manager something; nothing happens where there is none.
-    ///
-    /// # Errors
-    ///
-    /// Its socket cannot be written to.
     pub fn notify_service(&self, states: &[ServiceState<'_>]) -> io::Result<()> {
         let mut told = Vec::new();
         for state in states {
@@ -257,10 +240,6 @@ impl Context {
     }
 
     /// Writes to standard output. Whoever closes it early has read enough: that is no error.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be written to.
     pub fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
         print(write)
     }
@@ -293,21 +272,29 @@ impl Context {
         }
     }
 
-    /// Refuses the forms of output that a command does not have.
+    /// Says whether standard output is JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.global.format == Format::Json
+    }
+
+    /// Gives the format of standard output as one of the formats that a command has.
     ///
     /// # Errors
     ///
-    /// It is one of them.
-    pub fn allow(&self, formats: &[Format]) -> Result<(), CliError> {
-        if formats.contains(&self.global.format) {
-            return Ok(());
-        }
-        let name = |format: &Format| format.to_possible_value().map(|value| value.get_name().to_owned());
-        let known: Vec<String> = formats.iter().filter_map(name).collect();
-        let message =
-            format!("--format {} is not for this command", name(&self.global.format).unwrap_or_default());
-        Err(CliError::new(Kind::Usage, message).hint(format!("it has {}", known.join(", "))))
+    /// The command does not have the format that was asked for.
+    pub fn format<T: ValueEnum>(&self) -> Result<T, CliError> {
+        let asked = value_name(&self.global.format);
+        T::from_str(&asked, false).map_err(|_| {
+            let known: Vec<String> = T::value_variants().iter().map(value_name).collect();
+            CliError::new(Kind::Usage, format!("--format {asked} is not for this command"))
+                .hint(format!("it has {}", known.join(", ")))
+        })
     }
+}
+
+/// Gives a value as it is written on the command line.
+fn value_name(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// Writes to standard output; see [`Context::print`].
@@ -315,13 +302,13 @@ fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Cli
     let mut out = BufWriter::new(io::stdout().lock());
     match write(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(CliError::new(Kind::Files, "could not write to standard output").because(error))
+            Err(CliError::new(Kind::Files, "failed to write to standard output").because(error))
         }
         _ => Ok(()),
     }
 }
 
-/// Says whether colour suits a stream: a terminal that can, and nobody who asked for none.
+/// Says whether colour suits a stream: a terminal that supports it, without NO_COLOR.
 fn is_colored(stream: &impl anstream::stream::RawStream) -> bool {
     anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
 }

@@ -4,11 +4,11 @@ use crate::fifo::{FifoError, HttpSetupError, ProfileError, TransportErrorKind};
 use crate::render::{Styles, visible, wrapped};
 use std::error::Error;
 use std::io::{self, Write};
+use std::iter::successors;
 
 /// What went wrong, by what it means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The policies have mistakes.
     Policies,
     /// Endpoint, credentials or another setting is missing or wrong.
     Settings,
@@ -38,7 +38,6 @@ pub enum Kind {
     Usage,
 }
 
-/// A failed command.
 #[derive(Debug)]
 pub struct CliError {
     kind: Kind,
@@ -53,7 +52,6 @@ impl CliError {
         Self { kind, message: message.into(), source: None, hint: None }
     }
 
-    /// Adds what caused it.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
@@ -80,22 +78,16 @@ impl CliError {
     /// Lists the message and its causes, each of them once: some layers repeat what lies below them.
     pub fn chain(&self) -> Vec<String> {
         let mut chain = vec![self.message.clone()];
-        let mut next = self.source.as_deref().map(|source| source as &dyn Error);
-        while let Some(cause) = next {
-            let text = cause.to_string();
-            if !chain.iter().any(|told| told.contains(&text)) {
+        let source = self.source.as_deref().map(|source| source as &(dyn Error + 'static));
+        for text in successors(source, |&cause| cause.source()).map(ToString::to_string) {
+            if !chain.iter().any(|shown| shown.contains(&text)) {
                 chain.push(text);
             }
-            next = cause.source();
         }
         chain
     }
 
     /// Writes it for people, on a terminal in lines of at most so many columns.
-    ///
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn write(&self, styles: &Styles, columns: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
         let alarm = styles.alarm;
         for (place, text) in self.chain().into_iter().enumerate() {

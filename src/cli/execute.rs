@@ -1,6 +1,6 @@
 //! Executes a plan: what `apply` and `reconcile` share.
 
-use super::args::{ExecuteArgs, Format, PlanningArgs};
+use super::args::{ExecuteArgs, PlanningArgs};
 use super::connection::Connection;
 use super::context::Context;
 use super::daemon::observer::RunMonitor;
@@ -69,30 +69,21 @@ fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(&folder).map_err(|error| {
-        CliError::new(Kind::Files, format!("could not make the state folder {}", folder.display()))
+        CliError::new(Kind::Files, format!("failed to make the state folder {}", folder.display()))
             .because(error)
             .hint("name another one with --state-dir or FIFO_RETAIN_STATE_DIR")
     })?;
     Ok(folder)
 }
 
-/// Shows a plan that nobody is asked about, in the form for people. Output that goes nowhere, to a full disk or a terminal
-/// that nobody reads, stops no backup.
+/// Shows a plan as text, without asking. Output that cannot be written, because of a full disk or a blocked terminal,
+/// stops no backup.
 pub(super) fn show_or_warn(context: &Context, plan: &Plan, inventory: &Inventory) {
     output_queue::start();
-    match context.global.format {
-        Format::Json => {}
-        Format::Text | Format::Github | Format::Markdown => {
-            let estimate = Estimate::of(plan, inventory);
-            context.print_or_warn(|out| {
-                render::text::plan(
-                    plan,
-                    PlanExtras { identity: None, estimate: Some(&estimate) },
-                    &context.text_options,
-                    out,
-                )
-            });
-        }
+    if !context.is_json() {
+        let estimate = Estimate::of(plan, inventory);
+        let extras = PlanExtras { identity: None, estimate: Some(&estimate) };
+        context.print_or_warn(|out| render::text::plan(plan, extras, &context.text_options, out));
     }
 }
 
@@ -114,7 +105,6 @@ pub(super) fn show_if_changed(
 /// What is to be executed, and how.
 #[derive(Clone, Copy)]
 pub(super) struct ExecutionRequest<'a> {
-    /// How.
     pub(super) args: &'a ExecuteArgs,
     /// After how long what it still waits for is left to the next run; without it, every upload is waited for.
     pub(super) handed_over_after: Option<Duration>,
@@ -124,7 +114,6 @@ pub(super) struct ExecutionRequest<'a> {
     pub(super) progress: &'a ProgressTracker,
     /// Which VMs are meant, for reading them again.
     pub(super) selection: &'a PlanningArgs,
-    /// Where.
     pub(super) fifo: &'a Connection,
     /// By what each VM is decided again.
     pub(super) policies: &'a Policies,
@@ -145,17 +134,13 @@ pub(super) struct Execution<'c> {
 
 impl<'c> Execution<'c> {
     /// Makes ready: opens the journal.
-    ///
-    /// # Errors
-    ///
-    /// The state folder cannot be made.
     pub(super) fn begin(
         context: &'c Context,
         interrupt: &Interrupt,
         monitor: &RunMonitor<'_>,
     ) -> Result<Self, CliError> {
         output_queue::start();
-        // The ear first: whatever becomes of the others, it has heard. People last: they may not be listening.
+        // The alarm recorder first, so that no failure of another one loses an alarm. The terminal last: it may block.
         let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(monitor.alarm_recorder())];
         let path = state_dir(context)?.join("journal.jsonl");
         match Journal::open(&path, Uuid::new_v4()) {
@@ -168,15 +153,17 @@ impl<'c> Execution<'c> {
         if let Some(waiting_observer) = monitor.waiting_observer() {
             observers.push(Box::new(waiting_observer));
         }
-        observers.push(Box::new(QueuedObserver(match context.global.format {
-            Format::Json => Arc::new(JsonObserver::new(Box::new(io::stdout()))),
-            Format::Text | Format::Github | Format::Markdown => Arc::new(TextObserver::new(
+        let shown: Arc<dyn Observer> = if context.is_json() {
+            Arc::new(JsonObserver::new(Box::new(io::stdout())))
+        } else {
+            Arc::new(TextObserver::new(
                 Box::new(io::stdout()),
                 Box::new(io::stderr()),
                 context.text_options,
                 context.terminals(),
-            )),
-        })));
+            ))
+        };
+        observers.push(Box::new(QueuedObserver(shown)));
         Ok(Self { context, observers: Observers(observers), interrupt: interrupt.clone() })
     }
 
@@ -186,8 +173,8 @@ impl<'c> Execution<'c> {
         self.observers.observe(&Event { time: self.context.now(), what });
     }
 
-    /// Executes what is due, records the result, and judges it. Where somebody is told how the VMs stand, FiFo is
-    /// read once more after something was done: what is told is to be what the run has left.
+    /// Executes what is due, records the result, and judges it. Where the state of the VMs is reported, FiFo is
+    /// read once more after something was done, so that the report shows the state after the run.
     pub(super) async fn run(
         &self,
         request: &ExecutionRequest<'_>,
@@ -210,8 +197,8 @@ impl<'c> Execution<'c> {
         outcome
     }
 
-    /// Reads FiFo after a run, for those who are told how the VMs stand by now. Where that does not work they are told how
-    /// they stood before, with the instant of that.
+    /// Reads FiFo after a run, for the reports of how the VMs stand. Where that fails, these show the state before the run,
+    /// with its instant.
     async fn reread(
         &self,
         request: &ExecutionRequest<'_>,
@@ -224,7 +211,7 @@ impl<'c> Execution<'c> {
             planned = planning::plan_again(self.context, request.policies, request.fifo, request.selection) => match planned {
                 Ok(planned) => monitor.read(&planned, request.policies, summary),
                 Err(error) => {
-                    tracing::warn!("what the run has left could not be read: {}", error.chain().join(": "));
+                    tracing::warn!("failed to read the VMs after the run: {}", error.chain().join(": "));
                 }
             },
         }
@@ -233,7 +220,7 @@ impl<'c> Execution<'c> {
     async fn execute(&self, request: &ExecutionRequest<'_>) -> RunReport {
         let &ExecutionRequest { args, handed_over_after, fifo, policies, vms, inventory, .. } = request;
         let client = WriteClient::new(fifo.read().clone());
-        // Of its own: the executor is to end after it was told that it will, and cancelling reaches it first otherwise.
+        // A token of its own: the warning is to come before the executor ends.
         let stop = CancellationToken::new();
         let hand_over = CancellationToken::new();
         let executor = Executor {
@@ -266,7 +253,7 @@ impl<'c> Execution<'c> {
             std::future::pending().await
         };
         tokio::select! {
-            // Told before what comes of it.
+            // Reported before its consequences.
             biased;
             never = told_to_end => match never {},
             never = next_is_due => match never {},
@@ -293,7 +280,7 @@ impl<'c> Execution<'c> {
     }
 }
 
-/// Ends a connection after a run. What came of the run stands, whatever becomes of that.
+/// Closes a connection after a run. A failure to close it does not change the result of the run.
 pub(super) async fn close(fifo: Connection) {
     if let Err(error) = fifo.close().await {
         tracing::warn!("{}", error.chain().join(": "));
@@ -310,7 +297,7 @@ fn timing(context: &Context) -> Timing {
     }
 }
 
-/// Several observers, each told everything in turn.
+/// Several observers, each of which gets every event.
 struct Observers(Vec<Box<dyn Observer>>);
 
 impl Observer for Observers {

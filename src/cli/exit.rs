@@ -30,11 +30,11 @@ pub enum Outcome {
     Changes,
     /// Some VM's backups are not as they should be, and the caller wants to know.
     OutOfDate,
-    /// What was to be checked has mistakes, and they have been told.
+    /// What was checked has mistakes, which have been reported.
     InvalidPolicies,
-    /// Some VMs were left undone, and which has been told; the others were done.
+    /// Some VMs were left undone, which has been reported; the others were done.
     SomeFailed,
-    /// Backups have vanished after a local delete, in this run or in an earlier one, and that has been told.
+    /// Backups have vanished after a local delete, in this run or in an earlier one, and that has been reported.
     Alarm,
     /// A signal ended it, by its number.
     Interrupted(u8),
@@ -52,7 +52,6 @@ pub fn word(code: u8) -> &'static str {
     }
 }
 
-/// Chooses the exit code.
 pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
     match ended {
         Ok(Outcome::Done) => DONE,

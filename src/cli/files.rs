@@ -29,7 +29,7 @@ pub(super) fn put(
     replace(&target, mode, write)
 }
 
-/// The same where only a file will do: a pipe that nobody reads would hold up whoever writes into it for ever.
+/// The same where only a file will do: a write to a pipe that nobody reads would block for ever.
 ///
 /// # Errors
 ///

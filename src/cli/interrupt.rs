@@ -22,14 +22,10 @@ pub(super) struct Interrupt {
 
 impl Interrupt {
     /// Begins to listen, on the runtime it is called on.
-    ///
-    /// # Errors
-    ///
-    /// The signals cannot be listened for.
     pub(super) fn listen() -> Result<Self, CliError> {
         let listen = |kind| {
             signal(kind)
-                .map_err(|error| CliError::new(Kind::Internal, "could not listen for signals").because(error))
+                .map_err(|error| CliError::new(Kind::Internal, "failed to listen for signals").because(error))
         };
         let (mut interrupts, mut terminations) =
             (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);

@@ -35,10 +35,6 @@ pub(super) fn write_shown_markdown(stop: Option<&SafetyStop>, out: &mut dyn Writ
 }
 
 /// Refuses to go on while a latch is set.
-///
-/// # Errors
-///
-/// It is.
 pub(super) fn refuse_if_set(latch: &Latch) -> Result<(), CliError> {
     let Some(stop) = latch.read() else { return Ok(()) };
     let mut message = headline(&stop);

@@ -55,12 +55,12 @@ impl Write for Line {
 impl Drop for Line {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.0);
-        // Where standard error is closed there is nobody to tell.
+        // Where standard error is closed, the message is lost.
         output_queue::write(move || drop(io::stderr().lock().write_all(&bytes)));
     }
 }
 
-/// `warning: https://… is plain HTTP`; what is merely told stands without a word before it.
+/// `warning: https://… is plain HTTP`; information has no word before it.
 struct Sentence {
     styles: Styles,
     columns: Option<usize>,

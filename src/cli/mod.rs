@@ -40,7 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(arguments) => arguments,
         Err(message) => {
             let message = usage::with_hint(message, &line);
-            // Help and version come this way too. Where they cannot be written there is nobody to tell.
+            // Help and version come this way too. Where they cannot be written, nothing else can be.
             let _ = message.print();
             return if message.use_stderr() { exit::WRONG_USAGE } else { exit::DONE };
         }
@@ -86,6 +86,6 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome, CliError> {
 fn in_runtime(run: impl Future<Output = Result<Outcome, CliError>>) -> Result<Outcome, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let failed =
-        |error| CliError::new(Kind::Internal, "could not start the asynchronous runtime").because(error);
+        |error| CliError::new(Kind::Internal, "failed to start the asynchronous runtime").because(error);
     runtime.map_err(failed)?.block_on(run)
 }

@@ -63,7 +63,7 @@ fn enqueue(behind_max: usize, words: impl FnOnce() + Send + 'static) {
     output_queue.backlog.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// Waits until everything is written, as long as somebody reads it.
+/// Waits until everything is written, as long as the reader keeps reading.
 pub(super) fn drain() {
     let Some(output_queue) = QUEUE.get().and_then(Option::as_ref) else { return };
     let backlog = || output_queue.backlog.load(Ordering::SeqCst);

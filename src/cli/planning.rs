@@ -18,7 +18,6 @@ pub(super) const SKEW_WARN: TimeDelta = TimeDelta::minutes(5);
 /// A plan with what it was made from.
 #[derive(Debug)]
 pub struct Planned {
-    /// The plan.
     pub plan: Plan,
     /// What FiFo had, of all VMs, whichever were asked for.
     pub inventory: Inventory,
@@ -60,10 +59,6 @@ pub async fn make(
 }
 
 /// Plans the same VMs at the same instant with other policies, and compares.
-///
-/// # Errors
-///
-/// That plan breaks a rule.
 pub fn compare_with(
     before: &Policies,
     after: &Policies,

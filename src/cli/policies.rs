@@ -21,18 +21,15 @@ const EXAMPLES: [(&str, &str); 4] = [
 pub(super) enum Available {
     /// No path was given, and the default folder does not exist.
     None,
-    /// They have mistakes.
     Invalid(PolicyErrors),
-    /// They can be used.
     Loaded {
-        /// They, and their warnings.
         loaded: Loaded,
         /// Whether they are the built-in examples.
         is_built_in: bool,
     },
 }
 
-/// Finds out which policies a run would take, without telling anybody.
+/// Finds out which policies a run would take, without any output.
 pub(super) fn available(context: &Context) -> Available {
     match read(context) {
         (Ok(loaded), is_built_in) => Available::Loaded { loaded, is_built_in },
@@ -51,10 +48,6 @@ fn read(context: &Context) -> (Result<Loaded, PolicyErrors>, bool) {
 }
 
 /// Reads the policies of a run. Warnings and mistakes go to standard error.
-///
-/// # Errors
-///
-/// There are mistakes.
 pub fn load(context: &Context) -> Result<Policies, CliError> {
     let (read, is_built_in) = read(context);
     match read {
@@ -76,7 +69,7 @@ pub fn load(context: &Context) -> Result<Policies, CliError> {
     }
 }
 
-/// Reads the policies to compare with. Mistakes go to standard error; their warnings are nobody's concern any more.
+/// Reads the policies to compare with. Mistakes go to standard error; their warnings no longer matter.
 ///
 /// # Errors
 ///
@@ -113,7 +106,7 @@ pub(super) fn tell(context: &Context, diagnostics: &[Diagnostic]) {
             let colour = context.error_styles != Styles::plain();
             let gap = if diagnostics.is_empty() { "" } else { "\n" };
             let text = render_text(diagnostics, colour);
-            // Where standard error is closed there is nobody to tell.
+            // Where standard error is closed, the message is lost.
             output_queue::write(move || drop(write!(io::stderr().lock(), "{text}{gap}")));
         }
         LogFormat::Json => {

@@ -11,7 +11,6 @@ use std::path::Path;
 /// A FiFo and how to sign in to it.
 #[derive(Debug)]
 pub struct ConnectionSettings {
-    /// Where it is.
     pub endpoint: Endpoint,
     /// The version of its API.
     pub api: ApiVersion,
@@ -145,7 +144,7 @@ pub(super) fn secret(environment: &Environment, name: &str) -> Result<Option<Str
     }
     let what = format!("{} ({file_name})", file.display());
     let mut text = fs::read_to_string(file)
-        .map_err(|error| CliError::new(Kind::Settings, format!("could not read {what}")).because(error))?;
+        .map_err(|error| CliError::new(Kind::Settings, format!("failed to read {what}")).because(error))?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
@@ -248,7 +247,7 @@ mod tests {
         let error = chosen(&[], &[endpoint, ("FIFO_TOKEN_FILE", &path(&empty))], None).unwrap_err();
         assert!(error.ends_with("(FIFO_TOKEN_FILE) is empty"), "{error}");
         let error = chosen(&[], &[endpoint, ("FIFO_TOKEN_FILE", "/no/such")], None).unwrap_err();
-        assert!(error.starts_with("could not read /no/such (FIFO_TOKEN_FILE): "), "{error}");
+        assert!(error.starts_with("failed to read /no/such (FIFO_TOKEN_FILE): "), "{error}");
         let both = [endpoint, ("FIFO_TOKEN", "t"), ("FIFO_TOKEN_FILE", &path(&token))];
         assert_eq!(chosen(&[], &both, None).unwrap_err(), "both FIFO_TOKEN and FIFO_TOKEN_FILE are set");
     }

@@ -37,7 +37,7 @@ const REFUSALS_BELIEVED: u32 = 3;
 #[derive(Clone)]
 pub(super) struct Token {
     secret: SecretString,
-    /// When it should be renewed; `None` when FiFo did not say how long it lives.
+    /// When it should be renewed; `None` when FiFo did not say how long it is valid.
     renew_at: Option<Instant>,
     /// Tells it from the tokens before and after it.
     serial: u64,
@@ -98,7 +98,7 @@ pub(super) struct Auth {
     credentials: Credentials,
     /// The pause after the first refusal that is not believed; each further one is twice as long.
     refusal_pause: Duration,
-    /// Locked while somebody signs in.
+    /// Locked during a sign-in.
     current: Mutex<Option<Token>>,
     /// Never locked across an await.
     trust: std::sync::Mutex<Trust>,
@@ -161,7 +161,7 @@ impl Auth {
         Ok(current.insert(token).clone())
     }
 
-    /// Takes note of an answer that FiFo gives only to a token that it accepts.
+    /// Records an answer that FiFo gives only to a token that it accepts.
     pub(super) fn answered(&self, token: &Token, status: StatusCode) {
         // These may come from something before FiFo, or from FiFo before it has looked at the token.
         if status.is_server_error() || matches!(status.as_u16(), 401 | 408 | 429) {

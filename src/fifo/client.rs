@@ -44,7 +44,7 @@ impl ReadClient {
 
     /// Asks whether FiFo and all of its subsystems are up, without signing in. Gives the server's clock.
     ///
-    /// A subsystem that is down is retried a few times only: whoever asks wants to know how it is now.
+    /// A subsystem that is down is retried a few times only, since the current state is wanted.
     ///
     /// # Errors
     ///

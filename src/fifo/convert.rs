@@ -1,18 +1,24 @@
 //! Makes the inventory's VMs of FiFo's, and names what it could not read.
 //!
-//! A VM is read whole or not at all: planning on a part of its backups could take a wanted one for unwanted.
+//! A VM is read whole or not at all: planning on a part of its backups could take a wanted one for unwanted. FiFo of 2015
+//! writes some fields in another shape than FiFo of 2016 and later, and both write an empty object as `[]` at times.
 
-use super::field::{Entries, Field, Number, Text};
-use super::wire::{BackupRecord, ConfigRecord, FileEntry, Files, Identity, VmRecord};
+use super::json::{Entries, Found, Json};
 use crate::inventory::{Backup, BackupId, Metadata, RecordedState, StoredFile, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Datelike, Utc};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Map, Number, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fmt;
+use std::str::FromStr;
 
 /// No instant beyond this year can be written in RFC 3339.
 const LAST_YEAR: i32 = 9999;
+/// Up to here a float represents every whole number exactly.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+/// How much of an invalid UUID a message shows.
+const SHOWN_CHARS: usize = 40;
 
 /// Reads one VM's JSON.
 ///
@@ -20,49 +26,50 @@ const LAST_YEAR: i32 = 9999;
 ///
 /// When any part of it that matters is missing, of the wrong type, or there twice; then it names every such part.
 pub fn read_vm(json: &[u8]) -> Result<Vm, UnreadableVm> {
-    match serde_json::from_slice::<Field<VmRecord<'_>>>(json) {
-        Ok(field) => whole_vm(field),
-        Err(error) => {
-            let named = serde_json::from_slice::<Field<Identity<'_>>>(json);
-            let (id, alias) = match named {
-                Ok(Field::Read(Identity { uuid, alias })) => (value(uuid), value(alias)),
-                _ => (None, None),
-            };
-            Err(UnreadableVm {
-                alias: alias.map(owned).unwrap_or_default(),
-                id,
-                problems: vec![format!("not readable as JSON: {error}")],
-            })
-        }
+    serde_json::from_slice(json).map_or_else(|error| Err(not_json(json, &error)), whole_vm)
+}
+
+/// Names the VM of a text that is no JSON, or nested too deep, as far as it can be read.
+fn not_json(json: &[u8], error: &serde_json::Error) -> UnreadableVm {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Identity<'a> {
+        #[serde(borrow)]
+        uuid: Json<'a>,
+        #[serde(borrow)]
+        alias: Json<'a>,
+    }
+    let Identity { uuid, alias } = serde_json::from_slice(json).unwrap_or_default();
+    UnreadableVm {
+        alias: text(alias).unwrap_or_default().into_owned(),
+        id: id(uuid).ok(),
+        problems: vec![format!("not readable as JSON: {error}")],
     }
 }
 
-fn whole_vm(field: Field<VmRecord<'_>>) -> Result<Vm, UnreadableVm> {
-    let mut problems = Problems::default();
-    let record = problems.read(format_args!("the VM"), field).unwrap_or_default();
-
-    let id = problems.require(format_args!("uuid"), "a UUID", record.uuid);
-    let config = problems.read(format_args!("config"), record.config).unwrap_or_default();
-    let ConfigRecord { alias: config_alias, datasets } = config;
+fn whole_vm(json: Json<'_>) -> Result<Vm, UnreadableVm> {
+    let mut problems = Vec::new();
+    let entries = object(json).unwrap_or_else(|found| {
+        problems.push(format!("the VM: expected an object, found {found}"));
+        Entries::new()
+    });
+    let mut vm = Fields { prefix: String::new(), entries, problems: &mut problems };
+    let id = vm.required("uuid", "a UUID", id);
+    let alias = vm.text("alias").filter(|alias| !alias.is_empty());
+    let config = vm.read("config", "an object", object).unwrap_or_default();
+    let mut config = Fields { prefix: "config.".to_owned(), entries: config, problems: &mut *vm.problems };
     // Where the VM's own alias is empty, FiFo goes by the one in its configuration.
-    let alias = match problems.read(format_args!("alias"), record.alias).map(owned) {
-        Some(alias) if !alias.is_empty() => alias,
-        _ => problems.text(format_args!("config.alias"), config_alias).unwrap_or_default(),
-    };
-    let datasets = problems.read(format_args!("config.datasets"), datasets);
-    let metadata = problems.read(format_args!("metadata"), record.metadata);
-    let owner = problems.name(format_args!("owner"), record.owner);
-    let package = problems.name(format_args!("package"), record.package);
-    let dataset = problems.name(format_args!("dataset"), record.dataset);
-    let hypervisor = problems.name(format_args!("hypervisor"), record.hypervisor);
-    let state = problems.text(format_args!("state"), record.state).unwrap_or_default();
-    let creating = problems.read(format_args!("creating"), record.creating).is_some_and(|flag| flag.0);
-    let deleting = problems.read(format_args!("deleting"), record.deleting).is_some_and(|flag| flag.0);
-    let backups = problems.require(format_args!("backups"), "an object", record.backups);
-    let backups = backups.map(|entries| all_backups(entries, &mut problems)).unwrap_or_default();
-
+    let alias = alias.or_else(|| config.text("alias")).unwrap_or_default();
+    let delegated_datasets = config.read("datasets", "an array", array).is_some_and(|it| !it.is_empty());
+    let metadata = vm.read("metadata", "an object", object).unwrap_or_default();
+    let (owner, package, dataset) = (vm.name("owner"), vm.name("package"), vm.name("dataset"));
+    let hypervisor = vm.name("hypervisor");
+    let state = vm.text("state").unwrap_or_default();
+    let (creating, deleting) = (vm.flag("creating"), vm.flag("deleting"));
+    let backups = vm.required("backups", "an object", object).unwrap_or_default();
+    let backups = all_backups(backups, &mut problems);
     match id {
-        Some(id) if problems.0.is_empty() => Ok(Vm {
+        Some(id) if problems.is_empty() => Ok(Vm {
             id,
             alias,
             owner,
@@ -72,61 +79,56 @@ fn whole_vm(field: Field<VmRecord<'_>>) -> Result<Vm, UnreadableVm> {
             state,
             creating,
             deleting,
-            delegated_datasets: datasets.is_some_and(|length| length.0 > 0),
-            metadata: flat(metadata.map(|object| object.0).unwrap_or_default()),
+            delegated_datasets,
+            metadata: flat(Json::Object(metadata)),
             backups,
         }),
-        id => Err(UnreadableVm { alias, id, problems: problems.0 }),
+        id => Err(UnreadableVm { alias, id, problems }),
     }
 }
 
-fn all_backups(
-    Entries(entries): Entries<'_, BackupRecord<'_>>,
-    problems: &mut Problems,
-) -> BTreeMap<BackupId, Backup> {
+fn all_backups(entries: Entries<'_>, problems: &mut Vec<String>) -> BTreeMap<BackupId, Backup> {
     let mut backups = BTreeMap::new();
     for (key, record) in entries {
         let Ok(id) = key.parse::<BackupId>() else {
-            problems.wrong(format_args!("backups"), "a UUID as key", &format!("{:?}", shortened(&key)));
+            problems.push(format!("backups: expected a UUID as key, found {:?}", shortened(&key)));
             continue;
         };
-        let record = problems.require(format_args!("backups.{id}"), "an object", record);
-        let backup = one_backup(id, record.unwrap_or_default(), problems);
+        let entries = object(record).unwrap_or_else(|found| {
+            problems.push(format!("backups.{id}: expected an object, found {found}"));
+            Entries::new()
+        });
+        let fields = Fields { prefix: format!("backups.{id}."), entries, problems: &mut *problems };
+        let backup = one_backup(id, fields);
         match backups.entry(id) {
             Entry::Vacant(place) => {
                 place.insert(backup);
             }
-            Entry::Occupied(_) => problems.wrong(format_args!("backups.{id}"), "one record", "two"),
+            Entry::Occupied(_) => problems.push(format!("backups.{id}: expected one record, found two")),
         }
     }
     backups
 }
 
-fn one_backup(id: BackupId, record: BackupRecord<'_>, problems: &mut Problems) -> Backup {
-    let timestamp = problems.read(format_args!("backups.{id}.timestamp"), record.timestamp);
-    let timestamp = timestamp.and_then(|Number(micros)| {
+fn one_backup(id: BackupId, mut record: Fields<'_, '_>) -> Backup {
+    let timestamp = record.number("timestamp").and_then(|micros| {
         let instant = instant(micros);
         if instant.is_none() {
-            let path = format_args!("backups.{id}.timestamp");
-            problems.wrong(path, "microseconds since 1970", &micros.to_string());
+            record.wrong("timestamp", "microseconds since 1970", &micros.to_string());
         }
         instant
     });
-    let state = problems.read(format_args!("backups.{id}.state"), record.state);
-    let files = problems.read(format_args!("backups.{id}.files"), record.files);
-    let size = problems.read(format_args!("backups.{id}.size"), record.size);
-    let local_size = problems.read(format_args!("backups.{id}.local_size"), record.local_size);
     Backup {
         id,
-        comment: problems.text(format_args!("backups.{id}.comment"), record.comment),
+        comment: record.text("comment"),
         timestamp,
-        state: RecordedState::from_wire(state.as_ref().map(|text| text.0.as_ref())),
-        parent: problems.read(format_args!("backups.{id}.parent"), record.parent),
-        local: problems.read(format_args!("backups.{id}.local"), record.local),
-        local_size_bytes: local_size.map(|bytes| bytes.0),
-        files: files.map(|files| stored_files(id, files, problems)).unwrap_or_default(),
-        record_size_bytes: size.map(|bytes| bytes.0),
-        record_sha1: problems.text(format_args!("backups.{id}.sha1"), record.sha1),
+        state: RecordedState::from_wire(record.text("state").as_deref()),
+        parent: record.read("parent", "a UUID", self::id),
+        local: record.read("local", "true or false", boolean),
+        local_size_bytes: record.number("local_size"),
+        files: stored_files(&mut record),
+        record_size_bytes: record.number("size"),
+        record_sha1: record.text("sha1"),
     }
 }
 
@@ -135,43 +137,50 @@ fn instant(micros: u64) -> Option<DateTime<Utc>> {
     (instant.year() <= LAST_YEAR).then_some(instant)
 }
 
-/// Gives a backup's files by name, in whichever shape they came.
-fn stored_files(id: BackupId, files: Files<'_>, problems: &mut Problems) -> Vec<StoredFile> {
+/// Gives a backup's files by name: an array of names, or an object with a SHA-1 or a record at each name.
+fn stored_files(backup: &mut Fields<'_, '_>) -> Vec<StoredFile> {
+    let files = backup.read("files", "an object or an array", |json| match json {
+        Json::Array(_) | Json::Object(_) => Ok(json),
+        other => Err(other.kind()),
+    });
     let mut stored = Vec::new();
     match files {
-        Files::Names(names) => {
+        Some(Json::Array(names)) => {
             for (at, name) in names.into_iter().enumerate() {
-                if let Some(name) = problems.text(format_args!("backups.{id}.files[{at}]"), name) {
-                    stored.push(StoredFile { name, size_bytes: None, sha1: None });
+                if let Some(name) = backup.checked(&format!("files[{at}]"), "a string", text(name)) {
+                    stored.push(StoredFile { name: name.into_owned(), size_bytes: None, sha1: None });
                 }
             }
         }
-        Files::ByName(Entries(entries)) => {
-            for (name, entry) in entries {
-                let (size_bytes, sha1) = match problems.read(format_args!("backups.{id}.files.{name}"), entry)
-                {
-                    None => continue,
-                    Some(FileEntry::Sha1(sha1)) => (None, Some(sha1.into_owned())),
-                    Some(FileEntry::Record(file)) => (
-                        problems.read(format_args!("backups.{id}.files.{name}.size"), file.size).map(|n| n.0),
-                        problems.text(format_args!("backups.{id}.files.{name}.sha1"), file.sha1),
-                    ),
-                };
-                stored.push(StoredFile { name: name.into_owned(), size_bytes, sha1 });
-            }
+        Some(Json::Object(entries)) => {
+            stored.extend(entries.into_iter().filter_map(|(name, entry)| stored_file(name, entry, backup)));
         }
+        _ => {}
     }
     stored.sort_by(|a, b| a.name.cmp(&b.name));
     for pair in stored.windows(2).filter(|pair| pair[0].name == pair[1].name) {
-        problems.wrong(format_args!("backups.{id}.files.{}", pair[0].name), "one entry", "two");
+        backup.wrong(&format!("files.{}", pair[0].name), "one entry", "two");
     }
     stored
+}
+
+fn stored_file(name: Cow<'_, str>, entry: Json<'_>, backup: &mut Fields<'_, '_>) -> Option<StoredFile> {
+    let (size_bytes, sha1) = match entry {
+        Json::Text(sha1) => (None, Some(sha1.into_owned())),
+        entry => {
+            let entries = backup.checked(&format!("files.{name}"), "an object or a string", object(entry))?;
+            let prefix = format!("{}files.{name}.", backup.prefix);
+            let mut file = Fields { prefix, entries, problems: &mut *backup.problems };
+            (file.number("size"), file.text("sha1"))
+        }
+    };
+    Some(StoredFile { name: name.into_owned(), size_bytes, sha1 })
 }
 
 /// Flattens metadata into dotted paths and texts, so that policies compare text with text.
 ///
 /// An array is kept as its JSON; an empty one, which may be FiFo's empty object, and a `null` are not set.
-fn flat(object: serde_json::Map<String, Value>) -> Metadata {
+fn flat(object: Json<'_>) -> Metadata {
     fn add(path: String, value: Value, pairs: &mut Vec<(String, String)>) {
         let text = match value {
             Value::Null => return,
@@ -189,6 +198,10 @@ fn flat(object: serde_json::Map<String, Value>) -> Metadata {
         pairs.push((path, text));
     }
 
+    let object = match Value::from(object) {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    };
     let mut pairs = Vec::new();
     for (key, value) in object {
         add(key, value, &mut pairs);
@@ -197,9 +210,7 @@ fn flat(object: serde_json::Map<String, Value>) -> Metadata {
 }
 
 /// Writes a number as it was, but `1.0` as `1`: FiFo's helper scripts and its web page spell the same mark in both ways.
-fn plain(number: &serde_json::Number) -> String {
-    /// Up to here a float tells every whole number from the next.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
+fn plain(number: &Number) -> String {
     match number.as_f64() {
         Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() <= EXACT => {
             // Adding 0 turns -0 into 0.
@@ -209,61 +220,130 @@ fn plain(number: &serde_json::Number) -> String {
     }
 }
 
-/// What could not be read of one VM, each with its path.
-#[derive(Default)]
-struct Problems(Vec<String>);
+/// The fields of an object.
+struct Fields<'a, 'p> {
+    /// What stands before a field's name in a message: nothing, or a path with a final dot.
+    prefix: String,
+    entries: Entries<'a>,
+    /// What could not be read of the VM, each with its path.
+    problems: &'p mut Vec<String>,
+}
 
-impl Problems {
-    fn wrong(&mut self, path: fmt::Arguments<'_>, expected: &str, found: &str) {
-        self.0.push(format!("{path}: expected {expected}, found {found}"));
+impl<'a> Fields<'a, '_> {
+    fn wrong(&mut self, field: &str, expected: &str, found: &str) {
+        self.problems.push(format!("{}{field}: expected {expected}, found {found}", self.prefix));
     }
 
-    /// Gives a field's value; a missing one is `None`, a wrong one is noted.
-    fn read<T>(&mut self, path: fmt::Arguments<'_>, field: Field<T>) -> Option<T> {
-        match field {
-            Field::Missing => None,
-            Field::Read(value) => Some(value),
-            Field::Wrong { expected, found } => {
-                self.wrong(path, expected, &found);
-                None
-            }
+    /// Gives what was read, or notes what was found instead.
+    fn checked<T>(&mut self, field: &str, expected: &str, read: Result<T, Found>) -> Option<T> {
+        read.map_err(|found| self.wrong(field, expected, &found)).ok()
+    }
+
+    fn take(&mut self, field: &str) -> Option<Json<'a>> {
+        let at = self.entries.iter().position(|(key, _)| key == field)?;
+        Some(self.entries.swap_remove(at).1)
+    }
+
+    /// Reads a field that may be missing.
+    fn read<T>(
+        &mut self,
+        field: &str,
+        expected: &str,
+        read: impl FnOnce(Json<'a>) -> Result<T, Found>,
+    ) -> Option<T> {
+        let json = self.take(field)?;
+        if self.take(field).is_some() {
+            self.problems.push(format!("{}{field}: duplicate field", self.prefix));
         }
+        self.checked(field, expected, read(json))
     }
 
-    /// Gives a field's value, and notes a missing one too.
-    fn require<T>(&mut self, path: fmt::Arguments<'_>, expected: &str, field: Field<T>) -> Option<T> {
-        if matches!(field, Field::Missing) {
-            self.wrong(path, expected, "nothing");
+    fn required<T>(
+        &mut self,
+        field: &str,
+        expected: &str,
+        read: impl FnOnce(Json<'a>) -> Result<T, Found>,
+    ) -> Option<T> {
+        if self.entries.iter().all(|(key, _)| key != field) {
+            self.wrong(field, expected, "nothing");
         }
-        self.read(path, field)
+        self.read(field, expected, read)
     }
 
-    fn text(&mut self, path: fmt::Arguments<'_>, field: Field<Text<'_>>) -> Option<String> {
-        self.read(path, field).map(owned)
+    fn text(&mut self, field: &str) -> Option<String> {
+        self.read(field, "a string", text).map(Cow::into_owned)
     }
 
-    /// Gives a text that FiFo leaves empty for "none".
-    fn name(&mut self, path: fmt::Arguments<'_>, field: Field<Text<'_>>) -> Option<String> {
-        self.text(path, field).filter(|text| !text.is_empty())
+    /// Reads a text that FiFo leaves empty for "none".
+    fn name(&mut self, field: &str) -> Option<String> {
+        self.text(field).filter(|text| !text.is_empty())
+    }
+
+    fn number(&mut self, field: &str) -> Option<u64> {
+        self.read(field, "a whole number, 0 or more", number)
+    }
+
+    /// Reads a flag, which any value but `false` sets.
+    fn flag(&mut self, field: &str) -> bool {
+        self.read(field, "true or false", |json| Ok(!matches!(json, Json::Bool(false)))).unwrap_or(false)
     }
 }
 
-fn value<T>(field: Field<T>) -> Option<T> {
-    match field {
-        Field::Read(value) => Some(value),
-        Field::Missing | Field::Wrong { .. } => None,
+fn text(json: Json<'_>) -> Result<Cow<'_, str>, Found> {
+    match json {
+        Json::Text(text) => Ok(text),
+        other => Err(other.kind()),
     }
 }
 
-fn owned(Text(text): Text<'_>) -> String {
-    text.into_owned()
+fn boolean(json: Json<'_>) -> Result<bool, Found> {
+    match json {
+        Json::Bool(value) => Ok(value),
+        other => Err(other.kind()),
+    }
+}
+
+/// Reads a whole number, which FiFo may write as `5`, `5.0` or `5e0`.
+fn number(json: Json<'_>) -> Result<u64, Found> {
+    let Json::Number(number) = &json else { return Err(json.kind()) };
+    let whole = |float: &f64| float.fract() == 0.0 && (0.0..=EXACT).contains(float);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be whole and in range"
+    )]
+    let float = || number.as_f64().filter(whole).map(|float| float as u64);
+    number.as_u64().or_else(float).ok_or_else(|| format!("the number {number}").into())
+}
+
+/// Reads a UUID. A text that is none is shown, since no secret stands in place of one.
+fn id<T: FromStr>(json: Json<'_>) -> Result<T, Found> {
+    let text = text(json)?;
+    text.parse().map_err(|_| format!("the string {:?}", shortened(&text)).into())
+}
+
+fn array(json: Json<'_>) -> Result<Vec<Json<'_>>, Found> {
+    match json {
+        Json::Array(items) => Ok(items),
+        other => Err(other.kind()),
+    }
+}
+
+/// Reads an object, which FiFo may write as `[]` when it is empty.
+fn object(json: Json<'_>) -> Result<Entries<'_>, Found> {
+    match json {
+        Json::Object(entries) => Ok(entries),
+        Json::Array(items) if items.is_empty() => Ok(Entries::new()),
+        Json::Array(_) => Err("an array that is not empty".into()),
+        other => Err(other.kind()),
+    }
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().take(40).collect()
+    text.chars().take(SHOWN_CHARS).collect()
 }
 
-/// Tells of a VM that a list had twice: neither record can be trusted to be the whole one.
+/// Reports a VM that a list had twice: neither record can be trusted to be the whole one.
 pub(super) fn listed_twice(id: VmId, alias: String) -> UnreadableVm {
     UnreadableVm {
         alias,

@@ -8,21 +8,9 @@ pub enum Credentials {
     /// A token, used as it is. It cannot be renewed.
     Token(SecretString),
     /// A user and password, for which FiFo gives a token.
-    Password {
-        /// The user's name.
-        user: String,
-        /// The user's password.
-        password: SecretString,
-    },
+    Password { user: String, password: SecretString },
     /// A token, and a user and password for when FiFo does not accept it any more.
-    TokenFirst {
-        /// The token.
-        token: SecretString,
-        /// The user's name.
-        user: String,
-        /// The user's password.
-        password: SecretString,
-    },
+    TokenFirst { token: SecretString, user: String, password: SecretString },
 }
 
 impl Credentials {

@@ -11,7 +11,6 @@ pub struct Endpoint(Url);
 /// Why a text is no [`Endpoint`]. No message repeats the text, since it may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadEndpoint {
-    /// It is no URL.
     #[error("not a URL ({0}): write it like https://fifo.example.com")]
     NotAUrl(url::ParseError),
     /// It begins with something other than `http` or `https`, or with nothing.
@@ -40,17 +39,22 @@ impl Endpoint {
 
     /// Says whether it is on this very machine, where no proxy has a place.
     pub fn is_loopback(&self) -> bool {
-        match self.0.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        }
+        is_loopback(&self.0)
     }
 
     /// Says whether it is reached through TLS.
     pub fn is_https(&self) -> bool {
         self.0.scheme() == "https"
+    }
+}
+
+/// Says whether a URL leads to this very machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

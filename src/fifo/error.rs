@@ -5,6 +5,7 @@ use super::transport::TransportError;
 use crate::inventory::VmId;
 use http::StatusCode;
 use std::error::Error;
+use std::iter::successors;
 use std::time::Duration;
 
 /// Why FiFo could not be read, or could not be signed in to.
@@ -19,15 +20,12 @@ pub enum FifoError {
         doing: String,
         /// The FiFo that was asked.
         endpoint: String,
-        /// What the network said.
         source: TransportError,
     },
     /// It took longer than the total time for a read, with everything that was tried again.
     #[error("failed to {doing} within {} s, after {attempts} attempt{}", timeout.as_secs_f32(), plural(*attempts))]
     TimedOut {
-        /// What was asked for.
         doing: String,
-        /// The time there was.
         timeout: Duration,
         /// How often it was tried, the unfinished one too.
         attempts: u32,
@@ -41,7 +39,6 @@ pub enum FifoError {
         reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default()
     )]
     SignInRefused {
-        /// The user.
         user: String,
         /// The FiFo that was asked.
         endpoint: String,
@@ -68,7 +65,6 @@ pub enum FifoError {
          check whether the clocks of its API nodes differ"
     )]
     NewTokenRefused {
-        /// The user.
         user: String,
         /// The FiFo that was asked.
         endpoint: String,
@@ -81,7 +77,6 @@ pub enum FifoError {
     /// The user lacks a permission.
     #[error("failed to {doing}: FiFo answered 403; the user needs the permission `{permission}`")]
     Forbidden {
-        /// What was asked for.
         doing: String,
         /// The permission: `vms→<uuid>→backup`.
         permission: String,
@@ -94,16 +89,10 @@ pub enum FifoError {
     },
     /// FiFo, or something before it, gave another answer than what was asked for.
     #[error("failed to {doing}: FiFo answered {status}{}", hint(*status))]
-    Status {
-        /// What was asked for.
-        doing: String,
-        /// The answer's status.
-        status: StatusCode,
-    },
+    Status { doing: String, status: StatusCode },
     /// The answer could not be understood.
     #[error("failed to {doing}: invalid answer")]
     Unreadable {
-        /// What was asked for.
         doing: String,
         /// What is wrong with it.
         source: UnreadableAnswer,
@@ -152,10 +141,7 @@ pub enum UnreadableAnswer {
     },
     /// Longer than any answer of its kind.
     #[error("it is longer than {limit_bytes} bytes")]
-    TooLong {
-        /// The limit.
-        limit_bytes: usize,
-    },
+    TooLong { limit_bytes: usize },
     /// An answer to the sign-in without a token in it. It is not shown, since there may be one.
     #[error("it contains no access_token")]
     NoToken,
@@ -177,18 +163,20 @@ fn hint(status: StatusCode) -> &'static str {
     }
 }
 
+/// Lists what lies below an error, the deepest last.
+pub fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    successors(error.source(), |&cause| cause.source())
+}
+
 /// Writes an error with everything that caused it, for where only one text fits.
-pub fn with_causes(error: &dyn Error) -> String {
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
+    for cause in causes(error).map(ToString::to_string) {
         // Some layers repeat what lies below them.
-        if !text.ends_with(&cause_text) {
+        if !text.ends_with(&cause) {
             text.push_str(": ");
-            text.push_str(&cause_text);
+            text.push_str(&cause);
         }
-        next = cause.source();
     }
     text
 }

@@ -1,6 +1,6 @@
 //! The real network below the client: one [`Transport`], made with reqwest.
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, is_loopback};
 use super::transport::{Connection, Request, Response, Transport, TransportError, TransportErrorKind};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
@@ -9,6 +9,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 use std::{fs, io};
+use url::Url;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// FiFo closes a connection that was idle for 5 s; a request that meets the close on its way is lost.
@@ -37,18 +38,10 @@ impl Default for HttpOptions {
 pub enum HttpSetupError {
     /// The CA file could not be read.
     #[error("failed to read the CA file {}", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    CaFile { path: PathBuf, source: io::Error },
     /// The CA file holds no certificate.
     #[error("the CA file {} contains no certificate: expected PEM with BEGIN CERTIFICATE", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
+    NoCertificate { path: PathBuf },
     /// TLS could not be set up, most often since the system has no certificates installed, or since one of the CA
     /// file's is none.
     #[error("failed to set up TLS: if the system has no CA certificates, install them or set a CA file")]
@@ -79,16 +72,10 @@ impl HttpTransport {
             Some(path) => ca_certificates(path.clone())?,
         };
         let client = |max_idle: usize| {
-            let builder = Client::builder()
+            let builder = builder(endpoint.is_loopback())
                 .pool_max_idle_per_host(max_idle)
                 .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(options.idle_timeout)
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .referer(false)
-                .http1_only();
-            let builder = if endpoint.is_loopback() { builder.no_proxy() } else { builder };
+                .read_timeout(options.idle_timeout);
             trusting(builder, endpoint.is_https(), options.insecure, &certificates)
                 .build()
                 .map_err(HttpSetupError::Tls)
@@ -103,30 +90,31 @@ pub fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Makes a client for something other than FiFo that is to be told things, with the same TLS: the system's certificates
+/// Makes a client for notifications and pings, with the same TLS: the system's certificates
 /// and those of a CA file. It follows no redirect, so that no secret goes anywhere but where it was meant to go, and
 /// never leaves certificates unchecked: `--insecure` is about FiFo.
 ///
 /// # Errors
 ///
 /// When the CA file cannot be read or holds no certificate, or the system has no certificates at all.
-pub fn outward_client(
-    is_https: bool,
-    is_loopback: bool,
-    ca_file: Option<PathBuf>,
-) -> Result<Client, HttpSetupError> {
+pub fn outward_client(url: &Url, ca_file: Option<PathBuf>) -> Result<Client, HttpSetupError> {
     install_crypto();
     let certificates = ca_file.map_or_else(|| Ok(Vec::new()), ca_certificates)?;
-    let builder = Client::builder()
+    let builder = builder(is_loopback(url))
         .pool_max_idle_per_host(0)
+        .user_agent(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")));
+    trusting(builder, url.scheme() == "https", false, &certificates).build().map_err(HttpSetupError::Tls)
+}
+
+/// Gives what all clients have in common: HTTP/1.1, without redirects, repetitions and, on this machine, proxies.
+fn builder(is_loopback: bool) -> ClientBuilder {
+    let builder = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
-        .user_agent(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")))
         .http1_only();
-    let builder = if is_loopback { builder.no_proxy() } else { builder };
-    trusting(builder, is_https, false, &certificates).build().map_err(HttpSetupError::Tls)
+    if is_loopback { builder.no_proxy() } else { builder }
 }
 
 fn trusting(

@@ -31,7 +31,6 @@ pub enum ListError {
         elements: usize,
         /// What should have stood there.
         expected: &'static str,
-        /// What stood there.
         found: char,
     },
     /// It goes on behind its closing bracket.
@@ -39,10 +38,7 @@ pub enum ListError {
     GoesOn,
     /// One element is longer than is taken into memory.
     #[error("an element of the list is longer than {limit_bytes} bytes")]
-    ElementTooLong {
-        /// The limit.
-        limit_bytes: usize,
-    },
+    ElementTooLong { limit_bytes: usize },
 }
 
 /// Where in the list the splitter stands.
@@ -75,7 +71,7 @@ pub struct Splitter {
     in_string: bool,
     escaped: bool,
     /// The beginning of an element that reaches over the end of a piece.
-    begun: Vec<u8>,
+    partial: Vec<u8>,
     elements: usize,
     limit_bytes: usize,
 }
@@ -88,7 +84,7 @@ impl Splitter {
             depth: 0,
             in_string: false,
             escaped: false,
-            begun: Vec::new(),
+            partial: Vec::new(),
             elements: 0,
             limit_bytes,
         }
@@ -151,7 +147,7 @@ impl Splitter {
         Ok(())
     }
 
-    /// Says whether the closing bracket has come: then the list is whole, whatever becomes of the connection.
+    /// Says whether the closing bracket has come: then the list is whole, however the connection ends.
     pub fn is_whole(&self) -> bool {
         self.place == ParserState::Ended
     }
@@ -194,13 +190,13 @@ impl Splitter {
     }
 
     fn complete(&mut self, rest: &[u8], element: &mut impl FnMut(&[u8])) -> Result<(), ListError> {
-        if self.begun.is_empty() {
+        if self.partial.is_empty() {
             self.check_length(rest.len())?;
             element(rest);
         } else {
             self.keep(rest)?;
-            element(&self.begun);
-            self.begun.clear();
+            element(&self.partial);
+            self.partial.clear();
         }
         self.elements += 1;
         self.place = ParserState::Behind;
@@ -208,8 +204,8 @@ impl Splitter {
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Result<(), ListError> {
-        self.check_length(self.begun.len() + bytes.len())?;
-        self.begun.extend_from_slice(bytes);
+        self.check_length(self.partial.len() + bytes.len())?;
+        self.partial.extend_from_slice(bytes);
         Ok(())
     }
 

@@ -30,13 +30,13 @@ const PERMISSION: &str = "cloud→vms→list";
 /// How many VMs are read at a time where they are read one by one.
 const AT_A_TIME: usize = 4;
 
-/// How often it is told how far reading one by one has come.
+/// How often the progress of reading one by one is reported.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// One reading of the VM list.
 #[derive(Clone, Debug)]
 pub struct Listing {
-    /// What it told of the VMs that were asked for.
+    /// The VMs that were asked for.
     pub inventory: Inventory,
     /// How many VMs the list had, asked for or not, readable or not. With none, this user may be allowed to see none.
     pub visible: usize,
@@ -63,17 +63,13 @@ impl ReadClient {
     ///
     /// # Errors
     ///
-    /// When there is no whole list to be had. A VM that cannot be read is none: it is told in the inventory.
+    /// When there is no whole list to be had. A VM that cannot be read is no error: the inventory names it.
     pub async fn list(&self) -> Result<Listing, FifoError> {
         self.listing(|_| true).await
     }
 
     /// Reads the list as [`ReadClient::list`] does, but keeps only these VMs, and unreadable ones without UUID. One by
     /// one only these are read.
-    ///
-    /// # Errors
-    ///
-    /// As [`ReadClient::list`].
     pub async fn list_only(&self, wanted: &BTreeSet<VmId>) -> Result<Listing, FifoError> {
         self.listing(|id| wanted.contains(&id)).await
     }
@@ -213,7 +209,7 @@ impl ReadClient {
     }
 }
 
-/// Says whether a list that had begun broke off, whichever way its end looked.
+/// Says whether a list was cut off after its beginning.
 fn is_cut(error: &FifoError) -> bool {
     matches!(
         error,

@@ -14,9 +14,7 @@ const NO_SECTION: &str = "";
 /// One FiFo and how to sign in to it, as pyfi has it written down. It is only ever read.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// The section's name.
     pub name: String,
-    /// Where the FiFo is.
     pub endpoint: Endpoint,
     /// The API's version, if the profile names one.
     pub api: Option<ApiVersion>,
@@ -30,39 +28,26 @@ pub struct Profile {
 pub enum ProfileError {
     /// The file could not be read.
     #[error("failed to read the profiles in {}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
     /// The file is no INI file.
     #[error("failed to parse the profiles as an INI file: {0}")]
     NotIni(String),
     /// No profile was named, and the file says of none that it is the active one.
     #[error("no profile is active: name one of {}, or set `active = NAME` under [{GENERAL}]", listed(known))]
-    NoneActive {
-        /// The profiles there are.
-        known: Vec<String>,
-    },
+    NoneActive { known: Vec<String> },
     /// There is no such profile.
     #[error("unknown profile `{name}`: expected one of {}", listed(known))]
     Unknown {
         /// The profile that was asked for.
         name: String,
-        /// The profiles there are.
         known: Vec<String>,
     },
     /// The profile does not say where its FiFo is.
     #[error("the profile `{name}` has no `host`")]
-    NoHost {
-        /// The profile.
-        name: String,
-    },
+    NoHost { name: String },
     /// The profile's host is none.
     #[error("invalid `host` in profile `{name}`: expected a value like fifo.example.com or 10.1.1.1:8080")]
     Host {
-        /// The profile.
         name: String,
         /// What is wrong with it.
         source: BadEndpoint,
@@ -70,17 +55,13 @@ pub enum ProfileError {
     /// The profile's API version cannot be used.
     #[error("invalid `apiversion` in profile `{name}`")]
     Api {
-        /// The profile.
         name: String,
         /// What is wrong with it.
         source: BadApiVersion,
     },
     /// The profile's `insecure` is neither true nor false.
     #[error("invalid `insecure` in profile `{name}`: expected true or false")]
-    Insecure {
-        /// The profile.
-        name: String,
-    },
+    Insecure { name: String },
 }
 
 fn listed(known: &[String]) -> String {

@@ -43,7 +43,6 @@ impl Default for Backoff {
     }
 }
 
-/// An attempt that failed.
 pub(super) struct FailedAttempt {
     pub(super) error: FifoError,
     pub(super) retry: RetryRule,

@@ -75,14 +75,14 @@ impl Session {
         self.lists_cut_in_row.load(Ordering::SeqCst) >= CUTS_BELIEVED
     }
 
-    /// Takes note of a full list that came whole.
+    /// Records a full list that arrived whole.
     pub(super) fn list_came_whole(&self) {
         let reset = |cuts| (cuts < CUTS_BELIEVED).then_some(0);
         // The error says that there is nothing to reset any more.
         let _ = self.lists_cut_in_row.fetch_update(Ordering::SeqCst, Ordering::SeqCst, reset);
     }
 
-    /// Takes note of a full list that was cut.
+    /// Records a full list that was cut.
     pub(super) fn list_was_cut(&self) {
         if self.lists_cut_in_row.fetch_add(1, Ordering::SeqCst) + 1 == CUTS_BELIEVED {
             warn!(

@@ -8,7 +8,6 @@ use std::time::Duration;
 /// How to speak to one FiFo.
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
-    /// Where it is.
     pub endpoint: Endpoint,
     /// The version of the API to speak.
     pub api: ApiVersion,
@@ -21,7 +20,6 @@ pub struct ClientSettings {
     pub first_contact_timeout: Option<Duration>,
     /// How long a write may take until its answer is taken for lost. FiFo itself takes up to 5 s.
     pub write_timeout: Duration,
-    /// The pauses between attempts.
     pub backoff: Backoff,
     /// Decides about the chance in the pauses. Take another one each run, so that runs that failed together do not come
     /// back together.

@@ -20,7 +20,6 @@ const BACKUP: &str = "bbbbbbbb-0000-4000-8000-000000000001";
 const GRANTED: &str = r#"{"access_token":"T1","token_type":"bearer","expires_in":3600,"scope":["*"]}"#;
 const NOTHING: &str = "";
 
-/// One scripted answer.
 enum Answer {
     Status(u16, &'static [(&'static str, &'static str)], &'static str),
     /// A body that breaks off with an error.

@@ -13,7 +13,6 @@ pub trait Transport: Send + Sync {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>>;
 }
 
-/// A request, whole.
 #[derive(Clone)]
 pub struct Request {
     /// GET, POST or DELETE.
@@ -49,9 +48,7 @@ pub enum Connection {
 
 /// An answer: its head, and its body as it comes in.
 pub struct Response {
-    /// The status.
     pub status: StatusCode,
-    /// The headers.
     pub headers: HeaderMap,
     /// The body. It ends with an error when the connection breaks before a promised length is reached; where no length
     /// was promised, a broken connection may look like an end.
@@ -82,9 +79,9 @@ pub enum TransportErrorKind {
     Untrusted,
     /// There was no connection, since the server does not speak TLS: nothing reached FiFo.
     NotTls,
-    /// The request had begun to go out, and what came back was no HTTP.
+    /// The request was at least partly sent, and the answer is no HTTP.
     NotHttp,
-    /// The request had begun to go out: it may have been carried out or not.
+    /// The request was at least partly sent: it may have been carried out or not.
     Lost,
 }
 

@@ -20,18 +20,17 @@ const ON_THE_HYPERVISOR: &[u8] = br#"{"location":"hypervisor"}"#;
 /// A backup to create. Without `parent` it is a full one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewBackup {
-    /// Its comment.
     pub comment: String,
     /// What it is to be an increment on; must be local.
     pub parent: Option<BackupId>,
 }
 
-/// What became of a write, as far as the answer tells.
+/// The result of a write, as far as the answer shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteAnswer {
     /// FiFo has taken it on.
     Accepted {
-        /// The new backup, where FiFo is old enough to tell.
+        /// The new backup, where the answer names it, as FiFo of 2015 does.
         backup: Option<BackupId>,
         /// The server's clock when it answered.
         server_date: Option<DateTime<Utc>>,
@@ -40,41 +39,29 @@ pub enum WriteAnswer {
     Changed,
     /// FiFo, or something before it, would not (a redirect, 400, 403, 404, 415 and the like). Nothing was done.
     Refused {
-        /// The answer's status.
         status: StatusCode,
         /// The permission that the user lacks, where that is why (403): `vms→<uuid>→backup`.
         permission: Option<String>,
     },
     /// Too much was asked of it (429). Nothing was done.
     TooMany {
-        /// How long to wait, where it was told.
+        /// How long to wait, where the answer says so.
         retry_after: Option<Duration>,
     },
     /// FiFo did not accept the token (401). Nothing was done; the next request signs in again where that helps.
     Unauthorized,
     /// FiFo failed (500), or answered what it never answers. It may have been done.
-    Failed {
-        /// The answer's status.
-        status: StatusCode,
-    },
+    Failed { status: StatusCode },
     /// FiFo, or a part of it, could not be reached (502, 503, 504). It may have been done.
-    Unavailable {
-        /// The answer's status.
-        status: StatusCode,
-    },
+    Unavailable { status: StatusCode },
     /// There was no answer. It may have been done.
-    Lost {
-        /// What happened instead.
-        message: String,
-    },
+    Lost { message: String },
     /// There was no connection. Nothing was done.
-    NotSent {
-        /// Why not.
-        message: String,
-    },
+    NotSent { message: String },
 }
 
-/// Changes FiFo. It repeats nothing: whether a write may be sent again, only who has looked what it did can tell.
+/// Changes FiFo. It repeats nothing: whether a write may be sent again depends on what the first one did, which the caller
+/// has to find out.
 #[derive(Clone)]
 pub struct WriteClient {
     read: ReadClient,

@@ -1,10 +1,9 @@
 //! Sending, with a few tries and little patience: what is told must not hold up what is done.
 
 use super::url::SecretUrl;
-use crate::fifo::{HttpSetupError, outward_client};
+use crate::fifo::{HttpSetupError, causes, outward_client};
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use reqwest::{Client, StatusCode};
-use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -16,28 +15,17 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause between two tries; the next one is twice as long, and up to as much again is added by chance.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Why something could not be told. No message holds more of the address than scheme and host.
+/// Why a notification was not sent. No message holds more of the address than scheme and host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotifyError {
     /// It was answered, and not with a success. Redirects are not followed, so one is no success either.
     #[error("{url} answered {status}")]
-    Status {
-        /// Where.
-        url: SecretUrl,
-        /// What came back.
-        status: StatusCode,
-    },
+    Status { url: SecretUrl, status: StatusCode },
     /// It could not be reached, or did not answer in time.
     #[error("{url} could not be reached: {why}")]
-    Connection {
-        /// Where.
-        url: SecretUrl,
-        /// What went wrong.
-        why: String,
-    },
+    Connection { url: SecretUrl, why: String },
 }
 
-/// Sends to one address.
 #[derive(Clone, Debug)]
 pub struct Poster {
     client: Client,
@@ -53,7 +41,7 @@ impl Poster {
     ///
     /// When the CA file cannot be read or holds no certificate, or the system has no certificates at all.
     pub fn new(url: SecretUrl, ca_file: Option<PathBuf>, seed: u64) -> Result<Self, HttpSetupError> {
-        let client = outward_client(url.is_https(), url.is_loopback(), ca_file)?;
+        let client = outward_client(url.expose(), ca_file)?;
         Ok(Self { client, url, seed })
     }
 
@@ -67,10 +55,6 @@ impl Poster {
     }
 
     /// Asks for the address, or, with a text, posts that to it. With a part, for the one below the address.
-    ///
-    /// # Errors
-    ///
-    /// As above.
     pub async fn ping(&self, part: Option<&str>, text: Option<String>) -> Result<(), NotifyError> {
         let url = part.map_or_else(|| self.url.clone(), |part| self.url.below(part));
         self.send(&url, text.map(|text| ("text/plain; charset=utf-8", text.into_bytes()))).await
@@ -131,9 +115,5 @@ fn why(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer within {} s", TRY_TIMEOUT.as_secs());
     }
-    let mut cause: &dyn Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+    causes(&error).last().map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -1,5 +1,6 @@
 //! Addresses that are secrets themselves.
 
+use crate::fifo::is_loopback;
 use std::fmt;
 use std::str::FromStr;
 use url::Url;
@@ -11,7 +12,6 @@ pub struct SecretUrl(Url);
 /// Why a text is no [`SecretUrl`]. No message repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadUrl {
-    /// It is no URL.
     #[error("not a URL ({0})")]
     NotAUrl(url::ParseError),
     /// It begins with something other than `http` or `https`.
@@ -20,7 +20,7 @@ pub enum BadUrl {
 }
 
 impl SecretUrl {
-    /// Gives the URL with all its secrets, to be asked and not to be told.
+    /// Gives the URL with all its secrets, for requests and not for messages.
     pub(super) fn expose(&self) -> &Url {
         &self.0
     }
@@ -36,19 +36,9 @@ impl SecretUrl {
         Self(url)
     }
 
-    /// Says whether it is reached through TLS.
-    pub fn is_https(&self) -> bool {
-        self.0.scheme() == "https"
-    }
-
-    /// Says whether it is on this very machine.
-    pub fn is_loopback(&self) -> bool {
-        match self.0.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        }
+    /// Says whether others can read on the way what is sent there: it is neither TLS nor this very machine.
+    pub fn is_exposed(&self) -> bool {
+        self.0.scheme() != "https" && !is_loopback(&self.0)
     }
 }
 

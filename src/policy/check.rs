@@ -21,7 +21,7 @@ const MAX_AGE_ALLOWANCE: TimeDelta = TimeDelta::hours(2);
 
 /// Makes a policy of a document, noting every mistake; `None` when something it cannot do without is missing.
 ///
-/// A policy that comes out although mistakes were noted is good for finding more of them, and for nothing else.
+/// A policy that is made in spite of mistakes only serves to find more of them.
 pub(super) fn check(document: &Document, source: Source, report: &mut DiagnosticSink<'_>) -> Option<Policy> {
     let zone = document.zone.as_ref().map_or(Zone::UTC, |it| it.value.clone());
     let suspend = document.suspend.as_ref().and_then(|it| suspension(it, &zone, report));
@@ -104,7 +104,7 @@ fn also(tier: &TierDocument) -> impl Iterator<Item = &Located<String>> {
     tier.also.iter().flat_map(|it| &it.value)
 }
 
-/// A comment leads to one tier. Tiers of one name are not told a second time for the comment that they have from it.
+/// A comment leads to one tier. Tiers of one name are not reported again for their common comment.
 fn unique_comments(tiers: &[TierDocument], report: &mut DiagnosticSink<'_>) {
     let mut before: Vec<(TierIndex, &Located<String>)> = Vec::new();
     for (index, tier) in tiers.iter().enumerate() {
@@ -254,7 +254,7 @@ fn can_begin(tiers: &[TierDocument], kinds: &[Option<TierKind>], report: &mut Di
             Some(TierKind::Incremental { from }) => from.iter().any(|&it| it < index && begins[it]),
             Some(TierKind::Full) | None => true,
         };
-        // The first tier has been told that it must be full.
+        // That the first tier must be full has been reported.
         if let Some(from) = &tier.from
             && !ok
             && index > 0

@@ -1,6 +1,6 @@
 //! Cron expressions on a clock that never changes: which minutes of which days they mean.
 //!
-//! Times are seconds on the wall clock since its 1 January 1970. What becomes of them where clocks change is the
+//! Times are seconds on the wall clock since its 1 January 1970. How clock changes affect them is the
 //! business of [`super::schedule`].
 
 use chrono::{Datelike as _, NaiveDate};
@@ -22,7 +22,6 @@ pub enum ScheduleError {
     Field {
         /// Which of the five, by its name.
         field: &'static str,
-        /// What stands there.
         text: String,
         /// What is wrong with it.
         reason: String,
@@ -34,7 +33,6 @@ pub enum ScheduleError {
 
 const FIELDS: [&str; 5] = ["minute", "hour", "day-of-month", "month", "day-of-week"];
 
-/// A five-field cron expression.
 #[derive(Debug)]
 pub(super) struct Cron {
     pattern: CronPattern,
@@ -52,7 +50,7 @@ impl Cron {
             return Err(ScheduleError::Fields(fields.len()));
         }
         for (&field, &text) in FIELDS.iter().zip(&fields) {
-            // The parser would pass over it, and whoever wrote it meant something.
+            // The parser would ignore it, but it was probably meant to say something.
             if text.contains(',') && text.split(',').any(str::is_empty) {
                 let reason = "the list has an empty element".to_owned();
                 return Err(ScheduleError::Field { field, text: text.to_owned(), reason });
@@ -80,7 +78,6 @@ impl Cron {
         Ok(Self { pattern, minutes, any_hour })
     }
 
-    /// Gives the expression.
     pub(super) fn as_str(&self) -> &str {
         self.pattern.as_str()
     }

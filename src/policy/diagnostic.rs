@@ -4,7 +4,6 @@ use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Render
 use std::fmt;
 use std::ops::Range;
 
-/// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The policies cannot be used.
@@ -26,7 +25,6 @@ impl Severity {
 /// One finding about a policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// How much it matters.
     pub severity: Severity,
     /// The file or folder, as it was found from the path that was given; empty when none was.
     pub file: String,
@@ -34,7 +32,6 @@ pub struct Diagnostic {
     pub spot: Option<SourcePosition>,
     /// What is wrong: one line, lower-case, without a full stop.
     pub message: String,
-    /// What would be right.
     pub hint: Option<String>,
     /// Another place that has to do with it.
     pub related: Option<Box<Related>>,
@@ -56,11 +53,8 @@ pub struct SourcePosition {
 /// Another place that has to do with a [`Diagnostic`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Related {
-    /// What is there.
     pub label: String,
-    /// Its file.
     pub file: String,
-    /// Where in the file.
     pub spot: SourcePosition,
 }
 

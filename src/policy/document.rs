@@ -33,7 +33,7 @@ pub(super) const RETRY_FIELDS: [&str; 2] = ["attempts", "backoff"];
 pub(super) const SUSPEND_FIELDS: [&str; 3] = ["reason", "until", "vms"];
 
 const VERSION: i64 = 1;
-/// More tiers than anybody has use for; each is compared with the ones above it.
+/// The maximum number of tiers; each is compared with the ones above it.
 const TIERS_MAX: usize = 32;
 const KEEP_LOCAL_MAX: i64 = 1_000;
 const ATTEMPTS_MAX: i64 = 100;
@@ -293,11 +293,16 @@ fn zone(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<Zone>
     None
 }
 
+/// Says whether a text can be the name of a policy or a tier.
+pub fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(plain) && text.chars().all(|c| plain(c) || c == '-')
+}
+
 /// Reads the name of a policy or a tier.
 fn name(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<String> {
     let word = text(key, node, report)?;
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    if word.starts_with(plain) && word.chars().all(|c| plain(c) || c == '-') {
+    if is_name(&word) {
         return Some(word);
     }
     let words: Vec<String> = word

@@ -13,7 +13,6 @@ const SUGGESTED_CHARS_MAX: usize = 60;
 
 /// The fields of a map.
 pub(super) struct Fields<'n> {
-    /// Where the map stands.
     pub(super) span: Span,
     values: BTreeMap<&'n str, &'n Node>,
     /// The known fields that unknown ones were most likely meant to be.
@@ -60,7 +59,7 @@ impl<'n> Fields<'n> {
         self.read(key, "give it a value, or leave the field out for its default", read, report)
     }
 
-    /// Reads a field that must be there. It is not told as missing when a misspelt one has been told in its stead.
+    /// Reads a field that must be there. It is not reported as missing when a misspelt one has been reported instead.
     pub(super) fn required<T>(
         &self,
         key: &str,

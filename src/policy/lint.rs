@@ -11,7 +11,7 @@ use std::iter::successors;
 
 /// Finds the policies that match no VM of an inventory.
 ///
-/// A VM that could not be read may be one that a policy matches, so with an unreadable one there is nothing to tell.
+/// A VM that could not be read may be one that a policy matches, so with an unreadable one there is nothing to report.
 pub fn unmatched<'a>(policies: &'a Policies, inventory: &Inventory) -> Vec<&'a Policy> {
     if !inventory.unreadable.is_empty() {
         return Vec::new();

@@ -19,7 +19,6 @@ const FILE_BYTES_MAX: usize = 1 << 20;
 /// Policies that are free of mistakes, and what is doubtful about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// The policies.
     pub policies: Policies,
     /// Warnings, by file, line and column.
     pub warnings: Vec<Diagnostic>,
@@ -30,7 +29,6 @@ pub struct Loaded {
 pub struct SourceFile {
     /// Its path as people are to be shown it, with `/` between folders.
     pub name: String,
-    /// What is in it.
     pub bytes: Vec<u8>,
 }
 
@@ -48,10 +46,6 @@ pub fn load(paths: &[PathBuf]) -> Result<Loaded, PolicyErrors> {
 ///
 /// For policies to compare with, of which there may have been none yet. A path that is not there is a mistake here, too:
 /// mistyped, it would make everything look new.
-///
-/// # Errors
-///
-/// See [`load`].
 pub fn load_if_any(paths: &[PathBuf]) -> Result<Loaded, PolicyErrors> {
     find(paths, Finder { may_be_empty: true, ..Finder::default() })
 }

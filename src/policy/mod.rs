@@ -1,7 +1,7 @@
-//! What people wish: policies, read from YAML files, checked whole, and matched against VMs.
+//! Policies: read from YAML files, checked, and matched against VMs.
 //!
-//! The way in is [`load`]: files and folders in, [`Policies`] or *all* the mistakes out. The rest of the program only
-//! ever sees a checked [`Policy`].
+//! [`load`] reads files and folders and returns [`Policies`], or all the mistakes in them. The rest of the program sees
+//! only checked policies.
 
 mod check;
 mod cron;
@@ -13,9 +13,9 @@ mod load;
 mod model;
 mod node;
 mod schedule;
+mod schema;
 mod selection;
 mod selector;
-mod shape;
 mod text;
 mod units;
 mod zone;
@@ -24,14 +24,15 @@ pub use cron::ScheduleError;
 pub use diagnostic::{
     Diagnostic, PolicyErrors, Related, Severity, SourcePosition, render_github, render_text,
 };
+pub use document::is_name;
 pub use lint::unmatched;
 pub use load::{Loaded, SourceFile, load, load_if_any, parse};
 pub use model::{
     Match, MissingParent, Policies, Policy, Retry, Source, Suspension, Tier, TierIndex, TierKind,
 };
 pub use schedule::{Schedule, SkippedTime};
+pub use schema::SCHEMA;
 pub use selector::{Pattern, Selector};
-pub use shape::schema;
 pub use units::{duration as parse_duration, duration_text};
 pub use zone::{Zone, minute_text, weekday_text};
 

@@ -69,10 +69,8 @@ pub enum Match<'a> {
     Conflict(Vec<&'a Policy>),
 }
 
-/// A checked policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Its unique name.
     pub name: String,
     /// What it is for, in its author's words; may be empty.
     pub description: String,
@@ -144,11 +142,9 @@ pub struct Source {
 /// One kind of backup that a policy asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tier {
-    /// Its name.
     pub name: String,
     /// When it is due, before `spread`.
     pub schedule: Schedule,
-    /// Full or incremental.
     pub kind: TierKind,
     /// How many restorable ones are to stay stored; `None` is for ever.
     pub keep: Option<NonZeroU32>,
@@ -166,7 +162,6 @@ pub struct Tier {
 /// What a tier's backups are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TierKind {
-    /// Complete in themselves.
     Full,
     /// Taken from a parent of one of these tiers: its own or coarser ones, coarsest first.
     Incremental {
@@ -197,7 +192,7 @@ pub enum MissingParent {
 /// How a failed backup is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// After how many failed attempts, the first one included, a tier is told as given up. It is tried on all the same.
+    /// After how many failed attempts, the first one included, a tier is reported as given up. It is retried all the same.
     pub attempts: u32,
     /// How long after the first attempt's timestamp the next one may start; each further pause is twice as long, up to a day.
     pub backoff: TimeDelta,
@@ -206,7 +201,6 @@ pub struct Retry {
 /// A stop with a reason and an end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
-    /// Why.
     pub reason: String,
     /// The first day on which it no longer holds, in the policy's zone.
     pub until: NaiveDate,

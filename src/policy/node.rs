@@ -1,28 +1,22 @@
-//! YAML as a small tree in which every part knows its place: the only module that knows the YAML parser.
+//! YAML as a small tree in which every node has its place in the file: the only module that uses the YAML parser.
 //!
-//! A tree of our own and not serde, for serde stops at the first mistake and cannot see a repeated key or tell `5` from
-//! `"5"`, while people want all their mistakes told at once.
+//! Serde is no alternative: it stops at the first mistake, and sees neither a repeated key nor the difference between
+//! `5` and `"5"`.
 
 use super::text::{DiagnosticSink, Span, quoted};
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StrInput, StructureStyle};
-use std::collections::BTreeMap;
 
-/// How many anchors and aliases a file may have, how many nodes with the aliases written out, and how deep they may nest:
-/// far more than policies need, and too few for an alias bomb.
-const ANCHORS_AND_ALIASES_MAX: usize = 64;
+/// How many nodes a file may have, and how deep they may nest: far more than policies need.
 const NODES_MAX: usize = 50_000;
 const DEPTH_MAX: usize = 32;
 
-/// A YAML node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
-    /// Where it stands: a scalar or a collection in brackets from its first to its last character, a block collection at
-    /// its first entry, and what came from an alias at the alias.
+    /// A scalar or a collection in brackets from its first to its last character, a block collection at its first entry.
     pub(super) span: Span,
     pub(super) value: Value,
 }
 
-/// What a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     /// Nothing, `null` or `~`.
@@ -52,7 +46,6 @@ pub(super) enum Kind {
 }
 
 impl Scalar {
-    /// Says what it is.
     pub(super) fn kind(&self) -> Kind {
         let text = self.text.as_str();
         let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -97,29 +90,16 @@ impl Node {
             },
         }
     }
-
-    /// Counts it and everything in it, and how deep that nests.
-    fn measure(&self) -> (usize, usize) {
-        let add = |(count, depth): (usize, usize), node: &Self| {
-            let (more, deeper) = node.measure();
-            (count + more, depth.max(deeper + 1))
-        };
-        match &self.value {
-            Value::Null | Value::Scalar(_) => (1, 1),
-            Value::List(items) => items.iter().fold((1, 1), add),
-            Value::Map(pairs) => pairs.iter().fold((1, 1), |sum, (key, value)| add(add(sum, key), value)),
-        }
-    }
 }
 
-/// Reads the documents of a file; empty ones are left out. What is no YAML, and what policies have no use for (tags, merge
-/// keys), is reported; after a mistake of syntax the reading goes on with the next document.
+/// Reads the documents of a file; empty ones are left out. What is no YAML, and what policies have no use for (tags,
+/// anchors, aliases, merge keys), is reported; after a mistake of syntax the reading goes on with the next document.
 pub(super) fn documents(report: &mut DiagnosticSink<'_>) -> Vec<Node> {
     let text = report.text.to_string();
-    let mut options = granit_parser::options! { emit_unresolved_aliases: true };
+    let mut options = granit_parser::options! { emit_unresolved_aliases: true, emit_anchor_events: true };
     options.set_emit_comments(false);
     let mut parser = Parser::new_from_str_with_options(&text, options);
-    let mut reader = Reader { report, anchors: BTreeMap::new(), anchored_count: 0, node_count: 0 };
+    let mut reader = Reader { report, node_count: 0 };
     let mut documents = Vec::new();
     loop {
         match reader.document(&mut parser) {
@@ -143,15 +123,12 @@ enum GiveUp {
 
 struct Reader<'r, 'a> {
     report: &'r mut DiagnosticSink<'a>,
-    anchors: BTreeMap<usize, Node>,
-    anchored_count: usize,
     node_count: usize,
 }
 
 /// A collection whose end has not come yet.
 struct Open {
     span: Span,
-    anchor: usize,
     is_map: bool,
     bracketed: bool,
     children: Vec<Node>,
@@ -160,7 +137,6 @@ struct Open {
 impl Reader<'_, '_> {
     /// Reads up to the end of the next document; `None` is the end of the file.
     fn document<'t>(&mut self, parser: &mut Parser<'t, StrInput<'t>>) -> Result<Option<Node>, GiveUp> {
-        self.anchors.clear();
         let mut open: Vec<Open> = Vec::new();
         let mut root = None;
         while let Some(event) = parser.next_event() {
@@ -171,42 +147,35 @@ impl Reader<'_, '_> {
                     .error(bytes_of(tag), "tags (`!…`) are not supported in policies")
                     .hint("put a value in quotes to make it text");
             }
-            let (node, anchor) = match event {
+            let node = match event {
                 Event::DocumentEnd => return Ok(root),
-                Event::Scalar(text, style, anchor, _) => {
-                    self.count(span, 1, open.len() + 1)?;
-                    (scalar(span, text.into_owned(), style), anchor)
+                Event::Anchor(..) => {
+                    self.report
+                        .error(span, "anchors (`&…`) are not supported in policies")
+                        .hint("remove the anchor, and write the value out wherever it is used");
+                    continue;
                 }
-                Event::SequenceStart(style, anchor, _) | Event::MappingStart(style, anchor, _) => {
-                    self.count(span, 1, open.len() + 1)?;
+                Event::Alias(_) | Event::UnresolvedAlias(_) => {
+                    self.count(span, open.len() + 1)?;
+                    self.alias(span)
+                }
+                Event::Scalar(text, style, ..) => {
+                    self.count(span, open.len() + 1)?;
+                    scalar(span, text.into_owned(), style)
+                }
+                Event::SequenceStart(style, ..) | Event::MappingStart(style, ..) => {
+                    self.count(span, open.len() + 1)?;
                     let is_map = matches!(event, Event::MappingStart(..));
                     let bracketed = style == StructureStyle::Flow;
-                    open.push(Open { span, anchor, is_map, bracketed, children: Vec::new() });
+                    open.push(Open { span, is_map, bracketed, children: Vec::new() });
                     continue;
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
                     let Some(done) = open.pop() else { continue };
-                    let anchor = done.anchor;
-                    (self.close(done, span), anchor)
-                }
-                Event::Alias(anchor) => (self.alias(span, anchor, open.len())?, 0),
-                Event::UnresolvedAlias(name) => {
-                    self.report
-                        .error(span, format!("unknown anchor {}", quoted(&format!("&{name}"))))
-                        .hint("put a value that begins with `*` in quotes");
-                    // Taken as the text that it most likely is, so that it is not told a second time as missing.
-                    let text = Scalar { text: format!("*{name}"), quoted: true };
-                    self.count(span, 1, open.len() + 1)?;
-                    (Node { span, value: Value::Scalar(text) }, 0)
+                    self.close(done, span)
                 }
                 _ => continue,
             };
-            if anchor != 0 {
-                self.count_anchor(span)?;
-                // The copy kept for its aliases counts too: anchors can nest in each other.
-                self.count(span, node.measure().0, 0)?;
-                self.anchors.insert(anchor, node.clone());
-            }
             match open.last_mut() {
                 Some(parent) => parent.children.push(node),
                 None => root = Some(node),
@@ -240,23 +209,19 @@ impl Reader<'_, '_> {
         Node { span, value: Value::Map(pairs) }
     }
 
-    fn alias(&mut self, span: Span, anchor: usize, depth: usize) -> Result<Node, GiveUp> {
-        self.count_anchor(span)?;
-        let Some(target) = self.anchors.get(&anchor) else {
-            self.report.error(span, "this alias is part of the value that it refers to");
-            return Err(GiveUp::Document);
-        };
-        let (count, deep) = target.measure();
-        let value = target.value.clone();
-        self.count(span, count, depth + deep)?;
-        Ok(Node { span, value })
+    /// Reports an alias. It is read as the text that it most likely is, so that its field is not reported as missing too.
+    fn alias(&mut self, span: Span) -> Node {
+        self.report
+            .error(span, "aliases (`*…`) are not supported in policies")
+            .hint("write the value out, or put text that begins with `*` in quotes");
+        let text = self.report.text.get(span.start..span.end).unwrap_or_default().to_owned();
+        Node { span, value: Value::Scalar(Scalar { text, quoted: true }) }
     }
 
-    fn count(&mut self, span: Span, nodes: usize, depth: usize) -> Result<(), GiveUp> {
-        self.node_count += nodes;
+    fn count(&mut self, span: Span, depth: usize) -> Result<(), GiveUp> {
+        self.node_count += 1;
         if self.node_count > NODES_MAX {
-            self.report
-                .error(span, format!("the file contains more than {NODES_MAX} values, aliases written out"));
+            self.report.error(span, format!("the file contains more than {NODES_MAX} values"));
             return Err(GiveUp::File);
         }
         if depth > DEPTH_MAX {
@@ -266,21 +231,11 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
-    fn count_anchor(&mut self, span: Span) -> Result<(), GiveUp> {
-        self.anchored_count += 1;
-        if self.anchored_count > ANCHORS_AND_ALIASES_MAX {
-            let message = format!("the file has more than {ANCHORS_AND_ALIASES_MAX} anchors and aliases");
-            self.report.error(span, message).hint("write the values out");
-            return Err(GiveUp::File);
-        }
-        Ok(())
-    }
-
     fn syntax(&mut self, error: &ScanError, open: &[Open]) -> GiveUp {
         let (message, hint) = in_plain_words(error.kind());
         let mut start = error.marker().byte_offset().unwrap_or(0);
         if is_about_a_tab(error.kind()) {
-            // The parser tells where the value before it began.
+            // The parser gives the start of the value before it.
             start += self.report.text.get(start..).and_then(|rest| rest.find('\t')).unwrap_or(0);
         }
         let character = self.report.text.get(start..).and_then(|rest| rest.chars().next());
@@ -363,23 +318,22 @@ mod tests {
     }
 
     #[test]
-    fn a_value_from_an_alias_is_at_the_alias() {
-        let text = "a: &x [1, 2]\nb: *x\n";
+    fn an_alias_is_read_as_the_text_that_it_looks_like() {
+        let text = "a: &x [1, 2]\nb: *x\n---\nb: *x\n";
         let mut report = DiagnosticSink::new("a.yaml", text.as_bytes());
         let documents = documents(&mut report);
         let Value::Map(pairs) = &documents[0].value else { panic!("{documents:?}") };
         let shown = |node: &Node| &text[node.span.start..node.span.end];
         assert_eq!((shown(&pairs[0].1), shown(&pairs[1].1)), ("[1, 2]", "*x"));
-        assert_eq!(pairs[0].1.value, pairs[1].1.value);
-        assert_eq!(report.error_count(), 0);
+        assert_eq!(pairs[1].1.value, Value::Scalar(Scalar { text: "*x".to_owned(), quoted: true }));
+        let places: Vec<_> = report.into_found().iter().map(|it| (it.line(), it.column())).collect();
+        assert_eq!(places, [(1, 4), (2, 4), (4, 4)].map(|(line, column)| (Some(line), Some(column))));
     }
 
     #[test]
-    fn anchors_end_with_their_document_and_repeated_keys_are_kept() {
-        let mut report = DiagnosticSink::new("a.yaml", b"a: &x 1\na: 2\n---\nb: *x\n");
+    fn repeated_keys_are_kept() {
+        let mut report = DiagnosticSink::new("a.yaml", b"a: 1\na: 2\n");
         let documents = documents(&mut report);
         assert!(matches!(&documents[0].value, Value::Map(pairs) if pairs.len() == 2));
-        let found = report.into_found();
-        assert_eq!((found.len(), found[0].line(), found[0].column()), (1, Some(4), Some(4)));
     }
 }

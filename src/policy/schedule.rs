@@ -1,4 +1,4 @@
-//! Schedules: cron expressions in a time zone, and what becomes of them where clocks change.
+//! Schedules: cron expressions in a time zone, also across clock changes.
 //!
 //! A schedule that names its hours is read in civil time: each time that the expression means is taken once, at the
 //! change where a clock change skips it, and the first time where it comes twice. A schedule whose hour is `*` or a
@@ -20,7 +20,7 @@ use std::sync::Arc;
 const SCAN_DAYS: Range<i64> = 19_722..24_106;
 /// The longer time is for what comes less than twice within the shorter one, such as a 29 February that is a Monday.
 const SCAN_DAYS_RARE: Range<i64> = 19_722..19_722 + 44_000;
-/// A skipped hour is told of schedules that leave more than this between two occurrences.
+/// Skipped hours are reported for schedules with a gap longer than this.
 const SKIP_MATTERS_ABOVE: TimeDelta = TimeDelta::hours(3);
 
 /// A five-field cron expression in a time zone.
@@ -37,7 +37,6 @@ pub struct Schedule {
 pub struct SkippedTime {
     /// What the wall clock never shows.
     pub wanted: NaiveDateTime,
-    /// The clock change.
     pub change: DateTime<Utc>,
     /// Whether the schedule comes at the change instead; one that runs by elapsed time does not.
     pub is_taken: bool,
@@ -48,10 +47,6 @@ impl Schedule {
     ///
     /// Names (`SUN`, `JAN`), ranges, steps, lists, `L` (last) and `#` (nth) are understood. Where both day fields are
     /// restricted, a day that fits either is meant, as in cron; with a `+` before the day of week, one that fits both.
-    ///
-    /// # Errors
-    ///
-    /// See [`ScheduleError`].
     pub fn parse(text: &str, zone: Zone) -> Result<Self, ScheduleError> {
         let cron = Arc::new(Cron::parse(text)?);
         let measured = |zone: &Zone| {

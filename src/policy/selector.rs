@@ -21,7 +21,6 @@ pub struct Selector {
     pub dataset: Vec<String>,
     /// Hypervisor UUIDs.
     pub hypervisor: Vec<String>,
-    /// States.
     pub state: Vec<String>,
     /// Dotted metadata paths, each with the texts that match; `*` is "is set".
     pub metadata: Vec<(String, Vec<String>)>,
@@ -92,7 +91,7 @@ fn metadata_matches(vm: &Vm, path: &str, wanted: &[String]) -> bool {
     })
 }
 
-/// An alias pattern: `*`, `?`, `[…]` and `{a,b}`, over the whole alias, upper and lower case told apart.
+/// An alias pattern: `*`, `?`, `[…]` and `{a,b}`, over the whole alias; case-sensitive.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,

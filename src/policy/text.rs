@@ -7,7 +7,7 @@ use std::borrow::Cow;
 const LINE_WHOLE_BYTES: usize = 1_000;
 /// Of a longer one, this many characters on each side of the place are.
 const LINE_AROUND_CHARS: usize = 60;
-/// A value of up to this many characters is told whole in a message.
+/// A message shows up to this many characters of a value.
 const QUOTED_CHARS_MAX: usize = 60;
 
 /// Bytes of a text, from `start` to before `end`.
@@ -72,7 +72,6 @@ impl<'a> DiagnosticSink<'a> {
         self.error_count
     }
 
-    /// Gives the findings.
     pub(super) fn into_found(self) -> Vec<Diagnostic> {
         self.found
     }

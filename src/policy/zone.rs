@@ -11,12 +11,10 @@ use std::sync::LazyLock;
 
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
-/// An IANA time zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone(TimeZone);
 
 impl Zone {
-    /// The zone without rules.
     pub const UTC: Self = Self(TimeZone::UTC);
 
     /// Finds a zone by its IANA name; `None` when the compiled-in database has none of that name.
@@ -148,7 +146,7 @@ mod tests {
         );
     }
 
-    /// `jiff` tells a change of the rule that applies later in place of the last one that is listed.
+    /// `jiff` gives a change of the rule that applies later instead of the last one that is listed.
     #[test]
     fn a_stretch_begins_with_the_last_change_before() {
         let second = |text: &str| text.parse::<Timestamp>().unwrap().as_second();

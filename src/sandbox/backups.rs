@@ -1,9 +1,7 @@
 //! What the coordinator does when it is asked to create or to delete a backup.
 
-use super::record::Upload;
-use super::record::{Record, Snapshot};
+use super::record::{Record, Snapshot, Upload, UploadOutcome, UploadScript};
 use super::upload::{forget_snapshot, usual_bytes};
-use super::upload_script::{UploadOutcome, UploadScript};
 use super::world::{DESTROY_AFTER_US, Vm, World};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -11,7 +9,6 @@ use uuid::Uuid;
 /// What a create asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackupRequest {
-    /// The comment.
     pub comment: String,
     /// The backup to take an increment on; a full one without.
     pub parent: Option<String>,
@@ -31,7 +28,6 @@ pub enum Refused {
     /// Its hypervisor's agent does not answer.
     #[error("the hypervisor's agent does not answer")]
     AgentDown,
-    /// It has delegated datasets.
     #[error("the VM has delegated datasets")]
     DelegatedDatasets,
     /// No backup store is configured.
@@ -138,7 +134,7 @@ impl World {
     /// Removes a backup and every one that descends from it, snapshots and stored files alike. Gives their UUIDs.
     ///
     /// On a VM that is on no hypervisor only the stored files go, and every record stays as it was. While the agent
-    /// does not answer, the snapshots stay, and nobody knows of them any more.
+    /// does not answer, the snapshots stay, and no record names them any more.
     pub fn delete_cloud(&mut self, vm_id: Uuid, backup: Uuid, now_us: i64) -> BTreeSet<Uuid> {
         let Some(vm) = self.vms.get_mut(&vm_id) else { return BTreeSet::new() };
         let gone = with_descendants(vm, backup);

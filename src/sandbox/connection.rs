@@ -114,7 +114,7 @@ fn parse_head(buffer: &[u8]) -> Head {
     Head::Whole { request, head_bytes, body_bytes, stays }
 }
 
-/// Writes an answer, or breaks off as told. Says whether the connection goes on.
+/// Writes an answer, or breaks off where that is asked for. Says whether the connection stays open.
 async fn write_reply(stream: &mut TcpStream, out: Outgoing, now_us: i64, stays: bool) -> io::Result<bool> {
     let Some(reply) = out.reply else {
         if out.reset {

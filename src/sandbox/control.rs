@@ -1,9 +1,9 @@
 //! The controls beside FiFo's API, below `/_sandbox/`: no part of FiFo, and without sign-in.
 
-use super::faults::Rule;
 use super::message::{Reply, Request};
+use super::record::UploadScript;
+use super::rules::Rule;
 use super::state::State;
-use super::upload_script::UploadScript;
 use super::users::{User, UserStore};
 use super::world::World;
 use serde::de::DeserializeOwned;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// How many of the last requests `GET /_sandbox/requests` tells.
+/// How many of the last requests `GET /_sandbox/requests` lists.
 const RECENT: usize = 200;
 
 /// Answers a request for the controls; `None` where it is for FiFo.

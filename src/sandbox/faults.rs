@@ -1,247 +1,13 @@
-//! Disturbances, as told: between FiFo's handlers and whoever asks them.
+//! Applies the rules between clients and FiFo's handlers.
 
-use super::list_cache::ListCache;
 use super::message::{Reply, Request};
-use super::race::Race;
 use super::routes::{self, Resource};
-use super::users::UserStore;
+use super::rules::{Effect, Operation, Rule};
 use super::world::World;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use uuid::Uuid;
-
-/// A disturbance and when it strikes.
-///
-/// As JSON: `{"when": {"operation": "create"}, "skip": 1, "times": 2, "effect": {"answer": {"status": 503}}}`. Several
-/// rules may strike the same request; where they cannot all, the first in the list does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// Which requests it looks at; all where left out.
-    #[serde(default)]
-    pub when: Matcher,
-    /// How many of these it lets pass first.
-    #[serde(default)]
-    pub skip: u32,
-    /// Strikes at every so-manieth after that; at each where left out.
-    #[serde(default = "one")]
-    pub every: u32,
-    /// How often it strikes at most; without end where left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub times: Option<u32>,
-    /// What it does.
-    pub effect: Effect,
-    /// How many requests it has looked at.
-    #[serde(default)]
-    pub seen: u32,
-    /// How often it has struck.
-    #[serde(default)]
-    pub struck: u32,
-}
-
-fn one() -> u32 {
-    1
-}
-
-impl Rule {
-    /// Makes a rule that strikes at every request, for ever.
-    pub fn new(effect: Effect) -> Self {
-        Self { when: Matcher::default(), skip: 0, every: 1, times: None, effect, seen: 0, struck: 0 }
-    }
-
-    /// Makes it look only at one kind of request.
-    #[must_use]
-    pub fn on(mut self, operation: Operation) -> Self {
-        self.when.operation = Some(operation);
-        self
-    }
-
-    /// Makes it look only at requests about one VM.
-    #[must_use]
-    pub fn of_vm(mut self, vm: Uuid) -> Self {
-        self.when.vm = Some(vm);
-        self
-    }
-
-    /// Makes it let some pass first.
-    #[must_use]
-    pub fn after(mut self, skip: u32) -> Self {
-        self.skip = skip;
-        self
-    }
-
-    /// Makes it strike so often at most.
-    #[must_use]
-    pub fn times(mut self, times: u32) -> Self {
-        self.times = Some(times);
-        self
-    }
-
-    /// Looks at a request, and says whether it strikes.
-    fn strikes(&mut self, request: &Request, operation: Operation, vm: Option<&str>) -> bool {
-        if !self.when.matches(request, operation, vm) {
-            return false;
-        }
-        self.seen = self.seen.saturating_add(1);
-        let Some(past) = self.seen.checked_sub(self.skip.saturating_add(1)) else { return false };
-        let strikes =
-            past.is_multiple_of(self.every.max(1)) && self.times.is_none_or(|times| self.struck < times);
-        self.struck += u32::from(strikes);
-        strikes
-    }
-}
-
-/// Which requests a rule looks at: those that agree with everything that is given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Matcher {
-    /// What the request is for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub operation: Option<Operation>,
-    /// Its method.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
-    /// What its path contains.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// The VM it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub vm: Option<Uuid>,
-}
-
-impl Matcher {
-    fn matches(&self, request: &Request, operation: Operation, vm: Option<&str>) -> bool {
-        let vm = vm.and_then(|vm| Uuid::try_parse(vm).ok());
-        self.operation.is_none_or(|wanted| wanted == operation)
-            && self.method.as_ref().is_none_or(|method| *method == request.method)
-            && self.path.as_ref().is_none_or(|path| request.path().contains(path))
-            && self.vm.is_none_or(|wanted| vm == Some(wanted))
-    }
-}
-
-/// What a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Operation {
-    /// Signing in.
-    SignIn,
-    /// Reading the list of VMs.
-    List,
-    /// Reading one VM.
-    ReadVm,
-    /// Creating a backup.
-    Create,
-    /// Deleting a backup, wherever.
-    Delete,
-    /// Anything else.
-    Other,
-}
-
-impl Operation {
-    fn of(request: &Request, resource: Option<Resource<'_>>) -> Self {
-        match (request.method.as_str(), resource) {
-            ("POST", Some(Resource::Token)) => Self::SignIn,
-            ("GET", Some(Resource::Vms)) => Self::List,
-            ("GET", Some(Resource::Vm(_))) => Self::ReadVm,
-            ("POST", Some(Resource::Backups(_))) => Self::Create,
-            ("DELETE", Some(Resource::Backup(..))) => Self::Delete,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// What a disturbance does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// Answers with a status, and nothing is done.
-    Answer {
-        /// The status.
-        status: u16,
-        /// The `retry-after` that goes with it, in seconds.
-        #[serde(default)]
-        retry_after_s: Option<u32>,
-        /// The `location` that goes with it.
-        #[serde(default)]
-        location: Option<String>,
-    },
-    /// Does what was asked, and then answers with a status and no body all the same.
-    ActThenAnswer {
-        /// The status.
-        status: u16,
-    },
-    /// Breaks the connection off, and nothing is done.
-    Drop,
-    /// Does what was asked, and breaks the connection off: the answer is lost.
-    ActThenDrop,
-    /// Breaks the connection off, and does what was asked only later, its condition (`if-match`) included: the request
-    /// was on its way for so long. A later request makes it arrive.
-    ActLate {
-        /// How much later, in milliseconds.
-        ms: u64,
-    },
-    /// Does what was asked, and answers late.
-    Delay {
-        /// How late, in milliseconds.
-        ms: u64,
-    },
-    /// Breaks the connection off within the answer's body.
-    Cut {
-        /// After so many bytes of it.
-        after_bytes: usize,
-    },
-    /// Has reads of single VMs served from a cache that writes through it do not clear. The list is never stale.
-    ///
-    /// The whole of a write is hidden, and with it whatever the upload does later. With `every` only each so-manieth
-    /// read is served from the cache, as where several API nodes take turns and one of them has it. `skip` and `times`
-    /// mean nothing here: a cache is on or off.
-    Stale {
-        /// For how long after each write, in seconds. Left out: for ever after a full backup, until the next
-        /// incremental one or delete of that VM clears it.
-        #[serde(default)]
-        seconds: Option<u32>,
-    },
-    /// Drops the body of the request, as some proxies do with a DELETE's.
-    DropBody,
-    /// Has the `date` header off.
-    ShiftDate {
-        /// By so many seconds.
-        seconds: i64,
-    },
-    /// Leaves the `date` header out.
-    HideDate,
-    /// Leaves the `etag` header out.
-    HideEtag,
-    /// Makes the `etag` a weak one, as a proxy does that changes bodies.
-    WeakEtag,
-    /// Answers 412 to whatever has a condition, and nothing is done.
-    RefuseConditions,
-    /// Makes every token given out so far worthless, before the request is looked at.
-    ExpireTokens,
-    /// Has the user store behave like that while the request is looked at.
-    UserStore(UserStore),
-    /// Judges `if-match` and acts on it apart, as FiFo does: for so long after a write to a VM, another one that names
-    /// the ETag from before is done as well. `skip`, `every` and `times` mean nothing here.
-    Race {
-        /// For how long, in milliseconds.
-        ms: u32,
-    },
-    /// Has lists served from a cache, as FiFo of 2015 does. `skip`, `every` and `times` mean nothing here.
-    StaleList {
-        /// For how long a list is served again, in milliseconds.
-        ms: u32,
-    },
-    /// Puts something else in place of the answer's body.
-    Garble {
-        /// The other body.
-        body: String,
-        /// Its content type; the right one where left out.
-        #[serde(default)]
-        content_type: Option<String>,
-    },
-}
 
 /// What the connection has to do, after the handlers and the disturbances.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -276,9 +42,8 @@ pub struct Faults {
 pub struct Arrival {
     /// When, in microseconds since the Unix epoch.
     pub at_us: i64,
-    /// What is asked for.
     pub request: Request,
-    /// What is answered, which nobody hears; once it has arrived.
+    /// The answer, which is sent to nobody; `None` until the request has arrived.
     pub reply: Option<Reply>,
 }
 
@@ -328,19 +93,7 @@ impl Faults {
             _ => false,
         });
         match instead {
-            Some(Effect::RefuseConditions) => out.reply = Some(Reply::empty(412)),
-            Some(Effect::ActLate { ms }) => {
-                let after_us = i64::try_from(ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
-                self.late.push(Arrival { at_us: now_us.saturating_add(after_us), request, reply: None });
-                out.reset = true;
-            }
-            Some(Effect::Answer { status, retry_after_s, location }) => {
-                let mut reply = Reply::empty(*status);
-                reply.headers.extend(retry_after_s.map(|seconds| ("retry-after", seconds.to_string())));
-                reply.headers.extend(location.clone().map(|location| ("location", location)));
-                out.reply = Some(reply);
-            }
-            Some(_) => out.reset = true,
+            Some(effect) => self.answer_instead(effect, request, now_us, &mut out),
             None => {
                 let vm = vm.and_then(|vm| Uuid::try_parse(vm).ok());
                 let user_store = world.user_store;
@@ -357,6 +110,25 @@ impl Faults {
             }
         }
         out
+    }
+
+    /// Applies an effect that keeps the request from the handlers, at least for now.
+    fn answer_instead(&mut self, effect: &Effect, request: Request, now_us: i64, out: &mut Outgoing) {
+        match effect {
+            Effect::RefuseConditions => out.reply = Some(Reply::empty(412)),
+            Effect::ActLate { ms } => {
+                let after_us = i64::try_from(ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+                self.late.push(Arrival { at_us: now_us.saturating_add(after_us), request, reply: None });
+                out.reset = true;
+            }
+            Effect::Answer { status, retry_after_s, location } => {
+                let mut reply = Reply::empty(*status);
+                reply.headers.extend(retry_after_s.map(|seconds| ("retry-after", seconds.to_string())));
+                reply.headers.extend(location.clone().map(|location| ("location", location)));
+                out.reply = Some(reply);
+            }
+            _ => out.reset = true,
+        }
     }
 
     /// Carries out the earliest of the late writes that have arrived by an instant; `None` when none has.
@@ -381,13 +153,13 @@ impl Faults {
         now_us: i64,
     ) -> Option<Reply> {
         let is_write = matches!(operation, Operation::Create | Operation::Delete);
-        let race = self.milliseconds(vm, |effect| match effect {
+        let race = self.standing(vm, |effect| match effect {
             Effect::Race { ms } => Some(*ms),
             _ => None,
         });
         let Some((ms, vm)) = race.zip(vm).filter(|_| is_write) else {
             let reply = self.handle_cached(world, &request, operation, vm, now_us);
-            let kept = self.milliseconds(vm, |effect| match effect {
+            let kept = self.standing(vm, |effect| match effect {
                 Effect::StaleList { ms } => Some(*ms),
                 _ => None,
             });
@@ -408,10 +180,10 @@ impl Faults {
         reply
     }
 
-    /// Gives the time that a rule which is always on has for a VM.
-    fn milliseconds(&self, vm: Option<Uuid>, of: impl Fn(&Effect) -> Option<u32>) -> Option<u32> {
+    /// Gives the setting of the first rule for a VM whose effect is always on.
+    fn standing<T>(&self, vm: Option<Uuid>, setting: impl Fn(&Effect) -> Option<T>) -> Option<T> {
         let rules = self.rules.iter().filter(|rule| rule.when.vm.is_none() || rule.when.vm == vm);
-        rules.filter_map(|rule| of(&rule.effect)).next()
+        rules.filter_map(|rule| setting(&rule.effect)).next()
     }
 
     /// Answers through the cache, where one is on for that VM.
@@ -423,7 +195,11 @@ impl Faults {
         vm: Option<Uuid>,
         now_us: i64,
     ) -> Option<Reply> {
-        let cache = vm.zip(self.cache_of(vm));
+        // For how many seconds after a write the cache serves the state from before it; without a limit where it is `None`.
+        let cache = vm.zip(self.standing(vm, |effect| match effect {
+            Effect::Stale { seconds } => Some(*seconds),
+            _ => None,
+        }));
         let before = cache.and_then(|(vm, _)| {
             world.advance(now_us);
             world.vms.get(&vm).map(|record| routes::vm_reply(world, vm, record))
@@ -464,13 +240,52 @@ impl Faults {
             rule.seen.is_multiple_of(rule.every.max(1))
         })
     }
+}
 
-    /// For how many seconds the cache that is on for a VM keeps what it has; the outer `None`: there is no cache.
-    fn cache_of(&self, vm: Option<Uuid>) -> Option<Option<u32>> {
-        self.rules.iter().find_map(|rule| match rule.effect {
-            Effect::Stale { seconds } if rule.when.vm.is_none() || rule.when.vm == vm => Some(seconds),
-            _ => None,
-        })
+/// The ETags that VMs had before they were last written to, and when that was.
+#[derive(Clone, Debug, Default)]
+struct Race(BTreeMap<Uuid, (String, i64)>);
+
+impl Race {
+    /// Takes the condition from a write that was on its way when another one to the same VM was done.
+    fn loosen(&self, request: &mut Request, vm: Uuid, ms: u32, now_us: i64) {
+        let Some((etag, at_us)) = self.0.get(&vm) else { return };
+        let is_near = now_us.saturating_sub(*at_us) <= i64::from(ms) * 1_000;
+        if is_near && request.header("if-match") == Some(etag) {
+            request.headers.retain(|(name, _)| name != "if-match");
+        }
+    }
+
+    /// Records a write that was done. One that was done in the race leaves the first one's ETag in force.
+    fn written(&mut self, vm: Uuid, etag_before: Option<&str>, at_us: i64) {
+        if let Some(etag) = etag_before
+            && self.0.get(&vm).is_none_or(|(_, last_us)| *last_us != at_us)
+        {
+            self.0.insert(vm, (etag.to_owned(), at_us));
+        }
+    }
+}
+
+/// The lists that were answered last, by who asked and for what, and when each was made.
+#[derive(Clone, Debug, Default)]
+struct ListCache(BTreeMap<(String, String), (i64, Reply)>);
+
+impl ListCache {
+    /// Gives the list that was made last if it is not older than `ms`, else the new one.
+    fn through(&mut self, request: &Request, new: Reply, ms: u32, now_us: i64) -> Reply {
+        if new.status != 200 {
+            return new;
+        }
+        let who = request.header("authorization").or(request.header("x-snarl-token")).unwrap_or_default();
+        let full = request.header("x-full-list").unwrap_or_default();
+        let key = (who.to_owned(), format!("{}#{full}", request.target));
+        match self.0.get(&key) {
+            Some((made_us, old)) if now_us.saturating_sub(*made_us) <= i64::from(ms) * 1_000 => old.clone(),
+            _ => {
+                self.0.insert(key, (now_us, new.clone()));
+                new
+            }
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use uuid::Uuid;
 /// How long an upload takes in the past.
 const UPLOAD_US: i64 = 9 * 60 * 1_000_000;
 
-/// One night's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BackupNight {
     /// Its tier, which is the comment as well.
@@ -20,12 +19,12 @@ pub(super) struct BackupNight {
     pub(super) at_us: i64,
 }
 
-/// Gives the nights from the first of last month on whose run has begun by an instant, oldest first.
+/// Gives the nights from the first of last month on whose run has started by an instant, oldest first.
 pub(super) fn nights_before(now_us: i64) -> Vec<BackupNight> {
     let now = DateTime::<Utc>::from_timestamp_micros(now_us).unwrap_or_default();
     let today = now.date_naive();
     let first = today.with_day(1).and_then(|day| day.checked_sub_months(Months::new(1))).unwrap_or(today);
-    // Berlin is ahead of UTC, so that its next date may have begun already.
+    // Berlin is ahead of UTC, so that its next day may have started already.
     let nights =
         first.iter_days().take_while(|day| *day <= today.checked_add_days(Days::new(1)).unwrap_or(today));
     nights
@@ -97,8 +96,8 @@ pub(super) fn create(world: &mut World, vm: Uuid, comment: &str, parent: Option<
 }
 
 /// Removes snapshots when the upload that began at an instant is done: until then they may be in use.
-fn remove_locally(world: &mut World, vm: Uuid, gone: &[Uuid], begun_us: i64) {
-    let done_us = begun_us + UPLOAD_US;
+fn remove_locally(world: &mut World, vm: Uuid, gone: &[Uuid], started_us: i64) {
+    let done_us = started_us + UPLOAD_US;
     world.advance(done_us);
     for backup in gone {
         let _ = world.delete_local(vm, *backup, done_us);

@@ -1,10 +1,9 @@
 //! The list of VMs.
 
+use super::json::VmJson;
 use super::message::{Framing, Reply, Request};
-use super::shape::VmJson;
-use super::style::ApiStyle;
 use super::users::User;
-use super::world::{Vm, World};
+use super::world::{ApiStyle, Vm, World};
 use uuid::Uuid;
 
 /// What a full list is reckoned to take, for each VM and for each of its backups.

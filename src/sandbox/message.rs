@@ -19,14 +19,12 @@ impl Request {
         Self { method: method.to_owned(), target: target.to_owned(), ..Self::default() }
     }
 
-    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_ascii_lowercase(), value.to_owned()));
         self
     }
 
-    /// Gives it a body.
     #[must_use]
     pub fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
@@ -55,20 +53,17 @@ impl Request {
 pub enum Framing {
     /// By `content-length`.
     Length,
-    /// By the end of the connection, as with the streamed list; nothing else tells whether it came whole.
+    /// By the end of the connection, as with the streamed list; nothing else shows whether it is whole.
     UntilClose,
 }
 
 /// An answer, without what belongs to the connection (`date`, `server`, `content-length`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The status code.
     pub status: u16,
     /// Names in lower case, and values.
     pub headers: Vec<(&'static str, String)>,
-    /// The body.
     pub body: Vec<u8>,
-    /// How its end shows.
     pub framing: Framing,
 }
 
@@ -78,7 +73,6 @@ impl Reply {
         Self { status, headers: Vec::new(), body: Vec::new(), framing: Framing::Length }
     }
 
-    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));

@@ -22,7 +22,7 @@
 //!   "server_error" | "temporarily_unavailable", "list_limit_ms": number or null}`;
 //! - `POST /_sandbox/users/<name>`: makes or replaces a [`User`] and what it may do:
 //!   `{"password": "x", "permissions": [["cloud", "vms", "list"], ["vms", "_", "get"]]}`;
-//! - `POST /_sandbox/vms/<uuid>/fates`: adds a [`UploadScript`], or an array of them, to what becomes of that VM's next creates.
+//! - `POST /_sandbox/vms/<uuid>/fates`: adds an [`UploadScript`], or an array of them, for that VM's next creates.
 //!
 //! ```sh
 //! # the next create is done, but its answer is lost
@@ -32,41 +32,32 @@
 //! ```
 
 mod backups;
-mod clock;
 mod connection;
 mod control;
 mod faults;
 mod history;
+mod json;
 mod list;
-mod list_cache;
 mod message;
-mod msgpack;
-mod race;
 mod record;
-mod restorable;
 mod routes;
+mod rules;
 mod seed;
 mod server;
-mod shape;
-mod sign_in;
 mod state;
 mod store;
-mod style;
 mod upload;
-mod upload_script;
 mod users;
 mod world;
 
 pub use backups::{BackupRequest, Refused};
-pub use clock::Clock;
-pub use faults::{Arrival, Effect, Faults, Matcher, Operation, Outgoing, Rule};
+pub use faults::{Arrival, Faults, Outgoing};
 pub use message::{Framing, Reply, Request};
-pub use record::{FileRecord, Record, Snapshot, Stored, Upload};
+pub use record::{FileRecord, Record, Snapshot, Stored, Upload, UploadOutcome, UploadScript};
 pub use routes::handle;
+pub use rules::{Effect, Matcher, Operation, Rule};
 pub use seed::Seed;
 pub use server::{Options, RunningSandbox, Sandbox};
-pub use state::{RequestRecord, State};
-pub use style::{ApiStyle, EmptyMaps, Shape};
-pub use upload_script::{UploadOutcome, UploadScript};
+pub use state::{Clock, RequestRecord, State};
 pub use users::{Token, User, UserStore};
-pub use world::{Vm, World};
+pub use world::{ApiStyle, EmptyMaps, Shape, Vm, World};

@@ -1,4 +1,5 @@
-use super::upload_script::UploadOutcome;
+//! What is recorded and what really exists of a backup, as plain data.
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -40,7 +41,7 @@ pub struct Record {
     /// The size at the top level of records older than the files' own sizes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// Keys shown as they are, in place of what is above: for records that no FiFo ought to have.
+    /// Keys shown as they are, instead of the fields above: for malformed records.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<String, Value>,
 }
@@ -79,16 +80,13 @@ pub struct Stored {
     pub stderr: Option<String>,
 }
 
-/// An upload under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upload {
-    /// Whose backup it is.
     pub vm: Uuid,
     /// What it is an increment on.
     pub parent: Option<Uuid>,
     /// Whether the create asked to delete a snapshot afterwards.
     pub delete: bool,
-    /// What becomes of it.
     pub outcome: UploadOutcome,
     /// When it was accepted, in microseconds since the Unix epoch.
     pub started_us: i64,
@@ -100,4 +98,48 @@ pub struct Upload {
     pub steps_done: usize,
     /// The size that was written last, while it grows.
     pub written_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UploadOutcome {
+    #[default]
+    Complete,
+    /// It fails; what comes after an upload (`local: true`, or what `delete` asked for) comes all the same.
+    Fail,
+    /// It fails and takes the agent's worker with it: `local` never appears.
+    FailForgotten,
+    /// It stays `uploading` for ever.
+    Hang,
+    /// `zfs send` fails unnoticed: `completed`, with some fifty bytes of error message.
+    Hollow,
+    /// It is stored whole and `completed`, but its files are never on record.
+    NoFiles,
+    /// It is stored whole and `completed`, but the checksums of its files are never on record.
+    NoChecksums,
+    /// Nothing is stored, unnoticed: `completed`, with files of no bytes.
+    NoBytes,
+    /// The agent could not be reached: accepted, and so for ever.
+    NeverStarts,
+    /// The store could not be reached: the snapshot is there (`local_size` > 0), and nothing else ever is.
+    SnapshotOnly,
+}
+
+/// How the upload of one create goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploadScript {
+    pub outcome: UploadOutcome,
+    /// How long it takes from being accepted until all is written, in milliseconds; the world's own where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload_ms: Option<u64>,
+    /// How many bytes it stores, over all disks; by the VM's size where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+}
+
+impl From<UploadOutcome> for UploadScript {
+    fn from(outcome: UploadOutcome) -> Self {
+        Self { outcome, ..Self::default() }
+    }
 }

@@ -1,9 +1,8 @@
 //! The first world: about a dozen VMs with the histories that people really have.
 
 use super::history::{self, BackupNight};
-use super::style::Shape;
-use super::upload_script::{UploadOutcome, UploadScript};
-use super::world::{Vm, World};
+use super::record::{UploadOutcome, UploadScript};
+use super::world::{Shape, Vm, World};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
@@ -57,7 +56,7 @@ enum Case {
     Delegated,
     /// It was moved to another hypervisor yesterday, and last night's create was refused for want of a local parent.
     Moved,
-    /// Nobody has marked it for backup; once somebody made one by hand.
+    /// It is not marked for backup; one was made by hand.
     Unmarked,
     /// Last night's run did not take place, and a local delete before that got lost.
     MissedLastNight,
@@ -199,7 +198,7 @@ fn model(pattern: &Pattern, seed: u64, now_us: i64) -> World {
     world
 }
 
-/// The scheme's nights; and now and then somebody clears old dailies away.
+/// The scheme's nights, without the dailies that were cleared away by hand.
 fn regular(world: &mut World, vm: Uuid, nights: &[BackupNight]) {
     for night in nights {
         history::run(world, vm, *night);
@@ -226,19 +225,19 @@ fn last_night(world: &mut World, vm: Uuid, case: Case, night: BackupNight, now_u
         Case::MissedLastNight => history::lose_a_local_delete(world, vm),
         Case::Uploading => {
             // Last night's run came to it late, and has hours to go.
-            let begun_us = (now_us - 25 * MINUTE_US).max(night.at_us);
+            let started_us = (now_us - 25 * MINUTE_US).max(night.at_us);
             let fate = UploadScript {
                 outcome: UploadOutcome::Complete,
                 upload_ms: Some(8 * 3_600_000),
                 size_bytes: None,
             };
-            create_as(world, vm, fate, night.tier, begun_us);
+            create_as(world, vm, fate, night.tier, started_us);
         }
         Case::BrandNew | Case::Delegated | Case::Unmarked | Case::FullEveryNight | Case::Differential => {}
     }
 }
 
-/// Has the scheme's create of a tier end as told.
+/// Runs the scheme's create of a tier with a given outcome.
 fn create_as(world: &mut World, vm: Uuid, fate: UploadScript, tier: &str, at_us: i64) {
     if let Some(vm) = world.vms.get_mut(&vm) {
         vm.fates.push_back(fate);

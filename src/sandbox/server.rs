@@ -1,12 +1,10 @@
 //! The server: listens, keeps the world, and writes it down.
 
-use super::clock::Clock;
 use super::faults::{Faults, Outgoing};
 use super::message::Request;
 use super::seed::Seed;
-use super::state::{RequestRecord, Shared, State};
-use super::style::Shape;
-use super::world::World;
+use super::state::{Clock, RequestRecord, Shared, State};
+use super::world::{Shape, World};
 use super::{connection, control, store};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -219,7 +217,6 @@ impl RunningSandbox {
         format!("http://{}", self.address)
     }
 
-    /// Gives where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -230,10 +227,6 @@ impl RunningSandbox {
     }
 
     /// Stops it: breaks off its connections and writes the world down.
-    ///
-    /// # Errors
-    ///
-    /// The world cannot be written.
     pub async fn stop(mut self) -> io::Result<()> {
         self.stopped.cancel();
         let _ = (&mut self.task).await;

@@ -1,27 +1,58 @@
-//! What a running sandbox holds.
+//! What a running sandbox consists of: its clock, and its state, which all connections share.
 
-use super::clock::Clock;
 use super::faults::Faults;
 use super::message::Request;
 use super::world::World;
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// All that the sandbox holds while it runs.
+/// Where the sandbox takes the time from; in microseconds since the Unix epoch throughout.
+#[derive(Clone, Debug, Default)]
+pub enum Clock {
+    #[default]
+    System,
+    /// A clock that only moves by [`Clock::advance_us`].
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// Makes a clock that stands at an instant. Its clones show the same time.
+    pub fn manual(now_us: i64) -> Self {
+        Self::Manual(Arc::new(AtomicI64::new(now_us)))
+    }
+
+    pub fn now_us(&self) -> i64 {
+        match self {
+            Self::System => {
+                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
+            }
+            Self::Manual(now_us) => now_us.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Moves a manual clock on; the machine's clock goes its own way.
+    pub fn advance_us(&self, by_us: i64) {
+        if let Self::Manual(now_us) = self {
+            now_us.fetch_add(by_us, Ordering::SeqCst);
+        }
+    }
+}
+
+/// The changing state of a running sandbox.
 #[derive(Debug)]
 pub struct State {
-    /// The cloud.
     pub world: World,
-    /// The disturbances.
     pub faults: Faults,
     /// The last requests, oldest first, with all their headers and bytes; those for the controls are not among them.
     pub requests: VecDeque<RequestRecord>,
     pub(super) changes: u64,
 }
 
-/// A request, and what became of it.
+/// A request and the status of its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestRecord {
     /// The request as it came.
@@ -30,13 +61,12 @@ pub struct RequestRecord {
     pub status: Option<u16>,
 }
 
-/// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) idle_close: Duration,
     pub(super) state: Mutex<State>,
     pub(super) state_file: Option<PathBuf>,
-    /// How many changes the state file holds. Whoever has it locked is writing.
+    /// How many changes the state file holds. Locked while the file is written.
     pub(super) saved: tokio::sync::Mutex<u64>,
 }

@@ -50,10 +50,6 @@ pub(super) fn load(path: &Path) -> io::Result<Option<World>> {
 }
 
 /// Writes a world's bytes in place of its file: whole or not at all.
-///
-/// # Errors
-///
-/// The folder or the file cannot be written.
 pub(super) fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = folder_of(path);
     let mut file = NamedTempFile::new_in(folder)?;

@@ -1,9 +1,7 @@
 //! The life of an upload, key by key.
 
-use super::record::{FileRecord, Record, Stored, Upload};
-use super::style::ApiStyle;
-use super::upload_script::UploadOutcome;
-use super::world::{DESTROY_AFTER_US, Vm, World};
+use super::record::{FileRecord, Record, Stored, Upload, UploadOutcome};
+use super::world::{ApiStyle, DESTROY_AFTER_US, Vm, World};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -60,7 +58,7 @@ impl Upload {
         u64::try_from(bytes).unwrap_or(u64::MAX) / WRITTEN_EVERY_BYTES * WRITTEN_EVERY_BYTES
     }
 
-    /// Says whether a step is ever taken, given what becomes of the upload.
+    /// Says whether a step is ever taken, given the outcome of the upload.
     fn takes(&self, step: Step) -> bool {
         match self.outcome {
             UploadOutcome::Complete
@@ -204,7 +202,7 @@ impl World {
     }
 }
 
-/// What a local delete writes, at once, whatever becomes of the snapshot.
+/// What a local delete writes at once, before the snapshot is gone.
 pub(super) fn forget_snapshot(record: &mut Record) {
     record.local = Some(false);
     record.local_size = Some(0);

@@ -3,7 +3,6 @@ use serde::{Deserialize, Serialize};
 /// Somebody who may sign in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// The password.
     pub password: String,
     /// What the user may do, each as FiFo writes it: `["vms", "<uuid>", "get"]`, where `_` stands for any one word and
     /// a final `...` for any number of them.
@@ -32,7 +31,6 @@ impl User {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UserStore {
-    /// It answers.
     #[default]
     Up,
     /// It does not answer in time: 400 `server_error` at the sign-in, and every token is answered with 401.
@@ -55,7 +53,6 @@ fn grants(granted: &[String], wanted: &[&str]) -> bool {
 /// A token that was given out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// Whose it is.
     pub user: String,
     /// Until when it is good, in microseconds since the Unix epoch.
     pub expires_us: i64,

@@ -1,7 +1,6 @@
-use super::record::Upload;
-use super::record::{Record, Snapshot, Stored};
-use super::style::Shape;
-use super::upload_script::{UploadOutcome, UploadScript};
+//! The simulated cloud.
+
+use super::record::{Record, Snapshot, Stored, Upload, UploadOutcome, UploadScript};
 use super::users::{Token, User, UserStore};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,6 +13,36 @@ pub(super) const MEASURE_EVERY_US: i64 = 15 * 60 * 1_000_000;
 
 /// How long after a local delete the snapshot is really destroyed.
 pub(super) const DESTROY_AFTER_US: i64 = 2_000_000;
+
+/// The generation of FiFo that is simulated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiStyle {
+    /// 2015: `x-snarl-token`, sizes at a record's top level, the new backup's UUID in `location`.
+    V2,
+    /// 2016 on: Bearer tokens, streamed lists, sizes by file.
+    #[default]
+    V3,
+}
+
+/// How a map without entries is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptyMaps {
+    /// `[]`, until 2016.
+    #[default]
+    Array,
+    /// `{}`, from 2017.
+    Object,
+}
+
+/// How VMs and backups are written as JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    pub style: ApiStyle,
+    /// How a map without entries is written.
+    pub empty_maps: EmptyMaps,
+}
 
 /// A whole cloud: what FiFo has recorded, and beside it what is really on the hypervisors and in the store.
 ///
@@ -43,15 +72,12 @@ pub struct World {
     pub agents_down: BTreeSet<String>,
     /// How long an upload takes from being accepted until all is written, in milliseconds, unless its fate says otherwise.
     pub upload_ms: u64,
-    /// What becomes of an upload where neither a fate in the VM's queue nor the VM itself says otherwise.
+    /// The outcome of uploads for which neither a fate in the VM's queue nor the VM itself has another.
     pub outcome: UploadOutcome,
     /// How long a token is good, in seconds.
     pub token_life_s: u32,
-    /// Who may sign in.
     pub users: BTreeMap<String, User>,
-    /// The tokens given out.
     pub tokens: BTreeMap<String, Token>,
-    /// The VMs.
     pub vms: BTreeMap<Uuid, Vm>,
     /// The uploads under way, by the backup's UUID.
     pub uploads: BTreeMap<Uuid, Upload>,
@@ -66,7 +92,6 @@ pub struct World {
 pub struct Vm {
     /// Its fields as FiFo shows them, all but `uuid` and `backups`. A field of such a name here is shown in their place.
     pub fields: BTreeMap<String, Value>,
-    /// Its backups' records.
     pub backups: BTreeMap<Uuid, Record>,
     /// The suffixes of its disks' objects in the store; a zone has one disk, without.
     pub disks: Vec<String>,
@@ -76,11 +101,11 @@ pub struct Vm {
     pub snapshots: BTreeMap<Uuid, Snapshot>,
     /// What is really in the store.
     pub stored: BTreeMap<Uuid, Stored>,
-    /// What becomes of its next creates, in turn.
+    /// The scripts of its next uploads, in turn.
     pub fates: VecDeque<UploadScript>,
-    /// What becomes of the creates after these; as the world says where it is `None`.
+    /// The outcome of the uploads after these; the world's where it is `None`.
     pub outcome: Option<UploadOutcome>,
-    /// What becomes of the full ones among them, where that is something else.
+    /// The outcome of full ones among them, where it is another.
     #[serde(default)]
     pub full_outcome: Option<UploadOutcome>,
 }
@@ -101,7 +126,6 @@ impl Vm {
         Self { fields, disks: vec![String::new()], full_bytes: 1 << 30, ..Self::default() }
     }
 
-    /// Sets a field.
     #[must_use]
     pub fn with(mut self, field: &str, value: Value) -> Self {
         self.fields.insert(field.to_owned(), value);
@@ -200,6 +224,17 @@ impl World {
         self.destroys.retain(|(_, of, _)| *of != vm);
     }
 
+    /// Says whether FiFo could restore a backup: backwards from it, a local one ends the walk, otherwise up to a full
+    /// one, and every step of it is really in the store, whole, and fits on the one before.
+    pub fn restorable(&self, vm: Uuid, backup: Uuid) -> bool {
+        self.vms.get(&vm).is_some_and(|vm| walk(vm, backup, true))
+    }
+
+    /// The same without the hypervisor's snapshots: what is left when the hypervisor is lost.
+    pub fn restorable_from_store(&self, vm: Uuid, backup: Uuid) -> bool {
+        self.vms.get(&vm).is_some_and(|vm| walk(vm, backup, false))
+    }
+
     /// Destroys a snapshot, unless something holds on to it or it is just being sent.
     fn destroy_snapshot(&mut self, vm: Uuid, backup: Uuid) {
         let busy = self.uploads.iter().any(|(id, upload)| *id == backup || upload.parent == Some(backup));
@@ -218,6 +253,26 @@ fn measure(vm: &mut Vm) {
             None => record.local_size = record.local_size.map(|_| 0),
         }
     }
+}
+
+fn walk(vm: &Vm, backup: Uuid, snapshots_count: bool) -> bool {
+    let mut at = backup;
+    // More steps than there are backups is a loop.
+    for _ in 0..vm.backups.len() {
+        let Some(record) = vm.backups.get(&at) else { return false };
+        if snapshots_count && record.local == Some(true) {
+            return vm.snapshots.contains_key(&at);
+        }
+        match vm.stored.get(&at) {
+            Some(stored) if stored.sound && stored.base == record.parent => {}
+            _ => return false,
+        }
+        match record.parent {
+            Some(parent) => at = parent,
+            None => return true,
+        }
+    }
+    false
 }
 
 #[cfg(test)]

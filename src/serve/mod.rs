@@ -1,4 +1,4 @@
-//! A small HTTP server that only ever answers: whoever asks sees something, and changes nothing.
+//! A small read-only HTTP server.
 //!
 //! It is meant for a loopback address or a network of friends, and is safe to leave open to a slow, large or many-armed
 //! client all the same: what a client may send and how long it may take are bounded, and nothing that it does holds up
@@ -45,14 +45,11 @@ pub trait Site: Send + Sync + 'static {
     fn answer(&self, path: &str, accept: Option<&str>) -> Option<Answer>;
 }
 
-/// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Whether all is well: 200, else 503.
     pub is_well: bool,
-    /// The media type.
     pub content_type: &'static str,
-    /// The content.
     pub body: String,
 }
 
@@ -65,10 +62,6 @@ pub struct Server {
 
 impl Server {
     /// Begins to serve a site, on the runtime it is called on. With port 0 the system chooses one.
-    ///
-    /// # Errors
-    ///
-    /// The address cannot be listened on.
     pub async fn start(address: SocketAddr, site: Arc<dyn Site>) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -98,14 +91,14 @@ async fn serve(listener: TcpListener, site: Arc<dyn Site>) {
             Ok((stream, _)) => {
                 let site = Arc::clone(&site);
                 connections.spawn(async move {
-                    // Whatever a connection ends with, there is nobody to tell.
+                    // How a connection ends matters to nothing else.
                     let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection(stream, site)).await;
                     drop(place);
                 });
             }
             // Too many open files, most likely: that passes.
             Err(error) => {
-                tracing::debug!("a connection could not be accepted: {error}");
+                tracing::debug!("failed to accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -94,7 +94,7 @@ fn a_page_can_be_printed_and_one_that_is_not_there_is_reported() {
     );
     let ended = folder.run(&["man", "--out", "policies/grandfather.yaml"]).code(1);
     assert!(
-        ended.err.contains("could not write the manual pages to policies/grandfather.yaml"),
+        ended.err.contains("failed to write the manual pages to policies/grandfather.yaml"),
         "{}",
         ended.err
     );

@@ -255,7 +255,7 @@ fn an_address_in_a_file_that_comes_later_is_reported_from_then_on() {
     cloud.folder.write("url", &hook.url("/hook"));
     until("a notification", || hook.lines().into_iter().find(|line| line == "POST /hook"));
     let ended = run.end("TERM");
-    assert!(ended.err.contains("warning: could not read "), "{}", ended.err);
+    assert!(ended.err.contains("warning: failed to read "), "{}", ended.err);
 }
 
 #[test]
@@ -417,7 +417,7 @@ fn an_address_that_is_taken_is_reported_before_anything_is_done() {
     let address = taken.local_addr().unwrap().to_string();
     let line = ["reconcile", "--every", "1h", "--listen", &address];
     let ended = cloud.folder.ask(&cloud.fifo, &line).code(1);
-    assert!(ended.err.contains(&format!("could not listen on {address}")), "{}", ended.err);
+    assert!(ended.err.contains(&format!("failed to listen on {address}")), "{}", ended.err);
     assert_eq!(cloud.fifo.asked(), [""; 0]);
     cloud.folder.ask(&cloud.fifo, &["reconcile", "--listen", &address]).code(64);
     cloud.folder.ask(&cloud.fifo, &["reconcile", "--every", "0s"]).code(64);

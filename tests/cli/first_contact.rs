@@ -44,7 +44,7 @@ fn a_closed_port_is_reported_at_once() {
     let endpoint = format!("http://{}", closed());
     fails(
         &endpoint,
-        &format!("could not connect to {endpoint}: Connection refused"),
+        &format!("failed to connect to {endpoint}: Connection refused"),
         "hint: check the address",
     );
 }
@@ -52,7 +52,7 @@ fn a_closed_port_is_reported_at_once() {
 #[test]
 fn an_unknown_host_is_reported_at_once() {
     let endpoint = "https://no-such-host.invalid";
-    fails(endpoint, &format!("could not connect to {endpoint}: "), "hint: check the address");
+    fails(endpoint, &format!("failed to connect to {endpoint}: "), "hint: check the address");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_proxy_in_the_environment_is_named() {
     let (ended, _) = contact("https://fifo.example.com", &["plan"], &[("HTTPS_PROXY", &proxy)]);
     let place = proxy.split('@').nth(1).unwrap();
     let told =
-        format!("could not connect to https://fifo.example.com through the proxy {place} (HTTPS_PROXY): ");
+        format!("failed to connect to https://fifo.example.com through the proxy {place} (HTTPS_PROXY): ");
     assert!(ended.err.starts_with(&format!("error: {told}")), "{}", ended.err);
 }
 

@@ -68,7 +68,7 @@ fn a_plan_that_cannot_be_saved_is_an_error() {
     let ended = Folder::new()
         .ask(&Fifo::standing_still(), &["plan", "--at", AT, "--out", "no/such/plan.json"])
         .code(1);
-    assert!(ended.err.contains("error: could not save the plan to no/such/plan.json\n"), "{}", ended.err);
+    assert!(ended.err.contains("error: failed to save the plan to no/such/plan.json\n"), "{}", ended.err);
     assert_eq!(ended.out, "");
 }
 
@@ -93,7 +93,7 @@ fn a_device_is_written_into_and_a_link_is_followed() {
     serde_json::from_str::<SavedPlan>(&folder.read("plans/today.json")).unwrap();
 
     let ended = saved("plans").code(1);
-    assert!(ended.err.contains("could not save the plan to plans"), "{}", ended.err);
+    assert!(ended.err.contains("failed to save the plan to plans"), "{}", ended.err);
 }
 
 #[test]
@@ -277,5 +277,5 @@ fn output_that_cannot_be_written_is_an_error() {
         .unwrap();
     let err = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{err}");
-    assert!(err.contains("error: could not write to standard output\n  caused by: "), "{err}");
+    assert!(err.contains("error: failed to write to standard output\n  caused by: "), "{err}");
 }

@@ -194,7 +194,7 @@ fn a_plan_that_there_is_no_room_for_leaves_the_old_one() {
     let output = without_room(&cloud, 1, &line).output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{err}");
-    assert!(err.contains("could not save the plan to plan.json"), "{err}");
+    assert!(err.contains("failed to save the plan to plan.json"), "{err}");
     assert_eq!(cloud.folder.read("plan.json"), old);
     let left: Vec<_> =
         fs::read_dir(cloud.folder.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();

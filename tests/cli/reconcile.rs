@@ -204,7 +204,7 @@ fn a_state_folder_that_cannot_be_made_is_named() {
     let cloud = Cloud::of(1, 100);
     cloud.folder.write("state", "a file");
     let ended = cloud.folder.ask(&cloud.fifo, &["--state-dir", "state/deeper", "reconcile"]).code(1);
-    assert!(ended.err.contains("could not make the state folder state/deeper"), "{}", ended.err);
+    assert!(ended.err.contains("failed to make the state folder state/deeper"), "{}", ended.err);
     assert!(ended.err.contains("hint: name another one with --state-dir"), "{}", ended.err);
     assert_eq!(cloud.fifo.asked(), [""; 0]);
 }
@@ -229,7 +229,7 @@ fn output_without_a_reader_stops_nothing() {
         .unwrap();
     assert_eq!(ended.status.code(), Some(0));
     let err = String::from_utf8(ended.stderr).unwrap();
-    assert!(err.contains("warning: could not write to standard output"), "{err}");
+    assert!(err.contains("warning: failed to write to standard output"), "{err}");
     cloud.is_done();
 }
 
@@ -271,7 +271,7 @@ fn a_world_that_cannot_be_written_down_does_not_hide_what_was_done() {
     folder.write(".fifo-retain/sandbox.json/in-the-way", "");
     assert_eq!(run.until("finished")["created"], 1);
     let ended = run.end().code(0);
-    assert!(ended.err.contains("warning: the sandbox could not write its world down: "), "{}", ended.err);
+    assert!(ended.err.contains("warning: the sandbox failed to save its world: "), "{}", ended.err);
 }
 
 #[test]

@@ -63,9 +63,9 @@ fn a_file_that_cannot_be_written_is_reported_and_fails_only_status() {
     let cloud = Cloud::of(1, 100);
     let file = "no/such/folder/run.prom";
     let ended = cloud.folder.ask(&cloud.fifo, &["reconcile", "--metrics-file", file]).code(0);
-    assert!(ended.err.contains(&format!("warning: could not write the metrics to {file}")), "{}", ended.err);
+    assert!(ended.err.contains(&format!("warning: failed to write the metrics to {file}")), "{}", ended.err);
     let ended = cloud.folder.ask(&cloud.fifo, &["status", "--metrics-file", file]).code(1);
-    assert!(ended.err.contains(&format!("error: could not write the metrics to {file}")), "{}", ended.err);
+    assert!(ended.err.contains(&format!("error: failed to write the metrics to {file}")), "{}", ended.err);
     assert!(ended.last_line().starts_with("Status: 1 safe"), "it is shown all the same:\n{}", ended.out);
 }
 
@@ -75,7 +75,7 @@ fn a_pipe_without_a_reader_is_no_metrics_file_and_blocks_nothing() {
     let made = Command::new("mkfifo").arg(cloud.folder.path("run.prom")).status().unwrap();
     assert!(made.success());
     let ended = cloud.folder.ask(&cloud.fifo, &["reconcile", "--metrics-file", "run.prom"]).code(0);
-    let warning = "warning: could not write the metrics to run.prom: it is there and is no regular file";
+    let warning = "warning: failed to write the metrics to run.prom: it is there and is no regular file";
     assert!(ended.err.contains(warning), "{}", ended.err);
     cloud.is_done();
 }
@@ -161,9 +161,9 @@ fn whoever_does_not_listen_changes_nothing_and_the_address_is_not_shown() {
     let ended = asked(&cloud, &["-vvv", "reconcile", "--metrics-file", "run.prom"], &environment).code(0);
     let warned =
         |what: &str| ended.err.lines().any(|line| line.starts_with("warning: ") && line.contains(what));
-    assert!(warned("the notification of the run could not be told: http://127.0.0.1:"), "{}", ended.err);
+    assert!(warned("failed to send the notification of the run: http://127.0.0.1:"), "{}", ended.err);
     assert!(warned("answered 500 Internal Server Error"), "{}", ended.err);
-    assert!(warned("the end of the run could not be told: http://127.0.0.1:1/…"), "{}", ended.err);
+    assert!(warned("failed to send the end of the run: http://127.0.0.1:1/…"), "{}", ended.err);
     assert_eq!(deaf.lines().len(), 3, "three tries");
     let told = ended.out + &ended.err + &folder.read("run.prom");
     assert!(!told.contains("hunter2"), "{told}");

@@ -189,7 +189,7 @@ fn what_is_no_plan_is_refused_with_its_place() {
         assert!(told.contains("hint: make a new plan with `fifo-retain plan --out FILE`"), "{told}");
     }
     let ended = cloud.folder.ask(&cloud.fifo, &["apply", "no-such.json"]).code(1);
-    assert!(ended.err.contains("could not read the plan no-such.json"), "{}", ended.err);
+    assert!(ended.err.contains("failed to read the plan no-such.json"), "{}", ended.err);
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn secrets_can_come_from_files() {
     let mut command = folder.command(&["plan", "--at", AT]);
     command.env("FIFO_ENDPOINT", fifo.url()).env("FIFO_TOKEN_FILE", "no-such-file");
     let ended = Ended::of(command).code(1);
-    assert!(ended.err.contains("error: could not read no-such-file (FIFO_TOKEN_FILE)"), "{}", ended.err);
+    assert!(ended.err.contains("error: failed to read no-such-file (FIFO_TOKEN_FILE)"), "{}", ended.err);
 }
 
 #[test]

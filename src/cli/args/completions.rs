@@ -5,7 +5,6 @@ use clap::Args;
 use clap_complete::Shell;
 use std::path::PathBuf;
 
-/// The arguments of `completions`.
 #[derive(Debug, Args)]
 #[command(after_help = help::COMPLETIONS)]
 pub struct CompletionsArgs {
@@ -14,7 +13,6 @@ pub struct CompletionsArgs {
     pub shell: Shell,
 }
 
-/// The arguments of `man`.
 #[derive(Debug, Args)]
 #[command(after_help = help::MAN)]
 pub struct ManArgs {

@@ -26,7 +26,6 @@ pub struct ExecuteArgs {
     pub no_wait: bool,
 }
 
-/// The arguments of `apply`.
 #[derive(Debug, Args)]
 #[command(after_help = help::APPLY)]
 pub struct ApplyArgs {
@@ -34,7 +33,6 @@ pub struct ApplyArgs {
     #[arg(value_name = "PLAN.json", conflicts_with_all = ["vms", "allow_empty"])]
     pub plan: Option<PathBuf>,
 
-    /// Which VMs, and whether there have to be any.
     #[command(flatten)]
     pub planning: PlanningArgs,
 
@@ -47,16 +45,13 @@ pub struct ApplyArgs {
     #[arg(long)]
     pub auto_approve: bool,
 
-    /// How it is carried out.
     #[command(flatten)]
     pub execute: ExecuteArgs,
 
-    /// Where the result is reported.
     #[command(flatten)]
     pub reporting: ReportingArgs,
 }
 
-/// The arguments of `reconcile`.
 #[derive(Debug, Args)]
 #[command(after_help = help::RECONCILE)]
 pub struct ReconcileArgs {
@@ -79,15 +74,12 @@ pub struct ReconcileArgs {
     )]
     pub deadline: Duration,
 
-    /// Which VMs, and whether there have to be any.
     #[command(flatten)]
     pub planning: PlanningArgs,
 
-    /// How it is carried out.
     #[command(flatten)]
     pub execute: ExecuteArgs,
 
-    /// Where the result is reported.
     #[command(flatten)]
     pub reporting: ReportingArgs,
 }

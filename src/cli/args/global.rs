@@ -112,6 +112,35 @@ pub enum Format {
     Markdown,
 }
 
+/// The formats of a command that has no other.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum TextOnly {
+    Text,
+}
+
+/// The formats of most commands.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum TextOrJson {
+    Text,
+    Json,
+}
+
+/// The formats of `plan`, `status` and `show`.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ReportFormat {
+    Text,
+    Json,
+    Markdown,
+}
+
+/// The formats of `validate`.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ValidateFormat {
+    Text,
+    Json,
+    Github,
+}
+
 /// When to use colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {

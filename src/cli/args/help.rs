@@ -78,7 +78,7 @@ one counts as none):
 
 Exit codes:
   0    done, or nothing to do
-  1    could not: mistakes in policies, no connection,
+  1    failed: mistakes in policies, no connection,
        refused sign-in, no VM to be seen, files
   2    with --detailed-exitcode: there are changes; with
        status --check: something is out

@@ -1,7 +1,5 @@
-//! What `init` takes.
-
 use super::help;
-use crate::policy::Zone;
+use crate::policy::{Zone, is_name};
 use clap::Args;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -11,7 +9,6 @@ use std::str::FromStr;
 const FIELDS: [&str; 7] = ["alias", "uuid", "owner", "package", "dataset", "hypervisor", "state"];
 const METADATA: &str = "metadata.";
 
-/// The arguments of `init`.
 #[derive(Debug, Args)]
 #[command(after_help = help::INIT)]
 pub struct InitArgs {
@@ -103,9 +100,11 @@ impl FromStr for Condition {
 
 /// Reads the name of a policy.
 pub(crate) fn policy_name(text: &str) -> Result<String, String> {
-    let is_allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
-    let is_name = text.starts_with(is_allowed) && text.chars().all(|it| is_allowed(it) || it == '-');
-    if is_name { Ok(text.to_owned()) } else { Err("use a-z, 0-9 and -, such as web-servers".to_owned()) }
+    if is_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("use a-z, 0-9 and -, such as web-servers".to_owned())
+    }
 }
 
 /// Reads the name of a time zone.

@@ -19,7 +19,7 @@ mod value;
 pub use check::CheckArgs;
 pub use completions::{CompletionsArgs, ManArgs};
 pub use execute::{ApplyArgs, ExecuteArgs, ReconcileArgs};
-pub use global::{Color, Format, GlobalArgs, LogFormat};
+pub use global::{Color, Format, GlobalArgs, LogFormat, ReportFormat, TextOnly, TextOrJson, ValidateFormat};
 pub use init::{Condition, InitArgs, SelectKey};
 pub(super) use init::{policy_name, zone};
 pub use planning::{PlanArgs, PlanningArgs};
@@ -44,10 +44,8 @@ use help::{AFTER_HELP, AFTER_LONG_HELP, VERSION};
     after_long_help = AFTER_LONG_HELP
 )]
 pub struct Arguments {
-    /// What holds for every command.
     #[command(flatten)]
     pub global: GlobalArgs,
-    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }

@@ -18,11 +18,9 @@ pub struct PlanningArgs {
     pub allow_empty: bool,
 }
 
-/// The arguments of `plan`.
 #[derive(Debug, Args)]
 #[command(after_help = help::PLAN)]
 pub struct PlanArgs {
-    /// Which VMs, and whether there have to be any.
     #[command(flatten)]
     pub planning: PlanningArgs,
 

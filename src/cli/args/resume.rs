@@ -1,9 +1,6 @@
-//! What `resume` takes.
-
 use super::help;
 use clap::Args;
 
-/// The arguments of `resume`.
 #[derive(Debug, Args)]
 #[command(after_help = help::RESUME)]
 pub struct ResumeArgs {

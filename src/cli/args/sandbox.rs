@@ -1,5 +1,3 @@
-//! What `sandbox` takes.
-
 use super::help;
 use super::value::timeout;
 use clap::{Args, ValueEnum};
@@ -7,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The arguments of `sandbox`.
 #[derive(Debug, Args)]
 #[command(after_help = help::SANDBOX)]
 pub struct SandboxArgs {

@@ -1,9 +1,6 @@
-//! What `schema` takes.
-
 use super::help;
 use clap::{Args, ValueEnum};
 
-/// The arguments of `schema`.
 #[derive(Debug, Args)]
 #[command(after_help = help::SCHEMA)]
 pub struct SchemaArgs {

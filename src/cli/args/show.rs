@@ -1,11 +1,8 @@
-//! What `show` takes.
-
 use super::help;
 use super::value::{VmPattern, instant};
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-/// The arguments of `show`.
 #[derive(Debug, Args)]
 #[command(after_help = help::SHOW)]
 pub struct ShowArgs {

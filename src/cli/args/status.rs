@@ -1,5 +1,3 @@
-//! What `status` takes.
-
 use super::help;
 use super::planning::PlanningArgs;
 use super::value::instant;
@@ -7,11 +5,9 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use std::path::PathBuf;
 
-/// The arguments of `status`.
 #[derive(Debug, Args)]
 #[command(after_help = help::STATUS)]
 pub struct StatusArgs {
-    /// Which VMs, and whether there have to be any.
     #[command(flatten)]
     pub planning: PlanningArgs,
 

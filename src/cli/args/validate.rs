@@ -1,10 +1,7 @@
-//! What `validate` takes.
-
 use super::help;
 use clap::Args;
 use std::path::PathBuf;
 
-/// The arguments of `validate`.
 #[derive(Debug, Args)]
 #[command(after_help = help::VALIDATE)]
 pub struct ValidateArgs {

@@ -1,7 +1,7 @@
 //! `apply`: carries out a saved plan, or a new one that was shown and agreed to.
 
 use crate::apply::{ProgressTracker, VmRef};
-use crate::cli::args::{ApplyArgs, Format};
+use crate::cli::args::{ApplyArgs, TextOrJson};
 use crate::cli::connection::{Connection, FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::daemon::observer::RunMonitor;
@@ -33,7 +33,7 @@ const PLAN_BYTES_MAX: u64 = 256 << 20;
 ///
 /// The saved plan cannot be used, another run is under way, no plan can be made, or the answer to the question was no.
 pub(in crate::cli) async fn run(args: &ApplyArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text, Format::Json])?;
+    context.format::<TextOrJson>()?;
     let is_asked = args.plan.is_none() && !args.auto_approve;
     if is_asked && !context.can_ask() {
         return Err(CliError::new(Kind::Usage, "there is no terminal to ask on")
@@ -148,33 +148,19 @@ async fn saved(
 /// Shows what is going to be asked about: with JSON, which is for the events alone, on the terminal that is asked on.
 fn show_where_asked(context: &Context, plan: &Plan, inventory: &Inventory) -> Result<(), CliError> {
     let estimate = Estimate::of(plan, inventory);
-    match context.global.format {
-        Format::Text | Format::Github | Format::Markdown => context.print(|out| {
-            render::text::plan(
-                plan,
-                PlanExtras { identity: None, estimate: Some(&estimate) },
-                &context.text_options,
-                out,
-            )
-        }),
-        Format::Json => {
-            let text_options = TextOptions { styles: context.error_styles, ..context.text_options };
-            render::text::plan(
-                plan,
-                PlanExtras { identity: None, estimate: Some(&estimate) },
-                &text_options,
-                &mut io::stderr().lock(),
-            )
-            .map_err(|error| {
-                CliError::new(Kind::Files, "could not show the plan on standard error").because(error)
-            })
-        }
+    if !context.is_json() {
+        let extras = PlanExtras { identity: None, estimate: Some(&estimate) };
+        return context.print(|out| render::text::plan(plan, extras, &context.text_options, out));
     }
+    let text_options = TextOptions { styles: context.error_styles, ..context.text_options };
+    let extras = PlanExtras { identity: None, estimate: Some(&estimate) };
+    render::text::plan(plan, extras, &text_options, &mut io::stderr().lock()).map_err(|error| {
+        CliError::new(Kind::Files, "failed to show the plan on standard error").because(error)
+    })
 }
 
 /// What is to be carried out, and what of a saved plan is not.
 struct ApprovedWork<'a> {
-    /// The plan made now.
     plan: &'a Plan,
     vms: Vec<VmPlan>,
     skipped: Vec<SkippedVm>,
@@ -253,10 +239,9 @@ fn skip_text(why: SkipReason) -> String {
     }
 }
 
-/// Reads a saved plan.
 fn read_plan(path: &Path) -> Result<SavedPlan, CliError> {
     let unreadable = |error| {
-        CliError::new(Kind::Files, format!("could not read the plan {}", path.display())).because(error)
+        CliError::new(Kind::Files, format!("failed to read the plan {}", path.display())).because(error)
     };
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();

@@ -1,6 +1,6 @@
 //! `completions` and `man`: what shells and manuals know of this program, made of the command line itself.
 
-use crate::cli::args::{self, CompletionsArgs, Format, ManArgs};
+use crate::cli::args::{self, CompletionsArgs, ManArgs, TextOnly};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::exit::Outcome;
@@ -15,12 +15,8 @@ use std::path::Path;
 const PROGRAM: &str = "fifo-retain";
 
 /// Runs `completions`.
-///
-/// # Errors
-///
-/// It cannot be written.
 pub(in crate::cli) fn run(wanted: &CompletionsArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text])?;
+    context.format::<TextOnly>()?;
     // Written to memory first: the generator takes a closed pipe for a fault.
     let mut script = Vec::new();
     clap_complete::generate(wanted.shell, &mut args::command(), PROGRAM, &mut script);
@@ -39,12 +35,12 @@ pub(in crate::cli) fn run(wanted: &CompletionsArgs, context: &Context) -> Result
 ///
 /// There is no such command, or the pages cannot be written.
 pub(in crate::cli) fn man(args: &ManArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text])?;
+    context.format::<TextOnly>()?;
     let pages = pages();
     if let Some(folder) = &args.out {
         let count = pages.len();
         write_all(pages, folder).map_err(|error| {
-            let message = format!("could not write the manual pages to {}", folder.display());
+            let message = format!("failed to write the manual pages to {}", folder.display());
             CliError::new(Kind::Files, message).because(error)
         })?;
         tracing::info!("wrote {count} manual pages to {}", folder.display());

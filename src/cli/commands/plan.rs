@@ -1,6 +1,6 @@
 //! `plan`: shows what there is to do, and saves it where that is wished.
 
-use crate::cli::args::{Format, PlanArgs};
+use crate::cli::args::{PlanArgs, ReportFormat};
 use crate::cli::connection::{FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
@@ -16,14 +16,8 @@ use crate::render::text::PlanExtras;
 use crate::render::{self, Styles};
 use std::path::Path;
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// See [`planning::make`]; or the plan cannot be written.
 pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
-    let format = context.global.format;
+    let format = context.format()?;
     refuse_what_does_not_go_together(args, format)?;
     let before = match args.against.as_slice() {
         [] => None,
@@ -40,14 +34,14 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
         .transpose()?;
     let Planned { plan, inventory, identity } = planned;
 
-    // Saved before it is shown: whoever closes the pipe early still finds the file.
+    // Saved before it is shown: the file is written even if the pipe is closed early.
     if let Some(path) = &args.out {
         save(&plan, path)?;
     }
     context.print(|out| match (format, &compared) {
-        (Format::Json, None) => render::json::plan(&plan, stop.as_ref(), out),
-        (Format::Json, Some(compared)) => render::json::comparison(&plan, compared, stop.as_ref(), out),
-        (Format::Markdown, compared) => {
+        (ReportFormat::Json, None) => render::json::plan(&plan, stop.as_ref(), out),
+        (ReportFormat::Json, Some(compared)) => render::json::comparison(&plan, compared, stop.as_ref(), out),
+        (ReportFormat::Markdown, compared) => {
             let mut diff = Vec::new();
             if args.diff {
                 render::diff::plan(&plan, &policies, &inventory, &Styles::plain(), &mut diff)?;
@@ -61,7 +55,7 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
             };
             render::markdown::plan(&plan, &parts, args.max_bytes.unwrap_or(MAX_BYTES_DEFAULT), out)
         }
-        (Format::Text | Format::Github, compared) => {
+        (ReportFormat::Text, compared) => {
             latch::write_shown(stop.as_ref(), context, out)?;
             if args.diff && !plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
                 render::diff::plan(&plan, &policies, &inventory, &context.text_options.styles, out)?;
@@ -76,7 +70,7 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
             }
         }
     })?;
-    // A fault of this program is told by the exit code, whether or not anybody asked for that.
+    // A fault of this program shows in the exit code, with or without --detailed-exitcode.
     if plan.summary.fault > 0 {
         return Ok(Outcome::SomeFailed);
     }
@@ -84,14 +78,14 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
     Ok(if args.detailed_exitcode && has_changes { Outcome::Changes } else { Outcome::Done })
 }
 
-fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format) -> Result<(), CliError> {
+fn refuse_what_does_not_go_together(args: &PlanArgs, format: ReportFormat) -> Result<(), CliError> {
     let refuse = |message: &str| Err(CliError::new(Kind::Usage, message));
     match format {
-        Format::Json if args.diff => refuse("--diff is for people: it does not go with --format json"),
-        Format::Text | Format::Json | Format::Github if args.max_bytes.is_some() => {
+        ReportFormat::Json if args.diff => refuse("--diff is for people: it does not go with --format json"),
+        ReportFormat::Text | ReportFormat::Json if args.max_bytes.is_some() => {
             refuse("--max-bytes is for --format markdown: nothing else is ever cut")
         }
-        Format::Text | Format::Json | Format::Github | Format::Markdown => Ok(()),
+        _ => Ok(()),
     }
 }
 
@@ -99,7 +93,7 @@ fn refuse_what_does_not_go_together(args: &PlanArgs, format: Format) -> Result<(
 fn save(plan: &Plan, path: &Path) -> Result<(), CliError> {
     let saved = files::put(path, files::PRIVATE, |out| render::json::plan(plan, None, out));
     saved.map_err(|error| {
-        CliError::new(Kind::Files, format!("could not save the plan to {}", path.display())).because(error)
+        CliError::new(Kind::Files, format!("failed to save the plan to {}", path.display())).because(error)
     })?;
     let until = plan.valid_until.map_or_else(String::new, |until| {
         format!("; from {} on it would be another one", until.format("%Y-%m-%d %H:%M:%S UTC"))

@@ -1,6 +1,6 @@
 //! `reconcile`: plans and carries out without asking.
 
-use crate::cli::args::{Format, ReconcileArgs};
+use crate::cli::args::{ReconcileArgs, TextOrJson};
 use crate::cli::context::Context;
 use crate::cli::daemon::schedule;
 use crate::cli::daemon::single;
@@ -9,13 +9,8 @@ use crate::cli::exit::Outcome;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::policies;
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// See [`single::reconcile_once`] and [`schedule::run`].
 pub(in crate::cli) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text, Format::Json])?;
+    context.format::<TextOrJson>()?;
     if let Some(interval) = args.every {
         return schedule::run(args, interval, context).await;
     }

@@ -1,7 +1,7 @@
 //! `resume`: lifts the safety stop that a cascade alarm has left.
 
 use crate::apply::{Event, EventKind, Journal, Observer as _};
-use crate::cli::args::{Format, ResumeArgs};
+use crate::cli::args::{ResumeArgs, TextOnly};
 use crate::cli::connection::PendingConnection;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
@@ -16,10 +16,10 @@ use uuid::Uuid;
 ///
 /// # Errors
 ///
-/// It is not known which FiFo is meant; there is nobody to ask; whoever was asked said no; a run is under way; or the
-/// latch cannot be lifted.
+/// No FiFo is configured; there is no terminal to ask on; the question was answered with no; a run is under way; or the
+/// latch cannot be removed.
 pub(in crate::cli) fn run(args: &ResumeArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text])?;
+    context.format::<TextOnly>()?;
     let endpoint = PendingConnection::name_alone(context)?;
     let latch = latch::of(context, &endpoint)?;
     let Some(stop) = latch.read() else {
@@ -41,7 +41,7 @@ pub(in crate::cli) fn run(args: &ResumeArgs, context: &Context) -> Result<Outcom
         context.print(|out| text(&stop, &context.text_options.styles, out))?;
     } else {
         text(&stop, &context.error_styles, &mut io::stderr().lock()).map_err(|error| {
-            CliError::new(Kind::Files, "could not show the safety stop on standard error").because(error)
+            CliError::new(Kind::Files, "failed to show the safety stop on standard error").because(error)
         })?;
         if !context.ask("Has the cause been found and removed, and may runs begin again?")? {
             return Err(CliError::new(Kind::Declined, "the safety stop stays"));
@@ -53,7 +53,7 @@ pub(in crate::cli) fn run(args: &ResumeArgs, context: &Context) -> Result<Outcom
             .hint("run `fifo-retain resume` again to see what it is by now"));
     }
     latch.lift().map_err(|error| {
-        CliError::new(Kind::Files, format!("could not remove {}", latch.path().display())).because(error)
+        CliError::new(Kind::Files, format!("failed to remove {}", latch.path().display())).because(error)
     })?;
     note(context);
     context.print(|out| writeln!(out, "The safety stop is lifted: the next run goes on."))?;

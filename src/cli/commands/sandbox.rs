@@ -1,6 +1,6 @@
 //! `sandbox`: serves the simulated FiFo for other programs.
 
-use crate::cli::args::{Format, SandboxArgs, Style};
+use crate::cli::args::{SandboxArgs, Style, TextOrJson};
 use crate::cli::connection::SANDBOX_USER;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
@@ -10,20 +10,20 @@ use serde_json::json;
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs the command, until it is told to end.
+/// Runs the command until a signal ends it.
 ///
 /// # Errors
 ///
 /// It cannot listen there, or its world cannot be read or written.
 pub(in crate::cli) async fn run(args: &SandboxArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text, Format::Json])?;
+    let format = context.format()?;
     let failed = |error: io::Error| {
         let kind = match error.kind() {
             io::ErrorKind::ResourceBusy => Kind::Locked,
             _ => Kind::Files,
         };
         let error =
-            CliError::new(kind, format!("could not serve the sandbox on {}", args.listen)).because(error);
+            CliError::new(kind, format!("failed to serve the sandbox on {}", args.listen)).because(error);
         match kind {
             Kind::Locked => {
                 error.hint("wait until the other command in this folder has ended, or give --state FILE")
@@ -53,13 +53,13 @@ pub(in crate::cli) async fn run(args: &SandboxArgs, context: &Context) -> Result
         fresh: args.fresh,
         ..Options::default()
     };
-    // Listened for before anybody is told that it runs, so that no signal is missed.
+    // Listened for before the greeting, so that no signal is missed.
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
     let running = Sandbox::start(options).await.map_err(failed)?;
-    let greeting = match context.global.format {
-        Format::Json => greeting_json(&running, style),
-        Format::Text | Format::Github | Format::Markdown => greeting(&running, style),
+    let greeting = match format {
+        TextOrJson::Json => greeting_json(&running, style),
+        TextOrJson::Text => greeting(&running, style),
     };
     context.print(|out| out.write_all(greeting.as_bytes()))?;
     tokio::select! {

@@ -1,7 +1,7 @@
 //! `schema`: the JSON Schemas of what people write and of what programs read.
 
 use crate::apply;
-use crate::cli::args::{Format, SchemaArgs, SchemaOf};
+use crate::cli::args::{SchemaArgs, SchemaOf, TextOrJson};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Outcome;
@@ -9,18 +9,12 @@ use crate::plan;
 use crate::policy;
 use crate::render;
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// It cannot be written.
 pub(in crate::cli) fn run(args: &SchemaArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text, Format::Json])?;
-    let schema = match args.of {
-        SchemaOf::Policy => policy::schema(),
-        SchemaOf::Plan => plan::schema(),
-        SchemaOf::Event => apply::schema(),
-    };
-    context.print(|out| render::json::schema(schema, out))?;
+    context.format::<TextOrJson>()?;
+    context.print(|out| match args.of {
+        SchemaOf::Policy => out.write_all(policy::SCHEMA.as_bytes()),
+        SchemaOf::Plan => render::json::schema(plan::schema(), out),
+        SchemaOf::Event => render::json::schema(apply::schema(), out),
+    })?;
     Ok(Outcome::Done)
 }

@@ -1,6 +1,6 @@
 //! `show`: why every backup of a VM is where it is.
 
-use crate::cli::args::{Format, PlanningArgs, ShowArgs};
+use crate::cli::args::{PlanningArgs, ReportFormat, ShowArgs};
 use crate::cli::connection::{FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
@@ -11,13 +11,8 @@ use crate::cli::policies;
 use crate::insight::show::explain;
 use crate::render;
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// See [`planning::make`]; or it cannot be written.
 pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.format()?;
     let policies = policies::load(context)?;
     let fifo = PendingConnection::of(context)?;
     let stop = latch::shown(context, fifo.name());
@@ -27,13 +22,13 @@ pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Ou
         planning::make(context, &policies, &fifo, &selection, args.at).await?;
     fifo.close().await?;
     let explained = explain(&plan, &policies, &inventory);
-    context.print(|out| match context.global.format {
-        Format::Json => render::json::show(&explained, stop.as_ref(), out),
-        Format::Markdown => {
+    context.print(|out| match format {
+        ReportFormat::Json => render::json::show(&explained, stop.as_ref(), out),
+        ReportFormat::Markdown => {
             latch::write_shown_markdown(stop.as_ref(), out)?;
             render::markdown::show(&explained, Some(&identity), out)
         }
-        Format::Text | Format::Github => {
+        ReportFormat::Text => {
             latch::write_shown(stop.as_ref(), context, out)?;
             render::text::show(&explained, Some(&identity), &context.text_options, out)
         }

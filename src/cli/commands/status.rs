@@ -1,6 +1,6 @@
 //! `status`: whether the backups would save every VM.
 
-use crate::cli::args::{Format, StatusArgs};
+use crate::cli::args::{ReportFormat, StatusArgs};
 use crate::cli::connection::{FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::daemon::reporting;
@@ -13,13 +13,8 @@ use crate::insight::Overview;
 use crate::render::{self, text::StatusView};
 use crate::run::RunHistory;
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// See [`planning::make`]; or it, or the file with metrics, cannot be written.
 pub(in crate::cli) async fn run(args: &StatusArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.format()?;
     let policies = policies::load(context)?;
     let fifo = PendingConnection::of(context)?;
     let stop = latch::shown(context, fifo.name());
@@ -29,13 +24,13 @@ pub(in crate::cli) async fn run(args: &StatusArgs, context: &Context) -> Result<
     fifo.close().await?;
     let overview = Overview::of(&plan, &policies, &inventory);
     let health = &overview.health;
-    context.print(|out| match context.global.format {
-        Format::Json => render::json::status(health, stop.as_ref(), out),
-        Format::Markdown => {
+    context.print(|out| match format {
+        ReportFormat::Json => render::json::status(health, stop.as_ref(), out),
+        ReportFormat::Markdown => {
             latch::write_shown_markdown(stop.as_ref(), out)?;
             render::markdown::status(health, Some(&identity), out)
         }
-        Format::Text | Format::Github => {
+        ReportFormat::Text => {
             latch::write_shown(stop.as_ref(), context, out)?;
             let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
             render::text::status(health, view, Some(&identity), &context.text_options, out)

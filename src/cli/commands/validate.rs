@@ -1,6 +1,6 @@
 //! `validate`: checks the policies, offline. What it finds is its output.
 
-use crate::cli::args::{Format, ValidateArgs};
+use crate::cli::args::{ValidateArgs, ValidateFormat};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Outcome;
@@ -11,7 +11,6 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-/// The findings as JSON.
 #[derive(Serialize)]
 struct ValidationReport<'a> {
     format: &'static str,
@@ -48,18 +47,18 @@ impl<'a> ValidationFinding<'a> {
 ///
 /// The findings cannot be written. Mistakes in the policies are no error but an [`Outcome`].
 pub(in crate::cli) fn run(args: &ValidateArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text, Format::Json, Format::Github])?;
+    let format = context.format()?;
     let paths = if args.paths.is_empty() { context.policy_paths() } else { args.paths.clone() };
     let (policies, findings) = match policy::load(&paths) {
         Ok(loaded) => (Some(loaded.policies), loaded.warnings),
         Err(mistakes) => (None, mistakes.diagnostics().to_vec()),
     };
-    context.print(|out| match context.global.format {
-        Format::Text | Format::Markdown => {
+    context.print(|out| match format {
+        ValidateFormat::Text => {
             write_text(policies.as_ref(), &findings, context.text_options.styles != Styles::plain(), out)
         }
-        Format::Json => write_json(policies.as_ref(), &findings, out),
-        Format::Github => {
+        ValidateFormat::Json => write_json(policies.as_ref(), &findings, out),
+        ValidateFormat::Github => {
             write!(out, "{}", render_github(&findings))?;
             writeln!(out, "{}", summary(policies.as_ref(), &findings))
         }

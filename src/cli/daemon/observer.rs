@@ -19,7 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Watches one run.
 pub(in crate::cli) struct RunMonitor<'a> {
     reporting: &'a Reporting<'a>,
     live_view: Option<LiveView<'a>>,
@@ -30,14 +29,13 @@ pub(in crate::cli) struct RunMonitor<'a> {
 /// The live view of the VMs during a run.
 #[derive(Clone, Copy)]
 pub(in crate::cli) struct LiveView<'a> {
-    /// What shows it.
     pub(in crate::cli) state: &'a Arc<DaemonState>,
     /// How often it is read anew.
     pub(in crate::cli) every: Duration,
 }
 
 impl<'a> RunMonitor<'a> {
-    /// Begins to watch a run of which nobody has heard yet.
+    /// Starts to watch a run that has not been reported yet.
     pub(in crate::cli) fn new(reporting: &'a Reporting<'a>, live_view: Option<LiveView<'a>>) -> Self {
         Self {
             reporting,
@@ -47,7 +45,7 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Says whether anybody wants to know how the VMs stand.
+    /// Says whether the state of the VMs is reported anywhere.
     pub(in crate::cli) fn wants_overview(&self) -> bool {
         self.live_view.is_some() || self.reporting.wants_overview()
     }
@@ -107,11 +105,11 @@ impl<'a> RunMonitor<'a> {
                 Ok(Ok(planned)) => self.read(&planned, policies, summary),
                 Ok(Err(error)) => {
                     let why = error.chain().join(": ");
-                    tracing::warn!("how the VMs stand by now could not be read: {why}; the run goes on");
+                    tracing::warn!("failed to read the current state of the VMs: {why}; the run goes on");
                 }
                 Err(_) => {
                     tracing::warn!(
-                        "how the VMs stand by now could not be read, by a fault of this program; the run goes on"
+                        "failed to read the current state of the VMs, by a fault of this program; the run goes on"
                     );
                 }
             }
@@ -119,7 +117,7 @@ impl<'a> RunMonitor<'a> {
     }
 }
 
-/// Records alarms the moment that they are raised, and sets the latch before they are reported: whatever becomes of this
+/// Records alarms the moment that they are raised, and sets the latch before they are reported: whatever happens to this
 /// process, the next one is held back.
 #[derive(Clone, Default)]
 pub(in crate::cli) struct AlarmRecorder(Arc<Mutex<RecordedAlarms>>);

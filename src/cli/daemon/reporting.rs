@@ -42,12 +42,12 @@ struct Channel {
 pub(in crate::cli) struct StartPing(Option<JoinHandle<()>>);
 
 impl<'c> Reporting<'c> {
-    /// Finds out who is to be told; nobody is yet.
+    /// Finds out where to report to; nothing is sent yet.
     ///
     /// # Errors
     ///
-    /// An address on the command line is none. Whatever else is wrong is warned about instead: a backup must not be
-    /// missing because nobody could have been told of it.
+    /// An address on the command line is invalid. All other problems only cause a warning: backups must not depend on
+    /// notifications.
     pub(in crate::cli) fn of(context: &'c Context, args: &ReportingArgs) -> Result<Self, CliError> {
         let notify = Channel::of("--notify-url", args.notify_url.as_ref(), "FIFO_RETAIN_NOTIFY_URL")?;
         let ping = Channel::of("--ping-url", args.ping_url.as_ref(), "FIFO_RETAIN_PING_URL")?;
@@ -56,26 +56,26 @@ impl<'c> Reporting<'c> {
         Ok(reporting)
     }
 
-    /// Tries again what did not come about before: a file with an address may be there by now.
+    /// Tries again what failed before: a file with an address may be there by now.
     pub(in crate::cli) fn open_channels(&mut self) {
         self.notify.open(self.context);
         self.ping.open(self.context);
     }
 
-    /// Says whether anybody wants to know how the VMs stand.
+    /// Says whether the state of the VMs is reported anywhere.
     pub(in crate::cli) fn wants_overview(&self) -> bool {
         self.metrics_file.is_some() || self.notify.poster.is_some()
     }
 
-    /// Tells the monitor that a run begins. The run does not wait for that.
+    /// Pings the monitor at the start of a run, which does not wait for that.
     pub(in crate::cli) fn begin(&self) -> StartPing {
         StartPing(self.ping.poster.clone().map(|ping| {
             tokio::spawn(async move { warn_of("the start", ping.ping(Some("start"), None).await) })
         }))
     }
 
-    /// Reports the last run of the history. A signal that comes meanwhile cuts it short; one that
-    /// came before is what is told.
+    /// Reports the last run of the history. A signal meanwhile cuts it short; one that
+    /// came before is part of the report.
     pub(in crate::cli) async fn end(
         &self,
         start_ping: StartPing,
@@ -104,7 +104,7 @@ impl<'c> Reporting<'c> {
             if let Some(poster) = &self.notify.poster {
                 match notification::json(summary) {
                     Ok(json) => warn_of("the notification", poster.post_json(json).await),
-                    Err(error) => tracing::warn!("the notification could not be written: {error}"),
+                    Err(error) => tracing::warn!("failed to write the notification: {error}"),
                 }
             }
         };
@@ -128,12 +128,12 @@ impl<'c> Reporting<'c> {
 
 fn warn_of(what: &str, told: Result<(), NotifyError>) {
     if let Err(error) = told {
-        tracing::warn!("{what} of the run could not be told: {error}");
+        tracing::warn!("failed to send {what} of the run: {error}");
     }
 }
 
-/// Says whether there was no run to tell of: somebody was asked and said no, or another run is under way, which tells of
-/// itself. What was told of the run before, a good file with metrics say, stays.
+/// Says whether there was no run to report: a question was answered with no, or another run is under way, which reports
+/// itself. The report of the run before, such as a file with metrics, stays.
 pub(in crate::cli) fn is_not_a_run(ended: &Result<Outcome, CliError>) -> bool {
     ended
         .as_ref()
@@ -151,10 +151,6 @@ pub(in crate::cli) fn close(summary: &mut RunSummary, context: &Context, ended: 
 }
 
 /// Writes a file with metrics that everybody may read, whole or not at all.
-///
-/// # Errors
-///
-/// It could not be written.
 pub(in crate::cli) fn write_metrics(
     context: &Context,
     path: &Path,
@@ -164,7 +160,7 @@ pub(in crate::cli) fn write_metrics(
         .map_err(io::Error::other)
         .and_then(|text| files::put_file(path, files::PUBLIC, |out| out.write_all(text.as_bytes())));
     written.map_err(|error| {
-        CliError::new(Kind::Files, format!("could not write the metrics to {}", path.display()))
+        CliError::new(Kind::Files, format!("failed to write the metrics to {}", path.display()))
             .because(error)
     })
 }
@@ -202,7 +198,7 @@ impl Channel {
         let poster = poster.map_err(|error| {
             CliError::new(Kind::Settings, format!("nothing can be sent to {url}")).because(error)
         })?;
-        if !url.is_https() && !url.is_loopback() {
+        if url.is_exposed() {
             tracing::warn!("{url} is plain HTTP: what is told can be read on the way");
         }
         Ok(Some(poster))

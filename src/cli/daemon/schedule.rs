@@ -49,7 +49,7 @@ pub(in crate::cli) async fn run(
 ) -> Result<Outcome, CliError> {
     let interrupt = Interrupt::listen()?;
     let mut hangups = signal(SignalKind::hangup())
-        .map_err(|error| CliError::new(Kind::Internal, "could not listen for signals").because(error))?;
+        .map_err(|error| CliError::new(Kind::Internal, "failed to listen for signals").because(error))?;
     let reporting = Reporting::of(context, &args.reporting)?;
     let state = Arc::new(DaemonState::new(context, every));
     let _server = match args.listen {
@@ -79,13 +79,13 @@ pub(in crate::cli) async fn run(
 async fn listen(address: SocketAddr, state: &Arc<DaemonState>) -> Result<Server, CliError> {
     let site: Arc<DaemonState> = Arc::clone(state);
     let server = Server::start(address, site).await.map_err(|error| {
-        CliError::new(Kind::Files, format!("could not listen on {address}"))
+        CliError::new(Kind::Files, format!("failed to listen on {address}"))
             .because(error)
             .hint("is another process listening there? name another address with --listen")
     })?;
     let bound = server.address();
     if !bound.ip().is_loopback() {
-        tracing::warn!("{bound} can be reached from other machines: whoever can, sees the names of all VMs");
+        tracing::warn!("{bound} can be reached from other machines, which can then see the names of all VMs");
     }
     tracing::info!("serving /metrics, /healthz and a page at http://{bound}/");
     Ok(server)
@@ -105,14 +105,13 @@ async fn stay_alive(context: &Context) -> std::convert::Infallible {
     std::future::pending().await
 }
 
-/// A service manager that cannot be told is none of a backup's business.
+/// A failure to notify the service manager stops no backup.
 fn service(context: &Context, states: &[ServiceState<'_>]) {
     if let Err(error) = context.notify_service(states) {
-        tracing::debug!("the service manager could not be told {states:?}: {error}");
+        tracing::debug!("failed to notify the service manager of {states:?}: {error}");
     }
 }
 
-/// What all runs share.
 struct Scheduler<'c> {
     args: &'c ReconcileArgs,
     context: &'c Context,
@@ -252,7 +251,7 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Reads the policies in the middle of a run, which goes on by the old ones: mistakes in them are told at once.
+    /// Reads the policies in the middle of a run, which goes on by the old ones: mistakes in them are reported at once.
     fn reload_policies(&self) {
         service(self.context, &[ServiceState::Reloading]);
         match policies::load(self.context) {

@@ -24,7 +24,7 @@ pub(in crate::cli) struct DaemonState {
 
 struct StateData {
     history: RunHistory,
-    /// When the last run ended that carried out its plan, or else this process started, by a clock that nobody sets.
+    /// When the last run ended that carried out its plan, or else this process started, by the monotonic clock.
     good: Instant,
     has_been_good: bool,
 }
@@ -67,7 +67,7 @@ impl DaemonState {
         next: Duration,
     ) -> RunHistory {
         let mut data = self.data();
-        // Where anybody can ask, a run that had a plan has an overview of it.
+        // With `--listen`, a run that had a plan has an overview of it.
         if summary.overview.is_some() && summary.failure.is_none() {
             data.good = Instant::now();
             data.has_been_good = true;
@@ -119,7 +119,7 @@ impl DaemonState {
     }
 
     fn metrics(&self, dialect: Dialect) -> Option<Answer> {
-        // Not while the state is locked: a run that ends must not wait for somebody's scrape.
+        // Not while the state is locked: a run that ends must not wait for a scrape.
         let history = self.data().history.clone();
         let body = metrics::text(&history, (self.clock)(), dialect).ok()?;
         Some(Answer { is_well: true, content_type: dialect.content_type(), body })

@@ -5,7 +5,7 @@ use crate::inventory::Inventory;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-/// A FiFo that cuts full lists, and answers for each VM what it is told to.
+/// A FiFo that cuts full lists, and answers for each VM as scripted.
 struct Cutting {
     /// How many full lists it cuts before it lets one through.
     cuts: Mutex<usize>,

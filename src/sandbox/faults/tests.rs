@@ -1,5 +1,5 @@
 use super::*;
-use crate::sandbox::{Shape, Vm};
+use crate::sandbox::{Matcher, Shape, Vm};
 use serde_json::json;
 
 const NOW_US: i64 = 1_795_383_402_000_000;

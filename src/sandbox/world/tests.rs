@@ -28,7 +28,7 @@ fn on(parent: Uuid) -> BackupRequest {
     BackupRequest { comment: "daily".to_owned(), parent: Some(parent.to_string()), delete: false }
 }
 
-/// Has a backup accepted at a second, and whatever becomes of it become of it.
+/// Has a backup accepted at a second, and runs its upload to the end.
 fn made(world: &mut World, vm: Uuid, order: &BackupRequest, second: i64) -> Uuid {
     world.advance(at(second));
     let backup = world.create_backup(vm, order, at(second)).unwrap();

@@ -4,7 +4,7 @@ mod local;
 mod report;
 
 use crate::apply::CLOCK_SKEW_MAX;
-use crate::cli::args::{CheckArgs, Format};
+use crate::cli::args::{CheckArgs, TextOrJson};
 use crate::cli::connection::{Connection, FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
@@ -23,7 +23,7 @@ use report::{Check, CheckReport, Finding};
 /// The findings cannot be written, or the form of output is not for this command. A problem is no error but an
 /// [`Outcome`].
 pub(in crate::cli) async fn run(_args: &CheckArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text, Format::Json])?;
+    let format = context.format()?;
     let mut checks = Vec::new();
     let (endpoint, listing) = match PendingConnection::of(context) {
         Ok(chosen) => {
@@ -46,9 +46,9 @@ pub(in crate::cli) async fn run(_args: &CheckArgs, context: &Context) -> Result<
     }
     let mut report = CheckReport::default();
     checks.into_iter().for_each(|check| report.add(check));
-    context.print(|out| match context.global.format {
-        Format::Json => report.write_json(endpoint.as_deref(), out),
-        Format::Text | Format::Github | Format::Markdown => report.write_text(&context.text_options, out),
+    context.print(|out| match format {
+        TextOrJson::Json => report.write_json(endpoint.as_deref(), out),
+        TextOrJson::Text => report.write_text(&context.text_options, out),
     })?;
     Ok(if report.count(Finding::Problem) == 0 { Outcome::Done } else { Outcome::InvalidPolicies })
 }
@@ -110,7 +110,6 @@ async fn asked(fifo: &Connection, context: &Context, checks: &mut Vec<Check>) ->
     }
 }
 
-/// Compares the clocks.
 fn clock(server: Option<DateTime<Utc>>, before: DateTime<Utc>, after: DateTime<Utc>) -> Check {
     let Some(server) = server else {
         return Check::new("clock", Finding::Unverified, "FiFo does not say what time it is there");

@@ -36,7 +36,6 @@ impl Finding {
     }
 }
 
-/// One check.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Check {
     /// What was checked; a name that programs rely on.

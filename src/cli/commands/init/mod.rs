@@ -5,7 +5,7 @@ mod draft;
 #[cfg(test)]
 mod tests;
 
-use crate::cli::args::{Condition, Format, InitArgs, policy_name, zone};
+use crate::cli::args::{Condition, InitArgs, TextOnly, policy_name, zone};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::exit::Outcome;
@@ -39,7 +39,7 @@ const fn count(number: u32) -> NonZeroU32 {
 /// There is no terminal to ask on and the options do not say enough; the crontab cannot be read, or has no line that is
 /// understood; the file exists already, or cannot be written.
 pub(in crate::cli) fn run(args: &InitArgs, context: &Context) -> Result<Outcome, CliError> {
-    context.allow(&[Format::Text])?;
+    context.format::<TextOnly>()?;
     let drafts = match &args.from_crontab {
         Some(file) => from_crontab(file, args, context)?,
         None => vec![grandfather(args, context)?],
@@ -131,7 +131,7 @@ fn from_crontab(file: &Path, args: &InitArgs, context: &Context) -> Result<Vec<D
     let text = if is_stdin { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
     let shown = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
     let text = text.map_err(|error| {
-        CliError::new(Kind::Files, format!("could not read the crontab {shown}")).because(error)
+        CliError::new(Kind::Files, format!("failed to read the crontab {shown}")).because(error)
     })?;
     let crontab = Crontab::read(&text, args.wrapper.as_deref());
     for unread in &crontab.unread {
@@ -228,7 +228,7 @@ fn validate(text: &str, path: &Path, context: &Context) -> Result<(), CliError> 
 fn write(path: &Path, text: &str, may_replace: bool) -> Result<(), CliError> {
     let failed = |error: io::Error| {
         let exists = error.kind() == io::ErrorKind::AlreadyExists;
-        let message = format!("could not write {}", path.display());
+        let message = format!("failed to write {}", path.display());
         let error = CliError::new(Kind::Files, message).because(error);
         if exists { error.hint("choose another --name or --out, or replace it with --force") } else { error }
     };

@@ -4,7 +4,7 @@ use crate::policy::Loaded;
 const WEB: &str = "4fa44310-0000-4000-8000-000000000001";
 const DB: &str = "9c01b7ee-0000-4000-8000-000000000002";
 
-/// Reads a crontab and what comes of it, as `validate --strict` would.
+/// Reads a crontab, and the policies made of it as `validate --strict` would.
 fn taken_over(text: &str, wrapper: Option<&str>) -> (Loaded, Vec<(usize, String)>) {
     let crontab = Crontab::read(text, wrapper);
     let unread = crontab.unread.iter().map(|it| (it.line, it.why.clone())).collect();

@@ -1,8 +1,7 @@
 //! How VMs and backups are shown: the JSON of both styles, written straight from the world's records.
 
 use super::record::{FileRecord, Record};
-use super::style::{ApiStyle, EmptyMaps, Shape};
-use super::world::Vm;
+use super::world::{ApiStyle, EmptyMaps, Shape, Vm};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
