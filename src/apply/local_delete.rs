@@ -3,17 +3,18 @@
 //! A DELETE that loses its body on the way is a cloud delete of the backup and of all that descends from it. So the
 //! effect is looked at each time, and the first one of a run goes alone.
 
-use super::action::ActionOutcome;
+use super::action::{ActionOutcome, ActionRef};
 use super::canary::DeletePermit;
-use super::event::EventKind;
 use super::reader::VmReading;
 use super::timing::PollIntervals;
 use super::worker::{StepError, StepSuccess, VmWorker, delete_step, not_begun};
-use super::write_attempts::{AttemptResult, UnknownOutcome, WriteAttempts};
-use crate::fifo::with_causes;
+use super::write_attempts::{UnknownOutcome, WriteAttempts};
+use super::write_loop::Write;
+use crate::fifo::{FifoError, WriteAnswer, with_causes};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::Action;
 use crate::policy::minute_text;
+use std::ops::ControlFlow;
 use tokio::time::Instant;
 
 /// How many readings may show the snapshot before the list is looked at.
@@ -29,22 +30,149 @@ enum DeleteEffect {
     Unknown(String),
 }
 
+/// The local delete of one backup.
+struct LocalDelete<'d> {
+    permit: &'d DeletePermit<'d>,
+    tier: &'d str,
+    backup: BackupId,
+}
+
 /// A snapshot that is to be deleted, as the VM was just seen.
-struct Wanted {
-    seen: VmReading,
+struct WantedDelete {
     /// What the snapshot is called.
     name: String,
     /// Whether the backup is stored whole.
     is_completed: bool,
 }
 
-impl Wanted {
+impl WantedDelete {
     fn done(&self, backup: BackupId) -> StepSuccess {
         let stored = if self.is_completed { ", the stored copy is in place" } else { "" };
         StepSuccess {
             ending: ActionOutcome::Done,
             backup,
             message: format!("{} is deleted{stored}", self.name),
+        }
+    }
+}
+
+impl Write for LocalDelete<'_> {
+    type Wanted = WantedDelete;
+    type Done = StepSuccess;
+
+    fn attempts(&self) -> WriteAttempts {
+        WriteAttempts::for_delete()
+    }
+
+    fn step(&self) -> ActionRef {
+        delete_step(self.tier, self.backup)
+    }
+
+    fn check(
+        &mut self,
+        worker: &VmWorker<'_>,
+        seen: &VmReading,
+    ) -> Result<ControlFlow<StepSuccess, WantedDelete>, StepError> {
+        let backup = self.backup;
+        let Some(record) = seen.vm.backups.get(&backup) else {
+            return Err(StepError::Dropped(format!(
+                "nothing was done: FiFo no longer lists backup {backup}"
+            )));
+        };
+        let name = worker.snapshot_text(record)?;
+        if record.local == Some(false) {
+            let message = format!("{name} was already deleted");
+            return Ok(ControlFlow::Break(StepSuccess { ending: ActionOutcome::Done, backup, message }));
+        }
+        let fresh = worker.decide_again(seen)?;
+        let is_wanted = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.backup == backup && !delete.after_create);
+        if !fresh.due_actions().iter().any(is_wanted) {
+            return Err(StepError::Dropped(
+                "nothing was done: in its present state the VM needs this snapshot".to_owned(),
+            ));
+        }
+        let is_completed = record.state == RecordedState::Completed;
+        Ok(ControlFlow::Continue(WantedDelete { name, is_completed }))
+    }
+
+    async fn has_waited(
+        &mut self,
+        _worker: &mut VmWorker<'_>,
+        _wanted: &WantedDelete,
+        _seen: &VmReading,
+    ) -> Result<bool, StepError> {
+        self.permit.wait_for_others().await.map_err(gate_is_closed)
+    }
+
+    async fn send(&mut self, worker: &mut VmWorker<'_>, seen: &VmReading) -> Result<WriteAnswer, FifoError> {
+        let etag = seen.etag.as_ref();
+        let answer = worker.context.executor.client.delete_local(worker.id, self.backup, etag).await;
+        if WriteAttempts::may_have_arrived(&answer) {
+            worker.guard_backups(self.backup, &seen.vm);
+        }
+        answer
+    }
+
+    async fn see_accepted(
+        &mut self,
+        worker: &mut VmWorker<'_>,
+        wanted: WantedDelete,
+        _named: Option<BackupId>,
+    ) -> Result<StepSuccess, StepError> {
+        let (permit, backup) = (self.permit, self.backup);
+        match worker.effect_of(backup, true).await? {
+            DeleteEffect::Done => {
+                permit.confirm();
+                Ok(wanted.done(backup))
+            }
+            DeleteEffect::None => {
+                permit.close(format!(
+                    "FiFo accepted the one of backup {backup}, but the snapshot is still there"
+                ));
+                Err(StepError::Unverified(
+                    "FiFo accepted the local delete, but the snapshot is still there; this run starts no more of them, the next run checks again".to_owned(),
+                ))
+            }
+            DeleteEffect::Unknown(why) => {
+                permit.close(format!("the result of the one of backup {backup} is unknown"));
+                Err(StepError::Unverified(format!(
+                    "FiFo accepted the local delete, but the result is unknown ({why}); this run starts no more of them, the next run checks again"
+                )))
+            }
+        }
+    }
+
+    /// That it is done proves nothing about its body: the VM may have been moved meanwhile, say. So the next delete goes
+    /// alone as well.
+    async fn see_unclear(
+        &mut self,
+        worker: &mut VmWorker<'_>,
+        wanted: WantedDelete,
+        attempts: &WriteAttempts,
+        unclear: &UnknownOutcome,
+    ) -> Result<Option<StepSuccess>, StepError> {
+        let said = &unclear.said;
+        if !unclear.may_have_arrived {
+            if attempts.may_retry(unclear) {
+                worker.pause(worker.context.executor.settings.timing.settle / 4).await;
+                return Ok(None);
+            }
+            return Err(StepError::Failed(format!("FiFo {said}; nothing was deleted")));
+        }
+        let (permit, backup) = (self.permit, self.backup);
+        let _unclear = permit.hold_others();
+        match worker.effect_of(backup, false).await? {
+            DeleteEffect::Done => Ok(Some(wanted.done(backup))),
+            DeleteEffect::None if attempts.may_retry(unclear) => Ok(None),
+            DeleteEffect::None => Err(StepError::Failed(format!(
+                "FiFo {said}, and the snapshot is still there; check the hypervisor's agent"
+            ))),
+            DeleteEffect::Unknown(why) => {
+                permit.close(format!("the result of the one of backup {backup} is unknown"));
+                Err(StepError::Unverified(format!(
+                    "FiFo {said}, and the result is unknown ({why}); this run starts no more local deletes, the next run checks again"
+                )))
+            }
         }
     }
 }
@@ -62,7 +190,7 @@ impl VmWorker<'_> {
         if self.is_stopped() {
             return Err(not_begun());
         }
-        match self.delete_until_seen(&permit, tier, backup).await {
+        match self.write(LocalDelete { permit: &permit, tier, backup }).await {
             Err(problem) if self.guard.is_some() => Err(self.final_check(&permit, backup, problem).await),
             result => result,
         }
@@ -84,140 +212,6 @@ impl VmWorker<'_> {
             Ok(Err(_)) => {
                 permit.close(format!("the result of the one of backup {backup} is unknown"));
                 problem
-            }
-        }
-    }
-
-    /// Asks FiFo for the delete until it is seen to be done, or it is certain that it is not.
-    async fn delete_until_seen(
-        &mut self,
-        permit: &DeletePermit<'_>,
-        tier: &str,
-        backup: BackupId,
-    ) -> Result<StepSuccess, StepError> {
-        let mut attempts = WriteAttempts::for_delete();
-        loop {
-            let wanted = match self.read_if_wanted(&attempts, backup).await? {
-                Ok(wanted) => wanted,
-                Err(success) => return Ok(success),
-            };
-            self.clocks_agree(&attempts, wanted.seen.server_date)?;
-            if permit.wait_for_others().await.map_err(gate_is_closed)? {
-                // That may have been long, and what was seen is old.
-                continue;
-            }
-            if self.is_stopped() {
-                return Err(not_begun());
-            }
-            self.context
-                .tell(EventKind::ActionStarted { at: self.at.clone(), step: delete_step(tier, backup) });
-            let etag = wanted.seen.etag.as_ref();
-            let answer = self.context.executor.client.delete_local(self.id, backup, etag).await;
-            if WriteAttempts::may_have_arrived(&answer) {
-                self.guard_backups(backup, &wanted.seen.vm);
-            }
-            match self.interpret(&mut attempts, answer, etag.is_some()).await? {
-                AttemptResult::RetryLater => {}
-                AttemptResult::Accepted(_) => {
-                    self.see_accepted(permit, backup).await?;
-                    return Ok(wanted.done(backup));
-                }
-                AttemptResult::Unknown(unclear) => {
-                    if self.see_unclear(permit, backup, &attempts, unclear).await? {
-                        return Ok(wanted.done(backup));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Looks whether a snapshot is still to be deleted. Where it is gone already there is nothing to do.
-    async fn read_if_wanted(
-        &mut self,
-        attempts: &WriteAttempts,
-        backup: BackupId,
-    ) -> Result<Result<Wanted, StepSuccess>, StepError> {
-        let seen = self.read_vm_before_write(attempts).await?;
-        let Some(record) = seen.vm.backups.get(&backup) else {
-            return Err(StepError::Dropped(format!(
-                "nothing was done: FiFo no longer lists backup {backup}"
-            )));
-        };
-        let name = self.snapshot_text(record)?;
-        let is_completed = record.state == RecordedState::Completed;
-        if record.local == Some(false) {
-            return Ok(Err(StepSuccess {
-                ending: ActionOutcome::Done,
-                backup,
-                message: format!("{name} was already deleted"),
-            }));
-        }
-        let fresh = self.decide_again(&seen)?;
-        let is_wanted = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.backup == backup && !delete.after_create);
-        if !fresh.due_actions().iter().any(is_wanted) {
-            return Err(StepError::Dropped(
-                "nothing was done: in its present state the VM needs this snapshot".to_owned(),
-            ));
-        }
-        Ok(Ok(Wanted { seen, name, is_completed }))
-    }
-
-    /// Looks what a delete did that FiFo has taken on.
-    async fn see_accepted(&mut self, permit: &DeletePermit<'_>, backup: BackupId) -> Result<(), StepError> {
-        match self.effect_of(backup, true).await? {
-            DeleteEffect::Done => {
-                permit.confirm();
-                Ok(())
-            }
-            DeleteEffect::None => {
-                permit.close(format!(
-                    "FiFo accepted the one of backup {backup}, but the snapshot is still there"
-                ));
-                Err(StepError::Unverified(
-                    "FiFo accepted the local delete, but the snapshot is still there; this run starts no more of them, the next run checks again".to_owned(),
-                ))
-            }
-            DeleteEffect::Unknown(why) => {
-                permit.close(format!("the result of the one of backup {backup} is unknown"));
-                Err(StepError::Unverified(format!(
-                    "FiFo accepted the local delete, but the result is unknown ({why}); this run starts no more of them, the next run checks again"
-                )))
-            }
-        }
-    }
-
-    /// Looks what a delete did of which FiFo did not say that it has taken it on. Says whether it is done; if not, it may
-    /// be sent again.
-    ///
-    /// That it is done proves nothing about its body: what is seen may be somebody else's doing, as when the VM was moved
-    /// meanwhile. So the next one goes alone as well.
-    async fn see_unclear(
-        &mut self,
-        permit: &DeletePermit<'_>,
-        backup: BackupId,
-        attempts: &WriteAttempts,
-        unclear: UnknownOutcome,
-    ) -> Result<bool, StepError> {
-        let said = &unclear.said;
-        if !unclear.may_have_arrived {
-            if attempts.may_retry(&unclear) {
-                self.pause(self.context.executor.settings.timing.settle / 4).await;
-                return Ok(false);
-            }
-            return Err(StepError::Failed(format!("FiFo {said}; nothing was deleted")));
-        }
-        let _unclear = permit.hold_others();
-        match self.effect_of(backup, false).await? {
-            DeleteEffect::Done => Ok(true),
-            DeleteEffect::None if attempts.may_retry(&unclear) => Ok(false),
-            DeleteEffect::None => Err(StepError::Failed(format!(
-                "FiFo {said}, and the snapshot is still there; check the hypervisor's agent"
-            ))),
-            DeleteEffect::Unknown(why) => {
-                permit.close(format!("the result of the one of backup {backup} is unknown"));
-                Err(StepError::Unverified(format!(
-                    "FiFo {said}, and the result is unknown ({why}); this run starts no more local deletes, the next run checks again"
-                )))
             }
         }
     }

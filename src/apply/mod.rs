@@ -36,6 +36,7 @@ mod vm_run;
 mod waiting;
 mod worker;
 mod write_attempts;
+mod write_loop;
 
 pub use action::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
 pub use event::{Event, EventKind, Observer, SlotHolder, SlotUse, Waiting, schema};
