@@ -4,7 +4,7 @@ use super::background::{BackgroundUpload, UploadLookup};
 use super::context::RunContext;
 use super::reader::{ReadError, find};
 use super::slots::Slot;
-use super::timing::PollIntervals;
+use super::timing::poll_intervals;
 use crate::inventory::Vm;
 use futures::future::join_all;
 use std::convert::Infallible;
@@ -18,7 +18,7 @@ const ROUNDS_PER_LIST: usize = 4;
 pub(super) async fn watch(context: &RunContext<'_>) -> Infallible {
     let timing = context.executor.settings.timing;
     let mut round = 0;
-    for pause in PollIntervals::new(timing.pause_min, timing.pause_max) {
+    for pause in poll_intervals(timing.pause_min, timing.pause_max) {
         tokio::time::sleep(pause).await;
         if !context.slots.is_waited_for() {
             continue;

@@ -6,7 +6,7 @@
 use super::action::{ActionOutcome, ActionRef};
 use super::canary::DeletePermit;
 use super::reader::VmReading;
-use super::timing::PollIntervals;
+use super::timing::poll_intervals;
 use super::worker::{StepError, StepSuccess, VmWorker, delete_step, not_begun};
 use super::write_attempts::{UnknownOutcome, WriteAttempts};
 use super::write_loop::Write;
@@ -234,7 +234,7 @@ impl VmWorker<'_> {
     async fn effect_of(&mut self, backup: BackupId, was_accepted: bool) -> Result<DeleteEffect, StepError> {
         let timing = self.context.executor.settings.timing;
         let began = Instant::now();
-        let mut intervals = PollIntervals::new(timing.pause_min / 4, timing.pause_max / 3);
+        let mut intervals = poll_intervals(timing.pause_min / 4, timing.pause_max / 3);
         let mut readings = 0;
         loop {
             let is_last = began.elapsed() >= timing.verify;

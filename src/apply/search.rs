@@ -1,6 +1,6 @@
 //! Finding the backup that a create has made: new versions of FiFo do not name it.
 
-use super::timing::{CLOCK_SKEW_MAX, PollIntervals};
+use super::timing::{CLOCK_SKEW_MAX, poll_intervals};
 use super::worker::{StepError, VmWorker};
 use super::write_attempts::{UnknownOutcome, WriteAttempts};
 use crate::fifo::with_causes;
@@ -78,7 +78,7 @@ impl VmWorker<'_> {
         let timing = self.context.executor.settings.timing;
         let is_ours = |vm: &Vm| new_backup(vm, create, sent, told);
         let began = Instant::now();
-        let mut intervals = PollIntervals::new(timing.pause_min / 4, timing.pause_max);
+        let mut intervals = poll_intervals(timing.pause_min / 4, timing.pause_max);
         loop {
             let is_last = began.elapsed() >= timing.search;
             if let Ok(seen) = self.context.reader.read(self.id).await

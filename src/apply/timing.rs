@@ -1,5 +1,6 @@
 //! The timeouts and intervals of a run.
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use chrono::TimeDelta;
 use std::time::Duration;
 
@@ -53,27 +54,16 @@ impl Default for Timing {
     }
 }
 
-/// Pauses that grow by half from one to the next, up to a longest one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PollIntervals {
-    next: Duration,
-    max: Duration,
-}
-
-impl PollIntervals {
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
-        Self { next: min.min(max), max }
-    }
-}
-
-impl Iterator for PollIntervals {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = self.next;
-        self.next = (pause + pause / 2).min(self.max);
-        Some(pause)
-    }
+/// Gives the pauses between readings, without an end: each is longer than the one before by half, up to `max`.
+///
+/// Without jitter: requests of one run are spread by the reader, and a simulated run is the same every time.
+pub(super) fn poll_intervals(min: Duration, max: Duration) -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::new()
+        .with_factor(1.5)
+        .with_min_delay(min.min(max))
+        .with_max_delay(max)
+        .without_max_times()
+        .build()
 }
 
 #[cfg(test)]
@@ -82,7 +72,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_by_half_up_to_the_longest() {
-        let seconds: Vec<f64> = PollIntervals::new(Duration::from_secs(2), Duration::from_secs(5))
+        let seconds: Vec<f64> = poll_intervals(Duration::from_secs(2), Duration::from_secs(5))
             .take(4)
             .map(|pause| pause.as_secs_f64())
             .collect();

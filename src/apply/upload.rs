@@ -4,7 +4,7 @@ use super::action::ActionOutcome;
 use super::event::EventKind;
 use super::reader::ReadError;
 use super::slots::Slot;
-use super::timing::{CLOCK_SKEW_MAX, PollIntervals};
+use super::timing::{CLOCK_SKEW_MAX, poll_intervals};
 use super::worker::{StepError, StepSuccess, VmWorker, WaitError};
 use crate::fifo::with_causes;
 use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
@@ -55,7 +55,7 @@ impl VmWorker<'_> {
         let timing = self.context.executor.settings.timing;
         let (began, began_at) = (self.context.executor.clock.now(), Instant::now());
         let mut watch = UploadWatch::default();
-        let mut intervals = PollIntervals::new(timing.pause_min, timing.pause_max);
+        let mut intervals = poll_intervals(timing.pause_min, timing.pause_max);
         loop {
             let pause = match watch.completed_since {
                 Some(_) => timing.pause_min,

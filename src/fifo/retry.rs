@@ -96,7 +96,8 @@ impl FailedAttempt {
 
 /// Tries until it succeeds, fails for good, or `timeout` is over. `attempt` gets its number, from 1.
 ///
-/// `seed` decides about the chance in the pauses.
+/// `seed` sets the jitter of the pauses. They come from `backon`; its `Retryable` does not fit, since an attempt is cut off
+/// at the deadline, and how often one is repeated depends on its error.
 pub(super) async fn retrying<T, F: Future<Output = Result<T, FailedAttempt>>>(
     doing: &str,
     timeout: Duration,
