@@ -1,7 +1,7 @@
 //! Executes a plan: what `apply` and `reconcile` share.
 
 use super::args::{ExecuteArgs, Format, PlanningArgs};
-use super::connection::Connection;
+use super::connection::{Connection, FirstContact};
 use super::context::Context;
 use super::daemon::observer::RunMonitor;
 use super::error::{CliError, Kind};
@@ -14,11 +14,10 @@ use crate::apply::{
     ProgressTracker, RunReport, Timing, VmRef,
 };
 use crate::fifo::WriteClient;
-use crate::insight::Estimate;
 use crate::inventory::Inventory;
 use crate::plan::{NoteCode, Plan, Status, VmPlan};
 use crate::policy::Policies;
-use crate::render::{self, JsonObserver, TextObserver};
+use crate::render::{JsonObserver, TextObserver};
 use crate::run::RunSummary;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fs::DirBuilder;
@@ -75,52 +74,36 @@ fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
     Ok(folder)
 }
 
-/// Shows a plan that nobody is asked about, in the form for people. Output that goes nowhere, to a full disk or a terminal
-/// that nobody reads, stops no backup.
-pub(super) fn show_or_warn(context: &Context, plan: &Plan, inventory: &Inventory) {
-    output_queue::start();
-    match context.global.format {
-        Format::Json => {}
-        Format::Text | Format::Github | Format::Markdown => {
-            let estimate = Estimate::of(plan, inventory);
-            context
-                .print_or_warn(|out| render::text::plan(plan, Some(&estimate), &context.text_options, out));
-        }
-    }
+/// How `apply` and `reconcile` differ, and what they are given.
+#[derive(Clone, Copy)]
+pub(super) struct RunRequest<'a> {
+    /// The command, which the lock names.
+    pub(super) command: &'static str,
+    /// How long a FiFo that does not answer is tried for.
+    pub(super) first_contact: FirstContact,
+    /// Limits, and whether uploads are waited for.
+    pub(super) args: &'a ExecuteArgs,
+    /// The time after which the next run is due, and gets what still waits; without it, every upload is waited for.
+    pub(super) handed_over_after: Option<Duration>,
+    /// The time after which the next run gets what still waits, whether or not that run is due.
+    pub(super) deadline: Option<Duration>,
+    /// The progress of uploads that earlier runs of this process have seen.
+    pub(super) progress: &'a ProgressTracker,
+    /// Which VMs are meant.
+    pub(super) selection: &'a PlanningArgs,
+    /// The policies that each VM is decided by.
+    pub(super) policies: &'a Policies,
+    /// What also ends planning; without it, signals are caught only while a plan is executed.
+    pub(super) interrupt: Option<&'a Interrupt>,
 }
 
-/// Shows a plan like [`show_or_warn`], unless it is what was shown last. How far uploads have come is no change.
-pub(super) fn show_if_changed(
-    context: &Context,
-    plan: &Plan,
-    inventory: &Inventory,
-    last: &mut Option<Vec<VmPlan>>,
-) {
-    let without_notes = |vm: &VmPlan| VmPlan { notes: Vec::new(), fingerprint: None, ..vm.clone() };
-    let now: Vec<VmPlan> = plan.vms.iter().map(without_notes).collect();
-    if last.as_ref() != Some(&now) {
-        show_or_warn(context, plan, inventory);
-        *last = Some(now);
-    }
-}
-
-/// What is to be executed, and how.
+/// What is to be executed.
 #[derive(Clone, Copy)]
 pub(super) struct ExecutionRequest<'a> {
     /// How.
-    pub(super) args: &'a ExecuteArgs,
-    /// After how long what it still waits for is left to the next run; without it, every upload is waited for.
-    pub(super) handed_over_after: Option<Duration>,
-    /// After how long it leaves to the next run what it still waits for, whether or not that one is due.
-    pub(super) deadline: Option<Duration>,
-    /// What is known of how uploads move.
-    pub(super) progress: &'a ProgressTracker,
-    /// Which VMs are meant, for reading them again.
-    pub(super) selection: &'a PlanningArgs,
+    pub(super) run: &'a RunRequest<'a>,
     /// Where.
     pub(super) fifo: &'a Connection,
-    /// By what each VM is decided again.
-    pub(super) policies: &'a Policies,
     /// The plan made now, with what it could do nothing about.
     pub(super) plan: &'a Plan,
     /// What of it is done.
@@ -188,7 +171,7 @@ impl<'c> Execution<'c> {
         monitor: &RunMonitor<'_>,
         summary: &mut RunSummary,
     ) -> Outcome {
-        let &ExecutionRequest { policies, fifo, selection, .. } = request;
+        let &ExecutionRequest { fifo, run: &RunRequest { policies, selection, .. }, .. } = request;
         let report = tokio::select! {
             biased;
             report = self.execute(request) => report,
@@ -212,11 +195,12 @@ impl<'c> Execution<'c> {
         monitor: &RunMonitor<'_>,
         summary: &mut RunSummary,
     ) {
+        let &RunRequest { policies, selection, .. } = request.run;
         tokio::select! {
             biased;
             _ = self.interrupt.signalled() => {}
-            planned = planning::plan_again(self.context, request.policies, request.fifo, request.selection) => match planned {
-                Ok(planned) => monitor.read(&planned, request.policies, summary),
+            planned = planning::plan_again(self.context, policies, request.fifo, selection) => match planned {
+                Ok(planned) => monitor.read(&planned, policies, summary),
                 Err(error) => {
                     tracing::warn!("what the run has left could not be read: {}", error.chain().join(": "));
                 }
@@ -225,7 +209,8 @@ impl<'c> Execution<'c> {
     }
 
     async fn execute(&self, request: &ExecutionRequest<'_>) -> RunReport {
-        let &ExecutionRequest { args, handed_over_after, fifo, policies, vms, inventory, .. } = request;
+        let &ExecutionRequest { run, fifo, vms, inventory, .. } = request;
+        let &RunRequest { args, handed_over_after, policies, .. } = run;
         let client = WriteClient::new(fifo.read().clone());
         // Of its own: the executor is to end after it was told that it will, and cancelling reaches it first otherwise.
         let stop = CancellationToken::new();
@@ -237,12 +222,12 @@ impl<'c> Execution<'c> {
             observer: &self.observers,
             stop: &stop,
             hand_over: &hand_over,
-            progress: request.progress,
+            progress: run.progress,
             settings: ExecutorSettings {
                 max_uploads: args.max_uploads.get(),
                 max_uploads_per_hypervisor: args.max_uploads_per_hypervisor.get(),
                 wait: !args.no_wait,
-                deadline: request.deadline,
+                deadline: run.deadline,
                 timing: timing(self.context),
             },
         };

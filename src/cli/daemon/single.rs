@@ -4,14 +4,14 @@ use super::observer::RunMonitor;
 use super::reporting::{Reporting, close, is_not_a_run};
 use crate::apply::ProgressTracker;
 use crate::cli::args::{ReconcileArgs, ReportingArgs};
-use crate::cli::connection::{FirstContact, PendingConnection};
+use crate::cli::connection::FirstContact;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::execute::{self, Execution, ExecutionRequest};
+use crate::cli::execute::RunRequest;
 use crate::cli::exit::Outcome;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::latch;
-use crate::cli::planning::{self, Planned};
+use crate::cli::run_sequence::{self, Approved};
 use crate::plan::VmPlan;
 use crate::policy::Policies;
 use crate::run::{RunHistory, RunSummary};
@@ -72,41 +72,17 @@ pub(in crate::cli) async fn reconcile_once(
     monitor: &mut RunMonitor<'_>,
     summary: &mut RunSummary,
 ) -> Result<Outcome, CliError> {
-    let policies = policies?;
-    let fifo = PendingConnection::of(context)?;
-    summary.endpoint = Some(fifo.name().to_owned());
-    // Taken before FiFo is read: what another run is about to do must not be planned again.
-    let _lock = execute::lock(context, fifo.name(), "reconcile")?;
-    let latch = latch::of(context, fifo.name())?;
-    latch::refuse_if_set(&latch)?;
-    let fifo = fifo.open(context, FirstContact::KeepTrying).await?;
-    monitor.begin();
-    let planned = tokio::select! {
-        // Nothing has been done yet, so nothing has to be brought to an end.
-        biased;
-        told = interrupt.signalled() => return Ok(told),
-        planned = planning::make(context, &policies, &fifo, &args.planning, None) => planned?,
-    };
-    monitor.read(&planned, &policies, summary);
-    let Planned { plan, inventory } = &planned;
-    execute::show_if_changed(context, plan, inventory, &mut memory.last_shown);
-    // Once more right before anything is done: the file may have been put there by hand.
-    latch::refuse_if_set(&latch)?;
-    monitor.arm_latch(latch);
-    let execution = Execution::begin(context, interrupt, monitor)?;
-    let request = ExecutionRequest {
+    let request = RunRequest {
+        command: "reconcile",
+        first_contact: FirstContact::KeepTrying,
         args: &args.execute,
         handed_over_after: args.every.map(|every| every.max(HAND_OVER_LEAST)),
         deadline: Some(args.deadline),
         progress: &memory.progress,
         selection: &args.planning,
-        fifo: &fifo,
-        policies: &policies,
-        plan,
-        vms: &plan.vms,
-        inventory,
+        policies: &policies?,
+        interrupt: Some(interrupt),
     };
-    let outcome = execution.run(&request, monitor, summary).await;
-    execute::close(fifo).await;
-    Ok(outcome)
+    let everything = Approved::Everything { last_shown: &mut memory.last_shown };
+    run_sequence::run(&request, Some(everything), context, monitor, summary).await
 }
