@@ -3,6 +3,7 @@
 //! If its body is lost on the way it costs a chain. So of the deletes that are due at the beginning, the one whose chain is
 //! worth least goes first.
 
+use super::step::CloseReason;
 use crate::inventory::VmId;
 use crate::plan::CascadeCost;
 use std::collections::BTreeSet;
@@ -29,7 +30,7 @@ struct State {
     /// How many are under way of which it is not known what they do.
     holds: usize,
     /// Why none may start any more.
-    closed: Option<String>,
+    closed: Option<CloseReason>,
 }
 
 /// Leave to do one local delete. One that is dropped without a word leaves the gate as it was: the next one goes alone.
@@ -54,7 +55,7 @@ impl DeleteGate {
     /// Waits until a VM's local delete may start; gives the reason when none may any more.
     ///
     /// The first one to go is that of the cheapest VM of which it is known; with none left of these, whichever comes.
-    pub(super) async fn acquire(&self, vm: VmId) -> Result<DeletePermit<'_>, String> {
+    pub(super) async fn acquire(&self, vm: VmId) -> Result<DeletePermit<'_>, CloseReason> {
         self.wait_until(|state| {
             if state.is_open {
                 return Some(DeletePermit { gate: self, vm, is_canary: false });
@@ -76,21 +77,21 @@ impl DeleteGate {
     }
 
     /// Says that something is wrong: no further local delete may start in this run. The first reason stays.
-    pub(super) fn close(&self, reason: String) {
+    pub(super) fn close(&self, reason: CloseReason) {
         self.state().closed.get_or_insert(reason);
         self.changed.notify_waiters();
     }
 
     /// Waits until the state has what is asked of it, or the gate is closed.
-    async fn wait_until<T>(&self, mut ask: impl FnMut(&mut State) -> Option<T>) -> Result<T, String> {
+    async fn wait_until<T>(&self, mut ask: impl FnMut(&mut State) -> Option<T>) -> Result<T, CloseReason> {
         loop {
             let mut changed = pin!(self.changed.notified());
             // From here on a change is not missed, even before it is first waited for.
             changed.as_mut().enable();
             {
                 let mut state = self.state();
-                if let Some(reason) = &state.closed {
-                    return Err(reason.clone());
+                if let Some(reason) = state.closed {
+                    return Err(reason);
                 }
                 if let Some(answer) = ask(&mut state) {
                     return Ok(answer);
@@ -109,7 +110,7 @@ impl DeleteGate {
 impl<'g> DeletePermit<'g> {
     /// Waits until nobody's local delete is under way of which it is not known what it does, and says whether there was
     /// one. Gives the reason when none may start any more: somebody else's may have gone wrong since the pass was given.
-    pub(super) async fn wait_for_others(&self) -> Result<bool, String> {
+    pub(super) async fn wait_for_others(&self) -> Result<bool, CloseReason> {
         let mut had_to_wait = false;
         self.gate
             .wait_until(|state| {
@@ -134,7 +135,7 @@ impl<'g> DeletePermit<'g> {
     }
 
     /// As [`DeleteGate::close`].
-    pub(super) fn close(&self, reason: String) {
+    pub(super) fn close(&self, reason: CloseReason) {
         self.gate.close(reason);
     }
 }
@@ -158,6 +159,7 @@ impl Drop for ExclusiveHold<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::BackupId;
     use futures::FutureExt as _;
 
     fn vm(n: u128) -> VmId {
@@ -165,7 +167,7 @@ mod tests {
     }
 
     fn cost(restorable: usize) -> CascadeCost {
-        let backup = crate::inventory::BackupId::new(uuid::Uuid::nil());
+        let backup = BackupId::new(uuid::Uuid::nil());
         CascadeCost { restorable, descendants: 0, taken: None, backup }
     }
 
@@ -180,13 +182,14 @@ mod tests {
         again_first.confirm();
         let (one, two) = (gate.acquire(vm(1)).await.unwrap(), gate.acquire(vm(3)).await.unwrap());
         assert_eq!(two.wait_for_others().await, Ok(false));
-        one.close("unverified".to_owned());
+        let reason = CloseReason::Unknown(BackupId::new(uuid::Uuid::nil()));
+        one.close(reason);
         assert_eq!(
             two.wait_for_others().await.unwrap_err(),
-            "unverified",
+            reason,
             "one that has passed is held back as well"
         );
-        assert_eq!(gate.acquire(vm(4)).await.unwrap_err(), "unverified");
+        assert_eq!(gate.acquire(vm(4)).await.unwrap_err(), reason);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use super::executor::Executor;
 use super::reader::VmReader;
 use super::report::{ActionReport, CascadeAlarm, RunReport, VmReport};
 use super::slots::{Slot, Slots};
+use super::step::{CloseReason, HandOverCause};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,12 +52,12 @@ impl RunContext<'_> {
         std::future::pending().await
     }
 
-    /// Says why what merely waits is left to the next run.
-    pub(super) fn why_handed_over(&self) -> &'static str {
+    /// Gives the reason why what still waits is left to the next run.
+    pub(super) fn hand_over_cause(&self) -> HandOverCause {
         if self.is_past_deadline.load(Ordering::SeqCst) {
-            "the deadline of this run has passed"
+            HandOverCause::Deadline
         } else {
-            "the next run is due"
+            HandOverCause::NextRunDue
         }
     }
 
@@ -96,7 +97,7 @@ impl RunContext<'_> {
 
     /// Tells that backups have vanished, and has nothing new started.
     pub(super) fn raise_alarm(&self, alarm: CascadeAlarm) {
-        self.gate.close("backups have vanished".to_owned());
+        self.gate.close(CloseReason::Vanished);
         self.tell(EventKind::CascadeAlarm {
             at: alarm.at.clone(),
             backup: alarm.backup,

@@ -1,14 +1,15 @@
 //! Creating a backup: asked for once, looked for rather than repeated, and waited for until it is good.
 
-use super::action::{ActionOutcome, ActionRef};
+use super::action::ActionRef;
 use super::background::{BackgroundUpload, UploadRef};
 use super::event::EventKind;
 use super::reader::VmReading;
 use super::search::{Sent, new_backup};
 use super::slots::Slot;
+use super::step::{DropReason, HandOverReason, StepError, StepSuccess, SuccessKind, UnclearAnswer};
 use super::timing::CLOCK_SKEW_MAX;
-use super::worker::{StepError, StepSuccess, VmWorker, create_step};
-use super::write_attempts::{UnknownOutcome, WriteAttempts};
+use super::worker::{VmWorker, create_step};
+use super::write_attempts::WriteAttempts;
 use super::write_loop::Write;
 use crate::fifo::{FifoError, NewBackup, WriteAnswer};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
@@ -65,8 +66,7 @@ impl Write for CreateRequest<'_> {
             return Ok(ControlFlow::Break(backup));
         }
         if seen.vm.hypervisor.as_deref() != Some(worker.hypervisor.as_str()) {
-            let message = "nothing was done: the VM has moved to another hypervisor, where this run holds no slot; the next run plans it again";
-            return Err(StepError::Dropped(message.to_owned()));
+            return Err(StepError::Dropped(DropReason::Moved));
         }
         let due_since = worker.still_wanted(seen, self.create)?;
         let sent = Sent { known: worker.known_with(&seen.vm), asked_at: seen.server_date };
@@ -107,7 +107,7 @@ impl Write for CreateRequest<'_> {
         worker: &mut VmWorker<'_>,
         due: DueCreate,
         attempts: &WriteAttempts,
-        unclear: &UnknownOutcome,
+        unclear: UnclearAnswer,
     ) -> Result<Option<BackupId>, StepError> {
         let first = self.first.get_or_insert(due.sent);
         worker.find_unclear(self.create, first, attempts, unclear).await
@@ -131,10 +131,7 @@ impl VmWorker<'_> {
         self.context.tell(EventKind::Accepted { at: self.at.clone(), backup, tier: create.tier.clone() });
         if !self.context.executor.settings.wait {
             self.context.keep_in_background(self.background(UploadRef::Known(backup))?, slot);
-            let message = format!(
-                "backup {backup} is started; its upload continues in FiFo, and the next run checks the result"
-            );
-            return Ok(StepSuccess { ending: ActionOutcome::Started, backup, message });
+            return Ok(StepSuccess { backup, kind: SuccessKind::Started });
         }
         let result = self.wait_for(create, backup, &slot).await;
         if matches!(result, Err(StepError::Unverified(_))) {
@@ -149,11 +146,7 @@ impl VmWorker<'_> {
         if self.context.executor.settings.wait {
             self.wait(slots.acquire(hypervisor)).await.map_err(|cut| self.not_asked_for(cut))
         } else {
-            slots.try_acquire(hypervisor).ok_or_else(|| {
-                StepError::HandedOver(
-                    "nothing was done: all upload slots are in use; the next run tries again".to_owned(),
-                )
-            })
+            slots.try_acquire(hypervisor).ok_or(StepError::HandedOver(HandOverReason::SlotsInUse))
         }
     }
 
@@ -173,11 +166,7 @@ impl VmWorker<'_> {
             _ => None,
         });
         due_since.ok_or_else(|| {
-            self.made_by_another(&seen.vm).unwrap_or_else(|| {
-                StepError::Dropped(
-                    "nothing was done: in its present state the VM does not need this backup".to_owned(),
-                )
-            })
+            self.made_by_another(&seen.vm).unwrap_or(StepError::Dropped(DropReason::BackupNotNeeded))
         })
     }
 
@@ -195,8 +184,8 @@ impl VmWorker<'_> {
                 && tier_of(backup).is_some_and(|tier| tier <= wanted)
         });
         let made = new.max_by_key(|backup| (backup.timestamp, backup.id))?;
-        let how_far = if made.state == RecordedState::Completed { "complete" } else { "in progress" };
-        Some(StepError::HandedOver(format!("made by another run: backup {} is {how_far}", made.id)))
+        let is_complete = made.state == RecordedState::Completed;
+        Some(StepError::HandedOver(HandOverReason::MadeByAnotherRun { backup: made.id, is_complete }))
     }
 
     async fn wait_for_clock(&self, early: TimeDelta) -> Result<(), StepError> {

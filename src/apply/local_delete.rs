@@ -3,17 +3,21 @@
 //! A DELETE that loses its body on the way is a cloud delete of the backup and of all that descends from it. So the
 //! effect is looked at each time, and the first one of a run goes alone.
 
-use super::action::{ActionOutcome, ActionRef};
+use super::action::ActionRef;
 use super::canary::DeletePermit;
 use super::reader::VmReading;
+use super::step::{
+    CloseReason, DropReason, FailureReason, StepError, StepSuccess, SuccessKind, UnclearAnswer,
+    UnverifiedReason,
+};
 use super::timing::poll_intervals;
-use super::worker::{StepError, StepSuccess, VmWorker, delete_step, not_begun};
-use super::write_attempts::{UnknownOutcome, WriteAttempts};
+use super::worker::{VmWorker, delete_step, not_sent};
+use super::write_attempts::WriteAttempts;
 use super::write_loop::Write;
 use crate::fifo::{FifoError, WriteAnswer, with_causes};
-use crate::inventory::{Backup, BackupId, RecordedState, Vm};
+use crate::inventory::{BackupId, RecordedState, Vm};
 use crate::plan::Action;
-use crate::policy::minute_text;
+use chrono::{DateTime, FixedOffset};
 use std::ops::ControlFlow;
 use tokio::time::Instant;
 
@@ -39,20 +43,15 @@ struct LocalDelete<'d> {
 
 /// A snapshot that is to be deleted, as the VM was just seen.
 struct WantedDelete {
-    /// What the snapshot is called.
-    name: String,
-    /// Whether the backup is stored whole.
-    is_completed: bool,
+    taken: Option<DateTime<FixedOffset>>,
+    /// Whether the stored copy is complete.
+    is_stored: bool,
 }
 
 impl WantedDelete {
-    fn done(&self, backup: BackupId) -> StepSuccess {
-        let stored = if self.is_completed { ", the stored copy is in place" } else { "" };
-        StepSuccess {
-            ending: ActionOutcome::Done,
-            backup,
-            message: format!("{} is deleted{stored}", self.name),
-        }
+    fn done(self, backup: BackupId) -> StepSuccess {
+        let Self { taken, is_stored } = self;
+        StepSuccess { backup, kind: SuccessKind::Deleted { taken, is_stored } }
     }
 }
 
@@ -75,24 +74,23 @@ impl Write for LocalDelete<'_> {
     ) -> Result<ControlFlow<StepSuccess, WantedDelete>, StepError> {
         let backup = self.backup;
         let Some(record) = seen.vm.backups.get(&backup) else {
-            return Err(StepError::Dropped(format!(
-                "nothing was done: FiFo no longer lists backup {backup}"
-            )));
+            return Err(StepError::Dropped(DropReason::NotListed(backup)));
         };
-        let name = worker.snapshot_text(record)?;
+        let zone = &worker.policy()?.zone;
+        let taken = record.timestamp.map(|taken| zone.moment(taken));
         if record.local == Some(false) {
-            let message = format!("{name} was already deleted");
-            return Ok(ControlFlow::Break(StepSuccess { ending: ActionOutcome::Done, backup, message }));
+            return Ok(ControlFlow::Break(StepSuccess {
+                backup,
+                kind: SuccessKind::AlreadyDeleted { taken },
+            }));
         }
         let fresh = worker.decide_again(seen)?;
         let is_wanted = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.backup == backup && !delete.after_create);
         if !fresh.due_actions().iter().any(is_wanted) {
-            return Err(StepError::Dropped(
-                "nothing was done: in its present state the VM needs this snapshot".to_owned(),
-            ));
+            return Err(StepError::Dropped(DropReason::SnapshotNeeded));
         }
-        let is_completed = record.state == RecordedState::Completed;
-        Ok(ControlFlow::Continue(WantedDelete { name, is_completed }))
+        let is_stored = record.state == RecordedState::Completed;
+        Ok(ControlFlow::Continue(WantedDelete { taken, is_stored }))
     }
 
     async fn has_waited(
@@ -126,18 +124,12 @@ impl Write for LocalDelete<'_> {
                 Ok(wanted.done(backup))
             }
             DeleteEffect::None => {
-                permit.close(format!(
-                    "FiFo accepted the one of backup {backup}, but the snapshot is still there"
-                ));
-                Err(StepError::Unverified(
-                    "FiFo accepted the local delete, but the snapshot is still there; this run starts no more of them, the next run checks again".to_owned(),
-                ))
+                permit.close(CloseReason::NoEffect(backup));
+                Err(StepError::Unverified(UnverifiedReason::DeleteNoEffect))
             }
             DeleteEffect::Unknown(why) => {
-                permit.close(format!("the result of the one of backup {backup} is unknown"));
-                Err(StepError::Unverified(format!(
-                    "FiFo accepted the local delete, but the result is unknown ({why}); this run starts no more of them, the next run checks again"
-                )))
+                permit.close(CloseReason::Unknown(backup));
+                Err(StepError::Unverified(UnverifiedReason::DeleteUnknown(why)))
             }
         }
     }
@@ -149,29 +141,24 @@ impl Write for LocalDelete<'_> {
         worker: &mut VmWorker<'_>,
         wanted: WantedDelete,
         attempts: &WriteAttempts,
-        unclear: &UnknownOutcome,
+        answer: UnclearAnswer,
     ) -> Result<Option<StepSuccess>, StepError> {
-        let said = &unclear.said;
-        if !unclear.may_have_arrived {
-            if attempts.may_retry(unclear) {
+        if !answer.may_have_arrived() {
+            if attempts.may_retry(&answer) {
                 worker.pause(worker.context.executor.settings.timing.settle / 4).await;
                 return Ok(None);
             }
-            return Err(StepError::Failed(format!("FiFo {said}; nothing was deleted")));
+            return Err(StepError::Failed(FailureReason::DeleteNotSent(answer)));
         }
         let (permit, backup) = (self.permit, self.backup);
         let _unclear = permit.hold_others();
         match worker.effect_of(backup, false).await? {
             DeleteEffect::Done => Ok(Some(wanted.done(backup))),
-            DeleteEffect::None if attempts.may_retry(unclear) => Ok(None),
-            DeleteEffect::None => Err(StepError::Failed(format!(
-                "FiFo {said}, and the snapshot is still there; check the hypervisor's agent"
-            ))),
+            DeleteEffect::None if attempts.may_retry(&answer) => Ok(None),
+            DeleteEffect::None => Err(StepError::Failed(FailureReason::SnapshotStillThere(answer))),
             DeleteEffect::Unknown(why) => {
-                permit.close(format!("the result of the one of backup {backup} is unknown"));
-                Err(StepError::Unverified(format!(
-                    "FiFo {said}, and the result is unknown ({why}); this run starts no more local deletes, the next run checks again"
-                )))
+                permit.close(CloseReason::Unknown(backup));
+                Err(StepError::Unverified(UnverifiedReason::DeleteUnclear { answer, why }))
             }
         }
     }
@@ -188,7 +175,7 @@ impl VmWorker<'_> {
         let permit = self.context.gate.acquire(self.id).await.map_err(gate_is_closed)?;
         let _turn = self.context.take_turn().await;
         if self.is_stopped() {
-            return Err(not_begun());
+            return Err(not_sent());
         }
         match self.write(LocalDelete { permit: &permit, tier, backup }).await {
             Err(problem) if self.guard.is_some() => Err(self.final_check(&permit, backup, problem).await),
@@ -210,20 +197,10 @@ impl VmWorker<'_> {
             Err(alarm) => alarm,
             Ok(Ok(_)) => problem,
             Ok(Err(_)) => {
-                permit.close(format!("the result of the one of backup {backup} is unknown"));
+                permit.close(CloseReason::Unknown(backup));
                 problem
             }
         }
-    }
-
-    /// Names a snapshot by what tells a VM's snapshots of one tier apart.
-    fn snapshot_text(&self, backup: &Backup) -> Result<String, StepError> {
-        let zone = &self.policy()?.zone;
-        let taken = backup
-            .timestamp
-            .map(|taken| format!(" of {}", minute_text(zone.moment(taken))))
-            .unwrap_or_default();
-        Ok(format!("snapshot {}{taken}", backup.id.short()))
     }
 
     /// Looks what a local delete did. A single reading can show that it was done; that something has gone, or that
@@ -262,8 +239,8 @@ impl VmWorker<'_> {
     }
 }
 
-fn gate_is_closed(reason: String) -> StepError {
-    StepError::Dropped(format!("nothing was done: this run starts no more local deletes, since {reason}"))
+fn gate_is_closed(reason: CloseReason) -> StepError {
+    StepError::Dropped(DropReason::GateClosed(reason))
 }
 
 fn is_deleted(vm: &Vm, backup: BackupId) -> bool {

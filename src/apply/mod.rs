@@ -29,6 +29,7 @@ mod report;
 mod run;
 mod search;
 mod slots;
+mod step;
 mod stuck;
 mod timing;
 mod upload;
@@ -46,4 +47,9 @@ pub use latch::{Latch, LatchedAlarm, SafetyStop};
 pub use lock::{Holder, Lock, LockError};
 pub use progress::ProgressTracker;
 pub use report::{ActionReport, CascadeAlarm, RunReport, VmReport};
+pub(crate) use step::{
+    BackupFault, CloseReason, DropReason, FailureReason, HandOverCause, HandOverReason, InterruptReason,
+    MissingFact, MovingUpload, StepError, StepSuccess, SuccessKind, UnclearAnswer, UnverifiedReason,
+    UploadChange, WriteFailure, WriteState,
+};
 pub use timing::{CLOCK_SKEW_MAX, Timing};

@@ -2,7 +2,6 @@
 
 use super::action::{ActionKind, ActionOutcome, RunCounts, VmRef};
 use crate::inventory::BackupId;
-use std::fmt;
 
 /// What came of a whole run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,20 +63,5 @@ impl RunReport {
             *count += 1;
         }
         tally
-    }
-}
-
-impl fmt::Display for CascadeAlarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gone: Vec<String> = self.gone.iter().map(ToString::to_string).collect();
-        write!(
-            f,
-            "backups have vanished after the local delete of backup {} of VM {} ({}): {}; a proxy between here and FiFo \
-             may be dropping the bodies of DELETE requests: find the cause before the next run",
-            self.backup,
-            self.at.alias,
-            self.at.vm,
-            gone.join(", ")
-        )
     }
 }

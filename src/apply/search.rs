@@ -1,8 +1,9 @@
 //! Finding the backup that a create has made: new versions of FiFo do not name it.
 
+use super::step::{FailureReason, StepError, UnclearAnswer, UnverifiedReason};
 use super::timing::{CLOCK_SKEW_MAX, poll_intervals};
-use super::worker::{StepError, VmWorker};
-use super::write_attempts::{UnknownOutcome, WriteAttempts};
+use super::worker::VmWorker;
+use super::write_attempts::WriteAttempts;
 use crate::fifo::with_causes;
 use crate::inventory::{BackupId, Vm};
 use crate::plan::Create;
@@ -37,12 +38,8 @@ impl VmWorker<'_> {
     ) -> Result<BackupId, StepError> {
         match self.search(create, sent, told).await {
             Search::Found(backup) => Ok(backup),
-            Search::Absent => Err(StepError::Unverified(
-                "FiFo accepted the create, but lists no new backup; check the VM in FiFo".to_owned(),
-            )),
-            Search::Unknown(why) => Err(StepError::Unverified(format!(
-                "FiFo accepted the create, but the result is unknown ({why}); the next run checks it"
-            ))),
+            Search::Absent => Err(StepError::Unverified(UnverifiedReason::CreateNotListed)),
+            Search::Unknown(why) => Err(StepError::Unverified(UnverifiedReason::CreateUnknown(why))),
         }
     }
 
@@ -53,23 +50,15 @@ impl VmWorker<'_> {
         create: &Create,
         sent: &Sent,
         attempts: &WriteAttempts,
-        unclear: &UnknownOutcome,
+        answer: UnclearAnswer,
     ) -> Result<Option<BackupId>, StepError> {
-        let said = &unclear.said;
         match self.search(create, sent, None).await {
             Search::Found(backup) => Ok(Some(backup)),
-            Search::Absent if attempts.may_retry(unclear) => Ok(None),
-            Search::Absent => {
-                let advice = if unclear.may_repeat {
-                    "gave up after five attempts"
-                } else {
-                    "check the VM's hypervisor, its agent and the backup store"
-                };
-                Err(StepError::Failed(format!("create: FiFo {said}, and no new backup appeared; {advice}")))
+            Search::Absent if attempts.may_retry(&answer) => Ok(None),
+            Search::Absent => Err(StepError::Failed(FailureReason::NoNewBackup(answer))),
+            Search::Unknown(why) => {
+                Err(StepError::Unverified(UnverifiedReason::CreateUnclear { answer, why }))
             }
-            Search::Unknown(why) => Err(StepError::Unverified(format!(
-                "create: FiFo {said}, and the result is unknown ({why}); the request is not repeated, the next run checks the result"
-            ))),
         }
     }
 

@@ -4,11 +4,11 @@
 //! beside it would only slow it down, and be stuck in its turn.
 
 use super::reader::VmReading;
-use super::worker::{StepError, VmWorker};
+use super::step::{DropReason, MovingUpload, StepError, UploadChange};
+use super::worker::VmWorker;
 use crate::inventory::{Backup, Vm};
-use crate::plan::bytes_text;
 use crate::plan::standing::{Standing, VmView};
-use crate::policy::{Policy, duration_text};
+use crate::policy::Policy;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::sleep;
 
@@ -52,19 +52,17 @@ fn has_moved(old: &Backup, new: &Backup) -> bool {
 fn still_moves(old: &Backup, new: &Backup, policy: &Policy, now: DateTime<Utc>) -> StepError {
     let age = old.timestamp.map_or(policy.stuck_after, |taken| now - taken);
     // Twice as long as it has taken so far, in whole hours.
-    let enough = TimeDelta::hours(age.num_hours() * 2 + 2);
+    let advised = TimeDelta::hours(age.num_hours() * 2 + 2);
     let change = if old.state == new.state {
-        let (from, to) = (old.size_bytes().unwrap_or(0), new.size_bytes().unwrap_or(0));
-        format!("it grew from {} to {} between two readings", bytes_text(from), bytes_text(to))
+        UploadChange::Grew { from: old.size_bytes().unwrap_or(0), to: new.size_bytes().unwrap_or(0) }
     } else {
-        format!("its state changed from {} to {}", old.state.as_str(), new.state.as_str())
+        UploadChange::State { from: old.state.clone(), to: new.state.clone() }
     };
-    StepError::Dropped(format!(
-        "nothing was done: backup {} is older than the {} of `stuck_after` but not stuck, {change}; \
-         set `stuck_after` of policy {} to {}, for example",
-        old.id.short(),
-        duration_text(policy.stuck_after),
-        policy.name,
-        duration_text(enough)
-    ))
+    StepError::Dropped(DropReason::NotStuck(MovingUpload {
+        backup: old.id,
+        change,
+        stuck_after: policy.stuck_after,
+        policy: policy.name.clone(),
+        advised,
+    }))
 }

@@ -1,15 +1,18 @@
 //! Waiting for an upload, and checking the result.
 
-use super::action::ActionOutcome;
 use super::event::EventKind;
 use super::reader::ReadError;
 use super::slots::Slot;
+use super::step::{
+    BackupFault, FailureReason, HandOverReason, InterruptReason, MissingFact, StepError, StepSuccess,
+    SuccessKind, UnverifiedReason,
+};
 use super::timing::{CLOCK_SKEW_MAX, poll_intervals};
-use super::worker::{StepError, StepSuccess, VmWorker, WaitError};
+use super::worker::{VmWorker, WaitError};
 use crate::fifo::with_causes;
 use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
 use crate::plan::standing::{STREAM_BYTES_MIN, Standing, VmView};
-use crate::plan::{Create, bytes_text, missing_file_info_text};
+use crate::plan::{Create, missing_file_info_text};
 use crate::policy::Policy;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
@@ -77,19 +80,11 @@ impl VmWorker<'_> {
                     }
                 }
                 RecordedState::Failed => {
-                    let message = format!(
-                        "the upload of backup {id} failed after {}; check the hypervisor's agent and the backup store",
-                        bytes_text(bytes)
-                    );
-                    return Err(StepError::Failed(message));
+                    return Err(StepError::Failed(FailureReason::UploadFailed { backup: id, bytes }));
                 }
                 RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
                     if self.is_stuck(&backup, began, began_at)? {
-                        let message = format!(
-                            "the upload of backup {id} is stuck at {}; check the hypervisor's agent and the backup store",
-                            bytes_text(bytes)
-                        );
-                        return Err(StepError::Failed(message));
+                        return Err(StepError::Failed(FailureReason::UploadStuck { backup: id, bytes }));
                     }
                 }
             }
@@ -122,14 +117,10 @@ impl VmWorker<'_> {
                 Ok(())
             }
             Err(WaitError::HandedOver) => {
-                let why = self.context.why_handed_over();
-                Err(StepError::HandedOver(format!(
-                    "backup {id} is still running in FiFo, and {why}; the next run checks the result"
-                )))
+                let cause = self.context.hand_over_cause();
+                Err(StepError::HandedOver(HandOverReason::UploadRuns { backup: id, cause }))
             }
-            Err(WaitError::Stopped) => Err(StepError::Interrupted(format!(
-                "backup {id} is still running in FiFo; the next run checks the result"
-            ))),
+            Err(WaitError::Stopped) => Err(StepError::Interrupted(InterruptReason::UploadRuns(id))),
         }
     }
 
@@ -144,21 +135,15 @@ impl VmWorker<'_> {
                 watch.blind_since = None;
                 Ok(Some(uploading))
             }
-            Ok(None) => Err(StepError::Failed(format!(
-                "backup {id} has vanished during its upload; check in FiFo who deleted it"
-            ))),
-            Err(ReadError::Gone) => {
-                Err(StepError::Failed(format!("the VM has vanished during the upload of backup {id}")))
-            }
+            Ok(None) => Err(StepError::Failed(FailureReason::BackupVanished(id))),
+            Err(ReadError::Gone) => Err(StepError::Failed(FailureReason::VmVanished(id))),
             Err(error) => {
                 let blind_since = *watch.blind_since.get_or_insert_with(Instant::now);
                 if blind_since.elapsed() < self.context.executor.settings.timing.blind && !error.is_final() {
                     return Ok(None);
                 }
                 let why = with_causes(&error);
-                Err(StepError::Unverified(format!(
-                    "backup {id} is started, but its progress can no longer be read: {why}; the next run checks the result"
-                )))
+                Err(StepError::Unverified(UnverifiedReason::UploadUnreadable { backup: id, why }))
             }
         }
     }
@@ -174,21 +159,18 @@ impl VmWorker<'_> {
         let completed_since = *watch.completed_since.get_or_insert_with(Instant::now);
         let has_settled = completed_since.elapsed() >= self.context.executor.settings.timing.settle;
         let policy = self.policy()?;
-        let bytes = backup.size_bytes();
         let now = self.context.executor.clock.now();
+        let complete = |lacks| {
+            let kind = SuccessKind::Complete { bytes: backup.size_bytes(), lacks };
+            Ok(Some(StepSuccess { backup: backup.id, kind }))
+        };
         match (fault_of(vm, backup.id, create, policy, now), backup.local) {
-            (None, Some(true)) if backup.missing_file_info().is_none() => {
-                Ok(Some(success(backup.id, bytes, "")))
-            }
+            (None, Some(true)) if backup.missing_file_info().is_none() => complete(None),
             // A FiFo that has never told a checksum for this VM is an old one; but a new one may still write it.
-            (None, Some(true)) if has_settled => {
-                Ok(Some(success(backup.id, bytes, "; FiFo reports no checksum to verify it with")))
-            }
-            (None, _) if has_settled => {
-                Ok(Some(success(backup.id, bytes, "; FiFo does not report its snapshot as local")))
-            }
+            (None, Some(true)) if has_settled => complete(Some(MissingFact::Checksum)),
+            (None, _) if has_settled => complete(Some(MissingFact::LocalSnapshot)),
             (Some(fault), _) if has_settled => {
-                Err(StepError::Failed(format!("FiFo reports backup {} as completed, but {fault}", backup.id)))
+                Err(StepError::Failed(FailureReason::Faulty { backup: backup.id, fault }))
             }
             _ => Ok(None),
         }
@@ -224,66 +206,51 @@ impl VmWorker<'_> {
 
     pub(super) fn policy(&self) -> Result<&Policy, StepError> {
         let executor = self.context.executor;
-        executor.policies.iter().find(|policy| Some(&policy.name) == self.policy_name()).ok_or_else(|| {
-            StepError::Failed("nothing was done: this run does not have the policy of the VM".to_owned())
-        })
+        let is_ours = |policy: &&Policy| Some(&policy.name) == self.policy_name();
+        executor.policies.iter().find(is_ours).ok_or(StepError::Failed(FailureReason::NoPolicy))
     }
-}
-
-fn success(backup: BackupId, bytes: Option<u64>, remark: &str) -> StepSuccess {
-    let size = bytes.map_or("of unknown size".to_owned(), bytes_text);
-    let message = format!("backup {} is complete ({size}){remark}", backup.short());
-    StepSuccess { ending: ActionOutcome::Done, backup, message }
 }
 
 /// Finds what is wrong with a backup that FiFo calls completed, in a reading of its VM.
 ///
 /// Whether it is good is for the planner to say, whose next plan would otherwise delete what this one has kept.
-fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTime<Utc>) -> Option<String> {
+fn fault_of(
+    vm: &Vm,
+    id: BackupId,
+    create: &Create,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> Option<BackupFault> {
     let view = VmView::new(vm, policy, now);
     let Some(judged) = view.get(id) else {
-        return Some("it has no timestamp: it was deleted during its upload".to_owned());
+        return Some(BackupFault::NoTimestamp);
     };
     let backup = judged.backup;
     let tier = judged.tier.map(|tier| &view.tier(tier).name);
     if backup.comment.as_ref() != Some(&create.comment) || tier != Some(&create.tier) {
-        let comment =
-            backup.comment.as_ref().map_or_else(|| "none".to_owned(), |comment| format!("`{comment}`"));
-        return Some(format!("its comment is {comment}, not `{}`", create.comment));
+        return Some(BackupFault::Comment { found: backup.comment.clone(), wanted: create.comment.clone() });
     }
     if backup.parent != create.parent {
-        let parent = |id: Option<BackupId>| id.map_or_else(|| "none".to_owned(), |id| id.to_string());
-        return Some(format!("its parent is {}, not {}", parent(backup.parent), parent(create.parent)));
+        return Some(BackupFault::Parent { found: backup.parent, wanted: create.parent });
     }
     match chain_of(&vm.backups, id).map(|chain| chain.end) {
         Some(ChainEnd::Full) | None => {}
-        Some(ChainEnd::Missing(ancestor)) => {
-            return Some(format!("backup {ancestor}, which a restore of it needs, is missing"));
-        }
-        Some(ChainEnd::Loop(ancestor)) => {
-            return Some(format!("its chain of parents loops at backup {ancestor}"));
-        }
+        Some(ChainEnd::Missing(ancestor)) => return Some(BackupFault::AncestorMissing(ancestor)),
+        Some(ChainEnd::Loop(ancestor)) => return Some(BackupFault::ParentsLoop(ancestor)),
     }
     match judged.standing {
         Standing::Completed if judged.restorable => None,
-        Standing::Completed => Some("a backup that a restore of it needs is no longer usable".to_owned()),
+        Standing::Completed => Some(BackupFault::ChainUnusable),
         Standing::Hollow => {
-            let bytes = backup.smallest_size_bytes().filter(|&bytes| bytes < STREAM_BYTES_MIN);
-            Some(match bytes {
-                Some(bytes) => format!(
-                    "one of its stored files has only {}, too little for a stream: the export probably failed",
-                    bytes_text(bytes)
-                ),
-                None => format!(
-                    "its size of {} is below the minimum of {} that the policy sets for a full backup: the export probably failed",
-                    bytes_text(backup.size_bytes().unwrap_or(0)),
-                    bytes_text(policy.min_full_size_bytes)
-                ),
+            Some(match backup.smallest_size_bytes().filter(|&bytes| bytes < STREAM_BYTES_MIN) {
+                Some(bytes) => BackupFault::TinyFile { bytes },
+                None => BackupFault::BelowMinimum {
+                    bytes: backup.size_bytes().unwrap_or(0),
+                    min: policy.min_full_size_bytes,
+                },
             })
         }
-        Standing::Unverified { .. } => Some(missing_file_info_text(backup).to_owned()),
-        Standing::Failed | Standing::Stuck | Standing::InProgress => {
-            Some("it is no longer completed".to_owned())
-        }
+        Standing::Unverified { .. } => Some(BackupFault::Unverified(missing_file_info_text(backup))),
+        Standing::Failed | Standing::Stuck | Standing::InProgress => Some(BackupFault::NotCompleted),
     }
 }

@@ -1,10 +1,11 @@
 //! The state of one VM during a run: reads, compares, decides again, waits.
 
-use super::action::{ActionOutcome, ActionRef, VmRef};
+use super::action::{ActionRef, VmRef};
 use super::cascade_guard::CascadeGuard;
 use super::context::RunContext;
 use super::reader::{ReadError, VmReading};
 use super::report::CascadeAlarm;
+use super::step::{DropReason, FailureReason, HandOverReason, InterruptReason, StepError};
 use crate::fifo::with_causes;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, Create, VmPlan, audit, decide, fingerprint};
@@ -37,23 +38,6 @@ pub(super) struct VmWorker<'a> {
     server_ahead: Option<TimeDelta>,
 }
 
-/// Why an action did not succeed, for people.
-#[derive(Debug)]
-pub(super) enum StepError {
-    /// It was not done, or went wrong.
-    Failed(String),
-    /// It is not wanted any more, or the VM has changed.
-    Dropped(String),
-    /// It was asked for, and no reading shows whether it happened.
-    Unverified(String),
-    /// It is left to the next run.
-    HandedOver(String),
-    /// The run was told to end, or the alarm was raised elsewhere.
-    Interrupted(String),
-    /// Backups have vanished.
-    Alarm(CascadeAlarm),
-}
-
 /// Why a wait was cut short.
 pub(super) enum WaitError {
     /// The run was told to end.
@@ -62,15 +46,6 @@ pub(super) enum WaitError {
     HandedOver,
     /// FiFo refuses the user.
     Refused(ReadError),
-}
-
-/// The result of an action that succeeded.
-#[derive(Debug)]
-pub(super) struct StepSuccess {
-    pub(super) ending: ActionOutcome,
-    /// The backup that was made or whose snapshot was deleted.
-    pub(super) backup: BackupId,
-    pub(super) message: String,
 }
 
 impl<'a> VmWorker<'a> {
@@ -171,12 +146,7 @@ impl<'a> VmWorker<'a> {
 
     fn compare(&mut self, vm: &Vm) -> Result<(), StepError> {
         if !self.compared && !self.is_as_planned(vm) {
-            return Err(self.made_by_another(vm).unwrap_or_else(|| {
-                StepError::Dropped(
-                    "nothing was done: the VM has changed since the plan; the next run plans it again"
-                        .to_owned(),
-                )
-            }));
+            return Err(self.made_by_another(vm).unwrap_or(StepError::Dropped(DropReason::Changed)));
         }
         self.compared = true;
         Ok(())
@@ -188,14 +158,7 @@ impl<'a> VmWorker<'a> {
         let now = self.now_by(seen);
         let fresh = decide(&seen.vm, executor.policies, now);
         let broken = audit::audit_vm(&fresh, &seen.vm, executor.policies, now);
-        if broken.is_empty() {
-            Ok(fresh)
-        } else {
-            let broken = broken.join("; ");
-            Err(StepError::Failed(format!(
-                "nothing was done: the fresh decision for this VM breaks a rule ({broken}), which is a bug; please report it"
-            )))
-        }
+        if broken.is_empty() { Ok(fresh) } else { Err(StepError::Failed(FailureReason::AuditBroken(broken))) }
     }
 
     /// Gives the instant that a reading is judged at: the later one of the two clocks.
@@ -250,23 +213,22 @@ impl<'a> VmWorker<'a> {
     /// Reports an action that was not sent to FiFo, since the wait before it was cut short.
     pub(super) fn not_asked_for(&self, cut: WaitError) -> StepError {
         match cut {
-            WaitError::Stopped => not_begun(),
+            WaitError::Stopped => not_sent(),
             WaitError::HandedOver => {
-                let why = self.context.why_handed_over();
-                StepError::HandedOver(format!("nothing was done: {why}; the next run does it"))
+                StepError::HandedOver(HandOverReason::NotSent(self.context.hand_over_cause()))
             }
             WaitError::Refused(error) => could_not_read(error),
         }
     }
 }
 
-/// Reports an action that was not asked for since the run ended.
-pub(super) fn not_begun() -> StepError {
-    StepError::Interrupted("nothing was done: the run ended before this step".to_owned())
+/// Reports an action that is not sent since the run ends.
+pub(super) fn not_sent() -> StepError {
+    StepError::Interrupted(InterruptReason::NotSent)
 }
 
 pub(super) fn could_not_read(error: ReadError) -> StepError {
-    StepError::Failed(format!("nothing was done: the VM could not be read: {}", with_causes(&error)))
+    StepError::Failed(FailureReason::UnreadableVm(with_causes(&error)))
 }
 
 pub(super) fn create_step(create: &Create, backup: Option<BackupId>) -> ActionRef {

@@ -3,8 +3,9 @@
 use super::action::ActionRef;
 use super::event::EventKind;
 use super::reader::VmReading;
-use super::worker::{StepError, VmWorker, not_begun};
-use super::write_attempts::{AttemptResult, UnknownOutcome, WriteAttempts};
+use super::step::{StepError, UnclearAnswer};
+use super::worker::{VmWorker, not_sent};
+use super::write_attempts::{AttemptResult, WriteAttempts};
 use crate::fifo::{FifoError, WriteAnswer};
 use crate::inventory::BackupId;
 use std::ops::ControlFlow;
@@ -55,7 +56,7 @@ pub(super) trait Write {
         worker: &mut VmWorker<'_>,
         wanted: Self::Wanted,
         attempts: &WriteAttempts,
-        unclear: &UnknownOutcome,
+        unclear: UnclearAnswer,
     ) -> Result<Option<Self::Done>, StepError>;
 }
 
@@ -75,7 +76,7 @@ impl VmWorker<'_> {
                 continue;
             }
             if self.is_stopped() {
-                return Err(not_begun());
+                return Err(not_sent());
             }
             self.context.tell(EventKind::ActionStarted { at: self.at.clone(), step: write.step() });
             let answer = write.send(self, &seen).await;
@@ -83,7 +84,7 @@ impl VmWorker<'_> {
                 AttemptResult::RetryLater => {}
                 AttemptResult::Accepted(named) => return write.see_accepted(self, wanted, named).await,
                 AttemptResult::Unknown(unclear) => {
-                    if let Some(done) = write.see_unclear(self, wanted, &attempts, &unclear).await? {
+                    if let Some(done) = write.see_unclear(self, wanted, &attempts, unclear).await? {
                         return Ok(done);
                     }
                 }

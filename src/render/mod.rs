@@ -16,6 +16,7 @@ mod problems;
 pub mod safety_stop;
 mod style;
 pub mod text;
+mod words;
 
 pub use cells::{visible, wrapped};
 pub use observers::{JsonObserver, TextObserver, counts_text};

@@ -14,7 +14,7 @@ pub(super) const FAULTS: [Fault; 21] = [
             "src/apply/create.rs",
             "        if !self.context.executor.settings.wait {\n",
             "        if PLANTED {
-            return Ok(StepSuccess { ending: ActionOutcome::Done, backup, message: String::new() });
+            return Ok(StepSuccess { backup, kind: SuccessKind::Complete { bytes: None, lacks: None } });
         }
         if !self.context.executor.settings.wait {\n",
         )],
@@ -206,11 +206,11 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[305],
         edits: &[(
             "src/apply/upload.rs",
-            "return Some(\"it has no timestamp:",
+            "return Some(BackupFault::NoTimestamp);",
             "if PLANTED {
             return None;
         }
-        return Some(\"it has no timestamp:",
+        return Some(BackupFault::NoTimestamp);",
         )],
     },
     Fault {

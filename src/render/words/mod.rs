@@ -1,0 +1,3 @@
+//! What plans, runs and reports hold as data, in words.
+
+mod steps;
