@@ -1,4 +1,4 @@
-//! Creating a backup: asked for once, looked for rather than repeated, and waited for until it is good.
+//! Creates a backup: the request is sent once, its result is searched for rather than sent again, the upload is checked.
 
 use super::action::ActionRef;
 use super::background::{BackgroundUpload, UploadRef};
@@ -24,14 +24,14 @@ struct CreateRequest<'c> {
     new: NewBackup,
     /// How long FiFo's clock was waited for.
     waited: TimeDelta,
-    /// How things were before the first request that got no clear answer.
+    /// The VM before the first request that got no clear answer.
     first: Option<Sent>,
 }
 
-/// A create that is due, as the VM was just seen.
+/// A create that is due, by the last reading of the VM.
 struct DueCreate {
     due_since: DateTime<Utc>,
-    /// How things are before the request.
+    /// The VM before the request.
     sent: Sent,
 }
 
@@ -79,7 +79,7 @@ impl Write for CreateRequest<'_> {
         due: &DueCreate,
         seen: &VmReading,
     ) -> Result<bool, StepError> {
-        // A clock may be set back meanwhile, or stand still: in all it is waited for no longer than clocks may differ.
+        // The clock may be set back meanwhile, or stand still: all waits together last no longer than clocks may differ.
         let early = early(due.due_since, seen.server_date).filter(|_| self.waited < CLOCK_SKEW_MAX);
         if let Some(early) = early {
             self.waited += early;
@@ -128,14 +128,14 @@ impl VmWorker<'_> {
                 return Err(problem);
             }
         };
-        self.context.tell(EventKind::Accepted { at: self.at.clone(), backup, tier: create.tier.clone() });
+        self.context.emit(EventKind::Accepted { at: self.at.clone(), backup, tier: create.tier.clone() });
         if !self.context.executor.settings.wait {
             self.context.keep_in_background(self.background(UploadRef::Known(backup))?, slot);
             return Ok(StepSuccess { backup, kind: SuccessKind::Started });
         }
         let result = self.wait_for(create, backup, &slot).await;
         if matches!(result, Err(StepError::Unverified(_))) {
-            // It is out of sight, and may well go on: its place is not free before somebody has seen it end.
+            // The upload may still run: its slot is not free before a reading shows that it has ended.
             self.context.keep_in_background(self.background(UploadRef::Known(backup))?, slot);
         }
         result
@@ -144,20 +144,20 @@ impl VmWorker<'_> {
     async fn take_slot(&self) -> Result<Slot, StepError> {
         let (slots, hypervisor) = (&self.context.slots, &self.hypervisor);
         if self.context.executor.settings.wait {
-            self.wait(slots.acquire(hypervisor)).await.map_err(|cut| self.not_asked_for(cut))
+            self.wait(slots.acquire(hypervisor)).await.map_err(|cut| self.cut_short(cut))
         } else {
             slots.try_acquire(hypervisor).ok_or(StepError::HandedOver(HandOverReason::SlotsInUse))
         }
     }
 
     fn background(&self, which: UploadRef) -> Result<BackgroundUpload, StepError> {
-        // FiFo's clock, which stamps it and by which the planner counts, may be ahead of ours.
+        // FiFo's clock stamps the backup, the planner counts from that, and it may be ahead of this machine's.
         let lasts = CLOCK_SKEW_MAX + self.policy()?.stuck_after;
         Ok(BackgroundUpload::new(self.at.clone(), which, lasts, self.context.executor.clock.now()))
     }
 
-    /// Says since when the create is due as the VM is now. It may have waited for its place for long, so that may be later
-    /// than when it was planned.
+    /// Returns since when the create is due by a reading. It may have waited long for a slot, so that may be later than in
+    /// the plan.
     fn still_wanted(&self, seen: &VmReading, create: &Create) -> Result<DateTime<Utc>, StepError> {
         let planned = Action::Create(create.clone());
         let fresh = self.decide_again(seen)?;
@@ -170,8 +170,8 @@ impl VmWorker<'_> {
         })
     }
 
-    /// Finds out whether another run has meanwhile made the backup that is planned, or is making it: a new one of its tier
-    /// or a coarser one. That is as good as if this run had.
+    /// Returns that another run has made the planned backup, or is making it: a new one of its tier or of a coarser one.
+    /// That is as good as one of this run.
     pub(super) fn made_by_another(&self, vm: &Vm) -> Option<StepError> {
         let policy = self.policy().ok()?;
         let planned = self.planned_create()?;
@@ -191,14 +191,14 @@ impl VmWorker<'_> {
     async fn wait_for_clock(&self, early: TimeDelta) -> Result<(), StepError> {
         let _waiting = self.context.waits_for_clock();
         let pause = sleep(early.to_std().unwrap_or_default());
-        self.wait(pause).await.map_err(|cut| self.not_asked_for(cut))
+        self.wait(pause).await.map_err(|cut| self.cut_short(cut))
     }
 }
 
-/// Gives how long it is until the create is due by FiFo's clock too: a backup that FiFo stamps before its due time would
-/// not count for it, and the next run would make another.
+/// Returns how long it is until the create is due by FiFo's clock too: a backup that FiFo stamps before its due time would
+/// not count for it, and the next run would create another.
 fn early(due_since: DateTime<Utc>, server_date: Option<DateTime<Utc>>) -> Option<TimeDelta> {
     let early = due_since - server_date?;
-    // The server tells whole seconds.
+    // The server's date has whole seconds.
     (early > TimeDelta::zero()).then(|| early.min(CLOCK_SKEW_MAX) + TimeDelta::seconds(1))
 }

@@ -1,7 +1,7 @@
-//! Deleting a snapshot on the hypervisor, and making sure that nothing else went with it.
+//! Deletes a snapshot on the hypervisor, and checks that nothing else is gone.
 //!
 //! A DELETE that loses its body on the way is a cloud delete of the backup and of all that descends from it. So the
-//! effect is looked at each time, and the first one of a run goes alone.
+//! effect of each one is checked, and the first one of a run goes alone.
 
 use super::action::ActionRef;
 use super::canary::DeletePermit;
@@ -21,14 +21,14 @@ use chrono::{DateTime, FixedOffset};
 use std::ops::ControlFlow;
 use tokio::time::Instant;
 
-/// How many readings may show the snapshot before the list is looked at.
+/// Every so many readings the list is read.
 const READINGS_PER_LIST: u32 = 3;
 
-/// What is seen after a local delete was asked for. That something else went is an alarm instead.
+/// The effect of a local delete, as readings show it. A vanished backup is an alarm instead.
 enum DeleteEffect {
-    /// The record is there, no longer local, and so is every other.
+    /// The record is there and no longer local; every other record is there.
     Done,
-    /// By the list, the snapshot is still there, and so is every record.
+    /// By the list, the snapshot and every record are still there.
     None,
     /// The list could not be read.
     Unknown(String),
@@ -41,7 +41,7 @@ struct LocalDelete<'d> {
     backup: BackupId,
 }
 
-/// A snapshot that is to be deleted, as the VM was just seen.
+/// A snapshot that is to be deleted, by the last reading of the VM.
 struct WantedDelete {
     taken: Option<DateTime<FixedOffset>>,
     /// Whether the stored copy is complete.
@@ -134,8 +134,8 @@ impl Write for LocalDelete<'_> {
         }
     }
 
-    /// That it is done proves nothing about its body: the VM may have been moved meanwhile, say. So the next delete goes
-    /// alone as well.
+    /// A snapshot that is gone does not prove that the body arrived: the VM may have been moved meanwhile, say. So the next
+    /// delete goes alone as well.
     async fn see_unclear(
         &mut self,
         worker: &mut VmWorker<'_>,
@@ -171,7 +171,7 @@ impl VmWorker<'_> {
         tier: &str,
         backup: BackupId,
     ) -> Result<StepSuccess, StepError> {
-        // Before a turn is taken: those who wait for the first one must not take the turns away from it.
+        // Before a turn is taken: those that wait for the first one must not take its turn.
         let permit = self.context.gate.acquire(self.id).await.map_err(gate_is_closed)?;
         let _turn = self.context.take_turn().await;
         if self.is_stopped() {
@@ -183,7 +183,7 @@ impl VmWorker<'_> {
         }
     }
 
-    /// Looks once more where a delete came to no good end after something was sent: FiFo may have done it all the same.
+    /// Reads the list once more where a delete failed after something was sent: FiFo may have executed it all the same.
     async fn final_check(
         &mut self,
         permit: &DeletePermit<'_>,
@@ -203,11 +203,11 @@ impl VmWorker<'_> {
         }
     }
 
-    /// Looks what a local delete did. A single reading can show that it was done; that something has gone, or that
-    /// nothing has happened, only the list can show.
+    /// Looks for the effect of a local delete. A single reading can show that it is done; only the list can show that
+    /// a backup has vanished, or that nothing has happened.
     ///
-    /// Where it was accepted, it is over once it is seen to be done. Else FiFo may come to it as late as a minute after,
-    /// and what it does then is seen only by who is still looking.
+    /// An accepted one is over once it is seen to be done. Any other may take effect up to a minute later, so that its
+    /// effect is looked for until then.
     async fn effect_of(&mut self, backup: BackupId, was_accepted: bool) -> Result<DeleteEffect, StepError> {
         let timing = self.context.executor.settings.timing;
         let began = Instant::now();

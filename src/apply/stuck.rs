@@ -1,7 +1,7 @@
 //! A second look at an upload that counts as stuck, before another backup is started beside it.
 //!
-//! `stuck_after` is a guess: a large VM's first full backup may take longer and be in the best of health. A second one
-//! beside it would only slow it down, and be stuck in its turn.
+//! `stuck_after` is a guess: a large VM's first full backup may take longer and still be good. A second one beside it would
+//! slow it down, and take as long.
 
 use super::reader::VmReading;
 use super::step::{DropReason, MovingUpload, StepError, UploadChange};
@@ -13,22 +13,22 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::sleep;
 
 impl VmWorker<'_> {
-    /// Looks at the uploads of a VM that count as stuck, and a minute later again; once in a run. Says whether it did:
-    /// then what was seen before is old.
+    /// Reads the uploads of a VM that count as stuck, and a minute later again; once in a run. Returns whether it did: then
+    /// earlier readings are old.
     ///
     /// # Errors
     ///
-    /// One of them has grown, or changed its state: nothing is to be started beside it.
+    /// One of them has grown, or changed its state: no other is started beside it.
     pub(super) async fn check_stuck_twice(&mut self, seen: &VmReading) -> Result<bool, StepError> {
         let now = self.now_by(seen);
         if self.has_checked_stuck || stuck(&seen.vm, self.policy()?, now).is_empty() {
             return Ok(false);
         }
         self.has_checked_stuck = true;
-        // The list both times: a single reading that is old looks the same for ever.
+        // The list both times: a single reading can stay old for ever.
         let before = self.read_in_list().await?;
         let pause = sleep(self.context.executor.settings.timing.stuck_recheck);
-        self.wait(pause).await.map_err(|cut| self.not_asked_for(cut))?;
+        self.wait(pause).await.map_err(|cut| self.cut_short(cut))?;
         let after = self.read_in_list().await?;
         let policy = self.policy()?;
         for old in stuck(&before, policy, now) {

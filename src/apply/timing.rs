@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// How far two of the clocks of this machine, the API and sniffle may differ before nothing is planned or sent.
 ///
-/// So a new backup's timestamp may also lie this far before its request: somebody else's backup taken for ours is only
-/// waited for, ours overlooked is made twice.
+/// So a new backup's timestamp may also lie this far before its request. That is the safe side: a foreign backup that is
+/// taken for the new one is only waited for, but a new one that is overlooked is created twice.
 pub const CLOCK_SKEW_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// The timeouts and intervals of a run. The defaults are for a real FiFo; tests against the sandbox shorten them.
@@ -22,19 +22,19 @@ pub struct Timing {
     pub pause_max: Duration,
     /// How long a completed backup's checksums, and then its `local`, are waited for: FiFo writes them one by one.
     pub settle: Duration,
-    /// How long the effect of a local delete is looked for before it is told as unverified. As long as FiFo may take to
-    /// carry out what it gave no answer to.
+    /// How long the effect of a local delete is looked for before it is reported as unverified. As long as FiFo may take to
+    /// execute a request that it did not answer.
     pub verify: Duration,
-    /// How long an upload is waited for while nothing at all can be read.
+    /// How long an upload is waited for while nothing can be read.
     pub blind: Duration,
-    /// How long an upload may stay as it is until it gives its place to others.
+    /// How long an upload may make no progress before it gives its slot to others.
     pub quiet: Duration,
-    /// How long an accepted backup may take to begin until it gives its place to others.
-    pub begin: Duration,
-    /// How long lies between the two looks at an upload that counts as stuck, before another is started beside it.
+    /// How long an accepted backup may take to start before it gives its slot to others.
+    pub start: Duration,
+    /// The time between the two readings of an upload that counts as stuck, before another is started beside it.
     pub stuck_recheck: Duration,
-    /// How often it is told what is waited for.
-    pub tell: Duration,
+    /// How often it is reported what the run waits for.
+    pub report_every: Duration,
 }
 
 impl Default for Timing {
@@ -47,9 +47,9 @@ impl Default for Timing {
             verify: Duration::from_secs(60),
             blind: Duration::from_secs(3600),
             quiet: Duration::from_secs(15 * 60),
-            begin: Duration::from_secs(5 * 60),
+            start: Duration::from_secs(5 * 60),
             stuck_recheck: Duration::from_secs(60),
-            tell: Duration::from_secs(30),
+            report_every: Duration::from_secs(30),
         }
     }
 }

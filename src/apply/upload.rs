@@ -1,4 +1,4 @@
-//! Waiting for an upload, and checking the result.
+//! Waits for an upload, and checks the result.
 
 use super::event::EventKind;
 use super::reader::ReadError;
@@ -18,14 +18,14 @@ use chrono::{DateTime, Utc};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many readings in a row may show nothing new before the list is looked at: a single reading can be old for ever.
+/// After so many readings in a row without anything new the list is read: a single reading can stay old for ever.
 const SAME_READINGS_MAX: u32 = 3;
 
 /// A running upload, as a reading shows it.
 #[derive(Clone, PartialEq)]
 struct Uploading {
     backup: Backup,
-    /// The VM as it was read: the backup is judged by what it rests on and by what FiFo tells of earlier ones.
+    /// The VM as it was read: the backup is judged by its chain and by what FiFo reports of earlier ones.
     vm: Vm,
 }
 
@@ -36,19 +36,19 @@ impl Uploading {
     }
 }
 
-/// What is remembered from reading to reading.
+/// What is kept from reading to reading.
 #[derive(Default)]
 struct UploadWatch {
     last: Option<Uploading>,
     same_readings: u32,
-    /// Since when nothing at all could be read.
+    /// Since when nothing could be read.
     blind_since: Option<Instant>,
-    /// Since when FiFo calls it completed.
+    /// Since when FiFo reports it as completed.
     completed_since: Option<Instant>,
 }
 
 impl VmWorker<'_> {
-    /// Waits for a backup until it is complete, checked, and its snapshot is in place; or has come to a bad end.
+    /// Waits for a backup until it is complete and checked with its snapshot in place, or has failed.
     pub(super) async fn wait_for(
         &self,
         create: &Create,
@@ -71,7 +71,7 @@ impl VmWorker<'_> {
             let bytes = backup.size_bytes().unwrap_or(0);
             slot.record(&self.at, &backup, self.context.executor.progress.record(&backup, &timing));
             let tier = create.tier.clone();
-            self.context.tell(EventKind::Progress { at: self.at.clone(), backup: id, tier, bytes });
+            self.context.emit(EventKind::Progress { at: self.at.clone(), backup: id, tier, bytes });
 
             match backup.state {
                 RecordedState::Completed => {
@@ -91,8 +91,8 @@ impl VmWorker<'_> {
         }
     }
 
-    /// Says whether an upload takes longer than `stuck_after`, counted from its own date as in the planner, but neither
-    /// from before this run watches it nor from a date that a wrong clock puts far ahead. A clock that is set back
+    /// Returns whether an upload takes longer than `stuck_after`, counted from its own date as in the planner, but neither
+    /// from before this run started to watch it nor from a date that a wrong clock puts far ahead. A clock that is set back
     /// meanwhile does not prolong it.
     fn is_stuck(&self, backup: &Backup, began: DateTime<Utc>, began_at: Instant) -> Result<bool, StepError> {
         let since = backup.timestamp.unwrap_or(began).clamp(began, began + CLOCK_SKEW_MAX);
@@ -101,7 +101,7 @@ impl VmWorker<'_> {
         Ok(self.context.executor.clock.now() >= until || began_at.elapsed() >= lasts)
     }
 
-    /// Waits until the upload is looked at again, or is left to FiFo and the next run.
+    /// Waits until the next reading of the upload; an error leaves it to the next run.
     async fn pause_between_readings(
         &self,
         pause: Duration,
@@ -109,9 +109,9 @@ impl VmWorker<'_> {
         watch: &UploadWatch,
     ) -> Result<(), StepError> {
         match self.wait(tokio::time::sleep(pause)).await {
-            // The next reading says how FiFo refuses us.
+            // The next reading fails with the refusal.
             Ok(()) | Err(WaitError::Refused(_)) => Ok(()),
-            // What is through is only to be checked.
+            // A completed upload is only to be checked.
             Err(WaitError::HandedOver) if watch.completed_since.is_some() => {
                 self.pause(pause).await;
                 Ok(())
@@ -124,7 +124,7 @@ impl VmWorker<'_> {
         }
     }
 
-    /// Reads a running upload; `None` when nothing could be read, which is borne with for a while.
+    /// Reads a running upload; `None` when nothing could be read, which is tolerated for a while.
     async fn read_tolerating_errors(
         &self,
         id: BackupId,
@@ -148,7 +148,7 @@ impl VmWorker<'_> {
         }
     }
 
-    /// Judges a backup that FiFo calls completed; `None` while not everything is written down yet.
+    /// Judges a backup that FiFo reports as completed; `None` while FiFo may not have written all of its record yet.
     fn judge_completed(
         &self,
         create: &Create,
@@ -166,7 +166,7 @@ impl VmWorker<'_> {
         };
         match (fault_of(vm, backup.id, create, policy, now), backup.local) {
             (None, Some(true)) if backup.missing_file_info().is_none() => complete(None),
-            // A FiFo that has never told a checksum for this VM is an old one; but a new one may still write it.
+            // Without a checksum for any backup of this VM, FiFo is an old version; a new one may still write it.
             (None, Some(true)) if has_settled => complete(Some(MissingFact::Checksum)),
             (None, _) if has_settled => complete(Some(MissingFact::LocalSnapshot)),
             (Some(fault), _) if has_settled => {
@@ -211,9 +211,9 @@ impl VmWorker<'_> {
     }
 }
 
-/// Finds what is wrong with a backup that FiFo calls completed, in a reading of its VM.
+/// Returns what is wrong with a backup that FiFo reports as completed, in a reading of its VM.
 ///
-/// Whether it is good is for the planner to say, whose next plan would otherwise delete what this one has kept.
+/// The planner's judgement decides: otherwise its next plan would delete what this one has kept.
 fn fault_of(
     vm: &Vm,
     id: BackupId,

@@ -9,10 +9,10 @@ use crate::inventory::BackupId;
 use crate::plan::{Action, Create};
 
 impl VmWorker<'_> {
-    /// Does what is planned, as far as it goes.
+    /// Executes what is planned.
     ///
-    /// An action that fails does not keep the next one from being tried (a snapshot that cannot be deleted is no reason
-    /// to make no backup), except that nothing that waits for a create is done unless that has completed.
+    /// After an action that fails the next one is still tried: a snapshot that cannot be deleted is no reason to make no
+    /// backup. Only what waits for a create is not done unless that has completed.
     pub(super) async fn run(mut self, actions: Vec<&Action>) {
         for action in actions {
             if action.is_create() {
@@ -69,7 +69,7 @@ impl VmWorker<'_> {
             Ok(success) => (success.outcome(), success.to_string()),
             Err(error) => (error.outcome(), error.to_string()),
         };
-        self.context.tell(EventKind::ActionEnded {
+        self.context.emit(EventKind::ActionEnded {
             at: self.at.clone(),
             step,
             outcome: ending,

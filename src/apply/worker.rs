@@ -24,25 +24,25 @@ pub(super) struct VmWorker<'a> {
     pub(super) place: usize,
     /// The backups that are known to be on record: a reading that lacks one is old, or something has gone.
     pub(super) known: BTreeSet<BackupId>,
-    /// What may not go any more, once a local delete was sent.
+    /// The backups that must stay, once a local delete was sent.
     pub(super) guard: Option<CascadeGuard>,
     /// The backup that this run has seen complete.
     pub(super) completed: Option<BackupId>,
-    /// Whether its create is left to another run: then so is what comes after it.
+    /// Whether its create is left to another run: then the actions after it are too.
     pub(super) is_create_handed_over: bool,
-    /// Whether its uploads that count as stuck have been looked at twice.
+    /// Whether its uploads that count as stuck have been read twice.
     pub(super) has_checked_stuck: bool,
     /// Whether the VM has been found to be as it was when the plan was made.
     compared: bool,
-    /// How far FiFo's clock was ahead of ours when it was told last.
+    /// How far FiFo's clock was ahead of this machine's in the last answer with a date.
     server_ahead: Option<TimeDelta>,
 }
 
 /// Why a wait was cut short.
 pub(super) enum WaitError {
-    /// The run was told to end.
+    /// The run is ending.
     Stopped,
-    /// What merely waits is left to the next run.
+    /// What still waits is left to the next run.
     HandedOver,
     /// FiFo refuses the user.
     Refused(ReadError),
@@ -74,9 +74,9 @@ impl<'a> VmWorker<'a> {
         }
     }
 
-    /// Looks at the VM as it is now; the first time also whether it still is what the plan was made from.
+    /// Reads the VM; the first time also checks that it is still what the plan was made from.
     ///
-    /// A single reading that does not fit what is known may merely be old, so then the list decides.
+    /// A single reading that does not fit what is known may be old, so then the list decides.
     pub(super) async fn read_vm(&mut self) -> Result<VmReading, StepError> {
         let mut seen = self.context.reader.read(self.id).await.map_err(could_not_read)?;
         let ours = self.context.executor.clock.now();
@@ -88,21 +88,21 @@ impl<'a> VmWorker<'a> {
         Ok(seen)
     }
 
-    /// Looks at the VM where nothing is ever old: before doing something that a condition no longer guards.
+    /// Reads the VM in the list, which is never old, before a write without a condition.
     pub(super) async fn read_vm_in_list(&mut self) -> Result<VmReading, StepError> {
         let vm = self.read_in_list().await?;
         self.compare(&vm)?;
-        // The list is shared, and does not say when it was made; FiFo's clock goes on as it did.
+        // The list is shared and has no date of its own; FiFo's clock is taken to be as far ahead as before.
         let server_date = self.server_ahead.map(|ahead| self.context.executor.clock.now() + ahead);
         Ok(VmReading { vm, etag: None, server_date })
     }
 
-    /// Notes that the local delete of a backup was sent, or may have been, when the VM was like this.
+    /// Records that the local delete of a backup was sent, or may have been, with the VM as it was then.
     pub(super) fn guard_backups(&mut self, backup: BackupId, vm: &Vm) {
         self.guard.get_or_insert_default().record_delete(backup, vm);
     }
 
-    /// Says whether a reading lacks nothing that was there when a local delete was sent.
+    /// Returns whether a reading lacks nothing that was there when a local delete was sent.
     pub(super) fn nothing_vanished(&self, vm: &Vm) -> bool {
         self.guard.as_ref().is_none_or(|guard| guard.missing_from(vm).is_empty())
     }
@@ -126,7 +126,7 @@ impl<'a> VmWorker<'a> {
         Err(StepError::Alarm(alarm))
     }
 
-    /// As [`VmWorker::guarded_list`], where a list that cannot be read ends the action.
+    /// Like [`VmWorker::guarded_list`], but a list that cannot be read ends the action.
     pub(super) async fn read_in_list(&mut self) -> Result<Vm, StepError> {
         self.guarded_list().await?.map_err(could_not_read)
     }
@@ -152,7 +152,7 @@ impl<'a> VmWorker<'a> {
         Ok(())
     }
 
-    /// Decides the VM anew from what is seen. The auditor has to agree, as with any plan.
+    /// Decides the VM again from a reading. The auditor has to agree, as with any plan.
     pub(super) fn decide_again(&self, seen: &VmReading) -> Result<VmPlan, StepError> {
         let executor = self.context.executor;
         let now = self.now_by(seen);
@@ -161,13 +161,13 @@ impl<'a> VmWorker<'a> {
         if broken.is_empty() { Ok(fresh) } else { Err(StepError::Failed(FailureReason::AuditBroken(broken))) }
     }
 
-    /// Gives the instant that a reading is judged at: the later one of the two clocks.
+    /// Returns the instant that a reading is judged at: the later one of the two clocks.
     pub(super) fn now_by(&self, seen: &VmReading) -> DateTime<Utc> {
         let ours = self.context.executor.clock.now();
         seen.server_date.map_or(ours, |date| date.max(ours))
     }
 
-    /// Gives the create that is planned, if one is.
+    /// Returns the create that is planned, if one is.
     pub(super) fn planned_create(&self) -> Option<&'a Create> {
         self.planned.due_actions().iter().find_map(|action| match action {
             Action::Create(create) => Some(create),
@@ -175,22 +175,22 @@ impl<'a> VmWorker<'a> {
         })
     }
 
-    /// Gives the name of the policy that it was planned under.
+    /// Returns the name of the policy that it was planned by.
     pub(super) fn policy_name(&self) -> Option<&String> {
         self.planned.policy.as_ref()
     }
 
-    /// Gives every backup that is not new: on record when the plan was made, or in this reading.
+    /// Returns every backup that is not new: on record when the plan was made, or in this reading.
     pub(super) fn known_with(&self, vm: &Vm) -> BTreeSet<BackupId> {
         self.known.iter().chain(vm.backups.keys()).copied().collect()
     }
 
-    /// Says whether the run was told to start nothing new.
+    /// Returns whether nothing new may be started.
     pub(super) fn is_stopped(&self) -> bool {
         self.context.stop.is_cancelled()
     }
 
-    /// Waits, unless the run is told to end.
+    /// Waits, at most until the run is ending.
     pub(super) async fn pause(&self, pause: Duration) {
         tokio::select! {
             biased;
@@ -211,7 +211,7 @@ impl<'a> VmWorker<'a> {
     }
 
     /// Reports an action that was not sent to FiFo, since the wait before it was cut short.
-    pub(super) fn not_asked_for(&self, cut: WaitError) -> StepError {
+    pub(super) fn cut_short(&self, cut: WaitError) -> StepError {
         match cut {
             WaitError::Stopped => not_sent(),
             WaitError::HandedOver => {

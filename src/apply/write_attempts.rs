@@ -10,17 +10,17 @@ use crate::inventory::BackupId;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// How often a write is refused with 412 before it is sent without a condition: behind several API nodes or a cache
-/// the condition may never fit.
+/// After so many answers 412 a write is sent without a condition: behind several API nodes or a cache the condition may
+/// never fit.
 const REFUSALS_MAX: u32 = 3;
 
-/// How often a 401 is taken for a token that has just ended, however it fares in other requests.
+/// After so many answers 401 the token is no longer taken to have just expired.
 const UNAUTHORIZED_MAX: u32 = 5;
 
-/// How often a 429 is taken for an answer to wait for; it does nothing.
+/// After so many answers 429 a write is given up.
 const BUSY_MAX: u32 = 10;
 
-/// How long a `Retry-After` is heeded at the most.
+/// The longest pause that a `Retry-After` causes.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 
 /// One write, from the first attempt to the last.
@@ -35,19 +35,19 @@ pub(super) struct WriteAttempts {
 
 /// The result of one attempt.
 pub(super) enum AttemptResult {
-    /// FiFo has taken it on; old versions name the new backup.
+    /// FiFo has accepted it; old versions name the new backup.
     Accepted(Option<BackupId>),
-    /// It may have been done.
+    /// It may have taken effect.
     Unknown(UnclearAnswer),
-    /// Nothing was done, and it may be asked for again after another look. The pause is over.
+    /// It has no effect, and may be sent again after another reading. The pause is over.
     RetryLater,
 }
 
 /// What one answer means.
 enum Judged {
-    /// It counts as sent: FiFo has it or may have it, or there was no connection.
+    /// It counts as sent: FiFo has received it or may have, or there was no connection.
     Sent(AttemptResult),
-    /// FiFo has surely not done it, and may do it after a pause.
+    /// FiFo has certainly not done it, and may do it after a pause.
     NotDone { pause: Duration },
 }
 
@@ -56,7 +56,7 @@ impl WriteAttempts {
         Self::new(ActionKind::Create, 5)
     }
 
-    /// Repeating a local delete is harmless, once it is certain that nothing has gone.
+    /// Repeating a local delete is harmless, once it is certain that no backup has vanished.
     pub(super) fn for_delete() -> Self {
         Self::new(ActionKind::DeleteLocal, 3)
     }
@@ -66,7 +66,7 @@ impl WriteAttempts {
         Self { state, sent_max, refusals: 0, unauthorized: 0, busy: 0, sent: 0 }
     }
 
-    /// Says whether the condition never fits: then the list is read before, and nothing is sent with it.
+    /// Returns whether the condition never fits: then the list is read before, and the write is sent without one.
     pub(super) fn is_without_condition(&self) -> bool {
         self.refusals >= REFUSALS_MAX
     }
@@ -76,7 +76,7 @@ impl WriteAttempts {
         unclear.may_repeat() && self.sent < self.sent_max
     }
 
-    /// Counts an answer and judges it. An error ends the action: nothing was done, and repeating it does not help.
+    /// Counts an answer and judges it. An error ends the action: it has no effect, and repeating it does not help.
     fn judge(
         &mut self,
         answer: WriteAnswer,
@@ -85,9 +85,9 @@ impl WriteAttempts {
     ) -> Result<Judged, WriteFailure> {
         match answer {
             WriteAnswer::Refused { status, permission } => Err(WriteFailure::Refused { status, permission }),
-            // FiFo does not do that, and a repetition would only be refused again.
+            // FiFo does not answer so, and a repetition would be refused again.
             WriteAnswer::Changed if !had_condition => Err(WriteFailure::ChangedWithoutCondition),
-            // Somebody changed the VM since it was read, were it only a log line: read and decide again.
+            // The VM was changed since it was read, if only by a log line: read and decide again.
             WriteAnswer::Changed => {
                 self.refusals += 1;
                 Ok(Judged::NotDone { pause: timing.pause_min })
@@ -129,15 +129,15 @@ impl WriteAttempts {
         StepError::Failed(FailureReason::Write { write: self.state, failure })
     }
 
-    /// Says whether an answer leaves it possible that FiFo has got the request.
+    /// Returns whether FiFo may have received the request, by its answer.
     pub(super) fn may_have_arrived(answer: &Result<WriteAnswer, FifoError>) -> bool {
         !matches!(answer, Err(_) | Ok(WriteAnswer::NotSent { .. }))
     }
 }
 
 impl VmWorker<'_> {
-    /// Sends nothing where the clocks are too far apart: nothing is planned then, and one may have been set in mid-run. A
-    /// new backup might be stamped before its due time and not count for it; one that seems newer may not be.
+    /// Fails where the clocks are too far apart: nothing is planned then either, and one may have been set during the run. A
+    /// new backup might be stamped before its due time and not count for it, and a newer date may be wrong.
     pub(super) fn clocks_agree(
         &self,
         attempts: &WriteAttempts,
@@ -150,7 +150,7 @@ impl VmWorker<'_> {
         }
     }
 
-    /// Looks at the VM before a write is sent.
+    /// Reads the VM before a write is sent.
     pub(super) async fn read_vm_before_write(
         &mut self,
         attempts: &WriteAttempts,
@@ -158,7 +158,7 @@ impl VmWorker<'_> {
         if attempts.is_without_condition() { self.read_vm_in_list().await } else { self.read_vm().await }
     }
 
-    /// Judges an answer, and pauses where that is all there is to do.
+    /// Judges an answer, and pauses where nothing else is to be done.
     pub(super) async fn interpret(
         &self,
         attempts: &mut WriteAttempts,

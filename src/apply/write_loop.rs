@@ -78,7 +78,7 @@ impl VmWorker<'_> {
             if self.is_stopped() {
                 return Err(not_sent());
             }
-            self.context.tell(EventKind::ActionStarted { at: self.at.clone(), step: write.step() });
+            self.context.emit(EventKind::ActionStarted { at: self.at.clone(), step: write.step() });
             let answer = write.send(self, &seen).await;
             match self.interpret(&mut attempts, answer, seen.etag.is_some()).await? {
                 AttemptResult::RetryLater => {}

@@ -28,7 +28,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// A timer that meets a run in progress is routine; a lock that is held for longer than this is worth a mail.
+/// A timer that finds a run in progress is routine; one that has held the lock for longer than this is reported as a
+/// failure.
 const LOCK_ROUTINE_MAX: TimeDelta = TimeDelta::hours(24);
 
 impl Clock for Context {
@@ -37,7 +38,7 @@ impl Clock for Context {
     }
 }
 
-/// Takes the lock for a FiFo, so that no other run of this machine does anything to it meanwhile.
+/// Takes the lock for a FiFo, so that no other run of this machine changes it meanwhile.
 ///
 /// # Errors
 ///
@@ -59,7 +60,7 @@ pub(super) fn lock(context: &Context, endpoint: &str, command: &str) -> Result<L
     })
 }
 
-/// Gives the state folder, and makes it, for its owner only, where there is none.
+/// Returns the state folder, and makes it, for its owner only, where there is none.
 fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
     let folder = context.state_dir()?;
     let mut builder = DirBuilder::new();
@@ -104,11 +105,11 @@ pub(super) struct ExecutionRequest<'a> {
     pub(super) run: &'a RunRequest<'a>,
     /// Where.
     pub(super) fifo: &'a Connection,
-    /// The plan made now, with what it could do nothing about.
+    /// The plan made now, with the problems that it could not solve.
     pub(super) plan: &'a Plan,
     /// What of it is done.
     pub(super) vms: &'a [VmPlan],
-    /// Everything that FiFo was seen to have, whichever VMs are meant.
+    /// Everything that the plan was made from, whichever VMs are meant.
     pub(super) inventory: &'a Inventory,
 }
 
@@ -120,7 +121,7 @@ pub(super) struct Execution<'c> {
 }
 
 impl<'c> Execution<'c> {
-    /// Makes ready: opens the journal.
+    /// Opens the journal and the other observers.
     ///
     /// # Errors
     ///
@@ -131,7 +132,7 @@ impl<'c> Execution<'c> {
         monitor: &RunMonitor<'_>,
     ) -> Result<Self, CliError> {
         output_queue::start();
-        // The ear first: whatever becomes of the others, it has heard. People last: they may not be listening.
+        // The alarms first, even if another observer fails. The terminal last: it may block.
         let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(monitor.alarm_recorder())];
         let path = state_dir(context)?.join("journal.jsonl");
         match Journal::open(&path, Uuid::new_v4()) {
@@ -157,14 +158,14 @@ impl<'c> Execution<'c> {
         Ok(Self { context, observers: Observers(observers), interrupt: interrupt.clone() })
     }
 
-    /// Tells something that is not done, or is otherwise worth knowing.
+    /// Reports something that is not done, or is otherwise of note.
     pub(super) fn warn(&self, at: Option<VmRef>, message: String) {
         let what = EventKind::Warning { at, message };
         self.observers.observe(&Event { time: self.context.now(), what });
     }
 
-    /// Executes what is due, records the result, and judges it. Where somebody is told how the VMs stand, FiFo is
-    /// read once more after something was done: what is told is to be what the run has left.
+    /// Executes what is due, records the result, and judges it. Where an output shows the state of the VMs, FiFo is read
+    /// once more after something was done: it shows the state after the run.
     pub(super) async fn run(
         &self,
         request: &ExecutionRequest<'_>,
@@ -179,7 +180,7 @@ impl<'c> Execution<'c> {
         };
         let outcome = self.judge(&report, request.plan);
         let is_changed = report.vms.iter().any(|vm| !vm.steps.is_empty());
-        // Before anything else, which may take its time or fail: an alarm must not be lost.
+        // Before anything else, which may take long or fail: an alarm must not be lost.
         summary.report = Some(report);
         if monitor.wants_overview() && is_changed && !summary.has_alarm() {
             self.reread(request, monitor, summary).await;
@@ -187,8 +188,8 @@ impl<'c> Execution<'c> {
         outcome
     }
 
-    /// Reads FiFo after a run, for those who are told how the VMs stand by now. Where that does not work they are told how
-    /// they stood before, with the instant of that.
+    /// Reads FiFo after a run, for the outputs that show the state of the VMs. Where that fails they show the state before,
+    /// with its instant.
     async fn reread(
         &self,
         request: &ExecutionRequest<'_>,
@@ -202,7 +203,7 @@ impl<'c> Execution<'c> {
             planned = planning::plan_again(self.context, policies, request.fifo, selection) => match planned {
                 Ok(planned) => monitor.read(&planned, policies, summary),
                 Err(error) => {
-                    tracing::warn!("what the run has left could not be read: {}", error.chain().join(": "));
+                    tracing::warn!("the state after the run could not be read: {}", error.chain().join(": "));
                 }
             },
         }
@@ -212,7 +213,7 @@ impl<'c> Execution<'c> {
         let &ExecutionRequest { run, fifo, vms, inventory, .. } = request;
         let &RunRequest { args, handed_over_after, policies, .. } = run;
         let client = WriteClient::new(fifo.read().clone());
-        // Of its own: the executor is to end after it was told that it will, and cancelling reaches it first otherwise.
+        // A token of its own: otherwise the executor would be stopped before the warning is reported.
         let stop = CancellationToken::new();
         let hand_over = CancellationToken::new();
         let executor = Executor {
@@ -231,9 +232,12 @@ impl<'c> Execution<'c> {
                 timing: timing(self.context),
             },
         };
-        let told_to_end = async {
+        let on_signal = async {
             self.interrupt.stop().cancelled().await;
-            self.warn(None, "told to end: nothing new is started; once more leaves at once".to_owned());
+            self.warn(
+                None,
+                "stopping: nothing new is started; a second signal ends the process at once".to_owned(),
+            );
             stop.cancel();
             std::future::pending().await
         };
@@ -245,15 +249,15 @@ impl<'c> Execution<'c> {
             std::future::pending().await
         };
         tokio::select! {
-            // Told before what comes of it.
+            // Polled in this order, so that the warning is reported before its results.
             biased;
-            never = told_to_end => match never {},
+            never = on_signal => match never {},
             never = next_is_due => match never {},
             report = executor.execute(vms, inventory) => report,
         }
     }
 
-    /// Judges a run by its report, and by what its plan could do nothing about.
+    /// Judges a run by its report, and by the problems that its plan could not solve.
     fn judge(&self, report: &RunReport, plan: &Plan) -> Outcome {
         let tally = report.tally();
         let is_trouble = |vm: &VmPlan| {
@@ -272,14 +276,14 @@ impl<'c> Execution<'c> {
     }
 }
 
-/// Ends a connection after a run. What came of the run stands, whatever becomes of that.
+/// Ends a connection after a run. A failure does not change the result of the run.
 pub(super) async fn close(fifo: Connection) {
     if let Err(error) = fifo.close().await {
         tracing::warn!("{}", error.chain().join(": "));
     }
 }
 
-/// The built-in FiFo is near and quick, and its uploads take two seconds.
+/// Returns the timing. The sandbox gets shorter pauses: its uploads take two seconds.
 fn timing(context: &Context) -> Timing {
     let usual = Timing::default();
     if context.global.sandbox {
@@ -289,7 +293,7 @@ fn timing(context: &Context) -> Timing {
     }
 }
 
-/// Several observers, each told everything in turn.
+/// Several observers, each of which receives every event.
 struct Observers(Vec<Box<dyn Observer>>);
 
 impl Observer for Observers {
@@ -298,7 +302,7 @@ impl Observer for Observers {
     }
 }
 
-/// An observer whose words are written in their turn, however long that takes.
+/// An observer that writes through the output queue, so that slow output blocks no run.
 struct QueuedObserver(Arc<dyn Observer>);
 
 impl Observer for QueuedObserver {

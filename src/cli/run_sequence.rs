@@ -56,7 +56,7 @@ struct RunSequence<'a, 'w> {
 /// Does one run, and enters its result into `summary`. Without anything approved the plan is shown and a person is asked.
 ///
 /// The lock is taken before FiFo is read: what another run is about to do must not be planned again. Where a question is
-/// asked the lock is taken after the answer, and FiFo is read again: a question that nobody answers must not hold back
+/// asked the lock is taken after the answer, and FiFo is read again: an unanswered question must not hold back
 /// other runs, and nothing is reported as started before it.
 ///
 /// # Errors
@@ -93,7 +93,7 @@ pub(super) async fn run(
     let fifo = fifo.open(context, request).await?;
     sequence.monitor.begin();
     let planned = tokio::select! {
-        // Nothing has been done yet, so nothing has to be brought to an end.
+        // Nothing was sent yet, so the run can end at once.
         biased;
         Some(outcome) = signalled(request.interrupt) => return Ok(outcome),
         planned = sequence.plan(&fifo) => planned?,
@@ -119,7 +119,7 @@ impl RunSequence<'_, '_> {
         Ok((fifo, plan))
     }
 
-    /// Reads FiFo and plans, for the run and for those who watch it.
+    /// Reads FiFo and plans, and shows the state of the VMs.
     async fn plan(&mut self, fifo: &Connection) -> Result<Planned, CliError> {
         let &RunRequest { policies, selection, .. } = self.request;
         let planned = planning::make(self.context, policies, fifo, selection, None).await?;
@@ -241,8 +241,7 @@ fn skip_text(why: SkipReason) -> String {
     }
 }
 
-/// Shows a plan that nobody is asked about, in the form for people. Output that goes nowhere, to a full disk or a terminal
-/// that nobody reads, stops no backup.
+/// Shows a plan without a question, in the form for people. Output that fails or blocks, as on a full disk, stops no backup.
 fn show_or_warn(context: &Context, plan: &Plan, inventory: &Inventory) {
     output_queue::start();
     match context.global.format {
@@ -255,7 +254,7 @@ fn show_or_warn(context: &Context, plan: &Plan, inventory: &Inventory) {
     }
 }
 
-/// Shows a plan like [`show_or_warn`], unless it is what was shown last. How far uploads have come is no change.
+/// Shows a plan like [`show_or_warn`], unless it is what was shown last. Notes and the progress of uploads are no change.
 fn show_if_changed(context: &Context, plan: &Plan, inventory: &Inventory, last: &mut Option<Vec<VmPlan>>) {
     let without_notes = |vm: &VmPlan| VmPlan { notes: Vec::new(), fingerprint: None, ..vm.clone() };
     let now: Vec<VmPlan> = plan.vms.iter().map(without_notes).collect();
@@ -265,7 +264,7 @@ fn show_if_changed(context: &Context, plan: &Plan, inventory: &Inventory, last: 
     }
 }
 
-/// Shows what is going to be asked about: with JSON, which is for the events alone, on the terminal that is asked on.
+/// Shows the plan that a question is about; with JSON output, which has only the events, on standard error.
 fn show_where_asked(context: &Context, plan: &Plan, inventory: &Inventory) -> Result<(), CliError> {
     let estimate = Estimate::of(plan, inventory);
     match context.global.format {

@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tokio::task::JoinHandle;
 
-/// How many bytes of text a monitor is sent about a failure.
+/// How many bytes of text are sent to a monitor about a failure.
 const PING_BYTES_MAX: usize = 8 << 10;
 
 /// The reports of a run, and where they go.
@@ -29,9 +29,9 @@ pub(in crate::cli) struct Reporting<'c> {
     ping: Channel,
 }
 
-/// A channel of reports: where its address comes from, and who sends to it, once that could be opened.
+/// A channel of reports: where its address comes from, and what sends to it, once that could be opened.
 struct Channel {
-    /// The address on the command line, which goes before the variable.
+    /// The address on the command line, which has precedence over the variable.
     given: Option<SecretUrl>,
     variable: &'static str,
     poster: Option<Poster>,
@@ -42,12 +42,12 @@ struct Channel {
 pub(in crate::cli) struct StartPing(Option<JoinHandle<()>>);
 
 impl<'c> Reporting<'c> {
-    /// Finds out who is to be told; nobody is yet.
+    /// Reads where to report to; nothing is sent yet.
     ///
     /// # Errors
     ///
-    /// An address on the command line is none. Whatever else is wrong is warned about instead: a backup must not be
-    /// missing because nobody could have been told of it.
+    /// An address on the command line is invalid. Anything else that is wrong is a warning: a backup must not be missing
+    /// because it could not have been reported.
     pub(in crate::cli) fn of(context: &'c Context, args: &ReportingArgs) -> Result<Self, CliError> {
         let notify = Channel::of("--notify-url", args.notify_url.as_ref(), "FIFO_RETAIN_NOTIFY_URL")?;
         let ping = Channel::of("--ping-url", args.ping_url.as_ref(), "FIFO_RETAIN_PING_URL")?;
@@ -56,40 +56,40 @@ impl<'c> Reporting<'c> {
         Ok(reporting)
     }
 
-    /// Tries again what did not come about before: a file with an address may be there by now.
+    /// Opens the channels that could not be opened before: a file with an address may exist by now.
     pub(in crate::cli) fn open_channels(&mut self) {
         self.notify.open(self.context);
         self.ping.open(self.context);
     }
 
-    /// Says whether anybody wants to know how the VMs stand.
+    /// Returns whether an output shows the state of the VMs.
     pub(in crate::cli) fn wants_overview(&self) -> bool {
         self.metrics_file.is_some() || self.notify.poster.is_some()
     }
 
-    /// Tells the monitor that a run begins. The run does not wait for that.
+    /// Pings the monitor at the start of a run. The run does not wait for that.
     pub(in crate::cli) fn begin(&self) -> StartPing {
         StartPing(self.ping.poster.clone().map(|ping| {
             tokio::spawn(async move { warn_of("the start", ping.ping(Some("start"), None).await) })
         }))
     }
 
-    /// Reports the last run of the history. A signal that comes meanwhile cuts it short; one that
-    /// came before is what is told.
+    /// Reports the last run of the history. A signal that comes meanwhile cuts that short; one that came before does not,
+    /// since it is what is reported.
     pub(in crate::cli) async fn end(
         &self,
         start_ping: StartPing,
         history: &RunHistory,
         interrupt: Option<&Interrupt>,
     ) {
-        let told = self.report_all(start_ping, history);
+        let sent = self.report_all(start_ping, history);
         let Some(interrupt) = interrupt.filter(|interrupt| interrupt.caught().is_none()) else {
-            return told.await;
+            return sent.await;
         };
         tokio::select! {
             biased;
-            () = told => {}
-            _ = interrupt.signalled() => tracing::warn!("told to end: nobody more is told of the run"),
+            () = sent => {}
+            _ = interrupt.signalled() => tracing::warn!("stopped by a signal: the remaining reports of the run are not sent"),
         }
     }
 
@@ -110,37 +110,37 @@ impl<'c> Reporting<'c> {
         };
         let pinged = async {
             let Some(poster) = &self.ping.poster else { return };
-            // The start may not arrive after the end. One that has not got through by now is of no use any more.
+            // The start must not arrive after the end. One that has not arrived by now is of no use any more.
             if let Some(start) = start_ping.0 {
                 start.abort();
                 let _ = start.await;
             }
-            let told = if summary.is_success() {
+            let sent = if summary.is_success() {
                 poster.ping(None, None).await
             } else {
                 poster.ping(Some("fail"), Some(notification::lines(summary, PING_BYTES_MAX))).await
             };
-            warn_of("the end", told);
+            warn_of("the end", sent);
         };
         tokio::join!(posted, pinged);
     }
 }
 
-fn warn_of(what: &str, told: Result<(), NotifyError>) {
-    if let Err(error) = told {
-        tracing::warn!("{what} of the run could not be told: {error}");
+fn warn_of(what: &str, sent: Result<(), NotifyError>) {
+    if let Err(error) = sent {
+        tracing::warn!("{what} of the run could not be reported: {error}");
     }
 }
 
-/// Says whether there was no run to tell of: somebody was asked and said no, or another run is under way, which tells of
-/// itself. What was told of the run before, a good file with metrics say, stays.
+/// Returns whether there was no run to report: the answer to the question was no, or another run is in progress, which
+/// reports itself. The reports of the run before, such as its metrics file, stay.
 pub(in crate::cli) fn is_not_a_run(ended: &Result<Outcome, CliError>) -> bool {
     ended
         .as_ref()
         .is_err_and(|error| matches!(error.kind(), Kind::Declined | Kind::Locked | Kind::RunInProgress))
 }
 
-/// Enters into an account how its run ended.
+/// Enters the end of a run into its summary.
 pub(in crate::cli) fn close(summary: &mut RunSummary, context: &Context, ended: &Result<Outcome, CliError>) {
     let exit_code = exit::code(ended);
     summary.ended = Some(RunEnd { at: context.now(), exit_code, outcome: exit::word(exit_code) });
@@ -150,7 +150,7 @@ pub(in crate::cli) fn close(summary: &mut RunSummary, context: &Context, ended: 
         .map(|error| RunFailure { causes: error.chain(), hint: error.advice().map(str::to_owned) });
 }
 
-/// Writes a file with metrics that everybody may read, whole or not at all.
+/// Writes a file with metrics, readable by all, whole or not at all.
 ///
 /// # Errors
 ///
@@ -177,11 +177,11 @@ impl Channel {
         Ok(Self { given, variable, poster: None })
     }
 
-    /// Makes ready to send, where that has not been done yet and there is an address.
+    /// Opens the channel, where it is not open yet and has an address.
     fn open(&mut self, context: &Context) {
         if self.poster.is_none() {
             self.poster = self.made(context).unwrap_or_else(|error| {
-                tracing::warn!("{}; nobody is told there", error.chain().join(": "));
+                tracing::warn!("{}; nothing is sent there", error.chain().join(": "));
                 None
             });
         }
@@ -203,7 +203,7 @@ impl Channel {
             CliError::new(Kind::Settings, format!("nothing can be sent to {url}")).because(error)
         })?;
         if !url.is_https() && !url.is_loopback() {
-            tracing::warn!("{url} is plain HTTP: what is told can be read on the way");
+            tracing::warn!("{url} is plain HTTP: what is sent can be read on the way");
         }
         Ok(Some(poster))
     }
