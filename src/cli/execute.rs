@@ -121,18 +121,14 @@ pub(super) struct Execution<'c> {
 }
 
 impl<'c> Execution<'c> {
-    /// Opens the journal and the other observers.
-    ///
-    /// # Errors
-    ///
-    /// The state folder cannot be made.
+    /// Makes ready: opens the journal.
     pub(super) fn begin(
         context: &'c Context,
         interrupt: &Interrupt,
         monitor: &RunMonitor<'_>,
     ) -> Result<Self, CliError> {
         output_queue::start();
-        // The alarms first, even if another observer fails. The terminal last: it may block.
+        // The alarm recorder first, so that no failure of another one loses an alarm. The terminal last: it may block.
         let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(monitor.alarm_recorder())];
         let path = state_dir(context)?.join("journal.jsonl");
         match Journal::open(&path, Uuid::new_v4()) {
@@ -164,8 +160,8 @@ impl<'c> Execution<'c> {
         self.observers.observe(&Event { time: self.context.now(), what });
     }
 
-    /// Executes what is due, records the result, and judges it. Where an output shows the state of the VMs, FiFo is read
-    /// once more after something was done: it shows the state after the run.
+    /// Executes what is due, records the result, and judges it. Where the state of the VMs is reported, FiFo is
+    /// read once more after something was done, so that the report shows the state after the run.
     pub(super) async fn run(
         &self,
         request: &ExecutionRequest<'_>,
@@ -188,7 +184,7 @@ impl<'c> Execution<'c> {
         outcome
     }
 
-    /// Reads FiFo after a run, for the outputs that show the state of the VMs. Where that fails they show the state before,
+    /// Reads FiFo after a run, for the reports of how the VMs stand. Where that fails, these show the state before the run,
     /// with its instant.
     async fn reread(
         &self,
@@ -203,7 +199,7 @@ impl<'c> Execution<'c> {
             planned = planning::plan_again(self.context, policies, request.fifo, selection) => match planned {
                 Ok(planned) => monitor.read(&planned, policies, summary),
                 Err(error) => {
-                    tracing::warn!("the state after the run could not be read: {}", error.chain().join(": "));
+                    tracing::warn!("failed to read the VMs after the run: {}", error.chain().join(": "));
                 }
             },
         }
@@ -213,7 +209,7 @@ impl<'c> Execution<'c> {
         let &ExecutionRequest { run, fifo, vms, inventory, .. } = request;
         let &RunRequest { args, handed_over_after, policies, .. } = run;
         let client = WriteClient::new(fifo.read().clone());
-        // A token of its own: otherwise the executor would be stopped before the warning is reported.
+        // A token of its own: the warning is to come before the executor ends.
         let stop = CancellationToken::new();
         let hand_over = CancellationToken::new();
         let executor = Executor {
@@ -249,7 +245,7 @@ impl<'c> Execution<'c> {
             std::future::pending().await
         };
         tokio::select! {
-            // Polled in this order, so that the warning is reported before its results.
+            // Reported before its consequences.
             biased;
             never = on_signal => match never {},
             never = next_is_due => match never {},
@@ -276,7 +272,7 @@ impl<'c> Execution<'c> {
     }
 }
 
-/// Ends a connection after a run. A failure does not change the result of the run.
+/// Closes a connection after a run. A failure to close it does not change the result of the run.
 pub(super) async fn close(fifo: Connection) {
     if let Err(error) = fifo.close().await {
         tracing::warn!("{}", error.chain().join(": "));
@@ -293,7 +289,7 @@ fn timing(context: &Context) -> Timing {
     }
 }
 
-/// Several observers, each of which receives every event.
+/// Several observers, each of which gets every event.
 struct Observers(Vec<Box<dyn Observer>>);
 
 impl Observer for Observers {

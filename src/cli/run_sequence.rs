@@ -241,7 +241,8 @@ fn skip_text(why: SkipReason) -> String {
     }
 }
 
-/// Shows a plan without a question, in the form for people. Output that fails or blocks, as on a full disk, stops no backup.
+/// Shows a plan as text, without asking. Output that cannot be written, because of a full disk or a blocked terminal,
+/// stops no backup.
 fn show_or_warn(context: &Context, plan: &Plan, inventory: &Inventory) {
     output_queue::start();
     match context.global.format {

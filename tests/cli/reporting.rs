@@ -161,9 +161,9 @@ fn whoever_does_not_listen_changes_nothing_and_the_address_is_not_shown() {
     let ended = asked(&cloud, &["-vvv", "reconcile", "--metrics-file", "run.prom"], &environment).code(0);
     let warned =
         |what: &str| ended.err.lines().any(|line| line.starts_with("warning: ") && line.contains(what));
-    assert!(warned("the notification of the run could not be reported: http://127.0.0.1:"), "{}", ended.err);
+    assert!(warned("failed to send the notification of the run: http://127.0.0.1:"), "{}", ended.err);
     assert!(warned("answered 500 Internal Server Error"), "{}", ended.err);
-    assert!(warned("the end of the run could not be reported: http://127.0.0.1:1/…"), "{}", ended.err);
+    assert!(warned("failed to send the end of the run: http://127.0.0.1:1/…"), "{}", ended.err);
     assert_eq!(deaf.lines().len(), 3, "three tries");
     let told = ended.out + &ended.err + &folder.read("run.prom");
     assert!(!told.contains("hunter2"), "{told}");

@@ -22,7 +22,7 @@ const PLAN_BYTES_MAX: u64 = 256 << 20;
 ///
 /// # Errors
 ///
-/// There is no terminal to ask on, the saved plan cannot be read, or those of [`run_sequence::run`].
+/// The saved plan cannot be used, another run is under way, no plan can be made, or the question was answered with no.
 pub(in crate::cli) async fn run(args: &ApplyArgs, context: &Context) -> Result<Outcome, CliError> {
     context.allow(&[Format::Text, Format::Json])?;
     let is_asked = args.plan.is_none() && !args.auto_approve;

@@ -37,7 +37,7 @@ pub(in crate::cli) struct LiveView<'a> {
 }
 
 impl<'a> RunMonitor<'a> {
-    /// Starts to watch a run that is not reported anywhere yet.
+    /// Starts to watch a run that has not been reported yet.
     pub(in crate::cli) fn new(reporting: &'a Reporting<'a>, live_view: Option<LiveView<'a>>) -> Self {
         Self {
             reporting,
@@ -47,7 +47,7 @@ impl<'a> RunMonitor<'a> {
         }
     }
 
-    /// Returns whether an output shows the state of the VMs.
+    /// Says whether the state of the VMs is reported anywhere.
     pub(in crate::cli) fn wants_overview(&self) -> bool {
         self.live_view.is_some() || self.reporting.wants_overview()
     }
@@ -107,11 +107,11 @@ impl<'a> RunMonitor<'a> {
                 Ok(Ok(planned)) => self.read(&planned, policies, summary),
                 Ok(Err(error)) => {
                     let why = error.chain().join(": ");
-                    tracing::warn!("the present state of the VMs could not be read: {why}; the run goes on");
+                    tracing::warn!("failed to read the current state of the VMs: {why}; the run goes on");
                 }
                 Err(_) => {
                     tracing::warn!(
-                        "the present state of the VMs could not be read, by a bug of this program; the run goes on"
+                        "failed to read the current state of the VMs, by a fault of this program; the run goes on"
                     );
                 }
             }
@@ -119,8 +119,8 @@ impl<'a> RunMonitor<'a> {
     }
 }
 
-/// Records alarms the moment that they are raised, and sets the latch before they are reported: the next run is held back
-/// even if this process ends here.
+/// Records alarms the moment that they are raised, and sets the latch before they are reported: whatever happens to this
+/// process, the next one is held back.
 #[derive(Clone, Default)]
 pub(in crate::cli) struct AlarmRecorder(Arc<Mutex<RecordedAlarms>>);
 

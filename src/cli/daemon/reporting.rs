@@ -42,12 +42,12 @@ struct Channel {
 pub(in crate::cli) struct StartPing(Option<JoinHandle<()>>);
 
 impl<'c> Reporting<'c> {
-    /// Reads where to report to; nothing is sent yet.
+    /// Finds out where to report to; nothing is sent yet.
     ///
     /// # Errors
     ///
-    /// An address on the command line is invalid. Anything else that is wrong is a warning: a backup must not be missing
-    /// because it could not have been reported.
+    /// An address on the command line is invalid. All other problems only cause a warning: backups must not depend on
+    /// notifications.
     pub(in crate::cli) fn of(context: &'c Context, args: &ReportingArgs) -> Result<Self, CliError> {
         let notify = Channel::of("--notify-url", args.notify_url.as_ref(), "FIFO_RETAIN_NOTIFY_URL")?;
         let ping = Channel::of("--ping-url", args.ping_url.as_ref(), "FIFO_RETAIN_PING_URL")?;
@@ -56,26 +56,26 @@ impl<'c> Reporting<'c> {
         Ok(reporting)
     }
 
-    /// Opens the channels that could not be opened before: a file with an address may exist by now.
+    /// Tries again what failed before: a file with an address may be there by now.
     pub(in crate::cli) fn open_channels(&mut self) {
         self.notify.open(self.context);
         self.ping.open(self.context);
     }
 
-    /// Returns whether an output shows the state of the VMs.
+    /// Says whether the state of the VMs is reported anywhere.
     pub(in crate::cli) fn wants_overview(&self) -> bool {
         self.metrics_file.is_some() || self.notify.poster.is_some()
     }
 
-    /// Pings the monitor at the start of a run. The run does not wait for that.
+    /// Pings the monitor at the start of a run, which does not wait for that.
     pub(in crate::cli) fn begin(&self) -> StartPing {
         StartPing(self.ping.poster.clone().map(|ping| {
             tokio::spawn(async move { warn_of("the start", ping.ping(Some("start"), None).await) })
         }))
     }
 
-    /// Reports the last run of the history. A signal that comes meanwhile cuts that short; one that came before does not,
-    /// since it is what is reported.
+    /// Reports the last run of the history. A signal meanwhile cuts it short; one that
+    /// came before is part of the report.
     pub(in crate::cli) async fn end(
         &self,
         start_ping: StartPing,
@@ -126,14 +126,14 @@ impl<'c> Reporting<'c> {
     }
 }
 
-fn warn_of(what: &str, sent: Result<(), NotifyError>) {
-    if let Err(error) = sent {
-        tracing::warn!("{what} of the run could not be reported: {error}");
+fn warn_of(what: &str, told: Result<(), NotifyError>) {
+    if let Err(error) = told {
+        tracing::warn!("failed to send {what} of the run: {error}");
     }
 }
 
-/// Returns whether there was no run to report: the answer to the question was no, or another run is in progress, which
-/// reports itself. The reports of the run before, such as its metrics file, stay.
+/// Says whether there was no run to report: a question was answered with no, or another run is under way, which reports
+/// itself. The report of the run before, such as a file with metrics, stays.
 pub(in crate::cli) fn is_not_a_run(ended: &Result<Outcome, CliError>) -> bool {
     ended
         .as_ref()
@@ -150,11 +150,7 @@ pub(in crate::cli) fn close(summary: &mut RunSummary, context: &Context, ended: 
         .map(|error| RunFailure { causes: error.chain(), hint: error.advice().map(str::to_owned) });
 }
 
-/// Writes a file with metrics, readable by all, whole or not at all.
-///
-/// # Errors
-///
-/// It could not be written.
+/// Writes a file with metrics that everybody may read, whole or not at all.
 pub(in crate::cli) fn write_metrics(
     context: &Context,
     path: &Path,
@@ -203,7 +199,7 @@ impl Channel {
             CliError::new(Kind::Settings, format!("nothing can be sent to {url}")).because(error)
         })?;
         if !url.is_https() && !url.is_loopback() {
-            tracing::warn!("{url} is plain HTTP: what is sent can be read on the way");
+            tracing::warn!("{url} is plain HTTP: what is told can be read on the way");
         }
         Ok(Some(poster))
     }

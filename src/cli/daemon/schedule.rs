@@ -84,9 +84,7 @@ async fn listen(address: SocketAddr, state: &Arc<DaemonState>) -> Result<Server,
     })?;
     let bound = server.address();
     if !bound.ip().is_loopback() {
-        tracing::warn!(
-            "{bound} can be reached from other machines: anyone who can reach it sees the names of all VMs"
-        );
+        tracing::warn!("{bound} can be reached from other machines, which can then see the names of all VMs");
     }
     tracing::info!("serving /metrics, /healthz and a page at http://{bound}/");
     Ok(server)
@@ -106,10 +104,10 @@ async fn stay_alive(context: &Context) -> std::convert::Infallible {
     std::future::pending().await
 }
 
-/// Sends states to the service manager. A failure does not affect the runs.
+/// A failure to notify the service manager stops no backup.
 fn service(context: &Context, states: &[ServiceState<'_>]) {
     if let Err(error) = context.notify_service(states) {
-        tracing::debug!("{states:?} could not be sent to the service manager: {error}");
+        tracing::debug!("failed to notify the service manager of {states:?}: {error}");
     }
 }
 
@@ -253,7 +251,7 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Reads the policies during a run, which continues with the old ones: mistakes in them are reported at once.
+    /// Reads the policies in the middle of a run, which goes on by the old ones: mistakes in them are reported at once.
     fn reload_policies(&self) {
         service(self.context, &[ServiceState::Reloading]);
         match policies::load(self.context) {

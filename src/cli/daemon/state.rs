@@ -24,7 +24,7 @@ pub(in crate::cli) struct DaemonState {
 
 struct StateData {
     history: RunHistory,
-    /// When the last run ended that executed its plan, or else this process started, by the monotonic clock.
+    /// When the last run ended that carried out its plan, or else this process started, by the monotonic clock.
     good: Instant,
     has_been_good: bool,
 }
