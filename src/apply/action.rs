@@ -14,7 +14,7 @@ pub struct VmRef {
     pub alias: String,
 }
 
-/// An action, as far as it is known.
+/// An action; of a create, the backup as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum ActionRef {
@@ -58,21 +58,21 @@ impl From<&Action> for ActionKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActionOutcome {
-    /// It is done, and was seen to be.
+    /// It is done, and a reading has shown it.
     Done,
-    /// It was started and is left to FiFo and the next run.
+    /// It was started; FiFo continues it, and the next run checks it.
     Started,
-    /// It was not begun, or not waited for to its end: there was no place for it in time, or it comes after something that
-    /// was not waited for, and the next run does it; or another run has made the backup.
+    /// It was not started, or not waited for to its end, and the next run does it: no slot was free in time, or it comes
+    /// after an upload that was not waited for. Or another run has made the backup.
     #[serde(rename = "left")]
     HandedOver,
     /// It was not done.
     Failed,
-    /// It was asked for, and no reading has shown that it happened.
+    /// The request was sent, and no reading has shown its effect.
     Unverified,
     /// It is no longer wanted, or the VM has changed since the plan: nothing was done.
     Dropped,
-    /// It was not begun, or not waited for, because the run was told to end, or backups had vanished elsewhere.
+    /// It was not started, or not waited for, because a signal ended the run, or backups had vanished elsewhere.
     Interrupted,
 }
 
@@ -85,9 +85,9 @@ pub struct RunCounts {
     pub started: usize,
     /// Actions that were left to the next run.
     pub left: usize,
-    /// Snapshots that were deleted, and seen to be.
+    /// Snapshots that were deleted, as a reading has shown.
     pub deleted_local: usize,
-    /// Actions that failed or that no reading has shown to have happened.
+    /// Actions that failed, or whose effect no reading has shown.
     pub failed: usize,
     /// Actions that were no longer wanted, or whose VM had changed since the plan.
     pub dropped: usize,

@@ -11,16 +11,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// How long an upload of a VM in no policy is taken to be running.
+/// How long an upload of a VM in no policy counts as running.
 const STUCK_AFTER_DEFAULT: TimeDelta = TimeDelta::hours(12);
 
-/// An upload that no worker watches: somebody else's, or one that is not waited for or cannot be read any more.
+/// An upload that no worker watches: one of another run, or one that is not waited for or can no longer be read.
 pub(super) struct BackgroundUpload {
     pub(super) at: VmRef,
     pub(super) which: UploadRef,
-    /// When it is no longer taken to be running.
+    /// When it no longer counts as running.
     pub(super) until: DateTime<Utc>,
-    /// The same by a clock that nobody sets.
+    /// The same by the monotonic clock.
     pub(super) until_at_the_latest: Instant,
 }
 
@@ -28,11 +28,11 @@ pub(super) struct BackgroundUpload {
 pub(super) enum UploadRef {
     /// The one of this backup.
     Known(BackupId),
-    /// One that FiFo may have begun, and that has not been seen yet: of a backup that was not there before.
+    /// One that FiFo may have started, not seen yet: of a backup that is not in `before`.
     Unseen { before: BTreeSet<BackupId> },
 }
 
-/// What a reading tells of an upload.
+/// What a reading shows of an upload.
 pub(super) enum UploadLookup<'v> {
     /// It runs, and this is its record.
     Running(&'v Backup),
@@ -43,7 +43,7 @@ pub(super) enum UploadLookup<'v> {
 }
 
 impl BackgroundUpload {
-    /// Takes an upload that is taken to be running for so long from an instant on.
+    /// Makes one that counts as running for `lasts` from an instant on.
     pub(super) fn new(at: VmRef, which: UploadRef, lasts: TimeDelta, from: DateTime<Utc>) -> Self {
         let until_at_the_latest = Instant::now() + lasts.to_std().unwrap_or_default();
         Self { at, which, until: from + lasts, until_at_the_latest }
@@ -70,8 +70,8 @@ impl UploadRef {
     }
 }
 
-/// Finds the uploads that are under way, whichever policy their VM is in, if any, and takes a place for each that moves,
-/// whether or not there is one.
+/// Finds the uploads that run already, whichever policy their VM is in, if any. Each that makes progress takes a slot,
+/// beyond the limits too.
 pub(super) fn foreign(
     inventory: &Inventory,
     executor: &Executor<'_>,
@@ -109,8 +109,8 @@ fn foreign_of<'v>(
         .filter(|backup| is_under_way(backup))
         .filter_map(|backup| {
             let taken = backup.timestamp?;
-            // A date ahead of us says nothing about how long it has been running: it is bounded all the same, as the
-            // planner does. Otherwise one wrong clock would hold a place, and with it the run, until that date.
+            // A date ahead of this clock does not show how long the upload has been running. It is limited to now, as in
+            // the planner: otherwise one wrong clock would hold a slot, and with it the run, until that date.
             let lasts = taken.min(now) + stuck_after - now;
             let at = VmRef { vm: vm.id, alias: vm.alias.clone() };
             ((now - taken).abs() < stuck_after)

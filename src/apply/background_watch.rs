@@ -4,21 +4,21 @@ use super::background::{BackgroundUpload, UploadLookup};
 use super::context::RunContext;
 use super::reader::{ReadError, find};
 use super::slots::Slot;
-use super::timing::PollIntervals;
+use super::timing::poll_intervals;
 use crate::inventory::Vm;
 use futures::future::join_all;
 use std::convert::Infallible;
 use tokio::time::Instant;
 
-/// How many rounds of readings go by until the list is read as well: a single reading can be old for ever.
+/// Every so many rounds the list is read: a single reading can stay old for ever.
 const ROUNDS_PER_LIST: usize = 4;
 
-/// Frees the place of each upload that no worker watches when it has ended or does not move. Reads only while somebody
-/// waits for a place.
+/// Frees the slot of each upload that no worker watches once it has ended or makes no progress. Reads only while a VM waits
+/// for a slot.
 pub(super) async fn watch(context: &RunContext<'_>) -> Infallible {
     let timing = context.executor.settings.timing;
     let mut round = 0;
-    for pause in PollIntervals::new(timing.pause_min, timing.pause_max) {
+    for pause in poll_intervals(timing.pause_min, timing.pause_max) {
         tokio::time::sleep(pause).await;
         if !context.slots.is_waited_for() {
             continue;
@@ -80,7 +80,7 @@ fn still_runs(
             UploadLookup::Unknown => true,
         },
         Err(ReadError::Gone) if is_list => false,
-        // A reading that failed or is old keeps the place taken: a place too few for a while harms nobody.
+        // A reading that failed or is old keeps the slot taken: one slot too few for a while does no harm.
         Err(_) => true,
     };
     runs && executor.clock.now() < upload.until && Instant::now() < upload.until_at_the_latest

@@ -1,8 +1,9 @@
 //! The canary: the first local delete of a run goes alone and is checked before any other may start.
 //!
-//! If its body is lost on the way it costs a chain. So of the deletes that are due at the beginning, the one whose chain is
-//! worth least goes first.
+//! If its body is lost on the way, FiFo deletes a chain. So of the deletes that are due from the start, the one with the
+//! cheapest chain goes first.
 
+use super::step::CloseReason;
 use crate::inventory::VmId;
 use crate::plan::CascadeCost;
 use std::collections::BTreeSet;
@@ -14,25 +15,26 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(super) struct DeleteGate {
     state: Mutex<State>,
-    /// Told whenever the state changes.
+    /// Notified at each change of the state.
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether a local delete of this run has been seen to do what it should.
+    /// Whether a local delete of this run was seen to have its effect and no other.
     is_open: bool,
-    /// The VMs that a local delete is due on from the beginning, cheapest first. One that has tried is taken out.
+    /// The VMs with a local delete that is due from the start, cheapest first. One that has tried is taken out.
     waiting_vms: BTreeSet<(CascadeCost, VmId)>,
-    /// Whether one goes alone just now.
+    /// Whether one is going alone.
     is_busy: bool,
-    /// How many are under way of which it is not known what they do.
+    /// How many are in progress with an unknown effect.
     holds: usize,
     /// Why none may start any more.
-    closed: Option<String>,
+    closed: Option<CloseReason>,
 }
 
-/// Leave to do one local delete. One that is dropped without a word leaves the gate as it was: the next one goes alone.
+/// The permit for one local delete. Dropped without `confirm` or `close`, it leaves the gate as it was: the next one goes
+/// alone.
 #[derive(Debug)]
 pub(super) struct DeletePermit<'g> {
     gate: &'g DeleteGate,
@@ -40,21 +42,21 @@ pub(super) struct DeletePermit<'g> {
     is_canary: bool,
 }
 
-/// While this is held nobody else's local delete goes out.
+/// While this is held, no other local delete is sent.
 #[derive(Debug)]
 pub(super) struct ExclusiveHold<'g>(&'g DeleteGate);
 
 impl DeleteGate {
-    /// Takes the VMs that a local delete is due on from the beginning, with what it would cost there. Each of them comes
-    /// to the gate or withdraws without waiting for anything else.
+    /// Takes the VMs with a local delete that is due from the start, each with its cost in the worst case. Each of them must
+    /// come to the gate or withdraw without waiting for anything else.
     pub(super) fn new(waiting_vms: BTreeSet<(CascadeCost, VmId)>) -> Self {
         Self { state: Mutex::new(State { waiting_vms, ..State::default() }), changed: Notify::new() }
     }
 
-    /// Waits until a VM's local delete may start; gives the reason when none may any more.
+    /// Waits until a VM's local delete may start; an error is the reason why no more may.
     ///
-    /// The first one to go is that of the cheapest VM of which it is known; with none left of these, whichever comes.
-    pub(super) async fn acquire(&self, vm: VmId) -> Result<DeletePermit<'_>, String> {
+    /// The first one is that of the cheapest VM with a delete due from the start; with none of these left, the next to come.
+    pub(super) async fn acquire(&self, vm: VmId) -> Result<DeletePermit<'_>, CloseReason> {
         self.wait_until(|state| {
             if state.is_open {
                 return Some(DeletePermit { gate: self, vm, is_canary: false });
@@ -69,28 +71,28 @@ impl DeleteGate {
         .await
     }
 
-    /// Says that a VM has tried its local deletes, or will not: nobody waits for it any more.
+    /// Takes a VM out that has tried its local deletes, or will not: the others no longer wait for it.
     pub(super) fn withdraw(&self, vm: VmId) {
         self.state().waiting_vms.retain(|(_, waiting)| *waiting != vm);
         self.changed.notify_waiters();
     }
 
-    /// Says that something is wrong: no further local delete may start in this run. The first reason stays.
-    pub(super) fn close(&self, reason: String) {
+    /// Closes the gate: no further local delete may start in this run. The first reason stays.
+    pub(super) fn close(&self, reason: CloseReason) {
         self.state().closed.get_or_insert(reason);
         self.changed.notify_waiters();
     }
 
-    /// Waits until the state has what is asked of it, or the gate is closed.
-    async fn wait_until<T>(&self, mut ask: impl FnMut(&mut State) -> Option<T>) -> Result<T, String> {
+    /// Waits until `ask` gets an answer from the state, or the gate is closed.
+    async fn wait_until<T>(&self, mut ask: impl FnMut(&mut State) -> Option<T>) -> Result<T, CloseReason> {
         loop {
             let mut changed = pin!(self.changed.notified());
-            // From here on a change is not missed, even before it is first waited for.
+            // From here on no change is missed, even before the first wait.
             changed.as_mut().enable();
             {
                 let mut state = self.state();
-                if let Some(reason) = &state.closed {
-                    return Err(reason.clone());
+                if let Some(reason) = state.closed {
+                    return Err(reason);
                 }
                 if let Some(answer) = ask(&mut state) {
                     return Ok(answer);
@@ -101,15 +103,15 @@ impl DeleteGate {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Changed in single steps, so it holds even if somebody panicked beside it.
+        // It is changed in single steps, so it is consistent even after a panic elsewhere.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<'g> DeletePermit<'g> {
-    /// Waits until nobody's local delete is under way of which it is not known what it does, and says whether there was
-    /// one. Gives the reason when none may start any more: somebody else's may have gone wrong since the pass was given.
-    pub(super) async fn wait_for_others(&self) -> Result<bool, String> {
+    /// Waits until no other local delete has an unknown effect. Returns whether it waited; an error is the reason why no
+    /// more may start, since another one may have gone wrong after this permit was given.
+    pub(super) async fn wait_for_others(&self) -> Result<bool, CloseReason> {
         let mut had_to_wait = false;
         self.gate
             .wait_until(|state| {
@@ -120,21 +122,21 @@ impl<'g> DeletePermit<'g> {
         Ok(had_to_wait)
     }
 
-    /// Says that it is not known what this delete does: nobody else's goes out for as long as the answer is held. It is
-    /// let go before this one is repeated, so that two of them never wait for each other.
+    /// Marks the effect of this delete as unknown: no other is sent while the returned hold exists. It must be dropped
+    /// before this one is repeated, so that two of them never wait for each other.
     pub(super) fn hold_others(&self) -> ExclusiveHold<'g> {
         self.gate.state().holds += 1;
         ExclusiveHold(self.gate)
     }
 
-    /// Says that this delete was seen to do what it should, and nothing else: others may start.
+    /// Marks this delete as done, with no other effect: others may start.
     pub(super) fn confirm(&self) {
         self.gate.state().is_open = true;
         self.gate.changed.notify_waiters();
     }
 
     /// As [`DeleteGate::close`].
-    pub(super) fn close(&self, reason: String) {
+    pub(super) fn close(&self, reason: CloseReason) {
         self.gate.close(reason);
     }
 }
@@ -158,6 +160,7 @@ impl Drop for ExclusiveHold<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::BackupId;
     use futures::FutureExt as _;
 
     fn vm(n: u128) -> VmId {
@@ -165,7 +168,7 @@ mod tests {
     }
 
     fn cost(restorable: usize) -> CascadeCost {
-        let backup = crate::inventory::BackupId::new(uuid::Uuid::nil());
+        let backup = BackupId::new(uuid::Uuid::nil());
         CascadeCost { restorable, descendants: 0, taken: None, backup }
     }
 
@@ -180,13 +183,14 @@ mod tests {
         again_first.confirm();
         let (one, two) = (gate.acquire(vm(1)).await.unwrap(), gate.acquire(vm(3)).await.unwrap());
         assert_eq!(two.wait_for_others().await, Ok(false));
-        one.close("unverified".to_owned());
+        let reason = CloseReason::Unknown(BackupId::new(uuid::Uuid::nil()));
+        one.close(reason);
         assert_eq!(
             two.wait_for_others().await.unwrap_err(),
-            "unverified",
+            reason,
             "one that has passed is held back as well"
         );
-        assert_eq!(gate.acquire(vm(4)).await.unwrap_err(), "unverified");
+        assert_eq!(gate.acquire(vm(4)).await.unwrap_err(), reason);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use super::executor::Executor;
 use super::reader::VmReader;
 use super::report::{ActionReport, CascadeAlarm, RunReport, VmReport};
 use super::slots::{Slot, Slots};
+use super::step::{CloseReason, HandOverCause};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,29 +20,29 @@ pub(super) struct RunContext<'a> {
     pub(super) reader: VmReader<'a>,
     pub(super) slots: Arc<Slots>,
     pub(super) gate: DeleteGate,
-    /// Uploads that no worker watches, with the places that they take.
+    /// Uploads that no worker watches, with the slots that they hold.
     pub(super) background: Mutex<Vec<(BackgroundUpload, Slot)>>,
     /// How many VMs may be in the middle of a local delete.
     pub(super) turns: Semaphore,
     /// How many VMs wait for a clock.
     pub(super) clock_waits: AtomicUsize,
-    /// Cancelled when what merely waits is left to the next run.
+    /// Cancelled when what still waits is left to the next run.
     pub(super) hand_over_now: CancellationToken,
-    /// Whether that is since the deadline has passed.
+    /// Whether the deadline is the reason for that.
     pub(super) is_past_deadline: AtomicBool,
     pub(super) reports: Mutex<Vec<VmReport>>,
     pub(super) alarms: Mutex<Vec<CascadeAlarm>>,
-    /// Cancelled when the run is told to end, and with the first alarm: nothing new is started then. What has been
-    /// asked for is still looked at, so that it is known what became of it.
+    /// Cancelled by a signal and by the first alarm: nothing new is started then. The results of what was sent are still
+    /// looked for.
     pub(super) stop: CancellationToken,
 }
 
 impl RunContext<'_> {
-    pub(super) fn tell(&self, what: EventKind) {
+    pub(super) fn emit(&self, what: EventKind) {
         self.executor.observe(what);
     }
 
-    /// Has what merely waits left to the next run once the deadline has passed.
+    /// Leaves what still waits to the next run once the deadline has passed.
     pub(super) async fn hand_over_at_deadline(&self) -> Infallible {
         if let Some(deadline) = self.executor.settings.deadline {
             tokio::time::sleep(deadline).await;
@@ -51,42 +52,42 @@ impl RunContext<'_> {
         std::future::pending().await
     }
 
-    /// Says why what merely waits is left to the next run.
-    pub(super) fn why_handed_over(&self) -> &'static str {
+    /// Returns the reason why what still waits is left to the next run.
+    pub(super) fn hand_over_cause(&self) -> HandOverCause {
         if self.is_past_deadline.load(Ordering::SeqCst) {
-            "the deadline of this run has passed"
+            HandOverCause::Deadline
         } else {
-            "the next run is due"
+            HandOverCause::NextRunDue
         }
     }
 
-    /// Counts a VM that waits for a clock.
+    /// Counts a VM that waits for a clock, as long as the result is held.
     pub(super) fn waits_for_clock(&self) -> WaitCount<'_> {
         WaitCount::new(&self.clock_waits)
     }
 
-    /// Gives how many VMs wait for a clock.
+    /// Returns how many VMs wait for a clock.
     pub(super) fn clock_waits(&self) -> usize {
         self.clock_waits.load(Ordering::SeqCst)
     }
 
-    /// Keeps a place taken for an upload that no worker watches, until it is seen to have ended.
+    /// Keeps a slot for an upload that no worker watches, until a reading shows that it has ended.
     pub(super) fn keep_in_background(&self, upload: BackgroundUpload, slot: Slot) {
         self.background.lock().unwrap_or_else(PoisonError::into_inner).push((upload, slot));
     }
 
-    /// Hands out the uploads that no worker watches, to be looked at.
+    /// Takes out the uploads that no worker watches, for reading them.
     pub(super) fn take_background(&self) -> Vec<(BackgroundUpload, Slot)> {
         std::mem::take(&mut *self.background.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits for a turn to do a local delete.
     pub(super) async fn take_turn(&self) -> Option<SemaphorePermit<'_>> {
-        // The semaphore is never closed, so there is always a turn in the end.
+        // The semaphore is never closed, so this always succeeds.
         self.turns.acquire().await.ok()
     }
 
-    /// Notes how one of a VM's actions ended.
+    /// Adds how one of a VM's actions ended.
     pub(super) fn report(&self, place: usize, step: ActionReport) {
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(report) = reports.get_mut(place) {
@@ -94,10 +95,10 @@ impl RunContext<'_> {
         }
     }
 
-    /// Tells that backups have vanished, and has nothing new started.
+    /// Reports that backups have vanished, and starts nothing new.
     pub(super) fn raise_alarm(&self, alarm: CascadeAlarm) {
-        self.gate.close("backups have vanished".to_owned());
-        self.tell(EventKind::CascadeAlarm {
+        self.gate.close(CloseReason::Vanished);
+        self.emit(EventKind::CascadeAlarm {
             at: alarm.at.clone(),
             backup: alarm.backup,
             gone: alarm.gone.clone(),
@@ -115,7 +116,7 @@ impl RunContext<'_> {
     }
 }
 
-/// Counts those who wait for as long as each holds its own.
+/// One more in a count, until it is dropped.
 #[derive(Debug)]
 pub(super) struct WaitCount<'a>(&'a AtomicUsize);
 

@@ -1,25 +1,124 @@
-//! Creating a backup: asked for once, looked for rather than repeated, and waited for until it is good.
+//! Creates a backup: the request is sent once, its result is searched for rather than sent again, the upload is checked.
 
-use super::action::ActionOutcome;
+use super::action::ActionRef;
 use super::background::{BackgroundUpload, UploadRef};
 use super::event::EventKind;
 use super::reader::VmReading;
 use super::search::{Sent, new_backup};
 use super::slots::Slot;
+use super::step::{DropReason, HandOverReason, StepError, StepSuccess, SuccessKind, UnclearAnswer};
 use super::timing::CLOCK_SKEW_MAX;
-use super::worker::{StepError, StepSuccess, VmWorker, create_step, not_begun};
-use super::write_attempts::{AttemptResult, WriteAttempts};
-use crate::fifo::NewBackup;
+use super::worker::{VmWorker, create_step};
+use super::write_attempts::WriteAttempts;
+use super::write_loop::Write;
+use crate::fifo::{FifoError, NewBackup, WriteAnswer};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::{Action, Create};
 use chrono::{DateTime, TimeDelta, Utc};
+use std::ops::ControlFlow;
 use tokio::time::sleep;
+
+/// The create of one backup, from its first request to the backup on record.
+struct CreateRequest<'c> {
+    create: &'c Create,
+    new: NewBackup,
+    /// How long FiFo's clock was waited for.
+    waited: TimeDelta,
+    /// The VM before the first request that got no clear answer.
+    first: Option<Sent>,
+}
+
+/// A create that is due, by the last reading of the VM.
+struct DueCreate {
+    due_since: DateTime<Utc>,
+    /// The VM before the request.
+    sent: Sent,
+}
+
+impl<'c> CreateRequest<'c> {
+    fn new(create: &'c Create) -> Self {
+        let new = NewBackup { comment: create.comment.clone(), parent: create.parent };
+        Self { create, new, waited: TimeDelta::zero(), first: None }
+    }
+}
+
+impl Write for CreateRequest<'_> {
+    type Wanted = DueCreate;
+    type Done = BackupId;
+
+    fn attempts(&self) -> WriteAttempts {
+        WriteAttempts::for_create()
+    }
+
+    fn step(&self) -> ActionRef {
+        create_step(self.create, None)
+    }
+
+    fn check(
+        &mut self,
+        worker: &VmWorker<'_>,
+        seen: &VmReading,
+    ) -> Result<ControlFlow<BackupId, DueCreate>, StepError> {
+        // A request without an answer may have been slower than the search for its backup.
+        if let Some(sent) = &self.first
+            && let Some(backup) = new_backup(&seen.vm, self.create, sent, None)
+        {
+            return Ok(ControlFlow::Break(backup));
+        }
+        if seen.vm.hypervisor.as_deref() != Some(worker.hypervisor.as_str()) {
+            return Err(StepError::Dropped(DropReason::Moved));
+        }
+        let due_since = worker.still_wanted(seen, self.create)?;
+        let sent = Sent { known: worker.known_with(&seen.vm), asked_at: seen.server_date };
+        Ok(ControlFlow::Continue(DueCreate { due_since, sent }))
+    }
+
+    async fn has_waited(
+        &mut self,
+        worker: &mut VmWorker<'_>,
+        due: &DueCreate,
+        seen: &VmReading,
+    ) -> Result<bool, StepError> {
+        // The clock may be set back meanwhile, or stand still: all waits together last no longer than clocks may differ.
+        let early = early(due.due_since, seen.server_date).filter(|_| self.waited < CLOCK_SKEW_MAX);
+        if let Some(early) = early {
+            self.waited += early;
+            worker.wait_for_clock(early).await?;
+            return Ok(true);
+        }
+        worker.check_stuck_twice(seen).await
+    }
+
+    async fn send(&mut self, worker: &mut VmWorker<'_>, seen: &VmReading) -> Result<WriteAnswer, FifoError> {
+        worker.context.executor.client.create_backup(worker.id, &self.new, seen.etag.as_ref()).await
+    }
+
+    async fn see_accepted(
+        &mut self,
+        worker: &mut VmWorker<'_>,
+        due: DueCreate,
+        named: Option<BackupId>,
+    ) -> Result<BackupId, StepError> {
+        worker.find_accepted(self.create, &due.sent, named).await
+    }
+
+    async fn see_unclear(
+        &mut self,
+        worker: &mut VmWorker<'_>,
+        due: DueCreate,
+        attempts: &WriteAttempts,
+        unclear: UnclearAnswer,
+    ) -> Result<Option<BackupId>, StepError> {
+        let first = self.first.get_or_insert(due.sent);
+        worker.find_unclear(self.create, first, attempts, unclear).await
+    }
+}
 
 impl VmWorker<'_> {
     /// Creates a backup and waits until it is complete and checked.
     pub(super) async fn create(&mut self, create: &Create) -> Result<StepSuccess, StepError> {
         let slot = self.take_slot().await?;
-        let backup = match self.request(create).await {
+        let backup = match self.write(CreateRequest::new(create)).await {
             Ok(backup) => backup,
             Err(problem) => {
                 if matches!(problem, StepError::Unverified(_)) {
@@ -29,7 +128,7 @@ impl VmWorker<'_> {
                 return Err(problem);
             }
         };
-        self.context.tell(EventKind::Accepted {
+        self.context.emit(EventKind::Accepted {
             at: self.at.clone(),
             backup,
             tier: create.tier.clone(),
@@ -37,14 +136,11 @@ impl VmWorker<'_> {
         });
         if !self.context.executor.settings.wait {
             self.context.keep_in_background(self.background(UploadRef::Known(backup))?, slot);
-            let message = format!(
-                "backup {backup} is started; its upload continues in FiFo, and the next run checks the result"
-            );
-            return Ok(StepSuccess { ending: ActionOutcome::Started, backup, message });
+            return Ok(StepSuccess { backup, kind: SuccessKind::Started });
         }
         let result = self.wait_for(create, backup, &slot).await;
         if matches!(result, Err(StepError::Unverified(_))) {
-            // It is out of sight, and may well go on: its place is not free before somebody has seen it end.
+            // The upload may still run: its slot is not free before a reading shows that it has ended.
             self.context.keep_in_background(self.background(UploadRef::Known(backup))?, slot);
         }
         result
@@ -53,75 +149,20 @@ impl VmWorker<'_> {
     async fn take_slot(&self) -> Result<Slot, StepError> {
         let (slots, hypervisor) = (&self.context.slots, &self.hypervisor);
         if self.context.executor.settings.wait {
-            self.wait(slots.acquire(hypervisor)).await.map_err(|cut| self.not_asked_for(cut))
+            self.wait(slots.acquire(hypervisor)).await.map_err(|cut| self.cut_short(cut))
         } else {
-            slots.try_acquire(hypervisor).ok_or_else(|| {
-                StepError::HandedOver(
-                    "nothing was done: all upload slots are in use; the next run tries again".to_owned(),
-                )
-            })
+            slots.try_acquire(hypervisor).ok_or(StepError::HandedOver(HandOverReason::SlotsInUse))
         }
     }
 
     fn background(&self, which: UploadRef) -> Result<BackgroundUpload, StepError> {
-        // FiFo's clock, which stamps it and by which the planner counts, may be ahead of ours.
+        // FiFo's clock stamps the backup, the planner counts from that, and it may be ahead of this machine's.
         let lasts = CLOCK_SKEW_MAX + self.policy()?.stuck_after;
         Ok(BackgroundUpload::new(self.at.clone(), which, lasts, self.context.executor.clock.now()))
     }
 
-    /// Asks FiFo for the backup until it is on record, or it is certain that it is not.
-    async fn request(&mut self, create: &Create) -> Result<BackupId, StepError> {
-        let new = NewBackup { comment: create.comment.clone(), parent: create.parent };
-        let mut attempts = WriteAttempts::for_create();
-        let mut waited = TimeDelta::zero();
-        // How things were before it was sent for the first time without a clear answer.
-        let mut first: Option<Sent> = None;
-        loop {
-            let seen = self.read_vm_before_write(&attempts).await?;
-            // What was sent before without an answer may have been slower than the search for it.
-            if let Some(sent) = &first
-                && let Some(backup) = new_backup(&seen.vm, create, sent, None)
-            {
-                return Ok(backup);
-            }
-            if seen.vm.hypervisor.as_deref() != Some(self.hypervisor.as_str()) {
-                let message = "nothing was done: the VM has moved to another hypervisor, where this run holds no slot; the next run plans it again";
-                return Err(StepError::Dropped(message.to_owned()));
-            }
-            let due_since = self.still_wanted(&seen, create)?;
-            self.clocks_agree(&attempts, seen.server_date)?;
-            // A clock may be set back meanwhile, or stand still: in all it is waited for no longer than clocks may differ.
-            if let Some(early) = early(due_since, seen.server_date).filter(|_| waited < CLOCK_SKEW_MAX) {
-                waited += early;
-                self.wait_for_clock(early).await?;
-                // That may have been long, and what was seen is old.
-                continue;
-            }
-            if self.check_stuck_twice(&seen).await? {
-                continue;
-            }
-            if self.is_stopped() {
-                return Err(not_begun());
-            }
-            let sent = Sent { known: self.known_with(&seen.vm), asked_at: seen.server_date };
-            self.context
-                .tell(EventKind::ActionStarted { at: self.at.clone(), step: create_step(create, None) });
-            let answer = self.context.executor.client.create_backup(self.id, &new, seen.etag.as_ref()).await;
-            match self.interpret(&mut attempts, answer, seen.etag.is_some()).await? {
-                AttemptResult::RetryLater => {}
-                AttemptResult::Accepted(told) => return self.find_accepted(create, &sent, told).await,
-                AttemptResult::Unknown(unclear) => {
-                    let first = first.get_or_insert(sent);
-                    if let Some(backup) = self.find_unclear(create, first, &attempts, &unclear).await? {
-                        return Ok(backup);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Says since when the create is due as the VM is now. It may have waited for its place for long, so that may be later
-    /// than when it was planned.
+    /// Returns since when the create is due by a reading. It may have waited long for a slot, so that may be later than in
+    /// the plan.
     fn still_wanted(&self, seen: &VmReading, create: &Create) -> Result<DateTime<Utc>, StepError> {
         let planned: Action = Action::Create(create.clone());
         let fresh = self.decide_again(seen)?;
@@ -130,16 +171,12 @@ impl VmWorker<'_> {
             _ => None,
         });
         due_since.ok_or_else(|| {
-            self.made_by_another(&seen.vm).unwrap_or_else(|| {
-                StepError::Dropped(
-                    "nothing was done: in its present state the VM does not need this backup".to_owned(),
-                )
-            })
+            self.made_by_another(&seen.vm).unwrap_or(StepError::Dropped(DropReason::BackupNotNeeded))
         })
     }
 
-    /// Finds out whether another run has meanwhile made the backup that is planned, or is making it: a new one of its tier
-    /// or a coarser one. That is as good as if this run had.
+    /// Returns that another run has made the planned backup, or is making it: a new one of its tier or of a coarser one.
+    /// That is as good as one of this run.
     pub(super) fn made_by_another(&self, vm: &Vm) -> Option<StepError> {
         let policy = self.policy().ok()?;
         let planned = self.planned_create()?;
@@ -152,21 +189,21 @@ impl VmWorker<'_> {
                 && tier_of(backup).is_some_and(|tier| tier <= wanted)
         });
         let made = new.max_by_key(|backup| (backup.timestamp, backup.id))?;
-        let how_far = if made.state == RecordedState::Completed { "complete" } else { "in progress" };
-        Some(StepError::HandedOver(format!("made by another run: backup {} is {how_far}", made.id)))
+        let is_complete = made.state == RecordedState::Completed;
+        Some(StepError::HandedOver(HandOverReason::MadeByAnotherRun { backup: made.id, is_complete }))
     }
 
     async fn wait_for_clock(&self, early: TimeDelta) -> Result<(), StepError> {
         let _waiting = self.context.waits_for_clock();
         let pause = sleep(early.to_std().unwrap_or_default());
-        self.wait(pause).await.map_err(|cut| self.not_asked_for(cut))
+        self.wait(pause).await.map_err(|cut| self.cut_short(cut))
     }
 }
 
-/// Gives how long it is until the create is due by FiFo's clock too: a backup that FiFo stamps before its due time would
-/// not count for it, and the next run would make another.
+/// Returns how long it is until the create is due by FiFo's clock too: a backup that FiFo stamps before its due time would
+/// not count for it, and the next run would create another.
 fn early(due_since: DateTime<Utc>, server_date: Option<DateTime<Utc>>) -> Option<TimeDelta> {
     let early = due_since - server_date?;
-    // The server tells whole seconds.
+    // The server's date has whole seconds.
     (early > TimeDelta::zero()).then(|| early.min(CLOCK_SKEW_MAX) + TimeDelta::seconds(1))
 }

@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
-/// Gives the JSON Schema (2020-12) of an event, which is one line of what `apply` and `reconcile` tell as JSON.
+/// Returns the JSON Schema (2020-12) of an event, which is one line of the JSON output of `apply` and `reconcile`.
 pub fn schema() -> Schema {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     settings.into_generator().into_root_schema_for::<Event>()
@@ -34,14 +34,14 @@ pub enum EventKind {
         endpoint: String,
         /// How many backups are to be created.
         create: usize,
-        /// How many snapshots are to be deleted on hypervisors, those of new backups among them that do not stay once they
+        /// How many snapshots are to be deleted on hypervisors, including those of new backups that do not stay once they
         /// are complete.
         delete_local: usize,
         /// The bytes that the new backups are likely to have, each as many as the newest completed backup of the same VM,
         /// comment and type; null where one of them has none.
         expected_bytes: Option<u64>,
     },
-    /// An action is about to be asked of FiFo.
+    /// A request is about to be sent to FiFo.
     ActionStarted {
         /// Where.
         #[serde(flatten)]
@@ -63,7 +63,7 @@ pub enum EventKind {
         /// null where there is none.
         expected_bytes: Option<u64>,
     },
-    /// How far an upload has come. Not worth a journal entry.
+    /// The progress of an upload. It has no journal entry.
     Progress {
         /// Where.
         #[serde(flatten)]
@@ -75,10 +75,10 @@ pub enum EventKind {
         /// Bytes stored so far.
         bytes: u64,
     },
-    /// What is waited for before anything can be asked of FiFo. Told every 30 s while there is something, and once more,
-    /// with nothing in it, when there is not. Not worth a journal entry.
+    /// What is waited for before requests are sent to FiFo. Reported every 30 s while anything waits, and once more, with
+    /// nothing in it, when that is over. It has no journal entry.
     Waiting(Waiting),
-    /// An action has come to its end.
+    /// An action has ended.
     ActionEnded {
         /// Where.
         #[serde(flatten)]
@@ -88,15 +88,15 @@ pub enum EventKind {
         step: ActionRef,
         /// How it ended.
         outcome: ActionOutcome,
-        /// The whole of it, for people.
+        /// The whole outcome, for people.
         message: String,
     },
-    /// Something worth telling that ends nothing.
+    /// Something of note that ends nothing.
     Warning {
         /// Where, unless it is about the whole run.
         #[serde(flatten)]
         at: Option<VmRef>,
-        /// The whole of it, for people.
+        /// The whole warning, for people.
         message: String,
     },
     /// Backups have vanished after a local delete: nothing new is started.
@@ -106,12 +106,12 @@ pub enum EventKind {
         at: VmRef,
         /// The backup whose snapshot was to be deleted.
         backup: BackupId,
-        /// The backups that are gone, that one among them if it is.
+        /// The backups that are gone, including that one if it is.
         gone: Vec<BackupId>,
     },
     /// The run has ended.
     Finished {
-        /// What came of it.
+        /// The counts of its actions.
         #[serde(flatten)]
         tally: RunCounts,
     },
@@ -120,20 +120,20 @@ pub enum EventKind {
 /// What is waited for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Waiting {
-    /// How many VMs wait for a slot, that is for other uploads to end.
+    /// How many VMs wait for a slot, which means for other uploads to end.
     pub for_slot: usize,
     /// How many VMs wait for FiFo's clock to reach the time at which their backup is due.
     pub for_clock: usize,
-    /// Where slots are waited for, and who holds them.
+    /// Where VMs wait for slots, and which uploads hold them.
     pub slots: Vec<SlotUse>,
-    /// The whole of it, for people; empty when nothing is waited for.
+    /// All of it, for people; empty when nothing is waited for.
     pub message: String,
 }
 
 /// How the slots that are waited for are used.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct SlotUse {
-    /// The hypervisor; null where the limit in all is what is waited for.
+    /// The hypervisor; null where the limit for all of them is reached.
     pub hypervisor: Option<String>,
     /// How many VMs wait for one.
     pub waiting: usize,
@@ -141,7 +141,7 @@ pub struct SlotUse {
     pub running: usize,
     /// How many there are.
     pub limit: usize,
-    /// The uploads that hold one, as far as they were seen yet.
+    /// The uploads that hold one, as far as a reading has shown them.
     pub held_by: Vec<SlotHolder>,
 }
 
@@ -155,15 +155,15 @@ pub struct SlotHolder {
     pub backup: BackupId,
     /// When FiFo accepted it, where it says so.
     pub since: Option<DateTime<Utc>>,
-    /// Bytes stored when it was last seen.
+    /// Bytes stored by the last reading.
     pub bytes: u64,
-    /// For how many seconds it has not been seen to grow.
+    /// For how many seconds no reading has shown growth.
     pub quiet_secs: u64,
 }
 
-/// Somebody who is told what happens, as it happens.
+/// Receives the events of a run as they happen.
 pub trait Observer: Send + Sync {
-    /// Takes note of an event. Must not fail: what cannot be told must not stop what is done.
+    /// Receives an event. Must not fail: a report that cannot be written must not stop the run.
     fn observe(&self, event: &Event);
 }
 
@@ -233,11 +233,11 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for what in events {
             let time = "2026-11-22T01:00:00Z".parse().unwrap();
-            let mut told: Value = serde_json::to_value(Event { time, what }).unwrap();
-            assert!(validator.is_valid(&told), "{told:#}");
-            seen.insert(told["event"].to_string());
-            told["strange"] = Value::Null;
-            assert!(!validator.is_valid(&told), "{told:#}");
+            let mut json: Value = serde_json::to_value(Event { time, what }).unwrap();
+            assert!(validator.is_valid(&json), "{json:#}");
+            seen.insert(json["event"].to_string());
+            json["strange"] = Value::Null;
+            assert!(!validator.is_valid(&json), "{json:#}");
         }
         assert_eq!(seen.len(), kinds, "a kind of event is not tried: {seen:?}");
     }

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 /// The clock of this machine, or a simulated one.
 pub trait Clock: Send + Sync {
-    /// Tells the instant.
+    /// Returns the present instant.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// How a run is to be done.
+/// The settings of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct ExecutorSettings {
     /// How many uploads may run in all, counting those that were running already.
@@ -24,13 +24,13 @@ pub struct ExecutorSettings {
     pub max_uploads_per_hypervisor: usize,
     /// Whether uploads are waited for. If not, what comes after them is left to the next run.
     pub wait: bool,
-    /// After how long what still waits, for an upload, a place or a clock, is left to the next run.
+    /// After how long what still waits, for an upload, a slot or a clock, is left to the next run.
     pub deadline: Option<Duration>,
-    /// The pauses and patience.
+    /// Timeouts and intervals.
     pub timing: Timing,
 }
 
-/// Carries plans out against one FiFo.
+/// Executes plans against one FiFo.
 pub struct Executor<'a> {
     /// The FiFo.
     pub client: &'a WriteClient,
@@ -38,16 +38,16 @@ pub struct Executor<'a> {
     pub policies: &'a Policies,
     /// The clock.
     pub clock: &'a dyn Clock,
-    /// Who is told what happens.
+    /// Receives the events.
     pub observer: &'a dyn Observer,
-    /// Cancelled when nothing new may be started any more.
+    /// Cancelled when nothing new may be started.
     pub stop: &'a CancellationToken,
-    /// Cancelled when the next run is due: what merely waits, for an upload, a place or a clock, is then left to that one,
-    /// which plans anew for all VMs. One upload that hangs for hours must not hold up what comes due meanwhile.
+    /// Cancelled when the next run is due: what still waits, for an upload, a slot or a clock, is then left to that run,
+    /// which plans again for all VMs. One upload that hangs for hours must not delay what becomes due meanwhile.
     pub hand_over: &'a CancellationToken,
-    /// What is known of how uploads move; to be kept from run to run.
+    /// The progress of uploads; to be kept from run to run.
     pub progress: &'a ProgressTracker,
-    /// How it is to be done.
+    /// The settings.
     pub settings: ExecutorSettings,
 }
 

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 /// An open journal file.
 ///
-/// A line that cannot be written (a full disk, say) is told on the log, the first of them, and does not stop the run: a
-/// backup that is not made is worse than a line that is not written.
+/// The first line that cannot be written (a full disk, say) is logged. It does not stop the run: a backup that is not made
+/// is worse than a line that is not written.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -24,7 +24,7 @@ struct Lines {
     file: File,
     /// Whether the last line may lack its end, because writing it failed or a run was killed at it.
     is_torn: bool,
-    /// Whether it has been told that a line could not be written.
+    /// Whether a line that could not be written was logged.
     is_failure_told: bool,
 }
 

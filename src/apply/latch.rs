@@ -1,7 +1,7 @@
-//! The latch of a FiFo: what a cascade alarm leaves behind, and no run goes past until a person has lifted it.
+//! The latch of a FiFo: a file that a cascade alarm writes. While it exists no run starts; a person lifts it.
 //!
-//! It is the one thing that is remembered from run to run, since each further run could take another chain. Whatever
-//! lies in its place counts as set: a file that cannot be read, one that is empty or cut short, one of another version.
+//! It is the one thing that is remembered from run to run, since each further run could delete another chain. Anything at
+//! its path counts as set: a file that cannot be read, is empty, is cut short or is of another version.
 
 use super::lock::endpoint_digest;
 use super::report::CascadeAlarm;
@@ -15,24 +15,24 @@ use std::path::{Path, PathBuf};
 /// The format of this version's file.
 const FORMAT: &str = "fifo-retain.latch/1";
 
-/// The place of one FiFo's latch in a state folder.
+/// The path of one FiFo's latch in a state folder.
 #[derive(Clone, Debug)]
 pub struct Latch {
     folder: PathBuf,
     endpoint: String,
     path: PathBuf,
-    /// Where the file is written before it takes its place. It stays where that fails, and then counts as well.
+    /// Where the file is written before it is renamed. It stays where that fails, and then counts as set too.
     draft: PathBuf,
 }
 
-/// A latch that is set: why no run may begin.
+/// A latch that is set: why no run may start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SafetyStop {
     /// The file, for people.
     pub file: String,
-    /// What has happened, as far as the file tells.
+    /// The alarms, as far as the file has them.
     pub alarms: Vec<LatchedAlarm>,
-    /// Why the file does not tell everything.
+    /// Why the file does not have everything.
     pub unreadable: Option<String>,
 }
 
@@ -59,7 +59,7 @@ struct LatchFile {
 }
 
 impl LatchedAlarm {
-    /// Makes one of an alarm that was raised at an instant.
+    /// Makes one from an alarm that was raised at an instant.
     pub fn new(time: DateTime<Utc>, alarm: &CascadeAlarm) -> Self {
         Self {
             time,
@@ -76,7 +76,7 @@ impl SafetyStop {
         Self { file: path.display().to_string(), alarms: Vec::new(), unreadable: None }
     }
 
-    /// Gives when the first alarm was raised, where that is known.
+    /// Returns when the first alarm was raised, where that is known.
     pub fn since(&self) -> Option<DateTime<Utc>> {
         self.alarms.iter().map(|alarm| alarm.time).min()
     }
@@ -91,7 +91,7 @@ impl SafetyStop {
 }
 
 impl Latch {
-    /// Names the latch of an endpoint in a state folder; nothing is read yet.
+    /// Returns the latch of an endpoint in a state folder; nothing is read yet.
     pub fn new(folder: &Path, endpoint: &str) -> Self {
         let name = format!("latch-{}.json", endpoint_digest(endpoint));
         Self {
@@ -102,12 +102,12 @@ impl Latch {
         }
     }
 
-    /// Gives the file.
+    /// Returns the file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads it; `None` only where there is surely nothing.
+    /// Reads it; `None` only where there is certainly no file.
     pub fn read(&self) -> Option<SafetyStop> {
         let mut stop: Option<SafetyStop> = None;
         for path in [&self.path, &self.draft] {
@@ -125,13 +125,13 @@ impl Latch {
     }
 
     fn content(&self, path: &Path) -> Result<Option<Vec<LatchedAlarm>>, String> {
-        // A link that leads nowhere is something, too.
+        // A link that leads nowhere counts too.
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
             Ok(_) => {}
         }
-        // Nor may a pipe hold up whoever reads it.
+        // A pipe must not block the reader.
         if !fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
             return Err("it is not a regular file".to_owned());
         }
@@ -156,8 +156,8 @@ impl Latch {
     ///
     /// # Errors
     ///
-    /// The file could not be written whole. What there was stays; so does the beginning that could be written, which
-    /// counts as set.
+    /// The file could not be written whole. What there was stays; so does the part that could be written, which counts as
+    /// set.
     pub fn set(&self, alarms: &[LatchedAlarm]) -> io::Result<()> {
         let mut stop = self.read().unwrap_or_else(|| SafetyStop::at(&self.path));
         stop.add(alarms.iter().cloned());
@@ -176,11 +176,11 @@ impl Latch {
         File::open(&self.folder)?.sync_all()
     }
 
-    /// Lifts it. The caller holds the lock, so that no run is under way.
+    /// Lifts it. The caller holds the lock, so that no run is in progress.
     ///
     /// # Errors
     ///
-    /// What lies in its place could not be removed.
+    /// The file could not be removed.
     pub fn lift(&self) -> io::Result<()> {
         // The draft last: until both are gone it counts as set.
         for path in [&self.path, &self.draft] {
@@ -250,8 +250,8 @@ mod tests {
             for path in [&latch.path, &latch.draft] {
                 latch.lift().unwrap();
                 fs::write(path, &text).unwrap();
-                let told = latch.read().unwrap().unreadable.unwrap();
-                assert!(told.contains(why), "{told}");
+                let error = latch.read().unwrap().unreadable.unwrap();
+                assert!(error.contains(why), "{error}");
             }
         }
         latch.lift().unwrap();

@@ -1,50 +1,165 @@
-//! Deleting a snapshot on the hypervisor, and making sure that nothing else went with it.
+//! Deletes a snapshot on the hypervisor, and checks that nothing else is gone.
 //!
 //! A DELETE that loses its body on the way is a cloud delete of the backup and of all that descends from it. So the
-//! effect is looked at each time, and the first one of a run goes alone.
+//! effect of each one is checked, and the first one of a run goes alone.
 
-use super::action::ActionOutcome;
+use super::action::ActionRef;
 use super::canary::DeletePermit;
-use super::event::EventKind;
 use super::reader::VmReading;
-use super::timing::PollIntervals;
-use super::worker::{StepError, StepSuccess, VmWorker, delete_step, not_begun};
-use super::write_attempts::{AttemptResult, UnknownOutcome, WriteAttempts};
-use crate::fifo::with_causes;
-use crate::inventory::{Backup, BackupId, RecordedState, Vm};
+use super::step::{
+    CloseReason, DropReason, FailureReason, StepError, StepSuccess, SuccessKind, UnclearAnswer,
+    UnverifiedReason,
+};
+use super::timing::poll_intervals;
+use super::worker::{VmWorker, delete_step, not_sent};
+use super::write_attempts::WriteAttempts;
+use super::write_loop::Write;
+use crate::fifo::{FifoError, WriteAnswer, with_causes};
+use crate::inventory::{BackupId, RecordedState, Vm};
 use crate::plan::Action;
-use crate::policy::minute_text;
+use chrono::{DateTime, FixedOffset};
+use std::ops::ControlFlow;
 use tokio::time::Instant;
 
-/// How many readings may show the snapshot before the list is looked at.
+/// Every so many readings the list is read.
 const READINGS_PER_LIST: u32 = 3;
 
-/// What is seen after a local delete was asked for. That something else went is an alarm instead.
+/// The effect of a local delete, as readings show it. A vanished backup is an alarm instead.
 enum DeleteEffect {
-    /// The record is there, no longer local, and so is every other.
+    /// The record is there and no longer local; every other record is there.
     Done,
-    /// By the list, the snapshot is still there, and so is every record.
+    /// By the list, the snapshot and every record are still there.
     None,
     /// The list could not be read.
     Unknown(String),
 }
 
-/// A snapshot that is to be deleted, as the VM was just seen.
-struct Wanted {
-    seen: VmReading,
-    /// What the snapshot is called.
-    name: String,
-    /// Whether the backup is stored whole.
-    is_completed: bool,
+/// The local delete of one backup.
+struct LocalDelete<'d> {
+    permit: &'d DeletePermit<'d>,
+    tier: &'d str,
+    backup: BackupId,
 }
 
-impl Wanted {
-    fn done(&self, backup: BackupId) -> StepSuccess {
-        let stored = if self.is_completed { ", the stored copy is in place" } else { "" };
-        StepSuccess {
-            ending: ActionOutcome::Done,
-            backup,
-            message: format!("{} is deleted{stored}", self.name),
+/// A snapshot that is to be deleted, by the last reading of the VM.
+struct WantedDelete {
+    taken: Option<DateTime<FixedOffset>>,
+    /// Whether the stored copy is complete.
+    is_stored: bool,
+}
+
+impl WantedDelete {
+    fn done(self, backup: BackupId) -> StepSuccess {
+        let Self { taken, is_stored } = self;
+        StepSuccess { backup, kind: SuccessKind::Deleted { taken, is_stored } }
+    }
+}
+
+impl Write for LocalDelete<'_> {
+    type Wanted = WantedDelete;
+    type Done = StepSuccess;
+
+    fn attempts(&self) -> WriteAttempts {
+        WriteAttempts::for_delete()
+    }
+
+    fn step(&self) -> ActionRef {
+        delete_step(self.tier, self.backup)
+    }
+
+    fn check(
+        &mut self,
+        worker: &VmWorker<'_>,
+        seen: &VmReading,
+    ) -> Result<ControlFlow<StepSuccess, WantedDelete>, StepError> {
+        let backup = self.backup;
+        let Some(record) = seen.vm.backups.get(&backup) else {
+            return Err(StepError::Dropped(DropReason::NotListed(backup)));
+        };
+        let zone = &worker.policy()?.display_zone;
+        let taken = record.timestamp.map(|taken| zone.moment(taken));
+        if record.local == Some(false) {
+            return Ok(ControlFlow::Break(StepSuccess {
+                backup,
+                kind: SuccessKind::AlreadyDeleted { taken },
+            }));
+        }
+        let fresh = worker.decide_again(seen)?;
+        let is_wanted = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.backup == backup && !delete.after_create);
+        if !fresh.due_actions().iter().any(is_wanted) {
+            return Err(StepError::Dropped(DropReason::SnapshotNeeded));
+        }
+        let is_stored = record.state == RecordedState::Completed;
+        Ok(ControlFlow::Continue(WantedDelete { taken, is_stored }))
+    }
+
+    async fn has_waited(
+        &mut self,
+        _worker: &mut VmWorker<'_>,
+        _wanted: &WantedDelete,
+        _seen: &VmReading,
+    ) -> Result<bool, StepError> {
+        self.permit.wait_for_others().await.map_err(gate_is_closed)
+    }
+
+    async fn send(&mut self, worker: &mut VmWorker<'_>, seen: &VmReading) -> Result<WriteAnswer, FifoError> {
+        let etag = seen.etag.as_ref();
+        let answer = worker.context.executor.client.delete_local(worker.id, self.backup, etag).await;
+        if WriteAttempts::may_have_arrived(&answer) {
+            worker.guard_backups(self.backup, &seen.vm);
+        }
+        answer
+    }
+
+    async fn see_accepted(
+        &mut self,
+        worker: &mut VmWorker<'_>,
+        wanted: WantedDelete,
+        _named: Option<BackupId>,
+    ) -> Result<StepSuccess, StepError> {
+        let (permit, backup) = (self.permit, self.backup);
+        match worker.effect_of(backup, true).await? {
+            DeleteEffect::Done => {
+                permit.confirm();
+                Ok(wanted.done(backup))
+            }
+            DeleteEffect::None => {
+                permit.close(CloseReason::NoEffect(backup));
+                Err(StepError::Unverified(UnverifiedReason::DeleteNoEffect))
+            }
+            DeleteEffect::Unknown(why) => {
+                permit.close(CloseReason::Unknown(backup));
+                Err(StepError::Unverified(UnverifiedReason::DeleteUnknown(why)))
+            }
+        }
+    }
+
+    /// A snapshot that is gone does not prove that the body arrived: the VM may have been moved meanwhile, say. So the next
+    /// delete goes alone as well.
+    async fn see_unclear(
+        &mut self,
+        worker: &mut VmWorker<'_>,
+        wanted: WantedDelete,
+        attempts: &WriteAttempts,
+        answer: UnclearAnswer,
+    ) -> Result<Option<StepSuccess>, StepError> {
+        if !answer.may_have_arrived() {
+            if attempts.may_retry(&answer) {
+                worker.pause(worker.context.executor.settings.timing.settle / 4).await;
+                return Ok(None);
+            }
+            return Err(StepError::Failed(FailureReason::DeleteNotSent(answer)));
+        }
+        let (permit, backup) = (self.permit, self.backup);
+        let _unclear = permit.hold_others();
+        match worker.effect_of(backup, false).await? {
+            DeleteEffect::Done => Ok(Some(wanted.done(backup))),
+            DeleteEffect::None if attempts.may_retry(&answer) => Ok(None),
+            DeleteEffect::None => Err(StepError::Failed(FailureReason::SnapshotStillThere(answer))),
+            DeleteEffect::Unknown(why) => {
+                permit.close(CloseReason::Unknown(backup));
+                Err(StepError::Unverified(UnverifiedReason::DeleteUnclear { answer, why }))
+            }
         }
     }
 }
@@ -56,19 +171,19 @@ impl VmWorker<'_> {
         tier: &str,
         backup: BackupId,
     ) -> Result<StepSuccess, StepError> {
-        // Before a turn is taken: those who wait for the first one must not take the turns away from it.
+        // Before a turn is taken: those that wait for the first one must not take its turn.
         let permit = self.context.gate.acquire(self.id).await.map_err(gate_is_closed)?;
         let _turn = self.context.take_turn().await;
         if self.is_stopped() {
-            return Err(not_begun());
+            return Err(not_sent());
         }
-        match self.delete_until_seen(&permit, tier, backup).await {
+        match self.write(LocalDelete { permit: &permit, tier, backup }).await {
             Err(problem) if self.guard.is_some() => Err(self.final_check(&permit, backup, problem).await),
             result => result,
         }
     }
 
-    /// Looks once more where a delete came to no good end after something was sent: FiFo may have done it all the same.
+    /// Reads the list once more where a delete failed after something was sent: FiFo may have executed it all the same.
     async fn final_check(
         &mut self,
         permit: &DeletePermit<'_>,
@@ -82,165 +197,21 @@ impl VmWorker<'_> {
             Err(alarm) => alarm,
             Ok(Ok(_)) => problem,
             Ok(Err(_)) => {
-                permit.close(format!("the result of the one of backup {backup} is unknown"));
+                permit.close(CloseReason::Unknown(backup));
                 problem
             }
         }
     }
 
-    /// Asks FiFo for the delete until it is seen to be done, or it is certain that it is not.
-    async fn delete_until_seen(
-        &mut self,
-        permit: &DeletePermit<'_>,
-        tier: &str,
-        backup: BackupId,
-    ) -> Result<StepSuccess, StepError> {
-        let mut attempts = WriteAttempts::for_delete();
-        loop {
-            let wanted = match self.read_if_wanted(&attempts, backup).await? {
-                Ok(wanted) => wanted,
-                Err(success) => return Ok(success),
-            };
-            self.clocks_agree(&attempts, wanted.seen.server_date)?;
-            if permit.wait_for_others().await.map_err(gate_is_closed)? {
-                // That may have been long, and what was seen is old.
-                continue;
-            }
-            if self.is_stopped() {
-                return Err(not_begun());
-            }
-            self.context
-                .tell(EventKind::ActionStarted { at: self.at.clone(), step: delete_step(tier, backup) });
-            let etag = wanted.seen.etag.as_ref();
-            let answer = self.context.executor.client.delete_local(self.id, backup, etag).await;
-            if WriteAttempts::may_have_arrived(&answer) {
-                self.guard_backups(backup, &wanted.seen.vm);
-            }
-            match self.interpret(&mut attempts, answer, etag.is_some()).await? {
-                AttemptResult::RetryLater => {}
-                AttemptResult::Accepted(_) => {
-                    self.see_accepted(permit, backup).await?;
-                    return Ok(wanted.done(backup));
-                }
-                AttemptResult::Unknown(unclear) => {
-                    if self.see_unclear(permit, backup, &attempts, unclear).await? {
-                        return Ok(wanted.done(backup));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Looks whether a snapshot is still to be deleted. Where it is gone already there is nothing to do.
-    async fn read_if_wanted(
-        &mut self,
-        attempts: &WriteAttempts,
-        backup: BackupId,
-    ) -> Result<Result<Wanted, StepSuccess>, StepError> {
-        let seen = self.read_vm_before_write(attempts).await?;
-        let Some(record) = seen.vm.backups.get(&backup) else {
-            return Err(StepError::Dropped(format!(
-                "nothing was done: FiFo no longer lists backup {backup}"
-            )));
-        };
-        let name = self.snapshot_text(record)?;
-        let is_completed = record.state == RecordedState::Completed;
-        if record.local == Some(false) {
-            return Ok(Err(StepSuccess {
-                ending: ActionOutcome::Done,
-                backup,
-                message: format!("{name} was already deleted"),
-            }));
-        }
-        let fresh = self.decide_again(&seen)?;
-        let is_wanted = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.backup == backup && !delete.after_create);
-        if !fresh.due_actions().iter().any(is_wanted) {
-            return Err(StepError::Dropped(
-                "nothing was done: in its present state the VM needs this snapshot".to_owned(),
-            ));
-        }
-        Ok(Ok(Wanted { seen, name, is_completed }))
-    }
-
-    /// Looks what a delete did that FiFo has taken on.
-    async fn see_accepted(&mut self, permit: &DeletePermit<'_>, backup: BackupId) -> Result<(), StepError> {
-        match self.effect_of(backup, true).await? {
-            DeleteEffect::Done => {
-                permit.confirm();
-                Ok(())
-            }
-            DeleteEffect::None => {
-                permit.close(format!(
-                    "FiFo accepted the one of backup {backup}, but the snapshot is still there"
-                ));
-                Err(StepError::Unverified(
-                    "FiFo accepted the local delete, but the snapshot is still there; this run starts no more of them, the next run checks again".to_owned(),
-                ))
-            }
-            DeleteEffect::Unknown(why) => {
-                permit.close(format!("the result of the one of backup {backup} is unknown"));
-                Err(StepError::Unverified(format!(
-                    "FiFo accepted the local delete, but the result is unknown ({why}); this run starts no more of them, the next run checks again"
-                )))
-            }
-        }
-    }
-
-    /// Looks what a delete did of which FiFo did not say that it has taken it on. Says whether it is done; if not, it may
-    /// be sent again.
+    /// Looks for the effect of a local delete. A single reading can show that it is done; only the list can show that
+    /// a backup has vanished, or that nothing has happened.
     ///
-    /// That it is done proves nothing about its body: what is seen may be somebody else's doing, as when the VM was moved
-    /// meanwhile. So the next one goes alone as well.
-    async fn see_unclear(
-        &mut self,
-        permit: &DeletePermit<'_>,
-        backup: BackupId,
-        attempts: &WriteAttempts,
-        unclear: UnknownOutcome,
-    ) -> Result<bool, StepError> {
-        let said = &unclear.said;
-        if !unclear.may_have_arrived {
-            if attempts.may_retry(&unclear) {
-                self.pause(self.context.executor.settings.timing.settle / 4).await;
-                return Ok(false);
-            }
-            return Err(StepError::Failed(format!("FiFo {said}; nothing was deleted")));
-        }
-        let _unclear = permit.hold_others();
-        match self.effect_of(backup, false).await? {
-            DeleteEffect::Done => Ok(true),
-            DeleteEffect::None if attempts.may_retry(&unclear) => Ok(false),
-            DeleteEffect::None => Err(StepError::Failed(format!(
-                "FiFo {said}, and the snapshot is still there; check the hypervisor's agent"
-            ))),
-            DeleteEffect::Unknown(why) => {
-                permit.close(format!("the result of the one of backup {backup} is unknown"));
-                Err(StepError::Unverified(format!(
-                    "FiFo {said}, and the result is unknown ({why}); this run starts no more local deletes, the next run checks again"
-                )))
-            }
-        }
-    }
-
-    /// Names a snapshot by what tells a VM's snapshots of one tier apart.
-    fn snapshot_text(&self, backup: &Backup) -> Result<String, StepError> {
-        let zone = &self.policy()?.display_zone;
-        let taken = backup
-            .timestamp
-            .map(|taken| format!(" of {}", minute_text(zone.moment(taken))))
-            .unwrap_or_default();
-        Ok(format!("snapshot {}{taken}", backup.id.short()))
-    }
-
-    /// Looks what a local delete did. A single reading can show that it was done; that something has gone, or that
-    /// nothing has happened, only the list can show.
-    ///
-    /// Where it was accepted, it is over once it is seen to be done. Else FiFo may come to it as late as a minute after,
-    /// and what it does then is seen only by who is still looking.
+    /// An accepted one is over once it is seen to be done. Any other may take effect up to a minute later, so that its
+    /// effect is looked for until then.
     async fn effect_of(&mut self, backup: BackupId, was_accepted: bool) -> Result<DeleteEffect, StepError> {
         let timing = self.context.executor.settings.timing;
         let began = Instant::now();
-        let mut intervals = PollIntervals::new(timing.pause_min / 4, timing.pause_max / 3);
+        let mut intervals = poll_intervals(timing.pause_min / 4, timing.pause_max / 3);
         let mut readings = 0;
         loop {
             let is_last = began.elapsed() >= timing.verify;
@@ -268,8 +239,8 @@ impl VmWorker<'_> {
     }
 }
 
-fn gate_is_closed(reason: String) -> StepError {
-    StepError::Dropped(format!("nothing was done: this run starts no more local deletes, since {reason}"))
+fn gate_is_closed(reason: CloseReason) -> StepError {
+    StepError::Dropped(DropReason::GateClosed(reason))
 }
 
 fn is_deleted(vm: &Vm, backup: BackupId) -> bool {

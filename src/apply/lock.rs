@@ -1,4 +1,4 @@
-//! One run a machine and endpoint at a time.
+//! One run at a time for each machine and endpoint.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,9 +8,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// A lock that is held until this is dropped, or the process ends however it ends.
+/// A lock that is held until this is dropped or the process ends, in whatever way.
 ///
-/// The operating system holds it, so there is no stale lock to clear away: the file stays, and means nothing by itself.
+/// The operating system holds it, so there are no stale locks to remove: the file stays, and means nothing by itself.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -50,7 +50,7 @@ pub enum LockError {
     Held {
         /// The FiFo that both are for.
         endpoint: String,
-        /// Who; `None` when the file does not tell.
+        /// Who; `None` when the file does not say.
         holder: Option<Holder>,
     },
     /// The file cannot be used.
@@ -64,12 +64,12 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Names the lock file of an endpoint in a folder, whether or not it exists.
+    /// Returns the lock file of an endpoint in a folder, whether or not it exists.
     pub fn path(folder: &Path, endpoint: &str) -> PathBuf {
         folder.join(format!("run-{}.lock", endpoint_digest(endpoint)))
     }
 
-    /// Takes the lock for an endpoint in a folder, or says at once who holds it.
+    /// Takes the lock for an endpoint in a folder, or fails at once with its holder.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Lock {
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
-        // Who holds it is a courtesy to the next one: on a full disk the lock itself is still good.
+        // The holder's name is only information: on a full disk the lock itself is still good.
         if let Err(error) = write_holder(&mut file, holder) {
             tracing::warn!(path = %path.display(), %error, "the lock is held, but writing its holder into it failed");
         }
@@ -97,7 +97,7 @@ impl Lock {
     }
 }
 
-/// Gives the part of a file's name that tells the files of one endpoint from those of another.
+/// Returns the part of a file's name that differs from endpoint to endpoint.
 pub(super) fn endpoint_digest(endpoint: &str) -> String {
     let mut digest = hex::encode(Sha256::digest(endpoint));
     digest.truncate(16);

@@ -2,13 +2,13 @@
 //!
 //! [`Executor::execute`] works on the VMs side by side (`run`), on each VM in the order of its plan (`vm_run`). Before each
 //! write the VM is read again (`reader`) and decided again (`worker`): only what the plan lists *and* a fresh decision still
-//! wants is done. A create (`create`, `search`, `upload`) is searched for rather than repeated, and is done when it is
-//! listed, complete, with its parent and its checksums. A local delete (`local_delete`) is done when the record is still
-//! there and no longer local; the first one of a run goes alone (`canary`), and a backup that has vanished stops everything
-//! (`cascade_guard`).
+//! wants is done. All writes go through one loop (`write_loop`, `write_attempts`). A create (`create`, `search`, `upload`)
+//! is searched for rather than repeated, and is done when it is listed, complete, with its parent and its checksums. A local
+//! delete (`local_delete`) is done when the record is still there and no longer local; the first one of a run goes alone
+//! (`canary`), and a backup that has vanished stops everything (`cascade_guard`). How an action ends is data (`step`).
 //!
-//! Nothing is remembered from run to run but an alarm, by the [`Latch`]: FiFo is the record. The [`Journal`] is for
-//! people, the [`Lock`] is the operating system's.
+//! Only an alarm is remembered from run to run, by the [`Latch`]: FiFo is the record. The [`Journal`] is for people, the
+//! operating system holds the [`Lock`].
 
 mod action;
 mod background;
@@ -29,6 +29,7 @@ mod report;
 mod run;
 mod search;
 mod slots;
+mod step;
 mod stuck;
 mod timing;
 mod upload;
@@ -36,6 +37,7 @@ mod vm_run;
 mod waiting;
 mod worker;
 mod write_attempts;
+mod write_loop;
 
 pub use action::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
 pub use event::{Event, EventKind, Observer, SlotHolder, SlotUse, Waiting, schema};
@@ -45,4 +47,9 @@ pub use latch::{Latch, LatchedAlarm, SafetyStop};
 pub use lock::{Holder, Lock, LockError};
 pub use progress::ProgressTracker;
 pub use report::{ActionReport, CascadeAlarm, RunReport, VmReport};
+pub(crate) use step::{
+    BackupFault, CloseReason, DropReason, FailureReason, HandOverCause, HandOverReason, InterruptReason,
+    MissingFact, MovingUpload, StepError, StepSuccess, SuccessKind, UnclearAnswer, UnverifiedReason,
+    UploadChange, WriteFailure, WriteState,
+};
 pub use timing::{CLOCK_SKEW_MAX, Timing};

@@ -8,39 +8,39 @@ use tokio::time::Instant;
 
 /// When each upload last made progress.
 ///
-/// Kept from run to run where a process repeats them: else each run would begin by waiting for what has hung since long
-/// before. What is not known is taken to have moved when it is first seen.
+/// Kept from run to run where a process repeats them: otherwise each run would first wait for uploads that have hung for
+/// long. An upload that is not known counts from when it is first seen.
 #[derive(Debug, Default)]
 pub struct ProgressTracker(Mutex<BTreeMap<BackupId, UploadProgress>>);
 
 #[derive(Debug)]
 struct UploadProgress {
     bytes: u64,
-    has_begun: bool,
+    has_started: bool,
     since: Instant,
 }
 
 /// The progress of an upload by its last reading.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ProgressState {
-    /// Whether it has grown, or begun, within the time that it may take for that.
+    /// Whether it has grown, or started, within the time allowed for that.
     pub(super) is_progressing: bool,
-    /// When it was last seen to.
+    /// When it last did.
     pub(super) since: Instant,
 }
 
 impl ProgressTracker {
-    /// Takes note of a reading. One that is older than another before it shows no movement.
+    /// Records a reading. One that is older than an earlier reading shows no progress.
     pub(super) fn record(&self, backup: &Backup, timing: &Timing) -> ProgressState {
         let bytes = backup.size_bytes().unwrap_or(0);
-        let has_begun = backup.state != RecordedState::Accepted || bytes > 0;
+        let has_started = backup.state != RecordedState::Accepted || bytes > 0;
         let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = || UploadProgress { bytes, has_begun, since: Instant::now() };
+        let first = || UploadProgress { bytes, has_started, since: Instant::now() };
         let movement = progress.entry(backup.id).or_insert_with(first);
-        if bytes > movement.bytes || has_begun && !movement.has_begun {
+        if bytes > movement.bytes || has_started && !movement.has_started {
             *movement = first();
         }
-        let patience = if movement.has_begun { timing.quiet } else { timing.begin };
+        let patience = if movement.has_started { timing.quiet } else { timing.start };
         ProgressState { is_progressing: movement.since.elapsed() < patience, since: movement.since }
     }
 

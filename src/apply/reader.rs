@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// How many requests are under way at a time, writes not counted.
+/// How many reads are in progress at a time.
 const READS_AT_A_TIME: usize = 8;
 
 /// A fresh reading of a VM.
@@ -25,7 +25,7 @@ pub(super) struct VmReading {
     pub(super) server_date: Option<DateTime<Utc>>,
 }
 
-/// Why a VM could not be seen.
+/// Why a VM could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ReadError {
     #[error(transparent)]
@@ -42,7 +42,7 @@ pub(super) enum ReadError {
 }
 
 impl ReadError {
-    /// Says whether looking again cannot help: FiFo refuses us. Going on asking might even lock the user out.
+    /// Returns whether another read cannot help: FiFo refuses the user. More requests might even lock the user out.
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Fifo(error) => is_refusal(error) || matches!(**error, FifoError::Forbidden { .. }),
@@ -51,7 +51,7 @@ impl ReadError {
     }
 }
 
-/// Says whether FiFo refuses the user as such: then it refuses every request of this run.
+/// Returns whether FiFo refuses the user as such: then it refuses every request of this run.
 fn is_refusal(error: &FifoError) -> bool {
     match error {
         FifoError::SignInRefused { .. }
@@ -71,19 +71,19 @@ fn is_refusal(error: &FifoError) -> bool {
 /// Reads VMs for a run.
 pub(super) struct VmReader<'a> {
     client: &'a ReadClient,
-    /// The VMs that the run is about, and a few others to tell an empty list by; a list keeps no others in memory.
+    /// The VMs that the run is about, and a few others that detect an empty list; a list keeps no others in memory.
     vms: BTreeSet<VmId>,
     reads: Semaphore,
     asked: AtomicU64,
     listed: Mutex<Listed>,
-    /// Whether FiFo cuts its list every time, so that the VMs are read one by one.
+    /// Whether FiFo truncates its list every time, so that the VMs are read one by one.
     is_list_cut: AtomicBool,
     refusal: OnceLock<ReadError>,
     /// Cancelled when FiFo has refused the user.
     refused: CancellationToken,
 }
 
-/// The last list that was asked for: its result, and how many had asked for one when it began.
+/// The last list that was read: its result, and how many had asked for one when it started.
 struct Listed {
     began_after: u64,
     outcome: Result<Arc<Inventory>, ReadError>,
@@ -103,10 +103,10 @@ impl<'a> VmReader<'a> {
         }
     }
 
-    /// Reads one VM by itself. What it does not show may have happened all the same; that the VM is gone, only the list
-    /// can show for certain.
+    /// Reads one VM by itself. What it does not show may have happened all the same; only the list shows for certain that
+    /// the VM is gone.
     pub(super) async fn read(&self, id: VmId) -> Result<VmReading, ReadError> {
-        // The semaphore is never closed, so a failure to acquire cannot be; then there is simply no limit.
+        // The semaphore is never closed, so this always succeeds.
         let _permit = self.reads.acquire().await.ok();
         self.not_refused()?;
         let read = self.client.vm(id).await.map_err(|error| match error {
@@ -124,8 +124,8 @@ impl<'a> VmReader<'a> {
 
     /// Reads the list, which is never older than this call.
     ///
-    /// Lists are large, and a FiFo that cannot give one takes minutes to say so: whoever asks while one is being read
-    /// waits for the next one, and shares with all others what comes of it, good or bad.
+    /// Lists are large, and a FiFo that cannot return one takes minutes to say so: all who ask while one is being read
+    /// wait for the next one, and share its result, good or bad.
     pub(super) async fn list(&self) -> Result<Arc<Inventory>, ReadError> {
         let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let mut listed = self.listed.lock().await;
@@ -137,7 +137,7 @@ impl<'a> VmReader<'a> {
         listed.outcome.clone()
     }
 
-    /// Reads the list once. One that shows none of the VMs that the run knows says nothing about any of them.
+    /// Reads the list once. One without any of the VMs that the run knows is an error: it shows nothing about them.
     async fn read_list(&self) -> Result<Arc<Inventory>, ReadError> {
         self.not_refused()?;
         let listing = self.client.list_only(&self.vms).await.map_err(|error| self.failed(error))?;
@@ -150,13 +150,13 @@ impl<'a> VmReader<'a> {
         Ok(Arc::new(inventory))
     }
 
-    /// Says whether what a list does not show has not happened. Where FiFo cuts its list it is made of single readings,
-    /// each of which may be old.
+    /// Returns whether what a list does not show has not happened. Where FiFo truncates its list, it is made of single
+    /// readings, each of which may be old.
     pub(super) fn proves_absence(&self) -> bool {
         !self.is_list_cut.load(Ordering::SeqCst)
     }
 
-    /// Keeps in mind when FiFo refuses the user: then nobody of this run asks again.
+    /// Remembers when FiFo refuses the user: then this run sends no more requests.
     pub(super) fn failed(&self, error: FifoError) -> ReadError {
         let is_refusal = is_refusal(&error);
         let error = ReadError::Fifo(Arc::new(error));
@@ -167,7 +167,7 @@ impl<'a> VmReader<'a> {
         error
     }
 
-    /// Waits until FiFo refuses the user, and gives its words.
+    /// Waits until FiFo refuses the user, and returns the error.
     pub(super) async fn refused(&self) -> ReadError {
         self.refused.cancelled().await;
         self.refusal.get().cloned().unwrap_or(ReadError::Gone)

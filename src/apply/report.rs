@@ -2,41 +2,40 @@
 
 use super::action::{ActionKind, ActionOutcome, RunCounts, VmRef};
 use crate::inventory::BackupId;
-use std::fmt;
 
-/// What came of a whole run.
+/// The result of a whole run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunReport {
     /// The VMs that something was to be done to, in the order of the plan.
     pub vms: Vec<VmReport>,
-    /// Each local delete after which backups had vanished. With the first one nothing new was started; others may have
-    /// been under way.
+    /// Each local delete after which backups had vanished. After the first one nothing new was started; others may have
+    /// been in progress.
     pub alarms: Vec<CascadeAlarm>,
-    /// Whether the run was told to end before it was through.
+    /// Whether a signal ended the run.
     pub interrupted: bool,
 }
 
-/// What came of one VM's actions.
+/// The results of one VM's actions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmReport {
     /// Which.
     pub at: VmRef,
-    /// Each action's end, in order.
+    /// The result of each action, in order.
     pub steps: Vec<ActionReport>,
 }
 
-/// What came of one action.
+/// The result of one action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionReport {
     /// Which kind of action.
     pub kind: ActionKind,
     /// How it ended.
     pub ending: ActionOutcome,
-    /// The whole of it, for people.
+    /// The whole outcome, for people.
     pub message: String,
 }
 
-/// Backups that vanished after a local delete was asked for.
+/// Backups that vanished after a local delete was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CascadeAlarm {
     /// The VM.
@@ -64,20 +63,5 @@ impl RunReport {
             *count += 1;
         }
         tally
-    }
-}
-
-impl fmt::Display for CascadeAlarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gone: Vec<String> = self.gone.iter().map(ToString::to_string).collect();
-        write!(
-            f,
-            "backups have vanished after the local delete of backup {} of VM {} ({}): {}; a proxy between here and FiFo \
-             may be dropping the bodies of DELETE requests: find the cause before the next run",
-            self.backup,
-            self.at.alias,
-            self.at.vm,
-            gone.join(", ")
-        )
     }
 }

@@ -1,4 +1,4 @@
-//! A whole run: all VMs side by side, until each has finished or has handed over to the next run.
+//! A whole run: all VMs side by side, until each has finished or is left to the next run.
 
 use super::action::VmRef;
 use super::background;
@@ -21,16 +21,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use tokio::sync::Semaphore;
 
-/// How many VMs may be in the middle of a local delete: each is a few requests on connections of their own.
+/// How many VMs may be in the middle of a local delete: each takes a few requests on connections of their own.
 const DELETES_AT_A_TIME: usize = 8;
 
-/// How many VMs that the run is not about are looked for in each list: one that shows nobody at all is not believed.
+/// How many VMs that the run is not about are looked for in each list: one without any known VM is not believed.
 const WITNESSES: usize = 8;
 
 impl Executor<'_> {
-    /// Carries out what is due on these VMs.
+    /// Executes what is due on these VMs.
     ///
-    /// `inventory` is what the plan was made from; it tells which uploads were running already.
+    /// `inventory` is what the plan was made from; it shows which uploads run already.
     pub async fn execute(&self, vms: &[VmPlan], inventory: &Inventory) -> RunReport {
         let due: Vec<(&VmPlan, VmId)> = vms
             .iter()
@@ -42,7 +42,7 @@ impl Executor<'_> {
         let first_deletes =
             ordered.iter().zip(&due).filter_map(|(one, (_, id))| Some((one.first_cost?, *id)));
         let context = self.context(&due, first_deletes.collect(), inventory);
-        context.tell(EventKind::Started {
+        context.emit(EventKind::Started {
             endpoint: inventory.endpoint.clone(),
             create: count(&due, |action| usize::from(action.is_create())),
             delete_local: count(&due, Action::local_deletes),
@@ -59,12 +59,12 @@ impl Executor<'_> {
             .collect();
         let all_through = async { while workers.next().await.is_some() {} };
         tokio::select! {
-            // Always looked at in this order, so that a simulated run is the same every time.
+            // Always polled in this order, so that a simulated run is the same every time.
             biased;
             never = context.hand_over_at_deadline() => match never {},
             () = all_through => {}
             never = background_watch::watch(&context) => match never {},
-            never = waiting::tell(&context) => match never {},
+            never = waiting::report(&context) => match never {},
         }
         drop(workers);
         let report = context.into_report();
@@ -99,8 +99,8 @@ impl Executor<'_> {
         }
     }
 
-    /// Puts a VM's actions in the order in which they are done: as planned, except that of the local deletes at the
-    /// beginning the cheapest one to lose goes first.
+    /// Puts a VM's actions in the order of their execution: as planned, except that of the local deletes at the start the
+    /// one with the cheapest chain goes first.
     fn in_order<'v>(&self, planned: &'v VmPlan, id: VmId, inventory: &Inventory) -> Ordered<'v> {
         let mut actions: Vec<&Action> = planned.due_actions().iter().collect();
         let policy = self.policies.iter().find(|policy| Some(&policy.name) == planned.policy.as_ref());

@@ -1,8 +1,9 @@
-//! Finding the backup that a create has made: new versions of FiFo do not name it.
+//! Finds the backup that a create has made: new versions of FiFo do not name it.
 
-use super::timing::{CLOCK_SKEW_MAX, PollIntervals};
-use super::worker::{StepError, VmWorker};
-use super::write_attempts::{UnknownOutcome, WriteAttempts};
+use super::step::{FailureReason, StepError, UnclearAnswer, UnverifiedReason};
+use super::timing::{CLOCK_SKEW_MAX, poll_intervals};
+use super::worker::VmWorker;
+use super::write_attempts::WriteAttempts;
 use crate::fifo::with_causes;
 use crate::inventory::{BackupId, Vm};
 use crate::plan::Create;
@@ -10,75 +11,63 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
-/// How things were when a create was sent.
+/// The VM when a create was sent.
 pub(super) struct Sent {
     /// Every backup that is not new.
     pub(super) known: BTreeSet<BackupId>,
-    /// When, by FiFo's clock; `None` where it did not tell: nothing can be said then about when a backup was made.
+    /// When, by FiFo's clock; `None` where the answer had no date: then the date of a backup shows nothing.
     pub(super) asked_at: Option<DateTime<Utc>>,
 }
 
-/// What looking for a new backup came to.
+/// The result of a search for a new backup.
 enum Search {
     Found(BackupId),
-    /// The list was read to its end after all patience, and does not have it.
+    /// At the end of the search the list was read, and does not have it.
     Absent,
-    /// Nothing could be read in the end.
+    /// At the end of the search nothing could be read.
     Unknown(String),
 }
 
 impl VmWorker<'_> {
-    /// Finds the backup of a create that FiFo has taken on.
+    /// Finds the backup of a create that FiFo has accepted.
     pub(super) async fn find_accepted(
         &self,
         create: &Create,
         sent: &Sent,
-        told: Option<BackupId>,
+        named: Option<BackupId>,
     ) -> Result<BackupId, StepError> {
-        match self.search(create, sent, told).await {
+        match self.search(create, sent, named).await {
             Search::Found(backup) => Ok(backup),
-            Search::Absent => Err(StepError::Unverified(
-                "FiFo accepted the create, but lists no new backup; check the VM in FiFo".to_owned(),
-            )),
-            Search::Unknown(why) => Err(StepError::Unverified(format!(
-                "FiFo accepted the create, but the result is unknown ({why}); the next run checks it"
-            ))),
+            Search::Absent => Err(StepError::Unverified(UnverifiedReason::CreateNotListed)),
+            Search::Unknown(why) => Err(StepError::Unverified(UnverifiedReason::CreateUnknown(why))),
         }
     }
 
-    /// Finds the backup of a create of which FiFo did not say that it has taken it on; `None` when there is certainly
-    /// none and it may be asked for again.
+    /// Finds the backup of a create without a clear answer; `None` when there is certainly none and the request may be sent
+    /// again.
     pub(super) async fn find_unclear(
         &self,
         create: &Create,
         sent: &Sent,
         attempts: &WriteAttempts,
-        unclear: &UnknownOutcome,
+        answer: UnclearAnswer,
     ) -> Result<Option<BackupId>, StepError> {
-        let said = &unclear.said;
         match self.search(create, sent, None).await {
             Search::Found(backup) => Ok(Some(backup)),
-            Search::Absent if attempts.may_retry(unclear) => Ok(None),
-            Search::Absent => {
-                let advice = if unclear.may_repeat {
-                    "gave up after five attempts"
-                } else {
-                    "check the VM's hypervisor, its agent and the backup store"
-                };
-                Err(StepError::Failed(format!("create: FiFo {said}, and no new backup appeared; {advice}")))
+            Search::Absent if attempts.may_retry(&answer) => Ok(None),
+            Search::Absent => Err(StepError::Failed(FailureReason::NoNewBackup(answer))),
+            Search::Unknown(why) => {
+                Err(StepError::Unverified(UnverifiedReason::CreateUnclear { answer, why }))
             }
-            Search::Unknown(why) => Err(StepError::Unverified(format!(
-                "create: FiFo {said}, and the result is unknown ({why}); the request is not repeated, the next run checks the result"
-            ))),
         }
     }
 
-    /// Looks for the new backup, in the VM's own reading and then in the list, until it is there or patience ends.
-    async fn search(&self, create: &Create, sent: &Sent, told: Option<BackupId>) -> Search {
+    /// Looks for the new backup, in single readings and in the list, until it is there or the search time is over.
+    async fn search(&self, create: &Create, sent: &Sent, named: Option<BackupId>) -> Search {
         let timing = self.context.executor.settings.timing;
-        let is_ours = |vm: &Vm| new_backup(vm, create, sent, told);
+        let is_ours = |vm: &Vm| new_backup(vm, create, sent, named);
         let began = Instant::now();
-        let mut intervals = PollIntervals::new(timing.pause_min / 4, timing.pause_max);
+        let mut intervals = poll_intervals(timing.pause_min / 4, timing.pause_max);
         loop {
             let is_last = began.elapsed() >= timing.search;
             if let Ok(seen) = self.context.reader.read(self.id).await
@@ -109,9 +98,9 @@ impl VmWorker<'_> {
 
 /// Finds the backup that a create has made: one that was not there before, with its comment and no other parent, and
 /// stamped no earlier than FiFo's clocks allow. Of several, the oldest.
-pub(super) fn new_backup(vm: &Vm, create: &Create, sent: &Sent, told: Option<BackupId>) -> Option<BackupId> {
-    if let Some(told) = told.filter(|told| vm.backups.contains_key(told)) {
-        return Some(told);
+pub(super) fn new_backup(vm: &Vm, create: &Create, sent: &Sent, named: Option<BackupId>) -> Option<BackupId> {
+    if let Some(named) = named.filter(|named| vm.backups.contains_key(named)) {
+        return Some(named);
     }
     vm.backups
         .values()

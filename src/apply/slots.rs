@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// The places there are for running uploads.
+/// The slots for running uploads.
 #[derive(Debug)]
 pub(super) struct Slots {
     max_all: usize,
@@ -28,13 +28,13 @@ struct SlotTable {
     waiting: BTreeMap<String, usize>,
 }
 
-/// An upload, whether or not it holds a place just now.
+/// An upload, whether or not it holds a slot at present.
 #[derive(Debug)]
 struct HeldSlot {
     hypervisor: String,
-    /// Whether it moves, and so holds its place.
+    /// Whether it makes progress, and so holds its slot.
     is_progressing: bool,
-    /// The upload as it was last seen, if it was.
+    /// The upload by the last reading, if there was one.
     seen: Option<LastReading>,
 }
 
@@ -50,18 +50,18 @@ impl Slots {
         Arc::new(Self { max_all, max_per_hypervisor, taken: Mutex::default(), freed: Notify::new() })
     }
 
-    /// Takes a place for an upload that runs already, whether or not there is one.
+    /// Takes a slot for an upload that runs already, beyond the limits too.
     pub(super) fn occupy(self: &Arc<Self>, hypervisor: &str) -> Slot {
         let number = self.taken().add(hypervisor);
         Slot { slots: Arc::clone(self), number }
     }
 
-    /// Waits for a place, in all and on the hypervisor, and takes it. Giving up the wait takes nothing.
+    /// Waits for a slot, within both limits, and takes it. A wait that is given up takes nothing.
     pub(super) async fn acquire(self: &Arc<Self>, hypervisor: &str) -> Slot {
         let _waiting = WaitGuard::new(self, hypervisor);
         loop {
             let mut freed = pin!(self.freed.notified());
-            // From here on a place that is freed is not missed, even before it is first waited for.
+            // From here on no freed slot is missed, even before the first wait.
             freed.as_mut().enable();
             if let Some(slot) = self.try_acquire(hypervisor) {
                 return slot;
@@ -70,7 +70,7 @@ impl Slots {
         }
     }
 
-    /// Takes a place if there is one right now.
+    /// Takes a slot if one is free.
     pub(super) fn try_acquire(self: &Arc<Self>, hypervisor: &str) -> Option<Slot> {
         let mut taken = self.taken();
         let is_free = taken.held(None).count() < self.max_all
@@ -78,12 +78,13 @@ impl Slots {
         is_free.then(|| Slot { slots: Arc::clone(self), number: taken.add(hypervisor) })
     }
 
-    /// Says whether anybody waits for a place.
+    /// Returns whether any VM waits for a slot.
     pub(super) fn is_waited_for(&self) -> bool {
         !self.taken().waiting.is_empty()
     }
 
-    /// Tells where places are waited for, and who holds them: by hypervisor where its own are taken, and else in all.
+    /// Returns where VMs wait for slots, and which uploads hold them: by hypervisor where its own limit is reached,
+    /// otherwise for all of them.
     pub(super) fn waited_for(&self) -> Vec<SlotUse> {
         let taken = self.taken();
         let use_of = |hypervisor: Option<&str>, waiting, limit| SlotUse {
@@ -108,7 +109,7 @@ impl Slots {
     }
 
     fn taken(&self) -> MutexGuard<'_, SlotTable> {
-        // The counts are changed in single steps, so they hold even if somebody panicked beside them.
+        // The counts are changed in single steps, so they are consistent even after a panic elsewhere.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -123,7 +124,7 @@ impl SlotTable {
         self.next
     }
 
-    /// Gives the uploads that hold a place, in all or on one hypervisor.
+    /// Returns the uploads that hold a slot, in all or on one hypervisor.
     fn held(&self, hypervisor: Option<&str>) -> impl Iterator<Item = &HeldSlot> {
         self.uploads
             .values()
@@ -144,7 +145,7 @@ impl HeldSlot {
     }
 }
 
-/// A place for one running upload, free again when it is dropped.
+/// A slot for one running upload, free again when it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     slots: Arc<Slots>,
@@ -152,8 +153,8 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Notes how its upload was seen. One that does not move gives the place back; once it moves again it has it again,
-    /// whether or not there is one.
+    /// Records a reading of its upload. One that makes no progress gives the slot back; once it does again it holds the slot
+    /// again, beyond the limits too.
     pub(super) fn record(&self, at: &VmRef, backup: &Backup, state: ProgressState) {
         let mut taken = self.slots.taken();
         let Some(held) = taken.uploads.get_mut(&self.number) else { return };

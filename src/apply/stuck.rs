@@ -1,34 +1,34 @@
 //! A second look at an upload that counts as stuck, before another backup is started beside it.
 //!
-//! `stuck_after` is a guess: a large VM's first full backup may take longer and be in the best of health. A second one
-//! beside it would only slow it down, and be stuck in its turn.
+//! `stuck_after` is a guess: a large VM's first full backup may take longer and still be good. A second one beside it would
+//! slow it down, and take as long.
 
 use super::reader::VmReading;
-use super::worker::{StepError, VmWorker};
+use super::step::{DropReason, MovingUpload, StepError, UploadChange};
+use super::worker::VmWorker;
 use crate::inventory::{Backup, Vm};
-use crate::plan::bytes_text;
 use crate::plan::standing::{Standing, VmView};
-use crate::policy::{Policy, duration_text};
+use crate::policy::Policy;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::sleep;
 
 impl VmWorker<'_> {
-    /// Looks at the uploads of a VM that count as stuck, and a minute later again; once in a run. Says whether it did:
-    /// then what was seen before is old.
+    /// Reads the uploads of a VM that count as stuck, and a minute later again; once in a run. Returns whether it did: then
+    /// earlier readings are old.
     ///
     /// # Errors
     ///
-    /// One of them has grown, or changed its state: nothing is to be started beside it.
+    /// One of them has grown, or changed its state: no other is started beside it.
     pub(super) async fn check_stuck_twice(&mut self, seen: &VmReading) -> Result<bool, StepError> {
         let now = self.now_by(seen);
         if self.has_checked_stuck || stuck(&seen.vm, self.policy()?, now).is_empty() {
             return Ok(false);
         }
         self.has_checked_stuck = true;
-        // The list both times: a single reading that is old looks the same for ever.
+        // The list both times: a single reading can stay old for ever.
         let before = self.read_in_list().await?;
         let pause = sleep(self.context.executor.settings.timing.stuck_recheck);
-        self.wait(pause).await.map_err(|cut| self.not_asked_for(cut))?;
+        self.wait(pause).await.map_err(|cut| self.cut_short(cut))?;
         let after = self.read_in_list().await?;
         let policy = self.policy()?;
         for old in stuck(&before, policy, now) {
@@ -52,19 +52,17 @@ fn has_moved(old: &Backup, new: &Backup) -> bool {
 fn still_moves(old: &Backup, new: &Backup, policy: &Policy, now: DateTime<Utc>) -> StepError {
     let age = old.timestamp.map_or(policy.stuck_after, |taken| now - taken);
     // Twice as long as it has taken so far, in whole hours.
-    let enough = TimeDelta::hours(age.num_hours() * 2 + 2);
+    let advised = TimeDelta::hours(age.num_hours() * 2 + 2);
     let change = if old.state == new.state {
-        let (from, to) = (old.size_bytes().unwrap_or(0), new.size_bytes().unwrap_or(0));
-        format!("it grew from {} to {} between two readings", bytes_text(from), bytes_text(to))
+        UploadChange::Grew { from: old.size_bytes().unwrap_or(0), to: new.size_bytes().unwrap_or(0) }
     } else {
-        format!("its state changed from {} to {}", old.state.as_str(), new.state.as_str())
+        UploadChange::State { from: old.state.clone(), to: new.state.clone() }
     };
-    StepError::Dropped(format!(
-        "nothing was done: backup {} is older than the {} of `stuck_after` but not stuck, {change}; \
-         set `stuck_after` of policy {} to {}, for example",
-        old.id.short(),
-        duration_text(policy.stuck_after),
-        policy.name,
-        duration_text(enough)
-    ))
+    StepError::Dropped(DropReason::NotStuck(MovingUpload {
+        backup: old.id,
+        change,
+        stuck_after: policy.stuck_after,
+        policy: policy.name.clone(),
+        advised,
+    }))
 }

@@ -1,12 +1,13 @@
 //! The timeouts and intervals of a run.
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use chrono::TimeDelta;
 use std::time::Duration;
 
 /// How far two of the clocks of this machine, the API and sniffle may differ before nothing is planned or sent.
 ///
-/// So a new backup's timestamp may also lie this far before its request: somebody else's backup taken for ours is only
-/// waited for, ours overlooked is made twice.
+/// So a new backup's timestamp may also lie this far before its request. That is the safe side: a foreign backup that is
+/// taken for the new one is only waited for, but a new one that is overlooked is created twice.
 pub const CLOCK_SKEW_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// The timeouts and intervals of a run. The defaults are for a real FiFo; tests against the sandbox shorten them.
@@ -21,19 +22,19 @@ pub struct Timing {
     pub pause_max: Duration,
     /// How long a completed backup's checksums, and then its `local`, are waited for: FiFo writes them one by one.
     pub settle: Duration,
-    /// How long the effect of a local delete is looked for before it is told as unverified. As long as FiFo may take to
-    /// carry out what it gave no answer to.
+    /// How long the effect of a local delete is looked for before it is reported as unverified. As long as FiFo may take to
+    /// execute a request that it did not answer.
     pub verify: Duration,
-    /// How long an upload is waited for while nothing at all can be read.
+    /// How long an upload is waited for while nothing can be read.
     pub blind: Duration,
-    /// How long an upload may stay as it is until it gives its place to others.
+    /// How long an upload may make no progress before it gives its slot to others.
     pub quiet: Duration,
-    /// How long an accepted backup may take to begin until it gives its place to others.
-    pub begin: Duration,
-    /// How long lies between the two looks at an upload that counts as stuck, before another is started beside it.
+    /// How long an accepted backup may take to start before it gives its slot to others.
+    pub start: Duration,
+    /// The time between the two readings of an upload that counts as stuck, before another is started beside it.
     pub stuck_recheck: Duration,
-    /// How often it is told what is waited for.
-    pub tell: Duration,
+    /// How often it is reported what the run waits for.
+    pub report_every: Duration,
 }
 
 impl Default for Timing {
@@ -46,34 +47,23 @@ impl Default for Timing {
             verify: Duration::from_secs(60),
             blind: Duration::from_secs(3600),
             quiet: Duration::from_secs(15 * 60),
-            begin: Duration::from_secs(5 * 60),
+            start: Duration::from_secs(5 * 60),
             stuck_recheck: Duration::from_secs(60),
-            tell: Duration::from_secs(30),
+            report_every: Duration::from_secs(30),
         }
     }
 }
 
-/// Pauses that grow by half from one to the next, up to a longest one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PollIntervals {
-    next: Duration,
-    max: Duration,
-}
-
-impl PollIntervals {
-    pub(super) fn new(min: Duration, max: Duration) -> Self {
-        Self { next: min.min(max), max }
-    }
-}
-
-impl Iterator for PollIntervals {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = self.next;
-        self.next = (pause + pause / 2).min(self.max);
-        Some(pause)
-    }
+/// Gives the pauses between readings, without an end: each is longer than the one before by half, up to `max`.
+///
+/// Without jitter: requests of one run are spread by the reader, and a simulated run is the same every time.
+pub(super) fn poll_intervals(min: Duration, max: Duration) -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::new()
+        .with_factor(1.5)
+        .with_min_delay(min.min(max))
+        .with_max_delay(max)
+        .without_max_times()
+        .build()
 }
 
 #[cfg(test)]
@@ -82,7 +72,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_by_half_up_to_the_longest() {
-        let seconds: Vec<f64> = PollIntervals::new(Duration::from_secs(2), Duration::from_secs(5))
+        let seconds: Vec<f64> = poll_intervals(Duration::from_secs(2), Duration::from_secs(5))
             .take(4)
             .map(|pause| pause.as_secs_f64())
             .collect();

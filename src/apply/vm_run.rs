@@ -3,15 +3,16 @@
 use super::action::{ActionKind, ActionOutcome, ActionRef};
 use super::event::EventKind;
 use super::report::ActionReport;
-use super::worker::{StepError, StepSuccess, VmWorker, create_step, delete_step};
+use super::step::{DropReason, HandOverReason, InterruptReason, StepError, StepSuccess};
+use super::worker::{VmWorker, create_step, delete_step};
 use crate::inventory::BackupId;
 use crate::plan::{Action, Create};
 
 impl VmWorker<'_> {
-    /// Does what is planned, as far as it goes.
+    /// Executes what is planned.
     ///
-    /// An action that fails does not keep the next one from being tried (a snapshot that cannot be deleted is no reason
-    /// to make no backup), except that nothing that waits for a create is done unless that has completed.
+    /// After an action that fails the next one is still tried: a snapshot that cannot be deleted is no reason to make no
+    /// backup. Only what waits for a create is not done unless that has completed.
     pub(super) async fn run(mut self, actions: Vec<&Action>) {
         for action in actions {
             if action.is_create() {
@@ -31,16 +32,15 @@ impl VmWorker<'_> {
 
     /// Reports a delete whose create has not completed.
     fn missing_create_error(&self) -> StepError {
-        let message = "waiting for the new backup, which has not completed".to_owned();
         if self.is_stopped() {
-            StepError::Interrupted(message)
+            StepError::Interrupted(InterruptReason::AwaitsCreate)
         } else if !self.context.executor.settings.wait
             || self.is_create_handed_over
             || self.context.hand_over_now.is_cancelled()
         {
-            StepError::HandedOver(message)
+            StepError::HandedOver(HandOverReason::AwaitsCreate)
         } else {
-            StepError::Dropped(message)
+            StepError::Dropped(DropReason::AwaitsCreate)
         }
     }
 
@@ -48,7 +48,7 @@ impl VmWorker<'_> {
         let result = self.create(create).await;
         let backup = result.as_ref().ok().map(|success| success.backup);
         self.is_create_handed_over = matches!(&result, Err(StepError::HandedOver(_)));
-        let is_complete = matches!(&result, Ok(success) if success.ending == ActionOutcome::Done);
+        let is_complete = matches!(&result, Ok(success) if success.outcome() == ActionOutcome::Done);
         self.end(ActionKind::Create, create_step(create, backup), result);
         if let (true, Some(new)) = (is_complete, backup) {
             self.known.insert(new);
@@ -66,15 +66,10 @@ impl VmWorker<'_> {
 
     fn end(&self, kind: ActionKind, step: ActionRef, result: Result<StepSuccess, StepError>) {
         let (ending, message) = match result {
-            Ok(success) => (success.ending, success.message),
-            Err(StepError::Failed(message)) => (ActionOutcome::Failed, message),
-            Err(StepError::Dropped(message)) => (ActionOutcome::Dropped, message),
-            Err(StepError::Unverified(message)) => (ActionOutcome::Unverified, message),
-            Err(StepError::HandedOver(message)) => (ActionOutcome::HandedOver, message),
-            Err(StepError::Interrupted(message)) => (ActionOutcome::Interrupted, message),
-            Err(StepError::Alarm(alarm)) => (ActionOutcome::Failed, alarm.to_string()),
+            Ok(success) => (success.outcome(), success.to_string()),
+            Err(error) => (error.outcome(), error.to_string()),
         };
-        self.context.tell(EventKind::ActionEnded {
+        self.context.emit(EventKind::ActionEnded {
             at: self.at.clone(),
             step,
             outcome: ending,

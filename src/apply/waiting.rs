@@ -7,24 +7,24 @@ use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// What lasts shorter than this is not worth a word.
+/// A wait that is shorter than this is not reported.
 const FIRST_AFTER: Duration = Duration::from_secs(5);
 
-/// How many holders of slots are named in the text.
+/// How many holders of slots the text names.
 const NAMED_MAX: usize = 3;
 
-/// Tells again and again what is waited for, and once when that is over.
-pub(super) async fn tell(context: &RunContext<'_>) -> Infallible {
-    let every = context.executor.settings.timing.tell;
-    let mut is_told = false;
+/// Reports at intervals what is waited for, and once more when that is over.
+pub(super) async fn report(context: &RunContext<'_>) -> Infallible {
+    let every = context.executor.settings.timing.report_every;
+    let mut is_reported = false;
     sleep(FIRST_AFTER.min(every)).await;
     loop {
         let waiting = context.waiting();
         let is_something = waiting.for_slot + waiting.for_clock > 0;
-        if is_something || is_told {
-            context.tell(EventKind::Waiting(waiting));
+        if is_something || is_reported {
+            context.emit(EventKind::Waiting(waiting));
         }
-        is_told = is_something;
+        is_reported = is_something;
         sleep(every).await;
     }
 }

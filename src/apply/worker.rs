@@ -1,10 +1,11 @@
 //! The state of one VM during a run: reads, compares, decides again, waits.
 
-use super::action::{ActionOutcome, ActionRef, VmRef};
+use super::action::{ActionRef, VmRef};
 use super::cascade_guard::CascadeGuard;
 use super::context::RunContext;
 use super::reader::{ReadError, VmReading};
 use super::report::CascadeAlarm;
+use super::step::{DropReason, FailureReason, HandOverReason, InterruptReason, StepError};
 use crate::fifo::with_causes;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, Create, VmPlan, audit, decide, expected_upload_bytes, fingerprint};
@@ -25,54 +26,28 @@ pub(super) struct VmWorker<'a> {
     pub(super) expected_bytes: Option<u64>,
     /// The backups that are known to be on record: a reading that lacks one is old, or something has gone.
     pub(super) known: BTreeSet<BackupId>,
-    /// What may not go any more, once a local delete was sent.
+    /// The backups that must stay, once a local delete was sent.
     pub(super) guard: Option<CascadeGuard>,
     /// The backup that this run has seen complete.
     pub(super) completed: Option<BackupId>,
-    /// Whether its create is left to another run: then so is what comes after it.
+    /// Whether its create is left to another run: then the actions after it are too.
     pub(super) is_create_handed_over: bool,
-    /// Whether its uploads that count as stuck have been looked at twice.
+    /// Whether its uploads that count as stuck have been read twice.
     pub(super) has_checked_stuck: bool,
     /// Whether the VM has been found to be as it was when the plan was made.
     compared: bool,
-    /// How far FiFo's clock was ahead of ours when it was told last.
+    /// How far FiFo's clock was ahead of this machine's in the last answer with a date.
     server_ahead: Option<TimeDelta>,
-}
-
-/// Why an action did not succeed, for people.
-#[derive(Debug)]
-pub(super) enum StepError {
-    /// It was not done, or went wrong.
-    Failed(String),
-    /// It is not wanted any more, or the VM has changed.
-    Dropped(String),
-    /// It was asked for, and no reading shows whether it happened.
-    Unverified(String),
-    /// It is left to the next run.
-    HandedOver(String),
-    /// The run was told to end, or the alarm was raised elsewhere.
-    Interrupted(String),
-    /// Backups have vanished.
-    Alarm(CascadeAlarm),
 }
 
 /// Why a wait was cut short.
 pub(super) enum WaitError {
-    /// The run was told to end.
+    /// The run is ending.
     Stopped,
-    /// What merely waits is left to the next run.
+    /// What still waits is left to the next run.
     HandedOver,
     /// FiFo refuses the user.
     Refused(ReadError),
-}
-
-/// The result of an action that succeeded.
-#[derive(Debug)]
-pub(super) struct StepSuccess {
-    pub(super) ending: ActionOutcome,
-    /// The backup that was made or whose snapshot was deleted.
-    pub(super) backup: BackupId,
-    pub(super) message: String,
 }
 
 impl<'a> VmWorker<'a> {
@@ -104,9 +79,9 @@ impl<'a> VmWorker<'a> {
         }
     }
 
-    /// Looks at the VM as it is now; the first time also whether it still is what the plan was made from.
+    /// Reads the VM; the first time also checks that it is still what the plan was made from.
     ///
-    /// A single reading that does not fit what is known may merely be old, so then the list decides.
+    /// A single reading that does not fit what is known may be old, so then the list decides.
     pub(super) async fn read_vm(&mut self) -> Result<VmReading, StepError> {
         let mut seen = self.context.reader.read(self.id).await.map_err(could_not_read)?;
         let ours = self.context.executor.clock.now();
@@ -118,21 +93,21 @@ impl<'a> VmWorker<'a> {
         Ok(seen)
     }
 
-    /// Looks at the VM where nothing is ever old: before doing something that a condition no longer guards.
+    /// Reads the VM in the list, which is never old, before a write without a condition.
     pub(super) async fn read_vm_in_list(&mut self) -> Result<VmReading, StepError> {
         let vm = self.read_in_list().await?;
         self.compare(&vm)?;
-        // The list is shared, and does not say when it was made; FiFo's clock goes on as it did.
+        // The list is shared and has no date of its own; FiFo's clock is taken to be as far ahead as before.
         let server_date = self.server_ahead.map(|ahead| self.context.executor.clock.now() + ahead);
         Ok(VmReading { vm, etag: None, server_date })
     }
 
-    /// Notes that the local delete of a backup was sent, or may have been, when the VM was like this.
+    /// Records that the local delete of a backup was sent, or may have been, with the VM as it was then.
     pub(super) fn guard_backups(&mut self, backup: BackupId, vm: &Vm) {
         self.guard.get_or_insert_default().record_delete(backup, vm);
     }
 
-    /// Says whether a reading lacks nothing that was there when a local delete was sent.
+    /// Returns whether a reading lacks nothing that was there when a local delete was sent.
     pub(super) fn nothing_vanished(&self, vm: &Vm) -> bool {
         self.guard.as_ref().is_none_or(|guard| guard.missing_from(vm).is_empty())
     }
@@ -156,7 +131,7 @@ impl<'a> VmWorker<'a> {
         Err(StepError::Alarm(alarm))
     }
 
-    /// As [`VmWorker::guarded_list`], where a list that cannot be read ends the action.
+    /// Like [`VmWorker::guarded_list`], but a list that cannot be read ends the action.
     pub(super) async fn read_in_list(&mut self) -> Result<Vm, StepError> {
         self.guarded_list().await?.map_err(could_not_read)
     }
@@ -176,60 +151,48 @@ impl<'a> VmWorker<'a> {
 
     fn compare(&mut self, vm: &Vm) -> Result<(), StepError> {
         if !self.compared && !self.is_as_planned(vm) {
-            return Err(self.made_by_another(vm).unwrap_or_else(|| {
-                StepError::Dropped(
-                    "nothing was done: the VM has changed since the plan; the next run plans it again"
-                        .to_owned(),
-                )
-            }));
+            return Err(self.made_by_another(vm).unwrap_or(StepError::Dropped(DropReason::Changed)));
         }
         self.compared = true;
         Ok(())
     }
 
-    /// Decides the VM anew from what is seen. The auditor has to agree, as with any plan.
+    /// Decides the VM again from a reading. The auditor has to agree, as with any plan.
     pub(super) fn decide_again(&self, seen: &VmReading) -> Result<VmPlan, StepError> {
         let executor = self.context.executor;
         let now = self.now_by(seen);
         let fresh = decide(&seen.vm, executor.policies, now);
         let broken = audit::audit_vm(&fresh, &seen.vm, executor.policies, now);
-        if broken.is_empty() {
-            Ok(fresh)
-        } else {
-            let broken = broken.join("; ");
-            Err(StepError::Failed(format!(
-                "nothing was done: the fresh decision for this VM breaks a rule ({broken}), which is a bug; please report it"
-            )))
-        }
+        if broken.is_empty() { Ok(fresh) } else { Err(StepError::Failed(FailureReason::AuditBroken(broken))) }
     }
 
-    /// Gives the instant that a reading is judged at: the later one of the two clocks.
+    /// Returns the instant that a reading is judged at: the later one of the two clocks.
     pub(super) fn now_by(&self, seen: &VmReading) -> DateTime<Utc> {
         let ours = self.context.executor.clock.now();
         seen.server_date.map_or(ours, |date| date.max(ours))
     }
 
-    /// Gives the create that is planned, if one is.
+    /// Returns the create that is planned, if one is.
     pub(super) fn planned_create(&self) -> Option<&'a Create> {
         planned_create(self.planned)
     }
 
-    /// Gives the name of the policy that it was planned under.
+    /// Returns the name of the policy that it was planned by.
     pub(super) fn policy_name(&self) -> Option<&String> {
         self.planned.policy.as_ref()
     }
 
-    /// Gives every backup that is not new: on record when the plan was made, or in this reading.
+    /// Returns every backup that is not new: on record when the plan was made, or in this reading.
     pub(super) fn known_with(&self, vm: &Vm) -> BTreeSet<BackupId> {
         self.known.iter().chain(vm.backups.keys()).copied().collect()
     }
 
-    /// Says whether the run was told to start nothing new.
+    /// Returns whether nothing new may be started.
     pub(super) fn is_stopped(&self) -> bool {
         self.context.stop.is_cancelled()
     }
 
-    /// Waits, unless the run is told to end.
+    /// Waits, at most until the run is ending.
     pub(super) async fn pause(&self, pause: Duration) {
         tokio::select! {
             biased;
@@ -250,25 +213,24 @@ impl<'a> VmWorker<'a> {
     }
 
     /// Reports an action that was not sent to FiFo, since the wait before it was cut short.
-    pub(super) fn not_asked_for(&self, cut: WaitError) -> StepError {
+    pub(super) fn cut_short(&self, cut: WaitError) -> StepError {
         match cut {
-            WaitError::Stopped => not_begun(),
+            WaitError::Stopped => not_sent(),
             WaitError::HandedOver => {
-                let why = self.context.why_handed_over();
-                StepError::HandedOver(format!("nothing was done: {why}; the next run does it"))
+                StepError::HandedOver(HandOverReason::NotSent(self.context.hand_over_cause()))
             }
             WaitError::Refused(error) => could_not_read(error),
         }
     }
 }
 
-/// Reports an action that was not asked for since the run ended.
-pub(super) fn not_begun() -> StepError {
-    StepError::Interrupted("nothing was done: the run ended before this step".to_owned())
+/// Reports an action that is not sent since the run ends.
+pub(super) fn not_sent() -> StepError {
+    StepError::Interrupted(InterruptReason::NotSent)
 }
 
 pub(super) fn could_not_read(error: ReadError) -> StepError {
-    StepError::Failed(format!("nothing was done: the VM could not be read: {}", with_causes(&error)))
+    StepError::Failed(FailureReason::UnreadableVm(with_causes(&error)))
 }
 
 pub(super) fn create_step(create: &Create, backup: Option<BackupId>) -> ActionRef {

@@ -1,159 +1,122 @@
 //! Interprets the answer to a write, the same for creates and local deletes.
 
+use super::action::ActionKind;
 use super::reader::VmReading;
+use super::step::{FailureReason, StepError, UnclearAnswer, WriteFailure, WriteState};
 use super::timing::{CLOCK_SKEW_MAX, Timing};
-use super::worker::{StepError, VmWorker};
+use super::worker::VmWorker;
 use crate::fifo::{FifoError, WriteAnswer, with_causes};
 use crate::inventory::BackupId;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 
-/// How often a write is refused with 412 before it is sent without a condition: behind several API nodes or a cache
-/// the condition may never fit.
+/// After so many answers 412 a write is sent without a condition: behind several API nodes or a cache the condition may
+/// never fit.
 const REFUSALS_MAX: u32 = 3;
 
-/// How often a 401 is taken for a token that has just ended, however it fares in other requests.
+/// After so many answers 401 the token is no longer taken to have just expired.
 const UNAUTHORIZED_MAX: u32 = 5;
 
-/// How often a 429 is taken for an answer to wait for; it does nothing.
+/// After so many answers 429 a write is given up.
 const BUSY_MAX: u32 = 10;
 
-/// How long a `Retry-After` is heeded at the most.
+/// The longest pause that a `Retry-After` causes.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 
 /// One write, from the first attempt to the last.
 pub(super) struct WriteAttempts {
-    /// `create` or `delete`.
-    verb: &'static str,
-    /// What has not happened where FiFo refuses.
-    nothing: &'static str,
+    state: WriteState,
     sent_max: u32,
     refusals: u32,
     unauthorized: u32,
     busy: u32,
     sent: u32,
-    /// Whether one of them may have reached FiFo and got no clear answer.
-    is_open: bool,
 }
 
 /// The result of one attempt.
 pub(super) enum AttemptResult {
-    /// FiFo has taken it on; old versions name the new backup.
+    /// FiFo has accepted it; old versions name the new backup.
     Accepted(Option<BackupId>),
-    /// It may have been done.
-    Unknown(UnknownOutcome),
-    /// Nothing was done, and it may be asked for again after another look. The pause is over.
+    /// It may have taken effect.
+    Unknown(UnclearAnswer),
+    /// It has no effect, and may be sent again after another reading. The pause is over.
     RetryLater,
-}
-
-/// An answer that does not say whether it was done.
-pub(super) struct UnknownOutcome {
-    /// What FiFo did: `answered 503`.
-    pub(super) said: String,
-    /// Whether it may be sent again once it is certain that it was not done.
-    pub(super) may_repeat: bool,
-    /// Whether it may have reached FiFo.
-    pub(super) may_have_arrived: bool,
 }
 
 /// What one answer means.
 enum Judged {
-    /// It counts as sent: FiFo has it or may have it, or there was no connection.
+    /// It counts as sent: FiFo has received it or may have, or there was no connection.
     Sent(AttemptResult),
-    /// FiFo has surely not done it, and may do it after a pause.
+    /// FiFo has certainly not done it, and may do it after a pause.
     NotDone { pause: Duration },
 }
 
 impl WriteAttempts {
     pub(super) fn for_create() -> Self {
-        Self::new("create", "nothing was created", 5)
+        Self::new(ActionKind::Create, 5)
     }
 
-    /// Repeating a local delete is harmless, once it is certain that nothing has gone.
+    /// Repeating a local delete is harmless, once it is certain that no backup has vanished.
     pub(super) fn for_delete() -> Self {
-        Self::new("delete", "nothing was deleted", 3)
+        Self::new(ActionKind::DeleteLocal, 3)
     }
 
-    fn new(verb: &'static str, nothing: &'static str, sent_max: u32) -> Self {
-        Self { verb, nothing, sent_max, refusals: 0, unauthorized: 0, busy: 0, sent: 0, is_open: false }
+    fn new(kind: ActionKind, sent_max: u32) -> Self {
+        let state = WriteState { kind, is_open: false };
+        Self { state, sent_max, refusals: 0, unauthorized: 0, busy: 0, sent: 0 }
     }
 
-    /// Says what has not happened. A request before it that got no answer may still be carried out.
-    fn nothing(&self) -> &'static str {
-        if self.is_open {
-            "an earlier request got no answer and may still take effect; the next run checks the result"
-        } else {
-            self.nothing
-        }
-    }
-
-    /// Says whether the condition never fits: then the list is read before, and nothing is sent with it.
+    /// Returns whether the condition never fits: then the list is read before, and the write is sent without one.
     pub(super) fn is_without_condition(&self) -> bool {
         self.refusals >= REFUSALS_MAX
     }
 
-    /// Says whether it may be sent once more.
-    pub(super) fn may_retry(&self, unclear: &UnknownOutcome) -> bool {
-        unclear.may_repeat && self.sent < self.sent_max
+    /// Returns whether it may be sent once more.
+    pub(super) fn may_retry(&self, unclear: &UnclearAnswer) -> bool {
+        unclear.may_repeat() && self.sent < self.sent_max
     }
 
-    /// Counts an answer and judges it. An error ends the action: nothing was done, and repeating it does not help.
-    fn judge(&mut self, answer: WriteAnswer, had_condition: bool, timing: &Timing) -> Result<Judged, String> {
+    /// Counts an answer and judges it. An error ends the action: it has no effect, and repeating it does not help.
+    fn judge(
+        &mut self,
+        answer: WriteAnswer,
+        had_condition: bool,
+        timing: &Timing,
+    ) -> Result<Judged, WriteFailure> {
         match answer {
-            WriteAnswer::Refused { status, permission } => {
-                let needs = permission.map(|it| format!(": the user needs the permission `{it}`"));
-                let (verb, needs, nothing) = (self.verb, needs.unwrap_or_default(), self.nothing());
-                Err(format!("FiFo refused the {verb} with {status}{needs}; {nothing}"))
-            }
-            // FiFo does not do that, and a repetition would only be refused again.
-            WriteAnswer::Changed if !had_condition => Err(format!(
-                "the {} was answered with 412 although it was sent without If-Match: check the proxies between here and \
-                 FiFo; {}",
-                self.verb,
-                self.nothing()
-            )),
-            // Somebody changed the VM since it was read, were it only a log line: read and decide again.
+            WriteAnswer::Refused { status, permission } => Err(WriteFailure::Refused { status, permission }),
+            // FiFo does not answer so, and a repetition would be refused again.
+            WriteAnswer::Changed if !had_condition => Err(WriteFailure::ChangedWithoutCondition),
+            // The VM was changed since it was read, if only by a log line: read and decide again.
             WriteAnswer::Changed => {
                 self.refusals += 1;
                 Ok(Judged::NotDone { pause: timing.pause_min })
             }
             WriteAnswer::Unauthorized => {
                 self.unauthorized += 1;
-                self.check_limit(
-                    self.unauthorized,
-                    UNAUTHORIZED_MAX,
-                    "401, and accepts the same token elsewhere",
-                )?;
+                if self.unauthorized >= UNAUTHORIZED_MAX {
+                    return Err(WriteFailure::Unauthorized);
+                }
                 Ok(Judged::NotDone { pause: timing.pause_min })
             }
             WriteAnswer::TooMany { retry_after } => {
                 self.busy += 1;
-                self.check_limit(self.busy, BUSY_MAX, "429 (too many requests)")?;
+                if self.busy >= BUSY_MAX {
+                    return Err(WriteFailure::TooMany);
+                }
                 Ok(Judged::NotDone { pause: retry_after.unwrap_or(timing.pause_max).min(RETRY_AFTER_MAX) })
             }
             WriteAnswer::Accepted { backup, .. } => Ok(self.sent(AttemptResult::Accepted(backup))),
-            WriteAnswer::Failed { status } => Ok(self.unknown(format!("answered {status}"), false, true)),
-            WriteAnswer::Unavailable { status } => Ok(self.unknown(format!("answered {status}"), true, true)),
-            WriteAnswer::Lost { message } => {
-                Ok(self.unknown(format!("gave no answer ({message})"), true, true))
-            }
-            WriteAnswer::NotSent { message } => {
-                Ok(self.unknown(format!("could not be reached ({message})"), true, false))
-            }
+            WriteAnswer::Failed { status } => Ok(self.unclear(UnclearAnswer::Failed(status))),
+            WriteAnswer::Unavailable { status } => Ok(self.unclear(UnclearAnswer::Unavailable(status))),
+            WriteAnswer::Lost { message } => Ok(self.unclear(UnclearAnswer::Lost(message))),
+            WriteAnswer::NotSent { message } => Ok(self.unclear(UnclearAnswer::NotSent(message))),
         }
     }
 
-    fn check_limit(&self, count: u32, max: u32, answer: &str) -> Result<(), String> {
-        if count < max {
-            return Ok(());
-        }
-        let (verb, nothing) = (self.verb, self.nothing());
-        Err(format!("FiFo answers every {verb} with {answer}; {nothing}"))
-    }
-
-    fn unknown(&mut self, said: String, may_repeat: bool, may_have_arrived: bool) -> Judged {
-        self.is_open |= may_have_arrived;
-        self.sent(AttemptResult::Unknown(UnknownOutcome { said, may_repeat, may_have_arrived }))
+    fn unclear(&mut self, answer: UnclearAnswer) -> Judged {
+        self.state.is_open |= answer.may_have_arrived();
+        self.sent(AttemptResult::Unknown(answer))
     }
 
     fn sent(&mut self, result: AttemptResult) -> Judged {
@@ -161,15 +124,20 @@ impl WriteAttempts {
         Judged::Sent(result)
     }
 
-    /// Says whether an answer leaves it possible that FiFo has got the request.
+    /// Reports that the write did not take effect.
+    fn failed(&self, failure: WriteFailure) -> StepError {
+        StepError::Failed(FailureReason::Write { write: self.state, failure })
+    }
+
+    /// Returns whether FiFo may have received the request, by its answer.
     pub(super) fn may_have_arrived(answer: &Result<WriteAnswer, FifoError>) -> bool {
         !matches!(answer, Err(_) | Ok(WriteAnswer::NotSent { .. }))
     }
 }
 
 impl VmWorker<'_> {
-    /// Sends nothing where the clocks are too far apart: nothing is planned then, and one may have been set in mid-run. A
-    /// new backup might be stamped before its due time and not count for it; one that seems newer may not be.
+    /// Fails where the clocks are too far apart: nothing is planned then either, and one may have been set during the run. A
+    /// new backup might be stamped before its due time and not count for it, and a newer date may be wrong.
     pub(super) fn clocks_agree(
         &self,
         attempts: &WriteAttempts,
@@ -178,16 +146,11 @@ impl VmWorker<'_> {
         let ours = self.context.executor.clock.now();
         match server_date.filter(|server| (*server - ours).abs() > CLOCK_SKEW_MAX) {
             None => Ok(()),
-            Some(server) => Err(StepError::Failed(format!(
-                "{}: the clocks differ by more than an hour, {} here and {} on the server; correct the wrong one",
-                attempts.nothing(),
-                ours.format("%Y-%m-%d %H:%M:%S UTC"),
-                server.format("%Y-%m-%d %H:%M:%S UTC"),
-            ))),
+            Some(server) => Err(attempts.failed(WriteFailure::ClocksDiffer { ours, server })),
         }
     }
 
-    /// Looks at the VM before a write is sent.
+    /// Reads the VM before a write is sent.
     pub(super) async fn read_vm_before_write(
         &mut self,
         attempts: &WriteAttempts,
@@ -195,7 +158,7 @@ impl VmWorker<'_> {
         if attempts.is_without_condition() { self.read_vm_in_list().await } else { self.read_vm().await }
     }
 
-    /// Judges an answer, and pauses where that is all there is to do.
+    /// Judges an answer, and pauses where nothing else is to be done.
     pub(super) async fn interpret(
         &self,
         attempts: &mut WriteAttempts,
@@ -205,12 +168,9 @@ impl VmWorker<'_> {
         let timing = &self.context.executor.settings.timing;
         let judged = match answer {
             Ok(answer) => attempts.judge(answer, had_condition, timing),
-            Err(error) => {
-                let why = with_causes(&self.context.reader.failed(error));
-                Err(format!("{}: {why}", attempts.nothing()))
-            }
+            Err(error) => Err(WriteFailure::NoRequest(with_causes(&self.context.reader.failed(error)))),
         };
-        match judged.map_err(StepError::Failed)? {
+        match judged.map_err(|failure| attempts.failed(failure))? {
             Judged::Sent(result) => Ok(result),
             Judged::NotDone { pause } => {
                 self.pause(pause).await;

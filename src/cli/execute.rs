@@ -1,7 +1,7 @@
 //! Executes a plan: what `apply` and `reconcile` share.
 
 use super::args::{ExecuteArgs, PlanningArgs};
-use super::connection::Connection;
+use super::connection::{Connection, FirstContact};
 use super::context::Context;
 use super::daemon::observer::RunMonitor;
 use super::error::{CliError, Kind};
@@ -14,12 +14,10 @@ use crate::apply::{
     ProgressTracker, RunReport, Timing, VmRef,
 };
 use crate::fifo::WriteClient;
-use crate::insight::Estimate;
 use crate::inventory::Inventory;
 use crate::plan::{NoteCode, Plan, Status, VmPlan};
 use crate::policy::Policies;
-use crate::render::text::PlanExtras;
-use crate::render::{self, JsonObserver, TextObserver};
+use crate::render::{JsonObserver, TextObserver};
 use crate::run::RunSummary;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fs::DirBuilder;
@@ -30,7 +28,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// A timer that meets a run in progress is routine; a lock that is held for longer than this is worth a mail.
+/// A timer that finds a run in progress is routine; one that has held the lock for longer than this is reported as a
+/// failure.
 const LOCK_ROUTINE_MAX: TimeDelta = TimeDelta::hours(24);
 
 impl Clock for Context {
@@ -39,7 +38,7 @@ impl Clock for Context {
     }
 }
 
-/// Takes the lock for a FiFo, so that no other run of this machine does anything to it meanwhile.
+/// Takes the lock for a FiFo, so that no other run of this machine changes it meanwhile.
 ///
 /// # Errors
 ///
@@ -61,7 +60,7 @@ pub(super) fn lock(context: &Context, endpoint: &str, command: &str) -> Result<L
     })
 }
 
-/// Gives the state folder, and makes it, for its owner only, where there is none.
+/// Returns the state folder, and makes it, for its owner only, where there is none.
 fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
     let folder = context.state_dir()?;
     let mut builder = DirBuilder::new();
@@ -76,52 +75,41 @@ fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
     Ok(folder)
 }
 
-/// Shows a plan as text, without asking. Output that cannot be written, because of a full disk or a blocked terminal,
-/// stops no backup.
-pub(super) fn show_or_warn(context: &Context, plan: &Plan, inventory: &Inventory) {
-    output_queue::start();
-    if !context.is_json() {
-        let estimate = Estimate::of(plan, inventory);
-        let extras = PlanExtras { identity: None, estimate: Some(&estimate) };
-        context.print_or_warn(|out| render::text::plan(plan, extras, &context.text_options, out));
-    }
+/// How `apply` and `reconcile` differ, and what they are given.
+#[derive(Clone, Copy)]
+pub(super) struct RunRequest<'a> {
+    /// The command, which the lock names.
+    pub(super) command: &'static str,
+    /// How long a FiFo that does not answer is tried for.
+    pub(super) first_contact: FirstContact,
+    /// Limits, and whether uploads are waited for.
+    pub(super) args: &'a ExecuteArgs,
+    /// The time after which the next run is due, and gets what still waits; without it, every upload is waited for.
+    pub(super) handed_over_after: Option<Duration>,
+    /// The time after which the next run gets what still waits, whether or not that run is due.
+    pub(super) deadline: Option<Duration>,
+    /// The progress of uploads that earlier runs of this process have seen.
+    pub(super) progress: &'a ProgressTracker,
+    /// Which VMs are meant.
+    pub(super) selection: &'a PlanningArgs,
+    /// The policies that each VM is decided by.
+    pub(super) policies: &'a Policies,
+    /// What also ends planning; without it, signals are caught only while a plan is executed.
+    pub(super) interrupt: Option<&'a Interrupt>,
 }
 
-/// Shows a plan like [`show_or_warn`], unless it is what was shown last. How far uploads have come is no change.
-pub(super) fn show_if_changed(
-    context: &Context,
-    plan: &Plan,
-    inventory: &Inventory,
-    last: &mut Option<Vec<VmPlan>>,
-) {
-    let without_notes = |vm: &VmPlan| VmPlan { notes: Vec::new(), fingerprint: None, ..vm.clone() };
-    let now: Vec<VmPlan> = plan.vms.iter().map(without_notes).collect();
-    if last.as_ref() != Some(&now) {
-        show_or_warn(context, plan, inventory);
-        *last = Some(now);
-    }
-}
-
-/// What is to be executed, and how.
+/// What is to be executed.
 #[derive(Clone, Copy)]
 pub(super) struct ExecutionRequest<'a> {
-    pub(super) args: &'a ExecuteArgs,
-    /// After how long what it still waits for is left to the next run; without it, every upload is waited for.
-    pub(super) handed_over_after: Option<Duration>,
-    /// After how long it leaves to the next run what it still waits for, whether or not that one is due.
-    pub(super) deadline: Option<Duration>,
-    /// What is known of how uploads move.
-    pub(super) progress: &'a ProgressTracker,
-    /// Which VMs are meant, for reading them again.
-    pub(super) selection: &'a PlanningArgs,
+    /// How.
+    pub(super) run: &'a RunRequest<'a>,
+    /// Where.
     pub(super) fifo: &'a Connection,
-    /// By what each VM is decided again.
-    pub(super) policies: &'a Policies,
-    /// The plan made now, with what it could do nothing about.
+    /// The plan made now, with the problems that it could not solve.
     pub(super) plan: &'a Plan,
     /// What of it is done.
     pub(super) vms: &'a [VmPlan],
-    /// Everything that FiFo was seen to have, whichever VMs are meant.
+    /// Everything that the plan was made from, whichever VMs are meant.
     pub(super) inventory: &'a Inventory,
 }
 
@@ -167,7 +155,7 @@ impl<'c> Execution<'c> {
         Ok(Self { context, observers: Observers(observers), interrupt: interrupt.clone() })
     }
 
-    /// Tells something that is not done, or is otherwise worth knowing.
+    /// Reports something that is not done, or is otherwise of note.
     pub(super) fn warn(&self, at: Option<VmRef>, message: String) {
         let what = EventKind::Warning { at, message };
         self.observers.observe(&Event { time: self.context.now(), what });
@@ -181,7 +169,7 @@ impl<'c> Execution<'c> {
         monitor: &RunMonitor<'_>,
         summary: &mut RunSummary,
     ) -> Outcome {
-        let &ExecutionRequest { policies, fifo, selection, .. } = request;
+        let &ExecutionRequest { fifo, run: &RunRequest { policies, selection, .. }, .. } = request;
         let report = tokio::select! {
             biased;
             report = self.execute(request) => report,
@@ -189,7 +177,7 @@ impl<'c> Execution<'c> {
         };
         let outcome = self.judge(&report, request.plan);
         let is_changed = report.vms.iter().any(|vm| !vm.steps.is_empty());
-        // Before anything else, which may take its time or fail: an alarm must not be lost.
+        // Before anything else, which may take long or fail: an alarm must not be lost.
         summary.report = Some(report);
         if monitor.wants_overview() && is_changed && !summary.has_alarm() {
             self.reread(request, monitor, summary).await;
@@ -205,11 +193,12 @@ impl<'c> Execution<'c> {
         monitor: &RunMonitor<'_>,
         summary: &mut RunSummary,
     ) {
+        let &RunRequest { policies, selection, .. } = request.run;
         tokio::select! {
             biased;
             _ = self.interrupt.signalled() => {}
-            planned = planning::plan_again(self.context, request.policies, request.fifo, request.selection) => match planned {
-                Ok(planned) => monitor.read(&planned, request.policies, summary),
+            planned = planning::plan_again(self.context, policies, request.fifo, selection) => match planned {
+                Ok(planned) => monitor.read(&planned, policies, summary),
                 Err(error) => {
                     tracing::warn!("failed to read the VMs after the run: {}", error.chain().join(": "));
                 }
@@ -218,7 +207,8 @@ impl<'c> Execution<'c> {
     }
 
     async fn execute(&self, request: &ExecutionRequest<'_>) -> RunReport {
-        let &ExecutionRequest { args, handed_over_after, fifo, policies, vms, inventory, .. } = request;
+        let &ExecutionRequest { run, fifo, vms, inventory, .. } = request;
+        let &RunRequest { args, handed_over_after, policies, .. } = run;
         let client = WriteClient::new(fifo.read().clone());
         // A token of its own: the warning is to come before the executor ends.
         let stop = CancellationToken::new();
@@ -230,18 +220,21 @@ impl<'c> Execution<'c> {
             observer: &self.observers,
             stop: &stop,
             hand_over: &hand_over,
-            progress: request.progress,
+            progress: run.progress,
             settings: ExecutorSettings {
                 max_uploads: args.max_uploads.get(),
                 max_uploads_per_hypervisor: args.max_uploads_per_hypervisor.get(),
                 wait: !args.no_wait,
-                deadline: request.deadline,
+                deadline: run.deadline,
                 timing: timing(self.context),
             },
         };
-        let told_to_end = async {
+        let on_signal = async {
             self.interrupt.stop().cancelled().await;
-            self.warn(None, "told to end: nothing new is started; once more leaves at once".to_owned());
+            self.warn(
+                None,
+                "stopping: nothing new is started; a second signal ends the process at once".to_owned(),
+            );
             stop.cancel();
             std::future::pending().await
         };
@@ -255,13 +248,13 @@ impl<'c> Execution<'c> {
         tokio::select! {
             // Reported before its consequences.
             biased;
-            never = told_to_end => match never {},
+            never = on_signal => match never {},
             never = next_is_due => match never {},
             report = executor.execute(vms, inventory) => report,
         }
     }
 
-    /// Judges a run by its report, and by what its plan could do nothing about.
+    /// Judges a run by its report, and by the problems that its plan could not solve.
     fn judge(&self, report: &RunReport, plan: &Plan) -> Outcome {
         let tally = report.tally();
         let is_trouble = |vm: &VmPlan| {
@@ -287,7 +280,7 @@ pub(super) async fn close(fifo: Connection) {
     }
 }
 
-/// The built-in FiFo is near and quick, and its uploads take two seconds.
+/// Returns the timing. The sandbox gets shorter pauses: its uploads take two seconds.
 fn timing(context: &Context) -> Timing {
     let usual = Timing::default();
     if context.global.sandbox {
@@ -306,7 +299,7 @@ impl Observer for Observers {
     }
 }
 
-/// An observer whose words are written in their turn, however long that takes.
+/// An observer that writes through the output queue, so that slow output blocks no run.
 struct QueuedObserver(Arc<dyn Observer>);
 
 impl Observer for QueuedObserver {

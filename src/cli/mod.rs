@@ -20,6 +20,7 @@ mod log;
 mod output_queue;
 pub mod planning;
 pub mod policies;
+mod run_sequence;
 pub mod settings;
 mod usage;
 

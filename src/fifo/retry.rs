@@ -1,4 +1,4 @@
-//! Reads that fail for a while are tried again, with growing, jittered pauses.
+//! Repeats reads that fail, with growing, jittered pauses.
 
 use super::error::{FifoError, with_causes};
 use super::transport::{TransportError, TransportErrorKind};
@@ -8,26 +8,26 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
-/// How often a read is tried of which the failure will probably stay.
+/// How often a read is tried whose failure will probably stay.
 const A_FEW: u32 = 3;
 
-/// After so long without success it is told, once: whoever waits wants to know what for.
-const TOLD_AFTER: Duration = Duration::from_secs(5);
+/// After so long without success a warning is logged, once.
+const WARN_AFTER: Duration = Duration::from_secs(5);
 
-/// Longer than any run, and short enough to be added to any instant.
-const AGES: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest timeout: longer than any run, and short enough to be added to any instant.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How long to pause between two attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// The first pause; each further one is twice as long. Up to as much again is added by chance.
+    /// The first pause; each further one is twice as long. Jitter adds up to as much again.
     pub first: Duration,
-    /// The longest pause that we choose ourselves, before what chance adds.
+    /// The longest pause before jitter is added.
     pub max: Duration,
-    /// The longest pause taken when FiFo says itself how long to wait (`Retry-After`).
+    /// The longest pause when FiFo says how long to wait (`Retry-After`).
     pub asked_max: Duration,
-    /// The pause after which a token is tried again that FiFo has refused although it should be good. The second one is
-    /// twice as long; the third refusal in a row is believed.
+    /// The pause before a token is tried again that FiFo has refused although it should be good. The second pause is twice
+    /// as long; the third refusal in a row is believed.
     pub refused_token: Duration,
 }
 
@@ -46,7 +46,7 @@ impl Default for Backoff {
 pub(super) struct FailedAttempt {
     pub(super) error: FifoError,
     pub(super) retry: RetryRule,
-    /// How long FiFo asked us to wait.
+    /// How long FiFo asked to wait.
     pub(super) retry_after: Option<Duration>,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct FailedAttempt {
 pub(super) enum RetryRule {
     /// The next one would fail in the same way.
     Never,
-    /// It may have been a mishap.
+    /// It may pass, but probably does not.
     Limited,
     /// It will pass.
     UntilTimeout,
@@ -95,7 +95,8 @@ impl FailedAttempt {
 
 /// Tries until it succeeds, fails for good, or `timeout` is over. `attempt` gets its number, from 1.
 ///
-/// `seed` decides about the chance in the pauses.
+/// `seed` sets the jitter of the pauses. They come from `backon`; its `Retryable` does not fit, since an attempt is cut off
+/// at the deadline, and how often one is repeated depends on its error.
 pub(super) async fn retrying<T, F: Future<Output = Result<T, FailedAttempt>>>(
     doing: &str,
     timeout: Duration,
@@ -103,9 +104,9 @@ pub(super) async fn retrying<T, F: Future<Output = Result<T, FailedAttempt>>>(
     seed: u64,
     mut attempt: impl FnMut(u32) -> F,
 ) -> Result<T, FifoError> {
-    let begin = Instant::now();
-    let deadline = begin + timeout.min(AGES);
-    let mut is_told = false;
+    let started = Instant::now();
+    let deadline = started + timeout.min(TIMEOUT_MAX);
+    let mut is_warned = false;
     let mut growing = ExponentialBuilder::new()
         .with_min_delay(backoff.first)
         .with_max_delay(backoff.max)
@@ -140,9 +141,9 @@ pub(super) async fn retrying<T, F: Future<Output = Result<T, FailedAttempt>>>(
         }
         let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         debug!(attempts, pause_ms, error = with_causes(&failure.error), "retrying to {doing}");
-        if !is_told && begin.elapsed() + pause >= TOLD_AFTER {
-            is_told = true;
-            let seconds = timeout.saturating_sub(begin.elapsed()).as_secs();
+        if !is_warned && started.elapsed() + pause >= WARN_AFTER {
+            is_warned = true;
+            let seconds = timeout.saturating_sub(started.elapsed()).as_secs();
             warn!("{}; retrying for up to {seconds} s", with_causes(&failure.error));
         }
         last = Some(failure.error);
@@ -169,12 +170,12 @@ mod tests {
         FailedAttempt { error, retry, retry_after: retry_after.map(Duration::from_secs) }
     }
 
-    /// Runs attempts that always fail, and gives the seconds from the start at which they began.
+    /// Runs attempts that always fail, and gives the seconds from the start at which they started.
     async fn starts(retry: RetryRule, retry_after: Option<u64>, seed: u64) -> (Vec<f32>, FifoError) {
-        let begin = Instant::now();
+        let started = Instant::now();
         let starts = RefCell::new(Vec::new());
         let result: Result<(), _> = retrying("test", Duration::from_secs(60), PAUSES, seed, |_| {
-            starts.borrow_mut().push(begin.elapsed().as_secs_f32());
+            starts.borrow_mut().push(started.elapsed().as_secs_f32());
             async { Err(failing(retry, retry_after)) }
         })
         .await;
@@ -196,17 +197,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_long_trouble_is_reported_once_and_a_short_one_is_not() {
         let log = tempfile::NamedTempFile::new().unwrap();
-        let told = || std::fs::read_to_string(log.path()).unwrap();
+        let log_text = || std::fs::read_to_string(log.path()).unwrap();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(Level::WARN)
             .with_writer(Arc::new(log.reopen().unwrap()))
             .finish();
         let _guard = tracing::subscriber::set_default(subscriber);
         starts(RetryRule::Limited, None, 1).await;
-        assert_eq!(told(), "");
+        assert_eq!(log_text(), "");
         starts(RetryRule::UntilTimeout, None, 1).await;
-        assert_eq!(told().matches("failed to test: FiFo answered 503").count(), 1, "{}", told());
-        assert!(told().contains("; retrying for up to 5"), "{}", told());
+        assert_eq!(log_text().matches("failed to test: FiFo answered 503").count(), 1, "{}", log_text());
+        assert!(log_text().contains("; retrying for up to 5"), "{}", log_text());
     }
 
     #[tokio::test(start_paused = true)]
@@ -226,10 +227,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_never_ends_is_cut_off_in_time() {
-        let begin = Instant::now();
+        let started = Instant::now();
         let result: Result<(), _> =
             retrying("test", Duration::from_secs(60), PAUSES, 1, |_| std::future::pending()).await;
         assert!(matches!(result, Err(FifoError::TimedOut { attempts: 1, last: None, .. })));
-        assert_eq!(begin.elapsed().as_secs(), 60);
+        assert_eq!(started.elapsed().as_secs(), 60);
     }
 }

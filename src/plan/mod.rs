@@ -42,7 +42,7 @@ pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
 pub use fingerprint::fingerprint;
 pub use note::{BackupLabel, BackupName, BlockingState, FailedAttempts, Note, NoteCode, NoteKind, SavedNote};
-pub use notes::{bytes_text, missing_file_info_text};
+pub use notes::bytes_text;
 pub use reason::{Attempt, CreateReason, DeleteReason};
 pub use saved::{SavedAction, SavedPlan, SavedPlanError, SavedVm};
 pub use upload_size::expected_upload_bytes;

@@ -4,7 +4,7 @@ use super::due::{CannotBackUp, cannot_back_up};
 use super::note::{BackupLabel, BackupName, BlockingState, Note, NoteKind};
 use super::standing::{BackupView, Standing, VmView};
 use super::stored::expired;
-use crate::inventory::{BackupId, MissingFileInfo, Vm};
+use crate::inventory::{BackupId, Vm};
 use std::collections::BTreeSet;
 
 /// Names a backup.
@@ -29,18 +29,6 @@ pub fn bytes_text(bytes: u64) -> String {
         unit += 1;
     }
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
-}
-
-/// Says what FiFo does not give of a backup that it calls completed.
-pub fn missing_file_info_text(missing: Option<MissingFileInfo>) -> &'static str {
-    match missing {
-        Some(MissingFileInfo::Files) => "FiFo lists no stored file, unlike for earlier backups",
-        Some(MissingFileInfo::Size) => "FiFo reports no size for a stored file, unlike for earlier backups",
-        Some(MissingFileInfo::Checksum) => {
-            "FiFo reports no checksum for a stored file, unlike for earlier backups"
-        }
-        None => "it could not be checked",
-    }
 }
 
 /// Gives what keeps a VM from being backed up, with its newest restorable backup.

@@ -192,7 +192,7 @@ fn without_certificates_nobody_is_notified_and_the_backups_are_made() {
     let ended = asked(&cloud, &line, &none).code(0);
     let warning = "warning: nothing can be sent to https://127.0.0.1:1/…: ";
     let told = ended.err.lines().find(|line| line.starts_with(warning));
-    assert!(told.is_some_and(|line| line.ends_with("; nobody is told there")), "{}", ended.err);
+    assert!(told.is_some_and(|line| line.ends_with("; nothing is sent there")), "{}", ended.err);
     assert!(!ended.err.contains("hunter2"), "{}", ended.err);
     cloud.is_done();
 }
@@ -228,7 +228,11 @@ fn a_signal_while_reporting_ends_it() {
     let _connection = silent.accept().unwrap();
     run.signal("TERM");
     let ended = run.end().code(0);
-    assert!(ended.err.contains("warning: told to end: nobody more is told of the run"), "{}", ended.err);
+    assert!(
+        ended.err.contains("warning: stopped by a signal: the remaining reports of the run are not sent"),
+        "{}",
+        ended.err
+    );
     cloud.is_done();
 }
 

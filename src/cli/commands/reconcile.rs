@@ -1,4 +1,4 @@
-//! `reconcile`: plans and carries out without asking.
+//! `reconcile`: plans and executes without asking.
 
 use crate::cli::args::{ReconcileArgs, TextOrJson};
 use crate::cli::context::Context;

@@ -30,7 +30,7 @@ pub(in crate::cli) struct RunMonitor<'a> {
 #[derive(Clone, Copy)]
 pub(in crate::cli) struct LiveView<'a> {
     pub(in crate::cli) state: &'a Arc<DaemonState>,
-    /// How often it is read anew.
+    /// How often it is read again.
     pub(in crate::cli) every: Duration,
 }
 
@@ -50,32 +50,32 @@ impl<'a> RunMonitor<'a> {
         self.live_view.is_some() || self.reporting.wants_overview()
     }
 
-    /// Notes that the run has the lock, and so is one: only then does the monitor hear of it.
+    /// Reports the start of the run to the cron monitor. Called once the run has the lock.
     pub(in crate::cli) fn begin(&mut self) {
         self.start_ping = self.reporting.begin();
     }
 
-    /// Gives the ping of the start, for the ping of the end.
+    /// Returns the ping of the start, for the ping of the end.
     pub(in crate::cli) fn into_start_ping(self) -> StartPing {
         self.start_ping
     }
 
-    /// Has every alarm from now on set this latch.
+    /// Makes every alarm from now on set this latch.
     pub(in crate::cli) fn arm_latch(&self, latch: Latch) {
         self.alarm_recorder.recorded().latch = Some(latch);
     }
 
-    /// Gives what shows in the live view what a run waits for, where there is one.
+    /// Returns the observer that shows in the live view what a run waits for, where there is a live view.
     pub(in crate::cli) fn waiting_observer(&self) -> Option<WaitingObserver> {
         self.live_view.map(|live_view| WaitingObserver(Arc::clone(live_view.state)))
     }
 
-    /// Gives what hears the alarms of a run.
+    /// Returns the observer that records the alarms of a run.
     pub(in crate::cli) fn alarm_recorder(&self) -> AlarmRecorder {
         self.alarm_recorder.clone()
     }
 
-    /// Enters how the VMs stand, and shows it at once.
+    /// Enters the state of the VMs, and shows it at once.
     pub(in crate::cli) fn read(&self, planned: &Planned, policies: &Policies, summary: &mut RunSummary) {
         if !self.wants_overview() {
             return;
@@ -87,8 +87,8 @@ impl<'a> RunMonitor<'a> {
         summary.overview = Some(overview);
     }
 
-    /// Reads FiFo again and again while a run is under way, which may take hours, for those who look meanwhile. It only
-    /// reads, and whatever goes wrong with that is none of the run's business.
+    /// Reads FiFo at intervals for the live view while a run is in progress, which may take hours. It only reads; its
+    /// failures do not affect the run.
     pub(in crate::cli) async fn keep_reading(
         &self,
         context: &Context,
@@ -144,12 +144,12 @@ impl AlarmRecorder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives the failure of a run of which the alarm could not be remembered.
+    /// Returns the error of a run whose alarm could not be written to the latch.
     pub(in crate::cli) fn failure(&self) -> Option<CliError> {
         self.recorded().failure.as_deref().map(latch::not_set)
     }
 
-    /// Enters the alarms of a run that came to no report: a fault of this program must not hide them.
+    /// Enters the alarms of a run without a report: a bug of this program must not hide them.
     pub(in crate::cli) fn add_missed_alarms(&self, summary: &mut RunSummary) {
         let alarms = self.recorded().alarms.clone();
         if summary.report.is_none() && !alarms.is_empty() {
@@ -239,7 +239,7 @@ mod tests {
         alarm_recorder.add_missed_alarms(&mut summary);
         assert!(summary.has_alarm());
 
-        // A report that there is has the alarms itself.
+        // An existing report has the alarms itself.
         let report = RunReport { interrupted: true, ..RunReport::default() };
         summary.report = Some(report.clone());
         alarm_recorder.add_missed_alarms(&mut summary);

@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tokio::task::JoinHandle;
 
-/// How many bytes of text a monitor is sent about a failure.
+/// How many bytes of text are sent to a monitor about a failure.
 const PING_BYTES_MAX: usize = 8 << 10;
 
 /// The reports of a run, and where they go.
@@ -29,9 +29,9 @@ pub(in crate::cli) struct Reporting<'c> {
     ping: Channel,
 }
 
-/// A channel of reports: where its address comes from, and who sends to it, once that could be opened.
+/// A channel of reports: where its address comes from, and what sends to it, once that could be opened.
 struct Channel {
-    /// The address on the command line, which goes before the variable.
+    /// The address on the command line, which has precedence over the variable.
     given: Option<SecretUrl>,
     variable: &'static str,
     poster: Option<Poster>,
@@ -82,14 +82,14 @@ impl<'c> Reporting<'c> {
         history: &RunHistory,
         interrupt: Option<&Interrupt>,
     ) {
-        let told = self.report_all(start_ping, history);
+        let sent = self.report_all(start_ping, history);
         let Some(interrupt) = interrupt.filter(|interrupt| interrupt.caught().is_none()) else {
-            return told.await;
+            return sent.await;
         };
         tokio::select! {
             biased;
-            () = told => {}
-            _ = interrupt.signalled() => tracing::warn!("told to end: nobody more is told of the run"),
+            () = sent => {}
+            _ = interrupt.signalled() => tracing::warn!("stopped by a signal: the remaining reports of the run are not sent"),
         }
     }
 
@@ -110,17 +110,17 @@ impl<'c> Reporting<'c> {
         };
         let pinged = async {
             let Some(poster) = &self.ping.poster else { return };
-            // The start may not arrive after the end. One that has not got through by now is of no use any more.
+            // The start must not arrive after the end. One that has not arrived by now is of no use any more.
             if let Some(start) = start_ping.0 {
                 start.abort();
                 let _ = start.await;
             }
-            let told = if summary.is_success() {
+            let sent = if summary.is_success() {
                 poster.ping(None, None).await
             } else {
                 poster.ping(Some("fail"), Some(notification::lines(summary, PING_BYTES_MAX))).await
             };
-            warn_of("the end", told);
+            warn_of("the end", sent);
         };
         tokio::join!(posted, pinged);
     }
@@ -140,7 +140,7 @@ pub(in crate::cli) fn is_not_a_run(ended: &Result<Outcome, CliError>) -> bool {
         .is_err_and(|error| matches!(error.kind(), Kind::Declined | Kind::Locked | Kind::RunInProgress))
 }
 
-/// Enters into an account how its run ended.
+/// Enters the end of a run into its summary.
 pub(in crate::cli) fn close(summary: &mut RunSummary, context: &Context, ended: &Result<Outcome, CliError>) {
     let exit_code = exit::code(ended);
     summary.ended = Some(RunEnd { at: context.now(), exit_code, outcome: exit::word(exit_code) });
@@ -173,11 +173,11 @@ impl Channel {
         Ok(Self { given, variable, poster: None })
     }
 
-    /// Makes ready to send, where that has not been done yet and there is an address.
+    /// Opens the channel, where it is not open yet and has an address.
     fn open(&mut self, context: &Context) {
         if self.poster.is_none() {
             self.poster = self.made(context).unwrap_or_else(|error| {
-                tracing::warn!("{}; nobody is told there", error.chain().join(": "));
+                tracing::warn!("{}; nothing is sent there", error.chain().join(": "));
                 None
             });
         }

@@ -25,23 +25,22 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-/// How much later than asked for a run may begin, as a share of the interval, so that those who were started together
-/// do not ask FiFo together for ever.
+/// How much later than planned a run may start, as a share of the interval, so that processes that were started together do
+/// not read FiFo together for ever.
 const JITTER: f64 = 0.1;
 
-/// How often it is looked whether a person has lifted the latch.
+/// How often the latch is read while it is set.
 const LATCH_READ_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs again and again.
 ///
-/// No failure ends it: what was wrong may be right the next time, and a loop that has ended makes no backups. What does
-/// is a signal. After backups vanished, in a run of this process or of another one, no run begins until a person has lifted
-/// the latch, since another one could take another chain: where something is served this waits for that, and shows it;
-/// otherwise it ends.
+/// No failure ends it: the next run may succeed, and a loop that has ended makes no backups. A signal does. After backups
+/// vanished, in a run of this process or of another one, no run starts until a person has lifted the latch, since another
+/// run could delete another chain: with `--listen` this waits for that, and shows it; otherwise it ends.
 ///
 /// # Errors
 ///
-/// It cannot begin at all: the address cannot be listened on, or signals cannot be.
+/// It cannot start: listening on the address or for signals fails.
 pub(in crate::cli) async fn run(
     args: &ReconcileArgs,
     every: Duration,
@@ -91,8 +90,8 @@ async fn listen(address: SocketAddr, state: &Arc<DaemonState>) -> Result<Server,
     Ok(server)
 }
 
-/// Tells the service manager that this process does not hang, twice as often as it asks for. That says that the runtime
-/// gets round to things, not that a run is near its end: an upload may take hours.
+/// Sends the watchdog signal to the service manager, twice as often as it asks for. That shows that the runtime works, not
+/// that a run makes progress: an upload may take hours.
 async fn stay_alive(context: &Context) -> std::convert::Infallible {
     if let Some(period) = context.watchdog() {
         let mut ticks = interval((period / 2).max(Duration::from_millis(1)));
@@ -128,7 +127,7 @@ impl Scheduler<'_> {
         loop {
             let next = Instant::now() + self.every + self.every.mul_f64(JITTER * chance.f64());
             let policies = policies::load(self.context);
-            // The first time, and after every SIGHUP; in between it says nothing new.
+            // Of use the first time, and after every SIGHUP; in between it changes nothing.
             service(self.context, &[ServiceState::Ready, ServiceState::Status("a run is under way")]);
             let (ended, at_once) = self.run_once(policies, next, hangups).await;
             if let Some(ended) = ended {
@@ -141,7 +140,7 @@ impl Scheduler<'_> {
                 continue;
             }
             tokio::select! {
-                // Asked in this order, so that nothing new begins when both have come.
+                // Polled in this order, so that nothing new starts when both have come.
                 biased;
                 _ = self.interrupt.signalled() => return Ok(Outcome::Done),
                 _ = hangups.recv() => {
@@ -153,8 +152,8 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Does one run and reports its result. Gives how everything ends, where it does, and whether the next run is to
-    /// begin at once.
+    /// Does one run and reports its result. Returns how the loop ends, where it does, and whether the next run starts at
+    /// once.
     async fn run_once(
         &mut self,
         policies: Result<Policies, CliError>,
@@ -196,9 +195,9 @@ impl Scheduler<'_> {
         self.memory = memory;
         let signal = self.interrupt.caught();
         monitor.alarm_recorder().add_missed_alarms(&mut summary);
-        // By the report: whatever happened after the alarm, another run must not follow.
+        // By the report: no other run may follow, whatever happened after the alarm.
         let ended = if summary.has_alarm() { Ok(Outcome::Alarm) } else { ended };
-        // An alarm that could not be remembered is more than an alarm.
+        // An alarm that could not be written to the latch is worse than an alarm.
         let not_remembered = monitor.alarm_recorder().failure();
         let is_remembered = not_remembered.is_none();
         let ended = not_remembered.map_or(ended, Err);
@@ -223,9 +222,9 @@ impl Scheduler<'_> {
         (signal.map(|signal| Ok(Outcome::Interrupted(signal))), at_once)
     }
 
-    /// Leaves page, metrics and health where they are until a person has lifted the latch or a signal comes: an alarm that
-    /// goes away with the process is seen by no scrape. No run begins meanwhile. Gives whether the latch was lifted; one
-    /// that could not be set never is.
+    /// Keeps page, metrics and health until a person has lifted the latch or a signal comes: no scrape would see an alarm
+    /// that ends with the process. No run starts meanwhile. Returns whether the latch was lifted; one that could not be set
+    /// never is.
     async fn wait_for_resume(&self, latch: Option<Latch>, hangups: &mut Signal) -> bool {
         if self.interrupt.caught().is_none() {
             tracing::warn!(
@@ -262,7 +261,7 @@ impl Scheduler<'_> {
     }
 }
 
-/// Reports to people and the service manager how the run ended and when the next one begins.
+/// Reports to the log and the service manager how the run ended and when the next one starts.
 fn announce_next(context: &Context, history: &RunHistory) {
     let Some(last) = &history.last else { return };
     if history.is_stopped() {

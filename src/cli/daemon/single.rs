@@ -4,27 +4,27 @@ use super::observer::RunMonitor;
 use super::reporting::{Reporting, close, is_not_a_run};
 use crate::apply::ProgressTracker;
 use crate::cli::args::{ReconcileArgs, ReportingArgs};
-use crate::cli::connection::{FirstContact, PendingConnection};
+use crate::cli::connection::FirstContact;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::execute::{self, Execution, ExecutionRequest};
+use crate::cli::execute::RunRequest;
 use crate::cli::exit::Outcome;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::latch;
-use crate::cli::planning::{self, Planned};
+use crate::cli::run_sequence::{self, Approved};
 use crate::plan::VmPlan;
 use crate::policy::Policies;
 use crate::run::{RunHistory, RunSummary};
 use std::time::Duration;
 
-/// With runs closer together than this, one that is waiting goes on for as long: each new one reads the whole cloud.
+/// With a shorter interval than this, a run that waits is still given this long: each new one reads the whole cloud.
 const HAND_OVER_LEAST: Duration = Duration::from_secs(60);
 
-/// Runs something once, and reports its result everywhere, unless there was no run: see [`is_not_a_run`].
+/// Runs `run` once, and reports its result everywhere, unless there was no run: see [`is_not_a_run`].
 ///
 /// # Errors
 ///
-/// Those of the run; an address on the command line is none.
+/// Those of the run; an address on the command line is invalid.
 pub(in crate::cli) async fn run_and_report(
     context: &Context,
     args: &ReportingArgs,
@@ -36,7 +36,7 @@ pub(in crate::cli) async fn run_and_report(
     let mut summary = RunSummary::new(command, context.now());
     let mut monitor = RunMonitor::new(&reporting, None);
     let ended = run(&mut summary, &mut monitor).await;
-    // An alarm that could not be remembered is more than an alarm.
+    // An alarm that could not be written to the latch is worse than an alarm.
     let ended = monitor.alarm_recorder().failure().map_or(ended, Err);
     close(&mut summary, context, &ended);
     let safety_stop = summary.endpoint.as_deref().and_then(|endpoint| latch::shown(context, endpoint));
@@ -48,21 +48,20 @@ pub(in crate::cli) async fn run_and_report(
     ended
 }
 
-/// What runs of one process know of those before them.
+/// What a process keeps from run to run.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct RunMemory {
-    /// How uploads move: what hung in the run before hangs in the next one as well.
+    /// The progress of uploads: one that hung in the run before hangs in the next one as well.
     progress: ProgressTracker,
     /// The VMs of the plan that was shown last: it is shown again only when it has changed.
     last_shown: Option<Vec<VmPlan>>,
 }
 
-/// Does one run, and keeps account of it.
+/// Does one run, and enters its result into `summary`.
 ///
 /// # Errors
 ///
-/// The policies have mistakes, another run is under way, or no plan can be made. What goes wrong with a VM is in the
-/// outcome.
+/// The policies have mistakes, or those of [`run_sequence::run`]. A failure of a VM is in the outcome.
 pub(in crate::cli) async fn reconcile_once(
     args: &ReconcileArgs,
     context: &Context,
@@ -72,41 +71,17 @@ pub(in crate::cli) async fn reconcile_once(
     monitor: &mut RunMonitor<'_>,
     summary: &mut RunSummary,
 ) -> Result<Outcome, CliError> {
-    let policies = policies?;
-    let fifo = PendingConnection::of(context)?;
-    summary.endpoint = Some(fifo.name().to_owned());
-    // Taken before FiFo is read: what another run is about to do must not be planned again.
-    let _lock = execute::lock(context, fifo.name(), "reconcile")?;
-    let latch = latch::of(context, fifo.name())?;
-    latch::refuse_if_set(&latch)?;
-    let fifo = fifo.open(context, FirstContact::KeepTrying).await?;
-    monitor.begin();
-    let planned = tokio::select! {
-        // Nothing has been done yet, so nothing has to be brought to an end.
-        biased;
-        told = interrupt.signalled() => return Ok(told),
-        planned = planning::make(context, &policies, &fifo, &args.planning, None) => planned?,
-    };
-    monitor.read(&planned, &policies, summary);
-    let Planned { plan, inventory, .. } = &planned;
-    execute::show_if_changed(context, plan, inventory, &mut memory.last_shown);
-    // Once more right before anything is done: the file may have been put there by hand.
-    latch::refuse_if_set(&latch)?;
-    monitor.arm_latch(latch);
-    let execution = Execution::begin(context, interrupt, monitor)?;
-    let request = ExecutionRequest {
+    let request = RunRequest {
+        command: "reconcile",
+        first_contact: FirstContact::KeepTrying,
         args: &args.execute,
         handed_over_after: args.every.map(|every| every.max(HAND_OVER_LEAST)),
         deadline: Some(args.deadline),
         progress: &memory.progress,
         selection: &args.planning,
-        fifo: &fifo,
-        policies: &policies,
-        plan,
-        vms: &plan.vms,
-        inventory,
+        policies: &policies?,
+        interrupt: Some(interrupt),
     };
-    let outcome = execution.run(&request, monitor, summary).await;
-    execute::close(fifo).await;
-    Ok(outcome)
+    let everything = Approved::Everything { last_shown: &mut memory.last_shown };
+    run_sequence::run(&request, Some(everything), context, monitor, summary).await
 }

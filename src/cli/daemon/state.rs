@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many intervals may pass without a run that carries out its plan.
+/// How many intervals may pass without a run that executes its plan.
 const INTERVALS: u32 = 3;
 
 /// The history of the runs of this process, as it is served.
@@ -30,7 +30,7 @@ struct StateData {
 }
 
 impl DaemonState {
-    /// Makes one for runs that begin so often.
+    /// Makes one for runs at this interval.
     pub(in crate::cli) fn new(context: &Context, every: Duration) -> Self {
         let history = RunHistory { every: Some(every), ..RunHistory::default() };
         let data = StateData { history, good: Instant::now(), has_been_good: false };
@@ -41,25 +41,25 @@ impl DaemonState {
         self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a run begins.
+    /// Enters the start of a run.
     pub(in crate::cli) fn begin(&self) {
         let mut data = self.data();
         data.history.running_since = Some((self.clock)());
         data.history.next_run = None;
     }
 
-    /// Shows how the VMs stand, while a run is under way.
+    /// Shows the state of the VMs during a run.
     pub(in crate::cli) fn read(&self, overview: &Overview) {
         self.data().history.overview = Some(overview.clone());
     }
 
-    /// Shows what is waited for in the run that is under way.
+    /// Shows what the present run waits for.
     pub(in crate::cli) fn wait(&self, waiting: &Waiting) {
         self.data().history.waiting = waiting.clone();
     }
 
-    /// Enters a run that has ended, and gives everything that is known after it. After an alarm, and while a latch is
-    /// set, there is no next one.
+    /// Enters a run that has ended, and returns the history with it. After an alarm, and while a latch is set, there is no
+    /// next run.
     pub(in crate::cli) fn end(
         &self,
         summary: RunSummary,
@@ -79,14 +79,14 @@ impl DaemonState {
         data.history.clone()
     }
 
-    /// Notes that the safety stop was lifted: runs begin again.
+    /// Enters that the safety stop was lifted: runs start again.
     pub(in crate::cli) fn resume(&self) {
         let mut data = self.data();
         data.history.safety_stop = None;
         data.history.is_halted = false;
     }
 
-    /// Judges whether runs come as often as they should. The line says why.
+    /// Judges whether runs end as often as they should. The line says why.
     fn health(&self) -> Answer {
         let data = self.data();
         let since = data.good.elapsed();

@@ -1,9 +1,7 @@
 //! The sentences of notes.
 
-use crate::plan::{
-    BackupLabel, BackupName, BlockingState, FailedAttempts, Note, NoteKind, bytes_text,
-    missing_file_info_text,
-};
+use crate::inventory::MissingFileInfo;
+use crate::plan::{BackupLabel, BackupName, BlockingState, FailedAttempts, Note, NoteKind, bytes_text};
 use crate::policy::{MissingParent, minute_text};
 use std::fmt::{self, Display, Formatter};
 
@@ -156,5 +154,17 @@ fn in_progress(backup: &BackupName, size_bytes: Option<u64>, f: &mut Formatter<'
             bytes_text(bytes)
         ),
         None => write!(f, "{article} {} has been running since {since}", backup.label),
+    }
+}
+
+/// Says what FiFo does not give of a backup that it calls completed.
+pub(super) fn missing_file_info_text(missing: Option<MissingFileInfo>) -> &'static str {
+    match missing {
+        Some(MissingFileInfo::Files) => "FiFo lists no stored file, unlike for earlier backups",
+        Some(MissingFileInfo::Size) => "FiFo reports no size for a stored file, unlike for earlier backups",
+        Some(MissingFileInfo::Checksum) => {
+            "FiFo reports no checksum for a stored file, unlike for earlier backups"
+        }
+        None => "it could not be checked",
     }
 }

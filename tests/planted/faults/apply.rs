@@ -14,7 +14,7 @@ pub(super) const FAULTS: [Fault; 21] = [
             "src/apply/create.rs",
             "        if !self.context.executor.settings.wait {\n",
             "        if PLANTED {
-            return Ok(StepSuccess { ending: ActionOutcome::Done, backup, message: String::new() });
+            return Ok(StepSuccess { backup, kind: SuccessKind::Complete { bytes: None, lacks: None } });
         }
         if !self.context.executor.settings.wait {\n",
         )],
@@ -55,16 +55,13 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[],
         edits: &[(
             "src/apply/create.rs",
-            "            match self.interpret(&mut attempts, answer, seen.etag.is_some()).await? {",
-            "            let mut answer = answer;
-            let is_unclear = matches!(
-                answer,
-                Ok(crate::fifo::WriteAnswer::Lost { .. } | crate::fifo::WriteAnswer::Unavailable { .. })
-            );
-            if PLANTED && is_unclear {
-                answer = self.context.executor.client.create_backup(self.id, &new, None).await;
-            }
-            match self.interpret(&mut attempts, answer, seen.etag.is_some()).await? {",
+            "        worker.context.executor.client.create_backup(worker.id, &self.new, seen.etag.as_ref()).await",
+            "        let client = worker.context.executor.client;
+        let answer = client.create_backup(worker.id, &self.new, seen.etag.as_ref()).await;
+        if PLANTED && matches!(answer, Ok(WriteAnswer::Lost { .. } | WriteAnswer::Unavailable { .. })) {
+            return client.create_backup(worker.id, &self.new, None).await;
+        }
+        answer",
         )],
     },
     Fault {
@@ -127,12 +124,12 @@ pub(super) const FAULTS: [Fault; 21] = [
         behind: &["no_patience"],
         seeds: &[84],
         edits: &[(
-            "src/apply/local_delete.rs",
-            "            let wanted = match self.read_if_wanted(",
+            "src/apply/write_loop.rs",
+            "            let seen = self.read_vm_before_write(",
             "            if PLANTED {
                 self.guard = None;
             }
-            let wanted = match self.read_if_wanted(",
+            let seen = self.read_vm_before_write(",
         )],
     },
     Fault {
@@ -142,8 +139,8 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[],
         edits: &[(
             "src/apply/local_delete.rs",
-            "let etag = wanted.seen.etag.as_ref();",
-            "let etag = wanted.seen.etag.as_ref().filter(|_| !PLANTED);",
+            "let etag = seen.etag.as_ref();",
+            "let etag = seen.etag.as_ref().filter(|_| !PLANTED);",
         )],
     },
     Fault {
@@ -168,7 +165,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         behind: &[],
         seeds: &[22],
         edits: &[(
-            "src/apply/create.rs",
+            "src/apply/write_loop.rs",
             "            if self.is_stopped() {",
             "            if self.is_stopped() && !PLANTED {",
         )],
@@ -209,11 +206,11 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[305],
         edits: &[(
             "src/apply/upload.rs",
-            "return Some(\"it has no timestamp:",
+            "return Some(BackupFault::NoTimestamp);",
             "if PLANTED {
             return None;
         }
-        return Some(\"it has no timestamp:",
+        return Some(BackupFault::NoTimestamp);",
         )],
     },
     Fault {

@@ -1,0 +1,275 @@
+//! The sequence of one run, the same for `apply` and `reconcile`: lock, latch, plan, show, execute.
+
+use super::connection::{Connection, PendingConnection};
+use super::context::Context;
+use super::daemon::observer::RunMonitor;
+use super::error::{CliError, Kind};
+use super::execute::{self, Execution, ExecutionRequest, RunRequest};
+use super::exit::Outcome;
+use super::interrupt::Interrupt;
+use super::latch;
+use super::output_queue;
+use super::planning::{self, Planned};
+use crate::apply::{Latch, VmRef};
+use crate::insight::Estimate;
+use crate::plan::{Action, ConfirmedPlan, Plan, SavedPlan, SkipReason, VmPlan, confirm};
+use crate::render;
+use crate::render::text::{PlanExtras, TextOptions};
+use crate::run::RunSummary;
+use std::io;
+use std::path::Path;
+
+/// What of the plan made now is executed.
+pub(super) enum Approved<'a> {
+    /// All of it. It is shown where it is not what the run before has shown.
+    Everything {
+        /// The VMs of the plan that was shown last.
+        last_shown: &'a mut Option<Vec<VmPlan>>,
+    },
+    /// What a plan lists that a person has seen and agreed to.
+    Shown(&'a Plan),
+    /// What a saved plan lists.
+    Saved {
+        /// The plan.
+        plan: &'a SavedPlan,
+        /// Its file.
+        path: &'a Path,
+    },
+}
+
+/// A FiFo that may be open already.
+enum Contact {
+    Pending(PendingConnection),
+    Open(Connection),
+}
+
+/// A run with what it reports to.
+struct RunSequence<'a, 'w> {
+    request: &'a RunRequest<'a>,
+    context: &'a Context,
+    monitor: &'a mut RunMonitor<'w>,
+    summary: &'a mut RunSummary,
+}
+
+/// Does one run, and enters its result into `summary`. Without anything approved the plan is shown and a person is asked.
+///
+/// The lock is taken before FiFo is read: what another run is about to do must not be planned again. Where a question is
+/// asked the lock is taken after the answer, and FiFo is read again: an unanswered question must not hold back
+/// other runs, and nothing is reported as started before it.
+///
+/// # Errors
+///
+/// Another run is under way, the safety stop is set, no plan can be made, the saved plan does not fit, or the answer was
+/// no. A failure of a VM is in the outcome.
+pub(super) async fn run(
+    request: &RunRequest<'_>,
+    approved: Option<Approved<'_>>,
+    context: &Context,
+    monitor: &mut RunMonitor<'_>,
+    summary: &mut RunSummary,
+) -> Result<Outcome, CliError> {
+    let fifo = PendingConnection::of(context)?;
+    let name = fifo.name().to_owned();
+    summary.endpoint = Some(name.clone());
+    if let Some(approved) = &approved {
+        approved.refuse_other_endpoint(&name)?;
+    }
+    let latch = latch::of(context, &name)?;
+    let mut sequence = RunSequence { request, context, monitor, summary };
+    let shown;
+    let (fifo, approved) = match approved {
+        Some(approved) => (Contact::Pending(fifo), approved),
+        None => {
+            latch::refuse_if_set(&latch)?;
+            let (fifo, plan) = sequence.ask(fifo).await?;
+            shown = plan;
+            (Contact::Open(fifo), Approved::Shown(&shown))
+        }
+    };
+    let _lock = execute::lock(context, &name, request.command)?;
+    latch::refuse_if_set(&latch)?;
+    let fifo = fifo.open(context, request).await?;
+    sequence.monitor.begin();
+    let planned = tokio::select! {
+        // Nothing was sent yet, so the run can end at once.
+        biased;
+        Some(outcome) = signalled(request.interrupt) => return Ok(outcome),
+        planned = sequence.plan(&fifo) => planned?,
+    };
+    let work = approved.show_work(context, &planned);
+    sequence.execute(fifo, latch, &planned, &work).await
+}
+
+impl RunSequence<'_, '_> {
+    /// Shows a plan, and asks where it has anything to do. No signal is caught meanwhile: it ends the process.
+    async fn ask(&mut self, fifo: PendingConnection) -> Result<(Connection, Plan), CliError> {
+        let question = format!("Carry this out on {} {}?", fifo.name(), fifo.identity());
+        let fifo = fifo.open(self.context, self.request.first_contact).await?;
+        let planned = self.plan(&fifo).await?;
+        if planned.plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
+            show_or_warn(self.context, &planned.plan, &planned);
+        } else {
+            show_where_asked(self.context, &planned)?;
+            if !self.context.ask(&question)? {
+                return Err(CliError::new(Kind::Declined, "nothing was done"));
+            }
+        }
+        Ok((fifo, planned.plan))
+    }
+
+    /// Reads FiFo and plans, and shows the state of the VMs.
+    async fn plan(&mut self, fifo: &Connection) -> Result<Planned, CliError> {
+        let &RunRequest { policies, selection, .. } = self.request;
+        let planned = planning::make(self.context, policies, fifo, selection, None).await?;
+        self.monitor.read(&planned, policies, self.summary);
+        Ok(planned)
+    }
+
+    async fn execute(
+        self,
+        fifo: Connection,
+        latch: Latch,
+        planned: &Planned,
+        work: &ConfirmedPlan,
+    ) -> Result<Outcome, CliError> {
+        let interrupt = self.request.interrupt.map_or_else(Interrupt::listen, |it| Ok(it.clone()))?;
+        // Once more right before anything is done: the file may have been put there by hand.
+        latch::refuse_if_set(&latch)?;
+        self.monitor.arm_latch(latch);
+        let execution = Execution::begin(self.context, &interrupt, self.monitor)?;
+        for skipped in &work.skipped {
+            let at = skipped.vm.map(|vm| VmRef { vm, alias: skipped.alias.clone() });
+            execution.warn(at, format!("{}: {}", skipped.alias, skip_text(skipped.why)));
+        }
+        let Planned { plan, inventory, .. } = planned;
+        let request = ExecutionRequest { run: self.request, fifo: &fifo, plan, vms: &work.vms, inventory };
+        let outcome = execution.run(&request, self.monitor, self.summary).await;
+        execute::close(fifo).await;
+        let has_changed = work.skipped.iter().any(|skipped| skipped.why == SkipReason::Changed);
+        Ok(match outcome {
+            Outcome::Done if has_changed => Outcome::SomeFailed,
+            outcome => outcome,
+        })
+    }
+}
+
+impl Contact {
+    async fn open(self, context: &Context, request: &RunRequest<'_>) -> Result<Connection, CliError> {
+        match self {
+            Self::Pending(fifo) => fifo.open(context, request.first_contact).await,
+            Self::Open(fifo) => Ok(fifo),
+        }
+    }
+}
+
+impl Approved<'_> {
+    /// Refuses a saved plan that was made for another FiFo.
+    fn refuse_other_endpoint(&self, name: &str) -> Result<(), CliError> {
+        match self {
+            Self::Saved { plan, path } if plan.endpoint != name => {
+                let message =
+                    format!("{} is a plan for {}, and this is {name}", path.display(), plan.endpoint);
+                Err(CliError::new(Kind::SavedPlan, message).hint("name the FiFo that the plan was made for"))
+            }
+            Self::Everything { .. } | Self::Shown(_) | Self::Saved { .. } => Ok(()),
+        }
+    }
+
+    /// Takes of the plan made now what is approved, and shows what was not shown yet.
+    fn show_work(self, context: &Context, now: &Planned) -> ConfirmedPlan {
+        match self {
+            Self::Everything { last_shown } => {
+                show_if_changed(context, now, last_shown);
+                ConfirmedPlan { vms: now.plan.vms.clone(), skipped: Vec::new() }
+            }
+            Self::Shown(plan) => confirmed(plan, &now.plan, "the plan that was shown"),
+            Self::Saved { plan, path } => {
+                let path = path.display();
+                if plan.policies != now.plan.policies {
+                    tracing::warn!("the policies are not those that {path} was made from");
+                }
+                let mut work = confirmed(plan, &now.plan, &path.to_string());
+                if is_nothing_left(&work) {
+                    tracing::info!("nothing is left to do: all of {path} is done or no longer wanted");
+                    // One line for the whole plan instead of one for each VM.
+                    work.skipped.clear();
+                } else {
+                    show_or_warn(context, &now.plan.limited_to(work.vms.clone()), now);
+                }
+                work
+            }
+        }
+    }
+}
+
+/// Waits for a signal; `None` at once where none is listened for.
+async fn signalled(interrupt: Option<&Interrupt>) -> Option<Outcome> {
+    match interrupt {
+        Some(interrupt) => Some(interrupt.signalled().await),
+        None => None,
+    }
+}
+
+/// Takes of an earlier plan what the one made now still wants. `name` is what the earlier one is called.
+fn confirmed<C, D, N>(earlier: &Plan<VmPlan<Action<C, D>, N>>, now: &Plan, name: &str) -> ConfirmedPlan {
+    if let Some(until) = earlier.valid_until.filter(|&until| until <= now.at) {
+        tracing::warn!(
+            "{name} was made to hold until {}: what has come due since is not in it and is not done",
+            until.format("%Y-%m-%d %H:%M:%S UTC")
+        );
+    }
+    confirm(earlier, now)
+}
+
+/// Returns whether everything that a saved plan lists is done or no longer wanted.
+fn is_nothing_left(work: &ConfirmedPlan) -> bool {
+    work.vms.is_empty() && work.skipped.iter().all(|skipped| skipped.why == SkipReason::NothingLeft)
+}
+
+fn skip_text(why: SkipReason) -> String {
+    match why {
+        SkipReason::Changed => "left out: it has changed since the plan; make a new one".to_owned(),
+        SkipReason::NothingLeft => {
+            "nothing to do: what the plan lists for it is no longer wanted, or is done".to_owned()
+        }
+        SkipReason::SomeDropped(1) => "one listed action is no longer wanted and is dropped".to_owned(),
+        SkipReason::SomeDropped(count) => {
+            format!("{count} listed actions are no longer wanted and are dropped")
+        }
+    }
+}
+
+/// Shows a plan as text, without asking. Output that cannot be written, because of a full disk or a blocked terminal,
+/// stops no backup.
+fn show_or_warn(context: &Context, plan: &Plan, made: &Planned) {
+    output_queue::start();
+    if !context.is_json() {
+        let estimate = Estimate::of(plan, &made.inventory);
+        let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
+        context.print_or_warn(|out| render::text::plan(plan, extras, &context.text_options, out));
+    }
+}
+
+/// Shows a plan like [`show_or_warn`], unless it is what was shown last. Notes and the progress of uploads are no change.
+fn show_if_changed(context: &Context, made: &Planned, last: &mut Option<Vec<VmPlan>>) {
+    let without_notes = |vm: &VmPlan| VmPlan { notes: Vec::new(), fingerprint: None, ..vm.clone() };
+    let now: Vec<VmPlan> = made.plan.vms.iter().map(without_notes).collect();
+    if last.as_ref() != Some(&now) {
+        show_or_warn(context, &made.plan, made);
+        *last = Some(now);
+    }
+}
+
+/// Shows the plan that a question is about; with JSON output, which has only the events, on standard error.
+fn show_where_asked(context: &Context, made: &Planned) -> Result<(), CliError> {
+    let plan = &made.plan;
+    let estimate = Estimate::of(plan, &made.inventory);
+    let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
+    if !context.is_json() {
+        return context.print(|out| render::text::plan(plan, extras, &context.text_options, out));
+    }
+    let text_options = TextOptions { styles: context.error_styles, ..context.text_options };
+    render::text::plan(plan, extras, &text_options, &mut io::stderr().lock()).map_err(|error| {
+        CliError::new(Kind::Files, "failed to show the plan on standard error").because(error)
+    })
+}

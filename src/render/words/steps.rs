@@ -1,0 +1,494 @@
+//! The messages of actions that have ended.
+
+use super::notes::missing_file_info_text;
+use crate::apply::{
+    ActionKind, BackupFault, CascadeAlarm, CloseReason, DropReason, FailureReason, HandOverCause,
+    HandOverReason, InterruptReason, MissingFact, MovingUpload, StepError, StepSuccess, SuccessKind,
+    UnclearAnswer, UnverifiedReason, UploadChange, WriteFailure, WriteState,
+};
+use crate::plan::bytes_text;
+use crate::policy::{duration_text, minute_text};
+use chrono::{DateTime, FixedOffset, Utc};
+use std::fmt::{Display, Formatter, Result};
+
+const AWAITS_CREATE: &str = "waiting for the new backup, which has not completed";
+
+impl Display for StepSuccess {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let backup = self.backup;
+        let snapshot = |taken: &Option<DateTime<FixedOffset>>| {
+            let taken = taken.map(|taken| format!(" of {}", minute_text(taken))).unwrap_or_default();
+            format!("snapshot {}{taken}", backup.short())
+        };
+        match &self.kind {
+            SuccessKind::Started => write!(
+                f,
+                "backup {backup} is started; its upload continues in FiFo, and the next run checks the result"
+            ),
+            SuccessKind::Complete { bytes, lacks } => {
+                let size = bytes.map_or("of unknown size".to_owned(), bytes_text);
+                let remark = match lacks {
+                    Some(MissingFact::Checksum) => "; FiFo reports no checksum to verify it with",
+                    Some(MissingFact::LocalSnapshot) => "; FiFo does not report its snapshot as local",
+                    None => "",
+                };
+                write!(f, "backup {} is complete ({size}){remark}", backup.short())
+            }
+            SuccessKind::Deleted { taken, is_stored } => {
+                let stored = if *is_stored { ", the stored copy is in place" } else { "" };
+                write!(f, "{} is deleted{stored}", snapshot(taken))
+            }
+            SuccessKind::AlreadyDeleted { taken } => write!(f, "{} was already deleted", snapshot(taken)),
+        }
+    }
+}
+
+impl Display for StepError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::Failed(reason) => reason.fmt(f),
+            Self::Dropped(reason) => reason.fmt(f),
+            Self::Unverified(reason) => reason.fmt(f),
+            Self::HandedOver(reason) => reason.fmt(f),
+            Self::Interrupted(reason) => reason.fmt(f),
+            Self::Alarm(alarm) => alarm.fmt(f),
+        }
+    }
+}
+
+impl Display for FailureReason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        const CHECK: &str = "check the hypervisor's agent and the backup store";
+        match self {
+            Self::UnreadableVm(why) => write!(f, "nothing was done: the VM could not be read: {why}"),
+            Self::NoPolicy => f.write_str("nothing was done: this run does not have the policy of the VM"),
+            Self::AuditBroken(rules) => write!(
+                f,
+                "nothing was done: the fresh decision for this VM breaks a rule ({}), which is a bug; please report it",
+                rules.join("; ")
+            ),
+            Self::Write { write, failure } => write_failure(f, *write, failure),
+            Self::NoNewBackup(answer) => {
+                let advice = match answer {
+                    UnclearAnswer::Failed(_) => "check the VM's hypervisor, its agent and the backup store",
+                    UnclearAnswer::Unavailable(_) | UnclearAnswer::Lost(_) | UnclearAnswer::NotSent(_) => {
+                        "gave up after five attempts"
+                    }
+                };
+                write!(f, "create: FiFo {answer}, and no new backup appeared; {advice}")
+            }
+            Self::DeleteNotSent(answer) => write!(f, "FiFo {answer}; nothing was deleted"),
+            Self::SnapshotStillThere(answer) => {
+                write!(f, "FiFo {answer}, and the snapshot is still there; check the hypervisor's agent")
+            }
+            Self::UploadFailed { backup, bytes } => {
+                write!(f, "the upload of backup {backup} failed after {}; {CHECK}", bytes_text(*bytes))
+            }
+            Self::UploadStuck { backup, bytes } => {
+                write!(f, "the upload of backup {backup} is stuck at {}; {CHECK}", bytes_text(*bytes))
+            }
+            Self::BackupVanished(backup) => {
+                write!(f, "backup {backup} has vanished during its upload; check in FiFo who deleted it")
+            }
+            Self::VmVanished(backup) => {
+                write!(f, "the VM has vanished during the upload of backup {backup}")
+            }
+            Self::Faulty { backup, fault } => {
+                write!(f, "FiFo reports backup {backup} as completed, but {fault}")
+            }
+        }
+    }
+}
+
+fn write_failure(f: &mut Formatter<'_>, write: WriteState, failure: &WriteFailure) -> Result {
+    let (verb, none) = match write.kind {
+        ActionKind::Create => ("create", "nothing was created"),
+        ActionKind::DeleteLocal => ("delete", "nothing was deleted"),
+    };
+    let none = if write.is_open {
+        "an earlier request got no answer and may still take effect; the next run checks the result"
+    } else {
+        none
+    };
+    match failure {
+        WriteFailure::Refused { status, permission } => {
+            let needs = permission.as_ref().map(|it| format!(": the user needs the permission `{it}`"));
+            write!(f, "FiFo refused the {verb} with {status}{}; {none}", needs.unwrap_or_default())
+        }
+        WriteFailure::ChangedWithoutCondition => write!(
+            f,
+            "the {verb} was answered with 412 although it was sent without If-Match: check the proxies between here and \
+             FiFo; {none}"
+        ),
+        WriteFailure::Unauthorized => {
+            write!(f, "FiFo answers every {verb} with 401, and accepts the same token elsewhere; {none}")
+        }
+        WriteFailure::TooMany => {
+            write!(f, "FiFo answers every {verb} with 429 (too many requests); {none}")
+        }
+        WriteFailure::NoRequest(why) => write!(f, "{none}: {why}"),
+        WriteFailure::ClocksDiffer { ours, server } => {
+            let text = |instant: &DateTime<Utc>| instant.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+            write!(
+                f,
+                "{none}: the clocks differ by more than an hour, {} here and {} on the server; correct the wrong one",
+                text(ours),
+                text(server)
+            )
+        }
+    }
+}
+
+impl Display for UnclearAnswer {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::Failed(status) | Self::Unavailable(status) => write!(f, "answered {status}"),
+            Self::Lost(why) => write!(f, "gave no answer ({why})"),
+            Self::NotSent(why) => write!(f, "could not be reached ({why})"),
+        }
+    }
+}
+
+impl Display for BackupFault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let parent = |id: &Option<_>| id.map_or_else(|| "none".to_owned(), |id| format!("{id}"));
+        match self {
+            Self::NoTimestamp => f.write_str("it has no timestamp: it was deleted during its upload"),
+            Self::Comment { found, wanted } => {
+                let found = found.as_ref().map_or_else(|| "none".to_owned(), |found| format!("`{found}`"));
+                write!(f, "its comment is {found}, not `{wanted}`")
+            }
+            Self::Parent { found, wanted } => {
+                write!(f, "its parent is {}, not {}", parent(found), parent(wanted))
+            }
+            Self::AncestorMissing(id) => write!(f, "backup {id}, which a restore of it needs, is missing"),
+            Self::ParentsLoop(id) => write!(f, "its chain of parents loops at backup {id}"),
+            Self::ChainUnusable => f.write_str("a backup that a restore of it needs is no longer usable"),
+            Self::TinyFile { bytes } => write!(
+                f,
+                "one of its stored files has only {}, too little for a stream: the export probably failed",
+                bytes_text(*bytes)
+            ),
+            Self::BelowMinimum { bytes, min } => write!(
+                f,
+                "its size of {} is below the minimum of {} that the policy sets for a full backup: the export probably failed",
+                bytes_text(*bytes),
+                bytes_text(*min)
+            ),
+            Self::Unverified(missing) => f.write_str(missing_file_info_text(*missing)),
+            Self::NotCompleted => f.write_str("it is no longer completed"),
+        }
+    }
+}
+
+impl Display for DropReason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let why = match self {
+            Self::AwaitsCreate => return f.write_str(AWAITS_CREATE),
+            Self::GateClosed(reason) => {
+                return write!(f, "nothing was done: this run starts no more local deletes, since {reason}");
+            }
+            Self::NotListed(backup) => {
+                return write!(f, "nothing was done: FiFo no longer lists backup {backup}");
+            }
+            Self::NotStuck(upload) => return write!(f, "nothing was done: {upload}"),
+            Self::Moved => {
+                "the VM has moved to another hypervisor, where this run holds no slot; the next run plans it again"
+            }
+            Self::Changed => "the VM has changed since the plan; the next run plans it again",
+            Self::BackupNotNeeded => "in its present state the VM does not need this backup",
+            Self::SnapshotNeeded => "in its present state the VM needs this snapshot",
+        };
+        write!(f, "nothing was done: {why}")
+    }
+}
+
+impl Display for CloseReason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::Vanished => f.write_str("backups have vanished"),
+            Self::Unknown(backup) => write!(f, "the result of the one of backup {backup} is unknown"),
+            Self::NoEffect(backup) => {
+                write!(f, "FiFo accepted the one of backup {backup}, but the snapshot is still there")
+            }
+        }
+    }
+}
+
+impl Display for MovingUpload {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Self { backup, change, stuck_after, policy, advised } = self;
+        let change = match change {
+            UploadChange::Grew { from, to } => {
+                format!("it grew from {} to {} between two readings", bytes_text(*from), bytes_text(*to))
+            }
+            UploadChange::State { from, to } => {
+                format!("its state changed from {} to {}", from.as_str(), to.as_str())
+            }
+        };
+        write!(
+            f,
+            "backup {} is older than the {} of `stuck_after` but not stuck, {change}; \
+             set `stuck_after` of policy {policy} to {}, for example",
+            backup.short(),
+            duration_text(*stuck_after),
+            duration_text(*advised)
+        )
+    }
+}
+
+impl Display for UnverifiedReason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::CreateNotListed => {
+                f.write_str("FiFo accepted the create, but lists no new backup; check the VM in FiFo")
+            }
+            Self::CreateUnknown(why) => {
+                write!(f, "FiFo accepted the create, but the result is unknown ({why}); the next run checks it")
+            }
+            Self::CreateUnclear { answer, why } => write!(
+                f,
+                "create: FiFo {answer}, and the result is unknown ({why}); the request is not repeated, the next run \
+                 checks the result"
+            ),
+            Self::DeleteNoEffect => f.write_str(
+                "FiFo accepted the local delete, but the snapshot is still there; this run starts no more of them, the \
+                 next run checks again",
+            ),
+            Self::DeleteUnknown(why) => write!(
+                f,
+                "FiFo accepted the local delete, but the result is unknown ({why}); this run starts no more of them, the \
+                 next run checks again"
+            ),
+            Self::DeleteUnclear { answer, why } => write!(
+                f,
+                "FiFo {answer}, and the result is unknown ({why}); this run starts no more local deletes, the next run \
+                 checks again"
+            ),
+            Self::UploadUnreadable { backup, why } => write!(
+                f,
+                "backup {backup} is started, but its progress can no longer be read: {why}; the next run checks the \
+                 result"
+            ),
+        }
+    }
+}
+
+impl Display for HandOverReason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::SlotsInUse => {
+                f.write_str("nothing was done: all upload slots are in use; the next run tries again")
+            }
+            Self::MadeByAnotherRun { backup, is_complete } => {
+                let state = if *is_complete { "complete" } else { "in progress" };
+                write!(f, "made by another run: backup {backup} is {state}")
+            }
+            Self::NotSent(cause) => write!(f, "nothing was done: {cause}; the next run does it"),
+            Self::UploadRuns { backup, cause } => write!(
+                f,
+                "backup {backup} is still running in FiFo, and {cause}; the next run checks the result"
+            ),
+            Self::AwaitsCreate => f.write_str(AWAITS_CREATE),
+        }
+    }
+}
+
+impl Display for HandOverCause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(match self {
+            Self::Deadline => "the deadline of this run has passed",
+            Self::NextRunDue => "the next run is due",
+        })
+    }
+}
+
+impl Display for InterruptReason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::NotSent => f.write_str("nothing was done: the run ended before this step"),
+            Self::UploadRuns(backup) => {
+                write!(f, "backup {backup} is still running in FiFo; the next run checks the result")
+            }
+            Self::AwaitsCreate => f.write_str(AWAITS_CREATE),
+        }
+    }
+}
+
+impl Display for CascadeAlarm {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let gone: Vec<String> = self.gone.iter().map(ToString::to_string).collect();
+        write!(
+            f,
+            "backups have vanished after the local delete of backup {} of VM {} ({}): {}; a proxy between here and FiFo \
+             may be dropping the bodies of DELETE requests: find the cause before the next run",
+            self.backup,
+            self.at.alias,
+            self.at.vm,
+            gone.join(", ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::{BackupId, MissingFileInfo, RecordedState};
+    use chrono::TimeDelta;
+    use http::StatusCode;
+    use uuid::Uuid;
+
+    const WRITE: WriteState = WriteState { kind: ActionKind::Create, is_open: false };
+
+    fn lines(reasons: impl IntoIterator<Item = StepError>) -> String {
+        reasons.into_iter().map(|reason| format!("{reason}\n")).collect()
+    }
+
+    #[test]
+    fn a_write_that_fails_says_what_is_certain_about_its_effect() {
+        let failed = |write, failure| StepError::Failed(FailureReason::Write { write, failure });
+        let refused = |permission: Option<&str>| WriteFailure::Refused {
+            status: StatusCode::FORBIDDEN,
+            permission: permission.map(str::to_owned),
+        };
+        let texts = lines([
+            failed(WRITE, refused(None)),
+            failed(
+                WriteState { kind: ActionKind::DeleteLocal, ..WRITE },
+                refused(Some("vms→1→backup_delete")),
+            ),
+            failed(WriteState { is_open: true, ..WRITE }, WriteFailure::ChangedWithoutCondition),
+            failed(WRITE, WriteFailure::Unauthorized),
+            failed(WRITE, WriteFailure::TooMany),
+            failed(WRITE, WriteFailure::NoRequest("no token".to_owned())),
+        ]);
+        insta::assert_snapshot!(texts, @r"
+        FiFo refused the create with 403 Forbidden; nothing was created
+        FiFo refused the delete with 403 Forbidden: the user needs the permission `vms→1→backup_delete`; nothing was deleted
+        the create was answered with 412 although it was sent without If-Match: check the proxies between here and FiFo; an earlier request got no answer and may still take effect; the next run checks the result
+        FiFo answers every create with 401, and accepts the same token elsewhere; nothing was created
+        FiFo answers every create with 429 (too many requests); nothing was created
+        nothing was created: no token
+        ");
+    }
+
+    #[test]
+    fn a_write_without_a_clear_answer_says_what_was_seen() {
+        let lost = || UnclearAnswer::Lost("timed out".to_owned());
+        let failed = || UnclearAnswer::Failed(StatusCode::INTERNAL_SERVER_ERROR);
+        let why = || "no list".to_owned();
+        let texts = lines([
+            StepError::Failed(FailureReason::NoNewBackup(lost())),
+            StepError::Failed(FailureReason::NoNewBackup(failed())),
+            StepError::Failed(FailureReason::DeleteNotSent(UnclearAnswer::NotSent("refused".to_owned()))),
+            StepError::Failed(FailureReason::SnapshotStillThere(failed())),
+            StepError::Unverified(UnverifiedReason::CreateNotListed),
+            StepError::Unverified(UnverifiedReason::CreateUnknown(why())),
+            StepError::Unverified(UnverifiedReason::CreateUnclear { answer: lost(), why: why() }),
+            StepError::Unverified(UnverifiedReason::DeleteNoEffect),
+            StepError::Unverified(UnverifiedReason::DeleteUnknown(why())),
+            StepError::Unverified(UnverifiedReason::DeleteUnclear { answer: lost(), why: why() }),
+        ]);
+        insta::assert_snapshot!(texts, @r"
+        create: FiFo gave no answer (timed out), and no new backup appeared; gave up after five attempts
+        create: FiFo answered 500 Internal Server Error, and no new backup appeared; check the VM's hypervisor, its agent and the backup store
+        FiFo could not be reached (refused); nothing was deleted
+        FiFo answered 500 Internal Server Error, and the snapshot is still there; check the hypervisor's agent
+        FiFo accepted the create, but lists no new backup; check the VM in FiFo
+        FiFo accepted the create, but the result is unknown (no list); the next run checks it
+        create: FiFo gave no answer (timed out), and the result is unknown (no list); the request is not repeated, the next run checks the result
+        FiFo accepted the local delete, but the snapshot is still there; this run starts no more of them, the next run checks again
+        FiFo accepted the local delete, but the result is unknown (no list); this run starts no more of them, the next run checks again
+        FiFo gave no answer (timed out), and the result is unknown (no list); this run starts no more local deletes, the next run checks again
+        ");
+    }
+
+    #[test]
+    fn an_action_that_is_dropped_says_why_nothing_was_done() {
+        let backup = BackupId::new(Uuid::nil());
+        let moving = |change| {
+            StepError::Dropped(DropReason::NotStuck(MovingUpload {
+                backup,
+                change,
+                stuck_after: TimeDelta::hours(12),
+                policy: "prod".to_owned(),
+                advised: TimeDelta::hours(28),
+            }))
+        };
+        let closed = |reason| StepError::Dropped(DropReason::GateClosed(reason));
+        let texts = lines([
+            StepError::Dropped(DropReason::Moved),
+            StepError::Dropped(DropReason::Changed),
+            StepError::Dropped(DropReason::BackupNotNeeded),
+            StepError::Dropped(DropReason::SnapshotNeeded),
+            StepError::Dropped(DropReason::NotListed(backup)),
+            closed(CloseReason::Vanished),
+            closed(CloseReason::Unknown(backup)),
+            closed(CloseReason::NoEffect(backup)),
+            moving(UploadChange::Grew { from: 1 << 30, to: 2 << 30 }),
+            moving(UploadChange::State { from: RecordedState::Accepted, to: RecordedState::Uploading }),
+            StepError::HandedOver(HandOverReason::SlotsInUse),
+            StepError::Interrupted(InterruptReason::NotSent),
+        ]);
+        insta::assert_snapshot!(texts, @r"
+        nothing was done: the VM has moved to another hypervisor, where this run holds no slot; the next run plans it again
+        nothing was done: the VM has changed since the plan; the next run plans it again
+        nothing was done: in its present state the VM does not need this backup
+        nothing was done: in its present state the VM needs this snapshot
+        nothing was done: FiFo no longer lists backup 00000000-0000-0000-0000-000000000000
+        nothing was done: this run starts no more local deletes, since backups have vanished
+        nothing was done: this run starts no more local deletes, since the result of the one of backup 00000000-0000-0000-0000-000000000000 is unknown
+        nothing was done: this run starts no more local deletes, since FiFo accepted the one of backup 00000000-0000-0000-0000-000000000000, but the snapshot is still there
+        nothing was done: backup 00000000 is older than the 12h of `stuck_after` but not stuck, it grew from 1.0 GiB to 2.0 GiB between two readings; set `stuck_after` of policy prod to 1d4h, for example
+        nothing was done: backup 00000000 is older than the 12h of `stuck_after` but not stuck, its state changed from accepted to uploading; set `stuck_after` of policy prod to 1d4h, for example
+        nothing was done: all upload slots are in use; the next run tries again
+        nothing was done: the run ended before this step
+        ");
+    }
+
+    #[test]
+    fn a_backup_is_reported_with_its_size_or_what_is_wrong_with_it() {
+        let backup = BackupId::new(Uuid::nil());
+        let complete = |bytes, lacks| StepSuccess { backup, kind: SuccessKind::Complete { bytes, lacks } };
+        let faulty = |fault| StepError::Failed(FailureReason::Faulty { backup, fault });
+        let comment = |found| BackupFault::Comment { found, wanted: "daily".to_owned() };
+        let mut texts: String = [
+            complete(Some(3 << 30), None),
+            complete(None, Some(MissingFact::Checksum)),
+            complete(None, Some(MissingFact::LocalSnapshot)),
+        ]
+        .map(|success| format!("{success}\n"))
+        .concat();
+        texts += &lines([
+            StepError::Failed(FailureReason::UploadFailed { backup, bytes: 1 << 30 }),
+            StepError::Failed(FailureReason::UploadStuck { backup, bytes: 0 }),
+            StepError::Failed(FailureReason::BackupVanished(backup)),
+            StepError::Failed(FailureReason::VmVanished(backup)),
+            faulty(comment(None)),
+            faulty(comment(Some("other".to_owned()))),
+            faulty(BackupFault::Parent { found: None, wanted: Some(backup) }),
+            faulty(BackupFault::ParentsLoop(backup)),
+            faulty(BackupFault::TinyFile { bytes: 50 }),
+            faulty(BackupFault::BelowMinimum { bytes: 512, min: 1 << 20 }),
+            faulty(BackupFault::Unverified(Some(MissingFileInfo::Files))),
+            faulty(BackupFault::NotCompleted),
+        ]);
+        insta::assert_snapshot!(texts, @r"
+        backup 00000000 is complete (3.0 GiB)
+        backup 00000000 is complete (of unknown size); FiFo reports no checksum to verify it with
+        backup 00000000 is complete (of unknown size); FiFo does not report its snapshot as local
+        the upload of backup 00000000-0000-0000-0000-000000000000 failed after 1.0 GiB; check the hypervisor's agent and the backup store
+        the upload of backup 00000000-0000-0000-0000-000000000000 is stuck at 0 B; check the hypervisor's agent and the backup store
+        backup 00000000-0000-0000-0000-000000000000 has vanished during its upload; check in FiFo who deleted it
+        the VM has vanished during the upload of backup 00000000-0000-0000-0000-000000000000
+        FiFo reports backup 00000000-0000-0000-0000-000000000000 as completed, but its comment is none, not `daily`
+        FiFo reports backup 00000000-0000-0000-0000-000000000000 as completed, but its comment is `other`, not `daily`
+        FiFo reports backup 00000000-0000-0000-0000-000000000000 as completed, but its parent is none, not 00000000-0000-0000-0000-000000000000
+        FiFo reports backup 00000000-0000-0000-0000-000000000000 as completed, but its chain of parents loops at backup 00000000-0000-0000-0000-000000000000
+        FiFo reports backup 00000000-0000-0000-0000-000000000000 as completed, but one of its stored files has only 50 B, too little for a stream: the export probably failed
+        FiFo reports backup 00000000-0000-0000-0000-000000000000 as completed, but its size of 512 B is below the minimum of 1.0 MiB that the policy sets for a full backup: the export probably failed
+        FiFo reports backup 00000000-0000-0000-0000-000000000000 as completed, but FiFo lists no stored file, unlike for earlier backups
+        FiFo reports backup 00000000-0000-0000-0000-000000000000 as completed, but it is no longer completed
+        ");
+    }
+}
