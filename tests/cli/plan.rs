@@ -9,12 +9,14 @@ use std::thread;
 
 #[test]
 fn the_plan_is_reported_in_words_with_the_counts_last() {
-    let ended = Folder::new().ask(&Fifo::standing_still(), &["plan", "--at", AT]).code(0);
-    insta::assert_snapshot!(ended.out, @r"
+    let fifo = Fifo::standing_still();
+    let ended = Folder::new().ask(&fifo, &["plan", "--at", AT]).code(0);
+    insta::assert_snapshot!(ended.out.replace(&fifo.url(), "http://127.0.0.1:8080"), @r"
     app-1  736b610c  grandfather
-      + create          daily, incremental on the daily of 2026-11-21 01:01    due since Sun 2026-11-22 01:00
-      - delete locally  daily of 2026-11-21 01:01                              once the new daily is complete
-      - delete locally  failed weekly of 2026-11-22 01:01                      once the new daily is complete
+      + create          weekly, incremental on the weekly of 2026-11-15 01:01  due since Sun 2026-11-22 01:00
+      - delete locally  weekly of 2026-11-15 01:01                             once the new weekly is complete
+      - delete locally  daily of 2026-11-21 01:01                              once the new weekly is complete
+      - delete locally  failed daily of 2026-11-22 01:01                       once the new weekly is complete
     app-2  f77752ff  grandfather
       ! blocked         on no hypervisor (stored); its newest restorable backup is the daily of 2026-11-17 01:01
     app-3  2a4a9edb  grandfather
@@ -39,8 +41,9 @@ fn the_plan_is_reported_in_words_with_the_counts_last() {
 
     Problems: 1 failed backup on 1 VM. -v tells which.
     Unmanaged: 1 snapshot, 296.6 MiB of quota, which no tier is for.
-    Estimate: 3.8 GiB freed on hypervisors, about 2.7 GiB to upload, and 2 of unknown size.
-    Plan: 5 to create, 8 to delete locally; 4 up to date, 1 waiting, 2 blocked, 3 unprotected.
+    FiFo: http://127.0.0.1:8080 as `admin`, API version 3. Times: Europe/Berlin.
+    Estimate: 4.0 GiB freed on hypervisors, about 2.7 GiB to upload, and 2 of unknown size.
+    Plan: 5 to create, 9 to delete locally; 4 up to date, 1 waiting, 2 blocked, 3 unprotected.
     ");
 }
 
@@ -101,10 +104,9 @@ fn changes_are_2_only_for_those_who_ask() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     folder.ask(&fifo, &["plan", "--at", AT, "--detailed-exitcode"]).code(2);
     let calm = folder.ask(&fifo, &["plan", "--at", AT, "--detailed-exitcode", "--vm", "web-1"]).code(0);
-    assert_eq!(
-        calm.out,
-        "Plan: 0 to create, 0 to delete locally; 1 up to date, 0 waiting, 0 blocked, 0 unprotected.\n"
-    );
+    let origin = format!("FiFo: {} as `admin`, API version 3. Times: Europe/Berlin.\n", fifo.url());
+    let counts = "Plan: 0 to create, 0 to delete locally; 1 up to date, 0 waiting, 0 blocked, 0 unprotected.\n";
+    assert_eq!(calm.out, origin + counts);
 }
 
 #[test]

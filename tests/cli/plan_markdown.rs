@@ -7,15 +7,15 @@ fn a_plan_as_a_comment_has_its_marker_its_counts_and_its_deletes_first() {
     let page = ended.out;
     assert!(
         page.starts_with(
-            "<!-- fifo-retain plan -->\n**Plan: 5 to create, 8 to delete locally; 4 up to date, 1 waiting, 2 \
+            "<!-- fifo-retain plan -->\n**Plan: 5 to create, 9 to delete locally; 4 up to date, 1 waiting, 2 \
              blocked, 3 unprotected.**\n"
         ),
         "{page}"
     );
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not in\n{page}"));
-    let deletes = place("### 8 snapshots to delete locally\n");
+    let deletes = place("### 9 snapshots to delete locally\n");
     assert!(place("| mail-1 `48085698` | grandfather | daily of 2026-11-20 01:01 (") > deletes);
-    assert!(place("| app-1 `736b610c` | grandfather | failed weekly of 2026-11-22 01:01 (") > deletes);
+    assert!(place("| app-1 `736b610c` | grandfather | failed daily of 2026-11-22 01:01 (") > deletes);
     let folded = place("<details>");
     assert!(page[..folded].contains("| db-1 "), "no delete is folded away");
     assert!(place("<summary>5 to create</summary>") > folded);

@@ -7,10 +7,11 @@ fn it_reports_of_each_backup_why_it_is_kept_and_until_when() {
     let ended = folder.ask(&fifo, &["show", "app-1", "--at", AT]).code(0);
     for line in [
         "app-1  ",
+        "    next due  monthly 2026-12-01 01:00 +01:00, weekly 2026-11-29 01:00 +01:00, daily 2026-11-23 01:00 +01:00\n",
         "  = monthly of 2026-11-01 01:01 (",
         "restore fetches 1 backup, ",
         "parent of the next weekly, until a newer backup",
-        "! failed weekly of ",
+        "! failed daily of ",
         "the newest restorable backup, until a newer one can be restored",
     ] {
         assert!(ended.out.contains(line), "{line} is not in\n{}", ended.out);
@@ -64,7 +65,7 @@ fn every_vm_that_is_meant_is_shown_and_one_that_is_not_there_is_reported() {
 fn as_markdown_each_vm_has_a_table() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     let ended = folder.ask(&fifo, &["--format", "markdown", "show", "app-1", "--at", AT]).code(0);
-    assert!(ended.out.starts_with("**app-1** `"), "{}", ended.out);
+    assert!(ended.out.starts_with("FiFo: ") && ended.out.contains("\n\n**app-1** `"), "{}", ended.out);
     assert!(ended.out.contains("\n| backup | on | size | restore | local | stored |\n"), "{}", ended.out);
 }
 

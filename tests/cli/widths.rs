@@ -19,7 +19,9 @@ fn shown(fifo: &Fifo, command: &[&str], columns: usize) -> String {
     let line = [command, &["--at", AT]].concat();
     let ended = folder.asking(fifo, &line).env("COLUMNS", columns.to_string()).output().unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    String::from_utf8(ended.stdout).unwrap()
+    // The port, which differs from run to run, always has five digits here, so that lines break at the same words.
+    let (url, stable) = (fifo.url(), "http://127.0.0.1:12345");
+    String::from_utf8(ended.stdout).unwrap().replace(&url, &format!("{stable:<width$}", width = url.len()))
 }
 
 /// Gives a command's output at every width, each checked to keep to it.
