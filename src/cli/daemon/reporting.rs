@@ -199,7 +199,7 @@ impl Channel {
             CliError::new(Kind::Settings, format!("nothing can be sent to {url}")).because(error)
         })?;
         if url.is_exposed() {
-            tracing::warn!("{url} is plain HTTP: what is told can be read on the way");
+            tracing::warn!("{url} is plain HTTP: what is sent can be read on the way");
         }
         Ok(Some(poster))
     }

@@ -163,7 +163,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "creates_after_the_stop",
         takes_away: "no create is sent once the run was told to end",
         behind: &[],
-        seeds: &[22],
+        seeds: &[],
         edits: &[(
             "src/apply/write_loop.rs",
             "            if self.is_stopped() {",
