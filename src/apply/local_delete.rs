@@ -11,7 +11,7 @@ use super::timing::PollIntervals;
 use super::worker::{StepError, StepSuccess, VmWorker, delete_step, not_begun};
 use super::write_attempts::{AttemptResult, UnknownOutcome, WriteAttempts};
 use crate::fifo::with_causes;
-use crate::inventory::{Backup, BackupId, RecordedState, Vm};
+use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
 use crate::plan::Action;
 use crate::policy::minute_text;
 use tokio::time::Instant;
@@ -145,7 +145,7 @@ impl VmWorker<'_> {
         };
         let name = self.snapshot_text(record)?;
         let is_completed = record.state == RecordedState::Completed;
-        if record.local == Some(false) {
+        if record.local == LocalState::Absent {
             return Ok(Err(StepSuccess {
                 ending: ActionOutcome::Done,
                 backup,
@@ -273,5 +273,5 @@ fn gate_is_closed(reason: String) -> StepError {
 }
 
 fn is_deleted(vm: &Vm, backup: BackupId) -> bool {
-    vm.backups.get(&backup).is_some_and(|record| record.local == Some(false))
+    vm.backups.get(&backup).is_some_and(|record| record.local == LocalState::Absent)
 }

@@ -7,7 +7,7 @@ use super::slots::Slot;
 use super::timing::{CLOCK_SKEW_MAX, PollIntervals};
 use super::worker::{StepError, StepSuccess, VmWorker, WaitError};
 use crate::fifo::with_causes;
-use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
+use crate::inventory::{Backup, BackupId, ChainEnd, LocalState, RecordedState, Vm, chain_of};
 use crate::plan::standing::{STREAM_BYTES_MIN, Standing, VmView};
 use crate::plan::{Create, bytes_text, missing_file_info_text};
 use crate::policy::Policy;
@@ -177,11 +177,11 @@ impl VmWorker<'_> {
         let bytes = backup.size_bytes();
         let now = self.context.executor.clock.now();
         match (fault_of(vm, backup.id, create, policy, now), backup.local) {
-            (None, Some(true)) if backup.missing_file_info().is_none() => {
+            (None, LocalState::Present) if backup.missing_file_info().is_none() => {
                 Ok(Some(success(backup.id, bytes, "")))
             }
             // A FiFo that has never told a checksum for this VM is an old one; but a new one may still write it.
-            (None, Some(true)) if has_settled => {
+            (None, LocalState::Present) if has_settled => {
                 Ok(Some(success(backup.id, bytes, "; FiFo reports no checksum to verify it with")))
             }
             (None, _) if has_settled => {

@@ -4,7 +4,7 @@ use super::changeset::{Note, NoteCode};
 use super::due::{CannotBackUp, cannot_back_up};
 use super::standing::{BackupView, Standing, VmView};
 use super::stored::expired;
-use crate::inventory::{Backup, BackupId, MissingFileInfo, Vm};
+use crate::inventory::{Backup, BackupId, LocalState, MissingFileInfo, Vm};
 use crate::policy::minute_text;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -150,7 +150,7 @@ pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
             }
             Standing::Completed => {}
         }
-        if backup.backup.local == Some(false)
+        if backup.backup.local == LocalState::Absent
             && let Some(bytes) = backup.backup.local_size_bytes.filter(|&bytes| bytes > 0)
         {
             tell(
