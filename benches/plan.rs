@@ -69,7 +69,7 @@ fn vm(n: u128, now: DateTime<Utc>) -> Vm {
             timestamp: Some(now - TimeDelta::days(i64::from(BACKUPS - nth))),
             state: RecordedState::Completed,
             parent: nth.checked_sub(1).map(id),
-            local: Some(local),
+            local: Some(local).into(),
             local_size_bytes: Some(0),
             files: vec![StoredFile { name: String::new(), size_bytes: Some(1 << 30), sha1: None }],
             record_size_bytes: None,

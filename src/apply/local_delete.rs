@@ -15,7 +15,7 @@ use super::worker::{VmWorker, delete_step, not_sent};
 use super::write_attempts::WriteAttempts;
 use super::write_loop::Write;
 use crate::fifo::{FifoError, WriteAnswer, with_causes};
-use crate::inventory::{BackupId, RecordedState, Vm};
+use crate::inventory::{BackupId, LocalState, RecordedState, Vm};
 use crate::plan::Action;
 use chrono::{DateTime, FixedOffset};
 use std::ops::ControlFlow;
@@ -78,7 +78,7 @@ impl Write for LocalDelete<'_> {
         };
         let zone = &worker.policy()?.display_zone;
         let taken = record.timestamp.map(|taken| zone.moment(taken));
-        if record.local == Some(false) {
+        if record.local == LocalState::Absent {
             return Ok(ControlFlow::Break(StepSuccess {
                 backup,
                 kind: SuccessKind::AlreadyDeleted { taken },
@@ -244,5 +244,5 @@ fn gate_is_closed(reason: CloseReason) -> StepError {
 }
 
 fn is_deleted(vm: &Vm, backup: BackupId) -> bool {
-    vm.backups.get(&backup).is_some_and(|record| record.local == Some(false))
+    vm.backups.get(&backup).is_some_and(|record| record.local == LocalState::Absent)
 }

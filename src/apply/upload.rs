@@ -10,7 +10,7 @@ use super::step::{
 use super::timing::{CLOCK_SKEW_MAX, poll_intervals};
 use super::worker::{VmWorker, WaitError};
 use crate::fifo::with_causes;
-use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
+use crate::inventory::{Backup, BackupId, ChainEnd, LocalState, RecordedState, Vm, chain_of};
 use crate::plan::Create;
 use crate::plan::standing::{STREAM_BYTES_MIN, Standing, VmView};
 use crate::policy::Policy;
@@ -165,9 +165,9 @@ impl VmWorker<'_> {
             Ok(Some(StepSuccess { backup: backup.id, kind }))
         };
         match (fault_of(vm, backup.id, create, policy, now), backup.local) {
-            (None, Some(true)) if backup.missing_file_info().is_none() => complete(None),
+            (None, LocalState::Present) if backup.missing_file_info().is_none() => complete(None),
             // Without a checksum for any backup of this VM, FiFo is an old version; a new one may still write it.
-            (None, Some(true)) if has_settled => complete(Some(MissingFact::Checksum)),
+            (None, LocalState::Present) if has_settled => complete(Some(MissingFact::Checksum)),
             (None, _) if has_settled => complete(Some(MissingFact::LocalSnapshot)),
             (Some(fault), _) if has_settled => {
                 Err(StepError::Failed(FailureReason::Faulty { backup: backup.id, fault }))

@@ -124,7 +124,7 @@ fn one_backup(id: BackupId, mut record: Fields<'_, '_>) -> Backup {
         timestamp,
         state: RecordedState::from_wire(record.text("state").as_deref()),
         parent: record.read("parent", "a UUID", self::id),
-        local: record.read("local", "true or false", boolean),
+        local: record.read("local", "true or false", boolean).into(),
         local_size_bytes: record.number("local_size"),
         files: stored_files(&mut record),
         record_size_bytes: record.number("size"),

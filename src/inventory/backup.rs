@@ -17,8 +17,7 @@ pub struct Backup {
     pub state: RecordedState,
     /// The backup that this one is an increment on; `None` on a full one, and on an incremental one until its upload begins.
     pub parent: Option<BackupId>,
-    /// Whether FiFo says that the snapshot is on the hypervisor. Missing until the upload ended, and sometimes for ever.
-    pub local: Option<bool>,
+    pub local: LocalState,
     /// Bytes the snapshot holds on the hypervisor, re-measured about every 15 minutes.
     pub local_size_bytes: Option<u64>,
     /// The objects it is stored as, one a disk.
@@ -47,8 +46,9 @@ impl Backup {
     /// A record without `local` but with bytes on the hypervisor is a snapshot whose upload never got through.
     pub fn holds_snapshot(&self) -> bool {
         match self.local {
-            Some(local) => local,
-            None => self.local_size_bytes.is_some_and(|bytes| bytes > 0),
+            LocalState::Present => true,
+            LocalState::Absent => false,
+            LocalState::Unknown => self.local_size_bytes.is_some_and(|bytes| bytes > 0),
         }
     }
 
@@ -73,6 +73,27 @@ impl Backup {
             Some(MissingFileInfo::Checksum)
         } else {
             None
+        }
+    }
+}
+
+/// The `local` of a backup's record: whether FiFo says that the snapshot is on the hypervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LocalState {
+    /// The key is missing: until the upload has ended, and sometimes for ever.
+    Unknown,
+    /// `false`.
+    Absent,
+    /// `true`.
+    Present,
+}
+
+impl From<Option<bool>> for LocalState {
+    fn from(local: Option<bool>) -> Self {
+        match local {
+            None => Self::Unknown,
+            Some(false) => Self::Absent,
+            Some(true) => Self::Present,
         }
     }
 }

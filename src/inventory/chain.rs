@@ -103,7 +103,7 @@ impl Children {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{RecordedState, StoredFile};
+    use crate::inventory::{LocalState, RecordedState, StoredFile};
     use uuid::Uuid;
 
     fn id(n: u128) -> BackupId {
@@ -118,7 +118,7 @@ mod tests {
             timestamp: None,
             state: RecordedState::Completed,
             parent: parent.map(id),
-            local: None,
+            local: LocalState::Unknown,
             local_size_bytes: None,
             files: vec![file],
             record_size_bytes: None,

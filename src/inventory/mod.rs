@@ -9,7 +9,7 @@ mod chain;
 mod ids;
 mod vm;
 
-pub use backup::{Backup, MissingFileInfo, RecordedState, StoredFile};
+pub use backup::{Backup, LocalState, MissingFileInfo, RecordedState, StoredFile};
 pub use chain::{Chain, ChainEnd, Children, chain_of, restorable};
 pub use ids::{BackupId, NotAUuid, VmId};
 pub use vm::{Metadata, Vm};

@@ -142,6 +142,7 @@ impl<C, D> Action<C, D> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::LocalState;
     use crate::plan::tests::fixtures::*;
 
     fn due() -> VmBuilder {
@@ -171,8 +172,11 @@ mod tests {
     #[test]
     fn a_second_time_all_is_settled() {
         let saved = planned(due(), "2026-11-18 02:00");
-        let done =
-            due().change(|b| b.local = Some(false)).backup(3, "daily", "2026-11-18 02:01").on(2).local();
+        let done = due()
+            .change(|b| b.local = LocalState::Absent)
+            .backup(3, "daily", "2026-11-18 02:01")
+            .on(2)
+            .local();
         let confirmed = confirm(&saved, &planned(done, "2026-11-18 03:00"));
         assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::NothingLeft));
     }
@@ -218,7 +222,7 @@ mod tests {
     fn a_backup_that_is_due_in_another_way_by_now_is_not_settled() {
         let saved = planned(due(), "2026-11-18 02:00");
         // Somebody has deleted the snapshot that it was to be taken from.
-        let changed = due().change(|b| b.local = Some(false));
+        let changed = due().change(|b| b.local = LocalState::Absent);
         let fresh = planned(changed, "2026-11-18 03:00");
         assert!(matches!(&fresh.vms[0].actions[0], Action::Create(create) if create.tier == "daily"));
         let confirmed = confirm(&saved, &fresh);

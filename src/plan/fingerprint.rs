@@ -1,6 +1,6 @@
 //! A digest of what a decision rests on, to notice later that it no longer does.
 
-use crate::inventory::Vm;
+use crate::inventory::{LocalState, Vm};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
@@ -27,7 +27,11 @@ pub fn fingerprint(vm: &Vm) -> String {
         field(backup.timestamp.map(|taken| taken.timestamp_micros().to_string()).as_deref());
         field(Some(backup.state.as_str()));
         field(backup.parent.map(|parent| parent.to_string()).as_deref());
-        field(backup.local.map(|local| if local { "1" } else { "0" }));
+        field(match backup.local {
+            LocalState::Present => Some("1"),
+            LocalState::Absent => Some("0"),
+            LocalState::Unknown => None,
+        });
     }
     hex::encode(Sha256::digest(text))
 }

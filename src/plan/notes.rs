@@ -4,7 +4,7 @@ use super::due::{CannotBackUp, cannot_back_up};
 use super::note::{BackupLabel, BackupName, BlockingState, Note, NoteKind};
 use super::standing::{BackupView, Standing, VmView};
 use super::stored::expired;
-use crate::inventory::{BackupId, Vm};
+use crate::inventory::{BackupId, LocalState, Vm};
 use std::collections::BTreeSet;
 
 /// Names a backup.
@@ -64,7 +64,7 @@ pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
             note(NoteKind::FutureTimestamp(name()));
         }
         standing_note(view, backup).into_iter().for_each(&mut note);
-        if backup.backup.local == Some(false)
+        if backup.backup.local == LocalState::Absent
             && let Some(size_bytes) = backup.backup.local_size_bytes.filter(|&bytes| bytes > 0)
         {
             note(NoteKind::OrphanedSnapshot { backup: name(), size_bytes });

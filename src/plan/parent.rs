@@ -1,7 +1,7 @@
 //! Which backup an incremental one is taken from.
 
 use super::standing::{BackupView, Standing, VmView};
-use crate::inventory::{BackupId, RecordedState};
+use crate::inventory::{BackupId, LocalState, RecordedState};
 use crate::policy::TierIndex;
 
 /// Finds the parent for a new backup of a tier: the newest one of the tiers it may be taken from that is local,
@@ -13,7 +13,7 @@ pub fn parent_for<'v, 'a>(view: &'v VmView<'a>, tier: TierIndex) -> Option<&'v B
     let from = view.tier(tier).kind.parents()?;
     view.restorable().rev().find(|candidate| {
         let Some(own) = candidate.tier.filter(|own| from.contains(own)) else { return false };
-        candidate.backup.local == Some(true)
+        candidate.backup.local == LocalState::Present
             && view
                 .restorable()
                 .filter(|other| other.tier.is_some_and(|other| other < own))

@@ -2,7 +2,7 @@
 
 use super::changeset::{Action, Create};
 use super::standing::{FUTURE_TOLERANCE, first_verified};
-use crate::inventory::{Backup, BackupId, RecordedState, StoredFile, Vm};
+use crate::inventory::{Backup, BackupId, LocalState, RecordedState, StoredFile, Vm};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Gives the VM as it will be when a create has completed at about that instant and its snapshot is still there.
@@ -20,7 +20,7 @@ pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm
         timestamp: Some(now.max(after_newest)),
         state: RecordedState::Completed,
         parent: create.parent,
-        local: Some(true),
+        local: LocalState::Present,
         local_size_bytes: None,
         files: files_as_told(vm),
         record_size_bytes: None,
@@ -41,7 +41,7 @@ fn files_as_told(vm: &Vm) -> Vec<StoredFile> {
 pub fn deleted_locally(vm: &Vm, backup: BackupId) -> Vm {
     let mut vm = vm.clone();
     if let Some(backup) = vm.backups.get_mut(&backup) {
-        backup.local = Some(false);
+        backup.local = LocalState::Absent;
         backup.local_size_bytes = Some(0);
     }
     vm

@@ -114,7 +114,7 @@ fn line(backup: &Backup, policy: &Policy) -> Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::RecordedState;
+    use crate::inventory::{LocalState, RecordedState};
     use crate::policy::{SourceFile, parse};
 
     const POLICY: &str = r#"
@@ -133,7 +133,7 @@ tiers:
             timestamp: taken.map(|taken| taken.parse().unwrap()),
             state: RecordedState::Completed,
             parent: None,
-            local: Some(true),
+            local: LocalState::Present,
             local_size_bytes: None,
             files: Vec::new(),
             record_size_bytes: Some(3 << 30),
@@ -152,7 +152,7 @@ tiers:
     fn every_backup_has_a_line_whatever_its_record_lacks() {
         let mut increment = backup(2, Some("by hand\n\u{1b}[2J"), Some("2026-11-22T00:02:00Z"));
         increment.parent = Some(BackupId::new(Uuid::from_u128(1 << 96)));
-        increment.local = None;
+        increment.local = LocalState::Unknown;
         increment.state = RecordedState::Other("odd".to_owned());
         let mut without_timestamp = backup(3, None, None);
         without_timestamp.record_size_bytes = None;

@@ -7,7 +7,7 @@ use fifo_retain::fifo::{
     NewBackup, ReadClient, Request, Response, Transport, TransportError, TransportErrorKind,
     UnreadableAnswer, VmRead, WriteAnswer, WriteClient,
 };
-use fifo_retain::inventory::{Backup, RecordedState, Vm, VmId};
+use fifo_retain::inventory::{Backup, LocalState, RecordedState, Vm, VmId};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use http::{HeaderMap, StatusCode};
@@ -340,7 +340,7 @@ async fn check_vm(exchange: Exchange) {
             assert_eq!((backups[0].parent, backups[1].parent), (None, Some(backups[0].id)));
             assert_eq!(
                 backups.iter().map(|b| b.local).collect::<Vec<_>>(),
-                [true, true, true, false].map(Some)
+                [true, true, true, false].map(|local| LocalState::from(Some(local)))
             );
             assert!(backups.iter().all(|b| b.size_bytes() == Some(5) && b.local_size_bytes == Some(7)));
         }
@@ -348,13 +348,13 @@ async fn check_vm(exchange: Exchange) {
             let backup = only_backup(&vm);
             assert_eq!(
                 (&backup.state, backup.local, backup.size_bytes()),
-                (&RecordedState::Accepted, None, None)
+                (&RecordedState::Accepted, LocalState::Unknown, None)
             );
             assert_eq!(backup.timestamp.unwrap().to_rfc3339()[..10], *"2026-11-22");
         }
         "vm-uploading" => {
             let backup = only_backup(&vm);
-            assert_eq!((&backup.state, backup.local), (&RecordedState::Uploading, None));
+            assert_eq!((&backup.state, backup.local), (&RecordedState::Uploading, LocalState::Unknown));
             assert_eq!((backup.size_bytes(), backup.missing_file_info().is_none()), (Some(0), false));
         }
         "vm-completed" => complete(only_backup(&vm), style_of_2016),
@@ -367,7 +367,7 @@ async fn check_vm(exchange: Exchange) {
         }
         "vm-after-local-delete" | "vm-etag" => {
             let backup = vm.backups.values().nth(1).unwrap();
-            assert_eq!((backup.local, backup.local_size_bytes), (Some(false), Some(0)));
+            assert_eq!((backup.local, backup.local_size_bytes), (LocalState::Absent, Some(0)));
             assert_eq!((vm.backups.len(), &backup.state), (4, &RecordedState::Completed));
         }
         "vm-after-cloud-delete" => assert_eq!(vm.backups.len(), 0),
@@ -376,7 +376,7 @@ async fn check_vm(exchange: Exchange) {
 }
 
 fn complete(backup: &Backup, style_of_2016: bool) {
-    assert_eq!((&backup.state, backup.local), (&RecordedState::Completed, Some(true)));
+    assert_eq!((&backup.state, backup.local), (&RecordedState::Completed, LocalState::Present));
     assert_eq!((backup.size_bytes(), backup.missing_file_info().is_none()), (Some(1_048_576), true));
     assert_eq!(backup.files.len(), 1);
     assert_eq!(backup.files[0].size_bytes.is_some(), style_of_2016);

@@ -28,7 +28,7 @@ pub struct SandboxArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub upload_seconds: u32,
 
-    /// Cut every full list that takes longer, as FiFo of 2016 does after 5s; a VM is reckoned at 10 ms, a backup at 1 ms
+    /// Cut every full list that takes longer, as FiFo of 2016 does after 5s; a VM counts as 10 ms, a backup as 1 ms
     #[arg(long, value_name = "DURATION", value_parser = timeout)]
     pub list_limit: Option<Duration>,
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::inventory::LocalState;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -122,7 +123,7 @@ fn a_backup_of_either_year_has_its_files() {
 #[test]
 fn any_subset_of_a_backups_keys_can_be_read() {
     let remnant = read_backup(json!({"state": "failed", "local": true, "unheard_of": {"a": [1]}}));
-    assert_eq!((remnant.timestamp, remnant.comment, remnant.local), (None, None, Some(true)));
+    assert_eq!((remnant.timestamp, remnant.comment, remnant.local), (None, None, LocalState::Present));
     assert_eq!(remnant.state, RecordedState::Failed);
     assert_eq!(read_backup(json!([])).state, RecordedState::Accepted);
 }

@@ -3,7 +3,7 @@
 use super::counts::ForecastCounts;
 use super::occurrences::{OccurrenceRange, VmOccurrenceRange};
 use super::start_state::{Start, StateKey, settled, snapshots, trimmed, with_backups};
-use crate::inventory::{Backup, BackupId, RecordedState, Vm};
+use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
 use crate::plan::decide::{Decision, decision};
 use crate::plan::projection;
 use crate::plan::standing::VmView;
@@ -176,7 +176,7 @@ impl<'a> Runner<'a> {
                 timestamp: Some(made.at),
                 state: RecordedState::Completed,
                 parent: made.parent.as_ref().and_then(id_of),
-                local: Some(true),
+                local: LocalState::Present,
                 local_size_bytes: None,
                 files: Vec::new(),
                 record_size_bytes: None,
@@ -186,7 +186,7 @@ impl<'a> Runner<'a> {
         }
         for id in course.deleted.iter().filter_map(id_of) {
             if let Some(backup) = backups.get_mut(&id) {
-                backup.local = Some(false);
+                backup.local = LocalState::Absent;
                 backup.local_size_bytes = Some(0);
             }
         }

@@ -1,7 +1,7 @@
 //! The state of a VM as far as its next decisions depend on it, so that VMs in the same state are run forward once.
 
 use super::occurrences::VmOccurrenceRange;
-use crate::inventory::{Backup, BackupId, RecordedState, Vm, chain_of};
+use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm, chain_of};
 use crate::plan::due::{Occurrences, attempts, cannot_back_up, unsatisfied};
 use crate::plan::parent::last_increment;
 use crate::plan::standing::{Standing, VmView};
@@ -53,7 +53,7 @@ struct BackupKey {
     is_parent_unknown: bool,
     /// Whether it is an increment that came out empty: after such a one another is not tried.
     is_empty_increment: bool,
-    local: Option<bool>,
+    local: LocalState,
     holds_snapshot: bool,
     parent: Option<Parent>,
     /// How many backups restoring it fetches.
@@ -89,7 +89,7 @@ pub(super) fn settled(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
             timestamp: backup.timestamp,
             state,
             parent: backup.parent,
-            local: if runs { Some(true) } else { backup.local },
+            local: if runs { LocalState::Present } else { backup.local },
             local_size_bytes: backup.local_size_bytes,
             files: Vec::new(),
             record_size_bytes: (standing == Some(&Standing::Hollow)).then_some(0),

@@ -8,7 +8,9 @@ mod reasons;
 mod tree;
 
 use super::status::{NextDue, next_due};
-use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, VmId, chain_of, restorable};
+use crate::inventory::{
+    Backup, BackupId, Inventory, LocalState, RecordedState, Vm, VmId, chain_of, restorable,
+};
 use crate::plan::due::Occurrences;
 use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::{Action, BackupKind, Note, Plan, VmPlan};
@@ -276,7 +278,7 @@ fn recorded(vm: &Vm, backup: &Backup, standing: ReportedStanding) -> BackupExpla
         restore: chain.map(|chain| Restore {
             steps: chain.steps.len(),
             size_bytes: chain.size_bytes(),
-            steps_now: chain.steps.iter().take_while(|step| step.local != Some(true)).count(),
+            steps_now: chain.steps.iter().take_while(|step| step.local != LocalState::Present).count(),
         }),
         size_bytes: backup.size_bytes(),
         local: held(backup),

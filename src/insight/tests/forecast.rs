@@ -3,7 +3,7 @@
 use crate::insight::forecast::{
     FORECAST_WITHIN, Forecast, ForecastCounts, TierForecast, forecast, look_ahead,
 };
-use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, chain_of};
+use crate::inventory::{Backup, BackupId, Inventory, LocalState, RecordedState, Vm, chain_of};
 use crate::plan::decide::decide_under;
 use crate::plan::due::{Occurrences, attempts};
 use crate::plan::parent::{parent_for, yields_empty_increment};
@@ -31,7 +31,7 @@ fn at_rest(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
         let backup = rested.backups.get_mut(&judged.id()).unwrap();
         if judged.standing.is_running() {
             backup.state = RecordedState::Completed;
-            backup.local = Some(true);
+            backup.local = LocalState::Present;
         } else if judged.standing == (Standing::Unverified { is_overdue: true }) {
             backup.state = RecordedState::Failed;
         }
@@ -119,7 +119,8 @@ fn emptied_here_and_there(cloud: &mut Cloud, policies: &Policies) -> usize {
     for vm in cloud.inventory.vms.values_mut() {
         let Match::One(policy) = policies.policy_for(vm) else { continue };
         let view = VmView::new(vm, policy, cloud.now);
-        let on_held = |parent: BackupId| vm.backups.get(&parent).is_some_and(|it| it.local == Some(true));
+        let on_held =
+            |parent: BackupId| vm.backups.get(&parent).is_some_and(|it| it.local == LocalState::Present);
         let is_on_held = |it: &&BackupView<'_>| it.backup.parent.is_some_and(on_held);
         let Some(newest) = view.restorable().rfind(is_on_held).map(|it| it.id()) else { continue };
         let parent = vm.backups[&newest].parent.unwrap();
@@ -198,11 +199,11 @@ fn nearly_alike(vm: &Vm) -> Vec<Vm> {
     let changes: [fn(&mut Backup); 7] = [
         emptied,
         |backup| backup.timestamp = None,
-        |backup| backup.local = Some(backup.local != Some(true)),
+        |backup| backup.local = Some(backup.local != LocalState::Present).into(),
         |backup| backup.state = RecordedState::Failed,
         |backup| backup.comment = Some("monthly".to_owned()),
         |backup| backup.parent = None,
-        |backup| backup.local = None,
+        |backup| backup.local = LocalState::Unknown,
     ];
     for change in changes {
         for of in [0, 1] {

@@ -1,7 +1,7 @@
 //! Why every backup is where it is.
 
 use crate::insight::show::{BackupExplanation, DeleteWhen, Reason, ReportedStanding, VmExplanation, explain};
-use crate::inventory::BackupId;
+use crate::inventory::{BackupId, LocalState};
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::properties::{for_clouds, planned};
 use crate::plan::{Action, NoteCode, plan};
@@ -122,7 +122,11 @@ fn a_chain_says_why_each_of_its_steps_is_kept() {
 
 #[test]
 fn a_restore_fetches_its_chain_and_stops_at_what_is_still_there() {
-    let vm = explained(grandfather(), chain().change(|daily| daily.local = Some(false)), "2026-11-16 20:00");
+    let vm = explained(
+        grandfather(),
+        chain().change(|daily| daily.local = LocalState::Absent),
+        "2026-11-16 20:00",
+    );
     let restore = of(&vm, 3).restore.unwrap();
     assert_eq!((restore.steps, restore.steps_now, restore.size_bytes), (3, 1, Some(3 * GIB)));
     assert_eq!(of(&vm, 2).restore.unwrap().steps_now, 0, "its own snapshot is there");

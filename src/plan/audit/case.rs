@@ -1,6 +1,6 @@
 //! The facts of one VM, read from its records in the plainest way: long walks instead of clever tables.
 
-use crate::inventory::{Backup, BackupId, RecordedState, Vm};
+use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
 use crate::plan::due::Occurrences;
 use crate::policy::{MissingParent, Policy, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -192,7 +192,8 @@ impl<'a> AuditCase<'a> {
     }
 
     pub(super) fn is_on_hypervisor(&self, backup: &Backup) -> bool {
-        backup.local == Some(true) || (backup.local.is_none() && backup.local_size_bytes > Some(0))
+        backup.local == LocalState::Present
+            || (backup.local == LocalState::Unknown && backup.local_size_bytes > Some(0))
     }
 
     pub(super) fn is_newer(&self, one: &Backup, other: &Backup) -> bool {
@@ -209,7 +210,7 @@ impl<'a> AuditCase<'a> {
     fn could_be_parent(&self, backup: &Backup, tier: TierIndex) -> bool {
         let Some(from) = self.policy.tiers[tier].kind.parents() else { return false };
         let Some(own) = self.tier(backup) else { return false };
-        backup.local == Some(true)
+        backup.local == LocalState::Present
             && from.contains(&own)
             && self.counts(backup)
             && !self.all().any(|other| {

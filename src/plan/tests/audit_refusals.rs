@@ -2,7 +2,7 @@
 
 use super::fixtures::*;
 use super::frame::frame_broken;
-use crate::inventory::{Inventory, UnreadableVm};
+use crate::inventory::{Inventory, LocalState, UnreadableVm};
 use crate::plan::audit::audit;
 use crate::plan::{
     Action, BackupKind, Create, CreateReason, DeleteLocal, DeleteReason, Note, NoteCode, NoteKind, Plan,
@@ -255,7 +255,7 @@ fn a_create_of_the_wrong_type() {
     });
     let mut policy = grandfather();
     policy.missing_parent = MissingParent::Block;
-    let moved = web().set(|vm| vm.backups.values_mut().for_each(|backup| backup.local = Some(false)));
+    let moved = web().set(|vm| vm.backups.values_mut().for_each(|backup| backup.local = LocalState::Absent));
     let full = also_create("daily", None, WEDNESDAY);
     refused_under(&policy, &moved, WEDNESDAY, "where the policy says to block", full);
 }
@@ -327,7 +327,7 @@ fn a_snapshot_of_the_new_backup_that_stays_or_goes_wrongly() {
 fn a_status_that_is_not_so() {
     let wrong = |status| move |planned: &mut VmPlan| planned.status = status;
     let running = web().backup(5, "daily", "2026-11-18 00:50").on(4).uploading();
-    let failed = web_with_a_failure().change(|backup| backup.local = Some(false)).set(|vm| {
+    let failed = web_with_a_failure().change(|backup| backup.local = LocalState::Absent).set(|vm| {
         vm.backups.remove(&backup_id(4));
     });
     let stored = web().set(|vm| vm.hypervisor = None);

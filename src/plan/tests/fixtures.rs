@@ -1,7 +1,7 @@
 //! Small clouds, described in a few words.
 
 use super::frame::frame_broken;
-use crate::inventory::{Backup, BackupId, Inventory, RecordedState, StoredFile, Vm, VmId};
+use crate::inventory::{Backup, BackupId, Inventory, LocalState, RecordedState, StoredFile, Vm, VmId};
 use crate::plan::{Action, Create, Plan, VmPlan, plan};
 use crate::policy::{
     MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
@@ -59,7 +59,7 @@ impl VmBuilder {
             timestamp: Some(at(taken)),
             state: RecordedState::Completed,
             parent: None,
-            local: Some(false),
+            local: LocalState::Absent,
             local_size_bytes: Some(0),
             files: vec![StoredFile {
                 name: n.to_string(),
@@ -84,7 +84,7 @@ impl VmBuilder {
 
     pub(crate) fn local(self) -> Self {
         self.change(|backup| {
-            backup.local = Some(true);
+            backup.local = LocalState::Present;
             backup.local_size_bytes = Some(GIB);
         })
     }
@@ -96,14 +96,14 @@ impl VmBuilder {
     pub(crate) fn uploading(self) -> Self {
         self.change(|backup| {
             backup.state = RecordedState::Uploading;
-            backup.local = None;
+            backup.local = LocalState::Unknown;
         })
     }
 
     pub(crate) fn accepted(self) -> Self {
         self.change(|backup| {
             backup.state = RecordedState::Accepted;
-            backup.local = None;
+            backup.local = LocalState::Unknown;
             backup.files.clear();
         })
     }

@@ -1,6 +1,7 @@
 //! One rule of the contract a test; 2026-11-01 was a Sunday and the first of the month.
 
 use super::fixtures::*;
+use crate::inventory::LocalState;
 use crate::plan::{Action, NoteCode, SnapshotUsage, Status, VmPlan};
 use crate::policy::{MissingParent, Policy, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
@@ -272,7 +273,7 @@ fn a_future_backup_counts_for_nothing_and_is_left_alone() {
 
 #[test]
 fn a_parent_must_be_local_restorable_and_not_outdated_by_a_coarser_one() {
-    let not_local = mid_chain().change(|backup| backup.local = Some(false));
+    let not_local = mid_chain().change(|backup| backup.local = LocalState::Absent);
     assert_eq!(told(&not_local.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 2");
     let broken = mid_chain().on(99);
     assert_eq!(told(&broken.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 2");
@@ -296,7 +297,8 @@ fn on_a_tie_the_greater_uuid_is_the_newer() {
 
 #[test]
 fn without_a_parent_a_full_is_made_or_the_policy_blocks() {
-    let moved = mid_chain().set(|vm| vm.backups.values_mut().for_each(|backup| backup.local = Some(false)));
+    let moved =
+        mid_chain().set(|vm| vm.backups.values_mut().for_each(|backup| backup.local = LocalState::Absent));
     let planned = moved.plan(&grandfather(), "2026-11-18 01:00");
     assert_eq!(told(&planned), ["create daily full"]);
     assert!(planned.note(NoteCode::NoParent).is_some());
@@ -381,7 +383,7 @@ fn keep_local_keeps_the_newest_restorable_ones() {
 #[test]
 fn a_snapshot_of_an_upload_that_never_got_through_counts_as_held() {
     let vm = mid_chain().backup(4, "daily", "2026-11-16 01:00").failed().change(|backup| {
-        backup.local = None;
+        backup.local = LocalState::Unknown;
         backup.local_size_bytes = Some(GIB);
     });
     assert_eq!(told(&vm.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);

@@ -1,7 +1,7 @@
 //! The holes of the script that people ran by hand, each with what is right instead.
 
 use super::fixtures::*;
-use crate::inventory::RecordedState;
+use crate::inventory::{LocalState, RecordedState};
 use crate::plan::projection::executed;
 use crate::plan::{Action, BackupKind, NoteCode, Status, VmPlan};
 use crate::policy::Policy;
@@ -119,7 +119,7 @@ fn a_failed_backup_that_is_never_cleared_does_not_count_as_running() {
 fn a_vm_that_was_restored_or_moved_gets_a_full_and_goes_on_from_that() {
     let mut moved = mid_chain()
         .set(|vm| {
-            vm.backups.values_mut().for_each(|backup| backup.local = Some(false));
+            vm.backups.values_mut().for_each(|backup| backup.local = LocalState::Absent);
             vm.hypervisor = Some("hv-2".to_owned());
         })
         .set(|vm| vm.backups.values_mut().for_each(|backup| backup.local_size_bytes = Some(0)));
@@ -140,7 +140,7 @@ fn a_vm_that_was_restored_or_moved_gets_a_full_and_goes_on_from_that() {
 fn a_local_delete_that_did_not_happen_is_planned_again_or_reported() {
     let missed = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).local();
     assert_eq!(told(&missed.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
-    let orphaned = missed.change(|backup| backup.local = Some(false));
+    let orphaned = missed.change(|backup| backup.local = LocalState::Absent);
     let planned = orphaned.plan(&grandfather(), "2026-11-17 02:00");
     assert_eq!(planned.status, Status::UpToDate);
     assert_eq!(note_on(&planned, NoteCode::OrphanedSnapshot), Some(4));

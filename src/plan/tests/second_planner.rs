@@ -2,7 +2,7 @@
 //! passes over them. Both plan the same nasty VMs, and have to agree on every action, the status and what was given up.
 
 use super::fixtures::*;
-use crate::inventory::{Backup, BackupId, RecordedState, StoredFile, Vm};
+use crate::inventory::{Backup, BackupId, LocalState, RecordedState, StoredFile, Vm};
 use crate::plan::decide::decide_under;
 use crate::plan::due::Occurrences;
 use crate::plan::{Action, NoteCode, Status};
@@ -109,8 +109,11 @@ impl<'a> Sheet<'a> {
                 word,
                 parent: backup.parent,
                 restorable: word == Word::Whole && backup.parent.is_none(),
-                held: backup.local.unwrap_or(backup.local_size_bytes.unwrap_or(0) > 0),
-                local: backup.local == Some(true),
+                held: match backup.local {
+                    LocalState::Unknown => backup.local_size_bytes.unwrap_or(0) > 0,
+                    known => known == LocalState::Present,
+                },
+                local: backup.local == LocalState::Present,
                 silent: backup.state == RecordedState::Accepted && backup.parent.is_none(),
                 called_completed: backup.state == RecordedState::Completed,
             });
@@ -449,7 +452,8 @@ fn nasty_vm(policy: &Policy, due: &[DateTime<Utc>], now: DateTime<Utc>, dice: &m
         if matches!(tier.kind, TierKind::Full) && !dice.one_in(6) {
             backup.parent = None;
         }
-        backup.local = dice.pick(&[Some(true), Some(true), Some(true), Some(false), Some(false), None]);
+        backup.local =
+            dice.pick(&[Some(true), Some(true), Some(true), Some(false), Some(false), None]).into();
         backup.local_size_bytes = dice.pick(&[Some(0), Some(GIB), None]);
         if dice.one_in(30) {
             (backup.timestamp, backup.comment) = (None, None);
@@ -474,7 +478,7 @@ fn vm_backup(id: BackupId, comment: &str, taken: DateTime<Utc>) -> Backup {
         timestamp: Some(taken),
         state: RecordedState::Completed,
         parent: None,
-        local: None,
+        local: LocalState::Unknown,
         local_size_bytes: None,
         files: Vec::new(),
         record_size_bytes: None,

@@ -1,7 +1,7 @@
 //! Sixty simulated nights of a tier that never goes through: the others get theirs, and it is tried on now and then.
 
 use super::fixtures::*;
-use crate::inventory::{BackupId, RecordedState};
+use crate::inventory::{BackupId, LocalState, RecordedState};
 use crate::plan::standing::{Standing, VmView};
 use crate::plan::{Action, NoteCode, projection};
 use crate::policy::{Policy, Tier, TierKind, Zone};
@@ -40,7 +40,7 @@ fn sixty_nights(policy: &Policy, bad: &str, fate: Fate, every: TimeDelta) -> Out
             let is_bad = backup.comment.as_deref() == Some(bad);
             if !is_bad || fate == Fate::Fails {
                 backup.state = if is_bad { RecordedState::Failed } else { RecordedState::Completed };
-                backup.local = Some(true);
+                backup.local = LocalState::Present;
                 backup.files[0].sha1 = Some("00".to_owned());
             }
         }

@@ -5,7 +5,7 @@ use super::script;
 use crate::shell::{Shell, repository};
 use clap::Parser as _;
 use fifo_retain::cli::args::Arguments;
-use fifo_retain::sandbox::User;
+use fifo_retain::sandbox::{Record, User};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
@@ -54,6 +54,11 @@ fn followed(page: &Page) -> Option<String> {
     if !script.contains("export FIFO_ENDPOINT") {
         shell = shell.signed_in();
     }
+    // On a Sunday a weekly has failed, and after that it takes two runs until nothing is due.
+    let has_failed = |record: &Record| record.state.as_deref() == Some("failed");
+    shell.with(|state| {
+        state.world.vms.values_mut().for_each(|vm| vm.backups.retain(|_, record| !has_failed(record)));
+    });
     shell.user(USER, User::admin("opensesame"));
     shell.write("secret", "opensesame\n");
     shell.example_policies("work/policies");
