@@ -71,6 +71,7 @@ pub(super) async fn run(
     let fifo = PendingConnection::of(context)?;
     let name = fifo.name().to_owned();
     summary.endpoint = Some(name.clone());
+    summary.identity = Some(fifo.identity());
     if let Some(approved) = &approved {
         approved.refuse_other_endpoint(&name)?;
     }

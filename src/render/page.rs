@@ -47,7 +47,12 @@ pub fn page(history: &RunHistory, now: DateTime<Utc>) -> String {
             body {
                 header {
                     h1 { "fifo-retain" }
-                    p.quiet { @if let Some(endpoint) = endpoint { "Backups of " (visible(endpoint)) } @else { "No FiFo has been read yet" } }
+                    p.quiet {
+                        @if let Some(endpoint) = endpoint { "Backups of " (visible(endpoint)) } @else { "No FiFo has been read yet" }
+                        @if let Some(identity) = history.last.as_ref().and_then(|last| last.identity.as_deref()) {
+                            ", read " (visible(identity))
+                        }
+                    }
                 }
                 (runs(history, now))
                 @if let Some(health) = &health {
@@ -332,6 +337,18 @@ mod tests {
         let page = page(&history("web-1"), at());
         for word in ["src=", "href=", "url(", "@import", "<script", "<link", "<form"] {
             assert!(!page.contains(word), "{word} is in\n{page}");
+        }
+    }
+
+    #[test]
+    fn it_names_fifo_the_user_and_the_zone() {
+        let mut history = history("web-1");
+        let mut last = RunSummary::new("reconcile", at());
+        last.identity = Some("as `ops`, API version 3".to_owned());
+        history.last = Some(last);
+        let page = page(&history, at());
+        for words in ["Backups of https://fifo, read as `ops`, API version 3", "those of backups in UTC."] {
+            assert!(page.contains(words), "{words} is not in\n{page}");
         }
     }
 

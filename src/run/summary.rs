@@ -12,6 +12,8 @@ pub struct RunSummary {
     pub command: &'static str,
     /// The FiFo, once it is known which is meant.
     pub endpoint: Option<String>,
+    /// As whom it is read: `as `ops`, API version 3`.
+    pub identity: Option<String>,
     /// When the run began.
     pub began: DateTime<Utc>,
     /// How the VMs stood when FiFo was read last; `None` for a run that did not get so far.
@@ -47,7 +49,16 @@ pub struct RunFailure {
 impl RunSummary {
     /// Begins one.
     pub fn new(command: &'static str, began: DateTime<Utc>) -> Self {
-        Self { command, endpoint: None, began, overview: None, report: None, failure: None, ended: None }
+        Self {
+            command,
+            endpoint: None,
+            identity: None,
+            began,
+            overview: None,
+            report: None,
+            failure: None,
+            ended: None,
+        }
     }
 
     /// Says whether the run has ended and everything that was due was done.
