@@ -122,3 +122,44 @@ fn foreign_of<'v>(
 fn is_under_way(backup: &Backup) -> bool {
     !matches!(backup.state, RecordedState::Completed | RecordedState::Failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::fixtures::*;
+
+    /// Names what a reading shows: `running` with the backup, 1 or another one, `ended` or `unknown`.
+    fn found(which: &UploadRef, vm: &VmBuilder, is_list: bool) -> String {
+        match which.find(&vm.vm, is_list) {
+            UploadLookup::Running(backup) if backup.id == backup_id(1) => "running 1".to_owned(),
+            UploadLookup::Running(_) => "running 2".to_owned(),
+            UploadLookup::Ended => "ended".to_owned(),
+            UploadLookup::Unknown => "unknown".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_known_upload_has_ended_when_its_record_says_so_or_the_list_does_not_have_it() {
+        let which = UploadRef::Known(backup_id(1));
+        let both = |vm: VmBuilder| [found(&which, &vm, false), found(&which, &vm, true)];
+        let backup = || vm(1).backup(1, "daily", "2026-11-17 01:00");
+        assert_eq!(both(backup().uploading()), ["running 1", "running 1"]);
+        assert_eq!(both(backup().accepted()), ["running 1", "running 1"]);
+        assert_eq!(both(backup()), ["ended", "ended"]);
+        assert_eq!(both(backup().failed()), ["ended", "ended"]);
+        assert_eq!(both(vm(1)), ["unknown", "ended"], "a single reading may be older than the upload");
+    }
+
+    #[test]
+    fn an_unseen_upload_is_looked_for_in_the_list_among_the_new_backups() {
+        let which = UploadRef::Unseen { before: [backup_id(1)].into() };
+        let both = |vm: VmBuilder| [found(&which, &vm, false), found(&which, &vm, true)];
+        let before = || vm(1).backup(1, "daily", "2026-11-17 01:00").uploading();
+        assert_eq!(both(before()), ["unknown", "ended"]);
+        assert_eq!(
+            both(before().backup(2, "daily", "2026-11-18 01:00").uploading()),
+            ["unknown", "running 2"]
+        );
+        assert_eq!(both(before().backup(2, "daily", "2026-11-18 01:00")), ["unknown", "ended"]);
+    }
+}
