@@ -136,13 +136,13 @@ fn count(due: &[(&VmPlan, VmId)], of: impl Fn(&Action) -> usize) -> usize {
 
 /// Sums up what the new backups are likely to have; `None` where that of one is not known.
 fn expected_bytes(due: &[(&VmPlan, VmId)], inventory: &Inventory) -> Option<u64> {
-    let creates = due.iter().flat_map(|(planned, id)| {
+    let mut creates = due.iter().flat_map(|(planned, id)| {
         planned.due_actions().iter().filter_map(|action| match action {
             Action::Create(create) => Some(expected_upload_bytes(inventory.vms.get(id)?, create)),
             Action::DeleteLocal(_) => None,
         })
     });
-    creates.sum()
+    creates.try_fold(0, |sum: u64, bytes| Some(sum.saturating_add(bytes?)))
 }
 
 impl VmReport {

@@ -338,3 +338,22 @@ async fn nothing_is_deleted_once_the_clocks_have_come_apart_by_more_than_an_hour
         assert!(told.starts_with("nothing was deleted: the clocks differ by more than an hour, "), "{told}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_backup_that_vanishes_with_an_accepted_delete_raises_the_alarm() {
+    let cloud = with_leftovers(1);
+    fault(&cloud, Rule::new(Effect::Delay { ms: 500 }).on(Operation::Delete));
+    let (report, other) = tokio::join!(cloud.reconcile(), async {
+        let (vm, backup) = first_delete(&cloud).await;
+        let world = &mut cloud.wire.state().world;
+        let newest = world.vms[&vm].backups.iter().max_by_key(|(_, record)| record.timestamp).unwrap();
+        let other = *newest.0;
+        assert_ne!(other, backup);
+        world.delete_cloud(vm, other, cloud.clock.now().timestamp_micros());
+        other
+    });
+    // The snapshot itself is gone as it should be, so that only the other record shows that something is wrong.
+    let [alarm] = &report.alarms[..] else { panic!("{report:?}") };
+    assert_eq!(alarm.gone, [backup_id(other)]);
+    assert_eq!(cloud.backups(1), ["monthly", "weekly*", "daily"]);
+}

@@ -7,6 +7,7 @@ mod cloud;
 mod creates;
 mod deletes;
 mod first_run;
+mod retries;
 mod runs;
 mod transport;
 mod waits;

@@ -51,7 +51,7 @@ impl Pace {
     /// Gives the bytes that are probably stored at a time after the last reading.
     fn bytes_at(self, at: Duration) -> u64 {
         let since = at.saturating_sub(self.at).min(ASSUMED_MAX);
-        self.bytes + (self.bytes_per_sec() * since.as_secs_f64()) as u64
+        self.bytes.saturating_add((self.bytes_per_sec() * since.as_secs_f64()) as u64)
     }
 
     /// Writes how far it is: `1.2 GiB of about 3.4 GiB, about 4 min left`; what is not known is left out.
@@ -121,7 +121,7 @@ impl Uploads {
         self.running.retain(|id, upload| {
             let has_ended = is_it(*id, &upload.name);
             if has_ended {
-                *ended_bytes += upload.expected_bytes.unwrap_or(0);
+                *ended_bytes = ended_bytes.saturating_add(upload.expected_bytes.unwrap_or(0));
                 upload.bar.iter().for_each(ProgressBar::finish_and_clear);
             }
             !has_ended
@@ -139,9 +139,10 @@ impl Uploads {
     /// Writes how long all of a run that is expected to store so many bytes takes at the present speed; `None` where that
     /// is not known.
     pub(super) fn left_text(&self, expected_bytes: u64, now: DateTime<Utc>) -> Option<String> {
-        let stored: u64 = self.running.values().map(|upload| upload.pace().bytes_at(upload.age(now))).sum();
+        let stored = self.running.values().map(|upload| upload.pace().bytes_at(upload.age(now)));
+        let stored = stored.fold(self.ended_bytes, u64::saturating_add);
         let bytes_per_sec: f64 = self.running.values().map(|upload| upload.pace().bytes_per_sec()).sum();
-        let left = left_text(expected_bytes.saturating_sub(self.ended_bytes + stored), bytes_per_sec)?;
+        let left = left_text(expected_bytes.saturating_sub(stored), bytes_per_sec)?;
         Some(format!("about {left}"))
     }
 }
@@ -201,6 +202,8 @@ mod tests {
         let at = |secs| pace(10, 10).bytes_at(Duration::from_secs(secs)) / MIB;
         assert_eq!([at(5), at(10), at(15), at(70), at(600)], [10, 10, 15, 70, 70]);
         assert_eq!(Pace::default().bytes_at(Duration::from_secs(30)), 0);
+        let absurd = Pace { bytes: u64::MAX, at: Duration::from_secs(1) };
+        assert_eq!(absurd.bytes_at(Duration::from_secs(30)), u64::MAX);
     }
 
     #[test]
