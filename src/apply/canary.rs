@@ -211,8 +211,10 @@ mod tests {
         gate.acquire(vm(1)).await.unwrap().confirm();
         let (one, two) = (gate.acquire(vm(1)).await.unwrap(), gate.acquire(vm(2)).await.unwrap());
         let holds = one.hold_others();
-        assert!(two.wait_for_others().now_or_never().is_none());
+        let mut waiting = pin!(two.wait_for_others());
+        assert!(waiting.as_mut().now_or_never().is_none());
         drop(holds);
-        assert_eq!(two.wait_for_others().now_or_never().unwrap(), Ok(false));
+        assert_eq!(waiting.now_or_never(), Some(Ok(true)), "what was read before the wait is old");
+        assert_eq!(two.wait_for_others().now_or_never(), Some(Ok(false)));
     }
 }

@@ -132,3 +132,17 @@ impl Drop for WaitCount<'_> {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_counted_while_it_lasts() {
+        let count = AtomicUsize::new(0);
+        let wait = WaitCount::new(&count);
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+        drop(wait);
+        assert_eq!(count.load(Ordering::SeqCst), 0);
+    }
+}

@@ -87,6 +87,13 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
+    fn what_is_not_waited_for_is_left_out() {
+        assert_eq!(text(0, 0, &[]), "");
+        assert_eq!(text(0, 1, &[]), "1 waiting for FiFo's clock to reach their due time");
+        assert!(!text(1, 0, &[]).contains("clock"));
+    }
+
+    #[test]
     fn what_is_waited_for_is_said_in_a_line() {
         let at = VmRef { vm: VmId::new(Uuid::nil()), alias: "db-1".to_owned() };
         let holder = SlotHolder {

@@ -179,3 +179,51 @@ impl VmWorker<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::StatusCode;
+
+    /// Counts how often an answer may come until the action ends, at most 100 times.
+    fn ends_after(answer: impl Fn() -> WriteAnswer) -> usize {
+        let (mut attempts, timing) = (WriteAttempts::for_create(), Timing::default());
+        let goes_on = |_: &usize| attempts.judge(answer(), true, &timing).is_ok();
+        (1..=100).take_while(goes_on).count() + 1
+    }
+
+    #[test]
+    fn what_is_refused_every_time_ends() {
+        assert_eq!(ends_after(|| WriteAnswer::Unauthorized), 5);
+        assert_eq!(ends_after(|| WriteAnswer::TooMany { retry_after: None }), 10);
+        let forbidden = || WriteAnswer::Refused { status: StatusCode::FORBIDDEN, permission: None };
+        assert_eq!(ends_after(forbidden), 1);
+    }
+
+    #[test]
+    fn a_condition_that_never_fits_is_left_out_after_three_refusals() {
+        let (mut attempts, timing) = (WriteAttempts::for_delete(), Timing::default());
+        for refusals in 1..=3 {
+            assert!(!attempts.is_without_condition());
+            assert!(attempts.judge(WriteAnswer::Changed, true, &timing).is_ok());
+            assert_eq!(attempts.refusals, refusals);
+        }
+        assert!(attempts.is_without_condition());
+        assert!(matches!(
+            attempts.judge(WriteAnswer::Changed, false, &timing),
+            Err(WriteFailure::ChangedWithoutCondition)
+        ));
+    }
+
+    #[test]
+    fn a_create_is_sent_five_times_at_most_and_a_local_delete_three_times() {
+        for (mut attempts, sent_max) in [(WriteAttempts::for_create(), 5), (WriteAttempts::for_delete(), 3)] {
+            for sent in 1..=sent_max {
+                let lost = WriteAnswer::Lost { message: "reset".to_owned() };
+                let judged = attempts.judge(lost, true, &Timing::default());
+                let Ok(Judged::Sent(AttemptResult::Unknown(answer))) = judged else { panic!("not unclear") };
+                assert_eq!(attempts.may_retry(&answer), sent < sent_max, "{sent} of {sent_max}");
+            }
+        }
+    }
+}

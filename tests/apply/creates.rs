@@ -121,7 +121,8 @@ async fn two_runners_at_once_make_one_backup() {
     assert_eq!(one.tally().created + other.tally().created, 1, "{one:?} {other:?}");
     let second = if one.tally().created == 0 { one } else { other };
     assert_eq!((second.tally().failed, second.tally().dropped), (0, 0), "{second:?}");
-    assert!(second.vms[0].steps[0].message.contains("made by another run"), "{second:?}");
+    assert!(second.vms[0].steps[0].message.starts_with("made by another run: backup "), "{second:?}");
+    assert!(second.vms[0].steps[0].message.ends_with(" is in progress"), "{second:?}");
     assert_eq!(cloud.backups(1), ["monthly", "weekly*", "daily", "daily*"]);
 }
 
@@ -527,7 +528,10 @@ async fn nothing_is_deleted_because_of_a_backup_without_files_or_checksums_by_th
 async fn where_fifo_has_never_reported_checksums_a_create_does_not_fail_for_ever() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
     fate(&cloud, UploadOutcome::NoChecksums);
-    assert_eq!(cloud.reconcile().await.tally().created, 1);
+    let report = cloud.reconcile().await;
+    assert_eq!(report.tally().created, 1);
+    let message = &report.vms[0].steps[0].message;
+    assert!(message.ends_with("; FiFo reports no checksum to verify it with"), "{message}");
     fate(&cloud, UploadOutcome::NoChecksums);
     let plan = cloud.plan().await.0;
     assert_eq!(plan.vms[0].status, Status::UpToDate, "{plan:?}");

@@ -147,6 +147,10 @@ async fn the_report_matches_the_world() {
     assert!(
         matches!(&events.last().unwrap().what, EventKind::Finished { tally } if *tally == report.tally())
     );
+    assert!(matches!(&events[0].what, EventKind::Started { create: 10, delete_local: 10, .. }), "{events:?}");
+    // A checked backup is reported without any reservation.
+    let is_plain = |message: &str| message.ends_with(')') || message.contains(" is deleted");
+    assert!(report.vms.iter().flat_map(|vm| &vm.steps).all(|step| is_plain(&step.message)), "{report:?}");
     // One flat JSON object an event.
     let line = serde_json::to_value(&events[1]).unwrap();
     assert_eq!(line["event"], "action_started");

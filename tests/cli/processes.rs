@@ -238,7 +238,8 @@ fn a_terminal_that_is_closed_under_a_run_loses_nothing() {
         ("exec fifo-retain --state-dir state reconcile", false),
         ("trap '' HUP; exec fifo-retain --state-dir state reconcile", true),
     ] {
-        let cloud = Cloud::of(2, 2_000);
+        // Long enough for the terminal to be closed before they end, on a busy machine too.
+        let cloud = Cloud::of(2, 6_000);
         let could_be_restored = cloud.restorable();
         let mut terminal = on_a_terminal(&cloud, script);
         while cloud.asked().get("POST").is_none_or(|posts| *posts < 2) {
