@@ -63,19 +63,18 @@ fn vm(n: u128, now: DateTime<Utc>) -> Vm {
             7 => ("weekly", true),
             nth => ("daily", nth + 1 == BACKUPS),
         };
-        let backup = Backup {
+        Backup {
             id: id(nth),
-            comment: Some(comment.to_owned()),
+            comment: Some(comment.into()),
             timestamp: Some(now - TimeDelta::days(i64::from(BACKUPS - nth))),
             state: RecordedState::Completed,
             parent: nth.checked_sub(1).map(id),
             local: Some(local).into(),
             local_size_bytes: Some(0),
-            files: vec![StoredFile { name: String::new(), size_bytes: Some(1 << 30), sha1: None }],
+            files: vec![StoredFile { size_bytes: Some(1 << 30), has_checksum: false }],
             record_size_bytes: None,
-            record_sha1: None,
-        };
-        (backup.id, backup)
+            has_record_checksum: false,
+        }
     });
     Vm {
         id: VmId::new(Uuid::from_u128(n)),

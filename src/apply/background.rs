@@ -57,7 +57,7 @@ impl UploadRef {
     pub(super) fn find<'v>(&self, vm: &'v Vm, is_list: bool) -> UploadLookup<'v> {
         let under_way = || vm.backups.values().filter(|backup| is_under_way(backup));
         match self {
-            Self::Known(id) => match vm.backups.get(id) {
+            Self::Known(id) => match vm.backups.get(*id) {
                 Some(backup) if is_under_way(backup) => UploadLookup::Running(backup),
                 None if !is_list => UploadLookup::Unknown,
                 Some(_) | None => UploadLookup::Ended,

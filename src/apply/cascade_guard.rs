@@ -33,7 +33,7 @@ impl CascadeGuard {
 
     /// Returns what is missing from a reading.
     pub(super) fn missing_from(&self, vm: &Vm) -> BTreeSet<BackupId> {
-        self.on_record.iter().copied().filter(|id| !vm.backups.contains_key(id)).collect()
+        self.on_record.iter().copied().filter(|id| !vm.backups.contains(*id)).collect()
     }
 
     /// Returns the delete that caused it: the first one sent whose own backup is gone, else the last.

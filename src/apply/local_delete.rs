@@ -73,7 +73,7 @@ impl Write for LocalDelete<'_> {
         seen: &VmReading,
     ) -> Result<ControlFlow<StepSuccess, WantedDelete>, StepError> {
         let backup = self.backup;
-        let Some(record) = seen.vm.backups.get(&backup) else {
+        let Some(record) = seen.vm.backups.get(backup) else {
             return Err(StepError::Dropped(DropReason::NotListed(backup)));
         };
         let zone = &worker.policy()?.display_zone;
@@ -244,5 +244,5 @@ fn gate_is_closed(reason: CloseReason) -> StepError {
 }
 
 fn is_deleted(vm: &Vm, backup: BackupId) -> bool {
-    vm.backups.get(&backup).is_some_and(|record| record.local == LocalState::Absent)
+    vm.backups.get(backup).is_some_and(|record| record.local == LocalState::Absent)
 }

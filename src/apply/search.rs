@@ -99,12 +99,13 @@ impl VmWorker<'_> {
 /// Finds the backup that a create has made: one that was not there before, with its comment and no other parent, and
 /// stamped no earlier than FiFo's clocks allow. Of several, the oldest.
 pub(super) fn new_backup(vm: &Vm, create: &Create, sent: &Sent, named: Option<BackupId>) -> Option<BackupId> {
-    if let Some(named) = named.filter(|named| vm.backups.contains_key(named)) {
+    if let Some(named) = named.filter(|&named| vm.backups.contains(named)) {
         return Some(named);
     }
     vm.backups
         .values()
-        .filter(|backup| !sent.known.contains(&backup.id) && backup.comment.as_ref() == Some(&create.comment))
+        .filter(|backup| !sent.known.contains(&backup.id))
+        .filter(|backup| backup.comment.as_deref() == Some(create.comment.as_str()))
         .filter(|backup| backup.parent.is_none() || backup.parent == create.parent)
         .filter(|backup| {
             let earliest = sent.asked_at.map(|asked_at| asked_at - CLOCK_SKEW_MAX);

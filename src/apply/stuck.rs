@@ -32,7 +32,7 @@ impl VmWorker<'_> {
         let after = self.read_in_list().await?;
         let policy = self.policy()?;
         for old in stuck(&before, policy, now) {
-            if let Some(new) = after.backups.get(&old.id).filter(|new| has_moved(old, new)) {
+            if let Some(new) = after.backups.get(old.id).filter(|new| has_moved(old, new)) {
                 return Err(still_moves(old, new, policy, now));
             }
         }

@@ -31,7 +31,7 @@ struct Uploading {
 
 impl Uploading {
     fn find(vm: Vm, id: BackupId) -> Option<Self> {
-        let backup = vm.backups.get(&id)?.clone();
+        let backup = vm.backups.get(id)?.clone();
         Some(Self { backup, vm })
     }
 }
@@ -227,8 +227,10 @@ fn fault_of(
     };
     let backup = judged.backup;
     let tier = judged.tier.map(|tier| &view.tier(tier).name);
-    if backup.comment.as_ref() != Some(&create.comment) || tier != Some(&create.tier) {
-        return Some(BackupFault::Comment { found: backup.comment.clone(), wanted: create.comment.clone() });
+    let found = backup.comment.as_deref();
+    if found != Some(create.comment.as_str()) || tier != Some(&create.tier) {
+        let found = found.map(str::to_owned);
+        return Some(BackupFault::Comment { found, wanted: create.comment.clone() });
     }
     if backup.parent != create.parent {
         return Some(BackupFault::Parent { found: backup.parent, wanted: create.parent });

@@ -69,7 +69,7 @@ impl<'a> VmWorker<'a> {
             expected_bytes: vm
                 .zip(planned_create(planned))
                 .and_then(|(vm, create)| expected_upload_bytes(vm, create)),
-            known: vm.map(|vm| vm.backups.keys().copied().collect()).unwrap_or_default(),
+            known: vm.map(|vm| vm.backups.keys().collect()).unwrap_or_default(),
             guard: None,
             completed: None,
             is_create_handed_over: false,
@@ -138,9 +138,9 @@ impl<'a> VmWorker<'a> {
 
     fn fits(&self, vm: &Vm) -> bool {
         self.nothing_vanished(vm)
-            && self.known.iter().all(|id| vm.backups.contains_key(id))
+            && self.known.iter().all(|&id| vm.backups.contains(id))
             && self.completed.is_none_or(|id| {
-                vm.backups.get(&id).is_some_and(|backup| backup.state == RecordedState::Completed)
+                vm.backups.get(id).is_some_and(|backup| backup.state == RecordedState::Completed)
             })
             && (self.compared || self.is_as_planned(vm))
     }
@@ -184,7 +184,7 @@ impl<'a> VmWorker<'a> {
 
     /// Returns every backup that is not new: on record when the plan was made, or in this reading.
     pub(super) fn known_with(&self, vm: &Vm) -> BTreeSet<BackupId> {
-        self.known.iter().chain(vm.backups.keys()).copied().collect()
+        self.known.iter().copied().chain(vm.backups.keys()).collect()
     }
 
     /// Returns whether nothing new may be started.

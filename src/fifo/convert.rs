@@ -4,7 +4,10 @@
 //! writes some fields in another shape than FiFo of 2016 and later, and both write an empty object as `[]` at times.
 
 use super::json::{Entries, Found, Json};
-use crate::inventory::{Backup, BackupId, Metadata, RecordedState, StoredFile, UnreadableVm, Vm, VmId};
+use super::usual_vm;
+use crate::inventory::{
+    Backup, BackupId, Backups, Metadata, RecordedState, StoredFile, UnreadableVm, Vm, VmId,
+};
 use chrono::{DateTime, Datelike, Utc};
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
@@ -12,6 +15,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// No instant beyond this year can be written in RFC 3339.
 const LAST_YEAR: i32 = 9999;
@@ -26,6 +30,10 @@ const SHOWN_CHARS: usize = 40;
 ///
 /// When any part of it that matters is missing, of the wrong type, or there twice; then it names every such part.
 pub fn read_vm(json: &[u8]) -> Result<Vm, UnreadableVm> {
+    usual_vm::read(json).or_else(|_| read_unusual(json))
+}
+
+fn read_unusual(json: &[u8]) -> Result<Vm, UnreadableVm> {
     serde_json::from_slice(json).map_or_else(|error| Err(not_json(json, &error)), whole_vm)
 }
 
@@ -87,8 +95,8 @@ fn whole_vm(json: Json<'_>) -> Result<Vm, UnreadableVm> {
     }
 }
 
-fn all_backups(entries: Entries<'_>, problems: &mut Vec<String>) -> BTreeMap<BackupId, Backup> {
-    let mut backups = BTreeMap::new();
+fn all_backups(entries: Entries<'_>, problems: &mut Vec<String>) -> Backups {
+    let mut backups: BTreeMap<BackupId, Backup> = BTreeMap::new();
     for (key, record) in entries {
         let Ok(id) = key.parse::<BackupId>() else {
             problems.push(format!("backups: expected a UUID as key, found {:?}", shortened(&key)));
@@ -107,7 +115,7 @@ fn all_backups(entries: Entries<'_>, problems: &mut Vec<String>) -> BTreeMap<Bac
             Entry::Occupied(_) => problems.push(format!("backups.{id}: expected one record, found two")),
         }
     }
-    backups
+    backups.into_values().collect()
 }
 
 fn one_backup(id: BackupId, mut record: Fields<'_, '_>) -> Backup {
@@ -120,7 +128,7 @@ fn one_backup(id: BackupId, mut record: Fields<'_, '_>) -> Backup {
     });
     Backup {
         id,
-        comment: record.text("comment"),
+        comment: record.read("comment", "a string", text).map(Arc::from),
         timestamp,
         state: RecordedState::from_wire(record.text("state").as_deref()),
         parent: record.read("parent", "a UUID", self::id),
@@ -128,59 +136,71 @@ fn one_backup(id: BackupId, mut record: Fields<'_, '_>) -> Backup {
         local_size_bytes: record.number("local_size"),
         files: stored_files(&mut record),
         record_size_bytes: record.number("size"),
-        record_sha1: record.text("sha1"),
+        has_record_checksum: record.text("sha1").is_some(),
     }
 }
 
-fn instant(micros: u64) -> Option<DateTime<Utc>> {
+pub(super) fn instant(micros: u64) -> Option<DateTime<Utc>> {
     let instant = DateTime::from_timestamp_micros(i64::try_from(micros).ok()?)?;
     (instant.year() <= LAST_YEAR).then_some(instant)
 }
 
-/// Gives a backup's files by name: an array of names, or an object with a SHA-1 or a record at each name.
+/// Reads a backup's files: an array of names, or an object with a SHA-1 or a record at each name.
 fn stored_files(backup: &mut Fields<'_, '_>) -> Vec<StoredFile> {
     let files = backup.read("files", "an object or an array", |json| match json {
         Json::Array(_) | Json::Object(_) => Ok(json),
         other => Err(other.kind()),
     });
-    let mut stored = Vec::new();
+    let mut stored: Vec<(Cow<'_, str>, StoredFile)> = Vec::new();
     match files {
         Some(Json::Array(names)) => {
             for (at, name) in names.into_iter().enumerate() {
                 if let Some(name) = backup.checked(&format!("files[{at}]"), "a string", text(name)) {
-                    stored.push(StoredFile { name: name.into_owned(), size_bytes: None, sha1: None });
+                    stored.push((name, StoredFile { size_bytes: None, has_checksum: false }));
                 }
             }
         }
         Some(Json::Object(entries)) => {
-            stored.extend(entries.into_iter().filter_map(|(name, entry)| stored_file(name, entry, backup)));
+            for (name, entry) in entries {
+                let file = stored_file(&name, entry, backup);
+                stored.extend(file.map(|file| (name, file)));
+            }
         }
         _ => {}
     }
-    stored.sort_by(|a, b| a.name.cmp(&b.name));
-    for pair in stored.windows(2).filter(|pair| pair[0].name == pair[1].name) {
-        backup.wrong(&format!("files.{}", pair[0].name), "one entry", "two");
-    }
-    stored
+    files_by_name(stored).unwrap_or_else(|name| {
+        backup.wrong(&format!("files.{name}"), "one entry", "two");
+        Vec::new()
+    })
 }
 
-fn stored_file(name: Cow<'_, str>, entry: Json<'_>, backup: &mut Fields<'_, '_>) -> Option<StoredFile> {
-    let (size_bytes, sha1) = match entry {
-        Json::Text(sha1) => (None, Some(sha1.into_owned())),
+/// Takes the names from files, in the order of which they stand whatever order the record is written in; the error is a
+/// name that is there twice.
+pub(super) fn files_by_name(mut files: Vec<(Cow<'_, str>, StoredFile)>) -> Result<Vec<StoredFile>, String> {
+    files.sort_by(|(one, _), (other, _)| one.cmp(other));
+    match files.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(pair[0].0.to_string()),
+        None => Ok(files.into_iter().map(|(_, file)| file).collect()),
+    }
+}
+
+fn stored_file(name: &str, entry: Json<'_>, backup: &mut Fields<'_, '_>) -> Option<StoredFile> {
+    let (size_bytes, has_checksum) = match entry {
+        Json::Text(_) => (None, true),
         entry => {
             let entries = backup.checked(&format!("files.{name}"), "an object or a string", object(entry))?;
             let prefix = format!("{}files.{name}.", backup.prefix);
             let mut file = Fields { prefix, entries, problems: &mut *backup.problems };
-            (file.number("size"), file.text("sha1"))
+            (file.number("size"), file.text("sha1").is_some())
         }
     };
-    Some(StoredFile { name: name.into_owned(), size_bytes, sha1 })
+    Some(StoredFile { size_bytes, has_checksum })
 }
 
 /// Flattens metadata into dotted paths and texts, so that policies compare text with text.
 ///
 /// An array is kept as its JSON; an empty one, which may be FiFo's empty object, and a `null` are not set.
-fn flat(object: Json<'_>) -> Metadata {
+pub(super) fn flat(object: Json<'_>) -> Metadata {
     fn add(path: String, value: Value, pairs: &mut Vec<(String, String)>) {
         let text = match value {
             Value::Null => return,

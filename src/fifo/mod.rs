@@ -21,6 +21,7 @@ mod retry;
 mod session;
 mod settings;
 mod transport;
+mod usual_vm;
 mod write;
 
 pub use answer::ETag;

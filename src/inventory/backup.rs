@@ -1,5 +1,6 @@
 use super::BackupId;
 use chrono::{DateTime, Utc};
+use std::sync::Arc;
 
 /// One backup of a VM, as its record says.
 ///
@@ -9,7 +10,7 @@ pub struct Backup {
     /// Its UUID.
     pub id: BackupId,
     /// The comment it was created with; by it a policy's tier knows its own.
-    pub comment: Option<String>,
+    pub comment: Option<Arc<str>>,
     /// When sniffle accepted it, by sniffle's clock, to the microsecond. Missing on the remains of a backup that was
     /// deleted while it uploaded.
     pub timestamp: Option<DateTime<Utc>>,
@@ -24,8 +25,8 @@ pub struct Backup {
     pub files: Vec<StoredFile>,
     /// The size at the record's top level (FiFo before 2016), in bytes.
     pub record_size_bytes: Option<u64>,
-    /// The SHA-1 at the record's top level (FiFo before 2016), in hexadecimal digits.
-    pub record_sha1: Option<String>,
+    /// Whether there is a SHA-1 at the record's top level (FiFo before 2016).
+    pub has_record_checksum: bool,
 }
 
 impl Backup {
@@ -69,7 +70,7 @@ impl Backup {
             Some(MissingFileInfo::Files)
         } else if !is_told(|file| file.size_bytes.is_some(), self.record_size_bytes.is_some()) {
             Some(MissingFileInfo::Size)
-        } else if !is_told(|file| file.sha1.is_some(), self.record_sha1.is_some()) {
+        } else if !is_told(|file| file.has_checksum, self.has_record_checksum) {
             Some(MissingFileInfo::Checksum)
         } else {
             None
@@ -109,15 +110,13 @@ pub enum MissingFileInfo {
     Checksum,
 }
 
-/// One stored object of a backup.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One stored object of a backup. Its name follows from those of the VM, the backup and the disk, and is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredFile {
-    /// The object's name: `<vm>/<backup>`, with `-<disk>` behind it for a KVM guest's disks.
-    pub name: String,
     /// Bytes stored so far.
     pub size_bytes: Option<u64>,
-    /// SHA-1 in hexadecimal digits, written when the upload succeeded.
-    pub sha1: Option<String>,
+    /// Whether FiFo has written its SHA-1, which it does when the upload succeeded.
+    pub has_checksum: bool,
 }
 
 /// The `state` of a backup's record.

@@ -1,6 +1,6 @@
 //! How backups hang together: the steps that a restore takes, and who hangs on whom.
 
-use super::{Backup, BackupId};
+use super::{Backup, BackupId, Backups};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The way from a backup back to the full one that it rests on, in storage.
@@ -33,8 +33,8 @@ pub enum ChainEnd {
 }
 
 /// Walks from a backup to the full one that it rests on; `None` when there is no such backup.
-pub fn chain_of(backups: &BTreeMap<BackupId, Backup>, id: BackupId) -> Option<Chain<'_>> {
-    let mut steps = vec![backups.get(&id)?];
+pub fn chain_of(backups: &Backups, id: BackupId) -> Option<Chain<'_>> {
+    let mut steps = vec![backups.get(id)?];
     let mut seen = BTreeSet::from([id]);
     let mut next = steps[0].parent;
     let end = loop {
@@ -42,40 +42,48 @@ pub fn chain_of(backups: &BTreeMap<BackupId, Backup>, id: BackupId) -> Option<Ch
         if !seen.insert(parent) {
             break ChainEnd::Loop(parent);
         }
-        let Some(backup) = backups.get(&parent) else { break ChainEnd::Missing(parent) };
+        let Some(backup) = backups.get(parent) else { break ChainEnd::Missing(parent) };
         steps.push(backup);
         next = backup.parent;
     };
     Some(Chain { steps, end })
 }
 
-/// Finds the backups of which every step back to a full one is there and is `good`.
+/// Finds the backups of which every step back to a full one is there and is good, given whether each backup is good.
 ///
-/// Takes each backup once, however long the chains are.
-pub fn restorable(
-    backups: &BTreeMap<BackupId, Backup>,
-    good: impl Fn(&Backup) -> bool,
-) -> BTreeSet<BackupId> {
-    let mut known: BTreeMap<BackupId, bool> = BTreeMap::new();
-    for &id in backups.keys() {
-        let mut way = Vec::new();
-        let mut on_way = BTreeSet::new();
-        let mut next = Some(id);
-        let verdict = loop {
-            let Some(id) = next else { break true };
-            if let Some(&verdict) = known.get(&id) {
-                break verdict;
-            }
-            let Some(backup) = backups.get(&id) else { break false };
-            way.push(id);
-            if !on_way.insert(id) || !good(backup) {
-                break false;
-            }
-            next = backup.parent;
-        };
-        known.extend(way.into_iter().map(|id| (id, verdict)));
+/// Both are in the order of [`Backups::values`]. Takes each backup once, however long the chains are.
+pub fn restorable(backups: &Backups, is_good: &[bool]) -> Vec<bool> {
+    #[derive(Clone, Copy)]
+    enum Verdict {
+        Unknown,
+        /// Unknown, and on the chain that is walked now: to come back to it is a loop.
+        Walked,
+        Known(bool),
     }
-    known.into_iter().filter_map(|(id, restorable)| restorable.then_some(id)).collect()
+    let mut verdicts = vec![Verdict::Unknown; backups.len()];
+    let mut steps = Vec::new();
+    for first in 0..backups.len() {
+        let mut next = Some(first);
+        let verdict = loop {
+            let Some(at) = next else { break false };
+            match verdicts[at] {
+                Verdict::Known(verdict) => break verdict,
+                Verdict::Walked => break false,
+                Verdict::Unknown => {}
+            }
+            verdicts[at] = Verdict::Walked;
+            steps.push(at);
+            match backups[at].parent {
+                _ if !is_good[at] => break false,
+                None => break true,
+                Some(parent) => next = backups.position(parent),
+            }
+        };
+        for step in steps.drain(..) {
+            verdicts[step] = Verdict::Known(verdict);
+        }
+    }
+    verdicts.into_iter().map(|verdict| matches!(verdict, Verdict::Known(true))).collect()
 }
 
 /// Who hangs on whom.
@@ -84,7 +92,7 @@ pub struct Children(BTreeMap<BackupId, Vec<BackupId>>);
 
 impl Children {
     /// Reads the parents of a VM's backups the other way round.
-    pub fn of(backups: &BTreeMap<BackupId, Backup>) -> Self {
+    pub fn of(backups: &Backups) -> Self {
         let mut children: BTreeMap<BackupId, Vec<BackupId>> = BTreeMap::new();
         for backup in backups.values() {
             if let Some(parent) = backup.parent {
@@ -110,9 +118,8 @@ mod tests {
         BackupId::new(Uuid::from_u128(n))
     }
 
-    fn backup(n: u128, parent: Option<u128>) -> (BackupId, Backup) {
-        let file = StoredFile { name: n.to_string(), size_bytes: Some(10), sha1: None };
-        let backup = Backup {
+    fn backup(n: u128, parent: Option<u128>) -> Backup {
+        Backup {
             id: id(n),
             comment: None,
             timestamp: None,
@@ -120,16 +127,15 @@ mod tests {
             parent: parent.map(id),
             local: LocalState::Unknown,
             local_size_bytes: None,
-            files: vec![file],
+            files: vec![StoredFile { size_bytes: Some(10), has_checksum: false }],
             record_size_bytes: None,
-            record_sha1: None,
-        };
-        (id(n), backup)
+            has_record_checksum: false,
+        }
     }
 
     #[test]
     fn a_chain_has_its_steps_and_their_bytes() {
-        let backups = BTreeMap::from([backup(1, None), backup(2, Some(1)), backup(3, Some(2))]);
+        let backups = Backups::from_iter([backup(1, None), backup(2, Some(1)), backup(3, Some(2))]);
         let chain = chain_of(&backups, id(3)).unwrap();
         assert_eq!(chain.steps.iter().map(|b| b.id).collect::<Vec<_>>(), [id(3), id(2), id(1)]);
         assert_eq!((chain.end, chain.size_bytes()), (ChainEnd::Full, Some(30)));
@@ -138,17 +144,21 @@ mod tests {
 
     #[test]
     fn a_missing_parent_and_a_loop_end_the_chain() {
-        let backups =
-            BTreeMap::from([backup(1, Some(9)), backup(2, Some(3)), backup(3, Some(2)), backup(4, Some(2))]);
+        let backups = Backups::from_iter([
+            backup(1, Some(9)),
+            backup(2, Some(3)),
+            backup(3, Some(2)),
+            backup(4, Some(2)),
+        ]);
         assert_eq!(chain_of(&backups, id(1)).unwrap().end, ChainEnd::Missing(id(9)));
         assert_eq!(chain_of(&backups, id(4)).unwrap().end, ChainEnd::Loop(id(2)));
-        assert_eq!(restorable(&backups, |_| true), BTreeSet::new());
+        assert_eq!(restorable(&backups, &[true; 4]), [false; 4]);
     }
 
     #[test]
     fn one_bad_step_spoils_all_that_hang_on_it_and_nothing_else() {
         let backups =
-            BTreeMap::from([backup(1, None), backup(2, Some(1)), backup(3, Some(2)), backup(4, Some(1))]);
-        assert_eq!(restorable(&backups, |b| b.id != id(2)), BTreeSet::from([id(1), id(4)]));
+            Backups::from_iter([backup(1, None), backup(2, Some(1)), backup(3, Some(2)), backup(4, Some(1))]);
+        assert_eq!(restorable(&backups, &[true, false, true, true]), [true, false, false, true]);
     }
 }

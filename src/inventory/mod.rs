@@ -5,11 +5,13 @@
 //! a backup that is missing from it may exist.
 
 mod backup;
+mod backups;
 mod chain;
 mod ids;
 mod vm;
 
 pub use backup::{Backup, LocalState, MissingFileInfo, RecordedState, StoredFile};
+pub use backups::Backups;
 pub use chain::{Chain, ChainEnd, Children, chain_of, restorable};
 pub use ids::{BackupId, NotAUuid, VmId};
 pub use vm::{Metadata, Vm};

@@ -1,4 +1,4 @@
-use super::{Backup, BackupId, VmId};
+use super::{Backups, VmId};
 use std::collections::BTreeMap;
 
 /// One VM and its backups.
@@ -26,8 +26,8 @@ pub struct Vm {
     pub delegated_datasets: bool,
     /// Its metadata, flattened.
     pub metadata: Metadata,
-    /// Its backups by UUID.
-    pub backups: BTreeMap<BackupId, Backup>,
+    /// Its backups.
+    pub backups: Backups,
 }
 
 /// A VM's free-form metadata as dotted paths and texts: `{"fifo": {"backup": 1}}` is `fifo.backup` → `1`.

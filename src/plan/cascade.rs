@@ -35,7 +35,7 @@ pub fn cascade_cost(vm: &Vm, backup: BackupId, policy: &Policy, now: DateTime<Ut
     CascadeCost {
         restorable: view.backups.iter().filter(|one| one.restorable && lost.contains(&one.id())).count(),
         descendants: lost.len() - 1,
-        taken: vm.backups.get(&backup).and_then(|backup| backup.timestamp),
+        taken: vm.backups.get(backup).and_then(|backup| backup.timestamp),
         backup,
     }
 }
@@ -48,7 +48,7 @@ mod tests {
     fn cheapest_first(vm: &VmBuilder) -> Vec<BackupId> {
         let now = at("2026-11-18 02:00");
         let mut costs: Vec<CascadeCost> =
-            vm.vm.backups.keys().map(|&id| cascade_cost(&vm.vm, id, &grandfather(), now)).collect();
+            vm.vm.backups.keys().map(|id| cascade_cost(&vm.vm, id, &grandfather(), now)).collect();
         costs.sort();
         costs.into_iter().map(|cost| cost.backup).collect()
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 pub(crate) fn name_of(view: &VmView<'_>, backup: &BackupView<'_>) -> BackupName {
     let label = match backup.tier {
         Some(tier) => BackupLabel::Tier(view.tier(tier).name.clone()),
-        None => BackupLabel::Comment(backup.backup.comment.clone()),
+        None => BackupLabel::Comment(backup.backup.comment.as_deref().map(str::to_owned)),
     };
     BackupName { label, taken: view.policy.display_zone.moment(backup.taken) }
 }

@@ -16,7 +16,7 @@ pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm
     let after_newest = newest.map_or(now, |newest| latest.min(newest + TimeDelta::microseconds(1)));
     let backup = Backup {
         id,
-        comment: Some(create.comment.clone()),
+        comment: Some(create.comment.as_str().into()),
         timestamp: Some(now.max(after_newest)),
         state: RecordedState::Completed,
         parent: create.parent,
@@ -24,23 +24,23 @@ pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm
         local_size_bytes: None,
         files: files_as_told(vm),
         record_size_bytes: None,
-        record_sha1: None,
+        has_record_checksum: false,
     };
     let mut vm = vm.clone();
-    vm.backups.insert(id, backup);
+    vm.backups.insert(backup);
     vm
 }
 
 /// Gives a good backup's files as this FiFo tells them: with size and checksum, where it has told them of another one.
 fn files_as_told(vm: &Vm) -> Vec<StoredFile> {
-    let whole = StoredFile { name: String::new(), size_bytes: Some(u64::MAX), sha1: Some(String::new()) };
+    let whole = StoredFile { size_bytes: Some(u64::MAX), has_checksum: true };
     if first_verified(vm).is_some() { vec![whole] } else { Vec::new() }
 }
 
 /// Gives the VM as it will be when a snapshot has been deleted from the hypervisor.
 pub fn deleted_locally(vm: &Vm, backup: BackupId) -> Vm {
     let mut vm = vm.clone();
-    if let Some(backup) = vm.backups.get_mut(&backup) {
+    if let Some(backup) = vm.backups.get_mut(backup) {
         backup.local = LocalState::Absent;
         backup.local_size_bytes = Some(0);
     }

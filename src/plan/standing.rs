@@ -3,7 +3,6 @@
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, restorable};
 use crate::policy::{Policy, Tier, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::BTreeMap;
 
 /// How far a timestamp may lie ahead of the plan's instant before it is taken for wrong.
 pub const FUTURE_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
@@ -92,33 +91,28 @@ impl<'a> VmView<'a> {
     /// Judges all of a VM's backups.
     pub fn new(vm: &'a Vm, policy: &'a Policy, now: DateTime<Utc>) -> Self {
         let first_verified = first_verified(vm);
-        let standings: BTreeMap<BackupId, Standing> = vm
-            .backups
-            .values()
-            .filter_map(|backup| {
-                let key = (backup.timestamp?, backup.id);
-                let is_old_style = first_verified.is_none_or(|first| first >= key);
-                Some((backup.id, standing(backup, key.0, is_old_style, policy, now)))
+        let judge = |backup: &Backup| {
+            let key = (backup.timestamp?, backup.id);
+            let is_old_style = first_verified.is_none_or(|first| first >= key);
+            Some(standing(backup, key.0, is_old_style, policy, now))
+        };
+        let standings: Vec<Option<Standing>> = vm.backups.values().map(judge).collect();
+        let is_good: Vec<bool> = standings.iter().map(|it| *it == Some(Standing::Completed)).collect();
+        let restorable = restorable(&vm.backups, &is_good);
+        let view_of = |((backup, standing), restorable): ((&'a Backup, Option<Standing>), bool)| {
+            let taken = backup.timestamp?;
+            Some(BackupView {
+                backup,
+                taken,
+                tier: policy.tier_of(backup.comment.as_deref()),
+                standing: standing?,
+                restorable,
+                is_future_dated: taken - now > FUTURE_TOLERANCE,
             })
-            .collect();
-        let restorable =
-            restorable(&vm.backups, |backup| standings.get(&backup.id) == Some(&Standing::Completed));
-        let mut backups: Vec<BackupView<'a>> = vm
-            .backups
-            .values()
-            .filter_map(|backup| {
-                let taken = backup.timestamp?;
-                Some(BackupView {
-                    backup,
-                    taken,
-                    tier: policy.tier_of(backup.comment.as_deref()),
-                    standing: *standings.get(&backup.id)?,
-                    restorable: restorable.contains(&backup.id),
-                    is_future_dated: taken - now > FUTURE_TOLERANCE,
-                })
-            })
-            .collect();
-        backups.sort_by_key(BackupView::age_key);
+        };
+        let mut backups: Vec<BackupView<'a>> =
+            vm.backups.values().zip(standings).zip(restorable).filter_map(view_of).collect();
+        backups.sort_unstable_by_key(BackupView::age_key);
         Self { vm, policy, now, backups }
     }
 
@@ -149,7 +143,8 @@ impl<'a> VmView<'a> {
 
     /// Gives a backup by its UUID; `None` for one that is not there or has no timestamp.
     pub fn get(&self, id: BackupId) -> Option<&BackupView<'a>> {
-        self.backups.iter().find(|backup| backup.id() == id)
+        let key = (self.vm.backups.get(id)?.timestamp?, id);
+        self.backups.binary_search_by_key(&key, BackupView::age_key).ok().map(|at| &self.backups[at])
     }
 
     /// Gives a tier by its place.

@@ -55,7 +55,7 @@ pub fn needed(view: &VmView<'_>, wanted: impl IntoIterator<Item = BackupId>) -> 
     for id in wanted {
         let mut step = Some(id);
         while let Some(id) = step.filter(|&id| needed.insert(id)) {
-            step = view.vm.backups.get(&id).and_then(|backup| backup.parent);
+            step = view.vm.backups.get(id).and_then(|backup| backup.parent);
         }
     }
     needed

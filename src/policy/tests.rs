@@ -43,7 +43,7 @@ fn vm(alias: &str, metadata: &[(&str, &str)]) -> Vm {
         deleting: false,
         delegated_datasets: false,
         metadata: metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Metadata>(),
-        backups: BTreeMap::new(),
+        backups: Default::default(),
     }
 }
 

@@ -129,7 +129,7 @@ tiers:
     fn backup(n: u128, comment: Option<&str>, taken: Option<&str>) -> Backup {
         Backup {
             id: BackupId::new(Uuid::from_u128(n << 96)),
-            comment: comment.map(str::to_owned),
+            comment: comment.map(Into::into),
             timestamp: taken.map(|taken| taken.parse().unwrap()),
             state: RecordedState::Completed,
             parent: None,
@@ -137,7 +137,7 @@ tiers:
             local_size_bytes: None,
             files: Vec::new(),
             record_size_bytes: Some(3 << 30),
-            record_sha1: None,
+            has_record_checksum: false,
         }
     }
 

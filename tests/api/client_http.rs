@@ -388,7 +388,7 @@ async fn broken_answers_are_errors_or_unreadable_vms() {
     let sent = backup(r#"{"state":"completed","local":true}"#);
     let server = RawServer::start(move |_: &Received| streamed(&sent)).await;
     let listing = client(&server).read().list().await.unwrap();
-    assert_eq!(listing.inventory.vms[&vm_id()].backups[&backup_id()].timestamp, None);
+    assert_eq!(listing.inventory.vms[&vm_id()].backups.get(backup_id()).unwrap().timestamp, None);
 }
 
 #[tokio::test]

@@ -164,7 +164,7 @@ async fn what_somebody_came_to_need_is_not_deleted() {
     assert_eq!(report.vms[0].steps[0].ending, ActionOutcome::Dropped);
     assert_eq!(cloud.asked("DELETE"), 0);
     assert!(cloud.wire.state().world.restorable(vm_uuid(1), by_hand));
-    assert!(inventory.vms.values().next().unwrap().backups.contains_key(&backup_id(parent)));
+    assert!(inventory.vms.values().next().unwrap().backups.contains(backup_id(parent)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,9 +188,9 @@ async fn every_backup_that_went_is_named_and_every_action_has_its_end() {
     let mut gone: Vec<_> = before
         .vms
         .values()
-        .flat_map(|vm| vm.backups.keys().filter(|id| !after.vms[&vm.id].backups.contains_key(id)))
+        .flat_map(|vm| vm.backups.keys().filter(|&id| !after.vms[&vm.id].backups.contains(id)))
         .collect();
-    let mut named: Vec<_> = report.alarms.iter().flat_map(|alarm| &alarm.gone).collect();
+    let mut named: Vec<_> = report.alarms.iter().flat_map(|alarm| alarm.gone.clone()).collect();
     gone.sort();
     named.sort();
     assert_eq!(named, gone);

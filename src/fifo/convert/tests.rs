@@ -19,7 +19,7 @@ fn read(vm: &Value) -> Vm {
 
 fn read_backup(record: Value) -> Backup {
     let vm = read(&vm_with("backups", json!({ BACKUP: record })));
-    vm.backups.into_values().next().unwrap()
+    vm.backups.into_iter().next().unwrap()
 }
 
 fn problems(json: &str) -> Vec<String> {
@@ -107,16 +107,14 @@ fn metadata_is_flattened_to_texts() {
 fn a_backup_of_either_year_has_its_files() {
     let name = format!("{VM}/{BACKUP}");
     let sha1 = "49c74c48cedb8543b07b795d57797176deef5ed0";
-    let file = |size_bytes, sha1: Option<&str>| {
-        [StoredFile { name: name.clone(), size_bytes, sha1: sha1.map(str::to_owned) }]
-    };
+    let file = |size_bytes, has_checksum| [StoredFile { size_bytes, has_checksum }];
     let new = read_backup(json!({"files": {&name: {"size": 7, "sha1": sha1}}}));
-    assert_eq!(new.files, file(Some(7), Some(sha1)));
+    assert_eq!(new.files, file(Some(7), true));
     let old = read_backup(json!({"files": [&name], "size": 7, "sha1": sha1}));
-    assert_eq!(old.files, file(None, None));
-    assert_eq!((old.record_size_bytes, old.record_sha1.as_deref()), (Some(7), Some(sha1)));
-    assert_eq!(read_backup(json!({"files": {&name: sha1}})).files, file(None, Some(sha1)));
-    assert_eq!(read_backup(json!({"files": {&name: []}})).files, file(None, None));
+    assert_eq!(old.files, file(None, false));
+    assert_eq!((old.record_size_bytes, old.has_record_checksum), (Some(7), true));
+    assert_eq!(read_backup(json!({"files": {&name: sha1}})).files, file(None, true));
+    assert_eq!(read_backup(json!({"files": {&name: []}})).files, file(None, false));
     assert_eq!(read_backup(json!({"files": []})).files, []);
 }
 
@@ -240,7 +238,7 @@ fn escaped_text_is_read_as_it_was_meant() {
     );
     let vm = read_vm(vm.as_bytes()).unwrap();
     assert_eq!(vm.alias, "über \"x\"");
-    assert_eq!(vm.backups[&BACKUP.parse().unwrap()].comment.as_deref(), Some("a\nb"));
+    assert_eq!(vm.backups.get(BACKUP.parse().unwrap()).unwrap().comment.as_deref(), Some("a\nb"));
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -290,6 +288,38 @@ proptest! {
                 prop_assert_eq!(read.backups.len(), vm["backups"].as_object().map_or(0, serde_json::Map::len));
             }
             Err(unreadable) => prop_assert!(unreadable.problems.iter().all(|problem| problem.starts_with(&key))),
+        }
+    }
+
+    #[test]
+    fn what_the_reader_of_usual_vms_takes_is_read_as_the_other_one_reads_it(
+        (vm_key, backup_key, file_key) in (any_key(), any_key(), any_key()),
+        (of_vm, of_backup, of_file) in (any_json(), any_json(), any_json()),
+        bools in any::<[bool; 4]>(),
+    ) {
+        let mut file = json!({"size": 7, "sha1": "49c7"});
+        if bools[0] {
+            file[file_key] = of_file;
+        }
+        let mut record = json!({
+            "comment": "daily", "files": {"b": file, "a": {}}, "local": bools[3], "local_size": 0, "parent": PARENT,
+            "pending": true, "state": "completed", "timestamp": 1_795_383_407_033_533_u64,
+        });
+        if bools[1] {
+            record[backup_key] = of_backup;
+        }
+        let mut vm = vm_with("backups", json!({ BACKUP: record, PARENT: {"files": ["x"], "size": 1, "sha1": "1"} }));
+        vm["metadata"] = json!({"fifo": {"backup": 1}});
+        vm["config"] = json!({"alias": "other", "datasets": []});
+        if bools[2] {
+            vm[vm_key] = of_vm;
+        }
+        let json = vm.to_string();
+        let usual = usual_vm::read(json.as_bytes());
+        let is_usual = !bools[0] && !bools[1] && !bools[2];
+        prop_assert!(usual.is_ok() || !is_usual);
+        if let Ok(usual) = usual {
+            prop_assert_eq!(read_unusual(json.as_bytes()), Ok(usual));
         }
     }
 

@@ -133,7 +133,7 @@ impl<'a> Runner<'a> {
             let newest = made_id(course.made.len().saturating_sub(1));
             let after = projection::executed(&vm, &actions, newest, time);
             // A little later than planned, where a clock ahead of ours has stamped another one.
-            let taken = after.backups.get(&newest).and_then(|backup| backup.timestamp);
+            let taken = after.backups.get(newest).and_then(|backup| backup.timestamp);
             if let (Some(made), Some(taken)) = (course.made.last_mut(), taken) {
                 made.at = taken;
             }
@@ -172,7 +172,7 @@ impl<'a> Runner<'a> {
         for (number, made) in course.made.iter().enumerate() {
             let backup = Backup {
                 id: made_id(number),
-                comment: Some(self.policy.tiers[made.tier].comment.clone()),
+                comment: Some(self.policy.tiers[made.tier].comment.as_str().into()),
                 timestamp: Some(made.at),
                 state: RecordedState::Completed,
                 parent: made.parent.as_ref().and_then(id_of),
@@ -180,12 +180,12 @@ impl<'a> Runner<'a> {
                 local_size_bytes: None,
                 files: Vec::new(),
                 record_size_bytes: None,
-                record_sha1: None,
+                has_record_checksum: false,
             };
-            backups.insert(backup.id, backup);
+            backups.insert(backup);
         }
         for id in course.deleted.iter().filter_map(id_of) {
-            if let Some(backup) = backups.get_mut(&id) {
+            if let Some(backup) = backups.get_mut(id) {
                 backup.local = LocalState::Absent;
                 backup.local_size_bytes = Some(0);
             }

@@ -1,7 +1,7 @@
 //! The state of a VM as far as its next decisions depend on it, so that VMs in the same state are run forward once.
 
 use super::occurrences::VmOccurrenceRange;
-use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm, chain_of};
+use crate::inventory::{Backup, BackupId, Backups, LocalState, RecordedState, Vm, chain_of};
 use crate::plan::due::{Occurrences, attempts, cannot_back_up, unsatisfied};
 use crate::plan::parent::last_increment;
 use crate::plan::standing::{Standing, VmView};
@@ -83,7 +83,7 @@ pub(super) fn settled(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
             // Without a timestamp it counts for nothing, whatever it says.
             Some(Standing::Stuck) | None => backup.state.clone(),
         };
-        let settled = Backup {
+        Backup {
             id: backup.id,
             comment: backup.comment.clone(),
             timestamp: backup.timestamp,
@@ -93,15 +93,14 @@ pub(super) fn settled(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
             local_size_bytes: backup.local_size_bytes,
             files: Vec::new(),
             record_size_bytes: (standing == Some(&Standing::Hollow)).then_some(0),
-            record_sha1: None,
-        };
-        (backup.id, settled)
+            has_record_checksum: false,
+        }
     });
     with_backups(vm, backups.collect())
 }
 
 /// Gives a VM as far as decisions look at it, with other backups.
-pub(super) fn with_backups(vm: &Vm, backups: BTreeMap<BackupId, Backup>) -> Vm {
+pub(super) fn with_backups(vm: &Vm, backups: Backups) -> Vm {
     Vm {
         id: vm.id,
         alias: vm.alias.clone(),
@@ -157,7 +156,7 @@ pub(super) fn trimmed(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vm {
         if judged.restorable {
             backup.parent = backup.parent.filter(|parent| kept.contains(parent));
         }
-        (backup.id, backup)
+        backup
     });
     with_backups(view.vm, backups.collect())
 }

@@ -227,13 +227,15 @@ fn standing(judged: &BackupView<'_>) -> ReportedStanding {
 /// Without a policy only FiFo's own word is known, and nothing is ever done.
 fn without_policy(vm: &Vm) -> Vec<BackupExplanation> {
     let is_good = |backup: &Backup| backup.state == RecordedState::Completed && backup.timestamp.is_some();
-    let restorable = restorable(&vm.backups, is_good);
+    let is_good: Vec<bool> = vm.backups.values().map(is_good).collect();
+    let restorable = restorable(&vm.backups, &is_good);
+    let is_restorable = |id| vm.backups.position(id).is_some_and(|at| restorable[at]);
     in_chains(&vm.backups)
         .into_iter()
         .map(|(depth, backup)| {
             let standing = match backup.state {
                 _ if backup.timestamp.is_none() => ReportedStanding::Unreadable,
-                RecordedState::Completed if restorable.contains(&backup.id) => ReportedStanding::Restorable,
+                RecordedState::Completed if is_restorable(backup.id) => ReportedStanding::Restorable,
                 RecordedState::Completed => ReportedStanding::Unrestorable,
                 RecordedState::Failed => ReportedStanding::Failed,
                 RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
@@ -270,7 +272,7 @@ fn recorded(vm: &Vm, backup: &Backup, standing: ReportedStanding) -> BackupExpla
         parent: backup.parent,
         depth: 0,
         tier: None,
-        comment: backup.comment.clone(),
+        comment: backup.comment.as_deref().map(str::to_owned),
         taken: backup.timestamp.map(|taken| taken.fixed_offset()),
         kind: if backup.parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
         standing,

@@ -1,11 +1,11 @@
 //! A VM's backups in the order of their chains.
 
-use crate::inventory::{Backup, BackupId};
+use crate::inventory::{Backup, BackupId, Backups};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Lists each backup before those that are taken from it, and else the older one first, with how far below the beginning
 /// of its chain it stands. What hangs on something missing begins a chain; so does the oldest one of a loop.
-pub(super) fn in_chains(backups: &BTreeMap<BackupId, Backup>) -> Vec<(usize, &Backup)> {
+pub(super) fn in_chains(backups: &Backups) -> Vec<(usize, &Backup)> {
     let age = |backup: &Backup| (backup.timestamp, backup.id);
     let mut by_age: Vec<&Backup> = backups.values().collect();
     by_age.sort_by_key(|backup| age(backup));
@@ -15,7 +15,7 @@ pub(super) fn in_chains(backups: &BTreeMap<BackupId, Backup>) -> Vec<(usize, &Ba
             children.entry(parent).or_default().push(backup);
         }
     }
-    let is_first = |backup: &&Backup| backup.parent.is_none_or(|parent| !backups.contains_key(&parent));
+    let is_first = |backup: &&Backup| backup.parent.is_none_or(|parent| !backups.contains(parent));
     let (first, others): (Vec<&Backup>, Vec<&Backup>) = by_age.into_iter().partition(is_first);
     let mut listed = BTreeSet::new();
     let mut lines = Vec::with_capacity(backups.len());

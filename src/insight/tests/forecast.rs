@@ -28,7 +28,7 @@ fn made_id(n: usize) -> BackupId {
 fn at_rest(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
     let mut rested = vm.clone();
     for judged in VmView::new(vm, policy, now).backups {
-        let backup = rested.backups.get_mut(&judged.id()).unwrap();
+        let backup = rested.backups.get_mut(judged.id()).unwrap();
         if judged.standing.is_running() {
             backup.state = RecordedState::Completed;
             backup.local = LocalState::Present;
@@ -38,7 +38,7 @@ fn at_rest(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
         if judged.standing != Standing::Hollow {
             backup.files.clear();
         } else {
-            backup.files.iter_mut().for_each(|file| file.sha1 = None);
+            backup.files.iter_mut().for_each(|file| file.has_checksum = false);
         }
     }
     rested
@@ -120,11 +120,11 @@ fn emptied_here_and_there(cloud: &mut Cloud, policies: &Policies) -> usize {
         let Match::One(policy) = policies.policy_for(vm) else { continue };
         let view = VmView::new(vm, policy, cloud.now);
         let on_held =
-            |parent: BackupId| vm.backups.get(&parent).is_some_and(|it| it.local == LocalState::Present);
+            |parent: BackupId| vm.backups.get(parent).is_some_and(|it| it.local == LocalState::Present);
         let is_on_held = |it: &&BackupView<'_>| it.backup.parent.is_some_and(on_held);
         let Some(newest) = view.restorable().rfind(is_on_held).map(|it| it.id()) else { continue };
-        let parent = vm.backups[&newest].parent.unwrap();
-        emptied(vm.backups.get_mut(&newest).unwrap());
+        let parent = vm.backups.get(newest).unwrap().parent.unwrap();
+        emptied(vm.backups.get_mut(newest).unwrap());
         let view = VmView::new(vm, policy, cloud.now);
         let is_next = |tier| parent_for(&view, tier).is_some_and(|it| it.id() == parent);
         others += usize::from((0..policy.tiers.len()).any(is_next) && yields_empty_increment(&view, parent));
@@ -201,15 +201,15 @@ fn nearly_alike(vm: &Vm) -> Vec<Vm> {
         |backup| backup.timestamp = None,
         |backup| backup.local = Some(backup.local != LocalState::Present).into(),
         |backup| backup.state = RecordedState::Failed,
-        |backup| backup.comment = Some("monthly".to_owned()),
+        |backup| backup.comment = Some("monthly".into()),
         |backup| backup.parent = None,
         |backup| backup.local = LocalState::Unknown,
     ];
     for change in changes {
         for of in [0, 1] {
             let mut other = vm.clone();
-            let ids: Vec<BackupId> = other.backups.keys().copied().collect();
-            if let Some(backup) = ids.get(of * ids.len() / 2).and_then(|id| other.backups.get_mut(id)) {
+            let ids: Vec<BackupId> = other.backups.keys().collect();
+            if let Some(backup) = ids.get(of * ids.len() / 2).and_then(|id| other.backups.get_mut(*id)) {
                 change(backup);
                 alike.push(other);
             }

@@ -116,7 +116,7 @@ fn a_due_time_is_a_gap_as_long_as_one_tier_would_still_keep_its_backup() {
     let policy = keeping([12, 5, 7]);
     let healthy = healthy_for_sixty_nights(&policy);
     let without = |night: &str| {
-        let vm = healthy.clone().set(|vm| vm.backups.retain(|_, backup| backup.timestamp != Some(at(night))));
+        let vm = healthy.clone().set(|vm| vm.backups.retain(|backup| backup.timestamp != Some(at(night))));
         judged(policy.clone(), vm, "2026-11-29 20:00").gaps
     };
     assert_eq!(without("2026-11-26 01:00"), [at("2026-11-26 01:00")], "a daily of the last week");

@@ -2,7 +2,7 @@
 
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
 use crate::plan::due::Occurrences;
-use crate::policy::{MissingParent, Policy, TierIndex};
+use crate::policy::{MissingParent, Policy, Tier, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 
@@ -58,7 +58,7 @@ impl<'a> AuditCase<'a> {
     }
 
     pub(super) fn get(&self, id: BackupId) -> Option<&'a Backup> {
-        self.vm.backups.get(&id)
+        self.vm.backups.get(id)
     }
 
     /// Says whether every file of a record has a size and a checksum: its own ones, or in the old form those of the whole
@@ -67,11 +67,11 @@ impl<'a> AuditCase<'a> {
         let (mut sized, mut summed) = (0, 0);
         for file in &backup.files {
             sized += usize::from(file.size_bytes.is_some());
-            summed += usize::from(file.sha1.is_some());
+            summed += usize::from(file.has_checksum);
         }
         let files = backup.files.len();
         let has_sizes = sized == files || (sized == 0 && backup.record_size_bytes.is_some());
-        let has_sums = summed == files || (summed == 0 && backup.record_sha1.is_some());
+        let has_sums = summed == files || (summed == 0 && backup.has_record_checksum);
         files > 0 && has_sizes && has_sums
     }
 
@@ -91,9 +91,10 @@ impl<'a> AuditCase<'a> {
 
     /// Finds a backup's tier by comparing comments: the tier's own, and those it takes over.
     pub(super) fn tier(&self, backup: &Backup) -> Option<TierIndex> {
-        let comment = backup.comment.as_ref()?;
+        let comment = backup.comment.as_deref()?;
         let tiers = &self.policy.tiers;
-        (0..tiers.len()).find(|&tier| tiers[tier].comment == *comment || tiers[tier].also.contains(comment))
+        let is_of = |tier: &Tier| tier.comment == comment || tier.also.iter().any(|also| also == comment);
+        tiers.iter().position(is_of)
     }
 
     /// Says whether its time is missing or more than ten minutes ahead.

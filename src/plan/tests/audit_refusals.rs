@@ -328,7 +328,7 @@ fn a_status_that_is_not_so() {
     let wrong = |status| move |planned: &mut VmPlan| planned.status = status;
     let running = web().backup(5, "daily", "2026-11-18 00:50").on(4).uploading();
     let failed = web_with_a_failure().change(|backup| backup.local = LocalState::Absent).set(|vm| {
-        vm.backups.remove(&backup_id(4));
+        vm.backups.remove(backup_id(4));
     });
     let stored = web().set(|vm| vm.hypervisor = None);
     let cases = [

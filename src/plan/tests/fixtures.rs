@@ -55,26 +55,22 @@ impl VmBuilder {
         self.last = backup_id(n);
         let backup = Backup {
             id: self.last,
-            comment: Some(comment.to_owned()),
+            comment: Some(comment.into()),
             timestamp: Some(at(taken)),
             state: RecordedState::Completed,
             parent: None,
             local: LocalState::Absent,
             local_size_bytes: Some(0),
-            files: vec![StoredFile {
-                name: n.to_string(),
-                size_bytes: Some(GIB),
-                sha1: Some("00".to_owned()),
-            }],
+            files: vec![StoredFile { size_bytes: Some(GIB), has_checksum: true }],
             record_size_bytes: None,
-            record_sha1: None,
+            has_record_checksum: false,
         };
-        self.vm.backups.insert(self.last, backup);
+        self.vm.backups.insert(backup);
         self
     }
 
     pub(crate) fn change(mut self, change: impl FnOnce(&mut Backup)) -> Self {
-        change(self.vm.backups.get_mut(&self.last).unwrap());
+        change(self.vm.backups.get_mut(self.last).unwrap());
         self
     }
 

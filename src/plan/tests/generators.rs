@@ -251,14 +251,11 @@ impl History {
         let mut backups: Vec<Backup> = Vec::new();
         for (n, (record, gap_mins, on)) in self.backups.iter().enumerate() {
             taken += TimeDelta::minutes(*gap_mins);
-            let file = StoredFile {
-                name: n.to_string(),
-                size_bytes: record.size_bytes,
-                sha1: (self.tidy || record.id % 16 > 0).then(|| "00".to_owned()),
-            };
+            let file =
+                StoredFile { size_bytes: record.size_bytes, has_checksum: self.tidy || record.id % 16 > 0 };
             backups.push(Backup {
                 id: ids[n],
-                comment: record.comment.filter(|_| record.dated).map(str::to_owned),
+                comment: record.comment.filter(|_| record.dated).map(Into::into),
                 timestamp: record.dated.then_some(taken),
                 parent: match on {
                     On::Nothing => None,
@@ -270,7 +267,7 @@ impl History {
                 local_size_bytes: record.local_size_bytes,
                 files: if record.state == RecordedState::Accepted { Vec::new() } else { vec![file] },
                 record_size_bytes: None,
-                record_sha1: None,
+                has_record_checksum: false,
                 state: record.state.clone(),
             });
         }
@@ -281,7 +278,7 @@ impl History {
         for (n, (comment, mins_ago)) in self.attempts.iter().enumerate() {
             backups.push(Backup {
                 id: id(7, 100 + n),
-                comment: Some((*comment).to_owned()),
+                comment: Some((*comment).into()),
                 timestamp: Some(now - TimeDelta::minutes(*mins_ago)),
                 state: RecordedState::Failed,
                 parent: None,
@@ -289,7 +286,7 @@ impl History {
                 local_size_bytes: None,
                 files: Vec::new(),
                 record_size_bytes: None,
-                record_sha1: None,
+                has_record_checksum: false,
             });
         }
         backups
@@ -327,7 +324,7 @@ pub(crate) fn clouds() -> impl Strategy<Value = Cloud> {
                 deleting: odd == 3,
                 delegated_datasets: odd == 4,
                 metadata: Metadata::default(),
-                backups: history.backups(n as u128 + 1, now).into_iter().map(|b| (b.id, b)).collect(),
+                backups: history.backups(n as u128 + 1, now).into_iter().collect(),
             };
             (vm.id, vm)
         });

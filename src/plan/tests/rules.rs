@@ -145,7 +145,7 @@ fn after_an_increment_that_came_out_empty_a_full_backup_is_tried() {
 #[test]
 fn one_disk_without_a_stream_makes_the_whole_backup_hollow() {
     let vm = vm(1).backup(1, "monthly", "2026-11-01 01:00").local().change(|backup| {
-        let disk = backup.files[0].clone();
+        let disk = backup.files[0];
         backup.files.push(crate::inventory::StoredFile { size_bytes: Some(51), ..disk });
     });
     assert!(vm.plan(&grandfather(), "2026-11-01 03:00").note(NoteCode::Hollow).is_some());

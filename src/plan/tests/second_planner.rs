@@ -66,10 +66,10 @@ fn word(
     now: DateTime<Utc>,
 ) -> (Word, bool) {
     let sizes: Vec<bool> = backup.files.iter().map(|file| file.size_bytes.is_some()).collect();
-    let sums: Vec<bool> = backup.files.iter().map(|file| file.sha1.is_some()).collect();
+    let sums: Vec<bool> = backup.files.iter().map(|file| file.has_checksum).collect();
     let has_both = !backup.files.is_empty()
         && told(&sizes, backup.record_size_bytes.is_some())
-        && told(&sums, backup.record_sha1.is_some());
+        && told(&sums, backup.has_record_checksum);
     let known: Vec<u64> = backup.files.iter().filter_map(|file| file.size_bytes).collect();
     let known = if known.is_empty() { backup.record_size_bytes.into_iter().collect() } else { known };
     let is_empty = known.iter().any(|&bytes| bytes < 100)
@@ -100,7 +100,10 @@ impl<'a> Sheet<'a> {
             let (word, proven) = word(backup, is_proven, at, policy, now);
             is_proven = proven;
             let tier = policy.tiers.iter().position(|tier| {
-                backup.comment.as_ref().is_some_and(|it| *it == tier.comment || tier.also.contains(it))
+                backup
+                    .comment
+                    .as_deref()
+                    .is_some_and(|it| tier.comment == it || tier.also.iter().any(|also| also == it))
             });
             rows.push(Row {
                 at,
@@ -357,11 +360,7 @@ fn changed(mut policy: Policy, dice: &mut Dice) -> Policy {
 
 /// The files of a backup in the styles of 2015 and of 2016 on, as they should be and with something missing.
 fn write_files(backup: &mut Backup, is_old_fifo: bool, dice: &mut Dice) {
-    let file = |size_bytes, sha1: bool| StoredFile {
-        name: "file".to_owned(),
-        size_bytes,
-        sha1: sha1.then(|| "00".to_owned()),
-    };
+    let file = |size_bytes, has_checksum| StoredFile { size_bytes, has_checksum };
     let good = file(Some(GIB), true);
     if is_old_fifo && !dice.one_in(12) {
         backup.files = dice.pick(&[vec![], vec![file(None, false)], vec![file(Some(GIB), false)]]);
@@ -377,9 +376,9 @@ fn write_files(backup: &mut Backup, is_old_fifo: bool, dice: &mut Dice) {
         way @ 6..12 => {
             backup.files = vec![file(None, false), file(None, way == 6)];
             backup.record_size_bytes = (way != 7).then_some(if way == 8 { 52 } else { GIB });
-            backup.record_sha1 = (way != 9).then(|| "00".to_owned());
+            backup.has_record_checksum = way != 9;
         }
-        12..15 => backup.files = vec![good.clone(), good],
+        12..15 => backup.files = vec![good, good],
         _ => backup.files = vec![good],
     }
 }
@@ -429,7 +428,7 @@ fn nasty_vm(policy: &Policy, due: &[DateTime<Utc>], now: DateTime<Utc>, dice: &m
         let tier = dice.pick(&policy.tiers);
         let mut backup = vm_backup(id, &tier.comment, taken);
         if dice.one_in(12) {
-            backup.comment = dice.pick(&[None, Some("by hand".to_owned()), Some(String::new())]);
+            backup.comment = dice.pick(&[None, Some("by hand".into()), Some("".into())]);
         }
         if !is_calm {
             backup.state = match dice.below(14) {
@@ -459,12 +458,12 @@ fn nasty_vm(policy: &Policy, due: &[DateTime<Utc>], now: DateTime<Utc>, dice: &m
             (backup.timestamp, backup.comment) = (None, None);
         }
         ids.push(id);
-        vm.backups.insert(id, backup);
+        vm.backups.insert(backup);
     }
     // A loop of several.
     if dice.one_in(6) && ids.len() > 2 {
         let (one, other) = (ids[0], ids[ids.len() - 1]);
-        if let Some(backup) = vm.backups.get_mut(&one) {
+        if let Some(backup) = vm.backups.get_mut(one) {
             backup.parent = Some(other);
         }
     }
@@ -474,7 +473,7 @@ fn nasty_vm(policy: &Policy, due: &[DateTime<Utc>], now: DateTime<Utc>, dice: &m
 fn vm_backup(id: BackupId, comment: &str, taken: DateTime<Utc>) -> Backup {
     Backup {
         id,
-        comment: Some(comment.to_owned()),
+        comment: Some(comment.into()),
         timestamp: Some(taken),
         state: RecordedState::Completed,
         parent: None,
@@ -482,7 +481,7 @@ fn vm_backup(id: BackupId, comment: &str, taken: DateTime<Utc>) -> Backup {
         local_size_bytes: None,
         files: Vec::new(),
         record_size_bytes: None,
-        record_sha1: None,
+        has_record_checksum: false,
     }
 }
 

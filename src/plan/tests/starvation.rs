@@ -36,12 +36,12 @@ fn sixty_nights(policy: &Policy, bad: &str, fate: Fate, every: TimeDelta) -> Out
     let from = at("2026-10-01 00:00");
     let mut now = from;
     while now < from + TimeDelta::days(NIGHTS) {
-        if let Some(backup) = running.take().and_then(|id| vm.vm.backups.get_mut(&id)) {
+        if let Some(backup) = running.take().and_then(|id| vm.vm.backups.get_mut(id)) {
             let is_bad = backup.comment.as_deref() == Some(bad);
             if !is_bad || fate == Fate::Fails {
                 backup.state = if is_bad { RecordedState::Failed } else { RecordedState::Completed };
                 backup.local = LocalState::Present;
-                backup.files[0].sha1 = Some("00".to_owned());
+                backup.files[0].has_checksum = true;
             }
         }
         let plan = plan_all(std::slice::from_ref(policy), [vm.clone()], now);
@@ -54,7 +54,7 @@ fn sixty_nights(policy: &Policy, bad: &str, fate: Fate, every: TimeDelta) -> Out
                     vm = vm.backup(new, &create.comment, &taken).uploading().change(|backup| {
                         backup.parent = create.parent;
                         backup.local_size_bytes = Some(GIB);
-                        backup.files[0].sha1 = None;
+                        backup.files[0].has_checksum = false;
                     });
                     let all = if create.tier == bad { &mut outcome.attempts } else { &mut outcome.made };
                     all.push(now);
@@ -92,12 +92,13 @@ fn sixty_nights(policy: &Policy, bad: &str, fate: Fate, every: TimeDelta) -> Out
 /// its audit over all of two months' hourly backups would take minutes.
 fn forget_what_no_rule_looks_at(vm: &mut VmBuilder, bad_since: DateTime<Utc>) {
     let backups = &mut vm.vm.backups;
-    let newest = backups.keys().rev().nth(8).copied().unwrap_or(backup_id(0));
-    backups.retain(|&id, backup| {
+    let newest = backups.values().rev().nth(8).map_or(backup_id(0), |backup| backup.id);
+    backups.retain(|backup| {
+        let id = backup.id;
         let is_attempt = backup.state != RecordedState::Completed && backup.timestamp >= Some(bad_since);
         id >= newest || is_attempt || backup.holds_snapshot()
     });
-    let left: BTreeSet<BackupId> = backups.keys().copied().collect();
+    let left: BTreeSet<BackupId> = backups.keys().collect();
     for backup in backups.values_mut() {
         backup.parent = backup.parent.filter(|parent| left.contains(parent));
     }

@@ -5,16 +5,20 @@ use crate::plan::{NoteCode, Status};
 
 /// [`mid_chain`] with the daily of the 18th completed and without a checksum.
 fn without_checksum() -> VmBuilder {
-    mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).local().change(|b| b.files[0].sha1 = None)
+    mid_chain()
+        .backup(4, "daily", "2026-11-18 01:00")
+        .on(3)
+        .local()
+        .change(|b| b.files[0].has_checksum = false)
 }
 
 /// As FiFo before 2016 writes it: a size and a checksum of all, and the names of the files.
 fn in_the_old_style(vm: VmBuilder) -> VmBuilder {
     vm.change(|backup| {
         backup.record_size_bytes = backup.size_bytes();
-        backup.record_sha1 = Some("00".to_owned());
+        backup.has_record_checksum = true;
         for file in &mut backup.files {
-            (file.size_bytes, file.sha1) = (None, None);
+            (file.size_bytes, file.has_checksum) = (None, false);
         }
     })
 }
@@ -28,7 +32,7 @@ fn nothing_is_deleted_because_of_a_backup_without_a_checksum() {
     assert_eq!(note.backup, Some(backup_id(4)));
     assert!(note.to_string().ends_with("it counts as in progress until 2026-11-18 13:00"), "{note}");
     // Were its checksum there, its parent's snapshot would go.
-    let checked = vm.clone().change(|backup| backup.files[0].sha1 = Some("00".to_owned()));
+    let checked = vm.clone().change(|backup| backup.files[0].has_checksum = true);
     assert_eq!(told(&checked.plan(&grandfather(), "2026-11-18 01:30")), ["delete 3"]);
 
     let overdue = vm.plan(&grandfather(), "2026-11-18 13:00");
@@ -39,11 +43,11 @@ fn nothing_is_deleted_because_of_a_backup_without_a_checksum() {
 #[test]
 fn whatever_is_missing_of_a_file_makes_a_backup_unverified() {
     let changes: [fn(&mut crate::inventory::Backup); 4] = [
-        |backup| backup.files[0].sha1 = None,
+        |backup| backup.files[0].has_checksum = false,
         |backup| backup.files[0].size_bytes = None,
         |backup| backup.files.clear(),
         |backup| {
-            let disk = crate::inventory::StoredFile { sha1: None, ..backup.files[0].clone() };
+            let disk = crate::inventory::StoredFile { has_checksum: false, ..backup.files[0] };
             backup.files.push(disk);
         },
     ];
@@ -57,8 +61,9 @@ fn whatever_is_missing_of_a_file_makes_a_backup_unverified() {
 
 #[test]
 fn where_no_earlier_one_has_them_completed_is_all_there_is() {
-    let strip =
-        |vm: VmBuilder| vm.set(|vm| vm.backups.values_mut().for_each(|backup| backup.files[0].sha1 = None));
+    let strip = |vm: VmBuilder| {
+        vm.set(|vm| vm.backups.values_mut().for_each(|backup| backup.files[0].has_checksum = false))
+    };
     let old = strip(without_checksum());
     let planned = old.plan(&grandfather(), "2026-11-18 01:30");
     assert_eq!(told(&planned), ["delete 3"], "chains without any checksum are taken over as they are");
@@ -79,12 +84,15 @@ fn where_no_earlier_one_has_them_completed_is_all_there_is() {
 fn the_style_of_old_records_is_whole_as_well() {
     let old = in_the_old_style(mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).local());
     assert!(old.plan(&grandfather(), "2026-11-18 02:00").note(NoteCode::Unverified).is_none());
-    let lacking = old.clone().change(|backup| backup.record_sha1 = None);
+    let lacking = old.clone().change(|backup| backup.has_record_checksum = false);
     assert!(lacking.plan(&grandfather(), "2026-11-18 02:00").note(NoteCode::Unverified).is_some());
     // It shows as well that this FiFo writes them.
     let first = in_the_old_style(vm(1).backup(1, "monthly", "2026-11-01 01:00").local());
-    let second =
-        first.backup(2, "daily", "2026-11-02 01:00").on(1).local().change(|b| b.files[0].sha1 = None);
+    let second = first
+        .backup(2, "daily", "2026-11-02 01:00")
+        .on(1)
+        .local()
+        .change(|b| b.files[0].has_checksum = false);
     assert_eq!(second.plan(&grandfather(), "2026-11-02 01:30").status, Status::Waiting);
 }
 
