@@ -79,8 +79,7 @@ pub(super) fn foreign(
 ) -> Vec<(BackgroundUpload, Slot)> {
     let &Executor { policies, progress, settings: ExecutorSettings { timing, .. }, .. } = executor;
     let now = executor.clock.now();
-    let under_way = |vm: &&Vm| vm.backups.values().any(is_under_way);
-    let vms: Vec<&Vm> = inventory.vms.values().filter(under_way).collect();
+    let vms: Vec<&Vm> = inventory.vms.values().filter(|vm| has_upload(vm)).collect();
     let ids = vms.iter().flat_map(|vm| vm.backups.values()).filter(|backup| is_under_way(backup));
     progress.keep_only(&ids.map(|backup| backup.id).collect());
     let mut found = Vec::new();
@@ -117,6 +116,11 @@ fn foreign_of<'v>(
                 .then(|| (BackgroundUpload::new(at, UploadRef::Known(backup.id), lasts, now), backup))
         })
         .collect()
+}
+
+/// Returns whether a backup of a VM is being uploaded, as far as its record says.
+pub fn has_upload(vm: &Vm) -> bool {
+    vm.backups.values().any(is_under_way)
 }
 
 fn is_under_way(backup: &Backup) -> bool {

@@ -40,6 +40,7 @@ mod write_attempts;
 mod write_loop;
 
 pub use action::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
+pub use background::has_upload;
 pub use event::{Event, EventKind, Observer, SlotHolder, SlotUse, Waiting, schema};
 pub use executor::{Clock, Executor, ExecutorSettings};
 pub use journal::Journal;
@@ -47,6 +48,7 @@ pub use latch::{Latch, LatchedAlarm, SafetyStop};
 pub use lock::{Holder, Lock, LockError};
 pub use progress::ProgressTracker;
 pub use report::{ActionReport, CascadeAlarm, RunReport, VmReport};
+pub use run::WITNESSES;
 pub(crate) use step::{
     BackupFault, CloseReason, DropReason, FailureReason, HandOverCause, HandOverReason, InterruptReason,
     MissingFact, MovingUpload, StepError, StepSuccess, SuccessKind, UnclearAnswer, UnverifiedReason,

@@ -25,12 +25,13 @@ use tokio::sync::Semaphore;
 const DELETES_AT_A_TIME: usize = 8;
 
 /// How many VMs that the run is not about are looked for in each list: one without any known VM is not believed.
-const WITNESSES: usize = 8;
+pub const WITNESSES: usize = 8;
 
 impl Executor<'_> {
     /// Executes what is due on these VMs.
     ///
-    /// `inventory` is what the plan was made from; it shows which uploads run already.
+    /// `inventory` has, of what the plan was made from, these VMs, those with an [upload](crate::apply::has_upload), and
+    /// some others.
     pub async fn execute(&self, vms: &[VmPlan], inventory: &Inventory) -> RunReport {
         let due: Vec<(&VmPlan, VmId)> = vms
             .iter()

@@ -4,8 +4,8 @@ use super::context::{Context, Environment};
 use super::error::{CliError, Kind};
 use super::settings::ConnectionSettings;
 use crate::fifo::{
-    ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, Listing, ReadClient,
-    TransportErrorKind, causes,
+    ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ListSummary, ReadClient,
+    TransportErrorKind, VmVisitor, causes,
 };
 use crate::sandbox::{Options, RunningSandbox, Sandbox};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -163,11 +163,9 @@ impl Connection {
         &self.name
     }
 
-    /// Reads the list of VMs.
-    pub async fn list(&self) -> Result<Listing, CliError> {
-        let mut listing = self.client.list().await.map_err(|error| self.explained(error))?;
-        listing.inventory.endpoint.clone_from(&self.name);
-        Ok(listing)
+    /// Reads the list of VMs, and hands each over.
+    pub async fn visit(&self, visitor: &mut (impl VmVisitor + Send)) -> Result<ListSummary, CliError> {
+        self.client.visit(visitor).await.map_err(|error| self.explained(error))
     }
 
     /// Says of a connection that did not come about in a sentence which address it was, and what to check.

@@ -28,8 +28,6 @@ pub enum Kind {
     RunInProgress,
     /// Our clock and the server's are too far apart.
     Clocks,
-    /// A plan of the whole breaks a rule: a fault of this program.
-    Audit,
     /// Backups have vanished, in an earlier run or so that it cannot be remembered.
     SafetyStop,
     /// A fault of this program.

@@ -109,7 +109,9 @@ pub(super) struct ExecutionRequest<'a> {
     pub(super) plan: &'a Plan,
     /// What of it is done.
     pub(super) vms: &'a [VmPlan],
-    /// Everything that the plan was made from, whichever VMs are meant.
+    /// What the executor needs of what the plan was made from: see [`KeptVms::ForRun`].
+    ///
+    /// [`KeptVms::ForRun`]: super::planning::KeptVms::ForRun
     pub(super) inventory: &'a Inventory,
 }
 
@@ -198,7 +200,7 @@ impl<'c> Execution<'c> {
             biased;
             _ = self.interrupt.signalled() => {}
             planned = planning::plan_again(self.context, policies, request.fifo, selection) => match planned {
-                Ok(planned) => monitor.read(&planned, policies, summary),
+                Ok(mut planned) => monitor.read(&mut planned, summary),
                 Err(error) => {
                     tracing::warn!("failed to read the VMs after the run: {}", error.chain().join(": "));
                 }

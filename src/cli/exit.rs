@@ -69,7 +69,6 @@ pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
             | Kind::SavedPlan
             | Kind::Declined
             | Kind::Clocks
-            | Kind::Audit
             | Kind::Internal => FAILED,
             Kind::Locked | Kind::RunInProgress => LOCKED,
             Kind::SafetyStop => SAFETY_STOP,

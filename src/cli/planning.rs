@@ -4,71 +4,87 @@ use super::args::{PlanningArgs, VmPattern};
 use super::connection::Connection;
 use super::context::Context;
 use super::error::{CliError, Kind};
-use crate::apply::CLOCK_SKEW_MAX;
-use crate::insight::{self, Comparison, PolicySide};
-use crate::inventory::Inventory;
-use crate::plan::{self, Plan, audit::Violation};
-use crate::policy::{Policies, unmatched};
+use crate::apply::{CLOCK_SKEW_MAX, WITNESSES, has_upload};
+use crate::fifo::{ListSummary, VmVisitor};
+use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, PolicySide};
+use crate::inventory::{Inventory, Vm, VmId};
+use crate::plan::{self, Plan, Planner, VmPlan};
+use crate::policy::{Policies, Policy};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// A server's clock further off than this is warned about.
 pub(super) const SKEW_WARN: TimeDelta = TimeDelta::minutes(5);
 
-/// A plan with what it was made from.
+/// A plan with what is kept of that it was made from.
 #[derive(Debug)]
 pub struct Planned {
     pub plan: Plan,
-    /// What FiFo had, of all VMs, whichever were asked for.
+    /// The VMs that are kept.
     pub inventory: Inventory,
+    /// How the VMs stand, where that is asked for.
+    pub overview: Option<Overview>,
     /// As whom FiFo was read: `as `ops`, API version 3`.
     pub identity: String,
+    /// What is moved of each VM that something is done to.
+    estimates: BTreeMap<VmId, Estimate>,
 }
 
-/// Reads FiFo once and plans.
+impl Planned {
+    /// Estimates what a plan moves: this one, or a part of it.
+    pub fn estimate(&self, plan: &Plan) -> Estimate {
+        let of_vm = |vm: &VmPlan| self.estimates.get(&vm.uuid?).copied();
+        plan.vms.iter().filter_map(of_vm).fold(Estimate::default(), Estimate::plus)
+    }
+}
+
+/// Which VMs stay in memory once they are planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptVms {
+    None,
+    /// Those that something is done to.
+    Changed,
+    /// What a run needs: those that something is done to, those with an upload, whichever VMs were asked for, and a few
+    /// others by which an empty list is noticed.
+    ForRun,
+    /// All that were asked for.
+    All,
+}
+
+/// What is asked of a plan besides the plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    pub vms: KeptVms,
+    /// Whether it is also wanted how the VMs stand.
+    pub overview: bool,
+}
+
+/// Reads FiFo once and plans each VM as it comes in.
 ///
-/// The plan's instant is the later one of our clock and the server's, so that a backup which FiFo has just stamped is
-/// never taken for future-dated; or `at`, where it is given.
+/// The plan's instant is the later one of our clock and the server's when the answer begins, so that a backup which FiFo
+/// has just stamped is never taken for future-dated; or `at`, where it is given.
 ///
 /// # Errors
 ///
-/// FiFo cannot be read, shows no VM, or its clock is too far off; a wanted VM is not there; the plan breaks a rule.
+/// FiFo cannot be read, shows no VM, or its clock is too far off; a wanted VM is not there.
 pub async fn make(
     context: &Context,
     policies: &Policies,
     fifo: &Connection,
     selection: &PlanningArgs,
+    wanted: Wanted,
     at: Option<DateTime<Utc>>,
 ) -> Result<Planned, CliError> {
     let before = context.now();
-    let listing = fifo.list().await?;
-    let after = context.now();
-    if let Some(server) = listing.server_date {
-        judge_clocks(server, before, after, at.is_some())?;
+    let mut reading = Reading::new(context, policies, selection, wanted, at);
+    let listed = fifo.visit(&mut reading).await?;
+    if let Some(server) = listed.server_date {
+        judge_clocks(server, before, reading.began, at.is_some())?;
     }
-    let inventory = listing.inventory;
-    refuse_if_nothing_visible(&inventory, policies, fifo, selection)?;
-    for policy in unmatched(policies, &inventory) {
+    for policy in reading.unmatched.iter().filter(|_| listed.unreadable.is_empty()) {
         tracing::warn!("{}: no VM matches the policy `{}`", policy.source.file, policy.name);
     }
-    let asked_for = narrowed(&inventory, &selection.vms)?;
-    let now =
-        at.unwrap_or_else(|| listing.server_date.map_or(after, |server| server.max(after)).trunc_subsecs(0));
-    let plan = plan::plan(policies, &asked_for, now).map_err(|violations| broken(&violations))?;
-    Ok(Planned { plan, inventory, identity: fifo.identity().to_owned() })
-}
-
-/// Plans the same VMs at the same instant with other policies, and compares.
-pub fn compare_with(
-    before: &Policies,
-    after: &Policies,
-    planned: &Planned,
-    selection: &PlanningArgs,
-) -> Result<Comparison, CliError> {
-    let asked_for = narrowed(&planned.inventory, &selection.vms)?;
-    let plan = plan::plan(before, &asked_for, planned.plan.at).map_err(|violations| broken(&violations))?;
-    let before = PolicySide { policies: before, plan: &plan };
-    Ok(insight::compare(before, PolicySide { policies: after, plan: &planned.plan }, &asked_for))
+    reading.finish(fifo, listed)
 }
 
 /// Reads FiFo once more after something was done, and plans, only to look at: nothing is warned about a second time.
@@ -82,29 +98,154 @@ pub async fn plan_again(
     fifo: &Connection,
     selection: &PlanningArgs,
 ) -> Result<Planned, CliError> {
-    let listing = fifo.list().await?;
-    let now = listing.server_date.map_or_else(|| context.now(), |server| server.max(context.now()));
-    let inventory = listing.inventory;
-    refuse_if_nothing_visible(&inventory, policies, fifo, selection)?;
-    let asked_for = narrowed(&inventory, &selection.vms)?;
-    let plan = plan::plan(policies, &asked_for, now.trunc_subsecs(0)).map_err(|it| broken(&it))?;
-    Ok(Planned { plan, inventory, identity: fifo.identity().to_owned() })
+    let wanted = Wanted { vms: KeptVms::None, overview: true };
+    let mut reading = Reading::new(context, policies, selection, wanted, None);
+    let listed = fifo.visit(&mut reading).await?;
+    reading.finish(fifo, listed)
 }
 
-/// Refuses an inventory without any VM: to see none is never taken for that there are none.
-fn refuse_if_nothing_visible(
-    inventory: &Inventory,
-    policies: &Policies,
-    fifo: &Connection,
-    selection: &PlanningArgs,
-) -> Result<(), CliError> {
-    if !inventory.is_empty() || policies.is_empty() || selection.allow_empty {
-        return Ok(());
+/// Plans the same VMs at the same instant with other policies, and compares.
+pub fn compare_with(before: &Policies, after: &Policies, planned: &Planned) -> Comparison {
+    let plan = plan::plan(before, &planned.inventory, planned.plan.at);
+    let before = PolicySide { policies: before, plan: &plan };
+    insight::compare(before, PolicySide { policies: after, plan: &planned.plan }, &planned.inventory)
+}
+
+/// One reading of the list: each VM is planned as it comes in, and dropped unless it is kept.
+struct Reading<'a> {
+    context: &'a Context,
+    policies: &'a Policies,
+    selection: &'a [VmPattern],
+    allow_empty: bool,
+    wanted: Wanted,
+    at: Option<DateTime<Utc>>,
+    /// When the answer began, by our clock.
+    began: DateTime<Utc>,
+    planner: Planner<'a>,
+    /// The VMs read so far, asked for or not.
+    vms: BTreeMap<VmId, Option<VmPlan>>,
+    kept: BTreeMap<VmId, Vm>,
+    estimates: BTreeMap<VmId, Estimate>,
+    overview: OverviewBuilder,
+    /// The policies that match no VM so far.
+    unmatched: Vec<&'a Policy>,
+    /// The patterns that no VM fits so far.
+    missing: Vec<&'a VmPattern>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(
+        context: &'a Context,
+        policies: &'a Policies,
+        selection: &'a PlanningArgs,
+        wanted: Wanted,
+        at: Option<DateTime<Utc>>,
+    ) -> Self {
+        let began = context.now();
+        Self {
+            context,
+            policies,
+            selection: &selection.vms,
+            allow_empty: selection.allow_empty,
+            wanted,
+            at,
+            began,
+            planner: Planner::new(policies, at.unwrap_or(began)),
+            vms: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            estimates: BTreeMap::new(),
+            overview: OverviewBuilder::default(),
+            unmatched: policies.iter().collect(),
+            missing: selection.vms.iter().collect(),
+        }
     }
-    Err(CliError::new(Kind::NothingVisible, format!("{} shows this user no VM at all", fifo.name())).hint(
+
+    fn finish(mut self, fifo: &Connection, listed: ListSummary) -> Result<Planned, CliError> {
+        let mut unreadable = listed.unreadable;
+        if self.vms.is_empty() && unreadable.is_empty() && !self.policies.is_empty() && !self.allow_empty {
+            return Err(nothing_visible(fifo));
+        }
+        if !self.selection.is_empty() {
+            self.missing.retain(|pattern| !unreadable.iter().any(|vm| pattern.matches_unreadable(vm)));
+            if let Some(missing) = self.missing.first() {
+                return Err(no_such_vm(missing));
+            }
+            unreadable.retain(|vm| self.selection.iter().any(|pattern| pattern.matches_unreadable(vm)));
+        }
+        let vms = self.vms.into_values().flatten().collect();
+        let plan = self.planner.finish(fifo.name().to_owned(), vms, &unreadable);
+        let overview = self.wanted.overview.then(|| self.overview.finish(&plan));
+        let inventory = Inventory { endpoint: fifo.name().to_owned(), vms: self.kept, unreadable };
+        let (identity, estimates) = (fifo.identity().to_owned(), self.estimates);
+        Ok(Planned { plan, inventory, overview, identity, estimates })
+    }
+
+    fn is_kept(&self, vm: &Vm, planned: Option<&VmPlan>) -> bool {
+        let is_changed = planned.is_some_and(|planned| !planned.due_actions().is_empty());
+        match self.wanted.vms {
+            KeptVms::None => false,
+            KeptVms::Changed => is_changed,
+            KeptVms::ForRun => is_changed || has_upload(vm) || self.kept.len() < WITNESSES,
+            KeptVms::All => planned.is_some(),
+        }
+    }
+}
+
+impl VmVisitor for Reading<'_> {
+    fn start(&mut self, server_date: Option<DateTime<Utc>>) {
+        self.began = self.context.now();
+        let now = server_date.map_or(self.began, |server| server.max(self.began)).trunc_subsecs(0);
+        self.planner = Planner::new(self.policies, self.at.unwrap_or(now));
+        self.vms.clear();
+        self.kept.clear();
+        self.estimates.clear();
+        self.overview = OverviewBuilder::default();
+        self.unmatched = self.policies.iter().collect();
+        self.missing = self.selection.iter().collect();
+    }
+
+    fn vm(&mut self, vm: Vm) {
+        self.unmatched.retain(|policy| !policy.matches(&vm));
+        self.missing.retain(|pattern| !pattern.matches(&vm));
+        let is_selected =
+            self.selection.is_empty() || self.selection.iter().any(|pattern| pattern.matches(&vm));
+        let planned = is_selected.then(|| {
+            let decided = self.planner.decide(&vm);
+            if self.wanted.overview {
+                self.overview.add(&vm, &decided);
+            }
+            decided.plan
+        });
+        if let Some(planned) = planned.as_ref().filter(|planned| !planned.due_actions().is_empty()) {
+            self.estimates.insert(vm.id, Estimate::of(planned, &vm));
+        }
+        let is_kept = self.is_kept(&vm, planned.as_ref());
+        self.vms.insert(vm.id, planned);
+        if is_kept {
+            self.kept.insert(vm.id, vm);
+        }
+    }
+
+    fn forget(&mut self, id: VmId) -> String {
+        self.kept.remove(&id);
+        self.estimates.remove(&id);
+        self.overview.forget(id);
+        self.vms.remove(&id).flatten().map(|planned| planned.alias).unwrap_or_default()
+    }
+}
+
+/// Reports an inventory without any VM: to see none is never taken for that there are none.
+fn nothing_visible(fifo: &Connection) -> CliError {
+    CliError::new(Kind::NothingVisible, format!("{} shows this user no VM at all", fifo.name())).hint(
         "a user sees only the VMs it may `get`, and one that may see none looks just like an empty cloud; \
          grant vms→…→get, or go on with --allow-empty",
-    ))
+    )
+}
+
+fn no_such_vm(missing: &VmPattern) -> CliError {
+    CliError::new(Kind::Settings, format!("{missing}: no VM that this user can see is meant")).hint(
+        "name its whole UUID, or its alias with * and ? for what may vary, upper and lower case as they are",
+    )
 }
 
 /// Gives how far the server's clock is ahead of ours, which was read before and after the server read its own; negative
@@ -136,45 +277,6 @@ fn judge_clocks(
         .hint("what is due would be wrong; set the wrong one of the two, and the next run goes on by itself"))
 }
 
-/// Gives only the VMs that are wanted; all of them where none is named.
-fn narrowed<'i>(inventory: &'i Inventory, wanted: &[VmPattern]) -> Result<Cow<'i, Inventory>, CliError> {
-    if wanted.is_empty() {
-        return Ok(Cow::Borrowed(inventory));
-    }
-    let is_there = |pattern: &&VmPattern| {
-        inventory.vms.values().any(|vm| pattern.matches(vm))
-            || inventory.unreadable.iter().any(|vm| pattern.matches_unreadable(vm))
-    };
-    if let Some(missing) = wanted.iter().find(|pattern| !is_there(pattern)) {
-        return Err(CliError::new(
-            Kind::Settings,
-            format!("{missing}: no VM that this user can see is meant"),
-        )
-        .hint(
-            "name its whole UUID, or its alias with * and ? for what may vary, upper and lower case as they are",
-        ));
-    }
-    // Only what is wanted is copied: the rest of a large cloud need not stand in memory twice.
-    let vms = inventory.vms.iter().filter(|(_, vm)| wanted.iter().any(|pattern| pattern.matches(vm)));
-    let unreadable =
-        inventory.unreadable.iter().filter(|vm| wanted.iter().any(|pattern| pattern.matches_unreadable(vm)));
-    Ok(Cow::Owned(Inventory {
-        endpoint: inventory.endpoint.clone(),
-        vms: vms.map(|(id, vm)| (*id, vm.clone())).collect(),
-        unreadable: unreadable.cloned().collect(),
-    }))
-}
-
-fn broken(violations: &[Violation]) -> CliError {
-    let mut message = "the plan breaks a rule, so it is neither shown nor carried out:".to_owned();
-    for violation in violations {
-        message.push_str(&format!("\n  {violation}"));
-    }
-    CliError::new(Kind::Audit, message).hint(
-        "this is a fault of fifo-retain, not of yours: please report it, with all of this and the policies",
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,16 +297,5 @@ mod tests {
         }
         let error = skewed(120, false).unwrap_err().chain().join("");
         assert!(error.contains("2026-11-22 20:00:30 UTC here and 2026-11-22 22:00:30 UTC on"), "{error}");
-    }
-
-    #[test]
-    fn a_violation_is_reported_whole() {
-        let violations = ["one", "two"].map(|what| Violation { vm: None, what: what.to_owned() });
-        let error = broken(&violations);
-        assert_eq!(error.kind(), Kind::Audit);
-        assert_eq!(
-            error.chain(),
-            ["the plan breaks a rule, so it is neither shown nor carried out:\n  one\n  two"]
-        );
     }
 }

@@ -9,9 +9,8 @@ use super::exit::Outcome;
 use super::interrupt::Interrupt;
 use super::latch;
 use super::output_queue;
-use super::planning::{self, Planned};
+use super::planning::{self, KeptVms, Planned, Wanted};
 use crate::apply::{Latch, VmRef};
-use crate::insight::Estimate;
 use crate::plan::{Action, ConfirmedPlan, Plan, SavedPlan, SkipReason, VmPlan, confirm};
 use crate::render;
 use crate::render::text::{PlanExtras, TextOptions};
@@ -121,8 +120,9 @@ impl RunSequence<'_, '_> {
     /// Reads FiFo and plans, and shows the state of the VMs.
     async fn plan(&mut self, fifo: &Connection) -> Result<Planned, CliError> {
         let &RunRequest { policies, selection, .. } = self.request;
-        let planned = planning::make(self.context, policies, fifo, selection, None).await?;
-        self.monitor.read(&planned, policies, self.summary);
+        let wanted = Wanted { vms: KeptVms::ForRun, overview: self.monitor.wants_overview() };
+        let mut planned = planning::make(self.context, policies, fifo, selection, wanted, None).await?;
+        self.monitor.read(&mut planned, self.summary);
         Ok(planned)
     }
 
@@ -181,7 +181,8 @@ impl Approved<'_> {
         match self {
             Self::Everything { last_shown } => {
                 show_if_changed(context, now, last_shown);
-                ConfirmedPlan { vms: now.plan.vms.clone(), skipped: Vec::new() }
+                let due = now.plan.vms.iter().filter(|vm| !vm.due_actions().is_empty());
+                ConfirmedPlan { vms: due.cloned().collect(), skipped: Vec::new() }
             }
             Self::Shown(plan) => confirmed(plan, &now.plan, "the plan that was shown"),
             Self::Saved { plan, path } => {
@@ -245,7 +246,7 @@ fn skip_text(why: SkipReason) -> String {
 fn show_or_warn(context: &Context, plan: &Plan, made: &Planned) {
     output_queue::start();
     if !context.is_json() {
-        let estimate = Estimate::of(plan, &made.inventory);
+        let estimate = made.estimate(plan);
         let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
         context.print_or_warn(|out| render::text::plan(plan, extras, &context.text_options, out));
     }
@@ -264,7 +265,7 @@ fn show_if_changed(context: &Context, made: &Planned, last: &mut Option<Vec<VmPl
 /// Shows the plan that a question is about; with JSON output, which has only the events, on standard error.
 fn show_where_asked(context: &Context, made: &Planned) -> Result<(), CliError> {
     let plan = &made.plan;
-    let estimate = Estimate::of(plan, &made.inventory);
+    let estimate = made.estimate(plan);
     let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
     if !context.is_json() {
         return context.print(|out| render::text::plan(plan, extras, &context.text_options, out));

@@ -11,7 +11,8 @@ use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::info;
@@ -46,6 +47,32 @@ pub struct Listing {
     pub one_by_one: bool,
 }
 
+/// Takes the VMs of a list while it is read, so that a large cloud is never in memory whole.
+pub trait VmVisitor {
+    /// A list begins, at this instant by the server's clock. Everything that came before it is void: a list that breaks off
+    /// says nothing.
+    fn start(&mut self, server_date: Option<DateTime<Utc>>);
+
+    /// Takes a VM that could be read whole.
+    fn vm(&mut self, vm: Vm);
+
+    /// Forgets a VM, and returns its alias: the list has it twice, and neither record can be trusted.
+    fn forget(&mut self, id: VmId) -> String;
+}
+
+/// What a list has besides the VMs that could be read whole.
+#[derive(Clone, Debug)]
+pub struct ListSummary {
+    /// The VMs, or elements that may have been one, that could not be read whole.
+    pub unreadable: Vec<UnreadableVm>,
+    /// See [`Listing::visible`].
+    pub visible: usize,
+    /// See [`Listing::server_date`].
+    pub server_date: Option<DateTime<Utc>>,
+    /// See [`Listing::one_by_one`].
+    pub one_by_one: bool,
+}
+
 /// The UUIDs of the VMs that a user may see.
 struct Uuids {
     wanted: BTreeSet<VmId>,
@@ -56,14 +83,20 @@ struct Uuids {
 }
 
 impl ReadClient {
-    /// Reads every VM that this user may see.
+    /// Reads every VM that this user may see, and hands each over as soon as it has come.
     ///
     /// FiFo of 2016 cuts every list that takes it more than 5 s. After the second cut in a row the UUIDs are read and
     /// then the VMs one by one, from then on and for the life of this client.
     ///
     /// # Errors
     ///
-    /// When there is no whole list to be had. A VM that cannot be read is no error: the inventory names it.
+    /// When there is no whole list to be had; then what was handed over counts for nothing. A VM that cannot be read is no
+    /// error: the summary names it.
+    pub async fn visit(&self, visitor: &mut (impl VmVisitor + Send)) -> Result<ListSummary, FifoError> {
+        self.visit_only(|_| true, visitor).await
+    }
+
+    /// Reads every VM that this user may see, as [`ReadClient::visit`] does, and keeps them all.
     pub async fn list(&self) -> Result<Listing, FifoError> {
         self.listing(|_| true).await
     }
@@ -75,17 +108,35 @@ impl ReadClient {
     }
 
     async fn listing(&self, wanted: impl Fn(VmId) -> bool + Sync) -> Result<Listing, FifoError> {
+        let mut vms = BTreeMap::new();
+        let listed = self.visit_only(wanted, &mut vms).await?;
+        let ListSummary { unreadable, visible, server_date, one_by_one } = listed;
+        let inventory = Inventory { endpoint: self.endpoint(), vms, unreadable };
+        Ok(Listing { inventory, visible, server_date, one_by_one })
+    }
+
+    async fn visit_only(
+        &self,
+        wanted: impl Fn(VmId) -> bool + Sync,
+        visitor: &mut (impl VmVisitor + Send),
+    ) -> Result<ListSummary, FifoError> {
         if !self.session().lists_are_cut() {
-            match self.full_list(&wanted).await {
+            match self.full_list(&wanted, visitor).await {
                 Err(_) if self.session().lists_are_cut() => {}
                 listed => return listed,
             }
         }
-        self.one_by_one(&wanted).await
+        self.one_by_one(&wanted, visitor).await
     }
 
-    async fn full_list(&self, wanted: &(impl Fn(VmId) -> bool + Sync)) -> Result<Listing, FifoError> {
+    async fn full_list(
+        &self,
+        wanted: &(impl Fn(VmId) -> bool + Sync),
+        visitor: &mut (impl VmVisitor + Send),
+    ) -> Result<ListSummary, FifoError> {
         let session = self.session();
+        // Of one attempt at a time, each of which begins anew.
+        let visitor = &Mutex::new(visitor);
         let path = &format!("{}/vms?full-list=true&full-list-fields={FIELDS}", session.base());
         session
             .retrying(DOING, move |attempt| async move {
@@ -95,8 +146,13 @@ impl ReadClient {
                 ]);
                 let response = self.get(attempt, path, headers, DOING).await?;
                 let server_date = server_date(&response.headers);
-                let mut gathered = Gathered::default();
-                let read = self.elements(response, |element| gathered.add(read_vm(element), wanted)).await;
+                let mut seen = Seen::default();
+                visitor.lock().unwrap_or_else(PoisonError::into_inner).start(server_date);
+                let add = |element: &[u8]| {
+                    let mut visitor = visitor.lock().unwrap_or_else(PoisonError::into_inner);
+                    seen.hand_over(read_vm(element), wanted, &mut **visitor);
+                };
+                let read = self.elements(response, add).await;
                 let visible = read.map_err(|failure| {
                     if !is_cut(&failure.error) {
                         return failure;
@@ -106,16 +162,19 @@ impl ReadClient {
                     FailedAttempt { retry, ..failure }
                 })?;
                 session.list_came_whole();
-                let inventory = gathered.into_inventory(self.endpoint());
-                Ok(Listing { inventory, visible, server_date, one_by_one: false })
+                Ok(ListSummary { unreadable: seen.unreadable(), visible, server_date, one_by_one: false })
             })
             .await
     }
 
-    async fn one_by_one(&self, wanted: &(impl Fn(VmId) -> bool + Sync)) -> Result<Listing, FifoError> {
+    async fn one_by_one(
+        &self,
+        wanted: &(impl Fn(VmId) -> bool + Sync),
+        visitor: &mut (impl VmVisitor + Send),
+    ) -> Result<ListSummary, FifoError> {
         let Uuids { wanted, unreadable, visible, server_date } = self.uuids(wanted).await?;
-        let mut gathered = Gathered::default();
-        gathered.inventory.unreadable = unreadable;
+        visitor.start(server_date);
+        let mut seen = Seen { unreadable, ..Seen::default() };
         let mut progress = Progress::of(wanted.len());
         let mut unanswered_in_row = 0;
         let mut reads = stream::iter(wanted)
@@ -124,7 +183,7 @@ impl ReadClient {
         while let Some((id, read)) = reads.next().await {
             let error = match read {
                 Ok(read) => {
-                    gathered.add(read.vm, |_| true);
+                    seen.hand_over(read.vm, |_| true, visitor);
                     None
                 }
                 // It has gone since the UUIDs were read.
@@ -140,7 +199,7 @@ impl ReadClient {
                     // It is not these VMs that cannot be read: FiFo does not answer any more.
                     return Err(error);
                 }
-                gathered.inventory.unreadable.push(UnreadableVm {
+                seen.unreadable.push(UnreadableVm {
                     alias: String::new(),
                     id: Some(id),
                     problems: vec![with_causes(&error)],
@@ -148,8 +207,7 @@ impl ReadClient {
             }
             progress.one_more();
         }
-        let inventory = gathered.into_inventory(self.endpoint());
-        Ok(Listing { inventory, visible, server_date, one_by_one: true })
+        Ok(ListSummary { unreadable: seen.unreadable(), visible, server_date, one_by_one: true })
     }
 
     async fn uuids(&self, wanted: &(impl Fn(VmId) -> bool + Sync)) -> Result<Uuids, FifoError> {
@@ -218,15 +276,35 @@ fn is_cut(error: &FifoError) -> bool {
     )
 }
 
-/// The VMs as they come in.
-#[derive(Default)]
-struct Gathered {
-    inventory: Inventory,
-    seen: BTreeSet<VmId>,
+impl VmVisitor for BTreeMap<VmId, Vm> {
+    fn start(&mut self, _: Option<DateTime<Utc>>) {
+        self.clear();
+    }
+
+    fn vm(&mut self, vm: Vm) {
+        self.insert(vm.id, vm);
+    }
+
+    fn forget(&mut self, id: VmId) -> String {
+        self.remove(&id).map(|vm| vm.alias).unwrap_or_default()
+    }
 }
 
-impl Gathered {
-    fn add(&mut self, read: Result<Vm, UnreadableVm>, wanted: impl Fn(VmId) -> bool) {
+/// What a list has had so far.
+#[derive(Default)]
+struct Seen {
+    /// Whether the VM was handed over.
+    vms: HashMap<VmId, bool>,
+    unreadable: Vec<UnreadableVm>,
+}
+
+impl Seen {
+    fn hand_over(
+        &mut self,
+        read: Result<Vm, UnreadableVm>,
+        wanted: impl Fn(VmId) -> bool,
+        visitor: &mut impl VmVisitor,
+    ) {
         let id = match &read {
             Ok(vm) => Some(vm.id),
             Err(unreadable) => unreadable.id,
@@ -235,23 +313,25 @@ impl Gathered {
             if !wanted(id) {
                 return;
             }
-            if !self.seen.insert(id) {
-                // Neither record can be trusted: which of them is the whole one?
-                if let Some(vm) = self.inventory.vms.remove(&id) {
-                    self.inventory.unreadable.push(listed_twice(id, vm.alias));
+            if let Some(was_handed_over) = self.vms.insert(id, read.is_ok()) {
+                self.vms.insert(id, false);
+                if was_handed_over {
+                    // Which of the two is the whole one?
+                    let alias = visitor.forget(id);
+                    self.unreadable.push(listed_twice(id, alias));
                 }
                 return;
             }
         }
         match read {
-            Ok(vm) => drop(self.inventory.vms.insert(vm.id, vm)),
-            Err(unreadable) => self.inventory.unreadable.push(unreadable),
+            Ok(vm) => visitor.vm(vm),
+            Err(unreadable) => self.unreadable.push(unreadable),
         }
     }
 
-    fn into_inventory(mut self, endpoint: String) -> Inventory {
-        self.inventory.unreadable.sort();
-        Inventory { endpoint, ..self.inventory }
+    fn unreadable(mut self) -> Vec<UnreadableVm> {
+        self.unreadable.sort();
+        self.unreadable
     }
 }
 

@@ -32,7 +32,7 @@ pub use endpoint::{ApiVersion, BadApiVersion, BadEndpoint, Endpoint, is_loopback
 pub use error::{FifoError, UnreadableAnswer, causes, with_causes};
 pub use http_transport::{HttpOptions, HttpSetupError, HttpTransport, install_crypto, outward_client};
 pub use list::{ListError, MAX_ELEMENT_BYTES, Splitter};
-pub use listing::Listing;
+pub use listing::{ListSummary, Listing, VmVisitor};
 pub use profile::{Profile, ProfileError};
 pub use retry::Backoff;
 pub use settings::ClientSettings;

@@ -1,7 +1,7 @@
 //! What a plan moves, in bytes: measured for what it deletes, estimated for what it creates.
 
-use crate::inventory::{Inventory, Vm};
-use crate::plan::{Action, Plan, expected_upload_bytes};
+use crate::inventory::Vm;
+use crate::plan::{Action, VmPlan, expected_upload_bytes};
 
 /// The bytes that carrying out a plan is likely to move. Actions of suspended VMs are not in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,31 +17,40 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Estimates a plan by the inventory that it was made from, or by a later one.
-    pub fn of(plan: &Plan, inventory: &Inventory) -> Self {
-        let mut estimate = Self::default();
-        for planned in &plan.vms {
-            let vm = planned.uuid.and_then(|id| inventory.vms.get(&id));
-            for action in planned.due_actions() {
-                estimate.add(action, vm);
-            }
-        }
-        estimate
+    /// Estimates what is done to one VM.
+    pub fn of(planned: &VmPlan, vm: &Vm) -> Self {
+        planned
+            .due_actions()
+            .iter()
+            .map(|action| Self::of_action(action, vm))
+            .fold(Self::default(), Self::plus)
     }
 
-    fn add(&mut self, action: &Action, vm: Option<&Vm>) {
+    /// Adds up two estimates.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            freed_bytes: self.freed_bytes.saturating_add(other.freed_bytes),
+            upload_bytes: self.upload_bytes.saturating_add(other.upload_bytes),
+            creates: self.creates + other.creates,
+            creates_unknown: self.creates_unknown + other.creates_unknown,
+        }
+    }
+
+    fn of_action(action: &Action, vm: &Vm) -> Self {
         match action {
             Action::Create(create) => {
-                self.creates += 1;
-                match vm.and_then(|vm| expected_upload_bytes(vm, create)) {
-                    Some(bytes) => self.upload_bytes = self.upload_bytes.saturating_add(bytes),
-                    None => self.creates_unknown += 1,
+                let bytes = expected_upload_bytes(vm, create);
+                Self {
+                    upload_bytes: bytes.unwrap_or(0),
+                    creates: 1,
+                    creates_unknown: usize::from(bytes.is_none()),
+                    ..Self::default()
                 }
             }
             Action::DeleteLocal(delete) => {
-                let backup = vm.and_then(|vm| vm.backups.get(delete.backup));
-                let bytes = backup.and_then(|backup| backup.local_size_bytes).unwrap_or(0);
-                self.freed_bytes = self.freed_bytes.saturating_add(bytes);
+                let bytes = vm.backups.get(delete.backup).and_then(|backup| backup.local_size_bytes);
+                Self { freed_bytes: bytes.unwrap_or(0), ..Self::default() }
             }
         }
     }

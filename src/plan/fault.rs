@@ -1,49 +1,21 @@
 //! Leaving out a VM whose plan breaks a rule: a fault of this program, which must not keep the other VMs from theirs.
 
-use super::audit::{Violation, audit};
-use super::changeset::{Plan, SnapshotUsage, Status, TOOL, VmPlan};
+use super::changeset::{SnapshotUsage, Status, TOOL, VmPlan};
+use super::fingerprint::fingerprint;
 use super::note::{Note, NoteKind};
-use super::{fingerprint, summary};
-use crate::inventory::{Backup, Inventory, Vm, VmId};
+use crate::inventory::{Backup, Vm};
 use crate::policy::{Match, Policies, Policy};
 use chrono::{DateTime, Utc};
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Has a plan audited, and takes out of it what is planned for the VMs of which it breaks a rule.
-///
-/// # Errors
-///
-/// A violation is about a VM that cannot be left out, or is still there without those VMs. All violations are given.
-pub(super) fn without_faults(
-    mut plan: Plan,
+/// Makes the plan of a VM that is left out, because what was planned for it breaks these rules.
+pub(super) fn left_out(
+    planned: &VmPlan,
+    vm: &Vm,
+    broken: &[String],
     policies: &Policies,
-    inventory: &Inventory,
-) -> Result<Plan, Vec<Violation>> {
-    let violations = audit(&plan, policies, inventory);
-    if violations.is_empty() {
-        return Ok(plan);
-    }
-    let mut of_vms: BTreeMap<VmId, Vec<&str>> = BTreeMap::new();
-    for violation in &violations {
-        match violation.vm {
-            Some(vm) => of_vms.entry(vm).or_default().push(&violation.what),
-            None => return Err(violations),
-        }
-    }
-    for planned in &mut plan.vms {
-        let vm = planned.uuid.and_then(|id| inventory.vms.get(&id));
-        let broken = planned.uuid.and_then(|id| of_vms.get(&id));
-        if let (Some(vm), Some(broken)) = (vm, broken) {
-            *planned = left_out(planned, vm, broken, policies, plan.at);
-        }
-    }
-    plan.summary = summary(&plan.vms);
-    plan.sign();
-    if audit(&plan, policies, inventory).is_empty() { Ok(plan) } else { Err(violations) }
-}
-
-fn left_out(planned: &VmPlan, vm: &Vm, broken: &[&str], policies: &Policies, now: DateTime<Utc>) -> VmPlan {
+    now: DateTime<Utc>,
+) -> VmPlan {
     VmPlan {
         uuid: Some(vm.id),
         alias: vm.alias.clone(),
@@ -58,7 +30,7 @@ fn left_out(planned: &VmPlan, vm: &Vm, broken: &[&str], policies: &Policies, now
 }
 
 /// Writes all that somebody needs to see why the decision went wrong: the rules, and what both readings of them rest on.
-fn report(planned: &VmPlan, vm: &Vm, broken: &[&str], policies: &Policies, now: DateTime<Utc>) -> String {
+fn report(planned: &VmPlan, vm: &Vm, broken: &[String], policies: &Policies, now: DateTime<Utc>) -> String {
     let mut text = format!(
         "left out, because its plan violates a rule: {}. This is a bug in the program; please report \
          it with all of this: {TOOL} at {}",
@@ -128,48 +100,45 @@ fn backup_facts(backup: &Backup, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::audit::audit_vm;
     use crate::plan::tests::fixtures::*;
-    use crate::plan::tests::frame::frame_broken;
-    use crate::plan::{Action, NoteCode, SavedPlan};
+    use crate::plan::tests::frame::{audit, frame_broken};
+    use crate::plan::{Action, NoteCode};
 
     const WEDNESDAY: &str = "2026-11-18 01:00";
 
-    /// Two VMs with a daily due, the first of which has its parent's snapshot deleted before it.
-    fn one_broken() -> (Plan, Policies, Inventory) {
-        let mut other = mid_chain();
-        other.vm.id = vm_id(2);
-        let inventory = inventory([mid_chain(), other]);
+    /// A VM with a daily due, whose plan has its parent's snapshot deleted before it, and what stands in place of that plan.
+    fn broken() -> (VmPlan, VmPlan) {
         let policies = Policies::new(vec![grandfather()]);
-        let mut plan = crate::plan::plan(&policies, &inventory, at(WEDNESDAY)).unwrap();
-        for action in &mut plan.vms[0].actions {
+        let mut planned = mid_chain().plan(&grandfather(), WEDNESDAY);
+        for action in &mut planned.actions {
             if let Action::DeleteLocal(delete) = action {
                 delete.after_create = false;
             }
         }
-        plan.vms[0].actions.reverse();
-        plan.sign();
-        (plan, policies, inventory)
+        planned.actions.reverse();
+        let vm = mid_chain().vm;
+        let broken = audit_vm(&planned, &vm, &policies, at(WEDNESDAY));
+        let fault = left_out(&planned, &vm, &broken, &policies, at(WEDNESDAY));
+        (planned, fault)
     }
 
     #[test]
-    fn a_vm_whose_plan_breaks_a_rule_is_left_out_and_the_others_go_on() {
-        let (broken, policies, inventory) = one_broken();
-        let plan = without_faults(broken.clone(), &policies, &inventory).unwrap();
-        let fault = &plan.vms[0];
+    fn a_vm_whose_plan_breaks_a_rule_is_left_out_and_counted() {
+        let (planned, fault) = broken();
         assert_eq!((fault.status, fault.actions.len(), fault.notes.len()), (Status::Fault, 0, 1));
-        assert_eq!(plan.vms[1], broken.vms[1]);
-        assert_eq!((plan.summary.fault, plan.summary.create, plan.summary.delete_local), (1, 1, 1));
-        assert_eq!(audit(&plan, &policies, &inventory), []);
+        assert_eq!((fault.uuid, fault.fingerprint.as_ref()), (planned.uuid, planned.fingerprint.as_ref()));
+        let plan = plan_all(&[grandfather()], [mid_chain()], at(WEDNESDAY)).limited_to(vec![fault]);
+        assert_eq!((plan.summary.fault, plan.summary.create, plan.summary.delete_local), (1, 0, 0));
+        let (policies, inventory) = (Policies::new(vec![grandfather()]), inventory([mid_chain()]));
         assert_eq!(frame_broken(&plan, &policies, &inventory), Vec::<String>::new());
-        let json = serde_json::to_vec(&plan).unwrap();
-        assert_eq!(SavedPlan::from_json(&json).unwrap().checksum, plan.checksum, "it is signed anew");
+        assert_eq!(audit(&plan, &policies, &inventory), Vec::<String>::new());
     }
 
     #[test]
     fn what_is_reported_of_it_is_all_that_a_report_needs() {
-        let (broken, policies, inventory) = one_broken();
-        let plan = without_faults(broken, &policies, &inventory).unwrap();
-        let message = plan.vms[0].note(NoteCode::InternalError).unwrap().to_string();
+        let (_, fault) = broken();
+        let message = fault.note(NoteCode::InternalError).unwrap().to_string();
         let parent = backup_id(3).to_string();
         for part in [
             "a local delete of the create's parent before it",
@@ -183,14 +152,5 @@ mod tests {
         ] {
             assert!(message.contains(part), "{part:?} is not in {message}");
         }
-    }
-
-    #[test]
-    fn a_vm_that_is_missing_from_the_plan_refuses_all_of_it() {
-        let (mut broken, policies, inventory) = one_broken();
-        broken.vms.remove(1);
-        broken.summary = summary(&broken.vms);
-        let violations = without_faults(broken, &policies, &inventory).unwrap_err();
-        assert!(violations.iter().any(|violation| violation.what.contains("missing from the plan")));
     }
 }

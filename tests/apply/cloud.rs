@@ -120,7 +120,7 @@ impl Cloud {
 
     pub(crate) async fn plan(&self) -> (Plan, Inventory) {
         let inventory = self.read().await;
-        (plan(&self.policies, &inventory, self.clock.now()).unwrap(), inventory)
+        (plan(&self.policies, &inventory, self.clock.now()), inventory)
     }
 
     pub(crate) async fn execute(&self, plan: &Plan, inventory: &Inventory) -> RunReport {

@@ -11,7 +11,7 @@ use fifo_retain::apply::{
 };
 use fifo_retain::fifo::{self, ApiVersion, Credentials, ReadClient, WriteClient};
 use fifo_retain::inventory::Inventory;
-use fifo_retain::plan::{Plan, VmPlan, confirm, plan};
+use fifo_retain::plan::{Plan, Status, VmPlan, confirm, plan};
 use fifo_retain::policy::Policies;
 use fifo_retain::sandbox::{UploadOutcome, World};
 use std::fmt::Write as _;
@@ -291,19 +291,15 @@ impl Life {
             self.note("the clocks are too far apart");
             return None;
         }
-        match plan(policies, &listing.inventory, server.max(ours)) {
-            Ok(plan) => {
-                for vm in plan.vms.iter().filter(|_| is_traced()) {
-                    let (actions, notes) = (&vm.actions, &vm.notes);
-                    eprintln!("  {}: {:?} {actions:?} {notes:?}", vm.alias, vm.status);
-                }
-                Some((plan, listing.inventory))
-            }
-            Err(broken) => {
-                self.judges().found.push(format!("no plan: {broken:?}"));
-                None
-            }
+        let plan = plan(policies, &listing.inventory, server.max(ours));
+        for vm in plan.vms.iter().filter(|_| is_traced()) {
+            let (actions, notes) = (&vm.actions, &vm.notes);
+            eprintln!("  {}: {:?} {actions:?} {notes:?}", vm.alias, vm.status);
         }
+        for vm in plan.vms.iter().filter(|vm| vm.status == Status::Fault) {
+            self.judges().found.push(format!("no plan for a VM: {:?}", vm.notes));
+        }
+        Some((plan, listing.inventory))
     }
 
     async fn reconcile(&self, sender: usize, run: &Run, stop: &CancellationToken) {

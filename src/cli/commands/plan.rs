@@ -7,9 +7,8 @@ use crate::cli::error::{CliError, Kind};
 use crate::cli::exit::Outcome;
 use crate::cli::files;
 use crate::cli::latch;
-use crate::cli::planning::{self, Planned};
+use crate::cli::planning::{self, KeptVms, Planned, Wanted};
 use crate::cli::policies;
-use crate::insight::Estimate;
 use crate::plan::Plan;
 use crate::render::markdown::{MAX_BYTES_DEFAULT, PlanPageParts};
 use crate::render::text::PlanExtras;
@@ -27,12 +26,12 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
     let fifo = PendingConnection::of(context)?;
     let stop = latch::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
-    let planned = planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
+    let wanted = Wanted { vms: kept(args), overview: false };
+    let planned = planning::make(context, &policies, &fifo, &args.planning, wanted, args.at).await?;
     fifo.close().await?;
-    let compared = before
-        .map(|before| planning::compare_with(&before, &policies, &planned, &args.planning))
-        .transpose()?;
-    let Planned { plan, inventory, identity } = planned;
+    let compared = before.map(|before| planning::compare_with(&before, &policies, &planned));
+    let estimate = planned.estimate(&planned.plan);
+    let Planned { plan, inventory, identity, .. } = planned;
 
     // Saved before it is shown: the file is written even if the pipe is closed early.
     if let Some(path) = &args.out {
@@ -61,7 +60,6 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
                 render::diff::plan(&plan, &policies, &inventory, &context.text_options.styles, out)?;
                 writeln!(out)?;
             }
-            let estimate = Estimate::of(&plan, &inventory);
             let extras = PlanExtras { identity: Some(&identity), estimate: Some(&estimate) };
             render::text::plan(&plan, extras, &context.text_options, out)?;
             match compared {
@@ -76,6 +74,17 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
     }
     let has_changes = plan.vms.iter().any(|vm| !vm.due_actions().is_empty());
     Ok(if args.detailed_exitcode && has_changes { Outcome::Changes } else { Outcome::Done })
+}
+
+/// Returns which VMs are needed besides their plans.
+fn kept(args: &PlanArgs) -> KeptVms {
+    if !args.against.is_empty() {
+        KeptVms::All
+    } else if args.diff {
+        KeptVms::Changed
+    } else {
+        KeptVms::None
+    }
 }
 
 fn refuse_what_does_not_go_together(args: &PlanArgs, format: ReportFormat) -> Result<(), CliError> {

@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Outcome;
 use crate::cli::latch;
-use crate::cli::planning::{self, Planned};
+use crate::cli::planning::{self, KeptVms, Planned, Wanted};
 use crate::cli::policies;
 use crate::insight::show::explain;
 use crate::render;
@@ -18,8 +18,9 @@ pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Ou
     let stop = latch::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
     let selection = PlanningArgs { vms: args.vms.clone(), allow_empty: false };
-    let Planned { plan, inventory, identity } =
-        planning::make(context, &policies, &fifo, &selection, args.at).await?;
+    let wanted = Wanted { vms: KeptVms::All, overview: false };
+    let Planned { plan, inventory, identity, .. } =
+        planning::make(context, &policies, &fifo, &selection, wanted, args.at).await?;
     fifo.close().await?;
     let explained = explain(&plan, &policies, &inventory);
     context.print(|out| match format {

@@ -4,12 +4,11 @@ use crate::cli::args::{ReportFormat, StatusArgs};
 use crate::cli::connection::{FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::daemon::reporting;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Kind};
 use crate::cli::exit::Outcome;
 use crate::cli::latch;
-use crate::cli::planning::{self, Planned};
+use crate::cli::planning::{self, KeptVms, Planned, Wanted};
 use crate::cli::policies;
-use crate::insight::Overview;
 use crate::render::{self, text::StatusView};
 use crate::run::RunHistory;
 
@@ -19,10 +18,12 @@ pub(in crate::cli) async fn run(args: &StatusArgs, context: &Context) -> Result<
     let fifo = PendingConnection::of(context)?;
     let stop = latch::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
-    let Planned { plan, inventory, identity } =
-        planning::make(context, &policies, &fifo, &args.planning, args.at).await?;
+    let wanted = Wanted { vms: KeptVms::None, overview: true };
+    let planned = planning::make(context, &policies, &fifo, &args.planning, wanted, args.at).await?;
+    let Planned { overview, identity, .. } = planned;
     fifo.close().await?;
-    let overview = Overview::of(&plan, &policies, &inventory);
+    let overview =
+        overview.ok_or_else(|| CliError::new(Kind::Internal, "the VMs were planned without their state"))?;
     let health = &overview.health;
     context.print(|out| match format {
         ReportFormat::Json => render::json::status(health, stop.as_ref(), out),

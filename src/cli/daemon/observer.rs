@@ -9,7 +9,6 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::latch;
 use crate::cli::planning::{self, Planned};
-use crate::insight::Overview;
 use crate::policy::Policies;
 use crate::run::RunSummary;
 use futures::FutureExt as _;
@@ -76,11 +75,8 @@ impl<'a> RunMonitor<'a> {
     }
 
     /// Enters the state of the VMs, and shows it at once.
-    pub(in crate::cli) fn read(&self, planned: &Planned, policies: &Policies, summary: &mut RunSummary) {
-        if !self.wants_overview() {
-            return;
-        }
-        let overview = Overview::of(&planned.plan, policies, &planned.inventory);
+    pub(in crate::cli) fn read(&self, planned: &mut Planned, summary: &mut RunSummary) {
+        let Some(overview) = planned.overview.take() else { return };
         if let Some(LiveView { state, .. }) = self.live_view {
             state.read(&overview);
         }
@@ -102,7 +98,7 @@ impl<'a> RunMonitor<'a> {
             sleep(every).await;
             let reading = planning::plan_again(context, policies, fifo, selection);
             match AssertUnwindSafe(reading).catch_unwind().await {
-                Ok(Ok(planned)) => self.read(&planned, policies, summary),
+                Ok(Ok(mut planned)) => self.read(&mut planned, summary),
                 Ok(Err(error)) => {
                     let why = error.chain().join(": ");
                     tracing::warn!("failed to read the current state of the VMs: {why}; the run goes on");

@@ -2,16 +2,16 @@
 
 mod overview;
 
-pub use overview::{Overview, TierHealth};
+pub use overview::{Overview, OverviewBuilder, TierHealth};
 
-use crate::inventory::{BackupId, Inventory, Vm, VmId, chain_of};
+use crate::inventory::{BackupId, Vm, VmId, chain_of};
 use crate::plan::due::Occurrences;
 use crate::plan::standing::VmView;
-use crate::plan::{Note, Plan, SnapshotUsage, VmPlan};
-use crate::policy::{Match, Policies, Policy};
+use crate::plan::{DecidedVm, JudgedVm, Note, SnapshotUsage, Status, VmPlan};
+use crate::policy::Policy;
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::iter::successors;
 
 /// How far back gaps are looked for.
@@ -115,40 +115,14 @@ pub struct NewestBackup {
     pub size_bytes: Option<u64>,
 }
 
-/// Judges the VMs of a plan by what they were planned from.
-pub fn health(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Health {
-    let (health, _) = judged(plan, policies, inventory, |_, _| ());
-    health
-}
-
-/// Judges the VMs of a plan, and has a function look at each that belongs to exactly one policy, by its UUID.
-fn judged<T>(
-    plan: &Plan,
-    policies: &Policies,
-    inventory: &Inventory,
-    also: impl Fn(&VmView<'_>, &Occurrences<'_>) -> T,
-) -> (Health, BTreeMap<VmId, T>) {
-    let occurrences_by_policy: BTreeMap<&str, Occurrences<'_>> =
-        policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, plan.at))).collect();
-    let mut by_id = BTreeMap::new();
-    let vms = plan.vms.iter().map(|planned| {
-        // One that could not be read completely has no fingerprint, even where the list had it a second time.
-        let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
-        match vm.map(|vm| (vm, policies.policy_for(vm))) {
-            None => without_policy(planned, None, BackupHealth::Unreadable),
-            Some((vm, Match::Unprotected)) => without_policy(planned, Some(vm), BackupHealth::Unprotected),
-            Some((vm, Match::Conflict(_))) => without_policy(planned, Some(vm), BackupHealth::Conflict),
-            Some((vm, Match::One(policy))) => {
-                let occurrences = &occurrences_by_policy[policy.name.as_str()];
-                let view = VmView::new(vm, policy, occurrences.now());
-                by_id.insert(vm.id, also(&view, occurrences));
-                under_policy(planned, &view, occurrences)
-            }
-        }
-    });
-    let vms = vms.collect();
-    let (endpoint, timezone) = (plan.endpoint.clone(), plan.timezone.clone());
-    (Health { at: plan.at, endpoint, timezone, vms }, by_id)
+/// Judges a VM by what its plan was decided by.
+fn vm_health(vm: &Vm, decided: &DecidedVm<'_>) -> VmHealth {
+    let verdict = match (&decided.judged, decided.plan.status) {
+        (Some(judged), _) => return under_policy(&decided.plan, judged),
+        (None, Status::Conflict) => BackupHealth::Conflict,
+        (None, _) => BackupHealth::Unprotected,
+    };
+    without_policy(&decided.plan, Some(vm), verdict)
 }
 
 fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> VmHealth {
@@ -168,7 +142,8 @@ fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> V
     }
 }
 
-fn under_policy(planned: &VmPlan, view: &VmView<'_>, occurrences: &Occurrences<'_>) -> VmHealth {
+fn under_policy(planned: &VmPlan, judged: &JudgedVm<'_>) -> VmHealth {
+    let JudgedVm { view, occurrences } = judged;
     let (vm, policy) = (view.vm, view.policy);
     let newest = view.newest_restorable().and_then(|newest| {
         let chain = chain_of(&vm.backups, newest.id())?;

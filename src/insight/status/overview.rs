@@ -1,11 +1,9 @@
 //! An overview of a cloud at an instant: health and plan status together, for metrics, the status page and notifications.
 
-use super::{BackupHealth, Health, VmHealth, judged};
-use crate::inventory::{Inventory, VmId};
-use crate::plan::due::{Occurrences, unsatisfied};
-use crate::plan::standing::VmView;
-use crate::plan::{Plan, Status};
-use crate::policy::Policies;
+use super::{BackupHealth, Health, VmHealth, vm_health, without_policy};
+use crate::inventory::{Vm, VmId};
+use crate::plan::due::unsatisfied;
+use crate::plan::{DecidedVm, JudgedVm, Plan, Status};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
@@ -31,19 +29,49 @@ pub struct TierHealth {
     pub is_up_to_date: bool,
 }
 
-impl Overview {
-    /// Looks over the VMs of a plan and what it was made from.
-    pub fn of(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Self {
-        let mut vms_by_status = BTreeMap::new();
-        for vm in &plan.vms {
-            *vms_by_status.entry(vm.status).or_default() += 1;
-        }
-        let (health, tiers) = judged(plan, policies, inventory, tiers);
-        Self { health, vms_by_status, tiers }
+/// Looks over VMs, one at a time.
+#[derive(Debug, Default)]
+pub struct OverviewBuilder(BTreeMap<VmId, VmOverview>);
+
+#[derive(Debug)]
+struct VmOverview {
+    health: VmHealth,
+    /// `None` where no policy or several claim the VM.
+    tiers: Option<Vec<TierHealth>>,
+}
+
+impl OverviewBuilder {
+    /// Looks over a VM for which something, or nothing, was decided.
+    pub fn add(&mut self, vm: &Vm, decided: &DecidedVm<'_>) {
+        let (health, tiers) = (vm_health(vm, decided), decided.judged.as_ref().map(tiers));
+        self.0.insert(vm.id, VmOverview { health, tiers });
+    }
+
+    /// Forgets a VM, which turned out not to be known.
+    pub fn forget(&mut self, vm: VmId) {
+        self.0.remove(&vm);
+    }
+
+    /// Makes the overview of the VMs of a plan; one that was not added could not be read.
+    pub fn finish(mut self, plan: &Plan) -> Overview {
+        let (mut vms_by_status, mut tiers) = (BTreeMap::new(), BTreeMap::new());
+        let vms = plan.vms.iter().map(|planned| {
+            *vms_by_status.entry(planned.status).or_default() += 1;
+            let Some((vm, known)) = planned.uuid.and_then(|id| Some((id, self.0.remove(&id)?))) else {
+                return without_policy(planned, None, BackupHealth::Unreadable);
+            };
+            tiers.extend(known.tiers.map(|tiers| (vm, tiers)));
+            known.health
+        });
+        let vms = vms.collect();
+        let health =
+            Health { at: plan.at, endpoint: plan.endpoint.clone(), timezone: plan.timezone.clone(), vms };
+        Overview { health, vms_by_status, tiers }
     }
 }
 
-fn tiers(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<TierHealth> {
+fn tiers(judged: &JudgedVm<'_>) -> Vec<TierHealth> {
+    let JudgedVm { view, occurrences } = judged;
     let missing = unsatisfied(view, occurrences);
     let tiers = view.policy.tiers.iter().enumerate().map(|(index, tier)| TierHealth {
         tier: tier.name.clone(),

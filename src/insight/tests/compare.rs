@@ -13,8 +13,8 @@ fn compared(before: &[Policy], after: &[Policy], vms: impl IntoIterator<Item = V
     let (before, after) = (Policies::new(before.to_vec()), Policies::new(after.to_vec()));
     let inventory = inventory(vms);
     let now = at("2026-11-18 02:00");
-    let old = plan(&before, &inventory, now).unwrap();
-    let new = plan(&after, &inventory, now).unwrap();
+    let old = plan(&before, &inventory, now);
+    let new = plan(&after, &inventory, now);
     let comparison = compare(
         PolicySide { policies: &before, plan: &old },
         PolicySide { policies: &after, plan: &new },

@@ -2,16 +2,14 @@
 
 use crate::insight::Overview;
 use crate::insight::status::BackupHealth;
-use crate::plan::tests::fixtures::*;
-use crate::plan::{Status, plan};
+use crate::plan::Status;
+use crate::plan::tests::fixtures::{self, VmBuilder, at, grandfather, inventory, vm, vm_id};
 use crate::policy::Policies;
 use chrono::TimeDelta;
 
 fn overview(vms: impl IntoIterator<Item = VmBuilder>, now: &str) -> Overview {
     let policies = Policies::new(vec![grandfather()]);
-    let inventory = inventory(vms);
-    let plan = plan(&policies, &inventory, at(now)).unwrap();
-    Overview::of(&plan, &policies, &inventory)
+    fixtures::overview(&policies, &inventory(vms), at(now))
 }
 
 fn chain() -> VmBuilder {

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 fn explained(policy: Policy, vm: VmBuilder, now: &str) -> VmExplanation {
     let policies = Policies::new(vec![policy]);
     let inventory = inventory([vm]);
-    let plan = plan(&policies, &inventory, at(now)).unwrap();
+    let plan = plan(&policies, &inventory, at(now));
     explain(&plan, &policies, &inventory).vms.remove(0)
 }
 

@@ -1,16 +1,13 @@
 //! Would these backups have saved us?
 
-use crate::insight::status::{BackupHealth, VmHealth, health};
-use crate::plan::plan;
+use crate::insight::status::{BackupHealth, VmHealth};
 use crate::plan::tests::fixtures::*;
 use crate::policy::{Policies, Policy, Tier};
 use std::num::NonZeroU32;
 
 fn judged(policy: Policy, vm: VmBuilder, now: &str) -> VmHealth {
     let policies = Policies::new(vec![policy]);
-    let inventory = inventory([vm]);
-    let plan = plan(&policies, &inventory, at(now)).unwrap();
-    health(&plan, &policies, &inventory).vms.remove(0)
+    overview(&policies, &inventory([vm]), at(now)).health.vms.remove(0)
 }
 
 fn chain() -> VmBuilder {

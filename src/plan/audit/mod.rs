@@ -11,87 +11,24 @@ mod creates;
 mod deletes;
 mod rules;
 
-use super::changeset::{Plan, SnapshotUsage, Status, VmPlan};
+use super::changeset::{SnapshotUsage, Status, VmPlan};
 use super::due::Occurrences;
-use super::fingerprint::fingerprint;
-use super::note::NoteCode;
-use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
+use crate::inventory::Vm;
 use crate::policy::{Match, Policies};
 use case::AuditCase;
 use chrono::{DateTime, Utc};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-
-/// A rule that a plan breaks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The VM; `None` for one of which not even the UUID could be read.
-    pub vm: Option<VmId>,
-    /// What is wrong.
-    pub what: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.vm {
-            Some(vm) => write!(f, "VM {vm}: {}", self.what),
-            None => f.write_str(&self.what),
-        }
-    }
-}
-
-/// Judges what a plan has for each VM, and that it has each VM once, against the policies and the inventory it was made
-/// from; gives everything that is wrong with it.
-pub fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<Violation> {
-    let mut found: Vec<Violation> = Vec::new();
-    let occurrences_by_policy = occurrences_by_policy(policies, plan.at);
-    let mut readable: BTreeSet<VmId> = inventory.vms.keys().copied().collect();
-    let mut unreadable: Vec<&UnreadableVm> = inventory.unreadable.iter().collect();
-    for planned in &plan.vms {
-        let mut tell = |what| found.push(Violation { vm: planned.uuid, what });
-        if inventory.unreadable.iter().any(|vm| is_about(planned, vm)) {
-            match unreadable.iter().position(|vm| is_about(planned, vm)) {
-                Some(place) => _ = unreadable.swap_remove(place),
-                None => tell("it stands in the plan twice".to_owned()),
-            }
-            let why = "that could not be read whole";
-            untouched_broken(planned, Status::Unreadable, why).into_iter().for_each(tell);
-        } else if let Some(vm) = planned.uuid.and_then(|id| inventory.vms.get(&id)) {
-            if !readable.remove(&vm.id) {
-                tell("it stands in the plan twice".to_owned());
-            }
-            if planned.fingerprint.as_ref() != Some(&fingerprint(vm)) {
-                tell("its fingerprint is not that of what was read".to_owned());
-            }
-            if planned.status == Status::Fault {
-                fault_broken(planned).into_iter().for_each(tell);
-            } else {
-                vm_broken(planned, vm, policies, &occurrences_by_policy).into_iter().for_each(tell);
-            }
-        } else {
-            tell("it stands in the plan and is none that was read".to_owned());
-        }
-    }
-    let unread: BTreeSet<VmId> = inventory.unreadable.iter().filter_map(|vm| vm.id).collect();
-    let missing = readable.difference(&unread).copied().map(Some).chain(unreadable.iter().map(|vm| vm.id));
-    found.extend(
-        missing.map(|vm| Violation { vm, what: "it was read and is missing from the plan".to_owned() }),
-    );
-    found
-}
+use std::collections::BTreeMap;
 
 /// Judges what is planned for one VM against that VM as it is; gives everything that is wrong with it.
 ///
 /// This is asked again of the VM as it was last read, right before anything is carried out on it.
 pub fn audit_vm(planned: &VmPlan, vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<String> {
-    vm_broken(planned, vm, policies, &occurrences_by_policy(policies, now))
+    let occurrences = policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, now)));
+    broken_rules(planned, vm, policies, &occurrences.collect())
 }
 
-fn occurrences_by_policy(policies: &Policies, now: DateTime<Utc>) -> BTreeMap<&str, Occurrences<'_>> {
-    policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, now))).collect()
-}
-
-fn vm_broken(
+/// Judges what is planned for one VM, with the occurrences of every policy's schedules.
+pub(super) fn broken_rules(
     planned: &VmPlan,
     vm: &Vm,
     policies: &Policies,
@@ -115,7 +52,7 @@ fn vm_broken(
 }
 
 /// Finds what is wrong with a VM's plan when it is one to be left alone.
-fn untouched_broken(planned: &VmPlan, status: Status, why: &str) -> Vec<String> {
+pub(super) fn untouched_broken(planned: &VmPlan, status: Status, why: &str) -> Vec<String> {
     let mut found = Vec::new();
     if !planned.actions.is_empty() {
         found.push(format!("something is planned for a VM {why}"));
@@ -130,18 +67,4 @@ fn untouched_broken(planned: &VmPlan, status: Status, why: &str) -> Vec<String> 
         found.push(format!("unmanaged snapshots are counted of a VM {why}"));
     }
     found
-}
-
-/// Finds what is wrong with a VM that is left out because its plan broke a rule.
-fn fault_broken(planned: &VmPlan) -> Vec<String> {
-    let mut found = untouched_broken(planned, Status::Fault, "that is left out");
-    if planned.note(NoteCode::InternalError).is_none() {
-        found.push("it is left out and nobody is told why".to_owned());
-    }
-    found
-}
-
-/// Says whether a VM's plan is that of this unreadable one.
-fn is_about(planned: &VmPlan, vm: &UnreadableVm) -> bool {
-    planned.uuid == vm.id && (vm.id.is_some() || planned.alias == vm.alias)
 }

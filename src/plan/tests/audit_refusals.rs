@@ -1,9 +1,8 @@
 //! Good plans, each broken in one way: the audit must refuse every one of them and say why.
 
 use super::fixtures::*;
-use super::frame::frame_broken;
+use super::frame::{audit, frame_broken};
 use crate::inventory::{Inventory, LocalState, UnreadableVm};
-use crate::plan::audit::audit;
 use crate::plan::{
     Action, BackupKind, Create, CreateReason, DeleteLocal, DeleteReason, Note, NoteCode, NoteKind, Plan,
     Status, SuspendedUntil, VmPlan, plan,
@@ -42,12 +41,11 @@ fn refused_under(
 ) {
     let policies = Policies::new(vec![policy.clone()]);
     let inventory = inventory([vm.clone()]);
-    let good = plan(&policies, &inventory, at(now)).unwrap();
+    let good = plan(&policies, &inventory, at(now));
     let mut bad = good.clone();
     break_it(&mut bad.vms[0]);
     assert_ne!(bad, good, "nothing was broken");
-    let found: Vec<String> =
-        audit(&bad, &policies, &inventory).iter().map(|violation| violation.what.clone()).collect();
+    let found = audit(&bad, &policies, &inventory);
     assert!(found.iter().any(|what| what.contains(words)), "{words:?} is not in {found:#?}");
 }
 
@@ -418,14 +416,14 @@ fn cloud_refused(words: &str, break_it: impl FnOnce(&mut Plan)) {
         unreadable: vec![unreadable(None), unreadable(Some(vm_id(3)))],
         ..inventory([web(), claimed_twice])
     };
-    let good = plan(&policies, &inventory, at(SUNDAY)).unwrap();
+    let good = plan(&policies, &inventory, at(SUNDAY));
     let statuses: Vec<Status> = good.vms.iter().map(|vm| vm.status).collect();
     assert_eq!(statuses, [Status::Changes, Status::Conflict, Status::Unreadable, Status::Unreadable]);
     let mut bad = good.clone();
     break_it(&mut bad);
     assert_ne!(bad, good, "nothing was broken");
-    let of_vms = audit(&bad, &policies, &inventory).into_iter().map(|violation| violation.what);
-    let found: Vec<String> = of_vms.chain(frame_broken(&bad, &policies, &inventory)).collect();
+    let mut found = audit(&bad, &policies, &inventory);
+    found.extend(frame_broken(&bad, &policies, &inventory));
     assert!(found.iter().any(|what| what.contains(words)), "{words:?} is not in {found:#?}");
 }
 
@@ -488,11 +486,11 @@ fn a_vm_that_is_in_the_list_twice_and_is_readable_once_is_left_alone() {
         ..inventory([web()])
     };
     let policies = Policies::new(vec![grandfather()]);
-    let good = plan(&policies, &listed_twice, at(SUNDAY)).unwrap();
+    let good = plan(&policies, &listed_twice, at(SUNDAY));
     let statuses: Vec<Status> = good.vms.iter().map(|vm| vm.status).collect();
     assert_eq!(statuses, [Status::Unreadable]);
     let mut bad = good.clone();
-    bad.vms.push(plan(&policies, &inventory([web()]), at(SUNDAY)).unwrap().vms.remove(0));
+    bad.vms.push(plan(&policies, &inventory([web()]), at(SUNDAY)).vms.remove(0));
     let found = audit(&bad, &policies, &listed_twice);
-    assert!(found.iter().any(|violation| violation.what.contains("could not be read whole")), "{found:?}");
+    assert!(found.iter().any(|what| what.contains("could not be read whole")), "{found:?}");
 }

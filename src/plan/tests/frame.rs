@@ -1,10 +1,12 @@
-//! What must never be true of a plan apart from its VMs: its endpoint, policies, order and counts.
+//! What must never be true of a whole plan: that a VM is missing or there twice; its endpoint, policies, order and counts.
 //!
 //! The planner makes all of this in one place, so tests judge it, not every run.
 
-use crate::inventory::Inventory;
-use crate::plan::{Action, Plan, SnapshotUsage, Status, Summary};
+use crate::inventory::{Inventory, UnreadableVm, VmId};
+use crate::plan::audit::{audit_vm, untouched_broken};
+use crate::plan::{Action, NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan, fingerprint};
 use crate::policy::Policies;
+use std::collections::BTreeSet;
 
 /// Finds what is wrong with a plan apart from its VMs.
 pub(crate) fn frame_broken(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<String> {
@@ -54,4 +56,55 @@ fn counted(plan: &Plan) -> Summary {
             size_bytes: plan.vms.iter().fold(0, |sum, vm| sum.saturating_add(vm.unmanaged.size_bytes)),
         },
     }
+}
+
+/// Judges what a plan has for each VM, and that it has each VM once, against the policies and the inventory it was made
+/// from; gives everything that is wrong with it.
+pub(crate) fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut readable: BTreeSet<VmId> = inventory.vms.keys().copied().collect();
+    let mut unreadable: Vec<&UnreadableVm> = inventory.unreadable.iter().collect();
+    for planned in &plan.vms {
+        let mut tell = |what| found.push(what);
+        if inventory.unreadable.iter().any(|vm| is_about(planned, vm)) {
+            match unreadable.iter().position(|vm| is_about(planned, vm)) {
+                Some(place) => _ = unreadable.swap_remove(place),
+                None => tell("it stands in the plan twice".to_owned()),
+            }
+            let why = "that could not be read whole";
+            untouched_broken(planned, Status::Unreadable, why).into_iter().for_each(tell);
+        } else if let Some(vm) = planned.uuid.and_then(|id| inventory.vms.get(&id)) {
+            if !readable.remove(&vm.id) {
+                tell("it stands in the plan twice".to_owned());
+            }
+            if planned.fingerprint.as_ref() != Some(&fingerprint(vm)) {
+                tell("its fingerprint is not that of what was read".to_owned());
+            }
+            if planned.status == Status::Fault {
+                fault_broken(planned).into_iter().for_each(tell);
+            } else {
+                audit_vm(planned, vm, policies, plan.at).into_iter().for_each(tell);
+            }
+        } else {
+            tell("it stands in the plan and is none that was read".to_owned());
+        }
+    }
+    let unread: BTreeSet<VmId> = inventory.unreadable.iter().filter_map(|vm| vm.id).collect();
+    let missing = readable.difference(&unread).copied().map(Some).chain(unreadable.iter().map(|vm| vm.id));
+    found.extend(missing.map(|vm| format!("{vm:?} was read and is missing from the plan")));
+    found
+}
+
+/// Finds what is wrong with a VM that is left out because its plan broke a rule.
+fn fault_broken(planned: &VmPlan) -> Vec<String> {
+    let mut found = untouched_broken(planned, Status::Fault, "that is left out");
+    if planned.note(NoteCode::InternalError).is_none() {
+        found.push("it is left out and nobody is told why".to_owned());
+    }
+    found
+}
+
+/// Says whether a VM's plan is that of this unreadable one.
+fn is_about(planned: &VmPlan, vm: &UnreadableVm) -> bool {
+    planned.uuid == vm.id && (vm.id.is_some() || planned.alias == vm.alias)
 }

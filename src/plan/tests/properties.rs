@@ -1,6 +1,6 @@
 //! What must hold for every cloud, over thousands of generated ones.
 
-use super::frame::frame_broken;
+use super::frame::{audit, frame_broken};
 use super::generators::{Cloud, clouds, fresh_id};
 use crate::inventory::Inventory;
 use crate::plan::{Action, NoteCode, Plan, SavedPlan, Status, VmPlan, confirm, plan, projection};
@@ -26,8 +26,9 @@ pub(crate) fn planned(cloud: &Cloud, now: DateTime<Utc>) -> Result<Plan, TestCas
 
 fn plan_of(policies: Vec<Policy>, inventory: &Inventory, now: DateTime<Utc>) -> Result<Plan, TestCaseError> {
     let policies = Policies::new(policies);
-    let plan = plan(&policies, inventory, now)
-        .map_err(|violations| TestCaseError::fail(format!("the audit refused at {now}: {violations:#?}")))?;
+    let plan = plan(&policies, inventory, now);
+    prop_assert_eq!(audit(&plan, &policies, inventory), Vec::<String>::new());
+    prop_assert_eq!(plan.summary.fault, 0);
     prop_assert_eq!(frame_broken(&plan, &policies, inventory), Vec::<String>::new());
     Ok(plan)
 }

@@ -191,7 +191,6 @@ fn advice_on_lost(lost: &BackupName, vm: &VmHealth) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use crate::insight::status::health;
     use crate::plan::tests::fixtures::*;
     use crate::plan::{NoteCode, plan};
     use crate::policy::Policies;
@@ -202,8 +201,8 @@ mod tests {
             || vm(1).backup(1, "monthly", "2026-11-01 01:00").backup(2, "daily", "2026-11-02 01:00").failed();
         let advice = |vm: VmBuilder| {
             let (policies, inventory) = (Policies::new(vec![grandfather()]), inventory([vm]));
-            let plan = plan(&policies, &inventory, at("2026-11-03 20:00")).unwrap();
-            let health = health(&plan, &policies, &inventory).vms.remove(0);
+            let plan = plan(&policies, &inventory, at("2026-11-03 20:00"));
+            let health = overview(&policies, &inventory, plan.at).health.vms.remove(0);
             let note = plan.vms[0].note(NoteCode::FailedBackup).unwrap();
             super::advice(note, &health).unwrap()
         };

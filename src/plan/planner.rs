@@ -1,0 +1,170 @@
+//! Plans VM after VM, so that no more than one of them has to be in memory.
+
+use super::audit;
+use super::changeset::{FORMAT, Plan, PolicyRef, SnapshotUsage, Status, Summary, TOOL, VmPlan};
+use super::decide;
+use super::due::Occurrences;
+use super::fault;
+use super::note::{Note, NoteKind};
+use super::standing::VmView;
+use super::validity::Validity;
+use crate::inventory::{UnreadableVm, Vm};
+use crate::policy::{Match, Policies};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
+/// Decides on one VM at a time, at one instant.
+#[derive(Debug)]
+pub struct Planner<'p> {
+    policies: &'p Policies,
+    now: DateTime<Utc>,
+    occurrences_by_policy: BTreeMap<&'p str, Occurrences<'p>>,
+    validity: Validity,
+}
+
+/// What is decided for a VM.
+#[derive(Debug)]
+pub struct DecidedVm<'v> {
+    /// Its plan.
+    pub plan: VmPlan,
+    /// The VM under its policy, as it was judged for the plan; `None` where no policy or several claim it.
+    pub judged: Option<JudgedVm<'v>>,
+}
+
+/// A VM under its policy, with the occurrences of the policy's schedules.
+#[derive(Debug)]
+pub struct JudgedVm<'v> {
+    /// Its backups, each judged.
+    pub view: VmView<'v>,
+    /// The due times.
+    pub occurrences: &'v Occurrences<'v>,
+}
+
+impl<'p> Planner<'p> {
+    /// Prepares to plan at an instant.
+    pub fn new(policies: &'p Policies, now: DateTime<Utc>) -> Self {
+        let occurrences_by_policy =
+            policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, now))).collect();
+        Self { policies, now, occurrences_by_policy, validity: Validity::default() }
+    }
+
+    /// Returns the instant that is planned for.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// Decides on a VM. Where the plan breaks a rule the VM is left out, as [`Status::Fault`].
+    pub fn decide<'v>(&'v mut self, vm: &'v Vm) -> DecidedVm<'v> {
+        let Self { policies, now, occurrences_by_policy, validity } = self;
+        let (planned, judged) = match policies.policy_for(vm) {
+            Match::One(policy) => {
+                let occurrences = &occurrences_by_policy[policy.name.as_str()];
+                let view = VmView::new(vm, policy, *now);
+                let planned = decide::planned(&view, occurrences);
+                validity.narrow(&view, occurrences, &planned);
+                (planned, Some(JudgedVm { view, occurrences }))
+            }
+            Match::Unprotected => (decide::unprotected(vm), None),
+            Match::Conflict(policies) => (decide::conflict(vm, &policies), None),
+        };
+        let broken = audit::broken_rules(&planned, vm, policies, occurrences_by_policy);
+        let plan =
+            if broken.is_empty() { planned } else { fault::left_out(&planned, vm, &broken, policies, *now) };
+        DecidedVm { plan, judged }
+    }
+
+    /// Makes a plan of what was decided for each VM, and of the VMs that could not be read. The plan is the same whatever
+    /// order these are in.
+    pub fn finish(self, endpoint: String, mut vms: Vec<VmPlan>, unreadable: &[UnreadableVm]) -> Plan {
+        vms.extend(unreadable.iter().map(self::unreadable));
+        vms.sort_by(|a, b| (&a.alias, a.uuid, a.problems()).cmp(&(&b.alias, b.uuid, b.problems())));
+        let policies = self.policies.iter().map(|policy| PolicyRef {
+            name: policy.name.clone(),
+            file: policy.source.file.clone(),
+            sha256: policy.source.sha256.clone(),
+        });
+        let mut plan = Plan {
+            format: FORMAT.to_owned(),
+            tool: TOOL.to_owned(),
+            at: self.now,
+            valid_until: self.validity.until(),
+            endpoint,
+            timezone: self.policies.display_zone().name().to_owned(),
+            policies: policies.collect(),
+            summary: summary(&vms),
+            vms,
+            checksum: String::new(),
+        };
+        plan.sign();
+        plan
+    }
+}
+
+impl Plan {
+    /// Returns the same plan of these VMs alone, counted and signed anew.
+    #[must_use]
+    pub fn limited_to(&self, vms: Vec<VmPlan>) -> Self {
+        let mut plan = Self {
+            format: self.format.clone(),
+            tool: self.tool.clone(),
+            at: self.at,
+            valid_until: self.valid_until,
+            endpoint: self.endpoint.clone(),
+            timezone: self.timezone.clone(),
+            policies: self.policies.clone(),
+            summary: summary(&vms),
+            vms,
+            checksum: String::new(),
+        };
+        plan.sign();
+        plan
+    }
+}
+
+fn unreadable(vm: &UnreadableVm) -> VmPlan {
+    VmPlan {
+        uuid: vm.id,
+        alias: vm.alias.clone(),
+        policy: None,
+        status: Status::Unreadable,
+        fingerprint: None,
+        suspended: None,
+        actions: Vec::new(),
+        notes: vec![Note::vm(NoteKind::Unreadable { problems: vm.problems.clone() })],
+        unmanaged: SnapshotUsage::default(),
+    }
+}
+
+impl VmPlan {
+    /// Distinguishes two unreadable VMs without alias and UUID, so that even their order is a function of the input.
+    fn problems(&self) -> &[String] {
+        match self.notes.first() {
+            Some(Note { kind: NoteKind::Unreadable { problems }, .. }) => problems,
+            _ => &[],
+        }
+    }
+}
+
+/// Counts what is planned for VMs.
+fn summary(vms: &[VmPlan]) -> Summary {
+    let mut summary = Summary::default();
+    for vm in vms {
+        summary.unmanaged = summary.unmanaged.plus(vm.unmanaged);
+        for action in vm.due_actions() {
+            summary.create += usize::from(action.is_create());
+            summary.delete_local += action.local_deletes();
+        }
+        match vm.status {
+            Status::Changes if vm.is_suspended() => summary.suspended += 1,
+            Status::Changes => {}
+            Status::Fault => summary.fault += 1,
+            Status::Unreadable => summary.unreadable += 1,
+            Status::Conflict => summary.conflict += 1,
+            Status::Blocked => summary.blocked += 1,
+            Status::Waiting => summary.waiting += 1,
+            Status::Unprotected => summary.unprotected += 1,
+            Status::UpToDate => summary.up_to_date += 1,
+        }
+    }
+    summary
+}
