@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use uuid::Uuid;
 
 /// An open journal file.
@@ -17,6 +17,7 @@ pub struct Journal {
     path: PathBuf,
     run: Uuid,
     file: Mutex<Lines>,
+    failure_log: Once,
 }
 
 #[derive(Debug)]
@@ -24,8 +25,6 @@ struct Lines {
     file: File,
     /// Whether the last line may lack its end, because writing it failed or a run was killed at it.
     is_torn: bool,
-    /// Whether a line that could not be written was logged.
-    is_failure_told: bool,
 }
 
 #[derive(Serialize)]
@@ -52,8 +51,8 @@ impl Journal {
             file.seek(SeekFrom::End(-1))?;
             file.read_exact(&mut last)?;
         }
-        let lines = Lines { file, is_torn: last != [b'\n'], is_failure_told: false };
-        Ok(Self { path: path.to_owned(), run, file: Mutex::new(lines) })
+        let lines = Lines { file, is_torn: last != [b'\n'] };
+        Ok(Self { path: path.to_owned(), run, file: Mutex::new(lines), failure_log: Once::new() })
     }
 }
 
@@ -78,10 +77,10 @@ impl Observer for Journal {
             return;
         }
         let mut lines = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = lines.append(&Entry { run: self.run, event })
-            && !std::mem::replace(&mut lines.is_failure_told, true)
-        {
-            tracing::warn!(path = %self.path.display(), %error, "failed to write to the journal, which now lacks lines; the run continues");
+        if let Err(error) = lines.append(&Entry { run: self.run, event }) {
+            self.failure_log.call_once(|| {
+                tracing::warn!(path = %self.path.display(), %error, "failed to write to the journal, which now lacks lines; the run continues");
+            });
         }
     }
 }
@@ -119,5 +118,19 @@ mod tests {
         let path = folder.path().join("journal.jsonl");
         Journal::open(&path, Uuid::nil()).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn of_the_lines_that_cannot_be_written_the_first_is_logged() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let writer = std::sync::Arc::new(log.reopen().unwrap());
+        let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        // A device that has no space left for any write.
+        let journal = Journal::open(Path::new("/dev/full"), Uuid::nil()).unwrap();
+        journal.observe(&warning("one"));
+        journal.observe(&warning("two"));
+        let text = std::fs::read_to_string(log.path()).unwrap();
+        assert_eq!(text.matches("failed to write to the journal").count(), 1, "{text}");
     }
 }

@@ -272,6 +272,16 @@ mod tests {
         assert!(latch.lift().is_err() && latch.read().is_some());
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_cannot_be_looked_up_counts_as_set_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let no_folder = folder.path().join("state");
+        fs::write(&no_folder, "").unwrap();
+        let why = Latch::new(&no_folder, FIFO).read().unwrap().unreadable.unwrap();
+        assert!(why.contains("Not a directory"), "{why}");
+    }
+
     #[test]
     fn what_cannot_be_written_leaves_what_there_was() {
         let folder = tempfile::tempdir().unwrap();

@@ -525,19 +525,6 @@ async fn nothing_is_deleted_because_of_a_backup_without_files_or_checksums_by_th
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_fifo_has_never_reported_checksums_a_create_does_not_fail_for_ever() {
-    let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
-    fate(&cloud, UploadOutcome::NoChecksums);
-    let report = cloud.reconcile().await;
-    assert_eq!(report.tally().created, 1);
-    let message = &report.vms[0].steps[0].message;
-    assert!(message.ends_with("; FiFo reports no checksum to verify it with"), "{message}");
-    fate(&cloud, UploadOutcome::NoChecksums);
-    let plan = cloud.plan().await.0;
-    assert_eq!(plan.vms[0].status, Status::UpToDate, "{plan:?}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn without_a_condition_too_a_create_waits_for_fifos_clock() {
     // A daily is late, and while every condition is refused the next one comes due by our clock; FiFo's is half an hour
     // behind, and would stamp it before its due time.

@@ -10,4 +10,5 @@ mod first_run;
 mod retries;
 mod runs;
 mod transport;
+mod uploads;
 mod waits;

@@ -4,6 +4,7 @@ use crate::cloud::{Cloud, mid_chain, vm_uuid};
 use crate::transport::TestClock;
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::apply::{ActionOutcome, Clock, EventKind, Executor};
+use fifo_retain::policy::{self, SourceFile};
 use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Rule, UploadOutcome, UploadScript, User};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -208,6 +209,27 @@ async fn what_waits_for_fifos_clock_is_reported_too() {
     cloud.reconcile().await;
     let is_told = |what: &EventKind| matches!(what, EventKind::Waiting(waiting) if waiting.for_clock == 1);
     assert!(cloud.events.all().iter().any(|event| is_told(&event.what)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_fifos_clock_is_always_behind_a_due_time_that_comes_often_is_not_waited_for_for_ever() {
+    let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1");
+    let text = "
+version: 1
+policy: often
+select: { metadata: { fifo.backup: 1 } }
+tiers: [{ name: half-hourly, schedule: '*/30 * * * *', type: full }]
+";
+    let file = SourceFile { name: "often.yaml".to_owned(), bytes: text.as_bytes().to_vec() };
+    cloud.policies = policy::parse(&[file]).unwrap().policies;
+    // By the time that it reaches one due time, the next one is due by the clock here.
+    cloud.wire.state().server_ahead = TimeDelta::minutes(-40);
+    cloud.settings.deadline = Some(Duration::from_secs(4 * 3600));
+    let began = Instant::now();
+    let report = cloud.reconcile().await;
+    assert_eq!(report.tally().created, 1, "{report:?}");
+    // No further wait once an hour has been waited in all.
+    assert!((60..=75).contains(&(began.elapsed().as_secs() / 60)), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
