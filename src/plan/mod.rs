@@ -42,7 +42,10 @@ pub use changeset::{
 pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
 pub use fingerprint::fingerprint;
-pub use note::{BackupLabel, BackupName, BlockingState, FailedAttempts, Note, NoteCode, NoteKind, SavedNote};
+pub use note::{
+    BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, Note, NoteCode, NoteKind,
+    SavedNote,
+};
 pub use notes::bytes_text;
 pub use planner::{DecidedVm, JudgedVm, Planner};
 pub use reason::{Attempt, CreateReason, DeleteReason};

@@ -126,8 +126,21 @@ pub enum NoteKind {
     },
     /// A backup matches no tier.
     Unmanaged(BackupName),
-    /// A stored backup is no longer wanted.
-    Expired(BackupName),
+    /// Stored backups of a tier are no longer wanted.
+    Expired(ExpiredBackups),
+}
+
+/// The stored backups of a tier that are no longer wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpiredBackups {
+    /// The tier.
+    pub tier: String,
+    /// How many there are.
+    pub count: usize,
+    /// Their stored bytes, as far as known.
+    pub size_bytes: u64,
+    /// When the oldest was taken, in the policy's zone.
+    pub oldest: DateTime<FixedOffset>,
 }
 
 /// What a backup is called: `weekly of 2026-11-22 01:00`, and one of no tier by its comment.
@@ -286,6 +299,6 @@ pub enum NoteCode {
     OrphanedSnapshot,
     /// A backup matches no tier.
     Unmanaged,
-    /// A stored backup is no longer wanted.
+    /// Stored backups of a tier are no longer wanted.
     Expired,
 }

@@ -1,11 +1,12 @@
 //! The notes on a VM's backups, and what keeps it from being backed up.
 
 use super::due::{CannotBackUp, cannot_back_up};
-use super::note::{BackupLabel, BackupName, BlockingState, Note, NoteKind};
+use super::note::{BackupLabel, BackupName, BlockingState, ExpiredBackups, Note, NoteKind};
 use super::standing::{BackupView, Standing, VmView};
 use super::stored::expired;
-use crate::inventory::{BackupId, LocalState, Vm};
-use std::collections::BTreeSet;
+use crate::inventory::{LocalState, Vm};
+use crate::policy::TierIndex;
+use std::collections::BTreeMap;
 
 /// Names a backup.
 pub(crate) fn name_of(view: &VmView<'_>, backup: &BackupView<'_>) -> BackupName {
@@ -56,7 +57,6 @@ pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
     let unreadable = view.without_timestamp();
     let mut notes: Vec<Note> =
         unreadable.map(|backup| Note::backup(backup.id, NoteKind::NoTimestamp(backup.id))).collect();
-    let expired: BTreeSet<BackupId> = expired(view).into_iter().collect();
     for backup in &view.backups {
         let name = || name_of(view, backup);
         let mut note = |kind| notes.push(Note::backup(backup.id(), kind));
@@ -72,13 +72,29 @@ pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
         if backup.tier.is_none() {
             note(NoteKind::Unmanaged(name()));
         }
-        if expired.contains(&backup.id()) {
-            note(NoteKind::Expired(name()));
-        }
     }
+    notes.extend(expired_notes(view));
     // A stable sort: within a kind they stay in the order of age.
     notes.sort_by_key(Note::code);
     notes
+}
+
+/// Counts what has expired of each tier, coarsest first: where `keep` is short these are most of the backups there are.
+fn expired_notes(view: &VmView<'_>) -> Vec<Note> {
+    let mut by_tier: BTreeMap<TierIndex, ExpiredBackups> = BTreeMap::new();
+    for backup in expired(view) {
+        // What is of no tier never expires.
+        let Some(tier) = backup.tier else { continue };
+        let of_tier = by_tier.entry(tier).or_insert_with(|| ExpiredBackups {
+            tier: view.tier(tier).name.clone(),
+            count: 0,
+            size_bytes: 0,
+            oldest: view.policy.display_zone.moment(backup.taken),
+        });
+        of_tier.count += 1;
+        of_tier.size_bytes = of_tier.size_bytes.saturating_add(backup.backup.size_bytes().unwrap_or(0));
+    }
+    by_tier.into_values().map(|expired| Note::vm(NoteKind::Expired(expired))).collect()
 }
 
 /// Gives what is to be reported of how a backup stands; `None` for one that can be restored.

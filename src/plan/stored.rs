@@ -1,7 +1,7 @@
 //! Which stored backups are still wanted, why, and which have expired.
 
 use super::local::wanted_locally;
-use super::standing::VmView;
+use super::standing::{BackupView, VmView};
 use crate::inventory::BackupId;
 use std::collections::BTreeSet;
 
@@ -66,7 +66,7 @@ pub fn needed(view: &VmView<'_>, wanted: impl IntoIterator<Item = BackupId>) -> 
 /// Wanted are the newest `keep` restorable ones of each tier, whatever is wanted locally, what is on its way, what is
 /// of no tier, and all that one of these descends from. The newest restorable one never expires. One that cannot be
 /// restored expires only when a newer one can.
-pub fn expired(view: &VmView<'_>) -> Vec<BackupId> {
+pub fn expired<'v, 'a>(view: &'v VmView<'a>) -> Vec<&'v BackupView<'a>> {
     let needed = needed(view, wanted_in_storage(view).into_iter().map(|(id, _)| id));
-    view.backups.iter().map(|backup| backup.id()).filter(|id| !needed.contains(id)).collect()
+    view.backups.iter().filter(|backup| !needed.contains(&backup.id())).collect()
 }

@@ -104,7 +104,11 @@ async fn after_the_second_cut_the_vms_are_read_one_by_one_for_good() {
     let (fifo, client) = Cutting::new(2, 50).client();
     let log = tempfile::NamedTempFile::new().unwrap();
     let subscriber = tracing_subscriber::fmt().with_writer(Arc::new(log.reopen().unwrap())).finish();
+    // While there is one subscriber, `tracing` asks only that of the thread which meets a message first; and that may be the
+    // thread of another test, which has none.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     let guard = tracing::subscriber::set_default(subscriber);
+    tracing::callsite::rebuild_interest_cache();
     let listing = client.list().await.unwrap();
     drop(guard);
     assert!(listing.one_by_one);

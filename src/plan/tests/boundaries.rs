@@ -8,15 +8,11 @@ use crate::plan::stored;
 use crate::plan::{Action, NoteCode, Status};
 use chrono::TimeDelta;
 
-/// The backups that the plan of 17 November, 02:00, reports as expired.
+/// The backups that have expired on 17 November, 02:00.
 fn expired(vm: &VmBuilder) -> Vec<BackupId> {
-    let planned = vm.plan(&grandfather(), "2026-11-17 02:00");
-    planned
-        .notes
-        .iter()
-        .filter(|note| note.code() == NoteCode::Expired)
-        .filter_map(|note| note.backup)
-        .collect()
+    let policy = grandfather();
+    let view = VmView::new(&vm.vm, &policy, at("2026-11-17 02:00"));
+    stored::expired(&view).into_iter().map(|backup| backup.id()).collect()
 }
 
 #[test]
@@ -117,7 +113,11 @@ fn what_is_of_no_tier_or_dated_ahead_never_expires() {
         .backup(5, "daily", "2026-11-16 01:00")
         .backup(6, "daily", "2026-12-24 01:00");
     let view = VmView::new(&vm.vm, &policy, at("2026-11-17 02:00"));
-    assert_eq!(stored::expired(&view), [backup_id(5)], "that one is beyond `keep`");
+    assert_eq!(
+        stored::expired(&view).iter().map(|it| it.id()).collect::<Vec<_>>(),
+        [backup_id(5)],
+        "that one is beyond `keep`"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@ use super::*;
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{
     Action, Attempt, BackupKind, BackupLabel, BackupName, Create, CreateReason, DeleteLocal, DeleteReason,
-    FORMAT, Note, NoteKind, SnapshotUsage, Status, SuspendedUntil,
+    ExpiredBackups, FORMAT, Note, NoteKind, SnapshotUsage, Status, SuspendedUntil,
 };
 use crate::render::Styles;
 use crate::render::cells::width;
@@ -107,7 +107,12 @@ fn cloud() -> Plan {
     ];
     web.notes = vec![
         Note::backup(backup(0xf1), NoteKind::FailedBackup(name("weekly", "2026-11-22 01:00"))),
-        Note::backup(backup(0xe1), NoteKind::Expired(name("daily", "2026-10-01 01:00"))),
+        Note::vm(NoteKind::Expired(ExpiredBackups {
+            tier: "daily".to_owned(),
+            count: 21,
+            size_bytes: 5 << 30,
+            oldest: name("daily", "2026-10-01 01:00").taken,
+        })),
     ];
     let mut db = vm("db-2", "databases", Status::Blocked);
     db.notes = vec![Note::vm(NoteKind::NoHypervisor {
@@ -225,7 +230,7 @@ fn with_detail_every_vm_every_note_and_every_backup_is_named() {
       - delete locally  monthly of 2026-11-01 01:00 (000000d1)                             once the new weekly is complete
       - delete locally  daily of 2026-11-21 01:00 (000000d1)                               once the new weekly is complete
       ! failed          the weekly of 2026-11-22 01:00 failed
-        expired         the daily of 2026-10-01 01:00 is no longer kept by its policy; nothing deletes it
+        expired         21 daily backups since 2026-10-01 01:00 (5.0 GiB) are no longer kept by the policy; nothing deletes them
 
     Policy grandfather: the suspension until 2026-11-01 (move) has ended; remove it from the policy.
     Problems: 1 failed backup, 1 hollow backup on 2 VMs.

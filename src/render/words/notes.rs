@@ -1,7 +1,9 @@
 //! The sentences of notes.
 
 use crate::inventory::MissingFileInfo;
-use crate::plan::{BackupLabel, BackupName, BlockingState, FailedAttempts, Note, NoteKind, bytes_text};
+use crate::plan::{
+    BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, Note, NoteKind, bytes_text,
+};
 use crate::policy::{MissingParent, minute_text};
 use std::fmt::{self, Display, Formatter};
 
@@ -90,10 +92,24 @@ impl Display for NoteKind {
                 bytes_text(*size_bytes)
             ),
             Self::Unmanaged(backup) => write!(f, "the {backup} matches no tier and is left alone"),
-            Self::Expired(backup) => {
-                write!(f, "the {backup} is no longer kept by its policy; nothing deletes it")
-            }
+            Self::Expired(expired) => expired.fmt(f),
         }
+    }
+}
+
+impl Display for ExpiredBackups {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { tier, count, size_bytes, oldest } = self;
+        let (backups, are) = if *count == 1 { ("backup", "is") } else { ("backups", "are") };
+        let size = if *size_bytes > 0 { format!(" ({})", bytes_text(*size_bytes)) } else { String::new() };
+        let oldest = match count {
+            1 => format!("of {}", minute_text(*oldest)),
+            _ => format!("since {}", minute_text(*oldest)),
+        };
+        write!(
+            f,
+            "{count} {tier} {backups} {oldest}{size} {are} no longer kept by the policy; nothing deletes them"
+        )
     }
 }
 
