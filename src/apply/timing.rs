@@ -54,7 +54,7 @@ impl Default for Timing {
     }
 }
 
-/// Gives the pauses between readings, without an end: each is longer than the one before by half, up to `max`.
+/// Returns the pauses between readings, without an end: each is longer than the one before by half, up to `max`.
 ///
 /// Without jitter: requests of one run are spread by the reader, and a simulated run is the same every time.
 pub(super) fn poll_intervals(min: Duration, max: Duration) -> impl Iterator<Item = Duration> {

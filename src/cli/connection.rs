@@ -86,7 +86,7 @@ impl PendingConnection {
         Ok(endpoint.to_string())
     }
 
-    /// Gives what plans call this FiFo; the same in every run.
+    /// Returns what plans call this FiFo; the same in every run.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -153,12 +153,12 @@ impl Connection {
         &self.identity
     }
 
-    /// Gives the client, which can only read.
+    /// Returns the client, which can only read.
     pub fn read(&self) -> &ReadClient {
         &self.client
     }
 
-    /// Gives what plans call this FiFo; the same in every run.
+    /// Returns what plans call this FiFo; the same in every run.
     pub fn name(&self) -> &str {
         &self.name
     }

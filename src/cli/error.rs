@@ -65,12 +65,12 @@ impl CliError {
         self
     }
 
-    /// Gives its kind, which decides on the exit code.
+    /// Returns its kind, which decides on the exit code.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Gives what to do about it.
+    /// Returns what to do about it.
     pub fn advice(&self) -> Option<&str> {
         self.hint.as_deref()
     }

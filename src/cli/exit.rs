@@ -40,7 +40,7 @@ pub enum Outcome {
     Interrupted(u8),
 }
 
-/// Gives an exit code in a word, for metrics and notifications. A word never changes its meaning either.
+/// Returns an exit code in a word, for metrics and notifications. A word never changes its meaning either.
 pub fn word(code: u8) -> &'static str {
     match code {
         DONE => "done",

@@ -46,7 +46,7 @@ pub(super) fn put_file(
     replace(&target, mode, write)
 }
 
-/// Gives what a link leads to. Where there is nothing yet, the path is as good as any.
+/// Returns what a link leads to. Where there is nothing yet, the path is as good as any.
 fn meant(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

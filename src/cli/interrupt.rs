@@ -41,18 +41,18 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Gives what is cancelled with the first signal.
+    /// Returns what is cancelled with the first signal.
     pub(super) fn stop(&self) -> &CancellationToken {
         &self.stop
     }
 
-    /// Waits for the first signal, and gives what a run has come to that it ended.
+    /// Waits for the first signal, and returns what a run has come to that it ended.
     pub(super) async fn signalled(&self) -> Outcome {
         self.stop.cancelled().await;
         Outcome::Interrupted(self.caught().unwrap_or(SIGTERM))
     }
 
-    /// Gives the number of the signal that came, if one did.
+    /// Returns the number of the signal that came, if one did.
     pub(super) fn caught(&self) -> Option<u8> {
         Some(self.first.load(Ordering::SeqCst)).filter(|&signal| signal != 0)
     }

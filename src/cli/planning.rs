@@ -107,7 +107,7 @@ fn refuse_if_nothing_visible(
     ))
 }
 
-/// Gives how far the server's clock is ahead of ours, which was read before and after the server read its own; negative
+/// Returns how far the server's clock is ahead of ours, which was read before and after the server read its own; negative
 /// where it is behind.
 pub(super) fn skew(server: DateTime<Utc>, before: DateTime<Utc>, after: DateTime<Utc>) -> TimeDelta {
     if server < before { server - before } else { (server - after).max(TimeDelta::zero()) }
@@ -136,7 +136,7 @@ fn judge_clocks(
         .hint("what is due would be wrong; set the wrong one of the two, and the next run goes on by itself"))
 }
 
-/// Gives only the VMs that are wanted; all of them where none is named.
+/// Returns only the VMs that are wanted; all of them where none is named.
 fn narrowed<'i>(inventory: &'i Inventory, wanted: &[VmPattern]) -> Result<Cow<'i, Inventory>, CliError> {
     if wanted.is_empty() {
         return Ok(Cow::Borrowed(inventory));

@@ -46,7 +46,7 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// Gives the token behind a prefix, as a header that no log shows.
+    /// Returns the token behind a prefix, as a header that no log shows.
     pub(super) fn header(&self, prefix: &str) -> Result<HeaderValue, FifoError> {
         let text = format!("{prefix}{}", self.secret.expose_secret());
         let mut value = HeaderValue::try_from(text).map_err(|_| FifoError::UnusableToken)?;
@@ -128,7 +128,7 @@ impl Auth {
         }
     }
 
-    /// Gives a token, signing in where there is none, where it is about to end, and where FiFo has refused it.
+    /// Returns a token, signing in where there is none, where it is about to end, and where FiFo has refused it.
     pub(super) async fn token(&self) -> Result<Token, FailedAttempt> {
         while let Some(until) = self.paused_until()? {
             sleep_until(until).await;
@@ -306,7 +306,7 @@ impl Auth {
     }
 }
 
-/// Gives FiFo's word for a refusal, where it is one of OAuth's: no other text may repeat itself into our messages.
+/// Returns FiFo's word for a refusal, where it is one of OAuth's: no other text may repeat itself into our messages.
 fn reason(body: &[u8]) -> Option<String> {
     const KNOWN: [&str; 8] = [
         "access_denied",

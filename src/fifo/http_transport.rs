@@ -106,7 +106,7 @@ pub fn outward_client(url: &Url, ca_file: Option<PathBuf>) -> Result<Client, Htt
     trusting(builder, url.scheme() == "https", false, &certificates).build().map_err(HttpSetupError::Tls)
 }
 
-/// Gives what all clients have in common: HTTP/1.1, without redirects, repetitions and, on this machine, proxies.
+/// Returns what all clients have in common: HTTP/1.1, without redirects, repetitions and, on this machine, proxies.
 fn builder(is_loopback: bool) -> ClientBuilder {
     let builder = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)

@@ -43,7 +43,7 @@ impl Session {
         Self { settings, auth, transport, has_answered, reads, lists_cut_in_row }
     }
 
-    /// Gives the part of every path that all have in common.
+    /// Returns the part of every path that all have in common.
     pub(super) fn base(&self) -> String {
         format!("/api/{}", self.settings.api.as_str())
     }
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    /// Reads the list in vain, and gives how many seconds that took and whether it was the time that was over.
+    /// Reads the list in vain, and returns how many seconds that took and whether it was the time that was over.
     async fn in_vain(
         answers: u64,
         kind: TransportErrorKind,

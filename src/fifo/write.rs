@@ -73,7 +73,7 @@ impl WriteClient {
         Self { read }
     }
 
-    /// Gives the client that only reads.
+    /// Returns the client that only reads.
     pub fn read(&self) -> &ReadClient {
         &self.read
     }

@@ -29,14 +29,14 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// Gives the stored size in bytes: the sum over the files where they tell one, else the record's own; `None` when
+    /// Returns the stored size in bytes: the sum over the files where they tell one, else the record's own; `None` when
     /// neither does.
     pub fn size_bytes(&self) -> Option<u64> {
         let mut sizes = self.files.iter().filter_map(|file| file.size_bytes).peekable();
         if sizes.peek().is_some() { Some(sizes.fold(0, u64::saturating_add)) } else { self.record_size_bytes }
     }
 
-    /// Gives the size of the smallest stored object in bytes, where the files tell one; else the record's own size.
+    /// Returns the size of the smallest stored object in bytes, where the files tell one; else the record's own size.
     pub fn smallest_size_bytes(&self) -> Option<u64> {
         self.files.iter().filter_map(|file| file.size_bytes).min().or(self.record_size_bytes)
     }
@@ -147,7 +147,7 @@ impl RecordedState {
         }
     }
 
-    /// Gives one word for it, for people and for fingerprints.
+    /// Returns one word for it, for people and for fingerprints.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Accepted => "accepted",

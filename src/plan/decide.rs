@@ -29,12 +29,12 @@ pub fn decide(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> VmPlan {
     }
 }
 
-/// Gives the plan of a VM in no policy.
+/// Returns the plan of a VM in no policy.
 pub(super) fn unprotected(vm: &Vm) -> VmPlan {
     untouched(vm, Status::Unprotected, Note::vm(NoteKind::Unprotected))
 }
 
-/// Gives the plan of a VM that several policies claim.
+/// Returns the plan of a VM that several policies claim.
 pub(super) fn conflict(vm: &Vm, policies: &[&Policy]) -> VmPlan {
     let kind = NoteKind::PolicyConflict {
         policies: policies.iter().map(|policy| policy.name.clone()).collect(),
@@ -62,7 +62,7 @@ pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'
     planned(&VmView::new(vm, policy, occurrences.now()), occurrences)
 }
 
-/// Gives the plan of a VM.
+/// Returns the plan of a VM.
 pub(super) fn planned(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> VmPlan {
     let Decided { status, suspended, actions, notes } = decided(view, occurrences);
     let (vm, policy) = (view.vm, view.policy);
@@ -147,7 +147,7 @@ pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: 
     }
 }
 
-/// Gives the policy's suspension where it holds for the VM, with the note on it; one that has ended is only noted.
+/// Returns the policy's suspension where it holds for the VM, with the note on it; one that has ended is only noted.
 fn suspension(view: &VmView<'_>) -> Option<(Option<SuspendedUntil>, Note)> {
     let suspend = view.policy.suspend.as_ref().filter(|suspend| suspend.is_for(view.vm))?;
     let (until, reason) = (suspend.until, suspend.reason.clone());

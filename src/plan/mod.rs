@@ -111,7 +111,7 @@ pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> R
 }
 
 impl Plan {
-    /// Gives the same plan of these VMs alone, counted and signed anew.
+    /// Returns the same plan of these VMs alone, counted and signed anew.
     #[must_use]
     pub fn limited_to(&self, vms: Vec<VmPlan>) -> Self {
         let mut plan = Self {

@@ -181,7 +181,7 @@ impl Note {
         Self { backup: Some(backup), kind }
     }
 
-    /// Gives the code that stands for its kind in JSON.
+    /// Returns the code that stands for its kind in JSON.
     pub fn code(&self) -> NoteCode {
         match self.kind {
             NoteKind::InternalError { .. } => NoteCode::InternalError,

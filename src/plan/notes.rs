@@ -31,7 +31,7 @@ pub fn bytes_text(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// Gives what keeps a VM from being backed up, with its newest restorable backup.
+/// Returns what keeps a VM from being backed up, with its newest restorable backup.
 pub(super) fn vm_note(view: &VmView<'_>) -> Option<Note> {
     let vm = view.vm;
     let why = cannot_back_up(vm)?;
@@ -51,7 +51,7 @@ fn blocking_state(vm: &Vm) -> BlockingState {
     }
 }
 
-/// Gives everything worth reporting about single backups, oldest backup first within each kind.
+/// Returns everything worth reporting about single backups, oldest backup first within each kind.
 pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
     let unreadable = view.without_timestamp();
     let mut notes: Vec<Note> =
@@ -81,7 +81,7 @@ pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
     notes
 }
 
-/// Gives what is to be reported of how a backup stands; `None` for one that can be restored.
+/// Returns what is to be reported of how a backup stands; `None` for one that can be restored.
 fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>) -> Option<NoteKind> {
     let name = || name_of(view, backup);
     let size_bytes = || backup.backup.size_bytes();

@@ -17,7 +17,7 @@ const TICK: TimeDelta = TimeDelta::microseconds(1);
 pub(super) struct Validity(Option<DateTime<Utc>>);
 
 impl Validity {
-    /// Gives what was found; `None` when nothing would ever be decided otherwise.
+    /// Returns what was found; `None` when nothing would ever be decided otherwise.
     pub(super) fn until(&self) -> Option<DateTime<Utc>> {
         self.0
     }

@@ -129,7 +129,7 @@ fn metadata(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<V
     Some(conditions)
 }
 
-/// Gives a value as the inventory holds the metadata: as text, numbers and switches as JSON writes them.
+/// Returns a value as the inventory holds the metadata: as text, numbers and switches as JSON writes them.
 fn metadata_text(path: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<String> {
     match &node.value {
         Value::Scalar(scalar) => Some(match scalar.kind() {

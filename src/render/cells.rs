@@ -27,7 +27,7 @@ fn is_unseen(letter: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Gives the columns that a text takes on a terminal.
+/// Returns the columns that a text takes on a terminal.
 pub(super) fn width(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }

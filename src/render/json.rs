@@ -21,11 +21,15 @@ use std::io::{self, Write};
 ///
 /// Those of writing.
 pub fn plan(plan: &Plan, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
-    told(plan, stop, out)
+    write_document(plan, stop, out)
 }
 
 /// Writes a document with a line end behind it, and with `safety_stop` where there is one.
-fn told(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
+fn write_document(
+    document: &impl Serialize,
+    stop: Option<&SafetyStop>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     #[derive(Serialize)]
     struct Stopped<'a, T> {
         #[serde(flatten)]
@@ -60,7 +64,7 @@ pub fn comparison(
         #[serde(flatten)]
         comparison: &'a Comparison,
     }
-    told(&Compared { format: "fifo-retain.comparison/1", plan, comparison }, stop, out)
+    write_document(&Compared { format: "fifo-retain.comparison/1", plan, comparison }, stop, out)
 }
 
 /// Writes a JSON Schema, each description on one line.
@@ -96,7 +100,7 @@ pub fn show(explained: &Explanation, stop: Option<&SafetyStop>, out: &mut dyn Wr
         #[serde(flatten)]
         explained: &'a Explanation,
     }
-    told(&Show { format: "fifo-retain.show/1", explained }, stop, out)
+    write_document(&Show { format: "fifo-retain.show/1", explained }, stop, out)
 }
 
 /// Writes how VMs stand, in the format `fifo-retain.status/1`.
@@ -137,7 +141,11 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
         suspended: count(&|vm| vm.is_suspended),
     };
     let vms = vms.iter().map(VmStatus::of).collect();
-    told(&Status { format: "fifo-retain.status/1", at: *at, endpoint, timezone, vms, summary }, stop, out)
+    write_document(
+        &Status { format: "fifo-retain.status/1", at: *at, endpoint, timezone, vms, summary },
+        stop,
+        out,
+    )
 }
 
 /// A VM with those of its notes about which something has to be done, each with what.

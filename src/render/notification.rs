@@ -88,7 +88,7 @@ pub fn json(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
     })
 }
 
-/// Gives a line with the result of a run: `reconcile: done (exit code 0). Done: 2 created, 0 deleted locally.`
+/// Returns a line with the result of a run: `reconcile: done (exit code 0). Done: 2 created, 0 deleted locally.`
 pub fn summary(run: &RunSummary) -> String {
     let ended = run
         .ended
@@ -102,7 +102,7 @@ pub fn summary(run: &RunSummary) -> String {
     text
 }
 
-/// Gives the summary and the problems as lines, for monitors that show the last lines of a failure.
+/// Returns the summary and the problems as lines, for monitors that show the last lines of a failure.
 pub fn lines(run: &RunSummary, bytes_max: usize) -> String {
     let mut text = shortened(&summary(run), MESSAGE_CHARS_MAX);
     for problem in problems(run) {
@@ -145,13 +145,16 @@ mod tests {
 
     #[test]
     fn a_run_that_came_to_nothing_says_why_and_invents_nothing() {
-        let told: serde_json::Value =
+        let payload: serde_json::Value =
             serde_json::from_slice(&json(&failed("could not read \u{1b}[2J it")).unwrap()).unwrap();
-        assert_eq!(told["format"], FORMAT);
-        assert_eq!((&told["outcome"], &told["exit_code"]), (&"failed".into(), &1.into()));
-        assert_eq!(told["text"], "reconcile: failed (exit code 1). could not read \\u{1b}[2J it");
-        assert_eq!(told["problems"][0]["code"], "run_failed");
-        assert!(told["vms"].is_null() && told["actions"].is_null() && told["endpoint"].is_null(), "{told}");
+        assert_eq!(payload["format"], FORMAT);
+        assert_eq!((&payload["outcome"], &payload["exit_code"]), (&"failed".into(), &1.into()));
+        assert_eq!(payload["text"], "reconcile: failed (exit code 1). could not read \\u{1b}[2J it");
+        assert_eq!(payload["problems"][0]["code"], "run_failed");
+        assert!(
+            payload["vms"].is_null() && payload["actions"].is_null() && payload["endpoint"].is_null(),
+            "{payload}"
+        );
     }
 
     #[test]
@@ -180,10 +183,10 @@ mod tests {
         let overview = Overview { health, vms_by_status: Default::default(), tiers: Default::default() };
         let body = json(&RunSummary { overview: Some(overview), ..failed("down") }).unwrap();
         assert!(body.len() < 60_000, "{} bytes", body.len());
-        let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(told["problems"].as_array().unwrap().len(), 50);
-        assert_eq!((&told["more_problems"], &told["vms"]["no_backup"]), (&1_451.into(), &1_500.into()));
-        assert_eq!(told["problems"][0]["code"], "run_failed", "the most urgent first");
+        let payload: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(payload["problems"].as_array().unwrap().len(), 50);
+        assert_eq!((&payload["more_problems"], &payload["vms"]["no_backup"]), (&1_451.into(), &1_500.into()));
+        assert_eq!(payload["problems"][0]["code"], "run_failed", "the most urgent first");
     }
 
     #[test]

@@ -130,13 +130,13 @@ fn health_problem(vm: &VmHealth) -> Option<Problem> {
     }
 }
 
-/// Gives the problem that the first note with a code is; `None` where the VM has no such note.
+/// Returns the problem that the first note with a code is; `None` where the VM has no such note.
 fn noted(vm: &VmHealth, note: NoteCode, code: ProblemCode) -> Option<Problem> {
     let note = vm.notes.iter().find(|it| it.code() == note)?;
     Some(problem(vm, code, visible(&note.to_string()), Some(note)))
 }
 
-/// Gives a problem with the likeliest of the notes that may be its cause.
+/// Returns a problem with the likeliest of the notes that may be its cause.
 fn with_cause(vm: &VmHealth, code: ProblemCode, message: &str) -> Problem {
     let causes = vm.notes.iter().filter_map(|note| Some((wording(note).cause_rank?, note)));
     let cause = causes.min_by_key(|(rank, _)| *rank).map(|(_, note)| note);

@@ -8,7 +8,7 @@ use crate::inventory::BackupId;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-/// Gives the line that says what is the matter, and what to do.
+/// Returns the line that says what is the matter, and what to do.
 pub fn headline(stop: &SafetyStop) -> String {
     let since = stop
         .since()
@@ -63,7 +63,7 @@ pub fn text(stop: &SafetyStop, styles: &Styles, out: &mut dyn Write) -> io::Resu
     writeln!(out)
 }
 
-/// Gives it as Markdown, to stand above everything else.
+/// Returns it as Markdown, to stand above everything else.
 pub fn markdown(stop: &SafetyStop) -> String {
     let mut text = format!("**{}.**\n", headline(stop));
     for line in details(stop) {

@@ -71,7 +71,7 @@ impl RunSummary {
         self.report.as_ref().is_some_and(|report| !report.alarms.is_empty())
     }
 
-    /// Gives how long the run took; `None` while it goes on. A clock that was set back makes it nothing.
+    /// Returns how long the run took; `None` while it goes on. A clock that was set back makes it nothing.
     pub fn duration(&self) -> Option<TimeDelta> {
         self.ended.map(|ended| (ended.at - self.began).max(TimeDelta::zero()))
     }

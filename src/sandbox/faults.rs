@@ -180,7 +180,7 @@ impl Faults {
         reply
     }
 
-    /// Gives the setting of the first rule for a VM whose effect is always on.
+    /// Returns the setting of the first rule for a VM whose effect is always on.
     fn standing<T>(&self, vm: Option<Uuid>, setting: impl Fn(&Effect) -> Option<T>) -> Option<T> {
         let rules = self.rules.iter().filter(|rule| rule.when.vm.is_none() || rule.when.vm == vm);
         rules.filter_map(|rule| setting(&rule.effect)).next()
@@ -271,7 +271,7 @@ impl Race {
 struct ListCache(BTreeMap<(String, String), (i64, Reply)>);
 
 impl ListCache {
-    /// Gives the list that was made last if it is not older than `ms`, else the new one.
+    /// Returns the list that was made last if it is not older than `ms`, else the new one.
     fn through(&mut self, request: &Request, new: Reply, ms: u32, now_us: i64) -> Reply {
         if new.status != 200 {
             return new;

@@ -69,7 +69,7 @@ impl Exchange {
         self.request_line.split_once(' ').unwrap().1
     }
 
-    /// Gives the VM whose path was asked for.
+    /// Returns the VM whose path was asked for.
     fn vm(&self) -> VmId {
         self.path().split('/').nth(4).unwrap().parse().unwrap()
     }
@@ -90,7 +90,7 @@ impl Exchange {
         })
     }
 
-    /// Gives the answer as it went over the wire.
+    /// Returns the answer as it went over the wire.
     fn raw_answer(&self) -> String {
         if self.head.is_empty() {
             return String::new();
@@ -99,7 +99,7 @@ impl Exchange {
     }
 }
 
-/// Gives the recorded answer to whatever is asked, and remembers what was.
+/// Returns the recorded answer to whatever is asked, and remembers what was.
 struct Recorded {
     exchange: Exchange,
     asked: Mutex<Vec<Request>>,

@@ -86,7 +86,7 @@ impl Cloud {
         assert!(ended.last_line().starts_with("Plan: 0 to create, 0 to delete locally"), "{}", ended.out);
     }
 
-    /// Gives the dailies of a VM that were made since they were due, and the backups of it that are local.
+    /// Returns the dailies of a VM that were made since they were due, and the backups of it that are local.
     pub(crate) fn made_and_local(&self, vm: OneVm) -> (Vec<Uuid>, Vec<Uuid>) {
         self.fifo.running().with(|state| {
             state.world.advance(Utc::now().timestamp_micros());
@@ -113,7 +113,7 @@ impl Cloud {
         }
     }
 
-    /// Gives every backup that the store could give back: whole, and on whole ones up to a full one.
+    /// Returns every backup that the store could give back: whole, and on whole ones up to a full one.
     pub(crate) fn restorable(&self) -> BTreeSet<Uuid> {
         self.fifo.running().with(|state| {
             let is_whole = |vm: &Vm, mut id: Uuid| {
@@ -136,7 +136,7 @@ impl Cloud {
         })
     }
 
-    /// Gives the bodies and content lengths of all DELETEs that came in.
+    /// Returns the bodies and content lengths of all DELETEs that came in.
     pub(crate) fn deletes(&self) -> Vec<(String, Option<String>)> {
         self.fifo.running().with(|state| {
             let deletes = state.requests.iter().filter(|asked| asked.request.method == "DELETE");

@@ -68,7 +68,7 @@ impl Story {
         })
     }
 
-    /// Gives the backups of a VM that are there, as of now.
+    /// Returns the backups of a VM that are there, as of now.
     fn backups(&self, vm: Uuid) -> BTreeSet<Uuid> {
         self.shell.with(|state| {
             state.world.advance(Utc::now().timestamp_micros());
@@ -156,12 +156,12 @@ fn a_change_of_policies_goes_from_the_branch_to_the_backups_and_drift_is_found_a
     });
     story.waits_for(by_hand);
     let check = "code=0; fifo-retain plan --detailed-exitcode || code=$?; echo \"exit $code\"";
-    let told = story.does(check).out;
-    assert!(told.ends_with("exit 2\n"), "{told}");
-    assert!(told.contains(SCRATCH) && told.contains("mail-1"), "{told}");
+    let output = story.does(check).out;
+    assert!(output.ends_with("exit 2\n"), "{output}");
+    assert!(output.contains(SCRATCH) && output.contains("mail-1"), "{output}");
 
     story.does("fifo-retain reconcile");
     assert_eq!(story.backups(scratch).len(), 1);
-    let told = story.does(check).out;
-    assert!(told.ends_with("exit 0\n"), "{told}");
+    let output = story.does(check).out;
+    assert!(output.ends_with("exit 0\n"), "{output}");
 }

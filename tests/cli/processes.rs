@@ -133,7 +133,7 @@ fn quietly_a_run_in_progress_is_no_news_until_it_has_held_the_lock_for_a_day() {
     assert!(ended.err.contains("is under way: process 1"), "{}", ended.err);
 }
 
-/// Gives the lock file in the folder `state`.
+/// Returns the lock file in the folder `state`.
 fn lock_file(cloud: &Cloud) -> PathBuf {
     let entries = fs::read_dir(cloud.folder.path("state")).unwrap();
     let mut paths = entries.map(|entry| entry.unwrap().path());
@@ -160,7 +160,7 @@ pub(crate) fn without_room(cloud: &Cloud, blocks: u32, arguments: &[&str]) -> Co
     )
 }
 
-/// Gives a command the surroundings of another one.
+/// Returns a command the surroundings of another one.
 fn wrapped(asking: &Command, command: &mut Command) -> Command {
     command.env_clear().envs(asking.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("PATH", "/usr/bin:/bin").current_dir(asking.get_current_dir().unwrap());
@@ -169,13 +169,13 @@ fn wrapped(asking: &Command, command: &mut Command) -> Command {
 
 #[test]
 fn a_disk_that_is_full_from_the_start_or_in_the_middle_stops_no_backup_and_is_reported_once() {
-    for (blocks, told) in [(0, "the lock is held, but writing its holder into it failed"), (1, "")] {
+    for (blocks, warning) in [(0, "the lock is held, but writing its holder into it failed"), (1, "")] {
         let cloud = Cloud::of(3, 100);
         let output = without_room(&cloud, blocks, &["--state-dir", "state", "reconcile"]).output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(0), "{err}");
         assert_eq!(err.matches("failed to write to the journal").count(), 1, "{err}");
-        assert!(err.contains(told), "{err}");
+        assert!(err.contains(warning), "{err}");
         cloud.is_done();
         // With room again, the next run's lines are whole.
         cloud.folder.ask(&cloud.fifo, &["--state-dir", "state", "reconcile"]).code(0);

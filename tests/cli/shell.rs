@@ -77,7 +77,7 @@ impl Shell {
         self.variables.insert(name.to_owned(), value.into());
     }
 
-    /// Gives the whole path of something in the shell's folder; `work` is where scripts run.
+    /// Returns the whole path of something in the shell's folder; `work` is where scripts run.
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -155,7 +155,7 @@ impl Drop for Shell {
 
 /// Says whether the tools are there that a test needs beside a clone and a Rust toolchain. Where they are not, it is told
 /// and the test is left out; in the gate, which installs them, that is a failure.
-#[allow(clippy::print_stderr, reason = "what is left out has to be told")]
+#[allow(clippy::print_stderr, reason = "a skipped test has to say so")]
 pub(crate) fn has(tools: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_missing = |tool: &&&str| !std::env::split_paths(&path).any(|folder| folder.join(tool).is_file());
@@ -184,7 +184,7 @@ impl Ended {
     }
 }
 
-/// Gives the path of something in the repository.
+/// Returns the path of something in the repository.
 pub(crate) fn repository(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }

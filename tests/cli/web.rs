@@ -23,7 +23,7 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Asks for a path; gives the status and the body, or `None` where nobody listens.
+/// Asks for a path; returns the status and the body, or `None` where nobody listens.
 pub(crate) fn got(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -74,7 +74,7 @@ impl Listener {
         self.came.lock().unwrap().clone()
     }
 
-    /// Gives what was asked for so far: `GET /ping/start`.
+    /// Returns what was asked for so far: `GET /ping/start`.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.came().into_iter().map(|came| came.line).collect()
     }

@@ -18,7 +18,7 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Gives the request line without the version: `GET /api/3/vms`.
+    /// Returns the request line without the version: `GET /api/3/vms`.
     pub(crate) fn line(&self) -> &str {
         self.head.split(" HTTP/").next().unwrap()
     }

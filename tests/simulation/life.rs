@@ -364,7 +364,7 @@ impl Life {
         }
     }
 
-    /// Calms everything, and gives the program as many quiet runs as there are tiers, and one for what comes due meanwhile.
+    /// Calms everything, and returns the program as many quiet runs as there are tiers, and one for what comes due meanwhile.
     async fn end(&self) {
         self.note("quiet");
         self.happen(&StepAction::Calm);

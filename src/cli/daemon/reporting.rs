@@ -126,8 +126,8 @@ impl<'c> Reporting<'c> {
     }
 }
 
-fn warn_of(what: &str, told: Result<(), NotifyError>) {
-    if let Err(error) = told {
+fn warn_of(what: &str, sent: Result<(), NotifyError>) {
+    if let Err(error) = sent {
         tracing::warn!("failed to send {what} of the run: {error}");
     }
 }

@@ -111,7 +111,7 @@ impl ComparisonSummary {
         }
     }
 
-    /// Gives the counter for a shift.
+    /// Returns the counter for a shift.
     fn counter(&mut self, shift: ProtectionChange) -> &mut usize {
         match shift {
             ProtectionChange::LosesProtection => &mut self.loses_protection,

@@ -129,7 +129,7 @@ fn one(found: Match<'_>) -> Option<&Policy> {
     }
 }
 
-/// Gives the instant until which nothing is done to a VM; `None` when that is over already, or never was.
+/// Returns the instant until which nothing is done to a VM; `None` when that is over already, or never was.
 fn held_until(policy: &Policy, vm: &Vm, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     policy.suspended_until(vm).filter(|&until| now < until)
 }

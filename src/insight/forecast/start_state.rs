@@ -67,7 +67,7 @@ enum Parent {
     Elsewhere,
 }
 
-/// Gives a VM with everything that runs taken as done; nothing of its sizes is left, which would be much to carry along,
+/// Returns a VM with everything that runs taken as done; nothing of its sizes is left, which would be much to carry along,
 /// but that what is hollow has nothing in it.
 pub(super) fn settled(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
     let view = VmView::new(vm, policy, now);
@@ -100,7 +100,7 @@ pub(super) fn settled(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
     with_backups(vm, backups.collect())
 }
 
-/// Gives a VM as far as decisions look at it, with other backups.
+/// Returns a VM as far as decisions look at it, with other backups.
 pub(super) fn with_backups(vm: &Vm, backups: BTreeMap<BackupId, Backup>) -> Vm {
     Vm {
         id: vm.id,
@@ -118,7 +118,7 @@ pub(super) fn with_backups(vm: &Vm, backups: BTreeMap<BackupId, Backup>) -> Vm {
     }
 }
 
-/// Gives a VM with those backups only that a decision at this instant, or a later one, can rest on. A restorable one
+/// Returns a VM with those backups only that a decision at this instant, or a later one, can rest on. A restorable one
 /// whose parent is left out stands on its own.
 pub(super) fn trimmed(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vm {
     let tiers = 0..view.policy.tiers.len();
@@ -219,7 +219,7 @@ impl Start {
         Self { ids, key, retries, vm }
     }
 
-    /// Gives how many backups restoring each of those that there are fetches.
+    /// Returns how many backups restoring each of those that there are fetches.
     pub(super) fn steps(&self) -> impl Iterator<Item = (BackupId, usize)> {
         self.ids.iter().copied().zip(self.key.backups.iter().map(|trace| trace.steps))
     }

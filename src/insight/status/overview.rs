@@ -58,7 +58,7 @@ fn tiers(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<TierHealth> {
 }
 
 impl Health {
-    /// Gives the same a while later, with nothing new known: backups have grown older, and may be too old by now.
+    /// Returns the same a while later, with nothing new known: backups have grown older, and may be too old by now.
     ///
     /// So a VM that was safe when it was read an hour ago does not count as safe because of that.
     #[must_use]

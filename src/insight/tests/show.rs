@@ -58,19 +58,22 @@ fn a_snapshot_without_a_reason_is_exactly_what_the_plan_deletes() {
             };
             let unwanted =
                 |backup: &&BackupExplanation| backup.local.is_held && backup.local.kept_for.is_empty();
-            let told = |is_it: &dyn Fn(&&BackupExplanation) -> bool| -> BTreeSet<BackupId> {
+            let backups_where = |is_it: &dyn Fn(&&BackupExplanation) -> bool| -> BTreeSet<BackupId> {
                 vm.backups.iter().filter(|backup| is_it(backup)).map(|backup| backup.backup).collect()
             };
-            prop_assert_eq!(told(&unwanted), deleted(false), "{:#?}", vm);
-            prop_assert_eq!(told(&|it| it.local.delete == Some(DeleteWhen::Now)), deleted(false));
-            prop_assert_eq!(told(&|it| it.local.delete == Some(DeleteWhen::AfterCreate)), deleted(true));
+            prop_assert_eq!(backups_where(&unwanted), deleted(false), "{:#?}", vm);
+            prop_assert_eq!(backups_where(&|it| it.local.delete == Some(DeleteWhen::Now)), deleted(false));
+            prop_assert_eq!(
+                backups_where(&|it| it.local.delete == Some(DeleteWhen::AfterCreate)),
+                deleted(true)
+            );
             let expired: BTreeSet<BackupId> = planned
                 .notes
                 .iter()
                 .filter(|note| note.code() == NoteCode::Expired)
                 .filter_map(|note| note.backup)
                 .collect();
-            prop_assert_eq!(told(&|it| it.stored.is_expired), expired.clone(), "{:#?}", vm);
+            prop_assert_eq!(backups_where(&|it| it.stored.is_expired), expired.clone(), "{:#?}", vm);
             seen.0 += deleted(false).len();
             seen.1 += deleted(true).len();
             seen.2 += expired.len();

@@ -48,7 +48,7 @@ impl<'a> AuditCase<'a> {
         case
     }
 
-    /// Gives the same case with another state of the VM.
+    /// Returns the same case with another state of the VM.
     pub(super) fn with<'b>(&'b self, vm: &'b Vm) -> AuditCase<'b> {
         AuditCase::new(vm, self.policy, self.occurrences)
     }
@@ -251,7 +251,7 @@ impl<'a> AuditCase<'a> {
             && matches!(self.vm.state.as_str(), "running" | "stopped" | "booting" | "shutting_down")
     }
 
-    /// Gives a tier's last occurrence for this VM.
+    /// Returns a tier's last occurrence for this VM.
     pub(super) fn due_since(&self, tier: TierIndex) -> Option<DateTime<Utc>> {
         self.occurrences.last(tier, self.vm.id)
     }
@@ -291,7 +291,7 @@ impl<'a> AuditCase<'a> {
                 .is_some_and(|due_since| self.is_past_the_last(&self.failed_attempts(tier, due_since)))
     }
 
-    /// Gives the times of a tier's own failures since it is due.
+    /// Returns the times of a tier's own failures since it is due.
     fn failed_attempts(&self, tier: TierIndex, due_since: DateTime<Utc>) -> Vec<DateTime<Utc>> {
         self.all()
             .filter(|backup| self.tier(backup) == Some(tier) && self.is_failure(backup))

@@ -41,35 +41,35 @@ impl fmt::Display for Violation {
 }
 
 /// Judges what a plan has for each VM, and that it has each VM once, against the policies and the inventory it was made
-/// from; gives everything that is wrong with it.
+/// from; returns everything that is wrong with it.
 pub fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<Violation> {
     let mut found: Vec<Violation> = Vec::new();
     let occurrences_by_policy = occurrences_by_policy(policies, plan.at);
     let mut readable: BTreeSet<VmId> = inventory.vms.keys().copied().collect();
     let mut unreadable: Vec<&UnreadableVm> = inventory.unreadable.iter().collect();
     for planned in &plan.vms {
-        let mut tell = |what| found.push(Violation { vm: planned.uuid, what });
+        let mut report = |what| found.push(Violation { vm: planned.uuid, what });
         if inventory.unreadable.iter().any(|vm| is_about(planned, vm)) {
             match unreadable.iter().position(|vm| is_about(planned, vm)) {
                 Some(place) => _ = unreadable.swap_remove(place),
-                None => tell("it stands in the plan twice".to_owned()),
+                None => report("it stands in the plan twice".to_owned()),
             }
             let why = "that could not be read whole";
-            untouched_broken(planned, Status::Unreadable, why).into_iter().for_each(tell);
+            untouched_broken(planned, Status::Unreadable, why).into_iter().for_each(report);
         } else if let Some(vm) = planned.uuid.and_then(|id| inventory.vms.get(&id)) {
             if !readable.remove(&vm.id) {
-                tell("it stands in the plan twice".to_owned());
+                report("it stands in the plan twice".to_owned());
             }
             if planned.fingerprint.as_ref() != Some(&fingerprint(vm)) {
-                tell("its fingerprint is not that of what was read".to_owned());
+                report("its fingerprint is not that of what was read".to_owned());
             }
             if planned.status == Status::Fault {
-                fault_broken(planned).into_iter().for_each(tell);
+                fault_broken(planned).into_iter().for_each(report);
             } else {
-                vm_broken(planned, vm, policies, &occurrences_by_policy).into_iter().for_each(tell);
+                vm_broken(planned, vm, policies, &occurrences_by_policy).into_iter().for_each(report);
             }
         } else {
-            tell("it stands in the plan and is none that was read".to_owned());
+            report("it stands in the plan and is none that was read".to_owned());
         }
     }
     let unread: BTreeSet<VmId> = inventory.unreadable.iter().filter_map(|vm| vm.id).collect();
@@ -80,7 +80,7 @@ pub fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<Vio
     found
 }
 
-/// Judges what is planned for one VM against that VM as it is; gives everything that is wrong with it.
+/// Judges what is planned for one VM against that VM as it is; returns everything that is wrong with it.
 ///
 /// This is asked again of the VM as it was last read, right before anything is carried out on it.
 pub fn audit_vm(planned: &VmPlan, vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<String> {

@@ -126,7 +126,7 @@ fn the_plans_to_be_broken_are_what_they_are_thought_to_be() {
         (web_with_a_failure(), "2026-11-18 01:10", vec!["delete 4"]),
     ];
     for (vm, now, actions) in plans {
-        assert_eq!(told(&vm.plan(&grandfather(), now)), actions, "{now}");
+        assert_eq!(actions_of(&vm.plan(&grandfather(), now)), actions, "{now}");
     }
 }
 

@@ -54,7 +54,7 @@ struct Reading {
 }
 
 /// All of them have it, or none of them has and the record has one for all.
-fn told(of_files: &[bool], of_record: bool) -> bool {
+fn is_known(of_files: &[bool], of_record: bool) -> bool {
     if of_files.contains(&true) { !of_files.contains(&false) } else { of_record }
 }
 
@@ -68,8 +68,8 @@ fn word(
     let sizes: Vec<bool> = backup.files.iter().map(|file| file.size_bytes.is_some()).collect();
     let sums: Vec<bool> = backup.files.iter().map(|file| file.sha1.is_some()).collect();
     let has_both = !backup.files.is_empty()
-        && told(&sizes, backup.record_size_bytes.is_some())
-        && told(&sums, backup.record_sha1.is_some());
+        && is_known(&sizes, backup.record_size_bytes.is_some())
+        && is_known(&sums, backup.record_sha1.is_some());
     let known: Vec<u64> = backup.files.iter().filter_map(|file| file.size_bytes).collect();
     let known = if known.is_empty() { backup.record_size_bytes.into_iter().collect() } else { known };
     let is_empty = known.iter().any(|&bytes| bytes < 100)

@@ -184,10 +184,11 @@ impl Deletes<'_> {
             count => format!("{count} are new backups' own, and go once each is complete"),
         };
         let tiers = self.own_counts();
-        let told: Vec<String> = tiers.iter().map(|(tier, count)| format!("{tier} ({count})")).collect();
-        let told = if told.len() > OWN_TIERS_MAX { String::new() } else { format!(": {}", told.join("; ")) };
+        let listed: Vec<String> = tiers.iter().map(|(tier, count)| format!("{tier} ({count})")).collect();
+        let listed =
+            if listed.len() > OWN_TIERS_MAX { String::new() } else { format!(": {}", listed.join("; ")) };
         // A table begins behind an empty line.
-        format!("Of these, {what}{told}.\n\n")
+        format!("Of these, {what}{listed}.\n\n")
     }
 
     /// Counts the new backups whose own snapshots go.

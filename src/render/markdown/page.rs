@@ -69,18 +69,18 @@ impl Section {
         }
     }
 
-    /// Gives a fence that no row can close: longer than every run of backticks in them.
+    /// Returns a fence that no row can close: longer than every run of backticks in them.
     fn fence(&self) -> String {
         let runs = self.rows.iter().flat_map(|row| row.split(|letter| letter != '`').map(str::len));
         "`".repeat(runs.max().unwrap_or(0).max(2) + 1)
     }
 
-    /// Gives the bytes of all of it.
+    /// Returns the bytes of all of it.
     fn whole_bytes(&self) -> usize {
         self.open().len() + self.rows.iter().map(String::len).sum::<usize>() + self.close().len()
     }
 
-    /// Gives as much of it as fits into so many bytes: all, or as many rows as leave room to say that there are more, or
+    /// Returns as much of it as fits into so many bytes: all, or as many rows as leave room to say that there are more, or
     /// nothing.
     fn fitted(&self, room: usize) -> Fitted {
         let (mut text, close) = (self.open(), self.close());
@@ -109,7 +109,7 @@ impl Section {
     }
 }
 
-/// Gives the head of a table.
+/// Returns the head of a table.
 pub(super) fn table_head(columns: &[&str]) -> String {
     let mut head = String::new();
     for column in columns {
@@ -122,19 +122,19 @@ pub(super) fn table_head(columns: &[&str]) -> String {
     head
 }
 
-/// Gives a row of a table.
+/// Returns a row of a table.
 pub(super) fn table_row(cells: &[&str]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
 /// Says what was left out: nothing where that is nothing.
 fn notice<'a>(left_out: impl Iterator<Item = (usize, &'a CountNoun)>, max_bytes: usize) -> String {
-    let told: Vec<String> =
+    let parts: Vec<String> =
         left_out.filter(|(count, _)| *count > 0).map(|(count, noun)| counted(count, *noun)).collect();
-    if told.is_empty() {
+    if parts.is_empty() {
         String::new()
     } else {
-        format!("\n**Left out, for {max_bytes} bytes hold no more: {}.**\n", told.join(", "))
+        format!("\n**Left out, for {max_bytes} bytes hold no more: {}.**\n", parts.join(", "))
     }
 }
 

@@ -91,12 +91,12 @@ fn worse(summary: &ComparisonSummary) -> Option<String> {
         (summary.suspended, SUSPENDED),
         (summary.stranded.backups, STRANDED),
     ];
-    let told: Vec<String> = counts
+    let parts: Vec<String> = counts
         .into_iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, noun)| counted(count, noun))
         .collect();
-    (!told.is_empty()).then(|| format!("{}.", told.join(", ")))
+    (!parts.is_empty()).then(|| format!("{}.", parts.join(", ")))
 }
 
 fn origin(plan: &Plan, identity: Option<&str>, comparison: Option<&Comparison>) -> String {

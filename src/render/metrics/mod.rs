@@ -27,7 +27,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Gives its media type.
+    /// Returns its media type.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",

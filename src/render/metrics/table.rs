@@ -234,7 +234,7 @@ fn action_samples(
     made.collect()
 }
 
-/// Gives the labels of a VM. An alias is free text: what would act on a screen is written out, the rest is quoted by
+/// Returns the labels of a VM. An alias is free text: what would act on a screen is written out, the rest is quoted by
 /// the encoder.
 fn labels(id: VmId, vm: &VmHealth) -> [String; 3] {
     [id.to_string(), visible(&vm.alias), vm.policy.clone().unwrap_or_default()]
@@ -243,9 +243,9 @@ fn labels(id: VmId, vm: &VmHealth) -> [String; 3] {
 /// Makes a sample of each VM whose UUID is known, once: no series may be told twice, and a list that shows a VM twice
 /// is no reason to tell nothing at all.
 fn of_vms(scene: &Scene<'_>, value: impl Fn(&VmHealth) -> Option<Value>) -> Vec<Sample> {
-    let mut told = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let vms = scene.health.iter().flat_map(|health| &health.vms);
-    vms.filter_map(|vm| Some((vm.uuid.filter(|id| told.insert(*id))?, vm)))
+    vms.filter_map(|vm| Some((vm.uuid.filter(|id| seen.insert(*id))?, vm)))
         .filter_map(|(id, vm)| Some(sample(labels(id, vm), value(vm)?)))
         .collect()
 }

@@ -48,7 +48,7 @@ impl Pace {
         if self.at.is_zero() { 0.0 } else { self.bytes as f64 / self.at.as_secs_f64() }
     }
 
-    /// Gives the bytes that are probably stored at a time after the last reading.
+    /// Returns the bytes that are probably stored at a time after the last reading.
     fn bytes_at(self, at: Duration) -> u64 {
         let since = at.saturating_sub(self.at).min(ASSUMED_MAX);
         self.bytes.saturating_add((self.bytes_per_sec() * since.as_secs_f64()) as u64)
@@ -82,7 +82,7 @@ fn left_text(bytes: u64, bytes_per_sec: f64) -> Option<String> {
 }
 
 impl Uploads {
-    /// Gives how many run.
+    /// Returns how many run.
     pub(super) fn count(&self) -> usize {
         self.running.len()
     }

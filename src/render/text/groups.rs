@@ -115,7 +115,7 @@ fn grouped(vms: &[&VmPlan], detail: Detail) -> Option<RowGroup> {
     })
 }
 
-/// Gives the action that a row is about. Above the actions stand the notes on why none is carried out.
+/// Returns the action that a row is about. Above the actions stand the notes on why none is carried out.
 fn action_of<'p>(vm: &'p VmPlan, row: &Row, place: usize) -> Option<&'p Action> {
     let above = vm.notes.iter().filter(|note| rows::stands_above(note)).count();
     let action = vm.actions.get(place.checked_sub(above)?);

@@ -104,7 +104,7 @@ fn estimate_text(estimate: &Estimate) -> Option<String> {
     Some(format!("Estimate: {} freed on hypervisors, {upload}.", bytes_text(freed_bytes)))
 }
 
-/// Gives the last line of a plan: `Plan: 1 to create, 2 to delete locally; 9 up to date, 1 waiting, 1 blocked, 1
+/// Returns the last line of a plan: `Plan: 1 to create, 2 to delete locally; 9 up to date, 1 waiting, 1 blocked, 1
 /// unprotected.`
 pub fn totals(summary: &Summary) -> String {
     let Summary { create, delete_local, up_to_date, waiting, blocked, unprotected, .. } = summary;
@@ -114,7 +114,7 @@ pub fn totals(summary: &Summary) -> String {
     )
 }
 
-/// Gives the lines that stand before the last one where there is a reason for them.
+/// Returns the lines that stand before the last one where there is a reason for them.
 fn remarks(plan: &Plan, detail: Detail) -> Vec<String> {
     let mut lines = ended_suspensions(&plan.vms);
     if let Some(problems) = problems(&plan.vms) {
@@ -161,8 +161,8 @@ pub(super) fn left_alone(summary: &Summary) -> Option<String> {
 }
 
 fn listed<const N: usize>(counts: [(usize, &str); N]) -> String {
-    let told = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
-    told.collect::<Vec<_>>().join(", ")
+    let parts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// A suspension is a matter of its policy, so it is shown once, however many VMs it was for.

@@ -62,7 +62,7 @@ pub(super) fn stands_above(note: &Note) -> bool {
     wording(note).symbol == Symbol::Held
 }
 
-/// Gives the row of a note on a VM of that status.
+/// Returns the row of a note on a VM of that status.
 pub(in crate::render) fn note_row(note: &Note, status: Status) -> Row {
     let NoteWording { symbol, verb, is_blocking, .. } = wording(note);
     let (symbol, verb) =

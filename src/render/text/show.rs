@@ -52,7 +52,7 @@ pub fn show(
     Ok(())
 }
 
-/// Gives the last line: `Shown: 9 backups on 1 VM, 14.2 GiB stored; 2 snapshots local, 415.9 MiB of its quota.`
+/// Returns the last line: `Shown: 9 backups on 1 VM, 14.2 GiB stored; 2 snapshots local, 415.9 MiB of its quota.`
 fn totals(explained: &Explanation) -> String {
     let backups = || explained.vms.iter().flat_map(|vm| &vm.backups);
     let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });

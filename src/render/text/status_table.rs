@@ -118,7 +118,7 @@ pub(super) fn write(vms: &[&VmHealth], options: &TextOptions, out: &mut dyn Writ
     Ok(())
 }
 
-/// Leaves out columns until the table fits, and gives the width of each that is left.
+/// Leaves out columns until the table fits, and returns the width of each that is left.
 fn fitted(table: &mut Vec<(Column, Vec<String>)>, columns: usize) -> Vec<usize> {
     let widest = |(column, cells): &(Column, Vec<String>)| {
         cells.iter().map(|cell| width(cell)).max().unwrap_or(0).max(width(column.heading()))

@@ -161,7 +161,7 @@ pub(super) const FAULTS: [Fault; 21] = [
     },
     Fault {
         name: "creates_after_the_stop",
-        takes_away: "no create is sent once the run was told to end",
+        takes_away: "no create is sent once the run was asked to stop",
         behind: &[],
         seeds: &[],
         edits: &[(

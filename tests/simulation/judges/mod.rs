@@ -259,12 +259,12 @@ impl Judges {
             return;
         }
         if !asked.was_fresh {
-            self.tell(asked, "a write on a connection that was used before");
+            self.report(asked, "a write on a connection that was used before");
         }
         if !asked.is_late
             && let Some(wrong) = self.sending.wrong_with(asked, vm, right, self.stopped_at)
         {
-            self.tell(asked, wrong);
+            self.report(asked, wrong);
         }
         let now = seen(world);
         let (before, after) =
@@ -280,16 +280,16 @@ impl Judges {
             && !was_before_suspension
             && !self.may_be_touched(world, vm, asked.at.max(own))
         {
-            self.tell(asked, "a VM was written to that is not to be touched");
+            self.report(asked, "a VM was written to that is not to be touched");
         }
         let is_unfit =
             |since: &DateTime<Utc>| right - *since > READING_RESTS_FOR && !may_be_late && before != after;
         if self.unfit_since.get(&vm).is_some_and(is_unfit) {
-            self.tell(asked, "a VM was written to that cannot be backed up");
+            self.report(asked, "a VM was written to that cannot be backed up");
         }
         if asked.method == "DELETE" {
             if !asked.is_late && asked.body != br#"{"location":"hypervisor"}"# {
-                self.tell(asked, "a DELETE with another body than the one");
+                self.report(asked, "a DELETE with another body than the one");
             }
             if self.bodies_are_dropped {
                 // One that was refused did no harm and told nothing; one lost chain is what can happen.
@@ -299,7 +299,7 @@ impl Judges {
                     self.sending.lost(asked.sender, vm, right);
                 }
                 if self.chains_lost > 1 && !self.had_two_runners {
-                    self.tell(asked, "a second chain was lost to a proxy that drops bodies");
+                    self.report(asked, "a second chain was lost to a proxy that drops bodies");
                 }
             }
             let no_longer = before.local.difference(&after.local).filter(|gone| after.ids.contains(gone));
@@ -309,7 +309,7 @@ impl Judges {
         }
         let lost: Vec<_> = before.restorable.difference(&after.restorable).collect();
         if !lost.is_empty() && !self.bodies_are_dropped {
-            self.tell(asked, &format!("restorable backups were lost: {lost:?}"));
+            self.report(asked, &format!("restorable backups were lost: {lost:?}"));
         }
         for new in after.ids.difference(&before.ids) {
             if asked.is_late {
@@ -327,7 +327,7 @@ impl Judges {
         self.before = now;
     }
 
-    /// Judges a new backup; gives the due time that it was made for.
+    /// Judges a new backup; returns the due time that it was made for.
     fn judge_create(
         &mut self,
         world: &World,
@@ -380,12 +380,12 @@ impl Judges {
             twin.filter(|(_, other)| !was_just_set && (has_guard || !self.writes_were_late && is_old(other)))
         {
             let twin = *twin;
-            self.tell(asked, &format!("a second {tier:?} for one due time: {new} beside {twin}"));
+            self.report(asked, &format!("a second {tier:?} for one due time: {new} beside {twin}"));
         }
         if let Some(parent) = world.uploads.get(&new).and_then(|upload| upload.parent)
             && !restorable(world, vm, parent)
         {
-            self.tell(asked, &format!("{new} is an increment on {parent}, which cannot be restored"));
+            self.report(asked, &format!("{new} is an increment on {parent}, which cannot be restored"));
         }
         // What was begun by somebody else while the VM was watched for a minute has not been watched itself.
         let watched_us = READING_RESTS_FOR.num_microseconds().unwrap();
@@ -398,7 +398,7 @@ impl Judges {
         if let Some((beside, _)) = beside
             && has_guard
         {
-            self.tell(asked, &format!("{new} was begun while {beside} was growing"));
+            self.report(asked, &format!("{new} was begun while {beside} was growing"));
         }
         if self.two_runners || asked.is_late {
             return since_us;
@@ -413,7 +413,7 @@ impl Judges {
             counted.iter().filter(|(_, upload)| world.vms[&upload.vm].hypervisor() == hypervisor).count();
         if counted.len() >= self.max_uploads || here >= self.max_uploads_per_hypervisor {
             let others: Vec<Uuid> = counted.iter().map(|(id, _)| **id).collect();
-            self.tell(asked, &format!("too many uploads: {new} beside {others:?}, {here} of them there"));
+            self.report(asked, &format!("too many uploads: {new} beside {others:?}, {here} of them there"));
         }
         since_us
     }
@@ -464,15 +464,15 @@ impl Judges {
                 && is_sending(world, id, upload)
         };
         if world.uploads.iter().any(runs) {
-            self.tell(asked, &format!("the snapshot of {gone} was deleted while it was needed"));
+            self.report(asked, &format!("the snapshot of {gone} was deleted while it was needed"));
         }
         if !self.is_of_a_tier(record) {
-            self.tell(asked, &format!("the snapshot of {gone} was deleted, which is of no tier"));
+            self.report(asked, &format!("the snapshot of {gone} was deleted, which is of no tier"));
         }
         // A date in the future is a wrong one, and says nothing about what is newer.
         let believable = |id: &&Uuid| backups[*id].timestamp <= Some(latest_us + FUTURE_US);
         if !believable(&&gone) {
-            self.tell(asked, &format!("the snapshot of {gone} was deleted, whose date is in the future"));
+            self.report(asked, &format!("the snapshot of {gone} was deleted, whose date is in the future"));
         }
         // What nothing shows to be whole is not yet a copy of anything.
         let counts: BTreeSet<Uuid> =
@@ -481,7 +481,7 @@ impl Judges {
         let newer = |id: &&Uuid| believable(id) && (backups[*id].timestamp, **id) > key;
         let has_newer_copy = counts.iter().any(|id| id == &gone || newer(&id));
         if !has_newer_copy && !after.local.iter().any(|id| newer(&id)) {
-            self.tell(asked, &format!("the snapshot of {gone} was the only copy of its moment"));
+            self.report(asked, &format!("the snapshot of {gone} was the only copy of its moment"));
         }
         let is_parent =
             |id: &&Uuid| !self.rules.daily_from_coarser || self.tier_of(&backups[*id]) != Some("daily");
@@ -490,7 +490,10 @@ impl Judges {
             .filter(|id| believable(id) && is_parent(id))
             .max_by_key(|id| (backups[*id].timestamp, **id));
         if newest == Some(&gone) {
-            self.tell(asked, &format!("the snapshot of {gone} was deleted, which the next increment needs"));
+            self.report(
+                asked,
+                &format!("the snapshot of {gone} was deleted, which the next increment needs"),
+            );
         }
     }
 
@@ -498,7 +501,7 @@ impl Judges {
         self.tier_of(record).is_some()
     }
 
-    /// Gives the tier that a backup is of, by the name under which it began.
+    /// Returns the tier that a backup is of, by the name under which it began.
     fn tier_of(&self, record: &Record) -> Option<&'static str> {
         match record.comment.as_deref()? {
             "monthly" => Some("monthly"),
@@ -520,7 +523,7 @@ impl Judges {
         calendar::last_due_us(&self.rules, vm, comment, now_us)
     }
 
-    fn tell(&mut self, asked: &RequestRecord, what: &str) {
+    fn report(&mut self, asked: &RequestRecord, what: &str) {
         self.found.push(format!("{} {} at {}: {what}", asked.method, asked.target, asked.at));
     }
 }

@@ -41,7 +41,7 @@ impl Sending {
         }
     }
 
-    /// Judges that a write was sent at all; gives what is wrong with it.
+    /// Judges that a write was sent at all; returns what is wrong with it.
     pub(super) fn wrong_with(
         &mut self,
         asked: &RequestRecord,
@@ -80,7 +80,7 @@ impl Sending {
         self.losses.push(Loss { vm, sender, at });
     }
 
-    /// Gives the VMs that have lost a chain in a run that is over, and of which it has told nothing.
+    /// Returns the VMs that have lost a chain in a run that is over, and of which it has told nothing.
     pub(super) fn unnoticed(&mut self, sender: usize, now: DateTime<Utc>) -> Vec<Uuid> {
         let losses = self.losses.extract_if(.., |loss| loss.sender == sender);
         losses.filter(|loss| now - loss.at > NOTICED_WITHIN).map(|loss| loss.vm).collect()

@@ -53,7 +53,7 @@ pub(super) fn shows_restorable(world: &World, vm: Uuid, backup: Uuid) -> bool {
     restorable(world, vm, backup) && !chain(world, vm, backup).any(|step| is_unverified(world, vm, step))
 }
 
-/// Gives a backup and all that it descends from, itself first.
+/// Returns a backup and all that it descends from, itself first.
 pub(super) fn chain(world: &World, vm: Uuid, backup: Uuid) -> impl Iterator<Item = Uuid> {
     let backups = world.vms.get(&vm).map(|vm| &vm.backups);
     let steps = std::iter::successors(Some(backup), move |at| backups?.get(at)?.parent);
