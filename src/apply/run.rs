@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 /// How many VMs may be in the middle of a local delete: each takes a few requests on connections of their own.
 const DELETES_AT_A_TIME: usize = 8;
 
-/// How many VMs that the run is not about are looked for in each list: one without any known VM is not believed.
+/// How many VMs that the run is not about are looked for in each list: one without any known VM is rejected.
 const WITNESSES: usize = 8;
 
 impl Executor<'_> {

@@ -146,7 +146,7 @@ impl Context {
         Utc::now()
     }
 
-    /// Returns the clock, for those who outlive a borrow of this.
+    /// Returns the clock, for callers that outlive a borrow of the context.
     pub fn clock(&self) -> fn() -> DateTime<Utc> {
         Utc::now
     }
@@ -171,13 +171,13 @@ impl Context {
         sd_notify::notify(&messages)
     }
 
-    /// Returns after how long without [`ServiceState::Watchdog`] the service manager takes this process for hanging; `None`
+    /// Returns after how long without [`ServiceState::Watchdog`] the service manager treats this process as hanging; `None`
     /// where it does not watch.
     pub fn watchdog(&self) -> Option<Duration> {
         sd_notify::watchdog_enabled().filter(|period| !period.is_zero())
     }
 
-    /// Returns a number that is another one in each run, for the chance in pauses.
+    /// Returns a seed that differs in each run, for random pauses.
     pub fn run_number(&self) -> u64 {
         let micros = u64::try_from(self.now().timestamp_micros()).unwrap_or_default();
         micros ^ u64::from(process::id()).rotate_right(16)
@@ -239,7 +239,7 @@ impl Context {
         Path::new(".fifo-retain/sandbox.json")
     }
 
-    /// Writes to standard output. Whoever closes it early has read enough: that is no error.
+    /// Writes to standard output. A reader that closes it early is no error.
     pub fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
         print(write)
     }

@@ -1,4 +1,4 @@
-//! Making a plan of what FiFo has now: what `plan` shows and other commands carry out.
+//! Makes the plan from the present inventory, for `plan` and the commands that carry it out.
 
 use super::args::{PlanningArgs, VmPattern};
 use super::connection::Connection;
@@ -28,7 +28,7 @@ pub struct Planned {
 /// Reads FiFo once and plans.
 ///
 /// The plan's instant is the later one of our clock and the server's, so that a backup which FiFo has just stamped is
-/// never taken for future-dated; or `at`, where it is given.
+/// never treated as future-dated; or `at`, where it is given.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ pub async fn plan_again(
     Ok(Planned { plan, inventory, identity: fifo.identity().to_owned() })
 }
 
-/// Refuses an inventory without any VM: to see none is never taken for that there are none.
+/// Refuses an inventory without any VM: an empty list may mean missing permissions.
 fn refuse_if_nothing_visible(
     inventory: &Inventory,
     policies: &Policies,

@@ -80,7 +80,7 @@ pub fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Policies, Cl
             if loaded.policies.is_empty() {
                 let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
                 tracing::warn!(
-                    "there is no policy in {}: every VM is taken for unprotected before this change",
+                    "there is no policy in {}: every VM counts as unprotected before this change",
                     paths.join(" and ")
                 );
             }

@@ -27,7 +27,7 @@ pub struct Backoff {
     /// The longest pause when FiFo says how long to wait (`Retry-After`).
     pub asked_max: Duration,
     /// The pause before a token is tried again that FiFo has refused although it should be good. The second pause is twice
-    /// as long; the third refusal in a row is believed.
+    /// as long; the third refusal in a row is final.
     pub refused_token: Duration,
 }
 

@@ -19,7 +19,7 @@ const X_SNARL_TOKEN: HeaderName = HeaderName::from_static("x-snarl-token");
 
 const US: HeaderValue = HeaderValue::from_static(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")));
 
-/// After so many cut lists in a row it is believed that FiFo cuts every one.
+/// After so many cut lists in a row FiFo is assumed to cut every one.
 const CUTS_BELIEVED: u32 = 2;
 
 pub(super) struct Session {
@@ -78,7 +78,7 @@ impl Session {
     /// Records a full list that arrived whole.
     pub(super) fn list_came_whole(&self) {
         let reset = |cuts| (cuts < CUTS_BELIEVED).then_some(0);
-        // The error says that there is nothing to reset any more.
+        // The error says that there is nothing left to reset.
         let _ = self.lists_cut_in_row.fetch_update(Ordering::SeqCst, Ordering::SeqCst, reset);
     }
 
@@ -205,7 +205,7 @@ mod tests {
         let at_once = Duration::ZERO;
         for (answers, kind, limit, why) in [
             (1, NotSent, Some(10), "something has answered"),
-            (0, NotSent, None, "nobody waits"),
+            (0, NotSent, None, "no task waits"),
             (0, Lost, Some(10), "there was a connection"),
         ] {
             let (secs, is_over) = in_vain(answers, kind, at_once, limit).await;

@@ -43,7 +43,7 @@ pub enum WriteAnswer {
         /// The permission that the user lacks, where that is why (403): `vms→<uuid>→backup`.
         permission: Option<String>,
     },
-    /// Too much was asked of it (429). Nothing was done.
+    /// There were too many requests (429). Nothing was done.
     TooMany {
         /// How long to wait, where the answer says so.
         retry_after: Option<Duration>,

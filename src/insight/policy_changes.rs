@@ -9,7 +9,6 @@ use std::num::NonZeroU32;
 /// A policy that is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PolicyChange {
-    /// Its name.
     pub name: String,
     /// What happened to it.
     pub change: PolicyChangeKind,
@@ -68,7 +67,7 @@ pub(super) fn behaves_alike(one: &Policy, other: &Policy) -> bool {
 
 /// Names the fields in which two policies of one name differ, where they came from aside.
 fn fields(old: &Policy, new: &Policy) -> Vec<String> {
-    // By name, so that a new field does not compile until somebody thinks of it here.
+    // By name, so that a new field does not compile until it is handled here.
     let Policy {
         name: _,
         description,
@@ -154,7 +153,7 @@ fn tier_fields(old: &Policy, new: &Policy) -> Vec<String> {
 fn one_tier(name: &str, (old, before): (&Tier, &Policy), (new, after): (&Tier, &Policy)) -> Vec<String> {
     let Tier { name: _, schedule, kind: _, keep, keep_local, comment, also, spread } = new;
     let mut changes = Vec::new();
-    // A zone that differs is told once, of the policy.
+    // A zone that differs is reported once, for the policy.
     if old.schedule.to_string() != schedule.to_string() {
         changes.push(format!("tiers.{name}.schedule: {} -> {schedule}", old.schedule));
     }

@@ -27,7 +27,7 @@ macro_rules! id {
                 self.0
             }
 
-            /// Returns the first eight hexadecimal digits, enough to tell ids apart on a screen.
+            /// Returns the first eight hexadecimal digits, enough to distinguish ids on a screen.
             pub fn short(self) -> String {
                 format!("{:08x}", self.0.as_fields().0)
             }

@@ -1,4 +1,4 @@
-//! Sending, with a few tries and little patience: what is told must not hold up what is done.
+//! Sends with few attempts and short timeouts, so that reporting does not delay a run.
 
 use super::url::SecretUrl;
 use crate::fifo::{HttpSetupError, causes, outward_client};

@@ -17,7 +17,7 @@ use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// The UUID that stands for the backup to be created: the greatest, so that it wins every tie as the newest.
+/// The placeholder UUID of the backup to be created: the greatest, so that it wins every tie as the newest.
 const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
 
 /// Decides what is to be done to one VM.
@@ -127,7 +127,7 @@ pub(crate) enum Decision {
 /// Decides on the actions alone; the notes that explain a create, or why there is none, are added to `notes`.
 pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: &mut Vec<Note>) -> Decision {
     let create = decide_create(view, occurrences, notes);
-    // FiFo would refuse, or is in the middle of something: what such a VM holds is left alone until it is itself again.
+    // FiFo would refuse, or is in the middle of something: nothing is done to such a VM until that has passed.
     let deletes = if cannot_back_up(view.vm).is_some() { Vec::new() } else { unwanted_locally(view) };
     let mut actions: Vec<Action> =
         deletes.iter().filter_map(|&id| delete_local(view, id, None)).map(Action::DeleteLocal).collect();

@@ -1,4 +1,4 @@
-//! Leaving out a VM whose plan breaks a rule: a fault of this program, which must not keep the other VMs from theirs.
+//! Leaving out a VM whose plan breaks a rule: a fault of this program, which must not affect the other VMs.
 
 use super::audit::{Violation, audit};
 use super::changeset::{Plan, SnapshotUsage, Status, TOOL, VmPlan};
@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Has a plan audited, and takes out of it what is planned for the VMs of which it breaks a rule.
+/// Audits a plan, and removes the actions of those VMs for which it breaks a rule.
 ///
 /// # Errors
 ///
@@ -57,7 +57,7 @@ fn left_out(planned: &VmPlan, vm: &Vm, broken: &[&str], policies: &Policies, now
     }
 }
 
-/// Writes all that somebody needs to see why the decision went wrong: the rules, and what both readings of them rest on.
+/// Writes the data of a bug report: the broken rules, and the input of both implementations.
 fn report(planned: &VmPlan, vm: &Vm, broken: &[&str], policies: &Policies, now: DateTime<Utc>) -> String {
     let mut text = format!(
         "left out, because its plan violates a rule: {}. This is a bug in the program; please report \

@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// Returns the VM as it will be when a create has completed at about that instant and its snapshot is still there.
 ///
-/// The new backup is newer than every other whose timestamp can be believed, since FiFo stamps them all with one clock;
-/// it can be believed itself.
+/// The new backup is newer than every other with a plausible timestamp, since FiFo stamps them all with one clock;
+/// its own is plausible.
 pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm {
     let latest = now + FUTURE_TOLERANCE;
     let timestamps = vm.backups.values().filter_map(|backup| backup.timestamp);
@@ -31,7 +31,7 @@ pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm
     vm
 }
 
-/// Returns a good backup's files as this FiFo tells them: with size and checksum, where it has told them of another one.
+/// Returns a good backup's files as this FiFo records them: with size and checksum, where another backup has them.
 fn files_as_told(vm: &Vm) -> Vec<StoredFile> {
     let whole = StoredFile { name: String::new(), size_bytes: Some(u64::MAX), sha1: Some(String::new()) };
     if first_verified(vm).is_some() { vec![whole] } else { Vec::new() }

@@ -37,7 +37,7 @@ impl Validity {
     }
 }
 
-/// Lists the instants at which something that a decision rests on changes by itself, earliest first.
+/// Lists the instants at which the input of a decision changes with time alone, earliest first.
 fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<Utc>> {
     let (vm, policy, now) = (view.vm, view.policy, view.now);
     let mut points: Vec<DateTime<Utc>> = Vec::new();

@@ -6,7 +6,6 @@ use super::text::{DiagnosticSink, quoted};
 use super::{Pattern, Selector};
 use crate::inventory::VmId;
 
-/// The fields of a selector.
 pub(super) const SELECTOR_FIELDS: [&str; 10] =
     ["all", "uuid", "alias", "owner", "package", "dataset", "hypervisor", "state", "metadata", "any"];
 

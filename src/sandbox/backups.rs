@@ -134,7 +134,7 @@ impl World {
     /// Removes a backup and every one that descends from it, snapshots and stored files alike. Returns their UUIDs.
     ///
     /// On a VM that is on no hypervisor only the stored files go, and every record stays as it was. While the agent
-    /// does not answer, the snapshots stay, and no record names them any more.
+    /// does not answer, the snapshots stay, and no record names them.
     pub fn delete_cloud(&mut self, vm_id: Uuid, backup: Uuid, now_us: i64) -> BTreeSet<Uuid> {
         let Some(vm) = self.vms.get_mut(&vm_id) else { return BTreeSet::new() };
         let gone = with_descendants(vm, backup);

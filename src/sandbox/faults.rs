@@ -43,7 +43,7 @@ pub struct Arrival {
     /// When, in microseconds since the Unix epoch.
     pub at_us: i64,
     pub request: Request,
-    /// The answer, which is sent to nobody; `None` until the request has arrived.
+    /// The answer, which is never sent; `None` until the request has arrived.
     pub reply: Option<Reply>,
 }
 
@@ -247,7 +247,7 @@ impl Faults {
 struct Race(BTreeMap<Uuid, (String, i64)>);
 
 impl Race {
-    /// Takes the condition from a write that was on its way when another one to the same VM was done.
+    /// Takes the condition from a write that was in transit when another one to the same VM was done.
     fn loosen(&self, request: &mut Request, vm: Uuid, ms: u32, now_us: i64) {
         let Some((etag, at_us)) = self.0.get(&vm) else { return };
         let is_near = now_us.saturating_sub(*at_us) <= i64::from(ms) * 1_000;

@@ -96,7 +96,7 @@ fn a_vm_that_loses_protection_is_reported_with_what_is_no_longer_done() {
     assert_eq!(output["summary"]["no_longer"]["delete_local"], 3);
     let page = against(&folder, &["--format", "markdown"]).code(0).out;
     assert!(
-        page.contains("\n**1 VM loses its protection, 20 backups are of no tier any more.**\n"),
+        page.contains("\n**1 VM loses its protection, 20 backups no longer belong to a tier.**\n"),
         "{page}"
     );
     let lost = page.find("| mail-1 `48085698` | loses protection | grandfather | in no policy |").unwrap();

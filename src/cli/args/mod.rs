@@ -1,4 +1,4 @@
-//! The command line as it is written: raw arguments, before anything is made of them. One file a command.
+//! The command line as it is written: raw arguments, before they are resolved. One file per command.
 
 mod check;
 mod completions;

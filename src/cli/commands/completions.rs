@@ -17,7 +17,7 @@ const PROGRAM: &str = "fifo-retain";
 /// Runs `completions`.
 pub(in crate::cli) fn run(wanted: &CompletionsArgs, context: &Context) -> Result<Outcome, CliError> {
     context.format::<TextOnly>()?;
-    // Written to memory first: the generator takes a closed pipe for a fault.
+    // Written to memory first: the generator treats a closed pipe as an error.
     let mut script = Vec::new();
     clap_complete::generate(wanted.shell, &mut args::command(), PROGRAM, &mut script);
     if wanted.shell == Shell::Bash {

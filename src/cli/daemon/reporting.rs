@@ -110,7 +110,7 @@ impl<'c> Reporting<'c> {
         };
         let pinged = async {
             let Some(poster) = &self.ping.poster else { return };
-            // The start must not arrive after the end. One that has not arrived by now is of no use any more.
+            // The start must not arrive after the end. One that has not arrived by now is useless.
             if let Some(start) = start_ping.0 {
                 start.abort();
                 let _ = start.await;

@@ -191,7 +191,7 @@ async fn a_401_to_a_new_token_is_not_believed_while_the_user_store_is_down() {
     assert_eq!(fifo.sent_header(5, "authorization").unwrap(), "Bearer T2");
 }
 
-/// Sends a delete again and again until the 401 is believed.
+/// Repeats a delete until the 401 counts as final.
 async fn refused_delete(writer: &WriteClient) -> FifoError {
     loop {
         match writer.delete_local(vm_id(), backup_id(), None).await {

@@ -94,7 +94,7 @@ impl<'a> VmOccurrenceRange<'_, 'a> {
         times
     }
 
-    /// Returns the tiers in the order in which they are due, so that it can be told whether two VMs with shares of their own
+    /// Returns the tiers in the order in which they are due, which shows whether two VMs with shares of their own
     /// go the same way. It is empty where all VMs of the policy do.
     pub(super) fn order(&self) -> Vec<TierIndex> {
         if self.range.shared.is_some() {

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// With more backups than this a VM is trimmed again on its way.
+/// A VM with more backups than this is trimmed again during the simulation.
 const BACKUPS_MAX: usize = 24;
 
 /// Runs the VMs of one policy forward, and remembers the result for each [`StateKey`].

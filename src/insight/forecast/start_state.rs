@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A VM at the beginning of a forecast.
 #[derive(Debug)]
 pub(super) struct Start {
-    /// The VM with those backups that decisions rest on, and nothing running any more.
+    /// The VM with those backups that decisions depend on, and nothing in progress.
     pub(super) vm: Vm,
     /// Its backups in the order in which [`StateKey`] has them.
     pub(super) ids: Vec<BackupId>,
@@ -22,7 +22,7 @@ pub(super) struct Start {
     pub(super) retries: Vec<DateTime<Utc>>,
 }
 
-/// What the decisions of a forecast rest on. Two VMs of the same shape under the same policy get the same backups.
+/// What the decisions of a forecast depend on. Two VMs of the same shape under the same policy get the same backups.
 ///
 /// Every due time lies after every backup that there is, so of their timestamps only the order counts; those that lie
 /// ahead of the beginning are kept to the letter, and so are the times of a VM that has such a one.
@@ -35,7 +35,7 @@ pub(super) struct StateKey {
     /// how-manieth retry it is.
     retries: Vec<Option<(usize, usize, usize)>>,
     /// All times at which it is decided about, where a backup lies ahead of the beginning: those before it and those
-    /// after it are told apart. Shares of a spread differ from VM to VM.
+    /// after it are distinguished. Shares of a spread differ from VM to VM.
     times: Vec<DateTime<Utc>>,
     due: Vec<TierIndex>,
     has_failed: Vec<bool>,
@@ -49,7 +49,7 @@ struct BackupKey {
     tier: Option<TierIndex>,
     is_restorable: bool,
     is_stuck: bool,
-    /// Whether it is stuck before it has told what it is taken from.
+    /// Whether it is stuck before its parent is known.
     is_parent_unknown: bool,
     /// Whether it is an increment that came out empty: after such a one another is not tried.
     is_empty_increment: bool,
@@ -118,7 +118,7 @@ pub(super) fn with_backups(vm: &Vm, backups: BTreeMap<BackupId, Backup>) -> Vm {
     }
 }
 
-/// Returns a VM with those backups only that a decision at this instant, or a later one, can rest on. A restorable one
+/// Returns a VM with those backups only that a decision at this instant, or a later one, can depend on. A restorable one
 /// whose parent is left out stands on its own.
 pub(super) fn trimmed(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vm {
     let tiers = 0..view.policy.tiers.len();
@@ -143,7 +143,7 @@ pub(super) fn trimmed(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vm {
         let newest = view.restorable().rev().filter(|backup| backup.tier == Some(tier));
         kept.extend(newest.take(keep_local.max(1)).map(|backup| backup.id()));
     }
-    // What tells whether another increment would come out empty like one before it: that one, or a good one since.
+    // These show whether another increment would be empty like one before it: that one, or a good one since.
     let parents: BTreeSet<BackupId> = view
         .backups
         .iter()

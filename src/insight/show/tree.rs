@@ -4,7 +4,7 @@ use crate::inventory::{Backup, BackupId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Lists each backup before those that are taken from it, and else the older one first, with how far below the beginning
-/// of its chain it stands. What hangs on something missing begins a chain; so does the oldest one of a loop.
+/// of its chain it stands. A backup whose parent is missing starts a chain; so does the oldest one of a loop.
 pub(super) fn in_chains(backups: &BTreeMap<BackupId, Backup>) -> Vec<(usize, &Backup)> {
     let age = |backup: &Backup| (backup.timestamp, backup.id);
     let mut by_age: Vec<&Backup> = backups.values().collect();

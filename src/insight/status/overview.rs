@@ -27,7 +27,7 @@ pub struct TierHealth {
     pub tier: String,
     /// When the newest restorable backup of just this tier was taken; `None` where there is none.
     pub newest: Option<DateTime<Utc>>,
-    /// Whether what was due last is there or on its way. A coarser tier's backup counts as well.
+    /// Whether the backup that was due last exists or is in progress. A coarser tier's backup counts as well.
     pub is_up_to_date: bool,
 }
 

@@ -24,7 +24,7 @@ fn made_id(n: usize) -> BackupId {
     backup_id(u128::MAX - 1_000_000 + n as u128)
 }
 
-/// What runs is taken as done, and what is good stays so whatever FiFo tells of the next ones.
+/// What runs is taken as done, and what is good stays so whatever FiFo reports of the next ones.
 fn at_rest(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
     let mut rested = vm.clone();
     for judged in VmView::new(vm, policy, now).backups {

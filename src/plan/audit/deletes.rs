@@ -41,7 +41,7 @@ pub(super) fn delete_broken(
     if judged.a_parent_is_unknown() {
         report("a local delete while a backup runs whose parent is not known yet");
     }
-    // Asked of the VM as it is for what goes at once, and of the VM with the new backup for what goes after it.
+    // Checked on the VM as it is for immediate deletes, and on the VM with the new backup for later ones.
     match create {
         Some((_, after)) if delete.after_create => {
             still_wanted(after, backup).into_iter().for_each(&mut report);
@@ -89,7 +89,7 @@ pub(super) fn still_wanted(case: &AuditCase<'_>, backup: &Backup) -> Vec<&'stati
     found
 }
 
-/// Says whether it is the newest that storage cannot give back, and nothing newer is restorable.
+/// Says whether it is the newest that cannot be restored from storage, and nothing newer is restorable.
 fn is_the_newest_lost(case: &AuditCase<'_>, backup: &Backup) -> bool {
     let is_lost = |backup: &Backup| {
         case.holds_a_snapshot_of_ours(backup)
@@ -111,7 +111,7 @@ fn is_kept_by_keep_local(case: &AuditCase<'_>, backup: &Backup) -> bool {
     newer < case.policy.tiers[tier].keep_local as usize
 }
 
-/// Finds the snapshots that would stay without a reason: quota that nobody would ever get back.
+/// Finds the snapshots that would stay without a reason: quota that would never be freed.
 pub(super) fn kept_without_reason(
     case: &AuditCase<'_>,
     after: Option<&AuditCase<'_>>,

@@ -136,7 +136,7 @@ fn untouched_broken(planned: &VmPlan, status: Status, why: &str) -> Vec<String> 
 fn fault_broken(planned: &VmPlan) -> Vec<String> {
     let mut found = untouched_broken(planned, Status::Fault, "that is left out");
     if planned.note(NoteCode::InternalError).is_none() {
-        found.push("it is left out and nobody is told why".to_owned());
+        found.push("it is left out without a reason".to_owned());
     }
     found
 }

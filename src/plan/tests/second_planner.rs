@@ -1,4 +1,4 @@
-//! The contract's sections 2.3 to 2.8 read once more, by somebody who knows neither the planner nor the audit: in rows and
+//! The contract's sections 2.3 to 2.8 read once more, independently of the planner and the audit: in rows and
 //! passes over them. Both plan the same nasty VMs, and have to agree on every action, the status and what was given up.
 
 use super::fixtures::*;

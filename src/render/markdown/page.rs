@@ -1,4 +1,4 @@
-//! A page of at most so many bytes: what does not fit is left out by whole rows, counted, and told at the top.
+//! A page of limited size in bytes: what does not fit is left out by whole rows, counted, and reported at the top.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ pub(super) fn counted(count: usize, (one, many): CountNoun) -> String {
 /// A part of the page that may be cut between its rows.
 #[derive(Clone, Debug)]
 pub(super) struct Section {
-    /// What a row is about.
+    /// The noun for a row.
     pub(super) noun: CountNoun,
     /// What it is called, with its count.
     pub(super) title: String,
@@ -32,12 +32,12 @@ pub(super) enum Body {
     Diff,
 }
 
-/// Where a section stands, and how.
+/// The position of a section, and whether it is folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// Above the deletes, in full view.
     Top,
-    /// Below the deletes, folded until somebody wants to see it.
+    /// Below the deletes, folded.
     Folded,
 }
 
@@ -75,7 +75,6 @@ impl Section {
         "`".repeat(runs.max().unwrap_or(0).max(2) + 1)
     }
 
-    /// Returns the bytes of all of it.
     fn whole_bytes(&self) -> usize {
         self.open().len() + self.rows.iter().map(String::len).sum::<usize>() + self.close().len()
     }
@@ -109,7 +108,6 @@ impl Section {
     }
 }
 
-/// Returns the head of a table.
 pub(super) fn table_head(columns: &[&str]) -> String {
     let mut head = String::new();
     for column in columns {
@@ -122,12 +120,11 @@ pub(super) fn table_head(columns: &[&str]) -> String {
     head
 }
 
-/// Returns a row of a table.
 pub(super) fn table_row(cells: &[&str]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// Says what was left out: nothing where that is nothing.
+/// Says what was left out; empty where nothing was.
 fn notice<'a>(left_out: impl Iterator<Item = (usize, &'a CountNoun)>, max_bytes: usize) -> String {
     let parts: Vec<String> =
         left_out.filter(|(count, _)| *count > 0).map(|(count, noun)| counted(count, *noun)).collect();

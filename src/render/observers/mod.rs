@@ -43,7 +43,7 @@ struct State {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     uploads: Uploads,
-    /// The line below the bars: how far the whole run is, and what is waited for.
+    /// The line below the bars: the progress of the whole run, and what it waits for.
     overall: Option<ProgressBar>,
     waiting: String,
     reported_at: Option<DateTime<Utc>>,
@@ -141,7 +141,7 @@ impl TextObserver {
         }
     }
 
-    /// Draws the line below the bars, where there are some.
+    /// Draws the line below the bars, if there are any.
     fn draw_overall(&self, state: &mut State, now: DateTime<Utc>) {
         let Some(bars) = &self.bars else { return };
         let is_busy = state.uploads.count() > 0 || !state.waiting.is_empty();
@@ -174,7 +174,7 @@ impl TextObserver {
         }
         if matches!(step, ActionRef::Create { .. }) {
             state.created += 1;
-            // An upload is known by its backup, which a failed create does not give: then by its name.
+            // The backup identifies an upload; a failed create has none, so then the name does.
             let name = upload_name(at, tier);
             state.uploads.end(|id, other| Some(id) == backup || other == name);
         }

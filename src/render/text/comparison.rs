@@ -195,11 +195,10 @@ fn own_snapshot_row(own: NewSnapshotChange) -> Row {
 /// One line of the forecast.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::render) struct ForecastRow {
-    /// What is counted.
+    /// The counted thing: `monthly backups`.
     pub(in crate::render) what: String,
     /// Without the change.
     pub(in crate::render) without: String,
-    /// With it.
     pub(in crate::render) with: String,
 }
 

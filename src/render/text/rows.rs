@@ -43,7 +43,7 @@ pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<RowGroup> {
     if vm.status == Status::UpToDate {
         rows.push(Row { symbol: Symbol::Fine, verb: "up to date", what: String::new(), why: String::new() });
     }
-    // Why nothing is carried out stands above what is not.
+    // The reason stands above the actions that are not carried out.
     let (held, notes): (Vec<&Note>, Vec<&Note>) = vm.notes.iter().partition(|note| stands_above(note));
     rows.extend(held.into_iter().map(|note| note_row(note, vm.status)));
     rows.extend(vm.actions.iter().map(|action| action_row(vm, action, detail)));

@@ -153,7 +153,7 @@ fn readable(listing: &Listing, checks: &mut Vec<Check>) {
     }
     let unverified = format!("vms→<uuid>→backup and vms→<uuid>→backup_delete for {vms}");
     checks.push(Check::new("permissions", Finding::Unverified, unverified).advice(
-        "FiFo does not tell a client its permissions, and only a create or a delete would show: look the user's up in \
+        "FiFo does not show a client its permissions, and only a create or a delete would show: look the user's up in \
          FiFo, or run `fifo-retain apply --vm` for one VM; a missing one is named then",
     ));
 }
