@@ -79,7 +79,7 @@ impl Reply {
         self
     }
 
-    /// Returns it a body of a content type.
+    /// Sets a body of a content type.
     #[must_use]
     pub fn with_body(self, content_type: &str, body: Vec<u8>) -> Self {
         Self { body, ..self.with_header("content-type", content_type) }

@@ -177,7 +177,7 @@ impl World {
         uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
-    /// Returns out a token to a user.
+    /// Issues a token to a user.
     pub fn sign_in(&mut self, user: &str, now_us: i64) -> String {
         let token = self.new_uuid().simple().to_string();
         let expires_us = now_us + i64::from(self.token_life_s) * 1_000_000;

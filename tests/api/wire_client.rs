@@ -225,7 +225,7 @@ async fn check(exchange: Exchange) {
             let WriteAnswer::Accepted { backup, .. } = answer else { panic!("not accepted") };
             assert_eq!(backup.is_none(), style_of_2016, "only the old location names the backup");
         }
-        // None of these tells whether there is a backup now.
+        // None of these shows whether there is a backup now.
         "create-parent-not-local" | "create-null-parent" | "create-no-vm" | "create-delegated" => {
             let answer = RequestRecord::new(exchange).create().await;
             assert_eq!(answer, WriteAnswer::Failed { status: StatusCode::INTERNAL_SERVER_ERROR });
@@ -236,7 +236,7 @@ async fn check(exchange: Exchange) {
             assert!(accepted(&asked.delete().await));
             asked.body_as_recorded();
         }
-        // The answer is the same as to a local delete: it cannot tell whether the body arrived.
+        // The answer is the same as to a local delete: it does not show whether the body arrived.
         "delete-body-cut" | "delete-no-body" => {
             assert!(accepted(&RequestRecord::new(exchange).delete().await))
         }

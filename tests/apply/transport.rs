@@ -52,7 +52,7 @@ pub(crate) struct RequestRecord {
     pub(crate) sender: usize,
     /// The status of the answer; `None` where the connection broke off.
     pub(crate) status: Option<u16>,
-    /// Whether the answer tells a version on which a write can be made conditional.
+    /// Whether the answer has a version on which a write can be made conditional.
     pub(crate) has_version: bool,
 }
 
@@ -108,7 +108,7 @@ impl Wire {
         self.state.lock().unwrap()
     }
 
-    /// Tells FiFo's clock.
+    /// Returns FiFo's clock.
     pub(crate) fn server_now(&self) -> DateTime<Utc> {
         self.clock.now() + self.state().server_ahead
     }

@@ -30,7 +30,7 @@ pub(crate) struct OneVm {
 }
 
 impl Cloud {
-    /// As many VMs, each on a hypervisor of its own, where an upload takes as long as told.
+    /// As many VMs, each on a hypervisor of its own, where an upload takes the given time.
     pub(crate) fn of(count: usize, upload_ms: u64) -> Self {
         Self::with(count, upload_ms, false)
     }

@@ -38,7 +38,7 @@ impl Loop {
         got(self.address, "/healthz")
     }
 
-    /// Waits until health is told with such a status and words.
+    /// Waits until health has such a status and words.
     #[track_caller]
     fn until_health(&self, status: u16, words: &str) -> String {
         until(&format!("{status} with {words}"), || {
@@ -64,7 +64,7 @@ impl Loop {
     }
 }
 
-/// Waits until it tells the address that the system has chosen for it.
+/// Waits for the line with the address that the system has chosen.
 #[track_caller]
 fn address_of(run: &Collected) -> SocketAddr {
     until("an address", || {

@@ -75,7 +75,7 @@ impl Folder {
         command
     }
 
-    /// Runs the program, and returns what came of it.
+    /// Runs the program, and returns its exit code and output.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         Ended::of(self.command(arguments))
     }

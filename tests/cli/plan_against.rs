@@ -158,7 +158,7 @@ fn json_holds_the_plan_as_it_is_without_and_the_saved_one_is_that_too() {
     assert_eq!(output["against"][0]["file"], "main/grandfather.yaml");
     let saved: Value = serde_json::from_str(&folder.read("plan.json")).unwrap();
     assert_eq!((&output["plan"], &saved["format"]), (&saved, &"fifo-retain.plan/1".into()));
-    // Only that it was made from another file tells it from the one before.
+    // Only the file that it was made from differs from the one before.
     let before: Value = serde_json::from_str(&plan).unwrap();
     assert_eq!(before["vms"], saved["vms"]);
 }

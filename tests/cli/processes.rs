@@ -160,7 +160,7 @@ pub(crate) fn without_room(cloud: &Cloud, blocks: u32, arguments: &[&str]) -> Co
     )
 }
 
-/// Returns a command the surroundings of another one.
+/// Copies the environment of another command.
 fn wrapped(asking: &Command, command: &mut Command) -> Command {
     command.env_clear().envs(asking.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("PATH", "/usr/bin:/bin").current_dir(asking.get_current_dir().unwrap());
@@ -214,7 +214,7 @@ fn two_machines_at_once_make_one_backup_of_each_vm() {
         .collect();
     for run in runs {
         let ended = run.end();
-        // What the other one has done meanwhile is told as left out.
+        // What the other one has done meanwhile is reported as left out.
         assert!(matches!(ended.code, Some(0 | 3)), "{}\n{}", ended.out, ended.err);
     }
     cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);

@@ -244,7 +244,7 @@ fn a_signal_while_reporting_ends_it() {
 fn apply_reports_too_and_a_declined_plan_is_no_run() {
     let (cloud, hook) = (Cloud::of(1, 100), Listener::answering("200 OK"));
     let url = hook.url("/hook");
-    // Without a terminal nobody can be asked: no run, nothing to tell.
+    // Without a terminal no question can be asked: no run, nothing to report.
     cloud.folder.ask(&cloud.fifo, &["apply", "--notify-url", &url]).code(64);
     assert_eq!(hook.lines(), [""; 0]);
     cloud.folder.ask(&cloud.fifo, &["plan", "--out", "plan.json"]).code(0);

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// A started program that tells its events on standard output; it is ended in any case.
+/// A started program that writes its events to standard output; it is ended in any case.
 pub(crate) struct Watched {
     child: Child,
     out: BufReader<ChildStdout>,
@@ -28,7 +28,7 @@ impl Watched {
         Self::start(cloud.folder.asking(&cloud.fifo, &["--format", "json", "reconcile"]))
     }
 
-    /// Waits until it tells of such an event, and returns it.
+    /// Waits for such an event, and returns it.
     #[track_caller]
     pub(crate) fn until(&mut self, event: &str) -> Value {
         loop {

@@ -153,7 +153,7 @@ impl Drop for Shell {
     }
 }
 
-/// Says whether the tools are there that a test needs beside a clone and a Rust toolchain. Where they are not, it is told
+/// Says whether the tools are there that a test needs beside a clone and a Rust toolchain. Where they are not, it is printed
 /// and the test is left out; in the gate, which installs them, that is a failure.
 #[allow(clippy::print_stderr, reason = "a skipped test has to say so")]
 pub(crate) fn has(tools: &[&str]) -> bool {

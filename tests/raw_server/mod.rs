@@ -1,4 +1,4 @@
-//! A server that sends what it is told, byte by byte, and remembers what it got.
+//! A server that sends given bytes, and records what it receives.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod tls;

@@ -222,7 +222,7 @@ impl Life {
                 None => runs.await,
             }
         };
-        // Told to end only while it goes on: what ends a run must not prolong a life.
+        // Asked to stop only while it goes on: what ends a run must not prolong a life.
         let told_to_end = async {
             match run.ended_after {
                 Some(after) => tokio::time::sleep(after).await,
@@ -364,7 +364,7 @@ impl Life {
         }
     }
 
-    /// Calms everything, and returns the program as many quiet runs as there are tiers, and one for what comes due meanwhile.
+    /// Calms everything, and gives the program as many quiet runs as there are tiers, and one for what comes due meanwhile.
     async fn end(&self) {
         self.note("quiet");
         self.happen(&StepAction::Calm);
@@ -474,14 +474,14 @@ fn is_traced() -> bool {
     std::env::var_os("FIFO_RETAIN_SIM_TRACE").is_some()
 }
 
-/// What one of the programs is seen to tell.
+/// What one of the programs is seen to report.
 struct Eyes<'a> {
     life: &'a Life,
     sender: usize,
 }
 
 impl Observer for Eyes<'_> {
-    /// What is told as done must be so in the world, at that moment.
+    /// What is reported as done must be so in the world, at that moment.
     fn observe(&self, event: &Event) {
         let life = self.life;
         if !matches!(event.what, EventKind::Progress { .. }) {
@@ -507,7 +507,7 @@ impl Observer for Eyes<'_> {
                     }
                 };
                 if let Some(fault) = fault {
-                    judges.found.push(format!("told as done, and is not so ({fault}): {:?}", event.what));
+                    judges.found.push(format!("reported as done, and is not so ({fault}): {:?}", event.what));
                 }
             }
             _ => {}

@@ -120,7 +120,7 @@ pub(crate) enum StepAction {
 pub(crate) struct Run {
     /// It is killed after that long.
     pub(crate) killed_after: Option<Duration>,
-    /// It is told to end after that long.
+    /// It is asked to stop after that long.
     pub(crate) ended_after: Option<Duration>,
     /// Another machine runs it at the same time.
     pub(crate) two_at_once: bool,

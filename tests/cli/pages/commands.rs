@@ -45,7 +45,7 @@ fn every_page_can_be_followed_line_by_line() {
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }
 
-/// Types everything that a page says, in one shell, as somebody who has the policies and a FiFo. Returns what was told where
+/// Types everything that a page says, in one shell, with the policies and a FiFo in place. Returns the output where
 /// that does not end well.
 fn followed(page: &Page) -> Option<String> {
     let script = script::of(page)?;

@@ -24,7 +24,7 @@ fn long_options(command: &Command, is_global: bool) -> BTreeSet<String> {
     names.filter(|name| !["help", "version"].contains(name)).map(|name| format!("--{name}")).collect()
 }
 
-/// Lists the long options that a text tells about, each as `` `--name` `` or `` `--name VALUE` `` at the start of a table's
+/// Lists the long options that a text describes, each as `` `--name` `` or `` `--name VALUE` `` at the start of a table's
 /// row.
 fn told_options(text: &str) -> BTreeSet<String> {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));

@@ -118,7 +118,7 @@ impl Judges {
                 self.found.push(format!("{id} has no increment of its last due time, since full ones fail"));
                 return;
             }
-            // What was accepted and never began does not tell its parent: until something newer can be restored it may be
+            // What was accepted and never started does not show its parent: until something newer can be restored it may be
             // any, and all of them stay.
             let is_silent = |record: &Record| record.state.is_none() && record.timestamp.is_some();
             // What has a wrong date is never deleted; a hard night is over long before the next.

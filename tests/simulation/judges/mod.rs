@@ -38,7 +38,7 @@ pub(crate) struct Judges {
     suspended_until: Option<DateTime<Utc>>,
     /// Whether a proxy drops the bodies of DELETEs just now.
     pub(crate) bodies_are_dropped: bool,
-    /// Whether answers tell another clock just now than the one by which FiFo stamps backups.
+    /// Whether answers show another clock now than the one by which FiFo stamps backups.
     pub(crate) dates_are_wrong: bool,
     /// Whether two runners are at it: then some promises are not made.
     pub(crate) two_runners: bool,
@@ -50,11 +50,11 @@ pub(crate) struct Judges {
     pub(crate) lists_are_disturbed: bool,
     /// When FiFo's clock was last set.
     pub(crate) clock_set_at: Option<DateTime<Utc>>,
-    /// When the run was told to end.
+    /// When the run was asked to stop.
     pub(crate) stopped_at: Option<DateTime<Utc>>,
     sending: Sending,
     growths: Growths,
-    /// What was made by a late request: another one may have been sent meanwhile, or none that was told of.
+    /// What was made by a late request: another one may have been sent meanwhile, or none that was reported.
     came_late: BTreeSet<Uuid>,
     /// The uploads that ran when the run began.
     ran_already: BTreeSet<Uuid>,
@@ -138,7 +138,7 @@ impl Judges {
         self.before = seen(world);
     }
 
-    /// Says why a backup is not what was told to be done; what people have taken was so until then.
+    /// Says why a backup is not what was reported as done; what people have taken was so until then.
     pub(crate) fn is_not_done(
         &self,
         world: &World,
@@ -203,7 +203,7 @@ impl Judges {
     pub(crate) fn run_ends(&mut self, sender: usize, now: DateTime<Utc>) {
         for vm in self.sending.unnoticed(sender, now) {
             if !self.two_runners {
-                self.found.push(format!("a chain of {vm} was lost, and nothing told"));
+                self.found.push(format!("a chain of {vm} was lost, and nothing reported it"));
             }
         }
     }
@@ -216,7 +216,7 @@ impl Judges {
         self.sending.known(vm);
     }
 
-    /// Tells until when the policy of the protected VMs is suspended.
+    /// Returns until when the policy of the protected VMs is suspended.
     pub(crate) fn suspended_until(&self) -> Option<DateTime<Utc>> {
         self.suspended_until
     }
@@ -292,7 +292,7 @@ impl Judges {
                 self.report(asked, "a DELETE with another body than the one");
             }
             if self.bodies_are_dropped {
-                // One that was refused did no harm and told nothing; one lost chain is what can happen.
+                // One that was refused did no harm and showed nothing; one lost chain is what can happen.
                 let is_lost = !before.ids.is_subset(&after.ids);
                 self.chains_lost += usize::from(is_lost);
                 if is_lost {
@@ -356,7 +356,7 @@ impl Judges {
                     && stamped_us.is_some_and(|at_us| latest_us - at_us >= STUCK_AFTER_US)
             })
         };
-        // Where FiFo does not tell the time, there is only the program's own clock to go by.
+        // Where FiFo does not send the time, there is only the program's own clock to go by.
         let is_ahead_us = if self.dates_are_wrong { self.own_us } else { latest_us };
         let twin = backups.iter().find(|(id, other)| {
             **id != new
@@ -368,7 +368,7 @@ impl Judges {
         });
         // Without a condition FiFo cannot refuse a second one, whoever has sent the first.
         let has_guard = asked.if_match.is_some() || !self.two_runners && !self.writes_were_late;
-        // The list tells no date: a clock that is set between the last date and the write is not seen.
+        // The list has no date: a clock that is set between the last date and the write is not seen.
         let was_just_set =
             asked.if_match.is_none() && self.clock_set_at.is_some_and(|at| right - at < READING_RESTS_FOR);
         // By FiFo's clock, which has stamped it.

@@ -58,7 +58,7 @@ impl Sending {
         if self.alarmed.get(&asked.sender).is_some_and(is_after) {
             Some("a write after an alarm")
         } else if stopped_at.as_ref().is_some_and(is_after) {
-            Some("a write after the run was told to end")
+            Some("a write after the run was asked to stop")
         } else if asked.if_match.is_none() && !may_be_unconditional {
             Some("a write without a condition, which there was")
         } else {
@@ -71,7 +71,7 @@ impl Sending {
         self.known(vm);
     }
 
-    /// Takes note that it is known, or told as not known, what became of a VM.
+    /// Records that the result for a VM is known, or reported as unknown.
     pub(super) fn known(&mut self, vm: Uuid) {
         self.losses.retain(|loss| loss.vm != vm);
     }
@@ -80,7 +80,7 @@ impl Sending {
         self.losses.push(Loss { vm, sender, at });
     }
 
-    /// Returns the VMs that have lost a chain in a run that is over, and of which it has told nothing.
+    /// Returns the VMs that have lost a chain in a run that is over, and that it has not reported.
     pub(super) fn unnoticed(&mut self, sender: usize, now: DateTime<Utc>) -> Vec<Uuid> {
         let losses = self.losses.extract_if(.., |loss| loss.sender == sender);
         losses.filter(|loss| now - loss.at > NOTICED_WITHIN).map(|loss| loss.vm).collect()

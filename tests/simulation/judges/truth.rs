@@ -1,4 +1,4 @@
-//! What is so in the world, whatever is told.
+//! The state of the world, whatever the program reports.
 
 use fifo_retain::sandbox::{Record, Upload, Vm, World};
 use std::collections::{BTreeMap, BTreeSet};
