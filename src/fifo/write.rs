@@ -135,8 +135,8 @@ impl WriteClient {
         }))
     }
 
-    /// Sends a write once. After a 401, which has done nothing else either, it pauses: before it is sent again somebody has
-    /// to look whether it still should be.
+    /// Sends a write once. After a 401, which has done nothing else either, it pauses: the caller has to
+    /// check whether it is still wanted before it is sent again.
     async fn send(
         &self,
         method: Method,

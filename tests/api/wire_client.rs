@@ -210,7 +210,7 @@ fn status(error: &FifoError, wanted: u16) -> bool {
     matches!(error, FifoError::Status { status, .. } if status.as_u16() == wanted)
 }
 
-/// Has the client read one recorded answer, and checks what it makes of it. An answer nobody has thought of fails.
+/// Has the client read one recorded answer, and checks what it makes of it. An unexpected answer fails.
 async fn check(exchange: Exchange) {
     let (year, name) = (exchange.year.clone(), exchange.name.clone());
     let style_of_2016 = year == "2016";
@@ -371,7 +371,7 @@ async fn check_vm(exchange: Exchange) {
             assert_eq!((vm.backups.len(), &backup.state), (4, &RecordedState::Completed));
         }
         "vm-after-cloud-delete" => assert_eq!(vm.backups.len(), 0),
-        other => panic!("nobody has thought of what the client makes of {other}"),
+        other => panic!("no expectation for what the client makes of {other}"),
     }
 }
 

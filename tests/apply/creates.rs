@@ -447,7 +447,7 @@ async fn a_remnant_of_a_backup_that_was_deleted_during_its_upload_is_not_reporte
     assert!(step.message.contains("has no timestamp"), "{}", step.message);
 }
 
-/// A VM with a full backup that was begun thirteen hours ago.
+/// A VM with a full backup that was started thirteen hours ago.
 fn thirteen_hours_on(fate: UploadScript) -> Cloud {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
     {

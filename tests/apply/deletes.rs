@@ -153,7 +153,7 @@ async fn stale_reads_do_not_pass_for_failures_nor_for_alarms() {
 async fn what_somebody_came_to_need_is_not_deleted() {
     let cloud = with_leftovers(1);
     let (plan, inventory) = cloud.plan().await;
-    // Somebody starts an increment by hand, from the very snapshot that is to go.
+    // A person starts an increment by hand, from the very snapshot that is to go.
     let leftover = inventory.vms.values().next().unwrap().backups.values().find(|backup| {
         backup.comment.as_deref() == Some("daily")
             && backup.timestamp < Some("2026-11-17T02:00:00Z".parse().unwrap())

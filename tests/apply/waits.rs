@@ -14,7 +14,7 @@ fn fate(cloud: &Cloud, n: u128, fate: UploadScript) {
     cloud.wire.state().world.vms.get_mut(&vm_uuid(n)).unwrap().fates.push_back(fate);
 }
 
-/// Has somebody start a backup by hand, just now.
+/// Has a person start a backup by hand, just now.
 fn by_hand(cloud: &Cloud, n: u128) {
     let order = BackupRequest { comment: "by hand".to_owned(), parent: None, delete: false };
     let now_us = cloud.clock.now().timestamp_micros();

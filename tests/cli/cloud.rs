@@ -66,7 +66,7 @@ impl Cloud {
         Self { folder, fifo, vms, due }
     }
 
-    /// A backup of the first VM that somebody takes by hand, now.
+    /// A backup of the first VM that a person takes by hand, now.
     pub(crate) fn take_by_hand(&self, vm: OneVm) {
         self.fifo.running().with(|state| {
             let order = BackupRequest { comment: "by hand".to_owned(), parent: None, delete: false };
@@ -100,7 +100,7 @@ impl Cloud {
         })
     }
 
-    /// Waits until FiFo uploads nothing any more, whoever asked for it.
+    /// Waits until no upload is in progress in FiFo.
     pub(crate) fn wait_for_uploads(&self) {
         let is_uploading = || {
             self.fifo.running().with(|state| {

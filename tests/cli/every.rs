@@ -355,7 +355,7 @@ fn the_status_of_vms_is_shown_and_read_again_while_a_run_goes_on() {
     of_run(read);
     assert_eq!(cloud.asked().get("POST"), Some(&1), "one create, and readings are no deeds");
 
-    // A user who may see nothing any more sees an empty list, which is never believed.
+    // A user who may no longer see anything sees an empty list, which is never accepted.
     cloud.fifo.running().with(|state| state.world.vms.clear());
     until("a word about it", || run.run.err().contains("shows this user no VM at all").then_some(()));
     assert_eq!(run.metrics().unwrap().of("fifo_retain_vm_safe").len(), 1);

@@ -1,4 +1,4 @@
-//! Addresses at which there is no FiFo: said in a sentence, at once, unless nobody waits.
+//! Addresses at which there is no FiFo: said in a sentence, at once, except for a service.
 
 use crate::harness::{Ended, Folder};
 use crate::raw_server::{Received, Reply, tls};
@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 const CONTACTS: [&[&str]; 4] = [&["plan"], &["status"], &["show", "web-1"], &["apply", "--auto-approve"]];
 
-/// Returns a port at which nobody listens: one that was free a moment ago.
+/// Returns a port at which no process listens: one that was free a moment ago.
 fn closed() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

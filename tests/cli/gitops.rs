@@ -1,5 +1,5 @@
 //! A GitOps repository, played through with real git: a change on a branch, its plan against main, the merge, the plan that
-//! was saved and applied, drift that somebody makes by hand, the nightly check that finds it, the run that mends it.
+//! was saved and applied, drift that a person makes by hand, the nightly check that finds it, the run that mends it.
 
 use crate::shell::{Ended, Shell, at_a_quiet_hour};
 use chrono::Utc;
@@ -143,7 +143,7 @@ fn a_change_of_policies_goes_from_the_branch_to_the_backups_and_drift_is_found_a
     assert!(again.ends_with("Done: 0 created, 0 deleted locally.\n"), "{again}");
     assert_eq!((story.backups(scratch).len(), story.writes()), (1, before), "a second time it does nothing");
 
-    // Drift: somebody deletes that backup, and takes one of another VM and calls it by a tier's name.
+    // Drift: a person deletes that backup, and takes one of another VM and calls it by a tier's name.
     story.does("fifo-retain plan --detailed-exitcode && git diff --exit-code");
     let mail = story.vm("mail-1");
     let by_hand = story.shell.with(|state| {

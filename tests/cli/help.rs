@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Examples that would serve until somebody ends them; `tests/cli/sandbox.rs` does so.
+/// Examples that would serve until they are stopped; `tests/cli/sandbox.rs` does so.
 const SERVING: &str = "fifo-retain sandbox";
 
 /// The example that asks questions; `tests/cli/init.rs` answers them.

@@ -140,7 +140,7 @@ fn lock_file(cloud: &Cloud) -> PathBuf {
     paths.find(|path| path.extension().is_some_and(|extension| extension == "lock")).unwrap()
 }
 
-/// Waits until no run holds the lock any more: a process that ended in whatever way has released it.
+/// Waits until no run holds the lock: a process that ended in whatever way has released it.
 fn wait_for_the_end(cloud: &Cloud) {
     let lock = fs::File::open(lock_file(cloud)).unwrap();
     let began = Instant::now();
@@ -260,7 +260,7 @@ fn a_terminal_that_is_closed_under_a_run_loses_nothing() {
 fn a_terminal_without_a_reader_stops_nothing() {
     for format in ["text", "json"] {
         let cloud = Cloud::with_leftovers(3);
-        // As much as a pipe holds: whoever writes to it now waits for a reader for ever.
+        // As much as a pipe holds: a writer now waits for a reader indefinitely.
         let (reader, mut writer) = std::io::pipe().unwrap();
         writer.write_all(&[b' '; 65_536]).unwrap();
         let mut run = cloud

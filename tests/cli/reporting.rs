@@ -1,4 +1,4 @@
-//! Who hears what came of a run: a file with metrics, an address, a monitor.
+//! The reports of a run: a file with metrics, an address, a monitor.
 
 use crate::cloud::Cloud;
 use crate::exposition::Exposition;
@@ -129,7 +129,7 @@ fn what_fails_early_is_reported_too() {
     ];
     asked(&cloud, &["reconcile"], &environment).code(1);
     let came = hook.came();
-    assert!(!came.iter().any(|it| it.line.ends_with("/start")), "it had not begun: {came:?}");
+    assert!(!came.iter().any(|it| it.line.ends_with("/start")), "it had not started: {came:?}");
     let fail = came.iter().find(|it| it.line == "POST /ping/fail").unwrap();
     assert!(fail.body.starts_with("reconcile: failed (exit code 1). "), "{}", fail.body);
     assert!(fail.body.contains("mistakes in the policies"), "{}", fail.body);
@@ -228,7 +228,7 @@ fn a_signal_while_reporting_ends_it() {
     let (cloud, silent) = (Cloud::of(1, 100), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let url = format!("http://{}/hook", silent.local_addr().unwrap());
     let run = Collected::start(cloud.folder.asking(&cloud.fifo, &["reconcile", "--notify-url", &url]));
-    // Somebody takes the connection and never answers.
+    // The server accepts the connection and never answers.
     let _connection = silent.accept().unwrap();
     run.signal("TERM");
     let ended = run.end().code(0);

@@ -80,7 +80,7 @@ fn what_it_does_not_list_is_not_done() {
 #[test]
 fn what_it_lists_and_nothing_wants_is_not_done_either() {
     let cloud = planned();
-    // Somebody has written the snapshot that the next backup needs into the plan.
+    // A person has written the snapshot that the next backup needs into the plan.
     edit(&cloud, |plan| {
         let vm = &mut plan["vms"][0];
         vm["actions"].as_array_mut().unwrap().retain(|action| action["action"] == "delete_local");

@@ -45,7 +45,7 @@ impl Shell {
         for (name, value) in [("PATH", path), ("HOME", home), ("LC_ALL", "C.UTF-8".to_owned())] {
             shell.set(name, value);
         }
-        // A repository for real, without the settings of whoever runs the tests.
+        // A repository for real, without the settings of the user who runs the tests.
         for (name, value) in [
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
             ("GIT_CONFIG_NOSYSTEM", "1"),
@@ -59,7 +59,7 @@ impl Shell {
         shell
     }
 
-    /// Names the FiFo, and signs in as somebody who may do everything.
+    /// Names the FiFo, and signs in as a user who may do everything.
     pub(crate) fn signed_in(mut self) -> Self {
         self.set("FIFO_ENDPOINT", self.url());
         self.set("FIFO_USER", USER);
@@ -167,7 +167,7 @@ pub(crate) fn has(tools: &[&str]) -> bool {
     missing.is_empty()
 }
 
-/// What came of a script.
+/// The result of a script.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,

@@ -135,7 +135,7 @@ fn write(sources: &BTreeMap<String, String>, folder: &Path) {
 #[test]
 fn every_fault_fits_the_source() {
     let wrong = plant(&mut sources());
-    assert!(wrong.is_empty(), "these faults cannot be planted any more:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "these faults can no longer be planted:\n{}", wrong.join("\n"));
     let mut names = BTreeSet::new();
     for fault in all() {
         assert!(names.insert(fault.name), "{} is there twice", fault.name);
@@ -156,7 +156,7 @@ fn every_fault_fits_the_source() {
 fn every_planted_fault_is_noticed() {
     let mut sources = sources();
     let wrong = plant(&mut sources);
-    assert!(wrong.is_empty(), "these faults cannot be planted any more:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "these faults can no longer be planted:\n{}", wrong.join("\n"));
     sources.get_mut("src/lib.rs").unwrap().push_str(SWITCH);
     let main = sources.get_mut("tests/simulation/main.rs").unwrap();
     assert_eq!(main.matches("mod cloud;").count(), 1);

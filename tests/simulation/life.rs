@@ -38,7 +38,7 @@ const DEADLINE: Duration = Duration::from_secs(3_600);
 /// For how many nights full backups come to a bad end: a first of the month is among them.
 const HARD_NIGHTS: usize = 34;
 
-/// What came of a life.
+/// The result of a life.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Lived {
     /// The promises that were broken.
@@ -80,7 +80,7 @@ pub(crate) struct Life {
     pub(crate) judges: Arc<Mutex<Judges>>,
     pub(crate) changing: Mutex<Changing>,
     settings: ExecutorSettings,
-    /// What becomes of every full backup once the life itself is over, in one of twelve lives.
+    /// The result of every full backup once the life itself is over, in one of twelve lives.
     hard_nights: Option<UploadOutcome>,
     is_old_fifo: bool,
     history: Arc<Mutex<String>>,

@@ -177,7 +177,7 @@ fn a_tier_that_has_not_failed_goes_before_one_that_has() {
     let planned = vm.plan(&grandfather(), "2026-11-22 01:01");
     assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"]);
     assert!(planned.note(NoteCode::RetryLater).unwrap().to_string().ends_with("from 2026-11-22 02:00"));
-    // Also when the pause is over, and when so many have failed that somebody should look.
+    // Also when the pause is over, and when so many have failed that it is reported.
     assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-22 02:00"))[0], "create daily on 3");
     for (n, taken) in [(5, "2026-11-22 02:00"), (6, "2026-11-22 04:00")] {
         vm = vm.backup(n, "weekly", taken).on(2).failed();

@@ -134,7 +134,7 @@ fn one_in_conflict_is_not_safe_one_in_no_policy_is_not_reported_and_none_is_repo
     let safe: Vec<&str> = text.lines().filter(|line| line.starts_with("fifo_retain_vm_safe{")).collect();
     assert_eq!(safe.len(), 2, "{text}");
     assert!(safe.iter().all(|line| line.ends_with(" 0")), "{text}");
-    assert!(!text.contains("fifo_retain_vm_local"), "nobody asked about these:\n{text}");
+    assert!(!text.contains("fifo_retain_vm_local"), "no policy protects these:\n{text}");
 }
 
 #[test]

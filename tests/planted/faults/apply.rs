@@ -145,7 +145,7 @@ pub(super) const FAULTS: [Fault; 21] = [
     },
     Fault {
         name: "refusals_end_in_a_single_reading",
-        takes_away: "without a condition only the list is believed",
+        takes_away: "without a condition only the list counts",
         behind: &[],
         seeds: &[281],
         edits: &[(

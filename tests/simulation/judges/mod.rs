@@ -23,7 +23,7 @@ const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
 const HOUR_US: i64 = 3_600_000_000;
 /// How long an upload on a VM in no policy is taken to be running.
 const STUCK_AFTER_DEFAULT_US: i64 = 12 * HOUR_US;
-/// What is decided within so long of a change rests on what was before.
+/// What is decided within so long of a change depends on the state before.
 const READING_RESTS_FOR: TimeDelta = TimeDelta::minutes(2);
 /// A date further ahead than this is a wrong one.
 const FUTURE_US: i64 = 600_000_000;
@@ -69,9 +69,9 @@ pub(crate) struct Judges {
     /// The clock of the machine that the program runs on, at the last request.
     own_us: i64,
     before: BTreeMap<Uuid, Seen>,
-    /// Backups that could be restored until somebody else took them: a reading of a moment ago may still show them.
+    /// Backups that could be restored until another client took them: a reading of a moment ago may still show them.
     taken: BTreeSet<Uuid>,
-    /// Backups whose record somebody else took, by themselves or with their VM.
+    /// Backups whose record another client took, by themselves or with their VM.
     removed: BTreeSet<Uuid>,
 }
 
@@ -171,7 +171,7 @@ impl Judges {
         }
     }
 
-    /// Says whether a backup is there and not local, or was until somebody took its record.
+    /// Says whether a backup is there and not local, or was until a person took its record.
     pub(crate) fn is_or_was_not_local(&self, world: &World, vm: Uuid, backup: Uuid) -> bool {
         let record = world.vms.get(&vm).and_then(|vm| vm.backups.get(&backup));
         self.removed.contains(&backup) || record.is_some_and(|record| record.local == Some(false))
@@ -269,10 +269,10 @@ impl Judges {
         let now = seen(world);
         let (before, after) =
             (self.before.get(&vm).cloned().unwrap_or_default(), now.get(&vm).cloned().unwrap_or_default());
-        // Through a stale cache nobody can see that a VM has left its policy; but then FiFo refuses the old version (412).
+        // Through a stale cache it cannot be seen that a VM has left its policy; but then FiFo refuses the old version (412).
         let may_be_late = asked.is_late && asked.if_match.is_none();
         let is_refused = asked.status == Some(412);
-        // A suspension that began while it was on its way is not FiFo's to know.
+        // A suspension that began while it was in transit is not FiFo's to know.
         let was_before_suspension = asked.is_late && self.suspended_until.is_some();
         if before != after
             && !may_be_late
@@ -316,7 +316,7 @@ impl Judges {
                 self.came_late.insert(*new);
             }
             let due_us = self.judge_create(world, vm, *new, asked, right);
-            // Where its date is wrong nobody can know whether FiFo's clock has come to the due time: then one counts for it
+            // Where its date is wrong it cannot be known whether FiFo's clock has come to the due time: then one counts for it
             // only if it was stamped after it.
             self.made.insert(*new, if self.dates_are_wrong { i64::MIN } else { due_us });
         }
@@ -387,7 +387,7 @@ impl Judges {
         {
             self.report(asked, &format!("{new} is an increment on {parent}, which cannot be restored"));
         }
-        // What was begun by somebody else while the VM was watched for a minute has not been watched itself.
+        // What was started by another client while the VM was watched for a minute has not been watched itself.
         let watched_us = READING_RESTS_FOR.num_microseconds().unwrap();
         let beside = world.uploads.iter().find(|(id, upload)| {
             upload.vm == vm
@@ -419,12 +419,12 @@ impl Judges {
     }
 
     /// Says whether an upload counts against the limits: it was made by the program, or ran already when the run began,
-    /// it moves, and it is not so old that it is taken for stuck.
+    /// it moves, and it is not so old that it counts as stuck.
     fn takes_a_place(&self, world: &World, id: &Uuid, upload: &Upload) -> bool {
         let latest_us = self.latest.timestamp_micros();
         let Some(vm) = world.vms.get(&upload.vm) else { return false };
         let is_known = match mark_of(vm) {
-            // Of what cannot be read nobody knows what runs there.
+            // What cannot be read may have anything running.
             Some("Unreadable") => false,
             _ => {
                 let was_seen = !self.came_late.contains(id);

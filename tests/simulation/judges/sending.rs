@@ -5,16 +5,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// What was sent just before is still on its way.
+/// What was sent within this time is still in transit.
 const ON_THE_WAY: TimeDelta = TimeDelta::milliseconds(5);
 
-/// A reading without a version may be so old when the write goes out that rests on it.
+/// A reading without a version may be so old when the write that depends on it is sent.
 const READING_RESTS_FOR: TimeDelta = TimeDelta::minutes(5);
 
 /// After so many refusals a condition may be left out.
 const REFUSALS_MIN: u32 = 3;
 
-/// Whoever looks whether a delete has done harm knows it within this time.
+/// The time within which a check shows whether a delete has done harm.
 const NOTICED_WITHIN: TimeDelta = TimeDelta::seconds(90);
 
 /// A chain that was lost to a DELETE without its body.

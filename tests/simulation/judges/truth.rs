@@ -78,8 +78,8 @@ pub(super) fn is_unverified(world: &World, vm: Uuid, backup: Uuid) -> bool {
     !shows_all(record) && vm.backups.values().any(earlier)
 }
 
-/// Says whether an upload still needs its snapshot and its parent's. When its state is written nothing is sent any more,
-/// even if `local` is still to come; and of one whose record was deleted nobody can know.
+/// Says whether an upload still needs its snapshot and its parent's. Once its state is written nothing more is sent,
+/// even if `local` is still to come; and of one whose record was deleted it cannot be known.
 pub(super) fn is_sending(world: &World, id: &Uuid, upload: &Upload) -> bool {
     let record = world.vms.get(&upload.vm).and_then(|vm| vm.backups.get(id));
     record.is_some_and(|record| matches!(record.state.as_deref(), None | Some("uploading")))
