@@ -1,4 +1,4 @@
-//! Uploads that no worker waits for: those of other runs, and those that this run cannot watch any more. They hold a slot
+//! Uploads that no worker waits for: those of other runs, and those that this run can no longer watch. They hold a slot
 //! while they make progress.
 
 use super::action::VmRef;
@@ -36,7 +36,7 @@ pub(super) enum UploadRef {
 pub(super) enum UploadLookup<'v> {
     /// It runs, and this is its record.
     Running(&'v Backup),
-    /// It does not run any more.
+    /// It no longer runs.
     Ended,
     /// Neither: the reading may be older than the upload.
     Unknown,

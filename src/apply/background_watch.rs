@@ -10,7 +10,7 @@ use futures::future::join_all;
 use std::convert::Infallible;
 use tokio::time::Instant;
 
-/// Every so many rounds the list is read: a single reading can stay old for ever.
+/// Every so many rounds the list is read: a single reading can stay old indefinitely.
 const ROUNDS_PER_LIST: usize = 4;
 
 /// Frees the slot of each upload that no worker watches once it has ended or makes no progress. Reads only while a VM waits

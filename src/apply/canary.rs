@@ -1,6 +1,6 @@
 //! The canary: the first local delete of a run goes alone and is checked before any other may start.
 //!
-//! If its body is lost on the way, FiFo deletes a chain. So of the deletes that are due from the start, the one with the
+//! If a proxy drops its body, FiFo deletes a chain. So of the deletes that are due from the start, the one with the
 //! cheapest chain goes first.
 
 use super::step::CloseReason;
@@ -29,7 +29,7 @@ struct State {
     is_busy: bool,
     /// How many are in progress with an unknown effect.
     holds: usize,
-    /// Why none may start any more.
+    /// The reason why no more may start; `None` while they may.
     closed: Option<CloseReason>,
 }
 

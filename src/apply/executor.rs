@@ -32,11 +32,9 @@ pub struct ExecutorSettings {
 
 /// Executes plans against one FiFo.
 pub struct Executor<'a> {
-    /// The FiFo.
     pub client: &'a WriteClient,
     /// The policies that the plan was made from; each VM is decided again by them.
     pub policies: &'a Policies,
-    /// The clock.
     pub clock: &'a dyn Clock,
     /// Receives the events.
     pub observer: &'a dyn Observer,
@@ -47,7 +45,6 @@ pub struct Executor<'a> {
     pub hand_over: &'a CancellationToken,
     /// The progress of uploads; to be kept from run to run.
     pub progress: &'a ProgressTracker,
-    /// The settings.
     pub settings: ExecutorSettings,
 }
 

@@ -41,13 +41,11 @@ pub struct SafetyStop {
 pub struct LatchedAlarm {
     /// When it was raised, by the clock of the machine that ran.
     pub time: DateTime<Utc>,
-    /// The VM.
     pub vm: VmId,
-    /// The VM's alias.
     pub alias: String,
     /// The backup whose local delete was sent.
     pub backup: BackupId,
-    /// The backups that are gone.
+    /// The vanished backups.
     pub gone: Vec<BackupId>,
 }
 
@@ -182,7 +180,7 @@ impl Latch {
     ///
     /// The file could not be removed.
     pub fn lift(&self) -> io::Result<()> {
-        // The draft last: until both are gone it counts as set.
+        // The draft last: until both are removed it counts as set.
         for path in [&self.path, &self.draft] {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

@@ -1,7 +1,7 @@
 //! Reads VMs, knowing that a reading may be old.
 //!
-//! With FiFo's cache on, a reading of a single VM can stay the same for ever; the list is never cached. So a single reading
-//! shows that something *has* happened, and only the list that something has *not*.
+//! With FiFo's cache on, a reading of a single VM can stay the same indefinitely; the list is never cached. So a single
+//! reading shows that something *has* happened, and only the list that something has *not*.
 
 use crate::fifo::{ETag, FifoError, ReadClient};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};

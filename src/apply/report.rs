@@ -42,7 +42,7 @@ pub struct CascadeAlarm {
     pub at: VmRef,
     /// The backup whose snapshot was to be deleted.
     pub backup: BackupId,
-    /// The backups that are gone.
+    /// The vanished backups.
     pub gone: Vec<BackupId>,
 }
 

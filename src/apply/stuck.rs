@@ -25,7 +25,7 @@ impl VmWorker<'_> {
             return Ok(false);
         }
         self.has_checked_stuck = true;
-        // The list both times: a single reading can stay old for ever.
+        // The list both times: a single reading can stay old indefinitely.
         let before = self.read_in_list().await?;
         let pause = sleep(self.context.executor.settings.timing.stuck_recheck);
         self.wait(pause).await.map_err(|cut| self.cut_short(cut))?;

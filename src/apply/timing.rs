@@ -7,7 +7,7 @@ use std::time::Duration;
 /// How far two of the clocks of this machine, the API and sniffle may differ before nothing is planned or sent.
 ///
 /// So a new backup's timestamp may also lie this far before its request. That is the safe side: a foreign backup that is
-/// taken for the new one is only waited for, but a new one that is overlooked is created twice.
+/// mistaken for the new one is only waited for, but a new one that is overlooked is created twice.
 pub const CLOCK_SKEW_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// The timeouts and intervals of a run. The defaults are for a real FiFo; tests against the sandbox shorten them.
@@ -54,7 +54,7 @@ impl Default for Timing {
     }
 }
 
-/// Gives the pauses between readings, without an end: each is longer than the one before by half, up to `max`.
+/// Returns the pauses between readings, without an end: each is longer than the one before by half, up to `max`.
 ///
 /// Without jitter: requests of one run are spread by the reader, and a simulated run is the same every time.
 pub(super) fn poll_intervals(min: Duration, max: Duration) -> impl Iterator<Item = Duration> {

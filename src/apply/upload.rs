@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// After so many readings in a row without anything new the list is read: a single reading can stay old for ever.
+/// After so many readings in a row without anything new the list is read: a single reading can stay old indefinitely.
 const SAME_READINGS_MAX: u32 = 3;
 
 /// A running upload, as a reading shows it.

@@ -24,7 +24,7 @@ pub(super) struct VmWorker<'a> {
     pub(super) place: usize,
     /// The bytes that the planned backup is likely to have.
     pub(super) expected_bytes: Option<u64>,
-    /// The backups that are known to be on record: a reading that lacks one is old, or something has gone.
+    /// The backups that are known to be on record: a reading that lacks one is old, or a backup has vanished.
     pub(super) known: BTreeSet<BackupId>,
     /// The backups that must stay, once a local delete was sent.
     pub(super) guard: Option<CascadeGuard>,
@@ -112,7 +112,7 @@ impl<'a> VmWorker<'a> {
         self.guard.as_ref().is_none_or(|guard| guard.missing_from(vm).is_empty())
     }
 
-    /// Reads the VM in the list, and raises the alarm when backups have gone since a local delete was sent.
+    /// Reads the VM in the list, and raises the alarm when backups have vanished since a local delete was sent.
     pub(super) async fn guarded_list(&mut self) -> Result<Result<Vm, ReadError>, StepError> {
         let vm = match self.context.reader.in_list(self.id).await {
             Ok(vm) => vm,

@@ -17,10 +17,10 @@ pub(super) trait Write {
     /// The result of a write that is done.
     type Done;
 
-    /// Gives the limits of this kind of write, nothing sent yet.
+    /// Returns the limits of this kind of write, nothing sent yet.
     fn attempts(&self) -> WriteAttempts;
 
-    /// Gives the action that is reported when a request is sent.
+    /// Returns the action that is reported when a request is sent.
     fn step(&self) -> ActionRef;
 
     /// Decides by a reading whether the write is still wanted, or breaks where it is done already.

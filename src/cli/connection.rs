@@ -14,14 +14,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long it takes at most to find out that there is no FiFo to be reached.
+/// The time after which an unreachable FiFo is reported.
 const FIRST_CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What to do where there is no connection.
+/// The hint for a failed connection.
 const CHECK_ADDRESS: &str = "check the address (--endpoint, FIFO_ENDPOINT or the profile), whether FiFo is up, and whether it \
                              can be reached from this machine";
 /// How long an upload takes in the built-in FiFo: long enough to be seen, short enough to be waited for.
 const SANDBOX_UPLOAD_MS: u64 = 2_000;
-/// Who may sign in to the sandbox; the password is the same.
+/// The user of the sandbox; the password is the same.
 pub(super) const SANDBOX_USER: &str = "admin";
 /// What plans call the built-in FiFo: its port is another one in each run, and a saved plan has to fit the next.
 const SANDBOX_NAME: &str = "sandbox";
@@ -33,13 +33,13 @@ pub struct PendingConnection {
     settings: Option<ConnectionSettings>,
 }
 
-/// A way to a FiFo.
+/// A connection to a FiFo.
 pub struct Connection {
     client: ReadClient,
     sandbox: Option<RunningSandbox>,
     name: String,
     identity: String,
-    /// The proxy on the way there, by address and variable.
+    /// The proxy in between, by address and variable.
     proxy: Option<String>,
 }
 
@@ -70,7 +70,7 @@ impl PendingConnection {
         Ok(Self { name: settings.endpoint.to_string(), settings: Some(settings) })
     }
 
-    /// Finds out what plans call the FiFo that is meant, for where nothing is asked of it: there need be nothing to sign
+    /// Returns the endpoint that plans name, without sending a request: there need be nothing to sign
     /// in with.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl PendingConnection {
         Ok(endpoint.to_string())
     }
 
-    /// Gives what plans call this FiFo; the same in every run.
+    /// Returns what plans call this FiFo; the same in every run.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -153,12 +153,12 @@ impl Connection {
         &self.identity
     }
 
-    /// Gives the client, which can only read.
+    /// Returns the client, which can only read.
     pub fn read(&self) -> &ReadClient {
         &self.client
     }
 
-    /// Gives what plans call this FiFo; the same in every run.
+    /// Returns what plans call this FiFo; the same in every run.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -168,7 +168,7 @@ impl Connection {
         self.client.visit(visitor).await.map_err(|error| self.explained(error))
     }
 
-    /// Says of a connection that did not come about in a sentence which address it was, and what to check.
+    /// Adds the address and what to check to the error of a failed connection.
     pub(super) fn explained(&self, error: FifoError) -> CliError {
         let FifoError::Connection { source, endpoint, .. } = &error else { return error.into() };
         let through =

@@ -37,7 +37,7 @@ impl Environment {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
-    /// Gives a variable's value as text.
+    /// Returns a variable's value as text.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl Context {
         Self { global, environment, text_options, error_styles: choice(on_err), error_columns }
     }
 
-    /// Gives the number of this process.
+    /// Returns the number of this process.
     pub fn process_id(&self) -> u32 {
         process::id()
     }
@@ -146,44 +146,44 @@ impl Context {
         Utc::now()
     }
 
-    /// Gives the clock, for those who outlive a borrow of this.
+    /// Returns the clock, for callers that outlive a borrow of the context.
     pub fn clock(&self) -> fn() -> DateTime<Utc> {
         Utc::now
     }
 
-    /// Tells the service manager something; nothing happens where there is none.
+    /// Notifies the service manager; does nothing without one.
     pub fn notify_service(&self, states: &[ServiceState<'_>]) -> io::Result<()> {
-        let mut told = Vec::new();
+        let mut messages = Vec::new();
         for state in states {
             let state = match *state {
                 ServiceState::Ready => NotifyState::Ready,
                 ServiceState::Reloading => {
                     // The two belong together since systemd 253.
-                    told.push(NotifyState::Reloading);
+                    messages.push(NotifyState::Reloading);
                     NotifyState::monotonic_usec_now()?
                 }
                 ServiceState::Stopping => NotifyState::Stopping,
                 ServiceState::Watchdog => NotifyState::Watchdog,
                 ServiceState::Status(what) => NotifyState::Status(what),
             };
-            told.push(state);
+            messages.push(state);
         }
-        sd_notify::notify(&told)
+        sd_notify::notify(&messages)
     }
 
-    /// Gives after how long without [`ServiceState::Watchdog`] the service manager takes this process for hanging; `None`
+    /// Returns after how long without [`ServiceState::Watchdog`] the service manager treats this process as hanging; `None`
     /// where it does not watch.
     pub fn watchdog(&self) -> Option<Duration> {
         sd_notify::watchdog_enabled().filter(|period| !period.is_zero())
     }
 
-    /// Gives a number that is another one in each run, for the chance in pauses.
+    /// Returns a seed that differs in each run, for random pauses.
     pub fn run_number(&self) -> u64 {
         let micros = u64::try_from(self.now().timestamp_micros()).unwrap_or_default();
         micros ^ u64::from(process::id()).rotate_right(16)
     }
 
-    /// Gives the files and folders with the policies: from the command line, else from the environment, else
+    /// Returns the files and folders with the policies: from the command line, else from the environment, else
     /// `policies`.
     pub fn policy_paths(&self) -> Vec<PathBuf> {
         if !self.global.policies.is_empty() {
@@ -202,7 +202,7 @@ impl Context {
             && !Path::new(DEFAULT_POLICIES).exists()
     }
 
-    /// Gives the file with pyfi's profiles, whether or not it is there; `None` when the user has no home.
+    /// Returns the file with pyfi's profiles, whether or not it is there; `None` when the user has no home.
     pub fn profile_file(&self) -> Option<PathBuf> {
         match self.environment.get("FIFO_CONFIG") {
             Some(path) => Some(PathBuf::from(path)),
@@ -210,7 +210,7 @@ impl Context {
         }
     }
 
-    /// Gives the folder for lock, journal and latch, whether or not it is there.
+    /// Returns the folder for lock, journal and latch, whether or not it is there.
     ///
     /// # Errors
     ///
@@ -234,12 +234,12 @@ impl Context {
         Ok(base.state_dir().unwrap_or_else(|| base.data_dir()).join("fifo-retain"))
     }
 
-    /// Gives the file in which `--sandbox` keeps its world.
+    /// Returns the file in which `--sandbox` keeps its world.
     pub fn sandbox_file(&self) -> &Path {
         Path::new(".fifo-retain/sandbox.json")
     }
 
-    /// Writes to standard output. Whoever closes it early has read enough: that is no error.
+    /// Writes to standard output. A reader that closes it early is no error.
     pub fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
         print(write)
     }
@@ -277,7 +277,7 @@ impl Context {
         self.global.format == Format::Json
     }
 
-    /// Gives the format of standard output as one of the formats that a command has.
+    /// Returns the format of standard output as one of the formats that a command has.
     ///
     /// # Errors
     ///
@@ -292,7 +292,7 @@ impl Context {
     }
 }
 
-/// Gives a value as it is written on the command line.
+/// Returns a value as it is written on the command line.
 fn value_name(value: &impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
@@ -313,7 +313,7 @@ fn is_colored(stream: &impl anstream::stream::RawStream) -> bool {
     anstream::AutoStream::choice(stream) != anstream::ColorChoice::Never
 }
 
-/// Gives the columns that help is written for: at most 100, since longer lines are hard to read.
+/// Returns the columns that help is written for: at most 100, since longer lines are hard to read.
 pub(super) fn help_columns() -> usize {
     columns(&env::vars_os().collect(), io::stdout()).min(HELP_COLUMNS_MAX)
 }

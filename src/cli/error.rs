@@ -6,21 +6,21 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::iter::successors;
 
-/// What went wrong, by what it means for the caller.
+/// The kind of failure, by what it means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Policies,
     /// Endpoint, credentials or another setting is missing or wrong.
     Settings,
-    /// FiFo could not be asked, or did not answer as it should.
+    /// FiFo is unreachable, or its answer is invalid.
     Fifo,
     /// This user can see no VM, so nothing can be concluded.
     NothingVisible,
     /// A file, folder or stream could not be read or written.
     Files,
-    /// A saved plan is none, or is for something else.
+    /// A saved plan is invalid, or is for another FiFo.
     SavedPlan,
-    /// Whoever was asked said no.
+    /// The user answered no.
     Declined,
     /// Another run for the same FiFo is in progress.
     Locked,
@@ -63,12 +63,12 @@ impl CliError {
         self
     }
 
-    /// Gives its kind, which decides on the exit code.
+    /// Returns its kind, which decides on the exit code.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Gives what to do about it.
+    /// Returns what to do about it.
     pub fn advice(&self) -> Option<&str> {
         self.hint.as_deref()
     }
@@ -85,7 +85,7 @@ impl CliError {
         chain
     }
 
-    /// Writes it for people, on a terminal in lines of at most so many columns.
+    /// Writes it for people, on a terminal wrapped to its columns.
     pub fn write(&self, styles: &Styles, columns: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
         let alarm = styles.alarm;
         for (place, text) in self.chain().into_iter().enumerate() {
@@ -105,8 +105,8 @@ impl CliError {
     }
 }
 
-/// Makes a text harmless that may hold what a server said; its line breaks stay. With `columns` longer lines are wrapped,
-/// but for those that are indented: these are excerpts.
+/// Makes a text harmless that may contain an answer of a server; its line breaks stay. With `columns` longer lines are
+/// wrapped, except indented ones, which are excerpts.
 fn lines(text: &str, columns: Option<usize>) -> String {
     let line = |line: &str| match (visible(line), columns) {
         (line, Some(columns)) if !line.starts_with(' ') => wrapped(&line, columns).join("\n"),

@@ -80,7 +80,7 @@ fn state_dir(context: &Context) -> Result<PathBuf, CliError> {
 pub(super) struct RunRequest<'a> {
     /// The command, which the lock names.
     pub(super) command: &'static str,
-    /// How long a FiFo that does not answer is tried for.
+    /// How long a FiFo that does not answer is retried.
     pub(super) first_contact: FirstContact,
     /// Limits, and whether uploads are waited for.
     pub(super) args: &'a ExecuteArgs,
@@ -101,13 +101,11 @@ pub(super) struct RunRequest<'a> {
 /// What is to be executed.
 #[derive(Clone, Copy)]
 pub(super) struct ExecutionRequest<'a> {
-    /// How.
     pub(super) run: &'a RunRequest<'a>,
-    /// Where.
     pub(super) fifo: &'a Connection,
     /// The plan made now, with the problems that it could not solve.
     pub(super) plan: &'a Plan,
-    /// What of it is done.
+    /// The part of it to carry out.
     pub(super) vms: &'a [VmPlan],
     /// What the executor needs of what the plan was made from: see [`KeptVms::ForRun`].
     ///

@@ -4,7 +4,7 @@ use super::error::{CliError, Kind};
 
 /// Done, or nothing to do.
 pub const DONE: u8 = 0;
-/// Could not: mistakes in policies, no connection, refused sign-in, no VM visible, files, clocks too far apart, a fault
+/// Failed: mistakes in policies, no connection, refused sign-in, no VM visible, files, clocks too far apart, a fault
 /// of this program.
 pub const FAILED: u8 = 1;
 /// With `--detailed-exitcode`: there are changes; with `status --check`: something is out.
@@ -40,7 +40,7 @@ pub enum Outcome {
     Interrupted(u8),
 }
 
-/// Gives an exit code in a word, for metrics and notifications. A word never changes its meaning either.
+/// Returns an exit code in a word, for metrics and notifications. A word never changes its meaning either.
 pub fn word(code: u8) -> &'static str {
     match code {
         DONE => "done",

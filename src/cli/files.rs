@@ -23,13 +23,13 @@ pub(super) fn put(
 ) -> io::Result<()> {
     let target = meant(path);
     if is_special(&target) {
-        // A file in its place, `/dev/stdout` say, would take it away from everybody.
+        // A file in its place, `/dev/stdout` say, would break it for all processes.
         return write_to(&mut OpenOptions::new().write(true).open(&target)?, write);
     }
     replace(&target, mode, write)
 }
 
-/// The same where only a file will do: a write to a pipe that nobody reads would block for ever.
+/// The same where only a file will do: a write to a pipe without a reader would block indefinitely.
 ///
 /// # Errors
 ///
@@ -46,7 +46,7 @@ pub(super) fn put_file(
     replace(&target, mode, write)
 }
 
-/// Gives what a link leads to. Where there is nothing yet, the path is as good as any.
+/// Returns what a link leads to. A link to nothing returns the path itself.
 fn meant(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

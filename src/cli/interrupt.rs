@@ -1,4 +1,4 @@
-//! Being told to end: the first signal starts nothing new, the second leaves at once.
+//! SIGINT and SIGTERM: the first asks a run to stop and starts nothing new, the second exits at once.
 
 use super::error::{CliError, Kind};
 use super::exit::Outcome;
@@ -41,18 +41,18 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Gives what is cancelled with the first signal.
+    /// Returns the token that the first signal cancels.
     pub(super) fn stop(&self) -> &CancellationToken {
         &self.stop
     }
 
-    /// Waits for the first signal, and gives what a run has come to that it ended.
+    /// Waits for the first signal, and returns the outcome of a run that it ended.
     pub(super) async fn signalled(&self) -> Outcome {
         self.stop.cancelled().await;
         Outcome::Interrupted(self.caught().unwrap_or(SIGTERM))
     }
 
-    /// Gives the number of the signal that came, if one did.
+    /// Returns the number of the signal that came, if one did.
     pub(super) fn caught(&self) -> Option<u8> {
         Some(self.first.load(Ordering::SeqCst)).filter(|&signal| signal != 0)
     }

@@ -32,7 +32,7 @@ use exit::Outcome;
 use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
 
-/// Runs the program; gives its exit code.
+/// Runs the program; returns its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let command = args::command().term_width(context::help_columns());
     let line: Vec<OsString> = arguments.into_iter().collect();

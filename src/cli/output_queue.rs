@@ -8,13 +8,13 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How much may be behind until what merely passes by is left out.
+/// The queue length above which progress output is dropped.
 const IDLE_BACKLOG_MAX: usize = 1_000;
 
-/// How much may be behind at all, so that a process of months does not run out of memory. The journal has it anyway.
+/// The largest queue length, so that a process that runs for months does not run out of memory. The journal has everything.
 const BACKLOG_MAX: usize = 100_000;
 
-/// How long nothing at all may get through at the end until the rest is given up.
+/// How long the end waits for a reader that reads nothing, until the rest is dropped.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Task = Box<dyn FnOnce() + Send>;
@@ -26,7 +26,7 @@ struct OutputQueue {
 
 static QUEUE: OnceLock<Option<OutputQueue>> = OnceLock::new();
 
-/// Has everything from now on written by a thread. Where none can be had, it is written at once as before.
+/// Lets a thread write everything from now on. If no thread starts, output is written at once as before.
 pub(super) fn start() {
     QUEUE.get_or_init(|| {
         let (queue, words) = mpsc::channel::<Task>();
@@ -48,7 +48,7 @@ pub(super) fn write(words: impl FnOnce() + Send + 'static) {
     enqueue(BACKLOG_MAX, words);
 }
 
-/// Writes something that is of no use later, unless much is behind already.
+/// Writes progress output, unless the queue is long already.
 pub(super) fn write_if_idle(words: impl FnOnce() + Send + 'static) {
     enqueue(IDLE_BACKLOG_MAX, words);
 }

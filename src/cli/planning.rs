@@ -1,4 +1,4 @@
-//! Making a plan of what FiFo has now: what `plan` shows and other commands carry out.
+//! Makes the plan from the present inventory, for `plan` and the commands that carry it out.
 
 use super::args::{PlanningArgs, VmPattern};
 use super::connection::Connection;
@@ -248,7 +248,7 @@ fn no_such_vm(missing: &VmPattern) -> CliError {
     )
 }
 
-/// Gives how far the server's clock is ahead of ours, which was read before and after the server read its own; negative
+/// Returns how far the server's clock is ahead of ours, which was read before and after the server read its own; negative
 /// where it is behind.
 pub(super) fn skew(server: DateTime<Utc>, before: DateTime<Utc>, after: DateTime<Utc>) -> TimeDelta {
     if server < before { server - before } else { (server - after).max(TimeDelta::zero()) }

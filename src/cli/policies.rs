@@ -58,11 +58,11 @@ pub fn load(context: &Context) -> Result<Policies, CliError> {
                      writes one of your own"
                 );
             }
-            tell(context, &loaded.warnings);
+            print_diagnostics(context, &loaded.warnings);
             Ok(loaded.policies)
         }
         Err(mistakes) => {
-            tell(context, mistakes.diagnostics());
+            print_diagnostics(context, mistakes.diagnostics());
             let message = format!("{} in the policies", counted(mistakes.diagnostics(), Severity::Error));
             Err(CliError::new(Kind::Policies, message).hint("FiFo was not contacted"))
         }
@@ -80,14 +80,14 @@ pub fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Policies, Cl
             if loaded.policies.is_empty() {
                 let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
                 tracing::warn!(
-                    "there is no policy in {}: every VM is taken for unprotected before this change",
+                    "there is no policy in {}: every VM counts as unprotected before this change",
                     paths.join(" and ")
                 );
             }
             Ok(loaded.policies)
         }
         Err(mistakes) => {
-            tell(context, mistakes.diagnostics());
+            print_diagnostics(context, mistakes.diagnostics());
             let message = format!(
                 "{} in the policies to compare with",
                 counted(mistakes.diagnostics(), Severity::Error)
@@ -100,7 +100,7 @@ pub fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Policies, Cl
 }
 
 /// Writes findings to standard error.
-pub(super) fn tell(context: &Context, diagnostics: &[Diagnostic]) {
+pub(super) fn print_diagnostics(context: &Context, diagnostics: &[Diagnostic]) {
     match context.global.log_format {
         LogFormat::Text => {
             let colour = context.error_styles != Styles::plain();

@@ -29,7 +29,6 @@ pub(super) enum Approved<'a> {
     Shown(&'a Plan),
     /// What a saved plan lists.
     Saved {
-        /// The plan.
         plan: &'a SavedPlan,
         /// Its file.
         path: &'a Path,

@@ -58,7 +58,7 @@ impl ConnectionSettings {
         Ok(Self { endpoint, api, credentials })
     }
 
-    /// Gives the endpoint alone, as [`ConnectionSettings::choose`] would; there need be nothing to sign in with.
+    /// Returns the endpoint alone, as [`ConnectionSettings::choose`] would; there need be nothing to sign in with.
     ///
     /// # Errors
     ///

@@ -22,7 +22,7 @@ impl ETag {
         value.as_bytes().starts_with(b"\"").then(|| Self(value.clone()))
     }
 
-    /// Gives it as it goes into `If-Match`.
+    /// Returns it as it goes into `If-Match`.
     pub(super) fn header(&self) -> HeaderValue {
         self.0.clone()
     }
@@ -42,7 +42,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// Gives a header's value, where it is text.
+/// Returns a header's value, where it is text.
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }

@@ -1,4 +1,4 @@
-//! Signing in: one token for all tasks, renewed in time, or when FiFo does not take it any more.
+//! Signing in: one token for all tasks, renewed in time, or when FiFo no longer accepts it.
 
 use super::answer::{self, retry_after, whole_body};
 use super::credentials::Credentials;
@@ -30,7 +30,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 /// How long before its end a token is renewed, unless that is more than a tenth of its life.
 const RENEW_BEFORE: Duration = Duration::from_secs(60);
 
-/// The longest row of 401s to a token of which nothing is known but that it was given: the last one is believed.
+/// The longest row of 401s to a given token that was never accepted before: the last one counts as final.
 const REFUSALS_BELIEVED: u32 = 3;
 
 /// A token to sign requests with.
@@ -39,14 +39,14 @@ pub(super) struct Token {
     secret: SecretString,
     /// When it should be renewed; `None` when FiFo did not say how long it is valid.
     renew_at: Option<Instant>,
-    /// Tells it from the tokens before and after it.
+    /// Distinguishes it from the tokens before and after it.
     serial: u64,
     /// Whether it came from the user, and not from a sign-in.
     is_given: bool,
 }
 
 impl Token {
-    /// Gives the token behind a prefix, as a header that no log shows.
+    /// Returns the token behind a prefix, as a header that no log shows.
     pub(super) fn header(&self, prefix: &str) -> Result<HeaderValue, FifoError> {
         let text = format!("{prefix}{}", self.secret.expose_secret());
         let mut value = HeaderValue::try_from(text).map_err(|_| FifoError::UnusableToken)?;
@@ -78,7 +78,7 @@ struct Trust {
     paused_until: Option<Instant>,
     /// Set when the given token is no longer used, and the user is signed in instead.
     given_is_over: bool,
-    /// What FiFo has refused for good. Nothing is sent any more: asking again could lock the user out.
+    /// What FiFo has refused for good. No further request is sent: it could lock the user out.
     refused: Option<Refused>,
 }
 
@@ -96,7 +96,7 @@ pub(super) struct Auth {
     endpoint: Endpoint,
     api: ApiVersion,
     credentials: Credentials,
-    /// The pause after the first refusal that is not believed; each further one is twice as long.
+    /// The pause after the first refusal that does not count as final; each further one is twice as long.
     refusal_pause: Duration,
     /// Locked during a sign-in.
     current: Mutex<Option<Token>>,
@@ -128,13 +128,13 @@ impl Auth {
         }
     }
 
-    /// Gives a token, signing in where there is none, where it is about to end, and where FiFo has refused it.
+    /// Returns a token, signing in where there is none, where it is about to end, and where FiFo has refused it.
     pub(super) async fn token(&self) -> Result<Token, FailedAttempt> {
         while let Some(until) = self.paused_until()? {
             sleep_until(until).await;
         }
         let mut current = self.current.lock().await;
-        // Whoever waited here while another task was refused would only be refused again.
+        // A task that waited here while another one was refused would only be refused again.
         self.check_not_refused()?;
         if let Some(token) = current.as_ref()
             && self.is_usable(token)
@@ -178,18 +178,18 @@ impl Auth {
     /// Judges a 401 to a request that was sent at `sent_at`.
     ///
     /// A token that worked before has probably expired, so there is a new sign-in at once. The 401 to a new token, or to
-    /// the given one, may mean that FiFo's user store does not answer just now: it is believed when it comes for the
+    /// the given one, may mean that FiFo's user store does not answer just now: it is final when it comes for the
     /// third time in a row, after growing pauses.
     ///
     /// # Errors
     ///
-    /// The refusal is believed, and there is nothing else to sign in with.
+    /// The refusal is final, and there is nothing else to sign in with.
     pub(super) fn refused(&self, token: &Token, sent_at: Instant) -> Result<AfterRefusal, FifoError> {
         let mut trust = self.trust();
         if let Some(refused) = &trust.refused {
             return Err(self.error(refused.clone()));
         }
-        // Tasks that were on their way at the same time are answered alike, and count once.
+        // Requests of the same time are answered alike, and count once.
         let is_known = if token.is_given {
             trust.given_is_over || trust.refused_at.is_some_and(|at| sent_at <= at)
         } else {
@@ -306,7 +306,7 @@ impl Auth {
     }
 }
 
-/// Gives FiFo's word for a refusal, where it is one of OAuth's: no other text may repeat itself into our messages.
+/// Returns FiFo's word for a refusal, where it is one of OAuth's: no other text may repeat itself into our messages.
 fn reason(body: &[u8]) -> Option<String> {
     const KNOWN: [&str; 8] = [
         "access_denied",

@@ -42,7 +42,7 @@ impl ReadClient {
         Self { session: Arc::new(Session::new(transport, settings)) }
     }
 
-    /// Asks whether FiFo and all of its subsystems are up, without signing in. Gives the server's clock.
+    /// Asks whether FiFo and all of its subsystems are up, without signing in. Returns the server's clock.
     ///
     /// A subsystem that is down is retried a few times only, since the current state is wanted.
     ///
@@ -159,7 +159,7 @@ impl ReadClient {
         self.session.settings.endpoint.to_string()
     }
 
-    /// Gives what the writing client needs of this one.
+    /// Returns what the writing client needs of this one.
     pub(super) fn session(&self) -> &Session {
         &self.session
     }

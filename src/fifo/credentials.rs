@@ -7,9 +7,9 @@ use secrecy::SecretString;
 pub enum Credentials {
     /// A token, used as it is. It cannot be renewed.
     Token(SecretString),
-    /// A user and password, for which FiFo gives a token.
+    /// A user and password, which FiFo exchanges for a token.
     Password { user: String, password: SecretString },
-    /// A token, and a user and password for when FiFo does not accept it any more.
+    /// A token, and a user and password for when FiFo no longer accepts it.
     TokenFirst { token: SecretString, user: String, password: SecretString },
 }
 

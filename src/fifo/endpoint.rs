@@ -28,7 +28,7 @@ pub enum BadEndpoint {
 }
 
 impl Endpoint {
-    /// Gives the absolute URL of a path and query that begin with `/`.
+    /// Returns the absolute URL of a path and query that begin with `/`.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ pub enum BadApiVersion {
 }
 
 impl ApiVersion {
-    /// Gives its part of the path.
+    /// Returns its part of the path.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V3 => "3",

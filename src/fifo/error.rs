@@ -147,12 +147,12 @@ pub enum UnreadableAnswer {
     NoToken,
 }
 
-/// Gives what makes a noun fit its number.
+/// Returns what makes a noun fit its number.
 fn plural(count: u32) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// Gives what to do about a status, to go behind it.
+/// Returns what to do about a status, to go behind it.
 fn hint(status: StatusCode) -> &'static str {
     if status.is_redirection() {
         ", a redirect, which is never followed: set the endpoint to the address it leads to"

@@ -12,7 +12,7 @@ use std::{fs, io};
 use url::Url;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// FiFo closes a connection that was idle for 5 s; a request that meets the close on its way is lost.
+/// FiFo closes a connection that was idle for 5 s; a request that crosses the close is lost.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What can be set about the connection to FiFo.
@@ -27,7 +27,7 @@ pub struct HttpOptions {
 }
 
 impl Default for HttpOptions {
-    /// Trusts what the system trusts, and takes a minute of silence for a broken connection.
+    /// Trusts what the system trusts, and treats a minute of silence as a broken connection.
     fn default() -> Self {
         Self { ca_file: None, insecure: false, idle_timeout: Duration::from_secs(60) }
     }
@@ -106,7 +106,7 @@ pub fn outward_client(url: &Url, ca_file: Option<PathBuf>) -> Result<Client, Htt
     trusting(builder, url.scheme() == "https", false, &certificates).build().map_err(HttpSetupError::Tls)
 }
 
-/// Gives what all clients have in common: HTTP/1.1, without redirects, repetitions and, on this machine, proxies.
+/// Returns what all clients have in common: HTTP/1.1, without redirects, repetitions and, on this machine, proxies.
 fn builder(is_loopback: bool) -> ClientBuilder {
     let builder = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)

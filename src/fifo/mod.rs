@@ -2,7 +2,7 @@
 //!
 //! [`ReadClient`] can only read, [`WriteClient`] can also create a backup and delete a local one; there is nothing else
 //! to do here. Both speak through a [`Transport`], below which lie the real network ([`HttpTransport`]) or a simulated
-//! one. What an answer means is told as data: [`WriteAnswer`] keeps "was not done" apart from "may have been done", and
+//! one. What an answer means is data: [`WriteAnswer`] keeps "was not done" apart from "may have been done", and
 //! who looks and decides is [`crate::apply`].
 
 mod answer;

@@ -139,7 +139,7 @@ impl Profile {
 
 type Section = HashMap<String, Option<String>>;
 
-/// Gives a key's value; an empty one is none. pyfi takes keys in upper and lower case.
+/// Returns a key's value; an empty one is none. pyfi takes keys in upper and lower case.
 fn value<'a>(section: &'a Section, key: &str) -> Option<&'a str> {
     let (_, value) = section.iter().filter(|(name, _)| name.eq_ignore_ascii_case(key)).min()?;
     value.as_deref().filter(|value| !value.is_empty())

@@ -27,7 +27,7 @@ pub struct Backoff {
     /// The longest pause when FiFo says how long to wait (`Retry-After`).
     pub asked_max: Duration,
     /// The pause before a token is tried again that FiFo has refused although it should be good. The second pause is twice
-    /// as long; the third refusal in a row is believed.
+    /// as long; the third refusal in a row is final.
     pub refused_token: Duration,
 }
 
@@ -170,7 +170,7 @@ mod tests {
         FailedAttempt { error, retry, retry_after: retry_after.map(Duration::from_secs) }
     }
 
-    /// Runs attempts that always fail, and gives the seconds from the start at which they started.
+    /// Runs attempts that always fail, and returns the seconds from the start at which they started.
     async fn starts(retry: RetryRule, retry_after: Option<u64>, seed: u64) -> (Vec<f32>, FifoError) {
         let started = Instant::now();
         let starts = RefCell::new(Vec::new());

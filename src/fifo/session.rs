@@ -19,7 +19,7 @@ const X_SNARL_TOKEN: HeaderName = HeaderName::from_static("x-snarl-token");
 
 const US: HeaderValue = HeaderValue::from_static(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")));
 
-/// After so many cut lists in a row it is believed that FiFo cuts every one.
+/// After so many cut lists in a row FiFo is assumed to cut every one.
 const CUTS_BELIEVED: u32 = 2;
 
 pub(super) struct Session {
@@ -43,7 +43,7 @@ impl Session {
         Self { settings, auth, transport, has_answered, reads, lists_cut_in_row }
     }
 
-    /// Gives the part of every path that all have in common.
+    /// Returns the part of every path that all have in common.
     pub(super) fn base(&self) -> String {
         format!("/api/{}", self.settings.api.as_str())
     }
@@ -78,7 +78,7 @@ impl Session {
     /// Records a full list that arrived whole.
     pub(super) fn list_came_whole(&self) {
         let reset = |cuts| (cuts < CUTS_BELIEVED).then_some(0);
-        // The error says that there is nothing to reset any more.
+        // The error says that there is nothing left to reset.
         let _ = self.lists_cut_in_row.fetch_update(Ordering::SeqCst, Ordering::SeqCst, reset);
     }
 
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    /// Reads the list in vain, and gives how many seconds that took and whether it was the time that was over.
+    /// Reads the list in vain, and returns how many seconds that took and whether it was the time that was over.
     async fn in_vain(
         answers: u64,
         kind: TransportErrorKind,
@@ -205,7 +205,7 @@ mod tests {
         let at_once = Duration::ZERO;
         for (answers, kind, limit, why) in [
             (1, NotSent, Some(10), "something has answered"),
-            (0, NotSent, None, "nobody waits"),
+            (0, NotSent, None, "no task waits"),
             (0, Lost, Some(10), "there was a connection"),
         ] {
             let (secs, is_over) = in_vain(answers, kind, at_once, limit).await;

@@ -18,7 +18,7 @@ pub struct ClientSettings {
     /// How long it may take to find out that nothing is to be reached, before anything has ever answered: that is mostly a
     /// wrong address, which waiting cannot fix. `None` is as patient then as later.
     pub first_contact_timeout: Option<Duration>,
-    /// How long a write may take until its answer is taken for lost. FiFo itself takes up to 5 s.
+    /// How long a write may take until its answer counts as lost. FiFo itself takes up to 5 s.
     pub write_timeout: Duration,
     pub backoff: Backoff,
     /// Decides about the chance in the pauses. Take another one each run, so that runs that failed together do not come

@@ -107,8 +107,8 @@ fn backup_id() -> BackupId {
     BACKUP.parse().unwrap()
 }
 
-/// Gives the error with all that caused it.
-fn told(error: &FifoError) -> String {
+/// Returns the error with all that caused it.
+fn message(error: &FifoError) -> String {
     error::with_causes(error)
 }
 
@@ -188,8 +188,8 @@ async fn a_read_gives_up_when_its_time_is_over_and_reports_what_happened_last() 
     let begin = Instant::now();
     let error = client(&fifo, token()).list().await.unwrap_err();
     assert!(begin.elapsed() <= Duration::from_secs(120));
-    let told = told(&error);
-    assert!(told.contains("within 120 s") && told.contains("503 Service Unavailable"), "{told}");
+    let message = message(&error);
+    assert!(message.contains("within 120 s") && message.contains("503 Service Unavailable"), "{message}");
     let fifo = Scripted::new([Never]);
     let error = client(&fifo, token()).vm(vm_id()).await.unwrap_err();
     assert!(matches!(error, FifoError::TimedOut { attempts: 1, .. }));
@@ -205,13 +205,16 @@ async fn what_will_not_pass_is_reported_at_once() {
         (Fails(TransportErrorKind::Untrusted), "certificate is not trusted"),
     ] {
         let fifo = Scripted::new([answer]);
-        let told = told(&client(&fifo, token()).list().await.unwrap_err());
-        assert!(told.starts_with("failed to read the list of VMs") && told.contains(words), "{told}");
+        let message = message(&client(&fifo, token()).list().await.unwrap_err());
+        assert!(
+            message.starts_with("failed to read the list of VMs") && message.contains(words),
+            "{message}"
+        );
     }
     let fifo = Scripted::new([Status(404, &[], NOTHING), Status(403, &[], NOTHING)]);
     let client = client(&fifo, token());
     assert!(matches!(client.vm(vm_id()).await, Err(FifoError::NoSuchVm { vm }) if vm == vm_id()));
-    assert!(told(&client.vm(vm_id()).await.unwrap_err()).contains(&format!("vms→{VM}→get")));
+    assert!(message(&client.vm(vm_id()).await.unwrap_err()).contains(&format!("vms→{VM}→get")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,8 +227,8 @@ async fn what_may_be_a_mishap_is_tried_thrice() {
         (200, r#"{"error":"x"}"#, "expected a JSON array"),
     ] {
         let fifo = Scripted::new((0..3).map(|_| Status(status, &[], body)));
-        let told = told(&client(&fifo, token()).list().await.unwrap_err());
-        assert!(told.contains(words), "{told}");
+        let message = message(&client(&fifo, token()).list().await.unwrap_err());
+        assert!(message.contains(words), "{message}");
         assert_eq!(fifo.sent().len(), 3);
     }
     for body in ["<html>", "", r#"{"uuid":"#] {

@@ -91,7 +91,7 @@ impl TransportError {
         Self { kind, source: source.into() }
     }
 
-    /// Gives what it says about the request.
+    /// Returns what it says about the request.
     pub fn kind(&self) -> TransportErrorKind {
         self.kind
     }

@@ -43,7 +43,7 @@ pub enum WriteAnswer {
         /// The permission that the user lacks, where that is why (403): `vms→<uuid>→backup`.
         permission: Option<String>,
     },
-    /// Too much was asked of it (429). Nothing was done.
+    /// There were too many requests (429). Nothing was done.
     TooMany {
         /// How long to wait, where the answer says so.
         retry_after: Option<Duration>,
@@ -73,7 +73,7 @@ impl WriteClient {
         Self { read }
     }
 
-    /// Gives the client that only reads.
+    /// Returns the client that only reads.
     pub fn read(&self) -> &ReadClient {
         &self.read
     }
@@ -135,8 +135,8 @@ impl WriteClient {
         }))
     }
 
-    /// Sends a write once. After a 401, which has done nothing else either, it pauses: before it is sent again somebody has
-    /// to look whether it still should be.
+    /// Sends a write once. After a 401, which has done nothing else either, it pauses: the caller has to
+    /// check whether it is still wanted before it is sent again.
     async fn send(
         &self,
         method: Method,

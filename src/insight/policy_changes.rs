@@ -9,7 +9,6 @@ use std::num::NonZeroU32;
 /// A policy that is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PolicyChange {
-    /// Its name.
     pub name: String,
     /// What happened to it.
     pub change: PolicyChangeKind,
@@ -68,7 +67,7 @@ pub(super) fn behaves_alike(one: &Policy, other: &Policy) -> bool {
 
 /// Names the fields in which two policies of one name differ, where they came from aside.
 fn fields(old: &Policy, new: &Policy) -> Vec<String> {
-    // By name, so that a new field does not compile until somebody thinks of it here.
+    // By name, so that a new field does not compile until it is handled here.
     let Policy {
         name: _,
         description,
@@ -87,10 +86,10 @@ fn fields(old: &Policy, new: &Policy) -> Vec<String> {
         prune,
         suspend,
     } = new;
-    let mut told = Vec::new();
+    let mut changes = Vec::new();
     let mut differs = |is_so: bool, text: String| {
         if is_so {
-            told.push(text);
+            changes.push(text);
         }
     };
     differs(old.description != *description, "description: changed".to_owned());
@@ -129,55 +128,56 @@ fn fields(old: &Policy, new: &Policy) -> Vec<String> {
             _ => "suspend: changed".to_owned(),
         },
     );
-    told.extend(tier_fields(old, new));
-    told
+    changes.extend(tier_fields(old, new));
+    changes
 }
 
 fn tier_fields(old: &Policy, new: &Policy) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut changes = Vec::new();
     for tier in &new.tiers {
         match old.tiers.iter().find(|other| other.name == tier.name) {
-            None => told.push(format!("tiers.{}: added", tier.name)),
-            Some(other) => told.extend(one_tier(&tier.name, (other, old), (tier, new))),
+            None => changes.push(format!("tiers.{}: added", tier.name)),
+            Some(other) => changes.extend(one_tier(&tier.name, (other, old), (tier, new))),
         }
     }
     let gone = old.tiers.iter().filter(|tier| !new.tiers.iter().any(|other| other.name == tier.name));
-    told.extend(gone.map(|tier| format!("tiers.{}: removed", tier.name)));
-    if told.is_empty() && old.tiers.iter().map(|tier| &tier.name).ne(new.tiers.iter().map(|tier| &tier.name))
+    changes.extend(gone.map(|tier| format!("tiers.{}: removed", tier.name)));
+    if changes.is_empty()
+        && old.tiers.iter().map(|tier| &tier.name).ne(new.tiers.iter().map(|tier| &tier.name))
     {
-        told.push("tiers: in another order".to_owned());
+        changes.push("tiers: in another order".to_owned());
     }
-    told
+    changes
 }
 
 fn one_tier(name: &str, (old, before): (&Tier, &Policy), (new, after): (&Tier, &Policy)) -> Vec<String> {
     let Tier { name: _, schedule, kind: _, keep, keep_local, comment, also, spread } = new;
-    let mut told = Vec::new();
-    // A zone that differs is told once, of the policy.
+    let mut changes = Vec::new();
+    // A zone that differs is reported once, for the policy.
     if old.schedule.to_string() != schedule.to_string() {
-        told.push(format!("tiers.{name}.schedule: {} -> {schedule}", old.schedule));
+        changes.push(format!("tiers.{name}.schedule: {} -> {schedule}", old.schedule));
     }
     let (was, is) = (kind_text(before, old), kind_text(after, new));
     if was != is {
-        told.push(format!("tiers.{name}.type: {was} -> {is}"));
+        changes.push(format!("tiers.{name}.type: {was} -> {is}"));
     }
     if old.keep != *keep {
         let text = |keep: Option<NonZeroU32>| keep.map_or_else(|| "all".to_owned(), |keep| keep.to_string());
-        told.push(format!("tiers.{name}.keep: {} -> {}", text(old.keep), text(*keep)));
+        changes.push(format!("tiers.{name}.keep: {} -> {}", text(old.keep), text(*keep)));
     }
     if old.keep_local != *keep_local {
-        told.push(format!("tiers.{name}.keep_local: {} -> {keep_local}", old.keep_local));
+        changes.push(format!("tiers.{name}.keep_local: {} -> {keep_local}", old.keep_local));
     }
     if old.comment != *comment {
-        told.push(format!("tiers.{name}.comment: {:?} -> {comment:?}", old.comment));
+        changes.push(format!("tiers.{name}.comment: {:?} -> {comment:?}", old.comment));
     }
     if old.also != *also {
-        told.push(format!("tiers.{name}.also: {:?} -> {also:?}", old.also));
+        changes.push(format!("tiers.{name}.also: {:?} -> {also:?}", old.also));
     }
     if old.spread != *spread {
-        told.push(spans(&format!("tiers.{name}.spread"), old.spread, *spread));
+        changes.push(spans(&format!("tiers.{name}.spread"), old.spread, *spread));
     }
-    told
+    changes
 }
 
 /// Names what a tier is, its parents by their names: places shift when a tier comes in between.

@@ -30,19 +30,19 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// Gives the stored size in bytes: the sum over the files where they tell one, else the record's own; `None` when
+    /// Returns the stored size in bytes: the sum over the files where they have one, else the record's own; `None` when
     /// neither does.
     pub fn size_bytes(&self) -> Option<u64> {
         let mut sizes = self.files.iter().filter_map(|file| file.size_bytes).peekable();
         if sizes.peek().is_some() { Some(sizes.fold(0, u64::saturating_add)) } else { self.record_size_bytes }
     }
 
-    /// Gives the size of the smallest stored object in bytes, where the files tell one; else the record's own size.
+    /// Returns the size of the smallest stored object in bytes, where the files have one; else the record's own size.
     pub fn smallest_size_bytes(&self) -> Option<u64> {
         self.files.iter().filter_map(|file| file.size_bytes).min().or(self.record_size_bytes)
     }
 
-    /// Says whether the hypervisor still holds its snapshot, as far as the record tells.
+    /// Says whether the hypervisor still holds its snapshot, according to the record.
     ///
     /// A record without `local` but with bytes on the hypervisor is a snapshot whose upload never got through.
     pub fn holds_snapshot(&self) -> bool {
@@ -53,7 +53,7 @@ impl Backup {
         }
     }
 
-    /// Finds what FiFo has not written of its stored objects; `None` when it tells the size and checksum of each.
+    /// Finds what FiFo has not recorded of its stored objects; `None` when each has a size and checksum.
     ///
     /// FiFo before 2016 writes one size and one checksum at the record's top level and only names the objects.
     pub fn missing_file_info(&self) -> Option<MissingFileInfo> {
@@ -99,7 +99,7 @@ impl From<Option<bool>> for LocalState {
     }
 }
 
-/// What a completed backup's record does not tell of its stored objects.
+/// What a completed backup's record lacks of its stored objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingFileInfo {
     /// It names none.
@@ -122,9 +122,9 @@ pub struct StoredFile {
 /// The `state` of a backup's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordedState {
-    /// No state: accepted, and not begun (or never to begin).
+    /// No state: accepted, and not started (it may never start).
     Accepted,
-    /// The upload has begun.
+    /// The upload has started.
     Uploading,
     /// FiFo says that it is complete; that does not mean that it is any good.
     Completed,
@@ -146,7 +146,7 @@ impl RecordedState {
         }
     }
 
-    /// Gives one word for it, for people and for fingerprints.
+    /// Returns one word for it, for people and for fingerprints.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Accepted => "accepted",

@@ -22,12 +22,12 @@ macro_rules! id {
                 Self(uuid)
             }
 
-            /// Gives the UUID itself.
+            /// Returns the UUID itself.
             pub const fn uuid(self) -> Uuid {
                 self.0
             }
 
-            /// Gives the first eight hexadecimal digits, enough to tell ids apart on a screen.
+            /// Returns the first eight hexadecimal digits, enough to distinguish ids on a screen.
             pub fn short(self) -> String {
                 format!("{:08x}", self.0.as_fields().0)
             }

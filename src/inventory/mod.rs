@@ -18,7 +18,7 @@ pub use vm::{Metadata, Vm};
 
 use std::collections::BTreeMap;
 
-/// Everything one reading of FiFo's VM list told.
+/// The result of one reading of FiFo's VM list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     /// The FiFo it was read from, as base URL without user, password, path or a final slash.
@@ -32,7 +32,7 @@ pub struct Inventory {
 impl Inventory {
     /// Says whether the list showed nothing at all, readable or not.
     ///
-    /// FiFo answers so to a user who may see no VM, so this must never be taken for "there are no VMs".
+    /// FiFo answers so to a user who may see no VM, so this must never be treated as "there are no VMs".
     pub fn is_empty(&self) -> bool {
         self.vms.is_empty() && self.unreadable.is_empty()
     }

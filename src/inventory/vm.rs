@@ -35,7 +35,7 @@ pub struct Vm {
 pub struct Metadata(BTreeMap<String, String>);
 
 impl Metadata {
-    /// Gives the text at a path, where there is a single value.
+    /// Returns the text at a path, where there is a single value.
     pub fn get(&self, path: &str) -> Option<&str> {
         self.0.get(path).map(String::as_str)
     }

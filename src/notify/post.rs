@@ -1,4 +1,4 @@
-//! Sending, with a few tries and little patience: what is told must not hold up what is done.
+//! Sends with few attempts and short timeouts, so that reporting does not delay a run.
 
 use super::url::SecretUrl;
 use crate::fifo::{HttpSetupError, causes, outward_client};
@@ -110,7 +110,7 @@ fn may_pass(error: &NotifyError) -> bool {
     }
 }
 
-/// Gives the innermost cause, which is the one that says something. The outer ones may repeat the address.
+/// Returns the innermost cause, which is the one that says something. The outer ones may repeat the address.
 fn why(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer within {} s", TRY_TIMEOUT.as_secs());

@@ -20,12 +20,12 @@ pub enum BadUrl {
 }
 
 impl SecretUrl {
-    /// Gives the URL with all its secrets, for requests and not for messages.
+    /// Returns the URL with all its secrets, for requests and not for messages.
     pub(super) fn expose(&self) -> &Url {
         &self.0
     }
 
-    /// Gives the URL with one more part at the end of its path; a query stays where it is.
+    /// Returns the URL with one more part at the end of its path; a query stays where it is.
     #[must_use]
     pub fn below(&self, part: &str) -> Self {
         let mut url = self.0.clone();

@@ -1,4 +1,4 @@
-//! What FiFo's own cascade would take, should a local delete lose its body on the way and become a cloud delete.
+//! What FiFo's own cascade would take, should a proxy drop the body of a local delete, so that it becomes a cloud delete.
 
 use super::standing::VmView;
 use crate::inventory::{BackupId, Children, Vm};
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 /// Compared field by field, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CascadeCost {
-    /// How many backups can be restored now and could not be any more.
+    /// The number of restorable backups that would be lost.
     pub restorable: usize,
     /// How many backups descend from it, whatever their state.
     pub descendants: usize,
@@ -23,7 +23,7 @@ pub struct CascadeCost {
 
 /// Works out what is lost if a backup and all its descendants go.
 ///
-/// A backup that rests on one of these descends from it, so nothing else stops being restorable.
+/// A backup that depends on one of these descends from it, so nothing else stops being restorable.
 pub fn cascade_cost(vm: &Vm, backup: BackupId, policy: &Policy, now: DateTime<Utc>) -> CascadeCost {
     let children = Children::of(&vm.backups);
     let mut lost = BTreeSet::from([backup]);

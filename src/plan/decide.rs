@@ -17,7 +17,7 @@ use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-/// The UUID that stands for the backup to be created: the greatest, so that it wins every tie as the newest.
+/// The placeholder UUID of the backup to be created: the greatest, so that it wins every tie as the newest.
 const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
 
 /// Decides what is to be done to one VM.
@@ -29,12 +29,12 @@ pub fn decide(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> VmPlan {
     }
 }
 
-/// Gives the plan of a VM in no policy.
+/// Returns the plan of a VM in no policy.
 pub(super) fn unprotected(vm: &Vm) -> VmPlan {
     untouched(vm, Status::Unprotected, Note::vm(NoteKind::Unprotected))
 }
 
-/// Gives the plan of a VM that several policies claim.
+/// Returns the plan of a VM that several policies claim.
 pub(super) fn conflict(vm: &Vm, policies: &[&Policy]) -> VmPlan {
     let kind = NoteKind::PolicyConflict {
         policies: policies.iter().map(|policy| policy.name.clone()).collect(),
@@ -62,7 +62,7 @@ pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'
     planned(&VmView::new(vm, policy, occurrences.now()), occurrences)
 }
 
-/// Gives the plan of a VM.
+/// Returns the plan of a VM.
 pub(super) fn planned(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> VmPlan {
     let Decided { status, suspended, actions, notes } = decided(view, occurrences);
     let (vm, policy) = (view.vm, view.policy);
@@ -127,7 +127,7 @@ pub(crate) enum Decision {
 /// Decides on the actions alone; the notes that explain a create, or why there is none, are added to `notes`.
 pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: &mut Vec<Note>) -> Decision {
     let create = decide_create(view, occurrences, notes);
-    // FiFo would refuse, or is in the middle of something: what such a VM holds is left alone until it is itself again.
+    // FiFo would refuse, or is in the middle of something: nothing is done to such a VM until that has passed.
     let deletes = if cannot_back_up(view.vm).is_some() { Vec::new() } else { unwanted_locally(view) };
     let mut actions: Vec<Action> =
         deletes.iter().filter_map(|&id| delete_local(view, id, None)).map(Action::DeleteLocal).collect();
@@ -147,7 +147,7 @@ pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: 
     }
 }
 
-/// Gives the policy's suspension where it holds for the VM, with the note on it; one that has ended is only noted.
+/// Returns the policy's suspension where it holds for the VM, with the note on it; one that has ended is only noted.
 fn suspension(view: &VmView<'_>) -> Option<(Option<SuspendedUntil>, Note)> {
     let suspend = view.policy.suspend.as_ref().filter(|suspend| suspend.is_for(view.vm))?;
     let (until, reason) = (suspend.until, suspend.reason.clone());

@@ -28,7 +28,7 @@ impl<'a> Occurrences<'a> {
         Self { policy, now, last, next, is_of_one_vm: false }
     }
 
-    /// Takes each tier's last occurrence for one VM, its share of the spread included, from somebody who has looked up
+    /// Takes each tier's last occurrence for one VM, its share of the spread included, from a caller that has looked up
     /// many of them at once.
     pub(crate) fn of_one_vm(
         policy: &'a Policy,
@@ -38,12 +38,12 @@ impl<'a> Occurrences<'a> {
         Self { policy, now, last, next: Vec::new(), is_of_one_vm: true }
     }
 
-    /// Gives the instant that it is about.
+    /// Returns the instant for which they were looked up.
     pub fn now(&self) -> DateTime<Utc> {
         self.now
     }
 
-    /// Gives the instant since which a VM's backup of a tier is due.
+    /// Returns the instant since which a VM's backup of a tier is due.
     pub fn last(&self, tier: TierIndex, vm: VmId) -> Option<DateTime<Utc>> {
         let spread = self.policy.tiers[tier].spread;
         if spread.is_zero() || self.is_of_one_vm {
@@ -53,7 +53,7 @@ impl<'a> Occurrences<'a> {
         self.policy.tiers[tier].schedule.last_at_or_before(self.now - shift).map(|instant| instant + shift)
     }
 
-    /// Gives the instant from which a VM's next backup of a tier will be due.
+    /// Returns the instant from which a VM's next backup of a tier will be due.
     pub fn next(&self, tier: TierIndex, vm: VmId) -> Option<DateTime<Utc>> {
         if self.policy.tiers[tier].spread.is_zero() && !self.is_of_one_vm {
             return self.next[tier];
@@ -61,14 +61,14 @@ impl<'a> Occurrences<'a> {
         self.next_after(tier, vm, self.now)
     }
 
-    /// Gives the instant from which a VM's first backup of a tier after another instant will be due.
+    /// Returns the instant from which a VM's first backup of a tier after another instant will be due.
     pub fn next_after(&self, tier: TierIndex, vm: VmId, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let shift = share_of(self.policy.tiers[tier].spread, vm);
         self.policy.tiers[tier].schedule.next_after(instant - shift).map(|instant| instant + shift)
     }
 }
 
-/// Gives a VM's fixed share of a spread, in whole seconds, from 0 up to but not including the spread.
+/// Returns a VM's fixed share of a spread, in whole seconds, from 0 up to but not including the spread.
 pub(crate) fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
     let digest = Sha256::digest(vm.uuid().as_bytes());
     let draw = digest.first_chunk().copied().map_or(0, u64::from_be_bytes);
@@ -103,7 +103,7 @@ pub fn cannot_back_up(vm: &Vm) -> Option<CannotBackUp> {
 
 /// Finds the tiers that are due and not satisfied, coarsest first, each with the instant since which it is due.
 ///
-/// A tier is satisfied by a backup of its own or a coarser tier, restorable or on its way, that is not older than that.
+/// A tier is satisfied by a backup of its own or a coarser tier, restorable or in progress, that is not older than that.
 pub fn unsatisfied(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<(TierIndex, DateTime<Utc>)> {
     (0..view.policy.tiers.len())
         .filter_map(|tier| Some((tier, occurrences.last(tier, view.vm.id)?)))
@@ -123,11 +123,10 @@ const PAUSE_MAX: TimeDelta = TimeDelta::hours(24);
 /// The failed attempts at a tier since its own due instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempts {
-    /// How many have failed.
     pub failed: u32,
     /// From when the next one may be made; `None` where none has failed.
     pub next_at: Option<DateTime<Utc>>,
-    /// Whether there have been as many as the policy allows: somebody should look, and it is tried on at the same pace.
+    /// Whether there have been as many as the policy allows: it is reported, and retried at the same pace.
     pub gave_up: bool,
 }
 

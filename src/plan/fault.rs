@@ -1,4 +1,4 @@
-//! Leaving out a VM whose plan breaks a rule: a fault of this program, which must not keep the other VMs from theirs.
+//! Leaving out a VM whose plan breaks a rule: a fault of this program, which must not affect the other VMs.
 
 use super::changeset::{SnapshotUsage, Status, TOOL, VmPlan};
 use super::fingerprint::fingerprint;

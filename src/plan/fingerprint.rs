@@ -1,4 +1,4 @@
-//! A digest of what a decision rests on, to notice later that it no longer does.
+//! A digest of the input of a decision, which shows later whether that has changed.
 
 use crate::inventory::{LocalState, Vm};
 use sha2::{Digest, Sha256};

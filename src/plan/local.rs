@@ -13,7 +13,7 @@ pub enum WantedLocally {
     ParentOf(TierIndex),
     /// It is among the newest of its tier that `keep_local` asks for.
     KeepLocal,
-    /// It is on its way.
+    /// It is in progress.
     Running,
     /// It is stuck, and nothing newer can be restored: it may still be running.
     MayBeRunning,
@@ -77,7 +77,7 @@ fn may_be_running(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
     backup.standing == Standing::Stuck && !backup.is_future_dated && !view.is_superseded(backup)
 }
 
-/// Says whether a backup that runs, or may be running, has been accepted and not begun: its record does not say yet which
+/// Says whether a backup that runs, or may be running, has been accepted and not started: its record does not say yet which
 /// parent it needs, and that may be any.
 pub(crate) fn has_unknown_parent(view: &VmView<'_>) -> bool {
     view.backups
@@ -88,8 +88,8 @@ pub(crate) fn has_unknown_parent(view: &VmView<'_>) -> bool {
 
 /// Finds the managed backups that hold a snapshot for which there is no reason, oldest first.
 ///
-/// Never an unmanaged one, one without a timestamp or one whose timestamp cannot be believed; and none at all while a
-/// backup has been accepted and not begun.
+/// Never an unmanaged one, one without a timestamp or with an implausible one; and none at all while a
+/// backup has been accepted and not started.
 pub fn unwanted_locally(view: &VmView<'_>) -> Vec<BackupId> {
     if has_unknown_parent(view) {
         return Vec::new();

@@ -93,11 +93,11 @@ pub enum NoteKind {
         /// What is done about it.
         missing_parent: MissingParent,
     },
-    /// A backup is called completed, and FiFo does not give the size or checksum of one of its files.
+    /// FiFo reports a backup as completed, without the size or checksum of one of its files.
     Unverified {
         /// The backup.
         backup: BackupName,
-        /// What FiFo does not give.
+        /// What its record lacks.
         missing: Option<MissingFileInfo>,
         /// Until when it counts as in progress; `None` where it counts as failed already.
         in_progress_until: Option<DateTime<FixedOffset>>,
@@ -106,7 +106,7 @@ pub enum NoteKind {
     Stuck(BackupName),
     /// A backup failed.
     FailedBackup(BackupName),
-    /// A backup is called completed and holds next to nothing.
+    /// FiFo reports a backup as completed, and it is next to empty.
     Hollow {
         /// The backup.
         backup: BackupName,
@@ -194,7 +194,7 @@ impl Note {
         Self { backup: Some(backup), kind }
     }
 
-    /// Gives the code that stands for its kind in JSON.
+    /// Returns the code that stands for its kind in JSON.
     pub fn code(&self) -> NoteCode {
         match self.kind {
             NoteKind::InternalError { .. } => NoteCode::InternalError,
@@ -283,13 +283,13 @@ pub enum NoteCode {
     GaveUp,
     /// An incremental one has no parent.
     NoParent,
-    /// A backup is called completed, and FiFo does not give the size or checksum of one of its files.
+    /// FiFo reports a backup as completed, without the size or checksum of one of its files.
     Unverified,
     /// A backup did not end in the time it may take.
     Stuck,
     /// A backup failed.
     FailedBackup,
-    /// A backup is called completed and holds next to nothing.
+    /// FiFo reports a backup as completed, and it is next to empty.
     Hollow,
     /// A completed backup cannot be restored from storage.
     Unrestorable,

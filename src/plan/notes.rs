@@ -32,7 +32,7 @@ pub fn bytes_text(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// Gives what keeps a VM from being backed up, with its newest restorable backup.
+/// Returns what keeps a VM from being backed up, with its newest restorable backup.
 pub(super) fn vm_note(view: &VmView<'_>) -> Option<Note> {
     let vm = view.vm;
     let why = cannot_back_up(vm)?;
@@ -52,7 +52,7 @@ fn blocking_state(vm: &Vm) -> BlockingState {
     }
 }
 
-/// Gives everything worth reporting about single backups, oldest backup first within each kind.
+/// Returns everything worth reporting about single backups, oldest backup first within each kind.
 pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
     let unreadable = view.without_timestamp();
     let mut notes: Vec<Note> =

@@ -21,11 +21,11 @@ pub fn parent_for<'v, 'a>(view: &'v VmView<'a>, tier: TierIndex) -> Option<&'v B
     })
 }
 
-/// Says whether an increment on a backup would come out empty once more: the last one that was taken from it has.
+/// Says whether an increment on a backup would be empty again: the last one that was taken from it is.
 ///
 /// A record says `local` after its snapshot was destroyed on the hypervisor, or deleted while it was being uploaded.
-/// `zfs send` then finds nothing to begin from, and FiFo calls what comes of it completed, night after night. So it is as
-/// if there were no parent.
+/// `zfs send` then finds nothing to start from, and FiFo reports the empty result as completed, night after night. So
+/// it is as if there were no parent.
 pub fn yields_empty_increment(view: &VmView<'_>, parent: BackupId) -> bool {
     last_increment(view, parent).is_some_and(|last| last.standing == Standing::Hollow)
 }

@@ -5,10 +5,10 @@ use super::standing::{FUTURE_TOLERANCE, first_verified};
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, StoredFile, Vm};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Gives the VM as it will be when a create has completed at about that instant and its snapshot is still there.
+/// Returns the VM as it will be when a create has completed at about that instant and its snapshot is still there.
 ///
-/// The new backup is newer than every other whose timestamp can be believed, since FiFo stamps them all with one clock;
-/// it can be believed itself.
+/// The new backup is newer than every other with a plausible timestamp, since FiFo stamps them all with one clock;
+/// its own is plausible.
 pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm {
     let latest = now + FUTURE_TOLERANCE;
     let timestamps = vm.backups.values().filter_map(|backup| backup.timestamp);
@@ -31,13 +31,13 @@ pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm
     vm
 }
 
-/// Gives a good backup's files as this FiFo tells them: with size and checksum, where it has told them of another one.
+/// Returns a good backup's files as this FiFo records them: with size and checksum, where another backup has them.
 fn files_as_told(vm: &Vm) -> Vec<StoredFile> {
     let whole = StoredFile { size_bytes: Some(u64::MAX), has_checksum: true };
     if first_verified(vm).is_some() { vec![whole] } else { Vec::new() }
 }
 
-/// Gives the VM as it will be when a snapshot has been deleted from the hypervisor.
+/// Returns the VM as it will be when a snapshot has been deleted from the hypervisor.
 pub fn deleted_locally(vm: &Vm, backup: BackupId) -> Vm {
     let mut vm = vm.clone();
     if let Some(backup) = vm.backups.get_mut(backup) {
@@ -47,7 +47,7 @@ pub fn deleted_locally(vm: &Vm, backup: BackupId) -> Vm {
     vm
 }
 
-/// Gives the VM as it will be when all of these actions have been carried out and have gone well.
+/// Returns the VM as it will be when all of these actions have been carried out and have gone well.
 pub fn executed(vm: &Vm, actions: &[Action], new: BackupId, now: DateTime<Utc>) -> Vm {
     actions.iter().fold(vm.clone(), |vm, action| match action {
         Action::Create(create) if create.stays_local => created(&vm, create, new, now),

@@ -25,10 +25,7 @@ pub struct Attempt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeleteReason {
     /// The new backup of this tier replaces it.
-    Replaced {
-        /// The tier.
-        tier: String,
-    },
+    Replaced { tier: String },
     /// No further backup is taken from it.
     NoParent,
     /// It cannot be restored, and this newer one can.

@@ -25,10 +25,7 @@ pub enum SavedPlanError {
     Changed,
     /// It lists a VM twice, and what is listed twice could be done twice.
     #[error("it lists the VM {vm} twice")]
-    Twice {
-        /// The VM.
-        vm: VmId,
-    },
+    Twice { vm: VmId },
 }
 
 /// A plan as it was read back. Its notes and reasons are the texts that were written, which nothing is decided by.

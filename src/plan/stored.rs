@@ -14,11 +14,11 @@ pub enum WantedInStorage {
     Keep,
     /// Its snapshot is wanted on the hypervisor.
     Local,
-    /// It is on its way.
+    /// It is in progress.
     Running,
     /// It cannot be restored, and nothing newer can: what it holds may be all there is of that moment.
     NothingNewer,
-    /// It is of no tier, or its timestamp is missing or cannot be believed: it is not for us to judge.
+    /// It is of no tier, or its timestamp is missing or implausible: its expiry is not decided.
     NotJudged,
 }
 
@@ -50,7 +50,7 @@ pub fn wanted_in_storage(view: &VmView<'_>) -> Vec<(BackupId, WantedInStorage)> 
 
 /// Finds all that wanted backups are, or descend from.
 pub fn needed(view: &VmView<'_>, wanted: impl IntoIterator<Item = BackupId>) -> BTreeSet<BackupId> {
-    // Each step of a chain once, however many hang on it.
+    // Each step of a chain once, however many backups depend on it.
     let mut needed: BTreeSet<BackupId> = BTreeSet::new();
     for id in wanted {
         let mut step = Some(id);
@@ -63,7 +63,7 @@ pub fn needed(view: &VmView<'_>, wanted: impl IntoIterator<Item = BackupId>) -> 
 
 /// Finds the managed backups that are no longer wanted in storage, oldest first.
 ///
-/// Wanted are the newest `keep` restorable ones of each tier, whatever is wanted locally, what is on its way, what is
+/// Wanted are the newest `keep` restorable ones of each tier, whatever is wanted locally, what is in progress, what is
 /// of no tier, and all that one of these descends from. The newest restorable one never expires. One that cannot be
 /// restored expires only when a newer one can.
 pub fn expired<'v, 'a>(view: &'v VmView<'a>) -> Vec<&'v BackupView<'a>> {

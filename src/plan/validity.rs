@@ -17,7 +17,7 @@ const TICK: TimeDelta = TimeDelta::microseconds(1);
 pub(super) struct Validity(Option<DateTime<Utc>>);
 
 impl Validity {
-    /// Gives what was found; `None` when nothing would ever be decided otherwise.
+    /// Returns what was found; `None` when nothing would ever be decided otherwise.
     pub(super) fn until(&self) -> Option<DateTime<Utc>> {
         self.0
     }
@@ -37,7 +37,7 @@ impl Validity {
     }
 }
 
-/// Lists the instants at which something that a decision rests on changes by itself, earliest first.
+/// Lists the instants at which the input of a decision changes with time alone, earliest first.
 fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<Utc>> {
     let (vm, policy, now) = (view.vm, view.policy, view.now);
     let mut points: Vec<DateTime<Utc>> = Vec::new();

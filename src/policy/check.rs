@@ -286,7 +286,7 @@ fn schedule(tier: &TierDocument, zone: &Zone, report: &mut DiagnosticSink<'_>) -
     }
 }
 
-/// Gives the five fields for a word that is probably meant as a schedule.
+/// Returns the five fields for a word that is probably meant as a schedule.
 fn schedule_hint(text: &str) -> &'static str {
     match text.trim_start_matches('@').to_ascii_lowercase().as_str() {
         "daily" | "midnight" => {

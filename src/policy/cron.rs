@@ -87,12 +87,12 @@ impl Cron {
         self.any_hour
     }
 
-    /// Gives the hours of the day.
+    /// Returns the hours of the day.
     pub(super) fn hours(&self) -> Vec<u16> {
         self.pattern.hours.values()
     }
 
-    /// Gives the minutes of the day, earliest first, on days that fit.
+    /// Returns the minutes of the day, earliest first, on days that fit.
     pub(super) fn minutes(&self) -> &[i64] {
         &self.minutes
     }
@@ -186,7 +186,7 @@ impl Cron {
     }
 }
 
-/// Gives the day that a time is on, counted from 1 January 1970.
+/// Returns the day that a time is on, counted from 1 January 1970.
 pub(super) fn day_of(wall: i64) -> i64 {
     wall.div_euclid(DAY_SECS)
 }

@@ -13,7 +13,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// Gives its name, which is also GitHub's.
+    /// Returns its name, which is also GitHub's.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -77,12 +77,12 @@ impl Diagnostic {
         self
     }
 
-    /// Gives the line, counted from 1.
+    /// Returns the line, counted from 1.
     pub fn line(&self) -> Option<usize> {
         self.spot.as_ref().map(|spot| spot.line)
     }
 
-    /// Gives the column, counted in characters from 1.
+    /// Returns the column, counted in characters from 1.
     pub fn column(&self) -> Option<usize> {
         self.spot.as_ref().map(|spot| spot.column)
     }
@@ -107,7 +107,7 @@ impl PolicyErrors {
         Self(diagnostics)
     }
 
-    /// Gives them one by one.
+    /// Returns them one by one.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.0
     }

@@ -137,7 +137,7 @@ pub(super) const MISSING_PARENT: [(&str, MissingParent); 2] =
 pub(super) const KINDS: [(&str, KindWord); 2] =
     [("full", KindWord::Full), ("incremental", KindWord::Incremental)];
 
-/// Told before anything else, since another version may well have other fields.
+/// Reported before anything else, since another version may have other fields.
 fn of_another_version(node: &Node, report: &mut DiagnosticSink<'_>) -> bool {
     let Value::Map(pairs) = &node.value else { return false };
     for (key, value) in pairs {

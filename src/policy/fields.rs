@@ -88,13 +88,13 @@ impl<'n> Fields<'n> {
         read(key, node, report).map(|value| Located { span: node.span, value })
     }
 
-    /// Gives the names of the fields that are there.
+    /// Returns the names of the fields that are there.
     pub(super) fn names(&self) -> impl Iterator<Item = &'n str> {
         self.values.keys().copied()
     }
 }
 
-/// Gives the entries of a map in the file's order, each key once; `None` when it is no map.
+/// Returns the entries of a map in the file's order, each key once; `None` when it is no map.
 pub(super) fn entries<'n>(
     node: &'n Node,
     what: &str,
@@ -267,7 +267,7 @@ pub(super) fn list<'n>(key: &str, node: &'n Node, report: &mut DiagnosticSink<'_
     }
 }
 
-/// Gives the values of a list that is not empty, or a single value as a list of one.
+/// Returns the values of a list that is not empty, or a single value as a list of one.
 pub(super) fn one_or_list<'n>(
     key: &str,
     node: &'n Node,

@@ -252,7 +252,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Gives a path as people and pull requests are shown it.
+/// Returns a path as people and pull requests are shown it.
 fn name(path: &Path) -> String {
     let path = path.strip_prefix(".").unwrap_or(path);
     let text = path.to_string_lossy();

@@ -25,12 +25,12 @@ impl Policies {
         Self(policies)
     }
 
-    /// Gives the zone in which all times are shown; UTC where there is no policy.
+    /// Returns the zone in which all times are shown; UTC where there is no policy.
     pub fn display_zone(&self) -> Zone {
         self.0.first().map_or(Zone::UTC, |policy| policy.display_zone.clone())
     }
 
-    /// Gives them in the order of their names.
+    /// Returns them in the order of their names.
     pub fn iter(&self) -> std::slice::Iter<'_, Policy> {
         self.0.iter()
     }
@@ -115,7 +115,7 @@ impl Policy {
         self.suspended_until(vm).is_some_and(|until| instant < until)
     }
 
-    /// Gives the instant until which a VM is suspended, whether or not that has passed; `None` when it never was.
+    /// Returns the instant until which a VM is suspended, whether or not that has passed; `None` when it never was.
     pub fn suspended_until(&self, vm: &Vm) -> Option<DateTime<Utc>> {
         self.suspend.as_ref().filter(|suspend| suspend.is_for(vm)).map(|suspend| suspend.until_instant)
     }
@@ -171,7 +171,7 @@ pub enum TierKind {
 }
 
 impl TierKind {
-    /// Gives the tiers whose backups may be the parent of a backup of this kind; `None` where it has no parent.
+    /// Returns the tiers whose backups may be the parent of a backup of this kind; `None` where it has no parent.
     pub fn parents(&self) -> Option<&[TierIndex]> {
         match self {
             Self::Full => None,

@@ -60,7 +60,7 @@ impl Schedule {
         Ok(Self { gaps: measured(&zone), wall_gaps, cron, zone })
     }
 
-    /// Gives the last occurrence at or before an instant; `None` when the calendar has none.
+    /// Returns the last occurrence at or before an instant; `None` when the calendar has none.
     pub fn last_at_or_before(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let second = instant.timestamp();
         let mut stretch = self.zone.span_at(second)?;
@@ -74,7 +74,7 @@ impl Schedule {
         }
     }
 
-    /// Gives the first occurrence after an instant; `None` when the calendar has none.
+    /// Returns the first occurrence after an instant; `None` when the calendar has none.
     pub fn next_after(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let second = instant.timestamp();
         let mut stretch = self.zone.span_at(second)?;
@@ -89,22 +89,22 @@ impl Schedule {
         }
     }
 
-    /// Gives the shortest time between two occurrences in a row, over some years.
+    /// Returns the shortest time between two occurrences in a row, over some years.
     pub fn gap_min(&self) -> TimeDelta {
         self.gaps.min
     }
 
-    /// Gives the longest time between two occurrences in a row, over some years.
+    /// Returns the longest time between two occurrences in a row, over some years.
     pub fn gap_max(&self) -> TimeDelta {
         self.gaps.max
     }
 
-    /// Gives the shortest gap on the wall clock: what clock changes add or take is left out.
+    /// Returns the shortest gap on the wall clock: what clock changes add or take is left out.
     pub fn wall_gap_min(&self) -> TimeDelta {
         self.wall_gaps.min
     }
 
-    /// Gives the longest gap on the wall clock: what clock changes add or take is left out.
+    /// Returns the longest gap on the wall clock: what clock changes add or take is left out.
     pub fn wall_gap_max(&self) -> TimeDelta {
         self.wall_gaps.max
     }
@@ -129,23 +129,23 @@ impl Schedule {
         })
     }
 
-    /// Gives the zone it is read in.
+    /// Returns the zone it is read in.
     pub fn zone(&self) -> &Zone {
         &self.zone
     }
 
-    /// Gives its expression, which knows no zone.
+    /// Returns its expression, which knows no zone.
     pub(super) fn cron(&self) -> &Cron {
         &self.cron
     }
 
-    /// Gives the days, since 1 January 1970, over which schedules are compared.
+    /// Returns the days, since 1 January 1970, over which schedules are compared.
     pub(super) fn scan_days() -> Range<i64> {
         SCAN_DAYS
     }
 }
 
-/// Gives the times on the wall clock that belong to a stretch.
+/// Returns the times on the wall clock that belong to a stretch.
 ///
 /// For a schedule in civil time they go on where those of the stretch before ended: with the skipped times, and without
 /// those that come again.
@@ -155,7 +155,7 @@ fn walls(cron: &Cron, stretch: &OffsetSpan) -> Range<i64> {
     stretch.start + start_offset_secs..stretch.end + stretch.offset_secs
 }
 
-/// Gives the second since the Unix epoch at which a time of a stretch is taken: the change, for a skipped one.
+/// Returns the second since the Unix epoch at which a time of a stretch is taken: the change, for a skipped one.
 fn taken_at(wall: i64, stretch: &OffsetSpan) -> i64 {
     stretch.start.max(wall - stretch.offset_secs)
 }

@@ -1,4 +1,4 @@
-//! The JSON Schema of a policy, with which editors complete and check while somebody types.
+//! The JSON Schema of a policy, with which editors complete and check.
 //!
 //! The schema is written by hand. Tests compare it with the reader ([`super::document`]): the same fields, words and
 //! defaults, and the same verdict on every example and every broken policy that a schema can judge.

@@ -6,7 +6,6 @@ use super::text::{DiagnosticSink, quoted};
 use super::{Pattern, Selector};
 use crate::inventory::VmId;
 
-/// The fields of a selector.
 pub(super) const SELECTOR_FIELDS: [&str; 10] =
     ["all", "uuid", "alias", "owner", "package", "dataset", "hypervisor", "state", "metadata", "any"];
 
@@ -129,7 +128,7 @@ fn metadata(key: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<V
     Some(conditions)
 }
 
-/// Gives a value as the inventory holds the metadata: as text, numbers and switches as JSON writes them.
+/// Returns a value as the inventory holds the metadata: as text, numbers and switches as JSON writes them.
 fn metadata_text(path: &str, node: &Node, report: &mut DiagnosticSink<'_>) -> Option<String> {
     match &node.value {
         Value::Scalar(scalar) => Some(match scalar.kind() {

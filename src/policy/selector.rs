@@ -9,7 +9,6 @@ use std::fmt;
 pub struct Selector {
     /// Matches every VM, said in so many words.
     pub all: bool,
-    /// UUIDs.
     pub uuid: Vec<String>,
     /// Alias patterns.
     pub alias: Vec<Pattern>,

@@ -162,11 +162,11 @@ fn a_selector_may_contain_others() {
 /// The warnings of a text, with what they stand at.
 fn warnings(text: &str) -> Vec<(String, String)> {
     let warnings = loaded(text).warnings;
-    let told = warnings.into_iter().map(|it| {
+    let lines = warnings.into_iter().map(|it| {
         let spot = it.spot.unwrap();
         (spot.excerpt[spot.mark].to_owned(), it.message)
     });
-    told.collect()
+    lines.collect()
 }
 
 fn warned(at: &str, message: &str) -> Vec<(String, String)> {

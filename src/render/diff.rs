@@ -11,12 +11,12 @@ use std::array;
 use std::io::{self, Write};
 use uuid::Uuid;
 
-/// The UUID that stands for the backup to be made, which FiFo has not named yet.
+/// The placeholder UUID of the backup to be created, which has no UUID yet.
 const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
 /// How many unchanged backups are shown around a change.
 const CONTEXT: usize = 3;
 
-/// Writes one diff for each VM that will change. What a suspension holds back is not going to change.
+/// Writes one diff for each VM that will change. Suspended actions are left out.
 ///
 /// # Errors
 ///

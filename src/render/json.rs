@@ -15,17 +15,21 @@ use std::io::{self, Write};
 
 /// Writes a plan as indented JSON with a line end behind it. The same plan gives the same bytes.
 ///
-/// A safety stop stands behind it in the field `safety_stop`; with that it is no saved plan any more.
+/// A safety stop follows in the field `safety_stop`; with that it is no longer a saved plan.
 ///
 /// # Errors
 ///
 /// Those of writing.
 pub fn plan(plan: &Plan, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
-    told(plan, stop, out)
+    write_document(plan, stop, out)
 }
 
 /// Writes a document with a line end behind it, and with `safety_stop` where there is one.
-fn told(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
+fn write_document(
+    document: &impl Serialize,
+    stop: Option<&SafetyStop>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     #[derive(Serialize)]
     struct Stopped<'a, T> {
         #[serde(flatten)]
@@ -41,8 +45,8 @@ fn told(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Writ
     out.write_all(b"\n")
 }
 
-/// Writes a plan with what a change of policies has to do with it, in the format `fifo-retain.comparison/1`: `plan` is to
-/// the letter what [`plan()`] writes.
+/// Writes a plan with the effect of a change of policies, in the format `fifo-retain.comparison/1`: `plan` is
+/// exactly what [`plan()`] writes.
 ///
 /// # Errors
 ///
@@ -60,7 +64,7 @@ pub fn comparison(
         #[serde(flatten)]
         comparison: &'a Comparison,
     }
-    told(&Compared { format: "fifo-retain.comparison/1", plan, comparison }, stop, out)
+    write_document(&Compared { format: "fifo-retain.comparison/1", plan, comparison }, stop, out)
 }
 
 /// Writes a JSON Schema, each description on one line.
@@ -74,7 +78,7 @@ pub fn schema(mut schema: Schema, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// Makes prose of comments on types of Rust: they are broken where a line of source ends, link to names, and have `None`
+/// Turns Rust doc comments into prose: these break where a source line ends, link to names, and have `None`
 /// where JSON has `null`.
 fn unbroken(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
@@ -96,10 +100,10 @@ pub fn show(explained: &Explanation, stop: Option<&SafetyStop>, out: &mut dyn Wr
         #[serde(flatten)]
         explained: &'a Explanation,
     }
-    told(&Show { format: "fifo-retain.show/1", explained }, stop, out)
+    write_document(&Show { format: "fifo-retain.show/1", explained }, stop, out)
 }
 
-/// Writes how VMs stand, in the format `fifo-retain.status/1`.
+/// Writes the status of VMs, in the format `fifo-retain.status/1`.
 ///
 /// # Errors
 ///
@@ -137,10 +141,14 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
         suspended: count(&|vm| vm.is_suspended),
     };
     let vms = vms.iter().map(VmStatus::of).collect();
-    told(&Status { format: "fifo-retain.status/1", at: *at, endpoint, timezone, vms, summary }, stop, out)
+    write_document(
+        &Status { format: "fifo-retain.status/1", at: *at, endpoint, timezone, vms, summary },
+        stop,
+        out,
+    )
 }
 
-/// A VM with those of its notes about which something has to be done, each with what.
+/// A VM with its notes that need action, each with the advice.
 #[derive(Serialize)]
 struct VmStatus<'a> {
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! What is posted about a run that has ended: its account as JSON, never longer than a chat or a mail can take.
+//! The notification about a run that has ended: a summary as JSON, short enough for a chat or a mail.
 
 use super::problems::{Problem, failure_text, problems};
 use crate::apply::{RunCounts, RunReport};
@@ -13,7 +13,7 @@ pub const FORMAT: &str = "fifo-retain.notification/1";
 
 /// How many problems are listed; the others are counted.
 const PROBLEMS_MAX: usize = 50;
-/// How many characters of a message are sent. A list of hundreds of UUIDs helps nobody in a chat.
+/// How many characters of a message are sent. Lists of hundreds of UUIDs are useless in a chat.
 const MESSAGE_CHARS_MAX: usize = 1_000;
 
 #[derive(Serialize)]
@@ -58,11 +58,11 @@ impl Vms {
     }
 }
 
-/// Writes the account of a run as JSON.
+/// Writes the summary of a run as JSON.
 ///
 /// # Errors
 ///
-/// None that can come about: all of it can be written as JSON.
+/// None in practice: all of it can be written as JSON.
 pub fn json(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
     let mut problems = problems(run);
     let more_problems = problems.len().saturating_sub(PROBLEMS_MAX);
@@ -88,7 +88,7 @@ pub fn json(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
     })
 }
 
-/// Gives a line with the result of a run: `reconcile: done (exit code 0). Done: 2 created, 0 deleted locally.`
+/// Returns a line with the result of a run: `reconcile: done (exit code 0). Done: 2 created, 0 deleted locally.`
 pub fn summary(run: &RunSummary) -> String {
     let ended = run
         .ended
@@ -102,7 +102,7 @@ pub fn summary(run: &RunSummary) -> String {
     text
 }
 
-/// Gives the summary and the problems as lines, for monitors that show the last lines of a failure.
+/// Returns the summary and the problems as lines, for monitors that show the last lines of a failure.
 pub fn lines(run: &RunSummary, bytes_max: usize) -> String {
     let mut text = shortened(&summary(run), MESSAGE_CHARS_MAX);
     for problem in problems(run) {
@@ -145,13 +145,16 @@ mod tests {
 
     #[test]
     fn a_run_that_came_to_nothing_says_why_and_invents_nothing() {
-        let told: serde_json::Value =
+        let payload: serde_json::Value =
             serde_json::from_slice(&json(&failed("could not read \u{1b}[2J it")).unwrap()).unwrap();
-        assert_eq!(told["format"], FORMAT);
-        assert_eq!((&told["outcome"], &told["exit_code"]), (&"failed".into(), &1.into()));
-        assert_eq!(told["text"], "reconcile: failed (exit code 1). could not read \\u{1b}[2J it");
-        assert_eq!(told["problems"][0]["code"], "run_failed");
-        assert!(told["vms"].is_null() && told["actions"].is_null() && told["endpoint"].is_null(), "{told}");
+        assert_eq!(payload["format"], FORMAT);
+        assert_eq!((&payload["outcome"], &payload["exit_code"]), (&"failed".into(), &1.into()));
+        assert_eq!(payload["text"], "reconcile: failed (exit code 1). could not read \\u{1b}[2J it");
+        assert_eq!(payload["problems"][0]["code"], "run_failed");
+        assert!(
+            payload["vms"].is_null() && payload["actions"].is_null() && payload["endpoint"].is_null(),
+            "{payload}"
+        );
     }
 
     #[test]
@@ -180,10 +183,10 @@ mod tests {
         let overview = Overview { health, vms_by_status: Default::default(), tiers: Default::default() };
         let body = json(&RunSummary { overview: Some(overview), ..failed("down") }).unwrap();
         assert!(body.len() < 60_000, "{} bytes", body.len());
-        let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(told["problems"].as_array().unwrap().len(), 50);
-        assert_eq!((&told["more_problems"], &told["vms"]["no_backup"]), (&1_451.into(), &1_500.into()));
-        assert_eq!(told["problems"][0]["code"], "run_failed", "the most urgent first");
+        let payload: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(payload["problems"].as_array().unwrap().len(), 50);
+        assert_eq!((&payload["more_problems"], &payload["vms"]["no_backup"]), (&1_451.into(), &1_500.into()));
+        assert_eq!(payload["problems"][0]["code"], "run_failed", "the most urgent first");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The status page: one HTML document that needs nothing from outside, for people who want to know whether last night was
-//! good.
+//! The status page: one HTML document that needs nothing from outside, for people who want to know whether the last runs were
+//! successful.
 //!
 //! Everything that came from elsewhere (aliases, messages of FiFo) is made visible and escaped. Nothing on the page
 //! changes anything.
@@ -19,9 +19,9 @@ use crate::run::{RunHistory, RunSummary};
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-/// How often the page reads itself anew, in seconds.
+/// The reload interval of the page, in seconds.
 const REFRESH_SECS: u32 = 60;
-/// How many problems, VMs and actions are shown. Beyond that nobody looks through a page, and a phone gives up.
+/// How many problems, VMs and actions are shown. Longer pages are unreadable and slow on a phone.
 const ROWS_MAX: usize = 2_000;
 
 const STYLE: &str = include_str!("page.css");
@@ -170,7 +170,7 @@ fn problem_list(problems: &[Problem]) -> Markup {
 
 fn vms(health: &Health) -> Markup {
     let mut vms: Vec<&VmHealth> = health.vms.iter().collect();
-    // Those that are out first; within each verdict they stay in their order.
+    // VMs that need attention first; within each verdict the order stays.
     vms.sort_by_key(|vm| VERDICTS.iter().position(|verdict| *verdict == vm.verdict));
     html! {
         h2 { "VMs" }

@@ -10,18 +10,17 @@ use crate::plan::{Note, NoteCode};
 use crate::run::{RunFailure, RunSummary};
 use serde::Serialize;
 
-/// Something that somebody should look at.
+/// Something that needs attention.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// What kind of thing.
     pub code: ProblemCode,
     /// The VM, where it is about one whose UUID is known.
     pub vm: Option<VmId>,
     /// The VM's alias, where it is about one.
     pub alias: Option<String>,
-    /// The whole of it, for people.
+    /// The full message, for people.
     pub message: String,
-    /// What to do about it, where there is something to say.
+    /// The next step, if there is one.
     pub advice: Option<String>,
 }
 
@@ -31,7 +30,6 @@ pub struct Problem {
 pub enum ProblemCode {
     /// Backups vanished after a local delete.
     CascadeAlarm,
-    /// The run failed as a whole.
     RunFailed,
     /// An action failed, or no reading has shown that it happened.
     ActionFailed,
@@ -49,7 +47,7 @@ pub enum ProblemCode {
     GaveUp,
 }
 
-/// Lists what somebody should look at, most urgent first.
+/// Lists what needs attention, most urgent first.
 pub(super) fn problems(summary: &RunSummary) -> Vec<Problem> {
     let mut problems: Vec<Problem> = summary.failure.iter().map(failure_problem).collect();
     if let Some(report) = &summary.report {
@@ -130,13 +128,13 @@ fn health_problem(vm: &VmHealth) -> Option<Problem> {
     }
 }
 
-/// Gives the problem that the first note with a code is; `None` where the VM has no such note.
+/// Returns the problem that the first note with a code is; `None` where the VM has no such note.
 fn noted(vm: &VmHealth, note: NoteCode, code: ProblemCode) -> Option<Problem> {
     let note = vm.notes.iter().find(|it| it.code() == note)?;
     Some(problem(vm, code, visible(&note.to_string()), Some(note)))
 }
 
-/// Gives a problem with the likeliest of the notes that may be its cause.
+/// Returns a problem with the likeliest of the notes that may be its cause.
 fn with_cause(vm: &VmHealth, code: ProblemCode, message: &str) -> Problem {
     let causes = vm.notes.iter().filter_map(|note| Some((wording(note).cause_rank?, note)));
     let cause = causes.min_by_key(|(rank, _)| *rank).map(|(_, note)| note);

@@ -1,4 +1,4 @@
-//! A safety stop that an earlier run has left: what went and when, wherever somebody may look.
+//! The safety stop that an earlier run set: which backups vanished and when, for every output.
 
 use super::Styles;
 use super::cells::visible;
@@ -8,7 +8,7 @@ use crate::inventory::BackupId;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-/// Gives the line that says what is the matter, and what to do.
+/// Returns the line with the problem and the next step.
 pub fn headline(stop: &SafetyStop) -> String {
     let since = stop
         .since()
@@ -24,7 +24,7 @@ pub fn headline(stop: &SafetyStop) -> String {
     )
 }
 
-/// Lists what went and when, a line for each alarm, and what could not be read of that.
+/// Lists the vanished backups with times, a line for each alarm, and what could not be read of the latch.
 pub fn details(stop: &SafetyStop) -> Vec<String> {
     let mut lines: Vec<String> = stop.alarms.iter().map(detail).collect();
     if let Some(why) = &stop.unreadable {
@@ -63,7 +63,7 @@ pub fn text(stop: &SafetyStop, styles: &Styles, out: &mut dyn Write) -> io::Resu
     writeln!(out)
 }
 
-/// Gives it as Markdown, to stand above everything else.
+/// Returns it as Markdown, to stand above everything else.
 pub fn markdown(stop: &SafetyStop) -> String {
     let mut text = format!("**{}.**\n", headline(stop));
     for line in details(stop) {

@@ -20,12 +20,12 @@ pub struct Styles {
 }
 
 impl Styles {
-    /// Gives no colour at all.
+    /// Returns the style without colours.
     pub fn plain() -> Self {
         Self::default()
     }
 
-    /// Gives the colours for a terminal, of its own sixteen, so that they suit its background.
+    /// Returns the colours for a terminal, of its own sixteen, so that they suit its background.
     pub fn colored() -> Self {
         Self {
             heading: Style::new().bold(),

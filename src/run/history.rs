@@ -7,22 +7,21 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The runs of this process.
 #[derive(Clone, Debug, Default)]
 pub struct RunHistory {
     /// How often runs begin; `None` for a single run.
     pub every: Option<Duration>,
     /// Since when a run has been under way; `None` between runs.
     pub running_since: Option<DateTime<Utc>>,
-    /// What is waited for in the run that is under way; nothing between runs.
+    /// What the current run waits for; empty between runs.
     pub waiting: Waiting,
     /// When the next run begins; `None` while one is under way, and when there will be none.
     pub next_run: Option<DateTime<Utc>>,
     /// Whether no further run begins, since backups vanished after a local delete.
     pub is_halted: bool,
-    /// The latch, where one is set, of whichever run.
+    /// The latch, whichever run set it.
     pub safety_stop: Option<SafetyStop>,
-    /// The last run that has ended.
+    /// The last run that ended, with whatever result.
     pub last: Option<RunSummary>,
     /// When the last run that did everything ended.
     pub last_success: Option<DateTime<Utc>>,
@@ -40,7 +39,7 @@ impl RunHistory {
         self.is_halted || self.safety_stop.is_some()
     }
 
-    /// Enters a run that has ended. What it did not get to know is kept from the runs before.
+    /// Enters a run that has ended. What it did not find out is kept from earlier runs.
     pub fn enter(&mut self, summary: RunSummary) {
         self.running_since = None;
         self.waiting = Waiting::default();

@@ -5,20 +5,20 @@ use crate::insight::Overview;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
-/// The summary of one run. It fills while the run goes on; what a run did not get to stays empty.
+/// The summary of one run. It fills while the run is in progress; what a run did not reach stays empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSummary {
     /// The command: `reconcile` or `apply`.
     pub command: &'static str,
-    /// The FiFo, once it is known which is meant.
+    /// The FiFo's endpoint, once it is known.
     pub endpoint: Option<String>,
-    /// As whom it is read: `as `ops`, API version 3`.
+    /// The user and API version of the connection: `as `ops`, API version 3`.
     pub identity: Option<String>,
     /// When the run began.
     pub began: DateTime<Utc>,
-    /// How the VMs stood when FiFo was read last; `None` for a run that did not get so far.
+    /// The health of the VMs at the last reading of FiFo; `None` for a run that did not get so far.
     pub overview: Option<Overview>,
-    /// What came of each action; `None` for a run in which nothing was carried out.
+    /// The result of each action; `None` for a run that carried out nothing.
     pub report: Option<RunReport>,
     /// Why the run failed as a whole.
     pub failure: Option<RunFailure>,
@@ -26,14 +26,12 @@ pub struct RunSummary {
     pub ended: Option<RunEnd>,
 }
 
-/// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunEnd {
-    /// When.
     pub at: DateTime<Utc>,
     /// The exit code, also of a run that did not end the program.
     pub exit_code: u8,
-    /// The exit code in a word.
+    /// The exit code as a word, which never changes.
     pub outcome: &'static str,
 }
 
@@ -42,12 +40,12 @@ pub struct RunEnd {
 pub struct RunFailure {
     /// What happened, and what caused it.
     pub causes: Vec<String>,
-    /// What to do about it.
+    /// The next step for the operator, if there is one.
     pub hint: Option<String>,
 }
 
 impl RunSummary {
-    /// Begins one.
+    /// Starts a summary; nothing is known yet.
     pub fn new(command: &'static str, began: DateTime<Utc>) -> Self {
         Self {
             command,
@@ -71,12 +69,12 @@ impl RunSummary {
         self.report.as_ref().is_some_and(|report| !report.alarms.is_empty())
     }
 
-    /// Gives how long the run took; `None` while it goes on. A clock that was set back makes it nothing.
+    /// Returns how long the run took; `None` while it goes on. Zero where the clock was set back.
     pub fn duration(&self) -> Option<TimeDelta> {
         self.ended.map(|ended| (ended.at - self.began).max(TimeDelta::zero()))
     }
 
-    /// Counts the actions by what they were and how they ended.
+    /// Counts the actions by kind and outcome.
     pub fn action_counts(&self) -> BTreeMap<(ActionKind, ActionOutcome), u64> {
         let mut counts = BTreeMap::new();
         for step in self.report.iter().flat_map(|report| &report.vms).flat_map(|vm| &vm.steps) {

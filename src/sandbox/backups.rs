@@ -39,7 +39,7 @@ pub enum Refused {
 }
 
 impl World {
-    /// Accepts a backup and starts it, by the next fate in the VM's queue. Gives its UUID.
+    /// Accepts a backup and starts it, by the next fate in the VM's queue. Returns its UUID.
     ///
     /// Of a parent nothing is asked but that its record says `local`; whether its upload went well, or its own
     /// chain is whole, does not matter to FiFo.
@@ -131,10 +131,10 @@ impl World {
         Ok(())
     }
 
-    /// Removes a backup and every one that descends from it, snapshots and stored files alike. Gives their UUIDs.
+    /// Removes a backup and every one that descends from it, snapshots and stored files alike. Returns their UUIDs.
     ///
     /// On a VM that is on no hypervisor only the stored files go, and every record stays as it was. While the agent
-    /// does not answer, the snapshots stay, and no record names them any more.
+    /// does not answer, the snapshots stay, and no record names them.
     pub fn delete_cloud(&mut self, vm_id: Uuid, backup: Uuid, now_us: i64) -> BTreeSet<Uuid> {
         let Some(vm) = self.vms.get_mut(&vm_id) else { return BTreeSet::new() };
         let gone = with_descendants(vm, backup);

@@ -90,7 +90,7 @@ enum Head {
 }
 
 /// Reads a request's head. A body that comes without a content-length is none; whatever follows the head of such a
-/// request is nobody's, so that the connection ends after it.
+/// request has no owner, so that the connection ends after it.
 fn parse_head(buffer: &[u8]) -> Head {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);

@@ -96,7 +96,7 @@ impl Switches {
     }
 }
 
-/// Tells a `null` from what is not there.
+/// Distinguishes a `null` from a missing field.
 fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }

@@ -43,7 +43,7 @@ pub struct Arrival {
     /// When, in microseconds since the Unix epoch.
     pub at_us: i64,
     pub request: Request,
-    /// The answer, which is sent to nobody; `None` until the request has arrived.
+    /// The answer, which is never sent; `None` until the request has arrived.
     pub reply: Option<Reply>,
 }
 
@@ -180,7 +180,7 @@ impl Faults {
         reply
     }
 
-    /// Gives the setting of the first rule for a VM whose effect is always on.
+    /// Returns the setting of the first rule for a VM whose effect is always on.
     fn standing<T>(&self, vm: Option<Uuid>, setting: impl Fn(&Effect) -> Option<T>) -> Option<T> {
         let rules = self.rules.iter().filter(|rule| rule.when.vm.is_none() || rule.when.vm == vm);
         rules.filter_map(|rule| setting(&rule.effect)).next()
@@ -247,7 +247,7 @@ impl Faults {
 struct Race(BTreeMap<Uuid, (String, i64)>);
 
 impl Race {
-    /// Takes the condition from a write that was on its way when another one to the same VM was done.
+    /// Takes the condition from a write that was in transit when another one to the same VM was done.
     fn loosen(&self, request: &mut Request, vm: Uuid, ms: u32, now_us: i64) {
         let Some((etag, at_us)) = self.0.get(&vm) else { return };
         let is_near = now_us.saturating_sub(*at_us) <= i64::from(ms) * 1_000;
@@ -271,7 +271,7 @@ impl Race {
 struct ListCache(BTreeMap<(String, String), (i64, Reply)>);
 
 impl ListCache {
-    /// Gives the list that was made last if it is not older than `ms`, else the new one.
+    /// Returns the list that was made last if it is not older than `ms`, else the new one.
     fn through(&mut self, request: &Request, new: Reply, ms: u32, now_us: i64) -> Reply {
         if new.status != 200 {
             return new;

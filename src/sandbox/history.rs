@@ -19,7 +19,7 @@ pub(super) struct BackupNight {
     pub(super) at_us: i64,
 }
 
-/// Gives the nights from the first of last month on whose run has started by an instant, oldest first.
+/// Returns the nights from the first of last month on whose run has started by an instant, oldest first.
 pub(super) fn nights_before(now_us: i64) -> Vec<BackupNight> {
     let now = DateTime::<Utc>::from_timestamp_micros(now_us).unwrap_or_default();
     let today = now.date_naive();

@@ -31,18 +31,18 @@ impl Request {
         self
     }
 
-    /// Gives the path, without the query.
+    /// Returns the path, without the query.
     pub fn path(&self) -> &str {
         self.target.split_once('?').map_or(self.target.as_str(), |(path, _)| path)
     }
 
-    /// Gives a query parameter's first value, decoded.
+    /// Returns a query parameter's first value, decoded.
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
         let (_, query) = self.target.split_once('?')?;
         url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    /// Gives a header's first value; the name in lower case.
+    /// Returns a header's first value; the name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -79,13 +79,13 @@ impl Reply {
         self
     }
 
-    /// Gives it a body of a content type.
+    /// Sets a body of a content type.
     #[must_use]
     pub fn with_body(self, content_type: &str, body: Vec<u8>) -> Self {
         Self { body, ..self.with_header("content-type", content_type) }
     }
 
-    /// Gives a header's first value; the name in lower case.
+    /// Returns a header's first value; the name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
     }

@@ -29,7 +29,7 @@ pub struct Record {
     /// What it is an increment on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<Uuid>,
-    /// Whether the coordinator believes its snapshot to be on the hypervisor.
+    /// Whether the coordinator records its snapshot as on the hypervisor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local: Option<bool>,
     /// Bytes that its snapshot held when it was last measured.
@@ -119,7 +119,7 @@ pub enum UploadOutcome {
     NoChecksums,
     /// Nothing is stored, unnoticed: `completed`, with files of no bytes.
     NoBytes,
-    /// The agent could not be reached: accepted, and so for ever.
+    /// The agent could not be reached: accepted, and stays so.
     NeverStarts,
     /// The store could not be reached: the snapshot is there (`local_size` > 0), and nothing else ever is.
     SnapshotOnly,

@@ -158,7 +158,7 @@ pub enum Effect {
     /// Does what was asked, and breaks the connection off: the answer is lost.
     ActThenDrop,
     /// Breaks the connection off, and does what was asked only later, its condition (`if-match`) included: the request
-    /// was on its way for so long. A later request makes it arrive.
+    /// was in transit for so long. A later request makes it arrive.
     ActLate {
         /// How much later, in milliseconds.
         ms: u64,

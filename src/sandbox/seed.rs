@@ -60,7 +60,7 @@ enum Case {
     Unmarked,
     /// Last night's run did not take place, and a local delete before that got lost.
     MissedLastNight,
-    /// Somebody made a backup by hand before an upgrade.
+    /// There is a manual backup from before an upgrade.
     HandMade,
     /// A backup is being uploaded.
     Uploading,
@@ -162,7 +162,7 @@ impl World {
 /// Makes a small world with one VM, and lets happen what its case says.
 fn model(pattern: &Pattern, seed: u64, now_us: i64) -> World {
     let mut world = World::new(Shape::default(), seed);
-    // Nobody measures while the past is made, but once at its end.
+    // Sizes are not measured while the past is made, but once at its end.
     world.measured_at_us = i64::MAX;
     let vm = world.new_uuid();
     world.vms.insert(vm, blank(pattern, seed));

@@ -212,7 +212,7 @@ pub struct RunningSandbox {
 }
 
 impl RunningSandbox {
-    /// Gives its base URL, without a final slash.
+    /// Returns its base URL, without a final slash.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

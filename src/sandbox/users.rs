@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// Somebody who may sign in.
+/// A user who may sign in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     pub password: String,

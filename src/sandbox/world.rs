@@ -132,7 +132,7 @@ impl Vm {
         self
     }
 
-    /// Gives the hypervisor it is on.
+    /// Returns the hypervisor it is on.
     pub fn hypervisor(&self) -> Option<&str> {
         self.fields.get("hypervisor").and_then(Value::as_str).filter(|name| !name.is_empty())
     }
@@ -177,7 +177,7 @@ impl World {
         uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
-    /// Gives out a token to a user.
+    /// Issues a token to a user.
     pub fn sign_in(&mut self, user: &str, now_us: i64) -> String {
         let token = self.new_uuid().simple().to_string();
         let expires_us = now_us + i64::from(self.token_life_s) * 1_000_000;
@@ -185,7 +185,7 @@ impl World {
         token
     }
 
-    /// Gives the user a token was given out to, as long as it is good.
+    /// Returns the user a token was given out to, as long as it is good.
     pub fn user_of(&self, token: &str, now_us: i64) -> Option<&User> {
         let token = self.tokens.get(token).filter(|token| now_us < token.expires_us)?;
         self.users.get(&token.user)

@@ -68,7 +68,7 @@ impl Server {
         Ok(Self { address, task: tokio::spawn(serve(listener, site)) })
     }
 
-    /// Gives the address that it listens on.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

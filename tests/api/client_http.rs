@@ -69,7 +69,7 @@ fn streamed(body: &str) -> Reply {
     ))
 }
 
-/// Gives scripted replies in order, whatever is asked, and then none.
+/// Returns scripted replies in order, whatever is asked, and then none.
 fn in_order(replies: Vec<Reply>) -> impl FnMut(&Received) -> Reply {
     let mut replies = replies.into_iter();
     move |_| replies.next().unwrap_or(Reply::Hang)
@@ -204,8 +204,8 @@ async fn a_lone_bracket_is_a_user_who_sees_no_vm() {
 #[tokio::test]
 async fn a_page_instead_of_json_is_shown() {
     let server = RawServer::start(|_: &Received| streamed("<html><body>Please sign in</body></html>")).await;
-    let told = told(&client(&server).read().list().await.unwrap_err());
-    assert!(told.contains("expected a JSON array, found \"<html><body>Please sign in"), "{told}");
+    let message = message(&client(&server).read().list().await.unwrap_err());
+    assert!(message.contains("expected a JSON array, found \"<html><body>Please sign in"), "{message}");
 }
 
 #[tokio::test]
@@ -273,7 +273,7 @@ async fn a_redirect_is_never_followed() {
         let client = client(&server);
         let answer = client.delete_local(vm_id(), backup_id(), None).await.unwrap();
         assert!(matches!(answer, WriteAnswer::Refused { .. }), "{answer:?}");
-        assert!(told(&client.read().vm(vm_id()).await.unwrap_err()).contains("never followed"));
+        assert!(message(&client.read().vm(vm_id()).await.unwrap_err()).contains("never followed"));
         assert_eq!(server.received().len(), 2, "{status}");
     }
 }
@@ -343,8 +343,8 @@ async fn without_a_connection_nothing_was_sent() {
     let client = client_with(settings, &HttpOptions::default());
     let answer = client.create_backup(vm_id(), &full(), None).await.unwrap();
     assert!(matches!(&answer, WriteAnswer::NotSent { message } if message.contains("refused")), "{answer:?}");
-    let told = told(&client.read().list().await.unwrap_err());
-    assert!(told.contains(&endpoint) && told.contains("failed to connect"), "{told}");
+    let message = message(&client.read().list().await.unwrap_err());
+    assert!(message.contains(&endpoint) && message.contains("failed to connect"), "{message}");
 }
 
 /// Ten answers as a broken FiFo, or something before it, might give them. None may panic, none may be taken for VMs that
@@ -375,7 +375,7 @@ async fn broken_answers_are_errors_or_unreadable_vms() {
                     "{body}"
                 );
             }
-            Err(error) => assert!(told(&error).starts_with("failed to read the list of VMs"), "{body}"),
+            Err(error) => assert!(message(&error).starts_with("failed to read the list of VMs"), "{body}"),
         }
         assert!(server.received().iter().all(|request| request.line().starts_with("GET ")));
     }
@@ -405,8 +405,8 @@ async fn a_certificate_is_trusted_by_its_own_authority_only() {
     other_file.write_all(other_pem.as_bytes()).unwrap();
     let with_other = HttpOptions { ca_file: Some(other_file.path().to_owned()), ..HttpOptions::default() };
     let client = client_with(settings(&endpoint), &with_other);
-    let told = told(&client.read().vm(vm_id()).await.unwrap_err());
-    assert!(told.contains("certificate is not trusted"), "{told}");
+    let message = message(&client.read().vm(vm_id()).await.unwrap_err());
+    assert!(message.contains("certificate is not trusted"), "{message}");
     let answer = client.delete_local(vm_id(), backup_id(), None).await.unwrap();
     assert!(matches!(answer, WriteAnswer::NotSent { .. }), "{answer:?}");
 
@@ -434,8 +434,8 @@ fn a_ca_file_that_is_none_is_named() {
     }
 }
 
-/// Gives an error with everything that caused it.
-fn told(error: &FifoError) -> String {
+/// Returns an error with everything that caused it.
+fn message(error: &FifoError) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

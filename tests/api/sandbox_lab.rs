@@ -64,7 +64,7 @@ impl Lab {
         self.status("POST", &format!("vms/{}/backups", self.vm), Some(&body.to_string()))
     }
 
-    /// Has a backup created and uploaded, and gives its UUID.
+    /// Has a backup created and uploaded, and returns its UUID.
     pub(crate) fn made(&self, comment: &str, parent: Option<&str>) -> String {
         let before = self.backups();
         let mut body = json!({"comment": comment, "xml": true});

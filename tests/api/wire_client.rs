@@ -69,7 +69,7 @@ impl Exchange {
         self.request_line.split_once(' ').unwrap().1
     }
 
-    /// Gives the VM whose path was asked for.
+    /// Returns the VM whose path was asked for.
     fn vm(&self) -> VmId {
         self.path().split('/').nth(4).unwrap().parse().unwrap()
     }
@@ -90,7 +90,7 @@ impl Exchange {
         })
     }
 
-    /// Gives the answer as it went over the wire.
+    /// Returns the answer as it went over the wire.
     fn raw_answer(&self) -> String {
         if self.head.is_empty() {
             return String::new();
@@ -99,7 +99,7 @@ impl Exchange {
     }
 }
 
-/// Gives the recorded answer to whatever is asked, and remembers what was.
+/// Returns the recorded answer to whatever is asked, and remembers what was.
 struct Recorded {
     exchange: Exchange,
     asked: Mutex<Vec<Request>>,
@@ -210,7 +210,7 @@ fn status(error: &FifoError, wanted: u16) -> bool {
     matches!(error, FifoError::Status { status, .. } if status.as_u16() == wanted)
 }
 
-/// Has the client read one recorded answer, and checks what it makes of it. An answer nobody has thought of fails.
+/// Has the client read one recorded answer, and checks what it makes of it. An unexpected answer fails.
 async fn check(exchange: Exchange) {
     let (year, name) = (exchange.year.clone(), exchange.name.clone());
     let style_of_2016 = year == "2016";
@@ -225,7 +225,7 @@ async fn check(exchange: Exchange) {
             let WriteAnswer::Accepted { backup, .. } = answer else { panic!("not accepted") };
             assert_eq!(backup.is_none(), style_of_2016, "only the old location names the backup");
         }
-        // None of these tells whether there is a backup now.
+        // None of these shows whether there is a backup now.
         "create-parent-not-local" | "create-null-parent" | "create-no-vm" | "create-delegated" => {
             let answer = RequestRecord::new(exchange).create().await;
             assert_eq!(answer, WriteAnswer::Failed { status: StatusCode::INTERNAL_SERVER_ERROR });
@@ -236,7 +236,7 @@ async fn check(exchange: Exchange) {
             assert!(accepted(&asked.delete().await));
             asked.body_as_recorded();
         }
-        // The answer is the same as to a local delete: it cannot tell whether the body arrived.
+        // The answer is the same as to a local delete: it does not show whether the body arrived.
         "delete-body-cut" | "delete-no-body" => {
             assert!(accepted(&RequestRecord::new(exchange).delete().await))
         }
@@ -371,7 +371,7 @@ async fn check_vm(exchange: Exchange) {
             assert_eq!((vm.backups.len(), &backup.state), (4, &RecordedState::Completed));
         }
         "vm-after-cloud-delete" => assert_eq!(vm.backups.len(), 0),
-        other => panic!("nobody has thought of what the client makes of {other}"),
+        other => panic!("no expectation for what the client makes of {other}"),
     }
 }
 

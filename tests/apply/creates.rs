@@ -355,8 +355,8 @@ async fn a_server_clock_that_does_not_go_on_is_not_waited_for_for_ever() {
     }
     let began = cloud.clock.now();
     let report = cloud.reconcile().await;
-    let told = &report.vms[0].steps[0].message;
-    assert!(told.contains("correct the wrong one"), "{report:?}");
+    let message = &report.vms[0].steps[0].message;
+    assert!(message.contains("correct the wrong one"), "{report:?}");
     assert!((cloud.clock.now() - began).num_minutes() <= 61);
 }
 
@@ -425,8 +425,8 @@ async fn nothing_is_created_once_the_clocks_have_come_apart_by_more_than_an_hour
         fault(&cloud, Rule::new(Effect::ShiftDate { seconds }).on(Operation::ReadVm));
         let report = cloud.reconcile().await;
         assert_eq!((report.tally().failed, cloud.asked("POST")), (1, 0), "{report:?}");
-        let told = &report.vms[0].steps[0].message;
-        assert!(told.contains("here and") && told.contains("on the server"), "{told}");
+        let message = &report.vms[0].steps[0].message;
+        assert!(message.contains("here and") && message.contains("on the server"), "{message}");
     }
 }
 
@@ -447,7 +447,7 @@ async fn a_remnant_of_a_backup_that_was_deleted_during_its_upload_is_not_reporte
     assert!(step.message.contains("has no timestamp"), "{}", step.message);
 }
 
-/// A VM with a full backup that was begun thirteen hours ago.
+/// A VM with a full backup that was started thirteen hours ago.
 fn thirteen_hours_on(fate: UploadScript) -> Cloud {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
     {
@@ -558,8 +558,8 @@ async fn after_a_lost_answer_a_refusal_does_not_claim_that_nothing_was_created()
     let refused = Effect::Answer { status: 403, retry_after_s: None, location: None };
     fault(&cloud, Rule::new(refused).on(Operation::Create).after(1));
     let report = cloud.reconcile().await;
-    let told = &report.vms[0].steps[0].message;
-    assert!(told.contains("403") && told.contains("may still take effect"), "{told}");
+    let message = &report.vms[0].steps[0].message;
+    assert!(message.contains("403") && message.contains("may still take effect"), "{message}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -153,7 +153,7 @@ async fn stale_reads_do_not_pass_for_failures_nor_for_alarms() {
 async fn what_somebody_came_to_need_is_not_deleted() {
     let cloud = with_leftovers(1);
     let (plan, inventory) = cloud.plan().await;
-    // Somebody starts an increment by hand, from the very snapshot that is to go.
+    // A person starts an increment by hand, from the very snapshot that is to go.
     let leftover = inventory.vms.values().next().unwrap().backups.values().find(|backup| {
         backup.comment.as_deref() == Some("daily")
             && backup.timestamp < Some("2026-11-17T02:00:00Z".parse().unwrap())
@@ -214,7 +214,7 @@ async fn an_upload_that_is_left_to_itself_by_an_alarm_is_named() {
     let left = &report.vms.iter().find(|vm| vm.at.vm.uuid() == vm_uuid(9)).unwrap().steps[0];
     assert_eq!(left.ending, ActionOutcome::Interrupted);
     assert!(left.message.contains("is still running in FiFo"), "{}", left.message);
-    assert!(!report.interrupted, "nobody has told it to end");
+    assert!(!report.interrupted, "it was not asked to stop");
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,7 +233,7 @@ async fn a_412_for_ever_ends() {
     }
 }
 
-/// Waits for the first DELETE, and gives whose it was.
+/// Waits for the first DELETE, and returns whose it was.
 async fn first_delete(cloud: &Cloud) -> (uuid::Uuid, uuid::Uuid) {
     loop {
         let asked = cloud.wire.state().asked.iter().find(|asked| asked.method == "DELETE").cloned();
@@ -334,8 +334,11 @@ async fn nothing_is_deleted_once_the_clocks_have_come_apart_by_more_than_an_hour
         fault(&cloud, Rule::new(Effect::ShiftDate { seconds }).on(Operation::ReadVm));
         let report = cloud.reconcile().await;
         assert_eq!((report.tally().failed, cloud.asked("DELETE")), (1, 0), "{report:?}");
-        let told = &report.vms[0].steps[0].message;
-        assert!(told.starts_with("nothing was deleted: the clocks differ by more than an hour, "), "{told}");
+        let message = &report.vms[0].steps[0].message;
+        assert!(
+            message.starts_with("nothing was deleted: the clocks differ by more than an hour, "),
+            "{message}"
+        );
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a request is on its way, there and back each.
+/// How long a request is in transit, there and back each.
 const ON_THE_WAY: Duration = Duration::from_millis(5);
 
 /// A clock that goes with tokio's, from an instant on.
@@ -46,13 +46,13 @@ pub(crate) struct RequestRecord {
     pub(crate) was_fresh: bool,
     /// Its condition.
     pub(crate) if_match: Option<String>,
-    /// Whether it was on its way for long, after its connection had broken off.
+    /// Whether it was in transit for long, after its connection had broken off.
     pub(crate) is_late: bool,
     /// Which of several programs has sent it.
     pub(crate) sender: usize,
     /// The status of the answer; `None` where the connection broke off.
     pub(crate) status: Option<u16>,
-    /// Whether the answer tells a version on which a write can be made conditional.
+    /// Whether the answer has a version on which a write can be made conditional.
     pub(crate) has_version: bool,
 }
 
@@ -75,7 +75,7 @@ impl State {
     }
 }
 
-/// Somebody who looks at the world right after each request.
+/// An observer that looks at the world right after each request.
 pub(crate) type Judge = Box<dyn FnMut(&World, &RequestRecord) + Send>;
 
 /// The sandbox's handlers as a transport.
@@ -108,7 +108,7 @@ impl Wire {
         self.state.lock().unwrap()
     }
 
-    /// Tells FiFo's clock.
+    /// Returns FiFo's clock.
     pub(crate) fn server_now(&self) -> DateTime<Utc> {
         self.clock.now() + self.state().server_ahead
     }
@@ -140,12 +140,12 @@ impl Wire {
         outgoing
     }
 
-    /// Lets the writes arrive that were on their way until now.
+    /// Lets the writes arrive that were in transit until now.
     pub(crate) fn arrive(&self) {
         self.arrive_until(self.server_now().timestamp_micros());
     }
 
-    /// Lets all writes arrive that are on their way. A clock that is set now would hold them up otherwise.
+    /// Lets all writes arrive that are in transit. A clock that is set now would hold them up otherwise.
     #[allow(dead_code, reason = "only the simulation sets FiFo's clock while writes are on their way")]
     pub(crate) fn arrive_all(&self) {
         self.arrive_until(i64::MAX);

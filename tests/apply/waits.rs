@@ -15,7 +15,7 @@ fn fate(cloud: &Cloud, n: u128, fate: UploadScript) {
     cloud.wire.state().world.vms.get_mut(&vm_uuid(n)).unwrap().fates.push_back(fate);
 }
 
-/// Has somebody start a backup by hand, just now.
+/// Has a person start a backup by hand, just now.
 fn by_hand(cloud: &Cloud, n: u128) {
     let order = BackupRequest { comment: "by hand".to_owned(), parent: None, delete: false };
     let now_us = cloud.clock.now().timestamp_micros();
@@ -184,7 +184,7 @@ async fn what_waits_for_a_slot_is_reported_every_thirty_seconds_with_who_holds_i
     cloud.settings.max_uploads_per_hypervisor = 1;
     fate(&cloud, 1, slow(10));
     cloud.reconcile().await;
-    let told: Vec<_> = cloud
+    let reports: Vec<_> = cloud
         .events
         .all()
         .into_iter()
@@ -193,9 +193,9 @@ async fn what_waits_for_a_slot_is_reported_every_thirty_seconds_with_who_holds_i
             _ => None,
         })
         .collect();
-    assert!((19..=21).contains(&told.len()), "{}", told.len());
-    assert!(told.windows(2).all(|two| (two[1].0 - two[0].0).num_seconds() == 30), "{told:?}");
-    let message = &told[10].1.message;
+    assert!((19..=21).contains(&reports.len()), "{}", reports.len());
+    assert!(reports.windows(2).all(|two| (two[1].0 - two[0].0).num_seconds() == 30), "{reports:?}");
+    let message = &reports[10].1.message;
     assert!(
         message.starts_with("2 waiting for a slot: hv-1 uses 1 of 1, held by vm-1 (since 01:00 UTC, "),
         "{message}"

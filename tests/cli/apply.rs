@@ -43,7 +43,7 @@ fn what_has_changed_while_the_question_waited_is_left_out() {
     let cloud = Cloud::of(2, 100);
     let mut terminal = Terminal::start(&cloud, &["--state-dir", "state", "apply"]);
     terminal.until(", API version 3? [y/N]");
-    // Another run does one of the two meanwhile, and somebody takes a backup of the other.
+    // Another run does one of the two meanwhile, and a person takes a backup of the other.
     cloud.folder.ask(&cloud.fifo, &["reconcile", "--vm", "vm-1"]).code(0);
     cloud.take_by_hand(cloud.vms[1]);
     terminal.answer("y");

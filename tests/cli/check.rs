@@ -4,8 +4,8 @@ use fifo_retain::sandbox::User;
 use serde_json::Value;
 use std::fs;
 
-/// Gives the finding and the message of the first check of a name.
-fn told(ended: &Ended, check: &str) -> (String, String) {
+/// Returns the finding and the message of the first check of a name.
+fn result_of(ended: &Ended, check: &str) -> (String, String) {
     let document: Value = serde_json::from_str(&ended.out).unwrap();
     let checks = document["checks"].as_array().unwrap();
     let found = checks.iter().find(|it| it["check"] == check);
@@ -48,7 +48,7 @@ fn it_says_what_works_and_what_cannot_be_verified() {
 #[test]
 fn a_clock_far_off_is_a_problem() {
     let ended = checked(&Folder::new(), &Fifo::standing_still(), "admin", &[]).code(1);
-    let (finding, message) = told(&ended, "clock");
+    let (finding, message) = result_of(&ended, "clock");
     assert!(finding == "problem" && message.contains(" this machine"), "{message}");
 }
 
@@ -60,21 +60,21 @@ fn a_permission_that_is_missing_is_named() {
         users.insert("blind".to_owned(), User::allowed_to("blind", &["cloud->vms->list"]));
         users.insert("nobody".to_owned(), User::allowed_to("nobody", &["vms->_->get"]));
     });
-    let (finding, message) = told(&checked(&folder, &fifo, "blind", &[]).code(1), "permissions");
+    let (finding, message) = result_of(&checked(&folder, &fifo, "blind", &[]).code(1), "permissions");
     assert!(finding == "problem" && message.contains("read no VMs (vms→<uuid>→get)"), "{message}");
     let ended = checked(&folder, &fifo, "nobody", &[]).code(1);
-    assert_eq!(told(&ended, "sign-in").0, "ok");
-    let (finding, message) = told(&ended, "permissions");
+    assert_eq!(result_of(&ended, "sign-in").0, "ok");
+    let (finding, message) = result_of(&ended, "permissions");
     assert!(finding == "problem" && message.contains("`cloud→vms→list`"), "{message}");
 }
 
 #[test]
 fn a_wrong_password_and_a_backend_that_is_down_are_problems() {
     let (folder, fifo) = (Folder::new(), Fifo::now());
-    let (finding, message) = told(&checked(&folder, &fifo, "mallory", &[]).code(1), "sign-in");
+    let (finding, message) = result_of(&checked(&folder, &fifo, "mallory", &[]).code(1), "sign-in");
     assert!(finding == "problem" && message.contains("refuses to sign in `mallory`"), "{message}");
     fifo.running().with(|state| state.world.backend_up = false);
-    let (finding, message) = told(&checked(&folder, &fifo, "admin", &[]).code(1), "connection");
+    let (finding, message) = result_of(&checked(&folder, &fifo, "admin", &[]).code(1), "connection");
     assert!(finding == "problem" && message.contains("503"), "{message}");
 }
 
@@ -82,11 +82,14 @@ fn a_wrong_password_and_a_backend_that_is_down_are_problems() {
 fn without_an_endpoint_the_policies_are_checked_all_the_same() {
     let folder = Folder::new();
     let ended = folder.run(&["--format", "json", "check"]).code(1);
-    assert_eq!((told(&ended, "endpoint").0, told(&ended, "policies").0), ("problem".into(), "ok".into()));
+    assert_eq!(
+        (result_of(&ended, "endpoint").0, result_of(&ended, "policies").0),
+        ("problem".into(), "ok".into())
+    );
     let ended = Folder::empty().run(&["--format", "json", "check"]).code(1);
-    assert_eq!(told(&ended, "policies").0, "skipped");
+    assert_eq!(result_of(&ended, "policies").0, "skipped");
     folder.write("policies/broken.yaml", "version: 1\n");
-    assert_eq!(told(&folder.run(&["--format", "json", "check"]).code(1), "policies").0, "problem");
+    assert_eq!(result_of(&folder.run(&["--format", "json", "check"]).code(1), "policies").0, "problem");
 }
 
 #[test]
@@ -94,7 +97,7 @@ fn a_state_folder_that_cannot_be_written_is_a_problem() {
     let (folder, fifo) = (Folder::new(), Fifo::now());
     folder.write("file", "");
     let ended = checked(&folder, &fifo, "admin", &["--state-dir", "file/state"]).code(1);
-    let (finding, message) = told(&ended, "state");
+    let (finding, message) = result_of(&ended, "state");
     assert!(finding == "problem" && message.contains("file/state, and cannot be written"), "{message}");
 }
 
@@ -105,7 +108,7 @@ fn a_latch_that_is_set_is_a_problem() {
     fs::create_dir(&state).unwrap();
     fs::write(Latch::new(&state, &fifo.url()).path(), "").unwrap();
     let ended = checked(&folder, &fifo, "admin", &["--state-dir", "state"]).code(1);
-    assert_eq!((told(&ended, "state").0, told(&ended, "latch").0), ("ok".into(), "problem".into()));
+    assert_eq!((result_of(&ended, "state").0, result_of(&ended, "latch").0), ("ok".into(), "problem".into()));
 }
 
 #[test]

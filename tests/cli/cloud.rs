@@ -30,7 +30,7 @@ pub(crate) struct OneVm {
 }
 
 impl Cloud {
-    /// As many VMs, each on a hypervisor of its own, where an upload takes as long as told.
+    /// As many VMs, each on a hypervisor of its own, where an upload takes the given time.
     pub(crate) fn of(count: usize, upload_ms: u64) -> Self {
         Self::with(count, upload_ms, false)
     }
@@ -66,7 +66,7 @@ impl Cloud {
         Self { folder, fifo, vms, due }
     }
 
-    /// A backup of the first VM that somebody takes by hand, now.
+    /// A backup of the first VM that a person takes by hand, now.
     pub(crate) fn take_by_hand(&self, vm: OneVm) {
         self.fifo.running().with(|state| {
             let order = BackupRequest { comment: "by hand".to_owned(), parent: None, delete: false };
@@ -86,7 +86,7 @@ impl Cloud {
         assert!(ended.last_line().starts_with("Plan: 0 to create, 0 to delete locally"), "{}", ended.out);
     }
 
-    /// Gives the dailies of a VM that were made since they were due, and the backups of it that are local.
+    /// Returns the dailies of a VM that were made since they were due, and the backups of it that are local.
     pub(crate) fn made_and_local(&self, vm: OneVm) -> (Vec<Uuid>, Vec<Uuid>) {
         self.fifo.running().with(|state| {
             state.world.advance(Utc::now().timestamp_micros());
@@ -100,7 +100,7 @@ impl Cloud {
         })
     }
 
-    /// Waits until FiFo uploads nothing any more, whoever asked for it.
+    /// Waits until no upload is in progress in FiFo.
     pub(crate) fn wait_for_uploads(&self) {
         let is_uploading = || {
             self.fifo.running().with(|state| {
@@ -113,7 +113,7 @@ impl Cloud {
         }
     }
 
-    /// Gives every backup that the store could give back: whole, and on whole ones up to a full one.
+    /// Returns every backup that the store could give back: whole, and on whole ones up to a full one.
     pub(crate) fn restorable(&self) -> BTreeSet<Uuid> {
         self.fifo.running().with(|state| {
             let is_whole = |vm: &Vm, mut id: Uuid| {
@@ -136,7 +136,7 @@ impl Cloud {
         })
     }
 
-    /// Gives the bodies and content lengths of all DELETEs that came in.
+    /// Returns the bodies and content lengths of all DELETEs that came in.
     pub(crate) fn deletes(&self) -> Vec<(String, Option<String>)> {
         self.fifo.running().with(|state| {
             let deletes = state.requests.iter().filter(|asked| asked.request.method == "DELETE");

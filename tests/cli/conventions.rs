@@ -56,8 +56,8 @@ fn no_line_is_wider_than_the_columns_whatever_the_names() {
             let out = at_width(&folder, &fifo, columns, line).out;
             assert!(out.contains("🚀"), "{out}");
             // The last line of a plan is for programs as well, and never changes its form.
-            for told in out.lines().filter(|line| !line.starts_with("Plan: ")) {
-                assert!(told.width() <= columns, "{line:?} at {columns}: {told}");
+            for output in out.lines().filter(|line| !line.starts_with("Plan: ")) {
+                assert!(output.width() <= columns, "{line:?} at {columns}: {output}");
             }
         }
     }
@@ -74,13 +74,13 @@ fn fewer_columns_than_sixty_are_taken_for_sixty() {
 fn no_color_is_heeded_and_an_option_goes_before_it() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     for line in [["plan", "--at", AT].as_slice(), &["status", "--at", AT], &["show", "app-1", "--at", AT]] {
-        let told = |option: &[&str]| {
+        let output = |option: &[&str]| {
             let mut command = folder.asking(&fifo, &[option, line].concat());
             command.env("NO_COLOR", "1").env("CLICOLOR_FORCE", "1");
             Ended::of(assert_cmd::Command::from_std(command)).code(0).out
         };
-        assert!(!told(&[]).contains('\u{1b}'), "{line:?}");
-        assert!(told(&["--color", "always"]).contains('\u{1b}'), "{line:?}");
+        assert!(!output(&[]).contains('\u{1b}'), "{line:?}");
+        assert!(output(&["--color", "always"]).contains('\u{1b}'), "{line:?}");
     }
 }
 

@@ -12,7 +12,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// Gives the instructions with their arguments, continued lines joined.
+/// Returns the instructions with their arguments, continued lines joined.
 fn instructions() -> Vec<(String, Vec<String>)> {
     let text = read("examples/Dockerfile");
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();

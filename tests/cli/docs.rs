@@ -10,7 +10,7 @@ fn doc(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap()
 }
 
-/// Gives what stands under a heading.
+/// Returns what stands under a heading.
 fn section<'a>(doc: &'a str, heading: &str) -> &'a str {
     let begin = doc.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
     let rest = &doc[begin + 4..];
@@ -77,7 +77,7 @@ fn names(value: &Value, into: &mut BTreeSet<String>) {
 fn every_field_of_the_json_is_in_its_reference() {
     let doc = doc("json.md");
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
-    let told = |heading: &str, out: &str| {
+    let output = |heading: &str, out: &str| {
         let value: Value = serde_json::from_str(out).unwrap();
         let format = value["format"].as_str().unwrap();
         let section = section(&doc, &format!("{heading}: `{format}`"));
@@ -91,11 +91,11 @@ fn every_field_of_the_json_is_in_its_reference() {
         }
         assert!(found.len() > 5);
     };
-    told("Status", &folder.ask(&fifo, &["--format", "json", "status", "--at", AT]).code(0).out);
-    told("Check", &folder.ask(&fifo, &["--format", "json", "check"]).code(1).out);
-    told("Show", &folder.ask(&fifo, &["--format", "json", "show", "*", "--at", AT]).code(0).out);
+    output("Status", &folder.ask(&fifo, &["--format", "json", "status", "--at", AT]).code(0).out);
+    output("Check", &folder.ask(&fifo, &["--format", "json", "check"]).code(1).out);
+    output("Show", &folder.ask(&fifo, &["--format", "json", "show", "*", "--at", AT]).code(0).out);
     folder.write("policies/grandfather.yaml", &GRANDFATHER.replace("timezone", "timezoen"));
-    told("Validate", &folder.run(&["--format", "json", "validate"]).code(1).out);
+    output("Validate", &folder.run(&["--format", "json", "validate"]).code(1).out);
     for file in ["schema/plan.json", "schema/event.json", "../policies/policy.schema.json"] {
         assert!(doc.contains(&format!("]({file})")), "{file} is not named");
         assert!(

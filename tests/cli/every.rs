@@ -4,7 +4,7 @@ use crate::cloud::Cloud;
 use crate::exposition::Exposition;
 use crate::harness::{Ended, Folder, GRANDFATHER};
 use crate::latch::with_a_bad_proxy;
-use crate::running::{Told, Watched};
+use crate::running::{Collected, Watched};
 use crate::web::{Listener, got, until};
 use fifo_retain::sandbox::Effect;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// The program, repeating.
 struct Loop {
-    run: Told,
+    run: Collected,
     address: SocketAddr,
 }
 
@@ -29,7 +29,7 @@ impl Loop {
                 .concat();
         let mut command = cloud.folder.asking(&cloud.fifo, &line);
         change(&mut command);
-        let run = Told::start(command);
+        let run = Collected::start(command);
         let address = address_of(&run);
         Self { run, address }
     }
@@ -38,7 +38,7 @@ impl Loop {
         got(self.address, "/healthz")
     }
 
-    /// Waits until health is told with such a status and words.
+    /// Waits until health has such a status and words.
     #[track_caller]
     fn until_health(&self, status: u16, words: &str) -> String {
         until(&format!("{status} with {words}"), || {
@@ -50,7 +50,7 @@ impl Loop {
         got(self.address, "/metrics").map(|(_, text)| Exposition::read(&text))
     }
 
-    /// Gives how many runs have ended so far, in whatever way.
+    /// Returns how many runs have ended so far, in whatever way.
     fn runs(&self) -> u64 {
         let runs = self
             .metrics()
@@ -64,9 +64,9 @@ impl Loop {
     }
 }
 
-/// Waits until it tells the address that the system has chosen for it.
+/// Waits for the line with the address that the system has chosen.
 #[track_caller]
-fn address_of(run: &Told) -> SocketAddr {
+fn address_of(run: &Collected) -> SocketAddr {
     until("an address", || {
         let err = run.err();
         err.split("http://").find_map(|text| text.split('/').next()?.parse().ok())
@@ -123,7 +123,7 @@ fn with_json_each_run_writes_its_events_and_nothing_else() {
 fn the_plan_is_shown_again_only_when_it_has_changed() {
     let cloud = Cloud::of(1, 100);
     let line = ["reconcile", "--every", "1s", "--metrics-file", "run.prom"];
-    let run = Told::start(cloud.folder.asking(&cloud.fifo, &line));
+    let run = Collected::start(cloud.folder.asking(&cloud.fifo, &line));
     until("a fourth run", || (run.err().matches("the next run begins").count() >= 4).then_some(()));
     run.signal("TERM");
     let ended = run.end();
@@ -174,7 +174,7 @@ fn bad_policies_are_reported_prevent_the_run_and_end_nothing() {
     cloud.folder.write("policies/grandfather.yaml", &good);
     run.until_health(200, "ok: the last run that carried out its plan ended ");
     let ended = run.end("TERM");
-    assert!(ended.err.contains("tears"), "the mistake is told with its place:\n{}", ended.err);
+    assert!(ended.err.contains("tears"), "the mistake is shown with its place:\n{}", ended.err);
     cloud.is_done();
 }
 
@@ -355,7 +355,7 @@ fn the_status_of_vms_is_shown_and_read_again_while_a_run_goes_on() {
     of_run(read);
     assert_eq!(cloud.asked().get("POST"), Some(&1), "one create, and readings are no deeds");
 
-    // A user who may see nothing any more sees an empty list, which is never believed.
+    // A user who may no longer see anything sees an empty list, which is never accepted.
     cloud.fifo.running().with(|state| state.world.vms.clear());
     until("a word about it", || run.run.err().contains("shows this user no VM at all").then_some(()));
     assert_eq!(run.metrics().unwrap().of("fifo_retain_vm_safe").len(), 1);
@@ -383,30 +383,30 @@ fn the_service_manager_is_notified_and_its_watchdog_fed() {
     let run = Loop::with(&cloud, "1h", &[], |command| {
         command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
     });
-    let told = |wanted: &[&str]| {
-        let mut told = String::new();
+    let output = |wanted: &[&str]| {
+        let mut output = String::new();
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !wanted.iter().all(|word| told.contains(word)) {
-            assert!(Instant::now() < deadline, "not all of {wanted:?} came:\n{told}");
+        while !wanted.iter().all(|word| output.contains(word)) {
+            assert!(Instant::now() < deadline, "not all of {wanted:?} came:\n{output}");
             let mut bytes = [0; 4096];
             let length = socket.recv(&mut bytes).unwrap();
-            told.push_str(&String::from_utf8_lossy(&bytes[..length]));
+            output.push_str(&String::from_utf8_lossy(&bytes[..length]));
         }
-        told
+        output
     };
-    let first = told(&["READY=1", "STATUS=a run is under way"]);
+    let first = output(&["READY=1", "STATUS=a run is under way"]);
     assert!(!first.contains("RELOADING"), "{first}");
     assert!(run.healthz().is_some(), "it is ready when its page can be asked for");
     // The watchdog is fed in the middle of the upload as well, often enough.
-    let until_end = told(&["STATUS=the next run begins at "]);
+    let until_end = output(&["STATUS=the next run begins at "]);
     assert!(until_end.matches("WATCHDOG=1").count() >= 3, "{until_end}");
     run.run.signal("HUP");
-    let reload = told(&["RELOADING=1", "READY=1"]);
+    let reload = output(&["RELOADING=1", "READY=1"]);
     assert!(reload.contains("MONOTONIC_USEC="), "{reload}");
     assert!(reload.find("RELOADING=1") < reload.find("READY=1"), "{reload}");
     until("the second run", || (run.runs() == 2).then_some(()));
     run.run.signal("TERM");
-    told(&["STOPPING=1"]);
+    output(&["STOPPING=1"]);
     run.run.end().code(0);
 }
 
@@ -436,11 +436,11 @@ fn nothing_that_is_served_changes_anything_and_strangers_are_warned_about() {
         assert_eq!(got(run.address, path).unwrap().0, 404, "{path}");
     }
     assert_eq!(cloud.fifo.asked(), asked);
-    let told = run.end("TERM").code(0).err;
-    assert!(!told.contains("can be reached from other machines"), "{told}");
+    let output = run.end("TERM").code(0).err;
+    assert!(!output.contains("can be reached from other machines"), "{output}");
 
     let line = ["reconcile", "--every", "1h", "--listen", "0.0.0.0:0"];
-    let run = Told::start(cloud.folder.asking(&cloud.fifo, &line));
+    let run = Collected::start(cloud.folder.asking(&cloud.fifo, &line));
     let address = until("a warning", || {
         let err = run.err();
         err.contains("warning: 0.0.0.0:").then(|| address_of(&run))
@@ -448,6 +448,6 @@ fn nothing_that_is_served_changes_anything_and_strangers_are_warned_about() {
     let here = SocketAddr::from(([127, 0, 0, 1], address.port()));
     until("a run", || got(here, "/healthz").filter(|(_, it)| it.contains("ended")));
     run.signal("TERM");
-    let told = run.end().err;
-    assert!(told.contains(&format!("warning: {address} can be reached from other machines")), "{told}");
+    let output = run.end().err;
+    assert!(output.contains(&format!("warning: {address} can be reached from other machines")), "{output}");
 }

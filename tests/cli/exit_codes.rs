@@ -29,7 +29,7 @@ fn what_cannot_be_done_is_1() {
     let failed = is(exit::FAILED);
     let folder = Folder::new();
     folder.run(&["plan"]).code(failed);
-    // A port that was free a moment ago: nobody listens there.
+    // A port that was free a moment ago: no process listens there.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut nobody = folder.command(&["--timeout", "1s", "--endpoint", &format!("http://{free}"), "plan"]);
     nobody.env("FIFO_TOKEN", "x");

@@ -36,12 +36,12 @@ impl Exposition {
         Self(samples)
     }
 
-    /// Gives a sample's value.
+    /// Returns a sample's value.
     pub(crate) fn get(&self, series: &str) -> Option<f64> {
         self.0.get(series).copied()
     }
 
-    /// Gives the series of a metric.
+    /// Returns the series of a metric.
     pub(crate) fn of(&self, name: &str) -> Vec<(&str, f64)> {
         let is_it = |series: &str| series.split('{').next() == Some(name);
         self.0
@@ -84,7 +84,7 @@ fn sample(line: &str) -> (String, f64) {
     (line.strip_suffix(rest).unwrap_or_default().to_owned(), number)
 }
 
-/// Gives what comes after the quote that ends a label's value.
+/// Returns what comes after the quote that ends a label's value.
 fn after_quote(value: &str) -> Option<&str> {
     let mut letters = value.char_indices();
     while let Some((place, letter)) = letters.next() {

@@ -1,4 +1,4 @@
-//! Addresses at which there is no FiFo: said in a sentence, at once, unless nobody waits.
+//! Addresses at which there is no FiFo: said in a sentence, at once, except for a service.
 
 use crate::harness::{Ended, Folder};
 use crate::raw_server::{Received, Reply, tls};
@@ -10,12 +10,12 @@ use tokio::runtime::Runtime;
 
 const CONTACTS: [&[&str]; 4] = [&["plan"], &["status"], &["show", "web-1"], &["apply", "--auto-approve"]];
 
-/// Gives a port at which nobody listens: one that was free a moment ago.
+/// Returns a port at which no process listens: one that was free a moment ago.
 fn closed() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Runs a command against an endpoint, and gives how long that took.
+/// Runs a command against an endpoint, and returns how long that took.
 fn contact(endpoint: &str, line: &[&str], variables: &[(&str, &str)]) -> (Ended, Duration) {
     let folder = Folder::new();
     let mut command = folder.command(&[&["--endpoint", endpoint], line].concat());
@@ -32,9 +32,9 @@ fn contact(endpoint: &str, line: &[&str], variables: &[(&str, &str)]) -> (Ended,
 fn fails(endpoint: &str, message: &str, hint: &str) {
     for line in CONTACTS {
         let (ended, took) = contact(endpoint, line, &[]);
-        let told: Vec<&str> = ended.err.lines().filter(|line| !line.starts_with("warning: ")).collect();
-        assert!(told[0].starts_with(&format!("error: {message}")), "{}", ended.err);
-        assert!(told.last().unwrap().contains(hint), "{}", ended.err);
+        let output: Vec<&str> = ended.err.lines().filter(|line| !line.starts_with("warning: ")).collect();
+        assert!(output[0].starts_with(&format!("error: {message}")), "{}", ended.err);
+        assert!(output.last().unwrap().contains(hint), "{}", ended.err);
         assert!(took < Duration::from_secs(10), "{line:?}: {took:?}\n{}", ended.err);
     }
 }
@@ -88,9 +88,9 @@ fn a_proxy_in_the_environment_is_named() {
     let proxy = format!("http://ann:hunter2@{}", closed());
     let (ended, _) = contact("https://fifo.example.com", &["plan"], &[("HTTPS_PROXY", &proxy)]);
     let place = proxy.split('@').nth(1).unwrap();
-    let told =
+    let output =
         format!("failed to connect to https://fifo.example.com through the proxy {place} (HTTPS_PROXY): ");
-    assert!(ended.err.starts_with(&format!("error: {told}")), "{}", ended.err);
+    assert!(ended.err.starts_with(&format!("error: {output}")), "{}", ended.err);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! A GitOps repository, played through with real git: a change on a branch, its plan against main, the merge, the plan that
-//! was saved and applied, drift that somebody makes by hand, the nightly check that finds it, the run that mends it.
+//! was saved and applied, drift that a person makes by hand, the nightly check that finds it, the run that mends it.
 
 use crate::shell::{Ended, Shell, at_a_quiet_hour};
 use chrono::Utc;
@@ -68,7 +68,7 @@ impl Story {
         })
     }
 
-    /// Gives the backups of a VM that are there, as of now.
+    /// Returns the backups of a VM that are there, as of now.
     fn backups(&self, vm: Uuid) -> BTreeSet<Uuid> {
         self.shell.with(|state| {
             state.world.advance(Utc::now().timestamp_micros());
@@ -143,7 +143,7 @@ fn a_change_of_policies_goes_from_the_branch_to_the_backups_and_drift_is_found_a
     assert!(again.ends_with("Done: 0 created, 0 deleted locally.\n"), "{again}");
     assert_eq!((story.backups(scratch).len(), story.writes()), (1, before), "a second time it does nothing");
 
-    // Drift: somebody deletes that backup, and takes one of another VM and calls it by a tier's name.
+    // Drift: a person deletes that backup, and takes one of another VM and calls it by a tier's name.
     story.does("fifo-retain plan --detailed-exitcode && git diff --exit-code");
     let mail = story.vm("mail-1");
     let by_hand = story.shell.with(|state| {
@@ -156,12 +156,12 @@ fn a_change_of_policies_goes_from_the_branch_to_the_backups_and_drift_is_found_a
     });
     story.waits_for(by_hand);
     let check = "code=0; fifo-retain plan --detailed-exitcode || code=$?; echo \"exit $code\"";
-    let told = story.does(check).out;
-    assert!(told.ends_with("exit 2\n"), "{told}");
-    assert!(told.contains(SCRATCH) && told.contains("mail-1"), "{told}");
+    let output = story.does(check).out;
+    assert!(output.ends_with("exit 2\n"), "{output}");
+    assert!(output.contains(SCRATCH) && output.contains("mail-1"), "{output}");
 
     story.does("fifo-retain reconcile");
     assert_eq!(story.backups(scratch).len(), 1);
-    let told = story.does(check).out;
-    assert!(told.ends_with("exit 0\n"), "{told}");
+    let output = story.does(check).out;
+    assert!(output.ends_with("exit 0\n"), "{output}");
 }

@@ -60,14 +60,14 @@ impl Folder {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// Gives the command, to be completed.
+    /// Returns the command, to be completed.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::from_std(self.sealed(arguments));
         command.timeout(Duration::from_secs(60));
         command
     }
 
-    /// Gives the command for where the test has to hold its pipes itself.
+    /// Returns the command for where the test has to hold its pipes itself.
     pub(crate) fn sealed(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = std::process::Command::new(PROGRAM);
         command.env_clear().env("HOME", self.folder.path()).env("COLUMNS", "110");
@@ -75,7 +75,7 @@ impl Folder {
         command
     }
 
-    /// Runs the program, and gives what came of it.
+    /// Runs the program, and returns its exit code and output.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         Ended::of(self.command(arguments))
     }
@@ -87,7 +87,7 @@ impl Folder {
         Ended::of(command)
     }
 
-    /// Gives the command that [`Folder::ask`] runs, for where the test has to hold its pipes itself.
+    /// Returns the command that [`Folder::ask`] runs, for where the test has to hold its pipes itself.
     pub(crate) fn asking(&self, fifo: &Fifo, arguments: &[&str]) -> std::process::Command {
         let mut command = self.sealed(arguments);
         command.env("FIFO_ENDPOINT", fifo.url());
@@ -96,7 +96,7 @@ impl Folder {
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Examples that would serve until somebody ends them; `tests/cli/sandbox.rs` does so.
+/// Examples that would serve until they are stopped; `tests/cli/sandbox.rs` does so.
 const SERVING: &str = "fifo-retain sandbox";
 
 /// The example that asks questions; `tests/cli/init.rs` answers them.
@@ -28,7 +28,7 @@ fn help(columns: &str, line: &[&str]) -> String {
     crate::harness::Ended::of(command).code(0).out
 }
 
-/// Gives the help of the program and of every command, short and long.
+/// Returns the help of the program and of every command, short and long.
 fn tree(columns: &str) -> String {
     let mut tree = String::new();
     let names = commands();
@@ -95,7 +95,7 @@ fn without_repeats(help: &str, program: &BTreeSet<String>) -> String {
     format!("{}\n\nOptions of every command: {}\n", kept.concat().trim_end(), skipped.join(" "))
 }
 
-/// Gives the same as [`tree`], with the options of every command once.
+/// Returns the same as [`tree`], with the options of every command once.
 fn short_tree(columns: &str) -> String {
     let mut tree = String::new();
     for option in ["-h", "--help"] {

@@ -24,19 +24,19 @@ fn run(cloud: &Cloud, line: &[&str]) -> Ended {
     cloud.folder.ask(&cloud.fifo, &[&["--state-dir", "state"], line].concat())
 }
 
-/// Forgets what FiFo was asked so far, and gives how much that was.
+/// Forgets what FiFo was asked so far, and returns how much that was.
 fn asked(cloud: &Cloud) -> usize {
     cloud.fifo.running().with(|state| state.requests.drain(..).count())
 }
 
-/// Gives the files of the latch that there are.
+/// Returns the files of the latch that there are.
 fn latches(cloud: &Cloud) -> Vec<PathBuf> {
     let is_latch = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("latch-");
     let entries = fs::read_dir(cloud.folder.path("state")).unwrap();
     entries.map(|entry| entry.unwrap().path()).filter(is_latch).collect()
 }
 
-/// Has a first run come to the alarm; gives the file that it left.
+/// Has a first run come to the alarm; returns the file that it left.
 fn stopped(cloud: &Cloud) -> PathBuf {
     run(cloud, &["reconcile"]).code(4);
     assert_eq!(cloud.deletes().len(), 1);

@@ -39,7 +39,7 @@ fn the_plan_is_reported_in_words_with_the_counts_last() {
     web-3  a4fbb650  grandfather
       + create          monthly, full                                          due since Sun 2026-11-01 01:00
 
-    Problems: 1 failed backup on 1 VM. -v tells which.
+    Problems: 1 failed backup on 1 VM. -v shows which.
     Unmanaged: 1 snapshot, 296.6 MiB of quota, which no tier is for.
     FiFo: http://127.0.0.1:8080 as `admin`, API version 3. Times: Europe/Berlin.
     Estimate: 4.0 GiB freed on hypervisors, about 2.7 GiB to upload, and 2 of unknown size.

@@ -66,9 +66,9 @@ fn a_changed_policy_is_reported_by_what_it_causes() {
 fn a_policy_in_another_file_causes_nothing() {
     let folder = Folder::new();
     folder.write("main/all/old/schemes.yml", &format!("# moved since\n{GRANDFATHER}"));
-    let told = json(&folder, &[]);
-    assert_eq!((&told["policies"], &told["vms"]), (&Value::Array(vec![]), &Value::Array(vec![])));
-    assert_eq!(told["forecast"]["groups"], Value::Array(vec![]));
+    let output = json(&folder, &[]);
+    assert_eq!((&output["policies"], &output["vms"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+    assert_eq!(output["forecast"]["groups"], Value::Array(vec![]));
     let ended = against(&folder, &[]).code(0);
     let last =
         "Change: 0 to create and 0 to delete locally because of it, 5 and 9 in any case, 0 and 0 no longer;";
@@ -88,15 +88,15 @@ fn a_vm_that_loses_protection_is_reported_with_what_is_no_longer_done() {
         "{}",
         ended.out
     );
-    let told = json(&folder, &[]);
+    let output = json(&folder, &[]);
     assert_eq!(
-        (&told["summary"]["loses_protection"], &told["summary"]["gains_protection"]),
+        (&output["summary"]["loses_protection"], &output["summary"]["gains_protection"]),
         (&1.into(), &0.into())
     );
-    assert_eq!(told["summary"]["no_longer"]["delete_local"], 3);
+    assert_eq!(output["summary"]["no_longer"]["delete_local"], 3);
     let page = against(&folder, &["--format", "markdown"]).code(0).out;
     assert!(
-        page.contains("\n**1 VM loses its protection, 20 backups are of no tier any more.**\n"),
+        page.contains("\n**1 VM loses its protection, 20 backups no longer belong to a tier.**\n"),
         "{page}"
     );
     let lost = page.find("| mail-1 `48085698` | loses protection | grandfather | in no policy |").unwrap();
@@ -108,19 +108,19 @@ fn a_suspension_takes_back_what_was_due() {
     let folder = folder();
     let suspended = format!("{GRANDFATHER}suspend: {{ reason: move, until: 2026-12-24 }}\n");
     folder.write("policies/grandfather.yaml", &suspended);
-    let told = json(&folder, &["--vm", "web-3"]);
-    assert_eq!(told["vms"][0]["shift"], "suspended");
-    assert_eq!(told["vms"][0]["no_longer"][0]["action"], "create");
+    let output = json(&folder, &["--vm", "web-3"]);
+    assert_eq!(output["vms"][0]["shift"], "suspended");
+    assert_eq!(output["vms"][0]["no_longer"][0]["action"], "create");
     assert_eq!(
-        (&told["summary"]["caused"]["create"], &told["plan"]["summary"]["create"]),
+        (&output["summary"]["caused"]["create"], &output["plan"]["summary"]["create"]),
         (&0.into(), &0.into())
     );
     // And the other way round it is what the change causes.
     folder.write("main/grandfather.yaml", &suspended);
     folder.write("policies/grandfather.yaml", GRANDFATHER);
-    let told = json(&folder, &["--vm", "web-3"]);
+    let output = json(&folder, &["--vm", "web-3"]);
     assert_eq!(
-        (&told["vms"][0]["shift"], &told["summary"]["caused"]["create"]),
+        (&output["vms"][0]["shift"], &output["summary"]["caused"]["create"]),
         (&"resumed".into(), &1.into())
     );
 }
@@ -133,12 +133,12 @@ fn a_shorter_keep_shows_in_what_expires_and_a_new_tier_in_what_is_made() {
     folder.write("main/grandfather.yaml", &full);
     let shorter = change(&full, "keep: 20", "keep: 2");
     folder.write("policies/grandfather.yaml", &shorter);
-    let told = json(&folder, &["--vm", "web-1"]);
-    let group = &told["forecast"]["groups"][0];
+    let output = json(&folder, &["--vm", "web-1"]);
+    let group = &output["forecast"]["groups"][0];
     let expired = |side: &str| group[side]["expired"].as_u64().unwrap();
     assert_eq!(expired("with"), expired("without") + 18, "{group:#}");
     assert_eq!(group["with"]["creates"], group["without"]["creates"]);
-    assert_eq!(told["policies"][0]["fields"][0], "tiers.daily.keep: 20 -> 2");
+    assert_eq!(output["policies"][0]["fields"][0], "tiers.daily.keep: 20 -> 2");
 
     let hourly = format!("{full}  - {{ name: hourly, schedule: \"30 * * * *\", type: full, keep: 5 }}\n");
     folder.write("policies/grandfather.yaml", &hourly);
@@ -153,12 +153,12 @@ fn json_holds_the_plan_as_it_is_without_and_the_saved_one_is_that_too() {
     let plan = folder.ask(&fifo, &["--format", "json", "plan", "--at", AT]).code(0).out;
     folder.write("policies/grandfather.yaml", &change(GRANDFATHER, KEPT, "type: full, keep: 3 }"));
     let arguments = ["--format", "json", "plan", "--at", AT, "--against", "main", "--out", "plan.json"];
-    let told: Value = serde_json::from_str(&folder.ask(&fifo, &arguments).code(0).out).unwrap();
-    assert_eq!(told["format"], "fifo-retain.comparison/1");
-    assert_eq!(told["against"][0]["file"], "main/grandfather.yaml");
+    let output: Value = serde_json::from_str(&folder.ask(&fifo, &arguments).code(0).out).unwrap();
+    assert_eq!(output["format"], "fifo-retain.comparison/1");
+    assert_eq!(output["against"][0]["file"], "main/grandfather.yaml");
     let saved: Value = serde_json::from_str(&folder.read("plan.json")).unwrap();
-    assert_eq!((&told["plan"], &saved["format"]), (&saved, &"fifo-retain.plan/1".into()));
-    // Only that it was made from another file tells it from the one before.
+    assert_eq!((&output["plan"], &saved["format"]), (&saved, &"fifo-retain.plan/1".into()));
+    // Only the file that it was made from differs from the one before.
     let before: Value = serde_json::from_str(&plan).unwrap();
     assert_eq!(before["vms"], saved["vms"]);
 }

@@ -133,14 +133,14 @@ fn quietly_a_run_in_progress_is_no_news_until_it_has_held_the_lock_for_a_day() {
     assert!(ended.err.contains("is under way: process 1"), "{}", ended.err);
 }
 
-/// Gives the lock file in the folder `state`.
+/// Returns the lock file in the folder `state`.
 fn lock_file(cloud: &Cloud) -> PathBuf {
     let entries = fs::read_dir(cloud.folder.path("state")).unwrap();
     let mut paths = entries.map(|entry| entry.unwrap().path());
     paths.find(|path| path.extension().is_some_and(|extension| extension == "lock")).unwrap()
 }
 
-/// Waits until no run holds the lock any more: a process that ended in whatever way has released it.
+/// Waits until no run holds the lock: a process that ended in whatever way has released it.
 fn wait_for_the_end(cloud: &Cloud) {
     let lock = fs::File::open(lock_file(cloud)).unwrap();
     let began = Instant::now();
@@ -160,7 +160,7 @@ pub(crate) fn without_room(cloud: &Cloud, blocks: u32, arguments: &[&str]) -> Co
     )
 }
 
-/// Gives a command the surroundings of another one.
+/// Copies the environment of another command.
 fn wrapped(asking: &Command, command: &mut Command) -> Command {
     command.env_clear().envs(asking.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("PATH", "/usr/bin:/bin").current_dir(asking.get_current_dir().unwrap());
@@ -169,13 +169,13 @@ fn wrapped(asking: &Command, command: &mut Command) -> Command {
 
 #[test]
 fn a_disk_that_is_full_from_the_start_or_in_the_middle_stops_no_backup_and_is_reported_once() {
-    for (blocks, told) in [(0, "the lock is held, but writing its holder into it failed"), (1, "")] {
+    for (blocks, warning) in [(0, "the lock is held, but writing its holder into it failed"), (1, "")] {
         let cloud = Cloud::of(3, 100);
         let output = without_room(&cloud, blocks, &["--state-dir", "state", "reconcile"]).output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(0), "{err}");
         assert_eq!(err.matches("failed to write to the journal").count(), 1, "{err}");
-        assert!(err.contains(told), "{err}");
+        assert!(err.contains(warning), "{err}");
         cloud.is_done();
         // With room again, the next run's lines are whole.
         cloud.folder.ask(&cloud.fifo, &["--state-dir", "state", "reconcile"]).code(0);
@@ -214,7 +214,7 @@ fn two_machines_at_once_make_one_backup_of_each_vm() {
         .collect();
     for run in runs {
         let ended = run.end();
-        // What the other one has done meanwhile is told as left out.
+        // What the other one has done meanwhile is reported as left out.
         assert!(matches!(ended.code, Some(0 | 3)), "{}\n{}", ended.out, ended.err);
     }
     cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(0);
@@ -260,7 +260,7 @@ fn a_terminal_that_is_closed_under_a_run_loses_nothing() {
 fn a_terminal_without_a_reader_stops_nothing() {
     for format in ["text", "json"] {
         let cloud = Cloud::with_leftovers(3);
-        // As much as a pipe holds: whoever writes to it now waits for a reader for ever.
+        // As much as a pipe holds: a writer now waits for a reader indefinitely.
         let (reader, mut writer) = std::io::pipe().unwrap();
         writer.write_all(&[b' '; 65_536]).unwrap();
         let mut run = cloud

@@ -44,8 +44,8 @@ fn one_vm_that_is_refused_takes_no_other_with_it() {
     disturb(&cloud, Rule::new(answer).on(Operation::Create).of_vm(refused.id));
     let ended = cloud.folder.ask(&cloud.fifo, &["reconcile"]).code(3);
     assert_eq!(ended.last_line(), "Done: 2 created, 2 deleted locally; 1 failed, 1 dropped.");
-    let told = ended.out.lines().find(|line| line.contains("failed")).unwrap();
-    assert!(told.starts_with("vm-2  create daily: failed, FiFo refused the create with 403"), "{told}");
+    let output = ended.out.lines().find(|line| line.contains("failed")).unwrap();
+    assert!(output.starts_with("vm-2  create daily: failed, FiFo refused the create with 403"), "{output}");
     assert_eq!(cloud.made_and_local(refused), (Vec::new(), vec![refused.daily]));
 }
 
@@ -98,19 +98,20 @@ fn interrupted_it_reports_what_keeps_running_and_the_next_run_finishes() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let cloud = Cloud::of(2, 3_000);
         let mut run = Watched::reconcile(&cloud);
-        let backups = [run.until("accepted"), run.until("accepted")].map(|told| told["backup"].clone());
+        let backups = [run.until("accepted"), run.until("accepted")].map(|output| output["backup"].clone());
         run.signal(signal);
         let ended = run.end().code(code);
-        let told = json_lines(&ended.out);
-        let warned = told.iter().find(|told| told["event"] == "warning").unwrap();
+        let output = json_lines(&ended.out);
+        let warned = output.iter().find(|output| output["event"] == "warning").unwrap();
         assert!(warned["message"].as_str().unwrap().contains("nothing new is started"), "{warned}");
         for backup in backups {
             let goes_on = format!("backup {} is still running in FiFo", backup.as_str().unwrap());
-            let is_it = |told: &&Value| told["message"].as_str().is_some_and(|text| text.contains(&goes_on));
-            assert_eq!(told.iter().find(is_it).unwrap()["outcome"], "interrupted");
+            let is_it =
+                |output: &&Value| output["message"].as_str().is_some_and(|text| text.contains(&goes_on));
+            assert_eq!(output.iter().find(is_it).unwrap()["outcome"], "interrupted");
         }
         assert_eq!(
-            told.last().unwrap()["interrupted"],
+            output.last().unwrap()["interrupted"],
             4,
             "the creates, and the deletes that come after them"
         );
@@ -141,11 +142,11 @@ fn a_second_signal_ends_it_at_once() {
 fn with_json_there_is_one_event_a_line_and_nothing_else() {
     let cloud = Cloud::of(2, 100);
     let ended = cloud.folder.ask(&cloud.fifo, &["--format", "json", "reconcile"]).code(0);
-    let told = json_lines(&ended.out);
-    assert_eq!((&told[0]["event"], &told[0]["create"]), (&"started".into(), &2.into()));
-    let last = told.last().unwrap();
+    let output = json_lines(&ended.out);
+    assert_eq!((&output[0]["event"], &output[0]["create"]), (&"started".into(), &2.into()));
+    let last = output.last().unwrap();
     assert_eq!((&last["event"], &last["created"]), (&"finished".into(), &2.into()));
-    assert!(told.iter().all(|event| event["time"].is_string()));
+    assert!(output.iter().all(|event| event["time"].is_string()));
     assert_eq!(ended.err, "");
 }
 
@@ -181,11 +182,11 @@ fn the_journal_has_every_action_and_no_secret() {
     let mode = |path: &str| fs::metadata(cloud.folder.path(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("state"), mode("state/journal.jsonl")), (0o700, 0o600));
 
-    let told = ended.out + &ended.err + &journal;
+    let output = ended.out + &ended.err + &journal;
     let tokens: Vec<String> = cloud.fifo.running().with(|state| state.world.tokens.keys().cloned().collect());
     assert!(!tokens.is_empty());
     for secret in tokens.iter().map(String::as_str).chain([password, "Bearer"]) {
-        assert!(!told.contains(secret), "{secret} is told in:\n{told}");
+        assert!(!output.contains(secret), "{secret} appears in:\n{output}");
     }
 }
 

@@ -1,9 +1,9 @@
-//! Who hears what came of a run: a file with metrics, an address, a monitor.
+//! The reports of a run: a file with metrics, an address, a monitor.
 
 use crate::cloud::Cloud;
 use crate::exposition::Exposition;
 use crate::harness::{AT, Ended, Fifo, Folder};
-use crate::running::{Told, Watched};
+use crate::running::{Collected, Watched};
 use crate::web::{Listener, until};
 use fifo_retain::sandbox::Effect;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use std::process::Command;
 fn asked(cloud: &Cloud, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
     let mut command = cloud.folder.asking(&cloud.fifo, arguments);
     command.envs(environment.iter().copied());
-    Told::start(command).end()
+    Collected::start(command).end()
 }
 
 #[test]
@@ -100,13 +100,16 @@ fn a_summary_is_posted_after_each_run() {
         came.iter().map(|it| (it.line.as_str(), it.content_type.as_str())).collect::<Vec<_>>(),
         [("POST /hook", "application/json")]
     );
-    let told: Value = serde_json::from_str(&came[0].body).unwrap();
-    assert_eq!(told["format"], "fifo-retain.notification/1");
-    assert_eq!((&told["command"], &told["outcome"]), (&"reconcile".into(), &"done".into()));
-    assert_eq!((&told["exit_code"], &told["actions"]["created"]), (&0.into(), &1.into()));
-    assert_eq!((&told["vms"]["safe"], &told["problems"]), (&1.into(), &Value::Array(Vec::new())));
-    assert_eq!(told["text"], "reconcile: done (exit code 0). Done: 1 created, 1 deleted locally.");
-    assert!(told["began"].is_string() && told["ended"].is_string() && told["endpoint"].is_string(), "{told}");
+    let output: Value = serde_json::from_str(&came[0].body).unwrap();
+    assert_eq!(output["format"], "fifo-retain.notification/1");
+    assert_eq!((&output["command"], &output["outcome"]), (&"reconcile".into(), &"done".into()));
+    assert_eq!((&output["exit_code"], &output["actions"]["created"]), (&0.into(), &1.into()));
+    assert_eq!((&output["vms"]["safe"], &output["problems"]), (&1.into(), &Value::Array(Vec::new())));
+    assert_eq!(output["text"], "reconcile: done (exit code 0). Done: 1 created, 1 deleted locally.");
+    assert!(
+        output["began"].is_string() && output["ended"].is_string() && output["endpoint"].is_string(),
+        "{output}"
+    );
 }
 
 #[test]
@@ -126,14 +129,14 @@ fn what_fails_early_is_reported_too() {
     ];
     asked(&cloud, &["reconcile"], &environment).code(1);
     let came = hook.came();
-    assert!(!came.iter().any(|it| it.line.ends_with("/start")), "it had not begun: {came:?}");
+    assert!(!came.iter().any(|it| it.line.ends_with("/start")), "it had not started: {came:?}");
     let fail = came.iter().find(|it| it.line == "POST /ping/fail").unwrap();
     assert!(fail.body.starts_with("reconcile: failed (exit code 1). "), "{}", fail.body);
     assert!(fail.body.contains("mistakes in the policies"), "{}", fail.body);
     let posted = came.iter().find(|it| it.line == "POST /hook?token=hunter2").unwrap();
-    let told: Value = serde_json::from_str(&posted.body).unwrap();
-    assert_eq!((&told["outcome"], &told["vms"]), (&"failed".into(), &Value::Null));
-    assert_eq!(told["problems"][0]["code"], "run_failed");
+    let output: Value = serde_json::from_str(&posted.body).unwrap();
+    assert_eq!((&output["outcome"], &output["vms"]), (&"failed".into(), &Value::Null));
+    assert_eq!(output["problems"][0]["code"], "run_failed");
 }
 
 #[test]
@@ -165,8 +168,8 @@ fn whoever_does_not_listen_changes_nothing_and_the_address_is_not_shown() {
     assert!(warned("answered 500 Internal Server Error"), "{}", ended.err);
     assert!(warned("failed to send the end of the run: http://127.0.0.1:1/…"), "{}", ended.err);
     assert_eq!(deaf.lines().len(), 3, "three tries");
-    let told = ended.out + &ended.err + &folder.read("run.prom");
-    assert!(!told.contains("hunter2"), "{told}");
+    let output = ended.out + &ended.err + &folder.read("run.prom");
+    assert!(!output.contains("hunter2"), "{output}");
     cloud.is_done();
 }
 
@@ -191,8 +194,8 @@ fn without_certificates_nobody_is_notified_and_the_backups_are_made() {
     let none = [("SSL_CERT_FILE", "no-such-file"), ("SSL_CERT_DIR", "no-such-folder")];
     let ended = asked(&cloud, &line, &none).code(0);
     let warning = "warning: nothing can be sent to https://127.0.0.1:1/…: ";
-    let told = ended.err.lines().find(|line| line.starts_with(warning));
-    assert!(told.is_some_and(|line| line.ends_with("; nothing is sent there")), "{}", ended.err);
+    let output = ended.err.lines().find(|line| line.starts_with(warning));
+    assert!(output.is_some_and(|line| line.ends_with("; nothing is sent there")), "{}", ended.err);
     assert!(!ended.err.contains("hunter2"), "{}", ended.err);
     cloud.is_done();
 }
@@ -209,7 +212,8 @@ fn a_redirect_is_not_followed() {
 #[test]
 fn a_run_that_is_cut_off_is_no_success() {
     let (cloud, monitor) = (Cloud::of(1, 60_000), Listener::answering("200 OK"));
-    let run = Told::start(cloud.folder.asking(&cloud.fifo, &["reconcile", "--ping-url", &monitor.url("/p")]));
+    let run =
+        Collected::start(cloud.folder.asking(&cloud.fifo, &["reconcile", "--ping-url", &monitor.url("/p")]));
     until("an upload", || (cloud.asked().get("POST") >= Some(&1)).then_some(()));
     std::thread::sleep(std::time::Duration::from_millis(300));
     run.signal("TERM");
@@ -223,8 +227,8 @@ fn a_run_that_is_cut_off_is_no_success() {
 fn a_signal_while_reporting_ends_it() {
     let (cloud, silent) = (Cloud::of(1, 100), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let url = format!("http://{}/hook", silent.local_addr().unwrap());
-    let run = Told::start(cloud.folder.asking(&cloud.fifo, &["reconcile", "--notify-url", &url]));
-    // Somebody takes the connection and never answers.
+    let run = Collected::start(cloud.folder.asking(&cloud.fifo, &["reconcile", "--notify-url", &url]));
+    // The server accepts the connection and never answers.
     let _connection = silent.accept().unwrap();
     run.signal("TERM");
     let ended = run.end().code(0);
@@ -240,13 +244,13 @@ fn a_signal_while_reporting_ends_it() {
 fn apply_reports_too_and_a_declined_plan_is_no_run() {
     let (cloud, hook) = (Cloud::of(1, 100), Listener::answering("200 OK"));
     let url = hook.url("/hook");
-    // Without a terminal nobody can be asked: no run, nothing to tell.
+    // Without a terminal no question can be asked: no run, nothing to report.
     cloud.folder.ask(&cloud.fifo, &["apply", "--notify-url", &url]).code(64);
     assert_eq!(hook.lines(), [""; 0]);
     cloud.folder.ask(&cloud.fifo, &["plan", "--out", "plan.json"]).code(0);
     cloud.folder.ask(&cloud.fifo, &["apply", "plan.json", "--notify-url", &url]).code(0);
-    let told: Value = serde_json::from_str(&hook.came()[0].body).unwrap();
-    assert_eq!((&told["command"], &told["actions"]["created"]), (&"apply".into(), &1.into()));
+    let output: Value = serde_json::from_str(&hook.came()[0].body).unwrap();
+    assert_eq!((&output["command"], &output["actions"]["created"]), (&"apply".into(), &1.into()));
 }
 
 #[test]

@@ -8,11 +8,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// A started program that tells its events on standard output; it is ended in any case.
+/// A started program that writes its events to standard output; it is ended in any case.
 pub(crate) struct Watched {
     child: Child,
     out: BufReader<ChildStdout>,
-    told: String,
+    lines: String,
 }
 
 impl Watched {
@@ -20,7 +20,7 @@ impl Watched {
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
-        Self { child, out, told: String::new() }
+        Self { child, out, lines: String::new() }
     }
 
     /// Starts `reconcile` on a cloud.
@@ -28,16 +28,16 @@ impl Watched {
         Self::start(cloud.folder.asking(&cloud.fifo, &["--format", "json", "reconcile"]))
     }
 
-    /// Waits until it tells of such an event, and gives it.
+    /// Waits for such an event, and returns it.
     #[track_caller]
     pub(crate) fn until(&mut self, event: &str) -> Value {
         loop {
             let mut line = String::new();
-            assert!(self.out.read_line(&mut line).unwrap() > 0, "no {event} among\n{}", self.told);
-            self.told.push_str(&line);
-            let told: Value = serde_json::from_str(&line).unwrap();
-            if told["event"] == event {
-                return told;
+            assert!(self.out.read_line(&mut line).unwrap() > 0, "no {event} among\n{}", self.lines);
+            self.lines.push_str(&line);
+            let lines: Value = serde_json::from_str(&line).unwrap();
+            if lines["event"] == event {
+                return lines;
             }
         }
     }
@@ -55,10 +55,10 @@ impl Watched {
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Ended {
         let mut err = String::new();
-        self.out.read_to_string(&mut self.told).unwrap();
+        self.out.read_to_string(&mut self.lines).unwrap();
         self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
         let code = self.child.wait().unwrap().code();
-        Ended { code, out: std::mem::take(&mut self.told), err }
+        Ended { code, out: std::mem::take(&mut self.lines), err }
     }
 }
 
@@ -71,35 +71,35 @@ impl Drop for Watched {
 }
 
 /// A started program whose output is taken in while it runs, however much there is; it is ended in any case.
-pub(crate) struct Told {
+pub(crate) struct Collected {
     child: Child,
-    told: [Arc<Mutex<String>>; 2],
+    lines: [Arc<Mutex<String>>; 2],
     pipes: Vec<JoinHandle<()>>,
 }
 
-impl Told {
+impl Collected {
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let told: [Arc<Mutex<String>>; 2] = Default::default();
+        let lines: [Arc<Mutex<String>>; 2] = Default::default();
         let out: Box<dyn Read + Send> = Box::new(child.stdout.take().unwrap());
         let err: Box<dyn Read + Send> = Box::new(child.stderr.take().unwrap());
-        let pipes = [out, err].into_iter().zip(&told).map(|(pipe, told)| {
-            let told = Arc::clone(told);
+        let pipes = [out, err].into_iter().zip(&lines).map(|(pipe, lines)| {
+            let lines = Arc::clone(lines);
             thread::spawn(move || {
                 let mut pipe = BufReader::new(pipe);
                 let mut line = String::new();
                 while pipe.read_line(&mut line).unwrap() > 0 {
-                    told.lock().unwrap().push_str(&std::mem::take(&mut line));
+                    lines.lock().unwrap().push_str(&std::mem::take(&mut line));
                 }
             })
         });
         let pipes = pipes.collect();
-        Self { child, told, pipes }
+        Self { child, lines, pipes }
     }
 
-    /// Gives what has come on standard error so far.
+    /// Returns what has come on standard error so far.
     pub(crate) fn err(&self) -> String {
-        self.told[1].lock().unwrap().clone()
+        self.lines[1].lock().unwrap().clone()
     }
 
     /// Sends it a signal by its name.
@@ -114,12 +114,12 @@ impl Told {
         for pipe in std::mem::take(&mut self.pipes) {
             pipe.join().unwrap();
         }
-        let [out, err] = [0, 1].map(|place| self.told[place].lock().unwrap().clone());
+        let [out, err] = [0, 1].map(|place| self.lines[place].lock().unwrap().clone());
         Ended { code, out, err }
     }
 }
 
-impl Drop for Told {
+impl Drop for Collected {
     fn drop(&mut self) {
         // It may have ended by itself, which is as good.
         let _ = self.child.kill();

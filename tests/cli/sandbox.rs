@@ -46,8 +46,8 @@ fn served(folder: &Folder, options: &[&str]) -> (Served, String) {
     let mut served = Served(folder.sealed(&line).stdout(Stdio::piped()).spawn().unwrap());
     let mut first = String::new();
     BufReader::new(served.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
-    let told: serde_json::Value = serde_json::from_str(&first).unwrap();
-    let url = told["endpoint"].as_str().unwrap().to_owned();
+    let output: serde_json::Value = serde_json::from_str(&first).unwrap();
+    let url = output["endpoint"].as_str().unwrap().to_owned();
     (served, url)
 }
 
@@ -63,9 +63,9 @@ fn a_list_that_is_always_cut_gives_the_same_plan() {
         let plan: SavedPlan = serde_json::from_str(&ended.out).unwrap();
         (plan.vms.iter().map(|vm| (vm.uuid, vm.alias.clone(), vm.status)).collect::<Vec<_>>(), ended.err)
     };
-    let ((by_list, quiet), (one_by_one, told)) = (planned(&[]), planned(&["--list-limit", "1s"]));
+    let ((by_list, quiet), (one_by_one, output)) = (planned(&[]), planned(&["--list-limit", "1s"]));
     assert_eq!((by_list.len(), &by_list), (90, &one_by_one));
-    assert!(told.contains("from now on VMs are read one by one"), "{told}");
+    assert!(output.contains("from now on VMs are read one by one"), "{output}");
     assert!(!quiet.contains("one by one"), "{quiet}");
 }
 
@@ -76,13 +76,13 @@ fn json_output_names_the_address() {
     let mut served = Served(folder.sealed(&line).stdout(Stdio::piped()).spawn().unwrap());
     let mut first = String::new();
     BufReader::new(served.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
-    let told: serde_json::Value = serde_json::from_str(&first).unwrap();
+    let output: serde_json::Value = serde_json::from_str(&first).unwrap();
 
-    let version = told["api_version"].as_str().unwrap();
-    let line = ["--endpoint", told["endpoint"].as_str().unwrap(), "--api-version", version, "plan"];
+    let version = output["api_version"].as_str().unwrap();
+    let line = ["--endpoint", output["endpoint"].as_str().unwrap(), "--api-version", version, "plan"];
     let mut command = folder.command(&line);
-    command.env("FIFO_USER", told["user"].as_str().unwrap());
-    command.env("FIFO_PASSWORD", told["password"].as_str().unwrap());
+    command.env("FIFO_USER", output["user"].as_str().unwrap());
+    command.env("FIFO_PASSWORD", output["password"].as_str().unwrap());
     assert!(Ended::of(command).code(0).out.contains("to create"));
 }
 

@@ -19,7 +19,7 @@ fn edit(cloud: &Cloud, change: impl FnOnce(&mut Value)) {
     cloud.folder.write("plan.json", &resigned(plan).to_string());
 }
 
-/// Gives a plan the checksum that fits it, by the words of its documentation.
+/// Returns a plan the checksum that fits it, by the words of its documentation.
 fn resigned(mut plan: Value) -> Value {
     let Ok(mut typed) = serde_json::from_value::<SavedPlan>(plan.clone()) else { return plan };
     typed.checksum = String::new();
@@ -27,7 +27,7 @@ fn resigned(mut plan: Value) -> Value {
     plan
 }
 
-/// Checks that the plan is refused without a request, and gives what is said of it.
+/// Checks that the plan is refused without a request, and returns what is said of it.
 #[track_caller]
 fn refused(cloud: &Cloud) -> String {
     let before = cloud.fifo.asked();
@@ -46,8 +46,8 @@ fn it_is_carried_out_once_and_without_a_question() {
     let before = cloud.asked();
     let ended = cloud.folder.ask(&cloud.fifo, &["apply", "plan.json"]).code(0);
     assert_eq!(ended.last_line(), "Done: 0 created, 0 deleted locally.");
-    let told = "nothing is left to do: all of plan.json is done or no longer wanted\n";
-    assert!(ended.err.starts_with(told) && !ended.out.contains("vm-1"), "{ended:?}");
+    let output = "nothing is left to do: all of plan.json is done or no longer wanted\n";
+    assert!(ended.err.starts_with(output) && !ended.out.contains("vm-1"), "{ended:?}");
     let after = cloud.asked();
     assert_eq!(
         (before.get("POST"), before.get("DELETE")),
@@ -80,7 +80,7 @@ fn what_it_does_not_list_is_not_done() {
 #[test]
 fn what_it_lists_and_nothing_wants_is_not_done_either() {
     let cloud = planned();
-    // Somebody has written the snapshot that the next backup needs into the plan.
+    // A person has written the snapshot that the next backup needs into the plan.
     edit(&cloud, |plan| {
         let vm = &mut plan["vms"][0];
         vm["actions"].as_array_mut().unwrap().retain(|action| action["action"] == "delete_local");
@@ -116,10 +116,10 @@ fn the_texts_of_a_saved_plan_are_not_shown() {
 fn a_plan_for_another_fifo_is_refused() {
     let cloud = planned();
     edit(&cloud, |plan| plan["endpoint"] = json!("https://fifo.elsewhere"));
-    let told = refused(&cloud);
+    let output = refused(&cloud);
     assert!(
-        told.contains("plan.json is a plan for https://fifo.elsewhere, and this is http://127"),
-        "{told}"
+        output.contains("plan.json is a plan for https://fifo.elsewhere, and this is http://127"),
+        "{output}"
     );
 }
 
@@ -135,9 +135,9 @@ fn a_plan_that_was_edited_is_refused() {
         let mut plan: Value = serde_json::from_str(&cloud.folder.read("plan.json")).unwrap();
         change(&mut plan);
         cloud.folder.write("plan.json", &plan.to_string());
-        let told = refused(&cloud);
-        assert!(told.contains("plan.json cannot be applied"), "{told}");
-        assert!(told.contains("checksum mismatch: it was changed"), "{told}");
+        let output = refused(&cloud);
+        assert!(output.contains("plan.json cannot be applied"), "{output}");
+        assert!(output.contains("checksum mismatch: it was changed"), "{output}");
     }
 }
 
@@ -145,9 +145,9 @@ fn a_plan_that_was_edited_is_refused() {
 fn a_plan_of_another_format_is_refused() {
     let cloud = planned();
     edit(&cloud, |plan| plan["format"] = json!("fifo-retain.plan/2"));
-    let told = refused(&cloud);
-    assert!(told.contains(r#"unsupported format "fifo-retain.plan/2""#), "{told}");
-    assert!(told.contains("hint: make a new plan with"), "{told}");
+    let output = refused(&cloud);
+    assert!(output.contains(r#"unsupported format "fifo-retain.plan/2""#), "{output}");
+    assert!(output.contains("hint: make a new plan with"), "{output}");
 }
 
 #[test]
@@ -166,9 +166,9 @@ fn a_plan_with_a_field_that_nobody_knows_is_refused_with_its_place() {
     for change in changes {
         let cloud = planned();
         edit(&cloud, change);
-        let told = refused(&cloud);
-        assert!(told.contains("not a plan of this program"), "{told}");
-        assert!(told.contains("unknown field `force`") && told.contains("at line 1 column "), "{told}");
+        let output = refused(&cloud);
+        assert!(output.contains("not a plan of this program"), "{output}");
+        assert!(output.contains("unknown field `force`") && output.contains("at line 1 column "), "{output}");
     }
 }
 
@@ -184,9 +184,9 @@ fn what_is_no_plan_is_refused_with_its_place() {
         (&format!("{whole}{whole}"), "trailing characters at line"),
     ] {
         cloud.folder.write("plan.json", text);
-        let told = refused(&cloud);
-        assert!(told.contains("not a plan of this program") && told.contains(wanted), "{told}");
-        assert!(told.contains("hint: make a new plan with `fifo-retain plan --out FILE`"), "{told}");
+        let output = refused(&cloud);
+        assert!(output.contains("not a plan of this program") && output.contains(wanted), "{output}");
+        assert!(output.contains("hint: make a new plan with `fifo-retain plan --out FILE`"), "{output}");
     }
     let ended = cloud.folder.ask(&cloud.fifo, &["apply", "no-such.json"]).code(1);
     assert!(ended.err.contains("failed to read the plan no-such.json"), "{}", ended.err);
@@ -213,14 +213,14 @@ fn a_plan_that_lists_a_vm_twice_is_refused() {
         let vms = plan["vms"].as_array_mut().unwrap();
         vms.push(vms[0].clone());
     });
-    let told = refused(&cloud);
-    assert!(told.contains(&format!("it lists the VM {} twice", cloud.vms[0].id)), "{told}");
+    let output = refused(&cloud);
+    assert!(output.contains(&format!("it lists the VM {} twice", cloud.vms[0].id)), "{output}");
 }
 
 #[test]
 fn a_cloud_that_cannot_be_read_again_stops_it_before_anything_is_done() {
     let answer = |status| Effect::Answer { status, retry_after_s: None, location: None };
-    for (effect, told) in [
+    for (effect, output) in [
         (answer(403), "403"),
         (Effect::Cut { after_bytes: 40 }, "failed to"),
         (Effect::ShiftDate { seconds: 2 * 60 * 60 }, "the clocks differ by more than an hour"),
@@ -229,8 +229,8 @@ fn a_cloud_that_cannot_be_read_again_stops_it_before_anything_is_done() {
         cloud.fifo.running().with(|state| state.faults.rules.push(Rule::new(effect).on(Operation::List)));
         let line = ["--timeout", "3s", "apply", "plan.json"];
         let ended = cloud.folder.ask(&cloud.fifo, &line).code(1);
-        assert!(ended.err.contains(told), "{}", ended.err);
-        assert_eq!((cloud.asked().get("POST"), cloud.asked().get("DELETE")), (None, None), "{told}");
+        assert!(ended.err.contains(output), "{}", ended.err);
+        assert_eq!((cloud.asked().get("POST"), cloud.asked().get("DELETE")), (None, None), "{output}");
     }
 }
 

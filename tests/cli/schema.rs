@@ -19,10 +19,10 @@ fn validator(of: &str) -> Validator {
 }
 
 #[track_caller]
-fn assert_valid(validator: &Validator, told: &Value) {
+fn assert_valid(validator: &Validator, document: &Value) {
     let wrong: Vec<String> =
-        validator.iter_errors(told).map(|error| format!("{}: {error}", error.instance_path())).collect();
-    assert!(wrong.is_empty(), "{}\n{told:#}", wrong.join("\n"));
+        validator.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(wrong.is_empty(), "{}\n{document:#}", wrong.join("\n"));
 }
 
 /// `UPDATE_GOLDEN=1` writes the files anew, to be read before they are committed; where `CI` is set it does not.

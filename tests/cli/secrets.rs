@@ -22,11 +22,11 @@ fn no_secret_is_printed_at_any_verbosity() {
         let mut command = folder.command(&line);
         command.env("FIFO_ENDPOINT", fifo.url()).env("FIFO_USER", "ann").env("FIFO_PASSWORD", PASSWORD);
         let ended = Ended::of(command).code(0);
-        let told = ended.out + &ended.err + &folder.read("plan.json");
+        let output = ended.out + &ended.err + &folder.read("plan.json");
         let tokens = tokens(&fifo);
         assert!(!tokens.is_empty());
         for secret in tokens.iter().map(String::as_str).chain([PASSWORD, "Bearer"]) {
-            assert!(!told.contains(secret), "{secret} is told in:\n{told}");
+            assert!(!output.contains(secret), "{secret} appears in:\n{output}");
         }
     }
 }

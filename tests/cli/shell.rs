@@ -45,7 +45,7 @@ impl Shell {
         for (name, value) in [("PATH", path), ("HOME", home), ("LC_ALL", "C.UTF-8".to_owned())] {
             shell.set(name, value);
         }
-        // A repository for real, without the settings of whoever runs the tests.
+        // A repository for real, without the settings of the user who runs the tests.
         for (name, value) in [
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
             ("GIT_CONFIG_NOSYSTEM", "1"),
@@ -59,7 +59,7 @@ impl Shell {
         shell
     }
 
-    /// Names the FiFo, and signs in as somebody who may do everything.
+    /// Names the FiFo, and signs in as a user who may do everything.
     pub(crate) fn signed_in(mut self) -> Self {
         self.set("FIFO_ENDPOINT", self.url());
         self.set("FIFO_USER", USER);
@@ -77,7 +77,7 @@ impl Shell {
         self.variables.insert(name.to_owned(), value.into());
     }
 
-    /// Gives the whole path of something in the shell's folder; `work` is where scripts run.
+    /// Returns the whole path of something in the shell's folder; `work` is where scripts run.
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -153,9 +153,9 @@ impl Drop for Shell {
     }
 }
 
-/// Says whether the tools are there that a test needs beside a clone and a Rust toolchain. Where they are not, it is told
+/// Says whether the tools are there that a test needs beside a clone and a Rust toolchain. Where they are not, it is printed
 /// and the test is left out; in the gate, which installs them, that is a failure.
-#[allow(clippy::print_stderr, reason = "what is left out has to be told")]
+#[allow(clippy::print_stderr, reason = "a skipped test has to say so")]
 pub(crate) fn has(tools: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_missing = |tool: &&&str| !std::env::split_paths(&path).any(|folder| folder.join(tool).is_file());
@@ -167,7 +167,7 @@ pub(crate) fn has(tools: &[&str]) -> bool {
     missing.is_empty()
 }
 
-/// What came of a script.
+/// The result of a script.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -184,7 +184,7 @@ impl Ended {
     }
 }
 
-/// Gives the path of something in the repository.
+/// Returns the path of something in the repository.
 pub(crate) fn repository(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }

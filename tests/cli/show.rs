@@ -37,11 +37,11 @@ fn what_it_says_goes_is_what_the_plan_deletes() {
         let mut listed: Vec<(&Value, bool)> =
             deletes.map(|it| (&it["backup"], it["after_create"] == true)).collect();
         let shown = vm["backups"].as_array().unwrap().iter().filter(|it| !it["local"]["delete"].is_null());
-        let mut told: Vec<(&Value, bool)> =
+        let mut found: Vec<(&Value, bool)> =
             shown.map(|it| (&it["backup"], it["local"]["delete"] == "after_create")).collect();
         listed.sort_by_key(|it| it.0.to_string());
-        told.sort_by_key(|it| it.0.to_string());
-        assert_eq!(listed, told);
+        found.sort_by_key(|it| it.0.to_string());
+        assert_eq!(listed, found);
         counts.0 += listed.iter().filter(|it| !it.1).count();
         counts.1 += listed.iter().filter(|it| it.1).count();
     }

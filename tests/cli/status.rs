@@ -53,10 +53,10 @@ fn quietly_nothing_is_said_while_all_is_well_and_otherwise_what_is_wrong() {
 fn as_json_it_says_the_same() {
     let cloud = Cloud::of(1, 100);
     let ended = cloud.folder.ask(&cloud.fifo, &["--format", "json", "status"]).code(0);
-    let told: Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!(told["format"], "fifo-retain.status/1");
-    assert_eq!((&told["summary"]["safe"], &told["summary"]["too_old"]), (&0.into(), &1.into()));
-    let vm = &told["vms"][0];
+    let output: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(output["format"], "fifo-retain.status/1");
+    assert_eq!((&output["summary"]["safe"], &output["summary"]["too_old"]), (&0.into(), &1.into()));
+    let vm = &output["vms"][0];
     assert_eq!((&vm["alias"], &vm["verdict"]), (&"vm-1".into(), &"too_old".into()));
     assert_eq!((&vm["newest"]["tier"], &vm["newest"]["steps"]), (&"daily".into(), &2.into()));
     assert!(vm["newest"]["age_secs"].as_i64().unwrap() > 24 * 3_600);
@@ -64,8 +64,8 @@ fn as_json_it_says_the_same() {
 
     let fifo = Fifo::standing_still();
     let ended = cloud.folder.ask(&fifo, &["--format", "json", "status", "--at", AT]).code(0);
-    let told: Value = serde_json::from_str(&ended.out).unwrap();
-    let app = told["vms"].as_array().unwrap().iter().find(|vm| vm["alias"] == "app-2").unwrap();
+    let output: Value = serde_json::from_str(&ended.out).unwrap();
+    let app = output["vms"].as_array().unwrap().iter().find(|vm| vm["alias"] == "app-2").unwrap();
     let problem = &app["problems"][0];
     assert_eq!(problem["code"], "no_hypervisor");
     assert_eq!(problem["advice"], "start it on a hypervisor, or exclude it from the policy");

@@ -1,4 +1,4 @@
-//! A program on a terminal of its own, with somebody at it who reads and answers.
+//! A program on a terminal of its own, with a person at it who reads and answers.
 
 use crate::cloud::Cloud;
 use crate::harness::Ended;

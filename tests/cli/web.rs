@@ -23,7 +23,7 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Asks for a path; gives the status and the body, or `None` where nobody listens.
+/// Asks for a path; returns the status and the body, or `None` where no process listens.
 pub(crate) fn got(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -42,7 +42,7 @@ pub(crate) struct Came {
     pub(crate) body: String,
 }
 
-/// Somebody who takes requests and answers each of them alike.
+/// A server that gives every request the same answer.
 pub(crate) struct Listener {
     address: SocketAddr,
     came: Arc<Mutex<Vec<Came>>>,
@@ -74,7 +74,7 @@ impl Listener {
         self.came.lock().unwrap().clone()
     }
 
-    /// Gives what was asked for so far: `GET /ping/start`.
+    /// Returns what was asked for so far: `GET /ping/start`.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.came().into_iter().map(|came| came.line).collect()
     }
@@ -88,7 +88,7 @@ impl Drop for Listener {
     }
 }
 
-/// Takes a request, and answers when it has been noted: whoever asked may have ended right after the answer.
+/// Takes a request, and answers when it has been noted: the client may have ended right after the answer.
 fn taken(mut stream: TcpStream, status: &str, came: &Mutex<Vec<Came>>) -> Option<()> {
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut reader = BufReader::new(stream.try_clone().ok()?);

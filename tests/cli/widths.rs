@@ -24,7 +24,7 @@ fn shown(fifo: &Fifo, command: &[&str], columns: usize) -> String {
     String::from_utf8(ended.stdout).unwrap().replace(&url, &format!("{stable:<width$}", width = url.len()))
 }
 
-/// Gives a command's output at every width, each checked to keep to it.
+/// Returns a command's output at every width, each checked to keep to it.
 fn at_every_width(vms: usize, command: &[&str]) -> String {
     let fifo = cloud(vms);
     let mut all = String::new();

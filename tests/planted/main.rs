@@ -86,7 +86,7 @@ fn sources() -> BTreeMap<String, String> {
     found
 }
 
-/// Applies all faults; gives the names of those that do not fit, each with the reason.
+/// Applies all faults; returns the names of those that do not fit, each with the reason.
 fn plant(sources: &mut BTreeMap<String, String>) -> Vec<String> {
     let mut wrong = Vec::new();
     for fault in all() {
@@ -135,7 +135,7 @@ fn write(sources: &BTreeMap<String, String>, folder: &Path) {
 #[test]
 fn every_fault_fits_the_source() {
     let wrong = plant(&mut sources());
-    assert!(wrong.is_empty(), "these faults cannot be planted any more:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "these faults can no longer be planted:\n{}", wrong.join("\n"));
     let mut names = BTreeSet::new();
     for fault in all() {
         assert!(names.insert(fault.name), "{} is there twice", fault.name);
@@ -156,7 +156,7 @@ fn every_fault_fits_the_source() {
 fn every_planted_fault_is_noticed() {
     let mut sources = sources();
     let wrong = plant(&mut sources);
-    assert!(wrong.is_empty(), "these faults cannot be planted any more:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "these faults can no longer be planted:\n{}", wrong.join("\n"));
     sources.get_mut("src/lib.rs").unwrap().push_str(SWITCH);
     let main = sources.get_mut("tests/simulation/main.rs").unwrap();
     assert_eq!(main.matches("mod cloud;").count(), 1);
@@ -181,7 +181,7 @@ fn every_planted_fault_is_noticed() {
     write(&sources, &folder);
 
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // What the outer cargo tells its tests would look like a changed environment to build scripts.
+    // What the outer cargo passes to its tests would look like a changed environment to build scripts.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
@@ -203,11 +203,11 @@ fn every_planted_fault_is_noticed() {
         "--nocapture",
     ]);
     let output = cargo.output().unwrap();
-    let told =
+    let summary =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{told}");
-    assert!(told.contains("1 passed"), "the copy has not run its test:\n{told}");
-    for line in told.lines().filter(|line| line.starts_with("fault ")) {
+    assert!(output.status.success(), "{summary}");
+    assert!(summary.contains("1 passed"), "the copy has not run its test:\n{summary}");
+    for line in summary.lines().filter(|line| line.starts_with("fault ")) {
         eprintln!("{line}");
     }
 }

@@ -116,7 +116,7 @@ fn resolved(modules: &Modules, module: &str, path: &str) -> Option<String> {
     Some(at.join("::"))
 }
 
-/// Gives the module that a whole path leads into, and what is left of the path.
+/// Returns the module that a whole path leads into, and what is left of the path.
 fn module_of<'p>(modules: &Modules, path: &'p str) -> Option<(&'p str, &'p str)> {
     let mut end = path.len();
     loop {

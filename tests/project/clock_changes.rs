@@ -169,7 +169,7 @@ fn occurrences(masks: &Masks, zone: &TimeZone) -> Vec<Vec<i64>> {
     found
 }
 
-/// Gives a day's offset, if it is the same for all of its minutes.
+/// Returns a day's offset, if it is the same for all of its minutes.
 fn even_offset(zone: &TimeZone, day: Date) -> Option<i64> {
     let offset = |at: Civil| match zone.to_ambiguous_timestamp(at).offset() {
         AmbiguousOffset::Unambiguous { offset } => Some(i64::from(offset.seconds())),

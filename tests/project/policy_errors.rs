@@ -25,12 +25,12 @@ fn mistakes(bytes: impl Into<Vec<u8>>) -> PolicyErrors {
 }
 
 /// The headings alone, with their places.
-fn told(mistakes: &PolicyErrors) -> Vec<String> {
-    let told = mistakes.diagnostics().iter().map(|it| match (it.line(), it.column()) {
+fn lines(mistakes: &PolicyErrors) -> Vec<String> {
+    let lines = mistakes.diagnostics().iter().map(|it| match (it.line(), it.column()) {
         (Some(line), Some(column)) => format!("{}:{line}:{column}: {}", it.file, it.message),
         _ => format!("{}: {}", it.file, it.message),
     });
-    told.collect()
+    lines.collect()
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn every_broken_policy_is_reported_as_expected() {
         if update {
             fs::write(&golden, &text).unwrap();
         } else if fs::read_to_string(&golden).unwrap_or_default() != text {
-            wrong.push(format!("{name} is now told so:\n\n{text}"));
+            wrong.push(format!("{name} now reads:\n\n{text}"));
         }
         goldens.remove(&golden);
     }
@@ -69,15 +69,15 @@ fn a_file_beyond_a_mebibyte_is_refused_unread() {
     bytes.resize(1 << 20, b'\n');
     assert!(parse(&[file("a.yaml", bytes.clone())]).is_ok());
     bytes.push(b'\n');
-    assert_eq!(told(&mistakes(bytes)), ["a.yaml: the file is larger than 1 MiB"]);
+    assert_eq!(lines(&mistakes(bytes)), ["a.yaml: the file is larger than 1 MiB"]);
 }
 
 #[test]
 fn a_binary_file_is_reported_at_its_first_odd_byte() {
     let bytes = [b"\x7fELF\x02\n\x01".as_slice(), &[0xff, 0xfe, 0, 1, 2, 0xc3, 0x28]].concat();
-    assert_eq!(told(&mistakes(bytes)), ["a.yaml:2:2: the file is not UTF-8 text"]);
+    assert_eq!(lines(&mistakes(bytes)), ["a.yaml:2:2: the file is not UTF-8 text"]);
     let utf16: Vec<u8> = "\u{feff}version: 1".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    assert_eq!(told(&mistakes(utf16)), ["a.yaml:1:1: the file is not UTF-8 text"]);
+    assert_eq!(lines(&mistakes(utf16)), ["a.yaml:1:1: the file is not UTF-8 text"]);
     let control = mistakes(b"version: \x00\x01\n".as_slice());
     assert_eq!(control.diagnostics()[0].line(), Some(1), "{control}");
 }
@@ -89,10 +89,10 @@ fn anchors_and_aliases_are_refused_each_at_its_place() {
         let alias = format!("*a{}", level - 1);
         bomb += &format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 9].join(", "));
     }
-    let bomb = told(&mistakes(bomb));
+    let bomb = lines(&mistakes(bomb));
     let told_of = |what: &str| bomb.iter().filter(|line| line.contains(what)).count();
     assert_eq!((told_of("anchors (`&…`)"), told_of("aliases (`*…`)")), (12, 9 * 11));
-    let within = told(&mistakes("version: 1\ntiers: &t [*t]\n"));
+    let within = lines(&mistakes("version: 1\ntiers: &t [*t]\n"));
     assert!(
         within.contains(&"a.yaml:2:12: aliases (`*…`) are not supported in policies".to_owned()),
         "{within:?}"
@@ -100,7 +100,7 @@ fn anchors_and_aliases_are_refused_each_at_its_place() {
     let policy = GOOD.replace("{ all: true }", "{ alias: &web web-1, hypervisor: *web }");
     assert_ne!(policy, GOOD);
     assert_eq!(
-        told(&mistakes(policy)),
+        lines(&mistakes(policy)),
         [
             "a.yaml:4:18: anchors (`&…`) are not supported in policies",
             "a.yaml:4:42: aliases (`*…`) are not supported in policies"
@@ -111,11 +111,11 @@ fn anchors_and_aliases_are_refused_each_at_its_place() {
 #[test]
 fn what_nests_too_deep_or_holds_too_much_is_refused() {
     let deep = format!("x: {}{}", "[".repeat(100), "]".repeat(100));
-    assert_eq!(told(&mistakes(deep)), ["a.yaml:1:35: nested more than 32 levels deep"]);
+    assert_eq!(lines(&mistakes(deep)), ["a.yaml:1:35: nested more than 32 levels deep"]);
     let wide = format!("x: [{}]", "y,".repeat(60_000));
-    let told = told(&mistakes(wide));
-    assert_eq!(told.len(), 1);
-    assert!(told[0].ends_with("the file contains more than 50000 values"), "{told:?}");
+    let lines = lines(&mistakes(wide));
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].ends_with("the file contains more than 50000 values"), "{lines:?}");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn too_many_tiers_are_refused() {
     let tier = |n| format!("  - {{ name: t{n}, schedule: \"{n} 1 * * *\", type: full }}\n");
     let policy = |count: u32| format!("{GOOD}{}", (1..count).map(tier).collect::<String>());
     assert!(parse(&[file("a.yaml", policy(32))]).is_ok());
-    assert_eq!(told(&mistakes(policy(33))), ["a.yaml:6:5: `tiers` has 33 entries, more than 32"]);
+    assert_eq!(lines(&mistakes(policy(33))), ["a.yaml:6:5: `tiers` has 33 entries, more than 32"]);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn carriage_returns_and_a_byte_order_mark_move_no_place() {
     let dos = format!("\u{feff}{}", GOOD.trim_start().replace('\n', "\r\n"));
     assert_eq!(parse(&[file("a.yaml", dos.clone())]).unwrap().warnings, []);
     let mistakes = mistakes(dos.replace("all: true", "all: 1"));
-    assert_eq!(told(&mistakes), ["a.yaml:3:16: `all` must be true or false, found the number `1`"]);
+    assert_eq!(lines(&mistakes), ["a.yaml:3:16: `all` must be true or false, found the number `1`"]);
     assert!(!mistakes.to_string().contains('\r'));
 }
 
@@ -148,9 +148,9 @@ fn the_mistakes_of_all_files_come_in_one_go_and_in_order() {
     let missing = path("nowhere.yaml");
     let mistakes = load(&[folder.path().to_owned(), missing]).unwrap_err();
     let root = format!("{}/", folder.path().display());
-    let told: Vec<String> = told(&mistakes).iter().map(|it| it.replace(&root, "")).collect();
+    let lines: Vec<String> = lines(&mistakes).iter().map(|it| it.replace(&root, "")).collect();
     assert_eq!(
-        told,
+        lines,
         [
             "b.yaml:4:16: `all` can only be true",
             "nowhere.yaml: cannot be read: No such file or directory (os error 2)",
@@ -196,9 +196,9 @@ fn paths_without_a_policy_are_mistakes() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().to_owned();
     let mistakes = load(std::slice::from_ref(&empty)).unwrap_err();
-    assert_eq!(told(&mistakes), [format!("{}: there is no policy file in this folder", empty.display())]);
+    assert_eq!(lines(&mistakes), [format!("{}: there is no policy file in this folder", empty.display())]);
     let none: [PathBuf; 0] = [];
-    assert_eq!(told(&load(&none).unwrap_err()), [": no policy file or folder was given"]);
+    assert_eq!(lines(&load(&none).unwrap_err()), [": no policy file or folder was given"]);
 }
 
 #[test]

@@ -78,7 +78,7 @@ pub(crate) fn sources(folder: &str) -> Vec<(String, String)> {
     found
 }
 
-/// Gives the lines that are no comments, with their numbers.
+/// Returns the lines that are no comments, with their numbers.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
         .enumerate()

@@ -1,4 +1,4 @@
-//! A server that sends what it is told, byte by byte, and remembers what it got.
+//! A server that sends given bytes, and records what it receives.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod tls;
@@ -18,7 +18,7 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Gives the request line without the version: `GET /api/3/vms`.
+    /// Returns the request line without the version: `GET /api/3/vms`.
     pub(crate) fn line(&self) -> &str {
         self.head.split(" HTTP/").next().unwrap()
     }

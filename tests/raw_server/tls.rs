@@ -5,7 +5,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// Starts a server behind a certificate of its own authority, for `localhost`; gives that authority's as PEM.
+/// Starts a server behind a certificate of its own authority, for `localhost`; returns that authority's as PEM.
 pub(crate) async fn server(answer: impl FnMut(&Received) -> Reply + Send + 'static) -> (RawServer, String) {
     install_crypto();
     let key = rcgen::KeyPair::generate().unwrap();

@@ -7,7 +7,7 @@ use fifo_retain::sandbox::{ApiStyle, BackupRequest, EmptyMaps, Shape, Vm, World}
 use serde_json::json;
 use uuid::Uuid;
 
-/// Makes the cloud with its VMs; gives these in their order.
+/// Makes the cloud with its VMs; returns these in their order.
 pub(crate) fn world(scenario: &Scenario, now: DateTime<Utc>) -> (World, Vec<Uuid>) {
     let shape = if scenario.is_old_fifo {
         Shape { style: ApiStyle::V2, empty_maps: EmptyMaps::Array }

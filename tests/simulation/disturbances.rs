@@ -30,7 +30,7 @@ impl Life {
         match what {
             StepAction::Run(_) | StepAction::Plan => {}
             StepAction::Disturb(rules) => {
-                // Old readings without a version: nobody could know that they are old, and FiFo could not refuse.
+                // Old readings without a version: it cannot be known that they are old, and FiFo could not refuse.
                 let hides = |rule: &Rule| matches!(rule.effect, Effect::HideEtag | Effect::WeakEtag);
                 let is_stale = |rule: &Rule| matches!(rule.effect, Effect::Stale { .. });
                 state.faults.rules.extend(rules.iter().cloned());
@@ -57,7 +57,7 @@ impl Life {
             StepAction::CreateByHand(vm, by_hand) => create(world, vm_at(*vm), *by_hand, now_us),
             StepAction::DeleteByHand(vm, place) => {
                 let id = vm_at(*vm);
-                // On no hypervisor FiFo would leave records of what is gone: nobody could know.
+                // On no hypervisor FiFo would leave records of what is gone: this cannot be known.
                 let is_somewhere = world.vms.get(&id).is_some_and(|vm| vm.hypervisor().is_some());
                 if let Some(backup) = nth(world, id, *place).filter(|_| is_somewhere) {
                     // What uploads may go on, and leaves remains behind.

@@ -38,7 +38,7 @@ const DEADLINE: Duration = Duration::from_secs(3_600);
 /// For how many nights full backups come to a bad end: a first of the month is among them.
 const HARD_NIGHTS: usize = 34;
 
-/// What came of a life.
+/// The result of a life.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Lived {
     /// The promises that were broken.
@@ -80,7 +80,7 @@ pub(crate) struct Life {
     pub(crate) judges: Arc<Mutex<Judges>>,
     pub(crate) changing: Mutex<Changing>,
     settings: ExecutorSettings,
-    /// What becomes of every full backup once the life itself is over, in one of twelve lives.
+    /// The result of every full backup once the life itself is over, in one of twelve lives.
     hard_nights: Option<UploadOutcome>,
     is_old_fifo: bool,
     history: Arc<Mutex<String>>,
@@ -222,7 +222,7 @@ impl Life {
                 None => runs.await,
             }
         };
-        // Told to end only while it goes on: what ends a run must not prolong a life.
+        // Asked to stop only while it goes on: what ends a run must not prolong a life.
         let told_to_end = async {
             match run.ended_after {
                 Some(after) => tokio::time::sleep(after).await,
@@ -470,14 +470,14 @@ fn is_traced() -> bool {
     std::env::var_os("FIFO_RETAIN_SIM_TRACE").is_some()
 }
 
-/// What one of the programs is seen to tell.
+/// What one of the programs is seen to report.
 struct Eyes<'a> {
     life: &'a Life,
     sender: usize,
 }
 
 impl Observer for Eyes<'_> {
-    /// What is told as done must be so in the world, at that moment.
+    /// What is reported as done must be so in the world, at that moment.
     fn observe(&self, event: &Event) {
         let life = self.life;
         if !matches!(event.what, EventKind::Progress { .. }) {
@@ -503,7 +503,7 @@ impl Observer for Eyes<'_> {
                     }
                 };
                 if let Some(fault) = fault {
-                    judges.found.push(format!("told as done, and is not so ({fault}): {:?}", event.what));
+                    judges.found.push(format!("reported as done, and is not so ({fault}): {:?}", event.what));
                 }
             }
             _ => {}

@@ -2,7 +2,7 @@
 //! no code with the program watch every request.
 //!
 //! `FIFO_RETAIN_SIM_SEEDS` says how many lives are lived, `FIFO_RETAIN_SIM_START` with which seed the first begins.
-//! With `FIFO_RETAIN_SIM_GO_ON=1` all broken promises of all lives are told, instead of the first in full.
+//! With `FIFO_RETAIN_SIM_GO_ON=1` all violations of all simulated lives are listed, instead of the first in full.
 //! A failure prints the seed, the shortest life that still shows it, and the command that lives it again.
 //! `docs/safety.md` says what is promised, and which test holds it.
 #![allow(
@@ -116,7 +116,7 @@ fn each(seeds: &[u64], look: impl FnMut(u64, Scenario, Lived) -> ControlFlow<()>
                     while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::SeqCst)) {
                         let scenario = Scenario::of(seed);
                         let lived = live(&scenario);
-                        // Poisoned is it when another one has failed, and told that.
+                        // It is poisoned when another one has failed, which has reported that.
                         let Ok(mut look) = look.lock() else { break };
                         if look(seed, scenario, lived).is_break() {
                             next.store(seeds.len(), Ordering::SeqCst);
@@ -133,7 +133,7 @@ fn each(seeds: &[u64], look: impl FnMut(u64, Scenario, Lived) -> ControlFlow<()>
     });
 }
 
-/// Takes steps out of a life as long as it still shows what it showed, and tells what is left.
+/// Takes steps out of a life as long as it still shows what it showed, and returns what is left.
 fn fail(seed: u64, mut scenario: Scenario, mut lived: Lived) -> ! {
     eprintln!("seed {seed} breaks a promise: {:?}; looking for a shorter life", lived.found);
     let began = Instant::now();

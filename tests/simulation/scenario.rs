@@ -73,9 +73,9 @@ pub(crate) struct Step {
 /// What happens. VMs are meant by their place, counted round.
 #[derive(Clone, Debug)]
 pub(crate) enum StepAction {
-    /// Somebody runs `reconcile`, or `apply` with a plan; meanwhile other things happen.
+    /// A person runs `reconcile`, or `apply` with a plan; meanwhile other things happen.
     Run(Run),
-    /// Somebody makes a plan and saves it.
+    /// A person makes a plan and saves it.
     Plan,
     /// Requests are disturbed from now on.
     Disturb(Vec<Rule>),
@@ -83,13 +83,13 @@ pub(crate) enum StepAction {
     Calm,
     /// The policies are written anew.
     Policies(Rules),
-    /// What becomes of a VM's next upload.
+    /// The result of a VM's next upload.
     UploadScript(usize, UploadScript),
-    /// Somebody makes a backup by hand.
+    /// A person makes a backup by hand.
     CreateByHand(usize, ByHand),
-    /// Somebody deletes a backup from the cloud, by its place in age, and with it all that descend from it.
+    /// A person deletes a backup from the cloud, by its place in age, and with it all that descend from it.
     DeleteByHand(usize, usize),
-    /// Somebody deletes a snapshot.
+    /// A person deletes a snapshot.
     DeleteLocallyByHand(usize, usize),
     /// A VM is moved to another hypervisor, or stored.
     Move(usize, Option<usize>),
@@ -120,7 +120,7 @@ pub(crate) enum StepAction {
 pub(crate) struct Run {
     /// It is killed after that long.
     pub(crate) killed_after: Option<Duration>,
-    /// It is told to end after that long.
+    /// It is asked to stop after that long.
     pub(crate) ended_after: Option<Duration>,
     /// Another machine runs it at the same time.
     pub(crate) two_at_once: bool,
@@ -132,7 +132,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Somebody runs `reconcile`, and nothing is in its way.
+    /// A person runs `reconcile`, and nothing is in its way.
     pub(crate) fn quiet() -> Self {
         Self {
             killed_after: None,
@@ -145,7 +145,7 @@ impl Run {
     }
 }
 
-/// A backup that somebody makes by hand.
+/// A backup that a person makes by hand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ByHand {
     pub(crate) comment: &'static str,

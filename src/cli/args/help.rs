@@ -128,7 +128,7 @@ Examples:
   fifo-retain --format json check
       the same for programs
 
-Each line is one check. It sends GET requests and the sign-in only. FiFo does not tell a client its own \
+Each line is one check. It sends GET requests and the sign-in only. FiFo does not show a client its own \
 permissions, and there is no harmless way to try a create or a delete, so the permissions for these are \
 `unverified` until the first run. Exit code 1: there is a problem.";
 
@@ -145,8 +145,8 @@ Examples:
   fifo-retain --format markdown plan --against main/policies
       what a change of policies does, for a pull request
 
-The plan is made for the later one of two instants: ours, and the server's as its `Date` tells. FiFo stamps \
-backups with its own clock, so one that it has just made is never taken for future-dated. --at sets another instant.
+The plan is made for the later one of two instants: ours, and the server's by its `Date`. FiFo stamps \
+backups with its own clock, so one that it has just made never counts as future-dated. --at sets another instant.
 
 --against compares with the policies of the target branch, say: what this change of policies causes, what is due anyway, \
 which VMs change their protection, and a forecast of the next 35 days. --out and --detailed-exitcode are about \

@@ -1,4 +1,4 @@
-//! The command line as it is written: raw arguments, before anything is made of them. One file a command.
+//! The command line as it is written: raw arguments, before they are resolved. One file per command.
 
 mod check;
 mod completions;
@@ -84,7 +84,7 @@ pub enum Command {
 /// The options for the connection to FiFo.
 const CONNECTION: [&str; 6] = ["endpoint", "profile", "api_version", "ca_file", "insecure", "timeout"];
 
-/// Gives the options that mean nothing to a command; they are accepted all the same, and left out of its help.
+/// Returns the options that mean nothing to a command; they are accepted all the same, and left out of its help.
 fn unused_options(command: &str) -> Vec<&'static str> {
     let also: &[&str] = match command {
         "validate" | "init" => &["sandbox", "state_dir"],
@@ -95,7 +95,7 @@ fn unused_options(command: &str) -> Vec<&'static str> {
     CONNECTION.iter().chain(also).copied().collect()
 }
 
-/// Gives the command line, where each command's help leaves out the options that mean nothing to it.
+/// Returns the command line, where each command's help leaves out the options that mean nothing to it.
 pub fn command() -> clap::Command {
     let mut program = Arguments::command();
     let options: Vec<clap::Arg> = program.get_arguments().cloned().collect();

@@ -4,7 +4,7 @@ use clap::Args;
 use secrecy::SecretString;
 use std::path::PathBuf;
 
-/// The arguments of every command that carries a plan out and tells what came of it.
+/// The arguments of every command that carries a plan out and reports the result.
 #[derive(Debug, Args)]
 pub struct ReportingArgs {
     /// Write metrics to this file after the run, for node_exporter's textfile collector; it should end in .prom

@@ -15,7 +15,7 @@ const YEARS: RangeInclusive<i32> = 1970..=2999;
 /// The longest time between two runs.
 const INTERVAL_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 
-/// Which VMs are meant: one, by its UUID, or those with a fitting alias.
+/// The selected VMs: one, by its UUID, or those with a matching alias.
 #[derive(Clone, Debug)]
 pub enum VmPattern {
     /// That one.
@@ -25,12 +25,12 @@ pub enum VmPattern {
 }
 
 impl VmPattern {
-    /// Says whether a VM is meant.
+    /// Says whether a VM matches.
     pub fn matches(&self, vm: &Vm) -> bool {
         self.fits(Some(vm.id), &vm.alias)
     }
 
-    /// Says whether a VM that could not be read whole is meant, as far as can be told.
+    /// Says whether a VM that could not be read whole matches, by what is known of it.
     pub fn matches_unreadable(&self, vm: &UnreadableVm) -> bool {
         self.fits(vm.id, &vm.alias)
     }

@@ -17,7 +17,7 @@ const PROGRAM: &str = "fifo-retain";
 /// Runs `completions`.
 pub(in crate::cli) fn run(wanted: &CompletionsArgs, context: &Context) -> Result<Outcome, CliError> {
     context.format::<TextOnly>()?;
-    // Written to memory first: the generator takes a closed pipe for a fault.
+    // Written to memory first: the generator treats a closed pipe as an error.
     let mut script = Vec::new();
     clap_complete::generate(wanted.shell, &mut args::command(), PROGRAM, &mut script);
     if wanted.shell == Shell::Bash {
@@ -60,7 +60,7 @@ pub(in crate::cli) fn man(args: &ManArgs, context: &Context) -> Result<Outcome, 
     Ok(Outcome::Done)
 }
 
-/// Gives the program and each of its commands.
+/// Returns the program and each of its commands.
 fn pages() -> Vec<Command> {
     let mut program = args::command().disable_help_subcommand(true);
     program.build();
@@ -68,7 +68,7 @@ fn pages() -> Vec<Command> {
     std::iter::once(program).chain(commands).collect()
 }
 
-/// Gives the name of a command's page: `fifo-retain-plan`, as building the command line has set it.
+/// Returns the name of a command's page: `fifo-retain-plan`, as building the command line has set it.
 fn name_of(command: &Command) -> &str {
     command.get_display_name().unwrap_or_else(|| command.get_name())
 }

@@ -1,4 +1,4 @@
-//! `plan`: shows what there is to do, and saves it where that is wished.
+//! `plan`: shows the plan, and saves it with `--out`.
 
 use crate::cli::args::{PlanArgs, ReportFormat};
 use crate::cli::connection::{FirstContact, PendingConnection};

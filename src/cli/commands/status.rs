@@ -37,7 +37,7 @@ pub(in crate::cli) async fn run(args: &StatusArgs, context: &Context) -> Result<
             render::text::status(health, view, Some(&identity), &context.text_options, out)
         }
     })?;
-    // While nothing is backed up, all is not well, however young the backups still are.
+    // While no backups are made, the status is not good, however young the backups still are.
     let is_out = stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out());
     if let Some(path) = &args.metrics_file {
         let history = RunHistory { overview: Some(overview), safety_stop: stop, ..RunHistory::default() };

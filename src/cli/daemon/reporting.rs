@@ -110,7 +110,7 @@ impl<'c> Reporting<'c> {
         };
         let pinged = async {
             let Some(poster) = &self.ping.poster else { return };
-            // The start must not arrive after the end. One that has not arrived by now is of no use any more.
+            // The start must not arrive after the end. One that has not arrived by now is useless.
             if let Some(start) = start_ping.0 {
                 start.abort();
                 let _ = start.await;
@@ -126,8 +126,8 @@ impl<'c> Reporting<'c> {
     }
 }
 
-fn warn_of(what: &str, told: Result<(), NotifyError>) {
-    if let Err(error) = told {
+fn warn_of(what: &str, sent: Result<(), NotifyError>) {
+    if let Err(error) = sent {
         tracing::warn!("failed to send {what} of the run: {error}");
     }
 }

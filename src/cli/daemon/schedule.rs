@@ -26,7 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 /// How much later than planned a run may start, as a share of the interval, so that processes that were started together do
-/// not read FiFo together for ever.
+/// not read FiFo together indefinitely.
 const JITTER: f64 = 0.1;
 
 /// How often the latch is read while it is set.

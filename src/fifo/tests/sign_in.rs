@@ -85,7 +85,7 @@ async fn a_token_that_cannot_be_sent_is_reported_without_it() {
     let fifo = Scripted::new([]);
     let credentials = Credentials::Token(SecretString::from("given\ntoken"));
     let error = client(&fifo, credentials).list().await.unwrap_err();
-    assert!(matches!(error, FifoError::UnusableToken) && !told(&error).contains("given"));
+    assert!(matches!(error, FifoError::UnusableToken) && !message(&error).contains("given"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,9 +124,9 @@ async fn a_wrong_password_is_tried_once_in_a_clients_life() {
         let three = client.list().await;
         let four = writer.delete_local(vm_id(), backup_id(), None).await;
         for error in [one.unwrap_err(), two.unwrap_err(), three.unwrap_err(), four.unwrap_err()] {
-            let told = told(&error);
-            assert!(told.starts_with("https://fifo.example.com refuses to sign in `admin`"), "{told}");
-            assert!(!told.contains("hunter2"));
+            let message = message(&error);
+            assert!(message.starts_with("https://fifo.example.com refuses to sign in `admin`"), "{message}");
+            assert!(!message.contains("hunter2"));
         }
         assert_eq!(fifo.sent(), ["POST /api/3/oauth/token (Fresh)"]);
     }
@@ -149,9 +149,9 @@ async fn a_user_store_that_does_not_answer_is_no_wrong_password() {
     let fifo = Scripted::new((0..100).map(|_| Status(400, &[], STORE_DOWN)));
     let error = client(&fifo, password()).list().await.unwrap_err();
     assert!(matches!(error, FifoError::TimedOut { .. }) && !error.is_refusal(), "{error}");
-    let told = told(&error);
-    assert!(told.contains("does not answer (server_error)"), "{told}");
-    assert!(!told.contains("check user and password"), "{told}");
+    let message = message(&error);
+    assert!(message.contains("does not answer (server_error)"), "{message}");
+    assert!(!message.contains("check user and password"), "{message}");
     assert!(!error.is_silence(), "the address is right");
 }
 
@@ -191,7 +191,7 @@ async fn a_401_to_a_new_token_is_not_believed_while_the_user_store_is_down() {
     assert_eq!(fifo.sent_header(5, "authorization").unwrap(), "Bearer T2");
 }
 
-/// Sends a delete again and again until the 401 is believed.
+/// Repeats a delete until the 401 counts as final.
 async fn refused_delete(writer: &WriteClient) -> FifoError {
     loop {
         match writer.delete_local(vm_id(), backup_id(), None).await {
@@ -207,7 +207,7 @@ async fn a_given_token_that_is_refused_three_times_is_reported_and_sent_no_more(
     let (reads, writes) = (refusals(), refusals());
     let reader = client(&reads, token());
     let error = reader.list().await.unwrap_err();
-    assert!(matches!(error, FifoError::TokenRefused { .. }) && told(&error).contains("FIFO_TOKEN"));
+    assert!(matches!(error, FifoError::TokenRefused { .. }) && message(&error).contains("FIFO_TOKEN"));
     assert!(matches!(reader.vm(vm_id()).await, Err(FifoError::TokenRefused { .. })));
     let begin = Instant::now();
     let error = refused_delete(&writer(&writes, token())).await;

@@ -16,28 +16,27 @@ use std::collections::BTreeMap;
 pub struct Comparison {
     /// The policies that there were before.
     pub against: Vec<PolicyRef>,
-    /// The policies that are new, gone or say something else, by name.
+    /// The policies that were added, removed or changed, by name.
     pub policies: Vec<PolicyChange>,
-    /// The counts.
     pub summary: ComparisonSummary,
-    /// The VMs that belong elsewhere than before, or to which something else is done; by alias, then UUID.
+    /// The VMs whose policy or actions change; by alias, then UUID.
     pub vms: Vec<VmChange>,
     /// The forecast of both sets of policies.
     pub forecast: Forecast,
 }
 
-/// The counts of a [`Comparison`]. What a suspension holds back is not counted: it is not going to be done.
+/// The counts of a [`Comparison`]. What a suspension holds back is not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ComparisonSummary {
     /// What is only done because of the change.
     pub caused: ActionCounts,
-    /// What is done with and without it. Together with `caused` that is the whole plan.
+    /// Actions with and without the change. Together with `caused` that is the whole plan.
     pub anyway: ActionCounts,
     /// What would be done without the change, and no longer is.
     pub no_longer: ActionCounts,
     /// VMs that lose their policy.
     pub loses_protection: usize,
-    /// VMs that two policies claim now, so that nothing is done to them any more.
+    /// VMs that two policies claim now, so that they get no actions.
     pub comes_into_conflict: usize,
     /// VMs that are suspended now.
     pub suspended: usize,
@@ -49,15 +48,14 @@ pub struct ComparisonSummary {
     pub leaves_conflict: usize,
     /// VMs that belong to another policy.
     pub changes_policy: usize,
-    /// Backups that no tier is for any more.
+    /// Backups that no longer belong to a tier.
     pub stranded: AbandonedBackups,
 }
 
-/// Backups that were of a tier and are of none: they are no parents, nothing deletes them, and what they hold on hypervisors
-/// they hold for ever.
+/// Backups that lose their tier: they are no parents, nothing deletes them, and their space on hypervisors
+/// is never freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AbandonedBackups {
-    /// How many backups.
     pub backups: usize,
     /// What they hold on hypervisors.
     pub held: SnapshotUsage,
@@ -66,7 +64,7 @@ pub struct AbandonedBackups {
 impl AbandonedBackups {
     /// Finds those of a VM.
     fn of(vm: &Vm, before: &Policies, after: &Policies) -> Self {
-        // Where several policies claim it nobody knows yet what becomes of its backups.
+        // Where several policies claim it, the future of its backups is not known yet.
         let (Match::One(before), after) = (before.policy_for(vm), after.policy_for(vm)) else {
             return Self::default();
         };
@@ -111,7 +109,7 @@ impl ComparisonSummary {
         }
     }
 
-    /// Gives the counter for a shift.
+    /// Returns the counter for a shift.
     fn counter(&mut self, shift: ProtectionChange) -> &mut usize {
         match shift {
             ProtectionChange::LosesProtection => &mut self.loses_protection,
@@ -149,15 +147,14 @@ impl ActionCounts {
 /// What a change of policies does to one VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VmChange {
-    /// Its UUID.
     pub uuid: Option<VmId>,
     /// Its alias; may be empty.
     pub alias: String,
-    /// How its protection shifts; `None` when it does not.
+    /// How its protection changes; `None` when it does not.
     pub shift: Option<ProtectionChange>,
-    /// How it was protected.
+    /// Its protection before the change.
     pub before: Protection,
-    /// How it is protected.
+    /// Its protection with the change.
     pub after: Protection,
     /// What is only done because of the change; a delete that no longer waits for a create is such a thing.
     pub caused: Vec<Action>,
@@ -167,7 +164,7 @@ pub struct VmChange {
     pub anyway: Vec<Action>,
     /// What would be done without the change, and no longer is.
     pub no_longer: Vec<Action>,
-    /// Its backups that no tier is for any more.
+    /// Its backups that no longer belong to a tier.
     pub stranded: AbandonedBackups,
 }
 
@@ -186,9 +183,9 @@ impl VmChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NewSnapshotChange {
-    /// It would have stayed, and goes once the backup is complete: a delete that the change causes.
+    /// It would have stayed, and is deleted once the backup is complete: a delete that the change causes.
     Goes,
-    /// It would have gone, and stays: a delete that is no longer done.
+    /// It would have been deleted, and stays: a delete that is no longer done.
     Stays,
 }
 
@@ -254,15 +251,9 @@ impl ProtectionChange {
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum Protection {
     /// It belongs to a policy.
-    Active {
-        /// The policy.
-        policy: String,
-    },
+    Active { policy: String },
     /// It belongs to a policy that is suspended for it.
-    Suspended {
-        /// The policy.
-        policy: String,
-    },
+    Suspended { policy: String },
     /// Several policies claim it.
     Conflict,
     /// It matches no policy.
@@ -286,9 +277,7 @@ impl Protection {
 /// One set of policies with the plan that was made from it.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicySide<'a> {
-    /// The policies.
     pub policies: &'a Policies,
-    /// The plan.
     pub plan: &'a Plan,
 }
 
@@ -346,7 +335,7 @@ fn vm_change(old: &VmPlan, new: &VmPlan, stranded: AbandonedBackups) -> VmChange
 }
 
 /// Says whether an action would have been done before as well, and no later: a snapshot that no longer waits for the
-/// backup which replaces it is taken away by the change. A backup is the same whatever becomes of its own snapshot.
+/// backup which replaces it is deleted by the change. A create is the same whether or not its own snapshot stays.
 fn covers(old: &Action, new: &Action) -> bool {
     old.is_same_action_as(new)
         && match (old, new) {
@@ -355,7 +344,7 @@ fn covers(old: &Action, new: &Action) -> bool {
         }
 }
 
-/// Says what becomes of the own snapshot of a backup that would have been made before as well.
+/// Compares what happens to the own snapshot of a backup that would have been made before as well.
 fn own_snapshot(old: &VmPlan, new: &Action) -> Option<NewSnapshotChange> {
     let old = old.due_actions().iter().find(|old| old.is_same_action_as(new))?;
     match (old, new) {

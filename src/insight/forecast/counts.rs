@@ -4,7 +4,7 @@ use crate::plan::BackupKind;
 use crate::policy::{Policy, TierIndex};
 use serde::Serialize;
 
-/// What comes of some VMs within the time that is looked ahead.
+/// The result for some VMs over the forecast period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ForecastCounts {
     /// The backups that are made, coarsest tier first. Of a policy each tier is listed, also one of which none is made.
@@ -24,7 +24,6 @@ pub struct ForecastCounts {
 /// The backups that are made of one tier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TierForecast {
-    /// The tier.
     pub tier: String,
     /// Full ones.
     pub full: usize,

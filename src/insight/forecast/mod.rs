@@ -1,10 +1,10 @@
-//! What a change of policies comes to over the next weeks: each VM whose policy does something else than before is run
+//! The effect of a change of policies over the next weeks: each VM whose policy does something else than before is run
 //! forward under both, from due time to due time, on an assumed world in which every create succeeds at once and every
 //! delete happens.
 //!
 //! It is a forecast and no plan: what runs now is taken to succeed, a VM that cannot be backed up now never can, and
-//! nobody moves, makes or deletes anything. VMs that will be decided alike are run once, so that a policy of
-//! twenty thousand VMs costs little more than one of a handful; VMs that are done the same to are not run at all.
+//! no VM is moved, created or deleted. VMs with equal decisions are simulated once, so that a policy of
+//! twenty thousand VMs costs little more than one of a handful; VMs whose decisions do not change are not simulated.
 
 mod counts;
 mod occurrences;
@@ -20,15 +20,15 @@ use run::Runner;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// How far ahead is looked: the longest month and the days until the next Sunday, so that a scheme of months and weeks
+/// The forecast period: the longest month and the days until the next Sunday, so that a scheme of months and weeks
 /// is seen whole.
 pub const FORECAST_WITHIN: TimeDelta = TimeDelta::days(35);
 
-/// So many decisions are taken in all, some tens of seconds of them at the most. What is beyond is counted and told, not
+/// The limit of decisions in all, at most some tens of seconds. VMs beyond it are counted and reported, not
 /// forecast.
 const DECISIONS_MAX: usize = 1_500_000;
 
-/// What a change of policies comes to.
+/// The effect of a change of policies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Forecast {
     /// The instant from which it looks ahead.
@@ -50,9 +50,9 @@ pub struct ForecastGroup {
     pub after: Option<String>,
     /// How many VMs are counted together.
     pub vms: usize,
-    /// What would come of them without the change, in all.
+    /// Their total result without the change.
     pub without: ForecastCounts,
-    /// What comes of them with it, in all.
+    /// Their total result with the change.
     pub with: ForecastCounts,
 }
 
@@ -61,7 +61,7 @@ pub fn forecast(before: &Policies, after: &Policies, inventory: &Inventory, now:
     look_ahead(before, after, inventory, (now, now + FORECAST_WITHIN), DECISIONS_MAX)
 }
 
-/// Looks ahead from one instant to another, with no more than so many decisions.
+/// Looks ahead from one instant to another, with a limit on the number of decisions.
 pub(in crate::insight) fn look_ahead(
     before: &Policies,
     after: &Policies,
@@ -129,12 +129,12 @@ fn one(found: Match<'_>) -> Option<&Policy> {
     }
 }
 
-/// Gives the instant until which nothing is done to a VM; `None` when that is over already, or never was.
+/// Returns the instant until which nothing is done to a VM; `None` when that is over already, or never was.
 fn held_until(policy: &Policy, vm: &Vm, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     policy.suspended_until(vm).filter(|&until| now < until)
 }
 
-/// What comes of a VM that no policy tends: what it has on its hypervisor stays there.
+/// The result for a VM without a policy: its snapshots stay on the hypervisor.
 fn untended(vm: &Vm) -> ForecastCounts {
     let local = vm.backups.values().filter(|backup| backup.holds_snapshot()).count();
     ForecastCounts { local, local_max: local, ..ForecastCounts::default() }

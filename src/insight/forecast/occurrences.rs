@@ -56,7 +56,7 @@ impl<'a> OccurrenceRange<'a> {
         range
     }
 
-    /// Gives what is a VM's own.
+    /// Returns what is a VM's own.
     pub(super) fn of(&self, vm: VmId) -> VmOccurrenceRange<'_, 'a> {
         let shares = self.policy.tiers.iter().map(|tier| match tier.spread {
             spread if spread.is_zero() => TimeDelta::zero(),
@@ -65,7 +65,7 @@ impl<'a> OccurrenceRange<'a> {
         VmOccurrenceRange { range: self, shares: shares.collect() }
     }
 
-    /// Gives the instant up to which it goes.
+    /// Returns the instant up to which it goes.
     pub(super) fn until(&self) -> DateTime<Utc> {
         self.until
     }
@@ -84,7 +84,7 @@ impl<'a> VmOccurrenceRange<'_, 'a> {
         due
     }
 
-    /// Gives the instants at which some tier is due, each once, earliest first.
+    /// Returns the instants at which some tier is due, each once, earliest first.
     pub(super) fn times(&self) -> Vec<DateTime<Utc>> {
         if let Some(shared) = &self.range.shared {
             return shared.clone();
@@ -94,7 +94,7 @@ impl<'a> VmOccurrenceRange<'_, 'a> {
         times
     }
 
-    /// Gives the tiers in the order in which they are due, so that it can be told whether two VMs with shares of their own
+    /// Returns the tiers in the order in which they are due, which shows whether two VMs with shares of their own
     /// go the same way. It is empty where all VMs of the policy do.
     pub(super) fn order(&self) -> Vec<TierIndex> {
         if self.range.shared.is_some() {
@@ -119,7 +119,7 @@ impl<'a> VmOccurrenceRange<'_, 'a> {
         }
     }
 
-    /// Gives the occurrences around an instant within the range.
+    /// Returns the occurrences around an instant within the range.
     pub(super) fn occurrences(&self, instant: DateTime<Utc>) -> Occurrences<'a> {
         let last = self.range.tiers.iter().zip(&self.shares).map(|(times, share)| {
             let past = times.partition_point(|time| *time + *share <= instant);

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// With more backups than this a VM is trimmed again on its way.
+/// A VM with more backups than this is trimmed again during the simulation.
 const BACKUPS_MAX: usize = 24;
 
 /// Runs the VMs of one policy forward, and remembers the result for each [`StateKey`].
@@ -59,7 +59,7 @@ impl<'a> Runner<'a> {
         Self { policy, from, range: OccurrenceRange::new(policy, from, until), known: BTreeMap::new() }
     }
 
-    /// Gives the forecast of a VM; `None` when that would take more decisions than are left.
+    /// Returns the forecast of a VM; `None` when that would take more decisions than are left.
     pub(super) fn run(&mut self, vm: &Vm, decisions_left: &mut usize) -> Option<ForecastCounts> {
         let settled = settled(vm, self.policy, self.from);
         let range = self.range.of(vm.id);
@@ -162,7 +162,7 @@ impl<'a> Runner<'a> {
         outlook
     }
 
-    /// Gives a VM with all its backups, those that are trimmed away on the way as well, as it is in the end.
+    /// Returns a VM with all its backups, those that are trimmed away on the way as well, as it is in the end.
     fn carried_through(&self, course: &Course, settled: &Vm, start: &Start) -> Vm {
         let id_of = |place: &BackupRef| match place {
             BackupRef::Existing(place) => start.ids.get(*place).copied(),
@@ -194,7 +194,7 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// Gives the UUID that stands for a backup made on the way: greater than those there are, and different from any other.
+/// Returns the UUID that stands for a backup made on the way: greater than those there are, and different from any other.
 fn made_id(number: usize) -> BackupId {
     let number = u128::try_from(number).unwrap_or(0);
     BackupId::new(Uuid::from_u128((u128::MAX - u128::from(u64::MAX)) | number))

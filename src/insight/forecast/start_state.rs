@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A VM at the beginning of a forecast.
 #[derive(Debug)]
 pub(super) struct Start {
-    /// The VM with those backups that decisions rest on, and nothing running any more.
+    /// The VM with those backups that decisions depend on, and nothing in progress.
     pub(super) vm: Vm,
     /// Its backups in the order in which [`StateKey`] has them.
     pub(super) ids: Vec<BackupId>,
@@ -22,7 +22,7 @@ pub(super) struct Start {
     pub(super) retries: Vec<DateTime<Utc>>,
 }
 
-/// What the decisions of a forecast rest on. Two VMs of the same shape under the same policy get the same backups.
+/// What the decisions of a forecast depend on. Two VMs of the same shape under the same policy get the same backups.
 ///
 /// Every due time lies after every backup that there is, so of their timestamps only the order counts; those that lie
 /// ahead of the beginning are kept to the letter, and so are the times of a VM that has such a one.
@@ -35,7 +35,7 @@ pub(super) struct StateKey {
     /// how-manieth retry it is.
     retries: Vec<Option<(usize, usize, usize)>>,
     /// All times at which it is decided about, where a backup lies ahead of the beginning: those before it and those
-    /// after it are told apart. Shares of a spread differ from VM to VM.
+    /// after it are distinguished. Shares of a spread differ from VM to VM.
     times: Vec<DateTime<Utc>>,
     due: Vec<TierIndex>,
     has_failed: Vec<bool>,
@@ -49,7 +49,7 @@ struct BackupKey {
     tier: Option<TierIndex>,
     is_restorable: bool,
     is_stuck: bool,
-    /// Whether it is stuck before it has told what it is taken from.
+    /// Whether it is stuck before its parent is known.
     is_parent_unknown: bool,
     /// Whether it is an increment that came out empty: after such a one another is not tried.
     is_empty_increment: bool,
@@ -67,7 +67,7 @@ enum Parent {
     Elsewhere,
 }
 
-/// Gives a VM with everything that runs taken as done; nothing of its sizes is left, which would be much to carry along,
+/// Returns a VM with everything that runs taken as done; nothing of its sizes is left, which would be much to carry along,
 /// but that what is hollow has nothing in it.
 pub(super) fn settled(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
     let view = VmView::new(vm, policy, now);
@@ -117,7 +117,7 @@ pub(super) fn with_backups(vm: &Vm, backups: Backups) -> Vm {
     }
 }
 
-/// Gives a VM with those backups only that a decision at this instant, or a later one, can rest on. A restorable one
+/// Returns a VM with those backups only that a decision at this instant, or a later one, can depend on. A restorable one
 /// whose parent is left out stands on its own.
 pub(super) fn trimmed(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vm {
     let tiers = 0..view.policy.tiers.len();
@@ -142,7 +142,7 @@ pub(super) fn trimmed(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vm {
         let newest = view.restorable().rev().filter(|backup| backup.tier == Some(tier));
         kept.extend(newest.take(keep_local.max(1)).map(|backup| backup.id()));
     }
-    // What tells whether another increment would come out empty like one before it: that one, or a good one since.
+    // These show whether another increment would be empty like one before it: that one, or a good one since.
     let parents: BTreeSet<BackupId> = view
         .backups
         .iter()
@@ -218,7 +218,7 @@ impl Start {
         Self { ids, key, retries, vm }
     }
 
-    /// Gives how many backups restoring each of those that there are fetches.
+    /// Returns how many backups restoring each of those that there are fetches.
     pub(super) fn steps(&self) -> impl Iterator<Item = (BackupId, usize)> {
         self.ids.iter().copied().zip(self.key.backups.iter().map(|trace| trace.steps))
     }

@@ -24,9 +24,7 @@ use tree::in_chains;
 /// The backups of some VMs at an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// The instant.
     pub at: DateTime<Utc>,
-    /// The FiFo.
     pub endpoint: String,
     /// The IANA name of the zone in which times are shown.
     pub timezone: String,
@@ -43,7 +41,7 @@ pub struct VmExplanation {
     pub alias: String,
     /// The policy it belongs to.
     pub policy: Option<String>,
-    /// Whether its actions are held back by a suspension.
+    /// Whether a suspension holds its actions back.
     pub is_suspended: bool,
     /// Its backups, each before those that are taken from it, and else the older one first.
     pub backups: Vec<BackupExplanation>,
@@ -56,25 +54,23 @@ pub struct VmExplanation {
 /// One backup, with why it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BackupExplanation {
-    /// Its UUID.
     pub backup: BackupId,
     /// The backup it is an increment on, whether or not that is still there.
     pub parent: Option<BackupId>,
-    /// How many steps below the beginning of its chain it stands; a list and not a tree within a tree, since a chain may
+    /// The number of steps from the start of its chain. The list is flat and not nested, since a chain may
     /// be hundreds long.
     pub depth: usize,
     /// Its tier; `None` for one of no tier.
     pub tier: Option<String>,
-    /// Its comment.
     pub comment: Option<String>,
     /// When it was taken, in the policy's zone, or UTC where there is no policy.
     pub taken: Option<DateTime<FixedOffset>>,
     /// Full or incremental, as its record says.
     #[serde(rename = "type")]
     pub kind: BackupKind,
-    /// How it stands.
+    /// The state of the backup and of the chain that it depends on.
     pub standing: ReportedStanding,
-    /// Whether its timestamp is too far ahead to be believed.
+    /// Whether its timestamp is too far ahead to be plausible.
     pub is_future_dated: bool,
     /// What restoring it fetches from storage; `None` when it cannot be restored from there.
     pub restore: Option<Restore>,
@@ -86,23 +82,23 @@ pub struct BackupExplanation {
     pub stored: StoredCopy,
 }
 
-/// How a backup stands, in one word.
+/// The state of a backup, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportedStanding {
-    /// Complete, and so is all that it rests on.
+    /// Complete, and so is all that it depends on.
     Restorable,
-    /// Complete itself, but something that it rests on is missing or not complete.
+    /// Complete itself, but something that it depends on is missing or not complete.
     Unrestorable,
     /// FiFo says that it failed.
     Failed,
-    /// Called completed, with next to nothing in it.
+    /// FiFo says that it completed, and it is next to empty.
     Hollow,
-    /// It has not ended in the time it may take.
+    /// It has been running for longer than it may.
     Stuck,
-    /// On its way.
+    /// In progress.
     InProgress,
-    /// Called completed, without the size or checksum of one of its files, which FiFo gave for an earlier one.
+    /// FiFo says that it completed, without the size or checksum of one of its files, which an earlier backup has.
     Unverified,
     /// Its record has no timestamp: the remains of one that was deleted while it uploaded.
     Unreadable,
@@ -111,11 +107,11 @@ pub enum ReportedStanding {
 /// What a restore fetches, one backup after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Restore {
-    /// How many backups, when nothing on the hypervisor is left.
+    /// The number of backups, when no snapshot is left on the hypervisor.
     pub steps: usize,
-    /// How many bytes they have; `None` when that is not known of one of them.
+    /// Their total size in bytes; `None` when the size of one is unknown.
     pub size_bytes: Option<u64>,
-    /// How many backups as things are: FiFo stops at the first one whose snapshot is there. 0 is a rollback.
+    /// The number of backups now: FiFo stops at the first one whose snapshot is there. 0 is a rollback.
     pub steps_now: usize,
 }
 
@@ -147,11 +143,11 @@ pub enum DeleteWhen {
 pub struct StoredCopy {
     /// Why it stays; empty when it has expired.
     pub kept_for: Vec<Reason>,
-    /// Whether it is no longer wanted.
+    /// Whether retention no longer needs it.
     pub is_expired: bool,
 }
 
-/// Explains the backups of a plan's VMs by what they were planned from.
+/// Explains the backups of a plan's VMs by the inventory and policies that the plan was made from.
 pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Explanation {
     let vms = plan.vms.iter().map(|planned| {
         let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
@@ -224,7 +220,7 @@ fn standing(judged: &BackupView<'_>) -> ReportedStanding {
     }
 }
 
-/// Without a policy only FiFo's own word is known, and nothing is ever done.
+/// Without a policy only the states that FiFo reports are known, and no action is ever planned.
 fn without_policy(vm: &Vm) -> Vec<BackupExplanation> {
     let is_good = |backup: &Backup| backup.state == RecordedState::Completed && backup.timestamp.is_some();
     let is_good: Vec<bool> = vm.backups.values().map(is_good).collect();
@@ -264,7 +260,7 @@ fn held(backup: &Backup) -> LocalCopy {
     }
 }
 
-/// Tells what the record alone says.
+/// Returns the state that the record alone shows.
 fn recorded(vm: &Vm, backup: &Backup, standing: ReportedStanding) -> BackupExplanation {
     let chain = chain_of(&vm.backups, backup.id).filter(|_| standing == ReportedStanding::Restorable);
     BackupExplanation {

@@ -66,7 +66,7 @@ pub enum Dependent {
 }
 
 impl Reason {
-    /// Gives the code that stands for it in JSON.
+    /// Returns the code that stands for it in JSON.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Local { wanted, .. } => match wanted {
@@ -135,12 +135,12 @@ impl<'v, 'a> Reasons<'v, 'a> {
         }
     }
 
-    /// Gives a backup as it was judged; `None` for one without a timestamp.
+    /// Returns a backup as it was judged; `None` for one without a timestamp.
     pub(super) fn judged(&self, id: BackupId) -> Option<&'v BackupView<'a>> {
         self.judged.get(&id).copied()
     }
 
-    /// Gives the reasons why a backup's snapshot stays on the hypervisor; none where there is no snapshot.
+    /// Returns the reasons why a backup's snapshot stays on the hypervisor; none where there is no snapshot.
     pub(super) fn local(&self, backup: &Backup) -> Vec<Reason> {
         if !backup.holds_snapshot() {
             return Vec::new();
@@ -159,7 +159,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
         reasons
     }
 
-    /// Gives the reasons why a backup stays in storage; none when it has expired.
+    /// Returns the reasons why a backup stays in storage; none when it has expired.
     pub(super) fn stored(&self, backup: &Backup) -> Vec<Reason> {
         // What is not ours to judge has its reason by `not_judged`.
         let wanted = self.stored.get(&backup.id).into_iter().flatten();
@@ -200,7 +200,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
         }
     }
 
-    /// Gives the reason why a backup is left alone wherever it is.
+    /// Returns the reason why a backup is left alone wherever it is.
     fn not_judged(&self, backup: &Backup) -> Option<Reason> {
         match self.judged.get(&backup.id) {
             None => Some(Reason::Unreadable),

@@ -17,12 +17,10 @@ use std::iter::successors;
 /// How far back gaps are looked for.
 const GAPS_WITHIN: TimeDelta = TimeDelta::days(35);
 
-/// How all VMs stand at an instant.
+/// The health of all VMs at an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// The instant.
     pub at: DateTime<Utc>,
-    /// The FiFo.
     pub endpoint: String,
     /// The IANA name of the zone in which times are shown.
     pub timezone: String,
@@ -30,30 +28,29 @@ pub struct Health {
     pub vms: Vec<VmHealth>,
 }
 
-/// How one VM stands.
+/// The health of one VM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VmHealth {
     /// Its UUID; `None` only where not even that could be read.
     pub uuid: Option<VmId>,
     /// Its alias; may be empty.
     pub alias: String,
-    /// The policy it belongs to.
+    /// The policy that it belongs to; `None` for none or several.
     pub policy: Option<String>,
-    /// The answer.
     pub verdict: BackupHealth,
     /// Whether its policy is suspended for it. Its backups grow old all the same.
     pub is_suspended: bool,
     /// The newest backup that can be restored.
     pub newest: Option<NewestBackup>,
-    /// How old that may be, in seconds.
+    /// The policy's `max_age`, in seconds.
     pub max_age_secs: Option<i64>,
     /// What its backups hold on the hypervisor.
     pub local: SnapshotUsage,
-    /// As much of that as belongs to no tier of its policy: nothing ever deletes it.
+    /// The part of `local` that belongs to no tier of its policy; nothing ever deletes it.
     pub unmanaged: SnapshotUsage,
     /// The due times of which a backup should still be stored and none can be restored, oldest first: those of the last
-    /// 35 days, since the first backup there is, that are among the newest `keep` ones of a tier. Those that are still to
-    /// be made up for are not among them.
+    /// 35 days, since the first backup there is, that are among the newest `keep` ones of a tier. Those that may still get
+    /// a backup are not among them.
     pub gaps: Vec<DateTime<FixedOffset>>,
     /// When each tier of its policy is due next, coarsest first.
     pub next_due: Vec<NextDue>,
@@ -64,13 +61,12 @@ pub struct VmHealth {
 /// The next due time of a tier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NextDue {
-    /// The tier's name.
     pub tier: String,
     /// The instant, in the policy's zone.
     pub at: DateTime<FixedOffset>,
 }
 
-/// Whether a VM's backups would have saved it.
+/// Whether the VM could be restored from a recent enough backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackupHealth {
@@ -89,7 +85,7 @@ pub enum BackupHealth {
 }
 
 impl BackupHealth {
-    /// Says whether something has to be done about it. What nobody asked to protect is as it should be.
+    /// Says whether the VM needs attention. A VM without a policy does not.
     pub fn is_out(self) -> bool {
         match self {
             Self::Safe | Self::Unprotected => false,
@@ -101,17 +97,16 @@ impl BackupHealth {
 /// A restorable backup with what restoring it takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NewestBackup {
-    /// Which.
     pub backup: BackupId,
-    /// Its tier; `None` for one that somebody made by hand.
+    /// Its tier; `None` for a manual backup.
     pub tier: Option<String>,
     /// When it was taken, in the policy's zone.
     pub taken: DateTime<FixedOffset>,
     /// How old it is, in seconds.
     pub age_secs: i64,
-    /// How many stored backups have to be fetched one after the other, when nothing on the hypervisor is left.
+    /// The number of stored backups to fetch when no snapshot is left on the hypervisor.
     pub steps: usize,
-    /// How many bytes they have; `None` when that is not known of one of them.
+    /// Their total size in bytes; `None` when the size of one is unknown.
     pub size_bytes: Option<u64>,
 }
 
@@ -185,7 +180,7 @@ pub(super) fn next_due(vm: VmId, policy: &Policy, occurrences: &Occurrences<'_>)
 
 /// Finds the due times after which nothing that can be restored was taken before the next one.
 ///
-/// A tier is asked only for as many of its newest due times as it keeps backups: what is older has gone on purpose. So
+/// Only as many of a tier's newest due times count as it keeps backups: older ones expired as intended. So
 /// where the dailies end, the next due time is that of the next weekly.
 fn gaps(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<FixedOffset>> {
     let taken: Vec<DateTime<Utc>> =
@@ -200,7 +195,7 @@ fn gaps(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<FixedO
         let keep = rules.keep.map_or(usize::MAX, |keep| usize::try_from(keep.get()).unwrap_or(usize::MAX));
         due.extend(own.into_iter().rev().take(keep));
     }
-    // The last one has none after it: it may still be made up for.
+    // The last due time has no next one: its backup may still be made.
     let with_the_next = due.iter().zip(due.iter().skip(1));
     let mut taken = taken.iter().peekable();
     let is_gap = |(began, ended): &(&DateTime<Utc>, &DateTime<Utc>)| {

@@ -25,7 +25,7 @@ pub struct TierHealth {
     pub tier: String,
     /// When the newest restorable backup of just this tier was taken; `None` where there is none.
     pub newest: Option<DateTime<Utc>>,
-    /// Whether what was due last is there or on its way. A coarser tier's backup counts as well.
+    /// Whether the backup that was due last exists or is in progress. A coarser tier's backup counts as well.
     pub is_up_to_date: bool,
 }
 
@@ -86,7 +86,7 @@ fn tiers(judged: &JudgedVm<'_>) -> Vec<TierHealth> {
 }
 
 impl Health {
-    /// Gives the same a while later, with nothing new known: backups have grown older, and may be too old by now.
+    /// Returns the same a while later, with nothing new known: backups have grown older, and may be too old by now.
     ///
     /// So a VM that was safe when it was read an hour ago does not count as safe because of that.
     #[must_use]

@@ -24,7 +24,7 @@ fn made_id(n: usize) -> BackupId {
     backup_id(u128::MAX - 1_000_000 + n as u128)
 }
 
-/// What runs is taken as done, and what is good stays so whatever FiFo tells of the next ones.
+/// What runs is taken as done, and what is good stays so whatever FiFo reports of the next ones.
 fn at_rest(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
     let mut rested = vm.clone();
     for judged in VmView::new(vm, policy, now).backups {
@@ -145,7 +145,7 @@ fn it_comes_to_what_a_plain_run_of_the_decisions_comes_to() {
             others.set(others.get() + emptied_here_and_there(&mut cloud, &policies));
         }
         let span = (cloud.now, until);
-        let told = look_ahead(&Policies::default(), &policies, &cloud.inventory, span, usize::MAX);
+        let forecast = look_ahead(&Policies::default(), &policies, &cloud.inventory, span, usize::MAX);
         let mut sums: BTreeMap<String, Vec<ForecastCounts>> = BTreeMap::new();
         for vm in cloud.inventory.vms.values() {
             if let Match::One(policy) = policies.policy_for(vm) {
@@ -153,8 +153,8 @@ fn it_comes_to_what_a_plain_run_of_the_decisions_comes_to() {
                 sums.entry(policy.name.clone()).or_default().push(plain);
             }
         }
-        prop_assert_eq!(told.groups.len(), sums.len());
-        for (group, plain) in told.groups.iter().zip(sums.values()) {
+        prop_assert_eq!(forecast.groups.len(), sums.len());
+        for (group, plain) in forecast.groups.iter().zip(sums.values()) {
             let sum = |of: &dyn Fn(&ForecastCounts) -> usize| plain.iter().map(of).sum::<usize>();
             let most = |of: &dyn Fn(&ForecastCounts) -> usize| plain.iter().map(of).max().unwrap_or(0);
             let with = &group.with;
@@ -183,7 +183,7 @@ fn after_an_increment_that_came_out_empty_a_full_backup_is_seen() {
     let hollow = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(51).local();
     let view = hollow.vm.clone();
     let policy = grandfather();
-    let group = &told(&[], std::slice::from_ref(&policy), [hollow]).groups[0];
+    let group = &forecast_of(&[], std::slice::from_ref(&policy), [hollow]).groups[0];
     let from = at("2026-11-18 02:00");
     assert_eq!(group.with, plainly(&view, &policy, from, from + FORECAST_WITHIN));
     assert_eq!(group.with.creates[2].full, 1, "{group:#?}");
@@ -263,7 +263,7 @@ fn what_is_remembered_of_one_vm_holds_for_those_of_its_shape_only() {
     }
 }
 
-fn told(before: &[Policy], after: &[Policy], vms: impl IntoIterator<Item = VmBuilder>) -> Forecast {
+fn forecast_of(before: &[Policy], after: &[Policy], vms: impl IntoIterator<Item = VmBuilder>) -> Forecast {
     let (before, after) = (Policies::new(before.to_vec()), Policies::new(after.to_vec()));
     forecast(&before, &after, &inventory(vms), at("2026-11-18 02:00"))
 }
@@ -277,7 +277,7 @@ fn shorter_chains_are_seen_and_so_is_what_they_hold() {
     let mut differential = grandfather();
     differential.tiers[1].kind = TierKind::Incremental { from: vec![0] };
     differential.tiers[2].kind = TierKind::Incremental { from: vec![0, 1] };
-    let forecast = told(&[grandfather()], &[differential], [mid_chain(), vm(2)]);
+    let forecast = forecast_of(&[grandfather()], &[differential], [mid_chain(), vm(2)]);
     assert_eq!(forecast.until - forecast.from, FORECAST_WITHIN);
     let [group] = forecast.groups.as_slice() else { panic!("{forecast:#?}") };
     assert_eq!((group.vms, forecast.left_out), (2, 0));
@@ -292,7 +292,7 @@ fn shorter_chains_are_seen_and_so_is_what_they_hold() {
 fn a_shorter_keep_is_seen_as_what_expires() {
     let mut shorter = grandfather();
     shorter.tiers[2].keep = NonZeroU32::new(3);
-    let forecast = told(&[grandfather()], &[shorter], [mid_chain()]);
+    let forecast = forecast_of(&[grandfather()], &[shorter], [mid_chain()]);
     let group = &forecast.groups[0];
     assert_eq!(creates(&group.without), creates(&group.with));
     assert!(group.without.expired == 0 && group.with.expired > 20, "{group:#?}");
@@ -305,7 +305,7 @@ fn a_suspension_is_seen_with_its_end() {
     let reason = "storage move".to_owned();
     let until = until_instant.date_naive();
     suspended.suspend = Some(Suspension { reason, until, until_instant, vms: None });
-    let forecast = told(&[grandfather()], &[suspended.clone()], [mid_chain()]);
+    let forecast = forecast_of(&[grandfather()], &[suspended.clone()], [mid_chain()]);
     let group = &forecast.groups[0];
     let sum =
         |outlook: &ForecastCounts| outlook.creates.iter().map(|it| it.full + it.incremental).sum::<usize>();
@@ -317,12 +317,12 @@ fn a_suspension_is_seen_with_its_end() {
 
     // One that is over already is nothing.
     suspended.suspend.as_mut().unwrap().until_instant = at("2026-11-18 02:00");
-    assert_eq!(told(&[grandfather()], &[suspended], [mid_chain()]).groups, []);
+    assert_eq!(forecast_of(&[grandfather()], &[suspended], [mid_chain()]).groups, []);
 }
 
 #[test]
 fn a_vm_that_leaves_its_policy_keeps_what_it_holds_and_gets_nothing_more() {
-    let forecast = told(&[grandfather()], &[], [mid_chain()]);
+    let forecast = forecast_of(&[grandfather()], &[], [mid_chain()]);
     let group = &forecast.groups[0];
     assert_eq!((group.before.as_deref(), group.after.as_deref()), (Some("grandfather"), None));
     assert_eq!((group.with.local, group.with.creates.len(), group.with.deleted_locally), (2, 0, 0));
@@ -378,7 +378,7 @@ fn a_stuck_upload_holds_what_it_is_taken_from() {
     let policy = grandfather();
     let standing = VmView::new(&view, &policy, at("2026-11-18 02:00")).backups[1].standing;
     assert_eq!(standing, Standing::Stuck);
-    let group = &told(&[], std::slice::from_ref(&policy), [stuck]).groups[0];
+    let group = &forecast_of(&[], std::slice::from_ref(&policy), [stuck]).groups[0];
     let plain = plainly(&view, &policy, at("2026-11-18 02:00"), at("2026-11-18 02:00") + FORECAST_WITHIN);
     assert_eq!(group.with, plain);
 }

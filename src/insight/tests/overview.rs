@@ -20,9 +20,9 @@ fn chain() -> VmBuilder {
 fn each_tier_has_its_own_newest_and_a_failed_one_is_none() {
     let vm = chain().backup(3, "weekly", "2026-11-15 01:00").on(1).failed();
     let tiers = &overview([vm], "2026-11-16 20:00").tiers[&vm_id(1)];
-    let told: Vec<_> = tiers.iter().map(|it| (it.tier.as_str(), it.newest, it.is_up_to_date)).collect();
+    let shown: Vec<_> = tiers.iter().map(|it| (it.tier.as_str(), it.newest, it.is_up_to_date)).collect();
     assert_eq!(
-        told,
+        shown,
         [
             ("monthly", Some(at("2026-11-01 01:00")), true),
             ("weekly", None, false),

@@ -58,7 +58,7 @@ fn a_snapshot_without_a_reason_is_exactly_what_the_plan_deletes() {
             };
             let unwanted =
                 |backup: &&BackupExplanation| backup.local.is_held && backup.local.kept_for.is_empty();
-            let told = |is_it: &dyn Fn(&&BackupExplanation) -> bool| -> BTreeSet<BackupId> {
+            let backups_where = |is_it: &dyn Fn(&&BackupExplanation) -> bool| -> BTreeSet<BackupId> {
                 vm.backups.iter().filter(|backup| is_it(backup)).map(|backup| backup.backup).collect()
             };
             prop_assert_eq!(told(&unwanted), deleted(false), "{:#?}", vm);

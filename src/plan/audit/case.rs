@@ -19,7 +19,7 @@ pub(super) struct AuditCase<'a> {
 /// What can be said of a tier, leaving aside whether FiFo would take a backup at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TierState {
-    /// Its last occurrence has its backup, or one on its way, or there was none.
+    /// Its last occurrence has its backup, or one in progress, or there was none.
     NothingDue,
     /// It is due, no attempt has failed, and nothing of its own stands in its way.
     Fresh,
@@ -27,7 +27,7 @@ pub(super) enum TierState {
     Again,
     /// It is due, and a failed attempt is too recent.
     Pausing,
-    /// It is due, a failed attempt is too recent, and so many have failed that somebody should look.
+    /// It is due, a failed attempt is too recent, and so many have failed that it is reported.
     PausingForLong,
     /// It is due, has no parent, and must not become a full one.
     NoParent,
@@ -48,7 +48,7 @@ impl<'a> AuditCase<'a> {
         case
     }
 
-    /// Gives the same case with another state of the VM.
+    /// Returns the same case with another state of the VM.
     pub(super) fn with<'b>(&'b self, vm: &'b Vm) -> AuditCase<'b> {
         AuditCase::new(vm, self.policy, self.occurrences)
     }
@@ -121,7 +121,7 @@ impl<'a> AuditCase<'a> {
         self.never_ended(backup) && !self.is_future_or_undated(backup) && !self.is_outlived(backup)
     }
 
-    /// Says whether a backup that runs, or may still run, has not told yet what it is taken from.
+    /// Says whether a backup that runs, or may still run, has no known parent yet.
     pub(super) fn a_parent_is_unknown(&self) -> bool {
         self.all().any(|backup| {
             (self.may_run(backup) || self.may_still_run(backup))
@@ -130,7 +130,8 @@ impl<'a> AuditCase<'a> {
         })
     }
 
-    /// Says whether it is whole in itself: completed, with a timestamp, not next to empty, and with all that tells so.
+    /// Says whether it is whole in itself: completed, with a timestamp, not next to empty, and with all the data that
+    /// shows it.
     fn is_sound(&self, backup: &Backup) -> bool {
         backup.state == RecordedState::Completed
             && backup.timestamp.is_some()
@@ -182,7 +183,7 @@ impl<'a> AuditCase<'a> {
         self.restorable.contains(&backup.id)
     }
 
-    /// Says whether it is a backup that the rules may rest on.
+    /// Says whether the rules may depend on the backup.
     pub(super) fn counts(&self, backup: &Backup) -> bool {
         self.can_be_restored(backup) && !self.is_future_or_undated(backup)
     }
@@ -252,7 +253,7 @@ impl<'a> AuditCase<'a> {
             && matches!(self.vm.state.as_str(), "running" | "stopped" | "booting" | "shutting_down")
     }
 
-    /// Gives a tier's last occurrence for this VM.
+    /// Returns a tier's last occurrence for this VM.
     pub(super) fn due_since(&self, tier: TierIndex) -> Option<DateTime<Utc>> {
         self.occurrences.last(tier, self.vm.id)
     }
@@ -284,7 +285,7 @@ impl<'a> AuditCase<'a> {
         }
     }
 
-    /// Says whether a tier is due and has failed so often that it has to be told.
+    /// Says whether a tier is due and has failed so often that it must be reported.
     pub(super) fn has_given_up(&self, tier: TierIndex) -> bool {
         self.tier_state(tier) != TierState::NothingDue
             && self
@@ -292,7 +293,7 @@ impl<'a> AuditCase<'a> {
                 .is_some_and(|due_since| self.is_past_the_last(&self.failed_attempts(tier, due_since)))
     }
 
-    /// Gives the times of a tier's own failures since it is due.
+    /// Returns the times of a tier's own failures since it is due.
     fn failed_attempts(&self, tier: TierIndex, due_since: DateTime<Utc>) -> Vec<DateTime<Utc>> {
         self.all()
             .filter(|backup| self.tier(backup) == Some(tier) && self.is_failure(backup))

@@ -14,27 +14,27 @@ pub(super) fn create_broken(
     create: &Create,
 ) -> Vec<String> {
     let mut found = Vec::new();
-    let mut tell = |what: &str| found.push(what.to_owned());
+    let mut report = |what: &str| found.push(what.to_owned());
     if case.something_runs() {
-        tell("a create while another backup runs");
+        report("a create while another backup runs");
     }
     let Some(tier) = case.policy.tiers.iter().position(|tier| tier.name == create.tier) else {
-        tell("a create of a tier that the policy does not have");
+        report("a create of a tier that the policy does not have");
         return found;
     };
     if create.comment != case.policy.tiers[tier].comment {
-        tell("a create whose comment is not its tier's");
+        report("a create whose comment is not its tier's");
     }
     if case.due_since(tier) != Some(create.due_since.to_utc()) {
-        tell("a create for something else than the tier's last occurrence");
+        report("a create for something else than the tier's last occurrence");
     }
     match case.tier_state(tier) {
         TierState::Fresh | TierState::Again => {}
-        TierState::NothingDue => tell("a create for an occurrence that has its backup"),
+        TierState::NothingDue => report("a create for an occurrence that has its backup"),
         TierState::Pausing | TierState::PausingForLong => {
-            tell("a create before the pause after a failed attempt is over");
+            report("a create before the pause after a failed attempt is over");
         }
-        TierState::NoParent => tell("a full create where the policy says to block"),
+        TierState::NoParent => report("a full create where the policy says to block"),
     }
     let is_again = case.tier_state(tier) == TierState::Again;
     let comes_first = |other: TierIndex| match case.tier_state(other) {
@@ -43,22 +43,22 @@ pub(super) fn create_broken(
         TierState::NothingDue | TierState::Pausing | TierState::PausingForLong | TierState::NoParent => false,
     };
     if (0..case.policy.tiers.len()).any(comes_first) {
-        tell("a create although another one comes first");
+        report("a create although another one comes first");
     }
     let parent = create.parent.and_then(|parent| case.get(parent));
     if let Some(what) = type_or_parent_broken(case, tier, create, parent) {
-        tell(what);
+        report(what);
     }
     let parents_tier = parent.and_then(|parent| case.tier(parent)).map(|tier| &case.policy.tiers[tier].name);
     let parents_time = parent.and_then(|parent| parent.timestamp);
     if create.parent_tier.as_ref() != parents_tier
         || create.parent_taken.map(|time| time.to_utc()) != parents_time
     {
-        tell("a create whose parent is shown as another one");
+        report("a create whose parent is shown as another one");
     }
     let wanted = after.get(new).is_some_and(|new| !still_wanted(after, new).is_empty());
     if wanted != create.stays_local {
-        tell("a create whose own snapshot would stay unneeded, or go although it is needed");
+        report("a create whose own snapshot would stay unneeded, or go although it is needed");
     }
     found
 }

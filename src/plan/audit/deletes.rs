@@ -13,55 +13,55 @@ pub(super) fn delete_broken(
     create: Option<(&Create, &AuditCase<'_>)>,
 ) -> Vec<&'static str> {
     let mut found = Vec::new();
-    let mut tell = |what| found.push(what);
+    let mut report = |what| found.push(what);
     let Some(backup) = case.get(delete.backup) else {
-        tell("a local delete of a backup that is not there");
+        report("a local delete of a backup that is not there");
         return found;
     };
     let Some(tier) = case.tier(backup) else {
-        tell("a local delete of an unmanaged backup");
+        report("a local delete of an unmanaged backup");
         return found;
     };
     if case.policy.tiers[tier].name != delete.tier {
-        tell("it is shown under another tier than its own");
+        report("it is shown under another tier than its own");
     }
     if backup.timestamp != Some(delete.taken.to_utc()) {
-        tell("it is shown with another time than its own");
+        report("it is shown with another time than its own");
     }
     if case.is_future_or_undated(backup) {
-        tell("a local delete of a backup whose time cannot be believed");
+        report("a local delete of a backup whose time cannot be believed");
     }
     if !case.is_on_hypervisor(backup) {
-        tell("a local delete of a backup that is not local");
+        report("a local delete of a backup that is not local");
     }
     let judged = match create {
         Some((_, after)) if delete.after_create => after,
         _ => case,
     };
     if judged.a_parent_is_unknown() {
-        tell("a local delete while a backup runs whose parent is not known yet");
+        report("a local delete while a backup runs whose parent is not known yet");
     }
-    // Asked of the VM as it is for what goes at once, and of the VM with the new backup for what goes after it.
+    // Checked on the VM as it is for immediate deletes, and on the VM with the new backup for later ones.
     match create {
         Some((_, after)) if delete.after_create => {
-            still_wanted(after, backup).into_iter().for_each(&mut tell);
+            still_wanted(after, backup).into_iter().for_each(&mut report);
             if still_wanted(case, backup).is_empty() && !case.a_parent_is_unknown() {
-                tell("a local delete put off although nothing needs the snapshot now");
+                report("a local delete put off although nothing needs the snapshot now");
             }
         }
-        _ => still_wanted(case, backup).into_iter().for_each(&mut tell),
+        _ => still_wanted(case, backup).into_iter().for_each(&mut report),
     }
     match create {
-        None if delete.after_create => tell("a local delete after a create that is not planned"),
+        None if delete.after_create => report("a local delete after a create that is not planned"),
         Some((create, _)) if create.parent == Some(backup.id) && !delete.after_create => {
-            tell("a local delete of the create's parent before it");
+            report("a local delete of the create's parent before it");
         }
         _ => {}
     }
     found
 }
 
-/// Gives the reasons for which a snapshot must stay where it is.
+/// Returns the reasons for which a snapshot must stay where it is.
 pub(super) fn still_wanted(case: &AuditCase<'_>, backup: &Backup) -> Vec<&'static str> {
     let mut found = Vec::new();
     if (0..case.policy.tiers.len()).any(|tier| case.is_best_parent(backup, tier)) {
@@ -89,7 +89,7 @@ pub(super) fn still_wanted(case: &AuditCase<'_>, backup: &Backup) -> Vec<&'stati
     found
 }
 
-/// Says whether it is the newest that storage cannot give back, and nothing newer is restorable.
+/// Says whether it is the newest that cannot be restored from storage, and nothing newer is restorable.
 fn is_the_newest_lost(case: &AuditCase<'_>, backup: &Backup) -> bool {
     let is_lost = |backup: &Backup| {
         case.holds_a_snapshot_of_ours(backup)
@@ -111,7 +111,7 @@ fn is_kept_by_keep_local(case: &AuditCase<'_>, backup: &Backup) -> bool {
     newer < case.policy.tiers[tier].keep_local as usize
 }
 
-/// Finds the snapshots that would stay without a reason: quota that nobody would ever get back.
+/// Finds the snapshots that would stay without a reason: quota that would never be freed.
 pub(super) fn kept_without_reason(
     case: &AuditCase<'_>,
     after: Option<&AuditCase<'_>>,

@@ -19,7 +19,7 @@ use case::AuditCase;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
-/// Judges what is planned for one VM against that VM as it is; gives everything that is wrong with it.
+/// Judges what is planned for one VM against that VM as it is; returns everything that is wrong with it.
 ///
 /// This is asked again of the VM as it was last read, right before anything is carried out on it.
 pub fn audit_vm(planned: &VmPlan, vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<String> {

@@ -68,7 +68,7 @@ fn frame_broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
     let has_given_up =
         case.can_be_backed_up() && (0..case.policy.tiers.len()).any(|tier| case.has_given_up(tier));
     if has_given_up != planned.note(NoteCode::GaveUp).is_some() {
-        found.push("that attempts were given up is told and is not so, or the other way round".to_owned());
+        found.push("attempts are reported as given up and are not, or the other way round".to_owned());
     }
     let (mut snapshots, mut bytes) = (0, 0_u64);
     for backup in case.all().filter(|backup| case.tier(backup).is_none() && case.is_on_hypervisor(backup)) {

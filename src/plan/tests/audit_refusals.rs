@@ -124,7 +124,7 @@ fn the_plans_to_be_broken_are_what_they_are_thought_to_be() {
         (web_with_a_failure(), "2026-11-18 01:10", vec!["delete 4"]),
     ];
     for (vm, now, actions) in plans {
-        assert_eq!(told(&vm.plan(&grandfather(), now)), actions, "{now}");
+        assert_eq!(actions_of(&vm.plan(&grandfather(), now)), actions, "{now}");
     }
 }
 
@@ -269,7 +269,7 @@ fn a_create_that_is_not_due_or_not_yet() {
     let mut policy = grandfather();
     policy.retry.attempts = 1;
     refused_under(&policy, &failed, "2026-11-18 01:59", "before the pause", daily(WEDNESDAY));
-    refused_under(&policy, &failed, "2026-11-18 02:30", "attempts were given up", |planned| {
+    refused_under(&policy, &failed, "2026-11-18 02:30", "attempts are reported as given up", |planned| {
         planned.notes.retain(|note| note.code() != NoteCode::GaveUp);
     });
     refused(&web(), SUNDAY, "something else than the tier's last occurrence", |planned| {

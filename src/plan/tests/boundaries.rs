@@ -32,7 +32,7 @@ fn what_can_be_restored_and_is_beyond_no_keep_does_not_expire() {
 fn a_backup_on_a_broken_chain_is_no_failed_attempt() {
     let vm = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(99).local();
     let planned = vm.plan(&grandfather(), "2026-11-18 01:01");
-    assert_eq!(told(&planned)[0], "create daily on 3", "there is no pause");
+    assert_eq!(actions_of(&planned)[0], "create daily on 3", "there is no pause");
     let Some(Action::Create(create)) = planned.actions.first() else { panic!("{planned:?}") };
     assert_eq!(create.reason.to_string(), "due since Wed 2026-11-18 01:00");
 }
@@ -60,7 +60,7 @@ fn with_a_spread_a_tier_is_due_from_the_vms_own_instant_on() {
     let plan = |vm: VmBuilder, now| plan_all(std::slice::from_ref(&policy), [vm], now);
 
     let before = plan(vm(), due - second);
-    assert_eq!((told(&before.vms[0]), before.valid_until), (vec![], Some(due)));
+    assert_eq!((actions_of(&before.vms[0]), before.valid_until), (vec![], Some(due)));
     let planned = plan(vm(), due);
     let Some(Action::Create(create)) = planned.vms[0].actions.first() else { panic!("{planned:?}") };
     assert_eq!((create.tier.as_str(), create.due_since.to_utc()), ("daily", due));
@@ -70,9 +70,9 @@ fn with_a_spread_a_tier_is_due_from_the_vms_own_instant_on() {
         let vm = vm().backup(4, "daily", "2026-11-18 01:00").on(3).local();
         vm.change(|backup| backup.timestamp = Some(taken))
     };
-    assert_eq!(told(&plan(taken(due), due).vms[0]), ["delete 3"]);
+    assert_eq!(actions_of(&plan(taken(due), due).vms[0]), ["delete 3"]);
     assert_eq!(
-        told(&plan(taken(due - second), due).vms[0]),
+        actions_of(&plan(taken(due - second), due).vms[0]),
         ["delete 3", "create daily on 4", "delete 4 after"]
     );
 }
@@ -157,10 +157,10 @@ fn any_state_with_failed_in_it_has_failed_at_once_and_an_unknown_one_runs() {
         vm.plan(&grandfather(), "2026-11-18 02:00")
     };
     for word in ["failed", "upload failed", "failed: no space"] {
-        assert_eq!(told(&planned(word)), ["create daily on 3", "delete 3 after"], "{word}");
+        assert_eq!(actions_of(&planned(word)), ["create daily on 3", "delete 3 after"], "{word}");
         assert!(planned(word).note(NoteCode::FailedBackup).is_some(), "{word}");
     }
-    assert_eq!((told(&planned("verifying")), planned("verifying").status), (vec![], Status::Waiting));
+    assert_eq!((actions_of(&planned("verifying")), planned("verifying").status), (vec![], Status::Waiting));
 }
 
 #[test]

@@ -222,8 +222,8 @@ pub(crate) fn grandfather() -> Policy {
     grandfather_in("UTC")
 }
 
-/// Gives what is planned in short: `create weekly on 1`, `delete 7`, `delete 7 after`.
-pub(crate) fn told(planned: &VmPlan) -> Vec<String> {
+/// Returns what is planned in short: `create weekly on 1`, `delete 7`, `delete 7 after`.
+pub(crate) fn actions_of(planned: &VmPlan) -> Vec<String> {
     let number = |id: BackupId| id.uuid().as_u128();
     planned
         .actions

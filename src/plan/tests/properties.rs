@@ -59,15 +59,15 @@ fn every_plan_is_as_its_schema_says() {
     let schema = crate::plan::schema().to_value();
     let validator = jsonschema::validator_for(&schema).unwrap();
     for_clouds(400, |cloud| {
-        let mut told: Value = serde_json::from_slice(&bytes(&planned(&cloud, cloud.now)?)).unwrap();
-        prop_assert!(validator.is_valid(&told), "{:#}", told);
-        for place in objects(&told, String::new()) {
-            let mut strange = told.clone();
+        let mut document: Value = serde_json::from_slice(&bytes(&planned(&cloud, cloud.now)?)).unwrap();
+        prop_assert!(validator.is_valid(&document), "{:#}", document);
+        for place in objects(&document, String::new()) {
+            let mut strange = document.clone();
             strange.pointer_mut(&place).unwrap()["strange"] = Value::Null;
             prop_assert!(!validator.is_valid(&strange), "a strange field in {:?}", place);
         }
-        told["format"] = "fifo-retain.plan/2".into();
-        prop_assert!(!validator.is_valid(&told));
+        document["format"] = "fifo-retain.plan/2".into();
+        prop_assert!(!validator.is_valid(&document));
         Ok(())
     });
 }

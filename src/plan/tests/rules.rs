@@ -9,7 +9,10 @@ use chrono::TimeDelta;
 #[test]
 fn a_new_vm_starts_with_its_coarsest_tier_at_once() {
     let planned = vm(1).plan(&grandfather(), "2026-11-18 15:00");
-    assert_eq!((told(&planned), planned.status), (vec!["create monthly full".to_owned()], Status::Changes));
+    assert_eq!(
+        (actions_of(&planned), planned.status),
+        (vec!["create monthly full".to_owned()], Status::Changes)
+    );
 }
 
 #[test]
@@ -21,25 +24,25 @@ fn a_coarser_backup_serves_that_nights_finer_tiers() {
 #[test]
 fn a_daily_is_taken_from_the_newest_and_replaces_it() {
     let planned = mid_chain().plan(&grandfather(), "2026-11-18 01:00");
-    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
+    assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"]);
 }
 
 #[test]
 fn a_weekly_is_taken_from_the_last_weekly_and_ends_the_dailies() {
     let planned = mid_chain().plan(&grandfather(), "2026-11-22 01:00");
-    assert_eq!(told(&planned), ["create weekly on 2", "delete 2 after", "delete 3 after"]);
+    assert_eq!(actions_of(&planned), ["create weekly on 2", "delete 2 after", "delete 3 after"]);
 }
 
 #[test]
 fn a_monthly_is_full_and_ends_all_that_was() {
     let planned = mid_chain().plan(&grandfather(), "2026-12-01 01:00");
-    assert_eq!(told(&planned), ["create monthly full", "delete 2 after", "delete 3 after"]);
+    assert_eq!(actions_of(&planned), ["create monthly full", "delete 2 after", "delete 3 after"]);
 }
 
 #[test]
 fn a_missed_weekly_is_made_up_on_the_next_day() {
     let planned = mid_chain().plan(&grandfather(), "2026-11-23 09:00");
-    assert_eq!(told(&planned)[0], "create weekly on 2");
+    assert_eq!(actions_of(&planned)[0], "create weekly on 2");
 }
 
 #[test]
@@ -51,8 +54,8 @@ fn backups_of_a_former_comment_count_as_the_tiers() {
     policy.tiers[1].also = vec!["weekly".to_owned()];
     policy.tiers[2].also = vec!["every day".to_owned(), "daily".to_owned()];
     let planned = mid_chain().plan(&policy, "2026-11-18 01:00");
-    assert_eq!(told(&planned), told(&mid_chain().plan(&grandfather(), "2026-11-18 01:00")));
-    assert_ne!(told(&planned), told(&stranded), "without `also` they are of no tier");
+    assert_eq!(actions_of(&planned), actions_of(&mid_chain().plan(&grandfather(), "2026-11-18 01:00")));
+    assert_ne!(actions_of(&planned), actions_of(&stranded), "without `also` they are of no tier");
     let Action::Create(create) = &planned.actions[0] else { panic!("{planned:?}") };
     assert_eq!((create.tier.as_str(), create.comment.as_str()), ("daily", "nightly"));
 }
@@ -61,7 +64,7 @@ fn backups_of_a_former_comment_count_as_the_tiers() {
 fn only_the_comment_to_the_letter_makes_a_tier() {
     let vm = mid_chain().backup(4, "daily ", "2026-11-18 01:00").on(3).local();
     let planned = vm.plan(&grandfather(), "2026-11-18 02:00");
-    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
+    assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"]);
     assert_eq!(planned.note(NoteCode::Unmanaged).unwrap().backup, Some(backup_id(4)));
 }
 
@@ -85,7 +88,7 @@ fn unmanaged_snapshots_are_counted_with_the_quota_that_they_hold() {
 fn nothing_is_created_while_any_backup_runs_even_an_unmanaged_one() {
     let vm = mid_chain().backup(4, "by hand", "2026-11-18 00:30").uploading();
     let planned = vm.plan(&grandfather(), "2026-11-18 01:00");
-    assert_eq!((told(&planned), planned.status), (vec![], Status::Waiting));
+    assert_eq!((actions_of(&planned), planned.status), (vec![], Status::Waiting));
 }
 
 #[test]
@@ -93,7 +96,7 @@ fn a_running_backup_that_takes_too_long_is_stuck_and_counts_as_failed() {
     let vm = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).uploading();
     assert_eq!(vm.plan(&grandfather(), "2026-11-18 12:59").status, Status::Waiting);
     let planned = vm.plan(&grandfather(), "2026-11-18 13:00");
-    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
+    assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"]);
     assert!(planned.note(NoteCode::Stuck).is_some());
 }
 
@@ -101,7 +104,7 @@ fn a_running_backup_that_takes_too_long_is_stuck_and_counts_as_failed() {
 fn a_hollow_full_is_a_failed_one() {
     let vm = vm(1).backup(1, "monthly", "2026-11-01 01:00").size(52).local();
     let planned = vm.plan(&grandfather(), "2026-11-01 03:00");
-    assert_eq!(told(&planned), ["create weekly full", "delete 1 after"], "no weekly has failed yet");
+    assert_eq!(actions_of(&planned), ["create weekly full", "delete 1 after"], "no weekly has failed yet");
     assert!(planned.note(NoteCode::Hollow).is_some());
 }
 
@@ -113,7 +116,11 @@ fn a_small_incremental_is_not_hollow_and_one_that_is_no_stream_is() {
         let hollow = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(bytes).local();
         let planned = hollow.plan(&grandfather(), "2026-11-18 02:00");
         assert!(planned.note(NoteCode::Hollow).is_some(), "{bytes}");
-        assert_eq!(told(&planned), ["create daily full", "delete 3 after", "delete 4 after"], "{bytes}");
+        assert_eq!(
+            actions_of(&planned),
+            ["create daily full", "delete 3 after", "delete 4 after"],
+            "{bytes}"
+        );
     }
 }
 
@@ -121,25 +128,29 @@ fn a_small_incremental_is_not_hollow_and_one_that_is_no_stream_is() {
 fn after_an_increment_that_came_out_empty_a_full_backup_is_tried() {
     let hollow = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(51).local();
     let planned = hollow.plan(&grandfather(), "2026-11-18 02:00");
-    assert!(told(&planned).contains(&"create daily full".to_owned()), "{planned:?}");
+    assert!(actions_of(&planned).contains(&"create daily full".to_owned()), "{planned:?}");
     let note = planned.note(NoteCode::NoParent).unwrap();
     assert!(note.to_string().starts_with("the last increment on the daily of 2026-11-17 01:00 is empty"));
     // Until there is another one its snapshot stays: whatever went wrong may have been something else.
-    assert!(!told(&planned).contains(&"delete 3".to_owned()), "{planned:?}");
+    assert!(!actions_of(&planned).contains(&"delete 3".to_owned()), "{planned:?}");
 
     // One that went well since shows that the snapshot is there.
     let well_since = hollow.clone().backup(5, "by hand", "2026-11-18 01:30").on(3);
     assert!(
-        told(&well_since.plan(&grandfather(), "2026-11-18 02:00")).contains(&"create daily on 3".to_owned())
+        actions_of(&well_since.plan(&grandfather(), "2026-11-18 02:00"))
+            .contains(&"create daily on 3".to_owned())
     );
     // Where the policy wants no full backup in its place, the tier is passed over.
     let blocking = Policy { missing_parent: MissingParent::Block, ..grandfather() };
     let passed_over = hollow.plan(&blocking, "2026-11-18 02:00");
-    assert_eq!((told(&passed_over), passed_over.status), (vec![], Status::Blocked));
+    assert_eq!((actions_of(&passed_over), passed_over.status), (vec![], Status::Blocked));
     assert!(passed_over.note(NoteCode::NoParent).unwrap().to_string().ends_with("`missing_parent: block`"));
     // An upload that failed says nothing about the parent.
     let failed = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).failed();
-    assert!(told(&failed.plan(&grandfather(), "2026-11-18 02:00")).contains(&"create daily on 3".to_owned()));
+    assert!(
+        actions_of(&failed.plan(&grandfather(), "2026-11-18 02:00"))
+            .contains(&"create daily on 3".to_owned())
+    );
 }
 
 #[test]
@@ -155,24 +166,24 @@ fn one_disk_without_a_stream_makes_the_whole_backup_hollow() {
 fn a_failed_backup_is_retried_after_the_pause_and_from_the_good_parent() {
     let vm = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).failed().local();
     let soon = vm.plan(&grandfather(), "2026-11-18 01:59");
-    assert_eq!((told(&soon), soon.status), (vec![], Status::Waiting));
+    assert_eq!((actions_of(&soon), soon.status), (vec![], Status::Waiting));
     let later = vm.plan(&grandfather(), "2026-11-18 02:00");
-    assert_eq!(told(&later), ["create daily on 3", "delete 3 after", "delete 4 after"]);
+    assert_eq!(actions_of(&later), ["create daily on 3", "delete 3 after", "delete 4 after"]);
 }
 
 #[test]
 fn a_tier_that_has_not_failed_goes_before_one_that_has() {
     let mut vm = mid_chain().backup(4, "weekly", "2026-11-22 01:00").on(2).failed();
     let planned = vm.plan(&grandfather(), "2026-11-22 01:01");
-    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
+    assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"]);
     assert!(planned.note(NoteCode::RetryLater).unwrap().to_string().ends_with("from 2026-11-22 02:00"));
-    // Also when the pause is over, and when so many have failed that somebody should look.
-    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-22 02:00"))[0], "create daily on 3");
+    // Also when the pause is over, and when so many have failed that it is reported.
+    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-22 02:00"))[0], "create daily on 3");
     for (n, taken) in [(5, "2026-11-22 02:00"), (6, "2026-11-22 04:00")] {
         vm = vm.backup(n, "weekly", taken).on(2).failed();
     }
     let planned = vm.plan(&grandfather(), "2026-11-22 04:01");
-    assert_eq!(told(&planned)[0], "create daily on 3");
+    assert_eq!(actions_of(&planned)[0], "create daily on 3");
     assert!(planned.note(NoteCode::GaveUp).is_some(), "the create hides nothing");
     let with_daily = vm.backup(7, "daily", "2026-11-22 04:02").on(3).local();
     let at_rest = with_daily.plan(&grandfather(), "2026-11-22 04:30");
@@ -201,7 +212,8 @@ fn the_pauses_double_up_to_a_day_and_attempts_go_on() {
         let before = (at(pair[1]) - TimeDelta::minutes(1)).format("%Y-%m-%d %H:%M").to_string();
         // The daily, which has not failed, has been made.
         let daily = vm.clone().backup(100, "daily", &before).on(3).local();
-        let tried = |now| told(&daily.plan(&grandfather(), now)).contains(&"create weekly on 2".to_owned());
+        let tried =
+            |now| actions_of(&daily.plan(&grandfather(), now)).contains(&"create weekly on 2".to_owned());
         assert_eq!((tried(&before), tried(pair[1])), (false, true), "{pair:?}");
     }
     let daily = vm.backup(100, "daily", "2026-11-25 01:00").on(3);
@@ -220,10 +232,10 @@ fn an_occurrence_of_a_finer_tier_does_not_start_a_coarser_ones_attempts_again() 
         vm = vm.backup(n, "weekly", &format!("2026-11-22 {hour}:00")).on(2).failed();
     }
     let next_night = vm.plan(&grandfather(), "2026-11-23 01:00");
-    assert_eq!(told(&next_night)[0], "create daily on 3");
+    assert_eq!(actions_of(&next_night)[0], "create daily on 3");
     assert!(next_night.note(NoteCode::GaveUp).is_some());
     let next_week = vm.plan(&grandfather(), "2026-11-29 01:00");
-    assert_eq!(told(&next_week)[0], "create weekly on 2", "its own does");
+    assert_eq!(actions_of(&next_week)[0], "create weekly on 2", "its own does");
     assert!(next_week.note(NoteCode::GaveUp).is_none());
 }
 
@@ -239,8 +251,8 @@ fn when_every_tier_was_given_up_the_vm_is_blocked_until_a_pause_is_over_or_the_n
     }
     assert_eq!(vm.plan(&grandfather(), "2026-11-18 05:00").status, Status::Blocked);
     let later = vm.plan(&grandfather(), "2026-11-18 12:00");
-    assert_eq!(told(&later), ["create monthly full"], "the pause is over, and none has been made");
-    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-19 01:00")), ["create daily full"]);
+    assert_eq!(actions_of(&later), ["create monthly full"], "the pause is over, and none has been made");
+    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-19 01:00")), ["create daily full"]);
 }
 
 #[test]
@@ -251,36 +263,36 @@ fn one_that_waits_for_its_pause_is_waiting_even_beside_one_that_was_given_up() {
     }
     let vm = vm.backup(7, "daily", "2026-11-22 04:30").on(3).failed();
     let planned = vm.plan(&grandfather(), "2026-11-22 05:00");
-    assert_eq!((told(&planned), planned.status), (vec![], Status::Waiting));
+    assert_eq!((actions_of(&planned), planned.status), (vec![], Status::Waiting));
     assert!(planned.note(NoteCode::GaveUp).is_some() && planned.note(NoteCode::RetryLater).is_some());
 }
 
 #[test]
 fn a_wrong_clocks_failure_months_ahead_does_not_hold_up_the_retries() {
     let vm = mid_chain().backup(4, "daily", "2027-05-01 01:00").on(3).failed();
-    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 3");
+    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 3");
 }
 
 #[test]
 fn a_future_backup_counts_for_nothing_and_is_left_alone() {
     let vm = mid_chain().backup(4, "monthly", "2026-11-18 01:11").local();
     let planned = vm.plan(&grandfather(), "2026-11-18 01:00");
-    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
+    assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"]);
     assert!(planned.note(NoteCode::FutureTimestamp).is_some());
     let believed = vm.plan(&grandfather(), "2026-11-18 01:01");
-    assert_eq!(told(&believed), ["delete 2", "delete 3"], "ten minutes ahead are believed");
+    assert_eq!(actions_of(&believed), ["delete 2", "delete 3"], "ten minutes ahead are believed");
 }
 
 #[test]
 fn a_parent_must_be_local_restorable_and_not_outdated_by_a_coarser_one() {
     let not_local = mid_chain().change(|backup| backup.local = LocalState::Absent);
-    assert_eq!(told(&not_local.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 2");
+    assert_eq!(actions_of(&not_local.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 2");
     let broken = mid_chain().on(99);
-    assert_eq!(told(&broken.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 2");
+    assert_eq!(actions_of(&broken.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 2");
     let outdated = mid_chain().backup(4, "weekly", "2026-11-17 12:00").on(2);
     let planned = outdated.plan(&grandfather(), "2026-11-18 01:00");
     assert_eq!(
-        told(&planned),
+        actions_of(&planned),
         ["delete 3", "create daily on 2"],
         "the weekly, which is not local, is newer than the daily; the older weekly is still the weeklies' parent"
     );
@@ -290,7 +302,7 @@ fn a_parent_must_be_local_restorable_and_not_outdated_by_a_coarser_one() {
 fn on_a_tie_the_greater_uuid_is_the_newer() {
     let vm = mid_chain().backup(4, "daily", "2026-11-17 01:00").on(2).local();
     assert_eq!(
-        told(&vm.plan(&grandfather(), "2026-11-18 01:00")),
+        actions_of(&vm.plan(&grandfather(), "2026-11-18 01:00")),
         ["delete 3", "create daily on 4", "delete 4 after"]
     );
 }
@@ -300,12 +312,12 @@ fn without_a_parent_a_full_is_made_or_the_policy_blocks() {
     let moved =
         mid_chain().set(|vm| vm.backups.values_mut().for_each(|backup| backup.local = LocalState::Absent));
     let planned = moved.plan(&grandfather(), "2026-11-18 01:00");
-    assert_eq!(told(&planned), ["create daily full"]);
+    assert_eq!(actions_of(&planned), ["create daily full"]);
     assert!(planned.note(NoteCode::NoParent).is_some());
     let mut block = grandfather();
     block.missing_parent = MissingParent::Block;
     let planned = moved.plan(&block, "2026-11-18 01:00");
-    assert_eq!((told(&planned), planned.status), (vec![], Status::Blocked));
+    assert_eq!((actions_of(&planned), planned.status), (vec![], Status::Blocked));
 }
 
 #[test]
@@ -315,7 +327,7 @@ fn what_cannot_be_backed_up_is_blocked_when_due_and_left_alone() {
         vm.state = "stored".to_owned();
     });
     let planned = stored.plan(&grandfather(), "2026-11-18 01:00");
-    assert_eq!((told(&planned), planned.status), (vec![], Status::Blocked));
+    assert_eq!((actions_of(&planned), planned.status), (vec![], Status::Blocked));
     let message = planned.note(NoteCode::NoHypervisor).unwrap().to_string();
     assert_eq!(
         message,
@@ -336,39 +348,39 @@ fn what_cannot_be_backed_up_is_blocked_when_due_and_left_alone() {
 #[test]
 fn the_parent_of_a_running_upload_stays_local() {
     let vm = mid_chain().backup(4, "weekly", "2026-11-18 01:00").on(3).uploading();
-    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-18 01:05")), Vec::<String>::new());
+    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-18 01:05")), Vec::<String>::new());
 }
 
 #[test]
 fn nothing_is_deleted_while_an_accepted_backup_has_not_reported_its_parent() {
     let vm = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).local();
-    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
+    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
     let vm = vm.backup(5, "by hand", "2026-11-17 01:59").accepted();
-    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-17 02:00")), Vec::<String>::new());
+    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-17 02:00")), Vec::<String>::new());
 }
 
 #[test]
 fn the_newest_failed_ones_snapshot_stays_until_something_newer_can_be_restored() {
     let vm = mid_chain().backup(4, "daily", "2026-11-17 08:00").on(3).failed().local();
-    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-17 10:00")), Vec::<String>::new());
+    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-17 10:00")), Vec::<String>::new());
     let newer_failure = vm.clone().backup(5, "daily", "2026-11-17 09:00").on(3).failed().local();
-    assert_eq!(told(&newer_failure.plan(&grandfather(), "2026-11-17 10:00")), ["delete 4"]);
+    assert_eq!(actions_of(&newer_failure.plan(&grandfather(), "2026-11-17 10:00")), ["delete 4"]);
     let outlived = vm.backup(6, "daily", "2026-11-17 09:30").on(3).local();
-    assert_eq!(told(&outlived.plan(&grandfather(), "2026-11-17 10:00")), ["delete 3", "delete 4"]);
+    assert_eq!(actions_of(&outlived.plan(&grandfather(), "2026-11-17 10:00")), ["delete 3", "delete 4"]);
 }
 
 #[test]
 fn a_failed_one_without_a_snapshot_does_not_take_the_place_of_one_that_has_it() {
     let vm = mid_chain().backup(4, "daily", "2026-11-17 08:00").on(3).failed().local();
     let never_started = vm.backup(5, "daily", "2026-11-17 09:00").accepted();
-    assert_eq!(told(&never_started.plan(&grandfather(), "2026-11-17 22:00")), Vec::<String>::new());
+    assert_eq!(actions_of(&never_started.plan(&grandfather(), "2026-11-17 22:00")), Vec::<String>::new());
 }
 
 #[test]
 fn the_snapshot_of_a_backup_on_a_broken_chain_is_the_only_copy_too() {
     let vm = vm(1).backup(2, "daily", "2026-11-17 01:00").on(99).local();
     let planned = vm.plan(&grandfather(), "2026-11-17 02:00");
-    assert_eq!(told(&planned), ["create monthly full", "delete 2 after"]);
+    assert_eq!(actions_of(&planned), ["create monthly full", "delete 2 after"]);
 }
 
 #[test]
@@ -377,7 +389,7 @@ fn keep_local_keeps_the_newest_restorable_ones() {
     policy.tiers[2].keep_local = 2;
     let vm = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).local();
     assert_eq!(vm.plan(&policy, "2026-11-17 02:00").status, Status::UpToDate);
-    assert_eq!(told(&vm.plan(&policy, "2026-11-18 01:00")), ["create daily on 3", "delete 4 after"]);
+    assert_eq!(actions_of(&vm.plan(&policy, "2026-11-18 01:00")), ["create daily on 3", "delete 4 after"]);
 }
 
 #[test]
@@ -386,7 +398,7 @@ fn a_snapshot_of_an_upload_that_never_got_through_counts_as_held() {
         backup.local = LocalState::Unknown;
         backup.local_size_bytes = Some(GIB);
     });
-    assert_eq!(told(&vm.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
+    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
 }
 
 #[test]
@@ -410,7 +422,7 @@ fn differential_weeklies_are_all_taken_from_the_month() {
         .backup(2, "weekly", "2026-11-15 01:00")
         .on(1)
         .local();
-    assert_eq!(told(&vm.plan(&policy, "2026-11-22 01:00")), ["create weekly on 1", "delete 2 after"]);
+    assert_eq!(actions_of(&vm.plan(&policy, "2026-11-22 01:00")), ["create weekly on 1", "delete 2 after"]);
 }
 
 #[test]
@@ -478,7 +490,7 @@ fn a_record_without_a_timestamp_is_reported_and_satisfies_nothing() {
     let vm =
         mid_chain().backup(4, "daily", "2026-11-18 01:00").local().change(|backup| backup.timestamp = None);
     let planned = vm.plan(&grandfather(), "2026-11-18 02:00");
-    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"]);
+    assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"]);
     assert_eq!(planned.note(NoteCode::Unreadable).unwrap().backup, Some(backup_id(4)));
 }
 

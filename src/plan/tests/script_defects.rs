@@ -6,11 +6,11 @@ use crate::plan::projection::executed;
 use crate::plan::{Action, BackupKind, NoteCode, Status, VmPlan};
 use crate::policy::Policy;
 
-/// Plans and carries out, and gives what was done.
+/// Plans and carries out, and returns what was done.
 fn run(vm: &mut VmBuilder, policy: &Policy, now: &str, new: u128) -> Vec<String> {
     let planned = vm.plan(policy, now);
     vm.vm = executed(&vm.vm, planned.due_actions(), backup_id(new), at(now));
-    told(&planned)
+    actions_of(&planned)
 }
 
 fn note_on(planned: &VmPlan, code: NoteCode) -> Option<u128> {
@@ -72,13 +72,13 @@ fn without_a_parent_none_is_named_and_the_backup_is_called_full() {
 fn a_failed_upload_is_no_parent_nor_is_what_was_taken_from_it() {
     let failed = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).failed().local();
     let planned = failed.plan(&grandfather(), "2026-11-19 01:00");
-    assert_eq!(told(&planned), ["create daily on 3", "delete 3 after", "delete 4 after"]);
+    assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after", "delete 4 after"]);
     assert_eq!(note_on(&planned, NoteCode::FailedBackup), Some(4));
 
     let on_it = failed.backup(5, "daily", "2026-11-19 01:00").on(4).local();
     let planned = on_it.plan(&grandfather(), "2026-11-20 01:00");
     assert_eq!(
-        told(&planned),
+        actions_of(&planned),
         ["delete 4", "create daily on 3", "delete 3 after", "delete 5 after"],
         "the script's own next daily looks whole and cannot be restored"
     );
@@ -90,7 +90,7 @@ fn a_comment_with_a_tiers_name_in_it_is_of_no_tier() {
     for comment in ["pre-daily-fix", "daily2", "my weekly", "Daily", " monthly", ""] {
         let vm = mid_chain().backup(4, comment, "2026-11-18 01:00").on(3).local();
         let planned = vm.plan(&grandfather(), "2026-11-18 02:00");
-        assert_eq!(told(&planned), ["create daily on 3", "delete 3 after"], "{comment:?}");
+        assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"], "{comment:?}");
         assert_eq!(note_on(&planned, NoteCode::Unmanaged), Some(4), "{comment:?}");
     }
 }
@@ -108,7 +108,7 @@ fn a_failed_backup_that_is_never_cleared_does_not_count_as_running() {
         let vm =
             mid_chain().backup(4, "daily", "2026-11-10 01:00").change(|backup| backup.state = state.clone());
         assert_eq!(
-            told(&vm.plan(&grandfather(), "2026-11-18 01:00")),
+            actions_of(&vm.plan(&grandfather(), "2026-11-18 01:00")),
             ["create daily on 3", "delete 3 after"],
             "{state:?}"
         );
@@ -130,7 +130,7 @@ fn a_vm_that_was_restored_or_moved_gets_a_full_and_goes_on_from_that() {
     );
     let planned = moved.plan(&grandfather(), "2026-11-22 01:00");
     assert_eq!(
-        told(&planned),
+        actions_of(&planned),
         ["create weekly full", "delete 11 after"],
         "a weekly is not taken from a daily"
     );
@@ -139,7 +139,7 @@ fn a_vm_that_was_restored_or_moved_gets_a_full_and_goes_on_from_that() {
 #[test]
 fn a_local_delete_that_did_not_happen_is_planned_again_or_reported() {
     let missed = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).local();
-    assert_eq!(told(&missed.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
+    assert_eq!(actions_of(&missed.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
     let orphaned = missed.change(|backup| backup.local = LocalState::Absent);
     let planned = orphaned.plan(&grandfather(), "2026-11-17 02:00");
     assert_eq!(planned.status, Status::UpToDate);

@@ -1,4 +1,4 @@
-//! The contract's sections 2.3 to 2.8 read once more, by somebody who knows neither the planner nor the audit: in rows and
+//! The contract's sections 2.3 to 2.8 read once more, independently of the planner and the audit: in rows and
 //! passes over them. Both plan the same nasty VMs, and have to agree on every action, the status and what was given up.
 
 use super::fixtures::*;
@@ -54,7 +54,7 @@ struct Reading {
 }
 
 /// All of them have it, or none of them has and the record has one for all.
-fn told(of_files: &[bool], of_record: bool) -> bool {
+fn is_known(of_files: &[bool], of_record: bool) -> bool {
     if of_files.contains(&true) { !of_files.contains(&false) } else { of_record }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 const NIGHTS: i64 = 60;
 
-/// What becomes of every upload of one tier; all others succeed.
+/// The result of every upload of one tier; all others succeed.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Fails,
@@ -19,11 +19,11 @@ enum Fate {
 
 /// What sixty nights came to.
 struct Outcome {
-    /// When each backup of the bad tier was begun.
+    /// When each backup of the bad tier was started.
     attempts: Vec<DateTime<Utc>>,
-    /// When each good backup was begun.
+    /// When each good backup was started.
     made: Vec<DateTime<Utc>>,
-    /// Whether the bad tier was ever told as given up.
+    /// Whether the bad tier was ever reported as given up.
     gave_up: bool,
 }
 
@@ -88,7 +88,7 @@ fn sixty_nights(policy: &Policy, bad: &str, fate: Fate, every: TimeDelta) -> Out
     outcome
 }
 
-/// Takes out backups that no decision can rest on any more; what was taken from one of them stands on its own. A plan and
+/// Takes out backups that no decision can depend on; what was taken from one of them stands on its own. A plan and
 /// its audit over all of two months' hourly backups would take minutes.
 fn forget_what_no_rule_looks_at(vm: &mut VmBuilder, bad_since: DateTime<Utc>) {
     let backups = &mut vm.vm.backups;

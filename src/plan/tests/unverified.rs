@@ -27,7 +27,7 @@ fn in_the_old_style(vm: VmBuilder) -> VmBuilder {
 fn nothing_is_deleted_because_of_a_backup_without_a_checksum() {
     let vm = without_checksum();
     let planned = vm.plan(&grandfather(), "2026-11-18 01:30");
-    assert_eq!((told(&planned), planned.status), (vec![], Status::Waiting), "it counts as in progress");
+    assert_eq!((actions_of(&planned), planned.status), (vec![], Status::Waiting), "it counts as in progress");
     let note = planned.note(NoteCode::Unverified).unwrap();
     assert_eq!(note.backup, Some(backup_id(4)));
     assert!(note.to_string().ends_with("it counts as in progress until 2026-11-18 13:00"), "{note}");
@@ -36,7 +36,7 @@ fn nothing_is_deleted_because_of_a_backup_without_a_checksum() {
     assert_eq!(told(&checked.plan(&grandfather(), "2026-11-18 01:30")), ["delete 3"]);
 
     let overdue = vm.plan(&grandfather(), "2026-11-18 13:00");
-    assert_eq!(told(&overdue), ["create daily on 3", "delete 3 after", "delete 4 after"]);
+    assert_eq!(actions_of(&overdue), ["create daily on 3", "delete 3 after", "delete 4 after"]);
     assert!(overdue.note(NoteCode::Unverified).unwrap().to_string().ends_with("it counts as failed"));
 }
 
@@ -55,7 +55,7 @@ fn whatever_is_missing_of_a_file_makes_a_backup_unverified() {
         let vm = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).local().change(change);
         let planned = vm.plan(&grandfather(), "2026-11-18 02:00");
         assert!(planned.note(NoteCode::Unverified).is_some(), "{n}");
-        assert_eq!(told(&planned), Vec::<String>::new(), "{n}");
+        assert_eq!(actions_of(&planned), Vec::<String>::new(), "{n}");
     }
 }
 
@@ -66,12 +66,12 @@ fn where_no_earlier_one_has_them_completed_is_all_there_is() {
     };
     let old = strip(without_checksum());
     let planned = old.plan(&grandfather(), "2026-11-18 01:30");
-    assert_eq!(told(&planned), ["delete 3"], "chains without any checksum are taken over as they are");
+    assert_eq!(actions_of(&planned), ["delete 3"], "chains without any checksum are taken over as they are");
     // A later one that has them changes nothing for those before it.
     let upgraded = old.backup(5, "daily", "2026-11-19 01:00").on(4).local();
     let planned = upgraded.plan(&grandfather(), "2026-11-19 01:30");
     assert!(planned.note(NoteCode::Unverified).is_none());
-    assert_eq!(told(&planned), ["delete 3", "delete 4"]);
+    assert_eq!(actions_of(&planned), ["delete 3", "delete 4"]);
     // From then on they are asked for.
     let then = upgraded.backup(6, "daily", "2026-11-20 01:00").on(5).local().change(|b| b.files.clear());
     assert_eq!(
@@ -100,6 +100,6 @@ fn the_style_of_old_records_is_whole_as_well() {
 fn what_rests_on_an_unverified_backup_is_no_parent_and_its_own_parent_stays() {
     let on_it = without_checksum().backup(5, "daily", "2026-11-18 01:10").on(4).local();
     let planned = on_it.plan(&grandfather(), "2026-11-18 01:30");
-    assert_eq!((told(&planned), planned.status), (vec![], Status::Waiting));
+    assert_eq!((actions_of(&planned), planned.status), (vec![], Status::Waiting));
     assert_eq!(planned.note(NoteCode::Unrestorable).unwrap().backup, Some(backup_id(5)));
 }

@@ -19,7 +19,7 @@ fn document() -> Value {
     serde_json::from_str(SCHEMA).unwrap()
 }
 
-/// Gives the validator of one of the schema's parts.
+/// Returns the validator of one of the schema's parts.
 fn validator(part: &str) -> jsonschema::Validator {
     let mut whole = document();
     if !part.is_empty() {
@@ -41,9 +41,9 @@ fn the_fields_are_those_of_the_reader() {
     ];
     for (part, known) in parts {
         let part = schema.pointer(part).unwrap();
-        let told: BTreeSet<&str> =
+        let documented: BTreeSet<&str> =
             part["properties"].as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(told, known.iter().copied().collect(), "{part}");
+        assert_eq!(documented, known.iter().copied().collect(), "{part}");
         assert_eq!(part["additionalProperties"], false);
         for (name, field) in part["properties"].as_object().unwrap() {
             assert!(field["description"].is_string(), "{name} is not described");
@@ -77,17 +77,17 @@ fn the_defaults_are_those_of_the_checker() {
     let schema = document();
     let defaults = |part: &str| -> String {
         let fields = schema.pointer(part).unwrap()["properties"].as_object().unwrap();
-        let told = fields.iter().filter_map(|(name, field)| Some((name, field.get("default")?)));
-        told.map(|(name, value)| format!("{name}: {value}\n")).collect()
+        let documented = fields.iter().filter_map(|(name, field)| Some((name, field.get("default")?)));
+        documented.map(|(name, value)| format!("{name}: {value}\n")).collect()
     };
     let retry = defaults("/$defs/Retry");
     let tier = defaults("/$defs/Tier");
     assert_eq!((retry.lines().count(), tier.lines().count()), (2, 1));
-    let told = SMALLEST.replace("type: full", &format!("type: full, {}", tier.trim()));
-    let told = format!("{told}{}retry: {{{}}}\n", defaults(""), retry.trim().replace('\n', ", "));
-    assert_eq!(parsed(&told), parsed(SMALLEST), "{told}");
-    for line in told.lines().filter(|line| line.starts_with("stuck_after")) {
-        let changed = told.replace(line, "stuck_after: 11h");
+    let complete = SMALLEST.replace("type: full", &format!("type: full, {}", tier.trim()));
+    let complete = format!("{complete}{}retry: {{{}}}\n", defaults(""), retry.trim().replace('\n', ", "));
+    assert_eq!(parsed(&complete), parsed(SMALLEST), "{complete}");
+    for line in complete.lines().filter(|line| line.starts_with("stuck_after")) {
+        let changed = complete.replace(line, "stuck_after: 11h");
         assert_ne!(parsed(&changed), parsed(SMALLEST), "the comparison sees nothing");
     }
 }
@@ -144,7 +144,7 @@ fn by_checker(text: &str) -> bool {
     parse(&[SourceFile { name: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }]).is_ok()
 }
 
-/// Gives a folder's documents: `name.yaml` for the first one of a file, `name.yaml#2` for the second.
+/// Returns a folder's documents: `name.yaml` for the first one of a file, `name.yaml#2` for the second.
 fn in_folder(folder: &str) -> BTreeMap<String, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut found = BTreeMap::new();

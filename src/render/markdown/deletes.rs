@@ -19,24 +19,24 @@ const OWN_TIERS_MAX: usize = 6;
 /// Snapshots that are going to be deleted, under one heading.
 #[derive(Debug)]
 pub(super) struct Deletes<'a> {
-    /// What is said of them, behind their number.
+    /// The text behind their number.
     pub(super) title: &'static str,
-    /// Whether they are no matter of the change that the page is about: those may not crowd out what is.
+    /// Whether they are unrelated to the change that the page is about: these may not displace related ones.
     pub(super) is_routine: bool,
-    /// They, with the VMs they are of.
+    /// The deletes, each with its VM.
     pub(super) of: Vec<(&'a VmPlan, &'a DeleteLocal)>,
-    /// New backups whose own snapshots go once they are complete, with the VMs they are of.
+    /// New backups whose own snapshots are deleted once they are complete, each with its VM.
     pub(super) own: Vec<(&'a VmPlan, &'a Create)>,
 }
 
-/// In how many words.
+/// The level of detail of a list of deletes.
 #[derive(Clone, Copy, Debug)]
 enum Words {
     /// A row each, with the reason.
     Many,
     /// VM and time each.
     Few,
-    /// The numbers.
+    /// Counts only.
     Counts,
 }
 
@@ -115,7 +115,7 @@ impl Deletes<'_> {
         self.of.len() + self.own.len()
     }
 
-    /// Says whether there is any that would have a line of its own.
+    /// Says whether any delete would have a line of its own.
     fn lists_each(&self) -> bool {
         !self.of.is_empty()
     }
@@ -177,17 +177,18 @@ impl Deletes<'_> {
         }
     }
 
-    /// Says of how many new backups the snapshots are; each of those stands with its backup.
+    /// Says how many of the snapshots are those of new backups; each is listed with its backup.
     fn own_line(&self) -> String {
         let what = match self.own.len() {
             1 => "1 is a new backup's own, and goes once that is complete".to_owned(),
             count => format!("{count} are new backups' own, and go once each is complete"),
         };
         let tiers = self.own_counts();
-        let told: Vec<String> = tiers.iter().map(|(tier, count)| format!("{tier} ({count})")).collect();
-        let told = if told.len() > OWN_TIERS_MAX { String::new() } else { format!(": {}", told.join("; ")) };
+        let listed: Vec<String> = tiers.iter().map(|(tier, count)| format!("{tier} ({count})")).collect();
+        let listed =
+            if listed.len() > OWN_TIERS_MAX { String::new() } else { format!(": {}", listed.join("; ")) };
         // A table begins behind an empty line.
-        format!("Of these, {what}{told}.\n\n")
+        format!("Of these, {what}{listed}.\n\n")
     }
 
     /// Counts the new backups whose own snapshots go.

@@ -3,16 +3,16 @@
 use crate::inventory::VmId;
 use crate::render::cells::visible;
 
-/// An alias is shown up to so many characters; behind it stands the UUID.
+/// The longest alias shown, in characters; the UUID follows.
 const ALIAS_CHARS_MAX: usize = 60;
-/// A message is shown up to so many characters.
+/// The longest message shown, in characters.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// Writes text so that it stands in a table as it is: whoever names a VM must not be able to write a comment of ours, nor
-/// to call people by name.
+/// Escapes text for a table: the owner who names a VM must not be able to add markup to our comment, nor
+/// to mention people.
 ///
-/// Behind a sign that would begin a mention or a reference stands a space of no width: those are looked for in the text
-/// that a reader sees, in which an escaped sign is the sign again.
+/// A character that would start a mention or a reference gets a zero-width space behind it: GitHub looks for these in
+/// the text that a reader sees, where an escaped character is unescaped again.
 pub(in crate::render) fn escaped(text: &str) -> String {
     let text = visible(text);
     let mut escaped = String::with_capacity(text.len());
@@ -59,12 +59,12 @@ pub(super) fn fifo(endpoint: &str, identity: Option<&str>) -> String {
     escaped(&format!("{endpoint}{identity}"))
 }
 
-/// Names a VM: its alias, and the beginning of its UUID by which it is known when others are called the same.
+/// Names a VM: its alias, and the beginning of its UUID which identifies it when others have the same alias.
 pub(super) fn name(alias: &str, uuid: Option<VmId>) -> String {
     short_name(alias, uuid, ALIAS_CHARS_MAX)
 }
 
-/// Names a VM likewise, with at most so many characters of its alias; `…` stands for the others.
+/// Names a VM likewise, with its alias cut to a number of characters and `…`.
 pub(super) fn short_name(alias: &str, uuid: Option<VmId>, chars_max: usize) -> String {
     let id = uuid.map_or_else(|| "(no UUID)".to_owned(), |id| format!("`{}`", id.short()));
     if alias.is_empty() {

@@ -1,6 +1,6 @@
 //! Markdown, for comments, issues and job summaries.
 //!
-//! A comment takes only so many bytes. What has to be left out of one is counted and told, and deletes are never left
+//! A comment takes only so many bytes. What has to be left out of one is counted and reported, and deletes are never left
 //! out: see [`plan()`].
 
 mod deletes;

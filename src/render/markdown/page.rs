@@ -1,4 +1,4 @@
-//! A page of at most so many bytes: what does not fit is left out by whole rows, counted, and told at the top.
+//! A page of limited size in bytes: what does not fit is left out by whole rows, counted, and reported at the top.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ pub(super) fn counted(count: usize, (one, many): CountNoun) -> String {
 /// A part of the page that may be cut between its rows.
 #[derive(Clone, Debug)]
 pub(super) struct Section {
-    /// What a row is about.
+    /// The noun for a row.
     pub(super) noun: CountNoun,
     /// What it is called, with its count.
     pub(super) title: String,
@@ -32,12 +32,12 @@ pub(super) enum Body {
     Diff,
 }
 
-/// Where a section stands, and how.
+/// The position of a section, and whether it is folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// Above the deletes, in full view.
     Top,
-    /// Below the deletes, folded until somebody wants to see it.
+    /// Below the deletes, folded.
     Folded,
 }
 
@@ -69,18 +69,17 @@ impl Section {
         }
     }
 
-    /// Gives a fence that no row can close: longer than every run of backticks in them.
+    /// Returns a fence that no row can close: longer than every run of backticks in them.
     fn fence(&self) -> String {
         let runs = self.rows.iter().flat_map(|row| row.split(|letter| letter != '`').map(str::len));
         "`".repeat(runs.max().unwrap_or(0).max(2) + 1)
     }
 
-    /// Gives the bytes of all of it.
     fn whole_bytes(&self) -> usize {
         self.open().len() + self.rows.iter().map(String::len).sum::<usize>() + self.close().len()
     }
 
-    /// Gives as much of it as fits into so many bytes: all, or as many rows as leave room to say that there are more, or
+    /// Returns as much of it as fits into so many bytes: all, or as many rows as leave room to say that there are more, or
     /// nothing.
     fn fitted(&self, room: usize) -> Fitted {
         let (mut text, close) = (self.open(), self.close());
@@ -109,7 +108,6 @@ impl Section {
     }
 }
 
-/// Gives the head of a table.
 pub(super) fn table_head(columns: &[&str]) -> String {
     let mut head = String::new();
     for column in columns {
@@ -122,19 +120,18 @@ pub(super) fn table_head(columns: &[&str]) -> String {
     head
 }
 
-/// Gives a row of a table.
 pub(super) fn table_row(cells: &[&str]) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// Says what was left out: nothing where that is nothing.
+/// Says what was left out; empty where nothing was.
 fn notice<'a>(left_out: impl Iterator<Item = (usize, &'a CountNoun)>, max_bytes: usize) -> String {
-    let told: Vec<String> =
+    let parts: Vec<String> =
         left_out.filter(|(count, _)| *count > 0).map(|(count, noun)| counted(count, *noun)).collect();
-    if told.is_empty() {
+    if parts.is_empty() {
         String::new()
     } else {
-        format!("\n**Left out, for {max_bytes} bytes hold no more: {}.**\n", told.join(", "))
+        format!("\n**Left out, for {max_bytes} bytes hold no more: {}.**\n", parts.join(", "))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::render::text::{change_totals, left_alone, totals, unmanaged};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-/// The first line of every page, by which a pipeline finds the comment it made before and takes its place.
+/// The first line of every page, by which a pipeline finds its earlier comment and replaces it.
 pub const MARKER: &str = "<!-- fifo-retain plan -->";
 
 /// What a comment on GitHub takes, in bytes.
@@ -22,10 +22,10 @@ pub const MAX_BYTES_DEFAULT: usize = 65_536;
 /// Fewer bytes than this do not hold the counts and what was left out.
 pub const MAX_BYTES_LEAST: usize = 1_024;
 
-/// What stands on the page beside the plan.
+/// What the page shows besides the plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PlanPageParts<'a> {
-    /// What a change of policies has to do with it.
+    /// The effect of a change of policies.
     pub comparison: Option<&'a Comparison>,
     /// A safety stop that is in force. It stands above everything else; with its details where these leave room for the plan.
     pub stop: Option<&'a SafetyStop>,
@@ -69,7 +69,7 @@ pub fn plan(plan: &Plan, parts: &PlanPageParts<'_>, max_bytes: usize, out: &mut 
         }
     }
     let origin = origin(plan, identity, comparison);
-    // Whence it comes is good to know and worth no delete.
+    // Useful, and less important than the deletes.
     if head.len() + origin.len() <= max_bytes / 4 {
         head.push_str(&origin);
     }
@@ -78,12 +78,12 @@ pub fn plan(plan: &Plan, parts: &PlanPageParts<'_>, max_bytes: usize, out: &mut 
     out.write_all(page.as_bytes())
 }
 
-/// Warns of VMs that are protected worse than before, and of backups that no tier is for any more; `None` where there are
+/// Warns of VMs that are protected worse than before, and of backups that no longer belong to a tier; `None` where there are
 /// none.
 fn worse(summary: &ComparisonSummary) -> Option<String> {
     const LOSE: CountNoun = ("VM loses its protection", "VMs lose their protection");
     const CONFLICT: CountNoun = ("VM comes into conflict", "VMs come into conflict");
-    const STRANDED: CountNoun = ("backup is of no tier any more", "backups are of no tier any more");
+    const STRANDED: CountNoun = ("backup no longer belongs to a tier", "backups no longer belong to a tier");
     const SUSPENDED: CountNoun = ("VM is suspended", "VMs are suspended");
     let counts = [
         (summary.loses_protection, LOSE),
@@ -91,12 +91,12 @@ fn worse(summary: &ComparisonSummary) -> Option<String> {
         (summary.suspended, SUSPENDED),
         (summary.stranded.backups, STRANDED),
     ];
-    let told: Vec<String> = counts
+    let parts: Vec<String> = counts
         .into_iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, noun)| counted(count, noun))
         .collect();
-    (!told.is_empty()).then(|| format!("{}.", told.join(", ")))
+    (!parts.is_empty()).then(|| format!("{}.", parts.join(", ")))
 }
 
 fn origin(plan: &Plan, identity: Option<&str>, comparison: Option<&Comparison>) -> String {
@@ -115,7 +115,7 @@ fn origin(plan: &Plan, identity: Option<&str>, comparison: Option<&Comparison>) 
     text
 }
 
-/// Gathers what is going to be deleted: one group, or two where it is known which are there for the change alone.
+/// Collects the deletes: one group, or two where it is known which ones only the change causes.
 fn deletes<'a>(plan: &'a Plan, comparison: Option<&Comparison>) -> Vec<Deletes<'a>> {
     let all = plan.vms.iter().flat_map(|vm| {
         vm.due_actions().iter().filter_map(move |action| match action {

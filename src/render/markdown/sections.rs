@@ -11,7 +11,7 @@ use crate::render::text::{Detail, forecast_rows, protection_change_text, protect
 use crate::render::words::wording;
 use std::collections::BTreeMap;
 
-/// Gives all sections that have something in them. `diff` is a unified diff, as text; it comes last.
+/// Returns all sections that are not empty. `diff` is a unified diff, as text; it comes last.
 pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>, diff: &str) -> Vec<Section> {
     let mut all = Vec::new();
     if let Some(comparison) = comparison {
@@ -68,13 +68,13 @@ fn protection_changes(of: Vec<&VmChange>, place: Place) -> Section {
     Section { noun, title, body: Body::Table(&["VM", "what", "before", "after"]), rows, place }
 }
 
-/// What stands in the way of backups, and what will pass by itself.
+/// What prevents backups, and what resolves without action.
 fn troubles(plan: &Plan) -> Section {
     let noun = ("VM that has to wait or is left alone", "VMs that have to wait or are left alone");
-    let mut told: Vec<&VmPlan> = plan.vms.iter().filter(|vm| stands(vm).is_some()).collect();
+    let mut shown: Vec<&VmPlan> = plan.vms.iter().filter(|vm| stands(vm).is_some()).collect();
     // Worst first; a stable sort, so that they stay in the order of the plan otherwise.
-    told.sort_by_key(|vm| vm.status);
-    let rows: Vec<String> = told
+    shown.sort_by_key(|vm| vm.status);
+    let rows: Vec<String> = shown
         .into_iter()
         .map(|vm| {
             let stands = stands(vm).unwrap_or_default();
@@ -156,7 +156,6 @@ fn forecast(comparison: &Comparison) -> Section {
 /// Backups that are made, with their VMs.
 pub(super) type Creates<'a> = Vec<(&'a VmPlan, &'a Create)>;
 
-/// Gives all of them.
 pub(super) fn all_creates(plan: &Plan) -> impl Iterator<Item = (&VmPlan, &Create)> {
     plan.vms.iter().flat_map(|vm| {
         vm.due_actions().iter().filter_map(move |action| match action {
@@ -166,7 +165,7 @@ pub(super) fn all_creates(plan: &Plan) -> impl Iterator<Item = (&VmPlan, &Create
     })
 }
 
-/// Parts the creates by whether they are there for the change alone.
+/// Splits the creates by whether only the change causes them.
 pub(super) fn creates<'a>(plan: &'a Plan, comparison: &Comparison) -> (Creates<'a>, Creates<'a>) {
     let changed: BTreeMap<VmId, &VmChange> =
         comparison.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();

@@ -1,4 +1,4 @@
-//! How VMs stand, as a table.
+//! The status of VMs, as a table.
 
 use super::escape::{escaped, origin};
 use crate::insight::status::{BackupHealth, Health, VmHealth};
@@ -6,7 +6,7 @@ use crate::render::text::status as words;
 use crate::render::words::advice;
 use std::io::{self, Write};
 
-/// Writes how VMs stand: the counts, a table of those that are out with what to do about each, and the others folded.
+/// Writes the status of VMs: the counts, a table of those that need attention with advice, and the others folded.
 ///
 /// # Errors
 ///

@@ -229,7 +229,7 @@ fn number(text: &str) -> usize {
 
 /// What a page says, read back from it.
 #[derive(Debug, Default)]
-struct Told {
+struct ReadBack {
     /// Deletes that are listed, and those that are counted.
     deletes: usize,
     /// Rows, by the title of their section.
@@ -238,8 +238,8 @@ struct Told {
     left_out: BTreeMap<String, usize>,
 }
 
-fn read_back(page: &str) -> Result<Told, TestCaseError> {
-    let mut told = Told::default();
+fn read_back(page: &str) -> Result<ReadBack, TestCaseError> {
+    let mut read = ReadBack::default();
     let mut title = String::new();
     let mut columns = 0;
     for line in page.lines() {
@@ -247,40 +247,40 @@ fn read_back(page: &str) -> Result<Told, TestCaseError> {
             let (_, list) = rest.split_once(" bytes hold no more: ").unwrap();
             for item in list.trim_end_matches(".**").split(", ") {
                 let (count, noun) = item.split_once(' ').unwrap();
-                told.left_out.insert(noun.to_owned(), count.parse().unwrap());
+                read.left_out.insert(noun.to_owned(), count.parse().unwrap());
             }
         } else if let Some((_, list)) = line.split_once(" local deletes are only counted here:") {
-            told.deletes += list.split(';').map(number).sum::<usize>();
+            read.deletes += list.split(';').map(number).sum::<usize>();
         } else if let Some(own) = line.strip_prefix("Of these, ") {
-            told.deletes += number(own);
+            read.deletes += number(own);
         } else if let Some(rest) = line.strip_prefix("### ") {
             title = rest.to_owned();
         } else if let Some(rest) = line.strip_prefix("<details><summary>") {
             title = rest.strip_suffix("</summary>").unwrap().to_owned();
         } else if line.starts_with("|---") {
             columns = line.matches("---").count();
-            told.rows.insert(title.clone(), 0);
+            read.rows.insert(title.clone(), 0);
         } else if let Some(list) = line.strip_prefix("- **") {
             let (tier, items) = list.split_once("):** ").unwrap();
             let count = number(tier.rsplit_once('(').unwrap().1);
             prop_assert_eq!(items.matches("` of 2026-").count(), count, "{}", line);
-            told.deletes += count;
+            read.deletes += count;
         } else if line.starts_with("| ") {
             let pipes = line.replace("\\\\", "").replace("\\|", "").matches('|').count();
-            let Some(rows) = told.rows.get_mut(&title).filter(|_| columns > 0) else { continue };
+            let Some(rows) = read.rows.get_mut(&title).filter(|_| columns > 0) else { continue };
             prop_assert_eq!(pipes, columns + 1, "{}", line);
             *rows += 1;
             if title.contains(" to delete locally") {
                 // A row is one delete, or counts those of a tier.
                 let cells: Vec<&str> = line.split(" | ").collect();
-                told.deletes += if columns == 3 { number(cells[1]) } else { 1 };
+                read.deletes += if columns == 3 { number(cells[1]) } else { 1 };
             }
         }
-        if line.is_empty() && !title.is_empty() && told.rows.get(&title).is_some_and(|rows| *rows > 0) {
+        if line.is_empty() && !title.is_empty() && read.rows.get(&title).is_some_and(|rows| *rows > 0) {
             columns = 0;
         }
     }
-    Ok(told)
+    Ok(read)
 }
 
 /// Checks that everything is there, or counted, in no more bytes than there may be.
@@ -290,12 +290,12 @@ fn judge(plan: &Plan, comparison: Option<&Comparison>, max_bytes: usize) -> Resu
     prop_assert!(page.starts_with(&format!("{MARKER}\n**Plan: ")), "{page}");
     prop_assert_eq!(page.matches("<details>").count(), page.matches("</details>").count());
     prop_assert_eq!(page.matches("-->").count(), 1, "only the marker is a comment");
-    let told = read_back(&page)?;
-    prop_assert_eq!(told.deletes, plan.summary.delete_local, "deletes in\n{}", &page);
+    let read = read_back(&page)?;
+    prop_assert_eq!(read.deletes, plan.summary.delete_local, "deletes in\n{}", &page);
     for section in sections(plan, comparison, "") {
         let total = section.rows.len();
-        let shown = told.rows.get(&section.title).copied().unwrap_or(0);
-        let left = [section.noun.0, section.noun.1].iter().find_map(|noun| told.left_out.get(*noun));
+        let shown = read.rows.get(&section.title).copied().unwrap_or(0);
+        let left = [section.noun.0, section.noun.1].iter().find_map(|noun| read.left_out.get(*noun));
         prop_assert_eq!(shown + left.copied().unwrap_or(0), total, "{} in\n{}", section.title, &page);
         if shown > 0 && shown < total {
             let and_more = format!("… and {} ", total - shown);

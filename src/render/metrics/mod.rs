@@ -1,4 +1,4 @@
-//! What Prometheus is told, by scraping or through a file.
+//! The metrics for Prometheus, served or written to a file.
 //!
 //! Every series is made anew from the [`RunHistory`] each time, so that a VM that has vanished, or a tier that was renamed,
 //! leaves nothing behind. [`METRICS`] lists all there are; `docs/metrics.md` describes them.
@@ -20,14 +20,14 @@ use std::fmt;
 /// The ways of writing metrics down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// Prometheus' text format 0.0.4, which everybody reads; for files the only one.
+    /// Prometheus' text format 0.0.4; the only one for files.
     Prometheus,
-    /// OpenMetrics 1.0.0, for who asks for it.
+    /// OpenMetrics 1.0.0, for clients that accept it.
     OpenMetrics,
 }
 
 impl Dialect {
-    /// Gives its media type.
+    /// Returns the value for `Content-Type`.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
@@ -36,12 +36,12 @@ impl Dialect {
     }
 }
 
-/// A metric: what it is called and means, and where its values come from.
+/// A metric: its name, its meaning and the source of its values.
 #[derive(Clone, Copy)]
 pub struct Metric {
-    /// Its whole name.
+    /// Its full name, with unit and `_total`.
     pub name: &'static str,
-    /// Whether it only ever grows.
+    /// Gauge or counter.
     pub kind: MetricKind,
     /// The names of its labels, in order.
     pub labels: &'static [&'static str],
@@ -50,19 +50,18 @@ pub struct Metric {
     samples: fn(&Scene<'_>) -> Vec<Sample>,
 }
 
-/// The kinds of [`Metric`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
     /// It goes up and down.
     Gauge,
-    /// It counts, from nothing when the process starts.
+    /// It only grows, from 0 at the start of the process.
     Counter,
 }
 
-/// What the values come from.
+/// The sources of the values.
 struct Scene<'a> {
     history: &'a RunHistory,
-    /// The VMs as they stand by now.
+    /// The health of the VMs, aged to the present instant.
     health: Option<crate::insight::status::Health>,
 }
 
@@ -79,11 +78,11 @@ enum Value {
     Float(f64),
 }
 
-/// Writes everything that is known. An instant is needed since backups grow older while nothing is read.
+/// Writes everything that is known. The instant is needed since backups age between readings.
 ///
 /// # Errors
 ///
-/// None that can come about: a text takes everything that is written to it.
+/// None in practice: writing to a `String` cannot fail.
 pub fn text(history: &RunHistory, now: DateTime<Utc>, dialect: Dialect) -> Result<String, fmt::Error> {
     let health = history.overview.as_ref().map(|overview| overview.health.aged(now));
     let scene = Scene { history, health };

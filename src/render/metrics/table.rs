@@ -1,4 +1,4 @@
-//! All the metrics. What is added here is added to `docs/metrics.md` as well; a test sees to it.
+//! All metrics. A test checks that `docs/metrics.md` lists the same.
 
 use super::{Metric, MetricKind, Sample, Scene, Value};
 use crate::insight::status::{BackupHealth, NewestBackup, VmHealth};
@@ -103,7 +103,7 @@ pub const METRICS: [Metric; 28] = [
         |it| {
             of_vms(it, |vm| match vm.verdict {
                 BackupHealth::Safe => Some(Value::Integer(1)),
-                // Nobody asked to protect it.
+                // No policy protects it.
                 BackupHealth::Unprotected => None,
                 BackupHealth::TooOld
                 | BackupHealth::NoBackup
@@ -161,7 +161,7 @@ pub const METRICS: [Metric; 28] = [
     gauge(
         "fifo_retain_up_to_date",
         TIER,
-        "Whether the backup that was due last, or one of a coarser tier, is there or on its way",
+        "Whether the backup that was due last, or one of a coarser tier, exists or is in progress",
         |it| of_tiers(it, |tier| Some(Value::Integer(i64::from(tier.is_up_to_date)))),
     ),
 ];
@@ -206,7 +206,7 @@ fn one(value: Option<Value>) -> Vec<Sample> {
     value.map(|value| sample([], value)).into_iter().collect()
 }
 
-/// Makes a value of a count; one beyond what can be told is told as the most that can be.
+/// Makes a value of a count; one that is too large becomes the largest possible value.
 fn whole(count: impl TryInto<i64>) -> Value {
     Value::Integer(count.try_into().unwrap_or(i64::MAX))
 }
@@ -234,18 +234,18 @@ fn action_samples(
     made.collect()
 }
 
-/// Gives the labels of a VM. An alias is free text: what would act on a screen is written out, the rest is quoted by
+/// Returns the labels of a VM. An alias is free text: control characters are written out, the rest is quoted by
 /// the encoder.
 fn labels(id: VmId, vm: &VmHealth) -> [String; 3] {
     [id.to_string(), visible(&vm.alias), vm.policy.clone().unwrap_or_default()]
 }
 
-/// Makes a sample of each VM whose UUID is known, once: no series may be told twice, and a list that shows a VM twice
-/// is no reason to tell nothing at all.
+/// Makes a sample of each VM whose UUID is known, once: no series may appear twice, and a list that shows a VM twice
+/// is no reason to write nothing at all.
 fn of_vms(scene: &Scene<'_>, value: impl Fn(&VmHealth) -> Option<Value>) -> Vec<Sample> {
-    let mut told = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let vms = scene.health.iter().flat_map(|health| &health.vms);
-    vms.filter_map(|vm| Some((vm.uuid.filter(|id| told.insert(*id))?, vm)))
+    vms.filter_map(|vm| Some((vm.uuid.filter(|id| seen.insert(*id))?, vm)))
         .filter_map(|(id, vm)| Some(sample(labels(id, vm), value(vm)?)))
         .collect()
 }

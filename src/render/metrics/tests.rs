@@ -53,11 +53,11 @@ fn overview(vms: Vec<VmHealth>) -> Overview {
     }
 }
 
-fn told(vms: Vec<VmHealth>) -> String {
-    told_of(&RunHistory { overview: Some(overview(vms)), ..RunHistory::default() })
+fn metrics_of(vms: Vec<VmHealth>) -> String {
+    metrics_of_runs(&RunHistory { overview: Some(overview(vms)), ..RunHistory::default() })
 }
 
-fn told_of(history: &RunHistory) -> String {
+fn metrics_of_runs(history: &RunHistory) -> String {
     text(history, at(), Dialect::Prometheus).unwrap()
 }
 
@@ -90,7 +90,7 @@ fn looped() -> RunHistory {
 
 #[test]
 fn a_vm_has_a_series_of_each_kind_and_a_tier_too() {
-    let told = told(vec![vm(1, "web-1", BackupHealth::Safe)]);
+    let text = metrics_of(vec![vm(1, "web-1", BackupHealth::Safe)]);
     let labels = r#"vm="00000000-0000-0000-0000-000000000001",alias="web-1",policy="grandfather""#;
     for line in [
         format!("fifo_retain_vm_safe{{{labels}}} 1"),
@@ -105,18 +105,18 @@ fn a_vm_has_a_series_of_each_kind_and_a_tier_too() {
         "fifo_retain_vms{status=\"up_to_date\"} 1".to_owned(),
         "fifo_retain_vms{status=\"unreadable\"} 0".to_owned(),
     ] {
-        assert!(told.lines().any(|it| it == line), "{line} is not in\n{told}");
+        assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
     }
-    let newest = told.lines().filter(|line| line.starts_with("fifo_retain_newest_restorable"));
-    assert_eq!(newest.count(), 1, "a tier without a backup has no newest one:\n{told}");
-    assert!(!told.contains("last_run") && !told.contains("_total"), "there was no run:\n{told}");
+    let newest = text.lines().filter(|line| line.starts_with("fifo_retain_newest_restorable"));
+    assert_eq!(newest.count(), 1, "a tier without a backup has no newest one:\n{text}");
+    assert!(!text.contains("last_run") && !text.contains("_total"), "there was no run:\n{text}");
 }
 
 #[test]
 fn an_alias_can_neither_end_its_quotes_nor_its_line() {
-    let told = told(vec![vm(1, "a\"} 1\nb\\\u{1b}[2J\u{202e}", BackupHealth::Safe)]);
-    assert!(told.contains(r#"alias="a\"} 1\\nb\\\\u{1b}[2J\\u{202e}""#), "{told}");
-    for line in told.lines().filter(|line| !line.starts_with('#')) {
+    let text = metrics_of(vec![vm(1, "a\"} 1\nb\\\u{1b}[2J\u{202e}", BackupHealth::Safe)]);
+    assert!(text.contains(r#"alias="a\"} 1\\nb\\\\u{1b}[2J\\u{202e}""#), "{text}");
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
         assert!(line.starts_with("fifo_retain_"), "{line}");
     }
 }
@@ -124,28 +124,28 @@ fn an_alias_can_neither_end_its_quotes_nor_its_line() {
 #[test]
 fn one_in_conflict_is_not_safe_one_in_no_policy_is_not_reported_and_none_is_reported_twice() {
     let nameless = VmHealth { uuid: None, ..vm(4, "", BackupHealth::Unreadable) };
-    let told = told(vec![
+    let text = metrics_of(vec![
         vm(1, "c", BackupHealth::Conflict),
         vm(2, "u", BackupHealth::Unprotected),
         vm(3, "r", BackupHealth::Unreadable),
         vm(3, "r", BackupHealth::Unreadable),
         nameless,
     ]);
-    let safe: Vec<&str> = told.lines().filter(|line| line.starts_with("fifo_retain_vm_safe{")).collect();
-    assert_eq!(safe.len(), 2, "{told}");
-    assert!(safe.iter().all(|line| line.ends_with(" 0")), "{told}");
-    assert!(!told.contains("fifo_retain_vm_local"), "nobody asked about these:\n{told}");
+    let safe: Vec<&str> = text.lines().filter(|line| line.starts_with("fifo_retain_vm_safe{")).collect();
+    assert_eq!(safe.len(), 2, "{text}");
+    assert!(safe.iter().all(|line| line.ends_with(" 0")), "{text}");
+    assert!(!text.contains("fifo_retain_vm_local"), "no policy protects these:\n{text}");
 }
 
 #[test]
 fn a_vm_that_has_vanished_leaves_nothing_behind() {
     let mut history = looped();
     history.enter(a_run());
-    assert!(told_of(&history).contains("web-1"));
+    assert!(metrics_of_runs(&history).contains("web-1"));
     history
         .enter(RunSummary { overview: Some(overview(vec![vm(2, "web-2", BackupHealth::Safe)])), ..a_run() });
-    let told = told_of(&history);
-    assert!(told.contains("web-2") && !told.contains("web-1"), "{told}");
+    let text = metrics_of_runs(&history);
+    assert!(text.contains("web-2") && !text.contains("web-1"), "{text}");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn counters_survive_from_run_to_run_and_are_for_loops_only() {
     let mut history = looped();
     history.enter(a_run());
     history.enter(a_run());
-    let told = told_of(&history);
+    let text = metrics_of_runs(&history);
     for line in [
         "fifo_retain_actions_total{action=\"delete_local\",outcome=\"done\"} 4",
         "fifo_retain_last_run_actions{action=\"delete_local\",outcome=\"done\"} 2",
@@ -177,12 +177,12 @@ fn counters_survive_from_run_to_run_and_are_for_loops_only() {
         "fifo_retain_last_run_vanished_backups 2",
         "fifo_retain_run_interval_seconds 900.0",
     ] {
-        assert!(told.lines().any(|it| it == line), "{line} is not in\n{told}");
+        assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
     }
     let mut once = RunHistory::default();
     once.enter(a_run());
-    let told = told_of(&once);
-    assert!(!told.contains("_total") && told.contains("fifo_retain_last_run_actions{"), "{told}");
+    let text = metrics_of_runs(&once);
+    assert!(!text.contains("_total") && text.contains("fifo_retain_last_run_actions{"), "{text}");
 }
 
 #[test]
@@ -190,12 +190,12 @@ fn every_metric_can_come_about_and_is_named_as_prometheus_wants_it() {
     let mut history = looped();
     history.enter(a_run());
     history.next_run = Some(at());
-    let told = told_of(&history);
+    let text = metrics_of_runs(&history);
     let mut names = BTreeSet::new();
     for metric in METRICS {
         assert!(names.insert(metric.name), "{} is there twice", metric.name);
         assert!(
-            told.contains(&format!("\n{}", metric.name)) || told.starts_with(metric.name),
+            text.contains(&format!("\n{}", metric.name)) || text.starts_with(metric.name),
             "{}",
             metric.name
         );

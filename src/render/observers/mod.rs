@@ -43,7 +43,7 @@ struct State {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     uploads: Uploads,
-    /// The line below the bars: how far the whole run is, and what is waited for.
+    /// The line below the bars: the progress of the whole run, and what it waits for.
     overall: Option<ProgressBar>,
     waiting: String,
     reported_at: Option<DateTime<Utc>>,
@@ -141,7 +141,7 @@ impl TextObserver {
         }
     }
 
-    /// Draws the line below the bars, where there are some.
+    /// Draws the line below the bars, if there are any.
     fn draw_overall(&self, state: &mut State, now: DateTime<Utc>) {
         let Some(bars) = &self.bars else { return };
         let is_busy = state.uploads.count() > 0 || !state.waiting.is_empty();
@@ -174,7 +174,7 @@ impl TextObserver {
         }
         if matches!(step, ActionRef::Create { .. }) {
             state.created += 1;
-            // An upload is known by its backup, which a failed create does not give: then by its name.
+            // The backup identifies an upload; a failed create has none, so then the name does.
             let name = upload_name(at, tier);
             state.uploads.end(|id, other| Some(id) == backup || other == name);
         }
@@ -268,7 +268,7 @@ impl Observer for TextObserver {
     }
 }
 
-/// Gives the word for how an action ended, the same as in JSON.
+/// Returns the word for how an action ended, the same as in JSON.
 pub(super) fn ending_text(ending: ActionOutcome) -> &'static str {
     match ending {
         ActionOutcome::Done => "done",
@@ -281,7 +281,7 @@ pub(super) fn ending_text(ending: ActionOutcome) -> &'static str {
     }
 }
 
-/// Gives the word for a kind of action, the same as in JSON.
+/// Returns the word for a kind of action, the same as in JSON.
 pub(super) fn kind_text(kind: ActionKind) -> &'static str {
     match kind {
         ActionKind::Create => "create",
@@ -391,14 +391,14 @@ mod tests {
             options(Detail::Usual),
             Terminals::default(),
         );
-        let told = |secs: i64, what| {
+        let observe = |secs: i64, what| {
             let time = DateTime::UNIX_EPOCH + TimeDelta::seconds(secs);
             people.observe(&Event { time, what });
         };
         let at =
             |number: u128| VmRef { vm: VmId::new(Uuid::from_u128(number)), alias: format!("web-{number}") };
         let step = || ActionRef::Create { tier: "daily".to_owned(), parent: None, backup: None };
-        told(
+        observe(
             0,
             EventKind::Started {
                 endpoint: String::new(),
@@ -408,19 +408,19 @@ mod tests {
             },
         );
         let (tier, backup) = ("daily".to_owned(), BackupId::new(Uuid::nil()));
-        told(0, EventKind::ActionStarted { at: at(1), step: step() });
-        told(
+        observe(0, EventKind::ActionStarted { at: at(1), step: step() });
+        observe(
             0,
             EventKind::Accepted { at: at(1), backup, tier: tier.clone(), expected_bytes: Some(11 << 20) },
         );
         for secs in [0, 31] {
-            told(secs, EventKind::Progress { at: at(1), backup, tier: tier.clone(), bytes: 1 << 20 });
+            observe(secs, EventKind::Progress { at: at(1), backup, tier: tier.clone(), bytes: 1 << 20 });
         }
         for number in 1..=4 {
             let (outcome, message) = (ActionOutcome::Interrupted, "so".to_owned());
-            told(32, EventKind::ActionEnded { at: at(number), step: step(), outcome, message });
+            observe(32, EventKind::ActionEnded { at: at(number), step: step(), outcome, message });
         }
-        told(33, EventKind::Finished { tally: RunCounts { interrupted: 4, ..RunCounts::default() } });
+        observe(33, EventKind::Finished { tally: RunCounts { interrupted: 4, ..RunCounts::default() } });
         let text = |paper: &Paper| String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
         assert_eq!(
             text(&err),

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// For how long after a reading an upload is assumed to go on at its rate: FiFo is asked every 30 s at the latest.
+/// How long after a reading an upload is assumed to continue at its rate: FiFo is read every 30 s at the latest.
 const ASSUMED_MAX: Duration = Duration::from_secs(60);
 
 /// How often a bar is drawn again.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How many letters a bar has between its brackets.
+/// The width of a bar between its brackets, in characters.
 const BAR_LETTERS: usize = 10;
 
 /// The running uploads of a run.
@@ -34,12 +34,12 @@ struct Upload {
     bar: Option<ProgressBar>,
 }
 
-/// What readings tell about the speed of an upload. Times are since its begin.
+/// What readings show about the speed of an upload. Times are since its start.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pace {
     /// By the last reading.
     bytes: u64,
-    /// When that was.
+    /// The time of that reading.
     at: Duration,
 }
 
@@ -48,7 +48,7 @@ impl Pace {
         if self.at.is_zero() { 0.0 } else { self.bytes as f64 / self.at.as_secs_f64() }
     }
 
-    /// Gives the bytes that are probably stored at a time after the last reading.
+    /// Returns the bytes that are probably stored at a time after the last reading.
     fn bytes_at(self, at: Duration) -> u64 {
         let since = at.saturating_sub(self.at).min(ASSUMED_MAX);
         self.bytes.saturating_add((self.bytes_per_sec() * since.as_secs_f64()) as u64)
@@ -58,7 +58,7 @@ impl Pace {
     fn text(self, at: Duration, expected_bytes: Option<u64>) -> String {
         let bytes = self.bytes_at(at);
         let mut text = bytes_text(bytes);
-        // One that has outgrown what was expected shows how little that was worth.
+        // An upload that is larger than expected shows that the estimate was wrong.
         if let Some(expected) = expected_bytes.filter(|&expected| expected > bytes) {
             text.push_str(&format!(" of about {}", bytes_text(expected)));
             text.extend(self.left_text(at, expected).map(|left| format!(", about {left}")));
@@ -76,13 +76,13 @@ impl Pace {
 /// Writes how long bytes take at a rate: `4 min left`; `None` where there is no rate.
 fn left_text(bytes: u64, bytes_per_sec: f64) -> Option<String> {
     let secs = bytes as f64 / bytes_per_sec;
-    // A minute more or less is all that such an estimate is good for.
+    // Such an estimate is no more precise than a minute.
     let secs = if secs < 120.0 { secs.ceil() } else { (secs / 60.0).ceil() * 60.0 };
     secs.is_finite().then(|| format!("{} left", span_text(secs as i64)))
 }
 
 impl Uploads {
-    /// Gives how many run.
+    /// Returns the number of running uploads.
     pub(super) fn count(&self) -> usize {
         self.running.len()
     }
@@ -115,7 +115,7 @@ impl Uploads {
         }
     }
 
-    /// Removes the uploads for which this holds, by backup and name.
+    /// Removes the uploads that match a predicate on backup and name.
     pub(super) fn end(&mut self, is_it: impl Fn(BackupId, &str) -> bool) {
         let ended_bytes = &mut self.ended_bytes;
         self.running.retain(|id, upload| {

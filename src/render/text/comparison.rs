@@ -50,7 +50,7 @@ pub fn comparison(
     Ok(())
 }
 
-/// Gives the last line: `Change: 1 to create and 2 to delete locally because of it, 3 and 4 in any case, 0 and 1 no longer;
+/// Returns the last line: `Change: 1 to create and 2 to delete locally because of it, 3 and 4 in any case, 0 and 1 no longer;
 /// protection: 1 lost, 0 in conflict, 0 suspended, 2 gained, 0 resumed, 0 out of conflict, 1 moved.`
 pub(in crate::render) fn change_totals(summary: &ComparisonSummary) -> String {
     let both = |counts: &ActionCounts| format!("{} and {}", counts.create, counts.delete_local);
@@ -195,11 +195,10 @@ fn own_snapshot_row(own: NewSnapshotChange) -> Row {
 /// One line of the forecast.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::render) struct ForecastRow {
-    /// What is counted.
+    /// The counted thing: `monthly backups`.
     pub(in crate::render) what: String,
     /// Without the change.
     pub(in crate::render) without: String,
-    /// With it.
     pub(in crate::render) with: String,
 }
 

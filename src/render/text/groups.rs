@@ -8,9 +8,9 @@ use crate::render::natural;
 use crate::render::words::{ProblemName, wording};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Up to so many VMs with changes each has a block of its own.
+/// The largest number of VMs with changes for which each has a block of its own.
 const ALONE_MAX: usize = 30;
-/// Up to so many VMs are named in the heading of a group; of more, the patterns of their names.
+/// The largest number of VMs that the heading of a group names; a larger group has the patterns of their names.
 const NAMED_MAX: usize = 3;
 
 /// Puts into words what a plan has for its VMs, in natural order.
@@ -115,7 +115,7 @@ fn grouped(vms: &[&VmPlan], detail: Detail) -> Option<RowGroup> {
     })
 }
 
-/// Gives the action that a row is about. Above the actions stand the notes on why none is carried out.
+/// Returns the action that a row is about. Above the actions stand the notes on why none is carried out.
 fn action_of<'p>(vm: &'p VmPlan, row: &Row, place: usize) -> Option<&'p Action> {
     let above = vm.notes.iter().filter(|note| rows::stands_above(note)).count();
     let action = vm.actions.get(place.checked_sub(above)?);

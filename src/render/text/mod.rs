@@ -1,4 +1,4 @@
-//! The plan as people read it every day: a block for each VM with something to show, then the counts.
+//! The plan as text: a block for each VM with something to show, then the counts.
 
 mod comparison;
 mod groups;
@@ -32,7 +32,7 @@ use table::Table;
 pub struct PlanExtras<'a> {
     /// As whom FiFo was read.
     pub identity: Option<&'a str>,
-    /// What the plan moves.
+    /// The estimate of the bytes that the plan frees and uploads.
     pub estimate: Option<&'a Estimate>,
 }
 
@@ -104,7 +104,7 @@ fn estimate_text(estimate: &Estimate) -> Option<String> {
     Some(format!("Estimate: {} freed on hypervisors, {upload}.", bytes_text(freed_bytes)))
 }
 
-/// Gives the last line of a plan: `Plan: 1 to create, 2 to delete locally; 9 up to date, 1 waiting, 1 blocked, 1
+/// Returns the last line of a plan: `Plan: 1 to create, 2 to delete locally; 9 up to date, 1 waiting, 1 blocked, 1
 /// unprotected.`
 pub fn totals(summary: &Summary) -> String {
     let Summary { create, delete_local, up_to_date, waiting, blocked, unprotected, .. } = summary;
@@ -114,11 +114,11 @@ pub fn totals(summary: &Summary) -> String {
     )
 }
 
-/// Gives the lines that stand before the last one where there is a reason for them.
+/// Returns the lines that stand before the last one where there is a reason for them.
 fn remarks(plan: &Plan, detail: Detail) -> Vec<String> {
     let mut lines = ended_suspensions(&plan.vms);
     if let Some(problems) = problems(&plan.vms) {
-        let where_to_look = if detail == Detail::Full { "" } else { " -v tells which." };
+        let where_to_look = if detail == Detail::Full { "" } else { " -v shows which." };
         lines.push(format!("Problems: {problems}.{where_to_look}"));
     }
     if detail > Detail::Brief
@@ -136,19 +136,19 @@ pub(super) fn held_text(held: &SnapshotUsage) -> String {
     format!("{} {snapshots}, {} of quota", held.snapshots, bytes_text(held.size_bytes))
 }
 
-/// Says what no tier is for; `None` where there is nothing.
+/// Counts the backups without a tier; `None` where there are none.
 pub(super) fn unmanaged(held: &SnapshotUsage) -> Option<String> {
     (held.snapshots > 0).then(|| held_text(held))
 }
 
-/// Says what a change of policies makes unmanaged; `None` where that is nothing.
+/// Counts the backups that a change of policies makes unmanaged; `None` where there are none.
 fn abandoned_text(stranded: &AbandonedBackups) -> Option<String> {
     let backups = if stranded.backups == 1 { "backup" } else { "backups" };
     let held = unmanaged(&stranded.held).map_or_else(String::new, |held| format!(", with {held}"));
-    (!stranded.is_empty()).then(|| format!("{} {backups} of no tier any more{held}", stranded.backups))
+    (!stranded.is_empty()).then(|| format!("{} {backups} no longer in a tier{held}", stranded.backups))
 }
 
-/// Says what nothing is done to: `Left alone: 1 in conflict, 2 unreadable.`; `None` where there is no such VM.
+/// Counts the VMs that get no actions: `Left alone: 1 in conflict, 2 unreadable.`; `None` where there is no such VM.
 pub(super) fn left_alone(summary: &Summary) -> Option<String> {
     let Summary { fault, conflict, unreadable, suspended, .. } = *summary;
     let left_alone = listed([
@@ -161,11 +161,11 @@ pub(super) fn left_alone(summary: &Summary) -> Option<String> {
 }
 
 fn listed<const N: usize>(counts: [(usize, &str); N]) -> String {
-    let told = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
-    told.collect::<Vec<_>>().join(", ")
+    let parts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    parts.collect::<Vec<_>>().join(", ")
 }
 
-/// A suspension is a matter of its policy, so it is shown once, however many VMs it was for.
+/// A suspension belongs to its policy, so it is shown once for all of the policy's VMs.
 fn ended_suspensions(vms: &[VmPlan]) -> Vec<String> {
     let ended: BTreeSet<(&str, String)> = vms
         .iter()

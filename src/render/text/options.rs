@@ -1,19 +1,17 @@
-//! How a text is to look.
+//! The options of text output.
 
 use crate::render::Styles;
 
-/// How a text is to look.
+/// The options of text output.
 #[derive(Clone, Copy, Debug)]
 pub struct TextOptions {
-    /// Its colours.
     pub styles: Styles,
     /// The columns there are; 60 or more is sensible.
     pub columns: usize,
-    /// How much is told.
     pub detail: Detail,
 }
 
-/// How much a text tells.
+/// The level of detail of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// Only what makes a run fail.

@@ -43,7 +43,7 @@ pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<RowGroup> {
     if vm.status == Status::UpToDate {
         rows.push(Row { symbol: Symbol::Fine, verb: "up to date", what: String::new(), why: String::new() });
     }
-    // Why nothing is carried out stands above what is not.
+    // The reason stands above the actions that are not carried out.
     let (held, notes): (Vec<&Note>, Vec<&Note>) = vm.notes.iter().partition(|note| stands_above(note));
     rows.extend(held.into_iter().map(|note| note_row(note, vm.status)));
     rows.extend(vm.actions.iter().map(|action| action_row(vm, action, detail)));
@@ -62,7 +62,7 @@ pub(super) fn stands_above(note: &Note) -> bool {
     wording(note).symbol == Symbol::Held
 }
 
-/// Gives the row of a note on a VM of that status.
+/// Returns the row of a note on a VM of that status.
 pub(in crate::render) fn note_row(note: &Note, status: Status) -> Row {
     let NoteWording { symbol, verb, is_blocking, .. } = wording(note);
     let (symbol, verb) =

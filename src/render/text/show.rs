@@ -18,7 +18,7 @@ mod tests;
 
 /// Blanks before a tree.
 const INDENT: &str = "  ";
-/// How many steps of a chain are shown one below the other; further ones stand under the last.
+/// The number of steps of a chain that are indented; further ones stay at the last indentation.
 const LEVELS_MAX: usize = 8;
 /// The columns of what a line is about, and the blank behind it.
 const LABEL: usize = 8;
@@ -52,7 +52,7 @@ pub fn show(
     Ok(())
 }
 
-/// Gives the last line: `Shown: 9 backups on 1 VM, 14.2 GiB stored; 2 snapshots local, 415.9 MiB of its quota.`
+/// Returns the last line: `Shown: 9 backups on 1 VM, 14.2 GiB stored; 2 snapshots local, 415.9 MiB of its quota.`
 fn totals(explained: &Explanation) -> String {
     let backups = || explained.vms.iter().flat_map(|vm| &vm.backups);
     let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
@@ -93,7 +93,7 @@ struct Guides {
     rest: String,
 }
 
-/// Draws the tree: which branch each backup hangs on, and which branches go on beside it.
+/// Draws the tree: the branch of each backup, and the branches that continue beside it.
 fn guides(backups: &[BackupExplanation]) -> Vec<Guides> {
     // Read from the end, so that it is known of each whether a sibling and whether a child follows.
     let mut goes_on: Vec<bool> = Vec::new();
@@ -206,7 +206,7 @@ pub(in crate::render) fn name_of(backup: &BackupExplanation) -> String {
     }
 }
 
-/// Says how a backup stands, with a blank behind it; nothing of one that can be restored.
+/// Returns the state of a backup and a blank; empty for one that can be restored.
 pub(in crate::render) fn standing_text(backup: &BackupExplanation) -> &'static str {
     match backup.standing {
         _ if backup.is_future_dated => "future-dated ",
@@ -239,12 +239,12 @@ pub(in crate::render) fn restore_text(backup: &BackupExplanation) -> Option<Stri
     let now = match restore.steps_now {
         steps if steps == restore.steps => String::new(),
         0 => "; nothing while its snapshot is there".to_owned(),
-        steps => format!("; {steps} while a snapshot that it rests on is there"),
+        steps => format!("; {steps} while a snapshot that it depends on is there"),
     };
     Some(format!("fetches {} {backups}, {bytes}{now}", restore.steps))
 }
 
-/// Says why its snapshot stays on the hypervisor, or that it goes; nothing where there is none.
+/// Says why its snapshot stays on the hypervisor, or that it is deleted; empty where there is none.
 pub(in crate::render) fn local_texts(vm: &VmExplanation, backup: &BackupExplanation) -> Vec<String> {
     if !backup.local.is_held {
         return Vec::new();

@@ -79,7 +79,7 @@ fn trouble(vm: &VmHealth) -> u8 {
     }
 }
 
-/// Gives the last line: `Status: 9 safe, 1 too old, 0 without a backup, 0 in conflict, 0 unreadable; 1 unprotected, 1
+/// Returns the last line: `Status: 9 safe, 1 too old, 0 without a backup, 0 in conflict, 0 unreadable; 1 unprotected, 1
 /// suspended.`
 pub(in crate::render) fn totals(health: &Health) -> String {
     let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();

@@ -38,7 +38,7 @@ const COLUMNS: [Column; 8] = [
     Column::Problems,
 ];
 
-/// What a narrow terminal does without, first to last. `-v` shows all of it.
+/// The columns that a narrow terminal leaves out, first to last. `-v` shows all of them.
 const DISPENSABLE: [Column; 4] = [Column::Snapshots, Column::Newest, Column::Policy, Column::Limit];
 
 impl Column {
@@ -118,7 +118,7 @@ pub(super) fn write(vms: &[&VmHealth], options: &TextOptions, out: &mut dyn Writ
     Ok(())
 }
 
-/// Leaves out columns until the table fits, and gives the width of each that is left.
+/// Leaves out columns until the table fits, and returns the width of each that is left.
 fn fitted(table: &mut Vec<(Column, Vec<String>)>, columns: usize) -> Vec<usize> {
     let widest = |(column, cells): &(Column, Vec<String>)| {
         cells.iter().map(|cell| width(cell)).max().unwrap_or(0).max(width(column.heading()))
@@ -187,7 +187,7 @@ fn problems_text(vm: &VmHealth) -> String {
     }
     let mut words: Vec<String> = counts
         .into_iter()
-        // The state has said it.
+        // The state column shows it already.
         .filter(|(verb, _)| !state_text(vm.verdict).ends_with(verb))
         .map(|(verb, count)| if count == 1 { verb.to_owned() } else { format!("{count} {verb}") })
         .collect();

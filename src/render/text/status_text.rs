@@ -6,7 +6,7 @@ use crate::policy::minute_text;
 use crate::render::words::{Symbol, wording};
 use chrono::{DateTime, FixedOffset};
 
-/// How many gaps are named.
+/// The number of gaps that are listed.
 const GAPS_NAMED: usize = 3;
 
 /// Names a backup: `weekly of 2026-11-22 01:00`.

@@ -14,7 +14,7 @@ const INDENT: &str = "  ";
 const GAP: usize = 2;
 /// Where fewer columns than this are left for what and why, the why goes below.
 const SIDE_BY_SIDE_MIN: usize = 50;
-/// With so many columns a why stands well; longer ones are wrapped before a what is.
+/// The preferred width of a why; longer ones are wrapped before a what is.
 const WHY_ENOUGH: usize = 31;
 
 /// The widths of the columns.

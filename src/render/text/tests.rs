@@ -197,7 +197,7 @@ fn every_kind_of_vm_is_reported_in_words() {
       - delete locally  daily of 2026-11-21 01:00                               once the new weekly is complete
 
     Policy grandfather: the suspension until 2026-11-01 (move) has ended; remove it from the policy.
-    Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v tells which.
+    Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v shows which.
     Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is for.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
     Plan: 1 to create, 3 to delete locally; 1 up to date, 1 waiting, 1 blocked, 1 unprotected.
@@ -267,7 +267,7 @@ fn eighty_columns_are_enough() {
 
     Policy grandfather: the suspension until 2026-11-01 (move) has ended; remove it
     from the policy.
-    Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v tells which.
+    Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v shows which.
     Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is for.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
     Plan: 1 to create, 3 to delete locally; 1 up to date, 1 waiting, 1 blocked, 1 unprotected.
@@ -290,7 +290,7 @@ fn on_sixty_columns_reasons_go_below() {
       - delete locally  daily of 2026-11-21 01:00
                         once the new weekly is complete
 
-    Problems: 1 failed backup on 1 VM. -v tells which.
+    Problems: 1 failed backup on 1 VM. -v shows which.
     Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is
     for.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
@@ -302,7 +302,7 @@ fn on_sixty_columns_reasons_go_below() {
 fn briefly_only_the_counts_are_reported() {
     insta::assert_snapshot!(plain(&cloud(), 100, Detail::Brief), @r"
     Policy grandfather: the suspension until 2026-11-01 (move) has ended; remove it from the policy.
-    Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v tells which.
+    Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v shows which.
     Left alone: 1 in conflict, 1 unreadable, 1 suspended.
     Plan: 1 to create, 3 to delete locally; 1 up to date, 1 waiting, 1 blocked, 1 unprotected.
     ");

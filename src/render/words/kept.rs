@@ -5,7 +5,7 @@ use crate::plan::local::WantedLocally;
 use crate::plan::stored::WantedInStorage;
 use std::fmt::{self, Display, Formatter};
 
-/// Why something stays, and until when; `None` for as long as nobody changes anything.
+/// Why something stays, and until when; `None` for indefinitely.
 type Words = (String, Option<String>);
 
 impl Reason {

@@ -173,7 +173,7 @@ fn in_progress(backup: &BackupName, size_bytes: Option<u64>, f: &mut Formatter<'
     }
 }
 
-/// Says what FiFo does not give of a backup that it calls completed.
+/// Says what the record of a completed backup lacks.
 pub(super) fn missing_file_info_text(missing: Option<MissingFileInfo>) -> &'static str {
     match missing {
         Some(MissingFileInfo::Files) => "FiFo lists no stored file, unlike for earlier backups",

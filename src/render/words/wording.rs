@@ -51,7 +51,6 @@ impl fmt::Display for ProblemName {
 /// How a kind of note is shown.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::render) struct NoteWording {
-    /// How urgent it is.
     pub(in crate::render) symbol: Symbol,
     /// What stands for it in one or two words.
     pub(in crate::render) verb: &'static str,

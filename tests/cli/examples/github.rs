@@ -192,7 +192,7 @@ fn a_pull_request_gets_one_comment_that_is_updated() {
         return;
     }
     let project = project();
-    // Somebody quotes the comment, line for line.
+    // A person quotes the comment, line for line.
     let quoted = format!(r#"[{{"id": 1, "user": {{"login": "mallory"}}, "body": "{MARKER}"}}]"#);
     project.shell.write("state/comments.json", &quoted);
     Workflow::new(&project, "plan", "merge").job("validate");
@@ -277,7 +277,7 @@ fn after_the_merge_the_plan_is_kept_and_exactly_that_is_applied() {
     let writes = project.writes();
     assert!(writes > 0);
 
-    // The same once more, as somebody would who presses "re-run": nothing.
+    // The same once more, as a person would who presses "re-run": nothing.
     let ended = workflow.job("apply");
     assert_eq!(ended.out.lines().last(), Some("Done: 0 created, 0 deleted locally."));
     let mut workflow = Workflow::new(&project, "apply", "main");
@@ -316,7 +316,7 @@ fn an_old_run_that_is_started_once_more_applies_nothing() {
     // Of the VMs of this policy one is due at any hour.
     project.git("git revert --no-edit HEAD > /dev/null");
 
-    // What has nothing to do with policies is in nobody's way.
+    // What has nothing to do with policies blocks nothing.
     let mut workflow = Workflow::new(&project, "apply", "main");
     workflow.job("plan");
     project.git("echo Backups > README.md && git add . && git commit --quiet -m readme");

@@ -95,7 +95,7 @@ fn a_merge_request_gets_one_note_that_is_updated() {
     }
     let pipeline = Pipeline::new();
     let project = &pipeline.project;
-    // A lively discussion, in which somebody quotes the note, line for line.
+    // A lively discussion, in which a person quotes the note, line for line.
     let others = (0..130).map(|id| serde_json::json!({"id": id, "author": {"id": 3}, "body": MARKER}));
     project.shell.write("state/notes.json", &serde_json::Value::from_iter(others).to_string());
     pipeline.job("validate", "change");
@@ -189,7 +189,7 @@ fn an_old_job_that_is_started_once_more_applies_nothing() {
     // Of the VMs of this policy one is due at any hour.
     project.git("git revert --no-edit HEAD > /dev/null");
 
-    // What has nothing to do with policies is in nobody's way.
+    // What has nothing to do with policies blocks nothing.
     let old = project.git("git rev-parse main");
     pipeline.job("plan-to-apply", "main");
     project.git("echo Backups > README.md && git add . && git commit --quiet -m readme");

@@ -14,13 +14,13 @@ fn of_kind(file: &str, kind: &str) -> Value {
     documents.find(|document| document["kind"] == kind).unwrap()
 }
 
-/// Gives the pod of the CronJob, and that of the Deployment.
+/// Returns the pod of the CronJob, and that of the Deployment.
 fn pods() -> [Value; 2] {
     let job = of_kind("cronjob", "CronJob")["spec"]["jobTemplate"]["spec"].clone();
     [job, of_kind("deployment", "Deployment")["spec"].clone()].map(|spec| spec["template"]["spec"].clone())
 }
 
-/// Gives the ConfigMap that kustomize makes: its name, and its files by their names.
+/// Returns the ConfigMap that kustomize makes: its name, and its files by their names.
 fn policies() -> (String, BTreeMap<String, String>) {
     let generator = of_kind("kustomization", "Kustomization")["configMapGenerator"][0].clone();
     let files = list(&generator["files"]).into_iter().map(|path| {

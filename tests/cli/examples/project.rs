@@ -62,7 +62,7 @@ impl Project {
         self.shell.run_in("origin", &BTreeMap::new(), script).code(0).out.trim_end().to_owned()
     }
 
-    /// Puts a copy of a branch, as deep as told, where a job of a name works; gives the place.
+    /// Puts a copy of a branch, with the given depth, where a job of a name works; returns the place.
     pub(crate) fn checkout(&self, job: &str, branch: &str, depth: &str) -> String {
         let depth = if depth == "0" { String::new() } else { format!("--depth {depth}") };
         let origin = self.shell.path("origin").display().to_string();
@@ -84,7 +84,7 @@ impl Project {
         place
     }
 
-    /// Puts a stand-in for a command of the platform on the path. It keeps what it is told in `state`.
+    /// Puts a stand-in for a command of the platform on the path. It keeps its arguments in `state`.
     pub(crate) fn stand_in(&mut self, name: &str, script: &str) {
         self.shell.command(name, script);
         fs::create_dir_all(self.shell.path("state")).unwrap();

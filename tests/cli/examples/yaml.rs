@@ -17,18 +17,18 @@ pub(crate) fn document(name: &str) -> Value {
     documents(name).pop().unwrap()
 }
 
-/// Gives the texts of a map, numbers and truths as they are written.
+/// Returns the texts of a map, numbers and truths as they are written.
 pub(crate) fn texts(value: &Value) -> BTreeMap<String, String> {
     let entries = value.as_object().into_iter().flatten();
     entries.map(|(key, value)| (key.clone(), text(value))).collect()
 }
 
-/// Gives a scalar as text.
+/// Returns a scalar as text.
 pub(crate) fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Gives the texts of a list, or of one text.
+/// Returns the texts of a list, or of one text.
 pub(crate) fn list(value: &Value) -> Vec<String> {
     match value {
         Value::Null => Vec::new(),

@@ -35,8 +35,8 @@ fn every_page_can_be_followed_line_by_line() {
         for page in Page::all() {
             let failed = &failed;
             scope.spawn(move || {
-                if let Some(told) = followed(&page) {
-                    failed.lock().unwrap().push(format!("{}\n{told}", page.name));
+                if let Some(output) = followed(&page) {
+                    failed.lock().unwrap().push(format!("{}\n{output}", page.name));
                 }
             });
         }
@@ -45,7 +45,7 @@ fn every_page_can_be_followed_line_by_line() {
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }
 
-/// Types everything that a page says, in one shell, as somebody who has the policies and a FiFo. Gives what was told where
+/// Types everything that a page says, in one shell, with the policies and a FiFo in place. Returns the output where
 /// that does not end well.
 fn followed(page: &Page) -> Option<String> {
     let script = script::of(page)?;
@@ -117,7 +117,7 @@ fn what_the_pages_show_ends_as_it_does_in_a_run() {
     assert!(seen >= 3, "the pages show a plan, a run and a status");
 }
 
-/// Gives a line that sums up, with `#` for each number.
+/// Returns a line that sums up, with `#` for each number.
 fn summary_shape(line: &str) -> Option<String> {
     ["Plan: ", "Done: ", "Status: "].iter().any(|begin| line.starts_with(begin)).then_some(())?;
     let mut shape = String::new();

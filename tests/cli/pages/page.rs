@@ -67,7 +67,7 @@ impl Page {
         blocks
     }
 
-    /// Gives the part of the page below a heading, as far as the next one of its level or above.
+    /// Returns the part of the page below a heading, as far as the next one of its level or above.
     pub(crate) fn section(&self, heading: &str) -> &str {
         let level = heading.chars().take_while(|sign| *sign == '#').count();
         let start = self.text.find(&format!("\n{heading}\n")).unwrap_or_else(|| {

@@ -24,7 +24,7 @@ fn long_options(command: &Command, is_global: bool) -> BTreeSet<String> {
     names.filter(|name| !["help", "version"].contains(name)).map(|name| format!("--{name}")).collect()
 }
 
-/// Lists the long options that a text tells about, each as `` `--name` `` or `` `--name VALUE` `` at the start of a table's
+/// Lists the long options that a text describes, each as `` `--name` `` or `` `--name VALUE` `` at the start of a table's
 /// row.
 fn told_options(text: &str) -> BTreeSet<String> {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
@@ -42,14 +42,14 @@ fn every_command_and_option_is_reported_and_no_other() {
         assert_eq!(told_options(page.section(&heading)), long_options(command, false), "{heading}");
     }
     let headings = page.text.lines().filter_map(|line| line.strip_prefix("## `"));
-    let told: BTreeSet<&str> = headings.map(|rest| rest.trim_end_matches('`')).collect();
+    let output: BTreeSet<&str> = headings.map(|rest| rest.trim_end_matches('`')).collect();
     let program = program();
     let there: BTreeSet<&str> =
         program.get_subcommands().map(Command::get_name).filter(|name| *name != "help").collect();
-    assert_eq!(told, there);
+    assert_eq!(output, there);
 }
 
-/// Gives every exit code that the program can end with, by its constant's name.
+/// Returns every exit code that the program can end with, by its constant's name.
 fn exit_codes() -> BTreeMap<String, u8> {
     let source = fs::read_to_string(repository("src/cli/exit.rs")).unwrap();
     let constants = source.lines().filter_map(|line| line.strip_prefix("pub const "));
@@ -79,9 +79,9 @@ fn every_exit_code_is_reported_and_no_other() {
     assert_eq!(told_codes(&Page::read("docs/exit-codes.md").text), codes);
     let mut help = program();
     let help = help.render_long_help().to_string();
-    let (_, told) = help.split_once("Exit codes:").unwrap();
+    let (_, output) = help.split_once("Exit codes:").unwrap();
     for code in codes {
-        assert!(told.contains(&code.to_string()), "{code} is not in --help");
+        assert!(output.contains(&code.to_string()), "{code} is not in --help");
     }
 }
 

@@ -20,8 +20,8 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// Runs a tool; `None`, which is told, where it is not installed.
-#[allow(clippy::print_stderr, reason = "what is left out has to be told")]
+/// Runs a tool; `None`, with a message, where it is not installed.
+#[allow(clippy::print_stderr, reason = "a skipped test has to say so")]
 pub(crate) fn run(tool: &str, arguments: &[&str]) -> Option<Output> {
     match Command::new(tool).args(arguments).output() {
         Ok(output) => Some(output),

@@ -13,7 +13,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_fifo-retain");
 const INSTALLED: &str = "/usr/local/bin/fifo-retain";
 const UNITS: [&str; 3] = ["fifo-retain.service", "fifo-retain-once.service", "fifo-retain-once.timer"];
 
-/// Gives the values of a key in a unit.
+/// Returns the values of a key in a unit.
 fn values<'u>(unit: &'u str, key: &str) -> Vec<&'u str> {
     unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
 }
@@ -79,11 +79,11 @@ fn systemd_finds_the_units_right() {
     let line: Vec<&str> = line.iter().map(String::as_str).collect();
     let Some(verified) = run("systemd-analyze", &line) else { return };
     succeeded(&verified);
-    let told = String::from_utf8_lossy(&verified.stderr);
-    assert!(!told.contains("fifo-retain"), "{told}");
+    let output = String::from_utf8_lossy(&verified.stderr);
+    assert!(!output.contains("fifo-retain"), "{output}");
 }
 
-/// Gives the commands of a crontab: what stands behind the five fields.
+/// Returns the commands of a crontab: what stands behind the five fields.
 fn commands(crontab: &str) -> Vec<String> {
     let lines = crontab.lines().filter(|line| line.starts_with(|letter: char| letter.is_ascii_digit()));
     let command = |line: &str| line.split_whitespace().skip(5).collect::<Vec<_>>().join(" ");
@@ -111,7 +111,7 @@ impl Cron {
         Self { home, fifo, runtime }
     }
 
-    /// Runs a line's command, and gives what would be mailed.
+    /// Runs a line's command, and returns what would be mailed.
     fn mail(&self, command: &str, password: &str) -> String {
         let bin = Path::new(PROGRAM).parent().unwrap();
         let command = command.replace("/var/lib/prometheus/node-exporter/", "");
@@ -156,10 +156,10 @@ fn the_crontab_does_what_it_says() {
         "nothing is mailed about a run that is still in progress"
     );
     lock.unlock().unwrap();
-    let told = cron.mail(&commands[0], "wrong");
-    assert!(told.contains("error: ") && told.contains("refuses to sign in"), "{told}");
-    let told = cron.mail(&commands[1], "admin");
-    assert!(told.contains("! too old"), "the sandbox has a VM that is stored away:\n{told}");
+    let output = cron.mail(&commands[0], "wrong");
+    assert!(output.contains("error: ") && output.contains("refuses to sign in"), "{output}");
+    let output = cron.mail(&commands[1], "admin");
+    assert!(output.contains("! too old"), "the sandbox has a VM that is stored away:\n{output}");
     cron.stop();
 }
 
@@ -168,8 +168,8 @@ fn after_a_safety_stop_the_crontab_mails_each_hour_and_sends_nothing_until_resum
     let run = &commands(&read(example("crontab")))[0];
     let cron = Cron::new();
     cron.fifo.with(|state| state.faults.rules.push(Rule::new(Effect::DropBody).on(Operation::Delete)));
-    let told = cron.mail(run, "admin");
-    assert!(told.contains("CASCADE ALARM"), "{told}");
+    let output = cron.mail(run, "admin");
+    assert!(output.contains("CASCADE ALARM"), "{output}");
     assert!(cron.was_asked());
     for _ in 0..2 {
         let again = cron.mail(run, "admin");
@@ -183,8 +183,8 @@ fn after_a_safety_stop_the_crontab_mails_each_hour_and_sends_nothing_until_resum
     assert!(metrics.contains("\nfifo_retain_safety_stop 1\n"), "{metrics}");
     cron.mail("fifo-retain resume --auto-approve", "admin");
     cron.fifo.with(|state| state.faults.rules.clear());
-    let told = cron.mail(run, "admin");
-    assert!(cron.was_asked(), "{told}");
+    let output = cron.mail(run, "admin");
+    assert!(cron.was_asked(), "{output}");
     cron.stop();
 }
 
@@ -214,7 +214,7 @@ fn no_unit_crontab_or_job_disables_itself_or_looks_for_a_file_of_its_own() {
     }
 }
 
-/// Gives the blocks of a page that are fenced as of some language.
+/// Returns the blocks of a page that are fenced as of some language.
 fn blocks(page: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     page.split(&fence).skip(1).filter_map(|rest| rest.split("\n```").next()).map(str::to_owned).collect()

@@ -145,7 +145,7 @@ pub(super) const FAULTS: [Fault; 21] = [
     },
     Fault {
         name: "refusals_end_in_a_single_reading",
-        takes_away: "without a condition only the list is believed",
+        takes_away: "without a condition only the list counts",
         behind: &[],
         seeds: &[281],
         edits: &[(
@@ -161,7 +161,7 @@ pub(super) const FAULTS: [Fault; 21] = [
     },
     Fault {
         name: "creates_after_the_stop",
-        takes_away: "no create is sent once the run was told to end",
+        takes_away: "no create is sent once the run was asked to stop",
         behind: &[],
         seeds: &[],
         edits: &[(

@@ -54,7 +54,7 @@ pub(crate) const DEFENCES: [Fault; 2] = [
     },
 ];
 
-/// Gives all of them.
+/// Returns all of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
     DEFENCES.iter().chain(FAULTS.iter().copied().flatten())
 }

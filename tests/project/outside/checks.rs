@@ -179,7 +179,7 @@ fn was_understood(answer: &WriteAnswer, status: u16, accepting: u16) {
         WriteAnswer::Changed => assert_eq!(status, 412),
         WriteAnswer::Unauthorized => assert_eq!(status, 401),
         WriteAnswer::TooMany { .. } => assert_eq!(status, 429),
-        WriteAnswer::Refused { status: told, .. } => assert!((300..500).contains(&told.as_u16()), "{told}"),
+        WriteAnswer::Refused { status, .. } => assert!((300..500).contains(&status.as_u16()), "{status}"),
         WriteAnswer::Failed { .. } | WriteAnswer::Unavailable { .. } => {
             assert!(!matches!(status, 412 | 429), "{answer:?}");
         }

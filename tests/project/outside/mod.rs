@@ -1,6 +1,6 @@
 //! What comes from outside: policy files, VM lists, saved plans, profiles and answers, the worst of them kept.
 //!
-//! `fuzz/README.md` tells how the corpus comes about.
+//! `fuzz/README.md` describes how the corpus is made.
 
 mod checks;
 

@@ -32,7 +32,7 @@ impl Judges {
             let is_over = |record: &Record| {
                 record.state.as_deref().is_some_and(|state| state == "completed" || state.contains("failed"))
             };
-            // What has a wrong date about now, and has not ended, is waited for as if it had been begun now.
+            // What has a wrong date about now, and has not ended, is waited for as if it had been started now.
             let is_waited_for = vm.backups.values().any(|record| {
                 let ahead_us = record.timestamp.map(|at_us| (at_us - now_us).abs());
                 !is_over(record) && ahead_us.is_some_and(|ahead_us| ahead_us < STUCK_AFTER_US)
@@ -47,7 +47,7 @@ impl Judges {
             if !is_waited_for && !is_spent && !may_wait && !ours().any(is_there) {
                 found.push(format!("{id} has no backup of its last due time: {:#?}", newest(vm)));
             }
-            // What an upload hangs on that never ended may have to stay, and one with a wrong date is always the newest.
+            // What an upload depends on that never ended may have to stay, and one with a wrong date is always the newest.
             let may_be_needed = |id: &Uuid| {
                 let mut uploads = vm.backups.values().filter(|record| !is_over(record));
                 uploads.any(|record| record.parent == Some(*id))
@@ -55,7 +55,7 @@ impl Judges {
             let local: Vec<_> = ours()
                 .filter(|(backup, record)| record.local == Some(true) && !may_be_needed(backup))
                 .collect();
-            // What was accepted and never begun may need any of them, until something newer can be restored.
+            // What was accepted and never started may need any of them, until something newer can be restored.
             let is_restored_later = |silent: &Record| {
                 vm.backups.iter().any(|(backup, record)| {
                     record.timestamp > silent.timestamp && shows_restorable(world, *id, *backup)
@@ -118,7 +118,7 @@ impl Judges {
                 self.found.push(format!("{id} has no increment of its last due time, since full ones fail"));
                 return;
             }
-            // What was accepted and never began does not tell its parent: until something newer can be restored it may be
+            // What was accepted and never started does not show its parent: until something newer can be restored it may be
             // any, and all of them stay.
             let is_silent = |record: &Record| record.state.is_none() && record.timestamp.is_some();
             // What has a wrong date is never deleted; a hard night is over long before the next.

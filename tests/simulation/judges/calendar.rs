@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-/// Gives the last time at which a tier of a VM was due, in microseconds since the Unix epoch.
+/// Returns the last time at which a tier of a VM was due, in microseconds since the Unix epoch.
 pub(super) fn last_due_us(rules: &Rules, vm: Uuid, comment: &str, now_us: i64) -> i64 {
     let zone = TimeZone::get(rules.zone).unwrap();
     let share_s = share_s(rules, vm);
@@ -28,7 +28,7 @@ pub(super) fn last_due_us(rules: &Rules, vm: Uuid, comment: &str, now_us: i64) -
     }
 }
 
-/// Gives the beginning of a day in the zone of the policies, in microseconds since the Unix epoch.
+/// Returns the beginning of a day in the zone of the policies, in microseconds since the Unix epoch.
 pub(super) fn day_us(rules: &Rules, days_since_epoch: i64) -> i64 {
     let epoch = jiff::civil::date(1970, 1, 1);
     let day = epoch + SignedDuration::from_hours(24 * days_since_epoch);

@@ -54,7 +54,7 @@ impl Growths {
             && self.0.get(id).is_some_and(|growth| !growth.was_still)
     }
 
-    /// Says whether an upload has grown so lately that nobody who looks for a minute can miss it.
+    /// Says whether an upload has grown so lately that a check of one minute shows it.
     pub(super) fn has_just_grown(&self, world: &World, id: &Uuid, now: DateTime<Utc>) -> bool {
         world.uploads.get(id).is_some_and(|upload| is_sending(world, id, upload))
             && self.0.get(id).is_some_and(|growth| {

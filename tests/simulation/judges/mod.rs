@@ -23,7 +23,7 @@ const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
 const HOUR_US: i64 = 3_600_000_000;
 /// How long an upload on a VM in no policy is taken to be running.
 const STUCK_AFTER_DEFAULT_US: i64 = 12 * HOUR_US;
-/// What is decided within so long of a change rests on what was before.
+/// What is decided within so long of a change depends on the state before.
 const READING_RESTS_FOR: TimeDelta = TimeDelta::minutes(2);
 /// A date further ahead than this is a wrong one.
 const FUTURE_US: i64 = 600_000_000;
@@ -38,7 +38,7 @@ pub(crate) struct Judges {
     suspended_until: Option<DateTime<Utc>>,
     /// Whether a proxy drops the bodies of DELETEs just now.
     pub(crate) bodies_are_dropped: bool,
-    /// Whether answers tell another clock just now than the one by which FiFo stamps backups.
+    /// Whether answers show another clock now than the one by which FiFo stamps backups.
     pub(crate) dates_are_wrong: bool,
     /// Whether two runners are at it: then some promises are not made.
     pub(crate) two_runners: bool,
@@ -50,11 +50,11 @@ pub(crate) struct Judges {
     pub(crate) lists_are_disturbed: bool,
     /// When FiFo's clock was last set.
     pub(crate) clock_set_at: Option<DateTime<Utc>>,
-    /// When the run was told to end.
+    /// When the run was asked to stop.
     pub(crate) stopped_at: Option<DateTime<Utc>>,
     sending: Sending,
     growths: Growths,
-    /// What was made by a late request: another one may have been sent meanwhile, or none that was told of.
+    /// What was made by a late request: another one may have been sent meanwhile, or none that was reported.
     came_late: BTreeSet<Uuid>,
     /// The uploads that ran when the run began.
     ran_already: BTreeSet<Uuid>,
@@ -69,9 +69,9 @@ pub(crate) struct Judges {
     /// The clock of the machine that the program runs on, at the last request.
     own_us: i64,
     before: BTreeMap<Uuid, Seen>,
-    /// Backups that could be restored until somebody else took them: a reading of a moment ago may still show them.
+    /// Backups that could be restored until another client took them: a reading of a moment ago may still show them.
     taken: BTreeSet<Uuid>,
-    /// Backups whose record somebody else took, by themselves or with their VM.
+    /// Backups whose record another client took, by themselves or with their VM.
     removed: BTreeSet<Uuid>,
 }
 
@@ -138,7 +138,7 @@ impl Judges {
         self.before = seen(world);
     }
 
-    /// Says why a backup is not what was told to be done; what people have taken was so until then.
+    /// Says why a backup is not what was reported as done; what people have taken was so until then.
     pub(crate) fn is_not_done(
         &self,
         world: &World,
@@ -171,7 +171,7 @@ impl Judges {
         }
     }
 
-    /// Says whether a backup is there and not local, or was until somebody took its record.
+    /// Says whether a backup is there and not local, or was until a person took its record.
     pub(crate) fn is_or_was_not_local(&self, world: &World, vm: Uuid, backup: Uuid) -> bool {
         let record = world.vms.get(&vm).and_then(|vm| vm.backups.get(&backup));
         self.removed.contains(&backup) || record.is_some_and(|record| record.local == Some(false))
@@ -203,7 +203,7 @@ impl Judges {
     pub(crate) fn run_ends(&mut self, sender: usize, now: DateTime<Utc>) {
         for vm in self.sending.unnoticed(sender, now) {
             if !self.two_runners {
-                self.found.push(format!("a chain of {vm} was lost, and nothing told"));
+                self.found.push(format!("a chain of {vm} was lost, and nothing reported it"));
             }
         }
     }
@@ -216,7 +216,7 @@ impl Judges {
         self.sending.known(vm);
     }
 
-    /// Tells until when the policy of the protected VMs is suspended.
+    /// Returns until when the policy of the protected VMs is suspended.
     pub(crate) fn suspended_until(&self) -> Option<DateTime<Utc>> {
         self.suspended_until
     }
@@ -259,20 +259,20 @@ impl Judges {
             return;
         }
         if !asked.was_fresh {
-            self.tell(asked, "a write on a connection that was used before");
+            self.report(asked, "a write on a connection that was used before");
         }
         if !asked.is_late
             && let Some(wrong) = self.sending.wrong_with(asked, vm, right, self.stopped_at)
         {
-            self.tell(asked, wrong);
+            self.report(asked, wrong);
         }
         let now = seen(world);
         let (before, after) =
             (self.before.get(&vm).cloned().unwrap_or_default(), now.get(&vm).cloned().unwrap_or_default());
-        // Through a stale cache nobody can see that a VM has left its policy; but then FiFo refuses the old version (412).
+        // Through a stale cache it cannot be seen that a VM has left its policy; but then FiFo refuses the old version (412).
         let may_be_late = asked.is_late && asked.if_match.is_none();
         let is_refused = asked.status == Some(412);
-        // A suspension that began while it was on its way is not FiFo's to know.
+        // A suspension that began while it was in transit is not FiFo's to know.
         let was_before_suspension = asked.is_late && self.suspended_until.is_some();
         if before != after
             && !may_be_late
@@ -280,26 +280,26 @@ impl Judges {
             && !was_before_suspension
             && !self.may_be_touched(world, vm, asked.at.max(own))
         {
-            self.tell(asked, "a VM was written to that is not to be touched");
+            self.report(asked, "a VM was written to that is not to be touched");
         }
         let is_unfit =
             |since: &DateTime<Utc>| right - *since > READING_RESTS_FOR && !may_be_late && before != after;
         if self.unfit_since.get(&vm).is_some_and(is_unfit) {
-            self.tell(asked, "a VM was written to that cannot be backed up");
+            self.report(asked, "a VM was written to that cannot be backed up");
         }
         if asked.method == "DELETE" {
             if !asked.is_late && asked.body != br#"{"location":"hypervisor"}"# {
-                self.tell(asked, "a DELETE with another body than the one");
+                self.report(asked, "a DELETE with another body than the one");
             }
             if self.bodies_are_dropped {
-                // One that was refused did no harm and told nothing; one lost chain is what can happen.
+                // One that was refused did no harm and showed nothing; one lost chain is what can happen.
                 let is_lost = !before.ids.is_subset(&after.ids);
                 self.chains_lost += usize::from(is_lost);
                 if is_lost {
                     self.sending.lost(asked.sender, vm, right);
                 }
                 if self.chains_lost > 1 && !self.had_two_runners {
-                    self.tell(asked, "a second chain was lost to a proxy that drops bodies");
+                    self.report(asked, "a second chain was lost to a proxy that drops bodies");
                 }
             }
             let no_longer = before.local.difference(&after.local).filter(|gone| after.ids.contains(gone));
@@ -309,14 +309,14 @@ impl Judges {
         }
         let lost: Vec<_> = before.restorable.difference(&after.restorable).collect();
         if !lost.is_empty() && !self.bodies_are_dropped {
-            self.tell(asked, &format!("restorable backups were lost: {lost:?}"));
+            self.report(asked, &format!("restorable backups were lost: {lost:?}"));
         }
         for new in after.ids.difference(&before.ids) {
             if asked.is_late {
                 self.came_late.insert(*new);
             }
             let due_us = self.judge_create(world, vm, *new, asked, right);
-            // Where its date is wrong nobody can know whether FiFo's clock has come to the due time: then one counts for it
+            // Where its date is wrong it cannot be known whether FiFo's clock has come to the due time: then one counts for it
             // only if it was stamped after it.
             self.made.insert(*new, if self.dates_are_wrong { i64::MIN } else { due_us });
         }
@@ -327,7 +327,7 @@ impl Judges {
         self.before = now;
     }
 
-    /// Judges a new backup; gives the due time that it was made for.
+    /// Judges a new backup; returns the due time that it was made for.
     fn judge_create(
         &mut self,
         world: &World,
@@ -356,7 +356,7 @@ impl Judges {
                     && stamped_us.is_some_and(|at_us| latest_us - at_us >= STUCK_AFTER_US)
             })
         };
-        // Where FiFo does not tell the time, there is only the program's own clock to go by.
+        // Where FiFo does not send the time, there is only the program's own clock to go by.
         let is_ahead_us = if self.dates_are_wrong { self.own_us } else { latest_us };
         let twin = backups.iter().find(|(id, other)| {
             **id != new
@@ -368,7 +368,7 @@ impl Judges {
         });
         // Without a condition FiFo cannot refuse a second one, whoever has sent the first.
         let has_guard = asked.if_match.is_some() || !self.two_runners && !self.writes_were_late;
-        // The list tells no date: a clock that is set between the last date and the write is not seen.
+        // The list has no date: a clock that is set between the last date and the write is not seen.
         let was_just_set =
             asked.if_match.is_none() && self.clock_set_at.is_some_and(|at| right - at < READING_RESTS_FOR);
         // By FiFo's clock, which has stamped it.
@@ -380,14 +380,14 @@ impl Judges {
             twin.filter(|(_, other)| !was_just_set && (has_guard || !self.writes_were_late && is_old(other)))
         {
             let twin = *twin;
-            self.tell(asked, &format!("a second {tier:?} for one due time: {new} beside {twin}"));
+            self.report(asked, &format!("a second {tier:?} for one due time: {new} beside {twin}"));
         }
         if let Some(parent) = world.uploads.get(&new).and_then(|upload| upload.parent)
             && !restorable(world, vm, parent)
         {
-            self.tell(asked, &format!("{new} is an increment on {parent}, which cannot be restored"));
+            self.report(asked, &format!("{new} is an increment on {parent}, which cannot be restored"));
         }
-        // What was begun by somebody else while the VM was watched for a minute has not been watched itself.
+        // What was started by another client while the VM was watched for a minute has not been watched itself.
         let watched_us = READING_RESTS_FOR.num_microseconds().unwrap();
         let beside = world.uploads.iter().find(|(id, upload)| {
             upload.vm == vm
@@ -398,7 +398,7 @@ impl Judges {
         if let Some((beside, _)) = beside
             && has_guard
         {
-            self.tell(asked, &format!("{new} was begun while {beside} was growing"));
+            self.report(asked, &format!("{new} was begun while {beside} was growing"));
         }
         if self.two_runners || asked.is_late {
             return since_us;
@@ -413,18 +413,18 @@ impl Judges {
             counted.iter().filter(|(_, upload)| world.vms[&upload.vm].hypervisor() == hypervisor).count();
         if counted.len() >= self.max_uploads || here >= self.max_uploads_per_hypervisor {
             let others: Vec<Uuid> = counted.iter().map(|(id, _)| **id).collect();
-            self.tell(asked, &format!("too many uploads: {new} beside {others:?}, {here} of them there"));
+            self.report(asked, &format!("too many uploads: {new} beside {others:?}, {here} of them there"));
         }
         since_us
     }
 
     /// Says whether an upload counts against the limits: it was made by the program, or ran already when the run began,
-    /// it moves, and it is not so old that it is taken for stuck.
+    /// it moves, and it is not so old that it counts as stuck.
     fn takes_a_place(&self, world: &World, id: &Uuid, upload: &Upload) -> bool {
         let latest_us = self.latest.timestamp_micros();
         let Some(vm) = world.vms.get(&upload.vm) else { return false };
         let is_known = match mark_of(vm) {
-            // Of what cannot be read nobody knows what runs there.
+            // What cannot be read may have anything running.
             Some("Unreadable") => false,
             _ => {
                 let was_seen = !self.came_late.contains(id);
@@ -464,15 +464,15 @@ impl Judges {
                 && is_sending(world, id, upload)
         };
         if world.uploads.iter().any(runs) {
-            self.tell(asked, &format!("the snapshot of {gone} was deleted while it was needed"));
+            self.report(asked, &format!("the snapshot of {gone} was deleted while it was needed"));
         }
         if !self.is_of_a_tier(record) {
-            self.tell(asked, &format!("the snapshot of {gone} was deleted, which is of no tier"));
+            self.report(asked, &format!("the snapshot of {gone} was deleted, which is of no tier"));
         }
         // A date in the future is a wrong one, and says nothing about what is newer.
         let believable = |id: &&Uuid| backups[*id].timestamp <= Some(latest_us + FUTURE_US);
         if !believable(&&gone) {
-            self.tell(asked, &format!("the snapshot of {gone} was deleted, whose date is in the future"));
+            self.report(asked, &format!("the snapshot of {gone} was deleted, whose date is in the future"));
         }
         // What nothing shows to be whole is not yet a copy of anything.
         let counts: BTreeSet<Uuid> =
@@ -481,7 +481,7 @@ impl Judges {
         let newer = |id: &&Uuid| believable(id) && (backups[*id].timestamp, **id) > key;
         let has_newer_copy = counts.iter().any(|id| id == &gone || newer(&id));
         if !has_newer_copy && !after.local.iter().any(|id| newer(&id)) {
-            self.tell(asked, &format!("the snapshot of {gone} was the only copy of its moment"));
+            self.report(asked, &format!("the snapshot of {gone} was the only copy of its moment"));
         }
         let is_parent =
             |id: &&Uuid| !self.rules.daily_from_coarser || self.tier_of(&backups[*id]) != Some("daily");
@@ -490,7 +490,10 @@ impl Judges {
             .filter(|id| believable(id) && is_parent(id))
             .max_by_key(|id| (backups[*id].timestamp, **id));
         if newest == Some(&gone) {
-            self.tell(asked, &format!("the snapshot of {gone} was deleted, which the next increment needs"));
+            self.report(
+                asked,
+                &format!("the snapshot of {gone} was deleted, which the next increment needs"),
+            );
         }
     }
 
@@ -498,7 +501,7 @@ impl Judges {
         self.tier_of(record).is_some()
     }
 
-    /// Gives the tier that a backup is of, by the name under which it began.
+    /// Returns the tier that a backup is of, by the name under which it began.
     fn tier_of(&self, record: &Record) -> Option<&'static str> {
         match record.comment.as_deref()? {
             "monthly" => Some("monthly"),
@@ -520,7 +523,7 @@ impl Judges {
         calendar::last_due_us(&self.rules, vm, comment, now_us)
     }
 
-    fn tell(&mut self, asked: &RequestRecord, what: &str) {
+    fn report(&mut self, asked: &RequestRecord, what: &str) {
         self.found.push(format!("{} {} at {}: {what}", asked.method, asked.target, asked.at));
     }
 }

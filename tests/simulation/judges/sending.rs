@@ -5,16 +5,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// What was sent just before is still on its way.
+/// What was sent within this time is still in transit.
 const ON_THE_WAY: TimeDelta = TimeDelta::milliseconds(5);
 
-/// A reading without a version may be so old when the write goes out that rests on it.
+/// A reading without a version may be so old when the write that depends on it is sent.
 const READING_RESTS_FOR: TimeDelta = TimeDelta::minutes(5);
 
 /// After so many refusals a condition may be left out.
 const REFUSALS_MIN: u32 = 3;
 
-/// Whoever looks whether a delete has done harm knows it within this time.
+/// The time within which a check shows whether a delete has done harm.
 const NOTICED_WITHIN: TimeDelta = TimeDelta::seconds(90);
 
 /// A chain that was lost to a DELETE without its body.
@@ -41,7 +41,7 @@ impl Sending {
         }
     }
 
-    /// Judges that a write was sent at all; gives what is wrong with it.
+    /// Judges that a write was sent at all; returns what is wrong with it.
     pub(super) fn wrong_with(
         &mut self,
         asked: &RequestRecord,
@@ -58,7 +58,7 @@ impl Sending {
         if self.alarmed.get(&asked.sender).is_some_and(is_after) {
             Some("a write after an alarm")
         } else if stopped_at.as_ref().is_some_and(is_after) {
-            Some("a write after the run was told to end")
+            Some("a write after the run was asked to stop")
         } else if asked.if_match.is_none() && !may_be_unconditional {
             Some("a write without a condition, which there was")
         } else {
@@ -71,7 +71,7 @@ impl Sending {
         self.known(vm);
     }
 
-    /// Takes note that it is known, or told as not known, what became of a VM.
+    /// Records that the result for a VM is known, or reported as unknown.
     pub(super) fn known(&mut self, vm: Uuid) {
         self.losses.retain(|loss| loss.vm != vm);
     }
@@ -80,7 +80,7 @@ impl Sending {
         self.losses.push(Loss { vm, sender, at });
     }
 
-    /// Gives the VMs that have lost a chain in a run that is over, and of which it has told nothing.
+    /// Returns the VMs that have lost a chain in a run that is over, and that it has not reported.
     pub(super) fn unnoticed(&mut self, sender: usize, now: DateTime<Utc>) -> Vec<Uuid> {
         let losses = self.losses.extract_if(.., |loss| loss.sender == sender);
         losses.filter(|loss| now - loss.at > NOTICED_WITHIN).map(|loss| loss.vm).collect()

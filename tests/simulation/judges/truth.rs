@@ -1,4 +1,4 @@
-//! What is so in the world, whatever is told.
+//! The state of the world, whatever the program reports.
 
 use fifo_retain::sandbox::{Record, Upload, Vm, World};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,7 +53,7 @@ pub(super) fn shows_restorable(world: &World, vm: Uuid, backup: Uuid) -> bool {
     restorable(world, vm, backup) && !chain(world, vm, backup).any(|step| is_unverified(world, vm, step))
 }
 
-/// Gives a backup and all that it descends from, itself first.
+/// Returns a backup and all that it descends from, itself first.
 pub(super) fn chain(world: &World, vm: Uuid, backup: Uuid) -> impl Iterator<Item = Uuid> {
     let backups = world.vms.get(&vm).map(|vm| &vm.backups);
     let steps = std::iter::successors(Some(backup), move |at| backups?.get(at)?.parent);
@@ -78,8 +78,8 @@ pub(super) fn is_unverified(world: &World, vm: Uuid, backup: Uuid) -> bool {
     !shows_all(record) && vm.backups.values().any(earlier)
 }
 
-/// Says whether an upload still needs its snapshot and its parent's. When its state is written nothing is sent any more,
-/// even if `local` is still to come; and of one whose record was deleted nobody can know.
+/// Says whether an upload still needs its snapshot and its parent's. Once its state is written nothing more is sent,
+/// even if `local` is still to come; and of one whose record was deleted it cannot be known.
 pub(super) fn is_sending(world: &World, id: &Uuid, upload: &Upload) -> bool {
     let record = world.vms.get(&upload.vm).and_then(|vm| vm.backups.get(id));
     record.is_some_and(|record| matches!(record.state.as_deref(), None | Some("uploading")))

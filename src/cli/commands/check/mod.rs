@@ -153,7 +153,7 @@ fn readable(listing: &Listing, checks: &mut Vec<Check>) {
     }
     let unverified = format!("vms→<uuid>→backup and vms→<uuid>→backup_delete for {vms}");
     checks.push(Check::new("permissions", Finding::Unverified, unverified).advice(
-        "FiFo does not tell a client its permissions, and only a create or a delete would show: look the user's up in \
+        "FiFo does not show a client its permissions, and only a create or a delete would show: look the user's up in \
          FiFo, or run `fifo-retain apply --vm` for one VM; a missing one is named then",
     ));
 }
@@ -162,7 +162,7 @@ fn readable(listing: &Listing, checks: &mut Vec<Check>) {
 mod tests {
     use super::*;
 
-    fn told(skew_secs: i64) -> String {
+    fn agreement(skew_secs: i64) -> String {
         let now: DateTime<Utc> = "2026-11-22T20:00:00Z".parse().unwrap();
         let mut out = Vec::new();
         let mut report = CheckReport::default();
@@ -173,11 +173,14 @@ mod tests {
 
     #[test]
     fn clocks_are_compared_in_either_direction() {
-        assert!(told(2).contains("FiFo is 2 s ahead of this machine") && told(2).contains("\"ok\""));
         assert!(
-            told(-400).contains("FiFo is 6 min behind this machine") && told(-400).contains("\"warning\"")
+            agreement(2).contains("FiFo is 2 s ahead of this machine") && agreement(2).contains("\"ok\"")
         );
-        assert!(told(3_601).contains("\"problem\"") && told(-3_601).contains("\"problem\""));
-        assert!(told(0).contains("FiFo and this machine agree"));
+        assert!(
+            agreement(-400).contains("FiFo is 6 min behind this machine")
+                && agreement(-400).contains("\"warning\"")
+        );
+        assert!(agreement(3_601).contains("\"problem\"") && agreement(-3_601).contains("\"problem\""));
+        assert!(agreement(0).contains("FiFo and this machine agree"));
     }
 }

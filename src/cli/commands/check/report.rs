@@ -104,11 +104,11 @@ impl CheckReport {
                 Finding::Warning | Finding::Unverified => text_options.styles.wait,
                 Finding::Skipped => text_options.styles.quiet,
             };
-            let told = format!("{check}: {}", visible(message));
+            let entry = format!("{check}: {}", visible(message));
             let advice = advice.as_ref().map(|advice| format!("hint: {}", visible(advice)));
             let room = text_options.columns.saturating_sub(INDENT);
-            let told = std::iter::once(told).chain(advice).flat_map(|text| wrapped(&text, room));
-            for (place, line) in told.enumerate() {
+            let entry = std::iter::once(entry).chain(advice).flat_map(|text| wrapped(&text, room));
+            for (place, line) in entry.enumerate() {
                 let word = if place == 0 { finding.word() } else { "" };
                 writeln!(out, "{style}{word:<INDENT$}{style:#}{line}")?;
             }

@@ -260,7 +260,7 @@ fn split(line: &str) -> Result<(String, Vec<&str>), String> {
     }
 }
 
-/// Gives the wrapper's own calendar: the first of the month monthly, Sundays weekly, other days daily.
+/// Returns the wrapper's own calendar: the first of the month monthly, Sundays weekly, other days daily.
 fn wrapper_calendar(schedule: &str) -> Result<Schedules, String> {
     let Some(time) = schedule.strip_suffix(" * * *") else {
         return Err("it does not run the wrapper every day, and does not name the tier".to_owned());

@@ -215,11 +215,11 @@ fn validate(text: &str, path: &Path, context: &Context) -> Result<(), CliError> 
     let file = SourceFile { name: path.display().to_string(), bytes: text.into() };
     match policy::parse(&[file]) {
         Ok(loaded) => {
-            policies::tell(context, &loaded.warnings);
+            policies::print_diagnostics(context, &loaded.warnings);
             Ok(())
         }
         Err(mistakes) => {
-            policies::tell(context, mistakes.diagnostics());
+            policies::print_diagnostics(context, mistakes.diagnostics());
             Err(CliError::new(Kind::Settings, "these options do not make a valid policy: nothing is written"))
         }
     }
