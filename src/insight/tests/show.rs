@@ -61,14 +61,17 @@ fn a_snapshot_without_a_reason_is_exactly_what_the_plan_deletes() {
             let backups_where = |is_it: &dyn Fn(&&BackupExplanation) -> bool| -> BTreeSet<BackupId> {
                 vm.backups.iter().filter(|backup| is_it(backup)).map(|backup| backup.backup).collect()
             };
-            prop_assert_eq!(told(&unwanted), deleted(false), "{:#?}", vm);
-            prop_assert_eq!(told(&|it| it.local.delete == Some(DeleteWhen::Now)), deleted(false));
-            prop_assert_eq!(told(&|it| it.local.delete == Some(DeleteWhen::AfterCreate)), deleted(true));
+            prop_assert_eq!(backups_where(&unwanted), deleted(false), "{:#?}", vm);
+            prop_assert_eq!(backups_where(&|it| it.local.delete == Some(DeleteWhen::Now)), deleted(false));
+            prop_assert_eq!(
+                backups_where(&|it| it.local.delete == Some(DeleteWhen::AfterCreate)),
+                deleted(true)
+            );
             let counts = planned.notes.iter().filter_map(|note| match &note.kind {
                 NoteKind::Expired(expired) => Some(expired.count),
                 _ => None,
             });
-            let expired = told(&|it| it.stored.is_expired);
+            let expired = backups_where(&|it| it.stored.is_expired);
             prop_assert_eq!(expired.len(), counts.sum::<usize>(), "{:#?}", vm);
             seen.0 += deleted(false).len();
             seen.1 += deleted(true).len();

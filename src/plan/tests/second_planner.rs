@@ -68,8 +68,8 @@ fn word(
     let sizes: Vec<bool> = backup.files.iter().map(|file| file.size_bytes.is_some()).collect();
     let sums: Vec<bool> = backup.files.iter().map(|file| file.has_checksum).collect();
     let has_both = !backup.files.is_empty()
-        && told(&sizes, backup.record_size_bytes.is_some())
-        && told(&sums, backup.has_record_checksum);
+        && is_known(&sizes, backup.record_size_bytes.is_some())
+        && is_known(&sums, backup.has_record_checksum);
     let known: Vec<u64> = backup.files.iter().filter_map(|file| file.size_bytes).collect();
     let known = if known.is_empty() { backup.record_size_bytes.into_iter().collect() } else { known };
     let is_empty = known.iter().any(|&bytes| bytes < 100)

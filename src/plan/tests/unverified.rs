@@ -33,7 +33,7 @@ fn nothing_is_deleted_because_of_a_backup_without_a_checksum() {
     assert!(note.to_string().ends_with("it counts as in progress until 2026-11-18 13:00"), "{note}");
     // Were its checksum there, its parent's snapshot would go.
     let checked = vm.clone().change(|backup| backup.files[0].has_checksum = true);
-    assert_eq!(told(&checked.plan(&grandfather(), "2026-11-18 01:30")), ["delete 3"]);
+    assert_eq!(actions_of(&checked.plan(&grandfather(), "2026-11-18 01:30")), ["delete 3"]);
 
     let overdue = vm.plan(&grandfather(), "2026-11-18 13:00");
     assert_eq!(actions_of(&overdue), ["create daily on 3", "delete 3 after", "delete 4 after"]);
