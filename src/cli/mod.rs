@@ -85,7 +85,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome, CliError> {
 }
 
 fn in_runtime(run: impl Future<Output = Result<Outcome, CliError>>) -> Result<Outcome, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let failed =
         |error| CliError::new(Kind::Internal, "failed to start the asynchronous runtime").because(error);
     runtime.map_err(failed)?.block_on(run)
