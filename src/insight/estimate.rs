@@ -39,7 +39,7 @@ impl Estimate {
                 }
             }
             Action::DeleteLocal(delete) => {
-                let backup = vm.and_then(|vm| vm.backups.get(&delete.backup));
+                let backup = vm.zip(delete.backup).and_then(|(vm, id)| vm.backups.get(&id));
                 let bytes = backup.and_then(|backup| backup.local_size_bytes).unwrap_or(0);
                 self.freed_bytes = self.freed_bytes.saturating_add(bytes);
             }

@@ -214,7 +214,7 @@ pub(crate) fn grandfather() -> Policy {
     grandfather_in("UTC")
 }
 
-/// Gives what is planned in short: `create weekly on 1`, `delete 7`, `delete 7 after`.
+/// Gives what is planned in short: `create weekly on 1`, `delete 7`, `delete 7 after`, `delete new after`.
 pub(crate) fn told(planned: &VmPlan) -> Vec<String> {
     let number = |id: BackupId| id.uuid().as_u128();
     planned
@@ -226,7 +226,8 @@ pub(crate) fn told(planned: &VmPlan) -> Vec<String> {
             }
             Action::Create(Create { tier, parent: None, .. }) => format!("create {tier} full"),
             Action::DeleteLocal(delete) => {
-                format!("delete {}{}", number(delete.backup), if delete.after_create { " after" } else { "" })
+                let backup = delete.backup.map_or("new".to_owned(), |id| number(id).to_string());
+                format!("delete {backup}{}", if delete.after_create { " after" } else { "" })
             }
         })
         .collect()
