@@ -31,8 +31,8 @@ pub enum ActionRef {
     DeleteLocal {
         /// The backup's tier.
         tier: String,
-        /// The backup.
-        backup: BackupId,
+        /// The backup; `null` for the one that the VM's create makes, while there is none.
+        backup: Option<BackupId>,
     },
 }
 

@@ -183,7 +183,8 @@ mod tests {
         let backup = BackupId::new(Uuid::from_u128(2));
         let (tier, message) = ("daily".to_owned(), "done".to_owned());
         let create = ActionRef::Create { tier: tier.clone(), parent: None, backup: Some(backup) };
-        let delete = ActionRef::DeleteLocal { tier: tier.clone(), backup };
+        let delete = ActionRef::DeleteLocal { tier: tier.clone(), backup: Some(backup) };
+        let delete_of_new = ActionRef::DeleteLocal { tier: tier.clone(), backup: None };
         let events = [
             EventKind::Started {
                 endpoint: "https://fifo".to_owned(),
@@ -223,6 +224,12 @@ mod tests {
                 at: at.clone(),
                 step: delete,
                 outcome: ActionOutcome::Done,
+                message: message.clone(),
+            },
+            EventKind::ActionEnded {
+                at: at.clone(),
+                step: delete_of_new,
+                outcome: ActionOutcome::Dropped,
                 message: message.clone(),
             },
             EventKind::Warning { at: None, message: message.clone() },

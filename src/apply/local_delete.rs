@@ -64,7 +64,7 @@ impl Write for LocalDelete<'_> {
     }
 
     fn step(&self) -> ActionRef {
-        delete_step(self.tier, self.backup)
+        delete_step(self.tier, Some(self.backup))
     }
 
     fn check(
@@ -85,7 +85,7 @@ impl Write for LocalDelete<'_> {
             }));
         }
         let fresh = worker.decide_again(seen)?;
-        let is_wanted = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.backup == backup && !delete.after_create);
+        let is_wanted = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.backup == Some(backup) && !delete.after_create);
         if !fresh.due_actions().iter().any(is_wanted) {
             return Err(StepError::Dropped(DropReason::SnapshotNeeded));
         }

@@ -45,8 +45,8 @@ impl Executor<'_> {
         let context = self.context(&due, first_deletes.collect(), inventory);
         context.emit(EventKind::Started {
             endpoint: inventory.endpoint.clone(),
-            create: count(&due, |action| usize::from(action.is_create())),
-            delete_local: count(&due, Action::local_deletes),
+            create: count(&due, Action::is_create),
+            delete_local: count(&due, Action::is_local_delete),
             expected_bytes: expected_bytes(&due, inventory),
         });
 
@@ -109,11 +109,9 @@ impl Executor<'_> {
             return Ordered { actions, first_cost: None };
         };
         let now = self.clock.now();
-        let cost_of = |action: &&Action| match action {
-            Action::DeleteLocal(delete) if !delete.after_create => {
-                Some(cascade_cost(vm, delete.backup, policy, now))
-            }
-            _ => None,
+        let cost_of = |action: &&Action| {
+            let delete = action.as_local_delete().filter(|delete| !delete.after_create)?;
+            Some(cascade_cost(vm, delete.backup?, policy, now))
         };
         let leading = actions.iter().take_while(|action| cost_of(action).is_some()).count();
         if let Some(deletes) = actions.get_mut(..leading) {
@@ -131,17 +129,15 @@ struct Ordered<'v> {
     first_cost: Option<CascadeCost>,
 }
 
-fn count(due: &[(&VmPlan, VmId)], of: impl Fn(&Action) -> usize) -> usize {
-    due.iter().flat_map(|(vm, _)| vm.due_actions()).map(of).sum()
+fn count(due: &[(&VmPlan, VmId)], is_counted: impl Fn(&Action) -> bool) -> usize {
+    due.iter().flat_map(|(vm, _)| vm.due_actions()).filter(|action| is_counted(action)).count()
 }
 
 /// Sums up what the new backups are likely to have; `None` where that of one is not known.
 fn expected_bytes(due: &[(&VmPlan, VmId)], inventory: &Inventory) -> Option<u64> {
     let mut creates = due.iter().flat_map(|(planned, id)| {
-        planned.due_actions().iter().filter_map(|action| match action {
-            Action::Create(create) => Some(expected_upload_bytes(inventory.vms.get(id)?, create)),
-            Action::DeleteLocal(_) => None,
-        })
+        let creates = planned.due_actions().iter().filter_map(Action::as_create);
+        creates.filter_map(|create| Some(expected_upload_bytes(inventory.vms.get(id)?, create)))
     });
     creates.try_fold(0, |sum: u64, bytes| Some(sum.saturating_add(bytes?)))
 }

@@ -5,8 +5,7 @@ use super::event::EventKind;
 use super::report::ActionReport;
 use super::step::{DropReason, HandOverReason, InterruptReason, StepError, StepSuccess};
 use super::worker::{VmWorker, create_step, delete_step};
-use crate::inventory::BackupId;
-use crate::plan::{Action, Create};
+use crate::plan::{Action, Create, DeleteLocal};
 
 impl VmWorker<'_> {
     /// Executes what is planned.
@@ -20,11 +19,7 @@ impl VmWorker<'_> {
             }
             match action {
                 Action::Create(create) => self.run_create(create).await,
-                Action::DeleteLocal(delete) if delete.after_create && self.completed.is_none() => {
-                    let problem = self.missing_create_error();
-                    self.end(ActionKind::DeleteLocal, delete_step(&delete.tier, delete.backup), Err(problem));
-                }
-                Action::DeleteLocal(delete) => self.run_delete(&delete.tier, delete.backup).await,
+                Action::DeleteLocal(delete) => self.run_delete(delete).await,
             }
         }
         self.context.gate.withdraw(self.id);
@@ -53,15 +48,17 @@ impl VmWorker<'_> {
         if let (true, Some(new)) = (is_complete, backup) {
             self.known.insert(new);
             self.completed = Some(new);
-            if !create.stays_local {
-                self.run_delete(&create.tier, new).await;
-            }
         }
     }
 
-    async fn run_delete(&mut self, tier: &str, backup: BackupId) {
-        let result = self.delete_locally(tier, backup).await;
-        self.end(ActionKind::DeleteLocal, delete_step(tier, backup), result);
+    async fn run_delete(&mut self, delete: &DeleteLocal) {
+        let backup = delete.backup.or(self.completed);
+        let is_due = self.completed.is_some() || !delete.after_create;
+        let result = match backup.filter(|_| is_due) {
+            Some(backup) => self.delete_locally(&delete.tier, backup).await,
+            None => Err(self.missing_create_error()),
+        };
+        self.end(ActionKind::DeleteLocal, delete_step(&delete.tier, backup), result);
     }
 
     fn end(&self, kind: ActionKind, step: ActionRef, result: Result<StepSuccess, StepError>) {

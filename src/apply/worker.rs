@@ -237,13 +237,10 @@ pub(super) fn create_step(create: &Create, backup: Option<BackupId>) -> ActionRe
     ActionRef::Create { tier: create.tier.clone(), parent: create.parent, backup }
 }
 
-pub(super) fn delete_step(tier: &str, backup: BackupId) -> ActionRef {
+pub(super) fn delete_step(tier: &str, backup: Option<BackupId>) -> ActionRef {
     ActionRef::DeleteLocal { tier: tier.to_owned(), backup }
 }
 
 fn planned_create(planned: &VmPlan) -> Option<&Create> {
-    planned.due_actions().iter().find_map(|action| match action {
-        Action::Create(create) => Some(create),
-        Action::DeleteLocal(_) => None,
-    })
+    planned.due_actions().iter().find_map(Action::as_create)
 }

@@ -49,7 +49,8 @@ impl Estimate {
                 }
             }
             Action::DeleteLocal(delete) => {
-                let bytes = vm.backups.get(delete.backup).and_then(|backup| backup.local_size_bytes);
+                let backup = delete.backup.and_then(|id| vm.backups.get(id));
+                let bytes = backup.and_then(|backup| backup.local_size_bytes);
                 Self { freed_bytes: bytes.unwrap_or(0), ..Self::default() }
             }
         }

@@ -19,8 +19,8 @@ pub mod status;
 mod tests;
 
 pub use compare::{
-    AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, NewSnapshotChange, PolicySide, Protection,
-    ProtectionChange, VmChange, compare,
+    AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, PolicySide, Protection, ProtectionChange,
+    VmChange, compare,
 };
 pub use estimate::Estimate;
 pub use policy_changes::{PolicyChange, PolicyChangeKind};

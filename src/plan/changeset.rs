@@ -71,7 +71,7 @@ pub struct PolicyRef {
 pub struct Summary {
     /// Backups to create.
     pub create: usize,
-    /// Snapshots to delete on hypervisors, those of new backups among them that do not stay once they are complete.
+    /// Snapshots to delete on hypervisors, those of new backups among them.
     pub delete_local: usize,
     /// Stored backups to delete.
     pub delete_cloud: usize,
@@ -219,12 +219,19 @@ impl<C, D> Action<C, D> {
         matches!(self, Self::Create(_))
     }
 
-    /// Counts the snapshots that go from hypervisors: of a new backup its own, where that does not stay.
-    pub fn local_deletes(&self) -> usize {
-        match self {
-            Self::Create(create) => usize::from(!create.stays_local),
-            Self::DeleteLocal(_) => 1,
-        }
+    /// Says whether a snapshot is deleted on a hypervisor.
+    pub fn is_local_delete(&self) -> bool {
+        matches!(self, Self::DeleteLocal(_))
+    }
+
+    /// Gives the create, if it is one.
+    pub fn as_create(&self) -> Option<&Create<C>> {
+        if let Self::Create(create) = self { Some(create) } else { None }
+    }
+
+    /// Gives the local delete, if it is one.
+    pub fn as_local_delete(&self) -> Option<&DeleteLocal<D>> {
+        if let Self::DeleteLocal(delete) = self { Some(delete) } else { None }
     }
 }
 
@@ -246,9 +253,6 @@ pub struct Create<R = CreateReason> {
     pub parent_taken: Option<DateTime<FixedOffset>>,
     /// The comment it is to carry.
     pub comment: String,
-    /// Whether its own snapshot stays on the hypervisor when it has completed. If not, that goes in the same run, after
-    /// the new backup has been checked.
-    pub stays_local: bool,
     /// The occurrence that it is for, in the policy's zone.
     pub due_since: DateTime<FixedOffset>,
     /// Why, for people.
@@ -262,13 +266,16 @@ pub struct Create<R = CreateReason> {
 #[serde(deny_unknown_fields, bound(serialize = "R: fmt::Display"))]
 #[schemars(rename = "DeleteLocal", bound = "")]
 pub struct DeleteLocal<R = DeleteReason> {
-    /// The backup.
-    pub backup: BackupId,
+    /// The backup; `None` for the one that the VM's create makes.
+    // Serde takes a missing `Option` for `None`, and a damaged plan must not name the new backup by leaving out another.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub backup: Option<BackupId>,
     /// Its tier.
     pub tier: String,
-    /// When it was taken, in the policy's zone.
-    pub taken: DateTime<FixedOffset>,
-    /// Whether it is wanted until the VM's create has completed: then it goes after that, and not at all if it fails.
+    /// When it was taken, in the policy's zone; `None` for the new backup.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub taken: Option<DateTime<FixedOffset>>,
+    /// Whether it waits until the VM's create has completed; it is not done at all if that fails.
     pub after_create: bool,
     /// Why, for people.
     #[serde(serialize_with = "as_text")]

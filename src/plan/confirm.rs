@@ -85,10 +85,8 @@ fn is_still_due<C, D, N>(listed: &VmPlan<Action<C, D>, N>, fresh: &VmPlan) -> bo
 
 /// Gives the tier and the due time of the backup that a plan creates.
 fn created<C, D, N>(vm: &VmPlan<Action<C, D>, N>) -> Option<(&str, DateTime<FixedOffset>)> {
-    vm.due_actions().iter().find_map(|action| match action {
-        Action::Create(create) => Some((create.tier.as_str(), create.due_since)),
-        Action::DeleteLocal(_) => None,
-    })
+    let create = vm.due_actions().iter().find_map(Action::as_create)?;
+    Some((create.tier.as_str(), create.due_since))
 }
 
 /// Gives the fresh plan's actions that the listed plan has too; one that waits for a create only together with it.
@@ -97,7 +95,7 @@ fn still_wanted<C, D, N>(listed: &VmPlan<Action<C, D>, N>, fresh: &VmPlan) -> Ve
         .due_actions()
         .iter()
         .filter_map(|action| {
-            let listed = listed.due_actions().iter().find(|listed| listed.is_same_action_as(action))?;
+            let listed = listed.same_action(fresh, action)?;
             Some(action.limited_to(listed))
         })
         .collect();
@@ -111,22 +109,35 @@ fn still_wanted<C, D, N>(listed: &VmPlan<Action<C, D>, N>, fresh: &VmPlan) -> Ve
 
 impl Action {
     /// Limits this action to what a listed one does, which is the same action, and to no sooner: what was listed to wait
-    /// for the new backup waits for it, and a snapshot that was to stay stays.
+    /// for the new backup waits for it.
     fn limited_to<C, D>(&self, listed: &Action<C, D>) -> Self {
         let mut action = self.clone();
-        match (&mut action, listed) {
-            (Self::Create(create), Action::Create(listed)) => create.stays_local |= listed.stays_local,
-            (Self::DeleteLocal(delete), Action::DeleteLocal(listed)) => {
-                delete.after_create |= listed.after_create;
-            }
-            (Self::Create(_), Action::DeleteLocal(_)) | (Self::DeleteLocal(_), Action::Create(_)) => {}
+        if let (Self::DeleteLocal(delete), Action::DeleteLocal(listed)) = (&mut action, listed) {
+            delete.after_create |= listed.after_create;
         }
         action
     }
 }
 
+impl<C, D, N> VmPlan<Action<C, D>, N> {
+    /// Finds the due action that does the same to FiFo as one of another plan of this VM. Deletes of the new backup's
+    /// snapshot do the same only where the creates do.
+    pub fn same_action<E, F, M>(
+        &self,
+        other: &VmPlan<Action<E, F>, M>,
+        action: &Action<E, F>,
+    ) -> Option<&Action<C, D>> {
+        let find =
+            |action: &Action<E, F>| self.due_actions().iter().find(|own| own.is_same_action_as(action));
+        let is_of_new = action.as_local_delete().is_some_and(|delete| delete.backup.is_none());
+        let has_same_create =
+            || other.due_actions().iter().any(|action| action.is_create() && find(action).is_some());
+        find(action).filter(|_| !is_of_new || has_same_create())
+    }
+}
+
 impl<C, D> Action<C, D> {
-    /// Says whether both would do the same to FiFo, whatever their reasons.
+    /// Says whether both would do the same to FiFo, whatever their reasons, if the VM's new backup is the same.
     pub fn is_same_action_as<E, F>(&self, other: &Action<E, F>) -> bool {
         match (self, other) {
             (Self::Create(one), Action::Create(other)) => {
@@ -144,6 +155,7 @@ mod tests {
     use super::*;
     use crate::inventory::LocalState;
     use crate::plan::tests::fixtures::*;
+    use crate::plan::{DeleteLocal, DeleteReason};
 
     fn due() -> VmBuilder {
         vm(1)
@@ -158,6 +170,16 @@ mod tests {
 
     fn planned(vm: VmBuilder, now: &str) -> Plan {
         plan_all(&[grandfather()], [vm], at(now))
+    }
+
+    fn delete_new() -> Action {
+        Action::DeleteLocal(DeleteLocal {
+            backup: None,
+            tier: "daily".to_owned(),
+            taken: None,
+            after_create: true,
+            reason: DeleteReason::NotNeeded,
+        })
     }
 
     #[test]
@@ -235,22 +257,41 @@ mod tests {
         let mut fresh = planned(due(), "2026-11-18 03:00");
         // By other policies the snapshot would go at once, and the new backup's own as well.
         for action in &mut fresh.vms[0].actions {
-            match action {
-                Action::Create(create) => create.stays_local = false,
-                Action::DeleteLocal(delete) => delete.after_create = false,
+            if let Action::DeleteLocal(delete) = action {
+                delete.after_create = false;
             }
         }
         fresh.vms[0].actions.reverse();
+        fresh.vms[0].actions.push(delete_new());
         let confirmed = confirm(&saved, &fresh);
         assert_eq!((&confirmed.vms[0].actions, confirmed.skipped.len()), (&saved.vms[0].actions, 0));
 
         // The other way round what is done is less, and that is as well.
         let (mut more, mut less) = (saved.clone(), saved.clone());
-        if let Action::Create(create) = &mut more.vms[0].actions[0] {
-            create.stays_local = false;
-        }
+        more.vms[0].actions.push(delete_new());
         less.vms[0].actions.truncate(2);
-        assert_eq!(confirm(&more, &less).vms[0].actions, less.vms[0].actions);
+        let confirmed = confirm(&more, &less);
+        assert_eq!(confirmed.vms[0].actions, less.vms[0].actions);
+        assert_eq!(confirmed.skipped[0].why, SkipReason::SomeDropped(1));
+    }
+
+    #[test]
+    fn a_delete_of_the_new_backup_goes_only_together_with_the_same_create() {
+        let mut saved = planned(due(), "2026-11-18 02:00");
+        saved.vms[0].actions.push(delete_new());
+        let both = confirm(&saved, &saved);
+        assert_eq!((&both.vms[0].actions, both.skipped.len()), (&saved.vms[0].actions, 0));
+        let mut fresh = saved.clone();
+        let Action::Create(create) = &mut fresh.vms[0].actions[0] else { panic!("no create") };
+        create.tier = "weekly".to_owned();
+        let (old, new) = (&saved.vms[0], &fresh.vms[0]);
+        assert_eq!(new.same_action(old, &delete_new()), None);
+        assert_eq!(
+            new.same_action(old, &old.actions[1]),
+            new.actions.get(1),
+            "of another backup it is the same"
+        );
+        assert_eq!(confirm(&saved, &fresh).vms, []);
     }
 
     #[test]

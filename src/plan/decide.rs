@@ -132,10 +132,8 @@ pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: 
     let mut actions: Vec<Action> =
         deletes.iter().filter_map(|&id| delete_local(view, id, None)).map(Action::DeleteLocal).collect();
     match create {
-        CreateDecision::Create { tier, mut create } => {
-            let unwanted = unwanted_after(view, &create);
-            create.stays_local = !unwanted.contains(&NEW_BACKUP);
-            let later = unwanted.into_iter().filter(|id| !deletes.contains(id));
+        CreateDecision::Create { tier, create } => {
+            let later = unwanted_after(view, &create).into_iter().filter(|id| !deletes.contains(id));
             let later: Vec<DeleteLocal> =
                 later.filter_map(|id| delete_local(view, id, Some(&create))).collect();
             actions.push(Action::Create(create));
@@ -244,7 +242,6 @@ fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
         parent_tier: parent.and_then(|parent| parent.tier).map(|tier| view.tier(tier).name.clone()),
         parent_taken: parent.map(|parent| zone.moment(parent.taken)),
         comment: rules.comment.clone(),
-        stays_local: true,
         due_since,
         reason: CreateReason { due_since, attempt },
     })
@@ -262,13 +259,22 @@ fn no_parent(view: &VmView<'_>, tier: TierIndex, missing_parent: MissingParent) 
     Note::vm(NoteKind::NoParent { tier: view.tier(tier).name.clone(), emptied, missing_parent })
 }
 
-/// Finds the snapshots that will not be wanted once the create has completed, oldest first; the new one may be among them.
+/// Finds the snapshots that will not be wanted once the create has completed, oldest first; the new one may be the last.
 fn unwanted_after(view: &VmView<'_>, create: &Create) -> Vec<BackupId> {
     let vm = projection::created(view.vm, create, NEW_BACKUP, view.now);
     unwanted_locally(&VmView::new(&vm, view.policy, view.now))
 }
 
 fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Option<DeleteLocal> {
+    if let Some(create) = after.filter(|_| id == NEW_BACKUP) {
+        return Some(DeleteLocal {
+            backup: None,
+            tier: create.tier.clone(),
+            taken: None,
+            after_create: true,
+            reason: DeleteReason::NotNeeded,
+        });
+    }
     let backup = view.get(id)?;
     let reason = match after {
         Some(create) => DeleteReason::Replaced { tier: create.tier.clone() },
@@ -279,9 +285,9 @@ fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Opti
         },
     };
     Some(DeleteLocal {
-        backup: id,
+        backup: Some(id),
         tier: view.tier(backup.tier?).name.clone(),
-        taken: view.policy.display_zone.moment(backup.taken),
+        taken: Some(view.policy.display_zone.moment(backup.taken)),
         after_create: after.is_some(),
         reason,
     })

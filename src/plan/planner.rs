@@ -152,7 +152,7 @@ fn summary(vms: &[VmPlan]) -> Summary {
         summary.unmanaged = summary.unmanaged.plus(vm.unmanaged);
         for action in vm.due_actions() {
             summary.create += usize::from(action.is_create());
-            summary.delete_local += action.local_deletes();
+            summary.delete_local += usize::from(action.is_local_delete());
         }
         match vm.status {
             Status::Changes if vm.is_suspended() => summary.suspended += 1,

@@ -50,8 +50,7 @@ pub fn deleted_locally(vm: &Vm, backup: BackupId) -> Vm {
 /// Returns the VM as it will be when all of these actions have been carried out and have gone well.
 pub fn executed(vm: &Vm, actions: &[Action], new: BackupId, now: DateTime<Utc>) -> Vm {
     actions.iter().fold(vm.clone(), |vm, action| match action {
-        Action::Create(create) if create.stays_local => created(&vm, create, new, now),
-        Action::Create(create) => deleted_locally(&created(&vm, create, new, now), new),
-        Action::DeleteLocal(delete) => deleted_locally(&vm, delete.backup),
+        Action::Create(create) => created(&vm, create, new, now),
+        Action::DeleteLocal(delete) => deleted_locally(&vm, delete.backup.unwrap_or(new)),
     })
 }

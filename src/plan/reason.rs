@@ -35,4 +35,6 @@ pub enum DeleteReason {
     },
     /// It cannot be restored, and a newer snapshot of that kind is kept.
     NewerSnapshotKept,
+    /// It is the new backup's own, and no rule asks for it.
+    NotNeeded,
 }

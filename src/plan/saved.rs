@@ -98,7 +98,8 @@ impl io::Write for Digested {
 mod tests {
     use super::{SavedPlan, SavedPlanError};
     use crate::plan::Plan;
-    use crate::plan::tests::fixtures::{at, grandfather, mid_chain, plan_all};
+    use crate::plan::tests::fixtures::{at, grandfather, mid_chain, plan_all, policy, tier, vm};
+    use crate::policy::{TierKind, Zone};
 
     fn plan() -> Plan {
         plan_all(&[grandfather()], [mid_chain()], at("2026-11-18 02:00"))
@@ -117,5 +118,20 @@ mod tests {
         let silent = json.replacen(r#""suspended":null,"#, "", 1);
         assert_ne!(silent, json);
         assert!(matches!(SavedPlan::from_json(silent.as_bytes()), Err(SavedPlanError::NoPlan(_))));
+    }
+
+    #[test]
+    fn a_saved_plan_that_does_not_say_which_backup_is_deleted_is_refused() {
+        let full_only = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
+        let json = serde_json::to_string(&plan_all(&[full_only], [vm(1)], at("2026-11-18 02:00"))).unwrap();
+        assert!(SavedPlan::from_json(json.as_bytes()).is_ok());
+        for field in [r#""backup":null,"#, r#""taken":null,"#] {
+            let silent = json.replacen(field, "", 1);
+            assert_ne!(silent, json);
+            assert!(
+                matches!(SavedPlan::from_json(silent.as_bytes()), Err(SavedPlanError::NoPlan(_))),
+                "{field}"
+            );
+        }
     }
 }

@@ -7,6 +7,7 @@ mod cloud;
 mod creates;
 mod deletes;
 mod first_run;
+mod new_snapshots;
 mod retries;
 mod runs;
 mod transport;

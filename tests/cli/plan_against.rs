@@ -143,7 +143,9 @@ fn a_shorter_keep_shows_in_what_expires_and_a_new_tier_in_what_is_made() {
     let hourly = format!("{full}  - {{ name: hourly, schedule: \"30 * * * *\", type: full, keep: 5 }}\n");
     folder.write("policies/grandfather.yaml", &hourly);
     let ended = against(&folder, &["--vm", "web-1"]).code(0);
-    assert!(ended.out.contains("\n  + create  hourly, full"), "{}", ended.out);
+    assert!(ended.out.contains("\n  + create          hourly, full"), "{}", ended.out);
+    let delete = "\n  - delete locally  the new hourly  not needed once it is complete\n";
+    assert_eq!(ended.out.matches(delete).count(), 2, "in the plan and because of the change: {}", ended.out);
     assert!(ended.out.contains("\n  hourly created, full "), "{}", ended.out);
 }
 

@@ -348,11 +348,7 @@ impl Life {
         self.judges().run_ends(sender, self.clock.now());
         let tally = report.tally();
         self.note(&format!("ran: {tally:?}"));
-        let planned: usize = vms
-            .iter()
-            .flat_map(VmPlan::due_actions)
-            .map(|action| usize::from(action.is_create()) + action.local_deletes())
-            .sum();
+        let planned = vms.iter().flat_map(VmPlan::due_actions).count();
         let not_done = tally.started + tally.left + tally.failed + tally.dropped + tally.interrupted;
         if not_done == 0 && tally.created + tally.deleted_local < planned {
             let why = format!("{planned} actions were planned, and all is well after {tally:?}");
@@ -497,7 +493,8 @@ impl Observer for Eyes<'_> {
                         judges.is_not_done(&state.world, vm, backup.uuid(), tier, parent.map(|id| id.uuid()))
                     }
                     ActionRef::Create { backup: None, .. } => Some("it has no name".to_owned()),
-                    ActionRef::DeleteLocal { backup, .. } => {
+                    ActionRef::DeleteLocal { backup: None, .. } => Some("it has no name".to_owned()),
+                    ActionRef::DeleteLocal { backup: Some(backup), .. } => {
                         let is_gone = judges.is_or_was_not_local(&state.world, vm, backup.uuid());
                         (!is_gone).then(|| "it is still local".to_owned())
                     }

@@ -64,7 +64,7 @@ pub struct AbandonedBackups {
 impl AbandonedBackups {
     /// Finds those of a VM.
     fn of(vm: &Vm, before: &Policies, after: &Policies) -> Self {
-        // Where several policies claim it, the future of its backups is not known yet.
+        // Where several policies claim it, none of its backups counts as abandoned: they are left as they are.
         let (Match::One(before), after) = (before.policy_for(vm), after.policy_for(vm)) else {
             return Self::default();
         };
@@ -98,15 +98,6 @@ impl ComparisonSummary {
         change.caused.iter().for_each(|action| self.caused.add(action));
         change.anyway.iter().for_each(|action| self.anyway.add(action));
         change.no_longer.iter().for_each(|action| self.no_longer.add(action));
-        match change.own_snapshot {
-            Some(NewSnapshotChange::Goes) => {
-                // It is one of the deletes that come with the create, which is made in any case.
-                self.anyway.delete_local -= 1;
-                self.caused.delete_local += 1;
-            }
-            Some(NewSnapshotChange::Stays) => self.no_longer.delete_local += 1,
-            None => {}
-        }
     }
 
     /// Returns the counter for a shift.
@@ -128,14 +119,14 @@ impl ComparisonSummary {
 pub struct ActionCounts {
     /// Backups to create.
     pub create: usize,
-    /// Snapshots to delete on hypervisors, those of new backups among them that do not stay once they are complete.
+    /// Snapshots to delete on hypervisors, those of new backups among them.
     pub delete_local: usize,
 }
 
 impl ActionCounts {
     fn add(&mut self, action: &Action) {
         self.create += usize::from(action.is_create());
-        self.delete_local += action.local_deletes();
+        self.delete_local += usize::from(action.is_local_delete());
     }
 
     /// Says whether there is none.
@@ -158,8 +149,6 @@ pub struct VmChange {
     pub after: Protection,
     /// What is only done because of the change; a delete that no longer waits for a create is such a thing.
     pub caused: Vec<Action>,
-    /// What the change does to the own snapshot of a new backup that is made in any case; `None` for nothing.
-    pub own_snapshot: Option<NewSnapshotChange>,
     /// What is done with and without it.
     pub anyway: Vec<Action>,
     /// What would be done without the change, and no longer is.
@@ -173,20 +162,9 @@ impl VmChange {
     fn is_any(&self) -> bool {
         self.shift.is_some()
             || !self.caused.is_empty()
-            || self.own_snapshot.is_some()
             || !self.no_longer.is_empty()
             || !self.stranded.is_empty()
     }
-}
-
-/// What a change of policies does to the own snapshot of a new backup that is made with and without it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NewSnapshotChange {
-    /// It would have stayed, and is deleted once the backup is complete: a delete that the change causes.
-    Goes,
-    /// It would have been deleted, and stays: a delete that is no longer done.
-    Stays,
 }
 
 /// How a VM's protection shifts. A VM has one shift at the most: of several the first in this order, worst first.
@@ -315,11 +293,11 @@ pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Invent
 
 fn vm_change(old: &VmPlan, new: &VmPlan, stranded: AbandonedBackups) -> VmChange {
     let (before, after) = (Protection::of(old), Protection::of(new));
-    let (anyway, caused): (Vec<&Action>, Vec<&Action>) =
-        new.due_actions().iter().partition(|action| old.due_actions().iter().any(|old| covers(old, action)));
-    let is_done = |old: &Action| new.due_actions().iter().any(|new| new.is_same_action_as(old));
-    let no_longer = old.due_actions().iter().filter(|old| !is_done(old)).cloned().collect();
-    let own_snapshot = anyway.iter().find_map(|action| own_snapshot(old, action));
+    let is_anyway =
+        |action: &&Action| old.same_action(new, action).is_some_and(|old| is_no_sooner(action, old));
+    let (anyway, caused): (Vec<&Action>, Vec<&Action>) = new.due_actions().iter().partition(is_anyway);
+    let is_done = |action: &Action| new.same_action(old, action).is_some();
+    let no_longer = old.due_actions().iter().filter(|action| !is_done(action)).cloned().collect();
     VmChange {
         uuid: new.uuid,
         alias: new.alias.clone(),
@@ -327,32 +305,17 @@ fn vm_change(old: &VmPlan, new: &VmPlan, stranded: AbandonedBackups) -> VmChange
         before,
         after,
         caused: caused.into_iter().cloned().collect(),
-        own_snapshot,
         anyway: anyway.into_iter().cloned().collect(),
         no_longer,
         stranded,
     }
 }
 
-/// Says whether an action would have been done before as well, and no later: a snapshot that no longer waits for the
-/// backup which replaces it is deleted by the change. A create is the same whether or not its own snapshot stays.
-fn covers(old: &Action, new: &Action) -> bool {
-    old.is_same_action_as(new)
-        && match (old, new) {
-            (Action::DeleteLocal(old), Action::DeleteLocal(new)) => new.after_create || !old.after_create,
-            _ => true,
-        }
-}
-
-/// Compares what happens to the own snapshot of a backup that would have been made before as well.
-fn own_snapshot(old: &VmPlan, new: &Action) -> Option<NewSnapshotChange> {
-    let old = old.due_actions().iter().find(|old| old.is_same_action_as(new))?;
+/// Says whether an action is done no sooner than the same action before: a snapshot that no longer waits for the backup
+/// which replaces it is deleted because of the change.
+fn is_no_sooner(new: &Action, old: &Action) -> bool {
     match (old, new) {
-        (Action::Create(old), Action::Create(new)) => match (old.stays_local, new.stays_local) {
-            (true, false) => Some(NewSnapshotChange::Goes),
-            (false, true) => Some(NewSnapshotChange::Stays),
-            (true, true) | (false, false) => None,
-        },
-        _ => None,
+        (Action::DeleteLocal(old), Action::DeleteLocal(new)) => new.after_create || !old.after_create,
+        _ => true,
     }
 }

@@ -103,18 +103,15 @@ impl<'a> Runner<'a> {
                 course.local_max = course.local_max.max(held);
                 continue;
             };
+            let new = made_id(course.made.len());
             for action in &actions {
                 match action {
                     Action::Create(create) => {
-                        let id = made_id(course.made.len());
-                        places.insert(id, BackupRef::Forecast(course.made.len()));
+                        places.insert(new, BackupRef::Forecast(course.made.len()));
                         let parent_steps = create.parent.and_then(|parent| steps.get(&parent)).copied();
-                        steps.insert(id, parent_steps.unwrap_or(0) + 1);
+                        steps.insert(new, parent_steps.unwrap_or(0) + 1);
                         course.steps_max = course.steps_max.max(parent_steps.unwrap_or(0) + 1);
-                        held += usize::from(create.stays_local);
-                        if !create.stays_local {
-                            course.deleted.push(BackupRef::Forecast(course.made.len()));
-                        }
+                        held += 1;
                         let parent = create.parent.and_then(|parent| places.get(&parent)).copied();
                         course.made.extend(tier.map(|tier| ForecastBackup {
                             tier,
@@ -124,16 +121,15 @@ impl<'a> Runner<'a> {
                         }));
                     }
                     Action::DeleteLocal(delete) => {
-                        course.deleted.extend(places.get(&delete.backup));
+                        course.deleted.extend(places.get(&delete.backup.unwrap_or(new)));
                         held = held.saturating_sub(1);
                     }
                 }
             }
             course.local_max = course.local_max.max(held);
-            let newest = made_id(course.made.len().saturating_sub(1));
-            let after = projection::executed(&vm, &actions, newest, time);
+            let after = projection::executed(&vm, &actions, new, time);
             // A little later than planned, where a clock ahead of ours has stamped another one.
-            let taken = after.backups.get(newest).and_then(|backup| backup.timestamp);
+            let taken = after.backups.get(new).and_then(|backup| backup.timestamp);
             if let (Some(made), Some(taken)) = (course.made.last_mut(), taken) {
                 made.at = taken;
             }

@@ -187,7 +187,7 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, now: DateTime<Utc>) 
             let judged = reasons.judged(backup.id);
             let standing = judged.map_or(ReportedStanding::Unreadable, standing);
             let delete = planned.actions.iter().find_map(|action| match action {
-                Action::DeleteLocal(delete) if delete.backup == backup.id => Some(delete.after_create),
+                Action::DeleteLocal(delete) if delete.backup == Some(backup.id) => Some(delete.after_create),
                 _ => None,
             });
             let stored = reasons.stored(backup);

@@ -1,7 +1,7 @@
 //! What a change of policies does, by what it changes.
 
 use crate::insight::compare::{Comparison, PolicySide, ProtectionChange, compare};
-use crate::insight::{AbandonedBackups, ActionCounts, NewSnapshotChange, PolicyChangeKind, Protection};
+use crate::insight::{AbandonedBackups, ActionCounts, PolicyChangeKind, Protection};
 use crate::plan::tests::fixtures::*;
 use crate::plan::{Action, SnapshotUsage, plan};
 use crate::policy::{Policies, Policy, Selector, Suspension, TierKind, Zone};
@@ -141,7 +141,7 @@ fn a_snapshot_that_no_longer_waits_for_its_successor_is_deleted_by_the_change() 
 }
 
 #[test]
-fn a_backup_that_is_made_in_any_case_is_not_caused_by_what_becomes_of_its_own_snapshot() {
+fn a_backup_that_is_made_in_any_case_is_not_caused_by_the_delete_of_its_snapshot() {
     let fulls = |keep_local| {
         let mut policy = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
         policy.tiers[0].keep_local = keep_local;
@@ -151,13 +151,19 @@ fn a_backup_that_is_made_in_any_case_is_not_caused_by_what_becomes_of_its_own_sn
     let goes = compared(&[fulls(1)], &[fulls(0)], [vm(1)]);
     assert_eq!((goes.summary.caused, goes.summary.anyway), (counts(0, 1), counts(1, 0)));
     assert!(goes.summary.no_longer.is_empty());
-    assert_eq!((goes.vms[0].own_snapshot, goes.vms[0].anyway.len()), (Some(NewSnapshotChange::Goes), 1));
+    assert_eq!((goes.vms[0].caused.len(), goes.vms[0].anyway.len()), (1, 1));
     let stays = compared(&[fulls(0)], &[fulls(1)], [vm(1)]);
     assert_eq!((stays.summary.caused, stays.summary.anyway), (counts(0, 0), counts(1, 0)));
     assert_eq!(stays.summary.no_longer, counts(0, 1));
-    assert_eq!(stays.vms[0].own_snapshot, Some(NewSnapshotChange::Stays));
+    assert_eq!((stays.vms[0].no_longer.len(), stays.vms[0].anyway.len()), (1, 1));
     let gone = compared(&[fulls(0)], &[fulls(0)], [vm(1)]);
     assert_eq!((gone.summary.caused, gone.summary.anyway, gone.vms.len()), (counts(0, 0), counts(1, 1), 0));
+    // The delete of another new backup is another delete.
+    let mut renamed = fulls(0);
+    renamed.tiers[0].comment = "nightly".to_owned();
+    let other = compared(&[fulls(0)], &[renamed], [vm(1)]);
+    assert_eq!((other.summary.caused, other.summary.anyway), (counts(1, 1), counts(0, 0)));
+    assert_eq!(other.summary.no_longer, counts(1, 1));
 }
 
 #[test]

@@ -86,7 +86,6 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
                         BackupKind::Full => tier.full += 1,
                         BackupKind::Incremental => tier.incremental += 1,
                     }
-                    outlook.deleted_locally += usize::from(!create.stays_local);
                     made += 1;
                 }
                 Action::DeleteLocal(_) => outlook.deleted_locally += 1,

@@ -51,7 +51,7 @@ fn a_snapshot_without_a_reason_is_exactly_what_the_plan_deletes() {
             prop_assert_eq!(planned.uuid, vm.uuid);
             let deleted = |wanted: bool| -> BTreeSet<BackupId> {
                 let deletes = planned.actions.iter().filter_map(|action| match action {
-                    Action::DeleteLocal(delete) if delete.after_create == wanted => Some(delete.backup),
+                    Action::DeleteLocal(delete) if delete.after_create == wanted => delete.backup,
                     _ => None,
                 });
                 deletes.collect()

@@ -1,18 +1,12 @@
 //! What must never be true of a create, or of its absence.
 
 use super::case::{AuditCase, TierState};
-use super::deletes::still_wanted;
-use crate::inventory::{Backup, BackupId};
+use crate::inventory::Backup;
 use crate::plan::changeset::{BackupKind, Create};
 use crate::policy::{TierIndex, TierKind};
 
-/// Finds what is wrong with a create; `after` is the VM as it will be with the new backup.
-pub(super) fn create_broken(
-    case: &AuditCase<'_>,
-    after: &AuditCase<'_>,
-    new: BackupId,
-    create: &Create,
-) -> Vec<String> {
+/// Finds what is wrong with a create.
+pub(super) fn create_broken(case: &AuditCase<'_>, create: &Create) -> Vec<String> {
     let mut found = Vec::new();
     let mut report = |what: &str| found.push(what.to_owned());
     if case.something_runs() {
@@ -55,10 +49,6 @@ pub(super) fn create_broken(
         || create.parent_taken.map(|time| time.to_utc()) != parents_time
     {
         report("a create whose parent is shown as another one");
-    }
-    let wanted = after.get(new).is_some_and(|new| !still_wanted(after, new).is_empty());
-    if wanted != create.stays_local {
-        report("a create whose own snapshot would stay unneeded, or go although it is needed");
     }
     found
 }

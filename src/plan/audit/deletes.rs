@@ -4,6 +4,15 @@ use super::case::AuditCase;
 use crate::inventory::{Backup, BackupId};
 use crate::plan::changeset::{Create, DeleteLocal};
 use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// The id that the new backup is given here; no backup of FiFo's has it.
+pub(super) const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
+
+/// Names a backup in what is reported.
+pub(super) fn name_of(id: BackupId) -> String {
+    if id == NEW_BACKUP { "the new backup".to_owned() } else { format!("backup {id}") }
+}
 
 /// Finds what is wrong with a local delete; `after` is the VM as it will be when the create that it waits for has
 /// completed.
@@ -14,7 +23,12 @@ pub(super) fn delete_broken(
 ) -> Vec<&'static str> {
     let mut found = Vec::new();
     let mut report = |what| found.push(what);
-    let Some(backup) = case.get(delete.backup) else {
+    let judged = match create {
+        Some((_, after)) if delete.after_create => after,
+        _ => case,
+    };
+    // Of the backup that is not there yet only the VM with it can tell.
+    let Some(backup) = delete.backup.map_or_else(|| judged.get(NEW_BACKUP), |id| case.get(id)) else {
         report("a local delete of a backup that is not there");
         return found;
     };
@@ -25,7 +39,7 @@ pub(super) fn delete_broken(
     if case.policy.tiers[tier].name != delete.tier {
         report("it is shown under another tier than its own");
     }
-    if backup.timestamp != Some(delete.taken.to_utc()) {
+    if delete.backup.and(backup.timestamp) != delete.taken.map(|taken| taken.to_utc()) {
         report("it is shown with another time than its own");
     }
     if case.is_future_or_undated(backup) {
@@ -34,10 +48,6 @@ pub(super) fn delete_broken(
     if !case.is_on_hypervisor(backup) {
         report("a local delete of a backup that is not local");
     }
-    let judged = match create {
-        Some((_, after)) if delete.after_create => after,
-        _ => case,
-    };
     if judged.a_parent_is_unknown() {
         report("a local delete while a backup runs whose parent is not known yet");
     }
@@ -45,7 +55,8 @@ pub(super) fn delete_broken(
     match create {
         Some((_, after)) if delete.after_create => {
             still_wanted(after, backup).into_iter().for_each(&mut report);
-            if still_wanted(case, backup).is_empty() && !case.a_parent_is_unknown() {
+            let is_there = delete.backup.is_some();
+            if is_there && still_wanted(case, backup).is_empty() && !case.a_parent_is_unknown() {
                 report("a local delete put off although nothing needs the snapshot now");
             }
         }
@@ -111,20 +122,20 @@ fn is_kept_by_keep_local(case: &AuditCase<'_>, backup: &Backup) -> bool {
     newer < case.policy.tiers[tier].keep_local as usize
 }
 
-/// Finds the snapshots that would stay without a reason: quota that would never be freed.
+/// Finds the snapshots that would stay without a reason: quota that nobody would ever get back. `end` is the VM with the
+/// new backup, where one is made.
 pub(super) fn kept_without_reason(
     case: &AuditCase<'_>,
-    after: Option<&AuditCase<'_>>,
+    end: &AuditCase<'_>,
     deleted: &BTreeSet<BackupId>,
 ) -> Vec<String> {
-    let end = after.unwrap_or(case);
     if !case.can_be_backed_up() || end.a_parent_is_unknown() {
         return Vec::new();
     }
-    case.all()
-        .filter(|backup| case.holds_a_snapshot_of_ours(backup) && !deleted.contains(&backup.id))
+    end.all()
+        .filter(|backup| end.holds_a_snapshot_of_ours(backup) && !deleted.contains(&backup.id))
         .filter(|backup| still_wanted(end, backup).is_empty())
-        .map(|backup| format!("backup {}: its snapshot would stay without a reason", backup.id))
+        .map(|backup| format!("{}: its snapshot would stay without a reason", name_of(backup.id)))
         .collect()
 }
 
@@ -132,15 +143,15 @@ pub(super) fn kept_without_reason(
 /// one lost, and those that run or may be running with their parents.
 pub(super) fn too_many_kept(
     case: &AuditCase<'_>,
+    end: &AuditCase<'_>,
     deleted: &BTreeSet<BackupId>,
-    create: Option<&Create>,
 ) -> Option<String> {
     if !case.can_be_backed_up() || case.a_parent_is_unknown() {
         return None;
     }
-    let old =
-        case.all().filter(|backup| case.holds_a_snapshot_of_ours(backup) && !deleted.contains(&backup.id));
-    let kept = old.count() + usize::from(create.is_some_and(|create| create.stays_local));
+    let kept =
+        end.all().filter(|backup| end.holds_a_snapshot_of_ours(backup) && !deleted.contains(&backup.id));
+    let kept = kept.count();
     let incremental = case.policy.tiers.iter().filter(|tier| tier.kind.parents().is_some()).count();
     let keep_local: usize = case.policy.tiers.iter().map(|tier| tier.keep_local as usize).sum();
     let running = case.all().filter(|backup| case.may_run(backup) || case.may_still_run(backup));

@@ -2,16 +2,12 @@
 
 use super::case::{AuditCase, TierState};
 use super::creates::{create_broken, nothing_created_although_due};
-use super::deletes::{delete_broken, kept_without_reason, too_many_kept};
+use super::deletes::{NEW_BACKUP, delete_broken, kept_without_reason, name_of, too_many_kept};
 use crate::inventory::BackupId;
 use crate::plan::changeset::{Action, Create, DeleteLocal, Status, VmPlan};
 use crate::plan::note::NoteCode;
 use crate::plan::projection;
 use std::collections::BTreeSet;
-use uuid::Uuid;
-
-/// The id that the new backup is given here; no backup of FiFo's has it.
-const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
 
 /// Finds every rule that is broken by what is planned for a VM.
 pub(super) fn broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
@@ -32,23 +28,29 @@ pub(super) fn broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
     let after = vm_after.as_ref().map(|vm| case.with(vm));
     let create = create.zip(after.as_ref());
     match create {
-        Some((create, after)) => found.extend(create_broken(case, after, NEW_BACKUP, create)),
+        Some((create, _)) => found.extend(create_broken(case, create)),
         None => found.extend(nothing_created_although_due(case)),
     }
 
     let mut deleted: BTreeSet<BackupId> = BTreeSet::new();
     for &(place, delete) in &deletes {
-        if !deleted.insert(delete.backup) {
-            found.push(format!("backup {} is deleted twice", delete.backup));
+        let id = delete.backup.unwrap_or(NEW_BACKUP);
+        let name = name_of(id);
+        if !deleted.insert(id) {
+            found.push(format!("{name} is deleted twice"));
         }
         if creates.iter().any(|&(create, _)| (create < place) != delete.after_create) {
-            found.push(format!("backup {}: its local delete and the create are out of order", delete.backup));
+            found.push(format!("{name}: its local delete and the create are out of order"));
+        }
+        if delete.backup.is_none() && place + 1 < planned.actions.len() {
+            found.push(format!("{name}: its local delete is not the last action"));
         }
         let broken = delete_broken(case, delete, create);
-        found.extend(broken.into_iter().map(|what| format!("backup {}: {what}", delete.backup)));
+        found.extend(broken.into_iter().map(|what| format!("{name}: {what}")));
     }
-    found.extend(kept_without_reason(case, after.as_ref(), &deleted));
-    found.extend(too_many_kept(case, &deleted, create.map(|(create, _)| create)));
+    let end = after.as_ref().unwrap_or(case);
+    found.extend(kept_without_reason(case, end, &deleted));
+    found.extend(too_many_kept(case, end, &deleted));
     found
 }
 

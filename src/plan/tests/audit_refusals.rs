@@ -2,13 +2,14 @@
 
 use super::fixtures::*;
 use super::frame::{audit, frame_broken};
-use crate::inventory::{Inventory, LocalState, UnreadableVm};
+use crate::inventory::{BackupId, Inventory, LocalState, UnreadableVm};
 use crate::plan::{
     Action, BackupKind, Create, CreateReason, DeleteLocal, DeleteReason, Note, NoteCode, NoteKind, Plan,
     Status, SuspendedUntil, VmPlan, plan,
 };
 use crate::policy::{MissingParent, Policies, Policy, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
+use uuid::Uuid;
 
 /// A Sunday, after a week in which everything was local for once: a weekly is due, and much is to go.
 const SUNDAY: &str = "2026-11-22 01:00";
@@ -67,7 +68,7 @@ fn delete(planned: &mut VmPlan, n: u128) -> &mut DeleteLocal {
         .actions
         .iter_mut()
         .find_map(|action| match action {
-            Action::DeleteLocal(delete) if delete.backup == backup_id(n) => Some(delete),
+            Action::DeleteLocal(delete) if delete.backup == Some(backup_id(n)) => Some(delete),
             _ => None,
         })
         .unwrap()
@@ -76,9 +77,9 @@ fn delete(planned: &mut VmPlan, n: u128) -> &mut DeleteLocal {
 /// Puts a local delete before all else.
 fn also_delete(n: u128, tier: &str, taken: &str) -> impl FnOnce(&mut VmPlan) {
     let action = Action::DeleteLocal(DeleteLocal {
-        backup: backup_id(n),
+        backup: Some(backup_id(n)),
         tier: tier.to_owned(),
-        taken: at(taken).fixed_offset(),
+        taken: Some(at(taken).fixed_offset()),
         after_create: false,
         reason: DeleteReason::NoParent,
     });
@@ -97,7 +98,6 @@ fn also_create(tier: &str, parent: Option<u128>, due_since: &str) -> impl FnOnce
         parent_tier: None,
         parent_taken: None,
         comment: tier.to_owned(),
-        stays_local: true,
         due_since: at(due_since).fixed_offset(),
         reason: CreateReason { due_since: at(due_since).fixed_offset(), attempt: None },
     });
@@ -109,9 +109,9 @@ fn also_create(tier: &str, parent: Option<u128>, due_since: &str) -> impl FnOnce
 
 fn without(n: u128) -> impl FnOnce(&mut VmPlan) {
     move |planned| {
-        planned
-            .actions
-            .retain(|action| !matches!(action, Action::DeleteLocal(delete) if delete.backup == backup_id(n)));
+        planned.actions.retain(
+            |action| !matches!(action, Action::DeleteLocal(delete) if delete.backup == Some(backup_id(n))),
+        );
     }
 }
 
@@ -157,8 +157,9 @@ fn a_delete_that_is_shown_as_something_else() {
         delete(planned, 4).tier = "weekly".to_owned();
     });
     refused(&web(), TUESDAY, "another time than its own", |planned| {
-        delete(planned, 4).taken += TimeDelta::minutes(1);
+        delete(planned, 4).taken = Some(at("2026-11-16 01:01").fixed_offset());
     });
+    refused(&web(), TUESDAY, "another time than its own", |planned| delete(planned, 4).taken = None);
 }
 
 #[test]
@@ -312,13 +313,53 @@ fn a_create_that_is_forgotten() {
     });
 }
 
+/// The local delete of the new backup.
+fn delete_new(tier: &str) -> Action {
+    Action::DeleteLocal(DeleteLocal {
+        backup: None,
+        tier: tier.to_owned(),
+        taken: None,
+        after_create: true,
+        reason: DeleteReason::NotNeeded,
+    })
+}
+
 #[test]
 fn a_snapshot_of_the_new_backup_that_stays_or_goes_wrongly() {
-    refused(&web(), SUNDAY, "whose own snapshot", |planned| create(planned).stays_local = false);
-    let full_only = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
-    refused_under(&full_only, &vm(1), SUNDAY, "whose own snapshot", |planned| {
-        create(planned).stays_local = true;
+    refused(&web(), SUNDAY, "the new backup: a local delete of the next increment's parent", |planned| {
+        planned.actions.push(delete_new("weekly"));
     });
+    refused(&web(), TUESDAY, "the new backup: a local delete of a backup that is not there", |planned| {
+        planned.actions.push(delete_new("weekly"));
+    });
+    let full_only = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
+    let vm = vm(1).backup(2, "daily", "2026-11-16 01:00").on(99).local();
+    let refused = |words: &str, break_it: &dyn Fn(&mut Vec<Action>)| {
+        refused_under(&full_only, &vm, SUNDAY, words, |planned| break_it(&mut planned.actions));
+    };
+    let last = |actions: &mut Vec<Action>, change: &dyn Fn(&mut DeleteLocal)| {
+        let Some(Action::DeleteLocal(delete)) = actions.last_mut() else { panic!("no delete") };
+        change(delete);
+    };
+    refused("the new backup: its snapshot would stay without a reason", &|actions| actions.truncate(2));
+    refused("the new backup is deleted twice", &|actions| actions.push(delete_new("daily")));
+    refused("the new backup: its local delete is not the last action", &|actions| actions.swap(1, 2));
+    refused("the new backup: its local delete and the create are out of order", &|actions| {
+        last(actions, &|delete| delete.after_create = false);
+    });
+    refused("the new backup: a local delete of a backup that is not there", &|actions| {
+        last(actions, &|delete| delete.after_create = false);
+    });
+    refused("the new backup: it is shown under another tier", &|actions| {
+        last(actions, &|delete| delete.tier = "weekly".to_owned());
+    });
+    refused("the new backup: it is shown with another time", &|actions| {
+        last(actions, &|delete| delete.taken = Some(at(SUNDAY).fixed_offset()));
+    });
+    refused("a local delete of a backup that is not there", &|actions| {
+        last(actions, &|delete| delete.backup = Some(BackupId::new(Uuid::max())));
+    });
+    refused("no create although a daily is due", &|actions| drop(actions.remove(0)));
 }
 
 #[test]

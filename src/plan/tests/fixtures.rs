@@ -222,7 +222,7 @@ pub(crate) fn grandfather() -> Policy {
     grandfather_in("UTC")
 }
 
-/// Returns what is planned in short: `create weekly on 1`, `delete 7`, `delete 7 after`.
+/// Returns what is planned in short: `create weekly on 1`, `delete 7`, `delete 7 after`, `delete new after`.
 pub(crate) fn actions_of(planned: &VmPlan) -> Vec<String> {
     let number = |id: BackupId| id.uuid().as_u128();
     planned
@@ -234,7 +234,8 @@ pub(crate) fn actions_of(planned: &VmPlan) -> Vec<String> {
             }
             Action::Create(Create { tier, parent: None, .. }) => format!("create {tier} full"),
             Action::DeleteLocal(delete) => {
-                format!("delete {}{}", number(delete.backup), if delete.after_create { " after" } else { "" })
+                let backup = delete.backup.map_or("new".to_owned(), |id| number(id).to_string());
+                format!("delete {backup}{}", if delete.after_create { " after" } else { "" })
             }
         })
         .collect()

@@ -36,12 +36,9 @@ fn counted(plan: &Plan) -> Summary {
     let with = |status| plan.vms.iter().filter(move |vm| vm.status == status);
     let acting = || plan.vms.iter().filter(|vm| !vm.is_suspended()).flat_map(|vm| &vm.actions);
     let creates = acting().filter(|action| matches!(action, Action::Create(_))).count();
-    // A new backup whose own snapshot goes is one of either kind.
-    let own =
-        acting().filter(|action| matches!(action, Action::Create(create) if !create.stays_local)).count();
     Summary {
         create: creates,
-        delete_local: acting().count() - creates + own,
+        delete_local: acting().count() - creates,
         delete_cloud: 0,
         up_to_date: with(Status::UpToDate).count(),
         waiting: with(Status::Waiting).count(),

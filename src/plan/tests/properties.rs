@@ -3,7 +3,9 @@
 use super::frame::{audit, frame_broken};
 use super::generators::{Cloud, clouds, fresh_id};
 use crate::inventory::Inventory;
-use crate::plan::{Action, NoteCode, Plan, SavedPlan, Status, VmPlan, confirm, plan, projection};
+use crate::plan::{
+    Action, DeleteLocal, NoteCode, Plan, SavedPlan, Status, VmPlan, confirm, plan, projection,
+};
 use crate::policy::{Policies, Policy};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -198,7 +200,8 @@ fn the_generated_clouds_hold_whatever_a_plan_can_be() {
             *seen.entry(format!("{:?}", vm.status)).or_default() += 1;
             for action in &vm.actions {
                 let kind = match action {
-                    Action::Create(create) => format!("{:?} {}", create.kind, create.stays_local),
+                    Action::Create(create) => format!("{:?}", create.kind),
+                    Action::DeleteLocal(DeleteLocal { backup: None, .. }) => "delete new".to_owned(),
                     Action::DeleteLocal(delete) => format!("delete {}", delete.after_create),
                 };
                 *seen.entry(kind).or_default() += 1;
@@ -212,7 +215,6 @@ fn the_generated_clouds_hold_whatever_a_plan_can_be() {
     let seen = seen.into_inner();
     let rare: Vec<_> = seen.iter().filter(|&(_, &count)| count < 3).collect();
     assert!(rare.is_empty(), "{rare:?}");
-    // Every status and every kind of note; creates of both types with and without a snapshot that stays, but not the
-    // deletes.
-    assert_eq!(seen.len(), 7 + 21 + 4 + 2, "{seen:#?}");
+    // Every status and every kind of note; creates of both types; deletes at once, after a create, of the new backup.
+    assert_eq!(seen.len(), 7 + 21 + 2 + 3, "{seen:#?}");
 }

@@ -2,7 +2,7 @@
 
 use super::fixtures::*;
 use crate::inventory::LocalState;
-use crate::plan::{Action, NoteCode, SnapshotUsage, Status, VmPlan};
+use crate::plan::{Action, DeleteReason, NoteCode, SnapshotUsage, Status, VmPlan};
 use crate::policy::{MissingParent, Policy, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 
@@ -405,8 +405,16 @@ fn a_snapshot_of_an_upload_that_never_got_through_counts_as_held() {
 fn a_policy_of_full_backups_only_keeps_no_snapshot_at_all() {
     let policy = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
     let planned = vm(1).plan(&policy, "2026-11-17 02:00");
-    let Action::Create(create) = &planned.actions[0] else { panic!("no create") };
-    assert!(!create.stays_local);
+    assert_eq!(actions_of(&planned), ["create daily full", "delete new after"]);
+    let delete = planned.actions[1].as_local_delete().unwrap();
+    assert_eq!(
+        (delete.tier.as_str(), delete.taken, &delete.reason),
+        ("daily", None, &DeleteReason::NotNeeded)
+    );
+    // It comes after all that waits for the create.
+    let broken = vm(1).backup(2, "daily", "2026-11-16 01:00").on(99).local();
+    let planned = broken.plan(&policy, "2026-11-17 02:00");
+    assert_eq!(actions_of(&planned), ["create daily full", "delete 2 after", "delete new after"]);
     let summary = plan_all(&[policy], [vm(1)], at("2026-11-17 02:00")).summary;
     assert_eq!((summary.create, summary.delete_local), (1, 1), "its own snapshot is deleted, too");
 }

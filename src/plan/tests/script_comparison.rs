@@ -150,7 +150,7 @@ fn replay(clock: &Clock, time: &str) {
         let deleted: Vec<_> = planned.actions[1..]
             .iter()
             .map(|action| match action {
-                Action::DeleteLocal(delete) if delete.after_create => delete.backup,
+                Action::DeleteLocal(delete) if delete.after_create => delete.backup.unwrap(),
                 other => panic!("{day}: {other:?}"),
             })
             .collect();

@@ -265,10 +265,10 @@ fn second_reading(vm: &Vm, policy: &Policy, due: &[DateTime<Utc>], now: DateTime
         let rows = sheet.rows.iter().cloned().chain([row]).collect();
         let after = Sheet { policy, rows, future: sheet.future.clone() }.to_go();
         let on = parent.map_or("nothing".to_owned(), |parent| short(parent).to_string());
-        let stays = !after.contains(&new);
-        reading.actions.insert(format!("create {} on {on}, stays {stays}", policy.tiers[tier].name));
-        let later = after.into_iter().filter(|id| *id != new && !gone.contains(id));
-        reading.actions.extend(later.map(|id| format!("delete {} after", short(id))));
+        reading.actions.insert(format!("create {} on {on}", policy.tiers[tier].name));
+        let later = after.into_iter().filter(|id| !gone.contains(id));
+        let name = |id| if id == new { "new".to_owned() } else { short(id).to_string() };
+        reading.actions.extend(later.map(|id| format!("delete {} after", name(id))));
     }
     let waits = missing.iter().any(|it| !it.3 && it.2.is_some_and(|at| at > now));
     reading.status = match () {
@@ -287,10 +287,11 @@ fn the_planners(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> Read
     let actions = planned.actions.iter().map(|action| match action {
         Action::Create(create) => {
             let on = create.parent.map_or("nothing".to_owned(), |parent| parent.uuid().to_string());
-            format!("create {} on {on}, stays {}", create.tier, create.stays_local)
+            format!("create {} on {on}", create.tier)
         }
         Action::DeleteLocal(delete) => {
-            format!("delete {}{}", delete.backup.uuid(), if delete.after_create { " after" } else { "" })
+            let backup = delete.backup.map_or("new".to_owned(), |id| id.uuid().to_string());
+            format!("delete {backup}{}", if delete.after_create { " after" } else { "" })
         }
     });
     let count = |code| planned.notes.iter().filter(|note| note.code() == code).count();

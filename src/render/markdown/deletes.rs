@@ -1,10 +1,9 @@
 //! The deletes: each one where there is room for that, else each in fewer words, else counted by policy and tier. None is
 //! ever left out without being counted, and where they are only counted that is said in bold, above everything else.
-//! Snapshots of new backups, which have no time yet, are counted where they go once those are complete.
 
 use super::escape::{escaped, name, short_name};
 use super::page::{table_head, table_row};
-use crate::plan::{Create, DeleteLocal, VmPlan};
+use crate::plan::{DeleteLocal, VmPlan};
 use crate::policy::minute_text;
 use crate::render::text::{Detail, rows};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,9 +11,6 @@ use std::fmt::Write as _;
 
 /// An alias in the short form has so many characters at the most.
 const ALIAS_CHARS_MAX: usize = 24;
-
-/// New backups whose own snapshots go are counted by policy and tier up to so many of those, else together.
-const OWN_TIERS_MAX: usize = 6;
 
 /// Snapshots that are going to be deleted, under one heading.
 #[derive(Debug)]
@@ -25,8 +21,6 @@ pub(super) struct Deletes<'a> {
     pub(super) is_routine: bool,
     /// The deletes, each with its VM.
     pub(super) of: Vec<(&'a VmPlan, &'a DeleteLocal)>,
-    /// New backups whose own snapshots are deleted once they are complete, each with its VM.
-    pub(super) own: Vec<(&'a VmPlan, &'a Create)>,
 }
 
 /// The level of detail of a list of deletes.
@@ -45,7 +39,7 @@ enum Words {
 /// Routine ones are listed only while all deletes together stay under half of the room: the page is there for what a
 /// change does.
 pub(super) fn fitted(groups: &[Deletes<'_>], room: usize) -> String {
-    let groups: Vec<&Deletes<'_>> = groups.iter().filter(|group| group.total() > 0).collect();
+    let groups: Vec<&Deletes<'_>> = groups.iter().filter(|group| !group.of.is_empty()).collect();
     if groups.is_empty() {
         return String::new();
     }
@@ -65,9 +59,7 @@ pub(super) fn fitted(groups: &[Deletes<'_>], room: usize) -> String {
         };
         let mut text = by_counts(counted(false), counted(true));
         groups.iter().for_each(|group| text.push_str(&group.written(words(group))));
-        let lists_routine = groups
-            .iter()
-            .any(|group| group.lists_each() && group.is_routine && !matches!(routine, Words::Counts));
+        let lists_routine = groups.iter().any(|group| group.is_routine && !matches!(routine, Words::Counts));
         if text.len() <= if lists_routine { room / 2 } else { room } {
             return text;
         }
@@ -91,7 +83,7 @@ fn by_counts(usual: usize, routine: usize) -> String {
 
 /// Lists as many policies and tiers as there is room for, and counts the others together.
 fn in_least(groups: &[&Deletes<'_>], room: usize) -> String {
-    let total: usize = groups.iter().map(|group| group.total()).sum();
+    let total: usize = groups.iter().map(|group| group.of.len()).sum();
     let counts: Vec<(String, usize)> = groups.iter().flat_map(|group| group.counts()).collect();
     let text = |shown: usize| {
         let mut text = format!("\n**{total} local deletes are only counted here:");
@@ -111,28 +103,13 @@ fn in_least(groups: &[&Deletes<'_>], room: usize) -> String {
 }
 
 impl Deletes<'_> {
-    fn total(&self) -> usize {
-        self.of.len() + self.own.len()
-    }
-
-    /// Says whether any delete would have a line of its own.
-    fn lists_each(&self) -> bool {
-        !self.of.is_empty()
-    }
-
     fn written(&self, words: Words) -> String {
-        let count = self.total();
+        let count = self.of.len();
         let snapshots = if count == 1 { "snapshot" } else { "snapshots" };
         let mut text = format!(
             "\n### {count} {snapshots} to delete locally{}\n\nFrom the hypervisor; the stored backups stay.\n\n",
             self.title
         );
-        if !self.own.is_empty() {
-            text.push_str(&self.own_line());
-        }
-        if self.of.is_empty() {
-            return text;
-        }
         match words {
             Words::Many => {
                 text.push_str(&table_head(&["VM", "policy", "snapshot", "why, or when"]));
@@ -169,36 +146,15 @@ impl Deletes<'_> {
                 .map(|(vm, delete)| {
                     // An alias alone can be another VM's, or look like another entry; the UUID behind it cannot.
                     let name = short_name(&vm.alias, vm.uuid, ALIAS_CHARS_MAX);
-                    format!("{name} of {}", minute_text(delete.taken))
+                    match delete.taken {
+                        Some(taken) => format!("{name} of {}", minute_text(taken)),
+                        None => format!("{name} (new)"),
+                    }
                 })
                 .collect();
             // Writing to a String cannot fail.
             let _ = writeln!(text, "- **{} ({}):** {}", tier_name(tier), of.len(), each.join(", "));
         }
-    }
-
-    /// Says how many of the snapshots are those of new backups; each is listed with its backup.
-    fn own_line(&self) -> String {
-        let what = match self.own.len() {
-            1 => "1 is a new backup's own, and goes once that is complete".to_owned(),
-            count => format!("{count} are new backups' own, and go once each is complete"),
-        };
-        let tiers = self.own_counts();
-        let listed: Vec<String> = tiers.iter().map(|(tier, count)| format!("{tier} ({count})")).collect();
-        let listed =
-            if listed.len() > OWN_TIERS_MAX { String::new() } else { format!(": {}", listed.join("; ")) };
-        // A table begins behind an empty line.
-        format!("Of these, {what}{listed}.\n\n")
-    }
-
-    /// Counts the new backups whose own snapshots go.
-    fn own_counts(&self) -> Vec<(String, usize)> {
-        let mut tiers: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-        for (vm, create) in &self.own {
-            let policy = vm.policy.as_deref().unwrap_or_default();
-            *tiers.entry((policy, create.tier.as_str())).or_default() += 1;
-        }
-        tiers.into_iter().map(|(key, count)| (tier_name(key), count)).collect()
     }
 
     fn by_tier(&self) -> BTreeMap<(&str, &str), Vec<&(&VmPlan, &DeleteLocal)>> {
@@ -211,8 +167,7 @@ impl Deletes<'_> {
     }
 
     fn counts(&self) -> Vec<(String, usize)> {
-        let own = self.own_counts().into_iter().map(|(tier, count)| (format!("new {tier}"), count));
-        self.by_tier().into_iter().map(|(key, of)| (tier_name(key), of.len())).chain(own).collect()
+        self.by_tier().into_iter().map(|(key, of)| (tier_name(key), of.len())).collect()
     }
 }
 

@@ -3,14 +3,12 @@
 use super::deletes::{Deletes, fitted};
 use super::escape::{escaped, fifo};
 use super::page::{CountNoun, composed, counted};
-use super::sections::{Creates, all_creates, creates, sections};
+use super::sections::{Actions, due_actions, parted, sections};
 use crate::apply::SafetyStop;
-use crate::insight::{Comparison, ComparisonSummary, NewSnapshotChange};
-use crate::inventory::{BackupId, VmId};
-use crate::plan::{Action, DeleteLocal, Plan, VmPlan};
+use crate::insight::{Comparison, ComparisonSummary};
+use crate::plan::Plan;
 use crate::render::safety_stop;
 use crate::render::text::{change_totals, left_alone, totals, unmanaged};
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 /// The first line of every page, by which a pipeline finds its earlier comment and replaces it.
@@ -117,45 +115,15 @@ fn origin(plan: &Plan, identity: Option<&str>, comparison: Option<&Comparison>) 
 
 /// Collects the deletes: one group, or two where it is known which ones only the change causes.
 fn deletes<'a>(plan: &'a Plan, comparison: Option<&Comparison>) -> Vec<Deletes<'a>> {
-    let all = plan.vms.iter().flat_map(|vm| {
-        vm.due_actions().iter().filter_map(move |action| match action {
-            Action::DeleteLocal(delete) => Some((vm, delete)),
-            Action::Create(_) => None,
-        })
-    });
-    let Some(comparison) = comparison else {
-        let own = going(all_creates(plan).collect());
-        return vec![Deletes { title: "", is_routine: false, of: all.collect(), own }];
+    let of = |actions: Actions<'a>| {
+        actions.into_iter().filter_map(|(vm, action)| Some((vm, action.as_local_delete()?))).collect()
     };
-    // A backup's UUID is one of the whole cloud's.
-    let deleted: BTreeSet<BackupId> = comparison
-        .vms
-        .iter()
-        .flat_map(|vm| {
-            vm.caused.iter().filter_map(|action| match action {
-                Action::DeleteLocal(delete) => Some(delete.backup),
-                Action::Create(_) => None,
-            })
-        })
-        .collect();
-    let (caused, anyway): (Vec<_>, Vec<(&VmPlan, &DeleteLocal)>) =
-        all.partition(|(_, delete)| deleted.contains(&delete.backup));
-    let (mut own_caused, creates_anyway) = creates(plan, comparison);
-    let goes: BTreeSet<VmId> = (comparison.vms.iter())
-        .filter(|vm| vm.own_snapshot == Some(NewSnapshotChange::Goes))
-        .filter_map(|vm| vm.uuid)
-        .collect();
-    let (newly, own_anyway): (Creates<'_>, Creates<'_>) =
-        creates_anyway.into_iter().partition(|(vm, _)| vm.uuid.is_some_and(|id| goes.contains(&id)));
-    own_caused.extend(newly);
+    let Some(comparison) = comparison else {
+        return vec![Deletes { title: "", is_routine: false, of: of(due_actions(plan)) }];
+    };
+    let (caused, anyway) = parted(plan, comparison);
     vec![
-        Deletes { title: " because of this change", is_routine: false, of: caused, own: going(own_caused) },
-        Deletes { title: " in any case", is_routine: true, of: anyway, own: going(own_anyway) },
+        Deletes { title: " because of this change", is_routine: false, of: of(caused) },
+        Deletes { title: " in any case", is_routine: true, of: of(anyway) },
     ]
-}
-
-/// Leaves those whose own snapshots do not stay.
-fn going(mut of: Creates<'_>) -> Creates<'_> {
-    of.retain(|(_, create)| !create.stays_local);
-    of
 }

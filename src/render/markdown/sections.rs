@@ -3,10 +3,9 @@
 use super::deletes::policy_of;
 use super::escape::{escaped, message, name};
 use super::page::{Body, CountNoun, Place, Section, counted, table_row};
-use crate::insight::{Comparison, NewSnapshotChange, PolicyChangeKind, Protection, VmChange};
+use crate::insight::{Comparison, PolicyChangeKind, Protection, VmChange};
 use crate::inventory::VmId;
 use crate::plan::{Action, Create, Note, NoteCode, NoteKind, Plan, Status, VmPlan};
-use crate::policy::minute_text;
 use crate::render::text::{Detail, forecast_rows, protection_change_text, protection_text, rows};
 use crate::render::words::wording;
 use std::collections::BTreeMap;
@@ -27,15 +26,15 @@ pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>, diff: &str)
         all.push(policies(comparison));
         all.push(forecast(comparison));
         all.push(protection_changes(other, Place::Folded));
-        let (caused, anyway) = creates(plan, comparison);
+        let (caused, anyway) = parted(plan, comparison);
         let because = ("create because of this change", "creates because of this change");
-        all.push(created(caused, because, " to create because of this change"));
+        all.push(created(creates(caused), because, " to create because of this change"));
         let in_any_case = ("create in any case", "creates in any case");
-        all.push(created(anyway, in_any_case, " to create in any case"));
+        all.push(created(creates(anyway), in_any_case, " to create in any case"));
         all.push(no_longer(comparison));
     } else {
         all.push(troubles(plan));
-        all.push(created(all_creates(plan).collect(), ("create", "creates"), " to create"));
+        all.push(created(creates(due_actions(plan)), ("create", "creates"), " to create"));
     }
     all.push(held(plan));
     all.push(notes(plan));
@@ -154,27 +153,29 @@ fn forecast(comparison: &Comparison) -> Section {
 }
 
 /// Backups that are made, with their VMs.
-pub(super) type Creates<'a> = Vec<(&'a VmPlan, &'a Create)>;
+type Creates<'a> = Vec<(&'a VmPlan, &'a Create)>;
 
-pub(super) fn all_creates(plan: &Plan) -> impl Iterator<Item = (&VmPlan, &Create)> {
-    plan.vms.iter().flat_map(|vm| {
-        vm.due_actions().iter().filter_map(move |action| match action {
-            Action::Create(create) => Some((vm, create)),
-            Action::DeleteLocal(_) => None,
-        })
+/// Actions with their VMs.
+pub(super) type Actions<'a> = Vec<(&'a VmPlan, &'a Action)>;
+
+/// Returns the due actions of all VMs.
+pub(super) fn due_actions(plan: &Plan) -> Actions<'_> {
+    plan.vms.iter().flat_map(|vm| vm.due_actions().iter().map(move |action| (vm, action))).collect()
+}
+
+/// Parts the due actions by whether they are there for a change of policies alone.
+pub(super) fn parted<'a>(plan: &'a Plan, comparison: &Comparison) -> (Actions<'a>, Actions<'a>) {
+    let changed: BTreeMap<VmId, &VmChange> =
+        comparison.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
+    due_actions(plan).into_iter().partition(|(vm, action)| {
+        let change = vm.uuid.and_then(|id| changed.get(&id));
+        change.is_some_and(|change| change.caused.contains(action))
     })
 }
 
-/// Splits the creates by whether only the change causes them.
-pub(super) fn creates<'a>(plan: &'a Plan, comparison: &Comparison) -> (Creates<'a>, Creates<'a>) {
-    let changed: BTreeMap<VmId, &VmChange> =
-        comparison.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
-    all_creates(plan).partition(|(vm, create)| {
-        let change = vm.uuid.and_then(|id| changed.get(&id));
-        change.is_some_and(|change| {
-            change.caused.iter().any(|action| matches!(action, Action::Create(caused) if caused == *create))
-        })
-    })
+/// Returns the creates among some actions.
+fn creates(actions: Actions<'_>) -> Creates<'_> {
+    actions.into_iter().filter_map(|(vm, action)| Some((vm, action.as_create()?))).collect()
 }
 
 fn created(of: Creates<'_>, noun: CountNoun, title: &str) -> Section {
@@ -185,7 +186,7 @@ fn created(of: Creates<'_>, noun: CountNoun, title: &str) -> Section {
                 &name(&vm.alias, vm.uuid),
                 &policy_of(vm),
                 &escaped(&rows::create_text(create, Detail::Usual)),
-                &escaped(&rows::create_reason(create)),
+                &escaped(&create.reason.to_string()),
             ])
         })
         .collect();
@@ -203,13 +204,8 @@ fn no_longer(comparison: &Comparison) -> Section {
         };
         let actions = vm.no_longer.iter().map(|action| match action {
             Action::Create(create) => format!("create {}", rows::create_text(create, Detail::Usual)),
-            Action::DeleteLocal(delete) => {
-                format!("delete locally {} of {}", delete.tier, minute_text(delete.taken))
-            }
+            Action::DeleteLocal(delete) => format!("delete locally {}", rows::snapshot_name(delete)),
         });
-        let own = (vm.own_snapshot == Some(NewSnapshotChange::Stays))
-            .then(|| "delete locally the snapshot of the new backup made in any case".to_owned());
-        let actions = actions.chain(own);
         rows.extend(
             actions.map(|what| table_row(&[&name(&vm.alias, vm.uuid), &escaped(policy), &escaped(&what)])),
         );

@@ -4,8 +4,8 @@ use super::sections::sections;
 use super::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, PlanPageParts, plan as write};
 use crate::insight::forecast::{Forecast, ForecastCounts, ForecastGroup, TierForecast};
 use crate::insight::{
-    AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, NewSnapshotChange, PolicyChange,
-    PolicyChangeKind, Protection, ProtectionChange, VmChange,
+    AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, PolicyChange, PolicyChangeKind,
+    Protection, ProtectionChange, VmChange,
 };
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{
@@ -36,7 +36,7 @@ const ALIASES: [&str; 10] = [
 #[derive(Clone, Debug, Default)]
 struct Sizes {
     creates: usize,
-    /// How many of the creates are of backups whose own snapshots go.
+    /// How many of the new backups' own snapshots go.
     own: usize,
     deletes: usize,
     blocked: usize,
@@ -51,7 +51,7 @@ fn at() -> DateTime<FixedOffset> {
     DateTime::parse_from_rfc3339("2026-11-22T01:01:00+01:00").unwrap()
 }
 
-fn create(stays_local: bool) -> Action {
+fn create() -> Action {
     Action::Create(Create {
         tier: "weekly".to_owned(),
         kind: BackupKind::Incremental,
@@ -59,7 +59,6 @@ fn create(stays_local: bool) -> Action {
         parent_tier: Some("monthly".to_owned()),
         parent_taken: Some(at()),
         comment: "weekly".to_owned(),
-        stays_local,
         due_since: at(),
         reason: CreateReason { due_since: at(), attempt: None },
     })
@@ -67,11 +66,21 @@ fn create(stays_local: bool) -> Action {
 
 fn delete(n: usize) -> Action {
     Action::DeleteLocal(DeleteLocal {
-        backup: BackupId::new(Uuid::from_u128((n as u128) << 96 | n as u128)),
+        backup: Some(BackupId::new(Uuid::from_u128((n as u128) << 96 | n as u128))),
         tier: ["monthly", "weekly", "daily"][n % 3].to_owned(),
-        taken: at() + TimeDelta::minutes(n as i64),
+        taken: Some(at() + TimeDelta::minutes(n as i64)),
         after_create: true,
         reason: DeleteReason::Replaced { tier: "weekly".to_owned() },
+    })
+}
+
+fn delete_new() -> Action {
+    Action::DeleteLocal(DeleteLocal {
+        backup: None,
+        tier: "weekly".to_owned(),
+        taken: None,
+        after_create: true,
+        reason: DeleteReason::NotNeeded,
     })
 }
 
@@ -104,8 +113,8 @@ impl Sizes {
             vms.push(VmPlan { suspended, actions, notes, policy, ..vm });
         };
         for n in 0..self.creates.max(self.deletes) {
-            let actions =
-                [(n < self.creates).then(|| create(n >= self.own)), (n < self.deletes).then(|| delete(n))];
+            let own = (n < self.own.min(self.creates)).then(delete_new);
+            let actions = [(n < self.creates).then(create), (n < self.deletes).then(|| delete(n)), own];
             add(Status::Changes, actions.into_iter().flatten().collect(), Vec::new());
         }
         for _ in 0..self.blocked {
@@ -151,16 +160,17 @@ impl Sizes {
     }
 }
 
-/// A change of policies that causes every second VM's actions, takes as many back, and shifts every third VM.
+/// A change of policies that causes every second VM's actions and every delete of a new backup, takes as many back as there
+/// are VMs, and shifts every third one.
 fn comparison(plan: &Plan) -> Comparison {
     let active = |policy: &str| Protection::Active { policy: policy.to_owned() };
     let mut summary = ComparisonSummary::default();
     let mut vms = Vec::new();
     for (n, vm) in plan.vms.iter().enumerate() {
         let is_caused = n % 2 == 0;
-        let (caused, anyway) =
-            if is_caused { (vm.due_actions(), &[][..]) } else { (&[][..], vm.due_actions()) };
-        let own = anyway.iter().any(|action| action.is_create() && action.local_deletes() > 0);
+        let (caused, anyway): (Vec<Action>, Vec<Action>) =
+            vm.due_actions().iter().cloned().partition(|action| is_caused || *action == delete_new());
+        summary.caused.delete_local += caused.iter().filter(|action| action.is_local_delete()).count();
         let shift = (n % 3 == 0).then(|| ProtectionChange::ALL[n / 3 % ProtectionChange::ALL.len()]);
         vms.push(VmChange {
             uuid: vm.uuid,
@@ -168,14 +178,12 @@ fn comparison(plan: &Plan) -> Comparison {
             shift,
             before: active("old | policy"),
             after: Protection::Unprotected,
-            caused: caused.to_vec(),
-            own_snapshot: own.then_some(NewSnapshotChange::Goes),
-            anyway: anyway.to_vec(),
+            caused,
+            anyway,
             stranded: AbandonedBackups::default(),
             no_longer: vec![delete(2_000_000 + n)],
         });
         summary.loses_protection += usize::from(shift == Some(ProtectionChange::LosesProtection));
-        summary.caused.delete_local += caused.iter().map(Action::local_deletes).sum::<usize>();
     }
     summary.no_longer = ActionCounts { create: 0, delete_local: vms.len() };
     let outlook = |n: usize| ForecastCounts {
@@ -251,8 +259,6 @@ fn read_back(page: &str) -> Result<ReadBack, TestCaseError> {
             }
         } else if let Some((_, list)) = line.split_once(" local deletes are only counted here:") {
             read.deletes += list.split(';').map(number).sum::<usize>();
-        } else if let Some(own) = line.strip_prefix("Of these, ") {
-            read.deletes += number(own);
         } else if let Some(rest) = line.strip_prefix("### ") {
             title = rest.to_owned();
         } else if let Some(rest) = line.strip_prefix("<details><summary>") {
@@ -263,7 +269,8 @@ fn read_back(page: &str) -> Result<ReadBack, TestCaseError> {
         } else if let Some(list) = line.strip_prefix("- **") {
             let (tier, items) = list.split_once("):** ").unwrap();
             let count = number(tier.rsplit_once('(').unwrap().1);
-            prop_assert_eq!(items.matches("` of 2026-").count(), count, "{}", line);
+            let new = items.matches("` (new)").count();
+            prop_assert_eq!(items.matches("` of 2026-").count() + new, count, "{}", line);
             read.deletes += count;
         } else if line.starts_with("| ") {
             let pipes = line.replace("\\\\", "").replace("\\|", "").matches('|').count();
@@ -370,21 +377,16 @@ fn deletes_are_said_in_fewer_words_before_they_are_only_counted() {
 }
 
 #[test]
-fn a_new_backup_whose_own_snapshot_goes_is_counted_among_the_deletes_where_nothing_else_of_it_has_room() {
+fn a_new_backups_own_snapshot_that_goes_is_listed_among_the_deletes() {
     let sizes =
         Sizes { creates: 900, own: 147, deletes: 60, alias: Some(0), policies: 2, ..Sizes::default() };
-    let page = judge(&sizes.plan(), None, 12_000).unwrap();
-    let line = "### 207 snapshots to delete locally\n\nFrom the hypervisor; the stored backups stay.\n\n\
-                Of these, 147 are new backups' own, and go once each is complete: policy-0, weekly (74); \
-                policy-1, weekly (73).\n\n| VM |";
-    assert!(page.contains(line), "{page}");
-    let only = Sizes { creates: 1, own: 1, alias: Some(0), ..Sizes::default() };
-    let page = judge(&only.plan(), None, MAX_BYTES_DEFAULT).unwrap();
-    let line = "### 1 snapshot to delete locally\n\nFrom the hypervisor; the stored backups stay.\n\n\
-                Of these, 1 is a new backup's own, and goes once that is complete: policy-0, weekly (1).\n";
-    assert!(page.contains(line), "{page}");
-    // Every own snapshot of a backup that is made in any case goes because of this change.
     let plan = sizes.plan();
+    let page = judge(&plan, None, 1 << 20).unwrap();
+    assert!(page.contains("\n### 207 snapshots to delete locally\n"), "{page}");
+    assert!(page.matches("| the new weekly | not needed once it is complete |").count() == 147, "{page}");
+    let few = judge(&plan, None, 12_000).unwrap();
+    assert!(few.contains("\n- **policy-0, weekly (84):** web-0 `00000001` (new), web-2 "), "{few}");
+    // Those of backups that are made in any case go because of this change.
     let page = judge(&plan, Some(&comparison(&plan)), MAX_BYTES_DEFAULT).unwrap();
     assert!(page.contains("\n### 177 snapshots to delete locally because of this change\n"), "{page}");
     assert!(page.contains("\n### 30 snapshots to delete locally in any case\n"), "{page}");

@@ -166,7 +166,7 @@ impl TextObserver {
     fn end(&self, state: &mut State, at: &VmRef, step: &ActionRef, ending: ActionOutcome, message: &str) {
         let (what, tier, backup) = match step {
             ActionRef::Create { tier, backup, .. } => ("create", tier, *backup),
-            ActionRef::DeleteLocal { tier, backup } => ("delete locally", tier, Some(*backup)),
+            ActionRef::DeleteLocal { tier, backup } => ("delete locally", tier, *backup),
         };
         if ending == ActionOutcome::Interrupted && !state.started.contains(&at.vm) {
             state.not_started.insert(at.vm);
@@ -371,8 +371,7 @@ mod tests {
             ActionOutcome::Unverified,
         ] {
             let at = VmRef { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
-            let step =
-                ActionRef::DeleteLocal { tier: "daily".to_owned(), backup: BackupId::new(Uuid::nil()) };
+            let step = ActionRef::DeleteLocal { tier: "daily".to_owned(), backup: None };
             let what = EventKind::ActionEnded { at, step, outcome, message: "so".to_owned() };
             people.observe(&Event { time: DateTime::UNIX_EPOCH, what });
         }

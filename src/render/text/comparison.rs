@@ -1,12 +1,11 @@
 //! What a change of policies does, as people read it: below the plan, with its counts last.
 
-use super::rows::{Row, RowGroup, create_reason, create_text, delete_text};
+use super::rows::{Row, RowGroup, create_text, delete_text};
 use super::table::Table;
 use super::{Detail, TextOptions, abandoned_text};
 use crate::insight::forecast::{ForecastCounts, ForecastGroup};
 use crate::insight::{
-    ActionCounts, Comparison, ComparisonSummary, NewSnapshotChange, PolicyChangeKind, Protection,
-    ProtectionChange, VmChange,
+    ActionCounts, Comparison, ComparisonSummary, PolicyChangeKind, Protection, ProtectionChange, VmChange,
 };
 use crate::inventory::VmId;
 use crate::plan::{Action, Plan, VmPlan};
@@ -148,7 +147,7 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> RowGroup {
         why: "a tier's `also` takes them over".to_owned(),
     }));
     let text = |action: &Action| match action {
-        Action::Create(create) => (create_text(create, detail), create_reason(create)),
+        Action::Create(create) => (create_text(create, detail), create.reason.to_string()),
         Action::DeleteLocal(delete) => (delete_text(vm, delete, detail), delete.reason.to_string()),
     };
     let row = |symbol, verb, action: &Action| {
@@ -160,9 +159,6 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> RowGroup {
             Action::Create(_) => rows.push(row(Symbol::Create, "create", action)),
             Action::DeleteLocal(_) => rows.push(row(Symbol::Delete, "delete locally", action)),
         }
-    }
-    if let Some(own) = change.own_snapshot {
-        rows.push(own_snapshot_row(own));
     }
     for action in &change.no_longer {
         match action {
@@ -181,15 +177,6 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> RowGroup {
         policy: vm.policy.as_deref().map(visible),
         rows,
     }
-}
-
-fn own_snapshot_row(own: NewSnapshotChange) -> Row {
-    let (symbol, verb, why) = match own {
-        NewSnapshotChange::Goes => (Symbol::Delete, "delete locally", "once that is complete"),
-        NewSnapshotChange::Stays => (Symbol::Held, "no longer delete", "it stays once that is complete"),
-    };
-    let what = "the snapshot of the new backup made in any case".to_owned();
-    Row { symbol, verb, what, why: why.to_owned() }
 }
 
 /// One line of the forecast.

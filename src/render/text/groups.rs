@@ -44,8 +44,8 @@ struct Key<'p> {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ActionKey<'p> {
-    Create { tier: &'p str, parent_tier: Option<&'p str>, stays_local: bool },
-    DeleteLocal { tier: &'p str, flaw: Option<ProblemName>, after_create: bool },
+    Create { tier: &'p str, parent_tier: Option<&'p str> },
+    DeleteLocal { is_new: bool, tier: &'p str, flaw: Option<ProblemName>, after_create: bool },
 }
 
 impl<'p> Key<'p> {
@@ -63,14 +63,13 @@ impl<'p> Key<'p> {
 impl<'p> ActionKey<'p> {
     fn of(vm: &VmPlan, action: &'p Action) -> Self {
         match action {
-            Action::Create(Create { tier, parent, parent_tier, stays_local, .. }) => Self::Create {
-                tier,
-                parent_tier: parent.map(|_| parent_tier.as_deref().unwrap_or("backup")),
-                stays_local: *stays_local,
-            },
+            Action::Create(Create { tier, parent, parent_tier, .. }) => {
+                Self::Create { tier, parent_tier: parent.map(|_| parent_tier.as_deref().unwrap_or("backup")) }
+            }
             Action::DeleteLocal(DeleteLocal { backup, tier, after_create, .. }) => {
-                let mut notes = vm.notes.iter().filter(|note| note.backup == Some(*backup));
+                let mut notes = vm.notes.iter().filter(|note| backup.is_some() && note.backup == *backup);
                 Self::DeleteLocal {
+                    is_new: backup.is_none(),
                     tier,
                     flaw: notes.find_map(|note| wording(note).problem),
                     after_create: *after_create,
@@ -133,11 +132,8 @@ fn undated_create(create: &Create) -> String {
 }
 
 fn first_due(vms: &[&VmPlan]) -> String {
-    let creates = vms.iter().flat_map(|vm| &vm.actions).filter_map(|action| match action {
-        Action::Create(create) => Some(create.due_since),
-        Action::DeleteLocal(_) => None,
-    });
-    let first = creates.min();
+    let creates = vms.iter().flat_map(|vm| &vm.actions).filter_map(Action::as_create);
+    let first = creates.map(|create| create.due_since).min();
     first.map_or_else(String::new, |due| format!("due since {} or later", due.format("%a %Y-%m-%d %H:%M")))
 }
 

@@ -73,7 +73,7 @@ pub(in crate::render) fn note_row(note: &Note, status: Status) -> Row {
 fn action_row(vm: &VmPlan, action: &Action, detail: Detail) -> Row {
     let (symbol, verb, what, why) = match action {
         Action::Create(create) => {
-            (Symbol::Create, "create", create_text(create, detail), create_reason(create))
+            (Symbol::Create, "create", create_text(create, detail), create.reason.to_string())
         }
         Action::DeleteLocal(delete) => {
             (Symbol::Delete, "delete locally", delete_text(vm, delete, detail), delete.reason.to_string())
@@ -101,18 +101,23 @@ pub(in crate::render) fn create_text(create: &Create, detail: Detail) -> String 
     }
 }
 
-pub(in crate::render) fn create_reason(create: &Create) -> String {
-    let own = if create.stays_local { "" } else { "; its own snapshot goes once it is complete" };
-    format!("{}{own}", create.reason)
-}
-
 /// Names the snapshot, and what is wrong with its backup: then it may be the only copy of that moment.
 pub(in crate::render) fn delete_text(vm: &VmPlan, delete: &DeleteLocal, detail: Detail) -> String {
-    let id = if detail == Detail::Full { format!(" ({})", delete.backup.short()) } else { String::new() };
-    let mut notes = vm.notes.iter().filter(|note| note.backup == Some(delete.backup));
+    let snapshot = snapshot_name(delete);
+    let Some(backup) = delete.backup else { return snapshot };
+    let id = if detail == Detail::Full { format!(" ({})", backup.short()) } else { String::new() };
+    let mut notes = vm.notes.iter().filter(|note| note.backup == Some(backup));
     let flaw = notes.find_map(|note| match wording(note).problem? {
         ProblemName::Flaw(flaw) => Some(format!("{flaw} ")),
         ProblemName::Other(_) => None,
     });
-    format!("{}{} of {}{id}", flaw.unwrap_or_default(), delete.tier, minute_text(delete.taken))
+    format!("{}{snapshot}{id}", flaw.unwrap_or_default())
+}
+
+/// Names the snapshot alone: `daily of Sun 2026-11-22 01:00`, or `the new daily`.
+pub(in crate::render) fn snapshot_name(delete: &DeleteLocal) -> String {
+    match delete.taken {
+        Some(taken) => format!("{} of {}", delete.tier, minute_text(taken)),
+        None => format!("the new {}", delete.tier),
+    }
 }

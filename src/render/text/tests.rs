@@ -31,7 +31,7 @@ fn vm(alias: &str, policy: &str, status: Status) -> VmPlan {
     }
 }
 
-fn weekly(stays_local: bool) -> Action {
+fn weekly() -> Action {
     Action::Create(Create {
         tier: "weekly".to_owned(),
         kind: BackupKind::Incremental,
@@ -39,7 +39,6 @@ fn weekly(stays_local: bool) -> Action {
         parent_tier: Some("monthly".to_owned()),
         parent_taken: Some(at("2026-11-01 01:00")),
         comment: "weekly".to_owned(),
-        stays_local,
         due_since: at("2026-11-22 01:00"),
         reason: CreateReason { due_since: at("2026-11-22 01:00"), attempt: None },
     })
@@ -53,7 +52,6 @@ fn full(tier: &str) -> Action {
         parent_tier: None,
         parent_taken: None,
         comment: tier.to_owned(),
-        stays_local: true,
         due_since: at("2026-11-01 01:00"),
         reason: CreateReason {
             due_since: at("2026-11-01 01:00"),
@@ -69,9 +67,9 @@ fn delete(tier: &str, taken: &str, after_create: bool) -> Action {
         DeleteReason::NoParent
     };
     Action::DeleteLocal(DeleteLocal {
-        backup: backup(0xd1),
+        backup: Some(backup(0xd1)),
         tier: tier.to_owned(),
-        taken: at(taken),
+        taken: Some(at(taken)),
         after_create,
         reason,
     })
@@ -101,7 +99,7 @@ fn cloud() -> Plan {
     let mut web = vm("web-1", "grandfather", Status::Changes);
     web.actions = vec![
         delete("daily", "2026-11-20 01:00", false),
-        weekly(true),
+        weekly(),
         delete("monthly", "2026-11-01 01:00", true),
         delete("daily", "2026-11-21 01:00", true),
     ];
@@ -319,11 +317,21 @@ fn a_plan_without_changes_is_one_line() {
 }
 
 #[test]
-fn a_snapshot_that_will_not_stay_is_reported_with_its_create() {
+fn a_new_backups_own_snapshot_that_goes_is_a_delete_of_its_own() {
     let mut web = vm("web-1", "grandfather", Status::Changes);
-    web.actions = vec![weekly(false)];
-    let text = plain(&of(vec![web], Summary::default()), 160, Detail::Usual);
-    assert!(text.contains("01:00; its own snapshot goes once it is complete\n"), "{text}");
+    let delete_new = DeleteLocal {
+        backup: None,
+        tier: "weekly".to_owned(),
+        taken: None,
+        after_create: true,
+        reason: DeleteReason::NotNeeded,
+    };
+    web.actions = vec![weekly(), Action::DeleteLocal(delete_new)];
+    for detail in [Detail::Usual, Detail::Full] {
+        let text = plain(&of(vec![web.clone()], Summary::default()), 160, detail);
+        let row = text.lines().nth(2).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(row, "- delete locally the new weekly not needed once it is complete", "{text}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ impl Display for DeleteReason {
             Self::NoParent => f.write_str("no longer needed as a parent"),
             Self::Superseded { by } => write!(f, "superseded: the newer {by} can be restored"),
             Self::NewerSnapshotKept => f.write_str("superseded: a newer snapshot is kept"),
+            Self::NotNeeded => f.write_str("not needed once it is complete"),
         }
     }
 }

@@ -38,8 +38,8 @@ pub(super) const FAULTS: [Fault; 21] = [
         edits: &[
             (
                 "src/apply/vm_run.rs",
-                "if delete.after_create && self.completed.is_none() =>",
-                "if delete.after_create && self.completed.is_none() && !PLANTED =>",
+                "let is_due = self.completed.is_some() || !delete.after_create;",
+                "let is_due = self.completed.is_some() || !delete.after_create || PLANTED;",
             ),
             (
                 "src/apply/local_delete.rs",

@@ -1,0 +1,83 @@
+//! The snapshot of the new backup, where no tier needs it: it goes last, and never without a good backup.
+
+use crate::cloud::{Cloud, vm_uuid};
+use fifo_retain::apply::{ActionOutcome, ActionRef, EventKind};
+use fifo_retain::inventory::BackupId;
+use fifo_retain::policy::{self, SourceFile};
+use fifo_retain::sandbox::{UploadOutcome, UploadScript};
+
+const FULL_ONLY: &str = "
+version: 1
+policy: full-only
+select: { metadata: { fifo.backup: 1 } }
+tiers:
+  - { name: daily, schedule: '0 1 * * *', type: full }
+";
+
+/// A VM of full backups only, whose last one failed and left the only copy of its moment: that waits for the new backup.
+fn after_a_failure() -> Cloud {
+    let mut cloud = Cloud::at("2026-11-18T01:30:00Z").vm(1, "hv-1");
+    let file = SourceFile { name: "full-only.yaml".to_owned(), bytes: FULL_ONLY.as_bytes().to_vec() };
+    cloud.policies = policy::parse(&[file]).unwrap().policies;
+    next_upload(&cloud, UploadOutcome::Fail);
+    cloud.backup(1, "daily", None, "2026-11-17T01:00:00Z").0
+}
+
+fn next_upload(cloud: &Cloud, outcome: UploadOutcome) {
+    let fate = UploadScript { outcome, ..UploadScript::default() };
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(fate);
+}
+
+/// The local deletes, in their order: of which backup, and how each ended.
+fn deletes(cloud: &Cloud) -> Vec<(Option<BackupId>, ActionOutcome)> {
+    let ended = cloud.events.all().into_iter().filter_map(|event| match event.what {
+        EventKind::ActionEnded { step: ActionRef::DeleteLocal { backup, .. }, outcome, .. } => {
+            Some((backup, outcome))
+        }
+        _ => None,
+    });
+    ended.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_goes_after_all_others_once_the_new_backup_is_complete() {
+    let cloud = after_a_failure();
+    assert_eq!(cloud.backups(1), ["daily*"]);
+    let report = cloud.reconcile().await;
+    let tally = report.tally();
+    assert_eq!((tally.created, tally.deleted_local, tally.failed + tally.dropped), (1, 2, 0), "{report:?}");
+    assert_eq!(cloud.backups(1), ["daily", "daily"]);
+    let created = cloud.events.all().into_iter().find_map(|event| match event.what {
+        EventKind::ActionEnded { step: ActionRef::Create { backup, .. }, .. } => backup,
+        _ => None,
+    });
+    let deletes = deletes(&cloud);
+    assert!(deletes[0].0.is_some() && deletes[0].0 != created, "{deletes:?}");
+    assert_eq!(deletes[1], (created, ActionOutcome::Done));
+    assert!(cloud.plan().await.0.vms.iter().all(|vm| vm.actions.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_deleted_when_the_new_backup_is_not_good() {
+    for outcome in [UploadOutcome::Fail, UploadOutcome::Hollow, UploadOutcome::Hang] {
+        let cloud = after_a_failure();
+        next_upload(&cloud, outcome);
+        let report = cloud.reconcile().await;
+        assert_eq!((report.tally().failed, report.tally().dropped), (1, 2), "{outcome:?}: {report:?}");
+        assert_eq!(cloud.asked("DELETE"), 0, "{outcome:?}");
+        assert_eq!(deletes(&cloud)[1], (None, ActionOutcome::Dropped), "{outcome:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_left_to_the_next_run_where_the_upload_is_not_waited_for() {
+    let mut cloud = after_a_failure();
+    cloud.settings.wait = false;
+    let report = cloud.reconcile().await;
+    assert_eq!((report.tally().started, report.tally().left), (1, 2), "{report:?}");
+    assert_eq!((cloud.asked("DELETE"), deletes(&cloud)[1]), (0, (None, ActionOutcome::HandedOver)));
+    tokio::time::advance(std::time::Duration::from_secs(60)).await;
+    let report = cloud.reconcile().await;
+    assert_eq!((report.tally().created, report.tally().deleted_local), (0, 2), "{report:?}");
+    assert_eq!(cloud.backups(1), ["daily", "daily"]);
+}
