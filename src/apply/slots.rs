@@ -98,14 +98,9 @@ impl Slots {
     /// Takes a slot for the first of those who wait and can have one.
     fn next_granted(&self) -> Option<(oneshot::Sender<Slot>, u64)> {
         let mut taken = self.taken();
-        if taken.held(None).count() >= self.max_all {
-            return None;
-        }
         let heads =
             taken.waiting.iter().filter_map(|(hypervisor, queue)| Some((queue.keys().next()?, hypervisor)));
-        let is_free =
-            |(_, hypervisor): &(_, &String)| taken.held(Some(hypervisor)).count() < self.max_per_hypervisor;
-        let (&key, hypervisor) = heads.filter(is_free).min()?;
+        let (&key, hypervisor) = heads.filter(|(_, hypervisor)| self.has_room(&taken, hypervisor)).min()?;
         let hypervisor = hypervisor.clone();
         let waiter = taken.leave(&hypervisor, key)?;
         let number = taken.add(&hypervisor);
@@ -115,9 +110,13 @@ impl Slots {
     /// Takes a slot if one is free.
     pub(super) fn try_acquire(self: &Arc<Self>, hypervisor: &str) -> Option<Slot> {
         let mut taken = self.taken();
-        let is_free = taken.held(None).count() < self.max_all
-            && taken.held(Some(hypervisor)).count() < self.max_per_hypervisor;
-        is_free.then(|| Slot { slots: Arc::clone(self), number: taken.add(hypervisor) })
+        self.has_room(&taken, hypervisor)
+            .then(|| Slot { slots: Arc::clone(self), number: taken.add(hypervisor) })
+    }
+
+    fn has_room(&self, taken: &SlotTable, hypervisor: &str) -> bool {
+        taken.held(None).count() < self.max_all
+            && taken.held(Some(hypervisor)).count() < self.max_per_hypervisor
     }
 
     /// Returns whether any VM waits for a slot.
