@@ -28,18 +28,11 @@ pub(crate) const DEFENCES: [Fault; 2] = [
         takes_away: "the audit, which reads every plan a second time",
         behind: &[],
         seeds: &[],
-        edits: &[
-            (
-                "src/plan/audit/mod.rs",
-                "    let mut found: Vec<Violation> = Vec::new();",
-                "    if PLANTED {\n        return Vec::new();\n    }\n    let mut found: Vec<Violation> = Vec::new();",
-            ),
-            (
-                "src/plan/audit/mod.rs",
-                "    vm_broken(planned, vm, policies, &occurrences_by_policy(policies, now))\n}",
-                "    if PLANTED {\n        return Vec::new();\n    }\n    vm_broken(planned, vm, policies, &occurrences_by_policy(policies, now))\n}",
-            ),
-        ],
+        edits: &[(
+            "src/plan/audit/mod.rs",
+            "    let (status, why) = match policies.policy_for(vm) {",
+            "    if PLANTED {\n        return Vec::new();\n    }\n    let (status, why) = match policies.policy_for(vm) {",
+        )],
     },
     Fault {
         name: "no_patience",
