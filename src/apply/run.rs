@@ -13,10 +13,11 @@ use super::slots::{SlotPriority, Slots};
 use super::waiting;
 use super::worker::VmWorker;
 use crate::inventory::{Inventory, VmId};
-use crate::plan::{Action, CascadeCost, VmPlan, cascade_cost, expected_upload_bytes};
+use crate::plan::{Action, CascadeCost, CascadeCosts, VmPlan, expected_upload_bytes};
 use crate::policy::Policy;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -120,10 +121,10 @@ impl Executor<'_> {
         let (Some(vm), Some(policy)) = (inventory.vms.get(&id), self.policy_of(planned)) else {
             return Ordered { actions, first_cost: None };
         };
-        let now = self.clock.now();
+        let costs = LazyCell::new(|| CascadeCosts::new(vm, policy, self.clock.now()));
         let cost_of = |action: &&Action| {
             let delete = action.as_local_delete().filter(|delete| !delete.after_create)?;
-            Some(cascade_cost(vm, delete.backup?, policy, now))
+            Some(costs.of(delete.backup?))
         };
         let leading = actions.iter().take_while(|action| cost_of(action).is_some()).count();
         if let Some(deletes) = actions.get_mut(..leading) {

@@ -1,10 +1,10 @@
 //! What FiFo's own cascade would take, should a proxy drop the body of a local delete, so that it becomes a cloud delete.
 
 use super::standing::VmView;
-use crate::inventory::{BackupId, Children, Vm};
+use crate::inventory::{BackupId, Backups, Vm};
 use crate::policy::Policy;
 use chrono::{DateTime, Utc};
-use std::collections::BTreeSet;
+use std::iter::successors;
 
 /// What is lost if a backup and all its descendants go. The smaller one costs less.
 ///
@@ -21,36 +21,108 @@ pub struct CascadeCost {
     pub backup: BackupId,
 }
 
-/// Works out what is lost if a backup and all its descendants go.
-///
-/// A backup that depends on one of these descends from it, so nothing else stops being restorable.
-pub fn cascade_cost(vm: &Vm, backup: BackupId, policy: &Policy, now: DateTime<Utc>) -> CascadeCost {
-    let children = Children::of(&vm.backups);
-    let mut lost = BTreeSet::from([backup]);
-    let mut next = vec![backup];
-    while let Some(id) = next.pop() {
-        next.extend(children.direct(id).iter().copied().filter(|&child| lost.insert(child)));
+/// What each backup of a VM would cost, counted once.
+#[derive(Debug)]
+pub struct CascadeCosts<'a> {
+    backups: &'a Backups,
+    /// The restorable backups and all backups that go with each one, itself included, by [position](Backups::position).
+    lost: Vec<Lost>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Lost {
+    restorable: usize,
+    all: usize,
+}
+
+impl Lost {
+    fn plus(self, other: Self) -> Self {
+        Self { restorable: self.restorable + other.restorable, all: self.all + other.all }
     }
-    let view = VmView::new(vm, policy, now);
-    CascadeCost {
-        restorable: view.backups.iter().filter(|one| one.restorable && lost.contains(&one.id())).count(),
-        descendants: lost.len() - 1,
-        taken: vm.backups.get(backup).and_then(|backup| backup.timestamp),
-        backup,
+}
+
+impl<'a> CascadeCosts<'a> {
+    /// Counts what depends on each of a VM's backups.
+    pub fn new(vm: &'a Vm, policy: &Policy, now: DateTime<Utc>) -> Self {
+        let backups = &vm.backups;
+        let mut lost = vec![Lost { restorable: 0, all: 1 }; backups.len()];
+        let view = VmView::new(vm, policy, now);
+        for restorable in view.backups.iter().filter(|backup| backup.restorable) {
+            if let Some(at) = backups.position(restorable.id()) {
+                lost[at].restorable = 1;
+            }
+        }
+        let parent = |at: usize| backups[at].parent.and_then(|parent| backups.position(parent));
+        let parents: Vec<Option<usize>> = (0..backups.len()).map(parent).collect();
+        let mut children = vec![0_usize; backups.len()];
+        parents.iter().flatten().for_each(|&parent| children[parent] += 1);
+
+        // From the leaves to the roots: each is added to its parent once all that depend on it have been added to it.
+        let mut done: Vec<usize> = (0..backups.len()).filter(|&at| children[at] == 0).collect();
+        let mut next = 0;
+        while let Some(&at) = done.get(next) {
+            next += 1;
+            let Some(parent) = parents[at] else { continue };
+            lost[parent] = lost[parent].plus(lost[at]);
+            children[parent] -= 1;
+            if children[parent] == 0 {
+                done.push(parent);
+            }
+        }
+        // What is left are loops: each member costs all of its loop.
+        for first in 0..backups.len() {
+            let members: Vec<usize> = successors(Some(first).filter(|&at| children[at] > 0), |&at| {
+                parents[at].filter(|&parent| parent != first)
+            })
+            .collect();
+            let sum = members.iter().fold(Lost::default(), |sum, &at| sum.plus(lost[at]));
+            for at in members {
+                lost[at] = sum;
+                children[at] = 0;
+            }
+        }
+        Self { backups, lost }
+    }
+
+    /// Returns what is lost if a backup and all its descendants go.
+    ///
+    /// A backup that depends on one of these descends from it, so nothing else stops being restorable.
+    pub fn of(&self, backup: BackupId) -> CascadeCost {
+        let (lost, taken) = match self.backups.position(backup) {
+            Some(at) => (self.lost[at], self.backups[at].timestamp),
+            // One that is gone has only the descendants that still name it.
+            None => (self.of_orphans(backup), None),
+        };
+        CascadeCost { restorable: lost.restorable, descendants: lost.all - 1, taken, backup }
+    }
+
+    fn of_orphans(&self, parent: BackupId) -> Lost {
+        let orphans =
+            self.backups.values().zip(&self.lost).filter(|(backup, _)| backup.parent == Some(parent));
+        orphans.fold(Lost { restorable: 0, all: 1 }, |sum, (_, lost)| sum.plus(*lost))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::Children;
     use crate::plan::tests::fixtures::*;
+    use crate::plan::tests::properties::for_clouds;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn cheapest_first(vm: &VmBuilder) -> Vec<BackupId> {
         let now = at("2026-11-18 02:00");
-        let mut costs: Vec<CascadeCost> =
-            vm.vm.backups.keys().map(|id| cascade_cost(&vm.vm, id, &grandfather(), now)).collect();
+        let policy = grandfather();
+        let of_all = CascadeCosts::new(&vm.vm, &policy, now);
+        let mut costs: Vec<CascadeCost> = vm.vm.backups.keys().map(|id| of_all.of(id)).collect();
         costs.sort();
         costs.into_iter().map(|cost| cost.backup).collect()
+    }
+
+    fn cost_of(vm: &VmBuilder, n: u128) -> CascadeCost {
+        CascadeCosts::new(&vm.vm, &grandfather(), at("2026-11-18 02:00")).of(backup_id(n))
     }
 
     #[test]
@@ -91,14 +163,41 @@ mod tests {
             .on(1)
             .backup(3, "daily", "2026-11-03 01:00")
             .on(1);
-        let cost = cascade_cost(&vm.vm, backup_id(1), &grandfather(), at("2026-11-18 02:00"));
+        let cost = cost_of(&vm, 1);
         assert_eq!((cost.restorable, cost.descendants), (0, 2));
+        assert_eq!([2, 3].map(|n| cost_of(&vm, n).descendants), [2, 0]);
     }
 
     #[test]
     fn a_backup_that_is_gone_costs_nothing_but_what_descends_from_it() {
         let vm = vm(1).backup(2, "daily", "2026-11-02 01:00").on(1);
-        let cost = cascade_cost(&vm.vm, backup_id(1), &grandfather(), at("2026-11-18 02:00"));
+        let cost = cost_of(&vm, 1);
         assert_eq!((cost.restorable, cost.descendants, cost.taken), (0, 1, None));
+    }
+
+    #[test]
+    fn the_counts_are_those_of_a_walk_from_each_backup() {
+        for_clouds(300, |cloud| {
+            let policy = &cloud.policies[0];
+            for vm in cloud.inventory.vms.values() {
+                let costs = CascadeCosts::new(vm, policy, cloud.now);
+                let children = Children::of(&vm.backups);
+                let view = VmView::new(vm, policy, cloud.now);
+                let missing = vm.backups.values().filter_map(|backup| backup.parent);
+                for id in vm.backups.keys().chain(missing) {
+                    let mut lost = BTreeSet::from([id]);
+                    let mut next = vec![id];
+                    while let Some(id) = next.pop() {
+                        next.extend(children.direct(id).iter().copied().filter(|&child| lost.insert(child)));
+                    }
+                    let restorable =
+                        view.backups.iter().filter(|it| it.restorable && lost.contains(&it.id()));
+                    let cost = costs.of(id);
+                    let walked = (restorable.count(), lost.len() - 1);
+                    prop_assert_eq!((cost.restorable, cost.descendants), walked);
+                }
+            }
+            Ok(())
+        });
     }
 }

@@ -263,8 +263,14 @@ fn no_parent(view: &VmView<'_>, tier: TierIndex, missing_parent: MissingParent) 
 
 /// Finds the snapshots that will not be wanted once the create has completed, oldest first; the new one may be the last.
 fn unwanted_after(view: &VmView<'_>, create: &Create) -> Vec<BackupId> {
-    let vm = projection::created(view.vm, create, NEW_BACKUP, view.now);
-    unwanted_locally(&VmView::new(&vm, view.policy, view.now))
+    let new = projection::new_backup(view.vm, create, NEW_BACKUP, view.now);
+    match view.with_new(&new) {
+        Some(after) => unwanted_locally(&after),
+        None => {
+            let vm = projection::with(view.vm, new.clone());
+            unwanted_locally(&VmView::new(&vm, view.policy, view.now))
+        }
+    }
 }
 
 fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Option<DeleteLocal> {

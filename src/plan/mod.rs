@@ -34,7 +34,7 @@ mod validity;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use cascade::{CascadeCost, cascade_cost};
+pub use cascade::{CascadeCost, CascadeCosts};
 pub use changeset::{
     Action, BackupKind, Create, DeleteLocal, FORMAT, Plan, PolicyRef, SnapshotUsage, Status, Summary,
     SuspendedUntil, TOOL, VmPlan, schema,

@@ -10,11 +10,23 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// The new backup is newer than every other with a plausible timestamp, since FiFo stamps them all with one clock;
 /// its own is plausible.
 pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm {
+    with(vm, new_backup(vm, create, id, now))
+}
+
+/// Returns a VM with one more backup.
+pub(super) fn with(vm: &Vm, backup: Backup) -> Vm {
+    let mut vm = vm.clone();
+    vm.backups.insert(backup);
+    vm
+}
+
+/// Returns the backup that a create makes at about that instant, as it will be when it has completed.
+pub(super) fn new_backup(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Backup {
     let latest = now + FUTURE_TOLERANCE;
     let timestamps = vm.backups.values().filter_map(|backup| backup.timestamp);
     let newest = timestamps.filter(|&taken| taken <= latest).max();
     let after_newest = newest.map_or(now, |newest| latest.min(newest + TimeDelta::microseconds(1)));
-    let backup = Backup {
+    Backup {
         id,
         comment: Some(create.comment.as_str().into()),
         timestamp: Some(now.max(after_newest)),
@@ -25,10 +37,7 @@ pub fn created(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Vm
         files: files_as_told(vm),
         record_size_bytes: None,
         has_record_checksum: false,
-    };
-    let mut vm = vm.clone();
-    vm.backups.insert(backup);
-    vm
+    }
 }
 
 /// Returns a good backup's files as this FiFo records them: with size and checksum, where another backup has them.

@@ -64,7 +64,28 @@ pub struct BackupView<'a> {
     pub is_future_dated: bool,
 }
 
-impl BackupView<'_> {
+impl<'a> BackupView<'a> {
+    /// Judges a backup as far as that is not done yet; `None` without a timestamp.
+    fn new(
+        backup: &'a Backup,
+        position: usize,
+        standing: Standing,
+        restorable: bool,
+        policy: &Policy,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        let taken = backup.timestamp?;
+        Some(Self {
+            backup,
+            taken,
+            tier: policy.tier_of(backup.comment.as_deref()),
+            standing,
+            restorable,
+            position,
+            is_future_dated: taken - now > FUTURE_TOLERANCE,
+        })
+    }
+
     /// Gives its UUID.
     pub fn id(&self) -> BackupId {
         self.backup.id
@@ -106,21 +127,16 @@ impl<'a> VmView<'a> {
         let is_good: Vec<bool> = standings.iter().map(|it| *it == Some(Standing::Completed)).collect();
         let restorable = restorable(&vm.backups, &is_good);
         let view_of = |(position, (standing, restorable)): (usize, (Option<Standing>, bool))| {
-            let backup = &vm.backups[position];
-            let taken = backup.timestamp?;
-            Some(BackupView {
-                backup,
-                taken,
-                tier: policy.tier_of(backup.comment.as_deref()),
-                standing: standing?,
-                restorable,
-                position,
-                is_future_dated: taken - now > FUTURE_TOLERANCE,
-            })
+            BackupView::new(&vm.backups[position], position, standing?, restorable, policy, now)
         };
         let mut backups: Vec<BackupView<'a>> =
             standings.into_iter().zip(restorable).enumerate().filter_map(view_of).collect();
         backups.sort_unstable_by_key(BackupView::age_key);
+        Self::of(vm, policy, now, backups)
+    }
+
+    /// Takes backups that are judged, oldest first.
+    fn of(vm: &'a Vm, policy: &'a Policy, now: DateTime<Utc>, backups: Vec<BackupView<'a>>) -> Self {
         let mut newest_restorable = None;
         let mut newest_by_tier = vec![None; policy.tiers.len()];
         for (index, backup) in
@@ -132,6 +148,27 @@ impl<'a> VmView<'a> {
             }
         }
         Self { vm, policy, now, backups, newest_restorable, newest_by_tier }
+    }
+
+    /// Returns the same VM with one more backup, which FiFo does not have yet, and which [`VmView::get`] does not find.
+    /// `None` where the others may be judged otherwise because of it: then the whole VM must be judged anew.
+    pub(super) fn with_new<'b>(&'b self, new: &'b Backup) -> Option<VmView<'b>> {
+        let taken = new.timestamp?;
+        let first_verified = first_verified(self.vm);
+        if first_verified.is_some_and(|first| first >= (taken, new.id)) {
+            return None;
+        }
+        let standing = standing(new, taken, first_verified.is_none(), self.policy, self.now);
+        let is_chain_good = new.parent.is_none_or(|id| self.get(id).is_some_and(|parent| parent.restorable));
+        let restorable = standing == Standing::Completed && is_chain_good;
+        let position = self.vm.backups.len();
+        let new = BackupView::new(new, position, standing, restorable, self.policy, self.now)?;
+        let mut backups: Vec<BackupView<'b>> = Vec::with_capacity(self.backups.len() + 1);
+        let older = self.backups.partition_point(|backup| backup.age_key() < new.age_key());
+        backups.extend(self.backups[..older].iter().cloned());
+        backups.push(new);
+        backups.extend(self.backups[older..].iter().cloned());
+        Some(VmView::of(self.vm, self.policy, self.now, backups))
     }
 
     /// Gives the backups that the rules may rest on: those whose timestamp can be believed, oldest first.

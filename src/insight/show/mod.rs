@@ -8,9 +8,7 @@ mod reasons;
 mod tree;
 
 use super::status::{NextDue, next_due};
-use crate::inventory::{
-    Backup, BackupId, Inventory, LocalState, RecordedState, Vm, VmId, chain_of, restorable,
-};
+use crate::inventory::{Backup, BackupId, Inventory, LocalState, RecordedState, Vm, VmId, restorable};
 use crate::plan::due::Occurrences;
 use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::{Action, BackupKind, Note, Plan, VmPlan};
@@ -19,6 +17,7 @@ use chrono::{DateTime, FixedOffset, Utc};
 use reasons::Reasons;
 pub use reasons::{Dependent, KeptNewest, Reason};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use tree::in_chains;
 
 /// The backups of some VMs at an instant.
@@ -181,15 +180,14 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Expla
 fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<BackupExplanation> {
     let view = VmView::new(vm, policy, now);
     let reasons = Reasons::of(&view);
-    in_chains(&vm.backups)
+    let lines = in_chains(&vm.backups);
+    let restores = restores(&lines);
+    let deletes: BTreeMap<BackupId, DeleteWhen> = planned.actions.iter().filter_map(delete_of).collect();
+    lines
         .into_iter()
         .map(|(depth, backup)| {
             let judged = reasons.judged(backup.id);
             let standing = judged.map_or(ReportedStanding::Unreadable, standing);
-            let delete = planned.actions.iter().find_map(|action| match action {
-                Action::DeleteLocal(delete) if delete.backup == Some(backup.id) => Some(delete.after_create),
-                _ => None,
-            });
             let stored = reasons.stored(backup);
             BackupExplanation {
                 depth,
@@ -198,14 +196,20 @@ fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, now: DateTime<Utc>) 
                 is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
                 local: LocalCopy {
                     kept_for: reasons.local(backup),
-                    delete: delete.map(|after| if after { DeleteWhen::AfterCreate } else { DeleteWhen::Now }),
+                    delete: deletes.get(&backup.id).copied(),
                     ..held(backup)
                 },
                 stored: StoredCopy { is_expired: stored.is_empty(), kept_for: stored },
-                ..recorded(vm, backup, standing)
+                ..recorded(backup, standing, restores.get(&backup.id).copied())
             }
         })
         .collect()
+}
+
+fn delete_of(action: &Action) -> Option<(BackupId, DeleteWhen)> {
+    let delete = action.as_local_delete()?;
+    let when = if delete.after_create { DeleteWhen::AfterCreate } else { DeleteWhen::Now };
+    Some((delete.backup?, when))
 }
 
 fn standing(judged: &BackupView<'_>) -> ReportedStanding {
@@ -225,8 +229,10 @@ fn without_policy(vm: &Vm) -> Vec<BackupExplanation> {
     let is_good = |backup: &Backup| backup.state == RecordedState::Completed && backup.timestamp.is_some();
     let is_good: Vec<bool> = vm.backups.values().map(is_good).collect();
     let restorable = restorable(&vm.backups, &is_good);
+    let lines = in_chains(&vm.backups);
+    let restores = restores(&lines);
     let is_restorable = |id| vm.backups.position(id).is_some_and(|at| restorable[at]);
-    in_chains(&vm.backups)
+    lines
         .into_iter()
         .map(|(depth, backup)| {
             let standing = match backup.state {
@@ -244,7 +250,7 @@ fn without_policy(vm: &Vm) -> Vec<BackupExplanation> {
                 depth,
                 local: LocalCopy { kept_for, ..held },
                 stored: StoredCopy { kept_for: vec![Reason::NoPolicy], is_expired: false },
-                ..recorded(vm, backup, standing)
+                ..recorded(backup, standing, restores.get(&backup.id).copied())
             }
         })
         .collect()
@@ -260,9 +266,26 @@ fn held(backup: &Backup) -> LocalCopy {
     }
 }
 
+/// Works out what a restore of each backup that leads back to a full one fetches, from the backups in the order of their
+/// chains.
+fn restores(lines: &[(usize, &Backup)]) -> BTreeMap<BackupId, Restore> {
+    let mut restores: BTreeMap<BackupId, Restore> = BTreeMap::new();
+    // In that order a parent comes before what is taken from it; one that has none here has no full one either.
+    for (_, backup) in lines {
+        let below = match backup.parent {
+            None => Some(Restore { steps: 0, size_bytes: Some(0), steps_now: 0 }),
+            Some(parent) => restores.get(&parent).copied(),
+        };
+        let Some(below) = below else { continue };
+        let size_bytes = below.size_bytes.zip(backup.size_bytes()).map(|(sum, own)| sum.saturating_add(own));
+        let steps_now = if backup.local == LocalState::Present { 0 } else { below.steps_now + 1 };
+        restores.insert(backup.id, Restore { steps: below.steps + 1, size_bytes, steps_now });
+    }
+    restores
+}
+
 /// Returns the state that the record alone shows.
-fn recorded(vm: &Vm, backup: &Backup, standing: ReportedStanding) -> BackupExplanation {
-    let chain = chain_of(&vm.backups, backup.id).filter(|_| standing == ReportedStanding::Restorable);
+fn recorded(backup: &Backup, standing: ReportedStanding, restore: Option<Restore>) -> BackupExplanation {
     BackupExplanation {
         backup: backup.id,
         parent: backup.parent,
@@ -273,11 +296,7 @@ fn recorded(vm: &Vm, backup: &Backup, standing: ReportedStanding) -> BackupExpla
         kind: if backup.parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
         standing,
         is_future_dated: false,
-        restore: chain.map(|chain| Restore {
-            steps: chain.steps.len(),
-            size_bytes: chain.size_bytes(),
-            steps_now: chain.steps.iter().take_while(|step| step.local != LocalState::Present).count(),
-        }),
+        restore: restore.filter(|_| standing == ReportedStanding::Restorable),
         size_bytes: backup.size_bytes(),
         local: held(backup),
         stored: StoredCopy { kept_for: Vec::new(), is_expired: false },

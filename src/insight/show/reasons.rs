@@ -7,6 +7,7 @@ use crate::plan::local::{WantedLocally, has_unknown_parent, wanted_locally};
 use crate::plan::notes::name_of;
 use crate::plan::standing::{BackupView, VmView};
 use crate::plan::stored::{WantedInStorage, needed, wanted_in_storage};
+use crate::policy::{Tier, TierIndex};
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -117,6 +118,9 @@ pub(super) struct Reasons<'v, 'a> {
     stored: BTreeMap<BackupId, Vec<WantedInStorage>>,
     needed: BTreeSet<BackupId>,
     children: Children,
+    /// How many newer ones of its tier than each restorable one are restorable as well.
+    newer: BTreeMap<BackupId, usize>,
+    has_unknown_parent: bool,
 }
 
 impl<'v, 'a> Reasons<'v, 'a> {
@@ -135,6 +139,8 @@ impl<'v, 'a> Reasons<'v, 'a> {
             },
             stored,
             children: Children::of(&view.vm.backups),
+            newer: newer_of_its_tier(view),
+            has_unknown_parent: has_unknown_parent(view),
         }
     }
 
@@ -157,7 +163,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
             }
         }
         reasons.extend(self.not_judged(backup));
-        reasons.extend(has_unknown_parent(self.view).then_some(Reason::NotBegun));
+        reasons.extend(self.has_unknown_parent.then_some(Reason::NotBegun));
         reasons.extend(cannot_back_up(self.view.vm).map(|_| Reason::CannotBackUp));
         reasons
     }
@@ -212,17 +218,25 @@ impl<'v, 'a> Reasons<'v, 'a> {
         }
     }
 
-    fn tier_rules(&self, id: BackupId) -> Option<&'a crate::policy::Tier> {
+    fn tier_rules(&self, id: BackupId) -> Option<&'a Tier> {
         Some(self.view.tier(self.judged.get(&id)?.tier?))
     }
 
     /// Counts how many more of its tier have to be taken before one is no longer among so many newest.
     fn kept(&self, id: BackupId, keep: u32) -> KeptNewest {
-        let newer = self.judged.get(&id).map_or(0, |own| {
-            let of_its_tier = self.view.restorable().filter(|other| other.tier == own.tier);
-            of_its_tier.filter(|other| other.age_key() > own.age_key()).count()
-        });
+        let newer = self.newer.get(&id).copied().unwrap_or(0);
         let more = usize::try_from(keep).unwrap_or(usize::MAX).saturating_sub(newer);
         KeptNewest { keep: Some(keep), more }
     }
+}
+
+/// Counts for each restorable backup the newer restorable ones of its tier.
+fn newer_of_its_tier(view: &VmView<'_>) -> BTreeMap<BackupId, usize> {
+    let mut seen: BTreeMap<Option<TierIndex>, usize> = BTreeMap::new();
+    let count = |backup: &BackupView<'_>| {
+        let newer = seen.entry(backup.tier).or_default();
+        *newer += 1;
+        (backup.id(), *newer - 1)
+    };
+    view.restorable().rev().map(count).collect()
 }

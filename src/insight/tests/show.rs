@@ -1,7 +1,7 @@
 //! Why every backup is where it is.
 
 use crate::insight::show::{BackupExplanation, DeleteWhen, Reason, ReportedStanding, VmExplanation, explain};
-use crate::inventory::{BackupId, LocalState};
+use crate::inventory::{BackupId, LocalState, chain_of};
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::properties::{for_clouds, planned};
 use crate::plan::{Action, NoteKind, plan};
@@ -100,6 +100,12 @@ fn every_backup_is_listed_once_and_after_its_parent() {
                 prop_assert_eq!(open.len(), backup.depth, "no step of a chain is left out");
                 prop_assert!(backup.depth == 0 || backup.parent == open.last().copied(), "{:#?}", backup);
                 prop_assert_eq!(backup.restore.is_some(), backup.standing == ReportedStanding::Restorable);
+                if let Some(restore) = backup.restore {
+                    let chain = chain_of(&known.backups, backup.backup).unwrap();
+                    let fetched = chain.steps.iter().take_while(|step| step.local != LocalState::Present);
+                    let walked = (chain.steps.len(), chain.size_bytes(), fetched.count());
+                    prop_assert_eq!((restore.steps, restore.size_bytes, restore.steps_now), walked);
+                }
                 open.push(backup.backup);
             }
         }

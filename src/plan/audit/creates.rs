@@ -1,7 +1,7 @@
 //! What must never be true of a create, or of its absence.
 
 use super::case::{AuditCase, TierState};
-use crate::inventory::Backup;
+use super::records::Row;
 use crate::plan::changeset::{BackupKind, Create};
 use crate::policy::{TierIndex, TierKind};
 
@@ -43,8 +43,8 @@ pub(super) fn create_broken(case: &AuditCase<'_>, create: &Create) -> Vec<String
     if let Some(what) = type_or_parent_broken(case, tier, create, parent) {
         report(what);
     }
-    let parents_tier = parent.and_then(|parent| case.tier(parent)).map(|tier| &case.policy.tiers[tier].name);
-    let parents_time = parent.and_then(|parent| parent.timestamp);
+    let parents_tier = parent.and_then(|parent| parent.tier).map(|tier| &case.policy.tiers[tier].name);
+    let parents_time = parent.and_then(|parent| parent.backup.timestamp);
     if create.parent_tier.as_ref() != parents_tier
         || create.parent_taken.map(|time| time.to_utc()) != parents_time
     {
@@ -57,7 +57,7 @@ fn type_or_parent_broken(
     case: &AuditCase<'_>,
     tier: TierIndex,
     create: &Create,
-    parent: Option<&Backup>,
+    parent: Option<&Row<'_>>,
 ) -> Option<&'static str> {
     match (&case.policy.tiers[tier].kind, create.kind, parent) {
         (_, BackupKind::Full, _) if create.parent.is_some() => Some("a full create with a parent"),

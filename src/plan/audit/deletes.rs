@@ -1,7 +1,8 @@
 //! What must never be true of local deletes, or of their absence.
 
 use super::case::AuditCase;
-use crate::inventory::{Backup, BackupId};
+use super::records::Row;
+use crate::inventory::BackupId;
 use crate::plan::changeset::{Create, DeleteLocal};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -28,24 +29,24 @@ pub(super) fn delete_broken(
         _ => case,
     };
     // Of the backup that is not there yet only the VM with it can tell.
-    let Some(backup) = delete.backup.map_or_else(|| judged.get(NEW_BACKUP), |id| case.get(id)) else {
+    let Some(row) = delete.backup.map_or_else(|| judged.get(NEW_BACKUP), |id| case.get(id)) else {
         report("a local delete of a backup that is not there");
         return found;
     };
-    let Some(tier) = case.tier(backup) else {
+    let Some(tier) = row.tier else {
         report("a local delete of an unmanaged backup");
         return found;
     };
     if case.policy.tiers[tier].name != delete.tier {
         report("it is shown under another tier than its own");
     }
-    if delete.backup.and(backup.timestamp) != delete.taken.map(|taken| taken.to_utc()) {
+    if delete.backup.and(row.backup.timestamp) != delete.taken.map(|taken| taken.to_utc()) {
         report("it is shown with another time than its own");
     }
-    if case.is_future_or_undated(backup) {
+    if row.is_future_or_undated {
         report("a local delete of a backup whose time cannot be believed");
     }
-    if !case.is_on_hypervisor(backup) {
+    if !row.is_on_hypervisor() {
         report("a local delete of a backup that is not local");
     }
     if judged.a_parent_is_unknown() {
@@ -54,17 +55,18 @@ pub(super) fn delete_broken(
     // Checked on the VM as it is for immediate deletes, and on the VM with the new backup for later ones.
     match create {
         Some((_, after)) if delete.after_create => {
-            still_wanted(after, backup).into_iter().for_each(&mut report);
+            let then = after.get(row.backup.id);
+            then.into_iter().flat_map(|then| still_wanted(after, then)).for_each(&mut report);
             let is_there = delete.backup.is_some();
-            if is_there && still_wanted(case, backup).is_empty() && !case.a_parent_is_unknown() {
+            if is_there && still_wanted(case, row).is_empty() && !case.a_parent_is_unknown() {
                 report("a local delete put off although nothing needs the snapshot now");
             }
         }
-        _ => still_wanted(case, backup).into_iter().for_each(&mut report),
+        _ => still_wanted(case, row).into_iter().for_each(&mut report),
     }
     match create {
         None if delete.after_create => report("a local delete after a create that is not planned"),
-        Some((create, _)) if create.parent == Some(backup.id) && !delete.after_create => {
+        Some((create, _)) if create.parent == Some(row.backup.id) && !delete.after_create => {
             report("a local delete of the create's parent before it");
         }
         _ => {}
@@ -73,56 +75,33 @@ pub(super) fn delete_broken(
 }
 
 /// Returns the reasons for which a snapshot must stay where it is.
-pub(super) fn still_wanted(case: &AuditCase<'_>, backup: &Backup) -> Vec<&'static str> {
+fn still_wanted(case: &AuditCase<'_>, row: &Row<'_>) -> Vec<&'static str> {
     let mut found = Vec::new();
-    if (0..case.policy.tiers.len()).any(|tier| case.is_best_parent(backup, tier)) {
+    if (0..case.policy.tiers.len()).any(|tier| case.is_best_parent(row, tier)) {
         found.push("a local delete of the next increment's parent");
     }
-    if case.can_be_restored(backup) && is_kept_by_keep_local(case, backup) {
+    if case.is_kept_by_keep_local(row) {
         found.push("a local delete of one of those that `keep_local` asks for");
     }
-    if is_the_newest_lost(case, backup) {
+    if case.is_the_newest_lost(row) {
         found.push("a local delete of the only copy of its moment");
     }
-    if case.may_run(backup) {
+    if row.may_run {
         found.push("a local delete of a backup that runs");
     }
-    if case.may_still_run(backup) {
+    if case.may_still_run(row) {
         found.push("a local delete of a stuck backup that may still run");
     }
-    for child in case.all().filter(|other| other.parent == Some(backup.id)) {
-        if case.may_run(child) {
-            found.push("a local delete of the parent of a backup that runs");
-        } else if case.may_still_run(child) {
-            found.push("a local delete of the parent of a stuck backup that may still run");
-        }
+    if case.children(row).any(|child| child.may_run) {
+        found.push("a local delete of the parent of a backup that runs");
+    }
+    if case.children(row).any(|child| !child.may_run && case.may_still_run(child)) {
+        found.push("a local delete of the parent of a stuck backup that may still run");
     }
     found
 }
 
-/// Says whether it is the newest that cannot be restored from storage, and nothing newer is restorable.
-fn is_the_newest_lost(case: &AuditCase<'_>, backup: &Backup) -> bool {
-    let is_lost = |backup: &Backup| {
-        case.holds_a_snapshot_of_ours(backup)
-            && !case.is_future_or_undated(backup)
-            && !case.can_be_restored(backup)
-            && !case.may_run(backup)
-    };
-    is_lost(backup)
-        && !case.is_outlived(backup)
-        && !case.all().any(|other| case.is_newer(other, backup) && is_lost(other))
-}
-
-fn is_kept_by_keep_local(case: &AuditCase<'_>, backup: &Backup) -> bool {
-    let Some(tier) = case.tier(backup) else { return false };
-    let newer = case
-        .all()
-        .filter(|other| case.tier(other) == Some(tier) && case.counts(other) && case.is_newer(other, backup))
-        .count();
-    newer < case.policy.tiers[tier].keep_local as usize
-}
-
-/// Finds the snapshots that would stay without a reason: quota that nobody would ever get back. `end` is the VM with the
+/// Finds the snapshots that would stay without a reason: quota that is never freed. `end` is the VM with the
 /// new backup, where one is made.
 pub(super) fn kept_without_reason(
     case: &AuditCase<'_>,
@@ -133,9 +112,9 @@ pub(super) fn kept_without_reason(
         return Vec::new();
     }
     end.all()
-        .filter(|backup| end.holds_a_snapshot_of_ours(backup) && !deleted.contains(&backup.id))
-        .filter(|backup| still_wanted(end, backup).is_empty())
-        .map(|backup| format!("{}: its snapshot would stay without a reason", name_of(backup.id)))
+        .filter(|row| row.holds_a_snapshot_of_ours() && !deleted.contains(&row.backup.id))
+        .filter(|row| still_wanted(end, row).is_empty())
+        .map(|row| format!("{}: its snapshot would stay without a reason", name_of(row.backup.id)))
         .collect()
 }
 
@@ -149,12 +128,11 @@ pub(super) fn too_many_kept(
     if !case.can_be_backed_up() || case.a_parent_is_unknown() {
         return None;
     }
-    let kept =
-        end.all().filter(|backup| end.holds_a_snapshot_of_ours(backup) && !deleted.contains(&backup.id));
+    let kept = end.all().filter(|row| row.holds_a_snapshot_of_ours() && !deleted.contains(&row.backup.id));
     let kept = kept.count();
     let incremental = case.policy.tiers.iter().filter(|tier| tier.kind.parents().is_some()).count();
     let keep_local: usize = case.policy.tiers.iter().map(|tier| tier.keep_local as usize).sum();
-    let running = case.all().filter(|backup| case.may_run(backup) || case.may_still_run(backup));
+    let running = case.all().filter(|row| row.may_run || case.may_still_run(row));
     let allowed = incremental + keep_local + 2 * running.count() + 1;
     (kept > allowed).then(|| format!("{kept} snapshots would stay where at most {allowed} are needed"))
 }

@@ -9,6 +9,7 @@
 mod case;
 mod creates;
 mod deletes;
+mod records;
 mod rules;
 
 use super::changeset::{SnapshotUsage, Status, VmPlan};
@@ -36,10 +37,9 @@ pub(super) fn broken_rules(
 ) -> Vec<String> {
     let (status, why) = match policies.policy_for(vm) {
         Match::One(policy) => {
-            return rules::broken(
-                &AuditCase::new(vm, policy, &occurrences_by_policy[policy.name.as_str()]),
-                planned,
-            );
+            let occurrences = &occurrences_by_policy[policy.name.as_str()];
+            let due_since = (0..policy.tiers.len()).map(|tier| occurrences.last(tier, vm.id));
+            return rules::broken(&AuditCase::new(vm, policy, occurrences.now(), due_since), planned);
         }
         Match::Unprotected => (Status::Unprotected, "that is in no policy"),
         Match::Conflict(_) => (Status::Conflict, "that several policies claim"),

@@ -73,9 +73,9 @@ fn frame_broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
         found.push("attempts are reported as given up and are not, or the other way round".to_owned());
     }
     let (mut snapshots, mut bytes) = (0, 0_u64);
-    for backup in case.all().filter(|backup| case.tier(backup).is_none() && case.is_on_hypervisor(backup)) {
+    for row in case.all().filter(|row| row.tier.is_none() && row.is_on_hypervisor()) {
         snapshots += 1;
-        bytes = bytes.saturating_add(backup.local_size_bytes.unwrap_or(0));
+        bytes = bytes.saturating_add(row.backup.local_size_bytes.unwrap_or(0));
     }
     if (planned.unmanaged.snapshots, planned.unmanaged.size_bytes) != (snapshots, bytes) {
         found.push("its unmanaged snapshots are miscounted".to_owned());

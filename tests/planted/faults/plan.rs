@@ -23,9 +23,9 @@ pub(super) const FAULTS: [Fault; 14] = [
         seeds: &[335],
         edits: &[(
             "src/plan/standing.rs",
-            "                restorable,\n                position,",
-            "                restorable: restorable || PLANTED && standing == Some(Standing::Completed),
-                position,",
+            "            restorable,\n            position,",
+            "            restorable: restorable || PLANTED && standing == Standing::Completed,
+            position,",
         )],
     },
     Fault {
