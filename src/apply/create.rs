@@ -5,7 +5,7 @@ use super::background::{BackgroundUpload, UploadRef};
 use super::event::EventKind;
 use super::reader::VmReading;
 use super::search::{Sent, new_backup};
-use super::slots::Slot;
+use super::slots::{Slot, SlotPriority};
 use super::step::{DropReason, HandOverReason, StepError, StepSuccess, SuccessKind, UnclearAnswer};
 use super::timing::CLOCK_SKEW_MAX;
 use super::worker::{VmWorker, create_step};
@@ -117,7 +117,7 @@ impl Write for CreateRequest<'_> {
 impl VmWorker<'_> {
     /// Creates a backup and waits until it is complete and checked.
     pub(super) async fn create(&mut self, create: &Create) -> Result<StepSuccess, StepError> {
-        let slot = self.take_slot().await?;
+        let slot = self.take_slot(create).await?;
         let backup = match self.write(CreateRequest::new(create)).await {
             Ok(backup) => backup,
             Err(problem) => {
@@ -146,10 +146,11 @@ impl VmWorker<'_> {
         result
     }
 
-    async fn take_slot(&self) -> Result<Slot, StepError> {
+    async fn take_slot(&self, create: &Create) -> Result<Slot, StepError> {
         let (slots, hypervisor) = (&self.context.slots, &self.hypervisor);
         if self.context.executor.settings.wait {
-            self.wait(slots.acquire(hypervisor)).await.map_err(|cut| self.cut_short(cut))
+            let priority = SlotPriority::of(create, self.policy()?);
+            self.wait(slots.acquire(hypervisor, priority)).await.map_err(|cut| self.cut_short(cut))
         } else {
             slots.try_acquire(hypervisor).ok_or(StepError::HandedOver(HandOverReason::SlotsInUse))
         }

@@ -9,11 +9,12 @@ use super::event::EventKind;
 use super::executor::Executor;
 use super::reader::VmReader;
 use super::report::{RunReport, VmReport};
-use super::slots::Slots;
+use super::slots::{SlotPriority, Slots};
 use super::waiting;
 use super::worker::VmWorker;
 use crate::inventory::{Inventory, VmId};
 use crate::plan::{Action, CascadeCost, CascadeCosts, VmPlan, expected_upload_bytes};
+use crate::policy::Policy;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use std::cell::LazyCell;
@@ -51,11 +52,13 @@ impl Executor<'_> {
             expected_bytes: expected_bytes(&due, inventory),
         });
 
-        let mut workers: FuturesUnordered<_> = due
-            .iter()
-            .zip(ordered)
-            .enumerate()
-            .map(|(place, (&(planned, id), ordered))| {
+        let mut places: Vec<(usize, Ordered<'_>)> = ordered.into_iter().enumerate().collect();
+        // They arrive at the slots in the order in which they are to get them.
+        places.sort_by_cached_key(|&(place, _)| self.priority(due[place].0));
+        let mut workers: FuturesUnordered<_> = places
+            .into_iter()
+            .map(|(place, ordered)| {
+                let (planned, id) = due[place];
                 VmWorker::new(&context, place, planned, id, inventory).run(ordered.actions)
             })
             .collect();
@@ -101,12 +104,21 @@ impl Executor<'_> {
         }
     }
 
+    /// Returns when a VM gets its slot; `None` for one that needs none.
+    fn priority(&self, planned: &VmPlan) -> Option<SlotPriority> {
+        let create = planned.due_actions().iter().find_map(Action::as_create)?;
+        Some(SlotPriority::of(create, self.policy_of(planned)?))
+    }
+
+    fn policy_of(&self, planned: &VmPlan) -> Option<&Policy> {
+        self.policies.iter().find(|policy| Some(&policy.name) == planned.policy.as_ref())
+    }
+
     /// Puts a VM's actions in the order of their execution: as planned, except that of the local deletes at the start the
     /// one with the cheapest chain goes first.
     fn in_order<'v>(&self, planned: &'v VmPlan, id: VmId, inventory: &Inventory) -> Ordered<'v> {
         let mut actions: Vec<&Action> = planned.due_actions().iter().collect();
-        let policy = self.policies.iter().find(|policy| Some(&policy.name) == planned.policy.as_ref());
-        let (Some(vm), Some(policy)) = (inventory.vms.get(&id), policy) else {
+        let (Some(vm), Some(policy)) = (inventory.vms.get(&id), self.policy_of(planned)) else {
             return Ordered { actions, first_cost: None };
         };
         let costs = LazyCell::new(|| CascadeCosts::new(vm, policy, self.clock.now()));

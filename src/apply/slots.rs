@@ -4,10 +4,12 @@ use super::action::VmRef;
 use super::event::{SlotHolder, SlotUse};
 use super::progress::ProgressState;
 use crate::inventory::Backup;
+use crate::plan::Create;
+use crate::policy::{Policy, TierIndex};
+use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// The slots for running uploads.
@@ -16,16 +18,33 @@ pub(super) struct Slots {
     max_all: usize,
     max_per_hypervisor: usize,
     taken: Mutex<SlotTable>,
-    freed: Notify,
 }
+
+/// Which of the VMs that wait for a slot goes first: that of the coarsest tier, and of these the longest overdue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SlotPriority {
+    tier: TierIndex,
+    due_since: DateTime<Utc>,
+}
+
+impl SlotPriority {
+    /// Returns the priority of a create; one whose tier the policy does not have comes last.
+    pub(super) fn of(create: &Create, policy: &Policy) -> Self {
+        let tier = policy.tiers.iter().position(|tier| tier.name == create.tier);
+        Self { tier: tier.unwrap_or(TierIndex::MAX), due_since: create.due_since.to_utc() }
+    }
+}
+
+/// The VMs that wait, each with where its slot is sent; the number is that of its arrival.
+type Queue = BTreeMap<(SlotPriority, u64), oneshot::Sender<Slot>>;
 
 #[derive(Debug, Default)]
 struct SlotTable {
     uploads: BTreeMap<u64, HeldSlot>,
     /// The number of the next upload.
     next: u64,
-    /// How many wait, by hypervisor.
-    waiting: BTreeMap<String, usize>,
+    /// Those who wait, by hypervisor; none of the queues is empty.
+    waiting: BTreeMap<String, Queue>,
 }
 
 /// An upload, whether or not it holds a slot at present.
@@ -47,7 +66,7 @@ struct LastReading {
 
 impl Slots {
     pub(super) fn new(max_all: usize, max_per_hypervisor: usize) -> Arc<Self> {
-        Arc::new(Self { max_all, max_per_hypervisor, taken: Mutex::default(), freed: Notify::new() })
+        Arc::new(Self { max_all, max_per_hypervisor, taken: Mutex::default() })
     }
 
     /// Takes a slot for an upload that runs already, beyond the limits too.
@@ -57,25 +76,47 @@ impl Slots {
     }
 
     /// Waits for a slot, within both limits, and takes it. A wait that is given up takes nothing.
-    pub(super) async fn acquire(self: &Arc<Self>, hypervisor: &str) -> Slot {
-        let _waiting = WaitGuard::new(self, hypervisor);
-        loop {
-            let mut freed = pin!(self.freed.notified());
-            // From here on no freed slot is missed, even before the first wait.
-            freed.as_mut().enable();
-            if let Some(slot) = self.try_acquire(hypervisor) {
-                return slot;
-            }
-            freed.await;
+    pub(super) async fn acquire(self: &Arc<Self>, hypervisor: &str, priority: SlotPriority) -> Slot {
+        let (sender, granted) = oneshot::channel();
+        let _waiter = Waiter::join(self, hypervisor, priority, sender);
+        self.grant();
+        match granted.await {
+            Ok(slot) => slot,
+            // The sender stays in the queue until it sends, or until this wait is given up.
+            Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Gives the free slots to those who wait. A full hypervisor holds up nobody who waits for another one.
+    fn grant(self: &Arc<Self>) {
+        while let Some((waiter, number)) = self.next_granted() {
+            // Of a wait that was given up meanwhile the slot comes back, and is free again when it is dropped.
+            drop(waiter.send(Slot { slots: Arc::clone(self), number }));
+        }
+    }
+
+    /// Takes a slot for the first of those who wait and can have one.
+    fn next_granted(&self) -> Option<(oneshot::Sender<Slot>, u64)> {
+        let mut taken = self.taken();
+        let heads =
+            taken.waiting.iter().filter_map(|(hypervisor, queue)| Some((queue.keys().next()?, hypervisor)));
+        let (&key, hypervisor) = heads.filter(|(_, hypervisor)| self.has_room(&taken, hypervisor)).min()?;
+        let hypervisor = hypervisor.clone();
+        let waiter = taken.leave(&hypervisor, key)?;
+        let number = taken.add(&hypervisor);
+        Some((waiter, number))
     }
 
     /// Takes a slot if one is free.
     pub(super) fn try_acquire(self: &Arc<Self>, hypervisor: &str) -> Option<Slot> {
         let mut taken = self.taken();
-        let is_free = taken.held(None).count() < self.max_all
-            && taken.held(Some(hypervisor)).count() < self.max_per_hypervisor;
-        is_free.then(|| Slot { slots: Arc::clone(self), number: taken.add(hypervisor) })
+        self.has_room(&taken, hypervisor)
+            .then(|| Slot { slots: Arc::clone(self), number: taken.add(hypervisor) })
+    }
+
+    fn has_room(&self, taken: &SlotTable, hypervisor: &str) -> bool {
+        taken.held(None).count() < self.max_all
+            && taken.held(Some(hypervisor)).count() < self.max_per_hypervisor
     }
 
     /// Returns whether any VM waits for a slot.
@@ -100,10 +141,14 @@ impl Slots {
             .partition(|(hypervisor, _)| taken.held(Some(hypervisor)).count() >= self.max_per_hypervisor);
         let mut uses: Vec<SlotUse> = here
             .into_iter()
-            .map(|(hypervisor, waiting)| use_of(Some(hypervisor), *waiting, self.max_per_hypervisor))
+            .map(|(hypervisor, waiting)| use_of(Some(hypervisor), waiting.len(), self.max_per_hypervisor))
             .collect();
         if !elsewhere.is_empty() {
-            uses.push(use_of(None, elsewhere.into_iter().map(|(_, waiting)| waiting).sum(), self.max_all));
+            uses.push(use_of(
+                None,
+                elsewhere.into_iter().map(|(_, waiting)| waiting.len()).sum(),
+                self.max_all,
+            ));
         }
         uses
     }
@@ -122,6 +167,16 @@ impl SlotTable {
             HeldSlot { hypervisor: hypervisor.to_owned(), is_progressing: true, seen: None },
         );
         self.next
+    }
+
+    /// Takes a VM out of its queue, where it still waits.
+    fn leave(&mut self, hypervisor: &str, key: (SlotPriority, u64)) -> Option<oneshot::Sender<Slot>> {
+        let queue = self.waiting.get_mut(hypervisor)?;
+        let waiter = queue.remove(&key);
+        if queue.is_empty() {
+            self.waiting.remove(hypervisor);
+        }
+        waiter
     }
 
     /// Returns the uploads that hold a slot, in all or on one hypervisor.
@@ -163,7 +218,7 @@ impl Slot {
             std::mem::replace(&mut held.is_progressing, state.is_progressing) && !state.is_progressing;
         drop(taken);
         if is_freed {
-            self.slots.freed.notify_waiters();
+            self.slots.grant();
         }
     }
 }
@@ -171,31 +226,36 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.slots.taken().uploads.remove(&self.number);
-        self.slots.freed.notify_waiters();
+        self.slots.grant();
     }
 }
 
-struct WaitGuard<'a> {
+/// A VM in a queue; leaves it when it is dropped.
+struct Waiter<'a> {
     slots: &'a Slots,
     hypervisor: &'a str,
+    key: (SlotPriority, u64),
 }
 
-impl<'a> WaitGuard<'a> {
-    fn new(slots: &'a Slots, hypervisor: &'a str) -> Self {
-        *slots.taken().waiting.entry(hypervisor.to_owned()).or_default() += 1;
-        Self { slots, hypervisor }
+impl<'a> Waiter<'a> {
+    fn join(
+        slots: &'a Slots,
+        hypervisor: &'a str,
+        priority: SlotPriority,
+        sender: oneshot::Sender<Slot>,
+    ) -> Self {
+        let mut taken = slots.taken();
+        taken.next += 1;
+        let key = (priority, taken.next);
+        taken.waiting.entry(hypervisor.to_owned()).or_default().insert(key, sender);
+        Self { slots, hypervisor, key }
     }
 }
 
-impl Drop for WaitGuard<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        let mut taken = self.slots.taken();
-        if let Some(waiting) = taken.waiting.get_mut(self.hypervisor) {
-            *waiting -= 1;
-            if *waiting == 0 {
-                taken.waiting.remove(self.hypervisor);
-            }
-        }
+        let sender = self.slots.taken().leave(self.hypervisor, self.key);
+        drop(sender);
     }
 }
 
@@ -204,19 +264,25 @@ mod tests {
     use super::*;
     use futures::FutureExt as _;
 
+    /// A daily of that night.
+    fn daily(day: u32) -> SlotPriority {
+        let due_since = format!("2026-11-{day:02}T01:00:00Z").parse().unwrap();
+        SlotPriority { tier: 2, due_since }
+    }
+
     #[tokio::test]
     async fn a_full_hypervisor_does_not_block_the_others() {
         let slots = Slots::new(3, 1);
-        let one = slots.acquire("hv-1").await;
-        assert!(slots.acquire("hv-1").now_or_never().is_none());
-        let two = slots.acquire("hv-2").now_or_never().unwrap();
+        let one = slots.acquire("hv-1", daily(1)).await;
+        assert!(slots.acquire("hv-1", daily(1)).now_or_never().is_none());
+        let two = slots.acquire("hv-2", daily(1)).now_or_never().unwrap();
         drop(one);
-        let _one = slots.acquire("hv-1").now_or_never().unwrap();
-        let _three = slots.acquire("hv-3").now_or_never().unwrap();
-        assert!(slots.acquire("hv-4").now_or_never().is_none(), "three in all");
+        let _one = slots.acquire("hv-1", daily(1)).now_or_never().unwrap();
+        let _three = slots.acquire("hv-3", daily(1)).now_or_never().unwrap();
+        assert!(slots.acquire("hv-4", daily(1)).now_or_never().is_none(), "three in all");
         assert!(!slots.is_waited_for(), "those who gave up wait no more");
         drop(two);
-        assert!(slots.acquire("hv-4").now_or_never().is_some());
+        assert!(slots.acquire("hv-4", daily(1)).now_or_never().is_some());
     }
 
     #[tokio::test]
@@ -226,11 +292,32 @@ mod tests {
         assert!(slots.try_acquire("hv-2").is_none());
         let waiter = {
             let slots = Arc::clone(&slots);
-            tokio::spawn(async move { slots.acquire("hv-2").await })
+            tokio::spawn(async move { slots.acquire("hv-2", daily(1)).await })
         };
         tokio::task::yield_now().await;
         assert!(slots.is_waited_for());
         drop(foreign);
         let _slot = waiter.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_coarsest_tier_goes_first_then_the_longest_overdue_then_the_first_to_wait() {
+        let slots = Slots::new(1, 1);
+        let held = slots.acquire("hv-1", daily(1)).await;
+        let monthly = SlotPriority { tier: 0, ..daily(20) };
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let waits = [("hv-1", daily(9)), ("hv-2", daily(8)), ("hv-1", monthly), ("hv-1", daily(8))];
+        let waits = (0..).zip(waits).map(|(number, (hypervisor, priority))| {
+            let (slots, order) = (Arc::clone(&slots), Arc::clone(&order));
+            tokio::spawn(async move {
+                let _slot = slots.acquire(hypervisor, priority).await;
+                order.lock().unwrap().push(number);
+            })
+        });
+        let waits: Vec<_> = waits.collect();
+        tokio::task::yield_now().await;
+        drop(held);
+        futures::future::join_all(waits).await;
+        assert_eq!(*order.lock().unwrap(), [2, 1, 3, 0]);
     }
 }

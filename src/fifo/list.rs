@@ -3,6 +3,8 @@
 //! The list has no length of its own: it ends where the connection does. So only its closing bracket tells a whole list
 //! from one that was cut, and a cut list must never be read as "these are all the VMs".
 
+use memchr::memchr2;
+
 /// The longest element taken, in bytes. A VM with ten thousand backups has some five million.
 pub const MAX_ELEMENT_BYTES: usize = 64 << 20;
 
@@ -166,27 +168,30 @@ impl Splitter {
 
     /// Finds how many of `bytes` still belong to the element; `None` when all do and it goes on.
     fn end_of_nested(&mut self, bytes: &[u8]) -> Option<usize> {
-        for (at, &byte) in bytes.iter().enumerate() {
-            if self.in_string {
-                match byte {
-                    _ if self.escaped => self.escaped = false,
-                    b'\\' => self.escaped = true,
-                    b'"' => self.in_string = false,
-                    _ => continue,
-                }
-            } else {
-                match byte {
+        let mut at = 0;
+        loop {
+            if !self.in_string {
+                at += 1 + bytes[at..]
+                    .iter()
+                    .position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'))?;
+                match bytes[at - 1] {
                     b'"' => self.in_string = true,
                     b'{' | b'[' => self.depth += 1,
-                    b'}' | b']' => self.depth -= 1,
-                    _ => continue,
+                    _ => self.depth -= 1,
                 }
+            } else if self.escaped {
+                bytes.get(at)?;
+                at += 1;
+                self.escaped = false;
+            } else {
+                at += 1 + memchr2(b'"', b'\\', &bytes[at..])?;
+                self.escaped = bytes[at - 1] == b'\\';
+                self.in_string = self.escaped;
             }
             if self.depth == 0 && !self.in_string {
-                return Some(at + 1);
+                return Some(at);
             }
         }
-        None
     }
 
     fn complete(&mut self, rest: &[u8], element: &mut impl FnMut(&[u8])) -> Result<(), ListError> {

@@ -15,6 +15,7 @@ use super::standing::{BackupView, VmView};
 use crate::inventory::{Backup, BackupId, Vm};
 use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex};
 use chrono::{DateTime, Utc};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// The placeholder UUID of the backup to be created: the greatest, so that it wins every tie as the newest.
@@ -133,7 +134,8 @@ pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: 
         deletes.iter().filter_map(|&id| delete_local(view, id, None)).map(Action::DeleteLocal).collect();
     match create {
         CreateDecision::Create { tier, create } => {
-            let later = unwanted_after(view, &create).into_iter().filter(|id| !deletes.contains(id));
+            let now: BTreeSet<BackupId> = deletes.into_iter().collect();
+            let later = unwanted_after(view, &create).into_iter().filter(|id| !now.contains(id));
             let later: Vec<DeleteLocal> =
                 later.filter_map(|id| delete_local(view, id, Some(&create))).collect();
             actions.push(Action::Create(create));

@@ -2,12 +2,17 @@
 
 use super::standing::VmView;
 use crate::inventory::{Vm, VmId};
-use crate::policy::{Policy, TierIndex};
+use crate::policy::{Policy, Tier, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
+use std::iter::successors;
+use std::sync::OnceLock;
 
 /// A VM's states in which FiFo takes a backup.
 const BACKUP_STATES: [&str; 4] = ["running", "stopped", "booting", "shutting_down"];
+
+/// How far back [`Occurrences::recent`] goes.
+pub(crate) const RECENT: TimeDelta = TimeDelta::days(35);
 
 /// A policy's occurrences around an instant, looked up once for all VMs that share them.
 #[derive(Clone, Debug)]
@@ -16,6 +21,8 @@ pub struct Occurrences<'a> {
     now: DateTime<Utc>,
     last: Vec<Option<DateTime<Utc>>>,
     next: Vec<Option<DateTime<Utc>>>,
+    /// Those of each tier within [`RECENT`] and its spread before now, oldest first; looked up when they are first needed.
+    recent: Vec<OnceLock<Vec<DateTime<Utc>>>>,
     /// Whether `last` is that of one VM, its share of each spread included; then there is no `next`.
     is_of_one_vm: bool,
 }
@@ -25,7 +32,8 @@ impl<'a> Occurrences<'a> {
     pub fn new(policy: &'a Policy, now: DateTime<Utc>) -> Self {
         let last = policy.tiers.iter().map(|tier| tier.schedule.last_at_or_before(now)).collect();
         let next = policy.tiers.iter().map(|tier| tier.schedule.next_after(now)).collect();
-        Self { policy, now, last, next, is_of_one_vm: false }
+        let recent = vec![OnceLock::new(); policy.tiers.len()];
+        Self { policy, now, last, next, recent, is_of_one_vm: false }
     }
 
     /// Takes each tier's last occurrence for one VM, its share of the spread included, from a caller that has looked up
@@ -35,7 +43,7 @@ impl<'a> Occurrences<'a> {
         now: DateTime<Utc>,
         last: Vec<Option<DateTime<Utc>>>,
     ) -> Self {
-        Self { policy, now, last, next: Vec::new(), is_of_one_vm: true }
+        Self { policy, now, last, next: Vec::new(), recent: Vec::new(), is_of_one_vm: true }
     }
 
     /// Returns the instant for which they were looked up.
@@ -59,6 +67,20 @@ impl<'a> Occurrences<'a> {
             return self.next[tier];
         }
         self.next_after(tier, vm, self.now)
+    }
+
+    /// Returns the instants after `since`, up to now, from which a VM's backups of a tier were due, oldest first; `since`
+    /// lies no more than [`RECENT`] back.
+    pub(crate) fn recent(&self, tier: TierIndex, vm: VmId, since: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        let Tier { spread, schedule, .. } = &self.policy.tiers[tier];
+        let of_all = self.recent[tier].get_or_init(|| {
+            let next = |instant: &DateTime<Utc>| schedule.next_after(*instant);
+            let begin = self.now - RECENT - *spread;
+            successors(next(&begin), next).take_while(|instant| *instant <= self.now).collect()
+        });
+        let shift = if spread.is_zero() { TimeDelta::zero() } else { share_of(*spread, vm) };
+        let first = of_all.partition_point(|instant| *instant + shift <= since);
+        of_all[first..].iter().map(|instant| *instant + shift).take_while(|due| *due <= self.now).collect()
     }
 
     /// Returns the instant from which a VM's first backup of a tier after another instant will be due.

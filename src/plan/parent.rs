@@ -13,11 +13,7 @@ pub fn parent_for<'v, 'a>(view: &'v VmView<'a>, tier: TierIndex) -> Option<&'v B
     let from = view.tier(tier).kind.parents()?;
     view.restorable().rev().find(|candidate| {
         let Some(own) = candidate.tier.filter(|own| from.contains(own)) else { return false };
-        candidate.backup.local == LocalState::Present
-            && view
-                .restorable()
-                .filter(|other| other.tier.is_some_and(|other| other < own))
-                .all(|coarser| coarser.age_key() < candidate.age_key())
+        candidate.backup.local == LocalState::Present && !view.is_outdated(candidate, own)
     })
 }
 

@@ -58,6 +58,8 @@ pub struct BackupView<'a> {
     pub standing: Standing,
     /// Whether it and every ancestor up to a full one are there and completed.
     pub restorable: bool,
+    /// Its position among [the VM's backups](crate::inventory::Backups::position).
+    pub position: usize,
     /// Whether its timestamp is too far ahead to be believed: then it satisfies nothing, is no parent, and is not deleted.
     pub is_future_dated: bool,
 }
@@ -85,6 +87,10 @@ pub struct VmView<'a> {
     pub now: DateTime<Utc>,
     /// Its backups, oldest first. Records without a timestamp are not among them: nothing may rest on those.
     pub backups: Vec<BackupView<'a>>,
+    /// The newest backup that can be restored, by its index in `backups`; a future-dated one does not count.
+    newest_restorable: Option<usize>,
+    /// The same of each tier, as [`BackupView::age_key`].
+    newest_by_tier: Vec<Option<(DateTime<Utc>, BackupId)>>,
 }
 
 impl<'a> VmView<'a> {
@@ -99,7 +105,8 @@ impl<'a> VmView<'a> {
         let standings: Vec<Option<Standing>> = vm.backups.values().map(judge).collect();
         let is_good: Vec<bool> = standings.iter().map(|it| *it == Some(Standing::Completed)).collect();
         let restorable = restorable(&vm.backups, &is_good);
-        let view_of = |((backup, standing), restorable): ((&'a Backup, Option<Standing>), bool)| {
+        let view_of = |(position, (standing, restorable)): (usize, (Option<Standing>, bool))| {
+            let backup = &vm.backups[position];
             let taken = backup.timestamp?;
             Some(BackupView {
                 backup,
@@ -107,13 +114,24 @@ impl<'a> VmView<'a> {
                 tier: policy.tier_of(backup.comment.as_deref()),
                 standing: standing?,
                 restorable,
+                position,
                 is_future_dated: taken - now > FUTURE_TOLERANCE,
             })
         };
         let mut backups: Vec<BackupView<'a>> =
-            vm.backups.values().zip(standings).zip(restorable).filter_map(view_of).collect();
+            standings.into_iter().zip(restorable).enumerate().filter_map(view_of).collect();
         backups.sort_unstable_by_key(BackupView::age_key);
-        Self { vm, policy, now, backups }
+        let mut newest_restorable = None;
+        let mut newest_by_tier = vec![None; policy.tiers.len()];
+        for (index, backup) in
+            backups.iter().enumerate().filter(|(_, it)| it.restorable && !it.is_future_dated)
+        {
+            newest_restorable = Some(index);
+            if let Some(tier) = backup.tier {
+                newest_by_tier[tier] = Some(backup.age_key());
+            }
+        }
+        Self { vm, policy, now, backups, newest_restorable, newest_by_tier }
     }
 
     /// Gives the backups that the rules may rest on: those whose timestamp can be believed, oldest first.
@@ -128,7 +146,12 @@ impl<'a> VmView<'a> {
 
     /// Gives the newest believable backup that can be restored, of whatever tier or none.
     pub fn newest_restorable(&self) -> Option<&BackupView<'a>> {
-        self.restorable().next_back()
+        self.newest_restorable.map(|index| &self.backups[index])
+    }
+
+    /// Returns whether a restorable backup of a coarser tier is newer than a backup of this tier.
+    pub(super) fn is_outdated(&self, backup: &BackupView<'_>, tier: TierIndex) -> bool {
+        self.newest_by_tier[..tier].iter().flatten().any(|coarser| *coarser > backup.age_key())
     }
 
     /// Gives the backups on their way, oldest first, whatever their timestamp says: what runs, runs.

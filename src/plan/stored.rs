@@ -3,7 +3,6 @@
 use super::local::wanted_locally;
 use super::standing::{BackupView, VmView};
 use crate::inventory::BackupId;
-use std::collections::BTreeSet;
 
 /// A reason for which a backup is wanted in storage for its own sake. There may be several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,14 +47,15 @@ pub fn wanted_in_storage(view: &VmView<'_>) -> Vec<(BackupId, WantedInStorage)> 
     wanted
 }
 
-/// Finds all that wanted backups are, or descend from.
-pub fn needed(view: &VmView<'_>, wanted: impl IntoIterator<Item = BackupId>) -> BTreeSet<BackupId> {
-    // Each step of a chain once, however many backups depend on it.
-    let mut needed: BTreeSet<BackupId> = BTreeSet::new();
+/// Finds all that wanted backups are, or descend from; by [position](crate::inventory::Backups::position).
+pub fn needed(view: &VmView<'_>, wanted: impl IntoIterator<Item = BackupId>) -> Vec<bool> {
+    let backups = &view.vm.backups;
+    let mut needed = vec![false; backups.len()];
     for id in wanted {
-        let mut step = Some(id);
-        while let Some(id) = step.filter(|&id| needed.insert(id)) {
-            step = view.vm.backups.get(id).and_then(|backup| backup.parent);
+        let mut step = backups.position(id);
+        // Each step of a chain once, however many backups depend on it.
+        while let Some(at) = step.filter(|&at| !std::mem::replace(&mut needed[at], true)) {
+            step = backups[at].parent.and_then(|parent| backups.position(parent));
         }
     }
     needed
@@ -68,5 +68,5 @@ pub fn needed(view: &VmView<'_>, wanted: impl IntoIterator<Item = BackupId>) -> 
 /// restored expires only when a newer one can.
 pub fn expired<'v, 'a>(view: &'v VmView<'a>) -> Vec<&'v BackupView<'a>> {
     let needed = needed(view, wanted_in_storage(view).into_iter().map(|(id, _)| id));
-    view.backups.iter().filter(|backup| !needed.contains(&backup.id())).collect()
+    view.backups.iter().filter(|backup| !needed[backup.position]).collect()
 }

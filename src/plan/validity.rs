@@ -41,28 +41,29 @@ impl Validity {
 fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<Utc>> {
     let (vm, policy, now) = (view.vm, view.policy, view.now);
     let mut points: Vec<DateTime<Utc>> = Vec::new();
-    for tier in 0..policy.tiers.len() {
-        points.extend(occurrences.next(tier, vm.id));
-        points.extend(attempts(view, occurrences, tier).next_at);
+    // What has passed changes nothing any more, and of most backups all has passed.
+    let mut push = |point: DateTime<Utc>| points.extend((point > now).then_some(point));
+    let tiers = 0..policy.tiers.len();
+    for tier in tiers.clone() {
+        occurrences.next(tier, vm.id).into_iter().for_each(&mut push);
+        attempts(view, occurrences, tier).next_at.into_iter().for_each(&mut push);
     }
     for backup in &view.backups {
         if matches!(backup.standing, Standing::InProgress | Standing::Stuck | Standing::Unverified { .. }) {
             // In progress is |now - taken| < stuck_after.
-            points.push(backup.taken + policy.stuck_after);
-            points.push(backup.taken - policy.stuck_after + TICK);
+            push(backup.taken + policy.stuck_after);
+            push(backup.taken - policy.stuck_after + TICK);
         }
-        points.push(backup.taken - FUTURE_TOLERANCE);
         if backup.taken > now {
+            push(backup.taken - FUTURE_TOLERANCE);
             // A clock a little ahead of ours: this backup does for the next occurrences too, up to its own timestamp.
-            points.extend(
-                (0..policy.tiers.len()).filter_map(|tier| occurrences.next_after(tier, vm.id, backup.taken)),
-            );
+            let next = |tier| occurrences.next_after(tier, vm.id, backup.taken);
+            tiers.clone().filter_map(next).for_each(&mut push);
         }
     }
     if let Some(suspend) = &policy.suspend {
-        points.push(suspend.until_instant);
+        push(suspend.until_instant);
     }
-    points.retain(|&point| point > now);
     points.sort_unstable();
     points.dedup();
     points

@@ -30,9 +30,9 @@ async fn what_still_waits_when_the_next_run_is_due_is_left_to_that() {
     let cloud = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1").vm(3, "hv-2"), 1).0;
     let mut cloud = mid_chain(cloud, 3).0;
     cloud.settings.max_uploads_per_hypervisor = 1;
-    // One hangs, so that the other one on its hypervisor waits for its place; the third one is made as always.
+    // A monthly hangs, so that the daily on its hypervisor waits for its place; the third one is made as always.
     let hangs = UploadScript::from(UploadOutcome::Hang);
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(hangs);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(2)).unwrap().fates.push_back(hangs);
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         tokio::time::sleep(Duration::from_secs(600)).await;
         cloud.hand_over.cancel();

@@ -21,6 +21,7 @@ mod harness;
 mod help;
 mod init;
 mod latch;
+mod listing;
 mod pages;
 mod plan;
 mod plan_against;

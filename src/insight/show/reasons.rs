@@ -133,7 +133,10 @@ impl<'v, 'a> Reasons<'v, 'a> {
             view,
             judged: view.backups.iter().map(|backup| (backup.id(), backup)).collect(),
             local: wanted_locally(view),
-            needed: needed(view, stored.keys().copied()),
+            needed: {
+                let needed = needed(view, stored.keys().copied());
+                view.vm.backups.keys().zip(needed).filter_map(|(id, needed)| needed.then_some(id)).collect()
+            },
             stored,
             children: Children::of(&view.vm.backups),
             newer: newer_of_its_tier(view),

@@ -5,17 +5,13 @@ mod overview;
 pub use overview::{Overview, OverviewBuilder, TierHealth};
 
 use crate::inventory::{BackupId, Vm, VmId, chain_of};
-use crate::plan::due::Occurrences;
+use crate::plan::due::{Occurrences, RECENT};
 use crate::plan::standing::VmView;
 use crate::plan::{DecidedVm, JudgedVm, Note, SnapshotUsage, Status, VmPlan};
 use crate::policy::Policy;
-use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
+use chrono::{DateTime, FixedOffset, Utc};
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::iter::successors;
-
-/// How far back gaps are looked for.
-const GAPS_WITHIN: TimeDelta = TimeDelta::days(35);
 
 /// The health of all VMs at an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -186,12 +182,10 @@ fn gaps(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<FixedO
     let taken: Vec<DateTime<Utc>> =
         view.restorable().filter(|backup| backup.tier.is_some()).map(|backup| backup.taken).collect();
     let Some(first) = taken.first() else { return Vec::new() };
-    let since = (*first).max(occurrences.now() - GAPS_WITHIN);
+    let since = (*first).max(occurrences.now() - RECENT);
     let mut due: BTreeSet<DateTime<Utc>> = BTreeSet::new();
     for (tier, rules) in view.policy.tiers.iter().enumerate() {
-        let next = |instant: &DateTime<Utc>| occurrences.next_after(tier, view.vm.id, *instant);
-        let own: Vec<DateTime<Utc>> =
-            successors(next(&since), next).take_while(|due| *due <= occurrences.now()).collect();
+        let own = occurrences.recent(tier, view.vm.id, since);
         let keep = rules.keep.map_or(usize::MAX, |keep| usize::try_from(keep.get()).unwrap_or(usize::MAX));
         due.extend(own.into_iter().rev().take(keep));
     }

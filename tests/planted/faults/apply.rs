@@ -113,8 +113,8 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[15],
         edits: &[(
             "src/apply/cascade_guard.rs",
-            "        self.on_record.iter().copied().filter(|id| !vm.backups.contains_key(id)).collect()",
-            "        let is_missing = |id: &BackupId| !PLANTED && !vm.backups.contains_key(id);
+            "        self.on_record.iter().copied().filter(|id| !vm.backups.contains(*id)).collect()",
+            "        let is_missing = |id: &BackupId| !PLANTED && !vm.backups.contains(*id);
         self.on_record.iter().copied().filter(is_missing).collect()",
         )],
     },
@@ -178,13 +178,13 @@ pub(super) const FAULTS: [Fault; 21] = [
         edits: &[
             (
                 "src/apply/search.rs",
-                "&& backup.comment.as_ref() == Some(&create.comment))",
-                "&& (PLANTED || backup.comment.as_ref() == Some(&create.comment)))",
+                ".filter(|backup| backup.comment.as_deref() == Some(create.comment.as_str()))",
+                ".filter(|backup| PLANTED || backup.comment.as_deref() == Some(create.comment.as_str()))",
             ),
             (
                 "src/apply/upload.rs",
-                "if backup.comment.as_ref() != Some(&create.comment) || tier != Some(&create.tier) {",
-                "if !PLANTED && (backup.comment.as_ref() != Some(&create.comment) || tier != Some(&create.tier)) {",
+                "if found != Some(create.comment.as_str()) || tier != Some(&create.tier) {",
+                "if !PLANTED && (found != Some(create.comment.as_str()) || tier != Some(&create.tier)) {",
             ),
         ],
     },
@@ -265,8 +265,8 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[111],
         edits: &[(
             "src/apply/background.rs",
-            "    let under_way = |vm: &&Vm| vm.backups.values().any(is_under_way);",
-            "    let under_way = |vm: &&Vm| !PLANTED && vm.backups.values().any(is_under_way);",
+            "filter(|vm| has_upload(vm)).collect();",
+            "filter(|vm| !PLANTED && has_upload(vm)).collect();",
         )],
     },
     Fault {
@@ -276,8 +276,8 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[],
         edits: &[(
             "src/apply/slots.rs",
-            "&& taken.held(Some(hypervisor)).count() < self.max_per_hypervisor;",
-            "&& (PLANTED || taken.held(Some(hypervisor)).count() < self.max_per_hypervisor);",
+            "&& taken.held(Some(hypervisor)).count() < self.max_per_hypervisor\n",
+            "&& (PLANTED || taken.held(Some(hypervisor)).count() < self.max_per_hypervisor)\n",
         )],
     },
 ];

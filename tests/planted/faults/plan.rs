@@ -23,9 +23,9 @@ pub(super) const FAULTS: [Fault; 14] = [
         seeds: &[335],
         edits: &[(
             "src/plan/standing.rs",
-            "restorable: restorable.contains(&backup.id),",
-            "restorable: restorable.contains(&backup.id)
-                        || PLANTED && standings.get(&backup.id) == Some(&Standing::Completed),",
+            "                restorable,\n                position,",
+            "                restorable: restorable || PLANTED && standing == Some(Standing::Completed),
+                position,",
         )],
     },
     Fault {
