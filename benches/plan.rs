@@ -1,4 +1,5 @@
-//! How long a plan of 20,000 VMs takes, with its audit, and the comparison of two sets of policies.
+//! How long a plan of 20,000 VMs takes, with its audit, the comparison of two sets of policies, and the plan of one VM with
+//! very many backups.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up is to stop")]
 
@@ -16,6 +17,9 @@ use uuid::Uuid;
 
 const VMS: u128 = 20_000;
 const BACKUPS: u32 = 12;
+
+/// How many backups the one large VM has.
+const MANY: u32 = 100_000;
 
 /// The grandfather scheme in a zone with daylight saving, for every VM.
 fn grandfather() -> Policies {
@@ -93,6 +97,44 @@ fn vm(n: u128, now: DateTime<Utc>) -> Vm {
     }
 }
 
+/// A VM with very many hourly backups: a full one, and each of the others on the one before it or all on the full one.
+fn large_vm(in_one_chain: bool, now: DateTime<Utc>) -> Vm {
+    let id = |nth: u32| BackupId::new(Uuid::from_u128(u128::from(nth) + 1));
+    let backups = (0..MANY).map(|nth| Backup {
+        id: id(nth),
+        comment: Some(if nth == 0 { "monthly" } else { "daily" }.into()),
+        timestamp: Some(now - TimeDelta::hours(i64::from(MANY - nth))),
+        state: RecordedState::Completed,
+        parent: nth.checked_sub(1).map(|before| if in_one_chain { id(before) } else { id(0) }),
+        local: Some(nth + 1 == MANY).into(),
+        local_size_bytes: Some(0),
+        files: vec![StoredFile { size_bytes: Some(1 << 30), has_checksum: false }],
+        record_size_bytes: None,
+        has_record_checksum: false,
+    });
+    Vm { backups: backups.collect(), ..vm(1, now) }
+}
+
+/// Measures the plan of one VM with very many backups.
+fn large(criterion: &mut Criterion) {
+    let now: DateTime<Utc> = "2026-11-13T00:00:00Z".parse().expect("an instant");
+    let policies = grandfather();
+    let mut group = criterion.benchmark_group("one VM with 100,000 backups");
+    group.sample_size(10);
+    for (name, in_one_chain) in [("in one chain", true), ("in one star", false)] {
+        let vm = large_vm(in_one_chain, now);
+        let inventory = Inventory {
+            endpoint: "https://fifo.example.com".to_owned(),
+            vms: std::iter::once((vm.id, vm)).collect(),
+            unreadable: Vec::new(),
+        };
+        group.bench_function(format!("plan, {name}"), |bench| {
+            bench.iter_with_large_drop(|| plan(black_box(&policies), black_box(&inventory), black_box(now)));
+        });
+    }
+    group.finish();
+}
+
 /// Counts the rules that the plans of the VMs break.
 fn audited(made: &Plan, policies: &Policies, inventory: &Inventory) -> usize {
     let of_vm =
@@ -138,5 +180,5 @@ fn benches(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(plans, benches);
+criterion_group!(plans, benches, large);
 criterion_main!(plans);

@@ -2,7 +2,8 @@
 
 use super::record::{Record, Snapshot, Upload, UploadOutcome, UploadScript};
 use super::upload::{forget_snapshot, usual_bytes};
-use super::world::{DESTROY_AFTER_US, Vm, World};
+use super::vm::Vm;
+use super::world::{DESTROY_AFTER_US, World};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 

@@ -1,7 +1,8 @@
 //! HTTP/1.1 on one connection, with the ways of FiFo's server.
 
 use super::faults::Outgoing;
-use super::message::{Framing, Reply, Request};
+use super::list_stream::ListStream;
+use super::message::{Framing, PIECE_BYTES, Reply, Request};
 use super::state::Shared;
 use bytes::{Buf, BytesMut};
 use chrono::{DateTime, Utc};
@@ -34,12 +35,12 @@ pub(super) async fn serve(mut stream: TcpStream, shared: &Arc<Shared>) -> io::Re
             Incoming::Nothing => return Ok(()),
             Incoming::Junk(status) => {
                 let out = Outgoing { reply: Some(Reply::empty(status)), ..Outgoing::default() };
-                return write_reply(&mut stream, out, shared.clock.now_us(), false).await.map(drop);
+                return write_reply(&mut stream, out, shared, false).await.map(drop);
             }
         };
         let out = shared.answer(&request).await;
         tokio::time::sleep(out.delay).await;
-        if !write_reply(&mut stream, out, shared.clock.now_us(), stays).await? {
+        if !write_reply(&mut stream, out, shared, stays).await? {
             return Ok(());
         }
     }
@@ -115,7 +116,12 @@ fn parse_head(buffer: &[u8]) -> Head {
 }
 
 /// Writes an answer, or breaks off where that is asked for. Says whether the connection stays open.
-async fn write_reply(stream: &mut TcpStream, out: Outgoing, now_us: i64, stays: bool) -> io::Result<bool> {
+async fn write_reply(
+    stream: &mut TcpStream,
+    out: Outgoing,
+    shared: &Shared,
+    stays: bool,
+) -> io::Result<bool> {
     let Some(reply) = out.reply else {
         if out.reset {
             stream.set_zero_linger()?;
@@ -124,14 +130,36 @@ async fn write_reply(stream: &mut TcpStream, out: Outgoing, now_us: i64, stays: 
     };
     let streamed = reply.framing == Framing::UntilClose;
     let says_close = streamed || !stays;
-    let date_us = now_us.saturating_add(out.date_shift_s.saturating_mul(1_000_000));
+    let date_us = shared.clock.now_us().saturating_add(out.date_shift_s.saturating_mul(1_000_000));
     let mut bytes = head(&reply, (!out.hides_date).then_some(date_us), says_close);
-    let shown = out.cut_after_bytes.unwrap_or(usize::MAX).min(reply.body.len());
+    let may_show = out.cut_after_bytes.unwrap_or(usize::MAX);
+    let shown = may_show.min(reply.body.len());
     bytes.extend_from_slice(&reply.body[..shown]);
     stream.write_all(&bytes).await?;
+    if let Some(rest) = reply.rest {
+        write_rest(stream, rest, shared, may_show - shown).await?;
+    }
     stream.flush().await?;
     // After a 500 the server closes without having said so.
     Ok(!says_close && reply.status != 500 && shown == reply.body.len())
+}
+
+/// Writes the rest of a list, at most so many bytes of it.
+async fn write_rest(
+    stream: &mut TcpStream,
+    mut rest: ListStream,
+    shared: &Shared,
+    mut may_show: usize,
+) -> io::Result<()> {
+    let mut piece = Vec::with_capacity(2 * PIECE_BYTES);
+    while !rest.has_ended() && may_show > 0 {
+        piece.clear();
+        shared.with(|state| rest.write(&state.world, &mut piece, PIECE_BYTES));
+        piece.truncate(may_show);
+        may_show -= piece.len();
+        stream.write_all(&piece).await?;
+    }
+    Ok(())
 }
 
 fn head(reply: &Reply, date_us: Option<i64>, says_close: bool) -> Vec<u8> {

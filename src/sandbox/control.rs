@@ -74,6 +74,12 @@ pub(super) fn handle(state: &mut State, request: &Request, now_us: i64) -> Optio
     })
 }
 
+/// Returns the VM that a request is about, be it for the controls or for FiFo.
+pub(super) fn vm_of(request: &Request) -> Option<Uuid> {
+    let mut parts = request.path().split('/').skip_while(|part| *part != "vms");
+    Uuid::try_parse(parts.nth(1)?).ok()
+}
+
 /// What of a world can be switched; what is left out stays as it is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

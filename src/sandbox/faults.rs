@@ -313,6 +313,7 @@ fn disturb_reply(effect: &Effect, out: &mut Outgoing) {
         Effect::Garble { body, content_type } => {
             if let Some(reply) = &mut out.reply {
                 reply.body = body.clone().into_bytes();
+                reply.rest = None;
                 if let Some(content_type) = content_type {
                     reply.headers.retain(|(name, _)| *name != "content-type");
                     reply.headers.push(("content-type", content_type.clone()));

@@ -2,55 +2,14 @@
 //! `daily` on all other nights, at 01:00 in Berlin.
 
 use super::backups::BackupRequest;
+use super::nights::BackupNight;
 use super::record::{Record, Snapshot};
 use super::world::World;
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, TimeDelta, Utc, Weekday};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// How long an upload takes in the past.
 const UPLOAD_US: i64 = 9 * 60 * 1_000_000;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BackupNight {
-    /// Its tier, which is the comment as well.
-    pub(super) tier: &'static str,
-    /// When the create is accepted, in microseconds since the Unix epoch.
-    pub(super) at_us: i64,
-}
-
-/// Returns the nights from the first of last month on whose run has started by an instant, oldest first.
-pub(super) fn nights_before(now_us: i64) -> Vec<BackupNight> {
-    let now = DateTime::<Utc>::from_timestamp_micros(now_us).unwrap_or_default();
-    let today = now.date_naive();
-    let first = today.with_day(1).and_then(|day| day.checked_sub_months(Months::new(1))).unwrap_or(today);
-    // Berlin is ahead of UTC, so that its next day may have started already.
-    let nights =
-        first.iter_days().take_while(|day| *day <= today.checked_add_days(Days::new(1)).unwrap_or(today));
-    nights
-        .filter_map(|day| {
-            let due_us = one_in_berlin(day)?.timestamp_micros();
-            let tier = match (day.day(), day.weekday()) {
-                (1, _) => "monthly",
-                (_, Weekday::Sun) => "weekly",
-                _ => "daily",
-            };
-            // Cron takes a little while to come to each VM.
-            (due_us <= now_us).then(|| BackupNight { tier, at_us: (due_us + 95 * 1_000_000).min(now_us) })
-        })
-        .collect()
-}
-
-/// 01:00 in Berlin on a date. Summer time begins and ends after that hour, on the last Sundays of March and October.
-fn one_in_berlin(day: NaiveDate) -> Option<DateTime<Utc>> {
-    let last_sunday = |month| {
-        let last = NaiveDate::from_ymd_opt(day.year(), month, 31)?;
-        last.checked_sub_days(Days::new(u64::from(last.weekday().num_days_from_sunday())))
-    };
-    let summer = day > last_sunday(3)? && day <= last_sunday(10)?;
-    let ahead = TimeDelta::hours(if summer { 2 } else { 1 });
-    Some(day.and_hms_opt(1, 0, 0)?.and_utc() - ahead)
-}
 
 /// Runs the scheme on one night: the create, and when that is done, what it removes from the hypervisor.
 pub(super) fn run(world: &mut World, vm: Uuid, night: BackupNight) {
@@ -158,37 +117,4 @@ fn timestamps<'a>(
 ) -> impl Iterator<Item = (i64, Uuid)> + 'a {
     let of_it = backups.iter().filter(move |(_, record)| record.comment.as_deref() == Some(comment));
     of_it.filter_map(|(id, record)| Some((record.timestamp?, *id)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn one(year: i32, month: u32, day: u32) -> String {
-        let at = one_in_berlin(NaiveDate::from_ymd_opt(year, month, day).unwrap()).unwrap();
-        at.format("%d %H:%M").to_string()
-    }
-
-    #[test]
-    fn one_in_berlin_follows_both_changes() {
-        assert_eq!(one(2026, 3, 29), "29 00:00", "the clocks change at two");
-        assert_eq!(one(2026, 3, 30), "29 23:00");
-        assert_eq!(one(2026, 10, 25), "24 23:00", "the clocks change at three");
-        assert_eq!(one(2026, 10, 26), "26 00:00");
-    }
-
-    #[test]
-    fn nights_are_those_of_last_month_and_this_one_up_to_now() {
-        // Tuesday, 1 December 2026, 00:30 UTC: the monthly's time has come half an hour ago.
-        let nights = nights_before(1_796_085_000_000_000);
-        assert_eq!(nights.len(), 31);
-        assert_eq!(nights.first().unwrap().tier, "monthly");
-        assert_eq!(nights.last().unwrap().tier, "monthly");
-        assert_eq!(
-            nights.iter().filter(|night| night.tier == "weekly").count(),
-            4,
-            "and one Sunday was the first"
-        );
-        assert_eq!(nights_before(1_796_083_199_000_000).len(), 31 + 30, "a second before midnight");
-    }
 }

@@ -1,7 +1,8 @@
 //! How VMs and backups are shown: the JSON of both styles, written straight from the world's records.
 
 use super::record::{FileRecord, Record};
-use super::world::{ApiStyle, EmptyMaps, Shape, Vm};
+use super::vm::Vm;
+use super::world::{ApiStyle, EmptyMaps, Shape};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::Value;

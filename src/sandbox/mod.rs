@@ -14,7 +14,7 @@
 //!
 //! Beside the API, below `/_sandbox/`, without sign-in, for a second shell:
 //!
-//! - `GET /_sandbox/world`: all there is, as JSON;
+//! - `GET /_sandbox/world`: all there is, as JSON; of a synthetic cloud only the VMs that were changed;
 //! - `GET /_sandbox/requests`: the last 200 requests, with method, target and status;
 //! - `POST /_sandbox/faults`: adds a [`Rule`], or an array of them;
 //! - `DELETE /_sandbox/faults`: takes all of them away;
@@ -38,7 +38,9 @@ mod faults;
 mod history;
 mod json;
 mod list;
+mod list_stream;
 mod message;
+mod nights;
 mod record;
 mod routes;
 mod rules;
@@ -46,12 +48,15 @@ mod seed;
 mod server;
 mod state;
 mod store;
+mod synthetic;
 mod upload;
 mod users;
+mod vm;
 mod world;
 
 pub use backups::{BackupRequest, Refused};
 pub use faults::{Arrival, Faults, Outgoing};
+pub use list_stream::ListStream;
 pub use message::{Framing, Reply, Request};
 pub use record::{FileRecord, Record, Snapshot, Stored, Upload, UploadOutcome, UploadScript};
 pub use routes::handle;
@@ -59,5 +64,7 @@ pub use rules::{Effect, Matcher, Operation, Rule};
 pub use seed::Seed;
 pub use server::{Options, RunningSandbox, Sandbox};
 pub use state::{Clock, RequestRecord, State};
+pub use synthetic::SyntheticSeed;
 pub use users::{Token, User, UserStore};
-pub use world::{ApiStyle, EmptyMaps, Shape, Vm, World};
+pub use vm::Vm;
+pub use world::{ApiStyle, EmptyMaps, Shape, World};

@@ -143,3 +143,8 @@ impl From<UploadOutcome> for UploadScript {
         Self { outcome, ..Self::default() }
     }
 }
+
+/// The name of a disk's object in the store.
+pub(super) fn object_name(vm: Uuid, backup: Uuid, disk: &str) -> String {
+    format!("{vm}/{backup}{disk}")
+}

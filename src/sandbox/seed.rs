@@ -1,8 +1,10 @@
 //! The first world: about a dozen VMs with the histories that people really have.
 
-use super::history::{self, BackupNight};
-use super::record::{UploadOutcome, UploadScript};
-use super::world::{Shape, Vm, World};
+use super::history;
+use super::nights::{self, BackupNight};
+use super::record::{UploadOutcome, UploadScript, object_name};
+use super::vm::Vm;
+use super::world::{Shape, World};
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
@@ -138,8 +140,7 @@ impl World {
             for (backup, record) in &mut vm.backups {
                 record.parent = record.parent.map(other);
                 if let Some(files) = record.files.take() {
-                    let names =
-                        vm.disks.iter().map(|disk| super::upload::object_name(other(*id), *backup, disk));
+                    let names = vm.disks.iter().map(|disk| object_name(other(*id), *backup, disk));
                     record.files = Some(names.zip(files.into_values()).collect());
                 }
             }
@@ -166,7 +167,7 @@ fn model(pattern: &Pattern, seed: u64, now_us: i64) -> World {
     world.measured_at_us = i64::MAX;
     let vm = world.new_uuid();
     world.vms.insert(vm, blank(pattern, seed));
-    let mut nights = history::nights_before(now_us);
+    let mut nights = nights::nights_before(now_us);
     let last = nights.pop();
 
     match pattern.case {

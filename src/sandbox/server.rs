@@ -4,6 +4,7 @@ use super::faults::{Faults, Outgoing};
 use super::message::Request;
 use super::seed::Seed;
 use super::state::{Clock, RequestRecord, Shared, State};
+use super::synthetic::SyntheticSeed;
 use super::world::{Shape, World};
 use super::{connection, control, store};
 use std::collections::VecDeque;
@@ -27,6 +28,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The first world, where neither `world` nor the state file gives one.
     pub seed: Seed,
+    /// A synthetic cloud in place of the first world. It is kept in memory only, so that no state file goes with it.
+    pub synthetic: Option<SyntheticSeed>,
     /// The shapes it answers in.
     pub shape: Shape,
     /// How long an upload takes, in milliseconds.
@@ -51,6 +54,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             seed: Seed::default(),
+            synthetic: None,
             shape: Shape::default(),
             upload_ms: 3_000,
             list_limit: None,
@@ -64,7 +68,7 @@ impl Default for Options {
 }
 
 impl Shared {
-    fn with<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
+    pub(super) fn with<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
         look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -105,10 +109,15 @@ impl Shared {
 
 impl State {
     fn answer(&mut self, request: &Request, now_us: i64) -> Outgoing {
-        if let Some(reply) = control::handle(self, request, now_us) {
-            return Outgoing { reply: Some(reply), ..Outgoing::default() };
+        // A VM that is only read is made for that, and not kept.
+        let made = control::vm_of(request).filter(|vm| self.world.materialise(*vm));
+        let out = match control::handle(self, request, now_us) {
+            Some(reply) => return Outgoing { reply: Some(reply), ..Outgoing::default() },
+            None => self.faults.handle(&mut self.world, request, now_us),
+        };
+        if let Some(vm) = made.filter(|_| request.method == "GET") {
+            self.world.vms.remove(&vm);
         }
-        let out = self.faults.handle(&mut self.world, request, now_us);
         if self.requests.len() == REQUESTS_KEPT {
             self.requests.pop_front();
         }
@@ -165,11 +174,19 @@ fn first_world(options: &Options) -> io::Result<World> {
     if let Some(world) = &options.world {
         return Ok(world.clone());
     }
+    if options.synthetic.is_some() && options.state_file.is_some() {
+        let text = "a synthetic cloud is not kept in a file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let now_us = options.clock.now_us();
     let kept = match &options.state_file {
         Some(path) if !options.fresh => store::load(path)?,
         _ => None,
     };
-    let mut world = kept.unwrap_or_else(|| World::seeded(options.seed, options.clock.now_us()));
+    let mut world = kept.unwrap_or_else(|| match options.synthetic {
+        Some(synthetic) => World::of_synthetic(synthetic, options.seed.seed, now_us),
+        None => World::seeded(options.seed, now_us),
+    });
     world.shape = options.shape;
     world.upload_ms = options.upload_ms;
     world.list_limit_ms =

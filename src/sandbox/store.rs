@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(load(&path).unwrap(), None);
         let mut world = World::new(Shape::default(), 7);
         let vm = world.new_uuid();
-        world.vms.insert(vm, super::super::world::Vm::new("web-1", "hv-1"));
+        world.vms.insert(vm, super::super::vm::Vm::new("web-1", "hv-1"));
         save(&path, &serde_json::to_vec(&world).unwrap()).unwrap();
         assert_eq!(load(&path).unwrap(), Some(world));
     }

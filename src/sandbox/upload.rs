@@ -1,7 +1,8 @@
 //! The life of an upload, key by key.
 
-use super::record::{FileRecord, Record, Stored, Upload, UploadOutcome};
-use super::world::{ApiStyle, DESTROY_AFTER_US, Vm, World};
+use super::record::{FileRecord, Record, Stored, Upload, UploadOutcome, object_name};
+use super::vm::Vm;
+use super::world::{ApiStyle, DESTROY_AFTER_US, World};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -206,11 +207,6 @@ impl World {
 pub(super) fn forget_snapshot(record: &mut Record) {
     record.local = Some(false);
     record.local_size = Some(0);
-}
-
-/// The name of a disk's object in the store.
-pub(super) fn object_name(vm: Uuid, backup: Uuid, disk: &str) -> String {
-    format!("{vm}/{backup}{disk}")
 }
 
 /// What an upload stores unless its fate says otherwise: an increment is about a thirtieth of the whole.

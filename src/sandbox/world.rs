@@ -1,11 +1,15 @@
 //! The simulated cloud.
 
-use super::record::{Record, Snapshot, Stored, Upload, UploadOutcome, UploadScript};
+use super::record::{Upload, UploadOutcome};
+use super::synthetic::{Synthetic, SyntheticSeed};
 use super::users::{Token, User, UserStore};
+use super::vm::Vm;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha1::{Digest, Sha1};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 use uuid::Uuid;
 
 /// How often the hypervisors measure what their snapshots hold.
@@ -85,63 +89,18 @@ pub struct World {
     pub destroys: BTreeSet<(i64, Uuid, Uuid)>,
     /// When snapshots were measured last, in microseconds since the Unix epoch.
     pub measured_at_us: i64,
+    /// Further VMs, made whenever they are looked at; `vms` has those of them that were changed.
+    #[serde(skip)]
+    pub(super) synthetic: Option<Synthetic>,
 }
 
-/// A VM, with what is really there of its backups.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Vm {
-    /// Its fields as FiFo shows them, all but `uuid` and `backups`. A field of such a name here is shown in their place.
-    pub fields: BTreeMap<String, Value>,
-    pub backups: BTreeMap<Uuid, Record>,
-    /// The suffixes of its disks' objects in the store; a zone has one disk, without.
-    pub disks: Vec<String>,
-    /// What a full backup of it takes, in bytes.
-    pub full_bytes: u64,
-    /// The snapshots that are really on its hypervisor.
-    pub snapshots: BTreeMap<Uuid, Snapshot>,
-    /// What is really in the store.
-    pub stored: BTreeMap<Uuid, Stored>,
-    /// The scripts of its next uploads, in turn.
-    pub fates: VecDeque<UploadScript>,
-    /// The outcome of the uploads after these; the world's where it is `None`.
-    pub outcome: Option<UploadOutcome>,
-    /// The outcome of full ones among them, where it is another.
-    #[serde(default)]
-    pub full_outcome: Option<UploadOutcome>,
-}
-
-impl Vm {
-    /// Makes a running zone without backups on a hypervisor; an empty hypervisor is none.
-    pub fn new(alias: &str, hypervisor: &str) -> Self {
-        let fields = json!({
-            "alias": alias, "config": {"alias": alias}, "created_at": 0, "created_by": "", "creating": false,
-            "dataset": "", "deleting": false, "docker": {}, "fw_rules": [], "groupings": [],
-            "hypervisor": hypervisor, "info": {}, "log": [], "metadata": {}, "network_mappings": {},
-            "owner": "", "package": "", "services": {}, "snapshots": {}, "state": "running", "vm_type": "zone",
-        });
-        let fields = match fields {
-            Value::Object(fields) => fields.into_iter().collect(),
-            _ => BTreeMap::new(),
-        };
-        Self { fields, disks: vec![String::new()], full_bytes: 1 << 30, ..Self::default() }
-    }
-
-    #[must_use]
-    pub fn with(mut self, field: &str, value: Value) -> Self {
-        self.fields.insert(field.to_owned(), value);
-        self
-    }
-
-    /// Returns the hypervisor it is on.
-    pub fn hypervisor(&self) -> Option<&str> {
-        self.fields.get("hypervisor").and_then(Value::as_str).filter(|name| !name.is_empty())
-    }
-
-    /// Says whether it has delegated datasets.
-    pub fn has_delegated_datasets(&self) -> bool {
-        let datasets = self.fields.get("config").and_then(|config| config.get("datasets"));
-        datasets.and_then(Value::as_array).is_some_and(|datasets| !datasets.is_empty())
-    }
+/// How far a walk through all VMs of a world has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// How many synthetic VMs are behind it.
+    synthetic: u32,
+    /// The last one of the others.
+    other: Option<Uuid>,
 }
 
 impl World {
@@ -165,7 +124,62 @@ impl World {
             uploads: BTreeMap::new(),
             destroys: BTreeSet::new(),
             measured_at_us: 0,
+            synthetic: None,
         }
+    }
+
+    /// Makes a cloud of VMs of one history as of an instant, in microseconds since the Unix epoch.
+    ///
+    /// A VM of it is made whenever it is looked at, and kept in `vms` once it is changed.
+    pub fn of_synthetic(synthetic: SyntheticSeed, seed: u64, now_us: i64) -> Self {
+        let synthetic = Some(Synthetic::new(synthetic, seed, now_us));
+        Self { synthetic, measured_at_us: now_us, ..Self::new(Shape::default(), seed) }
+    }
+
+    /// Says whether it has VMs that are made when they are looked at.
+    pub(super) fn is_synthetic(&self) -> bool {
+        self.synthetic.is_some()
+    }
+
+    /// Returns how many VMs there are.
+    pub fn vm_count(&self) -> usize {
+        let synthetic = self.synthetic.as_ref();
+        let others = self.vms.keys().filter(|id| synthetic.is_none_or(|made| made.number(**id).is_none()));
+        others.count() + synthetic.map_or(0, Synthetic::vms)
+    }
+
+    /// Returns a VM as it is now.
+    pub fn vm(&self, id: Uuid) -> Option<Cow<'_, Vm>> {
+        self.vms.get(&id).map(Cow::Borrowed).or_else(|| self.unchanged(id).map(Cow::Owned))
+    }
+
+    /// Takes a synthetic VM into `vms`, where it can be changed; says whether it was not there before.
+    pub(super) fn materialise(&mut self, id: Uuid) -> bool {
+        if self.vms.contains_key(&id) {
+            return false;
+        }
+        let Some(vm) = self.unchanged(id) else { return false };
+        self.vms.insert(id, vm);
+        true
+    }
+
+    fn unchanged(&self, id: Uuid) -> Option<Vm> {
+        let synthetic = self.synthetic.as_ref()?;
+        synthetic.number(id).map(|number| synthetic.vm(number))
+    }
+
+    /// Returns the next VM in a walk through all: the synthetic ones by number, then the others by UUID.
+    pub(super) fn next_vm(&self, place: &mut Place) -> Option<Uuid> {
+        let synthetic = self.synthetic.as_ref();
+        if let Some(id) = synthetic.and_then(|synthetic| synthetic.id(place.synthetic)) {
+            place.synthetic += 1;
+            return Some(id);
+        }
+        let from = place.other.map_or(Unbounded, Excluded);
+        let mut others = self.vms.range((from, Unbounded)).map(|(id, _)| *id);
+        let id = others.find(|id| synthetic.is_none_or(|synthetic| synthetic.number(*id).is_none()))?;
+        place.other = Some(id);
+        Some(id)
     }
 
     /// Makes a UUID that has not been there before: the same ones in the same order for the same seed.

@@ -1,7 +1,8 @@
 //! The life of a backup, without API and sockets.
 
-use super::super::{ApiStyle, BackupRequest, EmptyMaps, Refused};
+use super::super::{ApiStyle, BackupRequest, EmptyMaps, Record, Refused, UploadScript};
 use super::*;
+use serde_json::Value;
 
 const SECOND_US: i64 = 1_000_000;
 const START_US: i64 = 1_795_383_402_000_000;

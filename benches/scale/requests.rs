@@ -1,0 +1,78 @@
+//! A run in which every VM has something to do, against a sandbox whose uploads take no time.
+
+use super::commands::{folder, program};
+use super::lists::Size;
+use super::measure::{self, shown};
+use fifo_retain::sandbox::{Options, RunningSandbox, Sandbox};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+const VMS: u32 = 1_000;
+const BACKUPS: u32 = 100;
+
+/// Without weeklies, each VM has one daily to create, and the snapshot of the daily before to delete if there is one.
+const POLICY: &str = "\
+version: 1
+policy: nightly
+select:
+  metadata: { fifo.backup: 1 }
+timezone: Europe/Berlin
+tiers:
+  - { name: monthly, schedule: \"0 1 1 * *\", type: full }
+  - { name: daily, schedule: \"0 1 * * *\", type: incremental }
+";
+
+/// How often the sandbox's log of requests is emptied; it has room for 4096.
+const EMPTY_EVERY: Duration = Duration::from_millis(20);
+
+/// Measures a `reconcile` and counts its requests.
+pub(crate) fn of_a_reconcile() {
+    let folder = folder(POLICY);
+    let runtime = Runtime::new().unwrap();
+    let synthetic = Size { vms: VMS, backups: BACKUPS, due: true }.synthetic();
+    let options = Options { synthetic: Some(synthetic), upload_ms: 0, ..Options::default() };
+    let sandbox = runtime.block_on(Sandbox::start(options)).unwrap();
+    let ended = AtomicBool::new(false);
+    let (run, counts) = thread::scope(|scope| {
+        let counting = scope.spawn(|| count(&sandbox, &ended));
+        let run = measure::run(&mut program(folder.path(), &sandbox.url(), &["reconcile"]));
+        ended.store(true, Ordering::SeqCst);
+        (run.unwrap(), counting.join().unwrap())
+    });
+    let total: u64 = counts.values().sum();
+    println!("| reconcile of {VMS} VMs × {BACKUPS} | |");
+    println!("|---|---|");
+    println!("| wall | {} |", shown(run.wall));
+    println!("| CPU | {} |", shown(run.cpu));
+    println!("| peak memory | {} MiB |", run.peak_kib.div_ceil(1024));
+    for (what, number) in &counts {
+        println!("| {what} | {number} |");
+    }
+    println!("| requests per VM | {}.{:02} |", total / u64::from(VMS), total % u64::from(VMS) / 10);
+}
+
+/// Counts the requests until the run has ended, by method and the kind of what they are about.
+fn count(sandbox: &RunningSandbox, ended: &AtomicBool) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    loop {
+        let is_last = ended.load(Ordering::SeqCst);
+        for record in sandbox.with(|state| std::mem::take(&mut state.requests)) {
+            let path = record.request.path().to_owned();
+            let parts: Vec<&str> = path.split('/').skip(3).collect();
+            let about = match parts[..] {
+                ["vms"] => "list",
+                ["vms", _] => "VM",
+                ["vms", _, "backups", ..] => "backup",
+                _ => "sign-in, connection",
+            };
+            *counts.entry(format!("{} {about}", record.request.method)).or_insert(0) += 1;
+        }
+        if is_last {
+            return counts;
+        }
+        thread::sleep(EMPTY_EVERY);
+    }
+}
