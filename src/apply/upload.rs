@@ -1,7 +1,7 @@
 //! Waits for an upload, and checks the result.
 
 use super::event::EventKind;
-use super::reader::ReadError;
+use super::reader::{ReadError, VmReading};
 use super::slots::Slot;
 use super::step::{
     BackupFault, FailureReason, HandOverReason, InterruptReason, MissingFact, StepError, StepSuccess,
@@ -41,6 +41,8 @@ impl Uploading {
 struct UploadWatch {
     last: Option<Uploading>,
     same_readings: u32,
+    /// The last reading, where that was a single one and showed something new.
+    fresh: Option<VmReading>,
     /// Since when nothing could be read.
     blind_since: Option<Instant>,
     /// Since when FiFo reports it as completed.
@@ -50,7 +52,7 @@ struct UploadWatch {
 impl VmWorker<'_> {
     /// Waits for a backup until it is complete and checked with its snapshot in place, or has failed.
     pub(super) async fn wait_for(
-        &self,
+        &mut self,
         create: &Create,
         id: BackupId,
         slot: &Slot,
@@ -76,6 +78,7 @@ impl VmWorker<'_> {
             match backup.state {
                 RecordedState::Completed => {
                     if let Some(success) = self.judge_completed(create, &backup, &vm, &mut watch)? {
+                        self.last_poll = watch.fresh.take().map(|seen| (seen, Instant::now()));
                         return Ok(success);
                     }
                 }
@@ -182,8 +185,13 @@ impl VmWorker<'_> {
         id: BackupId,
         watch: &mut UploadWatch,
     ) -> Result<Option<Uploading>, ReadError> {
+        watch.fresh = None;
         let single = match self.context.reader.read(self.id).await {
-            Ok(seen) => Uploading::find(seen.vm, id),
+            Ok(seen) => {
+                let single = Uploading::find(seen.vm.clone(), id);
+                watch.fresh = Some(seen).filter(|_| single != watch.last);
+                single
+            }
             Err(ReadError::Gone) => {
                 return Ok(Uploading::find(self.context.reader.in_list(self.id).await?, id));
             }

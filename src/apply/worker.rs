@@ -12,6 +12,7 @@ use crate::plan::{Action, Create, VmPlan, audit, decide, expected_upload_bytes, 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Executes the plan of one VM.
 pub(super) struct VmWorker<'a> {
@@ -34,11 +35,16 @@ pub(super) struct VmWorker<'a> {
     pub(super) is_create_handed_over: bool,
     /// Whether its uploads that count as stuck have been read twice.
     pub(super) has_checked_stuck: bool,
+    /// The reading that showed a new backup complete, and when: the next action needs no other one if it follows at once.
+    pub(super) last_poll: Option<(VmReading, Instant)>,
     /// Whether the VM has been found to be as it was when the plan was made.
     compared: bool,
     /// How far FiFo's clock was ahead of this machine's in the last answer with a date.
     server_ahead: Option<TimeDelta>,
 }
+
+/// A reading that is older than this is not acted on: the VM is read again.
+const LAST_POLL_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Why a wait was cut short.
 pub(super) enum WaitError {
@@ -74,6 +80,7 @@ impl<'a> VmWorker<'a> {
             completed: None,
             is_create_handed_over: false,
             has_checked_stuck: false,
+            last_poll: None,
             compared: false,
             server_ahead: None,
         }
@@ -83,7 +90,11 @@ impl<'a> VmWorker<'a> {
     ///
     /// A single reading that does not fit what is known may be old, so then the list decides.
     pub(super) async fn read_vm(&mut self) -> Result<VmReading, StepError> {
-        let mut seen = self.context.reader.read(self.id).await.map_err(could_not_read)?;
+        let last_poll = self.last_poll.take().filter(|(_, at)| at.elapsed() < LAST_POLL_AGE_MAX);
+        let mut seen = match last_poll {
+            Some((seen, _)) => seen,
+            None => self.context.reader.read(self.id).await.map_err(could_not_read)?,
+        };
         let ours = self.context.executor.clock.now();
         self.server_ahead = seen.server_date.map(|date| date - ours).or(self.server_ahead);
         if !self.fits(&seen.vm) {

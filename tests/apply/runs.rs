@@ -102,7 +102,7 @@ async fn disturbances_now_and_then_change_nothing_but_the_time() {
         .map(|status| Effect::Answer { status, retry_after_s: None, location: None })
         .into_iter()
         .chain([Effect::Drop, Effect::Cut { after_bytes: 40 }])
-        .zip([(1, 17), (4, 19), (7, 23), (10, 29), (13, 31)])
+        .zip([(1, 17), (4, 37), (7, 23), (10, 29), (13, 31)])
         .map(|(effect, (skip, every))| {
             // Each in its own time, so that they do not go along with anybody's requests.
             let mut rule = Rule::new(effect).after(skip);
@@ -215,4 +215,17 @@ async fn a_user_who_is_refused_in_the_middle_is_not_asked_for_again_and_again() 
     let step = &report.vms[0].steps[0];
     assert_eq!(step.ending, ActionOutcome::Unverified);
     assert!(step.message.contains("refuses to sign in `admin`"), "{}", step.message);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_create_and_one_delete_take_six_requests() {
+    let cloud = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1).0;
+    let at_once = UploadScript { upload_ms: Some(0), ..UploadScript::from(UploadOutcome::Complete) };
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(at_once);
+    let (plan, inventory) = cloud.plan().await;
+    let before = cloud.asked("GET");
+    let tally = cloud.execute(&plan, &inventory).await.tally();
+    assert_eq!((tally.created, tally.deleted_local), (1, 1));
+    // Before the create, to find the backup, when it is complete, and after the delete.
+    assert_eq!((cloud.asked("GET") - before, cloud.asked("POST"), cloud.asked("DELETE")), (4, 1, 1));
 }
