@@ -22,6 +22,7 @@ mod session;
 mod settings;
 mod transport;
 mod usual_vm;
+mod values;
 mod write;
 
 pub use answer::ETag;

@@ -3,8 +3,8 @@
 //! It gives up on whatever is out of the ordinary, a duplicate field or a number like `5.0`, say, and judges nothing: what
 //! it does read is what `convert` would have read.
 
-use super::convert::{files_by_name, flat, instant};
 use super::json::Json;
+use super::values::{files_by_name, flat, instant};
 use crate::inventory::{Backup, BackupId, Backups, Metadata, RecordedState, StoredFile, Vm, VmId};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;

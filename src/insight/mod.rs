@@ -16,7 +16,7 @@ pub mod show;
 pub mod status;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use compare::{
     AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, PolicySide, Protection, ProtectionChange,

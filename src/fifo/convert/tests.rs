@@ -1,7 +1,7 @@
 use super::*;
 use crate::inventory::LocalState;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const VM: &str = "11111111-0000-4000-8000-000000000001";
 const BACKUP: &str = "bbbbbbbb-0000-4000-8000-000000000001";

@@ -5,3 +5,22 @@ mod forecast;
 mod overview;
 mod show;
 mod status;
+
+use super::{Overview, OverviewBuilder};
+use crate::inventory::Inventory;
+use crate::plan::Planner;
+use crate::policy::Policies;
+use chrono::{DateTime, Utc};
+
+/// Looks over VMs, as `status` does while it reads them.
+pub(crate) fn overview_of(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> Overview {
+    let mut planner = Planner::new(policies, now);
+    let mut overview = OverviewBuilder::default();
+    let vms = inventory.vms.values().map(|vm| {
+        let decided = planner.decide(vm);
+        overview.add(vm, &decided);
+        decided.plan
+    });
+    let vms = vms.collect();
+    overview.finish(&planner.finish(inventory.endpoint.clone(), vms, &inventory.unreadable))
+}

@@ -3,13 +3,13 @@
 use crate::insight::Overview;
 use crate::insight::status::BackupHealth;
 use crate::plan::Status;
-use crate::plan::tests::fixtures::{self, VmBuilder, at, grandfather, inventory, vm, vm_id};
+use crate::plan::tests::fixtures::{VmBuilder, at, grandfather, inventory, vm, vm_id};
 use crate::policy::Policies;
 use chrono::TimeDelta;
 
 fn overview(vms: impl IntoIterator<Item = VmBuilder>, now: &str) -> Overview {
     let policies = Policies::new(vec![grandfather()]);
-    fixtures::overview(&policies, &inventory(vms), at(now))
+    super::overview_of(&policies, &inventory(vms), at(now))
 }
 
 fn chain() -> VmBuilder {

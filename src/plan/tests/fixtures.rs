@@ -1,9 +1,8 @@
 //! Small clouds, described in a few words.
 
 use super::frame::{audit, frame_broken};
-use crate::insight::{Overview, OverviewBuilder};
 use crate::inventory::{Backup, BackupId, Inventory, LocalState, RecordedState, StoredFile, Vm, VmId};
-use crate::plan::{Action, Create, Plan, Planner, VmPlan, plan};
+use crate::plan::{Action, Create, Plan, VmPlan, plan};
 use crate::policy::{
     MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
 };
@@ -152,19 +151,6 @@ pub(crate) fn plan_all(
     assert_eq!(audit(&plan, &policies, &inventory), Vec::<String>::new());
     assert_eq!(plan.summary.fault, 0, "the audit refused a VM's plan: {plan:#?}");
     plan
-}
-
-/// Looks over VMs, as `status` does while it reads them.
-pub(crate) fn overview(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> Overview {
-    let mut planner = Planner::new(policies, now);
-    let mut overview = OverviewBuilder::default();
-    let vms = inventory.vms.values().map(|vm| {
-        let decided = planner.decide(vm);
-        overview.add(vm, &decided);
-        decided.plan
-    });
-    let vms = vms.collect();
-    overview.finish(&planner.finish(inventory.endpoint.clone(), vms, &inventory.unreadable))
 }
 
 pub(crate) fn tier(name: &str, schedule: &str, kind: TierKind, zone: &Zone) -> Tier {

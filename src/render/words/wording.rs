@@ -201,7 +201,8 @@ mod tests {
         let advice = |vm: VmBuilder| {
             let (policies, inventory) = (Policies::new(vec![grandfather()]), inventory([vm]));
             let plan = plan(&policies, &inventory, at("2026-11-03 20:00"));
-            let health = overview(&policies, &inventory, plan.at).health.vms.remove(0);
+            let health =
+                crate::insight::tests::overview_of(&policies, &inventory, plan.at).health.vms.remove(0);
             let note = plan.vms[0].note(NoteCode::FailedBackup).unwrap();
             super::advice(note, &health).unwrap()
         };
