@@ -68,7 +68,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "stale_reads_believed",
         takes_away: "what a single reading does not show is looked for in the list",
         behind: &[],
-        seeds: &[36],
+        seeds: &[84],
         edits: &[(
             "src/apply/reader.rs",
             "        find(&*self.list().await?, id)",
