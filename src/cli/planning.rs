@@ -11,7 +11,7 @@ use crate::inventory::{Inventory, Vm, VmId};
 use crate::plan::{self, Plan, Planner, VmPlan};
 use crate::policy::{Policies, Policy};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A server's clock further off than this is warned about.
 pub(super) const SKEW_WARN: TimeDelta = TimeDelta::minutes(5);
@@ -122,8 +122,11 @@ struct Reading<'a> {
     /// When the answer began, by our clock.
     began: DateTime<Utc>,
     planner: Planner<'a>,
-    /// The VMs read so far, asked for or not.
-    vms: BTreeMap<VmId, Option<VmPlan>>,
+    /// How many VMs were read so far, asked for or not.
+    visible: usize,
+    plans: Vec<VmPlan>,
+    /// The VMs whose plans do not count.
+    forgotten: BTreeSet<VmId>,
     kept: BTreeMap<VmId, Vm>,
     estimates: BTreeMap<VmId, Estimate>,
     overview: OverviewBuilder,
@@ -151,7 +154,9 @@ impl<'a> Reading<'a> {
             at,
             began,
             planner: Planner::new(policies, at.unwrap_or(began)),
-            vms: BTreeMap::new(),
+            visible: 0,
+            plans: Vec::new(),
+            forgotten: BTreeSet::new(),
             kept: BTreeMap::new(),
             estimates: BTreeMap::new(),
             overview: OverviewBuilder::default(),
@@ -162,7 +167,7 @@ impl<'a> Reading<'a> {
 
     fn finish(mut self, fifo: &Connection, listed: ListSummary) -> Result<Planned, CliError> {
         let mut unreadable = listed.unreadable;
-        if self.vms.is_empty() && unreadable.is_empty() && !self.policies.is_empty() && !self.allow_empty {
+        if self.visible == 0 && unreadable.is_empty() && !self.policies.is_empty() && !self.allow_empty {
             return Err(nothing_visible(fifo));
         }
         if !self.selection.is_empty() {
@@ -172,8 +177,8 @@ impl<'a> Reading<'a> {
             }
             unreadable.retain(|vm| self.selection.iter().any(|pattern| pattern.matches_unreadable(vm)));
         }
-        let vms = self.vms.into_values().flatten().collect();
-        let plan = self.planner.finish(fifo.name().to_owned(), vms, &unreadable);
+        self.plans.retain(|vm| vm.uuid.is_none_or(|id| !self.forgotten.contains(&id)));
+        let plan = self.planner.finish(fifo.name().to_owned(), self.plans, &unreadable);
         let overview = self.wanted.overview.then(|| self.overview.finish(&plan));
         let inventory = Inventory { endpoint: fifo.name().to_owned(), vms: self.kept, unreadable };
         let (identity, estimates) = (fifo.identity().to_owned(), self.estimates);
@@ -196,7 +201,9 @@ impl VmVisitor for Reading<'_> {
         self.began = self.context.now();
         let now = server_date.map_or(self.began, |server| server.max(self.began)).trunc_subsecs(0);
         self.planner = Planner::new(self.policies, self.at.unwrap_or(now));
-        self.vms.clear();
+        self.visible = 0;
+        self.plans.clear();
+        self.forgotten.clear();
         self.kept.clear();
         self.estimates.clear();
         self.overview = OverviewBuilder::default();
@@ -220,7 +227,8 @@ impl VmVisitor for Reading<'_> {
             self.estimates.insert(vm.id, Estimate::of(planned, &vm));
         }
         let is_kept = self.is_kept(&vm, planned.as_ref());
-        self.vms.insert(vm.id, planned);
+        self.visible += 1;
+        self.plans.extend(planned);
         if is_kept {
             self.kept.insert(vm.id, vm);
         }
@@ -230,7 +238,9 @@ impl VmVisitor for Reading<'_> {
         self.kept.remove(&id);
         self.estimates.remove(&id);
         self.overview.forget(id);
-        self.vms.remove(&id).flatten().map(|planned| planned.alias).unwrap_or_default()
+        self.forgotten.insert(id);
+        let plan = self.plans.iter().find(|vm| vm.uuid == Some(id));
+        plan.map(|vm| vm.alias.clone()).unwrap_or_default()
     }
 }
 

@@ -109,6 +109,8 @@ pub(super) fn decided(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Decid
         Decision::Idle(status) => (status, Vec::new()),
     };
     notes.extend(backup_notes(view));
+    // There is one of these for each VM of a cloud, and most of them are short.
+    notes.shrink_to_fit();
     Decided { status, suspended: suspended.flatten(), actions, notes }
 }
 

@@ -77,7 +77,7 @@ impl<'p> Planner<'p> {
     /// order these are in.
     pub fn finish(self, endpoint: String, mut vms: Vec<VmPlan>, unreadable: &[UnreadableVm]) -> Plan {
         vms.extend(unreadable.iter().map(self::unreadable));
-        vms.sort_by(|a, b| (&a.alias, a.uuid, a.problems()).cmp(&(&b.alias, b.uuid, b.problems())));
+        vms.sort_unstable_by(|a, b| (&a.alias, a.uuid, a.problems()).cmp(&(&b.alias, b.uuid, b.problems())));
         let policies = self.policies.iter().map(|policy| PolicyRef {
             name: policy.name.clone(),
             file: policy.source.file.clone(),

@@ -42,7 +42,9 @@ fn every_planted_fault_is_noticed() {
 /// Finds the first life that breaks a promise with the fault and none without it.
 fn first_noticed(fault: &Fault) -> Option<(u64, String)> {
     let on: Vec<&'static str> = fault.behind.iter().copied().chain([fault.name]).collect();
-    let seeds = fault.seeds.iter().copied().chain(0..setting("FIFO_RETAIN_SIM_FAULT_SEEDS", SEEDS));
+    let first = setting("FIFO_RETAIN_SIM_FAULT_START", 0);
+    let seeds = first..first + setting("FIFO_RETAIN_SIM_FAULT_SEEDS", SEEDS);
+    let seeds = fault.seeds.iter().copied().chain(seeds);
     for seed in seeds {
         fifo_retain::plant(&on);
         let with = live(&Scenario::of(seed));
