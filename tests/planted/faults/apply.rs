@@ -147,7 +147,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "refusals_end_in_a_single_reading",
         takes_away: "without a condition only the list counts",
         behind: &[],
-        seeds: &[281],
+        seeds: &[2211, 4825],
         edits: &[(
             "src/apply/worker.rs",
             "        let vm = self.read_in_list().await?;
