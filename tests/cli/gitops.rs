@@ -1,5 +1,5 @@
 //! A GitOps repository, played through with real git: a change on a branch, its plan against main, the merge, the plan that
-//! was saved and applied, drift that a person makes by hand, the nightly check that finds it, the run that mends it.
+//! was saved and applied, drift that a person makes by hand, the nightly check that finds it, the run that corrects it.
 
 use crate::shell::{Ended, Shell, at_a_quiet_hour};
 use chrono::Utc;

@@ -398,7 +398,7 @@ impl Judges {
         if let Some((beside, _)) = beside
             && has_guard
         {
-            self.report(asked, &format!("{new} was begun while {beside} was growing"));
+            self.report(asked, &format!("{new} was started while {beside} was growing"));
         }
         if self.two_runners || asked.is_late {
             return since_us;
