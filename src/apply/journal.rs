@@ -125,7 +125,10 @@ mod tests {
         let log = tempfile::NamedTempFile::new().unwrap();
         let writer = std::sync::Arc::new(log.reopen().unwrap());
         let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+        // See `fifo::tests::one_by_one`: with one subscriber, the thread of another test may decide that nothing is logged.
+        let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
         let _guard = tracing::subscriber::set_default(subscriber);
+        tracing::callsite::rebuild_interest_cache();
         // A device that has no space left for any write.
         let journal = Journal::open(Path::new("/dev/full"), Uuid::nil()).unwrap();
         journal.observe(&warning("one"));
