@@ -10,7 +10,7 @@ use fifo_retain::inventory::{Backup, BackupId, Inventory, Metadata, RecordedStat
 use fifo_retain::plan::audit::audit_vm;
 use fifo_retain::plan::{Plan, VmPlan, plan};
 use fifo_retain::policy::{
-    MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
+    MissingParent, Policies, Policy, Prune, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
 };
 use std::hint::black_box;
 use uuid::Uuid;
@@ -54,7 +54,7 @@ fn grandfather() -> Policies {
         min_full_size_bytes: 64 * 1024,
         retry: Retry { attempts: 3, backoff: TimeDelta::hours(1) },
         max_age: TimeDelta::hours(26),
-        prune: false,
+        prune: Prune::Never,
         suspend: None,
     }])
 }

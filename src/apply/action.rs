@@ -34,6 +34,13 @@ pub enum ActionRef {
         /// The backup; `null` for the one that the VM's create makes, while there is none.
         backup: Option<BackupId>,
     },
+    /// A backup is deleted from storage.
+    DeleteCloud {
+        /// The backup's tier.
+        tier: String,
+        /// The backup.
+        backup: BackupId,
+    },
 }
 
 /// The kinds of action.
@@ -43,6 +50,8 @@ pub enum ActionKind {
     Create,
     /// A snapshot is deleted on the hypervisor.
     DeleteLocal,
+    /// A backup is deleted from storage.
+    DeleteCloud,
 }
 
 impl From<&Action> for ActionKind {
@@ -50,6 +59,7 @@ impl From<&Action> for ActionKind {
         match action {
             Action::Create(_) => Self::Create,
             Action::DeleteLocal(_) => Self::DeleteLocal,
+            Action::DeleteCloud(_) => Self::DeleteCloud,
         }
     }
 }
@@ -87,6 +97,8 @@ pub struct RunCounts {
     pub left: usize,
     /// Snapshots that were deleted, as a reading has shown.
     pub deleted_local: usize,
+    /// Backups that were deleted from storage, as a reading has shown.
+    pub deleted_cloud: usize,
     /// Actions that failed, or whose effect no reading has shown.
     pub failed: usize,
     /// Actions that were no longer wanted, or whose VM had changed since the plan.

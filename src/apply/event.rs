@@ -37,6 +37,8 @@ pub enum EventKind {
         /// How many snapshots are to be deleted on hypervisors, including those of new backups that do not stay once they
         /// are complete.
         delete_local: usize,
+        /// How many backups are to be deleted from storage.
+        delete_cloud: usize,
         /// The bytes that the new backups are likely to have, each as many as the newest completed backup of the same VM,
         /// comment and type; null where one of them has none.
         expected_bytes: Option<u64>,
@@ -190,6 +192,7 @@ mod tests {
                 endpoint: "https://fifo".to_owned(),
                 create: 1,
                 delete_local: 2,
+                delete_cloud: 3,
                 expected_bytes: None,
             },
             EventKind::ActionStarted { at: at.clone(), step: create.clone() },

@@ -54,6 +54,7 @@ impl RunReport {
             let count = match (step.ending, step.kind) {
                 (ActionOutcome::Done, ActionKind::Create) => &mut tally.created,
                 (ActionOutcome::Done, ActionKind::DeleteLocal) => &mut tally.deleted_local,
+                (ActionOutcome::Done, ActionKind::DeleteCloud) => &mut tally.deleted_cloud,
                 (ActionOutcome::Started, _) => &mut tally.started,
                 (ActionOutcome::HandedOver, _) => &mut tally.left,
                 (ActionOutcome::Failed | ActionOutcome::Unverified, _) => &mut tally.failed,

@@ -49,6 +49,7 @@ impl Executor<'_> {
             endpoint: inventory.endpoint.clone(),
             create: count(&due, Action::is_create),
             delete_local: count(&due, Action::is_local_delete),
+            delete_cloud: count(&due, Action::is_cloud_delete),
             expected_bytes: expected_bytes(&due, inventory),
         });
 

@@ -20,6 +20,7 @@ impl VmWorker<'_> {
             match action {
                 Action::Create(create) => self.run_create(create).await,
                 Action::DeleteLocal(delete) => self.run_delete(delete).await,
+                Action::DeleteCloud(_) => {}
             }
         }
         self.context.gate.withdraw(self.id);

@@ -8,6 +8,8 @@ use crate::plan::{Action, VmPlan, expected_upload_bytes};
 pub struct Estimate {
     /// Bytes of quota that its local deletes free, as far as FiFo has measured the snapshots.
     pub freed_bytes: u64,
+    /// Bytes of storage that its deletes from storage free, as far as FiFo tells the sizes.
+    pub pruned_bytes: u64,
     /// Bytes that its creates upload: each as many as the newest completed backup of the same VM, comment and type.
     pub upload_bytes: u64,
     /// How many backups are created.
@@ -31,6 +33,7 @@ impl Estimate {
     pub fn plus(self, other: Self) -> Self {
         Self {
             freed_bytes: self.freed_bytes.saturating_add(other.freed_bytes),
+            pruned_bytes: self.pruned_bytes.saturating_add(other.pruned_bytes),
             upload_bytes: self.upload_bytes.saturating_add(other.upload_bytes),
             creates: self.creates + other.creates,
             creates_unknown: self.creates_unknown + other.creates_unknown,
@@ -52,6 +55,9 @@ impl Estimate {
                 let backup = delete.backup.and_then(|id| vm.backups.get(id));
                 let bytes = backup.and_then(|backup| backup.local_size_bytes);
                 Self { freed_bytes: bytes.unwrap_or(0), ..Self::default() }
+            }
+            Action::DeleteCloud(delete) => {
+                Self { pruned_bytes: delete.size_bytes.unwrap_or(0), ..Self::default() }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What two sets of policies say differently, by name and whatever file it stands in.
 
-use crate::policy::{MissingParent, Policies, Policy, Selector, Tier, TierKind, duration_text};
+use crate::policy::{MissingParent, Policies, Policy, Prune, Selector, Tier, TierKind, duration_text};
 use chrono::TimeDelta;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -119,7 +119,8 @@ fn fields(old: &Policy, new: &Policy) -> Vec<String> {
     );
     differs(old.retry.backoff != retry.backoff, spans("retry.backoff", old.retry.backoff, retry.backoff));
     differs(old.max_age != *max_age, spans("max_age", old.max_age, *max_age));
-    differs(old.prune != *prune, format!("prune: {} -> {prune}", old.prune));
+    let (was_pruned, is_pruned) = (old.prune != Prune::Never, *prune != Prune::Never);
+    differs(was_pruned != is_pruned, format!("prune: {was_pruned} -> {is_pruned}"));
     differs(
         old.suspend != *suspend,
         match (&old.suspend, suspend) {

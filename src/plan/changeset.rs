@@ -73,7 +73,7 @@ pub struct Summary {
     pub create: usize,
     /// Snapshots to delete on hypervisors, those of new backups among them.
     pub delete_local: usize,
-    /// Stored backups to delete.
+    /// Backups to delete from storage, for good.
     pub delete_cloud: usize,
     /// VMs with nothing to do.
     pub up_to_date: usize,
@@ -91,6 +91,9 @@ pub struct Summary {
     pub unreadable: usize,
     /// VMs whose actions are held back by a suspension.
     pub suspended: usize,
+    /// Completed backups on record, over all VMs that could be read, those that were not asked for among them: what the limit
+    /// of deletes from storage is measured by.
+    pub stored: usize,
     /// What backups of no tier hold on hypervisors, over all VMs that belong to a policy.
     pub unmanaged: SnapshotUsage,
 }
@@ -148,6 +151,8 @@ pub struct VmPlan<A = Action, N = Note> {
     pub notes: Vec<N>,
     /// What its backups of no tier hold on the hypervisor. Nothing ever deletes that; zero for a VM without a policy.
     pub unmanaged: SnapshotUsage,
+    /// How many completed backups are on record.
+    pub stored: usize,
 }
 
 impl<A, N> VmPlan<A, N> {
@@ -211,6 +216,8 @@ pub enum Action<C = CreateReason, D = DeleteReason> {
     Create(Create<C>),
     /// Destroy a backup's snapshot on the hypervisor; the stored backup stays.
     DeleteLocal(DeleteLocal<D>),
+    /// Delete an expired backup from storage, for good.
+    DeleteCloud(DeleteCloud<D>),
 }
 
 impl<C, D> Action<C, D> {
@@ -224,6 +231,11 @@ impl<C, D> Action<C, D> {
         matches!(self, Self::DeleteLocal(_))
     }
 
+    /// Says whether a backup is deleted from storage.
+    pub fn is_cloud_delete(&self) -> bool {
+        matches!(self, Self::DeleteCloud(_))
+    }
+
     /// Gives the create, if it is one.
     pub fn as_create(&self) -> Option<&Create<C>> {
         if let Self::Create(create) = self { Some(create) } else { None }
@@ -232,6 +244,11 @@ impl<C, D> Action<C, D> {
     /// Gives the local delete, if it is one.
     pub fn as_local_delete(&self) -> Option<&DeleteLocal<D>> {
         if let Self::DeleteLocal(delete) = self { Some(delete) } else { None }
+    }
+
+    /// Gives the delete from storage, if it is one.
+    pub fn as_cloud_delete(&self) -> Option<&DeleteCloud<D>> {
+        if let Self::DeleteCloud(delete) = self { Some(delete) } else { None }
     }
 }
 
@@ -277,6 +294,27 @@ pub struct DeleteLocal<R = DeleteReason> {
     pub taken: Option<DateTime<FixedOffset>>,
     /// Whether it waits until the VM's create has completed; it is not done at all if that fails.
     pub after_create: bool,
+    /// Why, for people.
+    #[serde(serialize_with = "as_text")]
+    #[schemars(with = "String")]
+    pub reason: R,
+}
+
+/// An expired backup to delete from storage. Nothing descends from it but what is deleted before.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, bound(serialize = "R: fmt::Display"))]
+#[schemars(rename = "DeleteCloud", bound = "")]
+pub struct DeleteCloud<R = DeleteReason> {
+    /// The backup.
+    pub backup: BackupId,
+    /// Its tier.
+    pub tier: String,
+    /// When it was taken, in the policy's zone.
+    pub taken: DateTime<FixedOffset>,
+    /// Its stored bytes; `None` where FiFo does not tell them.
+    // Serde takes a missing `Option` for `None`.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub size_bytes: Option<u64>,
     /// Why, for people.
     #[serde(serialize_with = "as_text")]
     #[schemars(with = "String")]

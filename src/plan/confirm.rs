@@ -102,8 +102,8 @@ fn still_wanted<C, D, N>(listed: &VmPlan<Action<C, D>, N>, fresh: &VmPlan) -> Ve
     let creates = confirmed.iter().any(|action| matches!(action, Action::Create(_)));
     let waits = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.after_create);
     confirmed.retain(|action| creates || !waits(action));
-    // What waits for the create now stands behind it, as in every plan.
-    confirmed.sort_by_key(waits);
+    // What waits for the create now stands behind it, as in every plan, and deletes from storage come last.
+    confirmed.sort_by_key(|action| (action.is_cloud_delete(), waits(action)));
     confirmed
 }
 
@@ -145,7 +145,8 @@ impl<C, D> Action<C, D> {
                     == (&other.tier, other.kind, other.parent, &other.comment)
             }
             (Self::DeleteLocal(one), Action::DeleteLocal(other)) => one.backup == other.backup,
-            (Self::Create(_), Action::DeleteLocal(_)) | (Self::DeleteLocal(_), Action::Create(_)) => false,
+            (Self::DeleteCloud(one), Action::DeleteCloud(other)) => one.backup == other.backup,
+            (Self::Create(_) | Self::DeleteLocal(_) | Self::DeleteCloud(_), _) => false,
         }
     }
 }

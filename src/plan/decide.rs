@@ -1,7 +1,7 @@
 //! The decision for one VM.
 
 use super::changeset::{
-    Action, BackupKind, Create, DeleteLocal, SnapshotUsage, Status, SuspendedUntil, VmPlan,
+    Action, BackupKind, Create, DeleteCloud, DeleteLocal, SnapshotUsage, Status, SuspendedUntil, VmPlan,
 };
 use super::due::{Attempts, Occurrences, attempts, cannot_back_up, unsatisfied};
 use super::fingerprint::fingerprint;
@@ -10,12 +10,14 @@ use super::note::{FailedAttempts, Note, NoteKind};
 use super::notes::{backup_notes, name_of, vm_note};
 use super::parent::{parent_for, yields_empty_increment};
 use super::projection;
+use super::prune::Expired;
 use super::reason::{Attempt, CreateReason, DeleteReason};
 use super::standing::{BackupView, VmView};
-use crate::inventory::{Backup, BackupId, Vm};
+use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use uuid::Uuid;
 
 /// The placeholder UUID of the backup to be created: the greatest, so that it wins every tie as the newest.
@@ -55,7 +57,13 @@ fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
         actions: Vec::new(),
         notes: vec![note],
         unmanaged: SnapshotUsage::default(),
+        stored: stored(vm),
     }
+}
+
+/// Counts the completed backups of a VM.
+pub(super) fn stored(vm: &Vm) -> usize {
+    vm.backups.values().filter(|backup| backup.state == RecordedState::Completed).count()
 }
 
 /// Decides what is to be done to one VM under the policy that it belongs to, at the calendar's instant.
@@ -78,6 +86,7 @@ pub(super) fn planned(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> VmPla
         actions,
         notes,
         unmanaged: SnapshotUsage::of(vm.backups.values().filter(is_unmanaged)),
+        stored: stored(vm),
     }
 }
 
@@ -104,11 +113,15 @@ impl Decided {
 pub(super) fn decided(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Decided {
     let (suspended, suspension_note) = suspension(view).unzip();
     let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(view)).collect();
-    let (status, actions) = match decision(view, occurrences, &mut notes) {
+    let (idle, mut actions) = match decision(view, occurrences, &mut notes) {
         Decision::Act { actions, .. } => (Status::Changes, actions),
         Decision::Idle(status) => (status, Vec::new()),
     };
-    notes.extend(backup_notes(view));
+    let expired = Expired::of(view, occurrences);
+    // Old backups go last: not before the new one is there.
+    actions.extend(expired.deletes.iter().filter_map(|backup| delete_cloud(view, backup)));
+    let status = if actions.is_empty() { idle } else { Status::Changes };
+    notes.extend(backup_notes(view, &expired));
     // There is one of these for each VM of a cloud, and most of them are short.
     notes.shrink_to_fit();
     Decided { status, suspended: suspended.flatten(), actions, notes }
@@ -127,7 +140,7 @@ pub(crate) enum Decision {
     Idle(Status),
 }
 
-/// Decides on the actions alone; the notes that explain a create, or why there is none, are added to `notes`.
+/// Decides on creates and local deletes alone; the notes that explain a create, or why there is none, are added to `notes`.
 pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: &mut Vec<Note>) -> Decision {
     let create = decide_create(view, occurrences, notes);
     // FiFo would refuse, or is in the middle of something: nothing is done to such a VM until that has passed.
@@ -301,4 +314,19 @@ fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Opti
         after_create: after.is_some(),
         reason,
     })
+}
+
+fn delete_cloud(view: &VmView<'_>, backup: &BackupView<'_>) -> Option<Action> {
+    let rules = view.tier(backup.tier?);
+    let reason = match view.newest_restorable().filter(|_| !backup.restorable) {
+        Some(newest) => DeleteReason::Unrestorable { by: name_of(view, newest) },
+        None => DeleteReason::BeyondKeep { keep: rules.keep.map_or(0, NonZeroU32::get) },
+    };
+    Some(Action::DeleteCloud(DeleteCloud {
+        backup: backup.id(),
+        tier: rules.name.clone(),
+        taken: view.policy.display_zone.moment(backup.taken),
+        size_bytes: backup.backup.size_bytes(),
+        reason,
+    }))
 }

@@ -1,6 +1,7 @@
 //! Leaving out a VM whose plan breaks a rule: a fault of this program, which must not affect the other VMs.
 
 use super::changeset::{SnapshotUsage, Status, TOOL, VmPlan};
+use super::decide::stored;
 use super::fingerprint::fingerprint;
 use super::note::{Note, NoteKind};
 use crate::inventory::{Backup, Vm};
@@ -26,6 +27,7 @@ pub(super) fn left_out(
         actions: Vec::new(),
         notes: vec![Note::vm(NoteKind::InternalError { report: report(planned, vm, broken, policies, now) })],
         unmanaged: SnapshotUsage::default(),
+        stored: stored(vm),
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) mod notes;
 pub mod parent;
 mod planner;
 pub mod projection;
+mod prune;
 mod reason;
 mod saved;
 pub mod standing;
@@ -36,8 +37,8 @@ pub(crate) mod tests;
 
 pub use cascade::{CascadeCost, CascadeCosts};
 pub use changeset::{
-    Action, BackupKind, Create, DeleteLocal, FORMAT, Plan, PolicyRef, SnapshotUsage, Status, Summary,
-    SuspendedUntil, TOOL, VmPlan, schema,
+    Action, BackupKind, Create, DeleteCloud, DeleteLocal, FORMAT, Plan, PolicyRef, SnapshotUsage, Status,
+    Summary, SuspendedUntil, TOOL, VmPlan, schema,
 };
 pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
@@ -48,6 +49,7 @@ pub use note::{
 };
 pub use notes::bytes_text;
 pub use planner::{DecidedVm, JudgedVm, Planner};
+pub use prune::{Expired, PruneHold};
 pub use reason::{Attempt, CreateReason, DeleteReason};
 pub use saved::{SavedAction, SavedPlan, SavedPlanError, SavedVm};
 pub use upload_size::expected_upload_bytes;

@@ -1,5 +1,6 @@
 //! What a plan reports about VMs and backups besides its actions: data, put into words by `render`.
 
+use super::prune::PruneHold;
 use crate::inventory::{BackupId, MissingFileInfo};
 use crate::policy::MissingParent;
 use chrono::{DateTime, FixedOffset, NaiveDate};
@@ -126,11 +127,11 @@ pub enum NoteKind {
     },
     /// A backup matches no tier.
     Unmanaged(BackupName),
-    /// Stored backups of a tier are no longer wanted.
+    /// Stored backups of a tier are no longer wanted, and are not deleted.
     Expired(ExpiredBackups),
 }
 
-/// The stored backups of a tier that are no longer wanted.
+/// The stored backups of a tier that are no longer wanted, and that no action of the plan deletes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpiredBackups {
     /// The tier.
@@ -141,6 +142,8 @@ pub struct ExpiredBackups {
     pub size_bytes: u64,
     /// When the oldest was taken, in the policy's zone.
     pub oldest: DateTime<FixedOffset>,
+    /// Why they are not deleted from storage.
+    pub hold: PruneHold,
 }
 
 /// What a backup is called: `weekly of 2026-11-22 01:00`, and one of no tier by its comment.
@@ -299,6 +302,6 @@ pub enum NoteCode {
     OrphanedSnapshot,
     /// A backup matches no tier.
     Unmanaged,
-    /// Stored backups of a tier are no longer wanted.
+    /// Stored backups of a tier are no longer wanted, and are not deleted.
     Expired,
 }

@@ -2,11 +2,11 @@
 
 use super::due::{CannotBackUp, cannot_back_up};
 use super::note::{BackupLabel, BackupName, BlockingState, ExpiredBackups, Note, NoteKind};
+use super::prune::Expired;
 use super::standing::{BackupView, Standing, VmView};
-use super::stored::expired;
-use crate::inventory::{LocalState, Vm};
+use crate::inventory::{BackupId, LocalState, Vm};
 use crate::policy::TierIndex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names a backup.
 pub(crate) fn name_of(view: &VmView<'_>, backup: &BackupView<'_>) -> BackupName {
@@ -53,7 +53,7 @@ fn blocking_state(vm: &Vm) -> BlockingState {
 }
 
 /// Returns everything worth reporting about single backups, oldest backup first within each kind.
-pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
+pub(super) fn backup_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Note> {
     let unreadable = view.without_timestamp();
     let mut notes: Vec<Note> =
         unreadable.map(|backup| Note::backup(backup.id, NoteKind::NoTimestamp(backup.id))).collect();
@@ -73,16 +73,18 @@ pub(super) fn backup_notes(view: &VmView<'_>) -> Vec<Note> {
             note(NoteKind::Unmanaged(name()));
         }
     }
-    notes.extend(expired_notes(view));
+    notes.extend(expired_notes(view, expired));
     // A stable sort: within a kind they stay in the order of age.
     notes.sort_by_key(Note::code);
     notes
 }
 
-/// Counts what has expired of each tier, coarsest first: where `keep` is short these are most of the backups there are.
-fn expired_notes(view: &VmView<'_>) -> Vec<Note> {
+/// Counts what has expired of each tier and is not deleted, coarsest first: where `keep` is short these are most of the
+/// backups there are.
+fn expired_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Note> {
+    let deleted: BTreeSet<BackupId> = expired.deletes.iter().map(|backup| backup.id()).collect();
     let mut by_tier: BTreeMap<TierIndex, ExpiredBackups> = BTreeMap::new();
-    for backup in expired(view) {
+    for backup in expired.backups.iter().filter(|backup| !deleted.contains(&backup.id())) {
         // What is of no tier never expires.
         let Some(tier) = backup.tier else { continue };
         let of_tier = by_tier.entry(tier).or_insert_with(|| ExpiredBackups {
@@ -90,6 +92,7 @@ fn expired_notes(view: &VmView<'_>) -> Vec<Note> {
             count: 0,
             size_bytes: 0,
             oldest: view.policy.display_zone.moment(backup.taken),
+            hold: expired.hold,
         });
         of_tier.count += 1;
         of_tier.size_bytes = of_tier.size_bytes.saturating_add(backup.backup.size_bytes().unwrap_or(0));

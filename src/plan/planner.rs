@@ -20,6 +20,7 @@ pub struct Planner<'p> {
     now: DateTime<Utc>,
     occurrences_by_policy: BTreeMap<&'p str, Occurrences<'p>>,
     validity: Validity,
+    stored_elsewhere: usize,
 }
 
 /// What is decided for a VM.
@@ -45,7 +46,7 @@ impl<'p> Planner<'p> {
     pub fn new(policies: &'p Policies, now: DateTime<Utc>) -> Self {
         let occurrences_by_policy =
             policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, now))).collect();
-        Self { policies, now, occurrences_by_policy, validity: Validity::default() }
+        Self { policies, now, occurrences_by_policy, validity: Validity::default(), stored_elsewhere: 0 }
     }
 
     /// Returns the instant that is planned for.
@@ -55,7 +56,7 @@ impl<'p> Planner<'p> {
 
     /// Decides on a VM. Where the plan breaks a rule the VM is left out, as [`Status::Fault`].
     pub fn decide<'v>(&'v mut self, vm: &'v Vm) -> DecidedVm<'v> {
-        let Self { policies, now, occurrences_by_policy, validity } = self;
+        let Self { policies, now, occurrences_by_policy, validity, stored_elsewhere: _ } = self;
         let (planned, judged) = match policies.policy_for(vm) {
             Match::One(policy) => {
                 let occurrences = &occurrences_by_policy[policy.name.as_str()];
@@ -73,6 +74,11 @@ impl<'p> Planner<'p> {
         DecidedVm { plan, judged }
     }
 
+    /// Takes into account the stored backups of VMs that are not planned: the limit of deletes from storage is a share of all.
+    pub fn count_stored(&mut self, vm: &Vm) {
+        self.stored_elsewhere += decide::stored(vm);
+    }
+
     /// Makes a plan of what was decided for each VM, and of the VMs that could not be read. The plan is the same whatever
     /// order these are in.
     pub fn finish(self, endpoint: String, mut vms: Vec<VmPlan>, unreadable: &[UnreadableVm]) -> Plan {
@@ -83,6 +89,7 @@ impl<'p> Planner<'p> {
             file: policy.source.file.clone(),
             sha256: policy.source.sha256.clone(),
         });
+        let counts = summary(&vms);
         let mut plan = Plan {
             format: FORMAT.to_owned(),
             tool: TOOL.to_owned(),
@@ -91,7 +98,7 @@ impl<'p> Planner<'p> {
             endpoint,
             timezone: self.policies.display_zone().name().to_owned(),
             policies: policies.collect(),
-            summary: summary(&vms),
+            summary: Summary { stored: counts.stored + self.stored_elsewhere, ..counts },
             vms,
             checksum: String::new(),
         };
@@ -112,7 +119,7 @@ impl Plan {
             endpoint: self.endpoint.clone(),
             timezone: self.timezone.clone(),
             policies: self.policies.clone(),
-            summary: summary(&vms),
+            summary: Summary { stored: self.summary.stored, ..summary(&vms) },
             vms,
             checksum: String::new(),
         };
@@ -132,6 +139,7 @@ fn unreadable(vm: &UnreadableVm) -> VmPlan {
         actions: Vec::new(),
         notes: vec![Note::vm(NoteKind::Unreadable { problems: vm.problems.clone() })],
         unmanaged: SnapshotUsage::default(),
+        stored: 0,
     }
 }
 
@@ -150,9 +158,11 @@ fn summary(vms: &[VmPlan]) -> Summary {
     let mut summary = Summary::default();
     for vm in vms {
         summary.unmanaged = summary.unmanaged.plus(vm.unmanaged);
+        summary.stored += vm.stored;
         for action in vm.due_actions() {
             summary.create += usize::from(action.is_create());
             summary.delete_local += usize::from(action.is_local_delete());
+            summary.delete_cloud += usize::from(action.is_cloud_delete());
         }
         match vm.status {
             Status::Changes if vm.is_suspended() => summary.suspended += 1,

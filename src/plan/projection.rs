@@ -56,10 +56,18 @@ pub fn deleted_locally(vm: &Vm, backup: BackupId) -> Vm {
     vm
 }
 
+/// Returns the VM as it will be when a backup from which nothing descends has been deleted from storage.
+pub fn deleted_from_storage(vm: &Vm, backup: BackupId) -> Vm {
+    let mut vm = vm.clone();
+    vm.backups.remove(backup);
+    vm
+}
+
 /// Returns the VM as it will be when all of these actions have been carried out and have gone well.
 pub fn executed(vm: &Vm, actions: &[Action], new: BackupId, now: DateTime<Utc>) -> Vm {
     actions.iter().fold(vm.clone(), |vm, action| match action {
         Action::Create(create) => created(&vm, create, new, now),
         Action::DeleteLocal(delete) => deleted_locally(&vm, delete.backup.unwrap_or(new)),
+        Action::DeleteCloud(delete) => deleted_from_storage(&vm, delete.backup),
     })
 }

@@ -21,7 +21,7 @@ pub struct Attempt {
     pub of: Option<u32>,
 }
 
-/// Why a snapshot is deleted.
+/// Why a snapshot, or a stored backup, is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeleteReason {
     /// The new backup of this tier replaces it.
@@ -37,4 +37,14 @@ pub enum DeleteReason {
     NewerSnapshotKept,
     /// It is the new backup's own, and no rule asks for it.
     NotNeeded,
+    /// It is stored, and beyond those that `keep` asks for.
+    BeyondKeep {
+        /// How many backups of its tier are kept.
+        keep: u32,
+    },
+    /// It is stored and cannot be restored, and this newer one can.
+    Unrestorable {
+        /// The newest restorable backup.
+        by: BackupName,
+    },
 }

@@ -1,6 +1,8 @@
 //! Which stored backups are still wanted, why, and which have expired.
 
+use super::due::Occurrences;
 use super::local::wanted_locally;
+use super::parent::{last_increment, parent_for};
 use super::standing::{BackupView, VmView};
 use crate::inventory::BackupId;
 
@@ -17,12 +19,19 @@ pub enum WantedInStorage {
     Running,
     /// It cannot be restored, and nothing newer can: what it holds may be all there is of that moment.
     NothingNewer,
+    /// It failed since its tier was due last: the pause until the next attempt depends on it.
+    Attempt,
+    /// It is the last increment that was taken from the parent of the next one, and shows whether that still works.
+    LastIncrement,
     /// It is of no tier, or its timestamp is missing or implausible: its expiry is not decided.
     NotJudged,
 }
 
 /// Finds every backup that is wanted in storage for its own sake, with all the reasons, in no order.
-pub fn wanted_in_storage(view: &VmView<'_>) -> Vec<(BackupId, WantedInStorage)> {
+pub fn wanted_in_storage(
+    view: &VmView<'_>,
+    occurrences: &Occurrences<'_>,
+) -> Vec<(BackupId, WantedInStorage)> {
     let mut wanted: Vec<(BackupId, WantedInStorage)> =
         wanted_locally(view).into_keys().map(|id| (id, WantedInStorage::Local)).collect();
     wanted.extend(view.newest_restorable().map(|newest| (newest.id(), WantedInStorage::Newest)));
@@ -30,6 +39,8 @@ pub fn wanted_in_storage(view: &VmView<'_>) -> Vec<(BackupId, WantedInStorage)> 
         let keep = rules.keep.map_or(usize::MAX, |keep| usize::try_from(keep.get()).unwrap_or(usize::MAX));
         let newest_first = view.restorable().rev().filter(|backup| backup.tier == Some(tier));
         wanted.extend(newest_first.take(keep).map(|backup| (backup.id(), WantedInStorage::Keep)));
+        let last = parent_for(view, tier).and_then(|parent| last_increment(view, parent.id()));
+        wanted.extend(last.map(|last| (last.id(), WantedInStorage::LastIncrement)));
     }
     for backup in &view.backups {
         let mut want = |reason| wanted.push((backup.id(), reason));
@@ -39,12 +50,20 @@ pub fn wanted_in_storage(view: &VmView<'_>) -> Vec<(BackupId, WantedInStorage)> 
         if backup.standing.is_running() {
             want(WantedInStorage::Running);
         }
+        if is_attempt(view, occurrences, backup) {
+            want(WantedInStorage::Attempt);
+        }
         if !backup.restorable && !view.is_superseded(backup) {
             want(WantedInStorage::NothingNewer);
         }
     }
     wanted.extend(view.without_timestamp().map(|backup| (backup.id, WantedInStorage::NotJudged)));
     wanted
+}
+
+fn is_attempt(view: &VmView<'_>, occurrences: &Occurrences<'_>, backup: &BackupView<'_>) -> bool {
+    let is_since = |tier| occurrences.last(tier, view.vm.id).is_none_or(|since| backup.taken >= since);
+    backup.standing.is_failure() && !backup.is_future_dated && backup.tier.is_some_and(is_since)
 }
 
 /// Finds all that wanted backups are, or descend from; by [position](crate::inventory::Backups::position).
@@ -66,7 +85,7 @@ pub fn needed(view: &VmView<'_>, wanted: impl IntoIterator<Item = BackupId>) -> 
 /// Wanted are the newest `keep` restorable ones of each tier, whatever is wanted locally, what is in progress, what is
 /// of no tier, and all that one of these descends from. The newest restorable one never expires. One that cannot be
 /// restored expires only when a newer one can.
-pub fn expired<'v, 'a>(view: &'v VmView<'a>) -> Vec<&'v BackupView<'a>> {
-    let needed = needed(view, wanted_in_storage(view).into_iter().map(|(id, _)| id));
+pub fn expired<'v, 'a>(view: &'v VmView<'a>, occurrences: &Occurrences<'_>) -> Vec<&'v BackupView<'a>> {
+    let needed = needed(view, wanted_in_storage(view, occurrences).into_iter().map(|(id, _)| id));
     view.backups.iter().filter(|backup| !needed[backup.position]).collect()
 }

@@ -3,7 +3,9 @@
 use super::changeset::VmPlan;
 use super::decide::decided;
 use super::due::{Occurrences, attempts};
+use super::prune::PRUNE_AGE_MIN;
 use super::standing::{FUTURE_TOLERANCE, Standing, VmView};
+use crate::policy::Prune;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// The smallest step of time there is here: FiFo's timestamps are in microseconds.
@@ -37,6 +39,14 @@ impl Validity {
     }
 }
 
+/// Adds the instants at which time alone changes what is deleted from storage.
+fn push_prune_points(view: &VmView<'_>, push: &mut impl FnMut(DateTime<Utc>)) {
+    if let Some(newest) = view.newest_restorable() {
+        push(newest.taken + view.policy.max_age + TICK);
+    }
+    view.backups.iter().for_each(|backup| push(backup.taken + PRUNE_AGE_MIN));
+}
+
 /// Lists the instants at which the input of a decision changes with time alone, earliest first.
 fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<Utc>> {
     let (vm, policy, now) = (view.vm, view.policy, view.now);
@@ -60,6 +70,9 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateT
             let next = |tier| occurrences.next_after(tier, vm.id, backup.taken);
             tiers.clone().filter_map(next).for_each(&mut push);
         }
+    }
+    if policy.prune == Prune::Requested {
+        push_prune_points(view, &mut push);
     }
     if let Some(suspend) = &policy.suspend {
         push(suspend.until_instant);

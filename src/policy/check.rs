@@ -5,8 +5,8 @@ use super::fields::nearest;
 use super::text::{DiagnosticSink, Located, quoted};
 use super::units::duration_text;
 use super::{
-    MissingParent, Policy, Retry, Schedule, ScheduleError, Source, Suspension, Tier, TierIndex, TierKind,
-    Zone,
+    MissingParent, Policy, Prune, Retry, Schedule, ScheduleError, Source, Suspension, Tier, TierIndex,
+    TierKind, Zone,
 };
 use chrono::TimeDelta;
 use std::cmp::Reverse;
@@ -72,7 +72,11 @@ pub(super) fn check(document: &Document, source: Source, report: &mut Diagnostic
             backoff: document.retry.backoff.unwrap_or(BACKOFF),
         },
         max_age: document.max_age.as_ref().map_or(gap_max + MAX_AGE_ALLOWANCE, |it| it.value),
-        prune: document.prune.as_ref().is_some_and(|it| it.value),
+        prune: if document.prune.as_ref().is_some_and(|it| it.value) {
+            Prune::OnRequest
+        } else {
+            Prune::Never
+        },
         suspend,
         display_zone: zone.clone(),
         zone,

@@ -28,7 +28,7 @@ pub use document::is_name;
 pub use lint::unmatched;
 pub use load::{Loaded, SourceFile, load, load_if_any, parse};
 pub use model::{
-    Match, MissingParent, Policies, Policy, Retry, Source, Suspension, Tier, TierIndex, TierKind,
+    Match, MissingParent, Policies, Policy, Prune, Retry, Source, Suspension, Tier, TierIndex, TierKind,
 };
 pub use schedule::{Schedule, SkippedTime};
 pub use schema::SCHEMA;

@@ -35,6 +35,15 @@ impl Policies {
         self.0.iter()
     }
 
+    /// Takes the command's `--prune` into account: policies with `prune: true` delete expired backups from storage.
+    #[must_use]
+    pub fn with_prune(mut self) -> Self {
+        for policy in self.0.iter_mut().filter(|policy| policy.prune == Prune::OnRequest) {
+            policy.prune = Prune::Requested;
+        }
+        self
+    }
+
     /// Says whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -98,8 +107,8 @@ pub struct Policy {
     pub retry: Retry,
     /// How old the newest restorable backup may be.
     pub max_age: TimeDelta,
-    /// Whether expired backups may be deleted from the cloud, when the command asks for it too.
-    pub prune: bool,
+    /// Whether expired backups are deleted from storage.
+    pub prune: Prune,
     /// Planned and shown, but not carried out, for all or some of its VMs.
     pub suspend: Option<Suspension>,
 }
@@ -196,6 +205,18 @@ pub struct Retry {
     pub attempts: u32,
     /// How long after the first attempt's timestamp the next one may start; each further pause is twice as long, up to a day.
     pub backoff: TimeDelta,
+}
+
+/// Whether expired backups are deleted from storage. That takes two switches: one in the policy, one of the command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prune {
+    /// The policy does not say `prune: true`.
+    #[default]
+    Never,
+    /// The policy says so, and the command does not say `--prune`.
+    OnRequest,
+    /// Both say so.
+    Requested,
 }
 
 /// A stop with a reason and an end.

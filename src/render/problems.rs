@@ -66,6 +66,7 @@ pub(super) fn problems(summary: &RunSummary) -> Vec<Problem> {
                     let what = match step.kind {
                         ActionKind::Create => "create",
                         ActionKind::DeleteLocal => "local delete",
+                        ActionKind::DeleteCloud => "delete from storage",
                     };
                     Problem {
                         code: ProblemCode::ActionFailed,

@@ -11,6 +11,8 @@ pub struct Styles {
     pub create: Style,
     /// Something is deleted.
     pub delete: Style,
+    /// Something is deleted for good.
+    pub destroy: Style,
     /// Something waits, or is held back.
     pub wait: Style,
     /// Something is wrong.
@@ -31,6 +33,7 @@ impl Styles {
             heading: Style::new().bold(),
             create: AnsiColor::Green.on_default(),
             delete: AnsiColor::Red.on_default(),
+            destroy: AnsiColor::Magenta.on_default().bold(),
             wait: AnsiColor::Yellow.on_default(),
             alarm: AnsiColor::Red.on_default().bold(),
             quiet: Style::new().dimmed(),

@@ -498,6 +498,7 @@ impl Observer for Eyes<'_> {
                         let is_gone = judges.is_or_was_not_local(&state.world, vm, backup.uuid());
                         (!is_gone).then(|| "it is still local".to_owned())
                     }
+                    ActionRef::DeleteCloud { .. } => Some("nothing is to be deleted from storage".to_owned()),
                 };
                 if let Some(fault) = fault {
                     judges.found.push(format!("reported as done, and is not so ({fault}): {:?}", event.what));

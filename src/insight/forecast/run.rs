@@ -5,6 +5,7 @@ use super::occurrences::{OccurrenceRange, VmOccurrenceRange};
 use super::start_state::{Start, StateKey, settled, snapshots, trimmed, with_backups};
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
 use crate::plan::decide::{Decision, decision};
+use crate::plan::due::Occurrences;
 use crate::plan::projection;
 use crate::plan::standing::VmView;
 use crate::plan::stored::expired;
@@ -124,6 +125,8 @@ impl<'a> Runner<'a> {
                         course.deleted.extend(places.get(&delete.backup.unwrap_or(new)));
                         held = held.saturating_sub(1);
                     }
+                    // Not among what `decision` decides.
+                    Action::DeleteCloud(_) => {}
                 }
             }
             course.local_max = course.local_max.max(held);
@@ -154,7 +157,9 @@ impl<'a> Runner<'a> {
         outlook.local_max = course.local_max;
         outlook.steps_max = course.steps_max;
         let after = self.carried_through(course, settled, start);
-        outlook.expired = expired(&VmView::new(&after, self.policy, self.range.until())).len();
+        let until = self.range.until();
+        let occurrences = Occurrences::new(self.policy, until);
+        outlook.expired = expired(&VmView::new(&after, self.policy, until), &occurrences).len();
         outlook
     }
 

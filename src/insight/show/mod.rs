@@ -153,8 +153,8 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Expla
         let (backups, next_due) = vm
             .map(|vm| match policies.policy_for(vm) {
                 Match::One(policy) => {
-                    let next_due = next_due(vm.id, policy, &Occurrences::new(policy, plan.at));
-                    (under_policy(planned, vm, policy, plan.at), next_due)
+                    let occurrences = Occurrences::new(policy, plan.at);
+                    (under_policy(planned, vm, policy, &occurrences), next_due(vm.id, policy, &occurrences))
                 }
                 Match::Unprotected | Match::Conflict(_) => (without_policy(vm), Vec::new()),
             })
@@ -177,9 +177,14 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Expla
     }
 }
 
-fn under_policy(planned: &VmPlan, vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<BackupExplanation> {
-    let view = VmView::new(vm, policy, now);
-    let reasons = Reasons::of(&view);
+fn under_policy(
+    planned: &VmPlan,
+    vm: &Vm,
+    policy: &Policy,
+    occurrences: &Occurrences<'_>,
+) -> Vec<BackupExplanation> {
+    let view = VmView::new(vm, policy, occurrences.now());
+    let reasons = Reasons::of(&view, occurrences);
     let lines = in_chains(&vm.backups);
     let restores = restores(&lines);
     let deletes: BTreeMap<BackupId, DeleteWhen> = planned.actions.iter().filter_map(delete_of).collect();

@@ -2,7 +2,7 @@
 
 use crate::inventory::{Backup, BackupId, Children};
 use crate::plan::BackupName;
-use crate::plan::due::cannot_back_up;
+use crate::plan::due::{Occurrences, cannot_back_up};
 use crate::plan::local::{WantedLocally, has_unknown_parent, wanted_locally};
 use crate::plan::notes::name_of;
 use crate::plan::standing::{BackupView, VmView};
@@ -84,6 +84,8 @@ impl Reason {
                 WantedInStorage::Local => "wanted_locally",
                 WantedInStorage::Running => "in_progress",
                 WantedInStorage::NothingNewer => "nothing_newer",
+                WantedInStorage::Attempt => "attempt",
+                WantedInStorage::LastIncrement => "last_increment",
                 WantedInStorage::NotJudged => "unmanaged",
             },
             Self::NeededBy(_) | Self::NeededByMany(_) => "needed",
@@ -124,9 +126,9 @@ pub(super) struct Reasons<'v, 'a> {
 }
 
 impl<'v, 'a> Reasons<'v, 'a> {
-    pub(super) fn of(view: &'v VmView<'a>) -> Self {
+    pub(super) fn of(view: &'v VmView<'a>, occurrences: &Occurrences<'_>) -> Self {
         let mut stored: BTreeMap<BackupId, Vec<WantedInStorage>> = BTreeMap::new();
-        for (id, reason) in wanted_in_storage(view) {
+        for (id, reason) in wanted_in_storage(view, occurrences) {
             stored.entry(id).or_default().push(reason);
         }
         Self {

@@ -89,6 +89,7 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
                     made += 1;
                 }
                 Action::DeleteLocal(_) => outlook.deleted_locally += 1,
+                Action::DeleteCloud(_) => {}
             }
         }
         vm = projection::executed(&vm, planned.due_actions(), made_id(made), time);
@@ -100,7 +101,7 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
         }
     }
     outlook.local = held(&vm);
-    outlook.expired = expired(&VmView::new(&vm, policy, until)).len();
+    outlook.expired = expired(&VmView::new(&vm, policy, until), &Occurrences::new(policy, until)).len();
     outlook
 }
 

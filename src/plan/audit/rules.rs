@@ -18,6 +18,7 @@ pub(super) fn broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
         match action {
             Action::Create(create) => creates.push((place, create)),
             Action::DeleteLocal(delete) => deletes.push((place, delete)),
+            Action::DeleteCloud(_) => {}
         }
     }
     if creates.len() > 1 {

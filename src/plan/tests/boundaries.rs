@@ -2,6 +2,7 @@
 
 use super::fixtures::*;
 use crate::inventory::{BackupId, RecordedState};
+use crate::plan::due::Occurrences;
 use crate::plan::due::share_of;
 use crate::plan::standing::VmView;
 use crate::plan::stored;
@@ -12,7 +13,8 @@ use chrono::TimeDelta;
 fn expired(vm: &VmBuilder) -> Vec<BackupId> {
     let policy = grandfather();
     let view = VmView::new(&vm.vm, &policy, at("2026-11-17 02:00"));
-    stored::expired(&view).into_iter().map(|backup| backup.id()).collect()
+    let occurrences = Occurrences::new(&policy, view.now);
+    stored::expired(&view, &occurrences).into_iter().map(|backup| backup.id()).collect()
 }
 
 #[test]
@@ -114,7 +116,10 @@ fn what_is_of_no_tier_or_dated_ahead_never_expires() {
         .backup(6, "daily", "2026-12-24 01:00");
     let view = VmView::new(&vm.vm, &policy, at("2026-11-17 02:00"));
     assert_eq!(
-        stored::expired(&view).iter().map(|it| it.id()).collect::<Vec<_>>(),
+        stored::expired(&view, &Occurrences::new(&policy, view.now))
+            .iter()
+            .map(|it| it.id())
+            .collect::<Vec<_>>(),
         [backup_id(5)],
         "that one is beyond `keep`"
     );
@@ -125,7 +130,7 @@ fn a_local_delete_says_why_the_snapshot_is_not_wanted() {
     let reasons = |vm: &VmBuilder, now| -> Vec<String> {
         let deletes = vm.plan(&grandfather(), now).actions.into_iter().filter_map(|action| match action {
             Action::DeleteLocal(delete) => Some(delete.reason.to_string()),
-            Action::Create(_) => None,
+            Action::Create(_) | Action::DeleteCloud(_) => None,
         });
         deletes.collect()
     };

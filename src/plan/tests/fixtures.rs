@@ -4,7 +4,7 @@ use super::frame::{audit, frame_broken};
 use crate::inventory::{Backup, BackupId, Inventory, LocalState, RecordedState, StoredFile, Vm, VmId};
 use crate::plan::{Action, Create, Plan, VmPlan, plan};
 use crate::policy::{
-    MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
+    MissingParent, Policies, Policy, Prune, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
 };
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -185,7 +185,7 @@ pub(crate) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
         min_full_size_bytes: 64 * 1024,
         retry: Retry { attempts: 3, backoff: TimeDelta::hours(1) },
         max_age: TimeDelta::hours(26),
-        prune: false,
+        prune: Prune::Never,
         suspend: None,
     }
 }
@@ -208,7 +208,7 @@ pub(crate) fn grandfather() -> Policy {
     grandfather_in("UTC")
 }
 
-/// Returns what is planned in short: `create weekly on 1`, `delete 7`, `delete 7 after`, `delete new after`.
+/// Returns what is planned in short: `create weekly on 1`, `delete 7`, `delete 7 after`, `delete new after`, `prune 7`.
 pub(crate) fn actions_of(planned: &VmPlan) -> Vec<String> {
     let number = |id: BackupId| id.uuid().as_u128();
     planned
@@ -223,6 +223,7 @@ pub(crate) fn actions_of(planned: &VmPlan) -> Vec<String> {
                 let backup = delete.backup.map_or("new".to_owned(), |id| number(id).to_string());
                 format!("delete {backup}{}", if delete.after_create { " after" } else { "" })
             }
+            Action::DeleteCloud(delete) => format!("prune {}", number(delete.backup)),
         })
         .collect()
 }

@@ -36,10 +36,12 @@ fn counted(plan: &Plan) -> Summary {
     let with = |status| plan.vms.iter().filter(move |vm| vm.status == status);
     let acting = || plan.vms.iter().filter(|vm| !vm.is_suspended()).flat_map(|vm| &vm.actions);
     let creates = acting().filter(|action| matches!(action, Action::Create(_))).count();
+    let cloud_deletes = acting().filter(|action| matches!(action, Action::DeleteCloud(_))).count();
     Summary {
         create: creates,
-        delete_local: acting().count() - creates,
-        delete_cloud: 0,
+        delete_local: acting().count() - creates - cloud_deletes,
+        delete_cloud: cloud_deletes,
+        stored: plan.vms.iter().map(|vm| vm.stored).sum(),
         up_to_date: with(Status::UpToDate).count(),
         waiting: with(Status::Waiting).count(),
         blocked: with(Status::Blocked).count(),

@@ -203,6 +203,7 @@ fn the_generated_clouds_hold_whatever_a_plan_can_be() {
                     Action::Create(create) => format!("{:?}", create.kind),
                     Action::DeleteLocal(DeleteLocal { backup: None, .. }) => "delete new".to_owned(),
                     Action::DeleteLocal(delete) => format!("delete {}", delete.after_create),
+                    Action::DeleteCloud(_) => "prune".to_owned(),
                 };
                 *seen.entry(kind).or_default() += 1;
             }

@@ -293,6 +293,7 @@ fn the_planners(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> Read
             let backup = delete.backup.map_or("new".to_owned(), |id| id.uuid().to_string());
             format!("delete {backup}{}", if delete.after_create { " after" } else { "" })
         }
+        Action::DeleteCloud(delete) => format!("prune {}", delete.backup.uuid()),
     });
     let count = |code| planned.notes.iter().filter(|note| note.code() == code).count();
     Reading {

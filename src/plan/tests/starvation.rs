@@ -63,6 +63,7 @@ fn sixty_nights(policy: &Policy, bad: &str, fate: Fate, every: TimeDelta) -> Out
                 }
                 // The next plan deletes what only waits for the create.
                 Action::DeleteLocal(delete) if delete.after_create => {}
+                Action::DeleteCloud(_) => {}
                 Action::DeleteLocal(delete) => {
                     vm.vm = projection::deleted_locally(&vm.vm, delete.backup.unwrap());
                 }

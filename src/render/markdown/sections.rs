@@ -205,6 +205,7 @@ fn no_longer(comparison: &Comparison) -> Section {
         let actions = vm.no_longer.iter().map(|action| match action {
             Action::Create(create) => format!("create {}", rows::create_text(create, Detail::Usual)),
             Action::DeleteLocal(delete) => format!("delete locally {}", rows::snapshot_name(delete)),
+            Action::DeleteCloud(delete) => format!("delete from storage {}", rows::stored_name(delete)),
         });
         rows.extend(
             actions.map(|what| table_row(&[&name(&vm.alias, vm.uuid), &escaped(policy), &escaped(&what)])),
@@ -227,6 +228,9 @@ fn held(plan: &Plan) -> Section {
                 }
                 Action::DeleteLocal(delete) => {
                     format!("would delete locally {}", rows::delete_text(vm, delete, Detail::Full))
+                }
+                Action::DeleteCloud(delete) => {
+                    format!("would delete from storage {}", rows::stored_text(delete, Detail::Full))
                 }
             };
             rows.push(table_row(&[

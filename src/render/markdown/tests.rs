@@ -96,6 +96,7 @@ impl Sizes {
             suspended: None,
             actions: Vec::new(),
             unmanaged: SnapshotUsage::default(),
+            stored: 0,
             notes: Vec::new(),
         }
     }
@@ -459,6 +460,7 @@ fn large_numbers_leave_room_for_themselves() {
         unprotected: million,
         conflict: million,
         unmanaged: SnapshotUsage { snapshots: million, size_bytes: u64::MAX },
+        stored: 0,
         fault: 0,
         unreadable: million,
         suspended: million,

@@ -167,6 +167,7 @@ impl TextObserver {
         let (what, tier, backup) = match step {
             ActionRef::Create { tier, backup, .. } => ("create", tier, *backup),
             ActionRef::DeleteLocal { tier, backup } => ("delete locally", tier, *backup),
+            ActionRef::DeleteCloud { tier, backup } => ("delete from storage", tier, Some(*backup)),
         };
         if ending == ActionOutcome::Interrupted && !state.started.contains(&at.vm) {
             state.not_started.insert(at.vm);
@@ -286,6 +287,7 @@ pub(super) fn kind_text(kind: ActionKind) -> &'static str {
     match kind {
         ActionKind::Create => "create",
         ActionKind::DeleteLocal => "delete_local",
+        ActionKind::DeleteCloud => "delete_cloud",
     }
 }
 
@@ -403,6 +405,7 @@ mod tests {
                 endpoint: String::new(),
                 create: 4,
                 delete_local: 0,
+                delete_cloud: 0,
                 expected_bytes: Some(41 << 20),
             },
         );

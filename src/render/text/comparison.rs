@@ -1,6 +1,6 @@
 //! What a change of policies does, as people read it: below the plan, with its counts last.
 
-use super::rows::{Row, RowGroup, create_text, delete_text};
+use super::rows::{Row, RowGroup, create_text, delete_text, stored_text};
 use super::table::Table;
 use super::{Detail, TextOptions, abandoned_text};
 use crate::insight::forecast::{ForecastCounts, ForecastGroup};
@@ -149,6 +149,7 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> RowGroup {
     let text = |action: &Action| match action {
         Action::Create(create) => (create_text(create, detail), create.reason.to_string()),
         Action::DeleteLocal(delete) => (delete_text(vm, delete, detail), delete.reason.to_string()),
+        Action::DeleteCloud(delete) => (stored_text(delete, detail), delete.reason.to_string()),
     };
     let row = |symbol, verb, action: &Action| {
         let (what, why) = text(action);
@@ -158,12 +159,14 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> RowGroup {
         match action {
             Action::Create(_) => rows.push(row(Symbol::Create, "create", action)),
             Action::DeleteLocal(_) => rows.push(row(Symbol::Delete, "delete locally", action)),
+            Action::DeleteCloud(_) => rows.push(row(Symbol::Destroy, "delete from storage", action)),
         }
     }
     for action in &change.no_longer {
         match action {
             Action::Create(_) => rows.push(row(Symbol::Held, "no longer create", action)),
             Action::DeleteLocal(_) => rows.push(row(Symbol::Held, "no longer delete", action)),
+            Action::DeleteCloud(_) => rows.push(row(Symbol::Held, "no longer delete from storage", action)),
         }
     }
     if !change.anyway.is_empty() {

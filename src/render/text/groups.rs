@@ -2,7 +2,7 @@
 
 use super::Detail;
 use super::rows::{self, Row, RowGroup};
-use crate::plan::{Action, Create, DeleteLocal, Note, NoteCode, Plan, Status, VmPlan};
+use crate::plan::{Action, Create, DeleteCloud, DeleteLocal, Note, NoteCode, Plan, Status, VmPlan};
 use crate::render::cells::visible;
 use crate::render::natural;
 use crate::render::words::{ProblemName, wording};
@@ -45,6 +45,7 @@ struct Key<'p> {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ActionKey<'p> {
     Create { tier: &'p str, parent_tier: Option<&'p str> },
+    DeleteCloud { tier: &'p str },
     DeleteLocal { is_new: bool, tier: &'p str, flaw: Option<ProblemName>, after_create: bool },
 }
 
@@ -66,6 +67,7 @@ impl<'p> ActionKey<'p> {
             Action::Create(Create { tier, parent, parent_tier, .. }) => {
                 Self::Create { tier, parent_tier: parent.map(|_| parent_tier.as_deref().unwrap_or("backup")) }
             }
+            Action::DeleteCloud(DeleteCloud { tier, .. }) => Self::DeleteCloud { tier },
             Action::DeleteLocal(DeleteLocal { backup, tier, after_create, .. }) => {
                 let mut notes = vm.notes.iter().filter(|note| backup.is_some() && note.backup == *backup);
                 Self::DeleteLocal {
@@ -93,9 +95,13 @@ fn grouped(vms: &[&VmPlan], detail: Detail) -> Option<RowGroup> {
             (true, Some(Action::Create(_))) => row.what.clone(),
             (false, Some(Action::Create(create))) => visible(&undated_create(create)),
             (true, Some(Action::DeleteLocal(_))) => format!("{}, {count} snapshots", row.what),
+            (true, Some(Action::DeleteCloud(_))) => format!("{}, {count} backups", row.what),
             (false, Some(Action::DeleteLocal(_))) => {
                 let (begin, _) = row.what.split_once(" of ").unwrap_or((&row.what, ""));
                 format!("{begin}, {count} snapshots of different times")
+            }
+            (false, Some(Action::DeleteCloud(delete))) => {
+                format!("{}, {count} backups of different times", visible(&delete.tier))
             }
             (false, None) => format!("for example: {}", row.what),
         };
@@ -118,7 +124,11 @@ fn grouped(vms: &[&VmPlan], detail: Detail) -> Option<RowGroup> {
 fn action_of<'p>(vm: &'p VmPlan, row: &Row, place: usize) -> Option<&'p Action> {
     let above = vm.notes.iter().filter(|note| rows::stands_above(note)).count();
     let action = vm.actions.get(place.checked_sub(above)?);
-    action.filter(|_| row.verb.ends_with("create") || row.verb.ends_with("delete locally"))
+    action.filter(|_| {
+        row.verb.ends_with("create")
+            || row.verb.ends_with("delete locally")
+            || row.verb.ends_with("delete from storage")
+    })
 }
 
 fn undated_create(create: &Create) -> String {

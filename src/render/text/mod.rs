@@ -92,24 +92,33 @@ fn is_left_out(plan: &Plan, detail: Detail) -> bool {
 /// Says what a plan moves: `Estimate: 4.2 GiB freed on hypervisors, about 31.0 GiB to upload.`; `None` where it moves
 /// nothing.
 fn estimate_text(estimate: &Estimate) -> Option<String> {
-    let Estimate { freed_bytes, upload_bytes, creates, creates_unknown } = *estimate;
-    if freed_bytes == 0 && creates == 0 {
+    let Estimate { freed_bytes, pruned_bytes, upload_bytes, creates, creates_unknown } = *estimate;
+    if freed_bytes == 0 && pruned_bytes == 0 && creates == 0 {
         return None;
     }
+    let pruned = match pruned_bytes {
+        0 => String::new(),
+        bytes => format!(", {} in storage", bytes_text(bytes)),
+    };
     let upload = match creates_unknown {
         0 => format!("about {} to upload", bytes_text(upload_bytes)),
         unknown if unknown == creates => "an unknown size to upload".to_owned(),
         unknown => format!("about {} to upload, and {unknown} of unknown size", bytes_text(upload_bytes)),
     };
-    Some(format!("Estimate: {} freed on hypervisors, {upload}.", bytes_text(freed_bytes)))
+    Some(format!("Estimate: {} freed on hypervisors{pruned}, {upload}.", bytes_text(freed_bytes)))
 }
 
 /// Returns the last line of a plan: `Plan: 1 to create, 2 to delete locally; 9 up to date, 1 waiting, 1 blocked, 1
 /// unprotected.`
 pub fn totals(summary: &Summary) -> String {
-    let Summary { create, delete_local, up_to_date, waiting, blocked, unprotected, .. } = summary;
+    let Summary { create, delete_local, delete_cloud, up_to_date, waiting, blocked, unprotected, .. } =
+        summary;
+    let from_storage = match delete_cloud {
+        0 => String::new(),
+        count => format!(", {count} to delete from storage, for good"),
+    };
     format!(
-        "Plan: {create} to create, {delete_local} to delete locally; \
+        "Plan: {create} to create, {delete_local} to delete locally{from_storage}; \
          {up_to_date} up to date, {waiting} waiting, {blocked} blocked, {unprotected} unprotected."
     )
 }

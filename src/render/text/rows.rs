@@ -1,7 +1,7 @@
 //! What is shown of a VM: its heading and its rows, in words.
 
 use super::options::Detail;
-use crate::plan::{Action, BackupKind, Create, DeleteLocal, Note, Status, VmPlan};
+use crate::plan::{Action, BackupKind, Create, DeleteCloud, DeleteLocal, Note, Status, VmPlan, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::visible;
 use crate::render::words::{NoteWording, ProblemName, Symbol, wording};
@@ -78,11 +78,15 @@ fn action_row(vm: &VmPlan, action: &Action, detail: Detail) -> Row {
         Action::DeleteLocal(delete) => {
             (Symbol::Delete, "delete locally", delete_text(vm, delete, detail), delete.reason.to_string())
         }
+        Action::DeleteCloud(delete) => {
+            (Symbol::Destroy, "delete from storage", stored_text(delete, detail), delete.reason.to_string())
+        }
     };
     let (symbol, verb) = match action {
         _ if !vm.is_suspended() => (symbol, verb),
         Action::Create(_) => (Symbol::Held, "would create"),
         Action::DeleteLocal(_) => (Symbol::Held, "would delete locally"),
+        Action::DeleteCloud(_) => (Symbol::Held, "would delete from storage"),
     };
     Row { symbol, verb, what: visible(&what), why: visible(&why) }
 }
@@ -120,4 +124,16 @@ pub(in crate::render) fn snapshot_name(delete: &DeleteLocal) -> String {
         Some(taken) => format!("{} of {}", delete.tier, minute_text(taken)),
         None => format!("the new {}", delete.tier),
     }
+}
+
+/// Names a stored backup, with its size as far as it is known.
+pub(in crate::render) fn stored_text(delete: &DeleteCloud, detail: Detail) -> String {
+    let size = delete.size_bytes.map_or_else(String::new, |bytes| format!(", {}", bytes_text(bytes)));
+    let id = if detail == Detail::Full { format!(" ({})", delete.backup.short()) } else { String::new() };
+    format!("{}{id}{size}", stored_name(delete))
+}
+
+/// Names a stored backup alone: `daily of Sun 2026-11-22 01:00`.
+pub(in crate::render) fn stored_name(delete: &DeleteCloud) -> String {
+    format!("{} of {}", delete.tier, minute_text(delete.taken))
 }

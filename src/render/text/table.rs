@@ -102,6 +102,7 @@ impl Table {
         match symbol {
             Symbol::Create => self.styles.create,
             Symbol::Delete => self.styles.delete,
+            Symbol::Destroy => self.styles.destroy,
             Symbol::Held | Symbol::Waiting => self.styles.wait,
             Symbol::Alarm => self.styles.alarm,
             Symbol::Fine | Symbol::Aside => self.styles.quiet,

@@ -2,7 +2,7 @@ use super::*;
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{
     Action, Attempt, BackupKind, BackupLabel, BackupName, Create, CreateReason, DeleteLocal, DeleteReason,
-    ExpiredBackups, FORMAT, Note, NoteKind, SnapshotUsage, Status, SuspendedUntil,
+    ExpiredBackups, FORMAT, Note, NoteKind, PruneHold, SnapshotUsage, Status, SuspendedUntil,
 };
 use crate::render::Styles;
 use crate::render::cells::width;
@@ -27,6 +27,7 @@ fn vm(alias: &str, policy: &str, status: Status) -> VmPlan {
         suspended: None,
         actions: Vec::new(),
         unmanaged: SnapshotUsage::default(),
+        stored: 0,
         notes: Vec::new(),
     }
 }
@@ -110,6 +111,7 @@ fn cloud() -> Plan {
             count: 21,
             size_bytes: 5 << 30,
             oldest: name("daily", "2026-10-01 01:00").taken,
+            hold: PruneHold::NotAllowed,
         })),
     ];
     let mut db = vm("db-2", "databases", Status::Blocked);
@@ -157,6 +159,7 @@ fn cloud() -> Plan {
         unprotected: 1,
         conflict: 1,
         unmanaged: SnapshotUsage { snapshots: 3, size_bytes: 14 << 30 },
+        stored: 0,
         fault: 0,
         unreadable: 1,
         suspended: 1,

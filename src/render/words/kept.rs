@@ -87,6 +87,13 @@ fn stored(wanted: WantedInStorage, kept: KeptNewest) -> Words {
         WantedInStorage::NothingNewer => {
             until("it cannot be restored, and nothing newer can", "until a newer one can be restored")
         }
+        WantedInStorage::Attempt => {
+            until("the pause until the next attempt depends on it", "until its tier is due again")
+        }
+        WantedInStorage::LastIncrement => until(
+            "the last increment on the parent of the next one, and shows whether that still works",
+            "until there is a newer one, or another parent",
+        ),
         WantedInStorage::NotJudged => always("it is left alone"),
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::inventory::MissingFileInfo;
 use crate::plan::{
-    BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, Note, NoteKind, bytes_text,
+    BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, Note, NoteKind, PruneHold,
+    bytes_text,
 };
 use crate::policy::{MissingParent, minute_text};
 use std::fmt::{self, Display, Formatter};
@@ -99,17 +100,28 @@ impl Display for NoteKind {
 
 impl Display for ExpiredBackups {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { tier, count, size_bytes, oldest } = self;
+        let Self { tier, count, size_bytes, oldest, hold } = self;
         let (backups, are) = if *count == 1 { ("backup", "is") } else { ("backups", "are") };
         let size = if *size_bytes > 0 { format!(" ({})", bytes_text(*size_bytes)) } else { String::new() };
         let oldest = match count {
             1 => format!("of {}", minute_text(*oldest)),
             _ => format!("since {}", minute_text(*oldest)),
         };
-        write!(
-            f,
-            "{count} {tier} {backups} {oldest}{size} {are} no longer kept by the policy; nothing deletes them"
-        )
+        write!(f, "{count} {tier} {backups} {oldest}{size} {are} no longer kept by the policy; {hold}")
+    }
+}
+
+impl Display for PruneHold {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAllowed => "nothing deletes them",
+            Self::NotRequested => "--prune deletes them from storage",
+            Self::CannotBackUp => "not deleted, because the VM cannot be backed up now",
+            Self::NewestTooOld => "not deleted, because the newest restorable backup is older than `max_age`",
+            Self::NewestFailed => "not deleted, because a newer backup failed",
+            Self::UnknownParent => "not deleted while an accepted backup has not named its parent",
+            Self::NotYet => "not deleted yet",
+        })
     }
 }
 

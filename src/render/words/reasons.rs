@@ -23,6 +23,9 @@ impl Display for DeleteReason {
             Self::Superseded { by } => write!(f, "superseded: the newer {by} can be restored"),
             Self::NewerSnapshotKept => f.write_str("superseded: a newer snapshot is kept"),
             Self::NotNeeded => f.write_str("not needed once it is complete"),
+            Self::BeyondKeep { keep: 1 } => f.write_str("expired: only the newest of its tier is kept"),
+            Self::BeyondKeep { keep } => write!(f, "expired: only the {keep} newest of its tier are kept"),
+            Self::Unrestorable { by } => write!(f, "expired: cannot be restored, and the newer {by} can"),
         }
     }
 }

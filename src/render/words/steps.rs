@@ -103,7 +103,7 @@ impl Display for FailureReason {
 fn write_failure(f: &mut Formatter<'_>, write: WriteState, failure: &WriteFailure) -> Result {
     let (verb, none) = match write.kind {
         ActionKind::Create => ("create", "nothing was created"),
-        ActionKind::DeleteLocal => ("delete", "nothing was deleted"),
+        ActionKind::DeleteLocal | ActionKind::DeleteCloud => ("delete", "nothing was deleted"),
     };
     let none = if write.is_open {
         "an earlier request got no answer and may still take effect; the next run checks the result"

@@ -9,6 +9,8 @@ use std::fmt;
 pub(in crate::render) enum Symbol {
     Create,
     Delete,
+    /// Something is deleted for good.
+    Destroy,
     Held,
     Waiting,
     Alarm,
@@ -21,6 +23,7 @@ impl Symbol {
         match self {
             Self::Create => '+',
             Self::Delete => '-',
+            Self::Destroy => 'x',
             Self::Held => '~',
             Self::Waiting => '.',
             Self::Alarm => '!',
