@@ -25,7 +25,7 @@ const MANY: u32 = 100_000;
 fn grandfather() -> Policies {
     let zone = Zone::find("Europe/Berlin").expect("a known zone");
     let tier = |name: &str, schedule: &str, kind| Tier {
-        name: name.to_owned(),
+        name: name.into(),
         schedule: Schedule::parse(schedule, zone.clone()).expect("a schedule"),
         kind,
         keep: None,
@@ -40,7 +40,7 @@ fn grandfather() -> Policies {
         tier("daily", "0 1 * * *", TierKind::Incremental { from: vec![0, 1, 2] }),
     ];
     Policies::new(vec![Policy {
-        name: "grandfather".to_owned(),
+        name: "grandfather".into(),
         description: String::new(),
         source: Source { file: "grandfather.yaml".to_owned(), line: 1, sha256: String::new() },
         priority: 0,

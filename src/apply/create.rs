@@ -182,7 +182,7 @@ impl VmWorker<'_> {
         let policy = self.policy().ok()?;
         let planned = self.planned_create()?;
         let tier_of = |backup: &Backup| policy.tier_of(backup.comment.as_deref());
-        let wanted = policy.tiers.iter().position(|tier| tier.name == planned.tier)?;
+        let wanted = policy.tiers.iter().position(|tier| *tier.name == *planned.tier)?;
         let new = vm.backups.values().filter(|backup| {
             !self.known.contains(&backup.id)
                 && backup.timestamp.is_some()

@@ -30,7 +30,7 @@ pub(super) struct SlotPriority {
 impl SlotPriority {
     /// Returns the priority of a create; one whose tier the policy does not have comes last.
     pub(super) fn of(create: &Create, policy: &Policy) -> Self {
-        let tier = policy.tiers.iter().position(|tier| tier.name == create.tier);
+        let tier = policy.tiers.iter().position(|tier| *tier.name == *create.tier);
         Self { tier: tier.unwrap_or(TierIndex::MAX), due_since: create.due_since.to_utc() }
     }
 }

@@ -62,7 +62,7 @@ fn still_moves(old: &Backup, new: &Backup, policy: &Policy, now: DateTime<Utc>) 
         backup: old.id,
         change,
         stuck_after: policy.stuck_after,
-        policy: policy.name.clone(),
+        policy: policy.name.to_string(),
         advised,
     }))
 }

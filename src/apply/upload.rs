@@ -234,9 +234,9 @@ fn fault_of(
         return Some(BackupFault::NoTimestamp);
     };
     let backup = judged.backup;
-    let tier = judged.tier.map(|tier| &view.tier(tier).name);
+    let tier = judged.tier.map(|tier| view.tier(tier).name.as_str());
     let found = backup.comment.as_deref();
-    if found != Some(create.comment.as_str()) || tier != Some(&create.tier) {
+    if found != Some(create.comment.as_str()) || tier != Some(create.tier.as_str()) {
         let found = found.map(str::to_owned);
         return Some(BackupFault::Comment { found, wanted: create.comment.clone() });
     }

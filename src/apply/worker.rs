@@ -9,6 +9,7 @@ use super::step::{DropReason, FailureReason, HandOverReason, InterruptReason, St
 use crate::fifo::with_causes;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, Create, VmPlan, audit, decide, expected_upload_bytes, fingerprint};
+use crate::policy::Name;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -157,7 +158,7 @@ impl<'a> VmWorker<'a> {
     }
 
     fn is_as_planned(&self, vm: &Vm) -> bool {
-        self.planned.fingerprint.as_deref() == Some(&fingerprint(vm))
+        self.planned.fingerprint == Some(fingerprint(vm))
     }
 
     fn compare(&mut self, vm: &Vm) -> Result<(), StepError> {
@@ -189,7 +190,7 @@ impl<'a> VmWorker<'a> {
     }
 
     /// Returns the name of the policy that it was planned by.
-    pub(super) fn policy_name(&self) -> Option<&String> {
+    pub(super) fn policy_name(&self) -> Option<&Name> {
         self.planned.policy.as_ref()
     }
 

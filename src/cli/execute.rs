@@ -197,8 +197,8 @@ impl<'c> Execution<'c> {
         tokio::select! {
             biased;
             _ = self.interrupt.signalled() => {}
-            planned = planning::plan_again(self.context, policies, request.fifo, selection) => match planned {
-                Ok(mut planned) => monitor.read(&mut planned, summary),
+            looked = planning::look_again(self.context, policies, request.fifo, selection) => match looked {
+                Ok(overview) => monitor.read(overview, summary),
                 Err(error) => {
                     tracing::warn!("failed to read the VMs after the run: {}", error.chain().join(": "));
                 }

@@ -6,12 +6,12 @@ use super::context::Context;
 use super::error::{CliError, Kind};
 use crate::apply::{CLOCK_SKEW_MAX, WITNESSES, has_upload};
 use crate::fifo::{ListSummary, VmVisitor};
-use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, PolicySide};
-use crate::inventory::{Inventory, Vm, VmId};
+use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, OverviewDetail, PolicySide};
+use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use crate::plan::{self, Plan, Planner, VmPlan};
 use crate::policy::{Policies, Policy};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A server's clock further off than this is warned about.
 pub(super) const SKEW_WARN: TimeDelta = TimeDelta::minutes(5);
@@ -75,33 +75,63 @@ pub async fn make(
     wanted: Wanted,
     at: Option<DateTime<Utc>>,
 ) -> Result<Planned, CliError> {
-    let before = context.now();
-    let mut reading = Reading::new(context, policies, selection, wanted, at);
-    let listed = fifo.visit(&mut reading).await?;
-    if let Some(server) = listed.server_date {
-        judge_clocks(server, before, reading.began, at.is_some())?;
-    }
-    for policy in reading.unmatched.iter().filter(|_| listed.unreadable.is_empty()) {
-        tracing::warn!("{}: no VM matches the policy `{}`", policy.source.file, policy.name);
-    }
-    reading.finish(fifo, listed)
+    let kept =
+        Kept { plans: true, vms: wanted.vms, overview: wanted.overview.then_some(OverviewDetail::Tiers) };
+    let reading = Reading::new(context, policies, selection, kept, at);
+    let (reading, unreadable) = read_with_warnings(fifo, reading).await?;
+    Ok(reading.into_planned(fifo, unreadable))
 }
 
-/// Reads FiFo once more after something was done, and plans, only to look at: nothing is warned about a second time.
+/// Reads FiFo once, as [`make`] does, and keeps of each VM only how it stands.
 ///
 /// # Errors
 ///
-/// FiFo cannot be read or shows no VM, or the VMs that were asked for are no longer there.
-pub async fn plan_again(
+/// Those of [`make`].
+pub async fn look(
     context: &Context,
     policies: &Policies,
     fifo: &Connection,
     selection: &PlanningArgs,
-) -> Result<Planned, CliError> {
-    let wanted = Wanted { vms: KeptVms::None, overview: true };
-    let mut reading = Reading::new(context, policies, selection, wanted, None);
+    detail: OverviewDetail,
+    at: Option<DateTime<Utc>>,
+) -> Result<Overview, CliError> {
+    let reading = Reading::new(context, policies, selection, Kept::overview(detail), at);
+    let (reading, unreadable) = read_with_warnings(fifo, reading).await?;
+    Ok(reading.into_overview(fifo, &unreadable))
+}
+
+/// Reads FiFo once more after something was done, to see how the VMs stand: nothing is warned about a second time.
+///
+/// # Errors
+///
+/// FiFo cannot be read or shows no VM, or the VMs that were asked for are no longer there.
+pub async fn look_again(
+    context: &Context,
+    policies: &Policies,
+    fifo: &Connection,
+    selection: &PlanningArgs,
+) -> Result<Overview, CliError> {
+    let mut reading = Reading::new(context, policies, selection, Kept::overview(OverviewDetail::Tiers), None);
     let listed = fifo.visit(&mut reading).await?;
-    reading.finish(fifo, listed)
+    let unreadable = reading.judge(fifo, listed)?;
+    Ok(reading.into_overview(fifo, &unreadable))
+}
+
+/// Reads FiFo, and returns with what was read the VMs that could not be. Warns about clocks and idle policies.
+async fn read_with_warnings<'a>(
+    fifo: &Connection,
+    mut reading: Reading<'a>,
+) -> Result<(Reading<'a>, Vec<UnreadableVm>), CliError> {
+    let before = reading.context.now();
+    let listed = fifo.visit(&mut reading).await?;
+    if let Some(server) = listed.server_date {
+        judge_clocks(server, before, reading.began, reading.at.is_some())?;
+    }
+    for policy in reading.unmatched.iter().filter(|_| listed.unreadable.is_empty()) {
+        tracing::warn!("{}: no VM matches the policy `{}`", policy.source.file, policy.name);
+    }
+    let unreadable = reading.judge(fifo, listed)?;
+    Ok((reading, unreadable))
 }
 
 /// Plans the same VMs at the same instant with other policies, and compares.
@@ -111,13 +141,29 @@ pub fn compare_with(before: &Policies, after: &Policies, planned: &Planned) -> C
     insight::compare(before, PolicySide { policies: after, plan: &planned.plan }, &planned.inventory)
 }
 
+/// What stays in memory of a reading.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    plans: bool,
+    vms: KeptVms,
+    /// How the VMs stand, where that is asked for.
+    overview: Option<OverviewDetail>,
+}
+
+impl Kept {
+    /// Keeps only how the VMs stand.
+    fn overview(detail: OverviewDetail) -> Self {
+        Self { plans: false, vms: KeptVms::None, overview: Some(detail) }
+    }
+}
+
 /// One reading of the list: each VM is planned as it comes in, and dropped unless it is kept.
 struct Reading<'a> {
     context: &'a Context,
     policies: &'a Policies,
     selection: &'a [VmPattern],
     allow_empty: bool,
-    wanted: Wanted,
+    keeps: Kept,
     at: Option<DateTime<Utc>>,
     /// When the answer began, by our clock.
     began: DateTime<Utc>,
@@ -125,11 +171,9 @@ struct Reading<'a> {
     /// How many VMs were read so far, asked for or not.
     visible: usize,
     plans: Vec<VmPlan>,
-    /// The VMs whose plans do not count.
-    forgotten: BTreeSet<VmId>,
     kept: BTreeMap<VmId, Vm>,
     estimates: BTreeMap<VmId, Estimate>,
-    overview: OverviewBuilder,
+    overview: Option<OverviewBuilder>,
     /// The policies that match no VM so far.
     unmatched: Vec<&'a Policy>,
     /// The patterns that no VM fits so far.
@@ -141,7 +185,7 @@ impl<'a> Reading<'a> {
         context: &'a Context,
         policies: &'a Policies,
         selection: &'a PlanningArgs,
-        wanted: Wanted,
+        keeps: Kept,
         at: Option<DateTime<Utc>>,
     ) -> Self {
         let began = context.now();
@@ -150,22 +194,22 @@ impl<'a> Reading<'a> {
             policies,
             selection: &selection.vms,
             allow_empty: selection.allow_empty,
-            wanted,
+            keeps,
             at,
             began,
             planner: Planner::new(policies, at.unwrap_or(began)),
             visible: 0,
             plans: Vec::new(),
-            forgotten: BTreeSet::new(),
             kept: BTreeMap::new(),
             estimates: BTreeMap::new(),
-            overview: OverviewBuilder::default(),
+            overview: keeps.overview.map(OverviewBuilder::new),
             unmatched: policies.iter().collect(),
             missing: selection.vms.iter().collect(),
         }
     }
 
-    fn finish(mut self, fifo: &Connection, listed: ListSummary) -> Result<Planned, CliError> {
+    /// Returns the VMs that were asked for and could not be read.
+    fn judge(&mut self, fifo: &Connection, listed: ListSummary) -> Result<Vec<UnreadableVm>, CliError> {
         let mut unreadable = listed.unreadable;
         if self.visible == 0 && unreadable.is_empty() && !self.policies.is_empty() && !self.allow_empty {
             return Err(nothing_visible(fifo));
@@ -177,17 +221,42 @@ impl<'a> Reading<'a> {
             }
             unreadable.retain(|vm| self.selection.iter().any(|pattern| pattern.matches_unreadable(vm)));
         }
-        self.plans.retain(|vm| vm.uuid.is_none_or(|id| !self.forgotten.contains(&id)));
+        Ok(unreadable)
+    }
+
+    fn into_planned(self, fifo: &Connection, unreadable: Vec<UnreadableVm>) -> Planned {
+        let overview = self.overview.map(|vms| vms.finish(&self.planner, fifo.name(), &unreadable));
         let plan = self.planner.finish(fifo.name().to_owned(), self.plans, &unreadable);
-        let overview = self.wanted.overview.then(|| self.overview.finish(&plan));
         let inventory = Inventory { endpoint: fifo.name().to_owned(), vms: self.kept, unreadable };
         let (identity, estimates) = (fifo.identity().to_owned(), self.estimates);
-        Ok(Planned { plan, inventory, overview, identity, estimates })
+        Planned { plan, inventory, overview, identity, estimates }
+    }
+
+    fn into_overview(self, fifo: &Connection, unreadable: &[UnreadableVm]) -> Overview {
+        let vms = self.overview.unwrap_or_else(|| OverviewBuilder::new(OverviewDetail::Vms));
+        vms.finish(&self.planner, fifo.name(), unreadable)
+    }
+
+    /// Decides on a VM, and returns its plan where plans are kept.
+    fn decide(&mut self, vm: &Vm) -> Option<VmPlan> {
+        let decided = self.planner.decide(vm);
+        let plan = match &mut self.overview {
+            None => Some(decided.plan),
+            Some(overview) => {
+                let plan = self.keeps.plans.then(|| decided.plan.clone());
+                overview.add(vm, decided);
+                plan
+            }
+        };
+        if let Some(plan) = plan.as_ref().filter(|plan| !plan.due_actions().is_empty()) {
+            self.estimates.insert(vm.id, Estimate::of(plan, vm));
+        }
+        plan
     }
 
     fn is_kept(&self, vm: &Vm, planned: Option<&VmPlan>) -> bool {
         let is_changed = planned.is_some_and(|planned| !planned.due_actions().is_empty());
-        match self.wanted.vms {
+        match self.keeps.vms {
             KeptVms::None => false,
             KeptVms::Changed => is_changed,
             KeptVms::ForRun => is_changed || has_upload(vm) || self.kept.len() < WITNESSES,
@@ -203,33 +272,24 @@ impl VmVisitor for Reading<'_> {
         self.planner = Planner::new(self.policies, self.at.unwrap_or(now));
         self.visible = 0;
         self.plans.clear();
-        self.forgotten.clear();
         self.kept.clear();
         self.estimates.clear();
-        self.overview = OverviewBuilder::default();
+        self.overview = self.keeps.overview.map(OverviewBuilder::new);
         self.unmatched = self.policies.iter().collect();
         self.missing = self.selection.iter().collect();
     }
 
-    fn vm(&mut self, vm: Vm) {
+    fn vm(&mut self, mut vm: Vm) {
         self.unmatched.retain(|policy| !policy.matches(&vm));
         self.missing.retain(|pattern| !pattern.matches(&vm));
         let is_selected =
             self.selection.is_empty() || self.selection.iter().any(|pattern| pattern.matches(&vm));
-        let planned = is_selected.then(|| {
-            let decided = self.planner.decide(&vm);
-            if self.wanted.overview {
-                self.overview.add(&vm, &decided);
-            }
-            decided.plan
-        });
-        if let Some(planned) = planned.as_ref().filter(|planned| !planned.due_actions().is_empty()) {
-            self.estimates.insert(vm.id, Estimate::of(planned, &vm));
-        }
-        let is_kept = self.is_kept(&vm, planned.as_ref());
         self.visible += 1;
+        let planned = if is_selected { self.decide(&vm) } else { None };
+        let is_kept = self.is_kept(&vm, planned.as_ref());
         self.plans.extend(planned);
         if is_kept {
+            vm.backups.shrink_to_fit();
             self.kept.insert(vm.id, vm);
         }
     }
@@ -237,10 +297,10 @@ impl VmVisitor for Reading<'_> {
     fn forget(&mut self, id: VmId) -> String {
         self.kept.remove(&id);
         self.estimates.remove(&id);
-        self.overview.forget(id);
-        self.forgotten.insert(id);
-        let plan = self.plans.iter().find(|vm| vm.uuid == Some(id));
-        plan.map(|vm| vm.alias.clone()).unwrap_or_default()
+        let plan = self.plans.iter().position(|vm| vm.uuid == Some(id));
+        let planned = plan.map(|place| self.plans.swap_remove(place).alias);
+        let looked_at = self.overview.as_mut().and_then(|overview| overview.forget(id));
+        planned.or(looked_at).unwrap_or_default()
     }
 }
 

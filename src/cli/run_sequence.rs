@@ -22,8 +22,8 @@ use std::path::Path;
 pub(super) enum Approved<'a> {
     /// All of it. It is shown where it is not what the run before has shown.
     Everything {
-        /// The VMs of the plan that was shown last.
-        last_shown: &'a mut Option<Vec<VmPlan>>,
+        /// The plan that was shown last.
+        last_shown: &'a mut Option<ShownPlan>,
     },
     /// What a plan lists that a person has seen and agreed to.
     Shown(&'a Plan),
@@ -34,6 +34,10 @@ pub(super) enum Approved<'a> {
         path: &'a Path,
     },
 }
+
+/// A plan that was shown, digested.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ShownPlan([u8; 32]);
 
 /// A FiFo that may be open already.
 enum Contact {
@@ -121,7 +125,9 @@ impl RunSequence<'_, '_> {
         let &RunRequest { policies, selection, .. } = self.request;
         let wanted = Wanted { vms: KeptVms::ForRun, overview: self.monitor.wants_overview() };
         let mut planned = planning::make(self.context, policies, fifo, selection, wanted, None).await?;
-        self.monitor.read(&mut planned, self.summary);
+        if let Some(overview) = planned.overview.take() {
+            self.monitor.read(overview, self.summary);
+        }
         Ok(planned)
     }
 
@@ -252,9 +258,8 @@ fn show_or_warn(context: &Context, plan: &Plan, made: &Planned) {
 }
 
 /// Shows a plan like [`show_or_warn`], unless it is what was shown last. Notes and the progress of uploads are no change.
-fn show_if_changed(context: &Context, made: &Planned, last: &mut Option<Vec<VmPlan>>) {
-    let without_notes = |vm: &VmPlan| VmPlan { notes: Vec::new(), fingerprint: None, ..vm.clone() };
-    let now: Vec<VmPlan> = made.plan.vms.iter().map(without_notes).collect();
+fn show_if_changed(context: &Context, made: &Planned, last: &mut Option<ShownPlan>) {
+    let now = ShownPlan(made.plan.digest_without_notes());
     if last.as_ref() != Some(&now) {
         show_or_warn(context, &made.plan, made);
         *last = Some(now);

@@ -281,7 +281,8 @@ impl VmVisitor for BTreeMap<VmId, Vm> {
         self.clear();
     }
 
-    fn vm(&mut self, vm: Vm) {
+    fn vm(&mut self, mut vm: Vm) {
+        vm.backups.shrink_to_fit();
         self.insert(vm.id, vm);
     }
 

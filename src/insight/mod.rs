@@ -24,4 +24,4 @@ pub use compare::{
 };
 pub use estimate::Estimate;
 pub use policy_changes::{PolicyChange, PolicyChangeKind};
-pub use status::{Overview, OverviewBuilder, TierHealth};
+pub use status::{Overview, OverviewBuilder, OverviewDetail, TierHealth};

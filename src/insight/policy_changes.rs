@@ -34,7 +34,7 @@ pub enum PolicyChangeKind {
 /// Where a policy stands plays no part: the file's checksum is one of all the policies in it.
 pub(super) fn changes(before: &Policies, after: &Policies) -> Vec<PolicyChange> {
     let by_name = |policies: &Policies| -> BTreeMap<String, Policy> {
-        policies.iter().map(|policy| (policy.name.clone(), policy.clone())).collect()
+        policies.iter().map(|policy| (policy.name.to_string(), policy.clone())).collect()
     };
     let (before, after) = (by_name(before), by_name(after));
     let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));

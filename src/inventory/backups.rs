@@ -21,6 +21,14 @@ impl Backups {
         Self(backups)
     }
 
+    /// Gives back the memory that reading them has taken and they do not need. It is worth its time for VMs that are kept.
+    pub fn shrink_to_fit(&mut self) {
+        self.0.shrink_to_fit();
+        for backup in &mut self.0 {
+            backup.files.shrink_to_fit();
+        }
+    }
+
     /// Returns how many there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -4,9 +4,11 @@
 //! data, put into words by `render`. Reading a saved plan back is strict ([`SavedPlan`](super::SavedPlan)): an unknown
 //! field is an error.
 
+use super::fingerprint::Fingerprint;
 use super::note::{Note, NoteCode};
 use super::reason::{CreateReason, DeleteReason};
 use crate::inventory::{Backup, BackupId, VmId};
+use crate::policy::Name;
 use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -136,15 +138,15 @@ pub struct VmPlan<A = Action, N = Note> {
     /// Its alias; may be empty.
     pub alias: String,
     /// The policy it belongs to.
-    pub policy: Option<String>,
+    pub policy: Option<Name>,
     /// How it stands.
     pub status: Status,
     /// What the decision rests on, digested; `None` for a VM that could not be read.
-    pub fingerprint: Option<String>,
+    pub fingerprint: Option<Fingerprint>,
     /// The suspension that holds back its actions: they are shown and not carried out. `None` when none holds.
     // Serde takes a missing `Option` for `None`, and a plan that does not say so must not pass for one that is carried out.
     #[serde(deserialize_with = "Option::deserialize")]
-    pub suspended: Option<SuspendedUntil>,
+    pub suspended: Option<Box<SuspendedUntil>>,
     /// What is to be done, in this order.
     pub actions: Vec<A>,
     /// What is reported about it.

@@ -40,7 +40,7 @@ pub(super) fn unprotected(vm: &Vm) -> VmPlan {
 /// Returns the plan of a VM that several policies claim.
 pub(super) fn conflict(vm: &Vm, policies: &[&Policy]) -> VmPlan {
     let kind = NoteKind::PolicyConflict {
-        policies: policies.iter().map(|policy| policy.name.clone()).collect(),
+        policies: policies.iter().map(|policy| policy.name.to_string()).collect(),
         priority: policies.first().map_or(0, |policy| policy.priority),
     };
     untouched(vm, Status::Conflict, Note::vm(kind))
@@ -94,7 +94,7 @@ pub(super) fn planned(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> VmPla
 #[derive(Debug)]
 pub(super) struct Decided {
     status: Status,
-    suspended: Option<SuspendedUntil>,
+    suspended: Option<Box<SuspendedUntil>>,
     actions: Vec<Action>,
     notes: Vec<Note>,
 }
@@ -113,6 +113,7 @@ impl Decided {
 pub(super) fn decided(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Decided {
     let (suspended, suspension_note) = suspension(view).unzip();
     let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(view)).collect();
+    // There is one of each of these for each VM of a cloud, and most of them are short.
     let (idle, mut actions) = match decision(view, occurrences, &mut notes) {
         Decision::Act { actions, .. } => (Status::Changes, actions),
         Decision::Idle(status) => (status, Vec::new()),
@@ -120,9 +121,9 @@ pub(super) fn decided(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Decid
     let expired = Expired::of(view, occurrences);
     // Old backups go last: not before the new one is there.
     actions.extend(expired.deletes.iter().filter_map(|backup| delete_cloud(view, backup)));
+    actions.shrink_to_fit();
     let status = if actions.is_empty() { idle } else { Status::Changes };
     notes.extend(backup_notes(view, &expired));
-    // There is one of these for each VM of a cloud, and most of them are short.
     notes.shrink_to_fit();
     Decided { status, suspended: suspended.flatten(), actions, notes }
 }
@@ -163,12 +164,12 @@ pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: 
 }
 
 /// Returns the policy's suspension where it holds for the VM, with the note on it; one that has ended is only noted.
-fn suspension(view: &VmView<'_>) -> Option<(Option<SuspendedUntil>, Note)> {
+fn suspension(view: &VmView<'_>) -> Option<(Option<Box<SuspendedUntil>>, Note)> {
     let suspend = view.policy.suspend.as_ref().filter(|suspend| suspend.is_for(view.vm))?;
     let (until, reason) = (suspend.until, suspend.reason.clone());
     Some(if view.now < suspend.until_instant {
         let suspended = SuspendedUntil { until, reason: reason.clone() };
-        (Some(suspended), Note::vm(NoteKind::Suspended { until, reason }))
+        (Some(Box::new(suspended)), Note::vm(NoteKind::Suspended { until, reason }))
     } else {
         (None, Note::vm(NoteKind::SuspensionEnded { until, reason }))
     })
@@ -253,10 +254,10 @@ fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
     let attempt = (failed > 0)
         .then(|| Attempt { number: failed + 1, of: (!gave_up).then_some(view.policy.retry.attempts) });
     Ok(Create {
-        tier: rules.name.clone(),
+        tier: rules.name.to_string(),
         kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
         parent: parent.map(BackupView::id),
-        parent_tier: parent.and_then(|parent| parent.tier).map(|tier| view.tier(tier).name.clone()),
+        parent_tier: parent.and_then(|parent| parent.tier).map(|tier| view.tier(tier).name.to_string()),
         parent_taken: parent.map(|parent| zone.moment(parent.taken)),
         comment: rules.comment.clone(),
         due_since,
@@ -272,7 +273,7 @@ fn full_instead(view: &VmView<'_>, tier: TierIndex, create: &Create) -> Option<N
 
 /// Reports that there is nothing that an increment of a tier can be taken from, and what is done about it.
 fn no_parent(view: &VmView<'_>, tier: TierIndex, missing_parent: MissingParent) -> Note {
-    let emptied = parent_for(view, tier).map(|parent| name_of(view, parent));
+    let emptied = parent_for(view, tier).map(|parent| Box::new(name_of(view, parent)));
     Note::vm(NoteKind::NoParent { tier: view.tier(tier).name.clone(), emptied, missing_parent })
 }
 
@@ -309,7 +310,7 @@ fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Opti
     };
     Some(DeleteLocal {
         backup: Some(id),
-        tier: view.tier(backup.tier?).name.clone(),
+        tier: view.tier(backup.tier?).name.to_string(),
         taken: Some(view.policy.display_zone.moment(backup.taken)),
         after_create: after.is_some(),
         reason,
@@ -324,7 +325,7 @@ fn delete_cloud(view: &VmView<'_>, backup: &BackupView<'_>) -> Option<Action> {
     };
     Some(Action::DeleteCloud(DeleteCloud {
         backup: backup.id(),
-        tier: rules.name.clone(),
+        tier: rules.name.to_string(),
         taken: view.policy.display_zone.moment(backup.taken),
         size_bytes: backup.backup.size_bytes(),
         reason,

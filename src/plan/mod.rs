@@ -42,13 +42,14 @@ pub use changeset::{
 };
 pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
-pub use fingerprint::fingerprint;
+pub use fingerprint::{Fingerprint, fingerprint};
 pub use note::{
     BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, Note, NoteCode, NoteKind,
     SavedNote,
 };
 pub use notes::bytes_text;
 pub use planner::{DecidedVm, JudgedVm, Planner};
+pub(crate) use planner::{sort_key, unreadable};
 pub use prune::{Expired, PruneHold};
 pub use reason::{Attempt, CreateReason, DeleteReason};
 pub use saved::{SavedAction, SavedPlan, SavedPlanError, SavedVm};

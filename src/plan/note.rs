@@ -2,7 +2,7 @@
 
 use super::prune::PruneHold;
 use crate::inventory::{BackupId, MissingFileInfo};
-use crate::policy::MissingParent;
+use crate::policy::{MissingParent, Name};
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
@@ -17,7 +17,8 @@ pub struct Note {
     pub kind: NoteKind,
 }
 
-/// What a [`Note`] says.
+/// What a [`Note`] says. In memory there are some for each VM of a cloud, most of them [`Expired`](Self::Expired), so
+/// what would make it larger than that one is boxed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoteKind {
     /// What was planned for the VM breaks a rule.
@@ -60,24 +61,24 @@ pub enum NoteKind {
         /// Its state; may be empty.
         state: String,
         /// Its newest restorable backup.
-        newest: Option<BackupName>,
+        newest: Option<Box<BackupName>>,
     },
     /// The VM has delegated datasets.
     DelegatedDatasets {
         /// Its newest restorable backup.
-        newest: Option<BackupName>,
+        newest: Option<Box<BackupName>>,
     },
     /// The VM's state allows no backup.
     VmState {
         /// The state.
         state: BlockingState,
         /// Its newest restorable backup.
-        newest: Option<BackupName>,
+        newest: Option<Box<BackupName>>,
     },
     /// A backup is running.
     InProgress {
         /// The backup.
-        backup: BackupName,
+        backup: Box<BackupName>,
         /// How much of it is stored.
         size_bytes: Option<u64>,
     },
@@ -88,45 +89,45 @@ pub enum NoteKind {
     /// An incremental backup has no parent.
     NoParent {
         /// Its tier.
-        tier: String,
+        tier: Name,
         /// The backup that would be the parent, if the last increment on it were not empty; `None` where there is none.
-        emptied: Option<BackupName>,
+        emptied: Option<Box<BackupName>>,
         /// What is done about it.
         missing_parent: MissingParent,
     },
     /// FiFo reports a backup as completed, without the size or checksum of one of its files.
     Unverified {
         /// The backup.
-        backup: BackupName,
+        backup: Box<BackupName>,
         /// What its record lacks.
         missing: Option<MissingFileInfo>,
         /// Until when it counts as in progress; `None` where it counts as failed already.
         in_progress_until: Option<DateTime<FixedOffset>>,
     },
     /// A backup did not end in the time it may take.
-    Stuck(BackupName),
+    Stuck(Box<BackupName>),
     /// A backup failed.
-    FailedBackup(BackupName),
+    FailedBackup(Box<BackupName>),
     /// FiFo reports a backup as completed, and it is next to empty.
     Hollow {
         /// The backup.
-        backup: BackupName,
+        backup: Box<BackupName>,
         /// Its stored bytes, where known.
         size_bytes: Option<u64>,
     },
     /// A completed backup cannot be restored from storage.
-    Unrestorable(BackupName),
+    Unrestorable(Box<BackupName>),
     /// A backup's timestamp lies in the future.
-    FutureTimestamp(BackupName),
+    FutureTimestamp(Box<BackupName>),
     /// A deleted snapshot is still there.
     OrphanedSnapshot {
         /// The backup.
-        backup: BackupName,
+        backup: Box<BackupName>,
         /// The bytes that it holds on the hypervisor.
         size_bytes: u64,
     },
     /// A backup matches no tier.
-    Unmanaged(BackupName),
+    Unmanaged(Box<BackupName>),
     /// Stored backups of a tier are no longer wanted, and are not deleted.
     Expired(ExpiredBackups),
 }
@@ -135,9 +136,9 @@ pub enum NoteKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpiredBackups {
     /// The tier.
-    pub tier: String,
+    pub tier: Name,
     /// How many there are.
-    pub count: usize,
+    pub count: u32,
     /// Their stored bytes, as far as known.
     pub size_bytes: u64,
     /// When the oldest was taken, in the policy's zone.
@@ -159,7 +160,7 @@ pub struct BackupName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackupLabel {
     /// Its tier.
-    Tier(String),
+    Tier(Name),
     /// The comment of one of no tier.
     Comment(Option<String>),
 }
@@ -179,7 +180,7 @@ pub enum BlockingState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedAttempts {
     /// The tier.
-    pub tier: String,
+    pub tier: Name,
     /// How many there were.
     pub failed: u32,
     /// From when on it is tried again, in the policy's zone.

@@ -36,7 +36,7 @@ pub fn bytes_text(bytes: u64) -> String {
 pub(super) fn vm_note(view: &VmView<'_>) -> Option<Note> {
     let vm = view.vm;
     let why = cannot_back_up(vm)?;
-    let newest = view.newest_restorable().map(|newest| name_of(view, newest));
+    let newest = view.newest_restorable().map(|newest| Box::new(name_of(view, newest)));
     Some(Note::vm(match why {
         CannotBackUp::NoHypervisor => NoteKind::NoHypervisor { state: vm.state.clone(), newest },
         CannotBackUp::DelegatedDatasets => NoteKind::DelegatedDatasets { newest },
@@ -58,7 +58,7 @@ pub(super) fn backup_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<
     let mut notes: Vec<Note> =
         unreadable.map(|backup| Note::backup(backup.id, NoteKind::NoTimestamp(backup.id))).collect();
     for backup in &view.backups {
-        let name = || name_of(view, backup);
+        let name = || Box::new(name_of(view, backup));
         let mut note = |kind| notes.push(Note::backup(backup.id(), kind));
         if backup.is_future_dated {
             note(NoteKind::FutureTimestamp(name()));
@@ -102,7 +102,7 @@ fn expired_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Note> {
 
 /// Gives what is to be reported of how a backup stands; `None` for one that can be restored.
 fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>) -> Option<NoteKind> {
-    let name = || name_of(view, backup);
+    let name = || Box::new(name_of(view, backup));
     let size_bytes = || backup.backup.size_bytes();
     Some(match backup.standing {
         Standing::InProgress => NoteKind::InProgress { backup: name(), size_bytes: size_bytes() },

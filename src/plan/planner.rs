@@ -8,7 +8,7 @@ use super::fault;
 use super::note::{Note, NoteKind};
 use super::standing::VmView;
 use super::validity::Validity;
-use crate::inventory::{UnreadableVm, Vm};
+use crate::inventory::{UnreadableVm, Vm, VmId};
 use crate::policy::{Match, Policies};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -54,6 +54,11 @@ impl<'p> Planner<'p> {
         self.now
     }
 
+    /// Returns the IANA name of the zone in which times are shown.
+    pub(crate) fn timezone(&self) -> String {
+        self.policies.display_zone().name().to_owned()
+    }
+
     /// Decides on a VM. Where the plan breaks a rule the VM is left out, as [`Status::Fault`].
     pub fn decide<'v>(&'v mut self, vm: &'v Vm) -> DecidedVm<'v> {
         let Self { policies, now, occurrences_by_policy, validity, stored_elsewhere: _ } = self;
@@ -83,9 +88,11 @@ impl<'p> Planner<'p> {
     /// order these are in.
     pub fn finish(self, endpoint: String, mut vms: Vec<VmPlan>, unreadable: &[UnreadableVm]) -> Plan {
         vms.extend(unreadable.iter().map(self::unreadable));
-        vms.sort_unstable_by(|a, b| (&a.alias, a.uuid, a.problems()).cmp(&(&b.alias, b.uuid, b.problems())));
+        vms.sort_unstable_by(|a, b| {
+            sort_key(&a.alias, a.uuid, &a.notes).cmp(&sort_key(&b.alias, b.uuid, &b.notes))
+        });
         let policies = self.policies.iter().map(|policy| PolicyRef {
-            name: policy.name.clone(),
+            name: policy.name.to_string(),
             file: policy.source.file.clone(),
             sha256: policy.source.sha256.clone(),
         });
@@ -96,7 +103,7 @@ impl<'p> Planner<'p> {
             at: self.now,
             valid_until: self.validity.until(),
             endpoint,
-            timezone: self.policies.display_zone().name().to_owned(),
+            timezone: self.timezone(),
             policies: policies.collect(),
             summary: Summary { stored: counts.stored + self.stored_elsewhere, ..counts },
             vms,
@@ -128,7 +135,8 @@ impl Plan {
     }
 }
 
-fn unreadable(vm: &UnreadableVm) -> VmPlan {
+/// Returns the plan of a VM that could not be read.
+pub(crate) fn unreadable(vm: &UnreadableVm) -> VmPlan {
     VmPlan {
         uuid: vm.id,
         alias: vm.alias.clone(),
@@ -143,14 +151,18 @@ fn unreadable(vm: &UnreadableVm) -> VmPlan {
     }
 }
 
-impl VmPlan {
-    /// Distinguishes two unreadable VMs without alias and UUID, so that even their order is a function of the input.
-    fn problems(&self) -> &[String] {
-        match self.notes.first() {
-            Some(Note { kind: NoteKind::Unreadable { problems }, .. }) => problems,
-            _ => &[],
-        }
-    }
+/// Returns what VMs are sorted by: alias, then UUID. What is wrong with them distinguishes two unreadable VMs without
+/// either, so that even their order is a function of the input.
+pub(crate) fn sort_key<'n>(
+    alias: &'n str,
+    uuid: Option<VmId>,
+    notes: &'n [Note],
+) -> (&'n str, Option<VmId>, &'n [String]) {
+    let problems: &[String] = match notes.first() {
+        Some(Note { kind: NoteKind::Unreadable { problems }, .. }) => problems,
+        _ => &[],
+    };
+    (alias, uuid, problems)
 }
 
 /// Counts what is planned for VMs.

@@ -51,6 +51,19 @@ impl<V: Serialize> Plan<V> {
     }
 }
 
+impl Plan {
+    /// Digests what it has for its VMs, without notes and fingerprints, which change while nothing else does.
+    pub fn digest_without_notes(&self) -> [u8; 32] {
+        let mut digest = Digested(Sha256::new());
+        for vm in &self.vms {
+            let vm = VmPlan { notes: Vec::new(), fingerprint: None, ..vm.clone() };
+            // Writing into a digest cannot fail.
+            _ = serde_json::to_writer(&mut digest, &vm);
+        }
+        digest.0.finalize().into()
+    }
+}
+
 impl SavedPlan {
     /// Reads a saved plan.
     ///

@@ -44,7 +44,7 @@ pub(super) fn check(document: &Document, source: Source, report: &mut Diagnostic
         .map(|(tier, (kind, schedule))| {
             spread_fits(tier, schedule.as_ref(), report);
             Some(Tier {
-                name: tier.name.as_ref()?.value.clone(),
+                name: tier.name.as_ref()?.value.as_str().into(),
                 schedule: schedule?,
                 kind: kind?,
                 keep: tier.keep.as_ref().map(|it| it.value),
@@ -58,7 +58,7 @@ pub(super) fn check(document: &Document, source: Source, report: &mut Diagnostic
     let tiers: Vec<Tier> = tiers.into_iter().collect::<Option<_>>()?;
     let gap_max = tiers.iter().map(|tier| tier.schedule.gap_max()).min()?;
     Some(Policy {
-        name: document.name.as_ref()?.value.clone(),
+        name: document.name.as_ref()?.value.as_str().into(),
         description: document.description.as_ref().map_or_else(String::new, |it| it.value.clone()),
         source,
         priority: document.priority.as_ref().map_or(0, |it| it.value),

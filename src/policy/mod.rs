@@ -11,6 +11,7 @@ mod fields;
 mod lint;
 mod load;
 mod model;
+mod name;
 mod node;
 mod schedule;
 mod schema;
@@ -30,6 +31,7 @@ pub use load::{Loaded, SourceFile, load, load_if_any, parse};
 pub use model::{
     Match, MissingParent, Policies, Policy, Prune, Retry, Source, Suspension, Tier, TierIndex, TierKind,
 };
+pub use name::Name;
 pub use schedule::{Schedule, SkippedTime};
 pub use schema::SCHEMA;
 pub use selector::{Pattern, Selector};

@@ -1,6 +1,6 @@
 //! A policy that has been checked: every value in range, every name resolved.
 
-use super::{Pattern, Schedule, Selector, Zone};
+use super::{Name, Pattern, Schedule, Selector, Zone};
 use crate::inventory::Vm;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use std::num::NonZeroU32;
@@ -80,7 +80,7 @@ pub enum Match<'a> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    pub name: String,
+    pub name: Name,
     /// What it is for, in its author's words; may be empty.
     pub description: String,
     /// The file it came from.
@@ -151,7 +151,7 @@ pub struct Source {
 /// One kind of backup that a policy asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tier {
-    pub name: String,
+    pub name: Name,
     /// When it is due, before `spread`.
     pub schedule: Schedule,
     pub kind: TierKind,

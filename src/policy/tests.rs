@@ -61,7 +61,7 @@ fn what_is_left_out_has_its_default() {
     let from = |tiers: &[TierIndex]| TierKind::Incremental { from: tiers.to_vec() };
     assert_eq!(kinds, [&TierKind::Full, &from(&[0, 1]), &from(&[0, 1, 2])]);
     for tier in &policy.tiers {
-        assert_eq!((&tier.comment, tier.keep, tier.keep_local), (&tier.name, None, 0));
+        assert_eq!((tier.comment.as_str(), tier.keep, tier.keep_local), (tier.name.as_str(), None, 0));
         assert_eq!(tier.also, Vec::<String>::new());
         assert_eq!(tier.spread, TimeDelta::zero());
     }
@@ -330,7 +330,7 @@ fn a_policy_without_vms_is_found_unless_one_could_not_be_read() {
     let web = vm("web-1", &[]);
     let mut inventory = Inventory { vms: BTreeMap::from([(web.id, web)]), ..Inventory::default() };
     let names = |inventory: &Inventory| {
-        unmatched(&loaded.policies, inventory).iter().map(|it| it.name.clone()).collect::<Vec<_>>()
+        unmatched(&loaded.policies, inventory).iter().map(|it| it.name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(&inventory), ["db"]);
     inventory.unreadable.push(UnreadableVm { alias: String::new(), id: None, problems: Vec::new() });

@@ -9,7 +9,7 @@ use crate::plan::{Note, Plan};
 use chrono::{DateTime, Utc};
 use schemars::Schema;
 use schemars::transform::transform_subschemas;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::io::{self, Write};
 
@@ -115,7 +115,8 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
         at: DateTime<Utc>,
         endpoint: &'a str,
         timezone: &'a str,
-        vms: Vec<VmStatus<'a>>,
+        #[serde(serialize_with = "vm_statuses")]
+        vms: &'a [VmHealth],
         summary: Summary,
     }
     #[derive(Serialize)]
@@ -140,12 +141,16 @@ pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -
         unprotected: of(BackupHealth::Unprotected),
         suspended: count(&|vm| vm.is_suspended),
     };
-    let vms = vms.iter().map(VmStatus::of).collect();
     write_document(
         &Status { format: "fifo-retain.status/1", at: *at, endpoint, timezone, vms, summary },
         stop,
         out,
     )
+}
+
+/// Writes VMs one after the other, so that only one of them is there with its advice.
+fn vm_statuses<S: Serializer>(vms: &[VmHealth], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(vms.iter().map(VmStatus::of))
 }
 
 /// A VM with its notes that need action, each with the advice.

@@ -133,6 +133,7 @@ mod tests {
     use crate::insight::status::VmHealth;
     use crate::plan::SnapshotUsage;
     use crate::run::{RunEnd, RunFailure};
+    use std::sync::Arc;
 
     fn failed(cause: &str) -> RunSummary {
         let at = "2026-11-22T20:00:00Z".parse().unwrap();
@@ -169,7 +170,7 @@ mod tests {
             max_age_secs: None,
             local: SnapshotUsage::default(),
             unmanaged: SnapshotUsage::default(),
-            next_due: Vec::new(),
+            next_due: Arc::default(),
             gaps: Vec::new(),
             notes: Vec::new(),
         };

@@ -294,20 +294,21 @@ mod tests {
     use crate::insight::Overview;
     use crate::inventory::VmId;
     use crate::plan::SnapshotUsage;
+    use std::sync::Arc;
     use uuid::Uuid;
 
     fn history(alias: &str) -> RunHistory {
         let vm = VmHealth {
             uuid: Some(VmId::new(Uuid::nil())),
             alias: alias.to_owned(),
-            policy: Some("grandfather".to_owned()),
+            policy: Some("grandfather".into()),
             verdict: BackupHealth::NoBackup,
             is_suspended: false,
             newest: None,
             max_age_secs: Some(93_600),
             local: SnapshotUsage::default(),
             unmanaged: SnapshotUsage::default(),
-            next_due: Vec::new(),
+            next_due: Arc::default(),
             gaps: Vec::new(),
             notes: Vec::new(),
         };

@@ -4,11 +4,12 @@ use crate::cli::args::{ReportFormat, StatusArgs};
 use crate::cli::connection::{FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::daemon::reporting;
-use crate::cli::error::{CliError, Kind};
+use crate::cli::error::CliError;
 use crate::cli::exit::Outcome;
 use crate::cli::latch;
-use crate::cli::planning::{self, KeptVms, Planned, Wanted};
+use crate::cli::planning;
 use crate::cli::policies;
+use crate::insight::OverviewDetail;
 use crate::render::{self, text::StatusView};
 use crate::run::RunHistory;
 
@@ -18,12 +19,11 @@ pub(in crate::cli) async fn run(args: &StatusArgs, context: &Context) -> Result<
     let fifo = PendingConnection::of(context)?;
     let stop = latch::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
-    let wanted = Wanted { vms: KeptVms::None, overview: true };
-    let planned = planning::make(context, &policies, &fifo, &args.planning, wanted, args.at).await?;
-    let Planned { overview, identity, .. } = planned;
+    // Only the metrics have the tiers.
+    let detail = if args.metrics_file.is_some() { OverviewDetail::Tiers } else { OverviewDetail::Vms };
+    let overview = planning::look(context, &policies, &fifo, &args.planning, detail, args.at).await?;
+    let identity = fifo.identity().to_owned();
     fifo.close().await?;
-    let overview =
-        overview.ok_or_else(|| CliError::new(Kind::Internal, "the VMs were planned without their state"))?;
     let health = &overview.health;
     context.print(|out| match format {
         ReportFormat::Json => render::json::status(health, stop.as_ref(), out),

@@ -8,7 +8,8 @@ use crate::cli::connection::Connection;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::latch;
-use crate::cli::planning::{self, Planned};
+use crate::cli::planning;
+use crate::insight::Overview;
 use crate::policy::Policies;
 use crate::run::RunSummary;
 use futures::FutureExt as _;
@@ -75,8 +76,7 @@ impl<'a> RunMonitor<'a> {
     }
 
     /// Enters the state of the VMs, and shows it at once.
-    pub(in crate::cli) fn read(&self, planned: &mut Planned, summary: &mut RunSummary) {
-        let Some(overview) = planned.overview.take() else { return };
+    pub(in crate::cli) fn read(&self, overview: Overview, summary: &mut RunSummary) {
         if let Some(LiveView { state, .. }) = self.live_view {
             state.read(&overview);
         }
@@ -96,9 +96,9 @@ impl<'a> RunMonitor<'a> {
         let Some(LiveView { every, .. }) = self.live_view else { return std::future::pending().await };
         loop {
             sleep(every).await;
-            let reading = planning::plan_again(context, policies, fifo, selection);
+            let reading = planning::look_again(context, policies, fifo, selection);
             match AssertUnwindSafe(reading).catch_unwind().await {
-                Ok(Ok(mut planned)) => self.read(&mut planned, summary),
+                Ok(Ok(overview)) => self.read(overview, summary),
                 Ok(Err(error)) => {
                     let why = error.chain().join(": ");
                     tracing::warn!("failed to read the current state of the VMs: {why}; the run goes on");

@@ -11,8 +11,7 @@ use crate::cli::execute::RunRequest;
 use crate::cli::exit::Outcome;
 use crate::cli::interrupt::Interrupt;
 use crate::cli::latch;
-use crate::cli::run_sequence::{self, Approved};
-use crate::plan::VmPlan;
+use crate::cli::run_sequence::{self, Approved, ShownPlan};
 use crate::policy::Policies;
 use crate::run::{RunHistory, RunSummary};
 use std::time::Duration;
@@ -53,8 +52,8 @@ pub(in crate::cli) async fn run_and_report(
 pub(in crate::cli) struct RunMemory {
     /// The progress of uploads: one that hung in the run before hangs in the next one as well.
     progress: ProgressTracker,
-    /// The VMs of the plan that was shown last: it is shown again only when it has changed.
-    last_shown: Option<Vec<VmPlan>>,
+    /// The plan that was shown last: it is shown again only when it has changed.
+    last_shown: Option<ShownPlan>,
 }
 
 /// Does one run, and enters its result into `summary`.

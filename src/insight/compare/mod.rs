@@ -243,8 +243,8 @@ pub enum Protection {
 impl Protection {
     fn of(vm: &VmPlan) -> Self {
         match (vm.status, &vm.policy) {
-            (_, Some(policy)) if vm.is_suspended() => Self::Suspended { policy: policy.clone() },
-            (_, Some(policy)) => Self::Active { policy: policy.clone() },
+            (_, Some(policy)) if vm.is_suspended() => Self::Suspended { policy: policy.to_string() },
+            (_, Some(policy)) => Self::Active { policy: policy.to_string() },
             (Status::Conflict, None) => Self::Conflict,
             (Status::Unreadable, None) => Self::Unreadable,
             (_, None) => Self::Unprotected,

@@ -35,7 +35,7 @@ impl ForecastCounts {
     pub(super) fn of(policy: Option<&Policy>) -> Self {
         let tiers = policy.map_or(&[][..], |policy| &policy.tiers);
         let creates =
-            tiers.iter().map(|tier| TierForecast { tier: tier.name.clone(), full: 0, incremental: 0 });
+            tiers.iter().map(|tier| TierForecast { tier: tier.name.to_string(), full: 0, incremental: 0 });
         Self { creates: creates.collect(), ..Self::default() }
     }
 

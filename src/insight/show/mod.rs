@@ -12,7 +12,7 @@ use crate::inventory::{Backup, BackupId, Inventory, LocalState, RecordedState, V
 use crate::plan::due::Occurrences;
 use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::{Action, BackupKind, Note, Plan, VmPlan};
-use crate::policy::{Match, Policies, Policy};
+use crate::policy::{Match, Name, Policies, Policy};
 use chrono::{DateTime, FixedOffset, Utc};
 use reasons::Reasons;
 pub use reasons::{Dependent, KeptNewest, Reason};
@@ -39,7 +39,7 @@ pub struct VmExplanation {
     /// Its alias; may be empty.
     pub alias: String,
     /// The policy it belongs to.
-    pub policy: Option<String>,
+    pub policy: Option<Name>,
     /// Whether a suspension holds its actions back.
     pub is_suspended: bool,
     /// Its backups, each before those that are taken from it, and else the older one first.
@@ -196,7 +196,7 @@ fn under_policy(
             let stored = reasons.stored(backup);
             BackupExplanation {
                 depth,
-                tier: judged.and_then(|judged| judged.tier).map(|tier| view.tier(tier).name.clone()),
+                tier: judged.and_then(|judged| judged.tier).map(|tier| view.tier(tier).name.to_string()),
                 taken: backup.timestamp.map(|taken| policy.display_zone.moment(taken)),
                 is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
                 local: LocalCopy {

@@ -206,7 +206,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
         let keep = own.map(|tier| tier.keep_local).filter(|_| wanted == WantedLocally::KeepLocal);
         Reason::Local {
             wanted,
-            tier: tier.map_or_else(String::new, |tier| tier.name.clone()),
+            tier: tier.map_or_else(String::new, |tier| tier.name.to_string()),
             kept: keep.map(|keep| self.kept(id, keep)).unwrap_or_default(),
         }
     }

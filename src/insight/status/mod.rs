@@ -2,16 +2,17 @@
 
 mod overview;
 
-pub use overview::{Overview, OverviewBuilder, TierHealth};
+pub use overview::{Overview, OverviewBuilder, OverviewDetail, TierHealth};
 
 use crate::inventory::{BackupId, Vm, VmId, chain_of};
 use crate::plan::due::{Occurrences, RECENT};
 use crate::plan::standing::VmView;
-use crate::plan::{DecidedVm, JudgedVm, Note, SnapshotUsage, Status, VmPlan};
-use crate::policy::Policy;
+use crate::plan::{JudgedVm, Note, SnapshotUsage, Status, VmPlan};
+use crate::policy::{Name, Policy};
 use chrono::{DateTime, FixedOffset, Utc};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The health of all VMs at an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,7 +33,7 @@ pub struct VmHealth {
     /// Its alias; may be empty.
     pub alias: String,
     /// The policy that it belongs to; `None` for none or several.
-    pub policy: Option<String>,
+    pub policy: Option<Name>,
     pub verdict: BackupHealth,
     /// Whether its policy is suspended for it. Its backups grow old all the same.
     pub is_suspended: bool,
@@ -48,8 +49,9 @@ pub struct VmHealth {
     /// 35 days, since the first backup there is, that are among the newest `keep` ones of a tier. Those that may still get
     /// a backup are not among them.
     pub gaps: Vec<DateTime<FixedOffset>>,
-    /// When each tier of its policy is due next, coarsest first.
-    pub next_due: Vec<NextDue>,
+    /// When each tier of its policy is due next, coarsest first; shared by the VMs for which it is the same.
+    #[serde(serialize_with = "as_list")]
+    pub next_due: Arc<[NextDue]>,
     /// The notes of its plan.
     pub notes: Vec<Note>,
 }
@@ -57,7 +59,7 @@ pub struct VmHealth {
 /// The next due time of a tier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NextDue {
-    pub tier: String,
+    pub tier: Name,
     /// The instant, in the policy's zone.
     pub at: DateTime<FixedOffset>,
 }
@@ -95,7 +97,7 @@ impl BackupHealth {
 pub struct NewestBackup {
     pub backup: BackupId,
     /// Its tier; `None` for a manual backup.
-    pub tier: Option<String>,
+    pub tier: Option<Name>,
     /// When it was taken, in the policy's zone.
     pub taken: DateTime<FixedOffset>,
     /// How old it is, in seconds.
@@ -106,20 +108,20 @@ pub struct NewestBackup {
     pub size_bytes: Option<u64>,
 }
 
-/// Judges a VM by what its plan was decided by.
-fn vm_health(vm: &Vm, decided: &DecidedVm<'_>) -> VmHealth {
-    let verdict = match (&decided.judged, decided.plan.status) {
-        (Some(judged), _) => return under_policy(&decided.plan, judged),
+/// Judges a VM by what its plan was decided by; `next_due` is that of its policy's tiers.
+fn vm_health(vm: &Vm, planned: VmPlan, judged: Option<&JudgedVm<'_>>, next_due: Arc<[NextDue]>) -> VmHealth {
+    let verdict = match (judged, planned.status) {
+        (Some(judged), _) => return under_policy(planned, judged, next_due),
         (None, Status::Conflict) => BackupHealth::Conflict,
         (None, _) => BackupHealth::Unprotected,
     };
-    without_policy(&decided.plan, Some(vm), verdict)
+    without_policy(planned, Some(vm), verdict)
 }
 
-fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> VmHealth {
+fn without_policy(planned: VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> VmHealth {
     VmHealth {
         uuid: planned.uuid,
-        alias: planned.alias.clone(),
+        alias: planned.alias,
         policy: None,
         verdict,
         is_suspended: false,
@@ -128,12 +130,12 @@ fn without_policy(planned: &VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> V
         local: SnapshotUsage::of(vm.iter().flat_map(|vm| vm.backups.values())),
         unmanaged: planned.unmanaged,
         gaps: Vec::new(),
-        next_due: Vec::new(),
-        notes: planned.notes.clone(),
+        next_due: Arc::default(),
+        notes: planned.notes,
     }
 }
 
-fn under_policy(planned: &VmPlan, judged: &JudgedVm<'_>) -> VmHealth {
+fn under_policy(planned: VmPlan, judged: &JudgedVm<'_>, next_due: Arc<[NextDue]>) -> VmHealth {
     let JudgedVm { view, occurrences } = judged;
     let (vm, policy) = (view.vm, view.policy);
     let newest = view.newest_restorable().and_then(|newest| {
@@ -160,9 +162,14 @@ fn under_policy(planned: &VmPlan, judged: &JudgedVm<'_>) -> VmHealth {
         newest,
         max_age_secs: Some(max_age_secs),
         gaps: gaps(view, occurrences),
-        next_due: next_due(vm.id, policy, occurrences),
+        next_due,
         ..without_policy(planned, Some(vm), verdict)
     }
+}
+
+/// Writes what is shared as if it were not.
+fn as_list<S: Serializer>(next_due: &[NextDue], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(next_due)
 }
 
 pub(super) fn next_due(vm: VmId, policy: &Policy, occurrences: &Occurrences<'_>) -> Vec<NextDue> {
@@ -196,5 +203,8 @@ fn gaps(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<FixedO
         while taken.next_if(|taken| taken < began).is_some() {}
         taken.peek().is_none_or(|taken| taken >= ended)
     };
-    with_the_next.filter(is_gap).map(|(began, _)| view.policy.display_zone.moment(*began)).collect()
+    let gaps = with_the_next.filter(is_gap).map(|(began, _)| view.policy.display_zone.moment(*began));
+    let mut gaps: Vec<_> = gaps.collect();
+    gaps.shrink_to_fit();
+    gaps
 }

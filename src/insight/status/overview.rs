@@ -1,11 +1,13 @@
 //! An overview of a cloud at an instant: health and plan status together, for metrics, the status page and notifications.
 
-use super::{BackupHealth, Health, VmHealth, vm_health, without_policy};
-use crate::inventory::{Vm, VmId};
+use super::{BackupHealth, Health, NextDue, VmHealth, next_due, vm_health, without_policy};
+use crate::inventory::{UnreadableVm, Vm, VmId};
 use crate::plan::due::unsatisfied;
-use crate::plan::{DecidedVm, JudgedVm, Plan, Status};
+use crate::plan::{self, DecidedVm, JudgedVm, Planner, Status};
+use crate::policy::Name;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The VMs of a plan, as they stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +16,7 @@ pub struct Overview {
     pub health: Health,
     /// How many VMs have each status in the plan. A status that no VM has is missing.
     pub vms_by_status: BTreeMap<Status, usize>,
-    /// The tiers of each VM that belongs to exactly one policy, coarsest first.
+    /// The tiers of each VM that belongs to exactly one policy, coarsest first, where they were looked at.
     pub tiers: BTreeMap<VmId, Vec<TierHealth>>,
 }
 
@@ -22,51 +24,96 @@ pub struct Overview {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TierHealth {
     /// The tier's name.
-    pub tier: String,
+    pub tier: Name,
     /// When the newest restorable backup of just this tier was taken; `None` where there is none.
     pub newest: Option<DateTime<Utc>>,
     /// Whether the backup that was due last exists or is in progress. A coarser tier's backup counts as well.
     pub is_up_to_date: bool,
 }
 
-/// Looks over VMs, one at a time.
-#[derive(Debug, Default)]
-pub struct OverviewBuilder(BTreeMap<VmId, VmOverview>);
+/// What is looked at of each VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverviewDetail {
+    /// The VM alone: [`Overview::tiers`] stays empty.
+    Vms,
+    /// Its tiers, too.
+    Tiers,
+}
 
+/// Looks over VMs, one at a time.
 #[derive(Debug)]
-struct VmOverview {
-    health: VmHealth,
-    /// `None` where no policy or several claim the VM.
-    tiers: Option<Vec<TierHealth>>,
+pub struct OverviewBuilder {
+    detail: OverviewDetail,
+    vms: Vec<VmHealth>,
+    /// The status of each of them in its plan.
+    statuses: Vec<Status>,
+    tiers: BTreeMap<VmId, Vec<TierHealth>>,
+    /// What the last VM of each policy has, to be shared with the next one.
+    next_due_by_policy: BTreeMap<Name, Arc<[NextDue]>>,
 }
 
 impl OverviewBuilder {
+    /// Begins without any VM.
+    pub fn new(detail: OverviewDetail) -> Self {
+        Self {
+            detail,
+            vms: Vec::new(),
+            statuses: Vec::new(),
+            tiers: BTreeMap::new(),
+            next_due_by_policy: BTreeMap::new(),
+        }
+    }
+
     /// Looks over a VM for which something, or nothing, was decided.
-    pub fn add(&mut self, vm: &Vm, decided: &DecidedVm<'_>) {
-        let (health, tiers) = (vm_health(vm, decided), decided.judged.as_ref().map(tiers));
-        self.0.insert(vm.id, VmOverview { health, tiers });
+    pub fn add(&mut self, vm: &Vm, decided: DecidedVm<'_>) {
+        let DecidedVm { plan, judged } = decided;
+        let judged = judged.as_ref();
+        if self.detail == OverviewDetail::Tiers {
+            self.tiers.extend(judged.map(|judged| (vm.id, tiers(judged))));
+        }
+        let next_due = judged.map_or_else(Arc::default, |judged| self.next_due(judged));
+        self.statuses.push(plan.status);
+        self.vms.push(vm_health(vm, plan, judged, next_due));
     }
 
-    /// Forgets a VM, which turned out not to be known.
-    pub fn forget(&mut self, vm: VmId) {
-        self.0.remove(&vm);
+    fn next_due(&mut self, judged: &JudgedVm<'_>) -> Arc<[NextDue]> {
+        let JudgedVm { view, occurrences } = judged;
+        let found = next_due(view.vm.id, view.policy, occurrences);
+        match self.next_due_by_policy.get(&view.policy.name) {
+            Some(known) if **known == *found => Arc::clone(known),
+            _ => {
+                let found: Arc<[NextDue]> = found.into();
+                self.next_due_by_policy.insert(view.policy.name.clone(), Arc::clone(&found));
+                found
+            }
+        }
     }
 
-    /// Makes the overview of the VMs of a plan; one that was not added could not be read.
-    pub fn finish(mut self, plan: &Plan) -> Overview {
-        let (mut vms_by_status, mut tiers) = (BTreeMap::new(), BTreeMap::new());
-        let vms = plan.vms.iter().map(|planned| {
-            *vms_by_status.entry(planned.status).or_default() += 1;
-            let Some((vm, known)) = planned.uuid.and_then(|id| Some((id, self.0.remove(&id)?))) else {
-                return without_policy(planned, None, BackupHealth::Unreadable);
-            };
-            tiers.extend(known.tiers.map(|tiers| (vm, tiers)));
-            known.health
+    /// Forgets a VM, which turned out not to be known, and returns its alias.
+    pub fn forget(&mut self, vm: VmId) -> Option<String> {
+        self.tiers.remove(&vm);
+        let place = self.vms.iter().position(|known| known.uuid == Some(vm))?;
+        self.statuses.swap_remove(place);
+        Some(self.vms.swap_remove(place).alias)
+    }
+
+    /// Makes the overview of these VMs, as decided by a planner, and of those that could not be read. It is the same
+    /// whatever order these are in.
+    pub fn finish(mut self, planner: &Planner<'_>, endpoint: &str, unreadable: &[UnreadableVm]) -> Overview {
+        for vm in unreadable.iter().map(plan::unreadable) {
+            self.statuses.push(vm.status);
+            self.vms.push(without_policy(vm, None, BackupHealth::Unreadable));
+        }
+        self.vms.sort_unstable_by(|a, b| {
+            plan::sort_key(&a.alias, a.uuid, &a.notes).cmp(&plan::sort_key(&b.alias, b.uuid, &b.notes))
         });
-        let vms = vms.collect();
-        let health =
-            Health { at: plan.at, endpoint: plan.endpoint.clone(), timezone: plan.timezone.clone(), vms };
-        Overview { health, vms_by_status, tiers }
+        let mut vms_by_status = BTreeMap::new();
+        for status in self.statuses {
+            *vms_by_status.entry(status).or_default() += 1;
+        }
+        let (at, timezone) = (planner.now(), planner.timezone());
+        let health = Health { at, endpoint: endpoint.to_owned(), timezone, vms: self.vms };
+        Overview { health, vms_by_status, tiers: self.tiers }
     }
 }
 

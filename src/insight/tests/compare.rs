@@ -80,7 +80,7 @@ fn a_vm_that_loses_its_policy_is_reported_with_what_is_no_longer_done() {
 
 #[test]
 fn every_shift_of_protection_has_its_name() {
-    let named = |name: &str| Policy { name: name.to_owned(), ..grandfather() };
+    let named = |name: &str| Policy { name: name.into(), ..grandfather() };
     let suspended = |name: &str| {
         let until_instant = at("2026-12-24 00:00");
         let until = until_instant.date_naive();
@@ -177,8 +177,8 @@ fn a_policy_says_what_it_says_differently() {
     other.retry.backoff = TimeDelta::minutes(5);
     other.max_age = TimeDelta::hours(50);
     other.tiers[0].keep_local = 2;
-    let new = Policy { name: "new".to_owned(), ..grandfather() };
-    let old = Policy { name: "old".to_owned(), ..grandfather() };
+    let new = Policy { name: "new".into(), ..grandfather() };
+    let old = Policy { name: "old".into(), ..grandfather() };
     let comparison = compared(&[grandfather(), old], &[new, other], []);
     let kinds: Vec<_> = comparison.policies.iter().map(|it| (it.name.as_str(), it.change)).collect();
     let (added, removed) = (PolicyChangeKind::Added, PolicyChangeKind::Removed);
@@ -201,7 +201,7 @@ fn a_policy_says_what_it_says_differently() {
 #[test]
 fn a_renamed_tier_strands_its_backups_and_also_takes_them_over() {
     let mut renamed = grandfather();
-    "nightly".clone_into(&mut renamed.tiers[2].name);
+    renamed.tiers[2].name = "nightly".into();
     "nightly".clone_into(&mut renamed.tiers[2].comment);
     let with_more = || mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2);
     let comparison = compared(&[grandfather()], &[renamed.clone()], [with_more()]);

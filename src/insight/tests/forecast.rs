@@ -69,7 +69,7 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
         creates: policy
             .tiers
             .iter()
-            .map(|tier| TierForecast { tier: tier.name.clone(), full: 0, incremental: 0 })
+            .map(|tier| TierForecast { tier: tier.name.to_string(), full: 0, incremental: 0 })
             .collect(),
         local_max: if is_held_back(from) { held(&vm) } else { 0 },
         ..ForecastCounts::default()
@@ -150,7 +150,7 @@ fn it_comes_to_what_a_plain_run_of_the_decisions_comes_to() {
         for vm in cloud.inventory.vms.values() {
             if let Match::One(policy) = policies.policy_for(vm) {
                 let plain = plainly(vm, policy, cloud.now, until);
-                sums.entry(policy.name.clone()).or_default().push(plain);
+                sums.entry(policy.name.to_string()).or_default().push(plain);
             }
         }
         prop_assert_eq!(forecast.groups.len(), sums.len());
@@ -331,7 +331,7 @@ fn a_vm_that_leaves_its_policy_keeps_what_it_holds_and_gets_nothing_more() {
 
 #[test]
 fn a_renamed_policy_with_the_same_behaviour_is_no_change() {
-    let renamed = Policy { name: "ancestor".to_owned(), description: "new".to_owned(), ..grandfather() };
+    let renamed = Policy { name: "ancestor".into(), description: "new".to_owned(), ..grandfather() };
     let (before, after) = (Policies::new(vec![grandfather()]), Policies::new(vec![renamed]));
     let cloud = inventory((1..50).map(vm));
     // Not one decision is taken.

@@ -6,7 +6,7 @@ mod overview;
 mod show;
 mod status;
 
-use super::{Overview, OverviewBuilder};
+use super::{Overview, OverviewBuilder, OverviewDetail};
 use crate::inventory::Inventory;
 use crate::plan::Planner;
 use crate::policy::Policies;
@@ -15,12 +15,9 @@ use chrono::{DateTime, Utc};
 /// Looks over VMs, as `status` does while it reads them.
 pub(crate) fn overview_of(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> Overview {
     let mut planner = Planner::new(policies, now);
-    let mut overview = OverviewBuilder::default();
-    let vms = inventory.vms.values().map(|vm| {
-        let decided = planner.decide(vm);
-        overview.add(vm, &decided);
-        decided.plan
-    });
-    let vms = vms.collect();
-    overview.finish(&planner.finish(inventory.endpoint.clone(), vms, &inventory.unreadable))
+    let mut overview = OverviewBuilder::new(OverviewDetail::Tiers);
+    for vm in inventory.vms.values() {
+        overview.add(vm, planner.decide(vm));
+    }
+    overview.finish(&planner, &inventory.endpoint, &inventory.unreadable)
 }

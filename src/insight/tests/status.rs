@@ -2,6 +2,7 @@
 
 use crate::insight::status::{BackupHealth, VmHealth};
 use crate::plan::tests::fixtures::*;
+use crate::plan::{Note, VmPlan};
 use crate::policy::{Policies, Policy, Tier};
 use std::num::NonZeroU32;
 
@@ -137,4 +138,12 @@ fn a_vm_in_no_policy_is_not_out_and_one_that_could_not_be_read_is() {
         judged(grandfather(), chain().set(|vm| vm.metadata = Default::default()), "2026-11-16 20:00");
     assert_eq!(unprotected.verdict, BackupHealth::Unprotected);
     assert_eq!(unprotected.local.snapshots, 2);
+}
+
+/// There is one of each of these, or there are some, for each VM of a cloud: a hundred thousand VMs are to fit into 64 MiB.
+#[test]
+fn what_is_in_memory_for_each_vm_is_small() {
+    assert!(size_of::<Note>() <= 72, "{}", size_of::<Note>());
+    assert!(size_of::<VmPlan>() <= 168, "{}", size_of::<VmPlan>());
+    assert!(size_of::<VmHealth>() <= 256, "{}", size_of::<VmHealth>());
 }

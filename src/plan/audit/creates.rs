@@ -12,7 +12,7 @@ pub(super) fn create_broken(case: &AuditCase<'_>, create: &Create) -> Vec<String
     if case.something_runs() {
         report("a create while another backup runs");
     }
-    let Some(tier) = case.policy.tiers.iter().position(|tier| tier.name == create.tier) else {
+    let Some(tier) = case.policy.tiers.iter().position(|tier| *tier.name == *create.tier) else {
         report("a create of a tier that the policy does not have");
         return found;
     };
@@ -43,9 +43,10 @@ pub(super) fn create_broken(case: &AuditCase<'_>, create: &Create) -> Vec<String
     if let Some(what) = type_or_parent_broken(case, tier, create, parent) {
         report(what);
     }
-    let parents_tier = parent.and_then(|parent| parent.tier).map(|tier| &case.policy.tiers[tier].name);
+    let parents_tier =
+        parent.and_then(|parent| parent.tier).map(|tier| case.policy.tiers[tier].name.as_str());
     let parents_time = parent.and_then(|parent| parent.backup.timestamp);
-    if create.parent_tier.as_ref() != parents_tier
+    if create.parent_tier.as_deref() != parents_tier
         || create.parent_taken.map(|time| time.to_utc()) != parents_time
     {
         report("a create whose parent is shown as another one");

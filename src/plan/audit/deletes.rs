@@ -37,7 +37,7 @@ pub(super) fn delete_broken(
         report("a local delete of an unmanaged backup");
         return found;
     };
-    if case.policy.tiers[tier].name != delete.tier {
+    if *case.policy.tiers[tier].name != *delete.tier {
         report("it is shown under another tier than its own");
     }
     if delete.backup.and(row.backup.timestamp) != delete.taken.map(|taken| taken.to_utc()) {

@@ -61,7 +61,7 @@ fn frame_broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
     if !planned.actions.is_empty() && !case.can_be_backed_up() {
         found.push("something is planned while it cannot be backed up".to_owned());
     }
-    if planned.policy.as_deref() != Some(&case.policy.name) {
+    if planned.policy.as_ref() != Some(&case.policy.name) {
         found.push("it is planned under another policy than its own".to_owned());
     }
     let status = if planned.actions.is_empty() { idle_status(case) } else { Status::Changes };

@@ -413,14 +413,16 @@ fn a_suspension_that_is_not_minded_or_made_up() {
     });
     let suspended =
         SuspendedUntil { until: "2026-12-24".parse().unwrap(), reason: "storage move".to_owned() };
-    refused(&web(), SUNDAY, words, |planned| planned.suspended = Some(suspended.clone()));
+    refused(&web(), SUNDAY, words, |planned| planned.suspended = Some(Box::new(suspended.clone())));
     refused(&web(), SUNDAY, words, |planned| {
         planned
             .notes
             .push(Note::vm(NoteKind::Suspended { until: suspended.until, reason: suspended.reason.clone() }));
     });
     let unprotected = web().set(|vm| vm.metadata = Default::default());
-    refused(&unprotected, SUNDAY, "a suspension is shown", |planned| planned.suspended = Some(suspended));
+    refused(&unprotected, SUNDAY, "a suspension is shown", |planned| {
+        planned.suspended = Some(Box::new(suspended))
+    });
 }
 
 #[test]
@@ -435,7 +437,7 @@ fn an_action_on_a_vm_that_is_to_be_left_alone() {
     let unprotected = web().set(|vm| vm.metadata = Default::default());
     refused(&unprotected, SUNDAY, "in no policy", act());
     refused(&unprotected, SUNDAY, "another policy than its own", |planned| {
-        planned.policy = Some("grandfather".to_owned());
+        planned.policy = Some("grandfather".into());
     });
     refused(&web(), SUNDAY, "another policy than its own", |planned| planned.policy = None);
 }
@@ -444,7 +446,7 @@ fn an_action_on_a_vm_that_is_to_be_left_alone() {
 #[track_caller]
 fn cloud_refused(words: &str, break_it: impl FnOnce(&mut Plan)) {
     let mut other = grandfather();
-    other.name = "other".to_owned();
+    other.name = "other".into();
     other.select.metadata = vec![("other".to_owned(), vec!["1".to_owned()])];
     let policies = Policies::new(vec![grandfather(), other]);
     let claimed_twice = vm(2).set(|vm| {
@@ -511,7 +513,7 @@ fn a_plan_whose_frame_is_wrong() {
     cloud_refused("no longer holds", |plan| plan.valid_until = Some(plan.at));
     cloud_refused("out of order", |plan| plan.vms.swap(0, 1));
     cloud_refused("fingerprint", |plan| plan.vms[0].fingerprint = None);
-    cloud_refused("fingerprint", |plan| plan.vms[1].fingerprint = plan.vms[0].fingerprint.clone());
+    cloud_refused("fingerprint", |plan| plan.vms[1].fingerprint = plan.vms[0].fingerprint);
     cloud_refused("other policies", |plan| _ = plan.policies.pop());
     cloud_refused("other policies", |plan| plan.policies[0].sha256 = "01".to_owned());
 }

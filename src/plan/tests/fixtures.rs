@@ -155,7 +155,7 @@ pub(crate) fn plan_all(
 
 pub(crate) fn tier(name: &str, schedule: &str, kind: TierKind, zone: &Zone) -> Tier {
     Tier {
-        name: name.to_owned(),
+        name: name.into(),
         schedule: Schedule::parse(schedule, zone.clone()).unwrap(),
         kind,
         keep: None,
@@ -168,7 +168,7 @@ pub(crate) fn tier(name: &str, schedule: &str, kind: TierKind, zone: &Zone) -> T
 
 pub(crate) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
     Policy {
-        name: name.to_owned(),
+        name: name.into(),
         description: String::new(),
         source: Source { file: format!("policies/{name}.yaml"), line: 1, sha256: "00".to_owned() },
         priority: 0,

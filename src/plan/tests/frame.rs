@@ -18,8 +18,9 @@ pub(crate) fn frame_broken(plan: &Plan, policies: &Policies, inventory: &Invento
     if plan.valid_until.is_some_and(|until| until <= plan.at) {
         report("it no longer holds at the instant it is made for");
     }
-    let named = plan.policies.iter().map(|policy| (&policy.name, &policy.file, &policy.sha256));
-    let used = policies.iter().map(|policy| (&policy.name, &policy.source.file, &policy.source.sha256));
+    let named = plan.policies.iter().map(|policy| (policy.name.as_str(), &policy.file, &policy.sha256));
+    let used =
+        policies.iter().map(|policy| (policy.name.as_str(), &policy.source.file, &policy.source.sha256));
     if !named.eq(used) {
         report("it names other policies than it was made from");
     }

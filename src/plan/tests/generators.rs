@@ -99,7 +99,7 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
             .map(|(n, (shape, (priority, keep_local, spread), when, select, suspend, keep))| {
                 let (block, stuck_hours, attempts, backoff_mins) = when;
                 let mut policy = shape.get(&SHAPES).clone();
-                policy.name = format!("policy-{n}");
+                policy.name = format!("policy-{n}").into();
                 policy.priority = priority;
                 policy.select =
                     Selector { alias: vec![select.get(&PATTERNS).clone()], ..Selector::default() };

@@ -454,7 +454,7 @@ fn spread_shifts_each_vm_by_a_share_of_its_own() {
 #[test]
 fn two_policies_of_one_priority_are_a_conflict_and_a_higher_one_decides() {
     let (a, mut b) = (grandfather(), grandfather());
-    b.name = "other".to_owned();
+    b.name = "other".into();
     let conflict = &plan_all(&[a.clone(), b.clone()], [mid_chain()], at("2026-11-18 01:00")).vms[0];
     assert_eq!((conflict.status, conflict.actions.len()), (Status::Conflict, 0));
     let message = conflict.notes[0].to_string();

@@ -78,7 +78,7 @@ fn sixty_nights(policy: &Policy, bad: &str, fate: Fate, every: TimeDelta) -> Out
         assert!(outlived == 0 && held(Standing::Stuck).count() <= 2, "{now}: stuck");
         assert!(held(Standing::Failed).count() <= 1, "{now}: failed");
         let bad_since =
-            policy.tiers.iter().find(|tier| tier.name == bad).unwrap().schedule.last_at_or_before(now);
+            policy.tiers.iter().find(|tier| *tier.name == *bad).unwrap().schedule.last_at_or_before(now);
         forget_what_no_rule_looks_at(&mut vm, bad_since.unwrap());
         // As often as that, but for the runs that would find the same once more.
         now += every;

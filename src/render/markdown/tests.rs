@@ -90,7 +90,7 @@ impl Sizes {
         VmPlan {
             uuid: Some(VmId::new(Uuid::from_u128((n as u128 + 1) << 96))),
             alias: if alias == "web-1" { format!("web-{n}") } else { alias.to_owned() },
-            policy: Some(format!("policy-{}", n % self.policies.max(1))),
+            policy: Some(format!("policy-{}", n % self.policies.max(1)).into()),
             status,
             fingerprint: None,
             suspended: None,
@@ -107,9 +107,11 @@ impl Sizes {
             let vm = self.vm(vms.len(), status);
             let policy = vm.policy.filter(|_| status != Status::Unprotected);
             let is_suspended = notes.iter().any(|note| note.code() == NoteCode::Suspended);
-            let suspended = is_suspended.then(|| SuspendedUntil {
-                until: "2026-12-24".parse().unwrap(),
-                reason: "storage move".to_owned(),
+            let suspended = is_suspended.then(|| {
+                Box::new(SuspendedUntil {
+                    until: "2026-12-24".parse().unwrap(),
+                    reason: "storage move".to_owned(),
+                })
             });
             vms.push(VmPlan { suspended, actions, notes, policy, ..vm });
         };
@@ -124,8 +126,8 @@ impl Sizes {
         }
         for n in 0..self.failed {
             let id = BackupId::new(Uuid::from_u128(n as u128));
-            let name = BackupName { label: BackupLabel::Tier("weekly".to_owned()), taken: at() };
-            let note = Note::backup(id, NoteKind::FailedBackup(name));
+            let name = BackupName { label: BackupLabel::Tier("weekly".into()), taken: at() };
+            let note = Note::backup(id, NoteKind::FailedBackup(Box::new(name)));
             add(Status::UpToDate, Vec::new(), vec![note]);
         }
         for n in 0..self.suspended {

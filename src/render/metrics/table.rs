@@ -4,6 +4,7 @@ use super::{Metric, MetricKind, Sample, Scene, Value};
 use crate::insight::status::{BackupHealth, NewestBackup, VmHealth};
 use crate::inventory::VmId;
 use crate::plan::Status;
+use crate::policy::Name;
 use crate::render::cells::visible;
 use crate::render::observers::{ending_text, kind_text};
 use crate::run::RunSummary;
@@ -237,7 +238,7 @@ fn action_samples(
 /// Returns the labels of a VM. An alias is free text: control characters are written out, the rest is quoted by
 /// the encoder.
 fn labels(id: VmId, vm: &VmHealth) -> [String; 3] {
-    [id.to_string(), visible(&vm.alias), vm.policy.clone().unwrap_or_default()]
+    [id.to_string(), visible(&vm.alias), vm.policy.as_ref().map_or_else(String::new, Name::to_string)]
 }
 
 /// Makes a sample of each VM whose UUID is known, once: no series may appear twice, and a list that shows a VM twice

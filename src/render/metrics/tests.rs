@@ -8,6 +8,7 @@ use crate::plan::Status;
 use crate::run::{RunEnd, RunSummary};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ fn vm(number: u128, alias: &str, verdict: BackupHealth) -> VmHealth {
     let taken = (at() - TimeDelta::hours(19)).fixed_offset();
     let newest = NewestBackup {
         backup: BackupId::new(Uuid::from_u128(9)),
-        tier: Some("daily".to_owned()),
+        tier: Some("daily".into()),
         taken,
         age_secs: 19 * 3_600,
         steps: 3,
@@ -29,22 +30,21 @@ fn vm(number: u128, alias: &str, verdict: BackupHealth) -> VmHealth {
     VmHealth {
         uuid: Some(VmId::new(Uuid::from_u128(number))),
         alias: alias.to_owned(),
-        policy: is_managed.then(|| "grandfather".to_owned()),
+        policy: is_managed.then(|| "grandfather".into()),
         verdict,
         is_suspended: false,
         newest: is_managed.then_some(newest),
         max_age_secs: is_managed.then_some(26 * 3_600),
         local: SnapshotUsage { snapshots: 2, size_bytes: 4096 },
         unmanaged: SnapshotUsage::default(),
-        next_due: Vec::new(),
+        next_due: Arc::default(),
         gaps: Vec::new(),
         notes: Vec::new(),
     }
 }
 
 fn overview(vms: Vec<VmHealth>) -> Overview {
-    let tier =
-        |name: &str, newest| TierHealth { tier: name.to_owned(), newest, is_up_to_date: newest.is_some() };
+    let tier = |name: &str, newest| TierHealth { tier: name.into(), newest, is_up_to_date: newest.is_some() };
     let tiers = vms.iter().filter(|vm| vm.policy.is_some()).filter_map(|vm| vm.uuid);
     Overview {
         vms_by_status: [(Status::UpToDate, vms.len())].into(),

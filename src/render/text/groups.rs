@@ -6,6 +6,7 @@ use crate::plan::{Action, Create, DeleteCloud, DeleteLocal, Note, NoteCode, Plan
 use crate::render::cells::visible;
 use crate::render::natural;
 use crate::render::words::{ProblemName, wording};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The largest number of VMs with changes for which each has a block of its own.
@@ -13,24 +14,50 @@ const ALONE_MAX: usize = 30;
 /// The largest number of VMs that the heading of a group names; a larger group has the patterns of their names.
 const NAMED_MAX: usize = 3;
 
-/// Puts into words what a plan has for its VMs, in natural order.
-pub(super) fn blocks(plan: &Plan, detail: Detail) -> Vec<RowGroup> {
-    let mut vms: Vec<&VmPlan> = plan.vms.iter().collect();
-    vms.sort_by(|a, b| natural::compare(&a.alias, &b.alias));
-    let changed = vms.iter().filter(|vm| vm.status == Status::Changes).count();
-    if detail == Detail::Full || changed <= ALONE_MAX {
-        return vms.into_iter().filter_map(|vm| rows::block(vm, detail)).collect();
+/// What a plan has for its VMs, in natural order.
+pub(super) enum Blocks<'p> {
+    /// A block for each of these VMs. It is put into words when it is needed: there may be as many as the cloud has VMs.
+    OfVms(Vec<&'p VmPlan>, Detail),
+    /// The blocks of groups.
+    OfGroups(Vec<RowGroup>),
+}
+
+impl<'p> Blocks<'p> {
+    /// Finds what of a plan is shown at a level of detail.
+    pub(super) fn new(plan: &'p Plan, detail: Detail) -> Self {
+        let mut vms: Vec<&VmPlan> = plan.vms.iter().filter(|vm| rows::is_shown(vm, detail)).collect();
+        vms.sort_by(|a, b| natural::compare(&a.alias, &b.alias));
+        let changed = plan.vms.iter().filter(|vm| vm.status == Status::Changes).count();
+        if detail == Detail::Full || changed <= ALONE_MAX {
+            return Self::OfVms(vms, detail);
+        }
+        let mut groups: Vec<Vec<&VmPlan>> = Vec::new();
+        let mut places: BTreeMap<Key<'_>, usize> = BTreeMap::new();
+        for vm in vms {
+            let place = *places.entry(Key::of(vm)).or_insert(groups.len());
+            match groups.get_mut(place) {
+                Some(group) => group.push(vm),
+                None => groups.push(vec![vm]),
+            }
+        }
+        Self::OfGroups(groups.iter().filter_map(|group| grouped(group, detail)).collect())
     }
-    let mut groups: Vec<Vec<&VmPlan>> = Vec::new();
-    let mut places: BTreeMap<Key<'_>, usize> = BTreeMap::new();
-    for vm in vms {
-        let place = *places.entry(Key::of(vm)).or_insert(groups.len());
-        match groups.get_mut(place) {
-            Some(group) => group.push(vm),
-            None => groups.push(vec![vm]),
+
+    /// Says whether there is nothing to show.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::OfVms(vms, _) => vms.is_empty(),
+            Self::OfGroups(blocks) => blocks.is_empty(),
         }
     }
-    groups.iter().filter_map(|group| grouped(group, detail)).collect()
+
+    /// Returns the blocks, one after the other.
+    pub(super) fn iter(&self) -> Box<dyn Iterator<Item = Cow<'_, RowGroup>> + '_> {
+        match self {
+            Self::OfVms(vms, detail) => Box::new(vms.iter().map(|vm| Cow::Owned(rows::block(vm, *detail)))),
+            Self::OfGroups(blocks) => Box::new(blocks.iter().map(Cow::Borrowed)),
+        }
+    }
 }
 
 /// What VMs of one group have in common.
@@ -83,41 +110,57 @@ impl<'p> ActionKey<'p> {
 
 /// Puts a group into words: the rows of its first VM, with what differs between the VMs replaced.
 fn grouped(vms: &[&VmPlan], detail: Detail) -> Option<RowGroup> {
-    let blocks: Vec<RowGroup> = vms.iter().filter_map(|vm| rows::block(vm, detail)).collect();
-    let [first, _, ..] = blocks.as_slice() else { return blocks.into_iter().next() };
-    let count = blocks.len();
-    let row = |(place, row): (usize, &Row)| {
-        let others = || blocks.iter().filter_map(|block| block.rows.get(place));
-        let is_same = |of: fn(&Row) -> &str| others().all(|other| of(other) == of(row));
-        let action = vms.first().and_then(|vm| action_of(vm, row, place));
-        let what = match (is_same(|row| &row.what), action) {
-            (true, None) => row.what.clone(),
-            (true, Some(Action::Create(_))) => row.what.clone(),
-            (false, Some(Action::Create(create))) => visible(&undated_create(create)),
-            (true, Some(Action::DeleteLocal(_))) => format!("{}, {count} snapshots", row.what),
-            (true, Some(Action::DeleteCloud(_))) => format!("{}, {count} backups", row.what),
-            (false, Some(Action::DeleteLocal(_))) => {
-                let (begin, _) = row.what.split_once(" of ").unwrap_or((&row.what, ""));
-                format!("{begin}, {count} snapshots of different times")
-            }
-            (false, Some(Action::DeleteCloud(delete))) => {
-                format!("{}, {count} backups of different times", visible(&delete.tier))
-            }
-            (false, None) => format!("for example: {}", row.what),
-        };
-        let why = match (is_same(|row| &row.why), action) {
-            (true, _) => row.why.clone(),
-            (false, Some(Action::Create(_))) => first_due(vms),
-            (false, _) => format!("for example: {}", row.why),
-        };
-        Row { what, why, ..row.clone() }
-    };
+    let (vm, others) = vms.split_first()?;
+    let first = rows::block(vm, detail);
+    if others.is_empty() {
+        return Some(first);
+    }
+    let mut shared = vec![Shared { what: true, why: true }; first.rows.len()];
+    for other in others.iter().map(|vm| rows::block(vm, detail)) {
+        for (shared, (row, other)) in shared.iter_mut().zip(first.rows.iter().zip(&other.rows)) {
+            shared.what &= other.what == row.what;
+            shared.why &= other.why == row.why;
+        }
+    }
+    let rows = first.rows.iter().zip(shared).enumerate();
+    let rows = rows.map(|(place, (row, shared))| grouped_row(vms, row, shared, action_of(vm, row, place)));
     Some(RowGroup {
         alias: names(vms),
-        id: format!("({count} VMs)"),
-        policy: first.policy.clone(),
-        rows: first.rows.iter().enumerate().map(row).collect(),
+        id: format!("({} VMs)", vms.len()),
+        rows: rows.collect(),
+        policy: first.policy,
     })
+}
+
+/// What is the same in a row of all VMs of a group.
+#[derive(Clone, Copy)]
+struct Shared {
+    what: bool,
+    why: bool,
+}
+
+fn grouped_row(vms: &[&VmPlan], row: &Row, shared: Shared, action: Option<&Action>) -> Row {
+    let count = vms.len();
+    let what = match (shared.what, action) {
+        (true, None | Some(Action::Create(_))) => row.what.clone(),
+        (false, Some(Action::Create(create))) => visible(&undated_create(create)),
+        (true, Some(Action::DeleteLocal(_))) => format!("{}, {count} snapshots", row.what),
+        (false, Some(Action::DeleteLocal(_))) => {
+            let (begin, _) = row.what.split_once(" of ").unwrap_or((&row.what, ""));
+            format!("{begin}, {count} snapshots of different times")
+        }
+        (true, Some(Action::DeleteCloud(_))) => format!("{}, {count} backups", row.what),
+        (false, Some(Action::DeleteCloud(delete))) => {
+            format!("{}, {count} backups of different times", visible(&delete.tier))
+        }
+        (false, None) => format!("for example: {}", row.what),
+    };
+    let why = match (shared.why, action) {
+        (true, _) => row.why.clone(),
+        (false, Some(Action::Create(_))) => first_due(vms),
+        (false, _) => format!("for example: {}", row.why),
+    };
+    Row { what, why, ..row.clone() }
 }
 
 /// Returns the action that a row is about. Above the actions stand the notes on why none is carried out.

@@ -19,6 +19,7 @@ use crate::insight::{AbandonedBackups, Estimate};
 use crate::plan::{NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan, bytes_text};
 pub use comparison::comparison;
 pub(super) use comparison::{change_totals, forecast_rows, protection_change_text, protection_text};
+use groups::Blocks;
 pub use options::{Detail, TextOptions};
 pub use show::show;
 pub use status::{StatusView, span_text, status};
@@ -56,10 +57,10 @@ pub fn plan(
     if is_left_out(plan, options.detail) {
         return Ok(());
     }
-    let blocks = groups::blocks(plan, options.detail);
-    let table = Table::new(&blocks, options);
-    for block in &blocks {
-        table.write(block, out)?;
+    let blocks = Blocks::new(plan, options.detail);
+    let table = Table::new(blocks.iter(), options);
+    for block in blocks.iter() {
+        table.write(&block, out)?;
     }
     if !blocks.is_empty() {
         writeln!(out)?;

@@ -25,9 +25,9 @@ pub(super) struct RowGroup {
     pub(super) rows: Vec<Row>,
 }
 
-/// Puts into words what a plan has for a VM; `None` when at this level of detail there is nothing to show.
-pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<RowGroup> {
-    let is_shown = match vm.status {
+/// Says whether at this level of detail there is anything to show of a VM.
+pub(super) fn is_shown(vm: &VmPlan, detail: Detail) -> bool {
+    match vm.status {
         Status::Changes
         | Status::Fault
         | Status::Unreadable
@@ -35,10 +35,11 @@ pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<RowGroup> {
         | Status::Blocked
         | Status::Waiting => detail >= Detail::Usual,
         Status::Unprotected | Status::UpToDate => detail >= Detail::Full,
-    };
-    if !is_shown {
-        return None;
     }
+}
+
+/// Puts into words what a plan has for a VM.
+pub(super) fn block(vm: &VmPlan, detail: Detail) -> RowGroup {
     let mut rows = Vec::new();
     if vm.status == Status::UpToDate {
         rows.push(Row { symbol: Symbol::Fine, verb: "up to date", what: String::new(), why: String::new() });
@@ -49,12 +50,12 @@ pub(super) fn block(vm: &VmPlan, detail: Detail) -> Option<RowGroup> {
     rows.extend(vm.actions.iter().map(|action| action_row(vm, action, detail)));
     let notes = notes.into_iter().filter(|note| detail == Detail::Full || wording(note).is_explanation);
     rows.extend(notes.map(|note| note_row(note, vm.status)));
-    Some(RowGroup {
+    RowGroup {
         alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },
         id: vm.uuid.map_or_else(|| "(no UUID)".to_owned(), |id| id.short()),
         policy: vm.policy.as_deref().map(visible),
         rows,
-    })
+    }
 }
 
 /// Says whether a note stands above the actions: it says why they are not carried out.

@@ -48,12 +48,13 @@ pub fn status(
         }
     }
     vms.retain(|vm| shows_all || vm.verdict.is_out());
-    let blocks: Vec<RowGroup> = vms.into_iter().map(|vm| block(vm, options.detail)).collect();
-    let table = Table::new(&blocks, options);
-    for block in &blocks {
-        table.write(block, out)?;
+    // Each block is made twice, so that never more than one of them is in memory.
+    let blocks = || vms.iter().map(|vm| block(vm, options.detail));
+    let table = Table::new(blocks(), options);
+    for block in blocks() {
+        table.write(&block, out)?;
     }
-    if !blocks.is_empty() {
+    if !vms.is_empty() {
         writeln!(out)?;
     }
     let origin = identity.map(|identity| origin_text(&health.endpoint, identity, &health.timezone));

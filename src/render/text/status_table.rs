@@ -5,8 +5,9 @@ use super::rows::note_row;
 use super::status_text::{age_text, is_problem, name_of};
 use crate::insight::status::{BackupHealth, VmHealth};
 use crate::plan::Status;
+use crate::policy::Name;
 use crate::render::cells::{padded, visible, width, wrapped};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 /// Blanks between columns.
@@ -71,7 +72,7 @@ impl Column {
                 0 => String::new(),
                 snapshots => snapshots.to_string(),
             },
-            Self::Policy => vm.policy.clone().unwrap_or_default(),
+            Self::Policy => vm.policy.as_ref().map_or_else(String::new, Name::to_string),
             Self::Problems => problems_text(vm),
         };
         visible(&text)
@@ -83,16 +84,13 @@ pub(super) fn write(vms: &[&VmHealth], options: &TextOptions, out: &mut dyn Writ
     if vms.is_empty() {
         return Ok(());
     }
-    let mut aliases: BTreeMap<&str, usize> = BTreeMap::new();
-    for vm in vms {
-        *aliases.entry(vm.alias.as_str()).or_default() += 1;
-    }
-    let is_ambiguous = |vm: &VmHealth| vm.alias.is_empty() || aliases.get(vm.alias.as_str()) > Some(&1);
-    let mut table: Vec<(Column, Vec<String>)> = COLUMNS
-        .into_iter()
-        .map(|column| (column, vms.iter().map(|vm| column.cell(vm, is_ambiguous(vm))).collect()))
-        .filter(|(_, cells): &(Column, Vec<String>)| cells.iter().any(|cell| !cell.is_empty()))
-        .collect();
+    let mut aliases: Vec<&str> = vms.iter().map(|vm| vm.alias.as_str()).collect();
+    aliases.sort_unstable();
+    let twice: BTreeSet<&str> =
+        aliases.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    drop(aliases);
+    let is_ambiguous = |vm: &VmHealth| vm.alias.is_empty() || twice.contains(vm.alias.as_str());
+    let mut table = measured(vms, is_ambiguous);
     let widths = fitted(&mut table, options.columns);
     let heading = options.styles.heading;
     let headings: Vec<Vec<String>> =
@@ -100,11 +98,11 @@ pub(super) fn write(vms: &[&VmHealth], options: &TextOptions, out: &mut dyn Writ
     for line in lines(&headings, &widths) {
         writeln!(out, "{heading}{line}{heading:#}")?;
     }
-    for (place, vm) in vms.iter().enumerate() {
+    for vm in vms {
         let cells: Vec<Vec<String>> = table
             .iter()
             .zip(&widths)
-            .map(|((_, cells), width)| wrapped(cells.get(place).map_or("", String::as_str), *width))
+            .map(|((column, _), width)| wrapped(&column.cell(vm, is_ambiguous(vm)), *width))
             .collect();
         let style = match vm.verdict {
             verdict if verdict.is_out() => options.styles.alarm,
@@ -118,13 +116,26 @@ pub(super) fn write(vms: &[&VmHealth], options: &TextOptions, out: &mut dyn Writ
     Ok(())
 }
 
+/// Returns the columns that have anything in them, each with the width of its widest cell or heading. The cells are made
+/// again when they are written, so that no more than one line of them is in memory.
+fn measured(vms: &[&VmHealth], is_ambiguous: impl Fn(&VmHealth) -> bool) -> Vec<(Column, usize)> {
+    let mut widest: [Option<usize>; COLUMNS.len()] = [None; COLUMNS.len()];
+    for vm in vms {
+        for (column, widest) in COLUMNS.into_iter().zip(&mut widest) {
+            let cell = column.cell(vm, is_ambiguous(vm));
+            if !cell.is_empty() {
+                *widest = (*widest).max(Some(width(&cell)));
+            }
+        }
+    }
+    let used = COLUMNS.into_iter().zip(widest);
+    used.filter_map(|(column, widest)| Some((column, widest?.max(width(column.heading()))))).collect()
+}
+
 /// Leaves out columns until the table fits, and returns the width of each that is left.
-fn fitted(table: &mut Vec<(Column, Vec<String>)>, columns: usize) -> Vec<usize> {
-    let widest = |(column, cells): &(Column, Vec<String>)| {
-        cells.iter().map(|cell| width(cell)).max().unwrap_or(0).max(width(column.heading()))
-    };
-    let least = |it: &(Column, Vec<String>)| {
-        if it.0.is_flexible() { widest(it).min(FLEXIBLE_MIN) } else { widest(it) }
+fn fitted(table: &mut Vec<(Column, usize)>, columns: usize) -> Vec<usize> {
+    let least = |&(column, widest): &(Column, usize)| {
+        if column.is_flexible() { widest.min(FLEXIBLE_MIN) } else { widest }
     };
     let gaps = |count: usize| GAP * count.saturating_sub(1);
     for column in DISPENSABLE {
@@ -135,8 +146,8 @@ fn fitted(table: &mut Vec<(Column, Vec<String>)>, columns: usize) -> Vec<usize> 
     }
     let mut widths: Vec<usize> = table.iter().map(least).collect();
     let mut room = columns.saturating_sub(widths.iter().sum::<usize>() + gaps(widths.len()));
-    for (it, width) in table.iter().zip(&mut widths) {
-        let more = widest(it).saturating_sub(*width).min(room);
+    for ((_, widest), width) in table.iter().zip(&mut widths) {
+        let more = widest.saturating_sub(*width).min(room);
         *width += more;
         room -= more;
     }

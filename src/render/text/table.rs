@@ -6,6 +6,7 @@ use crate::render::Styles;
 use crate::render::cells::{padded, width, wrapped};
 use crate::render::words::Symbol;
 use anstyle::Style;
+use std::borrow::Borrow;
 use std::io::{self, Write};
 
 /// Blanks before a row's sign; the sign and a blank follow.
@@ -36,13 +37,21 @@ enum Reasons {
 }
 
 impl Table {
-    /// Measures everything that is to be written.
-    pub(super) fn new(blocks: &[RowGroup], options: &TextOptions) -> Self {
-        let rows = || blocks.iter().flat_map(|block| &block.rows);
-        let verb = rows().map(|row| width(row.verb)).max().unwrap_or(0);
-        let with_why = || rows().filter(|row| !row.why.is_empty());
-        let what = with_why().map(|row| width(&row.what)).max().unwrap_or(0);
-        let why = with_why().map(|row| width(&row.why)).max().unwrap_or(0);
+    /// Measures everything that is to be written, one block after the other: all of them need not be there at once.
+    pub(super) fn new<B: Borrow<RowGroup>>(
+        blocks: impl IntoIterator<Item = B>,
+        options: &TextOptions,
+    ) -> Self {
+        let (mut verb, mut what, mut why) = (0, 0, 0);
+        for block in blocks {
+            for row in &block.borrow().rows {
+                verb = verb.max(width(row.verb));
+                if !row.why.is_empty() {
+                    what = what.max(width(&row.what));
+                    why = why.max(width(&row.why));
+                }
+            }
+        }
         let room = options.columns.saturating_sub(left_of_what(verb) + GAP);
         let reasons = if what + why <= room || room >= SIDE_BY_SIDE_MIN {
             Reasons::Beside { what: what.min(room.saturating_sub(why.min(WHY_ENOUGH))) }

@@ -4,6 +4,7 @@ use crate::plan::{
     Action, Attempt, BackupKind, BackupLabel, BackupName, Create, CreateReason, DeleteLocal, DeleteReason,
     ExpiredBackups, FORMAT, Note, NoteKind, PruneHold, SnapshotUsage, Status, SuspendedUntil,
 };
+use crate::policy::Name;
 use crate::render::Styles;
 use crate::render::cells::width;
 use chrono::{DateTime, FixedOffset};
@@ -21,7 +22,7 @@ fn vm(alias: &str, policy: &str, status: Status) -> VmPlan {
     VmPlan {
         uuid: Some(VmId::new(Uuid::from_u128(0x4fa4_4310 << 96))),
         alias: alias.to_owned(),
-        policy: Some(policy.to_owned()).filter(|policy| !policy.is_empty()),
+        policy: Some(policy.into()).filter(|policy: &Name| !policy.is_empty()),
         status,
         fingerprint: None,
         suspended: None,
@@ -76,8 +77,8 @@ fn delete(tier: &str, taken: &str, after_create: bool) -> Action {
     })
 }
 
-fn name(tier: &str, taken: &str) -> BackupName {
-    BackupName { label: BackupLabel::Tier(tier.to_owned()), taken: at(taken) }
+fn name(tier: &str, taken: &str) -> Box<BackupName> {
+    Box::new(BackupName { label: BackupLabel::Tier(tier.into()), taken: at(taken) })
 }
 
 fn of(vms: Vec<VmPlan>, summary: Summary) -> Plan {
@@ -107,7 +108,7 @@ fn cloud() -> Plan {
     web.notes = vec![
         Note::backup(backup(0xf1), NoteKind::FailedBackup(name("weekly", "2026-11-22 01:00"))),
         Note::vm(NoteKind::Expired(ExpiredBackups {
-            tier: "daily".to_owned(),
+            tier: "daily".into(),
             count: 21,
             size_bytes: 5 << 30,
             oldest: name("daily", "2026-10-01 01:00").taken,
@@ -128,7 +129,7 @@ fn cloud() -> Plan {
     let mut held = vm("mail-1", "grandfather", Status::Changes);
     held.actions = vec![full("monthly")];
     let (until, reason) = ("2026-12-24".parse().unwrap(), "storage move".to_owned());
-    held.suspended = Some(SuspendedUntil { until, reason: reason.clone() });
+    held.suspended = Some(Box::new(SuspendedUntil { until, reason: reason.clone() }));
     held.notes = vec![Note::vm(NoteKind::Suspended { until, reason })];
     let mut torn = vm("", "", Status::Unreadable);
     torn.uuid = None;

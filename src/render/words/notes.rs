@@ -39,15 +39,15 @@ impl Display for NoteKind {
             }
             Self::NoHypervisor { state, newest } => {
                 let state = if state.is_empty() { "no state" } else { state };
-                write!(f, "on no hypervisor ({state}); {}", newest_text(newest.as_ref()))
+                write!(f, "on no hypervisor ({state}); {}", newest_text(newest.as_deref()))
             }
             Self::DelegatedDatasets { newest } => write!(
                 f,
                 "has delegated datasets, which FiFo cannot back up; {}",
-                newest_text(newest.as_ref())
+                newest_text(newest.as_deref())
             ),
             Self::VmState { state, newest } => {
-                write!(f, "cannot be backed up while {state}; {}", newest_text(newest.as_ref()))
+                write!(f, "cannot be backed up while {state}; {}", newest_text(newest.as_deref()))
             }
             Self::InProgress { backup, size_bytes } => in_progress(backup, *size_bytes, f),
             Self::RetryLater(attempts) | Self::GaveUp(attempts) => attempts.fmt(f),

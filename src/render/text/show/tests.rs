@@ -62,7 +62,7 @@ fn vm() -> VmExplanation {
     VmExplanation {
         uuid: Some(VmId::new(Uuid::from_u128(0x4fa4_4310 << 96))),
         alias: "web-1".to_owned(),
-        policy: Some("grandfather".to_owned()),
+        policy: Some("grandfather".into()),
         is_suspended: false,
         backups: vec![monthly, weekly, failed, backup(10, 1, Some(1), "daily"), by_hand],
         next_due: Vec::new(),
