@@ -6,6 +6,7 @@ pub(crate) mod fixtures;
 pub(crate) mod frame;
 pub(crate) mod generators;
 pub(crate) mod properties;
+mod prune;
 mod rules;
 mod script_comparison;
 mod script_defects;
