@@ -1,5 +1,6 @@
 //! The rules of the contract, stated as small clouds and what must be planned for them.
 
+mod audit_prune_refusals;
 mod audit_refusals;
 mod boundaries;
 pub(crate) mod fixtures;

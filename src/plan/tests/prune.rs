@@ -31,10 +31,11 @@ fn keeping(keep: [u32; 3]) -> Policy {
 
 /// Full dailies 1, 2, 3 of the 16th, 17th and 18th.
 fn three() -> VmBuilder {
-    vm(1)
-        .backup(1, "daily", "2026-11-16 01:00")
-        .backup(2, "daily", "2026-11-17 01:00")
-        .backup(3, "daily", "2026-11-18 01:00")
+    vm(1).backup(1, "daily", "2026-11-16 01:00").backup(2, "daily", "2026-11-17 01:00").backup(
+        3,
+        "daily",
+        "2026-11-18 01:00",
+    )
 }
 
 /// Returns what has expired, what of it is deleted, in order, and why not the rest.
@@ -168,8 +169,7 @@ fn what_an_unmanaged_a_running_or_an_undated_one_descends_from_stays() {
     pruned(&child(VmBuilder::failed), &dailies(1), at(NOON), &[2]);
     let undated = child(|vm| vm.change(|backup| (backup.timestamp, backup.comment) = (None, None)));
     pruned(&undated, &dailies(1), at(NOON), &[2]);
-    let future =
-        three().backup(4, "daily", "2026-11-18 12:11").on(1).backup(5, "daily", "2026-11-18 01:00");
+    let future = three().backup(4, "daily", "2026-11-18 12:11").on(1).backup(5, "daily", "2026-11-18 01:00");
     pruned(&future, &dailies(1), at(NOON), &[2, 3]);
     let running = three().backup(4, "daily", "2026-11-18 11:00").on(1).uploading();
     pruned(&running, &dailies(1), at(NOON), &[2]);
@@ -262,11 +262,8 @@ fn nothing_is_pruned_while_an_accepted_backup_has_not_told_its_parent() {
 
 #[test]
 fn what_is_less_than_an_hour_old_stays_and_so_does_what_it_descends_from() {
-    let young = three().backup(4, "daily", "2026-11-18 11:00").on(1).failed().backup(
-        5,
-        "daily",
-        "2026-11-18 11:30",
-    );
+    let young =
+        three().backup(4, "daily", "2026-11-18 11:00").on(1).failed().backup(5, "daily", "2026-11-18 11:30");
     pruned(&young, &dailies(1), at(NOON), &[4, 1, 2, 3]);
     pruned(&young, &dailies(1), at(NOON) - TimeDelta::microseconds(1), &[2, 3]);
 }
@@ -323,12 +320,11 @@ fn untold(vm: VmBuilder) -> VmBuilder {
 fn what_an_unverified_one_is_judged_by_goes_after_it_or_not_at_all() {
     // 4 counts as failed only because 1 has sizes and checksums; 1 is the older, and could go first.
     let vm = |change: fn(VmBuilder) -> VmBuilder| {
-        change(untold(
-            vm(1)
-                .backup(1, "daily", "2026-11-14 01:00")
-                .on(99)
-                .backup(4, "daily", "2026-11-15 01:00"),
-        ))
+        change(untold(vm(1).backup(1, "daily", "2026-11-14 01:00").on(99).backup(
+            4,
+            "daily",
+            "2026-11-15 01:00",
+        )))
         .backup(2, "daily", "2026-11-17 01:00")
         .backup(3, "daily", "2026-11-18 01:00")
     };
