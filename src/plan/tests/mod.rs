@@ -12,5 +12,6 @@ mod rules;
 mod script_comparison;
 mod script_defects;
 mod second_planner;
+mod second_pruner;
 mod starvation;
 mod unverified;
