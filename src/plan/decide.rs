@@ -5,6 +5,7 @@ use super::changeset::{
 };
 use super::due::{Attempts, Occurrences, attempts, cannot_back_up, unsatisfied};
 use super::fingerprint::fingerprint;
+use super::last_kept::last_kept;
 use super::local::unwanted_locally;
 use super::note::{FailedAttempts, Note, NoteKind};
 use super::notes::{backup_notes, name_of, vm_note};
@@ -17,7 +18,6 @@ use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use uuid::Uuid;
 
 /// The placeholder UUID of the backup to be created: the greatest, so that it wins every tie as the newest.
@@ -120,7 +120,7 @@ pub(super) fn decided(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Decid
     };
     let expired = Expired::of(view, occurrences);
     // Old backups go last: not before the new one is there.
-    actions.extend(expired.deletes.iter().filter_map(|backup| delete_cloud(view, backup)));
+    actions.extend(deletes_from_storage(view, &expired));
     actions.shrink_to_fit();
     let status = if actions.is_empty() { idle } else { Status::Changes };
     notes.extend(backup_notes(view, &expired));
@@ -317,17 +317,19 @@ fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Opti
     })
 }
 
-fn delete_cloud(view: &VmView<'_>, backup: &BackupView<'_>) -> Option<Action> {
-    let rules = view.tier(backup.tier?);
-    let reason = match view.newest_restorable().filter(|_| !backup.restorable) {
-        Some(newest) => DeleteReason::Unrestorable { by: name_of(view, newest) },
-        None => DeleteReason::BeyondKeep { keep: rules.keep.map_or(0, NonZeroU32::get) },
+fn deletes_from_storage(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Action> {
+    if expired.deletes.is_empty() {
+        return Vec::new();
+    }
+    let mut last_kept = last_kept(view, &expired.backups);
+    let delete = |backup: &&BackupView<'_>| {
+        Some(Action::DeleteCloud(DeleteCloud {
+            backup: backup.id(),
+            tier: view.tier(backup.tier?).name.to_string(),
+            taken: view.policy.display_zone.moment(backup.taken),
+            size_bytes: backup.backup.size_bytes(),
+            reason: DeleteReason::Expired(last_kept.remove(&backup.id())?),
+        }))
     };
-    Some(Action::DeleteCloud(DeleteCloud {
-        backup: backup.id(),
-        tier: rules.name.to_string(),
-        taken: view.policy.display_zone.moment(backup.taken),
-        size_bytes: backup.backup.size_bytes(),
-        reason,
-    }))
+    expired.deletes.iter().filter_map(delete).collect()
 }

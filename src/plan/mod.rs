@@ -18,6 +18,7 @@ pub(crate) mod decide;
 pub mod due;
 mod fault;
 mod fingerprint;
+mod last_kept;
 pub mod local;
 mod note;
 pub(crate) mod notes;
@@ -43,6 +44,7 @@ pub use changeset::{
 pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
 pub use fingerprint::{Fingerprint, fingerprint};
+pub use last_kept::last_kept;
 pub use note::{
     BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, Note, NoteCode, NoteKind,
     SavedNote,
@@ -51,7 +53,7 @@ pub use notes::bytes_text;
 pub use planner::{DecidedVm, JudgedVm, Planner};
 pub(crate) use planner::{sort_key, unreadable};
 pub use prune::{Expired, PruneHold};
-pub use reason::{Attempt, CreateReason, DeleteReason};
+pub use reason::{Attempt, CreateReason, DeleteReason, LastKept};
 pub use saved::{SavedAction, SavedPlan, SavedPlanError, SavedVm};
 pub use upload_size::expected_upload_bytes;
 

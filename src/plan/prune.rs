@@ -6,8 +6,8 @@
 use super::due::{Occurrences, cannot_back_up};
 use super::local::has_unknown_parent;
 use super::standing::{BackupView, Standing, VmView, first_verified};
-use super::stored::{expired, needed, wanted_in_storage};
-use crate::inventory::{Backup, BackupId, LocalState};
+use super::stored::{mark_needed, needed_in_storage};
+use crate::inventory::{Backup, BackupId, RecordedState};
 use crate::policy::Prune;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cmp::Reverse;
@@ -32,8 +32,8 @@ pub enum PruneHold {
     NewestFailed,
     /// An accepted backup has not named its parent yet, and that may be any.
     UnknownParent,
-    /// It, or one that descends from it, still holds a snapshot, is less than an hour old, is in a loop of parents, or is
-    /// needed to judge another backup by.
+    /// It, or one that descends from it, still holds a snapshot, is less than an hour old, is in a state that is not known
+    /// here, is in a loop of parents, or is needed to judge another backup by.
     NotYet,
 }
 
@@ -51,11 +51,15 @@ pub struct Expired<'v, 'a> {
 impl<'v, 'a> Expired<'v, 'a> {
     /// Finds the expired backups of a VM, and those of them that are deleted.
     pub fn of(view: &'v VmView<'a>, occurrences: &Occurrences<'_>) -> Self {
-        let backups = expired(view, occurrences);
-        match hold(view) {
-            Some(hold) => Self { backups, deletes: Vec::new(), hold },
-            None => Self { deletes: deletes(view, occurrences, &backups), backups, hold: PruneHold::NotYet },
+        let mut stays = needed_in_storage(view, occurrences);
+        let backups: Vec<&BackupView<'a>> = view.backups.iter().filter(|it| !stays[it.position]).collect();
+        if let Some(hold) = hold(view) {
+            return Self { backups, deletes: Vec::new(), hold };
         }
+        let cannot_go = backups.iter().filter(|backup| !may_go(view, backup)).map(|backup| backup.id());
+        mark_needed(view, &mut stays, cannot_go);
+        let deletes = if backups.is_empty() { Vec::new() } else { children_first(view, &stays) };
+        Self { backups, deletes, hold: PruneHold::NotYet }
     }
 }
 
@@ -79,60 +83,47 @@ fn hold(view: &VmView<'_>) -> Option<PruneHold> {
     (!view.newest_restorable().is_some_and(is_recent)).then_some(PruneHold::NewestTooOld)
 }
 
-/// Finds which expired backups are deleted now, in order.
-fn deletes<'v, 'a>(
-    view: &'v VmView<'a>,
-    occurrences: &Occurrences<'_>,
-    expired: &[&'v BackupView<'a>],
-) -> Vec<&'v BackupView<'a>> {
-    if expired.is_empty() {
-        return Vec::new();
-    }
-    let wanted = wanted_in_storage(view, occurrences).into_iter().map(|(id, _)| id);
-    let mut stay: Vec<BackupId> = wanted.collect();
-    stay.extend(expired.iter().filter(|backup| !may_go(view, backup)).map(|backup| backup.id()));
-    let mut stays = needed(view, stay.iter().copied());
-    // An unverified backup is judged by the oldest one with sizes and checksums: that goes only after it.
-    let is_judged_by_it =
-        |it: &BackupView<'_>| matches!(it.standing, Standing::Unverified { .. }) && stays[it.position];
-    if let Some((_, reference)) = first_verified(view.vm).filter(|_| view.backups.iter().any(is_judged_by_it))
-    {
-        stay.push(reference);
-        stays = needed(view, stay);
-    }
-    children_first(view, &stays)
-}
-
 /// Says whether an expired backup may be deleted by itself, whatever descends from it.
+///
+/// A state that is not known here may be a later FiFo's word for one that is good.
 fn may_go(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
-    backup.backup.local == LocalState::Absent
+    !backup.backup.holds_snapshot()
         && backup.backup.local_size_bytes.unwrap_or(0) == 0
+        && !matches!(backup.backup.state, RecordedState::Other(_))
         && view.now - backup.taken >= PRUNE_AGE_MIN
 }
 
-/// Orders what does not stay so that each backup comes after all that descend from it. A loop of parents has no such order,
-/// and is left out.
+/// Orders what does not stay so that each backup comes after all that descend from it, those that cannot be restored first.
+///
+/// A loop of parents has no such order, and is left out. The backup by which unverified ones are judged comes after all of
+/// these, and is left out while one of them stays: without it they would count as good, and take the place of good ones.
 fn children_first<'v, 'a>(view: &'v VmView<'a>, stays: &[bool]) -> Vec<&'v BackupView<'a>> {
     type Rank = Reverse<(bool, DateTime<Utc>, BackupId)>;
     let backups = &view.vm.backups;
     let parent_of = |backup: &Backup| backups.position(backup.parent?);
-    let mut children = vec![0_usize; backups.len()];
-    backups.values().filter_map(parent_of).for_each(|parent| children[parent] += 1);
+    let mut waits_for = vec![0_usize; backups.len()];
+    backups.values().filter_map(parent_of).for_each(|parent| waits_for[parent] += 1);
+    let reference = first_verified(view.vm).and_then(|(_, id)| backups.position(id));
+    let is_judged_by_it = |backup: &BackupView<'_>| matches!(backup.standing, Standing::Unverified { .. });
+    if let Some(reference) = reference {
+        waits_for[reference] += view.backups.iter().filter(|backup| is_judged_by_it(backup)).count();
+    }
     let rank = |backup: &BackupView<'_>| -> Rank { Reverse((backup.restorable, backup.taken, backup.id())) };
     let mut by_position: Vec<Option<&'v BackupView<'a>>> = vec![None; backups.len()];
     for backup in view.backups.iter().filter(|backup| !stays[backup.position]) {
         by_position[backup.position] = Some(backup);
     }
-    let leaves = by_position.iter().flatten().filter(|backup| children[backup.position] == 0);
-    let mut ready: BinaryHeap<Rank> = leaves.map(|backup| rank(backup)).collect();
+    let free = by_position.iter().flatten().filter(|backup| waits_for[backup.position] == 0);
+    let mut ready: BinaryHeap<Rank> = free.map(|backup| rank(backup)).collect();
     let mut ordered = Vec::new();
     while let Some(Reverse((_, _, id))) = ready.pop() {
         let Some(backup) = view.get(id) else { continue };
         ordered.push(backup);
-        let Some(parent) = parent_of(backup.backup) else { continue };
-        children[parent] -= 1;
-        if let Some(parent) = by_position[parent].filter(|_| children[parent] == 0) {
-            ready.push(rank(parent));
+        for at in parent_of(backup.backup).into_iter().chain(reference.filter(|_| is_judged_by_it(backup))) {
+            waits_for[at] -= 1;
+            if let Some(next) = by_position[at].filter(|_| waits_for[at] == 0) {
+                ready.push(rank(next));
+            }
         }
     }
     ordered

@@ -37,14 +37,32 @@ pub enum DeleteReason {
     NewerSnapshotKept,
     /// It is the new backup's own, and no rule asks for it.
     NotNeeded,
-    /// It is stored, and beyond those that `keep` asks for.
-    BeyondKeep {
-        /// How many backups of its tier are kept.
+    /// It is stored and has expired.
+    Expired(LastKept),
+}
+
+/// What kept an expired backup in storage last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LastKept {
+    /// It was one of the newest of its tier.
+    OwnKeep {
+        /// How many of these are kept.
         keep: u32,
+        /// When the newer one came that was one too many, in the policy's zone.
+        until: DateTime<FixedOffset>,
     },
-    /// It is stored and cannot be restored, and this newer one can.
-    Unrestorable {
-        /// The newest restorable backup.
+    /// One that descends from it was one of the newest of its tier for longer.
+    Descendant {
+        /// That one.
+        backup: BackupName,
+        /// How many of its tier are kept.
+        keep: u32,
+        /// When the newer one came that was one too many, in the policy's zone.
+        until: DateTime<FixedOffset>,
+    },
+    /// It cannot be restored, and until this one came nothing newer could.
+    Superseded {
+        /// The oldest restorable backup that is newer.
         by: BackupName,
     },
 }

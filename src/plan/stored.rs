@@ -2,9 +2,10 @@
 
 use super::due::Occurrences;
 use super::local::wanted_locally;
-use super::parent::{last_increment, parent_for};
 use super::standing::{BackupView, VmView};
-use crate::inventory::BackupId;
+use crate::inventory::{BackupId, LocalState, RecordedState};
+use crate::policy::TierIndex;
+use chrono::{DateTime, Utc};
 
 /// A reason for which a backup is wanted in storage for its own sake. There may be several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,9 +20,10 @@ pub enum WantedInStorage {
     Running,
     /// It cannot be restored, and nothing newer can: what it holds may be all there is of that moment.
     NothingNewer,
-    /// It failed since its tier was due last: the pause until the next attempt depends on it.
+    /// It failed since its tier was due last, and the tier has no backup since then: the pause until the next attempt
+    /// depends on it.
     Attempt,
-    /// It is the last increment that was taken from the parent of the next one, and shows whether that still works.
+    /// It is the last increment on a backup that is still on the hypervisor, and shows whether increments on that one work.
     LastIncrement,
     /// It is of no tier, or its timestamp is missing or implausible: its expiry is not decided.
     NotJudged,
@@ -35,13 +37,15 @@ pub fn wanted_in_storage(
     let mut wanted: Vec<(BackupId, WantedInStorage)> =
         wanted_locally(view).into_keys().map(|id| (id, WantedInStorage::Local)).collect();
     wanted.extend(view.newest_restorable().map(|newest| (newest.id(), WantedInStorage::Newest)));
+    let mut attempts_since = vec![None; view.policy.tiers.len()];
     for (tier, rules) in view.policy.tiers.iter().enumerate() {
         let keep = rules.keep.map_or(usize::MAX, |keep| usize::try_from(keep.get()).unwrap_or(usize::MAX));
         let newest_first = view.restorable().rev().filter(|backup| backup.tier == Some(tier));
         wanted.extend(newest_first.take(keep).map(|backup| (backup.id(), WantedInStorage::Keep)));
-        let last = parent_for(view, tier).and_then(|parent| last_increment(view, parent.id()));
-        wanted.extend(last.map(|last| (last.id(), WantedInStorage::LastIncrement)));
+        let since = occurrences.last(tier, view.vm.id);
+        attempts_since[tier] = since.filter(|&since| !has_backup_since(view, tier, since));
     }
+    wanted.extend(last_increments(view).map(|id| (id, WantedInStorage::LastIncrement)));
     for backup in &view.backups {
         let mut want = |reason| wanted.push((backup.id(), reason));
         if backup.tier.is_none() || backup.is_future_dated {
@@ -50,7 +54,8 @@ pub fn wanted_in_storage(
         if backup.standing.is_running() {
             want(WantedInStorage::Running);
         }
-        if is_attempt(view, occurrences, backup) {
+        let is_attempt = |tier: TierIndex| attempts_since[tier].is_some_and(|since| backup.taken >= since);
+        if backup.standing.is_failure() && !backup.is_future_dated && backup.tier.is_some_and(is_attempt) {
             want(WantedInStorage::Attempt);
         }
         if !backup.restorable && !view.is_superseded(backup) {
@@ -61,15 +66,42 @@ pub fn wanted_in_storage(
     wanted
 }
 
-fn is_attempt(view: &VmView<'_>, occurrences: &Occurrences<'_>, backup: &BackupView<'_>) -> bool {
-    let is_since = |tier| occurrences.last(tier, view.vm.id).is_none_or(|since| backup.taken >= since);
-    backup.standing.is_failure() && !backup.is_future_dated && backup.tier.is_some_and(is_since)
+/// Says whether a tier has a restorable backup of its own or a coarser tier since an instant: then its failed attempts play
+/// no part any more.
+fn has_backup_since(view: &VmView<'_>, tier: TierIndex, since: DateTime<Utc>) -> bool {
+    let does = |backup: &BackupView<'_>| backup.tier.is_some_and(|own| own <= tier);
+    view.restorable().rev().take_while(|backup| backup.taken >= since).any(does)
+}
+
+/// Finds the last increment on each backup that a next one may be taken from.
+fn last_increments<'a>(view: &'a VmView<'_>) -> impl Iterator<Item = BackupId> + 'a {
+    let mut last: Vec<Option<BackupId>> = vec![None; view.vm.backups.len()];
+    let parent_of = |backup: &BackupView<'_>| view.vm.backups.position(backup.backup.parent?);
+    for backup in &view.backups {
+        if backup.backup.state == RecordedState::Completed
+            && let Some(parent) = parent_of(backup)
+        {
+            last[parent] = Some(backup.id());
+        }
+    }
+    let may_be_parent = |backup: &&BackupView<'_>| backup.backup.local == LocalState::Present;
+    view.restorable().filter(may_be_parent).filter_map(move |backup| last[backup.position])
 }
 
 /// Finds all that wanted backups are, or descend from; by [position](crate::inventory::Backups::position).
 pub fn needed(view: &VmView<'_>, wanted: impl IntoIterator<Item = BackupId>) -> Vec<bool> {
+    let mut needed = vec![false; view.vm.backups.len()];
+    mark_needed(view, &mut needed, wanted);
+    needed
+}
+
+/// Marks all that further backups are, or descend from.
+pub(super) fn mark_needed(
+    view: &VmView<'_>,
+    needed: &mut [bool],
+    wanted: impl IntoIterator<Item = BackupId>,
+) {
     let backups = &view.vm.backups;
-    let mut needed = vec![false; backups.len()];
     for id in wanted {
         let mut step = backups.position(id);
         // Each step of a chain once, however many backups depend on it.
@@ -77,15 +109,20 @@ pub fn needed(view: &VmView<'_>, wanted: impl IntoIterator<Item = BackupId>) -> 
             step = backups[at].parent.and_then(|parent| backups.position(parent));
         }
     }
-    needed
+}
+
+/// Finds all that stays in storage: what is wanted there, and what that descends from; by
+/// [position](crate::inventory::Backups::position).
+///
+/// Wanted are the newest `keep` restorable ones of each tier, whatever is wanted locally, what is in progress, what is
+/// of no tier or not to be judged, what other rules judge by, and all that one of these descends from. The newest
+/// restorable one never expires. One that cannot be restored expires only when a newer one can.
+pub(super) fn needed_in_storage(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<bool> {
+    needed(view, wanted_in_storage(view, occurrences).into_iter().map(|(id, _)| id))
 }
 
 /// Finds the managed backups that are no longer wanted in storage, oldest first.
-///
-/// Wanted are the newest `keep` restorable ones of each tier, whatever is wanted locally, what is in progress, what is
-/// of no tier, and all that one of these descends from. The newest restorable one never expires. One that cannot be
-/// restored expires only when a newer one can.
 pub fn expired<'v, 'a>(view: &'v VmView<'a>, occurrences: &Occurrences<'_>) -> Vec<&'v BackupView<'a>> {
-    let needed = needed(view, wanted_in_storage(view, occurrences).into_iter().map(|(id, _)| id));
+    let needed = needed_in_storage(view, occurrences);
     view.backups.iter().filter(|backup| !needed[backup.position]).collect()
 }

@@ -143,7 +143,11 @@ impl<'a> AuditCase<'a> {
     }
 
     fn last_kept(&self, tier: TierIndex) -> Option<Age> {
-        let others = (self.policy.tiers[tier].keep_local as usize).checked_sub(1)?;
+        self.nth_newest(tier, (self.policy.tiers[tier].keep_local as usize).checked_sub(1)?)
+    }
+
+    /// Returns the age of the restorable backup of a tier that has so many newer ones; `None` where there is none.
+    pub(super) fn nth_newest(&self, tier: TierIndex, others: usize) -> Option<Age> {
         let of_tier = self.all().filter(|row| row.tier == Some(tier) && row.counts());
         let mut ages: Vec<Age> = of_tier.map(Row::age).collect();
         (others < ages.len()).then(|| *ages.select_nth_unstable_by(others, |one, other| other.cmp(one)).1)
@@ -178,6 +182,16 @@ impl<'a> AuditCase<'a> {
         self.a_parent_is_unknown
     }
 
+    /// Says whether it is the newest of the VM that can be restored.
+    pub(super) fn is_the_newest(&self, row: &Row<'_>) -> bool {
+        self.newest == Some(row.age())
+    }
+
+    /// Returns the time of the newest of the VM that can be restored.
+    pub(super) fn newest_time(&self) -> Option<DateTime<Utc>> {
+        self.newest.and_then(|(time, _)| time)
+    }
+
     /// Says whether a newer backup of the VM can be restored.
     pub(super) fn is_outlived(&self, row: &Row<'_>) -> bool {
         self.newest > Some(row.age())
@@ -203,10 +217,14 @@ impl<'a> AuditCase<'a> {
 
     /// Says whether the last increment on a backup that FiFo calls completed holds nothing.
     pub(super) fn came_out_empty(&self, parent: &Row<'_>) -> bool {
+        self.last_done_on(parent).is_some_and(|last| last.is_next_to_empty)
+    }
+
+    /// Returns the last increment on a backup that FiFo calls completed.
+    pub(super) fn last_done_on(&self, parent: &Row<'_>) -> Option<&Row<'a>> {
         let is_done =
             |row: &&Row<'_>| row.backup.state == RecordedState::Completed && row.backup.timestamp.is_some();
-        let last = self.children(parent).filter(is_done).max_by_key(|row| row.age());
-        last.is_some_and(|last| last.is_next_to_empty)
+        self.children(parent).filter(is_done).max_by_key(|row| row.age())
     }
 
     /// Says whether an increment of a tier is to be taken, and not a full backup in its place.

@@ -9,6 +9,7 @@
 mod case;
 mod creates;
 mod deletes;
+mod prunes;
 mod records;
 mod rules;
 

@@ -16,6 +16,10 @@ pub(super) struct Row<'a> {
     pub(super) is_future_or_undated: bool,
     /// Whether what is stored of it can be no backup.
     pub(super) is_next_to_empty: bool,
+    /// Whether FiFo calls it completed and tells the size and checksum of all of its files.
+    pub(super) is_told: bool,
+    /// Whether FiFo calls it completed with something missing that an older completed one has.
+    pub(super) is_unverified: bool,
     /// Whether its state is neither completed nor failed, however long ago it began.
     pub(super) never_ended: bool,
     /// Whether it may be uploading, or may still be given what it lacks: it has not ended as it should, and did not begin
@@ -84,6 +88,8 @@ pub(super) fn rows<'a>(vm: &'a Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<R
             tier: tier_of(backup, &policy.tiers),
             is_future_or_undated: backup.timestamp.is_none_or(|time| time > latest),
             is_next_to_empty,
+            is_told: is_completed && tells_all_of_its_files(backup),
+            is_unverified,
             never_ended,
             may_run: (never_ended || is_unverified)
                 && backup.timestamp.is_some_and(|time| time > run_after && time < run_before),

@@ -3,6 +3,7 @@
 use super::case::{AuditCase, TierState};
 use super::creates::{create_broken, nothing_created_although_due};
 use super::deletes::{NEW_BACKUP, delete_broken, kept_without_reason, name_of, too_many_kept};
+use super::prunes::prunes_broken;
 use crate::inventory::BackupId;
 use crate::plan::changeset::{Action, Create, DeleteLocal, Status, VmPlan};
 use crate::plan::note::NoteCode;
@@ -18,7 +19,7 @@ pub(super) fn broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
         match action {
             Action::Create(create) => creates.push((place, create)),
             Action::DeleteLocal(delete) => deletes.push((place, delete)),
-            Action::DeleteCloud(_) => {}
+            Action::DeleteCloud(_) => {} // See `prunes_broken`.
         }
     }
     if creates.len() > 1 {
@@ -43,8 +44,9 @@ pub(super) fn broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
         if creates.iter().any(|&(create, _)| (create < place) != delete.after_create) {
             found.push(format!("{name}: its local delete and the create are out of order"));
         }
-        if delete.backup.is_none() && place + 1 < planned.actions.len() {
-            found.push(format!("{name}: its local delete is not the last action"));
+        let later = &planned.actions[place + 1..];
+        if delete.backup.is_none() && later.iter().any(|action| !action.is_cloud_delete()) {
+            found.push(format!("{name}: its local delete is not the last one"));
         }
         let broken = delete_broken(case, delete, create);
         found.extend(broken.into_iter().map(|what| format!("{name}: {what}")));
@@ -52,6 +54,7 @@ pub(super) fn broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
     let end = after.as_ref().unwrap_or(case);
     found.extend(kept_without_reason(case, end, &deleted));
     found.extend(too_many_kept(case, end, &deleted));
+    found.extend(prunes_broken(case, planned));
     found
 }
 

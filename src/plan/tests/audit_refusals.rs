@@ -33,7 +33,7 @@ fn web_with_a_failure() -> VmBuilder {
 
 /// Breaks the plan of one VM and expects the audit to refuse it with these words, and nothing else to have let it pass.
 #[track_caller]
-fn refused_under(
+pub(super) fn refused_under(
     policy: &Policy,
     vm: &VmBuilder,
     now: &str,
@@ -343,7 +343,7 @@ fn a_snapshot_of_the_new_backup_that_stays_or_goes_wrongly() {
     };
     refused("the new backup: its snapshot would stay without a reason", &|actions| actions.truncate(2));
     refused("the new backup is deleted twice", &|actions| actions.push(delete_new("daily")));
-    refused("the new backup: its local delete is not the last action", &|actions| actions.swap(1, 2));
+    refused("the new backup: its local delete is not the last one", &|actions| actions.swap(1, 2));
     refused("the new backup: its local delete and the create are out of order", &|actions| {
         last(actions, &|delete| delete.after_create = false);
     });

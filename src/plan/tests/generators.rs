@@ -2,7 +2,7 @@
 
 use super::fixtures::{GIB, at, backup_id, policy, tier, vm_id};
 use crate::inventory::{Backup, BackupId, Inventory, Metadata, RecordedState, StoredFile, UnreadableVm, Vm};
-use crate::policy::{MissingParent, Pattern, Policy, Retry, Selector, Suspension, TierKind, Zone};
+use crate::policy::{MissingParent, Pattern, Policy, Prune, Retry, Selector, Suspension, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -29,9 +29,14 @@ impl fmt::Debug for Cloud {
             let suspend =
                 policy.suspend.as_ref().map(|suspend| (suspend.until_instant, suspend.vms.is_some()));
             writeln!(f, " {} in {} suspended {suspend:?}", policy.select.alias[0], policy.zone.name())?;
+            writeln!(f, "  prune {:?} max age {}", policy.prune, policy.max_age)?;
             for tier in &policy.tiers {
-                let (name, kind, keep_local) = (&tier.name, &tier.kind, tier.keep_local);
-                writeln!(f, "  {name} {} {kind:?} spread {} local {keep_local}", tier.schedule, tier.spread)?;
+                let (name, kind, keep_local, keep) = (&tier.name, &tier.kind, tier.keep_local, tier.keep);
+                writeln!(
+                    f,
+                    "  {name} {} {kind:?} spread {} local {keep_local} keep {keep:?}",
+                    tier.schedule, tier.spread
+                )?;
             }
         }
         for vm in self.inventory.vms.values() {
@@ -108,9 +113,15 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
                 policy.retry = Retry { attempts, backoff: TimeDelta::minutes(backoff_mins) };
                 for (place, tier) in policy.tiers.iter_mut().enumerate() {
                     tier.keep_local = if place % 2 == 1 { keep_local } else { 0 };
-                    tier.keep = keep.and_then(NonZeroU32::new);
+                    // Of the last of some none expires.
+                    tier.keep = keep.and_then(|keep| NonZeroU32::new((keep + place as u32) % 4));
                     tier.spread = TimeDelta::seconds(spread.min(tier.schedule.gap_min().num_seconds() - 1));
                 }
+                policy.prune = match (attempts as usize + n) % 4 {
+                    0 => Prune::Never,
+                    1 => Prune::OnRequest,
+                    _ => Prune::Requested,
+                };
                 // Relative to the base of all instants; before and after them, and for some of its VMs.
                 policy.suspend = suspend.map(|(months, some)| {
                     let until_instant = at("2027-06-01 00:00") + TimeDelta::days(60 * months);

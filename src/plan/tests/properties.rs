@@ -216,6 +216,7 @@ fn the_generated_clouds_hold_whatever_a_plan_can_be() {
     let seen = seen.into_inner();
     let rare: Vec<_> = seen.iter().filter(|&(_, &count)| count < 3).collect();
     assert!(rare.is_empty(), "{rare:?}");
-    // Every status and every kind of note; creates of both types; deletes at once, after a create, of the new backup.
-    assert_eq!(seen.len(), 7 + 21 + 2 + 3, "{seen:#?}");
+    // Every status and every kind of note; creates of both types; deletes at once, after a create, of the new backup; deletes
+    // from storage.
+    assert_eq!(seen.len(), 7 + 21 + 2 + 3 + 1, "{seen:#?}");
 }

@@ -14,8 +14,8 @@ use uuid::Uuid;
 const VMS: usize = 5_000;
 const VMS_AN_INSTANT: usize = 50;
 
-#[derive(Clone, Copy, PartialEq)]
-enum Word {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Word {
     Whole,
     Going,
     Hung,
@@ -25,24 +25,26 @@ enum Word {
 
 /// A backup as the rules see it.
 #[derive(Clone)]
-struct Row {
-    at: DateTime<Utc>,
-    id: BackupId,
-    tier: Option<usize>,
-    word: Word,
-    parent: Option<BackupId>,
-    restorable: bool,
-    held: bool,
-    local: bool,
-    silent: bool,
-    called_completed: bool,
+pub(super) struct Row {
+    pub(super) at: DateTime<Utc>,
+    pub(super) id: BackupId,
+    pub(super) tier: Option<usize>,
+    pub(super) word: Word,
+    pub(super) parent: Option<BackupId>,
+    pub(super) restorable: bool,
+    pub(super) held: bool,
+    pub(super) local: bool,
+    pub(super) silent: bool,
+    pub(super) called_completed: bool,
 }
 
 /// A VM under its policy: the rows from old to new, without those from the future, which are apart.
-struct Sheet<'a> {
+pub(super) struct Sheet<'a> {
     policy: &'a Policy,
-    rows: Vec<Row>,
-    future: Vec<Row>,
+    pub(super) rows: Vec<Row>,
+    pub(super) future: Vec<Row>,
+    /// The oldest one that shows that this FiFo tells sizes and checksums.
+    pub(super) proof: Option<BackupId>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -90,15 +92,15 @@ fn word(
 }
 
 impl<'a> Sheet<'a> {
-    fn new(vm: &Vm, policy: &'a Policy, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(vm: &Vm, policy: &'a Policy, now: DateTime<Utc>) -> Self {
         let mut dated: Vec<(DateTime<Utc>, &Backup)> =
             vm.backups.values().filter_map(|backup| Some((backup.timestamp?, backup))).collect();
         dated.sort_by_key(|(at, backup)| (*at, backup.id));
-        let mut is_proven = false;
+        let mut proof = None;
         let mut rows: Vec<Row> = Vec::new();
         for (at, backup) in dated {
-            let (word, proven) = word(backup, is_proven, at, policy, now);
-            is_proven = proven;
+            let (word, proven) = word(backup, proof.is_some(), at, policy, now);
+            proof = proof.or(proven.then_some(backup.id));
             let tier = policy.tiers.iter().position(|tier| {
                 backup
                     .comment
@@ -135,10 +137,10 @@ impl<'a> Sheet<'a> {
         }
         let future = rows.iter().position(|row| row.at > now + TimeDelta::minutes(10)).unwrap_or(rows.len());
         let future = rows.split_off(future);
-        Self { policy, rows, future }
+        Self { policy, rows, future, proof }
     }
 
-    fn everything(&self) -> impl Iterator<Item = &Row> {
+    pub(super) fn everything(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().chain(&self.future)
     }
 
@@ -166,6 +168,16 @@ impl<'a> Sheet<'a> {
 
     /// 2.7: gives what is to go.
     fn to_go(&self) -> BTreeSet<BackupId> {
+        let (stay, is_silent) = self.local_stay();
+        if is_silent {
+            return BTreeSet::new();
+        }
+        let managed = self.rows.iter().filter(|row| row.tier.is_some() && row.held);
+        managed.map(|row| row.id).filter(|id| !stay.contains(id)).collect()
+    }
+
+    /// 2.7: gives what is wanted locally, and whether the parent of one that runs is unknown.
+    pub(super) fn local_stay(&self) -> (BTreeSet<BackupId>, bool) {
         let mut stay: BTreeSet<BackupId> =
             (0..self.policy.tiers.len()).filter_map(|tier| self.parent(tier)).collect();
         let mut left: Vec<u32> = self.policy.tiers.iter().map(|tier| tier.keep_local).collect();
@@ -197,11 +209,7 @@ impl<'a> Sheet<'a> {
             is_silent |= row.silent;
             stay.extend(row.parent);
         }
-        if is_silent {
-            return BTreeSet::new();
-        }
-        let managed = self.rows.iter().filter(|row| row.tier.is_some() && row.held);
-        managed.map(|row| row.id).filter(|id| !stay.contains(id)).collect()
+        (stay, is_silent)
     }
 }
 
@@ -263,7 +271,7 @@ fn second_reading(vm: &Vm, policy: &Policy, due: &[DateTime<Utc>], now: DateTime
             called_completed: true,
         };
         let rows = sheet.rows.iter().cloned().chain([row]).collect();
-        let after = Sheet { policy, rows, future: sheet.future.clone() }.to_go();
+        let after = Sheet { policy, rows, future: sheet.future.clone(), proof: sheet.proof }.to_go();
         let on = parent.map_or("nothing".to_owned(), |parent| short(parent).to_string());
         reading.actions.insert(format!("create {} on {on}", policy.tiers[tier].name));
         let later = after.into_iter().filter(|id| !gone.contains(id));
@@ -305,10 +313,10 @@ fn the_planners(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> Read
 }
 
 /// Chance with a seed: the same on every machine.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
+    pub(super) fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -316,16 +324,16 @@ impl Dice {
         (z ^ (z >> 31)) % n
     }
 
-    fn one_in(&mut self, n: u64) -> bool {
+    pub(super) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
-    fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+    pub(super) fn pick<T: Clone>(&mut self, of: &[T]) -> T {
         of[self.below(of.len() as u64) as usize].clone()
     }
 }
 
-fn policies() -> Vec<Policy> {
+pub(super) fn policies() -> Vec<Policy> {
     let zone = Zone::UTC;
     let inc = |from: &[usize]| TierKind::Incremental { from: from.to_vec() };
     let mut differential = grandfather();
@@ -349,7 +357,7 @@ fn policies() -> Vec<Policy> {
     ]
 }
 
-fn changed(mut policy: Policy, dice: &mut Dice) -> Policy {
+pub(super) fn changed(mut policy: Policy, dice: &mut Dice) -> Policy {
     policy.missing_parent = dice.pick(&[MissingParent::Full, MissingParent::Full, MissingParent::Block]);
     policy.stuck_after = TimeDelta::hours(dice.pick(&[2, 12, 30]));
     let backoff = TimeDelta::minutes(dice.pick(&[0, 20, 60, 60, 1_000]));
@@ -385,7 +393,7 @@ fn write_files(backup: &mut Backup, is_old_fifo: bool, dice: &mut Dice) {
     }
 }
 
-fn nasty_vm(policy: &Policy, due: &[DateTime<Utc>], now: DateTime<Utc>, dice: &mut Dice) -> Vm {
+pub(super) fn nasty_vm(policy: &Policy, due: &[DateTime<Utc>], now: DateTime<Utc>, dice: &mut Dice) -> Vm {
     let mut vm = vm(1).vm;
     match dice.below(60) {
         0 => vm.hypervisor = None,

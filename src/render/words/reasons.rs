@@ -1,7 +1,7 @@
 //! The sentences of reasons.
 
-use crate::plan::{Attempt, CreateReason, DeleteReason};
-use crate::policy::weekday_text;
+use crate::plan::{Attempt, CreateReason, DeleteReason, LastKept};
+use crate::policy::{minute_text, weekday_text};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for CreateReason {
@@ -23,9 +23,29 @@ impl Display for DeleteReason {
             Self::Superseded { by } => write!(f, "superseded: the newer {by} can be restored"),
             Self::NewerSnapshotKept => f.write_str("superseded: a newer snapshot is kept"),
             Self::NotNeeded => f.write_str("not needed once it is complete"),
-            Self::BeyondKeep { keep: 1 } => f.write_str("expired: only the newest of its tier is kept"),
-            Self::BeyondKeep { keep } => write!(f, "expired: only the {keep} newest of its tier are kept"),
-            Self::Unrestorable { by } => write!(f, "expired: cannot be restored, and the newer {by} can"),
+            Self::Expired(last_kept) => write!(f, "expired: {last_kept}"),
         }
+    }
+}
+
+impl Display for LastKept {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnKeep { keep, until } => {
+                write!(f, "no longer {} since {}", newest_of_tier(*keep), minute_text(*until))
+            }
+            Self::Descendant { backup, keep, until } => {
+                let newest = newest_of_tier(*keep);
+                write!(f, "needed until {} by the {backup}, then {newest}", minute_text(*until))
+            }
+            Self::Superseded { by } => write!(f, "cannot be restored, and the newer {by} can"),
+        }
+    }
+}
+
+fn newest_of_tier(keep: u32) -> String {
+    match keep {
+        1 => "the newest of its tier".to_owned(),
+        keep => format!("one of the {keep} newest of its tier"),
     }
 }

@@ -1,0 +1,183 @@
+//! What kept an expired backup in storage last, as far as the records tell.
+
+use super::notes::name_of;
+use super::reason::LastKept;
+use super::standing::{BackupView, VmView};
+use crate::inventory::BackupId;
+use chrono::{DateTime, Utc};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+
+/// An expired backup that could be restored, and when it left the newest of its tier.
+struct Left<'v, 'a> {
+    at: DateTime<Utc>,
+    keep: u32,
+    backup: &'v BackupView<'a>,
+}
+
+/// Finds what kept each expired backup last: its own place among the newest of its tier, or that of one which descends from
+/// it and is still on record. Both are by today's `keep`.
+pub fn last_kept<'a>(view: &VmView<'a>, expired: &[&BackupView<'a>]) -> BTreeMap<BackupId, LastKept> {
+    let zone = &view.policy.display_zone;
+    let mut left = left_keep(view, expired);
+    // The one that left last keeps all that it descends from, as far as none that left later does; a backup comes before what
+    // descends from it where both left at once.
+    left.sort_by_key(|left| (Reverse(left.at), left.backup.age_key()));
+    let expired_ids: BTreeSet<BackupId> = expired.iter().map(|backup| backup.id()).collect();
+    let mut found: BTreeMap<BackupId, LastKept> = BTreeMap::new();
+    for Left { at, keep, backup } in left {
+        let until = zone.moment(at);
+        let mut step = Some(backup.id());
+        while let Some(id) = step.filter(|id| expired_ids.contains(id) && !found.contains_key(id)) {
+            let kept = if id == backup.id() {
+                LastKept::OwnKeep { keep, until }
+            } else {
+                LastKept::Descendant { backup: name_of(view, backup), keep, until }
+            };
+            found.insert(id, kept);
+            step = view.vm.backups.get(id).and_then(|backup| backup.parent);
+        }
+    }
+    for backup in expired.iter().filter(|backup| !backup.restorable) {
+        let newer = view.restorable().find(|newer| newer.age_key() > backup.age_key());
+        found.extend(newer.map(|newer| (backup.id(), LastKept::Superseded { by: name_of(view, newer) })));
+    }
+    found
+}
+
+/// Finds when each expired backup that could be restored was no longer among the newest of its tier.
+fn left_keep<'v, 'a>(view: &VmView<'a>, expired: &[&'v BackupView<'a>]) -> Vec<Left<'v, 'a>> {
+    let mut by_tier: Vec<Vec<DateTime<Utc>>> = vec![Vec::new(); view.policy.tiers.len()];
+    let mut places: BTreeMap<BackupId, usize> = BTreeMap::new();
+    for backup in view.restorable() {
+        let Some(tier) = backup.tier else { continue };
+        places.insert(backup.id(), by_tier[tier].len());
+        by_tier[tier].push(backup.taken);
+    }
+    let left = |backup: &&'v BackupView<'a>| {
+        let tier = backup.tier?;
+        let keep = view.tier(tier).keep.map(NonZeroU32::get)?;
+        let last_newer = places.get(&backup.id())? + usize::try_from(keep).ok()?;
+        Some(Left { at: *by_tier[tier].get(last_newer)?, keep, backup })
+    };
+    expired.iter().filter_map(left).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::due::Occurrences;
+    use crate::plan::stored;
+    use crate::plan::tests::fixtures::*;
+    use crate::plan::tests::properties::for_clouds;
+    use crate::plan::{Action, DeleteReason};
+    use crate::policy::{Match, Policies, Policy, Prune};
+    use proptest::prelude::*;
+
+    /// The grandfather scheme with one kept of each tier.
+    fn keeping_one() -> Policy {
+        let mut policy = grandfather();
+        policy.tiers.iter_mut().for_each(|tier| tier.keep = NonZeroU32::new(1));
+        Policy { prune: Prune::Requested, ..policy }
+    }
+
+    fn reasons(vm: &VmBuilder, now: &str) -> Vec<String> {
+        let planned = vm.plan(&keeping_one(), now);
+        let deletes = planned.actions.iter().filter_map(Action::as_cloud_delete);
+        deletes.map(|delete| format!("{}: {}", delete.backup.uuid().as_u128(), delete.reason)).collect()
+    }
+
+    #[test]
+    fn each_is_told_with_what_kept_it_last_and_until_when() {
+        let vm = vm(1)
+            .backup(1, "monthly", "2026-10-01 01:00")
+            .backup(2, "weekly", "2026-10-04 01:00")
+            .on(1)
+            .backup(3, "daily", "2026-10-05 01:00")
+            .on(2)
+            .backup(4, "monthly", "2026-11-01 01:00")
+            .backup(5, "weekly", "2026-11-15 01:00")
+            .on(4)
+            .backup(6, "daily", "2026-11-17 01:00")
+            .failed()
+            .backup(7, "daily", "2026-11-17 02:00")
+            .on(5)
+            .backup(8, "daily", "2026-11-18 01:00")
+            .on(7);
+        assert_eq!(
+            reasons(&vm, "2026-11-18 12:00"),
+            [
+                "6: expired: cannot be restored, and the newer daily of 2026-11-17 02:00 can",
+                "3: expired: no longer the newest of its tier since 2026-11-17 02:00",
+                "2: expired: needed until 2026-11-17 02:00 by the daily of 2026-10-05 01:00, then the newest of its tier",
+                "1: expired: needed until 2026-11-17 02:00 by the daily of 2026-10-05 01:00, then the newest of its tier",
+            ]
+        );
+    }
+
+    #[test]
+    fn one_that_was_kept_for_longer_than_what_descends_from_it_was_kept_by_its_own_place() {
+        let vm = vm(1)
+            .backup(1, "monthly", "2026-10-01 01:00")
+            .backup(2, "daily", "2026-10-02 01:00")
+            .on(1)
+            .backup(3, "daily", "2026-10-03 01:00")
+            .backup(4, "weekly", "2026-11-15 01:00")
+            .backup(5, "monthly", "2026-11-17 01:00")
+            .backup(6, "daily", "2026-11-18 01:00");
+        assert_eq!(
+            reasons(&vm, "2026-11-18 12:00"),
+            [
+                "2: expired: no longer the newest of its tier since 2026-10-03 01:00",
+                "1: expired: no longer the newest of its tier since 2026-11-17 01:00",
+                "3: expired: no longer the newest of its tier since 2026-11-18 01:00",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_kept_one_last_is_the_longest_kept_of_all_that_descend_from_it() {
+        for_clouds(500, |cloud| {
+            let policies = Policies::new(cloud.policies.clone());
+            for vm in cloud.inventory.vms.values() {
+                let Match::One(policy) = policies.policy_for(vm) else { continue };
+                let view = VmView::new(vm, policy, cloud.now);
+                let expired = stored::expired(&view, &Occurrences::new(policy, cloud.now));
+                let found = last_kept(&view, &expired);
+                let ids: BTreeSet<BackupId> = expired.iter().map(|backup| backup.id()).collect();
+                prop_assert_eq!(found.keys().copied().collect::<BTreeSet<_>>(), ids);
+                for backup in &expired {
+                    let of_tier = view.restorable().filter(|it| it.tier == backup.tier);
+                    let newer: Vec<_> = of_tier.filter(|it| it.age_key() > backup.age_key()).collect();
+                    let keep = view.tier(backup.tier.unwrap()).keep.map_or(0, NonZeroU32::get) as usize;
+                    let own = newer
+                        .get(keep.wrapping_sub(1))
+                        .map(|newer| newer.taken)
+                        .filter(|_| backup.restorable);
+                    let children = expired.iter().filter(|it| it.backup.parent == Some(backup.id()));
+                    let of_children = children.filter_map(|it| until(&found[&it.id()])).max();
+                    prop_assert_eq!(until(&found[&backup.id()]), own.max(of_children));
+                }
+            }
+            Ok(())
+        });
+    }
+
+    fn until(kept: &LastKept) -> Option<DateTime<Utc>> {
+        match kept {
+            LastKept::OwnKeep { until, .. } | LastKept::Descendant { until, .. } => Some(until.to_utc()),
+            LastKept::Superseded { .. } => None,
+        }
+    }
+
+    #[test]
+    fn a_number_kept_is_told_with_its_words() {
+        let until = at("2026-11-18 01:00").fixed_offset();
+        let reason = DeleteReason::Expired(LastKept::OwnKeep { keep: 7, until });
+        assert_eq!(
+            reason.to_string(),
+            "expired: no longer one of the 7 newest of its tier since 2026-11-18 01:00"
+        );
+    }
+}
