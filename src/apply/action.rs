@@ -3,7 +3,7 @@
 use crate::inventory::{BackupId, VmId};
 use crate::plan::Action;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A VM, for people and programs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
@@ -49,6 +49,17 @@ pub enum ActionKind {
     /// A backup is created.
     Create,
     /// A snapshot is deleted on the hypervisor.
+    DeleteLocal,
+    /// A backup is deleted from storage.
+    DeleteCloud,
+}
+
+/// The kinds of delete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeleteKind {
+    /// A snapshot is deleted on the hypervisor, and the stored copy stays.
+    #[default]
     DeleteLocal,
     /// A backup is deleted from storage.
     DeleteCloud,

@@ -83,6 +83,11 @@ impl DeleteGate {
         self.changed.notify_waiters();
     }
 
+    /// Returns the reason for which no further local delete may start.
+    pub(super) fn closed(&self) -> Option<CloseReason> {
+        self.state().closed
+    }
+
     /// Waits until `ask` gets an answer from the state, or the gate is closed.
     async fn wait_until<T>(&self, mut ask: impl FnMut(&mut State) -> Option<T>) -> Result<T, CloseReason> {
         loop {

@@ -7,7 +7,7 @@ use super::executor::Executor;
 use super::reader::VmReader;
 use super::report::{ActionReport, CascadeAlarm, RunReport, VmReport};
 use super::slots::{Slot, Slots};
-use super::step::{CloseReason, HandOverCause};
+use super::step::{CloseReason, HandOverCause, StorageClose};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +22,8 @@ pub(super) struct RunContext<'a> {
     pub(super) gate: DeleteGate,
     /// Uploads that no worker watches, with the slots that they hold.
     pub(super) background: Mutex<Vec<(BackgroundUpload, Slot)>>,
+    /// The turn to delete from storage, which one VM has at a time; it holds the reason for which nothing more is deleted.
+    pub(super) storage: tokio::sync::Mutex<Option<StorageClose>>,
     /// How many VMs may be in the middle of a local delete.
     pub(super) turns: Semaphore,
     /// How many VMs wait for a clock.
@@ -100,6 +102,7 @@ impl RunContext<'_> {
         self.gate.close(CloseReason::Vanished);
         self.emit(EventKind::CascadeAlarm {
             at: alarm.at.clone(),
+            after: alarm.after,
             backup: alarm.backup,
             gone: alarm.gone.clone(),
         });

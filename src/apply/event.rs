@@ -1,6 +1,6 @@
 //! Events of a run, as data: journal, progress display and JSON stream are views of them.
 
-use super::action::{ActionOutcome, ActionRef, RunCounts, VmRef};
+use super::action::{ActionOutcome, ActionRef, DeleteKind, RunCounts, VmRef};
 use crate::inventory::BackupId;
 use chrono::{DateTime, Utc};
 use schemars::generate::SchemaSettings;
@@ -101,14 +101,16 @@ pub enum EventKind {
         /// The whole warning, for people.
         message: String,
     },
-    /// Backups have vanished after a local delete: nothing new is started.
+    /// Backups have vanished after a delete, and were to stay: nothing new is started.
     CascadeAlarm {
         /// Where.
         #[serde(flatten)]
         at: VmRef,
-        /// The backup whose snapshot was to be deleted.
+        /// The kind of delete.
+        after: DeleteKind,
+        /// The backup that it names.
         backup: BackupId,
-        /// The backups that are gone, including that one if it is.
+        /// The backups that are gone; after a local delete including that one if it is.
         gone: Vec<BackupId>,
     },
     /// The run has ended.
@@ -186,6 +188,7 @@ mod tests {
         let (tier, message) = ("daily".to_owned(), "done".to_owned());
         let create = ActionRef::Create { tier: tier.clone(), parent: None, backup: Some(backup) };
         let delete = ActionRef::DeleteLocal { tier: tier.clone(), backup: Some(backup) };
+        let delete_for_good = ActionRef::DeleteCloud { tier: tier.clone(), backup };
         let delete_of_new = ActionRef::DeleteLocal { tier: tier.clone(), backup: None };
         let events = [
             EventKind::Started {
@@ -235,9 +238,21 @@ mod tests {
                 outcome: ActionOutcome::Dropped,
                 message: message.clone(),
             },
+            EventKind::ActionEnded {
+                at: at.clone(),
+                step: delete_for_good,
+                outcome: ActionOutcome::Done,
+                message: message.clone(),
+            },
             EventKind::Warning { at: None, message: message.clone() },
             EventKind::Warning { at: Some(at.clone()), message },
-            EventKind::CascadeAlarm { at, backup, gone: vec![backup] },
+            EventKind::CascadeAlarm {
+                at: at.clone(),
+                after: DeleteKind::DeleteLocal,
+                backup,
+                gone: vec![backup],
+            },
+            EventKind::CascadeAlarm { at, after: DeleteKind::DeleteCloud, backup, gone: vec![backup] },
             EventKind::Finished { tally: RunCounts::default() },
         ];
         let mut seen = std::collections::BTreeSet::new();

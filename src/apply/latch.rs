@@ -3,6 +3,7 @@
 //! It is the one thing that is remembered from run to run, since each further run could delete another chain. Anything at
 //! its path counts as set: a file that cannot be read, is empty, is cut short or is of another version.
 
+use super::action::DeleteKind;
 use super::lock::endpoint_digest;
 use super::report::CascadeAlarm;
 use crate::inventory::{BackupId, VmId};
@@ -43,7 +44,10 @@ pub struct LatchedAlarm {
     pub time: DateTime<Utc>,
     pub vm: VmId,
     pub alias: String,
-    /// The backup whose local delete was sent.
+    /// The kind of delete that was sent.
+    #[serde(default)]
+    pub after: DeleteKind,
+    /// The backup that it names.
     pub backup: BackupId,
     /// The vanished backups.
     pub gone: Vec<BackupId>,
@@ -63,6 +67,7 @@ impl LatchedAlarm {
             time,
             vm: alarm.at.vm,
             alias: alarm.at.alias.clone(),
+            after: alarm.after,
             backup: alarm.backup,
             gone: alarm.gone.clone(),
         }
@@ -204,6 +209,7 @@ mod tests {
             time: "2026-11-22T01:00:00Z".parse().unwrap(),
             vm: VmId::new(Uuid::from_u128(number)),
             alias: format!("web-{number}"),
+            after: DeleteKind::DeleteCloud,
             backup: id(1),
             gone: vec![id(1), id(2)],
         }
@@ -224,6 +230,19 @@ mod tests {
         latch.lift().unwrap();
         assert_eq!(latch.read(), None);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
+    }
+
+    #[test]
+    fn an_alarm_without_the_kind_of_its_delete_is_of_a_local_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let latch = Latch::new(folder.path(), FIFO);
+        latch.set(&[alarm(1)]).unwrap();
+        let text = fs::read_to_string(latch.path()).unwrap();
+        let old = text.replace("\"after\": \"delete_cloud\",", "");
+        assert_ne!(old, text);
+        fs::write(latch.path(), old).unwrap();
+        let stop = latch.read().unwrap();
+        assert_eq!((stop.alarms[0].after, stop.unreadable), (DeleteKind::DeleteLocal, None));
     }
 
     #[test]

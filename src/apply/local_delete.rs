@@ -3,36 +3,22 @@
 //! A DELETE that loses its body on the way is a cloud delete of the backup and of all that descends from it. So the
 //! effect of each one is checked, and the first one of a run goes alone.
 
-use super::action::ActionRef;
+use super::action::{ActionRef, DeleteKind};
 use super::canary::DeletePermit;
+use super::delete_effect::{DeleteEffect, SentDelete};
 use super::reader::VmReading;
 use super::step::{
     CloseReason, DropReason, FailureReason, StepError, StepSuccess, SuccessKind, UnclearAnswer,
     UnverifiedReason,
 };
-use super::timing::poll_intervals;
 use super::worker::{VmWorker, delete_step, not_sent};
 use super::write_attempts::WriteAttempts;
 use super::write_loop::Write;
-use crate::fifo::{FifoError, WriteAnswer, with_causes};
-use crate::inventory::{BackupId, LocalState, RecordedState, Vm};
+use crate::fifo::{FifoError, WriteAnswer};
+use crate::inventory::{BackupId, LocalState, RecordedState};
 use crate::plan::Action;
 use chrono::{DateTime, FixedOffset};
 use std::ops::ControlFlow;
-use tokio::time::Instant;
-
-/// Every so many readings the list is read.
-const READINGS_PER_LIST: u32 = 3;
-
-/// The effect of a local delete, as readings show it. A vanished backup is an alarm instead.
-enum DeleteEffect {
-    /// The record is there and no longer local; every other record is there.
-    Done,
-    /// By the list, the snapshot and every record are still there.
-    None,
-    /// The list could not be read.
-    Unknown(String),
-}
 
 /// The local delete of one backup.
 struct LocalDelete<'d> {
@@ -52,6 +38,12 @@ impl WantedDelete {
     fn done(self, backup: BackupId) -> StepSuccess {
         let Self { taken, is_stored } = self;
         StepSuccess { backup, kind: SuccessKind::Deleted { taken, is_stored } }
+    }
+}
+
+impl LocalDelete<'_> {
+    fn sent(&self, was_accepted: bool) -> SentDelete {
+        SentDelete { kind: DeleteKind::DeleteLocal, backup: self.backup, was_accepted }
     }
 }
 
@@ -106,7 +98,7 @@ impl Write for LocalDelete<'_> {
         let etag = seen.etag.as_ref();
         let answer = worker.context.executor.client.delete_local(worker.id, self.backup, etag).await;
         if WriteAttempts::may_have_arrived(&answer) {
-            worker.guard_backups(self.backup, &seen.vm);
+            worker.guard_backups(DeleteKind::DeleteLocal, self.backup, &seen.vm);
         }
         answer
     }
@@ -118,7 +110,7 @@ impl Write for LocalDelete<'_> {
         _named: Option<BackupId>,
     ) -> Result<StepSuccess, StepError> {
         let (permit, backup) = (self.permit, self.backup);
-        match worker.effect_of(backup, true).await? {
+        match worker.effect_of(self.sent(true)).await? {
             DeleteEffect::Done => {
                 permit.confirm();
                 Ok(wanted.done(backup))
@@ -152,7 +144,7 @@ impl Write for LocalDelete<'_> {
         }
         let (permit, backup) = (self.permit, self.backup);
         let _unclear = permit.hold_others();
-        match worker.effect_of(backup, false).await? {
+        match worker.effect_of(self.sent(false)).await? {
             DeleteEffect::Done => Ok(Some(wanted.done(backup))),
             DeleteEffect::None if attempts.may_retry(&answer) => Ok(None),
             DeleteEffect::None => Err(StepError::Failed(FailureReason::SnapshotStillThere(answer))),
@@ -202,47 +194,8 @@ impl VmWorker<'_> {
             }
         }
     }
-
-    /// Looks for the effect of a local delete. A single reading can show that it is done; only the list can show that
-    /// a backup has vanished, or that nothing has happened.
-    ///
-    /// An accepted one is over once it is seen to be done. Any other may take effect up to a minute later, so that its
-    /// effect is looked for until then.
-    async fn effect_of(&mut self, backup: BackupId, was_accepted: bool) -> Result<DeleteEffect, StepError> {
-        let timing = self.context.executor.settings.timing;
-        let began = Instant::now();
-        let mut intervals = poll_intervals(timing.pause_min / 4, timing.pause_max / 3);
-        let mut readings = 0;
-        loop {
-            let is_last = began.elapsed() >= timing.verify;
-            let mut is_missing = false;
-            if let Ok(seen) = self.context.reader.read(self.id).await {
-                is_missing = !self.nothing_vanished(&seen.vm);
-                if was_accepted && !is_missing && is_deleted(&seen.vm, backup) {
-                    return Ok(DeleteEffect::Done);
-                }
-            }
-            readings += 1;
-            if is_missing || is_last || readings % READINGS_PER_LIST == 0 {
-                match self.guarded_list().await? {
-                    Ok(vm) if (was_accepted || is_last) && is_deleted(&vm, backup) => {
-                        return Ok(DeleteEffect::Done);
-                    }
-                    Ok(_) if is_last => return Ok(DeleteEffect::None),
-                    Err(error) if is_last => return Ok(DeleteEffect::Unknown(with_causes(&error))),
-                    Ok(_) | Err(_) => {}
-                }
-            }
-            let left = timing.verify.saturating_sub(began.elapsed());
-            tokio::time::sleep(intervals.next().unwrap_or(timing.pause_max).min(left)).await;
-        }
-    }
 }
 
 fn gate_is_closed(reason: CloseReason) -> StepError {
     StepError::Dropped(DropReason::GateClosed(reason))
-}
-
-fn is_deleted(vm: &Vm, backup: BackupId) -> bool {
-    vm.backups.get(backup).is_some_and(|record| record.local == LocalState::Absent)
 }

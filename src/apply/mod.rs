@@ -5,7 +5,9 @@
 //! wants is done. All writes go through one loop (`write_loop`, `write_attempts`). A create (`create`, `search`, `upload`)
 //! is searched for rather than repeated, and is done when it is listed, complete, with its parent and its checksums. A local
 //! delete (`local_delete`) is done when the record is still there and no longer local; the first one of a run goes alone
-//! (`canary`), and a backup that has vanished stops everything (`cascade_guard`). How an action ends is data (`step`).
+//! (`canary`). A delete from storage (`cloud_delete`) is checked against the records once more (`expendable`) and is done when
+//! the record is gone; all of a run go one after the other. A backup that has vanished and was to stay stops everything
+//! (`delete_effect`, `cascade_guard`). How an action ends is data (`step`).
 //!
 //! Only an alarm is remembered from run to run, by the [`Latch`]: FiFo is the record. The [`Journal`] is for people, the
 //! operating system holds the [`Lock`].
@@ -15,10 +17,13 @@ mod background;
 mod background_watch;
 mod canary;
 mod cascade_guard;
+mod cloud_delete;
 mod context;
 mod create;
+mod delete_effect;
 mod event;
 mod executor;
+mod expendable;
 mod journal;
 mod latch;
 mod local_delete;
@@ -39,7 +44,7 @@ mod worker;
 mod write_attempts;
 mod write_loop;
 
-pub use action::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
+pub use action::{ActionKind, ActionOutcome, ActionRef, DeleteKind, RunCounts, VmRef};
 pub use background::has_upload;
 pub use event::{Event, EventKind, Observer, SlotHolder, SlotUse, Waiting, schema};
 pub use executor::{Clock, Executor, ExecutorSettings};
@@ -51,7 +56,7 @@ pub use report::{ActionReport, CascadeAlarm, RunReport, VmReport};
 pub use run::WITNESSES;
 pub(crate) use step::{
     BackupFault, CloseReason, DropReason, FailureReason, HandOverCause, HandOverReason, InterruptReason,
-    MissingFact, MovingUpload, StepError, StepSuccess, SuccessKind, UnclearAnswer, UnverifiedReason,
-    UploadChange, WriteFailure, WriteState,
+    KeepReason, MissingFact, MovingUpload, StepError, StepSuccess, StorageClose, SuccessKind, UnclearAnswer,
+    UnverifiedReason, UploadChange, WriteFailure, WriteState,
 };
 pub use timing::{CLOCK_SKEW_MAX, Timing};

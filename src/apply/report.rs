@@ -1,6 +1,6 @@
 //! The report of a run: the outcome of each action, and alarms.
 
-use super::action::{ActionKind, ActionOutcome, RunCounts, VmRef};
+use super::action::{ActionKind, ActionOutcome, DeleteKind, RunCounts, VmRef};
 use crate::inventory::BackupId;
 
 /// The result of a whole run.
@@ -8,7 +8,7 @@ use crate::inventory::BackupId;
 pub struct RunReport {
     /// The VMs that something was to be done to, in the order of the plan.
     pub vms: Vec<VmReport>,
-    /// Each local delete after which backups had vanished. After the first one nothing new was started; others may have
+    /// Each delete after which backups had vanished that were to stay. After the first one nothing new was started; others may have
     /// been in progress.
     pub alarms: Vec<CascadeAlarm>,
     /// Whether a signal ended the run.
@@ -35,12 +35,14 @@ pub struct ActionReport {
     pub message: String,
 }
 
-/// Backups that vanished after a local delete was sent.
+/// Backups that vanished after a delete was sent, and were to stay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CascadeAlarm {
     /// The VM.
     pub at: VmRef,
-    /// The backup whose snapshot was to be deleted.
+    /// The kind of delete.
+    pub after: DeleteKind,
+    /// The backup that it names.
     pub backup: BackupId,
     /// The vanished backups.
     pub gone: Vec<BackupId>,

@@ -95,6 +95,7 @@ impl Executor<'_> {
             background: Mutex::new(running),
             slots,
             gate: DeleteGate::new(first_deletes),
+            storage: tokio::sync::Mutex::new(None),
             turns: Semaphore::new(DELETES_AT_A_TIME),
             clock_waits: AtomicUsize::new(0),
             hand_over_now: self.hand_over.child_token(),

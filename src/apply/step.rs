@@ -9,7 +9,7 @@ use http::StatusCode;
 /// An action that succeeded.
 #[derive(Debug)]
 pub(crate) struct StepSuccess {
-    /// The backup that was created or whose snapshot was deleted.
+    /// The backup that was created or deleted, or whose snapshot was deleted.
     pub(crate) backup: BackupId,
     pub(crate) kind: SuccessKind,
 }
@@ -29,6 +29,15 @@ pub(crate) enum SuccessKind {
     },
     AlreadyDeleted {
         taken: Option<DateTime<FixedOffset>>,
+    },
+    /// The backup is deleted from storage.
+    Pruned {
+        taken: DateTime<FixedOffset>,
+        bytes: Option<u64>,
+    },
+    /// The first request found that the backup is not there.
+    AlreadyPruned {
+        taken: DateTime<FixedOffset>,
     },
 }
 
@@ -52,7 +61,7 @@ pub(crate) enum StepError {
     HandedOver(HandOverReason),
     /// The run is ending.
     Interrupted(InterruptReason),
-    /// Backups have vanished.
+    /// Backups have vanished that were to stay.
     Alarm(CascadeAlarm),
 }
 
@@ -71,10 +80,12 @@ pub(crate) enum FailureReason {
     },
     /// A create has no clear answer, and the list has no new backup.
     NoNewBackup(UnclearAnswer),
-    /// A local delete did not reach FiFo.
+    /// A delete did not reach FiFo.
     DeleteNotSent(UnclearAnswer),
     /// A local delete has no clear answer, and the snapshot is still there.
     SnapshotStillThere(UnclearAnswer),
+    /// A delete from storage has no clear answer, and the backup is still there.
+    StillStored(UnclearAnswer),
     UploadFailed {
         backup: BackupId,
         bytes: u64,
@@ -108,6 +119,8 @@ pub(crate) enum WriteFailure {
     },
     /// 412 to a request without a condition.
     ChangedWithoutCondition,
+    /// 412 to every request, each after another reading. It is not sent without a condition.
+    AlwaysChanged,
     /// 401 to every request, with a token that is accepted elsewhere.
     Unauthorized,
     /// 429 to every request.
@@ -131,6 +144,8 @@ pub(crate) enum UnclearAnswer {
     Lost(String),
     /// There was no connection, for this reason.
     NotSent(String),
+    /// 404 to a delete from storage: an earlier request, or somebody else, may have done it.
+    NotFound,
 }
 
 /// What is wrong with a backup that FiFo reports as completed.
@@ -172,6 +187,9 @@ pub(crate) enum DropReason {
     SnapshotNeeded,
     NotListed(BackupId),
     GateClosed(CloseReason),
+    /// The backup must not be deleted from storage now.
+    Kept(KeepReason),
+    StorageClosed(StorageClose),
     /// An upload counts as stuck, but moves.
     NotStuck(MovingUpload),
     AwaitsCreate,
@@ -185,6 +203,42 @@ pub(crate) enum CloseReason {
     Unknown(BackupId),
     /// FiFo accepted the delete of this backup's snapshot, which is still there.
     NoEffect(BackupId),
+}
+
+/// Why a backup that was to be deleted from storage stays, by what was read right before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeepReason {
+    /// A fresh decision does not list it.
+    Wanted,
+    /// The policy or the command does not say that it is deleted.
+    NotRequested,
+    /// FiFo would delete the files and keep the records.
+    NoHypervisor,
+    /// Its snapshot is on the hypervisor, or was deleted in this run.
+    Local,
+    /// This backup descends from it.
+    Parent(BackupId),
+    /// This accepted backup has not named its parent.
+    UnknownParent(BackupId),
+    /// It is less than an hour old by FiFo's clock, or has no timestamp.
+    Young,
+    /// No backup that can be restored is newer.
+    NothingNewer,
+    /// FiFo gives no version to make the delete conditional on, and truncates its list.
+    NoProof,
+    /// An earlier delete from storage of the same VM has failed.
+    EarlierFailed,
+}
+
+/// Why a run deletes nothing more from storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StorageClose {
+    /// It starts no more local deletes either.
+    LocalDeletes(CloseReason),
+    /// The delete of this backup has an unknown result.
+    Unknown(BackupId),
+    /// FiFo accepted the delete of this backup, which is still there.
+    StillThere(BackupId),
 }
 
 /// An upload that is older than `stuck_after`, and was seen to move.
@@ -219,6 +273,14 @@ pub(crate) enum UnverifiedReason {
     /// FiFo accepted the local delete, and the VM could not be read, with the error in words.
     DeleteUnknown(String),
     DeleteUnclear {
+        answer: UnclearAnswer,
+        why: String,
+    },
+    /// FiFo accepted the delete from storage, but the backup is still there.
+    PruneNoEffect,
+    /// FiFo accepted the delete from storage, and the VM could not be read, with the error in words.
+    PruneUnknown(String),
+    PruneUnclear {
         answer: UnclearAnswer,
         why: String,
     },
@@ -265,7 +327,9 @@ impl StepSuccess {
             SuccessKind::Started => ActionOutcome::Started,
             SuccessKind::Complete { .. }
             | SuccessKind::Deleted { .. }
-            | SuccessKind::AlreadyDeleted { .. } => ActionOutcome::Done,
+            | SuccessKind::AlreadyDeleted { .. }
+            | SuccessKind::Pruned { .. }
+            | SuccessKind::AlreadyPruned { .. } => ActionOutcome::Done,
         }
     }
 }
@@ -285,7 +349,7 @@ impl StepError {
 impl UnclearAnswer {
     /// Returns whether the request may be sent again once it is certain that it had no effect.
     pub(super) fn may_repeat(&self) -> bool {
-        !matches!(self, Self::Failed(_))
+        !matches!(self, Self::Failed(_) | Self::NotFound)
     }
 
     /// Returns whether FiFo may have received the request.

@@ -4,8 +4,8 @@ use super::action::{ActionKind, ActionOutcome, ActionRef};
 use super::event::EventKind;
 use super::report::ActionReport;
 use super::step::{DropReason, HandOverReason, InterruptReason, StepError, StepSuccess};
-use super::worker::{VmWorker, create_step, delete_step};
-use crate::plan::{Action, Create, DeleteLocal};
+use super::worker::{VmWorker, create_step, delete_step, prune_step};
+use crate::plan::{Action, Create, DeleteCloud, DeleteLocal};
 
 impl VmWorker<'_> {
     /// Executes what is planned.
@@ -20,7 +20,7 @@ impl VmWorker<'_> {
             match action {
                 Action::Create(create) => self.run_create(create).await,
                 Action::DeleteLocal(delete) => self.run_delete(delete).await,
-                Action::DeleteCloud(_) => {}
+                Action::DeleteCloud(delete) => self.run_prune(delete).await,
             }
         }
         self.context.gate.withdraw(self.id);
@@ -60,6 +60,15 @@ impl VmWorker<'_> {
             None => Err(self.missing_create_error()),
         };
         self.end(ActionKind::DeleteLocal, delete_step(&delete.tier, backup), result);
+    }
+
+    /// Deletes a backup from storage, unless a backup that was to be made before has not completed: old ones must not go
+    /// while no new ones come.
+    async fn run_prune(&mut self, delete: &DeleteCloud) {
+        let is_due = self.planned_create().is_none() || self.completed.is_some();
+        let result =
+            if is_due { self.delete_from_storage(delete).await } else { Err(self.missing_create_error()) };
+        self.end(ActionKind::DeleteCloud, prune_step(delete), result);
     }
 
     fn end(&self, kind: ActionKind, step: ActionRef, result: Result<StepSuccess, StepError>) {

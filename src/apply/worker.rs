@@ -1,6 +1,6 @@
 //! The state of one VM during a run: reads, compares, decides again, waits.
 
-use super::action::{ActionRef, VmRef};
+use super::action::{ActionRef, DeleteKind, VmRef};
 use super::cascade_guard::CascadeGuard;
 use super::context::RunContext;
 use super::reader::{ReadError, VmReading};
@@ -8,7 +8,7 @@ use super::report::CascadeAlarm;
 use super::step::{DropReason, FailureReason, HandOverReason, InterruptReason, StepError};
 use crate::fifo::with_causes;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
-use crate::plan::{Action, Create, VmPlan, audit, decide, expected_upload_bytes, fingerprint};
+use crate::plan::{Action, Create, DeleteCloud, VmPlan, audit, decide, expected_upload_bytes, fingerprint};
 use crate::policy::Name;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
@@ -28,8 +28,14 @@ pub(super) struct VmWorker<'a> {
     pub(super) expected_bytes: Option<u64>,
     /// The backups that are known to be on record: a reading that lacks one is old, or a backup has vanished.
     pub(super) known: BTreeSet<BackupId>,
-    /// The backups that must stay, once a local delete was sent.
+    /// The backups that must stay, once a delete was sent.
     pub(super) guard: Option<CascadeGuard>,
+    /// The backups that are to be deleted from storage.
+    pub(super) expired: BTreeSet<BackupId>,
+    /// Those of them that a list, or a reading after their delete, has shown to be gone: a reading that has one is old.
+    pub(super) gone: BTreeSet<BackupId>,
+    /// Whether a delete from storage has failed: then the others of the VM are left to the next run.
+    pub(super) has_failed_to_prune: bool,
     /// The backup that this run has seen complete.
     pub(super) completed: Option<BackupId>,
     /// Whether its create is left to another run: then the actions after it are too.
@@ -78,6 +84,9 @@ impl<'a> VmWorker<'a> {
                 .and_then(|(vm, create)| expected_upload_bytes(vm, create)),
             known: vm.map(|vm| vm.backups.keys().collect()).unwrap_or_default(),
             guard: None,
+            expired: planned_prunes(planned),
+            gone: BTreeSet::new(),
+            has_failed_to_prune: false,
             completed: None,
             is_create_handed_over: false,
             has_checked_stuck: false,
@@ -114,31 +123,40 @@ impl<'a> VmWorker<'a> {
         Ok(VmReading { vm, etag: None, server_date })
     }
 
-    /// Records that the local delete of a backup was sent, or may have been, with the VM as it was then.
-    pub(super) fn guard_backups(&mut self, backup: BackupId, vm: &Vm) {
-        self.guard.get_or_insert_default().record_delete(backup, vm);
+    /// Records that a delete was sent, or may have been, with the VM as it was then.
+    pub(super) fn guard_backups(&mut self, kind: DeleteKind, backup: BackupId, vm: &Vm) {
+        let expired = &self.expired;
+        let guard = self.guard.get_or_insert_with(|| CascadeGuard::new(expired.clone()));
+        guard.record_delete(kind, backup, vm);
     }
 
-    /// Returns whether a reading lacks nothing that was there when a local delete was sent.
+    /// Returns whether a reading lacks nothing that was there when a delete was sent, and was to stay.
     pub(super) fn nothing_vanished(&self, vm: &Vm) -> bool {
         self.guard.as_ref().is_none_or(|guard| guard.missing_from(vm).is_empty())
     }
 
-    /// Reads the VM in the list, and raises the alarm when backups have vanished since a local delete was sent.
+    /// Takes note of what a reading shows to be gone from storage as planned, by this run or another one.
+    pub(super) fn forget_pruned(&mut self, vm: &Vm) {
+        self.gone.extend(self.expired.iter().filter(|id| !vm.backups.contains(**id)));
+        self.known.retain(|id| !self.gone.contains(id));
+    }
+
+    /// Reads the VM in the list, and raises the alarm when backups have vanished since a delete was sent.
     pub(super) async fn guarded_list(&mut self) -> Result<Result<Vm, ReadError>, StepError> {
         let vm = match self.context.reader.in_list(self.id).await {
             Ok(vm) => vm,
             Err(error) => return Ok(Err(error)),
         };
+        self.forget_pruned(&vm);
         let Some(guard) = &mut self.guard else { return Ok(Ok(vm)) };
         let gone = guard.missing_from(&vm);
         if gone.is_empty() {
             guard.record_list(&vm);
             return Ok(Ok(vm));
         }
-        let Some(backup) = guard.culprit(&gone) else { return Ok(Ok(vm)) };
+        let Some((after, backup)) = guard.culprit(&gone) else { return Ok(Ok(vm)) };
         guard.forget(&gone);
-        let alarm = CascadeAlarm { at: self.at.clone(), backup, gone: gone.into_iter().collect() };
+        let alarm = CascadeAlarm { at: self.at.clone(), after, backup, gone: gone.into_iter().collect() };
         self.context.raise_alarm(alarm.clone());
         Err(StepError::Alarm(alarm))
     }
@@ -151,6 +169,7 @@ impl<'a> VmWorker<'a> {
     fn fits(&self, vm: &Vm) -> bool {
         self.nothing_vanished(vm)
             && self.known.iter().all(|&id| vm.backups.contains(id))
+            && !self.gone.iter().any(|&id| vm.backups.contains(id))
             && self.completed.is_none_or(|id| {
                 vm.backups.get(id).is_some_and(|backup| backup.state == RecordedState::Completed)
             })
@@ -251,6 +270,14 @@ pub(super) fn create_step(create: &Create, backup: Option<BackupId>) -> ActionRe
 
 pub(super) fn delete_step(tier: &str, backup: Option<BackupId>) -> ActionRef {
     ActionRef::DeleteLocal { tier: tier.to_owned(), backup }
+}
+
+pub(super) fn prune_step(delete: &DeleteCloud) -> ActionRef {
+    ActionRef::DeleteCloud { tier: delete.tier.clone(), backup: delete.backup }
+}
+
+fn planned_prunes(planned: &VmPlan) -> BTreeSet<BackupId> {
+    planned.due_actions().iter().filter_map(Action::as_cloud_delete).map(|delete| delete.backup).collect()
 }
 
 fn planned_create(planned: &VmPlan) -> Option<&Create> {

@@ -1,4 +1,4 @@
-//! Interprets the answer to a write, the same for creates and local deletes.
+//! Interprets the answer to a write, the same for creates and deletes.
 
 use super::action::ActionKind;
 use super::reader::VmReading;
@@ -8,11 +8,16 @@ use super::worker::VmWorker;
 use crate::fifo::{FifoError, WriteAnswer, with_causes};
 use crate::inventory::BackupId;
 use chrono::{DateTime, Utc};
+use http::StatusCode;
 use std::time::Duration;
 
 /// After so many answers 412 a write is sent without a condition: behind several API nodes or a cache the condition may
 /// never fit.
 const REFUSALS_MAX: u32 = 3;
+
+/// After so many answers 412 a delete from storage is given up: it is never sent without a condition that there is. While an
+/// upload runs the version changes all the time.
+const PRUNE_REFUSALS_MAX: u32 = 6;
 
 /// After so many answers 401 the token is no longer taken to have just expired.
 const UNAUTHORIZED_MAX: u32 = 5;
@@ -61,6 +66,11 @@ impl WriteAttempts {
         Self::new(ActionKind::DeleteLocal, 3)
     }
 
+    /// Repeating a delete from storage is harmless, once the list shows that it had no effect: it names the same backup.
+    pub(super) fn for_prune() -> Self {
+        Self::new(ActionKind::DeleteCloud, 3)
+    }
+
     fn new(kind: ActionKind, sent_max: u32) -> Self {
         let state = WriteState { kind, is_open: false };
         Self { state, sent_max, refusals: 0, unauthorized: 0, busy: 0, sent: 0 }
@@ -68,7 +78,12 @@ impl WriteAttempts {
 
     /// Returns whether the condition never fits: then the list is read before, and the write is sent without one.
     pub(super) fn is_without_condition(&self) -> bool {
-        self.refusals >= REFUSALS_MAX
+        self.state.kind != ActionKind::DeleteCloud && self.refusals >= REFUSALS_MAX
+    }
+
+    /// Returns whether what a single reading without a version shows is not enough, so that the list is read.
+    fn needs_proof(&self) -> bool {
+        self.state.kind == ActionKind::DeleteCloud
     }
 
     /// Returns whether it may be sent once more.
@@ -84,12 +99,20 @@ impl WriteAttempts {
         timing: &Timing,
     ) -> Result<Judged, WriteFailure> {
         match answer {
+            WriteAnswer::Refused { status: StatusCode::NOT_FOUND, .. }
+                if self.state.kind == ActionKind::DeleteCloud =>
+            {
+                Ok(self.sent(AttemptResult::Unknown(UnclearAnswer::NotFound)))
+            }
             WriteAnswer::Refused { status, permission } => Err(WriteFailure::Refused { status, permission }),
             // FiFo does not answer so, and a repetition would be refused again.
             WriteAnswer::Changed if !had_condition => Err(WriteFailure::ChangedWithoutCondition),
             // The VM was changed since it was read, if only by a log line: read and decide again.
             WriteAnswer::Changed => {
                 self.refusals += 1;
+                if self.state.kind == ActionKind::DeleteCloud && self.refusals >= PRUNE_REFUSALS_MAX {
+                    return Err(WriteFailure::AlwaysChanged);
+                }
                 Ok(Judged::NotDone { pause: timing.pause_min })
             }
             WriteAnswer::Unauthorized => {
@@ -125,7 +148,7 @@ impl WriteAttempts {
     }
 
     /// Reports that the write did not take effect.
-    fn failed(&self, failure: WriteFailure) -> StepError {
+    pub(super) fn failed(&self, failure: WriteFailure) -> StepError {
         StepError::Failed(FailureReason::Write { write: self.state, failure })
     }
 
@@ -155,7 +178,11 @@ impl VmWorker<'_> {
         &mut self,
         attempts: &WriteAttempts,
     ) -> Result<VmReading, StepError> {
-        if attempts.is_without_condition() { self.read_vm_in_list().await } else { self.read_vm().await }
+        if attempts.is_without_condition() {
+            return self.read_vm_in_list().await;
+        }
+        let seen = self.read_vm().await?;
+        if seen.etag.is_none() && attempts.needs_proof() { self.read_vm_in_list().await } else { Ok(seen) }
     }
 
     /// Judges an answer, and pauses where nothing else is to be done.
@@ -183,7 +210,6 @@ impl VmWorker<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::StatusCode;
 
     /// Counts how often an answer may come until the action ends, at most 100 times.
     fn ends_after(answer: impl Fn() -> WriteAnswer) -> usize {
@@ -213,6 +239,30 @@ mod tests {
             attempts.judge(WriteAnswer::Changed, false, &timing),
             Err(WriteFailure::ChangedWithoutCondition)
         ));
+    }
+
+    #[test]
+    fn a_delete_from_storage_is_given_up_rather_than_sent_without_its_condition() {
+        let (mut attempts, timing) = (WriteAttempts::for_prune(), Timing::default());
+        for _ in 1..PRUNE_REFUSALS_MAX {
+            assert!(attempts.judge(WriteAnswer::Changed, true, &timing).is_ok());
+            assert!(!attempts.is_without_condition());
+        }
+        let last = attempts.judge(WriteAnswer::Changed, true, &timing);
+        assert!(matches!(last, Err(WriteFailure::AlwaysChanged)));
+    }
+
+    #[test]
+    fn only_a_delete_from_storage_that_is_not_found_may_have_been_done_by_another_one() {
+        let not_found = || WriteAnswer::Refused { status: StatusCode::NOT_FOUND, permission: None };
+        let timing = Timing::default();
+        assert!(WriteAttempts::for_delete().judge(not_found(), true, &timing).is_err());
+        let mut attempts = WriteAttempts::for_prune();
+        let Ok(Judged::Sent(AttemptResult::Unknown(answer))) = attempts.judge(not_found(), true, &timing)
+        else {
+            panic!("not looked for")
+        };
+        assert!(!attempts.may_retry(&answer) && !attempts.state.is_open);
     }
 
     #[test]

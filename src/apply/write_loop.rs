@@ -10,7 +10,7 @@ use crate::fifo::{FifoError, WriteAnswer};
 use crate::inventory::BackupId;
 use std::ops::ControlFlow;
 
-/// One kind of write: what differs between a create and a local delete.
+/// One kind of write: what differs between a create and deletes of either kind.
 pub(super) trait Write {
     /// What a reading showed that the write is still wanted for.
     type Wanted;

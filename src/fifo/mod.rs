@@ -1,7 +1,7 @@
 //! FiFo's API as it really behaves.
 //!
-//! [`ReadClient`] can only read, [`WriteClient`] can also create a backup and delete a local one; there is nothing else
-//! to do here. Both speak through a [`Transport`], below which lie the real network ([`HttpTransport`]) or a simulated
+//! [`ReadClient`] can only read, [`WriteClient`] can also create a backup, delete its snapshot, and delete it from storage; there
+//! is nothing else to do here. Both speak through a [`Transport`], below which lie the real network ([`HttpTransport`]) or a simulated
 //! one. What an answer means is data: [`WriteAnswer`] keeps "was not done" apart from "may have been done", and
 //! who looks and decides is [`crate::apply`].
 
@@ -38,7 +38,7 @@ pub use profile::{Profile, ProfileError};
 pub use retry::Backoff;
 pub use settings::ClientSettings;
 pub use transport::{Connection, Request, Response, Transport, TransportError, TransportErrorKind};
-pub use write::{NewBackup, WriteAnswer, WriteClient};
+pub use write::{DeletedForGood, NewBackup, WriteAnswer, WriteClient};
 
 #[cfg(test)]
 mod tests;

@@ -301,6 +301,7 @@ async fn a_write_has_its_exact_body_and_its_own_connection() {
         Status(303, &[("location", "/api/3/vms/11111111-0000-4000-8000-000000000001")], NOTHING),
         Status(303, &[("location", "/api/3/vms/11111111-0000-4000-8000-000000000001")], NOTHING),
         Status(204, &[], NOTHING),
+        Status(204, &[], NOTHING),
     ]);
     let writer = writer(&fifo, token());
     let etag = writer.read().vm(vm_id()).await.unwrap().etag;
@@ -310,11 +311,14 @@ async fn a_write_has_its_exact_body_and_its_own_connection() {
     assert_eq!(writer.create_backup(vm_id(), &full, etag.as_ref()).await.unwrap(), accepted);
     assert_eq!(writer.create_backup(vm_id(), &incremental, None).await.unwrap(), accepted);
     assert_eq!(writer.delete_local(vm_id(), backup_id(), etag.as_ref()).await.unwrap(), accepted);
+    let for_good = DeletedForGood(backup_id());
+    assert_eq!(writer.delete_cloud(vm_id(), for_good, etag.as_ref()).await.unwrap(), accepted);
     assert_eq!(
         fifo.sent()[1..],
         [
             format!("POST /api/3/vms/{VM}/backups (Fresh)"),
             format!("POST /api/3/vms/{VM}/backups (Fresh)"),
+            format!("DELETE /api/3/vms/{VM}/backups/{BACKUP} (Fresh)"),
             format!("DELETE /api/3/vms/{VM}/backups/{BACKUP} (Fresh)"),
         ]
     );
@@ -325,6 +329,9 @@ async fn a_write_has_its_exact_body_and_its_own_connection() {
         assert_eq!(fifo.sent_header(at, "if-match").as_deref(), if_match);
         assert_eq!(fifo.sent_header(at, "content-type").unwrap(), "application/json");
     }
+    assert_eq!(fifo.sent_body(4), "", "a delete from storage has no body");
+    assert_eq!(fifo.sent_header(4, "if-match").as_deref(), Some("\"e1\""));
+    assert_eq!(fifo.sent_header(4, "content-type"), None);
 }
 
 #[tokio::test(start_paused = true)]

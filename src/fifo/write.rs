@@ -1,4 +1,4 @@
-//! Changing FiFo: two requests, each sent exactly once, each on a connection of its own.
+//! Changing FiFo: three requests, each sent exactly once, each on a connection of its own.
 
 use super::answer::{ETag, retry_after, server_date, text};
 use super::auth::AfterRefusal;
@@ -14,7 +14,7 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// The one body that a DELETE may have. With any other, FiFo deletes the stored backup and all that descend from it.
+/// The one body that a DELETE may have. With any other, or none, FiFo deletes the stored backup and all that descend from it.
 const ON_THE_HYPERVISOR: &[u8] = br#"{"location":"hypervisor"}"#;
 
 /// A backup to create. Without `parent` it is a full one.
@@ -23,6 +23,31 @@ pub struct NewBackup {
     pub comment: String,
     /// What it is to be an increment on; must be local.
     pub parent: Option<BackupId>,
+}
+
+/// A backup that is to be deleted from storage, for good, with all that descend from it. A type of its own, so that no
+/// delete of a snapshot can become one by mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeletedForGood(pub BackupId);
+
+/// The part of a request that says what is written. Only a delete from storage has no body.
+enum Write {
+    Create(Bytes),
+    DeleteLocal(BackupId),
+    DeleteCloud(DeletedForGood),
+}
+
+impl Write {
+    /// Returns method, path below the VM's, and body.
+    fn parts(self) -> (Method, String, Option<Bytes>) {
+        match self {
+            Self::Create(body) => (Method::POST, "backups".to_owned(), Some(body)),
+            Self::DeleteLocal(backup) => {
+                (Method::DELETE, format!("backups/{backup}"), Some(Bytes::from_static(ON_THE_HYPERVISOR)))
+            }
+            Self::DeleteCloud(DeletedForGood(backup)) => (Method::DELETE, format!("backups/{backup}"), None),
+        }
+    }
 }
 
 /// The result of a write, as far as the answer shows it.
@@ -89,14 +114,12 @@ impl WriteClient {
         new: &NewBackup,
         if_match: Option<&ETag>,
     ) -> Result<WriteAnswer, FifoError> {
-        let path = format!("{}/vms/{vm}/backups", self.read.session().base());
         let mut body = json!({"comment": new.comment, "xml": true});
         // A null would be answered with 500.
         if let Some(parent) = new.parent {
             body["parent"] = json!(parent);
         }
-        let body = Bytes::from(body.to_string());
-        let sent = self.send(Method::POST, path, body, if_match).await?;
+        let sent = self.send(vm, Write::Create(Bytes::from(body.to_string())), if_match).await?;
         Ok(judged(sent, &format!("vms→{vm}→backup"), |response| {
             let status = response.status;
             if status != StatusCode::SEE_OTHER {
@@ -125,31 +148,42 @@ impl WriteClient {
         backup: BackupId,
         if_match: Option<&ETag>,
     ) -> Result<WriteAnswer, FifoError> {
-        let path = format!("{}/vms/{vm}/backups/{backup}", self.read.session().base());
-        let body = Bytes::from_static(ON_THE_HYPERVISOR);
-        let sent = self.send(Method::DELETE, path, body, if_match).await?;
-        Ok(judged(sent, &format!("vms→{vm}→backup_delete"), |response| {
-            let server_date = server_date(&response.headers);
-            (response.status == StatusCode::NO_CONTENT)
-                .then_some(WriteAnswer::Accepted { backup: None, server_date })
-        }))
+        Ok(deleted(self.send(vm, Write::DeleteLocal(backup), if_match).await?, vm))
+    }
+
+    /// Asks for a backup to be deleted from storage, for good. FiFo deletes all that descend from it as well. Never to be
+    /// asked of a VM that is on no hypervisor: FiFo deletes the files then, and keeps every record.
+    ///
+    /// # Errors
+    ///
+    /// When we could not sign in, or the token is refused for good. Nothing was done then.
+    pub async fn delete_cloud(
+        &self,
+        vm: VmId,
+        backup: DeletedForGood,
+        if_match: Option<&ETag>,
+    ) -> Result<WriteAnswer, FifoError> {
+        Ok(deleted(self.send(vm, Write::DeleteCloud(backup), if_match).await?, vm))
     }
 
     /// Sends a write once. After a 401, which has done nothing else either, it pauses: the caller has to
     /// check whether it is still wanted before it is sent again.
     async fn send(
         &self,
-        method: Method,
-        path: String,
-        body: Bytes,
+        vm: VmId,
+        write: Write,
         if_match: Option<&ETag>,
     ) -> Result<Result<Response, WriteAnswer>, FifoError> {
-        let mut headers =
-            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let (method, path, body) = write.parts();
+        let path = format!("{}/vms/{vm}/{path}", self.read.session().base());
+        let mut headers = HeaderMap::new();
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         if let Some(etag) = if_match {
             headers.insert(IF_MATCH, etag.header());
         }
-        let request = Request { method, path, headers, body: Some(body), connection: Connection::Fresh };
+        let request = Request { method, path, headers, body, connection: Connection::Fresh };
         let session = self.read.session();
         let token = session.retrying("sign in", |_| session.auth.token()).await?;
         let sent_at = Instant::now();
@@ -174,6 +208,15 @@ impl WriteClient {
         }
         Ok(Err(WriteAnswer::Unauthorized))
     }
+}
+
+/// Judges the answer to a delete of either kind: it is the same, and does not show which one FiFo has understood.
+fn deleted(sent: Result<Response, WriteAnswer>, vm: VmId) -> WriteAnswer {
+    judged(sent, &format!("vms→{vm}→backup_delete"), |response| {
+        let server_date = server_date(&response.headers);
+        (response.status == StatusCode::NO_CONTENT)
+            .then_some(WriteAnswer::Accepted { backup: None, server_date })
+    })
 }
 
 fn not_answered(error: &TransportError) -> WriteAnswer {

@@ -28,7 +28,7 @@ pub struct Problem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemCode {
-    /// Backups vanished after a local delete.
+    /// Backups vanished after a delete, and were to stay.
     CascadeAlarm,
     RunFailed,
     /// An action failed, or no reading has shown that it happened.

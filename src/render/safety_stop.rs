@@ -3,7 +3,7 @@
 use super::Styles;
 use super::cells::visible;
 use super::markdown::escaped;
-use crate::apply::{LatchedAlarm, SafetyStop};
+use crate::apply::{DeleteKind, LatchedAlarm, SafetyStop};
 use crate::inventory::BackupId;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -14,10 +14,17 @@ pub fn headline(stop: &SafetyStop) -> String {
         .since()
         .map_or_else(String::new, |since| format!(" since {}", since.format("%Y-%m-%d %H:%M:%S UTC")));
     let gone: BTreeSet<BackupId> = stop.alarms.iter().flat_map(|alarm| &alarm.gone).copied().collect();
+    let is_after = |kind| stop.alarms.iter().any(|alarm| alarm.after == kind);
+    let delete = match (is_after(DeleteKind::DeleteLocal), is_after(DeleteKind::DeleteCloud)) {
+        (true, false) => "a local delete",
+        (false, true) => "a delete from storage",
+        (true, true) => "local deletes and deletes from storage",
+        (false, false) => "a delete",
+    };
     let what = match gone.len() {
-        0 => "backups vanished after a local delete".to_owned(),
-        1 => "1 backup vanished after a local delete".to_owned(),
-        count => format!("{count} backups vanished after a local delete"),
+        0 => format!("backups vanished after {delete}"),
+        1 => format!("1 backup vanished after {delete}"),
+        count => format!("{count} backups vanished after {delete}"),
     };
     format!(
         "Safety stop{since}: {what}; `apply` and `reconcile` do nothing until `fifo-retain resume` has been run"
@@ -39,8 +46,12 @@ pub fn details(stop: &SafetyStop) -> Vec<String> {
 
 fn detail(alarm: &LatchedAlarm) -> String {
     let gone: Vec<String> = alarm.gone.iter().map(ToString::to_string).collect();
+    let delete = match alarm.after {
+        DeleteKind::DeleteLocal => "local delete",
+        DeleteKind::DeleteCloud => "delete from storage",
+    };
     format!(
-        "{} {} ({}): with the local delete of backup {} went {}",
+        "{} {} ({}): with the {delete} of backup {} went {}",
         alarm.time.format("%Y-%m-%d %H:%M:%S UTC"),
         visible(&alarm.alias),
         alarm.vm,
@@ -85,6 +96,7 @@ mod tests {
             time: "2026-11-22T01:02:03Z".parse().unwrap(),
             vm: VmId::new(Uuid::nil()),
             alias: "web\u{1b}[2J<b>".to_owned(),
+            after: DeleteKind::DeleteLocal,
             backup: one,
             gone: vec![one, two],
         };
@@ -100,6 +112,15 @@ mod tests {
         assert!(text.contains("`fifo-retain resume`") && text.contains("web\\u{1b}[2J<b>"), "{text}");
         let markdown = markdown(&stop());
         assert!(markdown.starts_with("**Safety stop") && !markdown.contains("<b>"), "{markdown}");
+    }
+
+    #[test]
+    fn it_says_after_which_kind_of_delete() {
+        let mut stop = stop();
+        assert!(headline(&stop).contains("2 backups vanished after a local delete"), "{}", headline(&stop));
+        stop.alarms[0].after = DeleteKind::DeleteCloud;
+        assert!(headline(&stop).contains("2 backups vanished after a delete from storage"));
+        assert!(details(&stop)[0].contains("with the delete from storage of backup"));
     }
 
     #[test]

@@ -102,8 +102,12 @@ impl Faults {
                         world.user_store = *store;
                     }
                 }
+                let named = resource.and_then(Resource::backup).zip(vm);
                 out.reply = self.handle_raced(world, request, operation, vm, now_us);
                 world.user_store = user_store;
+                if let Some((backup, vm)) = named.filter(|_| struck.contains(&Effect::TakeNewest)) {
+                    take_newest(world, vm, backup, now_us);
+                }
                 for effect in &struck {
                     disturb_reply(effect, &mut out);
                 }
@@ -286,6 +290,15 @@ impl ListCache {
                 new
             }
         }
+    }
+}
+
+/// Deletes the newest backup of a VM, where that one is no longer there that a request named.
+fn take_newest(world: &mut World, vm: Uuid, named: Uuid, now_us: i64) {
+    let Some(backups) = world.vms.get(&vm).map(|vm| &vm.backups) else { return };
+    let newest = backups.iter().max_by_key(|(id, record)| (record.timestamp, **id)).map(|(id, _)| *id);
+    if let Some(newest) = newest.filter(|_| !backups.contains_key(&named)) {
+        world.delete_cloud(vm, newest, now_us);
     }
 }
 

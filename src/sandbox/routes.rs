@@ -55,6 +55,14 @@ impl<'a> Resource<'a> {
         }
     }
 
+    /// The backup a path is about, where it is a UUID.
+    pub(super) fn backup(self) -> Option<Uuid> {
+        match self {
+            Self::Backup(_, backup) => Uuid::try_parse(backup).ok(),
+            _ => None,
+        }
+    }
+
     fn methods(self, style: ApiStyle) -> &'static [&'static str] {
         match self {
             Self::Connection | Self::Vms | Self::Vm(_) => &["GET"],

@@ -186,6 +186,8 @@ pub enum Effect {
     },
     /// Drops the body of the request, as some proxies do with a DELETE's.
     DropBody,
+    /// Has a delete from storage take the VM's newest backup along, which FiFo does not do.
+    TakeNewest,
     /// Has the `date` header off.
     ShiftDate {
         /// By so many seconds.

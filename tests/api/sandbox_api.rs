@@ -71,6 +71,46 @@ async fn a_local_delete_whose_body_gets_lost_on_the_way_takes_the_chain() {
     assert_eq!((lab.delete(&first, Some(LOCAL)), lab.count()), (Some(204), 0));
 }
 
+/// A delete from storage as it was recorded with FiFo, with neither content type nor length.
+fn delete_for_good(lab: &Lab, backup: &str, if_match: Option<&str>) -> u16 {
+    let condition = if_match.map(|etag| format!("if-match: {etag}\r\n")).unwrap_or_default();
+    let request = format!(
+        "DELETE /api/3/{} HTTP/1.1\r\nhost: cloud.example.com\r\naccept: application/json\r\n{condition}\
+         authorization: Bearer {}\r\n\r\n",
+        lab.path_of(backup),
+        lab.token
+    );
+    raw_http::ask(lab.running.address(), request.as_bytes()).unwrap().unwrap().status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_from_storage_takes_what_descends_and_nothing_else_under_its_condition() {
+    let lab = Lab::start().await;
+    let first = lab.made("monthly", None);
+    let second = lab.made("weekly", Some(&first));
+    let third = lab.made("daily", Some(&second));
+    let read = lab.ask("GET", &format!("vms/{}", lab.vm), None).unwrap();
+    let etag = read.header("etag").unwrap().to_owned();
+    assert_eq!((delete_for_good(&lab, &third, Some("\"another\"")), lab.count()), (412, 3));
+    assert_eq!((delete_for_good(&lab, &third, Some(&etag)), lab.count()), (204, 2));
+    assert_eq!((delete_for_good(&lab, &second, Some(&etag)), lab.count()), (412, 2), "the VM has changed");
+    assert_eq!((delete_for_good(&lab, &third, None), lab.count()), (404, 2));
+    assert_eq!(delete_for_good(&lab, &third, Some(&etag)), 412, "the condition is looked at first");
+    assert_eq!((delete_for_good(&lab, &first, None), lab.count()), (204, 0), "and what descends from it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fifo_that_takes_more_than_was_named_takes_the_newest() {
+    let lab = Lab::start().await;
+    let first = lab.made("monthly", None);
+    let second = lab.made("monthly", None);
+    lab.made("monthly", None);
+    lab.disturb(Rule::new(Effect::TakeNewest).on(Operation::Delete));
+    assert_eq!((lab.delete(&second, Some(LOCAL)), lab.count()), (Some(204), 3), "not with a snapshot");
+    assert_eq!((delete_for_good(&lab, &first, None), lab.count()), (204, 1));
+    assert_eq!(lab.record(&second).state.as_deref(), Some("completed"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delete_of_what_is_not_there_is_not_found_and_one_without_hypervisor_fails() {
     let lab = Lab::start().await;

@@ -3,8 +3,8 @@
 use crate::raw_server::{RawServer, Reply};
 use bytes::Bytes;
 use fifo_retain::fifo::{
-    ApiVersion, Backoff, ClientSettings, Credentials, FifoError, HttpOptions, HttpTransport, Listing,
-    NewBackup, ReadClient, Request, Response, Transport, TransportError, TransportErrorKind,
+    ApiVersion, Backoff, ClientSettings, Credentials, DeletedForGood, FifoError, HttpOptions, HttpTransport,
+    Listing, NewBackup, ReadClient, Request, Response, Transport, TransportError, TransportErrorKind,
     UnreadableAnswer, VmRead, WriteAnswer, WriteClient,
 };
 use fifo_retain::inventory::{Backup, LocalState, RecordedState, Vm, VmId};
@@ -174,6 +174,13 @@ impl RequestRecord {
         answer
     }
 
+    async fn delete_for_good(&self) -> WriteAnswer {
+        let backup = DeletedForGood(self.exchange.path().split('/').nth(6).unwrap().parse().unwrap());
+        let answer = self.client.delete_cloud(self.exchange.vm(), backup, None).await.unwrap();
+        self.asked_as_recorded();
+        answer
+    }
+
     /// Checks that the client asked just what was recorded.
     fn asked_as_recorded(&self) {
         let asked = self.transport.asked.lock().unwrap();
@@ -237,8 +244,13 @@ async fn check(exchange: Exchange) {
             asked.body_as_recorded();
         }
         // The answer is the same as to a local delete: it does not show whether the body arrived.
-        "delete-body-cut" | "delete-no-body" => {
-            assert!(accepted(&RequestRecord::new(exchange).delete().await))
+        "delete-body-cut" => assert!(accepted(&RequestRecord::new(exchange).delete().await)),
+        "delete-no-body" => {
+            let asked = RequestRecord::new(exchange);
+            assert!(accepted(&asked.delete_for_good().await));
+            let asked = asked.transport.asked.lock().unwrap();
+            assert_eq!(asked[0].body, None);
+            assert!(!asked[0].headers.contains_key("content-type"));
         }
         "delete-if-match-stale" => {
             assert_eq!(RequestRecord::new(exchange).delete().await, WriteAnswer::Changed)

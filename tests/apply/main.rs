@@ -8,6 +8,8 @@ mod creates;
 mod deletes;
 mod first_run;
 mod new_snapshots;
+mod prune;
+mod prune_faults;
 mod retries;
 mod runs;
 mod transport;

@@ -156,8 +156,8 @@ impl AlarmRecorder {
 
 impl Observer for AlarmRecorder {
     fn observe(&self, event: &Event) {
-        if let EventKind::CascadeAlarm { at, backup, gone } = &event.what {
-            let alarm = CascadeAlarm { at: at.clone(), backup: *backup, gone: gone.clone() };
+        if let EventKind::CascadeAlarm { at, after, backup, gone } = &event.what {
+            let alarm = CascadeAlarm { at: at.clone(), after: *after, backup: *backup, gone: gone.clone() };
             let mut recorded = self.recorded();
             recorded.latched.push(LatchedAlarm::new(event.time, &alarm));
             recorded.alarms.push(alarm);
@@ -183,7 +183,7 @@ impl Observer for WaitingObserver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::{RunCounts, VmRef};
+    use crate::apply::{DeleteKind, RunCounts, VmRef};
     use crate::inventory::{BackupId, VmId};
     use uuid::Uuid;
 
@@ -196,7 +196,8 @@ mod tests {
         for number in 1..=2 {
             let id = Uuid::from_u128(number);
             let (at, backup) = (VmRef { vm: VmId::new(id), alias: "web".to_owned() }, BackupId::new(id));
-            let what = EventKind::CascadeAlarm { at, backup, gone: vec![backup] };
+            let what =
+                EventKind::CascadeAlarm { at, after: DeleteKind::DeleteLocal, backup, gone: vec![backup] };
             alarm_recorder.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
             let stop = latch.read().unwrap();
             assert_eq!(stop.alarms.len(), usize::try_from(number).unwrap());
@@ -212,7 +213,7 @@ mod tests {
             Some(Latch::new(std::path::Path::new("/no/such/folder"), "https://fifo"));
         let backup = BackupId::new(Uuid::from_u128(1));
         let at = VmRef { vm: VmId::new(Uuid::from_u128(1)), alias: "web".to_owned() };
-        let what = EventKind::CascadeAlarm { at, backup, gone: vec![backup] };
+        let what = EventKind::CascadeAlarm { at, after: DeleteKind::DeleteLocal, backup, gone: vec![backup] };
         alarm_recorder.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
         let failure = alarm_recorder.failure().unwrap();
         assert_eq!(crate::cli::exit::code(&Err(failure)), crate::cli::exit::SAFETY_STOP);
@@ -223,7 +224,12 @@ mod tests {
         let time = "2026-11-22T20:00:00Z".parse().unwrap();
         let at = VmRef { vm: VmId::new(Uuid::from_u128(1)), alias: "web-1".to_owned() };
         let backup = BackupId::new(Uuid::from_u128(2));
-        let raised = EventKind::CascadeAlarm { at: at.clone(), backup, gone: vec![backup] };
+        let raised = EventKind::CascadeAlarm {
+            at: at.clone(),
+            after: DeleteKind::DeleteCloud,
+            backup,
+            gone: vec![backup],
+        };
         let alarm_recorder = AlarmRecorder::default();
         let observer: Box<dyn Observer> = Box::new(alarm_recorder.clone());
         let mut summary = RunSummary::new("reconcile", time);

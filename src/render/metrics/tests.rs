@@ -1,5 +1,7 @@
 use super::*;
-use crate::apply::{ActionKind, ActionOutcome, ActionReport, CascadeAlarm, RunReport, VmRef, VmReport};
+use crate::apply::{
+    ActionKind, ActionOutcome, ActionReport, CascadeAlarm, DeleteKind, RunReport, VmRef, VmReport,
+};
 use crate::insight::status::{BackupHealth, Health, NewestBackup, VmHealth};
 use crate::insight::{Overview, TierHealth};
 use crate::inventory::{BackupId, VmId};
@@ -71,7 +73,12 @@ fn a_run() -> RunSummary {
         step(ActionKind::DeleteLocal, ActionOutcome::Failed),
     ];
     let gone = [1, 2].map(|number| BackupId::new(Uuid::from_u128(number)));
-    let alarm = CascadeAlarm { at: at_vm.clone(), backup: gone[0], gone: gone.to_vec() };
+    let alarm = CascadeAlarm {
+        at: at_vm.clone(),
+        after: DeleteKind::DeleteLocal,
+        backup: gone[0],
+        gone: gone.to_vec(),
+    };
     RunSummary {
         report: Some(RunReport {
             vms: vec![VmReport { at: at_vm, steps }],

@@ -6,7 +6,7 @@ use super::cells::wrapped;
 use super::text::{Detail, TextOptions};
 use super::visible;
 use crate::apply::{
-    ActionKind, ActionOutcome, ActionRef, Event, EventKind, Observer, RunCounts, VmRef, Waiting,
+    ActionKind, ActionOutcome, ActionRef, DeleteKind, Event, EventKind, Observer, RunCounts, VmRef, Waiting,
 };
 use crate::inventory::VmId;
 use anstyle::Style;
@@ -253,12 +253,16 @@ impl Observer for TextObserver {
             EventKind::Warning { message, .. } => self.above_bars(|| {
                 self.line(self.terminals.err, &mut state.err, &format!("warning: {}", visible(message)));
             }),
-            EventKind::CascadeAlarm { at, backup, gone } => {
+            EventKind::CascadeAlarm { at, after, backup, gone } => {
                 let alarm = self.options.styles.alarm;
                 let gone: Vec<String> = gone.iter().map(ToString::to_string).collect();
                 let (alias, gone) = (visible(&at.alias), gone.join(", "));
+                let delete = match after {
+                    DeleteKind::DeleteLocal => "local delete",
+                    DeleteKind::DeleteCloud => "delete from storage",
+                };
                 let line = format!(
-                    "{alarm}CASCADE ALARM{alarm:#}: after the local delete of {backup} these backups of {alias} are \
+                    "{alarm}CASCADE ALARM{alarm:#}: after the {delete} of {backup} these backups of {alias} are \
                      gone: {gone}"
                 );
                 self.above_bars(|| self.line(self.terminals.err, &mut state.err, &line));

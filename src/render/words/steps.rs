@@ -2,9 +2,9 @@
 
 use super::notes::missing_file_info_text;
 use crate::apply::{
-    ActionKind, BackupFault, CascadeAlarm, CloseReason, DropReason, FailureReason, HandOverCause,
-    HandOverReason, InterruptReason, MissingFact, MovingUpload, StepError, StepSuccess, SuccessKind,
-    UnclearAnswer, UnverifiedReason, UploadChange, WriteFailure, WriteState,
+    ActionKind, BackupFault, CascadeAlarm, CloseReason, DeleteKind, DropReason, FailureReason, HandOverCause,
+    HandOverReason, InterruptReason, KeepReason, MissingFact, MovingUpload, StepError, StepSuccess,
+    StorageClose, SuccessKind, UnclearAnswer, UnverifiedReason, UploadChange, WriteFailure, WriteState,
 };
 use crate::plan::bytes_text;
 use crate::policy::{duration_text, minute_text};
@@ -39,6 +39,15 @@ impl Display for StepSuccess {
                 write!(f, "{} is deleted{stored}", snapshot(taken))
             }
             SuccessKind::AlreadyDeleted { taken } => write!(f, "{} was already deleted", snapshot(taken)),
+            SuccessKind::Pruned { taken, bytes } => {
+                let size = bytes.map_or("of unknown size".to_owned(), bytes_text);
+                let (backup, taken) = (backup.short(), minute_text(*taken));
+                write!(f, "backup {backup} of {taken} is deleted from storage ({size})")
+            }
+            SuccessKind::AlreadyPruned { taken } => {
+                let (backup, taken) = (backup.short(), minute_text(*taken));
+                write!(f, "backup {backup} of {taken} was already deleted from storage")
+            }
         }
     }
 }
@@ -71,15 +80,19 @@ impl Display for FailureReason {
             Self::NoNewBackup(answer) => {
                 let advice = match answer {
                     UnclearAnswer::Failed(_) => "check the VM's hypervisor, its agent and the backup store",
-                    UnclearAnswer::Unavailable(_) | UnclearAnswer::Lost(_) | UnclearAnswer::NotSent(_) => {
-                        "gave up after five attempts"
-                    }
+                    UnclearAnswer::Unavailable(_)
+                    | UnclearAnswer::Lost(_)
+                    | UnclearAnswer::NotSent(_)
+                    | UnclearAnswer::NotFound => "gave up after five attempts",
                 };
                 write!(f, "create: FiFo {answer}, and no new backup appeared; {advice}")
             }
             Self::DeleteNotSent(answer) => write!(f, "FiFo {answer}; nothing was deleted"),
             Self::SnapshotStillThere(answer) => {
                 write!(f, "FiFo {answer}, and the snapshot is still there; check the hypervisor's agent")
+            }
+            Self::StillStored(answer) => {
+                write!(f, "FiFo {answer}, and the backup is still there; the next run tries again")
             }
             Self::UploadFailed { backup, bytes } => {
                 write!(f, "the upload of backup {backup} failed after {}; {CHECK}", bytes_text(*bytes))
@@ -120,6 +133,10 @@ fn write_failure(f: &mut Formatter<'_>, write: WriteState, failure: &WriteFailur
             "the {verb} was answered with 412 although it was sent without If-Match: check the proxies between here and \
              FiFo; {none}"
         ),
+        WriteFailure::AlwaysChanged => write!(
+            f,
+            "FiFo answered every {verb} with 412: the VM changes all the time, or a cache shows an old state of it; {none}"
+        ),
         WriteFailure::Unauthorized => {
             write!(f, "FiFo answers every {verb} with 401, and accepts the same token elsewhere; {none}")
         }
@@ -145,6 +162,7 @@ impl Display for UnclearAnswer {
             Self::Failed(status) | Self::Unavailable(status) => write!(f, "answered {status}"),
             Self::Lost(why) => write!(f, "gave no answer ({why})"),
             Self::NotSent(why) => write!(f, "could not be reached ({why})"),
+            Self::NotFound => f.write_str("answered 404 Not Found"),
         }
     }
 }
@@ -188,6 +206,15 @@ impl Display for DropReason {
             Self::GateClosed(reason) => {
                 return write!(f, "nothing was done: this run starts no more local deletes, since {reason}");
             }
+            Self::Kept(reason) => {
+                return write!(f, "nothing was deleted: {reason}; the next run decides again");
+            }
+            Self::StorageClosed(reason) => {
+                return write!(
+                    f,
+                    "nothing was deleted: this run deletes nothing more from storage, since {reason}"
+                );
+            }
             Self::NotListed(backup) => {
                 return write!(f, "nothing was done: FiFo no longer lists backup {backup}");
             }
@@ -210,6 +237,41 @@ impl Display for CloseReason {
             Self::Unknown(backup) => write!(f, "the result of the one of backup {backup} is unknown"),
             Self::NoEffect(backup) => {
                 write!(f, "FiFo accepted the one of backup {backup}, but the snapshot is still there")
+            }
+        }
+    }
+}
+
+impl Display for KeepReason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::Wanted => {
+                f.write_str("in its present state the VM needs this backup, or nothing of it may go now")
+            }
+            Self::NotRequested => f.write_str("policy and command do not both ask for it"),
+            Self::NoHypervisor => f.write_str("the VM is on no hypervisor"),
+            Self::Local => f.write_str("its snapshot is on the hypervisor, or was until just now"),
+            Self::Parent(child) => write!(f, "backup {child} descends from it"),
+            Self::UnknownParent(backup) => {
+                write!(f, "backup {backup} has not started, and may turn out to descend from it")
+            }
+            Self::Young => f.write_str("it is less than an hour old by FiFo's clock"),
+            Self::NothingNewer => f.write_str("no newer backup of the VM can be restored"),
+            Self::NoProof => f.write_str(
+                "FiFo gives no version of the VM and truncates its list, so that what was read may be old",
+            ),
+            Self::EarlierFailed => f.write_str("an earlier delete from storage of this VM has failed"),
+        }
+    }
+}
+
+impl Display for StorageClose {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::LocalDeletes(reason) => write!(f, "it starts no more local deletes either: {reason}"),
+            Self::Unknown(backup) => write!(f, "the result of the delete of backup {backup} is unknown"),
+            Self::StillThere(backup) => {
+                write!(f, "FiFo accepted the delete of backup {backup}, which is still there")
             }
         }
     }
@@ -265,6 +327,20 @@ impl Display for UnverifiedReason {
                 "FiFo {answer}, and the result is unknown ({why}); this run starts no more local deletes, the next run \
                  checks again"
             ),
+            Self::PruneNoEffect => f.write_str(
+                "FiFo accepted the delete from storage, but the backup is still there; this run deletes nothing more from \
+                 storage, the next run checks again",
+            ),
+            Self::PruneUnknown(why) => write!(
+                f,
+                "FiFo accepted the delete from storage, but the result is unknown ({why}); this run deletes nothing more \
+                 from storage, the next run checks again"
+            ),
+            Self::PruneUnclear { answer, why } => write!(
+                f,
+                "FiFo {answer}, and the result is unknown ({why}); this run deletes nothing more from storage, the next \
+                 run checks again"
+            ),
             Self::UploadUnreadable { backup, why } => write!(
                 f,
                 "backup {backup} is started, but its progress can no longer be read: {why}; the next run checks the \
@@ -318,10 +394,21 @@ impl Display for InterruptReason {
 impl Display for CascadeAlarm {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let gone: Vec<String> = self.gone.iter().map(ToString::to_string).collect();
+        let (delete, cause) = match self.after {
+            DeleteKind::DeleteLocal => (
+                "local delete",
+                "a proxy between here and FiFo may be dropping the bodies of DELETE requests",
+            ),
+            DeleteKind::DeleteCloud => (
+                "delete from storage",
+                "FiFo, or something between here and FiFo, may be deleting more than it is asked to, or somebody else \
+                 deletes backups of this VM",
+            ),
+        };
         write!(
             f,
-            "backups have vanished after the local delete of backup {} of VM {} ({}): {}; a proxy between here and FiFo \
-             may be dropping the bodies of DELETE requests: find the cause before the next run",
+            "backups have vanished after the {delete} of backup {} of VM {} ({}): {}; {cause}: find the cause before the \
+             next run",
             self.backup,
             self.at.alias,
             self.at.vm,
@@ -444,6 +531,65 @@ mod tests {
         nothing was done: all upload slots are in use; the next run tries again
         nothing was done: the run ended before this step
         ");
+    }
+
+    #[test]
+    fn a_delete_from_storage_says_what_became_of_the_backup() {
+        let backup = BackupId::new(Uuid::nil());
+        let taken = "2026-11-01T01:00:00Z".parse().unwrap();
+        let done = [
+            SuccessKind::Pruned { taken, bytes: Some(3 << 30) },
+            SuccessKind::Pruned { taken, bytes: None },
+            SuccessKind::AlreadyPruned { taken },
+        ];
+        let mut texts: String = done.map(|kind| format!("{}\n", StepSuccess { backup, kind })).concat();
+        let write = WriteState { kind: ActionKind::DeleteCloud, ..WRITE };
+        let not_found = WriteFailure::Refused { status: StatusCode::NOT_FOUND, permission: None };
+        texts += &lines([
+            StepError::Failed(FailureReason::StillStored(UnclearAnswer::Lost("timed out".to_owned()))),
+            StepError::Failed(FailureReason::Write { write, failure: WriteFailure::AlwaysChanged }),
+            StepError::Failed(FailureReason::Write { write, failure: not_found }),
+            StepError::Unverified(UnverifiedReason::PruneNoEffect),
+            StepError::Unverified(UnverifiedReason::PruneUnknown("no list".to_owned())),
+            StepError::Unverified(UnverifiedReason::PruneUnclear {
+                answer: UnclearAnswer::NotFound,
+                why: "no list".to_owned(),
+            }),
+        ]);
+        let kept = [
+            KeepReason::Wanted,
+            KeepReason::NotRequested,
+            KeepReason::NoHypervisor,
+            KeepReason::Local,
+            KeepReason::Parent(backup),
+            KeepReason::UnknownParent(backup),
+            KeepReason::Young,
+            KeepReason::NothingNewer,
+            KeepReason::NoProof,
+            KeepReason::EarlierFailed,
+        ];
+        texts += &lines(kept.map(|reason| StepError::Dropped(DropReason::Kept(reason))));
+        let closed = [
+            StorageClose::LocalDeletes(CloseReason::Unknown(backup)),
+            StorageClose::Unknown(backup),
+            StorageClose::StillThere(backup),
+        ];
+        texts += &lines(closed.map(|reason| StepError::Dropped(DropReason::StorageClosed(reason))));
+        insta::assert_snapshot!(texts);
+    }
+
+    #[test]
+    fn an_alarm_says_which_kind_of_delete_it_was() {
+        let backup = BackupId::new(Uuid::nil());
+        let at =
+            crate::apply::VmRef { vm: crate::inventory::VmId::new(Uuid::nil()), alias: "web".to_owned() };
+        for (after, text) in [
+            (DeleteKind::DeleteLocal, "after the local delete of"),
+            (DeleteKind::DeleteCloud, "after the delete from storage of"),
+        ] {
+            let alarm = CascadeAlarm { at: at.clone(), after, backup, gone: vec![backup] };
+            assert!(alarm.to_string().contains(text), "{alarm}");
+        }
     }
 
     #[test]

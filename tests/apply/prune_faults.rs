@@ -1,0 +1,264 @@
+//! Deletes from storage among lost answers, proxies, caches and kills: nothing goes that was not listed.
+
+use crate::cloud::{Cloud, backup_id, vm_uuid};
+use crate::prune::{Chains, after_prunes, all_kept, fault, left, named, outcomes, prunes, pruning};
+use fifo_retain::apply::{ActionOutcome, Clock as _, DeleteKind, EventKind, RunReport};
+use fifo_retain::sandbox::{Effect, Operation, Rule};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use uuid::Uuid;
+
+fn answer(status: u16) -> Effect {
+    Effect::Answer { status, retry_after_s: None, location: None }
+}
+
+fn on_deletes(effect: Effect) -> Rule {
+    Rule::new(effect).on(Operation::Delete)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_looked_for_and_the_delete_sent_again_only_where_it_had_no_effect() {
+    for (effects, sent) in [
+        (vec![Effect::ActThenDrop], 4),
+        (vec![Effect::ActThenAnswer { status: 502 }], 4),
+        (vec![Effect::ActThenAnswer { status: 500 }], 4),
+        (vec![Effect::Drop], 5),
+        (vec![answer(503)], 5),
+        (vec![answer(429)], 5),
+        // As behind a proxy that repeats requests: the answer is that to the second one.
+        (vec![Effect::ActThenAnswer { status: 404 }], 4),
+        (vec![Effect::Drop, Effect::ActThenAnswer { status: 404 }], 5),
+    ] {
+        let (cloud, chains) = pruning(1);
+        for (skip, effect) in (0..).zip(&effects) {
+            fault(&cloud, on_deletes(effect.clone()).after(skip).times(1));
+        }
+        let report = cloud.reconcile().await;
+        assert_eq!((report.tally().deleted_cloud, report.tally().failed), (4, 0), "{effects:?} {report:?}");
+        assert_eq!(prunes(&cloud).len(), sent, "{effects:?}");
+        assert_eq!(left(&cloud, 1).len(), 3);
+        all_kept(&cloud, &chains);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_it_is_not_known_what_one_did_no_other_is_sent() {
+    let (cloud, _) = pruning(3);
+    fault(&cloud, on_deletes(Effect::Drop).after(1).times(1));
+    let report = cloud.reconcile().await;
+    assert_eq!(report.tally().deleted_cloud, 12, "{report:?}");
+    let at: Vec<_> = prunes(&cloud).iter().map(|asked| asked.at).collect();
+    assert!((at[2] - at[1]).num_seconds() >= 60, "{at:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_effect_is_taken_for_what_it_is() {
+    for late_s in [1, 20, 55, 70] {
+        let (cloud, chains) = pruning(2);
+        fault(&cloud, on_deletes(Effect::ActLate { ms: late_s * 1_000 }).times(1));
+        let report = cloud.reconcile().await;
+        let tally = report.tally();
+        assert_eq!((tally.deleted_cloud + tally.dropped, tally.failed), (8, 0), "{late_s} {report:?}");
+        assert_eq!(report.alarms, []);
+        assert!(left(&cloud, 1).len() + left(&cloud, 2).len() == 6);
+        all_kept(&cloud, &chains);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_leaves_the_others_of_its_vm_to_the_next_run() {
+    for (status, sent) in [(403, 1), (404, 1), (500, 1), (412, 6), (401, 5), (429, 10)] {
+        let (cloud, chains) = pruning(3);
+        fault(&cloud, on_deletes(answer(status)).of_vm(vm_uuid(2)));
+        let report = tokio::time::timeout(Duration::from_secs(3_600), cloud.reconcile()).await.unwrap();
+        let tally = report.tally();
+        assert_eq!((tally.deleted_cloud, tally.failed, tally.dropped), (8, 1, 3), "{status} {report:?}");
+        let of_vm = vm_uuid(2).to_string();
+        let asked: Vec<_> =
+            prunes(&cloud).into_iter().filter(|asked| asked.target.contains(&of_vm)).collect();
+        assert_eq!(asked.len(), sent, "{status}");
+        assert!(asked.iter().all(|asked| asked.if_match.is_some()), "never without its condition");
+        let messages: Vec<&str> = report.vms[1].steps.iter().map(|step| step.message.as_str()).collect();
+        assert!(messages[0].contains(&status.to_string()), "{messages:?}");
+        assert!(messages[1].contains("an earlier delete from storage of this VM has failed"), "{messages:?}");
+        assert_eq!(left(&cloud, 2).len(), 7);
+        all_kept(&cloud, &chains);
+        cloud.wire.state().faults.clear();
+        cloud.reconcile().await;
+        assert_eq!(left(&cloud, 2).len(), 3, "the next run deletes them");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_unknown_effect_ends_all_deletes_from_storage() {
+    let cases = [
+        (vec![on_deletes(answer(204))], "which is still there"),
+        (vec![on_deletes(Effect::Drop), Rule::new(answer(403)).on(Operation::List).after(1)], "is unknown"),
+    ];
+    for (rules, why) in cases {
+        let (cloud, chains) = pruning(3);
+        cloud.wire.state().faults.rules = rules;
+        let report = cloud.reconcile().await;
+        let tally = report.tally();
+        assert_eq!((tally.failed, tally.dropped, prunes(&cloud).len()), (1, 11, 1), "{report:?}");
+        assert_eq!(outcomes(&report)[0], ActionOutcome::Unverified, "{report:?}");
+        assert!(report.vms[2].steps[3].message.contains(why), "{report:?}");
+        all_kept(&cloud, &chains);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_local_delete_of_unknown_effect_nothing_is_deleted_from_storage_either() {
+    let (cloud, _) = pruning(2);
+    let cloud = cloud.backup(2, "daily", None, "2026-12-07T03:00:00Z").0;
+    fault(&cloud, on_deletes(answer(204)));
+    let report = cloud.reconcile().await;
+    assert!(prunes(&cloud).len() <= 1, "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fifo_that_takes_more_than_was_named_raises_the_alarm_and_nothing_more_is_sent() {
+    for effect in [None, Some(Effect::ActThenDrop), Some(Effect::ActThenAnswer { status: 500 })] {
+        let (cloud, chains) = pruning(3);
+        let newest: Vec<Uuid> = chains.iter().map(|chains| chains.kept[2]).collect();
+        fault(&cloud, on_deletes(Effect::TakeNewest));
+        cloud.wire.state().faults.rules.extend(effect.clone().map(on_deletes));
+        let report = cloud.reconcile().await;
+        let [alarm] = &report.alarms[..] else { panic!("{effect:?} {report:?}") };
+        let [first] = &prunes(&cloud)[..] else { panic!("{effect:?} {report:?}") };
+        assert_eq!((alarm.after, alarm.backup), (DeleteKind::DeleteCloud, backup_id(named(first))));
+        assert!(newest.iter().any(|id| alarm.gone == [backup_id(*id)]), "{alarm:?}");
+        assert_eq!(report.tally().interrupted, 11, "{report:?}");
+        let raised = cloud.events.all().into_iter().any(|event| {
+            matches!(event.what, EventKind::CascadeAlarm { after: DeleteKind::DeleteCloud, .. })
+        });
+        assert!(raised);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_listed_and_goes_along_with_another_one_raises_the_alarm_too() {
+    let (cloud, chains) = pruning(1);
+    let (report, ()) = tokio::join!(cloud.reconcile(), async {
+        after_prunes(&cloud, 1).await;
+        let now_us = cloud.clock.now().timestamp_micros();
+        cloud.wire.state().world.delete_cloud(vm_uuid(1), chains[0].expired[3], now_us);
+    });
+    let [alarm] = &report.alarms[..] else { panic!("{report:?}") };
+    assert_eq!(alarm.gone, [backup_id(chains[0].expired[3])]);
+    assert_eq!(prunes(&cloud).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_backup_that_goes_late_raises_the_alarm_before_the_next_delete() {
+    let (cloud, chains) = pruning(1);
+    let (report, ()) = tokio::join!(cloud.reconcile(), async {
+        after_prunes(&cloud, 1).await;
+        // When the first one has been checked, and before the second one.
+        tokio::time::sleep(Duration::from_millis(16)).await;
+        let now_us = cloud.clock.now().timestamp_micros();
+        cloud.wire.state().world.delete_cloud(vm_uuid(1), chains[0].kept[2], now_us);
+    });
+    let [alarm] = &report.alarms[..] else { panic!("{report:?}") };
+    assert_eq!(alarm.gone, [backup_id(chains[0].kept[2])]);
+    assert!(prunes(&cloud).len() <= 2, "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_cache_nothing_goes_that_is_not_listed_and_the_next_run_finishes() {
+    for seconds in [Some(2), Some(40), None] {
+        let (cloud, chains) = pruning(2);
+        fault(&cloud, Rule::new(Effect::Stale { seconds }));
+        let report = cloud.reconcile().await;
+        assert_eq!(report.alarms, [], "{seconds:?} {report:?}");
+        assert!(report.tally().deleted_cloud >= 2, "{seconds:?} {report:?}");
+        finished(&cloud, &chains).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_version_of_the_vm_the_list_is_read_before_each() {
+    let (cloud, chains) = pruning(1);
+    fault(&cloud, Rule::new(Effect::HideEtag));
+    let report = cloud.reconcile().await;
+    assert_eq!(report.tally().deleted_cloud, 4, "{report:?}");
+    let asked = cloud.wire.state().asked.clone();
+    for pair in asked.windows(2).filter(|pair| pair[1].method == "DELETE") {
+        assert!(pair[0].target.contains("full-list"), "{pair:?}");
+    }
+    assert!(prunes(&cloud).iter().all(|asked| asked.if_match.is_none()));
+    all_kept(&cloud, &chains);
+}
+
+/// Calms everything, and lets further runs delete what is left.
+async fn finished(cloud: &Cloud, chains: &[Chains]) {
+    all_kept(cloud, chains);
+    let all: BTreeSet<Uuid> = chains.iter().flat_map(|chains| chains.expired).collect();
+    assert!(prunes(cloud).iter().all(|asked| all.contains(&named(asked))), "only what was listed");
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    cloud.wire.arrive();
+    cloud.wire.state().faults.clear();
+    let report = cloud.reconcile().await;
+    assert_eq!(report.alarms, []);
+    all_kept(cloud, chains);
+    for n in (1..).take(chains.len()) {
+        assert_eq!(left(cloud, n).len(), 3, "VM {n} {report:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn among_proxies_that_drop_repeat_and_delay_nothing_goes_that_was_not_listed() {
+    let disturbances = [
+        on_deletes(Effect::Drop),
+        on_deletes(Effect::ActThenDrop),
+        on_deletes(Effect::DropBody),
+        on_deletes(Effect::ActLate { ms: 7_000 }),
+        on_deletes(Effect::ActLate { ms: 50_000 }),
+        on_deletes(Effect::Delay { ms: 40_000 }),
+        on_deletes(Effect::ActThenAnswer { status: 404 }),
+        on_deletes(Effect::ActThenAnswer { status: 504 }),
+        Rule::new(Effect::RefuseConditions),
+        Rule::new(Effect::HideEtag),
+        Rule::new(Effect::Drop).on(Operation::ReadVm),
+        Rule::new(Effect::Cut { after_bytes: 300 }),
+        Rule::new(Effect::ExpireTokens),
+    ];
+    for rule in &disturbances {
+        for every in 1..=3 {
+            let (cloud, chains) = pruning(2);
+            fault(&cloud, Rule { every, ..rule.clone() }.after(3).times(6));
+            let report: RunReport = cloud.reconcile().await;
+            assert_eq!(report.alarms, [], "{rule:?} {report:?}");
+            finished(&cloud, &chains).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_killed_between_any_two_requests_is_finished_by_the_next() {
+    let whole = {
+        let (cloud, _) = pruning(2);
+        let before = cloud.wire.state().asked.len();
+        cloud.reconcile().await;
+        cloud.wire.state().asked.len() - before
+    };
+    assert!(whole > 20, "{whole} requests");
+    for kill_at in 1..=whole {
+        for effect in [None, Some(Effect::ActThenDrop)] {
+            let (cloud, chains) = pruning(2);
+            cloud.wire.state().faults.rules.extend(effect.map(on_deletes));
+            let killed = async {
+                while cloud.wire.state().asked.len() < kill_at {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            // Dropping the run's future is as sudden as a kill: nothing of it goes on.
+            tokio::select! {
+                biased;
+                () = killed => {}
+                _ = cloud.reconcile() => {}
+            }
+            finished(&cloud, &chains).await;
+        }
+    }
+}
