@@ -223,6 +223,9 @@ impl VmVisitor for Reading<'_> {
             }
             decided.plan
         });
+        if !is_selected {
+            self.planner.count_stored(&vm);
+        }
         if let Some(planned) = planned.as_ref().filter(|planned| !planned.due_actions().is_empty()) {
             self.estimates.insert(vm.id, Estimate::of(planned, &vm));
         }
@@ -239,6 +242,7 @@ impl VmVisitor for Reading<'_> {
         self.estimates.remove(&id);
         self.overview.forget(id);
         self.forgotten.insert(id);
+        self.planner.forget_stored(id);
         let plan = self.plans.iter().find(|vm| vm.uuid == Some(id));
         plan.map(|vm| vm.alias.clone()).unwrap_or_default()
     }

@@ -19,6 +19,7 @@ pub mod due;
 mod fault;
 mod fingerprint;
 pub mod local;
+mod mass_prune;
 mod note;
 pub(crate) mod notes;
 pub mod parent;
@@ -43,6 +44,7 @@ pub use changeset::{
 pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
 pub use fingerprint::fingerprint;
+pub use mass_prune::{MassPrune, MassPrunedVm, without_cloud_deletes};
 pub use note::{
     BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, Note, NoteCode, NoteKind,
     SavedNote,

@@ -2,6 +2,7 @@
 
 use crate::apply::{ActionKind, ActionOutcome, RunReport};
 use crate::insight::Overview;
+use crate::plan::MassPrune;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
@@ -20,6 +21,8 @@ pub struct RunSummary {
     pub overview: Option<Overview>,
     /// The result of each action; `None` for a run that carried out nothing.
     pub report: Option<RunReport>,
+    /// The deletes from storage that were too many, so that none of them was sent.
+    pub mass_prune: Option<MassPrune>,
     /// Why the run failed as a whole.
     pub failure: Option<RunFailure>,
     /// How the run ended; `None` while it goes on.
@@ -54,6 +57,7 @@ impl RunSummary {
             began,
             overview: None,
             report: None,
+            mass_prune: None,
             failure: None,
             ended: None,
         }
