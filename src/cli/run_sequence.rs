@@ -156,6 +156,7 @@ impl RunSequence<'_, '_> {
         }
         let has_changed = work.skipped.iter().any(|skipped| skipped.why == SkipReason::Changed);
         let mut vms = work.vms;
+        self.summary.plan(&vms);
         if let Some(mass_prune) = &self.mass_prune {
             execution.warn(None, mass_prune.to_string());
             vms = without_cloud_deletes(vms);
