@@ -12,7 +12,8 @@ pub const CHANGES: u8 = 2;
 /// Some VMs failed, gave up, are in conflict or unreadable, had changed since the plan, or are left out by a fault of this
 /// program; the others were done.
 pub const SOME_FAILED: u8 = 3;
-/// Backups have vanished after a local delete, in this run, or in an earlier one of which the latch is still set.
+/// Backups have vanished after a local delete, in this run, or in an earlier one of which the latch is still set. Or too many
+/// backups would have been deleted from storage, and none was.
 pub const SAFETY_STOP: u8 = 4;
 /// Another run for the same FiFo is under way.
 pub const LOCKED: u8 = 5;
@@ -36,13 +37,19 @@ pub enum Outcome {
     SomeFailed,
     /// Backups have vanished after a local delete, in this run or in an earlier one, and that has been reported.
     Alarm,
+    /// More backups would be deleted from storage than one run may delete. None was, which has been reported; everything else
+    /// was done.
+    MassPrune,
     /// A signal ended it, by its number.
     Interrupted(u8),
 }
 
-/// Returns an exit code in a word, for metrics and notifications. A word never changes its meaning either.
-pub fn word(code: u8) -> &'static str {
-    match code {
+/// Returns the end of a run in a word, for metrics and notifications. A word never changes its meaning either.
+pub fn word(ended: &Result<Outcome, CliError>) -> &'static str {
+    if matches!(ended, Ok(Outcome::MassPrune)) {
+        return "mass_prune";
+    }
+    match code(ended) {
         DONE => "done",
         SOME_FAILED => "some_failed",
         SAFETY_STOP => "safety_stop",
@@ -52,13 +59,18 @@ pub fn word(code: u8) -> &'static str {
     }
 }
 
+/// Says whether no further run may start until a person has lifted the latch.
+pub fn is_safety_stop(ended: &Result<Outcome, CliError>) -> bool {
+    code(ended) == SAFETY_STOP && !matches!(ended, Ok(Outcome::MassPrune))
+}
+
 pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
     match ended {
         Ok(Outcome::Done) => DONE,
         Ok(Outcome::Changes | Outcome::OutOfDate) => CHANGES,
         Ok(Outcome::InvalidPolicies) => FAILED,
         Ok(Outcome::SomeFailed) => SOME_FAILED,
-        Ok(Outcome::Alarm) => SAFETY_STOP,
+        Ok(Outcome::Alarm | Outcome::MassPrune) => SAFETY_STOP,
         Ok(Outcome::Interrupted(signal)) => SIGNALLED.saturating_add(*signal),
         Err(error) => match error.kind() {
             Kind::Policies

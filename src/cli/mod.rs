@@ -5,6 +5,7 @@
 //! [`connection`] and [`settings`], the FiFo to use; [`planning`] and `execute`, which make a plan and execute it; `latch`,
 //! the safety stop; [`error`] and [`exit`], how a command ends.
 
+mod agree;
 pub mod args;
 mod commands;
 pub mod connection;

@@ -1,10 +1,12 @@
 //! Reading the policies, and telling what is wrong with them.
 
-use super::args::LogFormat;
+use super::args::{LogFormat, PruneArgs};
 use super::context::Context;
 use super::error::{CliError, Kind};
 use super::output_queue;
-use crate::policy::{self, Diagnostic, Loaded, Policies, PolicyErrors, Severity, SourceFile, render_text};
+use crate::policy::{
+    self, Diagnostic, Loaded, Policies, PolicyErrors, Prune, Severity, SourceFile, render_text,
+};
 use crate::render::Styles;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -69,12 +71,26 @@ pub fn load(context: &Context) -> Result<Policies, CliError> {
     }
 }
 
+/// Reads the policies of a run. With `--prune`, those that say `prune: true` delete expired backups from storage.
+pub fn load_for(context: &Context, args: PruneArgs) -> Result<Policies, CliError> {
+    let policies = load(context)?;
+    if args.prune && policies.iter().all(|policy| policy.prune == Prune::Never) {
+        tracing::warn!("--prune deletes nothing: no policy says `prune: true`");
+    }
+    Ok(pruned(policies, args))
+}
+
+/// Takes `--prune` into account: the only place that does.
+fn pruned(policies: Policies, args: PruneArgs) -> Policies {
+    if args.prune { policies.with_prune() } else { policies }
+}
+
 /// Reads the policies to compare with. Mistakes go to standard error; their warnings no longer matter.
 ///
 /// # Errors
 ///
 /// There are mistakes, or a path that is not there.
-pub fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Policies, CliError> {
+pub fn load_against(context: &Context, paths: &[PathBuf], args: PruneArgs) -> Result<Policies, CliError> {
     match policy::load_if_any(paths) {
         Ok(loaded) => {
             if loaded.policies.is_empty() {
@@ -84,7 +100,7 @@ pub fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Policies, Cl
                     paths.join(" and ")
                 );
             }
-            Ok(loaded.policies)
+            Ok(pruned(loaded.policies, args))
         }
         Err(mistakes) => {
             print_diagnostics(context, mistakes.diagnostics());

@@ -1,5 +1,6 @@
 //! The sequence of one run, the same for `apply` and `reconcile`: lock, latch, plan, show, execute.
 
+use super::agree;
 use super::connection::{Connection, PendingConnection};
 use super::context::Context;
 use super::daemon::observer::RunMonitor;
@@ -11,7 +12,9 @@ use super::latch;
 use super::output_queue;
 use super::planning::{self, KeptVms, Planned, Wanted};
 use crate::apply::{Latch, VmRef};
-use crate::plan::{Action, ConfirmedPlan, Plan, SavedPlan, SkipReason, VmPlan, confirm};
+use crate::plan::{
+    Action, ConfirmedPlan, MassPrune, Plan, SavedPlan, SkipReason, VmPlan, confirm, without_cloud_deletes,
+};
 use crate::render;
 use crate::render::text::{PlanExtras, TextOptions};
 use crate::run::RunSummary;
@@ -51,6 +54,8 @@ struct RunSequence<'a, 'w> {
     context: &'a Context,
     monitor: &'a mut RunMonitor<'w>,
     summary: &'a mut RunSummary,
+    /// The deletes from storage that are too many, so that none of them is sent.
+    mass_prune: Option<MassPrune>,
 }
 
 /// Does one run, and enters its result into `summary`. Without anything approved the plan is shown and a person is asked.
@@ -78,7 +83,7 @@ pub(super) async fn run(
         approved.refuse_other_endpoint(&name)?;
     }
     let latch = latch::of(context, &name)?;
-    let mut sequence = RunSequence { request, context, monitor, summary };
+    let mut sequence = RunSequence { request, context, monitor, summary, mass_prune: None };
     let shown;
     let (fifo, approved) = match approved {
         Some(approved) => (Contact::Pending(fifo), approved),
@@ -99,8 +104,12 @@ pub(super) async fn run(
         Some(outcome) = signalled(request.interrupt) => return Ok(outcome),
         planned = sequence.plan(&fifo) => planned?,
     };
-    let work = approved.show_work(context, &planned);
-    sequence.execute(fifo, latch, &planned, &work).await
+    let mut work = approved.work(&planned);
+    // What is carried out by now counts, not what the plan listed when it was made.
+    let mass_prune = sequence.judged(&work.vms, &planned);
+    approved.show(context, &planned, &mut work, mass_prune.as_ref());
+    sequence.mass_prune = mass_prune.or(sequence.mass_prune);
+    sequence.execute(fifo, latch, &planned, work).await
 }
 
 impl RunSequence<'_, '_> {
@@ -109,15 +118,19 @@ impl RunSequence<'_, '_> {
         let question = format!("Carry this out on {} {}?", fifo.name(), fifo.identity());
         let fifo = fifo.open(self.context, self.request.first_contact).await?;
         let planned = self.plan(&fifo).await?;
+        self.mass_prune = self.judged(&planned.plan.vms, &planned);
         if planned.plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
-            show_or_warn(self.context, &planned.plan, &planned);
-        } else {
-            show_where_asked(self.context, &planned)?;
-            if !self.context.ask(&question)? {
-                return Err(CliError::new(Kind::Declined, "nothing was done"));
-            }
+            show_or_warn(self.context, &planned.plan, &planned, None);
+            return Ok((fifo, planned.plan));
         }
-        Ok((fifo, planned.plan))
+        show_where_asked(self.context, &planned, self.mass_prune.as_ref())?;
+        let plan = agree::asked(self.context, planned.plan, &question, self.mass_prune.is_some())?;
+        Ok((fifo, plan))
+    }
+
+    /// Judges the deletes from storage that are going to be sent.
+    fn judged(&self, vms: &[VmPlan], planned: &Planned) -> Option<MassPrune> {
+        MassPrune::of(vms, planned.plan.summary.stored, self.request.args.prune.allow_mass_prune)
     }
 
     /// Reads FiFo and plans, and shows the state of the VMs.
@@ -136,7 +149,7 @@ impl RunSequence<'_, '_> {
         fifo: Connection,
         latch: Latch,
         planned: &Planned,
-        work: &ConfirmedPlan,
+        work: ConfirmedPlan,
     ) -> Result<Outcome, CliError> {
         let interrupt = self.request.interrupt.map_or_else(Interrupt::listen, |it| Ok(it.clone()))?;
         // Once more right before anything is done: the file may have been put there by hand.
@@ -147,12 +160,20 @@ impl RunSequence<'_, '_> {
             let at = skipped.vm.map(|vm| VmRef { vm, alias: skipped.alias.clone() });
             execution.warn(at, format!("{}: {}", skipped.alias, skip_text(skipped.why)));
         }
+        let has_changed = work.skipped.iter().any(|skipped| skipped.why == SkipReason::Changed);
+        let mut vms = work.vms;
+        self.summary.plan(&vms);
+        if let Some(mass_prune) = &self.mass_prune {
+            execution.warn(None, mass_prune.to_string());
+            vms = without_cloud_deletes(vms);
+        }
+        self.summary.mass_prune.clone_from(&self.mass_prune);
         let Planned { plan, inventory, .. } = planned;
-        let request = ExecutionRequest { run: self.request, fifo: &fifo, plan, vms: &work.vms, inventory };
+        let request = ExecutionRequest { run: self.request, fifo: &fifo, plan, vms: &vms, inventory };
         let outcome = execution.run(&request, self.monitor, self.summary).await;
         execute::close(fifo).await;
-        let has_changed = work.skipped.iter().any(|skipped| skipped.why == SkipReason::Changed);
         Ok(match outcome {
+            Outcome::Done | Outcome::SomeFailed if self.mass_prune.is_some() => Outcome::MassPrune,
             Outcome::Done if has_changed => Outcome::SomeFailed,
             outcome => outcome,
         })
@@ -181,11 +202,10 @@ impl Approved<'_> {
         }
     }
 
-    /// Takes of the plan made now what is approved, and shows what was not shown yet.
-    fn show_work(self, context: &Context, now: &Planned) -> ConfirmedPlan {
+    /// Takes of the plan made now what is approved.
+    fn work(&self, now: &Planned) -> ConfirmedPlan {
         match self {
-            Self::Everything { last_shown } => {
-                show_if_changed(context, now, last_shown);
+            Self::Everything { .. } => {
                 let due = now.plan.vms.iter().filter(|vm| !vm.due_actions().is_empty());
                 ConfirmedPlan { vms: due.cloned().collect(), skipped: Vec::new() }
             }
@@ -195,15 +215,32 @@ impl Approved<'_> {
                 if plan.policies != now.plan.policies {
                     tracing::warn!("the policies are not those that {path} was made from");
                 }
-                let mut work = confirmed(plan, &now.plan, &path.to_string());
-                if is_nothing_left(&work) {
-                    tracing::info!("nothing is left to do: all of {path} is done or no longer wanted");
-                    // One line for the whole plan instead of one for each VM.
-                    work.skipped.clear();
-                } else {
-                    show_or_warn(context, &now.plan.limited_to(work.vms.clone()), now);
-                }
-                work
+                confirmed(plan, &now.plan, &path.to_string())
+            }
+        }
+    }
+
+    /// Shows of the work what was not shown yet.
+    fn show(
+        self,
+        context: &Context,
+        now: &Planned,
+        work: &mut ConfirmedPlan,
+        mass_prune: Option<&MassPrune>,
+    ) {
+        match self {
+            Self::Everything { last_shown } => show_if_changed(context, now, mass_prune, last_shown),
+            Self::Shown(_) => {}
+            Self::Saved { path, .. } if is_nothing_left(work) => {
+                tracing::info!(
+                    "nothing is left to do: all of {} is done or no longer wanted",
+                    path.display()
+                );
+                // One line for the whole plan instead of one for each VM.
+                work.skipped.clear();
+            }
+            Self::Saved { .. } => {
+                show_or_warn(context, &now.plan.limited_to(work.vms.clone()), now, mass_prune);
             }
         }
     }
@@ -248,29 +285,38 @@ fn skip_text(why: SkipReason) -> String {
 
 /// Shows a plan as text, without asking. Output that cannot be written, because of a full disk or a blocked terminal,
 /// stops no backup.
-fn show_or_warn(context: &Context, plan: &Plan, made: &Planned) {
+fn show_or_warn(context: &Context, plan: &Plan, made: &Planned, mass_prune: Option<&MassPrune>) {
     output_queue::start();
     if !context.is_json() {
         let estimate = made.estimate(plan);
-        let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
+        let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate), mass_prune };
         context.print_or_warn(|out| render::text::plan(plan, extras, &context.text_options, out));
     }
 }
 
 /// Shows a plan like [`show_or_warn`], unless it is what was shown last. Notes and the progress of uploads are no change.
-fn show_if_changed(context: &Context, made: &Planned, last: &mut Option<ShownPlan>) {
+fn show_if_changed(
+    context: &Context,
+    made: &Planned,
+    mass_prune: Option<&MassPrune>,
+    last: &mut Option<ShownPlan>,
+) {
     let now = ShownPlan(made.plan.digest_without_notes());
     if last.as_ref() != Some(&now) {
-        show_or_warn(context, &made.plan, made);
+        show_or_warn(context, &made.plan, made, mass_prune);
         *last = Some(now);
     }
 }
 
 /// Shows the plan that a question is about; with JSON output, which has only the events, on standard error.
-fn show_where_asked(context: &Context, made: &Planned) -> Result<(), CliError> {
+fn show_where_asked(
+    context: &Context,
+    made: &Planned,
+    mass_prune: Option<&MassPrune>,
+) -> Result<(), CliError> {
     let plan = &made.plan;
     let estimate = made.estimate(plan);
-    let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
+    let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate), mass_prune };
     if !context.is_json() {
         return context.print(|out| render::text::plan(plan, extras, &context.text_options, out));
     }

@@ -20,6 +20,7 @@ mod fault;
 mod fingerprint;
 mod last_kept;
 pub mod local;
+mod mass_prune;
 mod note;
 pub(crate) mod notes;
 pub mod parent;
@@ -45,6 +46,7 @@ pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use last_kept::last_kept;
+pub use mass_prune::{MassPrune, MassPrunedVm, without_cloud_deletes};
 pub use note::{
     BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, Note, NoteCode, NoteKind,
     SavedNote,

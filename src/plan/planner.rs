@@ -20,7 +20,8 @@ pub struct Planner<'p> {
     now: DateTime<Utc>,
     occurrences_by_policy: BTreeMap<&'p str, Occurrences<'p>>,
     validity: Validity,
-    stored_elsewhere: usize,
+    /// The completed backups of VMs that are not planned.
+    stored_elsewhere: BTreeMap<VmId, usize>,
 }
 
 /// What is decided for a VM.
@@ -46,7 +47,13 @@ impl<'p> Planner<'p> {
     pub fn new(policies: &'p Policies, now: DateTime<Utc>) -> Self {
         let occurrences_by_policy =
             policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, now))).collect();
-        Self { policies, now, occurrences_by_policy, validity: Validity::default(), stored_elsewhere: 0 }
+        Self {
+            policies,
+            now,
+            occurrences_by_policy,
+            validity: Validity::default(),
+            stored_elsewhere: BTreeMap::new(),
+        }
     }
 
     /// Returns the instant that is planned for.
@@ -81,7 +88,12 @@ impl<'p> Planner<'p> {
 
     /// Takes into account the stored backups of VMs that are not planned: the limit of deletes from storage is a share of all.
     pub fn count_stored(&mut self, vm: &Vm) {
-        self.stored_elsewhere += decide::stored(vm);
+        self.stored_elsewhere.insert(vm.id, decide::stored(vm));
+    }
+
+    /// Takes back what was counted of a VM: one that the list has twice is not known.
+    pub fn forget_stored(&mut self, id: VmId) {
+        self.stored_elsewhere.remove(&id);
     }
 
     /// Makes a plan of what was decided for each VM, and of the VMs that could not be read. The plan is the same whatever
@@ -105,7 +117,10 @@ impl<'p> Planner<'p> {
             endpoint,
             timezone: self.timezone(),
             policies: policies.collect(),
-            summary: Summary { stored: counts.stored + self.stored_elsewhere, ..counts },
+            summary: Summary {
+                stored: counts.stored + self.stored_elsewhere.values().sum::<usize>(),
+                ..counts
+            },
             vms,
             checksum: String::new(),
         };

@@ -5,7 +5,7 @@ use crate::apply::SafetyStop;
 use crate::insight::Comparison;
 use crate::insight::show::Explanation;
 use crate::insight::status::{BackupHealth, Health, VmHealth};
-use crate::plan::{Note, Plan};
+use crate::plan::{MassPrune, Note, Plan};
 use chrono::{DateTime, Utc};
 use schemars::Schema;
 use schemars::transform::transform_subschemas;
@@ -13,15 +13,25 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::io::{self, Write};
 
+/// What keeps a plan from being carried out as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Obstacles<'a> {
+    /// A safety stop that is in force.
+    pub stop: Option<&'a SafetyStop>,
+    /// The deletes from storage, where they are too many for one run.
+    pub mass_prune: Option<&'a MassPrune>,
+}
+
 /// Writes a plan as indented JSON with a line end behind it. The same plan gives the same bytes.
 ///
-/// A safety stop follows in the field `safety_stop`; with that it is no longer a saved plan.
+/// A safety stop follows in the field `safety_stop`, too many deletes from storage in `mass_prune`; with either it is no
+/// longer a saved plan.
 ///
 /// # Errors
 ///
 /// Those of writing.
-pub fn plan(plan: &Plan, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
-    write_document(plan, stop, out)
+pub fn plan(plan: &Plan, obstacles: Obstacles<'_>, out: &mut dyn Write) -> io::Result<()> {
+    write_with_obstacles(plan, obstacles, out)
 }
 
 /// Writes a document with a line end behind it, and with `safety_stop` where there is one.
@@ -30,17 +40,29 @@ fn write_document(
     stop: Option<&SafetyStop>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    write_with_obstacles(document, Obstacles { stop, mass_prune: None }, out)
+}
+
+fn write_with_obstacles(
+    document: &impl Serialize,
+    obstacles: Obstacles<'_>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     #[derive(Serialize)]
-    struct Stopped<'a, T> {
+    struct Hindered<'a, T> {
         #[serde(flatten)]
         document: &'a T,
-        safety_stop: &'a SafetyStop,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        safety_stop: Option<&'a SafetyStop>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mass_prune: Option<&'a MassPrune>,
     }
-    match stop {
-        None => serde_json::to_writer_pretty(&mut *out, document)?,
-        Some(safety_stop) => {
-            serde_json::to_writer_pretty(&mut *out, &Stopped { document, safety_stop })?;
-        }
+    let Obstacles { stop: safety_stop, mass_prune } = obstacles;
+    if safety_stop.is_none() && mass_prune.is_none() {
+        // Without `flatten`, which holds the whole document in memory.
+        serde_json::to_writer_pretty(&mut *out, document)?;
+    } else {
+        serde_json::to_writer_pretty(&mut *out, &Hindered { document, safety_stop, mass_prune })?;
     }
     out.write_all(b"\n")
 }
@@ -54,7 +76,7 @@ fn write_document(
 pub fn comparison(
     plan: &Plan,
     comparison: &Comparison,
-    stop: Option<&SafetyStop>,
+    obstacles: Obstacles<'_>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     #[derive(Serialize)]
@@ -64,7 +86,7 @@ pub fn comparison(
         #[serde(flatten)]
         comparison: &'a Comparison,
     }
-    write_document(&Compared { format: "fifo-retain.comparison/1", plan, comparison }, stop, out)
+    write_with_obstacles(&Compared { format: "fifo-retain.comparison/1", plan, comparison }, obstacles, out)
 }
 
 /// Writes a JSON Schema, each description on one line.

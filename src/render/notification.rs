@@ -99,6 +99,9 @@ pub fn summary(run: &RunSummary) -> String {
     } else if let Some(report) = &run.report {
         text.push_str(&format!(" {}", super::counts_text(&report.tally())));
     }
+    if let Some(mass_prune) = &run.mass_prune {
+        text.push_str(&format!(" {}.", super::visible(&mass_prune.to_string())));
+    }
     text
 }
 

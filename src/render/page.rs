@@ -6,12 +6,12 @@
 
 use super::cells::visible;
 use super::notification::summary;
-use super::observers::{ending_text, kind_text};
+use super::observers::{action_text, ending_text};
 use super::problems::{Problem, ProblemCode, problems, vm_problems};
 use super::safety_stop::details;
 use super::text::span_text;
 use super::text::status::{age_text, name_of, restore_text, totals};
-use crate::apply::ActionOutcome;
+use crate::apply::{ActionKind, ActionOutcome};
 use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::plan::bytes_text;
 use crate::policy::minute_text;
@@ -141,12 +141,13 @@ fn counts(health: &Health) -> Markup {
 
 /// The problems of the last run, and of the VMs as they stand by now, which may be from an earlier reading.
 fn all_problems(history: &RunHistory, health: &Health) -> Vec<Problem> {
-    let of_run = history
-        .last
-        .iter()
-        .flat_map(problems)
-        .filter(|problem| matches!(problem.code, ProblemCode::CascadeAlarm | ProblemCode::ActionFailed));
+    let of_run = history.last.iter().flat_map(problems).filter(|problem| is_of_run(problem.code));
     of_run.chain(vm_problems(&health.vms)).collect()
+}
+
+/// Says whether a problem is one of a run, and not of how a VM stands.
+fn is_of_run(code: ProblemCode) -> bool {
+    matches!(code, ProblemCode::CascadeAlarm | ProblemCode::MassPrune | ProblemCode::ActionFailed)
 }
 
 fn problem_list(problems: &[Problem]) -> Markup {
@@ -156,7 +157,7 @@ fn problem_list(problems: &[Problem]) -> Markup {
             ul.list {
                 @for problem in problems.iter().take(ROWS_MAX) {
                     li {
-                        strong { (name(problem.alias.as_deref().unwrap_or_default())) } " "
+                        @if let Some(alias) = &problem.alias { strong { (name(alias)) } " " }
                         @if let Some(id) = problem.vm { code { (id.short()) } " " }
                         (visible(&problem.message))
                         @if let Some(advice) = &problem.advice { br; span.quiet { (visible(advice)) } }
@@ -234,7 +235,9 @@ fn actions(history: &RunHistory) -> Markup {
             ul.list {
                 @for (vm, step) in steps.iter().take(ROWS_MAX) {
                     li {
-                        strong { (name(&vm.at.alias)) } " " (kind_text(step.kind).replace('_', " ")) ": "
+                        strong { (name(&vm.at.alias)) } " "
+                        @if step.kind == ActionKind::DeleteCloud { span.destroy { (action_text(step.kind)) } } @else { (action_text(step.kind)) }
+                        ": "
                         span class=(ending_class(step.ending)) { (ending_text(step.ending)) } ", " (visible(&step.message))
                     }
                 }
@@ -291,9 +294,10 @@ fn instant_text(instant: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::{ActionReport, RunReport, VmRef, VmReport};
     use crate::insight::Overview;
     use crate::inventory::VmId;
-    use crate::plan::SnapshotUsage;
+    use crate::plan::{MassPrune, SnapshotUsage};
     use std::sync::Arc;
     use uuid::Uuid;
 
@@ -349,6 +353,28 @@ mod tests {
         history.last = Some(last);
         let page = page(&history, at());
         for words in ["Backups of https://fifo, read as `ops`, API version 3", "those of backups in UTC."] {
+            assert!(page.contains(words), "{words} is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn deletes_from_storage_stand_out_and_too_many_are_a_problem() {
+        let mut history = history("web-1");
+        let at_vm = VmRef { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
+        let step = |kind| ActionReport { kind, ending: ActionOutcome::Done, message: "gone".to_owned() };
+        let steps = vec![step(ActionKind::DeleteLocal), step(ActionKind::DeleteCloud)];
+        let report = RunReport { vms: vec![VmReport { at: at_vm, steps }], ..RunReport::default() };
+        let mass_prune =
+            MassPrune { delete_cloud: 40, stored: 300, limit: 30, is_limit_named: false, vms: Vec::new() };
+        let (report, mass_prune) = (Some(report), Some(mass_prune));
+        history.last = Some(RunSummary { report, mass_prune, ..RunSummary::new("reconcile", at()) });
+        let page = page(&history, at());
+        for words in [
+            r#"<span class="destroy">delete from storage</span>: "#,
+            "</strong> delete locally: ",
+            "1 deleted locally, 1 deleted from storage.",
+            "<li>Too many deletes from storage: 40 of 300 stored backups (limit 30).",
+        ] {
             assert!(page.contains(words), "{words} is not in\n{page}");
         }
     }

@@ -31,6 +31,8 @@ pub enum ProblemCode {
     /// Backups vanished after a delete, and were to stay.
     CascadeAlarm,
     RunFailed,
+    /// Too many backups would have been deleted from storage, and none was.
+    MassPrune,
     /// An action failed, or no reading has shown that it happened.
     ActionFailed,
     /// A VM is left out because of a fault of this program.
@@ -78,6 +80,15 @@ pub(super) fn problems(summary: &RunSummary) -> Vec<Problem> {
                 }),
         );
     }
+    problems.extend(summary.mass_prune.iter().map(|mass_prune| Problem {
+        code: ProblemCode::MassPrune,
+        vm: None,
+        alias: None,
+        message: visible(&mass_prune.to_string()),
+        advice: Some(
+            "check `fifo-retain plan --prune`; then give the number, or correct the policy".to_owned(),
+        ),
+    }));
     problems.extend(summary.overview.iter().flat_map(|overview| vm_problems(&overview.health.vms)));
     problems.sort_by_key(|problem| problem.code);
     problems

@@ -2,6 +2,7 @@
 
 use crate::apply::{ActionKind, ActionOutcome, RunReport};
 use crate::insight::Overview;
+use crate::plan::{MassPrune, VmPlan};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
@@ -18,8 +19,12 @@ pub struct RunSummary {
     pub began: DateTime<Utc>,
     /// The health of the VMs at the last reading of FiFo; `None` for a run that did not get so far.
     pub overview: Option<Overview>,
+    /// How many actions of each kind the run was to carry out; `None` for a run that did not get so far.
+    pub planned: Option<BTreeMap<ActionKind, usize>>,
     /// The result of each action; `None` for a run that carried out nothing.
     pub report: Option<RunReport>,
+    /// The deletes from storage that were too many, so that none of them was sent.
+    pub mass_prune: Option<MassPrune>,
     /// Why the run failed as a whole.
     pub failure: Option<RunFailure>,
     /// How the run ended; `None` while it goes on.
@@ -53,10 +58,22 @@ impl RunSummary {
             identity: None,
             began,
             overview: None,
+            planned: None,
             report: None,
+            mass_prune: None,
             failure: None,
             ended: None,
         }
+    }
+
+    /// Enters what the run was to carry out.
+    pub fn plan(&mut self, vms: &[VmPlan]) {
+        const KINDS: [ActionKind; 3] = [ActionKind::Create, ActionKind::DeleteLocal, ActionKind::DeleteCloud];
+        let mut planned: BTreeMap<ActionKind, usize> = KINDS.map(|kind| (kind, 0)).into();
+        for action in vms.iter().flat_map(VmPlan::due_actions) {
+            *planned.entry(ActionKind::from(action)).or_default() += 1;
+        }
+        self.planned = Some(planned);
     }
 
     /// Says whether the run has ended and everything that was due was done.

@@ -18,7 +18,9 @@ pub(crate) struct Cloud {
     pub(crate) folder: Folder,
     pub(crate) fifo: Fifo,
     pub(crate) vms: Vec<OneVm>,
+    /// When the daily and the monthly came due.
     due: DateTime<Utc>,
+    monthly_due: DateTime<Utc>,
 }
 
 /// One VM: a monthly, and a local daily on it that is a day too old.
@@ -40,7 +42,47 @@ impl Cloud {
         Self::with(count, 100, true)
     }
 
+    /// So many VMs with so many stored dailies each, all on one monthly. Nothing is due, and nothing deletes anything: see
+    /// [`Cloud::keep`].
+    pub(crate) fn stored(count: usize, dailies: i32) -> Self {
+        Self::made(count, 100, |world, id, now, due| {
+            let monthly = taken(world, id, "monthly", None, now - MONTHLY);
+            let mut newest = monthly;
+            for days in (0..dailies).rev() {
+                let taken = taken(world, id, "daily", Some(monthly), due - TimeDelta::days(days.into()));
+                if newest != monthly {
+                    world.delete_local(id, newest, due.timestamp_micros()).unwrap();
+                }
+                newest = taken;
+            }
+            world.delete_local(id, monthly, due.timestamp_micros()).unwrap();
+            OneVm { id, monthly, daily: newest }
+        })
+    }
+
+    /// Has the policy keep so many dailies, with more lines of the policy.
+    pub(crate) fn keep(&self, dailies: u32, more: &str) {
+        let policy = policy(self.monthly_due, self.due);
+        let policy = policy.replace("type: incremental", &format!("type: incremental, keep: {dailies}"));
+        self.folder.write("policies/grandfather.yaml", &format!("{policy}{more}\n"));
+    }
+
     fn with(count: usize, upload_ms: u64, has_leftovers: bool) -> Self {
+        Self::made(count, upload_ms, |world, id, now, due| {
+            let monthly = taken(world, id, "monthly", None, now - MONTHLY);
+            let daily = taken(world, id, "daily", Some(monthly), due - TimeDelta::days(1));
+            if !has_leftovers {
+                world.delete_local(id, monthly, due.timestamp_micros()).unwrap();
+            }
+            OneVm { id, monthly, daily }
+        })
+    }
+
+    fn made(
+        count: usize,
+        upload_ms: u64,
+        fill: impl Fn(&mut World, Uuid, DateTime<Utc>, DateTime<Utc>) -> OneVm,
+    ) -> Self {
         let now = Utc::now();
         let due = now - DUE_SINCE;
         let mut world = World::new(Shape::default(), 1);
@@ -51,19 +93,15 @@ impl Cloud {
             let marked = serde_json::json!({"fifo": {"backup": 1}});
             let vm = Vm::new(&format!("vm-{number}"), &format!("hv-{number}")).with("metadata", marked);
             world.vms.insert(id, vm);
-            let monthly = taken(&mut world, id, "monthly", None, now - MONTHLY);
-            let daily = taken(&mut world, id, "daily", Some(monthly), due - TimeDelta::days(1));
-            if !has_leftovers {
-                world.delete_local(id, monthly, due.timestamp_micros()).unwrap();
-            }
-            vms.push(OneVm { id, monthly, daily });
+            vms.push(fill(&mut world, id, now, due));
         }
         world.advance(now.timestamp_micros());
         world.upload_ms = upload_ms;
         let folder = Folder::new();
-        folder.write("policies/grandfather.yaml", &policy(now - MONTHLY - TimeDelta::days(1), due));
+        let monthly_due = now - MONTHLY - TimeDelta::days(1);
+        folder.write("policies/grandfather.yaml", &policy(monthly_due, due));
         let fifo = Fifo::start(Options { world: Some(world), ..Options::default() });
-        Self { folder, fifo, vms, due }
+        Self { folder, fifo, vms, due, monthly_due }
     }
 
     /// A backup of the first VM that a person takes by hand, now.

@@ -27,6 +27,7 @@ mod plan;
 mod plan_against;
 mod plan_markdown;
 mod processes;
+mod prune;
 #[path = "../raw_server/mod.rs"]
 mod raw_server;
 mod reconcile;

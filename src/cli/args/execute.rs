@@ -1,7 +1,7 @@
 //! The arguments of the commands that execute a plan: `apply` and `reconcile`.
 
 use super::help;
-use super::planning::PlanningArgs;
+use super::planning::{PlanningArgs, PruneArgs};
 use super::reporting::ReportingArgs;
 use super::value::{interval, timeout};
 use clap::Args;
@@ -24,6 +24,9 @@ pub struct ExecuteArgs {
     /// Start the creates and leave the rest, what comes after them too, to the next run
     #[arg(long, help_heading = "Carrying out")]
     pub no_wait: bool,
+
+    #[command(flatten)]
+    pub prune: PruneArgs,
 }
 
 #[derive(Debug, Args)]
@@ -41,7 +44,7 @@ pub struct ApplyArgs {
     #[arg(long, value_name = "DURATION", value_parser = timeout, help_heading = "Carrying out")]
     pub deadline: Option<Duration>,
 
-    /// Do not ask
+    /// Do not ask, not even about deletes from storage
     #[arg(long)]
     pub auto_approve: bool,
 

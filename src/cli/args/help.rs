@@ -85,9 +85,10 @@ Exit codes:
   3    apply and reconcile: some VMs failed, gave up, are in
        conflict or unreadable, or had changed since the
        plan; the others were done
-  4    a safety stop: backups vanished after a local
-       delete, in this run or in an earlier one; `resume`
-       lifts it
+  4    a safety stop: backups vanished after a delete, in
+       this run or in an earlier one; `resume` lifts it. Or
+       --prune would delete too many backups from storage,
+       and deleted none
   5    another run for the same FiFo is in progress
   64   wrong usage
   130  interrupted (143 when terminated); nothing is lost,
@@ -144,6 +145,8 @@ Examples:
       what would be done then, were nothing done until then
   fifo-retain --format markdown plan --against main/policies
       what a change of policies does, for a pull request
+  fifo-retain plan --prune
+      also which expired backups would be deleted for good
 
 The plan is made for the later one of two instants: ours, and the server's by its `Date`. FiFo stamps \
 backups with its own clock, so one that it has just made never counts as future-dated. --at sets another instant.
@@ -151,6 +154,9 @@ backups with its own clock, so one that it has just made never counts as future-
 --against compares with the policies of the target branch, say: what this change of policies causes, what is due anyway, \
 which VMs change their protection, and a forecast of the next 35 days. --out and --detailed-exitcode are about \
 the plan itself all the same.
+
+--prune plans deletes from storage where the policy says `prune: true`. A plan with more of them than one run may send \
+is shown, and the exit code is 4.
 
 --format markdown is for a comment on a pull request. Its first line is <!-- fifo-retain plan -->, by which a job finds \
 the comment to update.";
@@ -161,6 +167,11 @@ Examples:
       what `plan --out plan.json` has saved
   fifo-retain apply --auto-approve --vm 'web-*'
       make a plan and carry it out without a question
+  fifo-retain apply --prune --auto-approve
+      also delete expired backups from storage, for good
+
+With --prune there is a second question, which only the number of the deletes from storage answers. Any other answer \
+leaves them out.
 
 A saved plan is carried out as far as a plan made now agrees with it: nothing is added, a VM that has changed \
 since is left out (exit 3), and what is no longer wanted is dropped. Applying it a second time does nothing.";
@@ -175,6 +186,8 @@ Examples:
       one event a line, for programs
   fifo-retain reconcile --every 15m --listen 127.0.0.1:9797
       stay as a service, with a page, /healthz and /metrics
+  fifo-retain reconcile --prune --allow-mass-prune 40
+      delete expired backups from storage too, up to 40
 
 With --every, a run begins that long after the last one began, and up to a tenth later by chance; what a run \
 still waits for when the next one is due, it leaves to that. No failure ends the repetition. After backups have vanished no \

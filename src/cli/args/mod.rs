@@ -22,7 +22,7 @@ pub use execute::{ApplyArgs, ExecuteArgs, ReconcileArgs};
 pub use global::{Color, Format, GlobalArgs, LogFormat, ReportFormat, TextOnly, TextOrJson, ValidateFormat};
 pub use init::{Condition, InitArgs, SelectKey};
 pub(super) use init::{policy_name, zone};
-pub use planning::{PlanArgs, PlanningArgs};
+pub use planning::{PlanArgs, PlanningArgs, PruneArgs};
 pub use reporting::ReportingArgs;
 pub use resume::ResumeArgs;
 pub use sandbox::{SandboxArgs, Style};

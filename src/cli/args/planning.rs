@@ -18,11 +18,26 @@ pub struct PlanningArgs {
     pub allow_empty: bool,
 }
 
+/// The arguments about deletes from storage.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct PruneArgs {
+    /// Delete expired backups from storage too, for good, where the policy says `prune: true`
+    #[arg(long, help_heading = "Pruning")]
+    pub prune: bool,
+
+    /// The most deletes from storage that are allowed; without it, 30 % of a VM's and 10 % of all stored backups
+    #[arg(long, value_name = "COUNT", requires = "prune", help_heading = "Pruning")]
+    pub allow_mass_prune: Option<usize>,
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = help::PLAN)]
 pub struct PlanArgs {
     #[command(flatten)]
     pub planning: PlanningArgs,
+
+    #[command(flatten)]
+    pub prune: PruneArgs,
 
     /// Save the plan to a file, as JSON that can be applied later
     #[arg(long, value_name = "FILE")]

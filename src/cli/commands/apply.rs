@@ -1,7 +1,7 @@
 //! `apply`: executes a saved plan, or a new one that was shown and agreed to.
 
 use crate::apply::ProgressTracker;
-use crate::cli::args::{ApplyArgs, TextOrJson};
+use crate::cli::args::{ApplyArgs, PruneArgs, TextOrJson};
 use crate::cli::connection::FirstContact;
 use crate::cli::context::Context;
 use crate::cli::daemon::single;
@@ -10,7 +10,7 @@ use crate::cli::execute::RunRequest;
 use crate::cli::exit::Outcome;
 use crate::cli::policies;
 use crate::cli::run_sequence::{self, Approved};
-use crate::plan::SavedPlan;
+use crate::plan::{SavedPlan, VmPlan};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -32,7 +32,10 @@ pub(in crate::cli) async fn run(args: &ApplyArgs, context: &Context) -> Result<O
     }
     single::run_and_report(context, &args.reporting, "apply", None, async |summary, monitor| {
         let saved = args.plan.as_deref().map(read_plan).transpose()?;
-        let policies = policies::load(context)?;
+        if let (Some(plan), Some(path)) = (&saved, &args.plan) {
+            refuse_deletes(plan, path, args.execute.prune)?;
+        }
+        let policies = policies::load_for(context, args.execute.prune)?;
         let mut last_shown = None;
         let approved = match (&saved, &args.plan) {
             (Some(plan), Some(path)) => Some(Approved::Saved { plan, path }),
@@ -53,6 +56,20 @@ pub(in crate::cli) async fn run(args: &ApplyArgs, context: &Context) -> Result<O
         run_sequence::run(&request, approved, context, monitor, summary).await
     })
     .await
+}
+
+/// Refuses a saved plan that deletes from storage where the command does not say so.
+fn refuse_deletes(plan: &SavedPlan, path: &Path, args: PruneArgs) -> Result<(), CliError> {
+    let backups = match plan.vms.iter().map(VmPlan::cloud_deletes).sum() {
+        0 => return Ok(()),
+        _ if args.prune => return Ok(()),
+        1 => "1 backup".to_owned(),
+        count => format!("{count} backups"),
+    };
+    let message =
+        format!("{} deletes {backups} from storage, for good, and --prune is not given", path.display());
+    Err(CliError::new(Kind::Usage, message)
+        .hint("give --prune to delete them, or make a plan without them: `fifo-retain plan --out FILE`"))
 }
 
 /// Reads a saved plan.

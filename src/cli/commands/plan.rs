@@ -9,7 +9,8 @@ use crate::cli::files;
 use crate::cli::latch;
 use crate::cli::planning::{self, KeptVms, Planned, Wanted};
 use crate::cli::policies;
-use crate::plan::Plan;
+use crate::plan::{MassPrune, Plan};
+use crate::render::json::Obstacles;
 use crate::render::markdown::{MAX_BYTES_DEFAULT, PlanPageParts};
 use crate::render::text::PlanExtras;
 use crate::render::{self, Styles};
@@ -20,9 +21,9 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
     refuse_what_does_not_go_together(args, format)?;
     let before = match args.against.as_slice() {
         [] => None,
-        paths => Some(policies::load_against(context, paths)?),
+        paths => Some(policies::load_against(context, paths, args.prune)?),
     };
-    let policies = policies::load(context)?;
+    let policies = policies::load_for(context, args.prune)?;
     let fifo = PendingConnection::of(context)?;
     let stop = latch::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
@@ -32,14 +33,16 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
     let compared = before.map(|before| planning::compare_with(&before, &policies, &planned));
     let estimate = planned.estimate(&planned.plan);
     let Planned { plan, inventory, identity, .. } = planned;
+    let mass_prune = MassPrune::of(&plan.vms, plan.summary.stored, args.prune.allow_mass_prune);
+    let obstacles = Obstacles { stop: stop.as_ref(), mass_prune: mass_prune.as_ref() };
 
     // Saved before it is shown: the file is written even if the pipe is closed early.
     if let Some(path) = &args.out {
         save(&plan, path)?;
     }
     context.print(|out| match (format, &compared) {
-        (ReportFormat::Json, None) => render::json::plan(&plan, stop.as_ref(), out),
-        (ReportFormat::Json, Some(compared)) => render::json::comparison(&plan, compared, stop.as_ref(), out),
+        (ReportFormat::Json, None) => render::json::plan(&plan, obstacles, out),
+        (ReportFormat::Json, Some(compared)) => render::json::comparison(&plan, compared, obstacles, out),
         (ReportFormat::Markdown, compared) => {
             let mut diff = Vec::new();
             if args.diff {
@@ -49,6 +52,7 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
             let parts = PlanPageParts {
                 comparison: compared.as_ref(),
                 stop: stop.as_ref(),
+                mass_prune: mass_prune.as_ref(),
                 identity: Some(&identity),
                 diff: &diff,
             };
@@ -60,7 +64,11 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
                 render::diff::plan(&plan, &policies, &inventory, &context.text_options.styles, out)?;
                 writeln!(out)?;
             }
-            let extras = PlanExtras { identity: Some(&identity), estimate: Some(&estimate) };
+            let extras = PlanExtras {
+                identity: Some(&identity),
+                estimate: Some(&estimate),
+                mass_prune: mass_prune.as_ref(),
+            };
             render::text::plan(&plan, extras, &context.text_options, out)?;
             match compared {
                 Some(compared) => render::text::comparison(compared, &plan, &context.text_options, out),
@@ -68,6 +76,9 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
             }
         }
     })?;
+    if mass_prune.is_some() {
+        return Ok(Outcome::MassPrune);
+    }
     // A fault of this program shows in the exit code, with or without --detailed-exitcode.
     if plan.summary.fault > 0 {
         return Ok(Outcome::SomeFailed);
@@ -100,7 +111,7 @@ fn refuse_what_does_not_go_together(args: &PlanArgs, format: ReportFormat) -> Re
 
 /// Writes a plan to a file that only its owner may read, whole or not at all.
 fn save(plan: &Plan, path: &Path) -> Result<(), CliError> {
-    let saved = files::put(path, files::PRIVATE, |out| render::json::plan(plan, None, out));
+    let saved = files::put(path, files::PRIVATE, |out| render::json::plan(plan, Obstacles::default(), out));
     saved.map_err(|error| {
         CliError::new(Kind::Files, format!("failed to save the plan to {}", path.display())).because(error)
     })?;

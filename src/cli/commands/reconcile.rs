@@ -25,7 +25,7 @@ pub(in crate::cli) async fn run(args: &ReconcileArgs, context: &Context) -> Resu
                 args,
                 context,
                 &interrupt,
-                policies::load(context),
+                policies::load_for(context, args.execute.prune),
                 &mut single::RunMemory::default(),
                 monitor,
                 summary,

@@ -142,8 +142,8 @@ pub(in crate::cli) fn is_not_a_run(ended: &Result<Outcome, CliError>) -> bool {
 
 /// Enters the end of a run into its summary.
 pub(in crate::cli) fn close(summary: &mut RunSummary, context: &Context, ended: &Result<Outcome, CliError>) {
-    let exit_code = exit::code(ended);
-    summary.ended = Some(RunEnd { at: context.now(), exit_code, outcome: exit::word(exit_code) });
+    summary.ended =
+        Some(RunEnd { at: context.now(), exit_code: exit::code(ended), outcome: exit::word(ended) });
     summary.failure = ended
         .as_ref()
         .err()

@@ -126,7 +126,7 @@ impl Scheduler<'_> {
         let mut chance = fastrand::Rng::with_seed(self.context.run_number());
         loop {
             let next = Instant::now() + self.every + self.every.mul_f64(JITTER * chance.f64());
-            let policies = policies::load(self.context);
+            let policies = policies::load_for(self.context, self.args.execute.prune);
             // Of use the first time, and after every SIGHUP; in between it changes nothing.
             service(self.context, &[ServiceState::Ready, ServiceState::Status("a run is under way")]);
             let (ended, at_once) = self.run_once(policies, next, hangups).await;
@@ -205,7 +205,7 @@ impl Scheduler<'_> {
             context.report_error(error);
         }
         close(&mut summary, context, &ended);
-        let is_stopped = exit::code(&ended) == exit::SAFETY_STOP;
+        let is_stopped = exit::is_safety_stop(&ended);
         let endpoint = summary.endpoint.clone();
         let latch = endpoint.and_then(|endpoint| latch::of(context, &endpoint).ok());
         let pause = if at_once { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };

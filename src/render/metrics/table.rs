@@ -16,7 +16,7 @@ const TIER: &[&str] = &["vm", "alias", "policy", "tier"];
 const ACTION: &[&str] = &["action", "outcome"];
 
 /// Every metric, in the order they are written in.
-pub const METRICS: [Metric; 28] = [
+pub const METRICS: [Metric; 30] = [
     gauge("fifo_retain_build_info", &["version"], "The program, by its version; always 1", |_| {
         vec![Sample { labels: vec![env!("CARGO_PKG_VERSION").to_owned()], value: Value::Integer(1) }]
     }),
@@ -50,6 +50,26 @@ pub const METRICS: [Metric; 28] = [
         &[],
         "How many backups vanished after local deletes of the last run; anything but 0 is an alarm",
         |it| of_last(it, |last| Some(vanished(last))),
+    ),
+    gauge(
+        "fifo_retain_last_run_planned_actions",
+        &["action"],
+        "How many actions the last run was to carry out",
+        |it| {
+            let planned = it.history.last.iter().filter_map(|last| last.planned.as_ref()).flatten();
+            planned.map(|(kind, count)| sample([kind_text(*kind).to_owned()], whole(*count))).collect()
+        },
+    ),
+    gauge(
+        "fifo_retain_last_run_refused_deletes",
+        &[],
+        "How many deletes from storage were too many for the last run, which sent none of them; 0 within the limit",
+        |it| {
+            of_last(it, |last| {
+                last.planned.as_ref()?;
+                Some(last.mass_prune.as_ref().map_or(Value::Integer(0), |it| whole(it.delete_cloud)))
+            })
+        },
     ),
     gauge("fifo_retain_last_run_actions", ACTION, "How the actions of the last run ended", |it| {
         let last = it.history.last.as_ref().filter(|last| last.report.is_some());

@@ -5,8 +5,8 @@ use crate::apply::{
 use crate::insight::status::{BackupHealth, Health, NewestBackup, VmHealth};
 use crate::insight::{Overview, TierHealth};
 use crate::inventory::{BackupId, VmId};
-use crate::plan::SnapshotUsage;
 use crate::plan::Status;
+use crate::plan::{MassPrune, SnapshotUsage};
 use crate::run::{RunEnd, RunSummary};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +86,16 @@ fn a_run() -> RunSummary {
             interrupted: false,
         }),
         overview: Some(overview(vec![vm(1, "web-1", BackupHealth::Safe)])),
+        planned: Some(
+            [(ActionKind::Create, 1), (ActionKind::DeleteLocal, 3), (ActionKind::DeleteCloud, 40)].into(),
+        ),
+        mass_prune: Some(MassPrune {
+            delete_cloud: 40,
+            stored: 300,
+            limit: 30,
+            is_limit_named: false,
+            vms: Vec::new(),
+        }),
         ended: Some(RunEnd { at: at(), exit_code: 0, outcome: "done" }),
         ..RunSummary::new("reconcile", at() - TimeDelta::milliseconds(90_500))
     }
@@ -182,6 +192,8 @@ fn counters_survive_from_run_to_run_and_are_for_loops_only() {
         "fifo_retain_runs_total{outcome=\"done\"} 2",
         "fifo_retain_last_run_duration_seconds 90.5",
         "fifo_retain_last_run_vanished_backups 2",
+        "fifo_retain_last_run_planned_actions{action=\"delete_cloud\"} 40",
+        "fifo_retain_last_run_refused_deletes 40",
         "fifo_retain_run_interval_seconds 900.0",
     ] {
         assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");

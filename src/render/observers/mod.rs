@@ -164,11 +164,12 @@ impl TextObserver {
     }
 
     fn end(&self, state: &mut State, at: &VmRef, step: &ActionRef, ending: ActionOutcome, message: &str) {
-        let (what, tier, backup) = match step {
-            ActionRef::Create { tier, backup, .. } => ("create", tier, *backup),
-            ActionRef::DeleteLocal { tier, backup } => ("delete locally", tier, *backup),
-            ActionRef::DeleteCloud { tier, backup } => ("delete from storage", tier, Some(*backup)),
+        let (kind, tier, backup) = match step {
+            ActionRef::Create { tier, backup, .. } => (ActionKind::Create, tier, *backup),
+            ActionRef::DeleteLocal { tier, backup } => (ActionKind::DeleteLocal, tier, *backup),
+            ActionRef::DeleteCloud { tier, backup } => (ActionKind::DeleteCloud, tier, Some(*backup)),
         };
+        let what = action_text(kind);
         if ending == ActionOutcome::Interrupted && !state.started.contains(&at.vm) {
             state.not_started.insert(at.vm);
             return;
@@ -286,6 +287,15 @@ pub(super) fn ending_text(ending: ActionOutcome) -> &'static str {
     }
 }
 
+/// Returns what is done by a kind of action, for people.
+pub(super) fn action_text(kind: ActionKind) -> &'static str {
+    match kind {
+        ActionKind::Create => "create",
+        ActionKind::DeleteLocal => "delete locally",
+        ActionKind::DeleteCloud => "delete from storage",
+    }
+}
+
 /// Returns the word for a kind of action, the same as in JSON.
 pub(super) fn kind_text(kind: ActionKind) -> &'static str {
     match kind {
@@ -295,9 +305,13 @@ pub(super) fn kind_text(kind: ActionKind) -> &'static str {
     }
 }
 
-/// Writes the counts of a run in one line, always in this form: what is not there is left out behind the first two.
+/// Writes the counts of a run in one line, always in this form: what is not there is left out behind the first two. Deletes from
+/// storage are the third.
 pub fn counts_text(tally: &RunCounts) -> String {
     let mut text = format!("Done: {} created, {} deleted locally", tally.created, tally.deleted_local);
+    if tally.deleted_cloud > 0 {
+        text.push_str(&format!(", {} deleted from storage", tally.deleted_cloud));
+    }
     let others = [
         (tally.started, "started"),
         (tally.left, "left to the next run"),

@@ -2,7 +2,10 @@
 
 use super::Detail;
 use super::rows::{self, Row, RowGroup};
-use crate::plan::{Action, Create, DeleteCloud, DeleteLocal, Note, NoteCode, Plan, Status, VmPlan};
+use crate::plan::{
+    Action, Create, DeleteCloud, DeleteLocal, Note, NoteCode, Plan, Status, VmPlan, bytes_text,
+};
+use crate::policy::minute_text;
 use crate::render::cells::visible;
 use crate::render::natural;
 use crate::render::words::{ProblemName, wording};
@@ -66,13 +69,14 @@ struct Key<'p> {
     policy: Option<&'p str>,
     status: Status,
     actions: Vec<ActionKey<'p>>,
+    /// The tiers of the backups that are deleted from storage; how many of each differs from VM to VM.
+    pruned_tiers: BTreeSet<&'p str>,
     notes: Vec<NoteCode>,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ActionKey<'p> {
     Create { tier: &'p str, parent_tier: Option<&'p str> },
-    DeleteCloud { tier: &'p str },
     DeleteLocal { is_new: bool, tier: &'p str, flaw: Option<ProblemName>, after_create: bool },
 }
 
@@ -82,27 +86,29 @@ impl<'p> Key<'p> {
         Self {
             policy: vm.policy.as_deref(),
             status: vm.status,
-            actions: vm.actions.iter().map(|action| ActionKey::of(vm, action)).collect(),
+            actions: vm.actions.iter().filter_map(|action| ActionKey::of(vm, action)).collect(),
+            pruned_tiers: cloud_deletes(vm).map(|delete| delete.tier.as_str()).collect(),
             notes: notes.collect(),
         }
     }
 }
 
 impl<'p> ActionKey<'p> {
-    fn of(vm: &VmPlan, action: &'p Action) -> Self {
+    fn of(vm: &VmPlan, action: &'p Action) -> Option<Self> {
         match action {
             Action::Create(Create { tier, parent, parent_tier, .. }) => {
-                Self::Create { tier, parent_tier: parent.map(|_| parent_tier.as_deref().unwrap_or("backup")) }
+                let parent_tier = parent.map(|_| parent_tier.as_deref().unwrap_or("backup"));
+                Some(Self::Create { tier, parent_tier })
             }
-            Action::DeleteCloud(DeleteCloud { tier, .. }) => Self::DeleteCloud { tier },
+            Action::DeleteCloud(_) => None,
             Action::DeleteLocal(DeleteLocal { backup, tier, after_create, .. }) => {
                 let mut notes = vm.notes.iter().filter(|note| backup.is_some() && note.backup == *backup);
-                Self::DeleteLocal {
+                Some(Self::DeleteLocal {
                     is_new: backup.is_none(),
                     tier,
                     flaw: notes.find_map(|note| wording(note).problem),
                     after_create: *after_create,
-                }
+                })
             }
         }
     }
@@ -110,26 +116,26 @@ impl<'p> ActionKey<'p> {
 
 /// Puts a group into words: the rows of its first VM, with what differs between the VMs replaced.
 fn grouped(vms: &[&VmPlan], detail: Detail) -> Option<RowGroup> {
-    let (vm, others) = vms.split_first()?;
-    let first = rows::block(vm, detail);
+    let [vm, others @ ..] = vms else { return None };
     if others.is_empty() {
-        return Some(first);
+        return Some(rows::block(vm, detail));
     }
+    let vm = without_prune(vm);
+    let first = rows::block(&vm, detail);
     let mut shared = vec![Shared { what: true, why: true }; first.rows.len()];
-    for other in others.iter().map(|vm| rows::block(vm, detail)) {
+    for other in others.iter().map(|vm| rows::block(&without_prune(vm), detail)) {
         for (shared, (row, other)) in shared.iter_mut().zip(first.rows.iter().zip(&other.rows)) {
             shared.what &= other.what == row.what;
             shared.why &= other.why == row.why;
         }
     }
     let rows = first.rows.iter().zip(shared).enumerate();
-    let rows = rows.map(|(place, (row, shared))| grouped_row(vms, row, shared, action_of(vm, row, place)));
-    Some(RowGroup {
-        alias: names(vms),
-        id: format!("({} VMs)", vms.len()),
-        rows: rows.collect(),
-        policy: first.policy,
-    })
+    let mut rows: Vec<Row> = rows
+        .map(|(place, (row, shared))| grouped_row(vms, row, shared, action_of(&vm, row, place)))
+        .collect();
+    let place = rows_above(&vm) + vm.actions.len();
+    rows.splice(place..place, prune_rows(vms));
+    Some(RowGroup { alias: names(vms), id: format!("({} VMs)", vms.len()), rows, policy: first.policy })
 }
 
 /// What is the same in a row of all VMs of a group.
@@ -142,18 +148,14 @@ struct Shared {
 fn grouped_row(vms: &[&VmPlan], row: &Row, shared: Shared, action: Option<&Action>) -> Row {
     let count = vms.len();
     let what = match (shared.what, action) {
-        (true, None | Some(Action::Create(_))) => row.what.clone(),
+        (true, None | Some(Action::Create(_) | Action::DeleteCloud(_))) => row.what.clone(),
         (false, Some(Action::Create(create))) => visible(&undated_create(create)),
         (true, Some(Action::DeleteLocal(_))) => format!("{}, {count} snapshots", row.what),
         (false, Some(Action::DeleteLocal(_))) => {
             let (begin, _) = row.what.split_once(" of ").unwrap_or((&row.what, ""));
             format!("{begin}, {count} snapshots of different times")
         }
-        (true, Some(Action::DeleteCloud(_))) => format!("{}, {count} backups", row.what),
-        (false, Some(Action::DeleteCloud(delete))) => {
-            format!("{}, {count} backups of different times", visible(&delete.tier))
-        }
-        (false, None) => format!("for example: {}", row.what),
+        (false, None | Some(Action::DeleteCloud(_))) => format!("for example: {}", row.what),
     };
     let why = match (shared.why, action) {
         (true, _) => row.why.clone(),
@@ -163,15 +165,47 @@ fn grouped_row(vms: &[&VmPlan], row: &Row, shared: Shared, action: Option<&Actio
     Row { what, why, ..row.clone() }
 }
 
-/// Returns the action that a row is about. Above the actions stand the notes on why none is carried out.
+fn cloud_deletes(vm: &VmPlan) -> impl Iterator<Item = &DeleteCloud> {
+    vm.actions.iter().filter_map(Action::as_cloud_delete)
+}
+
+fn without_prune(vm: &VmPlan) -> VmPlan {
+    let actions = vm.actions.iter().filter(|action| !action.is_cloud_delete());
+    VmPlan { actions: actions.cloned().collect(), ..vm.clone() }
+}
+
+/// Returns a row for each tier of which backups are deleted from storage: how many, how large, and the oldest.
+fn prune_rows(vms: &[&VmPlan]) -> Vec<Row> {
+    let mut tiers: BTreeMap<&str, Vec<&DeleteCloud>> = BTreeMap::new();
+    for delete in vms.iter().flat_map(|vm| cloud_deletes(vm)) {
+        tiers.entry(delete.tier.as_str()).or_default().push(delete);
+    }
+    let is_suspended = vms.first().is_some_and(|vm| vm.is_suspended());
+    let (symbol, verb) = rows::prune_verb(is_suspended);
+    let row = |(tier, deletes): (&str, Vec<&DeleteCloud>)| {
+        let bytes = deletes.iter().filter_map(|delete| delete.size_bytes).fold(0, u64::saturating_add);
+        let oldest = deletes.iter().map(|delete| delete.taken).min()?;
+        let what =
+            format!("{tier}, {} backups since {}, {}", deletes.len(), minute_text(oldest), bytes_text(bytes));
+        let reasons: BTreeSet<String> = deletes.iter().map(|delete| delete.reason.to_string()).collect();
+        let why = match (reasons.len(), reasons.into_iter().next()) {
+            (1, Some(reason)) => reason,
+            (_, reason) => format!("for example: {}", reason.unwrap_or_default()),
+        };
+        Some(Row { symbol, verb, what: visible(&what), why: visible(&why) })
+    };
+    tiers.into_iter().filter_map(row).collect()
+}
+
+/// Counts the rows above the actions: the notes on why none is carried out.
+fn rows_above(vm: &VmPlan) -> usize {
+    vm.notes.iter().filter(|note| rows::stands_above(note)).count()
+}
+
+/// Returns the action that a row is about.
 fn action_of<'p>(vm: &'p VmPlan, row: &Row, place: usize) -> Option<&'p Action> {
-    let above = vm.notes.iter().filter(|note| rows::stands_above(note)).count();
-    let action = vm.actions.get(place.checked_sub(above)?);
-    action.filter(|_| {
-        row.verb.ends_with("create")
-            || row.verb.ends_with("delete locally")
-            || row.verb.ends_with("delete from storage")
-    })
+    let action = vm.actions.get(place.checked_sub(rows_above(vm))?);
+    action.filter(|_| row.verb.ends_with("create") || row.verb.ends_with("delete locally"))
 }
 
 fn undated_create(create: &Create) -> String {

@@ -16,7 +16,7 @@ mod tests;
 use super::cells::{visible, wrapped};
 use super::words::{ProblemName, wording};
 use crate::insight::{AbandonedBackups, Estimate};
-use crate::plan::{NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan, bytes_text};
+use crate::plan::{MassPrune, NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan, bytes_text};
 pub use comparison::comparison;
 pub(super) use comparison::{change_totals, forecast_rows, protection_change_text, protection_text};
 use groups::Blocks;
@@ -35,6 +35,8 @@ pub struct PlanExtras<'a> {
     pub identity: Option<&'a str>,
     /// The estimate of the bytes that the plan frees and uploads.
     pub estimate: Option<&'a Estimate>,
+    /// The deletes from storage, where they are too many for one run.
+    pub mass_prune: Option<&'a MassPrune>,
 }
 
 /// Says which FiFo was read, as whom, and in which zone times are: `FiFo: https://fifo.example.com as `ops`. Times:
@@ -54,7 +56,7 @@ pub fn plan(
     options: &TextOptions,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    if is_left_out(plan, options.detail) {
+    if is_left_out(plan, options.detail) && extras.mass_prune.is_none() {
         return Ok(());
     }
     let blocks = Blocks::new(plan, options.detail);
@@ -71,6 +73,12 @@ pub fn plan(
     for line in remarks(plan, options.detail).into_iter().chain(origin).chain(estimate) {
         for line in wrapped(&line, options.columns) {
             writeln!(out, "{line}")?;
+        }
+    }
+    if let Some(mass_prune) = extras.mass_prune {
+        let alarm = options.styles.alarm;
+        for line in wrapped(&format!("{}.", visible(&mass_prune.to_string())), options.columns) {
+            writeln!(out, "{alarm}{line}{alarm:#}")?;
         }
     }
     writeln!(out, "{}", totals(&plan.summary))

@@ -80,16 +80,26 @@ fn action_row(vm: &VmPlan, action: &Action, detail: Detail) -> Row {
             (Symbol::Delete, "delete locally", delete_text(vm, delete, detail), delete.reason.to_string())
         }
         Action::DeleteCloud(delete) => {
-            (Symbol::Destroy, "delete from storage", stored_text(delete, detail), delete.reason.to_string())
+            let (symbol, verb) = prune_verb(false);
+            (symbol, verb, stored_text(delete, detail), delete.reason.to_string())
         }
     };
     let (symbol, verb) = match action {
         _ if !vm.is_suspended() => (symbol, verb),
         Action::Create(_) => (Symbol::Held, "would create"),
         Action::DeleteLocal(_) => (Symbol::Held, "would delete locally"),
-        Action::DeleteCloud(_) => (Symbol::Held, "would delete from storage"),
+        Action::DeleteCloud(_) => prune_verb(true),
     };
     Row { symbol, verb, what: visible(&what), why: visible(&why) }
+}
+
+/// Returns how deletes from storage are shown.
+pub(super) fn prune_verb(is_suspended: bool) -> (Symbol, &'static str) {
+    if is_suspended {
+        (Symbol::Held, "would delete from storage")
+    } else {
+        (Symbol::Destroy, "delete from storage")
+    }
 }
 
 pub(in crate::render) fn create_text(create: &Create, detail: Detail) -> String {

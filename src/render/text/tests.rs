@@ -1,8 +1,9 @@
 use super::*;
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{
-    Action, Attempt, BackupKind, BackupLabel, BackupName, Create, CreateReason, DeleteLocal, DeleteReason,
-    ExpiredBackups, FORMAT, Note, NoteKind, PruneHold, SnapshotUsage, Status, SuspendedUntil,
+    Action, Attempt, BackupKind, BackupLabel, BackupName, Create, CreateReason, DeleteCloud, DeleteLocal,
+    DeleteReason, ExpiredBackups, FORMAT, LastKept, Note, NoteKind, PruneHold, SnapshotUsage, Status,
+    SuspendedUntil,
 };
 use crate::policy::Name;
 use crate::render::Styles;
@@ -391,4 +392,54 @@ fn colour_changes_no_word() {
     let stripped = anstream::adapter::strip_str(&colored).to_string();
     let trimmed = |text: &str| text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
     assert_eq!(trimmed(&stripped), trimmed(&plain(&cloud(), 130, Detail::Full)));
+}
+
+fn prune(number: u128, tier: &str, taken: &str) -> Action {
+    Action::DeleteCloud(DeleteCloud {
+        backup: backup(number),
+        tier: tier.to_owned(),
+        taken: at(taken),
+        size_bytes: Some(3 << 30),
+        reason: DeleteReason::Expired(LastKept::OwnKeep { keep: 7, until: at("2026-10-08 01:00") }),
+    })
+}
+
+fn pruned(alias: &str, deletes: u128) -> VmPlan {
+    let mut vm = vm(alias, "grandfather", Status::Changes);
+    vm.actions = vec![delete("daily", "2026-11-20 01:00", false)];
+    vm.actions
+        .extend((0..deletes).map(|number| prune(number, "daily", &format!("2026-10-0{} 01:00", number + 1))));
+    vm.actions.push(prune(99, "weekly", "2026-10-04 01:00"));
+    vm
+}
+
+#[test]
+fn deletes_from_storage_have_a_sign_a_word_and_a_count_of_their_own() {
+    let summary = Summary { delete_local: 1, delete_cloud: 2, ..Summary::default() };
+    let plan = of(vec![pruned("web-1", 1)], summary);
+    insta::assert_snapshot!(plain(&plan, 120, Detail::Usual), @r"
+    web-1  4fa44310  grandfather
+      - delete locally       daily of 2026-11-20 01:00            no longer needed as a parent
+      x delete from storage  daily of 2026-10-01 01:00, 3.0 GiB   expired: only the 7 newest of its tier are kept
+      x delete from storage  weekly of 2026-10-04 01:00, 3.0 GiB  expired: only the 7 newest of its tier are kept
+
+    Plan: 0 to create, 1 to delete locally, 2 to delete from storage, for good; 0 up to date, 0 waiting, 0 blocked, 0 unprotected.
+    ");
+    let colored = written(&plan, 120, Detail::Usual, Styles::colored());
+    let destroy = Styles::colored().destroy;
+    assert_eq!(colored.matches(&format!("{destroy}x delete from storage")).count(), 2, "{colored}");
+}
+
+#[test]
+fn deletes_from_storage_of_many_vms_are_counted_by_tier() {
+    let vms: Vec<VmPlan> = (1..=40).map(|number| pruned(&format!("web-{number}"), 1 + number % 3)).collect();
+    let plan = of(vms, Summary { delete_local: 40, delete_cloud: 120, ..Summary::default() });
+    insta::assert_snapshot!(plain(&plan, 140, Detail::Usual), @r"
+    web-*  (40 VMs)  grandfather
+      - delete locally       daily of 2026-11-20 01:00, 40 snapshots               no longer needed as a parent
+      x delete from storage  daily, 80 backups since 2026-10-01 01:00, 240.0 GiB   expired: only the 7 newest of its tier are kept
+      x delete from storage  weekly, 40 backups since 2026-10-04 01:00, 120.0 GiB  expired: only the 7 newest of its tier are kept
+
+    Plan: 0 to create, 40 to delete locally, 120 to delete from storage, for good; 0 up to date, 0 waiting, 0 blocked, 0 unprotected.
+    ");
 }

@@ -1,0 +1,194 @@
+//! Deletes from storage: shown, limited, asked about, and only sent where policy and command say so.
+
+use crate::cloud::Cloud;
+use crate::harness::Ended;
+use crate::terminal::Terminal;
+use fifo_retain::plan::SavedPlan;
+use serde_json::{Value, json};
+
+/// Two VMs with eleven stored backups each, of which one is expired: within the limits.
+fn within_the_limits() -> Cloud {
+    let cloud = Cloud::stored(2, 10);
+    cloud.keep(9, "prune: true");
+    cloud
+}
+
+/// The same, where eight are expired.
+fn over_the_limits() -> Cloud {
+    let cloud = Cloud::stored(2, 10);
+    cloud.keep(2, "prune: true");
+    cloud
+}
+
+fn run(cloud: &Cloud, line: &[&str]) -> Ended {
+    cloud.folder.ask(&cloud.fifo, line)
+}
+
+fn planned(cloud: &Cloud, line: &[&str], code: i32) -> Value {
+    serde_json::from_str(&run(cloud, &[&["--format", "json", "plan"], line].concat()).code(code).out).unwrap()
+}
+
+/// Checks that no DELETE has reached FiFo.
+#[track_caller]
+fn nothing_deleted(cloud: &Cloud) {
+    assert_eq!(cloud.asked().get("DELETE"), None);
+}
+
+#[test]
+fn without_either_switch_nothing_is_deleted_from_storage() {
+    let cloud = within_the_limits();
+    for line in [&["plan"][..], &["reconcile"], &["apply", "--auto-approve"]] {
+        let ended = run(&cloud, line).code(0);
+        assert!(!ended.out.contains("delete from storage"), "{}", ended.out);
+    }
+    cloud.keep(9, "");
+    for line in [&["plan", "--prune"][..], &["reconcile", "--prune"], &["apply", "--auto-approve", "--prune"]]
+    {
+        let ended = run(&cloud, line).code(0);
+        assert!(!ended.out.contains("delete from storage"), "{}", ended.out);
+        let warning = "warning: --prune deletes nothing: no policy says `prune: true`";
+        assert!(ended.err.contains(warning), "{}", ended.err);
+    }
+    nothing_deleted(&cloud);
+}
+
+#[test]
+fn the_plan_shows_what_would_be_deleted_for_good() {
+    let cloud = within_the_limits();
+    let ended = run(&cloud, &["plan", "--prune"]).code(0);
+    assert_eq!(ended.out.matches("x delete from storage  daily of ").count(), 2, "{}", ended.out);
+    assert!(ended.out.contains("expired: only the 9 newest of its tier are kept"), "{}", ended.out);
+    let last = "Plan: 0 to create, 0 to delete locally, 2 to delete from storage, for good; 0 up to date, ";
+    assert!(ended.last_line().starts_with(last), "{}", ended.out);
+    run(&cloud, &["plan", "--prune", "--detailed-exitcode"]).code(2);
+    run(&cloud, &["plan", "--detailed-exitcode"]).code(0);
+    nothing_deleted(&cloud);
+}
+
+#[test]
+fn a_count_without_prune_is_wrong_usage() {
+    let cloud = within_the_limits();
+    for command in ["plan", "apply", "reconcile"] {
+        let ended = run(&cloud, &[command, "--allow-mass-prune", "3"]).code(64);
+        assert!(ended.err.contains("--prune"), "{}", ended.err);
+    }
+    assert_eq!(cloud.fifo.asked(), [""; 0]);
+}
+
+#[test]
+fn a_plan_that_deletes_too_much_is_shown_and_exits_with_4() {
+    let cloud = over_the_limits();
+    let output = "Too many deletes from storage: 16 of 22 stored backups (limit 2); 8 of 11 of vm-1 (limit 3); \
+                  8 of 11 of vm-2 (limit 3). None of them is deleted without --allow-mass-prune 16.";
+    let joined = |ended: &Ended| ended.out.replace('\n', " ");
+    let ended = run(&cloud, &["plan", "--prune"]).code(4);
+    assert_eq!(ended.out.matches("x delete from storage  daily of ").count(), 16, "{}", ended.out);
+    assert!(joined(&ended).contains(output), "{}", ended.out);
+    assert!(ended.last_line().contains("16 to delete from storage, for good"), "{}", ended.out);
+    let ended = run(&cloud, &["-qq", "plan", "--prune", "--detailed-exitcode"]).code(4);
+    assert!(joined(&ended).contains(output), "{}", ended.out);
+    let ended = run(&cloud, &["--format", "markdown", "plan", "--prune"]).code(4);
+    assert!(
+        ended.out.contains("\n**Too many deletes from storage: 16 of 22 stored backups"),
+        "{}",
+        ended.out
+    );
+
+    let plan = planned(&cloud, &["--prune"], 4);
+    let of = |number: usize| {
+        let vm = &cloud.vms[number - 1];
+        json!({"uuid": vm.id, "alias": format!("vm-{number}"), "delete_cloud": 8, "stored": 11, "limit": 3})
+    };
+    let wanted = json!({
+        "delete_cloud": 16, "stored": 22, "limit": 2, "is_limit_named": false, "vms": [of(1), of(2)],
+    });
+    assert_eq!(plan["mass_prune"], wanted);
+
+    // Fewer than the plan deletes are no agreement, and as many are.
+    let ended = run(&cloud, &["plan", "--prune", "--allow-mass-prune", "15"]).code(4);
+    assert!(joined(&ended).contains("storage: 16 (--allow-mass-prune says 15). None"), "{}", ended.out);
+    let ended = run(&cloud, &["plan", "--prune", "--allow-mass-prune", "16"]).code(0);
+    assert!(!ended.out.contains("Too many"), "{}", ended.out);
+    assert_eq!(planned(&cloud, &["--prune", "--allow-mass-prune", "16"], 0).get("mass_prune"), None);
+}
+
+#[test]
+fn one_vm_is_measured_by_the_whole_cloud() {
+    let cloud = within_the_limits();
+    let plan = planned(&cloud, &["--prune", "--vm", "vm-2"], 0);
+    assert_eq!((&plan["summary"]["delete_cloud"], &plan["summary"]["stored"]), (&json!(1), &json!(22)));
+    assert_eq!(plan["vms"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn too_many_deletes_are_left_out_of_a_run_and_everything_else_is_done() {
+    let cloud = over_the_limits();
+    for line in [&["reconcile", "--prune"][..], &["apply", "--prune", "--auto-approve"]] {
+        let ended = run(&cloud, line).code(4);
+        assert!(ended.err.contains("warning: Too many deletes from storage: 16 of 22"), "{}", ended.err);
+        assert_eq!(ended.last_line(), "Done: 0 created, 0 deleted locally.");
+    }
+    let ended = run(&cloud, &["-qq", "reconcile", "--prune"]).code(4);
+    assert!(ended.out.contains("\nToo many deletes from storage: 16 of 22"), "{}", ended.out);
+    let ended = run(&cloud, &["--format", "json", "reconcile", "--prune"]).code(4);
+    assert!(ended.out.contains(r#""event":"warning","message":"Too many deletes"#), "{}", ended.out);
+    nothing_deleted(&cloud);
+}
+
+#[test]
+fn a_saved_plan_with_deletes_from_storage_needs_the_switch_too() {
+    let cloud = within_the_limits();
+    run(&cloud, &["plan", "--prune", "--out", "plan.json"]).code(0);
+    let before = cloud.fifo.asked();
+    let ended = run(&cloud, &["apply", "plan.json"]).code(64);
+    let output = "error: plan.json deletes 2 backups from storage, for good, and --prune is not given";
+    assert!(ended.err.starts_with(output) && ended.err.contains("hint: give --prune"), "{}", ended.err);
+    assert_eq!((ended.out.as_str(), cloud.fifo.asked()), ("", before));
+    // The policy is the other switch, by now.
+    cloud.keep(9, "");
+    let ended = run(&cloud, &["apply", "plan.json", "--prune"]).code(0);
+    assert!(ended.err.contains("nothing is left to do"), "{}", ended.err);
+    nothing_deleted(&cloud);
+}
+
+#[test]
+fn a_saved_plan_is_limited_by_what_is_carried_out() {
+    let cloud = over_the_limits();
+    run(&cloud, &["plan", "--prune", "--out", "plan.json"]).code(4);
+    let plan: SavedPlan = serde_json::from_str(&cloud.folder.read("plan.json")).unwrap();
+    assert_eq!(plan.summary.delete_cloud, 16);
+    let ended = run(&cloud, &["apply", "plan.json", "--prune"]).code(4);
+    assert!(ended.err.contains("Too many deletes from storage: 16 of 22"), "{}", ended.err);
+    // By now only one of a VM is expired.
+    cloud.keep(9, "prune: true");
+    let ended = run(&cloud, &["apply", "plan.json", "--prune", "--allow-mass-prune", "1"]).code(4);
+    assert!(ended.err.contains("storage: 2 (--allow-mass-prune says 1)"), "{}", ended.err);
+    nothing_deleted(&cloud);
+}
+
+#[test]
+fn a_person_who_does_not_type_the_number_deletes_nothing() {
+    let cloud = within_the_limits();
+    for (yes, number) in [("n", None), ("y", Some("y")), ("y", Some("")), ("y", Some("1"))] {
+        let mut terminal = Terminal::start(&cloud, &["--state-dir", "state", "apply", "--prune"]);
+        terminal.until(", API version 3? [y/N]");
+        terminal.answer(yes);
+        if let Some(number) = number {
+            terminal.until("2 backups are going to be deleted from storage, for good. Type 2 to go on: ");
+            terminal.answer(number);
+        }
+        let ended = terminal.end().code(1);
+        assert!(ended.out.contains("error: nothing was done"), "{}", ended.out);
+    }
+    nothing_deleted(&cloud);
+}
+
+#[test]
+fn too_many_deletes_are_shown_and_not_asked_about() {
+    let cloud = over_the_limits();
+    let terminal = Terminal::start(&cloud, &["--state-dir", "state", "apply", "--prune"]);
+    let ended = terminal.end().code(4);
+    assert!(!ended.out.contains("[y/N]") && !ended.out.contains("Type "), "{}", ended.out);
+    assert!(ended.out.contains("Too many deletes from storage: 16 of 22"), "{}", ended.out);
+    nothing_deleted(&cloud);
+}
