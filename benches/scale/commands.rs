@@ -8,7 +8,7 @@ use std::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fifo-retain");
 
-const POLICY: &str = include_str!("../../policies/grandfather.yaml");
+pub(crate) const POLICY: &str = include_str!("../../policies/grandfather.yaml");
 
 const BACKUPS: u32 = 100;
 
@@ -80,29 +80,4 @@ fn row(list: &str, command: &str, runs: &Runs, floor: &Runs) {
         shown(runs.cpu()),
         runs.peak_mib()
     );
-}
-
-/// Measures a process that decides on the backups of one VM.
-pub(crate) fn of_one_vm() {
-    println!("| one VM, cold process | minimum | median | peak memory |");
-    println!("|---|---|---|---|");
-    let folder = folder(POLICY);
-    for backups in [2_000, 10_000] {
-        let list = folder.path().join(format!("{backups}.json"));
-        lists::write(&list, Size { vms: 1, backups, due: false }).unwrap();
-        let url = Server::start(&list, "127.0.0.1:0").unwrap().url();
-        let mut runs = Runs::default();
-        for _ in 0..TURNS {
-            runs.push(measure::run(&mut program(folder.path(), &url, &["plan"])).unwrap());
-        }
-        let (least, median, peak) = (shown(runs.least()), shown(runs.median()), runs.peak_mib());
-        println!("| {backups} backups | {least} | {median} | {peak} MiB |");
-    }
-    println!();
-    let is_installed = Command::new("pgbackrest").arg("version").output().is_ok();
-    if is_installed {
-        println!("pgBackRest is installed, but is not measured by this script.\n");
-    } else {
-        println!("pgBackRest is not installed: no comparison.\n");
-    }
 }

@@ -12,6 +12,8 @@ mod commands;
 mod floor;
 mod lists;
 mod measure;
+mod one_vm;
+mod pgbackrest;
 mod requests;
 mod serve;
 
@@ -22,6 +24,7 @@ const USAGE: &str = "\
 usage: cargo bench --bench scale -- MODE
 
   run [VMS ...]                  all measurements, over lists of so many VMs (1000 10000)
+  peers                          of these only the one of one VM, beside pgBackRest where it is installed
   requests                       of these only the one of a reconcile with its requests
   floor URL                      read the list at URL as a stream and drop it
   write FILE VMS BACKUPS [due]   write a list as FiFo would send it
@@ -33,6 +36,7 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["run", ref sizes @ ..] => run(sizes),
+        ["peers"] => one_vm::with_peers(),
         ["requests"] => requests::of_a_reconcile(),
         ["floor", url] => println!("{}", floor::read(url).unwrap()),
         ["write", file, vms, backups, ref due @ ..] => {
@@ -55,7 +59,7 @@ fn run(sizes: &[&str]) {
         if sizes.is_empty() { vec![1_000, 10_000] } else { sizes.iter().map(|size| number(size)).collect() };
     println!("{}\n", measure::machine());
     commands::over_lists(&sizes);
-    commands::of_one_vm();
+    one_vm::with_peers();
     requests::of_a_reconcile();
 }
 

@@ -1,7 +1,7 @@
-//! How backups hang together: the steps that a restore takes, and who hangs on whom.
+//! How backups hang together: the steps that a restore takes.
 
 use super::{Backup, BackupId, Backups};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The way from a backup back to the full one that it rests on, in storage.
 ///
@@ -76,7 +76,7 @@ pub fn restorable(backups: &Backups, is_good: &[bool]) -> Vec<bool> {
             match backups[at].parent {
                 _ if !is_good[at] => break false,
                 None => break true,
-                Some(parent) => next = backups.position(parent),
+                Some(_) => next = backups.parent_position(at),
             }
         };
         for step in steps.drain(..) {
@@ -84,28 +84,6 @@ pub fn restorable(backups: &Backups, is_good: &[bool]) -> Vec<bool> {
         }
     }
     verdicts.into_iter().map(|verdict| matches!(verdict, Verdict::Known(true))).collect()
-}
-
-/// Who hangs on whom.
-#[derive(Clone, Debug, Default)]
-pub struct Children(BTreeMap<BackupId, Vec<BackupId>>);
-
-impl Children {
-    /// Reads the parents of a VM's backups the other way round.
-    pub fn of(backups: &Backups) -> Self {
-        let mut children: BTreeMap<BackupId, Vec<BackupId>> = BTreeMap::new();
-        for backup in backups.values() {
-            if let Some(parent) = backup.parent {
-                children.entry(parent).or_default().push(backup.id);
-            }
-        }
-        Self(children)
-    }
-
-    /// Gives the backups taken directly from this one, by UUID.
-    pub fn direct(&self, id: BackupId) -> &[BackupId] {
-        self.0.get(&id).map_or(&[], Vec::as_slice)
-    }
 }
 
 #[cfg(test)]
@@ -139,7 +117,6 @@ mod tests {
         let chain = chain_of(&backups, id(3)).unwrap();
         assert_eq!(chain.steps.iter().map(|b| b.id).collect::<Vec<_>>(), [id(3), id(2), id(1)]);
         assert_eq!((chain.end, chain.size_bytes()), (ChainEnd::Full, Some(30)));
-        assert_eq!(Children::of(&backups).direct(id(2)), [id(3)]);
     }
 
     #[test]

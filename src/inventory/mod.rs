@@ -12,7 +12,7 @@ mod vm;
 
 pub use backup::{Backup, LocalState, MissingFileInfo, RecordedState, StoredFile};
 pub use backups::Backups;
-pub use chain::{Chain, ChainEnd, Children, chain_of, restorable};
+pub use chain::{Chain, ChainEnd, chain_of, restorable};
 pub use ids::{BackupId, NotAUuid, VmId};
 pub use vm::{Metadata, Vm};
 

@@ -48,21 +48,18 @@ impl<'a> CascadeCosts<'a> {
         let mut lost = vec![Lost { restorable: 0, all: 1 }; backups.len()];
         let view = VmView::new(vm, policy, now);
         for restorable in view.backups.iter().filter(|backup| backup.restorable) {
-            if let Some(at) = backups.position(restorable.id()) {
-                lost[at].restorable = 1;
-            }
+            lost[restorable.position].restorable = 1;
         }
-        let parent = |at: usize| backups[at].parent.and_then(|parent| backups.position(parent));
-        let parents: Vec<Option<usize>> = (0..backups.len()).map(parent).collect();
+        let parent = |at: usize| backups.parent_position(at);
         let mut children = vec![0_usize; backups.len()];
-        parents.iter().flatten().for_each(|&parent| children[parent] += 1);
+        (0..backups.len()).filter_map(parent).for_each(|parent| children[parent] += 1);
 
         // From the leaves to the roots: each is added to its parent once all that depend on it have been added to it.
         let mut done: Vec<usize> = (0..backups.len()).filter(|&at| children[at] == 0).collect();
         let mut next = 0;
         while let Some(&at) = done.get(next) {
             next += 1;
-            let Some(parent) = parents[at] else { continue };
+            let Some(parent) = parent(at) else { continue };
             lost[parent] = lost[parent].plus(lost[at]);
             children[parent] -= 1;
             if children[parent] == 0 {
@@ -72,7 +69,7 @@ impl<'a> CascadeCosts<'a> {
         // What is left are loops: each member costs all of its loop.
         for first in 0..backups.len() {
             let members: Vec<usize> = successors(Some(first).filter(|&at| children[at] > 0), |&at| {
-                parents[at].filter(|&parent| parent != first)
+                parent(at).filter(|&parent| parent != first)
             })
             .collect();
             let sum = members.iter().fold(Lost::default(), |sum, &at| sum.plus(lost[at]));
@@ -106,7 +103,6 @@ impl<'a> CascadeCosts<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::Children;
     use crate::plan::tests::fixtures::*;
     use crate::plan::tests::properties::for_clouds;
     use proptest::prelude::*;
@@ -181,14 +177,14 @@ mod tests {
             let policy = &cloud.policies[0];
             for vm in cloud.inventory.vms.values() {
                 let costs = CascadeCosts::new(vm, policy, cloud.now);
-                let children = Children::of(&vm.backups);
                 let view = VmView::new(vm, policy, cloud.now);
                 let missing = vm.backups.values().filter_map(|backup| backup.parent);
                 for id in vm.backups.keys().chain(missing) {
                     let mut lost = BTreeSet::from([id]);
                     let mut next = vec![id];
                     while let Some(id) = next.pop() {
-                        next.extend(children.direct(id).iter().copied().filter(|&child| lost.insert(child)));
+                        let children = vm.backups.values().filter(|child| child.parent == Some(id));
+                        next.extend(children.map(|child| child.id).filter(|&child| lost.insert(child)));
                     }
                     let restorable =
                         view.backups.iter().filter(|it| it.restorable && lost.contains(&it.id()));

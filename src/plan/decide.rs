@@ -17,7 +17,7 @@ use super::standing::{BackupView, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex};
 use chrono::{DateTime, Utc};
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// The placeholder UUID of the backup to be created: the greatest, so that it wins every tie as the newest.
@@ -146,14 +146,15 @@ pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: 
     let create = decide_create(view, occurrences, notes);
     // FiFo would refuse, or is in the middle of something: nothing is done to such a VM until that has passed.
     let deletes = if cannot_back_up(view.vm).is_some() { Vec::new() } else { unwanted_locally(view) };
-    let mut actions: Vec<Action> =
-        deletes.iter().filter_map(|&id| delete_local(view, id, None)).map(Action::DeleteLocal).collect();
+    let mut actions: Vec<Action> = deletes
+        .iter()
+        .filter_map(|backup| delete_local(view, backup, None))
+        .map(Action::DeleteLocal)
+        .collect();
     match create {
         CreateDecision::Create { tier, create } => {
-            let now: BTreeSet<BackupId> = deletes.into_iter().collect();
-            let later = unwanted_after(view, &create).into_iter().filter(|id| !now.contains(id));
-            let later: Vec<DeleteLocal> =
-                later.filter_map(|id| delete_local(view, id, Some(&create))).collect();
+            let now: HashSet<BackupId> = deletes.into_iter().map(BackupView::id).collect();
+            let later = deletes_after(view, &create, &now);
             actions.push(Action::Create(create));
             actions.extend(later.into_iter().map(Action::DeleteLocal));
             Decision::Act { actions, tier: Some(tier) }
@@ -277,20 +278,25 @@ fn no_parent(view: &VmView<'_>, tier: TierIndex, missing_parent: MissingParent) 
     Note::vm(NoteKind::NoParent { tier: view.tier(tier).name.clone(), emptied, missing_parent })
 }
 
-/// Finds the snapshots that will not be wanted once the create has completed, oldest first; the new one may be the last.
-fn unwanted_after(view: &VmView<'_>, create: &Create) -> Vec<BackupId> {
+/// Lists the local deletes of what will not be wanted once the create has completed, oldest first, but for those that are
+/// deleted now; the new backup's may be the last.
+fn deletes_after(view: &VmView<'_>, create: &Create, now: &HashSet<BackupId>) -> Vec<DeleteLocal> {
+    let of = |after: &VmView<'_>| {
+        let later = unwanted_locally(after).into_iter().filter(|backup| !now.contains(&backup.id()));
+        later.filter_map(|backup| delete_local(view, backup, Some(create))).collect()
+    };
     let new = projection::new_backup(view.vm, create, NEW_BACKUP, view.now);
     match view.with_new(&new) {
-        Some(after) => unwanted_locally(&after),
+        Some(after) => of(&after),
         None => {
             let vm = projection::with(view.vm, new.clone());
-            unwanted_locally(&VmView::new(&vm, view.policy, view.now))
+            of(&VmView::new(&vm, view.policy, view.now))
         }
     }
 }
 
-fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Option<DeleteLocal> {
-    if let Some(create) = after.filter(|_| id == NEW_BACKUP) {
+fn delete_local(view: &VmView<'_>, backup: &BackupView<'_>, after: Option<&Create>) -> Option<DeleteLocal> {
+    if let Some(create) = after.filter(|_| backup.id() == NEW_BACKUP) {
         return Some(DeleteLocal {
             backup: None,
             tier: create.tier.clone(),
@@ -299,7 +305,6 @@ fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Opti
             reason: DeleteReason::NotNeeded,
         });
     }
-    let backup = view.get(id)?;
     let reason = match after {
         Some(create) => DeleteReason::Replaced { tier: create.tier.clone() },
         None if backup.restorable => DeleteReason::NoParent,
@@ -309,7 +314,7 @@ fn delete_local(view: &VmView<'_>, id: BackupId, after: Option<&Create>) -> Opti
         },
     };
     Some(DeleteLocal {
-        backup: Some(id),
+        backup: Some(backup.id()),
         tier: view.tier(backup.tier?).name.to_string(),
         taken: Some(view.policy.display_zone.moment(backup.taken)),
         after_create: after.is_some(),

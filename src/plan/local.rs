@@ -90,14 +90,13 @@ pub(crate) fn has_unknown_parent(view: &VmView<'_>) -> bool {
 ///
 /// Never an unmanaged one, one without a timestamp or with an implausible one; and none at all while a
 /// backup has been accepted and not started.
-pub fn unwanted_locally(view: &VmView<'_>) -> Vec<BackupId> {
+pub fn unwanted_locally<'v, 'a>(view: &'v VmView<'a>) -> Vec<&'v BackupView<'a>> {
     if has_unknown_parent(view) {
         return Vec::new();
     }
     let wanted = wanted_locally(view);
     view.not_future_dated()
         .filter(|backup| backup.tier.is_some() && backup.backup.holds_snapshot())
-        .map(|backup| backup.id())
-        .filter(|id| !wanted.contains_key(id))
+        .filter(|backup| !wanted.contains_key(&backup.id()))
         .collect()
 }

@@ -3,6 +3,7 @@
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, restorable};
 use crate::policy::{Policy, Tier, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
+use std::cmp::Ordering;
 
 /// How far a timestamp may lie ahead of the plan's instant before it is taken for wrong.
 pub const FUTURE_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
@@ -95,6 +96,11 @@ impl<'a> BackupView<'a> {
     pub fn age_key(&self) -> (DateTime<Utc>, BackupId) {
         (self.taken, self.backup.id)
     }
+
+    /// Compares ages. The record is read on a tie only.
+    fn cmp_age(&self, taken: DateTime<Utc>, id: BackupId) -> Ordering {
+        self.taken.cmp(&taken).then_with(|| self.id().cmp(&id))
+    }
 }
 
 /// A VM under its policy at an instant.
@@ -131,7 +137,7 @@ impl<'a> VmView<'a> {
         };
         let mut backups: Vec<BackupView<'a>> =
             standings.into_iter().zip(restorable).enumerate().filter_map(view_of).collect();
-        backups.sort_unstable_by_key(BackupView::age_key);
+        backups.sort_unstable_by(|one, other| one.cmp_age(other.taken, other.id()));
         Self::of(vm, policy, now, backups)
     }
 
@@ -203,8 +209,8 @@ impl<'a> VmView<'a> {
 
     /// Gives a backup by its UUID; `None` for one that is not there or has no timestamp.
     pub fn get(&self, id: BackupId) -> Option<&BackupView<'a>> {
-        let key = (self.vm.backups.get(id)?.timestamp?, id);
-        self.backups.binary_search_by_key(&key, BackupView::age_key).ok().map(|at| &self.backups[at])
+        let taken = self.vm.backups.get(id)?.timestamp?;
+        self.backups.binary_search_by(|backup| backup.cmp_age(taken, id)).ok().map(|at| &self.backups[at])
     }
 
     /// Gives a tier by its place.
@@ -223,8 +229,16 @@ impl<'a> VmView<'a> {
 /// Whatever completed after that one was written by a FiFo that tells them.
 pub(super) fn first_verified(vm: &Vm) -> Option<(DateTime<Utc>, BackupId)> {
     let is_checked =
-        |backup: &&Backup| backup.state == RecordedState::Completed && backup.missing_file_info().is_none();
-    vm.backups.values().filter(is_checked).filter_map(|backup| Some((backup.timestamp?, backup.id))).min()
+        |backup: &Backup| backup.state == RecordedState::Completed && backup.missing_file_info().is_none();
+    let mut first = None;
+    for backup in vm.backups.values() {
+        let Some(key) = backup.timestamp.map(|taken| (taken, backup.id)) else { continue };
+        // The files are looked at of the few only that are older than all before them.
+        if first.is_none_or(|first| key < first) && is_checked(backup) {
+            first = Some(key);
+        }
+    }
+    first
 }
 
 /// Judges one backup; `is_old_style` where no earlier one shows that this FiFo tells sizes and checksums.

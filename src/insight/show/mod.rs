@@ -8,7 +8,9 @@ mod reasons;
 mod tree;
 
 use super::status::{NextDue, next_due};
-use crate::inventory::{Backup, BackupId, Inventory, LocalState, RecordedState, Vm, VmId, restorable};
+use crate::inventory::{
+    Backup, BackupId, Backups, Inventory, LocalState, RecordedState, Vm, VmId, restorable,
+};
 use crate::plan::due::Occurrences;
 use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::{Action, BackupKind, Note, Plan, VmPlan};
@@ -17,7 +19,6 @@ use chrono::{DateTime, FixedOffset, Utc};
 use reasons::Reasons;
 pub use reasons::{Dependent, KeptNewest, Reason};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use tree::in_chains;
 
 /// The backups of some VMs at an instant.
@@ -186,26 +187,28 @@ fn under_policy(
     let view = VmView::new(vm, policy, occurrences.now());
     let reasons = Reasons::of(&view, occurrences);
     let lines = in_chains(&vm.backups);
-    let restores = restores(&lines);
-    let deletes: BTreeMap<BackupId, DeleteWhen> = planned.actions.iter().filter_map(delete_of).collect();
+    let restores = restores(&vm.backups, &lines);
+    let mut deletes: Vec<Option<DeleteWhen>> = vec![None; vm.backups.len()];
+    for (backup, when) in planned.actions.iter().filter_map(delete_of) {
+        if let Some(at) = vm.backups.position(backup) {
+            deletes[at] = Some(when);
+        }
+    }
     lines
         .into_iter()
-        .map(|(depth, backup)| {
-            let judged = reasons.judged(backup.id);
+        .map(|(depth, at)| {
+            let backup = &vm.backups[at];
+            let judged = reasons.judged(at);
             let standing = judged.map_or(ReportedStanding::Unreadable, standing);
-            let stored = reasons.stored(backup);
+            let stored = reasons.stored(at);
             BackupExplanation {
                 depth,
                 tier: judged.and_then(|judged| judged.tier).map(|tier| view.tier(tier).name.to_string()),
                 taken: backup.timestamp.map(|taken| policy.display_zone.moment(taken)),
                 is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
-                local: LocalCopy {
-                    kept_for: reasons.local(backup),
-                    delete: deletes.get(&backup.id).copied(),
-                    ..held(backup)
-                },
+                local: LocalCopy { kept_for: reasons.local(at), delete: deletes[at], ..held(backup) },
                 stored: StoredCopy { is_expired: stored.is_empty(), kept_for: stored },
-                ..recorded(backup, standing, restores.get(&backup.id).copied())
+                ..recorded(backup, standing, restores[at])
             }
         })
         .collect()
@@ -235,14 +238,14 @@ fn without_policy(vm: &Vm) -> Vec<BackupExplanation> {
     let is_good: Vec<bool> = vm.backups.values().map(is_good).collect();
     let restorable = restorable(&vm.backups, &is_good);
     let lines = in_chains(&vm.backups);
-    let restores = restores(&lines);
-    let is_restorable = |id| vm.backups.position(id).is_some_and(|at| restorable[at]);
+    let restores = restores(&vm.backups, &lines);
     lines
         .into_iter()
-        .map(|(depth, backup)| {
+        .map(|(depth, at)| {
+            let backup = &vm.backups[at];
             let standing = match backup.state {
                 _ if backup.timestamp.is_none() => ReportedStanding::Unreadable,
-                RecordedState::Completed if is_restorable(backup.id) => ReportedStanding::Restorable,
+                RecordedState::Completed if restorable[at] => ReportedStanding::Restorable,
                 RecordedState::Completed => ReportedStanding::Unrestorable,
                 RecordedState::Failed => ReportedStanding::Failed,
                 RecordedState::Accepted | RecordedState::Uploading | RecordedState::Other(_) => {
@@ -255,7 +258,7 @@ fn without_policy(vm: &Vm) -> Vec<BackupExplanation> {
                 depth,
                 local: LocalCopy { kept_for, ..held },
                 stored: StoredCopy { kept_for: vec![Reason::NoPolicy], is_expired: false },
-                ..recorded(backup, standing, restores.get(&backup.id).copied())
+                ..recorded(backup, standing, restores[at])
             }
         })
         .collect()
@@ -271,20 +274,21 @@ fn held(backup: &Backup) -> LocalCopy {
     }
 }
 
-/// Works out what a restore of each backup that leads back to a full one fetches, from the backups in the order of their
-/// chains.
-fn restores(lines: &[(usize, &Backup)]) -> BTreeMap<BackupId, Restore> {
-    let mut restores: BTreeMap<BackupId, Restore> = BTreeMap::new();
+/// Works out what a restore of each backup that leads back to a full one fetches, by position, from the backups in the
+/// order of their chains.
+fn restores(backups: &Backups, lines: &[(usize, usize)]) -> Vec<Option<Restore>> {
+    let mut restores: Vec<Option<Restore>> = vec![None; backups.len()];
     // In that order a parent comes before what is taken from it; one that has none here has no full one either.
-    for (_, backup) in lines {
+    for &(_, at) in lines {
+        let backup = &backups[at];
         let below = match backup.parent {
             None => Some(Restore { steps: 0, size_bytes: Some(0), steps_now: 0 }),
-            Some(parent) => restores.get(&parent).copied(),
+            Some(_) => backups.parent_position(at).and_then(|parent| restores[parent]),
         };
         let Some(below) = below else { continue };
         let size_bytes = below.size_bytes.zip(backup.size_bytes()).map(|(sum, own)| sum.saturating_add(own));
         let steps_now = if backup.local == LocalState::Present { 0 } else { below.steps_now + 1 };
-        restores.insert(backup.id, Restore { steps: below.steps + 1, size_bytes, steps_now });
+        restores[at] = Some(Restore { steps: below.steps + 1, size_bytes, steps_now });
     }
     restores
 }

@@ -1,6 +1,6 @@
 //! The reasons why a backup is kept.
 
-use crate::inventory::{Backup, BackupId, Children};
+use crate::inventory::{BackupId, Backups};
 use crate::plan::BackupName;
 use crate::plan::due::{Occurrences, cannot_back_up};
 use crate::plan::local::{WantedLocally, has_unknown_parent, wanted_locally};
@@ -9,7 +9,7 @@ use crate::plan::standing::{BackupView, VmView};
 use crate::plan::stored::{WantedInStorage, needed, wanted_in_storage};
 use crate::policy::{Tier, TierIndex};
 use serde::{Serialize, Serializer};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Why something stays: data, put into words by `render`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,93 +112,104 @@ impl Serialize for Reason {
     }
 }
 
-/// Everything that speaks for keeping a VM's backups, looked up once.
+/// Everything that speaks for keeping a VM's backups, looked up once; by [position](Backups::position).
 pub(super) struct Reasons<'v, 'a> {
     view: &'v VmView<'a>,
-    judged: BTreeMap<BackupId, &'v BackupView<'a>>,
+    judged: Vec<Option<&'v BackupView<'a>>>,
     local: BTreeMap<BackupId, Vec<WantedLocally>>,
-    stored: BTreeMap<BackupId, Vec<WantedInStorage>>,
-    needed: BTreeSet<BackupId>,
-    children: Children,
+    stored: Vec<Vec<WantedInStorage>>,
+    needing: Vec<Needing>,
     /// How many newer ones of its tier than each restorable one are restorable as well.
-    newer: BTreeMap<BackupId, usize>,
+    newer: Vec<usize>,
     has_unknown_parent: bool,
+}
+
+/// The backups that need one directly, and are kept.
+#[derive(Clone, Copy, Default)]
+struct Needing {
+    count: usize,
+    /// The position of one of them.
+    one: usize,
 }
 
 impl<'v, 'a> Reasons<'v, 'a> {
     pub(super) fn of(view: &'v VmView<'a>, occurrences: &Occurrences<'_>) -> Self {
-        let mut stored: BTreeMap<BackupId, Vec<WantedInStorage>> = BTreeMap::new();
-        for (id, reason) in wanted_in_storage(view, occurrences) {
-            stored.entry(id).or_default().push(reason);
+        let backups = &view.vm.backups;
+        let wanted = wanted_in_storage(view, occurrences);
+        let needing = needing(backups, &needed(view, wanted.iter().map(|&(id, _)| id)));
+        let mut stored: Vec<Vec<WantedInStorage>> = vec![Vec::new(); backups.len()];
+        for (id, reason) in wanted {
+            if let Some(at) = backups.position(id) {
+                stored[at].push(reason);
+            }
+        }
+        let mut judged = vec![None; backups.len()];
+        for backup in &view.backups {
+            judged[backup.position] = Some(backup);
         }
         Self {
             view,
-            judged: view.backups.iter().map(|backup| (backup.id(), backup)).collect(),
+            judged,
             local: wanted_locally(view),
-            needed: {
-                let needed = needed(view, stored.keys().copied());
-                view.vm.backups.keys().zip(needed).filter_map(|(id, needed)| needed.then_some(id)).collect()
-            },
             stored,
-            children: Children::of(&view.vm.backups),
+            needing,
             newer: newer_of_its_tier(view),
             has_unknown_parent: has_unknown_parent(view),
         }
     }
 
     /// Returns a backup as it was judged; `None` for one without a timestamp.
-    pub(super) fn judged(&self, id: BackupId) -> Option<&'v BackupView<'a>> {
-        self.judged.get(&id).copied()
+    pub(super) fn judged(&self, at: usize) -> Option<&'v BackupView<'a>> {
+        self.judged[at]
     }
 
     /// Returns the reasons why a backup's snapshot stays on the hypervisor; none where there is no snapshot.
-    pub(super) fn local(&self, backup: &Backup) -> Vec<Reason> {
+    pub(super) fn local(&self, at: usize) -> Vec<Reason> {
+        let backup = &self.view.vm.backups[at];
         if !backup.holds_snapshot() {
             return Vec::new();
         }
         let mut reasons: Vec<Reason> = Vec::new();
         for &wanted in self.local.get(&backup.id).into_iter().flatten() {
-            let reason = self.wanted_locally(backup.id, wanted);
+            let reason = self.wanted_locally(at, wanted);
             // Several running ones may be taken from one.
             if !reasons.contains(&reason) {
                 reasons.push(reason);
             }
         }
-        reasons.extend(self.not_judged(backup));
+        reasons.extend(self.not_judged(at));
         reasons.extend(self.has_unknown_parent.then_some(Reason::NotBegun));
         reasons.extend(cannot_back_up(self.view.vm).map(|_| Reason::CannotBackUp));
         reasons
     }
 
     /// Returns the reasons why a backup stays in storage; none when it has expired.
-    pub(super) fn stored(&self, backup: &Backup) -> Vec<Reason> {
+    pub(super) fn stored(&self, at: usize) -> Vec<Reason> {
         // What is not ours to judge has its reason by `not_judged`.
-        let wanted = self.stored.get(&backup.id).into_iter().flatten();
-        let wanted = wanted.filter(|&&wanted| wanted != WantedInStorage::NotJudged);
+        let wanted = self.stored[at].iter().filter(|&&wanted| wanted != WantedInStorage::NotJudged);
         let mut reasons: Vec<Reason> = wanted
             .map(|&wanted| {
                 let is_keep = wanted == WantedInStorage::Keep;
-                let keep = self.tier_rules(backup.id).and_then(|tier| tier.keep).filter(|_| is_keep);
-                let kept = keep.map(|keep| self.kept(backup.id, keep.get())).unwrap_or_default();
+                let keep = self.tier_rules(at).and_then(|tier| tier.keep).filter(|_| is_keep);
+                let kept = keep.map(|keep| self.kept(at, keep.get())).unwrap_or_default();
                 Reason::Stored { wanted, kept }
             })
             .collect();
-        reasons.extend(self.not_judged(backup));
-        let children = self.children.direct(backup.id).iter();
-        let needing: Vec<BackupId> = children.copied().filter(|id| self.needed.contains(id)).collect();
-        reasons.extend(match needing.as_slice() {
-            [] => None,
-            [id] => Some(Reason::NeededBy(match self.judged.get(id) {
+        reasons.extend(self.not_judged(at));
+        let Needing { count, one } = self.needing[at];
+        reasons.extend(match count {
+            0 => None,
+            1 => Some(Reason::NeededBy(match self.judged[one] {
                 Some(judged) => Dependent::Named(name_of(self.view, judged)),
-                None => Dependent::Unreadable(*id),
+                None => Dependent::Unreadable(self.view.vm.backups[one].id),
             })),
-            more => Some(Reason::NeededByMany(more.len())),
+            more => Some(Reason::NeededByMany(more)),
         });
         reasons
     }
 
-    fn wanted_locally(&self, id: BackupId, wanted: WantedLocally) -> Reason {
-        let own = self.tier_rules(id);
+    fn wanted_locally(&self, at: usize, wanted: WantedLocally) -> Reason {
+        let own = self.tier_rules(at);
         let tier = match wanted {
             WantedLocally::ParentOf(tier) => Some(self.view.tier(tier)),
             _ => own,
@@ -207,38 +218,49 @@ impl<'v, 'a> Reasons<'v, 'a> {
         Reason::Local {
             wanted,
             tier: tier.map_or_else(String::new, |tier| tier.name.to_string()),
-            kept: keep.map(|keep| self.kept(id, keep)).unwrap_or_default(),
+            kept: keep.map(|keep| self.kept(at, keep)).unwrap_or_default(),
         }
     }
 
     /// Returns the reason why a backup is left alone wherever it is.
-    fn not_judged(&self, backup: &Backup) -> Option<Reason> {
-        match self.judged.get(&backup.id) {
+    fn not_judged(&self, at: usize) -> Option<Reason> {
+        match self.judged[at] {
             None => Some(Reason::Unreadable),
             Some(judged) if judged.is_future_dated => Some(Reason::FutureTimestamp),
             Some(judged) => judged.tier.is_none().then_some(Reason::Unmanaged),
         }
     }
 
-    fn tier_rules(&self, id: BackupId) -> Option<&'a Tier> {
-        Some(self.view.tier(self.judged.get(&id)?.tier?))
+    fn tier_rules(&self, at: usize) -> Option<&'a Tier> {
+        Some(self.view.tier(self.judged[at]?.tier?))
     }
 
     /// Counts how many more of its tier have to be taken before one is no longer among so many newest.
-    fn kept(&self, id: BackupId, keep: u32) -> KeptNewest {
-        let newer = self.newer.get(&id).copied().unwrap_or(0);
-        let more = usize::try_from(keep).unwrap_or(usize::MAX).saturating_sub(newer);
+    fn kept(&self, at: usize, keep: u32) -> KeptNewest {
+        let more = usize::try_from(keep).unwrap_or(usize::MAX).saturating_sub(self.newer[at]);
         KeptNewest { keep: Some(keep), more }
     }
 }
 
+/// Finds which backups need each one directly, of those that are kept.
+fn needing(backups: &Backups, needed: &[bool]) -> Vec<Needing> {
+    let mut needing = vec![Needing::default(); backups.len()];
+    for at in (0..backups.len()).filter(|&at| needed[at]) {
+        if let Some(parent) = backups.parent_position(at) {
+            needing[parent] = Needing { count: needing[parent].count + 1, one: at };
+        }
+    }
+    needing
+}
+
 /// Counts for each restorable backup the newer restorable ones of its tier.
-fn newer_of_its_tier(view: &VmView<'_>) -> BTreeMap<BackupId, usize> {
+fn newer_of_its_tier(view: &VmView<'_>) -> Vec<usize> {
+    let mut newer = vec![0; view.vm.backups.len()];
     let mut seen: BTreeMap<Option<TierIndex>, usize> = BTreeMap::new();
-    let count = |backup: &BackupView<'_>| {
-        let newer = seen.entry(backup.tier).or_default();
-        *newer += 1;
-        (backup.id(), *newer - 1)
-    };
-    view.restorable().rev().map(count).collect()
+    for backup in view.restorable().rev() {
+        let of_tier = seen.entry(backup.tier).or_default();
+        newer[backup.position] = *of_tier;
+        *of_tier += 1;
+    }
+    newer
 }

@@ -4,7 +4,7 @@ use super::case::AuditCase;
 use super::records::Row;
 use crate::inventory::BackupId;
 use crate::plan::changeset::{Create, DeleteLocal};
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// The id that the new backup is given here; no backup of FiFo's has it.
@@ -106,7 +106,7 @@ fn still_wanted(case: &AuditCase<'_>, row: &Row<'_>) -> Vec<&'static str> {
 pub(super) fn kept_without_reason(
     case: &AuditCase<'_>,
     end: &AuditCase<'_>,
-    deleted: &BTreeSet<BackupId>,
+    deleted: &HashSet<BackupId>,
 ) -> Vec<String> {
     if !case.can_be_backed_up() || end.a_parent_is_unknown() {
         return Vec::new();
@@ -123,7 +123,7 @@ pub(super) fn kept_without_reason(
 pub(super) fn too_many_kept(
     case: &AuditCase<'_>,
     end: &AuditCase<'_>,
-    deleted: &BTreeSet<BackupId>,
+    deleted: &HashSet<BackupId>,
 ) -> Option<String> {
     if !case.can_be_backed_up() || case.a_parent_is_unknown() {
         return None;

@@ -107,7 +107,7 @@ pub(super) fn rows<'a>(vm: &'a Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<R
 
 fn find_children(rows: &mut [Row<'_>], vm: &Vm) {
     for at in 0..rows.len() {
-        if let Some(parent) = rows[at].backup.parent.and_then(|parent| vm.backups.position(parent)) {
+        if let Some(parent) = vm.backups.parent_position(at) {
             rows[at].sibling = rows[parent].child.replace(at);
         }
     }

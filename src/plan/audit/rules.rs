@@ -8,7 +8,7 @@ use crate::inventory::BackupId;
 use crate::plan::changeset::{Action, Create, DeleteLocal, Status, VmPlan};
 use crate::plan::note::NoteCode;
 use crate::plan::projection;
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 /// Finds every rule that is broken by what is planned for a VM.
 pub(super) fn broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
@@ -34,7 +34,7 @@ pub(super) fn broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<String> {
         None => found.extend(nothing_created_although_due(case)),
     }
 
-    let mut deleted: BTreeSet<BackupId> = BTreeSet::new();
+    let mut deleted: HashSet<BackupId> = HashSet::new();
     for &(place, delete) in &deletes {
         let id = delete.backup.unwrap_or(NEW_BACKUP);
         let name = name_of(id);
