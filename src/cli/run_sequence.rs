@@ -100,7 +100,7 @@ pub(super) async fn run(
         planned = sequence.plan(&fifo) => planned?,
     };
     let work = approved.show_work(context, &planned);
-    sequence.execute(fifo, latch, &planned, &work).await
+    sequence.execute(fifo, latch, planned, &work).await
 }
 
 impl RunSequence<'_, '_> {
@@ -135,7 +135,7 @@ impl RunSequence<'_, '_> {
         self,
         fifo: Connection,
         latch: Latch,
-        planned: &Planned,
+        planned: Planned,
         work: &ConfirmedPlan,
     ) -> Result<Outcome, CliError> {
         let interrupt = self.request.interrupt.map_or_else(Interrupt::listen, |it| Ok(it.clone()))?;
@@ -148,8 +148,8 @@ impl RunSequence<'_, '_> {
             execution.warn(at, format!("{}: {}", skipped.alias, skip_text(skipped.why)));
         }
         let Planned { plan, inventory, .. } = planned;
-        let request = ExecutionRequest { run: self.request, fifo: &fifo, plan, vms: &work.vms, inventory };
-        let outcome = execution.run(&request, self.monitor, self.summary).await;
+        let request = ExecutionRequest { run: self.request, fifo: &fifo, plan: &plan, vms: &work.vms };
+        let outcome = execution.run(&request, inventory, self.monitor, self.summary).await;
         execute::close(fifo).await;
         let has_changed = work.skipped.iter().any(|skipped| skipped.why == SkipReason::Changed);
         Ok(match outcome {
