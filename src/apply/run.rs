@@ -33,24 +33,24 @@ impl Executor<'_> {
     /// Executes what is due on these VMs.
     ///
     /// `inventory` has, of what the plan was made from, these VMs, those with an [upload](crate::apply::has_upload), and
-    /// some others.
-    pub async fn execute(&self, vms: &[VmPlan], inventory: &Inventory) -> RunReport {
+    /// some others. It is dropped once the run has begun.
+    pub async fn execute(&self, vms: &[VmPlan], inventory: Inventory) -> RunReport {
         let due: Vec<(&VmPlan, VmId)> = vms
             .iter()
             .filter(|vm| !vm.due_actions().is_empty())
             .filter_map(|vm| Some((vm, vm.uuid?)))
             .collect();
         let ordered: Vec<Ordered<'_>> =
-            due.iter().map(|&(planned, id)| self.in_order(planned, id, inventory)).collect();
+            due.iter().map(|&(planned, id)| self.in_order(planned, id, &inventory)).collect();
         let first_deletes =
             ordered.iter().zip(&due).filter_map(|(one, (_, id))| Some((one.first_cost?, *id)));
-        let context = self.context(&due, first_deletes.collect(), inventory);
+        let context = self.context(&due, first_deletes.collect(), &inventory);
         context.emit(EventKind::Started {
             endpoint: inventory.endpoint.clone(),
             create: count(&due, Action::is_create),
             delete_local: count(&due, Action::is_local_delete),
             delete_cloud: count(&due, Action::is_cloud_delete),
-            expected_bytes: expected_bytes(&due, inventory),
+            expected_bytes: expected_bytes(&due, &inventory),
         });
 
         let mut places: Vec<(usize, Ordered<'_>)> = ordered.into_iter().enumerate().collect();
@@ -60,9 +60,11 @@ impl Executor<'_> {
             .into_iter()
             .map(|(place, ordered)| {
                 let (planned, id) = due[place];
-                VmWorker::new(&context, place, planned, id, inventory).run(ordered.actions)
+                VmWorker::new(&context, place, planned, id, &inventory).run(ordered.actions)
             })
             .collect();
+        // Each worker has what it needs of it, and a run may last for hours.
+        drop(inventory);
         let all_through = async { while workers.next().await.is_some() {} };
         tokio::select! {
             // Always polled in this order, so that a simulated run is the same every time.

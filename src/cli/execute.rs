@@ -107,10 +107,6 @@ pub(super) struct ExecutionRequest<'a> {
     pub(super) plan: &'a Plan,
     /// The part of it to carry out.
     pub(super) vms: &'a [VmPlan],
-    /// What the executor needs of what the plan was made from: see [`KeptVms::ForRun`].
-    ///
-    /// [`KeptVms::ForRun`]: super::planning::KeptVms::ForRun
-    pub(super) inventory: &'a Inventory,
 }
 
 /// The execution of one plan, with its observers.
@@ -163,16 +159,19 @@ impl<'c> Execution<'c> {
 
     /// Executes what is due, records the result, and judges it. Where the state of the VMs is reported, FiFo is
     /// read once more after something was done, so that the report shows the state after the run.
+    ///
+    /// `inventory` has the VMs that [`KeptVms::ForRun`](super::planning::KeptVms::ForRun) keeps.
     pub(super) async fn run(
         &self,
         request: &ExecutionRequest<'_>,
+        inventory: Inventory,
         monitor: &RunMonitor<'_>,
         summary: &mut RunSummary,
     ) -> Outcome {
         let &ExecutionRequest { fifo, run: &RunRequest { policies, selection, .. }, .. } = request;
         let report = tokio::select! {
             biased;
-            report = self.execute(request) => report,
+            report = self.execute(request, inventory) => report,
             never = monitor.keep_reading(self.context, policies, fifo, selection, summary) => match never {},
         };
         let outcome = self.judge(&report, request.plan);
@@ -206,8 +205,8 @@ impl<'c> Execution<'c> {
         }
     }
 
-    async fn execute(&self, request: &ExecutionRequest<'_>) -> RunReport {
-        let &ExecutionRequest { run, fifo, vms, inventory, .. } = request;
+    async fn execute(&self, request: &ExecutionRequest<'_>, inventory: Inventory) -> RunReport {
+        let &ExecutionRequest { run, fifo, vms, .. } = request;
         let &RunRequest { args, handed_over_after, policies, .. } = run;
         let client = WriteClient::new(fifo.read().clone());
         // A token of its own: the warning is to come before the executor ends.

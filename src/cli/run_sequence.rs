@@ -109,7 +109,7 @@ pub(super) async fn run(
     let mass_prune = sequence.judged(&work.vms, &planned);
     approved.show(context, &planned, &mut work, mass_prune.as_ref());
     sequence.mass_prune = mass_prune.or(sequence.mass_prune);
-    sequence.execute(fifo, latch, &planned, work).await
+    sequence.execute(fifo, latch, planned, work).await
 }
 
 impl RunSequence<'_, '_> {
@@ -148,7 +148,7 @@ impl RunSequence<'_, '_> {
         self,
         fifo: Connection,
         latch: Latch,
-        planned: &Planned,
+        planned: Planned,
         work: ConfirmedPlan,
     ) -> Result<Outcome, CliError> {
         let interrupt = self.request.interrupt.map_or_else(Interrupt::listen, |it| Ok(it.clone()))?;
@@ -169,8 +169,8 @@ impl RunSequence<'_, '_> {
         }
         self.summary.mass_prune.clone_from(&self.mass_prune);
         let Planned { plan, inventory, .. } = planned;
-        let request = ExecutionRequest { run: self.request, fifo: &fifo, plan, vms: &vms, inventory };
-        let outcome = execution.run(&request, self.monitor, self.summary).await;
+        let request = ExecutionRequest { run: self.request, fifo: &fifo, plan: &plan, vms: &vms };
+        let outcome = execution.run(&request, inventory, self.monitor, self.summary).await;
         execute::close(fifo).await;
         Ok(match outcome {
             Outcome::Done | Outcome::SomeFailed if self.mass_prune.is_some() => Outcome::MassPrune,

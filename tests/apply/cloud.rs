@@ -135,7 +135,7 @@ impl Cloud {
             progress: &self.progress,
             settings: self.settings,
         };
-        executor.execute(&plan.vms, inventory).await
+        executor.execute(&plan.vms, inventory.clone()).await
     }
 
     /// Reads, plans and carries out, as `reconcile` does.

@@ -174,7 +174,7 @@ async fn a_clock_that_is_set_back_prolongs_no_wait() {
         settings: cloud.settings,
     };
     let began = Instant::now();
-    executor.execute(&plan.vms, &inventory).await;
+    executor.execute(&plan.vms, inventory).await;
     assert!((11..=13).contains(&(began.elapsed().as_secs() / 3600)), "{:?}", began.elapsed());
 }
 

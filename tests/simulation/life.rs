@@ -338,7 +338,7 @@ impl Life {
         let report = tokio::select! {
             biased;
             never = next_is_due => match never {},
-            report = executor.execute(&vms, &inventory) => report,
+            report = executor.execute(&vms, inventory) => report,
         };
         let took = self.clock.now() - began;
         let due = vms.iter().filter(|vm| !vm.due_actions().is_empty()).count();

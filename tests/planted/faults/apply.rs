@@ -183,8 +183,8 @@ pub(super) const FAULTS: [Fault; 21] = [
             ),
             (
                 "src/apply/upload.rs",
-                "if found != Some(create.comment.as_str()) || tier != Some(&create.tier) {",
-                "if !PLANTED && (found != Some(create.comment.as_str()) || tier != Some(&create.tier)) {",
+                "if found != Some(create.comment.as_str()) || tier != Some(create.tier.as_str()) {",
+                "if !PLANTED && (found != Some(create.comment.as_str()) || tier != Some(create.tier.as_str())) {",
             ),
         ],
     },
