@@ -47,11 +47,11 @@ pub use fingerprint::fingerprint;
 pub use last_kept::last_kept;
 pub use note::{
     BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, Note, NoteCode, NoteKind,
-    SavedNote,
+    PruneHold, SavedNote,
 };
 pub use notes::bytes_text;
 pub use planner::{DecidedVm, JudgedVm, Planner};
-pub use prune::{Expired, PruneHold};
+pub use prune::Expired;
 pub use reason::{Attempt, CreateReason, DeleteReason, LastKept};
 pub use saved::{SavedAction, SavedPlan, SavedPlanError, SavedVm};
 pub use upload_size::expected_upload_bytes;

@@ -9,6 +9,7 @@
 //! twenty thousand VMs costs little more than one of a handful; VMs whose decisions do not change are not simulated.
 
 mod counts;
+mod course;
 mod occurrences;
 mod replay;
 mod run;

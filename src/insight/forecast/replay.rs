@@ -1,8 +1,8 @@
 //! Follows what is stored of one VM along its course: each VM has its own, however alike the decisions are.
 
 use super::counts::StoredForecast;
+use super::course::{BackupRef, Course, ForecastBackup, Step, made_id};
 use super::occurrences::VmOccurrenceRange;
-use super::run::{BackupRef, Course, ForecastBackup, Step, made_id};
 use super::start_state::with_backups;
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
 use crate::plan::due::Occurrences;

@@ -1,18 +1,18 @@
 //! Runs one VM forward.
 
 use super::counts::{ForecastCounts, StoredForecast};
+use super::course::{BackupRef, Course, ForecastBackup, Step, made_id};
 use super::occurrences::{OccurrenceRange, VmOccurrenceRange};
 use super::replay::Replay;
 use super::start_state::{Start, StateKey, settled, snapshots, trimmed};
 use crate::inventory::{BackupId, Vm};
+use crate::plan::Action;
 use crate::plan::decide::{Decision, decision};
 use crate::plan::projection;
 use crate::plan::standing::VmView;
-use crate::plan::{Action, BackupKind};
-use crate::policy::{Policy, Prune, TierIndex};
+use crate::policy::{Policy, Prune};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
-use uuid::Uuid;
 
 /// A VM with more backups than this is trimmed again during the simulation.
 const BACKUPS_MAX: usize = 24;
@@ -24,47 +24,6 @@ pub(super) struct Runner<'a> {
     from: DateTime<Utc>,
     range: OccurrenceRange<'a>,
     known: BTreeMap<StateKey, Course>,
-}
-
-/// The forecast of a VM, in terms of its [`StateKey`].
-#[derive(Clone, Debug, Default)]
-pub(super) struct Course {
-    pub(super) made: Vec<ForecastBackup>,
-    /// What is done at which of the times at which it is decided.
-    pub(super) steps: Vec<Step>,
-    local: usize,
-    local_max: usize,
-    steps_max: usize,
-}
-
-/// What is decided at one time.
-#[derive(Clone, Debug)]
-pub(super) struct Step {
-    /// The place of the time among those at which it is decided.
-    pub(super) time: usize,
-    /// The place of the backup that is made, in [`Course::made`].
-    pub(super) made: Option<usize>,
-    /// The backups that are deleted locally.
-    pub(super) deleted: Vec<BackupRef>,
-}
-
-/// A backup that was made on the way.
-#[derive(Clone, Debug)]
-pub(super) struct ForecastBackup {
-    pub(super) tier: TierIndex,
-    pub(super) kind: BackupKind,
-    /// How long after the time at which it is decided it is stamped: where a clock ahead of ours has stamped another one.
-    pub(super) late: TimeDelta,
-    pub(super) parent: Option<BackupRef>,
-}
-
-/// Which backup is meant, whatever its UUID.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum BackupRef {
-    /// One that was there at the beginning, by its place in [`Start::ids`].
-    Existing(usize),
-    /// One that was made on the way, by its place in [`Course::made`].
-    Forecast(usize),
 }
 
 impl<'a> Runner<'a> {
@@ -177,10 +136,4 @@ impl<'a> Runner<'a> {
         outlook.stored = stored.clone();
         outlook
     }
-}
-
-/// Returns the UUID that stands for a backup made on the way: greater than those there are, and different from any other.
-pub(super) fn made_id(number: usize) -> BackupId {
-    let number = u128::try_from(number).unwrap_or(0);
-    BackupId::new(Uuid::from_u128((u128::MAX - u128::from(u64::MAX)) | number))
 }
