@@ -4,7 +4,8 @@
 //! - [`show`]: of each backup, why it is kept and when it may go;
 //! - [`compare()`]: what a change of policies does, by two plans and a [`forecast`];
 //! - [`Estimate`]: the bytes that a plan moves;
-//! - [`forecast`]: which backups policies make over the coming weeks.
+//! - [`forecast`]: which backups policies make over the coming weeks;
+//! - [`retention`]: how many stored backups the tiers of a policy hold at their peak, from its schedules alone.
 //!
 //! Like [`plan`](crate::plan) it is pure: no clock, no I/O, no randomness.
 
@@ -12,6 +13,7 @@ mod compare;
 mod estimate;
 pub mod forecast;
 mod policy_changes;
+pub mod retention;
 pub mod show;
 pub mod status;
 

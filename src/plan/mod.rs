@@ -49,12 +49,12 @@ pub use last_kept::last_kept;
 pub use mass_prune::{MassPrune, MassPrunedVm, without_cloud_deletes};
 pub use note::{
     BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, Note, NoteCode, NoteKind,
-    SavedNote,
+    PruneHold, SavedNote,
 };
 pub use notes::bytes_text;
 pub use planner::{DecidedVm, JudgedVm, Planner};
 pub(crate) use planner::{sort_key, unreadable};
-pub use prune::{Expired, PruneHold};
+pub use prune::Expired;
 pub use reason::{Attempt, CreateReason, DeleteReason, LastKept};
 pub use saved::{SavedAction, SavedPlan, SavedPlanError, SavedVm};
 pub use upload_size::expected_upload_bytes;

@@ -1,6 +1,5 @@
 //! What a plan reports about VMs and backups besides its actions: data, put into words by `render`.
 
-use super::prune::PruneHold;
 use crate::inventory::{BackupId, MissingFileInfo};
 use crate::policy::{MissingParent, Name};
 use chrono::{DateTime, FixedOffset, NaiveDate};
@@ -145,6 +144,27 @@ pub struct ExpiredBackups {
     pub oldest: DateTime<FixedOffset>,
     /// Why they are not deleted from storage.
     pub hold: PruneHold,
+}
+
+/// Why an expired backup is not deleted from storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PruneHold {
+    /// The policy does not say `prune: true`.
+    NotAllowed,
+    /// The command does not say `--prune`.
+    NotRequested,
+    /// The VM is on no hypervisor, or FiFo cannot back it up now. Of a VM on no hypervisor FiFo deletes the files and keeps
+    /// the records, which then look restorable.
+    CannotBackUp,
+    /// The newest restorable backup is older than `max_age`: old ones must not go while no new ones come.
+    NewestTooOld,
+    /// A backup newer than the newest restorable one failed or is stuck.
+    NewestFailed,
+    /// An accepted backup has not named its parent yet, and that may be any.
+    UnknownParent,
+    /// It, or one that descends from it, still holds a snapshot, is less than an hour old, is in a state that is not known
+    /// here, is in a loop of parents, or is needed to judge another backup by.
+    NotYet,
 }
 
 /// What a backup is called: `weekly of 2026-11-22 01:00`, and one of no tier by its comment.

@@ -5,6 +5,7 @@
 
 use super::due::{Occurrences, cannot_back_up};
 use super::local::has_unknown_parent;
+use super::note::PruneHold;
 use super::standing::{BackupView, Standing, VmView, first_verified};
 use super::stored::{mark_needed, needed_in_storage};
 use crate::inventory::{Backup, BackupId, RecordedState};
@@ -15,27 +16,6 @@ use std::collections::BinaryHeap;
 
 /// Nothing younger is deleted from storage, by FiFo's clock.
 pub(super) const PRUNE_AGE_MIN: TimeDelta = TimeDelta::hours(1);
-
-/// Why an expired backup is not deleted from storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PruneHold {
-    /// The policy does not say `prune: true`.
-    NotAllowed,
-    /// The command does not say `--prune`.
-    NotRequested,
-    /// The VM is on no hypervisor, or FiFo cannot back it up now. Of a VM on no hypervisor FiFo deletes the files and keeps
-    /// the records, which then look restorable.
-    CannotBackUp,
-    /// The newest restorable backup is older than `max_age`: old ones must not go while no new ones come.
-    NewestTooOld,
-    /// A backup newer than the newest restorable one failed or is stuck.
-    NewestFailed,
-    /// An accepted backup has not named its parent yet, and that may be any.
-    UnknownParent,
-    /// It, or one that descends from it, still holds a snapshot, is less than an hour old, is in a state that is not known
-    /// here, is in a loop of parents, or is needed to judge another backup by.
-    NotYet,
-}
 
 /// The stored backups of a VM that are no longer wanted.
 #[derive(Debug)]

@@ -15,10 +15,27 @@ pub struct ForecastCounts {
     pub local: usize,
     /// The most snapshots of one VM on its hypervisor, between one backup and the next.
     pub local_max: usize,
-    /// How many stored backups are no longer wanted in the end.
-    pub expired: usize,
+    /// What is stored.
+    #[serde(flatten)]
+    pub stored: StoredForecast,
     /// The most backups that restoring one which is made meanwhile has to fetch.
     pub steps_max: usize,
+}
+
+/// What is stored of some VMs over the forecast period. With `prune: true` expired backups are deleted as with `--prune`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StoredForecast {
+    /// How many backups are stored in the end: completed ones.
+    pub stored: usize,
+    /// The most that are stored on the way, each VM counted at its own peak.
+    pub stored_max: usize,
+    /// The bytes stored in the end, as far as sizes are known. A backup that is made is taken for as large as the VM's newest
+    /// one of its tier and type.
+    pub stored_size_bytes: u64,
+    /// How many are deleted from storage on the way.
+    pub pruned: usize,
+    /// How many stored backups are no longer wanted in the end.
+    pub expired: usize,
 }
 
 /// The backups that are made of one tier.
@@ -57,7 +74,12 @@ impl ForecastCounts {
         self.deleted_locally += other.deleted_locally;
         self.local += other.local;
         self.local_max = self.local_max.max(other.local_max);
-        self.expired += other.expired;
+        self.stored.stored += other.stored.stored;
+        self.stored.stored_max += other.stored.stored_max;
+        self.stored.stored_size_bytes =
+            self.stored.stored_size_bytes.saturating_add(other.stored.stored_size_bytes);
+        self.stored.pruned += other.stored.pruned;
+        self.stored.expired += other.stored.expired;
         self.steps_max = self.steps_max.max(other.steps_max);
     }
 }

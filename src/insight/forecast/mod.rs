@@ -2,20 +2,24 @@
 //! forward under both, from due time to due time, on an assumed world in which every create succeeds at once and every
 //! delete happens.
 //!
+//! With `prune: true` what expires is deleted from storage, as with `--prune`.
+//!
 //! It is a forecast and no plan: what runs now is taken to succeed, a VM that cannot be backed up now never can, and
 //! no VM is moved, created or deleted. VMs with equal decisions are simulated once, so that a policy of
 //! twenty thousand VMs costs little more than one of a handful; VMs whose decisions do not change are not simulated.
 
 mod counts;
+mod course;
 mod occurrences;
+mod replay;
 mod run;
 mod start_state;
 
 use super::policy_changes::behaves_alike;
-use crate::inventory::{Inventory, Vm};
+use crate::inventory::{Inventory, RecordedState, Vm};
 use crate::policy::{Match, Policies, Policy};
 use chrono::{DateTime, TimeDelta, Utc};
-pub use counts::{ForecastCounts, TierForecast};
+pub use counts::{ForecastCounts, StoredForecast, TierForecast};
 use run::Runner;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -69,6 +73,7 @@ pub(in crate::insight) fn look_ahead(
     (now, until): (DateTime<Utc>, DateTime<Utc>),
     decisions_max: usize,
 ) -> Forecast {
+    let (before, after) = (&before.clone().with_prune(), &after.clone().with_prune());
     let mut runners: [BTreeMap<&str, Runner<'_>>; 2] = Default::default();
     let mut alike: BTreeMap<(&str, &str), bool> = BTreeMap::new();
     let mut groups: BTreeMap<(Option<&str>, Option<&str>), ForecastGroup> = BTreeMap::new();
@@ -134,8 +139,16 @@ fn held_until(policy: &Policy, vm: &Vm, now: DateTime<Utc>) -> Option<DateTime<U
     policy.suspended_until(vm).filter(|&until| now < until)
 }
 
-/// The result for a VM without a policy: its snapshots stay on the hypervisor.
+/// The result for a VM without a policy: its snapshots stay on the hypervisor, and its backups in storage.
 fn untended(vm: &Vm) -> ForecastCounts {
     let local = vm.backups.values().filter(|backup| backup.holds_snapshot()).count();
-    ForecastCounts { local, local_max: local, ..ForecastCounts::default() }
+    let completed = || vm.backups.values().filter(|backup| backup.state == RecordedState::Completed);
+    let sizes = completed().filter_map(|backup| backup.size_bytes());
+    let stored = StoredForecast {
+        stored: completed().count(),
+        stored_max: completed().count(),
+        stored_size_bytes: sizes.fold(0, u64::saturating_add),
+        ..StoredForecast::default()
+    };
+    ForecastCounts { local, local_max: local, stored, ..ForecastCounts::default() }
 }

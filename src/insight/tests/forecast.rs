@@ -1,19 +1,18 @@
 //! The forecast against a plain run of the same decisions: nothing trimmed, nothing remembered, VM by VM.
 
 use crate::insight::forecast::{
-    FORECAST_WITHIN, Forecast, ForecastCounts, TierForecast, forecast, look_ahead,
+    FORECAST_WITHIN, Forecast, ForecastCounts, StoredForecast, TierForecast, forecast, look_ahead,
 };
 use crate::inventory::{Backup, BackupId, Inventory, LocalState, RecordedState, Vm, chain_of};
 use crate::plan::decide::decide_under;
 use crate::plan::due::{Occurrences, attempts};
 use crate::plan::parent::{parent_for, yields_empty_increment};
 use crate::plan::standing::{BackupView, Standing, VmView};
-use crate::plan::stored::expired;
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::generators::Cloud;
 use crate::plan::tests::properties::for_clouds;
-use crate::plan::{Action, BackupKind, projection};
-use crate::policy::{Match, Policies, Policy, Suspension, TierKind, Zone};
+use crate::plan::{Action, BackupKind, Expired, expected_upload_bytes, projection};
+use crate::policy::{Match, Policies, Policy, Prune, Suspension, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -46,6 +45,9 @@ fn at_rest(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
 
 /// Runs one VM forward with nothing but decisions.
 fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) -> ForecastCounts {
+    let sizes: BTreeMap<BackupId, u64> =
+        vm.backups.values().filter_map(|backup| Some((backup.id, backup.size_bytes()?))).collect();
+    let original = vm.clone();
     let mut vm = at_rest(vm, policy, from);
     let mut times = vec![from];
     let occurrences = Occurrences::new(policy, from);
@@ -72,9 +74,11 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
             .map(|tier| TierForecast { tier: tier.name.to_string(), full: 0, incremental: 0 })
             .collect(),
         local_max: if is_held_back(from) { held(&vm) } else { 0 },
+        stored: StoredForecast { stored_max: completed(&vm), ..StoredForecast::default() },
         ..ForecastCounts::default()
     };
     let mut made = 0;
+    let mut made_sizes: BTreeMap<BackupId, Option<u64>> = BTreeMap::new();
     for time in times {
         let planned = decide_under(&vm, policy, &Occurrences::new(policy, time));
         assert_eq!(planned.is_suspended(), is_held_back(time));
@@ -87,11 +91,17 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
                         BackupKind::Incremental => tier.incremental += 1,
                     }
                     made += 1;
+                    made_sizes.insert(made_id(made), expected_upload_bytes(&original, create));
                 }
                 Action::DeleteLocal(_) => outlook.deleted_locally += 1,
-                Action::DeleteCloud(_) => {}
+                Action::DeleteCloud(_) => outlook.stored.pruned += 1,
             }
         }
+        // They go last: the most are there before that.
+        let mut others = planned.due_actions().to_vec();
+        others.retain(|action| !action.is_cloud_delete());
+        let before = projection::executed(&vm, &others, made_id(made), time);
+        outlook.stored.stored_max = outlook.stored.stored_max.max(completed(&before));
         vm = projection::executed(&vm, planned.due_actions(), made_id(made), time);
         if let Some(chain) = chain_of(&vm.backups, made_id(made)) {
             outlook.steps_max = outlook.steps_max.max(chain.steps.len());
@@ -101,8 +111,17 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
         }
     }
     outlook.local = held(&vm);
-    outlook.expired = expired(&VmView::new(&vm, policy, until), &Occurrences::new(policy, until)).len();
+    let view = VmView::new(&vm, policy, until);
+    outlook.stored.expired = Expired::of(&view, &Occurrences::new(policy, until)).backups.len();
+    outlook.stored.stored = completed(&vm);
+    let size = |id| made_sizes.get(&id).copied().unwrap_or_else(|| sizes.get(&id).copied());
+    let stored = vm.backups.values().filter(|backup| backup.state == RecordedState::Completed);
+    outlook.stored.stored_size_bytes = stored.filter_map(|backup| size(backup.id)).sum();
     outlook
+}
+
+fn completed(vm: &Vm) -> usize {
+    vm.backups.values().filter(|backup| backup.state == RecordedState::Completed).count()
 }
 
 /// Takes out of a completed backup what is stored of it.
@@ -134,12 +153,12 @@ fn emptied_here_and_there(cloud: &mut Cloud, policies: &Policies) -> usize {
 
 #[test]
 fn it_comes_to_what_a_plain_run_of_the_decisions_comes_to() {
-    let seen: [Cell<usize>; 4] = Default::default();
+    let seen: [Cell<usize>; 5] = Default::default();
     let (drawn, others) = (Cell::new(0), Cell::new(0));
     for_clouds(80, |mut cloud| {
         // Long enough for what comes after the first night, short enough for three backups an hour.
         let until = cloud.now + TimeDelta::days(4);
-        let policies = Policies::new(cloud.policies.clone());
+        let policies = Policies::new(cloud.policies.clone()).with_prune();
         drawn.set(drawn.get() + 1);
         if drawn.get() % 3 == 0 {
             others.set(others.get() + emptied_here_and_there(&mut cloud, &policies));
@@ -165,15 +184,21 @@ fn it_comes_to_what_a_plain_run_of_the_decisions_comes_to() {
             prop_assert_eq!(with.deleted_locally, sum(&|it| it.deleted_locally), "deleted locally");
             prop_assert_eq!(with.local, sum(&|it| it.local), "local");
             prop_assert_eq!(with.local_max, most(&|it| it.local_max), "local at the most");
-            prop_assert_eq!(with.expired, sum(&|it| it.expired), "expired");
+            prop_assert_eq!(with.stored.expired, sum(&|it| it.stored.expired), "expired");
+            prop_assert_eq!(with.stored.pruned, sum(&|it| it.stored.pruned), "pruned");
+            prop_assert_eq!(with.stored.stored, sum(&|it| it.stored.stored), "stored");
+            prop_assert_eq!(with.stored.stored_max, sum(&|it| it.stored.stored_max), "stored at the most");
+            let bytes = plain.iter().map(|it| it.stored.stored_size_bytes).sum::<u64>();
+            prop_assert_eq!(with.stored.stored_size_bytes, bytes, "bytes");
             prop_assert_eq!(with.steps_max, most(&|it| it.steps_max), "steps");
             prop_assert_eq!(group.vms, plain.len());
-            let counts = [with.deleted_locally, with.expired, with.steps_max, with.local];
+            let counts =
+                [with.deleted_locally, with.stored.expired, with.steps_max, with.local, with.stored.pruned];
             seen.iter().zip(counts).for_each(|(seen, count)| seen.set(seen.get() + count));
         }
         Ok(())
     });
-    assert!(seen.iter().all(|seen| seen.get() > 100), "the clouds hold too little: {seen:?}");
+    assert!(seen.iter().all(|seen| seen.get() > 40), "the clouds hold too little: {seen:?}");
     assert!(others.get() > 3, "no increment that came out empty changes what comes next: {others:?}");
 }
 
@@ -254,7 +279,11 @@ fn what_is_remembered_of_one_vm_holds_for_those_of_its_shape_only() {
             let plain = plainly(vm, &policy, now, until);
             alone.deleted_locally += plain.deleted_locally;
             alone.local += plain.local;
-            alone.expired += plain.expired;
+            alone.stored.stored += plain.stored.stored;
+            alone.stored.stored_max += plain.stored.stored_max;
+            alone.stored.stored_size_bytes += plain.stored.stored_size_bytes;
+            alone.stored.pruned += plain.stored.pruned;
+            alone.stored.expired += plain.stored.expired;
             alone.steps_max = alone.steps_max.max(plain.steps_max);
             alone.local_max = alone.local_max.max(plain.local_max);
         }
@@ -295,7 +324,37 @@ fn a_shorter_keep_is_seen_as_what_expires() {
     let forecast = forecast_of(&[grandfather()], &[shorter], [mid_chain()]);
     let group = &forecast.groups[0];
     assert_eq!(creates(&group.without), creates(&group.with));
-    assert!(group.without.expired == 0 && group.with.expired > 20, "{group:#?}");
+    assert!(group.without.stored.expired == 0 && group.with.stored.expired > 20, "{group:#?}");
+}
+
+#[test]
+fn what_is_pruned_is_seen_in_what_is_stored() {
+    let mut pruning = grandfather();
+    pruning.prune = Prune::OnRequest;
+    for (tier, keep) in pruning.tiers.iter_mut().zip([1, 1, 3]) {
+        tier.keep = NonZeroU32::new(keep);
+    }
+    let vm = vm(1)
+        .backup(1, "monthly", "2026-10-01 01:00")
+        .size(10 * GIB)
+        .backup(2, "daily", "2026-10-02 01:00")
+        .on(1)
+        .backup(3, "monthly", "2026-11-01 01:00")
+        .size(12 * GIB)
+        .local()
+        .backup(4, "daily", "2026-11-18 01:00")
+        .on(3)
+        .size(3 * GIB)
+        .local();
+    let forecast = forecast_of(&[grandfather()], &[pruning], [vm]);
+    let group = &forecast.groups[0];
+    assert_eq!(creates(&group.without), creates(&group.with));
+    let without = &group.without.stored;
+    assert_eq!((without.stored, without.stored_max, without.pruned), (40, 40, 0), "{group:#?}");
+    let with = &group.with.stored;
+    assert_eq!(with.stored + with.pruned, without.stored);
+    assert!(with.pruned > 5 && with.stored_max >= with.stored, "{group:#?}");
+    assert!(with.stored_size_bytes < without.stored_size_bytes, "{group:#?}");
 }
 
 #[test]

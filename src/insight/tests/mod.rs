@@ -3,6 +3,7 @@
 mod compare;
 mod forecast;
 mod overview;
+mod retention;
 mod show;
 mod status;
 

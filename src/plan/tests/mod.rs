@@ -15,3 +15,4 @@ mod second_planner;
 mod second_pruner;
 mod starvation;
 mod unverified;
+mod year_of_pruning;

@@ -222,7 +222,10 @@ pub(in crate::render) fn forecast_rows(group: &ForecastGroup) -> Vec<ForecastRow
     number("snapshots deleted locally", |outlook| outlook.deleted_locally);
     number("snapshots at period end", |outlook| outlook.local);
     number("most snapshots of one VM", |outlook| outlook.local_max);
-    number("stored backups expired at period end", |outlook| outlook.expired);
+    number("backups deleted from storage", |outlook| outlook.stored.pruned);
+    number("backups stored at period end", |outlook| outlook.stored.stored);
+    number("most backups stored", |outlook| outlook.stored.stored_max);
+    number("stored backups expired at period end", |outlook| outlook.stored.expired);
     number("steps of the longest restore", |outlook| outlook.steps_max);
     if rows.is_empty() {
         let same = || "the same".to_owned();
