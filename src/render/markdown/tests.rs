@@ -382,9 +382,7 @@ proptest! {
 #[test]
 fn fifteen_hundred_changes_of_every_kind_fit_into_a_comment() {
     for alias in (0..ALIASES.len()).map(Some).chain([None]) {
-        for (creates, deletes, prunes) in
-            [(1_500, 0, 0), (0, 1_500, 0), (750, 750, 750), (1_500, 1_500, 0)]
-        {
+        for (creates, deletes, prunes) in [(1_500, 0, 0), (0, 1_500, 0), (750, 750, 750), (1_500, 1_500, 0)] {
             let sizes = Sizes {
                 creates,
                 deletes,
