@@ -80,6 +80,11 @@ pub fn load_for(context: &Context, args: PruneArgs) -> Result<Policies, CliError
     Ok(pruned(policies, args))
 }
 
+/// Reads the policies as a run with `--prune` would, for those who explain what it would do.
+pub fn load_as_pruning(context: &Context) -> Result<Policies, CliError> {
+    Ok(pruned(load(context)?, PruneArgs { prune: true, allow_mass_prune: None }))
+}
+
 /// Takes `--prune` into account: the only place that does.
 fn pruned(policies: Policies, args: PruneArgs) -> Policies {
     if args.prune { policies.with_prune() } else { policies }

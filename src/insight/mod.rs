@@ -22,7 +22,7 @@ pub(crate) mod tests;
 
 pub use compare::{
     AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, PolicySide, Protection, ProtectionChange,
-    VmChange, compare,
+    StoredBackups, VmChange, compare,
 };
 pub use estimate::Estimate;
 pub use policy_changes::{PolicyChange, PolicyChangeKind};

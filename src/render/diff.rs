@@ -3,7 +3,7 @@
 use super::Styles;
 use super::cells::{padded, visible, width};
 use crate::inventory::{Backup, BackupId, Inventory, Vm};
-use crate::plan::{Plan, bytes_text, projection};
+use crate::plan::{Action, DeleteCloud, Plan, VmPlan, bytes_text, projection};
 use crate::policy::{Policies, Policy, minute_text};
 use chrono::{DateTime, Utc};
 use similar::{ChangeTag, TextDiff};
@@ -33,19 +33,29 @@ pub fn plan(
         let policy = policies.iter().find(|policy| Some(&policy.name) == planned.policy.as_ref());
         if let (Some(vm), Some(policy)) = (vm, policy) {
             let desired = projection::executed(vm, planned.due_actions(), NEW_BACKUP, plan.at);
+            let is_pruned = |id| cloud_deletes(planned).any(|delete| delete.backup == id);
             let name = format!("{}  {}  {}", visible(&vm.alias), vm.id.short(), visible(&policy.name));
-            write(&name, &listing(vm, policy), &listing(&desired, policy), styles, out)?;
+            let (actual, desired) = (listing(vm, policy, is_pruned), listing(&desired, policy, is_pruned));
+            write(&name, &actual, &desired, styles, out)?;
         }
     }
     Ok(())
 }
 
-/// One backup's line, in columns: tier, time, UUID, kind, where its snapshot is, state, size.
-type Line = [String; 7];
+fn cloud_deletes(planned: &VmPlan) -> impl Iterator<Item = &DeleteCloud> {
+    planned.due_actions().iter().filter_map(Action::as_cloud_delete)
+}
+
+/// What stands behind a backup that is deleted from storage: a line that goes for good looks like one that changes.
+const PRUNED: &str = "deleted from storage, for good";
+
+/// One backup's line, in columns: tier, time, UUID, kind, where its snapshot is, state, size, and whether it is deleted from
+/// storage.
+type Line = [String; 8];
 
 fn write(name: &str, now: &[Line], then: &[Line], styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     // Both sides share their widths, so that only what changes differs.
-    let widths: [usize; 7] =
+    let widths: [usize; 8] =
         array::from_fn(|column| now.iter().chain(then).map(|line| width(&line[column])).max().unwrap_or(0));
     let (now, then) = (aligned(now, widths), aligned(then, widths));
     let diff = TextDiff::from_lines(now.as_str(), then.as_str());
@@ -57,6 +67,7 @@ fn write(name: &str, now: &[Line], then: &[Line], styles: &Styles, out: &mut dyn
         for change in hunk.iter_changes() {
             let style = match change.tag() {
                 ChangeTag::Equal => styles.quiet,
+                ChangeTag::Delete if change.value().trim_end().ends_with(PRUNED) => styles.destroy,
                 ChangeTag::Delete => styles.delete,
                 ChangeTag::Insert => styles.create,
             };
@@ -66,10 +77,10 @@ fn write(name: &str, now: &[Line], then: &[Line], styles: &Styles, out: &mut dyn
     Ok(())
 }
 
-fn aligned(lines: &[Line], widths: [usize; 7]) -> String {
+fn aligned(lines: &[Line], widths: [usize; 8]) -> String {
     let mut text = String::new();
     for line in lines {
-        let cells: [String; 7] = array::from_fn(|column| padded(&line[column], widths[column]));
+        let cells: [String; 8] = array::from_fn(|column| padded(&line[column], widths[column]));
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
@@ -77,13 +88,13 @@ fn aligned(lines: &[Line], widths: [usize; 7]) -> String {
 }
 
 /// Lists a VM's backups, oldest first, those without a timestamp before all others.
-fn listing(vm: &Vm, policy: &Policy) -> Vec<Line> {
+fn listing(vm: &Vm, policy: &Policy, is_pruned: impl Fn(BackupId) -> bool) -> Vec<Line> {
     let mut backups: Vec<&Backup> = vm.backups.values().collect();
     backups.sort_by_key(|backup| (backup.timestamp, backup.id));
-    backups.into_iter().map(|backup| line(backup, policy)).collect()
+    backups.into_iter().map(|backup| line(backup, policy, is_pruned(backup.id))).collect()
 }
 
-fn line(backup: &Backup, policy: &Policy) -> Line {
+fn line(backup: &Backup, policy: &Policy, is_pruned: bool) -> Line {
     let is_new = backup.id == NEW_BACKUP;
     let name = match (policy.tier_of(backup.comment.as_deref()), backup.comment.as_deref()) {
         (Some(tier), _) => visible(&policy.tiers[tier].name),
@@ -108,6 +119,7 @@ fn line(backup: &Backup, policy: &Policy) -> Line {
         if backup.holds_snapshot() { "local" } else { "not local" }.to_owned(),
         visible(backup.state.as_str()),
         size,
+        if is_pruned { PRUNED.to_owned() } else { String::new() },
     ]
 }
 
@@ -145,7 +157,7 @@ tiers:
         let bytes = POLICY.as_bytes().to_vec();
         let loaded = parse(&[SourceFile { name: "daily.yaml".to_owned(), bytes }]).unwrap();
         let policy = loaded.policies.iter().next().unwrap();
-        backups.into_iter().map(|backup| line(&backup, policy).join(" | ")).collect()
+        backups.into_iter().map(|backup| line(&backup, policy, false)[..7].join(" | ")).collect()
     }
 
     #[test]

@@ -28,14 +28,14 @@ fn a_plan_as_a_comment_has_its_marker_its_counts_and_its_deletes_first() {
 #[test]
 fn a_small_comment_counts_what_it_leaves_out() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
-    for max_bytes in ["1024", "1500", "2500", "4000"] {
+    for max_bytes in ["1536", "2000", "2500", "4000"] {
         let arguments = ["plan", "--at", AT, "--format", "markdown", "--max-bytes", max_bytes];
         let page = folder.ask(&fifo, &arguments).code(0).out;
         assert!(page.len() <= max_bytes.parse().unwrap(), "{} bytes:\n{page}", page.len());
         assert!(page.contains("\n**Left out, for ") || max_bytes == "4000", "{page}");
     }
     let page =
-        folder.ask(&fifo, &["plan", "--at", AT, "--format", "markdown", "--max-bytes", "1024"]).code(0).out;
+        folder.ask(&fifo, &["plan", "--at", AT, "--format", "markdown", "--max-bytes", "1536"]).code(0).out;
     let counted =
         "\n**9 deletes are only counted here, by policy and tier: there is no room to list them.**\n";
     assert!(page.contains("- **grandfather, daily (") || page.contains(counted), "{page}");
@@ -44,8 +44,8 @@ fn a_small_comment_counts_what_it_leaves_out() {
 #[test]
 fn a_size_that_holds_nothing_and_a_size_for_what_is_never_cut_are_wrong_usage() {
     let folder = Folder::new();
-    let ended = folder.run(&["plan", "--format", "markdown", "--max-bytes", "1023"]).code(64);
-    assert!(ended.err.contains("at least 1024 are needed"), "{}", ended.err);
+    let ended = folder.run(&["plan", "--format", "markdown", "--max-bytes", "1535"]).code(64);
+    assert!(ended.err.contains("at least 1536 are needed"), "{}", ended.err);
     let ended = folder.run(&["plan", "--max-bytes", "9000"]).code(64);
     assert!(ended.err.contains("--max-bytes is for --format markdown"), "{}", ended.err);
     let ended = folder.run(&["plan", "--format", "json", "--diff"]).code(64);
@@ -63,6 +63,6 @@ fn a_diff_on_the_page_is_what_the_text_shows_and_gives_way_to_everything_else() 
     let page = ask(&["--format", "markdown"]);
     let open = "\n<details><summary>Actual against desired backups</summary>\n\n```diff\n";
     assert!(page.ends_with(&format!("{open}{diff}\n```\n\n</details>\n")), "{page}");
-    let short = ask(&["--format", "markdown", "--max-bytes", "1500"]);
+    let short = ask(&["--format", "markdown", "--max-bytes", "1536"]);
     assert!(!short.contains("```diff") && short.contains(" lines of the diff.**\n"), "{short}");
 }

@@ -119,8 +119,8 @@ mod tests {
 
     #[test]
     fn a_page_has_room_for_its_counts_at_least() {
-        assert_eq!((max_bytes("1024"), max_bytes("65536")), (Ok(1_024), Ok(65_536)));
-        assert!(max_bytes("1023").unwrap_err().contains("at least 1024"));
+        assert_eq!((max_bytes("1536"), max_bytes("65536")), (Ok(1_536), Ok(65_536)));
+        assert!(max_bytes("1535").unwrap_err().contains("at least 1536"));
         assert!(max_bytes("64KiB").is_err() && max_bytes("-1").is_err());
     }
 

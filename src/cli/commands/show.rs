@@ -13,7 +13,7 @@ use crate::render;
 
 pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Outcome, CliError> {
     let format = context.format()?;
-    let policies = policies::load(context)?;
+    let policies = policies::load_as_pruning(context)?;
     let fifo = PendingConnection::of(context)?;
     let stop = latch::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;

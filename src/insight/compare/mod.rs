@@ -3,11 +3,15 @@
 //! The result is the difference in actions and in protection, not the difference in the files: a policy that has only
 //! moved to another file is no change. [`forecast`](super::forecast) looks further ahead than one plan does.
 
+mod expiry;
+
 use super::forecast::{Forecast, forecast};
 use super::policy_changes::{self, PolicyChange};
 use crate::inventory::{Backup, Inventory, Vm, VmId};
 use crate::plan::{Action, Plan, PolicyRef, SnapshotUsage, Status, VmPlan};
 use crate::policy::{Match, Policies};
+pub use expiry::StoredBackups;
+use expiry::{ExpiryChange, ExpiryChanges};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -50,6 +54,11 @@ pub struct ComparisonSummary {
     pub changes_policy: usize,
     /// Backups that no longer belong to a tier.
     pub stranded: AbandonedBackups,
+    /// Stored backups that expire at once.
+    pub expired: StoredBackups,
+    /// Stored backups that a run with `--prune` deletes because of the change: those that expire under a policy with
+    /// `prune: true`, and all that had expired where the policy did not say so before.
+    pub prunable: StoredBackups,
 }
 
 /// Backups that lose their tier: they are no parents, nothing deletes them, and their space on hypervisors
@@ -121,12 +130,15 @@ pub struct ActionCounts {
     pub create: usize,
     /// Snapshots to delete on hypervisors, those of new backups among them.
     pub delete_local: usize,
+    /// Backups to delete from storage, for good.
+    pub delete_cloud: usize,
 }
 
 impl ActionCounts {
     fn add(&mut self, action: &Action) {
         self.create += usize::from(action.is_create());
         self.delete_local += usize::from(action.is_local_delete());
+        self.delete_cloud += usize::from(action.is_cloud_delete());
     }
 
     /// Says whether there is none.
@@ -155,6 +167,10 @@ pub struct VmChange {
     pub no_longer: Vec<Action>,
     /// Its backups that no longer belong to a tier.
     pub stranded: AbandonedBackups,
+    /// Its stored backups that expire at once.
+    pub expired: StoredBackups,
+    /// Its stored backups that a run with `--prune` deletes because of the change.
+    pub prunable: StoredBackups,
 }
 
 impl VmChange {
@@ -164,6 +180,8 @@ impl VmChange {
             || !self.caused.is_empty()
             || !self.no_longer.is_empty()
             || !self.stranded.is_empty()
+            || !self.expired.is_empty()
+            || !self.prunable.is_empty()
     }
 }
 
@@ -264,14 +282,21 @@ pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Invent
     let old: BTreeMap<VmId, &VmPlan> = before.plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     let mut summary = ComparisonSummary::default();
     let mut vms = Vec::new();
+    let mut expiry = ExpiryChanges::new(before.policies, after.policies, after.plan.at);
     for new in &after.plan.vms {
         // What could not be read has no action on either side.
         let Some(&old) = new.uuid.and_then(|id| old.get(&id)) else { continue };
-        let stranded = new
-            .uuid
-            .and_then(|id| inventory.vms.get(&id))
-            .map(|vm| AbandonedBackups::of(vm, before.policies, after.policies));
-        let change = vm_change(old, new, stranded.unwrap_or_default());
+        let vm = new.uuid.and_then(|id| inventory.vms.get(&id));
+        let stranded = vm.map(|vm| AbandonedBackups::of(vm, before.policies, after.policies));
+        let ExpiryChange { expired, prunable } = vm.map(|vm| expiry.of(vm)).unwrap_or_default();
+        let change = VmChange {
+            stranded: stranded.unwrap_or_default(),
+            expired,
+            prunable,
+            ..action_changes(old, new)
+        };
+        summary.expired = summary.expired.plus(change.expired);
+        summary.prunable = summary.prunable.plus(change.prunable);
         summary.stranded.backups += change.stranded.backups;
         summary.stranded.held = summary.stranded.held.plus(change.stranded.held);
         summary.count_actions(&change);
@@ -291,7 +316,8 @@ pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Invent
     }
 }
 
-fn vm_change(old: &VmPlan, new: &VmPlan, stranded: AbandonedBackups) -> VmChange {
+/// Compares the protection and the actions of a VM.
+fn action_changes(old: &VmPlan, new: &VmPlan) -> VmChange {
     let (before, after) = (Protection::of(old), Protection::of(new));
     let is_anyway =
         |action: &&Action| old.same_action(new, action).is_some_and(|old| is_no_sooner(action, old));
@@ -307,7 +333,9 @@ fn vm_change(old: &VmPlan, new: &VmPlan, stranded: AbandonedBackups) -> VmChange
         caused: caused.into_iter().cloned().collect(),
         anyway: anyway.into_iter().cloned().collect(),
         no_longer,
-        stranded,
+        stranded: AbandonedBackups::default(),
+        expired: StoredBackups::default(),
+        prunable: StoredBackups::default(),
     }
 }
 

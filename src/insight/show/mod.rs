@@ -4,6 +4,7 @@
 //! nothing is decided here. A snapshot without a reason is exactly what the plan deletes: a test holds this over thousands of
 //! clouds.
 
+mod earliest;
 mod reasons;
 mod tree;
 
@@ -13,12 +14,13 @@ use crate::inventory::{
 };
 use crate::plan::due::Occurrences;
 use crate::plan::standing::{BackupView, Standing, VmView};
-use crate::plan::{Action, BackupKind, Note, Plan, VmPlan};
+use crate::plan::{Action, BackupKind, DeleteReason, Expired, Note, Plan, PruneHold, VmPlan};
 use crate::policy::{Match, Name, Policies, Policy};
 use chrono::{DateTime, FixedOffset, Utc};
 use reasons::Reasons;
 pub use reasons::{Dependent, KeptNewest, Reason};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
 use tree::in_chains;
 
 /// The backups of some VMs at an instant.
@@ -139,12 +141,58 @@ pub enum DeleteWhen {
 }
 
 /// A backup's copy in storage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoredCopy {
     /// Why it stays; empty when it has expired.
     pub kept_for: Vec<Reason>,
     /// Whether retention no longer needs it.
     pub is_expired: bool,
+    /// When it may expire at the earliest, by the schedules; `None` where it has expired, never does, or only after an event
+    /// whose time no schedule tells.
+    pub not_before: Option<DateTime<FixedOffset>>,
+    /// What becomes of it once it has expired.
+    pub prune: Option<PruneOutlook>,
+}
+
+/// What becomes of an expired backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PruneOutlook {
+    /// The next run with `--prune` deletes it from storage.
+    Deleted {
+        /// Why it has expired.
+        reason: DeleteReason,
+    },
+    /// It stays for now.
+    Held(PruneHold),
+}
+
+impl PruneOutlook {
+    /// Returns the code that stands for it in JSON.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Deleted { .. } => "deleted",
+            Self::Held(hold) => match hold {
+                PruneHold::NotAllowed => "not_allowed",
+                PruneHold::NotRequested => "not_requested",
+                PruneHold::CannotBackUp => "cannot_back_up",
+                PruneHold::NewestTooOld => "newest_too_old",
+                PruneHold::NewestFailed => "newest_failed",
+                PruneHold::UnknownParent => "unknown_parent",
+                PruneHold::NotYet => "not_yet",
+            },
+        }
+    }
+}
+
+impl Serialize for PruneOutlook {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Document {
+            code: &'static str,
+            message: String,
+        }
+        Document { code: self.code(), message: self.to_string() }.serialize(serializer)
+    }
 }
 
 /// Explains the backups of a plan's VMs by the inventory and policies that the plan was made from.
@@ -194,7 +242,15 @@ fn under_policy(
             deletes[at] = Some(when);
         }
     }
-    lines
+    let cloud_deletes = planned.actions.iter().filter_map(Action::as_cloud_delete);
+    let pruned: BTreeMap<BackupId, &DeleteReason> =
+        cloud_deletes.map(|delete| (delete.backup, &delete.reason)).collect();
+    let hold = Expired::of(&view, occurrences).hold;
+    let outlook = |id| match pruned.get(&id) {
+        Some(&reason) => PruneOutlook::Deleted { reason: reason.clone() },
+        None => PruneOutlook::Held(hold),
+    };
+    let mut backups: Vec<BackupExplanation> = lines
         .into_iter()
         .map(|(depth, at)| {
             let backup = &vm.backups[at];
@@ -207,11 +263,18 @@ fn under_policy(
                 taken: backup.timestamp.map(|taken| policy.display_zone.moment(taken)),
                 is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
                 local: LocalCopy { kept_for: reasons.local(at), delete: deletes[at], ..held(backup) },
-                stored: StoredCopy { is_expired: stored.is_empty(), kept_for: stored },
+                stored: StoredCopy {
+                    is_expired: stored.is_empty(),
+                    not_before: None,
+                    prune: stored.is_empty().then(|| outlook(backup.id)),
+                    kept_for: stored,
+                },
                 ..recorded(backup, standing, restores[at])
             }
         })
-        .collect()
+        .collect();
+    earliest::enter(&mut backups);
+    backups
 }
 
 fn delete_of(action: &Action) -> Option<(BackupId, DeleteWhen)> {
@@ -257,7 +320,7 @@ fn without_policy(vm: &Vm) -> Vec<BackupExplanation> {
             BackupExplanation {
                 depth,
                 local: LocalCopy { kept_for, ..held },
-                stored: StoredCopy { kept_for: vec![Reason::NoPolicy], is_expired: false },
+                stored: StoredCopy { kept_for: vec![Reason::NoPolicy], ..StoredCopy::default() },
                 ..recorded(backup, standing, restores[at])
             }
         })
@@ -308,6 +371,6 @@ fn recorded(backup: &Backup, standing: ReportedStanding, restore: Option<Restore
         restore: restore.filter(|_| standing == ReportedStanding::Restorable),
         size_bytes: backup.size_bytes(),
         local: held(backup),
-        stored: StoredCopy { kept_for: Vec::new(), is_expired: false },
+        stored: StoredCopy::default(),
     }
 }

@@ -2,14 +2,20 @@
 
 use crate::inventory::{BackupId, Backups};
 use crate::plan::BackupName;
-use crate::plan::due::{Occurrences, cannot_back_up};
+use crate::plan::due::{Occurrences, cannot_back_up, unsatisfied};
 use crate::plan::local::{WantedLocally, has_unknown_parent, wanted_locally};
 use crate::plan::notes::name_of;
 use crate::plan::standing::{BackupView, VmView};
 use crate::plan::stored::{WantedInStorage, needed, wanted_in_storage};
 use crate::policy::{Tier, TierIndex};
+use chrono::{DateTime, FixedOffset, Utc};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::iter::successors;
+use std::num::NonZeroU32;
+
+/// So many coming backups of a tier are looked up at the most.
+const UPCOMING_MAX: usize = 400;
 
 /// Why something stays: data, put into words by `render`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +61,8 @@ pub struct KeptNewest {
     pub keep: Option<u32>,
     /// How many more have to be taken before this one is no longer among them.
     pub more: usize,
+    /// When the last of these is due, in the policy's zone; `None` where that is too far ahead.
+    pub due: Option<DateTime<FixedOffset>>,
 }
 
 /// A backup that needs its parent.
@@ -67,6 +75,14 @@ pub enum Dependent {
 }
 
 impl Reason {
+    /// Returns the instant before which a tier's `keep` holds the backup in storage; `None` for other reasons.
+    pub fn expires_after(&self) -> Option<DateTime<FixedOffset>> {
+        match self {
+            Self::Stored { wanted: WantedInStorage::Keep, kept } => kept.due,
+            _ => None,
+        }
+    }
+
     /// Returns the code that stands for it in JSON.
     pub fn code(&self) -> &'static str {
         match self {
@@ -121,6 +137,8 @@ pub(super) struct Reasons<'v, 'a> {
     needing: Vec<Needing>,
     /// How many newer ones of its tier than each restorable one are restorable as well.
     newer: Vec<usize>,
+    /// When each tier's next backups are due, one that is due now included.
+    upcoming: BTreeMap<TierIndex, Vec<DateTime<Utc>>>,
     has_unknown_parent: bool,
 }
 
@@ -154,6 +172,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
             stored,
             needing,
             newer: newer_of_its_tier(view),
+            upcoming: upcoming(view, occurrences),
             has_unknown_parent: has_unknown_parent(view),
         }
     }
@@ -238,8 +257,26 @@ impl<'v, 'a> Reasons<'v, 'a> {
     /// Counts how many more of its tier have to be taken before one is no longer among so many newest.
     fn kept(&self, at: usize, keep: u32) -> KeptNewest {
         let more = usize::try_from(keep).unwrap_or(usize::MAX).saturating_sub(self.newer[at]);
-        KeptNewest { keep: Some(keep), more }
+        let tier = self.judged[at].and_then(|judged| judged.tier);
+        let upcoming = tier.and_then(|tier| self.upcoming.get(&tier));
+        let due = upcoming.and_then(|upcoming| upcoming.get(more.checked_sub(1)?));
+        KeptNewest { keep: Some(keep), more, due: due.map(|&due| self.view.policy.display_zone.moment(due)) }
     }
+}
+
+/// Looks up when the next backups of each tier are due that push older ones out of what is kept.
+fn upcoming(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> BTreeMap<TierIndex, Vec<DateTime<Utc>>> {
+    let unsatisfied: Vec<TierIndex> =
+        unsatisfied(view, occurrences).into_iter().map(|(tier, _)| tier).collect();
+    let of_tier = |(tier, rules): (TierIndex, &Tier)| {
+        let kept = rules.keep.map_or(0, NonZeroU32::get).max(rules.keep_local);
+        let next = |instant: &DateTime<Utc>| occurrences.next_after(tier, view.vm.id, *instant);
+        let due_now = unsatisfied.contains(&tier).then_some(view.now);
+        let later = successors(next(&view.now), next);
+        let wanted = usize::try_from(kept).unwrap_or(UPCOMING_MAX).min(UPCOMING_MAX);
+        (tier, due_now.into_iter().chain(later).take(wanted).collect())
+    };
+    view.policy.tiers.iter().enumerate().map(of_tier).collect()
 }
 
 /// Finds which backups need each one directly, of those that are kept.

@@ -4,7 +4,7 @@ use crate::insight::compare::{Comparison, PolicySide, ProtectionChange, compare}
 use crate::insight::{AbandonedBackups, ActionCounts, PolicyChangeKind, Protection};
 use crate::plan::tests::fixtures::*;
 use crate::plan::{Action, SnapshotUsage, plan};
-use crate::policy::{Policies, Policy, Selector, Suspension, TierKind, Zone};
+use crate::policy::{Policies, Policy, Prune, Selector, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 use std::num::NonZeroU32;
 
@@ -147,7 +147,7 @@ fn a_backup_that_is_made_in_any_case_is_not_caused_by_the_delete_of_its_snapshot
         policy.tiers[0].keep_local = keep_local;
         policy
     };
-    let counts = |create, delete_local| ActionCounts { create, delete_local };
+    let counts = |create, delete_local| ActionCounts { create, delete_local, ..ActionCounts::default() };
     let goes = compared(&[fulls(1)], &[fulls(0)], [vm(1)]);
     assert_eq!((goes.summary.caused, goes.summary.anyway), (counts(0, 1), counts(1, 0)));
     assert!(goes.summary.no_longer.is_empty());
@@ -221,4 +221,50 @@ fn a_vm_that_loses_its_policy_strands_what_that_managed_and_nothing_else() {
         comparison.summary.stranded,
         AbandonedBackups { backups: 3, held: SnapshotUsage { snapshots: 2, size_bytes: 2 * GIB } }
     );
+}
+
+/// A monthly of the 1st, and a daily on it of each day from the 10th to the 17th.
+fn eight_dailies() -> VmBuilder {
+    let monthly = vm(1).backup(1, "monthly", "2026-11-01 01:00");
+    (10..=17).fold(monthly, |vm, day| vm.backup(day, "daily", &format!("2026-11-{day} 01:00")).on(1))
+}
+
+fn keeping(dailies: u32, prune: Prune) -> Policy {
+    let mut policy = grandfather();
+    policy.tiers[2].keep = NonZeroU32::new(dailies);
+    policy.prune = prune;
+    policy
+}
+
+#[test]
+fn what_a_shorter_keep_makes_expire_is_counted_with_bytes_and_dates() {
+    let change = |before, after| compared(&[before], &[after], [eight_dailies()]);
+    let comparison = change(keeping(6, Prune::Never), keeping(3, Prune::Never));
+    // The two oldest had expired before.
+    let expired = comparison.summary.expired;
+    assert_eq!((expired.backups, expired.size_bytes), (3, 3 * GIB));
+    let day = |text| Some(at(text).fixed_offset());
+    assert_eq!((expired.oldest, expired.newest), (day("2026-11-12 01:00"), day("2026-11-14 01:00")));
+    assert_eq!((comparison.vms[0].expired, comparison.summary.prunable.backups), (expired, 0));
+    let longer = change(keeping(3, Prune::Never), keeping(6, Prune::Never));
+    assert!(longer.summary.expired.is_empty() && longer.summary.prunable.is_empty());
+    // A VM that had no policy loses nothing by getting one, but for what that does not keep.
+    let gained = compared(&[], &[keeping(6, Prune::Never)], [eight_dailies()]);
+    assert_eq!(gained.summary.expired.backups, 2);
+}
+
+#[test]
+fn a_policy_that_begins_to_prune_puts_all_that_had_expired_at_stake() {
+    let change = |before, after| compared(&[before], &[after], [eight_dailies()]).summary;
+    for after in [Prune::OnRequest, Prune::Requested] {
+        let summary = change(keeping(6, Prune::Never), keeping(6, after));
+        assert_eq!((summary.expired.backups, summary.prunable.backups), (0, 2));
+        assert_eq!(summary.caused.delete_cloud, if after == Prune::Requested { 2 } else { 0 });
+        let summary = change(keeping(6, Prune::Never), keeping(3, after));
+        assert_eq!((summary.expired.backups, summary.prunable.backups), (3, 5));
+        let summary = change(keeping(6, after), keeping(3, after));
+        assert_eq!((summary.expired.backups, summary.prunable.backups), (3, 3));
+        let summary = change(keeping(3, after), keeping(3, Prune::Never));
+        assert_eq!((summary.expired.backups, summary.prunable.backups), (0, 0));
+    }
 }

@@ -1,13 +1,16 @@
 //! Why every backup is where it is.
 
-use crate::insight::show::{BackupExplanation, DeleteWhen, Reason, ReportedStanding, VmExplanation, explain};
+use crate::insight::show::{
+    BackupExplanation, DeleteWhen, PruneOutlook, Reason, ReportedStanding, VmExplanation, explain,
+};
 use crate::inventory::{BackupId, LocalState, chain_of};
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::properties::{for_clouds, planned};
 use crate::plan::{Action, NoteKind, plan};
-use crate::policy::{Policies, Policy};
+use crate::policy::{Policies, Policy, Prune};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 fn explained(policy: Policy, vm: VmBuilder, now: &str) -> VmExplanation {
     let policies = Policies::new(vec![policy]);
@@ -178,8 +181,8 @@ fn how_many_more_have_to_come_is_counted() {
         let kept = of(&vm, n).stored.kept_for.iter().find(|reason| reason.code() == "keep").unwrap();
         kept.words().1.unwrap()
     };
-    assert_eq!(until(2), "until 1 more of them can be restored");
-    assert_eq!(until(4), "until 3 more of them can be restored");
+    assert_eq!(until(2), "until 1 more of them can be restored, on 2026-11-17 01:00 at the earliest");
+    assert_eq!(until(4), "until 3 more of them can be restored, on 2026-11-19 01:00 at the earliest");
 }
 
 #[test]
@@ -203,4 +206,57 @@ fn without_a_policy_everything_stays() {
     assert_eq!(local(of(&vm, 3)), ["no_policy"]);
     assert_eq!(stored(of(&vm, 1)), ["no_policy"]);
     assert_eq!(of(&vm, 3).restore.unwrap().steps, 3);
+}
+
+fn pruning(dailies: u32) -> Policy {
+    let mut policy = grandfather();
+    policy.tiers[2].keep = NonZeroU32::new(dailies);
+    policy.prune = Prune::Requested;
+    policy
+}
+
+#[test]
+fn a_backup_says_when_it_expires_at_the_earliest() {
+    let vm = vm(1)
+        .backup(1, "monthly", "2026-11-01 01:00")
+        .backup(2, "daily", "2026-11-16 01:00")
+        .on(1)
+        .backup(3, "daily", "2026-11-17 01:00")
+        .on(2);
+    let explained = explained(pruning(2), vm, "2026-11-17 02:00");
+    let not_before = |n| of(&explained, n).stored.not_before.map(|instant| instant.to_utc());
+    // The one of the 17th goes when two newer ones are there; the one that it is based on not before.
+    assert_eq!((not_before(3), not_before(2)), (Some(at("2026-11-19 01:00")), Some(at("2026-11-19 01:00"))));
+    let kept = &of(&explained, 2).stored.kept_for;
+    assert_eq!(kept[0].expires_after().map(|due| due.to_utc()), Some(at("2026-11-18 01:00")));
+    // Monthlies are kept for ever.
+    assert_eq!(not_before(1), None);
+}
+
+#[test]
+fn an_expired_backup_says_whether_prune_deletes_it_and_else_why_not() {
+    let dailies = || {
+        let monthly = vm(1).backup(1, "monthly", "2026-11-01 01:00");
+        (14..=17).fold(monthly, |vm, day| vm.backup(day, "daily", &format!("2026-11-{day} 01:00")).on(1))
+    };
+    let codes = |policy: Policy, vm: VmBuilder, now: &str| -> Vec<(u128, &'static str)> {
+        let explained = explained(policy, vm, now);
+        let outlook = |n| of(&explained, n).stored.prune.as_ref().map(PruneOutlook::code);
+        (14..=17).filter_map(|n| Some((n, outlook(n)?))).collect()
+    };
+    let now = "2026-11-17 02:00";
+    assert_eq!(codes(pruning(2), dailies(), now), [(14, "deleted"), (15, "deleted")]);
+    let held = |hold| [(14, hold), (15, hold)];
+    let policy = |prune| Policy { prune, ..pruning(2) };
+    assert_eq!(codes(policy(Prune::Never), dailies(), now), held("not_allowed"));
+    assert_eq!(codes(policy(Prune::OnRequest), dailies(), now), held("not_requested"));
+    assert_eq!(codes(pruning(2), dailies(), "2026-11-19 20:00"), held("newest_too_old"));
+    let failed = dailies().backup(18, "daily", "2026-11-17 01:30").failed();
+    assert_eq!(codes(pruning(2), failed, now), held("newest_failed"));
+    let stored = dailies().set(|vm| vm.hypervisor = None);
+    assert_eq!(codes(pruning(2), stored, now), held("cannot_back_up"));
+    let orphaned = dailies().set(|vm| {
+        vm.backups.get_mut(backup_id(15)).unwrap().local_size_bytes = Some(GIB);
+    });
+    assert_eq!(codes(pruning(2), orphaned, now), [(14, "deleted"), (15, "not_yet")]);
 }

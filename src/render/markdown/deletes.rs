@@ -3,7 +3,7 @@
 
 use super::escape::{escaped, name, short_name};
 use super::page::{table_head, table_row};
-use crate::plan::{DeleteLocal, VmPlan};
+use crate::plan::{Action, DeleteCloud, DeleteLocal, VmPlan};
 use crate::policy::minute_text;
 use crate::render::text::{Detail, rows};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,19 +12,83 @@ use std::fmt::Write as _;
 /// An alias in the short form has so many characters at the most.
 const ALIAS_CHARS_MAX: usize = 24;
 
-/// Snapshots that are going to be deleted, under one heading.
+/// Deletes of one kind, under one heading.
 #[derive(Debug)]
 pub(super) struct Deletes<'a> {
+    /// Where from.
+    pub(super) place: DeletePlace,
     /// The text behind their number.
     pub(super) title: &'static str,
     /// Whether they are unrelated to the change that the page is about: these may not displace related ones.
     pub(super) is_routine: bool,
     /// The deletes, each with its VM.
-    pub(super) of: Vec<(&'a VmPlan, &'a DeleteLocal)>,
+    pub(super) of: Vec<(&'a VmPlan, Deleted<'a>)>,
+}
+
+/// Where something is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeletePlace {
+    /// A stored backup, for good.
+    Storage,
+    /// A snapshot on the hypervisor; the stored backup stays.
+    Hypervisor,
+}
+
+/// What is deleted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deleted<'a> {
+    Stored(&'a DeleteCloud),
+    Snapshot(&'a DeleteLocal),
+}
+
+impl<'a> Deleted<'a> {
+    /// Returns what an action deletes; `None` where it deletes nothing.
+    pub(super) fn by(action: &'a Action) -> Option<Self> {
+        match action {
+            Action::Create(_) => None,
+            Action::DeleteLocal(delete) => Some(Self::Snapshot(delete)),
+            Action::DeleteCloud(delete) => Some(Self::Stored(delete)),
+        }
+    }
+
+    pub(super) fn place(self) -> DeletePlace {
+        match self {
+            Self::Stored(_) => DeletePlace::Storage,
+            Self::Snapshot(_) => DeletePlace::Hypervisor,
+        }
+    }
+
+    fn tier(self) -> &'a str {
+        match self {
+            Self::Stored(delete) => &delete.tier,
+            Self::Snapshot(delete) => &delete.tier,
+        }
+    }
+
+    fn text(self, vm: &VmPlan) -> String {
+        match self {
+            Self::Stored(delete) => rows::stored_text(delete, Detail::Full),
+            Self::Snapshot(delete) => rows::delete_text(vm, delete, Detail::Full),
+        }
+    }
+
+    fn reason(self) -> String {
+        match self {
+            Self::Stored(delete) => delete.reason.to_string(),
+            Self::Snapshot(delete) => delete.reason.to_string(),
+        }
+    }
+
+    fn taken_text(self) -> Option<String> {
+        match self {
+            Self::Stored(delete) => Some(minute_text(delete.taken)),
+            Self::Snapshot(delete) => delete.taken.map(minute_text),
+        }
+    }
 }
 
 /// The level of detail of a list of deletes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Words {
     /// A row each, with the reason.
     Many,
@@ -34,32 +98,42 @@ enum Words {
     Counts,
 }
 
-/// Writes all deletes in the most words that so many bytes hold, routine ones in no more of them than the others.
+/// Writes all deletes in the most words that so many bytes hold: those from storage in no fewer than the others, and routine
+/// local ones in no more.
 ///
-/// Routine ones are listed only while all deletes together stay under half of the room: the page is there for what a
+/// Routine local ones are listed only while all deletes together stay under half of the room: the page is there for what a
 /// change does.
 pub(super) fn fitted(groups: &[Deletes<'_>], room: usize) -> String {
+    use Words::{Counts, Few, Many};
     let groups: Vec<&Deletes<'_>> = groups.iter().filter(|group| !group.of.is_empty()).collect();
     if groups.is_empty() {
         return String::new();
     }
+    // From storage, local, and local that are routine.
     let ways = [
-        (Words::Many, Words::Many),
-        (Words::Many, Words::Few),
-        (Words::Few, Words::Few),
-        (Words::Many, Words::Counts),
-        (Words::Few, Words::Counts),
-        (Words::Counts, Words::Counts),
+        [Many, Many, Many],
+        [Many, Many, Few],
+        [Many, Few, Few],
+        [Few, Few, Few],
+        [Many, Many, Counts],
+        [Many, Few, Counts],
+        [Few, Few, Counts],
+        [Many, Counts, Counts],
+        [Few, Counts, Counts],
+        [Counts, Counts, Counts],
     ];
-    for (usual, routine) in ways {
-        let words = |group: &Deletes<'_>| if group.is_routine { routine } else { usual };
-        let counted = |is_routine| -> usize {
-            let counted = groups.iter().filter(|group| matches!(words(group), Words::Counts));
-            counted.filter(|group| group.is_routine == is_routine).map(|group| group.of.len()).sum()
+    for [stored, usual, routine] in ways {
+        let words = |group: &Deletes<'_>| match (group.place, group.is_routine) {
+            (DeletePlace::Storage, _) => stored,
+            (DeletePlace::Hypervisor, true) => routine,
+            (DeletePlace::Hypervisor, false) => usual,
         };
-        let mut text = by_counts(counted(false), counted(true));
+        let counted: Vec<&Deletes<'_>> =
+            groups.iter().copied().filter(|group| words(group) == Counts).collect();
+        let mut text = by_counts(&counted);
         groups.iter().for_each(|group| text.push_str(&group.written(words(group))));
-        let lists_routine = groups.iter().any(|group| group.is_routine && !matches!(routine, Words::Counts));
+        let lists_routine = routine != Counts
+            && groups.iter().any(|group| group.is_routine && group.place == DeletePlace::Hypervisor);
         if text.len() <= if lists_routine { room / 2 } else { room } {
             return text;
         }
@@ -67,26 +141,59 @@ pub(super) fn fitted(groups: &[Deletes<'_>], room: usize) -> String {
     in_least(&groups, room)
 }
 
-fn by_counts(usual: usize, routine: usize) -> String {
+/// Says which deletes are only counted.
+fn by_counts(counted: &[&Deletes<'_>]) -> String {
+    let count = |is_it: &dyn Fn(&Deletes<'_>) -> bool| -> usize {
+        counted.iter().filter(|group| is_it(group)).map(|group| group.of.len()).sum()
+    };
+    let stored = count(&|group| group.place == DeletePlace::Storage);
+    let usual = count(&|group| group.place == DeletePlace::Hypervisor && !group.is_routine);
+    let routine = count(&|group| group.place == DeletePlace::Hypervisor && group.is_routine);
+    let mut text = String::new();
+    if stored > 0 {
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "\n**{stored} deletes from storage, for good, are only counted here, by policy and tier: there is no room to \
+             list them.**\n"
+        );
+    }
     match (usual, routine) {
-        (0, 0) => String::new(),
-        (0, count) => format!(
+        (0, 0) => {}
+        (0, count) => text.push_str(&format!(
             "\n**{count} deletes in any case are only counted here, by policy and tier: the room is for what this change \
              does.**\n"
-        ),
-        (usual, routine) => format!(
+        )),
+        (usual, routine) => text.push_str(&format!(
             "\n**{} deletes are only counted here, by policy and tier: there is no room to list them.**\n",
             usual + routine
-        ),
+        )),
     }
+    text
 }
 
 /// Lists as many policies and tiers as there is room for, and counts the others together.
 fn in_least(groups: &[&Deletes<'_>], room: usize) -> String {
+    let (stored, local): (Vec<&Deletes<'_>>, Vec<&Deletes<'_>>) =
+        groups.iter().partition(|group| group.place == DeletePlace::Storage);
+    // These first: half of the room, at the most, is for them.
+    let stored = in_least_of(
+        &stored,
+        "deletes from storage, for good,",
+        if local.is_empty() { room } else { room / 2 },
+    );
+    let local = in_least_of(&local, "local deletes", room.saturating_sub(stored.len()));
+    stored + &local
+}
+
+fn in_least_of(groups: &[&Deletes<'_>], noun: &str, room: usize) -> String {
+    if groups.is_empty() {
+        return String::new();
+    }
     let total: usize = groups.iter().map(|group| group.of.len()).sum();
     let counts: Vec<(String, usize)> = groups.iter().flat_map(|group| group.counts()).collect();
     let text = |shown: usize| {
-        let mut text = format!("\n**{total} local deletes are only counted here:");
+        let mut text = format!("\n**{total} {noun} are only counted here:");
         for (what, count) in counts.iter().take(shown) {
             // Writing to a String cannot fail.
             let _ = write!(text, " {count} of {what};");
@@ -104,27 +211,34 @@ fn in_least(groups: &[&Deletes<'_>], room: usize) -> String {
 
 impl Deletes<'_> {
     fn written(&self, words: Words) -> String {
-        let count = self.of.len();
-        let snapshots = if count == 1 { "snapshot" } else { "snapshots" };
-        let mut text = format!(
-            "\n### {count} {snapshots} to delete locally{}\n\nFrom the hypervisor; the stored backups stay.\n\n",
-            self.title
-        );
+        let (count, title) = (self.of.len(), self.title);
+        let noun = self.noun(count);
+        let mut text = match self.place {
+            DeletePlace::Storage => format!(
+                "\n### {count} {noun} to delete from storage, for good{title}\n\nNothing can restore them afterwards.\n\n"
+            ),
+            DeletePlace::Hypervisor => format!(
+                "\n### {count} {noun} to delete locally{title}\n\nFrom the hypervisor; the stored backups stay.\n\n"
+            ),
+        };
         match words {
             Words::Many => {
-                text.push_str(&table_head(&["VM", "policy", "snapshot", "why, or when"]));
+                text.push_str(&table_head(&match self.place {
+                    DeletePlace::Storage => ["VM", "policy", "backup", "why"],
+                    DeletePlace::Hypervisor => ["VM", "policy", "snapshot", "why, or when"],
+                }));
                 for (vm, delete) in &self.of {
                     text.push_str(&table_row(&[
                         &name(&vm.alias, vm.uuid),
                         &policy_of(vm),
-                        &escaped(&rows::delete_text(vm, delete, Detail::Full)),
-                        &escaped(&delete.reason.to_string()),
+                        &escaped(&delete.text(vm)),
+                        &escaped(&delete.reason()),
                     ]));
                 }
             }
             Words::Few => self.few(&mut text),
             Words::Counts => {
-                text.push_str(&table_head(&["policy and tier", "snapshots", "VMs"]));
+                text.push_str(&table_head(&["policy and tier", self.noun(2), "VMs"]));
                 for (tier, of) in self.by_tier() {
                     let vms: BTreeSet<_> = of.iter().map(|(vm, _)| vm.uuid).collect();
                     text.push_str(&table_row(&[
@@ -138,6 +252,15 @@ impl Deletes<'_> {
         text
     }
 
+    fn noun(&self, count: usize) -> &'static str {
+        match (self.place, count) {
+            (DeletePlace::Storage, 1) => "backup",
+            (DeletePlace::Storage, _) => "backups",
+            (DeletePlace::Hypervisor, 1) => "snapshot",
+            (DeletePlace::Hypervisor, _) => "snapshots",
+        }
+    }
+
     /// A line a policy and tier, with every VM and time.
     fn few(&self, text: &mut String) {
         for (tier, of) in self.by_tier() {
@@ -146,8 +269,8 @@ impl Deletes<'_> {
                 .map(|(vm, delete)| {
                     // An alias alone can be another VM's, or look like another entry; the UUID behind it cannot.
                     let name = short_name(&vm.alias, vm.uuid, ALIAS_CHARS_MAX);
-                    match delete.taken {
-                        Some(taken) => format!("{name} of {}", minute_text(taken)),
+                    match delete.taken_text() {
+                        Some(taken) => format!("{name} of {taken}"),
                         None => format!("{name} (new)"),
                     }
                 })
@@ -157,11 +280,11 @@ impl Deletes<'_> {
         }
     }
 
-    fn by_tier(&self) -> BTreeMap<(&str, &str), Vec<&(&VmPlan, &DeleteLocal)>> {
-        let mut tiers: BTreeMap<(&str, &str), Vec<&(&VmPlan, &DeleteLocal)>> = BTreeMap::new();
+    fn by_tier(&self) -> BTreeMap<(&str, &str), Vec<&(&VmPlan, Deleted<'_>)>> {
+        let mut tiers: BTreeMap<(&str, &str), Vec<&(&VmPlan, Deleted<'_>)>> = BTreeMap::new();
         for of in &self.of {
             let policy = of.0.policy.as_deref().unwrap_or_default();
-            tiers.entry((policy, of.1.tier.as_str())).or_default().push(of);
+            tiers.entry((policy, of.1.tier())).or_default().push(of);
         }
         tiers
     }

@@ -1,6 +1,6 @@
 //! A plan as a comment on a pull request.
 
-use super::deletes::{Deletes, fitted};
+use super::deletes::{DeletePlace, Deleted, Deletes, fitted};
 use super::escape::{escaped, fifo};
 use super::page::{CountNoun, composed, counted};
 use super::sections::{Actions, due_actions, parted, sections};
@@ -8,7 +8,7 @@ use crate::apply::SafetyStop;
 use crate::insight::{Comparison, ComparisonSummary};
 use crate::plan::{MassPrune, Plan};
 use crate::render::safety_stop;
-use crate::render::text::{change_totals, left_alone, totals, unmanaged};
+use crate::render::text::{change_totals, expiry_lines, left_alone, totals, unmanaged};
 use std::io::{self, Write};
 
 /// The first line of every page, by which a pipeline finds its earlier comment and replaces it.
@@ -18,7 +18,7 @@ pub const MARKER: &str = "<!-- fifo-retain plan -->";
 pub const MAX_BYTES_DEFAULT: usize = 65_536;
 
 /// Fewer bytes than this do not hold the counts and what was left out.
-pub const MAX_BYTES_LEAST: usize = 1_024;
+pub const MAX_BYTES_LEAST: usize = 1_536;
 
 /// What the page shows besides the plan.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +39,7 @@ pub struct PlanPageParts<'a> {
 ///
 /// First the counts and the VMs that are protected worse than before, then what is deleted, then the rest, folded, what
 /// matters most first. Deletes have the first claim to
-/// the room: each is listed, in fewer words where there are many; where there are too many for that, they are counted by
+/// the room, those from storage before all others: each is listed, in fewer words where there are many; where there are too many for that, they are counted by
 /// policy and tier, which is then said in bold. Those that are due in any case are counted before they take half the room
 /// from what a change of policies does. Of everything else as much is listed as fits, and what was left out is
 /// counted at the top. Fewer than [`MAX_BYTES_LEAST`] bytes may not be kept to.
@@ -60,13 +60,19 @@ pub fn plan(plan: &Plan, parts: &PlanPageParts<'_>, max_bytes: usize, out: &mut 
     }
     head.push_str(&format!("**{}**\n", totals(&plan.summary)));
     if let Some(mass_prune) = mass_prune {
-        head.push_str(&format!("**{}.**\n", escaped(&mass_prune.to_string())));
+        let whole = format!("**{}.**\n", escaped(&mass_prune.to_string()));
+        let MassPrune { delete_cloud, limit, .. } = mass_prune;
+        let brief = || format!("**Too many deletes from storage: {delete_cloud} (limit {limit}).**\n");
+        head.push_str(&if whole.len() <= max_bytes / 4 { whole } else { brief() });
     }
     if let Some(left_alone) = left_alone(&plan.summary) {
         head.push_str(&format!("**{left_alone}**\n"));
     }
     if let Some(comparison) = comparison {
         head.push_str(&format!("\n{}\n", change_totals(&comparison.summary)));
+        for line in expiry_lines(&comparison.summary) {
+            head.push_str(&format!("**{line}**\n"));
+        }
         if let Some(worse) = worse(&comparison.summary) {
             head.push_str(&format!("**{worse}**\n"));
         }
@@ -118,17 +124,21 @@ fn origin(plan: &Plan, identity: Option<&str>, comparison: Option<&Comparison>) 
     text
 }
 
-/// Collects the deletes: one group, or two where it is known which ones only the change causes.
+/// Collects the deletes, those from storage first: one group of each, or two where it is known which ones only the change
+/// causes.
 fn deletes<'a>(plan: &'a Plan, comparison: Option<&Comparison>) -> Vec<Deletes<'a>> {
-    let of = |actions: Actions<'a>| {
-        actions.into_iter().filter_map(|(vm, action)| Some((vm, action.as_local_delete()?))).collect()
+    let parts = match comparison {
+        None => vec![("", false, due_actions(plan))],
+        Some(comparison) => {
+            let (caused, anyway) = parted(plan, comparison);
+            vec![(" because of this change", false, caused), (" in any case", true, anyway)]
+        }
     };
-    let Some(comparison) = comparison else {
-        return vec![Deletes { title: "", is_routine: false, of: of(due_actions(plan)) }];
+    let of = |place, (title, is_routine, actions): &(&'static str, bool, Actions<'a>)| {
+        let deleted = actions.iter().filter_map(|&(vm, action)| Some((vm, Deleted::by(action)?)));
+        let of = deleted.filter(|(_, deleted)| deleted.place() == place).collect();
+        Deletes { place, title, is_routine: *is_routine, of }
     };
-    let (caused, anyway) = parted(plan, comparison);
-    vec![
-        Deletes { title: " because of this change", is_routine: false, of: of(caused) },
-        Deletes { title: " in any case", is_routine: true, of: of(anyway) },
-    ]
+    let places = [DeletePlace::Storage, DeletePlace::Hypervisor];
+    places.into_iter().flat_map(|place| parts.iter().map(move |part| of(place, part))).collect()
 }

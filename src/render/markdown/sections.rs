@@ -6,7 +6,9 @@ use super::page::{Body, CountNoun, Place, Section, counted, table_row};
 use crate::insight::{Comparison, PolicyChangeKind, Protection, VmChange};
 use crate::inventory::VmId;
 use crate::plan::{Action, Create, Note, NoteCode, NoteKind, Plan, Status, VmPlan};
-use crate::render::text::{Detail, forecast_rows, protection_change_text, protection_text, rows};
+use crate::render::text::{
+    Detail, forecast_rows, protection_change_text, protection_text, rows, stored_backups_text,
+};
 use crate::render::words::wording;
 use std::collections::BTreeMap;
 
@@ -22,6 +24,7 @@ pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>, diff: &str)
         // Worst first; a stable sort, so that they stay in their order otherwise.
         worse.sort_by_key(|vm| vm.shift);
         all.push(protection_changes(worse, Place::Top));
+        all.push(expiry(comparison));
         all.push(troubles(plan));
         all.push(policies(comparison));
         all.push(forecast(comparison));
@@ -48,6 +51,27 @@ pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>, diff: &str)
     });
     all.retain(|section| !section.rows.is_empty());
     all
+}
+
+/// The stored backups that expire at once, or that `--prune` deletes because of the change.
+fn expiry(comparison: &Comparison) -> Section {
+    let noun = ("VM of which backups expire", "VMs of which backups expire");
+    let text = |stored| stored_backups_text(stored).unwrap_or_default();
+    let is_any = |vm: &&VmChange| !vm.expired.is_empty() || !vm.prunable.is_empty();
+    let rows: Vec<String> = comparison
+        .vms
+        .iter()
+        .filter(is_any)
+        .map(|vm| table_row(&[&name(&vm.alias, vm.uuid), &text(&vm.expired), &text(&vm.prunable)]))
+        .collect();
+    let title = counted(rows.len(), noun);
+    Section {
+        noun,
+        title,
+        body: Body::Table(&["VM", "expired by this change", "deleted by --prune because of it"]),
+        rows,
+        place: Place::Top,
+    }
 }
 
 fn protection_changes(of: Vec<&VmChange>, place: Place) -> Section {

@@ -49,6 +49,6 @@ fn backup_line(vm: &VmExplanation, backup: &BackupExplanation, out: &mut dyn Wri
         backup.size_bytes.map_or_else(|| "unknown".to_owned(), bytes_text),
         shown::restore_text(backup).map_or_else(String::new, |text| escaped(&text)),
         list(shown::local_texts(vm, backup)),
-        list(shown::stored_texts(backup)),
+        list(shown::stored_texts(vm, backup)),
     )
 }

@@ -5,12 +5,13 @@ use super::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, PlanPageParts, plan as w
 use crate::insight::forecast::{Forecast, ForecastCounts, ForecastGroup, TierForecast};
 use crate::insight::{
     AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, PolicyChange, PolicyChangeKind,
-    Protection, ProtectionChange, VmChange,
+    Protection, ProtectionChange, StoredBackups, VmChange,
 };
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{
-    Action, BackupKind, BackupLabel, BackupName, Create, CreateReason, DeleteLocal, DeleteReason, FORMAT,
-    Note, NoteCode, NoteKind, Plan, SnapshotUsage, Status, Summary, SuspendedUntil, VmPlan,
+    Action, BackupKind, BackupLabel, BackupName, Create, CreateReason, DeleteCloud, DeleteLocal,
+    DeleteReason, FORMAT, LastKept, MassPrune, MassPrunedVm, Note, NoteCode, NoteKind, Plan, SnapshotUsage,
+    Status, Summary, SuspendedUntil, VmPlan,
 };
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use proptest::prelude::*;
@@ -39,6 +40,8 @@ struct Sizes {
     /// How many of the new backups' own snapshots go.
     own: usize,
     deletes: usize,
+    /// How many backups are deleted from storage.
+    prunes: usize,
     blocked: usize,
     failed: usize,
     suspended: usize,
@@ -71,6 +74,16 @@ fn delete(n: usize) -> Action {
         taken: Some(at() + TimeDelta::minutes(n as i64)),
         after_create: true,
         reason: DeleteReason::Replaced { tier: "weekly".to_owned() },
+    })
+}
+
+fn prune(n: usize) -> Action {
+    Action::DeleteCloud(DeleteCloud {
+        backup: BackupId::new(Uuid::from_u128((n as u128) << 96 | n as u128)),
+        tier: ["monthly", "weekly", "daily"][n % 3].to_owned(),
+        taken: at() + TimeDelta::minutes(n as i64),
+        size_bytes: Some(3 << 30),
+        reason: DeleteReason::Expired(LastKept::OwnKeep { keep: 7, until: at() }),
     })
 }
 
@@ -115,9 +128,14 @@ impl Sizes {
             });
             vms.push(VmPlan { suspended, actions, notes, policy, ..vm });
         };
-        for n in 0..self.creates.max(self.deletes) {
+        for n in 0..self.creates.max(self.deletes).max(self.prunes) {
             let own = (n < self.own.min(self.creates)).then(delete_new);
-            let actions = [(n < self.creates).then(create), (n < self.deletes).then(|| delete(n)), own];
+            let actions = [
+                (n < self.creates).then(create),
+                (n < self.deletes).then(|| delete(n)),
+                own,
+                (n < self.prunes).then(|| prune(n)),
+            ];
             add(Status::Changes, actions.into_iter().flatten().collect(), Vec::new());
         }
         for _ in 0..self.blocked {
@@ -151,6 +169,7 @@ impl Sizes {
             summary: Summary {
                 create: self.creates,
                 delete_local: self.deletes + self.own.min(self.creates),
+                delete_cloud: self.prunes,
                 blocked: self.blocked,
                 unprotected: self.unprotected,
                 suspended: self.suspended,
@@ -175,6 +194,12 @@ fn comparison(plan: &Plan) -> Comparison {
             vm.due_actions().iter().cloned().partition(|action| is_caused || *action == delete_new());
         summary.caused.delete_local += caused.iter().filter(|action| action.is_local_delete()).count();
         let shift = (n % 3 == 0).then(|| ProtectionChange::ALL[n / 3 % ProtectionChange::ALL.len()]);
+        let expired = StoredBackups {
+            backups: n % 5,
+            size_bytes: 3 << 30,
+            oldest: (n % 5 > 0).then(at),
+            newest: (n % 5 > 0).then(at),
+        };
         vms.push(VmChange {
             uuid: vm.uuid,
             alias: vm.alias.clone(),
@@ -184,11 +209,13 @@ fn comparison(plan: &Plan) -> Comparison {
             caused,
             anyway,
             stranded: AbandonedBackups::default(),
+            expired,
+            prunable: StoredBackups::default(),
             no_longer: vec![delete(2_000_000 + n)],
         });
         summary.loses_protection += usize::from(shift == Some(ProtectionChange::LosesProtection));
     }
-    summary.no_longer = ActionCounts { create: 0, delete_local: vms.len() };
+    summary.no_longer = ActionCounts { delete_local: vms.len(), ..ActionCounts::default() };
     let outlook = |n: usize| ForecastCounts {
         creates: vec![TierForecast { tier: "daily".to_owned(), full: n, incremental: 3 * n }],
         deleted_locally: n,
@@ -243,10 +270,19 @@ fn number(text: &str) -> usize {
 struct ReadBack {
     /// Deletes that are listed, and those that are counted.
     deletes: usize,
+    /// The same for deletes from storage.
+    prunes: usize,
     /// Rows, by the title of their section.
     rows: BTreeMap<String, usize>,
     /// What was left out, by its noun.
     left_out: BTreeMap<String, usize>,
+}
+
+impl ReadBack {
+    /// Returns the count of the deletes under a heading.
+    fn counter(&mut self, title: &str) -> &mut usize {
+        if title.contains(" to delete from storage, for good") { &mut self.prunes } else { &mut self.deletes }
+    }
 }
 
 fn read_back(page: &str) -> Result<ReadBack, TestCaseError> {
@@ -262,6 +298,10 @@ fn read_back(page: &str) -> Result<ReadBack, TestCaseError> {
             }
         } else if let Some((_, list)) = line.split_once(" local deletes are only counted here:") {
             read.deletes += list.split(';').map(number).sum::<usize>();
+        } else if let Some((_, list)) =
+            line.split_once(" deletes from storage, for good, are only counted here:")
+        {
+            read.prunes += list.split(';').map(number).sum::<usize>();
         } else if let Some(rest) = line.strip_prefix("### ") {
             title = rest.to_owned();
         } else if let Some(rest) = line.strip_prefix("<details><summary>") {
@@ -274,16 +314,16 @@ fn read_back(page: &str) -> Result<ReadBack, TestCaseError> {
             let count = number(tier.rsplit_once('(').unwrap().1);
             let new = items.matches("` (new)").count();
             prop_assert_eq!(items.matches("` of 2026-").count() + new, count, "{}", line);
-            read.deletes += count;
+            *read.counter(&title) += count;
         } else if line.starts_with("| ") {
             let pipes = line.replace("\\\\", "").replace("\\|", "").matches('|').count();
             let Some(rows) = read.rows.get_mut(&title).filter(|_| columns > 0) else { continue };
             prop_assert_eq!(pipes, columns + 1, "{}", line);
             *rows += 1;
-            if title.contains(" to delete locally") {
+            if title.contains(" to delete ") {
                 // A row is one delete, or counts those of a tier.
                 let cells: Vec<&str> = line.split(" | ").collect();
-                read.deletes += if columns == 3 { number(cells[1]) } else { 1 };
+                *read.counter(&title) += if columns == 3 { number(cells[1]) } else { 1 };
             }
         }
         if line.is_empty() && !title.is_empty() && read.rows.get(&title).is_some_and(|rows| *rows > 0) {
@@ -302,6 +342,7 @@ fn judge(plan: &Plan, comparison: Option<&Comparison>, max_bytes: usize) -> Resu
     prop_assert_eq!(page.matches("-->").count(), 1, "only the marker is a comment");
     let read = read_back(&page)?;
     prop_assert_eq!(read.deletes, plan.summary.delete_local, "deletes in\n{}", &page);
+    prop_assert_eq!(read.prunes, plan.summary.delete_cloud, "deletes from storage in\n{}", &page);
     for section in sections(plan, comparison, "") {
         let total = section.rows.len();
         let shown = read.rows.get(&section.title).copied().unwrap_or(0);
@@ -321,19 +362,19 @@ proptest! {
     #[test]
     fn whatever_there_is_fits_and_the_counts_add_up(
         counts in prop_oneof![
-            proptest::array::uniform6(0..8_usize),
-            proptest::array::uniform6(0..120_usize),
-            proptest::array::uniform6(prop_oneof![Just(0_usize), 0..700_usize]),
+            proptest::array::uniform7(0..8_usize),
+            proptest::array::uniform7(0..120_usize),
+            proptest::array::uniform7(prop_oneof![Just(0_usize), 0..700_usize]),
         ],
         policies in 1..60_usize,
         alias in proptest::option::of(0..ALIASES.len()),
-        max_bytes in prop_oneof![MAX_BYTES_LEAST..1_200, 1_024..9_000_usize, select(vec![20_000, MAX_BYTES_DEFAULT])],
+        max_bytes in prop_oneof![MAX_BYTES_LEAST..1_700, MAX_BYTES_LEAST..9_000, select(vec![20_000, MAX_BYTES_DEFAULT])],
         compared in any::<bool>(),
     ) {
-        let [creates, deletes, blocked, failed, suspended, unprotected] = counts;
+        let [creates, deletes, prunes, blocked, failed, suspended, unprotected] = counts;
         // Of none, some or all creates the own snapshots go.
         let own = creates.min(unprotected);
-        let sizes = Sizes { creates, own, deletes, blocked, failed, suspended, unprotected, policies, alias };
+        let sizes = Sizes { creates, own, deletes, prunes, blocked, failed, suspended, unprotected, policies, alias };
         let plan = sizes.plan();
         let comparison = compared.then(|| comparison(&plan));
         judge(&plan, comparison.as_ref(), max_bytes)?;
@@ -343,9 +384,17 @@ proptest! {
 #[test]
 fn fifteen_hundred_changes_of_every_kind_fit_into_a_comment() {
     for alias in (0..ALIASES.len()).map(Some).chain([None]) {
-        for (creates, deletes) in [(1_500, 0), (0, 1_500), (750, 750), (1_500, 1_500)] {
-            let sizes =
-                Sizes { creates, deletes, blocked: 40, failed: 40, policies: 4, alias, ..Sizes::default() };
+        for (creates, deletes, prunes) in [(1_500, 0, 0), (0, 1_500, 0), (750, 750, 750), (1_500, 1_500, 0)] {
+            let sizes = Sizes {
+                creates,
+                deletes,
+                prunes,
+                blocked: 40,
+                failed: 40,
+                policies: 4,
+                alias,
+                ..Sizes::default()
+            };
             let plan = sizes.plan();
             judge(&plan, None, MAX_BYTES_DEFAULT).unwrap();
             judge(&plan, Some(&comparison(&plan)), MAX_BYTES_DEFAULT).unwrap();
@@ -377,6 +426,63 @@ fn deletes_are_said_in_fewer_words_before_they_are_only_counted() {
         "{counts}"
     );
     assert!(counts.contains("\n| policy-0, daily | 250 | 250 |\n"), "{counts}");
+}
+
+#[test]
+fn deletes_from_storage_come_first_and_are_said_in_fewer_words_last() {
+    let sizes = Sizes { deletes: 300, prunes: 60, alias: Some(0), policies: 2, ..Sizes::default() };
+    let of = |max_bytes| judge(&sizes.plan(), None, max_bytes).unwrap();
+    let place =
+        |page: &str, what: &str| page.find(what).unwrap_or_else(|| panic!("{what} is not in\n{page}"));
+    let heading = "\n### 60 backups to delete from storage, for good\n";
+    for max_bytes in [1 << 20, MAX_BYTES_DEFAULT, 9_000] {
+        let page = of(max_bytes);
+        assert!(place(&page, heading) < place(&page, "\n### 300 snapshots to delete locally\n"), "{page}");
+        let whole = page.matches("| expired: only the 7 newest of its tier are kept |").count();
+        assert_eq!(whole, 60, "{page}");
+    }
+    assert!(of(9_000).contains("**300 deletes are only counted here"), "{}", of(9_000));
+    let page = of(2_000);
+    assert!(page.contains("**60 deletes from storage, for good, are only counted here"), "{page}");
+    // Those that are due in any case are as final as the others.
+    let plan = sizes.plan();
+    let page = judge(&plan, Some(&comparison(&plan)), 12_000).unwrap();
+    assert!(page.contains("\n### 30 backups to delete from storage, for good in any case\n"), "{page}");
+    let (stored, local) = page.split_at(place(&page, "\n### 150 snapshots to delete locally because"));
+    assert_eq!(stored.matches("` of 2026-11-22").count(), 60, "{page}");
+    assert!(local.contains("in any case") && !local.contains("from storage"), "{page}");
+}
+
+#[test]
+fn too_many_deletes_from_storage_stand_above_all_others() {
+    let plan = Sizes { prunes: 60, alias: Some(0), policies: 2, ..Sizes::default() }.plan();
+    let over = MassPrune {
+        delete_cloud: 60,
+        stored: 300,
+        limit: 30,
+        is_limit_named: false,
+        vms: vec![MassPrunedVm {
+            uuid: None,
+            alias: ALIASES[9].repeat(6),
+            delete_cloud: 9,
+            stored: 9,
+            limit: 2,
+        }],
+    };
+    let written = |max_bytes| {
+        let mut out = Vec::new();
+        let parts = PlanPageParts { mass_prune: Some(&over), ..PlanPageParts::default() };
+        write(&plan, &parts, max_bytes, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let page = written(MAX_BYTES_DEFAULT);
+    assert!(page.contains(
+        "\n**Too many deletes from storage: 60 of 300 stored backups (limit 30); 9 of 9 of an alias"
+    ));
+    assert!(page.contains(" None of them is deleted without --allow-mass-prune 60.**\n"), "{page}");
+    let page = written(MAX_BYTES_LEAST);
+    assert!(page.len() <= MAX_BYTES_LEAST, "{page}");
+    assert!(page.contains("\n**Too many deletes from storage: 60 (limit 30).**\n"), "{page}");
 }
 
 #[test]
@@ -448,14 +554,15 @@ fn what_is_short_is_not_left_out_for_more_of_what_is_long() {
 
 #[test]
 fn large_numbers_leave_room_for_themselves() {
-    let sizes = Sizes { creates: 3, deletes: 3, blocked: 3, failed: 3, policies: 3, ..Sizes::default() };
+    let sizes =
+        Sizes { creates: 3, deletes: 3, prunes: 3, blocked: 3, failed: 3, policies: 3, ..Sizes::default() };
     let mut plan = sizes.plan();
     let million = 9_999_999;
     let deletes = plan.summary.delete_local;
     plan.summary = Summary {
         create: million,
         delete_local: deletes,
-        delete_cloud: million,
+        delete_cloud: 3,
         up_to_date: million,
         waiting: million,
         blocked: million,
@@ -468,7 +575,13 @@ fn large_numbers_leave_room_for_themselves() {
         suspended: million,
     };
     let mut comparison = comparison(&plan);
-    let counts = ActionCounts { create: million, delete_local: million };
+    let counts = ActionCounts { create: million, delete_local: million, delete_cloud: million };
+    let stored = StoredBackups {
+        backups: million,
+        size_bytes: u64::MAX,
+        oldest: Some(at()),
+        newest: Some(at() + TimeDelta::days(1)),
+    };
     comparison.summary = ComparisonSummary {
         caused: counts,
         anyway: counts,
@@ -477,6 +590,8 @@ fn large_numbers_leave_room_for_themselves() {
             backups: million,
             held: SnapshotUsage { snapshots: million, size_bytes: u64::MAX },
         },
+        expired: stored,
+        prunable: stored,
         loses_protection: million,
         comes_into_conflict: million,
         suspended: million,

@@ -5,10 +5,12 @@ use super::table::Table;
 use super::{Detail, TextOptions, abandoned_text};
 use crate::insight::forecast::{ForecastCounts, ForecastGroup};
 use crate::insight::{
-    ActionCounts, Comparison, ComparisonSummary, PolicyChangeKind, Protection, ProtectionChange, VmChange,
+    ActionCounts, Comparison, ComparisonSummary, PolicyChangeKind, Protection, ProtectionChange,
+    StoredBackups, VmChange,
 };
 use crate::inventory::VmId;
-use crate::plan::{Action, Plan, VmPlan};
+use crate::plan::{Action, Plan, VmPlan, bytes_text};
+use crate::policy::minute_text;
 use crate::render::cells::{padded, visible, width, wrapped};
 use crate::render::words::Symbol;
 use std::collections::BTreeMap;
@@ -43,10 +45,35 @@ pub fn comparison(
             writeln!(out, "{line}")?;
         }
     }
+    for line in expiry_lines(&comparison.summary) {
+        for line in wrapped(&line, options.columns) {
+            writeln!(out, "{line}")?;
+        }
+    }
     for line in wrapped(&change_totals(&comparison.summary), options.columns) {
         writeln!(out, "{line}")?;
     }
     Ok(())
+}
+
+/// Says what expires at once, and what `--prune` may delete; nothing where nothing does.
+pub(in crate::render) fn expiry_lines(summary: &ComparisonSummary) -> Vec<String> {
+    let expired =
+        stored_backups_text(&summary.expired).map(|text| format!("Expired by this change: {text}."));
+    let prunable = stored_backups_text(&summary.prunable)
+        .map(|text| format!("Deleted by a run with --prune because of this change: {text}."));
+    expired.into_iter().chain(prunable).collect()
+}
+
+/// Counts stored backups: `12 backups, 34.0 GiB, from 2026-01-01 01:00 to 2026-03-01 01:00`; `None` where there are none.
+pub(in crate::render) fn stored_backups_text(stored: &StoredBackups) -> Option<String> {
+    let StoredBackups { backups, size_bytes, oldest, newest } = *stored;
+    let when = match (oldest?, newest?) {
+        (oldest, newest) if oldest == newest => format!("of {}", minute_text(oldest)),
+        (oldest, newest) => format!("from {} to {}", minute_text(oldest), minute_text(newest)),
+    };
+    let noun = if backups == 1 { "backup" } else { "backups" };
+    Some(format!("{backups} {noun}, {}, {when}", bytes_text(size_bytes)))
 }
 
 /// Returns the last line: `Change: 1 to create and 2 to delete locally because of it, 3 and 4 in any case, 0 and 1 no longer;
@@ -65,9 +92,17 @@ pub(in crate::render) fn change_totals(summary: &ComparisonSummary) -> String {
         leaves_conflict,
         changes_policy,
         stranded: _,
+        expired: _,
+        prunable: _,
     } = summary;
+    let from_storage = match (caused.delete_cloud, anyway.delete_cloud, no_longer.delete_cloud) {
+        (0, 0, 0) => String::new(),
+        (caused, anyway, no_longer) => format!(
+            " to delete from storage, for good: {caused} because of it, {anyway} in any case, {no_longer} no longer;"
+        ),
+    };
     format!(
-        "Change: {} to create and {} to delete locally because of it, {} in any case, {} no longer; \
+        "Change: {} to create and {} to delete locally because of it, {} in any case, {} no longer;{from_storage} \
          protection: {loses_protection} lost, {comes_into_conflict} in conflict, {suspended} suspended, \
          {gains_protection} gained, {resumed} resumed, {leaves_conflict} out of conflict, {changes_policy} moved.",
         caused.create,
@@ -145,6 +180,18 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> RowGroup {
         verb: "unmanaged",
         what,
         why: "a tier's `also` takes them over".to_owned(),
+    }));
+    rows.extend(stored_backups_text(&change.expired).map(|what| Row {
+        symbol: Symbol::Alarm,
+        verb: "expired",
+        what,
+        why: "by this change".to_owned(),
+    }));
+    rows.extend(stored_backups_text(&change.prunable).map(|what| Row {
+        symbol: Symbol::Alarm,
+        verb: "prunable",
+        what,
+        why: "--prune deletes them from storage".to_owned(),
     }));
     let text = |action: &Action| match action {
         Action::Create(create) => (create_text(create, detail), create.reason.to_string()),

@@ -18,7 +18,9 @@ use super::words::{ProblemName, wording};
 use crate::insight::{AbandonedBackups, Estimate};
 use crate::plan::{MassPrune, NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan, bytes_text};
 pub use comparison::comparison;
-pub(super) use comparison::{change_totals, forecast_rows, protection_change_text, protection_text};
+pub(super) use comparison::{
+    change_totals, expiry_lines, forecast_rows, protection_change_text, protection_text, stored_backups_text,
+};
 use groups::Blocks;
 pub use options::{Detail, TextOptions};
 pub use show::show;

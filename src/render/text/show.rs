@@ -5,7 +5,8 @@ use super::status_text::next_due_text;
 use super::table::Table;
 use super::{Detail, TextOptions, origin_text};
 use crate::insight::show::{
-    BackupExplanation, DeleteWhen, Explanation, Reason, ReportedStanding, VmExplanation,
+    BackupExplanation, DeleteWhen, Explanation, PruneOutlook, Reason, ReportedStanding, StoredCopy,
+    VmExplanation,
 };
 use crate::plan::{BackupKind, Status, bytes_text};
 use crate::policy::minute_text;
@@ -227,7 +228,7 @@ fn facts(vm: &VmExplanation, backup: &BackupExplanation) -> Vec<(&'static str, S
         facts.push(("restore", restore));
     }
     facts.extend(local_texts(vm, backup).into_iter().map(|text| ("local", text)));
-    facts.extend(stored_texts(backup).into_iter().map(|text| ("stored", text)));
+    facts.extend(stored_texts(vm, backup).into_iter().map(|text| ("stored", text)));
     facts
 }
 
@@ -262,11 +263,23 @@ pub(in crate::render) fn local_texts(vm: &VmExplanation, backup: &BackupExplanat
 }
 
 /// Says why it stays in storage, or that it has expired.
-pub(in crate::render) fn stored_texts(backup: &BackupExplanation) -> Vec<String> {
-    if backup.stored.is_expired {
-        return vec!["expired: no longer wanted".to_owned()];
+pub(in crate::render) fn stored_texts(vm: &VmExplanation, backup: &BackupExplanation) -> Vec<String> {
+    let StoredCopy { kept_for, not_before, prune, .. } = &backup.stored;
+    if let Some(prune) = prune {
+        let suspended = if vm.is_suspended && matches!(prune, PruneOutlook::Deleted { .. }) {
+            ", once its policy is no longer suspended"
+        } else {
+            ""
+        };
+        return vec![format!("{prune}{suspended}")];
     }
-    backup.stored.kept_for.iter().map(reason_text).collect()
+    let mut texts: Vec<String> = kept_for.iter().map(reason_text).collect();
+    // Where its own `keep` is what holds it longest, that says so.
+    let is_said = |instant| kept_for.iter().any(|reason| reason.expires_after() == Some(instant));
+    if let Some(instant) = not_before.filter(|&instant| !is_said(instant)) {
+        texts.push(format!("expires on {} at the earliest", minute_text(instant)));
+    }
+    texts
 }
 
 fn reason_text(reason: &Reason) -> String {

@@ -1,8 +1,10 @@
 //! The sentences of the reasons for which a backup is kept.
 
-use crate::insight::show::{Dependent, KeptNewest, Reason};
+use crate::insight::show::{Dependent, KeptNewest, PruneOutlook, Reason};
+use crate::plan::PruneHold;
 use crate::plan::local::WantedLocally;
 use crate::plan::stored::WantedInStorage;
+use crate::policy::minute_text;
 use std::fmt::{self, Display, Formatter};
 
 /// Why something stays, and until when; `None` for indefinitely.
@@ -99,7 +101,28 @@ fn stored(wanted: WantedInStorage, kept: KeptNewest) -> Words {
 }
 
 fn until_outnumbered(kept: KeptNewest) -> String {
-    format!("until {} more of them can be restored", kept.more)
+    let earliest =
+        kept.due.map_or_else(String::new, |due| format!(", on {} at the earliest", minute_text(due)));
+    format!("until {} more of them can be restored{earliest}", kept.more)
+}
+
+impl Display for PruneOutlook {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deleted { reason } => write!(f, "{reason}; the next run with --prune deletes it"),
+            Self::Held(PruneHold::NotAllowed) => {
+                f.write_str("expired: no longer wanted; nothing deletes it without `prune: true` in its policy")
+            }
+            Self::Held(PruneHold::NotRequested) => {
+                f.write_str("expired: no longer wanted; a run with --prune deletes it")
+            }
+            Self::Held(PruneHold::NotYet) => f.write_str(
+                "expired: no longer wanted; not deleted yet: it, or what descends from it, holds a snapshot or is less than \
+                 an hour old",
+            ),
+            Self::Held(hold) => write!(f, "expired: no longer wanted; {hold}"),
+        }
+    }
 }
 
 fn until(why: impl Into<String>, until: impl Into<String>) -> Words {

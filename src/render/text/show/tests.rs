@@ -1,6 +1,7 @@
 use super::*;
 use crate::insight::show::{KeptNewest, LocalCopy, Restore, StoredCopy};
 use crate::inventory::{BackupId, VmId};
+use crate::plan::PruneHold;
 use crate::plan::local::WantedLocally;
 use crate::plan::stored::WantedInStorage;
 use crate::plan::{BlockingState, Note, NoteKind};
@@ -29,9 +30,9 @@ fn backup(n: u128, depth: usize, parent: Option<u128>, tier: &str) -> BackupExpl
         stored: StoredCopy {
             kept_for: vec![Reason::Stored {
                 wanted: WantedInStorage::Keep,
-                kept: KeptNewest { keep: Some(7), more: 2 },
+                kept: KeptNewest { keep: Some(7), more: 2, due: None },
             }],
-            is_expired: false,
+            ..StoredCopy::default()
         },
     }
 }
@@ -54,7 +55,11 @@ fn vm() -> VmExplanation {
     failed.standing = ReportedStanding::Failed;
     failed.restore = None;
     failed.local = LocalCopy { is_held: true, delete: Some(DeleteWhen::Now), ..failed.local };
-    failed.stored = StoredCopy { kept_for: Vec::new(), is_expired: true };
+    failed.stored = StoredCopy {
+        is_expired: true,
+        prune: Some(PruneOutlook::Held(PruneHold::NewestFailed)),
+        ..StoredCopy::default()
+    };
     let mut by_hand = backup(10, 0, None, "");
     by_hand.tier = None;
     by_hand.comment = Some("before\u{1b}[2J | upgrade".to_owned());
@@ -108,7 +113,7 @@ fn backups_stand_as_a_tree_with_their_reasons() {
       │ │ stored  one of the 7 newest of its tier, until 2 more of them can be restored
       │ └ ! failed daily of 2026-11-09 01:00 (00000009), incremental on 00000008, 1.0 GiB, local
       │     local   no longer wanted; goes with the next run
-      │     stored  expired: no longer wanted
+      │     stored  expired: no longer wanted; not deleted, because a newer backup failed
       └ = daily of 2026-11-10 01:00 (0000000a), incremental on 00000001, 1.0 GiB
           restore fetches 2 backups, 3.0 GiB
           stored  one of the 7 newest of its tier, until 2 more of them can be restored

@@ -1,0 +1,107 @@
+//! Which stored backups a change of policies makes expire, and which it lets `--prune` delete.
+
+use crate::insight::policy_changes::behaves_alike;
+use crate::inventory::{BackupId, Vm};
+use crate::plan::due::Occurrences;
+use crate::plan::standing::{BackupView, VmView};
+use crate::plan::stored::expired;
+use crate::policy::{Match, Policies, Policy, Prune};
+use chrono::{DateTime, FixedOffset, Utc};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Some stored backups, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StoredBackups {
+    pub backups: usize,
+    /// Their stored bytes, as far as FiFo tells them.
+    pub size_bytes: u64,
+    /// When the oldest was taken, in its policy's zone; `None` where there is none.
+    pub oldest: Option<DateTime<FixedOffset>>,
+    /// When the newest was taken.
+    pub newest: Option<DateTime<FixedOffset>>,
+}
+
+impl StoredBackups {
+    /// Says whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.backups == 0
+    }
+
+    /// Adds others.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            backups: self.backups + other.backups,
+            size_bytes: self.size_bytes.saturating_add(other.size_bytes),
+            oldest: self.oldest.into_iter().chain(other.oldest).min(),
+            newest: self.newest.into_iter().chain(other.newest).max(),
+        }
+    }
+
+    fn one(backup: &BackupView<'_>, policy: &Policy) -> Self {
+        let taken = Some(policy.display_zone.moment(backup.taken));
+        let size_bytes = backup.backup.size_bytes().unwrap_or(0);
+        Self { backups: 1, size_bytes, oldest: taken, newest: taken }
+    }
+}
+
+/// What a change of policies does to the stored backups of a VM at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ExpiryChange {
+    /// Those that expire because of it.
+    pub(super) expired: StoredBackups,
+    /// Those that it lets `--prune` delete: they expire because of it, or had expired and the policy did not allow it.
+    pub(super) prunable: StoredBackups,
+}
+
+/// Finds the changes of VM after VM, with the occurrences of each policy worked out once.
+pub(super) struct ExpiryChanges<'p> {
+    before: &'p Policies,
+    after: &'p Policies,
+    now: DateTime<Utc>,
+    occurrences_before: BTreeMap<&'p str, Occurrences<'p>>,
+    occurrences_after: BTreeMap<&'p str, Occurrences<'p>>,
+}
+
+impl<'p> ExpiryChanges<'p> {
+    pub(super) fn new(before: &'p Policies, after: &'p Policies, now: DateTime<Utc>) -> Self {
+        let (occurrences_before, occurrences_after) = (BTreeMap::new(), BTreeMap::new());
+        Self { before, after, now, occurrences_before, occurrences_after }
+    }
+
+    pub(super) fn of(&mut self, vm: &Vm) -> ExpiryChange {
+        let Match::One(after) = self.after.policy_for(vm) else { return ExpiryChange::default() };
+        let before = match self.before.policy_for(vm) {
+            Match::One(before) if behaves_alike(before, after) => return ExpiryChange::default(),
+            Match::One(before) => Some(before),
+            Match::Unprotected | Match::Conflict(_) => None,
+        };
+        let now = self.now;
+        let known = |occurrences: &mut BTreeMap<&'p str, Occurrences<'p>>, policy: &'p Policy| {
+            let view = VmView::new(vm, policy, now);
+            let occurrences =
+                occurrences.entry(policy.name.as_str()).or_insert_with(|| Occurrences::new(policy, now));
+            let expired = expired(&view, occurrences).into_iter();
+            expired.map(|backup| (backup.id(), StoredBackups::one(backup, policy))).collect::<Vec<_>>()
+        };
+        let had: BTreeSet<BackupId> = before
+            .map(|before| known(&mut self.occurrences_before, before))
+            .into_iter()
+            .flatten()
+            .map(|(id, _)| id)
+            .collect();
+        let was_pruned = before.is_some_and(|before| before.prune != Prune::Never);
+        let mut change = ExpiryChange::default();
+        for (id, counted) in known(&mut self.occurrences_after, after) {
+            let is_new = !had.contains(&id);
+            if is_new {
+                change.expired = change.expired.plus(counted);
+            }
+            if after.prune != Prune::Never && (is_new || !was_pruned) {
+                change.prunable = change.prunable.plus(counted);
+            }
+        }
+        change
+    }
+}
