@@ -21,8 +21,8 @@ pub mod status;
 pub(crate) mod tests;
 
 pub use compare::{
-    AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, PolicySide, Protection, ProtectionChange,
-    VmChange, compare,
+    AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, NewlyExpired, PolicySide, Protection,
+    ProtectionChange, VmChange, compare,
 };
 pub use estimate::Estimate;
 pub use policy_changes::{PolicyChange, PolicyChangeKind};

@@ -4,12 +4,17 @@
 //! moved to another file is no change. [`forecast`](super::forecast) looks further ahead than one plan does.
 
 use super::forecast::{Forecast, forecast};
-use super::policy_changes::{self, PolicyChange};
-use crate::inventory::{Backup, Inventory, Vm, VmId};
+use super::policy_changes::{self, PolicyChange, behaves_alike};
+use super::retention::{PeakChange, peak_changes};
+use crate::inventory::{Backup, BackupId, Inventory, Vm, VmId};
+use crate::plan::due::Occurrences;
+use crate::plan::standing::{BackupView, VmView};
+use crate::plan::stored::expired;
 use crate::plan::{Action, Plan, PolicyRef, SnapshotUsage, Status, VmPlan};
-use crate::policy::{Match, Policies};
+use crate::policy::{Match, Policies, Policy};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a change of policies does, now and over the next weeks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +26,8 @@ pub struct Comparison {
     pub summary: ComparisonSummary,
     /// The VMs whose policy or actions change; by alias, then UUID.
     pub vms: Vec<VmChange>,
+    /// The tiers that hold more or fewer stored backups at their peak, by policy and tier.
+    pub stored_peaks: Vec<PeakChange>,
     /// The forecast of both sets of policies.
     pub forecast: Forecast,
 }
@@ -50,6 +57,48 @@ pub struct ComparisonSummary {
     pub changes_policy: usize,
     /// Backups that no longer belong to a tier.
     pub stranded: AbandonedBackups,
+    /// Stored backups that have expired with the change, and have not without it.
+    pub expires: NewlyExpired,
+}
+
+/// Stored backups that expire at once by a change of policies. Pruning deletes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NewlyExpired {
+    pub backups: usize,
+    /// Their stored bytes, as far as known.
+    pub size_bytes: u64,
+    /// When the oldest was taken.
+    pub oldest: Option<DateTime<Utc>>,
+    /// When the newest was taken.
+    pub newest: Option<DateTime<Utc>>,
+}
+
+impl NewlyExpired {
+    /// Adds those of a VM.
+    fn count(&mut self, vm: &Vm, before: &Policies, after: &Policies, now: DateTime<Utc>) {
+        let Match::One(after) = after.policy_for(vm) else { return };
+        let before = match before.policy_for(vm) {
+            Match::One(before) if behaves_alike(before, after) => return,
+            Match::One(before) => Some(before),
+            Match::Unprotected | Match::Conflict(_) => None,
+        };
+        let expired = |policy: &Policy| -> BTreeSet<BackupId> {
+            let view = VmView::new(vm, policy, now);
+            expired(&view, &Occurrences::new(policy, now)).into_iter().map(BackupView::id).collect()
+        };
+        let had = before.map(expired).unwrap_or_default();
+        for backup in expired(after).difference(&had).filter_map(|&id| vm.backups.get(id)) {
+            self.backups += 1;
+            self.size_bytes = self.size_bytes.saturating_add(backup.size_bytes().unwrap_or(0));
+            self.oldest = self.oldest.into_iter().chain(backup.timestamp).min();
+            self.newest = self.newest.max(backup.timestamp);
+        }
+    }
+
+    /// Says whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.backups == 0
+    }
 }
 
 /// Backups that lose their tier: they are no parents, nothing deletes them, and their space on hypervisors
@@ -121,12 +170,15 @@ pub struct ActionCounts {
     pub create: usize,
     /// Snapshots to delete on hypervisors, those of new backups among them.
     pub delete_local: usize,
+    /// Backups to delete from storage, for good.
+    pub delete_cloud: usize,
 }
 
 impl ActionCounts {
     fn add(&mut self, action: &Action) {
         self.create += usize::from(action.is_create());
         self.delete_local += usize::from(action.is_local_delete());
+        self.delete_cloud += usize::from(action.is_cloud_delete());
     }
 
     /// Says whether there is none.
@@ -267,10 +319,11 @@ pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Invent
     for new in &after.plan.vms {
         // What could not be read has no action on either side.
         let Some(&old) = new.uuid.and_then(|id| old.get(&id)) else { continue };
-        let stranded = new
-            .uuid
-            .and_then(|id| inventory.vms.get(&id))
-            .map(|vm| AbandonedBackups::of(vm, before.policies, after.policies));
+        let vm = new.uuid.and_then(|id| inventory.vms.get(&id));
+        let stranded = vm.map(|vm| AbandonedBackups::of(vm, before.policies, after.policies));
+        if let Some(vm) = vm {
+            summary.expires.count(vm, before.policies, after.policies, after.plan.at);
+        }
         let change = vm_change(old, new, stranded.unwrap_or_default());
         summary.stranded.backups += change.stranded.backups;
         summary.stranded.held = summary.stranded.held.plus(change.stranded.held);
@@ -287,6 +340,7 @@ pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Invent
         policies: policy_changes::changes(before.policies, after.policies),
         summary,
         vms,
+        stored_peaks: peak_changes(before.policies, after.policies),
         forecast: forecast(before.policies, after.policies, inventory, after.plan.at),
     }
 }

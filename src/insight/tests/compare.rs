@@ -1,10 +1,11 @@
 //! What a change of policies does, by what it changes.
 
 use crate::insight::compare::{Comparison, PolicySide, ProtectionChange, compare};
+use crate::insight::retention::TierPeak;
 use crate::insight::{AbandonedBackups, ActionCounts, PolicyChangeKind, Protection};
 use crate::plan::tests::fixtures::*;
 use crate::plan::{Action, SnapshotUsage, plan};
-use crate::policy::{Policies, Policy, Selector, Suspension, TierKind, Zone};
+use crate::policy::{Policies, Policy, Prune, Selector, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 use std::num::NonZeroU32;
 
@@ -147,7 +148,7 @@ fn a_backup_that_is_made_in_any_case_is_not_caused_by_the_delete_of_its_snapshot
         policy.tiers[0].keep_local = keep_local;
         policy
     };
-    let counts = |create, delete_local| ActionCounts { create, delete_local };
+    let counts = |create, delete_local| ActionCounts { create, delete_local, delete_cloud: 0 };
     let goes = compared(&[fulls(1)], &[fulls(0)], [vm(1)]);
     assert_eq!((goes.summary.caused, goes.summary.anyway), (counts(0, 1), counts(1, 0)));
     assert!(goes.summary.no_longer.is_empty());
@@ -220,5 +221,37 @@ fn a_vm_that_loses_its_policy_strands_what_that_managed_and_nothing_else() {
     assert_eq!(
         comparison.summary.stranded,
         AbandonedBackups { backups: 3, held: SnapshotUsage { snapshots: 2, size_bytes: 2 * GIB } }
+    );
+}
+
+#[test]
+fn what_a_shorter_keep_makes_expire_at_once_is_told_with_its_bytes_and_dates() {
+    let keeping = |keep: u32, prune: Prune| {
+        let mut policy = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
+        policy.tiers[0].keep = NonZeroU32::new(keep);
+        Policy { prune, ..policy }
+    };
+    let vm = || {
+        vm(1)
+            .backup(1, "daily", "2026-11-15 01:00")
+            .backup(2, "daily", "2026-11-16 01:00")
+            .backup(3, "daily", "2026-11-17 01:00")
+            .size(3 * GIB)
+            .backup(4, "daily", "2026-11-18 01:00")
+    };
+    let shorter = compared(&[keeping(3, Prune::Never)], &[keeping(1, Prune::Never)], [vm()]);
+    let expires = shorter.summary.expires;
+    assert_eq!((expires.backups, expires.size_bytes), (2, 4 * GIB));
+    let days = (Some(at("2026-11-16 01:00")), Some(at("2026-11-17 01:00")));
+    assert_eq!((expires.oldest, expires.newest), days);
+    assert_eq!(shorter.summary.caused.delete_cloud, 0);
+    let [peak] = shorter.stored_peaks.as_slice() else { panic!("{shorter:#?}") };
+    let held = |peak: &Option<TierPeak>| peak.as_ref().and_then(|peak| peak.peak);
+    assert_eq!((held(&peak.before), held(&peak.after)), (Some(3), Some(1)));
+    // Where both are pruned, the one that goes in any case is told apart.
+    let pruned = compared(&[keeping(3, Prune::Requested)], &[keeping(1, Prune::Requested)], [vm()]);
+    assert_eq!((pruned.summary.caused.delete_cloud, pruned.summary.anyway.delete_cloud), (2, 1));
+    assert!(
+        compared(&[keeping(1, Prune::Never)], &[keeping(3, Prune::Never)], [vm()]).summary.expires.is_empty()
     );
 }

@@ -4,8 +4,8 @@ use super::sections::sections;
 use super::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, PlanPageParts, plan as write};
 use crate::insight::forecast::{Forecast, ForecastCounts, ForecastGroup, TierForecast};
 use crate::insight::{
-    AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, PolicyChange, PolicyChangeKind,
-    Protection, ProtectionChange, VmChange,
+    AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, NewlyExpired, PolicyChange,
+    PolicyChangeKind, Protection, ProtectionChange, VmChange,
 };
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{
@@ -186,7 +186,7 @@ fn comparison(plan: &Plan) -> Comparison {
         });
         summary.loses_protection += usize::from(shift == Some(ProtectionChange::LosesProtection));
     }
-    summary.no_longer = ActionCounts { create: 0, delete_local: vms.len() };
+    summary.no_longer = ActionCounts { delete_local: vms.len(), ..ActionCounts::default() };
     let outlook = |n: usize| ForecastCounts {
         creates: vec![TierForecast { tier: "daily".to_owned(), full: n, incremental: 3 * n }],
         deleted_locally: n,
@@ -194,6 +194,7 @@ fn comparison(plan: &Plan) -> Comparison {
     };
     Comparison {
         against: Vec::new(),
+        stored_peaks: Vec::new(),
         policies: (0..vms.len().min(40))
             .map(|n| PolicyChange {
                 name: format!("policy-{n}"),
@@ -466,7 +467,7 @@ fn large_numbers_leave_room_for_themselves() {
         suspended: million,
     };
     let mut comparison = comparison(&plan);
-    let counts = ActionCounts { create: million, delete_local: million };
+    let counts = ActionCounts { create: million, delete_local: million, delete_cloud: 0 };
     comparison.summary = ComparisonSummary {
         caused: counts,
         anyway: counts,
@@ -482,6 +483,7 @@ fn large_numbers_leave_room_for_themselves() {
         resumed: million,
         leaves_conflict: million,
         changes_policy: million,
+        expires: NewlyExpired::default(),
     };
     plan.endpoint = format!("https://{}.example.com", "x".repeat(2_000));
     judge(&plan, Some(&comparison), MAX_BYTES_LEAST).unwrap();

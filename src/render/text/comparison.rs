@@ -4,11 +4,12 @@ use super::rows::{Row, RowGroup, create_text, delete_text, stored_text};
 use super::table::Table;
 use super::{Detail, TextOptions, abandoned_text};
 use crate::insight::forecast::{ForecastCounts, ForecastGroup};
+use crate::insight::retention::TierPeak;
 use crate::insight::{
     ActionCounts, Comparison, ComparisonSummary, PolicyChangeKind, Protection, ProtectionChange, VmChange,
 };
 use crate::inventory::VmId;
-use crate::plan::{Action, Plan, VmPlan};
+use crate::plan::{Action, Plan, VmPlan, bytes_text};
 use crate::render::cells::{padded, visible, width, wrapped};
 use crate::render::words::Symbol;
 use std::collections::BTreeMap;
@@ -43,10 +44,40 @@ pub fn comparison(
             writeln!(out, "{line}")?;
         }
     }
+    for text in expiry_texts(comparison) {
+        for line in wrapped(&text, options.columns) {
+            writeln!(out, "{line}")?;
+        }
+    }
     for line in wrapped(&change_totals(&comparison.summary), options.columns) {
         writeln!(out, "{line}")?;
     }
     Ok(())
+}
+
+/// Says what expires at once by a change, and which tiers hold more or fewer at their peak.
+fn expiry_texts(comparison: &Comparison) -> Vec<String> {
+    let mut texts = Vec::new();
+    let expires = &comparison.summary.expires;
+    if !expires.is_empty() {
+        let days = expires.oldest.zip(expires.newest).map_or_else(String::new, |(oldest, newest)| {
+            format!(", of {} to {}", oldest.format("%Y-%m-%d"), newest.format("%Y-%m-%d"))
+        });
+        let backups = if expires.backups == 1 { "backup" } else { "backups" };
+        let bytes = bytes_text(expires.size_bytes);
+        texts.push(format!("Expired by this change: {} stored {backups}, {bytes}{days}.", expires.backups));
+    }
+    let peak = |peak: &Option<TierPeak>| match peak {
+        None => "none".to_owned(),
+        Some(TierPeak { peak: None, .. }) => "ever more".to_owned(),
+        Some(TierPeak { peak: Some(peak), .. }) => peak.to_string(),
+    };
+    texts.extend(comparison.stored_peaks.iter().map(|change| {
+        let (policy, tier) = (visible(&change.policy), visible(&change.tier));
+        let (before, after) = (peak(&change.before), peak(&change.after));
+        format!("Stored of each VM at the peak, {policy} {tier}: {before} -> {after}.")
+    }));
+    texts
 }
 
 /// Returns the last line: `Change: 1 to create and 2 to delete locally because of it, 3 and 4 in any case, 0 and 1 no longer;
@@ -65,6 +96,7 @@ pub(in crate::render) fn change_totals(summary: &ComparisonSummary) -> String {
         leaves_conflict,
         changes_policy,
         stranded: _,
+        expires: _,
     } = summary;
     format!(
         "Change: {} to create and {} to delete locally because of it, {} in any case, {} no longer; \
