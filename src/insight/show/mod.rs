@@ -8,11 +8,12 @@ mod reasons;
 mod tree;
 
 use super::status::{NextDue, next_due};
+use super::storage::{TierStorage, tier_storage};
 use crate::inventory::{Backup, BackupId, Inventory, LocalState, RecordedState, Vm, VmId, restorable};
 use crate::plan::due::Occurrences;
 use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::{Action, BackupKind, Note, Plan, VmPlan};
-use crate::policy::{Match, Policies, Policy};
+use crate::policy::{Match, Policies};
 use chrono::{DateTime, FixedOffset, Utc};
 use reasons::Reasons;
 pub use reasons::{Dependent, KeptNewest, Reason};
@@ -44,6 +45,8 @@ pub struct VmExplanation {
     pub is_suspended: bool,
     /// Its backups, each before those that are taken from it, and else the older one first.
     pub backups: Vec<BackupExplanation>,
+    /// What each tier of its policy holds in storage, coarsest first.
+    pub tiers: Vec<TierStorage>,
     /// When each tier of its policy is due next, coarsest first.
     pub next_due: Vec<NextDue>,
     /// The notes on the VM itself.
@@ -150,13 +153,15 @@ pub struct StoredCopy {
 pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Explanation {
     let vms = plan.vms.iter().map(|planned| {
         let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
-        let (backups, next_due) = vm
+        let (backups, tiers, next_due) = vm
             .map(|vm| match policies.policy_for(vm) {
                 Match::One(policy) => {
                     let occurrences = Occurrences::new(policy, plan.at);
-                    (under_policy(planned, vm, policy, &occurrences), next_due(vm.id, policy, &occurrences))
+                    let view = VmView::new(vm, policy, plan.at);
+                    let backups = under_policy(planned, &view, &occurrences);
+                    (backups, tier_storage(&view, &occurrences), next_due(vm.id, policy, &occurrences))
                 }
-                Match::Unprotected | Match::Conflict(_) => (without_policy(vm), Vec::new()),
+                Match::Unprotected | Match::Conflict(_) => (without_policy(vm), Vec::new(), Vec::new()),
             })
             .unwrap_or_default();
         VmExplanation {
@@ -165,6 +170,7 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Expla
             policy: planned.policy.clone(),
             is_suspended: planned.is_suspended(),
             backups,
+            tiers,
             next_due,
             notes: planned.notes.iter().filter(|note| note.backup.is_none()).cloned().collect(),
         }
@@ -179,12 +185,11 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Expla
 
 fn under_policy(
     planned: &VmPlan,
-    vm: &Vm,
-    policy: &Policy,
+    view: &VmView<'_>,
     occurrences: &Occurrences<'_>,
 ) -> Vec<BackupExplanation> {
-    let view = VmView::new(vm, policy, occurrences.now());
-    let reasons = Reasons::of(&view, occurrences);
+    let (vm, policy) = (view.vm, view.policy);
+    let reasons = Reasons::of(view, occurrences);
     let lines = in_chains(&vm.backups);
     let restores = restores(&lines);
     let deletes: BTreeMap<BackupId, DeleteWhen> = planned.actions.iter().filter_map(delete_of).collect();
