@@ -5,6 +5,7 @@
 //! - [`compare()`]: what a change of policies does, by two plans and a [`forecast`];
 //! - [`Estimate`]: the bytes that a plan moves;
 //! - [`forecast`]: which backups policies make over the coming weeks;
+//! - [`storage`]: what each tier of a VM holds in storage, and what for;
 //! - [`retention`]: how many stored backups the tiers of a policy hold at their peak, from its schedules alone.
 //!
 //! Like [`plan`](crate::plan) it is pure: no clock, no I/O, no randomness.
@@ -16,6 +17,7 @@ mod policy_changes;
 pub mod retention;
 pub mod show;
 pub mod status;
+pub mod storage;
 
 #[cfg(test)]
 pub(crate) mod tests;

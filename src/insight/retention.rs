@@ -32,6 +32,14 @@ pub struct TierPeak {
     pub fewer: Option<FewerBackups>,
 }
 
+impl TierPeak {
+    /// Says whether it holds more than twice as many as its `keep` asks for.
+    pub fn is_much_more_than_kept(&self) -> bool {
+        let kept = self.keep.and_then(|keep| usize::try_from(keep).ok());
+        kept.zip(self.peak).is_some_and(|(keep, peak)| peak > keep.saturating_mul(2))
+    }
+}
+
 /// A `from` with which a tier holds fewer backups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FewerBackups {

@@ -24,6 +24,18 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
+impl Loaded {
+    /// Adds a warning about a policy that takes more than its text to find; it has no place in the file.
+    pub fn warn(&mut self, policy: &str, message: impl Into<String>, hint: impl Into<String>) {
+        let policy = self.policies.iter().find(|it| it.name.as_str() == policy);
+        let file = policy.map_or("", |policy| &policy.source.file);
+        let mut warning = Diagnostic::new(Severity::Warning, file, message);
+        warning.hint(hint);
+        self.warnings.push(warning);
+        sort(&mut self.warnings);
+    }
+}
+
 /// A policy file as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// The name of a policy or tier, in one place in memory for all VMs that bear it, and as small as a pointer: some are in
 /// memory for each VM of a cloud.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(Arc<String>);
 
 impl Name {

@@ -5,7 +5,8 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Outcome;
 use crate::cli::policies::{counted, plural};
-use crate::policy::{self, Diagnostic, Policies, Severity, render_github, render_text};
+use crate::insight::retention::{TierPeak, tier_peaks};
+use crate::policy::{self, Diagnostic, Loaded, Name, Policies, Severity, render_github, render_text};
 use crate::render::Styles;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -50,7 +51,10 @@ pub(in crate::cli) fn run(args: &ValidateArgs, context: &Context) -> Result<Outc
     let format = context.format()?;
     let paths = if args.paths.is_empty() { context.policy_paths() } else { args.paths.clone() };
     let (policies, findings) = match policy::load(&paths) {
-        Ok(loaded) => (Some(loaded.policies), loaded.warnings),
+        Ok(mut loaded) => {
+            warn_of_chains(&mut loaded);
+            (Some(loaded.policies), loaded.warnings)
+        }
         Err(mistakes) => (None, mistakes.diagnostics().to_vec()),
     };
     context.print(|out| match format {
@@ -65,6 +69,31 @@ pub(in crate::cli) fn run(args: &ValidateArgs, context: &Context) -> Result<Outc
     })?;
     let is_fine = policies.is_some() && (findings.is_empty() || !args.strict);
     Ok(if is_fine { Outcome::Done } else { Outcome::InvalidPolicies })
+}
+
+/// Warns of tiers that hold more than twice what `keep` asks for, since increments need all that they were taken from.
+fn warn_of_chains(loaded: &mut Loaded) {
+    let peaks = loaded
+        .policies
+        .iter()
+        .flat_map(|policy| tier_peaks(policy).into_iter().map(|peak| (policy.name.clone(), peak)));
+    let much_more: Vec<(Name, TierPeak)> = peaks.filter(|(_, peak)| peak.is_much_more_than_kept()).collect();
+    for (policy, TierPeak { tier, keep, peak, fewer }) in much_more {
+        let (Some(keep), Some(peak)) = (keep, peak) else { continue };
+        let hint = match fewer {
+            Some(fewer) => format!(
+                "with `from: [{}]` it holds at most {}, each of them larger; or raise `keep`",
+                fewer.from.iter().map(Name::as_str).collect::<Vec<_>>().join(", "),
+                fewer.peak
+            ),
+            None => "keep fewer of the tiers that are taken from it, or more of this one".to_owned(),
+        };
+        let message = format!(
+            "`{tier}` of `{policy}` holds up to {peak} backups with `keep: {keep}`: the others stay because kept ones are \
+             taken from them"
+        );
+        loaded.warn(&policy, message, hint);
+    }
 }
 
 fn write_text(

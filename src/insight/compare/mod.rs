@@ -7,6 +7,7 @@ mod expiry;
 
 use super::forecast::{Forecast, forecast};
 use super::policy_changes::{self, PolicyChange};
+use super::retention::{PeakChange, peak_changes};
 use crate::inventory::{Backup, Inventory, Vm, VmId};
 use crate::plan::{Action, Plan, PolicyRef, SnapshotUsage, Status, VmPlan};
 use crate::policy::{Match, Policies};
@@ -25,6 +26,8 @@ pub struct Comparison {
     pub summary: ComparisonSummary,
     /// The VMs whose policy or actions change; by alias, then UUID.
     pub vms: Vec<VmChange>,
+    /// The tiers that hold more or fewer stored backups at their peak, by policy and tier.
+    pub stored_peaks: Vec<PeakChange>,
     /// The forecast of both sets of policies.
     pub forecast: Forecast,
 }
@@ -312,6 +315,7 @@ pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Invent
         policies: policy_changes::changes(before.policies, after.policies),
         summary,
         vms,
+        stored_peaks: peak_changes(before.policies, after.policies),
         forecast: forecast(before.policies, after.policies, inventory, after.plan.at),
     }
 }

@@ -10,7 +10,7 @@ use crate::plan::standing::VmView;
 use crate::plan::{BackupKind, Expired};
 use crate::policy::{Policy, Prune, TierIndex};
 use chrono::{DateTime, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The course of one VM.
 pub(super) struct Replay<'r, 'a> {
@@ -49,9 +49,9 @@ impl Replay<'_, '_> {
     }
 
     /// Finds what is deleted from storage at an instant, where the policy asks for it.
-    fn expired(&self, vm: &Vm, occurrences: &Occurrences<'_>) -> Vec<BackupId> {
+    fn expired(&self, vm: &Vm, occurrences: &Occurrences<'_>) -> BTreeSet<BackupId> {
         if self.policy.prune != Prune::Requested {
-            return Vec::new();
+            return BTreeSet::new();
         }
         let view = VmView::new(vm, self.policy, occurrences.now());
         Expired::of(&view, occurrences).deletes.iter().map(|backup| backup.id()).collect()

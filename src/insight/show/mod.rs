@@ -9,13 +9,14 @@ mod reasons;
 mod tree;
 
 use super::status::{NextDue, next_due};
+use super::storage::{TierStorage, tier_storage};
 use crate::inventory::{
     Backup, BackupId, Backups, Inventory, LocalState, RecordedState, Vm, VmId, restorable,
 };
 use crate::plan::due::Occurrences;
 use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::{Action, BackupKind, DeleteReason, Expired, Note, Plan, PruneHold, VmPlan};
-use crate::policy::{Match, Name, Policies, Policy};
+use crate::policy::{Match, Name, Policies};
 use chrono::{DateTime, FixedOffset, Utc};
 use reasons::Reasons;
 pub use reasons::{Dependent, KeptNewest, Reason};
@@ -47,6 +48,8 @@ pub struct VmExplanation {
     pub is_suspended: bool,
     /// Its backups, each before those that are taken from it, and else the older one first.
     pub backups: Vec<BackupExplanation>,
+    /// What each tier of its policy holds in storage, coarsest first.
+    pub tiers: Vec<TierStorage>,
     /// When each tier of its policy is due next, coarsest first.
     pub next_due: Vec<NextDue>,
     /// The notes on the VM itself.
@@ -199,13 +202,15 @@ impl Serialize for PruneOutlook {
 pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Explanation {
     let vms = plan.vms.iter().map(|planned| {
         let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
-        let (backups, next_due) = vm
+        let (backups, tiers, next_due) = vm
             .map(|vm| match policies.policy_for(vm) {
                 Match::One(policy) => {
                     let occurrences = Occurrences::new(policy, plan.at);
-                    (under_policy(planned, vm, policy, &occurrences), next_due(vm.id, policy, &occurrences))
+                    let view = VmView::new(vm, policy, plan.at);
+                    let backups = under_policy(planned, &view, &occurrences);
+                    (backups, tier_storage(&view, &occurrences), next_due(vm.id, policy, &occurrences))
                 }
-                Match::Unprotected | Match::Conflict(_) => (without_policy(vm), Vec::new()),
+                Match::Unprotected | Match::Conflict(_) => (without_policy(vm), Vec::new(), Vec::new()),
             })
             .unwrap_or_default();
         VmExplanation {
@@ -214,6 +219,7 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Expla
             policy: planned.policy.clone(),
             is_suspended: planned.is_suspended(),
             backups,
+            tiers,
             next_due,
             notes: planned.notes.iter().filter(|note| note.backup.is_none()).cloned().collect(),
         }
@@ -228,12 +234,11 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Expla
 
 fn under_policy(
     planned: &VmPlan,
-    vm: &Vm,
-    policy: &Policy,
+    view: &VmView<'_>,
     occurrences: &Occurrences<'_>,
 ) -> Vec<BackupExplanation> {
-    let view = VmView::new(vm, policy, occurrences.now());
-    let reasons = Reasons::of(&view, occurrences);
+    let (vm, policy) = (view.vm, view.policy);
+    let reasons = Reasons::of(view, occurrences);
     let lines = in_chains(&vm.backups);
     let restores = restores(&vm.backups, &lines);
     let mut deletes: Vec<Option<DeleteWhen>> = vec![None; vm.backups.len()];

@@ -1,6 +1,7 @@
 //! What a change of policies does, by what it changes.
 
 use crate::insight::compare::{Comparison, PolicySide, ProtectionChange, compare};
+use crate::insight::retention::TierPeak;
 use crate::insight::{AbandonedBackups, ActionCounts, PolicyChangeKind, Protection};
 use crate::plan::tests::fixtures::*;
 use crate::plan::{Action, SnapshotUsage, plan};
@@ -267,4 +268,18 @@ fn a_policy_that_begins_to_prune_puts_all_that_had_expired_at_stake() {
         let summary = change(keeping(3, after), keeping(3, Prune::Never));
         assert_eq!((summary.expired.backups, summary.prunable.backups), (0, 0));
     }
+}
+
+#[test]
+fn a_shorter_keep_changes_the_peak_of_its_tier() {
+    let keeping = |keep: u32| {
+        let mut policy = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
+        policy.tiers[0].keep = NonZeroU32::new(keep);
+        policy
+    };
+    let shorter = compared(&[keeping(3)], &[keeping(1)], [vm(1)]);
+    let [peak] = shorter.stored_peaks.as_slice() else { panic!("{shorter:#?}") };
+    let held = |peak: &Option<TierPeak>| peak.as_ref().and_then(|peak| peak.peak);
+    assert_eq!((held(&peak.before), held(&peak.after)), (Some(3), Some(1)));
+    assert_eq!(compared(&[keeping(3)], &[keeping(3)], [vm(1)]).stored_peaks, []);
 }

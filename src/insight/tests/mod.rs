@@ -6,6 +6,7 @@ mod overview;
 mod retention;
 mod show;
 mod status;
+mod storage;
 
 use super::{Overview, OverviewBuilder, OverviewDetail};
 use crate::inventory::Inventory;

@@ -2,7 +2,7 @@
 
 use super::case::AuditCase;
 use super::deletes::name_of;
-use super::records::Row;
+use super::records::{Age, Row};
 use crate::inventory::{BackupId, LocalState, RecordedState};
 use crate::plan::changeset::{Action, DeleteCloud, VmPlan};
 use crate::plan::note::{ExpiredBackups, NoteKind, PruneHold};
@@ -14,12 +14,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Storage<'c, 'a> {
     case: &'c AuditCase<'a>,
     /// For each tier the age below which its restorable backups are beyond `keep`; `None` where all are kept.
-    oldest_kept: Vec<Option<super::records::Age>>,
+    oldest_kept: Vec<Option<Age>>,
     /// For each tier since when its failures are attempts that still count; `None` where none does.
     attempts_since: Vec<Option<DateTime<Utc>>>,
     /// The last completed increments on backups that are local.
     last_increments: BTreeSet<BackupId>,
-    /// Whether each is wanted, or one that descends from it is.
+    /// The oldest one that shows that this FiFo tells sizes and checksums: newer ones without are unverified.
+    reference: Option<Age>,
+    /// All that are wanted, and all that these descend from.
     needed: BTreeSet<BackupId>,
 }
 
@@ -29,11 +31,12 @@ pub(super) fn prunes_broken(case: &AuditCase<'_>, planned: &VmPlan) -> Vec<Strin
     let storage = Storage::new(case);
     let mut found = Vec::new();
     let mut gone: BTreeSet<BackupId> = BTreeSet::new();
+    let last_other = planned.actions.iter().rposition(|action| !action.is_cloud_delete());
     for (place, action) in planned.actions.iter().enumerate() {
         let Action::DeleteCloud(delete) = action else { continue };
         let name = name_of(delete.backup);
         let mut report = |what: &str| found.push(format!("{name}: a delete from storage {what}"));
-        if planned.actions[place..].iter().any(|later| !later.is_cloud_delete()) {
+        if last_other > Some(place) {
             report("before a create or a local delete");
         }
         match case.get(delete.backup) {
@@ -89,8 +92,9 @@ impl<'c, 'a> Storage<'c, 'a> {
         let may_be_parent = |row: &&Row<'_>| row.counts() && row.backup.local == LocalState::Present;
         let last_increment = |row: &Row<'_>| case.last_done_on(row).map(|last| last.backup.id);
         let last_increments = case.all().filter(may_be_parent).filter_map(last_increment).collect();
+        let reference = case.all().filter(|row| row.is_told).map(Row::age).min();
         let mut storage =
-            Self { case, oldest_kept, attempts_since, last_increments, needed: BTreeSet::new() };
+            Self { case, oldest_kept, attempts_since, last_increments, reference, needed: BTreeSet::new() };
         let mut open: Vec<BackupId> =
             case.all().filter(|row| !storage.kept_for(row).is_empty()).map(|row| row.backup.id).collect();
         while let Some(id) = open.pop() {
@@ -159,8 +163,7 @@ impl<'c, 'a> Storage<'c, 'a> {
 
     /// Says whether an unverified backup that is still there counts as such only because this one is there.
     fn others_are_judged_by(&self, row: &Row<'_>, gone: &BTreeSet<BackupId>) -> bool {
-        let reference = self.case.all().filter(|row| row.is_told).map(Row::age).min();
-        reference == Some(row.age())
+        self.reference == Some(row.age())
             && self.case.all().any(|other| other.is_unverified && !gone.contains(&other.backup.id))
     }
 
@@ -230,7 +233,7 @@ fn noted_by_tier(planned: &VmPlan) -> BTreeMap<&str, (u32, u64, Option<DateTime<
 
 /// Returns the age of the last of the newest restorable ones of a tier that `keep` asks for; `None` where it asks for all, or
 /// for more than there are.
-fn oldest_kept(case: &AuditCase<'_>, tier: TierIndex) -> Option<super::records::Age> {
+fn oldest_kept(case: &AuditCase<'_>, tier: TierIndex) -> Option<Age> {
     let others = case.policy.tiers[tier].keep?.get() as usize - 1;
     case.nth_newest(tier, others)
 }

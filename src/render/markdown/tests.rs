@@ -223,6 +223,7 @@ fn comparison(plan: &Plan) -> Comparison {
     };
     Comparison {
         against: Vec::new(),
+        stored_peaks: Vec::new(),
         policies: (0..vms.len().min(40))
             .map(|n| PolicyChange {
                 name: format!("policy-{n}"),

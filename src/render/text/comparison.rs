@@ -4,6 +4,7 @@ use super::rows::{Row, RowGroup, create_text, delete_text, stored_text};
 use super::table::Table;
 use super::{Detail, TextOptions, abandoned_text};
 use crate::insight::forecast::{ForecastCounts, ForecastGroup};
+use crate::insight::retention::TierPeak;
 use crate::insight::{
     ActionCounts, Comparison, ComparisonSummary, PolicyChangeKind, Protection, ProtectionChange,
     StoredBackups, VmChange,
@@ -45,7 +46,7 @@ pub fn comparison(
             writeln!(out, "{line}")?;
         }
     }
-    for line in expiry_lines(&comparison.summary) {
+    for line in expiry_lines(&comparison.summary).into_iter().chain(peak_lines(comparison)) {
         for line in wrapped(&line, options.columns) {
             writeln!(out, "{line}")?;
         }
@@ -74,6 +75,21 @@ pub(in crate::render) fn stored_backups_text(stored: &StoredBackups) -> Option<S
     };
     let noun = if backups == 1 { "backup" } else { "backups" };
     Some(format!("{backups} {noun}, {}, {when}", bytes_text(size_bytes)))
+}
+
+/// Says which tiers hold more or fewer stored backups at their peak.
+pub(in crate::render) fn peak_lines(comparison: &Comparison) -> Vec<String> {
+    let peak = |peak: &Option<TierPeak>| match peak {
+        None => "none".to_owned(),
+        Some(TierPeak { peak: None, .. }) => "ever more".to_owned(),
+        Some(TierPeak { peak: Some(peak), .. }) => peak.to_string(),
+    };
+    let lines = comparison.stored_peaks.iter().map(|change| {
+        let (policy, tier) = (visible(&change.policy), visible(&change.tier));
+        let (before, after) = (peak(&change.before), peak(&change.after));
+        format!("Stored of each VM at the peak, {policy} {tier}: {before} -> {after}.")
+    });
+    lines.collect()
 }
 
 /// Returns the last line: `Change: 1 to create and 2 to delete locally because of it, 3 and 4 in any case, 0 and 1 no longer;

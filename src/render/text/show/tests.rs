@@ -70,6 +70,7 @@ fn vm() -> VmExplanation {
         policy: Some("grandfather".into()),
         is_suspended: false,
         backups: vec![monthly, weekly, failed, backup(10, 1, Some(1), "daily"), by_hand],
+        tiers: Vec::new(),
         next_due: Vec::new(),
         notes: vec![Note::vm(NoteKind::VmState {
             state: BlockingState::Other("frozen".to_owned()),

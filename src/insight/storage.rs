@@ -1,0 +1,93 @@
+//! What each tier of a VM holds in storage: for its own `keep`, for other reasons, for the sake of what descends from it, and
+//! what of it has expired; and the bytes a month that it takes.
+
+use crate::inventory::{Backup, BackupId};
+use crate::plan::due::Occurrences;
+use crate::plan::standing::{BackupView, VmView};
+use crate::plan::stored::{WantedInStorage, needed, wanted_in_storage};
+use crate::policy::{Name, TierIndex};
+use chrono::TimeDelta;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// The month that a tier's bytes are told for.
+const MONTH: TimeDelta = TimeDelta::days(30);
+
+/// What a tier of a VM holds in storage. Each backup counts once, under the first of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TierStorage {
+    pub tier: Name,
+    /// The newest restorable ones, as many as `keep` asks for.
+    pub kept: StoredUsage,
+    /// What stays for a reason of its own besides: it runs, its snapshot is wanted, nothing newer can be restored.
+    pub kept_otherwise: StoredUsage,
+    /// What only stays because backups that stay descend from it.
+    pub kept_for_descendants: StoredUsage,
+    /// What is no longer wanted.
+    pub expired: StoredUsage,
+    /// The stored bytes of the tier's backups of the last 30 days; of a tier whose gaps are longer the part of the newest that
+    /// falls to 30 days. `None` where no size is known.
+    pub month_size_bytes: Option<u64>,
+}
+
+/// How much some backups hold in storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StoredUsage {
+    pub backups: usize,
+    /// Their bytes, as far as known.
+    pub size_bytes: u64,
+}
+
+impl StoredUsage {
+    fn add(&mut self, backup: &Backup) {
+        self.backups += 1;
+        self.size_bytes = self.size_bytes.saturating_add(backup.size_bytes().unwrap_or(0));
+    }
+}
+
+/// Adds up what each tier of a VM holds in storage, coarsest first.
+pub fn tier_storage(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<TierStorage> {
+    let wanted = wanted_in_storage(view, occurrences);
+    let needed = needed(view, wanted.iter().map(|&(id, _)| id));
+    let by_keep = wanted.iter().filter(|&&(_, why)| why == WantedInStorage::Keep);
+    let kept: BTreeSet<BackupId> = by_keep.map(|&(id, _)| id).collect();
+    let wanted: BTreeSet<BackupId> = wanted.into_iter().map(|(id, _)| id).collect();
+    let named = |tier: TierIndex| TierStorage {
+        tier: view.tier(tier).name.clone(),
+        month_size_bytes: month_size_bytes(view, tier),
+        ..TierStorage::default()
+    };
+    let mut tiers: Vec<TierStorage> = (0..view.policy.tiers.len()).map(named).collect();
+    for backup in &view.backups {
+        let Some(tier) = backup.tier.map(|tier| &mut tiers[tier]) else { continue };
+        let id = backup.id();
+        let place = if kept.contains(&id) {
+            &mut tier.kept
+        } else if wanted.contains(&id) {
+            &mut tier.kept_otherwise
+        } else if needed[backup.position] {
+            &mut tier.kept_for_descendants
+        } else {
+            &mut tier.expired
+        };
+        place.add(backup.backup);
+    }
+    tiers
+}
+
+/// Works out the bytes a month that a tier takes, from its restorable backups.
+fn month_size_bytes(view: &VmView<'_>, tier: TierIndex) -> Option<u64> {
+    let of_tier = |backup: &&BackupView<'_>| backup.tier == Some(tier);
+    let mut sized =
+        view.restorable().rev().filter(of_tier).filter_map(|it| Some((it.taken, it.backup.size_bytes()?)));
+    let gap = view.tier(tier).schedule.gap_max();
+    if gap > MONTH {
+        let (_, newest) = sized.next()?;
+        let share = u128::from(newest) * u128::try_from(MONTH.num_seconds()).ok()?;
+        return u64::try_from(share / u128::try_from(gap.num_seconds()).ok()?).ok();
+    }
+    let mut sized = sized.peekable();
+    sized.peek()?;
+    let recent = sized.take_while(|(taken, _)| view.now - *taken < MONTH);
+    Some(recent.fold(0, |sum, (_, bytes)| sum.saturating_add(bytes)))
+}
