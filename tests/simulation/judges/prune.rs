@@ -121,7 +121,8 @@ impl Judges {
         };
         let slack_us = if self.dates_are_wrong { SHIFTED_BY_US } else { 0 };
         is_wrong(vm.hypervisor().is_none(), "deleted from storage on no hypervisor");
-        is_wrong(record.local != Some(false), "deleted from storage while it was local");
+        is_wrong(record.local == Some(true), "deleted from storage while it was local");
+        is_wrong(record.local_size > Some(0), "deleted from storage while it held a snapshot");
         let has_child = vm.backups.values().any(|other| other.parent == Some(named));
         is_wrong(has_child, "deleted from storage with something that descends from it");
         let age_us = record.timestamp.map_or(0, |taken_us| at.timestamp_micros() - taken_us);
