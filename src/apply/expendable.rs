@@ -1,7 +1,7 @@
 //! Checks by the records alone, whatever the plan says, that a backup may be deleted from storage.
 
 use super::step::KeepReason;
-use crate::inventory::{Backup, ChainEnd, LocalState, RecordedState, Vm, chain_of};
+use crate::inventory::{Backup, ChainEnd, RecordedState, Vm, chain_of};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Nothing younger is deleted from storage.
@@ -22,7 +22,7 @@ pub(super) fn keep_reason(
     if vm.hypervisor.is_none() {
         return Some(KeepReason::NoHypervisor);
     }
-    if backup.local != LocalState::Absent || backup.local_size_bytes.is_some_and(|bytes| bytes > 0) {
+    if backup.holds_snapshot() || backup.local_size_bytes.is_some_and(|bytes| bytes > 0) {
         return Some(KeepReason::Local);
     }
     if let Some(child) = vm.backups.values().find(|other| other.parent == Some(backup.id)) {
@@ -31,7 +31,8 @@ pub(super) fn keep_reason(
     if backup.timestamp.is_none_or(|taken| now - taken < AGE_MIN) {
         return Some(KeepReason::Young);
     }
-    let may_start = |other: &&Backup| has_unknown_parent(vm, other, now, stuck_after);
+    let may_start =
+        |other: &&Backup| other.id != backup.id && has_unknown_parent(vm, other, now, stuck_after);
     if let Some(silent) = vm.backups.values().find(may_start) {
         return Some(KeepReason::UnknownParent(silent.id));
     }
@@ -106,7 +107,12 @@ mod tests {
         let cases = [
             ("it may go", vec![old(), newer()], None),
             ("local", vec![record(30, json!({"local": true})), newer()], Some(KeepReason::Local)),
-            ("of unknown place", vec![record(30, json!({"local": null})), newer()], Some(KeepReason::Local)),
+            (
+                "never uploaded",
+                vec![record(30, json!({"local": null, "local_size": 7})), newer()],
+                Some(KeepReason::Local),
+            ),
+            ("never started, and given up", vec![silent(30), newer()], None),
             ("bytes left", vec![record(30, json!({"local_size": 7})), newer()], Some(KeepReason::Local)),
             (
                 "a child",

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::apply::Clock;
 use fifo_retain::fifo::{Connection, Request, Response, Transport, TransportError, TransportErrorKind};
-use fifo_retain::sandbox::{self, Faults, Framing, World};
+use fifo_retain::sandbox::{self, Faults, Framing, Vm, World};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -54,6 +54,8 @@ pub(crate) struct RequestRecord {
     pub(crate) status: Option<u16>,
     /// Whether the answer has a version on which a write can be made conditional.
     pub(crate) has_version: bool,
+    /// The VM before a delete from storage, for the judge alone.
+    pub(crate) vm_before: Option<Box<Vm>>,
 }
 
 pub(crate) struct State {
@@ -71,7 +73,17 @@ impl State {
         if let Some(judge) = &mut self.judge {
             judge(&self.world, &asked);
         }
-        self.asked.push(asked);
+        self.asked.push(RequestRecord { vm_before: None, ..asked });
+    }
+
+    /// Returns the VM of a request that deletes from storage as it is, where a judge looks at it.
+    fn vm_of_prune(&mut self, request: &sandbox::Request, now_us: i64) -> Option<Box<Vm>> {
+        if self.judge.is_none() || request.method != "DELETE" || !request.body.is_empty() {
+            return None;
+        }
+        self.world.advance(now_us);
+        let vm = request.target.split('/').find_map(|part| part.parse().ok())?;
+        self.world.vm(vm).map(|vm| Box::new(vm.into_owned()))
     }
 }
 
@@ -122,6 +134,7 @@ impl Wire {
         self.arrive();
         let now = self.server_now();
         let state = &mut *self.state();
+        let vm_before = state.vm_of_prune(&asked, now.timestamp_micros());
         let outgoing = state.faults.handle(&mut state.world, &asked, now.timestamp_micros());
         let reply = outgoing.reply.as_ref();
         let version = reply.and_then(|reply| reply.header("etag"));
@@ -136,6 +149,7 @@ impl Wire {
             sender: self.sender,
             status: reply.map(|reply| reply.status),
             has_version: version.is_some_and(|etag| !etag.starts_with("W/")),
+            vm_before,
         });
         outgoing
     }
@@ -166,6 +180,7 @@ impl Wire {
                 sender: self.sender,
                 status: arrival.reply.map(|reply| reply.status),
                 has_version: false,
+                vm_before: None,
             });
         }
     }

@@ -7,6 +7,9 @@ use fifo_retain::sandbox::{ApiStyle, BackupRequest, EmptyMaps, Shape, Vm, World}
 use serde_json::json;
 use uuid::Uuid;
 
+/// Old backups are deleted only where a new one is no older than this.
+pub(crate) const MAX_AGE_DAYS: i64 = 2;
+
 /// Makes the cloud with its VMs; returns these in their order.
 pub(crate) fn world(scenario: &Scenario, now: DateTime<Utc>) -> (World, Vec<Uuid>) {
     let shape = if scenario.is_old_fifo {
@@ -72,17 +75,22 @@ pub(crate) fn is_protected(vm: &Vm) -> bool {
 pub(crate) fn policies(rules: &Rules, now: DateTime<Utc>) -> Policies {
     let Rules { due_hour, has_weekly, daily_keeps_local, attempts, zone, keep, .. } = rules;
     let spread = rules.spread_hours.map(|hours| format!(", spread: {hours}h")).unwrap_or_default();
-    let weekly = if *has_weekly {
-        format!("\n  - {{ name: weekly, schedule: '0 {due_hour} * * SUN', type: incremental{spread} }}")
-    } else {
-        String::new()
-    };
     let from = match (rules.daily_from_coarser, has_weekly) {
         (false, _) => "",
         (true, false) => ", from: [monthly]",
         (true, true) => ", from: [monthly, weekly]",
     };
-    let keep = keep.map(|keep| format!(", keep: {keep}")).unwrap_or_default();
+    let keeps = |keep: Option<u32>| keep.map(|keep| format!(", keep: {keep}")).unwrap_or_default();
+    let (keep, keep_coarser) = (keeps(*keep), rules.keep_coarser.unzip());
+    let (keep_monthly, keep_weekly) = (keeps(keep_coarser.0), keeps(keep_coarser.1));
+    let prune = if rules.prunes { format!("prune: true\nmax_age: {MAX_AGE_DAYS}d\n") } else { String::new() };
+    let weekly = if *has_weekly {
+        format!(
+            "\n  - {{ name: weekly, schedule: '0 {due_hour} * * SUN', type: incremental{keep_weekly}{spread} }}"
+        )
+    } else {
+        String::new()
+    };
     let daily = if rules.is_renamed { "nightly, also: [daily]" } else { "daily" };
     let missing_parent = if rules.blocks_without_parent { "block" } else { "full" };
     let policy = |name: &str, marks: &str, more: &str| {
@@ -96,9 +104,9 @@ missing_parent: {missing_parent}
 stuck_after: 2h
 retry: {{ attempts: {attempts}, backoff: 1h }}
 tiers:
-  - {{ name: monthly, schedule: '0 {due_hour} 1 * *', type: full{spread} }}{weekly}
+  - {{ name: monthly, schedule: '0 {due_hour} 1 * *', type: full{keep_monthly}{spread} }}{weekly}
   - {{ name: {daily}, schedule: '0 {due_hour} * * *', type: incremental, keep_local: {daily_keeps_local}{from}{keep}{spread} }}
-{more}"
+{prune}{more}"
         )
     };
     let held = |until: &str| format!("suspend: {{ reason: a test, until: {until} }}\n");

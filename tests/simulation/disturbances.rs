@@ -5,7 +5,9 @@ use crate::life::Life;
 use crate::scenario::{ByHand, StepAction};
 use chrono::TimeDelta;
 use fifo_retain::apply::Clock as _;
-use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Rule, UploadOutcome, UploadScript, World};
+use fifo_retain::sandbox::{
+    BackupRequest, Effect, Operation, Rule, Snapshot, UploadOutcome, UploadScript, World,
+};
 use serde_json::json;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -46,6 +48,7 @@ impl Life {
             StepAction::Policies(rules) => {
                 let now = self.clock.now();
                 changing.policies = Arc::new(cloud::policies(rules, now));
+                changing.prunes = rules.prunes;
                 changing.due_hour = rules.due_hour;
                 self.judges().rules_change(rules, now);
             }
@@ -55,6 +58,7 @@ impl Life {
                 }
             }
             StepAction::CreateByHand(vm, by_hand) => create(world, vm_at(*vm), *by_hand, now_us),
+            StepAction::IncrementOnOld(vm, place) => increment_on_old(world, vm_at(*vm), *place, now_us),
             StepAction::DeleteByHand(vm, place) => {
                 let id = vm_at(*vm);
                 // On no hypervisor FiFo would leave records of what is gone: this cannot be known.
@@ -103,7 +107,10 @@ impl Life {
                     vm.fields.insert("config".to_owned(), json!({ "datasets": datasets }));
                 }
             }
-            StepAction::OwnClock(ahead_s) => self.own_clock.set(*ahead_s),
+            StepAction::OwnClock(ahead_s) => {
+                self.own_clock.set(*ahead_s);
+                self.judges().clocks_set_at = Some(self.clock.now());
+            }
             StepAction::Agent(hypervisor, true) => _ = world.agents_down.remove(&format!("hv-{hypervisor}")),
             StepAction::Agent(hypervisor, false) => _ = world.agents_down.insert(format!("hv-{hypervisor}")),
             StepAction::Store(is_up) => {
@@ -113,9 +120,11 @@ impl Life {
             StepAction::Clock(ahead_s) => {
                 state.server_ahead = TimeDelta::seconds(*ahead_s);
                 self.judges().clock_set_at = Some(self.clock.now());
+                self.judges().clocks_set_at = Some(self.clock.now());
             }
         }
         let is_drop = |rule: &Rule| matches!(rule.effect, Effect::DropBody);
+        let is_greedy = |rule: &Rule| matches!(rule.effect, Effect::TakeNewest);
         let is_shift = |rule: &Rule| matches!(rule.effect, Effect::ShiftDate { .. } | Effect::HideDate);
         let is_on_list =
             |rule: &Rule| !matches!(rule.when.operation, Some(operation) if operation != Operation::List);
@@ -125,6 +134,8 @@ impl Life {
         judges.lists_are_disturbed |= state.faults.rules.iter().any(is_on_list);
         judges.writes_were_late |= state.faults.rules.iter().any(is_late);
         judges.bodies_are_dropped = state.faults.rules.iter().any(is_drop);
+        judges.people_at = Some(self.clock.now());
+        judges.takes_more = state.faults.rules.iter().any(is_greedy);
         judges.accept(&state.world);
     }
 }
@@ -152,6 +163,30 @@ fn create(world: &mut World, vm: Uuid, by_hand: ByHand, now_us: i64) {
     let record = world.vms.get_mut(&vm).and_then(|vm| vm.backups.get_mut(&made)).unwrap();
     if let (Some(timestamp), Some(hours)) = (&mut record.timestamp, by_hand.ahead_hours) {
         *timestamp += TimeDelta::hours(hours).num_microseconds().unwrap();
+    }
+}
+
+/// Makes an increment on an old backup, as after a rollback to it; its snapshot is gone again right after.
+fn increment_on_old(world: &mut World, id: Uuid, place: usize, now_us: i64) {
+    let Some(old) = nth(world, id, place) else { return };
+    let Some(vm) = world.vms.get_mut(&id).filter(|vm| vm.hypervisor().is_some()) else { return };
+    let bytes = vm.full_bytes / 64;
+    let Some(record) = vm.backups.get_mut(&old).filter(|it| it.state.as_deref() == Some("completed")) else {
+        return;
+    };
+    let was_local = record.local;
+    record.local = Some(true);
+    vm.snapshots.entry(old).or_insert(Snapshot { bytes, pinned: false });
+    vm.fates.push_front(UploadScript { upload_ms: Some(120_000), ..UploadScript::default() });
+    let order =
+        BackupRequest { comment: "before upgrade".to_owned(), parent: Some(old.to_string()), delete: false };
+    if world.create_backup(id, &order, now_us).is_err()
+        && let Some(vm) = world.vms.get_mut(&id)
+    {
+        vm.fates.pop_front();
+    }
+    if was_local != Some(true) {
+        _ = world.delete_local(id, old, now_us);
     }
 }
 

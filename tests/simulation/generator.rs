@@ -46,7 +46,40 @@ impl Scenario {
             let what = what(&mut dice, &size);
             scenario.steps.push(Step { after: Duration::from_secs(after_s), what });
         }
+        add_prunes(&mut scenario);
         scenario
+    }
+}
+
+/// Has half of all policies, and three of four runs under them, delete from storage. By dice of its own: what else happens
+/// in a life does not change with it.
+fn add_prunes(scenario: &mut Scenario) {
+    let mut dice = Rng::with_seed(!scenario.seed);
+    let expire = |dice: &mut Rng, rules: &mut Rules| {
+        rules.prunes = dice.bool();
+        if rules.prunes {
+            rules.keep_coarser = Some((dice.u32(1..=2), dice.u32(1..=3)));
+            rules.keep.get_or_insert(dice.u32(1..=5));
+        }
+    };
+    expire(&mut dice, &mut scenario.rules);
+    for step in &mut scenario.steps {
+        match &mut step.what {
+            StepAction::Policies(rules) => expire(&mut dice, rules),
+            StepAction::Run(run) => {
+                run.prunes = dice.u8(0..4) > 0;
+                if scenario.rules.prunes && dice.u8(0..6) == 0 {
+                    let what =
+                        StepAction::IncrementOnOld(dice.usize(0..scenario.vms.len()), dice.usize(0..30));
+                    let after = Duration::from_secs(dice.u64(0..300));
+                    run.meanwhile.push(Step { after, what });
+                }
+            }
+            StepAction::Disturb(rules) if dice.u8(0..12) == 0 => {
+                rules.push(Rule::new(Effect::TakeNewest).on(Operation::Delete));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -90,6 +123,8 @@ fn rules(dice: &mut Rng) -> Rules {
         spread_hours: (dice.u8(0..6) == 0).then(|| dice.u32(1..=6)),
         is_renamed: dice.u8(0..6) == 0,
         keep: (dice.u8(0..3) == 0).then(|| dice.u32(1..=9)),
+        keep_coarser: None,
+        prunes: false,
         suspended_days: (dice.u8(0..3) == 0).then(|| dice.i64(1..=5)),
     }
 }
@@ -117,6 +152,7 @@ fn run(dice: &mut Rng, size: &Size) -> Run {
         ended_after: (dice.u8(0..6) == 0).then(|| some_time(dice)),
         two_at_once: dice.u8(0..8) == 0,
         waits: dice.u8(0..6) > 0,
+        prunes: false,
         takes_saved: dice.u8(0..6) == 0,
         meanwhile: (0..dice.usize(0..=3))
             .map(|_| Step { after: some_time(dice), what: incident(dice, size) })

@@ -92,6 +92,8 @@ pub(crate) struct Changing {
     /// The VMs that there ever were; those that were deleted are not taken out.
     pub(crate) vms: Vec<Uuid>,
     pub(crate) due_hour: u32,
+    /// Whether the policies say that what has expired is deleted from storage.
+    pub(crate) prunes: bool,
     pub(crate) saved: Option<Plan>,
     pub(crate) disturbances: usize,
     /// In lives in which runs are repeated, when the next one is due.
@@ -151,6 +153,7 @@ impl Life {
             policies: Arc::new(cloud::policies(&scenario.rules, start)),
             vms,
             due_hour: scenario.rules.due_hour,
+            prunes: scenario.rules.prunes,
             saved: None,
             disturbances: 0,
             handed_over_after: (scenario.seed % 5 == 3).then_some(EVERY),
@@ -196,7 +199,7 @@ impl Life {
         match &step.what {
             StepAction::Run(run) => self.run(run).await,
             StepAction::Plan => {
-                if let Some((plan, _)) = self.plan(&self.client(0), &self.policies()).await {
+                if let Some((plan, _)) = self.plan(&self.client(0), &self.policies(true)).await {
                     self.note("a plan is saved");
                     self.changing().saved = Some(plan);
                 }
@@ -263,8 +266,10 @@ impl Life {
         self.judges().time_passed(&state.world);
     }
 
-    fn policies(&self) -> Arc<Policies> {
-        Arc::clone(&self.changing().policies)
+    /// Returns the policies as a command with `--prune` takes them, or as one without.
+    fn policies(&self, prunes: bool) -> Arc<Policies> {
+        let policies = Arc::clone(&self.changing().policies);
+        if prunes { Arc::new(Policies::clone(&policies).with_prune()) } else { policies }
     }
 
     fn client(&self, sender: usize) -> WriteClient {
@@ -303,7 +308,7 @@ impl Life {
     }
 
     async fn reconcile(&self, sender: usize, run: &Run, stop: &CancellationToken) {
-        let policies = self.policies();
+        let policies = self.policies(run.prunes);
         let client = self.client(sender);
         let Some((fresh, inventory)) = self.plan(&client, &policies).await else { return };
         let saved = if run.takes_saved { self.changing().saved.clone() } else { None };
@@ -311,6 +316,8 @@ impl Life {
             Some(saved) => confirm(saved, &fresh).vms,
             None => fresh.vms,
         };
+        let may_prune = run.prunes && self.changing().prunes;
+        self.judges().lists(sender, may_prune, &vms);
         let hand_over = CancellationToken::new();
         let executor = Executor {
             client: &client,
@@ -350,7 +357,7 @@ impl Life {
         self.note(&format!("ran: {tally:?}"));
         let planned = vms.iter().flat_map(VmPlan::due_actions).count();
         let not_done = tally.started + tally.left + tally.failed + tally.dropped + tally.interrupted;
-        if not_done == 0 && tally.created + tally.deleted_local < planned {
+        if not_done == 0 && tally.created + tally.deleted_local + tally.deleted_cloud < planned {
             let why = format!("{planned} actions were planned, and all is well after {tally:?}");
             self.judges().found.push(why);
         }
@@ -389,7 +396,7 @@ impl Life {
             uploads.retain(|id, upload| vms.get(&upload.vm).is_some_and(|vm| vm.backups.contains_key(id)));
             self.judges().accept(&state.world);
         }
-        let stop = CancellationToken::new();
+        let (stop, quiet) = (CancellationToken::new(), Run::quiet(self.changing().prunes));
         // A suspension that ends between the quiet runs would give the last of them something to do.
         let now = self.clock.now();
         let lifted =
@@ -401,16 +408,16 @@ impl Life {
             tokio::time::sleep(Duration::from_secs(hours * 3_600)).await;
             self.time_passed();
             self.run_begins(false);
-            self.reconcile(0, &Run::quiet(), &stop).await;
+            self.reconcile(0, &quiet, &stop).await;
         }
-        // Something may come due just before the first of these.
+        // Something may come due just before the first of these, and what that leaves behind expires in the second.
         let mut has_written = true;
-        for _ in 0..2 {
+        for _ in 0..3 {
             if !has_written {
                 break;
             }
             let asked = self.writes();
-            self.reconcile(0, &Run::quiet(), &stop).await;
+            self.reconcile(0, &quiet, &stop).await;
             has_written = self.writes() != asked;
         }
         if has_written {
@@ -427,7 +434,7 @@ impl Life {
     async fn hard_nights(&self) {
         self.note(&format!("full backups: {:?}", self.hard_nights));
         self.wire.state().world.vms.values_mut().for_each(|vm| vm.full_outcome = self.hard_nights);
-        let stop = CancellationToken::new();
+        let (stop, quiet) = (CancellationToken::new(), Run::quiet(self.changing().prunes));
         for _ in 0..HARD_NIGHTS {
             let mut first = None;
             for hours in [20, 2, 2] {
@@ -435,7 +442,7 @@ impl Life {
                 self.time_passed();
                 self.run_begins(false);
                 first.get_or_insert(self.clock.now());
-                self.reconcile(0, &Run::quiet(), &stop).await;
+                self.reconcile(0, &quiet, &stop).await;
             }
             // What comes due meanwhile is left to the next night.
             let began = first.unwrap_or(self.clock.now());
@@ -482,7 +489,10 @@ impl Observer for Eyes<'_> {
         let state = life.wire.state();
         let mut judges = life.judges();
         match &event.what {
-            EventKind::CascadeAlarm { at, .. } => judges.alarmed(self.sender, at.vm.uuid(), life.clock.now()),
+            EventKind::CascadeAlarm { at, gone, .. } => {
+                judges.alarmed(self.sender, at.vm.uuid(), life.clock.now());
+                judges.is_alarm(gone.iter().map(|id| id.uuid()), &format!("{:?}", event.what));
+            }
             EventKind::ActionEnded { at, outcome: ActionOutcome::Unverified, .. } => {
                 judges.unverified(at.vm.uuid())
             }
@@ -498,7 +508,11 @@ impl Observer for Eyes<'_> {
                         let is_gone = judges.is_or_was_not_local(&state.world, vm, backup.uuid());
                         (!is_gone).then(|| "it is still local".to_owned())
                     }
-                    ActionRef::DeleteCloud { .. } => Some("nothing is to be deleted from storage".to_owned()),
+                    ActionRef::DeleteCloud { backup, .. } => {
+                        let vm = state.world.vms.get(&vm);
+                        let is_there = vm.is_some_and(|vm| vm.backups.contains_key(&backup.uuid()));
+                        is_there.then(|| "it is still there".to_owned())
+                    }
                 };
                 if let Some(fault) = fault {
                     judges.found.push(format!("reported as done, and is not so ({fault}): {:?}", event.what));

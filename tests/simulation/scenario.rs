@@ -36,6 +36,10 @@ pub(crate) struct Rules {
     pub(crate) is_renamed: bool,
     /// How many dailies are to stay stored.
     pub(crate) keep: Option<u32>,
+    /// How many monthlies and weeklies are to stay stored.
+    pub(crate) keep_coarser: Option<(u32, u32)>,
+    /// Whether the policies say that what has expired is deleted from storage.
+    pub(crate) prunes: bool,
     /// For how many days the policy of the protected VMs is suspended, from when it is written.
     pub(crate) suspended_days: Option<i64>,
 }
@@ -87,6 +91,8 @@ pub(crate) enum StepAction {
     UploadScript(usize, UploadScript),
     /// A person makes a backup by hand.
     CreateByHand(usize, ByHand),
+    /// A person has an old backup's snapshot on the hypervisor again for a moment, and makes an increment on it.
+    IncrementOnOld(usize, usize),
     /// A person deletes a backup from the cloud, by its place in age, and with it all that descend from it.
     DeleteByHand(usize, usize),
     /// A person deletes a snapshot.
@@ -126,19 +132,22 @@ pub(crate) struct Run {
     pub(crate) two_at_once: bool,
     /// Whether it waits for its uploads.
     pub(crate) waits: bool,
+    /// Whether the command says that what has expired is deleted from storage.
+    pub(crate) prunes: bool,
     /// Whether it carries out the plan that was saved last, if there is one.
     pub(crate) takes_saved: bool,
     pub(crate) meanwhile: Vec<Step>,
 }
 
 impl Run {
-    /// A person runs `reconcile`, and nothing is in its way.
-    pub(crate) fn quiet() -> Self {
+    /// A person runs `reconcile`, with `--prune` or without, and nothing is in its way.
+    pub(crate) fn quiet(prunes: bool) -> Self {
         Self {
             killed_after: None,
             ended_after: None,
             two_at_once: false,
             waits: true,
+            prunes,
             takes_saved: false,
             meanwhile: Vec::new(),
         }

@@ -575,7 +575,30 @@ mod tests {
             StorageClose::StillThere(backup),
         ];
         texts += &lines(closed.map(|reason| StepError::Dropped(DropReason::StorageClosed(reason))));
-        insta::assert_snapshot!(texts);
+        insta::assert_snapshot!(texts, @r"
+        backup 00000000 of 2026-11-01 01:00 is deleted from storage (3.0 GiB)
+        backup 00000000 of 2026-11-01 01:00 is deleted from storage (of unknown size)
+        backup 00000000 of 2026-11-01 01:00 was already deleted from storage
+        FiFo gave no answer (timed out), and the backup is still there; the next run tries again
+        FiFo answered every delete with 412: the VM changes all the time, or a cache shows an old state of it; nothing was deleted
+        FiFo refused the delete with 404 Not Found; nothing was deleted
+        FiFo accepted the delete from storage, but the backup is still there; this run deletes nothing more from storage, the next run checks again
+        FiFo accepted the delete from storage, but the result is unknown (no list); this run deletes nothing more from storage, the next run checks again
+        FiFo answered 404 Not Found, and the result is unknown (no list); this run deletes nothing more from storage, the next run checks again
+        nothing was deleted: in its present state the VM needs this backup, or nothing of it may go now; the next run decides again
+        nothing was deleted: policy and command do not both ask for it; the next run decides again
+        nothing was deleted: the VM is on no hypervisor; the next run decides again
+        nothing was deleted: its snapshot is on the hypervisor, or was until just now; the next run decides again
+        nothing was deleted: backup 00000000-0000-0000-0000-000000000000 descends from it; the next run decides again
+        nothing was deleted: backup 00000000-0000-0000-0000-000000000000 has not started, and may turn out to descend from it; the next run decides again
+        nothing was deleted: it is less than an hour old by FiFo's clock; the next run decides again
+        nothing was deleted: no newer backup of the VM can be restored; the next run decides again
+        nothing was deleted: FiFo gives no version of the VM and truncates its list, so that what was read may be old; the next run decides again
+        nothing was deleted: an earlier delete from storage of this VM has failed; the next run decides again
+        nothing was deleted: this run deletes nothing more from storage, since it starts no more local deletes either: the result of the one of backup 00000000-0000-0000-0000-000000000000 is unknown
+        nothing was deleted: this run deletes nothing more from storage, since the result of the delete of backup 00000000-0000-0000-0000-000000000000 is unknown
+        nothing was deleted: this run deletes nothing more from storage, since FiFo accepted the delete of backup 00000000-0000-0000-0000-000000000000, which is still there
+        ");
     }
 
     #[test]

@@ -113,8 +113,8 @@ pub(super) const FAULTS: [Fault; 21] = [
         seeds: &[15],
         edits: &[(
             "src/apply/cascade_guard.rs",
-            "        self.on_record.iter().copied().filter(|id| !vm.backups.contains(*id)).collect()",
-            "        let is_missing = |id: &BackupId| !PLANTED && !vm.backups.contains(*id);
+            "        self.on_record.iter().copied().filter(|id| !vm.backups.contains(*id) && !may_go(*id)).collect()",
+            "        let is_missing = |id: &BackupId| !PLANTED && !vm.backups.contains(*id) && !may_go(*id);
         self.on_record.iter().copied().filter(is_missing).collect()",
         )],
     },

@@ -2,6 +2,7 @@
 
 mod apply;
 mod plan;
+mod prune;
 
 /// One fault.
 pub(crate) struct Fault {
@@ -19,10 +20,10 @@ pub(crate) struct Fault {
 }
 
 /// The faults that have to be noticed.
-pub(crate) const FAULTS: [&[Fault]; 2] = [&plan::FAULTS, &apply::FAULTS];
+pub(crate) const FAULTS: [&[Fault]; 3] = [&plan::FAULTS, &apply::FAULTS, &prune::FAULTS];
 
 /// The second lines of defence. Alone, each of these may go unnoticed: it only catches what something else let permit.
-pub(crate) const DEFENCES: [Fault; 2] = [
+pub(crate) const DEFENCES: [Fault; 3] = [
     Fault {
         name: "no_audit",
         takes_away: "the audit, which reads every plan a second time",
@@ -40,9 +41,20 @@ pub(crate) const DEFENCES: [Fault; 2] = [
         behind: &[],
         seeds: &[],
         edits: &[(
-            "src/apply/local_delete.rs",
+            "src/apply/delete_effect.rs",
             "let is_last = began.elapsed() >= timing.verify;",
-            "let is_last = began.elapsed() >= if PLANTED && !was_accepted { timing.settle / 4 } else { timing.verify };",
+            "let is_last = began.elapsed() >= if PLANTED && !sent.was_accepted { timing.settle / 4 } else { timing.verify };",
+        )],
+    },
+    Fault {
+        name: "no_look_at_records",
+        takes_away: "what the records alone say against a delete from storage, whatever the plan says",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/expendable.rs",
+            "    if vm.hypervisor.is_none() {",
+            "    if PLANTED {\n        return None;\n    }\n    if vm.hypervisor.is_none() {",
         )],
     },
 ];

@@ -3,6 +3,7 @@
 mod at_the_end;
 mod calendar;
 mod growth;
+mod prune;
 mod sending;
 mod truth;
 
@@ -11,6 +12,7 @@ use crate::transport::RequestRecord;
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::sandbox::{Record, Upload, Vm, World};
 use growth::Growths;
+use prune::Prunes;
 use sending::Sending;
 use std::collections::{BTreeMap, BTreeSet};
 use truth::{Seen, chain, is_sending, is_unverified, restorable, seen, shows_restorable};
@@ -38,6 +40,12 @@ pub(crate) struct Judges {
     suspended_until: Option<DateTime<Utc>>,
     /// Whether a proxy drops the bodies of DELETEs just now.
     pub(crate) bodies_are_dropped: bool,
+    /// Whether FiFo takes more than a delete from storage names just now.
+    pub(crate) takes_more: bool,
+    /// When either clock was last set.
+    pub(crate) clocks_set_at: Option<DateTime<Utc>>,
+    /// When people last did something.
+    pub(crate) people_at: Option<DateTime<Utc>>,
     /// Whether answers show another clock now than the one by which FiFo stamps backups.
     pub(crate) dates_are_wrong: bool,
     /// Whether two runners are at it: then some promises are not made.
@@ -53,6 +61,9 @@ pub(crate) struct Judges {
     /// When the run was asked to stop.
     pub(crate) stopped_at: Option<DateTime<Utc>>,
     sending: Sending,
+    prunes: Prunes,
+    /// The right time of the last request.
+    right: DateTime<Utc>,
     growths: Growths,
     /// What was made by a late request: another one may have been sent meanwhile, or none that was reported.
     came_late: BTreeSet<Uuid>,
@@ -92,10 +103,15 @@ impl Judges {
                 spread_hours: None,
                 is_renamed: false,
                 keep: None,
+                keep_coarser: None,
+                prunes: false,
                 suspended_days: None,
             },
             suspended_until: None,
             bodies_are_dropped: false,
+            takes_more: false,
+            clocks_set_at: None,
+            people_at: None,
             dates_are_wrong: false,
             two_runners: false,
             had_two_runners: false,
@@ -104,6 +120,8 @@ impl Judges {
             clock_set_at: None,
             stopped_at: None,
             sending: Sending::default(),
+            prunes: Prunes::default(),
+            right: DateTime::UNIX_EPOCH,
             growths: Growths::default(),
             came_late: BTreeSet::new(),
             ran_already: BTreeSet::new(),
@@ -248,6 +266,7 @@ impl Judges {
         let decided_by = if asked.is_late { own - TimeDelta::minutes(1) } else { own };
         self.latest = asked.at.max(decided_by);
         self.own_us = own.timestamp_micros();
+        self.right = right;
         self.growths.look(world, right);
         self.unfit_since.retain(|id, _| world.vms.get(id).is_some_and(|vm| !is_fit(vm)));
         for (id, _) in world.vms.iter().filter(|(_, vm)| !is_fit(vm)) {
@@ -287,11 +306,14 @@ impl Judges {
         if self.unfit_since.get(&vm).is_some_and(is_unfit) {
             self.report(asked, "a VM was written to that cannot be backed up");
         }
+        let pruned = if asked.method == "DELETE" { self.prune_named(world, asked, vm, right) } else { None };
         if asked.method == "DELETE" {
-            if !asked.is_late && asked.body != br#"{"location":"hypervisor"}"# {
+            if !asked.is_late && pruned.is_none() && asked.body != br#"{"location":"hypervisor"}"# {
                 self.report(asked, "a DELETE with another body than the one");
             }
-            if self.bodies_are_dropped {
+            if let Some(named) = pruned {
+                self.judge_prune(asked, vm, named, &before, &after);
+            } else if self.bodies_are_dropped {
                 // One that was refused did no harm and showed nothing; one lost chain is what can happen.
                 let is_lost = !before.ids.is_subset(&after.ids);
                 self.chains_lost += usize::from(is_lost);
@@ -307,8 +329,11 @@ impl Judges {
                 self.judge_local_delete(world, vm, *gone, &after, asked);
             }
         }
-        let lost: Vec<_> = before.restorable.difference(&after.restorable).collect();
-        if !lost.is_empty() && !self.bodies_are_dropped {
+        // What FiFo takes beyond what a delete from storage names is judged above.
+        let is_meant = |id: &&Uuid| pruned == Some(**id) || pruned.is_some() && self.takes_more;
+        let lost: Vec<_> =
+            before.restorable.difference(&after.restorable).filter(|id| !is_meant(id)).collect();
+        if !lost.is_empty() && (!self.bodies_are_dropped || pruned.is_some()) {
             self.report(asked, &format!("restorable backups were lost: {lost:?}"));
         }
         for new in after.ids.difference(&before.ids) {

@@ -33,7 +33,10 @@ pub(super) fn seen(world: &World) -> BTreeMap<Uuid, Seen> {
 
 /// Says whether a backup can be had from the store: every step is there, completed and sound, and fits on the one before.
 pub(super) fn restorable(world: &World, vm: Uuid, backup: Uuid) -> bool {
-    let Some(vm) = world.vms.get(&vm) else { return false };
+    world.vms.get(&vm).is_some_and(|vm| restorable_in(vm, backup))
+}
+
+fn restorable_in(vm: &Vm, backup: Uuid) -> bool {
     let mut at = backup;
     for _ in 0..=vm.backups.len() {
         let (Some(record), Some(stored)) = (vm.backups.get(&at), vm.stored.get(&at)) else { return false };
@@ -50,7 +53,13 @@ pub(super) fn restorable(world: &World, vm: Uuid, backup: Uuid) -> bool {
 
 /// Says whether a backup can be had from the store, and every step of it shows that it is whole.
 pub(super) fn shows_restorable(world: &World, vm: Uuid, backup: Uuid) -> bool {
-    restorable(world, vm, backup) && !chain(world, vm, backup).any(|step| is_unverified(world, vm, step))
+    world.vms.get(&vm).is_some_and(|vm| shows_restorable_in(vm, backup))
+}
+
+pub(super) fn shows_restorable_in(vm: &Vm, backup: Uuid) -> bool {
+    let steps = std::iter::successors(Some(backup), |at| vm.backups.get(at)?.parent);
+    // What can be restored has no loop.
+    restorable_in(vm, backup) && !steps.into_iter().any(|step| is_unverified_in(vm, step))
 }
 
 /// Returns a backup and all that it descends from, itself first.
@@ -63,7 +72,10 @@ pub(super) fn chain(world: &World, vm: Uuid, backup: Uuid) -> impl Iterator<Item
 /// Says whether nothing shows that a completed backup is whole: the size or the checksum of one of its files is missing,
 /// although an earlier one of the VM has them all.
 pub(super) fn is_unverified(world: &World, vm: Uuid, backup: Uuid) -> bool {
-    let Some(vm) = world.vms.get(&vm) else { return false };
+    world.vms.get(&vm).is_some_and(|vm| is_unverified_in(vm, backup))
+}
+
+pub(super) fn is_unverified_in(vm: &Vm, backup: Uuid) -> bool {
     let shows_all = |record: &Record| {
         let files = record.files.as_ref();
         files.is_some_and(|files| !files.is_empty() && files.values().all(|file| file.sha1.is_some()))
