@@ -271,7 +271,6 @@ fn a_saved_plan_prunes_what_it_lists_and_no_more() {
 #[test]
 fn a_person_types_the_number_and_with_anything_else_the_rest_is_done() {
     let cloud = within_the_limits();
-    // A snapshot of the newest but one, which nothing needs.
     let ask = |number: &str| {
         let mut terminal = Terminal::start(&cloud, &["--state-dir", "state", "apply", "--prune"]);
         terminal.until(", API version 3? [y/N]");
