@@ -181,6 +181,18 @@ mod tests {
     }
 
     #[test]
+    fn vms_that_are_not_planned_count_once_and_one_that_the_list_has_twice_does_not() {
+        let policies = crate::policy::Policies::new(vec![grandfather()]);
+        let mut planner = crate::plan::Planner::new(&policies, at("2026-11-18 02:00"));
+        let planned = planner.decide(&mid_chain().vm).plan;
+        for number in [2, 3, 3, 4] {
+            planner.count_stored(&vm(number).backup(9, "monthly", "2026-11-01 01:00").vm);
+        }
+        planner.forget_stored(vm_id(4));
+        assert_eq!(planner.finish(String::new(), vec![planned], &[]).summary.stored, 3 + 2);
+    }
+
+    #[test]
     fn without_the_deletes_from_storage_everything_else_is_left() {
         let local = Action::DeleteLocal(DeleteLocal {
             backup: None,

@@ -413,15 +413,21 @@ fn pruned(alias: &str, deletes: u128) -> VmPlan {
     vm
 }
 
+/// Writes a plan with the reason of every delete from storage, which is the planner's, replaced.
+fn without_reasons(plan: &Plan) -> String {
+    let reason = prune(1, "daily", "2026-10-01 01:00").as_cloud_delete().unwrap().reason.to_string();
+    plain(plan, 180, Detail::Usual).replace(&reason, "(reason)")
+}
+
 #[test]
 fn deletes_from_storage_have_a_sign_a_word_and_a_count_of_their_own() {
     let summary = Summary { delete_local: 1, delete_cloud: 2, ..Summary::default() };
     let plan = of(vec![pruned("web-1", 1)], summary);
-    insta::assert_snapshot!(plain(&plan, 120, Detail::Usual), @r"
+    insta::assert_snapshot!(without_reasons(&plan), @r"
     web-1  4fa44310  grandfather
       - delete locally       daily of 2026-11-20 01:00            no longer needed as a parent
-      x delete from storage  daily of 2026-10-01 01:00, 3.0 GiB   expired: only the 7 newest of its tier are kept
-      x delete from storage  weekly of 2026-10-04 01:00, 3.0 GiB  expired: only the 7 newest of its tier are kept
+      x delete from storage  daily of 2026-10-01 01:00, 3.0 GiB   (reason)
+      x delete from storage  weekly of 2026-10-04 01:00, 3.0 GiB  (reason)
 
     Plan: 0 to create, 1 to delete locally, 2 to delete from storage, for good; 0 up to date, 0 waiting, 0 blocked, 0 unprotected.
     ");
@@ -434,11 +440,11 @@ fn deletes_from_storage_have_a_sign_a_word_and_a_count_of_their_own() {
 fn deletes_from_storage_of_many_vms_are_counted_by_tier() {
     let vms: Vec<VmPlan> = (1..=40).map(|number| pruned(&format!("web-{number}"), 1 + number % 3)).collect();
     let plan = of(vms, Summary { delete_local: 40, delete_cloud: 120, ..Summary::default() });
-    insta::assert_snapshot!(plain(&plan, 140, Detail::Usual), @r"
+    insta::assert_snapshot!(without_reasons(&plan), @r"
     web-*  (40 VMs)  grandfather
       - delete locally       daily of 2026-11-20 01:00, 40 snapshots               no longer needed as a parent
-      x delete from storage  daily, 80 backups since 2026-10-01 01:00, 240.0 GiB   expired: only the 7 newest of its tier are kept
-      x delete from storage  weekly, 40 backups since 2026-10-04 01:00, 120.0 GiB  expired: only the 7 newest of its tier are kept
+      x delete from storage  daily, 80 backups since 2026-10-01 01:00, 240.0 GiB   (reason)
+      x delete from storage  weekly, 40 backups since 2026-10-04 01:00, 120.0 GiB  (reason)
 
     Plan: 0 to create, 40 to delete locally, 120 to delete from storage, for good; 0 up to date, 0 waiting, 0 blocked, 0 unprotected.
     ");
