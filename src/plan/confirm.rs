@@ -303,4 +303,34 @@ mod tests {
         let confirmed = confirm(&saved, &fresh);
         assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::NothingLeft));
     }
+
+    #[test]
+    fn deletes_from_storage_go_as_far_as_both_list_them_children_first() {
+        let mut policy = grandfather();
+        policy.tiers.iter_mut().for_each(|tier| tier.keep = std::num::NonZeroU32::new(1));
+        policy.prune = crate::policy::Prune::Requested;
+        let old = || {
+            vm(1)
+                .backup(1, "monthly", "2026-10-01 01:00")
+                .backup(2, "daily", "2026-10-02 01:00")
+                .on(1)
+                .backup(3, "monthly", "2026-11-01 01:00")
+                .backup(5, "weekly", "2026-11-15 01:00")
+                .backup(4, "daily", "2026-11-18 01:00")
+        };
+        let planned = |vm, now| plan_all(std::slice::from_ref(&policy), [vm], at(now));
+        let saved = planned(old(), "2026-11-18 02:00");
+        assert_eq!(actions_of(&saved.vms[0]), ["prune 2", "prune 1"]);
+        let confirmed = confirm(&saved, &planned(old(), "2026-11-18 03:00"));
+        assert_eq!((&confirmed.vms, confirmed.skipped.len()), (&saved.vms, 0));
+        // A child that was made meanwhile: nothing is done, and what is listed is not called settled.
+        let with_child = old().backup(9, "by hand", "2026-11-18 02:30").on(2);
+        let confirmed = confirm(&saved, &planned(with_child, "2026-11-18 03:00"));
+        assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::NothingLeft));
+        // A run that was cut off after the first: the plan is for another state, and a new one finishes.
+        let mut half = old();
+        half.vm.backups.remove(backup_id(2));
+        let confirmed = confirm(&saved, &planned(half, "2026-11-18 03:00"));
+        assert_eq!((confirmed.vms.len(), confirmed.skipped[0].why), (0, SkipReason::Changed));
+    }
 }

@@ -62,9 +62,11 @@ fn report(planned: &VmPlan, vm: &Vm, broken: &[String], policies: &Policies, now
 
 fn policy_facts(policy: &Policy, text: &mut String) {
     let Policy { name, zone, tiers, missing_parent, stuck_after, min_full_size_bytes, retry, .. } = policy;
+    let Policy { max_age, prune, .. } = policy;
     _ = write!(
         text,
-        "; policy {name} in {}, {missing_parent:?}, stuck after {stuck_after}, full from {min_full_size_bytes} B, {retry:?}",
+        "; policy {name} in {}, {missing_parent:?}, stuck after {stuck_after}, full from {min_full_size_bytes} B, {retry:?}, \
+         prune {prune:?} up to an age of {max_age}",
         zone.name()
     );
     for tier in tiers {

@@ -137,3 +137,34 @@ fn summary(policies: Option<&Policies>, findings: &[Diagnostic]) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{SourceFile, parse};
+
+    fn warnings(keep: u32, from: &str) -> Vec<(String, Option<String>)> {
+        let text = format!(
+            "version: 1\npolicy: web\nselect: {{ all: true }}\ntiers:\n\
+             - {{ name: weekly, schedule: \"0 1 * * SUN\", type: full, keep: 5 }}\n\
+             - {{ name: daily, schedule: \"0 1 * * *\", type: incremental, keep: {keep}{from} }}\n"
+        );
+        let file = SourceFile { name: "policies/web.yaml".to_owned(), bytes: text.into_bytes() };
+        let mut loaded = parse(&[file]).unwrap();
+        assert_eq!(loaded.warnings, []);
+        warn_of_chains(&mut loaded);
+        assert!(loaded.warnings.iter().all(|it| it.file == "policies/web.yaml"));
+        loaded.warnings.into_iter().map(|it| (it.message, it.hint)).collect()
+    }
+
+    #[test]
+    fn a_tier_that_holds_more_than_twice_its_keep_is_warned_about_with_the_parents_that_help() {
+        assert_eq!(warnings(5, ""), []);
+        assert_eq!(warnings(4, ", from: [weekly]"), []);
+        let found = warnings(4, "");
+        let [(message, Some(hint))] = found.as_slice() else { panic!("{found:?}") };
+        let holds = "`daily` of `web` holds up to 9 backups with `keep: 4`: the others stay because kept ones are taken from them";
+        assert_eq!(message, holds);
+        assert_eq!(hint, "with `from: [weekly]` it holds at most 4, each of them larger; or raise `keep`");
+    }
+}

@@ -10,6 +10,9 @@ use crate::policy::{Prune, TierIndex};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What has expired of a tier and stays: how many, their bytes, the time of the oldest, and why.
+type ExpiredOfTier = (u32, u64, Option<DateTime<Utc>>, PruneHold);
+
 /// What a VM's stored backups are wanted for, each read once.
 pub(super) struct Storage<'c, 'a> {
     case: &'c AuditCase<'a>,
@@ -202,12 +205,8 @@ impl<'c, 'a> Storage<'c, 'a> {
     }
 
     /// Counts what has expired and stays, by tier.
-    fn expired_by_tier(
-        &self,
-        gone: &BTreeSet<BackupId>,
-        hold: PruneHold,
-    ) -> BTreeMap<&str, (u32, u64, Option<DateTime<Utc>>, PruneHold)> {
-        let mut by_tier: BTreeMap<&str, (u32, u64, Option<DateTime<Utc>>, PruneHold)> = BTreeMap::new();
+    fn expired_by_tier(&self, gone: &BTreeSet<BackupId>, hold: PruneHold) -> BTreeMap<&str, ExpiredOfTier> {
+        let mut by_tier: BTreeMap<&str, ExpiredOfTier> = BTreeMap::new();
         let stays = |row: &&Row<'_>| !self.needed.contains(&row.backup.id) && !gone.contains(&row.backup.id);
         for row in self.case.all().filter(stays) {
             let Some(tier) = row.tier else { continue };
@@ -221,7 +220,7 @@ impl<'c, 'a> Storage<'c, 'a> {
     }
 }
 
-fn noted_by_tier(planned: &VmPlan) -> BTreeMap<&str, (u32, u64, Option<DateTime<Utc>>, PruneHold)> {
+fn noted_by_tier(planned: &VmPlan) -> BTreeMap<&str, ExpiredOfTier> {
     let noted = planned.notes.iter().filter_map(|note| match &note.kind {
         NoteKind::Expired(ExpiredBackups { tier, count, size_bytes, oldest, hold }) => {
             Some((tier.as_str(), (*count, *size_bytes, Some(oldest.to_utc()), *hold)))

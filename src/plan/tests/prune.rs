@@ -342,3 +342,18 @@ fn the_stored_backups_of_a_vm_are_counted_and_a_held_one_is_planned_as_ever() {
     let planned = three().backup(4, "daily", "2026-11-16 02:00").failed().plan(&dailies(1), NOON);
     assert_eq!((planned.stored, planned.unmanaged), (3, SnapshotUsage::default()));
 }
+
+#[test]
+fn a_long_chain_goes_from_its_end_to_its_beginning() {
+    const LENGTH: u128 = 10_000;
+    let mut long = vm(1);
+    let first = at("2026-01-01 00:00");
+    for n in 1..=LENGTH {
+        long = long.backup(n, "daily", "2026-01-01 00:00");
+        long = long.change(|backup| backup.timestamp = Some(first + TimeDelta::minutes(n as i64)));
+        long = if n > 1 { long.on(n - 1) } else { long };
+    }
+    let long = long.backup(LENGTH + 1, "daily", "2026-11-18 01:00");
+    let in_order: Vec<u128> = (1..=LENGTH).rev().collect();
+    pruned(&long, &dailies(1), at(NOON), &in_order);
+}
