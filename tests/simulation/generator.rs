@@ -70,8 +70,9 @@ fn add_prunes(scenario: &mut Scenario) {
                 run.prunes = dice.u8(0..4) > 0;
                 if scenario.rules.prunes && dice.u8(0..6) == 0 {
                     let what =
-                        StepAction::IncrementOnOld(dice.usize(0..scenario.vms.len()), dice.usize(0..30));
-                    let after = Duration::from_secs(dice.u64(0..300));
+                        StepAction::IncrementOnOld(dice.usize(0..scenario.vms.len()), dice.usize(0..12));
+                    // Most uploads take a few seconds, and what has expired goes after them.
+                    let after = Duration::from_millis(dice.u64(0..6_000));
                     run.meanwhile.push(Step { after, what });
                 }
             }

@@ -93,7 +93,7 @@ pub(super) const FAULTS: [Fault; 9] = [
         name: "no_look_at_the_others",
         takes_away: "after a delete from storage it is looked what else is gone",
         behind: &[],
-        seeds: &[],
+        seeds: &[283],
         edits: &[(
             "src/apply/cascade_guard.rs",
             "        let may_go = |id| match self.is_strict {",
