@@ -110,8 +110,8 @@ mod tests {
             [
                 "6: expired: cannot be restored, and the newer daily of 2026-11-17 02:00 can",
                 "3: expired: no longer the newest of its tier since 2026-11-17 02:00",
-                "2: expired: needed until 2026-11-17 02:00 by the daily of 2026-10-05 01:00, then the newest of its tier",
-                "1: expired: needed until 2026-11-17 02:00 by the daily of 2026-10-05 01:00, then the newest of its tier",
+                "2: expired: needed by the daily of 2026-10-05 01:00, which was the newest of its tier until 2026-11-17 02:00",
+                "1: expired: needed by the daily of 2026-10-05 01:00, which was the newest of its tier until 2026-11-17 02:00",
             ]
         );
     }

@@ -36,7 +36,7 @@ impl Display for LastKept {
             }
             Self::Descendant { backup, keep, until } => {
                 let newest = newest_of_tier(*keep);
-                write!(f, "needed until {} by the {backup}, then {newest}", minute_text(*until))
+                write!(f, "needed by the {backup}, which was {newest} until {}", minute_text(*until))
             }
             Self::Superseded { by } => write!(f, "cannot be restored, and the newer {by} can"),
         }
