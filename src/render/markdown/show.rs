@@ -23,6 +23,9 @@ pub fn show(explained: &Explanation, identity: Option<&str>, out: &mut dyn Write
         if !vm.next_due.is_empty() {
             writeln!(out, "- next due: {}", escaped(&next_due_text(&vm.next_due)))?;
         }
+        for storage in vm.tiers.iter().filter_map(shown::storage_text) {
+            writeln!(out, "- storage: {}", escaped(&storage))?;
+        }
         if !vm.notes.is_empty() || !vm.next_due.is_empty() {
             writeln!(out)?;
         }

@@ -8,6 +8,7 @@ use crate::insight::show::{
     BackupExplanation, DeleteWhen, Explanation, PruneOutlook, Reason, ReportedStanding, StoredCopy,
     VmExplanation,
 };
+use crate::insight::storage::{StoredUsage, TierStorage};
 use crate::plan::{BackupKind, Status, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::{padded, visible, width, wrapped};
@@ -78,12 +79,38 @@ fn block(vm: &VmExplanation, detail: Detail) -> RowGroup {
         let what = visible(&next_due_text(&vm.next_due));
         rows.push(Row { symbol: Symbol::Aside, verb: "next due", what, why: String::new() });
     }
+    rows.extend(vm.tiers.iter().filter_map(storage_text).map(|what| Row {
+        symbol: Symbol::Aside,
+        verb: "storage",
+        what: visible(&what),
+        why: String::new(),
+    }));
     RowGroup {
         alias: if vm.alias.is_empty() { "(no alias)".to_owned() } else { visible(&vm.alias) },
         id: vm.uuid.map_or_else(|| "(no UUID)".to_owned(), |id| id.to_string()),
         policy: vm.policy.as_deref().map(visible),
         rows,
     }
+}
+
+/// Says what a tier holds in storage: `daily: 7 kept (1.4 GiB), 3 only for descendants (0.6 GiB); 4.2 GiB a month`; `None`
+/// where that is nothing.
+pub(in crate::render) fn storage_text(tier: &TierStorage) -> Option<String> {
+    let TierStorage { tier, kept, kept_otherwise, kept_for_descendants, expired, month_size_bytes } = tier;
+    let text = |usage: &StoredUsage, what: &str| {
+        (usage.backups > 0).then(|| format!("{} {what} ({})", usage.backups, bytes_text(usage.size_bytes)))
+    };
+    let held: Vec<String> = [
+        text(kept, "kept"),
+        text(kept_otherwise, "for other reasons"),
+        text(kept_for_descendants, "only for descendants"),
+        text(expired, "expired"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let month = month_size_bytes.map_or_else(String::new, |bytes| format!("; {} a month", bytes_text(bytes)));
+    (!held.is_empty()).then(|| format!("{tier}: {}{month}", held.join(", ")))
 }
 
 /// What stands left of a backup's lines.
