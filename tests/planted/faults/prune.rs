@@ -50,7 +50,7 @@ pub(super) const FAULTS: [Fault; 9] = [
         name: "prunes_while_stalled",
         takes_away: "nothing is deleted from storage while no new backups come",
         behind: PLAN_AND_RECORDS,
-        seeds: &[],
+        seeds: &[31],
         edits: &[
             (
                 "src/plan/prune.rs",
@@ -68,7 +68,7 @@ pub(super) const FAULTS: [Fault; 9] = [
         name: "children_meanwhile_overlooked",
         takes_away: "before each delete from storage it is looked whether something descends from the backup by now",
         behind: &[],
-        seeds: &[],
+        seeds: &[681],
         edits: &[(
             "src/apply/cloud_delete.rs",
             "        match worker.reason_to_keep(seen, backup)? {",
