@@ -12,7 +12,7 @@ pub const CHANGES: u8 = 2;
 /// Some VMs failed, gave up, are in conflict or unreadable, had changed since the plan, or are left out by a fault of this
 /// program; the others were done.
 pub const SOME_FAILED: u8 = 3;
-/// Backups have vanished after a local delete, in this run, or in an earlier one of which the latch is still set. Or too many
+/// Backups have vanished after a delete, in this run, or in an earlier one of which the latch is still set. Or too many
 /// backups would have been deleted from storage, and none was.
 pub const SAFETY_STOP: u8 = 4;
 /// Another run for the same FiFo is under way.
@@ -35,7 +35,7 @@ pub enum Outcome {
     InvalidPolicies,
     /// Some VMs were left undone, which has been reported; the others were done.
     SomeFailed,
-    /// Backups have vanished after a local delete, in this run or in an earlier one, and that has been reported.
+    /// Backups have vanished after a delete, in this run or in an earlier one, and that has been reported.
     Alarm,
     /// More backups would be deleted from storage than one run may delete. None was, which has been reported; everything else
     /// was done.

@@ -17,7 +17,7 @@ pub struct RunHistory {
     pub waiting: Waiting,
     /// When the next run begins; `None` while one is under way, and when there will be none.
     pub next_run: Option<DateTime<Utc>>,
-    /// Whether no further run begins, since backups vanished after a local delete.
+    /// Whether no further run begins, since backups vanished after a delete.
     pub is_halted: bool,
     /// The latch, whichever run set it.
     pub safety_stop: Option<SafetyStop>,

@@ -287,7 +287,7 @@ fn backups_that_vanish_end_it_so_that_no_other_run_takes_more() {
 fn backups_that_vanished_are_shown_until_somebody_has_seen_it_and_no_run_begins_in_the_meantime() {
     let cloud = with_a_bad_proxy();
     let run = Loop::start(&cloud, "1s");
-    let body = run.until_health(503, "backups vanished after a local delete: no further run begins");
+    let body = run.until_health(503, "backups vanished after a delete: no further run begins");
     assert!(body.contains("; the last one: reconcile: safety_stop (exit code 4)."), "{body}");
     run.run.signal("HUP");
     until("an answer", || run.run.err().contains("SIGHUP: no run begins").then_some(()));

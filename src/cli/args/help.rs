@@ -201,7 +201,7 @@ Examples:
   fifo-retain resume --auto-approve
       the same without a question
 
-Once backups have vanished after a local delete, `apply` and `reconcile` refuse (exit 4), since another run could \
+Once backups have vanished after a delete, `apply` and `reconcile` refuse (exit 4), since another run could \
 take more. What is remembered of that lies in the state folder, so this needs the same user, --state-dir and endpoint as \
 those runs. FiFo is not asked anything. docs/safety.md says what to look at before.";
 

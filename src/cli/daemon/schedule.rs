@@ -237,7 +237,7 @@ impl Scheduler<'_> {
                 _ = self.interrupt.signalled() => return false,
                 _ = hangups.recv() => {
                     service(self.context, &[ServiceState::Reloading]);
-                    tracing::warn!("SIGHUP: no run begins, since backups vanished after a local delete");
+                    tracing::warn!("SIGHUP: no run begins, since backups vanished after a delete");
                     service(self.context, &[ServiceState::Ready]);
                 }
                 () = sleep(self.every.min(LATCH_READ_EVERY)) => {}

@@ -96,7 +96,7 @@ impl DaemonState {
         let mut line = match (is_well, data.has_been_good) {
             (true, true) => format!("ok: the last run that carried out its plan ended {age} ago"),
             (true, false) => format!("ok: started {age} ago, no run has carried out a plan yet"),
-            (false, _) if is_stopped => "backups vanished after a local delete: no further run begins, since it could \
+            (false, _) if is_stopped => "backups vanished after a delete: no further run begins, since it could \
                                          take more; find what drops the bodies of DELETE requests on the way to FiFo, \
                                          then run `fifo-retain resume`"
                 .to_owned(),

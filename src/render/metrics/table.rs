@@ -48,7 +48,7 @@ pub const METRICS: [Metric; 30] = [
     gauge(
         "fifo_retain_last_run_vanished_backups",
         &[],
-        "How many backups vanished after local deletes of the last run; anything but 0 is an alarm",
+        "How many backups vanished after deletes of the last run; anything but 0 is an alarm",
         |it| of_last(it, |last| Some(vanished(last))),
     ),
     gauge(
