@@ -49,6 +49,11 @@ impl CascadeGuard {
         self.sent.contains(&(kind, backup))
     }
 
+    /// Says whether a delete from storage was sent, or may have been.
+    pub(super) fn has_pruned(&self) -> bool {
+        self.sent.iter().any(|(kind, _)| *kind == DeleteKind::DeleteCloud)
+    }
+
     /// Removes what has been reported, so that the next reading does not report it again.
     pub(super) fn forget(&mut self, gone: &BTreeSet<BackupId>) {
         self.on_record.retain(|id| !gone.contains(id));

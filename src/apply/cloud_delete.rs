@@ -109,6 +109,10 @@ impl Write for CloudDelete<'_> {
         _seen: &VmReading,
     ) -> Result<bool, StepError> {
         let context = worker.context;
+        if let Some(reason) = context.gate.closed() {
+            let reason = StorageClose::LocalDeletes(reason);
+            return Err(StepError::Dropped(DropReason::StorageClosed(reason)));
+        }
         if context.hand_over_now.is_cancelled() {
             return Err(StepError::HandedOver(HandOverReason::NotSent(context.hand_over_cause())));
         }
@@ -172,25 +176,30 @@ impl Write for CloudDelete<'_> {
 }
 
 impl VmWorker<'_> {
-    /// Deletes a backup from storage once no other VM does, for good.
+    /// Deletes a backup from storage, for good, in the VM's turn; `closed` is the reason for which nothing more is deleted.
     pub(super) async fn delete_from_storage(
         &mut self,
         delete: &DeleteCloud,
+        closed: &mut Option<StorageClose>,
     ) -> Result<StepSuccess, StepError> {
-        let context = self.context;
-        let turn = self.wait(context.storage.lock()).await;
-        let mut closed = turn.map_err(|cut| self.cut_short(cut))?;
-        let reason = closed.or_else(|| context.gate.closed().map(StorageClose::LocalDeletes));
+        // The turn may have been taken long ago.
+        self.wait(async {}).await.map_err(|cut| self.cut_short(cut))?;
+        let reason = closed.or_else(|| self.context.gate.closed().map(StorageClose::LocalDeletes));
         if let Some(reason) = reason {
             return Err(StepError::Dropped(DropReason::StorageClosed(reason)));
         }
         if self.has_failed_to_prune {
             return Err(StepError::Dropped(DropReason::Kept(KeepReason::EarlierFailed)));
         }
-        let write = CloudDelete { delete, closed: &mut closed, may_be_done: false };
-        let mut result = self.write(write).await;
-        if let Err(problem @ (StepError::Failed(_) | StepError::Dropped(_))) = result {
-            result = Err(self.last_look(&mut closed, delete.backup, problem).await);
+        let mut result = self.write(CloudDelete { delete, closed, may_be_done: false }).await;
+        if let Err(
+            problem @ (StepError::Failed(_)
+            | StepError::Dropped(_)
+            | StepError::HandedOver(_)
+            | StepError::Interrupted(_)),
+        ) = result
+        {
+            result = Err(self.last_look(closed, delete.backup, problem).await);
         }
         match &result {
             Ok(success) => self.pruned(success.backup),

@@ -9,11 +9,16 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How many reads are in progress at a time.
 const READS_AT_A_TIME: usize = 8;
+
+/// How old a list may be that confirms a single reading.
+const RECENT: Duration = Duration::from_secs(60);
 
 /// A fresh reading of a VM.
 #[derive(Clone, Debug)]
@@ -86,6 +91,8 @@ pub(super) struct VmReader<'a> {
 /// The last list that was read: its result, and how many had asked for one when it started.
 struct Listed {
     began_after: u64,
+    /// When it started; `None` before the first one.
+    at: Option<Instant>,
     outcome: Result<Arc<Inventory>, ReadError>,
 }
 
@@ -96,7 +103,7 @@ impl<'a> VmReader<'a> {
             vms,
             reads: Semaphore::new(READS_AT_A_TIME),
             asked: AtomicU64::new(0),
-            listed: Mutex::new(Listed { began_after: 0, outcome: Ok(Arc::default()) }),
+            listed: Mutex::new(Listed { began_after: 0, at: None, outcome: Ok(Arc::default()) }),
             is_list_cut: AtomicBool::new(false),
             refusal: OnceLock::new(),
             refused: CancellationToken::new(),
@@ -122,6 +129,13 @@ impl<'a> VmReader<'a> {
         find(&*self.list().await?, id)
     }
 
+    /// Finds one VM in the last list that was read, where that is recent.
+    pub(super) async fn in_recent_list(&self, id: VmId) -> Option<Vm> {
+        let listed = self.listed.lock().await;
+        listed.at.filter(|at| at.elapsed() < RECENT)?;
+        find(listed.outcome.as_deref().ok()?, id).ok()
+    }
+
     /// Reads the list, which is never older than this call.
     ///
     /// Lists are large, and a FiFo that cannot return one takes minutes to say so: all who ask while one is being read
@@ -131,8 +145,9 @@ impl<'a> VmReader<'a> {
         let mut listed = self.listed.lock().await;
         if listed.began_after < mine {
             let began_after = self.asked.load(Ordering::SeqCst);
+            let at = Some(Instant::now());
             let outcome = self.read_list().await;
-            *listed = Listed { began_after, outcome };
+            *listed = Listed { began_after, at, outcome };
         }
         listed.outcome.clone()
     }

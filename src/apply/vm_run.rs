@@ -3,16 +3,20 @@
 use super::action::{ActionKind, ActionOutcome, ActionRef};
 use super::event::EventKind;
 use super::report::ActionReport;
-use super::step::{DropReason, HandOverReason, InterruptReason, StepError, StepSuccess};
+use super::step::{DropReason, HandOverReason, InterruptReason, StepError, StepSuccess, StorageClose};
 use super::worker::{VmWorker, create_step, delete_step, prune_step};
 use crate::plan::{Action, Create, DeleteCloud, DeleteLocal};
 
-impl VmWorker<'_> {
+/// The turn to delete from storage, with the reason for which nothing more is deleted.
+type StorageTurn<'a> = tokio::sync::MutexGuard<'a, Option<StorageClose>>;
+
+impl<'a> VmWorker<'a> {
     /// Executes what is planned.
     ///
     /// After an action that fails the next one is still tried: a snapshot that cannot be deleted is no reason to make no
     /// backup. Only what waits for a create is not done unless that has completed.
     pub(super) async fn run(mut self, actions: Vec<&Action>) {
+        let mut prunes: Vec<&DeleteCloud> = Vec::new();
         for action in actions {
             if action.is_create() {
                 self.context.gate.withdraw(self.id);
@@ -20,10 +24,12 @@ impl VmWorker<'_> {
             match action {
                 Action::Create(create) => self.run_create(create).await,
                 Action::DeleteLocal(delete) => self.run_delete(delete).await,
-                Action::DeleteCloud(delete) => self.run_prune(delete).await,
+                // These are the last ones of each plan.
+                Action::DeleteCloud(delete) => prunes.push(delete),
             }
         }
         self.context.gate.withdraw(self.id);
+        self.run_prunes(&prunes).await;
     }
 
     /// Reports a delete whose create has not completed.
@@ -62,13 +68,36 @@ impl VmWorker<'_> {
         self.end(ActionKind::DeleteLocal, delete_step(&delete.tier, backup), result);
     }
 
-    /// Deletes a backup from storage, unless a backup that was to be made before has not completed: old ones must not go
-    /// while no new ones come.
-    async fn run_prune(&mut self, delete: &DeleteCloud) {
+    /// Deletes backups from storage, unless a backup that was to be made before has not completed: old ones must not go while
+    /// no new ones come.
+    ///
+    /// The VM has one turn for all of them, so that it is watched for seconds, and not for as long as all other VMs take.
+    async fn run_prunes(&mut self, deletes: &[&DeleteCloud]) {
         let is_due = self.planned_create().is_none() || self.completed.is_some();
-        let result =
-            if is_due { self.delete_from_storage(delete).await } else { Err(self.missing_create_error()) };
-        self.end(ActionKind::DeleteCloud, prune_step(delete), result);
+        let mut turn = None;
+        for &delete in deletes {
+            let result = if is_due {
+                self.run_prune(delete, &mut turn).await
+            } else {
+                Err(self.missing_create_error())
+            };
+            self.end(ActionKind::DeleteCloud, prune_step(delete), result);
+        }
+    }
+
+    async fn run_prune(
+        &mut self,
+        delete: &DeleteCloud,
+        turn: &mut Option<StorageTurn<'a>>,
+    ) -> Result<StepSuccess, StepError> {
+        let closed = match turn {
+            Some(turn) => turn,
+            None => {
+                let waited = self.wait(self.context.storage.lock()).await;
+                turn.insert(waited.map_err(|cut| self.cut_short(cut))?)
+            }
+        };
+        self.delete_from_storage(delete, closed).await
     }
 
     fn end(&self, kind: ActionKind, step: ActionRef, result: Result<StepSuccess, StepError>) {

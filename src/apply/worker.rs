@@ -123,6 +123,19 @@ impl<'a> VmWorker<'a> {
         Ok(VmReading { vm, etag: None, server_date })
     }
 
+    /// Says whether the list has the VM as a single reading shows it. Where FiFo caches VMs, both that reading and the check
+    /// of its version may come from the cache, so that the version proves nothing. The first delete from storage ends that.
+    pub(super) async fn is_in_list(&mut self, seen: &VmReading) -> Result<bool, StepError> {
+        if self.guard.as_ref().is_some_and(CascadeGuard::has_pruned) {
+            return Ok(true);
+        }
+        let is_same = |vm: &Vm| fingerprint(vm) == fingerprint(&seen.vm);
+        if self.context.reader.in_recent_list(self.id).await.is_some_and(|vm| is_same(&vm)) {
+            return Ok(true);
+        }
+        Ok(is_same(&self.read_in_list().await?))
+    }
+
     /// Records that a delete was sent, or may have been, with the VM as it was then.
     pub(super) fn guard_backups(&mut self, kind: DeleteKind, backup: BackupId, vm: &Vm) {
         let expired = &self.expired;

@@ -2,7 +2,7 @@
 
 use super::action::ActionKind;
 use super::reader::VmReading;
-use super::step::{FailureReason, StepError, UnclearAnswer, WriteFailure, WriteState};
+use super::step::{DropReason, FailureReason, StepError, UnclearAnswer, WriteFailure, WriteState};
 use super::timing::{CLOCK_SKEW_MAX, Timing};
 use super::worker::VmWorker;
 use crate::fifo::{FifoError, WriteAnswer, with_causes};
@@ -182,7 +182,13 @@ impl VmWorker<'_> {
             return self.read_vm_in_list().await;
         }
         let seen = self.read_vm().await?;
-        if seen.etag.is_none() && attempts.needs_proof() { self.read_vm_in_list().await } else { Ok(seen) }
+        if !attempts.needs_proof() {
+            return Ok(seen);
+        }
+        if seen.etag.is_none() {
+            return self.read_vm_in_list().await;
+        }
+        if self.is_in_list(&seen).await? { Ok(seen) } else { Err(StepError::Dropped(DropReason::Changed)) }
     }
 
     /// Judges an answer, and pauses where nothing else is to be done.

@@ -17,6 +17,9 @@ use tokio::time::{Instant, sleep, timeout};
 /// The one body that a DELETE may have. With any other, or none, FiFo deletes the stored backup and all that descend from it.
 const ON_THE_HYPERVISOR: &[u8] = br#"{"location":"hypervisor"}"#;
 
+/// A write whose sign-in takes longer is not sent: the caller reads and decides again.
+const SIGN_IN_MAX: Duration = Duration::from_secs(2);
+
 /// A backup to create. Without `parent` it is a full one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewBackup {
@@ -73,7 +76,8 @@ pub enum WriteAnswer {
         /// How long to wait, where the answer says so.
         retry_after: Option<Duration>,
     },
-    /// FiFo did not accept the token (401). Nothing was done; the next request signs in again where that helps.
+    /// FiFo did not accept the token (401), or signing in took so long that the decision is old. Nothing was done; the next
+    /// request signs in again where that helps.
     Unauthorized,
     /// FiFo failed (500), or answered what it never answers. It may have been done.
     Failed { status: StatusCode },
@@ -185,7 +189,12 @@ impl WriteClient {
         }
         let request = Request { method, path, headers, body, connection: Connection::Fresh };
         let session = self.read.session();
+        let asked_at = Instant::now();
         let token = session.retrying("sign in", |_| session.auth.token()).await?;
+        if asked_at.elapsed() > SIGN_IN_MAX {
+            // What the write was decided by is old by now.
+            return Ok(Err(WriteAnswer::Unauthorized));
+        }
         let sent_at = Instant::now();
         let write_timeout = session.settings.write_timeout;
         let response = match timeout(write_timeout, session.send(request, &token)).await {

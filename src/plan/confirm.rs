@@ -102,6 +102,9 @@ fn still_wanted<C, D, N>(listed: &VmPlan<Action<C, D>, N>, fresh: &VmPlan) -> Ve
     let creates = confirmed.iter().any(|action| matches!(action, Action::Create(_)));
     let waits = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.after_create);
     confirmed.retain(|action| creates || !waits(action));
+    // Deletes from storage come after the new backup, so not at all where a backup is due that the listed plan lacks.
+    let is_due = fresh.due_actions().iter().any(Action::is_create);
+    confirmed.retain(|action| creates || !is_due || !action.is_cloud_delete());
     // What waits for the create now stands behind it, as in every plan, and deletes from storage come last.
     confirmed.sort_by_key(|action| (action.is_cloud_delete(), waits(action)));
     confirmed

@@ -6,9 +6,9 @@
 use super::due::{Occurrences, cannot_back_up};
 use super::local::has_unknown_parent;
 use super::note::PruneHold;
-use super::standing::{BackupView, Standing, VmView, first_verified};
+use super::standing::{BackupView, STREAM_BYTES_MIN, Standing, VmView, first_verified};
 use super::stored::{mark_needed, needed_in_storage};
-use crate::inventory::{Backup, BackupId, RecordedState};
+use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm, restorable};
 use crate::policy::Prune;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cmp::Reverse;
@@ -36,7 +36,11 @@ impl<'v, 'a> Expired<'v, 'a> {
         if let Some(hold) = hold(view) {
             return Self { backups, deletes: Vec::new(), hold };
         }
-        let cannot_go = backups.iter().filter(|backup| !may_go(view, backup)).map(|backup| backup.id());
+        let is_whole = whole_by_record(view.vm);
+        let cannot_go = |backup: &&&BackupView<'_>| {
+            !may_go(view, backup) || (!backup.restorable && is_whole[backup.position])
+        };
+        let cannot_go = backups.iter().filter(cannot_go).map(|backup| backup.id());
         mark_needed(view, &mut stays, cannot_go);
         let deletes = if backups.is_empty() { Vec::new() } else { children_first(view, &stays) };
         Self { backups, deletes, hold: PruneHold::NotYet }
@@ -53,23 +57,43 @@ fn hold(view: &VmView<'_>) -> Option<PruneHold> {
     if cannot_back_up(view.vm).is_some() {
         return Some(PruneHold::CannotBackUp);
     }
-    if has_unknown_parent(view) {
+    let is_silent = |backup: &BackupView<'_>| {
+        backup.backup.state == RecordedState::Accepted && backup.backup.parent.is_none()
+    };
+    if has_unknown_parent(view) || view.backups.iter().any(|it| it.is_future_dated && is_silent(it)) {
         return Some(PruneHold::UnknownParent);
     }
-    if view.not_future_dated().any(|backup| backup.standing.is_failure() && !view.is_superseded(backup)) {
+    let is_bad = |backup: &BackupView<'_>| !backup.restorable && !backup.standing.is_running();
+    if view.not_future_dated().any(|backup| is_bad(backup) && !view.is_superseded(backup)) {
         return Some(PruneHold::NewestFailed);
     }
     let is_recent = |newest: &BackupView<'_>| view.now - newest.taken <= view.policy.max_age;
     (!view.newest_restorable().is_some_and(is_recent)).then_some(PruneHold::NewestTooOld)
 }
 
+/// Finds the backups that are completed by FiFo's word, with all that they descend from, and hold more than an error
+/// message; by [position](crate::inventory::Backups::position).
+///
+/// One that cannot be restored all the same only counts as bad because of a number in the policy, or because FiFo has not
+/// told a size or checksum. That is reason enough to make another one, and not to delete it.
+fn whole_by_record(vm: &Vm) -> Vec<bool> {
+    let is_good = |backup: &Backup| {
+        backup.state == RecordedState::Completed
+            && backup.smallest_size_bytes().is_none_or(|bytes| bytes >= STREAM_BYTES_MIN)
+    };
+    let is_good: Vec<bool> = vm.backups.values().map(is_good).collect();
+    restorable(&vm.backups, &is_good)
+}
+
 /// Says whether an expired backup may be deleted by itself, whatever descends from it.
 ///
-/// A state that is not known here may be a later FiFo's word for one that is good.
+/// A state that is not known here may be a later FiFo's word for one that is good, and what is said to upload and has no
+/// snapshot yet may still do so.
 fn may_go(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
     !backup.backup.holds_snapshot()
         && backup.backup.local_size_bytes.unwrap_or(0) == 0
         && !matches!(backup.backup.state, RecordedState::Other(_))
+        && (backup.backup.state != RecordedState::Uploading || backup.backup.local == LocalState::Absent)
         && view.now - backup.taken >= PRUNE_AGE_MIN
 }
 

@@ -93,7 +93,7 @@ async fn one_that_fails_leaves_the_others_of_its_vm_to_the_next_run() {
 async fn one_of_unknown_effect_ends_all_deletes_from_storage() {
     let cases = [
         (vec![on_deletes(answer(204))], "which is still there"),
-        (vec![on_deletes(Effect::Drop), Rule::new(answer(403)).on(Operation::List).after(1)], "is unknown"),
+        (vec![on_deletes(Effect::Drop), Rule::new(answer(403)).on(Operation::List).after(2)], "is unknown"),
     ];
     for (rules, why) in cases {
         let (cloud, chains) = pruning(3);
@@ -188,6 +188,17 @@ async fn without_a_version_of_the_vm_the_list_is_read_before_each() {
     }
     assert!(prunes(&cloud).iter().all(|asked| asked.if_match.is_none()));
     all_kept(&cloud, &chains);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_the_last_minute_confirms_each_vm_before_its_first_delete() {
+    let (cloud, _) = pruning(3);
+    cloud.reconcile().await;
+    let asked = cloud.wire.state().asked.clone();
+    let lists: Vec<usize> = (0..asked.len()).filter(|&at| asked[at].target.contains("full-list")).collect();
+    let first_delete = asked.iter().position(|asked| asked.method == "DELETE").unwrap();
+    assert_eq!(lists.len(), 2, "that of the plan, and one for all three VMs");
+    assert!(lists[1] < first_delete, "{asked:?}");
 }
 
 /// Calms everything, and lets further runs delete what is left.

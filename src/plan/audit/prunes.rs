@@ -158,6 +158,12 @@ impl<'c, 'a> Storage<'c, 'a> {
         {
             found.push("of a backup that is less than an hour old");
         }
+        if row.backup.state == RecordedState::Uploading && row.backup.local != LocalState::Absent {
+            found.push("of a backup that may still upload");
+        }
+        if row.is_whole_by_word && !row.can_be_restored {
+            found.push("of a backup that is whole by FiFo's word");
+        }
         if matches!(row.backup.state, RecordedState::Other(_)) {
             found.push("of a backup in an unknown state");
         }
@@ -173,8 +179,14 @@ impl<'c, 'a> Storage<'c, 'a> {
     /// Returns why nothing of the VM may be deleted from storage.
     fn hold(&self) -> Option<PruneHold> {
         let case = self.case;
-        let a_failure_is_newer =
-            || case.all().any(|row| row.is_failure() && !row.is_future_or_undated && !case.is_outlived(row));
+        let is_bad = |row: &Row<'_>| !row.can_be_restored && !row.may_run && !row.is_future_or_undated;
+        let a_failure_is_newer = || case.all().any(|row| is_bad(row) && !case.is_outlived(row));
+        let is_silent = |row: &Row<'_>| {
+            row.is_future_or_undated
+                && row.backup.timestamp.is_some()
+                && row.backup.state == RecordedState::Accepted
+                && row.backup.parent.is_none()
+        };
         let is_stalled = || {
             let newest = case.newest_time();
             newest.is_none_or(|newest| newest + case.policy.max_age < case.now)
@@ -183,7 +195,9 @@ impl<'c, 'a> Storage<'c, 'a> {
             Prune::Never => Some(PruneHold::NotAllowed),
             Prune::OnRequest => Some(PruneHold::NotRequested),
             Prune::Requested if !case.can_be_backed_up() => Some(PruneHold::CannotBackUp),
-            Prune::Requested if case.a_parent_is_unknown() => Some(PruneHold::UnknownParent),
+            Prune::Requested if case.a_parent_is_unknown() || case.all().any(is_silent) => {
+                Some(PruneHold::UnknownParent)
+            }
             Prune::Requested if a_failure_is_newer() => Some(PruneHold::NewestFailed),
             Prune::Requested if is_stalled() => Some(PruneHold::NewestTooOld),
             Prune::Requested => None,

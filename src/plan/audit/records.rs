@@ -29,6 +29,8 @@ pub(super) struct Row<'a> {
     is_sound: bool,
     /// Whether it and every step back to a full backup are sound.
     pub(super) can_be_restored: bool,
+    /// Whether FiFo calls it and every step back to a full backup completed, and none holds just an error message.
+    pub(super) is_whole_by_word: bool,
     /// One of those taken from it, by its place.
     pub(super) child: Option<usize>,
     /// Another one that is taken from the same.
@@ -95,13 +97,21 @@ pub(super) fn rows<'a>(vm: &'a Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<R
                 && backup.timestamp.is_some_and(|time| time > run_after && time < run_before),
             is_sound: is_completed && !is_next_to_empty && !is_unverified,
             can_be_restored: false,
+            is_whole_by_word: false,
             child: None,
             sibling: None,
         }
     };
     let mut rows: Vec<Row<'a>> = vm.backups.values().map(read).collect();
     find_children(&mut rows, vm);
-    find_restorable(&mut rows);
+    let sound: Vec<bool> = rows.iter().map(|row| row.is_sound).collect();
+    for at in whole(&rows, &sound) {
+        rows[at].can_be_restored = true;
+    }
+    let said: Vec<bool> = rows.iter().map(|row| is_said_to_be_sound(row.backup)).collect();
+    for at in whole(&rows, &said) {
+        rows[at].is_whole_by_word = true;
+    }
     rows
 }
 
@@ -114,17 +124,28 @@ fn find_children(rows: &mut [Row<'_>], vm: &Vm) {
 }
 
 /// Goes from the full backups to all that are taken from them, as far as they are sound.
-fn find_restorable(rows: &mut [Row<'_>]) {
-    let is_full = |&at: &usize| rows[at].is_sound && rows[at].backup.parent.is_none();
+fn whole(rows: &[Row<'_>], is_sound: &[bool]) -> Vec<usize> {
+    let is_full = |&at: &usize| is_sound[at] && rows[at].backup.parent.is_none();
     let mut reached: Vec<usize> = (0..rows.len()).filter(is_full).collect();
-    while let Some(at) = reached.pop() {
-        rows[at].can_be_restored = true;
+    let mut looked_at = 0;
+    while let Some(&at) = reached.get(looked_at) {
+        looked_at += 1;
         let mut child = rows[at].child;
         while let Some(at) = child {
-            reached.extend(rows[at].is_sound.then_some(at));
+            reached.extend(is_sound[at].then_some(at));
             child = rows[at].sibling;
         }
     }
+    reached
+}
+
+fn is_said_to_be_sound(backup: &Backup) -> bool {
+    let mut sizes = backup.files.iter().filter_map(|file| file.size_bytes).peekable();
+    let is_tiny = match sizes.peek() {
+        Some(_) => sizes.any(|bytes| bytes < 100),
+        None => backup.record_size_bytes.is_some_and(|bytes| bytes < 100),
+    };
+    backup.state == RecordedState::Completed && !is_tiny
 }
 
 fn age(backup: &Backup) -> Age {

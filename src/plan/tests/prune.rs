@@ -184,7 +184,7 @@ fn one_that_cannot_be_restored_goes_once_a_newer_one_can_and_with_what_descends_
         .on(4)
         .backup(6, "daily", "2026-11-16 04:00")
         .uploading();
-    pruned(&broken, &dailies(9), at(NOON), &[5, 4, 6]);
+    pruned(&broken, &dailies(9), at(NOON), &[5, 4]);
     let newest_broken = three().backup(4, "daily", "2026-11-18 02:00").on(99);
     pruned(&newest_broken, &dailies(3), at(NOON), &[]);
 }
@@ -328,10 +328,12 @@ fn what_an_unverified_one_is_judged_by_goes_after_it_or_not_at_all() {
         .backup(2, "daily", "2026-11-17 01:00")
         .backup(3, "daily", "2026-11-18 01:00")
     };
-    pruned(&vm(|vm| vm), &dailies(2), at(NOON), &[4, 1]);
-    let holding = vm(|vm| vm.change(|backup| backup.local_size_bytes = Some(1)));
+    pruned(&vm(|vm| vm.on(98)), &dailies(2), at(NOON), &[4, 1]);
+    // One that may be good stays for ever.
+    pruned(&vm(|vm| vm), &dailies(2), at(NOON), &[]);
+    let holding = vm(|vm| vm.on(98).change(|backup| backup.local_size_bytes = Some(1)));
     pruned(&holding, &dailies(2), at(NOON), &[]);
-    let by_hand = vm(|vm| vm.change(|backup| backup.comment = Some("by hand".into())));
+    let by_hand = vm(|vm| vm.on(98).change(|backup| backup.comment = Some("by hand".into())));
     pruned(&by_hand, &dailies(2), at(NOON), &[]);
     let looped = vm(|vm| vm.on(4));
     pruned(&looped, &dailies(2), at(NOON), &[]);
@@ -356,4 +358,46 @@ fn a_long_chain_goes_from_its_end_to_its_beginning() {
     let long = long.backup(LENGTH + 1, "daily", "2026-11-18 01:00");
     let in_order: Vec<u128> = (1..=LENGTH).rev().collect();
     pruned(&long, &dailies(1), at(NOON), &in_order);
+}
+
+#[test]
+fn what_is_whole_by_fifos_word_is_not_deleted_for_a_number_in_the_policy() {
+    // A larger `min_full_size` makes the old fulls hollow, and what was taken from them cannot be restored.
+    let old = vm(1)
+        .backup(1, "monthly", "2026-10-01 01:00")
+        .size(GIB)
+        .backup(2, "daily", "2026-10-02 01:00")
+        .on(1)
+        .backup(3, "monthly", "2026-11-01 01:00")
+        .size(5 * GIB)
+        .backup(4, "daily", "2026-11-18 01:00")
+        .on(3);
+    let mut policy = keeping([1, 1, 1]);
+    pruned(&old, &policy, at(NOON), &[2, 1]);
+    policy.min_full_size_bytes = 2 * GIB;
+    held(&old, &policy, at(NOON), PruneHold::NotYet);
+    // An error message in place of a stream is one, whatever the policy says.
+    let hollow = old.backup(5, "daily", "2026-10-03 01:00").size(52).on(3);
+    pruned(&hollow, &policy, at(NOON), &[5]);
+}
+
+#[test]
+fn nothing_is_pruned_while_the_newest_backups_are_on_a_broken_chain() {
+    let broken = three().backup(4, "daily", "2026-11-18 02:00").on(9);
+    held(&broken, &dailies(1), at(NOON), PruneHold::NewestFailed);
+}
+
+#[test]
+fn nothing_is_pruned_while_an_accepted_backup_of_the_future_has_not_named_its_parent() {
+    let ahead = three().backup(4, "daily", "2027-11-18 01:00").accepted();
+    held(&ahead, &dailies(1), at(NOON), PruneHold::UnknownParent);
+}
+
+#[test]
+fn what_may_still_upload_is_not_deleted() {
+    let vm = three().backup(4, "daily", "2026-11-15 01:00").uploading().change(|it| {
+        it.local = LocalState::Unknown;
+        it.local_size_bytes = None;
+    });
+    pruned(&vm, &dailies(2), at(NOON), &[1]);
 }

@@ -4,7 +4,7 @@
 use super::fixtures::at;
 use super::properties::for_clouds;
 use super::second_planner::{Dice, Sheet, Word, changed, nasty_vm, policies};
-use crate::inventory::{BackupId, LocalState, RecordedState, Vm};
+use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
 use crate::plan::decide::decide_under;
 use crate::plan::due::Occurrences;
 use crate::plan::standing::{Standing, VmView};
@@ -81,6 +81,19 @@ fn line(vm: &Vm, id: BackupId) -> BTreeSet<BackupId> {
     line
 }
 
+/// Says whether a backup and all that it descends from, up to a full one, are called completed and are no error message.
+fn is_whole_by_word(vm: &Vm, id: BackupId) -> bool {
+    let steps = line(vm, id);
+    let is_good = |id: &BackupId| {
+        vm.backups.get(*id).is_some_and(|backup| {
+            backup.state == RecordedState::Completed
+                && backup.smallest_size_bytes().is_none_or(|bytes| bytes >= 100)
+        })
+    };
+    let ends_in_a_full = steps.iter().any(|&id| vm.backups.get(id).is_some_and(|it| it.parent.is_none()));
+    ends_in_a_full && steps.iter().all(is_good)
+}
+
 fn hold(vm: &Vm, policy: &Policy, sheet: &Sheet<'_>, now: DateTime<Utc>) -> Option<PruneHold> {
     let newest = sheet.rows.iter().rfind(|row| row.restorable);
     let after = sheet.rows.iter().rev().take_while(|row| !row.restorable);
@@ -90,10 +103,15 @@ fn hold(vm: &Vm, policy: &Policy, sheet: &Sheet<'_>, now: DateTime<Utc>) -> Opti
     if !is_well {
         return Some(PruneHold::CannotBackUp);
     }
-    if sheet.local_stay().1 {
+    let is_silent_and_ahead = |backup: &Backup| {
+        backup.state == RecordedState::Accepted
+            && backup.parent.is_none()
+            && backup.timestamp.is_some_and(|taken| taken > now + TimeDelta::minutes(10))
+    };
+    if sheet.local_stay().1 || vm.backups.values().any(is_silent_and_ahead) {
         return Some(PruneHold::UnknownParent);
     }
-    if after.into_iter().any(|row| matches!(row.word, Word::Spoilt | Word::Hollow | Word::Hung)) {
+    if after.into_iter().any(|row| row.word != Word::Going) {
         return Some(PruneHold::NewestFailed);
     }
     newest.is_none_or(|newest| now - newest.at > policy.max_age).then_some(PruneHold::NewestTooOld)
@@ -119,6 +137,8 @@ fn second_reading(vm: &Vm, policy: &Policy, due: &[Option<DateTime<Utc>>], now: 
                 && backup.local != LocalState::Present
                 && backup.local_size_bytes.unwrap_or(0) == 0
                 && !matches!(backup.state, RecordedState::Other(_))
+                && !(backup.state == RecordedState::Uploading && backup.local == LocalState::Unknown)
+                && (row.restorable || !is_whole_by_word(vm, row.id))
                 && row.at + TimeDelta::hours(1) <= now
                 && vm.backups.values().all(|it| it.parent != Some(row.id) || is_gone(it.id))
                 && !(sheet.proof == Some(row.id) && sheet.everything().any(doubted))
@@ -237,7 +257,7 @@ fn what_expires_and_goes_in_thousands_of_clouds_is_what_a_second_reading_says_an
     });
     seen_at_least(
         &seen.borrow(),
-        50,
+        40,
         &[
             "expired",
             "deletes",
