@@ -143,7 +143,12 @@ async fn a_user_store_that_does_not_answer_is_no_wrong_password() {
         Status(200, &[], GRANTED),
         Status(204, &[], NOTHING),
     ]);
-    let answer = writer(&fifo, password()).delete_local(vm_id(), backup_id(), None).await.unwrap();
+    // What it was decided by is old by the time the user is signed in.
+    let writer = writer(&fifo, password());
+    let answer = writer.delete_local(vm_id(), backup_id(), None).await.unwrap();
+    assert_eq!(answer, WriteAnswer::Unauthorized);
+    assert!(fifo.sent().iter().all(|sent| sent.starts_with("POST /api/3/oauth/token")));
+    let answer = writer.delete_local(vm_id(), backup_id(), None).await.unwrap();
     assert!(matches!(answer, WriteAnswer::Accepted { .. }));
 
     let fifo = Scripted::new((0..100).map(|_| Status(400, &[], STORE_DOWN)));
