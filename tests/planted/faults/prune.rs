@@ -68,7 +68,7 @@ pub(super) const FAULTS: [Fault; 9] = [
         name: "children_meanwhile_overlooked",
         takes_away: "before each delete from storage it is looked whether something descends from the backup by now",
         behind: &[],
-        seeds: &[681],
+        seeds: &[2932],
         edits: &[(
             "src/apply/cloud_delete.rs",
             "        match worker.reason_to_keep(seen, backup)? {",
