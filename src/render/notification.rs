@@ -174,8 +174,8 @@ mod tests {
             local: SnapshotUsage::default(),
             unmanaged: SnapshotUsage::default(),
             next_due: Arc::default(),
-            gaps: Vec::new(),
-            notes: Vec::new(),
+            gaps: Box::default(),
+            notes: Box::default(),
         };
         let at = "2026-11-22T20:00:00Z".parse().unwrap();
         let health = Health {

@@ -313,8 +313,8 @@ mod tests {
             local: SnapshotUsage::default(),
             unmanaged: SnapshotUsage::default(),
             next_due: Arc::default(),
-            gaps: Vec::new(),
-            notes: Vec::new(),
+            gaps: Box::default(),
+            notes: Box::default(),
         };
         let health = Health {
             at: at(),

@@ -250,7 +250,7 @@ fn under_policy(
     let cloud_deletes = planned.actions.iter().filter_map(Action::as_cloud_delete);
     let pruned: BTreeMap<BackupId, &DeleteReason> =
         cloud_deletes.map(|delete| (delete.backup, &delete.reason)).collect();
-    let hold = Expired::of(&view, occurrences).hold;
+    let hold = Expired::of(view, occurrences).hold;
     let outlook = |id| match pruned.get(&id) {
         Some(&reason) => PruneOutlook::Deleted { reason: reason.clone() },
         None => PruneOutlook::Held(hold),

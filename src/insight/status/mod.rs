@@ -48,12 +48,12 @@ pub struct VmHealth {
     /// The due times of which a backup should still be stored and none can be restored, oldest first: those of the last
     /// 35 days, since the first backup there is, that are among the newest `keep` ones of a tier. Those that may still get
     /// a backup are not among them.
-    pub gaps: Vec<DateTime<FixedOffset>>,
+    pub gaps: Box<[DateTime<FixedOffset>]>,
     /// When each tier of its policy is due next, coarsest first; shared by the VMs for which it is the same.
     #[serde(serialize_with = "as_list")]
     pub next_due: Arc<[NextDue]>,
     /// The notes of its plan.
-    pub notes: Vec<Note>,
+    pub notes: Box<[Note]>,
 }
 
 /// The next due time of a tier.
@@ -129,9 +129,9 @@ fn without_policy(planned: VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> Vm
         max_age_secs: None,
         local: SnapshotUsage::of(vm.iter().flat_map(|vm| vm.backups.values())),
         unmanaged: planned.unmanaged,
-        gaps: Vec::new(),
+        gaps: Box::default(),
         next_due: Arc::default(),
-        notes: planned.notes,
+        notes: planned.notes.into(),
     }
 }
 
@@ -161,7 +161,7 @@ fn under_policy(planned: VmPlan, judged: &JudgedVm<'_>, next_due: Arc<[NextDue]>
         is_suspended: planned.is_suspended(),
         newest,
         max_age_secs: Some(max_age_secs),
-        gaps: gaps(view, occurrences),
+        gaps: gaps(view, occurrences).into(),
         next_due,
         ..without_policy(planned, Some(vm), verdict)
     }

@@ -64,7 +64,7 @@ fn a_gap_is_a_due_time_that_nothing_was_made_up_for_before_the_next() {
         .backup(5, "daily", "2026-11-05 01:00")
         .failed()
         .backup(6, "daily", "2026-11-06 01:00");
-    let gaps = judged(grandfather(), vm, "2026-11-07 20:00").gaps;
+    let gaps = judged(grandfather(), vm, "2026-11-07 20:00").gaps.into_vec();
     assert_eq!(gaps, [at("2026-11-05 01:00")]);
 }
 
@@ -105,7 +105,7 @@ fn what_has_gone_because_no_tier_keeps_it_any_longer_is_no_gap() {
         let policy = keeping(keep);
         let vm = healthy_for_sixty_nights(&policy);
         let gaps = judged(policy, vm, "2026-11-29 20:00").gaps;
-        assert_eq!(gaps, Vec::<chrono::DateTime<chrono::FixedOffset>>::new(), "{keep:?}");
+        assert!(gaps.is_empty(), "{keep:?} {gaps:?}");
     }
 }
 
@@ -115,7 +115,7 @@ fn a_due_time_is_a_gap_as_long_as_one_tier_would_still_keep_its_backup() {
     let healthy = healthy_for_sixty_nights(&policy);
     let without = |night: &str| {
         let vm = healthy.clone().set(|vm| vm.backups.retain(|backup| backup.timestamp != Some(at(night))));
-        judged(policy.clone(), vm, "2026-11-29 20:00").gaps
+        judged(policy.clone(), vm, "2026-11-29 20:00").gaps.into_vec()
     };
     assert_eq!(without("2026-11-26 01:00"), [at("2026-11-26 01:00")], "a daily of the last week");
     assert_eq!(without("2026-11-08 01:00"), [at("2026-11-08 01:00")], "a weekly, when all dailies have gone");
@@ -145,5 +145,5 @@ fn a_vm_in_no_policy_is_not_out_and_one_that_could_not_be_read_is() {
 fn what_is_in_memory_for_each_vm_is_small() {
     assert!(size_of::<Note>() <= 72, "{}", size_of::<Note>());
     assert!(size_of::<VmPlan>() <= 168, "{}", size_of::<VmPlan>());
-    assert!(size_of::<VmHealth>() <= 256, "{}", size_of::<VmHealth>());
+    assert!(size_of::<VmHealth>() <= 240, "{}", size_of::<VmHealth>());
 }

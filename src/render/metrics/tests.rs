@@ -40,8 +40,8 @@ fn vm(number: u128, alias: &str, verdict: BackupHealth) -> VmHealth {
         local: SnapshotUsage { snapshots: 2, size_bytes: 4096 },
         unmanaged: SnapshotUsage::default(),
         next_due: Arc::default(),
-        gaps: Vec::new(),
-        notes: Vec::new(),
+        gaps: Box::default(),
+        notes: Box::default(),
     }
 }
 
