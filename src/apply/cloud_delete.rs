@@ -234,10 +234,10 @@ impl VmWorker<'_> {
         }
         match self.guarded_list().await {
             Err(alarm) => alarm,
-            Ok(Ok(_)) => problem,
+            Ok(Ok(_)) => cut_short_after_sending(problem),
             Ok(Err(_)) => {
                 *closed = Some(StorageClose::Unknown(backup));
-                problem
+                cut_short_after_sending(problem)
             }
         }
     }
@@ -266,5 +266,15 @@ impl VmWorker<'_> {
         let is_listed = |action: &Action| action.as_cloud_delete().is_some_and(|it| it.backup == backup);
         let is_expired = self.decide_again(seen)?.due_actions().iter().any(is_listed);
         Ok((!is_expired).then_some(KeepReason::Wanted))
+    }
+}
+
+/// Reports the end of the run before a delete that was sent has had a known effect: it is not one that was never sent.
+fn cut_short_after_sending(problem: StepError) -> StepError {
+    match problem {
+        StepError::HandedOver(_) | StepError::Interrupted(_) => {
+            StepError::Unverified(UnverifiedReason::PruneCutShort)
+        }
+        problem => problem,
     }
 }

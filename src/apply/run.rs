@@ -33,7 +33,7 @@ impl Executor<'_> {
     /// Executes what is due on these VMs.
     ///
     /// `inventory` has, of what the plan was made from, these VMs, those with an [upload](crate::apply::has_upload), and
-    /// some others. It is dropped once the run has begun.
+    /// some others. It is dropped once the workers have what they need of it.
     pub async fn execute(&self, vms: &[VmPlan], inventory: Inventory) -> RunReport {
         let due: Vec<(&VmPlan, VmId)> = vms
             .iter()

@@ -280,6 +280,8 @@ pub(crate) enum UnverifiedReason {
     PruneNoEffect,
     /// FiFo accepted the delete from storage, and the VM could not be read, with the error in words.
     PruneUnknown(String),
+    /// The run ended after a delete from storage was sent and before its effect was known.
+    PruneCutShort,
     PruneUnclear {
         answer: UnclearAnswer,
         why: String,

@@ -201,6 +201,22 @@ async fn a_list_of_the_last_minute_confirms_each_vm_before_its_first_delete() {
     assert!(lists[1] < first_delete, "{asked:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_after_a_lost_answer_does_not_say_that_nothing_was_done() {
+    let (cloud, chains) = pruning(1);
+    fault(&cloud, on_deletes(Effect::Drop));
+    let (report, ()) = tokio::join!(cloud.reconcile(), async {
+        after_prunes(&cloud, 1).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        cloud.stop.cancel();
+    });
+    let steps = &report.vms[0].steps;
+    assert_eq!(steps[0].ending, ActionOutcome::Unverified, "{report:?}");
+    assert!(steps[0].message.contains("before its effect was known"), "{report:?}");
+    assert!(steps[1].message.contains("nothing was done"), "{report:?}");
+    all_kept(&cloud, &chains);
+}
+
 /// Calms everything, and lets further runs delete what is left.
 async fn finished(cloud: &Cloud, chains: &[Chains]) {
     all_kept(cloud, chains);

@@ -331,6 +331,10 @@ impl Display for UnverifiedReason {
                 "FiFo accepted the delete from storage, but the backup is still there; this run deletes nothing more from \
                  storage, the next run checks again",
             ),
+            Self::PruneCutShort => f.write_str(
+                "the delete from storage was sent and got no clear answer, and the run ended before its effect was known; \
+                 the next run checks again",
+            ),
             Self::PruneUnknown(why) => write!(
                 f,
                 "FiFo accepted the delete from storage, but the result is unknown ({why}); this run deletes nothing more \

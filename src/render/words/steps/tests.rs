@@ -126,6 +126,7 @@ fn a_delete_from_storage_says_what_became_of_the_backup() {
         StepError::Failed(FailureReason::Write { write, failure: WriteFailure::AlwaysChanged }),
         StepError::Failed(FailureReason::Write { write, failure: not_found }),
         StepError::Unverified(UnverifiedReason::PruneNoEffect),
+        StepError::Unverified(UnverifiedReason::PruneCutShort),
         StepError::Unverified(UnverifiedReason::PruneUnknown("no list".to_owned())),
         StepError::Unverified(UnverifiedReason::PruneUnclear {
             answer: UnclearAnswer::NotFound,
@@ -159,6 +160,7 @@ fn a_delete_from_storage_says_what_became_of_the_backup() {
     FiFo answered every delete with 412: the VM changes all the time, or a cache shows an old state of it; nothing was deleted
     FiFo refused the delete with 404 Not Found; nothing was deleted
     FiFo accepted the delete from storage, but the backup is still there; this run deletes nothing more from storage, the next run checks again
+    the delete from storage was sent and got no clear answer, and the run ended before its effect was known; the next run checks again
     FiFo accepted the delete from storage, but the result is unknown (no list); this run deletes nothing more from storage, the next run checks again
     FiFo answered 404 Not Found, and the result is unknown (no list); this run deletes nothing more from storage, the next run checks again
     nothing was deleted: in its present state the VM needs this backup, or nothing of it may go now; the next run decides again
