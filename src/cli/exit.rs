@@ -64,6 +64,7 @@ pub fn is_safety_stop(ended: &Result<Outcome, CliError>) -> bool {
     code(ended) == SAFETY_STOP && !matches!(ended, Ok(Outcome::MassPrune))
 }
 
+/// Returns the exit code of a command that has ended so.
 pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
     match ended {
         Ok(Outcome::Done) => DONE,
@@ -86,5 +87,19 @@ pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
             Kind::SafetyStop => SAFETY_STOP,
             Kind::Usage => WRONG_USAGE,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_deletes_exit_like_a_safety_stop_and_stop_no_further_run() {
+        let refused = Ok(Outcome::MassPrune);
+        assert_eq!((code(&refused), word(&refused), is_safety_stop(&refused)), (4, "mass_prune", false));
+        let alarm = Ok(Outcome::Alarm);
+        assert_eq!((code(&alarm), word(&alarm), is_safety_stop(&alarm)), (4, "safety_stop", true));
+        assert!(is_safety_stop(&Err(CliError::new(Kind::SafetyStop, "the latch is set"))));
     }
 }
