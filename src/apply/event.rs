@@ -1,6 +1,7 @@
 //! Events of a run, as data: journal, progress display and JSON stream are views of them.
 
-use super::action::{ActionOutcome, ActionRef, DeleteKind, RunCounts, VmRef};
+use super::outcome::{ActionOutcome, ActionRef, RunCounts, VmRef};
+use super::state::Alarm;
 use crate::inventory::BackupId;
 use chrono::{DateTime, Utc};
 use schemars::generate::SchemaSettings;
@@ -90,6 +91,8 @@ pub enum EventKind {
         step: ActionRef,
         /// How it ended.
         outcome: ActionOutcome,
+        /// A stable word for the kind of ending.
+        code: &'static str,
         /// The whole outcome, for people.
         message: String,
     },
@@ -101,18 +104,9 @@ pub enum EventKind {
         /// The whole warning, for people.
         message: String,
     },
-    /// Backups have vanished after a delete, and were to stay: nothing new is started.
-    CascadeAlarm {
-        /// Where.
-        #[serde(flatten)]
-        at: VmRef,
-        /// The kind of delete.
-        after: DeleteKind,
-        /// The backup that it names.
-        backup: BackupId,
-        /// The backups that are gone; after a local delete including that one if it is.
-        gone: Vec<BackupId>,
-    },
+    /// Backups have vanished after a delete, and were to stay, or the body of a create was lost on the way: nothing new is
+    /// started.
+    CascadeAlarm(Alarm),
     /// The run has ended.
     Finished {
         /// The counts of its actions.
@@ -126,8 +120,6 @@ pub enum EventKind {
 pub struct Waiting {
     /// How many VMs wait for a slot, which means for other uploads to end.
     pub for_slot: usize,
-    /// How many VMs wait for FiFo's clock to reach the time at which their backup is due.
-    pub for_clock: usize,
     /// Where VMs wait for slots, and which uploads hold them.
     pub slots: Vec<SlotUse>,
     /// All of it, for people; empty when nothing is waited for.

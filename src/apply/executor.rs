@@ -1,11 +1,14 @@
 //! The executor: client, policies, clock, settings and observer of a run.
 
-use super::event::{Event, EventKind, Observer};
-use super::progress::ProgressTracker;
+use super::event::Observer;
+use super::state::{DeleteNote, InFlight, LeftBehind};
 use super::timing::Timing;
+use super::upload::progress::ProgressTracker;
 use crate::fifo::WriteClient;
+use crate::inventory::VmId;
 use crate::policy::Policies;
 use chrono::{DateTime, Utc};
+use std::io;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +16,49 @@ use tokio_util::sync::CancellationToken;
 pub trait Clock: Send + Sync {
     /// Returns the present instant.
     fn now(&self) -> DateTime<Utc>;
+}
+
+/// The notes on local deletes in flight, which outlive a run that is killed.
+pub trait Notes: Send + Sync {
+    /// Takes note of a delete that is about to be sent. When this returns, the note survives a kill.
+    ///
+    /// # Errors
+    ///
+    /// The VM has a note already, or it could not be written: the delete must not be sent.
+    fn note(&self, note: &DeleteNote) -> io::Result<()>;
+
+    /// Removes a VM's note, since the effect of its delete is known.
+    ///
+    /// # Errors
+    ///
+    /// It could not be removed.
+    fn remove(&self, vm: VmId) -> io::Result<()>;
+
+    /// Returns the notes that are there.
+    fn left_behind(&self) -> Vec<LeftBehind>;
+}
+
+impl Notes for InFlight {
+    fn note(&self, note: &DeleteNote) -> io::Result<()> {
+        InFlight::note(self, note)
+    }
+
+    fn remove(&self, vm: VmId) -> io::Result<()> {
+        InFlight::remove(self, vm)
+    }
+
+    fn left_behind(&self) -> Vec<LeftBehind> {
+        InFlight::left_behind(self)
+    }
+}
+
+/// What of the fresh decisions is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// Everything, as `reconcile` does: also what becomes due in a VM once its new backup is there.
+    Everything,
+    /// What the plan lists, as `apply` does, and only on VMs that have not changed since.
+    Listed,
 }
 
 /// The settings of a run.
@@ -45,11 +91,7 @@ pub struct Executor<'a> {
     pub hand_over: &'a CancellationToken,
     /// The progress of uploads; to be kept from run to run.
     pub progress: &'a ProgressTracker,
+    /// The notes on deletes in flight.
+    pub notes: &'a dyn Notes,
     pub settings: ExecutorSettings,
-}
-
-impl Executor<'_> {
-    pub(super) fn observe(&self, what: EventKind) {
-        self.observer.observe(&Event { time: self.clock.now(), what });
-    }
 }

@@ -1,62 +1,34 @@
-//! Executes a plan, checking everything twice.
+//! Carries out what the plan says: looks at a VM, does one step, confirms it, and looks again.
 //!
-//! [`Executor::execute`] works on the VMs side by side (`run`), on each VM in the order of its plan (`vm_run`). Before each
-//! write the VM is read again (`reader`) and decided again (`worker`): only what the plan lists *and* a fresh decision still
-//! wants is done. All writes go through one loop (`write_loop`, `write_attempts`). A create (`create`, `search`, `upload`)
-//! is searched for rather than repeated, and is done when it is listed, complete, with its parent and its checksums. A local
-//! delete (`local_delete`) is done when the record is still there and no longer local; the first one of a run goes alone
-//! (`canary`). A delete from storage (`cloud_delete`) is checked against the records once more (`expendable`) and is done when
-//! the record is gone; all of a run go one after the other. A backup that has vanished and was to stay stops everything
-//! (`delete_effect`, `cascade_guard`). How an action ends is data (`step`).
+//! [`Executor::execute`] works on the VMs side by side ([`run`]); [`vm`] is the loop of one VM, and there is no other way
+//! through here. `write` has what belongs to a request: whether it may be sent (`create`, `delete`, `gate`), what its answer
+//! means (`answer`), what a reading shows of it (`effect`, `confirm`), and the notes that killed runs leave (`left_behind`).
+//! `upload` has slots, the watch over every moving upload, and the check of what has completed. `reader` knows that a reading
+//! may be old. How an action ends is a code and a sentence, made where it arises (`outcome`).
 //!
-//! Only an alarm is remembered from run to run, by the [`Latch`]: FiFo is the record. The [`Journal`] is for people, the
-//! operating system holds the [`Lock`].
+//! `state` holds what outlives a run: the safety stop, the notes on deletes in flight, the lock, and a journal for people.
+//! FiFo is the record of everything else.
 
-mod action;
-mod background;
-mod background_watch;
-mod canary;
-mod cascade_guard;
-mod cloud_delete;
-mod context;
-mod create;
-mod delete_effect;
 mod event;
 mod executor;
-mod expendable;
-mod journal;
-mod latch;
-mod local_delete;
-mod lock;
-mod progress;
+mod outcome;
 mod reader;
-mod report;
 mod run;
-mod search;
-mod slots;
-mod step;
-mod stuck;
+mod state;
 mod timing;
 mod upload;
-mod vm_run;
-mod waiting;
-mod worker;
-mod write_attempts;
-mod write_loop;
+mod vm;
+mod write;
 
-pub use action::{ActionKind, ActionOutcome, ActionRef, DeleteKind, RunCounts, VmRef};
-pub use background::has_upload;
 pub use event::{Event, EventKind, Observer, SlotHolder, SlotUse, Waiting, schema};
-pub use executor::{Clock, Executor, ExecutorSettings};
-pub use journal::Journal;
-pub use latch::{Latch, LatchedAlarm, SafetyStop};
-pub use lock::{Holder, Lock, LockError};
-pub use progress::ProgressTracker;
-pub use report::{ActionReport, CascadeAlarm, RunReport, VmReport};
+pub use executor::{Approval, Clock, Executor, ExecutorSettings, Notes};
+pub use outcome::{
+    ActionKind, ActionOutcome, ActionRef, ActionReport, RunCounts, RunReport, VmRef, VmReport,
+};
 pub use run::WITNESSES;
-pub(crate) use step::{
-    BackupFault, CloseReason, DropReason, FailureReason, HandOverCause, HandOverReason, InterruptReason,
-    KeepReason, MissingFact, MovingUpload, StepError, StepSuccess, StorageClose, SuccessKind, UnclearAnswer,
-    UnverifiedReason, UploadChange, WriteFailure, WriteState,
+pub use state::{
+    Alarm, DeleteNote, Holder, InFlight, Journal, LeftBehind, Lock, LockError, SafetyStop, StopFile,
 };
 pub use timing::{CLOCK_SKEW_MAX, Timing};
+pub use upload::progress::ProgressTracker;
+pub use upload::watch::has_upload;

@@ -30,6 +30,13 @@ pub(super) struct VmReading {
     pub(super) server_date: Option<DateTime<Utc>>,
 }
 
+impl VmReading {
+    /// Makes one from the list, which has neither a version nor a date of its own.
+    pub(super) fn of_list(vm: Vm) -> Self {
+        Self { vm, etag: None, server_date: None }
+    }
+}
+
 /// Why a VM could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ReadError {
@@ -50,26 +57,9 @@ impl ReadError {
     /// Returns whether another read cannot help: FiFo refuses the user. More requests might even lock the user out.
     pub(super) fn is_final(&self) -> bool {
         match self {
-            Self::Fifo(error) => is_refusal(error) || matches!(**error, FifoError::Forbidden { .. }),
+            Self::Fifo(error) => error.is_refusal() || matches!(**error, FifoError::Forbidden { .. }),
             Self::Unreadable(_) | Self::Gone | Self::NoneKnown => false,
         }
-    }
-}
-
-/// Returns whether FiFo refuses the user as such: then it refuses every request of this run.
-fn is_refusal(error: &FifoError) -> bool {
-    match error {
-        FifoError::SignInRefused { .. }
-        | FifoError::TokenRefused { .. }
-        | FifoError::NewTokenRefused { .. }
-        | FifoError::UnusableToken => true,
-        FifoError::Forbidden { .. }
-        | FifoError::Connection { .. }
-        | FifoError::SignInUnavailable { .. }
-        | FifoError::TimedOut { .. }
-        | FifoError::NoSuchVm { .. }
-        | FifoError::Status { .. }
-        | FifoError::Unreadable { .. } => false,
     }
 }
 
@@ -173,7 +163,7 @@ impl<'a> VmReader<'a> {
 
     /// Remembers when FiFo refuses the user: then this run sends no more requests.
     pub(super) fn failed(&self, error: FifoError) -> ReadError {
-        let is_refusal = is_refusal(&error);
+        let is_refusal = error.is_refusal();
         let error = ReadError::Fifo(Arc::new(error));
         if is_refusal {
             self.refusal.get_or_init(|| error.clone());

@@ -1,6 +1,5 @@
 //! The timeouts and intervals of a run.
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use chrono::TimeDelta;
 use std::time::Duration;
 
@@ -25,6 +24,16 @@ pub struct Timing {
     /// How long the effect of a local delete is looked for before it is reported as unverified. As long as FiFo may take to
     /// execute a request that it did not answer.
     pub verify: Duration,
+    /// After how long a write that FiFo answers with "not now" each time is given up, and the longest pause between two of
+    /// them. So no `Retry-After` holds a run.
+    pub write: Duration,
+    /// The first pause before a look at an upload.
+    pub look_first: Duration,
+    /// An upload is looked at every so many parts of its age, so that its end is noticed that much late, at most every
+    /// quarter of a second.
+    pub look_share: u32,
+    /// How old a note on a delete of an earlier run must be when it is compared for the last time.
+    pub note_age: Duration,
     /// How long an upload is waited for while nothing can be read.
     pub blind: Duration,
     /// How long an upload may make no progress before it gives its slot to others.
@@ -45,6 +54,10 @@ impl Default for Timing {
             pause_max: Duration::from_secs(30),
             settle: Duration::from_secs(20),
             verify: Duration::from_secs(60),
+            write: Duration::from_secs(120),
+            look_first: Duration::from_millis(500),
+            look_share: 20,
+            note_age: Duration::from_secs(120),
             blind: Duration::from_secs(3600),
             quiet: Duration::from_secs(15 * 60),
             start: Duration::from_secs(5 * 60),
@@ -54,16 +67,19 @@ impl Default for Timing {
     }
 }
 
+impl Timing {
+    /// Returns the pause before the next look at an upload of some age.
+    pub(super) fn look_after(&self, age: Duration) -> Duration {
+        const MIN: Duration = Duration::from_millis(250);
+        if age < self.look_first { self.look_first } else { (age / self.look_share).max(MIN).min(self.pause_max) }
+    }
+}
+
 /// Returns the pauses between readings, without an end: each is longer than the one before by half, up to `max`.
 ///
 /// Without jitter: requests of one run are spread by the reader, and a simulated run is the same every time.
 pub(super) fn poll_intervals(min: Duration, max: Duration) -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::new()
-        .with_factor(1.5)
-        .with_min_delay(min.min(max))
-        .with_max_delay(max)
-        .without_max_times()
-        .build()
+    std::iter::successors(Some(min.min(max)), move |pause| Some((*pause * 3 / 2).min(max)))
 }
 
 #[cfg(test)]
@@ -77,5 +93,14 @@ mod tests {
             .map(|pause| pause.as_secs_f64())
             .collect();
         assert_eq!(seconds, [2.0, 3.0, 4.5, 5.0]);
+    }
+
+    #[test]
+    fn the_end_of_an_upload_is_noticed_a_twentieth_of_its_age_late() {
+        let timing = Timing::default();
+        for (age_ms, pause_ms) in [(0, 500), (500, 250), (10_000, 500), (100_000, 5_000), (7_200_000, 30_000)] {
+            let (age, pause) = (Duration::from_millis(age_ms), Duration::from_millis(pause_ms));
+            assert_eq!(timing.look_after(age), pause, "{age:?}");
+        }
     }
 }

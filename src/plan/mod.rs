@@ -54,7 +54,7 @@ pub use note::{
 pub use notes::bytes_text;
 pub use planner::{DecidedVm, JudgedVm, Planner};
 pub(crate) use planner::{sort_key, unreadable};
-pub use prune::Expired;
+pub use prune::{Expired, expired_backups};
 pub use reason::{Attempt, CreateReason, DeleteReason, LastKept};
 pub use saved::{SavedAction, SavedPlan, SavedPlanError, SavedVm};
 pub use upload_size::expected_upload_bytes;

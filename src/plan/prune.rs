@@ -9,10 +9,10 @@ use super::note::PruneHold;
 use super::standing::{BackupView, STREAM_BYTES_MIN, Standing, VmView, first_verified};
 use super::stored::{mark_needed, needed_in_storage};
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm, restorable};
-use crate::policy::Prune;
+use crate::policy::{Match, Policies, Prune};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 /// Nothing younger is deleted from storage, by FiFo's clock.
 pub(super) const PRUNE_AGE_MIN: TimeDelta = TimeDelta::hours(1);
@@ -45,6 +45,14 @@ impl<'v, 'a> Expired<'v, 'a> {
         let deletes = if backups.is_empty() { Vec::new() } else { children_first(view, &stays) };
         Self { backups, deletes, hold: PruneHold::NotYet }
     }
+}
+
+/// Returns the backups of a VM that its policy no longer keeps in storage; none where no single policy holds for it.
+pub fn expired_backups(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> BTreeSet<BackupId> {
+    let Match::One(policy) = policies.policy_for(vm) else { return BTreeSet::new() };
+    let view = VmView::new(vm, policy, now);
+    let expired = Expired::of(&view, &Occurrences::new(policy, now));
+    expired.backups.iter().map(|backup| backup.id()).collect()
 }
 
 /// Returns why nothing of a VM is deleted from storage; `None` where expired backups are.

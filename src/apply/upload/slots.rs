@@ -1,10 +1,10 @@
 //! Slots for uploads: limits in all and for each hypervisor, and which uploads hold them.
 
-use super::action::VmRef;
-use super::event::{SlotHolder, SlotUse};
+use super::super::event::{SlotHolder, SlotUse};
+use super::super::outcome::VmRef;
 use super::progress::ProgressState;
 use crate::inventory::Backup;
-use crate::plan::Create;
+use crate::plan::{Create, bytes_text};
 use crate::policy::{Policy, TierIndex};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -14,24 +14,30 @@ use tokio::time::Instant;
 
 /// The slots for running uploads.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(in super::super) struct Slots {
     max_all: usize,
     max_per_hypervisor: usize,
     taken: Mutex<SlotTable>,
 }
 
-/// Which of the VMs that wait for a slot goes first: that of the coarsest tier, and of these the longest overdue.
+/// Which of the VMs that wait for a slot goes first: first attempts before retries, of each the coarsest tier, and of these the
+/// longest overdue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SlotPriority {
+pub(in super::super) struct SlotPriority {
+    is_retry: bool,
     tier: TierIndex,
     due_since: DateTime<Utc>,
 }
 
 impl SlotPriority {
     /// Returns the priority of a create; one whose tier the policy does not have comes last.
-    pub(super) fn of(create: &Create, policy: &Policy) -> Self {
-        let tier = policy.tiers.iter().position(|tier| *tier.name == *create.tier);
-        Self { tier: tier.unwrap_or(TierIndex::MAX), due_since: create.due_since.to_utc() }
+    pub(in super::super) fn of(create: &Create, policy: Option<&Policy>) -> Self {
+        let tier = policy.and_then(|it| it.tiers.iter().position(|tier| *tier.name == *create.tier));
+        Self {
+            is_retry: create.reason.attempt.is_some(),
+            tier: tier.unwrap_or(TierIndex::MAX),
+            due_since: create.due_since.to_utc(),
+        }
     }
 }
 
@@ -65,18 +71,18 @@ struct LastReading {
 }
 
 impl Slots {
-    pub(super) fn new(max_all: usize, max_per_hypervisor: usize) -> Arc<Self> {
+    pub(in super::super) fn new(max_all: usize, max_per_hypervisor: usize) -> Arc<Self> {
         Arc::new(Self { max_all, max_per_hypervisor, taken: Mutex::default() })
     }
 
     /// Takes a slot for an upload that runs already, beyond the limits too.
-    pub(super) fn occupy(self: &Arc<Self>, hypervisor: &str) -> Slot {
+    pub(in super::super) fn occupy(self: &Arc<Self>, hypervisor: &str) -> Slot {
         let number = self.taken().add(hypervisor);
         Slot { slots: Arc::clone(self), number }
     }
 
     /// Waits for a slot, within both limits, and takes it. A wait that is given up takes nothing.
-    pub(super) async fn acquire(self: &Arc<Self>, hypervisor: &str, priority: SlotPriority) -> Slot {
+    pub(in super::super) async fn acquire(self: &Arc<Self>, hypervisor: &str, priority: SlotPriority) -> Slot {
         let (sender, granted) = oneshot::channel();
         let _waiter = Waiter::join(self, hypervisor, priority, sender);
         self.grant();
@@ -108,7 +114,7 @@ impl Slots {
     }
 
     /// Takes a slot if one is free.
-    pub(super) fn try_acquire(self: &Arc<Self>, hypervisor: &str) -> Option<Slot> {
+    pub(in super::super) fn try_acquire(self: &Arc<Self>, hypervisor: &str) -> Option<Slot> {
         let mut taken = self.taken();
         self.has_room(&taken, hypervisor)
             .then(|| Slot { slots: Arc::clone(self), number: taken.add(hypervisor) })
@@ -120,13 +126,13 @@ impl Slots {
     }
 
     /// Returns whether any VM waits for a slot.
-    pub(super) fn is_waited_for(&self) -> bool {
+    pub(in super::super) fn is_waited_for(&self) -> bool {
         !self.taken().waiting.is_empty()
     }
 
     /// Returns where VMs wait for slots, and which uploads hold them: by hypervisor where its own limit is reached,
     /// otherwise for all of them.
-    pub(super) fn waited_for(&self) -> Vec<SlotUse> {
+    pub(in super::super) fn waited_for(&self) -> Vec<SlotUse> {
         let taken = self.taken();
         let use_of = |hypervisor: Option<&str>, waiting, limit| SlotUse {
             hypervisor: hypervisor.map(str::to_owned),
@@ -202,7 +208,7 @@ impl HeldSlot {
 
 /// A slot for one running upload, free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(in super::super) struct Slot {
     slots: Arc<Slots>,
     number: u64,
 }
@@ -210,7 +216,7 @@ pub(super) struct Slot {
 impl Slot {
     /// Records a reading of its upload. One that makes no progress gives the slot back; once it does again it holds the slot
     /// again, beyond the limits too.
-    pub(super) fn record(&self, at: &VmRef, backup: &Backup, state: ProgressState) {
+    pub(in super::super) fn record(&self, at: &VmRef, backup: &Backup, state: ProgressState) {
         let mut taken = self.slots.taken();
         let Some(held) = taken.uploads.get_mut(&self.number) else { return };
         held.seen = Some(LastReading { at: at.clone(), backup: backup.clone(), moved: state.since });
@@ -259,15 +265,57 @@ impl Drop for Waiter<'_> {
     }
 }
 
+/// How many holders of slots the text names.
+const NAMED_MAX: usize = 3;
+
+/// Says what VMs wait for slots, and which uploads hold them.
+pub(in super::super) fn waiting_text(for_slot: usize, slots: &[SlotUse]) -> String {
+    if for_slot == 0 {
+        return String::new();
+    }
+    let each: Vec<String> = slots.iter().map(use_text).collect();
+    format!("{for_slot} waiting for a slot: {}", each.join("; "))
+}
+
+fn use_text(slots: &SlotUse) -> String {
+    let mut text = match &slots.hypervisor {
+        Some(hypervisor) => format!("{hypervisor} uses {} of {}", slots.running, slots.limit),
+        None => format!("{} of {} in use overall", slots.running, slots.limit),
+    };
+    let named: Vec<String> = slots.held_by.iter().take(NAMED_MAX).map(holder_text).collect();
+    if !named.is_empty() {
+        text.push_str(&format!(", held by {}", named.join(", ")));
+    }
+    let others = slots.running.saturating_sub(named.len());
+    if others > 0 && !named.is_empty() {
+        text.push_str(&format!(" and {others} more"));
+    }
+    text
+}
+
+fn holder_text(holder: &SlotHolder) -> String {
+    let mut facts = Vec::new();
+    if let Some(since) = holder.since {
+        facts.push(format!("since {}", since.format("%H:%M UTC")));
+    }
+    facts.push(bytes_text(holder.bytes));
+    if holder.quiet_secs >= 60 {
+        facts.push(format!("no growth for {} min", holder.quiet_secs / 60));
+    }
+    format!("{} ({})", holder.at.alias, facts.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inventory::{BackupId, VmId};
     use futures::FutureExt as _;
+    use uuid::Uuid;
 
     /// A daily of that night.
     fn daily(day: u32) -> SlotPriority {
         let due_since = format!("2026-11-{day:02}T01:00:00Z").parse().unwrap();
-        SlotPriority { tier: 2, due_since }
+        SlotPriority { is_retry: false, tier: 2, due_since }
     }
 
     #[tokio::test]
@@ -301,12 +349,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_coarsest_tier_goes_first_then_the_longest_overdue_then_the_first_to_wait() {
+    async fn first_attempts_go_first_then_the_coarsest_tier_then_the_longest_overdue_then_the_first_to_wait() {
         let slots = Slots::new(1, 1);
         let held = slots.acquire("hv-1", daily(1)).await;
         let monthly = SlotPriority { tier: 0, ..daily(20) };
         let order = Arc::new(Mutex::new(Vec::new()));
-        let waits = [("hv-1", daily(9)), ("hv-2", daily(8)), ("hv-1", monthly), ("hv-1", daily(8))];
+        let retry = SlotPriority { is_retry: true, ..monthly };
+        let waits =
+            [("hv-1", retry), ("hv-1", daily(9)), ("hv-2", daily(8)), ("hv-1", monthly), ("hv-1", daily(8))];
         let waits = (0..).zip(waits).map(|(number, (hypervisor, priority))| {
             let (slots, order) = (Arc::clone(&slots), Arc::clone(&order));
             tokio::spawn(async move {
@@ -318,6 +368,30 @@ mod tests {
         tokio::task::yield_now().await;
         drop(held);
         futures::future::join_all(waits).await;
-        assert_eq!(*order.lock().unwrap(), [2, 1, 3, 0]);
+        assert_eq!(*order.lock().unwrap(), [3, 2, 4, 1, 0]);
+    }
+
+    #[test]
+    fn what_is_waited_for_is_said_in_a_line() {
+        let at = VmRef { vm: VmId::new(Uuid::nil()), alias: "db-1".to_owned() };
+        let holder = SlotHolder {
+            at,
+            backup: BackupId::new(Uuid::nil()),
+            since: Some("2026-11-22T01:02:03Z".parse().unwrap()),
+            bytes: 3 << 30,
+            quiet_secs: 570,
+        };
+        let slots = |hypervisor: Option<&str>, held_by| SlotUse {
+            hypervisor: hypervisor.map(str::to_owned),
+            waiting: 1,
+            running: 2,
+            limit: 2,
+            held_by,
+        };
+        assert_eq!(
+            waiting_text(2, &[slots(Some("hv-3"), vec![holder]), slots(None, Vec::new())]),
+            "2 waiting for a slot: hv-3 uses 2 of 2, held by db-1 (since 01:02 UTC, 3.0 GiB, no growth for 9 min) and 1 \
+             more; 2 of 2 in use overall"
+        );
     }
 }

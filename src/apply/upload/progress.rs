@@ -1,6 +1,6 @@
 //! Tracks the progress of uploads. One that makes none gives its slot to others.
 
-use super::timing::Timing;
+use super::super::timing::Timing;
 use crate::inventory::{Backup, BackupId, RecordedState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -22,16 +22,16 @@ struct UploadProgress {
 
 /// The progress of an upload by its last reading.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ProgressState {
+pub(in super::super) struct ProgressState {
     /// Whether it has grown, or started, within the time allowed for that.
-    pub(super) is_progressing: bool,
+    pub(in super::super) is_progressing: bool,
     /// When it last did.
-    pub(super) since: Instant,
+    pub(in super::super) since: Instant,
 }
 
 impl ProgressTracker {
     /// Records a reading. One that is older than an earlier reading shows no progress.
-    pub(super) fn record(&self, backup: &Backup, timing: &Timing) -> ProgressState {
+    pub(in super::super) fn record(&self, backup: &Backup, timing: &Timing) -> ProgressState {
         let bytes = backup.size_bytes().unwrap_or(0);
         let has_started = backup.state != RecordedState::Accepted || bytes > 0;
         let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,7 +45,7 @@ impl ProgressTracker {
     }
 
     /// Forgets all uploads but these.
-    pub(super) fn keep_only(&self, under_way: &BTreeSet<BackupId>) {
+    pub(in super::super) fn keep_only(&self, under_way: &BTreeSet<BackupId>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| under_way.contains(id));
     }
 }

@@ -1,0 +1,227 @@
+//! An action as events and reports name it, and how it ended: an outcome, a stable code and a sentence, made where the
+//! ending arises.
+
+use crate::inventory::{BackupId, VmId};
+use crate::plan::{Action, VmPlan};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A VM, for people and programs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
+pub struct VmRef {
+    /// Its UUID.
+    pub vm: VmId,
+    /// Its alias.
+    pub alias: String,
+}
+
+/// The kinds of action.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema, Serialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionKind {
+    /// A backup is created.
+    Create,
+    /// A snapshot is deleted on the hypervisor, and the stored copy stays.
+    #[default]
+    DeleteLocal,
+    /// A backup is deleted from storage.
+    DeleteCloud,
+}
+
+impl From<&Action> for ActionKind {
+    fn from(action: &Action) -> Self {
+        match action {
+            Action::Create(_) => Self::Create,
+            Action::DeleteLocal(_) => Self::DeleteLocal,
+            Action::DeleteCloud(_) => Self::DeleteCloud,
+        }
+    }
+}
+
+/// An action, as events name it.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
+pub struct ActionRef {
+    /// Its kind.
+    #[serde(rename = "action")]
+    pub kind: ActionKind,
+    /// The backup's tier.
+    pub tier: String,
+    /// Of a create, the backup it is taken from; null for a full one and for deletes.
+    pub parent: Option<BackupId>,
+    /// The backup. Null for a create whose backup is not known yet, and for the delete of the snapshot of one that does not
+    /// exist yet.
+    pub backup: Option<BackupId>,
+}
+
+impl From<&Action> for ActionRef {
+    fn from(action: &Action) -> Self {
+        let (tier, parent, backup) = match action {
+            Action::Create(create) => (&create.tier, create.parent, None),
+            Action::DeleteLocal(delete) => (&delete.tier, None, delete.backup),
+            Action::DeleteCloud(delete) => (&delete.tier, None, Some(delete.backup)),
+        };
+        Self { kind: ActionKind::from(action), tier: tier.clone(), parent, backup }
+    }
+}
+
+/// How an action ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionOutcome {
+    /// It is done, and a reading has shown it.
+    Done,
+    /// It was started; FiFo continues it, and the next run checks it.
+    Started,
+    /// It was not started, or not waited for to its end, and the next run decides on it: no slot was free in time, it comes
+    /// after an upload that was not waited for, another run has made the backup, or the VM does not need it any more.
+    #[serde(rename = "left")]
+    HandedOver,
+    /// It was not done.
+    Failed,
+    /// The request was sent, and no reading has shown its effect.
+    Unverified,
+    /// The VM has changed since the plan, or a check found that the action must not be done now: nothing was done.
+    Dropped,
+    /// It was not started, or not waited for, because a signal ended the run, or backups had vanished elsewhere.
+    Interrupted,
+}
+
+/// The end of an action.
+#[derive(Clone, Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: ActionOutcome,
+    /// A stable word for the kind of ending, which docs/json.md lists.
+    pub(super) code: &'static str,
+    /// What happened and what to do, for people.
+    pub(super) message: String,
+    /// What tells failures of one code apart, such as the status of an answer.
+    pub(super) detail: Option<u16>,
+}
+
+impl Ended {
+    fn new(outcome: ActionOutcome, code: &'static str, message: String) -> Self {
+        Self { outcome, code, message, detail: None }
+    }
+
+    pub(super) fn done(code: &'static str, message: String) -> Self {
+        Self::new(ActionOutcome::Done, code, message)
+    }
+
+    pub(super) fn failed(code: &'static str, message: String) -> Self {
+        Self::new(ActionOutcome::Failed, code, message)
+    }
+
+    pub(super) fn unknown(code: &'static str, message: String) -> Self {
+        Self::new(ActionOutcome::Unverified, code, message)
+    }
+
+    pub(super) fn dropped(code: &'static str, message: String) -> Self {
+        Self::new(ActionOutcome::Dropped, code, format!("nothing was done: {message}"))
+    }
+
+    pub(super) fn left(code: &'static str, message: String) -> Self {
+        Self::new(ActionOutcome::HandedOver, code, message)
+    }
+
+    pub(super) fn started(message: String) -> Self {
+        Self::new(ActionOutcome::Started, "started", message)
+    }
+
+    pub(super) fn interrupted(code: &'static str, message: String) -> Self {
+        Self::new(ActionOutcome::Interrupted, code, message)
+    }
+
+    pub(super) fn with_detail(self, status: u16) -> Self {
+        Self { detail: Some(status), ..self }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.outcome == ActionOutcome::Done
+    }
+}
+
+/// The counts of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
+pub struct RunCounts {
+    /// Backups that completed and were checked.
+    pub created: usize,
+    /// Backups that were started and not waited for.
+    pub started: usize,
+    /// Actions that were left to the next run.
+    pub left: usize,
+    /// Snapshots that were deleted, as a reading has shown.
+    pub deleted_local: usize,
+    /// Backups that were deleted from storage, as a reading has shown.
+    pub deleted_cloud: usize,
+    /// Actions that failed, or whose effect no reading has shown.
+    pub failed: usize,
+    /// Actions whose VM had changed since the plan, or that must not be done now.
+    pub dropped: usize,
+    /// Actions that the end of the run cut off.
+    pub interrupted: usize,
+}
+
+/// The result of a whole run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunReport {
+    /// The VMs that something was to be done to, in the order of the plan.
+    pub vms: Vec<VmReport>,
+    /// Why the safety stop is to be set: each time that backups had vanished that were to stay, or a body was lost on the
+    /// way. After the first one nothing new was started; others may have been in progress.
+    pub alarms: Vec<super::Alarm>,
+    /// Notes on deletes of earlier runs that could not be compared, in words.
+    pub uncompared: Vec<String>,
+    /// Whether a signal ended the run.
+    pub interrupted: bool,
+}
+
+/// The results of one VM's actions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmReport {
+    /// Which.
+    pub at: VmRef,
+    /// The result of each action, in order.
+    pub steps: Vec<ActionReport>,
+}
+
+impl VmReport {
+    pub(super) fn new(planned: &VmPlan, vm: VmId) -> Self {
+        Self { at: VmRef { vm, alias: planned.alias.clone() }, steps: Vec::new() }
+    }
+}
+
+/// The result of one action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionReport {
+    /// Which kind of action.
+    pub kind: ActionKind,
+    /// How it ended.
+    pub ending: ActionOutcome,
+    /// A stable word for that.
+    pub code: &'static str,
+    /// The whole outcome, for people.
+    pub message: String,
+}
+
+impl RunReport {
+    /// Counts the actions by their outcome.
+    pub fn tally(&self) -> RunCounts {
+        let mut tally = RunCounts::default();
+        for step in self.vms.iter().flat_map(|vm| &vm.steps) {
+            let count = match (step.ending, step.kind) {
+                (ActionOutcome::Done, ActionKind::Create) => &mut tally.created,
+                (ActionOutcome::Done, ActionKind::DeleteLocal) => &mut tally.deleted_local,
+                (ActionOutcome::Done, ActionKind::DeleteCloud) => &mut tally.deleted_cloud,
+                (ActionOutcome::Started, _) => &mut tally.started,
+                (ActionOutcome::HandedOver, _) => &mut tally.left,
+                (ActionOutcome::Failed | ActionOutcome::Unverified, _) => &mut tally.failed,
+                (ActionOutcome::Dropped, _) => &mut tally.dropped,
+                (ActionOutcome::Interrupted, _) => &mut tally.interrupted,
+            };
+            *count += 1;
+        }
+        tally
+    }
+}

@@ -1,0 +1,247 @@
+//! The gate that every delete passes: the first local delete of a run goes alone, and while it is not known what one did,
+//! no other is sent.
+//!
+//! If a proxy drops the body of a local delete, FiFo deletes a chain. So of the VMs with a local delete that is due from the
+//! start, the one whose cascade would cost least goes first.
+
+use super::super::outcome::ActionKind;
+use crate::inventory::VmId;
+use crate::plan::CascadeCost;
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// How many VMs may be in the middle of a delete: each takes a few requests on connections of their own.
+const AT_A_TIME: usize = 8;
+
+/// Whether deletes may be sent.
+#[derive(Debug, Default)]
+pub(in super::super) struct Gate {
+    state: Mutex<State>,
+    /// Notified at each change of the state.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether FiFo has accepted a local delete of this run that was seen to have its effect and no other.
+    is_proven: bool,
+    /// The VMs with a local delete that is due from the start, cheapest first. One that has tried is taken out.
+    first: BTreeSet<(CascadeCost, VmId)>,
+    /// How many permits there are.
+    permits: usize,
+    /// Whether a local delete goes alone.
+    is_alone: bool,
+    /// Whether a VM deletes from storage.
+    is_pruning: bool,
+    /// How many deletes have an unknown effect.
+    holds: usize,
+    /// Why no more deletes may be sent; `None` while they may.
+    closed: Option<String>,
+}
+
+/// The permit for one local delete, or for one VM's deletes from storage. Dropped without [`Permit::confirm`] it leaves the
+/// gate as it was: the next local delete goes alone.
+#[derive(Debug)]
+pub(in super::super) struct Permit<'g> {
+    gate: &'g Gate,
+    vm: VmId,
+    kind: ActionKind,
+    is_alone: bool,
+}
+
+/// While this is held, no other delete is sent.
+#[derive(Debug)]
+pub(in super::super) struct Hold<'g>(&'g Gate);
+
+impl Gate {
+    /// Takes the VMs with a local delete that is due from the start, each with its cost in the worst case. Each of them must
+    /// come to the gate, or withdraw, without waiting for anything else.
+    pub(in super::super) fn new(first: BTreeSet<(CascadeCost, VmId)>) -> Self {
+        Self { state: Mutex::new(State { first, ..State::default() }), changed: Notify::new() }
+    }
+
+    /// Waits until a VM's delete may be sent; an error is the reason why no more may.
+    pub(in super::super) async fn enter(&self, vm: VmId, kind: ActionKind) -> Result<Permit<'_>, String> {
+        self.wait_until(|state| {
+            let is_alone = kind == ActionKind::DeleteLocal && !state.is_proven;
+            let may_enter = state.holds == 0
+                && state.permits < AT_A_TIME
+                && match kind {
+                    ActionKind::DeleteCloud => !state.is_pruning,
+                    _ if is_alone => {
+                        !state.is_alone && state.first.first().is_none_or(|(_, first)| *first == vm)
+                    }
+                    _ => true,
+                };
+            may_enter.then(|| {
+                state.permits += 1;
+                state.is_alone |= is_alone;
+                state.is_pruning |= kind == ActionKind::DeleteCloud;
+                Permit { gate: self, vm, kind, is_alone }
+            })
+        })
+        .await
+    }
+
+    /// Takes a VM out that has tried its local deletes, or will not: the others no longer wait for it.
+    pub(in super::super) fn withdraw(&self, vm: VmId) {
+        self.state().first.retain(|(_, waiting)| *waiting != vm);
+        self.changed.notify_waiters();
+    }
+
+    /// Closes the gate: no further delete is sent in this run. The first reason stays.
+    pub(in super::super) fn close(&self, reason: String) {
+        self.state().closed.get_or_insert(reason);
+        self.changed.notify_waiters();
+    }
+
+    /// Returns the reason for which no further delete is sent.
+    pub(in super::super) fn closed(&self) -> Option<String> {
+        self.state().closed.clone()
+    }
+
+    /// Marks the effect of a delete as unknown: no other is sent while the result exists.
+    pub(in super::super) fn hold(&self) -> Hold<'_> {
+        self.state().holds += 1;
+        Hold(self)
+    }
+
+    /// Waits until `ask` gets an answer from the state, or the gate is closed.
+    async fn wait_until<T>(&self, mut ask: impl FnMut(&mut State) -> Option<T>) -> Result<T, String> {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // From here on no change is missed, even before the first wait.
+            changed.as_mut().enable();
+            {
+                let mut state = self.state();
+                if let Some(reason) = &state.closed {
+                    return Err(reason.clone());
+                }
+                if let Some(answer) = ask(&mut state) {
+                    return Ok(answer);
+                }
+            }
+            changed.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // It is changed in single steps, so it is consistent even after a panic elsewhere.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit<'_> {
+    /// Returns what the permit is for.
+    pub(in super::super) fn kind(&self) -> ActionKind {
+        self.kind
+    }
+
+    /// Waits until no delete has an unknown effect; an error is the reason why no more may be sent, since another one may
+    /// have gone wrong after this permit was given.
+    pub(in super::super) async fn wait_for_others(&self) -> Result<(), String> {
+        self.gate.wait_until(|state| (state.holds == 0).then_some(())).await
+    }
+
+    /// Marks a delete that FiFo has accepted as done, with no other effect. After a local one others may be sent beside it.
+    pub(in super::super) fn confirm(&self) {
+        self.gate.state().is_proven |= self.kind == ActionKind::DeleteLocal;
+        self.gate.changed.notify_waiters();
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        {
+            let mut state = self.gate.state();
+            state.permits -= 1;
+            state.is_alone &= !self.is_alone;
+            state.is_pruning &= self.kind != ActionKind::DeleteCloud;
+        }
+        if self.is_alone {
+            self.gate.withdraw(self.vm);
+        }
+        self.gate.changed.notify_waiters();
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.0.state().holds -= 1;
+        self.0.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::BackupId;
+    use ActionKind::{DeleteCloud, DeleteLocal};
+    use futures::FutureExt as _;
+
+    fn vm(n: u128) -> VmId {
+        VmId::new(uuid::Uuid::from_u128(n))
+    }
+
+    fn cost(restorable: usize) -> CascadeCost {
+        let backup = BackupId::new(uuid::Uuid::nil());
+        CascadeCost { restorable, descendants: 0, taken: None, backup }
+    }
+
+    fn enter(gate: &Gate, n: u128, kind: ActionKind) -> Option<Permit<'_>> {
+        gate.enter(vm(n), kind).now_or_never().map(Result::unwrap)
+    }
+
+    #[test]
+    fn the_first_local_delete_goes_alone_until_it_is_confirmed() {
+        let gate = Gate::default();
+        let first = enter(&gate, 1, DeleteLocal).unwrap();
+        assert!(enter(&gate, 2, DeleteLocal).is_none());
+        drop(first);
+        let again_first = enter(&gate, 2, DeleteLocal).unwrap();
+        assert!(enter(&gate, 1, DeleteLocal).is_none());
+        again_first.confirm();
+        let (_one, two) = (enter(&gate, 1, DeleteLocal).unwrap(), enter(&gate, 3, DeleteLocal).unwrap());
+        gate.close("why".to_owned());
+        assert_eq!(two.wait_for_others().now_or_never(), Some(Err("why".to_owned())));
+        assert_eq!(gate.enter(vm(4), DeleteLocal).now_or_never().unwrap().unwrap_err(), "why");
+    }
+
+    #[test]
+    fn the_cheapest_goes_first_and_when_it_fails_the_next_cheapest() {
+        let gate = Gate::new(BTreeSet::from([(cost(3), vm(1)), (cost(1), vm(2)), (cost(2), vm(3))]));
+        assert!(enter(&gate, 1, DeleteLocal).is_none());
+        assert!(enter(&gate, 4, DeleteLocal).is_none(), "one of which nothing was known");
+        drop(enter(&gate, 2, DeleteLocal).unwrap());
+        assert!(enter(&gate, 1, DeleteLocal).is_none());
+        gate.withdraw(vm(3));
+        drop(enter(&gate, 1, DeleteLocal).unwrap());
+        assert!(enter(&gate, 4, DeleteLocal).is_some(), "none is left that is known");
+    }
+
+    #[test]
+    fn a_delete_from_storage_goes_beside_but_proves_nothing_for_local_ones() {
+        let gate = Gate::default();
+        let prune = enter(&gate, 1, DeleteCloud).unwrap();
+        assert!(enter(&gate, 2, DeleteCloud).is_none(), "one VM at a time");
+        prune.confirm();
+        let first = enter(&gate, 2, DeleteLocal).unwrap();
+        assert!(enter(&gate, 3, DeleteLocal).is_none());
+        drop((prune, first));
+        assert!(enter(&gate, 2, DeleteCloud).is_some());
+    }
+
+    #[test]
+    fn nothing_is_sent_while_it_is_not_known_what_another_did() {
+        let gate = Gate::default();
+        enter(&gate, 1, DeleteLocal).unwrap().confirm();
+        let (_one, two) = (enter(&gate, 1, DeleteLocal).unwrap(), enter(&gate, 2, DeleteLocal).unwrap());
+        let hold = gate.hold();
+        assert!(enter(&gate, 3, DeleteLocal).is_none() && enter(&gate, 3, DeleteCloud).is_none());
+        assert!(two.wait_for_others().now_or_never().is_none());
+        drop(hold);
+        assert_eq!(two.wait_for_others().now_or_never(), Some(Ok(())));
+    }
+}
