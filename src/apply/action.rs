@@ -44,7 +44,8 @@ pub enum ActionRef {
 }
 
 /// The kinds of action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ActionKind {
     /// A backup is created.
     Create,
@@ -55,14 +56,21 @@ pub enum ActionKind {
 }
 
 /// The kinds of delete.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeleteKind {
     /// A snapshot is deleted on the hypervisor, and the stored copy stays.
-    #[default]
     DeleteLocal,
     /// A backup is deleted from storage.
     DeleteCloud,
+}
+
+impl From<DeleteKind> for ActionKind {
+    fn from(kind: DeleteKind) -> Self {
+        match kind {
+            DeleteKind::DeleteLocal => Self::DeleteLocal,
+            DeleteKind::DeleteCloud => Self::DeleteCloud,
+        }
+    }
 }
 
 impl From<&Action> for ActionKind {

@@ -5,8 +5,9 @@ use super::canary::DeleteGate;
 use super::event::EventKind;
 use super::executor::Executor;
 use super::reader::VmReader;
-use super::report::{ActionReport, CascadeAlarm, RunReport, VmReport};
+use super::report::{ActionReport, RunReport, VmReport};
 use super::slots::{Slot, Slots};
+use super::state::Alarm;
 use super::step::{CloseReason, HandOverCause, StorageClose};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -33,7 +34,7 @@ pub(super) struct RunContext<'a> {
     /// Whether the deadline is the reason for that.
     pub(super) is_past_deadline: AtomicBool,
     pub(super) reports: Mutex<Vec<VmReport>>,
-    pub(super) alarms: Mutex<Vec<CascadeAlarm>>,
+    pub(super) alarms: Mutex<Vec<Alarm>>,
     /// Cancelled by a signal and by the first alarm: nothing new is started then. The results of what was sent are still
     /// looked for.
     pub(super) stop: CancellationToken,
@@ -98,14 +99,9 @@ impl RunContext<'_> {
     }
 
     /// Reports that backups have vanished, and starts nothing new.
-    pub(super) fn raise_alarm(&self, alarm: CascadeAlarm) {
+    pub(super) fn raise_alarm(&self, alarm: Alarm) {
         self.gate.close(CloseReason::Vanished);
-        self.emit(EventKind::CascadeAlarm {
-            at: alarm.at.clone(),
-            after: alarm.after,
-            backup: alarm.backup,
-            gone: alarm.gone.clone(),
-        });
+        self.emit(EventKind::CascadeAlarm(alarm.clone()));
         self.alarms.lock().unwrap_or_else(PoisonError::into_inner).push(alarm);
         self.stop.cancel();
     }

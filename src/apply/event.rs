@@ -1,6 +1,7 @@
 //! Events of a run, as data: journal, progress display and JSON stream are views of them.
 
-use super::action::{ActionOutcome, ActionRef, DeleteKind, RunCounts, VmRef};
+use super::action::{ActionOutcome, ActionRef, RunCounts, VmRef};
+use super::state::Alarm;
 use crate::inventory::BackupId;
 use chrono::{DateTime, Utc};
 use schemars::generate::SchemaSettings;
@@ -101,18 +102,9 @@ pub enum EventKind {
         /// The whole warning, for people.
         message: String,
     },
-    /// Backups have vanished after a delete, and were to stay: nothing new is started.
-    CascadeAlarm {
-        /// Where.
-        #[serde(flatten)]
-        at: VmRef,
-        /// The kind of delete.
-        after: DeleteKind,
-        /// The backup that it names.
-        backup: BackupId,
-        /// The backups that are gone; after a local delete including that one if it is.
-        gone: Vec<BackupId>,
-    },
+    /// A safety stop is set: backups have vanished after a delete and were to stay, or the body of a create was lost on the
+    /// way. Nothing new is started.
+    CascadeAlarm(Alarm),
     /// The run has ended.
     Finished {
         /// The counts of its actions.
@@ -174,6 +166,7 @@ pub trait Observer: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::action::ActionKind;
     use crate::inventory::VmId;
     use serde_json::Value;
     use uuid::Uuid;
@@ -186,6 +179,7 @@ mod tests {
         let at = VmRef { vm: VmId::new(Uuid::from_u128(1)), alias: "web-1".to_owned() };
         let backup = BackupId::new(Uuid::from_u128(2));
         let (tier, message) = ("daily".to_owned(), "done".to_owned());
+        let time = "2026-11-22T01:00:00Z".parse().unwrap();
         let create = ActionRef::Create { tier: tier.clone(), parent: None, backup: Some(backup) };
         let delete = ActionRef::DeleteLocal { tier: tier.clone(), backup: Some(backup) };
         let delete_for_good = ActionRef::DeleteCloud { tier: tier.clone(), backup };
@@ -246,18 +240,18 @@ mod tests {
             },
             EventKind::Warning { at: None, message: message.clone() },
             EventKind::Warning { at: Some(at.clone()), message },
-            EventKind::CascadeAlarm {
-                at: at.clone(),
-                after: DeleteKind::DeleteLocal,
+            EventKind::CascadeAlarm(Alarm::vanished(
+                time,
+                &at,
+                ActionKind::DeleteLocal,
                 backup,
-                gone: vec![backup],
-            },
-            EventKind::CascadeAlarm { at, after: DeleteKind::DeleteCloud, backup, gone: vec![backup] },
+                vec![backup],
+            )),
+            EventKind::CascadeAlarm(Alarm::body_lost(time, &at, backup)),
             EventKind::Finished { tally: RunCounts::default() },
         ];
         let mut seen = std::collections::BTreeSet::new();
         for what in events {
-            let time = "2026-11-22T01:00:00Z".parse().unwrap();
             let mut json: Value = serde_json::to_value(Event { time, what }).unwrap();
             assert!(validator.is_valid(&json), "{json:#}");
             seen.insert(json["event"].to_string());

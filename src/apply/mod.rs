@@ -9,8 +9,7 @@
 //! the record is gone; all of a run go one after the other. A backup that has vanished and was to stay stops everything
 //! (`delete_effect`, `cascade_guard`). How an action ends is data (`step`).
 //!
-//! Only an alarm is remembered from run to run, by the [`Latch`]: FiFo is the record. The [`Journal`] is for people, the
-//! operating system holds the [`Lock`].
+//! What a run leaves in the state folder is in `state`.
 
 mod action;
 mod background;
@@ -24,16 +23,14 @@ mod delete_effect;
 mod event;
 mod executor;
 mod expendable;
-mod journal;
-mod latch;
 mod local_delete;
-mod lock;
 mod progress;
 mod reader;
 mod report;
 mod run;
 mod search;
 mod slots;
+mod state;
 mod step;
 mod stuck;
 mod timing;
@@ -48,12 +45,13 @@ pub use action::{ActionKind, ActionOutcome, ActionRef, DeleteKind, RunCounts, Vm
 pub use background::has_upload;
 pub use event::{Event, EventKind, Observer, SlotHolder, SlotUse, Waiting, schema};
 pub use executor::{Clock, Executor, ExecutorSettings};
-pub use journal::Journal;
-pub use latch::{Latch, LatchedAlarm, SafetyStop};
-pub use lock::{Holder, Lock, LockError};
 pub use progress::ProgressTracker;
-pub use report::{ActionReport, CascadeAlarm, RunReport, VmReport};
+pub use report::{ActionReport, RunReport, VmReport};
 pub use run::WITNESSES;
+pub(crate) use state::open_state_file;
+pub use state::{
+    Alarm, DeleteNote, Holder, InFlight, Journal, LeftBehind, Lock, LockError, SafetyStop, StopFile,
+};
 pub(crate) use step::{
     BackupFault, CloseReason, DropReason, FailureReason, HandOverCause, HandOverReason, InterruptReason,
     KeepReason, MissingFact, MovingUpload, StepError, StepSuccess, StorageClose, SuccessKind, UnclearAnswer,

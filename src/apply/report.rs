@@ -1,16 +1,15 @@
 //! The report of a run: the outcome of each action, and alarms.
 
-use super::action::{ActionKind, ActionOutcome, DeleteKind, RunCounts, VmRef};
-use crate::inventory::BackupId;
+use super::action::{ActionKind, ActionOutcome, RunCounts, VmRef};
+use super::state::Alarm;
 
 /// The result of a whole run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunReport {
     /// The VMs that something was to be done to, in the order of the plan.
     pub vms: Vec<VmReport>,
-    /// Each delete after which backups had vanished that were to stay. After the first one nothing new was started; others may have
-    /// been in progress.
-    pub alarms: Vec<CascadeAlarm>,
+    /// The alarms. After the first one nothing new was started; other actions may have been in progress.
+    pub alarms: Vec<Alarm>,
     /// Whether a signal ended the run.
     pub interrupted: bool,
 }
@@ -33,19 +32,6 @@ pub struct ActionReport {
     pub ending: ActionOutcome,
     /// The whole outcome, for people.
     pub message: String,
-}
-
-/// Backups that vanished after a delete was sent, and were to stay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CascadeAlarm {
-    /// The VM.
-    pub at: VmRef,
-    /// The kind of delete.
-    pub after: DeleteKind,
-    /// The backup that it names.
-    pub backup: BackupId,
-    /// The vanished backups.
-    pub gone: Vec<BackupId>,
 }
 
 impl RunReport {

@@ -1,7 +1,7 @@
 //! How an action ends, as data. The sentences are in `render::words::steps`.
 
 use super::action::{ActionKind, ActionOutcome};
-use super::report::CascadeAlarm;
+use super::state::Alarm;
 use crate::inventory::{BackupId, MissingFileInfo, RecordedState};
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use http::StatusCode;
@@ -62,7 +62,7 @@ pub(crate) enum StepError {
     /// The run is ending.
     Interrupted(InterruptReason),
     /// Backups have vanished that were to stay.
-    Alarm(CascadeAlarm),
+    Alarm(Alarm),
 }
 
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use super::action::{ActionRef, DeleteKind, VmRef};
 use super::cascade_guard::CascadeGuard;
 use super::context::RunContext;
 use super::reader::{ReadError, VmReading};
-use super::report::CascadeAlarm;
+use super::state::Alarm;
 use super::step::{DropReason, FailureReason, HandOverReason, InterruptReason, StepError};
 use crate::fifo::with_causes;
 use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
@@ -169,7 +169,8 @@ impl<'a> VmWorker<'a> {
         }
         let Some((after, backup)) = guard.culprit(&gone) else { return Ok(Ok(vm)) };
         guard.forget(&gone);
-        let alarm = CascadeAlarm { at: self.at.clone(), after, backup, gone: gone.into_iter().collect() };
+        let (time, gone) = (self.context.executor.clock.now(), gone.into_iter().collect());
+        let alarm = Alarm::vanished(time, &self.at, after.into(), backup, gone);
         self.context.raise_alarm(alarm.clone());
         Err(StepError::Alarm(alarm))
     }

@@ -1,4 +1,4 @@
-//! The sequence of one run, the same for `apply` and `reconcile`: lock, latch, plan, show, execute.
+//! The sequence of one run, the same for `apply` and `reconcile`: lock, safety stop, plan, show, execute.
 
 use super::agree;
 use super::connection::{Connection, PendingConnection};
@@ -8,10 +8,10 @@ use super::error::{CliError, Kind};
 use super::execute::{self, Execution, ExecutionRequest, RunRequest};
 use super::exit::Outcome;
 use super::interrupt::Interrupt;
-use super::latch;
 use super::output_queue;
 use super::planning::{self, KeptVms, Planned, Wanted};
-use crate::apply::{Latch, VmRef};
+use super::safety_stop;
+use crate::apply::{StopFile, VmRef};
 use crate::plan::{
     Action, ConfirmedPlan, MassPrune, Plan, SavedPlan, SkipReason, VmPlan, confirm, without_cloud_deletes,
 };
@@ -82,20 +82,20 @@ pub(super) async fn run(
     if let Some(approved) = &approved {
         approved.refuse_other_endpoint(&name)?;
     }
-    let latch = latch::of(context, &name)?;
+    let stop_file = safety_stop::of(context, &name)?;
     let mut sequence = RunSequence { request, context, monitor, summary, mass_prune: None };
     let shown;
     let (fifo, approved) = match approved {
         Some(approved) => (Contact::Pending(fifo), approved),
         None => {
-            latch::refuse_if_set(&latch)?;
+            safety_stop::refuse_if_set(&stop_file)?;
             let (fifo, plan) = sequence.ask(fifo).await?;
             shown = plan;
             (Contact::Open(fifo), Approved::Shown(&shown))
         }
     };
     let _lock = execute::lock(context, &name, request.command)?;
-    latch::refuse_if_set(&latch)?;
+    safety_stop::refuse_if_set(&stop_file)?;
     let fifo = fifo.open(context, request).await?;
     sequence.monitor.begin();
     let planned = tokio::select! {
@@ -109,7 +109,7 @@ pub(super) async fn run(
     let mass_prune = sequence.judged(&work.vms, &planned);
     approved.show(context, &planned, &mut work, mass_prune.as_ref());
     sequence.mass_prune = mass_prune.or(sequence.mass_prune);
-    sequence.execute(fifo, latch, planned, work).await
+    sequence.execute(fifo, stop_file, planned, work).await
 }
 
 impl RunSequence<'_, '_> {
@@ -147,14 +147,14 @@ impl RunSequence<'_, '_> {
     async fn execute(
         self,
         fifo: Connection,
-        latch: Latch,
+        stop_file: StopFile,
         planned: Planned,
         work: ConfirmedPlan,
     ) -> Result<Outcome, CliError> {
         let interrupt = self.request.interrupt.map_or_else(Interrupt::listen, |it| Ok(it.clone()))?;
         // Once more right before anything is done: the file may have been put there by hand.
-        latch::refuse_if_set(&latch)?;
-        self.monitor.arm_latch(latch);
+        safety_stop::refuse_if_set(&stop_file)?;
+        self.monitor.arm(stop_file);
         let execution = Execution::begin(self.context, &interrupt, self.monitor)?;
         for skipped in &work.skipped {
             let at = skipped.vm.map(|vm| VmRef { vm, alias: skipped.alias.clone() });

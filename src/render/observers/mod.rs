@@ -6,7 +6,7 @@ use super::cells::wrapped;
 use super::text::{Detail, TextOptions};
 use super::visible;
 use crate::apply::{
-    ActionKind, ActionOutcome, ActionRef, DeleteKind, Event, EventKind, Observer, RunCounts, VmRef, Waiting,
+    ActionKind, ActionOutcome, ActionRef, Event, EventKind, Observer, RunCounts, VmRef, Waiting,
 };
 use crate::inventory::VmId;
 use anstyle::Style;
@@ -254,18 +254,9 @@ impl Observer for TextObserver {
             EventKind::Warning { message, .. } => self.above_bars(|| {
                 self.line(self.terminals.err, &mut state.err, &format!("warning: {}", visible(message)));
             }),
-            EventKind::CascadeAlarm { at, after, backup, gone } => {
-                let alarm = self.options.styles.alarm;
-                let gone: Vec<String> = gone.iter().map(ToString::to_string).collect();
-                let (alias, gone) = (visible(&at.alias), gone.join(", "));
-                let delete = match after {
-                    DeleteKind::DeleteLocal => "local delete",
-                    DeleteKind::DeleteCloud => "delete from storage",
-                };
-                let line = format!(
-                    "{alarm}CASCADE ALARM{alarm:#}: after the {delete} of {backup} these backups of {alias} are \
-                     gone: {gone}"
-                );
+            EventKind::CascadeAlarm(alarm) => {
+                let style = self.options.styles.alarm;
+                let line = format!("{style}SAFETY STOP{style:#}: {}", visible(&alarm.to_string()));
                 self.above_bars(|| self.line(self.terminals.err, &mut state.err, &line));
             }
             EventKind::Finished { tally } => self.finish(state, tally),

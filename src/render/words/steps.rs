@@ -2,9 +2,9 @@
 
 use super::notes::missing_file_info_text;
 use crate::apply::{
-    ActionKind, BackupFault, CascadeAlarm, CloseReason, DeleteKind, DropReason, FailureReason, HandOverCause,
-    HandOverReason, InterruptReason, KeepReason, MissingFact, MovingUpload, StepError, StepSuccess,
-    StorageClose, SuccessKind, UnclearAnswer, UnverifiedReason, UploadChange, WriteFailure, WriteState,
+    ActionKind, BackupFault, CloseReason, DropReason, FailureReason, HandOverCause, HandOverReason,
+    InterruptReason, KeepReason, MissingFact, MovingUpload, StepError, StepSuccess, StorageClose,
+    SuccessKind, UnclearAnswer, UnverifiedReason, UploadChange, WriteFailure, WriteState,
 };
 use crate::plan::bytes_text;
 use crate::policy::{duration_text, minute_text};
@@ -392,32 +392,6 @@ impl Display for InterruptReason {
             }
             Self::AwaitsCreate => f.write_str(AWAITS_CREATE),
         }
-    }
-}
-
-impl Display for CascadeAlarm {
-    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let gone: Vec<String> = self.gone.iter().map(ToString::to_string).collect();
-        let (delete, cause) = match self.after {
-            DeleteKind::DeleteLocal => (
-                "local delete",
-                "a proxy between here and FiFo may be dropping the bodies of DELETE requests",
-            ),
-            DeleteKind::DeleteCloud => (
-                "delete from storage",
-                "FiFo, or something between here and FiFo, may be deleting more than it is asked to, or somebody else \
-                 deletes backups of this VM",
-            ),
-        };
-        write!(
-            f,
-            "backups have vanished after the {delete} of backup {} of VM {} ({}): {}; {cause}: find the cause before the \
-             next run",
-            self.backup,
-            self.at.alias,
-            self.at.vm,
-            gone.join(", ")
-        )
     }
 }
 

@@ -180,19 +180,6 @@ fn a_delete_from_storage_says_what_became_of_the_backup() {
 }
 
 #[test]
-fn an_alarm_says_which_kind_of_delete_it_was() {
-    let backup = BackupId::new(Uuid::nil());
-    let at = crate::apply::VmRef { vm: crate::inventory::VmId::new(Uuid::nil()), alias: "web".to_owned() };
-    for (after, text) in [
-        (DeleteKind::DeleteLocal, "after the local delete of"),
-        (DeleteKind::DeleteCloud, "after the delete from storage of"),
-    ] {
-        let alarm = CascadeAlarm { at: at.clone(), after, backup, gone: vec![backup] };
-        assert!(alarm.to_string().contains(text), "{alarm}");
-    }
-}
-
-#[test]
 fn a_backup_is_reported_with_its_size_or_what_is_wrong_with_it() {
     let backup = BackupId::new(Uuid::nil());
     let complete = |bytes, lacks| StepSuccess { backup, kind: SuccessKind::Complete { bytes, lacks } };

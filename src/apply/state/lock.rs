@@ -1,8 +1,8 @@
 //! One run at a time for each machine and endpoint.
 
+use super::file::{self, endpoint_digest};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -73,12 +73,14 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// [`LockError::Held`] when another run holds it, [`LockError::Io`] when the file cannot be made or locked.
+    /// [`LockError::Held`] when another run holds it, [`LockError::Io`] when the file cannot be made or locked, or is a
+    /// symbolic link.
     pub fn take(folder: &Path, endpoint: &str, holder: &Holder) -> Result<Self, LockError> {
         let path = Self::path(folder, endpoint);
         let io = |source| LockError::Io { path: path.clone(), source };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = file::open(&mut options, &path).map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -95,13 +97,6 @@ impl Lock {
         }
         Ok(Self { _file: file })
     }
-}
-
-/// Returns the part of a file's name that differs from endpoint to endpoint.
-pub(super) fn endpoint_digest(endpoint: &str) -> String {
-    let mut digest = hex::encode(Sha256::digest(endpoint));
-    digest.truncate(16);
-    digest
 }
 
 fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
@@ -137,5 +132,23 @@ mod tests {
     fn a_folder_that_is_not_there_is_named() {
         let error = Lock::take(Path::new("/nonexistent/folder"), "x", &holder()).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/folder/run-"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_that_is_a_link_is_an_error_that_names_it_and_its_target_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (other, path) = (folder.path().join("other"), Lock::path(folder.path(), "x"));
+        std::fs::write(&other, "untouched").unwrap();
+        for target in ["other", "not-there"] {
+            std::os::unix::fs::symlink(target, &path).unwrap();
+            let error = Lock::take(folder.path(), "x", &holder()).unwrap_err();
+            let why = std::error::Error::source(&error).unwrap().to_string();
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+            assert_eq!(why, "it is a symbolic link, which is not followed");
+            std::fs::remove_file(&path).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "untouched");
+        assert!(!folder.path().join("not-there").exists());
     }
 }

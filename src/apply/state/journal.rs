@@ -1,6 +1,7 @@
 //! The journal: every action and its outcome, one JSON object a line. It is for people; nothing ever reads it back.
 
-use super::event::{Event, EventKind, Observer};
+use super::file;
+use crate::apply::event::{Event, EventKind, Observer};
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -39,13 +40,11 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened for reading and writing.
+    /// When the file cannot be opened for reading and writing, or is a symbolic link.
     pub fn open(path: &Path, run: Uuid) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path)?;
+        let mut file = file::open(&mut options, path)?;
         let mut last = [b'\n'];
         if file.metadata()?.len() > 0 {
             file.seek(SeekFrom::End(-1))?;
@@ -112,13 +111,18 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn only_its_owner_may_read_it() {
+    fn only_its_owner_may_read_it_and_no_link_is_followed() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.jsonl");
         Journal::open(&path, Uuid::nil()).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let error = Journal::open(&link, Uuid::nil()).unwrap_err();
+        assert!(error.to_string().contains("it is a symbolic link"), "{error}");
     }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn of_the_lines_that_cannot_be_written_the_first_is_logged() {

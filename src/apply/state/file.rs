@@ -1,0 +1,180 @@
+//! How files of the state folder are named, opened, written and removed.
+//!
+//! None is opened through a symbolic link: whoever may write to the folder must not choose which other file is overwritten.
+
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Returns the part of a file's name that differs from endpoint to endpoint.
+pub(super) fn endpoint_digest(endpoint: &str) -> String {
+    let mut digest = hex::encode(Sha256::digest(endpoint));
+    digest.truncate(16);
+    digest
+}
+
+/// Opens a file as `options` say, without following a link and without waiting for the other end of a pipe. A file that
+/// this makes is readable by its owner only.
+///
+/// # Errors
+///
+/// The path is a symbolic link, or the file cannot be opened. The path is not in the error.
+pub(crate) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    }
+    #[cfg(not(unix))]
+    refuse_link(path)?;
+    // Systems have different codes for it.
+    options.open(path).map_err(|error| refuse_link(path).err().unwrap_or(error))
+}
+
+fn refuse_link(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => {
+            Err(io::Error::other("it is a symbolic link, which is not followed"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says whether there is anything at a path, a link that leads nowhere included.
+///
+/// # Errors
+///
+/// It cannot be looked up.
+pub(super) fn is_there(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a file; `None` only where there is certainly nothing at its path.
+///
+/// # Errors
+///
+/// It is no regular file, is empty, or cannot be read.
+pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    if !is_there(path)? {
+        return Ok(None);
+    }
+    let mut file = open(OpenOptions::new().read(true), path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    if bytes.is_empty() {
+        return Err(io::Error::other("it is empty"));
+    }
+    Ok(Some(bytes))
+}
+
+/// Returns where a file is written before it is renamed to its path.
+pub(super) fn draft_of(path: &Path) -> PathBuf {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
+    draft.into()
+}
+
+/// Writes a file in place of whatever file has its path. When this returns, all of it is on disk.
+///
+/// # Errors
+///
+/// It could not be written whole. What there was stays, and so may a part at the path of its draft.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = draft_of(path);
+    let mut file = open(OpenOptions::new().write(true).create(true).truncate(true), &draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    sync_folder(path)
+}
+
+/// Removes files, as far as they are there, in this order. When this returns, that is on disk.
+///
+/// # Errors
+///
+/// One could not be removed; those after it stay.
+pub(super) fn remove(paths: &[PathBuf]) -> io::Result<()> {
+    for path in paths {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(named(path, &error)),
+            _ => {}
+        }
+    }
+    match paths.last() {
+        Some(path) if path.parent().is_some_and(Path::exists) => sync_folder(path),
+        _ => Ok(()),
+    }
+}
+
+/// Brings the names in a file's folder to disk. Windows opens no folder, and needs none.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Puts a path before an error.
+pub(super) fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn what_is_written_is_whole_or_what_there_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write_whole(&path, b"one").unwrap();
+        write_whole(&path, b"two").unwrap();
+        assert_eq!(read(&path).unwrap().unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!is_there(&draft_of(&path)).unwrap());
+
+        let other = folder.path().join("other");
+        fs::write(&other, "untouched").unwrap();
+        symlink(&other, draft_of(&path)).unwrap();
+        assert!(write_whole(&path, b"three").unwrap_err().to_string().contains("symbolic link"));
+        fs::remove_file(draft_of(&path)).unwrap();
+        fs::create_dir(draft_of(&path)).unwrap();
+        write_whole(&path, b"three").unwrap_err();
+        assert_eq!(read(&path).unwrap().unwrap(), b"two");
+        assert_eq!(fs::read_to_string(&other).unwrap(), "untouched");
+    }
+
+    #[test]
+    fn only_a_path_at_which_nothing_is_counts_as_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name| folder.path().join(name);
+        fs::write(path("empty"), "").unwrap();
+        fs::write(path("file"), "text").unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        symlink(path("file"), path("link")).unwrap();
+        symlink("nowhere", path("dangling")).unwrap();
+        let _socket = UnixListener::bind(path("socket")).unwrap();
+        assert!(read(&path("missing")).unwrap().is_none());
+        for (name, why) in [
+            ("empty", "it is empty"),
+            ("folder", "it is not a regular file"),
+            ("link", "it is a symbolic link"),
+            ("dangling", "it is a symbolic link"),
+            ("socket", "os error"),
+            ("file/below", "Not a directory"),
+        ] {
+            let error = read(&path(name)).unwrap_err().to_string();
+            assert!(error.contains(why), "{name}: {error}");
+        }
+    }
+}
