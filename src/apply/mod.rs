@@ -26,6 +26,7 @@ pub use outcome::{
     ActionKind, ActionOutcome, ActionRef, ActionReport, RunCounts, RunReport, VmRef, VmReport,
 };
 pub use run::WITNESSES;
+pub(crate) use state::open_state_file;
 pub use state::{
     Alarm, DeleteNote, Holder, InFlight, Journal, LeftBehind, Lock, LockError, SafetyStop, StopFile,
 };

@@ -71,7 +71,11 @@ impl Timing {
     /// Returns the pause before the next look at an upload of some age.
     pub(super) fn look_after(&self, age: Duration) -> Duration {
         const MIN: Duration = Duration::from_millis(250);
-        if age < self.look_first { self.look_first } else { (age / self.look_share).max(MIN).min(self.pause_max) }
+        if age < self.look_first {
+            self.look_first
+        } else {
+            (age / self.look_share).max(MIN).min(self.pause_max)
+        }
     }
 }
 
@@ -98,7 +102,8 @@ mod tests {
     #[test]
     fn the_end_of_an_upload_is_noticed_a_twentieth_of_its_age_late() {
         let timing = Timing::default();
-        for (age_ms, pause_ms) in [(0, 500), (500, 250), (10_000, 500), (100_000, 5_000), (7_200_000, 30_000)] {
+        for (age_ms, pause_ms) in [(0, 500), (500, 250), (10_000, 500), (100_000, 5_000), (7_200_000, 30_000)]
+        {
             let (age, pause) = (Duration::from_millis(age_ms), Duration::from_millis(pause_ms));
             assert_eq!(timing.look_after(age), pause, "{age:?}");
         }

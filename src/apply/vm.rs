@@ -126,9 +126,10 @@ impl Known {
     fn fits(&self, vm: &Vm) -> bool {
         self.ids.iter().all(|&id| vm.backups.contains(id))
             && !self.gone.iter().any(|&id| vm.backups.contains(id))
-            && self.completed.iter().all(|&id| {
-                vm.backups.get(id).is_some_and(|backup| backup.state == RecordedState::Completed)
-            })
+            && self
+                .completed
+                .iter()
+                .all(|&id| vm.backups.get(id).is_some_and(|backup| backup.state == RecordedState::Completed))
     }
 
     /// Takes over what a list shows that is never old.
@@ -256,7 +257,9 @@ impl<'a> VmRun<'a> {
         {
             // What a cascade would cost, the new backup counted.
             let costs = CascadeCosts::new(&seen.vm, policy, self.now_by(seen));
-            locals.sort_by_cached_key(|action| action.as_local_delete().and_then(|it| it.backup).map(|id| costs.of(id)));
+            locals.sort_by_cached_key(|action| {
+                action.as_local_delete().and_then(|it| it.backup).map(|id| costs.of(id))
+            });
         }
         if let Some(local) = locals.first() {
             return Some((*local).clone());
@@ -460,7 +463,10 @@ impl<'a> VmRun<'a> {
         }
         let target = Target::of(action);
         if self.attempt.as_ref().is_some_and(|attempt| Target::of(&attempt.action) != target) {
-            self.end_attempt(Ended::left("not_wanted", "in its present state the VM does not need it".to_owned()));
+            self.end_attempt(Ended::left(
+                "not_wanted",
+                "in its present state the VM does not need it".to_owned(),
+            ));
         }
     }
 
@@ -494,10 +500,16 @@ impl<'a> VmRun<'a> {
         match kind {
             ActionKind::Create => {
                 self.slot = None;
-                self.create = if ended.is_done() { LastCreate::Completed } else { LastCreate::Incomplete(ended.outcome) };
+                self.create = if ended.is_done() {
+                    LastCreate::Completed
+                } else {
+                    LastCreate::Incomplete(ended.outcome)
+                };
                 // An upload that failed is on record, and the next decision takes it into account. Anything else is not.
-                self.has_ended |= !ended.is_done() && !ended.code.starts_with("upload_") && ended.code != "faulty";
-                self.has_ended |= matches!(ended.outcome, ActionOutcome::HandedOver | ActionOutcome::Interrupted);
+                self.has_ended |=
+                    !ended.is_done() && !ended.code.starts_with("upload_") && ended.code != "faulty";
+                self.has_ended |=
+                    matches!(ended.outcome, ActionOutcome::HandedOver | ActionOutcome::Interrupted);
             }
             ActionKind::DeleteLocal | ActionKind::DeleteCloud if !ended.is_done() => {
                 self.permit = None;
@@ -551,14 +563,16 @@ impl<'a> VmRun<'a> {
                 continue;
             }
             let kind = ActionKind::from(action);
-            let waits = action.as_local_delete().is_some_and(|delete| delete.after_create) || action.is_cloud_delete();
+            let waits = action.as_local_delete().is_some_and(|delete| delete.after_create)
+                || action.is_cloud_delete();
             let ended = match (&self.create, self.run.is_over(kind, self.id)) {
                 (LastCreate::Incomplete(outcome), _) if waits => awaits_create(*outcome),
                 (_, Some(why)) if kind != ActionKind::Create => {
                     Ended::left("closed", format!("nothing was done: {why}; the next run does it"))
                 }
                 _ if self.over.contains(&kind) => {
-                    let text = "nothing was done: an earlier delete of this VM has failed; the next run does it";
+                    let text =
+                        "nothing was done: an earlier delete of this VM has failed; the next run does it";
                     Ended::left("earlier_failed", text.to_owned())
                 }
                 // A failure is said once a VM.
@@ -578,11 +592,17 @@ impl<'a> VmRun<'a> {
             Ended::interrupted("stopped", "nothing was done: the run ended before this step".to_owned())
         } else if let Some((backup, state)) = self.made_by_another(&seen.vm) {
             Ended::left("other_run", format!("made by another run: backup {backup} is {state}"))
-        } else if matches!(fresh.status, Status::Blocked | Status::Conflict | Status::Unprotected | Status::Fault) {
+        } else if matches!(
+            fresh.status,
+            Status::Blocked | Status::Conflict | Status::Unprotected | Status::Fault
+        ) {
             let text = "in its present state the VM cannot have it; the next run plans it again";
             Ended::dropped("not_possible", text.to_owned())
         } else {
-            Ended::left("not_wanted", "nothing was done: in its present state the VM does not need it".to_owned())
+            Ended::left(
+                "not_wanted",
+                "nothing was done: in its present state the VM does not need it".to_owned(),
+            )
         };
         self.end_attempt(ended)
     }
@@ -620,7 +640,8 @@ impl<'a> VmRun<'a> {
         };
         let ours = self.run.executor.clock.now();
         self.server_ahead = seen.server_date.map(|date| date - ours).or(self.server_ahead);
-        let is_without = self.attempt.as_ref().is_some_and(Attempt::is_without_condition) || seen.etag.is_none();
+        let is_without =
+            self.attempt.as_ref().is_some_and(Attempt::is_without_condition) || seen.etag.is_none();
         let seen = if is_without {
             self.read_in_list().await?
         } else if self.known.fits(&seen.vm) && (self.has_compared || self.is_as_planned(&seen.vm)) {
@@ -722,7 +743,10 @@ impl<'a> VmRun<'a> {
         if std::mem::take(&mut self.has_note)
             && let Err(error) = self.run.executor.notes.remove(self.id)
         {
-            self.run.warn(&self.at, format!("the note on a delete that is confirmed could not be removed: {error}"));
+            self.run.warn(
+                &self.at,
+                format!("the note on a delete that is confirmed could not be removed: {error}"),
+            );
         }
     }
 
@@ -753,7 +777,10 @@ impl<'a> VmRun<'a> {
     }
 
     /// Waits like [`VmRun::wait`], and returns also whether there was anything to wait for.
-    pub(super) async fn wait_noting<T>(&self, awaited: impl Future<Output = T>) -> Result<(T, bool), WaitError> {
+    pub(super) async fn wait_noting<T>(
+        &self,
+        awaited: impl Future<Output = T>,
+    ) -> Result<(T, bool), WaitError> {
         let mut awaited = pin!(awaited);
         match (&mut awaited).now_or_never() {
             Some(at_once) => Ok((at_once, false)),
@@ -797,4 +824,3 @@ fn awaits_create(outcome: ActionOutcome) -> Ended {
         _ => Ended { message: text, ..Ended::dropped("awaits_create", String::new()) },
     }
 }
-

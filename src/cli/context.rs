@@ -210,7 +210,7 @@ impl Context {
         }
     }
 
-    /// Returns the folder for lock, journal and latch, whether or not it is there.
+    /// Returns the folder for lock, journal and safety stop, whether or not it is there.
     ///
     /// # Errors
     ///

@@ -10,16 +10,17 @@ use super::interrupt::Interrupt;
 use super::output_queue;
 use super::planning;
 use crate::apply::{
-    Clock, Event, EventKind, Executor, ExecutorSettings, Holder, Journal, Lock, LockError, Observer,
-    ProgressTracker, RunReport, Timing, VmRef,
+    ActionKind, ActionOutcome, Approval, Clock, Event, EventKind, Executor, ExecutorSettings, Holder,
+    InFlight, Journal, Lock, LockError, Observer, ProgressTracker, RunReport, Timing, VmRef,
 };
 use crate::fifo::WriteClient;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, VmId};
 use crate::plan::{NoteCode, Plan, Status, VmPlan};
 use crate::policy::Policies;
 use crate::render::{JsonObserver, TextObserver};
 use crate::run::RunSummary;
 use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::io;
 use std::path::PathBuf;
@@ -105,6 +106,10 @@ pub(super) struct ExecutionRequest<'a> {
     pub(super) fifo: &'a Connection,
     /// The plan made now, with the problems that it could not solve.
     pub(super) plan: &'a Plan,
+    /// The VMs without a restorable backup as young as their policy wants it.
+    pub(super) too_old: &'a BTreeSet<VmId>,
+    /// Whether only what a plan lists is carried out.
+    pub(super) approval: Approval,
     /// The part of it to carry out.
     pub(super) vms: &'a [VmPlan],
 }
@@ -114,6 +119,7 @@ pub(super) struct Execution<'c> {
     context: &'c Context,
     observers: Observers,
     interrupt: Interrupt,
+    notes: InFlight,
 }
 
 impl<'c> Execution<'c> {
@@ -121,12 +127,15 @@ impl<'c> Execution<'c> {
     pub(super) fn begin(
         context: &'c Context,
         interrupt: &Interrupt,
+        endpoint: &str,
         monitor: &RunMonitor<'_>,
     ) -> Result<Self, CliError> {
         output_queue::start();
         // The alarm recorder first, so that no failure of another one loses an alarm. The terminal last: it may block.
         let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(monitor.alarm_recorder())];
-        let path = state_dir(context)?.join("journal.jsonl");
+        let folder = state_dir(context)?;
+        let notes = InFlight::new(&folder, endpoint);
+        let path = folder.join("journal.jsonl");
         match Journal::open(&path, Uuid::new_v4()) {
             Ok(journal) => observers.push(Box::new(journal)),
             // Backups that are not made are worse than a journal that is not written.
@@ -148,7 +157,7 @@ impl<'c> Execution<'c> {
             ))
         };
         observers.push(Box::new(QueuedObserver(shown)));
-        Ok(Self { context, observers: Observers(observers), interrupt: interrupt.clone() })
+        Ok(Self { context, observers: Observers(observers), interrupt: interrupt.clone(), notes })
     }
 
     /// Reports something that is not done, or is otherwise of note.
@@ -174,7 +183,10 @@ impl<'c> Execution<'c> {
             report = self.execute(request, inventory) => report,
             never = monitor.keep_reading(self.context, policies, fifo, selection, summary) => match never {},
         };
-        let outcome = self.judge(&report, request.plan);
+        for text in &report.uncompared {
+            self.warn(None, text.clone());
+        }
+        let outcome = self.judge(&report, request);
         let is_changed = report.vms.iter().any(|vm| !vm.steps.is_empty());
         // Before anything else, which may take long or fail: an alarm must not be lost.
         summary.report = Some(report);
@@ -206,7 +218,7 @@ impl<'c> Execution<'c> {
     }
 
     async fn execute(&self, request: &ExecutionRequest<'_>, inventory: Inventory) -> RunReport {
-        let &ExecutionRequest { run, fifo, vms, .. } = request;
+        let &ExecutionRequest { run, fifo, vms, approval, .. } = request;
         let &RunRequest { args, handed_over_after, policies, .. } = run;
         let client = WriteClient::new(fifo.read().clone());
         // A token of its own: the warning is to come before the executor ends.
@@ -220,6 +232,7 @@ impl<'c> Execution<'c> {
             stop: &stop,
             hand_over: &hand_over,
             progress: run.progress,
+            notes: &self.notes,
             settings: ExecutorSettings {
                 max_uploads: args.max_uploads.get(),
                 max_uploads_per_hypervisor: args.max_uploads_per_hypervisor.get(),
@@ -249,26 +262,51 @@ impl<'c> Execution<'c> {
             biased;
             never = on_signal => match never {},
             never = next_is_due => match never {},
-            report = executor.execute(vms, inventory) => report,
+            report = executor.execute(vms, inventory, approval) => report,
         }
     }
 
     /// Judges a run by its report, and by the problems that its plan could not solve.
-    fn judge(&self, report: &RunReport, plan: &Plan) -> Outcome {
+    fn judge(&self, report: &RunReport, request: &ExecutionRequest<'_>) -> Outcome {
         let tally = report.tally();
         let is_trouble = |vm: &VmPlan| {
             matches!(vm.status, Status::Fault | Status::Conflict | Status::Unreadable)
                 || vm.note(NoteCode::GaveUp).is_some()
+                || is_passed_over(vm) && vm.uuid.is_some_and(|id| request.too_old.contains(&id))
         };
+        // A backup that another run makes is on its way.
+        let is_left =
+            |code: &str| matches!(code, "slots" | "not_started" | "clock" | "unproven" | "not_tried");
+        let left_too_old = report.vms.iter().any(|vm| {
+            let mut creates = vm.steps.iter().filter(|step| step.kind == ActionKind::Create);
+            request.too_old.contains(&vm.at.vm)
+                && creates.any(|step| step.ending == ActionOutcome::HandedOver && is_left(step.code))
+        });
         if !report.alarms.is_empty() {
             Outcome::Alarm
         } else if let Some(signal) = self.interrupt.caught() {
             Outcome::Interrupted(signal)
-        } else if tally.failed + tally.dropped > 0 || plan.vms.iter().any(is_trouble) {
+        } else if tally.failed + tally.dropped > 0
+            || left_too_old
+            || !report.uncompared.is_empty()
+            || request.plan.vms.iter().any(is_trouble)
+        {
             Outcome::SomeFailed
         } else {
             Outcome::Done
         }
+    }
+}
+
+/// Says whether nothing is planned for a VM although a backup is due that FiFo could take: it waits, for a running upload or
+/// for its next attempt, or no parent is there for an increment.
+fn is_passed_over(vm: &VmPlan) -> bool {
+    const CANNOT: [NoteCode; 3] = [NoteCode::NoHypervisor, NoteCode::DelegatedDatasets, NoteCode::VmState];
+    match vm.status {
+        _ if vm.is_suspended() => false,
+        Status::Waiting => true,
+        Status::Blocked => CANNOT.iter().all(|&code| vm.note(code).is_none()),
+        _ => false,
     }
 }
 

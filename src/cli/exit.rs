@@ -12,7 +12,7 @@ pub const CHANGES: u8 = 2;
 /// Some VMs failed, gave up, are in conflict or unreadable, had changed since the plan, or are left out by a fault of this
 /// program; the others were done.
 pub const SOME_FAILED: u8 = 3;
-/// Backups have vanished after a delete, in this run, or in an earlier one of which the latch is still set. Or too many
+/// A safety stop: backups have vanished after a delete, in this run, or in an earlier one and it is still set. Or too many
 /// backups would have been deleted from storage, and none was.
 pub const SAFETY_STOP: u8 = 4;
 /// Another run for the same FiFo is under way.
@@ -59,7 +59,7 @@ pub fn word(ended: &Result<Outcome, CliError>) -> &'static str {
     }
 }
 
-/// Says whether no further run may start until a person has lifted the latch.
+/// Says whether no further run may start until a person has lifted the safety stop.
 pub fn is_safety_stop(ended: &Result<Outcome, CliError>) -> bool {
     code(ended) == SAFETY_STOP && !matches!(ended, Ok(Outcome::MassPrune))
 }
@@ -100,6 +100,6 @@ mod tests {
         assert_eq!((code(&refused), word(&refused), is_safety_stop(&refused)), (4, "mass_prune", false));
         let alarm = Ok(Outcome::Alarm);
         assert_eq!((code(&alarm), word(&alarm), is_safety_stop(&alarm)), (4, "safety_stop", true));
-        assert!(is_safety_stop(&Err(CliError::new(Kind::SafetyStop, "the latch is set"))));
+        assert!(is_safety_stop(&Err(CliError::new(Kind::SafetyStop, "it is set"))));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! `commands` has one file or folder for each command, `daemon` what a run and its repetition need: schedule, state,
 //! observers, reporting. Beside them: [`args`], the command line as written; [`context`], clock, environment and files;
-//! [`connection`] and [`settings`], the FiFo to use; [`planning`] and `execute`, which make a plan and execute it; `latch`,
+//! [`connection`] and [`settings`], the FiFo to use; [`planning`] and `execute`, which make a plan and execute it; `safety_stop`,
 //! the safety stop; [`error`] and [`exit`], how a command ends.
 
 mod agree;
@@ -16,12 +16,12 @@ mod execute;
 pub mod exit;
 mod files;
 mod interrupt;
-mod latch;
 mod log;
 mod output_queue;
 pub mod planning;
 pub mod policies;
 mod run_sequence;
+mod safety_stop;
 pub mod settings;
 mod usage;
 

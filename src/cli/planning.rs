@@ -8,10 +8,11 @@ use crate::apply::{CLOCK_SKEW_MAX, WITNESSES, has_upload};
 use crate::fifo::{ListSummary, VmVisitor};
 use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, OverviewDetail, PolicySide};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
-use crate::plan::{self, Plan, Planner, VmPlan};
+use crate::plan::{self, Action, Plan, Planner, VmPlan};
 use crate::policy::{Policies, Policy};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// A server's clock further off than this is warned about.
 pub(super) const SKEW_WARN: TimeDelta = TimeDelta::minutes(5);
@@ -26,11 +27,26 @@ pub struct Planned {
     pub overview: Option<Overview>,
     /// As whom FiFo was read: `as `ops`, API version 3`.
     pub identity: String,
+    /// The VMs without a restorable backup as young as their policy wants it.
+    pub too_old: BTreeSet<VmId>,
+    /// The earlier one of our clock and the server's when the answer began.
+    slower: DateTime<Utc>,
     /// What is moved of each VM that something is done to.
     estimates: BTreeMap<VmId, Estimate>,
 }
 
 impl Planned {
+    /// Returns how long it takes until everything that is planned is due by the slower one of the two clocks as well, at most
+    /// an hour: a backup that FiFo stamps before its due time does not count for it. `None` where it is.
+    pub fn wait_for_clocks(&self) -> Option<Duration> {
+        let creates = self.plan.vms.iter().flat_map(VmPlan::due_actions).filter_map(Action::as_create);
+        let last_due =
+            creates.map(|create| create.due_since.to_utc()).filter(|due| *due > self.slower).max()?;
+        // The server's date has whole seconds.
+        let wait = (last_due - self.slower).min(CLOCK_SKEW_MAX) + TimeDelta::seconds(1);
+        wait.to_std().ok()
+    }
+
     /// Estimates what a plan moves: this one, or a part of it.
     pub fn estimate(&self, plan: &Plan) -> Estimate {
         let of_vm = |vm: &VmPlan| self.estimates.get(&vm.uuid?).copied();
@@ -167,6 +183,9 @@ struct Reading<'a> {
     at: Option<DateTime<Utc>>,
     /// When the answer began, by our clock.
     began: DateTime<Utc>,
+    /// The same by the slower one of our clock and the server's.
+    slower: DateTime<Utc>,
+    too_old: BTreeSet<VmId>,
     planner: Planner<'a>,
     /// How many VMs were read so far, asked for or not.
     visible: usize,
@@ -197,6 +216,8 @@ impl<'a> Reading<'a> {
             keeps,
             at,
             began,
+            slower: began,
+            too_old: BTreeSet::new(),
             planner: Planner::new(policies, at.unwrap_or(began)),
             visible: 0,
             plans: Vec::new(),
@@ -228,8 +249,9 @@ impl<'a> Reading<'a> {
         let overview = self.overview.map(|vms| vms.finish(&self.planner, fifo.name(), &unreadable));
         let plan = self.planner.finish(fifo.name().to_owned(), self.plans, &unreadable);
         let inventory = Inventory { endpoint: fifo.name().to_owned(), vms: self.kept, unreadable };
-        let (identity, estimates) = (fifo.identity().to_owned(), self.estimates);
-        Planned { plan, inventory, overview, identity, estimates }
+        let identity = fifo.identity().to_owned();
+        let Self { too_old, slower, estimates, .. } = self;
+        Planned { plan, inventory, overview, identity, too_old, slower, estimates }
     }
 
     fn into_overview(self, fifo: &Connection, unreadable: &[UnreadableVm]) -> Overview {
@@ -240,6 +262,9 @@ impl<'a> Reading<'a> {
     /// Decides on a VM, and returns its plan where plans are kept.
     fn decide(&mut self, vm: &Vm) -> Option<VmPlan> {
         let decided = self.planner.decide(vm);
+        if decided.judged.as_ref().is_some_and(|judged| judged.is_too_old()) {
+            self.too_old.insert(vm.id);
+        }
         let plan = match &mut self.overview {
             None => Some(decided.plan),
             Some(overview) => {
@@ -269,7 +294,9 @@ impl VmVisitor for Reading<'_> {
     fn start(&mut self, server_date: Option<DateTime<Utc>>) {
         self.began = self.context.now();
         let now = server_date.map_or(self.began, |server| server.max(self.began)).trunc_subsecs(0);
+        self.slower = server_date.map_or(self.began, |server| server.min(self.began));
         self.planner = Planner::new(self.policies, self.at.unwrap_or(now));
+        self.too_old.clear();
         self.visible = 0;
         self.plans.clear();
         self.kept.clear();
@@ -299,6 +326,7 @@ impl VmVisitor for Reading<'_> {
 
     fn forget(&mut self, id: VmId) -> String {
         self.kept.remove(&id);
+        self.too_old.remove(&id);
         self.estimates.remove(&id);
         self.planner.forget_stored(id);
         let plan = self.plans.iter().position(|vm| vm.uuid == Some(id));

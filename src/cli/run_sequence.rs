@@ -1,4 +1,4 @@
-//! The sequence of one run, the same for `apply` and `reconcile`: lock, latch, plan, show, execute.
+//! The sequence of one run, the same for `apply` and `reconcile`: lock, safety stop, plan, show, execute.
 
 use super::agree;
 use super::connection::{Connection, PendingConnection};
@@ -8,10 +8,10 @@ use super::error::{CliError, Kind};
 use super::execute::{self, Execution, ExecutionRequest, RunRequest};
 use super::exit::Outcome;
 use super::interrupt::Interrupt;
-use super::latch;
 use super::output_queue;
 use super::planning::{self, KeptVms, Planned, Wanted};
-use crate::apply::{Latch, VmRef};
+use super::safety_stop;
+use crate::apply::{Approval, StopFile, VmRef};
 use crate::plan::{
     Action, ConfirmedPlan, MassPrune, Plan, SavedPlan, SkipReason, VmPlan, confirm, without_cloud_deletes,
 };
@@ -82,20 +82,20 @@ pub(super) async fn run(
     if let Some(approved) = &approved {
         approved.refuse_other_endpoint(&name)?;
     }
-    let latch = latch::of(context, &name)?;
+    let stop_file = safety_stop::of(context, &name)?;
     let mut sequence = RunSequence { request, context, monitor, summary, mass_prune: None };
     let shown;
     let (fifo, approved) = match approved {
         Some(approved) => (Contact::Pending(fifo), approved),
         None => {
-            latch::refuse_if_set(&latch)?;
+            safety_stop::refuse_if_set(&stop_file)?;
             let (fifo, plan) = sequence.ask(fifo).await?;
             shown = plan;
             (Contact::Open(fifo), Approved::Shown(&shown))
         }
     };
     let _lock = execute::lock(context, &name, request.command)?;
-    latch::refuse_if_set(&latch)?;
+    safety_stop::refuse_if_set(&stop_file)?;
     let fifo = fifo.open(context, request).await?;
     sequence.monitor.begin();
     let planned = tokio::select! {
@@ -104,12 +104,13 @@ pub(super) async fn run(
         Some(outcome) = signalled(request.interrupt) => return Ok(outcome),
         planned = sequence.plan(&fifo) => planned?,
     };
+    let approval = approved.approval();
     let mut work = approved.work(&planned);
     // What is carried out by now counts, not what the plan listed when it was made.
     let mass_prune = sequence.judged(&work.vms, &planned);
     approved.show(context, &planned, &mut work, mass_prune.as_ref());
     sequence.mass_prune = mass_prune.or(sequence.mass_prune);
-    sequence.execute(fifo, latch, planned, work).await
+    sequence.execute(fifo, stop_file, planned, work, approval).await
 }
 
 impl RunSequence<'_, '_> {
@@ -138,6 +139,14 @@ impl RunSequence<'_, '_> {
         let &RunRequest { policies, selection, .. } = self.request;
         let wanted = Wanted { vms: KeptVms::ForRun, overview: self.monitor.wants_overview() };
         let mut planned = planning::make(self.context, policies, fifo, selection, wanted, None).await?;
+        if let Some(wait) = planned.wait_for_clocks() {
+            tracing::info!(
+                "a backup is due by one of the clocks and not by the other: waiting {} s for the slower one",
+                wait.as_secs()
+            );
+            tokio::time::sleep(wait).await;
+            planned = planning::make(self.context, policies, fifo, selection, wanted, None).await?;
+        }
         if let Some(overview) = planned.overview.take() {
             self.monitor.read(overview, self.summary);
         }
@@ -147,15 +156,16 @@ impl RunSequence<'_, '_> {
     async fn execute(
         self,
         fifo: Connection,
-        latch: Latch,
+        stop_file: StopFile,
         planned: Planned,
         work: ConfirmedPlan,
+        approval: Approval,
     ) -> Result<Outcome, CliError> {
         let interrupt = self.request.interrupt.map_or_else(Interrupt::listen, |it| Ok(it.clone()))?;
         // Once more right before anything is done: the file may have been put there by hand.
-        latch::refuse_if_set(&latch)?;
-        self.monitor.arm_latch(latch);
-        let execution = Execution::begin(self.context, &interrupt, self.monitor)?;
+        safety_stop::refuse_if_set(&stop_file)?;
+        self.monitor.arm(stop_file);
+        let execution = Execution::begin(self.context, &interrupt, fifo.name(), self.monitor)?;
         for skipped in &work.skipped {
             let at = skipped.vm.map(|vm| VmRef { vm, alias: skipped.alias.clone() });
             execution.warn(at, format!("{}: {}", skipped.alias, skip_text(skipped.why)));
@@ -168,8 +178,15 @@ impl RunSequence<'_, '_> {
             vms = without_cloud_deletes(vms);
         }
         self.summary.mass_prune.clone_from(&self.mass_prune);
-        let Planned { plan, inventory, .. } = planned;
-        let request = ExecutionRequest { run: self.request, fifo: &fifo, plan: &plan, vms: &vms };
+        let Planned { plan, inventory, too_old, .. } = planned;
+        let request = ExecutionRequest {
+            run: self.request,
+            fifo: &fifo,
+            plan: &plan,
+            too_old: &too_old,
+            approval,
+            vms: &vms,
+        };
         let outcome = execution.run(&request, inventory, self.monitor, self.summary).await;
         execute::close(fifo).await;
         Ok(match outcome {
@@ -199,6 +216,13 @@ impl Approved<'_> {
                 Err(CliError::new(Kind::SavedPlan, message).hint("name the FiFo that the plan was made for"))
             }
             Self::Everything { .. } | Self::Shown(_) | Self::Saved { .. } => Ok(()),
+        }
+    }
+
+    fn approval(&self) -> Approval {
+        match self {
+            Self::Everything { .. } => Approval::Everything,
+            Self::Shown(_) | Self::Saved { .. } => Approval::Listed,
         }
     }
 

@@ -42,6 +42,14 @@ pub struct JudgedVm<'v> {
     pub occurrences: &'v Occurrences<'v>,
 }
 
+impl JudgedVm<'_> {
+    /// Says whether no restorable backup is as young as the policy wants the newest to be.
+    pub fn is_too_old(&self) -> bool {
+        let VmView { now, policy, .. } = self.view;
+        self.view.newest_restorable().is_none_or(|newest| now - newest.taken > policy.max_age)
+    }
+}
+
 impl<'p> Planner<'p> {
     /// Prepares to plan at an instant.
     pub fn new(policies: &'p Policies, now: DateTime<Utc>) -> Self {

@@ -108,7 +108,7 @@ fn runs(history: &RunHistory, now: DateTime<Utc>) -> Markup {
             @if history.is_stopped() {
                 p.bad {
                     strong { "No further run begins" }
-                    ": backups vanished after a delete, and another run could take more. Once the cause is found, "
+                    " (safety stop): another run could take more backups. Once the cause is found, "
                     code { "fifo-retain resume" } " lifts this."
                 }
             }

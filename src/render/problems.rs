@@ -28,7 +28,7 @@ pub struct Problem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemCode {
-    /// Backups vanished after a delete, and were to stay.
+    /// A safety stop: backups vanished after a delete, and were to stay.
     CascadeAlarm,
     RunFailed,
     /// Too many backups would have been deleted from storage, and none was.
@@ -55,8 +55,8 @@ pub(super) fn problems(summary: &RunSummary) -> Vec<Problem> {
     if let Some(report) = &summary.report {
         problems.extend(report.alarms.iter().map(|alarm| Problem {
             code: ProblemCode::CascadeAlarm,
-            vm: Some(alarm.at.vm),
-            alias: Some(alarm.at.alias.clone()),
+            vm: Some(alarm.vm),
+            alias: Some(alarm.alias.clone()),
             message: visible(&alarm.to_string()),
             advice: None,
         }));

@@ -1,9 +1,9 @@
-//! The safety stop that an earlier run set: which backups vanished and when, for every output.
+//! The safety stop that an earlier run set: what happened and when, for every output.
 
 use super::Styles;
 use super::cells::visible;
 use super::markdown::escaped;
-use crate::apply::{DeleteKind, LatchedAlarm, SafetyStop};
+use crate::apply::{ActionKind, Alarm, SafetyStop};
 use crate::inventory::BackupId;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -15,49 +15,41 @@ pub fn headline(stop: &SafetyStop) -> String {
         .map_or_else(String::new, |since| format!(" since {}", since.format("%Y-%m-%d %H:%M:%S UTC")));
     let gone: BTreeSet<BackupId> = stop.alarms.iter().flat_map(|alarm| &alarm.gone).copied().collect();
     let is_after = |kind| stop.alarms.iter().any(|alarm| alarm.after == kind);
-    let delete = match (is_after(DeleteKind::DeleteLocal), is_after(DeleteKind::DeleteCloud)) {
-        (true, false) => "a local delete",
-        (false, true) => "a delete from storage",
-        (true, true) => "local deletes and deletes from storage",
-        (false, false) => "a delete",
+    let deletes = match (is_after(ActionKind::DeleteLocal), is_after(ActionKind::DeleteCloud)) {
+        (true, false) => Some("a local delete"),
+        (false, true) => Some("a delete from storage"),
+        (true, true) => Some("local deletes and deletes from storage"),
+        (false, false) => None,
     };
-    let what = match gone.len() {
-        0 => format!("backups vanished after {delete}"),
-        1 => format!("1 backup vanished after {delete}"),
-        count => format!("{count} backups vanished after {delete}"),
-    };
+    let mut reasons = Vec::new();
+    if let Some(deletes) = deletes {
+        let backups = if gone.len() == 1 { "backup" } else { "backups" };
+        reasons.push(format!("{} {backups} vanished after {deletes}", gone.len()));
+    }
+    if is_after(ActionKind::Create) {
+        reasons.push("the body of a request for a backup was lost on the way".to_owned());
+    }
+    let reason =
+        if reasons.is_empty() { "its reason is not known".to_owned() } else { reasons.join(", and ") };
     format!(
-        "Safety stop{since}: {what}; `apply` and `reconcile` do nothing until `fifo-retain resume` has been run"
+        "Safety stop{since}: {reason}; `apply` and `reconcile` do nothing until `fifo-retain resume` has been run"
     )
 }
 
-/// Lists the vanished backups with times, a line for each alarm, and what could not be read of the latch.
+/// Lists the alarms with their times, a line each, and what could not be read of the file.
 pub fn details(stop: &SafetyStop) -> Vec<String> {
-    let mut lines: Vec<String> = stop.alarms.iter().map(detail).collect();
+    let line = |alarm: &Alarm| {
+        format!("{} {}", alarm.time.format("%Y-%m-%d %H:%M:%S UTC"), visible(&alarm.to_string()))
+    };
+    let mut lines: Vec<String> = stop.alarms.iter().map(line).collect();
     if let Some(why) = &stop.unreadable {
         lines.push(format!(
-            "the latch file {} could not be read ({}), which counts as set; the journal beside it names what went",
+            "the file {} could not be read ({}), which counts as set; the journal beside it names what went",
             visible(&stop.file),
             visible(why)
         ));
     }
     lines
-}
-
-fn detail(alarm: &LatchedAlarm) -> String {
-    let gone: Vec<String> = alarm.gone.iter().map(ToString::to_string).collect();
-    let delete = match alarm.after {
-        DeleteKind::DeleteLocal => "local delete",
-        DeleteKind::DeleteCloud => "delete from storage",
-    };
-    format!(
-        "{} {} ({}): with the {delete} of backup {} went {}",
-        alarm.time.format("%Y-%m-%d %H:%M:%S UTC"),
-        visible(&alarm.alias),
-        alarm.vm,
-        alarm.backup,
-        gone.join(", ")
-    )
 }
 
 /// Writes it as text, to stand above everything else.
@@ -87,46 +79,68 @@ pub fn markdown(stop: &SafetyStop) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::VmRef;
     use crate::inventory::VmId;
     use uuid::Uuid;
 
-    fn stop() -> SafetyStop {
-        let [one, two] = [1, 2].map(|number| BackupId::new(Uuid::from_u128(number)));
-        let alarm = LatchedAlarm {
-            time: "2026-11-22T01:02:03Z".parse().unwrap(),
-            vm: VmId::new(Uuid::nil()),
-            alias: "web\u{1b}[2J<b>".to_owned(),
-            after: DeleteKind::DeleteLocal,
-            backup: one,
-            gone: vec![one, two],
-        };
-        SafetyStop { file: "latch.json".to_owned(), alarms: vec![alarm], unreadable: None }
+    fn id(number: u128) -> BackupId {
+        BackupId::new(Uuid::from_u128(number))
+    }
+
+    fn at() -> VmRef {
+        VmRef { vm: VmId::new(Uuid::nil()), alias: "web\u{1b}[2J<b>".to_owned() }
+    }
+
+    fn stop(alarms: &[Alarm], unreadable: Option<&str>) -> SafetyStop {
+        SafetyStop {
+            file: "stop.json".to_owned(),
+            endpoint: "https://fifo".to_owned(),
+            alarms: alarms.to_vec(),
+            unreadable: unreadable.map(str::to_owned),
+        }
+    }
+
+    fn vanished(after: ActionKind, gone: &[u128]) -> Alarm {
+        let time = "2026-11-22T01:02:03Z".parse().unwrap();
+        Alarm::vanished(time, &at(), after, id(1), gone.iter().copied().map(id).collect())
     }
 
     #[test]
-    fn it_says_what_went_and_when_and_acts_on_no_screen() {
+    fn it_says_what_happened_and_when_and_acts_on_no_screen() {
+        let stop = stop(&[vanished(ActionKind::DeleteLocal, &[1, 2])], None);
         let mut out = Vec::new();
-        text(&stop(), &Styles::plain(), &mut out).unwrap();
+        text(&stop, &Styles::plain(), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("Safety stop since 2026-11-22 01:02:03 UTC: 2 backups vanished"), "{text}");
         assert!(text.contains("`fifo-retain resume`") && text.contains("web\\u{1b}[2J<b>"), "{text}");
-        let markdown = markdown(&stop());
+        assert!(text.contains("\n  2026-11-22 01:02:03 UTC backups have vanished after the local"), "{text}");
+        let markdown = markdown(&stop);
         assert!(markdown.starts_with("**Safety stop") && !markdown.contains("<b>"), "{markdown}");
     }
 
     #[test]
-    fn it_says_after_which_kind_of_delete() {
-        let mut stop = stop();
-        assert!(headline(&stop).contains("2 backups vanished after a local delete"), "{}", headline(&stop));
-        stop.alarms[0].after = DeleteKind::DeleteCloud;
-        assert!(headline(&stop).contains("2 backups vanished after a delete from storage"));
-        assert!(details(&stop)[0].contains("with the delete from storage of backup"));
-    }
-
-    #[test]
-    fn one_that_cannot_be_read_says_so() {
-        let stop = SafetyStop { alarms: Vec::new(), unreadable: Some("it is empty".to_owned()), ..stop() };
-        assert!(headline(&stop).starts_with("Safety stop: backups vanished"), "{}", headline(&stop));
-        assert!(details(&stop)[0].contains("latch.json could not be read (it is empty)"));
+    fn the_headline_has_every_reason_and_says_so_where_none_can_be_read() {
+        let local = vanished(ActionKind::DeleteLocal, &[1]);
+        let cloud = vanished(ActionKind::DeleteCloud, &[1, 2]);
+        let lost = Alarm::body_lost(local.time, &at(), id(3));
+        for (alarms, reason) in [
+            (vec![local.clone()], ": 1 backup vanished after a local delete; "),
+            (vec![cloud.clone()], ": 2 backups vanished after a delete from storage; "),
+            (
+                vec![local.clone(), cloud],
+                ": 2 backups vanished after local deletes and deletes from storage; ",
+            ),
+            (vec![lost.clone()], ": the body of a request for a backup was lost on the way; "),
+            (
+                vec![local, lost],
+                "a local delete, and the body of a request for a backup was lost on the way; ",
+            ),
+            (Vec::new(), "Safety stop: its reason is not known; "),
+        ] {
+            let headline = headline(&stop(&alarms, None));
+            assert!(headline.contains(reason), "{headline}");
+        }
+        let details = details(&stop(&[], Some("it is empty")));
+        assert!(details[0].contains("stop.json could not be read (it is empty)"), "{details:?}");
     }
 }

@@ -17,9 +17,9 @@ pub struct RunHistory {
     pub waiting: Waiting,
     /// When the next run begins; `None` while one is under way, and when there will be none.
     pub next_run: Option<DateTime<Utc>>,
-    /// Whether no further run begins, since backups vanished after a delete.
+    /// Whether no further run begins, since one of this process has raised an alarm.
     pub is_halted: bool,
-    /// The latch, whichever run set it.
+    /// The safety stop that is set, whichever run set it.
     pub safety_stop: Option<SafetyStop>,
     /// The last run that ended, with whatever result.
     pub last: Option<RunSummary>,

@@ -81,7 +81,7 @@ impl RunSummary {
         self.ended.is_some_and(|ended| ended.exit_code == 0)
     }
 
-    /// Says whether backups vanished after a delete.
+    /// Says whether an alarm was raised.
     pub fn has_alarm(&self) -> bool {
         self.report.as_ref().is_some_and(|report| !report.alarms.is_empty())
     }

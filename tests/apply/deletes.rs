@@ -44,11 +44,11 @@ async fn a_proxy_that_drops_bodies_costs_one_chain_at_most() {
     assert_eq!(cloud.asked("DELETE"), 1);
     assert_eq!(alarm.gone.len(), 2, "the daily and the one taken from it");
     assert!(alarm.gone.contains(&alarm.backup));
-    let hit = alarm.at.vm.uuid();
+    let hit = alarm.vm.uuid();
     for n in (1..=5).filter(|n| vm_uuid(*n) != hit) {
         assert_eq!(cloud.backups(n).len(), 4);
     }
-    assert!(cloud.events.all().iter().any(|event| matches!(event.what, EventKind::CascadeAlarm { .. })));
+    assert!(cloud.events.all().iter().any(|event| matches!(event.what, EventKind::CascadeAlarm(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -312,7 +312,7 @@ async fn the_delete_that_could_cost_least_goes_first() {
     fault(&cloud, Rule::new(Effect::DropBody).on(Operation::Delete));
     let report = cloud.reconcile().await;
     let [alarm] = &report.alarms[..] else { panic!("{report:?}") };
-    assert_eq!((alarm.at.vm.uuid(), alarm.gone.len()), (vm_uuid(5), 1));
+    assert_eq!((alarm.vm.uuid(), alarm.gone.len()), (vm_uuid(5), 1));
 }
 
 #[tokio::test(start_paused = true)]

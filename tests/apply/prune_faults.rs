@@ -2,7 +2,7 @@
 
 use crate::cloud::{Cloud, backup_id, vm_uuid};
 use crate::prune::{Chains, after_prunes, all_kept, fault, left, named, outcomes, prunes, pruning};
-use fifo_retain::apply::{ActionOutcome, Clock as _, DeleteKind, EventKind, RunReport};
+use fifo_retain::apply::{ActionKind, ActionOutcome, Alarm, Clock as _, EventKind, RunReport};
 use fifo_retain::sandbox::{Effect, Operation, Rule};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -126,11 +126,11 @@ async fn a_fifo_that_takes_more_than_was_named_raises_the_alarm_and_nothing_more
         let report = cloud.reconcile().await;
         let [alarm] = &report.alarms[..] else { panic!("{effect:?} {report:?}") };
         let [first] = &prunes(&cloud)[..] else { panic!("{effect:?} {report:?}") };
-        assert_eq!((alarm.after, alarm.backup), (DeleteKind::DeleteCloud, backup_id(named(first))));
+        assert_eq!((alarm.after, alarm.backup), (ActionKind::DeleteCloud, backup_id(named(first))));
         assert!(newest.iter().any(|id| alarm.gone == [backup_id(*id)]), "{alarm:?}");
         assert_eq!(report.tally().interrupted, 11, "{report:?}");
         let raised = cloud.events.all().into_iter().any(|event| {
-            matches!(event.what, EventKind::CascadeAlarm { after: DeleteKind::DeleteCloud, .. })
+            matches!(event.what, EventKind::CascadeAlarm(Alarm { after: ActionKind::DeleteCloud, .. }))
         });
         assert!(raised);
     }

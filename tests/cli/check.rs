@@ -1,5 +1,5 @@
 use crate::harness::{Ended, Fifo, Folder};
-use fifo_retain::apply::Latch;
+use fifo_retain::apply::StopFile;
 use fifo_retain::sandbox::User;
 use serde_json::Value;
 use std::fs;
@@ -33,7 +33,7 @@ fn it_says_what_works_and_what_cannot_be_verified() {
         "ok          policies: 1 policy, no warnings",
         "ok          selected: `grandfather` is the policy of ",
         "warning     selected: ",
-        "ok          state: lock, journal and latch are kept in ",
+        "ok          state: lock, journal and safety stop are kept in ",
         "Check: no problems",
     ] {
         assert!(ended.out.contains(line), "{line}\n{}", ended.out);
@@ -102,13 +102,16 @@ fn a_state_folder_that_cannot_be_written_is_a_problem() {
 }
 
 #[test]
-fn a_latch_that_is_set_is_a_problem() {
+fn a_safety_stop_is_a_problem() {
     let (folder, fifo) = (Folder::new(), Fifo::now());
     let state = folder.path("state");
     fs::create_dir(&state).unwrap();
-    fs::write(Latch::new(&state, &fifo.url()).path(), "").unwrap();
+    fs::write(StopFile::new(&state, &fifo.url()).path(), "").unwrap();
     let ended = checked(&folder, &fifo, "admin", &["--state-dir", "state"]).code(1);
-    assert_eq!((result_of(&ended, "state").0, result_of(&ended, "latch").0), ("ok".into(), "problem".into()));
+    assert_eq!(
+        (result_of(&ended, "state").0, result_of(&ended, "safety-stop").0),
+        ("ok".into(), "problem".into())
+    );
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use crate::cloud::Cloud;
 use crate::exposition::Exposition;
 use crate::harness::{Ended, Folder, GRANDFATHER};
-use crate::latch::with_a_bad_proxy;
 use crate::running::{Collected, Watched};
+use crate::safety_stop::with_a_bad_proxy;
 use crate::web::{Listener, got, until};
 use fifo_retain::sandbox::Effect;
 use std::net::SocketAddr;
@@ -277,7 +277,7 @@ fn backups_that_vanish_end_it_so_that_no_other_run_takes_more() {
     let line = ["reconcile", "--every", "1s", "--metrics-file", "run.prom"];
     let ended = cloud.folder.ask(&cloud.fifo, &line).code(4);
     assert_eq!(cloud.deletes().len(), 1);
-    assert!(ended.err.contains("CASCADE ALARM"), "{}", ended.err);
+    assert!(ended.err.contains("SAFETY STOP"), "{}", ended.err);
     let metrics = Exposition::read(&cloud.folder.read("run.prom"));
     assert_eq!(metrics.get("fifo_retain_last_run_vanished_backups"), Some(2.0));
     assert_eq!(metrics.get("fifo_retain_last_run_exit_code"), Some(4.0));
@@ -287,7 +287,7 @@ fn backups_that_vanish_end_it_so_that_no_other_run_takes_more() {
 fn backups_that_vanished_are_shown_until_somebody_has_seen_it_and_no_run_begins_in_the_meantime() {
     let cloud = with_a_bad_proxy();
     let run = Loop::start(&cloud, "1s");
-    let body = run.until_health(503, "backups vanished after a delete: no further run begins");
+    let body = run.until_health(503, "safety stop: no further run begins");
     assert!(body.contains("; the last one: reconcile: safety_stop (exit code 4)."), "{body}");
     run.run.signal("HUP");
     until("an answer", || run.run.err().contains("SIGHUP: no run begins").then_some(()));

@@ -2,7 +2,7 @@
 
 use crate::cloud::{Cloud, OneVm};
 use crate::harness::Ended;
-use crate::latch::with_a_bad_proxy;
+use crate::safety_stop::with_a_bad_proxy;
 use crate::terminal::Terminal;
 use fifo_retain::plan::SavedPlan;
 use serde_json::{Value, json};
@@ -195,7 +195,7 @@ fn too_many_deletes_are_shown_and_not_asked_about() {
 }
 
 #[test]
-fn while_the_latch_is_set_nothing_is_pruned() {
+fn during_a_safety_stop_nothing_is_pruned() {
     let cloud = with_a_bad_proxy();
     let run = |line: &[&str]| run(&cloud, &[&["--state-dir", "state"], line].concat());
     run(&["reconcile"]).code(4);

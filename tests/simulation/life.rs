@@ -489,9 +489,9 @@ impl Observer for Eyes<'_> {
         let state = life.wire.state();
         let mut judges = life.judges();
         match &event.what {
-            EventKind::CascadeAlarm { at, gone, .. } => {
-                judges.alarmed(self.sender, at.vm.uuid(), life.clock.now());
-                judges.is_alarm(gone.iter().map(|id| id.uuid()), &format!("{:?}", event.what));
+            EventKind::CascadeAlarm(alarm) => {
+                judges.alarmed(self.sender, alarm.vm.uuid(), life.clock.now());
+                judges.is_alarm(alarm.gone.iter().map(|id| id.uuid()), &format!("{:?}", event.what));
             }
             EventKind::ActionEnded { at, outcome: ActionOutcome::Unverified, .. } => {
                 judges.unverified(at.vm.uuid())

@@ -48,13 +48,7 @@ pub(in super::super) fn check(
     }
 }
 
-fn fault_of(
-    vm: &Vm,
-    id: BackupId,
-    create: &Create,
-    policy: &Policy,
-    now: DateTime<Utc>,
-) -> Option<Fault> {
+fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTime<Utc>) -> Option<Fault> {
     let view = VmView::new(vm, policy, now);
     let bad = |text: String| Some(Fault::Bad(text));
     let Some(judged) = view.get(id) else {

@@ -82,7 +82,11 @@ impl Slots {
     }
 
     /// Waits for a slot, within both limits, and takes it. A wait that is given up takes nothing.
-    pub(in super::super) async fn acquire(self: &Arc<Self>, hypervisor: &str, priority: SlotPriority) -> Slot {
+    pub(in super::super) async fn acquire(
+        self: &Arc<Self>,
+        hypervisor: &str,
+        priority: SlotPriority,
+    ) -> Slot {
         let (sender, granted) = oneshot::channel();
         let _waiter = Waiter::join(self, hypervisor, priority, sender);
         self.grant();
@@ -349,7 +353,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn first_attempts_go_first_then_the_coarsest_tier_then_the_longest_overdue_then_the_first_to_wait() {
+    async fn first_attempts_go_first_then_the_coarsest_tier_then_the_longest_overdue_then_the_first_to_wait()
+    {
         let slots = Slots::new(1, 1);
         let held = slots.acquire("hv-1", daily(1)).await;
         let monthly = SlotPriority { tier: 0, ..daily(20) };

@@ -166,19 +166,16 @@ impl Upload {
         let backup = match &self.which {
             Which::Known(id) => vm.backups.get(*id),
             Which::Unseen(_) if !is_proof => return Look::Nothing,
-            Which::Unseen(before) => vm
-                .backups
-                .values()
-                .find(|backup| is_under_way(backup) && !before.contains(&backup.id)),
+            Which::Unseen(before) => {
+                vm.backups.values().find(|backup| is_under_way(backup) && !before.contains(&backup.id))
+            }
         };
         match backup {
             Some(backup) if is_under_way(backup) => Look::Running(backup.clone()),
             Some(backup) if backup.state == RecordedState::Failed => {
                 Look::Ended(UploadEnd::Failed { bytes: backup.size_bytes().unwrap_or(0) })
             }
-            Some(_) => {
-                Look::Ended(UploadEnd::Completed(Box::new(VmReading::of_list(vm.clone()))))
-            }
+            Some(_) => Look::Ended(UploadEnd::Completed(Box::new(VmReading::of_list(vm.clone())))),
             None if is_proof => Look::Ended(UploadEnd::Vanished),
             None => Look::Nothing,
         }
@@ -205,8 +202,7 @@ async fn watch_one(run: &Run<'_>, mut upload: Upload) {
     let executor = run.executor;
     loop {
         sleep(executor.settings.timing.look_after(upload.began.elapsed())).await;
-        let is_over =
-            executor.clock.now() >= upload.until || Instant::now() >= upload.until_at_the_latest;
+        let is_over = executor.clock.now() >= upload.until || Instant::now() >= upload.until_at_the_latest;
         if upload.is_followed() || run.slots.is_waited_for() {
             match look(run, &mut upload).await {
                 Ok(Look::Running(backup)) => upload.moves(run, backup),
@@ -294,8 +290,7 @@ pub(in super::super) fn register_foreign(run: &Run<'_>, inventory: &Inventory) {
         let Some(hypervisor) = &vm.hypervisor else { continue };
         for (backup, until) in running(vm, executor.policies, now) {
             let at = VmRef { vm: vm.id, alias: vm.alias.clone() };
-            let upload =
-                Upload::new(at, Which::Known(backup.id), run.slots.occupy(hypervisor), until, now);
+            let upload = Upload::new(at, Which::Known(backup.id), run.slots.occupy(hypervisor), until, now);
             let progress = executor.progress.record(backup, &executor.settings.timing);
             upload.slot.record(&upload.at, backup, progress);
             run.register(upload);

@@ -34,7 +34,9 @@ pub(in super::super) struct Attempt {
 /// What an answer means.
 pub(in super::super) enum Answer {
     /// FiFo has certainly not done it, and may do it after a pause.
-    NotDone { pause: Duration },
+    NotDone {
+        pause: Duration,
+    },
     /// FiFo has certainly not done it, and trying again does not help.
     Refused(Ended),
     /// FiFo has accepted it; old versions name the new backup.
@@ -122,14 +124,19 @@ impl Attempt {
             )),
             WriteAnswer::Changed => {
                 self.refusals += 1;
-                self.later(timing.pause_min, "412 (the VM changes all the time, or a cache shows an old state)", timing)
+                self.later(
+                    timing.pause_min,
+                    "412 (the VM changes all the time, or a cache shows an old state)",
+                    timing,
+                )
             }
             WriteAnswer::Refused { status: StatusCode::NOT_FOUND, .. } if is_prune => {
                 self.maybe_refused(StatusCode::NOT_FOUND)
             }
             WriteAnswer::Refused { status, permission } => {
                 let needs = permission.map(|it| format!(": the user needs the permission `{it}`"));
-                let text = format!("FiFo refused the {} with {status}{}", self.verb(), needs.unwrap_or_default());
+                let text =
+                    format!("FiFo refused the {} with {status}{}", self.verb(), needs.unwrap_or_default());
                 Answer::Refused(self.failed("refused", &text).with_detail(status.as_u16()))
             }
             WriteAnswer::Unauthorized => {
@@ -168,8 +175,7 @@ impl Attempt {
             return Answer::Refused(self.failed("refused", text).with_detail(404));
         }
         if self.refusals >= PRUNE_REFUSALS_MAX {
-            let text =
-                "FiFo answered every delete with 412: the VM changes all the time, or a cache shows an old state of it";
+            let text = "FiFo answered every delete with 412: the VM changes all the time, or a cache shows an old state of it";
             return Answer::Refused(self.failed("refused", text).with_detail(412));
         }
         Answer::NotDone { pause: timing.pause_min }

@@ -75,7 +75,8 @@ impl VmRun<'_> {
             let none = "nothing was done: all upload slots are in use; the next run tries again";
             return if self.slot.is_some() { Ok(false) } else { Err(Ended::left("slots", none.to_owned())) };
         }
-        let policy = executor.policies.iter().find(|policy| Some(&policy.name) == self.planned.policy.as_ref());
+        let policy =
+            executor.policies.iter().find(|policy| Some(&policy.name) == self.planned.policy.as_ref());
         let priority = SlotPriority::of(create, policy);
         let acquired = self.wait_noting(slots.acquire(&self.hypervisor, priority)).await;
         let (slot, had_to_wait) = acquired.map_err(|cut| self.cut_short(cut))?;
@@ -147,7 +148,9 @@ impl VmRun<'_> {
             }
             (Confirmed::Unknown(why), None) => Ended::unknown(
                 "unknown",
-                format!("FiFo accepted the create, but the result is unknown ({why}); the next run checks it"),
+                format!(
+                    "FiFo accepted the create, but the result is unknown ({why}); the next run checks it"
+                ),
             ),
             (Confirmed::Unknown(why), Some(unclear)) => Ended::unknown(
                 "unknown",
@@ -204,20 +207,23 @@ impl VmRun<'_> {
         }
         let stuck_after = self.stuck_after();
         let taken = record.and_then(|record| record.timestamp);
-        let (upload, ended) = Upload::followed(self.at.clone(), &create.tier, backup, taken, slot, stuck_after, now);
+        let (upload, ended) =
+            Upload::followed(self.at.clone(), &create.tier, backup, taken, slot, stuck_after, now);
         self.run.register(upload);
         let end = match self.wait(ended).await {
             Ok(Ok(end)) => end,
             // The watch ends with the run only.
             Ok(Err(_)) => UploadEnd::Unreadable("it is no longer watched".to_owned()),
             Err(WaitError::Stopped) => {
-                let text = format!("backup {backup} is still running in FiFo; the next run checks the result");
+                let text =
+                    format!("backup {backup} is still running in FiFo; the next run checks the result");
                 return Ended::interrupted("upload_runs", text);
             }
             Err(WaitError::HandedOver) => {
                 let cause = self.run.hand_over_cause();
-                let text =
-                    format!("backup {backup} is still running in FiFo, and {cause}; the next run checks the result");
+                let text = format!(
+                    "backup {backup} is still running in FiFo, and {cause}; the next run checks the result"
+                );
                 return Ended::left("upload_runs", text);
             }
             Err(WaitError::Refused(error)) => UploadEnd::Unreadable(error.to_string()),
@@ -236,10 +242,9 @@ impl VmRun<'_> {
                 "upload_vanished",
                 format!("backup {backup} has vanished during its upload; check in FiFo who deleted it"),
             ),
-            UploadEnd::VmGone => Ended::failed(
-                "vm_gone",
-                format!("the VM has vanished during the upload of backup {backup}"),
-            ),
+            UploadEnd::VmGone => {
+                Ended::failed("vm_gone", format!("the VM has vanished during the upload of backup {backup}"))
+            }
             UploadEnd::Unreadable(why) => Ended::unknown(
                 "unknown",
                 format!(
@@ -278,7 +283,9 @@ impl VmRun<'_> {
                     Checked::NotYet(Fault::Unverified(why)) if began.elapsed() >= timing.write => {
                         return Ended::unknown(
                             "unverified",
-                            format!("FiFo reports backup {backup} as completed, but {why}; the next run checks it"),
+                            format!(
+                                "FiFo reports backup {backup} as completed, but {why}; the next run checks it"
+                            ),
                         );
                     }
                     Checked::NotYet(_) => {}
@@ -296,10 +303,12 @@ impl VmRun<'_> {
                 // It may be a reading of a node that is behind.
                 _ => self.run.reader.in_list(self.id).await.ok().map(VmReading::of_list),
             };
-            if seen.as_ref().is_some_and(|seen| {
-                !seen.vm.backups.contains(backup) && self.run.reader.proves_absence()
-            }) {
-                let text = format!("backup {backup} has vanished after its upload; check in FiFo who deleted it");
+            if seen
+                .as_ref()
+                .is_some_and(|seen| !seen.vm.backups.contains(backup) && self.run.reader.proves_absence())
+            {
+                let text =
+                    format!("backup {backup} has vanished after its upload; check in FiFo who deleted it");
                 return Ended::failed("upload_vanished", text);
             }
         }

@@ -36,9 +36,10 @@ impl VmRun<'_> {
                 self.permit = Some(permit);
                 if had_to_wait { Start::Waited } else { Start::Now }
             }
-            Ok((Err(reason), _)) => {
-                Start::Not(Ended::left("closed", format!("nothing was done: this run sends no more deletes, since {reason}")))
-            }
+            Ok((Err(reason), _)) => Start::Not(Ended::left(
+                "closed",
+                format!("nothing was done: this run sends no more deletes, since {reason}"),
+            )),
             Err(cut) => Start::Not(self.cut_short(cut)),
         }
     }
@@ -50,9 +51,8 @@ impl VmRun<'_> {
             other => return other,
         }
         let Some(policy) = self.policy_of(&seen.vm) else { return Start::Now };
-        let kept = |why: String| {
-            Start::Not(Ended::dropped("kept", format!("{why}; the next run decides again")))
-        };
+        let kept =
+            |why: String| Start::Not(Ended::dropped("kept", format!("{why}; the next run decides again")));
         if policy.prune != Prune::Requested {
             return kept("policy and command do not both ask for it".to_owned());
         }
@@ -100,7 +100,8 @@ impl VmRun<'_> {
                     permit.confirm();
                 }
                 self.forget_note();
-                let taken = delete.taken.map(|taken| format!(" of {}", minute_text(taken))).unwrap_or_default();
+                let taken =
+                    delete.taken.map(|taken| format!(" of {}", minute_text(taken))).unwrap_or_default();
                 let stored = if is_stored { ", the stored copy is in place" } else { "" };
                 Ended::done("deleted", format!("snapshot {}{taken} is deleted{stored}", backup.short()))
             }
@@ -260,7 +261,7 @@ fn has_newer_chain(vm: &Vm, backup: &Backup, now: DateTime<Utc>) -> bool {
 mod tests {
     use super::*;
     use crate::fifo::read_vm;
-        use serde_json::{Value, json};
+    use serde_json::{Value, json};
     use uuid::Uuid;
 
     const NOON: &str = "2026-11-22T12:00:00Z";
@@ -321,21 +322,13 @@ mod tests {
             ),
             ("one accepted long ago, and a newer one", vec![old(), newer(), silent(20)], None),
             ("the newest", vec![old(), record(40, json!({}))], Some("no newer")),
-            (
-                "the newer one failed",
-                vec![old(), record(5, json!({"state": "failed"}))],
-                Some("no newer"),
-            ),
+            ("the newer one failed", vec![old(), record(5, json!({"state": "failed"}))], Some("no newer")),
             (
                 "the newer one has no parent any more",
                 vec![old(), record(5, json!({"parent": id(9)}))],
                 Some("no newer"),
             ),
-            (
-                "the newer one is of the future",
-                vec![old(), record(-3, json!({}))],
-                Some("no newer"),
-            ),
+            ("the newer one is of the future", vec![old(), record(-3, json!({}))], Some("no newer")),
         ];
         for (case, records, expected) in cases {
             let why = judged("hv-1", &records);

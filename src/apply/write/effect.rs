@@ -85,11 +85,8 @@ impl Sent {
 
     fn new_backups<'v>(&self, vm: &'v Vm) -> impl Iterator<Item = &'v Backup> {
         let earliest = self.asked_at.map(|asked_at| asked_at - CLOCK_SKEW_MAX);
-        vm.backups
-            .values()
-            .filter(|backup| !self.before.contains(&backup.id))
-            .filter(move |backup| {
-                backup.timestamp.is_none_or(|taken| earliest.is_none_or(|earliest| taken >= earliest))
-            })
+        vm.backups.values().filter(|backup| !self.before.contains(&backup.id)).filter(move |backup| {
+            backup.timestamp.is_none_or(|taken| earliest.is_none_or(|earliest| taken >= earliest))
+        })
     }
 }

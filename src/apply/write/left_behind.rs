@@ -87,7 +87,8 @@ async fn look(run: &Run<'_>, note: &DeleteNote) -> Result<bool, NotCompared> {
     let record = vm.backups.get(note.backup);
     let shows_effect = record.is_none_or(|record| record.local == LocalState::Absent);
     if !run.reader.proves_absence() && !shows_effect {
-        let text = "FiFo truncates its list every time, and no reading shows the effect of the delete".to_owned();
+        let text =
+            "FiFo truncates its list every time, and no reading shows the effect of the delete".to_owned();
         return Err(NotCompared { text, is_final: false });
     }
     let gone = missing_that_would_be_kept(run, note, &vm);

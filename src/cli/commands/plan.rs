@@ -6,9 +6,9 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::exit::Outcome;
 use crate::cli::files;
-use crate::cli::latch;
 use crate::cli::planning::{self, KeptVms, Planned, Wanted};
 use crate::cli::policies;
+use crate::cli::safety_stop;
 use crate::plan::{MassPrune, Plan};
 use crate::render::json::Obstacles;
 use crate::render::markdown::{MAX_BYTES_DEFAULT, PlanPageParts};
@@ -25,7 +25,7 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
     };
     let policies = policies::load_for(context, args.prune)?;
     let fifo = PendingConnection::of(context)?;
-    let stop = latch::shown(context, fifo.name());
+    let stop = safety_stop::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
     let wanted = Wanted { vms: kept(args), overview: false };
     let planned = planning::make(context, &policies, &fifo, &args.planning, wanted, args.at).await?;
@@ -59,7 +59,7 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
             render::markdown::plan(&plan, &parts, args.max_bytes.unwrap_or(MAX_BYTES_DEFAULT), out)
         }
         (ReportFormat::Text, compared) => {
-            latch::write_shown(stop.as_ref(), context, out)?;
+            safety_stop::write_shown(stop.as_ref(), context, out)?;
             if args.diff && !plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
                 render::diff::plan(&plan, &policies, &inventory, &context.text_options.styles, out)?;
                 writeln!(out)?;

@@ -5,9 +5,9 @@ use crate::cli::connection::{FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::exit::Outcome;
-use crate::cli::latch;
 use crate::cli::planning::{self, KeptVms, Planned, Wanted};
 use crate::cli::policies;
+use crate::cli::safety_stop;
 use crate::insight::show::explain;
 use crate::render;
 
@@ -15,7 +15,7 @@ pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Ou
     let format = context.format()?;
     let policies = policies::load_as_pruning(context)?;
     let fifo = PendingConnection::of(context)?;
-    let stop = latch::shown(context, fifo.name());
+    let stop = safety_stop::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
     let selection = PlanningArgs { vms: args.vms.clone(), allow_empty: false };
     let wanted = Wanted { vms: KeptVms::All, overview: false };
@@ -26,11 +26,11 @@ pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Ou
     context.print(|out| match format {
         ReportFormat::Json => render::json::show(&explained, stop.as_ref(), out),
         ReportFormat::Markdown => {
-            latch::write_shown_markdown(stop.as_ref(), out)?;
+            safety_stop::write_shown_markdown(stop.as_ref(), out)?;
             render::markdown::show(&explained, Some(&identity), out)
         }
         ReportFormat::Text => {
-            latch::write_shown(stop.as_ref(), context, out)?;
+            safety_stop::write_shown(stop.as_ref(), context, out)?;
             render::text::show(&explained, Some(&identity), &context.text_options, out)
         }
     })?;

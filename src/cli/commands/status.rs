@@ -6,9 +6,9 @@ use crate::cli::context::Context;
 use crate::cli::daemon::reporting;
 use crate::cli::error::CliError;
 use crate::cli::exit::Outcome;
-use crate::cli::latch;
 use crate::cli::planning;
 use crate::cli::policies;
+use crate::cli::safety_stop;
 use crate::insight::OverviewDetail;
 use crate::render::{self, text::StatusView};
 use crate::run::RunHistory;
@@ -17,7 +17,7 @@ pub(in crate::cli) async fn run(args: &StatusArgs, context: &Context) -> Result<
     let format = context.format()?;
     let policies = policies::load(context)?;
     let fifo = PendingConnection::of(context)?;
-    let stop = latch::shown(context, fifo.name());
+    let stop = safety_stop::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
     // Only the metrics have the tiers.
     let detail = if args.metrics_file.is_some() { OverviewDetail::Tiers } else { OverviewDetail::Vms };
@@ -28,11 +28,11 @@ pub(in crate::cli) async fn run(args: &StatusArgs, context: &Context) -> Result<
     context.print(|out| match format {
         ReportFormat::Json => render::json::status(health, stop.as_ref(), out),
         ReportFormat::Markdown => {
-            latch::write_shown_markdown(stop.as_ref(), out)?;
+            safety_stop::write_shown_markdown(stop.as_ref(), out)?;
             render::markdown::status(health, Some(&identity), out)
         }
         ReportFormat::Text => {
-            latch::write_shown(stop.as_ref(), context, out)?;
+            safety_stop::write_shown(stop.as_ref(), context, out)?;
             let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
             render::text::status(health, view, Some(&identity), &context.text_options, out)
         }

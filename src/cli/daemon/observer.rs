@@ -2,13 +2,13 @@
 
 use super::reporting::{Reporting, StartPing};
 use super::state::DaemonState;
-use crate::apply::{CascadeAlarm, Event, EventKind, Latch, LatchedAlarm, Observer, RunReport};
+use crate::apply::{Alarm, Event, EventKind, Observer, RunReport, StopFile};
 use crate::cli::args::PlanningArgs;
 use crate::cli::connection::Connection;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::latch;
 use crate::cli::planning;
+use crate::cli::safety_stop;
 use crate::insight::Overview;
 use crate::policy::Policies;
 use crate::run::RunSummary;
@@ -60,9 +60,9 @@ impl<'a> RunMonitor<'a> {
         self.start_ping
     }
 
-    /// Makes every alarm from now on set this latch.
-    pub(in crate::cli) fn arm_latch(&self, latch: Latch) {
-        self.alarm_recorder.recorded().latch = Some(latch);
+    /// Makes every alarm from now on set this safety stop.
+    pub(in crate::cli) fn arm(&self, stop_file: StopFile) {
+        self.alarm_recorder.recorded().stop_file = Some(stop_file);
     }
 
     /// Returns the observer that shows in the live view what a run waits for, where there is a live view.
@@ -113,25 +113,23 @@ impl<'a> RunMonitor<'a> {
     }
 }
 
-/// Records alarms the moment that they are raised, and sets the latch before they are reported: whatever happens to this
-/// process, the next one is held back.
+/// Records alarms the moment that they are raised, and sets the safety stop before they are reported: whatever happens to
+/// this process, the next one is held back.
 #[derive(Clone, Default)]
 pub(in crate::cli) struct AlarmRecorder(Arc<Mutex<RecordedAlarms>>);
 
 #[derive(Default)]
 struct RecordedAlarms {
-    alarms: Vec<CascadeAlarm>,
-    /// The same for the latch.
-    latched: Vec<LatchedAlarm>,
-    latch: Option<Latch>,
-    /// Why the latch could not be set.
+    alarms: Vec<Alarm>,
+    stop_file: Option<StopFile>,
+    /// Why the safety stop could not be set.
     failure: Option<String>,
 }
 
 impl RecordedAlarms {
     fn set(&self) -> Result<(), String> {
-        let Some(latch) = &self.latch else { return Err("no place is known for it".to_owned()) };
-        latch.set(&self.latched).map_err(|error| format!("{}: {error}", latch.path().display()))
+        let Some(stop_file) = &self.stop_file else { return Err("no place is known for it".to_owned()) };
+        stop_file.set(&self.alarms).map_err(|error| format!("{}: {error}", stop_file.path().display()))
     }
 }
 
@@ -140,9 +138,9 @@ impl AlarmRecorder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the error of a run whose alarm could not be written to the latch.
+    /// Returns the error of a run whose safety stop could not be written.
     pub(in crate::cli) fn failure(&self) -> Option<CliError> {
-        self.recorded().failure.as_deref().map(latch::not_set)
+        self.recorded().failure.as_deref().map(safety_stop::not_set)
     }
 
     /// Enters the alarms of a run without a report: a bug of this program must not hide them.
@@ -156,14 +154,12 @@ impl AlarmRecorder {
 
 impl Observer for AlarmRecorder {
     fn observe(&self, event: &Event) {
-        if let EventKind::CascadeAlarm { at, after, backup, gone } = &event.what {
-            let alarm = CascadeAlarm { at: at.clone(), after: *after, backup: *backup, gone: gone.clone() };
+        if let EventKind::CascadeAlarm(alarm) = &event.what {
             let mut recorded = self.recorded();
-            recorded.latched.push(LatchedAlarm::new(event.time, &alarm));
-            recorded.alarms.push(alarm);
+            recorded.alarms.push(alarm.clone());
             recorded.failure = recorded.set().err();
             if let Some(why) = &recorded.failure {
-                tracing::error!("{}", latch::not_set(why).chain().join(": "));
+                tracing::error!("{}", safety_stop::not_set(why).chain().join(": "));
             }
         }
     }
@@ -183,24 +179,34 @@ impl Observer for WaitingObserver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::{DeleteKind, RunCounts, VmRef};
+    use crate::apply::{ActionKind, RunCounts, VmRef};
     use crate::inventory::{BackupId, VmId};
+    use chrono::{DateTime, Utc};
     use uuid::Uuid;
 
+    fn time() -> DateTime<Utc> {
+        "2026-11-22T20:00:00Z".parse().unwrap()
+    }
+
+    /// An alarm of one backup.
+    fn raised(number: u128) -> Event {
+        let id = Uuid::from_u128(number);
+        let (at, backup) = (VmRef { vm: VmId::new(id), alias: "web".to_owned() }, BackupId::new(id));
+        let alarm = Alarm::vanished(time(), &at, ActionKind::DeleteLocal, backup, vec![backup]);
+        Event { time: time(), what: EventKind::CascadeAlarm(alarm) }
+    }
+
     #[test]
-    fn every_alarm_of_a_run_is_in_the_latch_the_moment_that_it_is_raised() {
+    fn every_alarm_of_a_run_sets_the_safety_stop_the_moment_that_it_is_raised() {
         let folder = tempfile::tempdir().unwrap();
-        let latch = Latch::new(folder.path(), "https://fifo");
+        let stop_file = StopFile::new(folder.path(), "https://fifo");
         let alarm_recorder = AlarmRecorder::default();
-        alarm_recorder.recorded().latch = Some(latch.clone());
+        alarm_recorder.recorded().stop_file = Some(stop_file.clone());
         for number in 1..=2 {
-            let id = Uuid::from_u128(number);
-            let (at, backup) = (VmRef { vm: VmId::new(id), alias: "web".to_owned() }, BackupId::new(id));
-            let what =
-                EventKind::CascadeAlarm { at, after: DeleteKind::DeleteLocal, backup, gone: vec![backup] };
-            alarm_recorder.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
-            let stop = latch.read().unwrap();
+            alarm_recorder.observe(&raised(number));
+            let stop = stop_file.read().unwrap();
             assert_eq!(stop.alarms.len(), usize::try_from(number).unwrap());
+            let backup = BackupId::new(Uuid::from_u128(number));
             assert!(stop.alarms.iter().any(|alarm| alarm.gone == [backup]), "{stop:?}");
             assert!(alarm_recorder.failure().is_none());
         }
@@ -209,34 +215,23 @@ mod tests {
     #[test]
     fn an_alarm_that_cannot_be_remembered_is_a_failure_of_its_own() {
         let alarm_recorder = AlarmRecorder::default();
-        alarm_recorder.recorded().latch =
-            Some(Latch::new(std::path::Path::new("/no/such/folder"), "https://fifo"));
-        let backup = BackupId::new(Uuid::from_u128(1));
-        let at = VmRef { vm: VmId::new(Uuid::from_u128(1)), alias: "web".to_owned() };
-        let what = EventKind::CascadeAlarm { at, after: DeleteKind::DeleteLocal, backup, gone: vec![backup] };
-        alarm_recorder.observe(&Event { time: "2026-11-22T20:00:00Z".parse().unwrap(), what });
+        let stop_file = StopFile::new(std::path::Path::new("/no/such/folder"), "https://fifo");
+        alarm_recorder.recorded().stop_file = Some(stop_file);
+        alarm_recorder.observe(&raised(1));
         let failure = alarm_recorder.failure().unwrap();
         assert_eq!(crate::cli::exit::code(&Err(failure)), crate::cli::exit::SAFETY_STOP);
     }
 
     #[test]
     fn an_alarm_outlives_the_run_that_raised_it() {
-        let time = "2026-11-22T20:00:00Z".parse().unwrap();
-        let at = VmRef { vm: VmId::new(Uuid::from_u128(1)), alias: "web-1".to_owned() };
-        let backup = BackupId::new(Uuid::from_u128(2));
-        let raised = EventKind::CascadeAlarm {
-            at: at.clone(),
-            after: DeleteKind::DeleteCloud,
-            backup,
-            gone: vec![backup],
-        };
         let alarm_recorder = AlarmRecorder::default();
         let observer: Box<dyn Observer> = Box::new(alarm_recorder.clone());
-        let mut summary = RunSummary::new("reconcile", time);
-        observer.observe(&Event { time, what: EventKind::Finished { tally: RunCounts::default() } });
+        let mut summary = RunSummary::new("reconcile", time());
+        let finished = EventKind::Finished { tally: RunCounts::default() };
+        observer.observe(&Event { time: time(), what: finished });
         alarm_recorder.add_missed_alarms(&mut summary);
         assert_eq!(summary.report, None, "nothing was raised");
-        observer.observe(&Event { time, what: raised });
+        observer.observe(&raised(1));
         drop(observer);
         alarm_recorder.add_missed_alarms(&mut summary);
         assert!(summary.has_alarm());

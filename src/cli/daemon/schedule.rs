@@ -4,14 +4,14 @@ use super::observer::{LiveView, RunMonitor};
 use super::reporting::{Reporting, close, is_not_a_run};
 use super::single::{RunMemory, reconcile_once};
 use super::state::DaemonState;
-use crate::apply::Latch;
+use crate::apply::StopFile;
 use crate::cli::args::ReconcileArgs;
 use crate::cli::context::{Context, ServiceState};
 use crate::cli::error::{CliError, Kind};
 use crate::cli::exit::{self, Outcome};
 use crate::cli::interrupt::Interrupt;
-use crate::cli::latch;
 use crate::cli::policies;
+use crate::cli::safety_stop;
 use crate::policy::Policies;
 use crate::render::notification;
 use crate::run::{RunHistory, RunSummary};
@@ -29,13 +29,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 /// not read FiFo together indefinitely.
 const JITTER: f64 = 0.1;
 
-/// How often the latch is read while it is set.
-const LATCH_READ_EVERY: Duration = Duration::from_secs(5);
+/// How often the safety stop is read while it is set.
+const STOP_READ_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs again and again.
 ///
 /// No failure ends it: the next run may succeed, and a loop that has ended makes no backups. A signal does. After backups
-/// vanished, in a run of this process or of another one, no run starts until a person has lifted the latch, since another
+/// vanished, in a run of this process or of another one, no run starts until a person has lifted it, since another
 /// run could delete another chain: with `--listen` this waits for that, and shows it; otherwise it ends.
 ///
 /// # Errors
@@ -197,7 +197,7 @@ impl Scheduler<'_> {
         monitor.alarm_recorder().add_missed_alarms(&mut summary);
         // By the report: no other run may follow, whatever happened after the alarm.
         let ended = if summary.has_alarm() { Ok(Outcome::Alarm) } else { ended };
-        // An alarm that could not be written to the latch is worse than an alarm.
+        // A safety stop that could not be written is worse than one that is set.
         let not_remembered = monitor.alarm_recorder().failure();
         let is_remembered = not_remembered.is_none();
         let ended = not_remembered.map_or(ended, Err);
@@ -207,25 +207,25 @@ impl Scheduler<'_> {
         close(&mut summary, context, &ended);
         let is_stopped = exit::is_safety_stop(&ended);
         let endpoint = summary.endpoint.clone();
-        let latch = endpoint.and_then(|endpoint| latch::of(context, &endpoint).ok());
+        let stop_file = endpoint.and_then(|endpoint| safety_stop::of(context, &endpoint).ok());
         let pause = if at_once { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
-        let history = self.state.end(summary, latch.as_ref().and_then(Latch::read), pause);
+        let history = self.state.end(summary, stop_file.as_ref().and_then(StopFile::read), pause);
         announce_next(context, &history);
         if !is_not_a_run(&ended) {
             self.reporting.end(monitor.into_start_ping(), &history, Some(self.interrupt)).await;
         }
         if is_stopped {
             let is_lifted = self.args.listen.is_some()
-                && self.wait_for_resume(latch.filter(|_| is_remembered), hangups).await;
+                && self.wait_for_resume(stop_file.filter(|_| is_remembered), hangups).await;
             return (if is_lifted { None } else { Some(Ok(Outcome::Alarm)) }, is_lifted);
         }
         (signal.map(|signal| Ok(Outcome::Interrupted(signal))), at_once)
     }
 
-    /// Keeps page, metrics and health until a person has lifted the latch or a signal comes: no scrape would see an alarm
-    /// that ends with the process. No run starts meanwhile. Returns whether the latch was lifted; one that could not be set
+    /// Keeps page, metrics and health until a person has lifted the safety stop or a signal comes: no scrape would see
+    /// one that ends with the process. No run starts meanwhile. Returns whether it was lifted; one that could not be set
     /// never is.
-    async fn wait_for_resume(&self, latch: Option<Latch>, hangups: &mut Signal) -> bool {
+    async fn wait_for_resume(&self, stop_file: Option<StopFile>, hangups: &mut Signal) -> bool {
         if self.interrupt.caught().is_none() {
             tracing::warn!(
                 "no further run begins until `fifo-retain resume`; the page stays, and the process with it"
@@ -237,12 +237,12 @@ impl Scheduler<'_> {
                 _ = self.interrupt.signalled() => return false,
                 _ = hangups.recv() => {
                     service(self.context, &[ServiceState::Reloading]);
-                    tracing::warn!("SIGHUP: no run begins, since backups vanished after a delete");
+                    tracing::warn!("SIGHUP: no run begins during a safety stop");
                     service(self.context, &[ServiceState::Ready]);
                 }
-                () = sleep(self.every.min(LATCH_READ_EVERY)) => {}
+                () = sleep(self.every.min(STOP_READ_EVERY)) => {}
             }
-            if latch.as_ref().is_some_and(|latch| latch.read().is_none()) {
+            if stop_file.as_ref().is_some_and(|stop_file| stop_file.read().is_none()) {
                 tracing::info!("the safety stop is lifted: runs begin again");
                 self.state.resume();
                 return true;
@@ -266,8 +266,7 @@ fn announce_next(context: &Context, history: &RunHistory) {
     let Some(last) = &history.last else { return };
     if history.is_stopped() {
         let summary = notification::summary(last);
-        let doing =
-            format!("backups vanished: no run begins until `fifo-retain resume`; the last one: {summary}");
+        let doing = format!("safety stop: no run begins until `fifo-retain resume`; the last one: {summary}");
         return service(context, &[ServiceState::Status(&doing)]);
     }
     let Some(next) = history.next_run else { return };

@@ -10,8 +10,8 @@ use crate::cli::error::CliError;
 use crate::cli::execute::RunRequest;
 use crate::cli::exit::Outcome;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::latch;
 use crate::cli::run_sequence::{self, Approved, ShownPlan};
+use crate::cli::safety_stop;
 use crate::policy::Policies;
 use crate::run::{RunHistory, RunSummary};
 use std::time::Duration;
@@ -35,10 +35,10 @@ pub(in crate::cli) async fn run_and_report(
     let mut summary = RunSummary::new(command, context.now());
     let mut monitor = RunMonitor::new(&reporting, None);
     let ended = run(&mut summary, &mut monitor).await;
-    // An alarm that could not be written to the latch is worse than an alarm.
+    // A safety stop that could not be written is worse than one that is set.
     let ended = monitor.alarm_recorder().failure().map_or(ended, Err);
     close(&mut summary, context, &ended);
-    let safety_stop = summary.endpoint.as_deref().and_then(|endpoint| latch::shown(context, endpoint));
+    let safety_stop = summary.endpoint.as_deref().and_then(|endpoint| safety_stop::shown(context, endpoint));
     let mut history = RunHistory { safety_stop, ..RunHistory::default() };
     history.enter(summary);
     if !is_not_a_run(&ended) {

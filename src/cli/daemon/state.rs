@@ -58,7 +58,7 @@ impl DaemonState {
         self.data().history.waiting = waiting.clone();
     }
 
-    /// Enters a run that has ended, and returns the history with it. After an alarm, and while a latch is set, there is no
+    /// Enters a run that has ended, and returns the history with it. While a safety stop is set there is no
     /// next run.
     pub(in crate::cli) fn end(
         &self,
@@ -96,9 +96,9 @@ impl DaemonState {
         let mut line = match (is_well, data.has_been_good) {
             (true, true) => format!("ok: the last run that carried out its plan ended {age} ago"),
             (true, false) => format!("ok: started {age} ago, no run has carried out a plan yet"),
-            (false, _) if is_stopped => "backups vanished after a delete: no further run begins, since it could \
-                                         take more; find what drops the bodies of DELETE requests on the way to FiFo, \
-                                         then run `fifo-retain resume`"
+            (false, _) if is_stopped => "safety stop: no further run begins, since it could take more backups; find \
+                                         what drops the bodies of DELETE requests on the way to FiFo, then run \
+                                         `fifo-retain resume`"
                 .to_owned(),
             (false, _) => format!(
                 "no run that carried out its plan has ended for {age}, and runs should begin every {}",

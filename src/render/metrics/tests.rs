@@ -1,7 +1,5 @@
 use super::*;
-use crate::apply::{
-    ActionKind, ActionOutcome, ActionReport, CascadeAlarm, DeleteKind, RunReport, VmRef, VmReport,
-};
+use crate::apply::{ActionKind, ActionOutcome, ActionReport, Alarm, RunReport, VmRef, VmReport};
 use crate::insight::status::{BackupHealth, Health, NewestBackup, VmHealth};
 use crate::insight::{Overview, TierHealth};
 use crate::inventory::{BackupId, VmId};
@@ -73,12 +71,7 @@ fn a_run() -> RunSummary {
         step(ActionKind::DeleteLocal, ActionOutcome::Failed),
     ];
     let gone = [1, 2].map(|number| BackupId::new(Uuid::from_u128(number)));
-    let alarm = CascadeAlarm {
-        at: at_vm.clone(),
-        after: DeleteKind::DeleteLocal,
-        backup: gone[0],
-        gone: gone.to_vec(),
-    };
+    let alarm = Alarm::vanished(at(), &at_vm, ActionKind::DeleteLocal, gone[0], gone.to_vec());
     RunSummary {
         report: Some(RunReport {
             vms: vec![VmReport { at: at_vm, steps }],

@@ -6,7 +6,7 @@ use super::cells::wrapped;
 use super::text::{Detail, TextOptions};
 use super::visible;
 use crate::apply::{
-    ActionKind, ActionOutcome, ActionRef, DeleteKind, Event, EventKind, Observer, RunCounts, VmRef, Waiting,
+    ActionKind, ActionOutcome, ActionRef, Event, EventKind, Observer, RunCounts, VmRef, Waiting,
 };
 use crate::inventory::VmId;
 use anstyle::Style;
@@ -164,17 +164,14 @@ impl TextObserver {
     }
 
     fn end(&self, state: &mut State, at: &VmRef, step: &ActionRef, ending: ActionOutcome, message: &str) {
-        let (kind, tier, backup) = match step {
-            ActionRef::Create { tier, backup, .. } => (ActionKind::Create, tier, *backup),
-            ActionRef::DeleteLocal { tier, backup } => (ActionKind::DeleteLocal, tier, *backup),
-            ActionRef::DeleteCloud { tier, backup } => (ActionKind::DeleteCloud, tier, Some(*backup)),
-        };
+        let ActionRef { kind, tier, backup, .. } = step;
+        let (kind, backup) = (*kind, *backup);
         let what = action_text(kind);
         if ending == ActionOutcome::Interrupted && !state.started.contains(&at.vm) {
             state.not_started.insert(at.vm);
             return;
         }
-        if matches!(step, ActionRef::Create { .. }) {
+        if kind == ActionKind::Create {
             state.created += 1;
             // The backup identifies an upload; a failed create has none, so then the name does.
             let name = upload_name(at, tier);
@@ -247,25 +244,16 @@ impl Observer for TextObserver {
                 self.report_progress(state, now);
             }
             EventKind::Waiting(waiting) => self.report_waiting(state, waiting, now),
-            EventKind::ActionEnded { at, step, outcome, message } => {
+            EventKind::ActionEnded { at, step, outcome, message, .. } => {
                 self.end(state, at, step, *outcome, message)
             }
             EventKind::Warning { .. } if self.options.detail == Detail::Errors => {}
             EventKind::Warning { message, .. } => self.above_bars(|| {
                 self.line(self.terminals.err, &mut state.err, &format!("warning: {}", visible(message)));
             }),
-            EventKind::CascadeAlarm { at, after, backup, gone } => {
-                let alarm = self.options.styles.alarm;
-                let gone: Vec<String> = gone.iter().map(ToString::to_string).collect();
-                let (alias, gone) = (visible(&at.alias), gone.join(", "));
-                let delete = match after {
-                    DeleteKind::DeleteLocal => "local delete",
-                    DeleteKind::DeleteCloud => "delete from storage",
-                };
-                let line = format!(
-                    "{alarm}CASCADE ALARM{alarm:#}: after the {delete} of {backup} these backups of {alias} are \
-                     gone: {gone}"
-                );
+            EventKind::CascadeAlarm(alarm) => {
+                let style = self.options.styles.alarm;
+                let line = format!("{style}SAFETY STOP{style:#}: {}", visible(&alarm.to_string()));
                 self.above_bars(|| self.line(self.terminals.err, &mut state.err, &line));
             }
             EventKind::Finished { tally } => self.finish(state, tally),

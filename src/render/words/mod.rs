@@ -6,7 +6,6 @@ mod kept;
 mod mass_prune;
 mod notes;
 mod reasons;
-mod steps;
 mod wording;
 
 pub(super) use wording::{NoteWording, ProblemName, Symbol, advice, wording};

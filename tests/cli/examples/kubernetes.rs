@@ -211,7 +211,7 @@ fn after_a_safety_stop_no_job_does_anything_until_resume() {
     let asked = || container.shell.with(|state| state.requests.drain(..).count());
     container.shell.with(|state| state.faults.rules.push(Rule::new(Effect::DropBody).on(Operation::Delete)));
     let ended = container.run().code(4);
-    assert!(ended.err.contains("CASCADE ALARM"), "{}", ended.err);
+    assert!(ended.err.contains("SAFETY STOP"), "{}", ended.err);
     assert!(asked() > 0);
     for _ in 0..2 {
         let ended = container.run().code(4);

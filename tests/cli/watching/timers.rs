@@ -169,7 +169,7 @@ fn after_a_safety_stop_the_crontab_mails_each_hour_and_sends_nothing_until_resum
     let cron = Cron::new();
     cron.fifo.with(|state| state.faults.rules.push(Rule::new(Effect::DropBody).on(Operation::Delete)));
     let output = cron.mail(run, "admin");
-    assert!(output.contains("CASCADE ALARM"), "{output}");
+    assert!(output.contains("SAFETY STOP"), "{output}");
     assert!(cron.was_asked());
     for _ in 0..2 {
         let again = cron.mail(run, "admin");

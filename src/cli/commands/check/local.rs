@@ -1,7 +1,7 @@
 //! What `check` finds out on this machine: the policies and the state folder.
 
 use super::report::{Check, Finding};
-use crate::apply::{Latch, Lock};
+use crate::apply::{Lock, StopFile, open_state_file};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::policies::{self, Available, counted, plural};
@@ -83,31 +83,31 @@ pub(super) fn selected(policies: &Policies, inventory: &Inventory, checks: &mut 
     }
 }
 
-/// Says where lock, journal and latch are kept, whether they can be written, and whether the latch is set.
+/// Says where lock, journal and safety stop are kept, whether they can be written, and whether a safety stop is set.
 pub(super) fn state(context: &Context, endpoint: &str, checks: &mut Vec<Check>) {
     let folder = match context.state_dir() {
         Ok(folder) => folder,
         Err(error) => return checks.push(Check::problem("state", &error)),
     };
-    let latch = Latch::new(&folder, endpoint);
-    let files = [Lock::path(&folder, endpoint), folder.join("journal.jsonl"), latch.path().to_owned()];
+    let stop_file = StopFile::new(&folder, endpoint);
+    let files = [Lock::path(&folder, endpoint), folder.join("journal.jsonl"), stop_file.path().to_owned()];
     let written = files.iter().try_for_each(|file| can_write(file)).and_then(|()| can_make_files(&folder));
     checks.push(match written {
         Ok(()) => Check::ok(
             "state",
-            format!("lock, journal and latch are kept in {}, which can be written", folder.display()),
+            format!("lock, journal and safety stop are kept in {}, which can be written", folder.display()),
         ),
         Err((path, error)) => {
-            let message = format!("lock, journal and latch are kept in {}, and cannot be written", folder.display());
+            let message = format!("lock, journal and safety stop are kept in {}, and cannot be written", folder.display());
             let error = CliError::new(Kind::Files, message)
                 .because(io::Error::new(error.kind(), format!("{path}: {error}")))
                 .hint("run as the user who owns it, or name another folder with --state-dir or FIFO_RETAIN_STATE_DIR");
             Check::problem("state", &error)
         }
     });
-    if let Some(stop) = latch.read() {
+    if let Some(stop) = stop_file.read() {
         checks.push(
-            Check::new("latch", Finding::Problem, headline(&stop))
+            Check::new("safety-stop", Finding::Problem, headline(&stop))
                 .advice("find the cause first (docs/safety.md), then run `fifo-retain resume`"),
         );
     }
@@ -117,7 +117,7 @@ type Unwritable = (String, io::Error);
 
 /// Opens a file as a run would, and leaves it as it is. A file that does not exist yet is no problem.
 fn can_write(file: &Path) -> Result<(), Unwritable> {
-    match OpenOptions::new().read(true).append(true).open(file) {
+    match open_state_file(OpenOptions::new().read(true).append(true), file) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err((file.display().to_string(), error)),
         _ => Ok(()),
     }

@@ -29,11 +29,11 @@ fn asked(cloud: &Cloud) -> usize {
     cloud.fifo.running().with(|state| state.requests.drain(..).count())
 }
 
-/// Returns the files of the latch that there are.
-fn latches(cloud: &Cloud) -> Vec<PathBuf> {
-    let is_latch = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("latch-");
+/// Returns the files of the safety stop that there are.
+fn stop_files(cloud: &Cloud) -> Vec<PathBuf> {
+    let is_stop = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("safety-stop-");
     let entries = fs::read_dir(cloud.folder.path("state")).unwrap();
-    entries.map(|entry| entry.unwrap().path()).filter(is_latch).collect()
+    entries.map(|entry| entry.unwrap().path()).filter(is_stop).collect()
 }
 
 /// Has a first run come to the alarm; returns the file that it left.
@@ -41,16 +41,16 @@ fn stopped(cloud: &Cloud) -> PathBuf {
     run(cloud, &["reconcile"]).code(4);
     assert_eq!(cloud.deletes().len(), 1);
     asked(cloud);
-    let [latch] = &latches(cloud)[..] else { panic!("{:?}", latches(cloud)) };
-    latch.clone()
+    let [stop_file] = &stop_files(cloud)[..] else { panic!("{:?}", stop_files(cloud)) };
+    stop_file.clone()
 }
 
 #[test]
 fn after_backups_vanished_nothing_is_sent_until_a_person_has_said_so() {
     let cloud = with_a_bad_proxy();
-    let latch = stopped(&cloud);
-    assert_eq!(fs::metadata(&latch).unwrap().permissions().mode() & 0o777, 0o600);
-    let content: Value = serde_json::from_str(&fs::read_to_string(&latch).unwrap()).unwrap();
+    let stop_file = stopped(&cloud);
+    assert_eq!(fs::metadata(&stop_file).unwrap().permissions().mode() & 0o777, 0o600);
+    let content: Value = serde_json::from_str(&fs::read_to_string(&stop_file).unwrap()).unwrap();
     let alarm = &content["alarms"][0];
     let gone: Vec<&str> =
         alarm["gone"].as_array().unwrap().iter().map(|backup| backup.as_str().unwrap()).collect();
@@ -74,7 +74,7 @@ fn after_backups_vanished_nothing_is_sent_until_a_person_has_said_so() {
     let lifted = run(&cloud, &["resume", "--auto-approve"]).code(0);
     assert!(lifted.out.starts_with("Safety stop since ") && lifted.out.contains(gone[0]), "{}", lifted.out);
     assert_eq!(lifted.last_line(), "The safety stop is lifted: the next run goes on.");
-    assert_eq!((latches(&cloud), asked(&cloud)), (Vec::new(), 0));
+    assert_eq!((stop_files(&cloud), asked(&cloud)), (Vec::new(), 0));
     assert!(cloud.folder.read("state/journal.jsonl").lines().last().unwrap().contains("lifted"));
 
     cloud.fifo.running().with(|state| state.faults.rules.clear());
@@ -118,17 +118,17 @@ fn read_only_commands_show_the_safety_stop_first() {
 #[test]
 fn one_that_cannot_be_read_counts_as_set_and_can_be_lifted() {
     let cloud = with_a_bad_proxy();
-    let latch = stopped(&cloud);
-    let whole = fs::read_to_string(&latch).unwrap();
+    let stop_file = stopped(&cloud);
+    let whole = fs::read_to_string(&stop_file).unwrap();
     for (text, why) in [("", "it is empty"), (&whole[..40], "EOF"), ("rubbish", "expected value")] {
-        fs::write(&latch, text).unwrap();
+        fs::write(&stop_file, text).unwrap();
         let ended = run(&cloud, &["reconcile"]).code(4);
         assert!(ended.err.contains(&format!("could not be read ({why}")), "{}", ended.err);
         assert!(run(&cloud, &["plan"]).code(0).out.starts_with("Safety stop: "));
     }
     asked(&cloud);
     run(&cloud, &["resume", "--auto-approve"]).code(0);
-    assert_eq!((latches(&cloud), asked(&cloud)), (Vec::new(), 0));
+    assert_eq!((stop_files(&cloud), asked(&cloud)), (Vec::new(), 0));
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn on_a_full_disk_the_empty_file_holds_the_next_run_back_and_it_is_said_loudly()
     let output = without_room(&cloud, 0, &["--state-dir", "state", "reconcile"]).output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(4), "{err}");
-    assert!(err.contains("THE LATCH COULD NOT BE WRITTEN"), "{err}");
+    assert!(err.contains("THE SAFETY STOP COULD NOT BE WRITTEN"), "{err}");
     assert!(err.trim_end().ends_with("another run could take more backups"), "{err}");
     asked(&cloud);
     run(&cloud, &["reconcile"]).code(4);
@@ -177,15 +177,15 @@ fn where_no_file_can_be_written_at_all_it_is_said_that_nothing_holds_the_next_ru
     while first.until("action_started")["action"] != "delete_local" {}
     fs::rename(cloud.folder.path("state"), cloud.folder.path("away")).unwrap();
     let ended = first.end().code(4);
-    assert!(ended.err.contains("THE LATCH COULD NOT BE WRITTEN"), "{}", ended.err);
+    assert!(ended.err.contains("THE SAFETY STOP COULD NOT BE WRITTEN"), "{}", ended.err);
     assert!(ended.err.contains("start no further run, by hand neither"), "{}", ended.err);
 }
 
 #[test]
 fn resume_waits_for_no_run_and_needs_nothing_to_sign_in_with() {
     let cloud = with_a_bad_proxy();
-    let latch = stopped(&cloud);
-    let content = fs::read(&latch).unwrap();
+    let stop_file = stopped(&cloud);
+    let content = fs::read(&stop_file).unwrap();
     cloud.fifo.running().with(|state| state.faults.rules.clear());
     run(&cloud, &["resume", "--auto-approve"]).code(0);
     // A run that is under way holds the lock.
@@ -193,13 +193,13 @@ fn resume_waits_for_no_run_and_needs_nothing_to_sign_in_with() {
     let line = ["--format", "json", "--state-dir", "state", "reconcile"];
     let mut under_way = Watched::start(cloud.folder.asking(&cloud.fifo, &line));
     under_way.until("accepted");
-    fs::write(&latch, &content).unwrap();
+    fs::write(&stop_file, &content).unwrap();
     run(&cloud, &["resume", "--auto-approve"]).code(5);
-    assert_eq!(latches(&cloud).len(), 1);
+    assert_eq!(stop_files(&cloud).len(), 1);
     drop(under_way);
     let url = cloud.fifo.url();
     cloud.folder.run(&["--endpoint", &url, "--state-dir", "state", "resume", "--auto-approve"]).code(0);
-    assert_eq!(latches(&cloud), Vec::<PathBuf>::new());
+    assert_eq!(stop_files(&cloud), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -212,19 +212,19 @@ fn on_a_terminal_resume_asks() {
         terminal.answer(answer);
         let ended = terminal.end().code(code);
         assert!(ended.out.contains("Safety stop since "), "{}", ended.out);
-        assert_eq!(latches(&cloud).len(), left, "{}", ended.out);
+        assert_eq!(stop_files(&cloud).len(), left, "{}", ended.out);
     }
 }
 
 #[test]
-fn a_latch_that_is_set_while_a_question_waits_holds_the_answer_back() {
+fn a_safety_stop_that_is_set_while_a_question_waits_holds_the_answer_back() {
     let cloud = with_a_bad_proxy();
-    let latch = stopped(&cloud);
-    let content = fs::read(&latch).unwrap();
+    let stop_file = stopped(&cloud);
+    let content = fs::read(&stop_file).unwrap();
     run(&cloud, &["resume", "--auto-approve"]).code(0);
     let mut terminal = Terminal::start(&cloud, &["--state-dir", "state", "apply"]);
     terminal.until(", API version 3? [y/N]");
-    fs::write(&latch, content).unwrap();
+    fs::write(&stop_file, content).unwrap();
     asked(&cloud);
     terminal.answer("y");
     let ended = terminal.end().code(4);
