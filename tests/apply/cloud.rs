@@ -3,14 +3,20 @@
 use crate::transport::{TestClock, Wire};
 use chrono::{DateTime, Utc};
 use fifo_retain::apply::{
-    Clock as _, Event, Executor, ExecutorSettings, Observer, ProgressTracker, RunReport, Timing,
+    Approval, Clock as _, DeleteNote, Event, Executor, ExecutorSettings, LeftBehind, Notes, Observer,
+    ProgressTracker, RunReport, Timing,
 };
 use fifo_retain::fifo::{self, Credentials, ReadClient, WriteClient};
-use fifo_retain::inventory::{BackupId, Inventory};
+use fifo_retain::inventory::{BackupId, Inventory, VmId};
 use fifo_retain::plan::{Plan, plan};
 use fifo_retain::policy::{self, Policies, SourceFile};
 use fifo_retain::sandbox::{ApiStyle, BackupRequest, EmptyMaps, Shape, Vm, World};
 use serde_json::json;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -34,6 +40,7 @@ pub(crate) struct Cloud {
     pub(crate) stop: CancellationToken,
     pub(crate) hand_over: CancellationToken,
     pub(crate) progress: ProgressTracker,
+    pub(crate) notes: MemoryNotes,
     pub(crate) settings: ExecutorSettings,
     pub(crate) events: Events,
 }
@@ -45,6 +52,44 @@ pub(crate) struct Events(Arc<Mutex<Vec<Event>>>);
 impl Observer for Events {
     fn observe(&self, event: &Event) {
         self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+/// Notes on deletes in flight that outlive a run, as files do.
+#[derive(Default)]
+pub(crate) struct MemoryNotes {
+    pub(crate) notes: Mutex<BTreeMap<VmId, DeleteNote>>,
+    /// Whether the disk is full.
+    pub(crate) is_full: AtomicBool,
+}
+
+impl Notes for MemoryNotes {
+    fn note(&self, note: &DeleteNote) -> io::Result<()> {
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        match self.notes.lock().unwrap().entry(note.vm) {
+            Entry::Occupied(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Entry::Vacant(free) => {
+                free.insert(note.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn remove(&self, vm: VmId) -> io::Result<()> {
+        self.notes.lock().unwrap().remove(&vm);
+        Ok(())
+    }
+
+    fn left_behind(&self) -> Vec<LeftBehind> {
+        let left = |note: &DeleteNote| LeftBehind {
+            path: PathBuf::from(format!("in-flight-{}.json", note.vm)),
+            vm: Some(note.vm),
+            time: Some(note.time),
+            note: Ok(note.clone()),
+        };
+        self.notes.lock().unwrap().values().map(left).collect()
     }
 }
 
@@ -71,6 +116,7 @@ impl Cloud {
             stop: CancellationToken::new(),
             hand_over: CancellationToken::new(),
             progress: ProgressTracker::default(),
+            notes: MemoryNotes::default(),
             settings: ExecutorSettings {
                 max_uploads: 8,
                 max_uploads_per_hypervisor: 2,
@@ -123,7 +169,12 @@ impl Cloud {
         (plan(&self.policies, &inventory, self.clock.now()), inventory)
     }
 
+    /// Carries out what a plan lists, as `apply` does.
     pub(crate) async fn execute(&self, plan: &Plan, inventory: &Inventory) -> RunReport {
+        self.carry_out(plan, inventory, Approval::Listed).await
+    }
+
+    async fn carry_out(&self, plan: &Plan, inventory: &Inventory, approval: Approval) -> RunReport {
         let client = self.client();
         let executor = Executor {
             client: &client,
@@ -133,15 +184,16 @@ impl Cloud {
             stop: &self.stop,
             hand_over: &self.hand_over,
             progress: &self.progress,
+            notes: &self.notes,
             settings: self.settings,
         };
-        executor.execute(&plan.vms, inventory.clone()).await
+        executor.execute(&plan.vms, inventory.clone(), approval).await
     }
 
     /// Reads, plans and carries out, as `reconcile` does.
     pub(crate) async fn reconcile(&self) -> RunReport {
         let (plan, inventory) = self.plan().await;
-        self.execute(&plan, &inventory).await
+        self.carry_out(&plan, &inventory, Approval::Everything).await
     }
 
     /// The comments of a VM's backups, oldest first, with `*` behind those that are local.

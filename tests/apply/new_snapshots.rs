@@ -1,7 +1,7 @@
 //! The snapshot of the new backup, where no tier needs it: it goes last, and never without a good backup.
 
 use crate::cloud::{Cloud, vm_uuid};
-use fifo_retain::apply::{ActionOutcome, ActionRef, EventKind};
+use fifo_retain::apply::{ActionOutcome, ActionKind, ActionRef, EventKind};
 use fifo_retain::inventory::BackupId;
 use fifo_retain::policy::{self, SourceFile};
 use fifo_retain::sandbox::{UploadOutcome, UploadScript};
@@ -31,7 +31,7 @@ fn next_upload(cloud: &Cloud, outcome: UploadOutcome) {
 /// The local deletes, in their order: of which backup, and how each ended.
 fn deletes(cloud: &Cloud) -> Vec<(Option<BackupId>, ActionOutcome)> {
     let ended = cloud.events.all().into_iter().filter_map(|event| match event.what {
-        EventKind::ActionEnded { step: ActionRef::DeleteLocal { backup, .. }, outcome, .. } => {
+        EventKind::ActionEnded { step: ActionRef { kind: ActionKind::DeleteLocal, backup, .. }, outcome, .. } => {
             Some((backup, outcome))
         }
         _ => None,
@@ -48,7 +48,7 @@ async fn it_goes_after_all_others_once_the_new_backup_is_complete() {
     assert_eq!((tally.created, tally.deleted_local, tally.failed + tally.dropped), (1, 2, 0), "{report:?}");
     assert_eq!(cloud.backups(1), ["daily", "daily"]);
     let created = cloud.events.all().into_iter().find_map(|event| match event.what {
-        EventKind::ActionEnded { step: ActionRef::Create { backup, .. }, .. } => backup,
+        EventKind::ActionEnded { step: ActionRef { kind: ActionKind::Create, backup, .. }, .. } => backup,
         _ => None,
     });
     let deletes = deletes(&cloud);

@@ -1,7 +1,7 @@
 //! A further attempt at a backup that has failed.
 
 use crate::cloud::{Cloud, GRANDFATHER, backup_id, mid_chain, vm_uuid};
-use fifo_retain::apply::{ActionOutcome, ActionRef, EventKind};
+use fifo_retain::apply::{ActionOutcome, ActionKind, ActionRef, EventKind};
 use fifo_retain::policy::{self, SourceFile};
 use fifo_retain::sandbox::{UploadOutcome, UploadScript};
 
@@ -22,7 +22,7 @@ async fn an_attempt_of_minutes_ago_is_not_taken_for_the_new_backup() {
     assert!(create.iter().any(|step| step.ending == ActionOutcome::Done), "{report:?}");
     let made: Vec<_> = (cloud.events.all().into_iter())
         .filter_map(|event| match event.what {
-            EventKind::ActionEnded { step: ActionRef::Create { backup, .. }, .. } => backup,
+            EventKind::ActionEnded { step: ActionRef { kind: ActionKind::Create, backup, .. }, .. } => backup,
             _ => None,
         })
         .collect();
