@@ -252,7 +252,9 @@ mod tests {
         ];
         let mut seen = std::collections::BTreeSet::new();
         for what in events {
-            let mut json: Value = serde_json::to_value(Event { time, what }).unwrap();
+            let text = serde_json::to_string(&Event { time, what }).unwrap();
+            assert_eq!(text.matches("\"time\":").count(), 1, "{text}");
+            let mut json: Value = serde_json::from_str(&text).unwrap();
             assert!(validator.is_valid(&json), "{json:#}");
             seen.insert(json["event"].to_string());
             json["strange"] = Value::Null;
