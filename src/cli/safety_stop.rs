@@ -47,12 +47,12 @@ pub(super) fn refuse_if_set(stop_file: &StopFile) -> Result<(), CliError> {
     ))
 }
 
-/// Says that there was an alarm and that the safety stop could not be set, so that nothing keeps the next run back.
+/// Says that runs have to stop and that the safety stop could not be set, so that nothing keeps the next run back.
 pub(super) fn not_set(why: &str) -> CliError {
     CliError::new(
         Kind::SafetyStop,
         format!(
-            "there was an alarm, and THE SAFETY STOP COULD NOT BE WRITTEN, so nothing holds the next run back: {why}"
+            "runs have to stop, and THE SAFETY STOP COULD NOT BE WRITTEN, so nothing holds the next run back: {why}"
         ),
     )
     .hint(

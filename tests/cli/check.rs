@@ -99,6 +99,12 @@ fn a_state_folder_that_cannot_be_written_is_a_problem() {
     let ended = checked(&folder, &fifo, "admin", &["--state-dir", "file/state"]).code(1);
     let (finding, message) = result_of(&ended, "state");
     assert!(finding == "problem" && message.contains("file/state, and cannot be written"), "{message}");
+    // A run would not follow a link either.
+    fs::create_dir(folder.path("state")).unwrap();
+    std::os::unix::fs::symlink("../file", folder.path("state/journal.jsonl")).unwrap();
+    let ended = checked(&folder, &fifo, "admin", &["--state-dir", "state"]).code(1);
+    let (finding, message) = result_of(&ended, "state");
+    assert!(finding == "problem" && message.contains("journal.jsonl: it is a symbolic link"), "{message}");
 }
 
 #[test]

@@ -324,7 +324,7 @@ fn started_after_backups_vanished_it_shows_that_and_waits_until_a_person_has_sai
     assert_eq!(run.metrics().unwrap().get("fifo_retain_safety_stop"), Some(1.0));
     let page = got(run.address, "/").unwrap().1;
     assert!(
-        page.contains("No further run begins") && page.contains("with the local delete of backup"),
+        page.contains("No further run begins") && page.contains("after the local delete of backup"),
         "{page}"
     );
     std::thread::sleep(Duration::from_millis(1_500));

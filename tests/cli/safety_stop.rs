@@ -6,11 +6,14 @@ use crate::harness::Ended;
 use crate::processes::without_room;
 use crate::running::Watched;
 use crate::terminal::Terminal;
+use fifo_retain::apply::InFlight;
+use fifo_retain::inventory::VmId;
 use fifo_retain::sandbox::{Effect, Operation, Rule};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use uuid::Uuid;
 
 /// A cloud with a proxy before it that drops the bodies of DELETEs.
 pub(crate) fn with_a_bad_proxy() -> Cloud {
@@ -71,10 +74,14 @@ fn after_backups_vanished_nothing_is_sent_until_a_person_has_said_so() {
     let refused = run(&cloud, &["resume"]).code(64);
     assert!(refused.err.contains("--auto-approve") && refused.err.contains(gone[0]), "{}", refused.err);
     run(&cloud, &["reconcile"]).code(4);
+    // A note that is left behind goes with the safety stop.
+    let note =
+        InFlight::new(&cloud.folder.path("state"), &cloud.fifo.url()).path(VmId::new(Uuid::from_u128(1)));
+    fs::write(&note, "").unwrap();
     let lifted = run(&cloud, &["resume", "--auto-approve"]).code(0);
     assert!(lifted.out.starts_with("Safety stop since ") && lifted.out.contains(gone[0]), "{}", lifted.out);
     assert_eq!(lifted.last_line(), "The safety stop is lifted: the next run goes on.");
-    assert_eq!((stop_files(&cloud), asked(&cloud)), (Vec::new(), 0));
+    assert_eq!((stop_files(&cloud), note.exists(), asked(&cloud)), (Vec::new(), false, 0));
     assert!(cloud.folder.read("state/journal.jsonl").lines().last().unwrap().contains("lifted"));
 
     cloud.fifo.running().with(|state| state.faults.rules.clear());

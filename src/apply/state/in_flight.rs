@@ -279,6 +279,7 @@ mod tests {
     use super::*;
     use crate::fifo::read_vm;
     use serde_json::{Value, json};
+    use std::time::{Duration, SystemTime};
     use uuid::Uuid;
 
     const FIFO: &str = "https://fifo.example.com";
@@ -389,9 +390,11 @@ mod tests {
             (edited(&|json| json["backup"] = json!(id(77))), "it has no record of the backup"),
         ] {
             fs::write(&path, text).unwrap();
+            let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1_763_773_200);
+            fs::File::options().append(true).open(&path).unwrap().set_modified(written).unwrap();
             let [left] = in_flight.left_behind().try_into().unwrap();
             assert_eq!((&left.path, left.vm), (&path, Some(note(8).vm)));
-            assert!(left.time.is_some_and(|time| Utc::now() - time < chrono::TimeDelta::hours(1)));
+            assert_eq!(left.time, Some(written.into()));
             let error = left.note.unwrap_err();
             assert!(error.contains(why), "{error}");
             // It is not overwritten either.

@@ -18,8 +18,6 @@ const FORMATS: [&str; 2] = ["fifo-retain.safety-stop/1", "fifo-retain.latch/1"];
 
 /// Why no run may go on: backups vanished after a delete and were to stay, or the body of a create was lost on the way, as
 /// that of a delete would be.
-///
-/// [`Display`](fmt::Display) is the sentence for people. It contains the VM's alias as FiFo has it.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Alarm {
     /// When it was raised, by the clock of the machine that ran. The event that carries it has it already.
@@ -88,6 +86,7 @@ impl Alarm {
     }
 }
 
+/// The sentence for people. It contains the VM's alias as FiFo has it.
 impl fmt::Display for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { alias, vm, backup, .. } = self;

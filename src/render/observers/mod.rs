@@ -379,7 +379,12 @@ mod tests {
             ActionOutcome::Unverified,
         ] {
             let at = VmRef { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
-            let step = ActionRef::DeleteLocal { tier: "daily".to_owned(), backup: None };
+            let step = ActionRef {
+                kind: ActionKind::DeleteLocal,
+                tier: "daily".to_owned(),
+                parent: None,
+                backup: None,
+            };
             let what = EventKind::ActionEnded { at, step, outcome, message: "so".to_owned() };
             people.observe(&Event { time: DateTime::UNIX_EPOCH, what });
         }
@@ -404,7 +409,8 @@ mod tests {
         };
         let at =
             |number: u128| VmRef { vm: VmId::new(Uuid::from_u128(number)), alias: format!("web-{number}") };
-        let step = || ActionRef::Create { tier: "daily".to_owned(), parent: None, backup: None };
+        let step =
+            || ActionRef { kind: ActionKind::Create, tier: "daily".to_owned(), parent: None, backup: None };
         observe(
             0,
             EventKind::Started {
