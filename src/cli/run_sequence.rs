@@ -18,7 +18,9 @@ use crate::plan::{
 use crate::render;
 use crate::render::text::{PlanExtras, TextOptions};
 use crate::run::RunSummary;
+use futures::FutureExt as _;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
 /// What of the plan made now is executed.
@@ -67,8 +69,27 @@ struct RunSequence<'a, 'w> {
 /// # Errors
 ///
 /// Another run is under way, the safety stop is set, no plan can be made, the saved plan does not fit, or the answer was
-/// no. A failure of a VM is in the outcome.
+/// no; a fault of this program has stopped the run. A failure of a VM is in the outcome.
 pub(super) async fn run(
+    request: &RunRequest<'_>,
+    approved: Option<Approved<'_>>,
+    context: &Context,
+    monitor: &mut RunMonitor<'_>,
+    summary: &mut RunSummary,
+) -> Result<Outcome, CliError> {
+    let ended = caught(run_steps(request, approved, context, monitor, summary)).await;
+    monitor.alarm_recorder().add_missed_alarms(summary);
+    // By the report: no other run may follow, whatever happened after the alarm.
+    if summary.has_alarm() { Ok(Outcome::Alarm) } else { ended }
+}
+
+/// Catches a panic, so that each run reports its end, however it comes.
+async fn caught(run: impl Future<Output = Result<Outcome, CliError>>) -> Result<Outcome, CliError> {
+    let fault = |_| Err(CliError::new(Kind::Internal, "the run was stopped by a fault of this program"));
+    AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(fault)
+}
+
+async fn run_steps(
     request: &RunRequest<'_>,
     approved: Option<Approved<'_>>,
     context: &Context,
@@ -348,4 +369,15 @@ fn show_where_asked(
     render::text::plan(plan, extras, &text_options, &mut io::stderr().lock()).map_err(|error| {
         CliError::new(Kind::Files, "failed to show the plan on standard error").because(error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_run_that_panics_ends_as_a_failed_one() {
+        let ended = caught(async { panic!("a fault") }).await;
+        assert_eq!(ended.unwrap_err().kind(), Kind::Internal);
+    }
 }

@@ -16,9 +16,7 @@ use crate::policy::Policies;
 use crate::render::notification;
 use crate::run::{RunHistory, RunSummary};
 use crate::serve::Server;
-use futures::FutureExt as _;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,13 +176,11 @@ impl Scheduler<'_> {
                 &mut monitor,
                 &mut summary,
             );
-            let mut run = pin!(AssertUnwindSafe(run).catch_unwind());
+            let mut run = pin!(run);
             loop {
                 tokio::select! {
                     biased;
-                    ended = &mut run => break ended.unwrap_or_else(|_| {
-                        Err(CliError::new(Kind::Internal, "the run was stopped by a fault of this program"))
-                    }),
+                    ended = &mut run => break ended,
                     _ = hangups.recv() => {
                         at_once = true;
                         self.reload_policies();
@@ -194,9 +190,6 @@ impl Scheduler<'_> {
         };
         self.memory = memory;
         let signal = self.interrupt.caught();
-        monitor.alarm_recorder().add_missed_alarms(&mut summary);
-        // By the report: no other run may follow, whatever happened after the alarm.
-        let ended = if summary.has_alarm() { Ok(Outcome::Alarm) } else { ended };
         // A safety stop that could not be written is worse than one that is set.
         let not_remembered = monitor.alarm_recorder().failure();
         let is_remembered = not_remembered.is_none();

@@ -76,6 +76,7 @@ fn a_run() -> RunSummary {
         report: Some(RunReport {
             vms: vec![VmReport { at: at_vm, steps }],
             alarms: vec![alarm],
+            uncompared: Vec::new(),
             interrupted: false,
         }),
         overview: Some(overview(vec![vm(1, "web-1", BackupHealth::Safe)])),

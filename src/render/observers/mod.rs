@@ -12,7 +12,7 @@ use crate::inventory::VmId;
 use anstyle::Style;
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use uploads::Uploads;
@@ -55,6 +55,9 @@ struct State {
     started: BTreeSet<VmId>,
     /// The VMs for which none was sent when the run was stopped.
     not_started: BTreeSet<VmId>,
+    /// How often an action of a kind that was not done has ended alike on a VM: the first is a line, and so is the number
+    /// of the others.
+    alike: BTreeMap<(String, VmId, ActionKind, ActionOutcome), usize>,
 }
 
 impl State {
@@ -91,6 +94,7 @@ impl TextObserver {
             created: 0,
             started: BTreeSet::new(),
             not_started: BTreeSet::new(),
+            alike: BTreeMap::new(),
         };
         Self { options, terminals, bars, state: Mutex::new(state) }
     }
@@ -147,6 +151,17 @@ impl TextObserver {
         let is_busy = state.uploads.count() > 0 || !state.waiting.is_empty();
         if state.to_create < 2 && state.waiting.is_empty() || !is_busy {
             state.overall.take().iter().for_each(ProgressBar::finish_and_clear);
+            for ((alias, _, kind, ending), count) in std::mem::take(&mut state.alike) {
+                if count > 1 {
+                    let (what, style, word) = (action_text(kind), self.style_of(ending), ending_text(ending));
+                    let more = count - 1;
+                    let line = format!(
+                        "{}  {what}: {style}{word}{style:#}, {more} more (each is in the journal)",
+                        visible(&alias)
+                    );
+                    self.line(self.terminals.out, &mut state.out, &line);
+                }
+            }
             return;
         }
         let mut message = state.overall(now);
@@ -182,6 +197,13 @@ impl TextObserver {
             && matches!(ending, ActionOutcome::Done | ActionOutcome::Started | ActionOutcome::HandedOver)
         {
             return;
+        }
+        if ending != ActionOutcome::Done && self.options.detail < Detail::Full {
+            let count = state.alike.entry((at.alias.clone(), at.vm, kind, ending)).or_default();
+            *count += 1;
+            if *count > 1 {
+                return;
+            }
         }
         let style = self.style_of(ending);
         let (name, message) = (format!("{}  {what} {}", visible(&at.alias), visible(tier)), visible(message));
@@ -385,13 +407,42 @@ mod tests {
                 parent: None,
                 backup: None,
             };
-            let what = EventKind::ActionEnded { at, step, outcome, message: "so".to_owned() };
+            let what = EventKind::ActionEnded { at, step, outcome, code: "code", message: "so".to_owned() };
             people.observe(&Event { time: DateTime::UNIX_EPOCH, what });
         }
         assert_eq!(
             String::from_utf8(paper.0.lock().unwrap().clone()).unwrap(),
             "web-1  delete locally daily: failed, so\nweb-1  delete locally daily: unverified, so\n"
         );
+    }
+
+    #[test]
+    fn what_ends_alike_on_a_vm_is_a_line_and_a_count() {
+        for detail in [Detail::Errors, Detail::Brief, Detail::Usual] {
+            let paper = Paper::default();
+            let out = Box::new(paper.clone());
+            let people =
+                TextObserver::new(out, Box::new(Paper::default()), options(detail), Terminals::default());
+            for number in 0..27 {
+                let at = VmRef { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
+                let (kind, backup) = (ActionKind::DeleteCloud, Some(BackupId::new(Uuid::from_u128(number))));
+                let step = ActionRef { kind, tier: "daily".to_owned(), parent: None, backup };
+                let (outcome, message) = (ActionOutcome::Failed, "no".to_owned());
+                let what = EventKind::ActionEnded { at, step, outcome, code: "refused", message };
+                people.observe(&Event { time: DateTime::UNIX_EPOCH, what });
+            }
+            let tally = RunCounts { failed: 27, ..RunCounts::default() };
+            people.observe(&Event { time: DateTime::UNIX_EPOCH, what: EventKind::Finished { tally } });
+            let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+            let about = text.lines().filter(|line| line.contains("web-1")).collect::<Vec<_>>();
+            assert_eq!(
+                about,
+                [
+                    "web-1  delete from storage daily: failed, no",
+                    "web-1  delete from storage: failed, 26 more (each is in the journal)"
+                ]
+            );
+        }
     }
 
     #[test]
@@ -432,7 +483,10 @@ mod tests {
         }
         for number in 1..=4 {
             let (outcome, message) = (ActionOutcome::Interrupted, "so".to_owned());
-            observe(32, EventKind::ActionEnded { at: at(number), step: step(), outcome, message });
+            observe(
+                32,
+                EventKind::ActionEnded { at: at(number), step: step(), outcome, code: "code", message },
+            );
         }
         observe(33, EventKind::Finished { tally: RunCounts { interrupted: 4, ..RunCounts::default() } });
         let text = |paper: &Paper| String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
