@@ -1,11 +1,10 @@
 //! The controls beside FiFo's API, below `/_sandbox/`: no part of FiFo, and without sign-in.
 
 use super::message::{Reply, Request};
-use super::record::UploadScript;
 use super::rules::Rule;
-use super::state::State;
+use super::server::State;
+use super::upload::UploadScript;
 use super::users::{User, UserStore};
-use super::world::World;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -43,7 +42,7 @@ pub(super) fn handle(state: &mut State, request: &Request, now_us: i64) -> Optio
         }
         ("POST", ["switches"]) => match serde_json::from_slice::<Switches>(&request.body) {
             Ok(switches) => {
-                switches.set(&mut state.world);
+                switches.set(state);
                 show(200, &json!({}))
             }
             Err(error) => refusal(400, &error.to_string()),
@@ -74,13 +73,7 @@ pub(super) fn handle(state: &mut State, request: &Request, now_us: i64) -> Optio
     })
 }
 
-/// Returns the VM that a request is about, be it for the controls or for FiFo.
-pub(super) fn vm_of(request: &Request) -> Option<Uuid> {
-    let mut parts = request.path().split('/').skip_while(|part| *part != "vms");
-    Uuid::try_parse(parts.nth(1)?).ok()
-}
-
-/// What of a world can be switched; what is left out stays as it is.
+/// What can be switched; what is left out stays as it is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Switches {
@@ -90,15 +83,20 @@ struct Switches {
     /// The inner `None` is a `null`: no limit.
     #[serde(default, deserialize_with = "there")]
     list_limit_ms: Option<Option<u64>>,
+    stamps_ahead_s: Option<i64>,
+    nodes: Option<u32>,
 }
 
 impl Switches {
-    fn set(self, world: &mut World) {
-        let Self { backend_up, store_configured, user_store, list_limit_ms } = self;
+    fn set(self, state: &mut State) {
+        let Self { backend_up, store_configured, user_store, list_limit_ms, stamps_ahead_s, nodes } = self;
+        let world = &mut state.world;
         world.backend_up = backend_up.unwrap_or(world.backend_up);
         world.store_configured = store_configured.unwrap_or(world.store_configured);
         world.user_store = user_store.unwrap_or(world.user_store);
         world.list_limit_ms = list_limit_ms.unwrap_or(world.list_limit_ms);
+        world.stamps_ahead_s = stamps_ahead_s.unwrap_or(world.stamps_ahead_s);
+        state.faults.nodes = nodes.unwrap_or(state.faults.nodes);
     }
 }
 
