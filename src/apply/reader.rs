@@ -50,26 +50,9 @@ impl ReadError {
     /// Returns whether another read cannot help: FiFo refuses the user. More requests might even lock the user out.
     pub(super) fn is_final(&self) -> bool {
         match self {
-            Self::Fifo(error) => is_refusal(error) || matches!(**error, FifoError::Forbidden { .. }),
+            Self::Fifo(error) => error.is_refusal() || matches!(**error, FifoError::Forbidden { .. }),
             Self::Unreadable(_) | Self::Gone | Self::NoneKnown => false,
         }
-    }
-}
-
-/// Returns whether FiFo refuses the user as such: then it refuses every request of this run.
-fn is_refusal(error: &FifoError) -> bool {
-    match error {
-        FifoError::SignInRefused { .. }
-        | FifoError::TokenRefused { .. }
-        | FifoError::NewTokenRefused { .. }
-        | FifoError::UnusableToken => true,
-        FifoError::Forbidden { .. }
-        | FifoError::Connection { .. }
-        | FifoError::SignInUnavailable { .. }
-        | FifoError::TimedOut { .. }
-        | FifoError::NoSuchVm { .. }
-        | FifoError::Status { .. }
-        | FifoError::Unreadable { .. } => false,
     }
 }
 
@@ -173,7 +156,7 @@ impl<'a> VmReader<'a> {
 
     /// Remembers when FiFo refuses the user: then this run sends no more requests.
     pub(super) fn failed(&self, error: FifoError) -> ReadError {
-        let is_refusal = is_refusal(&error);
+        let is_refusal = error.is_refusal();
         let error = ReadError::Fifo(Arc::new(error));
         if is_refusal {
             self.refusal.get_or_init(|| error.clone());

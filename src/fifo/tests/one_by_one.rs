@@ -73,8 +73,9 @@ impl Cutting {
 }
 
 impl Transport for Cutting {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
-        self.sent.lock().unwrap().push(request.path.clone());
+    fn send(&self, request: Request, _: Connection) -> BoxFuture<'_, Result<Response, TransportError>> {
+        let path = request.uri().to_string();
+        self.sent.lock().unwrap().push(path.clone());
         async move {
             {
                 let (now, most) = &mut *self.running.lock().unwrap();
@@ -83,13 +84,8 @@ impl Transport for Cutting {
             }
             sleep(Duration::from_millis(400)).await;
             self.running.lock().unwrap().0 -= 1;
-            let (status, body) =
-                self.answer(&request.path).map_err(|kind| TransportError::new(kind, "refused"))?;
-            Ok(Response {
-                status: StatusCode::from_u16(status).unwrap(),
-                headers: HeaderMap::new(),
-                body: stream::iter([Ok(Bytes::from(body))]).boxed(),
-            })
+            let (status, body) = self.answer(&path).map_err(|kind| TransportError::new(kind, "refused"))?;
+            Ok(response(status, &[], vec![Ok(Bytes::from(body))]))
         }
         .boxed()
     }
