@@ -1,4 +1,4 @@
-//! Signing in: one token for all tasks, renewed in time, or when FiFo no longer accepts it.
+//! Signing in: one token for all tasks, and another one when FiFo no longer accepts it.
 
 use super::endpoint::ApiVersion;
 use super::error::FifoError;
@@ -10,7 +10,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
@@ -24,9 +23,6 @@ const X_SNARL_TOKEN: HeaderName = HeaderName::from_static("x-snarl-token");
 /// The longest answer to a sign-in that is taken, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
-/// How long before its end a token is renewed, unless that is more than a tenth of its life.
-const RENEW_BEFORE: Duration = Duration::from_secs(60);
-
 /// So many 401s in a row to tokens that should be good are final.
 const REFUSALS_BELIEVED: u32 = 3;
 
@@ -35,8 +31,6 @@ const REFUSALS_BELIEVED: u32 = 3;
 pub(super) struct Token {
     bearer: HeaderValue,
     snarl: Option<HeaderValue>,
-    /// When it should be renewed; `None` when FiFo did not say how long it is valid.
-    renew_at: Option<Instant>,
     /// Distinguishes it from those before and after it, which may be the same text.
     serial: u32,
 }
@@ -88,25 +82,23 @@ impl Auth {
         Self { user, sign_in: Mutex::new(sign_in), is_accepted: AtomicBool::new(false) }
     }
 
-    /// Returns a token, signing in where there is none, where it is about to end, and where FiFo has refused it.
+    /// Returns a token, signing in where there is none or FiFo has refused it.
     pub(super) async fn token(&self, session: &Session) -> Result<Token, FifoError> {
         let mut sign_in = self.sign_in.lock().await;
         match &sign_in.state {
-            State::SignedIn(token) if token.renew_at.is_none_or(|at| Instant::now() < at) => {
-                return Ok(token.clone());
-            }
-            State::SignedIn(_) | State::SignedOut(None) => {}
+            State::SignedIn(token) => return Ok(token.clone()),
+            State::SignedOut(None) => {}
             // Whoever else needs a token waits as well.
             State::SignedOut(Some(until)) => sleep_until(*until).await,
             State::Refused(error) => return Err(error.clone()),
         }
         let serial = sign_in.tokens + 1;
         let token = match &sign_in.given {
-            Some(given) => session.token_of(given.expose_secret(), None, serial),
-            None => self.granted(session).await.and_then(|granted| {
-                let life = granted.expires_in.and_then(|secs| Duration::try_from_secs_f64(secs).ok());
-                session.token_of(&granted.access_token, life, serial)
-            }),
+            Some(given) => session.token_of(given.expose_secret(), serial),
+            None => self
+                .granted(session)
+                .await
+                .and_then(|granted| session.token_of(&granted.access_token, serial)),
         };
         sign_in.tokens = serial;
         match &token {
@@ -147,8 +139,10 @@ impl Auth {
         if has_worked && sign_in.given.is_none() {
             sign_in.refusals_in_row = 0;
         } else if refusals < REFUSALS_BELIEVED {
-            let pause = session.settings.backoff.refused_token * (1 << (refusals - 1));
-            sign_in.state = State::SignedOut(Instant::now().checked_add(pause));
+            let until = Instant::now() + session.settings.backoff.refused_token * (1 << (refusals - 1));
+            sign_in.state = State::SignedOut(Some(until));
+            drop(sign_in);
+            sleep_until(until).await;
         } else {
             let endpoint = session.settings.endpoint.to_string();
             let why = match (sign_in.given.take(), &self.user) {
@@ -218,7 +212,6 @@ fn is_known(word: &str) -> bool {
 #[derive(Deserialize)]
 struct Granted {
     access_token: String,
-    expires_in: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -227,7 +220,7 @@ struct Denied {
 }
 
 impl Session {
-    fn token_of(&self, secret: &str, life: Option<Duration>, serial: u32) -> Result<Token, FifoError> {
+    fn token_of(&self, secret: &str, serial: u32) -> Result<Token, FifoError> {
         let header = |prefix: &str| {
             let mut value = HeaderValue::try_from(format!("{prefix}{secret}")).map_err(|_| {
                 let why = "cannot be sent the token, which contains a character that HTTP does not allow, such as a \
@@ -239,11 +232,6 @@ impl Session {
             Ok(value)
         };
         let wants_snarl = self.settings.api != ApiVersion::V3;
-        Ok(Token {
-            bearer: header("Bearer ")?,
-            snarl: wants_snarl.then(|| header("")).transpose()?,
-            renew_at: life.and_then(|life| Instant::now().checked_add(life - RENEW_BEFORE.min(life / 10))),
-            serial,
-        })
+        Ok(Token { bearer: header("Bearer ")?, snarl: wants_snarl.then(|| header("")).transpose()?, serial })
     }
 }

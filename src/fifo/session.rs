@@ -259,48 +259,15 @@ pub(super) fn other_status(doing: &str, response: &Response) -> FifoError {
 
 /// Reads the server's clock from an answer, to the second.
 pub(super) fn server_date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
-    date(text(headers, &DATE)?)
+    DateTime::parse_from_rfc2822(text(headers, &DATE)?).ok().map(|date| date.to_utc())
 }
 
-/// Reads how long FiFo asks us to wait. A date is taken against the server's own, since ours may differ.
+/// Reads how long FiFo asks us to wait.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = text(headers, &RETRY_AFTER)?;
-    match text.parse() {
-        Ok(secs) => Some(Duration::from_secs(secs)),
-        Err(_) => (date(text)? - server_date(headers)?).to_std().ok(),
-    }
+    text(headers, &RETRY_AFTER)?.parse().ok().map(Duration::from_secs)
 }
 
 /// Returns a header's value, where it is text.
 pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
-}
-
-fn date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_read_as_http_writes_them_and_retry_after_by_the_servers_clock() {
-        let headers = |pairs: &[(HeaderName, &'static str)]| -> HeaderMap {
-            pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
-        };
-        let now = (DATE, "Sun, 22 Nov 2026 21:36:46 GMT");
-        let date = server_date(&headers(&[now.clone()]));
-        assert_eq!(date.unwrap().to_rfc3339(), "2026-11-22T21:36:46+00:00");
-        assert_eq!(server_date(&headers(&[(DATE, "yesterday")])), None);
-        let in_a_minute = (RETRY_AFTER, "Sun, 22 Nov 2026 21:37:46 GMT");
-        for (headers, secs) in [
-            (headers(&[(RETRY_AFTER, "7")]), Some(7)),
-            (headers(&[in_a_minute.clone(), now]), Some(60)),
-            (headers(&[in_a_minute]), None),
-            (headers(&[(RETRY_AFTER, "-7")]), None),
-        ] {
-            assert_eq!(retry_after(&headers), secs.map(Duration::from_secs));
-        }
-    }
 }

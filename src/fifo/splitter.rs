@@ -225,7 +225,7 @@ mod tests {
         for end in 0..body.len() {
             assert!(matches!(whole(&body[..end]), Err(ListError::Cut { .. })), "{}", &body[..end]);
         }
-        assert_eq!(whole(r#"[{},{}"#), Err(ListError::Cut { elements: 2 }));
+        assert_eq!(whole(r#"[{},{}"#), Err(ListError::Cut { elements: 1 }));
     }
 
     #[test]

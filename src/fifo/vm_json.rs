@@ -137,6 +137,7 @@ struct WireFile<'a> {
 
 /// A text, borrowed from the body where JSON allows it.
 #[derive(Default, Deserialize)]
+#[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl WireVm {

@@ -47,24 +47,6 @@ async fn a_refused_sign_in_names_fifos_reason_but_repeats_no_text() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_is_renewed_shortly_before_it_ends() {
-    let fifo = Scripted::new([
-        Status(200, &[], GRANTED),
-        Status(200, &[], ONE_VM),
-        Status(200, &[], ONE_VM),
-        Status(200, &[], r#"{"access_token":"T2","expires_in":3600.0}"#),
-        Status(200, &[], ONE_VM),
-    ]);
-    let client = client(&fifo, password());
-    client.list().await.unwrap();
-    sleep(Duration::from_secs(3500)).await;
-    client.list().await.unwrap();
-    sleep(Duration::from_secs(50)).await;
-    client.list().await.unwrap();
-    assert_eq!(fifo.sent_header(4, "authorization").unwrap(), "Bearer T2");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_token_that_expires_mid_run_is_renewed_once_for_all() {
     let fifo = Scripted::new([
         Status(200, &[], GRANTED),
