@@ -24,11 +24,6 @@ pub enum BadEndpoint {
 }
 
 impl Endpoint {
-    /// Returns the absolute URL of a path and query that begin with `/`.
-    pub(super) fn url(&self, path_and_query: &str) -> Result<Url, url::ParseError> {
-        self.0.join(path_and_query)
-    }
-
     pub(super) fn as_url(&self) -> &Url {
         &self.0
     }

@@ -40,10 +40,8 @@ impl Default for HttpOptions {
 /// Why a transport could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpSetupError {
-    /// The CA file could not be read.
     #[error("failed to read the CA file {}", path.display())]
     CaFile { path: PathBuf, source: io::Error },
-    /// The CA file holds no certificate.
     #[error("the CA file {} contains no certificate: expected PEM with BEGIN CERTIFICATE", path.display())]
     NoCertificate { path: PathBuf },
     /// TLS could not be set up, most often since the system has no certificates installed, or since one of the CA
@@ -146,7 +144,8 @@ impl Transport for HttpTransport {
             let (head, Payload(body)) = request.into_parts();
             let url = self
                 .endpoint
-                .url(&head.uri.to_string())
+                .as_url()
+                .join(&head.uri.to_string())
                 .map_err(|error| TransportError::new(TransportErrorKind::NotSent, error))?;
             let client = match connection {
                 Connection::Reused => &self.reused,

@@ -68,13 +68,14 @@ pub trait VmVisitor {
 pub struct ListSummary {
     /// The VMs, or elements that may have been one, that could not be read whole.
     pub unreadable: Vec<UnreadableVm>,
-    /// See [`Listing::visible`].
+    /// As in [`Listing`].
     pub visible: usize,
-    /// See [`Listing::server_date`].
     pub server_date: Option<DateTime<Utc>>,
-    /// See [`Listing::one_by_one`].
     pub one_by_one: bool,
 }
+
+/// The VMs that are asked for; `None` is all.
+type Wanted<'a> = Option<&'a BTreeSet<VmId>>;
 
 impl ReadClient {
     /// Reads every VM that this user may see, and hands each over as soon as it has come.
@@ -87,21 +88,21 @@ impl ReadClient {
     /// When there is no whole list to be had; then what was handed over counts for nothing. A VM that cannot be read is no
     /// error: the summary names it.
     pub async fn visit(&self, visitor: &mut (impl VmVisitor + Send)) -> Result<ListSummary, FifoError> {
-        self.visit_only(|_| true, visitor).await
+        self.visit_only(None, visitor).await
     }
 
     /// Reads every VM that this user may see, as [`ReadClient::visit`] does, and keeps them all.
     pub async fn list(&self) -> Result<Listing, FifoError> {
-        self.listing(|_| true).await
+        self.listing(None).await
     }
 
     /// Reads the list as [`ReadClient::list`] does, but keeps only these VMs, and unreadable ones without UUID. One by
     /// one only these are read.
     pub async fn list_only(&self, wanted: &BTreeSet<VmId>) -> Result<Listing, FifoError> {
-        self.listing(|id| wanted.contains(&id)).await
+        self.listing(Some(wanted)).await
     }
 
-    async fn listing(&self, wanted: impl Fn(VmId) -> bool + Sync) -> Result<Listing, FifoError> {
+    async fn listing(&self, wanted: Wanted<'_>) -> Result<Listing, FifoError> {
         let mut vms = BTreeMap::new();
         let listed = self.visit_only(wanted, &mut vms).await?;
         let ListSummary { unreadable, visible, server_date, one_by_one } = listed;
@@ -111,19 +112,19 @@ impl ReadClient {
 
     async fn visit_only(
         &self,
-        wanted: impl Fn(VmId) -> bool + Sync,
+        wanted: Wanted<'_>,
         visitor: &mut (impl VmVisitor + Send),
     ) -> Result<ListSummary, FifoError> {
-        match self.full_list(&wanted, visitor).await? {
+        match self.full_list(wanted, visitor).await? {
             Some(listed) => Ok(listed),
-            None => self.one_by_one(&wanted, visitor).await,
+            None => self.one_by_one(wanted, visitor).await,
         }
     }
 
     /// Reads the full list; `None` where it is cut every time.
     async fn full_list(
         &self,
-        wanted: &(impl Fn(VmId) -> bool + Sync),
+        wanted: Wanted<'_>,
         visitor: &mut (impl VmVisitor + Send),
     ) -> Result<Option<ListSummary>, FifoError> {
         // Of one attempt at a time, each of which begins anew.
@@ -148,9 +149,13 @@ impl ReadClient {
                     Err(error) if error.passes() && self.was_cut() => return Ok(None),
                     Err(error) => return Err(error),
                 };
-                let reset = |cuts| (cuts < CUTS_BELIEVED).then_some(0);
-                // The error says that there is nothing left to reset.
-                let _ = self.cut_in_row.fetch_update(Ordering::SeqCst, Ordering::SeqCst, reset);
+                // Another task may have found that every one is cut, and that stays.
+                let _ = self.cut_in_row.compare_exchange(
+                    CUTS_BELIEVED - 1,
+                    0,
+                    Ordering::SeqCst,
+                    Ordering::SeqCst,
+                );
                 let unreadable = seen.unreadable();
                 Ok(Some(ListSummary { unreadable, visible, server_date, one_by_one: false }))
             })
@@ -159,7 +164,7 @@ impl ReadClient {
 
     async fn one_by_one(
         &self,
-        wanted: &(impl Fn(VmId) -> bool + Sync),
+        wanted: Wanted<'_>,
         visitor: &mut (impl VmVisitor + Send),
     ) -> Result<ListSummary, FifoError> {
         let (uuids, mut listed) = self.uuids(wanted).await?;
@@ -179,7 +184,7 @@ impl ReadClient {
                 matches!(read, Err(FifoError::TimedOut { .. } | FifoError::Connection { .. }));
             unanswered_in_row = if is_unanswered { unanswered_in_row + 1 } else { 0 };
             match read {
-                Ok(read) => seen.hand_over(read.vm, |_| true, visitor),
+                Ok(read) => seen.hand_over(read.vm, None, visitor),
                 // It has gone since the UUIDs were read.
                 Err(FifoError::NoSuchVm { .. }) => {}
                 // After some in a row it is not these VMs that cannot be read: FiFo does not answer any more.
@@ -191,17 +196,14 @@ impl ReadClient {
     }
 
     /// Reads the UUIDs of the wanted VMs; the summary has the elements that are none.
-    async fn uuids(
-        &self,
-        wanted: &(impl Fn(VmId) -> bool + Sync),
-    ) -> Result<(BTreeSet<VmId>, ListSummary), FifoError> {
+    async fn uuids(&self, wanted: Wanted<'_>) -> Result<(BTreeSet<VmId>, ListSummary), FifoError> {
         self.session
             .retrying(DOING, move |attempt| async move {
                 let response = self.session.get(attempt, DOING, PERMISSION, "vms", HeaderMap::new()).await?;
                 let server_date = server_date(response.headers());
                 let (mut uuids, mut odd) = (BTreeSet::new(), Vec::new());
                 let add = |element: &[u8]| match serde_json::from_slice::<VmId>(element) {
-                    Ok(id) if wanted(id) => drop(uuids.insert(id)),
+                    Ok(id) if is_wanted(wanted, id) => drop(uuids.insert(id)),
                     Ok(_) => {}
                     Err(_) => {
                         let problem = format!("uuid: expected a UUID, found {}", printable(element));
@@ -257,6 +259,10 @@ impl ReadClient {
     }
 }
 
+fn is_wanted(wanted: Wanted<'_>, id: VmId) -> bool {
+    wanted.is_none_or(|wanted| wanted.contains(&id))
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -292,12 +298,12 @@ impl Seen {
     fn hand_over(
         &mut self,
         read: Result<Vm, UnreadableVm>,
-        wanted: impl Fn(VmId) -> bool,
+        wanted: Wanted<'_>,
         visitor: &mut impl VmVisitor,
     ) {
         let id = read.as_ref().map_or_else(|unreadable| unreadable.id, |vm| Some(vm.id));
         if let Some(id) = id {
-            if !wanted(id) {
+            if !is_wanted(wanted, id) {
                 return;
             }
             if let Some(was_handed_over) = self.vms.insert(id, read.is_ok()) {

@@ -68,9 +68,15 @@ fn identity(json: &[u8]) -> (Option<VmId>, String) {
         uuid: Value,
         alias: Value,
     }
-    let Identity { uuid, alias } = serde_json::from_slice(json).unwrap_or_default();
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    (text(&uuid).and_then(|uuid| uuid.parse().ok()), text(&alias).unwrap_or_default())
+    #[derive(Default, Deserialize)]
+    struct WithConfig {
+        config: Identity,
+    }
+    let own: Identity = serde_json::from_slice(json).unwrap_or_default();
+    let WithConfig { config } = serde_json::from_slice(json).unwrap_or_default();
+    let mut aliases = [&own.alias, &config.alias].into_iter().filter_map(Value::as_str);
+    let alias = aliases.find(|alias| !alias.is_empty()).unwrap_or_default();
+    (own.uuid.as_str().and_then(|uuid| uuid.parse().ok()), alias.to_owned())
 }
 
 #[derive(Default, Deserialize)]

@@ -305,8 +305,8 @@ async fn check_sign_in(exchange: Exchange) {
     assert_eq!(matches!(error, FifoError::SignInRefused { .. }), !right, "{error}");
     let sent = asked.transport.asked.lock().unwrap();
     assert_eq!(format!("{} {}", sent[0].method(), sent[0].uri()), asked.exchange.request_line);
-    assert_eq!(sent[0].body.as_deref(), Some(recorded.as_bytes()));
-    assert_eq!(sent.get(1).map(|request| request.headers()["authorization"].clone()).is_some(), right);
+    assert_eq!(sent[0].body().0, recorded);
+    assert_eq!(sent.get(1).is_some_and(|request| request.headers().contains_key("authorization")), right);
 }
 
 async fn check_list(exchange: Exchange) {
@@ -407,27 +407,17 @@ async fn over_a_socket(exchange: &Exchange) -> (RawServer, WriteClient) {
 }
 
 #[tokio::test]
-async fn recorded_lists_are_read_from_a_socket() {
+async fn recorded_answers_are_read_from_a_socket() {
     for (year, name, visible) in
         [("2015", "list-full", 5), ("2016", "list-full", 5), ("2016", "list-none-visible", 0)]
     {
-        let exchange = Exchange::named(year, name);
-        let (_server, client) = over_a_socket(&exchange).await;
+        let (_server, client) = over_a_socket(&Exchange::named(year, name)).await;
         assert_eq!(client.read().list().await.unwrap().visible, visible, "{year} {name}");
     }
-}
-
-#[tokio::test]
-async fn recorded_vms_and_writes_are_read_from_a_socket() {
     for year in ["2015", "2016"] {
         let exchange = Exchange::named(year, "vm-chain");
         let (_server, client) = over_a_socket(&exchange).await;
         assert_eq!(client.read().vm(exchange.vm()).await.unwrap().vm.unwrap().backups.len(), 2);
-
-        let exchange = Exchange::named(year, "create-full");
-        let (_server, client) = over_a_socket(&exchange).await;
-        let new = NewBackup { comment: "monthly".to_owned(), parent: None };
-        assert!(accepted(&client.create_backup(exchange.vm(), &new, None).await.unwrap()));
 
         let exchange = Exchange::named(year, "delete-local");
         let (server, client) = over_a_socket(&exchange).await;
@@ -435,12 +425,4 @@ async fn recorded_vms_and_writes_are_read_from_a_socket() {
         assert!(accepted(&client.delete_local(exchange.vm(), backup, None).await.unwrap()));
         assert_eq!(server.received()[0].body, exchange.request_body);
     }
-}
-
-#[tokio::test]
-async fn a_connection_closed_without_an_answer_is_a_lost_read() {
-    let exchange = Exchange::named("2016", "accept-any");
-    let (_server, client) = over_a_socket(&exchange).await;
-    let error = client.read().vm(exchange.vm()).await.unwrap_err();
-    assert!(matches!(error, FifoError::TimedOut { last: Some(_), .. }), "{error}");
 }

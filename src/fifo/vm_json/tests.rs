@@ -176,10 +176,12 @@ fn what_is_wrong_is_named_with_its_path_and_no_text_is_shown() {
 #[test]
 fn an_unreadable_vm_is_named_where_that_can_be_read() {
     let broken = vm_with("state", json!(1)).to_string();
+    let by_config = json!({"uuid": VM, "alias": "", "state": 1, "config": {"alias": "web-1"}}).to_string();
     let twice = |fields: &str| format!(r#"{{"uuid":"{VM}","alias":"web-1","backups":{fields}}}"#);
     let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
     for (json, words) in [
         (broken, "state"),
+        (by_config, "state"),
         (twice(r#"{},"backups":{}"#), "duplicate field"),
         (twice(&format!(r#"{{"{BACKUP}":{{"local":true,"local":false}}}}"#)), "duplicate field"),
         (twice(&format!(r#"{{"{BACKUP}":{{}},"{BACKUP}":{{}}}}"#)), "two records of one backup"),
