@@ -133,37 +133,35 @@ impl Auth {
             State::Refused(error) => return Err(error.clone()),
         }
         let has_worked = self.is_accepted.swap(false, Ordering::SeqCst);
-        sign_in.refusals_in_row = if has_worked { 1 } else { sign_in.refusals_in_row + 1 };
-        let refusals = sign_in.refusals_in_row;
         sign_in.state = State::SignedOut(None);
+        sign_in.refusals_in_row = if has_worked { 1 } else { sign_in.refusals_in_row + 1 };
         if has_worked && sign_in.given.is_none() {
             sign_in.refusals_in_row = 0;
-        } else if refusals < REFUSALS_BELIEVED {
-            let until = Instant::now() + session.settings.backoff.refused_token * (1 << (refusals - 1));
+            return Ok(());
+        }
+        if sign_in.refusals_in_row < REFUSALS_BELIEVED {
+            let pause = session.settings.backoff.refused_token * sign_in.refusals_in_row;
+            let until = Instant::now() + pause;
             sign_in.state = State::SignedOut(Some(until));
             drop(sign_in);
             sleep_until(until).await;
-        } else {
-            let endpoint = session.settings.endpoint.to_string();
-            let why = match (sign_in.given.take(), &self.user) {
-                (Some(_), Some((user, _))) => {
-                    warn!("{endpoint} no longer accepts FIFO_TOKEN: signing in as `{user}`");
-                    sign_in.refusals_in_row = 0;
-                    return Ok(());
-                }
-                (None, Some((user, _))) => format!(
-                    "rejects the token that it has just issued to `{user}`: check whether the clocks of its API \
-                     nodes differ"
-                ),
-                (_, None) => {
-                    "rejects the token, which may have expired: set FIFO_TOKEN to a new one".to_owned()
-                }
-            };
-            let error = FifoError::TokenRefused { endpoint, why };
-            sign_in.state = State::Refused(error.clone());
-            return Err(error);
+            return Ok(());
         }
-        Ok(())
+        let endpoint = session.settings.endpoint.to_string();
+        let why = match (sign_in.given.take(), &self.user) {
+            (Some(_), Some((user, _))) => {
+                warn!("{endpoint} no longer accepts FIFO_TOKEN: signing in as `{user}`");
+                sign_in.refusals_in_row = 0;
+                return Ok(());
+            }
+            (_, Some((user, _))) => format!(
+                "rejects the token that it has just issued to `{user}`: check whether the clocks of its API nodes differ"
+            ),
+            (_, None) => "rejects the token, which may have expired: set FIFO_TOKEN to a new one".to_owned(),
+        };
+        let error = FifoError::TokenRefused { endpoint, why };
+        sign_in.state = State::Refused(error.clone());
+        Err(error)
     }
 
     /// Asks FiFo for a token, once.

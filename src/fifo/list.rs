@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -128,11 +128,11 @@ impl ReadClient {
         visitor: &mut (impl VmVisitor + Send),
     ) -> Result<Option<ListSummary>, FifoError> {
         // Of one attempt at a time, each of which begins anew.
-        let visitor = &Mutex::new(visitor);
+        let (visitor, cuts) = (&Mutex::new(visitor), &AtomicU32::new(0));
         let path = &format!("vms?full-list=true&full-list-fields={FIELDS}");
         self.session
             .retrying(DOING, move |attempt| async move {
-                if self.lists_are_cut() {
+                if self.lists_are_cut.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
                 let headers = HeaderMap::from_iter([
@@ -146,16 +146,20 @@ impl ReadClient {
                 let add = |element: &[u8]| seen.hand_over(read_vm(element), wanted, &mut **lock(visitor));
                 let visible = match self.elements(response, add).await {
                     Ok(visible) => visible,
-                    Err(error) if error.passes() && self.was_cut() => return Ok(None),
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        let is_cut = error.passes() && cuts.fetch_add(1, Ordering::Relaxed) + 1 == CUTS_BELIEVED;
+                        if !is_cut {
+                            return Err(error);
+                        }
+                        warn!(
+                            "{} cut its list of VMs short {CUTS_BELIEVED} times in a row, as FiFo of 2016 does with a \
+                             list that takes more than 5 s: from now on VMs are read one by one",
+                            self.endpoint()
+                        );
+                        self.lists_are_cut.store(true, Ordering::Relaxed);
+                        return Ok(None);
+                    }
                 };
-                // Another task may have found that every one is cut, and that stays.
-                let _ = self.cut_in_row.compare_exchange(
-                    CUTS_BELIEVED - 1,
-                    0,
-                    Ordering::SeqCst,
-                    Ordering::SeqCst,
-                );
                 let unreadable = seen.unreadable();
                 Ok(Some(ListSummary { unreadable, visible, server_date, one_by_one: false }))
             })
@@ -235,23 +239,6 @@ impl ReadClient {
             }
         }
         splitter.finish().map_err(unreadable)
-    }
-
-    /// Says whether full lists are cut every time, so that VMs have to be read one by one.
-    fn lists_are_cut(&self) -> bool {
-        self.cut_in_row.load(Ordering::SeqCst) >= CUTS_BELIEVED
-    }
-
-    /// Counts a list that was cut, and says whether every one is.
-    fn was_cut(&self) -> bool {
-        if self.cut_in_row.fetch_add(1, Ordering::SeqCst) + 1 == CUTS_BELIEVED {
-            warn!(
-                "{} cut its list of VMs short {CUTS_BELIEVED} times in a row, as FiFo of 2016 does with a list that \
-                 takes more than 5 s: from now on VMs are read one by one",
-                self.endpoint()
-            );
-        }
-        self.lists_are_cut()
     }
 
     fn endpoint(&self) -> String {

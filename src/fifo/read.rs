@@ -11,7 +11,7 @@ use http::header::ETAG;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::de::IgnoredAny;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicBool;
 
 /// Names one version of one VM; goes back in `If-Match`, so that nothing is done to a VM that has changed meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,14 +44,14 @@ pub struct VmRead {
 #[derive(Clone)]
 pub struct ReadClient {
     pub(super) session: Arc<Session>,
-    /// How many full lists were cut one after the other; once that is believed, it stays.
-    pub(super) cut_in_row: Arc<AtomicU32>,
+    /// Whether full lists are cut every time, so that VMs have to be read one by one.
+    pub(super) lists_are_cut: Arc<AtomicBool>,
 }
 
 impl ReadClient {
     /// Makes a client; nothing is sent yet.
     pub fn new(transport: Arc<dyn Transport>, settings: ClientSettings) -> Self {
-        Self { session: Arc::new(Session::new(transport, settings)), cut_in_row: Arc::default() }
+        Self { session: Arc::new(Session::new(transport, settings)), lists_are_cut: Arc::default() }
     }
 
     /// Asks whether FiFo and all of its subsystems are up, without signing in. Returns the server's clock.
