@@ -2,8 +2,8 @@
 
 use super::endpoint::ApiVersion;
 use super::error::FifoError;
-use super::session::{Credentials, Session, other_status};
 use super::transport::{Connection, Payload};
+use super::wire::{Credentials, Wire, other_status};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -83,7 +83,7 @@ impl Auth {
     }
 
     /// Returns a token, signing in where there is none or FiFo has refused it.
-    pub(super) async fn token(&self, session: &Session) -> Result<Token, FifoError> {
+    pub(super) async fn token(&self, wire: &Wire) -> Result<Token, FifoError> {
         let mut sign_in = self.sign_in.lock().await;
         match &sign_in.state {
             State::SignedIn(token) => return Ok(token.clone()),
@@ -94,11 +94,8 @@ impl Auth {
         }
         let serial = sign_in.tokens + 1;
         let token = match &sign_in.given {
-            Some(given) => session.token_of(given.expose_secret(), serial),
-            None => self
-                .granted(session)
-                .await
-                .and_then(|granted| session.token_of(&granted.access_token, serial)),
+            Some(given) => wire.token_of(given.expose_secret(), serial),
+            None => self.granted(wire).await.and_then(|granted| wire.token_of(&granted.access_token, serial)),
         };
         sign_in.tokens = serial;
         match &token {
@@ -124,7 +121,7 @@ impl Auth {
     /// # Errors
     ///
     /// The refusal is final, and there is nothing else to sign in with.
-    pub(super) async fn refused(&self, token: &Token, session: &Session) -> Result<(), FifoError> {
+    pub(super) async fn refused(&self, token: &Token, wire: &Wire) -> Result<(), FifoError> {
         let mut sign_in = self.sign_in.lock().await;
         match &sign_in.state {
             State::SignedIn(current) if current.serial == token.serial => {}
@@ -140,14 +137,14 @@ impl Auth {
             return Ok(());
         }
         if sign_in.refusals_in_row < REFUSALS_BELIEVED {
-            let pause = session.settings.backoff.refused_token * sign_in.refusals_in_row;
+            let pause = wire.settings.backoff.refused_token * sign_in.refusals_in_row;
             let until = Instant::now() + pause;
             sign_in.state = State::SignedOut(Some(until));
             drop(sign_in);
             sleep_until(until).await;
             return Ok(());
         }
-        let endpoint = session.settings.endpoint.to_string();
+        let endpoint = wire.settings.endpoint.to_string();
         let why = match (sign_in.given.take(), &self.user) {
             (Some(_), Some((user, _))) => {
                 warn!("{endpoint} no longer accepts FIFO_TOKEN: signing in as `{user}`");
@@ -165,7 +162,7 @@ impl Auth {
     }
 
     /// Asks FiFo for a token, once.
-    async fn granted(&self, session: &Session) -> Result<Granted, FifoError> {
+    async fn granted(&self, wire: &Wire) -> Result<Granted, FifoError> {
         let (user, password) = match &self.user {
             Some((user, password)) => (user.as_str(), password.expose_secret()),
             None => ("", ""),
@@ -175,22 +172,22 @@ impl Auth {
             .append_pair("username", user)
             .append_pair("password", password)
             .finish();
-        let mut request = session.request(Method::POST, "oauth/token", Payload(Bytes::from(form)));
+        let mut request = wire.request(Method::POST, "oauth/token", Payload(Bytes::from(form)));
         let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
         request.headers_mut().insert(CONTENT_TYPE, form_type);
-        let sent = session.send(request, Connection::Fresh).await;
-        let response = sent.map_err(|error| session.no_answer(DOING, error))?;
+        let sent = wire.send(request, Connection::Fresh).await;
+        let response = sent.map_err(|error| wire.no_answer(DOING, error))?;
         let status = response.status();
         if !matches!(status.as_u16(), 200 | 400 | 401 | 403) {
             return Err(other_status(DOING, &response));
         }
-        let body = session.body(DOING, response, MAX_ANSWER_BYTES).await?;
+        let body = wire.body(DOING, response, MAX_ANSWER_BYTES).await?;
         if status == StatusCode::OK {
             // The answer is not shown, since there may be a token in it.
             return serde_json::from_slice(&body)
                 .map_err(|_| FifoError::unreadable(DOING, "it contains no access_token"));
         }
-        let (user, endpoint) = (user.to_owned(), session.settings.endpoint.to_string());
+        let (user, endpoint) = (user.to_owned(), wire.settings.endpoint.to_string());
         let reason = serde_json::from_slice::<Denied>(&body).map(|denied| denied.error).ok();
         Err(match reason.filter(|reason| is_known(reason)) {
             Some(reason) if matches!(&*reason, "server_error" | "temporarily_unavailable") => {
@@ -217,7 +214,7 @@ struct Denied {
     error: String,
 }
 
-impl Session {
+impl Wire {
     fn token_of(&self, secret: &str, serial: u32) -> Result<Token, FifoError> {
         let header = |prefix: &str| {
             let mut value = HeaderValue::try_from(format!("{prefix}{secret}")).map_err(|_| {

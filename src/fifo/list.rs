@@ -2,10 +2,10 @@
 
 use super::error::{FifoError, with_causes};
 use super::read::ReadClient;
-use super::session::server_date;
 use super::splitter::{ListError, MAX_ELEMENT_BYTES, Splitter, printable};
 use super::transport::Response;
 use super::vm_json::read_vm;
+use super::wire::server_date;
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -235,14 +235,14 @@ impl ReadClient {
                 Ok(Some(piece)) => splitter.push(&piece, &mut each).map_err(unreadable)?,
                 // Behind a proxy that ends TLS without saying so, the end of every list looks like a broken connection.
                 Err(_) if splitter.is_whole() => break,
-                Err(error) => return Err(self.session.no_answer(DOING, error)),
+                Err(error) => return Err(self.session.wire.no_answer(DOING, error)),
             }
         }
         splitter.finish().map_err(unreadable)
     }
 
     fn endpoint(&self) -> String {
-        self.session.settings.endpoint.to_string()
+        self.session.wire.settings.endpoint.to_string()
     }
 }
 

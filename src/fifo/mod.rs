@@ -18,6 +18,7 @@ mod session;
 mod splitter;
 mod transport;
 mod vm_json;
+mod wire;
 mod write;
 
 pub use backoff::{Backoff, pauses};
@@ -28,10 +29,10 @@ pub use list::{ListSummary, Listing, VmVisitor};
 pub use profile::{Profile, ProfileError};
 pub use read::{ETag, ReadClient, VmRead};
 
-pub use session::{ClientSettings, Credentials};
 pub use splitter::{ListError, MAX_ELEMENT_BYTES, Splitter};
 pub use transport::{Connection, Payload, Request, Response, Transport, TransportError, TransportErrorKind};
 pub use vm_json::read_vm;
+pub use wire::{ClientSettings, Credentials};
 pub use write::{DeletedForGood, NewBackup, WriteAnswer, WriteClient};
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The file `~/.fifo` that users of pyfi, FiFo's command-line client, already have.
 
 use super::endpoint::{ApiVersion, BadApiVersion, BadEndpoint, Endpoint};
-use super::session::Credentials;
+use super::wire::Credentials;
 use configparser::ini::Ini;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

@@ -1,10 +1,11 @@
 //! Reading FiFo.
 
 use super::error::{A_FEW, FifoError};
-use super::session::{ClientSettings, Session, connection, other_status, server_date};
+use super::session::{Session, connection};
 use super::splitter::{MAX_ELEMENT_BYTES, printable};
 use super::transport::{Payload, Transport};
 use super::vm_json::read_vm;
+use super::wire::{ClientSettings, other_status, server_date};
 use crate::inventory::{UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
 use http::header::ETAG;
@@ -65,9 +66,9 @@ impl ReadClient {
         let (doing, session) = ("ask whether FiFo is up", &self.session);
         session
             .retrying(doing, move |attempt| async move {
-                let request = session.request(Method::GET, "cloud/connection", Payload::default());
-                let sent = session.send(request, connection(attempt)).await;
-                let response = sent.map_err(|error| session.no_answer(doing, error))?;
+                let request = session.wire.request(Method::GET, "cloud/connection", Payload::default());
+                let sent = session.wire.send(request, connection(attempt)).await;
+                let response = sent.map_err(|error| session.wire.no_answer(doing, error))?;
                 match response.status() {
                     StatusCode::OK => Ok(Ok(server_date(response.headers()))),
                     _ if attempt == A_FEW => Ok(Err(other_status(doing, &response))),
@@ -103,7 +104,7 @@ impl ReadClient {
                     error => error,
                 })?;
                 let (etag, server_date) = (ETag::of(response.headers()), server_date(response.headers()));
-                let body = session.body(doing, response, MAX_ELEMENT_BYTES).await?;
+                let body = session.wire.body(doing, response, MAX_ELEMENT_BYTES).await?;
                 if serde_json::from_slice::<IgnoredAny>(&body).is_err() {
                     let why = format!("expected JSON, found {:?}", printable(&body));
                     return Err(FifoError::unreadable(doing, why));

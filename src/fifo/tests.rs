@@ -302,6 +302,20 @@ async fn a_vm_other_than_the_one_asked_for_is_unreadable() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_weak_etag_is_none() {
+    const BODY: &str = r#"{"uuid":"11111111-0000-4000-8000-000000000001","backups":[]}"#;
+    let fifo = Scripted::new([
+        Status(200, &[("etag", "\"abc==\"")], BODY),
+        Status(200, &[("etag", "W/\"abc==\"")], BODY),
+        Status(200, &[], BODY),
+    ]);
+    let client = client(&fifo, token());
+    for is_there in [true, false, false] {
+        assert_eq!(client.vm(vm_id()).await.unwrap().etag.is_some(), is_there);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_write_is_repeated_whatever_the_answer() {
     let refused = |status| WriteAnswer::Refused {
         status: StatusCode::from_u16(status).unwrap(),

@@ -2,8 +2,8 @@
 
 use super::error::{FifoError, with_causes};
 use super::read::{ETag, ReadClient};
-use super::session::{ClientSettings, retry_after, server_date, text};
 use super::transport::{Connection, Payload, TransportErrorKind};
+use super::wire::{ClientSettings, retry_after, server_date, text};
 use crate::inventory::{BackupId, VmId};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -162,7 +162,7 @@ impl WriteClient {
         own: impl FnOnce(StatusCode, &HeaderMap) -> Option<WriteAnswer>,
     ) -> Result<WriteAnswer, FifoError> {
         let session = &self.read.session;
-        let mut request = session.request(method, path, Payload(body));
+        let mut request = session.wire.request(method, path, Payload(body));
         if !request.body().0.is_empty() {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
@@ -175,7 +175,7 @@ impl WriteClient {
             // What the write was decided by is old by now.
             return Ok(WriteAnswer::Unauthorized);
         }
-        let ClientSettings { write_timeout, backoff, .. } = &session.settings;
+        let ClientSettings { write_timeout, backoff, .. } = &session.wire.settings;
         let response = match session.call(&token, request, Connection::Fresh, *write_timeout).await? {
             Ok(response) => response,
             Err(error) => {
