@@ -147,7 +147,7 @@ impl From<HttpSetupError> for CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fifo::{ListError, TransportError};
+    use crate::fifo::TransportError;
     use http::StatusCode;
     use std::time::Duration;
 
@@ -176,10 +176,12 @@ mod tests {
             written(&CliError::from(FifoError::TimedOut { doing, timeout, attempts: 9, last }))
         };
         let asks = |text: &str| text.contains("is the endpoint right");
-        let unavailable =
-            FifoError::Status { doing: "x".to_owned(), status: StatusCode::SERVICE_UNAVAILABLE };
-        let cut =
-            FifoError::Unreadable { doing: "x".to_owned(), source: ListError::Cut { elements: 7 }.into() };
+        let unavailable = FifoError::Status {
+            doing: "x".to_owned(),
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            retry_after: None,
+        };
+        let cut = FifoError::Unreadable { doing: "x".to_owned(), why: "cut".to_owned(), is_cut: true };
         assert!(!asks(&timed_out(Some(unavailable))) && !asks(&timed_out(Some(cut))));
         let source = TransportError::new(TransportErrorKind::NotSent, "refused");
         let (doing, endpoint) = ("x".to_owned(), "https://fifo".to_owned());

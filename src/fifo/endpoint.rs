@@ -13,28 +13,19 @@ pub struct Endpoint(Url);
 pub enum BadEndpoint {
     #[error("not a URL ({0}): write it like https://fifo.example.com")]
     NotAUrl(url::ParseError),
-    /// It begins with something other than `http` or `https`, or with nothing.
     #[error("the endpoint must begin with https:// or http://, like https://fifo.example.com")]
     Scheme,
-    /// It carries a user name or password.
     #[error(
-        "the endpoint must not contain a user name or password: set FIFO_USER and FIFO_PASSWORD, \
-         or FIFO_TOKEN"
+        "the endpoint must not contain a user name or password: set FIFO_USER and FIFO_PASSWORD, or FIFO_TOKEN"
     )]
     HoldsSecrets,
-    /// It goes on behind host and port with something other than the API's own path.
     #[error("unexpected text after host and port of the endpoint: write it like https://fifo.example.com")]
     GoesOn,
 }
 
 impl Endpoint {
-    /// Returns the absolute URL of a path and query that begin with `/`.
-    ///
-    /// # Errors
-    ///
-    /// When the two do not make a URL.
-    pub fn url(&self, path_and_query: &str) -> Result<Url, url::ParseError> {
-        self.0.join(path_and_query)
+    pub(super) fn as_url(&self) -> &Url {
+        &self.0
     }
 
     /// Says whether it is on this very machine, where no proxy has a place.
@@ -94,22 +85,18 @@ impl FromStr for Endpoint {
 /// A version of FiFo's HTTP API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ApiVersion {
-    /// `3`, the current one.
+    /// The current one.
     #[default]
     V3,
-    /// `2`.
     V2,
-    /// `0.2.0`.
     V0_2_0,
 }
 
 /// Why a text is no [`ApiVersion`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadApiVersion {
-    /// FiFo has it, but it signs in another way.
     #[error("API version 0.1.0 signs in in another way and is not supported: use 3, 2 or 0.2.0")]
     TooOld,
-    /// FiFo has no such version.
     #[error("unknown API version `{0}`: it is 3, 2 or 0.2.0")]
     Unknown(String),
 }
@@ -121,14 +108,6 @@ impl ApiVersion {
             Self::V3 => "3",
             Self::V2 => "2",
             Self::V0_2_0 => "0.2.0",
-        }
-    }
-
-    /// Says whether it may want the token in `x-snarl-token`, as FiFo did before it had OAuth.
-    pub(super) fn wants_snarl_token(self) -> bool {
-        match self {
-            Self::V3 => false,
-            Self::V2 | Self::V0_2_0 => true,
         }
     }
 }

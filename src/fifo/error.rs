@@ -1,7 +1,6 @@
 //! What can go wrong between us and FiFo.
 
-use super::list::ListError;
-use super::transport::TransportError;
+use super::transport::{TransportError, TransportErrorKind};
 use crate::inventory::VmId;
 use http::StatusCode;
 use std::error::Error;
@@ -11,14 +10,13 @@ use std::time::Duration;
 /// Why FiFo could not be read, or could not be signed in to.
 ///
 /// Nothing was changed in FiFo by what ended in one of these. No message holds a password or a token.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum FifoError {
     /// There was no connection, or it broke.
     #[error("failed to {doing}: no answer from {endpoint}")]
     Connection {
         /// What was asked for: `read the list of VMs`.
         doing: String,
-        /// The FiFo that was asked.
         endpoint: String,
         source: TransportError,
     },
@@ -40,7 +38,6 @@ pub enum FifoError {
     )]
     SignInRefused {
         user: String,
-        /// The FiFo that was asked.
         endpoint: String,
         /// FiFo's word for it: `access_denied`.
         reason: Option<String>,
@@ -48,32 +45,17 @@ pub enum FifoError {
     /// FiFo could not find out whether this user may sign in. That says nothing about the password.
     #[error("failed to sign in: the user store of {endpoint} does not answer ({reason})")]
     SignInUnavailable {
-        /// The FiFo that was asked.
         endpoint: String,
         /// FiFo's word for it: `server_error`.
         reason: String,
     },
-    /// FiFo does not accept the token that was given to us.
-    #[error("{endpoint} rejects the token, which may have expired: set FIFO_TOKEN to a new one")]
+    /// FiFo does not accept a token that it should accept, or there is one that cannot be sent.
+    #[error("{endpoint} {why}")]
     TokenRefused {
-        /// The FiFo that was asked.
         endpoint: String,
+        /// What it does, and what to check.
+        why: String,
     },
-    /// FiFo does not accept a token that it has just given out.
-    #[error(
-        "{endpoint} rejects the token that it has just issued to `{user}`: \
-         check whether the clocks of its API nodes differ"
-    )]
-    NewTokenRefused {
-        user: String,
-        /// The FiFo that was asked.
-        endpoint: String,
-    },
-    /// The token cannot be sent.
-    #[error(
-        "the token contains a character that HTTP does not allow, such as a line break: check FIFO_TOKEN"
-    )]
-    UnusableToken,
     /// The user lacks a permission.
     #[error("failed to {doing}: FiFo answered 403; the user needs the permission `{permission}`")]
     Forbidden {
@@ -81,40 +63,59 @@ pub enum FifoError {
         /// The permission: `vms→<uuid>→backup`.
         permission: String,
     },
-    /// There is no such VM.
     #[error("FiFo has no VM {vm}")]
-    NoSuchVm {
-        /// The VM that was asked for.
-        vm: VmId,
-    },
+    NoSuchVm { vm: VmId },
     /// FiFo, or something before it, gave another answer than what was asked for.
     #[error("failed to {doing}: FiFo answered {status}{}", hint(*status))]
-    Status { doing: String, status: StatusCode },
-    /// The answer could not be understood.
-    #[error("failed to {doing}: invalid answer")]
+    Status {
+        doing: String,
+        status: StatusCode,
+        /// How long FiFo asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The status was right, and the rest of the answer was not.
+    #[error("failed to {doing}: invalid answer: {why}")]
     Unreadable {
         doing: String,
-        /// What is wrong with it.
-        source: UnreadableAnswer,
+        why: String,
+        /// Whether it broke off, so that the next one may be whole.
+        is_cut: bool,
     },
 }
 
+/// How often a read is tried whose failure will probably stay.
+pub(super) const A_FEW: u32 = 3;
+
 impl FifoError {
-    /// Says whether FiFo has refused us, so that no other request will fare better.
-    pub fn is_refusal(&self) -> bool {
+    pub(super) fn unreadable(doing: &str, why: impl Into<String>) -> Self {
+        Self::Unreadable { doing: doing.to_owned(), why: why.into(), is_cut: false }
+    }
+
+    /// Says whether a read that failed so will go better later.
+    pub(super) fn passes(&self) -> bool {
         match self {
-            Self::SignInRefused { .. }
-            | Self::TokenRefused { .. }
-            | Self::NewTokenRefused { .. }
-            | Self::UnusableToken => true,
-            Self::Connection { .. }
-            | Self::TimedOut { .. }
-            | Self::SignInUnavailable { .. }
-            | Self::Forbidden { .. }
-            | Self::NoSuchVm { .. }
-            | Self::Status { .. }
-            | Self::Unreadable { .. } => false,
+            Self::Connection { source, .. } => source.kind() != TransportErrorKind::Untrusted,
+            Self::SignInUnavailable { .. } => true,
+            Self::Unreadable { is_cut, .. } => *is_cut,
+            // The refusal of a token that is final does not come as a status.
+            Self::Status { status, .. } => matches!(status.as_u16(), 401 | 408 | 429 | 502..=504),
+            _ => false,
         }
+    }
+
+    /// Returns how often it is tried to read what fails so.
+    pub(super) fn attempts_max(&self) -> u32 {
+        match self {
+            _ if self.passes() => u32::MAX,
+            Self::Unreadable { .. } => A_FEW,
+            Self::Status { status, .. } if status.is_server_error() => A_FEW,
+            _ => 1,
+        }
+    }
+
+    /// Says whether FiFo has refused the user as such, so that no other request will fare better.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::SignInRefused { .. } | Self::TokenRefused { .. })
     }
 
     /// Says whether there was no answer at all, so that the address may be wrong.
@@ -127,27 +128,6 @@ impl FifoError {
     }
 }
 
-/// What is wrong with an answer of which the status was right.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnreadableAnswer {
-    /// A list, but not a whole one.
-    #[error(transparent)]
-    List(#[from] ListError),
-    /// Not JSON, or not all of it.
-    #[error("expected JSON, found {begin:?}")]
-    NotJson {
-        /// Its first printable characters.
-        begin: String,
-    },
-    /// Longer than any answer of its kind.
-    #[error("it is longer than {limit_bytes} bytes")]
-    TooLong { limit_bytes: usize },
-    /// An answer to the sign-in without a token in it. It is not shown, since there may be one.
-    #[error("it contains no access_token")]
-    NoToken,
-}
-
-/// Returns what makes a noun fit its number.
 fn plural(count: u32) -> &'static str {
     if count == 1 { "" } else { "s" }
 }

@@ -1,12 +1,16 @@
 //! The real network below the client: one [`Transport`], made with reqwest.
 
 use super::endpoint::{Endpoint, is_loopback};
-use super::transport::{Connection, Request, Response, Transport, TransportError, TransportErrorKind};
+use super::transport::{
+    Connection, Payload, Request, Response, Transport, TransportError, TransportErrorKind,
+};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
+use http_body_util::BodyExt as _;
 use reqwest::{Certificate, Client, ClientBuilder};
 use std::error::Error;
-use std::path::PathBuf;
+use std::iter::successors;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 use url::Url;
@@ -36,10 +40,8 @@ impl Default for HttpOptions {
 /// Why a transport could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpSetupError {
-    /// The CA file could not be read.
     #[error("failed to read the CA file {}", path.display())]
     CaFile { path: PathBuf, source: io::Error },
-    /// The CA file holds no certificate.
     #[error("the CA file {} contains no certificate: expected PEM with BEGIN CERTIFICATE", path.display())]
     NoCertificate { path: PathBuf },
     /// TLS could not be set up, most often since the system has no certificates installed, or since one of the CA
@@ -51,8 +53,8 @@ pub enum HttpSetupError {
 /// Speaks HTTP/1.1 to one FiFo, follows no redirect, asks for no compression, repeats nothing.
 ///
 /// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are honoured, since a FiFo may be reachable in no other way, except for a
-/// FiFo on this machine. Mind that a proxy which inspects requests is just what may drop the body of a DELETE: the
-/// canary of [`crate::apply`] is there for that.
+/// FiFo on this machine. A proxy that inspects requests may be just what drops the body of a DELETE, which
+/// [`crate::apply`] has to find out.
 pub struct HttpTransport {
     endpoint: Endpoint,
     reused: Client,
@@ -66,17 +68,12 @@ impl HttpTransport {
     ///
     /// When the CA file cannot be read or holds no certificate, or the system has no certificates at all.
     pub fn new(endpoint: &Endpoint, options: &HttpOptions) -> Result<Self, HttpSetupError> {
-        install_crypto();
-        let certificates = match &options.ca_file {
-            None => Vec::new(),
-            Some(path) => ca_certificates(path.clone())?,
-        };
-        let client = |max_idle: usize| {
-            let builder = builder(endpoint.is_loopback())
+        let client = |max_idle| {
+            let HttpOptions { ca_file, insecure, idle_timeout } = options;
+            builder(endpoint.as_url(), *insecure, ca_file.as_deref())?
                 .pool_max_idle_per_host(max_idle)
                 .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-                .read_timeout(options.idle_timeout);
-            trusting(builder, endpoint.is_https(), options.insecure, &certificates)
+                .read_timeout(*idle_timeout)
                 .build()
                 .map_err(HttpSetupError::Tls)
         };
@@ -90,81 +87,76 @@ pub fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Makes a client for notifications and pings, with the same TLS: the system's certificates
-/// and those of a CA file. It follows no redirect, so that no secret goes anywhere but where it was meant to go, and
-/// never leaves certificates unchecked: `--insecure` is about FiFo.
+/// Makes a client for notifications and pings, with the same TLS, which never leaves certificates unchecked: `--insecure`
+/// is about FiFo. It follows no redirect, so that no secret goes anywhere but where it was meant to go.
 ///
 /// # Errors
 ///
-/// When the CA file cannot be read or holds no certificate, or the system has no certificates at all.
-pub fn outward_client(url: &Url, ca_file: Option<PathBuf>) -> Result<Client, HttpSetupError> {
-    install_crypto();
-    let certificates = ca_file.map_or_else(|| Ok(Vec::new()), ca_certificates)?;
-    let builder = builder(is_loopback(url))
+/// As [`HttpTransport::new`].
+pub fn outward_client(url: &Url, ca_file: Option<&Path>) -> Result<Client, HttpSetupError> {
+    builder(url, false, ca_file)?
         .pool_max_idle_per_host(0)
-        .user_agent(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")));
-    trusting(builder, url.scheme() == "https", false, &certificates).build().map_err(HttpSetupError::Tls)
+        .user_agent(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(HttpSetupError::Tls)
 }
 
 /// Returns what all clients have in common: HTTP/1.1, without redirects, repetitions and, on this machine, proxies.
-fn builder(is_loopback: bool) -> ClientBuilder {
+fn builder(url: &Url, insecure: bool, ca_file: Option<&Path>) -> Result<ClientBuilder, HttpSetupError> {
+    install_crypto();
     let builder = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)
         .http1_only();
-    if is_loopback { builder.no_proxy() } else { builder }
-}
-
-fn trusting(
-    builder: ClientBuilder,
-    is_https: bool,
-    insecure: bool,
-    certificates: &[Certificate],
-) -> ClientBuilder {
-    if !is_https {
+    let builder = if is_loopback(url) { builder.no_proxy() } else { builder };
+    let certificates = ca_file.map_or_else(|| Ok(Vec::new()), ca_certificates)?;
+    Ok(if url.scheme() != "https" {
         // The system's certificates are not even loaded: a container without any can still speak plain HTTP.
         builder.tls_certs_only([])
     } else if insecure {
         builder.tls_danger_accept_invalid_certs(true)
     } else {
-        builder.tls_certs_merge(certificates.iter().cloned())
-    }
+        builder.tls_certs_merge(certificates)
+    })
 }
 
-fn ca_certificates(path: PathBuf) -> Result<Vec<Certificate>, HttpSetupError> {
+fn ca_certificates(path: &Path) -> Result<Vec<Certificate>, HttpSetupError> {
+    let path = path.to_owned();
     let pem = match fs::read(&path) {
         Ok(pem) => pem,
         Err(source) => return Err(HttpSetupError::CaFile { path, source }),
     };
-    match Certificate::from_pem_bundle(&pem) {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        Ok(_) | Err(_) => Err(HttpSetupError::NoCertificate { path }),
-    }
+    Certificate::from_pem_bundle(&pem)
+        .ok()
+        .filter(|certificates| !certificates.is_empty())
+        .ok_or(HttpSetupError::NoCertificate { path })
 }
 
 impl Transport for HttpTransport {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+    fn send(
+        &self,
+        request: Request,
+        connection: Connection,
+    ) -> BoxFuture<'_, Result<Response, TransportError>> {
         async move {
+            let (head, Payload(body)) = request.into_parts();
             let url = self
                 .endpoint
-                .url(&request.path)
+                .as_url()
+                .join(&head.uri.to_string())
                 .map_err(|error| TransportError::new(TransportErrorKind::NotSent, error))?;
-            let client = match request.connection {
+            let client = match connection {
                 Connection::Reused => &self.reused,
                 Connection::Fresh => &self.fresh,
             };
-            let mut building = client.request(request.method, url).headers(request.headers);
-            if let Some(body) = request.body {
+            let mut building = client.request(head.method, url).headers(head.headers);
+            if !body.is_empty() {
                 building = building.body(body);
             }
-            let answer = building.send().await.map_err(transport_error)?;
-            Ok(Response {
-                status: answer.status(),
-                headers: answer.headers().clone(),
-                body: answer.bytes_stream().map(|chunk| chunk.map_err(transport_error)).boxed(),
-            })
+            let answer = http::Response::from(building.send().await.map_err(transport_error)?);
+            Ok(answer.map(|body| body.into_data_stream().map(|chunk| chunk.map_err(transport_error)).boxed()))
         }
         .boxed()
     }
@@ -183,15 +175,11 @@ fn transport_error(error: reqwest::Error) -> TransportError {
 
 /// Looks for a certain kind of error among the causes: an [`io::Error`] hides what it wraps from [`Error::source`].
 fn cause<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+    let inner = |error: &'e (dyn Error + 'static)| -> Option<&'e (dyn Error + 'static)> {
+        match error.downcast_ref().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
-        };
-    }
-    None
+        }
+    };
+    successors(Some(error), |&error| inner(error)).find_map(|error| error.downcast_ref())
 }

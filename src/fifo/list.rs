@@ -1,353 +1,316 @@
-//! Cuts FiFo's VM list into its elements while it comes in, so that a large cloud never stands in memory whole.
-//!
-//! The list has no length of its own: it ends where the connection does. So only its closing bracket tells a whole list
-//! from one that was cut, and a cut list must never be read as "these are all the VMs".
+//! Reading all VMs: by FiFo's full list, or one by one where FiFo cuts that list every time.
 
-use memchr::memchr2;
+use super::error::{FifoError, with_causes};
+use super::read::ReadClient;
+use super::splitter::{ListError, MAX_ELEMENT_BYTES, Splitter, printable};
+use super::transport::Response;
+use super::vm_json::read_vm;
+use super::wire::server_date;
+use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
+use chrono::{DateTime, Utc};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{info, warn};
 
-/// The longest element taken, in bytes. A VM with ten thousand backups has some five million.
-pub const MAX_ELEMENT_BYTES: usize = 64 << 20;
+/// The fields of a VM that matter. Whole VMs are many times as large, most of it logs.
+const FIELDS: &str =
+    "uuid,alias,owner,package,dataset,hypervisor,state,creating,deleting,metadata,config,backups";
 
-/// How much of a body that is no list an error shows, in characters.
-const SHOWN_CHARS: usize = 80;
+/// How FiFo before 2016 is asked for a full list; later versions want it in the query, and ignore these.
+const X_FULL_LIST: HeaderName = HeaderName::from_static("x-full-list");
+const X_FULL_LIST_FIELDS: HeaderName = HeaderName::from_static("x-full-list-fields");
 
-/// What is wrong with a list as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ListError {
-    /// It ended before its closing bracket; also an answer without any body.
-    #[error("the list was cut short after {elements} whole elements")]
-    Cut {
-        /// How many elements had come whole.
-        elements: usize,
-    },
-    /// It does not begin as a JSON array does.
-    #[error("expected a JSON array, found {begin:?}")]
-    NotAList {
-        /// Its first printable characters.
-        begin: String,
-    },
-    /// Between two elements stands something other than one comma.
-    #[error("after {elements} elements of the list, expected {expected}, found {found:?}")]
-    Separator {
-        /// How many elements had come whole.
-        elements: usize,
-        /// What should have stood there.
-        expected: &'static str,
-        found: char,
-    },
-    /// It goes on behind its closing bracket.
-    #[error("unexpected data after the closing bracket of the list")]
-    GoesOn,
-    /// One element is longer than is taken into memory.
-    #[error("an element of the list is longer than {limit_bytes} bytes")]
-    ElementTooLong { limit_bytes: usize },
+const DOING: &str = "read the list of VMs";
+const PERMISSION: &str = "cloud→vms→list";
+
+/// After so many cut lists in a row FiFo is assumed to cut every one.
+const CUTS_BELIEVED: u32 = 2;
+
+/// How many VMs are read at a time where they are read one by one.
+const AT_A_TIME: usize = 4;
+
+/// How often the progress of reading one by one is reported.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// One reading of the VM list.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The VMs that were asked for.
+    pub inventory: Inventory,
+    /// How many VMs the list had, asked for or not, readable or not. With none, this user may be allowed to see none.
+    pub visible: usize,
+    /// The server's clock when it began to answer.
+    pub server_date: Option<DateTime<Utc>>,
+    /// Whether the VMs were read one by one. Where FiFo's cache is on, such a reading may be old; a full list is not.
+    pub one_by_one: bool,
 }
 
-/// Where in the list the splitter stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ParserState {
-    /// Before the opening bracket.
-    Before,
-    /// Behind the opening bracket: an element or the end.
-    First,
-    /// Behind a comma: an element.
-    Next,
-    /// In an element that ends with its last bracket or quotation mark.
-    Nested,
-    /// In a number or word, which ends where something else begins.
-    Bare,
-    /// Behind an element: a comma or the end.
-    Behind,
-    /// Behind the closing bracket.
-    Ended,
+/// Takes the VMs of a list while it is read, so that a large cloud is never in memory whole.
+pub trait VmVisitor {
+    /// A list begins, at this instant by the server's clock. Everything that came before it is void: a list that breaks off
+    /// says nothing.
+    fn start(&mut self, server_date: Option<DateTime<Utc>>);
+
+    /// Takes a VM that could be read whole.
+    fn vm(&mut self, vm: Vm);
+
+    /// Forgets a VM, and returns its alias: the list has it twice, and neither record can be trusted.
+    fn forget(&mut self, id: VmId) -> String;
 }
 
-/// Cuts a JSON array into the bytes of its elements; takes it in pieces of any size.
-///
-/// It knows brackets, strings and escapes, and leaves it to the JSON parser to judge what is between them. A body that
-/// is just `]` is an empty list: FiFo answers so to a user who may see no VM.
-#[derive(Debug)]
-pub struct Splitter {
-    place: ParserState,
-    depth: usize,
-    in_string: bool,
-    escaped: bool,
-    /// The beginning of an element that reaches over the end of a piece.
-    partial: Vec<u8>,
-    elements: usize,
-    limit_bytes: usize,
+/// What a list has besides the VMs that could be read whole.
+#[derive(Clone, Debug)]
+pub struct ListSummary {
+    /// The VMs, or elements that may have been one, that could not be read whole.
+    pub unreadable: Vec<UnreadableVm>,
+    /// As in [`Listing`].
+    pub visible: usize,
+    pub server_date: Option<DateTime<Utc>>,
+    pub one_by_one: bool,
 }
 
-impl Splitter {
-    /// Makes one that takes no element longer than `limit_bytes`.
-    pub fn new(limit_bytes: usize) -> Self {
-        Self {
-            place: ParserState::Before,
-            depth: 0,
-            in_string: false,
-            escaped: false,
-            partial: Vec::new(),
-            elements: 0,
-            limit_bytes,
-        }
-    }
+/// The VMs that are asked for; `None` is all.
+type Wanted<'a> = Option<&'a BTreeSet<VmId>>;
 
-    /// Takes the next piece and hands every element that it completes to `element`.
+impl ReadClient {
+    /// Reads every VM that this user may see, and hands each over as soon as it has come.
+    ///
+    /// FiFo of 2016 cuts every list that takes it more than 5 s. After the second cut in a row the UUIDs are read and
+    /// then the VMs one by one, from then on and for the life of this client.
     ///
     /// # Errors
     ///
-    /// When this cannot be, or become, a list. The splitter is of no use afterwards.
-    pub fn push(&mut self, piece: &[u8], mut element: impl FnMut(&[u8])) -> Result<(), ListError> {
-        let mut start = 0;
-        let mut at = 0;
-        while let Some(&byte) = piece.get(at) {
-            match self.place {
-                ParserState::Nested => match self.end_of_nested(&piece[at..]) {
-                    None => break,
-                    Some(length) => {
-                        at += length;
-                        self.complete(&piece[start..at], &mut element)?;
-                        continue;
-                    }
-                },
-                ParserState::Bare if !matches!(byte, b',' | b']') && !byte.is_ascii_whitespace() => {}
-                ParserState::Bare => {
-                    self.complete(&piece[start..at], &mut element)?;
-                    continue;
+    /// When there is no whole list to be had; then what was handed over counts for nothing. A VM that cannot be read is no
+    /// error: the summary names it.
+    pub async fn visit(&self, visitor: &mut (impl VmVisitor + Send)) -> Result<ListSummary, FifoError> {
+        self.visit_only(None, visitor).await
+    }
+
+    /// Reads every VM that this user may see, as [`ReadClient::visit`] does, and keeps them all.
+    pub async fn list(&self) -> Result<Listing, FifoError> {
+        self.listing(None).await
+    }
+
+    /// Reads the list as [`ReadClient::list`] does, but keeps only these VMs, and unreadable ones without UUID. One by
+    /// one only these are read.
+    pub async fn list_only(&self, wanted: &BTreeSet<VmId>) -> Result<Listing, FifoError> {
+        self.listing(Some(wanted)).await
+    }
+
+    async fn listing(&self, wanted: Wanted<'_>) -> Result<Listing, FifoError> {
+        let mut vms = BTreeMap::new();
+        let listed = self.visit_only(wanted, &mut vms).await?;
+        let ListSummary { unreadable, visible, server_date, one_by_one } = listed;
+        let inventory = Inventory { endpoint: self.endpoint(), vms, unreadable };
+        Ok(Listing { inventory, visible, server_date, one_by_one })
+    }
+
+    async fn visit_only(
+        &self,
+        wanted: Wanted<'_>,
+        visitor: &mut (impl VmVisitor + Send),
+    ) -> Result<ListSummary, FifoError> {
+        match self.full_list(wanted, visitor).await? {
+            Some(listed) => Ok(listed),
+            None => self.one_by_one(wanted, visitor).await,
+        }
+    }
+
+    /// Reads the full list; `None` where it is cut every time.
+    async fn full_list(
+        &self,
+        wanted: Wanted<'_>,
+        visitor: &mut (impl VmVisitor + Send),
+    ) -> Result<Option<ListSummary>, FifoError> {
+        // Of one attempt at a time, each of which begins anew.
+        let (visitor, cuts) = (&Mutex::new(visitor), &AtomicU32::new(0));
+        let path = &format!("vms?full-list=true&full-list-fields={FIELDS}");
+        self.session
+            .retrying(DOING, move |attempt| async move {
+                if self.lists_are_cut.load(Ordering::Relaxed) {
+                    return Ok(None);
                 }
-                _ if byte.is_ascii_whitespace() => {}
-                ParserState::Before => match byte {
-                    b'[' => self.place = ParserState::First,
-                    b']' => self.place = ParserState::Ended,
-                    _ => return Err(ListError::NotAList { begin: printable(&piece[at..]) }),
-                },
-                ParserState::First if byte == b']' => self.place = ParserState::Ended,
-                ParserState::First | ParserState::Next => match byte {
-                    b',' | b']' | b'}' | b':' => return Err(self.separator("an element", &piece[at..])),
-                    b'{' | b'[' | b'"' => {
-                        start = at;
-                        self.place = ParserState::Nested;
-                        continue;
+                let headers = HeaderMap::from_iter([
+                    (X_FULL_LIST, HeaderValue::from_static("true")),
+                    (X_FULL_LIST_FIELDS, HeaderValue::from_static(FIELDS)),
+                ]);
+                let response = self.session.get(attempt, DOING, PERMISSION, path, headers).await?;
+                let server_date = server_date(response.headers());
+                let mut seen = Seen::default();
+                lock(visitor).start(server_date);
+                let add = |element: &[u8]| seen.hand_over(read_vm(element), wanted, &mut **lock(visitor));
+                let visible = match self.elements(response, add).await {
+                    Ok(visible) => visible,
+                    Err(error) => {
+                        let is_cut = error.passes() && cuts.fetch_add(1, Ordering::Relaxed) + 1 == CUTS_BELIEVED;
+                        if !is_cut {
+                            return Err(error);
+                        }
+                        warn!(
+                            "{} cut its list of VMs short {CUTS_BELIEVED} times in a row, as FiFo of 2016 does with a \
+                             list that takes more than 5 s: from now on VMs are read one by one",
+                            self.endpoint()
+                        );
+                        self.lists_are_cut.store(true, Ordering::Relaxed);
+                        return Ok(None);
                     }
-                    _ => {
-                        start = at;
-                        self.place = ParserState::Bare;
-                    }
-                },
-                ParserState::Behind => match byte {
-                    b',' => self.place = ParserState::Next,
-                    b']' => self.place = ParserState::Ended,
-                    _ => return Err(self.separator("a comma or the end", &piece[at..])),
-                },
-                ParserState::Ended => return Err(ListError::GoesOn),
+                };
+                let unreadable = seen.unreadable();
+                Ok(Some(ListSummary { unreadable, visible, server_date, one_by_one: false }))
+            })
+            .await
+    }
+
+    async fn one_by_one(
+        &self,
+        wanted: Wanted<'_>,
+        visitor: &mut (impl VmVisitor + Send),
+    ) -> Result<ListSummary, FifoError> {
+        let (uuids, mut listed) = self.uuids(wanted).await?;
+        visitor.start(listed.server_date);
+        let mut seen = Seen { unreadable: std::mem::take(&mut listed.unreadable), ..Seen::default() };
+        let (total, mut told_at, mut unanswered_in_row) = (uuids.len(), Instant::now(), 0);
+        let mut reads = stream::iter(uuids)
+            .map(|id| async move { (id, self.vm(id).await) }.boxed())
+            .buffer_unordered(AT_A_TIME)
+            .enumerate();
+        while let Some((done, (id, read))) = reads.next().await {
+            if told_at.elapsed() >= PROGRESS_EVERY {
+                told_at = Instant::now();
+                info!("reading VMs one by one: {done} of {total}");
             }
-            at += 1;
+            let is_unanswered =
+                matches!(read, Err(FifoError::TimedOut { .. } | FifoError::Connection { .. }));
+            unanswered_in_row = if is_unanswered { unanswered_in_row + 1 } else { 0 };
+            match read {
+                Ok(read) => seen.hand_over(read.vm, None, visitor),
+                // It has gone since the UUIDs were read.
+                Err(FifoError::NoSuchVm { .. }) => {}
+                // After some in a row it is not these VMs that cannot be read: FiFo does not answer any more.
+                Err(error) if error.is_refusal() || unanswered_in_row == AT_A_TIME => return Err(error),
+                Err(error) => seen.unreadable.push(unreadable("", Some(id), with_causes(&error))),
+            }
         }
-        if matches!(self.place, ParserState::Nested | ParserState::Bare) {
-            self.keep(&piece[start..])?;
-        }
-        Ok(())
+        Ok(ListSummary { unreadable: seen.unreadable(), ..listed })
     }
 
-    /// Says whether the closing bracket has come: then the list is whole, however the connection ends.
-    pub fn is_whole(&self) -> bool {
-        self.place == ParserState::Ended
+    /// Reads the UUIDs of the wanted VMs; the summary has the elements that are none.
+    async fn uuids(&self, wanted: Wanted<'_>) -> Result<(BTreeSet<VmId>, ListSummary), FifoError> {
+        self.session
+            .retrying(DOING, move |attempt| async move {
+                let response = self.session.get(attempt, DOING, PERMISSION, "vms", HeaderMap::new()).await?;
+                let server_date = server_date(response.headers());
+                let (mut uuids, mut odd) = (BTreeSet::new(), Vec::new());
+                let add = |element: &[u8]| match serde_json::from_slice::<VmId>(element) {
+                    Ok(id) if is_wanted(wanted, id) => drop(uuids.insert(id)),
+                    Ok(_) => {}
+                    Err(_) => {
+                        let problem = format!("uuid: expected a UUID, found {}", printable(element));
+                        odd.push(unreadable("", None, problem));
+                    }
+                };
+                let visible = self.elements(response, add).await?;
+                Ok((uuids, ListSummary { unreadable: odd, visible, server_date, one_by_one: true }))
+            })
+            .await
     }
 
-    /// Says that nothing more comes, and gives how many elements there were.
-    ///
-    /// # Errors
-    ///
-    /// When the closing bracket has not come.
-    pub fn finish(self) -> Result<usize, ListError> {
-        match self.place {
-            ParserState::Ended => Ok(self.elements),
-            _ => Err(ListError::Cut { elements: self.elements }),
-        }
-    }
-
-    /// Finds how many of `bytes` still belong to the element; `None` when all do and it goes on.
-    fn end_of_nested(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
+    /// Hands over a list's elements as they come in, and says how many there were.
+    async fn elements(&self, response: Response, mut each: impl FnMut(&[u8])) -> Result<usize, FifoError> {
+        let unreadable = |error: ListError| FifoError::Unreadable {
+            doing: DOING.to_owned(),
+            why: error.to_string(),
+            is_cut: matches!(error, ListError::Cut { .. }),
+        };
+        let mut splitter = Splitter::new(MAX_ELEMENT_BYTES);
+        let mut body = response.into_body();
         loop {
-            if !self.in_string {
-                at += 1 + bytes[at..]
-                    .iter()
-                    .position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'))?;
-                match bytes[at - 1] {
-                    b'"' => self.in_string = true,
-                    b'{' | b'[' => self.depth += 1,
-                    _ => self.depth -= 1,
+            match body.try_next().await {
+                Ok(None) => break,
+                Ok(Some(piece)) => splitter.push(&piece, &mut each).map_err(unreadable)?,
+                // Behind a proxy that ends TLS without saying so, the end of every list looks like a broken connection.
+                Err(_) if splitter.is_whole() => break,
+                Err(error) => return Err(self.session.wire.no_answer(DOING, error)),
+            }
+        }
+        splitter.finish().map_err(unreadable)
+    }
+
+    fn endpoint(&self) -> String {
+        self.session.wire.settings.endpoint.to_string()
+    }
+}
+
+fn is_wanted(wanted: Wanted<'_>, id: VmId) -> bool {
+    wanted.is_none_or(|wanted| wanted.contains(&id))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unreadable(alias: impl Into<String>, id: Option<VmId>, problem: String) -> UnreadableVm {
+    UnreadableVm { alias: alias.into(), id, problems: vec![problem] }
+}
+
+impl VmVisitor for BTreeMap<VmId, Vm> {
+    fn start(&mut self, _: Option<DateTime<Utc>>) {
+        self.clear();
+    }
+
+    fn vm(&mut self, mut vm: Vm) {
+        vm.backups.shrink_to_fit();
+        self.insert(vm.id, vm);
+    }
+
+    fn forget(&mut self, id: VmId) -> String {
+        self.remove(&id).map(|vm| vm.alias).unwrap_or_default()
+    }
+}
+
+/// What a list has had so far.
+#[derive(Default)]
+struct Seen {
+    /// Whether the VM was handed over.
+    vms: HashMap<VmId, bool>,
+    unreadable: Vec<UnreadableVm>,
+}
+
+impl Seen {
+    fn hand_over(
+        &mut self,
+        read: Result<Vm, UnreadableVm>,
+        wanted: Wanted<'_>,
+        visitor: &mut impl VmVisitor,
+    ) {
+        let id = read.as_ref().map_or_else(|unreadable| unreadable.id, |vm| Some(vm.id));
+        if let Some(id) = id {
+            if !is_wanted(wanted, id) {
+                return;
+            }
+            if let Some(was_handed_over) = self.vms.insert(id, read.is_ok()) {
+                self.vms.insert(id, false);
+                if was_handed_over {
+                    // Which of the two is the whole one?
+                    let problem = "uuid: expected once in the list, found again".to_owned();
+                    self.unreadable.push(unreadable(visitor.forget(id), Some(id), problem));
                 }
-            } else if self.escaped {
-                bytes.get(at)?;
-                at += 1;
-                self.escaped = false;
-            } else {
-                at += 1 + memchr2(b'"', b'\\', &bytes[at..])?;
-                self.escaped = bytes[at - 1] == b'\\';
-                self.in_string = self.escaped;
-            }
-            if self.depth == 0 && !self.in_string {
-                return Some(at);
+                return;
             }
         }
-    }
-
-    fn complete(&mut self, rest: &[u8], element: &mut impl FnMut(&[u8])) -> Result<(), ListError> {
-        if self.partial.is_empty() {
-            self.check_length(rest.len())?;
-            element(rest);
-        } else {
-            self.keep(rest)?;
-            element(&self.partial);
-            self.partial.clear();
+        match read {
+            Ok(vm) => visitor.vm(vm),
+            Err(unreadable) => self.unreadable.push(unreadable),
         }
-        self.elements += 1;
-        self.place = ParserState::Behind;
-        Ok(())
     }
 
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), ListError> {
-        self.check_length(self.partial.len() + bytes.len())?;
-        self.partial.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn check_length(&self, length: usize) -> Result<(), ListError> {
-        if length > self.limit_bytes {
-            return Err(ListError::ElementTooLong { limit_bytes: self.limit_bytes });
-        }
-        Ok(())
-    }
-
-    fn separator(&self, expected: &'static str, found: &[u8]) -> ListError {
-        let found = char::from(found.first().copied().unwrap_or_default());
-        ListError::Separator { elements: self.elements, expected, found }
-    }
-}
-
-/// Gives the beginning of a body as a person can read it.
-pub(super) fn printable(body: &[u8]) -> String {
-    let begin = &body[..body.len().min(4 * SHOWN_CHARS)];
-    String::from_utf8_lossy(begin)
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(SHOWN_CHARS)
-        .collect::<String>()
-        .trim()
-        .to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Splits a body that comes in the given pieces.
-    fn split<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<String>, ListError> {
-        let mut splitter = Splitter::new(100);
-        let mut elements = Vec::new();
-        for piece in pieces {
-            splitter.push(piece, |element| elements.push(String::from_utf8_lossy(element).into_owned()))?;
-        }
-        assert_eq!(splitter.finish()?, elements.len());
-        Ok(elements)
-    }
-
-    fn whole(body: &str) -> Result<Vec<String>, ListError> {
-        split([body.as_bytes()])
-    }
-
-    #[test]
-    fn elements_come_as_they_were_written() {
-        assert_eq!(
-            whole(r#" [ {"a":"}]\"\\"} , [],"x,]",12 ,null,[[{}],"["]] "#).unwrap(),
-            [r#"{"a":"}]\"\\"}"#, "[]", r#""x,]""#, "12", "null", r#"[[{}],"["]"#]
-        );
-        assert_eq!(whole("[]").unwrap(), [""; 0]);
-    }
-
-    #[test]
-    fn a_lone_closing_bracket_is_an_empty_list() {
-        assert_eq!(whole(" ]\n").unwrap(), [""; 0]);
-        assert_eq!(whole("]]"), Err(ListError::GoesOn));
-    }
-
-    #[test]
-    fn a_cut_list_is_not_a_list() {
-        let body = r#"[{"a":"]"},[],"x"]"#;
-        for end in 0..body.len() {
-            assert!(matches!(whole(&body[..end]), Err(ListError::Cut { .. })), "{}", &body[..end]);
-        }
-        assert_eq!(whole(r#"[{},{}"#), Err(ListError::Cut { elements: 2 }));
-    }
-
-    #[test]
-    fn separators_must_be_single_commas() {
-        for (body, elements) in [
-            ("[,{}]", 0),
-            ("[{},]", 1),
-            ("[{},,{}]", 1),
-            ("[{}{}]", 1),
-            ("[{} {}]", 1),
-            ("[}", 0),
-            ("[1 2]", 1),
-        ] {
-            let error = whole(body).unwrap_err();
-            assert!(
-                matches!(error, ListError::Separator { elements: e, .. } if e == elements),
-                "{body}: {error}"
-            );
-        }
-        assert_eq!(whole("[] x"), Err(ListError::GoesOn));
-    }
-
-    #[test]
-    fn what_is_no_list_is_shown_in_part() {
-        let html = format!("\n<html>\t<title>Sign in</title>{}", "x".repeat(100));
-        let Err(ListError::NotAList { begin }) = whole(&html) else { panic!("taken for a list") };
-        assert!(begin.starts_with("<html> <title>Sign in</title>xxx") && begin.len() == 80, "{begin}");
-        assert!(matches!(split([&b"\xff\xfe\x00"[..]]), Err(ListError::NotAList { .. })));
-    }
-
-    #[test]
-    fn an_element_that_is_too_long_is_refused_before_it_ends() {
-        let long = format!("[\"{}", "x".repeat(100));
-        assert_eq!(whole(&long), Err(ListError::ElementTooLong { limit_bytes: 100 }));
-        let pieces = [&b"["[..], b"\"", &[b'x'; 60], &[b'x'; 60]];
-        assert_eq!(split(pieces), Err(ListError::ElementTooLong { limit_bytes: 100 }));
-    }
-
-    /// Cuts a body at the given places.
-    fn pieces<'a>(body: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
-        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
-        cuts.sort_unstable();
-        let ends = cuts.iter().copied().chain([body.len()]);
-        let mut start = 0;
-        ends.map(|end| &body[std::mem::replace(&mut start, end)..end]).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn however_it_is_cut_the_elements_are_the_same(
-            elements in prop::collection::vec(r#"("([a\[\]{},]|\\\\|\\"){0,8}"|\{("a":"[}\]]")?\}|[0-9]{1,3}|\[(1|"\]")?\])"#, 0..8),
-            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
-            blank in "[ \n]{0,2}",
-        ) {
-            let body = format!("{blank}[{blank}{}{blank}]{blank}", elements.join(&format!("{blank},{blank}")));
-            prop_assert_eq!(split(pieces(body.as_bytes(), &cuts)), Ok(elements));
-        }
-
-        #[test]
-        fn no_bytes_make_it_panic_and_no_cut_changes_the_verdict(
-            body in prop::collection::vec(prop::sample::select(b"[]{},\"\\a1 \xff".to_vec()), 0..40),
-            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
-        ) {
-            let at_once = split([body.as_slice()]);
-            let in_pieces = split(pieces(&body, &cuts));
-            // What an error shows of the body may be less when it comes in pieces.
-            prop_assert_eq!(at_once.as_ref().ok(), in_pieces.as_ref().ok());
-        }
+    fn unreadable(mut self) -> Vec<UnreadableVm> {
+        self.unreadable.sort();
+        self.unreadable
     }
 }

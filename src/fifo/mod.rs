@@ -5,39 +5,34 @@
 //! one. What an answer means is data: [`WriteAnswer`] keeps "was not done" apart from "may have been done", and
 //! who looks and decides is [`crate::apply`].
 
-mod answer;
 mod auth;
-mod client;
-mod convert;
-mod credentials;
+mod backoff;
 mod endpoint;
 mod error;
 mod http_transport;
-mod json;
 mod list;
-mod listing;
 mod profile;
-mod retry;
+mod read;
+
 mod session;
-mod settings;
+mod splitter;
 mod transport;
-mod usual_vm;
-mod values;
+mod vm_json;
+mod wire;
 mod write;
 
-pub use answer::ETag;
-pub use client::{ReadClient, VmRead};
-pub use convert::read_vm;
-pub use credentials::Credentials;
+pub use backoff::{Backoff, pauses};
 pub use endpoint::{ApiVersion, BadApiVersion, BadEndpoint, Endpoint, is_loopback};
-pub use error::{FifoError, UnreadableAnswer, causes, with_causes};
+pub use error::{FifoError, causes, with_causes};
 pub use http_transport::{HttpOptions, HttpSetupError, HttpTransport, install_crypto, outward_client};
-pub use list::{ListError, MAX_ELEMENT_BYTES, Splitter};
-pub use listing::{ListSummary, Listing, VmVisitor};
+pub use list::{ListSummary, Listing, VmVisitor};
 pub use profile::{Profile, ProfileError};
-pub use retry::Backoff;
-pub use settings::ClientSettings;
-pub use transport::{Connection, Request, Response, Transport, TransportError, TransportErrorKind};
+pub use read::{ETag, ReadClient, VmRead};
+
+pub use splitter::{ListError, MAX_ELEMENT_BYTES, Splitter};
+pub use transport::{Connection, Payload, Request, Response, Transport, TransportError, TransportErrorKind};
+pub use vm_json::read_vm;
+pub use wire::{ClientSettings, Credentials};
 pub use write::{DeletedForGood, NewBackup, WriteAnswer, WriteClient};
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! The file `~/.fifo` that users of pyfi, FiFo's command-line client, already have.
 
-use super::credentials::Credentials;
 use super::endpoint::{ApiVersion, BadApiVersion, BadEndpoint, Endpoint};
+use super::wire::Credentials;
 use configparser::ini::Ini;
-use secrecy::SecretString;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -29,43 +28,12 @@ pub enum ProfileError {
     /// The file could not be read.
     #[error("failed to read the profiles in {}", path.display())]
     File { path: PathBuf, source: io::Error },
-    /// The file is no INI file.
-    #[error("failed to parse the profiles as an INI file: {0}")]
-    NotIni(String),
     /// No profile was named, and the file says of none that it is the active one.
-    #[error("no profile is active: name one of {}, or set `active = NAME` under [{GENERAL}]", listed(known))]
-    NoneActive { known: Vec<String> },
-    /// There is no such profile.
-    #[error("unknown profile `{name}`: expected one of {}", listed(known))]
-    Unknown {
-        /// The profile that was asked for.
-        name: String,
-        known: Vec<String>,
-    },
-    /// The profile does not say where its FiFo is.
-    #[error("the profile `{name}` has no `host`")]
-    NoHost { name: String },
-    /// The profile's host is none.
-    #[error("invalid `host` in profile `{name}`: expected a value like fifo.example.com or 10.1.1.1:8080")]
-    Host {
-        name: String,
-        /// What is wrong with it.
-        source: BadEndpoint,
-    },
-    /// The profile's API version cannot be used.
-    #[error("invalid `apiversion` in profile `{name}`")]
-    Api {
-        name: String,
-        /// What is wrong with it.
-        source: BadApiVersion,
-    },
-    /// The profile's `insecure` is neither true nor false.
-    #[error("invalid `insecure` in profile `{name}`: expected true or false")]
-    Insecure { name: String },
-}
-
-fn listed(known: &[String]) -> String {
-    if known.is_empty() { "(none)".to_owned() } else { known.join(", ") }
+    #[error("no profile is active: name one of {known}, or set `active = NAME` under [{GENERAL}]")]
+    NoneActive { known: String },
+    /// The file, or the profile, is not as it should be.
+    #[error("{0}")]
+    Invalid(String),
 }
 
 impl Profile {
@@ -97,43 +65,48 @@ impl Profile {
         ini.set_inline_comment_symbols(Some(&[]));
         // What stands before the first section belongs to none; `default` is a name like any other.
         ini.set_default_section(NO_SECTION);
-        let sections = ini.read(text.to_owned()).map_err(ProfileError::NotIni)?;
-        let mut known: Vec<String> =
-            sections.keys().filter(|name| ![NO_SECTION, GENERAL].contains(&name.as_str())).cloned().collect();
-        known.sort();
+        let sections = ini.read(text.to_owned()).map_err(|error| {
+            ProfileError::Invalid(format!("failed to parse the profiles as an INI file: {error}"))
+        })?;
+        let known: BTreeSet<&str> = sections
+            .keys()
+            .map(String::as_str)
+            .filter(|name| ![NO_SECTION, GENERAL].contains(name))
+            .collect();
+        let listed = if known.is_empty() {
+            "(none)".to_owned()
+        } else {
+            Vec::from_iter(known.iter().copied()).join(", ")
+        };
         let active = sections.get(GENERAL).and_then(|general| value(general, "active"));
-        let Some(name) = wanted.or(active) else { return Err(ProfileError::NoneActive { known }) };
-        let name = name.to_owned();
-        match sections.get(&name) {
-            Some(section) if known.contains(&name) => Self::of(name, section),
-            _ => Err(ProfileError::Unknown { name, known }),
-        }
+        let Some(name) = wanted.or(active) else { return Err(ProfileError::NoneActive { known: listed }) };
+        let section = sections.get(name).filter(|_| known.contains(name)).ok_or_else(|| {
+            ProfileError::Invalid(format!("unknown profile `{name}`: expected one of {listed}"))
+        })?;
+        Self::of(name, section).map_err(ProfileError::Invalid)
     }
 
-    fn of(name: String, section: &Section) -> Result<Self, ProfileError> {
-        let Some(host) = value(section, "host") else { return Err(ProfileError::NoHost { name }) };
-        let plain_http = match value(section, "insecure").map(str::to_ascii_lowercase).as_deref() {
-            None | Some("false" | "no" | "off" | "0") => false,
-            Some("true" | "yes" | "on" | "1") => true,
-            Some(_) => return Err(ProfileError::Insecure { name }),
+    fn of(name: &str, section: &Section) -> Result<Self, String> {
+        let wrong = |key: &str, why: &str| format!("invalid `{key}` in profile `{name}`: {why}");
+        let host = value(section, "host").ok_or_else(|| format!("the profile `{name}` has no `host`"))?;
+        let scheme = match value(section, "insecure").map(str::to_ascii_lowercase).as_deref() {
+            None | Some("false" | "no" | "off" | "0") => "https",
+            Some("true" | "yes" | "on" | "1") => "http",
+            Some(_) => return Err(wrong("insecure", "expected true or false")),
         };
-        let url = format!("{}://{host}", if plain_http { "http" } else { "https" });
-        let endpoint = match url.parse() {
-            Ok(endpoint) => endpoint,
-            Err(source) => return Err(ProfileError::Host { name, source }),
-        };
-        let api = match value(section, "apiversion").map(str::parse).transpose() {
-            Ok(api) => api,
-            Err(source) => return Err(ProfileError::Api { name, source }),
-        };
+        let endpoint = format!("{scheme}://{host}").parse().map_err(|error: BadEndpoint| {
+            wrong("host", &format!("expected a value like fifo.example.com or 10.1.1.1:8080: {error}"))
+        })?;
+        let api = value(section, "apiversion").map(str::parse).transpose();
+        let api = api.map_err(|error: BadApiVersion| wrong("apiversion", &error.to_string()))?;
         let credentials = match (value(section, "user"), value(section, "pass"), value(section, "token")) {
             (Some(user), Some(password), _) => {
-                Some(Credentials::Password { user: user.to_owned(), password: SecretString::from(password) })
+                Some(Credentials::Password { user: user.to_owned(), password: password.into() })
             }
-            (_, _, Some(token)) => Some(Credentials::Token(SecretString::from(token))),
+            (_, _, Some(token)) => Some(Credentials::Token(token.into())),
             _ => None,
         };
-        Ok(Self { name, endpoint, api, credentials })
+        Ok(Self { name: name.to_owned(), endpoint, api, credentials })
     }
 }
 
@@ -229,14 +202,16 @@ host = me:hunter2@fifo.example.com
 
     #[test]
     fn what_a_profile_lacks_or_has_wrong_is_named_without_secrets() {
-        let error = |text: &str, name| Profile::parse(text, Some(name)).unwrap_err();
-        assert!(matches!(error(FILE, "old"), ProfileError::Api { source: BadApiVersion::TooOld, .. }));
-        let bad_host = error(FILE, "bad");
-        assert!(matches!(bad_host, ProfileError::Host { source: BadEndpoint::HoldsSecrets, .. }));
-        assert!(!super::super::error::with_causes(&bad_host).contains("hunter2"));
-        assert!(matches!(error("[a]\nuser=x\n", "a"), ProfileError::NoHost { .. }));
-        assert!(matches!(error("[a]\nhost=x\ninsecure=perhaps\n", "a"), ProfileError::Insecure { .. }));
-        assert!(matches!(error("[a\nhost=x\n", "a"), ProfileError::NotIni(_)));
+        for (text, name, words) in [
+            (FILE, "old", "invalid `apiversion` in profile `old`: API version 0.1.0 signs in in another way"),
+            (FILE, "bad", "invalid `host` in profile `bad`: expected a value like fifo.example.com"),
+            ("[a]\nuser=x\n", "a", "the profile `a` has no `host`"),
+            ("[a]\nhost=x\ninsecure=perhaps\n", "a", "invalid `insecure` in profile `a`"),
+            ("[a\nhost=x\n", "a", "failed to parse the profiles as an INI file"),
+        ] {
+            let error = Profile::parse(text, Some(name)).unwrap_err().to_string();
+            assert!(error.contains(words) && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

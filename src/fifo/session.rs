@@ -1,215 +1,149 @@
-//! What reading and writing have in common: the headers, the token, and signing in again once.
+//! What reading and writing have in common: the token, and what a failure means for the next attempt.
 
 use super::auth::{Auth, Token};
-use super::error::FifoError;
-use super::retry::{FailedAttempt, RetryRule, retrying};
-use super::settings::ClientSettings;
-use super::transport::{Request, Response, Transport, TransportError, TransportErrorKind};
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
-use http::{HeaderName, HeaderValue};
+use super::backoff::pauses;
+use super::error::{A_FEW, FifoError, with_causes};
+use super::transport::{
+    Connection, Payload, Request, Response, Transport, TransportError, TransportErrorKind,
+};
+use super::wire::{ClientSettings, Wire, other_status};
+use http::{HeaderMap, Method, StatusCode};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use tokio::time::Instant;
-use tracing::warn;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, warn};
 
-/// How the API before 2016 wants the token.
-const X_SNARL_TOKEN: HeaderName = HeaderName::from_static("x-snarl-token");
-
-const US: HeaderValue = HeaderValue::from_static(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")));
-
-/// After so many cut lists in a row FiFo is assumed to cut every one.
-const CUTS_BELIEVED: u32 = 2;
+/// After so long without success a warning is logged, once.
+const WARN_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) struct Session {
-    pub(super) settings: ClientSettings,
-    pub(super) auth: Auth,
-    transport: Arc<dyn Transport>,
-    has_answered: Arc<AtomicBool>,
+    pub(super) wire: Wire,
+    auth: Auth,
     /// How many reads there were, so that each has pauses of its own.
     reads: AtomicU64,
-    /// How many full lists were cut one after the other. At [`CUTS_BELIEVED`] it stays.
-    lists_cut_in_row: AtomicU32,
 }
 
 impl Session {
     pub(super) fn new(transport: Arc<dyn Transport>, settings: ClientSettings) -> Self {
-        let has_answered = Arc::<AtomicBool>::default();
-        let transport: Arc<dyn Transport> =
-            Arc::new(ContactTracker { transport, has_answered: Arc::clone(&has_answered) });
-        let auth = Auth::new(Arc::clone(&transport), &settings);
-        let (reads, lists_cut_in_row) = (AtomicU64::new(0), AtomicU32::new(0));
-        Self { settings, auth, transport, has_answered, reads, lists_cut_in_row }
+        let auth = Auth::new(settings.credentials.clone());
+        Self { wire: Wire::new(transport, settings), auth, reads: AtomicU64::new(0) }
     }
 
-    /// Returns the part of every path that all have in common.
-    pub(super) fn base(&self) -> String {
-        format!("/api/{}", self.settings.api.as_str())
-    }
-
-    /// Completes a request and sends it, once.
-    pub(super) async fn send(
+    /// Sends a signed request, once, and waits no longer than `limit` for the answer. A 401 to it has been judged: it is not
+    /// final, and the next token is another one, or comes after a pause.
+    ///
+    /// # Errors
+    ///
+    /// FiFo refuses the token for good, or it cannot be sent.
+    pub(super) async fn call(
         &self,
-        mut request: Request,
         token: &Token,
+        mut request: Request,
+        connection: Connection,
+        limit: Duration,
     ) -> Result<Result<Response, TransportError>, FifoError> {
-        let headers = &mut request.headers;
-        headers.insert(AUTHORIZATION, token.header("Bearer ")?);
-        if self.settings.api.wants_snarl_token() {
-            headers.insert(X_SNARL_TOKEN, token.header("")?);
+        token.sign(request.headers_mut());
+        let answer = timeout(limit, self.wire.send(request, connection)).await.unwrap_or_else(|_| {
+            let why = format!("no answer within {} s", limit.as_secs_f32());
+            Err(TransportError::new(TransportErrorKind::Lost, why))
+        });
+        match answer.as_ref().map(Response::status) {
+            Ok(StatusCode::UNAUTHORIZED) => self.auth.refused(token, &self.wire).await?,
+            Ok(status) => self.auth.answered(status),
+            Err(_) => {}
         }
-        Ok(self.send_unsigned(request).await)
+        Ok(answer)
     }
 
-    /// Sends a request that needs no sign-in, once.
-    pub(super) async fn send_unsigned(&self, mut request: Request) -> Result<Response, TransportError> {
-        let headers = &mut request.headers;
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, US);
-        self.transport.send(request).await
-    }
-
-    /// Says whether full lists are cut every time, so that VMs have to be read one by one.
-    pub(super) fn lists_are_cut(&self) -> bool {
-        self.lists_cut_in_row.load(Ordering::SeqCst) >= CUTS_BELIEVED
-    }
-
-    /// Records a full list that arrived whole.
-    pub(super) fn list_came_whole(&self) {
-        let reset = |cuts| (cuts < CUTS_BELIEVED).then_some(0);
-        // The error says that there is nothing left to reset.
-        let _ = self.lists_cut_in_row.fetch_update(Ordering::SeqCst, Ordering::SeqCst, reset);
-    }
-
-    /// Records a full list that was cut.
-    pub(super) fn list_was_cut(&self) {
-        if self.lists_cut_in_row.fetch_add(1, Ordering::SeqCst) + 1 == CUTS_BELIEVED {
-            warn!(
-                "{} cut its list of VMs short {CUTS_BELIEVED} times in a row, as FiFo of 2016 does with a list that \
-                 takes more than 5 s: from now on VMs are read one by one",
-                self.settings.endpoint
-            );
+    /// Gets a path, and returns the answer if it is the wanted one.
+    pub(super) async fn get(
+        &self,
+        attempt: u32,
+        doing: &str,
+        permission: &str,
+        path: &str,
+        headers: HeaderMap,
+    ) -> Result<Response, FifoError> {
+        let token = self.auth.token(&self.wire).await?;
+        let mut request = self.wire.request(Method::GET, path, Payload::default());
+        *request.headers_mut() = headers;
+        // The deadline of the whole read is above.
+        let answer = self.call(&token, request, connection(attempt), Duration::MAX).await?;
+        let response = answer.map_err(|error| self.wire.no_answer(doing, error))?;
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            StatusCode::FORBIDDEN => {
+                Err(FifoError::Forbidden { doing: doing.to_owned(), permission: permission.to_owned() })
+            }
+            _ => Err(other_status(doing, &response)),
         }
     }
 
-    /// Repeats what fails for a while, as the settings say.
-    pub(super) async fn retrying<T, F: Future<Output = Result<T, FailedAttempt>>>(
+    /// Signs in where there is no token, and repeats that for as long as a read may take.
+    pub(super) async fn sign_in(&self) -> Result<Token, FifoError> {
+        self.retrying("sign in", |_| self.auth.token(&self.wire)).await
+    }
+
+    /// Tries until it succeeds, fails for good, or the time for a read is over, whatever FiFo asks for. `attempt` gets its
+    /// number, from 1.
+    pub(super) async fn retrying<T, F: Future<Output = Result<T, FifoError>>>(
         &self,
         doing: &str,
         mut attempt: impl FnMut(u32) -> F,
     ) -> Result<T, FifoError> {
-        let begin = Instant::now();
-        let attempt = |number| {
-            let attempt = attempt(number);
-            async move { attempt.await.map_err(|failure| self.at_first_contact(failure, begin)) }
-        };
-        let seed = self.settings.jitter_seed.wrapping_add(self.reads.fetch_add(1, Ordering::Relaxed));
-        retrying(doing, self.settings.read_timeout, self.settings.backoff, seed, attempt).await
+        let ClientSettings { read_timeout: limit, backoff, jitter_seed, .. } = self.wire.settings;
+        let started = Instant::now();
+        let seed = jitter_seed.wrapping_add(self.reads.fetch_add(1, Ordering::Relaxed));
+        let mut pauses = pauses(backoff.first, backoff.max, seed);
+        let (mut is_warned, mut attempts, mut last) = (false, 0, None);
+        loop {
+            attempts += 1;
+            let left = limit.saturating_sub(started.elapsed());
+            let error = match timeout(left, attempt(attempts)).await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(error)) => error,
+                Err(_) => break,
+            };
+            if attempts >= self.attempts_max(&error, started.elapsed()) {
+                return Err(error);
+            }
+            let asked = match &error {
+                FifoError::Status { retry_after, .. } => retry_after.unwrap_or_default(),
+                _ => Duration::ZERO,
+            };
+            let pause = pauses.next().unwrap_or(backoff.max).max(asked.min(backoff.asked_max));
+            let error = last.insert(error);
+            if started.elapsed() + pause >= limit {
+                break;
+            }
+            debug!(attempts, ?pause, error = with_causes(error), "retrying to {doing}");
+            if !is_warned && started.elapsed() + pause >= WARN_AFTER {
+                is_warned = true;
+                let seconds = limit.saturating_sub(started.elapsed()).as_secs();
+                warn!("{}; retrying for up to {seconds} s", with_causes(error));
+            }
+            sleep(pause).await;
+        }
+        let (doing, last) = (doing.to_owned(), last.map(Box::new));
+        Err(FifoError::TimedOut { doing, timeout: limit, attempts, last })
     }
 
     /// Has an attempt to connect not be repeated for long where nothing has ever answered. A connection that came about
     /// and then broke, or stays silent, is not meant: that may be a FiFo in trouble.
-    fn at_first_contact(&self, failure: FailedAttempt, begin: Instant) -> FailedAttempt {
-        let FifoError::Connection { source, .. } = &failure.error else { return failure };
-        let is_connected = source.kind() == TransportErrorKind::Lost;
-        let Some(limit) = self.settings.first_contact_timeout.filter(|_| !is_connected) else {
-            return failure;
-        };
-        if failure.retry == RetryRule::Never || self.has_answered.load(Ordering::Relaxed) {
-            return failure;
+    fn attempts_max(&self, error: &FifoError, elapsed: Duration) -> u32 {
+        let max = error.attempts_max();
+        let FifoError::Connection { source, .. } = error else { return max };
+        let is_first = source.kind() != TransportErrorKind::Lost && !self.wire.has_answered();
+        match self.wire.settings.first_contact_timeout.filter(|_| is_first) {
+            // The next attempt may take as long as this one.
+            Some(limit) => max.min(if elapsed < limit / 3 { A_FEW } else { 1 }),
+            None => max,
         }
-        // The next attempt may take as long as this one.
-        let retry = if begin.elapsed() < limit / 3 { RetryRule::Limited } else { RetryRule::Never };
-        FailedAttempt { retry, ..failure }
     }
 }
 
-/// A transport that notes whether anything has ever answered.
-struct ContactTracker {
-    transport: Arc<dyn Transport>,
-    has_answered: Arc<AtomicBool>,
-}
-
-impl Transport for ContactTracker {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
-        async move {
-            let answer = self.transport.send(request).await;
-            if answer.is_ok() {
-                self.has_answered.store(true, Ordering::Relaxed);
-            }
-            answer
-        }
-        .boxed()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fifo::{Credentials, ReadClient};
-    use futures::{StreamExt as _, stream};
-    use http::{HeaderMap, StatusCode};
-    use secrecy::SecretString;
-    use std::time::Duration;
-
-    /// Answers a few times with 503, and then fails in one way for ever.
-    struct Failing {
-        answers: u64,
-        kind: TransportErrorKind,
-        takes: Duration,
-        sent: AtomicU64,
-    }
-
-    impl Transport for Failing {
-        fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
-            async move {
-                tokio::time::sleep(self.takes).await;
-                if self.sent.fetch_add(1, Ordering::Relaxed) >= self.answers {
-                    return Err(TransportError::new(self.kind, "refused"));
-                }
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                Ok(Response { status, headers: HeaderMap::new(), body: stream::empty().boxed() })
-            }
-            .boxed()
-        }
-    }
-
-    /// Reads the list in vain, and returns how many seconds that took and whether it was the time that was over.
-    async fn in_vain(
-        answers: u64,
-        kind: TransportErrorKind,
-        takes: Duration,
-        limit: Option<u64>,
-    ) -> (u64, bool) {
-        let transport = Arc::new(Failing { answers, kind, takes, sent: AtomicU64::new(0) });
-        let credentials = Credentials::Token(SecretString::from("token"));
-        let settings = ClientSettings {
-            first_contact_timeout: limit.map(Duration::from_secs),
-            ..ClientSettings::new("https://fifo.example.com".parse().unwrap(), credentials)
-        };
-        let begin = Instant::now();
-        let error = ReadClient::new(transport, settings).list().await.unwrap_err();
-        (begin.elapsed().as_secs(), matches!(error, FifoError::TimedOut { .. }))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_has_never_answered_is_given_up_within_ten_seconds() {
-        use TransportErrorKind::{Lost, NotHttp, NotSent, NotTls, Untrusted};
-        for kind in [NotSent, NotTls, NotHttp, Untrusted] {
-            for takes_ms in [0, 1_000, 4_000, 8_000] {
-                let (secs, _) = in_vain(0, kind, Duration::from_millis(takes_ms), Some(10)).await;
-                assert!(secs < 10, "{kind:?}, {takes_ms} ms each: {secs} s");
-            }
-        }
-        let at_once = Duration::ZERO;
-        for (answers, kind, limit, why) in [
-            (1, NotSent, Some(10), "something has answered"),
-            (0, NotSent, None, "no task waits"),
-            (0, Lost, Some(10), "there was a connection"),
-        ] {
-            let (secs, is_over) = in_vain(answers, kind, at_once, limit).await;
-            assert!(is_over && secs > 90, "{why}: {secs} s");
-        }
-    }
+/// Returns which connection an attempt at a read may use: a second one does not trust what another request has used.
+pub(super) fn connection(attempt: u32) -> Connection {
+    if attempt == 1 { Connection::Reused } else { Connection::Fresh }
 }

@@ -3,34 +3,37 @@
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use http::{HeaderMap, Method, StatusCode};
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 /// Carries one request to FiFo and brings the answer back. It repeats nothing and follows no redirect.
 pub trait Transport: Send + Sync {
-    /// Sends a request, once, and returns when the answer's head is there.
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>>;
+    /// Sends a request, once, and returns when the answer's head is there. It adds `host` and `content-length`.
+    fn send(
+        &self,
+        request: Request,
+        connection: Connection,
+    ) -> BoxFuture<'_, Result<Response, TransportError>>;
 }
 
-#[derive(Clone)]
-pub struct Request {
-    /// GET, POST or DELETE.
-    pub method: Method,
-    /// Path and query: `/api/3/vms/…`.
-    pub path: String,
-    /// Every header that matters to FiFo; the transport adds `host` and `content-length`.
-    pub headers: HeaderMap,
-    /// The body, sent with its length, never in chunks.
-    pub body: Option<Bytes>,
-    /// Which connection may carry it.
-    pub connection: Connection,
-}
+/// A GET, POST or DELETE with every header that matters to FiFo. Its URI is path and query alone: `/api/3/vms/…`.
+pub type Request = http::Request<Payload>;
 
-impl fmt::Debug for Request {
-    /// Leaves the headers and the body out: they hold tokens and passwords.
+/// An answer: its head, and its body as it comes in.
+///
+/// The body ends with an error when the connection breaks before a promised length is reached; where no length was
+/// promised, a broken connection may look like an end.
+pub type Response = http::Response<BoxStream<'static, Result<Bytes, TransportError>>>;
+
+/// The body of a request, sent with its length, never in chunks. An empty one is none: then no length is sent either.
+#[derive(Clone, Default)]
+pub struct Payload(pub Bytes);
+
+impl fmt::Debug for Payload {
+    /// Leaves the bytes out: one body holds the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} ({:?})", self.method, self.path, self.connection)
+        write!(f, "{} bytes", self.0.len())
     }
 }
 
@@ -46,17 +49,8 @@ pub enum Connection {
     Fresh,
 }
 
-/// An answer: its head, and its body as it comes in.
-pub struct Response {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    /// The body. It ends with an error when the connection breaks before a promised length is reached; where no length
-    /// was promised, a broken connection may look like an end.
-    pub body: BoxStream<'static, Result<Bytes, TransportError>>,
-}
-
 /// A request that got no answer, or an answer that broke off.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{}", match .kind {
     TransportErrorKind::NotSent => "failed to connect",
     TransportErrorKind::Untrusted => "failed to connect: the server's certificate is not trusted",
@@ -66,7 +60,7 @@ pub struct Response {
 })]
 pub struct TransportError {
     kind: TransportErrorKind,
-    source: Box<dyn Error + Send + Sync>,
+    source: Arc<dyn Error + Send + Sync>,
 }
 
 /// What a [`TransportError`] says about the request.
@@ -74,10 +68,9 @@ pub struct TransportError {
 pub enum TransportErrorKind {
     /// There was no connection: surely nothing reached FiFo.
     NotSent,
-    /// There was no connection, since the server's certificate is not trusted: nothing reached FiFo, and trying again
-    /// will not change that.
+    /// As [`Self::NotSent`], since the server's certificate is not trusted, which trying again will not change.
     Untrusted,
-    /// There was no connection, since the server does not speak TLS: nothing reached FiFo.
+    /// As [`Self::NotSent`], since the server does not speak TLS.
     NotTls,
     /// The request was at least partly sent, and the answer is no HTTP.
     NotHttp,
@@ -88,10 +81,9 @@ pub enum TransportErrorKind {
 impl TransportError {
     /// Makes one. `source` must hold no secret: it is shown to people.
     pub fn new(kind: TransportErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, source: source.into() }
+        Self { kind, source: source.into().into() }
     }
 
-    /// Returns what it says about the request.
     pub fn kind(&self) -> TransportErrorKind {
         self.kind
     }

@@ -111,7 +111,7 @@ pub enum MissingFileInfo {
 }
 
 /// One stored object of a backup. Its name follows from those of the VM, the backup and the disk, and is not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoredFile {
     /// Bytes stored so far.
     pub size_bytes: Option<u64>,

@@ -1,8 +1,7 @@
 //! Sends with few attempts and short timeouts, so that reporting does not delay a run.
 
 use super::url::SecretUrl;
-use crate::fifo::{HttpSetupError, causes, outward_client};
-use backon::{BackoffBuilder as _, ExponentialBuilder};
+use crate::fifo::{HttpSetupError, causes, outward_client, pauses};
 use reqwest::{Client, StatusCode};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,7 +40,7 @@ impl Poster {
     ///
     /// When the CA file cannot be read or holds no certificate, or the system has no certificates at all.
     pub fn new(url: SecretUrl, ca_file: Option<PathBuf>, seed: u64) -> Result<Self, HttpSetupError> {
-        let client = outward_client(url.expose(), ca_file)?;
+        let client = outward_client(url.expose(), ca_file.as_deref())?;
         Ok(Self { client, url, seed })
     }
 
@@ -61,12 +60,7 @@ impl Poster {
     }
 
     async fn send(&self, url: &SecretUrl, body: Option<(&'static str, Vec<u8>)>) -> Result<(), NotifyError> {
-        let mut pauses = ExponentialBuilder::new()
-            .with_min_delay(PAUSE)
-            .with_max_times(TRIES - 1)
-            .with_jitter()
-            .with_jitter_seed(self.seed)
-            .build();
+        let mut pauses = pauses(PAUSE, Duration::MAX, self.seed).take(TRIES - 1);
         loop {
             let error = match self.send_once(url, body.clone()).await {
                 Ok(()) => return Ok(()),

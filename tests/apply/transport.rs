@@ -125,12 +125,12 @@ impl Wire {
         self.clock.now() + self.state().server_ahead
     }
 
-    fn handle(&self, request: &Request) -> sandbox::Outgoing {
-        let mut asked = sandbox::Request::new(request.method.as_str(), &request.path);
-        for (name, value) in &request.headers {
+    fn handle(&self, request: &Request, connection: Connection) -> sandbox::Outgoing {
+        let mut asked = sandbox::Request::new(request.method().as_str(), &request.uri().to_string());
+        for (name, value) in request.headers() {
             asked = asked.with_header(name.as_str(), value.to_str().unwrap());
         }
-        asked = asked.with_body(request.body.clone().unwrap_or_default());
+        asked = asked.with_body(request.body().0.clone());
         self.arrive();
         let now = self.server_now();
         let state = &mut *self.state();
@@ -144,7 +144,7 @@ impl Wire {
             target: asked.target,
             body: asked.body,
             at: now,
-            was_fresh: request.connection == Connection::Fresh,
+            was_fresh: connection == Connection::Fresh,
             is_late: false,
             sender: self.sender,
             status: reply.map(|reply| reply.status),
@@ -187,10 +187,14 @@ impl Wire {
 }
 
 impl Transport for Wire {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
+    fn send(
+        &self,
+        request: Request,
+        connection: Connection,
+    ) -> BoxFuture<'_, Result<Response, TransportError>> {
         async move {
             tokio::time::sleep(ON_THE_WAY).await;
-            let outgoing = self.handle(&request);
+            let outgoing = self.handle(&request, connection);
             tokio::time::sleep(ON_THE_WAY + outgoing.delay).await;
             let lost = || TransportError::new(TransportErrorKind::Lost, "connection reset by the test");
             let reply = outgoing.reply.ok_or_else(lost)?;
@@ -214,11 +218,10 @@ impl Transport for Wire {
                 }
                 None => chunks.push(Ok(Bytes::from(reply.body))),
             }
-            Ok(Response {
-                status: StatusCode::from_u16(reply.status).unwrap(),
-                headers,
-                body: stream::iter(chunks).boxed(),
-            })
+            let mut response = Response::new(stream::iter(chunks).boxed());
+            *response.status_mut() = StatusCode::from_u16(reply.status).unwrap();
+            *response.headers_mut() = headers;
+            Ok(response)
         }
         .boxed()
     }

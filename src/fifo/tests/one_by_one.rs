@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::inventory::Inventory;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A FiFo that cuts full lists, and answers for each VM as scripted.
 struct Cutting {
@@ -73,8 +72,9 @@ impl Cutting {
 }
 
 impl Transport for Cutting {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
-        self.sent.lock().unwrap().push(request.path.clone());
+    fn send(&self, request: Request, _: Connection) -> BoxFuture<'_, Result<Response, TransportError>> {
+        let path = request.uri().to_string();
+        self.sent.lock().unwrap().push(path.clone());
         async move {
             {
                 let (now, most) = &mut *self.running.lock().unwrap();
@@ -83,13 +83,8 @@ impl Transport for Cutting {
             }
             sleep(Duration::from_millis(400)).await;
             self.running.lock().unwrap().0 -= 1;
-            let (status, body) =
-                self.answer(&request.path).map_err(|kind| TransportError::new(kind, "refused"))?;
-            Ok(Response {
-                status: StatusCode::from_u16(status).unwrap(),
-                headers: HeaderMap::new(),
-                body: stream::iter([Ok(Bytes::from(body))]).boxed(),
-            })
+            let (status, body) = self.answer(&path).map_err(|kind| TransportError::new(kind, "refused"))?;
+            Ok(response(status, &[], vec![Ok(Bytes::from(body))]))
         }
         .boxed()
     }
@@ -193,14 +188,6 @@ async fn a_token_that_is_refused_ends_it() {
     let refusing =
         (1..=50).fold(Cutting::new(2, 50), |fifo, number| fifo.answering(number, Status(401, &[], NOTHING)));
     assert!(matches!(refusing.client().1.list().await, Err(FifoError::TokenRefused { .. })));
-}
-
-#[tokio::test(start_paused = true)]
-async fn whoever_sees_no_vm_sees_none_one_by_one() {
-    let (fifo, client) = Cutting { uuids: "]", ..Cutting::new(2, 0) }.client();
-    let listing = client.list().await.unwrap();
-    assert!(listing.inventory.is_empty() && listing.visible == 0);
-    assert_eq!(fifo.count("/vms/"), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use super::*;
 const DENIED: &str = r#"{"error":"access_denied","error_description":"…"}"#;
 const STORE_DOWN: &str = r#"{"error":"server_error","error_description":"timeout"}"#;
 
-fn token_first() -> Credentials {
+pub(super) fn token_first() -> Credentials {
     Credentials::TokenFirst {
         token: SecretString::from("given-token"),
         user: "admin".to_owned(),
@@ -47,24 +47,6 @@ async fn a_refused_sign_in_names_fifos_reason_but_repeats_no_text() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_is_renewed_shortly_before_it_ends() {
-    let fifo = Scripted::new([
-        Status(200, &[], GRANTED),
-        Status(200, &[], ONE_VM),
-        Status(200, &[], ONE_VM),
-        Status(200, &[], r#"{"access_token":"T2","expires_in":3600.0}"#),
-        Status(200, &[], ONE_VM),
-    ]);
-    let client = client(&fifo, password());
-    client.list().await.unwrap();
-    sleep(Duration::from_secs(3500)).await;
-    client.list().await.unwrap();
-    sleep(Duration::from_secs(50)).await;
-    client.list().await.unwrap();
-    assert_eq!(fifo.sent_header(4, "authorization").unwrap(), "Bearer T2");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_token_that_expires_mid_run_is_renewed_once_for_all() {
     let fifo = Scripted::new([
         Status(200, &[], GRANTED),
@@ -85,7 +67,7 @@ async fn a_token_that_cannot_be_sent_is_reported_without_it() {
     let fifo = Scripted::new([]);
     let credentials = Credentials::Token(SecretString::from("given\ntoken"));
     let error = client(&fifo, credentials).list().await.unwrap_err();
-    assert!(matches!(error, FifoError::UnusableToken) && !message(&error).contains("given"));
+    assert!(matches!(error, FifoError::TokenRefused { .. }) && !message(&error).contains("given"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,9 +210,9 @@ async fn a_new_token_that_is_refused_three_times_is_reported() {
         Scripted::new(once().into_iter().chain(once()).chain(once()))
     };
     let error = client(&script(), password()).list().await.unwrap_err();
-    assert!(matches!(error, FifoError::NewTokenRefused { .. }));
+    assert!(matches!(error, FifoError::TokenRefused { .. }));
     let error = refused_delete(&writer(&script(), password())).await;
-    assert!(matches!(error, FifoError::NewTokenRefused { .. }));
+    assert!(matches!(error, FifoError::TokenRefused { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,10 +243,4 @@ async fn after_an_expired_token_the_user_is_signed_in() {
     for at in [4, 5] {
         assert_eq!(fifo.sent_header(at, "authorization").unwrap(), "Bearer T1");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn no_debug_output_shows_the_second_secret() {
-    let shown = format!("{:?}", settings(token_first()));
-    assert!(!shown.contains("hunter2") && !shown.contains("given-token"), "{shown}");
 }

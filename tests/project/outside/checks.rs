@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use fifo_retain::fifo::{
-    Backoff, ClientSettings, Credentials, ListError, MAX_ELEMENT_BYTES, NewBackup, Profile, ReadClient,
-    Request, Response, Splitter, Transport, TransportError, WriteAnswer, WriteClient, read_vm,
+    Backoff, ClientSettings, Connection, Credentials, ListError, MAX_ELEMENT_BYTES, NewBackup, Profile,
+    ReadClient, Request, Response, Splitter, Transport, TransportError, WriteAnswer, WriteClient, read_vm,
 };
 use fifo_retain::inventory::{BackupId, Inventory, VmId};
 use fifo_retain::plan::{SavedPlan, plan};
@@ -195,9 +195,10 @@ struct Same {
 }
 
 impl Transport for Same {
-    fn send(&self, _: Request) -> BoxFuture<'_, Result<Response, TransportError>> {
-        let body = stream::iter([Ok(self.body.clone())]).boxed();
-        let response = Response { status: self.status, headers: self.headers.clone(), body };
+    fn send(&self, _: Request, _: Connection) -> BoxFuture<'_, Result<Response, TransportError>> {
+        let mut response = Response::new(stream::iter([Ok(self.body.clone())]).boxed());
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers.clone();
         async move { Ok(response) }.boxed()
     }
 }

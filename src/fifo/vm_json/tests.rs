@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 
 const VM: &str = "11111111-0000-4000-8000-000000000001";
 const BACKUP: &str = "bbbbbbbb-0000-4000-8000-000000000001";
-const PARENT: &str = "bbbbbbbb-0000-4000-8000-000000000002";
 
 fn vm_with(key: &str, value: Value) -> Value {
     let mut vm = json!({"uuid": VM, "alias": "web-1", "backups": {}});
@@ -22,13 +21,13 @@ fn read_backup(record: Value) -> Backup {
     vm.backups.into_iter().next().unwrap()
 }
 
-fn problems(json: &str) -> Vec<String> {
-    read_vm(json.as_bytes()).unwrap_err().problems
+fn problem(json: &str) -> String {
+    read_vm(json.as_bytes()).unwrap_err().problems.concat()
 }
 
-fn problems_of_backup(record: Value) -> Vec<String> {
-    let problems = problems(&vm_with("backups", json!({ BACKUP: record })).to_string());
-    problems.into_iter().map(|problem| problem.replace(&format!("backups.{BACKUP}"), "B")).collect()
+fn problem_of_backup(record: Value) -> String {
+    problem(&vm_with("backups", json!({ BACKUP: record })).to_string())
+        .replace(&format!("backups.{BACKUP}"), "B")
 }
 
 #[test]
@@ -73,8 +72,6 @@ fn whatever_is_not_false_sets_a_flag() {
 fn datasets_are_delegated_when_there_is_one() {
     assert!(read(&vm_with("config", json!({"datasets": ["zones/x/data"]}))).delegated_datasets);
     assert!(!read(&vm_with("config", json!({"datasets": []}))).delegated_datasets);
-    let config = vm_with("config", json!({"datasets": "zones/x/data"}));
-    assert_eq!(problems(&config.to_string()), ["config.datasets: expected an array, found a string"]);
 }
 
 #[test]
@@ -116,6 +113,8 @@ fn a_backup_of_either_year_has_its_files() {
     assert_eq!(read_backup(json!({"files": {&name: sha1}})).files, file(None, true));
     assert_eq!(read_backup(json!({"files": {&name: []}})).files, file(None, false));
     assert_eq!(read_backup(json!({"files": []})).files, []);
+    let two = [json!({"b": {"size": 7}, "a": sha1}), json!({"a": sha1, "b": {"size": 7}})];
+    assert_eq!(read_backup(json!({"files": two[0]})), read_backup(json!({"files": two[1]})));
 }
 
 #[test]
@@ -132,102 +131,79 @@ fn timestamps_are_microseconds() {
     assert_eq!(at(json!(1_795_383_407_033_533_u64)).to_rfc3339(), "2026-11-22T21:36:47.033533+00:00");
     assert_eq!(at(json!(1.795383407033533e15)), at(json!(1_795_383_407_033_533_u64)));
     for wrong in [json!(-1), json!(0.5), json!(300_000_000_000_000_000_u64), json!(u64::MAX)] {
-        assert_eq!(problems_of_backup(json!({"timestamp": wrong})).len(), 1, "{wrong}");
+        assert!(problem_of_backup(json!({"timestamp": wrong})).starts_with("B.timestamp: "), "{wrong}");
     }
 }
 
 #[test]
-fn each_wrong_type_is_named_with_its_path() {
+fn what_is_wrong_is_named_with_its_path_and_no_text_is_shown() {
     for (record, problem) in [
-        (json!({"parent": ""}), r#"B.parent: expected a UUID, found the string """#),
-        (json!({"parent": 5}), "B.parent: expected a UUID, found a number"),
-        (json!({"parent": null}), "B.parent: expected a UUID, found null"),
+        (json!({"parent": "a secret"}), "B.parent: expected a UUID, found a string"),
+        (json!({"parent": 5}), "B.parent: expected a string, found integer `5`"),
+        (json!({"parent": null}), "B.parent: expected a string, found null"),
         (json!({"comment": null}), "B.comment: expected a string, found null"),
-        (json!({"comment": ["a"]}), "B.comment: expected a string, found an array"),
-        (json!({"state": true}), "B.state: expected a string, found true"),
-        (json!({"local": "true"}), "B.local: expected true or false, found a string"),
+        (json!({"state": true}), "B.state: expected a string, found boolean `true`"),
+        (json!({"local": "true"}), "B.local: expected a boolean, found a string"),
         (json!({"local_size": -7}), "B.local_size: expected a whole number, 0 or more, found the number -7"),
-        (json!({"size": "7"}), "B.size: expected a whole number, 0 or more, found a string"),
-        (json!({"files": "x"}), "B.files: expected an object or an array, found a string"),
-        (json!({"files": {"f": 1}}), "B.files.f: expected an object or a string, found a number"),
-        (
-            json!({"files": {"f": {"size": {}}}}),
-            "B.files.f.size: expected a whole number, 0 or more, found an object",
-        ),
-        (json!({"files": ["a", 1]}), "B.files[1]: expected a string, found a number"),
-        (json!({"files": ["a", "a"]}), "B.files.a: expected one entry, found two"),
+        (json!({"size": "7"}), "B.size: expected a JSON number, found a string"),
+        (json!({"files": "x"}), "B.files: expected an object, found a string"),
+        (json!({"files": {"f": 1}}), "B.files.f: expected an object, found integer `1`"),
+        (json!({"files": {"f": {"size": {}}}}), "B.files.f.size: expected a JSON number, found map"),
+        (json!({"files": ["a", 1]}), "B.files[1]: expected a string, found integer `1`"),
         (json!("gone"), "B: expected an object, found a string"),
         (json!([1]), "B: expected an object, found an array that is not empty"),
         (json!(null), "B: expected an object, found null"),
-        (
-            json!({"timestamp": 300_000_000_000_000_000_u64}),
-            "B.timestamp: expected microseconds since 1970, found 300000000000000000",
-        ),
+        (json!({"timestamp": 300_000_000_000_000_000_u64}), "B.timestamp: an instant that no calendar has"),
     ] {
-        assert_eq!(problems_of_backup(record.clone()), [problem], "{record}");
+        assert_eq!(problem_of_backup(record.clone()), problem, "{record}");
     }
-    for (key, value, problem) in [
+    for (key, value, words) in [
         ("alias", json!(null), "alias: expected a string, found null"),
-        ("uuid", json!("one"), r#"uuid: expected a UUID, found the string "one""#),
+        ("uuid", json!("one"), "uuid: expected a UUID, found a string"),
         ("backups", json!("none"), "backups: expected an object, found a string"),
+        ("backups", json!(null), "backups: expected an object, found null"),
         ("backups", json!([1]), "backups: expected an object, found an array that is not empty"),
-        ("backups", json!({"x": {}}), r#"backups: expected a UUID as key, found "x""#),
+        ("backups", json!({"x": {}}), "backups: a key that is no UUID"),
         ("metadata", json!("a secret"), "metadata: expected an object, found a string"),
-        ("config", json!(7), "config: expected an object, found a number"),
-        ("hypervisor", json!({}), "hypervisor: expected a string, found an object"),
+        ("config", json!(7), "config: expected an object, found integer `7`"),
+        ("config", json!({"datasets": "x"}), "config.datasets: expected a sequence, found a string"),
+        ("hypervisor", json!({}), "hypervisor: expected a string, found map"),
     ] {
-        assert_eq!(problems(&vm_with(key, value).to_string()), [problem]);
+        assert_eq!(problem(&vm_with(key, value).to_string()), words);
     }
 }
 
 #[test]
-fn all_problems_of_a_vm_are_reported_with_its_name() {
-    let vm = json!({"uuid": VM, "alias": "web-1", "state": 1,
-        "backups": {BACKUP: {"parent": 1, "local": 2}, PARENT: {"comment": 3}}});
-    let unreadable = read_vm(vm.to_string().as_bytes()).unwrap_err();
-    assert_eq!((unreadable.alias.as_str(), unreadable.id.unwrap().to_string()), ("web-1", VM.to_owned()));
-    assert_eq!(unreadable.problems.len(), 4, "{unreadable:?}");
+fn an_unreadable_vm_is_named_where_that_can_be_read() {
+    let broken = vm_with("state", json!(1)).to_string();
+    let by_config = json!({"uuid": VM, "alias": "", "state": 1, "config": {"alias": "web-1"}}).to_string();
+    let twice = |fields: &str| format!(r#"{{"uuid":"{VM}","alias":"web-1","backups":{fields}}}"#);
+    let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+    for (json, words) in [
+        (broken, "state"),
+        (by_config, "state"),
+        (twice(r#"{},"backups":{}"#), "duplicate field"),
+        (twice(&format!(r#"{{"{BACKUP}":{{"local":true,"local":false}}}}"#)), "duplicate field"),
+        (twice(&format!(r#"{{"{BACKUP}":{{}},"{BACKUP}":{{}}}}"#)), "two records of one backup"),
+        (twice(&format!(r#"{{}},"metadata":{deep}"#)), "recursion limit"),
+    ] {
+        let unreadable = read_vm(json.as_bytes()).unwrap_err();
+        assert_eq!((unreadable.alias.as_str(), unreadable.id.is_some()), ("web-1", true), "{json}");
+        assert!(unreadable.problems[0].contains(words), "{unreadable:?}");
+    }
 }
 
 #[test]
 fn missing_backups_are_not_no_backups() {
-    let vm = json!({"uuid": VM, "alias": "web-1"});
-    assert_eq!(problems(&vm.to_string()), ["backups: expected an object, found nothing"]);
-}
-
-#[test]
-fn an_element_without_uuid_is_unreadable() {
-    for element in ["[]", "{}"] {
-        assert_eq!(
-            problems(element),
-            ["uuid: expected a UUID, found nothing", "backups: expected an object, found nothing"]
-        );
-    }
-    assert_eq!(problems(&format!("\"{VM}\""))[0], "the VM: expected an object, found a string");
-}
-
-#[test]
-fn repeated_keys_are_unreadable() {
-    let twice = format!(r#"{{"uuid":"{VM}","backups":{{"{BACKUP}":{{}},"{BACKUP}":{{}}}}}}"#);
-    assert_eq!(problems(&twice), [format!("backups.{BACKUP}: expected one record, found two")]);
-    for twice in [
-        format!(r#"{{"uuid":"{VM}","alias":"web-1","backups":{{}},"backups":{{"{BACKUP}":{{}}}}}}"#),
-        format!(
-            r#"{{"uuid":"{VM}","alias":"web-1","backups":{{"{BACKUP}":{{"local":true,"local":false}}}}}}"#
-        ),
+    for (json, problem_of_it) in [
+        (json!({"uuid": VM, "alias": "web-1"}), "backups: expected an object, found nothing"),
+        (json!({"alias": "web-1", "backups": {}}), "uuid: expected a UUID, found nothing"),
+        (json!({}), "uuid: expected a UUID, found nothing"),
+        (json!([]), "uuid: expected a UUID, found nothing"),
+        (json!(VM), "the VM: expected an object, found a string"),
     ] {
-        let unreadable = read_vm(twice.as_bytes()).unwrap_err();
-        assert_eq!((unreadable.alias.as_str(), unreadable.id.is_some()), ("web-1", true));
-        assert!(unreadable.problems[0].contains("duplicate field"), "{unreadable:?}");
+        assert_eq!(problem(&json.to_string()), problem_of_it);
     }
-}
-
-#[test]
-fn metadata_as_deep_as_a_well_spoils_only_its_own_vm() {
-    let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
-    let vm = format!(r#"{{"uuid":"{VM}","alias":"web-1","backups":{{}},"metadata":{deep}}}"#);
-    let unreadable = read_vm(vm.as_bytes()).unwrap_err();
-    assert_eq!((unreadable.alias.as_str(), unreadable.id.is_some()), ("web-1", true));
 }
 
 #[test]
@@ -288,38 +264,6 @@ proptest! {
                 prop_assert_eq!(read.backups.len(), vm["backups"].as_object().map_or(0, serde_json::Map::len));
             }
             Err(unreadable) => prop_assert!(unreadable.problems.iter().all(|problem| problem.starts_with(&key))),
-        }
-    }
-
-    #[test]
-    fn what_the_reader_of_usual_vms_takes_is_read_as_the_other_one_reads_it(
-        (vm_key, backup_key, file_key) in (any_key(), any_key(), any_key()),
-        (of_vm, of_backup, of_file) in (any_json(), any_json(), any_json()),
-        bools in any::<[bool; 4]>(),
-    ) {
-        let mut file = json!({"size": 7, "sha1": "49c7"});
-        if bools[0] {
-            file[file_key] = of_file;
-        }
-        let mut record = json!({
-            "comment": "daily", "files": {"b": file, "a": {}}, "local": bools[3], "local_size": 0, "parent": PARENT,
-            "pending": true, "state": "completed", "timestamp": 1_795_383_407_033_533_u64,
-        });
-        if bools[1] {
-            record[backup_key] = of_backup;
-        }
-        let mut vm = vm_with("backups", json!({ BACKUP: record, PARENT: {"files": ["x"], "size": 1, "sha1": "1"} }));
-        vm["metadata"] = json!({"fifo": {"backup": 1}});
-        vm["config"] = json!({"alias": "other", "datasets": []});
-        if bools[2] {
-            vm[vm_key] = of_vm;
-        }
-        let json = vm.to_string();
-        let usual = usual_vm::read(json.as_bytes());
-        let is_usual = !bools[0] && !bools[1] && !bools[2];
-        prop_assert!(usual.is_ok() || !is_usual);
-        if let Ok(usual) = usual {
-            prop_assert_eq!(read_unusual(json.as_bytes()), Ok(usual));
         }
     }
 
