@@ -1,6 +1,6 @@
 //! Makes the plan from the present inventory, for `plan` and the commands that carry it out.
 
-use super::args::{PlanningArgs, VmPattern};
+use super::args::PlanningArgs;
 use super::connection::Connection;
 use super::context::Context;
 use super::error::{CliError, Kind};
@@ -9,7 +9,7 @@ use crate::fifo::{ListSummary, VmVisitor};
 use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, OverviewDetail, PolicySide};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use crate::plan::{self, Action, Plan, Planner, VmPlan};
-use crate::policy::{Policies, Policy};
+use crate::policy::{Match, Pattern, Policies, Policy};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -146,6 +146,16 @@ async fn read_with_warnings<'a>(
     for policy in reading.unmatched.iter().filter(|_| listed.unreadable.is_empty()) {
         tracing::warn!("{}: no VM matches the policy `{}`", policy.source.file, policy.name);
     }
+    // Of a policy that matches no VM that is enough to say.
+    let is_matched = |(policy, _): &&(&Policy, &Pattern)| !reading.unmatched.contains(policy);
+    let idle_entries = reading.idle_entries.iter().filter(|_| listed.unreadable.is_empty());
+    for (policy, entry) in idle_entries.filter(is_matched) {
+        tracing::warn!(
+            "{}: `{entry}` in `suspend.vms` matches no VM of the policy `{}`",
+            policy.source.file,
+            policy.name
+        );
+    }
     let unreadable = reading.judge(fifo, listed)?;
     Ok((reading, unreadable))
 }
@@ -177,7 +187,7 @@ impl Kept {
 struct Reading<'a> {
     context: &'a Context,
     policies: &'a Policies,
-    selection: &'a [VmPattern],
+    selection: &'a [Pattern],
     allow_empty: bool,
     keeps: Kept,
     at: Option<DateTime<Utc>>,
@@ -195,8 +205,10 @@ struct Reading<'a> {
     overview: Option<OverviewBuilder>,
     /// The policies that match no VM so far.
     unmatched: Vec<&'a Policy>,
+    /// The entries of suspensions that match no VM of their policy so far, with that policy.
+    idle_entries: Vec<(&'a Policy, &'a Pattern)>,
     /// The patterns that no VM fits so far.
-    missing: Vec<&'a VmPattern>,
+    missing: Vec<&'a Pattern>,
 }
 
 impl<'a> Reading<'a> {
@@ -225,6 +237,7 @@ impl<'a> Reading<'a> {
             estimates: BTreeMap::new(),
             overview: keeps.overview.map(OverviewBuilder::new),
             unmatched: policies.iter().collect(),
+            idle_entries: suspended_entries(policies),
             missing: selection.vms.iter().collect(),
         }
     }
@@ -236,11 +249,11 @@ impl<'a> Reading<'a> {
             return Err(nothing_visible(fifo));
         }
         if !self.selection.is_empty() {
-            self.missing.retain(|pattern| !unreadable.iter().any(|vm| pattern.matches_unreadable(vm)));
+            self.missing.retain(|pattern| !unreadable.iter().any(|vm| pattern.means(vm.id, &vm.alias)));
             if let Some(missing) = self.missing.first() {
                 return Err(no_such_vm(missing));
             }
-            unreadable.retain(|vm| self.selection.iter().any(|pattern| pattern.matches_unreadable(vm)));
+            unreadable.retain(|vm| self.selection.iter().any(|pattern| pattern.means(vm.id, &vm.alias)));
         }
         Ok(unreadable)
     }
@@ -303,14 +316,18 @@ impl VmVisitor for Reading<'_> {
         self.estimates.clear();
         self.overview = self.keeps.overview.map(OverviewBuilder::new);
         self.unmatched = self.policies.iter().collect();
+        self.idle_entries = suspended_entries(self.policies);
         self.missing = self.selection.iter().collect();
     }
 
     fn vm(&mut self, mut vm: Vm) {
         self.unmatched.retain(|policy| !policy.matches(&vm));
-        self.missing.retain(|pattern| !pattern.matches(&vm));
-        let is_selected =
-            self.selection.is_empty() || self.selection.iter().any(|pattern| pattern.matches(&vm));
+        self.idle_entries.retain(|(policy, entry)| {
+            !entry.means(Some(vm.id), &vm.alias) || self.policies.policy_for(&vm) != Match::One(policy)
+        });
+        self.missing.retain(|pattern| !pattern.means(Some(vm.id), &vm.alias));
+        let is_selected = self.selection.is_empty()
+            || self.selection.iter().any(|pattern| pattern.means(Some(vm.id), &vm.alias));
         if !is_selected {
             self.planner.count_stored(&vm);
         }
@@ -336,6 +353,16 @@ impl VmVisitor for Reading<'_> {
     }
 }
 
+/// Lists the entries of all suspensions, each with its policy.
+fn suspended_entries(policies: &Policies) -> Vec<(&Policy, &Pattern)> {
+    let mut entries = Vec::new();
+    for policy in policies.iter() {
+        let vms = policy.suspend.iter().filter_map(|suspend| suspend.vms.as_ref()).flatten();
+        entries.extend(vms.map(|entry| (policy, entry)));
+    }
+    entries
+}
+
 /// Reports an inventory without any VM: to see none is never taken for that there are none.
 fn nothing_visible(fifo: &Connection) -> CliError {
     CliError::new(Kind::NothingVisible, format!("{} shows this user no VM at all", fifo.name())).hint(
@@ -344,7 +371,7 @@ fn nothing_visible(fifo: &Connection) -> CliError {
     )
 }
 
-fn no_such_vm(missing: &VmPattern) -> CliError {
+fn no_such_vm(missing: &Pattern) -> CliError {
     CliError::new(Kind::Settings, format!("{missing}: no VM that this user can see is meant")).hint(
         "name its whole UUID, or its alias with * and ? for what may vary, upper and lower case as they are",
     )

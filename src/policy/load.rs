@@ -1,12 +1,9 @@
 //! From files and folders to checked policies, or to all the mistakes in them.
 
-use super::check::check;
-use super::diagnostic::{Diagnostic, PolicyErrors, Related, Severity, SourcePosition, sort};
-use super::document::document;
-use super::lint::lint;
-use super::node::documents;
-use super::text::{DiagnosticSink, Span};
-use super::{Policies, Policy, Source};
+use super::findings::{Diagnostic, PolicyErrors, Related, Severity, SourcePosition, sort};
+use super::source::{Report, Span};
+use super::yaml::{Node, documents};
+use super::{Policies, Policy, Source, read};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -29,9 +26,7 @@ impl Loaded {
     pub fn warn(&mut self, policy: &str, message: impl Into<String>, hint: impl Into<String>) {
         let policy = self.policies.iter().find(|it| it.name.as_str() == policy);
         let file = policy.map_or("", |policy| &policy.source.file);
-        let mut warning = Diagnostic::new(Severity::Warning, file, message);
-        warning.hint(hint);
-        self.warnings.push(warning);
+        self.warnings.push(Diagnostic::new(Severity::Warning, file, message, hint));
         sort(&mut self.warnings);
     }
 }
@@ -64,9 +59,8 @@ pub fn load_if_any(paths: &[PathBuf]) -> Result<Loaded, PolicyErrors> {
 
 fn find(paths: &[PathBuf], mut finder: Finder) -> Result<Loaded, PolicyErrors> {
     if paths.is_empty() {
-        let mut none = Diagnostic::new(Severity::Error, "", "no policy file or folder was given");
-        none.hint("name one, such as policies/");
-        finder.found.push(none);
+        let none = "no policy file or folder was given";
+        finder.found.push(Diagnostic::new(Severity::Error, "", none, "name one, such as policies/"));
     }
     for path in paths {
         finder.given(path);
@@ -85,78 +79,57 @@ pub fn parse(files: &[SourceFile]) -> Result<Loaded, PolicyErrors> {
     judge(files, Vec::new())
 }
 
+/// The names that policies have, and where the first of each name stands.
+type Names = BTreeMap<String, (String, SourcePosition)>;
+
 fn judge(files: &[SourceFile], mut found: Vec<Diagnostic>) -> Result<Loaded, PolicyErrors> {
     let mut policies = Vec::new();
-    let mut names: BTreeMap<String, (String, SourcePosition)> = BTreeMap::new();
+    let mut names = Names::new();
     for file in files {
         if file.bytes.len() > FILE_BYTES_MAX {
-            let mut large = Diagnostic::new(Severity::Error, &file.name, "the file is larger than 1 MiB");
-            large.hint("check that it is a policy file");
-            found.push(large);
+            let (large, hint) = ("the file is larger than 1 MiB", "check that it is a policy file");
+            found.push(Diagnostic::new(Severity::Error, &file.name, large, hint));
             continue;
         }
-        let mut report = DiagnosticSink::new(&file.name, &file.bytes);
-        policies.extend(read_file(file, &mut report, &mut names));
+        let report = Report::new(&file.name, &file.bytes);
+        policies.extend(read_file(file, &report, &mut names));
         found.extend(report.into_found());
     }
     sort(&mut found);
     if found.iter().any(|it| it.severity == Severity::Error) {
-        return Err(PolicyErrors::new(found));
+        return Err(PolicyErrors(found));
     }
     Ok(Loaded { policies: Policies::new(policies), warnings: found })
 }
 
 /// Reads a file's policies; those with a mistake in them are left out.
-fn read_file(
-    file: &SourceFile,
-    report: &mut DiagnosticSink<'_>,
-    names: &mut BTreeMap<String, (String, SourcePosition)>,
-) -> Vec<Policy> {
+fn read_file(file: &SourceFile, report: &Report<'_>, names: &mut Names) -> Vec<Policy> {
     if report.error_count() > 0 {
         return Vec::new();
     }
     let nodes = documents(report);
     if nodes.is_empty() && report.error_count() == 0 {
-        report
-            .error(Span { start: 0, end: 0 }, "this file contains no policy")
-            .hint("delete it, or give it a name that does not end in .yaml or .yml");
+        let hint = "delete it, or give it a name that does not end in .yaml or .yml";
+        report.error(Span { start: 0, end: 0 }, "this file contains no policy", hint);
     }
     let sha256 = hex::encode(Sha256::digest(&file.bytes));
-    let mut policies = Vec::new();
-    for node in &nodes {
-        let errors = report.error_count();
-        let Some(document) = document(node, report) else { continue };
-        if let Some(name) = &document.name {
-            let spot = report.spot(name.span);
-            match names.get(&name.value) {
-                None => {
-                    names.insert(name.value.clone(), (file.name.clone(), spot));
-                }
-                Some((first_file, first)) => {
-                    let twice = report.error(name.span, format!("two policies are named `{}`", name.value));
-                    twice.hint("give one of them another name");
-                    twice.related = Some(Box::new(Related {
-                        label: "the first one".to_owned(),
-                        file: first_file.clone(),
-                        spot: first.clone(),
-                    }));
-                }
-            }
-        }
-        let source = Source {
-            file: file.name.clone(),
-            line: report.line_of(document.span.start),
-            sha256: sha256.clone(),
-        };
-        let policy = check(&document, source, report);
-        if let Some(policy) = policy
-            && report.error_count() == errors
-        {
-            lint(&document, &policy, report);
-            policies.push(policy);
-        }
-    }
-    policies
+    let read = |node: &Node| {
+        let line = report.line_of(node.span.start);
+        let source = Source { file: file.name.clone(), line, sha256: sha256.clone() };
+        read::policy(node, source, report, |name, span| unique_name(name, span, report, names))
+    };
+    nodes.iter().filter_map(read).collect()
+}
+
+/// Reports a name that another policy has, in whatever file.
+fn unique_name(name: &str, span: Span, report: &Report<'_>, names: &mut Names) {
+    let Some((file, spot)) = names.get(name).cloned() else {
+        names.insert(name.to_owned(), (report.file.to_owned(), report.spot(span)));
+        return;
+    };
+    report.error(span, format!("two policies are named `{name}`"), "give one of them another name");
+    let label = "the first one".to_owned();
+    report.amend(|twice| twice.related = Some(Box::new(Related { label, file, spot })));
 }
 
 /// Finds and reads policy files, each once.
@@ -250,9 +223,7 @@ impl Finder {
     }
 
     fn error(&mut self, path: &Path, message: &str, hint: &str) {
-        let mut diagnostic = Diagnostic::new(Severity::Error, &name(path), message);
-        diagnostic.hint(hint);
-        self.found.push(diagnostic);
+        self.found.push(Diagnostic::new(Severity::Error, &name(path), message, hint));
     }
 }
 

@@ -234,8 +234,7 @@ pub struct Suspension {
 impl Suspension {
     /// Says whether a VM is meant by it, whatever the date.
     pub fn is_for(&self, vm: &Vm) -> bool {
-        self.vms.as_ref().is_none_or(|patterns| {
-            patterns.iter().any(|pattern| pattern.matches(&vm.alias) || pattern.matches(&vm.id.to_string()))
-        })
+        let mut patterns = self.vms.iter().flatten();
+        self.vms.is_none() || patterns.any(|pattern| pattern.means(Some(vm.id), &vm.alias))
     }
 }

@@ -28,6 +28,8 @@ const SKIP_MATTERS_ABOVE: TimeDelta = TimeDelta::hours(3);
 pub struct Schedule {
     cron: Arc<Cron>,
     zone: Zone,
+    /// The days over which its gaps are measured.
+    scan: Range<i64>,
     gaps: Gaps,
     wall_gaps: Gaps,
 }
@@ -49,15 +51,18 @@ impl Schedule {
     /// restricted, a day that fits either is meant, as in cron; with a `+` before the day of week, one that fits both.
     pub fn parse(text: &str, zone: Zone) -> Result<Self, ScheduleError> {
         let cron = Arc::new(Cron::parse(text)?);
-        let measured = |zone: &Zone| {
-            let gaps = Gaps::of(&cron, zone, SCAN_DAYS);
-            if gaps.occurrences < 2 { Gaps::of(&cron, zone, SCAN_DAYS_RARE) } else { gaps }
-        };
-        let wall_gaps = measured(&Zone::UTC);
+        let is_rare = SCAN_DAYS.filter(|day| cron.is_on(*day)).nth(1).is_none();
+        let scan = if is_rare { SCAN_DAYS_RARE } else { SCAN_DAYS };
+        let wall_gaps = Gaps::of(&cron, &Zone::UTC, &scan);
         if wall_gaps.occurrences == 0 {
-            return Err(ScheduleError::Never);
+            let hint = "`L` is the last day of any month";
+            return Err(ScheduleError::new(
+                "this schedule never occurs: no such day exists in any year",
+                hint,
+            ));
         }
-        Ok(Self { gaps: measured(&zone), wall_gaps, cron, zone })
+        let gaps = if zone == Zone::UTC { wall_gaps } else { Gaps::of(&cron, &zone, &scan) };
+        Ok(Self { scan, gaps, wall_gaps, cron, zone })
     }
 
     /// Returns the last occurrence at or before an instant; `None` when the calendar has none.
@@ -139,9 +144,9 @@ impl Schedule {
         &self.cron
     }
 
-    /// Returns the days, since 1 January 1970, over which schedules are compared.
-    pub(super) fn scan_days() -> Range<i64> {
-        SCAN_DAYS
+    /// Returns the days that it comes on, since 1 January 1970, of those over which its gaps are measured.
+    pub(super) fn days(&self) -> impl Iterator<Item = i64> {
+        self.scan.clone().filter(|day| self.cron.is_on(*day))
     }
 }
 
@@ -171,7 +176,7 @@ struct Gaps {
 
 impl Gaps {
     /// Measures an expression over some days in a zone.
-    fn of(cron: &Cron, zone: &Zone, days: Range<i64>) -> Self {
+    fn of(cron: &Cron, zone: &Zone, days: &Range<i64>) -> Self {
         let mut gaps = Self { min: TimeDelta::MAX, max: TimeDelta::zero(), occurrences: 0, last: i64::MIN };
         let minutes = cron.minutes();
         let within = || minutes.windows(2).map(|pair| TimeDelta::minutes(pair[1] - pair[0]));
@@ -182,8 +187,7 @@ impl Gaps {
             let start = walls.start.max(from + stretch.offset_secs);
             let end = walls.end.min(until + stretch.offset_secs);
             let even_from = start.max(stretch.start + stretch.offset_secs);
-            let mut days = day_of(start)..day_of(end) + 1;
-            while let Some(day) = cron.first_day_in(days.clone()) {
+            for day in (day_of(start)..day_of(end) + 1).filter(|day| cron.is_on(*day)) {
                 let midnight = day * DAY_SECS;
                 let wall = |minute: &i64| midnight + minute * 60;
                 let is_even = even_from <= midnight && midnight + DAY_SECS <= end;
@@ -197,7 +201,6 @@ impl Gaps {
                     let walls = minutes.iter().map(wall).filter(|wall| (start..end).contains(wall));
                     walls.for_each(|wall| gaps.see(taken_at(wall, &stretch)));
                 }
-                days.start = day + 1;
             }
         }
         gaps
@@ -460,18 +463,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
-        let error = |text| Schedule::parse(text, Zone::UTC).unwrap_err();
-        assert_eq!(error("0 0 1 1 * *"), ScheduleError::Fields(6));
-        assert_eq!(error("0 1 31 2 *"), ScheduleError::Never);
-        assert!(matches!(error("0 25 * * *"), ScheduleError::Field { field: "hour", .. }));
-        assert!(matches!(error("0 1 * * SNU"), ScheduleError::Field { field: "day-of-week", .. }));
-        assert_eq!(error("@daily"), ScheduleError::Fields(1));
-        let message = "the day-of-week field `SNU` cannot be read: neither a number nor a known name";
-        assert_eq!(error("0 1 * * SNU").to_string(), message);
-        assert_eq!(
-            error("0 25 * * *").to_string(),
-            "the hour field `25` cannot be read: number out of bounds"
-        );
+    fn what_is_wrong_is_named_and_what_would_be_right() {
+        for (text, message, hint) in [
+            ("0 1 31 2 *", "never occurs", "`L` is the last day"),
+            ("0 25 * * *", "the hour field `25` cannot be read: number out of bounds", "hour (0-23)"),
+            ("0 1 * * SNU", "the day-of-week field `SNU` cannot be read: neither a number", "SUN-SAT"),
+            ("@daily", "found 1", "\"0 1 * * *\" for every day at 01:00"),
+            ("0 0 1 * * *", "found 6", "there is no field for seconds: write \"0 1 * * *\""),
+            ("0 0 1 ? * SUN *", "found 7", "no fields for seconds and years: write \"0 1 ? * SUN\""),
+            ("0 1 * * * * * *", "found 8", "\"0 1 * * *\" is every day"),
+            (
+                "CRON_TZ=America/New_York 0 3 * * *",
+                "no time zone of its own, found `CRON_TZ=America/New_York`",
+                "write `schedule: \"0 3 * * *\"`, and `timezone: America/New_York` beside `tiers`",
+            ),
+            ("TZ=UTC 0 3 * * *", "found `TZ=UTC`", "`timezone: UTC`"),
+            ("H 1 * * *", "the minute field `H` cannot be read", "`H` is known to Jenkins only"),
+            ("0 H(1-5) * * *", "the hour field `H(1-5)` cannot be read", "`spread: 4h`"),
+            ("0 1 * * FRI-MON", "the day-of-week field `FRI-MON`", "write `FRI-SAT,SUN-MON`"),
+            ("0 1 * * 3,fri-mon", "the day-of-week field `3,fri-mon`", "write `3,fri-SAT,SUN-mon`"),
+            ("0 22-4 * * *", "the hour field `22-4`", "write `22-23,0-4`"),
+            ("0 1 * nov-2 *", "the month field `nov-2`", "write `nov-DEC,JAN-2`"),
+        ] {
+            let error = Schedule::parse(text, Zone::UTC).unwrap_err();
+            assert!(error.to_string().contains(message), "{text}: {error}");
+            assert!(error.hint.contains(hint), "{text}: {}", error.hint);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Which VMs a policy is for.
 
+use super::Pattern;
 use crate::inventory::Vm;
-use globset::{Glob, GlobMatcher};
 use std::fmt;
 
 /// A condition on a VM. Every key that is given must match; a list of values matches if one of them does.
@@ -18,11 +18,8 @@ pub struct Selector {
     pub package: Vec<String>,
     /// Dataset UUIDs.
     pub dataset: Vec<String>,
-    /// Hypervisor UUIDs.
-    pub hypervisor: Vec<String>,
-    pub state: Vec<String>,
-    /// Dotted metadata paths, each with the texts that match; `*` is "is set".
-    pub metadata: Vec<(String, Vec<String>)>,
+    /// Dotted metadata paths, each with the values that match.
+    pub metadata: Vec<(String, Vec<MetadataValue>)>,
     /// At least one of these must match, where there is any.
     pub any: Vec<Selector>,
 }
@@ -34,14 +31,18 @@ impl Selector {
             wanted.is_empty()
                 || found.is_some_and(|found| wanted.iter().any(|want| want.eq_ignore_ascii_case(found)))
         };
-        one_of(&self.uuid, Some(&vm.id.to_string()))
+        let is_met = |(path, wanted): &(String, Vec<MetadataValue>)| {
+            wanted.iter().any(|want| match want {
+                MetadataValue::Any => vm.metadata.is_set(path),
+                want => vm.metadata.get(path).is_some_and(|found| want.matches(found)),
+            })
+        };
+        (self.uuid.is_empty() || one_of(&self.uuid, Some(&vm.id.to_string())))
             && (self.alias.is_empty() || self.alias.iter().any(|pattern| pattern.matches(&vm.alias)))
             && one_of(&self.owner, vm.owner.as_deref())
             && one_of(&self.package, vm.package.as_deref())
             && one_of(&self.dataset, vm.dataset.as_deref())
-            && one_of(&self.hypervisor, vm.hypervisor.as_deref())
-            && one_of(&self.state, Some(&vm.state))
-            && self.metadata.iter().all(|(path, wanted)| metadata_matches(vm, path, wanted))
+            && self.metadata.iter().all(is_met)
             && (self.any.is_empty() || self.any.iter().any(|selector| selector.matches(vm)))
     }
 }
@@ -50,22 +51,20 @@ impl Selector {
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // By name, so that a new key does not compile until it is written here.
-        let Self { all, uuid, alias, owner, package, dataset, hypervisor, state, metadata, any } = self;
-        let patterns: Vec<String> = alias.iter().map(ToString::to_string).collect();
+        let Self { all, uuid, alias, owner, package, dataset, metadata, any } = self;
         let lists = [
-            ("uuid", uuid),
-            ("alias", &patterns),
-            ("owner", owner),
-            ("package", package),
-            ("dataset", dataset),
-            ("hypervisor", hypervisor),
-            ("state", state),
+            ("uuid", texts(uuid)),
+            ("alias", texts(alias)),
+            ("owner", texts(owner)),
+            ("package", texts(package)),
+            ("dataset", texts(dataset)),
         ];
         let mut keys: Vec<String> = all.then(|| "all: true".to_owned()).into_iter().collect();
         let given = lists.into_iter().filter(|(_, values)| !values.is_empty());
-        keys.extend(given.map(|(key, values)| format!("{key}: {}", one_or_list(values))));
+        keys.extend(given.map(|(key, values)| format!("{key}: {}", one_or_list(&values))));
         if !metadata.is_empty() {
-            let paths = metadata.iter().map(|(path, values)| format!("{path}: {}", one_or_list(values)));
+            let paths =
+                metadata.iter().map(|(path, values)| format!("{path}: {}", one_or_list(&texts(values))));
             keys.push(format!("metadata: {{{}}}", paths.collect::<Vec<_>>().join(", ")));
         }
         if !any.is_empty() {
@@ -76,6 +75,10 @@ impl fmt::Display for Selector {
     }
 }
 
+fn texts(values: &[impl ToString]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
 fn one_or_list(values: &[String]) -> String {
     match values {
         [value] => value.clone(),
@@ -83,46 +86,71 @@ fn one_or_list(values: &[String]) -> String {
     }
 }
 
-fn metadata_matches(vm: &Vm, path: &str, wanted: &[String]) -> bool {
-    wanted.iter().any(|want| match want.as_str() {
-        "*" => vm.metadata.is_set(path),
-        want => vm.metadata.get(path) == Some(want),
-    })
+/// What a selector wants at a path in the metadata.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetadataValue {
+    /// Anything, a nested object as well.
+    Any,
+    /// The same text; JSON's spelling of a number or a switch counts as text.
+    Text(String),
+    /// An equal number, or a text that JSON would take for one.
+    Number(Number),
 }
 
-/// An alias pattern: `*`, `?`, `[…]` and `{a,b}`, over the whole alias; case-sensitive.
-#[derive(Clone, Debug)]
-pub struct Pattern {
-    text: String,
-    matcher: GlobMatcher,
-}
-
-impl Pattern {
-    /// Reads a pattern.
-    ///
-    /// # Errors
-    ///
-    /// When a bracket or brace is left open and the like.
-    pub fn new(text: &str) -> Result<Self, globset::Error> {
-        Ok(Self { text: text.to_owned(), matcher: Glob::new(text)?.compile_matcher() })
-    }
-
-    /// Says whether a text fits, from its beginning to its end.
-    pub fn matches(&self, text: &str) -> bool {
-        self.matcher.is_match(text)
+impl MetadataValue {
+    fn matches(&self, found: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Text(want) => want == found,
+            Self::Number(want) => Number::parse(found).is_some_and(|found| found.value == want.value),
+        }
     }
 }
 
-impl fmt::Display for Pattern {
+impl fmt::Display for MetadataValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(match self {
+            Self::Any => "*",
+            Self::Text(text) => text,
+            Self::Number(number) => &number.spelling,
+        })
     }
 }
 
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
+/// A number of any size, as JSON spells numbers, without a sign on zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Number {
+    spelling: String,
+    /// Whether it is negative, its digits without zeros around them, and the power of ten of the last one.
+    value: (bool, String, i64),
 }
 
-impl Eq for Pattern {}
+impl Number {
+    /// Reads a number; `None` for any other spelling, such as `007`, `0x10`, `+5` and `-0`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (is_negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
+            None => (unsigned, 0),
+        };
+        let (whole, fraction) = match mantissa.split_once('.') {
+            Some((_, "")) => return None,
+            Some(parts) => parts,
+            None => (mantissa, ""),
+        };
+        let digits = format!("{whole}{fraction}");
+        let is_plain = whole == "0" || !(whole.is_empty() || whole.starts_with('0'));
+        if !is_plain || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let significant = digits.trim_end_matches('0');
+        let shift = i64::try_from(digits.len() - significant.len()).ok()?;
+        let exponent = exponent.checked_add(shift)?.checked_sub(i64::try_from(fraction.len()).ok()?)?;
+        let value = match significant.trim_start_matches('0') {
+            "" if is_negative => return None,
+            "" => (false, String::new(), 0),
+            digits => (is_negative, digits.to_owned(), exponent),
+        };
+        Some(Self { spelling: text.to_owned(), value })
+    }
+}

@@ -1,10 +1,9 @@
 //! What a policy file means, from its text to the checked policy and its warnings.
 
 use super::*;
-use crate::inventory::{Inventory, Metadata, UnreadableVm, Vm, VmId};
+use crate::inventory::{Metadata, Vm, VmId};
 use chrono::TimeDelta;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 use uuid::Uuid;
 
 const HEAD: &str = "version: 1\npolicy: web\n";
@@ -135,28 +134,104 @@ fn the_checksum_is_of_the_file_as_it_is() {
 }
 
 #[test]
-fn metadata_compares_as_text_however_it_is_written() {
-    let matches = |condition: &str, value: &str| {
-        let policy =
-            policy(&format!("{HEAD}select: {{ metadata: {{ fifo.backup: {condition} }} }}\n{THREE}"));
-        policy.matches(&vm("x", &[("fifo.backup", value)]))
+fn metadata_matches_equal_numbers_and_the_same_text() {
+    let value = |condition: &str| {
+        let text = format!("{HEAD}select: {{ metadata: {{ fifo.backup: {condition} }} }}\n{THREE}");
+        policy(&text).select
     };
-    for one in ["1", "\"1\"", "+1", "0x1", "[0, 1]", "\"*\""] {
-        assert!(matches(one, "1"), "{one}");
+    let cases: [(&str, &[&str], &[&str]); 14] = [
+        ("1", &["1", "1.0", "1e0", "10e-1"], &["2", "true", "01", "+1", "1.", ""]),
+        ("1.0", &["1", "1.0"], &["1.01"]),
+        ("1.10", &["1.1", "1.10"], &["1.01"]),
+        ("1e3", &["1000", "1e3", "1000.0"], &["100"]),
+        ("-0.5", &["-0.5", "-5e-1"], &["0.5", "-5"]),
+        ("0", &["0", "0.0", "0e7"], &["-1", "null"]),
+        // Beyond what a float can tell apart.
+        ("9007199254740993", &["9007199254740993"], &["9007199254740992", "9.007199254740992e15"]),
+        ("\"1\"", &["1"], &["1.0"]),
+        ("\"007\"", &["007"], &["7"]),
+        ("[0, 1]", &["0", "1"], &["2"]),
+        ("\"*\"", &["1", "", "x"], &[]),
+        ("True", &["true"], &["True", "1"]),
+        ("\"true\"", &["true"], &["false"]),
+        ("yes", &["yes"], &["true"]),
+    ];
+    for (condition, fitting, others) in cases {
+        let select = value(condition);
+        let fits = |found: &&&str| select.matches(&vm("x", &[("fifo.backup", found)]));
+        assert_eq!(fitting.iter().find(|found| !fits(found)), None, "{condition}");
+        assert_eq!(others.iter().find(fits), None, "{condition}");
     }
-    assert!(matches("True", "true") && matches("\"true\"", "true") && matches("yes", "yes"));
-    assert!(!matches("1", "2") && !matches("1", "true"));
+}
+
+/// The value of each key, in `select` and in `exclude`, alone and in a list.
+#[test]
+fn each_key_selects_by_each_of_its_values_and_excludes_by_each() {
+    const UUIDS: [&str; 3] = [
+        "4fa44310-0000-4000-8000-00000000000a",
+        "4fa44310-0000-4000-8000-00000000000b",
+        "4fa44310-0000-4000-8000-00000000000c",
+    ];
+    type Set = fn(&mut Vm, &str);
+    let keys: [(&str, [&str; 3], Set); 7] = [
+        ("uuid", UUIDS, |vm, uuid| vm.id = uuid.parse().unwrap()),
+        ("alias", ["web-*", "db-1", "büro-?"], |vm, alias| vm.alias = alias.replace(['*', '?'], "9")),
+        ("owner", UUIDS, |vm, owner| vm.owner = Some(owner.to_uppercase())),
+        ("package", UUIDS, |vm, package| vm.package = Some(package.to_owned())),
+        ("dataset", UUIDS, |vm, dataset| vm.dataset = Some(dataset.to_owned())),
+        ("metadata: { a.b", ["1", "x", "y"], |vm, value| {
+            vm.metadata = Metadata::from_iter([("a.b".to_owned(), value.to_owned())]);
+        }),
+        ("any: [{ alias", ["web-*", "db-1", "büro-?"], |vm, alias| {
+            vm.alias = alias.replace(['*', '?'], "9")
+        }),
+    ];
+    for (key, [first, second, other], set) in keys {
+        let close =
+            key.chars().rev().filter_map(|c| [('{', " }"), ('[', "]")].iter().find(|(open, _)| *open == c));
+        let close: String = close.map(|(_, close)| *close).collect();
+        let selector = |values: &str| format!("{{ {key}: {values}{close} }}");
+        let matched = |select: &str, exclude: &str| -> Vec<bool> {
+            let policy = policy(&format!("{HEAD}select: {select}\n{exclude}{THREE}"));
+            let mut vms = [first, second, other].map(|value| (vm("none", &[]), value));
+            vms.iter_mut().for_each(|(vm, value)| set(vm, value));
+            vms.iter().map(|(vm, _)| policy.matches(vm)).collect()
+        };
+        let (one, two) =
+            (selector(&format!("\"{second}\"")), selector(&format!("[\"{first}\", \"{second}\"]")));
+        assert_eq!(matched(&one, ""), [false, true, false], "{key}");
+        assert_eq!(matched(&two, ""), [true, true, false], "{key}");
+        assert_eq!(matched("{ all: true }", &format!("exclude: {one}\n")), [true, false, true], "{key}");
+        assert_eq!(matched("{ all: true }", &format!("exclude: {two}\n")), [false, false, true], "{key}");
+    }
 }
 
 #[test]
-fn a_selector_may_contain_others() {
+fn every_key_of_a_selector_must_match_and_one_of_those_in_any() {
     let text = format!(
-        "{HEAD}select:\n  any:\n    - {{ alias: [web-1, web-2] }}\n    - {{ hypervisor: hv-9, state: running }}\n\
-         exclude: {{ hypervisor: hv-9, alias: web-1 }}\n{THREE}"
+        "{HEAD}select:\n  metadata: {{ a: 1 }}\n  any:\n    - {{ alias: [web-1, web-2] }}\n    - {{ metadata: {{ b: 2 }} }}\n\
+         exclude: {{ alias: web-1, metadata: {{ c: 3 }} }}\n{THREE}"
     );
     let policy = policy(&text);
-    assert!(policy.matches(&vm("web-1", &[])) && !policy.matches(&vm("web-3", &[])));
-    assert_eq!(policy.exclude.unwrap().hypervisor, ["hv-9"]);
+    let matches = |alias: &str, keys: &[(&str, &str)]| policy.matches(&vm(alias, keys));
+    assert!(matches("web-1", &[("a", "1")]) && matches("db-1", &[("a", "1"), ("b", "2")]));
+    assert!(!matches("web-1", &[]) && !matches("db-1", &[("a", "1")]));
+    assert!(!matches("web-1", &[("a", "1"), ("c", "3")]) && matches("web-2", &[("a", "1"), ("c", "3")]));
+    let shown = "metadata: {a: 1}, any: [{alias: [web-1, web-2]}, {metadata: {b: 2}}]";
+    assert_eq!(policy.select.to_string(), shown);
+}
+
+#[test]
+fn a_suspension_is_for_vms_by_uuid_in_any_case_and_by_alias() {
+    let text =
+        |vms: &str| format!("{HEAD}{ALL}{THREE}suspend: {{ reason: move, until: 2026-12-24, vms: {vms} }}\n");
+    let is_for = |vms: &str, vm: &Vm| policy(&text(vms)).suspended_until(vm).is_some();
+    let mut named = vm("büro-1", &[]);
+    named.id = "4fa44310-0000-4000-8000-00000000000a".parse().unwrap();
+    for vms in ["4FA44310-0000-4000-8000-00000000000A", "[db-1, \"b?ro-*\"]", "\"b[ü]ro-1\""] {
+        assert!(is_for(vms, &named) && !is_for(vms, &vm("b??ro-1", &[])), "{vms}");
+    }
+    assert!(!is_for("b??ro-1", &named));
 }
 
 /// The warnings of a text, with what they stand at.
@@ -192,6 +267,9 @@ fn a_tier_that_others_always_do_for_is_warned_of() {
              - {{ name: both, schedule: \"{third}\", type: full }}\nstuck_after: 1h\n"
         )
     };
+    // A tier alone is due together with none, however rarely it comes.
+    let rare = format!("{HEAD}{ALL}tiers: [{{ name: rare, schedule: \"0 1 29 2 +MON\", type: full }}]\n");
+    assert!(warnings(&rare).iter().all(|(_, message)| !message.contains("always due")));
     let message = "`both` is always due together with `early` or `late`, which satisfies it";
     assert_eq!(warnings(&halves("0 1 * * *")), warned("both", message));
     assert_eq!(warnings(&halves("0 1,3 * * *")), []);
@@ -254,6 +332,7 @@ fn a_day_that_may_fit_either_field_is_warned_of() {
     assert_eq!(hint("0 1 1-7 * SUN"), write("the first such day of the month", "0 1 * * SUN#1"));
     assert_eq!(hint("0 1 15-21 * 6,0"), write("the third such day of the month", "0 1 * * 6#3,0#3"));
     assert_eq!(hint("0 1 1-7 * MON-FRI"), write("days that match both", "0 1 1-7 * +MON-FRI"));
+    assert_eq!(hint("0 1 13 * fri"), write("days that match both", "0 1 13 * +fri"));
     assert_eq!(hint("0 1 13 * FRI"), write("days that match both", "0 1 13 * +FRI"));
     assert_eq!(hint("0 1 13 * +FRI"), None);
     assert_eq!(hint("0 1 * * SUN#1"), None);
@@ -261,6 +340,38 @@ fn a_day_that_may_fit_either_field_is_warned_of() {
     for (schedule, days_max) in [("0 1 1-7 * SUN", 7), ("0 1 * * SUN#1", 35), ("0 1 1-7 * +SUN", 35)] {
         let schedule = Schedule::parse(schedule, Zone::UTC).unwrap();
         assert_eq!(schedule.gap_max(), TimeDelta::days(days_max), "{schedule}");
+    }
+}
+
+#[test]
+fn a_day_that_some_months_lack_is_warned_of() {
+    let hint = |schedule: &str| {
+        let text = format!("{HEAD}{ALL}tiers:\n  - {{ name: late, schedule: \"{schedule}\", type: full }}\n");
+        let warnings = loaded(&text).warnings;
+        let warning = warnings.into_iter().find(|it| it.message.contains("that has no day"));
+        warning.map(|it| (it.message.chars().rev().take(2).collect::<String>(), it.hint.unwrap()))
+    };
+    for (schedule, day, better) in [
+        ("0 1 31 * *", "13", "`0 1 L * *`"),
+        ("0 1 30 * *", "03", "`0 1 L * *`"),
+        ("0 1 29,30 * *", "92", "`0 1 L * *`"),
+        ("0 1 29 2 *", "92", "`0 1 L 2 *`"),
+        ("0 1 31 3,4 *", "13", "`0 1 L 3,4 *`"),
+    ] {
+        let (found, hint) = hint(schedule).unwrap();
+        assert!(found == day && hint.contains(better), "{schedule}: {found} {hint}");
+    }
+    for schedule in [
+        "0 1 28 * *",
+        "0 1 L * *",
+        "0 1 */10 * *",
+        "0 1 1,31 * *",
+        "0 1 31 1,3 *",
+        "0 1 30 4 *",
+        "0 1 31 * SUN",
+        "0 1 * * *",
+    ] {
+        assert_eq!(hint(schedule), None, "{schedule}");
     }
 }
 
@@ -320,21 +431,6 @@ fn for_a_step_of_hours_that_loses_one_the_hours_to_name_are_told() {
     );
     let hints: Vec<String> = loaded(&text).warnings.into_iter().filter_map(|it| it.hint).collect();
     assert!(hints.iter().any(|hint| hint.contains("with named hours, `0,6,12,18`, it is due")), "{hints:?}");
-}
-
-#[test]
-fn a_policy_without_vms_is_found_unless_one_could_not_be_read() {
-    let loaded = loaded(&format!(
-        "{HEAD}select: {{ alias: web-1 }}\n{THREE}---\nversion: 1\npolicy: db\nselect: {{ alias: db-1 }}\n{THREE}"
-    ));
-    let web = vm("web-1", &[]);
-    let mut inventory = Inventory { vms: BTreeMap::from([(web.id, web)]), ..Inventory::default() };
-    let names = |inventory: &Inventory| {
-        unmatched(&loaded.policies, inventory).iter().map(|it| it.name.to_string()).collect::<Vec<_>>()
-    };
-    assert_eq!(names(&inventory), ["db"]);
-    inventory.unreadable.push(UnreadableVm { alias: String::new(), id: None, problems: Vec::new() });
-    assert_eq!(names(&inventory), Vec::<String>::new());
 }
 
 /// Lines and pieces that YAML and policies make something of, so that chance comes further than the first character.

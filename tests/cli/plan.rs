@@ -211,6 +211,19 @@ fn a_policy_that_no_vm_matches_is_warned_about() {
 }
 
 #[test]
+fn an_entry_of_a_suspension_that_matches_no_vm_of_its_policy_is_warned_about() {
+    let folder = Folder::new();
+    let suspend = "suspend: { reason: move, until: 2026-12-24, vms: [WEB-1, \"web-?\", db-1] }\n";
+    let policy = folder.read("policies/grandfather.yaml") + suspend;
+    folder.write("policies/grandfather.yaml", &policy);
+    let ended = folder.ask(&Fifo::standing_still(), &["plan", "--at", AT, "--vm", "db-1"]).code(0);
+    let warned =
+        |entry: &str| ended.err.contains(&format!("`{entry}` in `suspend.vms` matches no VM of the policy"));
+    assert!(warned("WEB-1"), "{}", ended.err);
+    assert!(!warned("web-?") && !warned("db-1"), "{}", ended.err);
+}
+
+#[test]
 fn clocks_that_differ_a_little_are_reported_and_clocks_that_differ_much_stop_the_plan() {
     let (folder, fifo) = (Folder::new(), Fifo::now());
     let confirmed = folder.ask(&fifo, &["plan"]).code(0);

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// The fields of a selector that hold one value or a list of them.
-const FIELDS: [&str; 7] = ["alias", "uuid", "owner", "package", "dataset", "hypervisor", "state"];
+const FIELDS: [&str; 5] = ["alias", "uuid", "owner", "package", "dataset"];
 const METADATA: &str = "metadata.";
 
 #[derive(Debug, Args)]
 #[command(after_help = help::INIT)]
 pub struct InitArgs {
-    /// Select VMs by metadata.PATH=VALUE, alias=GLOB, uuid, owner, package, dataset, hypervisor or state; can be given several times
+    /// Select VMs by metadata.PATH=VALUE, alias=GLOB, uuid, owner, package or dataset; can be given several times
     #[arg(long, value_name = "KEY=VALUE", help_heading = "VMs", conflicts_with_all = ["all", "from_crontab"])]
     pub select: Vec<Condition>,
 

@@ -30,7 +30,6 @@ pub use schema::{SchemaArgs, SchemaOf};
 pub use show::ShowArgs;
 pub use status::StatusArgs;
 pub use validate::ValidateArgs;
-pub use value::VmPattern;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use help::{AFTER_HELP, AFTER_LONG_HELP, VERSION};

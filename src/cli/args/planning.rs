@@ -1,7 +1,8 @@
 //! What every command takes that makes a plan, and `plan` itself.
 
 use super::help;
-use super::value::{VmPattern, instant, max_bytes};
+use super::value::{instant, max_bytes};
+use crate::policy::Pattern;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 pub struct PlanningArgs {
     /// Only this VM, by UUID, or those with such an alias; can be given several times
     #[arg(long = "vm", value_name = "UUID|ALIAS-GLOB")]
-    pub vms: Vec<VmPattern>,
+    pub vms: Vec<Pattern>,
 
     /// Go on when this user can see no VM at all
     #[arg(long)]

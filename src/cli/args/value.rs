@@ -1,12 +1,9 @@
 //! Values of options, read from their text.
 
-use crate::inventory::{UnreadableVm, Vm, VmId};
-use crate::policy::{Pattern, parse_duration};
+use crate::policy::parse_duration;
 use crate::render::markdown::MAX_BYTES_LEAST;
 use chrono::{DateTime, Datelike as _, Utc};
-use std::fmt;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// The years that a plan can be made for.
@@ -14,54 +11,6 @@ const YEARS: RangeInclusive<i32> = 1970..=2999;
 
 /// The longest time between two runs.
 const INTERVAL_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
-
-/// The selected VMs: one, by its UUID, or those with a matching alias.
-#[derive(Clone, Debug)]
-pub enum VmPattern {
-    /// That one.
-    Id(VmId),
-    /// All with such an alias.
-    Alias(Pattern),
-}
-
-impl VmPattern {
-    /// Says whether a VM matches.
-    pub fn matches(&self, vm: &Vm) -> bool {
-        self.fits(Some(vm.id), &vm.alias)
-    }
-
-    /// Says whether a VM that could not be read whole matches, by what is known of it.
-    pub fn matches_unreadable(&self, vm: &UnreadableVm) -> bool {
-        self.fits(vm.id, &vm.alias)
-    }
-
-    fn fits(&self, id: Option<VmId>, alias: &str) -> bool {
-        match self {
-            Self::Id(wanted) => id == Some(*wanted),
-            Self::Alias(pattern) => pattern.matches(alias),
-        }
-    }
-}
-
-impl FromStr for VmPattern {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(id) = text.parse() {
-            return Ok(Self::Id(id));
-        }
-        Pattern::new(text).map(Self::Alias).map_err(|error| error.kind().to_string())
-    }
-}
-
-impl fmt::Display for VmPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Id(id) => id.fmt(f),
-            Self::Alias(pattern) => pattern.fmt(f),
-        }
-    }
-}
 
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     let duration =
@@ -98,16 +47,6 @@ pub(super) fn max_bytes(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_vm_is_meant_by_its_uuid_or_its_alias() {
-        let id = "4fa44310-0000-4000-8000-000000000001";
-        let by_id: VmPattern = id.parse().unwrap();
-        let by_alias: VmPattern = "web-*".parse().unwrap();
-        assert!(by_id.fits(Some(id.parse().unwrap()), "db-1") && !by_id.fits(None, id));
-        assert!(by_alias.fits(None, "web-1") && !by_alias.fits(None, "my-web-1"));
-        assert!("web-[".parse::<VmPattern>().is_err());
-    }
 
     #[test]
     fn instants_need_their_offset() {

@@ -7,7 +7,7 @@ use crate::plan::{
     Action, BackupKind, Create, CreateReason, DeleteLocal, DeleteReason, Note, NoteCode, NoteKind, Plan,
     Status, SuspendedUntil, VmPlan, plan,
 };
-use crate::policy::{MissingParent, Policies, Policy, Suspension, TierKind, Zone};
+use crate::policy::{MetadataValue, MissingParent, Policies, Policy, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 use uuid::Uuid;
 
@@ -449,7 +449,7 @@ fn an_action_on_a_vm_that_is_to_be_left_alone() {
 fn cloud_refused(words: &str, break_it: impl FnOnce(&mut Plan)) {
     let mut other = grandfather();
     other.name = "other".into();
-    other.select.metadata = vec![("other".to_owned(), vec!["1".to_owned()])];
+    other.select.metadata = vec![("other".to_owned(), vec![MetadataValue::Text("1".to_owned())])];
     let policies = Policies::new(vec![grandfather(), other]);
     let claimed_twice = vm(2).set(|vm| {
         let keys = ["fifo.backup", "other"].map(|key| (key.to_owned(), "1".to_owned()));

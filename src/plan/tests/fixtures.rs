@@ -4,7 +4,8 @@ use super::frame::{audit, frame_broken};
 use crate::inventory::{Backup, BackupId, Inventory, LocalState, RecordedState, StoredFile, Vm, VmId};
 use crate::plan::{Action, Create, Plan, VmPlan, plan};
 use crate::policy::{
-    MissingParent, Policies, Policy, Prune, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
+    MetadataValue, MissingParent, Policies, Policy, Prune, Retry, Schedule, Selector, Source, Tier, TierKind,
+    Zone,
 };
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -173,7 +174,7 @@ pub(crate) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
         source: Source { file: format!("policies/{name}.yaml"), line: 1, sha256: "00".to_owned() },
         priority: 0,
         select: Selector {
-            metadata: vec![("fifo.backup".to_owned(), vec!["1".to_owned()])],
+            metadata: vec![("fifo.backup".to_owned(), vec![MetadataValue::Text("1".to_owned())])],
             ..Selector::default()
         },
         exclude: None,

@@ -1,0 +1,357 @@
+//! YAML as a small tree in which every node has its place in the file: the only module that uses the YAML parser.
+//!
+//! Serde is no alternative: it stops at the first mistake of syntax, and shows neither how a number is spelled nor the
+//! difference between `5` and `"5"`.
+
+use super::source::{Report, Span, quoted};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StrInput, StructureStyle};
+use std::collections::BTreeMap;
+
+/// How many nodes a file may have, and how deep they may nest: far more than policies need.
+const NODES_MAX: usize = 50_000;
+const DEPTH_MAX: usize = 32;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    /// A scalar or a collection in brackets from its first to its last character, a block collection at its first entry.
+    pub(super) span: Span,
+    pub(super) value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Nothing, `null` or `~`.
+    Null,
+    Scalar(Scalar),
+    List(Vec<Node>),
+    /// In the order of the file, each key once.
+    Map(Vec<Entry>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) key_span: Span,
+    pub(super) value: Node,
+}
+
+/// A single value as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Scalar {
+    pub(super) text: String,
+    /// Whether quotes (or a block sign) make it text whatever it looks like.
+    pub(super) quoted: bool,
+}
+
+/// What a scalar is by YAML 1.2's core schema, in which `yes` and `on` are text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Switch(bool),
+    /// A whole number; `None` is one of more than 64 bits.
+    Whole(Option<i64>),
+    Fraction,
+}
+
+impl Scalar {
+    pub(super) fn kind(&self) -> Kind {
+        let text = self.text.as_str();
+        let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let based = |prefix: &str, base: u32| {
+            let rest = text.strip_prefix(prefix)?;
+            (!rest.is_empty() && rest.chars().all(|c| c.is_digit(base)))
+                .then(|| i64::from_str_radix(rest, base).ok())
+        };
+        match text {
+            _ if self.quoted => Kind::Text,
+            "true" | "True" | "TRUE" => Kind::Switch(true),
+            "false" | "False" | "FALSE" => Kind::Switch(false),
+            ".nan" | ".NaN" | ".NAN" => Kind::Fraction,
+            _ if matches!(unsigned, ".inf" | ".Inf" | ".INF") => Kind::Fraction,
+            _ if digits(unsigned) => Kind::Whole(text.parse().ok()),
+            _ => match based("0x", 16).or_else(|| based("0o", 8)) {
+                Some(number) => Kind::Whole(number),
+                None if is_fraction(unsigned) => Kind::Fraction,
+                None => Kind::Text,
+            },
+        }
+    }
+}
+
+fn is_fraction(unsigned: &str) -> bool {
+    // Rust takes words such as `inf` and `nan` for numbers too; YAML does not.
+    unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') && unsigned.parse::<f64>().is_ok()
+}
+
+impl Node {
+    /// Says in words what it is, for messages: "the number 5", "a list".
+    pub(super) fn described(&self) -> String {
+        match &self.value {
+            Value::Null => "nothing".to_owned(),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a map".to_owned(),
+            Value::Scalar(scalar) => match scalar.kind() {
+                Kind::Text => format!("the text {}", quoted(&scalar.text)),
+                Kind::Switch(_) => quoted(&scalar.text),
+                Kind::Whole(_) | Kind::Fraction => format!("the number {}", quoted(&scalar.text)),
+            },
+        }
+    }
+}
+
+/// Reads the documents of a file; empty ones are left out. What is no YAML, repeated keys, and what policies have no use
+/// for (tags, anchors, aliases, merge keys) is reported; after a mistake of syntax the reading goes on with the next
+/// document.
+pub(super) fn documents(report: &Report<'_>) -> Vec<Node> {
+    let mut options = granit_parser::options! { emit_unresolved_aliases: true, emit_anchor_events: true };
+    options.set_emit_comments(false);
+    let parser = Parser::new_from_str_with_options(&report.text, options);
+    let mut reader = Reader { report, parser, node_count: 0, brackets: Vec::new() };
+    let mut documents = Vec::new();
+    loop {
+        match reader.document() {
+            Ok(Some(Node { value: Value::Null, .. })) => {}
+            Ok(Some(node)) => documents.push(node),
+            Ok(None) | Err(GiveUp::File) => return documents,
+            Err(GiveUp::Document) => match reader.parser.proceed_next_document() {
+                Ok(true) => reader.brackets.clear(),
+                Ok(false) | Err(_) => return documents,
+            },
+        }
+    }
+}
+
+/// A mistake that has been reported and that leaves no sense in reading on.
+enum GiveUp {
+    Document,
+    File,
+}
+
+struct Reader<'t> {
+    report: &'t Report<'t>,
+    parser: Parser<'t, StrInput<'t>>,
+    node_count: usize,
+    /// Where the brackets begin that have not ended yet.
+    brackets: Vec<usize>,
+}
+
+impl<'t> Reader<'t> {
+    /// Reads up to the end of the next document; `None` is the end of the file.
+    fn document(&mut self) -> Result<Option<Node>, GiveUp> {
+        let mut root = None;
+        loop {
+            match self.next()? {
+                (Event::DocumentEnd, _) => return Ok(root),
+                (Event::StreamEnd, _) => return Ok(None),
+                (Event::StreamStart | Event::DocumentStart(..), _) => {}
+                (event, span) => root = Some(self.node(event, span, 1)?),
+            }
+        }
+    }
+
+    /// Returns the next event that is no anchor. Reports what policies have no use for.
+    fn next(&mut self) -> Result<(Event<'t>, Span), GiveUp> {
+        loop {
+            let Some(event) = self.parser.next_event() else { return Err(GiveUp::File) };
+            let (event, place) = event.map_err(|error| self.syntax(&error))?;
+            let span = bytes_of(place);
+            if let Some(tag) = place.tag_span() {
+                let hint = "put a value in quotes to make it text";
+                self.report.error(bytes_of(tag), "tags (`!…`) are not supported in policies", hint);
+            }
+            if !matches!(event, Event::Anchor(..)) {
+                return Ok((event, span));
+            }
+            let hint = "remove the anchor, and write the value out wherever it is used";
+            self.report.error(span, "anchors (`&…`) are not supported in policies", hint);
+        }
+    }
+
+    /// Reads the node that an event begins.
+    fn node(&mut self, event: Event<'t>, mut span: Span, depth: usize) -> Result<Node, GiveUp> {
+        self.node_count += 1;
+        if self.node_count > NODES_MAX {
+            self.report.error(span, format!("the file contains more than {NODES_MAX} values"), "");
+            return Err(GiveUp::File);
+        }
+        if depth > DEPTH_MAX {
+            self.report.error(span, format!("nested more than {DEPTH_MAX} levels deep"), "");
+            return Err(GiveUp::Document);
+        }
+        let value = match event {
+            Event::Scalar(text, style, ..) => scalar(text.into_owned(), style),
+            Event::SequenceStart(style, ..) => {
+                let children = self.children(&mut span, style, depth)?;
+                Value::List(children)
+            }
+            Event::MappingStart(style, ..) => {
+                let children = self.children(&mut span, style, depth)?;
+                Value::Map(self.entries(children))
+            }
+            _ => {
+                let hint = "write the value out, or put text that begins with `*` in quotes";
+                self.report.error(span, "aliases (`*…`) are not supported in policies", hint);
+                // It is read as the text that it most likely is, so that its field is not reported as missing too.
+                let text = self.report.text.get(span.start..span.end).unwrap_or_default().to_owned();
+                Value::Scalar(Scalar { text, quoted: true })
+            }
+        };
+        Ok(Node { span, value })
+    }
+
+    /// Reads what is in a collection, up to its end; the keys and values of a map by turns.
+    fn children(
+        &mut self,
+        span: &mut Span,
+        style: StructureStyle,
+        depth: usize,
+    ) -> Result<Vec<Node>, GiveUp> {
+        let is_bracketed = style == StructureStyle::Flow;
+        if is_bracketed {
+            self.brackets.push(span.start);
+        }
+        let mut children: Vec<Node> = Vec::new();
+        let end = loop {
+            match self.next()? {
+                (Event::SequenceEnd | Event::MappingEnd, end) => break end,
+                (event, span) => children.push(self.node(event, span, depth + 1)?),
+            }
+        };
+        // A block collection begins with its first entry and has no end of its own to show.
+        if is_bracketed {
+            self.brackets.pop();
+            span.end = end.end;
+        } else if let Some(first) = children.first() {
+            *span = first.span;
+        }
+        Ok(children)
+    }
+
+    /// Pairs keys and values. What is no key, and a key that was there before, is reported and left out.
+    fn entries(&mut self, children: Vec<Node>) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = Vec::with_capacity(children.len() / 2);
+        let mut first: BTreeMap<String, Span> = BTreeMap::new();
+        let mut children = children.into_iter();
+        while let (Some(key), Some(value)) = (children.next(), children.next()) {
+            let Value::Scalar(Scalar { text, quoted: is_quoted }) = key.value else {
+                let found = key.described();
+                self.report.error(key.span, format!("a field name must be text, found {found}"), "");
+                continue;
+            };
+            if text == "<<" && !is_quoted {
+                let message = "merge keys (`<<`) are not supported in policies";
+                self.report.error(key.span, message, "write the fields out");
+            } else if let Some(before) = first.get(&text) {
+                let line = self.report.line_of(before.start);
+                let hint = format!("keep one of them; the first is on line {line}");
+                self.report.error(key.span, format!("duplicate field {}", quoted(&text)), hint);
+            } else {
+                first.insert(text.clone(), key.span);
+                entries.push(Entry { key: text, key_span: key.span, value });
+            }
+        }
+        entries
+    }
+
+    fn syntax(&self, error: &ScanError) -> GiveUp {
+        let text = &self.report.text;
+        let (message, mut hint) = in_plain_words(error.kind());
+        let mut start = error.marker().byte_offset().unwrap_or(0);
+        if is_about_a_tab(error.kind()) {
+            // The parser gives the start of the value before it.
+            start += text.get(start..).and_then(|rest| rest.find('\t')).unwrap_or(0);
+        }
+        let character = text.get(start..).and_then(|rest| rest.chars().next());
+        let span = Span { start, end: start + character.map_or(0, char::len_utf8) };
+        if hint.is_empty()
+            && let Some(bracket) = self.brackets.last()
+        {
+            let line = self.report.line_of(*bracket);
+            hint = format!("the bracket that is opened on line {line} is not closed");
+        }
+        let line = self.report.line_text(self.report.line_of(start));
+        self.report.error_in(span, line, message, hint);
+        GiveUp::Document
+    }
+}
+
+fn bytes_of(span: granit_parser::Span) -> Span {
+    span.byte_range().map_or(Span { start: 0, end: 0 }, |range| Span { start: range.start, end: range.end })
+}
+
+fn scalar(text: String, style: ScalarStyle) -> Value {
+    let quoted = style != ScalarStyle::Plain;
+    match text.as_str() {
+        "" | "~" | "null" | "Null" | "NULL" if !quoted => Value::Null,
+        _ => Value::Scalar(Scalar { text, quoted }),
+    }
+}
+
+/// Says what is wrong with the YAML, and for the mistakes that people make often, what would be right.
+fn in_plain_words(kind: &ErrorKind) -> (String, String) {
+    use ErrorKind as K;
+    let (message, hint) = match kind {
+        _ if is_about_a_tab(kind) => ("a tab where YAML does not allow one", "indent with spaces"),
+        K::MissingAnchorOrAliasName => {
+            ("`*` or `&` without the name of an alias or anchor", "put such a value in quotes")
+        }
+        K::UnclosedQuotedScalar => ("unclosed quote", "close it"),
+        K::InvalidTrailingSingleQuotedScalar | K::InvalidTrailingDoubleQuotedScalar => {
+            ("unexpected text after a closing quote", "an earlier quote may be unclosed and end here")
+        }
+        K::MappingValueNotAllowed => {
+            ("unexpected `:`", "indent the fields of one map alike, and put text with `: ` in it in quotes")
+        }
+        K::ExpectedBlockMappingKey | K::ExpectedBlockSequenceEntry | K::InvalidIndentation => {
+            ("inconsistent indentation", "indent the fields of one map alike, and the `-` of one list")
+        }
+        other => return (format!("invalid YAML: {other}"), String::new()),
+    };
+    (message.to_owned(), hint.to_owned())
+}
+
+fn is_about_a_tab(kind: &ErrorKind) -> bool {
+    use ErrorKind as K;
+    matches!(kind, K::TabNotAllowed | K::TabInBlockIndentation | K::TabInIndentation | K::TabInPlainScalar)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(text: &str) -> Kind {
+        Scalar { text: text.to_owned(), quoted: false }.kind()
+    }
+
+    #[test]
+    fn plain_values_are_what_the_core_schema_says() {
+        for (text, number) in [("0", 0), ("-7", -7), ("+7", 7), ("007", 7), ("0x1F", 31), ("0o17", 15)] {
+            assert_eq!(kind(text), Kind::Whole(Some(number)), "{text}");
+        }
+        assert_eq!(kind("9223372036854775808"), Kind::Whole(None));
+        assert_eq!((kind("True"), kind("FALSE")), (Kind::Switch(true), Kind::Switch(false)));
+        for text in ["1.5", "-1e3", ".5", "1.", ".inf", "-.INF", ".nan"] {
+            assert_eq!(kind(text), Kind::Fraction, "{text}");
+        }
+        for text in
+            ["yes", "on", "tRUE", "inf", "NaN", "1_000", "0xg", "0x", "-", ".", "1h", "2026-12-24", "1.2.3"]
+        {
+            assert_eq!(kind(text), Kind::Text, "{text}");
+        }
+        assert_eq!(Scalar { text: "5".to_owned(), quoted: true }.kind(), Kind::Text);
+    }
+
+    #[test]
+    fn an_alias_is_read_as_the_text_that_it_looks_like() {
+        let text = "a: &x [1, 2]\nb: *x\n---\nb: *x\n";
+        let report = Report::new("a.yaml", text.as_bytes());
+        let documents = documents(&report);
+        let Value::Map(entries) = &documents[0].value else { panic!("{documents:?}") };
+        let shown = |node: &Node| &text[node.span.start..node.span.end];
+        assert_eq!((shown(&entries[0].value), shown(&entries[1].value)), ("[1, 2]", "*x"));
+        assert_eq!(entries[1].value.value, Value::Scalar(Scalar { text: "*x".to_owned(), quoted: true }));
+        let places: Vec<_> = report.into_found().iter().map(|it| (it.line(), it.column())).collect();
+        assert_eq!(places, [(1, 4), (2, 4), (4, 4)].map(|(line, column)| (Some(line), Some(column))));
+    }
+}
