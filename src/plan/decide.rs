@@ -198,7 +198,7 @@ fn decide_create(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: &mut V
         return CreateDecision::Idle(Status::Blocked);
     }
     notes.extend(due.iter().filter_map(|due| attempts_note(view, due)));
-    if view.running().next().is_some() {
+    if view.running().chain(view.dated_ahead()).next().is_some() {
         return CreateDecision::Idle(Status::Waiting);
     }
     if due.is_empty() {

@@ -117,7 +117,12 @@ pub enum NoteKind {
     /// A completed backup cannot be restored from storage.
     Unrestorable(Box<BackupName>),
     /// A backup's timestamp lies in the future.
-    FutureTimestamp(Box<BackupName>),
+    FutureTimestamp {
+        /// The backup.
+        backup: Box<BackupName>,
+        /// Whether its time is waited for before another backup is made.
+        is_waited_for: bool,
+    },
     /// A deleted snapshot is still there.
     OrphanedSnapshot {
         /// The backup.
@@ -239,7 +244,7 @@ impl Note {
             NoteKind::FailedBackup(_) => NoteCode::FailedBackup,
             NoteKind::Hollow { .. } => NoteCode::Hollow,
             NoteKind::Unrestorable(_) => NoteCode::Unrestorable,
-            NoteKind::FutureTimestamp(_) => NoteCode::FutureTimestamp,
+            NoteKind::FutureTimestamp { .. } => NoteCode::FutureTimestamp,
             NoteKind::OrphanedSnapshot { .. } => NoteCode::OrphanedSnapshot,
             NoteKind::Unmanaged(_) => NoteCode::Unmanaged,
             NoteKind::Expired(_) => NoteCode::Expired,

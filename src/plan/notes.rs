@@ -61,7 +61,8 @@ pub(super) fn backup_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<
         let name = || Box::new(name_of(view, backup));
         let mut note = |kind| notes.push(Note::backup(backup.id(), kind));
         if backup.is_future_dated {
-            note(NoteKind::FutureTimestamp(name()));
+            let is_waited_for = backup.is_dated_ahead(view.now);
+            note(NoteKind::FutureTimestamp { backup: name(), is_waited_for });
         }
         standing_note(view, backup).into_iter().for_each(&mut note);
         if backup.backup.local == LocalState::Absent

@@ -8,6 +8,10 @@ use std::cmp::Ordering;
 /// How far a timestamp may lie ahead of the plan's instant before it is taken for wrong.
 pub const FUTURE_TOLERANCE: TimeDelta = TimeDelta::minutes(10);
 
+/// How far a timestamp may lie ahead of the plan's instant for the two clocks to be what differs: until its time has come, such
+/// a backup holds back creates, or each run would make it again.
+pub const CLOCKS_DIFFER_MAX: TimeDelta = TimeDelta::hours(1);
+
 /// No stored stream is smaller, in bytes. The header and the end of a `zfs send` alone hold two snapshot names made of
 /// UUIDs, their GUIDs and checksums, which do not compress; the error message that FiFo stores in place of a failed
 /// export is some fifty bytes.
@@ -85,6 +89,11 @@ impl<'a> BackupView<'a> {
             position,
             is_future_dated: taken - now > FUTURE_TOLERANCE,
         })
+    }
+
+    /// Says whether its timestamp is too far ahead to count yet and near enough for its time to be waited for.
+    pub fn is_dated_ahead(&self, now: DateTime<Utc>) -> bool {
+        self.is_future_dated && self.taken - now <= CLOCKS_DIFFER_MAX
     }
 
     /// Gives its UUID.
@@ -200,6 +209,11 @@ impl<'a> VmView<'a> {
     /// Gives the backups on their way, oldest first, whatever their timestamp says: what runs, runs.
     pub fn running(&self) -> impl Iterator<Item = &BackupView<'a>> {
         self.backups.iter().filter(|backup| backup.standing.is_running())
+    }
+
+    /// Returns the backups that count for nothing yet and soon will: those dated no more than an hour ahead.
+    pub fn dated_ahead(&self) -> impl Iterator<Item = &BackupView<'a>> {
+        self.backups.iter().filter(|backup| backup.is_dated_ahead(self.now))
     }
 
     /// Says whether a newer backup can be restored, managed or not.

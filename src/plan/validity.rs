@@ -4,7 +4,7 @@ use super::changeset::VmPlan;
 use super::decide::decided;
 use super::due::{Occurrences, attempts};
 use super::prune::PRUNE_AGE_MIN;
-use super::standing::{FUTURE_TOLERANCE, Standing, VmView};
+use super::standing::{CLOCKS_DIFFER_MAX, FUTURE_TOLERANCE, Standing, VmView};
 use crate::policy::Prune;
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -65,6 +65,7 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateT
             push(backup.taken - policy.stuck_after + TICK);
         }
         if backup.taken > now {
+            push(backup.taken - CLOCKS_DIFFER_MAX);
             push(backup.taken - FUTURE_TOLERANCE);
             // A clock a little ahead of ours: this backup does for the next occurrences too, up to its own timestamp.
             let next = |tier| occurrences.next_after(tier, vm.id, backup.taken);

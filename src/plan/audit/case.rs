@@ -3,7 +3,7 @@
 use super::records::{Age, Row, rows};
 use crate::inventory::{BackupId, LocalState, RecordedState, Vm};
 use crate::policy::{MissingParent, Policy, TierIndex};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::iter::successors;
 
 /// One VM, its policy and the instant.
@@ -167,9 +167,13 @@ impl<'a> AuditCase<'a> {
         successors(child, |row| row.sibling.map(|at| &self.rows[at]))
     }
 
-    /// Says whether any of the VM's backups may be uploading.
+    /// Says whether any of the VM's backups may be uploading, or is dated a little ahead by a clock that differs.
     pub(super) fn something_runs(&self) -> bool {
-        self.all().any(|row| row.may_run)
+        let latest = self.now + TimeDelta::hours(1);
+        let is_awaited = |row: &Row<'_>| {
+            row.is_future_or_undated && row.backup.timestamp.is_some_and(|time| time <= latest)
+        };
+        self.all().any(|row| row.may_run || is_awaited(row))
     }
 
     /// Says whether it ran out of its time with nothing restorable after it, so that it may be uploading all the same.

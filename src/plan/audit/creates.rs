@@ -10,7 +10,7 @@ pub(super) fn create_broken(case: &AuditCase<'_>, create: &Create) -> Vec<String
     let mut found = Vec::new();
     let mut report = |what: &str| found.push(what.to_owned());
     if case.something_runs() {
-        report("a create while another backup runs");
+        report("a create while another backup runs, or is dated ahead");
     }
     let Some(tier) = case.policy.tiers.iter().position(|tier| *tier.name == *create.tier) else {
         report("a create of a tier that the policy does not have");

@@ -265,6 +265,8 @@ fn a_create_that_is_not_due_or_not_yet() {
     refused(&web(), TUESDAY, "that has its backup", daily("2026-11-17 01:00"));
     let running = web().backup(5, "by hand", "2026-11-18 00:50").uploading();
     refused(&running, WEDNESDAY, "while another backup runs", daily(WEDNESDAY));
+    let ahead = web().backup(5, "monthly", "2026-11-18 02:00").local();
+    refused(&ahead, WEDNESDAY, "while another backup runs, or is dated ahead", daily(WEDNESDAY));
     let failed = web_with_a_failure();
     refused(&failed, "2026-11-18 01:59", "before the pause", daily(WEDNESDAY));
     let mut policy = grandfather();

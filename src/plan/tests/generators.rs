@@ -218,7 +218,8 @@ fn history() -> impl Strategy<Value = History> {
         2 => any::<Index>().prop_map(On::Any),
         1 => Just(On::Missing),
     ];
-    let near_secs = select(vec![-3_700_i64, -3_600, -600, -1, 0, 1, 300, 600, 601, 3_600, 40 * 24 * 3_600]);
+    let near_secs =
+        select(vec![-3_700_i64, -3_600, -600, -1, 0, 1, 300, 600, 601, 3_600, 3_601, 40 * 24 * 3_600]);
     let attempts = (select(vec!["monthly", "weekly", "daily", "daily", "hourly"]), 0..150_i64);
     (
         vec((record(), gap_mins, on), 0..=22),

@@ -274,13 +274,20 @@ fn a_wrong_clocks_failure_months_ahead_does_not_hold_up_the_retries() {
 }
 
 #[test]
-fn a_future_backup_counts_for_nothing_and_is_left_alone() {
-    let vm = mid_chain().backup(4, "monthly", "2026-11-18 01:11").local();
-    let planned = vm.plan(&grandfather(), "2026-11-18 01:00");
-    assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"]);
-    assert!(planned.note(NoteCode::FutureTimestamp).is_some());
-    let believed = vm.plan(&grandfather(), "2026-11-18 01:01");
+fn a_future_backup_counts_for_nothing_and_within_an_hour_its_time_is_waited_for() {
+    let vm = mid_chain().backup(4, "monthly", "2026-11-18 02:11").local();
+    let planned = |now| vm.plan(&grandfather(), now);
+    let message = |now| planned(now).note(NoteCode::FutureTimestamp).unwrap().to_string();
+    assert_eq!(actions_of(&planned("2026-11-18 01:10")), ["create daily on 3", "delete 3 after"]);
+    assert!(message("2026-11-18 01:10").ends_with("it is ignored and left alone"));
+    for now in ["2026-11-18 01:11", "2026-11-18 02:00"] {
+        assert_eq!((actions_of(&planned(now)), planned(now).status), (vec![], Status::Waiting), "{now}");
+        assert!(message(now).ends_with("no backup is created until then, since clocks differ"));
+    }
+    let believed = planned("2026-11-18 02:01");
     assert_eq!(actions_of(&believed), ["delete 2", "delete 3"], "ten minutes ahead are believed");
+    let failed = vm.clone().failed().plan(&grandfather(), "2026-11-18 01:30");
+    assert_eq!((actions_of(&failed), failed.status), (vec![], Status::Waiting), "whatever its state");
 }
 
 #[test]

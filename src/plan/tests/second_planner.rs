@@ -241,7 +241,8 @@ fn second_reading(vm: &Vm, policy: &Policy, due: &[DateTime<Utc>], now: DateTime
     }
     let gone = if can { sheet.to_go() } else { BTreeSet::new() };
     reading.actions.extend(gone.iter().map(|&id| format!("delete {}", short(id))));
-    let is_going = sheet.everything().any(|row| row.word == Word::Going);
+    let is_going = sheet.everything().any(|row| row.word == Word::Going)
+        || sheet.future.iter().any(|row| row.at <= now + TimeDelta::hours(1));
     if can {
         reading.gave_up = missing.iter().filter(|it| it.3).count();
         reading.retry_later = missing.iter().filter(|it| !it.3 && it.2.is_some_and(|at| at > now)).count();

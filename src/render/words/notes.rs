@@ -84,8 +84,13 @@ impl Display for NoteKind {
                 f,
                 "the {backup} cannot be restored: a backup that it is based on is missing or not completed"
             ),
-            Self::FutureTimestamp(backup) => {
-                write!(f, "the timestamp of the {backup} is in the future; it is ignored and left alone")
+            Self::FutureTimestamp { backup, is_waited_for } => {
+                write!(f, "the timestamp of the {backup} is in the future; ")?;
+                f.write_str(if *is_waited_for {
+                    "no backup is created until then, since clocks differ"
+                } else {
+                    "it is ignored and left alone"
+                })
             }
             Self::OrphanedSnapshot { backup, size_bytes } => write!(
                 f,

@@ -163,7 +163,7 @@ pub(in crate::render) fn wording(note: &Note) -> NoteWording {
         NoteKind::Hollow { .. } => flaw("hollow").advice(BY_NEWER).cause(9),
         NoteKind::FailedBackup(_) => flaw("failed").advice(BY_NEWER),
         NoteKind::Unrestorable(_) => flaw("unrestorable").advice(BY_NEWER),
-        NoteKind::FutureTimestamp(_) => flaw("future-dated").advice("correct the clock that was wrong"),
+        NoteKind::FutureTimestamp { .. } => flaw("future-dated").advice("correct the clock that was wrong"),
         NoteKind::OrphanedSnapshot { .. } => new(Alarm, "orphaned")
             .problem("orphaned snapshot")
             .advice("delete the snapshot on the hypervisor by hand"),
