@@ -4,9 +4,10 @@
 use crate::cloud::Cloud;
 use crate::harness::{Fifo, Folder};
 use crate::running::Watched;
+use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::plan::SavedPlan;
 use fifo_retain::sandbox::{Options, Seed};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ fn killed(after: Duration) {
     run.signal("KILL");
     drop(run);
     cloud.wait_for_uploads();
+    age_notes(&cloud);
     cloud.folder.ask(&cloud.fifo, &line).code(0);
     cloud.is_done();
     assert!(could_be_restored.is_subset(&cloud.restorable()), "killed after {after:?}");
@@ -63,6 +65,18 @@ fn killed(after: Duration) {
     assert!(torn <= 1, "killed after {after:?}:\n{journal}");
     let last = journal.lines().next_back().unwrap();
     assert_eq!(serde_json::from_str::<Value>(last).unwrap()["event"], "finished");
+}
+
+/// Makes the notes on deletes in flight three minutes old: the next run compares one that is younger than two minutes twice.
+fn age_notes(cloud: &Cloud) {
+    let Ok(files) = fs::read_dir(cloud.folder.path("state")) else { return };
+    let paths = files.map(|file| file.unwrap().path());
+    for path in paths.filter(|path| path.to_string_lossy().contains("in-flight-")) {
+        let Ok(mut note) = serde_json::from_slice::<Value>(&fs::read(&path).unwrap()) else { continue };
+        let time: DateTime<Utc> = note["time"].as_str().unwrap().parse().unwrap();
+        note["time"] = json!(time - TimeDelta::minutes(3));
+        fs::write(&path, note.to_string()).unwrap();
+    }
 }
 
 #[test]
@@ -173,12 +187,15 @@ fn a_disk_that_is_full_from_the_start_or_in_the_middle_stops_no_backup_and_is_re
         let cloud = Cloud::of(3, 100);
         let output = without_room(&cloud, blocks, &["--state-dir", "state", "reconcile"]).output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(0), "{err}");
+        // Without a note on disk no snapshot is deleted.
+        assert_eq!(output.status.code(), Some(3), "{err}");
         assert_eq!(err.matches("failed to write to the journal").count(), 1, "{err}");
         assert!(err.contains(warning), "{err}");
-        cloud.is_done();
+        assert_eq!(cloud.asked().get("POST"), Some(&3));
+        assert_eq!(cloud.asked().get("DELETE"), None);
         // With room again, the next run's lines are whole.
         cloud.folder.ask(&cloud.fifo, &["--state-dir", "state", "reconcile"]).code(0);
+        cloud.is_done();
         let journal = cloud.folder.read("state/journal.jsonl");
         let last: Value = serde_json::from_str(journal.lines().next_back().unwrap()).unwrap();
         assert_eq!(last["event"], "finished", "{journal}");
