@@ -199,7 +199,7 @@ mod tests {
             },
             EventKind::ActionStarted { at: at.clone(), step: step(ActionKind::Create, None) },
             EventKind::Accepted { at: at.clone(), backup, tier: tier.clone(), expected_bytes: Some(3) },
-            EventKind::Progress { at: at.clone(), backup, tier, bytes: u64::MAX },
+            EventKind::Progress { at: at.clone(), backup, tier: tier.clone(), bytes: u64::MAX },
             EventKind::Waiting(Waiting {
                 for_slot: 1,
                 slots: vec![SlotUse {
