@@ -6,11 +6,11 @@
 mod ending;
 mod reading;
 
+use super::context::Run;
 use super::event::EventKind;
 use super::executor::Approval;
 use super::outcome::{ActionKind, ActionOutcome, ActionRef, Ended, VmRef};
 use super::reader::{ReadError, VmReading};
-use super::run::Run;
 use super::state::DeleteNote;
 use super::timing::CLOCK_SKEW_MAX;
 use super::upload::slots::Slot;

@@ -1,8 +1,9 @@
 //! How a VM's actions end, and what that means for the rest of its run.
 
 use super::super::event::EventKind;
-use super::super::outcome::{ActionKind, ActionOutcome, ActionRef, ActionReport, Ended};
+use super::super::outcome::{ActionKind, ActionOutcome, ActionRef, Ended};
 use super::super::reader::VmReading;
+use super::super::report::ActionReport;
 use super::super::state::Alarm;
 use super::{LastCreate, Target, VmRun, WaitError};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};

@@ -1,9 +1,9 @@
 //! Compares the VMs on which earlier runs left notes of deletes in flight: a run that was killed may not have seen what its
 //! delete did.
 
+use super::super::context::Run;
 use super::super::outcome::{ActionKind, VmRef};
 use super::super::reader::ReadError;
-use super::super::run::Run;
 use super::super::state::{Alarm, DeleteNote, LeftBehind};
 use super::gate::Hold;
 use crate::fifo::with_causes;
