@@ -4,6 +4,7 @@
 //! now, and a write whose effect is not known yet.
 
 mod ending;
+mod known;
 mod reading;
 
 use super::context::Run;
@@ -22,7 +23,7 @@ use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, CascadeCosts, VmPlan};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
-use reading::Known;
+use known::Known;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Readings of a VM, what they must show by now, and what is decided by them.
+//! Readings of a VM, and what is decided by them.
 
 use super::super::executor::Approval;
 use super::super::outcome::Ended;
@@ -6,59 +6,10 @@ use super::super::reader::{ReadError, VmReading};
 use super::super::write::answer::Attempt;
 use super::{FRESH, VmRun};
 use crate::fifo::with_causes;
-use crate::inventory::{BackupId, RecordedState, Vm};
+use crate::inventory::Vm;
 use crate::plan::{Action, Status, VmPlan, audit, decide, fingerprint};
 use crate::policy::{Match, Policy};
 use chrono::{DateTime, Utc};
-use std::collections::BTreeSet;
-
-/// What readings must show by now; one that does not is old.
-#[derive(Debug, Default)]
-pub(in super::super) struct Known {
-    /// Backups that are on record.
-    pub(super) ids: BTreeSet<BackupId>,
-    /// Backups that are gone.
-    gone: BTreeSet<BackupId>,
-    /// Backups that this run has made.
-    pub(super) own: BTreeSet<BackupId>,
-    /// Those of them that were seen complete.
-    completed: BTreeSet<BackupId>,
-}
-
-impl Known {
-    pub(super) fn of(ids: BTreeSet<BackupId>) -> Self {
-        Self { ids, ..Self::default() }
-    }
-
-    pub(in super::super) fn own(&mut self, backup: BackupId) {
-        self.ids.insert(backup);
-        self.own.insert(backup);
-    }
-
-    pub(in super::super) fn complete(&mut self, backup: BackupId) {
-        self.completed.insert(backup);
-    }
-
-    pub(in super::super) fn forget(&mut self, backup: BackupId) {
-        self.ids.remove(&backup);
-        self.gone.insert(backup);
-    }
-
-    fn fits(&self, vm: &Vm) -> bool {
-        self.ids.iter().all(|&id| vm.backups.contains(id))
-            && !self.gone.iter().any(|&id| vm.backups.contains(id))
-            && self
-                .completed
-                .iter()
-                .all(|&id| vm.backups.get(id).is_some_and(|backup| backup.state == RecordedState::Completed))
-    }
-
-    /// Takes over what a list shows that is never old.
-    fn listed(&mut self, vm: &Vm) {
-        self.ids = vm.backups.keys().collect();
-        self.completed.retain(|id| vm.backups.contains(*id));
-    }
-}
 
 impl<'a> VmRun<'a> {
     /// Reads the VM; one reading that does not fit what is known may be old, so then the list decides.
