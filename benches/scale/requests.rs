@@ -1,9 +1,9 @@
 //! A run in which every VM has something to do, against a sandbox whose uploads take no time.
 
 use super::commands::{folder, program};
-use super::lists::Size;
+use super::lists::{Cloud, Size};
 use super::measure::{self, shown};
-use fifo_retain::sandbox::{Options, RunningSandbox, Sandbox};
+use fifo_retain::sandbox::{Clock, Options, RunningSandbox, Sandbox};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -32,8 +32,10 @@ const EMPTY_EVERY: Duration = Duration::from_millis(20);
 pub(crate) fn of_a_reconcile() {
     let folder = folder(POLICY);
     let runtime = Runtime::new().unwrap();
-    let synthetic = Size { vms: VMS, backups: BACKUPS, due: true }.synthetic();
-    let options = Options { synthetic: Some(synthetic), upload_ms: 0, ..Options::default() };
+    let size = Size { vms: VMS, backups: BACKUPS, due: true };
+    let mut world = Cloud::new(size, Clock::System.now_us()).world(0..VMS);
+    world.upload_ms = 0;
+    let options = Options { world: Some(world), ..Options::default() };
     let sandbox = runtime.block_on(Sandbox::start(options)).unwrap();
     let ended = AtomicBool::new(false);
     let (run, counts) = thread::scope(|scope| {

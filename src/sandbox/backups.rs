@@ -1,14 +1,15 @@
 //! What the coordinator does when it is asked to create or to delete a backup.
 
-use super::record::{Record, Snapshot, Upload, UploadOutcome, UploadScript};
-use super::upload::{forget_snapshot, usual_bytes};
-use super::vm::Vm;
+use super::upload::{Upload, UploadOutcome, UploadScript, forget_snapshot, usual_bytes};
+use super::vm::{Record, Vm};
 use super::world::{DESTROY_AFTER_US, World};
+use serde::Deserialize;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// What a create asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct BackupRequest {
     pub comment: String,
     /// The backup to take an increment on; a full one without.
@@ -18,24 +19,17 @@ pub struct BackupRequest {
 }
 
 /// Why the coordinator refused; the API answers all of it with a bare 500.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// There is no such VM.
-    #[error("there is no such VM")]
     NoVm,
     /// The VM is on no hypervisor.
-    #[error("the VM is on no hypervisor")]
     NoHypervisor,
     /// Its hypervisor's agent does not answer.
-    #[error("the hypervisor's agent does not answer")]
     AgentDown,
-    #[error("the VM has delegated datasets")]
     DelegatedDatasets,
     /// No backup store is configured.
-    #[error("no backup store is configured")]
     NoStore,
     /// The parent is not recorded as local.
-    #[error("the parent is not local")]
     ParentNotLocal,
 }
 
@@ -80,10 +74,10 @@ impl World {
             // The record says `local`, but the snapshot is not there: `zfs send` has nothing to start from.
             fate.outcome = UploadOutcome::Hollow;
         }
-        let snapshot = Snapshot { bytes: vm.full_bytes / 64, pinned: false };
+        let snapshot = vm.snapshot();
         let mut record = Record {
             comment: Some(order.comment.clone()),
-            timestamp: Some(now_us),
+            timestamp: Some(now_us.saturating_add(self.stamps_ahead_s.saturating_mul(1_000_000))),
             pending: Some(true),
             ..Record::default()
         };

@@ -1,14 +1,12 @@
 //! HTTP/1.1 on one connection, with the ways of FiFo's server.
 
 use super::faults::Outgoing;
-use super::list_stream::ListStream;
-use super::message::{Framing, PIECE_BYTES, Reply, Request};
-use super::state::Shared;
+use super::message::{Framing, Reply, Request};
+use super::server::Shared;
 use bytes::{Buf, BytesMut};
 use chrono::{DateTime, Utc};
 use std::fmt::Write as _;
 use std::io;
-use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -21,8 +19,7 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 const MAX_REQUESTS: u32 = 100;
 
 /// Serves a connection until one side has had enough of it.
-pub(super) async fn serve(mut stream: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
-    // Head and body are written apart; neither is to wait for the other's acknowledgement.
+pub(super) async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = BytesMut::new();
     for served in 1..=MAX_REQUESTS {
@@ -30,15 +27,13 @@ pub(super) async fn serve(mut stream: TcpStream, shared: &Arc<Shared>) -> io::Re
             Ok(incoming) => incoming?,
             Err(_idle) => return Ok(()),
         };
-        let (request, stays) = match incoming {
-            Incoming::Request { request, stays } => (request, stays && served < MAX_REQUESTS),
+        let (out, stays) = match incoming {
+            Incoming::Request { request, stays } => (shared.answer(&request), stays && served < MAX_REQUESTS),
             Incoming::Nothing => return Ok(()),
             Incoming::Junk(status) => {
-                let out = Outgoing { reply: Some(Reply::empty(status)), ..Outgoing::default() };
-                return write_reply(&mut stream, out, shared, false).await.map(drop);
+                (Outgoing { reply: Some(Reply::empty(status)), ..Outgoing::default() }, false)
             }
         };
-        let out = shared.answer(&request).await;
         tokio::time::sleep(out.delay).await;
         if !write_reply(&mut stream, out, shared, stays).await? {
             return Ok(());
@@ -57,48 +52,30 @@ enum Incoming {
 }
 
 async fn read_request(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Incoming> {
-    let (mut request, body_bytes, stays) = loop {
-        match parse_head(buffer) {
-            Head::Whole { head_bytes, .. } if head_bytes > MAX_HEAD_BYTES => return Ok(Incoming::Junk(431)),
-            Head::Whole { request, head_bytes, body_bytes, stays } => {
-                buffer.advance(head_bytes);
-                break (request, body_bytes, stays);
-            }
-            Head::Partial if buffer.len() > MAX_HEAD_BYTES => return Ok(Incoming::Junk(431)),
-            Head::Partial => {}
-            Head::Junk => return Ok(Incoming::Junk(400)),
-        }
-        if stream.read_buf(buffer).await? == 0 {
-            return Ok(Incoming::Nothing);
-        }
-    };
-    if body_bytes > MAX_BODY_BYTES {
-        return Ok(Incoming::Junk(413));
-    }
-    while buffer.len() < body_bytes {
-        if stream.read_buf(buffer).await? == 0 {
-            return Ok(Incoming::Nothing);
+    loop {
+        match parse(buffer) {
+            Some(incoming) => return Ok(incoming),
+            None if buffer.len() > MAX_HEAD_BYTES + MAX_BODY_BYTES => return Ok(Incoming::Junk(431)),
+            None if stream.read_buf(buffer).await? == 0 => return Ok(Incoming::Nothing),
+            None => {}
         }
     }
-    request.body = buffer.split_to(body_bytes).to_vec();
-    Ok(Incoming::Request { request, stays })
 }
 
-enum Head {
-    Whole { request: Request, head_bytes: usize, body_bytes: usize, stays: bool },
-    Partial,
-    Junk,
-}
-
-/// Reads a request's head. A body that comes without a content-length is none; whatever follows the head of such a
-/// request has no owner, so that the connection ends after it.
-fn parse_head(buffer: &[u8]) -> Head {
+/// Takes a request out of what was read; `None` where it is not all there yet.
+///
+/// A body that comes without a content-length is none; whatever follows the head of such a request has no owner, so
+/// that the connection ends after it.
+fn parse(buffer: &mut BytesMut) -> Option<Incoming> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let head_bytes = match parsed.parse(buffer) {
+        Ok(httparse::Status::Complete(head_bytes)) if head_bytes > MAX_HEAD_BYTES => {
+            return Some(Incoming::Junk(431));
+        }
         Ok(httparse::Status::Complete(head_bytes)) => head_bytes,
-        Ok(httparse::Status::Partial) => return Head::Partial,
-        Err(_) => return Head::Junk,
+        Ok(httparse::Status::Partial) => return None,
+        Err(_) => return Some(Incoming::Junk(400)),
     };
     let mut request = Request::new(parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
     for header in parsed.headers.iter() {
@@ -106,13 +83,19 @@ fn parse_head(buffer: &[u8]) -> Head {
     }
     let body_bytes = match request.header("content-length").map(str::parse::<usize>) {
         None => 0,
+        Some(Ok(bytes)) if bytes > MAX_BODY_BYTES => return Some(Incoming::Junk(413)),
         Some(Ok(bytes)) => bytes,
-        Some(Err(_)) => return Head::Junk,
+        Some(Err(_)) => return Some(Incoming::Junk(400)),
     };
     let stays = parsed.version == Some(1)
         && request.header("transfer-encoding").is_none()
         && !request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-    Head::Whole { request, head_bytes, body_bytes, stays }
+    if buffer.len() < head_bytes + body_bytes {
+        return None;
+    }
+    buffer.advance(head_bytes);
+    request.body = buffer.split_to(body_bytes).to_vec();
+    Some(Incoming::Request { request, stays })
 }
 
 /// Writes an answer, or breaks off where that is asked for. Says whether the connection stays open.
@@ -132,34 +115,12 @@ async fn write_reply(
     let says_close = streamed || !stays;
     let date_us = shared.clock.now_us().saturating_add(out.date_shift_s.saturating_mul(1_000_000));
     let mut bytes = head(&reply, (!out.hides_date).then_some(date_us), says_close);
-    let may_show = out.cut_after_bytes.unwrap_or(usize::MAX);
-    let shown = may_show.min(reply.body.len());
+    let shown = out.cut_after_bytes.unwrap_or(usize::MAX).min(reply.body.len());
     bytes.extend_from_slice(&reply.body[..shown]);
     stream.write_all(&bytes).await?;
-    if let Some(rest) = reply.rest {
-        write_rest(stream, rest, shared, may_show - shown).await?;
-    }
     stream.flush().await?;
     // After a 500 the server closes without having said so.
     Ok(!says_close && reply.status != 500 && shown == reply.body.len())
-}
-
-/// Writes the rest of a list, at most so many bytes of it.
-async fn write_rest(
-    stream: &mut TcpStream,
-    mut rest: ListStream,
-    shared: &Shared,
-    mut may_show: usize,
-) -> io::Result<()> {
-    let mut piece = Vec::with_capacity(2 * PIECE_BYTES);
-    while !rest.has_ended() && may_show > 0 {
-        piece.clear();
-        shared.with(|state| rest.write(&state.world, &mut piece, PIECE_BYTES));
-        piece.truncate(may_show);
-        may_show -= piece.len();
-        stream.write_all(&piece).await?;
-    }
-    Ok(())
 }
 
 fn head(reply: &Reply, date_us: Option<i64>, says_close: bool) -> Vec<u8> {

@@ -1,11 +1,10 @@
 //! The controls beside FiFo's API, below `/_sandbox/`: no part of FiFo, and without sign-in.
 
 use super::message::{Reply, Request};
-use super::record::UploadScript;
 use super::rules::Rule;
-use super::state::State;
+use super::server::State;
+use super::upload::UploadScript;
 use super::users::{User, UserStore};
-use super::world::World;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -30,40 +29,29 @@ pub(super) fn handle(state: &mut State, request: &Request, now_us: i64) -> Optio
             });
             show(200, &recent.collect())
         }
-        ("POST", ["faults"]) => match one_or_more::<Rule>(&request.body) {
-            Ok(rules) => {
-                state.faults.rules.extend(rules);
-                show(200, &json!({"rules": state.faults.rules.len()}))
-            }
-            Err(error) => refusal(400, &error),
-        },
+        ("POST", ["faults"]) => done(one_or_more::<Rule>(&request.body), |rules| {
+            state.faults.rules.extend(rules);
+            json!({"rules": state.faults.rules.len()})
+        }),
         ("DELETE", ["faults"]) => {
             state.faults.clear();
             show(200, &json!({"rules": 0}))
         }
-        ("POST", ["switches"]) => match serde_json::from_slice::<Switches>(&request.body) {
-            Ok(switches) => {
-                switches.set(&mut state.world);
-                show(200, &json!({}))
-            }
-            Err(error) => refusal(400, &error.to_string()),
-        },
-        ("POST", ["users", name]) => match serde_json::from_slice::<User>(&request.body) {
-            Ok(user) => {
-                state.world.users.insert((*name).to_owned(), user);
-                show(200, &json!({"users": state.world.users.len()}))
-            }
-            Err(error) => refusal(400, &error.to_string()),
-        },
+        ("POST", ["switches"]) => done(one::<Switches>(&request.body), |switches| {
+            switches.set(state);
+            json!({})
+        }),
+        ("POST", ["users", name]) => done(one::<User>(&request.body), |user| {
+            state.world.users.insert((*name).to_owned(), user);
+            json!({"users": state.world.users.len()})
+        }),
         ("POST", ["vms", vm, "fates"]) => {
-            let vm = Uuid::try_parse(vm).ok().and_then(|vm| state.world.vms.get_mut(&vm));
-            match (vm, one_or_more::<UploadScript>(&request.body)) {
-                (None, _) => refusal(404, "there is no such VM"),
-                (_, Err(error)) => refusal(400, &error),
-                (Some(vm), Ok(fates)) => {
+            match Uuid::try_parse(vm).ok().and_then(|vm| state.world.vms.get_mut(&vm)) {
+                None => refusal(404, "there is no such VM"),
+                Some(vm) => done(one_or_more::<UploadScript>(&request.body), |fates| {
                     vm.fates.extend(fates);
-                    show(200, &json!({"fates": vm.fates.len()}))
-                }
+                    json!({"fates": vm.fates.len()})
+                }),
             }
         }
         _ => refusal(
@@ -74,13 +62,7 @@ pub(super) fn handle(state: &mut State, request: &Request, now_us: i64) -> Optio
     })
 }
 
-/// Returns the VM that a request is about, be it for the controls or for FiFo.
-pub(super) fn vm_of(request: &Request) -> Option<Uuid> {
-    let mut parts = request.path().split('/').skip_while(|part| *part != "vms");
-    Uuid::try_parse(parts.nth(1)?).ok()
-}
-
-/// What of a world can be switched; what is left out stays as it is.
+/// What can be switched; what is left out stays as it is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Switches {
@@ -90,15 +72,20 @@ struct Switches {
     /// The inner `None` is a `null`: no limit.
     #[serde(default, deserialize_with = "there")]
     list_limit_ms: Option<Option<u64>>,
+    stamps_ahead_s: Option<i64>,
+    nodes: Option<u32>,
 }
 
 impl Switches {
-    fn set(self, world: &mut World) {
-        let Self { backend_up, store_configured, user_store, list_limit_ms } = self;
+    fn set(self, state: &mut State) {
+        let Self { backend_up, store_configured, user_store, list_limit_ms, stamps_ahead_s, nodes } = self;
+        let world = &mut state.world;
         world.backend_up = backend_up.unwrap_or(world.backend_up);
         world.store_configured = store_configured.unwrap_or(world.store_configured);
         world.user_store = user_store.unwrap_or(world.user_store);
         world.list_limit_ms = list_limit_ms.unwrap_or(world.list_limit_ms);
+        world.stamps_ahead_s = stamps_ahead_s.unwrap_or(world.stamps_ahead_s);
+        state.faults.nodes = nodes.unwrap_or(state.faults.nodes);
     }
 }
 
@@ -107,14 +94,24 @@ fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64
     Deserialize::deserialize(deserializer).map(Some)
 }
 
+fn one<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(body)
+}
+
 /// Reads one thing, or an array of them.
-fn one_or_more<T: DeserializeOwned>(body: &[u8]) -> Result<Vec<T>, String> {
-    let value: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    let items = match value {
-        Value::Array(items) => items,
-        one => vec![one],
-    };
-    items.into_iter().map(serde_json::from_value).collect::<Result<_, _>>().map_err(|error| error.to_string())
+fn one_or_more<T: DeserializeOwned>(body: &[u8]) -> Result<Vec<T>, serde_json::Error> {
+    match one(body)? {
+        Value::Array(items) => items.into_iter().map(serde_json::from_value).collect(),
+        item => Ok(vec![serde_json::from_value(item)?]),
+    }
+}
+
+/// Carries out what was read, and shows what comes of it.
+fn done<T>(read: Result<T, serde_json::Error>, carry_out: impl FnOnce(T) -> Value) -> Reply {
+    match read {
+        Ok(read) => show(200, &carry_out(read)),
+        Err(error) => refusal(400, &error.to_string()),
+    }
 }
 
 fn show(status: u16, value: &Value) -> Reply {

@@ -1,8 +1,8 @@
-//! Applies the rules between clients and FiFo's handlers.
+//! Applies the rules between clients and FiFo's handlers: on the way there, in their place, while they act, on the way back.
 
 use super::message::{Reply, Request};
-use super::routes::{self, Resource};
-use super::rules::{Effect, Operation, Rule};
+use super::routes;
+use super::rules::{Asked, Effect, Operation, Rule};
 use super::world::World;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -26,14 +26,21 @@ pub struct Outgoing {
     pub hides_date: bool,
 }
 
-/// The disturbances that are set, and the cache that some of them need.
+/// The disturbances that are set, and what caches and late requests need to remember.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     /// The rules, in their order.
     pub rules: Vec<Rule>,
-    frozen: BTreeMap<Uuid, Vec<Frozen>>,
-    race: Race,
-    lists: ListCache,
+    /// How many API nodes answer the requests by turns, each with caches of its own; 0 is one, too. Rules may be
+    /// limited to one of them.
+    pub nodes: u32,
+    turn: u32,
+    /// The VMs as each node's cache shows them.
+    frozen: BTreeMap<(u32, Uuid), Vec<Frozen>>,
+    /// The ETags that VMs had before they were last written to, and when that was.
+    raced: BTreeMap<Uuid, (String, i64)>,
+    /// The lists that each node answered last, by who asked and for what, and when each was made.
+    lists: BTreeMap<(u32, String, String), (i64, Reply)>,
     late: Vec<Arrival>,
 }
 
@@ -55,7 +62,7 @@ struct Frozen {
 }
 
 impl Faults {
-    /// Takes away all rules, and clears the cache.
+    /// Takes away all rules, clears the caches, and leaves one node.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
@@ -63,76 +70,39 @@ impl Faults {
     /// Answers a request as [`routes::handle`] does, disturbed.
     pub fn handle(&mut self, world: &mut World, request: &Request, now_us: i64) -> Outgoing {
         while self.arrive(world, now_us).is_some() {}
-        let resource = Resource::of(request.path());
-        let vm = resource.and_then(Resource::vm);
-        let operation = Operation::of(request, resource);
-        let struck = self.rules.iter_mut().filter_map(|rule| {
-            let standing =
-                matches!(rule.effect, Effect::Stale { .. } | Effect::Race { .. } | Effect::StaleList { .. });
-            (!standing && rule.strikes(request, operation, vm)).then(|| rule.effect.clone())
-        });
-        let struck: Vec<Effect> = struck.collect();
+        let asked = self.next_node(request);
+        let rules = self.rules.iter_mut();
+        let struck: Vec<Effect> =
+            rules.filter_map(|rule| rule.strikes(&asked).then(|| rule.effect.clone())).collect();
 
         let mut request = request.clone();
-        let mut out = Outgoing::default();
         for effect in &struck {
             match effect {
                 Effect::DropBody => request.body.clear(),
                 Effect::ExpireTokens => world.tokens.clear(),
-                Effect::ShiftDate { seconds } => out.date_shift_s += seconds,
-                Effect::Delay { ms } => out.delay += Duration::from_millis(*ms),
-                Effect::Cut { after_bytes } => out.cut_after_bytes = Some(*after_bytes),
-                Effect::HideDate => out.hides_date = true,
                 _ => {}
             }
         }
-        let has_condition = request.header("if-match").is_some();
-        let instead = struck.iter().find(|effect| match effect {
-            Effect::Answer { .. } | Effect::Drop | Effect::ActLate { .. } => true,
-            Effect::RefuseConditions => has_condition,
-            _ => false,
-        });
-        match instead {
-            Some(effect) => self.answer_instead(effect, request, now_us, &mut out),
-            None => {
-                let vm = vm.and_then(|vm| Uuid::try_parse(vm).ok());
-                let user_store = world.user_store;
-                for effect in &struck {
-                    if let Effect::UserStore(store) = effect {
-                        world.user_store = *store;
-                    }
-                }
-                let named = resource.and_then(Resource::backup).zip(vm);
-                out.reply = self.handle_raced(world, request, operation, vm, now_us);
-                world.user_store = user_store;
-                if let Some((backup, vm)) = named.filter(|_| struck.contains(&Effect::TakeNewest)) {
-                    take_newest(world, vm, backup, now_us);
-                }
-                for effect in &struck {
-                    disturb_reply(effect, &mut out);
-                }
+        let mut out = Outgoing::default();
+        if let Some(reply) = struck.iter().find_map(|effect| self.instead(effect, &request, now_us)) {
+            out = Outgoing { reset: reply.is_none(), reply, ..out };
+        } else {
+            out.reply = self.act(world, &request, &asked, &struck, now_us);
+            if struck.contains(&Effect::Twice) {
+                out.reply = self.act(world, &request, &asked, &struck, now_us);
+            }
+            struck.iter().for_each(|effect| replace_reply(effect, &mut out));
+        }
+        for effect in &struck {
+            match effect {
+                Effect::HideDate => out.hides_date = true,
+                Effect::ShiftDate { seconds } => out.date_shift_s += seconds,
+                Effect::Delay { ms } => out.delay += Duration::from_millis(*ms),
+                Effect::Cut { after_bytes } => out.cut_after_bytes = Some(*after_bytes),
+                _ => {}
             }
         }
         out
-    }
-
-    /// Applies an effect that keeps the request from the handlers, at least for now.
-    fn answer_instead(&mut self, effect: &Effect, request: Request, now_us: i64, out: &mut Outgoing) {
-        match effect {
-            Effect::RefuseConditions => out.reply = Some(Reply::empty(412)),
-            Effect::ActLate { ms } => {
-                let after_us = i64::try_from(ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
-                self.late.push(Arrival { at_us: now_us.saturating_add(after_us), request, reply: None });
-                out.reset = true;
-            }
-            Effect::Answer { status, retry_after_s, location } => {
-                let mut reply = Reply::empty(*status);
-                reply.headers.extend(retry_after_s.map(|seconds| ("retry-after", seconds.to_string())));
-                reply.headers.extend(location.clone().map(|location| ("location", location)));
-                out.reply = Some(reply);
-            }
-            _ => out.reset = true,
-        }
     }
 
     /// Carries out the earliest of the late writes that have arrived by an instant; `None` when none has.
@@ -140,153 +110,149 @@ impl Faults {
         let arrived = self.late.iter().enumerate().filter(|(_, late)| late.at_us <= now_us);
         let (place, _) = arrived.min_by_key(|(_, late)| late.at_us)?;
         let mut arrival = self.late.remove(place);
-        let resource = Resource::of(arrival.request.path());
-        let operation = Operation::of(&arrival.request, resource);
-        let vm = resource.and_then(Resource::vm).and_then(|vm| Uuid::try_parse(vm).ok());
-        arrival.reply = self.handle_raced(world, arrival.request.clone(), operation, vm, arrival.at_us);
+        let asked = self.next_node(&arrival.request);
+        arrival.reply = self.act(world, &arrival.request, &asked, &[], arrival.at_us);
         Some(arrival)
     }
 
-    /// Answers through the list's cache and without a condition that had still held a moment ago, where these are on.
-    fn handle_raced(
+    /// Gives a request to the node whose turn it is.
+    fn next_node(&mut self, request: &Request) -> Asked {
+        let node = self.turn % self.nodes.max(1);
+        self.turn = self.turn.wrapping_add(1);
+        Asked::of(request, node)
+    }
+
+    /// Returns what an effect answers in place of FiFo, if it is of that kind; the inner `None` is a broken connection.
+    fn instead(&mut self, effect: &Effect, request: &Request, now_us: i64) -> Option<Option<Reply>> {
+        match effect {
+            Effect::Drop => Some(None),
+            Effect::ActLate { ms } => {
+                let after_us = i64::try_from(ms.saturating_mul(1_000)).unwrap_or(i64::MAX);
+                let at_us = now_us.saturating_add(after_us);
+                self.late.push(Arrival { at_us, request: request.clone(), reply: None });
+                Some(None)
+            }
+            Effect::RefuseConditions if request.header("if-match").is_some() => Some(Some(Reply::empty(412))),
+            Effect::Answer { status, retry_after_s, location } => {
+                let mut reply = Reply::empty(*status);
+                reply.headers.extend(retry_after_s.map(|seconds| ("retry-after", seconds.to_string())));
+                reply.headers.extend(location.clone().map(|location| ("location", location)));
+                Some(Some(reply))
+            }
+            _ => None,
+        }
+    }
+
+    /// Has FiFo act on a request, through its caches.
+    fn act(
         &mut self,
         world: &mut World,
-        mut request: Request,
-        operation: Operation,
-        vm: Option<Uuid>,
+        request: &Request,
+        asked: &Asked,
+        struck: &[Effect],
         now_us: i64,
     ) -> Option<Reply> {
-        let is_write = matches!(operation, Operation::Create | Operation::Delete);
-        let race = self.standing(vm, |effect| match effect {
-            Effect::Race { ms } => Some(*ms),
-            _ => None,
-        });
-        let Some((ms, vm)) = race.zip(vm).filter(|_| is_write) else {
-            let reply = self.handle_cached(world, &request, operation, vm, now_us);
-            let kept = self.standing(vm, |effect| match effect {
-                Effect::StaleList { ms } => Some(*ms),
-                _ => None,
-            });
-            return match (kept, reply) {
-                (Some(ms), Some(reply)) if operation == Operation::List => {
-                    Some(self.lists.through(&request, reply, ms, now_us))
-                }
-                (_, reply) => reply,
-            };
-        };
-        self.race.loosen(&mut request, vm, ms, now_us);
         world.advance(now_us);
-        let before = world.vms.get(&vm).map(|record| routes::vm_reply(world, vm, record));
-        let reply = self.handle_cached(world, &request, operation, Some(vm), now_us);
-        if reply.as_ref().is_some_and(|reply| matches!(reply.status, 204 | 303)) {
-            self.race.written(vm, before.as_ref().and_then(|before| before.header("etag")), now_us);
+        let mut request = request.clone();
+        let user_store = world.user_store;
+        for effect in struck {
+            match (effect, asked.vm) {
+                (Effect::UserStore(store), _) => world.user_store = *store,
+                (Effect::Race { ms }, Some(vm)) => self.loosen(&mut request, vm, *ms, now_us),
+                _ => {}
+            }
+        }
+        let before = self.before_a_write(world, asked);
+        let mut reply = routes::handle(world, &request, now_us);
+        world.user_store = user_store;
+        match (asked.vm, before, reply.as_ref().map(|reply| reply.status)) {
+            (Some(vm), Some(before), Some(204 | 303)) => self.written(vm, before, &request, asked, now_us),
+            (vm, _, Some(200)) => {
+                for effect in struck {
+                    match effect {
+                        Effect::Stale { .. } => {
+                            reply = vm.and_then(|vm| self.cached(vm, asked, now_us)).or(reply)
+                        }
+                        Effect::StaleList { ms } => {
+                            reply = reply.map(|new| self.listed(&request, asked, new, *ms, now_us))
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+        if let Some((vm, backup)) =
+            asked.vm.zip(asked.backup).filter(|_| struck.contains(&Effect::TakeNewest))
+        {
+            take_newest(world, vm, backup, now_us);
         }
         reply
     }
 
-    /// Returns the setting of the first rule for a VM whose effect is always on.
-    fn standing<T>(&self, vm: Option<Uuid>, setting: impl Fn(&Effect) -> Option<T>) -> Option<T> {
-        let rules = self.rules.iter().filter(|rule| rule.when.vm.is_none() || rule.when.vm == vm);
-        rules.filter_map(|rule| setting(&rule.effect)).next()
+    /// Returns how a VM reads before a write to it, where that matters later.
+    fn before_a_write(&self, world: &World, asked: &Asked) -> Option<Reply> {
+        let remembers = |rule: &Rule| matches!(rule.effect, Effect::Stale { .. } | Effect::Race { .. });
+        let is_write = matches!(asked.operation, Operation::Create | Operation::Delete);
+        let vm = asked.vm.filter(|_| is_write && self.rules.iter().any(remembers))?;
+        world.vms.get(&vm).map(|record| routes::vm_reply(world, vm, record))
     }
 
-    /// Answers through the cache, where one is on for that VM.
-    fn handle_cached(
-        &mut self,
-        world: &mut World,
-        request: &Request,
-        operation: Operation,
-        vm: Option<Uuid>,
-        now_us: i64,
-    ) -> Option<Reply> {
-        // For how many seconds after a write the cache serves the state from before it; without a limit where it is `None`.
-        let cache = vm.zip(self.standing(vm, |effect| match effect {
-            Effect::Stale { seconds } => Some(*seconds),
-            _ => None,
-        }));
-        let before = cache.and_then(|(vm, _)| {
-            world.advance(now_us);
-            world.vms.get(&vm).map(|record| routes::vm_reply(world, vm, record))
-        });
-        let reply = routes::handle(world, request, now_us);
-        let (Some((vm, seconds)), Some(before)) = (cache, before) else { return reply };
-        let frozen = self.frozen.entry(vm).or_default();
-        match (operation, reply.as_ref().map_or(0, |reply| reply.status)) {
-            (Operation::ReadVm, 200) => {
-                frozen.retain(|frozen| frozen.until_us > now_us);
-                let shown = frozen.first().map(|frozen| frozen.reply.clone());
-                if self.is_turn_of_cache(vm) { shown.or(reply) } else { reply }
-            }
-            (Operation::Create | Operation::Delete, 204 | 303) => {
-                match seconds {
-                    Some(seconds) => {
-                        frozen.push(Frozen {
-                            until_us: now_us + i64::from(seconds) * 1_000_000,
-                            reply: before,
-                        });
-                    }
-                    None if operation == Operation::Delete || is_incremental(&request.body) => frozen.clear(),
-                    None => frozen.push(Frozen { until_us: i64::MAX, reply: before }),
-                }
-                reply
-            }
-            _ => reply,
-        }
-    }
-
-    /// Says whether the node that has the cache answers this read: each node in its turn.
-    fn is_turn_of_cache(&mut self, vm: Uuid) -> bool {
-        let has_cache = |rule: &&mut Rule| {
-            matches!(rule.effect, Effect::Stale { .. }) && rule.when.vm.is_none_or(|of| of == vm)
-        };
-        self.rules.iter_mut().find(has_cache).is_some_and(|rule| {
-            rule.seen = rule.seen.wrapping_add(1);
-            rule.seen.is_multiple_of(rule.every.max(1))
-        })
-    }
-}
-
-/// The ETags that VMs had before they were last written to, and when that was.
-#[derive(Clone, Debug, Default)]
-struct Race(BTreeMap<Uuid, (String, i64)>);
-
-impl Race {
     /// Takes the condition from a write that was in transit when another one to the same VM was done.
     fn loosen(&self, request: &mut Request, vm: Uuid, ms: u32, now_us: i64) {
-        let Some((etag, at_us)) = self.0.get(&vm) else { return };
+        let Some((etag, at_us)) = self.raced.get(&vm) else { return };
         let is_near = now_us.saturating_sub(*at_us) <= i64::from(ms) * 1_000;
         if is_near && request.header("if-match") == Some(etag) {
             request.headers.retain(|(name, _)| name != "if-match");
         }
     }
 
-    /// Records a write that was done. One that was done in the race leaves the first one's ETag in force.
-    fn written(&mut self, vm: Uuid, etag_before: Option<&str>, at_us: i64) {
-        if let Some(etag) = etag_before
-            && self.0.get(&vm).is_none_or(|(_, last_us)| *last_us != at_us)
+    /// Remembers a write that was done: the ETag from before it, and in each cache what that goes on to show.
+    fn written(&mut self, vm: Uuid, before: Reply, request: &Request, asked: &Asked, now_us: i64) {
+        // One that was done in the race leaves the first one's ETag in force.
+        if let Some(etag) = before.header("etag")
+            && self.raced.get(&vm).is_none_or(|(_, last_us)| *last_us != now_us)
         {
-            self.0.insert(vm, (etag.to_owned(), at_us));
+            self.raced.insert(vm, (etag.to_owned(), now_us));
+        }
+        let evicts = asked.operation == Operation::Delete || is_incremental(&request.body);
+        for node in 0..self.nodes.max(1) {
+            let caches = self.rules.iter().filter(|rule| {
+                rule.when.vm.is_none_or(|of| of == vm) && rule.when.node.is_none_or(|at| at == node)
+            });
+            let seconds = caches.filter_map(|rule| match rule.effect {
+                Effect::Stale { seconds } => Some(seconds),
+                _ => None,
+            });
+            let frozen = self.frozen.entry((node, vm)).or_default();
+            let reply = before.clone();
+            match seconds.into_iter().next() {
+                None => {}
+                Some(Some(seconds)) => {
+                    frozen.push(Frozen { until_us: now_us + i64::from(seconds) * 1_000_000, reply });
+                }
+                Some(None) if evicts && node == asked.node => frozen.clear(),
+                Some(None) => frozen.push(Frozen { until_us: i64::MAX, reply }),
+            }
         }
     }
-}
 
-/// The lists that were answered last, by who asked and for what, and when each was made.
-#[derive(Clone, Debug, Default)]
-struct ListCache(BTreeMap<(String, String), (i64, Reply)>);
+    /// Returns a VM as the node's cache shows it.
+    fn cached(&mut self, vm: Uuid, asked: &Asked, now_us: i64) -> Option<Reply> {
+        let frozen = self.frozen.get_mut(&(asked.node, vm))?;
+        frozen.retain(|frozen| frozen.until_us > now_us);
+        frozen.first().map(|frozen| frozen.reply.clone())
+    }
 
-impl ListCache {
-    /// Returns the list that was made last if it is not older than `ms`, else the new one.
-    fn through(&mut self, request: &Request, new: Reply, ms: u32, now_us: i64) -> Reply {
-        if new.status != 200 {
-            return new;
-        }
+    /// Returns the list that the node made last if it is not older than `ms`, else the new one.
+    fn listed(&mut self, request: &Request, asked: &Asked, new: Reply, ms: u32, now_us: i64) -> Reply {
         let who = request.header("authorization").or(request.header("x-snarl-token")).unwrap_or_default();
         let full = request.header("x-full-list").unwrap_or_default();
-        let key = (who.to_owned(), format!("{}#{full}", request.target));
-        match self.0.get(&key) {
+        let key = (asked.node, who.to_owned(), format!("{}#{full}", request.target));
+        match self.lists.get(&key) {
             Some((made_us, old)) if now_us.saturating_sub(*made_us) <= i64::from(ms) * 1_000 => old.clone(),
             _ => {
-                self.0.insert(key, (now_us, new.clone()));
+                self.lists.insert(key, (now_us, new.clone()));
                 new
             }
         }
@@ -306,31 +272,21 @@ fn is_incremental(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body).is_ok_and(|body| body.get("parent").is_some())
 }
 
-/// What a disturbance does to an answer, after the handlers.
-fn disturb_reply(effect: &Effect, out: &mut Outgoing) {
-    match effect {
-        Effect::ActThenAnswer { status } => out.reply = Some(Reply::empty(*status)),
-        Effect::ActThenDrop => {
-            out.reply = None;
-            out.reset = true;
+/// What an effect does to FiFo's answer.
+fn replace_reply(effect: &Effect, out: &mut Outgoing) {
+    match (effect, &mut out.reply) {
+        (Effect::ActThenDrop, reply) => (*reply, out.reset) = (None, true),
+        (Effect::ActThenAnswer { status }, reply) => *reply = Some(Reply::empty(*status)),
+        (Effect::HideEtag, Some(reply)) => reply.headers.retain(|(name, _)| *name != "etag"),
+        (Effect::WeakEtag, Some(reply)) => {
+            let etags = reply.headers.iter_mut().filter(|(name, _)| *name == "etag");
+            etags.for_each(|(_, etag)| *etag = format!("W/{etag}"));
         }
-        Effect::HideEtag | Effect::WeakEtag => {
-            let headers = out.reply.iter_mut().flat_map(|reply| &mut reply.headers);
-            for (_, etag) in headers.filter(|(name, _)| *name == "etag") {
-                *etag = if *effect == Effect::WeakEtag { format!("W/{etag}") } else { String::new() };
-            }
-            if let Some(reply) = &mut out.reply {
-                reply.headers.retain(|(name, value)| *name != "etag" || !value.is_empty());
-            }
-        }
-        Effect::Garble { body, content_type } => {
-            if let Some(reply) = &mut out.reply {
-                reply.body = body.clone().into_bytes();
-                reply.rest = None;
-                if let Some(content_type) = content_type {
-                    reply.headers.retain(|(name, _)| *name != "content-type");
-                    reply.headers.push(("content-type", content_type.clone()));
-                }
+        (Effect::Garble { body, content_type }, Some(reply)) => {
+            reply.body = body.clone().into_bytes();
+            if let Some(content_type) = content_type {
+                reply.headers.retain(|(name, _)| *name != "content-type");
+                reply.headers.push(("content-type", content_type.clone()));
             }
         }
         _ => {}

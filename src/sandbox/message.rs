@@ -1,8 +1,6 @@
-use super::list_stream::ListStream;
-use std::borrow::Cow;
+//! Requests and answers, as FiFo's handlers see and make them.
 
-/// About how much of a list is written at a time.
-pub(super) const PIECE_BYTES: usize = 64 << 10;
+use std::borrow::Cow;
 
 /// An HTTP request as far as FiFo's handlers look at it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,17 +65,14 @@ pub struct Reply {
     pub status: u16,
     /// Names in lower case, and values.
     pub headers: Vec<(&'static str, String)>,
-    /// The body, or its beginning where there is a rest.
     pub body: Vec<u8>,
     pub framing: Framing,
-    /// What of a list has yet to be written behind the body.
-    pub rest: Option<ListStream>,
 }
 
 impl Reply {
     /// Makes an answer without body.
     pub fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new(), framing: Framing::Length, rest: None }
+        Self { status, headers: Vec::new(), body: Vec::new(), framing: Framing::Length }
     }
 
     #[must_use]

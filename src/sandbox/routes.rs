@@ -4,12 +4,11 @@
 //! the VM exists, 406 before 404, 412 before 415.
 
 use super::backups::BackupRequest;
-use super::json::{RecordJson, VmJson};
+use super::json::{etag, record_json, vm_json};
 use super::message::{Reply, Request};
 use super::users::{User, UserStore};
-use super::vm::Vm;
+use super::vm::{Record, Vm};
 use super::world::{ApiStyle, World};
-use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -47,22 +46,6 @@ impl<'a> Resource<'a> {
         })
     }
 
-    /// The VM a path is about.
-    pub(super) fn vm(self) -> Option<&'a str> {
-        match self {
-            Self::Vm(vm) | Self::Backups(vm) | Self::Backup(vm, _) => Some(vm),
-            _ => None,
-        }
-    }
-
-    /// The backup a path is about, where it is a UUID.
-    pub(super) fn backup(self) -> Option<Uuid> {
-        match self {
-            Self::Backup(_, backup) => Uuid::try_parse(backup).ok(),
-            _ => None,
-        }
-    }
-
     fn methods(self, style: ApiStyle) -> &'static [&'static str] {
         match self {
             Self::Connection | Self::Vms | Self::Vm(_) => &["GET"],
@@ -92,21 +75,27 @@ pub fn handle(world: &mut World, request: &Request, now_us: i64) -> Option<Reply
     if resource == Resource::Token && request.method == "POST" {
         return Some(sign_in(world, request, now_us));
     }
-    if resource != Resource::Connection {
-        let Some(user) = signed_in(world, request, now_us) else {
-            let scheme = if world.shape.style == ApiStyle::V2 { "x-snarl-token" } else { "authorization" };
-            return Some(Reply::empty(401).with_header("www-authenticate", scheme));
-        };
-        if !allowed(user, world.shape.style, request, resource) {
-            return Some(Reply::empty(403));
-        }
-    } else if request.method == "HEAD" {
+    let nobody = User { password: String::new(), permissions: Vec::new() };
+    let user = match resource {
+        Resource::Connection => nobody,
+        _ => match signed_in(world, request, now_us) {
+            Some(user) => user.clone(),
+            None => {
+                let scheme =
+                    if world.shape.style == ApiStyle::V2 { "x-snarl-token" } else { "authorization" };
+                return Some(Reply::empty(401).with_header("www-authenticate", scheme));
+            }
+        },
+    };
+    if !allowed(&user, world.shape.style, request, resource) {
         return Some(Reply::empty(403));
     }
     match (accepted(request.header("accept")), world.shape.style) {
-        (Accepted::Json, _) => Some(json_reply(world, request, resource, now_us)),
+        (Accepted::Json, _) => Some(json_reply(world, &user, request, resource, now_us)),
         (Accepted::Nothing, _) => Some(Reply::empty(406)),
-        (Accepted::Msgpack, ApiStyle::V2) => Some(as_msgpack(json_reply(world, request, resource, now_us))),
+        (Accepted::Msgpack, ApiStyle::V2) => {
+            Some(as_msgpack(json_reply(world, &user, request, resource, now_us)))
+        }
         (Accepted::Msgpack, ApiStyle::V3) => None,
     }
 }
@@ -224,23 +213,23 @@ fn reply(status: u16, body: Vec<u8>) -> Reply {
     Reply::empty(status).with_body("application/json", body).with_header("vary", "accept")
 }
 
-fn show(value: &impl Serialize) -> Reply {
-    match serde_json::to_vec(value) {
-        Ok(body) => reply(200, body),
-        Err(_) => reply(500, Vec::new()),
-    }
+fn show(value: &Value) -> Reply {
+    reply(200, value.to_string().into_bytes())
 }
 
-fn json_reply(world: &mut World, request: &Request, resource: Resource<'_>, now_us: i64) -> Reply {
+fn json_reply(
+    world: &mut World,
+    user: &User,
+    request: &Request,
+    resource: Resource<'_>,
+    now_us: i64,
+) -> Reply {
     match resource {
         Resource::Connection if world.shape.style == ApiStyle::V2 => {
             show(&json!({"sniffle": 1, "snarl": 1, "howl": 1}))
         }
         Resource::Connection => show(&json!({"sniffle": 1, "snarl": 1})),
-        Resource::Vms => match signed_in(world, request, now_us) {
-            Some(user) => super::list::list(world, user, request),
-            None => reply(401, Vec::new()),
-        },
+        Resource::Vms => super::list::list(world, user, request),
         Resource::Token | Resource::Session => reply(405, Vec::new()),
         Resource::Vm(vm) | Resource::Backups(vm) | Resource::Backup(vm, _) => {
             about_a_vm(world, request, resource, vm, now_us)
@@ -252,49 +241,47 @@ fn about_a_vm(world: &mut World, request: &Request, resource: Resource<'_>, id: 
     if id.len() != 36 {
         return reply(500, Vec::new());
     }
-    let found = Uuid::try_parse(id).ok().and_then(|uuid| Some((uuid, world.vms.get(&uuid)?)));
+    let found = Uuid::try_parse(id).ok().and_then(|id| Some((id, world.vms.get(&id)?)));
+    let whole = found.map(|(id, vm)| vm_reply(world, id, vm));
+    let etag = whole.as_ref().and_then(|whole| whole.header("etag")).unwrap_or_default().to_owned();
     let backup = match (resource, found) {
         (Resource::Backup(_, backup), Some((_, vm))) => {
-            Uuid::try_parse(backup).ok().and_then(|backup| Some((backup, vm.backups.get(&backup)?)))
+            Uuid::try_parse(backup).ok().and_then(|id| Some((id, vm.backups.get(&id)?)))
         }
         _ => None,
     };
     let exists = if matches!(resource, Resource::Backup(..)) { backup.is_some() } else { found.is_some() };
-    if let Some(wanted) = request.header("if-match") {
-        let etag = found.map(|(uuid, vm)| view(world, uuid, vm).etag());
-        let matches =
-            |etag: &String| wanted == "*" || wanted.split(',').any(|one| one.trim() == etag.as_str());
-        if !exists || !etag.as_ref().is_some_and(matches) {
-            return reply(412, Vec::new());
-        }
+    if let Some(wanted) = request.header("if-match")
+        && !(exists && (wanted == "*" || wanted.split(',').any(|one| one.trim() == etag)))
+    {
+        return reply(412, Vec::new());
     }
+    let shown = |id: &Uuid, record: &Record| {
+        let mut shown = record_json(record, world.shape);
+        shown["uuid"] = json!(id);
+        shown
+    };
     match (request.method.as_str(), resource, found, backup) {
         // The only request that gets as far as the coordinator without the VM being there: and fails there.
-        ("POST", _, found, _) => create(world, request, id, found.map(|(uuid, _)| uuid), now_us),
+        ("POST", _, found, _) => create(world, request, id, found.map(|(id, _)| id), now_us),
         ("DELETE", _, Some((vm, _)), Some((backup, _))) => delete(world, request, vm, backup, now_us),
-        ("GET", Resource::Backup(..), Some((uuid, vm)), Some((backup, record))) => {
-            let shown = RecordJson { record, shape: world.shape, uuid: Some(backup) };
-            show(&shown).with_header("etag", view(world, uuid, vm).etag())
+        ("GET", Resource::Backup(..), _, Some((id, record))) => {
+            show(&shown(&id, record)).with_header("etag", etag)
         }
-        ("GET", Resource::Vm(_), Some((uuid, vm)), _) => vm_reply(world, uuid, vm),
-        ("GET", Resource::Backups(_), Some((uuid, vm)), _) => {
-            let shape = world.shape;
-            let records = vm.backups.iter().rev();
-            let records = records.map(|(uuid, record)| RecordJson { record, shape, uuid: Some(*uuid) });
-            show(&records.collect::<Vec<_>>()).with_header("etag", view(world, uuid, vm).etag())
+        ("GET", Resource::Backups(_), Some((_, vm)), _) => {
+            let records = vm.backups.iter().rev().map(|(id, record)| shown(id, record));
+            show(&records.collect()).with_header("etag", etag)
         }
+        ("GET", Resource::Vm(_), ..) => whole.unwrap_or_else(|| reply(404, Vec::new())),
         _ => reply(404, Vec::new()),
     }
 }
 
-fn view<'a>(world: &World, uuid: Uuid, vm: &'a Vm) -> VmJson<'a> {
-    VmJson { uuid, vm, shape: world.shape, only: None }
-}
-
 /// The answer to a read of one VM.
-pub(super) fn vm_reply(world: &World, uuid: Uuid, vm: &Vm) -> Reply {
-    let view = view(world, uuid, vm);
-    show(&view).with_header("etag", view.etag())
+pub(super) fn vm_reply(world: &World, id: Uuid, vm: &Vm) -> Reply {
+    let shown = show(&vm_json(id, vm, world.shape, None));
+    let etag = etag(&shown.body);
+    shown.with_header("etag", etag)
 }
 
 fn create(world: &mut World, request: &Request, id: &str, vm: Option<Uuid>, now_us: i64) -> Reply {
@@ -316,29 +303,17 @@ fn create(world: &mut World, request: &Request, id: &str, vm: Option<Uuid>, now_
 /// Reads what a create asks for. No body, `{}` and `[]` (which is the same in FiFo) ask for a full backup without a
 /// comment; a value of the wrong kind, `null` above all, is not understood.
 fn order(body: &[u8]) -> Option<BackupRequest> {
-    let map = match body {
-        [] => return Some(BackupRequest::default()),
-        body => match serde_json::from_slice(body).ok()? {
-            Value::Object(map) => map,
-            Value::Array(items) if items.is_empty() => return Some(BackupRequest::default()),
-            _ => return None,
-        },
+    let body = match serde_json::from_slice(body) {
+        _ if body.is_empty() => json!({}),
+        Ok(Value::Array(items)) if items.is_empty() => json!({}),
+        body => body.ok().filter(Value::is_object)?,
     };
-    let text = |key: &str| match map.get(key) {
-        None => Some(None),
-        Some(Value::String(text)) => Some(Some(text.clone())),
-        Some(_) => None,
-    };
-    let flag = |key: &str| match map.get(key) {
-        None => Some(false),
-        Some(value) => value.as_bool(),
-    };
-    flag("xml")?;
-    Some(BackupRequest {
-        comment: text("comment")?.unwrap_or_default(),
-        parent: text("parent")?,
-        delete: flag("delete")?,
-    })
+    let is_odd =
+        |key: &str, is_right: fn(&Value) -> bool| body.get(key).is_some_and(|value| !is_right(value));
+    if is_odd("xml", Value::is_boolean) || is_odd("parent", Value::is_string) {
+        return None;
+    }
+    serde_json::from_value(body).ok()
 }
 
 /// Deletes: from the hypervisor if the body says exactly that, in any other case everything.

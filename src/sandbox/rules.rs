@@ -23,7 +23,7 @@ pub struct Rule {
     #[serde(default = "one")]
     pub every: u32,
     /// How often it strikes at most; without end where left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub times: Option<u32>,
     pub effect: Effect,
     /// How many requests it has looked at.
@@ -58,6 +58,13 @@ impl Rule {
         self
     }
 
+    /// Makes it look only at what one API node answers, see [`Faults::nodes`](super::Faults::nodes).
+    #[must_use]
+    pub fn at_node(mut self, node: u32) -> Self {
+        self.when.node = Some(node);
+        self
+    }
+
     /// Makes it let some pass first.
     #[must_use]
     pub fn after(mut self, skip: u32) -> Self {
@@ -73,8 +80,8 @@ impl Rule {
     }
 
     /// Looks at a request, and says whether it strikes.
-    pub(super) fn strikes(&mut self, request: &Request, operation: Operation, vm: Option<&str>) -> bool {
-        if !self.when.matches(request, operation, vm) {
+    pub(super) fn strikes(&mut self, asked: &Asked) -> bool {
+        if !self.when.matches(asked) || !self.effect.concerns(asked.operation) {
             return false;
         }
         self.seen = self.seen.saturating_add(1);
@@ -91,24 +98,39 @@ impl Rule {
 #[serde(deny_unknown_fields, default)]
 pub struct Matcher {
     /// What the request is for.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
     /// The VM it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub vm: Option<Uuid>,
+    /// The API node that answers it, counted from 0.
+    pub node: Option<u32>,
 }
 
 impl Matcher {
-    pub(super) fn matches(&self, request: &Request, operation: Operation, vm: Option<&str>) -> bool {
-        let vm = vm.and_then(|vm| Uuid::try_parse(vm).ok());
-        self.operation.is_none_or(|wanted| wanted == operation)
-            && self.method.as_ref().is_none_or(|method| *method == request.method)
-            && self.path.as_ref().is_none_or(|path| request.path().contains(path))
-            && self.vm.is_none_or(|wanted| vm == Some(wanted))
+    fn matches(&self, asked: &Asked) -> bool {
+        self.operation.is_none_or(|wanted| wanted == asked.operation)
+            && self.vm.is_none_or(|wanted| asked.vm == Some(wanted))
+            && self.node.is_none_or(|wanted| asked.node == wanted)
+    }
+}
+
+/// What a request is about, and who answers it.
+pub(super) struct Asked {
+    pub(super) operation: Operation,
+    pub(super) vm: Option<Uuid>,
+    /// The backup that its path names.
+    pub(super) backup: Option<Uuid>,
+    pub(super) node: u32,
+}
+
+impl Asked {
+    pub(super) fn of(request: &Request, node: u32) -> Self {
+        let uuid = |id: &str| Uuid::try_parse(id).ok();
+        let (vm, backup) = match Resource::of(request.path()) {
+            Some(Resource::Vm(vm) | Resource::Backups(vm)) => (uuid(vm), None),
+            Some(Resource::Backup(vm, backup)) => (uuid(vm), uuid(backup)),
+            _ => (None, None),
+        };
+        Self { operation: Operation::of(request), vm, backup, node }
     }
 }
 
@@ -126,8 +148,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    pub(super) fn of(request: &Request, resource: Option<Resource<'_>>) -> Self {
-        match (request.method.as_str(), resource) {
+    fn of(request: &Request) -> Self {
+        match (request.method.as_str(), Resource::of(request.path())) {
             ("POST", Some(Resource::Token)) => Self::SignIn,
             ("GET", Some(Resource::Vms)) => Self::List,
             ("GET", Some(Resource::Vm(_))) => Self::ReadVm,
@@ -138,10 +160,19 @@ impl Operation {
     }
 }
 
+/// What a rule does, by the phase of the exchange at which it comes in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
-    /// Answers with a status, and nothing is done.
+    // ---- On the way to FiFo
+    /// Drops the body of the request, as some proxies do with a DELETE's. A POST without one starts a full backup with
+    /// an empty comment.
+    DropBody,
+    /// Makes every token given out so far worthless, before the request is looked at.
+    ExpireTokens,
+
+    // ---- In place of FiFo: nothing is done
+    /// Answers with a status.
     Answer {
         status: u16,
         /// The `retry-after` that goes with it, in seconds.
@@ -151,19 +182,70 @@ pub enum Effect {
         #[serde(default)]
         location: Option<String>,
     },
-    /// Does what was asked, and then answers with a status and no body all the same.
-    ActThenAnswer { status: u16 },
-    /// Breaks the connection off, and nothing is done.
+    /// Answers 412 to whatever has a condition.
+    RefuseConditions,
+    /// Breaks the connection off.
     Drop,
-    /// Does what was asked, and breaks the connection off: the answer is lost.
-    ActThenDrop,
     /// Breaks the connection off, and does what was asked only later, its condition (`if-match`) included: the request
     /// was in transit for so long. A later request makes it arrive.
     ActLate {
         /// How much later, in milliseconds.
         ms: u64,
     },
-    /// Does what was asked, and answers late.
+
+    // ---- While FiFo acts
+    /// Delivers the request twice, and passes the second answer on.
+    Twice,
+    /// Has the user store behave like that while the request is looked at.
+    UserStore(UserStore),
+    /// Judges `if-match` and acts on it apart, as FiFo does: for so long after a write to a VM, another one that names
+    /// the ETag from before is done as well.
+    Race {
+        /// For how long, in milliseconds.
+        ms: u32,
+    },
+    /// Has a delete from storage take the VM's newest backup along, which FiFo does not do.
+    TakeNewest,
+    /// Answers a read of a single VM from the node's cache, which shows the VM from before a write: the whole of the
+    /// write is hidden, and with it whatever the upload does later. The list is never stale.
+    ///
+    /// Each node has a cache of its own, and only a write that it handles itself clears it.
+    Stale {
+        /// For how long after each write, in seconds. Left out: for ever after a full backup, until the next
+        /// incremental one or delete of that VM clears it.
+        #[serde(default)]
+        seconds: Option<u32>,
+    },
+    /// Answers a list from a cache, as FiFo of 2015 does.
+    StaleList {
+        /// For how long a list is served again, in milliseconds.
+        ms: u32,
+    },
+
+    // ---- On the way back
+    /// Breaks the connection off: the answer is lost.
+    ActThenDrop,
+    /// Answers with a status and no body, whatever FiFo has answered.
+    ActThenAnswer { status: u16 },
+    /// Puts something else in place of the answer's body.
+    Garble {
+        body: String,
+        /// Its content type; the right one where left out.
+        #[serde(default)]
+        content_type: Option<String>,
+    },
+    /// Leaves the `etag` header out.
+    HideEtag,
+    /// Makes the `etag` a weak one, as a proxy does that changes bodies.
+    WeakEtag,
+    /// Leaves the `date` header out.
+    HideDate,
+    /// Has the `date` header off.
+    ShiftDate {
+        /// By so many seconds.
+        seconds: i64,
+    },
+    /// Answers late.
     Delay {
         /// How late, in milliseconds.
         ms: u64,
@@ -173,54 +255,17 @@ pub enum Effect {
         /// After so many bytes of it.
         after_bytes: usize,
     },
-    /// Has reads of single VMs served from a cache that writes through it do not clear. The list is never stale.
-    ///
-    /// The whole of a write is hidden, and with it whatever the upload does later. With `every` only each so-manieth
-    /// read is served from the cache, as where several API nodes take turns and one of them has it. `skip` and `times`
-    /// mean nothing here: a cache is on or off.
-    Stale {
-        /// For how long after each write, in seconds. Left out: for ever after a full backup, until the next
-        /// incremental one or delete of that VM clears it.
-        #[serde(default)]
-        seconds: Option<u32>,
-    },
-    /// Drops the body of the request, as some proxies do with a DELETE's.
-    DropBody,
-    /// Has a delete from storage take the VM's newest backup along, which FiFo does not do.
-    TakeNewest,
-    /// Has the `date` header off.
-    ShiftDate {
-        /// By so many seconds.
-        seconds: i64,
-    },
-    /// Leaves the `date` header out.
-    HideDate,
-    /// Leaves the `etag` header out.
-    HideEtag,
-    /// Makes the `etag` a weak one, as a proxy does that changes bodies.
-    WeakEtag,
-    /// Answers 412 to whatever has a condition, and nothing is done.
-    RefuseConditions,
-    /// Makes every token given out so far worthless, before the request is looked at.
-    ExpireTokens,
-    /// Has the user store behave like that while the request is looked at.
-    UserStore(UserStore),
-    /// Judges `if-match` and acts on it apart, as FiFo does: for so long after a write to a VM, another one that names
-    /// the ETag from before is done as well. `skip`, `every` and `times` mean nothing here.
-    Race {
-        /// For how long, in milliseconds.
-        ms: u32,
-    },
-    /// Has lists served from a cache, as FiFo of 2015 does. `skip`, `every` and `times` mean nothing here.
-    StaleList {
-        /// For how long a list is served again, in milliseconds.
-        ms: u32,
-    },
-    /// Puts something else in place of the answer's body.
-    Garble {
-        body: String,
-        /// Its content type; the right one where left out.
-        #[serde(default)]
-        content_type: Option<String>,
-    },
+}
+
+impl Effect {
+    /// Says whether it means anything for a kind of request; if not, its rule does not count it.
+    fn concerns(&self, operation: Operation) -> bool {
+        match self {
+            Self::Stale { .. } => operation == Operation::ReadVm,
+            Self::StaleList { .. } => operation == Operation::List,
+            Self::Race { .. } => matches!(operation, Operation::Create | Operation::Delete),
+            Self::TakeNewest => operation == Operation::Delete,
+            _ => true,
+        }
+    }
 }

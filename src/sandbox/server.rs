@@ -3,8 +3,6 @@
 use super::faults::{Faults, Outgoing};
 use super::message::Request;
 use super::seed::Seed;
-use super::state::{Clock, RequestRecord, Shared, State};
-use super::synthetic::SyntheticSeed;
 use super::world::{Shape, World};
 use super::{connection, control, store};
 use std::collections::VecDeque;
@@ -12,8 +10,9 @@ use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -28,8 +27,6 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The first world, where neither `world` nor the state file gives one.
     pub seed: Seed,
-    /// A synthetic cloud in place of the first world. It is kept in memory only, so that no state file goes with it.
-    pub synthetic: Option<SyntheticSeed>,
     /// The shapes it answers in.
     pub shape: Shape,
     /// How long an upload takes, in milliseconds.
@@ -54,7 +51,6 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             seed: Seed::default(),
-            synthetic: None,
             shape: Shape::default(),
             upload_ms: 3_000,
             list_limit: None,
@@ -67,57 +63,96 @@ impl Default for Options {
     }
 }
 
+/// Where the sandbox takes the time from; in microseconds since the Unix epoch throughout.
+#[derive(Clone, Debug, Default)]
+pub enum Clock {
+    #[default]
+    System,
+    /// A clock that only moves by [`Clock::advance_us`].
+    Manual(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// Makes a clock that stands at an instant. Its clones show the same time.
+    pub fn manual(now_us: i64) -> Self {
+        Self::Manual(Arc::new(AtomicI64::new(now_us)))
+    }
+
+    pub fn now_us(&self) -> i64 {
+        match self {
+            Self::System => {
+                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
+            }
+            Self::Manual(now_us) => now_us.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Moves a manual clock on; the machine's clock goes its own way.
+    pub fn advance_us(&self, by_us: i64) {
+        if let Self::Manual(now_us) = self {
+            now_us.fetch_add(by_us, Ordering::SeqCst);
+        }
+    }
+}
+
+/// The changing state of a running sandbox, which all connections share.
+#[derive(Debug)]
+pub struct State {
+    pub world: World,
+    pub faults: Faults,
+    /// The last requests, oldest first, with all their headers and bytes; those for the controls are not among them.
+    pub requests: VecDeque<RequestRecord>,
+}
+
+/// A request and the status of its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// The request as it came.
+    pub request: Request,
+    /// The status it was answered with; `None` where the connection was closed without an answer.
+    pub status: Option<u16>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) clock: Clock,
+    pub(super) idle_close: Duration,
+    state: Mutex<State>,
+    state_file: Option<PathBuf>,
+}
+
 impl Shared {
-    pub(super) fn with<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
+    fn with<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
         look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Answers a request, and writes the world down first if that may have changed it.
-    pub(super) async fn answer(self: &Arc<Self>, request: &Request) -> Outgoing {
+    pub(super) fn answer(&self, request: &Request) -> Outgoing {
         let now_us = self.clock.now_us();
-        let (out, changes) = self.with(|state| {
+        self.with(|state| {
             let out = state.answer(request, now_us);
-            let mutating = !matches!(request.method.as_str(), "GET" | "HEAD");
-            state.changes += u64::from(mutating);
-            (out, mutating.then_some(state.changes))
-        });
-        if let Some(changes) = changes
-            && let Err(error) = self.save(changes).await
-        {
-            tracing::error!("the sandbox failed to save its world: {error}");
-        }
-        out
+            if !matches!(request.method.as_str(), "GET" | "HEAD")
+                && let Err(error) = self.save(state)
+            {
+                tracing::error!("the sandbox failed to save its world: {error}");
+            }
+            out
+        })
     }
 
-    /// Has the state file hold at least so many changes. Those who wait meanwhile are served by one writing.
-    async fn save(self: &Arc<Self>, changes: u64) -> io::Result<()> {
-        let Some(path) = self.state_file.clone() else { return Ok(()) };
-        let mut saved = self.saved.lock().await;
-        if *saved >= changes {
-            return Ok(());
-        }
-        let shared = Arc::clone(self);
-        let written = tokio::task::spawn_blocking(move || {
-            let (bytes, changes) = shared.with(|state| (serde_json::to_vec(&state.world), state.changes));
-            store::save(&path, &bytes?)?;
-            Ok::<u64, io::Error>(changes)
-        });
-        *saved = written.await??;
-        Ok(())
+    fn save(&self, state: &State) -> io::Result<()> {
+        let Some(path) = &self.state_file else { return Ok(()) };
+        store::save(path, &serde_json::to_vec(&state.world)?)
     }
 }
 
 impl State {
     fn answer(&mut self, request: &Request, now_us: i64) -> Outgoing {
-        // A VM that is only read is made for that, and not kept.
-        let made = control::vm_of(request).filter(|vm| self.world.materialise(*vm));
         let out = match control::handle(self, request, now_us) {
             Some(reply) => return Outgoing { reply: Some(reply), ..Outgoing::default() },
             None => self.faults.handle(&mut self.world, request, now_us),
         };
-        if let Some(vm) = made.filter(|_| request.method == "GET") {
-            self.world.vms.remove(&vm);
-        }
         if self.requests.len() == REQUESTS_KEPT {
             self.requests.pop_front();
         }
@@ -154,16 +189,10 @@ impl Sandbox {
         let shared = Arc::new(Shared {
             clock: options.clock,
             idle_close: options.idle_close,
-            state: Mutex::new(State {
-                world,
-                faults: Faults::default(),
-                requests: VecDeque::new(),
-                changes: 1,
-            }),
+            state: Mutex::new(State { world, faults: Faults::default(), requests: VecDeque::new() }),
             state_file: options.state_file,
-            saved: tokio::sync::Mutex::new(0),
         });
-        shared.save(1).await?;
+        shared.with(|state| shared.save(state))?;
         let stopped = CancellationToken::new();
         let task = tokio::spawn(accept(listener, Arc::clone(&shared), stopped.clone()));
         Ok(RunningSandbox { address, shared, stopped, task, _locked: locked })
@@ -174,19 +203,12 @@ fn first_world(options: &Options) -> io::Result<World> {
     if let Some(world) = &options.world {
         return Ok(world.clone());
     }
-    if options.synthetic.is_some() && options.state_file.is_some() {
-        let text = "a synthetic cloud is not kept in a file";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
     let now_us = options.clock.now_us();
     let kept = match &options.state_file {
         Some(path) if !options.fresh => store::load(path)?,
         _ => None,
     };
-    let mut world = kept.unwrap_or_else(|| match options.synthetic {
-        Some(synthetic) => World::of_synthetic(synthetic, options.seed.seed, now_us),
-        None => World::seeded(options.seed, now_us),
-    });
+    let mut world = kept.unwrap_or_else(|| World::seeded(options.seed, now_us));
     world.shape = options.shape;
     world.upload_ms = options.upload_ms;
     world.list_limit_ms =
@@ -247,11 +269,7 @@ impl RunningSandbox {
     pub async fn stop(mut self) -> io::Result<()> {
         self.stopped.cancel();
         let _ = (&mut self.task).await;
-        let changes = self.with(|state| {
-            state.changes += 1;
-            state.changes
-        });
-        self.shared.save(changes).await
+        self.with(|state| self.shared.save(state))
     }
 }
 

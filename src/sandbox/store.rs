@@ -51,12 +51,10 @@ pub(super) fn load(path: &Path) -> io::Result<Option<World>> {
 
 /// Writes a world's bytes in place of its file: whole or not at all.
 pub(super) fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = folder_of(path);
-    let mut file = NamedTempFile::new_in(folder)?;
+    let mut file = NamedTempFile::new_in(folder_of(path))?;
     file.write_all(bytes)?;
-    file.as_file().sync_all()?;
     file.persist(path)?;
-    File::open(folder)?.sync_all()
+    Ok(())
 }
 
 #[cfg(test)]

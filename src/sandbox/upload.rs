@@ -1,8 +1,8 @@
 //! The life of an upload, key by key.
 
-use super::record::{FileRecord, Record, Stored, Upload, UploadOutcome, object_name};
-use super::vm::Vm;
+use super::vm::{FileRecord, Record, Stored, Vm, object_name};
 use super::world::{ApiStyle, DESTROY_AFTER_US, World};
+use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -15,6 +15,73 @@ const SEND_FAILED: &str = "cannot send: snapshot has gone\n";
 
 /// What is stored of a backup whose `zfs send` failed: the error message, and the 20 bytes of an empty gzip stream.
 const HOLLOW_BYTES: u64 = SEND_FAILED.len() as u64 + 20;
+
+/// An upload under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    pub vm: Uuid,
+    /// What it is an increment on.
+    pub parent: Option<Uuid>,
+    /// Whether the create asked to delete a snapshot afterwards.
+    pub delete: bool,
+    pub outcome: UploadOutcome,
+    /// When it was accepted, in microseconds since the Unix epoch.
+    pub started_us: i64,
+    /// How long it takes until all is written, in microseconds.
+    pub duration_us: i64,
+    /// What it stores in the end, over all disks.
+    pub bytes: u64,
+    /// How many of the steps of its life are behind it.
+    pub steps_done: usize,
+    /// The size that was written last, while it grows.
+    pub written_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UploadOutcome {
+    #[default]
+    Complete,
+    /// It fails; what comes after an upload (`local: true`, or what `delete` asked for) comes all the same.
+    Fail,
+    /// It fails and takes the agent's worker with it: `local` never appears.
+    FailForgotten,
+    /// It stays `uploading` for ever.
+    Hang,
+    /// `zfs send` fails unnoticed: `completed`, with some fifty bytes of error message.
+    Hollow,
+    /// The same for the last disk alone: the files of the others are whole.
+    HollowDisk,
+    /// It is stored whole and `completed`, but its files are never on record.
+    NoFiles,
+    /// It is stored whole and `completed`, but the checksums of its files are never on record.
+    NoChecksums,
+    /// Nothing is stored, unnoticed: `completed`, with files of no bytes.
+    NoBytes,
+    /// The agent could not be reached: accepted, and stays so.
+    NeverStarts,
+    /// The store could not be reached: the snapshot is there (`local_size` > 0), and nothing else ever is.
+    SnapshotOnly,
+}
+
+/// How the upload of one create goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploadScript {
+    pub outcome: UploadOutcome,
+    /// How long it takes from being accepted until all is written, in milliseconds; the world's own where left out.
+    #[serde(default)]
+    pub upload_ms: Option<u64>,
+    /// How many bytes it stores, over all disks; by the VM's size where left out.
+    #[serde(default)]
+    pub size_bytes: Option<u64>,
+}
+
+impl From<UploadOutcome> for UploadScript {
+    fn from(outcome: UploadOutcome) -> Self {
+        Self { outcome, ..Self::default() }
+    }
+}
 
 /// One write to the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,15 +129,12 @@ impl Upload {
     /// Says whether a step is ever taken, given the outcome of the upload.
     fn takes(&self, step: Step) -> bool {
         match self.outcome {
-            UploadOutcome::Complete
-            | UploadOutcome::Hollow
-            | UploadOutcome::NoChecksums
-            | UploadOutcome::NoBytes => true,
             UploadOutcome::NoFiles => step != Step::Files,
             UploadOutcome::Fail => !matches!(step, Step::Checksums | Step::Xml),
             UploadOutcome::FailForgotten => !matches!(step, Step::Checksums | Step::Xml | Step::Local),
             UploadOutcome::Hang => matches!(step, Step::Parent | Step::Uploading | Step::Files),
             UploadOutcome::NeverStarts | UploadOutcome::SnapshotOnly => false,
+            _ => true,
         }
     }
 
@@ -131,7 +195,7 @@ impl World {
             Step::Uploading => {
                 self.write(backup, upload, |record| record.state = Some("uploading".to_owned()))
             }
-            Step::Files => self.write_files(backup, upload, 0, false),
+            Step::Files => _ = self.write_files(backup, upload, 0, false),
             Step::Checksums => self.store(backup, upload),
             Step::Xml => self.write(backup, upload, |record| record.xml = Some(true)),
             Step::End => {
@@ -153,34 +217,36 @@ impl World {
         }
     }
 
-    fn write_files(&mut self, backup: Uuid, upload: &Upload, bytes: u64, whole: bool) {
-        let Some(vm) = self.vms.get_mut(&upload.vm) else { return };
+    /// Writes the files with so many bytes over all disks, and says how many it wrote.
+    fn write_files(&mut self, backup: Uuid, upload: &Upload, bytes: u64, whole: bool) -> u64 {
+        let Some(vm) = self.vms.get_mut(&upload.vm) else { return 0 };
         let disks = u64::try_from(vm.disks.len()).unwrap_or(1).max(1);
-        let mut left = bytes;
+        let (mut left, mut written) = (bytes, 0);
         let mut files = BTreeMap::new();
         for (index, disk) in vm.disks.iter().enumerate() {
             let last = index + 1 == vm.disks.len();
-            let size = if last { left } else { bytes / disks };
+            let mut size = if last { left } else { bytes / disks };
             left -= size;
+            if last && upload.outcome == UploadOutcome::HollowDisk {
+                size = size.min(HOLLOW_BYTES);
+            }
+            written += size;
             let name = object_name(upload.vm, backup, disk);
             let sha1 = whole.then(|| hex::encode(Sha1::digest(&name)));
             files.insert(name, FileRecord { size, sha1 });
         }
         vm.backups.entry(backup).or_default().files = Some(files);
+        written
     }
 
     fn store(&mut self, backup: Uuid, upload: &Upload) {
-        let sound = matches!(
-            upload.outcome,
-            UploadOutcome::Complete | UploadOutcome::NoFiles | UploadOutcome::NoChecksums
-        );
-        let bytes = match upload.outcome {
-            UploadOutcome::NoBytes => 0,
-            _ if sound => upload.bytes,
-            _ => HOLLOW_BYTES,
+        let (mut bytes, sound) = match upload.outcome {
+            UploadOutcome::NoBytes => (0, false),
+            UploadOutcome::Hollow => (HOLLOW_BYTES, false),
+            outcome => (upload.bytes, outcome != UploadOutcome::HollowDisk),
         };
         if upload.outcome != UploadOutcome::NoFiles {
-            self.write_files(backup, upload, bytes, upload.outcome != UploadOutcome::NoChecksums);
+            bytes = self.write_files(backup, upload, bytes, upload.outcome != UploadOutcome::NoChecksums);
         }
         if let Some(vm) = self.vms.get_mut(&upload.vm) {
             let stderr = (!sound).then(|| SEND_FAILED.to_owned());

@@ -1,6 +1,6 @@
-//! A VM of the simulated cloud.
+//! A VM of the simulated cloud and its backups, as plain data: what is recorded, and what really exists.
 
-use super::record::{Record, Snapshot, Stored, UploadOutcome, UploadScript};
+use super::upload::{UploadOutcome, UploadScript};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -61,4 +61,76 @@ impl Vm {
         let datasets = self.fields.get("config").and_then(|config| config.get("datasets"));
         datasets.and_then(Value::as_array).is_some_and(|datasets| !datasets.is_empty())
     }
+
+    /// What its snapshots hold, each.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot { bytes: self.full_bytes / 64, pinned: false }
+    }
+}
+
+/// A backup's record as the coordinator keeps it: each key is written by itself, so any may be missing.
+///
+/// The fields are called as FiFo shows them; the styles of the API differ in files and sizes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// The comment it was asked for with.
+    pub comment: Option<String>,
+    /// When it was accepted, in microseconds since the Unix epoch, by the coordinator's clock.
+    pub timestamp: Option<i64>,
+    /// Set when it is accepted, and never cleared.
+    pub pending: Option<bool>,
+    /// FiFo's word for how far it is.
+    pub state: Option<String>,
+    /// Whether the zone's configuration is stored beside it.
+    pub xml: Option<bool>,
+    /// What it is an increment on.
+    pub parent: Option<Uuid>,
+    /// Whether the coordinator records its snapshot as on the hypervisor.
+    pub local: Option<bool>,
+    /// Bytes that its snapshot held when it was last measured.
+    pub local_size: Option<u64>,
+    /// Its stored objects by name.
+    pub files: Option<BTreeMap<String, FileRecord>>,
+    /// The size at the top level of records older than the files' own sizes.
+    pub size: Option<u64>,
+}
+
+/// One stored object in a backup's record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Bytes so far.
+    pub size: u64,
+    /// Its SHA-1 in hexadecimal digits, once it is whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha1: Option<String>,
+}
+
+/// A ZFS snapshot that is really on the hypervisor, whatever the record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Bytes it holds.
+    pub bytes: u64,
+    /// Something holds on to it (a clone, say), so that destroying it does nothing.
+    #[serde(default)]
+    pub pinned: bool,
+}
+
+/// What is really in the store of one backup, whatever the record says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Bytes, over all its objects.
+    pub bytes: u64,
+    /// The snapshot it must be applied on; `None` for a full one.
+    pub base: Option<Uuid>,
+    /// Whether `zfs receive` would take it.
+    pub sound: bool,
+    /// What `zfs send` wrote to its standard error: it is part of the object, in front of the gzip stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<String>,
+}
+
+/// The name of a disk's object in the store.
+pub(super) fn object_name(vm: Uuid, backup: Uuid, disk: &str) -> String {
+    format!("{vm}/{backup}{disk}")
 }

@@ -1,15 +1,12 @@
 //! The simulated cloud.
 
-use super::record::{Upload, UploadOutcome};
-use super::synthetic::{Synthetic, SyntheticSeed};
+use super::upload::{Upload, UploadOutcome};
 use super::users::{Token, User, UserStore};
 use super::vm::Vm;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha1::{Digest, Sha1};
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound::{Excluded, Unbounded};
 use uuid::Uuid;
 
 /// How often the hypervisors measure what their snapshots hold.
@@ -69,9 +66,13 @@ pub struct World {
     pub user_store: UserStore,
     /// How long a full list may take before it is cut, in milliseconds: 5 s in FiFo of 2016. That of 2015 has no limit.
     ///
-    /// Nothing really takes that long: a VM is reckoned at 10 ms, and each of its backups at 1 ms.
+    /// Nothing really takes that long: a VM is reckoned at 10 ms, and each of its backups at 1 ms. With 0 every list is
+    /// cut, so that VMs have to be read one by one.
     #[serde(default)]
     pub list_limit_ms: Option<u64>,
+    /// By how many seconds the coordinator's clock, which stamps backups, is ahead of the API's, which makes `date`.
+    #[serde(default)]
+    pub stamps_ahead_s: i64,
     /// The hypervisors whose agent does not answer.
     pub agents_down: BTreeSet<String>,
     /// How long an upload takes from being accepted until all is written, in milliseconds, unless its fate says otherwise.
@@ -89,18 +90,6 @@ pub struct World {
     pub destroys: BTreeSet<(i64, Uuid, Uuid)>,
     /// When snapshots were measured last, in microseconds since the Unix epoch.
     pub measured_at_us: i64,
-    /// Further VMs, made whenever they are looked at; `vms` has those of them that were changed.
-    #[serde(skip)]
-    pub(super) synthetic: Option<Synthetic>,
-}
-
-/// How far a walk through all VMs of a world has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    /// How many synthetic VMs are behind it.
-    synthetic: u32,
-    /// The last one of the others.
-    other: Option<Uuid>,
 }
 
 impl World {
@@ -114,6 +103,7 @@ impl World {
             store_configured: true,
             user_store: UserStore::Up,
             list_limit_ms: None,
+            stamps_ahead_s: 0,
             agents_down: BTreeSet::new(),
             upload_ms: 3_000,
             outcome: UploadOutcome::Complete,
@@ -124,62 +114,7 @@ impl World {
             uploads: BTreeMap::new(),
             destroys: BTreeSet::new(),
             measured_at_us: 0,
-            synthetic: None,
         }
-    }
-
-    /// Makes a cloud of VMs of one history as of an instant, in microseconds since the Unix epoch.
-    ///
-    /// A VM of it is made whenever it is looked at, and kept in `vms` once it is changed.
-    pub fn of_synthetic(synthetic: SyntheticSeed, seed: u64, now_us: i64) -> Self {
-        let synthetic = Some(Synthetic::new(synthetic, seed, now_us));
-        Self { synthetic, measured_at_us: now_us, ..Self::new(Shape::default(), seed) }
-    }
-
-    /// Says whether it has VMs that are made when they are looked at.
-    pub(super) fn is_synthetic(&self) -> bool {
-        self.synthetic.is_some()
-    }
-
-    /// Returns how many VMs there are.
-    pub fn vm_count(&self) -> usize {
-        let synthetic = self.synthetic.as_ref();
-        let others = self.vms.keys().filter(|id| synthetic.is_none_or(|made| made.number(**id).is_none()));
-        others.count() + synthetic.map_or(0, Synthetic::vms)
-    }
-
-    /// Returns a VM as it is now.
-    pub fn vm(&self, id: Uuid) -> Option<Cow<'_, Vm>> {
-        self.vms.get(&id).map(Cow::Borrowed).or_else(|| self.unchanged(id).map(Cow::Owned))
-    }
-
-    /// Takes a synthetic VM into `vms`, where it can be changed; says whether it was not there before.
-    pub(super) fn materialise(&mut self, id: Uuid) -> bool {
-        if self.vms.contains_key(&id) {
-            return false;
-        }
-        let Some(vm) = self.unchanged(id) else { return false };
-        self.vms.insert(id, vm);
-        true
-    }
-
-    fn unchanged(&self, id: Uuid) -> Option<Vm> {
-        let synthetic = self.synthetic.as_ref()?;
-        synthetic.number(id).map(|number| synthetic.vm(number))
-    }
-
-    /// Returns the next VM in a walk through all: the synthetic ones by number, then the others by UUID.
-    pub(super) fn next_vm(&self, place: &mut Place) -> Option<Uuid> {
-        let synthetic = self.synthetic.as_ref();
-        if let Some(id) = synthetic.and_then(|synthetic| synthetic.id(place.synthetic)) {
-            place.synthetic += 1;
-            return Some(id);
-        }
-        let from = place.other.map_or(Unbounded, Excluded);
-        let mut others = self.vms.range((from, Unbounded)).map(|(id, _)| *id);
-        let id = others.find(|id| synthetic.is_none_or(|synthetic| synthetic.number(*id).is_none()))?;
-        place.other = Some(id);
-        Some(id)
     }
 
     /// Makes a UUID that has not been there before: the same ones in the same order for the same seed.

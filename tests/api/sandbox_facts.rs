@@ -328,3 +328,15 @@ async fn unknown_switches_and_users_without_a_password_are_refused() {
     assert_eq!(control(&lab, "switches", r#"{"backend_up": true}"#), 200);
     assert_eq!(lab.create(&json!({"comment": "daily"})), Some(500), "no backup store");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_nodes_one_may_have_a_cache_and_the_stamps_may_be_ahead_of_the_date() {
+    let lab = Lab::start().await;
+    assert_eq!(control(&lab, "switches", r#"{"nodes": 2, "stamps_ahead_s": 600}"#), 200);
+    assert_eq!(control(&lab, "faults", r#"{"when": {"node": 1}, "effect": {"stale": {}}}"#), 200);
+    assert_eq!(lab.create(&json!({"comment": "monthly"})), Some(303));
+    let shown = [lab.backups(), lab.backups(), lab.backups()];
+    let fresh = shown[1].as_object().unwrap().values().next().unwrap();
+    assert_eq!((&shown[0], &shown[2]), (&json!([]), &json!([])));
+    assert_eq!(fresh["timestamp"], START_US + 600_000_000);
+}

@@ -83,7 +83,7 @@ impl State {
         }
         self.world.advance(now_us);
         let vm = request.target.split('/').find_map(|part| part.parse().ok())?;
-        self.world.vm(vm).map(|vm| Box::new(vm.into_owned()))
+        self.world.vms.get(&vm).map(|vm| Box::new(vm.clone()))
     }
 }
 

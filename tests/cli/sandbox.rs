@@ -1,7 +1,6 @@
 use crate::harness::{Ended, Folder};
 use fifo_retain::plan::SavedPlan;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 
 /// A `sandbox` command that runs; it is ended in any case.
@@ -127,57 +126,4 @@ fn what_is_served_and_what_other_commands_use_is_one_world() {
     let ended = folder.run(&["--sandbox", "--format", "json", "plan"]).code(0);
     let plan: SavedPlan = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(plan.vms.len(), 20);
-}
-
-#[test]
-fn a_cloud_of_any_size_is_up_to_date_or_due_as_it_is_asked_for() {
-    let folder = Folder::new();
-    folder.write("policies/grandfather.yaml", include_str!("../../policies/grandfather.yaml"));
-    let size = ["--vms", "40", "--backups", "70", "--upload-seconds", "0"];
-    let asked = |url: &str, line: &[&str]| {
-        let mut command = folder.command(&[&["--endpoint", url, "--state-dir", "state"], line].concat());
-        command.env("FIFO_USER", "admin").env("FIFO_PASSWORD", "admin");
-        Ended::of(command).code(0)
-    };
-    let planned = |url: &str| {
-        let plan = asked(url, &["--format", "json", "plan"]);
-        serde_json::from_str::<SavedPlan>(&plan.out).unwrap()
-    };
-    for options in [&[][..], &["--list-limit", "1s"], &["--api-style", "v2"]] {
-        let (_served, url) = served(&folder, &[&size[..], options].concat());
-        let version = if options.contains(&"v2") { "2" } else { "3" };
-        let plan = asked(&url, &["--api-version", version, "--format", "json", "plan"]);
-        let plan: SavedPlan = serde_json::from_str(&plan.out).unwrap();
-        assert_eq!((plan.vms.len(), plan.summary.create, plan.summary.delete_local), (40, 0, 0));
-    }
-
-    let (_served, url) = served(&folder, &[&size[..], &["--due"]].concat());
-    let due = planned(&url);
-    assert_eq!((due.vms.len(), due.summary.create), (40, 40));
-    let world = || {
-        let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
-        stream.write_all(b"GET /_sandbox/world HTTP/1.1\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (_head, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str::<serde_json::Value>(body).unwrap()
-    };
-    assert_eq!(world()["vms"], serde_json::json!({}), "nothing is kept of a VM that was only read");
-    asked(&url, &["reconcile"]);
-    assert_eq!(world()["vms"].as_object().unwrap().len(), 40);
-    let after = planned(&url);
-    assert_eq!((after.vms.len(), after.summary.create, after.summary.delete_local), (40, 0, 0));
-    assert!(!folder.path(".fifo-retain/sandbox.json").exists());
-}
-
-#[test]
-fn a_cloud_of_any_size_is_kept_in_no_file() {
-    let folder = Folder::new();
-    for other in [&["--state", "world.json"][..], &["--fresh"]] {
-        let line = [&["sandbox", "--vms", "3", "--backups", "3"], other].concat();
-        let ended = folder.run(&line).code(64);
-        assert!(ended.err.contains("cannot be used with"), "{}", ended.err);
-    }
-    let ended = folder.run(&["sandbox", "--backups", "3"]).code(64);
-    assert!(ended.err.contains("--vms <COUNT>"), "{}", ended.err);
 }

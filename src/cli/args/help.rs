@@ -265,8 +265,6 @@ Examples:
       a larger one, on a port that is free
   fifo-retain sandbox --vms 500 --list-limit 5s
       one that cuts its list of VMs, as FiFo of 2016 does with large clouds
-  fifo-retain sandbox --vms 10000 --backups 100
-      one with a million backups
   fifo-retain sandbox --state world.json
       keep the world from run to run
 

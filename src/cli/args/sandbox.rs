@@ -16,14 +16,6 @@ pub struct SandboxArgs {
     #[arg(long, value_name = "COUNT")]
     pub vms: Option<usize>,
 
-    /// Give each VM this many backups, of the last nights of one scheme; such a cloud is kept in memory only
-    #[arg(long, value_name = "COUNT", requires = "vms", conflicts_with_all = ["state", "fresh"])]
-    pub backups: Option<u32>,
-
-    /// Leave out last night's backup, so that every VM is due one
-    #[arg(long, requires = "backups")]
-    pub due: bool,
-
     /// What all UUIDs and sizes come from
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,

@@ -5,7 +5,7 @@ use crate::cli::connection::SANDBOX_USER;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Kind};
 use crate::cli::exit::Outcome;
-use crate::sandbox::{ApiStyle, Options, RunningSandbox, Sandbox, Seed, Shape, SyntheticSeed};
+use crate::sandbox::{ApiStyle, Options, RunningSandbox, Sandbox, Seed, Shape};
 use serde_json::json;
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,12 +33,7 @@ pub(in crate::cli) async fn run(args: &SandboxArgs, context: &Context) -> Result
     };
     let state_file = args.state.clone().unwrap_or_else(|| context.sandbox_file().to_owned());
     let vms = args.vms.unwrap_or(Seed::default().vms);
-    let synthetic = args.backups.map(|backups| SyntheticSeed {
-        vms: u32::try_from(vms).unwrap_or(u32::MAX),
-        backups,
-        due: args.due,
-    });
-    if synthetic.is_none() && args.vms.is_some() && !args.fresh && state_file.exists() {
+    if args.vms.is_some() && !args.fresh && state_file.exists() {
         tracing::warn!(
             "the world in {} is continued, and --vms is ignored: give --fresh to begin with a new one",
             state_file.display()
@@ -51,11 +46,10 @@ pub(in crate::cli) async fn run(args: &SandboxArgs, context: &Context) -> Result
     let options = Options {
         listen: args.listen,
         seed: Seed { vms, seed: args.seed },
-        synthetic,
         shape: Shape { style, ..Shape::default() },
         upload_ms: u64::from(args.upload_seconds) * 1_000,
         list_limit: args.list_limit,
-        state_file: synthetic.is_none().then_some(state_file),
+        state_file: Some(state_file),
         fresh: args.fresh,
         ..Options::default()
     };
@@ -95,7 +89,7 @@ fn greeting_json(running: &RunningSandbox, style: ApiStyle) -> String {
 
 fn greeting(running: &RunningSandbox, style: ApiStyle) -> String {
     let (url, user, version) = (running.url(), SANDBOX_USER, api_version(style));
-    let vms = running.with(|state| state.world.vm_count());
+    let vms = running.with(|state| state.world.vms.len());
     let years = match style {
         ApiStyle::V2 => "2015",
         ApiStyle::V3 => "2016 and later",

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sandbox::{Matcher, Shape, Vm};
+use crate::sandbox::{Shape, Vm};
 use serde_json::json;
 
 const NOW_US: i64 = 1_795_383_402_000_000;
@@ -23,12 +23,16 @@ fn cloud(rules: Vec<Rule>) -> Cloud {
 
 impl Cloud {
     fn ask(&mut self, method: &str, path: &str, body: &str, at_us: i64) -> Outgoing {
-        let request = Request::new(method, &format!("/api/3/{path}"))
+        let request = self.request(method, path, body);
+        self.faults.handle(&mut self.world, &request, at_us)
+    }
+
+    fn request(&self, method: &str, path: &str, body: &str) -> Request {
+        Request::new(method, &format!("/api/3/{path}"))
             .with_header("accept", "application/json")
             .with_header("authorization", &format!("Bearer {}", self.token))
             .with_header("content-type", "application/json")
-            .with_body(body);
-        self.faults.handle(&mut self.world, &request, at_us)
+            .with_body(body)
     }
 
     fn create(&mut self, body: &str, at_us: i64) -> Outgoing {
@@ -40,14 +44,32 @@ impl Cloud {
         self.world.vms[&self.vm].backups.len()
     }
 
-    /// How many backups a read of the VM shows, and the list.
-    fn shown(&mut self, at_us: i64) -> (usize, usize) {
-        let count = |value: &Value| value.as_object().map_or(0, serde_json::Map::len);
-        let json = |out: Outgoing| serde_json::from_slice::<Value>(&out.reply.unwrap().body).unwrap();
-        let vm = json(self.ask("GET", &format!("vms/{}", self.vm), "", at_us));
-        let list = json(self.ask("GET", "vms?full-list=true&full-list-fields=backups", "", at_us));
-        (count(&vm["backups"]), count(&list[0]["backups"]))
+    /// How many backups a read of the VM shows.
+    fn read_vm(&mut self, at_us: i64) -> usize {
+        let out = self.ask("GET", &format!("vms/{}", self.vm), "", at_us);
+        count(&json_of(out)["backups"])
     }
+
+    /// Reads the VM and the list, whatever comes of it.
+    fn shown_to_nobody(&mut self) {
+        self.ask("GET", &format!("vms/{}", self.vm), "", NOW_US);
+        self.ask("GET", "vms", "", NOW_US);
+    }
+
+    /// How many backups a read of the VM shows, and how many the list.
+    fn shown(&mut self, at_us: i64) -> (usize, usize) {
+        let vm = self.read_vm(at_us);
+        let list = json_of(self.ask("GET", "vms?full-list=true&full-list-fields=backups", "", at_us));
+        (vm, count(&list[0]["backups"]))
+    }
+}
+
+fn count(backups: &Value) -> usize {
+    backups.as_object().map_or(0, serde_json::Map::len)
+}
+
+fn json_of(out: Outgoing) -> Value {
+    serde_json::from_slice(&out.reply.unwrap().body).unwrap()
 }
 
 #[test]
@@ -63,11 +85,7 @@ fn a_late_write_is_carried_out_later_with_its_condition_judged_then() {
     let path = format!("vms/{}", cloud.vm);
     let before = etag(cloud.ask("GET", &path, "", NOW_US + 100 * SECOND_US));
     cloud.faults.rules = vec![Rule::new(Effect::ActLate { ms: 40_000 }).times(1)];
-    let request = Request::new("POST", &format!("/api/3/{path}/backups"))
-        .with_header("accept", "application/json")
-        .with_header("authorization", &format!("Bearer {}", cloud.token))
-        .with_header("content-type", "application/json")
-        .with_header("if-match", &before);
+    let request = cloud.request("POST", &format!("{path}/backups"), "").with_header("if-match", &before);
     cloud.faults.handle(&mut cloud.world, &request, NOW_US + 101 * SECOND_US);
     cloud.create("{}", NOW_US + 110 * SECOND_US);
     cloud.shown(NOW_US + 200 * SECOND_US);
@@ -75,13 +93,53 @@ fn a_late_write_is_carried_out_later_with_its_condition_judged_then() {
 }
 
 #[test]
-fn of_several_nodes_one_may_be_stale() {
-    let mut rule = Rule::new(Effect::Stale { seconds: None });
-    rule.every = 2;
-    let mut cloud = cloud(vec![rule]);
+fn of_several_nodes_one_may_lag() {
+    let mut cloud = cloud(vec![Rule::new(Effect::Stale { seconds: Some(2) }).at_node(1)]);
+    cloud.faults.nodes = 2;
     cloud.create("{}", NOW_US);
-    let shown: Vec<_> = (1..=4).map(|second| cloud.shown(NOW_US + second * SECOND_US).0).collect();
-    assert_eq!(shown, [1, 0, 1, 0]);
+    let shown: Vec<_> = (1..=4).map(|second| cloud.read_vm(NOW_US + second * SECOND_US)).collect();
+    assert_eq!(shown, [0, 1, 1, 1], "by turns, and for two seconds");
+}
+
+#[test]
+fn of_several_caches_a_write_clears_the_one_of_its_node() {
+    let mut cloud = cloud(vec![Rule::new(Effect::Stale { seconds: None })]);
+    cloud.faults.nodes = 2;
+    cloud.create("{}", NOW_US);
+    let full = *cloud.world.vms[&cloud.vm].backups.keys().next().unwrap();
+    cloud.world.advance(NOW_US + SECOND_US);
+    let reads =
+        |cloud: &mut Cloud| [cloud.read_vm(NOW_US + 2 * SECOND_US), cloud.read_vm(NOW_US + 2 * SECOND_US)];
+    assert_eq!(reads(&mut cloud), [0, 0], "node 1, then node 0");
+    cloud.create(&json!({"parent": full}).to_string(), NOW_US + 2 * SECOND_US);
+    assert_eq!(reads(&mut cloud), [0, 2], "node 1 took the increment, and node 0 does not know of it");
+}
+
+#[test]
+fn a_request_delivered_twice_is_done_once_under_a_condition_and_twice_without() {
+    let mut cloud = cloud(vec![]);
+    cloud.create("{}", NOW_US);
+    let path = format!("vms/{}", cloud.vm);
+    let read = cloud.ask("GET", &path, "", NOW_US + 2 * SECOND_US).reply.unwrap();
+    let backup = *cloud.world.vms[&cloud.vm].backups.keys().next().unwrap();
+    cloud.faults.rules = vec![Rule::new(Effect::Twice)];
+    let path = format!("{path}/backups/{backup}");
+    let request = cloud.request("DELETE", &path, "").with_header("if-match", read.header("etag").unwrap());
+    let out = cloud.faults.handle(&mut cloud.world, &request, NOW_US + 2 * SECOND_US);
+    assert_eq!((status(&out), cloud.backups()), (Some(412), 0));
+    let out = cloud.create("{}", NOW_US + 3 * SECOND_US);
+    assert_eq!((status(&out), cloud.backups()), (Some(303), 2));
+}
+
+#[test]
+fn a_lost_body_makes_a_create_a_full_one_without_a_comment_and_a_local_delete_one_of_the_chain() {
+    let mut cloud = cloud(vec![Rule::new(Effect::DropBody)]);
+    cloud.create(r#"{"comment": "daily", "parent": "no"}"#, NOW_US);
+    let (backup, record) = cloud.world.vms[&cloud.vm].backups.first_key_value().unwrap();
+    assert_eq!((record.comment.as_deref(), record.parent), (Some(""), None));
+    let path = format!("vms/{}/backups/{backup}", cloud.vm);
+    let out = cloud.ask("DELETE", &path, r#"{"location":"hypervisor"}"#, NOW_US);
+    assert_eq!((status(&out), cloud.backups()), (Some(204), 0));
 }
 
 #[test]
@@ -118,18 +176,21 @@ fn a_rule_lets_some_pass_strikes_at_every_so_manieth_and_stops() {
 }
 
 #[test]
-fn a_rule_looks_only_at_what_it_is_reported_to() {
-    let mut cloud = cloud(Vec::new());
-    let (vm, other) = (cloud.vm, Uuid::nil());
-    let request = Request::new("GET", &format!("/api/3/vms/{vm}"));
-    let matches = |matcher: Matcher| matcher.matches(&request, Operation::ReadVm, Some(&vm.to_string()));
-    assert!(matches(Matcher::default()));
-    assert!(matches(Matcher { vm: Some(vm), ..Matcher::default() }));
-    assert!(!matches(Matcher { vm: Some(other), ..Matcher::default() }));
-    assert!(matches(Matcher { path: Some("/vms/".to_owned()), ..Matcher::default() }));
-    assert!(!matches(Matcher { path: Some("backups".to_owned()), ..Matcher::default() }));
-    assert!(!matches(Matcher { method: Some("POST".to_owned()), ..Matcher::default() }));
-    cloud.faults.clear();
+fn a_rule_counts_only_what_it_looks_at() {
+    let (vm, other) = (cloud(vec![]).vm, Uuid::nil());
+    let stale = || Rule::new(Effect::Stale { seconds: None });
+    for (rule, seen) in [
+        (Rule::new(Effect::Drop), 2),
+        (Rule::new(Effect::Drop).of_vm(vm), 1),
+        (Rule::new(Effect::Drop).of_vm(other), 0),
+        (Rule::new(Effect::Drop).on(Operation::Create), 0),
+        (Rule::new(Effect::Drop).at_node(1), 0),
+        (stale(), 1),
+    ] {
+        let mut cloud = cloud(vec![rule.clone()]);
+        cloud.shown_to_nobody();
+        assert_eq!(cloud.faults.rules[0].seen, seen, "{rule:?}");
+    }
 }
 
 #[test]
@@ -194,10 +255,7 @@ fn a_cached_read_brings_its_old_etag_so_that_if_match_refuses_for_ever() {
     cloud.create("{}", NOW_US);
     let path = format!("vms/{}", cloud.vm);
     let etag = cloud.ask("GET", &path, "", NOW_US).reply.unwrap().header("etag").unwrap().to_owned();
-    let request = Request::new("GET", &format!("/api/3/{path}"))
-        .with_header("accept", "application/json")
-        .with_header("authorization", &format!("Bearer {}", cloud.token))
-        .with_header("if-match", &etag);
+    let request = cloud.request("GET", &path, "").with_header("if-match", &etag);
     assert_eq!(status(&cloud.faults.handle(&mut cloud.world, &request, NOW_US)), Some(412));
 }
 

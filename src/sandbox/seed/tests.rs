@@ -81,13 +81,28 @@ fn a_later_round_has_the_same_histories_under_other_names_and_ids() {
 
 #[test]
 fn nothing_of_a_history_lies_ahead_whatever_the_instant() {
-    let hour_us = 3_600 * 1_000_000;
     for hours in 0..24 * 35 {
-        let now_us = SUNDAY_EVENING_US + hours * hour_us;
+        let now_us = SUNDAY_EVENING_US + hours * HOUR_US;
         let world = World::seeded(Seed { vms: 1, seed: 1 }, now_us);
         let newest =
             world.vms.values().flat_map(|vm| vm.backups.values()).filter_map(|record| record.timestamp).max();
         let age_us = now_us - newest.unwrap();
-        assert!((0..25 * hour_us).contains(&age_us), "after {hours} h");
+        assert!((0..25 * HOUR_US).contains(&age_us), "after {hours} h");
+    }
+}
+
+#[test]
+fn what_waits_is_safe_meanwhile_at_any_hour() {
+    // Every 17 hours: each hour of the day and each day of the week.
+    for step in 0..50 {
+        let now_us = SUNDAY_EVENING_US + step * 17 * HOUR_US;
+        let world = World::seeded(Seed::default(), now_us);
+        assert!(!world.uploads.is_empty(), "after {step} steps");
+        for upload in world.uploads.values() {
+            let backups = &world.vms[&upload.vm].backups;
+            let whole = backups.iter().filter(|(id, _)| world.restorable_from_store(upload.vm, **id));
+            let newest = whole.filter_map(|(_, record)| record.timestamp).max().unwrap();
+            assert!(now_us - newest < 26 * HOUR_US, "after {step} steps");
+        }
     }
 }

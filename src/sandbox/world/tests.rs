@@ -1,5 +1,6 @@
 //! The life of a backup, without API and sockets.
 
+use super::super::json::record_json;
 use super::super::{ApiStyle, BackupRequest, EmptyMaps, Record, Refused, UploadScript};
 use super::*;
 use serde_json::Value;
@@ -43,7 +44,7 @@ fn record(world: &World, vm: Uuid, backup: Uuid) -> &Record {
 
 /// The keys that a record shows, in the style of 2016.
 fn keys(world: &World, vm: Uuid, backup: Uuid) -> Vec<String> {
-    let Value::Object(map) = serde_json::to_value(record(world, vm, backup)).unwrap() else { panic!() };
+    let Value::Object(map) = record_json(record(world, vm, backup), world.shape) else { panic!() };
     map.keys().cloned().collect()
 }
 
@@ -133,6 +134,17 @@ fn every_outcome_leaves_the_record_it_leaves_in_fifo() {
     let (hollow, restorable) = of(UploadOutcome::Hollow);
     assert_eq!((hollow.state.as_deref(), size(&hollow), restorable), (Some("completed"), 51, false));
     assert!(hollow.files.as_ref().unwrap().values().all(|file| file.sha1.is_some()));
+
+    let two_disks = |outcome| {
+        let (mut world, vm) = cloud();
+        world.vms.get_mut(&vm).unwrap().disks.push("-1".to_owned());
+        world.outcome = outcome;
+        let backup = made(&mut world, vm, &full("monthly"), 0);
+        let sizes = record(&world, vm, backup).files.as_ref().unwrap().values().map(|file| file.size);
+        (sizes.collect::<Vec<_>>(), world.restorable_from_store(vm, backup))
+    };
+    assert_eq!(two_disks(UploadOutcome::Complete), (vec![5 << 20, 5 << 20], true));
+    assert_eq!(two_disks(UploadOutcome::HollowDisk), (vec![5 << 20, 51], false));
 
     let (failed, restorable) = of(UploadOutcome::Fail);
     assert_eq!((failed.state.as_deref(), failed.local, restorable), (Some("failed"), Some(true), false));
@@ -347,6 +359,15 @@ fn new_uuids_are_random_looking_and_the_same_for_the_same_seed() {
     assert_ne!(uuids(1), uuids(2));
     assert_ne!(uuids(1)[0], uuids(1)[1]);
     assert_eq!(uuids(1)[0].get_version_num(), 4);
+}
+
+#[test]
+fn the_clock_that_stamps_backups_may_be_ahead() {
+    let (mut world, vm) = cloud();
+    world.stamps_ahead_s = 1_800;
+    let backup = made(&mut world, vm, &full("monthly"), 0);
+    let record = record(&world, vm, backup);
+    assert_eq!((record.timestamp, record.state.as_deref()), (Some(at(1_800)), Some("completed")));
 }
 
 #[test]
