@@ -18,6 +18,7 @@ mod generator;
 mod judges;
 mod life;
 mod scenario;
+mod state_folder;
 #[path = "../apply/transport.rs"]
 mod transport;
 
