@@ -233,7 +233,7 @@ impl Run<'_> {
 
     /// Raises an alarm, and starts nothing new.
     pub(super) fn raise(&self, alarm: Alarm) {
-        self.gate.close("backups have vanished".to_owned());
+        self.gate.close("the safety stop is set".to_owned());
         self.emit(EventKind::CascadeAlarm(alarm.clone()));
         self.results().report.alarms.push(alarm);
         self.stop.cancel();

@@ -473,18 +473,19 @@ impl<'a> VmRun<'a> {
     /// Ends the action under way, if there is one, and returns how what comes after it ends.
     fn end_attempt(&mut self, why: Ended) -> Ended {
         let Some(attempt) = self.attempt.take() else { return why };
-        if attempt.sent.is_none() {
-            self.forget_note();
-        }
         let ended = match &attempt.unclear {
-            Some(unclear) => Ended::unknown(
-                "unknown",
-                format!(
-                    "a request was sent, to which FiFo {unclear}, and its effect is not known; the next run checks it ({})",
-                    why.message
-                ),
-            ),
-            None => why.clone(),
+            Some(unclear) => {
+                // That is true of everything else that is left to do.
+                let cause = why.message.strip_prefix("nothing was done: ").unwrap_or(&why.message);
+                let text = format!(
+                    "a request was sent, to which FiFo {unclear}, and its effect is not known ({cause}); the next run checks it"
+                );
+                Ended::unknown("unknown", text)
+            }
+            None => {
+                self.forget_note();
+                why.clone()
+            }
         };
         self.end(&attempt.action, ended);
         why
@@ -512,6 +513,10 @@ impl<'a> VmRun<'a> {
                     matches!(ended.outcome, ActionOutcome::HandedOver | ActionOutcome::Interrupted);
             }
             ActionKind::DeleteLocal | ActionKind::DeleteCloud if !ended.is_done() => {
+                if kind == ActionKind::DeleteLocal && ended.outcome == ActionOutcome::Unverified {
+                    let alias = &self.at.alias;
+                    self.run.gate.close(format!("the effect of a local delete of {alias} is not known"));
+                }
                 self.permit = None;
                 self.over.insert(kind);
                 self.has_ended |= ended.code == "vm_gone";
@@ -630,7 +635,8 @@ impl<'a> VmRun<'a> {
 
     /// Reads the VM; one reading that does not fit what is known may be old, so then the list decides.
     async fn read(&mut self) -> Result<VmReading, Ended> {
-        let fresh = self.fresh.take().filter(|(_, at)| at.elapsed() < FRESH);
+        // One from the list has no version that a write could be made conditional on.
+        let fresh = self.fresh.take().filter(|(seen, at)| at.elapsed() < FRESH && seen.etag.is_some());
         let seen = match fresh {
             Some((seen, _)) => seen,
             None => match self.run.reader.read(self.id).await {

@@ -1,7 +1,7 @@
 //! The snapshot of the new backup, where no tier needs it: it goes last, and never without a good backup.
 
 use crate::cloud::{Cloud, vm_uuid};
-use fifo_retain::apply::{ActionOutcome, ActionKind, ActionRef, EventKind};
+use fifo_retain::apply::{ActionKind, ActionOutcome, ActionRef, EventKind};
 use fifo_retain::inventory::BackupId;
 use fifo_retain::policy::{self, SourceFile};
 use fifo_retain::sandbox::{UploadOutcome, UploadScript};
@@ -31,9 +31,11 @@ fn next_upload(cloud: &Cloud, outcome: UploadOutcome) {
 /// The local deletes, in their order: of which backup, and how each ended.
 fn deletes(cloud: &Cloud) -> Vec<(Option<BackupId>, ActionOutcome)> {
     let ended = cloud.events.all().into_iter().filter_map(|event| match event.what {
-        EventKind::ActionEnded { step: ActionRef { kind: ActionKind::DeleteLocal, backup, .. }, outcome, .. } => {
-            Some((backup, outcome))
-        }
+        EventKind::ActionEnded {
+            step: ActionRef { kind: ActionKind::DeleteLocal, backup, .. },
+            outcome,
+            ..
+        } => Some((backup, outcome)),
         _ => None,
     });
     ended.collect()

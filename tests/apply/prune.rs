@@ -3,7 +3,7 @@
 use crate::cloud::{Cloud, backup_id, vm_uuid};
 use crate::transport::RequestRecord;
 use chrono::{DateTime, TimeDelta, Utc};
-use fifo_retain::apply::{ActionOutcome, ActionKind, ActionRef, Clock as _, EventKind, RunReport};
+use fifo_retain::apply::{ActionKind, ActionOutcome, ActionRef, Clock as _, EventKind, RunReport};
 use fifo_retain::policy::{self, SourceFile};
 use fifo_retain::sandbox::{Effect, Operation, Record, Rule, UploadOutcome, UploadScript};
 use std::time::Duration;
@@ -134,7 +134,10 @@ async fn what_has_expired_goes_children_first_one_after_the_other_each_checked()
     let (plan, _) = cloud.plan().await;
     assert!(plan.vms.iter().all(|vm| vm.actions.is_empty()), "nothing more has expired");
     let started = cloud.events.all().into_iter().filter(|event| {
-        matches!(&event.what, EventKind::ActionStarted { step: ActionRef { kind: ActionKind::DeleteCloud, .. }, .. })
+        matches!(
+            &event.what,
+            EventKind::ActionStarted { step: ActionRef { kind: ActionKind::DeleteCloud, .. }, .. }
+        )
     });
     assert_eq!(started.count(), 12);
     let text = &report.vms[0].steps[0].message;
@@ -301,13 +304,18 @@ async fn old_backups_go_after_the_new_one_is_complete_and_not_at_all_if_it_fails
     assert!(prunes(&cloud).iter().all(|asked| chains[0].expired.contains(&named(asked))));
     all_kept(&cloud, &chains);
     let created = cloud.events.all().iter().position(|event| {
-        let EventKind::ActionEnded { step: ActionRef { kind: ActionKind::Create, .. }, outcome, .. } = &event.what else {
+        let EventKind::ActionEnded { step: ActionRef { kind: ActionKind::Create, .. }, outcome, .. } =
+            &event.what
+        else {
             return false;
         };
         *outcome == ActionOutcome::Done
     });
     let pruned = cloud.events.all().iter().position(|event| {
-        matches!(event.what, EventKind::ActionStarted { step: ActionRef { kind: ActionKind::DeleteCloud, .. }, .. })
+        matches!(
+            event.what,
+            EventKind::ActionStarted { step: ActionRef { kind: ActionKind::DeleteCloud, .. }, .. }
+        )
     });
     assert!(created < pruned);
 }

@@ -1,7 +1,7 @@
 //! A further attempt at a backup that has failed.
 
 use crate::cloud::{Cloud, GRANDFATHER, backup_id, mid_chain, vm_uuid};
-use fifo_retain::apply::{ActionOutcome, ActionKind, ActionRef, EventKind};
+use fifo_retain::apply::{ActionKind, ActionOutcome, ActionRef, EventKind};
 use fifo_retain::policy::{self, SourceFile};
 use fifo_retain::sandbox::{UploadOutcome, UploadScript};
 

@@ -186,14 +186,14 @@ impl VmRun<'_> {
         let executor = self.run.executor;
         self.known.own(backup);
         self.made = Some(backup);
-        let seen = self.fresh.as_ref().map(|(seen, _)| &seen.vm);
+        let seen = self.fresh.take().map(|(seen, _)| seen);
         self.run.emit(EventKind::Accepted {
             at: self.at.clone(),
             backup,
             tier: create.tier.clone(),
-            expected_bytes: seen.and_then(|vm| expected_upload_bytes(vm, create)),
+            expected_bytes: seen.as_ref().and_then(|seen| expected_upload_bytes(&seen.vm, create)),
         });
-        let record = seen.and_then(|vm| vm.backups.get(backup)).cloned();
+        let record = seen.as_ref().and_then(|seen| seen.vm.backups.get(backup)).cloned();
         let Some(slot) = self.slot.take() else {
             return Ended::unknown("unknown", format!("backup {backup} is on record, without a slot"));
         };
@@ -205,7 +205,7 @@ impl VmRun<'_> {
             ));
         }
         if record.as_ref().is_some_and(|record| record.state == RecordedState::Completed)
-            && let Some((seen, _)) = self.fresh.take()
+            && let Some(seen) = seen
         {
             return self.check_completed(create, backup, seen).await;
         }

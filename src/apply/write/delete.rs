@@ -89,9 +89,6 @@ impl VmRun<'_> {
         unclear: Option<Unclear>,
         confirmed: Confirmed,
     ) -> Option<Ended> {
-        let close = |vm: &Self, why: &str| {
-            vm.run.gate.close(format!("{why} of backup {backup} of {}", vm.at.alias));
-        };
         let ended = match (confirmed, unclear) {
             (Confirmed::Seen(_), unclear) => {
                 // A snapshot that is gone after an unclear answer does not prove that the body arrived: the VM may have been
@@ -119,7 +116,6 @@ impl VmRun<'_> {
                 unclear.status.map_or(ended.clone(), |status| ended.with_detail(status.as_u16()))
             }
             (Confirmed::Absent | Confirmed::BodyLost(_), None) | (Confirmed::BodyLost(_), Some(_)) => {
-                close(self, "FiFo accepted the local delete, and the snapshot is still there:");
                 Ended::unknown(
                     "no_effect",
                     "FiFo accepted the local delete, but the snapshot is still there; this run sends no more deletes, the \
@@ -132,7 +128,6 @@ impl VmRun<'_> {
                 Ended::failed("vm_gone", "the local delete was sent, and the VM is gone".to_owned())
             }
             (Confirmed::Unknown(why), unclear) => {
-                close(self, "the result is unknown of the local delete");
                 let answer = unclear.map_or("accepted the local delete".to_owned(), |unclear| unclear.text);
                 Ended::unknown(
                     "unknown",

@@ -66,8 +66,9 @@ impl Sent {
     /// Finds the backup that a create has made: one that was not there before, with its comment and no other parent, and
     /// stamped no earlier than FiFo's clocks allow. Of several, the oldest.
     fn new_backup(&self, vm: &Vm, create: &Create) -> Option<BackupId> {
-        if let Some(named) = self.named.filter(|&named| vm.backups.contains(named)) {
-            return Some(named);
+        let is_empty = |backup: &Backup| backup.comment.as_deref() == Some("");
+        if let Some(named) = self.named.and_then(|named| vm.backups.get(named)).filter(|it| !is_empty(it)) {
+            return Some(named.id);
         }
         self.new_backups(vm)
             .filter(|backup| backup.comment.as_deref() == Some(create.comment.as_str()))
@@ -80,7 +81,7 @@ impl Sent {
     pub(in super::super) fn without_body(&self, vm: &Vm) -> Option<BackupId> {
         let is_without = |backup: &&Backup| backup.comment.as_deref() == Some("") && backup.parent.is_none();
         let found = self.new_backups(vm).find(is_without)?;
-        self.action.is_create().then_some(found.id)
+        (self.action.is_create() && self.was_accepted).then_some(found.id)
     }
 
     fn new_backups<'v>(&self, vm: &'v Vm) -> impl Iterator<Item = &'v Backup> {

@@ -10,6 +10,7 @@ use crate::fifo::with_causes;
 use crate::inventory::{BackupId, LocalState, Vm, VmId};
 use crate::plan::expired_backups;
 use chrono::TimeDelta;
+use futures::future::join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -23,11 +24,13 @@ const AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// still carry the delete out. While `hold` is held no delete is sent.
 pub(in super::super) async fn compare(run: &Run<'_>, notes: Vec<LeftBehind>, hold: Option<Hold<'_>>) {
     let now = run.executor.clock.now();
-    for left in notes {
-        let result = match &left.note {
+    let compared = notes.iter().map(|left| async move {
+        match &left.note {
             Ok(note) => compare_one(run, note).await,
             Err(why) => Err(why.clone()),
-        };
+        }
+    });
+    for (left, result) in notes.iter().zip(join_all(compared).await) {
         let Err(why) = result else { continue };
         if run.stop.is_cancelled() {
             return;
