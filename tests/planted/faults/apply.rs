@@ -119,8 +119,8 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[(
             "src/apply/write/effect.rs",
-            "        self.action.is_create().then_some(found.id)",
-            "        (self.action.is_create() && !PLANTED).then_some(found.id)",
+            "        (self.action.is_create() && self.was_accepted).then_some(found.id)",
+            "        (self.action.is_create() && self.was_accepted && !PLANTED).then_some(found.id)",
         )],
     },
     Fault {
@@ -296,8 +296,11 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[(
             "src/apply/write/create.rs",
-            "if self.has_checked_stuck || ",
-            "if PLANTED || self.has_checked_stuck || ",
+            "        let is_read = |upload: &Backup| self.stuck_before",
+            "        if PLANTED {
+            return Start::Now;
+        }
+        let is_read = |upload: &Backup| self.stuck_before",
         )],
     },
     Fault {

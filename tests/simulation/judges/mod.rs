@@ -428,7 +428,7 @@ impl Judges {
         if record.comment.as_deref() == Some("") {
             // FiFo has made this of a request that lost its body: it has to be noticed, if it does not come later than it is
             // looked for.
-            if !asked.is_late {
+            if asked.status == Some(303) && !asked.is_late {
                 self.sending.lost(asked.sender, vm, right, false);
             }
             return i64::MIN;
