@@ -166,6 +166,7 @@ pub trait Observer: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::ActionKind;
     use crate::inventory::VmId;
     use serde_json::Value;
     use uuid::Uuid;
@@ -178,10 +179,16 @@ mod tests {
         let at = VmRef { vm: VmId::new(Uuid::from_u128(1)), alias: "web-1".to_owned() };
         let backup = BackupId::new(Uuid::from_u128(2));
         let (tier, message) = ("daily".to_owned(), "done".to_owned());
-        let create = ActionRef::Create { tier: tier.clone(), parent: None, backup: Some(backup) };
-        let delete = ActionRef::DeleteLocal { tier: tier.clone(), backup: Some(backup) };
-        let delete_for_good = ActionRef::DeleteCloud { tier: tier.clone(), backup };
-        let delete_of_new = ActionRef::DeleteLocal { tier: tier.clone(), backup: None };
+        let step = |kind, backup| ActionRef { kind, tier: tier.clone(), parent: None, backup };
+        let ended = |step, outcome| EventKind::ActionEnded {
+            at: at.clone(),
+            step,
+            outcome,
+            code: "code",
+            message: message.clone(),
+        };
+        let time = "2026-11-22T01:00:00Z".parse().unwrap();
+        let alarm = |after| Alarm::vanished(time, &at, after, backup, vec![backup]);
         let events = [
             EventKind::Started {
                 endpoint: "https://fifo".to_owned(),
@@ -190,13 +197,11 @@ mod tests {
                 delete_cloud: 3,
                 expected_bytes: None,
             },
-            EventKind::ActionStarted { at: at.clone(), step: create.clone() },
-            EventKind::ActionStarted { at: at.clone(), step: delete.clone() },
+            EventKind::ActionStarted { at: at.clone(), step: step(ActionKind::Create, None) },
             EventKind::Accepted { at: at.clone(), backup, tier: tier.clone(), expected_bytes: Some(3) },
-            EventKind::Progress { at: at.clone(), backup, tier, bytes: u64::MAX },
+            EventKind::Progress { at: at.clone(), backup, tier: tier.clone(), bytes: u64::MAX },
             EventKind::Waiting(Waiting {
                 for_slot: 1,
-                for_clock: 2,
                 slots: vec![SlotUse {
                     hypervisor: None,
                     waiting: 1,
@@ -212,44 +217,17 @@ mod tests {
                 }],
                 message: message.clone(),
             }),
-            EventKind::ActionEnded {
-                at: at.clone(),
-                step: create,
-                outcome: ActionOutcome::Unverified,
-                message: message.clone(),
-            },
-            EventKind::ActionEnded {
-                at: at.clone(),
-                step: delete,
-                outcome: ActionOutcome::Done,
-                message: message.clone(),
-            },
-            EventKind::ActionEnded {
-                at: at.clone(),
-                step: delete_of_new,
-                outcome: ActionOutcome::Dropped,
-                message: message.clone(),
-            },
-            EventKind::ActionEnded {
-                at: at.clone(),
-                step: delete_for_good,
-                outcome: ActionOutcome::Done,
-                message: message.clone(),
-            },
+            ended(step(ActionKind::Create, Some(backup)), ActionOutcome::Unverified),
+            ended(step(ActionKind::DeleteLocal, None), ActionOutcome::Dropped),
+            ended(step(ActionKind::DeleteCloud, Some(backup)), ActionOutcome::Done),
             EventKind::Warning { at: None, message: message.clone() },
-            EventKind::Warning { at: Some(at.clone()), message },
-            EventKind::CascadeAlarm {
-                at: at.clone(),
-                after: DeleteKind::DeleteLocal,
-                backup,
-                gone: vec![backup],
-            },
-            EventKind::CascadeAlarm { at, after: DeleteKind::DeleteCloud, backup, gone: vec![backup] },
+            EventKind::Warning { at: Some(at.clone()), message: message.clone() },
+            EventKind::CascadeAlarm(alarm(ActionKind::DeleteLocal)),
+            EventKind::CascadeAlarm(alarm(ActionKind::Create)),
             EventKind::Finished { tally: RunCounts::default() },
         ];
         let mut seen = std::collections::BTreeSet::new();
         for what in events {
-            let time = "2026-11-22T01:00:00Z".parse().unwrap();
             let mut json: Value = serde_json::to_value(Event { time, what }).unwrap();
             assert!(validator.is_valid(&json), "{json:#}");
             seen.insert(json["event"].to_string());

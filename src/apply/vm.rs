@@ -39,10 +39,12 @@ pub(super) struct VmRun<'a> {
     /// The hypervisor that its slot is for.
     pub(super) hypervisor: String,
     pub(super) known: Known,
+    /// The backups that the plan was made from.
+    planned_on: BTreeSet<BackupId>,
     /// The deletes from storage that its first decision in this run lists.
     first_prunes: Option<BTreeSet<BackupId>>,
     tried: BTreeSet<Target>,
-    /// The kinds of delete that the VM gets no more of in this run.
+    /// The kinds of delete of which one was not done: the VM gets no more of them in this run.
     over: BTreeSet<ActionKind>,
     create: LastCreate,
     /// Whether nothing more is done to it.
@@ -167,7 +169,7 @@ impl<'a> VmRun<'a> {
         inventory: &Inventory,
     ) -> Self {
         let vm = inventory.vms.get(&id);
-        let ids = vm.map(|vm| vm.backups.keys().collect()).unwrap_or_default();
+        let ids: BTreeSet<BackupId> = vm.map(|vm| vm.backups.keys().collect()).unwrap_or_default();
         Self {
             run,
             id,
@@ -175,6 +177,7 @@ impl<'a> VmRun<'a> {
             planned,
             place,
             hypervisor: vm.and_then(|vm| vm.hypervisor.clone()).unwrap_or_default(),
+            planned_on: ids.clone(),
             known: Known { ids, ..Known::default() },
             first_prunes: None,
             tried: BTreeSet::new(),
@@ -359,7 +362,9 @@ impl<'a> VmRun<'a> {
             sent.before.clone_from(&first.before);
             sent.asked_at = first.asked_at;
         }
-        if may_have_arrived {
+        // Not so a create that was refused: a new backup is another run's then. A delete may have been delivered twice.
+        let may_be_done = !action.is_create() || matches!(judged, Answer::Accepted(_) | Answer::Maybe(_));
+        if may_have_arrived && may_be_done {
             attempt.sent = Some(sent.clone());
         }
         if let Answer::Accepted(named) = judged {
@@ -519,7 +524,9 @@ impl<'a> VmRun<'a> {
                     self.run.gate.close(format!("the effect of a local delete of {alias} is not known"));
                 }
                 self.permit = None;
-                self.over.insert(kind);
+                if !matches!(ended.outcome, ActionOutcome::HandedOver | ActionOutcome::Interrupted) {
+                    self.over.insert(kind);
+                }
                 self.has_ended |= ended.code == "vm_gone";
             }
             ActionKind::DeleteLocal => self.permit = None,
@@ -573,12 +580,12 @@ impl<'a> VmRun<'a> {
                 || action.is_cloud_delete();
             let ended = match (&self.create, self.run.is_over(kind, self.id)) {
                 (LastCreate::Incomplete(outcome), _) if waits => awaits_create(*outcome),
+                _ if rest.outcome == ActionOutcome::Interrupted => rest.clone(),
                 (_, Some(why)) if kind != ActionKind::Create => {
                     Ended::left("closed", format!("nothing was done: {why}; the next run does it"))
                 }
                 _ if self.over.contains(&kind) => {
-                    let text =
-                        "nothing was done: an earlier delete of this VM has failed; the next run does it";
+                    let text = "nothing was done: see the earlier delete of this VM; the next run does it";
                     Ended::left("earlier_failed", text.to_owned())
                 }
                 // A failure is said once a VM.
@@ -626,6 +633,7 @@ impl<'a> VmRun<'a> {
             .filter(|backup| {
                 backup.timestamp >= Some(planned.due_since.to_utc())
                     && !self.known.own.contains(&backup.id)
+                    && !self.planned_on.contains(&backup.id)
                     && backup.state != RecordedState::Failed
                     && tier_of(backup).is_some_and(|tier| tier <= wanted)
             })
@@ -783,11 +791,15 @@ impl<'a> VmRun<'a> {
         }
     }
 
-    /// Waits like [`VmRun::wait`], and returns also whether there was anything to wait for.
+    /// Waits like [`VmRun::wait`], and returns also whether there was anything to wait for. Once what waits is left to the next
+    /// run, nothing more is started either.
     pub(super) async fn wait_noting<T>(
         &self,
         awaited: impl Future<Output = T>,
     ) -> Result<(T, bool), WaitError> {
+        if self.run.hand_over_now.is_cancelled() {
+            return Err(WaitError::HandedOver);
+        }
         let mut awaited = pin!(awaited);
         match (&mut awaited).now_or_never() {
             Some(at_once) => Ok((at_once, false)),

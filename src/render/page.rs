@@ -361,7 +361,12 @@ mod tests {
     fn deletes_from_storage_stand_out_and_too_many_are_a_problem() {
         let mut history = history("web-1");
         let at_vm = VmRef { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
-        let step = |kind| ActionReport { kind, ending: ActionOutcome::Done, message: "gone".to_owned() };
+        let step = |kind| ActionReport {
+            kind,
+            ending: ActionOutcome::Done,
+            code: "code",
+            message: "gone".to_owned(),
+        };
         let steps = vec![step(ActionKind::DeleteLocal), step(ActionKind::DeleteCloud)];
         let report = RunReport { vms: vec![VmReport { at: at_vm, steps }], ..RunReport::default() };
         let mass_prune =

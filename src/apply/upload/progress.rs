@@ -1,9 +1,10 @@
 //! Tracks the progress of uploads. One that makes none gives its slot to others.
 
 use super::super::timing::Timing;
-use crate::inventory::{Backup, BackupId, RecordedState};
+use crate::inventory::{Backup, BackupId, RecordedState, VmId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// When each upload last made progress.
@@ -11,7 +12,14 @@ use tokio::time::Instant;
 /// Kept from run to run where a process repeats them: otherwise each run would first wait for uploads that have hung for
 /// long. An upload that is not known counts from when it is first seen.
 #[derive(Debug, Default)]
-pub struct ProgressTracker(Mutex<BTreeMap<BackupId, UploadProgress>>);
+pub struct ProgressTracker {
+    uploads: Mutex<BTreeMap<BackupId, UploadProgress>>,
+    /// The VMs whose creates no reading can show, each with when the next one may go, and the pause after that.
+    unproven: Mutex<BTreeMap<VmId, (Instant, Duration)>>,
+}
+
+/// The longest pause between two creates that no reading can show.
+const UNPROVEN_PAUSE_MAX: Duration = Duration::from_secs(20 * 3600);
 
 #[derive(Debug)]
 struct UploadProgress {
@@ -34,7 +42,7 @@ impl ProgressTracker {
     pub(in super::super) fn record(&self, backup: &Backup, timing: &Timing) -> ProgressState {
         let bytes = backup.size_bytes().unwrap_or(0);
         let has_started = backup.state != RecordedState::Accepted || bytes > 0;
-        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
         let first = || UploadProgress { bytes, has_started, since: Instant::now() };
         let movement = progress.entry(backup.id).or_insert_with(first);
         if bytes > movement.bytes || has_started && !movement.has_started {
@@ -46,6 +54,18 @@ impl ProgressTracker {
 
     /// Forgets all uploads but these.
     pub(in super::super) fn keep_only(&self, under_way: &BTreeSet<BackupId>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| under_way.contains(id));
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| under_way.contains(id));
+    }
+
+    /// Says whether a create may go that no reading can show, and counts it: each waits twice as long as the one before it.
+    pub(in super::super) fn may_go_unproven(&self, vm: VmId, backoff: Duration) -> bool {
+        let mut unproven = self.unproven.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next, pause) = unproven.entry(vm).or_insert((Instant::now(), backoff));
+        let may_go = Instant::now() >= *next;
+        if may_go {
+            *next = Instant::now() + *pause;
+            *pause = (*pause * 2).min(UNPROVEN_PAUSE_MAX);
+        }
+        may_go
     }
 }

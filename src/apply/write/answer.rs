@@ -139,8 +139,11 @@ impl Attempt {
                     format!("FiFo refused the {} with {status}{}", self.verb(), needs.unwrap_or_default());
                 Answer::Refused(self.failed("refused", &text).with_detail(status.as_u16()))
             }
+            // At first the token may have run out.
             WriteAnswer::Unauthorized => {
-                self.later(timing.pause_min, "401, and accepts the same token elsewhere", timing)
+                let pause = if self.sends == 0 { timing.pause_min } else { timing.settle };
+                self.sends += 1;
+                self.later(pause, "401, and accepts the same token elsewhere", timing)
             }
             WriteAnswer::TooMany { retry_after } => self.later(
                 retry_after.unwrap_or(timing.pause_max).min(timing.write),

@@ -38,14 +38,18 @@ impl VmRun<'_> {
                 ));
             }
         }
-        if seen.etag.is_none() && !self.run.reader.proves_absence() && self.has_recent_backup(seen) {
-            return Start::Not(Ended::dropped(
+        let is_unproven = seen.etag.is_none() && !self.run.reader.proves_absence();
+        let unproven = || {
+            Start::Not(Ended::dropped(
                 "unproven",
                 "FiFo truncates its list every time and does not accept the version of the VM, so that nothing shows \
                  whether the backup is there; it is created without that once the newest restorable one is older than \
-                 `max_age`"
+                 `max_age`, at the pace of retries"
                     .to_owned(),
-            ));
+            ))
+        };
+        if is_unproven && self.has_recent_backup(seen) {
+            return unproven();
         }
         let hypervisor = seen.vm.hypervisor.clone().unwrap_or_default();
         if hypervisor != self.hypervisor {
@@ -57,7 +61,16 @@ impl VmRun<'_> {
             Ok(false) => {}
             Err(ended) => return Start::Not(ended),
         }
-        self.check_stuck_twice(seen).await
+        let start = self.check_stuck_twice(seen).await;
+        let backoff =
+            self.policy_of(&seen.vm).map(|policy| policy.retry.backoff.to_std().unwrap_or_default());
+        let progress = self.run.executor.progress;
+        match start {
+            Start::Now if is_unproven && !progress.may_go_unproven(self.id, backoff.unwrap_or_default()) => {
+                unproven()
+            }
+            start => start,
+        }
     }
 
     /// Says whether the newest restorable backup of a reading is as young as the policy wants it.

@@ -63,7 +63,7 @@ fn metrics_of_runs(history: &RunHistory) -> String {
 
 fn a_run() -> RunSummary {
     let at_vm = VmRef { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
-    let step = |kind, ending| ActionReport { kind, ending, message: String::new() };
+    let step = |kind, ending| ActionReport { kind, ending, code: "code", message: String::new() };
     let steps = vec![
         step(ActionKind::Create, ActionOutcome::Done),
         step(ActionKind::DeleteLocal, ActionOutcome::Done),
@@ -76,6 +76,7 @@ fn a_run() -> RunSummary {
         report: Some(RunReport {
             vms: vec![VmReport { at: at_vm, steps }],
             alarms: vec![alarm],
+            uncompared: Vec::new(),
             interrupted: false,
         }),
         overview: Some(overview(vec![vm(1, "web-1", BackupHealth::Safe)])),

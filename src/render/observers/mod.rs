@@ -379,8 +379,13 @@ mod tests {
             ActionOutcome::Unverified,
         ] {
             let at = VmRef { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
-            let step = ActionRef::DeleteLocal { tier: "daily".to_owned(), backup: None };
-            let what = EventKind::ActionEnded { at, step, outcome, message: "so".to_owned() };
+            let step = ActionRef {
+                kind: ActionKind::DeleteLocal,
+                tier: "daily".to_owned(),
+                parent: None,
+                backup: None,
+            };
+            let what = EventKind::ActionEnded { at, step, outcome, code: "code", message: "so".to_owned() };
             people.observe(&Event { time: DateTime::UNIX_EPOCH, what });
         }
         assert_eq!(
@@ -404,7 +409,8 @@ mod tests {
         };
         let at =
             |number: u128| VmRef { vm: VmId::new(Uuid::from_u128(number)), alias: format!("web-{number}") };
-        let step = || ActionRef::Create { tier: "daily".to_owned(), parent: None, backup: None };
+        let step =
+            || ActionRef { kind: ActionKind::Create, tier: "daily".to_owned(), parent: None, backup: None };
         observe(
             0,
             EventKind::Started {
@@ -426,7 +432,10 @@ mod tests {
         }
         for number in 1..=4 {
             let (outcome, message) = (ActionOutcome::Interrupted, "so".to_owned());
-            observe(32, EventKind::ActionEnded { at: at(number), step: step(), outcome, message });
+            observe(
+                32,
+                EventKind::ActionEnded { at: at(number), step: step(), outcome, code: "code", message },
+            );
         }
         observe(33, EventKind::Finished { tally: RunCounts { interrupted: 4, ..RunCounts::default() } });
         let text = |paper: &Paper| String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
