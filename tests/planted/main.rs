@@ -64,8 +64,7 @@ pub fn planted(name: &str) -> bool {
 const MODULES: &str = "#[path = \"../planted/faults/mod.rs\"]\nmod faults;\n#[path = \"../planted/inside.rs\"]\nmod inside;\nmod cloud;";
 
 /// The part of `render` that the copy keeps: the words of notes and reasons, which are in JSON as well.
-const WORDS: &str =
-    "mod render {\n    mod words {\n        mod notes;\n        mod reasons;\n    }\n}";
+const WORDS: &str = "mod render {\n    mod words {\n        mod notes;\n        mod reasons;\n    }\n}";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -63,7 +63,12 @@ impl StateFolder {
     }
 
     /// Says why a delete of a VM must not be sent now: a note of an earlier run has not been compared, or there is no note.
-    pub(crate) fn wrong_with_delete(&self, vm: Uuid, is_local: bool, now: DateTime<Utc>) -> Option<&'static str> {
+    pub(crate) fn wrong_with_delete(
+        &self,
+        vm: Uuid,
+        is_local: bool,
+        now: DateTime<Utc>,
+    ) -> Option<&'static str> {
         let state = self.state();
         let is_held = |id: &VmId| {
             let note = &state.notes[id];

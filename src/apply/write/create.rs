@@ -118,7 +118,9 @@ impl VmRun<'_> {
         // The list both times: a single reading can stay old indefinitely.
         match self.read_in_list().await {
             // One that the list does not show is known by this reading.
-            Ok(before) => self.stuck_before = stuck(&before.vm, policy, now).into_iter().chain(unread).collect(),
+            Ok(before) => {
+                self.stuck_before = stuck(&before.vm, policy, now).into_iter().chain(unread).collect()
+            }
             Err(ended) => return Start::Not(ended),
         }
         if let Err(cut) = self.wait(sleep(self.run.executor.settings.timing.stuck_recheck)).await {

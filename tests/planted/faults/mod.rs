@@ -23,19 +23,17 @@ pub(crate) struct Fault {
 pub(crate) const FAULTS: [&[Fault]; 3] = [&plan::FAULTS, &apply::FAULTS, &prune::FAULTS];
 
 /// The second lines of defence. Alone, each of these may go unnoticed: it only catches what something else let permit.
-pub(crate) const DEFENCES: [Fault; 1] = [
-    Fault {
-        name: "no_audit",
-        takes_away: "the audit, which reads every plan a second time",
-        behind: &[],
-        seeds: &[],
-        edits: &[(
-            "src/plan/audit/mod.rs",
-            "    let (status, why) = match policies.policy_for(vm) {",
-            "    if PLANTED {\n        return Vec::new();\n    }\n    let (status, why) = match policies.policy_for(vm) {",
-        )],
-    },
-];
+pub(crate) const DEFENCES: [Fault; 1] = [Fault {
+    name: "no_audit",
+    takes_away: "the audit, which reads every plan a second time",
+    behind: &[],
+    seeds: &[],
+    edits: &[(
+        "src/plan/audit/mod.rs",
+        "    let (status, why) = match policies.policy_for(vm) {",
+        "    if PLANTED {\n        return Vec::new();\n    }\n    let (status, why) = match policies.policy_for(vm) {",
+    )],
+}];
 
 /// Returns all of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {

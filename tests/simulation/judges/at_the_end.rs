@@ -102,7 +102,8 @@ impl Judges {
 
     /// Says whether a monthly of any VM has come due between two instants.
     pub(crate) fn has_month_begun(&self, world: &World, from: DateTime<Utc>, to: DateTime<Utc>) -> bool {
-        let is_due = |id: &Uuid| self.last_due_us(*id, "monthly", to.timestamp_micros()) > from.timestamp_micros();
+        let is_due =
+            |id: &Uuid| self.last_due_us(*id, "monthly", to.timestamp_micros()) > from.timestamp_micros();
         world.vms.keys().any(is_due)
     }
 
@@ -112,8 +113,13 @@ impl Judges {
         for (id, vm) in &world.vms {
             let is_suspended = self.suspended_until.is_some_and(|until| failed_at < until);
             // One with a wrong date may be waited for.
-            let is_clear = !vm.backups.values().any(|record| record.timestamp > Some(self.latest.timestamp_micros()));
-            if is_suspended || vm.hypervisor().is_none() || !self.may_be_touched(world, *id, failed_at) || !is_clear {
+            let is_clear =
+                !vm.backups.values().any(|record| record.timestamp > Some(self.latest.timestamp_micros()));
+            if is_suspended
+                || vm.hypervisor().is_none()
+                || !self.may_be_touched(world, *id, failed_at)
+                || !is_clear
+            {
                 continue;
             }
             let due_us = self.last_due_us(*id, "monthly", failed_us);

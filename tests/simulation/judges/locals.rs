@@ -37,7 +37,8 @@ struct Costs {
 impl Judges {
     /// Takes note of a reading of a VM, or of the list.
     pub(super) fn looked_at(&mut self, sender: usize, vm: Option<Uuid>) {
-        if let Some(last) = self.locals.last.get_mut(&sender).filter(|last| vm.is_none_or(|vm| vm == last.vm)) {
+        if let Some(last) = self.locals.last.get_mut(&sender).filter(|last| vm.is_none_or(|vm| vm == last.vm))
+        {
             last.is_looked_at = true;
             if last.was_accepted {
                 self.locals.proven.insert(sender);

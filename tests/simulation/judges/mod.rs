@@ -459,8 +459,7 @@ impl Judges {
         });
         // Without a condition FiFo cannot refuse a second one, whoever has sent the first.
         let is_blind = self.is_blind(asked);
-        let has_guard =
-            asked.if_match.is_some() || !self.two_runners && !self.writes_were_late && !is_blind;
+        let has_guard = asked.if_match.is_some() || !self.two_runners && !self.writes_were_late && !is_blind;
         if is_again && has_guard && !asked.is_late {
             self.report(asked, &format!("a second {tier:?} by one run: {new}"));
         }
@@ -472,9 +471,9 @@ impl Judges {
         let listed_after_us = if self.lists_are_disturbed { 60_000_000 } else { 3_000_000 };
         // What another runner has made for long is in the list, which is read where there is no condition.
         let is_old = |other: &Record| other.timestamp.is_some_and(|at_us| asked_us - at_us > listed_after_us);
-        if let Some((twin, _)) =
-            twin.filter(|(_, other)| !was_just_set && !is_blind && (has_guard || !self.writes_were_late && is_old(other)))
-        {
+        if let Some((twin, _)) = twin.filter(|(_, other)| {
+            !was_just_set && !is_blind && (has_guard || !self.writes_were_late && is_old(other))
+        }) {
             let twin = *twin;
             self.report(asked, &format!("a second {tier:?} for one due time: {new} beside {twin}"));
         }
