@@ -3,23 +3,26 @@
 //! Nothing is remembered from one step to the next but what a reading cannot show: what was tried, what must be on record by
 //! now, and a write whose effect is not known yet.
 
+mod ending;
+mod reading;
+
 use super::event::EventKind;
 use super::executor::Approval;
-use super::outcome::{ActionKind, ActionOutcome, ActionRef, ActionReport, Ended, VmRef};
+use super::outcome::{ActionKind, ActionOutcome, ActionRef, Ended, VmRef};
 use super::reader::{ReadError, VmReading};
 use super::run::Run;
-use super::state::{Alarm, DeleteNote};
+use super::state::DeleteNote;
 use super::timing::CLOCK_SKEW_MAX;
 use super::upload::slots::Slot;
 use super::write::answer::{Answer, Attempt};
 use super::write::effect::{Effect, Sent};
 use super::write::gate::Permit;
-use crate::fifo::{DeletedForGood, FifoError, NewBackup, WriteAnswer, with_causes};
-use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, VmId};
-use crate::plan::{Action, CascadeCosts, Status, VmPlan, audit, decide, fingerprint};
-use crate::policy::{Match, Policy};
+use crate::fifo::{DeletedForGood, FifoError, NewBackup, WriteAnswer};
+use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
+use crate::plan::{Action, CascadeCosts, VmPlan};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
+use reading::Known;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
@@ -98,50 +101,6 @@ enum LastCreate {
     Incomplete(ActionOutcome),
 }
 
-/// What readings must show by now; one that does not is old.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    /// Backups that are on record.
-    ids: BTreeSet<BackupId>,
-    /// Backups that are gone.
-    gone: BTreeSet<BackupId>,
-    /// Backups that this run has made.
-    own: BTreeSet<BackupId>,
-    /// Those of them that were seen complete.
-    completed: BTreeSet<BackupId>,
-}
-
-impl Known {
-    pub(super) fn own(&mut self, backup: BackupId) {
-        self.ids.insert(backup);
-        self.own.insert(backup);
-    }
-
-    pub(super) fn complete(&mut self, backup: BackupId) {
-        self.completed.insert(backup);
-    }
-
-    pub(super) fn forget(&mut self, backup: BackupId) {
-        self.ids.remove(&backup);
-        self.gone.insert(backup);
-    }
-
-    fn fits(&self, vm: &Vm) -> bool {
-        self.ids.iter().all(|&id| vm.backups.contains(id))
-            && !self.gone.iter().any(|&id| vm.backups.contains(id))
-            && self
-                .completed
-                .iter()
-                .all(|&id| vm.backups.get(id).is_some_and(|backup| backup.state == RecordedState::Completed))
-    }
-
-    /// Takes over what a list shows that is never old.
-    fn listed(&mut self, vm: &Vm) {
-        self.ids = vm.backups.keys().collect();
-        self.completed.retain(|id| vm.backups.contains(*id));
-    }
-}
-
 /// Whether an action may start.
 pub(super) enum Start {
     Now,
@@ -178,7 +137,7 @@ impl<'a> VmRun<'a> {
             place,
             hypervisor: vm.and_then(|vm| vm.hypervisor.clone()).unwrap_or_default(),
             planned_on: ids.clone(),
-            known: Known { ids, ..Known::default() },
+            known: Known::of(ids),
             first_prunes: None,
             tried: BTreeSet::new(),
             over: BTreeSet::new(),
@@ -476,266 +435,6 @@ impl<'a> VmRun<'a> {
         }
     }
 
-    /// Ends the action under way, if there is one, and returns how what comes after it ends.
-    fn end_attempt(&mut self, why: Ended) -> Ended {
-        let Some(attempt) = self.attempt.take() else { return why };
-        let ended = match &attempt.unclear {
-            Some(unclear) => {
-                // That is true of everything else that is left to do.
-                let cause = why.message.strip_prefix("nothing was done: ").unwrap_or(&why.message);
-                let text = format!(
-                    "a request was sent, to which FiFo {unclear}, and its effect is not known ({cause}); the next run checks it"
-                );
-                Ended::unknown("unknown", text)
-            }
-            None => {
-                self.forget_note();
-                why.clone()
-            }
-        };
-        self.end(&attempt.action, ended);
-        why
-    }
-
-    /// Reports how an action has ended, and draws the consequences for the VM.
-    fn end(&mut self, action: &Action, ended: Ended) {
-        let kind = ActionKind::from(action);
-        let target = Target::of(action);
-        self.attempt = None;
-        self.tried.extend(target);
-        self.run.count(kind, self.id, &ended);
-        match kind {
-            ActionKind::Create => {
-                self.slot = None;
-                self.create = if ended.is_done() {
-                    LastCreate::Completed
-                } else {
-                    LastCreate::Incomplete(ended.outcome)
-                };
-                // An upload that failed is on record, and the next decision takes it into account. Anything else is not.
-                self.has_ended |=
-                    !ended.is_done() && !ended.code.starts_with("upload_") && ended.code != "faulty";
-                self.has_ended |=
-                    matches!(ended.outcome, ActionOutcome::HandedOver | ActionOutcome::Interrupted);
-            }
-            ActionKind::DeleteLocal | ActionKind::DeleteCloud if !ended.is_done() => {
-                if kind == ActionKind::DeleteLocal && ended.outcome == ActionOutcome::Unverified {
-                    let alias = &self.at.alias;
-                    self.run.gate.close(format!("the effect of a local delete of {alias} is not known"));
-                }
-                self.permit = None;
-                if !matches!(ended.outcome, ActionOutcome::HandedOver | ActionOutcome::Interrupted) {
-                    self.over.insert(kind);
-                }
-                self.has_ended |= ended.code == "vm_gone";
-            }
-            ActionKind::DeleteLocal => self.permit = None,
-            // The VM keeps its turn for all of them, so that it is watched for seconds, and not for as long as all others take.
-            ActionKind::DeleteCloud => {}
-        }
-        let mut step = ActionRef::from(action);
-        if action.is_create() {
-            step.backup = self.made.take();
-        }
-        self.mark_reported(action);
-        self.emit_end(kind, step, ended);
-    }
-
-    fn mark_reported(&mut self, action: &Action) {
-        let own = &self.known.own;
-        let is_listed = |listed: &Action| match (listed, action) {
-            (Action::DeleteLocal(listed), Action::DeleteLocal(delete)) if listed.backup.is_none() => {
-                delete.backup.is_some_and(|id| own.contains(&id))
-            }
-            (Action::Create(listed), Action::Create(create)) => listed.tier == create.tier,
-            (listed, action) => listed.is_same_action_as(action),
-        };
-        let at = self.planned.due_actions().iter().position(is_listed);
-        if let Some(reported) = at.and_then(|at| self.reported.get_mut(at)) {
-            *reported = true;
-        }
-    }
-
-    fn emit_end(&self, kind: ActionKind, step: ActionRef, ended: Ended) {
-        let Ended { outcome, code, message, .. } = ended;
-        self.run.emit(EventKind::ActionEnded {
-            at: self.at.clone(),
-            step,
-            outcome,
-            code,
-            message: message.clone(),
-        });
-        self.run.report(self.place, ActionReport { kind, ending: outcome, code, message });
-    }
-
-    /// Reports what is planned and was not tried.
-    fn report_rest(&mut self, rest: &Ended) {
-        let mut is_first = true;
-        for (at, action) in self.planned.due_actions().iter().enumerate() {
-            if self.reported.get(at).copied().unwrap_or(true) {
-                continue;
-            }
-            let kind = ActionKind::from(action);
-            let waits = action.as_local_delete().is_some_and(|delete| delete.after_create)
-                || action.is_cloud_delete();
-            let ended = match (&self.create, self.run.is_over(kind, self.id)) {
-                (LastCreate::Incomplete(outcome), _) if waits => awaits_create(*outcome),
-                _ if rest.outcome == ActionOutcome::Interrupted => rest.clone(),
-                (_, Some(why)) if kind != ActionKind::Create => {
-                    Ended::left("closed", format!("nothing was done: {why}; the next run does it"))
-                }
-                _ if self.over.contains(&kind) => {
-                    let text = "nothing was done: see the earlier delete of this VM; the next run does it";
-                    Ended::left("earlier_failed", text.to_owned())
-                }
-                // A failure is said once a VM.
-                _ if rest.outcome == ActionOutcome::Failed && !is_first => {
-                    Ended::left("not_tried", "nothing was done: see what the VM failed with above".to_owned())
-                }
-                _ => rest.clone(),
-            };
-            is_first = false;
-            self.emit_end(kind, ActionRef::from(action), ended);
-        }
-    }
-
-    /// Returns how what is planned and not tried ends where no next action is left.
-    fn nothing_next(&mut self, fresh: &VmPlan, seen: &VmReading) -> Ended {
-        let ended = if self.run.stop.is_cancelled() {
-            Ended::interrupted("stopped", "nothing was done: the run ended before this step".to_owned())
-        } else if let Some((backup, state)) = self.made_by_another(&seen.vm) {
-            Ended::left("other_run", format!("made by another run: backup {backup} is {state}"))
-        } else if matches!(
-            fresh.status,
-            Status::Blocked | Status::Conflict | Status::Unprotected | Status::Fault
-        ) {
-            let text = "in its present state the VM cannot have it; the next run plans it again";
-            Ended::dropped("not_possible", text.to_owned())
-        } else {
-            Ended::left(
-                "not_wanted",
-                "nothing was done: in its present state the VM does not need it".to_owned(),
-            )
-        };
-        self.end_attempt(ended)
-    }
-
-    /// Finds a backup that another run has made, or is making, instead of the planned one: a new one of its tier or of a
-    /// coarser one.
-    fn made_by_another(&self, vm: &Vm) -> Option<(BackupId, &'static str)> {
-        let policy = self.policy_of(vm)?;
-        let planned = self.planned.due_actions().iter().find_map(Action::as_create)?;
-        let tier_of = |backup: &Backup| policy.tier_of(backup.comment.as_deref());
-        let wanted = policy.tiers.iter().position(|tier| *tier.name == *planned.tier)?;
-        let made = vm
-            .backups
-            .values()
-            .filter(|backup| {
-                backup.timestamp >= Some(planned.due_since.to_utc())
-                    && !self.known.own.contains(&backup.id)
-                    && !self.planned_on.contains(&backup.id)
-                    && backup.state != RecordedState::Failed
-                    && tier_of(backup).is_some_and(|tier| tier <= wanted)
-            })
-            .max_by_key(|backup| (backup.timestamp, backup.id))?;
-        let is_complete = made.state == RecordedState::Completed;
-        Some((made.id, if is_complete { "complete" } else { "in progress" }))
-    }
-
-    /// Reads the VM; one reading that does not fit what is known may be old, so then the list decides.
-    async fn read(&mut self) -> Result<VmReading, Ended> {
-        // One from the list has no version that a write could be made conditional on.
-        let fresh = self.fresh.take().filter(|(seen, at)| at.elapsed() < FRESH && seen.etag.is_some());
-        let seen = match fresh {
-            Some((seen, _)) => seen,
-            None => match self.run.reader.read(self.id).await {
-                Ok(seen) => seen,
-                Err(error) => return Err(self.unreadable(error)),
-            },
-        };
-        let ours = self.run.executor.clock.now();
-        self.server_ahead = seen.server_date.map(|date| date - ours).or(self.server_ahead);
-        let is_without =
-            self.attempt.as_ref().is_some_and(Attempt::is_without_condition) || seen.etag.is_none();
-        let seen = if is_without {
-            self.read_in_list().await?
-        } else if self.known.fits(&seen.vm) && (self.has_compared || self.is_as_planned(&seen.vm)) {
-            seen
-        } else {
-            VmReading { vm: self.read_in_list().await?.vm, ..seen }
-        };
-        self.compare(&seen)?;
-        Ok(seen)
-    }
-
-    /// Reads the VM in the list, which is never old where it is whole.
-    pub(super) async fn read_in_list(&mut self) -> Result<VmReading, Ended> {
-        let vm = match self.run.reader.in_list(self.id).await {
-            Ok(vm) => vm,
-            Err(error) => return Err(self.unreadable(error)),
-        };
-        if self.run.reader.proves_absence() {
-            self.known.listed(&vm);
-        }
-        // The list is shared and has no date of its own; FiFo's clock is taken to be as far ahead as before.
-        let server_date = self.server_ahead.map(|ahead| self.run.executor.clock.now() + ahead);
-        Ok(VmReading { server_date, ..VmReading::of_list(vm) })
-    }
-
-    /// Compares the VM with what a saved or shown plan was made from, once.
-    fn compare(&mut self, seen: &VmReading) -> Result<(), Ended> {
-        if self.has_compared || self.is_as_planned(&seen.vm) {
-            self.has_compared = true;
-            return Ok(());
-        }
-        if let Some((backup, state)) = self.made_by_another(&seen.vm) {
-            return Err(Ended::left("other_run", format!("made by another run: backup {backup} is {state}")));
-        }
-        let fresh = self.decide(seen)?;
-        let is_wanted =
-            |listed: &Action| fresh.due_actions().iter().any(|action| action.is_same_action_as(listed));
-        if !self.planned.due_actions().iter().any(is_wanted) && fresh.status == Status::UpToDate {
-            return Err(Ended::left("not_wanted", "nothing is left to do".to_owned()));
-        }
-        Err(Ended::dropped(
-            "changed",
-            "the VM has changed since the plan; the next run plans it again".to_owned(),
-        ))
-    }
-
-    fn is_as_planned(&self, vm: &Vm) -> bool {
-        self.run.approval == Approval::Everything || self.planned.fingerprint == Some(fingerprint(vm))
-    }
-
-    /// Decides the VM by a reading. The auditor has to agree, as with any plan.
-    fn decide(&self, seen: &VmReading) -> Result<VmPlan, Ended> {
-        let (policies, now) = (self.run.executor.policies, self.now_by(seen));
-        let fresh = decide(&seen.vm, policies, now);
-        let broken = audit::audit_vm(&fresh, &seen.vm, policies, now);
-        if broken.is_empty() {
-            return Ok(fresh);
-        }
-        let text = format!(
-            "nothing was done: the fresh decision for this VM breaks a rule ({}), which is a bug; please report it",
-            broken.join("; ")
-        );
-        Err(Ended::failed("audit", text))
-    }
-
-    /// Returns the instant that a reading is judged at: the later one of the two clocks.
-    pub(super) fn now_by(&self, seen: &VmReading) -> DateTime<Utc> {
-        let ours = self.run.executor.clock.now();
-        seen.server_date.map_or(ours, |date| date.max(ours))
-    }
-
-    /// Returns the one policy that holds for the VM.
-    pub(super) fn policy_of(&self, vm: &Vm) -> Option<&'a Policy> {
-        match self.run.executor.policies.policy_for(vm) {
-            Match::One(policy) => Some(policy),
-            Match::Unprotected | Match::Conflict(_) => None,
-        }
-    }
-
     /// Takes note of a local delete that is about to be sent.
     fn write_note(&mut self, backup: BackupId, vm: &Vm) -> Result<(), Ended> {
         if self.has_note {
@@ -765,32 +464,6 @@ impl<'a> VmRun<'a> {
         }
     }
 
-    /// Raises the alarm about backups that have vanished.
-    pub(super) fn vanished(&self, action: &Action, gone: Vec<BackupId>) -> Ended {
-        let step = ActionRef::from(action);
-        let Some(backup) = step.backup else { return Ended::failed("safety_stop", String::new()) };
-        let now = self.run.executor.clock.now();
-        self.alarm(Alarm::vanished(now, &self.at, step.kind, backup, gone))
-    }
-
-    pub(super) fn alarm(&self, alarm: Alarm) -> Ended {
-        let text = alarm.to_string();
-        self.run.raise(alarm);
-        Ended::failed("safety_stop", text)
-    }
-
-    pub(super) fn unreadable(&self, error: ReadError) -> Ended {
-        match error {
-            ReadError::Gone if !self.tried.is_empty() || self.attempt.is_some() => {
-                Ended::failed("vm_gone", "the VM is gone: it was deleted during the run".to_owned())
-            }
-            error => Ended::failed(
-                "unreadable",
-                format!("nothing was done: the VM could not be read: {}", with_causes(&error)),
-            ),
-        }
-    }
-
     /// Waits like [`VmRun::wait`], and returns also whether there was anything to wait for. Once what waits is left to the next
     /// run, nothing more is started either.
     pub(super) async fn wait_noting<T>(
@@ -816,30 +489,5 @@ impl<'a> VmRun<'a> {
             error = self.run.reader.refused() => Err(WaitError::Refused(error)),
             awaited = awaited => Ok(awaited),
         }
-    }
-
-    /// Reports an action that was not sent to FiFo, since the wait before it was cut short.
-    pub(super) fn cut_short(&self, cut: WaitError) -> Ended {
-        match cut {
-            WaitError::Stopped => {
-                Ended::interrupted("stopped", "nothing was done: the run ended before this step".to_owned())
-            }
-            WaitError::HandedOver => Ended::left(
-                "not_started",
-                format!("nothing was done: {}; the next run does it", self.run.hand_over_cause()),
-            ),
-            WaitError::Refused(error) => self.unreadable(error),
-        }
-    }
-}
-
-/// Reports a delete whose create has not completed.
-fn awaits_create(outcome: ActionOutcome) -> Ended {
-    const TEXT: &str = "waiting for the new backup, which has not completed";
-    let text = TEXT.to_owned();
-    match outcome {
-        ActionOutcome::Interrupted => Ended::interrupted("awaits_create", text),
-        ActionOutcome::HandedOver | ActionOutcome::Started => Ended::left("awaits_create", text),
-        _ => Ended { message: text, ..Ended::dropped("awaits_create", String::new()) },
     }
 }
