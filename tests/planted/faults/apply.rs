@@ -167,7 +167,7 @@ pub(super) const FAULTS: [Fault; 26] = [
         behind: AUDIT,
         seeds: &[],
         edits: &[(
-            "src/apply/vm.rs",
+            "src/apply/vm/reading.rs",
             "let fresh = decide(&seen.vm, policies, now);",
             "let fresh = if PLANTED { self.planned.clone() } else { decide(&seen.vm, policies, now) };",
         )],
@@ -177,7 +177,7 @@ pub(super) const FAULTS: [Fault; 26] = [
         takes_away: "what the audit refuses is not done",
         behind: &["plan_trusted"],
         seeds: &[],
-        edits: &[("src/apply/vm.rs", "if broken.is_empty() {", "if broken.is_empty() || PLANTED {")],
+        edits: &[("src/apply/vm/reading.rs", "if broken.is_empty() {", "if broken.is_empty() || PLANTED {")],
     },
     Fault {
         name: "accepted_is_done",
@@ -223,7 +223,7 @@ pub(super) const FAULTS: [Fault; 26] = [
         behind: &[],
         seeds: &[],
         edits: &[(
-            "src/apply/vm.rs",
+            "src/apply/vm/ending.rs",
             "self.tried.extend(target);",
             "self.tried.extend(target.filter(|it| !PLANTED || !matches!(it, Target::Create(_))));",
         )],
@@ -265,7 +265,7 @@ pub(super) const FAULTS: [Fault; 26] = [
         takes_away: "without a condition only the list counts",
         behind: &[],
         seeds: &[],
-        edits: &[("src/apply/vm.rs", "let seen = if is_without {", "let seen = if is_without && !PLANTED {")],
+        edits: &[("src/apply/vm/reading.rs", "let seen = if is_without {", "let seen = if is_without && !PLANTED {")],
     },
     Fault {
         name: "empty_list_believed",

@@ -1,10 +1,10 @@
 //! Judges of the order in which local deletes are sent: the cheapest first, the first one of a run alone, and none once the
 //! effect of one is unknown.
 
-use super::Judges;
-use super::truth::{chain, restorable};
+use super::truth::{Seen, chain, is_sending, shows_restorable};
+use super::{FUTURE_US, Judges, STUCK_AFTER_US};
 use crate::transport::RequestRecord;
-use fifo_retain::sandbox::World;
+use fifo_retain::sandbox::{Upload, World};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -29,7 +29,7 @@ struct Last {
 
 struct Costs {
     named: Uuid,
-    /// Of each local backup, how many restorable ones would go with it.
+    /// Of each local backup, how many would go with it that show that they can be restored.
     of: BTreeMap<Uuid, usize>,
     on_record: BTreeSet<Uuid>,
 }
@@ -84,11 +84,68 @@ impl Judges {
             self.report(asked, &format!("{named} went after one that would have cost {earlier}, not {this}"));
         }
         let lost = |backup: Uuid| {
-            let ids = world.vms[&vm].backups.keys().copied().filter(|id| restorable(world, vm, *id));
+            let ids = world.vms[&vm].backups.keys().copied().filter(|id| shows_restorable(world, vm, *id));
             ids.filter(|id| chain(world, vm, *id).any(|step| step == backup)).count()
         };
         let is_local = |id: &&Uuid| **id == named || world.vms[&vm].backups[*id].local == Some(true);
         let of = on_record.iter().filter(is_local).map(|id| (*id, lost(*id))).collect();
         self.locals.costs.insert((sender, vm), Costs { named, of, on_record });
+    }
+
+    pub(super) fn judge_local_delete(
+        &mut self,
+        world: &World,
+        vm: Uuid,
+        gone: Uuid,
+        after: &Seen,
+        asked: &RequestRecord,
+    ) {
+        let backups = &world.vms[&vm].backups;
+        let record = &backups[&gone];
+        // One that has been uploading for longer than it may is given up on when something newer can be restored.
+        let latest_us = self.latest.timestamp_micros();
+        // One whose date is far ahead counts in no rule, and holds no parent.
+        let has_wrong_date = |id: &Uuid| {
+            let stamped_us = backups.get(id).and_then(|record| record.timestamp);
+            stamped_us.is_some_and(|at_us| at_us - latest_us >= STUCK_AFTER_US)
+        };
+        let runs = |(id, upload): (&Uuid, &Upload)| {
+            (*id == gone || upload.parent == Some(gone))
+                && !has_wrong_date(id)
+                && latest_us - upload.started_us < STUCK_AFTER_US
+                && is_sending(world, id, upload)
+        };
+        if world.uploads.iter().any(runs) {
+            self.report(asked, &format!("the snapshot of {gone} was deleted while it was needed"));
+        }
+        if !self.is_of_a_tier(record) {
+            self.report(asked, &format!("the snapshot of {gone} was deleted, which is of no tier"));
+        }
+        // A date in the future is a wrong one, and says nothing about what is newer.
+        let believable = |id: &&Uuid| backups[*id].timestamp <= Some(latest_us + FUTURE_US);
+        if !believable(&&gone) {
+            self.report(asked, &format!("the snapshot of {gone} was deleted, whose date is in the future"));
+        }
+        // What nothing shows to be whole is not yet a copy of anything.
+        let counts: BTreeSet<Uuid> =
+            after.restorable.iter().copied().filter(|id| shows_restorable(world, vm, *id)).collect();
+        let key = (record.timestamp, gone);
+        let newer = |id: &&Uuid| believable(id) && (backups[*id].timestamp, **id) > key;
+        let has_newer_copy = counts.iter().any(|id| id == &gone || newer(&id));
+        if !has_newer_copy && !after.local.iter().any(|id| newer(&id)) {
+            self.report(asked, &format!("the snapshot of {gone} was the only copy of its moment"));
+        }
+        let is_parent =
+            |id: &&Uuid| !self.rules.daily_from_coarser || self.tier_of(&backups[*id]) != Some("daily");
+        let newest = counts
+            .iter()
+            .filter(|id| believable(id) && is_parent(id))
+            .max_by_key(|id| (backups[*id].timestamp, **id));
+        if newest == Some(&gone) {
+            self.report(
+                asked,
+                &format!("the snapshot of {gone} was deleted, which the next increment needs"),
+            );
+        }
     }
 }
