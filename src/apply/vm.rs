@@ -18,7 +18,7 @@ use super::write::answer::{Answer, Attempt};
 use super::write::effect::{Effect, Sent};
 use super::write::gate::Permit;
 use crate::fifo::{DeletedForGood, FifoError, NewBackup, WriteAnswer};
-use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
+use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, CascadeCosts, VmPlan};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
