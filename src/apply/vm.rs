@@ -19,7 +19,7 @@ use super::write::answer::{Answer, Attempt};
 use super::write::effect::{Effect, Sent};
 use super::write::gate::Permit;
 use crate::fifo::{DeletedForGood, FifoError, NewBackup, WriteAnswer};
-use crate::inventory::{BackupId, Inventory, RecordedState, Vm, VmId};
+use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm, VmId};
 use crate::plan::{Action, CascadeCosts, VmPlan};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt as _;
@@ -63,7 +63,8 @@ pub(super) struct VmRun<'a> {
     pub(super) fresh: Option<(VmReading, Instant)>,
     /// Whether the list has shown the VM as its own reading does.
     pub(super) is_listed: bool,
-    pub(super) has_checked_stuck: bool,
+    /// The uploads that count as stuck, as they were when they were read for the first time in this run.
+    pub(super) stuck_before: Vec<Backup>,
     has_compared: bool,
     /// The backup that the create under way has made.
     pub(super) made: Option<BackupId>,
@@ -149,7 +150,7 @@ impl<'a> VmRun<'a> {
             slot: None,
             fresh: None,
             is_listed: false,
-            has_checked_stuck: false,
+            stuck_before: Vec::new(),
             has_compared: false,
             made: None,
             has_note: false,

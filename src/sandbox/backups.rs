@@ -1,6 +1,7 @@
 //! What the coordinator does when it is asked to create or to delete a backup.
 
-use super::upload::{Upload, UploadOutcome, UploadScript, forget_snapshot, usual_bytes};
+use super::script::{UploadOutcome, UploadScript};
+use super::upload::{Upload, forget_snapshot, usual_bytes};
 use super::vm::{Record, Vm};
 use super::world::{DESTROY_AFTER_US, World};
 use serde::Deserialize;

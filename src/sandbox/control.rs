@@ -2,8 +2,8 @@
 
 use super::message::{Reply, Request};
 use super::rules::Rule;
+use super::script::UploadScript;
 use super::server::State;
-use super::upload::UploadScript;
 use super::users::{User, UserStore};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};

@@ -1,6 +1,6 @@
 //! A VM of the simulated cloud and its backups, as plain data: what is recorded, and what really exists.
 
-use super::upload::{UploadOutcome, UploadScript};
+use super::script::{UploadOutcome, UploadScript};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};

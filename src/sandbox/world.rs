@@ -1,6 +1,7 @@
 //! The simulated cloud.
 
-use super::upload::{Upload, UploadOutcome};
+use super::script::UploadOutcome;
+use super::upload::Upload;
 use super::users::{Token, User, UserStore};
 use super::vm::Vm;
 use serde::{Deserialize, Serialize};

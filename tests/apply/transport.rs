@@ -15,6 +15,9 @@ use tokio::time::Instant;
 /// How long a request is in transit, there and back each.
 const ON_THE_WAY: Duration = Duration::from_millis(5);
 
+/// The header that says which of several programs has sent a request.
+const SENDER: &str = "x-test-sender";
+
 /// A clock that goes with tokio's, from an instant on.
 #[derive(Clone, Copy)]
 pub(crate) struct TestClock {
@@ -130,6 +133,8 @@ impl Wire {
         for (name, value) in request.headers() {
             asked = asked.with_header(name.as_str(), value.to_str().unwrap());
         }
+        // What arrives late is still this sender's.
+        asked = asked.with_header(SENDER, &self.sender.to_string());
         asked = asked.with_body(request.body().0.clone());
         self.arrive();
         let now = self.server_now();
@@ -169,6 +174,7 @@ impl Wire {
         let state = &mut *self.state();
         while let Some(arrival) = state.faults.arrive(&mut state.world, now_us) {
             let request = arrival.request;
+            let sender = request.header(SENDER).and_then(|sender| sender.parse().ok()).unwrap_or_default();
             state.take_note(RequestRecord {
                 if_match: request.header("if-match").map(str::to_owned),
                 method: request.method,
@@ -177,7 +183,7 @@ impl Wire {
                 at: DateTime::from_timestamp_micros(arrival.at_us).unwrap(),
                 was_fresh: true,
                 is_late: true,
-                sender: self.sender,
+                sender,
                 status: arrival.reply.map(|reply| reply.status),
                 has_version: false,
                 vm_before: None,

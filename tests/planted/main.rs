@@ -29,11 +29,12 @@ const NAME: &str = "name = \"fifo-retain\"\n";
 
 /// What the copy consists of, apart from `src`. Without `src/main.rs` there is no binary that could take the place of the
 /// real one in the shared target folder.
-const COPIED: [&str; 10] = [
+const COPIED: [&str; 11] = [
     "Cargo.toml",
     "Cargo.lock",
     "benches/list.rs",
     "benches/plan.rs",
+    "benches/scale",
     "policies/policy.schema.json",
     "tests/apply/transport.rs",
     "tests/planted/inside.rs",
@@ -62,9 +63,8 @@ pub fn planted(name: &str) -> bool {
 /// What the copy's simulation has beside the real one.
 const MODULES: &str = "#[path = \"../planted/faults/mod.rs\"]\nmod faults;\n#[path = \"../planted/inside.rs\"]\nmod inside;\nmod cloud;";
 
-/// The part of `render` that the copy keeps: the words of notes, reasons and outcomes, which are in JSON as well.
-const WORDS: &str =
-    "mod render {\n    mod words {\n        mod notes;\n        mod reasons;\n        mod steps;\n    }\n}";
+/// The part of `render` that the copy keeps: the words of notes and reasons, which are in JSON as well.
+const WORDS: &str = "mod render {\n    mod words {\n        mod notes;\n        mod reasons;\n    }\n}";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -36,6 +36,8 @@ impl Life {
                 let hides = |rule: &Rule| matches!(rule.effect, Effect::HideEtag | Effect::WeakEtag);
                 let is_stale = |rule: &Rule| matches!(rule.effect, Effect::Stale { .. });
                 state.faults.rules.extend(rules.iter().cloned());
+                let nodes = rules.iter().filter_map(|rule| Some(rule.when.node? + 1)).max().unwrap_or(0);
+                state.faults.nodes = state.faults.nodes.max(nodes);
                 if state.faults.rules.iter().any(is_stale) {
                     state.faults.rules.retain(|rule| !hides(rule));
                 }
@@ -44,6 +46,11 @@ impl Life {
                 let struck: u32 = state.faults.rules.iter().map(|rule| rule.struck).sum();
                 changing.disturbances += usize::try_from(struck).unwrap();
                 state.faults.clear();
+                world.list_limit_ms = None;
+                world.stamps_ahead_s = 0;
+                self.judges().clocks_set_at = Some(self.clock.now());
+                // Whoever has found the cause lifts the stop.
+                (0..self.folders.len()).for_each(|sender| self.lift(sender));
             }
             StepAction::Policies(rules) => {
                 let now = self.clock.now();
@@ -53,8 +60,13 @@ impl Life {
                 self.judges().rules_change(rules, now);
             }
             StepAction::UploadScript(vm, fate) => {
+                let mut fate = *fate;
+                // An old FiFo has no sizes of single files: nothing shows that one of them is hollow.
+                if self.is_old_fifo && fate.outcome == UploadOutcome::HollowDisk {
+                    fate.outcome = UploadOutcome::Hollow;
+                }
                 if let Some(vm) = world.vms.get_mut(&vm_at(*vm)) {
-                    vm.fates.push_back(*fate);
+                    vm.fates.push_back(fate);
                 }
             }
             StepAction::CreateByHand(vm, by_hand) => create(world, vm_at(*vm), *by_hand, now_us),
@@ -117,20 +129,28 @@ impl Life {
                 world.outcome = if *is_up { UploadOutcome::Complete } else { UploadOutcome::SnapshotOnly };
             }
             StepAction::Backend(is_up) => world.backend_up = *is_up,
+            StepAction::ListsCut(are_cut) => world.list_limit_ms = are_cut.then_some(0),
+            StepAction::StampsAhead(ahead_s) => {
+                world.stamps_ahead_s = *ahead_s;
+                self.judges().clocks_set_at = Some(self.clock.now());
+            }
             StepAction::Clock(ahead_s) => {
                 state.server_ahead = TimeDelta::seconds(*ahead_s);
                 self.judges().clock_set_at = Some(self.clock.now());
                 self.judges().clocks_set_at = Some(self.clock.now());
             }
         }
-        let is_drop = |rule: &Rule| matches!(rule.effect, Effect::DropBody);
+        let is_drop = |rule: &Rule| {
+            matches!(rule.effect, Effect::DropBody) && rule.when.operation == Some(Operation::Delete)
+        };
         let is_greedy = |rule: &Rule| matches!(rule.effect, Effect::TakeNewest);
         let is_shift = |rule: &Rule| matches!(rule.effect, Effect::ShiftDate { .. } | Effect::HideDate);
         let is_on_list =
             |rule: &Rule| !matches!(rule.when.operation, Some(operation) if operation != Operation::List);
         let is_late = |rule: &Rule| matches!(rule.effect, Effect::ActLate { .. });
         let mut judges = self.judges();
-        judges.dates_are_wrong = state.faults.rules.iter().any(is_shift);
+        judges.dates_are_wrong = state.faults.rules.iter().any(is_shift) || state.world.stamps_ahead_s != 0;
+        judges.cut_lists(state.world.list_limit_ms.is_some(), self.clock.now());
         judges.lists_are_disturbed |= state.faults.rules.iter().any(is_on_list);
         judges.writes_were_late |= state.faults.rules.iter().any(is_late);
         judges.bodies_are_dropped = state.faults.rules.iter().any(is_drop);

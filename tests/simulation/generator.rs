@@ -133,9 +133,12 @@ fn rules(dice: &mut Rng) -> Rules {
 fn what(dice: &mut Rng, size: &Size) -> StepAction {
     match dice.u8(0..100) {
         0..58 => StepAction::Run(run(dice, size)),
-        58..61 => StepAction::Plan,
-        61..63 => StepAction::Disturb(late_without_body(dice)),
-        63 | 64 => StepAction::Disturb(old_and_refused()),
+        58..60 => StepAction::Plan,
+        60 => StepAction::StampsAhead(dice.i64(600..=3_500)),
+        61 => StepAction::Disturb(late_without_body(dice)),
+        62 => StepAction::ListsCut(true),
+        63 => StepAction::Disturb(old_and_refused()),
+        64 => StepAction::Disturb(one_stale_node(dice)),
         65..74 => StepAction::Disturb((0..dice.usize(1..=3)).map(|_| rule(dice)).collect()),
         74..83 => StepAction::Calm,
         83..86 => StepAction::Policies(rules(dice)),
@@ -201,6 +204,7 @@ fn fate(dice: &mut Rng) -> UploadScript {
             UploadOutcome::FailForgotten,
             UploadOutcome::Hang,
             UploadOutcome::Hollow,
+            UploadOutcome::HollowDisk,
             UploadOutcome::NeverStarts,
             UploadOutcome::SnapshotOnly,
             UploadOutcome::NoFiles,
@@ -240,6 +244,15 @@ fn old_and_refused() -> Vec<Rule> {
     vec![Rule::new(Effect::RefuseConditions), Rule::new(Effect::Stale { seconds: None })]
 }
 
+/// Several API nodes, each with a cache of its own or one of them alone: that one is old for ever.
+fn one_stale_node(dice: &mut Rng) -> Vec<Rule> {
+    let stale = Rule::new(Effect::Stale { seconds: None });
+    match dice.u32(0..3) {
+        0 => vec![stale.clone().at_node(0), stale.at_node(1)],
+        last => vec![stale.at_node(last)],
+    }
+}
+
 fn late(dice: &mut Rng) -> Effect {
     Effect::ActLate { ms: dice.u64(1_000..=50_000) }
 }
@@ -261,6 +274,12 @@ fn rule(dice: &mut Rng) -> Rule {
         7 => return Rule::new(Effect::HideEtag).on(Operation::ReadVm),
         8 => return Rule::new(Effect::WeakEtag).on(Operation::ReadVm),
         9 => return Rule::new(Effect::HideDate),
+        15 => return Rule::new(Effect::DropBody).on(Operation::Create),
+        16 | 17 => {
+            let mut twice = Rule::new(Effect::Twice).on(Operation::Delete);
+            twice.every = dice.u32(1..3);
+            return twice;
+        }
         10 => {
             let location = Some("http://127.0.0.1:2/api/3/vms".to_owned());
             let status = *pick(dice, &[301, 302, 307, 308]);

@@ -3,10 +3,11 @@
 use crate::cloud;
 use crate::judges::Judges;
 use crate::scenario::{Run, Scenario, Step, StepAction};
+use crate::state_folder::StateFolder;
 use crate::transport::{TestClock, Wire};
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::apply::{
-    ActionOutcome, ActionRef, Clock as _, Event, EventKind, Executor, ExecutorSettings, Observer,
+    ActionKind, ActionOutcome, Approval, Clock as _, Event, EventKind, Executor, ExecutorSettings, Observer,
     ProgressTracker, Timing,
 };
 use fifo_retain::fifo::{self, ApiVersion, Credentials, ReadClient, WriteClient};
@@ -76,13 +77,17 @@ pub(crate) struct Life {
     /// The right time.
     pub(crate) clock: TestClock,
     pub(crate) own_clock: Arc<OwnClock>,
+    /// The state folders of both machines.
+    pub(crate) folders: [Arc<StateFolder>; 2],
     start: DateTime<Utc>,
     pub(crate) judges: Arc<Mutex<Judges>>,
     pub(crate) changing: Mutex<Changing>,
     settings: ExecutorSettings,
     /// The result of every full backup once the life itself is over, in one of twelve lives.
     hard_nights: Option<UploadOutcome>,
-    is_old_fifo: bool,
+    /// Whether a month more is lived then with one run a night, in one of twelve lives.
+    has_single_runs: bool,
+    pub(crate) is_old_fifo: bool,
     history: Arc<Mutex<String>>,
 }
 
@@ -134,9 +139,13 @@ impl Life {
         let judges = Arc::new(Mutex::new(judges));
         let history = Arc::new(Mutex::new(String::new()));
         let own_clock = Arc::new(OwnClock { right: clock, ahead_s: AtomicI64::new(0) });
+        let folders: [Arc<StateFolder>; 2] = Default::default();
         let (judging, noting, own) = (Arc::clone(&judges), Arc::clone(&history), Arc::clone(&own_clock));
+        let noted = folders.clone();
         wire.state().judge = Some(Box::new(move |world, asked| {
-            judging.lock().unwrap().asked(world, asked, own.now(), clock.now());
+            let mut judges = judging.lock().unwrap();
+            judges.deletes(asked, &noted[asked.sender], own.now());
+            judges.asked(world, asked, own.now(), clock.now());
             if asked.method != "GET" {
                 writeln!(noting.lock().unwrap(), "{} {} {}", asked.at, asked.method, asked.target).unwrap();
             }
@@ -147,7 +156,12 @@ impl Life {
             wait: true,
             deadline: None,
             // Fewer looks at what takes hours, so that a test run holds more lives.
-            timing: Timing { pause_max: Duration::from_secs(120), ..Timing::default() },
+            timing: Timing {
+                pause_max: Duration::from_secs(120),
+                look_first: Duration::from_secs(2),
+                look_share: 2,
+                ..Timing::default()
+            },
         };
         let changing = Changing {
             policies: Arc::new(cloud::policies(&scenario.rules, start)),
@@ -163,10 +177,12 @@ impl Life {
             wire,
             clock,
             own_clock,
+            folders,
             start,
             judges,
             changing: Mutex::new(changing),
             settings,
+            has_single_runs: scenario.seed % 12 == 5 && scenario.vms.len() <= 4,
             hard_nights: match scenario.seed % 24 {
                 _ if scenario.vms.len() > 4 => None,
                 7 => Some(UploadOutcome::Hang),
@@ -193,9 +209,19 @@ impl Life {
         writeln!(self.history.lock().unwrap(), "{} {what}", self.clock.now()).unwrap();
     }
 
+    /// Has a person lift the safety stop of a machine.
+    pub(crate) fn lift(&self, sender: usize) {
+        self.folders[sender].lift();
+        self.judges().stop_lifted(sender);
+    }
+
     async fn step(&self, step: &Step) {
         tokio::time::sleep(step.after).await;
         self.time_passed();
+        for sender in (0..self.folders.len()).filter(|sender| self.folders[*sender].is_to_be_lifted()) {
+            self.note("the safety stop is lifted");
+            self.lift(sender);
+        }
         match &step.what {
             StepAction::Run(run) => self.run(run).await,
             StepAction::Plan => {
@@ -308,16 +334,20 @@ impl Life {
     }
 
     async fn reconcile(&self, sender: usize, run: &Run, stop: &CancellationToken) {
+        if self.folders[sender].refuses_run() {
+            return self.note("the safety stop is set");
+        }
+        self.folders[sender].run_begins();
         let policies = self.policies(run.prunes);
         let client = self.client(sender);
         let Some((fresh, inventory)) = self.plan(&client, &policies).await else { return };
         let saved = if run.takes_saved { self.changing().saved.clone() } else { None };
-        let vms = match &saved {
-            Some(saved) => confirm(saved, &fresh).vms,
-            None => fresh.vms,
+        let (vms, approval) = match &saved {
+            Some(saved) => (confirm(saved, &fresh).vms, Approval::Listed),
+            None => (fresh.vms, Approval::Everything),
         };
         let may_prune = run.prunes && self.changing().prunes;
-        self.judges().lists(sender, may_prune, &vms);
+        self.judges().lists(sender, may_prune, approval, &vms);
         let hand_over = CancellationToken::new();
         let executor = Executor {
             client: &client,
@@ -327,6 +357,7 @@ impl Life {
             stop,
             hand_over: &hand_over,
             progress: &ProgressTracker::default(),
+            notes: &*self.folders[sender],
             settings: ExecutorSettings {
                 wait: run.waits,
                 deadline: self.changing().deadline,
@@ -345,14 +376,15 @@ impl Life {
         let report = tokio::select! {
             biased;
             never = next_is_due => match never {},
-            report = executor.execute(&vms, inventory) => report,
+            report = executor.execute(&vms, inventory, approval) => report,
         };
         let took = self.clock.now() - began;
         let due = vms.iter().filter(|vm| !vm.due_actions().is_empty()).count();
         if took > RUN_MAX + RUN_MAX_PER_VM * i32::try_from(due).unwrap() {
             self.judges().found.push(format!("a run took {} hours", took.num_hours()));
         }
-        self.judges().run_ends(sender, self.clock.now());
+        let is_whole = !report.interrupted && report.uncompared.is_empty();
+        self.judges().run_ends(sender, is_whole, self.clock.now());
         let tally = report.tally();
         self.note(&format!("ran: {tally:?}"));
         let planned = vms.iter().flat_map(VmPlan::due_actions).count();
@@ -425,15 +457,44 @@ impl Life {
         }
         self.time_passed();
         self.judges().at_the_end(&self.wire.state().world, self.clock.now());
-        if self.hard_nights.is_some() && self.judges().found.is_empty() {
-            self.hard_nights().await;
+        if self.judges().found.is_empty() {
+            match self.hard_nights {
+                Some(outcome) => self.hard_nights(outcome).await,
+                None if self.has_single_runs => self.one_run_a_night().await,
+                None => {}
+            }
+        }
+    }
+
+    /// Runs once a night from now on, and has the full backups of the first of a month fail: they are made up in the next
+    /// night.
+    async fn one_run_a_night(&self) {
+        self.note("one run a night");
+        let (stop, quiet) = (CancellationToken::new(), Run::quiet(self.changing().prunes));
+        let mut failed_at = None;
+        for _ in 0..HARD_NIGHTS {
+            let before = self.clock.now();
+            tokio::time::sleep(Duration::from_secs(24 * 3_600)).await;
+            self.time_passed();
+            self.run_begins(false);
+            let now = self.clock.now();
+            let fails =
+                failed_at.is_none() && self.judges().has_month_begun(&self.wire.state().world, before, now);
+            let outcome = fails.then_some(UploadOutcome::Fail);
+            self.wire.state().world.vms.values_mut().for_each(|vm| vm.full_outcome = outcome);
+            self.reconcile(0, &quiet, &stop).await;
+            if let Some(failed_at) = failed_at {
+                self.judges().after_the_next_night(&self.wire.state().world, failed_at);
+                break;
+            }
+            failed_at = fails.then_some(now);
         }
     }
 
     /// Has every full backup come to a bad end from now on: the increments must be made all the same.
-    async fn hard_nights(&self) {
-        self.note(&format!("full backups: {:?}", self.hard_nights));
-        self.wire.state().world.vms.values_mut().for_each(|vm| vm.full_outcome = self.hard_nights);
+    async fn hard_nights(&self, outcome: UploadOutcome) {
+        self.note(&format!("full backups: {outcome:?}"));
+        self.wire.state().world.vms.values_mut().for_each(|vm| vm.full_outcome = Some(outcome));
         let (stop, quiet) = (CancellationToken::new(), Run::quiet(self.changing().prunes));
         for _ in 0..HARD_NIGHTS {
             let mut first = None;
@@ -490,27 +551,31 @@ impl Observer for Eyes<'_> {
         let mut judges = life.judges();
         match &event.what {
             EventKind::CascadeAlarm(alarm) => {
+                life.folders[self.sender].set_stop();
                 judges.alarmed(self.sender, alarm.vm.uuid(), life.clock.now());
                 judges.is_alarm(alarm.gone.iter().map(|id| id.uuid()), &format!("{:?}", event.what));
             }
-            EventKind::ActionEnded { at, outcome: ActionOutcome::Unverified, .. } => {
-                judges.unverified(at.vm.uuid())
+            EventKind::ActionEnded { at, step, outcome: ActionOutcome::Unverified, .. } => {
+                judges.unverified(at.vm.uuid());
+                if step.kind == ActionKind::DeleteLocal {
+                    judges.does_not_know(self.sender);
+                }
             }
             EventKind::ActionEnded { at, step, outcome: ActionOutcome::Done, .. } => {
                 let vm = at.vm.uuid();
-                let fault = match step {
-                    ActionRef::Create { tier, parent, backup: Some(backup) } => {
-                        judges.is_not_done(&state.world, vm, backup.uuid(), tier, parent.map(|id| id.uuid()))
+                let fault = match (step.kind, step.backup.map(|id| id.uuid())) {
+                    (_, None) => Some("it has no name".to_owned()),
+                    (ActionKind::Create, Some(backup)) => {
+                        let parent = step.parent.map(|id| id.uuid());
+                        judges.is_not_done(&state.world, vm, backup, &step.tier, parent)
                     }
-                    ActionRef::Create { backup: None, .. } => Some("it has no name".to_owned()),
-                    ActionRef::DeleteLocal { backup: None, .. } => Some("it has no name".to_owned()),
-                    ActionRef::DeleteLocal { backup: Some(backup), .. } => {
-                        let is_gone = judges.is_or_was_not_local(&state.world, vm, backup.uuid());
+                    (ActionKind::DeleteLocal, Some(backup)) => {
+                        let is_gone = judges.is_or_was_not_local(&state.world, vm, backup);
                         (!is_gone).then(|| "it is still local".to_owned())
                     }
-                    ActionRef::DeleteCloud { backup, .. } => {
+                    (ActionKind::DeleteCloud, Some(backup)) => {
                         let vm = state.world.vms.get(&vm);
-                        let is_there = vm.is_some_and(|vm| vm.backups.contains_key(&backup.uuid()));
+                        let is_there = vm.is_some_and(|vm| vm.backups.contains_key(&backup));
                         is_there.then(|| "it is still there".to_owned())
                     }
                 };

@@ -115,6 +115,10 @@ pub(crate) enum StepAction {
     Store(bool),
     /// The backend goes down, or comes up.
     Backend(bool),
+    /// FiFo cuts every list, so that VMs are read one by one, or none.
+    ListsCut(bool),
+    /// FiFo stamps backups by a clock that is so many seconds ahead of the one that its answers show.
+    StampsAhead(i64),
     /// FiFo's clock is set: by so many seconds it is ahead from now on.
     Clock(i64),
     /// The clock of the machine that the program runs on is set: by so many seconds it is ahead from now on.

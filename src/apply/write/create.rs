@@ -12,7 +12,7 @@ use super::super::vm::{Start, VmRun, WaitError};
 use super::answer::Unclear;
 use super::confirm::Confirmed;
 use super::effect::Sent;
-use crate::inventory::{BackupId, RecordedState, Vm};
+use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::standing::VmView;
 use crate::plan::{Action, Create, bytes_text, decide, expected_upload_bytes};
 use crate::policy::Policy;
@@ -101,24 +101,33 @@ impl VmRun<'_> {
         Ok(had_to_wait)
     }
 
-    /// Reads the uploads of a VM that count as stuck, and a minute later again; once in a run.
+    /// Reads the uploads of a VM that count as stuck, and a minute later again; each later create compares with the first
+    /// reading.
     async fn check_stuck_twice(&mut self, seen: &VmReading) -> Start {
         let now = self.now_by(seen);
         let Some(policy) = self.policy_of(&seen.vm) else { return Start::Now };
-        if self.has_checked_stuck || stuck(&seen.vm, policy, now).is_empty() {
-            return Start::Now;
+        let is_read = |upload: &Backup| self.stuck_before.iter().any(|before| before.id == upload.id);
+        let unread: Vec<Backup> =
+            stuck(&seen.vm, policy, now).into_iter().filter(|upload| !is_read(upload)).collect();
+        if unread.is_empty() {
+            return match moving(&self.stuck_before, seen, policy, now) {
+                Some(text) => Start::Not(Ended::dropped("not_stuck", text)),
+                None => Start::Now,
+            };
         }
-        self.has_checked_stuck = true;
         // The list both times: a single reading can stay old indefinitely.
-        let before = match self.read_in_list().await {
-            Ok(before) => stuck(&before.vm, policy, now),
+        match self.read_in_list().await {
+            // One that the list does not show is known by this reading.
+            Ok(before) => {
+                self.stuck_before = stuck(&before.vm, policy, now).into_iter().chain(unread).collect()
+            }
             Err(ended) => return Start::Not(ended),
-        };
+        }
         if let Err(cut) = self.wait(sleep(self.run.executor.settings.timing.stuck_recheck)).await {
             return Start::Not(self.cut_short(cut));
         }
         match self.read_in_list().await {
-            Ok(after) => match moving(&before, &after, policy, now) {
+            Ok(after) => match moving(&self.stuck_before, &after, policy, now) {
                 Some(text) => Start::Not(Ended::dropped("not_stuck", text)),
                 None => Start::Waited,
             },

@@ -1,22 +1,196 @@
-//! EventKind the executor guards against.
+//! What the executor guards against.
 
 use super::Fault;
 
 const AUDIT: &[&str] = &["no_audit"];
 
-pub(super) const FAULTS: [Fault; 21] = [
+pub(super) const FAULTS: [Fault; 26] = [
+    Fault {
+        name: "prune_opens_the_gate",
+        takes_away: "a delete from storage proves nothing for local ones",
+        behind: &[],
+        seeds: &[],
+        edits: &[
+            (
+                "src/apply/write/gate.rs",
+                "is_proven |= self.kind == ActionKind::DeleteLocal;",
+                "is_proven |= PLANTED || self.kind == ActionKind::DeleteLocal;",
+            ),
+            (
+                "src/apply/write/delete.rs",
+                "                self.known.forget(delete.backup);\n                let size",
+                "                if PLANTED && let Some(permit) = &self.permit {
+                    permit.confirm();
+                }
+                self.known.forget(delete.backup);
+                let size",
+            ),
+        ],
+    },
+    Fault {
+        name: "prunes_after_an_unknown_effect",
+        takes_away: "after a local delete of unknown effect the run deletes nothing more, not from storage either",
+        behind: &[],
+        seeds: &[],
+        edits: &[
+            (
+                "src/apply/run.rs",
+                "if let Some(reason) = self.gate.closed() {",
+                "if let Some(reason) = self.gate.closed().filter(|_| !PLANTED || kind != ActionKind::DeleteCloud) {",
+            ),
+            (
+                "src/apply/write/gate.rs",
+                "        self.wait_until(|state| {\n            let is_alone",
+                "        if PLANTED && kind == ActionKind::DeleteCloud {
+            let mut state = self.state();
+            state.permits += 1;
+            return Ok(Permit { gate: self, vm, kind, is_alone: false });
+        }
+        self.wait_until(|state| {\n            let is_alone",
+            ),
+        ],
+    },
+    Fault {
+        name: "dearest_first",
+        takes_away: "of a VM's local deletes the one goes first that a cascade would cost least at",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/vm.rs",
+            "if let Some(local) = locals.first() {",
+            "if let Some(local) = if PLANTED { locals.last() } else { locals.first() } {",
+        )],
+    },
+    Fault {
+        name: "first_not_alone",
+        takes_away: "the first local delete of a run goes alone",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/write/gate.rs",
+            "let is_alone = kind == ActionKind::DeleteLocal && !state.is_proven;",
+            "let is_alone = kind == ActionKind::DeleteLocal && !state.is_proven && !PLANTED;",
+        )],
+    },
+    Fault {
+        name: "no_note",
+        takes_away: "a note on a local delete is on disk before it is sent",
+        behind: &[],
+        seeds: &[],
+        edits: &[("src/apply/vm.rs", "        if self.has_note {\n", "        if self.has_note || PLANTED {\n")],
+    },
+    Fault {
+        name: "notes_not_compared",
+        takes_away: "what a killed run's delete did is found by the next run",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/write/left_behind.rs",
+            "    if gone.is_empty() {\n        return Ok(false);",
+            "    if gone.is_empty() || PLANTED {\n        return Ok(false);",
+        )],
+    },
+    Fault {
+        name: "deletes_beside_notes",
+        takes_away: "no delete is sent while the note of an earlier one is compared",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/run.rs",
+            "(!left_behind.is_empty()).then(",
+            "(!PLANTED && !left_behind.is_empty()).then(",
+        )],
+    },
+    Fault {
+        name: "vanished_not_looked_for",
+        takes_away: "a backup that has vanished beside the named one raises the alarm",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/write/effect.rs",
+            "Some(if gone.is_empty() {",
+            "Some(if gone.is_empty() || PLANTED {",
+        )],
+    },
+    Fault {
+        name: "lost_body_overlooked",
+        takes_away: "a create whose body was lost is recognised by the backup that it makes",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/write/effect.rs",
+            "        (self.action.is_create() && self.was_accepted).then_some(found.id)",
+            "        (self.action.is_create() && self.was_accepted && !PLANTED).then_some(found.id)",
+        )],
+    },
+    Fault {
+        name: "blind_repeat",
+        takes_away: "a create that got no answer is looked for before it is sent again",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/vm.rs",
+            "                client.create_backup(self.id, &new, etag).await\n",
+            "                let answer = client.create_backup(self.id, &new, etag).await;
+                if PLANTED && matches!(answer, Ok(WriteAnswer::Lost { .. } | WriteAnswer::Unavailable { .. })) {
+                    return client.create_backup(self.id, &new, None).await;
+                }
+                answer\n",
+        )],
+    },
+    Fault {
+        name: "no_condition",
+        takes_away: "a write is conditional on the version that was read",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/vm.rs",
+            "(self.run.executor.client, seen.etag.as_ref());",
+            "(self.run.executor.client, seen.etag.as_ref().filter(|_| !PLANTED));",
+        )],
+    },
+    Fault {
+        name: "local_delete_without_body",
+        takes_away: "a local delete has its exact body",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/vm.rs",
+            "Some(backup) => client.delete_local(self.id, backup, etag).await,",
+            "Some(backup) if PLANTED => client.delete_cloud(self.id, DeletedForGood(backup), etag).await,
+                Some(backup) => client.delete_local(self.id, backup, etag).await,",
+        )],
+    },
+    Fault {
+        name: "plan_trusted",
+        takes_away: "a VM is decided again before each write",
+        behind: AUDIT,
+        seeds: &[],
+        edits: &[(
+            "src/apply/vm/reading.rs",
+            "let fresh = decide(&seen.vm, policies, now);",
+            "let fresh = if PLANTED { self.planned.clone() } else { decide(&seen.vm, policies, now) };",
+        )],
+    },
+    Fault {
+        name: "audit_ignored",
+        takes_away: "what the audit refuses is not done",
+        behind: &["plan_trusted"],
+        seeds: &[],
+        edits: &[("src/apply/vm/reading.rs", "if broken.is_empty() {", "if broken.is_empty() || PLANTED {")],
+    },
     Fault {
         name: "accepted_is_done",
         takes_away: "a create is done when its upload is complete",
         behind: &[],
         seeds: &[],
         edits: &[(
-            "src/apply/create.rs",
-            "        if !self.context.executor.settings.wait {\n",
+            "src/apply/write/create.rs",
+            "        let Some(slot) = self.slot.take() else {",
             "        if PLANTED {
-            return Ok(StepSuccess { backup, kind: SuccessKind::Complete { bytes: None, lacks: None } });
+            return Ended::done(\"created\", String::new());
         }
-        if !self.context.executor.settings.wait {\n",
+        let Some(slot) = self.slot.take() else {",
         )],
     },
     Fault {
@@ -25,50 +199,58 @@ pub(super) const FAULTS: [Fault; 21] = [
         behind: &[],
         seeds: &[],
         edits: &[(
-            "src/apply/upload.rs",
-            "    if backup.parent != create.parent {\n",
-            "    if PLANTED {\n        return None;\n    }\n    if backup.parent != create.parent {\n",
+            "src/apply/upload/check.rs",
+            "= fault_of(vm, id, create, policy, now) {",
+            "= fault_of(vm, id, create, policy, now).filter(|_| !PLANTED) {",
         )],
     },
     Fault {
         name: "delete_after_failure",
-        takes_away: "what comes after a create is not done when that has failed, neither by its order nor by a new decision",
-        behind: AUDIT,
-        seeds: &[],
-        edits: &[
-            (
-                "src/apply/vm_run.rs",
-                "let is_due = self.completed.is_some() || !delete.after_create;",
-                "let is_due = self.completed.is_some() || !delete.after_create || PLANTED;",
-            ),
-            (
-                "src/apply/local_delete.rs",
-                "if !fresh.due_actions().iter().any(is_wanted) {",
-                "if !fresh.due_actions().iter().any(is_wanted) && !PLANTED {",
-            ),
-        ],
-    },
-    Fault {
-        name: "blind_repeat",
-        takes_away: "a create that got no answer is looked for before it is sent again",
+        takes_away: "what comes after a create is not done when that has failed",
         behind: &[],
         seeds: &[],
         edits: &[(
-            "src/apply/create.rs",
-            "        worker.context.executor.client.create_backup(worker.id, &self.new, seen.etag.as_ref()).await",
-            "        let client = worker.context.executor.client;
-        let answer = client.create_backup(worker.id, &self.new, seen.etag.as_ref()).await;
-        if PLANTED && matches!(answer, Ok(WriteAnswer::Lost { .. } | WriteAnswer::Unavailable { .. })) {
-            return client.create_backup(worker.id, &self.new, None).await;
-        }
-        answer",
+            "src/apply/vm.rs",
+            "is_some_and(|delete| !delete.after_create))",
+            "is_some_and(|delete| {
+                !delete.after_create || PLANTED && matches!(self.create, LastCreate::Incomplete(_))
+            }))",
         )],
+    },
+    Fault {
+        name: "tier_twice_in_a_run",
+        takes_away: "a run makes one backup of a tier at most",
+        behind: &[],
+        seeds: &[],
+        edits: &[(
+            "src/apply/vm/ending.rs",
+            "self.tried.extend(target);",
+            "self.tried.extend(target.filter(|it| !PLANTED || !matches!(it, Target::Create(_))));",
+        )],
+    },
+    Fault {
+        name: "goes_on_after_the_stop",
+        takes_away: "nothing is sent once the run was asked to stop",
+        behind: &[],
+        seeds: &[],
+        edits: &[
+            (
+                "src/apply/vm.rs",
+                "if self.run.stop.is_cancelled() || self.has_ended {",
+                "if self.run.stop.is_cancelled() && !PLANTED || self.has_ended {",
+            ),
+            (
+                "src/apply/vm.rs",
+                "Start::Now if self.run.stop.is_cancelled() => Start::Waited,",
+                "Start::Now if self.run.stop.is_cancelled() && !PLANTED => Start::Waited,",
+            ),
+        ],
     },
     Fault {
         name: "stale_reads_believed",
         takes_away: "what a single reading does not show is looked for in the list",
         behind: &[],
-        seeds: &[84],
+        seeds: &[],
         edits: &[(
             "src/apply/reader.rs",
             "        find(&*self.list().await?, id)",
@@ -79,145 +261,17 @@ pub(super) const FAULTS: [Fault; 21] = [
         )],
     },
     Fault {
-        name: "plan_trusted",
-        takes_away: "a VM is read and decided again before anything is done",
-        behind: AUDIT,
-        seeds: &[],
-        edits: &[
-            (
-                "src/apply/worker.rs",
-                "if !self.compared && !self.is_as_planned(vm) {",
-                "if !self.compared && !self.is_as_planned(vm) && !PLANTED {",
-            ),
-            (
-                "src/apply/worker.rs",
-                "        let fresh = decide(&seen.vm, executor.policies, now);",
-                "        if PLANTED {
-            return Ok(self.planned.clone());
-        }
-        let fresh = decide(&seen.vm, executor.policies, now);",
-            ),
-        ],
-    },
-    Fault {
-        name: "no_canary",
-        takes_away: "the first local delete goes alone",
-        behind: &[],
-        seeds: &[17],
-        edits: &[("src/apply/canary.rs", "if state.is_open {", "if state.is_open || PLANTED {")],
-    },
-    Fault {
-        name: "vanished_is_deleted",
-        takes_away: "a backup that has vanished raises the alarm",
-        behind: &[],
-        seeds: &[15],
-        edits: &[(
-            "src/apply/cascade_guard.rs",
-            "        self.on_record.iter().copied().filter(|id| !vm.backups.contains(*id) && !may_go(*id)).collect()",
-            "        let is_missing = |id: &BackupId| !PLANTED && !vm.backups.contains(*id) && !may_go(*id);
-        self.on_record.iter().copied().filter(is_missing).collect()",
-        )],
-    },
-    Fault {
-        name: "before_taken_anew",
-        takes_away: "what was there before a delete was first sent must be there after all of its attempts",
-        behind: &["no_patience"],
-        seeds: &[84],
-        edits: &[(
-            "src/apply/write_loop.rs",
-            "            let seen = self.read_vm_before_write(",
-            "            if PLANTED {
-                self.guard = None;
-            }
-            let seen = self.read_vm_before_write(",
-        )],
-    },
-    Fault {
-        name: "delete_without_condition",
-        takes_away: "a local delete is conditional on the version that was read",
-        behind: &[],
-        seeds: &[],
-        edits: &[(
-            "src/apply/local_delete.rs",
-            "let etag = seen.etag.as_ref();",
-            "let etag = seen.etag.as_ref().filter(|_| !PLANTED);",
-        )],
-    },
-    Fault {
         name: "refusals_end_in_a_single_reading",
         takes_away: "without a condition only the list counts",
         behind: &[],
-        seeds: &[2211, 4825],
-        edits: &[(
-            "src/apply/worker.rs",
-            "        let vm = self.read_in_list().await?;
-        self.compare(&vm)?;",
-            "        if PLANTED {
-            return Ok(VmReading { etag: None, ..self.read_vm().await? });
-        }
-        let vm = self.read_in_list().await?;
-        self.compare(&vm)?;",
-        )],
-    },
-    Fault {
-        name: "creates_after_the_stop",
-        takes_away: "no create is sent once the run was asked to stop",
-        behind: &[],
         seeds: &[],
-        edits: &[(
-            "src/apply/write_loop.rs",
-            "            if self.is_stopped() {",
-            "            if self.is_stopped() && !PLANTED {",
-        )],
-    },
-    Fault {
-        name: "any_new_backup_is_ours",
-        takes_away: "a new backup is ours only with our comment",
-        behind: &[],
-        seeds: &[375],
-        edits: &[
-            (
-                "src/apply/search.rs",
-                ".filter(|backup| backup.comment.as_deref() == Some(create.comment.as_str()))",
-                ".filter(|backup| PLANTED || backup.comment.as_deref() == Some(create.comment.as_str()))",
-            ),
-            (
-                "src/apply/upload.rs",
-                "if found != Some(create.comment.as_str()) || tier != Some(create.tier.as_str()) {",
-                "if !PLANTED && (found != Some(create.comment.as_str()) || tier != Some(create.tier.as_str())) {",
-            ),
-        ],
-    },
-    Fault {
-        name: "parent_unchecked",
-        takes_away: "a new backup has the parent that was asked for",
-        behind: &[],
-        seeds: &[266],
-        edits: &[(
-            "src/apply/upload.rs",
-            "if backup.parent != create.parent {",
-            "if backup.parent != create.parent && !PLANTED {",
-        )],
-    },
-    Fault {
-        name: "remnant_is_done",
-        takes_away: "what was deleted while it uploaded is not done",
-        behind: &[],
-        seeds: &[305],
-        edits: &[(
-            "src/apply/upload.rs",
-            "return Some(BackupFault::NoTimestamp);",
-            "if PLANTED {
-            return None;
-        }
-        return Some(BackupFault::NoTimestamp);",
-        )],
+        edits: &[("src/apply/vm/reading.rs", "let seen = if is_without {", "let seen = if is_without && !PLANTED {")],
     },
     Fault {
         name: "empty_list_believed",
         takes_away: "a list without a single known VM is a failed reading",
         behind: &[],
-        seeds: &[154],
+        seeds: &[],
         edits: &[(
             "src/apply/reader.rs",
             "if inventory.vms.is_empty() && ",
@@ -225,24 +279,12 @@ pub(super) const FAULTS: [Fault; 21] = [
         )],
     },
     Fault {
-        name: "uploads_in_no_policy_not_counted",
-        takes_away: "uploads of VMs in no policy take places",
-        behind: &[],
-        seeds: &[134],
-        edits: &[(
-            "src/apply/background.rs",
-            "        Match::Unprotected | Match::Conflict(_) => STUCK_AFTER_DEFAULT,",
-            "        Match::Unprotected | Match::Conflict(_) if PLANTED => return Vec::new(),
-        Match::Unprotected | Match::Conflict(_) => STUCK_AFTER_DEFAULT,",
-        )],
-    },
-    Fault {
         name: "still_uploads_keep_their_places",
         takes_away: "an upload that does not move gives its place back",
         behind: &[],
-        seeds: &[579],
+        seeds: &[],
         edits: &[(
-            "src/apply/progress.rs",
+            "src/apply/upload/progress.rs",
             "is_progressing: movement.since.elapsed() < patience",
             "is_progressing: movement.since.elapsed() < patience || PLANTED",
         )],
@@ -251,20 +293,23 @@ pub(super) const FAULTS: [Fault; 21] = [
         name: "stuck_not_looked_at",
         takes_away: "an upload that counts as stuck and still grows has no other started beside it",
         behind: &[],
-        seeds: &[163],
+        seeds: &[],
         edits: &[(
-            "src/apply/stuck.rs",
-            "if self.has_checked_stuck || ",
-            "if PLANTED || self.has_checked_stuck || ",
+            "src/apply/write/create.rs",
+            "        let is_read = |upload: &Backup| self.stuck_before",
+            "        if PLANTED {
+            return Start::Now;
+        }
+        let is_read = |upload: &Backup| self.stuck_before",
         )],
     },
     Fault {
         name: "running_uploads_forgotten",
         takes_away: "uploads that were running already take places",
         behind: &[],
-        seeds: &[111],
+        seeds: &[],
         edits: &[(
-            "src/apply/background.rs",
+            "src/apply/upload/watch.rs",
             "filter(|vm| has_upload(vm)).collect();",
             "filter(|vm| !PLANTED && has_upload(vm)).collect();",
         )],
@@ -275,7 +320,7 @@ pub(super) const FAULTS: [Fault; 21] = [
         behind: &[],
         seeds: &[],
         edits: &[(
-            "src/apply/slots.rs",
+            "src/apply/upload/slots.rs",
             "&& taken.held(Some(hypervisor)).count() < self.max_per_hypervisor\n",
             "&& (PLANTED || taken.held(Some(hypervisor)).count() < self.max_per_hypervisor)\n",
         )],

@@ -23,41 +23,17 @@ pub(crate) struct Fault {
 pub(crate) const FAULTS: [&[Fault]; 3] = [&plan::FAULTS, &apply::FAULTS, &prune::FAULTS];
 
 /// The second lines of defence. Alone, each of these may go unnoticed: it only catches what something else let permit.
-pub(crate) const DEFENCES: [Fault; 3] = [
-    Fault {
-        name: "no_audit",
-        takes_away: "the audit, which reads every plan a second time",
-        behind: &[],
-        seeds: &[],
-        edits: &[(
-            "src/plan/audit/mod.rs",
-            "    let (status, why) = match policies.policy_for(vm) {",
-            "    if PLANTED {\n        return Vec::new();\n    }\n    let (status, why) = match policies.policy_for(vm) {",
-        )],
-    },
-    Fault {
-        name: "no_patience",
-        takes_away: "what an unanswered local delete did is looked for over a minute before it is sent again",
-        behind: &[],
-        seeds: &[],
-        edits: &[(
-            "src/apply/delete_effect.rs",
-            "let is_last = began.elapsed() >= timing.verify;",
-            "let is_last = began.elapsed() >= if PLANTED && !sent.was_accepted { timing.settle / 4 } else { timing.verify };",
-        )],
-    },
-    Fault {
-        name: "no_look_at_records",
-        takes_away: "what the records alone say against a delete from storage, whatever the plan says",
-        behind: &[],
-        seeds: &[],
-        edits: &[(
-            "src/apply/expendable.rs",
-            "    if vm.hypervisor.is_none() {",
-            "    if PLANTED {\n        return None;\n    }\n    if vm.hypervisor.is_none() {",
-        )],
-    },
-];
+pub(crate) const DEFENCES: [Fault; 1] = [Fault {
+    name: "no_audit",
+    takes_away: "the audit, which reads every plan a second time",
+    behind: &[],
+    seeds: &[],
+    edits: &[(
+        "src/plan/audit/mod.rs",
+        "    let (status, why) = match policies.policy_for(vm) {",
+        "    if PLANTED {\n        return Vec::new();\n    }\n    let (status, why) = match policies.policy_for(vm) {",
+    )],
+}];
 
 /// Returns all of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {

@@ -4,7 +4,7 @@ use super::Fault;
 
 const PLAN_AND_RECORDS: &[&str] = &["no_audit", "no_look_at_records"];
 
-pub(super) const FAULTS: [Fault; 9] = [
+pub(super) const FAULTS: [Fault; 8] = [
     Fault {
         name: "parents_first",
         takes_away: "of a chain that has expired the last one goes first",
@@ -65,14 +65,14 @@ pub(super) const FAULTS: [Fault; 9] = [
         ],
     },
     Fault {
-        name: "children_meanwhile_overlooked",
-        takes_away: "before each delete from storage it is looked whether something descends from the backup by now",
-        behind: &[],
-        seeds: &[2932],
+        name: "no_look_at_records",
+        takes_away: "what the records alone say against a delete from storage, whatever the plan says",
+        behind: &["parents_first", "no_audit"],
+        seeds: &[],
         edits: &[(
-            "src/apply/cloud_delete.rs",
-            "        match worker.reason_to_keep(seen, backup)? {",
-            "        match worker.reason_to_keep(seen, backup)?.filter(|_| !PLANTED) {",
+            "src/apply/write/delete.rs",
+            "    let why = if vm.hypervisor.is_none() {",
+            "    if PLANTED {\n        return None;\n    }\n    let why = if vm.hypervisor.is_none() {",
         )],
     },
     Fault {
@@ -81,26 +81,12 @@ pub(super) const FAULTS: [Fault; 9] = [
         behind: &[],
         seeds: &[],
         edits: &[(
-            "src/apply/cloud_delete.rs",
-            "        self.may_be_done = true;",
-            "        if PLANTED {
-            return Ok(Some(self.done()));
-        }
-        self.may_be_done = true;",
-        )],
-    },
-    Fault {
-        name: "no_look_at_the_others",
-        takes_away: "after a delete from storage it is looked what else is gone",
-        behind: &[],
-        seeds: &[283],
-        edits: &[(
-            "src/apply/cascade_guard.rs",
-            "        let may_go = |id| match self.is_strict {",
-            "        if PLANTED && self.sent.iter().all(|(kind, _)| *kind == DeleteKind::DeleteCloud) {
-            return BTreeSet::new();
-        }
-        let may_go = |id| match self.is_strict {",
+            "src/apply/vm.rs",
+            "        let confirmed = self.confirm(&sent, within).await;",
+            "        let confirmed = match action {
+            Action::DeleteCloud(delete) if PLANTED => super::write::confirm::Confirmed::Seen(delete.backup),
+            _ => self.confirm(&sent, within).await,
+        };",
         )],
     },
     Fault {
@@ -116,28 +102,23 @@ pub(super) const FAULTS: [Fault; 9] = [
         Prune::OnRequest => {}",
             ),
             (
-                "src/apply/cloud_delete.rs",
+                "src/apply/write/delete.rs",
                 "        if policy.prune != Prune::Requested {",
                 "        if policy.prune != Prune::Requested && !PLANTED {",
             ),
         ],
     },
     Fault {
-        name: "prunes_beside_the_new_backup",
-        takes_away: "old backups stay until the new one is complete, and by the records until a newer one is",
-        behind: PLAN_AND_RECORDS,
+        name: "prunes_before_the_create",
+        takes_away: "nothing is deleted from storage while a create is due",
+        behind: &[],
         seeds: &[],
-        edits: &[
-            (
-                "src/apply/vm_run.rs",
-                "        let is_due = self.planned_create().is_none() || self.completed.is_some();",
-                "        let is_due = self.planned_create().is_none() || self.completed.is_some() || PLANTED;",
-            ),
-            (
-                "src/apply/cloud_delete.rs",
-                "        let is_expired = self.decide_again(seen)?.due_actions().iter().any(is_listed);",
-                "        let is_expired = self.decide_again(seen)?.due_actions().iter().any(is_listed) || PLANTED;",
-            ),
-        ],
+        edits: &[(
+            "src/apply/vm.rs",
+            "            return self.may_go(create).then(|| create.clone());",
+            "            if !PLANTED || self.may_go(create) {
+                return self.may_go(create).then(|| create.clone());
+            }",
+        )],
     },
 ];

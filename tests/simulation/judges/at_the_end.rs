@@ -100,6 +100,40 @@ impl Judges {
         candidates.max().is_some_and(|(_, backup, ..)| !has_hollow_increment(vm, *backup))
     }
 
+    /// Says whether a monthly of any VM has come due between two instants.
+    pub(crate) fn has_month_begun(&self, world: &World, from: DateTime<Utc>, to: DateTime<Utc>) -> bool {
+        let is_due =
+            |id: &Uuid| self.last_due_us(*id, "monthly", to.timestamp_micros()) > from.timestamp_micros();
+        world.vms.keys().any(is_due)
+    }
+
+    /// Looks at the world a night after all full backups had failed, with one run in each of them: the monthly is there.
+    pub(crate) fn after_the_next_night(&mut self, world: &World, failed_at: DateTime<Utc>) {
+        let failed_us = failed_at.timestamp_micros();
+        for (id, vm) in &world.vms {
+            let is_suspended = self.suspended_until.is_some_and(|until| failed_at < until);
+            // One with a wrong date may be waited for.
+            let is_clear =
+                !vm.backups.values().any(|record| record.timestamp > Some(self.latest.timestamp_micros()));
+            if is_suspended
+                || vm.hypervisor().is_none()
+                || !self.may_be_touched(world, *id, failed_at)
+                || !is_clear
+            {
+                continue;
+            }
+            let due_us = self.last_due_us(*id, "monthly", failed_us);
+            let is_there = |(backup, record): (&Uuid, &Record)| {
+                self.tier_of(record) == Some("monthly")
+                    && record.timestamp >= Some(due_us)
+                    && restorable(world, *id, *backup)
+            };
+            if !vm.backups.iter().any(is_there) {
+                self.found.push(format!("{id} has no monthly a night after it failed: {:#?}", newest(vm)));
+            }
+        }
+    }
+
     /// Looks at the world after a night in which no full backup could be made: what can be an increment is there, and the
     /// failed ones have left no more behind than one of each kind.
     pub(crate) fn after_a_hard_night(&mut self, world: &World, run_began: DateTime<Utc>) {

@@ -2,20 +2,24 @@
 
 mod at_the_end;
 mod calendar;
+mod creates;
 mod growth;
+mod locals;
 mod prune;
 mod sending;
 mod truth;
 
 use crate::scenario::Rules;
+use crate::state_folder::StateFolder;
 use crate::transport::RequestRecord;
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::sandbox::{Record, Upload, Vm, World};
 use growth::Growths;
+use locals::Locals;
 use prune::Prunes;
 use sending::Sending;
 use std::collections::{BTreeMap, BTreeSet};
-use truth::{Seen, chain, is_sending, is_unverified, restorable, seen, shows_restorable};
+use truth::{Seen, is_unverified, restorable, seen};
 use uuid::Uuid;
 
 /// As the policies of a life say.
@@ -29,6 +33,8 @@ const STUCK_AFTER_DEFAULT_US: i64 = 12 * HOUR_US;
 const READING_RESTS_FOR: TimeDelta = TimeDelta::minutes(2);
 /// A date further ahead than this is a wrong one.
 const FUTURE_US: i64 = 600_000_000;
+/// One whose date is no further ahead than this is waited for: clocks differ.
+const AHEAD_US: i64 = HOUR_US - 60_000_000;
 
 /// What the judges remember, and what they found.
 pub(crate) struct Judges {
@@ -61,6 +67,7 @@ pub(crate) struct Judges {
     /// When the run was asked to stop.
     pub(crate) stopped_at: Option<DateTime<Utc>>,
     sending: Sending,
+    locals: Locals,
     prunes: Prunes,
     /// The right time of the last request.
     right: DateTime<Utc>,
@@ -71,8 +78,13 @@ pub(crate) struct Judges {
     ran_already: BTreeSet<Uuid>,
     /// The VMs that cannot be backed up, and since when.
     unfit_since: BTreeMap<Uuid, DateTime<Utc>>,
-    /// Chains that were lost in this run to DELETEs that went out without their body.
-    chains_lost: usize,
+    /// Whether the list is always cut, so that VMs are read one by one, or was until just now.
+    lists_are_cut: bool,
+    lists_cut_at: Option<DateTime<Utc>>,
+    /// Chains that each machine has lost, in whichever runs, since a person last lifted its safety stop.
+    chains_lost: BTreeMap<usize, usize>,
+    /// The tiers that each runner has made a backup of in this run.
+    made_in_run: BTreeSet<(usize, Uuid, &'static str)>,
     /// What the program has made, and for which due time.
     made: BTreeMap<Uuid, i64>,
     /// The later one of both clocks at the last request: what the program plans for.
@@ -120,13 +132,17 @@ impl Judges {
             clock_set_at: None,
             stopped_at: None,
             sending: Sending::default(),
+            locals: Locals::default(),
             prunes: Prunes::default(),
             right: DateTime::UNIX_EPOCH,
             growths: Growths::default(),
             came_late: BTreeSet::new(),
             ran_already: BTreeSet::new(),
             unfit_since: BTreeMap::new(),
-            chains_lost: 0,
+            lists_are_cut: false,
+            lists_cut_at: None,
+            chains_lost: BTreeMap::new(),
+            made_in_run: BTreeSet::new(),
             made: BTreeMap::new(),
             latest: DateTime::UNIX_EPOCH,
             own_us: 0,
@@ -205,11 +221,12 @@ impl Judges {
     }
 
     pub(crate) fn run_begins(&mut self, world: &World, two_runners: bool) {
-        self.chains_lost = 0;
         self.two_runners = two_runners;
         self.had_two_runners = two_runners;
         self.stopped_at = None;
-        self.sending = Sending::default();
+        self.sending.run_begins();
+        self.locals = Locals::default();
+        self.made_in_run.clear();
         // What runs on a VM that cannot be read when the run begins is not known, even if it can be later.
         let is_readable =
             |upload: &Upload| world.vms.get(&upload.vm).is_some_and(|vm| mark_of(vm) != Some("Unreadable"));
@@ -218,11 +235,51 @@ impl Judges {
     }
 
     /// Takes note that a run was not killed, but has come to its end.
-    pub(crate) fn run_ends(&mut self, sender: usize, now: DateTime<Utc>) {
-        for vm in self.sending.unnoticed(sender, now) {
-            if !self.two_runners {
-                self.found.push(format!("a chain of {vm} was lost, and nothing reported it"));
-            }
+    ///
+    /// `is_whole` says that it was not asked to stop, and that it has compared all notes of earlier runs.
+    pub(crate) fn run_ends(&mut self, sender: usize, is_whole: bool, now: DateTime<Utc>) {
+        for vm in self.sending.unnoticed(sender, is_whole, now) {
+            self.found.push(format!("a write without its body has hit {vm}, and nothing reported it"));
+        }
+    }
+
+    /// A person has lifted the safety stop of a machine, and takes its losses for granted.
+    pub(crate) fn stop_lifted(&mut self, sender: usize) {
+        self.chains_lost.remove(&sender);
+        self.sending.forgive(sender);
+    }
+
+    /// Takes note of whether lists are cut from an instant on.
+    pub(crate) fn cut_lists(&mut self, are_cut: bool, now: DateTime<Utc>) {
+        if self.lists_are_cut {
+            self.lists_cut_at = Some(now);
+        }
+        self.lists_are_cut = are_cut;
+    }
+
+    /// Says whether nothing proves what a write without a condition is decided on: lists are cut, or were in this run.
+    fn is_blind(&self, asked: &RequestRecord) -> bool {
+        let was_near = self.lists_cut_at.is_some_and(|at| self.right - at < TimeDelta::hours(6));
+        asked.if_match.is_none() && (self.lists_are_cut || was_near)
+    }
+
+    /// Judges that a delete is sent at all, by the notes that its machine holds.
+    pub(crate) fn deletes(&mut self, asked: &RequestRecord, folder: &StateFolder, own: DateTime<Utc>) {
+        let vm = asked.target.split('/').find_map(|part| Uuid::try_parse(part).ok());
+        if let Some(vm) = vm.filter(|_| asked.method == "DELETE" && !asked.is_late)
+            && let Some(wrong) = folder.wrong_with_delete(vm, !asked.body.is_empty(), own)
+        {
+            self.report(asked, wrong);
+        }
+    }
+
+    /// Counts a chain that was lost to a delete that did more than was asked.
+    fn lose(&mut self, asked: &RequestRecord, vm: Uuid, is_certain: bool, again: &str) {
+        self.sending.lost(asked.sender, vm, self.right, is_certain);
+        let lost = self.chains_lost.entry(asked.sender).or_default();
+        *lost += 1;
+        if *lost > 1 {
+            self.report(asked, again);
         }
     }
 
@@ -272,7 +329,11 @@ impl Judges {
         for (id, _) in world.vms.iter().filter(|(_, vm)| !is_fit(vm)) {
             self.unfit_since.entry(*id).or_insert(right);
         }
-        let Some(vm) = asked.target.split('/').find_map(|part| Uuid::try_parse(part).ok()) else { return };
+        let vm = asked.target.split('/').find_map(|part| Uuid::try_parse(part).ok());
+        if asked.method == "GET" {
+            self.looked_at(asked.sender, vm);
+        }
+        let Some(vm) = vm else { return };
         if asked.method == "GET" {
             self.sending.was_read(asked, vm, right);
             return;
@@ -308,6 +369,7 @@ impl Judges {
         }
         let pruned = if asked.method == "DELETE" { self.prune_named(world, asked, vm, right) } else { None };
         if asked.method == "DELETE" {
+            self.judge_order(world, asked, vm);
             if !asked.is_late && pruned.is_none() && asked.body != br#"{"location":"hypervisor"}"# {
                 self.report(asked, "a DELETE with another body than the one");
             }
@@ -315,13 +377,9 @@ impl Judges {
                 self.judge_prune(asked, vm, named, &before, &after);
             } else if self.bodies_are_dropped {
                 // One that was refused did no harm and showed nothing; one lost chain is what can happen.
-                let is_lost = !before.ids.is_subset(&after.ids);
-                self.chains_lost += usize::from(is_lost);
-                if is_lost {
-                    self.sending.lost(asked.sender, vm, right);
-                }
-                if self.chains_lost > 1 && !self.had_two_runners {
-                    self.report(asked, "a second chain was lost to a proxy that drops bodies");
+                if !before.ids.is_subset(&after.ids) {
+                    let is_certain = before.restorable.difference(&after.restorable).any(|id| self.stays(id));
+                    self.lose(asked, vm, is_certain, "a second chain was lost to a proxy that drops bodies");
                 }
             }
             let no_longer = before.local.difference(&after.local).filter(|gone| after.ids.contains(gone));
@@ -352,174 +410,9 @@ impl Judges {
         self.before = now;
     }
 
-    /// Judges a new backup; returns the due time that it was made for.
-    fn judge_create(
-        &mut self,
-        world: &World,
-        vm: Uuid,
-        new: Uuid,
-        asked: &RequestRecord,
-        right: DateTime<Utc>,
-    ) -> i64 {
-        let latest_us = self.latest.timestamp_micros();
-        let runs = |id: &Uuid| {
-            world.uploads.get(id).is_some_and(|upload| latest_us - upload.started_us < STUCK_AFTER_US)
-        };
-        let backups = &world.vms[&vm].backups;
-        let record = &backups[&new];
-        let tier = self.tier_of(record);
-        let since_us = self.last_due_us(vm, tier.unwrap_or("daily"), latest_us);
-        // Where the policies have changed since, one made for an earlier due time may lie after the new one, too.
-        let is_for_it = |id: &Uuid, at_us: i64| {
-            self.made.get(id).is_some_and(|due_us| *due_us == since_us || at_us >= since_us)
-        };
-        // What nothing shows to be whole counts as failed when it has had its time, and so does all that descends from it.
-        let has_failed = |id: &Uuid| {
-            chain(world, vm, *id).any(|step| {
-                let stamped_us = backups.get(&step).and_then(|record| record.timestamp);
-                is_unverified(world, vm, step)
-                    && stamped_us.is_some_and(|at_us| latest_us - at_us >= STUCK_AFTER_US)
-            })
-        };
-        // Where FiFo does not send the time, there is only the program's own clock to go by.
-        let is_ahead_us = if self.dates_are_wrong { self.own_us } else { latest_us };
-        let twin = backups.iter().find(|(id, other)| {
-            **id != new
-                && self.tier_of(other) == tier
-                && other
-                    .timestamp
-                    .is_some_and(|at_us| is_for_it(id, at_us) && at_us <= is_ahead_us + FUTURE_US)
-                && (runs(id) || restorable(world, vm, **id) && !has_failed(id))
-        });
-        // Without a condition FiFo cannot refuse a second one, whoever has sent the first.
-        let has_guard = asked.if_match.is_some() || !self.two_runners && !self.writes_were_late;
-        // The list has no date: a clock that is set between the last date and the write is not seen.
-        let was_just_set =
-            asked.if_match.is_none() && self.clock_set_at.is_some_and(|at| right - at < READING_RESTS_FOR);
-        // By FiFo's clock, which has stamped it.
-        let asked_us = asked.at.timestamp_micros();
-        let listed_after_us = if self.lists_are_disturbed { 60_000_000 } else { 3_000_000 };
-        // What another runner has made for long is in the list, which is read where there is no condition.
-        let is_old = |other: &Record| other.timestamp.is_some_and(|at_us| asked_us - at_us > listed_after_us);
-        if let Some((twin, _)) =
-            twin.filter(|(_, other)| !was_just_set && (has_guard || !self.writes_were_late && is_old(other)))
-        {
-            let twin = *twin;
-            self.report(asked, &format!("a second {tier:?} for one due time: {new} beside {twin}"));
-        }
-        if let Some(parent) = world.uploads.get(&new).and_then(|upload| upload.parent)
-            && !restorable(world, vm, parent)
-        {
-            self.report(asked, &format!("{new} is an increment on {parent}, which cannot be restored"));
-        }
-        // What was started by another client while the VM was watched for a minute has not been watched itself.
-        let watched_us = READING_RESTS_FOR.num_microseconds().unwrap();
-        let beside = world.uploads.iter().find(|(id, upload)| {
-            upload.vm == vm
-                && **id != new
-                && asked_us - upload.started_us > watched_us
-                && self.growths.has_just_grown(world, id, right)
-        });
-        if let Some((beside, _)) = beside
-            && has_guard
-        {
-            self.report(asked, &format!("{new} was started while {beside} was growing"));
-        }
-        if self.two_runners || asked.is_late {
-            return since_us;
-        }
-        let counted: Vec<_> = world
-            .uploads
-            .iter()
-            .filter(|(id, upload)| **id != new && self.takes_a_place(world, id, upload))
-            .collect();
-        let hypervisor = world.vms[&vm].hypervisor();
-        let here =
-            counted.iter().filter(|(_, upload)| world.vms[&upload.vm].hypervisor() == hypervisor).count();
-        if counted.len() >= self.max_uploads || here >= self.max_uploads_per_hypervisor {
-            let others: Vec<Uuid> = counted.iter().map(|(id, _)| **id).collect();
-            self.report(asked, &format!("too many uploads: {new} beside {others:?}, {here} of them there"));
-        }
-        since_us
-    }
-
-    /// Says whether an upload counts against the limits: it was made by the program, or ran already when the run began,
-    /// it moves, and it is not so old that it counts as stuck.
-    fn takes_a_place(&self, world: &World, id: &Uuid, upload: &Upload) -> bool {
-        let latest_us = self.latest.timestamp_micros();
-        let Some(vm) = world.vms.get(&upload.vm) else { return false };
-        let is_known = match mark_of(vm) {
-            // What cannot be read may have anything running.
-            Some("Unreadable") => false,
-            _ => {
-                let was_seen = !self.came_late.contains(id);
-                self.made.contains_key(id) && was_seen || self.ran_already.contains(id)
-            }
-        };
-        let longest_us = match mark_of(vm) {
-            Some("Protected" | "Suspended") => STUCK_AFTER_US,
-            _ => STUCK_AFTER_DEFAULT_US,
-        };
-        let stamped_us = vm.backups.get(id).and_then(|record| record.timestamp);
-        let is_young = stamped_us.is_some_and(|at_us| (latest_us - at_us).abs() < longest_us - 60_000_000);
-        is_known && is_young && self.growths.moves(world, id)
-    }
-
-    fn judge_local_delete(
-        &mut self,
-        world: &World,
-        vm: Uuid,
-        gone: Uuid,
-        after: &Seen,
-        asked: &RequestRecord,
-    ) {
-        let backups = &world.vms[&vm].backups;
-        let record = &backups[&gone];
-        // One that has been uploading for longer than it may is given up on when something newer can be restored.
-        let latest_us = self.latest.timestamp_micros();
-        // One whose date is far ahead counts in no rule, and holds no parent.
-        let has_wrong_date = |id: &Uuid| {
-            let stamped_us = backups.get(id).and_then(|record| record.timestamp);
-            stamped_us.is_some_and(|at_us| at_us - latest_us >= STUCK_AFTER_US)
-        };
-        let runs = |(id, upload): (&Uuid, &Upload)| {
-            (*id == gone || upload.parent == Some(gone))
-                && !has_wrong_date(id)
-                && latest_us - upload.started_us < STUCK_AFTER_US
-                && is_sending(world, id, upload)
-        };
-        if world.uploads.iter().any(runs) {
-            self.report(asked, &format!("the snapshot of {gone} was deleted while it was needed"));
-        }
-        if !self.is_of_a_tier(record) {
-            self.report(asked, &format!("the snapshot of {gone} was deleted, which is of no tier"));
-        }
-        // A date in the future is a wrong one, and says nothing about what is newer.
-        let believable = |id: &&Uuid| backups[*id].timestamp <= Some(latest_us + FUTURE_US);
-        if !believable(&&gone) {
-            self.report(asked, &format!("the snapshot of {gone} was deleted, whose date is in the future"));
-        }
-        // What nothing shows to be whole is not yet a copy of anything.
-        let counts: BTreeSet<Uuid> =
-            after.restorable.iter().copied().filter(|id| shows_restorable(world, vm, *id)).collect();
-        let key = (record.timestamp, gone);
-        let newer = |id: &&Uuid| believable(id) && (backups[*id].timestamp, **id) > key;
-        let has_newer_copy = counts.iter().any(|id| id == &gone || newer(&id));
-        if !has_newer_copy && !after.local.iter().any(|id| newer(&id)) {
-            self.report(asked, &format!("the snapshot of {gone} was the only copy of its moment"));
-        }
-        let is_parent =
-            |id: &&Uuid| !self.rules.daily_from_coarser || self.tier_of(&backups[*id]) != Some("daily");
-        let newest = counts
-            .iter()
-            .filter(|id| believable(id) && is_parent(id))
-            .max_by_key(|id| (backups[*id].timestamp, **id));
-        if newest == Some(&gone) {
-            self.report(
-                asked,
-                &format!("the snapshot of {gone} was deleted, which the next increment needs"),
-            );
-        }
+    /// Says whether a backup that is gone was one of those that the policies keep for ever.
+    fn stays(&self, id: &Uuid) -> bool {
+        self.rules.keep.is_none() && self.rules.keep_coarser.is_none() && self.made.contains_key(id)
     }
 
     fn is_of_a_tier(&self, record: &Record) -> bool {

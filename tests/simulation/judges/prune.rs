@@ -5,6 +5,7 @@ use super::{FUTURE_US, HOUR_US, Judges, READING_RESTS_FOR, STUCK_AFTER_US, Seen}
 use crate::cloud::MAX_AGE_DAYS;
 use crate::transport::RequestRecord;
 use chrono::{DateTime, TimeDelta, Utc};
+use fifo_retain::apply::Approval;
 use fifo_retain::plan::{Action, VmPlan};
 use fifo_retain::sandbox::{Record, Upload, Vm, World};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,8 @@ const SHIFTED_BY_US: i64 = 600_000_000;
 pub(super) struct Prunes {
     /// Whether both switches are on, by sender.
     may_prune: BTreeMap<usize, bool>,
+    /// The senders that carry out only what their plan lists.
+    is_bound: BTreeMap<usize, bool>,
     /// What the plans of the run list, by sender.
     listed: BTreeMap<usize, BTreeSet<(Uuid, Uuid)>>,
     /// What was sent, with everything that is wrong with it if it takes effect. It may be in transit for long.
@@ -26,13 +29,14 @@ pub(super) struct Prunes {
 
 impl Judges {
     /// Takes note of what a run is about to do.
-    pub(crate) fn lists(&mut self, sender: usize, may_prune: bool, vms: &[VmPlan]) {
+    pub(crate) fn lists(&mut self, sender: usize, may_prune: bool, approval: Approval, vms: &[VmPlan]) {
         let listed = vms.iter().flat_map(|planned| {
             let deletes = planned.due_actions().iter().filter_map(Action::as_cloud_delete);
             deletes.filter_map(|delete| Some((planned.uuid?.uuid(), delete.backup.uuid())))
         });
         self.prunes.listed.insert(sender, listed.collect());
         self.prunes.may_prune.insert(sender, may_prune);
+        self.prunes.is_bound.insert(sender, approval == Approval::Listed);
     }
 
     /// Judges that an alarm is about something: what was to go, and has gone, is none.
@@ -62,7 +66,7 @@ impl Judges {
         }
         let is_listed =
             self.prunes.listed.get(&asked.sender).is_some_and(|listed| listed.contains(&(vm, named)));
-        if !is_listed {
+        if !is_listed && self.prunes.is_bound.get(&asked.sender) == Some(&true) {
             self.report(asked, "a delete from storage that the plan does not list");
         }
         // What is read before a clock is set, or without a version before people do something, is old.
@@ -103,11 +107,7 @@ impl Judges {
         // FiFo took what it was not asked for: that can happen once, and has to be noticed.
         self.taken.extend(gone.iter().copied());
         self.removed.extend(gone);
-        self.chains_lost += 1;
-        self.sending.lost(asked.sender, vm, self.right);
-        if self.chains_lost > 1 && !self.had_two_runners {
-            self.report(asked, "a second delete was sent to a FiFo that takes more than it is asked to");
-        }
+        self.lose(asked, vm, false, "a second delete was sent to a FiFo that takes more than it is asked to");
     }
 
     /// Finds everything that is wrong with a delete from storage of a VM as it is.

@@ -17,11 +17,15 @@ const REFUSALS_MIN: u32 = 3;
 /// The time within which a check shows whether a delete has done harm.
 const NOTICED_WITHIN: TimeDelta = TimeDelta::seconds(90);
 
-/// A chain that was lost to a DELETE without its body.
+/// Something that a write without its body has done.
 struct Loss {
     vm: Uuid,
     sender: usize,
     at: DateTime<Utc>,
+    /// Whether the run that sent it has ended, killed or not: then the note on it is what shows it.
+    is_of_earlier_run: bool,
+    /// Whether something is gone that is kept for ever: then the note shows it later, too.
+    is_certain: bool,
 }
 
 /// What has been read and refused in this run, by sender and VM, and what must not go on.
@@ -76,13 +80,27 @@ impl Sending {
         self.losses.retain(|loss| loss.vm != vm);
     }
 
-    pub(super) fn lost(&mut self, sender: usize, vm: Uuid, at: DateTime<Utc>) {
-        self.losses.push(Loss { vm, sender, at });
+    /// Takes the losses of a machine for granted.
+    pub(super) fn forgive(&mut self, sender: usize) {
+        self.losses.retain(|loss| loss.sender != sender);
     }
 
-    /// Returns the VMs that have lost a chain in a run that is over, and that it has not reported.
-    pub(super) fn unnoticed(&mut self, sender: usize, now: DateTime<Utc>) -> Vec<Uuid> {
-        let losses = self.losses.extract_if(.., |loss| loss.sender == sender);
+    pub(super) fn lost(&mut self, sender: usize, vm: Uuid, at: DateTime<Utc>, is_certain: bool) {
+        self.losses.push(Loss { vm, sender, at, is_of_earlier_run: false, is_certain });
+    }
+
+    /// Forgets what was read and refused, and goes on looking for what killed runs have lost.
+    pub(super) fn run_begins(&mut self) {
+        let losses = std::mem::take(&mut self.losses).into_iter().filter(|loss| loss.is_certain);
+        let losses = losses.map(|loss| Loss { is_of_earlier_run: true, ..loss }).collect();
+        *self = Self { losses, ..Self::default() };
+    }
+
+    /// Returns the VMs that have lost a chain by a run that is over, and that it has not reported; where that was cut short
+    /// or could not read everything, only those of its own.
+    pub(super) fn unnoticed(&mut self, sender: usize, is_whole: bool, now: DateTime<Utc>) -> Vec<Uuid> {
+        let is_due = |loss: &mut Loss| loss.sender == sender && (is_whole || !loss.is_of_earlier_run);
+        let losses = self.losses.extract_if(.., is_due);
         losses.filter(|loss| now - loss.at > NOTICED_WITHIN).map(|loss| loss.vm).collect()
     }
 }

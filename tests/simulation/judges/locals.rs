@@ -1,0 +1,151 @@
+//! Judges of the order in which local deletes are sent: the cheapest first, the first one of a run alone, and none once the
+//! effect of one is unknown.
+
+use super::truth::{Seen, chain, is_sending, shows_restorable};
+use super::{FUTURE_US, Judges, STUCK_AFTER_US};
+use crate::transport::RequestRecord;
+use fifo_retain::sandbox::{Upload, World};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// The local deletes of a run.
+#[derive(Default)]
+pub(super) struct Locals {
+    /// Of each sender, whether one has been seen to have its effect.
+    proven: BTreeSet<usize>,
+    /// The last one of each sender that FiFo may have done.
+    last: BTreeMap<usize, Last>,
+    /// What a cascade would have cost at the last one, by sender and VM.
+    costs: BTreeMap<(usize, Uuid), Costs>,
+    /// The senders that do not know what one has done.
+    unknown: BTreeSet<usize>,
+}
+
+struct Last {
+    vm: Uuid,
+    was_accepted: bool,
+    is_looked_at: bool,
+}
+
+struct Costs {
+    named: Uuid,
+    /// Of each local backup, how many would go with it that show that they can be restored.
+    of: BTreeMap<Uuid, usize>,
+    on_record: BTreeSet<Uuid>,
+}
+
+impl Judges {
+    /// Takes note of a reading of a VM, or of the list.
+    pub(super) fn looked_at(&mut self, sender: usize, vm: Option<Uuid>) {
+        if let Some(last) = self.locals.last.get_mut(&sender).filter(|last| vm.is_none_or(|vm| vm == last.vm))
+        {
+            last.is_looked_at = true;
+            if last.was_accepted {
+                self.locals.proven.insert(sender);
+            }
+        }
+    }
+
+    /// A run reports that it does not know what a local delete has done.
+    pub(crate) fn does_not_know(&mut self, sender: usize) {
+        self.locals.unknown.insert(sender);
+    }
+
+    /// Judges that a delete is sent after those before it.
+    pub(super) fn judge_order(&mut self, world: &World, asked: &RequestRecord, vm: Uuid) {
+        let sender = asked.sender;
+        if asked.is_late {
+            return;
+        }
+        if self.locals.unknown.contains(&sender) {
+            self.report(asked, "a delete after a local one whose effect is unknown");
+        }
+        let named = asked.target.rsplit('/').next().and_then(|part| Uuid::try_parse(part).ok());
+        let is_local = !asked.body.is_empty() && world.vms.contains_key(&vm);
+        let Some(named) = named.filter(|_| is_local) else { return };
+        let last = self.locals.last.get(&sender).filter(|last| last.vm != vm);
+        if last.is_some_and(|last| !last.is_looked_at) && !self.locals.proven.contains(&sender) {
+            self.report(asked, "the first local delete did not go alone");
+        }
+        if asked.status.is_none_or(|status| status == 204 || status >= 500) {
+            let was_accepted = asked.status == Some(204);
+            self.locals.last.insert(sender, Last { vm, was_accepted, is_looked_at: false });
+        }
+        // The world is as it is after the delete: what it has cost is what it would have cost.
+        let on_record: BTreeSet<Uuid> = world.vms[&vm].backups.keys().copied().collect();
+        let cost_before = |costs: &Costs| {
+            let is_alike = costs.on_record == on_record && asked.if_match.is_some();
+            is_alike.then(|| Some((*costs.of.get(&named)?, *costs.of.get(&costs.named)?))).flatten()
+        };
+        let costs = self.locals.costs.get(&(sender, vm));
+        if let Some((this, earlier)) = costs.and_then(cost_before)
+            && this < earlier
+        {
+            self.report(asked, &format!("{named} went after one that would have cost {earlier}, not {this}"));
+        }
+        let lost = |backup: Uuid| {
+            let ids = world.vms[&vm].backups.keys().copied().filter(|id| shows_restorable(world, vm, *id));
+            ids.filter(|id| chain(world, vm, *id).any(|step| step == backup)).count()
+        };
+        let is_local = |id: &&Uuid| **id == named || world.vms[&vm].backups[*id].local == Some(true);
+        let of = on_record.iter().filter(is_local).map(|id| (*id, lost(*id))).collect();
+        self.locals.costs.insert((sender, vm), Costs { named, of, on_record });
+    }
+
+    pub(super) fn judge_local_delete(
+        &mut self,
+        world: &World,
+        vm: Uuid,
+        gone: Uuid,
+        after: &Seen,
+        asked: &RequestRecord,
+    ) {
+        let backups = &world.vms[&vm].backups;
+        let record = &backups[&gone];
+        // One that has been uploading for longer than it may is given up on when something newer can be restored.
+        let latest_us = self.latest.timestamp_micros();
+        // One whose date is far ahead counts in no rule, and holds no parent.
+        let has_wrong_date = |id: &Uuid| {
+            let stamped_us = backups.get(id).and_then(|record| record.timestamp);
+            stamped_us.is_some_and(|at_us| at_us - latest_us >= STUCK_AFTER_US)
+        };
+        let runs = |(id, upload): (&Uuid, &Upload)| {
+            (*id == gone || upload.parent == Some(gone))
+                && !has_wrong_date(id)
+                && latest_us - upload.started_us < STUCK_AFTER_US
+                && is_sending(world, id, upload)
+        };
+        if world.uploads.iter().any(runs) {
+            self.report(asked, &format!("the snapshot of {gone} was deleted while it was needed"));
+        }
+        if !self.is_of_a_tier(record) {
+            self.report(asked, &format!("the snapshot of {gone} was deleted, which is of no tier"));
+        }
+        // A date in the future is a wrong one, and says nothing about what is newer.
+        let believable = |id: &&Uuid| backups[*id].timestamp <= Some(latest_us + FUTURE_US);
+        if !believable(&&gone) {
+            self.report(asked, &format!("the snapshot of {gone} was deleted, whose date is in the future"));
+        }
+        // What nothing shows to be whole is not yet a copy of anything.
+        let counts: BTreeSet<Uuid> =
+            after.restorable.iter().copied().filter(|id| shows_restorable(world, vm, *id)).collect();
+        let key = (record.timestamp, gone);
+        let newer = |id: &&Uuid| believable(id) && (backups[*id].timestamp, **id) > key;
+        let has_newer_copy = counts.iter().any(|id| id == &gone || newer(&id));
+        if !has_newer_copy && !after.local.iter().any(|id| newer(&id)) {
+            self.report(asked, &format!("the snapshot of {gone} was the only copy of its moment"));
+        }
+        let is_parent =
+            |id: &&Uuid| !self.rules.daily_from_coarser || self.tier_of(&backups[*id]) != Some("daily");
+        let newest = counts
+            .iter()
+            .filter(|id| believable(id) && is_parent(id))
+            .max_by_key(|id| (backups[*id].timestamp, **id));
+        if newest == Some(&gone) {
+            self.report(
+                asked,
+                &format!("the snapshot of {gone} was deleted, which the next increment needs"),
+            );
+        }
+    }
+}
