@@ -151,17 +151,6 @@ impl TextObserver {
         let is_busy = state.uploads.count() > 0 || !state.waiting.is_empty();
         if state.to_create < 2 && state.waiting.is_empty() || !is_busy {
             state.overall.take().iter().for_each(ProgressBar::finish_and_clear);
-            for ((alias, _, kind, ending), count) in std::mem::take(&mut state.alike) {
-                if count > 1 {
-                    let (what, style, word) = (action_text(kind), self.style_of(ending), ending_text(ending));
-                    let more = count - 1;
-                    let line = format!(
-                        "{}  {what}: {style}{word}{style:#}, {more} more (each is in the journal)",
-                        visible(&alias)
-                    );
-                    self.line(self.terminals.out, &mut state.out, &line);
-                }
-            }
             return;
         }
         let mut message = state.overall(now);
@@ -221,6 +210,17 @@ impl TextObserver {
     fn finish(&self, state: &mut State, tally: &RunCounts) {
         state.uploads.end(|_, _| true);
         state.overall.take().iter().for_each(ProgressBar::finish_and_clear);
+        for ((alias, _, kind, ending), count) in std::mem::take(&mut state.alike) {
+            if count > 1 {
+                let (what, style, word) = (action_text(kind), self.style_of(ending), ending_text(ending));
+                let more = count - 1;
+                let line = format!(
+                    "{}  {what}: {style}{word}{style:#}, {more} more (each is in the journal)",
+                    visible(&alias)
+                );
+                self.line(self.terminals.out, &mut state.out, &line);
+            }
+        }
         let not_started = match state.not_started.len() {
             0 => None,
             1 => Some("1 VM had not started and is left to the next run".to_owned()),
