@@ -34,6 +34,9 @@ impl Judges {
         }
         let is_again = tier.is_some_and(|tier| !self.made_in_run.insert((asked.sender, vm, tier)));
         let since_us = self.last_due_us(vm, tier.unwrap_or("daily"), latest_us);
+        // Where the slower clock has not come to it, it is made for the one before, and counts for that.
+        let slower_us = asked.at.timestamp_micros().min(self.own_us);
+        let made_for_us = self.last_due_us(vm, tier.unwrap_or("daily"), slower_us);
         // Where the policies have changed since, one made for an earlier due time may lie after the new one, too.
         let is_for_it = |id: &Uuid, at_us: i64| {
             self.made.get(id).is_some_and(|due_us| *due_us == since_us || at_us >= since_us)
@@ -95,7 +98,7 @@ impl Judges {
             self.report(asked, &format!("{new} was started while {beside} was growing"));
         }
         if self.two_runners || asked.is_late {
-            return since_us;
+            return made_for_us;
         }
         let counted: Vec<_> = world
             .uploads
@@ -109,7 +112,7 @@ impl Judges {
             let others: Vec<Uuid> = counted.iter().map(|(id, _)| **id).collect();
             self.report(asked, &format!("too many uploads: {new} beside {others:?}, {here} of them there"));
         }
-        since_us
+        made_for_us
     }
 
     /// Says whether an upload counts against the limits: it was made by the program, or ran already when the run began,
