@@ -1,7 +1,8 @@
 //! What the coordinator does when it is asked to create or to delete a backup.
 
+use super::progress::forget_snapshot;
 use super::script::{UploadOutcome, UploadScript};
-use super::upload::{Upload, forget_snapshot, usual_bytes};
+use super::upload::{Upload, usual_bytes};
 use super::vm::{Record, Vm};
 use super::world::{DESTROY_AFTER_US, World};
 use serde::Deserialize;

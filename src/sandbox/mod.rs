@@ -40,6 +40,7 @@ mod faults;
 mod json;
 mod list;
 mod message;
+mod progress;
 mod routes;
 mod rules;
 mod script;
