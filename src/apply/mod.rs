@@ -1,6 +1,6 @@
 //! Carries out what the plan says: looks at a VM, does one step, confirms it, and looks again.
 //!
-//! [`Executor::execute`] works on the VMs side by side ([`run`]); [`vm`] is the loop of one VM, and there is no other way
+//! [`Executor::execute`] works on the VMs side by side (`run`); `vm` is the loop of one VM, and there is no other way
 //! through here (`vm/reading` and `vm/ending` have what it knows and how its actions end). `write` has what belongs to a request: whether it may be sent (`create`, `delete`, `gate`), what its answer
 //! means (`answer`), what a reading shows of it (`effect`, `confirm`), and the notes that killed runs leave (`left_behind`).
 //! `upload` has slots, the watch over every moving upload, and the check of what has completed. `reader` knows that a reading

@@ -2,7 +2,7 @@
 
 use super::faults::Outgoing;
 use super::message::{Framing, Reply, Request};
-use super::server::Shared;
+use super::shared::Shared;
 use bytes::{Buf, BytesMut};
 use chrono::{DateTime, Utc};
 use std::fmt::Write as _;

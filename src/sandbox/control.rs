@@ -3,7 +3,7 @@
 use super::message::{Reply, Request};
 use super::rules::Rule;
 use super::script::UploadScript;
-use super::server::State;
+use super::state::State;
 use super::users::{User, UserStore};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};

@@ -1,24 +1,21 @@
 //! The server: listens, keeps the world, and writes it down.
 
-use super::faults::{Faults, Outgoing};
-use super::message::Request;
+use super::faults::Faults;
 use super::seed::Seed;
+use super::shared::Shared;
+use super::state::{Clock, State};
 use super::world::{Shape, World};
-use super::{connection, control, store};
+use super::{connection, store};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-
-/// How many requests are kept for [`State::requests`].
-const REQUESTS_KEPT: usize = 4096;
 
 /// What a sandbox is started with.
 #[derive(Clone, Debug)]
@@ -60,105 +57,6 @@ impl Default for Options {
             clock: Clock::System,
             idle_close: Duration::from_secs(5),
         }
-    }
-}
-
-/// Where the sandbox takes the time from; in microseconds since the Unix epoch throughout.
-#[derive(Clone, Debug, Default)]
-pub enum Clock {
-    #[default]
-    System,
-    /// A clock that only moves by [`Clock::advance_us`].
-    Manual(Arc<AtomicI64>),
-}
-
-impl Clock {
-    /// Makes a clock that stands at an instant. Its clones show the same time.
-    pub fn manual(now_us: i64) -> Self {
-        Self::Manual(Arc::new(AtomicI64::new(now_us)))
-    }
-
-    pub fn now_us(&self) -> i64 {
-        match self {
-            Self::System => {
-                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
-            }
-            Self::Manual(now_us) => now_us.load(Ordering::SeqCst),
-        }
-    }
-
-    /// Moves a manual clock on; the machine's clock goes its own way.
-    pub fn advance_us(&self, by_us: i64) {
-        if let Self::Manual(now_us) = self {
-            now_us.fetch_add(by_us, Ordering::SeqCst);
-        }
-    }
-}
-
-/// The changing state of a running sandbox, which all connections share.
-#[derive(Debug)]
-pub struct State {
-    pub world: World,
-    pub faults: Faults,
-    /// The last requests, oldest first, with all their headers and bytes; those for the controls are not among them.
-    pub requests: VecDeque<RequestRecord>,
-}
-
-/// A request and the status of its answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestRecord {
-    /// The request as it came.
-    pub request: Request,
-    /// The status it was answered with; `None` where the connection was closed without an answer.
-    pub status: Option<u16>,
-}
-
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) clock: Clock,
-    pub(super) idle_close: Duration,
-    state: Mutex<State>,
-    state_file: Option<PathBuf>,
-}
-
-impl Shared {
-    fn with<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
-        look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Answers a request, and writes the world down first if that may have changed it.
-    pub(super) fn answer(&self, request: &Request) -> Outgoing {
-        let now_us = self.clock.now_us();
-        self.with(|state| {
-            let out = state.answer(request, now_us);
-            if !matches!(request.method.as_str(), "GET" | "HEAD")
-                && let Err(error) = self.save(state)
-            {
-                tracing::error!("the sandbox failed to save its world: {error}");
-            }
-            out
-        })
-    }
-
-    fn save(&self, state: &State) -> io::Result<()> {
-        let Some(path) = &self.state_file else { return Ok(()) };
-        store::save(path, &serde_json::to_vec(&state.world)?)
-    }
-}
-
-impl State {
-    fn answer(&mut self, request: &Request, now_us: i64) -> Outgoing {
-        let out = match control::handle(self, request, now_us) {
-            Some(reply) => return Outgoing { reply: Some(reply), ..Outgoing::default() },
-            None => self.faults.handle(&mut self.world, request, now_us),
-        };
-        if self.requests.len() == REQUESTS_KEPT {
-            self.requests.pop_front();
-        }
-        let status = out.reply.as_ref().map(|reply| reply.status);
-        self.requests.push_back(RequestRecord { request: request.clone(), status });
-        out
     }
 }
 

@@ -220,6 +220,8 @@ fn after_a_safety_stop_no_job_does_anything_until_resume() {
     }
     container.other("fifo-retain resume --auto-approve").code(0);
     container.shell.with(|state| state.faults.rules.clear());
-    container.run().code(0);
+    // What the stopped run had begun may still be under way, on a VM without a young backup.
+    let ended = container.run();
+    assert!(matches!(ended.code, Some(0 | 3)), "{}\n{}", ended.out, ended.err);
     assert!(asked() > 0);
 }
