@@ -34,7 +34,7 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[
             (
-                "src/apply/run.rs",
+                "src/apply/context.rs",
                 "if let Some(reason) = self.gate.closed() {",
                 "if let Some(reason) = self.gate.closed().filter(|_| !PLANTED || kind != ActionKind::DeleteCloud) {",
             ),
