@@ -260,7 +260,7 @@ fn fault_of(
                 },
             })
         }
-        Standing::Unverified { .. } => Some(BackupFault::Unverified(backup.missing_file_info())),
+        Standing::Unverified => Some(BackupFault::Unverified(backup.missing_file_info())),
         Standing::Failed | Standing::Stuck | Standing::InProgress => Some(BackupFault::NotCompleted),
     }
 }

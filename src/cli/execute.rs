@@ -15,7 +15,7 @@ use crate::apply::{
 };
 use crate::fifo::WriteClient;
 use crate::inventory::Inventory;
-use crate::plan::{NoteCode, Plan, Status, VmPlan};
+use crate::plan::{Plan, VmPlan};
 use crate::policy::Policies;
 use crate::render::{JsonObserver, TextObserver};
 use crate::run::RunSummary;
@@ -256,15 +256,11 @@ impl<'c> Execution<'c> {
     /// Judges a run by its report, and by the problems that its plan could not solve.
     fn judge(&self, report: &RunReport, plan: &Plan) -> Outcome {
         let tally = report.tally();
-        let is_trouble = |vm: &VmPlan| {
-            matches!(vm.status, Status::Fault | Status::Conflict | Status::Unreadable)
-                || vm.note(NoteCode::GaveUp).is_some()
-        };
         if !report.alarms.is_empty() {
             Outcome::Alarm
         } else if let Some(signal) = self.interrupt.caught() {
             Outcome::Interrupted(signal)
-        } else if tally.failed + tally.dropped > 0 || plan.vms.iter().any(is_trouble) {
+        } else if tally.failed + tally.dropped > 0 || plan.vms.iter().any(VmPlan::is_in_trouble) {
             Outcome::SomeFailed
         } else {
             Outcome::Done

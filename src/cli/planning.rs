@@ -284,9 +284,6 @@ impl VmVisitor for Reading<'_> {
         self.missing.retain(|pattern| !pattern.matches(&vm));
         let is_selected =
             self.selection.is_empty() || self.selection.iter().any(|pattern| pattern.matches(&vm));
-        if !is_selected {
-            self.planner.count_stored(&vm);
-        }
         self.visible += 1;
         let planned = if is_selected { self.decide(&vm) } else { None };
         let is_kept = self.is_kept(&vm, planned.as_ref());
@@ -300,7 +297,6 @@ impl VmVisitor for Reading<'_> {
     fn forget(&mut self, id: VmId) -> String {
         self.kept.remove(&id);
         self.estimates.remove(&id);
-        self.planner.forget_stored(id);
         let plan = self.plans.iter().position(|vm| vm.uuid == Some(id));
         let planned = plan.map(|place| self.plans.swap_remove(place).alias);
         let looked_at = self.overview.as_mut().and_then(|overview| overview.forget(id));

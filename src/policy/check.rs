@@ -72,6 +72,7 @@ pub(super) fn check(document: &Document, source: Source, report: &mut Diagnostic
             backoff: document.retry.backoff.unwrap_or(BACKOFF),
         },
         max_age: document.max_age.as_ref().map_or(gap_max + MAX_AGE_ALLOWANCE, |it| it.value),
+        mass_prune_allowed: 0,
         prune: if document.prune.as_ref().is_some_and(|it| it.value) {
             Prune::OnRequest
         } else {
