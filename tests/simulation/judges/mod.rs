@@ -350,7 +350,8 @@ impl Judges {
         let (before, after) =
             (self.before.get(&vm).cloned().unwrap_or_default(), now.get(&vm).cloned().unwrap_or_default());
         // Through a stale cache it cannot be seen that a VM has left its policy; but then FiFo refuses the old version (412).
-        let may_be_late = asked.is_late && asked.if_match.is_none();
+        // Nor can it be where nothing proves what a write without a condition is decided on.
+        let may_be_late = asked.is_late && asked.if_match.is_none() || self.is_blind(asked);
         let is_refused = asked.status == Some(412);
         // A suspension that began while it was in transit is not FiFo's to know.
         let was_before_suspension = asked.is_late && self.suspended_until.is_some();

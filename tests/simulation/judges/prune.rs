@@ -42,8 +42,10 @@ impl Judges {
     /// Judges that an alarm is about something: what was to go, and has gone, is none.
     pub(crate) fn is_alarm(&mut self, gone: impl IntoIterator<Item = Uuid>, alarm: &str) {
         let is_listed = |id: &Uuid| self.prunes.listed.values().flatten().any(|(_, listed)| listed == id);
-        let are_listed = gone.into_iter().all(|id| is_listed(&id) && !self.removed.contains(&id));
-        if are_listed && !self.had_two_runners && !self.takes_more {
+        // After a create nothing is gone: its body was lost.
+        let gone: Vec<Uuid> = gone.into_iter().collect();
+        let are_listed = gone.iter().all(|id| is_listed(id) && !self.removed.contains(id));
+        if !gone.is_empty() && are_listed && !self.had_two_runners && !self.takes_more {
             self.found.push(format!("an alarm about what was to go: {alarm}"));
         }
     }
