@@ -2,26 +2,17 @@
 
 use super::context::Context;
 use super::error::{CliError, Kind};
-use crate::plan::{Plan, VmPlan, without_cloud_deletes};
+use crate::plan::{Plan, VmPlan};
 
 /// Asks about a plan that was shown and that has something to do. Returns what was agreed to.
 ///
 /// Deletes from storage cannot be taken back, so a yes to the plan is not enough for them: their number has to be typed. With
-/// any other answer everything else is done. `has_too_many` leaves them out without a question.
+/// any other answer everything else is done.
 ///
 /// # Errors
 ///
 /// The answer was no, or nothing is left to do.
-pub(super) fn asked(
-    context: &Context,
-    plan: Plan,
-    question: &str,
-    has_too_many: bool,
-) -> Result<Plan, CliError> {
-    let plan = if has_too_many { without_prune(plan) } else { plan };
-    if plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
-        return Ok(plan);
-    }
+pub(super) fn asked(context: &Context, plan: Plan, question: &str) -> Result<Plan, CliError> {
     let nothing_done = || Err(CliError::new(Kind::Declined, "nothing was done"));
     if !context.ask(question)? {
         return nothing_done();
@@ -51,7 +42,9 @@ fn is_number(answer: &str, number: usize) -> bool {
 }
 
 fn without_prune(mut plan: Plan) -> Plan {
-    let vms = without_cloud_deletes(std::mem::take(&mut plan.vms));
+    let mut vms = std::mem::take(&mut plan.vms);
+    vms.iter_mut().for_each(|vm| vm.actions.retain(|action| !action.is_cloud_delete()));
+    vms.retain(|vm| !vm.actions.is_empty());
     plan.limited_to(vms)
 }
 

@@ -270,8 +270,7 @@ impl<'c> Execution<'c> {
     fn judge(&self, report: &RunReport, request: &ExecutionRequest<'_>) -> Outcome {
         let tally = report.tally();
         let is_trouble = |vm: &VmPlan| {
-            matches!(vm.status, Status::Fault | Status::Conflict | Status::Unreadable)
-                || vm.note(NoteCode::GaveUp).is_some()
+            vm.is_in_trouble()
                 || is_passed_over(vm) && vm.uuid.is_some_and(|id| request.too_old.contains(&id))
         };
         // A backup that another run makes is on its way.

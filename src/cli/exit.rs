@@ -9,11 +9,10 @@ pub const DONE: u8 = 0;
 pub const FAILED: u8 = 1;
 /// With `--detailed-exitcode`: there are changes; with `status --check`: something is out.
 pub const CHANGES: u8 = 2;
-/// Some VMs failed, gave up, are in conflict or unreadable, had changed since the plan, or are left out by a fault of this
-/// program; the others were done.
+/// Some VMs failed, gave up, are in conflict, unreadable or over the prune limit, had changed since the plan, or are left out by
+/// a fault of this program; the others were done.
 pub const SOME_FAILED: u8 = 3;
-/// A safety stop: backups have vanished after a delete, in this run, or in an earlier one and it is still set. Or too many
-/// backups would have been deleted from storage, and none was.
+/// A safety stop: backups have vanished after a delete, in this run, or in an earlier one and it is still set.
 pub const SAFETY_STOP: u8 = 4;
 /// Another run for the same FiFo is under way.
 pub const LOCKED: u8 = 5;
@@ -37,18 +36,12 @@ pub enum Outcome {
     SomeFailed,
     /// Backups have vanished after a delete, in this run or in an earlier one, and that has been reported.
     Alarm,
-    /// More backups would be deleted from storage than one run may delete. None was, which has been reported; everything else
-    /// was done.
-    MassPrune,
     /// A signal ended it, by its number.
     Interrupted(u8),
 }
 
 /// Returns the end of a run in a word, for metrics and notifications. A word never changes its meaning either.
 pub fn word(ended: &Result<Outcome, CliError>) -> &'static str {
-    if matches!(ended, Ok(Outcome::MassPrune)) {
-        return "mass_prune";
-    }
     match code(ended) {
         DONE => "done",
         SOME_FAILED => "some_failed",
@@ -61,7 +54,7 @@ pub fn word(ended: &Result<Outcome, CliError>) -> &'static str {
 
 /// Says whether no further run may start until a person has lifted the safety stop.
 pub fn is_safety_stop(ended: &Result<Outcome, CliError>) -> bool {
-    code(ended) == SAFETY_STOP && !matches!(ended, Ok(Outcome::MassPrune))
+    code(ended) == SAFETY_STOP
 }
 
 /// Returns the exit code of a command that has ended so.
@@ -71,7 +64,7 @@ pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
         Ok(Outcome::Changes | Outcome::OutOfDate) => CHANGES,
         Ok(Outcome::InvalidPolicies) => FAILED,
         Ok(Outcome::SomeFailed) => SOME_FAILED,
-        Ok(Outcome::Alarm | Outcome::MassPrune) => SAFETY_STOP,
+        Ok(Outcome::Alarm) => SAFETY_STOP,
         Ok(Outcome::Interrupted(signal)) => SIGNALLED.saturating_add(*signal),
         Err(error) => match error.kind() {
             Kind::Policies
@@ -87,19 +80,5 @@ pub fn code(ended: &Result<Outcome, CliError>) -> u8 {
             Kind::SafetyStop => SAFETY_STOP,
             Kind::Usage => WRONG_USAGE,
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn too_many_deletes_exit_like_a_safety_stop_and_stop_no_further_run() {
-        let refused = Ok(Outcome::MassPrune);
-        assert_eq!((code(&refused), word(&refused), is_safety_stop(&refused)), (4, "mass_prune", false));
-        let alarm = Ok(Outcome::Alarm);
-        assert_eq!((code(&alarm), word(&alarm), is_safety_stop(&alarm)), (4, "safety_stop", true));
-        assert!(is_safety_stop(&Err(CliError::new(Kind::SafetyStop, "it is set"))));
     }
 }

@@ -328,9 +328,6 @@ impl VmVisitor for Reading<'_> {
         self.missing.retain(|pattern| !pattern.means(Some(vm.id), &vm.alias));
         let is_selected = self.selection.is_empty()
             || self.selection.iter().any(|pattern| pattern.means(Some(vm.id), &vm.alias));
-        if !is_selected {
-            self.planner.count_stored(&vm);
-        }
         self.visible += 1;
         let planned = if is_selected { self.decide(&vm) } else { None };
         let is_kept = self.is_kept(&vm, planned.as_ref());
@@ -345,7 +342,6 @@ impl VmVisitor for Reading<'_> {
         self.kept.remove(&id);
         self.too_old.remove(&id);
         self.estimates.remove(&id);
-        self.planner.forget_stored(id);
         let plan = self.plans.iter().position(|vm| vm.uuid == Some(id));
         let planned = plan.map(|place| self.plans.swap_remove(place).alias);
         let looked_at = self.overview.as_mut().and_then(|overview| overview.forget(id));

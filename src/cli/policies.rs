@@ -87,7 +87,7 @@ pub fn load_as_pruning(context: &Context) -> Result<Policies, CliError> {
 
 /// Takes `--prune` into account: the only place that does.
 fn pruned(policies: Policies, args: PruneArgs) -> Policies {
-    if args.prune { policies.with_prune() } else { policies }
+    if args.prune { policies.with_mass_prune(args.allow_mass_prune.unwrap_or(0)) } else { policies }
 }
 
 /// Reads the policies to compare with. Mistakes go to standard error; their warnings no longer matter.

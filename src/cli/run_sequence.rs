@@ -12,9 +12,7 @@ use super::output_queue;
 use super::planning::{self, KeptVms, Planned, Wanted};
 use super::safety_stop;
 use crate::apply::{Approval, StopFile, VmRef};
-use crate::plan::{
-    Action, ConfirmedPlan, MassPrune, Plan, SavedPlan, SkipReason, VmPlan, confirm, without_cloud_deletes,
-};
+use crate::plan::{Action, ConfirmedPlan, NoteCode, Plan, SavedPlan, SkipReason, VmPlan, confirm};
 use crate::render;
 use crate::render::text::{PlanExtras, TextOptions};
 use crate::run::RunSummary;
@@ -56,8 +54,6 @@ struct RunSequence<'a, 'w> {
     context: &'a Context,
     monitor: &'a mut RunMonitor<'w>,
     summary: &'a mut RunSummary,
-    /// The deletes from storage that are too many, so that none of them is sent.
-    mass_prune: Option<MassPrune>,
 }
 
 /// Does one run, and enters its result into `summary`. Without anything approved the plan is shown and a person is asked.
@@ -104,7 +100,7 @@ async fn run_steps(
         approved.refuse_other_endpoint(&name)?;
     }
     let stop_file = safety_stop::of(context, &name)?;
-    let mut sequence = RunSequence { request, context, monitor, summary, mass_prune: None };
+    let mut sequence = RunSequence { request, context, monitor, summary };
     let shown;
     let (fifo, approved) = match approved {
         Some(approved) => (Contact::Pending(fifo), approved),
@@ -127,10 +123,7 @@ async fn run_steps(
     };
     let approval = approved.approval();
     let mut work = approved.work(&planned);
-    // What is carried out by now counts, not what the plan listed when it was made.
-    let mass_prune = sequence.judged(&work.vms, &planned);
-    approved.show(context, &planned, &mut work, mass_prune.as_ref());
-    sequence.mass_prune = mass_prune.or(sequence.mass_prune);
+    approved.show(context, &planned, &mut work);
     sequence.execute(fifo, stop_file, planned, work, approval).await
 }
 
@@ -140,19 +133,13 @@ impl RunSequence<'_, '_> {
         let question = format!("Carry this out on {} {}?", fifo.name(), fifo.identity());
         let fifo = fifo.open(self.context, self.request.first_contact).await?;
         let planned = self.plan(&fifo).await?;
-        self.mass_prune = self.judged(&planned.plan.vms, &planned);
         if planned.plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
-            show_or_warn(self.context, &planned.plan, &planned, None);
+            show_or_warn(self.context, &planned.plan, &planned);
             return Ok((fifo, planned.plan));
         }
-        show_where_asked(self.context, &planned, self.mass_prune.as_ref())?;
-        let plan = agree::asked(self.context, planned.plan, &question, self.mass_prune.is_some())?;
+        show_where_asked(self.context, &planned)?;
+        let plan = agree::asked(self.context, planned.plan, &question)?;
         Ok((fifo, plan))
-    }
-
-    /// Judges the deletes from storage that are going to be sent.
-    fn judged(&self, vms: &[VmPlan], planned: &Planned) -> Option<MassPrune> {
-        MassPrune::of(vms, planned.plan.summary.stored, self.request.args.prune.allow_mass_prune)
     }
 
     /// Reads FiFo and plans, and shows the state of the VMs.
@@ -192,14 +179,16 @@ impl RunSequence<'_, '_> {
             execution.warn(at, format!("{}: {}", skipped.alias, skip_text(skipped.why)));
         }
         let has_changed = work.skipped.iter().any(|skipped| skipped.why == SkipReason::Changed);
-        let mut vms = work.vms;
+        let vms = work.vms;
         self.summary.plan(&vms);
-        if let Some(mass_prune) = &self.mass_prune {
-            execution.warn(None, mass_prune.to_string());
-            vms = without_cloud_deletes(vms);
-        }
-        self.summary.mass_prune.clone_from(&self.mass_prune);
         let Planned { plan, inventory, too_old, .. } = planned;
+        for vm in &plan.vms {
+            self.summary.refused_deletes += vm.refused_deletes();
+            if let Some(note) = vm.note(NoteCode::OverPruneLimit).filter(|_| vm.refused_deletes() > 0) {
+                let at = vm.uuid.map(|id| VmRef { vm: id, alias: vm.alias.clone() });
+                execution.warn(at, format!("{}: {note}", vm.alias));
+            }
+        }
         let request = ExecutionRequest {
             run: self.request,
             fifo: &fifo,
@@ -211,7 +200,6 @@ impl RunSequence<'_, '_> {
         let outcome = execution.run(&request, inventory, self.monitor, self.summary).await;
         execute::close(fifo).await;
         Ok(match outcome {
-            Outcome::Done | Outcome::SomeFailed if self.mass_prune.is_some() => Outcome::MassPrune,
             Outcome::Done if has_changed => Outcome::SomeFailed,
             outcome => outcome,
         })
@@ -266,15 +254,9 @@ impl Approved<'_> {
     }
 
     /// Shows of the work what was not shown yet.
-    fn show(
-        self,
-        context: &Context,
-        now: &Planned,
-        work: &mut ConfirmedPlan,
-        mass_prune: Option<&MassPrune>,
-    ) {
+    fn show(self, context: &Context, now: &Planned, work: &mut ConfirmedPlan) {
         match self {
-            Self::Everything { last_shown } => show_if_changed(context, now, mass_prune, last_shown),
+            Self::Everything { last_shown } => show_if_changed(context, now, last_shown),
             Self::Shown(_) => {}
             Self::Saved { path, .. } if is_nothing_left(work) => {
                 tracing::info!(
@@ -285,7 +267,7 @@ impl Approved<'_> {
                 work.skipped.clear();
             }
             Self::Saved { .. } => {
-                show_or_warn(context, &now.plan.limited_to(work.vms.clone()), now, mass_prune);
+                show_or_warn(context, &now.plan.limited_to(work.vms.clone()), now);
             }
         }
     }
@@ -330,38 +312,29 @@ fn skip_text(why: SkipReason) -> String {
 
 /// Shows a plan as text, without asking. Output that cannot be written, because of a full disk or a blocked terminal,
 /// stops no backup.
-fn show_or_warn(context: &Context, plan: &Plan, made: &Planned, mass_prune: Option<&MassPrune>) {
+fn show_or_warn(context: &Context, plan: &Plan, made: &Planned) {
     output_queue::start();
     if !context.is_json() {
         let estimate = made.estimate(plan);
-        let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate), mass_prune };
+        let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
         context.print_or_warn(|out| render::text::plan(plan, extras, &context.text_options, out));
     }
 }
 
 /// Shows a plan like [`show_or_warn`], unless it is what was shown last. Notes and the progress of uploads are no change.
-fn show_if_changed(
-    context: &Context,
-    made: &Planned,
-    mass_prune: Option<&MassPrune>,
-    last: &mut Option<ShownPlan>,
-) {
+fn show_if_changed(context: &Context, made: &Planned, last: &mut Option<ShownPlan>) {
     let now = ShownPlan(made.plan.digest_without_notes());
     if last.as_ref() != Some(&now) {
-        show_or_warn(context, &made.plan, made, mass_prune);
+        show_or_warn(context, &made.plan, made);
         *last = Some(now);
     }
 }
 
 /// Shows the plan that a question is about; with JSON output, which has only the events, on standard error.
-fn show_where_asked(
-    context: &Context,
-    made: &Planned,
-    mass_prune: Option<&MassPrune>,
-) -> Result<(), CliError> {
+fn show_where_asked(context: &Context, made: &Planned) -> Result<(), CliError> {
     let plan = &made.plan;
     let estimate = made.estimate(plan);
-    let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate), mass_prune };
+    let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
     if !context.is_json() {
         return context.print(|out| render::text::plan(plan, extras, &context.text_options, out));
     }

@@ -84,6 +84,7 @@ fn fields(old: &Policy, new: &Policy) -> Vec<String> {
         retry,
         max_age,
         prune,
+        mass_prune_allowed: _,
         suspend,
     } = new;
     let mut changes = Vec::new();

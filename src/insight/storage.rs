@@ -1,14 +1,12 @@
 //! What each tier of a VM holds in storage: for its own `keep`, for other reasons, for the sake of what descends from it, and
 //! what of it has expired; and the bytes a month that it takes.
 
-use crate::inventory::{Backup, BackupId};
-use crate::plan::due::Occurrences;
+use crate::inventory::Backup;
+use crate::plan::keep::{Keep, Keeps};
 use crate::plan::standing::{BackupView, VmView};
-use crate::plan::stored::{WantedInStorage, needed, wanted_in_storage};
 use crate::policy::{Name, TierIndex};
 use chrono::TimeDelta;
 use serde::Serialize;
-use std::collections::BTreeSet;
 
 /// The month that a tier's bytes are told for.
 const MONTH: TimeDelta = TimeDelta::days(30);
@@ -46,12 +44,7 @@ impl StoredUsage {
 }
 
 /// Adds up what each tier of a VM holds in storage, coarsest first.
-pub fn tier_storage(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<TierStorage> {
-    let wanted = wanted_in_storage(view, occurrences);
-    let needed = needed(view, wanted.iter().map(|&(id, _)| id));
-    let by_keep = wanted.iter().filter(|&&(_, why)| why == WantedInStorage::Keep);
-    let kept: BTreeSet<BackupId> = by_keep.map(|&(id, _)| id).collect();
-    let wanted: BTreeSet<BackupId> = wanted.into_iter().map(|(id, _)| id).collect();
+pub fn tier_storage(view: &VmView<'_>, keeps: &Keeps) -> Vec<TierStorage> {
     let named = |tier: TierIndex| TierStorage {
         tier: view.tier(tier).name.clone(),
         month_size_bytes: month_size_bytes(view, tier),
@@ -60,15 +53,11 @@ pub fn tier_storage(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<Tie
     let mut tiers: Vec<TierStorage> = (0..view.policy.tiers.len()).map(named).collect();
     for backup in &view.backups {
         let Some(tier) = backup.tier.map(|tier| &mut tiers[tier]) else { continue };
-        let id = backup.id();
-        let place = if kept.contains(&id) {
-            &mut tier.kept
-        } else if wanted.contains(&id) {
-            &mut tier.kept_otherwise
-        } else if needed[backup.position] {
-            &mut tier.kept_for_descendants
-        } else {
-            &mut tier.expired
+        let place = match keeps.stored[backup.position] {
+            Some(Keep::Keep) => &mut tier.kept,
+            Some(Keep::Needed) => &mut tier.kept_for_descendants,
+            Some(_) => &mut tier.kept_otherwise,
+            None => &mut tier.expired,
         };
         place.add(backup.backup);
     }

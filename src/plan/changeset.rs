@@ -5,7 +5,7 @@
 //! field is an error.
 
 use super::fingerprint::Fingerprint;
-use super::note::{Note, NoteCode};
+use super::note::{Note, NoteCode, NoteKind};
 use super::reason::{CreateReason, DeleteReason};
 use crate::inventory::{Backup, BackupId, VmId};
 use crate::policy::Name;
@@ -93,8 +93,7 @@ pub struct Summary {
     pub unreadable: usize,
     /// VMs whose actions are held back by a suspension.
     pub suspended: usize,
-    /// Completed backups on record, over all VMs that could be read, those that were not asked for among them: what the limit
-    /// of deletes from storage is measured by.
+    /// Completed backups on record, over all VMs of the plan that could be read.
     pub stored: usize,
     /// What backups of no tier hold on hypervisors, over all VMs that belong to a policy.
     pub unmanaged: SnapshotUsage,
@@ -169,7 +168,29 @@ impl<A, N> VmPlan<A, N> {
     }
 }
 
+impl<C, D, N> VmPlan<Action<C, D>, N> {
+    /// Counts the due deletes from storage.
+    pub fn cloud_deletes(&self) -> usize {
+        self.due_actions().iter().filter(|action| action.is_cloud_delete()).count()
+    }
+}
+
 impl VmPlan {
+    /// Says whether something is wrong with it that no action of the plan puts right: then a run ends with exit code 3.
+    pub fn is_in_trouble(&self) -> bool {
+        matches!(self.status, Status::Fault | Status::Conflict | Status::Unreadable)
+            || self.note(NoteCode::GaveUp).is_some()
+            || self.refused_deletes() > 0
+    }
+
+    /// Returns how many deletes from storage would be too many at once, so that none is planned; 0 within the limit.
+    pub fn refused_deletes(&self) -> usize {
+        match self.note(NoteCode::OverPruneLimit).map(|note| &note.kind) {
+            Some(NoteKind::OverPruneLimit(over)) if !self.is_suspended() => over.expired,
+            _ => 0,
+        }
+    }
+
     /// Gives the first note with a code.
     pub fn note(&self, code: NoteCode) -> Option<&Note> {
         self.notes.iter().find(|note| note.code() == code)

@@ -5,9 +5,9 @@ use super::changeset::{
 };
 use super::due::{Attempts, Occurrences, attempts, cannot_back_up, unsatisfied};
 use super::fingerprint::fingerprint;
+use super::keep::{self, Keep, Keeps, unwanted_locally};
 use super::last_kept::last_kept;
-use super::local::unwanted_locally;
-use super::note::{FailedAttempts, Note, NoteKind};
+use super::note::{FailedAttempts, InsteadOfIncrement, Note, NoteKind};
 use super::notes::{backup_notes, name_of, vm_note};
 use super::parent::{parent_for, yields_empty_increment};
 use super::projection;
@@ -15,7 +15,7 @@ use super::prune::Expired;
 use super::reason::{Attempt, CreateReason, DeleteReason};
 use super::standing::{BackupView, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
-use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex};
+use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, TierKind};
 use chrono::{DateTime, Utc};
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -68,99 +68,82 @@ pub(super) fn stored(vm: &Vm) -> usize {
 
 /// Decides what is to be done to one VM under the policy that it belongs to, at the calendar's instant.
 pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> VmPlan {
-    planned(&VmView::new(vm, policy, occurrences.now()), occurrences)
-}
-
-/// Returns the plan of a VM.
-pub(super) fn planned(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> VmPlan {
-    let Decided { status, suspended, actions, notes } = decided(view, occurrences);
-    let (vm, policy) = (view.vm, view.policy);
-    let is_unmanaged = |backup: &&Backup| policy.tier_of(backup.comment.as_deref()).is_none();
-    VmPlan {
-        uuid: Some(vm.id),
-        alias: vm.alias.clone(),
-        policy: Some(policy.name.clone()),
-        status,
-        fingerprint: Some(fingerprint(vm)),
-        suspended,
-        actions,
-        notes,
-        unmanaged: SnapshotUsage::of(vm.backups.values().filter(is_unmanaged)),
-        stored: stored(vm),
-    }
+    Decision::new(&VmView::new(vm, policy, occurrences.now()), occurrences).plan_of(vm, policy)
 }
 
 /// The part of a VM's plan that changes with time alone.
-#[derive(Debug)]
-pub(super) struct Decided {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Decision {
     status: Status,
     suspended: Option<Box<SuspendedUntil>>,
     actions: Vec<Action>,
     notes: Vec<Note>,
 }
 
-impl Decided {
-    /// Says whether a plan of the same VM says the same.
-    pub(super) fn is_that_of(&self, planned: &VmPlan) -> bool {
-        self.status == planned.status
-            && self.suspended == planned.suspended
-            && self.actions == planned.actions
-            && self.notes == planned.notes
+impl Decision {
+    /// Decides what is to be done to a VM, and what is to be reported of it.
+    pub(super) fn new(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Self {
+        let (suspended, suspension_note) = suspension(view).unzip();
+        let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(view)).collect();
+        let keeps = Keeps::of(view);
+        let (idle, mut actions) = creates_and_local_deletes(view, occurrences, &keeps.local, &mut notes);
+        let expired = Expired::of(view, &keeps);
+        // Old backups go last: not before the new one is there.
+        actions.extend(deletes_from_storage(view, &expired));
+        let status = if actions.is_empty() { idle } else { Status::Changes };
+        notes.extend(backup_notes(view, &expired));
+        // There is one of each of these for each VM of a cloud, and most of them are short.
+        actions.shrink_to_fit();
+        notes.shrink_to_fit();
+        Self { status, suspended: suspended.flatten(), actions, notes }
+    }
+
+    /// Makes the VM's plan of it.
+    pub(super) fn plan_of(self, vm: &Vm, policy: &Policy) -> VmPlan {
+        let is_unmanaged = |backup: &&Backup| policy.tier_of(backup.comment.as_deref()).is_none();
+        VmPlan {
+            uuid: Some(vm.id),
+            alias: vm.alias.clone(),
+            policy: Some(policy.name.clone()),
+            status: self.status,
+            fingerprint: Some(fingerprint(vm)),
+            suspended: self.suspended,
+            actions: self.actions,
+            notes: self.notes,
+            unmanaged: SnapshotUsage::of(vm.backups.values().filter(is_unmanaged)),
+            stored: stored(vm),
+        }
     }
 }
 
-/// Decides what is to be done to a VM, and what is to be reported of it.
-pub(super) fn decided(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Decided {
-    let (suspended, suspension_note) = suspension(view).unzip();
-    let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(view)).collect();
-    // There is one of each of these for each VM of a cloud, and most of them are short.
-    let (idle, mut actions) = match decision(view, occurrences, &mut notes) {
-        Decision::Act { actions, .. } => (Status::Changes, actions),
-        Decision::Idle(status) => (status, Vec::new()),
-    };
-    let expired = Expired::of(view, occurrences);
-    // Old backups go last: not before the new one is there.
-    actions.extend(deletes_from_storage(view, &expired));
-    actions.shrink_to_fit();
-    let status = if actions.is_empty() { idle } else { Status::Changes };
-    notes.extend(backup_notes(view, &expired));
-    notes.shrink_to_fit();
-    Decided { status, suspended: suspended.flatten(), actions, notes }
+/// Decides on creates and local deletes alone, without the notes.
+pub(crate) fn local_actions(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<Action> {
+    creates_and_local_deletes(view, occurrences, &keep::local(view), &mut Vec::new()).1
 }
 
-/// What is to be done to a VM.
-pub(crate) enum Decision {
-    /// These actions, at least one.
-    Act {
-        /// The actions, in their order.
-        actions: Vec<Action>,
-        /// The tier of the create among them.
-        tier: Option<TierIndex>,
-    },
-    /// Nothing, and why.
-    Idle(Status),
-}
-
-/// Decides on creates and local deletes alone; the notes that explain a create, or why there is none, are added to `notes`.
-pub(crate) fn decision(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: &mut Vec<Note>) -> Decision {
+/// Decides on creates and local deletes, and on the status where there are none; adds the notes that explain a create, or why
+/// there is none.
+fn creates_and_local_deletes(
+    view: &VmView<'_>,
+    occurrences: &Occurrences<'_>,
+    local: &[Option<Keep>],
+    notes: &mut Vec<Note>,
+) -> (Status, Vec<Action>) {
     let create = decide_create(view, occurrences, notes);
     // FiFo would refuse, or is in the middle of something: nothing is done to such a VM until that has passed.
-    let deletes = if cannot_back_up(view.vm).is_some() { Vec::new() } else { unwanted_locally(view) };
-    let mut actions: Vec<Action> = deletes
-        .iter()
-        .filter_map(|backup| delete_local(view, backup, None))
-        .map(Action::DeleteLocal)
-        .collect();
+    let can_be_backed_up = cannot_back_up(view.vm).is_none();
+    let deletes = if can_be_backed_up { unwanted_locally(view, local) } else { Vec::new() };
+    let mut actions: Vec<Action> =
+        deletes.iter().filter_map(|it| delete_local(view, it, None)).map(Action::DeleteLocal).collect();
     match create {
-        CreateDecision::Create { tier, create } => {
+        Err(idle) => (idle, actions),
+        Ok(create) => {
             let now: HashSet<BackupId> = deletes.into_iter().map(BackupView::id).collect();
             let later = deletes_after(view, &create, &now);
             actions.push(Action::Create(create));
             actions.extend(later.into_iter().map(Action::DeleteLocal));
-            Decision::Act { actions, tier: Some(tier) }
+            (Status::Changes, actions)
         }
-        CreateDecision::Idle(status) if actions.is_empty() => Decision::Idle(status),
-        CreateDecision::Idle(_) => Decision::Act { actions, tier: None },
     }
 }
 
@@ -176,11 +159,6 @@ fn suspension(view: &VmView<'_>) -> Option<(Option<Box<SuspendedUntil>>, Note)> 
     })
 }
 
-enum CreateDecision {
-    Create { tier: TierIndex, create: Create },
-    Idle(Status),
-}
-
 /// A tier that is due, with the attempts at it.
 struct DueTier {
     tier: TierIndex,
@@ -188,22 +166,28 @@ struct DueTier {
     attempts: Attempts,
 }
 
-/// Decides whether a backup is to be made now, and which.
-fn decide_create(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: &mut Vec<Note>) -> CreateDecision {
+/// Decides which backup is to be made now; where none is, how the VM stands.
+fn decide_create(
+    view: &VmView<'_>,
+    occurrences: &Occurrences<'_>,
+    notes: &mut Vec<Note>,
+) -> Result<Create, Status> {
     let mut due: Vec<DueTier> = unsatisfied(view, occurrences)
         .into_iter()
         .map(|(tier, since)| DueTier { tier, since, attempts: attempts(view, occurrences, tier) })
         .collect();
     if !due.is_empty() && cannot_back_up(view.vm).is_some() {
-        return CreateDecision::Idle(Status::Blocked);
+        return Err(Status::Blocked);
     }
     notes.extend(due.iter().filter_map(|due| attempts_note(view, due)));
     if view.running().chain(view.dated_ahead()).next().is_some() {
-        return CreateDecision::Idle(Status::Waiting);
+        return Err(Status::Waiting);
     }
     if due.is_empty() {
-        return CreateDecision::Idle(Status::UpToDate);
+        return Err(Status::UpToDate);
     }
+    let is_full = |due: &&DueTier| view.tier(due.tier).kind == TierKind::Full;
+    let full: Vec<TierIndex> = due.iter().filter(is_full).map(|due| due.tier).collect();
     // What has not failed yet goes first, so that a tier that will not go through never keeps the others from theirs. The
     // sort is stable: within each group the coarsest stays the first.
     due.sort_by_key(|due| due.attempts.failed > 0);
@@ -215,15 +199,26 @@ fn decide_create(view: &VmView<'_>, occurrences: &Occurrences<'_>, notes: &mut V
             }
             continue;
         }
-        match create(view, &due) {
-            Ok(create) => {
-                notes.extend(full_instead(view, due.tier, &create));
-                return CreateDecision::Create { tier: due.tier, create };
-            }
-            Err(note) => notes.push(note),
+        let parent = parent_for(view, due.tier);
+        let usable = parent.filter(|parent| !yields_empty_increment(view, parent.id()));
+        if usable.is_some() || view.tier(due.tier).kind == TierKind::Full {
+            return Ok(create(view, &due, usable));
+        }
+        let coarser = full.iter().find(|&&tier| tier < due.tier).map(|&tier| view.tier(tier).name.clone());
+        let instead = match (view.policy.missing_parent, coarser) {
+            (MissingParent::Block, _) => InsteadOfIncrement::Nothing,
+            (MissingParent::Full, Some(tier)) => InsteadOfIncrement::FullOf(tier),
+            (MissingParent::Full, None) => InsteadOfIncrement::Full,
+        };
+        let makes_full = instead == InsteadOfIncrement::Full;
+        let emptied = parent.map(|parent| Box::new(name_of(view, parent)));
+        let tier = view.tier(due.tier).name.clone();
+        notes.push(Note::vm(NoteKind::NoParent { tier, emptied, instead }));
+        if makes_full {
+            return Ok(create(view, &due, None));
         }
     }
-    CreateDecision::Idle(idle)
+    Err(idle)
 }
 
 /// Reports a tier whose attempts were given up for now, or whose next one waits.
@@ -240,21 +235,14 @@ fn attempts_note(view: &VmView<'_>, due: &DueTier) -> Option<Note> {
     })))
 }
 
-fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
+fn create(view: &VmView<'_>, due: &DueTier, parent: Option<&BackupView<'_>>) -> Create {
     let rules = view.tier(due.tier);
-    let parent = parent_for(view, due.tier).filter(|parent| !yields_empty_increment(view, parent.id()));
-    if rules.kind.parents().is_some()
-        && parent.is_none()
-        && view.policy.missing_parent == MissingParent::Block
-    {
-        return Err(no_parent(view, due.tier, MissingParent::Block));
-    }
     let zone = &view.policy.display_zone;
     let due_since = zone.moment(due.since);
     let Attempts { failed, gave_up, .. } = due.attempts;
     let attempt = (failed > 0)
         .then(|| Attempt { number: failed + 1, of: (!gave_up).then_some(view.policy.retry.attempts) });
-    Ok(Create {
+    Create {
         tier: rules.name.to_string(),
         kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
         parent: parent.map(BackupView::id),
@@ -263,36 +251,17 @@ fn create(view: &VmView<'_>, due: &DueTier) -> Result<Create, Note> {
         comment: rules.comment.clone(),
         due_since,
         reason: CreateReason { due_since, attempt },
-    })
-}
-
-fn full_instead(view: &VmView<'_>, tier: TierIndex, create: &Create) -> Option<Note> {
-    let rules = view.tier(tier);
-    let is_instead = rules.kind.parents().is_some() && create.kind == BackupKind::Full;
-    is_instead.then(|| no_parent(view, tier, MissingParent::Full))
-}
-
-/// Reports that there is nothing that an increment of a tier can be taken from, and what is done about it.
-fn no_parent(view: &VmView<'_>, tier: TierIndex, missing_parent: MissingParent) -> Note {
-    let emptied = parent_for(view, tier).map(|parent| Box::new(name_of(view, parent)));
-    Note::vm(NoteKind::NoParent { tier: view.tier(tier).name.clone(), emptied, missing_parent })
+    }
 }
 
 /// Lists the local deletes of what will not be wanted once the create has completed, oldest first, but for those that are
 /// deleted now; the new backup's may be the last.
 fn deletes_after(view: &VmView<'_>, create: &Create, now: &HashSet<BackupId>) -> Vec<DeleteLocal> {
-    let of = |after: &VmView<'_>| {
-        let later = unwanted_locally(after).into_iter().filter(|backup| !now.contains(&backup.id()));
-        later.filter_map(|backup| delete_local(view, backup, Some(create))).collect()
-    };
     let new = projection::new_backup(view.vm, create, NEW_BACKUP, view.now);
-    match view.with_new(&new) {
-        Some(after) => of(&after),
-        None => {
-            let vm = projection::with(view.vm, new.clone());
-            of(&VmView::new(&vm, view.policy, view.now))
-        }
-    }
+    let Some(after) = view.with_new(&new) else { return Vec::new() };
+    let later = unwanted_locally(&after, &keep::local(&after));
+    let later = later.into_iter().filter(|backup| !now.contains(&backup.id()));
+    later.filter_map(|backup| delete_local(view, backup, Some(create))).collect()
 }
 
 fn delete_local(view: &VmView<'_>, backup: &BackupView<'_>, after: Option<&Create>) -> Option<DeleteLocal> {

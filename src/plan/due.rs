@@ -139,8 +139,8 @@ pub fn unsatisfied(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<(Tie
         .collect()
 }
 
-/// The longest pause between two attempts.
-const PAUSE_MAX: TimeDelta = TimeDelta::hours(24);
+/// The longest pause between two attempts: less than a day, so that a nightly run never comes a minute too early.
+const PAUSE_MAX: TimeDelta = TimeDelta::hours(20);
 
 /// The failed attempts at a tier since its own due instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl Attempts {
 
 /// Counts the failed attempts at a tier since the occurrence that it is due for: the next one starts afresh.
 ///
-/// Each further attempt waits twice as long as the one before it, up to a day, so that what will not succeed is tried
+/// Each further attempt waits twice as long as the one before it, up to 20 hours, so that what will not succeed is tried
 /// often at first and takes next to no time from the other tiers in the long run.
 pub fn attempts(view: &VmView<'_>, occurrences: &Occurrences<'_>, tier: TierIndex) -> Attempts {
     let since = occurrences.last(tier, view.vm.id);

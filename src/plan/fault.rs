@@ -145,7 +145,7 @@ mod tests {
         let message = fault.note(NoteCode::InternalError).unwrap().to_string();
         let parent = backup_id(3).to_string();
         for part in [
-            "a local delete of the create's parent before it",
+            "a local delete of the planned backup's parent before that is complete",
             TOOL,
             "2026-11-18T01:00:00",
             "tier daily",

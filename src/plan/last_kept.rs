@@ -67,8 +67,7 @@ fn left_keep<'v, 'a>(view: &VmView<'a>, expired: &[&'v BackupView<'a>]) -> Vec<L
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::due::Occurrences;
-    use crate::plan::stored;
+    use crate::plan::keep::Keeps;
     use crate::plan::tests::fixtures::*;
     use crate::plan::tests::properties::for_clouds;
     use crate::plan::{Action, DeleteReason};
@@ -99,7 +98,7 @@ mod tests {
             .backup(4, "monthly", "2026-11-01 01:00")
             .backup(5, "weekly", "2026-11-15 01:00")
             .on(4)
-            .backup(6, "daily", "2026-11-17 01:00")
+            .backup(6, "daily", "2026-10-12 01:00")
             .failed()
             .backup(7, "daily", "2026-11-17 02:00")
             .on(5)
@@ -108,7 +107,7 @@ mod tests {
         assert_eq!(
             reasons(&vm, "2026-11-18 12:00"),
             [
-                "6: expired: cannot be restored, and the newer daily of 2026-11-17 02:00 can",
+                "6: expired: cannot be restored, and the newer monthly of 2026-11-01 01:00 can",
                 "3: expired: no longer the newest of its tier since 2026-11-17 02:00",
                 "2: expired: needed by the daily of 2026-10-05 01:00, which was the newest of its tier until 2026-11-17 02:00",
                 "1: expired: needed by the daily of 2026-10-05 01:00, which was the newest of its tier until 2026-11-17 02:00",
@@ -143,7 +142,7 @@ mod tests {
             for vm in cloud.inventory.vms.values() {
                 let Match::One(policy) = policies.policy_for(vm) else { continue };
                 let view = VmView::new(vm, policy, cloud.now);
-                let expired = stored::expired(&view, &Occurrences::new(policy, cloud.now));
+                let expired = Keeps::of(&view).expired(&view);
                 let found = last_kept(&view, &expired);
                 let ids: BTreeSet<BackupId> = expired.iter().map(|backup| backup.id()).collect();
                 prop_assert_eq!(found.keys().copied().collect::<BTreeSet<_>>(), ids);

@@ -1,10 +1,10 @@
 //! The pure core: policies, an inventory and an instant in, a plan out. No clock, no network, no randomness; the same
 //! input gives the same bytes.
 //!
-//! [`Planner`] decides VM by VM ([`decide`]): which tier is due ([`due`]), what it is taken from ([`parent`]), which
-//! snapshots stay on the hypervisor ([`local`]), which stored backups have expired ([`stored`]). All of these look at
-//! a VM through [`standing::VmView`], where every backup has been judged once. [`audit`] judges what is
-//! planned for a VM against the rules a second time, sharing none of that code; a VM whose plan breaks one is left out.
+//! [`Planner`] decides VM by VM ([`decide`]): which tier is due ([`due`]), what it is taken from ([`parent`]), which backups
+//! stay on the hypervisor and in storage, and why ([`keep`]), and which of the others are deleted. All of these look at a VM
+//! through [`standing::VmView`], where every backup has been judged once. [`audit`] checks on its own, from the records, that
+//! nothing in a plan could hurt; a VM whose plan breaks one of its rules is left out.
 //!
 //! Notes and reasons are data here; `render` has their sentences.
 //!
@@ -18,9 +18,8 @@ pub(crate) mod decide;
 pub mod due;
 mod fault;
 mod fingerprint;
+pub mod keep;
 mod last_kept;
-pub mod local;
-mod mass_prune;
 mod note;
 pub(crate) mod notes;
 pub mod parent;
@@ -30,7 +29,6 @@ mod prune;
 mod reason;
 mod saved;
 pub mod standing;
-pub mod stored;
 mod upload_size;
 mod validity;
 
@@ -46,10 +44,9 @@ pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use last_kept::last_kept;
-pub use mass_prune::{MassPrune, MassPrunedVm, without_cloud_deletes};
 pub use note::{
-    BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, Note, NoteCode, NoteKind,
-    PruneHold, SavedNote,
+    BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, InsteadOfIncrement, Note,
+    NoteCode, NoteKind, OverLimit, PruneHold, SavedNote,
 };
 pub use notes::bytes_text;
 pub use planner::{DecidedVm, JudgedVm, Planner};

@@ -1,7 +1,7 @@
 //! What a plan reports about VMs and backups besides its actions: data, put into words by `render`.
 
 use crate::inventory::{BackupId, MissingFileInfo};
-use crate::policy::{MissingParent, Name};
+use crate::policy::Name;
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize, Serializer};
@@ -92,7 +92,7 @@ pub enum NoteKind {
         /// The backup that would be the parent, if the last increment on it were not empty; `None` where there is none.
         emptied: Option<Box<BackupName>>,
         /// What is done about it.
-        missing_parent: MissingParent,
+        instead: InsteadOfIncrement,
     },
     /// FiFo reports a backup as completed, without the size or checksum of one of its files.
     Unverified {
@@ -132,6 +132,8 @@ pub enum NoteKind {
     },
     /// A backup matches no tier.
     Unmanaged(Box<BackupName>),
+    /// More stored backups would be deleted at once than a healthy policy ever lets expire, so none is.
+    OverPruneLimit(OverLimit),
     /// Stored backups of a tier are no longer wanted, and are not deleted.
     Expired(ExpiredBackups),
 }
@@ -163,13 +165,33 @@ pub enum PruneHold {
     CannotBackUp,
     /// The newest restorable backup is older than `max_age`: old ones must not go while no new ones come.
     NewestTooOld,
-    /// A backup newer than the newest restorable one failed or is stuck.
-    NewestFailed,
     /// An accepted backup has not named its parent yet, and that may be any.
     UnknownParent,
+    /// More of the VM's backups would go at once than a healthy policy ever lets expire.
+    OverLimit,
     /// It, or one that descends from it, still holds a snapshot, is less than an hour old, is in a state that is not known
-    /// here, is in a loop of parents, or is needed to judge another backup by.
+    /// here, or is in a loop of parents.
     NotYet,
+}
+
+/// More backups of a VM than may go at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverLimit {
+    /// How many of its completed backups would be expired even without those of the last 8 days.
+    pub expired: usize,
+    /// How many may be.
+    pub limit: usize,
+}
+
+/// What is made where an increment has no parent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InsteadOfIncrement {
+    /// A full backup of its tier.
+    Full,
+    /// The full backup of this coarser tier, which is due.
+    FullOf(Name),
+    /// Nothing, by `missing_parent: block`.
+    Nothing,
 }
 
 /// What a backup is called: `weekly of 2026-11-22 01:00`, and one of no tier by its comment.
@@ -247,6 +269,7 @@ impl Note {
             NoteKind::FutureTimestamp { .. } => NoteCode::FutureTimestamp,
             NoteKind::OrphanedSnapshot { .. } => NoteCode::OrphanedSnapshot,
             NoteKind::Unmanaged(_) => NoteCode::Unmanaged,
+            NoteKind::OverPruneLimit(_) => NoteCode::OverPruneLimit,
             NoteKind::Expired(_) => NoteCode::Expired,
         }
     }
@@ -328,6 +351,8 @@ pub enum NoteCode {
     OrphanedSnapshot,
     /// A backup matches no tier.
     Unmanaged,
+    /// More stored backups would be deleted at once than a healthy policy ever lets expire, so none is.
+    OverPruneLimit,
     /// Stored backups of a tier are no longer wanted, and are not deleted.
     Expired,
 }

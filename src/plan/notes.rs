@@ -3,7 +3,7 @@
 use super::due::{CannotBackUp, cannot_back_up};
 use super::note::{BackupLabel, BackupName, BlockingState, ExpiredBackups, Note, NoteKind};
 use super::prune::Expired;
-use super::standing::{BackupView, Standing, VmView};
+use super::standing::{BackupView, Standing, VmView, lacks, tells_files};
 use crate::inventory::{BackupId, LocalState, Vm};
 use crate::policy::TierIndex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +57,7 @@ pub(super) fn backup_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<
     let unreadable = view.without_timestamp();
     let mut notes: Vec<Note> =
         unreadable.map(|backup| Note::backup(backup.id, NoteKind::NoTimestamp(backup.id))).collect();
+    let tells_files = tells_files(view.vm);
     for backup in &view.backups {
         let name = || Box::new(name_of(view, backup));
         let mut note = |kind| notes.push(Note::backup(backup.id(), kind));
@@ -64,7 +65,7 @@ pub(super) fn backup_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<
             let is_waited_for = backup.is_dated_ahead(view.now);
             note(NoteKind::FutureTimestamp { backup: name(), is_waited_for });
         }
-        standing_note(view, backup).into_iter().for_each(&mut note);
+        standing_note(view, backup, tells_files).into_iter().for_each(&mut note);
         if backup.backup.local == LocalState::Absent
             && let Some(size_bytes) = backup.backup.local_size_bytes.filter(|&bytes| bytes > 0)
         {
@@ -74,6 +75,7 @@ pub(super) fn backup_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<
             note(NoteKind::Unmanaged(name()));
         }
     }
+    notes.extend(expired.over_limit.map(|over| Note::vm(NoteKind::OverPruneLimit(over))));
     notes.extend(expired_notes(view, expired));
     // A stable sort: within a kind they stay in the order of age.
     notes.sort_by_key(Note::code);
@@ -102,23 +104,25 @@ fn expired_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Note> {
 }
 
 /// Gives what is to be reported of how a backup stands; `None` for one that can be restored.
-fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>) -> Option<NoteKind> {
+fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) -> Option<NoteKind> {
     let name = || Box::new(name_of(view, backup));
     let size_bytes = || backup.backup.size_bytes();
+    let unverified = |in_progress_until| NoteKind::Unverified {
+        backup: name(),
+        missing: lacks(backup.backup),
+        in_progress_until,
+    };
     Some(match backup.standing {
         Standing::InProgress => NoteKind::InProgress { backup: name(), size_bytes: size_bytes() },
-        Standing::Unverified { is_overdue } => {
-            let until = || view.policy.display_zone.moment(backup.taken + view.policy.stuck_after);
-            NoteKind::Unverified {
-                backup: name(),
-                missing: backup.backup.missing_file_info(),
-                in_progress_until: (!is_overdue).then(until),
-            }
+        Standing::Unverified => {
+            let until = view.policy.display_zone.moment(backup.taken + view.policy.stuck_after);
+            unverified(Some(until))
         }
         Standing::Stuck => NoteKind::Stuck(name()),
         Standing::Failed => NoteKind::FailedBackup(name()),
         Standing::Hollow => NoteKind::Hollow { backup: name(), size_bytes: size_bytes() },
         Standing::Completed if !backup.restorable => NoteKind::Unrestorable(name()),
+        Standing::Completed if tells_files && lacks(backup.backup).is_some() => unverified(None),
         Standing::Completed => return None,
     })
 }

@@ -5,14 +5,17 @@ use crate::inventory::{BackupId, LocalState, RecordedState};
 use crate::policy::TierIndex;
 
 /// Finds the parent for a new backup of a tier: the newest one of the tiers it may be taken from that is local,
-/// restorable, and newer than every restorable backup of a tier coarser than its own.
+/// restorable, and newer than every restorable backup of a tier coarser than its own. A full backup of the tier itself, made in
+/// place of an increment, is one of these whatever `from` says: otherwise every further one would have to be full as well.
 ///
 /// `None` for a full tier, and when there is no such backup. FiFo itself checks only that a parent is local; it would
 /// take an increment on a failed upload, which can never be restored.
 pub fn parent_for<'v, 'a>(view: &'v VmView<'a>, tier: TierIndex) -> Option<&'v BackupView<'a>> {
     let from = view.tier(tier).kind.parents()?;
     view.restorable().rev().find(|candidate| {
-        let Some(own) = candidate.tier.filter(|own| from.contains(own)) else { return false };
+        let is_full_of_tier = |own| own == tier && candidate.backup.parent.is_none();
+        let may_be = |own: &TierIndex| from.contains(own) || is_full_of_tier(*own);
+        let Some(own) = candidate.tier.filter(may_be) else { return false };
         candidate.backup.local == LocalState::Present && !view.is_outdated(candidate, own)
     })
 }

@@ -2,7 +2,7 @@
 
 use super::audit;
 use super::changeset::{FORMAT, Plan, PolicyRef, SnapshotUsage, Status, Summary, TOOL, VmPlan};
-use super::decide;
+use super::decide::{self, Decision};
 use super::due::Occurrences;
 use super::fault;
 use super::note::{Note, NoteKind};
@@ -20,8 +20,6 @@ pub struct Planner<'p> {
     now: DateTime<Utc>,
     occurrences_by_policy: BTreeMap<&'p str, Occurrences<'p>>,
     validity: Validity,
-    /// The completed backups of VMs that are not planned.
-    stored_elsewhere: BTreeMap<VmId, usize>,
 }
 
 /// What is decided for a VM.
@@ -55,13 +53,7 @@ impl<'p> Planner<'p> {
     pub fn new(policies: &'p Policies, now: DateTime<Utc>) -> Self {
         let occurrences_by_policy =
             policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, now))).collect();
-        Self {
-            policies,
-            now,
-            occurrences_by_policy,
-            validity: Validity::default(),
-            stored_elsewhere: BTreeMap::new(),
-        }
+        Self { policies, now, occurrences_by_policy, validity: Validity::default() }
     }
 
     /// Returns the instant that is planned for.
@@ -76,32 +68,23 @@ impl<'p> Planner<'p> {
 
     /// Decides on a VM. Where the plan breaks a rule the VM is left out, as [`Status::Fault`].
     pub fn decide<'v>(&'v mut self, vm: &'v Vm) -> DecidedVm<'v> {
-        let Self { policies, now, occurrences_by_policy, validity, stored_elsewhere: _ } = self;
+        let Self { policies, now, occurrences_by_policy, validity } = self;
         let (planned, judged) = match policies.policy_for(vm) {
             Match::One(policy) => {
                 let occurrences = &occurrences_by_policy[policy.name.as_str()];
                 let view = VmView::new(vm, policy, *now);
-                let planned = decide::planned(&view, occurrences);
-                validity.narrow(&view, occurrences, &planned);
+                let decision = Decision::new(&view, occurrences);
+                validity.narrow(&view, occurrences, &decision);
+                let planned = decision.plan_of(vm, policy);
                 (planned, Some(JudgedVm { view, occurrences }))
             }
             Match::Unprotected => (decide::unprotected(vm), None),
             Match::Conflict(policies) => (decide::conflict(vm, &policies), None),
         };
-        let broken = audit::broken_rules(&planned, vm, policies, occurrences_by_policy);
+        let broken = audit::audit_vm(&planned, vm, policies, *now);
         let plan =
             if broken.is_empty() { planned } else { fault::left_out(&planned, vm, &broken, policies, *now) };
         DecidedVm { plan, judged }
-    }
-
-    /// Takes into account the stored backups of VMs that are not planned: the limit of deletes from storage is a share of all.
-    pub fn count_stored(&mut self, vm: &Vm) {
-        self.stored_elsewhere.insert(vm.id, decide::stored(vm));
-    }
-
-    /// Takes back what was counted of a VM: one that the list has twice is not known.
-    pub fn forget_stored(&mut self, id: VmId) {
-        self.stored_elsewhere.remove(&id);
     }
 
     /// Makes a plan of what was decided for each VM, and of the VMs that could not be read. The plan is the same whatever
@@ -116,7 +99,6 @@ impl<'p> Planner<'p> {
             file: policy.source.file.clone(),
             sha256: policy.source.sha256.clone(),
         });
-        let counts = summary(&vms);
         let mut plan = Plan {
             format: FORMAT.to_owned(),
             tool: TOOL.to_owned(),
@@ -125,10 +107,7 @@ impl<'p> Planner<'p> {
             endpoint,
             timezone: self.timezone(),
             policies: policies.collect(),
-            summary: Summary {
-                stored: counts.stored + self.stored_elsewhere.values().sum::<usize>(),
-                ..counts
-            },
+            summary: summary(&vms),
             vms,
             checksum: String::new(),
         };
@@ -149,7 +128,7 @@ impl Plan {
             endpoint: self.endpoint.clone(),
             timezone: self.timezone.clone(),
             policies: self.policies.clone(),
-            summary: Summary { stored: self.summary.stored, ..summary(&vms) },
+            summary: summary(&vms),
             vms,
             checksum: String::new(),
         };

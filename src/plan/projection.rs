@@ -1,7 +1,7 @@
 //! Projects a VM into the future: after a create, after a local delete, after all actions of a plan.
 
 use super::changeset::{Action, Create};
-use super::standing::{FUTURE_TOLERANCE, first_verified};
+use super::standing::{FUTURE_TOLERANCE, tells_files};
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, StoredFile, Vm};
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -43,7 +43,7 @@ pub(super) fn new_backup(vm: &Vm, create: &Create, id: BackupId, now: DateTime<U
 /// Returns a good backup's files as this FiFo records them: with size and checksum, where another backup has them.
 fn files_as_told(vm: &Vm) -> Vec<StoredFile> {
     let whole = StoredFile { size_bytes: Some(u64::MAX), has_checksum: true };
-    if first_verified(vm).is_some() { vec![whole] } else { Vec::new() }
+    if tells_files(vm) { vec![whole] } else { Vec::new() }
 }
 
 /// Returns the VM as it will be when a snapshot has been deleted from the hypervisor.

@@ -3,12 +3,11 @@
 //! This is the one part that destroys stored data. FiFo deletes everything that descends from a backup along with it, so a
 //! backup goes only when all its descendants have gone before.
 
-use super::due::{Occurrences, cannot_back_up};
-use super::local::has_unknown_parent;
-use super::note::PruneHold;
-use super::standing::{BackupView, STREAM_BYTES_MIN, Standing, VmView, first_verified};
-use super::stored::{mark_needed, needed_in_storage};
-use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm, restorable};
+use super::due::cannot_back_up;
+use super::keep::{Keeps, has_unknown_parent, is_abandoned, is_begun, is_silent};
+use super::note::{OverLimit, PruneHold};
+use super::standing::{BackupView, STREAM_BYTES_MIN, VmView};
+use crate::inventory::{Backup, BackupId, RecordedState, Vm, restorable};
 use crate::policy::{Match, Policies, Prune};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cmp::Reverse;
@@ -16,6 +15,12 @@ use std::collections::{BTreeSet, BinaryHeap};
 
 /// Nothing younger is deleted from storage, by FiFo's clock.
 pub(super) const PRUNE_AGE_MIN: TimeDelta = TimeDelta::hours(1);
+/// What newer backups made expire does not count against the limit, as far as they are of this time.
+pub(super) const LIMIT_SPAN: TimeDelta = TimeDelta::days(8);
+/// So many backups of a VM may always go at once.
+const LIMIT_MIN: usize = 2;
+/// The share of a VM's completed backups that may go at once, in percent.
+const LIMIT_SHARE: usize = 10;
 
 /// The stored backups of a VM that are no longer wanted.
 #[derive(Debug)]
@@ -26,24 +31,22 @@ pub struct Expired<'v, 'a> {
     pub deletes: Vec<&'v BackupView<'a>>,
     /// Why the others are not deleted.
     pub hold: PruneHold,
+    /// Where they are too many to go at once: how many, and how many may.
+    pub over_limit: Option<OverLimit>,
 }
 
 impl<'v, 'a> Expired<'v, 'a> {
     /// Finds the expired backups of a VM, and those of them that are deleted.
-    pub fn of(view: &'v VmView<'a>, occurrences: &Occurrences<'_>) -> Self {
-        let mut stays = needed_in_storage(view, occurrences);
-        let backups: Vec<&BackupView<'a>> = view.backups.iter().filter(|it| !stays[it.position]).collect();
-        if let Some(hold) = hold(view) {
-            return Self { backups, deletes: Vec::new(), hold };
+    pub fn of(view: &'v VmView<'a>, keeps: &Keeps) -> Self {
+        let backups = keeps.expired(view);
+        let hold = hold(view);
+        let deletes =
+            if hold.is_some() || backups.is_empty() { Vec::new() } else { children_first(view, &backups) };
+        let over_limit = if deletes.is_empty() { None } else { over_limit(view) };
+        match over_limit {
+            Some(_) => Self { backups, deletes: Vec::new(), hold: PruneHold::OverLimit, over_limit },
+            None => Self { backups, deletes, hold: hold.unwrap_or(PruneHold::NotYet), over_limit },
         }
-        let is_whole = whole_by_record(view.vm);
-        let cannot_go = |backup: &&&BackupView<'_>| {
-            !may_go(view, backup) || (!backup.restorable && is_whole[backup.position])
-        };
-        let cannot_go = backups.iter().filter(cannot_go).map(|backup| backup.id());
-        mark_needed(view, &mut stays, cannot_go);
-        let deletes = if backups.is_empty() { Vec::new() } else { children_first(view, &stays) };
-        Self { backups, deletes, hold: PruneHold::NotYet }
     }
 }
 
@@ -51,8 +54,7 @@ impl<'v, 'a> Expired<'v, 'a> {
 pub fn expired_backups(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> BTreeSet<BackupId> {
     let Match::One(policy) = policies.policy_for(vm) else { return BTreeSet::new() };
     let view = VmView::new(vm, policy, now);
-    let expired = Expired::of(&view, &Occurrences::new(policy, now));
-    expired.backups.iter().map(|backup| backup.id()).collect()
+    Keeps::of(&view).expired(&view).into_iter().map(|backup| backup.id()).collect()
 }
 
 /// Returns why nothing of a VM is deleted from storage; `None` where expired backups are.
@@ -65,25 +67,34 @@ fn hold(view: &VmView<'_>) -> Option<PruneHold> {
     if cannot_back_up(view.vm).is_some() {
         return Some(PruneHold::CannotBackUp);
     }
-    let is_silent = |backup: &BackupView<'_>| {
-        backup.backup.state == RecordedState::Accepted && backup.backup.parent.is_none()
-    };
-    if has_unknown_parent(view) || view.backups.iter().any(|it| it.is_future_dated && is_silent(it)) {
+    let is_silent_ahead = |backup: &BackupView<'_>| backup.is_future_dated && is_silent(backup);
+    if has_unknown_parent(view) || view.backups.iter().any(is_silent_ahead) {
         return Some(PruneHold::UnknownParent);
-    }
-    let is_bad = |backup: &BackupView<'_>| !backup.restorable && !backup.standing.is_running();
-    if view.not_future_dated().any(|backup| is_bad(backup) && !view.is_superseded(backup)) {
-        return Some(PruneHold::NewestFailed);
     }
     let is_recent = |newest: &BackupView<'_>| view.now - newest.taken <= view.policy.max_age;
     (!view.newest_restorable().is_some_and(is_recent)).then_some(PruneHold::NewestTooOld)
 }
 
+/// Says whether more of a VM's backups would go than a healthy policy ever lets expire: what one expires, it expires because
+/// newer backups came; a changed policy expires what was there before. So those of the last days are left out of account.
+fn over_limit(view: &VmView<'_>) -> Option<OverLimit> {
+    let is_completed = |backup: &Backup| backup.state == RecordedState::Completed;
+    let completed = view.vm.backups.values().filter(|backup| is_completed(backup)).count();
+    let limit = LIMIT_MIN.max(completed * LIMIT_SHARE / 100).max(view.policy.mass_prune_allowed);
+    let since = view.now - LIMIT_SPAN;
+    let mut before = view.vm.clone();
+    before.backups.retain(|backup| backup.timestamp.is_none_or(|taken| taken <= since || taken > view.now));
+    let before = VmView::new(&before, view.policy, view.now);
+    let expired = Keeps::of(&before).expired(&before);
+    let expired = expired.iter().filter(|backup| is_completed(backup.backup)).count();
+    (expired > limit).then_some(OverLimit { expired, limit })
+}
+
 /// Finds the backups that are completed by FiFo's word, with all that they descend from, and hold more than an error
 /// message; by [position](crate::inventory::Backups::position).
 ///
-/// One that cannot be restored all the same only counts as bad because of a number in the policy, or because FiFo has not
-/// told a size or checksum. That is reason enough to make another one, and not to delete it.
+/// One that cannot be restored all the same only counts as bad because of a number in the policy. That is reason enough to
+/// make another one, and not to delete it.
 fn whole_by_record(vm: &Vm) -> Vec<bool> {
     let is_good = |backup: &Backup| {
         backup.state == RecordedState::Completed
@@ -95,45 +106,38 @@ fn whole_by_record(vm: &Vm) -> Vec<bool> {
 
 /// Says whether an expired backup may be deleted by itself, whatever descends from it.
 ///
-/// A state that is not known here may be a later FiFo's word for one that is good, and what is said to upload and has no
-/// snapshot yet may still do so.
+/// A state that is not known here may be a later FiFo's word for one that is good, and what FiFo has begun may still end.
 fn may_go(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
     !backup.backup.holds_snapshot()
         && backup.backup.local_size_bytes.unwrap_or(0) == 0
         && !matches!(backup.backup.state, RecordedState::Other(_))
-        && (backup.backup.state != RecordedState::Uploading || backup.backup.local == LocalState::Absent)
+        && (!is_begun(backup) || is_abandoned(view, backup))
         && view.now - backup.taken >= PRUNE_AGE_MIN
 }
 
-/// Orders what does not stay so that each backup comes after all that descend from it, those that cannot be restored first.
-///
-/// A loop of parents has no such order, and is left out. The backup by which unverified ones are judged comes after all of
-/// these, and is left out while one of them stays: without it they would count as good, and take the place of good ones.
-fn children_first<'v, 'a>(view: &'v VmView<'a>, stays: &[bool]) -> Vec<&'v BackupView<'a>> {
+/// Orders what may go so that each backup comes after all that descend from it, those that cannot be restored first, then the
+/// oldest. What one that stays descends from stays; a loop of parents has no such order.
+fn children_first<'v, 'a>(view: &'v VmView<'a>, expired: &[&'v BackupView<'a>]) -> Vec<&'v BackupView<'a>> {
     type Rank = Reverse<(bool, DateTime<Utc>, BackupId)>;
     let backups = &view.vm.backups;
-    let parent_of = |backup: &Backup| backups.position(backup.parent?);
+    let is_whole = whole_by_record(view.vm);
     let mut waits_for = vec![0_usize; backups.len()];
-    backups.values().filter_map(parent_of).for_each(|parent| waits_for[parent] += 1);
-    let reference = first_verified(view.vm).and_then(|(_, id)| backups.position(id));
-    let is_judged_by_it = |backup: &BackupView<'_>| matches!(backup.standing, Standing::Unverified { .. });
-    if let Some(reference) = reference {
-        waits_for[reference] += view.backups.iter().filter(|backup| is_judged_by_it(backup)).count();
+    (0..backups.len()).filter_map(|at| backups.parent_position(at)).for_each(|parent| waits_for[parent] += 1);
+    let mut by_position: Vec<Option<&'v BackupView<'a>>> = vec![None; backups.len()];
+    for &backup in expired {
+        let can_go = may_go(view, backup) && (backup.restorable || !is_whole[backup.position]);
+        by_position[backup.position] = can_go.then_some(backup);
     }
     let rank = |backup: &BackupView<'_>| -> Rank { Reverse((backup.restorable, backup.taken, backup.id())) };
-    let mut by_position: Vec<Option<&'v BackupView<'a>>> = vec![None; backups.len()];
-    for backup in view.backups.iter().filter(|backup| !stays[backup.position]) {
-        by_position[backup.position] = Some(backup);
-    }
     let free = by_position.iter().flatten().filter(|backup| waits_for[backup.position] == 0);
     let mut ready: BinaryHeap<Rank> = free.map(|backup| rank(backup)).collect();
     let mut ordered = Vec::new();
     while let Some(Reverse((_, _, id))) = ready.pop() {
         let Some(backup) = view.get(id) else { continue };
         ordered.push(backup);
-        for at in parent_of(backup.backup).into_iter().chain(reference.filter(|_| is_judged_by_it(backup))) {
-            waits_for[at] -= 1;
-            if let Some(next) = by_position[at].filter(|_| waits_for[at] == 0) {
+        if let Some(parent) = backups.parent_position(backup.position) {
+            waits_for[parent] -= 1;
+            if let Some(next) = by_position[parent].filter(|_| waits_for[parent] == 0) {
                 ready.push(rank(next));
             }
         }

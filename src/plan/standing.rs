@@ -1,6 +1,6 @@
 //! How each backup of a VM stands, judged once; every rule looks at this and at nothing else.
 
-use crate::inventory::{Backup, BackupId, RecordedState, Vm, restorable};
+use crate::inventory::{Backup, BackupId, MissingFileInfo, RecordedState, Vm, restorable};
 use crate::policy::{Policy, Tier, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cmp::Ordering;
@@ -30,23 +30,20 @@ pub enum Standing {
     Stuck,
     /// It is on its way, as far as one can tell.
     InProgress,
-    /// FiFo says completed and does not tell the size or checksum of one of its files, although it did so for an earlier
-    /// backup of this VM. Nothing shows that the upload went well, and FiFo may still write what is missing.
-    Unverified {
-        /// Whether the time that a backup may take is over: then it counts as failed, until then as in progress.
-        is_overdue: bool,
-    },
+    /// FiFo says completed and does not tell the size or checksum of one of its files, although it does so for another backup
+    /// of this VM, and may still write what is missing. It counts as in progress until `stuck_after`, and by its state then.
+    Unverified,
 }
 
 impl Standing {
     /// Says whether it counts as a failed attempt.
     pub fn is_failure(self) -> bool {
-        matches!(self, Self::Failed | Self::Hollow | Self::Stuck | Self::Unverified { is_overdue: true })
+        matches!(self, Self::Failed | Self::Hollow | Self::Stuck)
     }
 
     /// Says whether it counts as in progress.
     pub fn is_running(self) -> bool {
-        matches!(self, Self::InProgress | Self::Unverified { is_overdue: false })
+        matches!(self, Self::InProgress | Self::Unverified)
     }
 }
 
@@ -132,12 +129,8 @@ pub struct VmView<'a> {
 impl<'a> VmView<'a> {
     /// Judges all of a VM's backups.
     pub fn new(vm: &'a Vm, policy: &'a Policy, now: DateTime<Utc>) -> Self {
-        let first_verified = first_verified(vm);
-        let judge = |backup: &Backup| {
-            let key = (backup.timestamp?, backup.id);
-            let is_old_style = first_verified.is_none_or(|first| first >= key);
-            Some(standing(backup, key.0, is_old_style, policy, now))
-        };
+        let tells_files = tells_files(vm);
+        let judge = |backup: &Backup| Some(standing(backup, backup.timestamp?, tells_files, policy, now));
         let standings: Vec<Option<Standing>> = vm.backups.values().map(judge).collect();
         let is_good: Vec<bool> = standings.iter().map(|it| *it == Some(Standing::Completed)).collect();
         let restorable = restorable(&vm.backups, &is_good);
@@ -165,15 +158,10 @@ impl<'a> VmView<'a> {
         Self { vm, policy, now, backups, newest_restorable, newest_by_tier }
     }
 
-    /// Returns the same VM with one more backup, which FiFo does not have yet, and which [`VmView::get`] does not find.
-    /// `None` where the others may be judged otherwise because of it: then the whole VM must be judged anew.
+    /// Returns the same VM with one more backup, which FiFo does not have yet, and which [`VmView::get`] does not find; `None`
+    /// where it has no timestamp.
     pub(super) fn with_new<'b>(&'b self, new: &'b Backup) -> Option<VmView<'b>> {
-        let taken = new.timestamp?;
-        let first_verified = first_verified(self.vm);
-        if first_verified.is_some_and(|first| first >= (taken, new.id)) {
-            return None;
-        }
-        let standing = standing(new, taken, first_verified.is_none(), self.policy, self.now);
+        let standing = standing(new, new.timestamp?, tells_files(self.vm), self.policy, self.now);
         let is_chain_good = new.parent.is_none_or(|id| self.get(id).is_some_and(|parent| parent.restorable));
         let restorable = standing == Standing::Completed && is_chain_good;
         let position = self.vm.backups.len();
@@ -238,28 +226,29 @@ impl<'a> VmView<'a> {
     }
 }
 
-/// Finds the oldest backup that FiFo calls completed and of which it tells the size and checksum of every file.
-///
-/// Whatever completed after that one was written by a FiFo that tells them.
-pub(super) fn first_verified(vm: &Vm) -> Option<(DateTime<Utc>, BackupId)> {
-    let is_checked =
-        |backup: &Backup| backup.state == RecordedState::Completed && backup.missing_file_info().is_none();
-    let mut first = None;
-    for backup in vm.backups.values() {
-        let Some(key) = backup.timestamp.map(|taken| (taken, backup.id)) else { continue };
-        // The files are looked at of the few only that are older than all before them.
-        if first.is_none_or(|first| key < first) && is_checked(backup) {
-            first = Some(key);
-        }
-    }
-    first
+/// Says whether FiFo tells the size and checksum of every file of some completed backup of a VM, each by itself.
+pub(super) fn tells_files(vm: &Vm) -> bool {
+    vm.backups.values().any(|backup| {
+        backup.state == RecordedState::Completed && has_files(backup) && backup.missing_file_info().is_none()
+    })
 }
 
-/// Judges one backup; `is_old_style` where no earlier one shows that this FiFo tells sizes and checksums.
+/// Returns what FiFo does not tell of a completed backup's files, in the form that newer versions have for each of them.
+pub(super) fn lacks(backup: &Backup) -> Option<MissingFileInfo> {
+    let is_completed = backup.state == RecordedState::Completed;
+    backup.missing_file_info().filter(|_| is_completed && has_files(backup))
+}
+
+/// Says whether a record's files are in the form of newer FiFo versions: those have no size and no checksum of the whole.
+fn has_files(backup: &Backup) -> bool {
+    !backup.files.is_empty() && backup.record_size_bytes.is_none() && !backup.has_record_checksum
+}
+
+/// Judges one backup; `tells_files` as of [`tells_files`].
 fn standing(
     backup: &Backup,
     taken: DateTime<Utc>,
-    is_old_style: bool,
+    tells_files: bool,
     policy: &Policy,
     now: DateTime<Utc>,
 ) -> Standing {
@@ -268,8 +257,8 @@ fn standing(
     let is_overdue = (now - taken).abs() >= policy.stuck_after;
     match backup.state {
         RecordedState::Completed if is_hollow(backup, policy) => Standing::Hollow,
-        RecordedState::Completed if !is_old_style && backup.missing_file_info().is_some() => {
-            Standing::Unverified { is_overdue }
+        RecordedState::Completed if tells_files && !is_overdue && lacks(backup).is_some() => {
+            Standing::Unverified
         }
         RecordedState::Completed => Standing::Completed,
         RecordedState::Failed => Standing::Failed,

@@ -1,9 +1,9 @@
 //! How long a plan stays what it is.
 
-use super::changeset::VmPlan;
-use super::decide::decided;
+use super::decide::Decision;
 use super::due::{Occurrences, attempts};
-use super::prune::PRUNE_AGE_MIN;
+use super::keep::EVIDENCE_AGE_MAX;
+use super::prune::{LIMIT_SPAN, PRUNE_AGE_MIN};
 use super::standing::{CLOCKS_DIFFER_MAX, FUTURE_TOLERANCE, Standing, VmView};
 use crate::policy::Prune;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,13 +25,13 @@ impl Validity {
     }
 
     /// Takes one more VM into account.
-    pub(super) fn narrow(&mut self, view: &VmView<'_>, occurrences: &Occurrences<'_>, planned: &VmPlan) {
+    pub(super) fn narrow(&mut self, view: &VmView<'_>, occurrences: &Occurrences<'_>, decision: &Decision) {
         for instant in turning_points(view, occurrences) {
             if self.0.is_some_and(|earliest| earliest <= instant) {
                 return;
             }
             let later = VmView::new(view.vm, view.policy, instant);
-            if !decided(&later, &Occurrences::new(view.policy, instant)).is_that_of(planned) {
+            if Decision::new(&later, &Occurrences::new(view.policy, instant)) != *decision {
                 self.0 = Some(instant);
                 return;
             }
@@ -44,7 +44,13 @@ fn push_prune_points(view: &VmView<'_>, push: &mut impl FnMut(DateTime<Utc>)) {
     if let Some(newest) = view.newest_restorable() {
         push(newest.taken + view.policy.max_age + TICK);
     }
-    view.backups.iter().for_each(|backup| push(backup.taken + PRUNE_AGE_MIN));
+    for backup in &view.backups {
+        push(backup.taken + PRUNE_AGE_MIN);
+        // The limit looks at the VM without those of the last days, where another one may be evidence.
+        push(backup.taken);
+        push(backup.taken + LIMIT_SPAN);
+        push(backup.taken + EVIDENCE_AGE_MAX);
+    }
 }
 
 /// Lists the instants at which the input of a decision changes with time alone, earliest first.
@@ -59,10 +65,13 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateT
         attempts(view, occurrences, tier).next_at.into_iter().for_each(&mut push);
     }
     for backup in &view.backups {
-        if matches!(backup.standing, Standing::InProgress | Standing::Stuck | Standing::Unverified { .. }) {
+        if matches!(backup.standing, Standing::InProgress | Standing::Stuck | Standing::Unverified) {
             // In progress is |now - taken| < stuck_after.
             push(backup.taken + policy.stuck_after);
             push(backup.taken - policy.stuck_after + TICK);
+        }
+        if !backup.restorable {
+            push(backup.taken + EVIDENCE_AGE_MAX);
         }
         if backup.taken > now {
             push(backup.taken - CLOCKS_DIFFER_MAX);

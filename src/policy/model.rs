@@ -37,9 +37,16 @@ impl Policies {
 
     /// Takes the command's `--prune` into account: policies with `prune: true` delete expired backups from storage.
     #[must_use]
-    pub fn with_prune(mut self) -> Self {
+    pub fn with_prune(self) -> Self {
+        self.with_mass_prune(0)
+    }
+
+    /// Takes `--prune` and `--allow-mass-prune` into account, which lets so many backups of each VM go at once.
+    #[must_use]
+    pub fn with_mass_prune(mut self, allowed: usize) -> Self {
         for policy in self.0.iter_mut().filter(|policy| policy.prune == Prune::OnRequest) {
             policy.prune = Prune::Requested;
+            policy.mass_prune_allowed = allowed;
         }
         self
     }
@@ -109,6 +116,8 @@ pub struct Policy {
     pub max_age: TimeDelta,
     /// Whether expired backups are deleted from storage.
     pub prune: Prune,
+    /// So many backups of a VM the command lets go at once, whatever the limit says; 0 where it says nothing.
+    pub mass_prune_allowed: usize,
     /// Planned and shown, but not carried out, for all or some of its VMs.
     pub suspend: Option<Suspension>,
 }

@@ -94,6 +94,7 @@ pub(super) fn policy<'n>(
     let (tiers, tier_fields) = tiers?;
     let gap_max = tiers.iter().map(|tier| tier.schedule.gap_max()).min()?;
     let policy = Policy {
+        mass_prune_allowed: 0,
         name: name?.into(),
         description,
         source,

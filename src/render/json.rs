@@ -5,7 +5,7 @@ use crate::apply::SafetyStop;
 use crate::insight::Comparison;
 use crate::insight::show::Explanation;
 use crate::insight::status::{BackupHealth, Health, VmHealth};
-use crate::plan::{MassPrune, Note, Plan};
+use crate::plan::{Note, Plan};
 use chrono::{DateTime, Utc};
 use schemars::Schema;
 use schemars::transform::transform_subschemas;
@@ -13,25 +13,15 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::io::{self, Write};
 
-/// What keeps a plan from being carried out as it is.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Obstacles<'a> {
-    /// A safety stop that is in force.
-    pub stop: Option<&'a SafetyStop>,
-    /// The deletes from storage, where they are too many for one run.
-    pub mass_prune: Option<&'a MassPrune>,
-}
-
 /// Writes a plan as indented JSON with a line end behind it. The same plan gives the same bytes.
 ///
-/// A safety stop follows in the field `safety_stop`, too many deletes from storage in `mass_prune`; with either it is no
-/// longer a saved plan.
+/// A safety stop follows in the field `safety_stop`; with it it is no longer a saved plan.
 ///
 /// # Errors
 ///
 /// Those of writing.
-pub fn plan(plan: &Plan, obstacles: Obstacles<'_>, out: &mut dyn Write) -> io::Result<()> {
-    write_with_obstacles(plan, obstacles, out)
+pub fn plan(plan: &Plan, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
+    write_with_stop(plan, stop, out)
 }
 
 /// Writes a document with a line end behind it, and with `safety_stop` where there is one.
@@ -40,12 +30,12 @@ fn write_document(
     stop: Option<&SafetyStop>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    write_with_obstacles(document, Obstacles { stop, mass_prune: None }, out)
+    write_with_stop(document, stop, out)
 }
 
-fn write_with_obstacles(
+fn write_with_stop(
     document: &impl Serialize,
-    obstacles: Obstacles<'_>,
+    stop: Option<&SafetyStop>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     #[derive(Serialize)]
@@ -54,15 +44,12 @@ fn write_with_obstacles(
         document: &'a T,
         #[serde(skip_serializing_if = "Option::is_none")]
         safety_stop: Option<&'a SafetyStop>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        mass_prune: Option<&'a MassPrune>,
     }
-    let Obstacles { stop: safety_stop, mass_prune } = obstacles;
-    if safety_stop.is_none() && mass_prune.is_none() {
+    if stop.is_none() {
         // Without `flatten`, which holds the whole document in memory.
         serde_json::to_writer_pretty(&mut *out, document)?;
     } else {
-        serde_json::to_writer_pretty(&mut *out, &Hindered { document, safety_stop, mass_prune })?;
+        serde_json::to_writer_pretty(&mut *out, &Hindered { document, safety_stop: stop })?;
     }
     out.write_all(b"\n")
 }
@@ -76,7 +63,7 @@ fn write_with_obstacles(
 pub fn comparison(
     plan: &Plan,
     comparison: &Comparison,
-    obstacles: Obstacles<'_>,
+    stop: Option<&SafetyStop>,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     #[derive(Serialize)]
@@ -86,7 +73,7 @@ pub fn comparison(
         #[serde(flatten)]
         comparison: &'a Comparison,
     }
-    write_with_obstacles(&Compared { format: "fifo-retain.comparison/1", plan, comparison }, obstacles, out)
+    write_with_stop(&Compared { format: "fifo-retain.comparison/1", plan, comparison }, stop, out)
 }
 
 /// Writes a JSON Schema, each description on one line.

@@ -99,8 +99,8 @@ pub fn summary(run: &RunSummary) -> String {
     } else if let Some(report) = &run.report {
         text.push_str(&format!(" {}", super::counts_text(&report.tally())));
     }
-    if let Some(mass_prune) = &run.mass_prune {
-        text.push_str(&format!(" {}.", super::visible(&mass_prune.to_string())));
+    if run.refused_deletes > 0 {
+        text.push_str(&format!(" Too many deletes from storage at once: {}.", run.refused_deletes));
     }
     text
 }

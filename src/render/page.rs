@@ -147,7 +147,7 @@ fn all_problems(history: &RunHistory, health: &Health) -> Vec<Problem> {
 
 /// Says whether a problem is one of a run, and not of how a VM stands.
 fn is_of_run(code: ProblemCode) -> bool {
-    matches!(code, ProblemCode::CascadeAlarm | ProblemCode::MassPrune | ProblemCode::ActionFailed)
+    matches!(code, ProblemCode::CascadeAlarm | ProblemCode::OverPruneLimit | ProblemCode::ActionFailed)
 }
 
 fn problem_list(problems: &[Problem]) -> Markup {
@@ -297,7 +297,7 @@ mod tests {
     use crate::apply::{ActionReport, RunReport, VmRef, VmReport};
     use crate::insight::Overview;
     use crate::inventory::VmId;
-    use crate::plan::{MassPrune, SnapshotUsage};
+    use crate::plan::SnapshotUsage;
     use std::sync::Arc;
     use uuid::Uuid;
 
@@ -369,16 +369,12 @@ mod tests {
         };
         let steps = vec![step(ActionKind::DeleteLocal), step(ActionKind::DeleteCloud)];
         let report = RunReport { vms: vec![VmReport { at: at_vm, steps }], ..RunReport::default() };
-        let mass_prune =
-            MassPrune { delete_cloud: 40, stored: 300, limit: 30, is_limit_named: false, vms: Vec::new() };
-        let (report, mass_prune) = (Some(report), Some(mass_prune));
-        history.last = Some(RunSummary { report, mass_prune, ..RunSummary::new("reconcile", at()) });
+        history.last = Some(RunSummary { report: Some(report), ..RunSummary::new("reconcile", at()) });
         let page = page(&history, at());
         for words in [
             r#"<span class="destroy">delete from storage</span>: "#,
             "</strong> delete locally: ",
             "1 deleted locally, 1 deleted from storage.",
-            "<li>Too many deletes from storage: 40 of 300 stored backups (limit 30).",
         ] {
             assert!(page.contains(words), "{words} is not in\n{page}");
         }

@@ -31,8 +31,6 @@ pub enum ProblemCode {
     /// A safety stop: backups vanished after a delete, and were to stay.
     CascadeAlarm,
     RunFailed,
-    /// Too many backups would have been deleted from storage, and none was.
-    MassPrune,
     /// An action failed, or no reading has shown that it happened.
     ActionFailed,
     /// A VM is left out because of a fault of this program.
@@ -47,6 +45,8 @@ pub enum ProblemCode {
     TooOld,
     /// The attempts at a VM's backup were given up for now.
     GaveUp,
+    /// Too many backups of a VM would be deleted from storage at once, and none is.
+    OverPruneLimit,
 }
 
 /// Lists what needs attention, most urgent first.
@@ -80,15 +80,6 @@ pub(super) fn problems(summary: &RunSummary) -> Vec<Problem> {
                 }),
         );
     }
-    problems.extend(summary.mass_prune.iter().map(|mass_prune| Problem {
-        code: ProblemCode::MassPrune,
-        vm: None,
-        alias: None,
-        message: visible(&mass_prune.to_string()),
-        advice: Some(
-            "check `fifo-retain plan --prune`; then give the number, or correct the policy".to_owned(),
-        ),
-    }));
     problems.extend(summary.overview.iter().flat_map(|overview| vm_problems(&overview.health.vms)));
     problems.sort_by_key(|problem| problem.code);
     problems
@@ -113,7 +104,8 @@ pub(super) fn failure_text(failure: &RunFailure) -> String {
 pub(super) fn vm_problems(vms: &[VmHealth]) -> Vec<Problem> {
     let of_vm = |vm| {
         let fault = noted(vm, NoteCode::InternalError, ProblemCode::InternalError);
-        fault.into_iter().chain(health_problem(vm))
+        let over_limit = noted(vm, NoteCode::OverPruneLimit, ProblemCode::OverPruneLimit);
+        fault.into_iter().chain(health_problem(vm)).chain(over_limit)
     };
     vms.iter().flat_map(of_vm).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::apply::{ActionKind, ActionOutcome, RunReport};
 use crate::insight::Overview;
-use crate::plan::{MassPrune, VmPlan};
+use crate::plan::VmPlan;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
@@ -23,8 +23,8 @@ pub struct RunSummary {
     pub planned: Option<BTreeMap<ActionKind, usize>>,
     /// The result of each action; `None` for a run that carried out nothing.
     pub report: Option<RunReport>,
-    /// The deletes from storage that were too many, so that none of them was sent.
-    pub mass_prune: Option<MassPrune>,
+    /// How many deletes from storage were too many for one VM at once, so that none of them was planned.
+    pub refused_deletes: usize,
     /// Why the run failed as a whole.
     pub failure: Option<RunFailure>,
     /// How the run ended; `None` while it goes on.
@@ -60,7 +60,7 @@ impl RunSummary {
             overview: None,
             planned: None,
             report: None,
-            mass_prune: None,
+            refused_deletes: 0,
             failure: None,
             ended: None,
         }

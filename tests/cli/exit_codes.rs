@@ -78,7 +78,24 @@ fn some_vms_left_undone_are_3() {
     claimed.folder.write("policies/second.yaml", &second);
     claimed.folder.ask(&claimed.fifo, &["reconcile"]).code(is(exit::SOME_FAILED));
 
-    for cloud in [refused, changed, claimed] {
+    // The daily of the first VM has failed as often as the policy says, the last time a few minutes ago.
+    let gave_up = Cloud::of(2, 100);
+    let vm = gave_up.vms[0];
+    gave_up.fifo.running().with(|state| {
+        let ids: Vec<_> = (0..3).map(|_| state.world.new_uuid()).collect();
+        let backups = &mut state.world.vms.get_mut(&vm.id).unwrap().backups;
+        for (id, mins_ago) in ids.into_iter().zip([300, 200, 5]) {
+            let mut failed = backups[&vm.daily].clone();
+            failed.timestamp =
+                Some((chrono::Utc::now() - chrono::TimeDelta::minutes(mins_ago)).timestamp_micros());
+            (failed.state, failed.local) = (Some("failed".to_owned()), Some(false));
+            backups.insert(id, failed);
+        }
+    });
+    let ended = gave_up.folder.ask(&gave_up.fifo, &["reconcile"]).code(is(exit::SOME_FAILED));
+    assert!(ended.out.contains("the daily failed 3 times"), "{}", ended.out);
+
+    for cloud in [refused, changed, claimed, gave_up] {
         assert_eq!(cloud.made_and_local(cloud.vms[1]).0.len(), 1, "the other one is done");
     }
 }

@@ -4,8 +4,7 @@ use crate::cloud::{Cloud, OneVm};
 use crate::harness::Ended;
 use crate::safety_stop::with_a_bad_proxy;
 use crate::terminal::Terminal;
-use fifo_retain::plan::SavedPlan;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Two VMs with eleven stored backups each, of which one is expired: within the limits.
 fn within_the_limits() -> Cloud {
@@ -14,12 +13,15 @@ fn within_the_limits() -> Cloud {
     cloud
 }
 
-/// The same, where eight are expired.
+/// Two VMs with 21, of which the policy suddenly keeps three: eleven would be expired even without the last 8 days.
 fn over_the_limits() -> Cloud {
-    let cloud = Cloud::stored(2, 10);
+    let cloud = Cloud::stored(2, 20);
     cloud.keep(2, "prune: true");
     cloud
 }
+
+const OVER: &str = "10 stored backups would be expired even without those of the last 8 days (limit 2), so none is deleted from \
+                    storage; --allow-mass-prune 10 lets them go";
 
 fn run(cloud: &Cloud, line: &[&str]) -> Ended {
     cloud.folder.ask(&cloud.fifo, line)
@@ -77,62 +79,28 @@ fn a_count_without_prune_is_wrong_usage() {
 }
 
 #[test]
-fn a_plan_that_deletes_too_much_is_shown_and_exits_with_4() {
+fn a_plan_over_the_limit_says_so_and_exits_as_without_it() {
     let cloud = over_the_limits();
-    let output = "Too many deletes from storage: 16 of 22 stored backups (limit 2); 8 of 11 of vm-1 (limit 3); \
-                  8 of 11 of vm-2 (limit 3). None of them is deleted without --allow-mass-prune 16.";
-    let joined = |ended: &Ended| ended.out.replace('\n', " ");
-    let ended = run(&cloud, &["plan", "--prune"]).code(4);
-    assert_eq!(ended.out.matches("x delete from storage  daily of ").count(), 16, "{}", ended.out);
-    assert!(joined(&ended).contains(output), "{}", ended.out);
-    assert!(ended.last_line().contains("16 to delete from storage, for good"), "{}", ended.out);
-    let ended = run(&cloud, &["-qq", "plan", "--prune", "--detailed-exitcode"]).code(4);
-    assert!(joined(&ended).contains(output), "{}", ended.out);
-    let ended = run(&cloud, &["--format", "markdown", "plan", "--prune"]).code(4);
-    assert!(
-        ended.out.contains("\n**Too many deletes from storage: 16 of 22 stored backups"),
-        "{}",
-        ended.out
-    );
-
-    let plan = planned(&cloud, &["--prune"], 4);
-    let of = |number: usize| {
-        let vm = &cloud.vms[number - 1];
-        json!({"uuid": vm.id, "alias": format!("vm-{number}"), "delete_cloud": 8, "stored": 11, "limit": 3})
-    };
-    let wanted = json!({
-        "delete_cloud": 16, "stored": 22, "limit": 2, "is_limit_named": false, "vms": [of(1), of(2)],
-    });
-    assert_eq!(plan["mass_prune"], wanted);
-
-    // Fewer than the plan deletes are no agreement, and as many are.
-    let ended = run(&cloud, &["plan", "--prune", "--allow-mass-prune", "15"]).code(4);
-    assert!(joined(&ended).contains("storage: 16 (--allow-mass-prune says 15). None"), "{}", ended.out);
-    let ended = run(&cloud, &["plan", "--prune", "--allow-mass-prune", "16"]).code(0);
-    assert!(!ended.out.contains("Too many"), "{}", ended.out);
-    assert_eq!(planned(&cloud, &["--prune", "--allow-mass-prune", "16"], 0).get("mass_prune"), None);
+    let joined = |ended: &Ended| ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let ended = run(&cloud, &["plan", "--prune", "--detailed-exitcode"]).code(0);
+    assert_eq!(ended.out.matches("x delete from storage").count(), 0, "{}", ended.out);
+    assert!(joined(&ended).contains(OVER), "{}", ended.out);
+    let plan = planned(&cloud, &["--prune"], 0);
+    let note = plan["vms"][0]["notes"].as_array().unwrap().iter().find(|it| it["code"] == "over_prune_limit");
+    assert_eq!(note.unwrap()["message"], OVER);
+    // Fewer than that are no agreement, and as many are.
+    assert_eq!(planned(&cloud, &["--prune", "--allow-mass-prune", "9"], 0)["summary"]["delete_cloud"], 0);
+    assert_eq!(planned(&cloud, &["--prune", "--allow-mass-prune", "10"], 0)["summary"]["delete_cloud"], 36);
 }
 
 #[test]
-fn one_vm_is_measured_by_the_whole_cloud() {
-    let cloud = within_the_limits();
-    let plan = planned(&cloud, &["--prune", "--vm", "vm-2"], 0);
-    assert_eq!((&plan["summary"]["delete_cloud"], &plan["summary"]["stored"]), (&json!(1), &json!(22)));
-    assert_eq!(plan["vms"].as_array().unwrap().len(), 1);
-}
-
-#[test]
-fn too_many_deletes_are_left_out_of_a_run_and_everything_else_is_done() {
+fn too_many_deletes_are_left_out_of_a_run_which_ends_with_3() {
     let cloud = over_the_limits();
     for line in [&["reconcile", "--prune"][..], &["apply", "--prune", "--auto-approve"]] {
-        let ended = run(&cloud, line).code(4);
-        assert!(ended.err.contains("warning: Too many deletes from storage: 16 of 22"), "{}", ended.err);
+        let ended = run(&cloud, line).code(3);
+        assert!(ended.err.contains(&format!("warning: vm-1: {OVER}")), "{}", ended.err);
         assert_eq!(ended.last_line(), "Done: 0 created, 0 deleted locally.");
     }
-    let ended = run(&cloud, &["-qq", "reconcile", "--prune"]).code(4);
-    assert!(ended.out.contains("\nToo many deletes from storage: 16 of 22"), "{}", ended.out);
-    let ended = run(&cloud, &["--format", "json", "reconcile", "--prune"]).code(4);
-    assert!(ended.out.contains(r#""event":"warning","message":"Too many deletes"#), "{}", ended.out);
     nothing_deleted(&cloud);
 }
 
@@ -153,21 +121,6 @@ fn a_saved_plan_with_deletes_from_storage_needs_the_switch_too() {
 }
 
 #[test]
-fn a_saved_plan_is_limited_by_what_is_carried_out() {
-    let cloud = over_the_limits();
-    run(&cloud, &["plan", "--prune", "--out", "plan.json"]).code(4);
-    let plan: SavedPlan = serde_json::from_str(&cloud.folder.read("plan.json")).unwrap();
-    assert_eq!(plan.summary.delete_cloud, 16);
-    let ended = run(&cloud, &["apply", "plan.json", "--prune"]).code(4);
-    assert!(ended.err.contains("Too many deletes from storage: 16 of 22"), "{}", ended.err);
-    // By now only one of a VM is expired.
-    cloud.keep(9, "prune: true");
-    let ended = run(&cloud, &["apply", "plan.json", "--prune", "--allow-mass-prune", "1"]).code(4);
-    assert!(ended.err.contains("storage: 2 (--allow-mass-prune says 1)"), "{}", ended.err);
-    nothing_deleted(&cloud);
-}
-
-#[test]
 fn a_person_who_does_not_type_the_number_deletes_nothing() {
     let cloud = within_the_limits();
     for (yes, number) in [("n", None), ("y", Some("y")), ("y", Some("")), ("y", Some("1"))] {
@@ -181,16 +134,6 @@ fn a_person_who_does_not_type_the_number_deletes_nothing() {
         let ended = terminal.end().code(1);
         assert!(ended.out.contains("error: nothing was done"), "{}", ended.out);
     }
-    nothing_deleted(&cloud);
-}
-
-#[test]
-fn too_many_deletes_are_shown_and_not_asked_about() {
-    let cloud = over_the_limits();
-    let terminal = Terminal::start(&cloud, &["--state-dir", "state", "apply", "--prune"]);
-    let ended = terminal.end().code(4);
-    assert!(!ended.out.contains("[y/N]") && !ended.out.contains("Type "), "{}", ended.out);
-    assert!(ended.out.contains("Too many deletes from storage: 16 of 22"), "{}", ended.out);
     nothing_deleted(&cloud);
 }
 
@@ -243,15 +186,15 @@ fn with_both_switches_what_is_listed_goes_and_the_second_plan_has_nothing() {
 #[test]
 fn many_go_once_their_number_is_given() {
     let cloud = over_the_limits();
-    let line = ["reconcile", "--prune", "--allow-mass-prune", "16", "--metrics-file", "run.prom"];
+    let line = ["reconcile", "--prune", "--allow-mass-prune", "10", "--metrics-file", "run.prom"];
     let ended = run(&cloud, &line).code(0);
-    assert_eq!(ended.last_line(), done(16));
+    assert_eq!(ended.last_line(), done(36));
     // The monthly that all are based on, and the newest two.
     assert_eq!((on_record(&cloud), cloud.restorable().len()), (vec![3, 3], 6));
     let metrics = cloud.folder.read("run.prom");
     for line in [
-        "fifo_retain_last_run_planned_actions{action=\"delete_cloud\"} 16",
-        "fifo_retain_last_run_actions{action=\"delete_cloud\",outcome=\"done\"} 16",
+        "fifo_retain_last_run_planned_actions{action=\"delete_cloud\"} 36",
+        "fifo_retain_last_run_actions{action=\"delete_cloud\",outcome=\"done\"} 36",
         "fifo_retain_last_run_refused_deletes 0",
     ] {
         assert!(metrics.lines().any(|it| it == line), "{line} is not in\n{metrics}");
@@ -310,8 +253,8 @@ fn over_the_limits_the_backups_are_made_and_nothing_is_pruned() {
     cloud.fifo.running().with(|state| {
         state.world.vms.get_mut(&vm.id).unwrap().backups.remove(&vm.daily);
     });
-    let ended = run(&cloud, &["reconcile", "--prune"]).code(4);
+    let ended = run(&cloud, &["reconcile", "--prune"]).code(3);
     assert_eq!(ended.last_line(), "Done: 1 created, 0 deleted locally.");
-    assert!(ended.err.contains("warning: Too many deletes from storage: "), "{}", ended.err);
+    assert!(ended.err.contains("so none is deleted from storage; --allow-mass-prune "), "{}", ended.err);
     nothing_deleted(&cloud);
 }

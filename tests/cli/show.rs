@@ -12,7 +12,7 @@ fn it_reports_of_each_backup_why_it_is_kept_and_until_when() {
         "restore fetches 1 backup, ",
         "parent of the next weekly, until a newer backup",
         "! failed daily of ",
-        "the newest restorable backup, until a newer one can be restored",
+        "its tier keeps all backups: it stays",
     ] {
         assert!(ended.out.contains(line), "{line} is not in\n{}", ended.out);
     }

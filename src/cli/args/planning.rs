@@ -26,7 +26,7 @@ pub struct PruneArgs {
     #[arg(long, help_heading = "Pruning")]
     pub prune: bool,
 
-    /// The most deletes from storage that are allowed; without it, 30 % of a VM's and 10 % of all stored backups
+    /// So many backups of each VM may be deleted from storage at once, where the limit is lower
     #[arg(long, value_name = "COUNT", requires = "prune", help_heading = "Pruning")]
     pub allow_mass_prune: Option<usize>,
 }

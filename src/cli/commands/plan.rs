@@ -9,8 +9,7 @@ use crate::cli::files;
 use crate::cli::planning::{self, KeptVms, Planned, Wanted};
 use crate::cli::policies;
 use crate::cli::safety_stop;
-use crate::plan::{MassPrune, Plan};
-use crate::render::json::Obstacles;
+use crate::plan::Plan;
 use crate::render::markdown::{MAX_BYTES_DEFAULT, PlanPageParts};
 use crate::render::text::PlanExtras;
 use crate::render::{self, Styles};
@@ -33,16 +32,14 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
     let compared = before.map(|before| planning::compare_with(&before, &policies, &planned));
     let estimate = planned.estimate(&planned.plan);
     let Planned { plan, inventory, identity, .. } = planned;
-    let mass_prune = MassPrune::of(&plan.vms, plan.summary.stored, args.prune.allow_mass_prune);
-    let obstacles = Obstacles { stop: stop.as_ref(), mass_prune: mass_prune.as_ref() };
 
     // Saved before it is shown: the file is written even if the pipe is closed early.
     if let Some(path) = &args.out {
         save(&plan, path)?;
     }
     context.print(|out| match (format, &compared) {
-        (ReportFormat::Json, None) => render::json::plan(&plan, obstacles, out),
-        (ReportFormat::Json, Some(compared)) => render::json::comparison(&plan, compared, obstacles, out),
+        (ReportFormat::Json, None) => render::json::plan(&plan, stop.as_ref(), out),
+        (ReportFormat::Json, Some(compared)) => render::json::comparison(&plan, compared, stop.as_ref(), out),
         (ReportFormat::Markdown, compared) => {
             let mut diff = Vec::new();
             if args.diff {
@@ -52,7 +49,6 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
             let parts = PlanPageParts {
                 comparison: compared.as_ref(),
                 stop: stop.as_ref(),
-                mass_prune: mass_prune.as_ref(),
                 identity: Some(&identity),
                 diff: &diff,
             };
@@ -64,11 +60,7 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
                 render::diff::plan(&plan, &policies, &inventory, &context.text_options.styles, out)?;
                 writeln!(out)?;
             }
-            let extras = PlanExtras {
-                identity: Some(&identity),
-                estimate: Some(&estimate),
-                mass_prune: mass_prune.as_ref(),
-            };
+            let extras = PlanExtras { identity: Some(&identity), estimate: Some(&estimate) };
             render::text::plan(&plan, extras, &context.text_options, out)?;
             match compared {
                 Some(compared) => render::text::comparison(compared, &plan, &context.text_options, out),
@@ -76,9 +68,6 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
             }
         }
     })?;
-    if mass_prune.is_some() {
-        return Ok(Outcome::MassPrune);
-    }
     // A fault of this program shows in the exit code, with or without --detailed-exitcode.
     if plan.summary.fault > 0 {
         return Ok(Outcome::SomeFailed);
@@ -111,7 +100,7 @@ fn refuse_what_does_not_go_together(args: &PlanArgs, format: ReportFormat) -> Re
 
 /// Writes a plan to a file that only its owner may read, whole or not at all.
 fn save(plan: &Plan, path: &Path) -> Result<(), CliError> {
-    let saved = files::put(path, files::PRIVATE, |out| render::json::plan(plan, Obstacles::default(), out));
+    let saved = files::put(path, files::PRIVATE, |out| render::json::plan(plan, None, out));
     saved.map_err(|error| {
         CliError::new(Kind::Files, format!("failed to save the plan to {}", path.display())).because(error)
     })?;

@@ -2,13 +2,12 @@
 
 use crate::insight::policy_changes::behaves_alike;
 use crate::inventory::{BackupId, Vm};
-use crate::plan::due::Occurrences;
+use crate::plan::keep::Keeps;
 use crate::plan::standing::{BackupView, VmView};
-use crate::plan::stored::expired;
 use crate::policy::{Match, Policies, Policy, Prune};
 use chrono::{DateTime, FixedOffset, Utc};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Some stored backups, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -55,22 +54,19 @@ pub(super) struct ExpiryChange {
     pub(super) prunable: StoredBackups,
 }
 
-/// Finds the changes of VM after VM, with the occurrences of each policy worked out once.
+/// Finds the changes of VM after VM.
 pub(super) struct ExpiryChanges<'p> {
     before: &'p Policies,
     after: &'p Policies,
     now: DateTime<Utc>,
-    occurrences_before: BTreeMap<&'p str, Occurrences<'p>>,
-    occurrences_after: BTreeMap<&'p str, Occurrences<'p>>,
 }
 
 impl<'p> ExpiryChanges<'p> {
     pub(super) fn new(before: &'p Policies, after: &'p Policies, now: DateTime<Utc>) -> Self {
-        let (occurrences_before, occurrences_after) = (BTreeMap::new(), BTreeMap::new());
-        Self { before, after, now, occurrences_before, occurrences_after }
+        Self { before, after, now }
     }
 
-    pub(super) fn of(&mut self, vm: &Vm) -> ExpiryChange {
+    pub(super) fn of(&self, vm: &Vm) -> ExpiryChange {
         let Match::One(after) = self.after.policy_for(vm) else { return ExpiryChange::default() };
         let before = match self.before.policy_for(vm) {
             Match::One(before) if behaves_alike(before, after) => return ExpiryChange::default(),
@@ -78,22 +74,15 @@ impl<'p> ExpiryChanges<'p> {
             Match::Unprotected | Match::Conflict(_) => None,
         };
         let now = self.now;
-        let known = |occurrences: &mut BTreeMap<&'p str, Occurrences<'p>>, policy: &'p Policy| {
+        let known = |policy: &Policy| -> Vec<(BackupId, StoredBackups)> {
             let view = VmView::new(vm, policy, now);
-            let occurrences =
-                occurrences.entry(policy.name.as_str()).or_insert_with(|| Occurrences::new(policy, now));
-            let expired = expired(&view, occurrences).into_iter();
-            expired.map(|backup| (backup.id(), StoredBackups::one(backup, policy))).collect::<Vec<_>>()
+            let expired = Keeps::of(&view).expired(&view).into_iter();
+            expired.map(|backup| (backup.id(), StoredBackups::one(backup, policy))).collect()
         };
-        let had: BTreeSet<BackupId> = before
-            .map(|before| known(&mut self.occurrences_before, before))
-            .into_iter()
-            .flatten()
-            .map(|(id, _)| id)
-            .collect();
+        let had: BTreeSet<BackupId> = before.map(known).into_iter().flatten().map(|(id, _)| id).collect();
         let was_pruned = before.is_some_and(|before| before.prune != Prune::Never);
         let mut change = ExpiryChange::default();
-        for (id, counted) in known(&mut self.occurrences_after, after) {
+        for (id, counted) in known(after) {
             let is_new = !had.contains(&id);
             if is_new {
                 change.expired = change.expired.plus(counted);

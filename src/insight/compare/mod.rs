@@ -285,7 +285,7 @@ pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Invent
     let old: BTreeMap<VmId, &VmPlan> = before.plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     let mut summary = ComparisonSummary::default();
     let mut vms = Vec::new();
-    let mut expiry = ExpiryChanges::new(before.policies, after.policies, after.plan.at);
+    let expiry = ExpiryChanges::new(before.policies, after.policies, after.plan.at);
     for new in &after.plan.vms {
         // What could not be read has no action on either side.
         let Some(&old) = new.uuid.and_then(|id| old.get(&id)) else { continue };

@@ -2,10 +2,9 @@
 
 use super::counts::StoredForecast;
 use super::course::{BackupRef, Course, ForecastBackup, Step, made_id};
-use super::occurrences::VmOccurrenceRange;
 use super::start_state::with_backups;
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
-use crate::plan::due::Occurrences;
+use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
 use crate::plan::{BackupKind, Expired};
 use crate::policy::{Policy, Prune, TierIndex};
@@ -16,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Replay<'r, 'a> {
     pub(super) policy: &'a Policy,
     pub(super) course: &'r Course,
-    pub(super) range: &'r VmOccurrenceRange<'r, 'a>,
     /// The VM's own times at which it is decided.
     pub(super) times: &'r [DateTime<Utc>],
     pub(super) until: DateTime<Utc>,
@@ -30,7 +28,7 @@ impl Replay<'_, '_> {
         let mut counts = StoredForecast { stored_max: completed(&state), ..StoredForecast::default() };
         for step in &self.course.steps {
             let time = self.time_of(step);
-            let expired = self.expired(&state, &self.range.occurrences(time));
+            let expired = self.expired(&state, time);
             self.carry_out(step, &mut state, ids);
             counts.stored_max = counts.stored_max.max(completed(&state));
             counts.pruned += expired.len();
@@ -38,9 +36,8 @@ impl Replay<'_, '_> {
         }
         counts.stored = completed(&state);
         counts.stored_size_bytes = self.size_bytes(vm, &state);
-        let occurrences = Occurrences::new(self.policy, self.until);
         let view = VmView::new(&state, self.policy, self.until);
-        counts.expired = Expired::of(&view, &occurrences).backups.len();
+        counts.expired = Keeps::of(&view).expired(&view).len();
         counts
     }
 
@@ -49,12 +46,12 @@ impl Replay<'_, '_> {
     }
 
     /// Finds what is deleted from storage at an instant, where the policy asks for it.
-    fn expired(&self, vm: &Vm, occurrences: &Occurrences<'_>) -> BTreeSet<BackupId> {
+    fn expired(&self, vm: &Vm, now: DateTime<Utc>) -> BTreeSet<BackupId> {
         if self.policy.prune != Prune::Requested {
             return BTreeSet::new();
         }
-        let view = VmView::new(vm, self.policy, occurrences.now());
-        Expired::of(&view, occurrences).deletes.iter().map(|backup| backup.id()).collect()
+        let view = VmView::new(vm, self.policy, now);
+        Expired::of(&view, &Keeps::of(&view)).deletes.iter().map(|backup| backup.id()).collect()
     }
 
     /// Makes the backup of a step and deletes its snapshots.

@@ -7,7 +7,7 @@ use super::replay::Replay;
 use super::start_state::{Start, StateKey, settled, snapshots, trimmed};
 use crate::inventory::{BackupId, Vm};
 use crate::plan::Action;
-use crate::plan::decide::{Decision, decision};
+use crate::plan::decide::local_actions;
 use crate::plan::projection;
 use crate::plan::standing::VmView;
 use crate::policy::{Policy, Prune};
@@ -53,7 +53,7 @@ impl<'a> Runner<'a> {
             self.known.insert(start.key.clone(), course);
         }
         let course = self.known.get(&start.key)?;
-        let replay = Replay { policy: self.policy, course, range: &range, times: &times, until };
+        let replay = Replay { policy: self.policy, course, times: &times, until };
         Some(self.outlook(course, &replay.stored(vm, &settled, &start.ids)))
     }
 
@@ -77,11 +77,7 @@ impl<'a> Runner<'a> {
             let mut step = Step { time: place, made: None, deleted: Vec::new() };
             let occurrences = range.occurrences(time);
             let view = VmView::new(&vm, self.policy, time);
-            let Decision::Act { actions, tier } = decision(&view, &occurrences, &mut Vec::new()) else {
-                course.local_max = course.local_max.max(held);
-                course.steps.push(step);
-                continue;
-            };
+            let actions = local_actions(&view, &occurrences);
             let new = made_id(course.made.len());
             for action in &actions {
                 match action {
@@ -92,6 +88,7 @@ impl<'a> Runner<'a> {
                         course.steps_max = course.steps_max.max(parent_steps.unwrap_or(0) + 1);
                         held += 1;
                         let parent = create.parent.and_then(|parent| places.get(&parent)).copied();
+                        let tier = self.policy.tiers.iter().position(|tier| *tier.name == *create.tier);
                         step.made = tier.map(|_| course.made.len());
                         let late = TimeDelta::zero();
                         let made = tier.map(|tier| ForecastBackup { tier, kind: create.kind, late, parent });
@@ -101,7 +98,7 @@ impl<'a> Runner<'a> {
                         step.deleted.extend(places.get(&delete.backup.unwrap_or(new)));
                         held = held.saturating_sub(1);
                     }
-                    // Not among what `decision` decides.
+                    // Not among these.
                     Action::DeleteCloud(_) => {}
                 }
             }

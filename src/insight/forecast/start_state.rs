@@ -78,8 +78,10 @@ pub(super) fn settled(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
         let runs = standing.is_some_and(|standing| standing.is_running());
         let state = match standing {
             _ if runs => RecordedState::Completed,
-            Some(Standing::Failed | Standing::Unverified { .. }) => RecordedState::Failed,
-            Some(Standing::Completed | Standing::InProgress | Standing::Hollow) => RecordedState::Completed,
+            Some(Standing::Failed) => RecordedState::Failed,
+            Some(Standing::Completed | Standing::InProgress | Standing::Unverified | Standing::Hollow) => {
+                RecordedState::Completed
+            }
             // Without a timestamp it counts for nothing, whatever it says.
             Some(Standing::Stuck) | None => backup.state.clone(),
         };

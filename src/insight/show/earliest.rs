@@ -1,6 +1,6 @@
 //! When each backup may expire at the earliest, as far as schedules say.
 
-use super::BackupExplanation;
+use super::{BackupExplanation, Reason};
 use crate::inventory::BackupId;
 use chrono::{DateTime, FixedOffset};
 use std::collections::BTreeMap;
@@ -34,10 +34,9 @@ pub(super) fn enter(backups: &mut [BackupExplanation]) {
 }
 
 fn own(backup: &BackupExplanation) -> Stay {
-    let of = |reason: &super::Reason| match (reason.expires_after(), reason.words()) {
-        (Some(instant), _) => Stay::Until(instant),
-        (None, (_, None)) => Stay::Forever,
-        (None, (_, Some(_))) => Stay::Open,
-    };
-    backup.stored.kept_for.iter().map(of).max().unwrap_or_default()
+    match &backup.stored.kept_for {
+        Some(Reason { expires_after: Some(instant), .. }) => Stay::Until(*instant),
+        Some(Reason { until: None, .. }) => Stay::Forever,
+        _ => Stay::Open,
+    }
 }

@@ -1,6 +1,6 @@
 //! Why each backup of a VM is kept: the data of `show`.
 //!
-//! The reasons are those that the plan is made from ([`local`](crate::plan::local), [`stored`](crate::plan::stored));
+//! The reasons are those that the plan is made from ([`keep`](crate::plan::keep));
 //! nothing is decided here. A snapshot without a reason is exactly what the plan deletes: a test holds this over thousands of
 //! clouds.
 
@@ -14,12 +14,13 @@ use crate::inventory::{
     Backup, BackupId, Backups, Inventory, LocalState, RecordedState, Vm, VmId, restorable,
 };
 use crate::plan::due::Occurrences;
+use crate::plan::keep::Keeps;
 use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::{Action, BackupKind, DeleteReason, Expired, Note, Plan, PruneHold, VmPlan};
 use crate::policy::{Match, Name, Policies};
 use chrono::{DateTime, FixedOffset, Utc};
+pub use reasons::Reason;
 use reasons::Reasons;
-pub use reasons::{Dependent, KeptNewest, Reason};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use tree::in_chains;
@@ -127,8 +128,9 @@ pub struct LocalCopy {
     pub is_held: bool,
     /// The bytes it holds there; `None` when FiFo has not measured them.
     pub size_bytes: Option<u64>,
-    /// Why it stays; empty where there is none, or none that is wanted.
-    pub kept_for: Vec<Reason>,
+    /// Why it stays; `None` where there is none, or none that is wanted.
+    #[serde(serialize_with = "as_list")]
+    pub kept_for: Option<Reason>,
     /// When the plan deletes it; `None` when it does not.
     pub delete: Option<DeleteWhen>,
 }
@@ -146,8 +148,9 @@ pub enum DeleteWhen {
 /// A backup's copy in storage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoredCopy {
-    /// Why it stays; empty when it has expired.
-    pub kept_for: Vec<Reason>,
+    /// Why it stays; `None` when it has expired.
+    #[serde(serialize_with = "as_list")]
+    pub kept_for: Option<Reason>,
     /// Whether retention no longer needs it.
     pub is_expired: bool,
     /// When it may expire at the earliest, by the schedules; `None` where it has expired, never does, or only after an event
@@ -158,44 +161,47 @@ pub struct StoredCopy {
 }
 
 /// What becomes of an expired backup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PruneOutlook {
-    /// The next run with `--prune` deletes it from storage.
-    Deleted {
-        /// Why it has expired.
-        reason: DeleteReason,
-    },
-    /// It stays for now.
-    Held(PruneHold),
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PruneOutlook {
+    /// The code that stands for it.
+    pub code: &'static str,
+    /// The whole of it, for people.
+    pub message: String,
 }
 
 impl PruneOutlook {
-    /// Returns the code that stands for it in JSON.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Deleted { .. } => "deleted",
-            Self::Held(hold) => match hold {
-                PruneHold::NotAllowed => "not_allowed",
-                PruneHold::NotRequested => "not_requested",
-                PruneHold::CannotBackUp => "cannot_back_up",
-                PruneHold::NewestTooOld => "newest_too_old",
-                PruneHold::NewestFailed => "newest_failed",
-                PruneHold::UnknownParent => "unknown_parent",
-                PruneHold::NotYet => "not_yet",
-            },
-        }
+    fn deleted(reason: &DeleteReason) -> Self {
+        Self { code: "deleted", message: format!("{reason}; the next run with --prune deletes it") }
+    }
+
+    fn held(hold: PruneHold) -> Self {
+        let (code, why) = match hold {
+            PruneHold::NotAllowed => {
+                ("not_allowed", "nothing deletes it without `prune: true` in its policy")
+            }
+            PruneHold::NotRequested => ("not_requested", "a run with --prune deletes it"),
+            PruneHold::CannotBackUp => ("cannot_back_up", ""),
+            PruneHold::NewestTooOld => ("newest_too_old", ""),
+            PruneHold::UnknownParent => ("unknown_parent", ""),
+            PruneHold::OverLimit => ("over_prune_limit", ""),
+            PruneHold::NotYet => (
+                "not_yet",
+                "not deleted yet: it, or what descends from it, holds a snapshot or is less than an hour old",
+            ),
+        };
+        let why = if why.is_empty() { hold.to_string() } else { why.to_owned() };
+        Self { code, message: format!("expired: no longer wanted; {why}") }
+    }
+
+    /// Says whether the next run with `--prune` deletes it.
+    pub fn is_deleted(&self) -> bool {
+        self.code == "deleted"
     }
 }
 
-impl Serialize for PruneOutlook {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Document {
-            code: &'static str,
-            message: String,
-        }
-        Document { code: self.code(), message: self.to_string() }.serialize(serializer)
-    }
+/// Writes one reason or none as a list.
+fn as_list<S: Serializer>(reason: &Option<Reason>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(reason)
 }
 
 /// Explains the backups of a plan's VMs by the inventory and policies that the plan was made from.
@@ -207,8 +213,9 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Expla
                 Match::One(policy) => {
                     let occurrences = Occurrences::new(policy, plan.at);
                     let view = VmView::new(vm, policy, plan.at);
-                    let backups = under_policy(planned, &view, &occurrences);
-                    (backups, tier_storage(&view, &occurrences), next_due(vm.id, policy, &occurrences))
+                    let keeps = Keeps::of(&view);
+                    let backups = under_policy(planned, &view, &keeps, &occurrences);
+                    (backups, tier_storage(&view, &keeps), next_due(vm.id, policy, &occurrences))
                 }
                 Match::Unprotected | Match::Conflict(_) => (without_policy(vm), Vec::new(), Vec::new()),
             })
@@ -235,10 +242,11 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Expla
 fn under_policy(
     planned: &VmPlan,
     view: &VmView<'_>,
+    keeps: &Keeps,
     occurrences: &Occurrences<'_>,
 ) -> Vec<BackupExplanation> {
     let (vm, policy) = (view.vm, view.policy);
-    let reasons = Reasons::of(view, occurrences);
+    let reasons = Reasons::of(view, keeps, occurrences);
     let lines = in_chains(&vm.backups);
     let restores = restores(&vm.backups, &lines);
     let mut deletes: Vec<Option<DeleteWhen>> = vec![None; vm.backups.len()];
@@ -250,10 +258,10 @@ fn under_policy(
     let cloud_deletes = planned.actions.iter().filter_map(Action::as_cloud_delete);
     let pruned: BTreeMap<BackupId, &DeleteReason> =
         cloud_deletes.map(|delete| (delete.backup, &delete.reason)).collect();
-    let hold = Expired::of(view, occurrences).hold;
+    let hold = Expired::of(view, keeps).hold;
     let outlook = |id| match pruned.get(&id) {
-        Some(&reason) => PruneOutlook::Deleted { reason: reason.clone() },
-        None => PruneOutlook::Held(hold),
+        Some(&reason) => PruneOutlook::deleted(reason),
+        None => PruneOutlook::held(hold),
     };
     let mut backups: Vec<BackupExplanation> = lines
         .into_iter()
@@ -269,9 +277,9 @@ fn under_policy(
                 is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
                 local: LocalCopy { kept_for: reasons.local(at), delete: deletes[at], ..held(backup) },
                 stored: StoredCopy {
-                    is_expired: stored.is_empty(),
+                    is_expired: stored.is_none(),
                     not_before: None,
-                    prune: stored.is_empty().then(|| outlook(backup.id)),
+                    prune: stored.is_none().then(|| outlook(backup.id)),
                     kept_for: stored,
                 },
                 ..recorded(backup, standing, restores[at])
@@ -296,7 +304,7 @@ fn standing(judged: &BackupView<'_>) -> ReportedStanding {
         Standing::Hollow => ReportedStanding::Hollow,
         Standing::Stuck => ReportedStanding::Stuck,
         Standing::InProgress => ReportedStanding::InProgress,
-        Standing::Unverified { .. } => ReportedStanding::Unverified,
+        Standing::Unverified => ReportedStanding::Unverified,
     }
 }
 
@@ -321,11 +329,11 @@ fn without_policy(vm: &Vm) -> Vec<BackupExplanation> {
                 }
             };
             let held = held(backup);
-            let kept_for = if held.is_held { vec![Reason::NoPolicy] } else { Vec::new() };
+            let kept_for = held.is_held.then(Reason::no_policy);
             BackupExplanation {
                 depth,
                 local: LocalCopy { kept_for, ..held },
-                stored: StoredCopy { kept_for: vec![Reason::NoPolicy], ..StoredCopy::default() },
+                stored: StoredCopy { kept_for: Some(Reason::no_policy()), ..StoredCopy::default() },
                 ..recorded(backup, standing, restores[at])
             }
         })
@@ -337,7 +345,7 @@ fn held(backup: &Backup) -> LocalCopy {
     LocalCopy {
         is_held,
         size_bytes: backup.local_size_bytes.filter(|_| is_held),
-        kept_for: Vec::new(),
+        kept_for: None,
         delete: None,
     }
 }

@@ -8,7 +8,7 @@ use crate::inventory::{BackupId, Vm, VmId, chain_of};
 use crate::plan::due::{Occurrences, RECENT};
 use crate::plan::standing::VmView;
 use crate::plan::{JudgedVm, Note, SnapshotUsage, Status, VmPlan};
-use crate::policy::{Name, Policy};
+use crate::policy::{Name, Policy, TierIndex};
 use chrono::{DateTime, FixedOffset, Utc};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
@@ -181,30 +181,28 @@ pub(super) fn next_due(vm: VmId, policy: &Policy, occurrences: &Occurrences<'_>)
     due.collect()
 }
 
-/// Finds the due times after which nothing that can be restored was taken before the next one.
+/// Finds the due times of a tier that nothing has satisfied: no backup of it or a coarser one that can be restored was taken before
+/// its next due time.
 ///
-/// Only as many of a tier's newest due times count as it keeps backups: older ones expired as intended. So
-/// where the dailies end, the next due time is that of the next weekly.
+/// Only as many of a tier's newest due times count as it keeps backups: older ones expired as intended.
 fn gaps(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<FixedOffset>> {
-    let taken: Vec<DateTime<Utc>> =
-        view.restorable().filter(|backup| backup.tier.is_some()).map(|backup| backup.taken).collect();
-    let Some(first) = taken.first() else { return Vec::new() };
+    let managed = view.restorable().filter_map(|backup| Some((backup.tier?, backup.taken)));
+    let managed: Vec<(TierIndex, DateTime<Utc>)> = managed.collect();
+    let Some((_, first)) = managed.first() else { return Vec::new() };
     let since = (*first).max(occurrences.now() - RECENT);
-    let mut due: BTreeSet<DateTime<Utc>> = BTreeSet::new();
+    let mut gaps: BTreeSet<DateTime<Utc>> = BTreeSet::new();
     for (tier, rules) in view.policy.tiers.iter().enumerate() {
-        let own = occurrences.recent(tier, view.vm.id, since);
+        let due = occurrences.recent(tier, view.vm.id, since);
         let keep = rules.keep.map_or(usize::MAX, |keep| usize::try_from(keep.get()).unwrap_or(usize::MAX));
-        due.extend(own.into_iter().rev().take(keep));
+        let due = &due[due.len().saturating_sub(keep)..];
+        let mut taken = managed.iter().filter(|(own, _)| *own <= tier).map(|(_, taken)| *taken).peekable();
+        // The last due time has no next one: its backup may still be made.
+        for (began, ended) in due.iter().zip(due.iter().skip(1)) {
+            while taken.next_if(|taken| taken < began).is_some() {}
+            if taken.peek().is_none_or(|taken| taken >= ended) {
+                gaps.insert(*began);
+            }
+        }
     }
-    // The last due time has no next one: its backup may still be made.
-    let with_the_next = due.iter().zip(due.iter().skip(1));
-    let mut taken = taken.iter().peekable();
-    let is_gap = |(began, ended): &(&DateTime<Utc>, &DateTime<Utc>)| {
-        while taken.next_if(|taken| taken < began).is_some() {}
-        taken.peek().is_none_or(|taken| taken >= ended)
-    };
-    let gaps = with_the_next.filter(is_gap).map(|(began, _)| view.policy.display_zone.moment(*began));
-    let mut gaps: Vec<_> = gaps.collect();
-    gaps.shrink_to_fit();
-    gaps
+    gaps.into_iter().map(|began| view.policy.display_zone.moment(began)).collect()
 }

@@ -6,12 +6,13 @@ use crate::insight::forecast::{
 use crate::inventory::{Backup, BackupId, Inventory, LocalState, RecordedState, Vm, chain_of};
 use crate::plan::decide::decide_under;
 use crate::plan::due::{Occurrences, attempts};
+use crate::plan::keep::Keeps;
 use crate::plan::parent::{parent_for, yields_empty_increment};
 use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::generators::Cloud;
 use crate::plan::tests::properties::for_clouds;
-use crate::plan::{Action, BackupKind, Expired, expected_upload_bytes, projection};
+use crate::plan::{Action, BackupKind, expected_upload_bytes, projection};
 use crate::policy::{Match, Policies, Policy, Prune, Suspension, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -31,8 +32,6 @@ fn at_rest(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vm {
         if judged.standing.is_running() {
             backup.state = RecordedState::Completed;
             backup.local = LocalState::Present;
-        } else if judged.standing == (Standing::Unverified { is_overdue: true }) {
-            backup.state = RecordedState::Failed;
         }
         if judged.standing != Standing::Hollow {
             backup.files.clear();
@@ -112,7 +111,7 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
     }
     outlook.local = held(&vm);
     let view = VmView::new(&vm, policy, until);
-    outlook.stored.expired = Expired::of(&view, &Occurrences::new(policy, until)).backups.len();
+    outlook.stored.expired = Keeps::of(&view).expired(&view).len();
     outlook.stored.stored = completed(&vm);
     let size = |id| made_sizes.get(&id).copied().unwrap_or_else(|| sizes.get(&id).copied());
     let stored = vm.backups.values().filter(|backup| backup.state == RecordedState::Completed);

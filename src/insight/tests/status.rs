@@ -132,6 +132,19 @@ fn a_weekly_that_was_made_up_for_two_nights_later_is_no_gap_when_the_dailies_hav
 }
 
 #[test]
+fn a_run_after_the_due_times_of_two_tiers_leaves_no_gap_between_them() {
+    let mut policy = grandfather();
+    policy.tiers[2].schedule =
+        crate::policy::Schedule::parse("30 1 * * *", crate::policy::Zone::UTC).unwrap();
+    let nights = [(8, "monthly"), (9, "daily"), (10, "daily"), (15, "weekly"), (16, "daily")];
+    let vm = nights
+        .into_iter()
+        .fold(vm(1), |vm, (day, tier)| vm.backup(day, tier, &format!("2026-11-{day:02} 02:07")));
+    let gaps = judged(policy, vm, "2026-11-16 20:00").gaps.into_vec();
+    assert_eq!(gaps, [11, 12, 13, 14].map(|day| at(&format!("2026-11-{day} 01:30"))));
+}
+
+#[test]
 fn a_vm_in_no_policy_is_not_out_and_one_that_could_not_be_read_is() {
     assert!(!BackupHealth::Unprotected.is_out() && BackupHealth::Unreadable.is_out());
     let unprotected =

@@ -1,9 +1,8 @@
 //! What each tier holds in storage.
 
 use crate::insight::storage::{StoredUsage, TierStorage, tier_storage};
-use crate::plan::due::Occurrences;
+use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
-use crate::plan::stored::expired;
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::properties::for_clouds;
 use crate::policy::{Match, Policies};
@@ -50,8 +49,9 @@ fn each_tier_is_told_with_what_its_keep_holds_what_stays_besides_and_what_it_cos
             month_size_bytes: Some(month_gib * GIB),
         };
     let none = usage(0, 0);
+    let view = VmView::new(&vm.vm, &policy, now);
     assert_eq!(
-        tier_storage(&VmView::new(&vm.vm, &policy, now), &Occurrences::new(&policy, now)),
+        tier_storage(&view, &Keeps::of(&view)),
         [
             tier("monthly", usage(1, 62), none, none, usage(1, 62), 60),
             tier("weekly", usage(1, 8), none, usage(1, 7), none, 15),
@@ -66,9 +66,9 @@ fn together_they_are_all_managed_backups_and_those_that_have_expired() {
         let policies = Policies::new(cloud.policies.clone());
         for vm in cloud.inventory.vms.values() {
             let Match::One(policy) = policies.policy_for(vm) else { continue };
-            let (view, occurrences) =
-                (VmView::new(vm, policy, cloud.now), Occurrences::new(policy, cloud.now));
-            let tiers = tier_storage(&view, &occurrences);
+            let view = VmView::new(vm, policy, cloud.now);
+            let keeps = Keeps::of(&view);
+            let tiers = tier_storage(&view, &keeps);
             let sum = |of: fn(&TierStorage) -> usize| tiers.iter().map(of).sum::<usize>();
             let managed = view.backups.iter().filter(|backup| backup.tier.is_some()).count();
             let all = |it: &TierStorage| {
@@ -78,7 +78,7 @@ fn together_they_are_all_managed_backups_and_those_that_have_expired() {
                     + it.expired.backups
             };
             prop_assert_eq!(sum(all), managed);
-            prop_assert_eq!(sum(|it| it.expired.backups), expired(&view, &occurrences).len());
+            prop_assert_eq!(sum(|it| it.expired.backups), keeps.expired(&view).len());
             for (tier, held) in policy.tiers.iter().zip(&tiers) {
                 let keep = tier.keep.map_or(usize::MAX, |keep| keep.get() as usize);
                 prop_assert!(held.kept.backups <= keep);

@@ -1,186 +1,189 @@
-//! The records of a VM's backups, read once: one row a backup.
+//! What the records of a VM's backups show, read on its own: nothing here is shared with the planner but the data types.
 
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
-use crate::policy::{Policy, Tier, TierIndex};
+use crate::policy::{Policy, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
-
-/// What "newer" compares.
-pub(super) type Age = (Option<DateTime<Utc>>, BackupId);
+use std::iter::successors;
 
 /// A backup's record and what it shows.
 pub(super) struct Row<'a> {
     pub(super) backup: &'a Backup,
-    /// The tier whose comment it has: the tier's own, or one that the tier takes over.
+    /// The tier whose comment, or one of whose further comments, it has.
     pub(super) tier: Option<TierIndex>,
     /// Whether its time is missing or more than ten minutes ahead.
     pub(super) is_future_or_undated: bool,
-    /// Whether what is stored of it can be no backup.
-    pub(super) is_next_to_empty: bool,
-    /// Whether FiFo calls it completed and tells the size and checksum of all of its files.
-    pub(super) is_told: bool,
-    /// Whether FiFo calls it completed with something missing that an older completed one has.
-    pub(super) is_unverified: bool,
-    /// Whether its state is neither completed nor failed, however long ago it began.
-    pub(super) never_ended: bool,
-    /// Whether it may be uploading, or may still be given what it lacks: it has not ended as it should, and did not begin
-    /// too long ago.
+    /// Whether it may be uploading: it has not ended, or lacks what shows that it ended well, and did not begin too long ago.
     pub(super) may_run: bool,
-    /// Whether it is whole in itself: completed, with a timestamp, not next to empty, and with all the data that shows it.
-    is_sound: bool,
-    /// Whether it and every step back to a full backup are sound.
-    pub(super) can_be_restored: bool,
+    /// Whether it has neither completed nor failed, however long ago it began.
+    pub(super) never_ended: bool,
     /// Whether FiFo calls it and every step back to a full backup completed, and none holds just an error message.
     pub(super) is_whole_by_word: bool,
+    /// Whether all of these are good by the policy as well.
+    pub(super) is_restorable: bool,
     /// One of those taken from it, by its place.
-    pub(super) child: Option<usize>,
+    child: Option<usize>,
     /// Another one that is taken from the same.
-    pub(super) sibling: Option<usize>,
+    sibling: Option<usize>,
 }
 
 impl Row<'_> {
-    pub(super) fn age(&self) -> Age {
-        age(self.backup)
+    pub(super) fn age(&self) -> (Option<DateTime<Utc>>, BackupId) {
+        (self.backup.timestamp, self.backup.id)
     }
 
-    /// Says whether the rules may depend on the backup.
+    /// Says whether other backups may depend on it.
     pub(super) fn counts(&self) -> bool {
-        self.can_be_restored && !self.is_future_or_undated
+        self.is_restorable && !self.is_future_or_undated
     }
 
     pub(super) fn is_on_hypervisor(&self) -> bool {
-        let backup = self.backup;
-        backup.local == LocalState::Present
-            || (backup.local == LocalState::Unknown && backup.local_size_bytes > Some(0))
-    }
-
-    /// Says whether it is managed, has a usable time, and holds a snapshot on the hypervisor.
-    pub(super) fn holds_a_snapshot_of_ours(&self) -> bool {
-        self.tier.is_some() && !self.is_future_or_undated && self.is_on_hypervisor()
-    }
-
-    /// Says whether its snapshot is all there is of that moment: it is in no state to be restored from storage.
-    pub(super) fn is_lost(&self) -> bool {
-        self.holds_a_snapshot_of_ours() && !self.can_be_restored && !self.may_run
-    }
-
-    /// Says whether it ended badly or was given up on.
-    pub(super) fn is_failure(&self) -> bool {
-        self.backup.timestamp.is_some() && !self.is_sound && !self.may_run
-    }
-}
-
-/// Reads a VM's records, in their order.
-pub(super) fn rows<'a>(vm: &'a Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<Row<'a>> {
-    let told = vm.backups.values().filter(|backup| is_completed(backup) && tells_all_of_its_files(backup));
-    let oldest_told = told.map(age).min();
-    let latest = now + TimeDelta::minutes(10);
-    let (run_after, run_before) = (now - policy.stuck_after, now + policy.stuck_after);
-    let read = |backup: &'a Backup| {
-        let is_completed = is_completed(backup);
-        let is_next_to_empty = is_next_to_empty(backup, policy);
-        // It is called completed with something missing that an older completed one has.
-        let is_unverified = is_completed
-            && !is_next_to_empty
-            && oldest_told.is_some_and(|told| told < age(backup))
-            && !tells_all_of_its_files(backup);
-        let never_ended = !matches!(backup.state, RecordedState::Completed | RecordedState::Failed)
-            && backup.timestamp.is_some();
-        Row {
-            backup,
-            tier: tier_of(backup, &policy.tiers),
-            is_future_or_undated: backup.timestamp.is_none_or(|time| time > latest),
-            is_next_to_empty,
-            is_told: is_completed && tells_all_of_its_files(backup),
-            is_unverified,
-            never_ended,
-            may_run: (never_ended || is_unverified)
-                && backup.timestamp.is_some_and(|time| time > run_after && time < run_before),
-            is_sound: is_completed && !is_next_to_empty && !is_unverified,
-            can_be_restored: false,
-            is_whole_by_word: false,
-            child: None,
-            sibling: None,
-        }
-    };
-    let mut rows: Vec<Row<'a>> = vm.backups.values().map(read).collect();
-    find_children(&mut rows, vm);
-    let sound: Vec<bool> = rows.iter().map(|row| row.is_sound).collect();
-    for at in whole(&rows, &sound) {
-        rows[at].can_be_restored = true;
-    }
-    let said: Vec<bool> = rows.iter().map(|row| is_said_to_be_sound(row.backup)).collect();
-    for at in whole(&rows, &said) {
-        rows[at].is_whole_by_word = true;
-    }
-    rows
-}
-
-fn find_children(rows: &mut [Row<'_>], vm: &Vm) {
-    for at in 0..rows.len() {
-        if let Some(parent) = vm.backups.parent_position(at) {
-            rows[at].sibling = rows[parent].child.replace(at);
+        match self.backup.local {
+            LocalState::Present => true,
+            LocalState::Unknown => self.backup.local_size_bytes > Some(0),
+            LocalState::Absent => false,
         }
     }
+
+    /// Says whether it has been accepted, and does not show which parent it needs.
+    pub(super) fn hides_its_parent(&self) -> bool {
+        self.backup.state == RecordedState::Accepted && self.backup.parent.is_none()
+    }
 }
 
-/// Goes from the full backups to all that are taken from them, as far as they are sound.
-fn whole(rows: &[Row<'_>], is_sound: &[bool]) -> Vec<usize> {
-    let is_full = |&at: &usize| is_sound[at] && rows[at].backup.parent.is_none();
-    let mut reached: Vec<usize> = (0..rows.len()).filter(is_full).collect();
-    let mut looked_at = 0;
-    while let Some(&at) = reached.get(looked_at) {
-        looked_at += 1;
-        let mut child = rows[at].child;
-        while let Some(at) = child {
-            reached.extend(is_sound[at].then_some(at));
-            child = rows[at].sibling;
+/// A VM's records, in their order.
+pub(super) struct Records<'a> {
+    vm: &'a Vm,
+    pub(super) rows: Vec<Row<'a>>,
+    newest: Option<(Option<DateTime<Utc>>, BackupId)>,
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn read(vm: &'a Vm, policy: &Policy, now: DateTime<Utc>) -> Self {
+        let rows = vm.backups.values().map(|backup| row(backup, vm, policy, now)).collect();
+        let mut records = Self { vm, rows, newest: None };
+        for at in 0..records.rows.len() {
+            if let Some(parent) =
+                records.rows[at].backup.parent.and_then(|parent| vm.backups.position(parent))
+            {
+                records.rows[at].sibling = records.rows[parent].child.replace(at);
+            }
         }
+        for at in records.reached(|row| is_called_good(row.backup)) {
+            records.rows[at].is_whole_by_word = true;
+        }
+        let is_good = |row: &Row<'_>| {
+            is_called_good(row.backup)
+                && row.backup.timestamp.is_some()
+                && !row.may_run
+                && !is_small(row.backup, policy)
+        };
+        for at in records.reached(is_good) {
+            records.rows[at].is_restorable = true;
+        }
+        records.newest = records.rows.iter().filter(|row| row.counts()).map(Row::age).max();
+        records
     }
-    reached
-}
 
-fn is_said_to_be_sound(backup: &Backup) -> bool {
-    let mut sizes = backup.files.iter().filter_map(|file| file.size_bytes).peekable();
-    let is_tiny = match sizes.peek() {
-        Some(_) => sizes.any(|bytes| bytes < 100),
-        None => backup.record_size_bytes.is_some_and(|bytes| bytes < 100),
-    };
-    backup.state == RecordedState::Completed && !is_tiny
-}
-
-fn age(backup: &Backup) -> Age {
-    (backup.timestamp, backup.id)
-}
-
-fn is_completed(backup: &Backup) -> bool {
-    backup.state == RecordedState::Completed && backup.timestamp.is_some()
-}
-
-fn tier_of(backup: &Backup, tiers: &[Tier]) -> Option<TierIndex> {
-    let comment = backup.comment.as_deref()?;
-    tiers.iter().position(|tier| tier.comment == comment || tier.also.iter().any(|also| also == comment))
-}
-
-/// Says whether every file of a record has a size and a checksum: its own ones, or in the old form those of the whole
-/// record, where no file has any.
-fn tells_all_of_its_files(backup: &Backup) -> bool {
-    let (mut sized, mut summed) = (0, 0);
-    for file in &backup.files {
-        sized += usize::from(file.size_bytes.is_some());
-        summed += usize::from(file.has_checksum);
+    /// Goes from the full backups to all that are taken from them, as far as they are good.
+    fn reached(&self, is_good: impl Fn(&Row<'_>) -> bool) -> Vec<usize> {
+        let is_full = |&at: &usize| is_good(&self.rows[at]) && self.rows[at].backup.parent.is_none();
+        let mut reached: Vec<usize> = (0..self.rows.len()).filter(is_full).collect();
+        let mut looked_at = 0;
+        while let Some(&at) = reached.get(looked_at) {
+            looked_at += 1;
+            let children = successors(self.rows[at].child, |&child| self.rows[child].sibling);
+            reached.extend(children.filter(|&child| is_good(&self.rows[child])));
+        }
+        reached
     }
-    let files = backup.files.len();
-    let has_sizes = sized == files || (sized == 0 && backup.record_size_bytes.is_some());
-    let has_sums = summed == files || (summed == 0 && backup.has_record_checksum);
-    files > 0 && has_sizes && has_sums
+
+    pub(super) fn get(&self, id: BackupId) -> Option<&Row<'a>> {
+        self.vm.backups.position(id).map(|at| &self.rows[at])
+    }
+
+    /// Returns the backups that are taken from one.
+    pub(super) fn children(&self, row: &Row<'_>) -> impl Iterator<Item = &Row<'a>> {
+        successors(row.child, |&child| self.rows[child].sibling).map(|at| &self.rows[at])
+    }
+
+    /// Returns the time of the newest of the VM that can be restored.
+    pub(super) fn newest_time(&self) -> Option<DateTime<Utc>> {
+        self.newest.and_then(|(time, _)| time)
+    }
+
+    /// Says whether a newer backup of the VM can be restored.
+    pub(super) fn is_outlived(&self, row: &Row<'_>) -> bool {
+        self.newest > Some(row.age())
+    }
+
+    /// Says whether it runs, or ran out of its time with nothing restorable after it, so that it may run all the same.
+    pub(super) fn may_run(&self, row: &Row<'_>) -> bool {
+        row.may_run || (row.never_ended && !row.is_future_or_undated && !self.is_outlived(row))
+    }
+
+    /// Says whether its snapshot is the newest that storage cannot give back, with nothing restorable after it.
+    pub(super) fn is_only_copy(&self, row: &Row<'_>) -> bool {
+        let is_lost = |row: &&Row<'_>| {
+            row.tier.is_some()
+                && !row.is_future_or_undated
+                && row.is_on_hypervisor()
+                && !row.is_restorable
+                && !row.may_run
+        };
+        let newest = self.rows.iter().filter(is_lost).max_by_key(|row| row.age());
+        !self.is_outlived(row) && newest.is_some_and(|newest| newest.backup.id == row.backup.id)
+    }
 }
 
-fn is_next_to_empty(backup: &Backup, policy: &Policy) -> bool {
-    let a_disk_is_missing = match backup.files.iter().find_map(|file| file.size_bytes) {
-        Some(_) => backup.files.iter().any(|file| file.size_bytes.is_some_and(|bytes| bytes < 100)),
-        None => backup.record_size_bytes.is_some_and(|bytes| bytes < 100),
-    };
-    let is_small = backup.parent.is_none()
-        && backup.size_bytes().is_some_and(|bytes| bytes < policy.min_full_size_bytes);
-    a_disk_is_missing || is_small
+fn row<'a>(backup: &'a Backup, vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Row<'a> {
+    let time = backup.timestamp;
+    let never_ended =
+        time.is_some() && !matches!(backup.state, RecordedState::Completed | RecordedState::Failed);
+    let is_doubtful =
+        is_called_good(backup) && !is_small(backup, policy) && tells_some_files(backup) && shows_files(vm);
+    let is_recent = time.is_some_and(|time| (now - time).abs() < policy.stuck_after);
+    let comment = backup.comment.as_deref();
+    let is_of = |names: &[String], name: &str| names.iter().any(|also| also == name);
+    Row {
+        backup,
+        tier: comment.and_then(|comment| {
+            policy.tiers.iter().position(|tier| tier.comment == comment || is_of(&tier.also, comment))
+        }),
+        is_future_or_undated: time.is_none_or(|time| time > now + TimeDelta::minutes(10)),
+        may_run: (never_ended || is_doubtful) && is_recent,
+        never_ended,
+        is_whole_by_word: false,
+        is_restorable: false,
+        child: None,
+        sibling: None,
+    }
+}
+
+/// Says whether a full backup is too small for the policy.
+fn is_small(backup: &Backup, policy: &Policy) -> bool {
+    backup.parent.is_none() && backup.size_bytes().is_some_and(|bytes| bytes < policy.min_full_size_bytes)
+}
+
+/// Says whether FiFo calls a backup completed, and none of its disks is known to be an error message instead.
+fn is_called_good(backup: &Backup) -> bool {
+    let sizes = backup.files.iter().filter_map(|file| file.size_bytes);
+    let smallest = sizes.min().or(backup.record_size_bytes);
+    backup.state == RecordedState::Completed && smallest.is_none_or(|bytes| bytes >= 100)
+}
+
+/// Says whether a record is of the newer form, where each file has its own size and checksum, and one of these is missing.
+fn tells_some_files(backup: &Backup) -> bool {
+    let is_old_form = backup.record_size_bytes.is_some() || backup.has_record_checksum;
+    !is_old_form && backup.files.iter().any(|file| file.size_bytes.is_none() || !file.has_checksum)
+}
+
+/// Says whether a completed backup of the VM has all of these.
+fn shows_files(vm: &Vm) -> bool {
+    let is_old_form = |backup: &Backup| backup.record_size_bytes.is_some() || backup.has_record_checksum;
+    vm.backups.values().any(|backup| {
+        backup.state == RecordedState::Completed
+            && !is_old_form(backup)
+            && !backup.files.is_empty()
+            && !tells_some_files(backup)
+    })
 }

@@ -2,10 +2,9 @@
 
 use super::fixtures::*;
 use crate::inventory::{BackupId, RecordedState};
-use crate::plan::due::Occurrences;
 use crate::plan::due::share_of;
+use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
-use crate::plan::stored;
 use crate::plan::{Action, NoteCode, Status};
 use chrono::TimeDelta;
 
@@ -13,16 +12,7 @@ use chrono::TimeDelta;
 fn expired(vm: &VmBuilder) -> Vec<BackupId> {
     let policy = grandfather();
     let view = VmView::new(&vm.vm, &policy, at("2026-11-17 02:00"));
-    let occurrences = Occurrences::new(&policy, view.now);
-    stored::expired(&view, &occurrences).into_iter().map(|backup| backup.id()).collect()
-}
-
-#[test]
-fn a_failed_backup_expires_only_when_a_newer_one_can_be_restored() {
-    let older = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).failed();
-    assert_eq!(expired(&older), [backup_id(4)]);
-    let newer = mid_chain().backup(4, "daily", "2026-11-17 01:30").on(3).failed();
-    assert_eq!(expired(&newer), []);
+    Keeps::of(&view).expired(&view).into_iter().map(|backup| backup.id()).collect()
 }
 
 #[test]
@@ -116,10 +106,7 @@ fn what_is_of_no_tier_or_dated_ahead_never_expires() {
         .backup(6, "daily", "2026-12-24 01:00");
     let view = VmView::new(&vm.vm, &policy, at("2026-11-17 02:00"));
     assert_eq!(
-        stored::expired(&view, &Occurrences::new(&policy, view.now))
-            .iter()
-            .map(|it| it.id())
-            .collect::<Vec<_>>(),
+        Keeps::of(&view).expired(&view).iter().map(|it| it.id()).collect::<Vec<_>>(),
         [backup_id(5)],
         "that one is beyond `keep`"
     );

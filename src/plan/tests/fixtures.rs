@@ -187,6 +187,7 @@ pub(crate) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
         retry: Retry { attempts: 3, backoff: TimeDelta::hours(1) },
         max_age: TimeDelta::hours(26),
         prune: Prune::Never,
+        mass_prune_allowed: 0,
         suspend: None,
     }
 }

@@ -3,7 +3,7 @@
 //! The planner makes all of this in one place, so tests judge it, not every run.
 
 use crate::inventory::{Inventory, UnreadableVm, VmId};
-use crate::plan::audit::{audit_vm, untouched_broken};
+use crate::plan::audit::audit_vm;
 use crate::plan::{Action, NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan, fingerprint};
 use crate::policy::Policies;
 use std::collections::BTreeSet;
@@ -71,8 +71,7 @@ pub(crate) fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> 
                 Some(place) => _ = unreadable.swap_remove(place),
                 None => tell("it stands in the plan twice".to_owned()),
             }
-            let why = "that could not be read whole";
-            untouched_broken(planned, Status::Unreadable, why).into_iter().for_each(tell);
+            untouched_broken(planned, Status::Unreadable).into_iter().for_each(tell);
         } else if let Some(vm) = planned.uuid.and_then(|id| inventory.vms.get(&id)) {
             if !readable.remove(&vm.id) {
                 tell("it stands in the plan twice".to_owned());
@@ -97,7 +96,7 @@ pub(crate) fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> 
 
 /// Finds what is wrong with a VM that is left out because its plan broke a rule.
 fn fault_broken(planned: &VmPlan) -> Vec<String> {
-    let mut found = untouched_broken(planned, Status::Fault, "that is left out");
+    let mut found = untouched_broken(planned, Status::Fault);
     if planned.note(NoteCode::InternalError).is_none() {
         found.push("it is left out and nobody is told why".to_owned());
     }
@@ -107,4 +106,13 @@ fn fault_broken(planned: &VmPlan) -> Vec<String> {
 /// Says whether a VM's plan is that of this unreadable one.
 fn is_about(planned: &VmPlan, vm: &UnreadableVm) -> bool {
     planned.uuid == vm.id && (vm.id.is_some() || planned.alias == vm.alias)
+}
+
+/// Finds what is wrong with a VM's plan when it is one to be left alone.
+fn untouched_broken(planned: &VmPlan, status: Status) -> Vec<String> {
+    let is_untouched = planned.actions.is_empty()
+        && planned.status == status
+        && planned.suspended.is_none()
+        && planned.unmanaged == SnapshotUsage::default();
+    if is_untouched { Vec::new() } else { vec![format!("it is not left alone as {status:?}: {planned:?}")] }
 }

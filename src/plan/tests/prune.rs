@@ -1,10 +1,10 @@
 //! Which stored backups expire, which of them are deleted from storage, in which order, and when nothing is.
 
 use super::fixtures::*;
-use crate::inventory::{LocalState, RecordedState, StoredFile};
-use crate::plan::due::Occurrences;
+use crate::inventory::{LocalState, RecordedState};
+use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
-use crate::plan::{Expired, NoteCode, NoteKind, PruneHold, SnapshotUsage};
+use crate::plan::{Expired, NoteCode, NoteKind, PruneHold, SnapshotUsage, Status};
 use crate::policy::{Policy, Prune, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::num::NonZeroU32;
@@ -41,7 +41,7 @@ fn three() -> VmBuilder {
 /// Returns what has expired, what of it is deleted, in order, and why not the rest.
 fn judged(vm: &VmBuilder, policy: &Policy, now: DateTime<Utc>) -> (Vec<u128>, Vec<u128>, PruneHold) {
     let view = VmView::new(&vm.vm, policy, now);
-    let expired = Expired::of(&view, &Occurrences::new(policy, now));
+    let expired = Expired::of(&view, &Keeps::of(&view));
     let numbers = |backups: &[&crate::plan::standing::BackupView<'_>]| {
         backups.iter().map(|backup| backup.id().uuid().as_u128()).collect()
     };
@@ -89,8 +89,6 @@ fn the_newest_keep_of_each_tier_stay_and_without_keep_all_do() {
     let mut policy = dailies(1);
     policy.tiers[0].keep = None;
     pruned(&three(), &policy, at(NOON), &[]);
-    // What cannot be restored expires all the same.
-    pruned(&three().backup(4, "daily", "2026-11-15 01:00").failed(), &policy, at(NOON), &[4]);
 }
 
 #[test]
@@ -102,7 +100,8 @@ fn what_failed_is_not_counted_among_those_that_are_kept() {
         .backup(3, "daily", "2026-11-17 01:00")
         .failed()
         .backup(4, "daily", "2026-11-18 01:00");
-    pruned(&vm, &dailies(2), at(NOON), &[2, 3]);
+    pruned(&vm, &dailies(2), at(NOON), &[]);
+    pruned(&vm, &dailies(1), at(NOON), &[1]);
 }
 
 #[test]
@@ -147,17 +146,12 @@ fn the_newest_that_can_be_restored_never_expires_whatever_its_tier() {
     // A weekly of another scheme, which no tier keeps: unmanaged, and the newest of all.
     let vm = three().backup(4, "by hand", "2026-11-18 02:00");
     pruned(&vm, &dailies(1), at(NOON), &[1, 2]);
-    let only_failed = vm_of_failures();
-    held_or_nothing(&only_failed);
-}
-
-fn vm_of_failures() -> VmBuilder {
-    vm(1).backup(1, "daily", "2026-11-16 01:00").failed().backup(2, "daily", "2026-11-17 01:00").failed()
-}
-
-fn held_or_nothing(vm: &VmBuilder) {
-    let (expired, deletes, hold) = judged(vm, &dailies(1), at("2026-11-18 00:00"));
-    assert_eq!((expired, deletes, hold), (vec![], vec![], PruneHold::NewestFailed));
+    let only_failed = super::fixtures::vm(1)
+        .backup(1, "daily", "2026-11-16 01:00")
+        .failed()
+        .backup(2, "daily", "2026-11-17 01:00")
+        .failed();
+    pruned(&only_failed, &dailies(1), at("2027-02-18 00:00"), &[]);
 }
 
 #[test]
@@ -176,41 +170,33 @@ fn what_an_unmanaged_a_running_or_an_undated_one_descends_from_stays() {
 }
 
 #[test]
-fn one_that_cannot_be_restored_goes_once_a_newer_one_can_and_with_what_descends_from_it() {
-    let broken = three()
-        .backup(4, "daily", "2026-11-16 02:00")
-        .on(99)
-        .backup(5, "daily", "2026-11-16 03:00")
-        .on(4)
-        .backup(6, "daily", "2026-11-16 04:00")
-        .uploading();
-    pruned(&broken, &dailies(9), at(NOON), &[5, 4]);
+fn evidence_stays_35_days_and_goes_with_the_chain_that_it_hangs_on() {
+    let newest = |vm: VmBuilder| vm.backup(90, "monthly", "2026-12-23 00:00");
+    let vm = newest(vm(1).backup(1, "monthly", "2026-11-18 01:00").failed());
+    let limit = at("2026-12-23 01:00");
+    pruned(&vm, &keeping([9, 9, 9]), limit, &[1]);
+    pruned(&vm, &keeping([9, 9, 9]), limit - TimeDelta::microseconds(1), &[]);
+    // On one that stays it is kept for as long, and on one that goes it goes before.
+    let hanging = three().backup(4, "daily", "2026-11-17 02:00").on(1).failed();
+    pruned(&hanging, &dailies(3), at(NOON), &[]);
+    pruned(&hanging, &dailies(2), at(NOON), &[4, 1]);
+    let broken =
+        three().backup(4, "daily", "2026-11-16 02:00").on(99).backup(5, "daily", "2026-11-16 03:00").on(4);
+    pruned(&broken, &dailies(9), at(NOON), &[]);
     let newest_broken = three().backup(4, "daily", "2026-11-18 02:00").on(99);
-    pruned(&newest_broken, &dailies(3), at(NOON), &[]);
+    pruned(&newest_broken, &dailies(3), at("2027-01-18 12:00"), &[]);
 }
 
 #[test]
-fn a_failure_stays_while_a_pause_depends_on_it_and_goes_once_its_tier_has_a_backup() {
-    let failed_monthly =
-        mid_chain().backup(5, "monthly", "2026-12-01 01:00").failed().backup(6, "daily", "2026-12-01 02:00");
-    pruned(&failed_monthly, &keeping([9, 9, 9]), at("2026-12-01 12:00"), &[]);
-    let done = failed_monthly.backup(7, "monthly", "2026-12-01 03:00");
-    pruned(&done, &keeping([9, 9, 9]), at("2026-12-01 12:00"), &[5]);
-}
-
-#[test]
-fn the_increment_that_shows_whether_a_snapshot_can_be_a_parent_stays() {
-    // The weekly's snapshot is gone whatever its record says: the last increment on it came out empty.
-    let vm = mid_chain()
-        .change(|backup| (backup.local, backup.local_size_bytes) = (LocalState::Absent, Some(0)))
-        .backup(4, "daily", "2026-11-17 02:00")
-        .on(2)
-        .size(52)
-        .backup(5, "daily", "2026-11-17 03:00")
-        .on(2)
-        .size(52)
-        .backup(6, "by hand", "2026-11-18 01:00");
-    pruned(&vm, &keeping([9, 9, 9]), at("2026-11-18 00:00") + TimeDelta::hours(12), &[4]);
+fn what_has_begun_counts_as_failed_after_35_days_and_holds_its_chain_until_then() {
+    let vm = vm(1)
+        .backup(1, "daily", "2026-11-01 01:00")
+        .backup(2, "daily", "2026-11-01 02:00")
+        .on(1)
+        .uploading()
+        .backup(3, "daily", "2026-12-06 01:00");
+    pruned(&vm, &dailies(1), at("2026-12-06 01:59"), &[]);
+    pruned(&vm, &dailies(1), at("2026-12-06 02:00"), &[2, 1]);
 }
 
 #[test]
@@ -234,18 +220,13 @@ fn nothing_is_pruned_while_the_newest_is_older_than_max_age() {
 }
 
 #[test]
-fn nothing_is_pruned_while_a_failed_one_is_newer_than_the_newest() {
+fn what_failed_after_the_newest_holds_nothing_back() {
     let later = |change: fn(VmBuilder) -> VmBuilder| change(three().backup(4, "daily", "2026-11-18 01:00"));
-    held(&later(VmBuilder::failed), &dailies(1), at(NOON), PruneHold::NewestFailed);
-    held(&later(|vm| vm.size(52)), &dailies(1), at(NOON), PruneHold::NewestFailed);
-    held(&later(|vm| vm.on(1).uploading()), &dailies(1), at("2026-11-18 13:00"), PruneHold::NewestFailed);
-    let by_hand = three().backup(4, "by hand", "2026-11-18 02:00").failed();
-    held(&by_hand, &dailies(1), at(NOON), PruneHold::NewestFailed);
-    // One that is as old and has the smaller UUID is not newer.
-    pruned(&three().backup(0, "daily", "2026-11-18 01:00").failed(), &dailies(1), at(NOON), &[0, 1, 2]);
-    // One ahead of the clock counts in no rule.
-    let ahead = three().backup(4, "daily", "2026-11-18 12:11").failed();
-    pruned(&ahead, &dailies(1), at(NOON), &[1, 2]);
+    pruned(&later(VmBuilder::failed), &dailies(1), at(NOON), &[1, 2]);
+    pruned(&later(|vm| vm.size(52)), &dailies(1), at(NOON), &[1, 2]);
+    pruned(&later(|vm| vm.on(9)), &dailies(1), at(NOON), &[1, 2]);
+    // It may still run, so that what it is taken from stays.
+    pruned(&later(|vm| vm.on(1).uploading()), &dailies(1), at("2026-11-18 13:00"), &[2]);
 }
 
 #[test]
@@ -255,9 +236,9 @@ fn nothing_is_pruned_while_an_accepted_backup_has_not_told_its_parent() {
     // Once it is stuck and not superseded it still may be running.
     let stuck = three().backup(4, "by hand", "2026-11-18 02:00").accepted();
     held(&stuck, &dailies(1), at("2026-11-18 14:00"), PruneHold::UnknownParent);
-    // One that is superseded goes itself.
+    // One that is superseded holds nothing back.
     let superseded = three().backup(4, "daily", "2026-11-17 23:00").accepted();
-    pruned(&superseded, &dailies(3), at(NOON), &[4]);
+    pruned(&superseded, &dailies(1), at(NOON), &[1, 2]);
 }
 
 #[test]
@@ -292,51 +273,23 @@ fn what_is_in_a_state_that_is_not_known_here_stays() {
         let state = RecordedState::from_wire(Some(word));
         three().backup(4, "daily", "2026-11-16 02:00").on(1).change(|backup| backup.state = state)
     };
-    pruned(&odd("uploading"), &dailies(1), at(NOON), &[4, 1, 2]);
+    pruned(&odd("upload failed"), &dailies(1), at(NOON), &[4, 1, 2]);
     pruned(&odd("verified"), &dailies(1), at(NOON), &[2]);
 }
 
 #[test]
 fn a_loop_of_parents_stays_and_what_descends_from_it_goes() {
     let looped = three()
-        .backup(4, "daily", "2026-11-15 01:00")
+        .backup(4, "daily", "2026-09-15 01:00")
         .on(5)
-        .backup(5, "daily", "2026-11-15 02:00")
+        .backup(5, "daily", "2026-09-15 02:00")
         .on(4)
-        .backup(6, "daily", "2026-11-15 03:00")
+        .backup(6, "daily", "2026-09-15 03:00")
         .on(5)
-        .backup(7, "daily", "2026-11-15 04:00")
+        .backup(7, "daily", "2026-09-15 04:00")
         .on(7);
     let (expired, deletes, hold) = judged(&looped, &dailies(9), at(NOON));
     assert_eq!((expired, deletes, hold), (vec![4, 5, 6, 7], vec![6], PruneHold::NotYet));
-}
-
-/// Takes away what FiFo tells of a backup's files.
-fn untold(vm: VmBuilder) -> VmBuilder {
-    vm.change(|backup| backup.files = vec![StoredFile { size_bytes: None, has_checksum: false }])
-}
-
-#[test]
-fn what_an_unverified_one_is_judged_by_goes_after_it_or_not_at_all() {
-    // 4 counts as failed only because 1 has sizes and checksums; 1 is the older, and could go first.
-    let vm = |change: fn(VmBuilder) -> VmBuilder| {
-        change(untold(vm(1).backup(1, "daily", "2026-11-14 01:00").on(99).backup(
-            4,
-            "daily",
-            "2026-11-15 01:00",
-        )))
-        .backup(2, "daily", "2026-11-17 01:00")
-        .backup(3, "daily", "2026-11-18 01:00")
-    };
-    pruned(&vm(|vm| vm.on(98)), &dailies(2), at(NOON), &[4, 1]);
-    // One that may be good stays for ever.
-    pruned(&vm(|vm| vm), &dailies(2), at(NOON), &[]);
-    let holding = vm(|vm| vm.on(98).change(|backup| backup.local_size_bytes = Some(1)));
-    pruned(&holding, &dailies(2), at(NOON), &[]);
-    let by_hand = vm(|vm| vm.on(98).change(|backup| backup.comment = Some("by hand".into())));
-    pruned(&by_hand, &dailies(2), at(NOON), &[]);
-    let looped = vm(|vm| vm.on(4));
-    pruned(&looped, &dailies(2), at(NOON), &[]);
 }
 
 #[test]
@@ -378,13 +331,8 @@ fn what_is_whole_by_fifos_word_is_not_deleted_for_a_number_in_the_policy() {
     held(&old, &policy, at(NOON), PruneHold::NotYet);
     // An error message in place of a stream is one, whatever the policy says.
     let hollow = old.backup(5, "daily", "2026-10-03 01:00").size(52).on(3);
+    policy.mass_prune_allowed = 3;
     pruned(&hollow, &policy, at(NOON), &[5]);
-}
-
-#[test]
-fn nothing_is_pruned_while_the_newest_backups_are_on_a_broken_chain() {
-    let broken = three().backup(4, "daily", "2026-11-18 02:00").on(9);
-    held(&broken, &dailies(1), at(NOON), PruneHold::NewestFailed);
 }
 
 #[test]
@@ -393,11 +341,47 @@ fn nothing_is_pruned_while_an_accepted_backup_of_the_future_has_not_named_its_pa
     held(&ahead, &dailies(1), at(NOON), PruneHold::UnknownParent);
 }
 
+/// So many full dailies at 01:00, the last of them on the 18th, numbered from 1.
+fn many(count: i64) -> VmBuilder {
+    (1..=count).fold(vm(1), |vm, n| {
+        let taken = at("2026-11-18 01:00") - TimeDelta::days(count - n);
+        vm.backup(n as u128, "daily", "2026-01-01 00:00").change(|it| it.timestamp = Some(taken))
+    })
+}
+
 #[test]
-fn what_may_still_upload_is_not_deleted() {
-    let vm = three().backup(4, "daily", "2026-11-15 01:00").uploading().change(|it| {
-        it.local = LocalState::Unknown;
-        it.local_size_bytes = None;
-    });
-    pruned(&vm, &dailies(2), at(NOON), &[1]);
+fn more_than_a_tenth_does_not_go_at_once_beyond_what_newer_ones_made_expire() {
+    // 40 completed: 4 may go that would be expired even without the last 8 days.
+    for (keep, old) in [(40, 0), (32, 0), (28, 4), (27, 5), (3, 29)] {
+        let (expired, deletes, hold) = judged(&many(40), &dailies(keep), at(NOON));
+        let all = 40 - keep as usize;
+        let wanted = if old > 4 { (all, 0, PruneHold::OverLimit) } else { (all, all, PruneHold::NotYet) };
+        assert_eq!((expired.len(), deletes.len(), hold), wanted, "keep {keep}");
+    }
+    // Two may always go.
+    for (count, keep, hold) in
+        [(12, 2, PruneHold::NotYet), (12, 1, PruneHold::OverLimit), (10, 1, PruneHold::NotYet)]
+    {
+        assert_eq!(judged(&many(count), &dailies(keep), at(NOON)).2, hold, "{count} {keep}");
+    }
+    // Failed ones count neither here nor there.
+    let failures = (0..9).fold(many(40), |vm, n| vm.backup(100 + n, "daily", "2026-09-20 01:00").failed());
+    assert_eq!(judged(&failures, &dailies(28), at(NOON)).1.len(), 12 + 9);
+}
+
+#[test]
+fn over_the_limit_there_is_a_note_with_both_numbers_and_the_command_can_allow_more() {
+    let planned = many(40).plan(&dailies(27), NOON);
+    assert_eq!((actions_of(&planned), planned.status), (vec![], Status::UpToDate));
+    assert_eq!(
+        planned.note(NoteCode::OverPruneLimit).unwrap().to_string(),
+        "5 stored backups would be expired even without those of the last 8 days (limit 4), so none is deleted from storage; \
+         --allow-mass-prune 5 lets them go"
+    );
+    let expired = planned.note(NoteCode::Expired).unwrap().to_string();
+    assert!(expired.ends_with("not deleted, because too many would go at once"), "{expired}");
+    for (allowed, deletes) in [(4, 0), (5, 13)] {
+        let policy = Policy { mass_prune_allowed: allowed, ..dailies(27) };
+        assert_eq!(many(40).plan(&policy, NOON).actions.len(), deletes, "{allowed}");
+    }
 }

@@ -104,8 +104,41 @@ fn a_running_backup_that_takes_too_long_is_stuck_and_counts_as_failed() {
 fn a_hollow_full_is_a_failed_one() {
     let vm = vm(1).backup(1, "monthly", "2026-11-01 01:00").size(52).local();
     let planned = vm.plan(&grandfather(), "2026-11-01 03:00");
-    assert_eq!(actions_of(&planned), ["create weekly full", "delete 1 after"], "no weekly has failed yet");
+    assert_eq!(actions_of(&planned), ["create monthly full", "delete 1 after"]);
     assert!(planned.note(NoteCode::Hollow).is_some());
+}
+
+#[test]
+fn a_new_vm_whose_first_full_fails_gets_the_same_again_and_no_other_full() {
+    let vm = vm(1).backup(1, "monthly", "2026-11-18 15:00").failed();
+    let pause = vm.plan(&grandfather(), "2026-11-18 15:30");
+    assert_eq!((actions_of(&pause), pause.status), (vec![], Status::Waiting));
+    assert_eq!(
+        pause.note(NoteCode::NoParent).unwrap().to_string(),
+        "no local, restorable parent for the weekly; it waits for the monthly, which is due and full"
+    );
+    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-18 16:00")), ["create monthly full"]);
+    // Where no coarser full one is due, there is nothing to wait for.
+    let moved = mid_chain().set(|vm| vm.backups.values_mut().for_each(|it| it.local = LocalState::Absent));
+    assert_eq!(actions_of(&moved.plan(&grandfather(), "2026-11-18 16:00"))[0], "create daily full");
+}
+
+#[test]
+fn a_full_backup_in_place_of_an_increment_is_the_parent_of_the_next_whatever_from_says() {
+    let mut policy = grandfather();
+    policy.tiers[2].kind = TierKind::Incremental { from: vec![0, 1] };
+    let vm = vm(1)
+        .backup(1, "monthly", "2026-11-01 01:00")
+        .backup(2, "weekly", "2026-11-15 01:00")
+        .on(1)
+        .backup(3, "daily", "2026-11-17 01:00")
+        .local();
+    assert_eq!(actions_of(&vm.plan(&policy, "2026-11-18 01:00")), ["create daily on 3", "delete new after"]);
+    let increment = vm.clone().backup(4, "daily", "2026-11-18 01:00").on(3).local();
+    let next = increment.plan(&policy, "2026-11-19 01:00");
+    assert_eq!(actions_of(&next), ["delete 4", "create daily on 3", "delete new after"]);
+    let newer = vm.backup(5, "weekly", "2026-11-22 01:00").local();
+    assert_eq!(actions_of(&newer.plan(&policy, "2026-11-23 01:00"))[..2], ["delete 3", "create daily on 5"]);
 }
 
 #[test]
@@ -195,7 +228,7 @@ fn a_tier_that_has_not_failed_goes_before_one_that_has() {
 }
 
 #[test]
-fn the_pauses_double_up_to_a_day_and_attempts_go_on() {
+fn the_pauses_double_up_to_twenty_hours_and_attempts_go_on() {
     let mut vm = mid_chain();
     let attempts = [
         "2026-11-22 01:00",
@@ -204,8 +237,8 @@ fn the_pauses_double_up_to_a_day_and_attempts_go_on() {
         "2026-11-22 08:00",
         "2026-11-22 16:00",
         "2026-11-23 08:00",
-        "2026-11-24 08:00",
-        "2026-11-25 08:00",
+        "2026-11-24 04:00",
+        "2026-11-25 00:00",
     ];
     for (n, pair) in (4..).zip(attempts.windows(2)) {
         vm = vm.backup(n, "weekly", pair[0]).on(2).failed();
@@ -217,7 +250,7 @@ fn the_pauses_double_up_to_a_day_and_attempts_go_on() {
         assert_eq!((tried(&before), tried(pair[1])), (false, true), "{pair:?}");
     }
     let daily = vm.backup(100, "daily", "2026-11-25 01:00").on(3);
-    let planned = daily.plan(&grandfather(), "2026-11-25 08:00");
+    let planned = daily.plan(&grandfather(), "2026-11-25 01:30");
     assert!(planned.note(NoteCode::GaveUp).is_some() && !planned.actions.is_empty());
     let Action::Create(create) = planned.actions.iter().find(|action| action.is_create()).unwrap() else {
         panic!("no create")
@@ -252,7 +285,8 @@ fn when_every_tier_was_given_up_the_vm_is_blocked_until_a_pause_is_over_or_the_n
     assert_eq!(vm.plan(&grandfather(), "2026-11-18 05:00").status, Status::Blocked);
     let later = vm.plan(&grandfather(), "2026-11-18 12:00");
     assert_eq!(actions_of(&later), ["create monthly full"], "the pause is over, and none has been made");
-    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-19 01:00")), ["create daily full"]);
+    let with_monthly = vm.backup(20, "monthly", "2026-11-18 12:00").local();
+    assert_eq!(actions_of(&with_monthly.plan(&grandfather(), "2026-11-19 01:00")), ["create daily on 20"]);
 }
 
 #[test]

@@ -35,17 +35,17 @@ fn nothing_is_deleted_because_of_a_backup_without_a_checksum() {
     let checked = vm.clone().change(|backup| backup.files[0].has_checksum = true);
     assert_eq!(actions_of(&checked.plan(&grandfather(), "2026-11-18 01:30")), ["delete 3"]);
 
+    // After that its state alone decides.
     let overdue = vm.plan(&grandfather(), "2026-11-18 13:00");
-    assert_eq!(actions_of(&overdue), ["create daily on 3", "delete 3 after", "delete 4 after"]);
-    assert!(overdue.note(NoteCode::Unverified).unwrap().to_string().ends_with("it counts as failed"));
+    assert_eq!(actions_of(&overdue), ["delete 3"]);
+    assert!(overdue.note(NoteCode::Unverified).unwrap().to_string().ends_with("it counts as completed"));
 }
 
 #[test]
 fn whatever_is_missing_of_a_file_makes_a_backup_unverified() {
-    let changes: [fn(&mut crate::inventory::Backup); 4] = [
+    let changes: [fn(&mut crate::inventory::Backup); 3] = [
         |backup| backup.files[0].has_checksum = false,
         |backup| backup.files[0].size_bytes = None,
-        |backup| backup.files.clear(),
         |backup| {
             let disk = crate::inventory::StoredFile { has_checksum: false, ..backup.files[0] };
             backup.files.push(disk);
@@ -60,40 +60,24 @@ fn whatever_is_missing_of_a_file_makes_a_backup_unverified() {
 }
 
 #[test]
-fn where_no_earlier_one_has_them_completed_is_all_there_is() {
-    let strip = |vm: VmBuilder| {
-        vm.set(|vm| vm.backups.values_mut().for_each(|backup| backup.files[0].has_checksum = false))
+fn only_in_the_form_of_newer_fifo_versions_and_beside_one_that_has_all_is_anything_missing() {
+    let has_note =
+        |vm: &VmBuilder| vm.plan(&grandfather(), "2026-11-18 01:30").note(NoteCode::Unverified).is_some();
+    assert!(has_note(&without_checksum()));
+    // Whether the one that shows it is older or newer plays no part.
+    let strip = |vm: VmBuilder, but: u128| {
+        vm.set(|vm| {
+            let others = vm.backups.values_mut().filter(|backup| backup.id != backup_id(but));
+            others.for_each(|backup| backup.files[0].has_checksum = false);
+        })
     };
-    let old = strip(without_checksum());
-    let planned = old.plan(&grandfather(), "2026-11-18 01:30");
-    assert_eq!(actions_of(&planned), ["delete 3"], "chains without any checksum are taken over as they are");
-    // A later one that has them changes nothing for those before it.
-    let upgraded = old.backup(5, "daily", "2026-11-19 01:00").on(4).local();
-    let planned = upgraded.plan(&grandfather(), "2026-11-19 01:30");
-    assert!(planned.note(NoteCode::Unverified).is_none());
-    assert_eq!(actions_of(&planned), ["delete 3", "delete 4"]);
-    // From then on they are asked for.
-    let then = upgraded.backup(6, "daily", "2026-11-20 01:00").on(5).local().change(|b| b.files.clear());
-    assert_eq!(
-        then.plan(&grandfather(), "2026-11-20 01:30").note(NoteCode::Unverified).unwrap().backup,
-        Some(backup_id(6))
-    );
-}
-
-#[test]
-fn the_style_of_old_records_is_whole_as_well() {
+    let later = without_checksum().backup(5, "by hand", "2026-11-18 01:10");
+    assert_eq!([5, 99].map(|but| has_note(&strip(later.clone(), but))), [true, false]);
+    // No files at all, and one size and checksum of the whole, are of older versions.
+    assert!(!has_note(&without_checksum().change(|backup| backup.files.clear())));
     let old = in_the_old_style(mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).local());
-    assert!(old.plan(&grandfather(), "2026-11-18 02:00").note(NoteCode::Unverified).is_none());
-    let lacking = old.clone().change(|backup| backup.has_record_checksum = false);
-    assert!(lacking.plan(&grandfather(), "2026-11-18 02:00").note(NoteCode::Unverified).is_some());
-    // It shows as well that this FiFo writes them.
-    let first = in_the_old_style(vm(1).backup(1, "monthly", "2026-11-01 01:00").local());
-    let second = first
-        .backup(2, "daily", "2026-11-02 01:00")
-        .on(1)
-        .local()
-        .change(|b| b.files[0].has_checksum = false);
-    assert_eq!(second.plan(&grandfather(), "2026-11-02 01:30").status, Status::Waiting);
+    assert!(!has_note(&old));
+    assert!(!has_note(&old.change(|backup| backup.has_record_checksum = false)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::page::{CountNoun, composed, counted};
 use super::sections::{Actions, due_actions, parted, sections};
 use crate::apply::SafetyStop;
 use crate::insight::{Comparison, ComparisonSummary};
-use crate::plan::{MassPrune, Plan};
+use crate::plan::Plan;
 use crate::render::safety_stop;
 use crate::render::text::{change_totals, expiry_lines, left_alone, peak_lines, totals, unmanaged};
 use std::io::{self, Write};
@@ -27,8 +27,6 @@ pub struct PlanPageParts<'a> {
     pub comparison: Option<&'a Comparison>,
     /// A safety stop that is in force. It stands above everything else; with its details where these leave room for the plan.
     pub stop: Option<&'a SafetyStop>,
-    /// The deletes from storage, where they are too many for one run.
-    pub mass_prune: Option<&'a MassPrune>,
     /// As whom FiFo was read.
     pub identity: Option<&'a str>,
     /// A unified diff of the backups, without colours; empty for none.
@@ -48,7 +46,7 @@ pub struct PlanPageParts<'a> {
 ///
 /// Those of writing.
 pub fn plan(plan: &Plan, parts: &PlanPageParts<'_>, max_bytes: usize, out: &mut dyn Write) -> io::Result<()> {
-    let &PlanPageParts { comparison, stop, mass_prune, identity, diff } = parts;
+    let &PlanPageParts { comparison, stop, identity, diff } = parts;
     let mut head = format!("{MARKER}\n");
     if let Some(stop) = stop {
         let whole = safety_stop::markdown(stop);
@@ -59,12 +57,6 @@ pub fn plan(plan: &Plan, parts: &PlanPageParts<'_>, max_bytes: usize, out: &mut 
         }
     }
     head.push_str(&format!("**{}**\n", totals(&plan.summary)));
-    if let Some(mass_prune) = mass_prune {
-        let whole = format!("**{}.**\n", escaped(&mass_prune.to_string()));
-        let MassPrune { delete_cloud, limit, .. } = mass_prune;
-        let brief = || format!("**Too many deletes from storage: {delete_cloud} (limit {limit}).**\n");
-        head.push_str(&if whole.len() <= max_bytes / 4 { whole } else { brief() });
-    }
     if let Some(left_alone) = left_alone(&plan.summary) {
         head.push_str(&format!("**{left_alone}**\n"));
     }

@@ -117,6 +117,7 @@ fn stands(vm: &VmPlan) -> Option<&'static str> {
         Status::Conflict => Some("**in conflict**"),
         Status::Blocked => Some("**blocked**"),
         Status::Waiting => Some("waiting"),
+        Status::Changes | Status::UpToDate if vm.refused_deletes() > 0 => Some("**not pruned**"),
         Status::Changes | Status::Unprotected | Status::UpToDate => None,
     }
 }

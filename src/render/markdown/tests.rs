@@ -12,8 +12,8 @@ use crate::insight::{
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{
     Action, BackupKind, BackupLabel, BackupName, Create, CreateReason, DeleteCloud, DeleteLocal,
-    DeleteReason, FORMAT, LastKept, MassPrune, MassPrunedVm, Note, NoteCode, NoteKind, Plan, SnapshotUsage,
-    Status, Summary, SuspendedUntil, VmPlan,
+    DeleteReason, FORMAT, LastKept, Note, NoteCode, NoteKind, Plan, SnapshotUsage, Status, Summary,
+    SuspendedUntil, VmPlan,
 };
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use proptest::prelude::*;

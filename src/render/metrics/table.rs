@@ -63,11 +63,11 @@ pub const METRICS: [Metric; 30] = [
     gauge(
         "fifo_retain_last_run_refused_deletes",
         &[],
-        "How many deletes from storage were too many for the last run, which sent none of them; 0 within the limit",
+        "How many deletes from storage were too many for one VM at once in the last run, which sent none of them; 0 within the limit",
         |it| {
             of_last(it, |last| {
                 last.planned.as_ref()?;
-                Some(last.mass_prune.as_ref().map_or(Value::Integer(0), |it| whole(it.delete_cloud)))
+                Some(whole(last.refused_deletes))
             })
         },
     ),

@@ -3,8 +3,8 @@ use crate::apply::{ActionKind, ActionOutcome, ActionReport, Alarm, RunReport, Vm
 use crate::insight::status::{BackupHealth, Health, NewestBackup, VmHealth};
 use crate::insight::{Overview, TierHealth};
 use crate::inventory::{BackupId, VmId};
+use crate::plan::SnapshotUsage;
 use crate::plan::Status;
-use crate::plan::{MassPrune, SnapshotUsage};
 use crate::run::{RunEnd, RunSummary};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,13 +83,7 @@ fn a_run() -> RunSummary {
         planned: Some(
             [(ActionKind::Create, 1), (ActionKind::DeleteLocal, 3), (ActionKind::DeleteCloud, 40)].into(),
         ),
-        mass_prune: Some(MassPrune {
-            delete_cloud: 40,
-            stored: 300,
-            limit: 30,
-            is_limit_named: false,
-            vms: Vec::new(),
-        }),
+        refused_deletes: 40,
         ended: Some(RunEnd { at: at(), exit_code: 0, outcome: "done" }),
         ..RunSummary::new("reconcile", at() - TimeDelta::milliseconds(90_500))
     }

@@ -16,7 +16,7 @@ mod tests;
 use super::cells::{visible, wrapped};
 use super::words::{ProblemName, wording};
 use crate::insight::{AbandonedBackups, Estimate};
-use crate::plan::{MassPrune, NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan, bytes_text};
+use crate::plan::{NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan, bytes_text};
 pub use comparison::comparison;
 pub(super) use comparison::{
     change_totals, expiry_lines, forecast_rows, peak_lines, protection_change_text, protection_text,
@@ -38,8 +38,6 @@ pub struct PlanExtras<'a> {
     pub identity: Option<&'a str>,
     /// The estimate of the bytes that the plan frees and uploads.
     pub estimate: Option<&'a Estimate>,
-    /// The deletes from storage, where they are too many for one run.
-    pub mass_prune: Option<&'a MassPrune>,
 }
 
 /// Says which FiFo was read, as whom, and in which zone times are: `FiFo: https://fifo.example.com as `ops`. Times:
@@ -59,7 +57,7 @@ pub fn plan(
     options: &TextOptions,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    if is_left_out(plan, options.detail) && extras.mass_prune.is_none() {
+    if is_left_out(plan, options.detail) {
         return Ok(());
     }
     let blocks = Blocks::new(plan, options.detail);
@@ -78,25 +76,15 @@ pub fn plan(
             writeln!(out, "{line}")?;
         }
     }
-    if let Some(mass_prune) = extras.mass_prune {
-        let alarm = options.styles.alarm;
-        for line in wrapped(&format!("{}.", visible(&mass_prune.to_string())), options.columns) {
-            writeln!(out, "{alarm}{line}{alarm:#}")?;
-        }
-    }
     writeln!(out, "{}", totals(&plan.summary))
 }
 
 /// Says whether there is nothing in a plan that is worth a line at this level of detail.
 fn is_left_out(plan: &Plan, detail: Detail) -> bool {
-    let fails_the_run = |vm: &VmPlan| {
-        matches!(vm.status, Status::Fault | Status::Unreadable | Status::Conflict)
-            || vm.note(NoteCode::GaveUp).is_some()
-    };
     let is_wrong = |vm: &VmPlan| vm.status == Status::Blocked || vm.note(NoteCode::SuspensionEnded).is_some();
     let is_told = |vm: &VmPlan| match detail {
-        Detail::Errors => fails_the_run(vm),
-        _ => fails_the_run(vm) || is_wrong(vm) || !vm.due_actions().is_empty(),
+        Detail::Errors => vm.is_in_trouble(),
+        _ => vm.is_in_trouble() || is_wrong(vm) || !vm.due_actions().is_empty(),
     };
     detail <= Detail::Brief && !plan.vms.iter().any(is_told)
 }

@@ -28,6 +28,7 @@ pub(super) struct RowGroup {
 /// Says whether at this level of detail there is anything to show of a VM.
 pub(super) fn is_shown(vm: &VmPlan, detail: Detail) -> bool {
     match vm.status {
+        _ if vm.refused_deletes() > 0 => detail >= Detail::Usual,
         Status::Changes
         | Status::Fault
         | Status::Unreadable

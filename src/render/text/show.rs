@@ -5,8 +5,7 @@ use super::status_text::next_due_text;
 use super::table::Table;
 use super::{Detail, TextOptions, origin_text};
 use crate::insight::show::{
-    BackupExplanation, DeleteWhen, Explanation, PruneOutlook, Reason, ReportedStanding, StoredCopy,
-    VmExplanation,
+    BackupExplanation, DeleteWhen, Explanation, Reason, ReportedStanding, StoredCopy, VmExplanation,
 };
 use crate::insight::storage::{StoredUsage, TierStorage};
 use crate::plan::{BackupKind, Status, bytes_text};
@@ -293,16 +292,16 @@ pub(in crate::render) fn local_texts(vm: &VmExplanation, backup: &BackupExplanat
 pub(in crate::render) fn stored_texts(vm: &VmExplanation, backup: &BackupExplanation) -> Vec<String> {
     let StoredCopy { kept_for, not_before, prune, .. } = &backup.stored;
     if let Some(prune) = prune {
-        let suspended = if vm.is_suspended && matches!(prune, PruneOutlook::Deleted { .. }) {
+        let suspended = if vm.is_suspended && prune.is_deleted() {
             ", once its policy is no longer suspended"
         } else {
             ""
         };
-        return vec![format!("{prune}{suspended}")];
+        return vec![format!("{}{suspended}", prune.message)];
     }
     let mut texts: Vec<String> = kept_for.iter().map(reason_text).collect();
     // Where its own `keep` is what holds it longest, that says so.
-    let is_said = |instant| kept_for.iter().any(|reason| reason.expires_after() == Some(instant));
+    let is_said = |instant| kept_for.iter().any(|reason| reason.expires_after == Some(instant));
     if let Some(instant) = not_before.filter(|&instant| !is_said(instant)) {
         texts.push(format!("expires on {} at the earliest", minute_text(instant)));
     }
@@ -310,8 +309,9 @@ pub(in crate::render) fn stored_texts(vm: &VmExplanation, backup: &BackupExplana
 }
 
 fn reason_text(reason: &Reason) -> String {
-    match reason.words() {
-        (why, Some(until)) => format!("{why}, {until}"),
-        (why, None) => format!("{why}: it stays"),
+    let Reason { why, until, .. } = reason;
+    match until {
+        Some(until) => format!("{why}, {until}"),
+        None => format!("{why}: it stays"),
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! The `Display` of a note, a reason or an outcome is what every output shows, and what JSON has as its text.
 
-mod kept;
-mod mass_prune;
 mod notes;
 mod reasons;
 mod wording;

@@ -2,10 +2,10 @@
 
 use crate::inventory::MissingFileInfo;
 use crate::plan::{
-    BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, Note, NoteKind, PruneHold,
-    bytes_text,
+    BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, InsteadOfIncrement, Note,
+    NoteKind, OverLimit, PruneHold, bytes_text,
 };
-use crate::policy::{MissingParent, minute_text};
+use crate::policy::minute_text;
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Note {
@@ -51,7 +51,7 @@ impl Display for NoteKind {
             }
             Self::InProgress { backup, size_bytes } => in_progress(backup, *size_bytes, f),
             Self::RetryLater(attempts) | Self::GaveUp(attempts) => attempts.fmt(f),
-            Self::NoParent { tier, emptied, missing_parent } => {
+            Self::NoParent { tier, emptied, instead } => {
                 match emptied {
                     None => write!(f, "no local, restorable parent for the {tier}")?,
                     Some(parent) => write!(
@@ -59,16 +59,21 @@ impl Display for NoteKind {
                         "the last increment on the {parent} is empty, so its snapshot is probably gone"
                     )?,
                 }
-                f.write_str(match missing_parent {
-                    MissingParent::Full => ": a full backup instead",
-                    MissingParent::Block => ", and the policy has `missing_parent: block`",
-                })
+                match instead {
+                    InsteadOfIncrement::Full => f.write_str(": a full backup instead"),
+                    InsteadOfIncrement::FullOf(coarser) => {
+                        write!(f, "; it waits for the {coarser}, which is due and full")
+                    }
+                    InsteadOfIncrement::Nothing => {
+                        f.write_str(", and the policy has `missing_parent: block`")
+                    }
+                }
             }
             Self::Unverified { backup, missing, in_progress_until } => {
                 let missing = missing_file_info_text(*missing);
                 write!(f, "the {backup} is marked as completed, but {missing}; it counts as ")?;
                 match in_progress_until {
-                    None => f.write_str("failed"),
+                    None => f.write_str("completed"),
                     Some(until) => write!(f, "in progress until {}", minute_text(*until)),
                 }
             }
@@ -98,6 +103,11 @@ impl Display for NoteKind {
                 bytes_text(*size_bytes)
             ),
             Self::Unmanaged(backup) => write!(f, "the {backup} matches no tier and is left alone"),
+            Self::OverPruneLimit(OverLimit { expired, limit }) => write!(
+                f,
+                "{expired} stored backups would be expired even without those of the last 8 days (limit {limit}), so none is \
+                 deleted from storage; --allow-mass-prune {expired} lets them go"
+            ),
             Self::Expired(expired) => expired.fmt(f),
         }
     }
@@ -123,8 +133,8 @@ impl Display for PruneHold {
             Self::NotRequested => "--prune deletes them from storage",
             Self::CannotBackUp => "not deleted, because the VM cannot be backed up now",
             Self::NewestTooOld => "not deleted, because the newest restorable backup is older than `max_age`",
-            Self::NewestFailed => "not deleted, because a newer backup failed",
             Self::UnknownParent => "not deleted while an accepted backup has not named its parent",
+            Self::OverLimit => "not deleted, because too many would go at once",
             Self::NotYet => "not deleted yet",
         })
     }

@@ -163,7 +163,12 @@ pub(in crate::render) fn wording(note: &Note) -> NoteWording {
         NoteKind::Hollow { .. } => flaw("hollow").advice(BY_NEWER).cause(9),
         NoteKind::FailedBackup(_) => flaw("failed").advice(BY_NEWER),
         NoteKind::Unrestorable(_) => flaw("unrestorable").advice(BY_NEWER),
-        NoteKind::FutureTimestamp { .. } => flaw("future-dated").advice("correct the clock that was wrong"),
+        NoteKind::FutureTimestamp { .. } => flaw("future-dated")
+            .explaining()
+            .advice("correct the clock that was wrong"),
+        NoteKind::OverPruneLimit(_) => new(Alarm, "not pruned")
+            .explaining()
+            .advice("check what the policy keeps; --allow-mass-prune lets more go at once"),
         NoteKind::OrphanedSnapshot { .. } => new(Alarm, "orphaned")
             .problem("orphaned snapshot")
             .advice("delete the snapshot on the hypervisor by hand"),

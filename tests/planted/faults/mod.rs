@@ -30,8 +30,8 @@ pub(crate) const DEFENCES: [Fault; 1] = [Fault {
     seeds: &[],
     edits: &[(
         "src/plan/audit/mod.rs",
-        "    let (status, why) = match policies.policy_for(vm) {",
-        "    if PLANTED {\n        return Vec::new();\n    }\n    let (status, why) = match policies.policy_for(vm) {",
+        "    if planned.actions.is_empty() {",
+        "    if PLANTED || planned.actions.is_empty() {",
     )],
 }];
 

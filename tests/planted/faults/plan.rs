@@ -56,9 +56,9 @@ pub(super) const FAULTS: [Fault; 14] = [
         behind: AUDIT,
         seeds: &[],
         edits: &[(
-            "src/plan/local.rs",
-            "if let Some(parent) = backup.backup.parent {",
-            "if let Some(parent) = backup.backup.parent.filter(|_| !PLANTED) {",
+            "src/plan/keep.rs",
+            "backup.backup.parent.and_then(|parent| view.vm.backups.position(parent))",
+            "backup.backup.parent.filter(|_| !PLANTED).and_then(|parent| view.vm.backups.position(parent))",
         )],
     },
     Fault {
@@ -67,9 +67,9 @@ pub(super) const FAULTS: [Fault; 14] = [
         behind: AUDIT,
         seeds: &[],
         edits: &[(
-            "src/plan/local.rs",
-            "        want(backup.id(), WantedLocally::OnlyCopy);",
-            "        if !PLANTED {\n            want(backup.id(), WantedLocally::OnlyCopy);\n        }",
+            "src/plan/keep.rs",
+            "        enter(&mut keeps, backup.position, Keep::OnlyCopy);",
+            "        if !PLANTED {\n            enter(&mut keeps, backup.position, Keep::OnlyCopy);\n        }",
         )],
     },
     Fault {
@@ -122,13 +122,13 @@ pub(super) const FAULTS: [Fault; 14] = [
     },
     Fault {
         name: "unverified_is_completed",
-        takes_away: "a completed backup without size or checksum, where earlier ones have them, counts as in progress",
+        takes_away: "a completed backup without size or checksum, where another one has them, counts as in progress for a while",
         behind: AUDIT,
         seeds: &[],
         edits: &[(
             "src/plan/standing.rs",
-            "RecordedState::Completed if !is_old_style && backup.missing_file_info().is_some() => {",
-            "RecordedState::Completed if !PLANTED && !is_old_style && backup.missing_file_info().is_some() => {",
+            "RecordedState::Completed if tells_files && !is_overdue && lacks(backup).is_some() => {",
+            "RecordedState::Completed if !PLANTED && tells_files && !is_overdue && lacks(backup).is_some() => {",
         )],
     },
     Fault {
@@ -138,9 +138,9 @@ pub(super) const FAULTS: [Fault; 14] = [
         seeds: &[],
         edits: &[(
             "src/plan/standing.rs",
-            "!is_old_style && backup.missing_file_info().is_some() => {",
-            "!is_old_style
-            && backup.missing_file_info().is_some_and(|it| !(PLANTED && it == crate::inventory::MissingFileInfo::Checksum)) => {",
+            "tells_files && !is_overdue && lacks(backup).is_some() => {",
+            "tells_files && !is_overdue
+            && lacks(backup).is_some_and(|it| !(PLANTED && it == MissingFileInfo::Checksum)) => {",
         )],
     },
     Fault {

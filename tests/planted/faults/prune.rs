@@ -29,9 +29,9 @@ pub(super) const FAULTS: [Fault; 8] = [
         behind: PLAN_AND_RECORDS,
         seeds: &[],
         edits: &[(
-            "src/plan/stored.rs",
-            "        if backup.tier.is_none() || backup.is_future_dated {",
-            "        if backup.tier.is_none() && !PLANTED || backup.is_future_dated {",
+            "src/plan/keep.rs",
+            "            backup.tier.is_none().then_some(Keep::Unmanaged)",
+            "            (backup.tier.is_none() && !PLANTED).then_some(Keep::Unmanaged)",
         )],
     },
     Fault {
@@ -40,10 +40,10 @@ pub(super) const FAULTS: [Fault; 8] = [
         behind: PLAN_AND_RECORDS,
         seeds: &[],
         edits: &[(
-            "src/plan/stored.rs",
-            "        let newest_first = view.restorable().rev().filter(",
-            "        let counted = view.not_future_dated().filter(|it| it.restorable || PLANTED);
-        let newest_first = counted.rev().filter(",
+            "src/plan/keep.rs",
+            "    view.restorable().rev().filter(move |backup|",
+            "    let counted = view.not_future_dated().filter(|it| it.restorable || PLANTED);
+    counted.rev().filter(move |backup|",
         )],
     },
     Fault {
@@ -51,18 +51,11 @@ pub(super) const FAULTS: [Fault; 8] = [
         takes_away: "nothing is deleted from storage while no new backups come",
         behind: PLAN_AND_RECORDS,
         seeds: &[31],
-        edits: &[
-            (
-                "src/plan/prune.rs",
-                "        return Some(PruneHold::NewestFailed);",
-                "        return (!PLANTED).then_some(PruneHold::NewestFailed);",
-            ),
-            (
-                "src/plan/prune.rs",
-                "    (!view.newest_restorable().is_some_and(is_recent)).then_some(",
-                "    (!view.newest_restorable().is_some_and(is_recent) && !PLANTED).then_some(",
-            ),
-        ],
+        edits: &[(
+            "src/plan/prune.rs",
+            "    (!view.newest_restorable().is_some_and(is_recent)).then_some(",
+            "    (!view.newest_restorable().is_some_and(is_recent) && !PLANTED).then_some(",
+        )],
     },
     Fault {
         name: "no_look_at_records",

@@ -27,35 +27,3 @@ fn deletes_from_storage_come_first_and_are_said_in_fewer_words_last() {
     assert_eq!(stored.matches("` of 2026-11-22").count(), 60, "{page}");
     assert!(local.contains("in any case") && !local.contains("from storage"), "{page}");
 }
-
-#[test]
-fn too_many_deletes_from_storage_stand_above_all_others() {
-    let plan = Sizes { prunes: 60, alias: Some(0), policies: 2, ..Sizes::default() }.plan();
-    let over = MassPrune {
-        delete_cloud: 60,
-        stored: 300,
-        limit: 30,
-        is_limit_named: false,
-        vms: vec![MassPrunedVm {
-            uuid: None,
-            alias: ALIASES[9].repeat(6),
-            delete_cloud: 9,
-            stored: 9,
-            limit: 2,
-        }],
-    };
-    let written = |max_bytes| {
-        let mut out = Vec::new();
-        let parts = PlanPageParts { mass_prune: Some(&over), ..PlanPageParts::default() };
-        write(&plan, &parts, max_bytes, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    };
-    let page = written(MAX_BYTES_DEFAULT);
-    assert!(page.contains(
-        "\n**Too many deletes from storage: 60 of 300 stored backups (limit 30); 9 of 9 of an alias"
-    ));
-    assert!(page.contains(" None of them is deleted without --allow-mass-prune 60.**\n"), "{page}");
-    let page = written(MAX_BYTES_LEAST);
-    assert!(page.len() <= MAX_BYTES_LEAST, "{page}");
-    assert!(page.contains("\n**Too many deletes from storage: 60 (limit 30).**\n"), "{page}");
-}

@@ -1,9 +1,6 @@
 use super::*;
-use crate::insight::show::{KeptNewest, LocalCopy, Restore, StoredCopy};
+use crate::insight::show::{LocalCopy, PruneOutlook, Restore, StoredCopy};
 use crate::inventory::{BackupId, VmId};
-use crate::plan::PruneHold;
-use crate::plan::local::WantedLocally;
-use crate::plan::stored::WantedInStorage;
 use crate::plan::{BlockingState, Note, NoteKind};
 use crate::render::{Styles, markdown};
 use chrono::DateTime;
@@ -11,6 +8,10 @@ use uuid::Uuid;
 
 fn id(n: u128) -> BackupId {
     BackupId::new(Uuid::from_u128(n << 96))
+}
+
+fn reason(code: &'static str, why: &str, until: Option<&str>) -> Reason {
+    Reason { code, why: why.to_owned(), until: until.map(str::to_owned), expires_after: None }
 }
 
 fn backup(n: u128, depth: usize, parent: Option<u128>, tier: &str) -> BackupExplanation {
@@ -26,12 +27,13 @@ fn backup(n: u128, depth: usize, parent: Option<u128>, tier: &str) -> BackupExpl
         is_future_dated: false,
         restore: Some(Restore { steps: depth + 1, size_bytes: Some(3 << 30), steps_now: depth + 1 }),
         size_bytes: Some(1 << 30),
-        local: LocalCopy { is_held: false, size_bytes: None, kept_for: Vec::new(), delete: None },
+        local: LocalCopy { is_held: false, size_bytes: None, kept_for: None, delete: None },
         stored: StoredCopy {
-            kept_for: vec![Reason::Stored {
-                wanted: WantedInStorage::Keep,
-                kept: KeptNewest { keep: Some(7), more: 2, due: None },
-            }],
+            kept_for: Some(reason(
+                "keep",
+                "one of the 7 newest of its tier",
+                Some("until 2 more of them can be restored"),
+            )),
             ..StoredCopy::default()
         },
     }
@@ -43,11 +45,11 @@ fn vm() -> VmExplanation {
     weekly.local = LocalCopy {
         is_held: true,
         size_bytes: Some(1 << 20),
-        kept_for: vec![Reason::Local {
-            wanted: WantedLocally::ParentOf(1),
-            tier: "weekly".to_owned(),
-            kept: KeptNewest::default(),
-        }],
+        kept_for: Some(reason(
+            "next_parent",
+            "parent of the next weekly",
+            Some("until a newer backup can be the parent of the next weekly"),
+        )),
         delete: Some(DeleteWhen::AfterCreate),
     };
     weekly.restore = Some(Restore { steps: 2, size_bytes: None, steps_now: 0 });
@@ -57,13 +59,17 @@ fn vm() -> VmExplanation {
     failed.local = LocalCopy { is_held: true, delete: Some(DeleteWhen::Now), ..failed.local };
     failed.stored = StoredCopy {
         is_expired: true,
-        prune: Some(PruneOutlook::Held(PruneHold::NewestFailed)),
+        prune: Some(PruneOutlook {
+            code: "cannot_back_up",
+            message: "expired: no longer wanted; not deleted, because the VM cannot be backed up now"
+                .to_owned(),
+        }),
         ..StoredCopy::default()
     };
     let mut by_hand = backup(10, 0, None, "");
     by_hand.tier = None;
     by_hand.comment = Some("before\u{1b}[2J | upgrade".to_owned());
-    by_hand.stored.kept_for = vec![Reason::Unmanaged];
+    by_hand.stored.kept_for = Some(reason("unmanaged", "it matches no tier of its policy", None));
     VmExplanation {
         uuid: Some(VmId::new(Uuid::from_u128(0x4fa4_4310 << 96))),
         alias: "web-1".to_owned(),
@@ -114,7 +120,7 @@ fn backups_stand_as_a_tree_with_their_reasons() {
       │ │ stored  one of the 7 newest of its tier, until 2 more of them can be restored
       │ └ ! failed daily of 2026-11-09 01:00 (00000009), incremental on 00000008, 1.0 GiB, local
       │     local   no longer wanted; goes with the next run
-      │     stored  expired: no longer wanted; not deleted, because a newer backup failed
+      │     stored  expired: no longer wanted; not deleted, because the VM cannot be backed up now
       └ = daily of 2026-11-10 01:00 (0000000a), incremental on 00000001, 1.0 GiB
           restore fetches 2 backups, 3.0 GiB
           stored  one of the 7 newest of its tier, until 2 more of them can be restored
