@@ -11,13 +11,11 @@ use std::ops::Range;
 /// The seconds of a day on the wall clock.
 pub(super) const DAY_SECS: i64 = 86_400;
 
-/// Why a text is no usable schedule.
+/// Why a text is no usable schedule, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ScheduleError {
-    /// What is wrong.
-    pub(super) message: String,
-    /// What would be right.
+    pub message: String,
     pub hint: String,
 }
 

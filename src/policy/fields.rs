@@ -67,14 +67,12 @@ impl<'n> Fields<'n> {
         self.values.get(key).map_or(self.span, |node| node.span)
     }
 
-    /// Says whether a field is there.
     pub(super) fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)
     }
 }
 
 impl<'n> At<'n> {
-    /// Notes a mistake at this value.
     pub(super) fn wrong<T>(self, message: impl Into<String>, hint: impl Into<String>) -> Option<T> {
         self.report.error(self.node.span, message, hint);
         None
@@ -85,7 +83,6 @@ impl<'n> At<'n> {
         self.wrong(format!("{} must be {what}, found {}", quoted(self.key), self.node.described()), hint)
     }
 
-    /// Returns the entries of a map.
     pub(super) fn map(self, what: &str) -> Option<&'n [Entry]> {
         match &self.node.value {
             Value::Map(entries) => Some(entries),
@@ -169,7 +166,6 @@ impl<'n> At<'n> {
         }
     }
 
-    /// Reads `true` or `false`.
     pub(super) fn switch(self) -> Option<bool> {
         match self.node.value {
             Value::Scalar(_, Kind::Switch(on)) => Some(on),
@@ -192,7 +188,6 @@ impl<'n> At<'n> {
         self.measured(DURATION_FORM, duration)
     }
 
-    /// Reads a size in bytes.
     pub(super) fn bytes(self) -> Option<u64> {
         self.measured(SIZE_FORM, size)
     }

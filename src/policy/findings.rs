@@ -63,12 +63,10 @@ impl Diagnostic {
         Self { severity, file: file.to_owned(), spot: None, message: message.into(), hint, first: None }
     }
 
-    /// Returns the line, counted from 1.
     pub fn line(&self) -> Option<usize> {
         self.spot.as_ref().map(|spot| spot.line)
     }
 
-    /// Returns the column, counted in characters from 1.
     pub fn column(&self) -> Option<usize> {
         self.spot.as_ref().map(|spot| spot.column)
     }
@@ -89,7 +87,6 @@ pub(super) fn sort(diagnostics: &mut [Diagnostic]) {
 pub struct PolicyErrors(pub(super) Vec<Diagnostic>);
 
 impl PolicyErrors {
-    /// Returns them one by one.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.0
     }

@@ -30,12 +30,10 @@ pub(super) fn lint(read: &Read<'_>, report: &Report<'_>) {
     stuck_late(read, report);
     let Some(finest) = policy.tiers.iter().min_by_key(|tier| tier.schedule.gap_max()) else { return };
     if policy.max_age < finest.schedule.gap_max() {
-        let gap = duration_text(finest.schedule.gap_max());
-        report.warning(
-            fields.span("max_age"),
-            format!("`max_age` is shorter than the longest gap of `{}`, {gap}", finest.name),
-            format!("set it to more than {gap}, otherwise every VM is reported as too old at times"),
-        );
+        let (name, gap) = (&finest.name, duration_text(finest.schedule.gap_max()));
+        let message = format!("`max_age` is shorter than the longest gap of `{name}`, {gap}");
+        let hint = format!("set it to more than {gap}, otherwise every VM is reported as too old at times");
+        report.warning(fields.span("max_age"), message, hint);
     }
 }
 
@@ -60,10 +58,13 @@ fn spread_apart(policy: &Policy, index: TierIndex, at: &Fields<'_>, report: &Rep
     let tier = &policy.tiers[index];
     let mut apart = policy.tiers[..index].iter().filter(|other| other.spread != tier.spread);
     let other = apart.find(|other| tier.schedule.walls().any(|wall| other.schedule.cron.is_at(wall)));
-    if let Some(other) = other {
+    if let Some(Tier { name, .. }) = other {
+        let span = at.span(if at.has("spread") { "spread" } else { "name" });
+        let message =
+            format!("`{name}` and `{}` are due on the same night with different `spread`", tier.name);
         report.warning(
-            at.span(if at.has("spread") { "spread" } else { "name" }),
-            format!("`{}` and `{}` are due on the same night with different `spread`", other.name, tier.name),
+            span,
+            message,
             "each VM gets two backups that night; give both tiers the same `spread`",
         );
     }
@@ -73,11 +74,10 @@ fn skipped_hour(tier: &Tier, span: Span, report: &Report<'_>) {
     let Some(SkippedTime { wanted, change }) = tier.schedule.skipped_time() else { return };
     let zone = tier.schedule.zone();
     let hint = if tier.schedule.cron.any_hour {
-        let hours: Vec<String> =
-            tier.schedule.cron.pattern.hours.values().iter().map(u16::to_string).collect();
+        let hours = tier.schedule.cron.pattern.hours.values();
+        let hours = hours.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
         format!(
-            "a schedule with a step of hours skips it; with named hours, `{}`, it is due at the clock change",
-            hours.join(",")
+            "a schedule with a step of hours skips it; with named hours, `{hours}`, it is due at the clock change"
         )
     } else {
         let change = minute_text(zone.moment(change));
@@ -95,11 +95,9 @@ fn days_that_matter(tier: &Tier, at: &Fields<'_>, report: &Report<'_>) {
         at.get("schedule").and_then(At::text).into_iter().flat_map(str::split_whitespace).collect();
     let [minute, hour, days, months, weekdays] = text[..] else { return };
     if let Some(day) = cron.day_that_some_months_lack() {
-        report.warning(
-            span,
-            format!("`{}` is not due at all in a month that has no day {day}", tier.name),
-            format!("`{minute} {hour} L {months} {weekdays}` is the last day of every month; or choose a day up to 28"),
-        );
+        let message = format!("`{}` is not due at all in a month that has no day {day}", tier.name);
+        let last = format!("`{minute} {hour} L {months} {weekdays}` is the last day of every month");
+        report.warning(span, message, format!("{last}; or choose a day up to 28"));
     }
     if !cron.means_either_day() {
         return;

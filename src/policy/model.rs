@@ -51,7 +51,6 @@ impl Policies {
         self
     }
 
-    /// Says whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

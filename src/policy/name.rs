@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 /// The name of a policy or tier, in one place in memory for all VMs that bear it, and as small as a pointer: some are in
 /// memory for each VM of a cloud.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(from = "String")]
 #[schemars(inline)]
 pub struct Name(Arc<String>);
 
 impl Name {
-    /// Returns its text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -39,12 +38,6 @@ impl From<String> for Name {
 }
 
 impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

@@ -285,20 +285,24 @@ fn kind(tiers: &[Draft<'_>], index: TierIndex) -> Option<TierKind> {
     for item in at.list()? {
         let Some(name) = item.text() else { continue };
         let quoted = quoted(name);
-        match tiers.iter().position(|tier| tier.name == Some(name)) {
-            Some(found) if found > index => item.wrong(
-                format!("`from` names {quoted}, which is finer than this tier"),
-                "the parent must be of the tier itself or of a coarser one, listed above it",
-            ),
-            Some(found) if from.contains(&found) => item.wrong(format!("`from` names {quoted} twice"), ""),
-            Some(found) => Some(from.push(found)),
+        let (message, hint) = match tiers.iter().position(|tier| tier.name == Some(name)) {
+            Some(found) if found > index => {
+                let hint = "the parent must be of the tier itself or of a coarser one, listed above it";
+                (format!("`from` names {quoted}, which is finer than this tier"), hint.to_owned())
+            }
+            Some(found) if from.contains(&found) => (format!("`from` names {quoted} twice"), String::new()),
+            Some(found) => {
+                from.push(found);
+                continue;
+            }
             None => {
                 let names: Vec<&str> = tiers.iter().filter_map(|tier| tier.name).collect();
                 let guess = did_you_mean(nearest(name, names.iter().copied()));
                 let hint = format!("the tiers are {}", names.join(", "));
-                item.wrong(format!("`from` names the unknown tier {quoted}{guess}"), hint)
+                (format!("`from` names the unknown tier {quoted}{guess}"), hint)
             }
         };
+        item.wrong::<()>(message, hint);
     }
     from.sort_unstable();
     is_full.map(|_| TierKind::Incremental { from })

@@ -10,7 +10,6 @@ use crate::inventory::VmId;
 pub(super) const SELECTOR_FIELDS: [&str; 8] =
     ["all", "uuid", "alias", "owner", "package", "dataset", "metadata", "any"];
 
-/// Reads a selector.
 pub(super) fn selector(at: At<'_>) -> Option<Selector> {
     let key = at.key;
     match &at.node.value {
@@ -52,7 +51,6 @@ pub(super) fn selector(at: At<'_>) -> Option<Selector> {
     })
 }
 
-/// Reads an alias pattern.
 pub(super) fn pattern(at: At<'_>) -> Option<Pattern> {
     let hint =
         "`*`, `?`, `[a-z]` and `{a,b}` are special; write one in brackets (`[*]`) to match it literally";

@@ -118,7 +118,6 @@ impl Schedule {
         })
     }
 
-    /// Returns the zone it is read in.
     pub fn zone(&self) -> &Zone {
         &self.zone
     }
@@ -456,7 +455,7 @@ mod tests {
             ("0 1 * nov-2 *", "the month field `nov-2`", "write `nov-DEC,JAN-2`"),
         ] {
             let error = Schedule::parse(text, Zone::UTC).unwrap_err();
-            assert!(error.to_string().contains(message), "{text}: {error}");
+            assert!(error.message.contains(message), "{text}: {error:?}");
             assert!(error.hint.contains(hint), "{text}: {}", error.hint);
         }
     }

@@ -49,7 +49,6 @@ impl<'a> Report<'a> {
         self.add(Diagnostic::new(Severity::Error, self.file, message, hint), span);
     }
 
-    /// Notes something doubtful.
     pub(super) fn warning(&self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
         self.add(Diagnostic::new(Severity::Warning, self.file, message, hint), span);
     }

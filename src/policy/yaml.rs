@@ -5,7 +5,7 @@
 
 use super::findings::{Diagnostic, Severity};
 use super::source::{Report, Span, quoted, retyped};
-use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StrInput, StructureStyle};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, StructureStyle};
 use std::collections::BTreeMap;
 
 /// How many nodes a file may have, and how deep they may nest: far more than policies need.
@@ -92,89 +92,107 @@ impl Node {
 pub(super) fn documents(report: &Report<'_>) -> Vec<Node> {
     let mut options = granit_parser::options! { emit_unresolved_aliases: true, emit_anchor_events: true };
     options.set_emit_comments(false);
-    let parser = Parser::new_from_str_with_options(&report.text, options);
-    let mut reader = Reader { report, parser, node_count: 0, brackets: Vec::new() };
-    let mut documents = Vec::new();
-    loop {
-        match reader.document() {
-            Ok(Some(Node { value: Value::Null, .. })) => {}
-            Ok(Some(node)) => documents.push(node),
-            Ok(None) | Err(GiveUp::File) => return documents,
-            Err(GiveUp::Document) => match reader.parser.proceed_next_document() {
-                Ok(true) => reader.brackets.clear(),
-                Ok(false) | Err(_) => return documents,
-            },
+    let mut parser = Parser::new_from_str_with_options(&report.text, options);
+    let mut reader = Reader { report, documents: Vec::new(), node_count: 0, open: Vec::new() };
+    while let Some(event) = parser.next_event() {
+        let taken = match event {
+            Ok((event, place)) => reader.take(event, place),
+            Err(error) => Err(reader.syntax(&error)),
+        };
+        let goes_on = taken.is_ok() || matches!(parser.proceed_next_document(), Ok(true));
+        if !goes_on || reader.node_count > NODES_MAX {
+            break;
         }
     }
+    reader.documents
 }
 
-/// A mistake that has been reported and that leaves no sense in reading on.
-enum GiveUp {
-    Document,
-    File,
-}
+/// A mistake that has been reported, and that leaves no sense in reading on in the document.
+struct Lost;
 
 struct Reader<'t> {
     report: &'t Report<'t>,
-    parser: Parser<'t, StrInput<'t>>,
+    documents: Vec<Node>,
     node_count: usize,
-    /// Where the brackets begin that have not ended yet.
-    brackets: Vec<usize>,
+    /// The collections that have not ended yet, outermost first.
+    open: Vec<Open>,
 }
 
-impl<'t> Reader<'t> {
-    /// Reads up to the end of the next document; `None` is the end of the file.
-    fn document(&mut self) -> Result<Option<Node>, GiveUp> {
-        let mut root = None;
-        loop {
-            match self.next()? {
-                (Event::DocumentEnd, _) => return Ok(root),
-                (Event::StreamEnd, _) => return Ok(None),
-                (Event::StreamStart | Event::DocumentStart(..), _) => {}
-                (event, span) => root = Some(self.node(event, span, 1)?),
-            }
+struct Open {
+    span: Span,
+    /// Whether it is in brackets.
+    is_flow: bool,
+    is_map: bool,
+    /// The keys and values of a map by turns.
+    children: Vec<Node>,
+}
+
+impl Reader<'_> {
+    /// Takes an event of the parser. Reports what policies have no use for.
+    fn take(&mut self, event: Event<'_>, place: granit_parser::Span) -> Result<(), Lost> {
+        let span = bytes_of(place);
+        if let Some(tag) = place.tag_span() {
+            let hint = "put a value in quotes to make it text";
+            self.report.error(bytes_of(tag), "tags (`!…`) are not supported in policies", hint);
         }
+        let node = match event {
+            Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => return Ok(()),
+            Event::DocumentStart(..) => {
+                self.open.clear();
+                return Ok(());
+            }
+            Event::Anchor(..) => {
+                let hint = "remove the anchor, and write the value out wherever it is used";
+                self.report.error(span, "anchors (`&…`) are not supported in policies", hint);
+                return Ok(());
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Some(Open { span: begun, is_flow, is_map, children }) = self.open.pop() else {
+                    return Ok(());
+                };
+                // A block collection begins with its first entry and has no end of its own to show.
+                let span = match children.first() {
+                    _ if is_flow => Span { end: span.end, ..begun },
+                    first => first.map_or(begun, |first| first.span),
+                };
+                let value = if is_map { Value::Map(self.entries(children)) } else { Value::List(children) };
+                Node { span, value }
+            }
+            event => {
+                self.node_count += 1;
+                if self.node_count > NODES_MAX {
+                    self.report.error(span, format!("the file contains more than {NODES_MAX} values"), "");
+                    return Err(Lost);
+                }
+                if self.open.len() == DEPTH_MAX {
+                    self.report.error(span, format!("nested more than {DEPTH_MAX} levels deep"), "");
+                    return Err(Lost);
+                }
+                if let Event::SequenceStart(style, ..) | Event::MappingStart(style, ..) = event {
+                    let is_map = matches!(event, Event::MappingStart(..));
+                    let is_flow = style == StructureStyle::Flow;
+                    self.open.push(Open { span, is_flow, is_map, children: Vec::new() });
+                    return Ok(());
+                }
+                Node { span, value: self.single(event, span) }
+            }
+        };
+        match self.open.last_mut() {
+            Some(open) => open.children.push(node),
+            None if node.value == Value::Null => {}
+            None => self.documents.push(node),
+        }
+        Ok(())
     }
 
-    /// Returns the next event that is no anchor. Reports what policies have no use for.
-    fn next(&mut self) -> Result<(Event<'t>, Span), GiveUp> {
-        loop {
-            let Some(event) = self.parser.next_event() else { return Err(GiveUp::File) };
-            let (event, place) = event.map_err(|error| self.syntax(&error))?;
-            if let Some(tag) = place.tag_span() {
-                let hint = "put a value in quotes to make it text";
-                self.report.error(bytes_of(tag), "tags (`!…`) are not supported in policies", hint);
-            }
-            if !matches!(event, Event::Anchor(..)) {
-                return Ok((event, bytes_of(place)));
-            }
-            let hint = "remove the anchor, and write the value out wherever it is used";
-            self.report.error(bytes_of(place), "anchors (`&…`) are not supported in policies", hint);
-        }
-    }
-
-    /// Reads the node that an event begins.
-    fn node(&mut self, event: Event<'t>, mut span: Span, depth: usize) -> Result<Node, GiveUp> {
-        self.node_count += 1;
-        if self.node_count > NODES_MAX {
-            self.report.error(span, format!("the file contains more than {NODES_MAX} values"), "");
-            return Err(GiveUp::File);
-        }
-        if depth > DEPTH_MAX {
-            self.report.error(span, format!("nested more than {DEPTH_MAX} levels deep"), "");
-            return Err(GiveUp::Document);
-        }
-        let value = match event {
+    /// Reads a scalar, or reports an alias.
+    fn single(&self, event: Event<'_>, span: Span) -> Value {
+        match event {
             Event::Scalar(text, ScalarStyle::Plain, ..) => match &*text {
                 "" | "~" | "null" | "Null" | "NULL" => Value::Null,
                 text => Value::Scalar(text.to_owned(), Kind::of(text)),
             },
             Event::Scalar(text, ..) => Value::Scalar(text.into_owned(), Kind::Text),
-            Event::SequenceStart(style, ..) => Value::List(self.children(&mut span, style, depth)?),
-            Event::MappingStart(style, ..) => {
-                let children = self.children(&mut span, style, depth)?;
-                Value::Map(self.entries(children))
-            }
             _ => {
                 let hint = "write the value out, or put text that begins with `*` in quotes";
                 self.report.error(span, "aliases (`*…`) are not supported in policies", hint);
@@ -182,40 +200,11 @@ impl<'t> Reader<'t> {
                 let text = self.report.text.get(span.start..span.end).unwrap_or_default();
                 Value::Scalar(text.to_owned(), Kind::Text)
             }
-        };
-        Ok(Node { span, value })
-    }
-
-    /// Reads what is in a collection, up to its end; the keys and values of a map by turns.
-    fn children(
-        &mut self,
-        span: &mut Span,
-        style: StructureStyle,
-        depth: usize,
-    ) -> Result<Vec<Node>, GiveUp> {
-        let is_bracketed = style == StructureStyle::Flow;
-        if is_bracketed {
-            self.brackets.push(span.start);
         }
-        let mut children: Vec<Node> = Vec::new();
-        let end = loop {
-            match self.next()? {
-                (Event::SequenceEnd | Event::MappingEnd, end) => break end,
-                (event, span) => children.push(self.node(event, span, depth + 1)?),
-            }
-        };
-        // A block collection begins with its first entry and has no end of its own to show.
-        if is_bracketed {
-            self.brackets.pop();
-            span.end = end.end;
-        } else if let Some(first) = children.first() {
-            *span = first.span;
-        }
-        Ok(children)
     }
 
     /// Pairs keys and values. What is no key, and a key that was there before, is reported and left out.
-    fn entries(&mut self, children: Vec<Node>) -> Vec<Entry> {
+    fn entries(&self, children: Vec<Node>) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::with_capacity(children.len() / 2);
         let mut first: BTreeMap<String, Span> = BTreeMap::new();
         let mut children = children.into_iter();
@@ -242,7 +231,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Reports a mistake of syntax: in plain words, with what would be right for those that people make often.
-    fn syntax(&self, error: &ScanError) -> GiveUp {
+    fn syntax(&self, error: &ScanError) -> Lost {
         use ErrorKind as K;
         let text = &*self.report.text;
         let mut start = error.marker().byte_offset().unwrap_or(0);
@@ -268,17 +257,17 @@ impl<'t> Reader<'t> {
             }
             other => (&*format!("invalid YAML: {other}"), ""),
         };
-        let line_of = |byte| self.report.line_of(byte);
-        let bracket = self.brackets.last().filter(|_| hint.is_empty());
+        let line_of = |open: &Open| self.report.line_of(open.span.start);
+        let bracket = self.open.iter().rfind(|open| open.is_flow).filter(|_| hint.is_empty());
         let bracket =
-            bracket.map(|it| format!("the bracket that is opened on line {} is not closed", line_of(*it)));
+            bracket.map(|it| format!("the bracket that is opened on line {} is not closed", line_of(it)));
         hint = bracket.as_deref().unwrap_or(hint);
         let character = text.get(start..).and_then(|rest| rest.chars().next());
         let span = Span { start, end: start + character.map_or(0, char::len_utf8) };
         // Whatever the parser stumbles over, an unusual character anywhere in the line may be the reason.
         let hint = retyped(&self.report.spot(span).text, hint);
         self.report.add(Diagnostic::new(Severity::Error, self.report.file, message, hint), span);
-        GiveUp::Document
+        Lost
     }
 }
 
