@@ -1,9 +1,14 @@
 //! What is wrong, or doubtful, with a policy file, and how it is shown: to people, and to GitHub.
 
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// The renderer is given a line of up to this many bytes whole, and of a longer one the part around the place: it would
+/// take minutes for a file of one line with many mistakes.
+const LINE_WHOLE_BYTES: usize = 1_000;
+const AROUND_BYTES: usize = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -119,24 +124,35 @@ fn group(diagnostic: &Diagnostic) -> Group<'_> {
     if spot.is_none() && !file.is_empty() {
         group = group.element(Origin::path(file.as_str()));
     }
-    let spots = spot.iter().map(|spot| snippet(file, spot, AnnotationKind::Primary, None));
-    let label = Some("the first one");
-    let firsts = first.iter().map(|(file, spot)| snippet(file, spot, AnnotationKind::Context, label));
-    group = group.elements(spots.chain(firsts));
+    if let Some(spot) = spot {
+        group = place(group, file, spot, AnnotationKind::Primary, None);
+    }
+    if let Some((file, spot)) = first {
+        group = place(group, file, spot, AnnotationKind::Context, Some("the first one"));
+    }
     match hint {
         Some(hint) => group.element(Level::HELP.with_name("hint").message(hint.as_str())),
         None => group,
     }
 }
 
-fn snippet<'a>(
+fn place<'a>(
+    group: Group<'a>,
     file: &'a str,
-    spot: &'a SourcePosition,
+    SourcePosition { line, column, text, mark }: &'a SourcePosition,
     kind: AnnotationKind,
     label: Option<&'a str>,
-) -> Snippet<'a, Annotation<'a>> {
-    let mark = kind.span(spot.mark.clone()).label(label);
-    Snippet::source(&*spot.text).path(file).line_start(spot.line).annotation(mark)
+) -> Group<'a> {
+    let is_whole = text.len() <= LINE_WHOLE_BYTES;
+    let from = if is_whole { 0 } else { text.floor_char_boundary(mark.start.saturating_sub(AROUND_BYTES)) };
+    let until = if is_whole { text.len() } else { text.floor_char_boundary(mark.start + AROUND_BYTES) };
+    let mark = kind.span(mark.start - from..mark.end.min(until) - from).label(label);
+    let snippet = Snippet::source(&text[from..until]).line_start(*line).annotation(mark);
+    if from == 0 {
+        return group.element(snippet.path(file));
+    }
+    // The snippet counts columns in what it is given.
+    group.element(Origin::path(file).line(*line).char_column(*column)).element(snippet)
 }
 
 /// Writes findings as GitHub workflow commands, one a line, which a pull request shows beside the lines they are about.
