@@ -51,21 +51,15 @@ impl Policies {
         self
     }
 
-    /// Says whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Finds the policy that a VM belongs to: of those that match it, the one with the highest priority.
     pub fn policy_for(&self, vm: &Vm) -> Match<'_> {
-        let mut best: Vec<&Policy> = Vec::new();
-        for policy in self.0.iter().filter(|policy| policy.matches(vm)) {
-            match best.first().map(|first| first.priority.cmp(&policy.priority)) {
-                Some(std::cmp::Ordering::Greater) => {}
-                Some(std::cmp::Ordering::Equal) => best.push(policy),
-                Some(std::cmp::Ordering::Less) | None => best = vec![policy],
-            }
-        }
+        let mut best: Vec<&Policy> = self.0.iter().filter(|policy| policy.matches(vm)).collect();
+        let highest = best.iter().map(|policy| policy.priority).max();
+        best.retain(|policy| Some(policy.priority) == highest);
         match best.as_slice() {
             [] => Match::Unprotected,
             [policy] => Match::One(policy),
@@ -90,13 +84,11 @@ pub struct Policy {
     pub name: Name,
     /// What it is for, in its author's words; may be empty.
     pub description: String,
-    /// The file it came from.
     pub source: Source,
     /// Of several policies that match a VM the one with the highest counts.
     pub priority: i64,
-    /// Which VMs it is for.
     pub select: Selector,
-    /// Which of those it is not for.
+    /// Which of the selected VMs it is not for.
     pub exclude: Option<Selector>,
     /// The zone in which its schedules are read.
     pub zone: Zone,
@@ -104,21 +96,17 @@ pub struct Policy {
     pub display_zone: Zone,
     /// Its tiers, coarsest first; at least one, and the first one is full.
     pub tiers: Vec<Tier>,
-    /// What to do when an incremental backup has no parent to be taken from.
     pub missing_parent: MissingParent,
     /// How long after its timestamp a backup that has not ended counts as stuck.
     pub stuck_after: TimeDelta,
     /// A completed full backup of fewer bytes is hollow: a failed export that FiFo calls completed.
     pub min_full_size_bytes: u64,
-    /// How often, and after which pause, a failed backup is tried again.
     pub retry: Retry,
     /// How old the newest restorable backup may be.
     pub max_age: TimeDelta,
-    /// Whether expired backups are deleted from storage.
     pub prune: Prune,
     /// So many backups of a VM the command lets go at once, whatever the limit says; 0 where it says nothing.
     pub mass_prune_allowed: usize,
-    /// Planned and shown, but not carried out, for all or some of its VMs.
     pub suspend: Option<Suspension>,
 }
 
@@ -177,13 +165,11 @@ pub struct Tier {
     pub spread: TimeDelta,
 }
 
-/// What a tier's backups are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TierKind {
     Full,
     /// Taken from a parent of one of these tiers: its own or coarser ones, coarsest first.
     Incremental {
-        /// The tiers whose backups may be the parent.
         from: Vec<TierIndex>,
     },
 }
@@ -228,7 +214,7 @@ pub enum Prune {
     Requested,
 }
 
-/// A stop with a reason and an end.
+/// A stop with a reason and an end: its VMs are planned and shown, but nothing is carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
     pub reason: String,

@@ -239,7 +239,7 @@ fn warnings(text: &str) -> Vec<(String, String)> {
     let warnings = loaded(text).warnings;
     let lines = warnings.into_iter().map(|it| {
         let spot = it.spot.unwrap();
-        (spot.excerpt[spot.mark].to_owned(), it.message)
+        (spot.text[spot.mark].to_owned(), it.message)
     });
     lines.collect()
 }
