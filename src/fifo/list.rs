@@ -2,28 +2,24 @@
 
 use super::error::{FifoError, with_causes};
 use super::read::ReadClient;
+use super::session::server_date;
 use super::splitter::{ListError, MAX_ELEMENT_BYTES, Splitter, printable};
 use super::transport::Response;
 use super::vm_json::read_vm;
-use super::wire::server_date;
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// The fields of a VM that matter. Whole VMs are many times as large, most of it logs.
 const FIELDS: &str =
     "uuid,alias,owner,package,dataset,hypervisor,state,creating,deleting,metadata,config,backups";
-
-/// How FiFo before 2016 is asked for a full list; later versions want it in the query, and ignore these.
-const X_FULL_LIST: HeaderName = HeaderName::from_static("x-full-list");
-const X_FULL_LIST_FIELDS: HeaderName = HeaderName::from_static("x-full-list-fields");
 
 const DOING: &str = "read the list of VMs";
 const PERMISSION: &str = "cloud→vms→list";
@@ -34,13 +30,10 @@ const CUTS_BELIEVED: u32 = 2;
 /// How many VMs are read at a time where they are read one by one.
 const AT_A_TIME: usize = 4;
 
-/// How often the progress of reading one by one is reported.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// One reading of the VM list.
 #[derive(Clone, Debug)]
 pub struct Listing {
-    /// The VMs that were asked for.
     pub inventory: Inventory,
     /// How many VMs the list had, asked for or not, readable or not. With none, this user may be allowed to see none.
     pub visible: usize,
@@ -52,11 +45,10 @@ pub struct Listing {
 
 /// Takes the VMs of a list while it is read, so that a large cloud is never in memory whole.
 pub trait VmVisitor {
-    /// A list begins, at this instant by the server's clock. Everything that came before it is void: a list that breaks off
-    /// says nothing.
+    /// A list begins, at this instant by the server's clock. All that came before is void: a list that breaks off says
+    /// nothing.
     fn start(&mut self, server_date: Option<DateTime<Utc>>);
 
-    /// Takes a VM that could be read whole.
     fn vm(&mut self, vm: Vm);
 
     /// Forgets a VM, and returns its alias: the list has it twice, and neither record can be trusted.
@@ -68,7 +60,6 @@ pub trait VmVisitor {
 pub struct ListSummary {
     /// The VMs, or elements that may have been one, that could not be read whole.
     pub unreadable: Vec<UnreadableVm>,
-    /// As in [`Listing`].
     pub visible: usize,
     pub server_date: Option<DateTime<Utc>>,
     pub one_by_one: bool,
@@ -78,26 +69,21 @@ pub struct ListSummary {
 type Wanted<'a> = Option<&'a BTreeSet<VmId>>;
 
 impl ReadClient {
-    /// Reads every VM that this user may see, and hands each over as soon as it has come.
+    /// Reads every VM that this user may see, and hands each over as soon as it has come. After an error what was handed
+    /// over counts for nothing. A VM that cannot be read is no error: the summary names it.
     ///
     /// FiFo of 2016 cuts every list that takes it more than 5 s. After the second cut in a row the UUIDs are read and
     /// then the VMs one by one, from then on and for the life of this client.
-    ///
-    /// # Errors
-    ///
-    /// When there is no whole list to be had; then what was handed over counts for nothing. A VM that cannot be read is no
-    /// error: the summary names it.
     pub async fn visit(&self, visitor: &mut (impl VmVisitor + Send)) -> Result<ListSummary, FifoError> {
         self.visit_only(None, visitor).await
     }
 
-    /// Reads every VM that this user may see, as [`ReadClient::visit`] does, and keeps them all.
+    /// Reads the list as [`ReadClient::visit`] does, and keeps all VMs.
     pub async fn list(&self) -> Result<Listing, FifoError> {
         self.listing(None).await
     }
 
-    /// Reads the list as [`ReadClient::list`] does, but keeps only these VMs, and unreadable ones without UUID. One by
-    /// one only these are read.
+    /// Reads the list, but keeps only these VMs, and unreadable ones without UUID. One by one only these are read.
     pub async fn list_only(&self, wanted: &BTreeSet<VmId>) -> Result<Listing, FifoError> {
         self.listing(Some(wanted)).await
     }
@@ -106,7 +92,7 @@ impl ReadClient {
         let mut vms = BTreeMap::new();
         let listed = self.visit_only(wanted, &mut vms).await?;
         let ListSummary { unreadable, visible, server_date, one_by_one } = listed;
-        let inventory = Inventory { endpoint: self.endpoint(), vms, unreadable };
+        let inventory = Inventory { endpoint: self.session.endpoint(), vms, unreadable };
         Ok(Listing { inventory, visible, server_date, one_by_one })
     }
 
@@ -128,40 +114,42 @@ impl ReadClient {
         visitor: &mut (impl VmVisitor + Send),
     ) -> Result<Option<ListSummary>, FifoError> {
         // Of one attempt at a time, each of which begins anew.
-        let (visitor, cuts) = (&Mutex::new(visitor), &AtomicU32::new(0));
+        let visitor_and_cuts = &Mutex::new((visitor, 0));
         let path = &format!("vms?full-list=true&full-list-fields={FIELDS}");
         self.session
             .retrying(DOING, move |attempt| async move {
                 if self.lists_are_cut.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
-                let headers = HeaderMap::from_iter([
-                    (X_FULL_LIST, HeaderValue::from_static("true")),
-                    (X_FULL_LIST_FIELDS, HeaderValue::from_static(FIELDS)),
-                ]);
+                // FiFo before 2016 is asked by headers; later versions ignore them.
+                let headers = [("x-full-list", "true"), ("x-full-list-fields", FIELDS)].map(|(name, value)| {
+                    (HeaderName::from_static(name), HeaderValue::from_static(value))
+                });
+                let headers = HeaderMap::from_iter(headers);
                 let response = self.session.get(attempt, DOING, PERMISSION, path, headers).await?;
                 let server_date = server_date(response.headers());
                 let mut seen = Seen::default();
-                lock(visitor).start(server_date);
-                let add = |element: &[u8]| seen.hand_over(read_vm(element), wanted, &mut **lock(visitor));
-                let visible = match self.elements(response, add).await {
-                    Ok(visible) => visible,
-                    Err(error) => {
-                        let is_cut = error.passes() && cuts.fetch_add(1, Ordering::Relaxed) + 1 == CUTS_BELIEVED;
-                        if !is_cut {
-                            return Err(error);
-                        }
+                let (visitor, cuts) = &mut *visitor_and_cuts.lock().await;
+                visitor.start(server_date);
+                let add = |element: &[u8]| seen.hand_over(read_vm(element), wanted, &mut **visitor);
+                let read = self.elements(response, add).await;
+                *cuts += u32::from(read.as_ref().is_err_and(FifoError::passes));
+                match read {
+                    Ok(visible) => {
+                        let unreadable = seen.unreadable();
+                        Ok(Some(ListSummary { unreadable, visible, server_date, one_by_one: false }))
+                    }
+                    Err(error) if error.passes() && *cuts == CUTS_BELIEVED => {
                         warn!(
                             "{} cut its list of VMs short {CUTS_BELIEVED} times in a row, as FiFo of 2016 does with a \
                              list that takes more than 5 s: from now on VMs are read one by one",
-                            self.endpoint()
+                            self.session.endpoint()
                         );
                         self.lists_are_cut.store(true, Ordering::Relaxed);
-                        return Ok(None);
+                        Ok(None)
                     }
-                };
-                let unreadable = seen.unreadable();
-                Ok(Some(ListSummary { unreadable, visible, server_date, one_by_one: false }))
+                    Err(error) => Err(error),
+                }
             })
             .await
     }
@@ -206,13 +194,11 @@ impl ReadClient {
                 let response = self.session.get(attempt, DOING, PERMISSION, "vms", HeaderMap::new()).await?;
                 let server_date = server_date(response.headers());
                 let (mut uuids, mut odd) = (BTreeSet::new(), Vec::new());
+                let found = |element: &[u8]| format!("uuid: expected a UUID, found {}", printable(element));
                 let add = |element: &[u8]| match serde_json::from_slice::<VmId>(element) {
                     Ok(id) if is_wanted(wanted, id) => drop(uuids.insert(id)),
                     Ok(_) => {}
-                    Err(_) => {
-                        let problem = format!("uuid: expected a UUID, found {}", printable(element));
-                        odd.push(unreadable("", None, problem));
-                    }
+                    Err(_) => odd.push(unreadable("", None, found(element))),
                 };
                 let visible = self.elements(response, add).await?;
                 Ok((uuids, ListSummary { unreadable: odd, visible, server_date, one_by_one: true }))
@@ -220,7 +206,7 @@ impl ReadClient {
             .await
     }
 
-    /// Hands over a list's elements as they come in, and says how many there were.
+    /// Hands over a list's elements as they come in; returns how many there were.
     async fn elements(&self, response: Response, mut each: impl FnMut(&[u8])) -> Result<usize, FifoError> {
         let unreadable = |error: ListError| FifoError::Unreadable {
             doing: DOING.to_owned(),
@@ -235,23 +221,15 @@ impl ReadClient {
                 Ok(Some(piece)) => splitter.push(&piece, &mut each).map_err(unreadable)?,
                 // Behind a proxy that ends TLS without saying so, the end of every list looks like a broken connection.
                 Err(_) if splitter.is_whole() => break,
-                Err(error) => return Err(self.session.wire.no_answer(DOING, error)),
+                Err(error) => return Err(self.session.no_answer(DOING, error)),
             }
         }
         splitter.finish().map_err(unreadable)
-    }
-
-    fn endpoint(&self) -> String {
-        self.session.wire.settings.endpoint.to_string()
     }
 }
 
 fn is_wanted(wanted: Wanted<'_>, id: VmId) -> bool {
     wanted.is_none_or(|wanted| wanted.contains(&id))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unreadable(alias: impl Into<String>, id: Option<VmId>, problem: String) -> UnreadableVm {
@@ -289,19 +267,19 @@ impl Seen {
         visitor: &mut impl VmVisitor,
     ) {
         let id = read.as_ref().map_or_else(|unreadable| unreadable.id, |vm| Some(vm.id));
-        if let Some(id) = id {
-            if !is_wanted(wanted, id) {
-                return;
+        if id.is_some_and(|id| !is_wanted(wanted, id)) {
+            return;
+        }
+        if let Some(id) = id
+            && let Some(was_handed_over) = self.vms.insert(id, read.is_ok())
+        {
+            self.vms.insert(id, false);
+            if was_handed_over {
+                // Which of the two is the whole one?
+                let problem = "uuid: expected once in the list, found again".to_owned();
+                self.unreadable.push(unreadable(visitor.forget(id), Some(id), problem));
             }
-            if let Some(was_handed_over) = self.vms.insert(id, read.is_ok()) {
-                self.vms.insert(id, false);
-                if was_handed_over {
-                    // Which of the two is the whole one?
-                    let problem = "uuid: expected once in the list, found again".to_owned();
-                    self.unreadable.push(unreadable(visitor.forget(id), Some(id), problem));
-                }
-                return;
-            }
+            return;
         }
         match read {
             Ok(vm) => visitor.vm(vm),

@@ -51,30 +51,25 @@ pub enum Connection {
 
 /// A request that got no answer, or an answer that broke off.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{}", match .kind {
-    TransportErrorKind::NotSent => "failed to connect",
-    TransportErrorKind::Untrusted => "failed to connect: the server's certificate is not trusted",
-    TransportErrorKind::NotTls => "failed to connect: the server does not speak TLS",
-    TransportErrorKind::NotHttp => "the server does not speak HTTP",
-    TransportErrorKind::Lost => "the connection was lost",
-})]
+#[error("{kind}")]
 pub struct TransportError {
     kind: TransportErrorKind,
     source: Arc<dyn Error + Send + Sync>,
 }
 
-/// What a [`TransportError`] says about the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a [`TransportError`] says about the request. Only after the last two may it have been carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransportErrorKind {
-    /// There was no connection: surely nothing reached FiFo.
+    #[error("failed to connect")]
     NotSent,
-    /// As [`Self::NotSent`], since the server's certificate is not trusted, which trying again will not change.
+    /// Trying again does not change it.
+    #[error("failed to connect: the server's certificate is not trusted")]
     Untrusted,
-    /// As [`Self::NotSent`], since the server does not speak TLS.
+    #[error("failed to connect: the server does not speak TLS")]
     NotTls,
-    /// The request was at least partly sent, and the answer is no HTTP.
+    #[error("the server does not speak HTTP")]
     NotHttp,
-    /// The request was at least partly sent: it may have been carried out or not.
+    #[error("the connection was lost")]
     Lost,
 }
 

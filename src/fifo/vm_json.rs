@@ -17,17 +17,14 @@ use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Up to here a float represents every whole number exactly.
+/// Up to here a float is exact for every whole number.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// No instant beyond this year can be written in RFC 3339.
 const LAST_YEAR: i32 = 9999;
 
-/// Reads one VM's JSON.
-///
-/// # Errors
-///
-/// When a part of it that matters is missing, of the wrong type, or there twice; the first such part is named.
+/// Reads one VM's JSON. Where a part of it that matters is missing, of the wrong type, or there twice, the first such part
+/// is named.
 pub fn read_vm(json: &[u8]) -> Result<Vm, UnreadableVm> {
     let read = match serde_json::from_slice::<Object<WireVm>>(json) {
         Ok(Object(vm)) => vm.into_vm(),
@@ -60,7 +57,7 @@ fn problem(json: &[u8]) -> String {
     }
 }
 
-/// Reads as whom a VM is known, of one that cannot be read whole.
+/// Reads UUID and alias of a VM that cannot be read whole.
 fn identity(json: &[u8]) -> (Option<VmId>, String) {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -178,19 +175,17 @@ impl WireBackup<'_> {
     /// Makes a backup of its record. Those of a VM share their comments.
     fn into_backup(self, id: BackupId, comments: &mut HashSet<Arc<str>>) -> Backup {
         let Object(WireFiles(mut files)) = self.files;
-        // The same order, however the record has them.
+        // In one order, whatever the record's.
         files.sort_unstable_by_key(|file| (file.size_bytes, file.has_checksum));
         let shared = |Text(comment): Text<'_>| {
-            let known = comments.get(&*comment).cloned();
-            known.unwrap_or_else(|| {
-                let new: Arc<str> = Arc::from(comment);
-                comments.insert(Arc::clone(&new));
-                new
-            })
+            if !comments.contains(&*comment) {
+                comments.insert(Arc::from(&*comment));
+            }
+            comments.get(&*comment).cloned()
         };
         Backup {
             id,
-            comment: self.comment.map(shared),
+            comment: self.comment.and_then(shared),
             timestamp: self.timestamp,
             state: RecordedState::from_wire(self.state.as_ref().map(|Text(state)| state.as_ref())),
             parent: self.parent,
@@ -304,7 +299,7 @@ impl<'de, T: FromObject<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Reads a value that is there: other than an `Option`'s own reading, this takes no `null` for nothing.
+/// Reads a value that is there: a `null` is not taken for nothing.
 fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
