@@ -1,6 +1,6 @@
 //! Signing in: one token for all tasks, and another one when FiFo no longer accepts it.
 
-use super::error::FifoError;
+use super::error::{FifoError, Result};
 use super::session::{Session, State, Token, other_status};
 use super::transport::Connection;
 use bytes::Bytes;
@@ -15,7 +15,6 @@ use tracing::warn;
 use url::form_urlencoded;
 
 const DOING: &str = "sign in";
-
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 /// So many 401s in a row to tokens that should be good are final.
@@ -23,12 +22,12 @@ const REFUSALS_BELIEVED: u32 = 3;
 
 impl Session {
     /// Signs in where there is no token, and repeats that for as long as a read may take.
-    pub(super) async fn sign_in(&self) -> Result<Token, FifoError> {
+    pub(super) async fn sign_in(&self) -> Result<Token> {
         self.retrying(DOING, |_| self.token()).await
     }
 
     /// Returns a token, signing in once where there is none or FiFo has refused it.
-    pub(super) async fn token(&self) -> Result<Token, FifoError> {
+    pub(super) async fn token(&self) -> Result<Token> {
         // All who need a token wait for the one sign-in.
         let mut sign_in = self.sign_in.lock().await;
         match &sign_in.state {
@@ -52,7 +51,7 @@ impl Session {
     /// Judges a 401. A token that worked before has probably expired, so the next request signs in again. The 401 to a new
     /// token, or to the given one, may mean that FiFo's user store does not answer just now: it is final (an error) when it
     /// comes for the third time in a row, after growing pauses, and there is nothing else to sign in with.
-    pub(super) async fn refused(&self, token: &Token) -> Result<(), FifoError> {
+    pub(super) async fn refused(&self, token: &Token) -> Result<()> {
         let mut sign_in = self.sign_in.lock().await;
         match &sign_in.state {
             State::SignedIn(current) if Arc::ptr_eq(current, token) => {}
@@ -92,7 +91,7 @@ impl Session {
     }
 
     /// Asks FiFo for a token, once.
-    async fn granted(&self) -> Result<Granted, FifoError> {
+    async fn granted(&self) -> Result<Granted> {
         let (user, password) = match &self.user {
             Some((user, password)) => (user.as_str(), password.expose_secret()),
             None => ("", ""),

@@ -7,6 +7,8 @@ use std::error::Error;
 use std::iter::successors;
 use std::time::Duration;
 
+pub(super) type Result<T, E = FifoError> = std::result::Result<T, E>;
+
 /// Why FiFo could not be read, or could not be signed in to.
 ///
 /// Nothing was changed in FiFo by what ended in one of these. No message holds a password or a token.
@@ -19,7 +21,6 @@ pub enum FifoError {
     TimedOut {
         doing: String,
         timeout: Duration,
-        /// How often it was tried, the unfinished one too.
         attempts: u32,
         /// Why the last finished attempt failed, if there was any.
         #[source]
@@ -34,7 +35,6 @@ pub enum FifoError {
     /// FiFo could not find out whether this user may sign in. That says nothing about the password.
     #[error("failed to sign in: the user store of {endpoint} does not answer ({reason})")]
     SignInUnavailable { endpoint: String, reason: String },
-    /// FiFo does not accept a token that it should accept, or there is one that cannot be sent.
     #[error("{endpoint} {why}")]
     TokenRefused { endpoint: String, why: String },
     #[error("failed to {doing}: FiFo answered 403; the user needs the permission `{permission}`")]
@@ -44,7 +44,6 @@ pub enum FifoError {
     /// FiFo, or something before it, gave another answer than what was asked for.
     #[error("failed to {doing}: FiFo answered {status}{}", hint(*status))]
     Status { doing: String, status: StatusCode, retry_after: Option<Duration> },
-    /// The status was right, and the rest of the answer was not.
     #[error("failed to {doing}: invalid answer: {why}")]
     Unreadable {
         doing: String,
@@ -111,7 +110,6 @@ fn hint(status: StatusCode) -> &'static str {
     }
 }
 
-/// Lists what lies below an error, the deepest last.
 pub fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     successors(error.source(), |&cause| cause.source())
 }

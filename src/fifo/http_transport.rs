@@ -1,9 +1,7 @@
 //! The real network below the client: one [`Transport`], made with reqwest.
 
 use super::endpoint::{Endpoint, is_loopback};
-use super::transport::{
-    Connection, Payload, Request, Response, Transport, TransportError, TransportErrorKind,
-};
+use super::transport::{Connection, Payload, Request, Sent, Transport, TransportError, TransportErrorKind};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use http_body_util::BodyExt as _;
@@ -21,7 +19,7 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// A PEM file with certificates to trust beside the system's.
+    /// Certificates to trust beside the system's, as PEM.
     pub ca_file: Option<PathBuf>,
     /// Uses TLS without checking who answers: anyone on the way can then read the token.
     pub insecure: bool,
@@ -35,7 +33,6 @@ impl Default for HttpOptions {
     }
 }
 
-/// Why a transport could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpSetupError {
     #[error("failed to read the CA file {}", path.display())]
@@ -88,7 +85,7 @@ pub fn outward_client(url: &Url, ca_file: Option<&Path>) -> Result<Client, HttpS
         .map_err(HttpSetupError::Tls)
 }
 
-/// Returns what all clients have in common: HTTP/1.1, without redirects, repetitions and, on this machine, proxies.
+/// Begins a client: HTTP/1.1, without redirects, repetitions and, on this machine, proxies.
 fn builder(url: &Url, insecure: bool, ca_file: Option<&Path>) -> Result<ClientBuilder, HttpSetupError> {
     install_crypto();
     let builder = Client::builder()
@@ -118,11 +115,7 @@ fn ca_certificates(path: &Path) -> Result<Vec<Certificate>, HttpSetupError> {
 }
 
 impl Transport for HttpTransport {
-    fn send(
-        &self,
-        request: Request,
-        connection: Connection,
-    ) -> BoxFuture<'_, Result<Response, TransportError>> {
+    fn send(&self, request: Request, connection: Connection) -> BoxFuture<'_, Sent> {
         async move {
             let (head, Payload(body)) = request.into_parts();
             let url = self.endpoint.as_url().join(&head.uri.to_string());

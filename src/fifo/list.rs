@@ -1,6 +1,6 @@
 //! Reading all VMs: by FiFo's full list, or one by one where FiFo cuts that list every time.
 
-use super::error::{FifoError, with_causes};
+use super::error::{FifoError, Result, with_causes};
 use super::read::ReadClient;
 use super::session::server_date;
 use super::splitter::{ListError, MAX_ELEMENT_BYTES, Splitter, printable};
@@ -27,9 +27,7 @@ const PERMISSION: &str = "cloud→vms→list";
 /// After so many cut lists in a row FiFo is assumed to cut every one.
 const CUTS_BELIEVED: u32 = 2;
 
-/// How many VMs are read at a time where they are read one by one.
 const AT_A_TIME: usize = 4;
-
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
@@ -44,7 +42,7 @@ pub struct Listing {
 }
 
 /// Takes the VMs of a list while it is read, so that a large cloud is never in memory whole.
-pub trait VmVisitor {
+pub trait VmVisitor: Send {
     /// A list begins, at this instant by the server's clock. All that came before is void: a list that breaks off says
     /// nothing.
     fn start(&mut self, server_date: Option<DateTime<Utc>>);
@@ -74,33 +72,28 @@ impl ReadClient {
     ///
     /// FiFo of 2016 cuts every list that takes it more than 5 s. After the second cut in a row the UUIDs are read and
     /// then the VMs one by one, from then on and for the life of this client.
-    pub async fn visit(&self, visitor: &mut (impl VmVisitor + Send)) -> Result<ListSummary, FifoError> {
+    pub async fn visit(&self, visitor: &mut impl VmVisitor) -> Result<ListSummary> {
         self.visit_only(None, visitor).await
     }
 
     /// Reads the list as [`ReadClient::visit`] does, and keeps all VMs.
-    pub async fn list(&self) -> Result<Listing, FifoError> {
+    pub async fn list(&self) -> Result<Listing> {
         self.listing(None).await
     }
 
     /// Reads the list, but keeps only these VMs, and unreadable ones without UUID. One by one only these are read.
-    pub async fn list_only(&self, wanted: &BTreeSet<VmId>) -> Result<Listing, FifoError> {
+    pub async fn list_only(&self, wanted: &BTreeSet<VmId>) -> Result<Listing> {
         self.listing(Some(wanted)).await
     }
 
-    async fn listing(&self, wanted: Wanted<'_>) -> Result<Listing, FifoError> {
-        let mut vms = BTreeMap::new();
+    async fn listing(&self, wanted: Wanted<'_>) -> Result<Listing> {
+        let (mut vms, endpoint) = (BTreeMap::new(), self.session.endpoint());
         let listed = self.visit_only(wanted, &mut vms).await?;
         let ListSummary { unreadable, visible, server_date, one_by_one } = listed;
-        let inventory = Inventory { endpoint: self.session.endpoint(), vms, unreadable };
-        Ok(Listing { inventory, visible, server_date, one_by_one })
+        Ok(Listing { inventory: Inventory { endpoint, vms, unreadable }, visible, server_date, one_by_one })
     }
 
-    async fn visit_only(
-        &self,
-        wanted: Wanted<'_>,
-        visitor: &mut (impl VmVisitor + Send),
-    ) -> Result<ListSummary, FifoError> {
+    async fn visit_only(&self, wanted: Wanted<'_>, visitor: &mut impl VmVisitor) -> Result<ListSummary> {
         match self.full_list(wanted, visitor).await? {
             Some(listed) => Ok(listed),
             None => self.one_by_one(wanted, visitor).await,
@@ -111,8 +104,8 @@ impl ReadClient {
     async fn full_list(
         &self,
         wanted: Wanted<'_>,
-        visitor: &mut (impl VmVisitor + Send),
-    ) -> Result<Option<ListSummary>, FifoError> {
+        visitor: &mut impl VmVisitor,
+    ) -> Result<Option<ListSummary>> {
         // Of one attempt at a time, each of which begins anew.
         let visitor_and_cuts = &Mutex::new((visitor, 0));
         let path = &format!("vms?full-list=true&full-list-fields={FIELDS}");
@@ -154,11 +147,7 @@ impl ReadClient {
             .await
     }
 
-    async fn one_by_one(
-        &self,
-        wanted: Wanted<'_>,
-        visitor: &mut (impl VmVisitor + Send),
-    ) -> Result<ListSummary, FifoError> {
+    async fn one_by_one(&self, wanted: Wanted<'_>, visitor: &mut impl VmVisitor) -> Result<ListSummary> {
         let (uuids, mut listed) = self.uuids(wanted).await?;
         visitor.start(listed.server_date);
         let mut seen = Seen { unreadable: std::mem::take(&mut listed.unreadable), ..Seen::default() };
@@ -172,9 +161,10 @@ impl ReadClient {
                 told_at = Instant::now();
                 info!("reading VMs one by one: {done} of {total}");
             }
-            let is_unanswered =
-                matches!(read, Err(FifoError::TimedOut { .. } | FifoError::Connection { .. }));
-            unanswered_in_row = if is_unanswered { unanswered_in_row + 1 } else { 0 };
+            match read {
+                Err(FifoError::TimedOut { .. } | FifoError::Connection { .. }) => unanswered_in_row += 1,
+                _ => unanswered_in_row = 0,
+            }
             match read {
                 Ok(read) => seen.hand_over(read.vm, None, visitor),
                 // It has gone since the UUIDs were read.
@@ -188,7 +178,7 @@ impl ReadClient {
     }
 
     /// Reads the UUIDs of the wanted VMs; the summary has the elements that are none.
-    async fn uuids(&self, wanted: Wanted<'_>) -> Result<(BTreeSet<VmId>, ListSummary), FifoError> {
+    async fn uuids(&self, wanted: Wanted<'_>) -> Result<(BTreeSet<VmId>, ListSummary)> {
         self.session
             .retrying(DOING, move |attempt| async move {
                 let response = self.session.get(attempt, DOING, PERMISSION, "vms", HeaderMap::new()).await?;
@@ -196,8 +186,7 @@ impl ReadClient {
                 let (mut uuids, mut odd) = (BTreeSet::new(), Vec::new());
                 let found = |element: &[u8]| format!("uuid: expected a UUID, found {}", printable(element));
                 let add = |element: &[u8]| match serde_json::from_slice::<VmId>(element) {
-                    Ok(id) if is_wanted(wanted, id) => drop(uuids.insert(id)),
-                    Ok(_) => {}
+                    Ok(id) => uuids.extend(Some(id).filter(|id| is_wanted(wanted, *id))),
                     Err(_) => odd.push(unreadable("", None, found(element))),
                 };
                 let visible = self.elements(response, add).await?;
@@ -207,7 +196,7 @@ impl ReadClient {
     }
 
     /// Hands over a list's elements as they come in; returns how many there were.
-    async fn elements(&self, response: Response, mut each: impl FnMut(&[u8])) -> Result<usize, FifoError> {
+    async fn elements(&self, response: Response, mut each: impl FnMut(&[u8])) -> Result<usize> {
         let unreadable = |error: ListError| FifoError::Unreadable {
             doing: DOING.to_owned(),
             why: error.to_string(),
@@ -251,7 +240,6 @@ impl VmVisitor for BTreeMap<VmId, Vm> {
     }
 }
 
-/// What a list has had so far.
 #[derive(Default)]
 struct Seen {
     /// Whether the VM was handed over.

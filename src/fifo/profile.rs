@@ -4,6 +4,8 @@ use super::endpoint::{ApiVersion, BadAddress, Endpoint};
 use super::session::Credentials;
 use configparser::ini::Ini;
 use std::collections::{BTreeSet, HashMap};
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -37,7 +39,8 @@ impl Profile {
     pub fn read(path: &Path, wanted: Option<&str>) -> Result<Self, ProfileError> {
         let text = fs::read_to_string(path)
             .map_err(|source| ProfileError::File { path: path.to_owned(), source })?;
-        if others_may_read(path) {
+        #[cfg(unix)]
+        if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o044 != 0) {
             let file = path.display();
             tracing::warn!("{file} contains passwords and is readable by other users: run `chmod 600` on it");
         }
@@ -95,17 +98,6 @@ type Section = HashMap<String, Option<String>>;
 fn value<'a>(section: &'a Section, key: &str) -> Option<&'a str> {
     let (_, value) = section.iter().filter(|(name, _)| name.eq_ignore_ascii_case(key)).min()?;
     value.as_deref().filter(|value| !value.is_empty())
-}
-
-#[cfg(unix)]
-fn others_may_read(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
-}
-
-#[cfg(not(unix))]
-fn others_may_read(_path: &Path) -> bool {
-    false
 }
 
 #[cfg(test)]

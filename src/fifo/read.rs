@@ -1,6 +1,6 @@
 //! Reading FiFo.
 
-use super::error::{A_FEW, FifoError};
+use super::error::{A_FEW, FifoError, Result};
 use super::session::{ClientSettings, Session, connection, other_status, server_date};
 use super::splitter::{MAX_ELEMENT_BYTES, printable};
 use super::transport::Transport;
@@ -25,10 +25,8 @@ impl ETag {
     }
 }
 
-/// One reading of one VM.
 #[derive(Clone, Debug)]
 pub struct VmRead {
-    /// The VM, or what could not be read of it.
     pub vm: Result<Vm, UnreadableVm>,
     pub etag: Option<ETag>,
     /// The server's clock when it answered.
@@ -54,7 +52,7 @@ impl ReadClient {
     /// Asks whether FiFo and all of its subsystems are up, without signing in. Returns the server's clock.
     ///
     /// A subsystem that is down is retried a few times only, since the current state is wanted.
-    pub async fn backend(&self) -> Result<Option<DateTime<Utc>>, FifoError> {
+    pub async fn backend(&self) -> Result<Option<DateTime<Utc>>> {
         let (doing, session) = ("ask whether FiFo is up", &self.session);
         session
             .retrying(doing, move |attempt| async move {
@@ -72,12 +70,12 @@ impl ReadClient {
     }
 
     /// Signs in, unless there is a token already; a given token is not sent anywhere by this.
-    pub async fn sign_in(&self) -> Result<(), FifoError> {
+    pub async fn sign_in(&self) -> Result<()> {
         self.session.sign_in().await.map(drop)
     }
 
     /// Reads one VM; [`FifoError::NoSuchVm`] where there is none.
-    pub async fn vm(&self, id: VmId) -> Result<VmRead, FifoError> {
+    pub async fn vm(&self, id: VmId) -> Result<VmRead> {
         let (doing, permission, path) =
             (&format!("read VM {id}"), &format!("vms→{id}→get"), &format!("vms/{id}"));
         let session = &self.session;
@@ -100,7 +98,6 @@ impl ReadClient {
     }
 }
 
-/// Refuses another VM than the one that was asked for.
 fn checked(vm: Vm, asked: VmId) -> Result<Vm, UnreadableVm> {
     if vm.id == asked {
         return Ok(vm);

@@ -2,9 +2,9 @@
 //! next attempt.
 
 use super::endpoint::{ApiVersion, Endpoint};
-use super::error::{A_FEW, FifoError, with_causes};
+use super::error::{A_FEW, FifoError, Result, with_causes};
 use super::transport::{
-    Connection, Payload, Request, Response, Transport, TransportError, TransportErrorKind,
+    Connection, Payload, Request, Response, Sent, Transport, TransportError, TransportErrorKind,
 };
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -33,10 +33,16 @@ const WARN_AFTER: Duration = Duration::from_secs(5);
 pub enum Credentials {
     /// A token, used as it is. It cannot be renewed.
     Token(SecretString),
-    /// A user and password, which FiFo exchanges for a token.
-    Password { user: String, password: SecretString },
+    Password {
+        user: String,
+        password: SecretString,
+    },
     /// A token, and a user and password for when FiFo no longer accepts it.
-    TokenFirst { token: SecretString, user: String, password: SecretString },
+    TokenFirst {
+        token: SecretString,
+        user: String,
+        password: SecretString,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -71,7 +77,6 @@ impl ClientSettings {
     }
 }
 
-/// How long to pause between two attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The first pause; each further one is twice as long. Jitter adds up to as much again.
@@ -126,7 +131,6 @@ pub(super) struct SignIn {
 pub(super) struct Session {
     pub(super) settings: ClientSettings,
     transport: Arc<dyn Transport>,
-    /// Whether anything has ever answered.
     has_answered: AtomicBool,
     pub(super) user: Option<(String, SecretString)>,
     pub(super) sign_in: Mutex<SignIn>,
@@ -170,12 +174,7 @@ impl Session {
         request
     }
 
-    /// Sends a request, once.
-    pub(super) async fn send(
-        &self,
-        mut request: Request,
-        connection: Connection,
-    ) -> Result<Response, TransportError> {
+    pub(super) async fn send(&self, mut request: Request, connection: Connection) -> Sent {
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
         request.headers_mut().insert(USER_AGENT, US);
         let answer = self.transport.send(request, connection).await?;
@@ -184,18 +183,14 @@ impl Session {
     }
 
     /// Sends a signed request, once, and waits no longer than `limit` for the answer. A 401 that is returned is not final:
-    /// the next token is another one, or comes after a pause.
-    ///
-    /// # Errors
-    ///
-    /// FiFo refuses the token for good, or it cannot be sent.
+    /// the next token is another one, or comes after a pause. One that is final, or a token that cannot be sent, is an error.
     pub(super) async fn call(
         &self,
         token: &Token,
         mut request: Request,
         connection: Connection,
         limit: Duration,
-    ) -> Result<Result<Response, TransportError>, FifoError> {
+    ) -> Result<Sent> {
         request.headers_mut().insert(AUTHORIZATION, self.header_of("Bearer ", token)?);
         if self.settings.api != ApiVersion::V3 {
             request.headers_mut().insert(X_SNARL_TOKEN, self.header_of("", token)?);
@@ -215,7 +210,7 @@ impl Session {
     }
 
     /// Makes a header that no log shows.
-    fn header_of(&self, prefix: &str, token: &Token) -> Result<HeaderValue, FifoError> {
+    fn header_of(&self, prefix: &str, token: &Token) -> Result<HeaderValue> {
         let mut value = HeaderValue::try_from(format!("{prefix}{}", token.expose_secret())).map_err(|_| {
             let why = "cannot be sent the token, which contains a character that HTTP does not allow, such as a line \
                        break: check FIFO_TOKEN";
@@ -233,7 +228,7 @@ impl Session {
         permission: &str,
         path: &str,
         headers: HeaderMap,
-    ) -> Result<Response, FifoError> {
+    ) -> Result<Response> {
         let token = self.token().await?;
         let request = self.request(Method::GET, path, headers, Bytes::new());
         // The deadline of the whole read is above.
@@ -249,13 +244,7 @@ impl Session {
         }
     }
 
-    /// Reads a body whole, up to a limit.
-    pub(super) async fn body(
-        &self,
-        doing: &str,
-        response: Response,
-        limit_bytes: usize,
-    ) -> Result<Vec<u8>, FifoError> {
+    pub(super) async fn body(&self, doing: &str, response: Response, limit_bytes: usize) -> Result<Vec<u8>> {
         let (mut stream, mut body) = (response.into_body(), Vec::new());
         while let Some(chunk) = stream.try_next().await.map_err(|error| self.no_answer(doing, error))? {
             if body.len() + chunk.len() > limit_bytes {
@@ -271,11 +260,11 @@ impl Session {
     }
 
     /// Tries until it succeeds, fails for good, or the time for a read is over. `attempt` gets its number, from 1.
-    pub(super) async fn retrying<T, F: Future<Output = Result<T, FifoError>>>(
+    pub(super) async fn retrying<T, F: Future<Output = Result<T>>>(
         &self,
         doing: &str,
         mut attempt: impl FnMut(u32) -> F,
-    ) -> Result<T, FifoError> {
+    ) -> Result<T> {
         let ClientSettings { read_timeout: limit, backoff, jitter_seed, .. } = self.settings;
         let started = Instant::now();
         let seed = jitter_seed.wrapping_add(self.reads.fetch_add(1, Ordering::Relaxed));

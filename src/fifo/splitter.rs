@@ -91,6 +91,7 @@ impl Splitter {
                 return Err(self.not_a_list(&buffer[end..]));
             }
             start = end + 1;
+            self.looked_at = start;
         }
         buffer.drain(..start);
         self.looked_at = self.looked_at.saturating_sub(start);
@@ -115,30 +116,32 @@ impl Splitter {
     /// Finds the comma or bracket behind the element; `None` when it has not come. A bracket ends the list.
     fn end_of_element(&mut self, bytes: &[u8]) -> Option<usize> {
         let is_bracket = |byte: &u8| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']');
-        while let Some(rest) = bytes.get(self.looked_at..) {
-            let found = if self.in_string {
-                memchr2(b'"', b'\\', rest)
-            } else if self.depth > 1 {
+        let mut at = self.looked_at;
+        loop {
+            let found = match bytes.get(at..) {
+                None => None,
+                Some(rest) if self.in_string => memchr2(b'"', b'\\', rest),
                 // Most of a list lies deeper than its own commas.
-                rest.iter().position(is_bracket)
-            } else {
-                rest.iter().position(|byte| *byte == b',' || is_bracket(byte))
+                Some(rest) if self.depth > 1 => rest.iter().position(is_bracket),
+                Some(rest) => rest.iter().position(|byte| *byte == b',' || is_bracket(byte)),
             };
-            let at = self.looked_at + found.unwrap_or(rest.len());
-            self.looked_at = at + usize::from(found.is_some());
-            match bytes.get(at)? {
-                b'\\' => self.looked_at += 1,
+            let Some(found) = found else {
+                self.looked_at = at.max(bytes.len());
+                return None;
+            };
+            at += found + 1;
+            match bytes[at - 1] {
+                b'\\' => at += 1,
                 b'"' => self.in_string = !self.in_string,
                 b'{' | b'[' => self.depth += 1,
-                b',' => return Some(at),
+                b',' => return Some(at - 1),
                 _ => self.depth -= 1,
             }
             if self.depth == 0 {
                 self.place = Place::Ended;
-                return Some(at);
+                return Some(at - 1);
             }
         }
-        None
     }
 
     fn check_length(&self, bytes: usize) -> Result<(), ListError> {

@@ -10,11 +10,7 @@ use std::sync::Arc;
 /// Carries one request to FiFo and brings the answer back. It repeats nothing and follows no redirect.
 pub trait Transport: Send + Sync {
     /// Sends a request, once, and returns when the answer's head is there. It adds `host` and `content-length`.
-    fn send(
-        &self,
-        request: Request,
-        connection: Connection,
-    ) -> BoxFuture<'_, Result<Response, TransportError>>;
+    fn send(&self, request: Request, connection: Connection) -> BoxFuture<'_, Sent>;
 }
 
 /// A GET, POST or DELETE with every header that matters to FiFo. Its URI is path and query alone: `/api/3/vms/…`.
@@ -25,6 +21,8 @@ pub type Request = http::Request<Payload>;
 /// The body ends with an error when the connection breaks before a promised length is reached; where no length was
 /// promised, a broken connection may look like an end.
 pub type Response = http::Response<BoxStream<'static, Result<Bytes, TransportError>>>;
+
+pub(super) type Sent = Result<Response, TransportError>;
 
 /// The body of a request, sent with its length, never in chunks. An empty one is none: then no length is sent either.
 #[derive(Clone, Default)]
@@ -37,8 +35,6 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// Which connection may carry a request.
-///
 /// FiFo closes a connection without a word after a 500, after 5 idle seconds, and after 100 requests. A read that is
 /// lost to that is repeated; a write could not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Changing FiFo: three requests, each sent exactly once, each on a connection of its own.
 
-use super::error::{FifoError, with_causes};
+use super::error::{Result, with_causes};
 use super::read::{ETag, ReadClient};
 use super::session::{ClientSettings, retry_after, server_date, text};
 use super::transport::{Connection, TransportErrorKind as Kind};
@@ -58,6 +58,8 @@ pub enum WriteAnswer {
     NotSent { message: String },
 }
 
+type Written = Result<WriteAnswer>;
+
 /// Changes FiFo. It repeats nothing: whether a write may be sent again depends on what the first one did, which the caller
 /// has to find out. An error means that nothing was done: we could not sign in, or the token is refused for good.
 #[derive(Clone)]
@@ -75,12 +77,7 @@ impl WriteClient {
     }
 
     /// Asks for a new backup of a VM, with its configuration, that stays local.
-    pub async fn create_backup(
-        &self,
-        vm: VmId,
-        new: &NewBackup,
-        if_match: Option<&ETag>,
-    ) -> Result<WriteAnswer, FifoError> {
+    pub async fn create_backup(&self, vm: VmId, new: &NewBackup, if_match: Option<&ETag>) -> Written {
         let mut body = json!({"comment": new.comment, "xml": true});
         // A null would be answered with 500.
         if let Some(parent) = new.parent {
@@ -104,34 +101,18 @@ impl WriteClient {
     }
 
     /// Asks for a backup's snapshot to be removed from the hypervisor. The stored backup stays.
-    pub async fn delete_local(
-        &self,
-        vm: VmId,
-        backup: BackupId,
-        if_match: Option<&ETag>,
-    ) -> Result<WriteAnswer, FifoError> {
+    pub async fn delete_local(&self, vm: VmId, backup: BackupId, if_match: Option<&ETag>) -> Written {
         self.delete(vm, backup, Bytes::from_static(ON_THE_HYPERVISOR), if_match).await
     }
 
     /// Asks for a backup, and all that descend from it, to be deleted from storage. Never to be asked of a VM that is on
     /// no hypervisor: FiFo deletes the files then, and keeps every record.
-    pub async fn delete_cloud(
-        &self,
-        vm: VmId,
-        DeletedForGood(backup): DeletedForGood,
-        if_match: Option<&ETag>,
-    ) -> Result<WriteAnswer, FifoError> {
-        self.delete(vm, backup, Bytes::new(), if_match).await
+    pub async fn delete_cloud(&self, vm: VmId, backup: DeletedForGood, if_match: Option<&ETag>) -> Written {
+        self.delete(vm, backup.0, Bytes::new(), if_match).await
     }
 
     /// Deletes by what the body says. The answer does not show which of the two FiFo has understood.
-    async fn delete(
-        &self,
-        vm: VmId,
-        backup: BackupId,
-        body: Bytes,
-        if_match: Option<&ETag>,
-    ) -> Result<WriteAnswer, FifoError> {
+    async fn delete(&self, vm: VmId, backup: BackupId, body: Bytes, if_match: Option<&ETag>) -> Written {
         let (path, permission) = (format!("vms/{vm}/backups/{backup}"), format!("vms→{vm}→backup_delete"));
         self.send((Method::DELETE, &path, body), if_match, &permission, |status, headers| {
             let server_date = server_date(headers);
@@ -148,7 +129,7 @@ impl WriteClient {
         if_match: Option<&ETag>,
         permission: &str,
         own: impl FnOnce(StatusCode, &HeaderMap) -> Option<WriteAnswer>,
-    ) -> Result<WriteAnswer, FifoError> {
+    ) -> Written {
         let session = &self.read.session;
         let json = (!body.is_empty()).then(|| (CONTENT_TYPE, HeaderValue::from_static("application/json")));
         let condition = if_match.map(|ETag(version)| (IF_MATCH, version.clone()));

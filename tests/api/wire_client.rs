@@ -402,6 +402,7 @@ async fn over_a_socket(exchange: &Exchange) -> (RawServer, WriteClient) {
     let answer = exchange.raw_answer();
     let server = RawServer::start(move |_| Reply::SendAndClose(answer.clone())).await;
     let settings = settings(exchange, &server.endpoint().to_string(), Credentials::Token("TOKEN".into()));
+    let settings = ClientSettings { read_timeout: Duration::from_secs(10), ..settings };
     let transport = HttpTransport::new(&server.endpoint(), &HttpOptions::default()).unwrap();
     (server, WriteClient::new(ReadClient::new(Arc::new(transport), settings)))
 }
