@@ -164,7 +164,7 @@ impl Connection {
     }
 
     /// Reads the list of VMs, and hands each over.
-    pub async fn visit(&self, visitor: &mut (impl VmVisitor + Send)) -> Result<ListSummary, CliError> {
+    pub async fn visit(&self, visitor: &mut impl VmVisitor) -> Result<ListSummary, CliError> {
         self.client.visit(visitor).await.map_err(|error| self.explained(error))
     }
 
