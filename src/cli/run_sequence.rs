@@ -144,8 +144,9 @@ impl RunSequence<'_, '_> {
 
     /// Reads FiFo and plans, and shows the state of the VMs.
     async fn plan(&mut self, fifo: &Connection) -> Result<Planned, CliError> {
-        let &RunRequest { policies, selection, .. } = self.request;
-        let wanted = Wanted { vms: KeptVms::ForRun, overview: self.monitor.wants_overview() };
+        let &RunRequest { policies, selection, args, .. } = self.request;
+        let overview = self.monitor.wants_overview();
+        let wanted = Wanted { vms: KeptVms::ForRun, overview, prune: args.prune.switch() };
         let mut planned = planning::make(self.context, policies, fifo, selection, wanted, None).await?;
         if let Some(wait) = planned.wait_for_clocks() {
             tracing::info!(

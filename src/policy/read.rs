@@ -6,9 +6,7 @@ use super::read_selector::{SELECTOR_FIELDS, each, pattern, selector};
 use super::source::{Report, Span, quoted};
 use super::units::duration_text;
 use super::yaml::{Kind, Node, Value};
-use super::{
-    MissingParent, Policy, Prune, Retry, Schedule, Source, Suspension, Tier, TierIndex, TierKind, Zone,
-};
+use super::{MissingParent, Policy, Retry, Schedule, Source, Suspension, Tier, TierIndex, TierKind, Zone};
 use chrono::{NaiveDate, TimeDelta};
 use std::cmp::Reverse;
 use std::num::NonZeroU32;
@@ -88,20 +86,17 @@ pub(super) fn policy<'n>(
     let min_full_size_bytes = fields.get("min_full_size").and_then(At::bytes).unwrap_or(MIN_FULL_SIZE_BYTES);
     let retry = fields.get("retry").and_then(retry).unwrap_or(RETRY);
     let max_age = fields.get("max_age").and_then(At::time);
-    let prune =
-        if fields.get("prune").and_then(At::switch) == Some(true) { Prune::OnRequest } else { Prune::Never };
+    let prune = fields.get("prune").and_then(At::switch) == Some(true);
     let suspend = fields.get("suspend").and_then(|at| suspension(at, &zone));
     let (tiers, tier_fields) = tiers?;
     let gap_max = tiers.iter().map(|tier| tier.schedule.gap_max()).min()?;
     let policy = Policy {
-        mass_prune_allowed: 0,
         name: name?.into(),
         description,
         source,
         priority,
         select: select?,
         exclude,
-        display_zone: zone.clone(),
         zone,
         tiers,
         missing_parent,
