@@ -239,6 +239,7 @@ impl<'c> Execution<'c> {
                 wait: !args.no_wait,
                 deadline: run.deadline,
                 timing: timing(self.context),
+                prune: args.prune.switch(),
             },
         };
         let on_signal = async {
@@ -274,8 +275,7 @@ impl<'c> Execution<'c> {
                 || is_passed_over(vm) && vm.uuid.is_some_and(|id| request.too_old.contains(&id))
         };
         // A backup that another run makes is on its way.
-        let is_left =
-            |code: &str| matches!(code, "slots" | "not_started" | "clock" | "unproven" | "not_tried");
+        let is_left = |code: &str| matches!(code, "slots" | "not_started" | "unproven" | "not_tried");
         let left_too_old = report.vms.iter().any(|vm| {
             let mut creates = vm.steps.iter().filter(|step| step.kind == ActionKind::Create);
             request.too_old.contains(&vm.at.vm)

@@ -8,7 +8,7 @@ use crate::apply::{CLOCK_SKEW_MAX, WITNESSES, has_upload};
 use crate::fifo::{ListSummary, VmVisitor};
 use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, OverviewDetail, PolicySide};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
-use crate::plan::{self, Action, Plan, Planner, VmPlan};
+use crate::plan::{self, Plan, Planner, Prune, Request, VmPlan};
 use crate::policy::{Match, Pattern, Policies, Policy};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,21 +29,20 @@ pub struct Planned {
     pub identity: String,
     /// The VMs without a restorable backup as young as their policy wants it.
     pub too_old: BTreeSet<VmId>,
-    /// The earlier one of our clock and the server's when the answer began.
-    slower: DateTime<Utc>,
+    /// What the plan was asked for.
+    pub request: Request,
+    /// The last instant since which a backup is due by the later one of the two clocks and not by the earlier.
+    last_due: Option<DateTime<Utc>>,
     /// What is moved of each VM that something is done to.
     estimates: BTreeMap<VmId, Estimate>,
 }
 
 impl Planned {
-    /// Returns how long it takes until everything that is planned is due by the slower one of the two clocks as well, at most
-    /// an hour: a backup that FiFo stamps before its due time does not count for it. `None` where it is.
+    /// Returns how long it takes until what is due by one of the two clocks is due by the slower one as well, at most an hour:
+    /// a backup that FiFo stamps before its due time does not count for it. `None` where nothing is.
     pub fn wait_for_clocks(&self) -> Option<Duration> {
-        let creates = self.plan.vms.iter().flat_map(VmPlan::due_actions).filter_map(Action::as_create);
-        let last_due =
-            creates.map(|create| create.due_since.to_utc()).filter(|due| *due > self.slower).max()?;
         // The server's date has whole seconds.
-        let wait = (last_due - self.slower).min(CLOCK_SKEW_MAX) + TimeDelta::seconds(1);
+        let wait = (self.last_due? - self.request.due_at).min(CLOCK_SKEW_MAX) + TimeDelta::seconds(1);
         wait.to_std().ok()
     }
 
@@ -73,12 +72,14 @@ pub struct Wanted {
     pub vms: KeptVms,
     /// Whether it is also wanted how the VMs stand.
     pub overview: bool,
+    /// What the command says of deletes from storage.
+    pub prune: Prune,
 }
 
 /// Reads FiFo once and plans each VM as it comes in.
 ///
-/// The plan's instant is the later one of our clock and the server's when the answer begins, so that a backup which FiFo
-/// has just stamped is never taken for future-dated; or `at`, where it is given.
+/// The plan's instants are those of our clock and the server's when the answer begins (see [`Request`]); or `at`, where it is
+/// given.
 ///
 /// # Errors
 ///
@@ -93,7 +94,7 @@ pub async fn make(
 ) -> Result<Planned, CliError> {
     let kept =
         Kept { plans: true, vms: wanted.vms, overview: wanted.overview.then_some(OverviewDetail::Tiers) };
-    let reading = Reading::new(context, policies, selection, kept, at);
+    let reading = Reading::new(context, policies, selection, kept, at, wanted.prune);
     let (reading, unreadable) = read_with_warnings(fifo, reading).await?;
     Ok(reading.into_planned(fifo, unreadable))
 }
@@ -111,7 +112,7 @@ pub async fn look(
     detail: OverviewDetail,
     at: Option<DateTime<Utc>>,
 ) -> Result<Overview, CliError> {
-    let reading = Reading::new(context, policies, selection, Kept::overview(detail), at);
+    let reading = Reading::new(context, policies, selection, Kept::overview(detail), at, Prune::default());
     let (reading, unreadable) = read_with_warnings(fifo, reading).await?;
     Ok(reading.into_overview(fifo, &unreadable))
 }
@@ -127,7 +128,8 @@ pub async fn look_again(
     fifo: &Connection,
     selection: &PlanningArgs,
 ) -> Result<Overview, CliError> {
-    let mut reading = Reading::new(context, policies, selection, Kept::overview(OverviewDetail::Tiers), None);
+    let kept = Kept::overview(OverviewDetail::Tiers);
+    let mut reading = Reading::new(context, policies, selection, kept, None, Prune::default());
     let listed = fifo.visit(&mut reading).await?;
     let unreadable = reading.judge(fifo, listed)?;
     Ok(reading.into_overview(fifo, &unreadable))
@@ -162,7 +164,7 @@ async fn read_with_warnings<'a>(
 
 /// Plans the same VMs at the same instant with other policies, and compares.
 pub fn compare_with(before: &Policies, after: &Policies, planned: &Planned) -> Comparison {
-    let plan = plan::plan(before, &planned.inventory, planned.plan.at);
+    let plan = plan::plan(before, &planned.inventory, planned.request);
     let before = PolicySide { policies: before, plan: &plan };
     insight::compare(before, PolicySide { policies: after, plan: &planned.plan }, &planned.inventory)
 }
@@ -193,8 +195,8 @@ struct Reading<'a> {
     at: Option<DateTime<Utc>>,
     /// When the answer began, by our clock.
     began: DateTime<Utc>,
-    /// The same by the slower one of our clock and the server's.
-    slower: DateTime<Utc>,
+    prune: Prune,
+    last_due: Option<DateTime<Utc>>,
     too_old: BTreeSet<VmId>,
     planner: Planner<'a>,
     /// How many VMs were read so far, asked for or not.
@@ -218,6 +220,7 @@ impl<'a> Reading<'a> {
         selection: &'a PlanningArgs,
         keeps: Kept,
         at: Option<DateTime<Utc>>,
+        prune: Prune,
     ) -> Self {
         let began = context.now();
         Self {
@@ -228,9 +231,10 @@ impl<'a> Reading<'a> {
             keeps,
             at,
             began,
-            slower: began,
+            prune,
+            last_due: None,
             too_old: BTreeSet::new(),
-            planner: Planner::new(policies, at.unwrap_or(began)),
+            planner: Planner::new(policies, Request { prune, ..at.unwrap_or(began).into() }),
             visible: 0,
             plans: Vec::new(),
             kept: BTreeMap::new(),
@@ -260,11 +264,12 @@ impl<'a> Reading<'a> {
 
     fn into_planned(self, fifo: &Connection, unreadable: Vec<UnreadableVm>) -> Planned {
         let overview = self.overview.map(|vms| vms.finish(&self.planner, fifo.name(), &unreadable));
+        let request = self.planner.request();
         let plan = self.planner.finish(fifo.name().to_owned(), self.plans, &unreadable);
         let inventory = Inventory { endpoint: fifo.name().to_owned(), vms: self.kept, unreadable };
         let identity = fifo.identity().to_owned();
-        let Self { too_old, slower, estimates, .. } = self;
-        Planned { plan, inventory, overview, identity, too_old, slower, estimates }
+        let Self { too_old, last_due, estimates, .. } = self;
+        Planned { plan, inventory, overview, identity, too_old, request, last_due, estimates }
     }
 
     fn into_overview(self, fifo: &Connection, unreadable: &[UnreadableVm]) -> Overview {
@@ -278,6 +283,8 @@ impl<'a> Reading<'a> {
         if decided.judged.as_ref().is_some_and(|judged| judged.is_too_old()) {
             self.too_old.insert(vm.id);
         }
+        let between = decided.judged.as_ref().and_then(|judged| judged.due_between_clocks());
+        self.last_due = self.last_due.max(between);
         let plan = match &mut self.overview {
             None => Some(decided.plan),
             Some(overview) => {
@@ -306,9 +313,14 @@ impl<'a> Reading<'a> {
 impl VmVisitor for Reading<'_> {
     fn start(&mut self, server_date: Option<DateTime<Utc>>) {
         self.began = self.context.now();
-        let now = server_date.map_or(self.began, |server| server.max(self.began)).trunc_subsecs(0);
-        self.slower = server_date.map_or(self.began, |server| server.min(self.began));
-        self.planner = Planner::new(self.policies, self.at.unwrap_or(now));
+        let mut request = Request::by_clocks(self.began, server_date, self.prune);
+        request.now = request.now.trunc_subsecs(0);
+        request.due_at = request.due_at.min(request.now);
+        if let Some(at) = self.at {
+            (request.now, request.due_at) = (at, at);
+        }
+        self.planner = Planner::new(self.policies, request);
+        self.last_due = None;
         self.too_old.clear();
         self.visible = 0;
         self.plans.clear();

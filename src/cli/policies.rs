@@ -4,9 +4,7 @@ use super::args::{LogFormat, PruneArgs};
 use super::context::Context;
 use super::error::{CliError, Kind};
 use super::output_queue;
-use crate::policy::{
-    self, Diagnostic, Loaded, Policies, PolicyErrors, Prune, Severity, SourceFile, render_text,
-};
+use crate::policy::{self, Diagnostic, Loaded, Policies, PolicyErrors, Severity, SourceFile, render_text};
 use crate::render::Styles;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -71,23 +69,13 @@ pub fn load(context: &Context) -> Result<Policies, CliError> {
     }
 }
 
-/// Reads the policies of a run. With `--prune`, those that say `prune: true` delete expired backups from storage.
+/// Reads the policies of a run, and warns where its `--prune` has no effect.
 pub fn load_for(context: &Context, args: PruneArgs) -> Result<Policies, CliError> {
     let policies = load(context)?;
-    if args.prune && policies.iter().all(|policy| policy.prune == Prune::Never) {
+    if args.prune && !policies.iter().any(|policy| policy.prune) {
         tracing::warn!("--prune deletes nothing: no policy says `prune: true`");
     }
-    Ok(pruned(policies, args))
-}
-
-/// Reads the policies as a run with `--prune` would, for those who explain what it would do.
-pub fn load_as_pruning(context: &Context) -> Result<Policies, CliError> {
-    Ok(pruned(load(context)?, PruneArgs { prune: true, allow_mass_prune: None }))
-}
-
-/// Takes `--prune` into account: the only place that does.
-fn pruned(policies: Policies, args: PruneArgs) -> Policies {
-    if args.prune { policies.with_mass_prune(args.allow_mass_prune.unwrap_or(0)) } else { policies }
+    Ok(policies)
 }
 
 /// Reads the policies to compare with. Mistakes go to standard error; their warnings no longer matter.
@@ -95,7 +83,7 @@ fn pruned(policies: Policies, args: PruneArgs) -> Policies {
 /// # Errors
 ///
 /// There are mistakes, or a path that is not there.
-pub fn load_against(context: &Context, paths: &[PathBuf], args: PruneArgs) -> Result<Policies, CliError> {
+pub fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Policies, CliError> {
     match policy::load_if_any(paths) {
         Ok(loaded) => {
             if loaded.policies.is_empty() {
@@ -105,7 +93,7 @@ pub fn load_against(context: &Context, paths: &[PathBuf], args: PruneArgs) -> Re
                     paths.join(" and ")
                 );
             }
-            Ok(pruned(loaded.policies, args))
+            Ok(loaded.policies)
         }
         Err(mistakes) => {
             print_diagnostics(context, mistakes.diagnostics());

@@ -25,7 +25,7 @@ pub use cron::ScheduleError;
 pub use findings::{Diagnostic, PolicyErrors, Severity, SourcePosition, render_github, render_text};
 pub use load::{Loaded, SourceFile, load, load_if_any, parse};
 pub use model::{
-    Match, MissingParent, Policies, Policy, Prune, Retry, Source, Suspension, Tier, TierIndex, TierKind,
+    Match, MissingParent, Policies, Policy, Retry, Source, Suspension, Tier, TierIndex, TierKind,
 };
 pub use name::Name;
 pub use pattern::Pattern;

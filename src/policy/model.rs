@@ -14,41 +14,22 @@ pub struct Policies(Vec<Policy>);
 
 impl Policies {
     /// Takes checked policies; their names must differ.
-    ///
-    /// Where they are of several zones, all times are shown in UTC: an output with two zones is easily misread.
     pub fn new(mut policies: Vec<Policy>) -> Self {
         policies.sort_by(|a, b| a.name.cmp(&b.name));
-        let is_mixed = policies.windows(2).any(|two| two[0].zone != two[1].zone);
-        for policy in &mut policies {
-            policy.display_zone = if is_mixed { Zone::UTC } else { policy.zone.clone() };
-        }
         Self(policies)
     }
 
-    /// Returns the zone in which all times are shown; UTC where there is no policy.
-    pub fn display_zone(&self) -> Zone {
-        self.0.first().map_or(Zone::UTC, |policy| policy.display_zone.clone())
+    /// Returns the zone in which all times are shown: theirs, and UTC where they are of several zones, since an output with
+    /// two zones is easily misread, or where there is none.
+    pub fn display_zone(&self) -> &Zone {
+        static UTC: Zone = Zone::UTC;
+        let first = self.0.first().map_or(&UTC, |policy| &policy.zone);
+        if self.0.iter().all(|policy| policy.zone == *first) { first } else { &UTC }
     }
 
     /// Returns them in the order of their names.
     pub fn iter(&self) -> std::slice::Iter<'_, Policy> {
         self.0.iter()
-    }
-
-    /// Takes the command's `--prune` into account: policies with `prune: true` delete expired backups from storage.
-    #[must_use]
-    pub fn with_prune(self) -> Self {
-        self.with_mass_prune(0)
-    }
-
-    /// Takes `--prune` and `--allow-mass-prune` into account, which lets so many backups of each VM go at once.
-    #[must_use]
-    pub fn with_mass_prune(mut self, allowed: usize) -> Self {
-        for policy in self.0.iter_mut().filter(|policy| policy.prune == Prune::OnRequest) {
-            policy.prune = Prune::Requested;
-            policy.mass_prune_allowed = allowed;
-        }
-        self
     }
 
     pub fn is_empty(&self) -> bool {
@@ -92,8 +73,6 @@ pub struct Policy {
     pub exclude: Option<Selector>,
     /// The zone in which its schedules are read.
     pub zone: Zone,
-    /// The zone in which its times are shown; see [`Policies::new`].
-    pub display_zone: Zone,
     /// Its tiers, coarsest first; at least one, and the first one is full.
     pub tiers: Vec<Tier>,
     pub missing_parent: MissingParent,
@@ -104,9 +83,8 @@ pub struct Policy {
     pub retry: Retry,
     /// How old the newest restorable backup may be.
     pub max_age: TimeDelta,
-    pub prune: Prune,
-    /// So many backups of a VM the command lets go at once, whatever the limit says; 0 where it says nothing.
-    pub mass_prune_allowed: usize,
+    /// Whether expired backups are deleted from storage, where the command says so too.
+    pub prune: bool,
     pub suspend: Option<Suspension>,
 }
 
@@ -200,18 +178,6 @@ pub struct Retry {
     pub attempts: u32,
     /// How long after the first attempt's timestamp the next one may start; each further pause is twice as long, up to a day.
     pub backoff: TimeDelta,
-}
-
-/// Whether expired backups are deleted from storage. That takes two switches: one in the policy, one of the command.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Prune {
-    /// The policy does not say `prune: true`.
-    #[default]
-    Never,
-    /// The policy says so, and the command does not say `--prune`.
-    OnRequest,
-    /// Both say so.
-    Requested,
 }
 
 /// A stop with a reason and an end: its VMs are planned and shown, but nothing is carried out.

@@ -6,9 +6,7 @@ use super::read_selector::{SELECTOR_FIELDS, pattern, selector};
 use super::source::{Report, Span, quoted};
 use super::units::duration_text;
 use super::yaml::{Kind, Node, Value};
-use super::{
-    MissingParent, Policy, Prune, Retry, Schedule, Source, Suspension, Tier, TierIndex, TierKind, Zone,
-};
+use super::{MissingParent, Policy, Retry, Schedule, Source, Suspension, Tier, TierIndex, TierKind, Zone};
 use chrono::{NaiveDate, TimeDelta};
 use std::cmp::Reverse;
 use std::num::NonZeroU32;
@@ -91,15 +89,13 @@ pub(super) fn policy<'n>(
         priority: fields.or("priority", 0, |at| at.whole(i64::MIN..=i64::MAX, "")),
         select: select.unwrap_or_default(),
         exclude,
-        display_zone: zone.clone(),
         tiers,
         missing_parent,
         stuck_after: fields.or("stuck_after", STUCK_AFTER, At::time),
         min_full_size_bytes: fields.or("min_full_size", MIN_FULL_SIZE_BYTES, At::bytes),
         retry: fields.or("retry", RETRY, retry),
         max_age: fields.or("max_age", gap_max + MAX_AGE_ALLOWANCE, At::time),
-        prune: if fields.or("prune", false, At::switch) { Prune::OnRequest } else { Prune::Never },
-        mass_prune_allowed: 0,
+        prune: fields.or("prune", false, At::switch),
         suspend: fields.get("suspend").and_then(|at| suspension(at, &zone)),
         zone,
     };

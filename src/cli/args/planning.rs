@@ -2,6 +2,7 @@
 
 use super::help;
 use super::value::{instant, max_bytes};
+use crate::plan::Prune;
 use crate::policy::Pattern;
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -29,6 +30,13 @@ pub struct PruneArgs {
     /// So many backups of each VM may be deleted from storage at once, where the limit is lower
     #[arg(long, value_name = "COUNT", requires = "prune", help_heading = "Pruning")]
     pub allow_mass_prune: Option<usize>,
+}
+
+impl PruneArgs {
+    /// Returns what they say to the planner.
+    pub fn switch(self) -> Prune {
+        Prune { is_requested: self.prune, mass_allowed: self.allow_mass_prune.unwrap_or(0) }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -20,13 +20,13 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
     refuse_what_does_not_go_together(args, format)?;
     let before = match args.against.as_slice() {
         [] => None,
-        paths => Some(policies::load_against(context, paths, args.prune)?),
+        paths => Some(policies::load_against(context, paths)?),
     };
     let policies = policies::load_for(context, args.prune)?;
     let fifo = PendingConnection::of(context)?;
     let stop = safety_stop::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
-    let wanted = Wanted { vms: kept(args), overview: false };
+    let wanted = Wanted { vms: kept(args), overview: false, prune: args.prune.switch() };
     let planned = planning::make(context, &policies, &fifo, &args.planning, wanted, args.at).await?;
     fifo.close().await?;
     let compared = before.map(|before| planning::compare_with(&before, &policies, &planned));

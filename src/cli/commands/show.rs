@@ -9,20 +9,22 @@ use crate::cli::planning::{self, KeptVms, Planned, Wanted};
 use crate::cli::policies;
 use crate::cli::safety_stop;
 use crate::insight::show::explain;
+use crate::plan::Prune;
 use crate::render;
 
 pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Outcome, CliError> {
     let format = context.format()?;
-    let policies = policies::load_as_pruning(context)?;
+    let policies = policies::load(context)?;
     let fifo = PendingConnection::of(context)?;
     let stop = safety_stop::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
     let selection = PlanningArgs { vms: args.vms.clone(), allow_empty: false };
-    let wanted = Wanted { vms: KeptVms::All, overview: false };
-    let Planned { plan, inventory, identity, .. } =
+    // What a run with `--prune` would do is told as well.
+    let wanted = Wanted { vms: KeptVms::All, overview: false, prune: Prune::REQUESTED };
+    let Planned { plan, inventory, identity, request, .. } =
         planning::make(context, &policies, &fifo, &selection, wanted, args.at).await?;
     fifo.close().await?;
-    let explained = explain(&plan, &policies, &inventory);
+    let explained = explain(&plan, &policies, &inventory, request);
     context.print(|out| match format {
         ReportFormat::Json => render::json::show(&explained, stop.as_ref(), out),
         ReportFormat::Markdown => {
