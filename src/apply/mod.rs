@@ -23,13 +23,13 @@ mod vm;
 mod write;
 
 pub use event::{Event, EventKind, Observer, SlotHolder, SlotUse, Waiting, schema};
-pub use executor::{Approval, Clock, Executor, ExecutorSettings, Notes};
+pub use executor::{Approval, Clock, Executor, ExecutorSettings};
 pub use outcome::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
 pub use report::{ActionReport, RunReport, VmReport};
 pub use run::WITNESSES;
 pub(crate) use state::open_state_file;
 pub use state::{
-    Alarm, DeleteNote, Holder, InFlight, Journal, LeftBehind, Lock, LockError, SafetyStop, StopFile,
+    Alarm, DeleteNote, Holder, InFlight, Journal, LeftBehind, Lock, LockError, Notes, SafetyStop, StopFile,
 };
 pub use timing::{CLOCK_SKEW_MAX, Timing};
 pub use upload::moving::has_upload;

@@ -11,7 +11,6 @@ use crate::inventory::{BackupId, LocalState, Vm, VmId};
 use crate::plan::expired_backups;
 use chrono::TimeDelta;
 use futures::future::join_all;
-use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -107,13 +106,12 @@ async fn look(run: &Run<'_>, note: &DeleteNote) -> Result<bool, NotCompared> {
 
 /// Returns the backups that were on record, are gone, and would be kept today; all that are gone where no policy holds.
 fn missing_that_would_be_kept(run: &Run<'_>, note: &DeleteNote, now: &Vm) -> Vec<BackupId> {
-    let gone: BTreeSet<BackupId> = note.records.keys().filter(|id| !now.backups.contains(*id)).collect();
-    if gone.is_empty() {
+    let gone = || note.records.iter().filter(|record| !now.backups.contains(record.id));
+    if gone().next().is_none() {
         return Vec::new();
     }
     let mut both = now.clone();
-    let records = note.records.values().filter(|backup| gone.contains(&backup.id)).cloned();
-    both.backups = crate::inventory::Backups::new(now.backups.values().cloned().chain(records).collect());
+    both.backups = now.backups.values().chain(gone()).cloned().collect();
     let expired = expired_backups(&both, run.executor.policies, run.executor.clock.now());
-    gone.into_iter().filter(|id| !expired.contains(id)).collect()
+    gone().map(|record| record.id).filter(|id| !expired.contains(id)).collect()
 }
