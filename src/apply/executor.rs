@@ -1,11 +1,12 @@
 //! The executor: client, policies, clock, settings and observer of a run.
 
-use super::event::Observer;
+use super::event::{Event, EventKind, Observer};
 use super::state::Notes;
 use super::timing::Timing;
 use super::upload::progress::ProgressTracker;
 use crate::fifo::WriteClient;
-use crate::policy::Policies;
+use crate::plan::VmPlan;
+use crate::policy::{Policies, Policy};
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -58,4 +59,15 @@ pub struct Executor<'a> {
     /// The notes on deletes in flight.
     pub notes: &'a dyn Notes,
     pub settings: ExecutorSettings,
+}
+
+impl Executor<'_> {
+    /// Returns the policy that a VM was planned under.
+    pub(super) fn policy_of(&self, planned: &VmPlan) -> Option<&Policy> {
+        self.policies.iter().find(|policy| Some(&policy.name) == planned.policy.as_ref())
+    }
+
+    pub(super) fn observe(&self, what: EventKind) {
+        self.observer.observe(&Event { time: self.clock.now(), what });
+    }
 }

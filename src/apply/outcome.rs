@@ -1,6 +1,7 @@
-//! An action as events and reports name it, and how it ended: an outcome, a stable code and a sentence, made where the
-//! ending arises.
+//! An action as events and reports name it, how it ended (an outcome, a stable code and a sentence, made where the ending
+//! arises), and the report of a run.
 
+use super::state::Alarm;
 use crate::inventory::{BackupId, VmId};
 use crate::plan::Action;
 use schemars::JsonSchema;
@@ -96,47 +97,63 @@ pub(super) struct Ended {
     pub(super) message: String,
     /// What tells failures of one code apart, such as the status of an answer.
     pub(super) detail: Option<u16>,
+    /// The backup that a create has made.
+    pub(super) made: Option<BackupId>,
 }
 
 impl Ended {
-    fn new(outcome: ActionOutcome, code: &'static str, message: String) -> Self {
-        Self { outcome, code, message, detail: None }
+    fn new(outcome: ActionOutcome, code: &'static str, message: impl Into<String>) -> Self {
+        Self { outcome, code, message: message.into(), detail: None, made: None }
     }
 
-    pub(super) fn done(code: &'static str, message: String) -> Self {
+    pub(super) fn done(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(ActionOutcome::Done, code, message)
     }
 
-    pub(super) fn failed(code: &'static str, message: String) -> Self {
+    pub(super) fn failed(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(ActionOutcome::Failed, code, message)
     }
 
-    pub(super) fn unknown(code: &'static str, message: String) -> Self {
+    pub(super) fn unknown(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(ActionOutcome::Unverified, code, message)
     }
 
-    pub(super) fn dropped(code: &'static str, message: String) -> Self {
-        Self::new(ActionOutcome::Dropped, code, format!("nothing was done: {message}"))
+    pub(super) fn dropped(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ActionOutcome::Dropped, code, format!("nothing was done: {}", message.into()))
     }
 
-    pub(super) fn left(code: &'static str, message: String) -> Self {
+    pub(super) fn left(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(ActionOutcome::HandedOver, code, message)
     }
 
-    pub(super) fn started(message: String) -> Self {
+    pub(super) fn started(message: impl Into<String>) -> Self {
         Self::new(ActionOutcome::Started, "started", message)
     }
 
-    pub(super) fn interrupted(code: &'static str, message: String) -> Self {
+    pub(super) fn interrupted(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(ActionOutcome::Interrupted, code, message)
     }
 
-    pub(super) fn with_detail(self, status: u16) -> Self {
-        Self { detail: Some(status), ..self }
+    pub(super) fn with_detail(self, detail: Option<u16>) -> Self {
+        Self { detail, ..self }
     }
 
     pub(super) fn is_done(&self) -> bool {
         self.outcome == ActionOutcome::Done
+    }
+
+    pub(super) fn is_failed(&self) -> bool {
+        self.outcome == ActionOutcome::Failed
+    }
+
+    /// Says whether it failed, or may have.
+    pub(super) fn is_failure(&self) -> bool {
+        self.is_failed() || self.outcome == ActionOutcome::Unverified
+    }
+
+    /// Says whether another one failed alike.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.code, self.detail) == (other.code, other.detail)
     }
 }
 
@@ -159,4 +176,61 @@ pub struct RunCounts {
     pub dropped: usize,
     /// Actions that the end of the run cut off.
     pub interrupted: usize,
+}
+
+/// The result of a whole run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunReport {
+    /// The VMs that something was to be done to, in the order of the plan.
+    pub vms: Vec<VmReport>,
+    /// Why the safety stop is to be set: each time that backups had vanished that were to stay, or a body was lost on the
+    /// way. After the first one nothing new was started; others may have been in progress.
+    pub alarms: Vec<Alarm>,
+    /// Notes on deletes of earlier runs that could not be compared, in words.
+    pub uncompared: Vec<String>,
+    /// Whether a signal ended the run.
+    pub interrupted: bool,
+}
+
+/// The results of one VM's actions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmReport {
+    /// Which.
+    pub at: VmRef,
+    /// The result of each action, in order.
+    pub steps: Vec<ActionReport>,
+}
+
+/// The result of one action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionReport {
+    /// Which kind of action.
+    pub kind: ActionKind,
+    /// How it ended.
+    pub ending: ActionOutcome,
+    /// A stable word for that.
+    pub code: &'static str,
+    /// The whole outcome, for people.
+    pub message: String,
+}
+
+impl RunReport {
+    /// Counts the actions by their outcome.
+    pub fn tally(&self) -> RunCounts {
+        let mut tally = RunCounts::default();
+        for step in self.vms.iter().flat_map(|vm| &vm.steps) {
+            let count = match (step.ending, step.kind) {
+                (ActionOutcome::Done, ActionKind::Create) => &mut tally.created,
+                (ActionOutcome::Done, ActionKind::DeleteLocal) => &mut tally.deleted_local,
+                (ActionOutcome::Done, ActionKind::DeleteCloud) => &mut tally.deleted_cloud,
+                (ActionOutcome::Started, _) => &mut tally.started,
+                (ActionOutcome::HandedOver, _) => &mut tally.left,
+                (ActionOutcome::Failed | ActionOutcome::Unverified, _) => &mut tally.failed,
+                (ActionOutcome::Dropped, _) => &mut tally.dropped,
+                (ActionOutcome::Interrupted, _) => &mut tally.interrupted,
+            };
+            *count += 1;
+        }
+        tally
+    }
 }

@@ -7,12 +7,11 @@ use crate::fifo::{ETag, FifoError, ReadClient};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, SetOnce};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// How many reads are in progress at a time.
 const READS_AT_A_TIME: usize = 8;
@@ -28,12 +27,14 @@ pub(super) struct VmReading {
     pub(super) etag: Option<ETag>,
     /// The server's clock at that reading.
     pub(super) server_date: Option<DateTime<Utc>>,
+    /// When it was read.
+    pub(super) at: Instant,
 }
 
 impl VmReading {
     /// Makes one from the list, which has neither a version nor a date of its own.
     pub(super) fn of_list(vm: Vm) -> Self {
-        Self { vm, etag: None, server_date: None }
+        Self { vm, etag: None, server_date: None, at: Instant::now() }
     }
 }
 
@@ -73,9 +74,8 @@ pub(super) struct VmReader<'a> {
     listed: Mutex<Listed>,
     /// Whether FiFo truncates its list every time, so that the VMs are read one by one.
     is_list_cut: AtomicBool,
-    refusal: OnceLock<ReadError>,
-    /// Cancelled when FiFo has refused the user.
-    refused: CancellationToken,
+    /// Why FiFo refuses the user, once it does.
+    refusal: SetOnce<ReadError>,
 }
 
 /// The last list that was read: its result, and how many had asked for one when it started.
@@ -95,8 +95,7 @@ impl<'a> VmReader<'a> {
             asked: AtomicU64::new(0),
             listed: Mutex::new(Listed { began_after: 0, at: None, outcome: Ok(Arc::default()) }),
             is_list_cut: AtomicBool::new(false),
-            refusal: OnceLock::new(),
-            refused: CancellationToken::new(),
+            refusal: SetOnce::new(),
         }
     }
 
@@ -111,7 +110,7 @@ impl<'a> VmReader<'a> {
             error => self.failed(error),
         })?;
         let vm = read.vm.map_err(ReadError::Unreadable)?;
-        Ok(VmReading { vm, etag: read.etag, server_date: read.server_date })
+        Ok(VmReading { vm, etag: read.etag, server_date: read.server_date, at: Instant::now() })
     }
 
     /// Finds one VM in the list, which is never older than this call.
@@ -162,20 +161,19 @@ impl<'a> VmReader<'a> {
     }
 
     /// Remembers when FiFo refuses the user: then this run sends no more requests.
-    pub(super) fn failed(&self, error: FifoError) -> ReadError {
+    fn failed(&self, error: FifoError) -> ReadError {
         let is_refusal = error.is_refusal();
         let error = ReadError::Fifo(Arc::new(error));
         if is_refusal {
-            self.refusal.get_or_init(|| error.clone());
-            self.refused.cancel();
+            // The first one stays.
+            drop(self.refusal.set(error.clone()));
         }
         error
     }
 
     /// Waits until FiFo refuses the user, and returns the error.
     pub(super) async fn refused(&self) -> ReadError {
-        self.refused.cancelled().await;
-        self.refusal.get().cloned().unwrap_or(ReadError::Gone)
+        self.refusal.wait().await.clone()
     }
 
     fn not_refused(&self) -> Result<(), ReadError> {
@@ -184,7 +182,7 @@ impl<'a> VmReader<'a> {
 }
 
 /// Finds one VM in a list.
-pub(super) fn find(listed: &Inventory, id: VmId) -> Result<Vm, ReadError> {
+fn find(listed: &Inventory, id: VmId) -> Result<Vm, ReadError> {
     if let Some(unreadable) = listed.unreadable.iter().find(|vm| vm.id == Some(id)) {
         return Err(ReadError::Unreadable(unreadable.clone()));
     }
