@@ -8,7 +8,7 @@ use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore, SetOnce};
 use tokio::time::Instant;
@@ -70,20 +70,12 @@ pub(super) struct VmReader<'a> {
     /// The VMs that the run is about, and a few others that detect an empty list; a list keeps no others in memory.
     vms: BTreeSet<VmId>,
     reads: Semaphore,
-    asked: AtomicU64,
-    listed: Mutex<Listed>,
+    /// The last list that was read, and when that began.
+    listed: Mutex<Option<(Instant, Result<Inventory, ReadError>)>>,
     /// Whether FiFo truncates its list every time, so that the VMs are read one by one.
     is_list_cut: AtomicBool,
-    /// Why FiFo refuses the user, once it does.
+    /// Why FiFo refuses the user, once it does: then this run sends no more requests.
     refusal: SetOnce<ReadError>,
-}
-
-/// The last list that was read: its result, and how many had asked for one when it started.
-struct Listed {
-    began_after: u64,
-    /// When it started; `None` before the first one.
-    at: Option<Instant>,
-    outcome: Result<Arc<Inventory>, ReadError>,
 }
 
 impl<'a> VmReader<'a> {
@@ -92,8 +84,7 @@ impl<'a> VmReader<'a> {
             client,
             vms,
             reads: Semaphore::new(READS_AT_A_TIME),
-            asked: AtomicU64::new(0),
-            listed: Mutex::new(Listed { began_after: 0, at: None, outcome: Ok(Arc::default()) }),
+            listed: Mutex::default(),
             is_list_cut: AtomicBool::new(false),
             refusal: SetOnce::new(),
         }
@@ -114,35 +105,32 @@ impl<'a> VmReader<'a> {
     }
 
     /// Finds one VM in the list, which is never older than this call.
+    ///
+    /// Lists are large, and a FiFo that cannot return one takes minutes to say so: all who ask while one is being read
+    /// wait for the next one, and share its result, good or bad.
     pub(super) async fn in_list(&self, id: VmId) -> Result<Vm, ReadError> {
-        find(&*self.list().await?, id)
+        let asked = Instant::now();
+        let mut listed = self.listed.lock().await;
+        if listed.as_ref().is_none_or(|(began, _)| *began < asked) {
+            *listed = Some((Instant::now(), self.read_list().await));
+        }
+        match &*listed {
+            Some((_, Ok(list))) => find(list, id),
+            Some((_, Err(error))) => Err(error.clone()),
+            None => Err(ReadError::NoneKnown),
+        }
     }
 
     /// Finds one VM in the last list that was read, where that is recent.
     pub(super) async fn in_recent_list(&self, id: VmId) -> Option<Vm> {
-        let listed = self.listed.lock().await;
-        listed.at.filter(|at| at.elapsed() < RECENT)?;
-        find(listed.outcome.as_deref().ok()?, id).ok()
-    }
-
-    /// Reads the list, which is never older than this call.
-    ///
-    /// Lists are large, and a FiFo that cannot return one takes minutes to say so: all who ask while one is being read
-    /// wait for the next one, and share its result, good or bad.
-    pub(super) async fn list(&self) -> Result<Arc<Inventory>, ReadError> {
-        let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut listed = self.listed.lock().await;
-        if listed.began_after < mine {
-            let began_after = self.asked.load(Ordering::SeqCst);
-            let at = Some(Instant::now());
-            let outcome = self.read_list().await;
-            *listed = Listed { began_after, at, outcome };
+        match &*self.listed.lock().await {
+            Some((began, Ok(list))) if began.elapsed() < RECENT => find(list, id).ok(),
+            _ => None,
         }
-        listed.outcome.clone()
     }
 
     /// Reads the list once. One without any of the VMs that the run knows is an error: it shows nothing about them.
-    async fn read_list(&self) -> Result<Arc<Inventory>, ReadError> {
+    async fn read_list(&self) -> Result<Inventory, ReadError> {
         self.not_refused()?;
         let listing = self.client.list_only(&self.vms).await.map_err(|error| self.failed(error))?;
         self.is_list_cut.fetch_or(listing.one_by_one, Ordering::SeqCst);
@@ -151,7 +139,7 @@ impl<'a> VmReader<'a> {
         if inventory.vms.is_empty() && !inventory.unreadable.iter().any(|vm| is_known(vm.id)) {
             return Err(ReadError::NoneKnown);
         }
-        Ok(Arc::new(inventory))
+        Ok(inventory)
     }
 
     /// Returns whether what a list does not show has not happened. Where FiFo truncates its list, it is made of single
@@ -160,7 +148,6 @@ impl<'a> VmReader<'a> {
         !self.is_list_cut.load(Ordering::SeqCst)
     }
 
-    /// Remembers when FiFo refuses the user: then this run sends no more requests.
     fn failed(&self, error: FifoError) -> ReadError {
         let is_refusal = error.is_refusal();
         let error = ReadError::Fifo(Arc::new(error));

@@ -282,7 +282,7 @@ impl<'a> VmRun<'a> {
         };
         // While it is not known what a delete did, no other one is sent.
         let _hold = (unclear.is_some() && !action.is_create()).then(|| run.gate.hold());
-        let confirmed = self.confirm(unclear.as_ref()).await;
+        let confirmed = self.confirm(action, unclear.as_ref()).await;
         // A snapshot that is gone after an unclear answer does not prove that the body arrived: the VM may have been moved
         // meanwhile, say.
         if unclear.is_none()

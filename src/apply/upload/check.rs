@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub(crate) enum Fault {
     /// It is not the backup that was asked for, or cannot be restored.
     Bad(String),
-    /// Nothing shows that its files are whole: the next run sees.
+    /// FiFo reports this of each file of earlier backups, and not of each of this one: the next run sees.
     Unverified(&'static str),
     /// It is good, but FiFo reports no checksum or no snapshot yet.
     Lacks(&'static str),
@@ -61,16 +61,10 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
         Standing::Completed if judged.restorable => None,
         Standing::Completed => bad("a backup that a restore of it needs is no longer usable".to_owned()),
         Standing::Hollow => bad(hollow_text(backup, policy)),
-        Standing::Unverified { .. } => Some(Fault::Unverified(match backup.missing_file_info() {
-            Some(MissingFileInfo::Files) => "FiFo lists no stored file, unlike for earlier backups",
-            Some(MissingFileInfo::Size) => {
-                "FiFo reports no size for a stored file, unlike for earlier backups"
-            }
-            Some(MissingFileInfo::Checksum) => {
-                "FiFo reports no checksum for a stored file, unlike for earlier backups"
-            }
-            None => "it could not be checked",
-        })),
+        Standing::Unverified => {
+            let is_size = backup.missing_file_info() == Some(MissingFileInfo::Size);
+            Some(Fault::Unverified(if is_size { "size" } else { "checksum" }))
+        }
         Standing::Failed | Standing::Stuck | Standing::InProgress => {
             bad("it is no longer completed".to_owned())
         }

@@ -5,14 +5,15 @@
 
 use super::slots::Slot;
 use crate::apply::event::EventKind;
-use crate::apply::outcome::VmRef;
+use crate::apply::outcome::{Ended, VmRef};
 use crate::apply::reader::{ReadError, VmReading};
 use crate::apply::run::Run;
-use crate::apply::timing::{BLIND_MAX, CLOCK_SKEW_MAX};
+use crate::apply::timing::BLIND_MAX;
 use crate::fifo::with_causes;
 use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm};
-use crate::policy::{Match, Policies};
-use chrono::{DateTime, TimeDelta, Utc};
+use crate::plan::bytes_text;
+use crate::policy::Match;
+use chrono::TimeDelta;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use std::collections::BTreeSet;
@@ -23,6 +24,8 @@ use tokio::time::{Instant, sleep};
 
 /// How long an upload of a VM in no policy counts as running.
 pub(crate) const STUCK_AFTER_DEFAULT: TimeDelta = TimeDelta::hours(12);
+
+const CHECK: &str = "check the hypervisor's agent and the backup store";
 
 /// After so long without a change the list is read, and after twice as long again, and so on up to the longest.
 const LIST_AFTER: Duration = Duration::from_secs(10);
@@ -38,10 +41,8 @@ pub(crate) struct Upload {
     /// is waited for.
     pub(crate) tier: Option<String>,
     began: Instant,
-    /// When it no longer counts as running.
-    until: DateTime<Utc>,
-    /// The same by the monotonic clock.
-    until_at_the_latest: Instant,
+    /// When it no longer counts as running; by the monotonic clock, so that a clock that is set back prolongs nothing.
+    until: Instant,
     last: Option<Backup>,
     unchanged_since: Instant,
     list_after: Duration,
@@ -55,42 +56,9 @@ pub(crate) enum Which {
     Unseen(BTreeSet<BackupId>),
 }
 
-/// How an upload ended.
-#[derive(Debug)]
-pub(crate) enum UploadEnd {
-    /// FiFo calls it completed, by this reading.
-    Completed(Box<VmReading>),
-    Failed {
-        bytes: u64,
-    },
-    /// It takes longer than `stuck_after`.
-    Stuck {
-        bytes: u64,
-    },
-    /// The list does not have the backup.
-    Vanished,
-    /// The list does not have the VM.
-    VmGone,
-    /// Nothing could be read for long, with the last error in words. It may run on.
-    Unreadable(String),
-}
-
 impl Upload {
-    /// An upload of this run. It counts as running from its own date, but neither from before this run has started it nor
-    /// from a date that a wrong clock puts far ahead.
-    pub(crate) fn of_this_run(
-        at: VmRef,
-        which: Which,
-        slot: Slot,
-        taken: Option<DateTime<Utc>>,
-        stuck_after: TimeDelta,
-        now: DateTime<Utc>,
-    ) -> Self {
-        let latest = now + CLOCK_SKEW_MAX;
-        Self::new(at, which, slot, taken.unwrap_or(latest).clamp(now, latest) + stuck_after, now)
-    }
-
-    fn new(at: VmRef, which: Which, slot: Slot, until: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+    /// An upload that counts as running for a time.
+    pub(crate) fn new(at: VmRef, which: Which, slot: Slot, runs_for: TimeDelta) -> Self {
         let began = Instant::now();
         Self {
             at,
@@ -98,8 +66,7 @@ impl Upload {
             slot,
             tier: None,
             began,
-            until,
-            until_at_the_latest: began + (until - now).to_std().unwrap_or_default(),
+            until: began + runs_for.to_std().unwrap_or_default(),
             last: None,
             unchanged_since: began,
             list_after: LIST_AFTER,
@@ -107,13 +74,12 @@ impl Upload {
         }
     }
 
-    /// Watches it until it ends, or nothing could be read of it for long.
-    pub(crate) async fn end(&mut self, run: &Run<'_>) -> UploadEnd {
-        let timing = &run.executor.settings.timing;
+    /// Watches it until it is completed, and returns the reading that shows it. An error is another end; where that is no
+    /// failure, nothing could be read for long, and it may run on.
+    pub(crate) async fn completed(&mut self, run: &Run<'_>) -> Result<VmReading, Ended> {
         loop {
-            sleep(timing.look_after(self.began.elapsed())).await;
-            let is_over =
-                run.executor.clock.now() >= self.until || Instant::now() >= self.until_at_the_latest;
+            sleep(run.executor.settings.timing.look_after(self.began.elapsed())).await;
+            let is_over = Instant::now() >= self.until;
             if self.tier.is_some() || run.slots.is_waited_for() {
                 match self.look(run).await {
                     Ok(Some(end)) => return end,
@@ -122,15 +88,33 @@ impl Upload {
                     Err(error) => {
                         let since = *self.blind_since.get_or_insert_with(Instant::now);
                         if error.is_final() || since.elapsed() >= BLIND_MAX {
-                            return UploadEnd::Unreadable(with_causes(&error));
+                            return Err(self.unreadable(&error));
                         }
                     }
                 }
             }
             if is_over {
                 let bytes = self.last.as_ref().and_then(Backup::size_bytes).unwrap_or(0);
-                return UploadEnd::Stuck { bytes };
+                let text =
+                    format!("the upload of {} is stuck at {}; {CHECK}", self.name(), bytes_text(bytes));
+                return Err(Ended::failed("upload_stuck", text));
             }
+        }
+    }
+
+    /// Returns how the wait for it ends when nothing can be read.
+    pub(crate) fn unreadable(&self, error: &ReadError) -> Ended {
+        let (name, why) = (self.name(), with_causes(error));
+        let text = format!(
+            "{name} is started, but its progress can no longer be read: {why}; the next run checks the result"
+        );
+        Ended::unknown("unknown", text)
+    }
+
+    fn name(&self) -> String {
+        match &self.which {
+            Which::Known(id) => format!("backup {id}"),
+            Which::Unseen(_) => "a new backup".to_owned(),
         }
     }
 
@@ -151,11 +135,11 @@ impl Upload {
 
     /// Looks once: in a reading of the VM, and in the list where that has shown nothing new for long. Returns how it has
     /// ended, if it has.
-    async fn look(&mut self, run: &Run<'_>) -> Result<Option<UploadEnd>, ReadError> {
+    async fn look(&mut self, run: &Run<'_>) -> Result<Option<Result<VmReading, Ended>>, ReadError> {
         if let Which::Known(_) = self.which {
             match run.reader.read(self.at.vm).await {
                 Ok(seen) => {
-                    if let Some(end) = self.find(&seen, false) {
+                    if let Some(end) = self.find(seen, false) {
                         return Ok(Some(end));
                     }
                 }
@@ -172,15 +156,19 @@ impl Upload {
         let listed = run.reader.in_list(self.at.vm).await;
         let is_proof = run.reader.proves_absence();
         match listed {
-            Ok(vm) => Ok(self.find(&VmReading::of_list(vm), is_proof)),
-            Err(ReadError::Gone) => Ok(is_proof.then_some(UploadEnd::VmGone)),
+            Ok(vm) => Ok(self.find(VmReading::of_list(vm), is_proof)),
+            Err(ReadError::Gone) if is_proof => {
+                let text = format!("the VM has vanished during the upload of {}", self.name());
+                Ok(Some(Err(Ended::failed("vm_gone", text))))
+            }
+            Err(ReadError::Gone) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Finds it in a reading of its VM. One that does not show it may be older than it is; only a list that proves absence
     /// shows that there is none.
-    fn find(&mut self, seen: &VmReading, is_proof: bool) -> Option<UploadEnd> {
+    fn find(&mut self, seen: VmReading, is_proof: bool) -> Option<Result<VmReading, Ended>> {
         let backups = &seen.vm.backups;
         let backup = match &self.which {
             Which::Known(id) => backups.get(*id),
@@ -199,18 +187,25 @@ impl Upload {
                 None
             }
             Some(backup) if backup.state == RecordedState::Failed => {
-                Some(UploadEnd::Failed { bytes: backup.size_bytes().unwrap_or(0) })
+                let after = bytes_text(backup.size_bytes().unwrap_or(0));
+                let text = format!("the upload of {} failed after {after}; {CHECK}", self.name());
+                Some(Err(Ended::failed("upload_failed", text)))
             }
-            Some(_) => Some(UploadEnd::Completed(Box::new(seen.clone()))),
-            None => is_proof.then_some(UploadEnd::Vanished),
+            Some(_) => Some(Ok(seen)),
+            None => is_proof.then(|| {
+                let text =
+                    format!("{} has vanished during its upload; check in FiFo who deleted it", self.name());
+                Err(Ended::failed("upload_vanished", text))
+            }),
         }
     }
 }
 
 /// Watches the uploads that no VM of this run waits for, while one waits for a slot. Never ends.
 pub(crate) async fn watch(run: &Run<'_>, mut registered: mpsc::UnboundedReceiver<Upload>) -> Infallible {
-    let to_its_end =
-        |mut upload: Upload| async move { while let UploadEnd::Unreadable(_) = upload.end(run).await {} };
+    let to_its_end = |mut upload: Upload| async move {
+        while upload.completed(run).await.is_err_and(|end| !end.is_failed()) {}
+    };
     let mut watched = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -231,31 +226,24 @@ pub(crate) fn register_foreign(run: &Run<'_>, inventory: &Inventory) {
     executor.progress.keep_only(&ids.map(|backup| backup.id).collect());
     for vm in vms {
         let Some(hypervisor) = &vm.hypervisor else { continue };
-        for (backup, until) in running(vm, executor.policies, now) {
+        let stuck_after = match executor.policies.policy_for(vm) {
+            Match::One(policy) => policy.stuck_after,
+            Match::Unprotected | Match::Conflict(_) => STUCK_AFTER_DEFAULT,
+        };
+        for backup in vm.backups.values().filter(|backup| is_under_way(backup)) {
+            // A date ahead of this clock does not show how long the upload has been running. It is limited to now, as in the
+            // planner: otherwise one wrong clock would hold a slot, and with it the run, until that date.
+            let Some(age) = backup.timestamp.map(|taken| now - taken) else { continue };
+            if age.abs() >= stuck_after {
+                continue;
+            }
             let at = VmRef { vm: vm.id, alias: vm.alias.clone() };
-            let upload = Upload::new(at, Which::Known(backup.id), run.slots.occupy(hypervisor), until, now);
+            let left = stuck_after - age.max(TimeDelta::zero());
+            let upload = Upload::new(at, Which::Known(backup.id), run.slots.occupy(hypervisor), left);
             upload.slot.record(&upload.at, backup, executor.progress.record(backup));
             run.register(upload);
         }
     }
-}
-
-/// Lists the uploads of a VM that count as running, with the instant until which they do.
-fn running<'v>(
-    vm: &'v Vm,
-    policies: &Policies,
-    now: DateTime<Utc>,
-) -> impl Iterator<Item = (&'v Backup, DateTime<Utc>)> {
-    let stuck_after = match policies.policy_for(vm) {
-        Match::One(policy) => policy.stuck_after,
-        Match::Unprotected | Match::Conflict(_) => STUCK_AFTER_DEFAULT,
-    };
-    vm.backups.values().filter(|backup| is_under_way(backup)).filter_map(move |backup| {
-        let taken = backup.timestamp?;
-        // A date ahead of this clock does not show how long the upload has been running. It is limited to now, as in the
-        // planner: otherwise one wrong clock would hold a slot, and with it the run, until that date.
-        ((now - taken).abs() < stuck_after).then(|| (backup, taken.min(now) + stuck_after))
-    })
 }
 
 /// Returns whether a backup of a VM is being uploaded, as far as its record says.

@@ -37,21 +37,21 @@ pub(crate) enum Confirmed {
 impl VmRun<'_> {
     /// Looks for the effect of the write under way. A single reading can show that it is done; only the list can show that
     /// it is not.
-    pub(crate) async fn confirm(&mut self, unclear: Option<&Unclear>) -> Confirmed {
+    pub(crate) async fn confirm(&mut self, action: &Action, unclear: Option<&Unclear>) -> Confirmed {
         let timing = self.run.executor.settings.timing;
-        let is_create = self.attempt.as_ref().is_some_and(|attempt| attempt.action.is_create());
-        let is_local = self.attempt.as_ref().is_some_and(|attempt| attempt.action.is_local_delete());
         let within = match unclear {
             // The answer was a refusal: one look shows whether it was done before.
             Some(unclear) if unclear.is_refusal() => Duration::ZERO,
-            _ if is_create => timing.search,
+            _ if action.is_create() => timing.search,
             _ => VERIFY,
         };
         // A local delete that got no clear answer may still arrive, without its body.
-        let is_over_when_seen = unclear.is_none() || !is_local;
+        let is_over_when_seen = unclear.is_none() || !action.is_local_delete();
         let began = Instant::now();
         let mut pause = timing.pause_min / 4;
-        for readings in 1_u32.. {
+        let mut readings = 0;
+        loop {
+            readings += 1;
             let is_last = began.elapsed() >= within;
             let mut wants_list = is_last || readings % READINGS_PER_LIST == 0;
             if let Ok(seen) = self.run.reader.read(self.at.vm).await {
@@ -76,7 +76,6 @@ impl VmRun<'_> {
             sleep(pause.min(left)).await;
             pause = (pause * 3 / 2).min(timing.pause_max / 3);
         }
-        Confirmed::Unknown("it was looked for too often".to_owned())
     }
 
     /// Looks in the list; `None` to look again.

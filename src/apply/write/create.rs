@@ -4,10 +4,10 @@
 use crate::apply::event::EventKind;
 use crate::apply::outcome::Ended;
 use crate::apply::reader::VmReading;
-use crate::apply::timing::{SETTLE, STUCK_RECHECK, WRITE_MAX};
+use crate::apply::timing::{CLOCK_SKEW_MAX, SETTLE, STUCK_RECHECK, WRITE_MAX};
 use crate::apply::upload::check::{Fault, check, moving, stuck};
-use crate::apply::upload::slots::SlotPriority;
-use crate::apply::upload::watch::{STUCK_AFTER_DEFAULT, Upload, UploadEnd, Which};
+use crate::apply::upload::slots::{Slot, SlotPriority};
+use crate::apply::upload::watch::{STUCK_AFTER_DEFAULT, Upload, Which};
 use crate::apply::vm::{Start, VmRun, WaitError};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::standing::VmView;
@@ -17,8 +17,6 @@ use tokio::time::{Instant, sleep};
 
 /// A stamp that is further ahead of the clock that FiFo's answers show is warned about.
 const STAMP_AHEAD_MAX: TimeDelta = TimeDelta::minutes(10);
-
-const CHECK: &str = "check the hypervisor's agent and the backup store";
 
 impl VmRun<'_> {
     /// Says whether a create may be sent now, by a reading of the VM.
@@ -136,45 +134,26 @@ impl VmRun<'_> {
                 "backup {backup} is started; its upload continues in FiFo, and the next run checks the result"
             ));
         }
-        if let Some(seen) = seen.filter(|_| is_complete) {
-            drop(upload);
-            return self.check_completed(create, backup, seen).await;
-        }
         upload.tier = Some(create.tier.clone());
-        let end = self.wait(upload.end(self.run)).await;
-        let ended = match end {
-            Ok(UploadEnd::Completed(seen)) => {
+        let completed = match seen.filter(|_| is_complete) {
+            Some(seen) => Ok(Ok(seen)),
+            None => self.wait(upload.completed(self.run)).await,
+        };
+        let runs = format!("backup {backup} is still running in FiFo");
+        let ended = match completed {
+            Ok(Ok(seen)) => {
                 drop(upload);
-                return self.check_completed(create, backup, *seen).await;
+                return self.check_completed(create, backup, seen).await;
             }
-            Ok(UploadEnd::Failed { bytes }) => Ended::failed(
-                "upload_failed",
-                format!("the upload of backup {backup} failed after {}; {CHECK}", bytes_text(bytes)),
-            ),
-            Ok(UploadEnd::Stuck { bytes }) => Ended::failed(
-                "upload_stuck",
-                format!("the upload of backup {backup} is stuck at {}; {CHECK}", bytes_text(bytes)),
-            ),
-            Ok(UploadEnd::Vanished) => Ended::failed(
-                "upload_vanished",
-                format!("backup {backup} has vanished during its upload; check in FiFo who deleted it"),
-            ),
-            Ok(UploadEnd::VmGone) => {
-                Ended::failed("vm_gone", format!("the VM has vanished during the upload of backup {backup}"))
+            Ok(Err(ended)) => ended,
+            Err(WaitError::Refused(error)) => upload.unreadable(&error),
+            Err(WaitError::Stopped) => {
+                Ended::interrupted("upload_runs", format!("{runs}; the next run checks the result"))
             }
-            Ok(UploadEnd::Unreadable(why)) => unreadable(backup, &why),
-            Err(WaitError::Refused(error)) => unreadable(backup, &error.to_string()),
-            Err(WaitError::Stopped) => Ended::interrupted(
-                "upload_runs",
-                format!("backup {backup} is still running in FiFo; the next run checks the result"),
-            ),
-            Err(WaitError::HandedOver) => Ended::left(
-                "upload_runs",
-                format!(
-                    "backup {backup} is still running in FiFo, and {}; the next run checks the result",
-                    self.run.hand_over_cause()
-                ),
-            ),
+            Err(WaitError::HandedOver) => {
+                let cause = self.run.hand_over_cause();
+                Ended::left("upload_runs", format!("{runs}, and {cause}; the next run checks the result"))
+            }
         };
         if !ended.is_failed() {
             // It may run on, and keeps its slot.
@@ -184,16 +163,14 @@ impl VmRun<'_> {
         ended
     }
 
-    /// Returns an upload of this VM to be watched.
-    pub(crate) fn upload(
-        &self,
-        which: Which,
-        slot: crate::apply::upload::slots::Slot,
-        taken: Option<DateTime<Utc>>,
-    ) -> Upload {
+    /// Returns an upload of this VM. It counts as running from its own date, but neither from before this run has started it
+    /// nor from a date that a wrong clock puts far ahead.
+    pub(crate) fn upload(&self, which: Which, slot: Slot, taken: Option<DateTime<Utc>>) -> Upload {
         let policy = self.run.executor.policy_of(self.planned);
         let stuck_after = policy.map_or(STUCK_AFTER_DEFAULT, |policy| policy.stuck_after);
-        Upload::of_this_run(self.at.clone(), which, slot, taken, stuck_after, self.run.executor.clock.now())
+        let ahead = taken.map_or(CLOCK_SKEW_MAX, |taken| taken - self.run.executor.clock.now());
+        let runs_for = ahead.clamp(TimeDelta::zero(), CLOCK_SKEW_MAX) + stuck_after;
+        Upload::new(self.at.clone(), which, slot, runs_for)
     }
 
     /// Checks a completed backup, and waits for what FiFo may not have written yet: first for its files and snapshot, and up
@@ -217,7 +194,10 @@ impl VmRun<'_> {
                         return Ended::failed("faulty", format!("{reported} {why}"));
                     }
                     Some(Fault::Unverified(why)) if began.elapsed() >= WRITE_MAX => {
-                        let text = format!("{reported} {why}; the next run checks it");
+                        let text = format!(
+                            "{reported} FiFo reports no {why} for a stored file, unlike for earlier backups; the next run \
+                             checks it"
+                        );
                         return Ended::unknown("unverified", text);
                     }
                     Some(_) => {}
@@ -266,11 +246,4 @@ impl VmRun<'_> {
             server.format("%H:%M:%S UTC")
         )
     }
-}
-
-fn unreadable(backup: BackupId, why: &str) -> Ended {
-    let text = format!(
-        "backup {backup} is started, but its progress can no longer be read: {why}; the next run checks the result"
-    );
-    Ended::unknown("unknown", text)
 }

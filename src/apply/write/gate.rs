@@ -8,9 +8,7 @@ use crate::apply::outcome::{ActionKind, Ended};
 use crate::inventory::VmId;
 use crate::plan::CascadeCost;
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// How many VMs may be in the middle of a delete: each takes a few requests on connections of their own.
 const AT_A_TIME: usize = 8;
@@ -19,12 +17,8 @@ const AT_A_TIME: usize = 8;
 const ALIKE_MAX: usize = 3;
 
 /// Whether deletes may be sent.
-#[derive(Debug, Default)]
-pub(crate) struct Gate {
-    state: Mutex<State>,
-    /// Notified at each change of the state.
-    changed: Notify,
-}
+#[derive(Debug)]
+pub(crate) struct Gate(watch::Sender<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -72,7 +66,7 @@ impl Gate {
     /// Takes the VMs with a local delete that is due from the start, each with its cost in the worst case. Each of them must
     /// come to the gate, or withdraw, without waiting for anything else.
     pub(crate) fn new(first: BTreeSet<(CascadeCost, VmId)>) -> Self {
-        Self { state: Mutex::new(State { first, ..State::default() }), changed: Notify::new() }
+        Self(watch::Sender::new(State { first, ..State::default() }))
     }
 
     /// Waits until a VM's delete may be sent, with the permit that it holds already or a new one; an error is the reason why
@@ -83,61 +77,46 @@ impl Gate {
         kind: ActionKind,
         mut held: Option<Permit<'g>>,
     ) -> Result<Permit<'g>, String> {
+        let mut changes = self.0.subscribe();
         loop {
-            let mut changed = pin!(self.changed.notified());
-            // From here on no change is missed, even before the first wait.
-            changed.as_mut().enable();
-            if let Some(reason) = self.closed() {
-                return Err(reason);
+            let mut answer = None;
+            self.0.send_if_modified(|state| {
+                answer = match state.closed.clone() {
+                    Some(reason) => Some(Err(reason)),
+                    None if state.holds > 0 => None,
+                    None if held.is_some() => held.take().map(Ok),
+                    None => {
+                        state.permit(vm, kind).map(|is_alone| Ok(Permit { gate: self, vm, kind, is_alone }))
+                    }
+                };
+                false
+            });
+            match answer {
+                Some(answer) => return answer,
+                // The sender is this gate, which stays.
+                None => drop(changes.changed().await),
             }
-            if let Some(permit) = self.permit(vm, kind, &mut held) {
-                return Ok(permit);
-            }
-            changed.await;
         }
-    }
-
-    fn permit<'g>(&'g self, vm: VmId, kind: ActionKind, held: &mut Option<Permit<'g>>) -> Option<Permit<'g>> {
-        let mut state = self.state();
-        if state.holds > 0 {
-            return None;
-        }
-        if held.is_some() {
-            return held.take();
-        }
-        let is_alone = kind == ActionKind::DeleteLocal && !state.is_proven;
-        let may_enter = state.permits < AT_A_TIME
-            && match kind {
-                ActionKind::DeleteCloud => !state.is_pruning,
-                _ if is_alone => !state.is_alone && state.first.first().is_none_or(|(_, first)| *first == vm),
-                _ => true,
-            };
-        may_enter.then(|| {
-            state.permits += 1;
-            state.is_alone |= is_alone;
-            state.is_pruning |= kind == ActionKind::DeleteCloud;
-            Permit { gate: self, vm, kind, is_alone }
-        })
     }
 
     /// Takes a VM out that has tried its local deletes, or will not: the others no longer wait for it.
     pub(crate) fn withdraw(&self, vm: VmId) {
-        self.change(|state| state.first.retain(|(_, waiting)| *waiting != vm));
+        self.set(|state| state.first.retain(|(_, waiting)| *waiting != vm));
     }
 
     /// Closes the gate: no further delete is sent in this run. The first reason stays.
     pub(crate) fn close(&self, reason: String) {
-        self.change(|state| _ = state.closed.get_or_insert(reason));
+        self.set(|state| _ = state.closed.get_or_insert(reason));
     }
 
     /// Sends a VM no deletes in this run.
     pub(crate) fn bar(&self, vm: VmId, why: String) {
-        self.change(|state| _ = state.barred.insert(vm, why));
+        self.set(|state| _ = state.barred.insert(vm, why));
     }
 
     /// Marks the effect of a delete as unknown: no other is sent while the result exists.
     pub(crate) fn hold(&self) -> Hold<'_> {
-        self.change(|state| state.holds += 1);
+        self.set(|state| state.holds += 1);
         Hold(self)
     }
 
@@ -145,8 +124,7 @@ impl Gate {
     ///
     /// Not so creates: where one hypervisor refuses them, the VMs of the others must get theirs.
     pub(crate) fn count(&self, kind: ActionKind, vm: VmId, ended: &Ended) {
-        let mut state = self.state();
-        match state.alike.get_mut(&kind) {
+        self.set(|state| match state.alike.get_mut(&kind) {
             _ if kind == ActionKind::Create => {}
             Some(alike) if alike.vms.len() >= ALIKE_MAX => {}
             Some(alike) if ended.is_failure() && alike.first.is_like(ended) => _ = alike.vms.insert(vm),
@@ -155,12 +133,12 @@ impl Gate {
                 state.alike.insert(kind, alike);
             }
             _ => _ = state.alike.remove(&kind),
-        }
+        });
     }
 
     /// Returns why a VM gets no more deletes of a kind; `None` where it may.
     pub(crate) fn refusal(&self, kind: ActionKind, vm: VmId) -> Option<String> {
-        let state = self.state();
+        let state = self.0.borrow();
         if let Some(reason) = state.closed.as_ref() {
             return Some(format!("this run sends no more deletes, since {reason}"));
         }
@@ -171,31 +149,40 @@ impl Gate {
         Some(format!("{ALIKE_MAX} VMs in a row have failed alike ({})", alike.first.message))
     }
 
-    fn closed(&self) -> Option<String> {
-        self.state().closed.clone()
+    fn set(&self, change: impl FnOnce(&mut State)) {
+        self.0.send_modify(change);
     }
+}
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state());
-        self.changed.notify_waiters();
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // It is changed in single steps, so it is consistent even after a panic elsewhere.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl State {
+    /// Gives out a permit where it may, and says whether its delete goes alone.
+    fn permit(&mut self, vm: VmId, kind: ActionKind) -> Option<bool> {
+        let is_alone = kind == ActionKind::DeleteLocal && !self.is_proven;
+        let may_enter = self.permits < AT_A_TIME
+            && match kind {
+                ActionKind::DeleteCloud => !self.is_pruning,
+                _ if is_alone => !self.is_alone && self.first.first().is_none_or(|(_, first)| *first == vm),
+                _ => true,
+            };
+        may_enter.then(|| {
+            self.permits += 1;
+            self.is_alone |= is_alone;
+            self.is_pruning |= kind == ActionKind::DeleteCloud;
+            is_alone
+        })
     }
 }
 
 impl Permit<'_> {
     /// Marks a delete that FiFo has accepted as done, with no other effect. After a local one others may be sent beside it.
     pub(crate) fn confirm(&self) {
-        self.gate.change(|state| state.is_proven |= self.kind == ActionKind::DeleteLocal);
+        self.gate.set(|state| state.is_proven |= self.kind == ActionKind::DeleteLocal);
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.gate.change(|state| {
+        self.gate.set(|state| {
             state.permits -= 1;
             state.is_alone &= !self.is_alone;
             state.is_pruning &= self.kind != ActionKind::DeleteCloud;
@@ -208,7 +195,7 @@ impl Drop for Permit<'_> {
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        self.0.change(|state| state.holds -= 1);
+        self.0.set(|state| state.holds -= 1);
     }
 }
 
@@ -218,6 +205,7 @@ mod tests {
     use crate::inventory::BackupId;
     use ActionKind::{DeleteCloud, DeleteLocal};
     use futures::FutureExt as _;
+    use std::pin::pin;
 
     fn vm(n: u128) -> VmId {
         VmId::new(uuid::Uuid::from_u128(n))
@@ -234,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_first_local_delete_goes_alone_until_it_is_confirmed() {
-        let gate = Gate::default();
+        let gate = Gate::new(BTreeSet::new());
         let first = enter(&gate, 1, DeleteLocal).unwrap();
         assert!(enter(&gate, 2, DeleteLocal).is_none());
         drop(first);
@@ -261,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_delete_from_storage_goes_beside_but_proves_nothing_for_local_ones() {
-        let gate = Gate::default();
+        let gate = Gate::new(BTreeSet::new());
         let prune = enter(&gate, 1, DeleteCloud).unwrap();
         assert!(enter(&gate, 2, DeleteCloud).is_none(), "one VM at a time");
         prune.confirm();
@@ -273,7 +261,7 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_while_it_is_not_known_what_another_did() {
-        let gate = Gate::default();
+        let gate = Gate::new(BTreeSet::new());
         enter(&gate, 1, DeleteLocal).unwrap().confirm();
         let (_one, two) = (enter(&gate, 1, DeleteLocal).unwrap(), enter(&gate, 2, DeleteLocal).unwrap());
         let hold = gate.hold();

@@ -29,12 +29,12 @@ pub(super) const FAULTS: [Fault; 26] = [
             ),
             (
                 "src/apply/write/gate.rs",
-                "            if let Some(reason) = self.closed() {",
-                "            if PLANTED && kind == ActionKind::DeleteCloud {
-                self.state().permits += 1;
-                return Ok(Permit { gate: self, vm, kind, is_alone: false });
-            }
-            if let Some(reason) = self.closed() {",
+                "        let mut changes = self.0.subscribe();",
+                "        if PLANTED && kind == ActionKind::DeleteCloud {
+            self.set(|state| state.permits += 1);
+            return Ok(Permit { gate: self, vm, kind, is_alone: false });
+        }
+        let mut changes = self.0.subscribe();",
             ),
         ],
     },
@@ -56,8 +56,8 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[(
             "src/apply/write/gate.rs",
-            "let is_alone = kind == ActionKind::DeleteLocal && !state.is_proven;",
-            "let is_alone = kind == ActionKind::DeleteLocal && !state.is_proven && !PLANTED;",
+            "let is_alone = kind == ActionKind::DeleteLocal && !self.is_proven;",
+            "let is_alone = kind == ActionKind::DeleteLocal && !self.is_proven && !PLANTED;",
         )],
     },
     Fault {
@@ -247,11 +247,11 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[(
             "src/apply/reader.rs",
-            "        find(&*self.list().await?, id)",
+            "        let asked = Instant::now();",
             "        if PLANTED {
             return self.read(id).await.map(|seen| seen.vm);
         }
-        find(&*self.list().await?, id)",
+        let asked = Instant::now();",
         )],
     },
     Fault {

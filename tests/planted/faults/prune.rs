@@ -75,10 +75,10 @@ pub(super) const FAULTS: [Fault; 8] = [
         seeds: &[],
         edits: &[(
             "src/apply/vm.rs",
-            "        let confirmed = self.confirm(unclear.as_ref()).await;",
+            "        let confirmed = self.confirm(action, unclear.as_ref()).await;",
             "        let confirmed = match action {
             Action::DeleteCloud(delete) if PLANTED => Confirmed::Seen(delete.backup),
-            _ => self.confirm(unclear.as_ref()).await,
+            _ => self.confirm(action, unclear.as_ref()).await,
         };",
         )],
     },
