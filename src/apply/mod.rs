@@ -7,10 +7,12 @@
 //! `state` holds what outlives a run: the safety stop, the notes on deletes in flight, the lock, and a journal for people.
 //! FiFo is the record of everything else.
 
+mod context;
 mod event;
 mod executor;
 mod outcome;
 mod reader;
+mod report;
 mod run;
 mod state;
 mod timing;
@@ -20,14 +22,13 @@ mod write;
 
 pub use event::{Event, EventKind, Observer, SlotHolder, SlotUse, Waiting, schema};
 pub use executor::{Approval, Clock, Executor, ExecutorSettings};
-pub use outcome::{
-    ActionKind, ActionOutcome, ActionRef, ActionReport, RunCounts, RunReport, VmRef, VmReport,
-};
+pub use outcome::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
+pub use report::{ActionReport, RunReport, VmReport};
 pub use run::WITNESSES;
 pub(crate) use state::open_state_file;
 pub use state::{
     Alarm, DeleteNote, Holder, InFlight, Journal, LeftBehind, Lock, LockError, Notes, SafetyStop, StopFile,
 };
 pub use timing::{CLOCK_SKEW_MAX, Timing};
+pub use upload::moving::has_upload;
 pub use upload::progress::ProgressTracker;
-pub use upload::watch::has_upload;

@@ -1,13 +1,13 @@
-//! A whole run: all VMs side by side, until each has finished or is left to the next run; and what they share.
+//! A whole run: all VMs side by side, until each has finished or is left to the next run.
 
-use super::event::{EventKind, Waiting};
+use super::context::Run;
+use super::event::EventKind;
 use super::executor::{Approval, Executor};
-use super::outcome::{RunReport, VmRef};
 use super::reader::VmReader;
-use super::state::Alarm;
-use super::timing::{REPORT_EVERY, REPORT_FIRST_AFTER};
-use super::upload::slots::{SlotPriority, Slots, waiting_text};
-use super::upload::watch::{self, Upload, has_upload};
+use super::report::RunReport;
+use super::upload::moving::has_upload;
+use super::upload::slots::{SlotPriority, Slots};
+use super::upload::watch;
 use super::vm::VmRun;
 use super::write::gate::Gate;
 use super::write::left_behind;
@@ -16,34 +16,12 @@ use crate::plan::{Action, CascadeCost, CascadeCosts, VmPlan, expected_upload_byt
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 /// How many VMs that the run is not about are looked for in each list: one without any known VM is not believed.
 pub const WITNESSES: usize = 8;
-
-/// What all VMs of a run share.
-pub(super) struct Run<'a> {
-    pub(super) executor: &'a Executor<'a>,
-    pub(super) approval: Approval,
-    pub(super) reader: VmReader<'a>,
-    pub(super) slots: Arc<Slots>,
-    pub(super) gate: Gate,
-    /// Where uploads are registered that no VM of this run waits for.
-    uploads: mpsc::UnboundedSender<Upload>,
-    /// Cancelled when what still waits is left to the next run.
-    pub(super) hand_over_now: CancellationToken,
-    /// When that is so at the latest.
-    deadline: Option<Instant>,
-    /// Cancelled by a signal and by the first alarm: nothing new is started then. The results of what was sent are still
-    /// looked for.
-    pub(super) stop: CancellationToken,
-    /// What is reported beside the actions of each VM.
-    report: Mutex<RunReport>,
-}
 
 impl Executor<'_> {
     /// Carries out what is due on these VMs.
@@ -159,66 +137,4 @@ fn expected_bytes(due: &[(&VmPlan, VmId)], inventory: &Inventory) -> Option<u64>
         creates.filter_map(|create| Some(expected_upload_bytes(inventory.vms.get(id)?, create)))
     });
     creates.try_fold(0, |sum: u64, bytes| Some(sum.saturating_add(bytes?)))
-}
-
-impl Run<'_> {
-    pub(super) fn emit(&self, what: EventKind) {
-        self.executor.observe(what);
-    }
-
-    pub(super) fn warn(&self, at: &VmRef, message: String) {
-        self.emit(EventKind::Warning { at: Some(at.clone()), message });
-    }
-
-    /// Has an upload watched.
-    pub(super) fn register(&self, upload: Upload) {
-        // The watch ends with the run only.
-        drop(self.uploads.send(upload));
-    }
-
-    /// Raises an alarm, and starts nothing new.
-    pub(super) fn raise(&self, alarm: Alarm) {
-        self.gate.close("the safety stop is set".to_owned());
-        self.emit(EventKind::CascadeAlarm(alarm.clone()));
-        self.report().alarms.push(alarm);
-        self.stop.cancel();
-    }
-
-    pub(super) fn report(&self) -> MutexGuard<'_, RunReport> {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the reason why what still waits is left to the next run.
-    pub(super) fn hand_over_cause(&self) -> &'static str {
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            "the deadline of this run has passed"
-        } else {
-            "the next run is due"
-        }
-    }
-
-    /// Leaves what still waits to the next run once the deadline has passed.
-    async fn hand_over_at_deadline(&self) -> Infallible {
-        if let Some(deadline) = self.deadline {
-            tokio::time::sleep_until(deadline).await;
-            self.hand_over_now.cancel();
-        }
-        std::future::pending().await
-    }
-
-    /// Reports at intervals what is waited for, and once more when that is over, so that a run of hours is never silent.
-    async fn report_waits(&self) -> Infallible {
-        let mut is_reported = false;
-        sleep(REPORT_FIRST_AFTER).await;
-        loop {
-            let slots = self.slots.waited_for();
-            let for_slot = slots.iter().map(|slots| slots.waiting).sum();
-            if for_slot > 0 || is_reported {
-                let message = waiting_text(for_slot, &slots);
-                self.emit(EventKind::Waiting(Waiting { for_slot, slots, message }));
-            }
-            is_reported = for_slot > 0;
-            sleep(REPORT_EVERY).await;
-        }
-    }
 }

@@ -5,24 +5,25 @@
 //! action ended, and `write` has the rest of what belongs to a request.
 
 mod ending;
+mod known;
 mod reading;
 
+use super::context::Run;
 use super::event::EventKind;
 use super::executor::Approval;
-use super::outcome::{ActionKind, ActionOutcome, ActionRef, ActionReport, Ended, VmRef, VmReport};
+use super::outcome::{ActionKind, ActionOutcome, ActionRef, Ended, VmRef};
 use super::reader::{ReadError, VmReading};
-use super::run::Run;
+use super::report::{ActionReport, VmReport};
 use super::timing::CLOCK_SKEW_MAX;
 use super::upload::slots::Slot;
-use super::write::attempt::{Answer, Attempt};
-use super::write::confirm::Confirmed;
+use super::write::attempt::{Answer, Attempt, Confirmed};
 use super::write::gate::Permit;
 use crate::fifo::{DeletedForGood, FifoError, NewBackup, WriteAnswer};
 use crate::inventory::{BackupId, Inventory, VmId};
 use crate::plan::{Action, CascadeCosts, VmPlan};
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
-use reading::Known;
+use known::Known;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;

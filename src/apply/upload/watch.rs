@@ -3,77 +3,27 @@
 //! A single reading of a VM can stay old indefinitely, so that the list is read where nothing changes for a while: lists
 //! are large, so that one serves all uploads, and an upload that hangs asks for one less and less often.
 
-use super::slots::Slot;
+use super::moving::{CHECK, STUCK_AFTER_DEFAULT, Upload, Which, has_upload, is_under_way};
+use crate::apply::context::Run;
 use crate::apply::event::EventKind;
 use crate::apply::outcome::{Ended, VmRef};
 use crate::apply::reader::{ReadError, VmReading};
-use crate::apply::run::Run;
 use crate::apply::timing::BLIND_MAX;
-use crate::fifo::with_causes;
-use crate::inventory::{Backup, BackupId, Inventory, RecordedState, Vm};
+use crate::inventory::{Backup, Inventory, Vm};
 use crate::plan::bytes_text;
 use crate::policy::Match;
 use chrono::TimeDelta;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-/// How long an upload of a VM in no policy counts as running.
-pub(crate) const STUCK_AFTER_DEFAULT: TimeDelta = TimeDelta::hours(12);
-
-const CHECK: &str = "check the hypervisor's agent and the backup store";
-
-/// After so long without a change the list is read, and after twice as long again, and so on up to the longest.
-const LIST_AFTER: Duration = Duration::from_secs(10);
+/// While nothing changes, the list is read this often at the least.
 const LIST_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// An upload, from the moment that FiFo may have started it.
-#[derive(Debug)]
-pub(crate) struct Upload {
-    at: VmRef,
-    which: Which,
-    slot: Slot,
-    /// The tier of one that a VM of this run waits for. Its progress is reported, and it is looked at whether or not a slot
-    /// is waited for.
-    pub(crate) tier: Option<String>,
-    began: Instant,
-    /// When it no longer counts as running; by the monotonic clock, so that a clock that is set back prolongs nothing.
-    until: Instant,
-    last: Option<Backup>,
-    unchanged_since: Instant,
-    list_after: Duration,
-    blind_since: Option<Instant>,
-}
-
-#[derive(Debug)]
-pub(crate) enum Which {
-    Known(BackupId),
-    /// One that FiFo may have started, not seen yet: of a backup that is not among these.
-    Unseen(BTreeSet<BackupId>),
-}
-
 impl Upload {
-    /// An upload that counts as running for a time.
-    pub(crate) fn new(at: VmRef, which: Which, slot: Slot, runs_for: TimeDelta) -> Self {
-        let began = Instant::now();
-        Self {
-            at,
-            which,
-            slot,
-            tier: None,
-            began,
-            until: began + runs_for.to_std().unwrap_or_default(),
-            last: None,
-            unchanged_since: began,
-            list_after: LIST_AFTER,
-            blind_since: None,
-        }
-    }
-
     /// Watches it until it is completed, and returns the reading that shows it. An error is another end; where that is no
     /// failure, nothing could be read for long, and it may run on.
     pub(crate) async fn completed(&mut self, run: &Run<'_>) -> Result<VmReading, Ended> {
@@ -99,22 +49,6 @@ impl Upload {
                     format!("the upload of {} is stuck at {}; {CHECK}", self.name(), bytes_text(bytes));
                 return Err(Ended::failed("upload_stuck", text));
             }
-        }
-    }
-
-    /// Returns how the wait for it ends when nothing can be read.
-    pub(crate) fn unreadable(&self, error: &ReadError) -> Ended {
-        let (name, why) = (self.name(), with_causes(error));
-        let text = format!(
-            "{name} is started, but its progress can no longer be read: {why}; the next run checks the result"
-        );
-        Ended::unknown("unknown", text)
-    }
-
-    fn name(&self) -> String {
-        match &self.which {
-            Which::Known(id) => format!("backup {id}"),
-            Which::Unseen(_) => "a new backup".to_owned(),
         }
     }
 
@@ -165,40 +99,6 @@ impl Upload {
             Err(error) => Err(error),
         }
     }
-
-    /// Finds it in a reading of its VM. One that does not show it may be older than it is; only a list that proves absence
-    /// shows that there is none.
-    fn find(&mut self, seen: VmReading, is_proof: bool) -> Option<Result<VmReading, Ended>> {
-        let backups = &seen.vm.backups;
-        let backup = match &self.which {
-            Which::Known(id) => backups.get(*id),
-            Which::Unseen(_) if !is_proof => return None,
-            Which::Unseen(before) => {
-                backups.values().find(|backup| is_under_way(backup) && !before.contains(&backup.id))
-            }
-        };
-        match backup {
-            Some(backup) if is_under_way(backup) => {
-                if self.last.as_ref() != Some(backup) {
-                    self.unchanged_since = Instant::now();
-                    self.list_after = LIST_AFTER;
-                    self.last = Some(backup.clone());
-                }
-                None
-            }
-            Some(backup) if backup.state == RecordedState::Failed => {
-                let after = bytes_text(backup.size_bytes().unwrap_or(0));
-                let text = format!("the upload of {} failed after {after}; {CHECK}", self.name());
-                Some(Err(Ended::failed("upload_failed", text)))
-            }
-            Some(_) => Some(Ok(seen)),
-            None => is_proof.then(|| {
-                let text =
-                    format!("{} has vanished during its upload; check in FiFo who deleted it", self.name());
-                Err(Ended::failed("upload_vanished", text))
-            }),
-        }
-    }
 }
 
 /// Watches the uploads that no VM of this run waits for, while one waits for a slot. Never ends.
@@ -244,13 +144,4 @@ pub(crate) fn register_foreign(run: &Run<'_>, inventory: &Inventory) {
             run.register(upload);
         }
     }
-}
-
-/// Returns whether a backup of a VM is being uploaded, as far as its record says.
-pub fn has_upload(vm: &Vm) -> bool {
-    vm.backups.values().any(is_under_way)
-}
-
-fn is_under_way(backup: &Backup) -> bool {
-    !matches!(backup.state, RecordedState::Completed | RecordedState::Failed)
 }

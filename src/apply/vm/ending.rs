@@ -2,9 +2,10 @@
 
 use super::{VmRun, WaitError, target};
 use crate::apply::event::EventKind;
-use crate::apply::outcome::{ActionKind, ActionOutcome, ActionRef, ActionReport, Ended};
+use crate::apply::outcome::{ActionKind, ActionOutcome, ActionRef, Ended};
 use crate::apply::reader::VmReading;
-use crate::apply::upload::watch::Which;
+use crate::apply::report::ActionReport;
+use crate::apply::upload::moving::Which;
 use crate::inventory::{Backup, RecordedState, Vm};
 use crate::plan::{Action, Status, VmPlan};
 

@@ -1,7 +1,6 @@
 //! One action from its first request to its end: what each answer means, when it may be sent again, and what a reading shows
 //! of it.
 
-use super::confirm::Confirmed;
 use crate::apply::outcome::Ended;
 use crate::apply::reader::VmReading;
 use crate::apply::timing::{CLOCK_SKEW_MAX, SETTLE, Timing, WRITE_MAX};
@@ -64,6 +63,23 @@ pub(crate) struct Unclear {
     /// What FiFo did, to go behind its name: `answered 502 Bad Gateway`.
     pub(crate) text: String,
     pub(crate) status: Option<u16>,
+}
+
+/// What was found of a write.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Confirmed {
+    /// It is done; of a create this is the new backup.
+    Seen(BackupId),
+    /// By the list nothing was done.
+    Absent,
+    /// By the list a create has made a backup without the body that was sent.
+    BodyLost(BackupId),
+    /// A delete is done, and these have gone that were to stay.
+    Vanished(Vec<BackupId>),
+    /// FiFo no longer has the VM.
+    Gone,
+    /// Nothing could be read that proves anything, and why.
+    Unknown(String),
 }
 
 impl Unclear {

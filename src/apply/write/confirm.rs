@@ -1,7 +1,7 @@
 //! Looks for the effect of a write until it is seen, its absence is proven, or it stays unknown, and ends the action by what
 //! was found.
 
-use super::attempt::Unclear;
+use super::attempt::{Confirmed, Unclear};
 use crate::apply::outcome::{ActionKind, Ended};
 use crate::apply::reader::{ReadError, VmReading};
 use crate::apply::state::Alarm;
@@ -16,23 +16,6 @@ use tokio::time::{Instant, sleep};
 
 /// Every so many readings the list is read.
 const READINGS_PER_LIST: u32 = 3;
-
-/// What was found of a write.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Confirmed {
-    /// It is done; of a create this is the new backup.
-    Seen(BackupId),
-    /// By the list nothing was done.
-    Absent,
-    /// By the list a create has made a backup without the body that was sent.
-    BodyLost(BackupId),
-    /// A delete is done, and these have gone that were to stay.
-    Vanished(Vec<BackupId>),
-    /// FiFo no longer has the VM.
-    Gone,
-    /// Nothing could be read that proves anything, and why.
-    Unknown(String),
-}
 
 impl VmRun<'_> {
     /// Looks for the effect of the write under way. A single reading can show that it is done; only the list can show that

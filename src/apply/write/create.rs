@@ -6,8 +6,9 @@ use crate::apply::outcome::Ended;
 use crate::apply::reader::VmReading;
 use crate::apply::timing::{CLOCK_SKEW_MAX, SETTLE, STUCK_RECHECK, WRITE_MAX};
 use crate::apply::upload::check::{Fault, check, moving, stuck};
+use crate::apply::upload::moving::{STUCK_AFTER_DEFAULT, Upload, Which};
 use crate::apply::upload::slots::{Slot, SlotPriority};
-use crate::apply::upload::watch::{STUCK_AFTER_DEFAULT, Upload, Which};
+
 use crate::apply::vm::{Start, VmRun, WaitError};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::standing::VmView;

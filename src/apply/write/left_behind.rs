@@ -2,9 +2,9 @@
 //! delete did.
 
 use super::gate::Hold;
+use crate::apply::context::Run;
 use crate::apply::outcome::{ActionKind, VmRef};
 use crate::apply::reader::ReadError;
-use crate::apply::run::Run;
 use crate::apply::state::{Alarm, DeleteNote, LeftBehind};
 use crate::apply::timing::NOTE_AGE;
 use crate::fifo::with_causes;

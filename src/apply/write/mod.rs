@@ -1,7 +1,7 @@
 //! What belongs to a request: whether it may be sent, what its answer means, and what a reading shows of it.
 
 pub(super) mod attempt;
-pub(super) mod confirm;
+mod confirm;
 mod create;
 mod delete;
 pub(super) mod gate;
