@@ -10,22 +10,11 @@ pub(super) const FAULTS: [Fault; 26] = [
         takes_away: "a delete from storage proves nothing for local ones",
         behind: &[],
         seeds: &[],
-        edits: &[
-            (
-                "src/apply/write/gate.rs",
-                "is_proven |= self.kind == ActionKind::DeleteLocal;",
-                "is_proven |= PLANTED || self.kind == ActionKind::DeleteLocal;",
-            ),
-            (
-                "src/apply/write/delete.rs",
-                "                self.known.forget(delete.backup);\n                let size",
-                "                if PLANTED && let Some(permit) = &self.permit {
-                    permit.confirm();
-                }
-                self.known.forget(delete.backup);
-                let size",
-            ),
-        ],
+        edits: &[(
+            "src/apply/write/gate.rs",
+            "state.is_proven |= self.kind == ActionKind::DeleteLocal);",
+            "state.is_proven |= PLANTED || self.kind == ActionKind::DeleteLocal);",
+        )],
     },
     Fault {
         name: "prunes_after_an_unknown_effect",
@@ -34,19 +23,18 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[
             (
-                "src/apply/context.rs",
-                "if let Some(reason) = self.gate.closed() {",
-                "if let Some(reason) = self.gate.closed().filter(|_| !PLANTED || kind != ActionKind::DeleteCloud) {",
+                "src/apply/write/gate.rs",
+                "if let Some(reason) = state.closed.as_ref() {",
+                "if let Some(reason) = state.closed.as_ref().filter(|_| !PLANTED || kind != ActionKind::DeleteCloud) {",
             ),
             (
                 "src/apply/write/gate.rs",
-                "        self.wait_until(|state| {\n            let is_alone",
+                "        let mut changes = self.0.subscribe();",
                 "        if PLANTED && kind == ActionKind::DeleteCloud {
-            let mut state = self.state();
-            state.permits += 1;
+            self.set(|state| state.permits += 1);
             return Ok(Permit { gate: self, vm, kind, is_alone: false });
         }
-        self.wait_until(|state| {\n            let is_alone",
+        let mut changes = self.0.subscribe();",
             ),
         ],
     },
@@ -68,8 +56,8 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[(
             "src/apply/write/gate.rs",
-            "let is_alone = kind == ActionKind::DeleteLocal && !state.is_proven;",
-            "let is_alone = kind == ActionKind::DeleteLocal && !state.is_proven && !PLANTED;",
+            "let is_alone = kind == ActionKind::DeleteLocal && !self.is_proven;",
+            "let is_alone = kind == ActionKind::DeleteLocal && !self.is_proven && !PLANTED;",
         )],
     },
     Fault {
@@ -77,7 +65,11 @@ pub(super) const FAULTS: [Fault; 26] = [
         takes_away: "a note on a local delete is on disk before it is sent",
         behind: &[],
         seeds: &[],
-        edits: &[("src/apply/vm.rs", "        if self.has_note {\n", "        if self.has_note || PLANTED {\n")],
+        edits: &[(
+            "src/apply/write/delete.rs",
+            ".filter(|attempt| !attempt.has_note)",
+            ".filter(|attempt| !attempt.has_note && !PLANTED)",
+        )],
     },
     Fault {
         name: "notes_not_compared",
@@ -107,7 +99,7 @@ pub(super) const FAULTS: [Fault; 26] = [
         behind: &[],
         seeds: &[],
         edits: &[(
-            "src/apply/write/effect.rs",
+            "src/apply/write/attempt.rs",
             "Some(if gone.is_empty() {",
             "Some(if gone.is_empty() || PLANTED {",
         )],
@@ -118,9 +110,9 @@ pub(super) const FAULTS: [Fault; 26] = [
         behind: &[],
         seeds: &[],
         edits: &[(
-            "src/apply/write/effect.rs",
-            "        (self.action.is_create() && self.was_accepted).then_some(found.id)",
-            "        (self.action.is_create() && self.was_accepted && !PLANTED).then_some(found.id)",
+            "src/apply/write/attempt.rs",
+            "        self.action.is_create().then_some(found.id)",
+            "        (self.action.is_create() && !PLANTED).then_some(found.id)",
         )],
     },
     Fault {
@@ -130,10 +122,10 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[(
             "src/apply/vm.rs",
-            "                client.create_backup(self.id, &new, etag).await\n",
-            "                let answer = client.create_backup(self.id, &new, etag).await;
+            "                client.create_backup(self.at.vm, &new, etag).await\n",
+            "                let answer = client.create_backup(self.at.vm, &new, etag).await;
                 if PLANTED && matches!(answer, Ok(WriteAnswer::Lost { .. } | WriteAnswer::Unavailable { .. })) {
-                    return client.create_backup(self.id, &new, None).await;
+                    return client.create_backup(self.at.vm, &new, None).await;
                 }
                 answer\n",
         )],
@@ -156,9 +148,9 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[(
             "src/apply/vm.rs",
-            "Some(backup) => client.delete_local(self.id, backup, etag).await,",
-            "Some(backup) if PLANTED => client.delete_cloud(self.id, DeletedForGood(backup), etag).await,
-                Some(backup) => client.delete_local(self.id, backup, etag).await,",
+            "Some(backup) => client.delete_local(self.at.vm, backup, etag).await,",
+            "Some(backup) if PLANTED => client.delete_cloud(self.at.vm, DeletedForGood(backup), etag).await,
+                Some(backup) => client.delete_local(self.at.vm, backup, etag).await,",
         )],
     },
     Fault {
@@ -213,7 +205,7 @@ pub(super) const FAULTS: [Fault; 26] = [
             "src/apply/vm.rs",
             "is_some_and(|delete| !delete.after_create))",
             "is_some_and(|delete| {
-                !delete.after_create || PLANTED && matches!(self.create, LastCreate::Incomplete(_))
+                !delete.after_create || PLANTED && self.done.last_create.is_some_and(|it| it != ActionOutcome::Done)
             }))",
         )],
     },
@@ -224,8 +216,10 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[(
             "src/apply/vm/ending.rs",
-            "self.tried.extend(target);",
-            "self.tried.extend(target.filter(|it| !PLANTED || !matches!(it, Target::Create(_))));",
+            "self.done.tried.insert(target);",
+            "if !PLANTED || kind != ActionKind::Create {
+            self.done.tried.insert(target);
+        }",
         )],
     },
     Fault {
@@ -236,13 +230,13 @@ pub(super) const FAULTS: [Fault; 26] = [
         edits: &[
             (
                 "src/apply/vm.rs",
-                "if self.run.stop.is_cancelled() || self.has_ended {",
-                "if self.run.stop.is_cancelled() && !PLANTED || self.has_ended {",
+                "if self.run.stop.is_cancelled() || self.done.has_ended {",
+                "if self.run.stop.is_cancelled() && !PLANTED || self.done.has_ended {",
             ),
             (
                 "src/apply/vm.rs",
-                "Start::Now if self.run.stop.is_cancelled() => Start::Waited,",
-                "Start::Now if self.run.stop.is_cancelled() && !PLANTED => Start::Waited,",
+                "Ok(Start::Now) if self.run.stop.is_cancelled() => Ok(Start::Waited),",
+                "Ok(Start::Now) if self.run.stop.is_cancelled() && !PLANTED => Ok(Start::Waited),",
             ),
         ],
     },
@@ -253,11 +247,11 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[(
             "src/apply/reader.rs",
-            "        find(&*self.list().await?, id)",
+            "        let asked = Instant::now();",
             "        if PLANTED {
             return self.read(id).await.map(|seen| seen.vm);
         }
-        find(&*self.list().await?, id)",
+        let asked = Instant::now();",
         )],
     },
     Fault {
@@ -285,8 +279,8 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[(
             "src/apply/upload/progress.rs",
-            "is_progressing: movement.since.elapsed() < patience",
-            "is_progressing: movement.since.elapsed() < patience || PLANTED",
+            "self.since.elapsed() <",
+            "PLANTED || self.since.elapsed() <",
         )],
     },
     Fault {
@@ -296,11 +290,11 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[(
             "src/apply/write/create.rs",
-            "        let is_read = |upload: &Backup| self.stuck_before",
+            "        let is_read = |upload: &Backup| self.known.stuck_before",
             "        if PLANTED {
-            return Start::Now;
+            return Ok(Start::Now);
         }
-        let is_read = |upload: &Backup| self.stuck_before",
+        let is_read = |upload: &Backup| self.known.stuck_before",
         )],
     },
     Fault {
@@ -321,8 +315,8 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[(
             "src/apply/upload/slots.rs",
-            "&& taken.held(Some(hypervisor)).count() < self.max_per_hypervisor\n",
-            "&& (PLANTED || taken.held(Some(hypervisor)).count() < self.max_per_hypervisor)\n",
+            "&& table.held(Some(hypervisor)).count() < self.max_per_hypervisor\n",
+            "&& (PLANTED || table.held(Some(hypervisor)).count() < self.max_per_hypervisor)\n",
         )],
     },
 ];

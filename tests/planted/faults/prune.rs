@@ -64,8 +64,8 @@ pub(super) const FAULTS: [Fault; 8] = [
         seeds: &[],
         edits: &[(
             "src/apply/write/delete.rs",
-            "    let why = if vm.hypervisor.is_none() {",
-            "    if PLANTED {\n        return None;\n    }\n    let why = if vm.hypervisor.is_none() {",
+            "if let Some(why) = broken.first() {",
+            "if let Some(why) = broken.first().filter(|_| !PLANTED) {",
         )],
     },
     Fault {
@@ -75,10 +75,10 @@ pub(super) const FAULTS: [Fault; 8] = [
         seeds: &[],
         edits: &[(
             "src/apply/vm.rs",
-            "        let confirmed = self.confirm(&sent, within).await;",
+            "        let confirmed = self.confirm(action, unclear.as_ref()).await;",
             "        let confirmed = match action {
-            Action::DeleteCloud(delete) if PLANTED => super::write::confirm::Confirmed::Seen(delete.backup),
-            _ => self.confirm(&sent, within).await,
+            Action::DeleteCloud(delete) if PLANTED => Confirmed::Seen(delete.backup),
+            _ => self.confirm(action, unclear.as_ref()).await,
         };",
         )],
     },
@@ -87,18 +87,11 @@ pub(super) const FAULTS: [Fault; 8] = [
         takes_away: "nothing is deleted from storage unless the command says so",
         behind: PLAN_AND_RECORDS,
         seeds: &[],
-        edits: &[
-            (
-                "src/plan/prune.rs",
-                "    if !view.prune.is_requested {",
-                "    if !view.prune.is_requested && !PLANTED {",
-            ),
-            (
-                "src/apply/write/delete.rs",
-                "        if !(policy.prune && self.run.executor.settings.prune.is_requested) {",
-                "        if !(policy.prune && self.run.executor.settings.prune.is_requested) && !PLANTED {",
-            ),
-        ],
+        edits: &[(
+            "src/plan/prune.rs",
+            "    if !view.prune.is_requested {",
+            "    if !view.prune.is_requested && !PLANTED {",
+        )],
     },
     Fault {
         name: "prunes_before_the_create",
