@@ -41,6 +41,11 @@ impl Life {
                 if state.faults.rules.iter().any(is_stale) {
                     state.faults.rules.retain(|rule| !hides(rule));
                 }
+                // A cache behind which no condition fits shows everything as it is now, for ever.
+                let is_refusal = |rule: &Rule| matches!(rule.effect, Effect::RefuseConditions);
+                if rules.iter().any(is_refusal) && rules.iter().any(is_stale) {
+                    state.faults.fill_caches(world);
+                }
             }
             StepAction::Calm => {
                 let struck: u32 = state.faults.rules.iter().map(|rule| rule.struck).sum();

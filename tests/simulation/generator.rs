@@ -63,9 +63,19 @@ fn add_prunes(scenario: &mut Scenario) {
         }
     };
     expire(&mut dice, &mut scenario.rules);
+    let mut current = scenario.rules.clone();
     for step in &mut scenario.steps {
         match &mut step.what {
-            StepAction::Policies(rules) => expire(&mut dice, rules),
+            StepAction::Policies(rules) => {
+                match current.keep {
+                    // Only one copy fewer is to stay: what that expires may go at once.
+                    Some(keep) if keep > 1 && dice.bool() => {
+                        *rules = Rules { keep: Some(keep - 1), ..current };
+                    }
+                    _ => expire(&mut dice, rules),
+                }
+                current = rules.clone();
+            }
             StepAction::Run(run) => {
                 run.prunes = dice.u8(0..4) > 0;
                 if scenario.rules.prunes && dice.u8(0..6) == 0 {
