@@ -155,7 +155,7 @@ impl Life {
         let is_late = |rule: &Rule| matches!(rule.effect, Effect::ActLate { .. });
         let mut judges = self.judges();
         judges.dates_are_wrong = state.faults.rules.iter().any(is_shift) || state.world.stamps_ahead_s != 0;
-        judges.cut_lists(state.world.list_limit_ms.is_some(), self.clock.now());
+        judges.cut_lists(state.world.list_limit_ms.is_some() && !self.is_old_fifo, self.clock.now());
         judges.lists_are_disturbed |= state.faults.rules.iter().any(is_on_list);
         judges.writes_were_late |= state.faults.rules.iter().any(is_late);
         judges.bodies_are_dropped = state.faults.rules.iter().any(is_drop);

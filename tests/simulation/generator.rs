@@ -86,9 +86,15 @@ fn add_prunes(scenario: &mut Scenario) {
                     run.meanwhile.push(Step { after, what });
                 }
             }
-            StepAction::Disturb(rules) if dice.u8(0..12) == 0 => {
-                rules.push(Rule::new(Effect::TakeNewest).on(Operation::Delete));
-            }
+            StepAction::Disturb(rules) => match dice.u8(0..12) {
+                0 => rules.push(Rule::new(Effect::TakeNewest).on(Operation::Delete)),
+                // A proxy answers in the place of FiFo, once: nothing is done, and nothing shows what was.
+                1..4 => {
+                    let done = Effect::Answer { status: 204, retry_after_s: None, location: None };
+                    rules.push(Rule::new(done).on(Operation::Delete).times(1));
+                }
+                _ => {}
+            },
             _ => {}
         }
     }
