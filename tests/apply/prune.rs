@@ -310,6 +310,18 @@ async fn old_backups_go_after_the_new_one_is_complete_and_not_at_all_if_it_fails
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_a_create_is_due_that_a_saved_plan_does_not_list_nothing_is_deleted_from_storage() {
+    let (cloud, chains) = pruning(1);
+    let (plan, inventory) = cloud.plan().await;
+    assert_eq!(plan.vms[0].due_actions().len(), 4);
+    // The next night comes, and with it a daily.
+    tokio::time::sleep(Duration::from_secs(17 * 3_600)).await;
+    let tally = cloud.execute(&plan, &inventory).await.tally();
+    assert_eq!((tally.created, tally.deleted_cloud, prunes(&cloud).len()), (0, 0, 0), "{tally:?}");
+    all_kept(&cloud, &chains);
+}
+
+#[tokio::test(start_paused = true)]
 async fn old_backups_are_left_to_the_next_run_where_the_new_one_is_not_waited_for() {
     let (mut cloud, _) = pruning_at(NIGHT, 1);
     cloud.settings.wait = false;
