@@ -168,8 +168,8 @@ pub(super) const FAULTS: [Fault; 26] = [
         seeds: &[],
         edits: &[(
             "src/apply/vm/reading.rs",
-            "let fresh = decide(&seen.vm, policies, now);",
-            "let fresh = if PLANTED { self.planned.clone() } else { decide(&seen.vm, policies, now) };",
+            "let fresh = decide(&seen.vm, executor.policies, request);",
+            "let fresh = if PLANTED { self.planned.clone() } else { decide(&seen.vm, executor.policies, request) };",
         )],
     },
     Fault {
