@@ -11,7 +11,8 @@
 //! - [`run`]: what is known of runs, as data: the summary of one and the history of all;
 //! - [`sandbox`]: a simulated FiFo over real HTTP, with its quirks; it stands apart, so that one misreading of the API
 //!   cannot hide in both it and [`fifo`];
-//! - [`render`]: plans, reports and runs for people, programs and pull requests;
+//! - [`report`]: plans and runs as documents for people, programs and pull requests;
+//! - [`render`]: the observers of a run;
 //! - [`notify`]: sends notifications and pings, and keeps their addresses secret;
 //! - [`serve`]: a small HTTP server for metrics, health and a status page, which only ever answers;
 //! - [`cli`]: the commands; the only place that reads the clock, the environment and the file system's whereabouts.
@@ -25,6 +26,7 @@ pub mod notify;
 pub mod plan;
 pub mod policy;
 pub mod render;
+pub mod report;
 pub mod run;
 pub mod sandbox;
 pub mod serve;

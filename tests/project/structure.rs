@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room with the rooms that it may import from.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("inventory", &[]),
     ("policy", &["inventory"]),
     ("plan", &["policy", "inventory"]),
@@ -15,7 +15,8 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("apply", &["plan", "policy", "inventory", "fifo"]),
     ("run", &["apply", "insight", "plan", "inventory"]),
     ("sandbox", &[]),
-    ("render", &["run", "apply", "insight", "plan", "policy", "inventory"]),
+    ("report", &["run", "apply", "insight", "plan", "policy", "inventory"]),
+    ("render", &["report", "run", "apply", "insight", "plan", "policy", "inventory"]),
     ("notify", &["fifo"]),
     ("serve", &[]),
     (
