@@ -12,7 +12,7 @@ use super::output_queue;
 use super::planning::{self, KeptVms, Planned, Wanted};
 use super::safety_stop;
 use crate::apply::{Approval, StopFile, VmRef};
-use crate::plan::{Action, ConfirmedPlan, NoteCode, Plan, SavedPlan, SkipReason, VmPlan, confirm};
+use crate::plan::{ConfirmedPlan, NoteCode, Plan, SkipReason, confirm};
 use crate::render;
 use crate::render::text::{PlanExtras, TextOptions};
 use crate::run::RunSummary;
@@ -32,7 +32,7 @@ pub(super) enum Approved<'a> {
     Shown(&'a Plan),
     /// What a saved plan lists.
     Saved {
-        plan: &'a SavedPlan,
+        plan: &'a Plan,
         /// Its file.
         path: &'a Path,
     },
@@ -183,8 +183,8 @@ impl RunSequence<'_, '_> {
         self.summary.plan(&vms);
         let Planned { plan, inventory, too_old, .. } = planned;
         for vm in &plan.vms {
-            self.summary.refused_deletes += vm.refused_deletes();
-            if let Some(note) = vm.note(NoteCode::OverPruneLimit).filter(|_| vm.refused_deletes() > 0) {
+            self.summary.refused_deletes += vm.refused_deletes;
+            if let Some(note) = vm.note(NoteCode::OverPruneLimit).filter(|_| vm.refused_deletes > 0) {
                 let at = vm.uuid.map(|id| VmRef { vm: id, alias: vm.alias.clone() });
                 execution.warn(at, format!("{}: {note}", vm.alias));
             }
@@ -282,7 +282,7 @@ async fn signalled(interrupt: Option<&Interrupt>) -> Option<Outcome> {
 }
 
 /// Takes of an earlier plan what the one made now still wants. `name` is what the earlier one is called.
-fn confirmed<C, D, N>(earlier: &Plan<VmPlan<Action<C, D>, N>>, now: &Plan, name: &str) -> ConfirmedPlan {
+fn confirmed(earlier: &Plan, now: &Plan, name: &str) -> ConfirmedPlan {
     if let Some(until) = earlier.valid_until.filter(|&until| until <= now.at) {
         tracing::warn!(
             "{name} was made to hold until {}: what has come due since is not in it and is not done",

@@ -41,7 +41,7 @@ pub enum SkipReason {
 /// Finds what a saved plan lists and a fresh plan of the same VMs still wants. Nothing is ever added.
 ///
 /// The texts of the saved plan are not looked at, so it may as well be one that was made in this run.
-pub fn confirm<C, D, N>(saved: &Plan<VmPlan<Action<C, D>, N>>, fresh: &Plan) -> ConfirmedPlan {
+pub fn confirm(saved: &Plan, fresh: &Plan) -> ConfirmedPlan {
     let now: BTreeMap<VmId, &VmPlan> = fresh.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     let mut vms = Vec::new();
     let mut skipped = Vec::new();
@@ -79,18 +79,18 @@ fn may_need_action(status: Status) -> bool {
 }
 
 /// Says whether a listed backup is still to be made, if only in another way: full instead of incremental, say.
-fn is_still_due<C, D, N>(listed: &VmPlan<Action<C, D>, N>, fresh: &VmPlan) -> bool {
+fn is_still_due(listed: &VmPlan, fresh: &VmPlan) -> bool {
     created(listed).is_some_and(|listed| created(fresh) == Some(listed))
 }
 
 /// Gives the tier and the due time of the backup that a plan creates.
-fn created<C, D, N>(vm: &VmPlan<Action<C, D>, N>) -> Option<(&str, DateTime<FixedOffset>)> {
+fn created(vm: &VmPlan) -> Option<(&str, DateTime<FixedOffset>)> {
     let create = vm.due_actions().iter().find_map(Action::as_create)?;
     Some((create.tier.as_str(), create.due_since))
 }
 
 /// Gives the fresh plan's actions that the listed plan has too; one that waits for a create only together with it.
-fn still_wanted<C, D, N>(listed: &VmPlan<Action<C, D>, N>, fresh: &VmPlan) -> Vec<Action> {
+fn still_wanted(listed: &VmPlan, fresh: &VmPlan) -> Vec<Action> {
     let mut confirmed: Vec<Action> = fresh
         .due_actions()
         .iter()
@@ -113,25 +113,20 @@ fn still_wanted<C, D, N>(listed: &VmPlan<Action<C, D>, N>, fresh: &VmPlan) -> Ve
 impl Action {
     /// Limits this action to what a listed one does, which is the same action, and to no sooner: what was listed to wait
     /// for the new backup waits for it.
-    fn limited_to<C, D>(&self, listed: &Action<C, D>) -> Self {
+    fn limited_to(&self, listed: &Self) -> Self {
         let mut action = self.clone();
-        if let (Self::DeleteLocal(delete), Action::DeleteLocal(listed)) = (&mut action, listed) {
+        if let (Self::DeleteLocal(delete), Self::DeleteLocal(listed)) = (&mut action, listed) {
             delete.after_create |= listed.after_create;
         }
         action
     }
 }
 
-impl<C, D, N> VmPlan<Action<C, D>, N> {
+impl VmPlan {
     /// Finds the due action that does the same to FiFo as one of another plan of this VM. Deletes of the new backup's
     /// snapshot do the same only where the creates do.
-    pub fn same_action<E, F, M>(
-        &self,
-        other: &VmPlan<Action<E, F>, M>,
-        action: &Action<E, F>,
-    ) -> Option<&Action<C, D>> {
-        let find =
-            |action: &Action<E, F>| self.due_actions().iter().find(|own| own.is_same_action_as(action));
+    pub fn same_action(&self, other: &Self, action: &Action) -> Option<&Action> {
+        let find = |action: &Action| self.due_actions().iter().find(|own| own.is_same_action_as(action));
         let is_of_new = action.as_local_delete().is_some_and(|delete| delete.backup.is_none());
         let has_same_create =
             || other.due_actions().iter().any(|action| action.is_create() && find(action).is_some());
@@ -139,16 +134,16 @@ impl<C, D, N> VmPlan<Action<C, D>, N> {
     }
 }
 
-impl<C, D> Action<C, D> {
+impl Action {
     /// Says whether both would do the same to FiFo, whatever their reasons, if the VM's new backup is the same.
-    pub fn is_same_action_as<E, F>(&self, other: &Action<E, F>) -> bool {
+    pub fn is_same_action_as(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Create(one), Action::Create(other)) => {
+            (Self::Create(one), Self::Create(other)) => {
                 (&one.tier, one.kind, one.parent, &one.comment)
                     == (&other.tier, other.kind, other.parent, &other.comment)
             }
-            (Self::DeleteLocal(one), Action::DeleteLocal(other)) => one.backup == other.backup,
-            (Self::DeleteCloud(one), Action::DeleteCloud(other)) => one.backup == other.backup,
+            (Self::DeleteLocal(one), Self::DeleteLocal(other)) => one.backup == other.backup,
+            (Self::DeleteCloud(one), Self::DeleteCloud(other)) => one.backup == other.backup,
             (Self::Create(_) | Self::DeleteLocal(_) | Self::DeleteCloud(_), _) => false,
         }
     }
@@ -158,8 +153,8 @@ impl<C, D> Action<C, D> {
 mod tests {
     use super::*;
     use crate::inventory::LocalState;
+    use crate::plan::DeleteLocal;
     use crate::plan::tests::fixtures::*;
-    use crate::plan::{DeleteLocal, DeleteReason};
 
     fn due() -> VmBuilder {
         vm(1)
@@ -182,7 +177,7 @@ mod tests {
             tier: "daily".to_owned(),
             taken: None,
             after_create: true,
-            reason: DeleteReason::NotNeeded,
+            reason: String::new(),
         })
     }
 

@@ -1,9 +1,8 @@
 //! Leaving out a VM whose plan breaks a rule: a fault of this program, which must not affect the other VMs.
 
-use super::changeset::{SnapshotUsage, Status, TOOL, VmPlan};
-use super::decide::stored;
-use super::fingerprint::fingerprint;
-use super::note::{Note, NoteKind};
+use super::changeset::{Status, TOOL, VmPlan};
+use super::decide::untouched;
+use super::note::{Note, NoteCode};
 use crate::inventory::{Backup, Vm};
 use crate::policy::{Match, Policies, Policy};
 use chrono::{DateTime, Utc};
@@ -17,18 +16,8 @@ pub(super) fn left_out(
     policies: &Policies,
     now: DateTime<Utc>,
 ) -> VmPlan {
-    VmPlan {
-        uuid: Some(vm.id),
-        alias: vm.alias.clone(),
-        policy: planned.policy.clone(),
-        status: Status::Fault,
-        fingerprint: Some(fingerprint(vm)),
-        suspended: None,
-        actions: Vec::new(),
-        notes: vec![Note::vm(NoteKind::InternalError { report: report(planned, vm, broken, policies, now) })],
-        unmanaged: SnapshotUsage::default(),
-        stored: stored(vm),
-    }
+    let note = Note::vm(NoteCode::InternalError, report(planned, vm, broken, policies, now));
+    VmPlan { policy: planned.policy.clone(), ..untouched(vm, Status::Fault, note) }
 }
 
 /// Writes all that somebody needs to see why the decision went wrong: the rules, and what both readings of them rest on.
@@ -107,7 +96,7 @@ mod tests {
     use crate::plan::audit::audit_vm;
     use crate::plan::tests::fixtures::*;
     use crate::plan::tests::frame::{audit, frame_broken};
-    use crate::plan::{Action, NoteCode};
+    use crate::plan::{Action, fingerprint};
 
     const WEDNESDAY: &str = "2026-11-18 01:00";
 
@@ -124,14 +113,14 @@ mod tests {
         let vm = mid_chain().vm;
         let broken = audit_vm(&planned, &vm, &policies, at(WEDNESDAY));
         let fault = left_out(&planned, &vm, &broken, &policies, at(WEDNESDAY));
-        (planned, fault)
+        (planned, VmPlan { fingerprint: Some(fingerprint(&vm)), ..fault })
     }
 
     #[test]
     fn a_vm_whose_plan_breaks_a_rule_is_left_out_and_counted() {
         let (planned, fault) = broken();
         assert_eq!((fault.status, fault.actions.len(), fault.notes.len()), (Status::Fault, 0, 1));
-        assert_eq!((fault.uuid, fault.fingerprint.as_ref()), (planned.uuid, planned.fingerprint.as_ref()));
+        assert_eq!(fault.uuid, planned.uuid);
         let plan = plan_all(&[grandfather()], [mid_chain()], at(WEDNESDAY)).limited_to(vec![fault]);
         assert_eq!((plan.summary.fault, plan.summary.create, plan.summary.delete_local), (1, 0, 0));
         let (policies, inventory) = (Policies::new(vec![grandfather()]), inventory([mid_chain()]));

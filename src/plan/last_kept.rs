@@ -67,10 +67,10 @@ fn left_keep<'v, 'a>(view: &VmView<'a>, expired: &[&'v BackupView<'a>]) -> Vec<L
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Action;
     use crate::plan::keep::Keeps;
     use crate::plan::tests::fixtures::*;
     use crate::plan::tests::properties::for_clouds;
-    use crate::plan::{Action, DeleteReason};
     use crate::policy::{Match, Policies, Policy, Prune};
     use proptest::prelude::*;
 
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_number_kept_is_told_with_its_words() {
         let until = at("2026-11-18 01:00").fixed_offset();
-        let reason = DeleteReason::Expired(LastKept::OwnKeep { keep: 7, until });
+        let reason = LastKept::OwnKeep { keep: 7, until };
         assert_eq!(
             reason.to_string(),
             "expired: no longer one of the 7 newest of its tier since 2026-11-18 01:00"

@@ -6,7 +6,7 @@
 //! through [`standing::VmView`], where every backup has been judged once. [`audit`] checks on its own, from the records, that
 //! nothing in a plan could hurt; a VM whose plan breaks one of its rules is left out.
 //!
-//! Notes and reasons are data here; `render` has their sentences.
+//! Notes and reasons are sentences, written where they arise; what other rooms need of a note besides is its code.
 //!
 //! What reports on plans and backups without deciding anything is in [`insight`](crate::insight).
 
@@ -44,16 +44,13 @@ pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
 pub use fingerprint::{Fingerprint, fingerprint};
 pub use last_kept::last_kept;
-pub use note::{
-    BackupLabel, BackupName, BlockingState, ExpiredBackups, FailedAttempts, InsteadOfIncrement, Note,
-    NoteCode, NoteKind, OverLimit, PruneHold, SavedNote,
-};
+pub use note::{Note, NoteCode};
 pub use notes::bytes_text;
 pub use planner::{DecidedVm, JudgedVm, Planner};
 pub(crate) use planner::{sort_key, unreadable};
-pub use prune::{Expired, expired_backups};
-pub use reason::{Attempt, CreateReason, DeleteReason, LastKept};
-pub use saved::{SavedAction, SavedPlan, SavedPlanError, SavedVm};
+pub use prune::{Expired, PruneHold, expired_backups};
+pub use reason::LastKept;
+pub use saved::SavedPlanError;
 pub use upload_size::expected_upload_bytes;
 
 use crate::inventory::{Inventory, VmId};

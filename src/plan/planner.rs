@@ -2,10 +2,11 @@
 
 use super::audit;
 use super::changeset::{FORMAT, Plan, PolicyRef, SnapshotUsage, Status, Summary, TOOL, VmPlan};
-use super::decide::{self, Decision};
+use super::decide::{conflict, decide_under, unprotected};
 use super::due::Occurrences;
 use super::fault;
-use super::note::{Note, NoteKind};
+use super::fingerprint::fingerprint;
+use super::note::{Note, NoteCode};
 use super::standing::VmView;
 use super::validity::Validity;
 use crate::inventory::{UnreadableVm, Vm, VmId};
@@ -69,21 +70,22 @@ impl<'p> Planner<'p> {
     /// Decides on a VM. Where the plan breaks a rule the VM is left out, as [`Status::Fault`].
     pub fn decide<'v>(&'v mut self, vm: &'v Vm) -> DecidedVm<'v> {
         let Self { policies, now, occurrences_by_policy, validity } = self;
-        let (planned, judged) = match policies.policy_for(vm) {
+        let (mut plan, judged) = match policies.policy_for(vm) {
             Match::One(policy) => {
                 let occurrences = &occurrences_by_policy[policy.name.as_str()];
                 let view = VmView::new(vm, policy, *now);
-                let decision = Decision::new(&view, occurrences);
-                validity.narrow(&view, occurrences, &decision);
-                let planned = decision.plan_of(vm, policy);
-                (planned, Some(JudgedVm { view, occurrences }))
+                let plan = decide_under(&view, occurrences);
+                validity.narrow(&view, occurrences, &plan);
+                (plan, Some(JudgedVm { view, occurrences }))
             }
-            Match::Unprotected => (decide::unprotected(vm), None),
-            Match::Conflict(policies) => (decide::conflict(vm, &policies), None),
+            Match::Unprotected => (unprotected(vm), None),
+            Match::Conflict(policies) => (conflict(vm, &policies), None),
         };
-        let broken = audit::audit_vm(&planned, vm, policies, *now);
-        let plan =
-            if broken.is_empty() { planned } else { fault::left_out(&planned, vm, &broken, policies, *now) };
+        let broken = audit::audit_vm(&plan, vm, policies, *now);
+        if !broken.is_empty() {
+            plan = fault::left_out(&plan, vm, &broken, policies, *now);
+        }
+        plan.fingerprint = Some(fingerprint(vm));
         DecidedVm { plan, judged }
     }
 
@@ -121,16 +123,15 @@ impl Plan {
     #[must_use]
     pub fn limited_to(&self, vms: Vec<VmPlan>) -> Self {
         let mut plan = Self {
+            summary: summary(&vms),
+            vms,
             format: self.format.clone(),
             tool: self.tool.clone(),
-            at: self.at,
-            valid_until: self.valid_until,
             endpoint: self.endpoint.clone(),
             timezone: self.timezone.clone(),
             policies: self.policies.clone(),
-            summary: summary(&vms),
-            vms,
             checksum: String::new(),
+            ..*self
         };
         plan.sign();
         plan
@@ -147,9 +148,13 @@ pub(crate) fn unreadable(vm: &UnreadableVm) -> VmPlan {
         fingerprint: None,
         suspended: None,
         actions: Vec::new(),
-        notes: vec![Note::vm(NoteKind::Unreadable { problems: vm.problems.clone() })],
+        notes: vec![Note::vm(
+            NoteCode::Unreadable,
+            format!("could not be read completely: {}", vm.problems.join("; ")),
+        )],
         unmanaged: SnapshotUsage::default(),
         stored: 0,
+        refused_deletes: 0,
     }
 }
 
@@ -159,12 +164,8 @@ pub(crate) fn sort_key<'n>(
     alias: &'n str,
     uuid: Option<VmId>,
     notes: &'n [Note],
-) -> (&'n str, Option<VmId>, &'n [String]) {
-    let problems: &[String] = match notes.first() {
-        Some(Note { kind: NoteKind::Unreadable { problems }, .. }) => problems,
-        _ => &[],
-    };
-    (alias, uuid, problems)
+) -> (&'n str, Option<VmId>, Option<&'n str>) {
+    (alias, uuid, notes.first().map(|note| note.message.as_str()))
 }
 
 /// Counts what is planned for VMs.

@@ -215,6 +215,11 @@ impl<'a> VmView<'a> {
         self.backups.binary_search_by(|backup| backup.cmp_age(taken, id)).ok().map(|at| &self.backups[at])
     }
 
+    /// Gives the records that FiFo calls completed, by UUID.
+    pub(super) fn completed(&self) -> impl Iterator<Item = &'a Backup> {
+        self.vm.backups.values().filter(|backup| backup.state == RecordedState::Completed)
+    }
+
     /// Gives a tier by its place.
     pub fn tier(&self, tier: TierIndex) -> &'a Tier {
         &self.policy.tiers[tier]

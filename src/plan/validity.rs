@@ -1,6 +1,7 @@
 //! How long a plan stays what it is.
 
-use super::decide::Decision;
+use super::changeset::VmPlan;
+use super::decide::decide_under;
 use super::due::{Occurrences, attempts};
 use super::keep::EVIDENCE_AGE_MAX;
 use super::prune::{LIMIT_SPAN, PRUNE_AGE_MIN};
@@ -24,14 +25,14 @@ impl Validity {
         self.0
     }
 
-    /// Takes one more VM into account.
-    pub(super) fn narrow(&mut self, view: &VmView<'_>, occurrences: &Occurrences<'_>, decision: &Decision) {
+    /// Takes one more VM into account, for which that was decided.
+    pub(super) fn narrow(&mut self, view: &VmView<'_>, occurrences: &Occurrences<'_>, decided: &VmPlan) {
         for instant in turning_points(view, occurrences) {
             if self.0.is_some_and(|earliest| earliest <= instant) {
                 return;
             }
             let later = VmView::new(view.vm, view.policy, instant);
-            if Decision::new(&later, &Occurrences::new(view.policy, instant)) != *decision {
+            if decide_under(&later, &Occurrences::new(view.policy, instant)) != *decided {
                 self.0 = Some(instant);
                 return;
             }

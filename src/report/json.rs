@@ -2,7 +2,6 @@
 
 use super::escape::is_acted_on;
 use super::run::Vms;
-use super::words::advice;
 use crate::apply::SafetyStop;
 use crate::insight::Comparison;
 use crate::insight::show::Explanation;
@@ -167,7 +166,7 @@ fn vm_statuses<S: Serializer>(vms: &[VmHealth], serializer: S) -> Result<S::Ok, 
         advice: &'static str,
     }
     serializer.collect_seq(vms.iter().map(|vm| {
-        let problems = vm.notes.iter().filter_map(|note| Some(VmProblem { note, advice: advice(note, vm)? }));
+        let problems = vm.notes.iter().filter_map(|note| Some(VmProblem { note, advice: note.advice? }));
         VmStatus { vm, problems: problems.collect() }
     }))
 }

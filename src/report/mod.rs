@@ -16,6 +16,7 @@ mod layout;
 pub mod markdown;
 pub mod metrics;
 mod natural;
+mod notes;
 pub mod page;
 pub mod plan;
 pub mod run;

@@ -3,13 +3,11 @@
 use super::doc::{Block, Doc, Entry, Line};
 use super::groups::{entry_head, gathered, grouped, same_or_example};
 use super::natural;
+use super::notes::{ProblemName, is_explanation, is_held_back, note_line, problem_of};
 use super::stop;
 use super::style::Tone;
 use super::text::Detail;
-use super::words::{
-    ProblemName, counted, held_text, instant_text, is_explanation, is_held_back, listed, note_line,
-    problem_of,
-};
+use super::words::{counted, held_text, instant_text, listed};
 use crate::apply::SafetyStop;
 use crate::insight::Estimate;
 use crate::plan::{
@@ -84,7 +82,7 @@ fn is_left_out(plan: &Plan, detail: Detail) -> bool {
 /// Says whether at this level of detail there is anything to show of a VM.
 fn is_shown(vm: &VmPlan, detail: Detail) -> bool {
     match vm.status {
-        _ if detail == Detail::Full || vm.refused_deletes() > 0 => true,
+        _ if detail == Detail::Full || vm.refused_deletes > 0 => true,
         Status::Unprotected | Status::UpToDate => false,
         Status::Changes
         | Status::Fault
@@ -124,7 +122,7 @@ impl<'p> Key<'p> {
             policy: vm.policy.as_deref(),
             status: vm.status,
             actions: vm.actions.iter().map(|action| ActionKey::of(vm, action)).collect(),
-            notes: vm.notes.iter().filter(|note| is_explanation(note)).map(Note::code).collect(),
+            notes: vm.notes.iter().filter(|note| is_explanation(note)).map(|note| note.code).collect(),
         }
     }
 }
@@ -171,7 +169,7 @@ fn entry(vms: &[&VmPlan], detail: Detail) -> Entry {
 
 fn note_lines(vms: &[&VmPlan], is_wanted: impl Fn(&Note) -> bool) -> Vec<Line> {
     let notes = vms.iter().flat_map(|vm| vm.notes.iter().map(move |note| (*vm, note)));
-    let notes = gathered(vms.len(), notes.filter(|(_, note)| is_wanted(note)), |(_, note)| note.code());
+    let notes = gathered(vms.len(), notes.filter(|(_, note)| is_wanted(note)), |(_, note)| note.code);
     let line = |of: &Vec<(&VmPlan, &Note)>| {
         let mut lines: Vec<Line> = of.iter().map(|(vm, note)| note_line(note, vm.status)).collect();
         let what = same_or_example(lines.iter().map(|line| line.what.as_str()));
@@ -232,9 +230,9 @@ pub(super) fn action_line(of: &[Planned<'_>], detail: Detail) -> Line {
 
 fn reason_text(action: &Action) -> String {
     match action {
-        Action::Create(create) => create.reason.to_string(),
-        Action::DeleteLocal(delete) => delete.reason.to_string(),
-        Action::DeleteCloud(delete) => delete.reason.to_string(),
+        Action::Create(create) => create.reason.clone(),
+        Action::DeleteLocal(delete) => delete.reason.clone(),
+        Action::DeleteCloud(delete) => delete.reason.clone(),
     }
 }
 
@@ -367,7 +365,7 @@ fn problems(vms: &[VmPlan]) -> Option<String> {
     let mut troubled = 0;
     for vm in vms {
         let before: usize = counts.values().map(|(count, _)| count).sum();
-        for (code, name) in vm.notes.iter().filter_map(|note| Some((note.code(), problem_of(note)?))) {
+        for (code, name) in vm.notes.iter().filter_map(|note| Some((note.code, problem_of(note)?))) {
             counts.entry(code).or_insert((0, name)).0 += 1;
         }
         troubled += usize::from(counts.values().map(|(count, _)| count).sum::<usize>() > before);

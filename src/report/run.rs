@@ -1,7 +1,8 @@
 //! What is said of a run: a line, what needs attention, and the notification, short enough for a chat or a mail.
 
 use super::escape::{cut, visible};
-use super::words::{action_text, advice, age_text, counts_text, likeliest_cause, vm_name};
+use super::notes::likeliest_cause;
+use super::words::{action_text, age_text, counts_text, vm_name};
 use crate::apply::{ActionOutcome, RunCounts, RunReport};
 use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::inventory::VmId;
@@ -82,7 +83,7 @@ impl Problem {
             vm: vm.uuid,
             alias: Some(vm.alias.clone()),
             message: visible(message),
-            advice: note.and_then(|note| advice(note, vm)).map(str::to_owned),
+            advice: note.and_then(|note| note.advice).map(str::to_owned),
         }
     }
 }
@@ -165,7 +166,7 @@ fn health_problem(vm: &VmHealth) -> Option<Problem> {
 
 /// Returns the problem that the first note with a code is; `None` where the VM has no such note.
 fn noted(vm: &VmHealth, note: NoteCode, code: ProblemCode) -> Option<Problem> {
-    let note = vm.notes.iter().find(|it| it.code() == note)?;
+    let note = vm.notes.iter().find(|it| it.code == note)?;
     Some(Problem::of_vm(vm, code, &note.to_string(), Some(note)))
 }
 

@@ -2,10 +2,11 @@
 
 use super::doc::{Block, Column, Doc, Line, Row, Table};
 use super::groups::entry_head;
+use super::notes::note_line;
 use super::stop;
 use super::style::Tone;
 use super::text::Detail;
-use super::words::{counted, next_due_text, note_line, origin, restore_text, vm_name};
+use super::words::{counted, next_due_text, origin, restore_text, vm_name};
 use crate::apply::SafetyStop;
 use crate::insight::show::{
     BackupExplanation, DeleteWhen, Explanation, Reason, ReportedStanding, StoredCopy, VmExplanation,

@@ -3,12 +3,12 @@
 use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
 use super::groups::{entry_head, grouped, same_or_example};
 use super::natural;
+use super::notes::{is_problem, note_line};
 use super::stop;
 use super::style::Tone;
 use super::text::Detail;
 use super::words::{
-    advice, age_text, counted, held_text, is_problem, newest_text, next_due_text, note_line, origin,
-    restore_text, vm_id, vm_name,
+    age_text, counted, held_text, newest_text, next_due_text, origin, restore_text, vm_id, vm_name,
 };
 use crate::apply::SafetyStop;
 use crate::insight::status::{BackupHealth, Health, VmHealth};
@@ -78,7 +78,7 @@ pub(super) fn worst_first(health: &Health) -> Vec<&VmHealth> {
         BackupHealth::TooOld => 1,
         BackupHealth::Conflict => 2,
         BackupHealth::Unreadable => 3,
-        BackupHealth::Safe if vm.notes.iter().any(|note| advice(note, vm).is_some()) => 4,
+        BackupHealth::Safe if vm.notes.iter().any(|note| note.advice.is_some()) => 4,
         BackupHealth::Safe => 5,
         BackupHealth::Unprotected => 6,
     };
@@ -222,10 +222,11 @@ fn lines(vm: &VmHealth, detail: Detail) -> Vec<Line> {
         lines.push(Line::new(Tone::Plain, "next due", next_due_text(vm.next_due.iter())));
     }
     let notes = vm.notes.iter().filter(|note| is_full || is_problem(note));
-    lines.extend(notes.map(|note| {
-        let advice = advice(note, vm).unwrap_or_default().to_owned();
-        note_line(note, Status::UpToDate).because(advice)
-    }));
+    lines.extend(
+        notes.map(|note| {
+            note_line(note, Status::UpToDate).because(note.advice.unwrap_or_default().to_owned())
+        }),
+    );
     lines
 }
 

@@ -10,7 +10,7 @@ use crate::cli::execute::RunRequest;
 use crate::cli::exit::Outcome;
 use crate::cli::policies;
 use crate::cli::run_sequence::{self, Approved};
-use crate::plan::{SavedPlan, VmPlan};
+use crate::plan::{Plan, VmPlan};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -59,7 +59,7 @@ pub(in crate::cli) async fn run(args: &ApplyArgs, context: &Context) -> Result<O
 }
 
 /// Refuses a saved plan that deletes from storage where the command does not say so.
-fn refuse_deletes(plan: &SavedPlan, path: &Path, args: PruneArgs) -> Result<(), CliError> {
+fn refuse_deletes(plan: &Plan, path: &Path, args: PruneArgs) -> Result<(), CliError> {
     let backups = match plan.vms.iter().map(VmPlan::cloud_deletes).sum() {
         0 => return Ok(()),
         _ if args.prune => return Ok(()),
@@ -73,14 +73,14 @@ fn refuse_deletes(plan: &SavedPlan, path: &Path, args: PruneArgs) -> Result<(), 
 }
 
 /// Reads a saved plan.
-fn read_plan(path: &Path) -> Result<SavedPlan, CliError> {
+fn read_plan(path: &Path) -> Result<Plan, CliError> {
     let unreadable = |error| {
         CliError::new(Kind::Files, format!("failed to read the plan {}", path.display())).because(error)
     };
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(PLAN_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
-    SavedPlan::from_json(&bytes).map_err(|error| {
+    Plan::from_json(&bytes).map_err(|error| {
         CliError::new(Kind::SavedPlan, format!("{} cannot be applied", path.display()))
             .because(error)
             .hint("make a new plan with `fifo-retain plan --out FILE`")

@@ -16,7 +16,7 @@ use crate::inventory::{
 use crate::plan::due::Occurrences;
 use crate::plan::keep::Keeps;
 use crate::plan::standing::{BackupView, Standing, VmView};
-use crate::plan::{Action, BackupKind, DeleteReason, Expired, Note, Plan, PruneHold, VmPlan};
+use crate::plan::{Action, BackupKind, Expired, Note, Plan, PruneHold, VmPlan};
 use crate::policy::{Match, Name, Policies};
 use chrono::{DateTime, FixedOffset, Utc};
 pub use reasons::Reason;
@@ -170,7 +170,7 @@ pub struct PruneOutlook {
 }
 
 impl PruneOutlook {
-    fn deleted(reason: &DeleteReason) -> Self {
+    fn deleted(reason: &str) -> Self {
         Self { code: "deleted", message: format!("{reason}; the next run with --prune deletes it") }
     }
 
@@ -256,8 +256,8 @@ fn under_policy(
         }
     }
     let cloud_deletes = planned.actions.iter().filter_map(Action::as_cloud_delete);
-    let pruned: BTreeMap<BackupId, &DeleteReason> =
-        cloud_deletes.map(|delete| (delete.backup, &delete.reason)).collect();
+    let pruned: BTreeMap<BackupId, &str> =
+        cloud_deletes.map(|delete| (delete.backup, delete.reason.as_str())).collect();
     let hold = Expired::of(view, keeps).hold;
     let outlook = |id| match pruned.get(&id) {
         Some(&reason) => PruneOutlook::deleted(reason),

@@ -79,7 +79,7 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
     let mut made = 0;
     let mut made_sizes: BTreeMap<BackupId, Option<u64>> = BTreeMap::new();
     for time in times {
-        let planned = decide_under(&vm, policy, &Occurrences::new(policy, time));
+        let planned = decide_under(&VmView::new(&vm, policy, time), &Occurrences::new(policy, time));
         assert_eq!(planned.is_suspended(), is_held_back(time));
         for action in planned.due_actions() {
             match action {

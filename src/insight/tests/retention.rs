@@ -4,6 +4,7 @@ use crate::insight::retention::{FewerBackups, PeakChange, TierPeak, peak_changes
 use crate::plan::decide::decide_under;
 use crate::plan::due::Occurrences;
 use crate::plan::projection;
+use crate::plan::standing::VmView;
 use crate::plan::tests::fixtures::*;
 use crate::policy::{MissingParent, Name, Policies, Policy, Prune, TierKind, Zone};
 use chrono::TimeDelta;
@@ -106,11 +107,11 @@ fn really_held(policy: &Policy, step_hours: i64) -> Vec<usize> {
     let mut number = 0;
     while now < end {
         number += 1;
-        let planned = decide_under(&vm, &policy, &Occurrences::new(&policy, now));
+        let planned = decide_under(&VmView::new(&vm, &policy, now), &Occurrences::new(&policy, now));
         vm = projection::executed(&vm, planned.due_actions(), backup_id(1 << 64 | number), now);
         // What expires by this create goes as soon as it may.
         let later = now + TimeDelta::minutes(15);
-        let then = decide_under(&vm, &policy, &Occurrences::new(&policy, later));
+        let then = decide_under(&VmView::new(&vm, &policy, later), &Occurrences::new(&policy, later));
         let prunes: Vec<_> = then.actions.into_iter().filter(|action| action.is_cloud_delete()).collect();
         vm = projection::executed(&vm, &prunes, backup_id(0), later);
         for (tier, peak) in peaks.iter_mut().enumerate() {

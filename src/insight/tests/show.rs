@@ -4,7 +4,7 @@ use crate::insight::show::{BackupExplanation, DeleteWhen, Reason, ReportedStandi
 use crate::inventory::{BackupId, LocalState, chain_of};
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::properties::{for_clouds, planned};
-use crate::plan::{Action, NoteKind, plan};
+use crate::plan::{Action, NoteCode, plan};
 use crate::policy::{Policies, Policy, Prune};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -68,10 +68,8 @@ fn a_snapshot_without_a_reason_is_exactly_what_the_plan_deletes() {
                 backups_where(&|it| it.local.delete == Some(DeleteWhen::AfterCreate)),
                 deleted(true)
             );
-            let counts = planned.notes.iter().filter_map(|note| match &note.kind {
-                NoteKind::Expired(expired) => Some(expired.count),
-                _ => None,
-            });
+            let notes = planned.notes.iter().filter(|note| note.code == NoteCode::Expired);
+            let counts = notes.map(|note| note.message.split(' ').next().unwrap().parse::<u32>().unwrap());
             let expired = backups_where(&|it| it.stored.is_expired);
             let pruned = planned.actions.iter().filter(|action| action.is_cloud_delete()).count();
             prop_assert_eq!(expired.len(), counts.sum::<u32>() as usize + pruned, "{:#?}", vm);

@@ -4,10 +4,7 @@
 use super::fixtures::*;
 use crate::inventory::{LocalState, RecordedState, Vm};
 use crate::plan::audit::audit_vm;
-use crate::plan::{
-    Action, BackupKind, Create, CreateReason, DeleteCloud, DeleteLocal, DeleteReason, Status, SuspendedUntil,
-    VmPlan,
-};
+use crate::plan::{Action, BackupKind, Create, DeleteCloud, DeleteLocal, Status, SuspendedUntil, VmPlan};
 use crate::policy::{Policies, Policy, Prune, Suspension};
 use chrono::TimeDelta;
 use std::num::NonZeroU32;
@@ -53,7 +50,8 @@ fn create(parent: Option<u128>) -> Action {
         parent_taken: None,
         comment: "daily".to_owned(),
         due_since,
-        reason: CreateReason { due_since, attempt: None },
+        reason: String::new(),
+        is_retry: false,
     })
 }
 
@@ -63,7 +61,7 @@ fn delete_any(backup: Option<u128>, after_create: bool) -> Action {
         tier: "daily".to_owned(),
         taken: None,
         after_create,
-        reason: DeleteReason::NoParent,
+        reason: String::new(),
     })
 }
 
@@ -81,7 +79,7 @@ fn prune(n: u128) -> Action {
         tier: "daily".to_owned(),
         taken: at(NOW).fixed_offset(),
         size_bytes: None,
-        reason: DeleteReason::NoParent,
+        reason: String::new(),
     })
 }
 

@@ -9,7 +9,7 @@ use crate::plan::decide::decide_under;
 use crate::plan::due::Occurrences;
 use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
-use crate::plan::{Action, NoteCode, NoteKind, Status, VmPlan, projection};
+use crate::plan::{Action, Expired, NoteCode, Status, VmPlan, projection};
 use crate::policy::{Match, MissingParent, Policies, Policy, Prune, TierKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cell::RefCell;
@@ -478,17 +478,14 @@ fn the_planners(planned: &VmPlan, vm: &Vm, policy: &Policy, now: DateTime<Utc>) 
         Action::DeleteCloud(delete) => format!("prune {}", delete.backup.uuid()),
     });
     let view = VmView::new(vm, policy, now);
-    let count = |code| planned.notes.iter().filter(|note| note.code() == code).count();
+    let count = |code| planned.notes.iter().filter(|note| note.code == code).count();
     Outcome {
         actions: actions.collect(),
         status: planned.status,
         gave_up: count(NoteCode::GaveUp),
         retry_later: count(NoteCode::RetryLater),
         expired: Keeps::of(&view).expired(&view).iter().map(|backup| backup.id()).collect(),
-        over_limit: planned.note(NoteCode::OverPruneLimit).map(|note| match note.kind {
-            NoteKind::OverPruneLimit(over) => (over.expired, over.limit),
-            _ => unreachable!("another note with that code"),
-        }),
+        over_limit: Expired::of(&view, &Keeps::of(&view)).over_limit,
     }
 }
 
@@ -511,7 +508,7 @@ fn pruned_step_by_step(planned: &VmPlan, vm: &Vm, policy: &Policy, occurrences: 
             assert!(left.get(item.record.id).is_some_and(|it| it.is_restorable), "{}", item.record.id);
         }
         // Where the last one with sizes and checksums went, others count as completed, and more may have expired.
-        let then = decide_under(&vm, policy, occurrences);
+        let then = decide_under(&VmView::new(&vm, policy, now), occurrences);
         if then.note(NoteCode::OverPruneLimit).is_some() {
             // With one completed backup less the limit may be lower: what is left waits.
             return;
@@ -526,7 +523,7 @@ fn pruned_step_by_step(planned: &VmPlan, vm: &Vm, policy: &Policy, occurrences: 
 fn compared(vm: &Vm, policy: &Policy, now: DateTime<Utc>, seen: &mut BTreeMap<String, usize>) {
     let occurrences = Occurrences::new(policy, now);
     let due: Vec<_> = (0..policy.tiers.len()).map(|tier| occurrences.last(tier, vm.id)).collect();
-    let planned = decide_under(vm, policy, &occurrences);
+    let planned = decide_under(&VmView::new(vm, policy, now), &occurrences);
     let (ours, theirs) = (the_planners(&planned, vm, policy, now), oracle(vm, policy, &due, now));
     assert_eq!(ours, theirs, "at {now}, {policy:#?} {:#?}", vm.backups);
     pruned_step_by_step(&planned, vm, policy, &occurrences);

@@ -130,7 +130,7 @@ fn run(
     fails: impl Fn(&str) -> bool,
 ) -> VmPlan {
     let occurrences = Occurrences::new(policy, now);
-    let first = decide_under(vm, policy, &occurrences);
+    let first = decide_under(&VmView::new(vm, policy, now), &occurrences);
     let mut planned = first.clone();
     for attempt in 0..policy.tiers.len() {
         let Some(create) = planned.actions.iter().find_map(Action::as_create) else { break };
@@ -150,7 +150,7 @@ fn run(
                 (made.state, made.local) = (RecordedState::Failed, LocalState::Absent);
             }
         }
-        planned = decide_under(vm, policy, &occurrences);
+        planned = decide_under(&VmView::new(vm, policy, now), &occurrences);
     }
     // What the backup of tonight makes expire goes with the next run. Where that comes only after an outage, it no longer is
     // what the last days have made expire, and a whole chain of it would be refused.
@@ -238,7 +238,7 @@ fn a_policy_that_is_lowered_is_refused_on_every_night_and_a_small_one_is_not() {
             if now - at(FIRST) < TimeDelta::days(370) {
                 return;
             }
-            let planned = decide_under(vm, &policy, &Occurrences::new(&policy, now));
+            let planned = decide_under(&VmView::new(vm, &policy, now), &Occurrences::new(&policy, now));
             let prunes = planned.actions.iter().filter(|action| action.is_cloud_delete()).count();
             nights += 1;
             refusals += usize::from(planned.note(NoteCode::OverPruneLimit).is_some());

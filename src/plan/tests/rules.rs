@@ -2,7 +2,7 @@
 
 use super::fixtures::*;
 use crate::inventory::LocalState;
-use crate::plan::{Action, DeleteReason, NoteCode, SnapshotUsage, Status, VmPlan};
+use crate::plan::{Action, NoteCode, SnapshotUsage, Status, VmPlan};
 use crate::policy::{MissingParent, Policy, Suspension, TierKind, Zone};
 use chrono::TimeDelta;
 
@@ -449,8 +449,8 @@ fn a_policy_of_full_backups_only_keeps_no_snapshot_at_all() {
     assert_eq!(actions_of(&planned), ["create daily full", "delete new after"]);
     let delete = planned.actions[1].as_local_delete().unwrap();
     assert_eq!(
-        (delete.tier.as_str(), delete.taken, &delete.reason),
-        ("daily", None, &DeleteReason::NotNeeded)
+        (delete.tier.as_str(), delete.taken, delete.reason.as_str()),
+        ("daily", None, "not needed once it is complete")
     );
     // It comes after all that waits for the create.
     let broken = vm(1).backup(2, "daily", "2026-11-16 01:00").on(99).local();

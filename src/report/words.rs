@@ -1,19 +1,11 @@
-//! What reports say alike everywhere: names, ages, counts, and how notes and actions are put into words.
+//! What reports say alike everywhere: names, ages, counts.
 
-mod notes;
-mod reasons;
-mod wording;
-
-use super::doc::Line;
-use super::style::Tone;
 use crate::apply::{ActionKind, ActionOutcome, RunCounts};
-use crate::insight::status::{NewestBackup, NextDue, VmHealth};
+use crate::insight::status::{NewestBackup, NextDue};
 use crate::inventory::VmId;
-use crate::plan::{Note, SnapshotUsage, Status, bytes_text};
+use crate::plan::{SnapshotUsage, bytes_text};
 use crate::policy::minute_text;
 use chrono::{DateTime, Utc};
-pub(super) use wording::{ProblemName, advice};
-use wording::{Symbol, wording};
 
 /// Names a VM: by its alias, or by the beginning of its UUID where that is empty.
 pub fn vm_name(alias: &str, uuid: Option<VmId>) -> String {
@@ -140,48 +132,4 @@ pub fn counts_text(counts: &RunCounts) -> String {
         text.push_str(&format!("; {others}"));
     }
     text + "."
-}
-
-/// Says of a VM that stands so what a note says, in a line.
-pub(super) fn note_line(note: &Note, status: Status) -> Line {
-    let wording = wording(note);
-    let is_blocking = wording.is_blocking && status == Status::Blocked;
-    let (tone, verb) =
-        if is_blocking { (Tone::Alarm, "blocked") } else { (tone(wording.symbol), wording.verb) };
-    Line::new(tone, verb, note.to_string())
-}
-
-fn tone(symbol: Symbol) -> Tone {
-    match symbol {
-        Symbol::Held => Tone::Held,
-        Symbol::Waiting => Tone::Wait,
-        Symbol::Alarm => Tone::Alarm,
-        Symbol::Aside => Tone::Plain,
-    }
-}
-
-/// Says whether a note says why actions are not carried out, and so stands above them.
-pub(super) fn is_held_back(note: &Note) -> bool {
-    wording(note).symbol == Symbol::Held
-}
-
-/// Says whether a note explains the status of its VM, and is shown at every level of detail.
-pub(super) fn is_explanation(note: &Note) -> bool {
-    wording(note).is_explanation
-}
-
-/// Says whether a note belongs to what `status` shows of a VM at every level of detail.
-pub(super) fn is_problem(note: &Note) -> bool {
-    wording(note).advice.is_some() || wording(note).symbol == Symbol::Waiting
-}
-
-/// Returns what is wrong with the backup that a note is about; `None` where nothing is, or it is about none.
-pub(super) fn problem_of(note: &Note) -> Option<ProblemName> {
-    wording(note).problem
-}
-
-/// Returns the note that most likely explains why a VM has no backup that is young enough.
-pub(super) fn likeliest_cause(vm: &VmHealth) -> Option<&Note> {
-    let causes = vm.notes.iter().filter_map(|note| Some((wording(note).cause_rank?, note)));
-    causes.min_by_key(|(rank, _)| *rank).map(|(_, note)| note)
 }
