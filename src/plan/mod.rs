@@ -55,6 +55,7 @@ pub use prune::{Expired, expired_backups};
 pub use reason::{Attempt, CreateReason, DeleteReason, LastKept};
 pub use saved::{SavedAction, SavedPlan, SavedPlanError, SavedVm};
 pub use upload_size::expected_upload_bytes;
+pub(crate) use validity::next_turning_point;
 
 use crate::inventory::{Inventory, VmId};
 use crate::policy::Policies;

@@ -6,6 +6,7 @@ use crate::insight::Comparison;
 use crate::insight::show::Explanation;
 use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::plan::{Note, Plan};
+use crate::simulate::{PolicySimulation, Simulation};
 use chrono::{DateTime, Utc};
 use schemars::Schema;
 use schemars::transform::transform_subschemas;
@@ -110,6 +111,28 @@ pub fn show(explained: &Explanation, stop: Option<&SafetyStop>, out: &mut dyn Wr
         explained: &'a Explanation,
     }
     write_document(&Show { format: "fifo-retain.show/1", explained }, stop, out)
+}
+
+/// Writes a simulation, in the format `fifo-retain.simulation/1`; with `against` that of the policies before as well.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn simulation(
+    simulation: &Simulation,
+    against: Option<&Simulation>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Simulated<'a> {
+        format: &'static str,
+        #[serde(flatten)]
+        simulation: &'a Simulation,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        against: Option<&'a [PolicySimulation]>,
+    }
+    let against = against.map(|against| against.policies.as_slice());
+    write_document(&Simulated { format: "fifo-retain.simulation/1", simulation, against }, None, out)
 }
 
 /// Writes the status of VMs, in the format `fifo-retain.status/1`.

@@ -14,6 +14,7 @@ mod observers;
 pub mod page;
 mod problems;
 pub mod safety_stop;
+pub mod simulation;
 mod style;
 pub mod text;
 mod words;

@@ -8,7 +8,7 @@ use crate::apply::SafetyStop;
 use crate::insight::{Comparison, ComparisonSummary};
 use crate::plan::Plan;
 use crate::render::safety_stop;
-use crate::render::text::{change_totals, expiry_lines, left_alone, peak_lines, totals, unmanaged};
+use crate::render::text::{change_totals, expiry_lines, left_alone, totals, unmanaged};
 use std::io::{self, Write};
 
 /// The first line of every page, by which a pipeline finds its earlier comment and replaces it.
@@ -62,7 +62,7 @@ pub fn plan(plan: &Plan, parts: &PlanPageParts<'_>, max_bytes: usize, out: &mut 
     }
     if let Some(comparison) = comparison {
         head.push_str(&format!("\n{}\n", change_totals(&comparison.summary)));
-        for line in expiry_lines(&comparison.summary).into_iter().chain(peak_lines(comparison)) {
+        for line in expiry_lines(&comparison.summary) {
             head.push_str(&format!("**{line}**\n"));
         }
         if let Some(worse) = worse(&comparison.summary) {

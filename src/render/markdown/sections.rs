@@ -3,11 +3,11 @@
 use super::deletes::policy_of;
 use super::escape::{escaped, message, name};
 use super::page::{Body, CountNoun, Place, Section, counted, table_row};
-use crate::insight::{Comparison, PolicyChangeKind, Protection, VmChange};
+use crate::insight::{Comparison, Protection, VmChange};
 use crate::inventory::VmId;
 use crate::plan::{Action, Create, Note, NoteCode, NoteKind, Plan, Status, VmPlan};
 use crate::render::text::{
-    Detail, forecast_rows, protection_change_text, protection_text, rows, stored_backups_text,
+    Detail, protection_change_text, protection_text, rows, setting_lines, stored_backups_text, year_rows,
 };
 use crate::render::words::wording;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub(super) fn sections(plan: &Plan, comparison: Option<&Comparison>, diff: &str)
         all.push(expiry(comparison));
         all.push(troubles(plan));
         all.push(policies(comparison));
-        all.push(forecast(comparison));
+        all.push(years(comparison));
         all.push(protection_changes(other, Place::Folded));
         let (caused, anyway) = parted(plan, comparison);
         let because = ("create because of this change", "creates because of this change");
@@ -123,55 +123,28 @@ fn stands(vm: &VmPlan) -> Option<&'static str> {
 }
 
 fn policies(comparison: &Comparison) -> Section {
-    let noun = ("policy changed", "policies changed");
-    let rows: Vec<String> = comparison
-        .policies
-        .iter()
-        .map(|policy| {
-            let what = match policy.change {
-                PolicyChangeKind::Added => "new".to_owned(),
-                PolicyChangeKind::Removed => "gone".to_owned(),
-                PolicyChangeKind::Changed => message(&policy.fields.join("; ")),
-            };
-            table_row(&[&escaped(&policy.name), &what])
-        })
-        .collect();
+    let noun = ("setting changed", "settings changed");
+    let mut rows = Vec::new();
+    for policy in &comparison.policies {
+        rows.extend(
+            setting_lines(policy).iter().map(|line| table_row(&[&escaped(&policy.name), &message(line)])),
+        );
+    }
     let title = counted(rows.len(), noun);
     Section { noun, title, body: Body::Table(&["policy", "what"]), rows, place: Place::Folded }
 }
 
-fn forecast(comparison: &Comparison) -> Section {
-    let forecast = &comparison.forecast;
+fn years(comparison: &Comparison) -> Section {
     let mut rows = Vec::new();
-    let mut vms = 0;
-    for group in &forecast.groups {
-        vms += group.vms;
-        let policy = |name: &Option<String>| name.as_deref().map_or_else(|| "none".to_owned(), escaped);
-        let who = format!(
-            "{} → {} ({})",
-            policy(&group.before),
-            policy(&group.after),
-            counted(group.vms, ("VM", "VMs"))
-        );
-        for row in forecast_rows(group) {
-            rows.push(table_row(&[&who, &escaped(&row.what), &row.without, &row.with]));
+    for year in &comparison.years {
+        for row in year_rows(year) {
+            rows.push(table_row(&[&escaped(&year.policy), row.what, &row.without, &row.with]));
         }
     }
-    let left_out = match forecast.left_out {
-        0 => String::new(),
-        count => format!("; {count} more were too many to look at"),
-    };
-    let title = format!(
-        "What differs over the next 35 days, for {} counted together{left_out}",
-        counted(vms, ("VM", "VMs"))
-    );
-    if rows.is_empty() && forecast.left_out > 0 {
-        rows.push(table_row(&["(none was looked at)", "", "", ""]));
-    }
     Section {
-        noun: ("line of the forecast", "lines of the forecast"),
-        title,
-        body: Body::Table(&["policy", "in all", "without this change", "with it"]),
+        noun: ("line of the simulated year", "lines of the simulated year"),
+        title: "What differs over a simulated year of one VM".to_owned(),
+        body: Body::Table(&["policy", "what", "without this change", "with it"]),
         rows,
         place: Place::Folded,
     }

@@ -4,10 +4,9 @@ mod storage;
 
 use super::sections::sections;
 use super::{MARKER, MAX_BYTES_DEFAULT, MAX_BYTES_LEAST, PlanPageParts, plan as write};
-use crate::insight::forecast::{Forecast, ForecastCounts, ForecastGroup, TierForecast};
 use crate::insight::{
     AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, PolicyChange, PolicyChangeKind,
-    Protection, ProtectionChange, StoredBackups, VmChange,
+    Protection, ProtectionChange, SettingChange, StoredBackups, VmChange, YearChange,
 };
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{
@@ -15,6 +14,7 @@ use crate::plan::{
     DeleteReason, FORMAT, LastKept, Note, NoteCode, NoteKind, Plan, SnapshotUsage, Status, Summary,
     SuspendedUntil, VmPlan,
 };
+use crate::simulate::Totals;
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -218,36 +218,28 @@ fn comparison(plan: &Plan) -> Comparison {
         summary.loses_protection += usize::from(shift == Some(ProtectionChange::LosesProtection));
     }
     summary.no_longer = ActionCounts { delete_local: vms.len(), ..ActionCounts::default() };
-    let outlook = |n: usize| ForecastCounts {
-        creates: vec![TierForecast { tier: "daily".to_owned(), full: n, incremental: 3 * n }],
-        deleted_locally: n,
-        ..ForecastCounts::default()
-    };
+    let year = |n: usize| Totals { full: n, incremental: 3 * n, ..Totals::default() };
     Comparison {
         against: Vec::new(),
-        stored_peaks: Vec::new(),
         policies: (0..vms.len().min(40))
             .map(|n| PolicyChange {
                 name: format!("policy-{n}"),
                 change: PolicyChangeKind::Changed,
-                fields: vec!["tiers.daily.keep: 7 -> 3".to_owned()],
+                settings: vec![SettingChange {
+                    setting: "max_age".to_owned(),
+                    before: Some("26h".to_owned()),
+                    after: None,
+                }],
             })
             .collect(),
         summary,
-        forecast: Forecast {
-            from: plan.at,
-            until: plan.at,
-            groups: (0..vms.len().min(30))
-                .map(|n| ForecastGroup {
-                    before: Some(format!("policy-{n}")),
-                    after: None,
-                    vms: 1,
-                    without: outlook(1),
-                    with: outlook(2),
-                })
-                .collect(),
-            left_out: 3,
-        },
+        years: (0..vms.len().min(30))
+            .map(|n| YearChange {
+                policy: format!("policy-{n}").as_str().into(),
+                before: Some(year(1)),
+                after: Some(year(2)),
+            })
+            .collect(),
         vms,
     }
 }

@@ -2,18 +2,17 @@
 
 use super::rows::{Row, RowGroup, create_text, delete_text, stored_text};
 use super::table::Table;
-use super::{Detail, TextOptions, abandoned_text};
-use crate::insight::forecast::{ForecastCounts, ForecastGroup};
-use crate::insight::retention::TierPeak;
+use super::{Detail, TextOptions, abandoned_text, span_text};
 use crate::insight::{
-    ActionCounts, Comparison, ComparisonSummary, PolicyChangeKind, Protection, ProtectionChange,
-    StoredBackups, VmChange,
+    ActionCounts, Comparison, ComparisonSummary, PolicyChange, PolicyChangeKind, Protection,
+    ProtectionChange, StoredBackups, VmChange, YearChange,
 };
 use crate::inventory::VmId;
 use crate::plan::{Action, Plan, VmPlan, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::{padded, visible, width, wrapped};
 use crate::render::words::Symbol;
+use crate::simulate::Totals;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -38,7 +37,7 @@ pub fn comparison(
         }
         policies(comparison, options, out)?;
         vms(comparison, plan, options, out)?;
-        forecast(comparison, options, out)?;
+        years(comparison, options, out)?;
         writeln!(out)?;
     }
     if let Some(stranded) = abandoned_text(&comparison.summary.stranded) {
@@ -46,7 +45,7 @@ pub fn comparison(
             writeln!(out, "{line}")?;
         }
     }
-    for line in expiry_lines(&comparison.summary).into_iter().chain(peak_lines(comparison)) {
+    for line in expiry_lines(&comparison.summary) {
         for line in wrapped(&line, options.columns) {
             writeln!(out, "{line}")?;
         }
@@ -75,21 +74,6 @@ pub(in crate::render) fn stored_backups_text(stored: &StoredBackups) -> Option<S
     };
     let noun = if backups == 1 { "backup" } else { "backups" };
     Some(format!("{backups} {noun}, {}, {when}", bytes_text(size_bytes)))
-}
-
-/// Says which tiers hold more or fewer stored backups at their peak.
-pub(in crate::render) fn peak_lines(comparison: &Comparison) -> Vec<String> {
-    let peak = |peak: &Option<TierPeak>| match peak {
-        None => "none".to_owned(),
-        Some(TierPeak { peak: None, .. }) => "ever more".to_owned(),
-        Some(TierPeak { peak: Some(peak), .. }) => peak.to_string(),
-    };
-    let lines = comparison.stored_peaks.iter().map(|change| {
-        let (policy, tier) = (visible(&change.policy), visible(&change.tier));
-        let (before, after) = (peak(&change.before), peak(&change.after));
-        format!("Stored of each VM at the peak, {policy} {tier}: {before} -> {after}.")
-    });
-    lines.collect()
 }
 
 /// Returns the last line: `Change: 1 to create and 2 to delete locally because of it, 3 and 4 in any case, 0 and 1 no longer;
@@ -152,16 +136,27 @@ pub(in crate::render) fn protection_text(protection: &Protection) -> String {
     }
 }
 
+/// Says what a policy sets otherwise, a setting a line.
+pub(in crate::render) fn setting_lines(policy: &PolicyChange) -> Vec<String> {
+    match policy.change {
+        PolicyChangeKind::Added => return vec!["new".to_owned()],
+        PolicyChangeKind::Removed => return vec!["gone".to_owned()],
+        PolicyChangeKind::Changed => {}
+    }
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+    let lines = policy.settings.iter().map(|setting| {
+        format!("{}: {} -> {}", setting.setting, value(&setting.before), value(&setting.after))
+    });
+    lines.collect()
+}
+
 fn policies(comparison: &Comparison, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
     for policy in &comparison.policies {
-        let what = match policy.change {
-            PolicyChangeKind::Added => "new".to_owned(),
-            PolicyChangeKind::Removed => "gone".to_owned(),
-            PolicyChangeKind::Changed => policy.fields.join("; "),
-        };
-        let line = format!("policy {}: {}", visible(&policy.name), visible(&what));
-        for (place, line) in wrapped(&line, options.columns.saturating_sub(4)).iter().enumerate() {
-            writeln!(out, "{}{line}", if place == 0 { "  " } else { "    " })?;
+        for line in setting_lines(policy) {
+            let line = format!("policy {}: {}", visible(&policy.name), visible(&line));
+            for (place, line) in wrapped(&line, options.columns.saturating_sub(4)).iter().enumerate() {
+                writeln!(out, "{}{line}", if place == 0 { "  " } else { "    " })?;
+            }
         }
     }
     Ok(())
@@ -245,90 +240,53 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> RowGroup {
     }
 }
 
-/// One line of the forecast.
+/// One line of a simulated year.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::render) struct ForecastRow {
-    /// The counted thing: `monthly backups`.
-    pub(in crate::render) what: String,
+pub(in crate::render) struct YearRow {
+    /// The counted thing: `full backups made`.
+    pub(in crate::render) what: &'static str,
     /// Without the change.
     pub(in crate::render) without: String,
     pub(in crate::render) with: String,
 }
 
-/// Puts into words how the forecast of a group differs; one row that says so where it does not.
-pub(in crate::render) fn forecast_rows(group: &ForecastGroup) -> Vec<ForecastRow> {
-    let (without, with) = (&group.without, &group.with);
-    let mut rows = Vec::new();
-    let mut row = |what: String, without: usize, with: usize| {
-        if without != with {
-            rows.push(ForecastRow { what, without: without.to_string(), with: with.to_string() });
-        }
-    };
-    // In the order of the policy now; what only the one before had comes last.
-    let mut names: Vec<&str> = Vec::new();
-    for tier in with.creates.iter().chain(&without.creates) {
-        if !names.contains(&tier.tier.as_str()) {
-            names.push(&tier.tier);
-        }
-    }
-    for name in names {
-        let of = |outlook: &ForecastCounts| {
-            let tier = outlook.creates.iter().find(|tier| tier.tier == name);
-            tier.map_or((0, 0), |tier| (tier.full, tier.incremental))
-        };
-        let ((full_before, incremental_before), (full, incremental)) = (of(without), of(with));
-        row(format!("{name} created, full"), full_before, full);
-        row(format!("{name} created, incremental"), incremental_before, incremental);
-    }
-    let mut number =
-        |what: &str, of: fn(&ForecastCounts) -> usize| row(what.to_owned(), of(without), of(with));
-    number("snapshots deleted locally", |outlook| outlook.deleted_locally);
-    number("snapshots at period end", |outlook| outlook.local);
-    number("most snapshots of one VM", |outlook| outlook.local_max);
-    number("backups deleted from storage", |outlook| outlook.stored.pruned);
-    number("backups stored at period end", |outlook| outlook.stored.stored);
-    number("most backups stored", |outlook| outlook.stored.stored_max);
-    number("stored backups expired at period end", |outlook| outlook.stored.expired);
-    number("steps of the longest restore", |outlook| outlook.steps_max);
-    if rows.is_empty() {
-        let same = || "the same".to_owned();
-        rows.push(ForecastRow { what: "all that is counted".to_owned(), without: same(), with: same() });
-    }
-    rows
+/// Puts into words how a policy's year differs.
+pub(in crate::render) fn year_rows(year: &YearChange) -> Vec<YearRow> {
+    type Number = fn(&Totals) -> String;
+    const NUMBERS: [(&str, Number); 10] = [
+        ("full backups made", |year| year.full.to_string()),
+        ("incremental backups made", |year| year.incremental.to_string()),
+        ("backups deleted from storage", |year| year.pruned.to_string()),
+        ("backups stored in the end", |year| year.stored.to_string()),
+        ("most backups stored", |year| year.stored_max.to_string()),
+        ("stored in the end", |year| bytes_text(year.stored_bytes)),
+        ("most snapshots on the hypervisor", |year| year.local_max.to_string()),
+        ("backups that a restore reads at the most", |year| year.longest_chain.to_string()),
+        ("bytes that a restore of the newest reads", |year| bytes_text(year.restore_bytes)),
+        ("greatest age of the newest", |year| {
+            year.newest_age_secs.map_or_else(|| "none".to_owned(), span_text)
+        }),
+    ];
+    let rows = NUMBERS.iter().map(|(what, number)| {
+        let of = |year: &Option<Totals>| year.as_ref().map_or_else(|| "-".to_owned(), number);
+        YearRow { what, without: of(&year.before), with: of(&year.after) }
+    });
+    rows.filter(|row| row.without != row.with).collect()
 }
 
-fn forecast(comparison: &Comparison, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
-    let forecast = &comparison.forecast;
-    if forecast.groups.is_empty() && forecast.left_out == 0 {
-        return Ok(());
-    }
+fn years(comparison: &Comparison, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
     let heading = options.styles.heading;
-    let (from, until) = (forecast.from.format("%Y-%m-%d"), forecast.until.format("%Y-%m-%d"));
-    writeln!(out, "\n{heading}Forecast from {from} to {until}{heading:#}")?;
-    let about = "Only what differs, if every backup succeeds; VMs with the same policy before and after are \
-                 counted together.";
-    for line in wrapped(about, options.columns) {
-        writeln!(out, "{line}")?;
-    }
-    if forecast.left_out > 0 {
-        writeln!(out, "{} VMs are not in it: too many would have to be looked at.", forecast.left_out)?;
-    }
-    for group in &forecast.groups {
-        let policy = |name: &Option<String>| name.as_deref().map_or_else(|| "no policy".to_owned(), visible);
-        let vms = if group.vms == 1 { "1 VM".to_owned() } else { format!("{} VMs", group.vms) };
-        let (before, after) = (policy(&group.before), policy(&group.after));
-        let who = if before == after { before } else { format!("{before} -> {after}") };
-        for line in wrapped(&format!("{who}  ({vms})"), options.columns) {
-            writeln!(out, "{heading}{line}{heading:#}")?;
-        }
-        let rows = forecast_rows(group);
-        let wide = |of: fn(&ForecastRow) -> &str| rows.iter().map(|row| width(of(row))).max().unwrap_or(0);
-        let (what, number) = (wide(|row| &row.what), wide(|row| &row.without).max("without".len()));
+    for year in &comparison.years {
+        let title = format!("A simulated year of one VM, {}", visible(&year.policy));
+        let lines = wrapped(&title, options.columns);
+        writeln!(out, "\n{heading}{}{heading:#}", lines.join("\n"))?;
+        let rows = year_rows(year);
+        let wide = |of: fn(&YearRow) -> &str| rows.iter().map(|row| width(of(row))).max().unwrap_or(0);
+        let number = wide(|row| &row.without).max(wide(|row| &row.with)).max("without".len());
+        let what = wide(|row| row.what);
         writeln!(out, "  {}  {:>number$}  {:>number$}", " ".repeat(what), "without", "with it")?;
-        for row in &rows {
-            let (without, with) = (&row.without, &row.with);
-            let what = padded(&visible(&row.what), what);
-            writeln!(out, "  {what}  {without:>number$}  {with:>number$}")?;
+        for YearRow { what: name, without, with } in &rows {
+            writeln!(out, "  {}  {without:>number$}  {with:>number$}", padded(name, what))?;
         }
     }
     Ok(())

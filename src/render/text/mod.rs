@@ -19,8 +19,8 @@ use crate::insight::{AbandonedBackups, Estimate};
 use crate::plan::{NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan, bytes_text};
 pub use comparison::comparison;
 pub(super) use comparison::{
-    change_totals, expiry_lines, forecast_rows, peak_lines, protection_change_text, protection_text,
-    stored_backups_text,
+    change_totals, expiry_lines, protection_change_text, protection_text, setting_lines, stored_backups_text,
+    year_rows,
 };
 use groups::Blocks;
 pub use options::{Detail, TextOptions};

@@ -300,11 +300,7 @@ pub(in crate::render) fn stored_texts(vm: &VmExplanation, backup: &BackupExplana
         return vec![format!("{}{suspended}", prune.message)];
     }
     let mut texts: Vec<String> = kept_for.iter().map(reason_text).collect();
-    // Where its own `keep` is what holds it longest, that says so.
-    let is_said = |instant| kept_for.iter().any(|reason| reason.expires_after == Some(instant));
-    if let Some(instant) = not_before.filter(|&instant| !is_said(instant)) {
-        texts.push(format!("expires on {} at the earliest", minute_text(instant)));
-    }
+    texts.extend(not_before.map(|date| format!("expires on {} at the earliest", minute_text(date))));
     texts
 }
 

@@ -11,7 +11,7 @@ fn id(n: u128) -> BackupId {
 }
 
 fn reason(code: &'static str, why: &str, until: Option<&str>) -> Reason {
-    Reason { code, why: why.to_owned(), until: until.map(str::to_owned), expires_after: None }
+    Reason { code, why: why.to_owned(), until: until.map(str::to_owned) }
 }
 
 fn backup(n: u128, depth: usize, parent: Option<u128>, tier: &str) -> BackupExplanation {
