@@ -5,7 +5,8 @@
 //! - [`inventory`]: what FiFo has, as it was read;
 //! - [`policy`]: the desired state, read from YAML and checked;
 //! - [`plan`]: the pure core, which compares the two: no clock, no I/O, no randomness;
-//! - [`insight`]: reports on plans and backups: status, show, comparison of policies, forecast; pure like [`plan`];
+//! - [`simulate`]: runs the planner forward through time;
+//! - [`insight`]: reports on plans and backups: status, show, comparison of policies; pure like [`plan`];
 //! - [`fifo`]: FiFo's API as it really behaves, with a client that can only read and one that can write;
 //! - [`apply`]: executes a plan, checking everything twice;
 //! - [`run`]: what is known of runs, as data: the summary of one and the history of all;
@@ -30,3 +31,4 @@ pub mod report;
 pub mod run;
 pub mod sandbox;
 pub mod serve;
+pub mod simulate;

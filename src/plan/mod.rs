@@ -52,6 +52,7 @@ pub use prune::{Expired, PruneHold, expired_backups};
 pub use reason::LastKept;
 pub use saved::SavedPlanError;
 pub use upload_size::expected_upload_bytes;
+pub(crate) use validity::next_turning_point;
 
 use crate::inventory::{Inventory, VmId};
 use crate::policy::Policies;

@@ -58,7 +58,7 @@ pub fn duration(text: &str) -> Result<TimeDelta, &'static str> {
 /// # Errors
 ///
 /// Says what is wrong with it, as the end of a sentence that begins with its name.
-pub(super) fn size(text: &str) -> Result<u64, &'static str> {
+pub fn size(text: &str) -> Result<u64, &'static str> {
     if text.starts_with('-') {
         return Err("cannot be negative");
     }

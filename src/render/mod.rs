@@ -184,6 +184,24 @@ pub mod diff {
     }
 }
 
+pub mod simulation {
+    use super::report::{simulate, text};
+    pub use crate::report::simulate::Simulated;
+    use std::io::{self, Write};
+
+    /// # Errors
+    ///
+    /// Those of writing.
+    pub fn simulation(
+        after: Simulated<'_>,
+        before: Option<Simulated<'_>>,
+        options: &text::TextOptions,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        text::write(&simulate::document(after, before), options, out)
+    }
+}
+
 pub mod safety_stop {
     use super::report::{Styles, markdown, stop, text as texts};
     use crate::apply::SafetyStop;

@@ -5,23 +5,22 @@ use super::groups::entry_head;
 use super::plan::{self, PlanParts, action_line};
 use super::style::Tone;
 use super::text::Detail;
-use super::words::{counted, held_text, listed};
-use crate::insight::forecast::{ForecastCounts, ForecastGroup};
-use crate::insight::retention::TierPeak;
+use super::words::{counted, held_text, listed, span_text};
 use crate::insight::{
-    AbandonedBackups, Comparison, ComparisonSummary, PolicyChangeKind, Protection, ProtectionChange,
-    StoredBackups, VmChange,
+    AbandonedBackups, Comparison, ComparisonSummary, PolicyChange, PolicyChangeKind, Protection,
+    ProtectionChange, StoredBackups, VmChange,
 };
 use crate::inventory::VmId;
 use crate::plan::{Action, Plan, VmPlan, bytes_text};
 use crate::policy::minute_text;
+use crate::simulate::Totals;
 use std::collections::BTreeMap;
 
-const FORECAST_COLUMNS: [Column; 4] = [
+const YEAR_COLUMNS: [Column; 4] = [
     Column::wrapping("policy", 0),
-    Column::wrapping("in all", 0),
-    Column::new("without", 0),
-    Column::new("with it", 0),
+    Column::wrapping("in a year of one VM", 0),
+    Column::number("without this change", 0),
+    Column::number("with it", 0),
 ];
 
 /// Reports a plan and what a change of policies has to do with it.
@@ -50,15 +49,11 @@ fn changes(plan: &Plan, comparison: &Comparison, detail: Detail) -> Vec<Block> {
     if comparison.against.is_empty() {
         blocks.push(Block::Para(Tone::Plain, "There were no policies before.".to_owned()));
     }
-    let policies = comparison.policies.iter().map(|policy| {
-        let what = match policy.change {
-            PolicyChangeKind::Added => "new".to_owned(),
-            PolicyChangeKind::Removed => "gone".to_owned(),
-            PolicyChangeKind::Changed => policy.fields.join("; "),
-        };
-        (Tone::Plain, format!("policy {}: {what}", policy.name))
+    let settings = comparison.policies.iter().flat_map(|policy| {
+        let lines = setting_lines(policy).into_iter();
+        lines.map(|line| (Tone::Plain, format!("policy {}: {line}", policy.name))).collect::<Vec<_>>()
     });
-    blocks.push(Block::List(policies.collect()));
+    blocks.push(Block::List(settings.collect()));
     let planned: BTreeMap<VmId, &VmPlan> = plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     let mut changes: Vec<&VmChange> = comparison.vms.iter().collect();
     // Protected worse than before comes first; a stable sort, so that they stay in their order otherwise.
@@ -69,7 +64,7 @@ fn changes(plan: &Plan, comparison: &Comparison, detail: Detail) -> Vec<Block> {
     let entries =
         changes.iter().filter_map(|change| Some(entry(change, planned.get(&change.uuid?)?, detail)));
     blocks.push(Block::Entries(entries.collect()));
-    blocks.extend(forecast(comparison));
+    blocks.extend(years(comparison));
     blocks
 }
 
@@ -169,17 +164,6 @@ fn remarks(comparison: &Comparison) -> Vec<(Tone, String)> {
             (Tone::Alarm, format!("Deleted by a run with --prune because of this change: {text}."))
         }),
     );
-    let peak = |peak: &Option<TierPeak>| match peak {
-        None => "none".to_owned(),
-        Some(TierPeak { peak: None, .. }) => "ever more".to_owned(),
-        Some(TierPeak { peak: Some(peak), .. }) => peak.to_string(),
-    };
-    remarks.extend(comparison.stored_peaks.iter().map(|change| {
-        let (before, after) = (peak(&change.before), peak(&change.after));
-        let text =
-            format!("Stored of each VM at the peak, {} {}: {before} -> {after}.", change.policy, change.tier);
-        (Tone::Plain, text)
-    }));
     remarks
 }
 
@@ -213,73 +197,52 @@ fn totals(summary: &ComparisonSummary) -> String {
     )
 }
 
-fn forecast(comparison: &Comparison) -> Vec<Block> {
-    let forecast = &comparison.forecast;
-    if forecast.groups.is_empty() && forecast.left_out == 0 {
-        return Vec::new();
+/// Says what a policy sets otherwise, a setting a line.
+fn setting_lines(policy: &PolicyChange) -> Vec<String> {
+    match policy.change {
+        PolicyChangeKind::Added => return vec!["new".to_owned()],
+        PolicyChangeKind::Removed => return vec!["gone".to_owned()],
+        PolicyChangeKind::Changed => {}
     }
-    let (from, until) = (forecast.from.format("%Y-%m-%d"), forecast.until.format("%Y-%m-%d"));
-    let about = "Only what differs, if every backup succeeds; VMs with the same policy before and after are counted \
-                 together.";
-    let mut blocks = vec![
-        Block::Heading(format!("Forecast from {from} to {until}")),
-        Block::Para(Tone::Plain, about.to_owned()),
-    ];
-    if forecast.left_out > 0 {
-        let text = format!("{} VMs are not in it: too many would have to be looked at.", forecast.left_out);
-        blocks.push(Block::Para(Tone::Plain, text));
-    }
-    let rows = forecast.groups.iter().flat_map(forecast_rows).collect();
-    blocks.push(Block::Table(Table { columns: &FORECAST_COLUMNS, rows, folded: None }));
-    blocks
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+    let lines = policy.settings.iter().map(|setting| {
+        format!("{}: {} -> {}", setting.setting, value(&setting.before), value(&setting.after))
+    });
+    lines.collect()
 }
 
-/// Puts into words how the forecast of a group differs; one row that says so where it does not.
-fn forecast_rows(group: &ForecastGroup) -> Vec<Row> {
-    let (without, with) = (&group.without, &group.with);
-    let policy = |name: &Option<String>| name.clone().unwrap_or_else(|| "no policy".to_owned());
-    let (before, after) = (policy(&group.before), policy(&group.after));
-    let who = if before == after { before } else { format!("{before} -> {after}") };
-    let mut who = format!("{who} ({})", counted(group.vms, "VM"));
+/// Reports how the simulated years of policies differ; nothing where they do not.
+fn years(comparison: &Comparison) -> Vec<Block> {
+    type Number = fn(&Totals) -> String;
+    const NUMBERS: [(&str, Number); 10] = [
+        ("full backups made", |year| year.full.to_string()),
+        ("incremental backups made", |year| year.incremental.to_string()),
+        ("backups deleted from storage", |year| year.pruned.to_string()),
+        ("backups stored in the end", |year| year.stored.to_string()),
+        ("most backups stored", |year| year.stored_max.to_string()),
+        ("stored in the end", |year| bytes_text(year.stored_bytes)),
+        ("most snapshots on the hypervisor", |year| year.local_max.to_string()),
+        ("backups that a restore reads at the most", |year| year.longest_chain.to_string()),
+        ("bytes that a restore of the newest reads", |year| bytes_text(year.restore_bytes)),
+        ("greatest age of the newest", |year| {
+            year.newest_age_secs.map_or_else(|| "none".to_owned(), span_text)
+        }),
+    ];
     let mut rows = Vec::new();
-    let mut row = |what: String, without: usize, with: usize| {
-        if without != with {
-            let cells = vec![std::mem::take(&mut who), what, without.to_string(), with.to_string()];
-            rows.push(Row { cells, ..Row::default() });
-        }
-    };
-    // In the order of the policy now; what only the one before had comes last.
-    let mut names: Vec<&str> = Vec::new();
-    for tier in with.creates.iter().chain(&without.creates) {
-        if !names.contains(&tier.tier.as_str()) {
-            names.push(&tier.tier);
+    for year in &comparison.years {
+        let mut policy = year.policy.to_string();
+        for (what, number) in NUMBERS {
+            let of = |year: &Option<Totals>| year.as_ref().map_or_else(|| "-".to_owned(), number);
+            let (before, after) = (of(&year.before), of(&year.after));
+            if before != after {
+                let cells = vec![std::mem::take(&mut policy), what.to_owned(), before, after];
+                rows.push(Row { cells, ..Row::default() });
+            }
         }
     }
-    for name in names {
-        let of = |outlook: &ForecastCounts| {
-            let tier = outlook.creates.iter().find(|tier| tier.tier == name);
-            tier.map_or((0, 0), |tier| (tier.full, tier.incremental))
-        };
-        let ((full_before, incremental_before), (full, incremental)) = (of(without), of(with));
-        row(format!("{name} created, full"), full_before, full);
-        row(format!("{name} created, incremental"), incremental_before, incremental);
-    }
-    let mut number =
-        |what: &str, of: fn(&ForecastCounts) -> usize| row(what.to_owned(), of(without), of(with));
-    number("snapshots deleted locally", |outlook| outlook.deleted_locally);
-    number("snapshots at period end", |outlook| outlook.local);
-    number("most snapshots of one VM", |outlook| outlook.local_max);
-    number("backups deleted from storage", |outlook| outlook.stored.pruned);
-    number("backups stored at period end", |outlook| outlook.stored.stored);
-    number("most backups stored", |outlook| outlook.stored.stored_max);
-    number("stored backups expired at period end", |outlook| outlook.stored.expired);
-    number("steps of the longest restore", |outlook| outlook.steps_max);
     if rows.is_empty() {
-        let same = "the same".to_owned();
-        rows.push(Row {
-            cells: vec![who, "all that is counted".to_owned(), same.clone(), same],
-            ..Row::default()
-        });
+        return Vec::new();
     }
-    rows
+    let table = Table { columns: &YEAR_COLUMNS, rows, folded: None };
+    vec![Block::Heading("The simulated year".to_owned()), Block::Table(table)]
 }

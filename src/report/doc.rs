@@ -22,8 +22,7 @@ pub struct Doc {
 impl Doc {
     /// Makes a report of a unified diff alone.
     pub fn of_diff(lines: Vec<(Tone, String)>) -> Self {
-        let title = "Actual against desired backups".to_owned();
-        Self { blocks: vec![Block::Diff { title, lines }], ..Self::default() }
+        Self { blocks: vec![Block::diff(lines)], ..Self::default() }
     }
 }
 
@@ -36,9 +35,9 @@ pub(super) enum Block {
     Table(Table),
     /// What there is to say of each of some VMs.
     Entries(Vec<Entry>),
-    /// A unified diff.
-    Diff {
-        title: String,
+    /// Lines as they are, in a fixed width: a diff, a calendar. With a title they are folded in Markdown and HTML.
+    Lines {
+        title: Option<String>,
         lines: Vec<(Tone, String)>,
     },
     /// What fewer readers need: folded in Markdown and HTML. Text leaves it to `-v`.
@@ -46,6 +45,13 @@ pub(super) enum Block {
         title: String,
         blocks: Vec<Block>,
     },
+}
+
+impl Block {
+    /// Makes a part of the lines of a unified diff.
+    pub(super) fn diff(lines: Vec<(Tone, String)>) -> Self {
+        Self::Lines { title: Some("Actual against desired backups".to_owned()), lines }
+    }
 }
 
 /// A table; with depths of rows in it, a tree.
@@ -64,15 +70,21 @@ pub(super) struct Column {
     pub(super) drop: u8,
     /// Whether its cells may break between words.
     pub(super) wraps: bool,
+    /// Whether it has numbers, which stand at the right.
+    pub(super) is_number: bool,
 }
 
 impl Column {
     pub(super) const fn new(title: &'static str, drop: u8) -> Self {
-        Self { title, drop, wraps: false }
+        Self { title, drop, wraps: false, is_number: false }
+    }
+
+    pub(super) const fn number(title: &'static str, drop: u8) -> Self {
+        Self { is_number: true, ..Self::new(title, drop) }
     }
 
     pub(super) const fn wrapping(title: &'static str, drop: u8) -> Self {
-        Self { title, drop, wraps: true }
+        Self { wraps: true, ..Self::new(title, drop) }
     }
 }
 

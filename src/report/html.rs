@@ -50,10 +50,11 @@ fn part(block: &Block) -> Markup {
             },
             Block::Table(table) => (rows(table)),
             Block::Entries(entries) => (entry_table(entries)),
-            Block::Diff { title, lines } => details {
+            Block::Lines { title: Some(title), lines } => details {
                 summary { (visible(title)) }
-                pre { @for (_, line) in lines { (visible(line)) "\n" } }
+                (preformatted(lines))
             },
+            Block::Lines { title: None, lines } => (preformatted(lines)),
             Block::Details { title, blocks } => details {
                 summary { (visible(title)) }
                 @for block in blocks { (part(block)) }
@@ -62,9 +63,19 @@ fn part(block: &Block) -> Markup {
     }
 }
 
+fn preformatted(lines: &[(Tone, String)]) -> Markup {
+    html! { pre { @for (_, line) in lines { (visible(line)) "\n" } } }
+}
+
 /// Returns the class of what is urgent; other text has its usual colour.
 fn urgent(tone: Tone) -> Option<&'static str> {
     (tone >= Tone::Destroy).then(|| tone.class())
+}
+
+/// Indents the first cell of a row of a tree.
+fn indent(row: &Row, place: usize) -> Option<String> {
+    let depth = row.depth.filter(|depth| place == 0 && *depth > 0)?;
+    Some(format!("padding-left: {depth}rem"))
 }
 
 /// Says how many rows were left out.
@@ -81,8 +92,9 @@ fn rows(table: &Table) -> Markup {
         html! {
             tr class={ "tone-" (row.tone.class()) } {
                 @for (place, &column) in used.iter().enumerate() {
-                    td class=[(place == 0).then_some("name")] data-label=(table.columns[column].title) {
+                    td class=[(place == 0).then_some("name")] style=[indent(row, place)] data-label=(table.columns[column].title) {
                         span { (visible(&row.cells[column])) }
+                        @if place == 0 { @for text in &row.below { br; span.quiet { (visible(text)) } } }
                     }
                 }
             }

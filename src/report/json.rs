@@ -7,6 +7,7 @@ use crate::insight::Comparison;
 use crate::insight::show::Explanation;
 use crate::insight::status::{Health, VmHealth};
 use crate::plan::{Note, Plan};
+use crate::simulate::{PolicySimulation, Simulation};
 use chrono::{DateTime, Utc};
 use schemars::Schema;
 use schemars::transform::transform_subschemas;
@@ -120,6 +121,31 @@ pub fn comparison(
 /// Those of writing.
 pub fn show(explained: &Explanation, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
     write(&Formatted { format: "fifo-retain.show/1", data: explained }, stop, out)
+}
+
+/// Writes a simulation, in the format `fifo-retain.simulation/1`; with `against` that of the policies before as well.
+///
+/// # Errors
+///
+/// Those of writing.
+pub fn simulation(
+    simulation: &Simulation,
+    against: Option<&Simulation>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Simulated<'a> {
+        #[serde(flatten)]
+        simulation: &'a Simulation,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        against: Option<&'a [PolicySimulation]>,
+    }
+    let against = against.map(|against| against.policies.as_slice());
+    write(
+        &Formatted { format: "fifo-retain.simulation/1", data: Simulated { simulation, against } },
+        None,
+        out,
+    )
 }
 
 /// Writes the status of VMs, in the format `fifo-retain.status/1`.

@@ -87,14 +87,19 @@ fn text(block: &Block, level: Level) -> String {
             Level::Counted => counts_text(entries),
             Level::Least => least_text(entries),
         },
-        Block::Diff { title, lines } if level == Level::Whole => {
+        Block::Lines { title, lines } if level == Level::Whole => {
             // No line can close a fence that is longer than every run of backticks in them.
             let runs = lines.iter().flat_map(|(_, line)| line.split(|letter| letter != '`').map(str::len));
             let fence = "`".repeat(runs.max().unwrap_or(0).max(2) + 1);
+            let language = if title.is_some() { "diff" } else { "" };
             let lines: String = lines.iter().map(|(_, line)| visible(line) + "\n").collect();
-            folded(title, &format!("{fence}diff\n{lines}{fence}\n\n"))
+            let fenced = format!("{fence}{language}\n{lines}{fence}\n\n");
+            title.as_ref().map_or(fenced.clone(), |title| folded(title, &fenced))
         }
-        Block::Diff { title, lines } => format!("{}: {}", escaped(title), left_out(lines.len(), "line")),
+        Block::Lines { title, lines } => {
+            let title = title.as_ref().map_or_else(String::new, |title| format!("{}: ", escaped(title)));
+            format!("{title}{}", left_out(lines.len(), "line"))
+        }
         Block::Details { title, blocks } if level == Level::Whole => {
             folded(title, &blocks.iter().map(|block| text(block, level)).collect::<String>())
         }

@@ -1,6 +1,6 @@
 //! Plans, reports and runs for people and programs.
 //!
-//! A builder ([`plan`], [`change`], [`status`], [`show`], [`page`]) makes a [`Doc`] of data; [`text`], [`markdown`] and `html`
+//! A builder ([`plan`], [`change`], [`status`], [`show`], [`simulate`], [`page`]) makes a [`Doc`] of data; [`text`], [`markdown`] and `html`
 //! print any of them, so that terminal, pull request and page say the same in the same words. [`json`] writes the data itself,
 //! [`metrics`] what Prometheus reads, [`run`] the line, the problems and the notification of a run. Foreign text is made
 //! harmless where it is printed: see [`visible`].
@@ -21,6 +21,7 @@ pub mod page;
 pub mod plan;
 pub mod run;
 pub mod show;
+pub mod simulate;
 pub mod status;
 pub mod stop;
 mod style;

@@ -44,7 +44,7 @@ pub fn document(plan: &Plan, parts: PlanParts<'_>, detail: Detail) -> Doc {
         let shown = entries(&shown, detail);
         let further = if parts.has_details { further(plan, &shown) } else { None };
         blocks.push(Block::Entries(shown));
-        blocks.extend(diff(parts.diff));
+        blocks.extend((!parts.diff.is_empty()).then(|| Block::diff(parts.diff)));
         blocks.extend(further);
     }
     let mut remarks = remarks(plan, detail);
@@ -53,11 +53,6 @@ pub fn document(plan: &Plan, parts: PlanParts<'_>, detail: Detail) -> Doc {
     }
     remarks.extend(parts.estimate.and_then(estimate_text).map(|text| (Tone::Plain, text)));
     Doc { alarms, blocks, remarks, summary: vec![totals(&plan.summary)] }
-}
-
-fn diff(lines: Vec<(Tone, String)>) -> Option<Block> {
-    let title = "Actual against desired backups".to_owned();
-    (!lines.is_empty()).then_some(Block::Diff { title, lines })
 }
 
 /// Lists every VM with every note and every backup's UUID; `None` where `shown` says as much.

@@ -186,9 +186,7 @@ fn reasons(vm: &VmExplanation, backup: &BackupExplanation) -> Vec<String> {
         _ => "",
     };
     let expired = prune.iter().map(|prune| format!("{}{suspended}", prune.message));
-    // Where its own `keep` is what holds it longest, that says so.
-    let is_said = |instant| kept_for.iter().any(|reason| reason.expires_after == Some(instant));
-    let not_before = not_before.filter(|&instant| prune.is_none() && !is_said(instant));
+    let not_before = not_before.filter(|_| prune.is_none());
     let not_before = not_before.map(|instant| format!("expires on {} at the earliest", minute_text(instant)));
     let kept = kept_for.iter().filter(|_| prune.is_none()).map(reason_text);
     texts.extend(expired.chain(kept).chain(not_before).map(|text| format!("stored: {text}")));

@@ -27,7 +27,7 @@ const COLUMNS: [Column; 10] = [
     Column::new("limit", 6),
     Column::new("newest restorable", 4),
     Column::new("to restore", 2),
-    Column::new("local", 3),
+    Column::number("local", 3),
     Column::new("policy", 5),
     Column::new("next due", 1),
     Column::wrapping("problems", 0),

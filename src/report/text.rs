@@ -1,6 +1,6 @@
 //! Documents as text for a terminal or a pipe.
 
-use super::doc::{Block, Doc, Entry, Line, Row, Table, guides};
+use super::doc::{Block, Column, Doc, Entry, Line, Row, Table, guides};
 use super::escape::visible;
 use super::layout::{GAP, fitted, padded, side_by_side, width, wrapped};
 use super::style::{Styles, Tone};
@@ -65,6 +65,12 @@ pub fn write(doc: &Doc, options: &TextOptions, out: &mut dyn Write) -> io::Resul
     doc.summary.iter().try_for_each(|line| writeln!(out, "{}", visible(line)))
 }
 
+/// Puts numbers at the right of their column.
+fn aligned(column: Column, text: &str, columns: usize) -> String {
+    let blanks = if column.is_number { columns.saturating_sub(width(text)) } else { 0 };
+    format!("{}{text}", " ".repeat(blanks))
+}
+
 struct Writer {
     styles: Styles,
     columns: usize,
@@ -90,8 +96,12 @@ impl Writer {
             }
             Block::Table(table) => self.table(table, out),
             Block::Entries(entries) => self.entries(entries, out),
-            Block::Diff { lines, .. } => lines.iter().try_for_each(|(tone, line)| {
-                let style = if *tone == Tone::Fine { self.styles.heading } else { self.styles.of(*tone) };
+            Block::Lines { title, lines } => lines.iter().try_for_each(|(tone, line)| {
+                let style = match tone {
+                    _ if title.is_none() => Style::new(),
+                    Tone::Fine => self.styles.heading,
+                    tone => self.styles.of(*tone),
+                };
                 writeln!(out, "{style}{}{style:#}", visible(line))
             }),
             Block::Details { .. } => Ok(()),
@@ -133,8 +143,9 @@ impl Writer {
         let columns = fitted(table.columns, &used, &widest, room);
         if !table.is_tree() {
             let title = |&(place, width): &(usize, usize)| {
+                let column = table.columns[place];
                 let sign = if Some(&place) == used.first() { INDENT } else { "" };
-                (vec![format!("{sign}{}", table.columns[place].title)], width)
+                (vec![aligned(column, &format!("{sign}{}", column.title), width)], width)
             };
             let titles: Vec<(Vec<String>, usize)> = columns.iter().map(title).collect();
             self.lines(self.styles.heading, &side_by_side(&titles), out)?;
@@ -145,7 +156,9 @@ impl Writer {
             let cell = |&(place, columns): &(usize, usize)| {
                 let text = visible(&row.cells[place]);
                 if Some(&place) != used.first() {
-                    return (wrapped(&text, columns), columns);
+                    let lines = wrapped(&text, columns);
+                    let lines = lines.iter().map(|line| aligned(table.columns[place], line, columns));
+                    return (lines.collect(), columns);
                 }
                 let lines = wrapped(&text, columns.saturating_sub(width(&first).max(width(&rest))));
                 let lines = lines.iter().enumerate();

@@ -1,9 +1,7 @@
 //! Tests of what is reported about plans and inventories.
 
 mod compare;
-mod forecast;
 mod overview;
-mod retention;
 mod show;
 mod status;
 mod storage;

@@ -7,15 +7,10 @@ mod table;
 
 pub use table::METRICS;
 
+use super::escape::visible;
 use crate::run::RunHistory;
 use chrono::{DateTime, Utc};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, prometheus_text, text};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// The ways of writing metrics down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,64 +81,37 @@ enum Value {
 pub fn text(history: &RunHistory, now: DateTime<Utc>, dialect: Dialect) -> Result<String, fmt::Error> {
     let health = history.overview.as_ref().map(|overview| overview.health.aged(now));
     let scene = Scene { history, health };
-    let families = METRICS.iter().map(|metric| Family { metric: *metric, samples: (metric.samples)(&scene) });
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Families(families.collect())));
     let mut out = String::new();
-    match dialect {
-        Dialect::Prometheus => prometheus_text::encode(&mut out, &registry)?,
-        Dialect::OpenMetrics => text::encode(&mut out, &registry)?,
+    for Metric { name, kind, labels, help, samples } in METRICS {
+        let samples = samples(&scene);
+        if samples.is_empty() {
+            continue;
+        }
+        let (family, kind) = match (kind, dialect) {
+            (MetricKind::Gauge, _) => (name, "gauge"),
+            (MetricKind::Counter, Dialect::Prometheus) => (name, "counter"),
+            (MetricKind::Counter, Dialect::OpenMetrics) => (name.trim_end_matches("_total"), "counter"),
+        };
+        writeln!(out, "# HELP {family} {help}.\n# TYPE {family} {kind}")?;
+        for Sample { labels: values, value } in samples {
+            let pair = |(label, value): (&&str, &String)| format!("{label}=\"{}\"", quoted(value));
+            let labels: Vec<String> = labels.iter().zip(&values).map(pair).collect();
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+            match value {
+                Value::Integer(value) => writeln!(out, "{name}{labels} {value}")?,
+                Value::Float(value) => writeln!(out, "{name}{labels} {value:?}")?,
+            }
+        }
+    }
+    if dialect == Dialect::OpenMetrics {
+        out.push_str("# EOF\n");
     }
     Ok(out)
 }
 
-#[derive(Debug)]
-struct Families(Vec<Family>);
-
-struct Family {
-    metric: Metric,
-    samples: Vec<Sample>,
-}
-
-impl fmt::Debug for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Family").field("name", &self.metric.name).field("samples", &self.samples).finish()
-    }
-}
-
-impl Collector for Families {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        self.0
-            .iter()
-            .filter(|family| !family.samples.is_empty())
-            .try_for_each(|family| family.encode(&mut encoder))
-    }
-}
-
-impl Family {
-    fn encode(&self, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
-        let Metric { name, kind, labels, help, .. } = self.metric;
-        let (name, kind) = match kind {
-            MetricKind::Gauge => (name, MetricType::Gauge),
-            // The encoder puts the ending back where the format wants it.
-            MetricKind::Counter => (name.strip_suffix("_total").unwrap_or(name), MetricType::Counter),
-        };
-        let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
-        for sample in &self.samples {
-            let labels: Vec<(&str, &str)> =
-                labels.iter().copied().zip(sample.labels.iter().map(String::as_str)).collect();
-            let encoder = encoder.encode_family(&labels)?;
-            match (self.metric.kind, &sample.value) {
-                (MetricKind::Counter, Value::Integer(count)) => {
-                    ConstCounter::new(u64::try_from(*count).unwrap_or(0)).encode(encoder)?;
-                }
-                (MetricKind::Counter, Value::Float(count)) => ConstCounter::new(*count).encode(encoder)?,
-                (MetricKind::Gauge, Value::Integer(value)) => ConstGauge::new(*value).encode(encoder)?,
-                (MetricKind::Gauge, Value::Float(value)) => ConstGauge::new(*value).encode(encoder)?,
-            }
-        }
-        Ok(())
-    }
+/// Writes a label's value as both dialects quote it. An alias is free text.
+fn quoted(value: &str) -> String {
+    visible(value).replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

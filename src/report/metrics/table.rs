@@ -5,7 +5,6 @@ use crate::insight::status::{BackupHealth, NewestBackup, VmHealth};
 use crate::inventory::VmId;
 use crate::plan::Status;
 use crate::policy::Name;
-use crate::report::escape::visible;
 use crate::report::words::{kind_text, outcome_text};
 use crate::run::RunSummary;
 use chrono::{DateTime, Utc};
@@ -16,7 +15,7 @@ const TIER: &[&str] = &["vm", "alias", "policy", "tier"];
 const ACTION: &[&str] = &["action", "outcome"];
 
 /// Every metric, in the order they are written in.
-pub const METRICS: [Metric; 30] = [
+pub const METRICS: [Metric; 27] = [
     gauge("fifo_retain_build_info", &["version"], "The program, by its version; always 1", |_| {
         vec![Sample { labels: vec![env!("CARGO_PKG_VERSION").to_owned()], value: Value::Integer(1) }]
     }),
@@ -27,12 +26,6 @@ pub const METRICS: [Metric; 30] = [
         |it| one(Some(Value::Integer(i64::from(it.history.is_stopped())))),
     ),
     // Of the last run.
-    gauge(
-        "fifo_retain_last_run_start_timestamp_seconds",
-        &[],
-        "When the last run that has ended began",
-        |it| of_last(it, |last| Some(seconds(last.began))),
-    ),
     gauge("fifo_retain_last_run_timestamp_seconds", &[], "When the last run ended, however it did", |it| {
         of_last(it, |last| last.ended.map(|ended| seconds(ended.at)))
     }),
@@ -50,15 +43,6 @@ pub const METRICS: [Metric; 30] = [
         &[],
         "How many backups vanished after deletes of the last run; anything but 0 is an alarm",
         |it| of_last(it, |last| Some(vanished(last))),
-    ),
-    gauge(
-        "fifo_retain_last_run_planned_actions",
-        &["action"],
-        "How many actions the last run was to carry out",
-        |it| {
-            let planned = it.history.last.iter().filter_map(|last| last.planned.as_ref()).flatten();
-            planned.map(|(kind, count)| sample([kind_text(*kind).to_owned()], whole(*count))).collect()
-        },
     ),
     gauge(
         "fifo_retain_last_run_refused_deletes",
@@ -95,12 +79,6 @@ pub const METRICS: [Metric; 30] = [
     gauge("fifo_retain_run_under_way", &[], "Whether a run is under way", |it| {
         one(it.history.every.map(|_| Value::Integer(i64::from(it.history.running_since.is_some()))))
     }),
-    gauge(
-        "fifo_retain_vms_waiting_for_slot",
-        &[],
-        "How many VMs wait for other uploads to end in the run that is under way",
-        |it| one(it.history.every.map(|_| whole(it.history.waiting.for_slot))),
-    ),
     gauge("fifo_retain_next_run_timestamp_seconds", &[], "When the next run begins", |it| {
         one(it.history.next_run.map(seconds))
     }),
@@ -255,10 +233,9 @@ fn action_samples(
     made.collect()
 }
 
-/// Returns the labels of a VM. An alias is free text: control characters are written out, the rest is quoted by
-/// the encoder.
+/// Returns the labels of a VM.
 fn labels(id: VmId, vm: &VmHealth) -> [String; 3] {
-    [id.to_string(), visible(&vm.alias), vm.policy.as_ref().map_or_else(String::new, Name::to_string)]
+    [id.to_string(), vm.alias.clone(), vm.policy.as_ref().map_or_else(String::new, Name::to_string)]
 }
 
 /// Makes a sample of each VM whose UUID is known, once: no series may appear twice, and a list that shows a VM twice
@@ -285,7 +262,8 @@ fn of_tiers(scene: &Scene<'_>, value: impl Fn(&crate::insight::TierHealth) -> Op
     for (id, vm) in scene.health.iter().flat_map(|health| &health.vms).filter_map(|vm| Some((vm.uuid?, vm))) {
         for tier in overview.tiers.get(&id).filter(|_| vm.policy.is_some()).into_iter().flatten() {
             let [vm, alias, policy] = labels(id, vm);
-            samples.extend(value(tier).map(|value| sample([vm, alias, policy, visible(&tier.tier)], value)));
+            samples
+                .extend(value(tier).map(|value| sample([vm, alias, policy, tier.tier.to_string()], value)));
         }
     }
     samples

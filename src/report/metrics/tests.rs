@@ -180,7 +180,6 @@ fn counters_survive_from_run_to_run_and_are_for_loops_only() {
         "fifo_retain_runs_total{outcome=\"done\"} 2",
         "fifo_retain_last_run_duration_seconds 90.5",
         "fifo_retain_last_run_vanished_backups 2",
-        "fifo_retain_last_run_planned_actions{action=\"delete_cloud\"} 40",
         "fifo_retain_last_run_refused_deletes 40",
         "fifo_retain_run_interval_seconds 900.0",
     ] {

@@ -1,0 +1,1 @@
+//! The engine against what is known of schemes, and against a plain run.
