@@ -3,7 +3,10 @@
 mod observers;
 
 use crate::report;
-pub use crate::report::{Problem, ProblemCode, Styles, counts_text, json, metrics, page, visible, wrapped};
+pub use crate::report::{
+    Problem, ProblemCode, Styles, action_text, counts_text, json, metrics, outcome_text as ending_text, page,
+    visible, wrapped,
+};
 pub use observers::{JsonObserver, Terminals, TextObserver};
 
 /// What the observers measure text with.
@@ -185,7 +188,7 @@ pub mod diff {
 }
 
 pub mod simulation {
-    use super::report::{simulate, text};
+    use super::report::{markdown, simulate, text};
     pub use crate::report::simulate::Simulated;
     use std::io::{self, Write};
 
@@ -199,6 +202,17 @@ pub mod simulation {
         out: &mut dyn Write,
     ) -> io::Result<()> {
         text::write(&simulate::document(after, before), options, out)
+    }
+
+    /// # Errors
+    ///
+    /// Those of writing.
+    pub fn markdown(
+        after: Simulated<'_>,
+        before: Option<Simulated<'_>>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        out.write_all(markdown::written(&simulate::document(after, before), None, None).as_bytes())
     }
 }
 

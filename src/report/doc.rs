@@ -52,6 +52,18 @@ impl Block {
     pub(super) fn diff(lines: Vec<(Tone, String)>) -> Self {
         Self::Lines { title: Some("Actual against desired backups".to_owned()), lines }
     }
+
+    /// Says whether there is nothing to show.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Heading(_) | Self::Para(..) => false,
+            Self::List(items) => items.is_empty(),
+            Self::Table(table) => table.rows.is_empty(),
+            Self::Entries(entries) => entries.is_empty(),
+            Self::Lines { lines, .. } => lines.is_empty(),
+            Self::Details { blocks, .. } => blocks.iter().all(Self::is_empty),
+        }
+    }
 }
 
 /// A table; with depths of rows in it, a tree.

@@ -1,6 +1,6 @@
 //! Documents as HTML that needs nothing from outside. Maud escapes; what came from elsewhere is made visible before.
 
-use super::doc::{Block, Doc, Entry, Row, Table};
+use super::doc::{Block, Doc, Entry, Line, Row, Table};
 use super::escape::visible;
 use super::style::Tone;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -40,9 +40,10 @@ pub(super) fn page(title: &str, about: &str, doc: &Doc, footer: &str) -> String 
 fn part(block: &Block) -> Markup {
     html! {
         @match block {
+            block if block.is_empty() => {},
             Block::Heading(text) => h2 { (visible(text)) },
             Block::Para(tone, text) => p class=(tone.class()) { (visible(text)) },
-            Block::List(items) => @if !items.is_empty() {
+            Block::List(items) => {
                 ul.list {
                     @for (tone, item) in items.iter().take(ROWS_MAX) { li class=[urgent(*tone)] { (visible(item)) } }
                 }
@@ -101,39 +102,38 @@ fn rows(table: &Table) -> Markup {
         }
     };
     html! {
-        @if !table.rows.is_empty() {
-            @if has_fine { label.filter { input.filter type="checkbox"; " only what is out" } }
-            table {
-                thead { tr { @for &column in &used { th scope="col" { (table.columns[column].title) } } } }
-                tbody { @for line in table.rows.iter().take(ROWS_MAX) { (row(line)) } }
-            }
-            (more(table.rows.len()))
+        @if has_fine { label.filter { input.filter type="checkbox"; " only what is out" } }
+        table {
+            thead { tr { @for &column in &used { th scope="col" { (table.columns[column].title) } } } }
+            tbody { @for line in table.rows.iter().take(ROWS_MAX) { (row(line)) } }
         }
+        (more(table.rows.len()))
     }
 }
 
 fn entry_table(entries: &[Entry]) -> Markup {
+    let line = |entry: &Entry, place: usize, line: &Line| {
+        html! {
+            tr class={ "tone-" (line.tone.class()) } {
+                td.name data-label="VM" { @if place == 0 {
+                    span { (visible(&entry.name)) " " code { (visible(&entry.id)) } }
+                } }
+                td data-label="policy" { @if place == 0 { (visible(&entry.policy)) } }
+                td class=(line.tone.class()) { (line.verb) }
+                td data-label="what" { span { (visible(&line.what)) } }
+                td data-label="why" { span { (visible(&line.why)) } }
+            }
+        }
+    };
     html! {
-        @if !entries.is_empty() {
-            table {
-                thead { tr { @for title in ["VM", "policy", "", "what", "why"] { th scope="col" { (title) } } } }
-                tbody {
-                    @for entry in entries.iter().take(ROWS_MAX) {
-                        @for (place, line) in entry.lines.iter().enumerate() {
-                            tr class={ "tone-" (line.tone.class()) } {
-                                td.name data-label="VM" { @if place == 0 {
-                                    span { (visible(&entry.name)) " " code { (visible(&entry.id)) } }
-                                } }
-                                td data-label="policy" { @if place == 0 { (visible(&entry.policy)) } }
-                                td class={ "verdict " (line.tone.class()) } data-label="" { (line.verb) }
-                                td data-label="what" { span { (visible(&line.what)) } }
-                                td data-label="why" { span { (visible(&line.why)) } }
-                            }
-                        }
-                    }
+        table {
+            thead { tr { @for title in ["VM", "policy", "", "what", "why"] { th scope="col" { (title) } } } }
+            tbody {
+                @for entry in entries.iter().take(ROWS_MAX) {
+                    @for (place, of) in entry.lines.iter().enumerate() { (line(entry, place, of)) }
                 }
             }
-            (more(entries.len()))
         }
+        (more(entries.len()))
     }
 }

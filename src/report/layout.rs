@@ -7,6 +7,8 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 pub(super) const GAP: usize = 2;
 /// A column that may break has no fewer columns of the terminal than this.
 const WRAPPED_MIN: usize = 14;
+/// Other columns are left out before a column that may break has fewer than this.
+const WRAPPED_ENOUGH: usize = 24;
 
 /// Returns the columns that a text takes on a terminal.
 pub(super) fn width(text: &str) -> usize {
@@ -69,26 +71,25 @@ pub(super) fn fitted(
     widest: &[usize],
     room: usize,
 ) -> Vec<(usize, usize)> {
-    let least = |&(place, widest): &(usize, usize)| match columns[place].wraps {
-        true => (place, widest.min(WRAPPED_MIN)),
-        false => (place, widest),
+    let at_most = |&(place, widest): &(usize, usize), enough: usize| {
+        if columns[place].wraps { widest.min(enough) } else { widest }
     };
     let mut table: Vec<(usize, usize)> = used.iter().copied().zip(widest.iter().copied()).collect();
-    let taken = |table: &[(usize, usize)]| {
-        let cells: usize = table.iter().map(|column| least(column).1).sum();
+    let taken = |table: &[(usize, usize)], enough: usize| {
+        let cells: usize = table.iter().map(|column| at_most(column, enough)).sum();
         cells + GAP * table.len().saturating_sub(1)
     };
-    while taken(&table) > room {
+    while taken(&table, WRAPPED_ENOUGH) > room {
         let droppable = table.iter().enumerate().filter(|(_, (place, _))| columns[*place].drop > 0);
         let Some((at, _)) = droppable.min_by_key(|(_, (place, _))| columns[*place].drop) else { break };
         table.remove(at);
     }
-    let mut left = room.saturating_sub(taken(&table));
+    let mut left = room.saturating_sub(taken(&table, WRAPPED_MIN));
     let grown = |column: &(usize, usize)| {
-        let (place, width) = least(column);
+        let width = at_most(column, WRAPPED_MIN);
         let more = column.1.saturating_sub(width).min(left);
         left -= more;
-        (place, width + more)
+        (column.0, width + more)
     };
     table.iter().map(grown).collect()
 }

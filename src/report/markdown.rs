@@ -70,18 +70,16 @@ pub fn written(doc: &Doc, marker: Option<&str>, max_bytes: Option<usize>) -> Str
 fn text(block: &Block, level: Level) -> String {
     let left_out = |count: usize, noun: &str| format!("… {} left out here\n\n", counted(count, noun));
     match block {
+        block if block.is_empty() => String::new(),
         Block::Heading(text) => format!("### {}\n\n", escaped(text)),
         Block::Para(tone, text) => format!("{}\n\n", toned(*tone, &cell(text))),
-        Block::List(items) if items.is_empty() => String::new(),
         Block::List(items) if level == Level::Whole => {
             let item = |(tone, text): &(Tone, String)| format!("- {}\n", toned(*tone, &cell(text)));
             items.iter().map(item).collect::<String>() + "\n"
         }
         Block::List(items) => left_out(items.len(), "line"),
-        Block::Table(table) if table.rows.is_empty() => String::new(),
         Block::Table(table) if level == Level::Whole => table_text(table),
         Block::Table(table) => left_out(table.rows.len(), "row"),
-        Block::Entries(entries) if entries.is_empty() => String::new(),
         Block::Entries(entries) => match level {
             Level::Whole => entries_text(entries),
             Level::Counted => counts_text(entries),

@@ -18,11 +18,11 @@ use crate::policy::minute_text;
 const COLUMNS: [Column; 7] = [
     Column::wrapping("backup", 0),
     Column::new("UUID", 0),
-    Column::new("type", 1),
-    Column::new("size", 0),
-    Column::wrapping("local", 0),
-    Column::wrapping("a restore fetches", 0),
-    Column::wrapping("stored", 0),
+    Column::new("type", 0),
+    Column::number("size", 0),
+    Column::new("local", 0),
+    Column::wrapping("to restore", 0),
+    Column::new("stored", 0),
 ];
 
 /// Reports the backups of VMs.
@@ -101,33 +101,23 @@ fn row(vm: &VmExplanation, backup: &BackupExplanation, detail: Detail) -> Row {
     let (tone, state) = standing_text(backup);
     let kind = match backup.kind {
         BackupKind::Full => "full",
-        BackupKind::Incremental => "incremental",
+        BackupKind::Incremental => "incr",
     };
-    let local = match (backup.local.is_held, backup.local.size_bytes) {
-        (false, _) => String::new(),
-        (true, size) => {
-            let goes = if backup.local.delete.is_some() { ", goes" } else { "" };
-            format!(
-                "{}{goes}",
-                size.map_or_else(|| "local".to_owned(), |bytes| format!("{} local", bytes_text(bytes)))
-            )
-        }
-    };
+    let size = |size: Option<u64>| size.map_or_else(|| "unknown".to_owned(), bytes_text);
+    let goes = if backup.local.delete.is_some() { ", goes" } else { "" };
     let stored = match &backup.stored.prune {
         Some(prune) if prune.is_deleted() => "expired, goes",
         Some(_) => "expired",
-        None => "",
+        None => "kept",
     };
+    let restore = backup.restore.map(|restore| restore_text(restore.steps, restore.size_bytes));
     let cells = vec![
         format!("{state}{}", name_of(backup)),
-        if detail == Detail::Full { backup.backup.to_string() } else { backup.backup.short() },
+        backup.backup.short(),
         kind.to_owned(),
-        backup.size_bytes.map_or_else(|| "size unknown".to_owned(), bytes_text),
-        local,
-        backup.restore.map_or_else(
-            || "cannot be restored".to_owned(),
-            |restore| restore_text(restore.steps, restore.size_bytes),
-        ),
+        size(backup.size_bytes),
+        if backup.local.is_held { format!("{}{goes}", size(backup.local.size_bytes)) } else { String::new() },
+        restore.unwrap_or_else(|| "impossible".to_owned()),
         stored.to_owned(),
     ];
     let below = if detail == Detail::Full { reasons(vm, backup) } else { Vec::new() };
@@ -160,9 +150,9 @@ fn standing_text(backup: &BackupExplanation) -> (Tone, &'static str) {
     }
 }
 
-/// Says why its snapshot and its stored copy stay and until when, or that they go.
+/// Says what its whole UUID is, why its snapshot and its stored copy stay and until when, or that they go.
 fn reasons(vm: &VmExplanation, backup: &BackupExplanation) -> Vec<String> {
-    let mut texts = Vec::new();
+    let mut texts = vec![format!("UUID: {}", backup.backup)];
     if let Some(restore) = backup.restore.filter(|restore| restore.steps_now < restore.steps) {
         texts.push(match restore.steps_now {
             0 => "restore: fetches nothing while its snapshot is there".to_owned(),

@@ -46,7 +46,8 @@ pub fn write(doc: &Doc, options: &TextOptions, out: &mut dyn Write) -> io::Resul
     for block in &doc.alarms {
         writer.block(block, out)?;
     }
-    let shown = doc.blocks.iter().filter(|block| !matches!(block, Block::Details { .. }));
+    let shown =
+        doc.blocks.iter().filter(|block| !block.is_empty() && !matches!(block, Block::Details { .. }));
     let mut is_first = doc.alarms.is_empty();
     for block in shown {
         let follows_on = matches!(block, Block::Table(table) if table.is_tree());
@@ -130,29 +131,28 @@ impl Writer {
             let cell = |(at, row): (usize, &Row)| {
                 width(&visible(&row.cells[place])) + if Some(&place) == used.first() { left(at) } else { 0 }
             };
-            let heading = if table.is_tree() {
-                0
-            } else {
-                width(table.columns[place].title) + 2 * usize::from(place == 0)
-            };
+            let heading = width(table.columns[place].title) + 2 * usize::from(place == 0);
             table.rows.iter().enumerate().map(cell).max().unwrap_or(0).max(heading)
         };
         let indent = if table.is_tree() { INDENT } else { "" };
         let room = self.columns.saturating_sub(indent.len());
         let widest: Vec<usize> = used.iter().map(widest).collect();
         let columns = fitted(table.columns, &used, &widest, room);
-        if !table.is_tree() {
-            let title = |&(place, width): &(usize, usize)| {
-                let column = table.columns[place];
-                let sign = if Some(&place) == used.first() { INDENT } else { "" };
-                (vec![aligned(column, &format!("{sign}{}", column.title), width)], width)
-            };
-            let titles: Vec<(Vec<String>, usize)> = columns.iter().map(title).collect();
-            self.lines(self.styles.heading, &side_by_side(&titles), out)?;
+        let title = |&(place, width): &(usize, usize)| {
+            let column = table.columns[place];
+            let sign = if Some(&place) == used.first() { INDENT } else { "" };
+            let lines = wrapped(column.title, width.saturating_sub(sign.len()));
+            let lines = lines.iter().map(|line| aligned(column, &format!("{sign}{line}"), width));
+            (lines.collect(), width)
+        };
+        let titles: Vec<(Vec<String>, usize)> = columns.iter().map(title).collect();
+        let heading = self.styles.heading;
+        for line in side_by_side(&titles) {
+            writeln!(out, "{indent}{heading}{line}{heading:#}")?;
         }
         for (at, row) in table.rows.iter().enumerate() {
             let first = format!("{}{} ", guides[at].first, row.tone.sign());
-            let rest = format!("{}{}", padded(&guides[at].rest, width(&guides[at].first)), INDENT);
+            let rest = padded(&guides[at].rest, width(&first));
             let cell = |&(place, columns): &(usize, usize)| {
                 let text = visible(&row.cells[place]);
                 if Some(&place) != used.first() {

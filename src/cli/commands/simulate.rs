@@ -1,6 +1,6 @@
 //! `simulate`: what there would be, were the planner run forward.
 
-use crate::cli::args::{PruneArgs, SimulateArgs, TextOrJson};
+use crate::cli::args::{PruneArgs, ReportFormat, SimulateArgs};
 use crate::cli::connection::{FirstContact, PendingConnection};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
@@ -39,8 +39,14 @@ pub(in crate::cli) async fn run(args: &SimulateArgs, context: &Context) -> Resul
     let after = simulate(&policies, inventory, &scenario);
     let before = before.map(|before| (simulate(&before, inventory, &scenario), before));
     context.print(|out| match format {
-        TextOrJson::Json => render::json::simulation(&after, before.as_ref().map(|(before, _)| before), out),
-        TextOrJson::Text => {
+        ReportFormat::Json => {
+            render::json::simulation(&after, before.as_ref().map(|(before, _)| before), out)
+        }
+        ReportFormat::Markdown => {
+            let before = before.as_ref().map(|(before, policies)| (before, policies));
+            render::simulation::markdown((&after, &policies), before, out)
+        }
+        ReportFormat::Text => {
             let before = before.as_ref().map(|(before, policies)| (before, policies));
             render::simulation::simulation((&after, &policies), before, &context.text_options, out)
         }

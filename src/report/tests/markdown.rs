@@ -106,7 +106,22 @@ proptest! {
 #[test]
 fn a_plan_is_whole_where_there_is_room_and_then_counted_by_policy_and_action() {
     let plan = plan_of(3, 1, 0, 2);
-    insta::assert_snapshot!(comment(&plan, MAX_BYTES_DEFAULT), @"");
+    insta::assert_snapshot!(comment(&plan, MAX_BYTES_DEFAULT), @r#"
+    <!-- fifo-retain plan -->
+    **Plan: 3 to create, 3 to delete locally, 1 to delete from storage, for good; 0 up to date, 0 waiting, 0 blocked, 0 unprotected.**
+
+    - **Deleted from storage, for good: 1 backup on 1 VM. Nothing can restore them.**
+
+    | VM | policy |  | what | why |
+    |---|---|---|---|---|
+    | --&gt;\\n&lt;/details&gt;\\n#&#8203;#&#8203;#&#8203; 0 snapshots to delete2 `4fa44310` | policy-0 | create | weekly, incremental on the monthly of 2026-11-01 01:00 | due since Sun 2026-11-22 01:00 |
+    |  |  | delete locally | daily of 2026-11-21 01:00 | once the new weekly is complete |
+    | 1 `4fa44310` | policy-1 | create | weekly, incremental on the monthly of 2026-11-01 01:00 | due since Sun 2026-11-22 01:00 |
+    |  |  | delete locally | daily of 2026-11-21 01:00 | once the new weekly is complete |
+    | a\|b\|c \`x\` \*\*bold\*\* \| \| \|3 `4fa44310` | policy-1 | **delete from storage** | daily of 2026-10-01 01:00, 3.0 GiB | expired: no longer one of the 7 newest of its tier since 2026-10-08 01:00 |
+    | web-0 `4fa44310` | policy-0 | create | weekly, incremental on the monthly of 2026-11-01 01:00 | due since Sun 2026-11-22 01:00 |
+    |  |  | delete locally | daily of 2026-11-21 01:00 | once the new weekly is complete |
+    "#);
     let many = comment(&plan_of(0, 0, 900, 300), 16_000);
     assert!(many.contains("\n| policy-7 | **blocked** | 3 | 3 |\n"), "{many}");
     assert!(comment(&plan_of(0, 0, 900, 300), 1_536).contains("\nNo room to list them: **900 blocked**\n"));

@@ -5,14 +5,54 @@ use crate::report::layout::width;
 
 #[test]
 fn every_kind_of_vm_is_reported_in_words() {
-    insta::assert_snapshot!(plain(&cloud(), 130, Detail::Usual), @"");
+    insta::assert_snapshot!(plain(&cloud(), 130, Detail::Usual), @r#"
+    (no UUID)
+      ! unreadable      could not be read completely: uuid: missing
+    app-7  4fa44310  grandfather
+      . waiting         a daily has been uploading since 2026-11-22 01:02, 3.1 GiB so far
+    cache-3  4fa44310
+      ! conflict        claimed by a and b with the same priority (0); give one a higher `priority` or exclude it from the others
+    db-2  4fa44310  databases
+      ! blocked         on no hypervisor (stored); its newest restorable backup is the daily of 2026-10-30 01:00
+    mail-1  4fa44310  grandfather
+      ~ suspended       nothing is carried out until 2026-12-24: storage move
+      ~ would create    monthly, full                                           due since Sun 2026-11-01 01:00, try 2 of 3
+    web-1  4fa44310  grandfather
+      - delete locally  daily of 2026-11-20 01:00                               no longer needed as a parent
+      + create          weekly, incremental on the monthly of 2026-11-01 01:00  due since Sun 2026-11-22 01:00
+      - delete locally  monthly of 2026-11-01 01:00                             once the new weekly is complete
+      - delete locally  daily of 2026-11-21 01:00                               once the new weekly is complete
+
+    Policy grandfather: the suspension until 2026-11-01 (move) has ended; remove it from the policy.
+    Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v shows which.
+    Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is for.
+    Left alone: 1 in conflict, 1 unreadable, 1 suspended.
+    Plan: 1 to create, 3 to delete locally; 1 up to date, 1 waiting, 1 blocked, 1 unprotected.
+    "#);
 }
 
 #[test]
 fn on_sixty_columns_reasons_go_below() {
     let mut web = cloud();
     web.vms.retain(|vm| vm.alias == "web-1");
-    insta::assert_snapshot!(plain(&web, 60, Detail::Usual), @"");
+    insta::assert_snapshot!(plain(&web, 60, Detail::Usual), @r#"
+    web-1  4fa44310  grandfather
+      - delete locally  daily of 2026-11-20 01:00
+                        no longer needed as a parent
+      + create          weekly, incremental on the monthly of
+                        2026-11-01 01:00
+                        due since Sun 2026-11-22 01:00
+      - delete locally  monthly of 2026-11-01 01:00
+                        once the new weekly is complete
+      - delete locally  daily of 2026-11-21 01:00
+                        once the new weekly is complete
+
+    Problems: 1 failed backup on 1 VM. -v shows which.
+    Unmanaged: 3 snapshots, 14.0 GiB of quota, which no tier is
+    for.
+    Left alone: 1 in conflict, 1 unreadable, 1 suspended.
+    Plan: 1 to create, 3 to delete locally; 1 up to date, 1 waiting, 1 blocked, 1 unprotected.
+    "#);
 }
 
 #[test]
@@ -31,10 +71,17 @@ fn with_detail_every_vm_every_note_and_every_backup_is_named() {
 
 #[test]
 fn briefly_only_the_counts_are_reported_and_nothing_where_nothing_is_to_do() {
-    let estimate = Estimate { freed_bytes: 4 << 30, creates: 1, ..Estimate::default() };
+    let estimate =
+        Estimate { freed_bytes: 4 << 30, upload_bytes: 31 << 30, creates: 1, ..Estimate::default() };
     let parts = PlanParts { identity: Some("as `ops`"), estimate: Some(&estimate), ..PlanParts::default() };
     let brief = super::super::plan::document(&cloud(), parts, Detail::Brief);
-    insta::assert_snapshot!(text_of(&brief, 100, Detail::Brief, Styles::plain()), @"");
+    insta::assert_snapshot!(text_of(&brief, 100, Detail::Brief, Styles::plain()), @r#"
+    Policy grandfather: the suspension until 2026-11-01 (move) has ended; remove it from the policy.
+    Problems: 1 failed backup, 1 hollow backup on 2 VMs. -v shows which.
+    Left alone: 1 in conflict, 1 unreadable, 1 suspended.
+    Estimate: 4.0 GiB freed on hypervisors, about 31.0 GiB to upload.
+    Plan: 1 to create, 3 to delete locally; 1 up to date, 1 waiting, 1 blocked, 1 unprotected.
+    "#);
     let summary = Summary { up_to_date: 9, unprotected: 1, ..Summary::default() };
     let calm = of(vec![vm("dns-1", "grandfather", Status::UpToDate)], summary);
     assert_eq!(plain(&calm, 80, Detail::Brief), "");
@@ -134,5 +181,18 @@ fn many_vms_with_the_same_change_are_one_entry_that_counts() {
     blocked.notes = vec![Note::vm(NoteCode::VmState, "cannot be backed up")];
     vms.push(blocked);
     let plan = of(vms, Summary { create: 40, delete_local: 40, delete_cloud: 120, ..Summary::default() });
-    insta::assert_snapshot!(plain(&plan, 150, Detail::Usual), @"");
+    insta::assert_snapshot!(plain(&plan, 150, Detail::Usual), @r#"
+    db  4fa44310  grandfather
+      ! blocked              cannot be backed up
+    web-*  (40 VMs)  grandfather
+      - delete locally       daily, 40 snapshots of different times                  no longer needed as a parent
+      + create               weekly, incremental on the monthly of 2026-11-01 01:00  due since Sun 2026-11-22 01:00
+      x delete from storage  daily, 80 backups since 2026-10-01 01:00, 240.0 GiB     expired: no longer one of the 7 newest of its tier since 2026-10-08
+                                                                                     01:00
+      x delete from storage  weekly, 40 backups since 2026-10-04 01:00, 120.0 GiB    expired: no longer one of the 7 newest of its tier since 2026-10-08
+                                                                                     01:00
+
+    Deleted from storage, for good: 120 backups on 40 VMs. Nothing can restore them.
+    Plan: 40 to create, 40 to delete locally, 120 to delete from storage, for good; 0 up to date, 0 waiting, 0 blocked, 0 unprotected.
+    "#);
 }

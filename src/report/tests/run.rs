@@ -33,7 +33,12 @@ fn a_run_that_came_to_nothing_says_why_and_invents_nothing() {
 
 #[test]
 fn beyond_fifty_problems_the_others_are_counted_and_nothing_makes_it_long() {
-    let vm = VmHealth { verdict: BackupHealth::NoBackup, newest: None, ..health(&"web".repeat(1_000)) };
+    let vm = VmHealth {
+        verdict: BackupHealth::NoBackup,
+        newest: None,
+        notes: Box::default(),
+        ..health(&"web".repeat(1_000))
+    };
     let overview = overview(vec![vm; 1_500]);
     let payload = payload(&RunSummary { overview: Some(overview), ..failed(&"ä".repeat(100_000)) });
     assert_eq!(payload["problems"].as_array().unwrap().len(), 50);
