@@ -164,7 +164,9 @@ async fn read_with_warnings<'a>(
 pub fn compare_with(before: &Policies, after: &Policies, planned: &Planned) -> Comparison {
     let plan = plan::plan(before, &planned.inventory, planned.plan.at);
     let before = PolicySide { policies: before, plan: &plan };
-    insight::compare(before, PolicySide { policies: after, plan: &planned.plan }, &planned.inventory)
+    let years = insight::year_changes(before.policies, after, planned.plan.at);
+    let after = PolicySide { policies: after, plan: &planned.plan };
+    Comparison { years, ..insight::compare(before, after, &planned.inventory) }
 }
 
 /// What stays in memory of a reading.

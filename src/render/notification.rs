@@ -136,7 +136,6 @@ mod tests {
     use crate::insight::status::VmHealth;
     use crate::plan::SnapshotUsage;
     use crate::run::{RunEnd, RunFailure};
-    use std::sync::Arc;
 
     fn failed(cause: &str) -> RunSummary {
         let at = "2026-11-22T20:00:00Z".parse().unwrap();
@@ -173,9 +172,9 @@ mod tests {
             max_age_secs: None,
             local: SnapshotUsage::default(),
             unmanaged: SnapshotUsage::default(),
-            next_due: Arc::default(),
-            gaps: Box::default(),
-            notes: Box::default(),
+            next_due: Vec::new(),
+            gaps: Vec::new(),
+            notes: Vec::new(),
         };
         let at = "2026-11-22T20:00:00Z".parse().unwrap();
         let health = Health {

@@ -298,7 +298,6 @@ mod tests {
     use crate::insight::Overview;
     use crate::inventory::VmId;
     use crate::plan::SnapshotUsage;
-    use std::sync::Arc;
     use uuid::Uuid;
 
     fn history(alias: &str) -> RunHistory {
@@ -312,9 +311,9 @@ mod tests {
             max_age_secs: Some(93_600),
             local: SnapshotUsage::default(),
             unmanaged: SnapshotUsage::default(),
-            next_due: Arc::default(),
-            gaps: Box::default(),
-            notes: Box::default(),
+            next_due: Vec::new(),
+            gaps: Vec::new(),
+            notes: Vec::new(),
         };
         let health = Health {
             at: at(),

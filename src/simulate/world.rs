@@ -9,7 +9,7 @@ use crate::plan::standing::{Standing, VmView};
 use crate::plan::{BackupKind, Create, projection};
 use crate::policy::{Policy, Prune, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// A backup that was made on the way.
@@ -30,6 +30,8 @@ pub(super) struct SimulatedVm {
     /// The completed backups in the working set.
     stored: HashMap<BackupId, Stored>,
     left: Left,
+    /// Those of what has left the working set that never expire.
+    pub(super) kept_for_ever: HashSet<BackupId>,
     pub(super) made: Vec<Made>,
     pub(super) pruned: usize,
     sizes: Sizes,
@@ -59,7 +61,7 @@ impl Restore {
     }
 }
 
-/// What has left the working set: stored, expired, and read by no decision.
+/// What has left the working set: stored, and read by no decision.
 #[derive(Clone, Copy, Debug, Default)]
 struct Left {
     backups: usize,
@@ -155,6 +157,7 @@ impl SimulatedVm {
             shares_of: None,
             stored: HashMap::new(),
             left: Left::default(),
+            kept_for_ever: HashSet::new(),
             made: Vec::new(),
             pruned: 0,
             sizes,
@@ -207,11 +210,12 @@ impl SimulatedVm {
         self.pruned += backups.len();
     }
 
-    /// Takes out of the working set what has expired and no decision reads any more, once there is much in it.
+    /// Takes out of the working set what no decision reads any more, once there is much in it: what has expired, and what is kept
+    /// for ever.
     ///
-    /// Newer backups stand for an expired one wherever a decision asks for the newest of some kind; what may still be a parent, or
-    /// tells of one that increments on it are not empty, stays, and so does all that something which stays descends from. Where
-    /// expired backups are deleted nothing is taken out: those that are left are held, and the limit counts them.
+    /// Newer backups stand for these wherever a decision asks for the newest of some kind. What may still be a parent, or tells
+    /// that increments on one are not empty, stays, and so does all that something which stays descends from. Where expired
+    /// backups are deleted nothing is taken out: the limit counts all of them.
     pub(super) fn trim(&mut self, policy: &Policy, now: DateTime<Utc>, above: usize) {
         let is_small = self.vm.backups.len() <= above.max(self.trimmed_to * 3 / 2);
         if is_small || policy.prune == Prune::Requested {
@@ -221,11 +225,15 @@ impl SimulatedVm {
         let keeps = Keeps::of(&view);
         let backups = &self.vm.backups;
         let holds = |at: usize| backups[at].holds_snapshot();
+        let mut newer: Vec<u32> = vec![0; policy.tiers.len()];
         let mut goes: Vec<bool> = vec![false; backups.len()];
-        for backup in view.backups.iter().filter(|backup| backup.restorable) {
-            let at = backup.position;
-            let is_on_parent = backups.parent_position(at).is_some_and(holds);
-            goes[at] = keeps.stored[at].is_none() && !holds(at) && !is_on_parent;
+        for backup in view.restorable().rev() {
+            let Some(tier) = backup.tier else { continue };
+            let (at, rules) = (backup.position, &policy.tiers[tier]);
+            let is_over =
+                keeps.stored[at].is_none() || rules.keep.is_none() && newer[tier] >= rules.keep_local.max(1);
+            newer[tier] += 1;
+            goes[at] = is_over && !holds(at) && !backups.parent_position(at).is_some_and(holds);
         }
         // Each step of a chain once.
         let mut stays: Vec<usize> = (0..backups.len()).filter(|&at| !goes[at]).collect();
@@ -235,12 +243,15 @@ impl SimulatedVm {
                 stays.push(parent);
             }
         }
-        let gone =
-            (0..backups.len()).filter(|&at| goes[at]).filter_map(|at| self.stored.remove(&backups[at].id));
-        for gone in gone {
+        for at in (0..backups.len()).filter(|&at| goes[at]) {
+            let id = backups[at].id;
+            let Some(stored) = self.stored.remove(&id) else { continue };
             self.left.backups += 1;
-            self.left.size_bytes = self.left.size_bytes.saturating_add(gone.size_bytes);
-            self.left.longest_chain = self.left.longest_chain.max(gone.restore.map_or(0, |it| it.backups));
+            self.left.size_bytes = self.left.size_bytes.saturating_add(stored.size_bytes);
+            self.left.longest_chain = self.left.longest_chain.max(stored.restore.map_or(0, |it| it.backups));
+            if keeps.stored[at].is_some() {
+                self.kept_for_ever.insert(id);
+            }
         }
         let mut goes = goes.into_iter();
         self.vm.backups.retain(|_| !goes.next().unwrap_or(false));

@@ -30,7 +30,7 @@ pub struct Comparison {
     pub summary: ComparisonSummary,
     /// The VMs whose policy or actions change; by alias, then UUID.
     pub vms: Vec<VmChange>,
-    /// The policies under which a year goes otherwise than before, by name.
+    /// The policies under which a year goes otherwise than before, by name, as [`year_changes`] finds them.
     pub years: Vec<YearChange>,
 }
 
@@ -292,7 +292,8 @@ pub struct PolicySide<'a> {
     pub plan: &'a Plan,
 }
 
-/// Compares two plans of the same inventory and instant, that of the policies before and that of those now.
+/// Compares two plans of the same inventory and instant, that of the policies before and that of those now; what a year would
+/// be is left to [`year_changes`].
 pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Inventory) -> Comparison {
     let old: BTreeMap<VmId, &VmPlan> = before.plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     let mut summary = ComparisonSummary::default();
@@ -327,12 +328,12 @@ pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Invent
         policies: settings::policy_changes(before.policies, after.policies),
         summary,
         vms,
-        years: year_changes(before.policies, after.policies, after.plan.at),
+        years: Vec::new(),
     }
 }
 
 /// Runs each policy forward that is new, gone or set otherwise. With `prune: true` what expires is deleted, as with `--prune`.
-fn year_changes(before: &Policies, after: &Policies, from: DateTime<Utc>) -> Vec<YearChange> {
+pub fn year_changes(before: &Policies, after: &Policies, from: DateTime<Utc>) -> Vec<YearChange> {
     let of = |policies: &Policies, others: &Policies| -> BTreeMap<Name, Totals> {
         let is_same = |policy: &Policy| {
             let mut others = others.iter().filter(|other| other.name == policy.name);

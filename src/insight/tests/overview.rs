@@ -63,28 +63,6 @@ fn what_was_read_long_ago_is_not_safe_for_ever() {
 }
 
 #[test]
-fn vms_that_are_due_at_the_same_times_share_these() {
-    let mut spread = grandfather();
-    spread.name = "spread".into();
-    spread.priority = 1;
-    spread.select.alias = vec![crate::policy::Pattern::new("spread-*").unwrap()];
-    for tier in &mut spread.tiers {
-        tier.spread = TimeDelta::hours(3);
-    }
-    let policies = Policies::new(vec![grandfather(), spread]);
-    let spread = |n| vm(n).set(|vm| vm.alias = format!("spread-{n}"));
-    let vms = inventory([vm(1), spread(2), vm(3), spread(4)]);
-    let vms = super::overview_of(&policies, &vms, at("2026-11-16 20:00")).health.vms;
-    let shared = |one: usize, other: usize| std::sync::Arc::ptr_eq(&vms[one].next_due, &vms[other].next_due);
-    assert_eq!(
-        vms.iter().map(|vm| vm.alias.starts_with("spread")).collect::<Vec<_>>(),
-        [true, true, false, false]
-    );
-    assert!(shared(2, 3) && !shared(0, 1) && !shared(0, 2));
-    assert_ne!(vms[0].next_due, vms[1].next_due);
-}
-
-#[test]
 fn vms_are_listed_by_alias_and_a_forgotten_one_is_not() {
     let policies = Policies::new(vec![grandfather()]);
     let named = |n: u128, alias: &str| vm(n).set(|vm| vm.alias = alias.to_owned());
