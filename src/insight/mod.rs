@@ -23,4 +23,4 @@ pub use compare::{
     year_changes,
 };
 pub use estimate::Estimate;
-pub use status::{Overview, OverviewBuilder, OverviewDetail, TierHealth};
+pub use status::{Overview, OverviewBuilder, TierHealth};

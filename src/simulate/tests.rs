@@ -1,7 +1,7 @@
 //! The engine: against a plain run of the same decisions, and in what it comes to.
 
 use super::engine::Engine;
-use super::world::{Sample, SimulatedVm};
+use super::world::SimulatedVm;
 use super::{Day, Made, Scenario, simulate};
 use crate::inventory::{RecordedState, Vm};
 use crate::plan::decide::decide_under;
@@ -60,15 +60,16 @@ fn lived(
     policy: &Policy,
     scenario: &Scenario,
     trim_above: usize,
-) -> (Vec<(DateTime<Utc>, Sample)>, usize, End) {
+) -> (Vec<(DateTime<Utc>, Day)>, usize, End) {
     let mut engine = Engine::new(policy, scenario);
     engine.trim_above = trim_above;
     let (mut simulated, mut stands) = (SimulatedVm::new(vm, policy, scenario), Vec::new());
     engine.play(&mut simulated, |vm, now| {
-        stands.push((now, vm.sample(now)));
+        stands.push((now, vm.day(now.date_naive(), now)));
         ControlFlow::Continue(())
     });
-    let left = simulated.sample(scenario.until).stored - end_of(&simulated.vm, 0, Vec::new()).0;
+    let left = simulated.day(scenario.until.date_naive(), scenario.until).stored
+        - end_of(&simulated.vm, 0, Vec::new()).0;
     (stands, left, end_of(&simulated.vm, left, simulated.made.clone()))
 }
 

@@ -2,7 +2,7 @@
 
 mod overview;
 
-pub use overview::{Overview, OverviewBuilder, OverviewDetail, TierHealth};
+pub use overview::{Overview, OverviewBuilder, TierHealth};
 
 use crate::inventory::{BackupId, Vm, VmId, chain_of};
 use crate::plan::due::{Occurrences, RECENT};

@@ -15,7 +15,7 @@ pub struct Overview {
     pub health: Health,
     /// How many VMs have each status in the plan. A status that no VM has is missing.
     pub vms_by_status: BTreeMap<Status, usize>,
-    /// The tiers of each VM that belongs to exactly one policy, coarsest first, where they were looked at.
+    /// The tiers of each VM that belongs to exactly one policy, coarsest first.
     pub tiers: BTreeMap<VmId, Vec<TierHealth>>,
 }
 
@@ -30,19 +30,9 @@ pub struct TierHealth {
     pub is_up_to_date: bool,
 }
 
-/// What is looked at of each VM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OverviewDetail {
-    /// The VM alone: [`Overview::tiers`] stays empty.
-    Vms,
-    /// Its tiers, too.
-    Tiers,
-}
-
 /// Looks over VMs, one at a time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct OverviewBuilder {
-    detail: OverviewDetail,
     vms: Vec<VmHealth>,
     /// The status of each of them in its plan.
     statuses: Vec<Status>,
@@ -50,18 +40,11 @@ pub struct OverviewBuilder {
 }
 
 impl OverviewBuilder {
-    /// Begins without any VM.
-    pub fn new(detail: OverviewDetail) -> Self {
-        Self { detail, vms: Vec::new(), statuses: Vec::new(), tiers: BTreeMap::new() }
-    }
-
     /// Looks over a VM for which something, or nothing, was decided.
     pub fn add(&mut self, vm: &Vm, decided: DecidedVm<'_>) {
         let DecidedVm { plan, judged } = decided;
         let judged = judged.as_ref();
-        if self.detail == OverviewDetail::Tiers {
-            self.tiers.extend(judged.map(|judged| (vm.id, tiers(judged))));
-        }
+        self.tiers.extend(judged.map(|judged| (vm.id, tiers(judged))));
         self.statuses.push(plan.status);
         self.vms.push(vm_health(vm, plan, judged));
     }

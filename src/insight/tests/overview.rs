@@ -1,7 +1,7 @@
 //! What those who watch are shown.
 
 use crate::insight::status::BackupHealth;
-use crate::insight::{Overview, OverviewBuilder, OverviewDetail};
+use crate::insight::{Overview, OverviewBuilder};
 use crate::inventory::UnreadableVm;
 use crate::plan::tests::fixtures::{VmBuilder, at, grandfather, inventory, vm, vm_id};
 use crate::plan::{Planner, Status};
@@ -68,7 +68,7 @@ fn vms_are_listed_by_alias_and_a_forgotten_one_is_not() {
     let named = |n: u128, alias: &str| vm(n).set(|vm| vm.alias = alias.to_owned());
     let inventory = inventory([named(1, "web"), named(2, "db"), named(3, "app")]);
     let mut planner = Planner::new(&policies, at("2026-11-16 20:00"));
-    let mut builder = OverviewBuilder::new(OverviewDetail::Tiers);
+    let mut builder = OverviewBuilder::default();
     for vm in inventory.vms.values() {
         builder.add(vm, planner.decide(vm));
     }

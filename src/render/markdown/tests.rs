@@ -192,8 +192,8 @@ fn comparison(plan: &Plan) -> Comparison {
     let mut vms = Vec::new();
     for (n, vm) in plan.vms.iter().enumerate() {
         let is_caused = n % 2 == 0;
-        let (caused, anyway): (Vec<Action>, Vec<Action>) =
-            vm.due_actions().iter().cloned().partition(|action| is_caused || *action == delete_new());
+        let caused = vm.due_actions().iter().filter(|action| is_caused || **action == delete_new());
+        let caused: Vec<Action> = caused.cloned().collect();
         summary.caused.delete_local += caused.iter().filter(|action| action.is_local_delete()).count();
         let shift = (n % 3 == 0).then(|| ProtectionChange::ALL[n / 3 % ProtectionChange::ALL.len()]);
         let expired = StoredBackups {
@@ -209,7 +209,7 @@ fn comparison(plan: &Plan) -> Comparison {
             before: active("old | policy"),
             after: Protection::Unprotected,
             caused,
-            anyway,
+            anyway: ActionCounts::default(),
             stranded: AbandonedBackups::default(),
             expired,
             prunable: StoredBackups::default(),
@@ -448,7 +448,7 @@ fn what_is_deleted_in_any_case_does_not_crowd_out_what_the_change_does() {
     let plan = sizes.plan();
     let mut comparison = comparison(&plan);
     for vm in &mut comparison.vms {
-        vm.anyway.append(&mut vm.caused);
+        vm.caused.clear();
         vm.shift = vm.shift.filter(|shift| shift.is_worse());
     }
     let page = judge(&plan, Some(&comparison), MAX_BYTES_DEFAULT).unwrap();

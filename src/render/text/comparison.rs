@@ -228,8 +228,8 @@ fn block(change: &VmChange, vm: &VmPlan, detail: Detail) -> RowGroup {
         }
     }
     if !change.anyway.is_empty() {
-        let others = if change.anyway.len() == 1 { "action" } else { "actions" };
-        let what = format!("{} other {others} of the plan", change.anyway.len());
+        let others = if change.anyway.all() == 1 { "action" } else { "actions" };
+        let what = format!("{} other {others} of the plan", change.anyway.all());
         rows.push(Row { symbol: Symbol::Aside, verb: "in any case", what, why: String::new() });
     }
     RowGroup {
