@@ -20,6 +20,7 @@ pub(crate) mod tests;
 pub use compare::{
     AbandonedBackups, ActionCounts, Comparison, ComparisonSummary, PolicyChange, PolicyChangeKind,
     PolicySide, Protection, ProtectionChange, SettingChange, StoredBackups, VmChange, YearChange, compare,
+    year_changes,
 };
 pub use estimate::Estimate;
-pub use status::{Overview, OverviewBuilder, OverviewDetail, TierHealth};
+pub use status::{Overview, OverviewBuilder, TierHealth};

@@ -95,7 +95,7 @@ fn entry(change: &VmChange, vm: &VmPlan, detail: Detail) -> Entry {
         Line { tone: Tone::Held, verb, ..action_line(&[(vm, action)], detail) }
     }));
     if !change.anyway.is_empty() {
-        let what = format!("{} of the plan", counted(change.anyway.len(), "other action"));
+        let what = format!("{} of the plan", counted(change.anyway.all(), "other action"));
         lines.push(Line::new(Tone::Plain, "in any case", what));
     }
     Entry { lines, ..entry_head(&[(&vm.alias, vm.uuid)], vm.policy.as_deref()) }

@@ -71,11 +71,13 @@ impl<'a> Engine<'a> {
         let now = occurrences.now();
         let fails = self.scenario.do_uploads_fail(now);
         let (mut created, mut listed_first) = (Vec::new(), None);
+        let mut is_over = self.policy.suspends(&vm.vm, now);
         loop {
             let view = VmView::new(&vm.vm, self.policy, now);
-            let planned =
-                if self.policy.suspends(&vm.vm, now) { Vec::new() } else { actions(&view, occurrences) };
+            let planned = if is_over { Vec::new() } else { actions(&view, occurrences) };
             let listed_first = listed_first.get_or_insert_with(|| prunes(&planned));
+            // Then what may be deleted locally is all that is left.
+            is_over |= listed_first.is_empty() && !planned.iter().any(Action::is_create);
             match next_step(planned, &created, listed_first, fails) {
                 Some(Step::DeleteLocally(backups)) => vm.delete_locally(&backups),
                 Some(Step::Create(create)) => {

@@ -133,7 +133,8 @@ pub fn expiry_dates(vm: &Vm, policy: &Policy, from: DateTime<Utc>) -> BTreeMap<B
             let view = VmView::new(&vm.vm, policy, then);
             let keeps = Keeps::of(&view);
             open.retain(|&id| {
-                let stays = vm.vm.backups.position(id).is_some_and(|at| keeps.stored[at].is_some());
+                let is_kept = |at: usize| keeps.stored[at].is_some();
+                let stays = vm.kept_for_ever.contains(&id) || vm.vm.backups.position(id).is_some_and(is_kept);
                 if !stays {
                     dates.insert(id, then);
                 }

@@ -2,7 +2,7 @@
 
 use super::Scenario;
 use super::engine::Engine;
-use super::world::{Made, Sample, SimulatedVm};
+use super::world::{Made, SimulatedVm};
 use crate::inventory::{Inventory, Vm};
 use crate::policy::{Match, Name, Policies, Policy};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -112,24 +112,6 @@ impl Totals {
 }
 
 impl Day {
-    fn add(&mut self, sample: Sample, made: &[Made], pruned: usize) {
-        let Sample { stored, stored_bytes, local, local_bytes, longest_chain, newest } = sample;
-        let full = made.iter().filter(|made| made.is_full).count();
-        self.plus(&Self {
-            date: self.date,
-            stored,
-            local,
-            stored_bytes,
-            local_bytes,
-            full,
-            incremental: made.len() - full,
-            pruned,
-            longest_chain,
-            restore_bytes: newest.map_or(0, |(_, size_bytes)| size_bytes),
-            newest_age_secs: newest.map(|(age, _)| age.num_seconds()),
-        });
-    }
-
     fn plus(&mut self, other: &Self) {
         self.stored += other.stored;
         self.local += other.local;
@@ -209,8 +191,10 @@ fn days_of(
     for mut vm in vms {
         let (mut at, mut made, mut pruned) = (0, 0, 0);
         engine.play(&mut vm, |vm, now| {
-            while let Some((_, end)) = ends.get(at).filter(|(_, end)| *end <= now) {
-                days[at].add(vm.sample(*end), &vm.made[made..], vm.pruned - pruned);
+            while let Some(&(date, end)) = ends.get(at).filter(|(_, end)| *end <= now) {
+                let full = vm.made[made..].iter().filter(|made| made.is_full).count();
+                let incremental = vm.made.len() - made - full;
+                days[at].plus(&Day { full, incremental, pruned: vm.pruned - pruned, ..vm.day(date, end) });
                 (at, made, pruned) = (at + 1, vm.made.len(), vm.pruned);
             }
             ControlFlow::Continue(())

@@ -1,6 +1,6 @@
 //! One simulated VM: its records as the decisions see them, and what is counted of its backups.
 
-use super::Scenario;
+use super::{Day, Scenario};
 use crate::inventory::{
     Backup, BackupId, Backups, LocalState, Metadata, RecordedState, Vm, VmId, restorable,
 };
@@ -8,8 +8,8 @@ use crate::plan::keep::Keeps;
 use crate::plan::standing::{Standing, VmView};
 use crate::plan::{BackupKind, Create, projection};
 use crate::policy::{Policy, Prune, TierIndex};
-use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::HashMap;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// A backup that was made on the way.
@@ -30,6 +30,8 @@ pub(super) struct SimulatedVm {
     /// The completed backups in the working set.
     stored: HashMap<BackupId, Stored>,
     left: Left,
+    /// Those of what has left the working set that never expire.
+    pub(super) kept_for_ever: HashSet<BackupId>,
     pub(super) made: Vec<Made>,
     pub(super) pruned: usize,
     sizes: Sizes,
@@ -59,7 +61,7 @@ impl Restore {
     }
 }
 
-/// What has left the working set: stored, expired, and read by no decision.
+/// What has left the working set: stored, and read by no decision.
 #[derive(Clone, Copy, Debug, Default)]
 struct Left {
     backups: usize,
@@ -67,66 +69,53 @@ struct Left {
     longest_chain: usize,
 }
 
-/// How a VM stands at an instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sample {
-    /// Completed backups in storage.
-    pub(super) stored: usize,
-    pub(super) stored_bytes: u64,
-    /// Snapshots on the hypervisor.
-    pub(super) local: usize,
-    pub(super) local_bytes: u64,
-    /// The most backups that restoring one of those in storage reads.
-    pub(super) longest_chain: usize,
-    /// The age of the newest one that can be restored, and the bytes that restoring it reads.
-    pub(super) newest: Option<(TimeDelta, u64)>,
-}
-
 impl SimulatedVm {
     /// Takes a VM as it was read. What runs is taken to succeed at once.
     pub(super) fn new(vm: &Vm, policy: &Policy, scenario: &Scenario) -> Self {
         let sizes = Sizes::of(vm, policy, scenario);
-        let view = VmView::new(vm, policy, scenario.from);
         let mut standings: Vec<Option<Standing>> = vec![None; vm.backups.len()];
+        let view = VmView::new(vm, policy, scenario.from);
         view.backups.iter().for_each(|backup| standings[backup.position] = Some(backup.standing));
-        let is_good: Vec<bool> = standings
-            .iter()
-            .map(|it| it.is_some_and(|it| it == Standing::Completed || it.is_running()))
-            .collect();
-        let settle = |(backup, (standing, is_good)): (&Backup, (&Option<Standing>, &bool))| {
-            let mut settled = backup.clone();
-            if *is_good {
+        let runs = |at: usize| standings[at].is_some_and(Standing::is_running);
+        let is_good: Vec<bool> =
+            (0..standings.len()).map(|at| runs(at) || standings[at] == Some(Standing::Completed)).collect();
+        let mut settled = vm.clone();
+        for (at, backup) in settled.backups.values_mut().enumerate() {
+            if is_good[at] {
                 // Alike, so that no further backup is judged by what is known of another one's files.
-                settled.state = RecordedState::Completed;
-                settled.files = vec![projection::WHOLE];
-                (settled.record_size_bytes, settled.has_record_checksum) = (None, false);
+                (backup.state, backup.files) = (RecordedState::Completed, vec![projection::WHOLE]);
+                (backup.record_size_bytes, backup.has_record_checksum) = (None, false);
             }
-            if standing.is_some_and(Standing::is_running) {
-                settled.local = LocalState::Present;
+            if runs(at) {
+                backup.local = LocalState::Present;
             }
-            settled
-        };
-        let backups: Backups = vm.backups.values().zip(standings.iter().zip(&is_good)).map(settle).collect();
+        }
         let size = |at: usize| {
             let backup = &vm.backups[at];
-            let tier = policy.tier_of(backup.comment.as_deref());
-            let estimate = || sizes.estimate(tier, backup.parent.is_none(), TimeDelta::days(1));
+            let estimate = || {
+                let tier = policy.tier_of(backup.comment.as_deref());
+                sizes.estimate(tier, backup.parent.is_none(), TimeDelta::days(1))
+            };
             backup.size_bytes().unwrap_or_else(|| if is_good[at] { estimate() } else { 0 })
         };
-        let restores = restores(&backups, &is_good, size);
-        let completed = (0..backups.len()).filter(|&at| backups[at].state == RecordedState::Completed);
-        let stored =
-            completed.map(|at| (backups[at].id, Stored { size_bytes: size(at), restore: restores[at] }));
-        let stored = stored.collect();
-        let vm = Vm {
-            owner: None,
-            package: None,
-            dataset: None,
-            metadata: Metadata::default(),
-            backups,
-            ..vm.clone()
+        let restores = restores(&settled.backups, &is_good, size);
+        let completed =
+            settled.backups.values().enumerate().filter(|(_, it)| it.state == RecordedState::Completed);
+        let stored = |(at, backup): (usize, &Backup)| {
+            (backup.id, Stored { size_bytes: size(at), restore: restores[at] })
         };
-        Self { shares_of: Some(vm.id), stored, ..Self::without_backups(vm, sizes) }
+        Self {
+            stored: completed.map(stored).collect(),
+            vm: settled,
+            shares_of: Some(vm.id),
+            left: Left::default(),
+            kept_for_ever: HashSet::new(),
+            made: Vec::new(),
+            pruned: 0,
+            sizes,
+            attempts: 0,
+            trimmed_to: 0,
+        }
     }
 
     /// Makes a VM of which nothing is known, with shares of spreads of 0.
@@ -145,22 +134,7 @@ impl SimulatedVm {
             metadata: Metadata::default(),
             backups: Backups::default(),
         };
-        let sizes = Sizes::of(&vm, policy, scenario);
-        Self::without_backups(vm, sizes)
-    }
-
-    fn without_backups(vm: Vm, sizes: Sizes) -> Self {
-        Self {
-            vm,
-            shares_of: None,
-            stored: HashMap::new(),
-            left: Left::default(),
-            made: Vec::new(),
-            pruned: 0,
-            sizes,
-            attempts: 0,
-            trimmed_to: 0,
-        }
+        Self { shares_of: None, ..Self::new(&vm, policy, scenario) }
     }
 
     /// Makes a backup, whose upload ends at once; one that fails leaves its record and its snapshot.
@@ -207,11 +181,12 @@ impl SimulatedVm {
         self.pruned += backups.len();
     }
 
-    /// Takes out of the working set what has expired and no decision reads any more, once there is much in it.
+    /// Takes out of the working set what no decision reads any more, once there is much in it: what has expired, and what is kept
+    /// for ever.
     ///
-    /// Newer backups stand for an expired one wherever a decision asks for the newest of some kind; what may still be a parent, or
-    /// tells of one that increments on it are not empty, stays, and so does all that something which stays descends from. Where
-    /// expired backups are deleted nothing is taken out: those that are left are held, and the limit counts them.
+    /// Newer backups stand for these wherever a decision asks for the newest of some kind. What may still be a parent, or tells
+    /// that increments on one are not empty, stays, and so does all that something which stays descends from. Where expired
+    /// backups are deleted nothing is taken out: the limit counts all of them.
     pub(super) fn trim(&mut self, policy: &Policy, now: DateTime<Utc>, above: usize) {
         let is_small = self.vm.backups.len() <= above.max(self.trimmed_to * 3 / 2);
         if is_small || policy.prune == Prune::Requested {
@@ -221,11 +196,15 @@ impl SimulatedVm {
         let keeps = Keeps::of(&view);
         let backups = &self.vm.backups;
         let holds = |at: usize| backups[at].holds_snapshot();
+        let mut newer: Vec<u32> = vec![0; policy.tiers.len()];
         let mut goes: Vec<bool> = vec![false; backups.len()];
-        for backup in view.backups.iter().filter(|backup| backup.restorable) {
-            let at = backup.position;
-            let is_on_parent = backups.parent_position(at).is_some_and(holds);
-            goes[at] = keeps.stored[at].is_none() && !holds(at) && !is_on_parent;
+        for backup in view.restorable().rev() {
+            let Some(tier) = backup.tier else { continue };
+            let (at, rules) = (backup.position, &policy.tiers[tier]);
+            let is_over =
+                keeps.stored[at].is_none() || rules.keep.is_none() && newer[tier] >= rules.keep_local.max(1);
+            newer[tier] += 1;
+            goes[at] = is_over && !holds(at) && !backups.parent_position(at).is_some_and(holds);
         }
         // Each step of a chain once.
         let mut stays: Vec<usize> = (0..backups.len()).filter(|&at| !goes[at]).collect();
@@ -235,45 +214,48 @@ impl SimulatedVm {
                 stays.push(parent);
             }
         }
-        let gone =
-            (0..backups.len()).filter(|&at| goes[at]).filter_map(|at| self.stored.remove(&backups[at].id));
-        for gone in gone {
+        for at in (0..backups.len()).filter(|&at| goes[at]) {
+            let id = backups[at].id;
+            let Some(stored) = self.stored.remove(&id) else { continue };
             self.left.backups += 1;
-            self.left.size_bytes = self.left.size_bytes.saturating_add(gone.size_bytes);
-            self.left.longest_chain = self.left.longest_chain.max(gone.restore.map_or(0, |it| it.backups));
+            self.left.size_bytes = self.left.size_bytes.saturating_add(stored.size_bytes);
+            self.left.longest_chain = self.left.longest_chain.max(stored.restore.map_or(0, |it| it.backups));
+            if keeps.stored[at].is_some() {
+                self.kept_for_ever.insert(id);
+            }
         }
         let mut goes = goes.into_iter();
         self.vm.backups.retain(|_| !goes.next().unwrap_or(false));
         self.trimmed_to = self.vm.backups.len();
     }
 
-    /// Counts what there is at an instant.
-    pub(super) fn sample(&self, at: DateTime<Utc>) -> Sample {
+    /// Counts what there is at an instant, the end of a day; what was done on it is not counted here.
+    pub(super) fn day(&self, date: NaiveDate, end: DateTime<Utc>) -> Day {
         let Left { backups, size_bytes, longest_chain } = self.left;
-        let mut sample = Sample {
+        let mut day = Day {
+            date,
             stored: backups + self.stored.len(),
             stored_bytes: size_bytes,
-            local: 0,
-            local_bytes: 0,
             longest_chain,
-            newest: None,
+            ..Day::default()
         };
         for backup in self.vm.backups.values() {
-            let age = backup.timestamp.map(|taken| at - taken);
+            let age = backup.timestamp.map(|taken| end - taken);
             if backup.holds_snapshot() {
                 let held = backup.local_size_bytes;
-                sample.local += 1;
-                sample.local_bytes += held.unwrap_or_else(|| self.sizes.changed(age.unwrap_or_default()));
+                day.local += 1;
+                day.local_bytes += held.unwrap_or_else(|| self.sizes.changed(age.unwrap_or_default()));
             }
             let Some(stored) = self.stored.get(&backup.id) else { continue };
-            sample.stored_bytes = sample.stored_bytes.saturating_add(stored.size_bytes);
+            day.stored_bytes = day.stored_bytes.saturating_add(stored.size_bytes);
             let (Some(restore), Some(age)) = (stored.restore, age) else { continue };
-            sample.longest_chain = sample.longest_chain.max(restore.backups);
-            if age >= TimeDelta::zero() && sample.newest.is_none_or(|(newest, _)| age <= newest) {
-                sample.newest = Some((age, restore.size_bytes));
+            day.longest_chain = day.longest_chain.max(restore.backups);
+            let age_secs = age.num_seconds();
+            if age_secs >= 0 && day.newest_age_secs.is_none_or(|newest| age_secs <= newest) {
+                (day.newest_age_secs, day.restore_bytes) = (Some(age_secs), restore.size_bytes);
             }
         }
-        sample
+        day
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Comparison {
     pub summary: ComparisonSummary,
     /// The VMs whose policy or actions change; by alias, then UUID.
     pub vms: Vec<VmChange>,
-    /// The policies under which a year goes otherwise than before, by name.
+    /// The policies under which a year goes otherwise than before, by name, as [`year_changes`] finds them.
     pub years: Vec<YearChange>,
 }
 
@@ -117,13 +117,6 @@ impl ComparisonSummary {
         self.loses_protection + self.comes_into_conflict + self.suspended
     }
 
-    /// Adds what is done to one VM.
-    fn count_actions(&mut self, change: &VmChange) {
-        change.caused.iter().for_each(|action| self.caused.add(action));
-        change.anyway.iter().for_each(|action| self.anyway.add(action));
-        change.no_longer.iter().for_each(|action| self.no_longer.add(action));
-    }
-
     /// Returns the counter for a shift.
     fn counter(&mut self, shift: ProtectionChange) -> &mut usize {
         match shift {
@@ -150,10 +143,28 @@ pub struct ActionCounts {
 }
 
 impl ActionCounts {
-    fn add(&mut self, action: &Action) {
-        self.create += usize::from(action.is_create());
-        self.delete_local += usize::from(action.is_local_delete());
-        self.delete_cloud += usize::from(action.is_cloud_delete());
+    fn of<'a>(actions: impl IntoIterator<Item = &'a Action>) -> Self {
+        let mut counts = Self::default();
+        for action in actions {
+            counts.create += usize::from(action.is_create());
+            counts.delete_local += usize::from(action.is_local_delete());
+            counts.delete_cloud += usize::from(action.is_cloud_delete());
+        }
+        counts
+    }
+
+    #[must_use]
+    fn plus(self, other: Self) -> Self {
+        Self {
+            create: self.create + other.create,
+            delete_local: self.delete_local + other.delete_local,
+            delete_cloud: self.delete_cloud + other.delete_cloud,
+        }
+    }
+
+    /// Returns how many actions there are, of any kind.
+    pub fn all(&self) -> usize {
+        self.create + self.delete_local + self.delete_cloud
     }
 
     /// Says whether there is none.
@@ -176,8 +187,8 @@ pub struct VmChange {
     pub after: Protection,
     /// What is only done because of the change; a delete that no longer waits for a create is such a thing.
     pub caused: Vec<Action>,
-    /// What is done with and without it.
-    pub anyway: Vec<Action>,
+    /// How much is done with and without it.
+    pub anyway: ActionCounts,
     /// What would be done without the change, and no longer is.
     pub no_longer: Vec<Action>,
     /// Its backups that no longer belong to a tier.
@@ -292,7 +303,8 @@ pub struct PolicySide<'a> {
     pub plan: &'a Plan,
 }
 
-/// Compares two plans of the same inventory and instant, that of the policies before and that of those now.
+/// Compares two plans of the same inventory and instant, that of the policies before and that of those now; what a year would
+/// be is left to [`year_changes`].
 pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Inventory) -> Comparison {
     let old: BTreeMap<VmId, &VmPlan> = before.plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     let mut summary = ComparisonSummary::default();
@@ -314,7 +326,9 @@ pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Invent
         summary.prunable = summary.prunable.plus(change.prunable);
         summary.stranded.backups += change.stranded.backups;
         summary.stranded.held = summary.stranded.held.plus(change.stranded.held);
-        summary.count_actions(&change);
+        summary.caused = summary.caused.plus(ActionCounts::of(&change.caused));
+        summary.anyway = summary.anyway.plus(change.anyway);
+        summary.no_longer = summary.no_longer.plus(ActionCounts::of(&change.no_longer));
         if let Some(shift) = change.shift {
             *summary.counter(shift) += 1;
         }
@@ -327,12 +341,12 @@ pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Invent
         policies: settings::policy_changes(before.policies, after.policies),
         summary,
         vms,
-        years: year_changes(before.policies, after.policies, after.plan.at),
+        years: Vec::new(),
     }
 }
 
 /// Runs each policy forward that is new, gone or set otherwise. With `prune: true` what expires is deleted, as with `--prune`.
-fn year_changes(before: &Policies, after: &Policies, from: DateTime<Utc>) -> Vec<YearChange> {
+pub fn year_changes(before: &Policies, after: &Policies, from: DateTime<Utc>) -> Vec<YearChange> {
     let of = |policies: &Policies, others: &Policies| -> BTreeMap<Name, Totals> {
         let is_same = |policy: &Policy| {
             let mut others = others.iter().filter(|other| other.name == policy.name);
@@ -367,7 +381,7 @@ fn action_changes(old: &VmPlan, new: &VmPlan) -> VmChange {
         before,
         after,
         caused: caused.into_iter().cloned().collect(),
-        anyway: anyway.into_iter().cloned().collect(),
+        anyway: ActionCounts::of(anyway),
         no_longer,
         stranded: AbandonedBackups::default(),
         expired: StoredBackups::default(),

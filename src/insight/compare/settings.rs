@@ -28,7 +28,7 @@ pub enum PolicyChangeKind {
 /// A setting before and after a change, as policies write it; `None` where it was or is not there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SettingChange {
-    /// Its name; that of a tier with all that is set there.
+    /// Its name, such as `tiers.daily.keep`.
     pub setting: String,
     pub before: Option<String>,
     pub after: Option<String>,
@@ -112,26 +112,29 @@ fn settings(policy: &Policy) -> BTreeMap<String, String> {
     let set = set.into_iter().chain(excluded).chain(suspended.map(|suspended| ("suspend", suspended)));
     let set = set.map(|(name, value)| (name.to_owned(), value));
     let order = tiers.iter().map(|tier| tier.name.as_str()).collect::<Vec<_>>().join(", ");
-    let tiers = tiers.iter().map(|tier| (format!("tier {}", tier.name), tier_text(policy, tier)));
+    let tiers = tiers.iter().flat_map(|tier| tier_settings(policy, tier));
     set.chain([("tiers".to_owned(), order)]).chain(tiers).collect()
 }
 
-/// Writes down what a tier sets: `0 1 * * *, incremental from monthly, keep 7`.
-fn tier_text(policy: &Policy, tier: &Tier) -> String {
+/// Writes down what a tier sets: `tiers.daily.keep`, `7`.
+fn tier_settings(policy: &Policy, tier: &Tier) -> impl Iterator<Item = (String, String)> {
     let Tier { name, schedule, kind, keep, keep_local, comment, also, spread } = tier;
-    let mut set = vec![schedule.to_string()];
-    match kind {
-        TierKind::Full => set.push("full".to_owned()),
+    let kind = match kind {
+        TierKind::Full => "full".to_owned(),
         TierKind::Incremental { from } => {
             // By their names: places shift when a tier comes in between.
             let names: Vec<&str> = from.iter().map(|&from| policy.tiers[from].name.as_str()).collect();
-            set.push(format!("incremental from {}", names.join(" or ")));
+            format!("incremental from {}", names.join(", "))
         }
-    }
-    set.push(keep.map_or_else(|| "keep all".to_owned(), |keep| format!("keep {keep}")));
-    set.extend((*keep_local > 0).then(|| format!("keep_local {keep_local}")));
-    set.extend((!spread.is_zero()).then(|| format!("spread {}", duration_text(*spread))));
-    set.extend((comment.as_str() != name.as_str()).then(|| format!("comment {comment:?}")));
-    set.extend(also.iter().map(|also| format!("also {also:?}")));
-    set.join(", ")
+    };
+    let set = [
+        ("schedule", Some(schedule.to_string())),
+        ("type", Some(kind)),
+        ("keep", Some(keep.map_or_else(|| "all".to_owned(), |keep| keep.to_string()))),
+        ("keep_local", (*keep_local > 0).then(|| keep_local.to_string())),
+        ("spread", (!spread.is_zero()).then(|| duration_text(*spread))),
+        ("comment", (comment.as_str() != name.as_str()).then(|| comment.clone())),
+        ("also", (!also.is_empty()).then(|| also.join(", "))),
+    ];
+    set.into_iter().filter_map(move |(setting, value)| Some((format!("tiers.{name}.{setting}"), value?)))
 }

@@ -1,6 +1,6 @@
 //! What a change of policies does, by what it changes.
 
-use crate::insight::compare::{Comparison, PolicySide, ProtectionChange, compare};
+use crate::insight::compare::{Comparison, PolicySide, ProtectionChange, compare, year_changes};
 use crate::insight::{AbandonedBackups, ActionCounts, PolicyChangeKind, Protection};
 use crate::plan::tests::fixtures::*;
 use crate::plan::{Action, SnapshotUsage, plan};
@@ -54,7 +54,6 @@ fn a_policy_in_another_file_is_no_change() {
     moved.source.line = 20;
     let comparison = compared(&[grandfather()], &[moved], [mid_chain()]);
     assert_eq!((comparison.policies.len(), comparison.vms.len()), (0, 0));
-    assert!(comparison.years.is_empty());
     assert!(comparison.summary.caused.is_empty() && !comparison.summary.anyway.is_empty());
 }
 
@@ -69,10 +68,15 @@ fn what_a_new_tier_causes_is_reported_from_what_is_due_anyway() {
     let change = &comparison.vms[0];
     assert!(matches!(change.caused.as_slice(), [Action::Create(create)] if create.tier == "hourly"));
     // The daily of the 17th goes either way.
-    assert!(matches!(change.anyway.as_slice(), [Action::DeleteLocal(_)]), "{change:#?}");
+    assert_eq!((change.anyway.delete_local, change.anyway.all()), (1, 1), "{change:#?}");
     assert_eq!(
-        settings(&comparison)[0],
-        "tier hourly: none -> 0 * * * *, incremental from monthly or weekly or daily or hourly, keep all"
+        settings(&comparison),
+        [
+            "tiers: monthly, weekly, daily -> monthly, weekly, daily, hourly",
+            "tiers.hourly.keep: none -> all",
+            "tiers.hourly.schedule: none -> 0 * * * *",
+            "tiers.hourly.type: none -> incremental from monthly, weekly, daily, hourly",
+        ]
     );
 }
 
@@ -162,11 +166,11 @@ fn a_backup_that_is_made_in_any_case_is_not_caused_by_the_delete_of_its_snapshot
     let goes = compared(&[fulls(1)], &[fulls(0)], [vm(1)]);
     assert_eq!((goes.summary.caused, goes.summary.anyway), (counts(0, 1), counts(1, 0)));
     assert!(goes.summary.no_longer.is_empty());
-    assert_eq!((goes.vms[0].caused.len(), goes.vms[0].anyway.len()), (1, 1));
+    assert_eq!((goes.vms[0].caused.len(), goes.vms[0].anyway.all()), (1, 1));
     let stays = compared(&[fulls(0)], &[fulls(1)], [vm(1)]);
     assert_eq!((stays.summary.caused, stays.summary.anyway), (counts(0, 0), counts(1, 0)));
     assert_eq!(stays.summary.no_longer, counts(0, 1));
-    assert_eq!((stays.vms[0].no_longer.len(), stays.vms[0].anyway.len()), (1, 1));
+    assert_eq!((stays.vms[0].no_longer.len(), stays.vms[0].anyway.all()), (1, 1));
     let gone = compared(&[fulls(0)], &[fulls(0)], [vm(1)]);
     assert_eq!((gone.summary.caused, gone.summary.anyway, gone.vms.len()), (counts(0, 0), counts(1, 1), 0));
     // The delete of another new backup is another delete.
@@ -200,11 +204,11 @@ fn a_policy_is_shown_with_what_it_sets_otherwise() {
             "max_age: 1d2h -> 2d2h",
             "priority: 0 -> 5",
             "retry: 3 attempts, 1h -> 3 attempts, 5m",
-            "tier daily: 0 1 * * *, incremental from monthly or weekly or daily, keep all -> \
-             0 1 * * *, incremental from monthly or weekly or daily, keep 3, spread 1h30m, also \"nightly\"",
-            "tier monthly: 0 1 1 * *, full, keep all -> 0 1 1 * *, full, keep all, keep_local 2",
-            "tier weekly: 0 1 * * SUN, incremental from monthly or weekly, keep all -> \
-             0 1 * * SUN, incremental from monthly, keep all",
+            "tiers.daily.also: none -> nightly",
+            "tiers.daily.keep: all -> 3",
+            "tiers.daily.spread: none -> 1h30m",
+            "tiers.monthly.keep_local: none -> 2",
+            "tiers.weekly.type: incremental from monthly, weekly -> incremental from monthly",
         ]
     );
 }
@@ -296,11 +300,12 @@ fn a_year_is_simulated_for_each_policy_that_is_set_otherwise() {
         Policy { prune: Prune::OnRequest, select: only(name), ..policy }
     };
     let before = [keeping("gone", 1), keeping("same", 2), keeping("shorter", 3)];
-    let comparison = compared(&before, &[keeping("same", 2), keeping("shorter", 1)], []);
+    let before = Policies::new(before.to_vec());
+    let after = Policies::new(vec![keeping("same", 2), keeping("shorter", 1)]);
+    let years = year_changes(&before, &after, at("2026-11-18 02:00"));
     let stored = |totals: &Option<Totals>| totals.map(|totals| (totals.full, totals.stored));
-    let years =
-        comparison.years.iter().map(|year| (year.policy.as_str(), stored(&year.before), stored(&year.after)));
-    // The one of the night goes with the next run.
-    let expected = [("gone", Some((366, 1)), None), ("shorter", Some((366, 3)), Some((366, 1)))];
+    let years = years.iter().map(|year| (year.policy.as_str(), stored(&year.before), stored(&year.after)));
+    // What the last one makes expire goes with the next run.
+    let expected = [("gone", Some((366, 2)), None), ("shorter", Some((366, 4)), Some((366, 2)))];
     assert_eq!(years.collect::<Vec<_>>(), expected);
 }

@@ -8,7 +8,6 @@ use crate::plan::Status;
 use crate::run::{RunEnd, RunSummary};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -37,9 +36,9 @@ fn vm(number: u128, alias: &str, verdict: BackupHealth) -> VmHealth {
         max_age_secs: is_managed.then_some(26 * 3_600),
         local: SnapshotUsage { snapshots: 2, size_bytes: 4096 },
         unmanaged: SnapshotUsage::default(),
-        next_due: Arc::default(),
-        gaps: Box::default(),
-        notes: Box::default(),
+        next_due: Vec::new(),
+        gaps: Vec::new(),
+        notes: Vec::new(),
     }
 }
 

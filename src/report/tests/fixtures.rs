@@ -15,7 +15,6 @@ use crate::plan::{
 use crate::policy::Name;
 use crate::run::{RunEnd, RunSummary};
 use chrono::{DateTime, FixedOffset};
-use std::sync::Arc;
 use uuid::Uuid;
 
 pub(super) fn at(text: &str) -> DateTime<FixedOffset> {
@@ -208,12 +207,9 @@ pub(super) fn health(alias: &str) -> VmHealth {
         max_age_secs: Some(93_600),
         local: SnapshotUsage { snapshots: 2, size_bytes: 4_096 },
         unmanaged: SnapshotUsage::default(),
-        next_due: Arc::default(),
-        gaps: Box::default(),
-        notes: Box::new([Note::vm(
-            NoteCode::VmState,
-            format!("cannot be backed up while its state is {alias:?}"),
-        )]),
+        next_due: Vec::new(),
+        gaps: Vec::new(),
+        notes: vec![Note::vm(NoteCode::VmState, format!("cannot be backed up while its state is {alias:?}"))],
     }
 }
 

@@ -36,7 +36,7 @@ fn beyond_fifty_problems_the_others_are_counted_and_nothing_makes_it_long() {
     let vm = VmHealth {
         verdict: BackupHealth::NoBackup,
         newest: None,
-        notes: Box::default(),
+        notes: Vec::new(),
         ..health(&"web".repeat(1_000))
     };
     let overview = overview(vec![vm; 1_500]);
