@@ -5,13 +5,15 @@
 //! - [`inventory`]: what FiFo has, as it was read;
 //! - [`policy`]: the desired state, read from YAML and checked;
 //! - [`plan`]: the pure core, which compares the two: no clock, no I/O, no randomness;
-//! - [`insight`]: reports on plans and backups: status, show, comparison of policies, forecast; pure like [`plan`];
+//! - [`simulate`]: runs the planner forward through time;
+//! - [`insight`]: reports on plans and backups: status, show, comparison of policies; pure like [`plan`];
 //! - [`fifo`]: FiFo's API as it really behaves, with a client that can only read and one that can write;
 //! - [`apply`]: executes a plan, checking everything twice;
 //! - [`run`]: what is known of runs, as data: the summary of one and the history of all;
 //! - [`sandbox`]: a simulated FiFo over real HTTP, with its quirks; it stands apart, so that one misreading of the API
 //!   cannot hide in both it and [`fifo`];
-//! - [`render`]: plans, reports and runs for people, programs and pull requests;
+//! - [`report`]: plans and runs as documents for people, programs and pull requests;
+//! - [`render`]: the observers of a run;
 //! - [`notify`]: sends notifications and pings, and keeps their addresses secret;
 //! - [`serve`]: a small HTTP server for metrics, health and a status page, which only ever answers;
 //! - [`cli`]: the commands; the only place that reads the clock, the environment and the file system's whereabouts.
@@ -25,6 +27,8 @@ pub mod notify;
 pub mod plan;
 pub mod policy;
 pub mod render;
+pub mod report;
 pub mod run;
 pub mod sandbox;
 pub mod serve;
+pub mod simulate;

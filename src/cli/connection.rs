@@ -86,6 +86,17 @@ impl PendingConnection {
         Ok(endpoint.to_string())
     }
 
+    /// Says whether any FiFo is named.
+    ///
+    /// # Errors
+    ///
+    /// What names it cannot be read.
+    pub fn is_named(context: &Context) -> Result<bool, CliError> {
+        let profile_file = context.profile_file();
+        let named = ConnectionSettings::named(&context.global, &context.environment, profile_file.as_deref());
+        Ok(context.global.sandbox || named?.is_some())
+    }
+
     /// Returns what plans call this FiFo; the same in every run.
     pub fn name(&self) -> &str {
         &self.name

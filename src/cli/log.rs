@@ -5,7 +5,7 @@
 
 use super::args::{GlobalArgs, LogFormat};
 use super::output_queue;
-use crate::render::{Styles, wrapped};
+use crate::render::{Styles, visible, wrapped};
 use anstyle::Style;
 use std::fmt;
 use std::io::{self, Write};
@@ -90,6 +90,8 @@ where
             text.push(' ');
         }
         context.field_format().format_fields(Writer::new(&mut text), event)?;
+        // What is logged may contain an answer of a server.
+        text = text.split('\n').map(visible).collect::<Vec<_>>().join("\n");
         if let Some(columns) = self.columns {
             text = wrapped(&text, columns).join("\n");
         }

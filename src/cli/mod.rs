@@ -78,6 +78,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Outcome, CliError> {
         Command::Resume(args) => commands::resume::run(args, context),
         Command::Status(args) => in_runtime(commands::status::run(args, context)),
         Command::Show(args) => in_runtime(commands::show::run(args, context)),
+        Command::Simulate(args) => in_runtime(commands::simulate::run(args, context)),
         Command::Completions(args) => commands::completions::run(args, context),
         Command::Man(args) => commands::completions::man(args, context),
         Command::Schema(args) => commands::schema::run(args, context),

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::error::{CliError, Kind};
 use crate::apply::{CLOCK_SKEW_MAX, WITNESSES, has_upload};
 use crate::fifo::{ListSummary, VmVisitor};
-use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, OverviewDetail, PolicySide};
+use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, PolicySide};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use crate::plan::{self, Plan, Planner, Prune, Request, VmPlan};
 use crate::policy::{Match, Pattern, Policies, Policy};
@@ -92,8 +92,7 @@ pub async fn make(
     wanted: Wanted,
     at: Option<DateTime<Utc>>,
 ) -> Result<Planned, CliError> {
-    let kept =
-        Kept { plans: true, vms: wanted.vms, overview: wanted.overview.then_some(OverviewDetail::Tiers) };
+    let kept = Kept { plans: true, vms: wanted.vms, overview: wanted.overview };
     let reading = Reading::new(context, policies, selection, kept, at, wanted.prune);
     let (reading, unreadable) = read_with_warnings(fifo, reading).await?;
     Ok(reading.into_planned(fifo, unreadable))
@@ -109,10 +108,9 @@ pub async fn look(
     policies: &Policies,
     fifo: &Connection,
     selection: &PlanningArgs,
-    detail: OverviewDetail,
     at: Option<DateTime<Utc>>,
 ) -> Result<Overview, CliError> {
-    let reading = Reading::new(context, policies, selection, Kept::overview(detail), at, Prune::default());
+    let reading = Reading::new(context, policies, selection, Kept::OVERVIEW, at, Prune::default());
     let (reading, unreadable) = read_with_warnings(fifo, reading).await?;
     Ok(reading.into_overview(fifo, &unreadable))
 }
@@ -128,8 +126,7 @@ pub async fn look_again(
     fifo: &Connection,
     selection: &PlanningArgs,
 ) -> Result<Overview, CliError> {
-    let kept = Kept::overview(OverviewDetail::Tiers);
-    let mut reading = Reading::new(context, policies, selection, kept, None, Prune::default());
+    let mut reading = Reading::new(context, policies, selection, Kept::OVERVIEW, None, Prune::default());
     let listed = fifo.visit(&mut reading).await?;
     let unreadable = reading.judge(fifo, listed)?;
     Ok(reading.into_overview(fifo, &unreadable))
@@ -166,7 +163,9 @@ async fn read_with_warnings<'a>(
 pub fn compare_with(before: &Policies, after: &Policies, planned: &Planned) -> Comparison {
     let plan = plan::plan(before, &planned.inventory, planned.request);
     let before = PolicySide { policies: before, plan: &plan };
-    insight::compare(before, PolicySide { policies: after, plan: &planned.plan }, &planned.inventory)
+    let years = insight::year_changes(before.policies, after, planned.plan.at);
+    let after = PolicySide { policies: after, plan: &planned.plan };
+    Comparison { years, ..insight::compare(before, after, &planned.inventory) }
 }
 
 /// What stays in memory of a reading.
@@ -174,15 +173,13 @@ pub fn compare_with(before: &Policies, after: &Policies, planned: &Planned) -> C
 struct Kept {
     plans: bool,
     vms: KeptVms,
-    /// How the VMs stand, where that is asked for.
-    overview: Option<OverviewDetail>,
+    /// Whether it is asked for how the VMs stand.
+    overview: bool,
 }
 
 impl Kept {
     /// Keeps only how the VMs stand.
-    fn overview(detail: OverviewDetail) -> Self {
-        Self { plans: false, vms: KeptVms::None, overview: Some(detail) }
-    }
+    const OVERVIEW: Self = Self { plans: false, vms: KeptVms::None, overview: true };
 }
 
 /// One reading of the list: each VM is planned as it comes in, and dropped unless it is kept.
@@ -239,7 +236,7 @@ impl<'a> Reading<'a> {
             plans: Vec::new(),
             kept: BTreeMap::new(),
             estimates: BTreeMap::new(),
-            overview: keeps.overview.map(OverviewBuilder::new),
+            overview: keeps.overview.then(OverviewBuilder::default),
             unmatched: policies.iter().collect(),
             idle_entries: suspended_entries(policies),
             missing: selection.vms.iter().collect(),
@@ -273,7 +270,7 @@ impl<'a> Reading<'a> {
     }
 
     fn into_overview(self, fifo: &Connection, unreadable: &[UnreadableVm]) -> Overview {
-        let vms = self.overview.unwrap_or_else(|| OverviewBuilder::new(OverviewDetail::Vms));
+        let vms = self.overview.unwrap_or_default();
         vms.finish(&self.planner, fifo.name(), unreadable)
     }
 
@@ -326,7 +323,7 @@ impl VmVisitor for Reading<'_> {
         self.plans.clear();
         self.kept.clear();
         self.estimates.clear();
-        self.overview = self.keeps.overview.map(OverviewBuilder::new);
+        self.overview = self.keeps.overview.then(OverviewBuilder::default);
         self.unmatched = self.policies.iter().collect();
         self.idle_entries = suspended_entries(self.policies);
         self.missing = self.selection.iter().collect();

@@ -68,16 +68,28 @@ impl ConnectionSettings {
         environment: &Environment,
         profile_file: Option<&Path>,
     ) -> Result<Endpoint, CliError> {
+        Self::named(global, environment, profile_file)?.ok_or_else(none_named)
+    }
+
+    /// Returns the endpoint alone; `None` where no FiFo is named.
+    ///
+    /// # Errors
+    ///
+    /// What names it cannot be read.
+    pub(super) fn named(
+        global: &GlobalArgs,
+        environment: &Environment,
+        profile_file: Option<&Path>,
+    ) -> Result<Option<Endpoint>, CliError> {
         if let Some(given) = given_endpoint(global, environment)? {
-            return Ok(given);
+            return Ok(Some(given));
         }
         let wanted = match &global.profile {
             Some(name) => Some(name.as_str()),
             None => environment.text("FIFO_PROFILE")?,
         };
         let is_named = wanted.is_some() || environment.get("FIFO_CONFIG").is_some();
-        let profile = profile(profile_file, wanted, is_named)?;
-        profile.map(|profile| profile.endpoint).ok_or_else(none_named)
+        Ok(profile(profile_file, wanted, is_named)?.map(|profile| profile.endpoint))
     }
 }
 

@@ -51,6 +51,7 @@ fn no_line_is_wider_than_the_columns_whatever_the_names() {
         &["status", "--at", AT],
         &["-v", "status", "--at", AT],
         &["show", "*", "--at", AT],
+        &["simulate", "--from", AT, "--days", "40", "--prune", "--against", "policies", "--vm", "*-web-*"],
     ] {
         for columns in [60, 61, 72, 80, 100, 132, 200] {
             let out = at_width(&folder, &fifo, columns, line).out;

@@ -68,7 +68,7 @@ fn a_policy_in_another_file_causes_nothing() {
     folder.write("main/all/old/schemes.yml", &format!("# moved since\n{GRANDFATHER}"));
     let output = json(&folder, &[]);
     assert_eq!((&output["policies"], &output["vms"]), (&Value::Array(vec![]), &Value::Array(vec![])));
-    assert_eq!(output["forecast"]["groups"], Value::Array(vec![]));
+    assert_eq!(output["years"], Value::Array(vec![]));
     let ended = against(&folder, &[]).code(0);
     let last =
         "Change: 0 to create and 0 to delete locally because of it, 5 and 9 in any case, 0 and 0 no longer;";
@@ -130,23 +130,26 @@ fn a_shorter_keep_shows_in_what_expires_and_a_new_tier_in_what_is_made() {
     let folder = folder();
     let full =
         change(GRANDFATHER, r#""0 1 * * *", type: incremental"#, r#""0 1 * * *", type: full, keep: 20"#);
+    let full = change(&full, "timezone:", "prune: true\ntimezone:");
     folder.write("main/grandfather.yaml", &full);
     let shorter = change(&full, "keep: 20", "keep: 2");
     folder.write("policies/grandfather.yaml", &shorter);
     let output = json(&folder, &["--vm", "web-1"]);
-    let group = &output["forecast"]["groups"][0];
-    let expired = |side: &str| group[side]["expired"].as_u64().unwrap();
-    assert_eq!(expired("with"), expired("without") + 18, "{group:#}");
-    assert_eq!(group["with"]["creates"], group["without"]["creates"]);
-    assert_eq!(output["policies"][0]["fields"][0], "tiers.daily.keep: 20 -> 2");
+    let year = &output["years"][0];
+    let stored = |side: &str| year[side]["stored"].as_u64().unwrap();
+    assert_eq!(stored("after") + 18, stored("before"), "{year:#}");
+    assert_eq!(year["after"]["full"], year["before"]["full"]);
+    let setting = &output["policies"][0]["settings"][0];
+    let changed = [&setting["setting"], &setting["before"], &setting["after"]];
+    assert_eq!(changed, ["tiers.daily.keep", "20", "2"]);
 
-    let hourly = format!("{full}  - {{ name: hourly, schedule: \"30 * * * *\", type: full, keep: 5 }}\n");
+    let hourly = format!("{full}  - {{ name: hourly, schedule: \"30 */6 * * *\", type: full, keep: 5 }}\n");
     folder.write("policies/grandfather.yaml", &hourly);
     let ended = against(&folder, &["--vm", "web-1"]).code(0);
     assert!(ended.out.contains("\n  + create          hourly, full"), "{}", ended.out);
     let delete = "\n  - delete locally  the new hourly  not needed once it is complete\n";
     assert_eq!(ended.out.matches(delete).count(), 2, "in the plan and because of the change: {}", ended.out);
-    assert!(ended.out.contains("\n  hourly created, full "), "{}", ended.out);
+    assert!(ended.out.contains("\n  full backups made  "), "{}", ended.out);
 }
 
 #[test]

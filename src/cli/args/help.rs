@@ -232,6 +232,26 @@ Examples:
 
 Each VM that is meant is shown. An increment stands below the backup that it was taken from.";
 
+pub(super) const SIMULATE: &str = "\
+Examples:
+  fifo-retain simulate
+      400 days from now: what there would be
+  fifo-retain simulate --down 2027-03-01..2027-03-15
+      with two weeks without runs
+  fifo-retain simulate --uploads-fail 2027-03-01..2027-03-08
+      with a week in which every upload fails
+  fifo-retain simulate --prune --against main/policies
+      before and after a change of policies
+  fifo-retain --format json simulate --days 30
+      day by day, for programs
+
+It begins with the VMs as they are; where no FiFo is named, with one VM a policy that has no backup. A run does what `reconcile` \
+does, at each instant at which its plan may change; every upload succeeds at once. What is blocked now stays blocked, and no VM \
+is moved, created or deleted. Nothing is sent but the sign-in and reads.
+
+New backups are as large as the median of their tier's own. Where there are none, a full one is as large as --vm-size, \
+and an increment as --change-rate makes it over the days since its parent.";
+
 pub(super) const SCHEMA: &str = "\
 Examples:
   fifo-retain schema > policies/policy.schema.json

@@ -12,6 +12,7 @@ mod resume;
 mod sandbox;
 mod schema;
 mod show;
+mod simulate;
 mod status;
 mod validate;
 mod value;
@@ -28,6 +29,7 @@ pub use resume::ResumeArgs;
 pub use sandbox::{SandboxArgs, Style};
 pub use schema::{SchemaArgs, SchemaOf};
 pub use show::ShowArgs;
+pub use simulate::SimulateArgs;
 pub use status::StatusArgs;
 pub use validate::ValidateArgs;
 
@@ -70,6 +72,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Show a VM's backups as a tree of chains, and why each is kept
     Show(ShowArgs),
+    /// Run the policies forward: what there would be on each day, and what a restore would read
+    Simulate(SimulateArgs),
     /// Print the JSON Schema of a policy file, by which editors complete and check
     Schema(SchemaArgs),
     /// Print a script by which a shell completes commands and options
@@ -129,7 +133,7 @@ mod tests {
             let help = help(&mut program, name);
             assert!(!help.contains("--endpoint") && !help.contains("--timeout"), "{name}\n{help}");
         }
-        for name in ["check", "plan", "apply", "reconcile", "status", "show", "resume"] {
+        for name in ["check", "plan", "apply", "reconcile", "status", "show", "simulate", "resume"] {
             assert!(help(&mut program, name).contains("--endpoint"), "{name}");
         }
         for line in [

@@ -10,5 +10,6 @@ pub(super) mod resume;
 pub(super) mod sandbox;
 pub(super) mod schema;
 pub(super) mod show;
+pub(super) mod simulate;
 pub(super) mod status;
 pub(super) mod validate;

@@ -61,10 +61,11 @@ pub(in crate::cli) async fn run(args: &PlanArgs, context: &Context) -> Result<Ou
                 writeln!(out)?;
             }
             let extras = PlanExtras { identity: Some(&identity), estimate: Some(&estimate) };
-            render::text::plan(&plan, extras, &context.text_options, out)?;
             match compared {
-                Some(compared) => render::text::comparison(compared, &plan, &context.text_options, out),
-                None => Ok(()),
+                Some(compared) => {
+                    render::text::changed_plan(&plan, compared, extras, &context.text_options, out)
+                }
+                None => render::text::plan(&plan, extras, &context.text_options, out),
             }
         }
     })?;

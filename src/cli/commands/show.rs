@@ -8,9 +8,12 @@ use crate::cli::exit::Outcome;
 use crate::cli::planning::{self, KeptVms, Planned, Wanted};
 use crate::cli::policies;
 use crate::cli::safety_stop;
-use crate::insight::show::explain;
+use crate::insight::show::{enter_expiry_dates, explain};
 use crate::plan::Prune;
 use crate::render;
+
+/// Of more VMs than this it is not worked out when their backups expire: a year of each is simulated for it.
+const DATED_MAX: usize = 100;
 
 pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Outcome, CliError> {
     let format = context.format()?;
@@ -24,7 +27,10 @@ pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Ou
     let Planned { plan, inventory, identity, request, .. } =
         planning::make(context, &policies, &fifo, &selection, wanted, args.at).await?;
     fifo.close().await?;
-    let explained = explain(&plan, &policies, &inventory, request);
+    let mut explained = explain(&plan, &policies, &inventory, request);
+    if explained.vms.len() <= DATED_MAX {
+        enter_expiry_dates(&mut explained, &policies, &inventory);
+    }
     context.print(|out| match format {
         ReportFormat::Json => render::json::show(&explained, stop.as_ref(), out),
         ReportFormat::Markdown => {

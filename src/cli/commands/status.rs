@@ -9,7 +9,6 @@ use crate::cli::exit::Outcome;
 use crate::cli::planning;
 use crate::cli::policies;
 use crate::cli::safety_stop;
-use crate::insight::OverviewDetail;
 use crate::render::{self, text::StatusView};
 use crate::run::RunHistory;
 
@@ -19,9 +18,7 @@ pub(in crate::cli) async fn run(args: &StatusArgs, context: &Context) -> Result<
     let fifo = PendingConnection::of(context)?;
     let stop = safety_stop::shown(context, fifo.name());
     let fifo = fifo.open(context, FirstContact::FailFast).await?;
-    // Only the metrics have the tiers.
-    let detail = if args.metrics_file.is_some() { OverviewDetail::Tiers } else { OverviewDetail::Vms };
-    let overview = planning::look(context, &policies, &fifo, &args.planning, detail, args.at).await?;
+    let overview = planning::look(context, &policies, &fifo, &args.planning, args.at).await?;
     let identity = fifo.identity().to_owned();
     fifo.close().await?;
     let health = &overview.health;

@@ -1,0 +1,133 @@
+//! Text in columns, measured as a terminal shows it: wrapped, padded, fitted.
+
+use super::doc::Column;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Blanks between columns.
+pub(super) const GAP: usize = 2;
+/// A column that may break has no fewer columns of the terminal than this.
+const WRAPPED_MIN: usize = 14;
+/// Other columns are left out before a column that may break has fewer than this.
+const WRAPPED_ENOUGH: usize = 24;
+
+/// Returns the columns that a text takes on a terminal.
+pub(super) fn width(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// Pads a text with blanks to a number of columns.
+pub(super) fn padded(text: &str, columns: usize) -> String {
+    format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
+}
+
+/// Breaks a text into lines of at most so many columns: between words, and inside one only where it is longer than a
+/// whole line. Nothing is left out; an empty text is one empty line.
+pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let columns = columns.max(2);
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut used = 0;
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let word_width = width(word);
+        if used > 0 && used + 1 + word_width <= columns {
+            line.push(' ');
+            line.push_str(word);
+            used += 1 + word_width;
+            continue;
+        }
+        if used > 0 {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        if word_width <= columns {
+            line.push_str(word);
+            used = word_width;
+            continue;
+        }
+        for (at, letter) in word.char_indices() {
+            let letter_width = letter.width().unwrap_or(0);
+            if used + letter_width > columns {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            // A break must not let a line begin with what a CI system takes as a command.
+            if used == 0 && at > 0 && word.get(at..).is_some_and(|rest| rest.starts_with("::")) {
+                line.push('\\');
+                used += 1;
+            }
+            line.push(letter);
+            used += letter_width;
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+/// Leaves out columns until a table fits, and returns the places of those that are left, with their widths. `widest` has the
+/// width of each column's widest cell, in the order of `used`.
+pub(super) fn fitted(
+    columns: &[Column],
+    used: &[usize],
+    widest: &[usize],
+    room: usize,
+) -> Vec<(usize, usize)> {
+    let at_most = |&(place, widest): &(usize, usize), enough: usize| {
+        if columns[place].wraps { widest.min(enough) } else { widest }
+    };
+    let mut table: Vec<(usize, usize)> = used.iter().copied().zip(widest.iter().copied()).collect();
+    let taken = |table: &[(usize, usize)], enough: usize| {
+        let cells: usize = table.iter().map(|column| at_most(column, enough)).sum();
+        cells + GAP * table.len().saturating_sub(1)
+    };
+    while taken(&table, WRAPPED_ENOUGH) > room {
+        let droppable = table.iter().enumerate().filter(|(_, (place, _))| columns[*place].drop > 0);
+        let Some((at, _)) = droppable.min_by_key(|(_, (place, _))| columns[*place].drop) else { break };
+        table.remove(at);
+    }
+    let mut left = room.saturating_sub(taken(&table, WRAPPED_MIN));
+    let grown = |column: &(usize, usize)| {
+        let width = at_most(column, WRAPPED_MIN);
+        let more = column.1.saturating_sub(width).min(left);
+        left -= more;
+        (column.0, width + more)
+    };
+    table.iter().map(grown).collect()
+}
+
+/// Puts wrapped cells side by side, each with its width.
+pub(super) fn side_by_side(cells: &[(Vec<String>, usize)]) -> Vec<String> {
+    let height = cells.iter().map(|(lines, _)| lines.len()).max().unwrap_or(0);
+    let line = |row: usize| {
+        let cell = |(lines, width): &(Vec<String>, usize)| {
+            padded(lines.get(row).map_or("", String::as_str), width + GAP)
+        };
+        cells.iter().map(cell).collect::<String>().trim_end().to_owned()
+    };
+    (0..height).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn words_are_broken_only_when_no_line_could_hold_them_and_wide_letters_count() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("a abcdefghij k", 4), ["a", "abcd", "efgh", "ij k"]);
+        assert_eq!(wrapped("データ データ", 7), ["データ", "データ"]);
+        assert_eq!(wrapped("abcd::stop::", 4), ["abcd", "\\::s", "top:", ":"]);
+        assert_eq!(wrapped("", 10), [""]);
+        assert_eq!(padded("データ", 8), "データ  ");
+    }
+
+    proptest! {
+        #[test]
+        fn wrapping_loses_nothing_and_keeps_the_width(text in "[a-zé世 ]{0,120}", columns in 2_usize..60) {
+            let lines = wrapped(&text, columns);
+            prop_assert!(lines.iter().all(|line| width(line) <= columns));
+            let letters = |text: &str| text.replace(' ', "");
+            prop_assert_eq!(letters(&lines.concat()), letters(&text));
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What the days of a simulation add up to.
+
+use super::Scenario;
+use super::engine::Engine;
+use super::world::{Made, SimulatedVm};
+use crate::inventory::{Inventory, Vm};
+use crate::policy::{Match, Name, Policies, Policy};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::ops::ControlFlow;
+use std::{panic, thread};
+
+/// What there would be, by policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Simulation {
+    pub from: DateTime<Utc>,
+    pub until: DateTime<Utc>,
+    /// By name.
+    pub policies: Vec<PolicySimulation>,
+}
+
+/// What there would be of the VMs of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicySimulation {
+    pub policy: Name,
+    /// How many VMs there are.
+    pub vms: usize,
+    pub days: Vec<Day>,
+    /// What is made of one VM, the first by alias of which anything is.
+    #[serde(skip)]
+    pub example: Example,
+}
+
+/// One of a policy's VMs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Example {
+    /// Its alias; empty where there is no FiFo.
+    pub alias: String,
+    pub made: Vec<Made>,
+}
+
+/// The end of a day in the policy's zone, and what was done on it: sums over the VMs; chain, restore and age are the worst.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Day {
+    pub date: NaiveDate,
+    /// Completed backups in storage.
+    pub stored: usize,
+    /// Snapshots on hypervisors.
+    pub local: usize,
+    pub stored_bytes: u64,
+    pub local_bytes: u64,
+    /// Full backups that were made.
+    pub full: usize,
+    /// Incremental ones.
+    pub incremental: usize,
+    /// Backups that were deleted from storage.
+    pub pruned: usize,
+    /// The most backups that restoring one of those in storage reads.
+    pub longest_chain: usize,
+    /// The bytes that restoring the newest backup reads.
+    pub restore_bytes: u64,
+    /// The age of the newest backup that can be restored; `None` while no VM has one.
+    pub newest_age_secs: Option<i64>,
+}
+
+/// A whole simulation of a policy in a few numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    pub full: usize,
+    pub incremental: usize,
+    pub pruned: usize,
+    /// Backups in storage in the end.
+    pub stored: usize,
+    /// The most on any day.
+    pub stored_max: usize,
+    /// The bytes in storage in the end.
+    pub stored_bytes: u64,
+    /// The most snapshots on hypervisors on any day.
+    pub local_max: usize,
+    pub longest_chain: usize,
+    /// The most bytes of a restore of the newest backup.
+    pub restore_bytes: u64,
+    /// The greatest age of the newest backup on any day.
+    pub newest_age_secs: Option<i64>,
+}
+
+impl PolicySimulation {
+    pub fn totals(&self) -> Totals {
+        Totals::of(&self.days)
+    }
+}
+
+impl Totals {
+    /// Sums up days in a row.
+    pub fn of(days: &[Day]) -> Self {
+        let last = days.last();
+        Self {
+            full: days.iter().map(|day| day.full).sum(),
+            incremental: days.iter().map(|day| day.incremental).sum(),
+            pruned: days.iter().map(|day| day.pruned).sum(),
+            stored: last.map_or(0, |day| day.stored),
+            stored_max: days.iter().map(|day| day.stored).max().unwrap_or(0),
+            stored_bytes: last.map_or(0, |day| day.stored_bytes),
+            local_max: days.iter().map(|day| day.local).max().unwrap_or(0),
+            longest_chain: days.iter().map(|day| day.longest_chain).max().unwrap_or(0),
+            restore_bytes: days.iter().map(|day| day.restore_bytes).max().unwrap_or(0),
+            newest_age_secs: days.iter().filter_map(|day| day.newest_age_secs).max(),
+        }
+    }
+}
+
+impl Day {
+    fn plus(&mut self, other: &Self) {
+        self.stored += other.stored;
+        self.local += other.local;
+        self.stored_bytes = self.stored_bytes.saturating_add(other.stored_bytes);
+        self.local_bytes = self.local_bytes.saturating_add(other.local_bytes);
+        self.full += other.full;
+        self.incremental += other.incremental;
+        self.pruned += other.pruned;
+        self.longest_chain = self.longest_chain.max(other.longest_chain);
+        self.restore_bytes = self.restore_bytes.max(other.restore_bytes);
+        self.newest_age_secs = self.newest_age_secs.max(other.newest_age_secs);
+    }
+}
+
+/// Runs policies forward: over the VMs that they are for, or over one VM a policy of which nothing is known.
+pub fn simulate(policies: &Policies, inventory: Option<&Inventory>, scenario: &Scenario) -> Simulation {
+    let mut by_policy: BTreeMap<&Name, Vec<&Vm>> = BTreeMap::new();
+    for vm in inventory.iter().flat_map(|inventory| inventory.vms.values()) {
+        if let Match::One(policy) = policies.policy_for(vm) {
+            by_policy.entry(&policy.name).or_default().push(vm);
+        }
+    }
+    let of_policy = |policy: &Policy| {
+        let mut vms = by_policy.remove(&policy.name).unwrap_or_default();
+        vms.sort_by(|one, other| (&one.alias, one.id).cmp(&(&other.alias, other.id)));
+        simulate_policy(policy, inventory.map(|_| vms.as_slice()), scenario)
+    };
+    let policies = policies.iter().map(of_policy).collect();
+    Simulation { from: scenario.from, until: scenario.until, policies }
+}
+
+fn simulate_policy(policy: &Policy, vms: Option<&[&Vm]>, scenario: &Scenario) -> PolicySimulation {
+    let engine = Engine::new(policy, scenario);
+    let ends = day_ends(policy, scenario);
+    let (days, example) = match vms {
+        None => days_of(&engine, &ends, [SimulatedVm::unknown(policy, scenario)]),
+        Some(vms) => {
+            let start = |vm: &&Vm| SimulatedVm::new(vm, policy, scenario);
+            let threads = thread::available_parallelism().map_or(1, NonZero::get);
+            let share = vms.len().div_ceil(threads).max(1);
+            let parts: Vec<(Vec<Day>, Example)> = thread::scope(|scope| {
+                let parts = vms
+                    .chunks(share)
+                    .map(|part| scope.spawn(|| days_of(&engine, &ends, part.iter().map(start))));
+                let parts: Vec<_> = parts.collect();
+                parts
+                    .into_iter()
+                    .map(|part| part.join().unwrap_or_else(|fault| panic::resume_unwind(fault)))
+                    .collect()
+            });
+            let begin = (days_of(&engine, &ends, []).0, Example::default());
+            parts.into_iter().fold(begin, |(mut days, example), (other, others)| {
+                days.iter_mut().zip(&other).for_each(|(day, other)| day.plus(other));
+                (days, if example.made.is_empty() { others } else { example })
+            })
+        }
+    };
+    PolicySimulation { policy: policy.name.clone(), vms: vms.map_or(1, <[&Vm]>::len), days, example }
+}
+
+/// Lists the days of a scenario with the instant at which each ends.
+fn day_ends(policy: &Policy, scenario: &Scenario) -> Vec<(NaiveDate, DateTime<Utc>)> {
+    let last = policy.zone.moment(scenario.until - TimeDelta::seconds(1)).date_naive();
+    let days = policy.zone.moment(scenario.from).date_naive().iter_days().take_while(|day| *day <= last);
+    let end = |day: NaiveDate| Some((day, policy.zone.day_start(day.succ_opt()?)?.min(scenario.until)));
+    days.filter_map(end).collect()
+}
+
+/// Lets VMs live through the scenario one after the other.
+fn days_of(
+    engine: &Engine<'_>,
+    ends: &[(NaiveDate, DateTime<Utc>)],
+    vms: impl IntoIterator<Item = SimulatedVm>,
+) -> (Vec<Day>, Example) {
+    let mut days: Vec<Day> = ends.iter().map(|(date, _)| Day { date: *date, ..Day::default() }).collect();
+    let mut example = Example::default();
+    for mut vm in vms {
+        let (mut at, mut made, mut pruned) = (0, 0, 0);
+        engine.play(&mut vm, |vm, now| {
+            while let Some(&(date, end)) = ends.get(at).filter(|(_, end)| *end <= now) {
+                let full = vm.made[made..].iter().filter(|made| made.is_full).count();
+                let incremental = vm.made.len() - made - full;
+                days[at].plus(&Day { full, incremental, pruned: vm.pruned - pruned, ..vm.day(date, end) });
+                (at, made, pruned) = (at + 1, vm.made.len(), vm.pruned);
+            }
+            ControlFlow::Continue(())
+        });
+        if example.made.is_empty() {
+            example = Example { alias: vm.vm.alias, made: vm.made };
+        }
+    }
+    (days, example)
+}
