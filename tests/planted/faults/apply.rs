@@ -16,48 +16,6 @@ pub(super) const FAULTS: &[Fault] = &[
         )],
     ),
     Fault::new(
-        "prune_opens_the_gate",
-        "a delete from storage proves nothing for local ones",
-        &[
-            (
-                GATE,
-                "is_proven |= self.kind == ActionKind::DeleteLocal;",
-                "is_proven |= PLANTED || self.kind == ActionKind::DeleteLocal;",
-            ),
-            (
-                "src/apply/write/delete.rs",
-                "                self.known.forget(delete.backup);\n                let size",
-                "                if PLANTED && let Some(permit) = &self.permit {
-                    permit.confirm();
-                }
-                self.known.forget(delete.backup);
-                let size",
-            ),
-        ],
-    ),
-    Fault::new(
-        "prunes_after_an_unknown_effect",
-        "after a local delete of unknown effect the run deletes nothing more, not from storage either",
-        &[
-            (
-                "src/apply/context.rs",
-                "if let Some(reason) = self.gate.closed() {",
-                "let is_closed = self.gate.closed().filter(|_| !PLANTED || kind != ActionKind::DeleteCloud);
-        if let Some(reason) = is_closed {",
-            ),
-            (
-                GATE,
-                "        self.wait_until(|state| {\n            let is_alone",
-                "        if PLANTED && kind == ActionKind::DeleteCloud {
-            let mut state = self.state();
-            state.permits += 1;
-            return Ok(Permit { gate: self, vm, kind, is_alone: false });
-        }
-        self.wait_until(|state| {\n            let is_alone",
-            ),
-        ],
-    ),
-    Fault::new(
         "dearest_first",
         "of a VM's local deletes the one goes first that a cascade would cost least at",
         &[(
