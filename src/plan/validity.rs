@@ -100,6 +100,8 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, mut found: i
         if backup.taken > now {
             push(backup.taken - CLOCKS_DIFFER_MAX);
             push(backup.taken - FUTURE_TOLERANCE);
+        }
+        if backup.taken > occurrences.now() {
             // A clock a little ahead of ours: this backup does for the next occurrences too, up to its own timestamp.
             let next = |tier| occurrences.next_after(tier, vm.id, backup.taken);
             tiers.clone().filter_map(next).for_each(|due| push(due + behind));
