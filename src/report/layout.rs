@@ -8,7 +8,7 @@ pub(super) const GAP: usize = 2;
 /// A column that may break has no fewer columns of the terminal than this.
 const WRAPPED_MIN: usize = 14;
 /// Other columns are left out before a column that may break has fewer than this.
-const WRAPPED_ENOUGH: usize = 24;
+const WRAPPED_ENOUGH: usize = 16;
 
 /// Returns the columns that a text takes on a terminal.
 pub(super) fn width(text: &str) -> usize {
@@ -85,13 +85,16 @@ pub(super) fn fitted(
         table.remove(at);
     }
     let mut left = room.saturating_sub(taken(&table, WRAPPED_MIN));
-    let grown = |column: &(usize, usize)| {
-        let width = at_most(column, WRAPPED_MIN);
-        let more = column.1.saturating_sub(width).min(left);
+    let mut widths: Vec<usize> = table.iter().map(|column| at_most(column, WRAPPED_MIN)).collect();
+    // What lacks least gets it first, so that as few columns as possible break.
+    let mut order: Vec<usize> = (0..table.len()).collect();
+    order.sort_by_key(|&at| table[at].1);
+    for at in order {
+        let more = table[at].1.saturating_sub(widths[at]).min(left);
         left -= more;
-        (column.0, width + more)
-    };
-    table.iter().map(grown).collect()
+        widths[at] += more;
+    }
+    table.iter().zip(widths).map(|((place, _), width)| (*place, width)).collect()
 }
 
 /// Puts wrapped cells side by side, each with its width.

@@ -18,11 +18,11 @@ use crate::policy::minute_text;
 const COLUMNS: [Column; 7] = [
     Column::wrapping("backup", 0),
     Column::new("UUID", 0),
-    Column::new("type", 0),
+    Column::new("type", 1),
     Column::number("size", 0),
-    Column::new("local", 0),
+    Column::new("local", 3),
     Column::wrapping("to restore", 0),
-    Column::new("stored", 0),
+    Column::new("stored", 2),
 ];
 
 /// Reports the backups of VMs.
@@ -108,7 +108,7 @@ fn row(vm: &VmExplanation, backup: &BackupExplanation, detail: Detail) -> Row {
     let stored = match &backup.stored.prune {
         Some(prune) if prune.is_deleted() => "expired, goes",
         Some(_) => "expired",
-        None => "kept",
+        None => "",
     };
     let restore = backup.restore.map(|restore| restore_text(restore.steps, restore.size_bytes));
     let cells = vec![

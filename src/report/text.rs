@@ -165,7 +165,12 @@ impl Writer {
                 let left = |line| if line == 0 { &first } else { &rest };
                 (lines.map(|(line, text)| format!("{}{text}", left(line))).collect(), columns)
             };
-            let cells: Vec<(Vec<String>, usize)> = columns.iter().map(cell).collect();
+            let mut cells: Vec<(Vec<String>, usize)> = columns.iter().map(cell).collect();
+            // The branches of a tree go on beside the lines of other cells.
+            let height = cells.iter().map(|(lines, _)| lines.len()).max().unwrap_or(0);
+            if let Some((lines, _)) = cells.first_mut() {
+                lines.resize(height, rest.clone());
+            }
             let style = match row.tone {
                 Tone::Fine => Style::new(),
                 tone => self.styles.of(tone),
