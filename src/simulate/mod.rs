@@ -1,11 +1,12 @@
 //! Runs the real planner forward through time: what is made, stored, deleted and restored from, day by day.
 //!
-//! [`engine`] steps a VM from run to run, [`world`] is what a run changes, [`tally`] what the days add up to. [`outlook`] asks
+//! `engine` steps a VM from run to run, `world` is what a run changes, `day` and `tally` what the days add up to. `outlook` asks
 //! the same engine for peaks and expiry dates.
 //!
 //! It is a simulation and no plan: every upload succeeds but where the [`Scenario`] says otherwise, a VM that is blocked stays
 //! blocked, and no VM is moved, created or deleted. Pure like [`plan`](crate::plan), but for the threads that share the VMs.
 
+mod day;
 mod engine;
 mod outlook;
 mod tally;
@@ -14,8 +15,9 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use day::{Day, Totals};
 pub use outlook::{FewerBackups, TierPeak, expiry_dates, fewer_backups, tier_peaks};
-pub use tally::{Day, Example, PolicySimulation, Simulation, Totals, simulate};
+pub use tally::{Example, PolicySimulation, Simulation, simulate};
 pub use world::Made;
 
 use chrono::{DateTime, TimeDelta, Utc};

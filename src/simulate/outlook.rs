@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 
-/// The most runs that are looked at for a peak. Where these do not reach far enough, it is what was seen so far.
+/// The most runs that are looked at. Where these do not reach far enough, a peak is what was seen so far, and a date is not known.
 const RUNS_MAX: usize = 2_000;
 /// How long it goes on once each tier holds what it keeps: then every length of month and week has been seen.
 const BEYOND_DAYS: i64 = 400;
@@ -112,7 +112,7 @@ fn is_under_one_that_keeps_all(policy: &Policy, tier: TierIndex) -> bool {
 }
 
 /// Finds when the backups of a VM expire from an instant on, if every backup that is due until then succeeds; those that stay
-/// for longer than 400 days are not among them.
+/// for longer than 400 days, or 2,000 runs, are not among them.
 pub fn expiry_dates(vm: &Vm, policy: &Policy, from: DateTime<Utc>) -> BTreeMap<BackupId, DateTime<Utc>> {
     let policy = &Policy { prune: Prune::Never, ..policy.clone() };
     let view = VmView::new(vm, policy, from);
@@ -127,7 +127,7 @@ pub fn expiry_dates(vm: &Vm, policy: &Policy, from: DateTime<Utc>) -> BTreeMap<B
         return dates;
     }
     let scenario = Scenario::new(from, EXPIRY_DAYS);
-    let mut last_run = None;
+    let (mut last_run, mut runs) = (None, 0);
     Engine::new(policy, &scenario).play(&mut SimulatedVm::new(vm, policy, &scenario), |vm, now| {
         if let Some(then) = last_run.replace(now) {
             let view = VmView::new(&vm.vm, policy, then);
@@ -141,7 +141,8 @@ pub fn expiry_dates(vm: &Vm, policy: &Policy, from: DateTime<Utc>) -> BTreeMap<B
                 stays
             });
         }
-        if open.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        runs += 1;
+        if open.is_empty() || runs > RUNS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     dates
 }

@@ -141,12 +141,15 @@ fn sizes_are_those_that_are_given_where_nothing_is_known() {
     // The second is due 23 h 55 min after the first, and the third, a weekly, is taken from that as well.
     let bytes: Vec<_> = days.iter().map(|day| (day.stored_bytes, day.restore_bytes)).collect();
     assert_eq!(bytes[..3], [(1_000_000, 1_000_000), (1_099_652, 1_099_652), (1_299_304, 1_199_652)]);
-    let monthly = vm(1).backup(1, "monthly", "2027-01-01 01:00").size(9).local();
-    let known = monthly.backup(2, "daily", "2027-01-02 01:00").on(1).size(5).local();
+    // The weekly of the 3rd has none of its own, and the daily of the 4th on it has.
+    const MIB: u64 = 1 << 20;
+    let monthly = vm(1).backup(1, "monthly", "2027-01-01 01:00").size(900 * MIB).local();
+    let known = monthly.backup(2, "daily", "2027-01-02 01:00").on(1).size(50 * MIB).local();
     let policies = Policies::new(vec![grandfather()]);
-    let scenario = Scenario::new(at("2027-01-02 02:00"), 1);
+    let scenario = Scenario::new(at("2027-01-02 02:00"), 2);
     let days = simulate(&policies, Some(&inventory([known])), &scenario).policies.remove(0).days;
-    assert_eq!(days.last().map(|day| (day.stored, day.stored_bytes, day.restore_bytes)), Some((3, 19, 19)));
+    let last = days.last().map(|day| (day.stored, day.stored_bytes / MIB, day.restore_bytes / MIB));
+    assert_eq!(last, Some((4, 900 + 50 + 54 + 50, 900 + 54 + 50)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One simulated VM: its records as the decisions see them, and what is counted of its backups.
 
-use super::{Day, Scenario};
+use super::Scenario;
+use super::day::Day;
 use crate::inventory::{
     Backup, BackupId, Backups, LocalState, Metadata, RecordedState, Vm, VmId, restorable,
 };

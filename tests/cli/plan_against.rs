@@ -48,14 +48,14 @@ fn a_changed_policy_is_reported_by_what_it_causes() {
       ~ no longer create  weekly, incremental on the weekly of 2026-11-15 01:01  due since Sun 2026-11-22 01:00
         in any case       2 other actions of the plan
 
-    Forecast from 2026-11-22 to 2026-12-27
-    Only what differs, if every backup succeeds; VMs with the same policy before and after are counted together.
-    grandfather (1 VM)
-                                    without  with it
-      weekly created, full                0        6
-      weekly created, incremental         6        0
-      most snapshots of one VM            2        1
-      steps of the longest restore       10        7
+    A simulated year of one VM, grandfather
+                                                 without   with it
+      full backups made                               13        64
+      incremental backups made                       353       302
+      stored in the end                          1.2 TiB   2.8 TiB
+      most snapshots on the hypervisor                 2         1
+      backups that a restore reads at the most        11         7
+      bytes that a restore of the newest reads  75.9 GiB  47.1 GiB
 
     Change: 1 to create and 1 to delete locally because of it, 0 and 2 in any case, 1 and 0 no longer; protection:
     0 lost, 0 in conflict, 0 suspended, 0 gained, 0 resumed, 0 out of conflict, 0 moved.

@@ -32,6 +32,8 @@ Examples:
       do so again and again, as a service
   fifo-retain status
       would these backups have saved us?
+  fifo-retain simulate
+      what the policies come to over a year
 
 "
     };
@@ -152,7 +154,7 @@ The plan is made for the later one of two instants: ours, and the server's by it
 backups with its own clock, so one that it has just made never counts as future-dated. --at sets another instant.
 
 --against compares with the policies of the target branch, say: what this change of policies causes, what is due anyway, \
-which VMs change their protection, and a forecast of the next 35 days. --out and --detailed-exitcode are about \
+which VMs change their protection, and a simulated year of each policy that differs. --out and --detailed-exitcode are about \
 the plan itself all the same.
 
 --prune plans deletes from storage where the policy says `prune: true`. A plan with more of them than one run may send \

@@ -12,7 +12,7 @@ use crate::insight::show::{enter_expiry_dates, explain};
 use crate::render;
 
 /// Of more VMs than this it is not worked out when their backups expire: a year of each is simulated for it.
-const DATED_MAX: usize = 100;
+const DATED_MAX: usize = 50;
 
 pub(in crate::cli) async fn run(args: &ShowArgs, context: &Context) -> Result<Outcome, CliError> {
     let format = context.format()?;
