@@ -51,12 +51,14 @@ pub fn write(doc: &Doc, options: &TextOptions, out: &mut dyn Write) -> io::Resul
     let shown =
         doc.blocks.iter().filter(|block| !block.is_empty() && !matches!(block, Block::Details { .. }));
     let mut is_first = doc.alarms.is_empty();
+    let mut is_below_heading = false;
     for block in shown {
-        let follows_on = matches!(block, Block::Table(table) if table.is_tree());
+        let follows_on = is_below_heading || matches!(block, Block::Table(table) if table.is_tree());
         if !is_first && !follows_on {
             writeln!(out)?;
         }
         is_first = false;
+        is_below_heading = matches!(block, Block::Heading(_));
         writer.block(block, out)?;
     }
     if !is_first && !(doc.remarks.is_empty() && doc.summary.is_empty()) {
