@@ -48,9 +48,6 @@ pub mod text {
         }
     }
 
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn plan(
         plan: &Plan,
         extras: PlanExtras<'_>,
@@ -60,9 +57,6 @@ pub mod text {
         write(&plans::document(plan, extras.parts(), options.detail), options, out)
     }
 
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn changed_plan(
         plan: &Plan,
         comparison: &Comparison,
@@ -73,9 +67,6 @@ pub mod text {
         write(&change::document(plan, comparison, extras.parts(), options.detail), options, out)
     }
 
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn status(
         health: &Health,
         view: StatusView,
@@ -86,9 +77,6 @@ pub mod text {
         write(&statuses::document(health, None, view, identity, options.detail), options, out)
     }
 
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn show(
         explained: &Explanation,
         identity: Option<&str>,
@@ -123,9 +111,6 @@ pub mod markdown {
         pub diff: &'a str,
     }
 
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn plan(
         plan: &Plan,
         parts: &PlanPageParts<'_>,
@@ -142,17 +127,11 @@ pub mod markdown {
         out.write_all(written(&doc, Some(MARKER), Some(max_bytes)).as_bytes())
     }
 
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn status(health: &Health, identity: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
         let doc = statuses::document(health, None, statuses::StatusView::All, identity, Detail::Usual);
         out.write_all(written(&doc, None, None).as_bytes())
     }
 
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn show(explained: &Explanation, identity: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(
             written(&shows::document(explained, None, identity, Detail::Full), None, None).as_bytes(),
@@ -167,9 +146,6 @@ pub mod diff {
     use crate::policy::Policies;
     use std::io::{self, Write};
 
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn plan(
         plan: &Plan,
         policies: &Policies,
@@ -192,9 +168,6 @@ pub mod simulation {
     pub use crate::report::simulate::Simulated;
     use std::io::{self, Write};
 
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn simulation(
         after: Simulated<'_>,
         before: Option<Simulated<'_>>,
@@ -204,9 +177,6 @@ pub mod simulation {
         text::write(&simulate::document(after, before), options, out)
     }
 
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn markdown(
         after: Simulated<'_>,
         before: Option<Simulated<'_>>,
@@ -222,9 +192,6 @@ pub mod safety_stop {
     pub use crate::report::stop::{details, headline};
     use std::io::{self, Write};
 
-    /// # Errors
-    ///
-    /// Those of writing.
     pub fn text(stop: &SafetyStop, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
         let options =
             texts::TextOptions { styles: *styles, columns: usize::MAX, detail: texts::Detail::Usual };

@@ -147,9 +147,9 @@ fn remarks(comparison: &Comparison) -> Vec<(Tone, String)> {
     let summary = &comparison.summary;
     let mut remarks = Vec::new();
     let worse = listed([
-        (summary.loses_protection, "lose their protection"),
-        (summary.comes_into_conflict, "come into conflict"),
-        (summary.suspended, "are suspended"),
+        (summary.loses_protection, "no longer protected"),
+        (summary.comes_into_conflict, "in conflict"),
+        (summary.suspended, "suspended"),
     ]);
     if !worse.is_empty() {
         remarks.push((Tone::Alarm, format!("VMs protected worse than before: {worse}.")));

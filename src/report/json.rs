@@ -1,4 +1,5 @@
 //! JSON: for programs; the plan's also to be saved and applied later. Data is written as it is by its own [`Serialize`].
+//! The errors are those of writing.
 
 use super::escape::is_acted_on;
 use super::run::Vms;
@@ -66,10 +67,6 @@ fn write(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Wri
 }
 
 /// Writes one document a line.
-///
-/// # Errors
-///
-/// Those of writing.
 pub fn line(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
     let mut out = Harmless { out, is_after_hash: false };
     serde_json::to_writer(&mut out, document)?;
@@ -77,10 +74,6 @@ pub fn line(document: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Writes a plan. The same plan gives the same bytes. With a safety stop it is no longer a saved plan.
-///
-/// # Errors
-///
-/// Those of writing.
 pub fn plan(plan: &Plan, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
     write(plan, stop, out)
 }
@@ -95,10 +88,6 @@ struct Formatted<T> {
 
 /// Writes a plan with the effect of a change of policies, in the format `fifo-retain.comparison/1`: `plan` is
 /// exactly what [`plan()`] writes.
-///
-/// # Errors
-///
-/// Those of writing.
 pub fn comparison(
     plan: &Plan,
     comparison: &Comparison,
@@ -115,19 +104,11 @@ pub fn comparison(
 }
 
 /// Writes VMs' backups with why they are kept, in the format `fifo-retain.show/1`.
-///
-/// # Errors
-///
-/// Those of writing.
 pub fn show(explained: &Explanation, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
     write(&Formatted { format: "fifo-retain.show/1", data: explained }, stop, out)
 }
 
 /// Writes a simulation, in the format `fifo-retain.simulation/1`; with `against` that of the policies before as well.
-///
-/// # Errors
-///
-/// Those of writing.
 pub fn simulation(
     simulation: &Simulation,
     against: Option<&Simulation>,
@@ -149,10 +130,6 @@ pub fn simulation(
 }
 
 /// Writes the status of VMs, in the format `fifo-retain.status/1`.
-///
-/// # Errors
-///
-/// Those of writing.
 pub fn status(health: &Health, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct Status<'a> {
@@ -198,10 +175,6 @@ fn vm_statuses<S: Serializer>(vms: &[VmHealth], serializer: S) -> Result<S::Ok, 
 }
 
 /// Writes a JSON Schema, each description on one line.
-///
-/// # Errors
-///
-/// Those of writing.
 pub fn schema(mut schema: Schema, out: &mut dyn Write) -> io::Result<()> {
     unbroken(&mut schema);
     serde_json::to_writer_pretty(&mut *out, &schema)?;

@@ -8,7 +8,7 @@ pub(super) const GAP: usize = 2;
 /// A column that may break has no fewer columns of the terminal than this.
 const WRAPPED_MIN: usize = 14;
 /// Other columns are left out before a column that may break has fewer than this.
-const WRAPPED_ENOUGH: usize = 24;
+pub(super) const WRAPPED_ENOUGH: usize = 16;
 
 /// Returns the columns that a text takes on a terminal.
 pub(super) fn width(text: &str) -> usize {
@@ -63,35 +63,40 @@ pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// Leaves out columns until a table fits, and returns the places of those that are left, with their widths. `widest` has the
-/// width of each column's widest cell, in the order of `used`.
-pub(super) fn fitted(
-    columns: &[Column],
-    used: &[usize],
-    widest: &[usize],
-    room: usize,
-) -> Vec<(usize, usize)> {
-    let at_most = |&(place, widest): &(usize, usize), enough: usize| {
-        if columns[place].wraps { widest.min(enough) } else { widest }
+/// A column of a table as it is fitted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fitted {
+    /// Its place among all.
+    pub(super) place: usize,
+    /// The width that it has; at first that of its widest cell.
+    pub(super) width: usize,
+    /// The width below which others are left out rather than that it breaks.
+    pub(super) enough: usize,
+}
+
+/// Leaves out columns until a table fits, and gives those that are left their widths.
+pub(super) fn fitted(columns: &[Column], mut table: Vec<Fitted>, room: usize) -> Vec<Fitted> {
+    let taken = |table: &[Fitted], width: &dyn Fn(&Fitted) -> usize| {
+        table.iter().map(width).sum::<usize>() + GAP * table.len().saturating_sub(1)
     };
-    let mut table: Vec<(usize, usize)> = used.iter().copied().zip(widest.iter().copied()).collect();
-    let taken = |table: &[(usize, usize)], enough: usize| {
-        let cells: usize = table.iter().map(|column| at_most(column, enough)).sum();
-        cells + GAP * table.len().saturating_sub(1)
-    };
-    while taken(&table, WRAPPED_ENOUGH) > room {
-        let droppable = table.iter().enumerate().filter(|(_, (place, _))| columns[*place].drop > 0);
-        let Some((at, _)) = droppable.min_by_key(|(_, (place, _))| columns[*place].drop) else { break };
+    while taken(&table, &|column| column.enough.min(column.width)) > room {
+        let droppable = table.iter().enumerate().filter(|(_, column)| columns[column.place].drop > 0);
+        let Some((at, _)) = droppable.min_by_key(|(_, column)| columns[column.place].drop) else { break };
         table.remove(at);
     }
-    let mut left = room.saturating_sub(taken(&table, WRAPPED_MIN));
-    let grown = |column: &(usize, usize)| {
-        let width = at_most(column, WRAPPED_MIN);
-        let more = column.1.saturating_sub(width).min(left);
-        left -= more;
-        (column.0, width + more)
+    let least = |column: &Fitted| {
+        if columns[column.place].wraps { column.width.min(WRAPPED_MIN) } else { column.width }
     };
-    table.iter().map(grown).collect()
+    let mut left = room.saturating_sub(taken(&table, &least));
+    // What lacks least gets it first, so that as few columns as possible break.
+    let mut order: Vec<usize> = (0..table.len()).collect();
+    order.sort_by_key(|&at| table[at].width);
+    for at in order {
+        let more = (table[at].width - least(&table[at])).min(left);
+        left -= more;
+        table[at].width = least(&table[at]) + more;
+    }
+    table
 }
 
 /// Puts wrapped cells side by side, each with its width.

@@ -42,7 +42,9 @@ pub fn page(history: &RunHistory, now: DateTime<Utc>) -> String {
         env!("CARGO_PKG_VERSION"),
         instant_text(now)
     );
-    html::page("fifo-retain", &about, &document(history, health.as_ref(), now), &footer)
+    let title =
+        endpoint.map_or_else(|| "fifo-retain".to_owned(), |endpoint| format!("fifo-retain: {endpoint}"));
+    html::page(&title, &about, &document(history, health.as_ref(), now), &footer)
 }
 
 /// Reports the runs of a process and how the VMs stand.

@@ -18,11 +18,11 @@ use crate::policy::minute_text;
 const COLUMNS: [Column; 7] = [
     Column::wrapping("backup", 0),
     Column::new("UUID", 0),
-    Column::new("type", 0),
-    Column::number("size", 0),
-    Column::new("local", 0),
+    Column::new("type", 1),
+    Column::number("size", 4),
+    Column::new("local", 3),
     Column::wrapping("to restore", 0),
-    Column::new("stored", 0),
+    Column::new("stored", 2),
 ];
 
 /// Reports the backups of VMs.
@@ -108,7 +108,7 @@ fn row(vm: &VmExplanation, backup: &BackupExplanation, detail: Detail) -> Row {
     let stored = match &backup.stored.prune {
         Some(prune) if prune.is_deleted() => "expired, goes",
         Some(_) => "expired",
-        None => "kept",
+        None => "",
     };
     let restore = backup.restore.map(|restore| restore_text(restore.steps, restore.size_bytes));
     let cells = vec![
@@ -124,14 +124,14 @@ fn row(vm: &VmExplanation, backup: &BackupExplanation, detail: Detail) -> Row {
     Row { tone, depth: Some(backup.depth), cells, below }
 }
 
-/// Names a backup: `weekly of 2026-11-22 01:00`, and one of no tier by its comment.
+/// Names a backup: `weekly 2026-11-22 01:00`, and one of no tier by its comment.
 fn name_of(backup: &BackupExplanation) -> String {
     let what = match (&backup.tier, &backup.comment) {
         (Some(tier), _) => tier.clone(),
         (None, Some(comment)) => format!("backup \"{comment}\""),
         (None, None) => "backup without a comment".to_owned(),
     };
-    format!("{what} of {}", backup.taken.map_or_else(|| "an unknown time".to_owned(), minute_text))
+    format!("{what} {}", backup.taken.map_or_else(|| "of an unknown time".to_owned(), minute_text))
 }
 
 /// Says how a backup stands, with a blank behind it; empty for one that can be restored.

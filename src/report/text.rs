@@ -2,7 +2,7 @@
 
 use super::doc::{Block, Column, Doc, Entry, Line, Row, Table, guides};
 use super::escape::visible;
-use super::layout::{GAP, fitted, padded, side_by_side, width, wrapped};
+use super::layout::{Fitted, GAP, WRAPPED_ENOUGH, fitted, padded, side_by_side, width, wrapped};
 use super::style::{Styles, Tone};
 use anstyle::Style;
 use std::io::{self, Write};
@@ -33,6 +33,8 @@ pub enum Detail {
 const INDENT: &str = "  ";
 /// Where fewer columns than this are left for what and why, the why goes below.
 const SIDE_BY_SIDE_MIN: usize = 50;
+/// The columns in which the name of most backups has room.
+const TREE_ENOUGH: usize = 24;
 /// The preferred width of a why; longer ones are wrapped before a what is.
 const WHY_ENOUGH: usize = 31;
 
@@ -49,12 +51,14 @@ pub fn write(doc: &Doc, options: &TextOptions, out: &mut dyn Write) -> io::Resul
     let shown =
         doc.blocks.iter().filter(|block| !block.is_empty() && !matches!(block, Block::Details { .. }));
     let mut is_first = doc.alarms.is_empty();
+    let mut is_below_heading = false;
     for block in shown {
-        let follows_on = matches!(block, Block::Table(table) if table.is_tree());
+        let follows_on = is_below_heading || matches!(block, Block::Table(table) if table.is_tree());
         if !is_first && !follows_on {
             writeln!(out)?;
         }
         is_first = false;
+        is_below_heading = matches!(block, Block::Heading(_));
         writer.block(block, out)?;
     }
     if !is_first && !(doc.remarks.is_empty() && doc.summary.is_empty()) {
@@ -127,18 +131,27 @@ impl Writer {
         let used = table.used();
         // The sign and a blank stand before the first cell.
         let left = |row: usize| width(&guides[row].first) + 2;
-        let widest = |&place: &usize| {
-            let cell = |(at, row): (usize, &Row)| {
-                width(&visible(&row.cells[place])) + if Some(&place) == used.first() { left(at) } else { 0 }
-            };
-            let heading = width(table.columns[place].title) + 2 * usize::from(place == 0);
-            table.rows.iter().enumerate().map(cell).max().unwrap_or(0).max(heading)
-        };
         let indent = if table.is_tree() { INDENT } else { "" };
         let room = self.columns.saturating_sub(indent.len());
-        let widest: Vec<usize> = used.iter().map(widest).collect();
-        let columns = fitted(table.columns, &used, &widest, room);
-        let title = |&(place, width): &(usize, usize)| {
+        let fit = |&place: &usize| {
+            let column = table.columns[place];
+            let is_first = Some(&place) == used.first();
+            let cell = |(at, row): (usize, &Row)| {
+                width(&visible(&row.cells[place])) + if is_first { left(at) } else { 0 }
+            };
+            let widest = table.rows.iter().enumerate().map(cell).max().unwrap_or(0);
+            let enough = match column.wraps {
+                false => usize::MAX,
+                // A short name and a time, beside the branches.
+                true if is_first && table.is_tree() => {
+                    (0..table.rows.len()).map(left).max().unwrap_or(0) + TREE_ENOUGH
+                }
+                true => WRAPPED_ENOUGH,
+            };
+            Fitted { place, width: widest.max(width(column.title) + if is_first { 2 } else { 0 }), enough }
+        };
+        let columns = fitted(table.columns, used.iter().map(fit).collect(), room);
+        let title = |&Fitted { place, width, .. }: &Fitted| {
             let column = table.columns[place];
             let sign = if Some(&place) == used.first() { INDENT } else { "" };
             let lines = wrapped(column.title, width.saturating_sub(sign.len()));
@@ -153,7 +166,7 @@ impl Writer {
         for (at, row) in table.rows.iter().enumerate() {
             let first = format!("{}{} ", guides[at].first, row.tone.sign());
             let rest = padded(&guides[at].rest, width(&first));
-            let cell = |&(place, columns): &(usize, usize)| {
+            let cell = |&Fitted { place, width: columns, .. }: &Fitted| {
                 let text = visible(&row.cells[place]);
                 if Some(&place) != used.first() {
                     let lines = wrapped(&text, columns);
@@ -165,7 +178,12 @@ impl Writer {
                 let left = |line| if line == 0 { &first } else { &rest };
                 (lines.map(|(line, text)| format!("{}{text}", left(line))).collect(), columns)
             };
-            let cells: Vec<(Vec<String>, usize)> = columns.iter().map(cell).collect();
+            let mut cells: Vec<(Vec<String>, usize)> = columns.iter().map(cell).collect();
+            // The branches of a tree go on beside the lines of other cells.
+            let height = cells.iter().map(|(lines, _)| lines.len()).max().unwrap_or(0);
+            if let Some((lines, _)) = cells.first_mut() {
+                lines.resize(height, rest.clone());
+            }
             let style = match row.tone {
                 Tone::Fine => Style::new(),
                 tone => self.styles.of(tone),
