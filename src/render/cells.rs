@@ -1,5 +1,6 @@
 //! Text in columns: made harmless, measured as a terminal shows it, wrapped and padded.
 
+use anstream::adapter::strip_str;
 use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -27,9 +28,9 @@ fn is_unseen(letter: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Returns the columns that a text takes on a terminal.
+/// Returns the columns that a text takes on a terminal: its colours take none.
 pub(super) fn width(text: &str) -> usize {
-    UnicodeWidthStr::width(text)
+    strip_str(text).map(UnicodeWidthStr::width).sum()
 }
 
 /// Pads a text with blanks to a number of columns.

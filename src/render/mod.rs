@@ -10,7 +10,7 @@ pub mod markdown;
 pub mod metrics;
 mod natural;
 pub mod notification;
-mod observers;
+mod outcomes;
 pub mod page;
 mod problems;
 pub mod safety_stop;
@@ -19,6 +19,6 @@ pub mod text;
 mod words;
 
 pub use cells::{visible, wrapped};
-pub use observers::{JsonObserver, Terminals, TextObserver, counts_text};
+pub use outcomes::{action_text, counts_text, ending_text};
 pub use problems::{Problem, ProblemCode};
 pub use style::Styles;

@@ -78,8 +78,8 @@ pub fn json(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
         endpoint: run.endpoint.as_deref(),
         began: run.began,
         ended: run.ended.map(|ended| ended.at),
-        outcome: run.ended.map(|ended| ended.outcome),
-        exit_code: run.ended.map(|ended| ended.exit_code),
+        outcome: run.ended.map(|ended| ended.exit.word()),
+        exit_code: run.ended.map(|ended| ended.exit.code()),
         text: shortened(&summary(run), MESSAGE_CHARS_MAX),
         actions: run.report.as_ref().map(RunReport::tally),
         vms: run.overview.as_ref().map(|overview| Vms::of(&overview.health)),
@@ -90,9 +90,10 @@ pub fn json(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
 
 /// Returns a line with the result of a run: `reconcile: done (exit code 0). Done: 2 created, 0 deleted locally.`
 pub fn summary(run: &RunSummary) -> String {
-    let ended = run
-        .ended
-        .map_or_else(|| "under way".to_owned(), |it| format!("{} (exit code {})", it.outcome, it.exit_code));
+    let ended = run.ended.map_or_else(
+        || "under way".to_owned(),
+        |it| format!("{} (exit code {})", it.exit.word(), it.exit.code()),
+    );
     let mut text = format!("{}: {ended}.", run.command);
     if let Some(failure) = &run.failure {
         text.push_str(&format!(" {}", failure_text(failure)));
@@ -135,14 +136,14 @@ mod tests {
     use crate::insight::Overview;
     use crate::insight::status::VmHealth;
     use crate::plan::SnapshotUsage;
-    use crate::run::{RunEnd, RunFailure};
+    use crate::run::{Exit, Failure, RunEnd};
     use std::sync::Arc;
 
     fn failed(cause: &str) -> RunSummary {
         let at = "2026-11-22T20:00:00Z".parse().unwrap();
         RunSummary {
-            failure: Some(RunFailure { causes: vec![cause.to_owned()], hint: None }),
-            ended: Some(RunEnd { at, exit_code: 1, outcome: "failed" }),
+            failure: Some(Failure::new(cause)),
+            ended: Some(RunEnd { at, exit: Exit::Failed }),
             ..RunSummary::new("reconcile", at)
         }
     }

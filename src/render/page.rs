@@ -6,7 +6,7 @@
 
 use super::cells::visible;
 use super::notification::summary;
-use super::observers::{action_text, ending_text};
+use super::outcomes::{action_text, ending_text};
 use super::problems::{Problem, ProblemCode, problems, vm_problems};
 use super::safety_stop::details;
 use super::text::span_text;
@@ -15,7 +15,7 @@ use crate::apply::{ActionKind, ActionOutcome};
 use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::plan::bytes_text;
 use crate::policy::minute_text;
-use crate::run::{RunHistory, RunSummary};
+use crate::run::{Exit, RunHistory, RunSummary};
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -77,8 +77,8 @@ pub fn page(history: &RunHistory, now: DateTime<Utc>) -> String {
 fn runs(history: &RunHistory, now: DateTime<Utc>) -> Markup {
     let class = match history.last.as_ref().and_then(|last| last.ended) {
         None => "quiet",
-        Some(ended) if ended.exit_code == 0 => "ok",
-        Some(ended) if ended.outcome == "interrupted" || ended.outcome == "locked" => "warn",
+        Some(ended) if ended.exit == Exit::Done => "ok",
+        Some(ended) if matches!(ended.exit.word(), "interrupted" | "locked") => "warn",
         Some(_) => "bad",
     };
     html! {
@@ -86,7 +86,7 @@ fn runs(history: &RunHistory, now: DateTime<Utc>) -> Markup {
             @match &history.last {
                 None => strong { "No run has ended yet" },
                 Some(last) => {
-                    strong { "Last run: " (last.ended.map_or("under way", |ended| ended.outcome).replace('_', " ")) }
+                    strong { "Last run: " (last.ended.map_or("under way", |ended| ended.exit.word()).replace('_', " ")) }
                     p { (visible(&summary(last))) }
                     @if let Some(hint) = last.failure.as_ref().and_then(|failure| failure.hint.as_deref()) {
                         p.quiet { "Hint: " (visible(hint)) }
@@ -101,9 +101,6 @@ fn runs(history: &RunHistory, now: DateTime<Utc>) -> Markup {
             }
             @if let Some(since) = history.running_since {
                 p { "A run has been under way for " (span_text((now - since).num_seconds())) "." }
-            }
-            @if !history.waiting.message.is_empty() {
-                p.quiet { (visible(&history.waiting.message)) }
             }
             @if history.is_stopped() {
                 p.bad {

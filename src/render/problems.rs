@@ -7,7 +7,7 @@ use crate::apply::{ActionKind, ActionOutcome};
 use crate::insight::status::{BackupHealth, VmHealth};
 use crate::inventory::VmId;
 use crate::plan::{Note, NoteCode};
-use crate::run::{RunFailure, RunSummary};
+use crate::run::{Failure, RunSummary};
 use serde::Serialize;
 
 /// Something that needs attention.
@@ -85,7 +85,7 @@ pub(super) fn problems(summary: &RunSummary) -> Vec<Problem> {
     problems
 }
 
-fn failure_problem(failure: &RunFailure) -> Problem {
+fn failure_problem(failure: &Failure) -> Problem {
     Problem {
         code: ProblemCode::RunFailed,
         vm: None,
@@ -96,8 +96,8 @@ fn failure_problem(failure: &RunFailure) -> Problem {
 }
 
 /// Writes why a run failed as a whole, in a line.
-pub(super) fn failure_text(failure: &RunFailure) -> String {
-    visible(&failure.causes.join(": "))
+pub(super) fn failure_text(failure: &Failure) -> String {
+    visible(&failure.text())
 }
 
 /// Lists what is wrong with VMs, in their order.

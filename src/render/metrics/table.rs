@@ -6,7 +6,7 @@ use crate::inventory::VmId;
 use crate::plan::Status;
 use crate::policy::Name;
 use crate::render::cells::visible;
-use crate::render::observers::{ending_text, kind_text};
+use crate::render::outcomes::{ending_text, kind_text};
 use crate::run::RunSummary;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ const TIER: &[&str] = &["vm", "alias", "policy", "tier"];
 const ACTION: &[&str] = &["action", "outcome"];
 
 /// Every metric, in the order they are written in.
-pub const METRICS: [Metric; 30] = [
+pub const METRICS: [Metric; 29] = [
     gauge("fifo_retain_build_info", &["version"], "The program, by its version; always 1", |_| {
         vec![Sample { labels: vec![env!("CARGO_PKG_VERSION").to_owned()], value: Value::Integer(1) }]
     }),
@@ -43,7 +43,7 @@ pub const METRICS: [Metric; 30] = [
         "fifo_retain_last_run_exit_code",
         &[],
         "The exit code of the last run, also of one that did not end the program",
-        |it| of_last(it, |last| last.ended.map(|ended| Value::Integer(i64::from(ended.exit_code)))),
+        |it| of_last(it, |last| last.ended.map(|ended| Value::Integer(i64::from(ended.exit.code())))),
     ),
     gauge(
         "fifo_retain_last_run_vanished_backups",
@@ -95,12 +95,6 @@ pub const METRICS: [Metric; 30] = [
     gauge("fifo_retain_run_under_way", &[], "Whether a run is under way", |it| {
         one(it.history.every.map(|_| Value::Integer(i64::from(it.history.running_since.is_some()))))
     }),
-    gauge(
-        "fifo_retain_vms_waiting_for_slot",
-        &[],
-        "How many VMs wait for other uploads to end in the run that is under way",
-        |it| one(it.history.every.map(|_| whole(it.history.waiting.for_slot))),
-    ),
     gauge("fifo_retain_next_run_timestamp_seconds", &[], "When the next run begins", |it| {
         one(it.history.next_run.map(seconds))
     }),

@@ -1,0 +1,54 @@
+//! `show`: why every backup of a VM is where it is.
+
+use super::args::Format;
+use super::connect;
+use super::context::Context;
+use super::plan::write_stop;
+use super::policies;
+use super::value::instant;
+use crate::insight::show::explain;
+use crate::policy::Pattern;
+use crate::render;
+use crate::run::{Exit, Failure};
+use crate::runner::fifo::FirstContact;
+use crate::runner::output::print;
+use crate::runner::read::{self, KeptVms, Planned, Selection, Wanted};
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+#[derive(Debug, Args)]
+#[command(after_help = include_str!("help/show.txt"))]
+pub struct ShowArgs {
+    /// Which VMs: by UUID, or all with such an alias
+    #[arg(value_name = "UUID|ALIAS-GLOB", required = true)]
+    vms: Vec<Pattern>,
+
+    /// Explain as of that instant, such as 2026-12-01T01:00:00Z
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    at: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let policies = policies::load_as_pruning(context)?;
+    let target = connect::target(context)?;
+    let stop = context.host.safety_stop(&target.name());
+    let fifo = target.open(&context.host, FirstContact::FailFast).await?;
+    let selection = Selection { vms: args.vms.clone(), allow_empty: false };
+    let wanted = Wanted { vms: KeptVms::All, overview: false };
+    let Planned { plan, inventory, identity, .. } =
+        read::make(&context.host, &policies, &fifo, &selection, wanted, args.at).await?;
+    fifo.close().await?;
+    let explained = explain(&plan, &policies, &inventory);
+    print(|out| {
+        if format == Format::Json {
+            return render::json::show(&explained, stop.as_ref(), out);
+        }
+        write_stop(stop.as_ref(), format, context, out)?;
+        match format {
+            Format::Markdown => render::markdown::show(&explained, Some(&identity), out),
+            _ => render::text::show(&explained, Some(&identity), context.text(), out),
+        }
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,219 @@
+//! Carries a plan out, with everybody who watches, and judges the result.
+
+use super::fifo::Fifo;
+use super::host::Host;
+use super::interrupt::Interrupt;
+use super::output::{self, Stream};
+use super::progress::Progress;
+use super::run::Order;
+use super::safety_stop::AlarmRecorder;
+use crate::apply::{
+    ActionKind, ActionOutcome, Approval, Event, EventKind, Executor, ExecutorSettings, InFlight, Journal,
+    Observer, ProgressTracker, RunReport, Timing, VmRef,
+};
+use crate::fifo::WriteClient;
+use crate::inventory::{Inventory, VmId};
+use crate::plan::{NoteCode, Plan, Status, VmPlan};
+use crate::policy::Policies;
+use crate::run::{Exit, Failure};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// The execution of one plan, with its observers.
+pub(super) struct Execution<'a> {
+    host: &'a Host,
+    order: &'a Order<'a>,
+    interrupt: &'a Interrupt,
+    observers: Observers,
+    notes: InFlight,
+}
+
+impl<'a> Execution<'a> {
+    /// Makes ready: opens the journal.
+    pub(super) fn begin(
+        host: &'a Host,
+        order: &'a Order<'a>,
+        interrupt: &'a Interrupt,
+        endpoint: &str,
+        alarms: &AlarmRecorder,
+    ) -> Result<Self, Failure> {
+        output::start();
+        // The alarm recorder first, so that no failure of another one loses an alarm. The terminal last: it may block.
+        let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(alarms.clone())];
+        let folder = host.made_state_dir()?;
+        let path = folder.join("journal.jsonl");
+        match Journal::open(&path, Uuid::new_v4()) {
+            Ok(journal) => observers.push(Box::new(journal)),
+            // Backups that are not made are worse than a journal that is not written.
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; the run goes on without");
+            }
+        }
+        let shown: Arc<dyn Observer> = if host.output.is_json {
+            Arc::new(JsonLines)
+        } else {
+            Arc::new(Progress::new(
+                &host.output,
+                Box::new(|stream, text| {
+                    // A closed terminal must not stop a backup.
+                    drop(output::write_now(stream, text.as_bytes()));
+                }),
+            ))
+        };
+        observers.push(Box::new(Queued(shown)));
+        let notes = InFlight::new(folder, endpoint);
+        Ok(Self { host, order, interrupt, observers: Observers(observers), notes })
+    }
+
+    /// Reports something that is not done, or is otherwise of note.
+    pub(super) fn warn(&self, at: Option<VmRef>, message: String) {
+        let what = EventKind::Warning { at, message };
+        self.observers.observe(&Event { time: self.host.now(), what });
+    }
+
+    /// Executes what is due. `inventory` has the VMs that [`KeptVms::ForRun`](super::read::KeptVms::ForRun) keeps.
+    #[expect(clippy::too_many_arguments, reason = "all of it is of this one run")]
+    pub(super) async fn run(
+        &self,
+        fifo: &Fifo,
+        is_sandbox: bool,
+        policies: &Policies,
+        vms: &[VmPlan],
+        inventory: Inventory,
+        approval: Approval,
+        progress: &ProgressTracker,
+    ) -> RunReport {
+        let order = self.order;
+        let client = WriteClient::new(fifo.read().clone());
+        // A token of its own: the warning is to come before the executor ends.
+        let (stop, hand_over) = (CancellationToken::new(), CancellationToken::new());
+        let executor = Executor {
+            client: &client,
+            policies,
+            clock: self.host,
+            observer: &self.observers,
+            stop: &stop,
+            hand_over: &hand_over,
+            progress,
+            notes: &self.notes,
+            settings: ExecutorSettings {
+                max_uploads: order.limits.max_uploads,
+                max_uploads_per_hypervisor: order.limits.max_uploads_per_hypervisor,
+                wait: order.limits.waits,
+                deadline: order.deadline,
+                timing: timing(is_sandbox),
+            },
+        };
+        let on_signal = async {
+            self.interrupt.signalled().await;
+            let message = "stopping: nothing new is started; a second signal ends the process at once";
+            self.warn(None, message.to_owned());
+            stop.cancel();
+            std::future::pending().await
+        };
+        let next_is_due = async {
+            if let Some(after) = order.handed_over_after {
+                tokio::time::sleep(after).await;
+                hand_over.cancel();
+            }
+            std::future::pending().await
+        };
+        let report = tokio::select! {
+            // Reported before its consequences.
+            biased;
+            never = on_signal => match never {},
+            never = next_is_due => match never {},
+            report = executor.execute(vms, inventory, approval) => report,
+        };
+        report.uncompared.iter().for_each(|text| self.warn(None, text.clone()));
+        report
+    }
+}
+
+/// Judges a run by its report, and by the problems that its plan could not solve. `too_old` are the VMs without a restorable
+/// backup as young as their policy wants it, `signal` is how a signal ends the run.
+pub(super) fn judge(report: &RunReport, plan: &Plan, too_old: &BTreeSet<VmId>, signal: Option<Exit>) -> Exit {
+    let tally = report.tally();
+    let is_trouble = |vm: &VmPlan| {
+        vm.is_in_trouble() || is_passed_over(vm) && vm.uuid.is_some_and(|id| too_old.contains(&id))
+    };
+    // A backup that another run makes is on its way.
+    let is_left = |code: &str| matches!(code, "slots" | "not_started" | "clock" | "unproven" | "not_tried");
+    let left_too_old = report.vms.iter().any(|vm| {
+        let mut creates = vm.steps.iter().filter(|step| step.kind == ActionKind::Create);
+        too_old.contains(&vm.at.vm)
+            && creates.any(|step| step.ending == ActionOutcome::HandedOver && is_left(step.code))
+    });
+    let some_failed = tally.failed + tally.dropped > 0
+        || left_too_old
+        || !report.uncompared.is_empty()
+        || plan.vms.iter().any(is_trouble);
+    match signal {
+        _ if !report.alarms.is_empty() => Exit::SafetyStop,
+        Some(interrupted) => interrupted,
+        None if some_failed => Exit::SomeFailed,
+        None => Exit::Done,
+    }
+}
+
+/// Says whether nothing is planned for a VM although a backup is due that FiFo could take: it waits, for a running upload or
+/// for its next attempt, or no parent is there for an increment.
+fn is_passed_over(vm: &VmPlan) -> bool {
+    const CANNOT: [NoteCode; 3] = [NoteCode::NoHypervisor, NoteCode::DelegatedDatasets, NoteCode::VmState];
+    match vm.status {
+        _ if vm.is_suspended() => false,
+        Status::Waiting => true,
+        Status::Blocked => CANNOT.iter().all(|&code| vm.note(code).is_none()),
+        _ => false,
+    }
+}
+
+/// Returns the timing. The sandbox gets shorter pauses: its uploads take two seconds.
+fn timing(is_sandbox: bool) -> Timing {
+    let usual = Timing::default();
+    if is_sandbox {
+        Timing { pause_min: Duration::from_millis(200), pause_max: Duration::from_secs(1), ..usual }
+    } else {
+        usual
+    }
+}
+
+/// Several observers, each of which gets every event.
+struct Observers(Vec<Box<dyn Observer>>);
+
+impl Observer for Observers {
+    fn observe(&self, event: &Event) {
+        self.0.iter().for_each(|observer| observer.observe(event));
+    }
+}
+
+/// An observer that writes in its turn, so that slow output blocks no run.
+struct Queued(Arc<dyn Observer>);
+
+impl Observer for Queued {
+    fn observe(&self, event: &Event) {
+        let (observer, event) = (Arc::clone(&self.0), event.clone());
+        match event.what {
+            EventKind::Progress { .. } | EventKind::Waiting(_) => {
+                output::enqueue_if_idle(move || observer.observe(&event));
+            }
+            _ => output::enqueue(move || observer.observe(&event)),
+        }
+    }
+}
+
+/// Writes each event as a JSON object in a line of its own to standard output.
+struct JsonLines;
+
+impl Observer for JsonLines {
+    fn observe(&self, event: &Event) {
+        if let Ok(mut line) = serde_json::to_vec(event) {
+            line.push(b'\n');
+            // A closed terminal must not stop a backup.
+            drop(output::write_now(Stream::Out, &line));
+        }
+    }
+}

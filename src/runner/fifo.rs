@@ -1,0 +1,262 @@
+//! The FiFo that is used: a real one, or the built-in one, which runs as long as the command.
+
+use super::host::Host;
+use crate::fifo::{
+    ApiVersion, ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ListSummary,
+    ReadClient, TransportErrorKind, VmVisitor, causes,
+};
+use crate::run::{Exit, Failure};
+use crate::sandbox::{Options, RunningSandbox, Sandbox};
+use secrecy::SecretString;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The time after which an unreachable FiFo is reported.
+const FIRST_CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The hint for a failed connection.
+const CHECK_ADDRESS: &str = "check the address (--endpoint, FIFO_ENDPOINT or the profile), whether FiFo is up, and whether it \
+                             can be reached from this machine";
+/// How long an upload takes in the built-in FiFo: long enough to be seen, short enough to be waited for.
+const SANDBOX_UPLOAD_MS: u64 = 2_000;
+/// The user of the sandbox; the password is the same.
+pub const SANDBOX_USER: &str = "admin";
+/// What plans call the built-in FiFo: its port is another one in each run, and a saved plan has to fit the next.
+pub const SANDBOX_NAME: &str = "sandbox";
+
+/// A FiFo, before it is contacted.
+pub struct Target {
+    pub place: Place,
+    /// How long a read may take in all.
+    pub timeout: Duration,
+}
+
+/// Where a FiFo is.
+pub enum Place {
+    /// The built-in one, with the file of its world.
+    Sandbox(PathBuf),
+    Real {
+        endpoint: Endpoint,
+        api: ApiVersion,
+        credentials: Credentials,
+        http: HttpOptions,
+        /// The proxy in between, by address and variable.
+        proxy: Option<String>,
+    },
+}
+
+/// A connection to a FiFo.
+pub struct Fifo {
+    client: ReadClient,
+    sandbox: Option<RunningSandbox>,
+    name: String,
+    identity: String,
+    proxy: Option<String>,
+}
+
+/// How long an unreachable FiFo is retried before it has answered for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstContact {
+    /// A few seconds: the user is waiting, and the address is probably wrong.
+    FailFast,
+    /// As long as a read may take: this is a service, and FiFo may just be starting.
+    KeepTrying,
+}
+
+impl Target {
+    /// Returns what plans call this FiFo; the same in every run.
+    pub fn name(&self) -> String {
+        match &self.place {
+            Place::Sandbox(_) => SANDBOX_NAME.to_owned(),
+            Place::Real { endpoint, .. } => endpoint.to_string(),
+        }
+    }
+
+    /// Says as whom it is signed in to, and by which version of the API: `as `backup`, API version 3`.
+    pub fn identity(&self) -> String {
+        let Place::Real { api, credentials, .. } = &self.place else { return format!("as `{SANDBOX_USER}`") };
+        let who = match credentials {
+            Credentials::Token(_) => "with a token".to_owned(),
+            Credentials::Password { user, .. } => format!("as `{user}`"),
+            Credentials::TokenFirst { user, .. } => format!("with a token, else as `{user}`"),
+        };
+        format!("{who}, API version {}", api.as_str())
+    }
+
+    /// Says whether it is the built-in one.
+    pub fn is_sandbox(&self) -> bool {
+        matches!(self.place, Place::Sandbox(_))
+    }
+
+    /// Makes ready to read it. A real one is not asked anything yet.
+    ///
+    /// # Errors
+    ///
+    /// Certificates cannot be read, or the built-in FiFo cannot start.
+    pub async fn open(&self, host: &Host, first_contact: FirstContact) -> Result<Fifo, Failure> {
+        let (name, identity) = (self.name(), self.identity());
+        let (sandbox, endpoint, api, credentials, http, proxy) = match &self.place {
+            Place::Real { endpoint, api, credentials, http, proxy } => {
+                (None, endpoint.clone(), *api, credentials.clone(), http.clone(), proxy.clone())
+            }
+            Place::Sandbox(file) => {
+                let running = start_sandbox(file.clone()).await?;
+                let endpoint = running.url().parse();
+                let endpoint =
+                    endpoint.map_err(|error| Failure::new("the sandbox has no address").because(error))?;
+                let (user, password) = (SANDBOX_USER.to_owned(), SecretString::from(SANDBOX_USER));
+                let credentials = Credentials::Password { user, password };
+                (Some(running), endpoint, ApiVersion::default(), credentials, HttpOptions::default(), None)
+            }
+        };
+        if http.insecure {
+            tracing::warn!(
+                "TLS is used without checking who answers (--insecure): the password can be read on the way"
+            );
+        }
+        if !endpoint.is_https() && !endpoint.is_loopback() {
+            tracing::warn!("{endpoint} is plain HTTP: the password can be read on the way");
+        }
+        let idle_timeout = http.idle_timeout.min(self.timeout);
+        let transport = HttpTransport::new(&endpoint, &HttpOptions { idle_timeout, ..http })
+            .map_err(|error| Failure::of(&error))?;
+        let settings = ClientSettings {
+            api,
+            read_timeout: self.timeout,
+            first_contact_timeout: (first_contact == FirstContact::FailFast).then_some(FIRST_CONTACT_TIMEOUT),
+            jitter_seed: host.seed(),
+            ..ClientSettings::new(endpoint, credentials)
+        };
+        let client = ReadClient::new(Arc::new(transport), settings);
+        Ok(Fifo { client, sandbox, name, identity, proxy })
+    }
+}
+
+impl Fifo {
+    /// Says as whom it is signed in to; see [`Target::identity`].
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// Returns the client, which can only read.
+    pub fn read(&self) -> &ReadClient {
+        &self.client
+    }
+
+    /// Returns what plans call this FiFo; the same in every run.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads the list of VMs, and hands each over.
+    pub async fn visit(&self, visitor: &mut (impl VmVisitor + Send)) -> Result<ListSummary, Failure> {
+        self.client.visit(visitor).await.map_err(|error| self.failure(&error))
+    }
+
+    /// Says what an error means, and what to check.
+    pub fn failure(&self, error: &FifoError) -> Failure {
+        let FifoError::Connection { source, endpoint, .. } = error else {
+            let asks = error.is_silence();
+            let failure = Failure::of(error);
+            return if asks { failure.hint(IS_IT_RIGHT) } else { failure };
+        };
+        let through =
+            self.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
+        let place = format!("{endpoint}{through}");
+        let causes: Vec<String> = causes(source).map(ToString::to_string).collect();
+        let cause = causes.last().map_or("", String::as_str);
+        match source.kind() {
+            TransportErrorKind::NotSent if causes.iter().any(|cause| cause == "dns error") => {
+                Failure::new(format!("failed to connect to {place}: the host name is not known ({cause})"))
+                    .hint(CHECK_ADDRESS)
+            }
+            TransportErrorKind::NotSent => {
+                Failure::new(format!("failed to connect to {place}: {cause}")).hint(CHECK_ADDRESS)
+            }
+            TransportErrorKind::NotTls => Failure::new(format!("what answers at {place} does not speak TLS"))
+                .hint("is it http:// instead of https://, or another port?"),
+            TransportErrorKind::NotHttp => {
+                Failure::new(format!("what answers at {place} does not speak HTTP"))
+                    .hint("is it https:// instead of http://, or another port?")
+            }
+            TransportErrorKind::Untrusted => Failure::of(error).hint(UNTRUSTED),
+            TransportErrorKind::Lost => Failure::of(error).hint(IS_IT_RIGHT),
+        }
+    }
+
+    /// Closes it; the built-in FiFo saves its world.
+    pub async fn close(self) -> Result<(), Failure> {
+        let Some(running) = self.sandbox else { return Ok(()) };
+        let failed = |error| Failure::new("the sandbox failed to save its world").because(error);
+        running.stop().await.map_err(failed)
+    }
+}
+
+/// The hint where nothing has answered.
+const IS_IT_RIGHT: &str = "is the endpoint right, and can it be reached from here?";
+/// The hint for a certificate that is not trusted.
+const UNTRUSTED: &str = "name the certificate of the authority that signed the server's with --ca-file; a self-signed one is its \
+                         own authority, but must not be marked as one (CA:TRUE)";
+
+async fn start_sandbox(file: PathBuf) -> Result<RunningSandbox, Failure> {
+    let message = format!("failed to start the sandbox with its world in {}", file.display());
+    let options = Options { state_file: Some(file), upload_ms: SANDBOX_UPLOAD_MS, ..Options::default() };
+    Sandbox::start(options).await.map_err(|error| match error.kind() {
+        io::ErrorKind::ResourceBusy => Failure::ending(Exit::Locked, message)
+            .because(error)
+            .hint("wait until the other command in this folder has ended"),
+        _ => Failure::new(message).because(error).hint("remove that file to begin anew"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fifo::TransportError;
+    use http::StatusCode;
+
+    async fn hint(error: FifoError) -> String {
+        let host = Host::for_tests("x".as_ref());
+        let place = Place::Real {
+            endpoint: "http://127.0.0.1:1".parse().unwrap(),
+            api: ApiVersion::default(),
+            credentials: Credentials::Token("t".into()),
+            http: HttpOptions::default(),
+            proxy: None,
+        };
+        let target = Target { place, timeout: Duration::from_secs(1) };
+        let fifo = target.open(&host, FirstContact::FailFast).await.unwrap();
+        fifo.failure(&error).hint.unwrap_or_default()
+    }
+
+    fn broken(kind: TransportErrorKind) -> FifoError {
+        let (doing, endpoint) = ("sign in".to_owned(), "https://fifo".to_owned());
+        FifoError::Connection { doing, endpoint, source: TransportError::new(kind, "refused") }
+    }
+
+    fn timed_out(last: Option<FifoError>) -> FifoError {
+        let (doing, timeout) = ("read the list of VMs".to_owned(), Duration::from_secs(120));
+        FifoError::TimedOut { doing, timeout, attempts: 9, last: last.map(Box::new) }
+    }
+
+    #[tokio::test]
+    async fn whoever_was_answered_is_not_asked_whether_the_endpoint_is_right() {
+        let doing = || "x".to_owned();
+        let unavailable =
+            FifoError::Status { doing: doing(), status: StatusCode::SERVICE_UNAVAILABLE, retry_after: None };
+        let cut = FifoError::Unreadable { doing: doing(), why: "cut".to_owned(), is_cut: true };
+        for (error, words) in [
+            (broken(TransportErrorKind::Untrusted), "with --ca-file"),
+            (broken(TransportErrorKind::NotSent), "check the address"),
+            (broken(TransportErrorKind::Lost), "is the endpoint right"),
+            (timed_out(None), "is the endpoint right"),
+            (timed_out(Some(broken(TransportErrorKind::NotSent))), "is the endpoint right"),
+            (timed_out(Some(unavailable)), ""),
+            (timed_out(Some(cut)), ""),
+        ] {
+            let hint = hint(error).await;
+            assert!(hint.contains(words) && hint.is_empty() == words.is_empty(), "{words}: {hint}");
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! Reads FiFo once and plans each VM as it comes in, for `plan`, the reports and the commands that carry plans out.
+
+use super::fifo::Fifo;
+use super::host::Host;
+use crate::apply::{CLOCK_SKEW_MAX, WITNESSES, has_upload};
+use crate::fifo::{ListSummary, VmVisitor};
+use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, OverviewDetail, PolicySide};
+use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
+use crate::plan::{self, Action, Plan, Planner, VmPlan};
+use crate::policy::{Match, Pattern, Policies, Policy};
+use crate::run::Failure;
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A server's clock further off than this is warned about.
+pub const SKEW_WARN: TimeDelta = TimeDelta::minutes(5);
+
+/// Which VMs are meant.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// By UUID or alias; none means all.
+    pub vms: Vec<Pattern>,
+    /// Whether an inventory without any VM is taken for what it seems to be.
+    pub allow_empty: bool,
+}
+
+/// A plan with what is kept of that it was made from.
+#[derive(Debug)]
+pub struct Planned {
+    pub plan: Plan,
+    /// The VMs that are kept.
+    pub inventory: Inventory,
+    /// How the VMs stand, where that is asked for.
+    pub overview: Option<Overview>,
+    /// As whom FiFo was read: `as `ops`, API version 3`.
+    pub identity: String,
+    /// The VMs without a restorable backup as young as their policy wants it.
+    pub too_old: BTreeSet<VmId>,
+    /// The earlier one of our clock and the server's when the answer began.
+    slower: DateTime<Utc>,
+    /// What is moved of each VM that something is done to.
+    estimates: BTreeMap<VmId, Estimate>,
+}
+
+impl Planned {
+    /// Returns how long it takes until everything that is planned is due by the slower one of the two clocks as well, at most
+    /// an hour: a backup that FiFo stamps before its due time does not count for it. `None` where it is.
+    pub fn wait_for_clocks(&self) -> Option<Duration> {
+        let creates = self.plan.vms.iter().flat_map(VmPlan::due_actions).filter_map(Action::as_create);
+        let last_due =
+            creates.map(|create| create.due_since.to_utc()).filter(|due| *due > self.slower).max()?;
+        // The server's date has whole seconds.
+        let wait = (last_due - self.slower).min(CLOCK_SKEW_MAX) + TimeDelta::seconds(1);
+        wait.to_std().ok()
+    }
+
+    /// Estimates what a plan moves: this one, or a part of it.
+    pub fn estimate(&self, plan: &Plan) -> Estimate {
+        let of_vm = |vm: &VmPlan| self.estimates.get(&vm.uuid?).copied();
+        plan.vms.iter().filter_map(of_vm).fold(Estimate::default(), Estimate::plus)
+    }
+}
+
+/// Which VMs stay in memory once they are planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeptVms {
+    None,
+    /// Those that something is done to.
+    Changed,
+    /// What a run needs: those that something is done to, those with an upload, whichever VMs were asked for, and a few
+    /// others by which an empty list is noticed.
+    ForRun,
+    /// All that were asked for.
+    All,
+}
+
+/// What is asked of a plan besides the plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    pub vms: KeptVms,
+    /// Whether it is also wanted how the VMs stand.
+    pub overview: bool,
+}
+
+/// Reads FiFo once and plans each VM as it comes in.
+///
+/// The plan's instant is the later one of our clock and the server's when the answer begins, so that a backup which FiFo
+/// has just stamped is never taken for future-dated; or `at`, where it is given.
+///
+/// # Errors
+///
+/// FiFo cannot be read, shows no VM, or its clock is too far off; a wanted VM is not there.
+pub async fn make(
+    host: &Host,
+    policies: &Policies,
+    fifo: &Fifo,
+    selection: &Selection,
+    wanted: Wanted,
+    at: Option<DateTime<Utc>>,
+) -> Result<Planned, Failure> {
+    let kept =
+        Kept { plans: true, vms: wanted.vms, overview: wanted.overview.then_some(OverviewDetail::Tiers) };
+    let reading = Reading::new(host, policies, selection, kept, at);
+    let (reading, unreadable) = read_with_warnings(fifo, reading).await?;
+    Ok(reading.into_planned(fifo, unreadable))
+}
+
+/// Reads FiFo once, as [`make`] does, and keeps of each VM only how it stands.
+///
+/// # Errors
+///
+/// Those of [`make`].
+pub async fn look(
+    host: &Host,
+    policies: &Policies,
+    fifo: &Fifo,
+    selection: &Selection,
+    detail: OverviewDetail,
+    at: Option<DateTime<Utc>>,
+) -> Result<Overview, Failure> {
+    let reading = Reading::new(host, policies, selection, Kept::overview(detail), at);
+    let (reading, unreadable) = read_with_warnings(fifo, reading).await?;
+    Ok(reading.into_overview(fifo, &unreadable))
+}
+
+/// Reads FiFo once more after something was done, to see how the VMs stand: nothing is warned about a second time.
+///
+/// # Errors
+///
+/// FiFo cannot be read or shows no VM, or the VMs that were asked for are no longer there.
+pub async fn look_again(
+    host: &Host,
+    policies: &Policies,
+    fifo: &Fifo,
+    selection: &Selection,
+) -> Result<Overview, Failure> {
+    let mut reading = Reading::new(host, policies, selection, Kept::overview(OverviewDetail::Tiers), None);
+    let listed = fifo.visit(&mut reading).await?;
+    let unreadable = reading.judge(fifo, listed)?;
+    Ok(reading.into_overview(fifo, &unreadable))
+}
+
+/// Reads FiFo, and returns with what was read the VMs that could not be. Warns about clocks and idle policies.
+async fn read_with_warnings<'a>(
+    fifo: &Fifo,
+    mut reading: Reading<'a>,
+) -> Result<(Reading<'a>, Vec<UnreadableVm>), Failure> {
+    let before = reading.host.now();
+    let listed = fifo.visit(&mut reading).await?;
+    if let Some(server) = listed.server_date {
+        judge_clocks(server, before, reading.began, reading.at.is_some())?;
+    }
+    for policy in reading.unmatched.iter().filter(|_| listed.unreadable.is_empty()) {
+        tracing::warn!("{}: no VM matches the policy `{}`", policy.source.file, policy.name);
+    }
+    // Of a policy that matches no VM that is enough to say.
+    let is_matched = |(policy, _): &&(&Policy, &Pattern)| !reading.unmatched.contains(policy);
+    let idle_entries = reading.idle_entries.iter().filter(|_| listed.unreadable.is_empty());
+    for (policy, entry) in idle_entries.filter(is_matched) {
+        tracing::warn!(
+            "{}: `{entry}` in `suspend.vms` matches no VM of the policy `{}`",
+            policy.source.file,
+            policy.name
+        );
+    }
+    let unreadable = reading.judge(fifo, listed)?;
+    Ok((reading, unreadable))
+}
+
+/// Plans the same VMs at the same instant with other policies, and compares.
+pub fn compare_with(before: &Policies, after: &Policies, planned: &Planned) -> Comparison {
+    let plan = plan::plan(before, &planned.inventory, planned.plan.at);
+    let before = PolicySide { policies: before, plan: &plan };
+    insight::compare(before, PolicySide { policies: after, plan: &planned.plan }, &planned.inventory)
+}
+
+/// What stays in memory of a reading.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    plans: bool,
+    vms: KeptVms,
+    /// How the VMs stand, where that is asked for.
+    overview: Option<OverviewDetail>,
+}
+
+impl Kept {
+    /// Keeps only how the VMs stand.
+    fn overview(detail: OverviewDetail) -> Self {
+        Self { plans: false, vms: KeptVms::None, overview: Some(detail) }
+    }
+}
+
+/// One reading of the list: each VM is planned as it comes in, and dropped unless it is kept.
+struct Reading<'a> {
+    host: &'a Host,
+    policies: &'a Policies,
+    selection: &'a [Pattern],
+    allow_empty: bool,
+    keeps: Kept,
+    at: Option<DateTime<Utc>>,
+    /// When the answer began, by our clock.
+    began: DateTime<Utc>,
+    /// The same by the slower one of our clock and the server's.
+    slower: DateTime<Utc>,
+    too_old: BTreeSet<VmId>,
+    planner: Planner<'a>,
+    /// How many VMs were read so far, asked for or not.
+    visible: usize,
+    plans: Vec<VmPlan>,
+    kept: BTreeMap<VmId, Vm>,
+    estimates: BTreeMap<VmId, Estimate>,
+    overview: Option<OverviewBuilder>,
+    /// The policies that match no VM so far.
+    unmatched: Vec<&'a Policy>,
+    /// The entries of suspensions that match no VM of their policy so far, with that policy.
+    idle_entries: Vec<(&'a Policy, &'a Pattern)>,
+    /// The patterns that no VM fits so far.
+    missing: Vec<&'a Pattern>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(
+        host: &'a Host,
+        policies: &'a Policies,
+        selection: &'a Selection,
+        keeps: Kept,
+        at: Option<DateTime<Utc>>,
+    ) -> Self {
+        let began = host.now();
+        Self {
+            host,
+            policies,
+            selection: &selection.vms,
+            allow_empty: selection.allow_empty,
+            keeps,
+            at,
+            began,
+            slower: began,
+            too_old: BTreeSet::new(),
+            planner: Planner::new(policies, at.unwrap_or(began)),
+            visible: 0,
+            plans: Vec::new(),
+            kept: BTreeMap::new(),
+            estimates: BTreeMap::new(),
+            overview: keeps.overview.map(OverviewBuilder::new),
+            unmatched: policies.iter().collect(),
+            idle_entries: suspended_entries(policies),
+            missing: selection.vms.iter().collect(),
+        }
+    }
+
+    /// Returns the VMs that were asked for and could not be read.
+    fn judge(&mut self, fifo: &Fifo, listed: ListSummary) -> Result<Vec<UnreadableVm>, Failure> {
+        let mut unreadable = listed.unreadable;
+        if self.visible == 0 && unreadable.is_empty() && !self.policies.is_empty() && !self.allow_empty {
+            return Err(nothing_visible(fifo));
+        }
+        if !self.selection.is_empty() {
+            self.missing.retain(|pattern| !unreadable.iter().any(|vm| pattern.means(vm.id, &vm.alias)));
+            if let Some(missing) = self.missing.first() {
+                return Err(no_such_vm(missing));
+            }
+            unreadable.retain(|vm| self.selection.iter().any(|pattern| pattern.means(vm.id, &vm.alias)));
+        }
+        Ok(unreadable)
+    }
+
+    fn into_planned(self, fifo: &Fifo, unreadable: Vec<UnreadableVm>) -> Planned {
+        let overview = self.overview.map(|vms| vms.finish(&self.planner, fifo.name(), &unreadable));
+        let plan = self.planner.finish(fifo.name().to_owned(), self.plans, &unreadable);
+        let inventory = Inventory { endpoint: fifo.name().to_owned(), vms: self.kept, unreadable };
+        let identity = fifo.identity().to_owned();
+        let Self { too_old, slower, estimates, .. } = self;
+        Planned { plan, inventory, overview, identity, too_old, slower, estimates }
+    }
+
+    fn into_overview(self, fifo: &Fifo, unreadable: &[UnreadableVm]) -> Overview {
+        let vms = self.overview.unwrap_or_else(|| OverviewBuilder::new(OverviewDetail::Vms));
+        vms.finish(&self.planner, fifo.name(), unreadable)
+    }
+
+    /// Decides on a VM, and returns its plan where plans are kept.
+    fn decide(&mut self, vm: &Vm) -> Option<VmPlan> {
+        let decided = self.planner.decide(vm);
+        if decided.judged.as_ref().is_some_and(|judged| judged.is_too_old()) {
+            self.too_old.insert(vm.id);
+        }
+        let plan = match &mut self.overview {
+            None => Some(decided.plan),
+            Some(overview) => {
+                let plan = self.keeps.plans.then(|| decided.plan.clone());
+                overview.add(vm, decided);
+                plan
+            }
+        };
+        if let Some(plan) = plan.as_ref().filter(|plan| !plan.due_actions().is_empty()) {
+            self.estimates.insert(vm.id, Estimate::of(plan, vm));
+        }
+        plan
+    }
+
+    fn is_kept(&self, vm: &Vm, planned: Option<&VmPlan>) -> bool {
+        let is_changed = planned.is_some_and(|planned| !planned.due_actions().is_empty());
+        match self.keeps.vms {
+            KeptVms::None => false,
+            KeptVms::Changed => is_changed,
+            KeptVms::ForRun => is_changed || has_upload(vm) || self.kept.len() < WITNESSES,
+            KeptVms::All => planned.is_some(),
+        }
+    }
+}
+
+impl VmVisitor for Reading<'_> {
+    fn start(&mut self, server_date: Option<DateTime<Utc>>) {
+        self.began = self.host.now();
+        let now = server_date.map_or(self.began, |server| server.max(self.began)).trunc_subsecs(0);
+        self.slower = server_date.map_or(self.began, |server| server.min(self.began));
+        self.planner = Planner::new(self.policies, self.at.unwrap_or(now));
+        self.too_old.clear();
+        self.visible = 0;
+        self.plans.clear();
+        self.kept.clear();
+        self.estimates.clear();
+        self.overview = self.keeps.overview.map(OverviewBuilder::new);
+        self.unmatched = self.policies.iter().collect();
+        self.idle_entries = suspended_entries(self.policies);
+        self.missing = self.selection.iter().collect();
+    }
+
+    fn vm(&mut self, mut vm: Vm) {
+        self.unmatched.retain(|policy| !policy.matches(&vm));
+        self.idle_entries.retain(|(policy, entry)| {
+            !entry.means(Some(vm.id), &vm.alias) || self.policies.policy_for(&vm) != Match::One(policy)
+        });
+        self.missing.retain(|pattern| !pattern.means(Some(vm.id), &vm.alias));
+        let is_selected = self.selection.is_empty()
+            || self.selection.iter().any(|pattern| pattern.means(Some(vm.id), &vm.alias));
+        self.visible += 1;
+        let planned = if is_selected { self.decide(&vm) } else { None };
+        let is_kept = self.is_kept(&vm, planned.as_ref());
+        self.plans.extend(planned);
+        if is_kept {
+            vm.backups.shrink_to_fit();
+            self.kept.insert(vm.id, vm);
+        }
+    }
+
+    fn forget(&mut self, id: VmId) -> String {
+        self.kept.remove(&id);
+        self.too_old.remove(&id);
+        self.estimates.remove(&id);
+        let plan = self.plans.iter().position(|vm| vm.uuid == Some(id));
+        let planned = plan.map(|place| self.plans.swap_remove(place).alias);
+        let looked_at = self.overview.as_mut().and_then(|overview| overview.forget(id));
+        planned.or(looked_at).unwrap_or_default()
+    }
+}
+
+/// Lists the entries of all suspensions, each with its policy.
+fn suspended_entries(policies: &Policies) -> Vec<(&Policy, &Pattern)> {
+    let mut entries = Vec::new();
+    for policy in policies.iter() {
+        let vms = policy.suspend.iter().filter_map(|suspend| suspend.vms.as_ref()).flatten();
+        entries.extend(vms.map(|entry| (policy, entry)));
+    }
+    entries
+}
+
+/// Reports an inventory without any VM: to see none is never taken for that there are none.
+fn nothing_visible(fifo: &Fifo) -> Failure {
+    Failure::new(format!("{} shows this user no VM at all", fifo.name())).hint(
+        "a user sees only the VMs it may `get`, and one that may see none looks just like an empty cloud; \
+         grant vms→…→get, or go on with --allow-empty",
+    )
+}
+
+fn no_such_vm(missing: &Pattern) -> Failure {
+    Failure::new(format!("{missing}: no VM that this user can see is meant")).hint(
+        "name its whole UUID, or its alias with * and ? for what may vary, upper and lower case as they are",
+    )
+}
+
+/// Returns how far the server's clock is ahead of ours, which was read before and after the server read its own; negative
+/// where it is behind.
+pub fn skew(server: DateTime<Utc>, before: DateTime<Utc>, after: DateTime<Utc>) -> TimeDelta {
+    if server < before { server - before } else { (server - after).max(TimeDelta::zero()) }
+}
+
+/// Compares the server's clock with ours, which was read before and after the server read its own.
+///
+/// With `--at` both clocks play no part in what is due, so then they are only warned about.
+fn judge_clocks(
+    server: DateTime<Utc>,
+    before: DateTime<Utc>,
+    after: DateTime<Utc>,
+    is_at_given: bool,
+) -> Result<(), Failure> {
+    let skew = skew(server, before, after).abs();
+    if skew <= SKEW_WARN {
+        return Ok(());
+    }
+    let text = |instant: DateTime<Utc>| instant.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let times = format!("it is {} here and {} on the server", text(after), text(server));
+    if skew <= CLOCK_SKEW_MAX || is_at_given {
+        tracing::warn!("the clocks differ: {times}");
+        return Ok(());
+    }
+    Err(Failure::new(format!("the clocks differ by more than an hour: {times}"))
+        .hint("what is due would be wrong; set the wrong one of the two, and the next run goes on by itself"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn skewed(minutes: i64, is_at_given: bool) -> Result<(), Failure> {
+        let before: DateTime<Utc> = "2026-11-22T20:00:00Z".parse().unwrap();
+        let after = before + TimeDelta::seconds(30);
+        let own = if minutes < 0 { before } else { after };
+        judge_clocks(own + TimeDelta::minutes(minutes), before, after, is_at_given)
+    }
+
+    #[test]
+    fn an_hour_between_the_clocks_is_too_much_in_either_direction() {
+        assert!(skewed(60, false).is_ok() && skewed(-60, false).is_ok());
+        for minutes in [61, -61] {
+            assert!(skewed(minutes, false).is_err());
+            assert!(skewed(minutes, true).is_ok());
+        }
+        let error = skewed(120, false).unwrap_err().text();
+        assert!(error.contains("2026-11-22 20:00:30 UTC here and 2026-11-22 22:00:30 UTC on"), "{error}");
+    }
+}
