@@ -2,8 +2,6 @@
 
 mod crontab;
 mod draft;
-#[cfg(test)]
-mod tests;
 
 use super::args::Format;
 use super::context::Context;
@@ -262,3 +260,6 @@ fn next_steps(path: &Path, args: &InitArgs, context: &Context) -> String {
     }
     format!("Wrote {path}.\n\nNext:\n  fifo-retain validate --strict {path}\n  {plan} plan\n")
 }
+
+#[cfg(test)]
+mod tests;

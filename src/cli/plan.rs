@@ -15,7 +15,7 @@ use crate::render::{self, Styles};
 use crate::run::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
-use crate::runner::read::{self, KeptVms, Planned, Selection, Wanted};
+use crate::runner::read::{KeptVms, Planned, Query, Selection, compare_with};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use std::io;
@@ -96,11 +96,12 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
     let fifo = target.open(&context.host, FirstContact::FailFast).await?;
-    let wanted = Wanted { vms: kept(args), overview: false };
-    let planned =
-        read::make(&context.host, &policies, &fifo, &args.planning.selection(), wanted, args.at).await?;
+    let selection = args.planning.selection();
+    let query =
+        Query { host: &context.host, policies: &policies, fifo: &fifo, selection: &selection, at: args.at };
+    let planned = query.plan(kept(args), None).await?;
     fifo.close().await?;
-    let compared = before.map(|before| read::compare_with(&before, &policies, &planned));
+    let compared = before.map(|before| compare_with(&before, &policies, &planned));
     let estimate = planned.estimate(&planned.plan);
     let Planned { plan, inventory, identity, .. } = planned;
 

@@ -12,7 +12,7 @@ use crate::render;
 use crate::run::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
-use crate::runner::read::{self, KeptVms, Planned, Selection, Wanted};
+use crate::runner::read::{KeptVms, Planned, Query, Selection};
 use chrono::{DateTime, Utc};
 use clap::Args;
 
@@ -35,9 +35,9 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
     let stop = context.host.safety_stop(&target.name());
     let fifo = target.open(&context.host, FirstContact::FailFast).await?;
     let selection = Selection { vms: args.vms.clone(), allow_empty: false };
-    let wanted = Wanted { vms: KeptVms::All, overview: false };
-    let Planned { plan, inventory, identity, .. } =
-        read::make(&context.host, &policies, &fifo, &selection, wanted, args.at).await?;
+    let (host, at) = (&context.host, args.at);
+    let query = Query { host, policies: &policies, fifo: &fifo, selection: &selection, at };
+    let Planned { plan, inventory, identity, .. } = query.plan(KeptVms::All, None).await?;
     fifo.close().await?;
     let explained = explain(&plan, &policies, &inventory);
     print(|out| {

@@ -12,7 +12,7 @@ use crate::render::{self, text::StatusView};
 use crate::run::{Exit, Failure, RunHistory};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
-use crate::runner::read;
+use crate::runner::read::Query;
 use crate::runner::report::metrics_text;
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -49,8 +49,9 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
     let fifo = target.open(&context.host, FirstContact::FailFast).await?;
     // Only the metrics have the tiers.
     let detail = if args.metrics_file.is_some() { OverviewDetail::Tiers } else { OverviewDetail::Vms };
-    let overview =
-        read::look(&context.host, &policies, &fifo, &args.planning.selection(), detail, args.at).await?;
+    let (host, selection) = (&context.host, args.planning.selection());
+    let query = Query { host, policies: &policies, fifo: &fifo, selection: &selection, at: args.at };
+    let overview = query.look(detail).await?;
     let identity = fifo.identity().to_owned();
     fifo.close().await?;
     let health = &overview.health;

@@ -75,97 +75,67 @@ pub enum KeptVms {
     All,
 }
 
-/// What is asked of a plan besides the plan.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted {
-    pub vms: KeptVms,
-    /// Whether it is also wanted how the VMs stand.
-    pub overview: bool,
+/// What FiFo is read for.
+#[derive(Clone, Copy)]
+pub struct Query<'a> {
+    pub host: &'a Host,
+    pub policies: &'a Policies,
+    pub fifo: &'a Fifo,
+    pub selection: &'a Selection,
+    /// The instant planned for. Without it, it is the later one of our clock and the server's when the answer begins, so that a
+    /// backup which FiFo has just stamped is never taken for future-dated.
+    pub at: Option<DateTime<Utc>>,
 }
 
-/// Reads FiFo once and plans each VM as it comes in.
-///
-/// The plan's instant is the later one of our clock and the server's when the answer begins, so that a backup which FiFo
-/// has just stamped is never taken for future-dated; or `at`, where it is given.
-///
-/// # Errors
-///
-/// FiFo cannot be read, shows no VM, or its clock is too far off; a wanted VM is not there.
-pub async fn make(
-    host: &Host,
-    policies: &Policies,
-    fifo: &Fifo,
-    selection: &Selection,
-    wanted: Wanted,
-    at: Option<DateTime<Utc>>,
-) -> Result<Planned, Failure> {
-    let kept =
-        Kept { plans: true, vms: wanted.vms, overview: wanted.overview.then_some(OverviewDetail::Tiers) };
-    let reading = Reading::new(host, policies, selection, kept, at);
-    let (reading, unreadable) = read_with_warnings(fifo, reading).await?;
-    Ok(reading.into_planned(fifo, unreadable))
-}
-
-/// Reads FiFo once, as [`make`] does, and keeps of each VM only how it stands.
-///
-/// # Errors
-///
-/// Those of [`make`].
-pub async fn look(
-    host: &Host,
-    policies: &Policies,
-    fifo: &Fifo,
-    selection: &Selection,
-    detail: OverviewDetail,
-    at: Option<DateTime<Utc>>,
-) -> Result<Overview, Failure> {
-    let reading = Reading::new(host, policies, selection, Kept::overview(detail), at);
-    let (reading, unreadable) = read_with_warnings(fifo, reading).await?;
-    Ok(reading.into_overview(fifo, &unreadable))
-}
-
-/// Reads FiFo once more after something was done, to see how the VMs stand: nothing is warned about a second time.
-///
-/// # Errors
-///
-/// FiFo cannot be read or shows no VM, or the VMs that were asked for are no longer there.
-pub async fn look_again(
-    host: &Host,
-    policies: &Policies,
-    fifo: &Fifo,
-    selection: &Selection,
-) -> Result<Overview, Failure> {
-    let mut reading = Reading::new(host, policies, selection, Kept::overview(OverviewDetail::Tiers), None);
-    let listed = fifo.visit(&mut reading).await?;
-    let unreadable = reading.judge(fifo, listed)?;
-    Ok(reading.into_overview(fifo, &unreadable))
-}
-
-/// Reads FiFo, and returns with what was read the VMs that could not be. Warns about clocks and idle policies.
-async fn read_with_warnings<'a>(
-    fifo: &Fifo,
-    mut reading: Reading<'a>,
-) -> Result<(Reading<'a>, Vec<UnreadableVm>), Failure> {
-    let before = reading.host.now();
-    let listed = fifo.visit(&mut reading).await?;
-    if let Some(server) = listed.server_date {
-        judge_clocks(server, before, reading.began, reading.at.is_some())?;
+impl<'a> Query<'a> {
+    /// Reads FiFo once and plans each VM as it comes in. Warns about clocks and idle policies.
+    ///
+    /// # Errors
+    ///
+    /// FiFo cannot be read, shows no VM, or its clock is too far off; a wanted VM is not there.
+    pub async fn plan(self, vms: KeptVms, overview: Option<OverviewDetail>) -> Result<Planned, Failure> {
+        let (reading, unreadable) = self.read(Kept { plans: true, vms, overview }, true).await?;
+        Ok(reading.into_planned(unreadable))
     }
-    for policy in reading.unmatched.iter().filter(|_| listed.unreadable.is_empty()) {
-        tracing::warn!("{}: no VM matches the policy `{}`", policy.source.file, policy.name);
+
+    /// Reads FiFo once, as [`Query::plan`] does, and keeps of each VM only how it stands.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Query::plan`].
+    pub async fn look(self, detail: OverviewDetail) -> Result<Overview, Failure> {
+        let keeps = Kept { plans: false, vms: KeptVms::None, overview: Some(detail) };
+        let (reading, unreadable) = self.read(keeps, true).await?;
+        Ok(reading.into_overview(&unreadable))
     }
-    // Of a policy that matches no VM that is enough to say.
-    let is_matched = |(policy, _): &&(&Policy, &Pattern)| !reading.unmatched.contains(policy);
-    let idle_entries = reading.idle_entries.iter().filter(|_| listed.unreadable.is_empty());
-    for (policy, entry) in idle_entries.filter(is_matched) {
-        tracing::warn!(
-            "{}: `{entry}` in `suspend.vms` matches no VM of the policy `{}`",
-            policy.source.file,
-            policy.name
-        );
+
+    /// Does the same once more after something was done: nothing is warned about a second time.
+    ///
+    /// # Errors
+    ///
+    /// FiFo cannot be read or shows no VM, or the VMs that were asked for are no longer there.
+    pub async fn look_again(self) -> Result<Overview, Failure> {
+        let keeps = Kept { plans: false, vms: KeptVms::None, overview: Some(OverviewDetail::Tiers) };
+        let (reading, unreadable) = self.read(keeps, false).await?;
+        Ok(reading.into_overview(&unreadable))
     }
-    let unreadable = reading.judge(fifo, listed)?;
-    Ok((reading, unreadable))
+
+    /// Returns what was read, with the VMs that were asked for and could not be.
+    async fn read(self, keeps: Kept, warns: bool) -> Result<(Reading<'a>, Vec<UnreadableVm>), Failure> {
+        let before = self.host.now();
+        let mut reading = Reading { query: self, keeps, seen: Seen::new(self, keeps, (before, None)) };
+        let listed = self.fifo.visit(&mut reading).await?;
+        if warns {
+            if let Some(server) = listed.server_date {
+                judge_clocks(server, before, reading.seen.began, self.at.is_some())?;
+            }
+            if listed.unreadable.is_empty() {
+                reading.seen.warn_of_idle_policies();
+            }
+        }
+        let unreadable = reading.judge(listed)?;
+        Ok((reading, unreadable))
+    }
 }
 
 /// Plans the same VMs at the same instant with other policies, and compares.
@@ -184,109 +154,75 @@ struct Kept {
     overview: Option<OverviewDetail>,
 }
 
-impl Kept {
-    /// Keeps only how the VMs stand.
-    fn overview(detail: OverviewDetail) -> Self {
-        Self { plans: false, vms: KeptVms::None, overview: Some(detail) }
-    }
-}
-
 /// One reading of the list: each VM is planned as it comes in, and dropped unless it is kept.
 struct Reading<'a> {
-    host: &'a Host,
-    policies: &'a Policies,
-    selection: &'a [Pattern],
-    allow_empty: bool,
+    query: Query<'a>,
     keeps: Kept,
-    at: Option<DateTime<Utc>>,
+    seen: Seen<'a>,
+}
+
+/// What an answer has shown so far. Where it is cut, the next one begins anew.
+struct Seen<'a> {
     /// When the answer began, by our clock.
     began: DateTime<Utc>,
     /// The same by the slower one of our clock and the server's.
     slower: DateTime<Utc>,
-    too_old: BTreeSet<VmId>,
     planner: Planner<'a>,
-    /// How many VMs were read so far, asked for or not.
+    /// How many VMs were read, asked for or not.
     visible: usize,
     plans: Vec<VmPlan>,
     kept: BTreeMap<VmId, Vm>,
+    too_old: BTreeSet<VmId>,
     estimates: BTreeMap<VmId, Estimate>,
     overview: Option<OverviewBuilder>,
-    /// The policies that match no VM so far.
+    /// The policies that match no VM.
     unmatched: Vec<&'a Policy>,
-    /// The entries of suspensions that match no VM of their policy so far, with that policy.
+    /// The entries of suspensions that match no VM of their policy, with that policy.
     idle_entries: Vec<(&'a Policy, &'a Pattern)>,
-    /// The patterns that no VM fits so far.
+    /// The patterns that no VM fits.
     missing: Vec<&'a Pattern>,
 }
 
-impl<'a> Reading<'a> {
-    fn new(
-        host: &'a Host,
-        policies: &'a Policies,
-        selection: &'a Selection,
-        keeps: Kept,
-        at: Option<DateTime<Utc>>,
-    ) -> Self {
-        let began = host.now();
-        Self {
-            host,
-            policies,
-            selection: &selection.vms,
-            allow_empty: selection.allow_empty,
-            keeps,
-            at,
-            began,
-            slower: began,
-            too_old: BTreeSet::new(),
-            planner: Planner::new(policies, at.unwrap_or(began)),
-            visible: 0,
-            plans: Vec::new(),
-            kept: BTreeMap::new(),
-            estimates: BTreeMap::new(),
-            overview: keeps.overview.map(OverviewBuilder::new),
-            unmatched: policies.iter().collect(),
-            idle_entries: suspended_entries(policies),
-            missing: selection.vms.iter().collect(),
-        }
-    }
-
+impl Reading<'_> {
     /// Returns the VMs that were asked for and could not be read.
-    fn judge(&mut self, fifo: &Fifo, listed: ListSummary) -> Result<Vec<UnreadableVm>, Failure> {
+    fn judge(&mut self, listed: ListSummary) -> Result<Vec<UnreadableVm>, Failure> {
         let mut unreadable = listed.unreadable;
-        if self.visible == 0 && unreadable.is_empty() && !self.policies.is_empty() && !self.allow_empty {
+        let Query { policies, fifo, selection: Selection { vms, allow_empty }, .. } = self.query;
+        if self.seen.visible == 0 && unreadable.is_empty() && !policies.is_empty() && !allow_empty {
             return Err(nothing_visible(fifo));
         }
-        if !self.selection.is_empty() {
-            self.missing.retain(|pattern| !unreadable.iter().any(|vm| pattern.means(vm.id, &vm.alias)));
-            if let Some(missing) = self.missing.first() {
+        if !vms.is_empty() {
+            self.seen.missing.retain(|pattern| !unreadable.iter().any(|vm| pattern.means(vm.id, &vm.alias)));
+            if let Some(missing) = self.seen.missing.first() {
                 return Err(no_such_vm(missing));
             }
-            unreadable.retain(|vm| self.selection.iter().any(|pattern| pattern.means(vm.id, &vm.alias)));
+            unreadable.retain(|vm| vms.iter().any(|pattern| pattern.means(vm.id, &vm.alias)));
         }
         Ok(unreadable)
     }
 
-    fn into_planned(self, fifo: &Fifo, unreadable: Vec<UnreadableVm>) -> Planned {
-        let overview = self.overview.map(|vms| vms.finish(&self.planner, fifo.name(), &unreadable));
-        let plan = self.planner.finish(fifo.name().to_owned(), self.plans, &unreadable);
-        let inventory = Inventory { endpoint: fifo.name().to_owned(), vms: self.kept, unreadable };
-        let identity = fifo.identity().to_owned();
-        let Self { too_old, slower, estimates, .. } = self;
+    fn into_planned(self, unreadable: Vec<UnreadableVm>) -> Planned {
+        let (name, identity) = (self.query.fifo.name(), self.query.fifo.identity().to_owned());
+        let Seen { planner, plans, kept, overview, too_old, slower, estimates, .. } = self.seen;
+        let overview = overview.map(|vms| vms.finish(&planner, name, &unreadable));
+        let plan = planner.finish(name.to_owned(), plans, &unreadable);
+        let inventory = Inventory { endpoint: name.to_owned(), vms: kept, unreadable };
         Planned { plan, inventory, overview, identity, too_old, slower, estimates }
     }
 
-    fn into_overview(self, fifo: &Fifo, unreadable: &[UnreadableVm]) -> Overview {
-        let vms = self.overview.unwrap_or_else(|| OverviewBuilder::new(OverviewDetail::Vms));
-        vms.finish(&self.planner, fifo.name(), unreadable)
+    fn into_overview(self, unreadable: &[UnreadableVm]) -> Overview {
+        let vms = self.seen.overview.unwrap_or_else(|| OverviewBuilder::new(OverviewDetail::Vms));
+        vms.finish(&self.seen.planner, self.query.fifo.name(), unreadable)
     }
 
     /// Decides on a VM, and returns its plan where plans are kept.
     fn decide(&mut self, vm: &Vm) -> Option<VmPlan> {
-        let decided = self.planner.decide(vm);
+        let seen = &mut self.seen;
+        let decided = seen.planner.decide(vm);
         if decided.judged.as_ref().is_some_and(|judged| judged.is_too_old()) {
-            self.too_old.insert(vm.id);
+            seen.too_old.insert(vm.id);
         }
-        let plan = match &mut self.overview {
+        let plan = match &mut seen.overview {
             None => Some(decided.plan),
             Some(overview) => {
                 let plan = self.keeps.plans.then(|| decided.plan.clone());
@@ -295,7 +231,7 @@ impl<'a> Reading<'a> {
             }
         };
         if let Some(plan) = plan.as_ref().filter(|plan| !plan.due_actions().is_empty()) {
-            self.estimates.insert(vm.id, Estimate::of(plan, vm));
+            seen.estimates.insert(vm.id, Estimate::of(plan, vm));
         }
         plan
     }
@@ -305,54 +241,82 @@ impl<'a> Reading<'a> {
         match self.keeps.vms {
             KeptVms::None => false,
             KeptVms::Changed => is_changed,
-            KeptVms::ForRun => is_changed || has_upload(vm) || self.kept.len() < WITNESSES,
+            KeptVms::ForRun => is_changed || has_upload(vm) || self.seen.kept.len() < WITNESSES,
             KeptVms::All => planned.is_some(),
+        }
+    }
+}
+
+impl<'a> Seen<'a> {
+    /// Begins an answer, at an instant of our clock and of the server's, if that is known.
+    fn new(
+        Query { policies, selection, at, .. }: Query<'a>,
+        keeps: Kept,
+        (began, server): (DateTime<Utc>, Option<DateTime<Utc>>),
+    ) -> Self {
+        let now = server.map_or(began, |server| server.max(began)).trunc_subsecs(0);
+        Self {
+            began,
+            slower: server.map_or(began, |server| server.min(began)),
+            planner: Planner::new(policies, at.unwrap_or(now)),
+            visible: 0,
+            plans: Vec::new(),
+            kept: BTreeMap::new(),
+            too_old: BTreeSet::new(),
+            estimates: BTreeMap::new(),
+            overview: keeps.overview.map(OverviewBuilder::new),
+            unmatched: policies.iter().collect(),
+            idle_entries: suspended_entries(policies),
+            missing: selection.vms.iter().collect(),
+        }
+    }
+
+    fn warn_of_idle_policies(&self) {
+        for policy in &self.unmatched {
+            tracing::warn!("{}: no VM matches the policy `{}`", policy.source.file, policy.name);
+        }
+        for (policy, entry) in &self.idle_entries {
+            // Of a policy that matches no VM that is enough to say.
+            if !self.unmatched.contains(policy) {
+                let (file, name) = (&policy.source.file, &policy.name);
+                tracing::warn!("{file}: `{entry}` in `suspend.vms` matches no VM of the policy `{name}`");
+            }
         }
     }
 }
 
 impl VmVisitor for Reading<'_> {
     fn start(&mut self, server_date: Option<DateTime<Utc>>) {
-        self.began = self.host.now();
-        let now = server_date.map_or(self.began, |server| server.max(self.began)).trunc_subsecs(0);
-        self.slower = server_date.map_or(self.began, |server| server.min(self.began));
-        self.planner = Planner::new(self.policies, self.at.unwrap_or(now));
-        self.too_old.clear();
-        self.visible = 0;
-        self.plans.clear();
-        self.kept.clear();
-        self.estimates.clear();
-        self.overview = self.keeps.overview.map(OverviewBuilder::new);
-        self.unmatched = self.policies.iter().collect();
-        self.idle_entries = suspended_entries(self.policies);
-        self.missing = self.selection.iter().collect();
+        self.seen = Seen::new(self.query, self.keeps, (self.query.host.now(), server_date));
     }
 
     fn vm(&mut self, mut vm: Vm) {
-        self.unmatched.retain(|policy| !policy.matches(&vm));
-        self.idle_entries.retain(|(policy, entry)| {
-            !entry.means(Some(vm.id), &vm.alias) || self.policies.policy_for(&vm) != Match::One(policy)
+        let (policies, wanted, seen) = (self.query.policies, &self.query.selection.vms, &mut self.seen);
+        seen.unmatched.retain(|policy| !policy.matches(&vm));
+        seen.idle_entries.retain(|(policy, entry)| {
+            !entry.means(Some(vm.id), &vm.alias) || policies.policy_for(&vm) != Match::One(policy)
         });
-        self.missing.retain(|pattern| !pattern.means(Some(vm.id), &vm.alias));
-        let is_selected = self.selection.is_empty()
-            || self.selection.iter().any(|pattern| pattern.means(Some(vm.id), &vm.alias));
-        self.visible += 1;
+        seen.missing.retain(|pattern| !pattern.means(Some(vm.id), &vm.alias));
+        seen.visible += 1;
+        let is_selected =
+            wanted.is_empty() || wanted.iter().any(|pattern| pattern.means(Some(vm.id), &vm.alias));
         let planned = if is_selected { self.decide(&vm) } else { None };
         let is_kept = self.is_kept(&vm, planned.as_ref());
-        self.plans.extend(planned);
+        self.seen.plans.extend(planned);
         if is_kept {
             vm.backups.shrink_to_fit();
-            self.kept.insert(vm.id, vm);
+            self.seen.kept.insert(vm.id, vm);
         }
     }
 
     fn forget(&mut self, id: VmId) -> String {
-        self.kept.remove(&id);
-        self.too_old.remove(&id);
-        self.estimates.remove(&id);
-        let plan = self.plans.iter().position(|vm| vm.uuid == Some(id));
-        let planned = plan.map(|place| self.plans.swap_remove(place).alias);
-        let looked_at = self.overview.as_mut().and_then(|overview| overview.forget(id));
+        let seen = &mut self.seen;
+        seen.kept.remove(&id);
+        seen.too_old.remove(&id);
+        seen.estimates.remove(&id);
+        let plan = seen.plans.iter().position(|vm| vm.uuid == Some(id));
+        let planned = plan.map(|place| seen.plans.swap_remove(place).alias);
+        let looked_at = seen.overview.as_mut().and_then(|overview| overview.forget(id));
         planned.or(looked_at).unwrap_or_default()
     }
 }

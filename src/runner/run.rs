@@ -6,10 +6,11 @@ use super::fifo::{Fifo, FirstContact, Target};
 use super::host::Host;
 use super::interrupt::Interrupt;
 use super::output;
-use super::read::{self, KeptVms, Planned, Selection, Wanted};
+use super::read::{KeptVms, Planned, Query, Selection};
 use super::report::Reporting;
 use super::safety_stop::{AlarmRecorder, refuse_if_set};
 use crate::apply::{ProgressTracker, StopFile, VmRef};
+use crate::insight::OverviewDetail;
 use crate::plan::{NoteCode, Plan, SkipReason};
 use crate::policy::Policies;
 use crate::render::text::{self, PlanExtras, TextOptions};
@@ -127,7 +128,7 @@ struct Run<'a, 'r> {
     summary: RunSummary,
 }
 
-impl Run<'_, '_> {
+impl<'a> Run<'a, '_> {
     async fn steps(&mut self) -> Result<Exit, Failure> {
         let (host, order, interrupt) = (self.host, self.order, self.interrupt);
         let saved = match order.approval {
@@ -188,18 +189,25 @@ impl Run<'_, '_> {
         Ok((fifo, plan))
     }
 
+    fn query<'q>(&self, fifo: &'q Fifo, policies: &'q Policies) -> Query<'q>
+    where
+        'a: 'q,
+    {
+        Query { host: self.host, policies, fifo, selection: &self.order.selection, at: None }
+    }
+
     /// Reads FiFo and plans.
     async fn plan(&mut self, fifo: &Fifo, policies: &Policies) -> Result<Planned, Failure> {
-        let (host, selection) = (self.host, &self.order.selection);
-        let wanted = Wanted { vms: KeptVms::ForRun, overview: self.reporting.wants_overview() };
-        let mut planned = read::make(host, policies, fifo, selection, wanted, None).await?;
+        let query = self.query(fifo, policies);
+        let overview = self.reporting.wants_overview().then_some(OverviewDetail::Tiers);
+        let mut planned = query.plan(KeptVms::ForRun, overview).await?;
         if let Some(wait) = planned.wait_for_clocks() {
             tracing::info!(
                 "a backup is due by one of the clocks and not by the other: waiting {} s for the slower one",
                 wait.as_secs()
             );
             tokio::time::sleep(wait).await;
-            planned = read::make(host, policies, fifo, selection, wanted, None).await?;
+            planned = query.plan(KeptVms::ForRun, overview).await?;
         }
         self.summary.overview = planned.overview.take();
         Ok(planned)
@@ -259,7 +267,7 @@ impl Run<'_, '_> {
         tokio::select! {
             biased;
             _ = self.interrupt.signalled() => {}
-            looked = read::look_again(self.host, policies, fifo, &self.order.selection) => match looked {
+            looked = self.query(fifo, policies).look_again() => match looked {
                 Ok(overview) => self.summary.overview = Some(overview),
                 Err(failure) => tracing::warn!("failed to read the VMs after the run: {}", failure.text()),
             },
