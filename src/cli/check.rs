@@ -16,7 +16,7 @@ use crate::runner::output::print;
 use crate::runner::read::{SKEW_WARN, skew};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
-use report::{Check, CheckReport, Finding};
+use report::{Checks, Finding};
 
 #[derive(Debug, Args)]
 #[command(after_help = include_str!("help/check.txt"))]
@@ -26,20 +26,18 @@ pub struct CheckArgs {}
 ///
 /// # Errors
 ///
-/// The findings cannot be written, or the form of output is not for this command. A problem is no error but an
-/// [`Exit`].
+/// The findings cannot be written, or the form of output is not for this command. A problem is no error but an [`Exit`].
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json])?;
-    let mut checks = Vec::new();
+    let mut checks = Checks::default();
     let (endpoint, listing) = match connect::target(context) {
-        Ok(chosen) => {
-            let name = chosen.name();
-            checks.push(Check::ok("endpoint", format!("{name}, {}", chosen.identity())));
-            let listing = remote(chosen, context, &mut checks).await;
-            (Some(name), listing)
+        Ok(target) => {
+            let name = target.name();
+            checks.ok("endpoint", format!("{name}, {}", target.identity()));
+            (Some(name), remote(&target, context, &mut checks).await)
         }
-        Err(error) => {
-            checks.push(Check::problem("endpoint", &error));
+        Err(failure) => {
+            checks.fail("endpoint", &failure, None);
             (None, None)
         }
     };
@@ -50,58 +48,51 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     if let Some(endpoint) = &endpoint {
         local::state(context, endpoint, &mut checks);
     }
-    let mut report = CheckReport::default();
-    checks.into_iter().for_each(|check| report.add(check));
     print(|out| match format {
-        Format::Json => report.write_json(endpoint.as_deref(), out),
-        _ => report.write_text(context.text(), out),
+        Format::Json => checks.write_json(endpoint.as_deref(), out),
+        _ => checks.write_text(context.text(), out),
     })?;
-    Ok(if report.count(Finding::Problem) == 0 { Exit::Done } else { Exit::Failed })
+    Ok(if checks.count(Finding::Problem) == 0 { Exit::Done } else { Exit::Failed })
 }
 
 /// Makes the checks for which FiFo is asked, up to the first problem that leaves nothing more to ask.
-async fn remote(chosen: Target, context: &Context, checks: &mut Vec<Check>) -> Option<Listing> {
-    let fifo = match chosen.open(&context.host, FirstContact::FailFast).await {
+async fn remote(target: &Target, context: &Context, checks: &mut Checks) -> Option<Listing> {
+    let fifo = match target.open(&context.host, FirstContact::FailFast).await {
         Ok(fifo) => fifo,
-        Err(error) => {
-            checks.push(Check::problem("connection", &error));
+        Err(failure) => {
+            checks.fail("connection", &failure, None);
             return None;
         }
     };
     let listing = asked(&fifo, context, checks).await;
-    if let Err(error) = fifo.close().await {
-        checks.push(Check::problem("connection", &error));
+    if let Err(failure) = fifo.close().await {
+        checks.fail("connection", &failure, None);
     }
     listing
 }
 
-async fn asked(fifo: &Fifo, context: &Context, checks: &mut Vec<Check>) -> Option<Listing> {
+async fn asked(fifo: &Fifo, context: &Context, checks: &mut Checks) -> Option<Listing> {
     let before = context.host.now();
     match fifo.read().backend().await {
         Ok(server) => {
-            checks.push(Check::ok("connection", "FiFo answers, and all of its subsystems are up"));
-            checks.push(clock(server, before, context.host.now()));
+            checks.ok("connection", "FiFo answers, and all of its subsystems are up");
+            clock(server, before, context.host.now(), checks);
         }
         Err(error) => {
-            let has_no_answer = error.is_silence();
-            let problem = Check::problem("connection", &fifo.failure(&error));
-            checks.push(if has_no_answer {
-                problem
-            } else {
-                problem.advice("is this the address of FiFo's API, and are all of its services running?")
-            });
+            let advice = "is this the address of FiFo's API, and are all of its services running?";
+            checks.fail("connection", &fifo.failure(&error), Some(advice));
             return None;
         }
     }
     if let Err(error) = fifo.read().sign_in().await {
-        let problem = Check::problem("sign-in", &fifo.failure(&error));
-        checks.push(problem.advice("check FIFO_USER and FIFO_PASSWORD, FIFO_TOKEN or the profile"));
+        let advice = "check FIFO_USER and FIFO_PASSWORD, FIFO_TOKEN or the profile";
+        checks.fail("sign-in", &fifo.failure(&error), Some(advice));
         return None;
     }
     let listed = fifo.read().list().await;
     // A given token is sent for the first time with the list.
     if !listed.as_ref().is_err_and(FifoError::is_refusal) {
-        checks.push(Check::ok("sign-in", "FiFo accepts these credentials"));
+        checks.ok("sign-in", "FiFo accepts these credentials");
     }
     match listed {
         Ok(listing) => {
@@ -110,15 +101,16 @@ async fn asked(fifo: &Fifo, context: &Context, checks: &mut Vec<Check>) -> Optio
         }
         Err(error) => {
             let check = if error.is_refusal() { "sign-in" } else { "permissions" };
-            checks.push(Check::problem(check, &fifo.failure(&error)));
+            checks.fail(check, &fifo.failure(&error), None);
             None
         }
     }
 }
 
-fn clock(server: Option<DateTime<Utc>>, before: DateTime<Utc>, after: DateTime<Utc>) -> Check {
+fn clock(server: Option<DateTime<Utc>>, before: DateTime<Utc>, after: DateTime<Utc>, checks: &mut Checks) {
     let Some(server) = server else {
-        return Check::new("clock", Finding::Unverified, "FiFo does not say what time it is there");
+        let advice = "compare the clocks by hand: due times follow from both";
+        return checks.add("clock", Finding::Unverified, "FiFo does not say what time it is there", advice);
     };
     let skew = skew(server, before, after);
     let apart = span_text(skew.num_seconds().abs());
@@ -131,37 +123,40 @@ fn clock(server: Option<DateTime<Utc>>, before: DateTime<Utc>, after: DateTime<U
         "FiFo and this machine agree".to_owned()
     };
     match skew.abs() {
-        skew if skew > CLOCK_SKEW_MAX => Check::new("clock", Finding::Problem, message)
-            .advice("nothing is planned with more than an hour between the clocks: set the wrong one"),
-        skew if skew > SKEW_WARN => Check::new("clock", Finding::Warning, message)
-            .advice("due times shift by as much: set the wrong one"),
-        _ => Check::ok("clock", message),
+        skew if skew > CLOCK_SKEW_MAX => {
+            let advice = "nothing is planned with more than an hour between the clocks: set the wrong one";
+            checks.add("clock", Finding::Problem, message, advice);
+        }
+        skew if skew > SKEW_WARN => {
+            checks.add("clock", Finding::Warning, message, "due times shift by as much: set the wrong one");
+        }
+        _ => checks.ok("clock", message),
     }
 }
 
 /// Says what the list shows of the user's permissions.
-fn readable(listing: &Listing, checks: &mut Vec<Check>) {
+fn readable(listing: &Listing, checks: &mut Checks) {
     let vms = plural(listing.visible, "VM");
     let message = format!("the user may list VMs (cloud→vms→list) and read {vms} (vms→<uuid>→get)");
-    checks.push(if listing.visible == 0 {
-        Check::new("permissions", Finding::Problem, message)
-            .advice("grant vms→<uuid>→get; a user who may see no VM looks just like an empty cloud")
+    if listing.visible == 0 {
+        let advice = "grant vms→<uuid>→get; a user who may see no VM looks just like an empty cloud";
+        checks.add("permissions", Finding::Problem, message, advice);
     } else {
-        Check::ok("permissions", message)
-    });
+        checks.ok("permissions", message);
+    }
     let unreadable = listing.inventory.unreadable.len();
     if unreadable > 0 {
         let message = format!("{} cannot be read completely", plural(unreadable, "VM"));
-        checks.push(
-            Check::new("permissions", Finding::Problem, message)
-                .advice("`fifo-retain plan` says why for each; nothing is done to them"),
-        );
+        let advice = "`fifo-retain plan` says why for each; nothing is done to them";
+        checks.add("permissions", Finding::Problem, message, advice);
     }
-    let unverified = format!("vms→<uuid>→backup and vms→<uuid>→backup_delete for {vms}");
-    checks.push(Check::new("permissions", Finding::Unverified, unverified).advice(
+    checks.add(
+        "permissions",
+        Finding::Unverified,
+        format!("vms→<uuid>→backup and vms→<uuid>→backup_delete for {vms}"),
         "FiFo does not show a client its permissions, and only a create or a delete would show: look the user's up in \
          FiFo, or run `fifo-retain apply --vm` for one VM; a missing one is named then",
-    ));
+    );
 }
 
 #[cfg(test)]
@@ -171,9 +166,9 @@ mod tests {
     fn agreement(skew_secs: i64) -> String {
         let now: DateTime<Utc> = "2026-11-22T20:00:00Z".parse().unwrap();
         let mut out = Vec::new();
-        let mut report = CheckReport::default();
-        report.add(clock(Some(now + TimeDelta::seconds(skew_secs)), now, now));
-        report.write_json(None, &mut out).unwrap();
+        let mut checks = Checks::default();
+        clock(Some(now + TimeDelta::seconds(skew_secs)), now, now, &mut checks);
+        checks.write_json(None, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -166,25 +166,33 @@ fn doubt(text: &str) -> Option<&'static str> {
 }
 
 /// Names the proxy on the way to a FiFo, as the environment sets it, without what it may hold of secrets.
+///
+/// # Errors
+///
+/// Its address cannot be read: FiFo must not be contacted directly instead.
 fn proxy(endpoint: &Endpoint, environment: &Environment) -> Result<Option<String>, Failure> {
-    if endpoint.is_loopback() {
-        return Ok(None);
-    }
     let own = if endpoint.is_https() { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
     for name in own.into_iter().chain(["ALL_PROXY", "all_proxy"]) {
-        let Some(value) = environment.text(name)? else { continue };
+        let Some(value) = environment.text(name)?.filter(|_| !endpoint.is_loopback()) else { continue };
         let except = match environment.text("NO_PROXY")? {
             Some(except) => except,
             None => environment.text("no_proxy")?.unwrap_or_default(),
         };
-        let matcher = Matcher::builder().all(value.to_owned()).no(except.to_owned()).build();
         let Ok(uri) = endpoint.to_string().parse() else { return Ok(None) };
-        let on_the_way = matcher.intercept(&uri);
-        return Ok(on_the_way.and_then(|it| {
-            let host = it.uri().host()?;
-            let port = it.uri().port().map_or_else(String::new, |port| format!(":{port}"));
-            Some(format!("{host}{port} ({name})"))
-        }));
+        let on_the_way = |proxy: &str| {
+            Matcher::builder().all(proxy.to_owned()).no(except.to_owned()).build().intercept(&uri)
+        };
+        if on_the_way("http://any").is_none() {
+            return Ok(None);
+        }
+        let unusable = || {
+            Failure::new(format!("{name} is not the address of an HTTP proxy"))
+                .hint("write it like http://proxy.example.com:3128, or unset it to contact FiFo directly")
+        };
+        let proxy = on_the_way(value).ok_or_else(unusable)?;
+        let host = proxy.uri().host().filter(|_| matches!(proxy.uri().scheme_str(), Some("http" | "https")));
+        let port = proxy.uri().port().map_or_else(String::new, |port| format!(":{port}"));
+        return Ok(Some(format!("{}{port} ({name})", host.ok_or_else(unusable)?)));
     }
     Ok(None)
 }
@@ -330,7 +338,28 @@ mod tests {
         assert_eq!(on_the_way("http://fifo.example.com", &set), None, "that one is for TLS");
         assert_eq!(on_the_way("https://inside.example.com", &set), None);
         assert_eq!(on_the_way("https://localhost", &set), None);
-        let all = [("all_proxy", "http://proxy")];
+        let all = [("all_proxy", "proxy")];
         assert_eq!(on_the_way("http://fifo.example.com", &all).unwrap(), "proxy (all_proxy)");
+    }
+
+    #[test]
+    fn a_proxy_that_cannot_be_read_is_an_error_and_its_address_is_not_shown() {
+        for value in
+            ["http://", "proxy hunter2", "socks5://hunter2:1080", "ftp://hunter2", "http://hunter2:x y"]
+        {
+            let asked = |endpoint: &str, more: &[(&str, &str)]| {
+                let set = [&[("HTTPS_PROXY", value)], more].concat();
+                proxy(&endpoint.parse().unwrap(), &set.into_iter().collect())
+            };
+            let failure = asked("https://fifo", &[]).unwrap_err();
+            assert_eq!(failure.text(), "HTTPS_PROXY is not the address of an HTTP proxy", "{value}");
+            for (endpoint, more) in [
+                ("https://fifo", &[("NO_PROXY", "fifo")][..]),
+                ("http://fifo", &[]),
+                ("https://localhost", &[]),
+            ] {
+                assert_eq!(asked(endpoint, more), Ok(None), "{value} is not on the way to {endpoint}");
+            }
+        }
     }
 }

@@ -180,7 +180,7 @@ impl Fifo {
                 Failure::new(format!("what answers at {place} does not speak HTTP"))
                     .hint("is it https:// instead of http://, or another port?")
             }
-            TransportErrorKind::Untrusted => Failure::of(error).hint(UNTRUSTED),
+            TransportErrorKind::Untrusted => Failure::of(error).hint(certificate_hint(cause, endpoint)),
             TransportErrorKind::Lost => Failure::of(error).hint(IS_IT_RIGHT),
         }
     }
@@ -195,9 +195,45 @@ impl Fifo {
 
 /// The hint where nothing has answered.
 const IS_IT_RIGHT: &str = "is the endpoint right, and can it be reached from here?";
-/// The hint for a certificate that is not trusted.
-const UNTRUSTED: &str = "name the certificate of the authority that signed the server's with --ca-file; a self-signed one is its \
-                         own authority, but must not be marked as one (CA:TRUE)";
+
+/// Says what to do about a certificate that is not trusted, by the words of what is wrong with it.
+fn certificate_hint(cause: &str, endpoint: &str) -> String {
+    const HINTS: [(&str, &str); 6] = [
+        (
+            "not valid for any names",
+            "it has no subject alternative name, and its common name does not count: make one with it",
+        ),
+        ("not valid for name", "use the name that it is for in the endpoint, or make one for this name"),
+        ("expired", "it has expired: renew it, or set the clock of this machine"),
+        ("not valid yet", "it is not valid yet: set the clock of this machine"),
+        (
+            "UnsupportedCertVersion",
+            "it is of X.509 version 1, which FiFo's early installer made: make one of version 3",
+        ),
+        (
+            "CaUsedAsEndEntity",
+            "it is a server's and an authority's at once (CA:TRUE): make one that is only the server's",
+        ),
+    ];
+    let algorithm = "its signature or key is of a kind that is not accepted any more: make one with RSA of 2048 bits or ECDSA, and \
+                     SHA-256";
+    let hint = HINTS.iter().find(|(words, _)| cause.contains(words)).map(|(_, hint)| *hint);
+    let hint = hint.unwrap_or(if cause.contains("Signature") || cause.contains("KeySize") {
+        algorithm
+    } else {
+        "name the certificate of the authority that signed it with --ca-file"
+    });
+    let host = endpoint.split("://").last().unwrap_or(endpoint);
+    let host = if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        host.to_owned()
+    } else {
+        format!("{host}:443")
+    };
+    format!(
+        "{hint}; or trust exactly this one with --pin-sha256; `openssl s_client -connect {host} </dev/null | openssl x509 -noout -text \
+             -fingerprint -sha256` shows it"
+    )
+}
 
 async fn start_sandbox(file: PathBuf) -> Result<RunningSandbox, Failure> {
     let message = format!("failed to start the sandbox with its world in {}", file.display());
@@ -247,7 +283,7 @@ mod tests {
             FifoError::Status { doing: doing(), status: StatusCode::SERVICE_UNAVAILABLE, retry_after: None };
         let cut = FifoError::Unreadable { doing: doing(), why: "cut".to_owned(), is_cut: true };
         for (error, words) in [
-            (broken(TransportErrorKind::Untrusted), "with --ca-file"),
+            (broken(TransportErrorKind::Untrusted), "openssl s_client -connect fifo:443"),
             (broken(TransportErrorKind::NotSent), "check the address"),
             (broken(TransportErrorKind::Lost), "is the endpoint right"),
             (timed_out(None), "is the endpoint right"),

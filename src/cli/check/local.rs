@@ -1,34 +1,29 @@
 //! What `check` finds out on this machine: the policies and the state folder.
 
-use super::report::{Check, Finding};
+use super::report::{Checks, Finding};
 use crate::apply::{Lock, StopFile, open_state_file};
 use crate::cli::context::Context;
 use crate::cli::policies::{self, Available, counted, plural};
 use crate::inventory::Inventory;
 use crate::policy::{Match, Policies, Severity};
 use crate::render::safety_stop::headline;
-use crate::run::Failure;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 
 /// Reads the policies; `None` where there are none to count VMs for, and why.
-pub(super) fn policies(context: &Context, checks: &mut Vec<Check>) -> Option<Policies> {
+pub(super) fn policies(context: &Context, checks: &mut Checks) -> Option<Policies> {
     match policies::available(context) {
         Available::None => {
             let message = "there is no folder `policies` here, and none was given";
-            checks.push(
-                Check::new("policies", Finding::Skipped, message)
-                    .advice("write a first policy with `fifo-retain init`, or name a place with --policies"),
-            );
+            let advice = "write a first policy with `fifo-retain init`, or name a place with --policies";
+            checks.add("policies", Finding::Skipped, message, advice);
             None
         }
         Available::Invalid(mistakes) => {
             let message = format!("{} in the policies", counted(mistakes.diagnostics(), Severity::Error));
-            checks.push(
-                Check::new("policies", Finding::Problem, message).advice("`fifo-retain validate` shows each"),
-            );
+            checks.add("policies", Finding::Problem, message, "`fifo-retain validate` shows each");
             None
         }
         Available::Loaded { loaded, is_built_in } => {
@@ -37,18 +32,18 @@ pub(super) fn policies(context: &Context, checks: &mut Vec<Check>) -> Option<Pol
             let warnings = counted(&loaded.warnings, Severity::Warning);
             let examples = if is_built_in { "the built-in examples, " } else { "" };
             let message = format!("{examples}{policies}, {warnings}");
-            checks.push(if loaded.warnings.is_empty() {
-                Check::ok("policies", message)
+            if loaded.warnings.is_empty() {
+                checks.ok("policies", message);
             } else {
-                Check::new("policies", Finding::Warning, message).advice("`fifo-retain validate` shows each")
-            });
+                checks.add("policies", Finding::Warning, message, "`fifo-retain validate` shows each");
+            }
             Some(loaded.policies)
         }
     }
 }
 
 /// Says how many VMs each policy selects, how many none selects, and how many are in conflict.
-pub(super) fn selected(policies: &Policies, inventory: &Inventory, checks: &mut Vec<Check>) {
+pub(super) fn selected(policies: &Policies, inventory: &Inventory, checks: &mut Checks) {
     let mut counts: BTreeMap<&str, usize> = policies.iter().map(|policy| (policy.name.as_str(), 0)).collect();
     let (mut unprotected, mut in_conflict) = (0, 0);
     for vm in inventory.vms.values() {
@@ -60,56 +55,48 @@ pub(super) fn selected(policies: &Policies, inventory: &Inventory, checks: &mut 
     }
     for (name, count) in counts {
         let message = format!("`{name}` is the policy of {}", plural(count, "VM"));
-        checks.push(match count {
-            0 => Check::new("selected", Finding::Warning, message).advice(
-                "compare its `select` with the VMs' metadata and aliases, and the `priority` of others",
-            ),
-            _ => Check::ok("selected", message),
-        });
+        if count == 0 {
+            let advice =
+                "compare its `select` with the VMs' metadata and aliases, and the `priority` of others";
+            checks.add("selected", Finding::Warning, message, advice);
+        } else {
+            checks.ok("selected", message);
+        }
     }
     if unprotected > 0 {
         let message = format!("{} without a policy", plural(unprotected, "VM"));
-        checks.push(
-            Check::new("selected", Finding::Warning, message)
-                .advice("`fifo-retain plan` names them; their backups are left alone and none are made"),
-        );
+        let advice = "`fifo-retain plan` names them; their backups are left alone and none are made";
+        checks.add("selected", Finding::Warning, message, advice);
     }
     if in_conflict > 0 {
         let message = format!("{} in conflict: two policies of one priority", plural(in_conflict, "VM"));
-        checks.push(
-            Check::new("selected", Finding::Problem, message)
-                .advice("`fifo-retain plan` names them; give one of the policies a higher `priority`"),
-        );
+        let advice = "`fifo-retain plan` names them; give one of the policies a higher `priority`";
+        checks.add("selected", Finding::Problem, message, advice);
     }
 }
 
 /// Says where lock, journal and safety stop are kept, whether they can be written, and whether a safety stop is set.
-pub(super) fn state(context: &Context, endpoint: &str, checks: &mut Vec<Check>) {
+pub(super) fn state(context: &Context, endpoint: &str, checks: &mut Checks) {
     let folder = match context.host.state_dir() {
         Ok(folder) => folder,
-        Err(error) => return checks.push(Check::problem("state", &error)),
+        Err(failure) => return checks.fail("state", &failure, None),
     };
     let stop_file = StopFile::new(folder, endpoint);
     let files = [Lock::path(folder, endpoint), folder.join("journal.jsonl"), stop_file.path().to_owned()];
     let written = files.iter().try_for_each(|file| can_write(file)).and_then(|()| can_make_files(folder));
-    checks.push(match written {
-        Ok(()) => Check::ok(
+    let kept = format!("lock, journal and safety stop are kept in {}", folder.display());
+    match written {
+        Ok(()) => checks.ok("state", format!("{kept}, which can be written")),
+        Err((path, error)) => checks.add(
             "state",
-            format!("lock, journal and safety stop are kept in {}, which can be written", folder.display()),
+            Finding::Problem,
+            format!("{kept}, and cannot be written: {path}: {error}"),
+            "run as the user who owns it, or name another folder with --state-dir or FIFO_RETAIN_STATE_DIR",
         ),
-        Err((path, error)) => {
-            let message = format!("lock, journal and safety stop are kept in {}, and cannot be written", folder.display());
-            let error = Failure::new(message)
-                .because(io::Error::new(error.kind(), format!("{path}: {error}")))
-                .hint("run as the user who owns it, or name another folder with --state-dir or FIFO_RETAIN_STATE_DIR");
-            Check::problem("state", &error)
-        }
-    });
+    }
     if let Some(stop) = stop_file.read() {
-        checks.push(
-            Check::new("safety-stop", Finding::Problem, headline(&stop))
-                .advice("find the cause first (docs/safety.md), then run `fifo-retain resume`"),
-        );
+        let advice = "find the cause first (docs/safety.md), then run `fifo-retain resume`";
+        checks.add("safety-stop", Finding::Problem, headline(&stop), advice);
     }
 }
 

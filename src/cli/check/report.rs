@@ -37,7 +37,7 @@ impl Finding {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Check {
+struct Check {
     /// What was checked; a name that programs rely on.
     check: &'static str,
     finding: Finding,
@@ -46,30 +46,9 @@ pub(super) struct Check {
     advice: Option<String>,
 }
 
-impl Check {
-    pub(super) fn new(check: &'static str, finding: Finding, message: impl Into<String>) -> Self {
-        Self { check, finding, message: message.into(), advice: None }
-    }
-
-    pub(super) fn ok(check: &'static str, message: impl Into<String>) -> Self {
-        Self::new(check, Finding::Ok, message)
-    }
-
-    pub(super) fn problem(check: &'static str, error: &Failure) -> Self {
-        let advice = error.hint.clone();
-        Self { advice, ..Self::new(check, Finding::Problem, error.text()) }
-    }
-
-    #[must_use]
-    pub(super) fn advice(mut self, advice: impl Into<String>) -> Self {
-        self.advice = Some(advice.into());
-        self
-    }
-}
-
 /// All checks, in the order in which they were made.
 #[derive(Clone, Debug, Default)]
-pub(super) struct CheckReport(Vec<Check>);
+pub(super) struct Checks(Vec<Check>);
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -79,9 +58,26 @@ struct Document<'a> {
     checks: &'a [Check],
 }
 
-impl CheckReport {
-    pub(super) fn add(&mut self, check: Check) {
-        self.0.push(check);
+impl Checks {
+    pub(super) fn ok(&mut self, check: &'static str, message: impl Into<String>) {
+        self.0.push(Check { check, finding: Finding::Ok, message: message.into(), advice: None });
+    }
+
+    /// Adds what is not as it should be, with what to do about it.
+    pub(super) fn add(
+        &mut self,
+        check: &'static str,
+        finding: Finding,
+        message: impl Into<String>,
+        advice: &str,
+    ) {
+        self.0.push(Check { check, finding, message: message.into(), advice: Some(advice.to_owned()) });
+    }
+
+    /// Adds a failure, with its own hint, or else this.
+    pub(super) fn fail(&mut self, check: &'static str, failure: &Failure, advice: Option<&str>) {
+        let advice = failure.hint.as_deref().or(advice).map(str::to_owned);
+        self.0.push(Check { check, finding: Finding::Problem, message: failure.text(), advice });
     }
 
     pub(super) fn count(&self, finding: Finding) -> usize {
@@ -113,16 +109,13 @@ impl CheckReport {
                 writeln!(out, "{style}{word:<INDENT$}{style:#}{line}")?;
             }
         }
-        let counted = |finding, noun: &str| match self.count(finding) {
-            0 => String::new(),
+        let counted = |finding, noun: &str, none: &str| match self.count(finding) {
+            0 => none.to_owned(),
             1 => format!(", 1 {noun}"),
             count => format!(", {count} {noun}s"),
         };
-        let problems = match self.count(Finding::Problem) {
-            0 => "no problems".to_owned(),
-            1 => "1 problem".to_owned(),
-            count => format!("{count} problems"),
-        };
-        writeln!(out, "\nCheck: {problems}{}.", counted(Finding::Warning, "warning"))
+        let problems = counted(Finding::Problem, "problem", ", no problems");
+        let warnings = counted(Finding::Warning, "warning", "");
+        writeln!(out, "\nCheck: {}{warnings}.", problems.trim_start_matches(", "))
     }
 }

@@ -126,7 +126,7 @@ fn of_two_vms_of_one_alias_the_end_of_one_upload_leaves_the_other() {
         observe(&progress, 11, ended(at(1, "web"), ActionKind::Create, backup, outcome));
         observe(&progress, 50, read(2, "web", 12, 6 * MIB));
         let [_, err] = texts(&written);
-        let line = "1 of 3 backups done, 1 uploading, 1 waiting; about 2 min left: web daily 6.0 MiB of about 10.0 MiB, about 34 s \
+        let line = "1 of 3 backups done, 1 uploading, 1 waiting; about 117 s left: web daily 6.0 MiB of about 10.0 MiB, about 34 s \
                     left\n";
         assert_eq!(err, line);
     }
