@@ -4,7 +4,7 @@ use super::value::{given, given_path, timeout};
 use super::{
     apply, check, completions, init, plan, reconcile, resume, sandbox, schema, show, status, validate,
 };
-use crate::fifo::ApiVersion;
+use crate::fifo::{ApiVersion, CertificatePin};
 use crate::policy::Zone;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -122,6 +122,10 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub ca_file: Option<PathBuf>,
 
+    /// Trust exactly the certificate with this SHA-256 fingerprint, whatever is in it
+    #[arg(long, global = true, value_name = "HEX", conflicts_with = "insecure", help_heading = "Connection")]
+    pub pin_sha256: Option<CertificatePin>,
+
     /// Use TLS without checking who answers: anybody on the way can then read the password
     #[arg(long, global = true, help_heading = "Connection")]
     pub insecure: bool,
@@ -227,18 +231,20 @@ pub enum LogFormat {
 }
 
 /// The options for the connection to FiFo.
-const CONNECTION: [&str; 6] = ["endpoint", "profile", "api_version", "ca_file", "insecure", "timeout"];
+const CONNECTION: [&str; 7] =
+    ["endpoint", "profile", "api_version", "ca_file", "pin_sha256", "insecure", "timeout"];
 
 /// The options that `--sandbox` takes the place of. Their variables may be set all the same, which clap's own conflicts do not
 /// allow.
-pub(super) const NOT_WITH_SANDBOX: [&str; 5] = ["endpoint", "profile", "api_version", "ca_file", "insecure"];
+pub(super) const NOT_WITH_SANDBOX: [&str; 6] =
+    ["endpoint", "profile", "api_version", "ca_file", "pin_sha256", "insecure"];
 
 /// Returns the options that mean nothing to a command; they are accepted all the same, and left out of its help.
 fn unused_options(command: &str) -> Vec<&'static str> {
     let also: &[&str] = match command {
         "validate" | "init" => &["sandbox", "state_dir"],
         "schema" | "completions" | "sandbox" => &["sandbox", "state_dir", "policies"],
-        "resume" => return vec!["policies", "api_version", "ca_file", "insecure", "timeout"],
+        "resume" => return vec!["policies", "api_version", "ca_file", "pin_sha256", "insecure", "timeout"],
         _ => return Vec::new(),
     };
     CONNECTION.iter().chain(also).copied().collect()

@@ -62,8 +62,12 @@ fn real(global: &Global, environment: &Environment, file: Option<PathBuf>) -> Re
         }
         return Err(Failure::new(format!("there is nothing to sign in to {endpoint} with")).hint(hint));
     };
-    let http =
-        HttpOptions { ca_file: global.ca_file.clone(), insecure: global.insecure, ..HttpOptions::default() };
+    let http = HttpOptions {
+        ca_file: global.ca_file.clone(),
+        pin: global.pin_sha256,
+        insecure: global.insecure,
+        ..HttpOptions::default()
+    };
     let proxy = proxy(&endpoint, environment)?;
     Ok(Place::Real { endpoint, api, credentials, http, proxy })
 }

@@ -150,7 +150,7 @@ impl Fifo {
     }
 
     /// Reads the list of VMs, and hands each over.
-    pub async fn visit(&self, visitor: &mut (impl VmVisitor + Send)) -> Result<ListSummary, Failure> {
+    pub async fn visit(&self, visitor: &mut impl VmVisitor) -> Result<ListSummary, Failure> {
         self.client.visit(visitor).await.map_err(|error| self.failure(&error))
     }
 
@@ -198,7 +198,11 @@ const IS_IT_RIGHT: &str = "is the endpoint right, and can it be reached from her
 
 /// Says what to do about a certificate that is not trusted, by the words of what is wrong with it.
 fn certificate_hint(cause: &str, endpoint: &str) -> String {
-    const HINTS: [(&str, &str); 6] = [
+    const HINTS: [(&str, &str); 7] = [
+        (
+            "another one is pinned",
+            "is it another server, or has its certificate been renewed? compare the fingerprints before you pin the new one",
+        ),
         (
             "not valid for any names",
             "it has no subject alternative name, and its common name does not count: make one with it",
@@ -279,8 +283,12 @@ mod tests {
     #[tokio::test]
     async fn whoever_was_answered_is_not_asked_whether_the_endpoint_is_right() {
         let doing = || "x".to_owned();
-        let unavailable =
-            FifoError::Status { doing: doing(), status: StatusCode::SERVICE_UNAVAILABLE, retry_after: None };
+        let unavailable = FifoError::Status {
+            doing: doing(),
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            retry_after: None,
+            location: None,
+        };
         let cut = FifoError::Unreadable { doing: doing(), why: "cut".to_owned(), is_cut: true };
         for (error, words) in [
             (broken(TransportErrorKind::Untrusted), "openssl s_client -connect fifo:443"),

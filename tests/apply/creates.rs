@@ -12,7 +12,7 @@ fn fault(cloud: &Cloud, rule: Rule) {
 }
 
 fn fate(cloud: &Cloud, outcome: UploadOutcome) {
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(UploadScript::from(outcome));
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().scripts.push_back(UploadScript::from(outcome));
 }
 
 fn one_due() -> Cloud {
@@ -269,7 +269,7 @@ async fn an_upload_that_can_no_longer_be_watched_keeps_its_place_until_it_has_en
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
     cloud.settings.max_uploads = 1;
     let slow = UploadScript { upload_ms: Some(600_000), ..UploadScript::default() };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().scripts.push_back(slow);
     let forbidden = Effect::Answer { status: 403, retry_after_s: None, location: None };
     // The first reading goes before the create, the second finds the new backup; the watch is refused.
     fault(&cloud, Rule::new(forbidden).on(Operation::ReadVm).of_vm(vm_uuid(1)).after(2).times(1));
@@ -292,7 +292,7 @@ async fn an_accepted_create_that_cannot_be_found_keeps_its_place_until_it_is_see
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
     cloud.settings.max_uploads = 1;
     let slow = UploadScript { upload_ms: Some(600_000), ..UploadScript::default() };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().scripts.push_back(slow);
     let forbidden = || Effect::Answer { status: 403, retry_after_s: None, location: None };
     // Nothing can be read of it after the create was sent, for as long as it is looked for.
     fault(&cloud, Rule::new(forbidden()).on(Operation::ReadVm).of_vm(vm_uuid(1)).after(1));
@@ -326,7 +326,7 @@ async fn an_upload_with_a_date_in_the_future_holds_its_place_no_longer_than_anot
 async fn a_backup_whose_parent_was_deleted_during_its_upload_is_not_reported_as_done() {
     let cloud = one_due();
     let slow = UploadScript { upload_ms: Some(60_000), ..UploadScript::default() };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().scripts.push_back(slow);
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         // Right after the create, while FiFo has not yet noted down what it is an increment on.
         while cloud.asked("POST") == 0 {
@@ -355,7 +355,7 @@ async fn a_reading_too_old_to_show_an_upload_keeps_its_place() {
     cloud.settings.wait = false;
     cloud.settings.max_uploads = 1;
     let slow = UploadScript { upload_ms: Some(600_000), ..UploadScript::default() };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().scripts.push_back(slow);
     assert_eq!(cloud.reconcile().await.tally().started, 1);
     cloud.settings.wait = true;
     assert_eq!(cloud.reconcile().await.tally().created, 1);
@@ -369,7 +369,7 @@ async fn a_reading_too_old_to_show_an_upload_keeps_its_place() {
 async fn a_remnant_of_a_backup_that_was_deleted_during_its_upload_is_not_reported_as_done() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
     let slow = UploadScript { upload_ms: Some(60_000), size_bytes: Some(1 << 30), ..UploadScript::default() };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(slow);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().scripts.push_back(slow);
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         tokio::time::sleep(std::time::Duration::from_secs(20)).await;
         let now_us = cloud.clock.now().timestamp_micros();
@@ -387,7 +387,7 @@ fn thirteen_hours_on(fate: UploadScript) -> Cloud {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1");
     {
         let world = &mut cloud.wire.state().world;
-        world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(fate);
+        world.vms.get_mut(&vm_uuid(1)).unwrap().scripts.push_back(fate);
         let order = BackupRequest { comment: "monthly".to_owned(), parent: None, delete: false };
         let taken_us = cloud.clock.now().timestamp_micros() - 13 * 3_600_000_000;
         world.create_backup(vm_uuid(1), &order, taken_us).unwrap();

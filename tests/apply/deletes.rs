@@ -210,7 +210,7 @@ async fn an_upload_that_is_left_to_itself_by_an_alarm_is_named() {
     let (cloud, [_, _, daily]) = mid_chain(cloud.vm(1, "hv-1"), 1);
     let (cloud, _) = cloud.backup(1, "daily", Some(daily), "2026-11-18T01:00:10Z");
     let slow = UploadScript { upload_ms: Some(600_000), ..UploadScript::default() };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(9)).unwrap().fates.push_back(slow);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(9)).unwrap().scripts.push_back(slow);
     fault(&cloud, Rule::new(Effect::DropBody).on(Operation::Delete));
     fault(&cloud, Rule::new(Effect::Delay { ms: 5_000 }).on(Operation::Delete));
     let report = cloud.reconcile().await;

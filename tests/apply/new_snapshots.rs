@@ -25,7 +25,7 @@ fn after_a_failure() -> Cloud {
 
 fn next_upload(cloud: &Cloud, outcome: UploadOutcome) {
     let fate = UploadScript { outcome, ..UploadScript::default() };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(fate);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().scripts.push_back(fate);
 }
 
 /// The local deletes, in their order: of which backup, and how each ended.

@@ -287,7 +287,7 @@ const NIGHT: &str = "2026-12-08T01:00:30Z";
 async fn old_backups_go_after_the_new_one_is_complete_and_not_at_all_if_it_fails() {
     let (cloud, chains) = pruning_at(NIGHT, 2);
     let fails = UploadScript::from(UploadOutcome::Fail);
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(2)).unwrap().fates.push_back(fails);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(2)).unwrap().scripts.push_back(fails);
     let report = cloud.reconcile().await;
     let tally = report.tally();
     assert_eq!((tally.created, tally.failed, tally.deleted_cloud), (1, 1, 4), "{report:?}");

@@ -13,7 +13,7 @@ async fn an_attempt_of_minutes_ago_is_not_taken_for_the_new_backup() {
     cloud.policies = policy::parse(&[file]).unwrap().policies;
     let (cloud, [_, _, daily]) = mid_chain(cloud, 1);
     let fails = UploadScript { outcome: UploadOutcome::Fail, ..UploadScript::default() };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(fails);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().scripts.push_back(fails);
     // Of the same tier and on the same parent, and no older than the clocks may differ.
     let (cloud, failed) = cloud.backup(1, "daily", Some(daily), "2026-11-18T01:10:00Z");
 

@@ -32,7 +32,7 @@ async fn what_still_waits_when_the_next_run_is_due_is_left_to_that() {
     cloud.settings.max_uploads_per_hypervisor = 1;
     // A monthly hangs, so that the daily on its hypervisor waits for its place; the third one is made as always.
     let hangs = UploadScript::from(UploadOutcome::Hang);
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(2)).unwrap().fates.push_back(hangs);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(2)).unwrap().scripts.push_back(hangs);
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         tokio::time::sleep(Duration::from_secs(600)).await;
         cloud.hand_over.cancel();
@@ -191,7 +191,7 @@ async fn a_vm_that_vanishes_during_its_upload_is_not_waited_for() {
 async fn an_upload_of_a_vm_that_has_vanished_keeps_nobody_waiting() {
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
     let slow = UploadScript { upload_ms: Some(3_600_000), ..UploadScript::default() };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(2)).unwrap().fates.push_back(slow);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(2)).unwrap().scripts.push_back(slow);
     let order = BackupRequest { comment: "by hand".to_owned(), parent: None, delete: false };
     let now_us = cloud.clock.now().timestamp_micros();
     cloud.wire.state().world.create_backup(vm_uuid(2), &order, now_us).unwrap();
@@ -225,7 +225,7 @@ async fn a_user_who_is_refused_in_the_middle_is_not_asked_for_again_and_again() 
 async fn one_create_and_one_delete_take_six_requests() {
     let cloud = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1).0;
     let at_once = UploadScript { upload_ms: Some(0), ..UploadScript::from(UploadOutcome::Complete) };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(at_once);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().scripts.push_back(at_once);
     let (plan, inventory) = cloud.plan().await;
     let before = cloud.asked("GET");
     let tally = cloud.execute(&plan, &inventory).await.tally();

@@ -17,7 +17,7 @@ fn answer(status: u16) -> Effect {
 }
 
 fn fate(cloud: &Cloud, n: u128, fate: UploadScript) {
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(n)).unwrap().fates.push_back(fate);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(n)).unwrap().scripts.push_back(fate);
 }
 
 fn takes(seconds: u64) -> UploadScript {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 /// A cloud in which one full backup is due.
 fn with_upload(outcome: UploadOutcome) -> Cloud {
     let cloud = Cloud::at("2026-11-18T01:00:30Z").vm(1, "hv-1");
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(UploadScript::from(outcome));
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().scripts.push_back(UploadScript::from(outcome));
     cloud
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 const NIGHT: &str = "2026-11-18T01:00:30Z";
 
 fn fate(cloud: &Cloud, n: u128, fate: UploadScript) {
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(n)).unwrap().fates.push_back(fate);
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(n)).unwrap().scripts.push_back(fate);
 }
 
 /// Has a person start a backup by hand, just now.

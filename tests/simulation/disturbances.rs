@@ -66,7 +66,7 @@ impl Life {
                     fate.outcome = UploadOutcome::Hollow;
                 }
                 if let Some(vm) = world.vms.get_mut(&vm_at(*vm)) {
-                    vm.fates.push_back(fate);
+                    vm.scripts.push_back(fate);
                 }
             }
             StepAction::CreateByHand(vm, by_hand) => create(world, vm_at(*vm), *by_hand, now_us),
@@ -171,9 +171,9 @@ fn create(world: &mut World, vm: Uuid, by_hand: ByHand, now_us: i64) {
         delete: false,
     };
     // What is in no policy is large: its uploads take places for long.
-    if let Some(vm) = world.vms.get_mut(&vm).filter(|vm| vm.fates.is_empty() && !cloud::is_protected(vm)) {
+    if let Some(vm) = world.vms.get_mut(&vm).filter(|vm| vm.scripts.is_empty() && !cloud::is_protected(vm)) {
         let upload_ms = Some(5 * 3_600_000);
-        vm.fates.push_back(UploadScript {
+        vm.scripts.push_back(UploadScript {
             outcome: UploadOutcome::Complete,
             upload_ms,
             size_bytes: Some(2 << 30),
@@ -197,13 +197,13 @@ fn increment_on_old(world: &mut World, id: Uuid, place: usize, now_us: i64) {
     let was_local = record.local;
     record.local = Some(true);
     vm.snapshots.entry(old).or_insert(Snapshot { bytes, pinned: false });
-    vm.fates.push_front(UploadScript { upload_ms: Some(120_000), ..UploadScript::default() });
+    vm.scripts.push_front(UploadScript { upload_ms: Some(120_000), ..UploadScript::default() });
     let order =
         BackupRequest { comment: "before upgrade".to_owned(), parent: Some(old.to_string()), delete: false };
     if world.create_backup(id, &order, now_us).is_err()
         && let Some(vm) = world.vms.get_mut(&id)
     {
-        vm.fates.pop_front();
+        vm.scripts.pop_front();
     }
     if was_local != Some(true) {
         _ = world.delete_local(id, old, now_us);

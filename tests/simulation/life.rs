@@ -410,7 +410,7 @@ impl Life {
             state.world.backend_up = true;
             state.world.outcome = UploadOutcome::Complete;
             for vm in state.world.vms.values_mut() {
-                vm.fates.clear();
+                vm.scripts.clear();
                 vm.fields.insert("config".to_owned(), serde_json::json!({}));
                 if vm.hypervisor().is_some() {
                     vm.fields.insert("state".to_owned(), serde_json::json!("running"));
