@@ -285,7 +285,7 @@ fn quietly_a_run_tells_what_it_did_and_nothing_of_a_run_without_work() {
 #[test]
 fn a_message_during_an_upload_begins_a_line_of_its_own() {
     let cloud = Cloud::of(1, 4_000);
-    let terminal = Terminal::start(&cloud, &["-vv", "reconcile"]);
+    let terminal = Terminal::of_kind(&cloud, &["-vv", "--color", "never", "reconcile"], "xterm");
     // The bar of the upload.
     terminal.until("]  ");
     terminal.until("  vm-1 daily");
