@@ -10,7 +10,7 @@ use fifo_retain::inventory::{Backup, BackupId, Inventory, Metadata, RecordedStat
 use fifo_retain::plan::audit::audit_vm;
 use fifo_retain::plan::{Plan, VmPlan, plan};
 use fifo_retain::policy::{
-    MissingParent, Policies, Policy, Prune, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
+    MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
 };
 use std::hint::black_box;
 use uuid::Uuid;
@@ -46,7 +46,6 @@ fn grandfather() -> Policies {
         priority: 0,
         select: Selector { all: true, ..Selector::default() },
         exclude: None,
-        display_zone: zone.clone(),
         zone,
         tiers,
         missing_parent: MissingParent::Full,
@@ -54,7 +53,7 @@ fn grandfather() -> Policies {
         min_full_size_bytes: 64 * 1024,
         retry: Retry { attempts: 3, backoff: TimeDelta::hours(1) },
         max_age: TimeDelta::hours(26),
-        prune: Prune::Never,
+        prune: false,
         suspend: None,
     }])
 }

@@ -6,6 +6,7 @@ use super::timing::Timing;
 use super::upload::progress::ProgressTracker;
 use crate::fifo::WriteClient;
 use crate::inventory::VmId;
+use crate::plan::Prune;
 use crate::policy::Policies;
 use chrono::{DateTime, Utc};
 use std::io;
@@ -74,6 +75,8 @@ pub struct ExecutorSettings {
     pub deadline: Option<Duration>,
     /// Timeouts and intervals.
     pub timing: Timing,
+    /// What the command says of deletes from storage.
+    pub prune: Prune,
 }
 
 /// Executes plans against one FiFo.

@@ -102,7 +102,7 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Exit, Fai
         command: "apply",
         approval,
         selection: args.planning.selection(),
-        may_prune: args.execute.prune.prune,
+        prune: args.execute.prune.switch(),
         limits: args.execute.limits(),
         first_contact: FirstContact::FailFast,
         handed_over_after: None,

@@ -7,7 +7,7 @@ use super::files;
 use super::policies;
 use super::value::{instant, max_bytes};
 use crate::apply::SafetyStop;
-use crate::plan::Plan;
+use crate::plan::{Plan, Prune};
 use crate::policy::Pattern;
 use crate::render::markdown::{MAX_BYTES_DEFAULT, PlanPageParts};
 use crate::render::text::PlanExtras;
@@ -51,6 +51,13 @@ pub(super) struct PruneArgs {
     pub(super) allow_mass_prune: Option<usize>,
 }
 
+impl PruneArgs {
+    /// Returns what they say to the planner.
+    pub(super) fn switch(self) -> Prune {
+        Prune { is_requested: self.prune, mass_allowed: self.allow_mass_prune.unwrap_or(0) }
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = include_str!("help/plan.txt"))]
 pub struct PlanArgs {
@@ -90,15 +97,21 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
     refuse_what_does_not_go_together(args, format)?;
     let before = match args.against.as_slice() {
         [] => None,
-        paths => Some(policies::load_against(context, paths, args.prune)?),
+        paths => Some(policies::load_against(context, paths)?),
     };
     let policies = policies::load_for(context, args.prune)?;
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
     let fifo = target.open(&context.host, FirstContact::FailFast).await?;
     let selection = args.planning.selection();
-    let query =
-        Query { host: &context.host, policies: &policies, fifo: &fifo, selection: &selection, at: args.at };
+    let query = Query {
+        host: &context.host,
+        policies: &policies,
+        fifo: &fifo,
+        selection: &selection,
+        at: args.at,
+        prune: args.prune.switch(),
+    };
     let planned = query.plan(kept(args), None).await?;
     fifo.close().await?;
     let compared = before.map(|before| compare_with(&before, &policies, &planned));

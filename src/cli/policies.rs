@@ -3,9 +3,7 @@
 use super::args::LogFormat;
 use super::context::Context;
 use super::plan::PruneArgs;
-use crate::policy::{
-    self, Diagnostic, Loaded, Policies, PolicyErrors, Prune, Severity, SourceFile, render_text,
-};
+use crate::policy::{self, Diagnostic, Loaded, Policies, PolicyErrors, Severity, SourceFile, render_text};
 use crate::render::Styles;
 use crate::run::Failure;
 use crate::runner::output;
@@ -71,23 +69,13 @@ pub(super) fn load(context: &Context) -> Result<Policies, Failure> {
     }
 }
 
-/// Reads the policies of a run. With `--prune`, those that say `prune: true` delete expired backups from storage.
+/// Reads the policies of a run, and warns where its `--prune` has no effect.
 pub(super) fn load_for(context: &Context, args: PruneArgs) -> Result<Policies, Failure> {
     let policies = load(context)?;
-    if args.prune && policies.iter().all(|policy| policy.prune == Prune::Never) {
+    if args.prune && !policies.iter().any(|policy| policy.prune) {
         tracing::warn!("--prune deletes nothing: no policy says `prune: true`");
     }
-    Ok(pruned(policies, args))
-}
-
-/// Reads the policies as a run with `--prune` would, for those who explain what it would do.
-pub(super) fn load_as_pruning(context: &Context) -> Result<Policies, Failure> {
-    Ok(pruned(load(context)?, PruneArgs { prune: true, allow_mass_prune: None }))
-}
-
-/// Takes `--prune` into account: the only place that does.
-fn pruned(policies: Policies, args: PruneArgs) -> Policies {
-    if args.prune { policies.with_mass_prune(args.allow_mass_prune.unwrap_or(0)) } else { policies }
+    Ok(policies)
 }
 
 /// Reads the policies to compare with. Mistakes go to standard error; their warnings no longer matter.
@@ -95,11 +83,7 @@ fn pruned(policies: Policies, args: PruneArgs) -> Policies {
 /// # Errors
 ///
 /// There are mistakes, or a path that is not there.
-pub(super) fn load_against(
-    context: &Context,
-    paths: &[PathBuf],
-    args: PruneArgs,
-) -> Result<Policies, Failure> {
+pub(super) fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Policies, Failure> {
     match policy::load_if_any(paths) {
         Ok(loaded) => {
             if loaded.policies.is_empty() {
@@ -109,7 +93,7 @@ pub(super) fn load_against(
                     paths.join(" and ")
                 );
             }
-            Ok(pruned(loaded.policies, args))
+            Ok(loaded.policies)
         }
         Err(mistakes) => {
             print_diagnostics(context, mistakes.diagnostics());

@@ -7,6 +7,7 @@ use super::plan::write_stop;
 use super::policies;
 use super::value::instant;
 use crate::insight::show::explain;
+use crate::plan::Prune;
 use crate::policy::Pattern;
 use crate::render;
 use crate::run::{Exit, Failure};
@@ -30,16 +31,18 @@ pub struct ShowArgs {
 
 pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
-    let policies = policies::load_as_pruning(context)?;
+    let policies = policies::load(context)?;
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
     let fifo = target.open(&context.host, FirstContact::FailFast).await?;
     let selection = Selection { vms: args.vms.clone(), allow_empty: false };
+    // What a run with `--prune` would do is told as well.
     let (host, at) = (&context.host, args.at);
-    let query = Query { host, policies: &policies, fifo: &fifo, selection: &selection, at };
-    let Planned { plan, inventory, identity, .. } = query.plan(KeptVms::All, None).await?;
+    let query =
+        Query { host, policies: &policies, fifo: &fifo, selection: &selection, at, prune: Prune::REQUESTED };
+    let Planned { plan, inventory, identity, request, .. } = query.plan(KeptVms::All, None).await?;
     fifo.close().await?;
-    let explained = explain(&plan, &policies, &inventory);
+    let explained = explain(&plan, &policies, &inventory, request);
     print(|out| {
         if format == Format::Json {
             return render::json::show(&explained, stop.as_ref(), out);

@@ -8,6 +8,7 @@ use super::plan::{PlanningArgs, write_stop};
 use super::policies;
 use super::value::instant;
 use crate::insight::OverviewDetail;
+use crate::plan::Prune;
 use crate::render::{self, text::StatusView};
 use crate::run::{Exit, Failure, RunHistory};
 use crate::runner::fifo::FirstContact;
@@ -50,7 +51,14 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
     // Only the metrics have the tiers.
     let detail = if args.metrics_file.is_some() { OverviewDetail::Tiers } else { OverviewDetail::Vms };
     let (host, selection) = (&context.host, args.planning.selection());
-    let query = Query { host, policies: &policies, fifo: &fifo, selection: &selection, at: args.at };
+    let query = Query {
+        host,
+        policies: &policies,
+        fifo: &fifo,
+        selection: &selection,
+        at: args.at,
+        prune: Prune::default(),
+    };
     let overview = query.look(detail).await?;
     let identity = fifo.identity().to_owned();
     fifo.close().await?;

@@ -1,6 +1,6 @@
 //! What two sets of policies say differently, by name and whatever file it stands in.
 
-use crate::policy::{MissingParent, Policies, Policy, Prune, Selector, Tier, TierKind, duration_text};
+use crate::policy::{MissingParent, Policies, Policy, Selector, Tier, TierKind, duration_text};
 use chrono::TimeDelta;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -76,7 +76,6 @@ fn fields(old: &Policy, new: &Policy) -> Vec<String> {
         select,
         exclude,
         zone,
-        display_zone: _,
         tiers: _,
         missing_parent,
         stuck_after,
@@ -84,7 +83,6 @@ fn fields(old: &Policy, new: &Policy) -> Vec<String> {
         retry,
         max_age,
         prune,
-        mass_prune_allowed: _,
         suspend,
     } = new;
     let mut changes = Vec::new();
@@ -120,8 +118,7 @@ fn fields(old: &Policy, new: &Policy) -> Vec<String> {
     );
     differs(old.retry.backoff != retry.backoff, spans("retry.backoff", old.retry.backoff, retry.backoff));
     differs(old.max_age != *max_age, spans("max_age", old.max_age, *max_age));
-    let (was_pruned, is_pruned) = (old.prune != Prune::Never, *prune != Prune::Never);
-    differs(was_pruned != is_pruned, format!("prune: {was_pruned} -> {is_pruned}"));
+    differs(old.prune != *prune, format!("prune: {} -> {prune}", old.prune));
     differs(
         old.suspend != *suspend,
         match (&old.suspend, suspend) {

@@ -57,20 +57,15 @@ impl Backup {
     ///
     /// FiFo before 2016 writes one size and one checksum at the record's top level and only names the objects.
     pub fn missing_file_info(&self) -> Option<MissingFileInfo> {
-        let is_told = |of_each: fn(&StoredFile) -> bool, of_all: bool| match self
-            .files
-            .iter()
-            .filter(|&it| of_each(it))
-            .count()
-        {
-            0 => of_all,
-            count => count == self.files.len(),
-        };
+        let is_told =
+            |count: usize, of_all: bool| if count == 0 { of_all } else { count == self.files.len() };
+        let sizes = self.files.iter().filter(|file| file.size_bytes.is_some()).count();
+        let checksums = self.files.iter().filter(|file| file.has_checksum).count();
         if self.files.is_empty() {
             Some(MissingFileInfo::Files)
-        } else if !is_told(|file| file.size_bytes.is_some(), self.record_size_bytes.is_some()) {
+        } else if !is_told(sizes, self.record_size_bytes.is_some()) {
             Some(MissingFileInfo::Size)
-        } else if !is_told(|file| file.has_checksum, self.has_record_checksum) {
+        } else if !is_told(checksums, self.has_record_checksum) {
             Some(MissingFileInfo::Checksum)
         } else {
             None

@@ -1,19 +1,14 @@
 //! The change set: what is to be done, to which VM, and why; and its JSON form.
 //!
-//! The types are generic in what a saved plan has as text: there the reasons and notes are what was written, here they are
-//! data, put into words by `render`. Reading a saved plan back is strict ([`SavedPlan`](super::SavedPlan)): an unknown
-//! field is an error.
+//! A saved plan is the same, read back strictly: an unknown field is an error.
 
-use super::fingerprint::Fingerprint;
-use super::note::{Note, NoteCode, NoteKind};
-use super::reason::{CreateReason, DeleteReason};
+use super::note::{Note, NoteCode};
 use crate::inventory::{Backup, BackupId, VmId};
 use crate::policy::Name;
 use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
-use serde::{Deserialize, Serialize, Serializer};
-use std::fmt;
+use serde::{Deserialize, Serialize};
 
 /// The format of this version's plans. A plan of another format is refused.
 pub const FORMAT: &str = "fifo-retain.plan/1";
@@ -31,7 +26,7 @@ pub fn schema() -> Schema {
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "fifo-retain plan")]
-pub struct Plan<V = VmPlan> {
+pub struct Plan {
     /// The format and its version.
     #[schemars(extend("const" = FORMAT))]
     pub format: String,
@@ -50,7 +45,7 @@ pub struct Plan<V = VmPlan> {
     /// The counts.
     pub summary: Summary,
     /// The VMs, by alias, then UUID.
-    pub vms: Vec<V>,
+    pub vms: Vec<VmPlan>,
     /// Of everything above, so that a plan that was edited or damaged is not carried out.
     pub checksum: String,
 }
@@ -130,8 +125,7 @@ impl SnapshotUsage {
 /// What is planned for one VM.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "VmPlan")]
-pub struct VmPlan<A = Action, N = Note> {
+pub struct VmPlan {
     /// Its UUID; `None` only for an element of the list in which not even that could be read.
     pub uuid: Option<VmId>,
     /// Its alias; may be empty.
@@ -141,59 +135,68 @@ pub struct VmPlan<A = Action, N = Note> {
     /// How it stands.
     pub status: Status,
     /// What the decision rests on, digested; `None` for a VM that could not be read.
-    pub fingerprint: Option<Fingerprint>,
+    pub fingerprint: Option<String>,
     /// The suspension that holds back its actions: they are shown and not carried out. `None` when none holds.
     // Serde takes a missing `Option` for `None`, and a plan that does not say so must not pass for one that is carried out.
     #[serde(deserialize_with = "Option::deserialize")]
     pub suspended: Option<Box<SuspendedUntil>>,
     /// What is to be done, in this order.
-    pub actions: Vec<A>,
+    pub actions: Vec<Action>,
     /// What is reported about it.
-    pub notes: Vec<N>,
+    pub notes: Vec<Note>,
     /// What its backups of no tier hold on the hypervisor. Nothing ever deletes that; zero for a VM without a policy.
     pub unmanaged: SnapshotUsage,
     /// How many completed backups are on record.
     pub stored: usize,
+    /// How many deletes from storage would be too many at once, so that none is planned; 0 within the limit, and while the VM
+    /// is suspended. The note on it has the number for people.
+    #[serde(skip)]
+    pub refused_deletes: usize,
 }
 
-impl<A, N> VmPlan<A, N> {
+impl VmPlan {
+    /// Makes the plan of a VM to which nothing is done, for the reason of a note.
+    pub(super) fn left_alone(uuid: Option<VmId>, alias: &str, status: Status, note: Note) -> Self {
+        Self {
+            uuid,
+            alias: alias.to_owned(),
+            policy: None,
+            status,
+            fingerprint: None,
+            suspended: None,
+            actions: Vec::new(),
+            notes: vec![note],
+            unmanaged: SnapshotUsage::default(),
+            stored: 0,
+            refused_deletes: 0,
+        }
+    }
+
     /// Says whether its actions are held back by a suspension.
     pub fn is_suspended(&self) -> bool {
         self.suspended.is_some()
     }
 
     /// Gives the actions that are to be carried out: none while the VM is suspended.
-    pub fn due_actions(&self) -> &[A] {
+    pub fn due_actions(&self) -> &[Action] {
         if self.is_suspended() { &[] } else { &self.actions }
     }
-}
 
-impl<C, D, N> VmPlan<Action<C, D>, N> {
     /// Counts the due deletes from storage.
     pub fn cloud_deletes(&self) -> usize {
         self.due_actions().iter().filter(|action| action.is_cloud_delete()).count()
     }
-}
 
-impl VmPlan {
     /// Says whether something is wrong with it that no action of the plan puts right: then a run ends with exit code 3.
     pub fn is_in_trouble(&self) -> bool {
         matches!(self.status, Status::Fault | Status::Conflict | Status::Unreadable)
             || self.note(NoteCode::GaveUp).is_some()
-            || self.refused_deletes() > 0
-    }
-
-    /// Returns how many deletes from storage would be too many at once, so that none is planned; 0 within the limit.
-    pub fn refused_deletes(&self) -> usize {
-        match self.note(NoteCode::OverPruneLimit).map(|note| &note.kind) {
-            Some(NoteKind::OverPruneLimit(over)) if !self.is_suspended() => over.expired,
-            _ => 0,
-        }
+            || self.refused_deletes > 0
     }
 
     /// Gives the first note with a code.
     pub fn note(&self, code: NoteCode) -> Option<&Note> {
-        self.notes.iter().find(|note| note.code() == code)
+        self.notes.iter().find(|note| note.code == code)
     }
 }
 
@@ -232,18 +235,16 @@ pub enum Status {
 /// One step of a plan, so specific that carrying it out leaves nothing to decide.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
-#[serde(bound(serialize = "C: fmt::Display, D: fmt::Display"))]
-#[schemars(rename = "Action", bound = "")]
-pub enum Action<C = CreateReason, D = DeleteReason> {
+pub enum Action {
     /// Create a backup.
-    Create(Create<C>),
+    Create(Create),
     /// Destroy a backup's snapshot on the hypervisor; the stored backup stays.
-    DeleteLocal(DeleteLocal<D>),
+    DeleteLocal(DeleteLocal),
     /// Delete an expired backup from storage, for good.
-    DeleteCloud(DeleteCloud<D>),
+    DeleteCloud(DeleteCloud),
 }
 
-impl<C, D> Action<C, D> {
+impl Action {
     /// Says whether a backup is made.
     pub fn is_create(&self) -> bool {
         matches!(self, Self::Create(_))
@@ -260,26 +261,25 @@ impl<C, D> Action<C, D> {
     }
 
     /// Gives the create, if it is one.
-    pub fn as_create(&self) -> Option<&Create<C>> {
+    pub fn as_create(&self) -> Option<&Create> {
         if let Self::Create(create) = self { Some(create) } else { None }
     }
 
     /// Gives the local delete, if it is one.
-    pub fn as_local_delete(&self) -> Option<&DeleteLocal<D>> {
+    pub fn as_local_delete(&self) -> Option<&DeleteLocal> {
         if let Self::DeleteLocal(delete) = self { Some(delete) } else { None }
     }
 
     /// Gives the delete from storage, if it is one.
-    pub fn as_cloud_delete(&self) -> Option<&DeleteCloud<D>> {
+    pub fn as_cloud_delete(&self) -> Option<&DeleteCloud> {
         if let Self::DeleteCloud(delete) = self { Some(delete) } else { None }
     }
 }
 
 /// A backup to create.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, bound(serialize = "R: fmt::Display"))]
-#[schemars(rename = "Create", bound = "")]
-pub struct Create<R = CreateReason> {
+#[serde(deny_unknown_fields)]
+pub struct Create {
     /// The tier it is for.
     pub tier: String,
     /// Full or incremental. A full one under an incremental tier is what `missing_parent: full` asks for.
@@ -296,16 +296,16 @@ pub struct Create<R = CreateReason> {
     /// The occurrence that it is for, in the policy's zone.
     pub due_since: DateTime<FixedOffset>,
     /// Why, for people.
-    #[serde(serialize_with = "as_text")]
-    #[schemars(with = "String")]
-    pub reason: R,
+    pub reason: String,
+    /// Whether an attempt at it has failed before.
+    #[serde(skip)]
+    pub is_retry: bool,
 }
 
 /// A snapshot to delete on the hypervisor.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, bound(serialize = "R: fmt::Display"))]
-#[schemars(rename = "DeleteLocal", bound = "")]
-pub struct DeleteLocal<R = DeleteReason> {
+#[serde(deny_unknown_fields)]
+pub struct DeleteLocal {
     /// The backup; `None` for the one that the VM's create makes.
     // Serde takes a missing `Option` for `None`, and a damaged plan must not name the new backup by leaving out another.
     #[serde(deserialize_with = "Option::deserialize")]
@@ -318,16 +318,13 @@ pub struct DeleteLocal<R = DeleteReason> {
     /// Whether it waits until the VM's create has completed; it is not done at all if that fails.
     pub after_create: bool,
     /// Why, for people.
-    #[serde(serialize_with = "as_text")]
-    #[schemars(with = "String")]
-    pub reason: R,
+    pub reason: String,
 }
 
 /// An expired backup to delete from storage. Nothing descends from it but what is deleted before.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, bound(serialize = "R: fmt::Display"))]
-#[schemars(rename = "DeleteCloud", bound = "")]
-pub struct DeleteCloud<R = DeleteReason> {
+#[serde(deny_unknown_fields)]
+pub struct DeleteCloud {
     /// The backup.
     pub backup: BackupId,
     /// Its tier.
@@ -339,9 +336,7 @@ pub struct DeleteCloud<R = DeleteReason> {
     #[serde(deserialize_with = "Option::deserialize")]
     pub size_bytes: Option<u64>,
     /// Why, for people.
-    #[serde(serialize_with = "as_text")]
-    #[schemars(with = "String")]
-    pub reason: R,
+    pub reason: String,
 }
 
 /// What a backup is in itself.
@@ -352,9 +347,4 @@ pub enum BackupKind {
     Full,
     /// The difference to a parent.
     Incremental,
-}
-
-/// Writes a value in words.
-fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }

@@ -41,7 +41,7 @@ pub enum SkipReason {
 /// Finds what a saved plan lists and a fresh plan of the same VMs still wants. Nothing is ever added.
 ///
 /// The texts of the saved plan are not looked at, so it may as well be one that was made in this run.
-pub fn confirm<C, D, N>(saved: &Plan<VmPlan<Action<C, D>, N>>, fresh: &Plan) -> ConfirmedPlan {
+pub fn confirm(saved: &Plan, fresh: &Plan) -> ConfirmedPlan {
     let now: BTreeMap<VmId, &VmPlan> = fresh.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     let mut vms = Vec::new();
     let mut skipped = Vec::new();
@@ -55,8 +55,10 @@ pub fn confirm<C, D, N>(saved: &Plan<VmPlan<Action<C, D>, N>>, fresh: &Plan) -> 
         let wanted = still_wanted(listed, fresh);
         // Without a fingerprint nothing shows that it has not.
         let has_changed = listed.fingerprint.is_none() || listed.fingerprint != fresh.fingerprint;
-        if has_changed && (!wanted.is_empty() || may_need_action(fresh.status) || is_still_due(listed, fresh))
-        {
+        let is_at_rest = matches!(fresh.status, Status::Changes | Status::Unprotected | Status::UpToDate);
+        // The listed backup may still be to be made in another way: full instead of incremental, say.
+        let is_still_due = created(listed).is_some_and(|listed| created(fresh) == Some(listed));
+        if has_changed && (!wanted.is_empty() || !is_at_rest || is_still_due) {
             leave_out(SkipReason::Changed);
         } else if wanted.is_empty() {
             leave_out(SkipReason::NothingLeft);
@@ -70,68 +72,39 @@ pub fn confirm<C, D, N>(saved: &Plan<VmPlan<Action<C, D>, N>>, fresh: &Plan) -> 
     ConfirmedPlan { vms, skipped }
 }
 
-/// Says whether a VM that nothing is planned for may need something all the same.
-fn may_need_action(status: Status) -> bool {
-    match status {
-        Status::Fault | Status::Unreadable | Status::Conflict | Status::Blocked | Status::Waiting => true,
-        Status::Changes | Status::Unprotected | Status::UpToDate => false,
-    }
-}
-
-/// Says whether a listed backup is still to be made, if only in another way: full instead of incremental, say.
-fn is_still_due<C, D, N>(listed: &VmPlan<Action<C, D>, N>, fresh: &VmPlan) -> bool {
-    created(listed).is_some_and(|listed| created(fresh) == Some(listed))
-}
-
 /// Gives the tier and the due time of the backup that a plan creates.
-fn created<C, D, N>(vm: &VmPlan<Action<C, D>, N>) -> Option<(&str, DateTime<FixedOffset>)> {
+fn created(vm: &VmPlan) -> Option<(&str, DateTime<FixedOffset>)> {
     let create = vm.due_actions().iter().find_map(Action::as_create)?;
     Some((create.tier.as_str(), create.due_since))
 }
 
-/// Gives the fresh plan's actions that the listed plan has too; one that waits for a create only together with it.
-fn still_wanted<C, D, N>(listed: &VmPlan<Action<C, D>, N>, fresh: &VmPlan) -> Vec<Action> {
-    let mut confirmed: Vec<Action> = fresh
-        .due_actions()
-        .iter()
-        .filter_map(|action| {
-            let listed = listed.same_action(fresh, action)?;
-            Some(action.limited_to(listed))
-        })
-        .collect();
-    let creates = confirmed.iter().any(|action| matches!(action, Action::Create(_)));
-    let waits = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.after_create);
-    confirmed.retain(|action| creates || !waits(action));
+/// Gives the fresh plan's actions that the listed plan has too, none sooner than listed; one that waits for a create only
+/// together with it.
+fn still_wanted(listed: &VmPlan, fresh: &VmPlan) -> Vec<Action> {
+    let mut confirmed = Vec::new();
+    for action in fresh.due_actions() {
+        let Some(listed) = listed.same_action(fresh, action) else { continue };
+        let mut action = action.clone();
+        if let (Action::DeleteLocal(delete), Action::DeleteLocal(listed)) = (&mut action, listed) {
+            delete.after_create |= listed.after_create;
+        }
+        confirmed.push(action);
+    }
+    let creates = confirmed.iter().any(Action::is_create);
+    let waits = |action: &Action| action.as_local_delete().is_some_and(|delete| delete.after_create);
     // Deletes from storage come after the new backup, so not at all where a backup is due that the listed plan lacks.
     let is_due = fresh.due_actions().iter().any(Action::is_create);
-    confirmed.retain(|action| creates || !is_due || !action.is_cloud_delete());
+    confirmed.retain(|action| creates || !(waits(action) || is_due && action.is_cloud_delete()));
     // What waits for the create now stands behind it, as in every plan, and deletes from storage come last.
     confirmed.sort_by_key(|action| (action.is_cloud_delete(), waits(action)));
     confirmed
 }
 
-impl Action {
-    /// Limits this action to what a listed one does, which is the same action, and to no sooner: what was listed to wait
-    /// for the new backup waits for it.
-    fn limited_to<C, D>(&self, listed: &Action<C, D>) -> Self {
-        let mut action = self.clone();
-        if let (Self::DeleteLocal(delete), Action::DeleteLocal(listed)) = (&mut action, listed) {
-            delete.after_create |= listed.after_create;
-        }
-        action
-    }
-}
-
-impl<C, D, N> VmPlan<Action<C, D>, N> {
+impl VmPlan {
     /// Finds the due action that does the same to FiFo as one of another plan of this VM. Deletes of the new backup's
     /// snapshot do the same only where the creates do.
-    pub fn same_action<E, F, M>(
-        &self,
-        other: &VmPlan<Action<E, F>, M>,
-        action: &Action<E, F>,
-    ) -> Option<&Action<C, D>> {
-        let find =
-            |action: &Action<E, F>| self.due_actions().iter().find(|own| own.is_same_action_as(action));
+    pub fn same_action(&self, other: &Self, action: &Action) -> Option<&Action> {
+        let find = |action: &Action| self.due_actions().iter().find(|own| own.is_same_action_as(action));
         let is_of_new = action.as_local_delete().is_some_and(|delete| delete.backup.is_none());
         let has_same_create =
             || other.due_actions().iter().any(|action| action.is_create() && find(action).is_some());
@@ -139,16 +112,16 @@ impl<C, D, N> VmPlan<Action<C, D>, N> {
     }
 }
 
-impl<C, D> Action<C, D> {
+impl Action {
     /// Says whether both would do the same to FiFo, whatever their reasons, if the VM's new backup is the same.
-    pub fn is_same_action_as<E, F>(&self, other: &Action<E, F>) -> bool {
+    pub fn is_same_action_as(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Create(one), Action::Create(other)) => {
+            (Self::Create(one), Self::Create(other)) => {
                 (&one.tier, one.kind, one.parent, &one.comment)
                     == (&other.tier, other.kind, other.parent, &other.comment)
             }
-            (Self::DeleteLocal(one), Action::DeleteLocal(other)) => one.backup == other.backup,
-            (Self::DeleteCloud(one), Action::DeleteCloud(other)) => one.backup == other.backup,
+            (Self::DeleteLocal(one), Self::DeleteLocal(other)) => one.backup == other.backup,
+            (Self::DeleteCloud(one), Self::DeleteCloud(other)) => one.backup == other.backup,
             (Self::Create(_) | Self::DeleteLocal(_) | Self::DeleteCloud(_), _) => false,
         }
     }
@@ -158,8 +131,8 @@ impl<C, D> Action<C, D> {
 mod tests {
     use super::*;
     use crate::inventory::LocalState;
+    use crate::plan::DeleteLocal;
     use crate::plan::tests::fixtures::*;
-    use crate::plan::{DeleteLocal, DeleteReason};
 
     fn due() -> VmBuilder {
         vm(1)
@@ -182,7 +155,7 @@ mod tests {
             tier: "daily".to_owned(),
             taken: None,
             after_create: true,
-            reason: DeleteReason::NotNeeded,
+            reason: String::new(),
         })
     }
 
@@ -311,7 +284,7 @@ mod tests {
     fn deletes_from_storage_go_as_far_as_both_list_them_children_first() {
         let mut policy = grandfather();
         policy.tiers.iter_mut().for_each(|tier| tier.keep = std::num::NonZeroU32::new(1));
-        policy.prune = crate::policy::Prune::Requested;
+        policy.prune = true;
         let old = || {
             vm(1)
                 .backup(1, "monthly", "2026-10-01 01:00")
@@ -321,7 +294,7 @@ mod tests {
                 .backup(5, "weekly", "2026-11-15 01:00")
                 .backup(4, "daily", "2026-11-18 01:00")
         };
-        let planned = |vm, now| plan_all(std::slice::from_ref(&policy), [vm], at(now));
+        let planned = |vm, now| plan_all(std::slice::from_ref(&policy), [vm], pruning(at(now)));
         let saved = planned(old(), "2026-11-18 02:00");
         assert_eq!(actions_of(&saved.vms[0]), ["prune 2", "prune 1"]);
         let confirmed = confirm(&saved, &planned(old(), "2026-11-18 03:00"));

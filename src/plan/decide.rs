@@ -7,15 +7,15 @@ use super::due::{Attempts, Occurrences, attempts, cannot_back_up, unsatisfied};
 use super::fingerprint::fingerprint;
 use super::keep::{self, Keep, Keeps, unwanted_locally};
 use super::last_kept::last_kept;
-use super::note::{FailedAttempts, InsteadOfIncrement, Note, NoteKind};
-use super::notes::{backup_notes, name_of, vm_note};
+use super::note::{Note, NoteCode};
+use super::notes::{backup_notes, name_of, time_text, vm_note};
 use super::parent::{parent_for, yields_empty_increment};
 use super::projection;
 use super::prune::Expired;
-use super::reason::{Attempt, CreateReason, DeleteReason};
+use super::request::Request;
 use super::standing::{BackupView, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
-use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, TierKind};
+use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, TierKind, weekday_text};
 use chrono::{DateTime, Utc};
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -24,95 +24,69 @@ use uuid::Uuid;
 const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
 
 /// Decides what is to be done to one VM.
-pub fn decide(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> VmPlan {
-    match policies.policy_for(vm) {
-        Match::One(policy) => decide_under(vm, policy, &Occurrences::new(policy, now)),
+pub fn decide(vm: &Vm, policies: &Policies, request: impl Into<Request>) -> VmPlan {
+    let request = request.into();
+    let plan = match policies.policy_for(vm) {
+        Match::One(policy) => {
+            let view = VmView::one_of(vm, policies, policy, request);
+            decide_under(&view, &Occurrences::new(policy, request.due_at))
+        }
         Match::Unprotected => unprotected(vm),
         Match::Conflict(policies) => conflict(vm, &policies),
-    }
-}
-
-/// Returns the plan of a VM in no policy.
-pub(super) fn unprotected(vm: &Vm) -> VmPlan {
-    untouched(vm, Status::Unprotected, Note::vm(NoteKind::Unprotected))
-}
-
-/// Returns the plan of a VM that several policies claim.
-pub(super) fn conflict(vm: &Vm, policies: &[&Policy]) -> VmPlan {
-    let kind = NoteKind::PolicyConflict {
-        policies: policies.iter().map(|policy| policy.name.to_string()).collect(),
-        priority: policies.first().map_or(0, |policy| policy.priority),
     };
-    untouched(vm, Status::Conflict, Note::vm(kind))
+    VmPlan { fingerprint: Some(fingerprint(vm)), ..plan }
 }
 
-fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
+/// Returns the plan of a VM in no policy, as [`untouched`] does.
+pub(super) fn unprotected(vm: &Vm) -> VmPlan {
+    untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "matches no policy"))
+}
+
+/// Returns the plan of a VM that several policies claim, as [`untouched`] does.
+pub(super) fn conflict(vm: &Vm, policies: &[&Policy]) -> VmPlan {
+    let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
+    let text = format!(
+        "claimed by {} with the same priority ({}); give one a higher `priority` or exclude it from the others",
+        names.join(" and "),
+        policies.first().map_or(0, |policy| policy.priority)
+    );
+    untouched(vm, Status::Conflict, Note::vm(NoteCode::PolicyConflict, text))
+}
+
+/// Returns the plan of a VM to which nothing is done, without its fingerprint.
+pub(super) fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
+    let stored = vm.backups.values().filter(|backup| backup.state == RecordedState::Completed).count();
+    VmPlan { stored, ..VmPlan::left_alone(Some(vm.id), &vm.alias, status, note) }
+}
+
+/// Decides what is to be done to a VM under the policy that it belongs to, by its due times. The plan is
+/// without its fingerprint, which takes as long as all the rest.
+pub(crate) fn decide_under(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> VmPlan {
+    let (suspended, suspension_note) = suspension(view).unzip();
+    let suspended = suspended.flatten();
+    let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(view)).collect();
+    let keeps = Keeps::of(view);
+    let (idle, mut actions) = creates_and_local_deletes(view, occurrences, &keeps.local, &mut notes);
+    let expired = Expired::of(view, &keeps);
+    // Old backups go last: not before the new one is there.
+    actions.extend(deletes_from_storage(view, &expired));
+    notes.extend(backup_notes(view, &expired));
+    // There is one of each of these for each VM of a cloud, and most of them are short.
+    actions.shrink_to_fit();
+    notes.shrink_to_fit();
+    let is_unmanaged = |backup: &&Backup| view.policy.tier_of(backup.comment.as_deref()).is_none();
     VmPlan {
-        uuid: Some(vm.id),
-        alias: vm.alias.clone(),
-        policy: None,
-        status,
-        fingerprint: Some(fingerprint(vm)),
-        suspended: None,
-        actions: Vec::new(),
-        notes: vec![note],
-        unmanaged: SnapshotUsage::default(),
-        stored: stored(vm),
-    }
-}
-
-/// Counts the completed backups of a VM.
-pub(super) fn stored(vm: &Vm) -> usize {
-    vm.backups.values().filter(|backup| backup.state == RecordedState::Completed).count()
-}
-
-/// Decides what is to be done to one VM under the policy that it belongs to, at the calendar's instant.
-pub(crate) fn decide_under(vm: &Vm, policy: &Policy, occurrences: &Occurrences<'_>) -> VmPlan {
-    Decision::new(&VmView::new(vm, policy, occurrences.now()), occurrences).plan_of(vm, policy)
-}
-
-/// The part of a VM's plan that changes with time alone.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Decision {
-    status: Status,
-    suspended: Option<Box<SuspendedUntil>>,
-    actions: Vec<Action>,
-    notes: Vec<Note>,
-}
-
-impl Decision {
-    /// Decides what is to be done to a VM, and what is to be reported of it.
-    pub(super) fn new(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Self {
-        let (suspended, suspension_note) = suspension(view).unzip();
-        let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(view)).collect();
-        let keeps = Keeps::of(view);
-        let (idle, mut actions) = creates_and_local_deletes(view, occurrences, &keeps.local, &mut notes);
-        let expired = Expired::of(view, &keeps);
-        // Old backups go last: not before the new one is there.
-        actions.extend(deletes_from_storage(view, &expired));
-        let status = if actions.is_empty() { idle } else { Status::Changes };
-        notes.extend(backup_notes(view, &expired));
-        // There is one of each of these for each VM of a cloud, and most of them are short.
-        actions.shrink_to_fit();
-        notes.shrink_to_fit();
-        Self { status, suspended: suspended.flatten(), actions, notes }
-    }
-
-    /// Makes the VM's plan of it.
-    pub(super) fn plan_of(self, vm: &Vm, policy: &Policy) -> VmPlan {
-        let is_unmanaged = |backup: &&Backup| policy.tier_of(backup.comment.as_deref()).is_none();
-        VmPlan {
-            uuid: Some(vm.id),
-            alias: vm.alias.clone(),
-            policy: Some(policy.name.clone()),
-            status: self.status,
-            fingerprint: Some(fingerprint(vm)),
-            suspended: self.suspended,
-            actions: self.actions,
-            notes: self.notes,
-            unmanaged: SnapshotUsage::of(vm.backups.values().filter(is_unmanaged)),
-            stored: stored(vm),
-        }
+        uuid: Some(view.vm.id),
+        alias: view.vm.alias.clone(),
+        policy: Some(view.policy.name.clone()),
+        status: if actions.is_empty() { idle } else { Status::Changes },
+        fingerprint: None,
+        refused_deletes: expired.over_limit.filter(|_| suspended.is_none()).map_or(0, |(expired, _)| expired),
+        suspended,
+        actions,
+        notes,
+        unmanaged: SnapshotUsage::of(view.vm.backups.values().filter(is_unmanaged)),
+        stored: view.completed().count(),
     }
 }
 
@@ -150,12 +124,14 @@ fn creates_and_local_deletes(
 /// Returns the policy's suspension where it holds for the VM, with the note on it; one that has ended is only noted.
 fn suspension(view: &VmView<'_>) -> Option<(Option<Box<SuspendedUntil>>, Note)> {
     let suspend = view.policy.suspend.as_ref().filter(|suspend| suspend.is_for(view.vm))?;
-    let (until, reason) = (suspend.until, suspend.reason.clone());
+    let (until, reason) = (suspend.until, &suspend.reason);
     Some(if view.now < suspend.until_instant {
+        let text = format!("nothing is carried out until {until}: {reason}");
         let suspended = SuspendedUntil { until, reason: reason.clone() };
-        (Some(Box::new(suspended)), Note::vm(NoteKind::Suspended { until, reason }))
+        (Some(Box::new(suspended)), Note::vm(NoteCode::Suspended, text))
     } else {
-        (None, Note::vm(NoteKind::SuspensionEnded { until, reason }))
+        let text = format!("the suspension until {until} ({reason}) has ended; remove it from the policy");
+        (None, Note::vm(NoteCode::SuspensionEnded, text))
     })
 }
 
@@ -204,16 +180,22 @@ fn decide_create(
         if usable.is_some() || view.tier(due.tier).kind == TierKind::Full {
             return Ok(create(view, &due, usable));
         }
-        let coarser = full.iter().find(|&&tier| tier < due.tier).map(|&tier| view.tier(tier).name.clone());
-        let instead = match (view.policy.missing_parent, coarser) {
-            (MissingParent::Block, _) => InsteadOfIncrement::Nothing,
-            (MissingParent::Full, Some(tier)) => InsteadOfIncrement::FullOf(tier),
-            (MissingParent::Full, None) => InsteadOfIncrement::Full,
+        let coarser = full.iter().find(|&&tier| tier < due.tier).map(|&tier| &view.tier(tier).name);
+        let (makes_full, instead) = match (view.policy.missing_parent, coarser) {
+            (MissingParent::Block, _) => (false, ", and the policy has `missing_parent: block`".to_owned()),
+            (MissingParent::Full, Some(tier)) => {
+                (false, format!("; it waits for the {tier}, which is due and full"))
+            }
+            (MissingParent::Full, None) => (true, ": a full backup instead".to_owned()),
         };
-        let makes_full = instead == InsteadOfIncrement::Full;
-        let emptied = parent.map(|parent| Box::new(name_of(view, parent)));
-        let tier = view.tier(due.tier).name.clone();
-        notes.push(Note::vm(NoteKind::NoParent { tier, emptied, instead }));
+        let why = match parent {
+            None => format!("no local, restorable parent for the {}", view.tier(due.tier).name),
+            Some(parent) => format!(
+                "the last increment on the {} is empty, so its snapshot is probably gone",
+                name_of(view, parent)
+            ),
+        };
+        notes.push(Note::vm(NoteCode::NoParent, format!("{why}{instead}")));
         if makes_full {
             return Ok(create(view, &due, None));
         }
@@ -223,34 +205,38 @@ fn decide_create(
 
 /// Reports a tier whose attempts were given up for now, or whose next one waits.
 fn attempts_note(view: &VmView<'_>, due: &DueTier) -> Option<Note> {
-    let kind = match due.attempts {
-        Attempts { gave_up: true, .. } => NoteKind::GaveUp,
-        attempts if attempts.is_backing_off(view.now) => NoteKind::RetryLater,
-        Attempts { .. } => return None,
+    let Attempts { failed, next_at, gave_up } = due.attempts;
+    let code = match gave_up {
+        true => NoteCode::GaveUp,
+        false if due.attempts.is_backing_off(view.now) => NoteCode::RetryLater,
+        false => return None,
     };
-    Some(Note::vm(kind(FailedAttempts {
-        tier: view.tier(due.tier).name.clone(),
-        failed: due.attempts.failed,
-        next_at: view.policy.display_zone.moment(due.attempts.next_at?),
-    })))
+    let times = if failed == 1 { "once".to_owned() } else { format!("{failed} times") };
+    let (tier, next) = (&view.tier(due.tier).name, time_text(view, next_at?));
+    Some(Note::vm(code, format!("the {tier} failed {times}; it is tried again from {next}")))
 }
 
 fn create(view: &VmView<'_>, due: &DueTier, parent: Option<&BackupView<'_>>) -> Create {
     let rules = view.tier(due.tier);
-    let zone = &view.policy.display_zone;
-    let due_since = zone.moment(due.since);
+    let due_since = view.zone.moment(due.since);
     let Attempts { failed, gave_up, .. } = due.attempts;
-    let attempt = (failed > 0)
-        .then(|| Attempt { number: failed + 1, of: (!gave_up).then_some(view.policy.retry.attempts) });
+    let mut reason = format!("due since {}", weekday_text(due_since));
+    if failed > 0 {
+        reason.push_str(&format!(", try {}", failed + 1));
+        if !gave_up {
+            reason.push_str(&format!(" of {}", view.policy.retry.attempts));
+        }
+    }
     Create {
         tier: rules.name.to_string(),
         kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
         parent: parent.map(BackupView::id),
         parent_tier: parent.and_then(|parent| parent.tier).map(|tier| view.tier(tier).name.to_string()),
-        parent_taken: parent.map(|parent| zone.moment(parent.taken)),
+        parent_taken: parent.map(|parent| view.zone.moment(parent.taken)),
         comment: rules.comment.clone(),
         due_since,
-        reason: CreateReason { due_since, attempt },
+        reason,
+        is_retry: failed > 0,
     }
 }
 
@@ -271,21 +257,21 @@ fn delete_local(view: &VmView<'_>, backup: &BackupView<'_>, after: Option<&Creat
             tier: create.tier.clone(),
             taken: None,
             after_create: true,
-            reason: DeleteReason::NotNeeded,
+            reason: "not needed once it is complete".to_owned(),
         });
     }
     let reason = match after {
-        Some(create) => DeleteReason::Replaced { tier: create.tier.clone() },
-        None if backup.restorable => DeleteReason::NoParent,
+        Some(create) => format!("once the new {} is complete", create.tier),
+        None if backup.restorable => "no longer needed as a parent".to_owned(),
         None => match view.newest_restorable().filter(|_| view.is_superseded(backup)) {
-            Some(newest) => DeleteReason::Superseded { by: name_of(view, newest) },
-            None => DeleteReason::NewerSnapshotKept,
+            Some(newest) => format!("superseded: the newer {} can be restored", name_of(view, newest)),
+            None => "superseded: a newer snapshot is kept".to_owned(),
         },
     };
     Some(DeleteLocal {
         backup: Some(backup.id()),
         tier: view.tier(backup.tier?).name.to_string(),
-        taken: Some(view.policy.display_zone.moment(backup.taken)),
+        taken: Some(view.zone.moment(backup.taken)),
         after_create: after.is_some(),
         reason,
     })
@@ -300,9 +286,9 @@ fn deletes_from_storage(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Act
         Some(Action::DeleteCloud(DeleteCloud {
             backup: backup.id(),
             tier: view.tier(backup.tier?).name.to_string(),
-            taken: view.policy.display_zone.moment(backup.taken),
+            taken: view.zone.moment(backup.taken),
             size_bytes: backup.backup.size_bytes(),
-            reason: DeleteReason::Expired(last_kept.remove(&backup.id())?),
+            reason: last_kept.remove(&backup.id())?.to_string(),
         }))
     };
     expired.deletes.iter().filter_map(delete).collect()

@@ -1,20 +1,31 @@
 //! The notes on a VM's backups, and what keeps it from being backed up.
 
-use super::due::{CannotBackUp, cannot_back_up};
-use super::note::{BackupLabel, BackupName, BlockingState, ExpiredBackups, Note, NoteKind};
+use super::due::cannot_back_up;
+use super::note::{Note, NoteCode};
 use super::prune::Expired;
 use super::standing::{BackupView, Standing, VmView, lacks, tells_files};
-use crate::inventory::{BackupId, LocalState, Vm};
-use crate::policy::TierIndex;
+use crate::inventory::{BackupId, LocalState, MissingFileInfo};
+use crate::policy::{TierIndex, minute_text};
+use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Names a backup.
-pub(crate) fn name_of(view: &VmView<'_>, backup: &BackupView<'_>) -> BackupName {
-    let label = match backup.tier {
-        Some(tier) => BackupLabel::Tier(view.tier(tier).name.clone()),
-        None => BackupLabel::Comment(backup.backup.comment.as_deref().map(str::to_owned)),
-    };
-    BackupName { label, taken: view.policy.display_zone.moment(backup.taken) }
+/// Names a backup: `weekly of 2026-11-22 01:00`, and one of no tier by its comment.
+pub(crate) fn name_of(view: &VmView<'_>, backup: &BackupView<'_>) -> String {
+    format!("{} of {}", label_of(view, backup), time_text(view, backup.taken))
+}
+
+fn label_of(view: &VmView<'_>, backup: &BackupView<'_>) -> String {
+    match (backup.tier, backup.backup.comment.as_deref()) {
+        (Some(tier), _) => view.tier(tier).name.to_string(),
+        (None, None) => "backup without a comment".to_owned(),
+        (None, Some("")) => "backup with an empty comment".to_owned(),
+        (None, Some(comment)) => format!("backup {comment:?}"),
+    }
+}
+
+/// Writes an instant in the zone in which times are shown.
+pub(super) fn time_text(view: &VmView<'_>, instant: DateTime<Utc>) -> String {
+    minute_text(view.zone.moment(instant))
 }
 
 /// Writes a number of bytes with a binary unit: `3.1 GiB`.
@@ -34,51 +45,61 @@ pub fn bytes_text(bytes: u64) -> String {
 
 /// Returns what keeps a VM from being backed up, with its newest restorable backup.
 pub(super) fn vm_note(view: &VmView<'_>) -> Option<Note> {
-    let vm = view.vm;
-    let why = cannot_back_up(vm)?;
-    let newest = view.newest_restorable().map(|newest| Box::new(name_of(view, newest)));
-    Some(Note::vm(match why {
-        CannotBackUp::NoHypervisor => NoteKind::NoHypervisor { state: vm.state.clone(), newest },
-        CannotBackUp::DelegatedDatasets => NoteKind::DelegatedDatasets { newest },
-        CannotBackUp::VmState => NoteKind::VmState { state: blocking_state(vm), newest },
-    }))
-}
-
-fn blocking_state(vm: &Vm) -> BlockingState {
-    match (vm.creating, vm.deleting) {
-        (true, _) => BlockingState::Creating,
-        (_, true) => BlockingState::Deleting,
-        (false, false) => BlockingState::Other(vm.state.clone()),
-    }
+    let (code, why) = cannot_back_up(view.vm)?;
+    let newest = view.newest_restorable().map_or_else(
+        || "it has no restorable backup".to_owned(),
+        |newest| format!("its newest restorable backup is the {}", name_of(view, newest)),
+    );
+    Some(Note::vm(code, format!("{why}; {newest}")))
 }
 
 /// Returns everything worth reporting about single backups, oldest backup first within each kind.
 pub(super) fn backup_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Note> {
-    let unreadable = view.without_timestamp();
-    let mut notes: Vec<Note> =
-        unreadable.map(|backup| Note::backup(backup.id, NoteKind::NoTimestamp(backup.id))).collect();
+    let unreadable = view.without_timestamp().map(|backup| {
+        let text = format!(
+            "backup {} has no timestamp, probably because it was deleted during its upload; it is left alone",
+            backup.id.short()
+        );
+        Note::backup(backup.id, NoteCode::Unreadable, text)
+    });
+    let mut notes: Vec<Note> = unreadable.collect();
     let tells_files = tells_files(view.vm);
     for backup in &view.backups {
-        let name = || Box::new(name_of(view, backup));
-        let mut note = |kind| notes.push(Note::backup(backup.id(), kind));
+        let name = || name_of(view, backup);
+        let mut note = |code, message| notes.push(Note::backup(backup.id(), code, message));
         if backup.is_future_dated {
-            let is_waited_for = backup.is_dated_ahead(view.now);
-            note(NoteKind::FutureTimestamp { backup: name(), is_waited_for });
+            let what = match backup.is_dated_ahead(view.now) {
+                true => "no backup is created until then, since clocks differ",
+                false => "it is ignored and left alone",
+            };
+            let text = format!("the timestamp of the {} is in the future; {what}", name());
+            note(NoteCode::FutureTimestamp, text);
         }
-        standing_note(view, backup, tells_files).into_iter().for_each(&mut note);
-        if backup.backup.local == LocalState::Absent
-            && let Some(size_bytes) = backup.backup.local_size_bytes.filter(|&bytes| bytes > 0)
+        if let LocalState::Absent = backup.backup.local
+            && let Some(bytes) = backup.backup.local_size_bytes.filter(|&bytes| bytes > 0)
         {
-            note(NoteKind::OrphanedSnapshot { backup: name(), size_bytes });
+            let bytes = bytes_text(bytes);
+            let name = name();
+            note(
+                NoteCode::OrphanedSnapshot,
+                format!("the snapshot of the {name} was deleted and still holds {bytes} on the hypervisor"),
+            );
         }
         if backup.tier.is_none() {
-            note(NoteKind::Unmanaged(name()));
+            note(NoteCode::Unmanaged, format!("the {} matches no tier and is left alone", name()));
         }
+        notes.extend(standing_note(view, backup, tells_files));
     }
-    notes.extend(expired.over_limit.map(|over| Note::vm(NoteKind::OverPruneLimit(over))));
+    notes.extend(expired.over_limit.map(|(expired, limit)| {
+        let text = format!(
+            "{expired} stored backups would be expired even without those of the last 8 days (limit {limit}), so none is \
+             deleted from storage; --allow-mass-prune {expired} lets them go"
+        );
+        Note::vm(NoteCode::OverPruneLimit, text)
+    }));
     notes.extend(expired_notes(view, expired));
     // A stable sort: within a kind they stay in the order of age.
-    notes.sort_by_key(Note::code);
+    notes.sort_by_key(|note| note.code);
     notes
 }
 
@@ -86,45 +107,90 @@ pub(super) fn backup_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<
 /// backups there are.
 fn expired_notes(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Note> {
     let deleted: BTreeSet<BackupId> = expired.deletes.iter().map(|backup| backup.id()).collect();
-    let mut by_tier: BTreeMap<TierIndex, ExpiredBackups> = BTreeMap::new();
+    let mut by_tier: BTreeMap<TierIndex, (u32, u64, DateTime<Utc>)> = BTreeMap::new();
     for backup in expired.backups.iter().filter(|backup| !deleted.contains(&backup.id())) {
         // What is of no tier never expires.
         let Some(tier) = backup.tier else { continue };
-        let of_tier = by_tier.entry(tier).or_insert_with(|| ExpiredBackups {
-            tier: view.tier(tier).name.clone(),
-            count: 0,
-            size_bytes: 0,
-            oldest: view.policy.display_zone.moment(backup.taken),
-            hold: expired.hold,
-        });
-        of_tier.count += 1;
-        of_tier.size_bytes = of_tier.size_bytes.saturating_add(backup.backup.size_bytes().unwrap_or(0));
+        let (count, bytes, _) = by_tier.entry(tier).or_insert((0, 0, backup.taken));
+        *count += 1;
+        *bytes = bytes.saturating_add(backup.backup.size_bytes().unwrap_or(0));
     }
-    by_tier.into_values().map(|expired| Note::vm(NoteKind::Expired(expired))).collect()
+    let note = |(tier, (count, bytes, oldest)): (TierIndex, (u32, u64, DateTime<Utc>))| {
+        let (tier, oldest, hold) = (&view.tier(tier).name, time_text(view, oldest), expired.hold);
+        let size = if bytes > 0 { format!(" ({})", bytes_text(bytes)) } else { String::new() };
+        let text = match count {
+            1 => format!("1 {tier} backup of {oldest}{size} is no longer kept by the policy; {hold}"),
+            _ => format!(
+                "{count} {tier} backups since {oldest}{size} are no longer kept by the policy; {hold}"
+            ),
+        };
+        Note::vm(NoteCode::Expired, text)
+    };
+    by_tier.into_iter().map(note).collect()
 }
 
 /// Gives what is to be reported of how a backup stands; `None` for one that can be restored.
-fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) -> Option<NoteKind> {
-    let name = || Box::new(name_of(view, backup));
-    let size_bytes = || backup.backup.size_bytes();
-    let unverified = |in_progress_until| NoteKind::Unverified {
-        backup: name(),
-        missing: lacks(backup.backup),
-        in_progress_until,
-    };
-    Some(match backup.standing {
-        Standing::InProgress => NoteKind::InProgress { backup: name(), size_bytes: size_bytes() },
-        Standing::Unverified => {
-            let until = view.policy.display_zone.moment(backup.taken + view.policy.stuck_after);
-            unverified(Some(until))
+fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) -> Option<Note> {
+    let is_unverified = tells_files && lacks(backup.backup).is_some();
+    if backup.standing == Standing::Completed && backup.restorable && !is_unverified {
+        return None;
+    }
+    let name = name_of(view, backup);
+    let (code, text) = match backup.standing {
+        Standing::InProgress => {
+            let article = if backup.tier.is_some() { "a" } else { "the" };
+            let (label, since) = (label_of(view, backup), time_text(view, backup.taken));
+            let text = match backup.backup.size_bytes().filter(|&bytes| bytes > 0) {
+                Some(bytes) => {
+                    let bytes = bytes_text(bytes);
+                    format!("{article} {label} has been uploading since {since}, {bytes} so far")
+                }
+                None => format!("{article} {label} has been running since {since}"),
+            };
+            (NoteCode::InProgress, text)
         }
-        Standing::Stuck => NoteKind::Stuck(name()),
-        Standing::Failed => NoteKind::FailedBackup(name()),
-        Standing::Hollow => NoteKind::Hollow { backup: name(), size_bytes: size_bytes() },
-        Standing::Completed if !backup.restorable => NoteKind::Unrestorable(name()),
-        Standing::Completed if tells_files && lacks(backup.backup).is_some() => unverified(None),
-        Standing::Completed => return None,
-    })
+        Standing::Unverified => {
+            let until = time_text(view, backup.taken + view.policy.stuck_after);
+            unverified(&name, backup, &format!("in progress until {until}"))
+        }
+        Standing::Completed if backup.restorable => unverified(&name, backup, "completed"),
+        Standing::Completed => (
+            NoteCode::Unrestorable,
+            format!(
+                "the {name} cannot be restored: a backup that it is based on is missing or not completed"
+            ),
+        ),
+        Standing::Stuck => {
+            (NoteCode::Stuck, format!("the {name} did not end within `stuck_after`; it counts as failed"))
+        }
+        Standing::Failed => (NoteCode::FailedBackup, format!("the {name} failed")),
+        Standing::Hollow => {
+            let size = backup.backup.size_bytes();
+            let size = size.map_or_else(String::new, |bytes| format!(" ({})", bytes_text(bytes)));
+            let text =
+                format!("the {name} is marked as completed but nearly empty{size}; it counts as failed");
+            (NoteCode::Hollow, text)
+        }
+    };
+    let mut note = Note::backup(backup.id(), code, text);
+    let is_lost = matches!(code, NoteCode::FailedBackup | NoteCode::Hollow | NoteCode::Unrestorable);
+    if is_lost && view.newest_restorable().is_some_and(|newest| newest.taken > backup.taken) {
+        note.advice = Some("no action: a newer backup is good");
+    }
+    Some(note)
+}
+
+fn unverified(name: &str, backup: &BackupView<'_>, counts_as: &str) -> (NoteCode, String) {
+    let missing = match lacks(backup.backup) {
+        Some(MissingFileInfo::Files) => "FiFo lists no stored file, unlike for earlier backups",
+        Some(MissingFileInfo::Size) => "FiFo reports no size for a stored file, unlike for earlier backups",
+        Some(MissingFileInfo::Checksum) => {
+            "FiFo reports no checksum for a stored file, unlike for earlier backups"
+        }
+        None => "it could not be checked",
+    };
+    let text = format!("the {name} is marked as completed, but {missing}; it counts as {counts_as}");
+    (NoteCode::Unverified, text)
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@
 
 use super::due::cannot_back_up;
 use super::keep::{Keeps, has_unknown_parent, is_abandoned, is_begun, is_silent};
-use super::note::{OverLimit, PruneHold};
 use super::standing::{BackupView, STREAM_BYTES_MIN, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, restorable};
-use crate::policy::{Match, Policies, Prune};
+use crate::policy::{Match, Policies};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
+use std::fmt;
 
 /// Nothing younger is deleted from storage, by FiFo's clock.
 pub(super) const PRUNE_AGE_MIN: TimeDelta = TimeDelta::hours(1);
@@ -31,8 +31,44 @@ pub struct Expired<'v, 'a> {
     pub deletes: Vec<&'v BackupView<'a>>,
     /// Why the others are not deleted.
     pub hold: PruneHold,
-    /// Where they are too many to go at once: how many, and how many may.
-    pub over_limit: Option<OverLimit>,
+    /// Where they are too many to go at once: how many of the completed ones would be expired even without those of the last
+    /// days, and how many may be.
+    pub over_limit: Option<(usize, usize)>,
+}
+
+/// Why an expired backup is not deleted from storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PruneHold {
+    /// The policy does not say `prune: true`.
+    NotAllowed,
+    /// The command does not say `--prune`.
+    NotRequested,
+    /// The VM is on no hypervisor, or FiFo cannot back it up now. Of a VM on no hypervisor FiFo deletes the files and keeps
+    /// the records, which then look restorable.
+    CannotBackUp,
+    /// The newest restorable backup is older than `max_age`: old ones must not go while no new ones come.
+    NewestTooOld,
+    /// An accepted backup has not named its parent yet, and that may be any.
+    UnknownParent,
+    /// More of the VM's backups would go at once than a healthy policy ever lets expire.
+    OverLimit,
+    /// It, or one that descends from it, still holds a snapshot, is less than an hour old, is in a state that is not known
+    /// here, or is in a loop of parents.
+    NotYet,
+}
+
+impl fmt::Display for PruneHold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAllowed => "nothing deletes them",
+            Self::NotRequested => "--prune deletes them from storage",
+            Self::CannotBackUp => "not deleted, because the VM cannot be backed up now",
+            Self::NewestTooOld => "not deleted, because the newest restorable backup is older than `max_age`",
+            Self::UnknownParent => "not deleted while an accepted backup has not named its parent",
+            Self::OverLimit => "not deleted, because too many would go at once",
+            Self::NotYet => "not deleted yet",
+        })
+    }
 }
 
 impl<'v, 'a> Expired<'v, 'a> {
@@ -59,10 +95,11 @@ pub fn expired_backups(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> BTre
 
 /// Returns why nothing of a VM is deleted from storage; `None` where expired backups are.
 fn hold(view: &VmView<'_>) -> Option<PruneHold> {
-    match view.policy.prune {
-        Prune::Never => return Some(PruneHold::NotAllowed),
-        Prune::OnRequest => return Some(PruneHold::NotRequested),
-        Prune::Requested => {}
+    if !view.policy.prune {
+        return Some(PruneHold::NotAllowed);
+    }
+    if !view.prune.is_requested {
+        return Some(PruneHold::NotRequested);
     }
     if cannot_back_up(view.vm).is_some() {
         return Some(PruneHold::CannotBackUp);
@@ -77,17 +114,35 @@ fn hold(view: &VmView<'_>) -> Option<PruneHold> {
 
 /// Says whether more of a VM's backups would go than a healthy policy ever lets expire: what one expires, it expires because
 /// newer backups came; a changed policy expires what was there before. So those of the last days are left out of account.
-fn over_limit(view: &VmView<'_>) -> Option<OverLimit> {
-    let is_completed = |backup: &Backup| backup.state == RecordedState::Completed;
-    let completed = view.vm.backups.values().filter(|backup| is_completed(backup)).count();
-    let limit = LIMIT_MIN.max(completed * LIMIT_SHARE / 100).max(view.policy.mass_prune_allowed);
-    let since = view.now - LIMIT_SPAN;
+fn over_limit(view: &VmView<'_>) -> Option<(usize, usize)> {
+    let limit = LIMIT_MIN.max(view.completed().count() * LIMIT_SHARE / 100).max(view.prune.mass_allowed);
+    let recent_until = recent_until(view);
+    let is_recent = |taken| taken <= view.now && view.now < recent_until(taken);
     let mut before = view.vm.clone();
-    before.backups.retain(|backup| backup.timestamp.is_none_or(|taken| taken <= since || taken > view.now));
+    before.backups.retain(|backup| !backup.timestamp.is_some_and(is_recent));
     let before = VmView::new(&before, view.policy, view.now);
     let expired = Keeps::of(&before).expired(&before);
-    let expired = expired.iter().filter(|backup| is_completed(backup.backup)).count();
-    (expired > limit).then_some(OverLimit { expired, limit })
+    let is_completed = |it: &&&BackupView<'_>| it.backup.state == RecordedState::Completed;
+    let expired = expired.iter().filter(is_completed).count();
+    (expired > limit).then_some((expired, limit))
+}
+
+/// Returns until when a backup counts among those of the last days, by its time. A gap between two backups that is longer than
+/// `max_age` counts as that long: otherwise a chain that the last night before an outage has released would count as old after
+/// it, and would be refused for ever.
+pub(super) fn recent_until(view: &VmView<'_>) -> impl Fn(DateTime<Utc>) -> DateTime<Utc> {
+    let gap_max = view.policy.max_age;
+    let newest = view.newest_restorable().map_or(view.now, |newest| newest.taken.max(view.now));
+    let mut steps = vec![(newest, newest + LIMIT_SPAN)];
+    for backup in view.restorable().rev() {
+        let (newer, until) = steps[steps.len() - 1];
+        steps.push((backup.taken, until - (newer - backup.taken).min(gap_max)));
+    }
+    move |taken| {
+        let newer = steps.partition_point(|(step, _)| *step > taken).saturating_sub(1);
+        let (newer, until) = steps[newer];
+        until - (newer - taken).clamp(TimeDelta::zero(), gap_max)
+    }
 }
 
 /// Finds the backups that are completed by FiFo's word, with all that they descend from, and hold more than an error

@@ -1,45 +1,8 @@
-//! Why an action is planned: data, put into words by `render`.
+//! What kept an expired backup in storage last, which is why it goes.
 
-use super::note::BackupName;
+use crate::policy::minute_text;
 use chrono::{DateTime, FixedOffset};
-
-/// Why a backup is created.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreateReason {
-    /// Since when it is due, in the policy's zone.
-    pub due_since: DateTime<FixedOffset>,
-    /// Which attempt it is; `None` for the first.
-    pub attempt: Option<Attempt>,
-}
-
-/// One of several attempts at a backup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// Its number, from 2 on.
-    pub number: u32,
-    /// How many the policy asks for; `None` once there were as many.
-    pub of: Option<u32>,
-}
-
-/// Why a snapshot, or a stored backup, is deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeleteReason {
-    /// The new backup of this tier replaces it.
-    Replaced { tier: String },
-    /// No further backup is taken from it.
-    NoParent,
-    /// It cannot be restored, and this newer one can.
-    Superseded {
-        /// The newest restorable backup.
-        by: BackupName,
-    },
-    /// It cannot be restored, and a newer snapshot of that kind is kept.
-    NewerSnapshotKept,
-    /// It is the new backup's own, and no rule asks for it.
-    NotNeeded,
-    /// It is stored and has expired.
-    Expired(LastKept),
-}
+use std::fmt;
 
 /// What kept an expired backup in storage last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,21 +11,40 @@ pub enum LastKept {
     OwnKeep {
         /// How many of these are kept.
         keep: u32,
-        /// When the newer one came that was one too many, in the policy's zone.
+        /// When the newer one came that was one too many, in the zone in which times are shown.
         until: DateTime<FixedOffset>,
     },
     /// One that descends from it was one of the newest of its tier for longer.
     Descendant {
-        /// That one.
-        backup: BackupName,
+        /// The name of that one.
+        backup: String,
         /// How many of its tier are kept.
         keep: u32,
-        /// When the newer one came that was one too many, in the policy's zone.
+        /// When the newer one came that was one too many, in the zone in which times are shown.
         until: DateTime<FixedOffset>,
     },
     /// It cannot be restored, and until this one came nothing newer could.
     Superseded {
-        /// The oldest restorable backup that is newer.
-        by: BackupName,
+        /// The name of the oldest restorable backup that is newer.
+        by: String,
     },
+}
+
+impl fmt::Display for LastKept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let newest = |keep: &u32| match keep {
+            1 => "the newest of its tier".to_owned(),
+            keep => format!("one of the {keep} newest of its tier"),
+        };
+        match self {
+            Self::OwnKeep { keep, until } => {
+                write!(f, "expired: no longer {} since {}", newest(keep), minute_text(*until))
+            }
+            Self::Descendant { backup, keep, until } => {
+                let until = minute_text(*until);
+                write!(f, "expired: needed by the {backup}, which was {} until {until}", newest(keep))
+            }
+            Self::Superseded { by } => write!(f, "expired: cannot be restored, and the newer {by} can"),
+        }
+    }
 }

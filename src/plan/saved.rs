@@ -1,9 +1,8 @@
 //! A plan in a file: with a checksum, and read back strictly, since what it lists is carried out.
 
-use super::changeset::{Action, FORMAT, Plan, VmPlan};
-use super::note::SavedNote;
+use super::changeset::{FORMAT, Plan, VmPlan};
 use crate::inventory::VmId;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::io;
@@ -28,16 +27,7 @@ pub enum SavedPlanError {
     Twice { vm: VmId },
 }
 
-/// A plan as it was read back. Its notes and reasons are the texts that were written, which nothing is decided by.
-pub type SavedPlan = Plan<SavedVm>;
-
-/// A VM of a [`SavedPlan`].
-pub type SavedVm = VmPlan<SavedAction, SavedNote>;
-
-/// An action of a [`SavedPlan`].
-pub type SavedAction = Action<String, String>;
-
-impl<V: Serialize> Plan<V> {
+impl Plan {
     /// Sets the checksum of everything else: the SHA-256, in hexadecimal digits, of the plan's JSON without line breaks and
     /// with an empty `checksum`.
     ///
@@ -49,9 +39,7 @@ impl<V: Serialize> Plan<V> {
         let written = serde_json::to_writer(&mut digest, self);
         self.checksum = written.map(|()| hex::encode(digest.0.finalize())).unwrap_or_default();
     }
-}
 
-impl Plan {
     /// Digests what it has for its VMs, without notes and fingerprints, which change while nothing else does.
     pub fn digest_without_notes(&self) -> [u8; 32] {
         let mut digest = Digested(Sha256::new());
@@ -62,9 +50,7 @@ impl Plan {
         }
         digest.0.finalize().into()
     }
-}
 
-impl SavedPlan {
     /// Reads a saved plan.
     ///
     /// # Errors
@@ -109,7 +95,7 @@ impl io::Write for Digested {
 
 #[cfg(test)]
 mod tests {
-    use super::{SavedPlan, SavedPlanError};
+    use super::SavedPlanError;
     use crate::plan::Plan;
     use crate::plan::tests::fixtures::{at, grandfather, mid_chain, plan_all, policy, tier, vm};
     use crate::policy::{TierKind, Zone};
@@ -121,7 +107,7 @@ mod tests {
     #[test]
     fn what_is_read_back_says_the_same_in_the_same_bytes() {
         let json = serde_json::to_string_pretty(&plan()).unwrap();
-        let saved = SavedPlan::from_json(json.as_bytes()).unwrap();
+        let saved = Plan::from_json(json.as_bytes()).unwrap();
         assert_eq!(serde_json::to_string_pretty(&saved).unwrap(), json);
     }
 
@@ -130,21 +116,18 @@ mod tests {
         let json = serde_json::to_string(&plan()).unwrap();
         let silent = json.replacen(r#""suspended":null,"#, "", 1);
         assert_ne!(silent, json);
-        assert!(matches!(SavedPlan::from_json(silent.as_bytes()), Err(SavedPlanError::NoPlan(_))));
+        assert!(matches!(Plan::from_json(silent.as_bytes()), Err(SavedPlanError::NoPlan(_))));
     }
 
     #[test]
     fn a_saved_plan_that_does_not_say_which_backup_is_deleted_is_refused() {
         let full_only = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
         let json = serde_json::to_string(&plan_all(&[full_only], [vm(1)], at("2026-11-18 02:00"))).unwrap();
-        assert!(SavedPlan::from_json(json.as_bytes()).is_ok());
+        assert!(Plan::from_json(json.as_bytes()).is_ok());
         for field in [r#""backup":null,"#, r#""taken":null,"#] {
             let silent = json.replacen(field, "", 1);
             assert_ne!(silent, json);
-            assert!(
-                matches!(SavedPlan::from_json(silent.as_bytes()), Err(SavedPlanError::NoPlan(_))),
-                "{field}"
-            );
+            assert!(matches!(Plan::from_json(silent.as_bytes()), Err(SavedPlanError::NoPlan(_))), "{field}");
         }
     }
 }

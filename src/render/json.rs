@@ -1,6 +1,5 @@
 //! JSON: for programs; the plan's also to be saved and applied later.
 
-use super::words::advice;
 use crate::apply::SafetyStop;
 use crate::insight::Comparison;
 use crate::insight::show::Explanation;
@@ -179,8 +178,7 @@ struct BackupProblem<'a> {
 
 impl<'a> VmStatus<'a> {
     fn of(vm: &'a VmHealth) -> Self {
-        let problems =
-            vm.notes.iter().filter_map(|note| Some(BackupProblem { note, advice: advice(note, vm)? }));
+        let problems = vm.notes.iter().filter_map(|note| Some(BackupProblem { note, advice: note.advice? }));
         Self { problems: problems.collect(), vm }
     }
 }

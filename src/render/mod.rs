@@ -16,7 +16,7 @@ mod problems;
 pub mod safety_stop;
 mod style;
 pub mod text;
-mod words;
+mod wording;
 
 pub use cells::{visible, wrapped};
 pub use outcomes::{action_text, counts_text, ending_text};

@@ -2,7 +2,7 @@
 
 use super::cells::visible;
 use super::text::status::age_text;
-use super::words::wording;
+use super::wording::wording;
 use crate::apply::{ActionKind, ActionOutcome};
 use crate::insight::status::{BackupHealth, VmHealth};
 use crate::inventory::VmId;
@@ -134,7 +134,7 @@ fn health_problem(vm: &VmHealth) -> Option<Problem> {
 
 /// Returns the problem that the first note with a code is; `None` where the VM has no such note.
 fn noted(vm: &VmHealth, note: NoteCode, code: ProblemCode) -> Option<Problem> {
-    let note = vm.notes.iter().find(|it| it.code() == note)?;
+    let note = vm.notes.iter().find(|it| it.code == note)?;
     Some(problem(vm, code, visible(&note.to_string()), Some(note)))
 }
 
@@ -152,6 +152,6 @@ fn problem(vm: &VmHealth, code: ProblemCode, message: String, note: Option<&Note
         vm: vm.uuid,
         alias: Some(vm.alias.clone()),
         message,
-        advice: note.and_then(|note| wording(note).advice).map(str::to_owned),
+        advice: note.and_then(|note| note.advice).map(str::to_owned),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::output::{ask, ask_line};
 use crate::apply::Approval;
-use crate::plan::{Action, ConfirmedPlan, Plan, SavedPlan, SkipReason, VmPlan, confirm};
+use crate::plan::{ConfirmedPlan, Plan, SkipReason, VmPlan, confirm};
 use crate::run::{Exit, Failure};
 use std::fs::File;
 use std::io::{self, Read};
@@ -21,7 +21,7 @@ pub(super) enum Approved {
 
 /// A plan that was saved.
 pub(super) struct SavedFile {
-    plan: SavedPlan,
+    plan: Plan,
     /// What it is called.
     name: String,
 }
@@ -40,7 +40,7 @@ impl SavedFile {
             if is_stdin { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(unreadable)?) };
         let mut bytes = Vec::new();
         file.take(PLAN_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
-        let plan = SavedPlan::from_json(&bytes).map_err(|error| {
+        let plan = Plan::from_json(&bytes).map_err(|error| {
             Failure::new(format!("{name} cannot be applied"))
                 .because(error)
                 .hint("make a new plan with `fifo-retain plan --out FILE`")
@@ -101,7 +101,7 @@ impl Approved {
 }
 
 /// Takes of an earlier plan what the one made now still wants. `name` is what the earlier one is called.
-fn confirmed<C, D, N>(earlier: &Plan<VmPlan<Action<C, D>, N>>, now: &Plan, name: &str) -> ConfirmedPlan {
+fn confirmed(earlier: &Plan, now: &Plan, name: &str) -> ConfirmedPlan {
     if let Some(until) = earlier.valid_until.filter(|&until| until <= now.at) {
         tracing::warn!(
             "{name} was made to hold until {}: what has come due since is not in it and is not done",

@@ -105,6 +105,7 @@ impl<'a> Execution<'a> {
                 wait: order.limits.waits,
                 deadline: order.deadline,
                 timing: timing(is_sandbox),
+                prune: order.prune,
             },
         };
         let on_signal = async {
@@ -141,7 +142,7 @@ pub(super) fn judge(report: &RunReport, plan: &Plan, too_old: &BTreeSet<VmId>, s
         vm.is_in_trouble() || is_passed_over(vm) && vm.uuid.is_some_and(|id| too_old.contains(&id))
     };
     // A backup that another run makes is on its way.
-    let is_left = |code: &str| matches!(code, "slots" | "not_started" | "clock" | "unproven" | "not_tried");
+    let is_left = |code: &str| matches!(code, "slots" | "not_started" | "unproven" | "not_tried");
     let left_too_old = report.vms.iter().any(|vm| {
         let mut creates = vm.steps.iter().filter(|step| step.kind == ActionKind::Create);
         too_old.contains(&vm.at.vm)

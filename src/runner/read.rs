@@ -6,7 +6,7 @@ use crate::apply::{CLOCK_SKEW_MAX, WITNESSES, has_upload};
 use crate::fifo::{ListSummary, VmVisitor};
 use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, OverviewDetail, PolicySide};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
-use crate::plan::{self, Action, Plan, Planner, VmPlan};
+use crate::plan::{self, Plan, Planner, Prune, Request, VmPlan};
 use crate::policy::{Match, Pattern, Policies, Policy};
 use crate::run::Failure;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
@@ -37,21 +37,20 @@ pub struct Planned {
     pub identity: String,
     /// The VMs without a restorable backup as young as their policy wants it.
     pub too_old: BTreeSet<VmId>,
-    /// The earlier one of our clock and the server's when the answer began.
-    slower: DateTime<Utc>,
+    /// What the plan was asked for.
+    pub request: Request,
+    /// The last instant since which a backup is due by the later one of the two clocks and not by the earlier.
+    last_due: Option<DateTime<Utc>>,
     /// What is moved of each VM that something is done to.
     estimates: BTreeMap<VmId, Estimate>,
 }
 
 impl Planned {
-    /// Returns how long it takes until everything that is planned is due by the slower one of the two clocks as well, at most
-    /// an hour: a backup that FiFo stamps before its due time does not count for it. `None` where it is.
+    /// Returns how long it takes until what is due by one of the two clocks is due by the slower one as well, at most an hour:
+    /// a backup that FiFo stamps before its due time does not count for it. `None` where nothing is.
     pub fn wait_for_clocks(&self) -> Option<Duration> {
-        let creates = self.plan.vms.iter().flat_map(VmPlan::due_actions).filter_map(Action::as_create);
-        let last_due =
-            creates.map(|create| create.due_since.to_utc()).filter(|due| *due > self.slower).max()?;
         // The server's date has whole seconds.
-        let wait = (last_due - self.slower).min(CLOCK_SKEW_MAX) + TimeDelta::seconds(1);
+        let wait = (self.last_due? - self.request.due_at).min(CLOCK_SKEW_MAX) + TimeDelta::seconds(1);
         wait.to_std().ok()
     }
 
@@ -82,9 +81,10 @@ pub struct Query<'a> {
     pub policies: &'a Policies,
     pub fifo: &'a Fifo,
     pub selection: &'a Selection,
-    /// The instant planned for. Without it, it is the later one of our clock and the server's when the answer begins, so that a
-    /// backup which FiFo has just stamped is never taken for future-dated.
+    /// The instant planned for. Without it, those of our clock and the server's count when the answer begins: see [`Request`].
     pub at: Option<DateTime<Utc>>,
+    /// What the command says of deletes from storage.
+    pub prune: Prune,
 }
 
 impl<'a> Query<'a> {
@@ -140,7 +140,7 @@ impl<'a> Query<'a> {
 
 /// Plans the same VMs at the same instant with other policies, and compares.
 pub fn compare_with(before: &Policies, after: &Policies, planned: &Planned) -> Comparison {
-    let plan = plan::plan(before, &planned.inventory, planned.plan.at);
+    let plan = plan::plan(before, &planned.inventory, planned.request);
     let before = PolicySide { policies: before, plan: &plan };
     insight::compare(before, PolicySide { policies: after, plan: &planned.plan }, &planned.inventory)
 }
@@ -165,8 +165,7 @@ struct Reading<'a> {
 struct Seen<'a> {
     /// When the answer began, by our clock.
     began: DateTime<Utc>,
-    /// The same by the slower one of our clock and the server's.
-    slower: DateTime<Utc>,
+    last_due: Option<DateTime<Utc>>,
     planner: Planner<'a>,
     /// How many VMs were read, asked for or not.
     visible: usize,
@@ -203,11 +202,12 @@ impl Reading<'_> {
 
     fn into_planned(self, unreadable: Vec<UnreadableVm>) -> Planned {
         let (name, identity) = (self.query.fifo.name(), self.query.fifo.identity().to_owned());
-        let Seen { planner, plans, kept, overview, too_old, slower, estimates, .. } = self.seen;
+        let Seen { planner, plans, kept, overview, too_old, last_due, estimates, .. } = self.seen;
+        let request = planner.request();
         let overview = overview.map(|vms| vms.finish(&planner, name, &unreadable));
         let plan = planner.finish(name.to_owned(), plans, &unreadable);
         let inventory = Inventory { endpoint: name.to_owned(), vms: kept, unreadable };
-        Planned { plan, inventory, overview, identity, too_old, slower, estimates }
+        Planned { plan, inventory, overview, identity, too_old, request, last_due, estimates }
     }
 
     fn into_overview(self, unreadable: &[UnreadableVm]) -> Overview {
@@ -222,6 +222,8 @@ impl Reading<'_> {
         if decided.judged.as_ref().is_some_and(|judged| judged.is_too_old()) {
             seen.too_old.insert(vm.id);
         }
+        seen.last_due =
+            seen.last_due.max(decided.judged.as_ref().and_then(|judged| judged.due_between_clocks()));
         let plan = match &mut seen.overview {
             None => Some(decided.plan),
             Some(overview) => {
@@ -250,15 +252,20 @@ impl Reading<'_> {
 impl<'a> Seen<'a> {
     /// Begins an answer, at an instant of our clock and of the server's, if that is known.
     fn new(
-        Query { policies, selection, at, .. }: Query<'a>,
+        Query { policies, selection, at, prune, .. }: Query<'a>,
         keeps: Kept,
         (began, server): (DateTime<Utc>, Option<DateTime<Utc>>),
     ) -> Self {
-        let now = server.map_or(began, |server| server.max(began)).trunc_subsecs(0);
+        let mut request = Request::by_clocks(began, server, prune);
+        request.now = request.now.trunc_subsecs(0);
+        request.due_at = request.due_at.min(request.now);
+        if let Some(at) = at {
+            (request.now, request.due_at) = (at, at);
+        }
         Self {
             began,
-            slower: server.map_or(began, |server| server.min(began)),
-            planner: Planner::new(policies, at.unwrap_or(now)),
+            last_due: None,
+            planner: Planner::new(policies, request),
             visible: 0,
             plans: Vec::new(),
             kept: BTreeMap::new(),

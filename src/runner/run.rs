@@ -11,7 +11,7 @@ use super::report::Reporting;
 use super::safety_stop::{AlarmRecorder, refuse_if_set};
 use crate::apply::{ProgressTracker, StopFile, VmRef};
 use crate::insight::OverviewDetail;
-use crate::plan::{NoteCode, Plan, SkipReason};
+use crate::plan::{NoteCode, Plan, Prune, SkipReason};
 use crate::policy::Policies;
 use crate::render::text::{self, PlanExtras, TextOptions};
 use crate::run::{Exit, Failure, RunHistory, RunSummary};
@@ -27,8 +27,8 @@ pub struct Order<'a> {
     pub command: &'static str,
     pub approval: Approval<'a>,
     pub selection: Selection,
-    /// Whether the command says that backups may be deleted from storage.
-    pub may_prune: bool,
+    /// What the command says of deletes from storage.
+    pub prune: Prune,
     pub limits: Limits,
     /// How long a FiFo that does not answer is retried.
     pub first_contact: FirstContact,
@@ -132,7 +132,7 @@ impl<'a> Run<'a, '_> {
     async fn steps(&mut self) -> Result<Exit, Failure> {
         let (host, order, interrupt) = (self.host, self.order, self.interrupt);
         let saved = match order.approval {
-            Approval::Saved(path) => Some(SavedFile::read(path, order.may_prune)?),
+            Approval::Saved(path) => Some(SavedFile::read(path, order.prune.is_requested)?),
             Approval::Everything | Approval::Asked => None,
         };
         let policies = (order.policies)()?;
@@ -193,7 +193,14 @@ impl<'a> Run<'a, '_> {
     where
         'a: 'q,
     {
-        Query { host: self.host, policies, fifo, selection: &self.order.selection, at: None }
+        Query {
+            host: self.host,
+            policies,
+            fifo,
+            selection: &self.order.selection,
+            at: None,
+            prune: self.order.prune,
+        }
     }
 
     /// Reads FiFo and plans.
@@ -241,8 +248,8 @@ impl<'a> Run<'a, '_> {
         self.summary.plan(&work.vms);
         let Planned { plan, inventory, too_old, .. } = planned;
         for vm in &plan.vms {
-            self.summary.refused_deletes += vm.refused_deletes();
-            if let Some(note) = vm.note(NoteCode::OverPruneLimit).filter(|_| vm.refused_deletes() > 0) {
+            self.summary.refused_deletes += vm.refused_deletes;
+            if let Some(note) = vm.note(NoteCode::OverPruneLimit).filter(|_| vm.refused_deletes > 0) {
                 let at = vm.uuid.map(|id| VmRef { vm: id, alias: vm.alias.clone() });
                 execution.warn(at, format!("{}: {note}", vm.alias));
             }

@@ -8,7 +8,7 @@ use fifo_retain::apply::{
 };
 use fifo_retain::fifo::{self, Credentials, ReadClient, WriteClient};
 use fifo_retain::inventory::{BackupId, Inventory, VmId};
-use fifo_retain::plan::{Plan, plan};
+use fifo_retain::plan::{Plan, Prune, Request, plan};
 use fifo_retain::policy::{self, Policies, SourceFile};
 use fifo_retain::sandbox::{ApiStyle, BackupRequest, EmptyMaps, Shape, Vm, World};
 use serde_json::json;
@@ -123,6 +123,7 @@ impl Cloud {
                 wait: true,
                 deadline: None,
                 timing: Timing::default(),
+                prune: Prune::default(),
             },
             events: Events::default(),
         }
@@ -165,8 +166,9 @@ impl Cloud {
     }
 
     pub(crate) async fn plan(&self) -> (Plan, Inventory) {
-        let inventory = self.read().await;
-        (plan(&self.policies, &inventory, self.clock.now()), inventory)
+        let listing = self.client().read().list().await.unwrap();
+        let request = Request::by_clocks(self.clock.now(), listing.server_date, self.settings.prune);
+        (plan(&self.policies, &listing.inventory, request), listing.inventory)
     }
 
     /// Carries out what a plan lists, as `apply` does.

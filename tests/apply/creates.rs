@@ -174,8 +174,7 @@ async fn a_create_that_is_not_due_by_fifos_clock_yet_is_left_to_the_next_run() {
     // FiFo's clock says 00:57:30: stamped now, the backup would not count for tonight, and the next run would make another.
     let (cloud, _) = one_due().backup(1, "daily", None, "2026-11-17T12:00:00Z");
     fault(&cloud, Rule::new(Effect::ShiftDate { seconds: -180 }));
-    let report = cloud.reconcile().await;
-    assert!(report.vms[0].steps.iter().any(|step| step.code == "clock"), "{report:?}");
+    assert_eq!(cloud.reconcile().await.vms.len(), 0);
     assert_eq!(cloud.asked("POST"), 0);
     tokio::time::advance(std::time::Duration::from_secs(180)).await;
     assert_eq!(cloud.reconcile().await.tally().created, 1);

@@ -4,6 +4,7 @@ use crate::cloud::{Cloud, backup_id, vm_uuid};
 use crate::transport::RequestRecord;
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::apply::{ActionKind, ActionOutcome, ActionRef, Clock as _, EventKind, RunReport};
+use fifo_retain::plan::Prune;
 use fifo_retain::policy::{self, SourceFile};
 use fifo_retain::sandbox::{Effect, Operation, Record, Rule, UploadOutcome, UploadScript};
 use std::time::Duration;
@@ -35,7 +36,8 @@ pub(crate) struct Chains {
 pub(crate) fn pruning_at(now: &str, vms: u128) -> (Cloud, Vec<Chains>) {
     let file = SourceFile { name: "pruning.yaml".to_owned(), bytes: PRUNING.as_bytes().to_vec() };
     let mut cloud = Cloud::at(now);
-    cloud.policies = policy::parse(&[file]).unwrap().policies.with_prune();
+    cloud.policies = policy::parse(&[file]).unwrap().policies;
+    cloud.settings.prune = Prune::REQUESTED;
     let mut chains = Vec::new();
     for n in 1..=vms {
         let one;
@@ -152,11 +154,14 @@ async fn without_both_switches_nothing_is_sent_that_could_delete_from_storage() 
     };
     let without = PRUNING.replace("prune: true\n", "");
     assert_ne!(without, PRUNING);
-    for policies in [parse(PRUNING), parse(&without), parse(&without).with_prune()] {
+    let unasked = Prune::default();
+    for (policies, prune) in
+        [(parse(PRUNING), unasked), (parse(&without), unasked), (parse(&without), Prune::REQUESTED)]
+    {
         // Something else is to be deleted as well, in the morning and after the next backup.
         let (cloud, _) = pruning(3);
         let mut cloud = cloud.backup(1, "daily", None, "2026-12-07T03:00:00Z").0;
-        cloud.policies = policies;
+        (cloud.policies, cloud.settings.prune) = (policies, prune);
         for status in [504, 500, 412, 429] {
             let answer = Effect::Answer { status, retry_after_s: None, location: None };
             fault(&cloud, Rule::new(answer).on(Operation::Delete).times(1));

@@ -1,5 +1,5 @@
 use crate::harness::{AT, Fifo, Folder};
-use fifo_retain::plan::SavedPlan;
+use fifo_retain::plan::Plan;
 use fifo_retain::sandbox::Effect;
 use std::fs;
 use std::io::Read as _;
@@ -52,7 +52,7 @@ fn a_saved_plan_is_what_json_shows_and_only_its_owner_reads_it() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     let ended = folder.ask(&fifo, &["--format", "json", "plan", "--at", AT, "--out", "plan.json"]).code(0);
     assert_eq!(folder.read("plan.json"), ended.out);
-    let plan: SavedPlan = serde_json::from_str(&ended.out).unwrap();
+    let plan: Plan = serde_json::from_str(&ended.out).unwrap();
     assert_eq!((plan.format.as_str(), plan.endpoint), ("fifo-retain.plan/1", fifo.url()));
     assert_eq!(fs::metadata(folder.path("plan.json")).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(ended.err.contains("saved the plan to plan.json; from 2026-"), "{}", ended.err);
@@ -60,7 +60,7 @@ fn a_saved_plan_is_what_json_shows_and_only_its_owner_reads_it() {
     // A second one takes its place whole, with the same mode, whatever the first one's was.
     fs::set_permissions(folder.path("plan.json"), fs::Permissions::from_mode(0o644)).unwrap();
     folder.ask(&fifo, &["plan", "--at", AT, "--vm", "web-3", "--out", "plan.json"]).code(0);
-    let plan: SavedPlan = serde_json::from_str(&folder.read("plan.json")).unwrap();
+    let plan: Plan = serde_json::from_str(&folder.read("plan.json")).unwrap();
     assert_eq!(plan.vms.len(), 1);
     assert_eq!(fs::metadata(folder.path("plan.json")).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_dir(folder.path(".")).unwrap().count(), 2, "no temporary file is left behind");
@@ -87,13 +87,13 @@ fn a_device_is_written_into_and_a_link_is_followed() {
     };
     saved("pipe").code(0);
     assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo(), "it has been replaced");
-    serde_json::from_str::<SavedPlan>(&reader.join().unwrap()).unwrap();
+    serde_json::from_str::<Plan>(&reader.join().unwrap()).unwrap();
 
     let target = folder.write("plans/today.json", "");
     symlink(&target, folder.path("plan.json")).unwrap();
     saved("plan.json").code(0);
     assert!(fs::symlink_metadata(folder.path("plan.json")).unwrap().is_symlink());
-    serde_json::from_str::<SavedPlan>(&folder.read("plans/today.json")).unwrap();
+    serde_json::from_str::<Plan>(&folder.read("plans/today.json")).unwrap();
 
     let ended = saved("plans").code(1);
     assert!(ended.err.contains("failed to save the plan to plans"), "{}", ended.err);
@@ -136,7 +136,7 @@ fn vms_are_named_by_uuid_or_by_alias_and_have_to_be_there() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     let planned = |arguments: &[&str]| {
         let line = [&["--format", "json", "plan", "--at", AT], arguments].concat();
-        let plan: SavedPlan = serde_json::from_str(&folder.ask(&fifo, &line).code(0).out).unwrap();
+        let plan: Plan = serde_json::from_str(&folder.ask(&fifo, &line).code(0).out).unwrap();
         plan.vms
     };
     let web = planned(&["--vm", "web-*"]);
@@ -243,7 +243,7 @@ fn the_later_one_of_both_clocks_is_planned_for() {
     let (folder, fifo) = (Folder::new(), Fifo::now());
     let at = || {
         let ended = folder.ask(&fifo, &["--format", "json", "plan"]).code(0);
-        serde_json::from_str::<SavedPlan>(&ended.out).unwrap().at
+        serde_json::from_str::<Plan>(&ended.out).unwrap().at
     };
     let confirmed = at();
     fifo.disturb(Effect::ShiftDate { seconds: 30 * 60 });

@@ -5,7 +5,7 @@ use crate::cloud::Cloud;
 use crate::harness::{Fifo, Folder};
 use crate::running::Watched;
 use chrono::{DateTime, TimeDelta, Utc};
-use fifo_retain::plan::SavedPlan;
+use fifo_retain::plan::Plan;
 use fifo_retain::sandbox::{Options, Seed};
 use serde_json::{Value, json};
 use std::fs;
@@ -94,7 +94,7 @@ fn killed_while_it_saves_a_plan_there_is_the_old_one_or_the_new_one() {
         std::thread::sleep(takes * (60 + 2 * moment) / 100);
         child.kill().unwrap();
         child.wait().unwrap();
-        let plan = SavedPlan::from_json(folder.read("plan.json").as_bytes()).unwrap();
+        let plan = Plan::from_json(folder.read("plan.json").as_bytes()).unwrap();
         assert!(plan.vms.len() >= 1_500);
     }
     folder.ask(&fifo, &line).code(0);

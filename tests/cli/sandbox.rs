@@ -1,5 +1,5 @@
 use crate::harness::{Ended, Folder};
-use fifo_retain::plan::SavedPlan;
+use fifo_retain::plan::Plan;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 
@@ -28,7 +28,7 @@ fn it_serves_others_until_it_is_interrupted() {
 
     let mut command = folder.command(&["--endpoint", &url, "--format", "json", "plan"]);
     command.env("FIFO_USER", "admin").env("FIFO_PASSWORD", "admin");
-    let plan: SavedPlan = serde_json::from_str(&Ended::of(command).code(0).out).unwrap();
+    let plan: Plan = serde_json::from_str(&Ended::of(command).code(0).out).unwrap();
     assert_eq!(plan.vms.len(), 20);
 
     let killed = Command::new("kill").args(["-TERM", &served.0.id().to_string()]).status().unwrap();
@@ -60,7 +60,7 @@ fn a_list_that_is_always_cut_gives_the_same_plan() {
         let mut command = folder.command(&line);
         command.env("FIFO_USER", "admin").env("FIFO_PASSWORD", "admin");
         let ended = Ended::of(command).code(0);
-        let plan: SavedPlan = serde_json::from_str(&ended.out).unwrap();
+        let plan: Plan = serde_json::from_str(&ended.out).unwrap();
         (plan.vms.iter().map(|vm| (vm.uuid, vm.alias.clone(), vm.status)).collect::<Vec<_>>(), ended.err)
     };
     let ((by_list, quiet), (one_by_one, output)) = (planned(&[]), planned(&["--list-limit", "1s"]));
@@ -97,12 +97,12 @@ fn the_built_in_one_is_the_same_from_run_to_run() {
     let folder = Folder::new();
     let planned = || {
         let ended = folder.run(&["--sandbox", "--format", "json", "plan"]).code(0);
-        serde_json::from_str::<SavedPlan>(&ended.out).unwrap()
+        serde_json::from_str::<Plan>(&ended.out).unwrap()
     };
     let (first, second) = (planned(), planned());
     assert_eq!((first.endpoint.as_str(), second.endpoint.as_str()), ("sandbox", "sandbox"));
     assert!(first.summary.create > 0);
-    let ids = |plan: &SavedPlan| plan.vms.iter().map(|vm| (vm.uuid, vm.fingerprint)).collect::<Vec<_>>();
+    let ids = |plan: &Plan| plan.vms.iter().map(|vm| (vm.uuid, vm.fingerprint.clone())).collect::<Vec<_>>();
     assert_eq!(ids(&first), ids(&second));
     assert!(folder.path(".fifo-retain/sandbox.json").exists());
 }
@@ -124,6 +124,6 @@ fn what_is_served_and_what_other_commands_use_is_one_world() {
     assert!(ended.err.contains("wait until the other command in this folder has ended"), "{}", ended.err);
     drop(served);
     let ended = folder.run(&["--sandbox", "--format", "json", "plan"]).code(0);
-    let plan: SavedPlan = serde_json::from_str(&ended.out).unwrap();
+    let plan: Plan = serde_json::from_str(&ended.out).unwrap();
     assert_eq!(plan.vms.len(), 20);
 }

@@ -1,6 +1,6 @@
 use crate::cloud::Cloud;
 use crate::harness::Ended;
-use fifo_retain::plan::SavedPlan;
+use fifo_retain::plan::Plan;
 use fifo_retain::sandbox::{Effect, Operation, Rule, State};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -22,7 +22,7 @@ fn edit(cloud: &Cloud, change: impl FnOnce(&mut Value)) {
 
 /// Returns a plan the checksum that fits it, by the words of its documentation.
 fn resigned(mut plan: Value) -> Value {
-    let Ok(mut typed) = serde_json::from_value::<SavedPlan>(plan.clone()) else { return plan };
+    let Ok(mut typed) = serde_json::from_value::<Plan>(plan.clone()) else { return plan };
     typed.checksum = String::new();
     plan["checksum"] = json!(hex::encode(Sha256::digest(serde_json::to_vec(&typed).unwrap())));
     plan

@@ -2,7 +2,7 @@
 
 use crate::harness::{AT, Fifo, Folder};
 use chrono::{DateTime, Utc};
-use fifo_retain::plan::{SavedAction, SavedPlan};
+use fifo_retain::plan::{Action, Plan};
 use fifo_retain::sandbox::{Clock, Options, Seed};
 
 /// Of a longer output, so many lines of its beginning and of its end are kept.
@@ -72,8 +72,8 @@ fn plan_of_200_vms() {
 fn a_grouped_plan_counts_every_delete_and_verbose_shows_every_vm() {
     let (fifo, folder) = (cloud(200), Folder::new());
     let json = folder.ask(&fifo, &["--format", "json", "plan", "--at", AT]).code(0).out;
-    let plan: SavedPlan = serde_json::from_str(&json).unwrap();
-    let is_delete = |action: &&SavedAction| matches!(action, SavedAction::DeleteLocal(_));
+    let plan: Plan = serde_json::from_str(&json).unwrap();
+    let is_delete = |action: &&Action| matches!(action, Action::DeleteLocal(_));
     let deletes = plan.vms.iter().flat_map(|vm| &vm.actions).filter(is_delete).count();
 
     let grouped = shown(&fifo, &["plan"], 200);

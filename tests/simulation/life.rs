@@ -12,7 +12,7 @@ use fifo_retain::apply::{
 };
 use fifo_retain::fifo::{self, ApiVersion, Credentials, ReadClient, WriteClient};
 use fifo_retain::inventory::Inventory;
-use fifo_retain::plan::{Plan, Status, VmPlan, confirm, plan};
+use fifo_retain::plan::{Plan, Prune, Request, Status, VmPlan, confirm, plan};
 use fifo_retain::policy::Policies;
 use fifo_retain::sandbox::{UploadOutcome, World};
 use std::fmt::Write as _;
@@ -155,6 +155,7 @@ impl Life {
             max_uploads_per_hypervisor: scenario.max_uploads_per_hypervisor,
             wait: true,
             deadline: None,
+            prune: Prune::default(),
             // Fewer looks at what takes hours, so that a test run holds more lives.
             timing: Timing {
                 pause_max: Duration::from_secs(120),
@@ -225,7 +226,8 @@ impl Life {
         match &step.what {
             StepAction::Run(run) => self.run(run).await,
             StepAction::Plan => {
-                if let Some((plan, _)) = self.plan(&self.client(0), &self.policies(true)).await {
+                if let Some((plan, _)) = self.plan(&self.client(0), &self.policies(), Prune::REQUESTED).await
+                {
                     self.note("a plan is saved");
                     self.changing().saved = Some(plan);
                 }
@@ -292,10 +294,8 @@ impl Life {
         self.judges().time_passed(&state.world);
     }
 
-    /// Returns the policies as a command with `--prune` takes them, or as one without.
-    fn policies(&self, prunes: bool) -> Arc<Policies> {
-        let policies = Arc::clone(&self.changing().policies);
-        if prunes { Arc::new(Policies::clone(&policies).with_prune()) } else { policies }
+    fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.changing().policies)
     }
 
     fn client(&self, sender: usize) -> WriteClient {
@@ -308,7 +308,12 @@ impl Life {
     }
 
     /// Plans as the commands do.
-    async fn plan(&self, client: &WriteClient, policies: &Policies) -> Option<(Plan, Inventory)> {
+    async fn plan(
+        &self,
+        client: &WriteClient,
+        policies: &Policies,
+        prune: Prune,
+    ) -> Option<(Plan, Inventory)> {
         let listing = match client.read().list().await {
             Ok(listing) => listing,
             Err(error) => {
@@ -322,7 +327,7 @@ impl Life {
             self.note("the clocks are too far apart");
             return None;
         }
-        let plan = plan(policies, &listing.inventory, server.max(ours));
+        let plan = plan(policies, &listing.inventory, Request::by_clocks(ours, Some(server), prune));
         for vm in plan.vms.iter().filter(|_| is_traced()) {
             let (actions, notes) = (&vm.actions, &vm.notes);
             eprintln!("  {}: {:?} {actions:?} {notes:?}", vm.alias, vm.status);
@@ -338,9 +343,10 @@ impl Life {
             return self.note("the safety stop is set");
         }
         self.folders[sender].run_begins();
-        let policies = self.policies(run.prunes);
+        let policies = self.policies();
+        let prune = if run.prunes { Prune::REQUESTED } else { Prune::default() };
         let client = self.client(sender);
-        let Some((fresh, inventory)) = self.plan(&client, &policies).await else { return };
+        let Some((fresh, inventory)) = self.plan(&client, &policies, prune).await else { return };
         let saved = if run.takes_saved { self.changing().saved.clone() } else { None };
         let (vms, approval) = match &saved {
             Some(saved) => (confirm(saved, &fresh).vms, Approval::Listed),
@@ -360,6 +366,7 @@ impl Life {
             notes: &*self.folders[sender],
             settings: ExecutorSettings {
                 wait: run.waits,
+                prune,
                 deadline: self.changing().deadline,
                 ..self.settings
             },

@@ -34,7 +34,7 @@ impl SlotPriority {
     pub(in super::super) fn of(create: &Create, policy: Option<&Policy>) -> Self {
         let tier = policy.and_then(|it| it.tiers.iter().position(|tier| *tier.name == *create.tier));
         Self {
-            is_retry: create.reason.attempt.is_some(),
+            is_retry: create.is_retry,
             tier: tier.unwrap_or(TierIndex::MAX),
             due_since: create.due_since.to_utc(),
         }

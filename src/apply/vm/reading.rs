@@ -7,7 +7,7 @@ use super::super::write::answer::Attempt;
 use super::{FRESH, VmRun};
 use crate::fifo::with_causes;
 use crate::inventory::Vm;
-use crate::plan::{Action, Status, VmPlan, audit, decide, fingerprint};
+use crate::plan::{Action, Request, Status, VmPlan, audit, decide, fingerprint};
 use crate::policy::{Match, Policy};
 use chrono::{DateTime, Utc};
 
@@ -54,9 +54,10 @@ impl<'a> VmRun<'a> {
 
     /// Decides the VM by a reading. The auditor has to agree, as with any plan.
     pub(super) fn decide(&self, seen: &VmReading) -> Result<VmPlan, Ended> {
-        let (policies, now) = (self.run.executor.policies, self.now_by(seen));
-        let fresh = decide(&seen.vm, policies, now);
-        let broken = audit::audit_vm(&fresh, &seen.vm, policies, now);
+        let (executor, ours) = (self.run.executor, self.run.executor.clock.now());
+        let request = Request::by_clocks(ours, seen.server_date, executor.settings.prune);
+        let fresh = decide(&seen.vm, executor.policies, request);
+        let broken = audit::audit_vm(&fresh, &seen.vm, executor.policies, request);
         if broken.is_empty() {
             return Ok(fresh);
         }

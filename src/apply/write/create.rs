@@ -14,7 +14,7 @@ use super::confirm::Confirmed;
 use super::effect::Sent;
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::plan::standing::VmView;
-use crate::plan::{Action, Create, bytes_text, decide, expected_upload_bytes};
+use crate::plan::{Create, bytes_text, expected_upload_bytes};
 use crate::policy::Policy;
 use chrono::TimeDelta;
 use tokio::time::{Instant, sleep};
@@ -27,17 +27,6 @@ const CHECK: &str = "check the hypervisor's agent and the backup store";
 impl VmRun<'_> {
     /// Says whether a create may be sent now, by a reading of the VM.
     pub(in super::super) async fn may_create(&mut self, create: &Create, seen: &VmReading) -> Start {
-        // A backup that FiFo stamps before its due time would not count for it, and the next run would create another.
-        if let Some(server) = seen.server_date.filter(|server| create.due_since > *server) {
-            let by_fifo = decide(&seen.vm, self.run.executor.policies, server);
-            let is_due = |action: &Action| action.as_create().is_some_and(|due| due.tier == create.tier);
-            if !by_fifo.due_actions().iter().any(is_due) {
-                return Start::Not(Ended::left(
-                    "clock",
-                    "due by this machine's clock, and not yet by FiFo's; the next run creates it".to_owned(),
-                ));
-            }
-        }
         let is_unproven = seen.etag.is_none() && !self.run.reader.proves_absence();
         let unproven = || {
             Start::Not(Ended::dropped(

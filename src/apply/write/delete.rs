@@ -12,7 +12,7 @@ use super::answer::{Answer, Unclear};
 use super::confirm::Confirmed;
 use crate::inventory::{Backup, BackupId, ChainEnd, RecordedState, Vm, chain_of};
 use crate::plan::{Action, DeleteCloud, DeleteLocal, bytes_text, fingerprint};
-use crate::policy::{Prune, minute_text};
+use crate::policy::minute_text;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Nothing younger is deleted from storage.
@@ -53,7 +53,7 @@ impl VmRun<'_> {
         let Some(policy) = self.policy_of(&seen.vm) else { return Start::Now };
         let kept =
             |why: String| Start::Not(Ended::dropped("kept", format!("{why}; the next run decides again")));
-        if policy.prune != Prune::Requested {
+        if !(policy.prune && self.run.executor.settings.prune.is_requested) {
             return kept("policy and command do not both ask for it".to_owned());
         }
         if seen.etag.is_none() && !self.run.reader.proves_absence() {

@@ -73,7 +73,6 @@ pub(in crate::insight) fn look_ahead(
     (now, until): (DateTime<Utc>, DateTime<Utc>),
     decisions_max: usize,
 ) -> Forecast {
-    let (before, after) = (&before.clone().with_prune(), &after.clone().with_prune());
     let mut runners: [BTreeMap<&str, Runner<'_>>; 2] = Default::default();
     let mut alike: BTreeMap<(&str, &str), bool> = BTreeMap::new();
     let mut groups: BTreeMap<(Option<&str>, Option<&str>), ForecastGroup> = BTreeMap::new();

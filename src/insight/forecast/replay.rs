@@ -6,8 +6,8 @@ use super::start_state::with_backups;
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
 use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
-use crate::plan::{BackupKind, Expired};
-use crate::policy::{Policy, Prune, TierIndex};
+use crate::plan::{BackupKind, Expired, Prune, Request};
+use crate::policy::{Policy, TierIndex};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,10 +47,10 @@ impl Replay<'_, '_> {
 
     /// Finds what is deleted from storage at an instant, where the policy asks for it.
     fn expired(&self, vm: &Vm, now: DateTime<Utc>) -> BTreeSet<BackupId> {
-        if self.policy.prune != Prune::Requested {
+        if !self.policy.prune {
             return BTreeSet::new();
         }
-        let view = VmView::new(vm, self.policy, now);
+        let view = VmView::new(vm, self.policy, Request { prune: Prune::REQUESTED, ..now.into() });
         Expired::of(&view, &Keeps::of(&view)).deletes.iter().map(|backup| backup.id()).collect()
     }
 

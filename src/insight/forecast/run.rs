@@ -10,7 +10,7 @@ use crate::plan::Action;
 use crate::plan::decide::local_actions;
 use crate::plan::projection;
 use crate::plan::standing::VmView;
-use crate::policy::{Policy, Prune};
+use crate::policy::Policy;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ impl<'a> Runner<'a> {
         times.sort_unstable();
         times.dedup();
         // What is stored, and so what expires, is each VM's own.
-        if self.policy.prune == Prune::Requested {
+        if self.policy.prune {
             *decisions_left = decisions_left.checked_sub(times.len())?;
         }
         if !self.known.contains_key(&start.key) {

@@ -16,7 +16,7 @@ use crate::inventory::{
 use crate::plan::due::Occurrences;
 use crate::plan::keep::Keeps;
 use crate::plan::standing::{BackupView, Standing, VmView};
-use crate::plan::{Action, BackupKind, DeleteReason, Expired, Note, Plan, PruneHold, VmPlan};
+use crate::plan::{Action, BackupKind, Expired, Note, Plan, PruneHold, Request, VmPlan};
 use crate::policy::{Match, Name, Policies};
 use chrono::{DateTime, FixedOffset, Utc};
 pub use reasons::Reason;
@@ -170,7 +170,7 @@ pub struct PruneOutlook {
 }
 
 impl PruneOutlook {
-    fn deleted(reason: &DeleteReason) -> Self {
+    fn deleted(reason: &str) -> Self {
         Self { code: "deleted", message: format!("{reason}; the next run with --prune deletes it") }
     }
 
@@ -205,17 +205,19 @@ fn as_list<S: Serializer>(reason: &Option<Reason>, serializer: S) -> Result<S::O
 }
 
 /// Explains the backups of a plan's VMs by the inventory and policies that the plan was made from.
-pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Explanation {
+///
+/// The request is that of the plan.
+pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request: Request) -> Explanation {
     let vms = plan.vms.iter().map(|planned| {
         let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
         let (backups, tiers, next_due) = vm
             .map(|vm| match policies.policy_for(vm) {
                 Match::One(policy) => {
-                    let occurrences = Occurrences::new(policy, plan.at);
-                    let view = VmView::new(vm, policy, plan.at);
+                    let occurrences = Occurrences::new(policy, request.due_at);
+                    let view = VmView::one_of(vm, policies, policy, request);
                     let keeps = Keeps::of(&view);
                     let backups = under_policy(planned, &view, &keeps, &occurrences);
-                    (backups, tier_storage(&view, &keeps), next_due(vm.id, policy, &occurrences))
+                    (backups, tier_storage(&view, &keeps), next_due(&view, &occurrences))
                 }
                 Match::Unprotected | Match::Conflict(_) => (without_policy(vm), Vec::new(), Vec::new()),
             })
@@ -245,7 +247,7 @@ fn under_policy(
     keeps: &Keeps,
     occurrences: &Occurrences<'_>,
 ) -> Vec<BackupExplanation> {
-    let (vm, policy) = (view.vm, view.policy);
+    let vm = view.vm;
     let reasons = Reasons::of(view, keeps, occurrences);
     let lines = in_chains(&vm.backups);
     let restores = restores(&vm.backups, &lines);
@@ -256,8 +258,8 @@ fn under_policy(
         }
     }
     let cloud_deletes = planned.actions.iter().filter_map(Action::as_cloud_delete);
-    let pruned: BTreeMap<BackupId, &DeleteReason> =
-        cloud_deletes.map(|delete| (delete.backup, &delete.reason)).collect();
+    let pruned: BTreeMap<BackupId, &str> =
+        cloud_deletes.map(|delete| (delete.backup, delete.reason.as_str())).collect();
     let hold = Expired::of(view, keeps).hold;
     let outlook = |id| match pruned.get(&id) {
         Some(&reason) => PruneOutlook::deleted(reason),
@@ -273,7 +275,7 @@ fn under_policy(
             BackupExplanation {
                 depth,
                 tier: judged.and_then(|judged| judged.tier).map(|tier| view.tier(tier).name.to_string()),
-                taken: backup.timestamp.map(|taken| policy.display_zone.moment(taken)),
+                taken: backup.timestamp.map(|taken| view.zone.moment(taken)),
                 is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
                 local: LocalCopy { kept_for: reasons.local(at), delete: deletes[at], ..held(backup) },
                 stored: StoredCopy {

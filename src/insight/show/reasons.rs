@@ -158,7 +158,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
             Keep::Needed => self.needed(at),
             Keep::Evidence => {
                 let end = self.judged[at].map(|backup| backup.taken + EVIDENCE_AGE_MAX).unwrap_or_default();
-                let end = minute_text(self.view.policy.display_zone.moment(end));
+                let end = minute_text(self.view.zone.moment(end));
                 let why = "it cannot be restored, and is kept for a while as evidence";
                 Reason::until(
                     "evidence",
@@ -204,7 +204,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
         let more = usize::try_from(keep).unwrap_or(usize::MAX).saturating_sub(self.newer[at]);
         let tier = self.judged[at].and_then(|judged| judged.tier);
         let due = tier.and_then(|tier| self.upcoming[tier].get(more.checked_sub(1)?));
-        let due = due.map(|&due| self.view.policy.display_zone.moment(due));
+        let due = due.map(|&due| self.view.zone.moment(due));
         let earliest =
             due.map_or_else(String::new, |due| format!(", on {} at the earliest", minute_text(due)));
         (format!("until {more} more of them can be restored{earliest}"), due)

@@ -78,7 +78,7 @@ impl OverviewBuilder {
 
     fn next_due(&mut self, judged: &JudgedVm<'_>) -> Arc<[NextDue]> {
         let JudgedVm { view, occurrences } = judged;
-        let found = next_due(view.vm.id, view.policy, occurrences);
+        let found = next_due(view, occurrences);
         match self.next_due_by_policy.get(&view.policy.name) {
             Some(known) if **known == *found => Arc::clone(known),
             _ => {
@@ -111,7 +111,7 @@ impl OverviewBuilder {
         for status in self.statuses {
             *vms_by_status.entry(status).or_default() += 1;
         }
-        let (at, timezone) = (planner.now(), planner.timezone());
+        let (at, timezone) = (planner.request().now, planner.timezone());
         let health = Health { at, endpoint: endpoint.to_owned(), timezone, vms: self.vms };
         Overview { health, vms_by_status, tiers: self.tiers }
     }

@@ -12,8 +12,8 @@ use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::generators::Cloud;
 use crate::plan::tests::properties::for_clouds;
-use crate::plan::{Action, BackupKind, expected_upload_bytes, projection};
-use crate::policy::{Match, Policies, Policy, Prune, Suspension, TierKind, Zone};
+use crate::plan::{Action, BackupKind, Prune, Request, expected_upload_bytes, projection};
+use crate::policy::{Match, Policies, Policy, Suspension, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -79,7 +79,10 @@ fn plainly(vm: &Vm, policy: &Policy, from: DateTime<Utc>, until: DateTime<Utc>) 
     let mut made = 0;
     let mut made_sizes: BTreeMap<BackupId, Option<u64>> = BTreeMap::new();
     for time in times {
-        let planned = decide_under(&vm, policy, &Occurrences::new(policy, time));
+        let planned = decide_under(
+            &VmView::new(&vm, policy, Request { prune: Prune::REQUESTED, ..time.into() }),
+            &Occurrences::new(policy, time),
+        );
         assert_eq!(planned.is_suspended(), is_held_back(time));
         for action in planned.due_actions() {
             match action {
@@ -157,7 +160,7 @@ fn it_comes_to_what_a_plain_run_of_the_decisions_comes_to() {
     for_clouds(80, |mut cloud| {
         // Long enough for what comes after the first night, short enough for three backups an hour.
         let until = cloud.now + TimeDelta::days(4);
-        let policies = Policies::new(cloud.policies.clone()).with_prune();
+        let policies = Policies::new(cloud.policies.clone());
         drawn.set(drawn.get() + 1);
         if drawn.get() % 3 == 0 {
             others.set(others.get() + emptied_here_and_there(&mut cloud, &policies));
@@ -329,7 +332,7 @@ fn a_shorter_keep_is_seen_as_what_expires() {
 #[test]
 fn what_is_pruned_is_seen_in_what_is_stored() {
     let mut pruning = grandfather();
-    pruning.prune = Prune::OnRequest;
+    pruning.prune = true;
     for (tier, keep) in pruning.tiers.iter_mut().zip([1, 1, 3]) {
         tier.keep = NonZeroU32::new(keep);
     }

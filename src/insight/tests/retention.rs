@@ -4,8 +4,9 @@ use crate::insight::retention::{FewerBackups, PeakChange, TierPeak, peak_changes
 use crate::plan::decide::decide_under;
 use crate::plan::due::Occurrences;
 use crate::plan::projection;
+use crate::plan::standing::VmView;
 use crate::plan::tests::fixtures::*;
-use crate::policy::{MissingParent, Name, Policies, Policy, Prune, TierKind, Zone};
+use crate::policy::{MissingParent, Name, Policies, Policy, TierKind, Zone};
 use chrono::TimeDelta;
 use std::num::NonZeroU32;
 
@@ -98,7 +99,7 @@ fn a_change_of_policies_is_told_with_the_peaks_that_it_alters() {
 
 /// Lets the real decisions happen for 400 days, every so many hours and with pruning, and counts what each tier holds at its peak.
 fn really_held(policy: &Policy, step_hours: i64) -> Vec<usize> {
-    let policy = Policy { prune: Prune::Requested, ..policy.clone() };
+    let policy = Policy { prune: true, ..policy.clone() };
     let mut vm = vm(1).vm;
     let mut peaks = vec![0; policy.tiers.len()];
     let mut now = at("2026-01-01 01:30");
@@ -106,11 +107,12 @@ fn really_held(policy: &Policy, step_hours: i64) -> Vec<usize> {
     let mut number = 0;
     while now < end {
         number += 1;
-        let planned = decide_under(&vm, &policy, &Occurrences::new(&policy, now));
+        let planned = decide_under(&VmView::new(&vm, &policy, pruning(now)), &Occurrences::new(&policy, now));
         vm = projection::executed(&vm, planned.due_actions(), backup_id(1 << 64 | number), now);
         // What expires by this create goes as soon as it may.
         let later = now + TimeDelta::minutes(15);
-        let then = decide_under(&vm, &policy, &Occurrences::new(&policy, later));
+        let then =
+            decide_under(&VmView::new(&vm, &policy, pruning(later)), &Occurrences::new(&policy, later));
         let prunes: Vec<_> = then.actions.into_iter().filter(|action| action.is_cloud_delete()).collect();
         vm = projection::executed(&vm, &prunes, backup_id(0), later);
         for (tier, peak) in peaks.iter_mut().enumerate() {

@@ -157,6 +157,6 @@ fn a_vm_in_no_policy_is_not_out_and_one_that_could_not_be_read_is() {
 #[test]
 fn what_is_in_memory_for_each_vm_is_small() {
     assert!(size_of::<Note>() <= 72, "{}", size_of::<Note>());
-    assert!(size_of::<VmPlan>() <= 168, "{}", size_of::<VmPlan>());
+    assert!(size_of::<VmPlan>() <= 176, "{}", size_of::<VmPlan>());
     assert!(size_of::<VmHealth>() <= 240, "{}", size_of::<VmHealth>());
 }

@@ -12,6 +12,5 @@ pub(crate) mod properties;
 mod prune;
 mod rules;
 mod script_comparison;
-mod script_defects;
 mod starvation;
 mod unverified;

@@ -5,11 +5,11 @@ use super::escape::{escaped, message, name};
 use super::page::{Body, CountNoun, Place, Section, counted, table_row};
 use crate::insight::{Comparison, PolicyChangeKind, Protection, VmChange};
 use crate::inventory::VmId;
-use crate::plan::{Action, Create, Note, NoteCode, NoteKind, Plan, Status, VmPlan};
+use crate::plan::{Action, Create, Note, NoteCode, Plan, Status, VmPlan};
 use crate::render::text::{
     Detail, forecast_rows, protection_change_text, protection_text, rows, stored_backups_text,
 };
-use crate::render::words::wording;
+use crate::render::wording::wording;
 use std::collections::BTreeMap;
 
 /// Returns all sections that are not empty. `diff` is a unified diff, as text; it comes last.
@@ -117,7 +117,7 @@ fn stands(vm: &VmPlan) -> Option<&'static str> {
         Status::Conflict => Some("**in conflict**"),
         Status::Blocked => Some("**blocked**"),
         Status::Waiting => Some("waiting"),
-        Status::Changes | Status::UpToDate if vm.refused_deletes() > 0 => Some("**not pruned**"),
+        Status::Changes | Status::UpToDate if vm.refused_deletes > 0 => Some("**not pruned**"),
         Status::Changes | Status::Unprotected | Status::UpToDate => None,
     }
 }
@@ -282,9 +282,9 @@ fn notes(plan: &Plan) -> Section {
     let mut rows = Vec::new();
     for vm in &plan.vms {
         for note in &vm.notes {
-            let is_shown = match note.kind {
+            let is_shown = match note.code {
                 // These have sections of their own.
-                NoteKind::Suspended { .. } | NoteKind::Unprotected => false,
+                NoteCode::Suspended | NoteCode::Unprotected => false,
                 _ if note.backup.is_some() => wording(note).problem.is_some(),
                 _ => stands(vm).is_none(),
             };

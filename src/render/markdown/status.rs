@@ -3,7 +3,6 @@
 use super::escape::{escaped, origin};
 use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::render::text::status as words;
-use crate::render::words::advice;
 use std::io::{self, Write};
 
 /// Writes the status of VMs: the counts, a table of those that need attention with advice, and the others folded.
@@ -40,7 +39,7 @@ fn problems(vms: &[&VmHealth], out: &mut dyn Write) -> io::Result<()> {
     let mut is_first = true;
     for vm in vms {
         for note in &vm.notes {
-            let Some(advice) = advice(note, vm) else { continue };
+            let Some(advice) = note.advice else { continue };
             if std::mem::take(&mut is_first) {
                 writeln!(out)?;
             }

@@ -11,9 +11,8 @@ use crate::insight::{
 };
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{
-    Action, BackupKind, BackupLabel, BackupName, Create, CreateReason, DeleteCloud, DeleteLocal,
-    DeleteReason, FORMAT, LastKept, Note, NoteCode, NoteKind, Plan, SnapshotUsage, Status, Summary,
-    SuspendedUntil, VmPlan,
+    Action, BackupKind, Create, DeleteCloud, DeleteLocal, FORMAT, Note, NoteCode, Plan, SnapshotUsage,
+    Status, Summary, SuspendedUntil, VmPlan,
 };
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use proptest::prelude::*;
@@ -65,7 +64,8 @@ fn create() -> Action {
         parent_taken: Some(at()),
         comment: "weekly".to_owned(),
         due_since: at(),
-        reason: CreateReason { due_since: at(), attempt: None },
+        reason: "due since Sun 2026-11-22 01:01".to_owned(),
+        is_retry: false,
     })
 }
 
@@ -75,7 +75,7 @@ fn delete(n: usize) -> Action {
         tier: ["monthly", "weekly", "daily"][n % 3].to_owned(),
         taken: Some(at() + TimeDelta::minutes(n as i64)),
         after_create: true,
-        reason: DeleteReason::Replaced { tier: "weekly".to_owned() },
+        reason: "once the new weekly is complete".to_owned(),
     })
 }
 
@@ -85,7 +85,7 @@ fn prune(n: usize) -> Action {
         tier: ["monthly", "weekly", "daily"][n % 3].to_owned(),
         taken: at() + TimeDelta::minutes(n as i64),
         size_bytes: Some(3 << 30),
-        reason: DeleteReason::Expired(LastKept::OwnKeep { keep: 7, until: at() }),
+        reason: "expired: no longer one of the 7 newest of its tier since 2026-11-22 01:01".to_owned(),
     })
 }
 
@@ -95,7 +95,7 @@ fn delete_new() -> Action {
         tier: "weekly".to_owned(),
         taken: None,
         after_create: true,
-        reason: DeleteReason::NotNeeded,
+        reason: "not needed once it is complete".to_owned(),
     })
 }
 
@@ -112,6 +112,7 @@ impl Sizes {
             actions: Vec::new(),
             unmanaged: SnapshotUsage::default(),
             stored: 0,
+            refused_deletes: 0,
             notes: Vec::new(),
         }
     }
@@ -121,7 +122,7 @@ impl Sizes {
         let mut add = |status, actions: Vec<Action>, notes: Vec<Note>| {
             let vm = self.vm(vms.len(), status);
             let policy = vm.policy.filter(|_| status != Status::Unprotected);
-            let is_suspended = notes.iter().any(|note| note.code() == NoteCode::Suspended);
+            let is_suspended = notes.iter().any(|note| note.code == NoteCode::Suspended);
             let suspended = is_suspended.then(|| {
                 Box::new(SuspendedUntil {
                     until: "2026-12-24".parse().unwrap(),
@@ -141,24 +142,21 @@ impl Sizes {
             add(Status::Changes, actions.into_iter().flatten().collect(), Vec::new());
         }
         for _ in 0..self.blocked {
-            let note = Note::vm(NoteKind::NoHypervisor { state: "stored".to_owned(), newest: None });
+            let note =
+                Note::vm(NoteCode::NoHypervisor, "on no hypervisor (stored); it has no restorable backup");
             add(Status::Blocked, Vec::new(), vec![note]);
         }
         for n in 0..self.failed {
             let id = BackupId::new(Uuid::from_u128(n as u128));
-            let name = BackupName { label: BackupLabel::Tier("weekly".into()), taken: at() };
-            let note = Note::backup(id, NoteKind::FailedBackup(Box::new(name)));
+            let note = Note::backup(id, NoteCode::FailedBackup, "the weekly of 2026-11-22 01:01 failed");
             add(Status::UpToDate, Vec::new(), vec![note]);
         }
         for n in 0..self.suspended {
-            let note = Note::vm(NoteKind::Suspended {
-                until: "2026-12-24".parse().unwrap(),
-                reason: "storage move".to_owned(),
-            });
+            let note = Note::vm(NoteCode::Suspended, "nothing is carried out until 2026-12-24: storage move");
             add(Status::Changes, vec![delete(1_000_000 + n)], vec![note]);
         }
         for _ in 0..self.unprotected {
-            add(Status::Unprotected, Vec::new(), vec![Note::vm(NoteKind::Unprotected)]);
+            add(Status::Unprotected, Vec::new(), vec![Note::vm(NoteCode::Unprotected, "matches no policy")]);
         }
         Plan {
             format: FORMAT.to_owned(),

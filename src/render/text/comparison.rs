@@ -13,7 +13,7 @@ use crate::inventory::VmId;
 use crate::plan::{Action, Plan, VmPlan, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::{padded, visible, width, wrapped};
-use crate::render::words::Symbol;
+use crate::render::wording::Symbol;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 

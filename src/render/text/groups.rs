@@ -2,13 +2,11 @@
 
 use super::Detail;
 use super::rows::{self, Row, RowGroup};
-use crate::plan::{
-    Action, Create, DeleteCloud, DeleteLocal, Note, NoteCode, Plan, Status, VmPlan, bytes_text,
-};
+use crate::plan::{Action, Create, DeleteCloud, DeleteLocal, NoteCode, Plan, Status, VmPlan, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::visible;
 use crate::render::natural;
-use crate::render::words::{ProblemName, wording};
+use crate::render::wording::{ProblemName, wording};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,7 +80,7 @@ enum ActionKey<'p> {
 
 impl<'p> Key<'p> {
     fn of(vm: &'p VmPlan) -> Self {
-        let notes = vm.notes.iter().filter(|note| wording(note).is_explanation).map(Note::code);
+        let notes = vm.notes.iter().filter(|note| wording(note).is_explanation).map(|note| note.code);
         Self {
             policy: vm.policy.as_deref(),
             status: vm.status,

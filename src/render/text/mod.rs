@@ -14,7 +14,7 @@ mod table;
 mod tests;
 
 use super::cells::{visible, wrapped};
-use super::words::{ProblemName, wording};
+use super::wording::{ProblemName, wording};
 use crate::insight::{AbandonedBackups, Estimate};
 use crate::plan::{NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan, bytes_text};
 pub use comparison::comparison;
@@ -194,7 +194,7 @@ fn problems(vms: &[VmPlan]) -> Option<String> {
     let mut counts: BTreeMap<NoteCode, (usize, ProblemName)> = BTreeMap::new();
     let mut troubled = 0;
     for vm in vms {
-        let problems = vm.notes.iter().filter_map(|note| Some((note.code(), wording(note).problem?)));
+        let problems = vm.notes.iter().filter_map(|note| Some((note.code, wording(note).problem?)));
         let mut is_troubled = false;
         for (code, name) in problems {
             counts.entry(code).or_insert((0, name)).0 += 1;

@@ -4,7 +4,7 @@ use super::options::Detail;
 use crate::plan::{Action, BackupKind, Create, DeleteCloud, DeleteLocal, Note, Status, VmPlan, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::visible;
-use crate::render::words::{NoteWording, ProblemName, Symbol, wording};
+use crate::render::wording::{NoteWording, ProblemName, Symbol, wording};
 
 /// One line of a block, or several where it has to be wrapped.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub(super) struct RowGroup {
 /// Says whether at this level of detail there is anything to show of a VM.
 pub(super) fn is_shown(vm: &VmPlan, detail: Detail) -> bool {
     match vm.status {
-        _ if vm.refused_deletes() > 0 => detail >= Detail::Usual,
+        _ if vm.refused_deletes > 0 => detail >= Detail::Usual,
         Status::Changes
         | Status::Fault
         | Status::Unreadable
@@ -75,14 +75,14 @@ pub(in crate::render) fn note_row(note: &Note, status: Status) -> Row {
 fn action_row(vm: &VmPlan, action: &Action, detail: Detail) -> Row {
     let (symbol, verb, what, why) = match action {
         Action::Create(create) => {
-            (Symbol::Create, "create", create_text(create, detail), create.reason.to_string())
+            (Symbol::Create, "create", create_text(create, detail), create.reason.clone())
         }
         Action::DeleteLocal(delete) => {
-            (Symbol::Delete, "delete locally", delete_text(vm, delete, detail), delete.reason.to_string())
+            (Symbol::Delete, "delete locally", delete_text(vm, delete, detail), delete.reason.clone())
         }
         Action::DeleteCloud(delete) => {
             let (symbol, verb) = prune_verb(false);
-            (symbol, verb, stored_text(delete, detail), delete.reason.to_string())
+            (symbol, verb, stored_text(delete, detail), delete.reason.clone())
         }
     };
     let (symbol, verb) = match action {

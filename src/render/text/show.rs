@@ -11,7 +11,7 @@ use crate::insight::storage::{StoredUsage, TierStorage};
 use crate::plan::{BackupKind, Status, bytes_text};
 use crate::policy::minute_text;
 use crate::render::cells::{padded, visible, width, wrapped};
-use crate::render::words::Symbol;
+use crate::render::wording::Symbol;
 use std::io::{self, Write};
 
 #[cfg(test)]

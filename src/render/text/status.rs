@@ -10,7 +10,7 @@ use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::plan::Status;
 use crate::render::cells::{visible, wrapped};
 use crate::render::natural;
-use crate::render::words::{Symbol, advice};
+use crate::render::wording::Symbol;
 use std::io::{self, Write};
 
 /// Which VMs `status` shows, and how.
@@ -74,7 +74,7 @@ fn trouble(vm: &VmHealth) -> u8 {
         BackupHealth::TooOld => 1,
         BackupHealth::Conflict => 2,
         BackupHealth::Unreadable => 3,
-        BackupHealth::Safe if vm.notes.iter().any(|note| advice(note, vm).is_some()) => 4,
+        BackupHealth::Safe if vm.notes.iter().any(|note| note.advice.is_some()) => 4,
         BackupHealth::Safe => 5,
         BackupHealth::Unprotected => 6,
     }
@@ -115,7 +115,7 @@ fn block(vm: &VmHealth, detail: Detail) -> RowGroup {
     }
     let notes = vm.notes.iter().filter(|note| detail == Detail::Full || is_problem(note));
     rows.extend(notes.map(|note| {
-        let why = advice(note, vm).unwrap_or_default().to_owned();
+        let why = note.advice.unwrap_or_default().to_owned();
         Row { why, ..note_row(note, Status::UpToDate) }
     }));
     RowGroup {

@@ -3,7 +3,7 @@
 use crate::insight::status::{NewestBackup, NextDue, VmHealth};
 use crate::plan::{Note, bytes_text};
 use crate::policy::minute_text;
-use crate::render::words::{Symbol, wording};
+use crate::render::wording::{Symbol, wording};
 use chrono::{DateTime, FixedOffset};
 
 /// The number of gaps that are listed.
@@ -57,5 +57,5 @@ pub fn span_text(secs: i64) -> String {
 
 /// Says whether a note belongs to what `status` shows of a VM at every level of detail.
 pub(super) fn is_problem(note: &Note) -> bool {
-    wording(note).advice.is_some() || wording(note).symbol == Symbol::Waiting
+    note.advice.is_some() || wording(note).symbol == Symbol::Waiting
 }

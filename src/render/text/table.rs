@@ -4,7 +4,7 @@ use super::options::TextOptions;
 use super::rows::{Row, RowGroup};
 use crate::render::Styles;
 use crate::render::cells::{padded, width, wrapped};
-use crate::render::words::Symbol;
+use crate::render::wording::Symbol;
 use anstyle::Style;
 use std::borrow::Borrow;
 use std::io::{self, Write};

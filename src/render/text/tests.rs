@@ -1,8 +1,7 @@
 use super::*;
 use crate::inventory::{BackupId, VmId};
 use crate::plan::{
-    Action, Attempt, BackupKind, BackupLabel, BackupName, Create, CreateReason, DeleteCloud, DeleteLocal,
-    DeleteReason, ExpiredBackups, FORMAT, LastKept, Note, NoteKind, PruneHold, SnapshotUsage, Status,
+    Action, BackupKind, Create, DeleteCloud, DeleteLocal, FORMAT, Note, NoteCode, SnapshotUsage, Status,
     SuspendedUntil,
 };
 use crate::policy::Name;
@@ -30,6 +29,7 @@ fn vm(alias: &str, policy: &str, status: Status) -> VmPlan {
         actions: Vec::new(),
         unmanaged: SnapshotUsage::default(),
         stored: 0,
+        refused_deletes: 0,
         notes: Vec::new(),
     }
 }
@@ -43,7 +43,8 @@ fn weekly() -> Action {
         parent_taken: Some(at("2026-11-01 01:00")),
         comment: "weekly".to_owned(),
         due_since: at("2026-11-22 01:00"),
-        reason: CreateReason { due_since: at("2026-11-22 01:00"), attempt: None },
+        reason: "due since Sun 2026-11-22 01:00".to_owned(),
+        is_retry: false,
     })
 }
 
@@ -56,30 +57,21 @@ fn full(tier: &str) -> Action {
         parent_taken: None,
         comment: tier.to_owned(),
         due_since: at("2026-11-01 01:00"),
-        reason: CreateReason {
-            due_since: at("2026-11-01 01:00"),
-            attempt: Some(Attempt { number: 2, of: Some(3) }),
-        },
+        reason: "due since Sun 2026-11-01 01:00, try 2 of 3".to_owned(),
+        is_retry: true,
     })
 }
 
 fn delete(tier: &str, taken: &str, after_create: bool) -> Action {
-    let reason = if after_create {
-        DeleteReason::Replaced { tier: "weekly".to_owned() }
-    } else {
-        DeleteReason::NoParent
-    };
+    let reason =
+        if after_create { "once the new weekly is complete" } else { "no longer needed as a parent" };
     Action::DeleteLocal(DeleteLocal {
         backup: Some(backup(0xd1)),
         tier: tier.to_owned(),
         taken: Some(at(taken)),
         after_create,
-        reason,
+        reason: reason.to_owned(),
     })
-}
-
-fn name(tier: &str, taken: &str) -> Box<BackupName> {
-    Box::new(BackupName { label: BackupLabel::Tier(tier.into()), taken: at(taken) })
 }
 
 fn of(vms: Vec<VmPlan>, summary: Summary) -> Plan {
@@ -107,48 +99,48 @@ fn cloud() -> Plan {
         delete("daily", "2026-11-21 01:00", true),
     ];
     web.notes = vec![
-        Note::backup(backup(0xf1), NoteKind::FailedBackup(name("weekly", "2026-11-22 01:00"))),
-        Note::vm(NoteKind::Expired(ExpiredBackups {
-            tier: "daily".into(),
-            count: 21,
-            size_bytes: 5 << 30,
-            oldest: name("daily", "2026-10-01 01:00").taken,
-            hold: PruneHold::NotAllowed,
-        })),
+        Note::backup(backup(0xf1), NoteCode::FailedBackup, "the weekly of 2026-11-22 01:00 failed"),
+        Note::vm(
+            NoteCode::Expired,
+            "21 daily backups since 2026-10-01 01:00 (5.0 GiB) are no longer kept by the policy; nothing deletes them",
+        ),
     ];
     let mut db = vm("db-2", "databases", Status::Blocked);
-    db.notes = vec![Note::vm(NoteKind::NoHypervisor {
-        state: "stored".to_owned(),
-        newest: Some(name("daily", "2026-10-30 01:00")),
-    })];
+    db.notes = vec![Note::vm(
+        NoteCode::NoHypervisor,
+        "on no hypervisor (stored); its newest restorable backup is the daily of 2026-10-30 01:00",
+    )];
     let mut app = vm("app-7", "grandfather", Status::Waiting);
-    let running = name("daily", "2026-11-22 01:02");
     app.notes = vec![Note::backup(
         backup(1),
-        NoteKind::InProgress { backup: running, size_bytes: Some(3_328_599_655) },
+        NoteCode::InProgress,
+        "a daily has been uploading since 2026-11-22 01:02, 3.1 GiB so far",
     )];
     let mut held = vm("mail-1", "grandfather", Status::Changes);
     held.actions = vec![full("monthly")];
     let (until, reason) = ("2026-12-24".parse().unwrap(), "storage move".to_owned());
-    held.suspended = Some(Box::new(SuspendedUntil { until, reason: reason.clone() }));
-    held.notes = vec![Note::vm(NoteKind::Suspended { until, reason })];
+    held.suspended = Some(Box::new(SuspendedUntil { until, reason }));
+    held.notes = vec![Note::vm(NoteCode::Suspended, "nothing is carried out until 2026-12-24: storage move")];
     let mut torn = vm("", "", Status::Unreadable);
     torn.uuid = None;
-    torn.notes = vec![Note::vm(NoteKind::Unreadable { problems: vec!["uuid: missing".to_owned()] })];
+    torn.notes = vec![Note::vm(NoteCode::Unreadable, "could not be read completely: uuid: missing")];
     let mut both = vm("cache-3", "", Status::Conflict);
-    let policies = vec!["a".to_owned(), "b".to_owned()];
-    both.notes = vec![Note::vm(NoteKind::PolicyConflict { policies, priority: 0 })];
+    both.notes = vec![Note::vm(
+        NoteCode::PolicyConflict,
+        "claimed by a and b with the same priority (0); give one a higher `priority` or exclude it from the others",
+    )];
     let mut free = vm("scratch", "", Status::Unprotected);
-    free.notes = vec![Note::vm(NoteKind::Unprotected)];
+    free.notes = vec![Note::vm(NoteCode::Unprotected, "matches no policy")];
     let mut calm = vm("dns-1", "grandfather", Status::UpToDate);
     calm.notes = vec![
-        Note::vm(NoteKind::SuspensionEnded {
-            until: "2026-11-01".parse().unwrap(),
-            reason: "move".to_owned(),
-        }),
+        Note::vm(
+            NoteCode::SuspensionEnded,
+            "the suspension until 2026-11-01 (move) has ended; remove it from the policy",
+        ),
         Note::backup(
             backup(2),
-            NoteKind::Hollow { backup: name("daily", "2026-11-02 01:00"), size_bytes: Some(51) },
+            NoteCode::Hollow,
+            "the daily of 2026-11-02 01:00 is marked as completed but nearly empty (51 B); it counts as failed",
         ),
     ];
     let summary = Summary {
@@ -329,7 +321,7 @@ fn a_new_backups_own_snapshot_that_goes_is_a_delete_of_its_own() {
         tier: "weekly".to_owned(),
         taken: None,
         after_create: true,
-        reason: DeleteReason::NotNeeded,
+        reason: "not needed once it is complete".to_owned(),
     };
     web.actions = vec![weekly(), Action::DeleteLocal(delete_new)];
     for detail in [Detail::Usual, Detail::Full] {
@@ -343,10 +335,8 @@ fn a_new_backups_own_snapshot_that_goes_is_a_delete_of_its_own() {
 fn no_line_is_wider_than_the_terminal_and_no_word_is_lost() {
     let mut plan = cloud();
     plan.vms[7].alias = "データベース".repeat(20);
-    plan.vms[3].notes[0].kind = NoteKind::Suspended {
-        until: "2026-12-24".parse().unwrap(),
-        reason: format!("storage move {}", "x".repeat(150)),
-    };
+    plan.vms[3].notes[0].message =
+        format!("nothing is carried out until 2026-12-24: storage move {}", "x".repeat(150));
     let letters = |text: &str| {
         let mut letters: Vec<char> = text.chars().filter(|letter| !letter.is_whitespace()).collect();
         letters.sort_unstable();
@@ -400,7 +390,7 @@ fn prune(number: u128, tier: &str, taken: &str) -> Action {
         tier: tier.to_owned(),
         taken: at(taken),
         size_bytes: Some(3 << 30),
-        reason: DeleteReason::Expired(LastKept::OwnKeep { keep: 7, until: at("2026-10-08 01:00") }),
+        reason: "expired: no longer one of the 7 newest of its tier since 2026-10-08 01:00".to_owned(),
     })
 }
 

@@ -90,14 +90,13 @@ pub(super) const FAULTS: [Fault; 8] = [
         edits: &[
             (
                 "src/plan/prune.rs",
-                "        Prune::OnRequest => return Some(PruneHold::NotRequested),",
-                "        Prune::OnRequest if !PLANTED => return Some(PruneHold::NotRequested),
-        Prune::OnRequest => {}",
+                "    if !view.prune.is_requested {",
+                "    if !view.prune.is_requested && !PLANTED {",
             ),
             (
                 "src/apply/write/delete.rs",
-                "        if policy.prune != Prune::Requested {",
-                "        if policy.prune != Prune::Requested && !PLANTED {",
+                "        if !(policy.prune && self.run.executor.settings.prune.is_requested) {",
+                "        if !(policy.prune && self.run.executor.settings.prune.is_requested) && !PLANTED {",
             ),
         ],
     },

@@ -7,7 +7,7 @@ use fifo_retain::fifo::{
     ReadClient, Request, Response, Splitter, Transport, TransportError, WriteAnswer, WriteClient, read_vm,
 };
 use fifo_retain::inventory::{BackupId, Inventory, VmId};
-use fifo_retain::plan::{SavedPlan, plan};
+use fifo_retain::plan::{Plan, plan};
 use fifo_retain::policy::{Diagnostic, SourceFile, parse, render_github, render_text};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
@@ -50,7 +50,7 @@ pub(crate) fn policy_file(bytes: &[u8]) {
     match parse(&[file]) {
         Ok(loaded) => {
             shown(&loaded.warnings);
-            let now = "2026-11-22T20:00:00Z".parse().unwrap();
+            let now: chrono::DateTime<chrono::Utc> = "2026-11-22T20:00:00Z".parse().unwrap();
             assert!(plan(&loaded.policies, &Inventory::default(), now).vms.is_empty());
         }
         Err(mistakes) => {
@@ -98,14 +98,14 @@ fn split(list: &[u8], piece_bytes: usize) -> Result<Vec<Vec<u8>>, ListError> {
 
 /// A saved plan is refused, or says the same when it is written and read again.
 pub(crate) fn saved_plan(bytes: &[u8]) {
-    if let Ok(read) = SavedPlan::from_json(bytes) {
+    if let Ok(read) = Plan::from_json(bytes) {
         let again = serde_json::to_vec_pretty(&read).unwrap();
-        assert_eq!(SavedPlan::from_json(&again).unwrap(), read);
+        assert_eq!(Plan::from_json(&again).unwrap(), read);
     }
     // As much as can be had without the right checksum.
-    if let Ok(read) = serde_json::from_slice::<SavedPlan>(bytes) {
+    if let Ok(read) = serde_json::from_slice::<Plan>(bytes) {
         let again = serde_json::to_vec(&read).unwrap();
-        assert_eq!(serde_json::from_slice::<SavedPlan>(&again).unwrap(), read);
+        assert_eq!(serde_json::from_slice::<Plan>(&again).unwrap(), read);
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::insight::show::{LocalCopy, PruneOutlook, Restore, StoredCopy};
 use crate::inventory::{BackupId, VmId};
-use crate::plan::{BlockingState, Note, NoteKind};
+use crate::plan::{Note, NoteCode};
 use crate::render::{Styles, markdown};
 use chrono::DateTime;
 use uuid::Uuid;
@@ -78,10 +78,10 @@ fn vm() -> VmExplanation {
         backups: vec![monthly, weekly, failed, backup(10, 1, Some(1), "daily"), by_hand],
         tiers: Vec::new(),
         next_due: Vec::new(),
-        notes: vec![Note::vm(NoteKind::VmState {
-            state: BlockingState::Other("frozen".to_owned()),
-            newest: None,
-        })],
+        notes: vec![Note::vm(
+            NoteCode::VmState,
+            "cannot be backed up while its state is \"frozen\"; it has no restorable backup",
+        )],
     }
 }
 
