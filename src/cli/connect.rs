@@ -4,7 +4,7 @@ use super::args::Global;
 use super::context::{Context, Environment};
 use crate::fifo::{Credentials, Endpoint, HttpOptions, Profile, ProfileError};
 use crate::run::Failure;
-use crate::runner::fifo::{Place, SANDBOX_NAME, Target};
+use crate::runner::fifo::{Place, SANDBOX_NAME, Settings, Target};
 use hyper_util::client::proxy::matcher::Matcher;
 use secrecy::SecretString;
 use std::fs;
@@ -20,7 +20,7 @@ pub(super) fn target(context: &Context) -> Result<Target, Failure> {
     let place = if global.sandbox {
         Place::Sandbox(context.sandbox_file().to_owned())
     } else {
-        real(global, environment, context.profile_file())?
+        Place::Real(Box::new(settings(global, environment, context.profile_file())?))
     };
     Ok(Target { place, timeout: global.timeout })
 }
@@ -42,7 +42,7 @@ pub(super) fn endpoint(context: &Context) -> Result<String, Failure> {
 }
 
 /// A profile's secrets are only ever sent to the host that it is for: with another endpoint it gives none.
-fn real(global: &Global, environment: &Environment, file: Option<PathBuf>) -> Result<Place, Failure> {
+fn settings(global: &Global, environment: &Environment, file: Option<PathBuf>) -> Result<Settings, Failure> {
     let given = given_endpoint(global)?;
     let from_environment = credentials(environment)?;
     let is_needed = global.profile.is_some() || given.is_none() || from_environment.is_none();
@@ -69,7 +69,7 @@ fn real(global: &Global, environment: &Environment, file: Option<PathBuf>) -> Re
         ..HttpOptions::default()
     };
     let proxy = proxy(&endpoint, environment)?;
-    Ok(Place::Real { endpoint, api, credentials, http, proxy })
+    Ok(Settings { endpoint, api, credentials, http, proxy })
 }
 
 fn none_named() -> Failure {
@@ -228,8 +228,8 @@ mod tests {
         let line = ["fifo-retain"].iter().chain(arguments).chain(&["plan"]);
         let global = Arguments::try_parse_from(line).unwrap().global;
         let environment: Environment = variables.iter().copied().collect();
-        match real(&global, &environment, profiles.map(Path::to_owned)) {
-            Ok(Place::Real { endpoint, api, credentials, .. }) => {
+        match settings(&global, &environment, profiles.map(Path::to_owned)) {
+            Ok(Settings { endpoint, api, credentials, .. }) => {
                 let credentials = match credentials {
                     Credentials::Token(token) => format!("token {}", token.expose_secret()),
                     Credentials::Password { user, password } => {
@@ -241,7 +241,6 @@ mod tests {
                 };
                 Ok(format!("{endpoint} {} {credentials}", api.as_str()))
             }
-            Ok(Place::Sandbox(_)) => panic!("that was not asked for"),
             Err(failure) => Err(failure.text()),
         }
     }

@@ -130,8 +130,8 @@ fn from_crontab(file: &Path, args: &InitArgs, context: &Context) -> Result<Vec<D
     let text =
         text.map_err(|error| Failure::new(format!("failed to read the crontab {shown}")).because(error))?;
     let crontab = Crontab::read(&text, &args.wrapper);
-    for unread in &crontab.unread {
-        tracing::warn!("{shown}:{}: this line is not taken over: {}", unread.line, unread.why);
+    for (line, why) in &crontab.unread {
+        tracing::warn!("{shown}:{line}: this line is not taken over: {why}");
     }
     if crontab.is_empty() {
         return Err(Failure::new(format!("no line of {shown} runs the backup script")).hint(

@@ -30,15 +30,14 @@ impl FromStr for CertificatePin {
 }
 
 /// A certificate that is not the one that is trusted.
-#[derive(Debug, thiserror::Error)]
-#[error("its SHA-256 fingerprint is {}, and another one is pinned", Fingerprint(&self.0.0))]
+#[derive(thiserror::Error)]
+#[error("its SHA-256 fingerprint is {}, and another one is pinned", hex::encode(self.0.0))]
 struct OtherCertificate(CertificatePin);
 
-struct Fingerprint<'a>(&'a [u8]);
-
-impl fmt::Display for Fingerprint<'_> {
+impl fmt::Debug for OtherCertificate {
+    /// Writes the sentence: rustls shows errors of verifiers in this form only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        fmt::Display::fmt(self, f)
     }
 }
 

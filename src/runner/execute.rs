@@ -27,7 +27,7 @@ pub(super) struct Execution<'a> {
     host: &'a Host,
     order: &'a Order<'a>,
     interrupt: &'a Interrupt,
-    observers: Observers,
+    watchers: Watchers,
     notes: InFlight,
 }
 
@@ -41,37 +41,27 @@ impl<'a> Execution<'a> {
         alarms: &AlarmRecorder,
     ) -> Result<Self, Failure> {
         output::start();
-        // The alarm recorder first, so that no failure of another one loses an alarm. The terminal last: it may block.
-        let mut observers: Vec<Box<dyn Observer>> = vec![Box::new(alarms.clone())];
         let folder = host.made_state_dir()?;
         let path = folder.join("journal.jsonl");
-        match Journal::open(&path, Uuid::new_v4()) {
-            Ok(journal) => observers.push(Box::new(journal)),
+        let journal = Journal::open(&path, Uuid::new_v4()).inspect_err(|error| {
             // Backups that are not made are worse than a journal that is not written.
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; the run goes on without");
-            }
-        }
-        let shown: Arc<dyn Observer> = if host.output.is_json {
-            Arc::new(JsonLines)
-        } else {
-            Arc::new(Progress::new(
-                &host.output,
-                Box::new(|stream, text| {
-                    // A closed terminal must not stop a backup.
-                    drop(output::write_now(stream, text.as_bytes()));
-                }),
-            ))
+            tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; the run goes on without");
+        });
+        let journal = journal.ok();
+        let write = |stream, text: &str| {
+            // A closed terminal must not stop a backup.
+            drop(output::write_now(stream, text.as_bytes()));
         };
-        observers.push(Box::new(Queued(shown)));
+        let progress = Arc::new(Progress::new(&host.output, Box::new(write)));
+        let watchers = Watchers { alarms: alarms.clone(), journal, progress, is_json: host.output.is_json };
         let notes = InFlight::new(folder, endpoint);
-        Ok(Self { host, order, interrupt, observers: Observers(observers), notes })
+        Ok(Self { host, order, interrupt, watchers, notes })
     }
 
     /// Reports something that is not done, or is otherwise of note.
     pub(super) fn warn(&self, at: Option<VmRef>, message: String) {
         let what = EventKind::Warning { at, message };
-        self.observers.observe(&Event { time: self.host.now(), what });
+        self.watchers.observe(&Event { time: self.host.now(), what });
     }
 
     /// Executes what is due. `inventory` has the VMs that [`KeptVms::ForRun`](super::read::KeptVms::ForRun) keeps.
@@ -94,7 +84,7 @@ impl<'a> Execution<'a> {
             client: &client,
             policies,
             clock: self.host,
-            observer: &self.observers,
+            observer: &self.watchers,
             stop: &stop,
             hand_over: &hand_over,
             progress,
@@ -182,39 +172,27 @@ fn timing(is_sandbox: bool) -> Timing {
     }
 }
 
-/// Several observers, each of which gets every event.
-struct Observers(Vec<Box<dyn Observer>>);
-
-impl Observer for Observers {
-    fn observe(&self, event: &Event) {
-        self.0.iter().for_each(|observer| observer.observe(event));
-    }
+/// All who get every event.
+struct Watchers {
+    alarms: AlarmRecorder,
+    journal: Option<Journal>,
+    progress: Arc<Progress>,
+    is_json: bool,
 }
 
-/// An observer that writes in its turn, so that slow output blocks no run.
-struct Queued(Arc<dyn Observer>);
-
-impl Observer for Queued {
+impl Observer for Watchers {
     fn observe(&self, event: &Event) {
-        let (observer, event) = (Arc::clone(&self.0), event.clone());
-        match event.what {
-            EventKind::Progress { .. } | EventKind::Waiting(_) => {
-                output::enqueue_if_idle(move || observer.observe(&event));
-            }
-            _ => output::enqueue(move || observer.observe(&event)),
-        }
-    }
-}
-
-/// Writes each event as a JSON object in a line of its own to standard output.
-struct JsonLines;
-
-impl Observer for JsonLines {
-    fn observe(&self, event: &Event) {
-        if let Ok(mut line) = serde_json::to_vec(event) {
-            line.push(b'\n');
-            // A closed terminal must not stop a backup.
-            drop(output::write_now(Stream::Out, &line));
+        // First, so that no failure of another one loses an alarm. Output last and in its turn, so that it blocks no run.
+        self.alarms.observe(event);
+        self.journal.iter().for_each(|journal| journal.observe(event));
+        let is_progress = matches!(event.what, EventKind::Progress { .. } | EventKind::Waiting(_));
+        if self.is_json {
+            let line = serde_json::to_string(event).map(|line| line + "\n").unwrap_or_default();
+            let task = move || drop(output::write_now(Stream::Out, line.as_bytes()));
+            output::enqueue(is_progress, Box::new(task));
+        } else {
+            let (progress, event) = (Arc::clone(&self.progress), event.clone());
+            output::enqueue(is_progress, Box::new(move || progress.observe(&event)));
         }
     }
 }

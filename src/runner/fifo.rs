@@ -36,14 +36,18 @@ pub struct Target {
 pub enum Place {
     /// The built-in one, with the file of its world.
     Sandbox(PathBuf),
-    Real {
-        endpoint: Endpoint,
-        api: ApiVersion,
-        credentials: Credentials,
-        http: HttpOptions,
-        /// The proxy in between, by address and variable.
-        proxy: Option<String>,
-    },
+    Real(Box<Settings>),
+}
+
+/// How to reach a FiFo and to sign in to it.
+#[derive(Debug)]
+pub struct Settings {
+    pub endpoint: Endpoint,
+    pub api: ApiVersion,
+    pub credentials: Credentials,
+    pub http: HttpOptions,
+    /// The proxy in between, by address and variable.
+    pub proxy: Option<String>,
 }
 
 /// A connection to a FiFo.
@@ -69,19 +73,19 @@ impl Target {
     pub fn name(&self) -> String {
         match &self.place {
             Place::Sandbox(_) => SANDBOX_NAME.to_owned(),
-            Place::Real { endpoint, .. } => endpoint.to_string(),
+            Place::Real(settings) => settings.endpoint.to_string(),
         }
     }
 
     /// Says as whom it is signed in to, and by which version of the API: `as `backup`, API version 3`.
     pub fn identity(&self) -> String {
-        let Place::Real { api, credentials, .. } = &self.place else { return format!("as `{SANDBOX_USER}`") };
-        let who = match credentials {
+        let Place::Real(settings) = &self.place else { return format!("as `{SANDBOX_USER}`") };
+        let who = match &settings.credentials {
             Credentials::Token(_) => "with a token".to_owned(),
             Credentials::Password { user, .. } => format!("as `{user}`"),
             Credentials::TokenFirst { user, .. } => format!("with a token, else as `{user}`"),
         };
-        format!("{who}, API version {}", api.as_str())
+        format!("{who}, API version {}", settings.api.as_str())
     }
 
     /// Says whether it is the built-in one.
@@ -96,10 +100,8 @@ impl Target {
     /// Certificates cannot be read, or the built-in FiFo cannot start.
     pub async fn open(&self, host: &Host, first_contact: FirstContact) -> Result<Fifo, Failure> {
         let (name, identity) = (self.name(), self.identity());
-        let (sandbox, endpoint, api, credentials, http, proxy) = match &self.place {
-            Place::Real { endpoint, api, credentials, http, proxy } => {
-                (None, endpoint.clone(), *api, credentials.clone(), http.clone(), proxy.clone())
-            }
+        let (sandbox, settings) = match &self.place {
+            Place::Real(settings) => (None, settings),
             Place::Sandbox(file) => {
                 let running = start_sandbox(file.clone()).await?;
                 let endpoint = running.url().parse();
@@ -107,9 +109,12 @@ impl Target {
                     endpoint.map_err(|error| Failure::new("the sandbox has no address").because(error))?;
                 let (user, password) = (SANDBOX_USER.to_owned(), SecretString::from(SANDBOX_USER));
                 let credentials = Credentials::Password { user, password };
-                (Some(running), endpoint, ApiVersion::default(), credentials, HttpOptions::default(), None)
+                let (api, http) = (ApiVersion::default(), HttpOptions::default());
+                let settings = Settings { endpoint, api, credentials, http, proxy: None };
+                (Some(running), &Box::new(settings))
             }
         };
+        let Settings { endpoint, api, credentials, http, proxy } = settings.as_ref();
         if http.insecure {
             tracing::warn!(
                 "TLS is used without checking who answers (--insecure): the password can be read on the way"
@@ -119,17 +124,17 @@ impl Target {
             tracing::warn!("{endpoint} is plain HTTP: the password can be read on the way");
         }
         let idle_timeout = http.idle_timeout.min(self.timeout);
-        let transport = HttpTransport::new(&endpoint, &HttpOptions { idle_timeout, ..http })
+        let transport = HttpTransport::new(endpoint, &HttpOptions { idle_timeout, ..http.clone() })
             .map_err(|error| Failure::of(&error))?;
         let settings = ClientSettings {
-            api,
+            api: *api,
             read_timeout: self.timeout,
             first_contact_timeout: (first_contact == FirstContact::FailFast).then_some(FIRST_CONTACT_TIMEOUT),
             jitter_seed: host.seed(),
-            ..ClientSettings::new(endpoint, credentials)
+            ..ClientSettings::new(endpoint.clone(), credentials.clone())
         };
         let client = ReadClient::new(Arc::new(transport), settings);
-        Ok(Fifo { client, sandbox, name, identity, proxy })
+        Ok(Fifo { client, sandbox, name, identity, proxy: proxy.clone() })
     }
 }
 
@@ -258,13 +263,14 @@ mod tests {
 
     async fn hint(error: FifoError) -> String {
         let host = Host::for_tests("x".as_ref());
-        let place = Place::Real {
+        let settings = Settings {
             endpoint: "http://127.0.0.1:1".parse().unwrap(),
             api: ApiVersion::default(),
             credentials: Credentials::Token("t".into()),
             http: HttpOptions::default(),
             proxy: None,
         };
+        let place = Place::Real(Box::new(settings));
         let target = Target { place, timeout: Duration::from_secs(1) };
         let fifo = target.open(&host, FirstContact::FailFast).await.unwrap();
         fifo.failure(&error).hint.unwrap_or_default()

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The queue length above which progress output is dropped.
-const IDLE_BACKLOG_MAX: usize = 1_000;
+const PROGRESS_BACKLOG_MAX: usize = 1_000;
 
 /// The largest queue length, so that a process that runs for months does not run out of memory. The journal has everything.
 const BACKLOG_MAX: usize = 100_000;
@@ -21,7 +21,8 @@ const BACKLOG_MAX: usize = 100_000;
 /// How long the end waits for a reader that reads nothing, until the rest is dropped.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Task = Box<dyn FnOnce() + Send>;
+/// What writes something.
+pub type Task = Box<dyn FnOnce() + Send>;
 
 struct Queue {
     tasks: Sender<Task>,
@@ -40,6 +41,9 @@ pub enum Stream {
     Out,
     Err,
 }
+
+/// What writes a text to a stream.
+pub(super) type Writer = Box<dyn Fn(Stream, &str) + Send + Sync>;
 
 /// How output looks and who reads it.
 #[derive(Clone, Debug)]
@@ -76,23 +80,13 @@ pub fn start() {
     });
 }
 
-/// Does something that writes, after everything that was written before.
-pub fn enqueue(task: impl FnOnce() + Send + 'static) {
-    enqueue_within(BACKLOG_MAX, task);
-}
-
-/// Does the same for progress, unless the queue is long already.
-pub fn enqueue_if_idle(task: impl FnOnce() + Send + 'static) {
-    enqueue_within(IDLE_BACKLOG_MAX, task);
-}
-
-fn enqueue_within(backlog_max: usize, task: impl FnOnce() + Send + 'static) {
+/// Does something that writes, after everything that was written before; progress only where not much waits already.
+pub fn enqueue(is_progress: bool, task: Task) {
     let Some(queue) = QUEUE.get().and_then(Option::as_ref) else { return task() };
-    if queue.backlog.fetch_add(1, Ordering::SeqCst) < backlog_max && queue.tasks.send(Box::new(task)).is_ok()
-    {
-        return;
+    let backlog_max = if is_progress { PROGRESS_BACKLOG_MAX } else { BACKLOG_MAX };
+    if queue.backlog.fetch_add(1, Ordering::SeqCst) >= backlog_max || queue.tasks.send(task).is_err() {
+        queue.backlog.fetch_sub(1, Ordering::SeqCst);
     }
-    queue.backlog.fetch_sub(1, Ordering::SeqCst);
 }
 
 /// Waits until everything is written, as long as the reader keeps reading.
@@ -127,7 +121,7 @@ pub fn write_now(stream: Stream, text: &[u8]) -> io::Result<()> {
 
 /// Writes a text to standard error in its turn. Where that is closed, the text is lost.
 pub fn say(text: Vec<u8>) {
-    enqueue(move || drop(write_now(Stream::Err, &text)));
+    enqueue(false, Box::new(move || drop(write_now(Stream::Err, &text))));
 }
 
 /// Writes to standard output. A reader that closes it early is no error.
@@ -146,11 +140,12 @@ pub fn print_or_warn(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
     let mut text = Vec::new();
     // A text takes everything that is written to it.
     drop(write(&mut text));
-    enqueue(move || {
+    let task = move || {
         if let Err(failure) = bars().suspend(|| print(|out| out.write_all(&text))) {
             tracing::warn!("{}; the run goes on", failure.text());
         }
-    });
+    };
+    enqueue(false, Box::new(task));
 }
 
 /// Says whether questions can be asked: standard input and standard error are both a terminal.

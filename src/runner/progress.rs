@@ -1,7 +1,7 @@
 //! What a person sees of a run: a line for each result, and a bar for each running upload; without a terminal, a line about the
 //! running uploads from time to time.
 
-use super::output::{self, Output, Stream};
+use super::output::{self, Output, Stream, Writer};
 use crate::apply::{
     ActionKind, ActionOutcome, ActionRef, Event, EventKind, Observer, RunCounts, VmRef, Waiting,
 };
@@ -36,7 +36,7 @@ pub(super) struct Progress {
     out_columns: Option<usize>,
     error_columns: Option<usize>,
     bars: Option<&'static MultiProgress>,
-    write: Box<dyn Fn(Stream, &str) + Send + Sync>,
+    write: Writer,
     state: Mutex<State>,
 }
 
@@ -129,7 +129,7 @@ impl State {
 impl Progress {
     /// Makes one that draws bars on standard error where that is a terminal. Write errors are for `write` to ignore: a closed
     /// terminal must not stop a backup.
-    pub(super) fn new(shown: &Output, write: Box<dyn Fn(Stream, &str) + Send + Sync>) -> Self {
+    pub(super) fn new(shown: &Output, write: Writer) -> Self {
         let detail = shown.text.detail;
         let has_bars = shown.error_columns.is_some() && detail > Detail::Brief;
         Self {

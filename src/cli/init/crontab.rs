@@ -22,46 +22,34 @@ const CONDITIONS: [&str; 5] = ["&&", "||", "$(", "`", ";"];
 /// The priority of policies for single VMs beside one for all marked VMs.
 const SINGLE_VMS_PRIORITY: i64 = 10;
 
-/// Tiers by their place in [`TIERS`], with their schedules.
-type Schedules = Vec<(usize, String)>;
+/// What a line is for: one VM, or, where there is none, every VM with `metadata.fifo.backup` = 1.
+type Target = Option<VmId>;
 
-/// A line that is not taken over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct UnreadLine {
-    pub(super) line: usize,
-    pub(super) why: String,
-}
+/// Schedules by the place of their tier in [`TIERS`].
+type Schedules = [Option<String>; 3];
 
 /// What a crontab asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Crontab {
-    jobs: BTreeMap<JobTarget, Jobs>,
-    pub(super) unread: Vec<UnreadLine>,
-}
-
-/// What a line is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum JobTarget {
-    /// Every VM with `metadata.fifo.backup` = 1.
-    Marked,
-    Vm(VmId),
+    jobs: BTreeMap<Target, Jobs>,
+    /// The lines that are not taken over, by their number, with the reason.
+    pub(super) unread: Vec<(usize, String)>,
 }
 
 /// The jobs of one target.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 struct Jobs {
     first_line: usize,
     /// The value of CRON_TZ above them.
     zone: Option<String>,
-    /// The schedules, by the place of their tier in [`TIERS`].
-    schedules: BTreeMap<usize, String>,
+    schedules: Schedules,
     remark: Option<&'static str>,
 }
 
 /// One line that was understood.
 struct Job {
-    targets: Vec<JobTarget>,
-    tiers: Schedules,
+    targets: Vec<Target>,
+    schedules: Schedules,
     remark: Option<&'static str>,
 }
 
@@ -79,50 +67,42 @@ impl Crontab {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            if let Some((name, value)) = assignment(line) {
-                match name {
-                    "CRON_TZ" => zone = Some(value.to_owned()),
-                    "TZ" => {
-                        let why = format!(
-                            "on illumos {value} is the zone of the lines below, in Vixie cron it is not: where it is, write \
-                             CRON_TZ={value} in a copy and read that"
-                        );
-                        crontab.unread.push(UnreadLine { line: number, why });
-                    }
-                    _ => {}
+            let added = match assignment(line) {
+                Some(("CRON_TZ", value)) => {
+                    zone = Some(value.to_owned());
+                    Ok(())
                 }
-                continue;
-            }
-            let added = job(line, wrappers).and_then(|job| crontab.add(number, zone.as_deref(), job));
-            if let Err(why) = added {
-                crontab.unread.push(UnreadLine { line: number, why });
-            }
+                Some(("TZ", value)) => Err(format!(
+                    "on illumos {value} is the zone of the lines below, in Vixie cron it is not: where it is, write \
+                     CRON_TZ={value} in a copy and read that"
+                )),
+                Some(_) => Ok(()),
+                None => job(line, wrappers).and_then(|job| crontab.add(number, zone.as_deref(), job)),
+            };
+            crontab.unread.extend(added.err().map(|why| (number, why)));
         }
         crontab
     }
 
     fn add(&mut self, line: usize, zone: Option<&str>, job: Job) -> Result<(), String> {
-        if let Some(zone) = zone
-            && Zone::find(zone).is_none()
-        {
+        if let Some(zone) = zone.filter(|zone| Zone::find(zone).is_none()) {
             return Err(format!("its CRON_TZ, {zone}, is not an IANA time zone"));
         }
-        for target in &job.targets {
-            let Some(known) = self.jobs.get(target) else { continue };
+        for known in job.targets.iter().filter_map(|target| self.jobs.get(target)) {
             if known.zone.as_deref() != zone {
                 return Err(format!("it has another CRON_TZ than line {} for the same VM", known.first_line));
             }
-            if let Some((tier, _)) = job.tiers.iter().find(|(tier, _)| known.schedules.contains_key(tier)) {
-                return Err(format!("an earlier line has a {} for the same VM", TIERS[*tier]));
+            let mut both = job.schedules.iter().zip(&known.schedules);
+            if let Some(tier) = both.position(|(new, old)| new.is_some() && old.is_some()) {
+                return Err(format!("an earlier line has a {} for the same VM", TIERS[tier]));
             }
         }
         for target in job.targets {
-            let jobs = self.jobs.entry(target).or_insert_with(|| Jobs {
-                first_line: line,
-                zone: zone.map(str::to_owned),
-                ..Jobs::default()
-            });
-            jobs.schedules.extend(job.tiers.iter().cloned());
+            let first = || Jobs { first_line: line, zone: zone.map(str::to_owned), ..Jobs::default() };
+            let jobs = self.jobs.entry(target).or_insert_with(first);
+            for (schedule, new) in jobs.schedules.iter_mut().zip(&job.schedules) {
+                *schedule = schedule.take().or_else(|| new.clone());
+            }
             jobs.remark = jobs.remark.or(job.remark);
         }
         Ok(())
@@ -140,44 +120,32 @@ impl Crontab {
 
     /// Makes the policies that do the same: one for all VMs with the same schedules.
     pub(super) fn drafts(&self, name: &str, zone: &str) -> Vec<Draft> {
-        let mut groups: BTreeMap<(Schedules, String), BTreeSet<JobTarget>> = BTreeMap::new();
+        let key = |jobs: &Jobs| (jobs.schedules.clone(), jobs.zone.as_deref().unwrap_or(zone).to_owned());
+        let mut groups: BTreeMap<(Schedules, String), BTreeSet<VmId>> = BTreeMap::new();
         for (target, jobs) in &self.jobs {
-            let schedules = jobs.schedules.iter().map(|(tier, schedule)| (*tier, schedule.clone())).collect();
-            let zone = jobs.zone.clone().unwrap_or_else(|| zone.to_owned());
-            groups.entry((schedules, zone)).or_default().insert(*target);
+            groups.entry(key(jobs)).or_default().extend(target);
         }
+        let marked = self.jobs.get(&None);
         let mut drafts = Vec::new();
-        for ((schedules, zone), targets) in groups {
-            let vms: BTreeSet<VmId> = targets
-                .iter()
-                .filter_map(|target| match target {
-                    JobTarget::Vm(vm) => Some(*vm),
-                    JobTarget::Marked => None,
-                })
-                .collect();
-            let tiers: Vec<_> =
-                schedules.iter().map(|(tier, schedule)| (TIERS[*tier], schedule.clone(), None)).collect();
-            if let Some(jobs) =
-                self.jobs.get(&JobTarget::Marked).filter(|_| targets.contains(&JobTarget::Marked))
-            {
-                let marked = vec!["metadata.fifo.backup=1".parse::<Condition>()];
-                let marked = marked.into_iter().flatten().collect();
-                drafts.push(draft(&zone, Selection::Conditions(marked), &tiers, 0, jobs.remark));
+        for (group, vms) in groups {
+            let (schedules, zone) = &group;
+            if let Some(jobs) = marked.filter(|jobs| key(jobs) == group) {
+                let condition: Result<Condition, _> = "metadata.fifo.backup=1".parse();
+                let selection = Selection::Conditions(condition.into_iter().collect());
+                drafts.push(draft(zone, selection, schedules, 0, jobs.remark));
             }
             if !vms.is_empty() {
-                let is_beside_marked = self.jobs.contains_key(&JobTarget::Marked);
-                let priority = if is_beside_marked { SINGLE_VMS_PRIORITY } else { 0 };
-                drafts.push(draft(&zone, Selection::Vms(vms), &tiers, priority, None));
+                let priority = if marked.is_some() { SINGLE_VMS_PRIORITY } else { 0 };
+                drafts.push(draft(zone, Selection::Vms(vms), schedules, priority, None));
             }
         }
         for (place, draft) in drafts.iter_mut().enumerate() {
             draft.name = if place == 0 { name.to_owned() } else { format!("{name}-{}", place + 1) };
         }
         if let (Some(first), false) = (drafts.first_mut(), self.unread.is_empty()) {
-            let lines: Vec<String> = self.unread.iter().map(|unread| unread.line.to_string()).collect();
-            first
-                .remarks
-                .insert(0, format!("Lines of the crontab that are not taken over: {}.", lines.join(", ")));
+            let lines: Vec<String> = self.unread.iter().map(|(line, _)| line.to_string()).collect();
+            let remark = format!("Lines of the crontab that are not taken over: {}.", lines.join(", "));
+            first.remarks.insert(0, remark);
         }
         drafts
     }
@@ -186,10 +154,13 @@ impl Crontab {
 fn draft(
     zone: &str,
     selection: Selection,
-    tiers: &[(&'static str, String, Option<u32>)],
+    schedules: &Schedules,
     priority: i64,
     remark: Option<&str>,
 ) -> Draft {
+    let tiers =
+        TIERS.into_iter().zip(schedules).filter_map(|(tier, schedule)| Some((tier, schedule.clone()?, None)));
+    let tiers: Vec<_> = tiers.collect();
     let mut remarks: Vec<String> = remark.map(str::to_owned).into_iter().collect();
     if let Some((coarsest, ..)) = tiers.first().filter(|(name, ..)| *name != TIERS[0]) {
         remarks.push(format!(
@@ -197,16 +168,9 @@ fn draft(
             TIERS[0]
         ));
     }
-    Draft {
-        name: String::new(),
-        description: "Taken over from the crontab of the backup script.",
-        remarks,
-        priority,
-        selection,
-        zone: zone.to_owned(),
-        tiers: tiers.to_vec(),
-        prune: false,
-    }
+    let description = "Taken over from the crontab of the backup script.";
+    let (name, zone) = (String::new(), zone.to_owned());
+    Draft { name, description, remarks, priority, selection, zone, tiers, prune: false }
 }
 
 /// Reads `NAME=value`.
@@ -235,30 +199,36 @@ fn job(line: &str, wrappers: &[String]) -> Result<Job, String> {
     let is_conditional = words.iter().any(|word| {
         matches!(*word, "[" | "[[" | "test" | "if") || CONDITIONS.iter().any(|sign| word.contains(sign))
     });
-    let targets: Vec<JobTarget> = match wrapper {
-        Some(_) => vec![JobTarget::Marked],
-        None => vms.iter().copied().map(JobTarget::Vm).collect(),
+    let targets: Vec<Target> = match wrapper {
+        Some(_) => vec![None],
+        None => vms.iter().copied().map(Some).collect(),
     };
+    let of = |schedules: Schedules, remark| Ok(Job { targets: targets.clone(), schedules, remark });
     match (tiers.iter().copied().collect::<Vec<_>>().as_slice(), targets.as_slice()) {
         _ if wrapper.is_some() && !vms.is_empty() => Err("it gives VMs to the wrapper".to_owned()),
-        ([_], [_, ..]) | ([], [JobTarget::Marked]) if is_conditional => {
+        ([_], [_, ..]) | ([], [None]) if is_conditional => {
             Err("its command has a condition, or is more than one command".to_owned())
         }
-        ([DAILY], [JobTarget::Marked]) if wrapper_tier.is_some() && schedule.ends_with(" 2-31 * *") => {
+        ([DAILY], [None]) if wrapper_tier.is_some() && schedule.ends_with(" 2-31 * *") => {
             let time = schedule.trim_end_matches(" 2-31 * *");
-            let tiers = [WEEKLY, DAILY].map(|tier| (tier, format!("{time} {}", DAYS[tier]))).to_vec();
-            Ok(Job { targets, tiers, remark: Some(DECIDES_ITSELF) })
+            let at = |tier: usize| Some(format!("{time} {}", DAYS[tier]));
+            of([None, at(WEEKLY), at(DAILY)], Some(DECIDES_ITSELF))
         }
-        ([tier], [_, ..]) => Ok(Job { targets, tiers: vec![(*tier, schedule)], remark: None }),
-        ([], [JobTarget::Marked]) => Ok(Job { targets, tiers: wrapper_calendar(&schedule)?, remark: None }),
-        ([_], []) => {
-            Err("it names a tier and no VM; name the command for all marked VMs with --wrapper".to_owned())
+        ([tier], [_, ..]) => {
+            let mut schedules = Schedules::default();
+            schedules[*tier] = Some(schedule);
+            of(schedules, None)
         }
+        ([], [None]) => match schedule.strip_suffix(" * * *") {
+            // The wrapper's own calendar: the first of the month monthly, Sundays weekly, other days daily.
+            Some(time) => of(DAYS.map(|days| Some(format!("{time} {days}"))), None),
+            None => Err("it does not run the wrapper every day, and does not name the tier".to_owned()),
+        },
         ([], [_, ..]) => Err(format!("it names a VM and no tier ({})", TIERS.join(", "))),
-        ([], []) => {
-            Err("it names neither a tier nor a VM; name the command for all marked VMs with --wrapper"
-                .to_owned())
-        }
+        ([_] | [], []) => Err(format!(
+            "it names {}; name the command for all marked VMs with --wrapper",
+            if tiers.is_empty() { "neither a tier nor a VM" } else { "a tier and no VM" }
+        )),
         _ => Err("it names several tiers".to_owned()),
     }
 }
@@ -306,12 +276,4 @@ fn split(line: &str) -> Result<(String, Vec<&str>), String> {
         0..=5 => Err("it has fewer than five fields and a command".to_owned()),
         _ => Ok((words[..5].join(" "), words[5..].to_vec())),
     }
-}
-
-/// Returns the wrapper's own calendar: the first of the month monthly, Sundays weekly, other days daily.
-fn wrapper_calendar(schedule: &str) -> Result<Schedules, String> {
-    let Some(time) = schedule.strip_suffix(" * * *") else {
-        return Err("it does not run the wrapper every day, and does not name the tier".to_owned());
-    };
-    Ok(DAYS.iter().enumerate().map(|(tier, days)| (tier, format!("{time} {days}"))).collect())
 }

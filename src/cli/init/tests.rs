@@ -7,7 +7,7 @@ const DB: &str = "9c01b7ee-0000-4000-8000-000000000002";
 /// Reads a crontab, and the policies made of it as `validate --strict` would.
 fn taken_over(text: &str, wrappers: &[&str]) -> (Loaded, Vec<(usize, String)>) {
     let crontab = Crontab::read(text, &wrappers.iter().map(|&it| it.to_owned()).collect::<Vec<_>>());
-    let unread = crontab.unread.iter().map(|it| (it.line, it.why.clone())).collect();
+    let unread = crontab.unread.clone();
     (loaded(&yaml(&crontab.drafts("old", "Europe/Berlin"))), unread)
 }
 
@@ -144,7 +144,7 @@ fn the_zone_of_the_crontab_is_the_policy_s() {
     let zones: Vec<String> = crontab.drafts("old", "UTC").into_iter().map(|draft| draft.zone).collect();
     assert_eq!(zones, ["Asia/Tokyo", "UTC"]);
     let unread = Crontab::read(&format!("CRON_TZ=Tokyo\n0 1 1 * * b monthly {WEB}\n"), &[]).unread;
-    assert!(unread[0].why.contains("Tokyo, is not an IANA time zone"));
+    assert!(unread[0].1.contains("Tokyo, is not an IANA time zone"));
 }
 
 #[test]
