@@ -233,7 +233,7 @@ impl<'de> FromObject<'de> for Backups {
 impl<'de> FromObject<'de> for WireFiles {
     fn from_map<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         let mut files = Vec::new();
-        while let Some((IgnoredAny, Object(file))) = map.next_entry()? {
+        while let Some((IgnoredAny, Object(WireEntry(file)))) = map.next_entry()? {
             files.push(file);
         }
         Ok(Self(files))
@@ -249,15 +249,19 @@ impl<'de> FromObject<'de> for WireFiles {
     }
 }
 
-impl<'de> FromObject<'de> for StoredFile {
+/// One of a backup's files.
+#[derive(Default)]
+struct WireEntry(StoredFile);
+
+impl<'de> FromObject<'de> for WireEntry {
     fn from_map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let WireFile { size, sha1 } = FromObject::from_map(map)?;
-        Ok(Self { size_bytes: size, has_checksum: sha1.is_some() })
+        Ok(Self(StoredFile { size_bytes: size, has_checksum: sha1.is_some() }))
     }
 
     /// The SHA-1 alone.
     fn from_text<E: Error>() -> Result<Self, E> {
-        Ok(Self { size_bytes: None, has_checksum: true })
+        Ok(Self(StoredFile { size_bytes: None, has_checksum: true }))
     }
 }
 

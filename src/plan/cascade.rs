@@ -103,19 +103,6 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_restore_nothing_the_one_with_fewer_descendants_goes_first() {
-        // The older one failed and was taken as a parent all the same.
-        let vm = vm(1)
-            .backup(1, "monthly", "2026-11-01 01:00")
-            .failed()
-            .backup(2, "daily", "2026-11-02 01:00")
-            .on(1)
-            .backup(3, "monthly", "2026-11-03 01:00")
-            .failed();
-        assert_eq!(cheapest_first(&vm), [2, 3, 1].map(backup_id));
-    }
-
-    #[test]
     fn each_backup_of_a_loop_costs_all_of_the_loop_and_the_walk_ends() {
         let vm = vm(1)
             .backup(1, "daily", "2026-11-01 01:00")

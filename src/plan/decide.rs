@@ -31,24 +31,22 @@ pub fn decide(vm: &Vm, policies: &Policies, request: impl Into<Request>) -> VmPl
             let view = VmView::one_of(vm, policies, policy, request);
             decide_under(&view, &Occurrences::new(policy, request.due_at))
         }
-        Match::Unprotected => unprotected(vm),
-        Match::Conflict(policies) => conflict(vm, &policies),
+        Match::Unprotected => without_policy(vm, &[]),
+        Match::Conflict(policies) => without_policy(vm, &policies),
     };
     VmPlan { fingerprint: Some(fingerprint(vm)), ..plan }
 }
 
-/// Returns the plan of a VM in no policy, as [`untouched`] does.
-pub(super) fn unprotected(vm: &Vm) -> VmPlan {
-    untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "matches no policy"))
-}
-
-/// Returns the plan of a VM that several policies claim, as [`untouched`] does.
-pub(super) fn conflict(vm: &Vm, policies: &[&Policy]) -> VmPlan {
+/// Returns the plan of a VM that no single policy claims, as [`untouched`] does; these are the several that do.
+pub(super) fn without_policy(vm: &Vm, policies: &[&Policy]) -> VmPlan {
+    let Some(first) = policies.first() else {
+        return untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "matches no policy"));
+    };
     let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
     let text = format!(
         "claimed by {} with the same priority ({}); give one a higher `priority` or exclude it from the others",
         names.join(" and "),
-        policies.first().map_or(0, |policy| policy.priority)
+        first.priority
     );
     untouched(vm, Status::Conflict, Note::vm(NoteCode::PolicyConflict, text))
 }
@@ -156,7 +154,8 @@ fn decide_create(
         return Err(Status::Blocked);
     }
     notes.extend(due.iter().filter_map(|due| attempts_note(view, due)));
-    if view.running().chain(view.dated_ahead()).next().is_some() {
+    // What runs, runs, whatever its timestamp says.
+    if view.backups.iter().any(|it| it.standing.is_running() || it.is_dated_ahead(view.now)) {
         return Err(Status::Waiting);
     }
     if due.is_empty() {

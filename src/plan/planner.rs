@@ -2,7 +2,7 @@
 
 use super::audit;
 use super::changeset::{Action, FORMAT, Plan, PolicyRef, Status, Summary, TOOL, VmPlan};
-use super::decide::{conflict, decide_under, unprotected};
+use super::decide::{decide_under, without_policy};
 use super::due::Occurrences;
 use super::fault;
 use super::fingerprint::fingerprint;
@@ -93,8 +93,8 @@ impl<'p> Planner<'p> {
                 self.validity.narrow(&view, occurrences, &plan);
                 (plan, Some(JudgedVm { view, occurrences }))
             }
-            Match::Unprotected => (unprotected(vm), None),
-            Match::Conflict(policies) => (conflict(vm, &policies), None),
+            Match::Unprotected => (without_policy(vm, &[]), None),
+            Match::Conflict(policies) => (without_policy(vm, &policies), None),
         };
         let broken = audit::audit_vm(&plan, vm, policies, request);
         if !broken.is_empty() {

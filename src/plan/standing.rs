@@ -200,16 +200,6 @@ impl<'a> VmView<'a> {
         self.newest_by_tier[..tier].iter().flatten().any(|coarser| *coarser > backup.age_key())
     }
 
-    /// Gives the backups on their way, oldest first, whatever their timestamp says: what runs, runs.
-    pub fn running(&self) -> impl Iterator<Item = &BackupView<'a>> {
-        self.backups.iter().filter(|backup| backup.standing.is_running())
-    }
-
-    /// Returns the backups that count for nothing yet and soon will: those dated no more than an hour ahead.
-    pub fn dated_ahead(&self) -> impl Iterator<Item = &BackupView<'a>> {
-        self.backups.iter().filter(|backup| backup.is_dated_ahead(self.now))
-    }
-
     /// Says whether a newer backup can be restored, managed or not.
     pub fn is_superseded(&self, backup: &BackupView<'_>) -> bool {
         self.newest_restorable().is_some_and(|newest| newest.age_key() > backup.age_key())

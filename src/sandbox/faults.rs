@@ -62,6 +62,16 @@ impl Faults {
         *self = Self::default();
     }
 
+    /// Has the caches of all nodes show each VM as it is now, for ever: [`Effect::Stale`] reads from them.
+    pub fn fill_caches(&mut self, world: &World) {
+        for (&id, vm) in &world.vms {
+            let frozen = (i64::MAX, routes::vm_reply(world, id, vm));
+            for node in 0..self.nodes.max(1) {
+                self.frozen.entry((node, id)).or_default().push(frozen.clone());
+            }
+        }
+    }
+
     /// Answers a request as [`routes::handle`] does, disturbed.
     pub fn handle(&mut self, world: &mut World, request: &Request, now_us: i64) -> Outgoing {
         while self.arrive(world, now_us).is_some() {}

@@ -41,6 +41,11 @@ impl Life {
                 if state.faults.rules.iter().any(is_stale) {
                     state.faults.rules.retain(|rule| !hides(rule));
                 }
+                // A cache behind which no condition fits shows everything as it is now, for ever.
+                let is_refusal = |rule: &Rule| matches!(rule.effect, Effect::RefuseConditions);
+                if rules.iter().any(is_refusal) && rules.iter().any(is_stale) {
+                    state.faults.fill_caches(world);
+                }
             }
             StepAction::Calm => {
                 let struck: u32 = state.faults.rules.iter().map(|rule| rule.struck).sum();
@@ -150,7 +155,7 @@ impl Life {
         let is_late = |rule: &Rule| matches!(rule.effect, Effect::ActLate { .. });
         let mut judges = self.judges();
         judges.dates_are_wrong = state.faults.rules.iter().any(is_shift) || state.world.stamps_ahead_s != 0;
-        judges.cut_lists(state.world.list_limit_ms.is_some(), self.clock.now());
+        judges.cut_lists(state.world.list_limit_ms.is_some() && !self.is_old_fifo, self.clock.now());
         judges.lists_are_disturbed |= state.faults.rules.iter().any(is_on_list);
         judges.writes_were_late |= state.faults.rules.iter().any(is_late);
         judges.bodies_are_dropped = state.faults.rules.iter().any(is_drop);

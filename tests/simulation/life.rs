@@ -26,9 +26,10 @@ use uuid::Uuid;
 const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// No run takes longer than this, for what moves on a VM in no policy, and as much more for each VM that something is due
-/// on as it may take if all wait for each other: what hangs gives its place back, and is given up on.
+/// on as it may take if all wait for each other and each of its three tiers is tried: what hangs gives its place back, and
+/// is given up on after two hours.
 const RUN_MAX: TimeDelta = TimeDelta::hours(6);
-const RUN_MAX_PER_VM: TimeDelta = TimeDelta::hours(4);
+const RUN_MAX_PER_VM: TimeDelta = TimeDelta::hours(7);
 
 /// How often runs are repeated, in one life of five: then each leaves what it still waits for to the next.
 const EVERY: Duration = Duration::from_secs(15 * 60);
@@ -101,8 +102,10 @@ pub(crate) struct Changing {
     pub(crate) prunes: bool,
     pub(crate) saved: Option<Plan>,
     pub(crate) disturbances: usize,
-    /// In lives in which runs are repeated, when the next one is due.
+    /// In lives in which runs are repeated by one process, when the next one is due.
     handed_over_after: Option<Duration>,
+    /// What that process remembers of uploads, on each machine.
+    progress: [Arc<ProgressTracker>; 2],
     /// In other lives, after how long a run leaves what it still waits for to the next.
     deadline: Option<Duration>,
 }
@@ -158,7 +161,7 @@ impl Life {
             prune: Prune::default(),
             // Fewer looks at what takes hours, so that a test run holds more lives.
             timing: Timing {
-                pause_max: Duration::from_secs(120),
+                pause_max: Duration::from_secs(300),
                 look_first: Duration::from_secs(2),
                 look_share: 2,
                 ..Timing::default()
@@ -172,6 +175,7 @@ impl Life {
             saved: None,
             disturbances: 0,
             handed_over_after: (scenario.seed % 5 == 3).then_some(EVERY),
+            progress: Default::default(),
             deadline: (scenario.seed % 5 == 1).then_some(DEADLINE),
         };
         Self {
@@ -249,7 +253,12 @@ impl Life {
         };
         let runs = async {
             match run.killed_after {
-                Some(after) => _ = tokio::time::timeout(after, runs).await,
+                Some(after) => {
+                    if tokio::time::timeout(after, runs).await.is_err() {
+                        self.changing().progress = Default::default();
+                        self.judges().unproven_at.clear();
+                    }
+                }
                 None => runs.await,
             }
         };
@@ -282,7 +291,12 @@ impl Life {
 
     fn run_begins(&self, two_runners: bool) {
         let state = self.wire.state();
-        self.judges().run_begins(&state.world, two_runners);
+        let mut changing = self.changing();
+        let is_new = changing.handed_over_after.is_none();
+        if is_new {
+            changing.progress = Default::default();
+        }
+        self.judges().run_begins(&state.world, two_runners, is_new);
     }
 
     /// Lets the world come up to the present, and has that judged.
@@ -355,6 +369,7 @@ impl Life {
         let may_prune = run.prunes && self.changing().prunes;
         self.judges().lists(sender, may_prune, approval, &vms);
         let hand_over = CancellationToken::new();
+        let progress = Arc::clone(&self.changing().progress[sender]);
         let executor = Executor {
             client: &client,
             policies: &policies,
@@ -362,7 +377,7 @@ impl Life {
             observer: &Eyes { life: self, sender },
             stop,
             hand_over: &hand_over,
-            progress: &ProgressTracker::default(),
+            progress: &progress,
             notes: &*self.folders[sender],
             settings: ExecutorSettings {
                 wait: run.waits,

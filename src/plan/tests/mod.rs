@@ -11,6 +11,4 @@ mod play;
 pub(crate) mod properties;
 mod prune;
 mod rules;
-mod script_comparison;
 mod starvation;
-mod unverified;

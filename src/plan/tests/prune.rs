@@ -149,7 +149,7 @@ fn a_long_chain_goes_from_its_end_to_its_beginning() {
     let first = at("2026-01-01 00:00");
     for n in 1..=LENGTH {
         long = long.backup(n, "daily", "2026-01-01 00:00");
-        long = long.change(|backup| backup.timestamp = Some(first + TimeDelta::minutes(n as i64)));
+        long = long.change(|backup| backup.timestamp = Some(first + TimeDelta::seconds(n as i64)));
         long = if n > 1 { long.on(n - 1) } else { long };
     }
     let long = long.backup(LENGTH + 1, "daily", "2026-11-18 01:00");

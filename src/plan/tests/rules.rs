@@ -16,12 +16,6 @@ fn a_new_vm_starts_with_its_coarsest_tier_at_once() {
 }
 
 #[test]
-fn a_coarser_backup_serves_that_nights_finer_tiers() {
-    let vm = vm(1).backup(1, "monthly", "2026-11-01 01:00").local();
-    assert_eq!(vm.plan(&grandfather(), "2026-11-01 23:00").status, Status::UpToDate);
-}
-
-#[test]
 fn a_daily_is_taken_from_the_newest_and_replaces_it() {
     let planned = mid_chain().plan(&grandfather(), "2026-11-18 01:00");
     assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"]);
@@ -37,12 +31,6 @@ fn a_weekly_is_taken_from_the_last_weekly_and_ends_the_dailies() {
 fn a_monthly_is_full_and_ends_all_that_was() {
     let planned = mid_chain().plan(&grandfather(), "2026-12-01 01:00");
     assert_eq!(actions_of(&planned), ["create monthly full", "delete 2 after", "delete 3 after"]);
-}
-
-#[test]
-fn a_missed_weekly_is_made_up_on_the_next_day() {
-    let planned = mid_chain().plan(&grandfather(), "2026-11-23 09:00");
-    assert_eq!(actions_of(&planned)[0], "create weekly on 2");
 }
 
 #[test]
@@ -240,24 +228,6 @@ fn a_policy_of_full_backups_only_keeps_no_snapshot_at_all() {
     assert_eq!(actions_of(&planned), ["create daily full", "delete 2 after", "delete new after"]);
     let summary = plan_all(&[policy], [vm(1)], at("2026-11-17 02:00")).summary;
     assert_eq!((summary.create, summary.delete_local), (1, 1), "its own snapshot is deleted, too");
-}
-
-#[test]
-fn spread_shifts_each_vm_by_a_share_of_its_own() {
-    let mut policy = grandfather();
-    policy.tiers.iter_mut().for_each(|tier| tier.spread = TimeDelta::hours(4));
-    let due_at = |n: u128| {
-        let backed_up = vm(n).backup(1, "monthly", "2026-11-17 12:00").local();
-        (0..300)
-            .find(|minute| {
-                let now = at("2026-11-18 01:00") + TimeDelta::minutes(*minute);
-                !plan_all(std::slice::from_ref(&policy), [backed_up.clone()], now).vms[0].actions.is_empty()
-            })
-            .unwrap()
-    };
-    let minutes: Vec<i64> = (1..=8).map(due_at).collect();
-    assert!(minutes.iter().all(|&minute| minute <= 240), "{minutes:?}");
-    assert!(minutes.iter().max().unwrap() - minutes.iter().min().unwrap() > 60, "{minutes:?}");
 }
 
 #[test]
