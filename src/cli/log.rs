@@ -4,7 +4,7 @@
 //! traces are requests with all their headers, and the token is in one of them.
 
 use super::args::{Global, LogFormat};
-use crate::render::{Styles, wrapped};
+use crate::render::{Styles, visible, wrapped};
 use crate::runner::output;
 use anstyle::Style;
 use std::fmt;
@@ -88,6 +88,8 @@ where
             text.push(' ');
         }
         context.field_format().format_fields(Writer::new(&mut text), event)?;
+        // What is logged may contain an answer of a server.
+        text = text.split('\n').map(visible).collect::<Vec<_>>().join("\n");
         if let Some(columns) = self.columns {
             text = wrapped(&text, columns).join("\n");
         }

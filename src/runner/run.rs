@@ -320,8 +320,29 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_run_that_panics_ends_as_a_failed_one() {
-        let ended = caught(async { panic!("a fault") }).await;
-        assert_eq!(ended.unwrap_err().exit, Exit::Failed);
+    async fn a_run_that_panics_ends_as_a_failed_one_and_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::for_tests(folder.path());
+        let order = Order {
+            command: "reconcile",
+            approval: Approval::Everything,
+            selection: Selection::default(),
+            prune: Prune::default(),
+            limits: Limits { max_uploads: 1, max_uploads_per_hypervisor: 1, waits: true },
+            first_contact: FirstContact::FailFast,
+            handed_over_after: None,
+            deadline: None,
+            policies: &|| panic!("a fault"),
+            fifo: &|| Err(Failure::new("not asked")),
+        };
+        let metrics = folder.path().join("run.prom");
+        let write = |text: &str| {
+            std::fs::write(&metrics, text).map_err(|error| Failure::new("no metrics").because(error))
+        };
+        let none = || Box::new(|| Ok(None));
+        let reporting = Reporting::new(&host, Some(Box::new(write)), none(), none());
+        assert_eq!(run_once(&host, &order, reporting).await, Exit::Failed);
+        let text = std::fs::read_to_string(&metrics).unwrap();
+        assert!(text.contains("\nfifo_retain_last_run_exit_code 1\n"), "{text}");
     }
 }
