@@ -42,8 +42,14 @@ pub enum FifoError {
     #[error("FiFo has no VM {vm}")]
     NoSuchVm { vm: VmId },
     /// FiFo, or something before it, gave another answer than what was asked for.
-    #[error("failed to {doing}: FiFo answered {status}{}", hint(*status))]
-    Status { doing: String, status: StatusCode, retry_after: Option<Duration> },
+    #[error("failed to {doing}: FiFo answered {status}{}", hint(*status, location.as_deref()))]
+    Status {
+        doing: String,
+        status: StatusCode,
+        retry_after: Option<Duration>,
+        /// Where a redirect leads to.
+        location: Option<String>,
+    },
     #[error("failed to {doing}: invalid answer: {why}")]
     Unreadable {
         doing: String,
@@ -102,11 +108,16 @@ fn plural(count: u32) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-fn hint(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        300..400 => ", a redirect, which is never followed: set the endpoint to the address it leads to",
-        404 | 406 => ": check that this is a FiFo and has this version of the API",
-        _ => "",
+fn hint(status: StatusCode, location: Option<&str>) -> String {
+    match (status.as_u16(), location) {
+        (300..400, Some(location)) => {
+            format!(", a redirect to {location}, which is never followed: set the endpoint to that host")
+        }
+        (300..400, None) => {
+            ", a redirect, which is never followed: set the endpoint to the address it leads to".to_owned()
+        }
+        (404 | 406, _) => ": check that this is a FiFo and has this version of the API".to_owned(),
+        _ => String::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The real network below the client: one [`Transport`], made with reqwest.
 
 use super::endpoint::{Endpoint, is_loopback};
+use super::pin::{self, CertificatePin};
 use super::transport::{Connection, Payload, Request, Sent, Transport, TransportError, TransportErrorKind};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
@@ -21,6 +22,8 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct HttpOptions {
     /// Certificates to trust beside the system's, as PEM.
     pub ca_file: Option<PathBuf>,
+    /// The only certificate to trust, whatever is in it; the others count for nothing then.
+    pub pin: Option<CertificatePin>,
     /// Uses TLS without checking who answers: anyone on the way can then read the token.
     pub insecure: bool,
     /// How long the server may stay silent, before its answer and within it.
@@ -29,7 +32,7 @@ pub struct HttpOptions {
 
 impl Default for HttpOptions {
     fn default() -> Self {
-        Self { ca_file: None, insecure: false, idle_timeout: Duration::from_secs(60) }
+        Self { ca_file: None, pin: None, insecure: false, idle_timeout: Duration::from_secs(60) }
     }
 }
 
@@ -57,8 +60,13 @@ impl HttpTransport {
     /// Makes one; nothing is sent yet.
     pub fn new(endpoint: &Endpoint, options: &HttpOptions) -> Result<Self, HttpSetupError> {
         let client = |max_idle| {
-            let HttpOptions { ca_file, insecure, idle_timeout } = options;
-            builder(endpoint.as_url(), *insecure, ca_file.as_deref())?
+            let HttpOptions { ca_file, pin, insecure, idle_timeout } = options;
+            let trust = match pin {
+                Some(pin) => Trust::Only(*pin),
+                None if *insecure => Trust::Anybody,
+                None => Trust::System,
+            };
+            builder(endpoint.as_url(), trust, ca_file.as_deref())?
                 .pool_max_idle_per_host(max_idle)
                 .pool_idle_timeout(POOL_IDLE_TIMEOUT)
                 .read_timeout(*idle_timeout)
@@ -78,15 +86,23 @@ pub fn install_crypto() {
 /// Makes a client for notifications and pings. It always checks certificates: `--insecure` is about FiFo. It follows no
 /// redirect, so that no secret goes elsewhere.
 pub fn outward_client(url: &Url, ca_file: Option<&Path>) -> Result<Client, HttpSetupError> {
-    builder(url, false, ca_file)?
+    builder(url, Trust::System, ca_file)?
         .pool_max_idle_per_host(0)
         .user_agent(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(HttpSetupError::Tls)
 }
 
+/// Which certificates are trusted.
+enum Trust {
+    /// Those that the system trusts, and what the CA file has.
+    System,
+    Anybody,
+    Only(CertificatePin),
+}
+
 /// Begins a client: HTTP/1.1, without redirects, repetitions and, on this machine, proxies.
-fn builder(url: &Url, insecure: bool, ca_file: Option<&Path>) -> Result<ClientBuilder, HttpSetupError> {
+fn builder(url: &Url, trust: Trust, ca_file: Option<&Path>) -> Result<ClientBuilder, HttpSetupError> {
     install_crypto();
     let builder = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -96,13 +112,12 @@ fn builder(url: &Url, insecure: bool, ca_file: Option<&Path>) -> Result<ClientBu
         .http1_only();
     let builder = if is_loopback(url) { builder.no_proxy() } else { builder };
     let certificates = ca_file.map_or_else(|| Ok(Vec::new()), ca_certificates)?;
-    Ok(if url.scheme() != "https" {
+    Ok(match trust {
         // The system's certificates are not even loaded: a container without any can still speak plain HTTP.
-        builder.tls_certs_only([])
-    } else if insecure {
-        builder.tls_danger_accept_invalid_certs(true)
-    } else {
-        builder.tls_certs_merge(certificates)
+        _ if url.scheme() != "https" => builder.tls_certs_only([]),
+        Trust::System => builder.tls_certs_merge(certificates),
+        Trust::Anybody => builder.tls_danger_accept_invalid_certs(true),
+        Trust::Only(pin) => builder.tls_backend_preconfigured(pin::client_config(pin)),
     })
 }
 

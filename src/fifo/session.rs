@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use futures::TryStreamExt as _;
-use http::header::{ACCEPT, AUTHORIZATION, DATE, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, DATE, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::iter::successors;
@@ -324,7 +324,19 @@ pub(super) fn connection(attempt: u32) -> Connection {
 
 pub(super) fn other_status(doing: &str, response: &Response) -> FifoError {
     let (status, retry_after) = (response.status(), retry_after(response.headers()));
-    FifoError::Status { doing: doing.to_owned(), status, retry_after }
+    let location = text(response.headers(), &LOCATION).map(redirect_target);
+    FifoError::Status { doing: doing.to_owned(), status, retry_after, location }
+}
+
+/// Returns where a redirect leads to, without what may hold a secret: user, password and what comes after a `?`.
+fn redirect_target(location: &str) -> String {
+    match url::Url::parse(location) {
+        Ok(url) => {
+            let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+            format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+        }
+        Err(_) => location.split(['?', '#']).next().unwrap_or_default().to_owned(),
+    }
 }
 
 /// Reads the server's clock from an answer, to the second.
