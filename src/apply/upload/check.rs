@@ -77,7 +77,7 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
         Standing::Completed if judged.restorable => None,
         Standing::Completed => bad("a backup that a restore of it needs is no longer usable".to_owned()),
         Standing::Hollow => bad(hollow_text(backup, policy)),
-        Standing::Unverified { .. } => Some(Fault::Unverified(
+        Standing::Unverified => Some(Fault::Unverified(
             match backup.missing_file_info() {
                 Some(MissingFileInfo::Files) => "FiFo lists no stored file, unlike for earlier backups",
                 Some(MissingFileInfo::Size) => {
