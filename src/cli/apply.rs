@@ -1,18 +1,19 @@
 //! `apply`: executes a saved plan, or a new one that was shown and agreed to; and what `apply` and `reconcile` share.
 
-use super::args::Format;
 use super::connect;
 use super::context::Context;
 use super::files;
+use super::options::Format;
 use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
 use super::value::timeout;
 use crate::run::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::notify::{BadUrl, SecretUrl};
+use crate::runner::order::{Approval, Limits, Order};
 use crate::runner::output::can_ask;
 use crate::runner::report::{Address, MetricsFile, Reporting};
-use crate::runner::run::{Approval, Limits, Order, run_once};
+use crate::runner::run::run_once;
 use clap::Args;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::num::NonZeroUsize;
@@ -97,7 +98,7 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Exit, Fai
                 .hint("give --auto-approve to go on without asking, or use `reconcile`"));
         }
     };
-    let policies = || policies::load_for(context, args.execute.prune);
+    let policies = || policies::load_for(context, args.execute.prune.prune);
     let order = Order {
         command: "apply",
         approval,

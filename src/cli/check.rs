@@ -3,9 +3,9 @@
 mod local;
 mod report;
 
-use super::args::Format;
 use super::connect;
 use super::context::Context;
+use super::options::Format;
 use super::policies::plural;
 use crate::apply::CLOCK_SKEW_MAX;
 use crate::fifo::{FifoError, Listing};

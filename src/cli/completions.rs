@@ -1,7 +1,7 @@
 //! `completions`: what shells know of this program, made of the command line itself.
 
-use super::args::{self, Format};
 use super::context::Context;
+use super::options::Format;
 use crate::run::{Exit, Failure};
 use crate::runner::output::print;
 use clap::Args;
@@ -18,11 +18,16 @@ pub struct CompletionsArgs {
 /// The name of the program.
 const PROGRAM: &str = "fifo-retain";
 
-pub(super) fn run(wanted: &CompletionsArgs, context: &Context) -> Result<Exit, Failure> {
+/// Writes the script for a command line.
+pub(super) fn run(
+    wanted: &CompletionsArgs,
+    program: &mut clap::Command,
+    context: &Context,
+) -> Result<Exit, Failure> {
     context.format(&[Format::Text])?;
     // Written to memory first: the generator treats a closed pipe as an error.
     let mut script = Vec::new();
-    clap_complete::generate(wanted.shell, &mut args::command(), PROGRAM, &mut script);
+    clap_complete::generate(wanted.shell, program, PROGRAM, &mut script);
     if wanted.shell == Shell::Bash {
         // clap_complete 4.6 writes a program's name with a `-` in it in two ways, and what a command takes is never found.
         script =

@@ -1,7 +1,7 @@
 //! Which FiFo is meant, and what to sign in with: command line, environment and profile put together.
 
-use super::args::Global;
 use super::context::{Context, Environment};
+use super::options::Global;
 use crate::fifo::{Credentials, Endpoint, HttpOptions, Profile, ProfileError};
 use crate::run::Failure;
 use crate::runner::fifo::{Place, SANDBOX_NAME, Settings, Target};

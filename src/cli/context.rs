@@ -1,7 +1,7 @@
 //! What surrounds a command: the only place that reads the clock, the environment and the terminal, and that knows where
 //! files lie.
 
-use super::args::{Color, Format, Global, LogFormat};
+use super::options::{Color, Format, Global, LogFormat};
 use crate::render::Styles;
 use crate::render::text::{Detail, TextOptions};
 use crate::run::Failure;

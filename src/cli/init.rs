@@ -3,9 +3,9 @@
 mod crontab;
 mod draft;
 
-use super::args::Format;
 use super::context::Context;
 use super::files;
+use super::options::Format;
 use super::policies;
 use crate::policy::{self, SourceFile, Zone, is_name};
 use crate::run::{Exit, Failure};

@@ -3,7 +3,7 @@
 //! Only this program's own messages are let through, at any verbosity: what the libraries below it have to say in their
 //! traces are requests with all their headers, and the token is in one of them.
 
-use super::args::{Global, LogFormat};
+use super::options::{Global, LogFormat};
 use crate::render::{Styles, visible, wrapped};
 use crate::runner::output;
 use anstyle::Style;

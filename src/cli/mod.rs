@@ -1,6 +1,6 @@
 //! The commands, one file each with what it takes, and what they share.
 //!
-//! [`args`] is the command line, `value` reads its values; `context` is clock, environment and files; `connect` finds out which
+//! [`args`] is the command line, `options` what holds for every command, `value` reads values; `context` is clock, environment and files; `connect` finds out which
 //! FiFo is meant and what to sign in with; `policies` reads the policies; `log` and `usage` are messages.
 
 mod apply;
@@ -12,6 +12,7 @@ mod context;
 mod files;
 mod init;
 mod log;
+mod options;
 mod plan;
 mod policies;
 mod reconcile;
@@ -83,7 +84,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Status(args) => in_runtime(status::run(args, context)),
         Command::Show(args) => in_runtime(show::run(args, context)),
         Command::Simulate(args) => in_runtime(simulate::run(args, context)),
-        Command::Completions(args) => completions::run(args, context),
+        Command::Completions(args) => completions::run(args, &mut args::command(), context),
         Command::Schema(args) => schema::run(args, context),
         Command::Sandbox(args) => in_runtime(sandbox::run(args, context)),
     }

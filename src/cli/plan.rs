@@ -1,9 +1,9 @@
 //! `plan`: shows the plan, and saves it with `--out`.
 
-use super::args::Format;
 use super::connect;
 use super::context::Context;
 use super::files;
+use super::options::Format;
 use super::policies;
 use super::value::{instant, max_bytes};
 use crate::apply::SafetyStop;
@@ -99,7 +99,7 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
         [] => None,
         paths => Some(policies::load_against(context, paths)?),
     };
-    let policies = policies::load_for(context, args.prune)?;
+    let policies = policies::load_for(context, args.prune.prune)?;
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
     let fifo = target.open(&context.host, FirstContact::FailFast).await?;

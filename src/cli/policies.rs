@@ -1,8 +1,7 @@
 //! Reading the policies, and telling what is wrong with them.
 
-use super::args::LogFormat;
 use super::context::Context;
-use super::plan::PruneArgs;
+use super::options::LogFormat;
 use crate::policy::{self, Diagnostic, Loaded, Policies, PolicyErrors, Severity, SourceFile, render_text};
 use crate::render::Styles;
 use crate::run::Failure;
@@ -70,9 +69,9 @@ pub(super) fn load(context: &Context) -> Result<Policies, Failure> {
 }
 
 /// Reads the policies of a run, and warns where its `--prune` has no effect.
-pub(super) fn load_for(context: &Context, args: PruneArgs) -> Result<Policies, Failure> {
+pub(super) fn load_for(context: &Context, prunes: bool) -> Result<Policies, Failure> {
     let policies = load(context)?;
-    if args.prune && !policies.iter().any(|policy| policy.prune) {
+    if prunes && !policies.iter().any(|policy| policy.prune) {
         tracing::warn!("--prune deletes nothing: no policy says `prune: true`");
     }
     Ok(policies)

@@ -1,16 +1,17 @@
 //! `reconcile`: plans and executes without asking, once or again and again.
 
 use super::apply::{ExecuteArgs, ReportingArgs};
-use super::args::Format;
 use super::connect;
 use super::context::Context;
+use super::options::Format;
 use super::plan::PlanningArgs;
 use super::policies;
 use super::value::{address, interval, timeout};
 use crate::run::{Exit, Failure};
 use crate::runner::every::run_every;
 use crate::runner::fifo::FirstContact;
-use crate::runner::run::{Approval, Order, run_once};
+use crate::runner::order::{Approval, Order};
+use crate::runner::run::run_once;
 use clap::Args;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ pub struct ReconcileArgs {
 
 pub(super) async fn run(args: &ReconcileArgs, context: &Context) -> Result<Exit, Failure> {
     context.format(&[Format::Text, Format::Json])?;
-    let policies = || policies::load_for(context, args.execute.prune);
+    let policies = || policies::load_for(context, args.execute.prune.prune);
     let order = Order {
         command: "reconcile",
         approval: Approval::Everything,

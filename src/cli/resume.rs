@@ -1,8 +1,8 @@
 //! `resume`: lifts the safety stop that an alarm has left.
 
-use super::args::Format;
 use super::connect;
 use super::context::Context;
+use super::options::Format;
 use crate::apply::{Event, EventKind, InFlight, Journal, Observer as _};
 use crate::render::safety_stop::{details, headline, text};
 use crate::run::{Exit, Failure};

@@ -1,7 +1,7 @@
 //! `sandbox`: serves the simulated FiFo for other programs.
 
-use super::args::Format;
 use super::context::Context;
+use super::options::Format;
 use super::value::timeout;
 use crate::run::{Exit, Failure};
 use crate::runner::fifo::SANDBOX_USER;

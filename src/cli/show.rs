@@ -1,8 +1,8 @@
 //! `show`: why every backup of a VM is where it is.
 
-use super::args::Format;
 use super::connect;
 use super::context::Context;
+use super::options::Format;
 use super::plan::write_stop;
 use super::policies;
 use super::value::instant;

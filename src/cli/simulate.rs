@@ -1,8 +1,8 @@
 //! `simulate`: what there would be, were the planner run forward.
 
-use super::args::Format;
 use super::connect;
 use super::context::Context;
+use super::options::Format;
 use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
 use super::value::{change_rate, instant, interval, size, span};
@@ -69,7 +69,7 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
         [] => None,
         paths => Some(policies::load_against(context, paths)?),
     };
-    let policies = policies::load_for(context, prune)?;
+    let policies = policies::load_for(context, prune.prune)?;
     let read = if connect::is_named(context)? {
         Some(read(args, context, &policies).await?)
     } else {

@@ -1,9 +1,9 @@
 //! `status`: whether the backups would save every VM.
 
 use super::apply::write_metrics;
-use super::args::Format;
 use super::connect;
 use super::context::Context;
+use super::options::Format;
 use super::plan::{PlanningArgs, write_stop};
 use super::policies;
 use super::value::instant;

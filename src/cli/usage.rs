@@ -1,6 +1,6 @@
 //! Command lines that are wrong in a way that clap does not see, or has no word for.
 
-use super::args::NOT_WITH_SANDBOX;
+use super::options::NOT_WITH_SANDBOX;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;

@@ -1,7 +1,7 @@
 //! `validate`: checks the policies, offline. What it finds is its output.
 
-use super::args::Format;
 use super::context::Context;
+use super::options::Format;
 use super::policies::{counted, plural};
 use crate::policy::{self, Diagnostic, Loaded, Name, Policies, Severity, render_github, render_text};
 use crate::render::Styles;

@@ -1,6 +1,5 @@
 //! Values of options, read from their text.
 
-use super::args::Given;
 use crate::policy::{parse_duration, parse_size};
 use crate::render::markdown::MAX_BYTES_LEAST;
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, Utc};
@@ -8,6 +7,10 @@ use clap::builder::{OsStringValueParser, StringValueParser, TypedValueParser};
 use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// A value that is none where it is empty: an empty variable counts as not set. By another name than `Option`, so that clap
+/// takes the parser's own.
+pub(super) type Given<T> = Option<T>;
 
 /// The years that a plan can be made for.
 const YEARS: RangeInclusive<i32> = 1970..=2999;

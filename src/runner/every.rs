@@ -2,8 +2,9 @@
 
 use super::host::Host;
 use super::interrupt::Interrupt;
+use super::order::Order;
 use super::report::Reporting;
-use super::run::{Memory, Order, run};
+use super::run::{Memory, run};
 use super::serve::Server;
 use super::service;
 use super::site::{self, Shown};

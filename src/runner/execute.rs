@@ -3,9 +3,9 @@
 use super::fifo::Fifo;
 use super::host::Host;
 use super::interrupt::Interrupt;
+use super::order::Order;
 use super::output::{self, Stream};
 use super::progress::Progress;
-use super::run::Order;
 use super::safety_stop::AlarmRecorder;
 use crate::apply::{
     ActionKind, ActionOutcome, Approval, Event, EventKind, Executor, ExecutorSettings, InFlight, Journal,

@@ -2,65 +2,22 @@
 
 use super::approve::{Approved, SavedFile, asked, skip_text};
 use super::execute::{Execution, judge};
-use super::fifo::{Fifo, FirstContact, Target};
+use super::fifo::{Fifo, Target};
 use super::host::Host;
 use super::interrupt::Interrupt;
+use super::order::{Approval, Order};
 use super::output;
-use super::read::{KeptVms, Planned, Query, Selection};
+use super::read::{KeptVms, Planned, Query};
 use super::report::Reporting;
 use super::safety_stop::{AlarmRecorder, refuse_if_set};
 use crate::apply::{ProgressTracker, StopFile, VmRef};
-use crate::plan::{NoteCode, Plan, Prune, SkipReason};
+use crate::plan::{NoteCode, Plan, SkipReason};
 use crate::policy::Policies;
 use crate::render::text::{self, PlanExtras, TextOptions};
 use crate::run::{Exit, Failure, RunHistory, RunSummary};
 use futures::FutureExt as _;
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
-use std::time::Duration;
-
-/// What a run is to do, and how.
-pub struct Order<'a> {
-    /// The command, which the lock names.
-    pub command: &'static str,
-    pub approval: Approval<'a>,
-    pub selection: Selection,
-    /// What the command says of deletes from storage.
-    pub prune: Prune,
-    pub limits: Limits,
-    /// How long a FiFo that does not answer is retried.
-    pub first_contact: FirstContact,
-    /// The time after which the next run is due, and gets what still waits.
-    pub handed_over_after: Option<Duration>,
-    /// The time after which the next run gets what still waits, whether or not it is due.
-    pub deadline: Option<Duration>,
-    /// Reads the policies, as they are by now.
-    pub policies: &'a dyn Fn() -> Result<Policies, Failure>,
-    /// Finds out which FiFo is meant, and what to sign in with by now.
-    pub fifo: &'a dyn Fn() -> Result<Target, Failure>,
-}
-
-/// How much is done at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// How many uploads may run in all, and on one hypervisor, counting those that run already.
-    pub max_uploads: usize,
-    pub max_uploads_per_hypervisor: usize,
-    /// Whether uploads are waited for.
-    pub waits: bool,
-}
-
-/// What of the plan made now is carried out.
-#[derive(Clone, Copy)]
-pub enum Approval<'a> {
-    /// All of it.
-    Everything,
-    /// What a person agrees to who is shown a plan and asked.
-    Asked,
-    /// What the plan in this file lists; `-` is standard input.
-    Saved(&'a Path),
-}
 
 /// What a process keeps from run to run.
 #[derive(Debug, Default)]
@@ -317,6 +274,10 @@ impl<'a> Run<'a, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Prune;
+    use crate::runner::fifo::FirstContact;
+    use crate::runner::order::Limits;
+    use crate::runner::read::Selection;
 
     #[tokio::test]
     async fn a_run_that_panics_ends_as_a_failed_one_and_is_reported() {
