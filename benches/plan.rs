@@ -8,9 +8,9 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use fifo_retain::insight::{PolicySide, compare};
 use fifo_retain::inventory::{Backup, BackupId, Inventory, Metadata, RecordedState, StoredFile, Vm, VmId};
 use fifo_retain::plan::audit::audit_vm;
-use fifo_retain::plan::{Plan, VmPlan, plan};
+use fifo_retain::plan::{Plan, Prune, VmPlan, plan};
 use fifo_retain::policy::{
-    MissingParent, Policies, Policy, Prune, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
+    MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
 };
 use fifo_retain::simulate::{Scenario, simulate};
 use std::hint::black_box;
@@ -48,7 +48,6 @@ fn grandfather() -> Policies {
         priority: 0,
         select: Selector { all: true, ..Selector::default() },
         exclude: None,
-        display_zone: zone.clone(),
         zone,
         tiers,
         missing_parent: MissingParent::Full,
@@ -56,8 +55,7 @@ fn grandfather() -> Policies {
         min_full_size_bytes: 64 * 1024,
         retry: Retry { attempts: 3, backoff: TimeDelta::hours(1) },
         max_age: TimeDelta::hours(26),
-        prune: Prune::Never,
-        mass_prune_allowed: 0,
+        prune: false,
         suspend: None,
     }])
 }
@@ -190,14 +188,14 @@ fn years(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("365 days of 1,000 VMs");
     group.sample_size(10);
     for (name, prune) in
-        [("nothing deleted from storage", Prune::Never), ("expired backups deleted", Prune::Requested)]
+        [("nothing deleted from storage", Prune::default()), ("expired backups deleted", Prune::REQUESTED)]
     {
         let mut policies: Vec<Policy> = grandfather().iter().cloned().collect();
         for (tier, keep) in policies[0].tiers.iter_mut().zip([12, 5, 7]) {
             tier.keep = NonZeroU32::new(keep);
         }
-        policies[0].prune = prune;
-        let (policies, scenario) = (Policies::new(policies), Scenario::new(from, 365));
+        policies[0].prune = true;
+        let (policies, scenario) = (Policies::new(policies), Scenario { prune, ..Scenario::new(from, 365) });
         group.bench_function(name, |bench| bench.iter(|| simulate(&policies, Some(&inventory), &scenario)));
     }
     group.finish();

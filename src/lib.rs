@@ -9,13 +9,12 @@
 //! - [`insight`]: reports on plans and backups: status, show, comparison of policies; pure like [`plan`];
 //! - [`fifo`]: FiFo's API as it really behaves, with a client that can only read and one that can write;
 //! - [`apply`]: executes a plan, checking everything twice;
-//! - [`run`]: what is known of runs, as data: the summary of one and the history of all;
+//! - [`run`]: what is known of runs, as data: the summary of one, the history of all, and how they end;
 //! - [`sandbox`]: a simulated FiFo over real HTTP, with its quirks; it stands apart, so that one misreading of the API
 //!   cannot hide in both it and [`fifo`];
 //! - [`report`]: plans and runs as documents for people, programs and pull requests;
-//! - [`render`]: the observers of a run;
-//! - [`notify`]: sends notifications and pings, and keeps their addresses secret;
-//! - [`serve`]: a small HTTP server for metrics, health and a status page, which only ever answers;
+//! - [`render`]: the names by which the commands call the reports;
+//! - [`runner`]: one run from reading to its reports, for every command that carries something out, and its repetition;
 //! - [`cli`]: the commands; the only place that reads the clock, the environment and the file system's whereabouts.
 
 pub mod apply;
@@ -23,12 +22,11 @@ pub mod cli;
 pub mod fifo;
 pub mod insight;
 pub mod inventory;
-pub mod notify;
 pub mod plan;
 pub mod policy;
 pub mod render;
 pub mod report;
 pub mod run;
+pub mod runner;
 pub mod sandbox;
-pub mod serve;
 pub mod simulate;

@@ -1,14 +1,13 @@
 //! The executor: client, policies, clock, settings and observer of a run.
 
-use super::event::Observer;
-use super::state::{DeleteNote, InFlight, LeftBehind};
+use super::event::{Event, EventKind, Observer};
+use super::state::Notes;
 use super::timing::Timing;
 use super::upload::progress::ProgressTracker;
 use crate::fifo::WriteClient;
-use crate::inventory::VmId;
-use crate::policy::Policies;
+use crate::plan::{Prune, VmPlan};
+use crate::policy::{Policies, Policy};
 use chrono::{DateTime, Utc};
-use std::io;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -16,40 +15,6 @@ use tokio_util::sync::CancellationToken;
 pub trait Clock: Send + Sync {
     /// Returns the present instant.
     fn now(&self) -> DateTime<Utc>;
-}
-
-/// The notes on local deletes in flight, which outlive a run that is killed.
-pub trait Notes: Send + Sync {
-    /// Takes note of a delete that is about to be sent. When this returns, the note survives a kill.
-    ///
-    /// # Errors
-    ///
-    /// The VM has a note already, or it could not be written: the delete must not be sent.
-    fn note(&self, note: &DeleteNote) -> io::Result<()>;
-
-    /// Removes a VM's note, since the effect of its delete is known.
-    ///
-    /// # Errors
-    ///
-    /// It could not be removed.
-    fn remove(&self, vm: VmId) -> io::Result<()>;
-
-    /// Returns the notes that are there.
-    fn left_behind(&self) -> Vec<LeftBehind>;
-}
-
-impl Notes for InFlight {
-    fn note(&self, note: &DeleteNote) -> io::Result<()> {
-        InFlight::note(self, note)
-    }
-
-    fn remove(&self, vm: VmId) -> io::Result<()> {
-        InFlight::remove(self, vm)
-    }
-
-    fn left_behind(&self) -> Vec<LeftBehind> {
-        InFlight::left_behind(self)
-    }
 }
 
 /// What of the fresh decisions is carried out.
@@ -74,6 +39,8 @@ pub struct ExecutorSettings {
     pub deadline: Option<Duration>,
     /// Timeouts and intervals.
     pub timing: Timing,
+    /// What the command says of deletes from storage.
+    pub prune: Prune,
 }
 
 /// Executes plans against one FiFo.
@@ -94,4 +61,15 @@ pub struct Executor<'a> {
     /// The notes on deletes in flight.
     pub notes: &'a dyn Notes,
     pub settings: ExecutorSettings,
+}
+
+impl Executor<'_> {
+    /// Returns the policy that a VM was planned under.
+    pub(super) fn policy_of(&self, planned: &VmPlan) -> Option<&Policy> {
+        self.policies.iter().find(|policy| Some(&policy.name) == planned.policy.as_ref())
+    }
+
+    pub(super) fn observe(&self, what: EventKind) {
+        self.observer.observe(&Event { time: self.clock.now(), what });
+    }
 }

@@ -1,10 +1,8 @@
 //! Carries out what the plan says: looks at a VM, does one step, confirms it, and looks again.
 //!
 //! [`Executor::execute`] works on the VMs side by side (`run`); `vm` is the loop of one VM, and there is no other way
-//! through here (`vm/reading` and `vm/ending` have what it knows and how its actions end). `write` has what belongs to a request: whether it may be sent (`create`, `delete`, `gate`), what its answer
-//! means (`answer`), what a reading shows of it (`effect`, `confirm`), and the notes that killed runs leave (`left_behind`).
-//! `upload` has slots, the watch over every moving upload, and the check of what has completed. `reader` knows that a reading
-//! may be old. How an action ends is a code and a sentence, made where it arises (`outcome`).
+//! through here. `write` has what belongs to a request, `upload` the slots and the watch over every moving upload. `reader`
+//! knows that a reading may be old. How an action ends is a code and a sentence, made where it arises (`outcome`).
 //!
 //! `state` holds what outlives a run: the safety stop, the notes on deletes in flight, the lock, and a journal for people.
 //! FiFo is the record of everything else.
@@ -23,13 +21,13 @@ mod vm;
 mod write;
 
 pub use event::{Event, EventKind, Observer, SlotHolder, SlotUse, Waiting, schema};
-pub use executor::{Approval, Clock, Executor, ExecutorSettings, Notes};
+pub use executor::{Approval, Clock, Executor, ExecutorSettings};
 pub use outcome::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
 pub use report::{ActionReport, RunReport, VmReport};
 pub use run::WITNESSES;
 pub(crate) use state::open_state_file;
 pub use state::{
-    Alarm, DeleteNote, Holder, InFlight, Journal, LeftBehind, Lock, LockError, SafetyStop, StopFile,
+    Alarm, DeleteNote, Holder, InFlight, Journal, LeftBehind, Lock, LockError, Notes, SafetyStop, StopFile,
 };
 pub use timing::{CLOCK_SKEW_MAX, Timing};
 pub use upload::moving::has_upload;

@@ -96,47 +96,63 @@ pub(super) struct Ended {
     pub(super) message: String,
     /// What tells failures of one code apart, such as the status of an answer.
     pub(super) detail: Option<u16>,
+    /// The backup that a create has made.
+    pub(super) made: Option<BackupId>,
 }
 
 impl Ended {
-    fn new(outcome: ActionOutcome, code: &'static str, message: String) -> Self {
-        Self { outcome, code, message, detail: None }
+    fn new(outcome: ActionOutcome, code: &'static str, message: impl Into<String>) -> Self {
+        Self { outcome, code, message: message.into(), detail: None, made: None }
     }
 
-    pub(super) fn done(code: &'static str, message: String) -> Self {
+    pub(super) fn done(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(ActionOutcome::Done, code, message)
     }
 
-    pub(super) fn failed(code: &'static str, message: String) -> Self {
+    pub(super) fn failed(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(ActionOutcome::Failed, code, message)
     }
 
-    pub(super) fn unknown(code: &'static str, message: String) -> Self {
+    pub(super) fn unknown(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(ActionOutcome::Unverified, code, message)
     }
 
-    pub(super) fn dropped(code: &'static str, message: String) -> Self {
-        Self::new(ActionOutcome::Dropped, code, format!("nothing was done: {message}"))
+    pub(super) fn dropped(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ActionOutcome::Dropped, code, format!("nothing was done: {}", message.into()))
     }
 
-    pub(super) fn left(code: &'static str, message: String) -> Self {
+    pub(super) fn left(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(ActionOutcome::HandedOver, code, message)
     }
 
-    pub(super) fn started(message: String) -> Self {
+    pub(super) fn started(message: impl Into<String>) -> Self {
         Self::new(ActionOutcome::Started, "started", message)
     }
 
-    pub(super) fn interrupted(code: &'static str, message: String) -> Self {
+    pub(super) fn interrupted(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(ActionOutcome::Interrupted, code, message)
     }
 
-    pub(super) fn with_detail(self, status: u16) -> Self {
-        Self { detail: Some(status), ..self }
+    pub(super) fn with_detail(self, detail: Option<u16>) -> Self {
+        Self { detail, ..self }
     }
 
     pub(super) fn is_done(&self) -> bool {
         self.outcome == ActionOutcome::Done
+    }
+
+    pub(super) fn is_failed(&self) -> bool {
+        self.outcome == ActionOutcome::Failed
+    }
+
+    /// Says whether it failed, or may have.
+    pub(super) fn is_failure(&self) -> bool {
+        self.is_failed() || self.outcome == ActionOutcome::Unverified
+    }
+
+    /// Says whether another one failed alike.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.code, self.detail) == (other.code, other.detail)
     }
 }
 

@@ -7,12 +7,11 @@ use crate::fifo::{ETag, FifoError, ReadClient};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, SetOnce};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// How many reads are in progress at a time.
 const READS_AT_A_TIME: usize = 8;
@@ -28,12 +27,14 @@ pub(super) struct VmReading {
     pub(super) etag: Option<ETag>,
     /// The server's clock at that reading.
     pub(super) server_date: Option<DateTime<Utc>>,
+    /// When it was read.
+    pub(super) at: Instant,
 }
 
 impl VmReading {
     /// Makes one from the list, which has neither a version nor a date of its own.
     pub(super) fn of_list(vm: Vm) -> Self {
-        Self { vm, etag: None, server_date: None }
+        Self { vm, etag: None, server_date: None, at: Instant::now() }
     }
 }
 
@@ -69,21 +70,12 @@ pub(super) struct VmReader<'a> {
     /// The VMs that the run is about, and a few others that detect an empty list; a list keeps no others in memory.
     vms: BTreeSet<VmId>,
     reads: Semaphore,
-    asked: AtomicU64,
-    listed: Mutex<Listed>,
+    /// The last list that was read, and when that began.
+    listed: Mutex<Option<(Instant, Result<Inventory, ReadError>)>>,
     /// Whether FiFo truncates its list every time, so that the VMs are read one by one.
     is_list_cut: AtomicBool,
-    refusal: OnceLock<ReadError>,
-    /// Cancelled when FiFo has refused the user.
-    refused: CancellationToken,
-}
-
-/// The last list that was read: its result, and how many had asked for one when it started.
-struct Listed {
-    began_after: u64,
-    /// When it started; `None` before the first one.
-    at: Option<Instant>,
-    outcome: Result<Arc<Inventory>, ReadError>,
+    /// Why FiFo refuses the user, once it does: then this run sends no more requests.
+    refusal: SetOnce<ReadError>,
 }
 
 impl<'a> VmReader<'a> {
@@ -92,11 +84,9 @@ impl<'a> VmReader<'a> {
             client,
             vms,
             reads: Semaphore::new(READS_AT_A_TIME),
-            asked: AtomicU64::new(0),
-            listed: Mutex::new(Listed { began_after: 0, at: None, outcome: Ok(Arc::default()) }),
+            listed: Mutex::default(),
             is_list_cut: AtomicBool::new(false),
-            refusal: OnceLock::new(),
-            refused: CancellationToken::new(),
+            refusal: SetOnce::new(),
         }
     }
 
@@ -111,39 +101,36 @@ impl<'a> VmReader<'a> {
             error => self.failed(error),
         })?;
         let vm = read.vm.map_err(ReadError::Unreadable)?;
-        Ok(VmReading { vm, etag: read.etag, server_date: read.server_date })
+        Ok(VmReading { vm, etag: read.etag, server_date: read.server_date, at: Instant::now() })
     }
 
     /// Finds one VM in the list, which is never older than this call.
+    ///
+    /// Lists are large, and a FiFo that cannot return one takes minutes to say so: all who ask while one is being read
+    /// wait for the next one, and share its result, good or bad.
     pub(super) async fn in_list(&self, id: VmId) -> Result<Vm, ReadError> {
-        find(&*self.list().await?, id)
+        let asked = Instant::now();
+        let mut listed = self.listed.lock().await;
+        if listed.as_ref().is_none_or(|(began, _)| *began < asked) {
+            *listed = Some((Instant::now(), self.read_list().await));
+        }
+        match &*listed {
+            Some((_, Ok(list))) => find(list, id),
+            Some((_, Err(error))) => Err(error.clone()),
+            None => Err(ReadError::NoneKnown),
+        }
     }
 
     /// Finds one VM in the last list that was read, where that is recent.
     pub(super) async fn in_recent_list(&self, id: VmId) -> Option<Vm> {
-        let listed = self.listed.lock().await;
-        listed.at.filter(|at| at.elapsed() < RECENT)?;
-        find(listed.outcome.as_deref().ok()?, id).ok()
-    }
-
-    /// Reads the list, which is never older than this call.
-    ///
-    /// Lists are large, and a FiFo that cannot return one takes minutes to say so: all who ask while one is being read
-    /// wait for the next one, and share its result, good or bad.
-    pub(super) async fn list(&self) -> Result<Arc<Inventory>, ReadError> {
-        let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut listed = self.listed.lock().await;
-        if listed.began_after < mine {
-            let began_after = self.asked.load(Ordering::SeqCst);
-            let at = Some(Instant::now());
-            let outcome = self.read_list().await;
-            *listed = Listed { began_after, at, outcome };
+        match &*self.listed.lock().await {
+            Some((began, Ok(list))) if began.elapsed() < RECENT => find(list, id).ok(),
+            _ => None,
         }
-        listed.outcome.clone()
     }
 
     /// Reads the list once. One without any of the VMs that the run knows is an error: it shows nothing about them.
-    async fn read_list(&self) -> Result<Arc<Inventory>, ReadError> {
+    async fn read_list(&self) -> Result<Inventory, ReadError> {
         self.not_refused()?;
         let listing = self.client.list_only(&self.vms).await.map_err(|error| self.failed(error))?;
         self.is_list_cut.fetch_or(listing.one_by_one, Ordering::SeqCst);
@@ -152,7 +139,7 @@ impl<'a> VmReader<'a> {
         if inventory.vms.is_empty() && !inventory.unreadable.iter().any(|vm| is_known(vm.id)) {
             return Err(ReadError::NoneKnown);
         }
-        Ok(Arc::new(inventory))
+        Ok(inventory)
     }
 
     /// Returns whether what a list does not show has not happened. Where FiFo truncates its list, it is made of single
@@ -161,21 +148,19 @@ impl<'a> VmReader<'a> {
         !self.is_list_cut.load(Ordering::SeqCst)
     }
 
-    /// Remembers when FiFo refuses the user: then this run sends no more requests.
-    pub(super) fn failed(&self, error: FifoError) -> ReadError {
+    fn failed(&self, error: FifoError) -> ReadError {
         let is_refusal = error.is_refusal();
         let error = ReadError::Fifo(Arc::new(error));
         if is_refusal {
-            self.refusal.get_or_init(|| error.clone());
-            self.refused.cancel();
+            // The first one stays.
+            drop(self.refusal.set(error.clone()));
         }
         error
     }
 
     /// Waits until FiFo refuses the user, and returns the error.
     pub(super) async fn refused(&self) -> ReadError {
-        self.refused.cancelled().await;
-        self.refusal.get().cloned().unwrap_or(ReadError::Gone)
+        self.refusal.wait().await.clone()
     }
 
     fn not_refused(&self) -> Result<(), ReadError> {
@@ -184,7 +169,7 @@ impl<'a> VmReader<'a> {
 }
 
 /// Finds one VM in a list.
-pub(super) fn find(listed: &Inventory, id: VmId) -> Result<Vm, ReadError> {
+fn find(listed: &Inventory, id: VmId) -> Result<Vm, ReadError> {
     if let Some(unreadable) = listed.unreadable.iter().find(|vm| vm.id == Some(id)) {
         return Err(ReadError::Unreadable(unreadable.clone()));
     }

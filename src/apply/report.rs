@@ -2,8 +2,6 @@
 
 use super::outcome::{ActionKind, ActionOutcome, RunCounts, VmRef};
 use super::state::Alarm;
-use crate::inventory::VmId;
-use crate::plan::VmPlan;
 
 /// The result of a whole run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,12 +24,6 @@ pub struct VmReport {
     pub at: VmRef,
     /// The result of each action, in order.
     pub steps: Vec<ActionReport>,
-}
-
-impl VmReport {
-    pub(super) fn new(planned: &VmPlan, vm: VmId) -> Self {
-        Self { at: VmRef { vm, alias: planned.alias.clone() }, steps: Vec::new() }
-    }
 }
 
 /// The result of one action.

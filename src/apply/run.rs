@@ -1,10 +1,10 @@
 //! A whole run: all VMs side by side, until each has finished or is left to the next run.
 
 use super::context::Run;
-use super::event::{Event, EventKind};
+use super::event::EventKind;
 use super::executor::{Approval, Executor};
 use super::reader::VmReader;
-use super::report::{RunReport, VmReport};
+use super::report::RunReport;
 use super::upload::moving::has_upload;
 use super::upload::slots::{SlotPriority, Slots};
 use super::upload::watch;
@@ -13,13 +13,12 @@ use super::write::gate::Gate;
 use super::write::left_behind;
 use crate::inventory::{Inventory, VmId};
 use crate::plan::{Action, CascadeCost, CascadeCosts, VmPlan, expected_upload_bytes};
-use crate::policy::Policy;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use std::collections::BTreeSet;
-use std::sync::atomic::AtomicBool;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// How many VMs that the run is not about are looked for in each list: one without any known VM is not believed.
 pub const WITNESSES: usize = 8;
@@ -43,14 +42,13 @@ impl Executor<'_> {
             approval,
             reader: VmReader::new(self.client.read(), known_vms(&due, noted, &inventory)),
             slots: Slots::new(self.settings.max_uploads, self.settings.max_uploads_per_hypervisor),
-            uploads,
             gate: Gate::new(self.first_deletes(&due, &inventory)),
+            uploads,
             hand_over_now: self.hand_over.child_token(),
-            is_past_deadline: AtomicBool::new(false),
+            deadline: self.settings.deadline.map(|deadline| Instant::now() + deadline),
             stop: self.stop.child_token(),
-            results: Mutex::default(),
+            report: Mutex::default(),
         };
-        run.results().report.vms = due.iter().map(|(vm, id)| VmReport::new(vm, *id)).collect();
         watch::register_foreign(&run, &inventory);
         run.emit(EventKind::Started {
             endpoint: inventory.endpoint.clone(),
@@ -60,19 +58,24 @@ impl Executor<'_> {
             expected_bytes: expected_bytes(&due, &inventory),
         });
 
-        let mut order: Vec<usize> = (0..due.len()).collect();
+        let mut order: Vec<(usize, &VmPlan, VmId)> =
+            due.iter().enumerate().map(|(place, &(vm, id))| (place, vm, id)).collect();
         // They arrive at the slots in the order in which they are to get them.
-        order.sort_by_cached_key(|&place| self.priority(due[place].0));
-        let mut vms: FuturesUnordered<_> = order
-            .into_iter()
-            .map(|place| VmRun::new(&run, place, due[place].0, due[place].1, &inventory).run())
-            .collect();
+        order.sort_by_cached_key(|(_, vm, _)| self.priority(vm));
+        let started = order.into_iter().map(|(place, planned, id)| {
+            let vm = VmRun::new(&run, planned, id, &inventory);
+            async move { (place, vm.run().await) }
+        });
+        let mut vms: FuturesUnordered<_> = started.collect();
         // Each has what it needs of it, and a run may last for hours.
         drop(inventory);
         let hold = (!left_behind.is_empty()).then(|| run.gate.hold());
+        let mut ended = BTreeMap::new();
         let all_through = async {
             tokio::join!(left_behind::compare(&run, left_behind, hold), async {
-                while vms.next().await.is_some() {}
+                while let Some((place, report)) = vms.next().await {
+                    ended.insert(place, report);
+                }
             })
         };
         tokio::select! {
@@ -84,7 +87,8 @@ impl Executor<'_> {
             never = run.report_waits() => match never {},
         }
         drop(vms);
-        let mut report = run.results.into_inner().unwrap_or_else(PoisonError::into_inner).report;
+        let mut report = run.report.into_inner().unwrap_or_else(PoisonError::into_inner);
+        report.vms = ended.into_values().collect();
         report.interrupted = self.stop.is_cancelled();
         self.observe(EventKind::Finished { tally: report.tally() });
         report
@@ -93,16 +97,12 @@ impl Executor<'_> {
     /// Returns the VMs with a local delete that is due from the start, each with the cost of its cheapest one.
     fn first_deletes(&self, due: &[(&VmPlan, VmId)], inventory: &Inventory) -> BTreeSet<(CascadeCost, VmId)> {
         let first = due.iter().filter_map(|&(planned, id)| {
-            let deletes: Vec<_> = planned
-                .due_actions()
-                .iter()
-                .filter_map(Action::as_local_delete)
-                .filter(|delete| !delete.after_create)
-                .filter_map(|delete| delete.backup)
-                .collect();
+            let deletes = planned.due_actions().iter().filter_map(Action::as_local_delete);
+            let now = deletes.filter(|delete| !delete.after_create).filter_map(|delete| delete.backup);
+            let backups: Vec<_> = now.collect();
             let (vm, policy) = (inventory.vms.get(&id)?, self.policy_of(planned)?);
-            let costs = (!deletes.is_empty()).then(|| CascadeCosts::new(vm, policy, self.clock.now()))?;
-            Some((deletes.into_iter().map(|backup| costs.of(backup)).min()?, id))
+            let costs = (!backups.is_empty()).then(|| CascadeCosts::new(vm, policy, self.clock.now()))?;
+            Some((backups.into_iter().map(|backup| costs.of(backup)).min()?, id))
         });
         first.collect()
     }
@@ -111,14 +111,6 @@ impl Executor<'_> {
     fn priority(&self, planned: &VmPlan) -> Option<SlotPriority> {
         let create = planned.due_actions().iter().find_map(Action::as_create)?;
         Some(SlotPriority::of(create, self.policy_of(planned)))
-    }
-
-    fn policy_of(&self, planned: &VmPlan) -> Option<&Policy> {
-        self.policies.iter().find(|policy| Some(&policy.name) == planned.policy.as_ref())
-    }
-
-    pub(super) fn observe(&self, what: EventKind) {
-        self.observer.observe(&Event { time: self.clock.now(), what });
     }
 }
 

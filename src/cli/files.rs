@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// Who may read a file: only its owner.
 pub(super) const PRIVATE: u32 = 0o600;
@@ -46,6 +47,21 @@ pub(super) fn put_file(
     replace(&target, mode, write)
 }
 
+/// The same for a file that must not be there yet.
+///
+/// # Errors
+///
+/// There is something, or it could not be written; then there is no new file.
+pub(super) fn put_new(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let file = made(path, mode, write)?;
+    file.persist_noclobber(path)?;
+    File::open(folder_of(path))?.sync_all()
+}
+
 /// Returns what a link leads to. A link to nothing returns the path itself.
 fn meant(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
@@ -56,18 +72,50 @@ fn is_special(target: &Path) -> bool {
 }
 
 fn replace(target: &Path, mode: u32, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The name is only taken over when all of it is on disk.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    made(target, mode, write)?.persist(target)?;
+    File::open(folder_of(target))?.sync_all()
+}
+
+fn folder_of(target: &Path) -> &Path {
+    target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a file without its name, which it only takes over when all of it is on disk.
+fn made(
+    target: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::new_in(folder_of(target))?;
     write_to(&mut file, write)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
-    file.persist(target)?;
-    File::open(folder)?.sync_all()
+    Ok(file)
 }
 
 fn write_to(out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut out = BufWriter::new(out);
     write(&mut out)?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_is_there_whole_or_not_at_all_and_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.yaml");
+        let torn = put_new(&path, PUBLIC, |out| {
+            out.write_all(b"half")?;
+            Err(io::Error::other("the disk is full"))
+        });
+        assert!(torn.is_err() && fs::read_dir(folder.path()).unwrap().count() == 0);
+        put_new(&path, PUBLIC, |out| out.write_all(b"whole")).unwrap();
+        let again = put_new(&path, PUBLIC, |out| out.write_all(b"other")).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

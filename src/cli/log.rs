@@ -3,9 +3,9 @@
 //! Only this program's own messages are let through, at any verbosity: what the libraries below it have to say in their
 //! traces are requests with all their headers, and the token is in one of them.
 
-use super::args::{GlobalArgs, LogFormat};
-use super::output_queue;
+use super::options::{Global, LogFormat};
 use crate::render::{Styles, visible, wrapped};
+use crate::runner::output;
 use anstyle::Style;
 use std::fmt;
 use std::io::{self, Write};
@@ -20,7 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Sets messages up for the whole program. A second call changes nothing. With `columns`, standard error is a terminal that
 /// wide, and no message breaks in a word.
-pub(super) fn set_up(global: &GlobalArgs, styles: Styles, columns: Option<usize>) {
+pub(super) fn set_up(global: &Global, styles: Styles, columns: Option<usize>) {
     let level = match (global.quiet, global.verbose) {
         (0, 0) => LevelFilter::INFO,
         (0, 1) => LevelFilter::DEBUG,
@@ -39,7 +39,7 @@ pub(super) fn set_up(global: &GlobalArgs, styles: Styles, columns: Option<usize>
     let _ = tracing_subscriber::registry().with(layer.with_filter(ours)).try_init();
 }
 
-/// A line of the log, written when it is whole.
+/// A line of the log, written when it is whole, above the bars of running uploads.
 struct Line(Vec<u8>);
 
 impl Write for Line {
@@ -54,9 +54,7 @@ impl Write for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.0);
-        // Where standard error is closed, the message is lost.
-        output_queue::write(move || drop(io::stderr().lock().write_all(&bytes)));
+        output::say(std::mem::take(&mut self.0));
     }
 }
 

@@ -1,14 +1,11 @@
 //! Reading the policies, and telling what is wrong with them.
 
-use super::args::{LogFormat, PruneArgs};
 use super::context::Context;
-use super::error::{CliError, Kind};
-use super::output_queue;
-use crate::policy::{
-    self, Diagnostic, Loaded, Policies, PolicyErrors, Prune, Severity, SourceFile, render_text,
-};
+use super::options::LogFormat;
+use crate::policy::{self, Diagnostic, Loaded, Policies, PolicyErrors, Severity, SourceFile, render_text};
 use crate::render::Styles;
-use std::io::{self, Write as _};
+use crate::run::Failure;
+use crate::runner::output;
 use std::path::PathBuf;
 
 /// The example policies, for `--sandbox` where there are none.
@@ -50,7 +47,7 @@ fn read(context: &Context) -> (Result<Loaded, PolicyErrors>, bool) {
 }
 
 /// Reads the policies of a run. Warnings and mistakes go to standard error.
-pub fn load(context: &Context) -> Result<Policies, CliError> {
+pub(super) fn load(context: &Context) -> Result<Policies, Failure> {
     let (read, is_built_in) = read(context);
     match read {
         Ok(loaded) => {
@@ -66,28 +63,18 @@ pub fn load(context: &Context) -> Result<Policies, CliError> {
         Err(mistakes) => {
             print_diagnostics(context, mistakes.diagnostics());
             let message = format!("{} in the policies", counted(mistakes.diagnostics(), Severity::Error));
-            Err(CliError::new(Kind::Policies, message).hint("FiFo was not contacted"))
+            Err(Failure::new(message).hint("FiFo was not contacted"))
         }
     }
 }
 
-/// Reads the policies of a run. With `--prune`, those that say `prune: true` delete expired backups from storage.
-pub fn load_for(context: &Context, args: PruneArgs) -> Result<Policies, CliError> {
+/// Reads the policies of a run, and warns where its `--prune` has no effect.
+pub(super) fn load_for(context: &Context, prunes: bool) -> Result<Policies, Failure> {
     let policies = load(context)?;
-    if args.prune && policies.iter().all(|policy| policy.prune == Prune::Never) {
+    if prunes && !policies.iter().any(|policy| policy.prune) {
         tracing::warn!("--prune deletes nothing: no policy says `prune: true`");
     }
-    Ok(pruned(policies, args))
-}
-
-/// Reads the policies as a run with `--prune` would, for those who explain what it would do.
-pub fn load_as_pruning(context: &Context) -> Result<Policies, CliError> {
-    Ok(pruned(load(context)?, PruneArgs { prune: true, allow_mass_prune: None }))
-}
-
-/// Takes `--prune` into account: the only place that does.
-fn pruned(policies: Policies, args: PruneArgs) -> Policies {
-    if args.prune { policies.with_mass_prune(args.allow_mass_prune.unwrap_or(0)) } else { policies }
+    Ok(policies)
 }
 
 /// Reads the policies to compare with. Mistakes go to standard error; their warnings no longer matter.
@@ -95,7 +82,7 @@ fn pruned(policies: Policies, args: PruneArgs) -> Policies {
 /// # Errors
 ///
 /// There are mistakes, or a path that is not there.
-pub fn load_against(context: &Context, paths: &[PathBuf], args: PruneArgs) -> Result<Policies, CliError> {
+pub(super) fn load_against(context: &Context, paths: &[PathBuf]) -> Result<Policies, Failure> {
     match policy::load_if_any(paths) {
         Ok(loaded) => {
             if loaded.policies.is_empty() {
@@ -105,7 +92,7 @@ pub fn load_against(context: &Context, paths: &[PathBuf], args: PruneArgs) -> Re
                     paths.join(" and ")
                 );
             }
-            Ok(pruned(loaded.policies, args))
+            Ok(loaded.policies)
         }
         Err(mistakes) => {
             print_diagnostics(context, mistakes.diagnostics());
@@ -113,7 +100,7 @@ pub fn load_against(context: &Context, paths: &[PathBuf], args: PruneArgs) -> Re
                 "{} in the policies to compare with",
                 counted(mistakes.diagnostics(), Severity::Error)
             );
-            Err(CliError::new(Kind::Policies, message).hint(
+            Err(Failure::new(message).hint(
                 "FiFo was not contacted; to compare with no policies at all, give --against an empty folder",
             ))
         }
@@ -124,11 +111,9 @@ pub fn load_against(context: &Context, paths: &[PathBuf], args: PruneArgs) -> Re
 pub(super) fn print_diagnostics(context: &Context, diagnostics: &[Diagnostic]) {
     match context.global.log_format {
         LogFormat::Text => {
-            let colour = context.error_styles != Styles::plain();
+            let colour = context.host.output.error_styles != Styles::plain();
             let gap = if diagnostics.is_empty() { "" } else { "\n" };
-            let text = render_text(diagnostics, colour);
-            // Where standard error is closed, the message is lost.
-            output_queue::write(move || drop(write!(io::stderr().lock(), "{text}{gap}")));
+            output::say(format!("{}{gap}", render_text(diagnostics, colour)).into_bytes());
         }
         LogFormat::Json => {
             for it in diagnostics {
@@ -143,7 +128,7 @@ pub(super) fn print_diagnostics(context: &Context, diagnostics: &[Diagnostic]) {
 }
 
 /// Counts the findings of a severity: `1 mistake`, `2 warnings`, `no mistakes`.
-pub fn counted(diagnostics: &[Diagnostic], severity: Severity) -> String {
+pub(super) fn counted(diagnostics: &[Diagnostic], severity: Severity) -> String {
     let noun = match severity {
         Severity::Error => "mistake",
         Severity::Warning => "warning",
@@ -152,7 +137,7 @@ pub fn counted(diagnostics: &[Diagnostic], severity: Severity) -> String {
 }
 
 /// Puts a number before a noun.
-pub fn plural(count: usize, noun: &str) -> String {
+pub(super) fn plural(count: usize, noun: &str) -> String {
     match count {
         0 => format!("no {noun}s"),
         1 => format!("1 {noun}"),

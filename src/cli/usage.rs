@@ -1,11 +1,14 @@
-//! Hints for command lines that are wrong in a common way.
+//! Command lines that are wrong in a way that clap does not see, or has no word for.
 
+use super::options::NOT_WITH_SANDBOX;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command, Error};
 use std::ffi::OsString;
 
 /// Adds what is probably meant to the message about an option that does not exist.
-pub(super) fn with_hint(mut error: clap::Error, line: &[OsString]) -> clap::Error {
+pub(super) fn with_hint(mut error: Error, line: &[OsString]) -> Error {
     if error.kind() != ErrorKind::UnknownArgument {
         return error;
     }
@@ -17,8 +20,24 @@ pub(super) fn with_hint(mut error: clap::Error, line: &[OsString]) -> clap::Erro
             "`reconcile` does not ask, so there is nothing to skip"
         }
         "--yes" | "-y" => "`apply --auto-approve` and `resume --auto-approve` do not ask",
+        "--keep-monthly" | "--keep-weekly" | "--keep-daily" => {
+            "set `keep` of the tier in the file that `init` writes"
+        }
         _ => return error,
     };
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(hint)]));
     error
+}
+
+/// Refuses options about a real FiFo beside `--sandbox`. Variables are no conflict.
+pub(super) fn refuse_beside_sandbox(matches: &ArgMatches, command: &mut Command) -> Result<(), Error> {
+    let is_given = |id: &&&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    match NOT_WITH_SANDBOX.iter().find(is_given).filter(|_| matches.get_flag("sandbox")) {
+        None => Ok(()),
+        Some(id) => {
+            let message =
+                format!("the argument '--sandbox' cannot be used with '--{}'", id.replace('_', "-"));
+            Err(command.error(ErrorKind::ArgumentConflict, message))
+        }
+    }
 }

@@ -8,38 +8,27 @@ use url::{Host, Url};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(Url);
 
-/// Why a text is no [`Endpoint`]. No message repeats the text, since it may hold a password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadEndpoint {
-    #[error("not a URL ({0}): write it like https://fifo.example.com")]
-    NotAUrl(url::ParseError),
-    #[error("the endpoint must begin with https:// or http://, like https://fifo.example.com")]
-    Scheme,
-    #[error(
-        "the endpoint must not contain a user name or password: set FIFO_USER and FIFO_PASSWORD, or FIFO_TOKEN"
-    )]
-    HoldsSecrets,
-    #[error("unexpected text after host and port of the endpoint: write it like https://fifo.example.com")]
-    GoesOn,
-}
+/// Why a text is no [`Endpoint`] or no [`ApiVersion`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadAddress(String);
 
 impl Endpoint {
     pub(super) fn as_url(&self) -> &Url {
         &self.0
     }
 
-    /// Says whether it is on this very machine, where no proxy has a place.
+    /// Says whether it is on this machine, where no proxy has a place.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.0)
     }
 
-    /// Says whether it is reached through TLS.
     pub fn is_https(&self) -> bool {
         self.0.scheme() == "https"
     }
 }
 
-/// Says whether a URL leads to this very machine.
+/// Says whether a URL leads to this machine.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -57,52 +46,47 @@ impl fmt::Display for Endpoint {
 }
 
 impl FromStr for Endpoint {
-    type Err = BadEndpoint;
+    type Err = BadAddress;
 
-    /// Reads a base URL. A final slash, and the API's own path (`/api/3`) as people copy it, are dropped.
-    fn from_str(text: &str) -> Result<Self, BadEndpoint> {
-        let mut url = match Url::parse(text.trim()) {
-            Ok(url) => url,
-            Err(url::ParseError::RelativeUrlWithoutBase) => return Err(BadEndpoint::Scheme),
-            Err(error) => return Err(BadEndpoint::NotAUrl(error)),
-        };
+    /// Reads a base URL. A final slash, and the API's own path (`/api/3`) as people copy it, are dropped. No message repeats
+    /// the text, since it may hold a password.
+    fn from_str(text: &str) -> Result<Self, BadAddress> {
+        let bad = |why: &str| BadAddress(why.to_owned());
+        let no_scheme =
+            || bad("the endpoint must begin with https:// or http://, like https://fifo.example.com");
+        let mut url = Url::parse(text.trim()).map_err(|error| match error {
+            url::ParseError::RelativeUrlWithoutBase => no_scheme(),
+            error => bad(&format!("not a URL ({error}): write it like https://fifo.example.com")),
+        })?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(BadEndpoint::Scheme);
+            return Err(no_scheme());
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(BadEndpoint::HoldsSecrets);
+            return Err(bad(
+                "the endpoint must not contain a user name or password: set FIFO_USER and FIFO_PASSWORD, or FIFO_TOKEN",
+            ));
         }
-        let path = url.path();
-        let known = path == "/" || path == "/api" || path.starts_with("/api/");
-        if !known || url.query().is_some() || url.fragment().is_some() {
-            return Err(BadEndpoint::GoesOn);
+        let is_known = matches!(url.path(), "/" | "/api") || url.path().starts_with("/api/");
+        if !is_known || url.query().is_some() || url.fragment().is_some() {
+            return Err(bad(
+                "unexpected text after host and port of the endpoint: write it like https://fifo.example.com",
+            ));
         }
         url.set_path("/");
         Ok(Self(url))
     }
 }
 
-/// A version of FiFo's HTTP API.
+/// A version of FiFo's HTTP API; 3 is the current one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ApiVersion {
-    /// The current one.
     #[default]
     V3,
     V2,
     V0_2_0,
 }
 
-/// Why a text is no [`ApiVersion`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadApiVersion {
-    #[error("API version 0.1.0 signs in in another way and is not supported: use 3, 2 or 0.2.0")]
-    TooOld,
-    #[error("unknown API version `{0}`: it is 3, 2 or 0.2.0")]
-    Unknown(String),
-}
-
 impl ApiVersion {
-    /// Returns its part of the path.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V3 => "3",
@@ -113,16 +97,20 @@ impl ApiVersion {
 }
 
 impl FromStr for ApiVersion {
-    type Err = BadApiVersion;
+    type Err = BadAddress;
 
-    fn from_str(text: &str) -> Result<Self, BadApiVersion> {
+    fn from_str(text: &str) -> Result<Self, BadAddress> {
         match text {
             "3" => Ok(Self::V3),
             "2" => Ok(Self::V2),
             "0.2.0" => Ok(Self::V0_2_0),
-            "0.1.0" => Err(BadApiVersion::TooOld),
-            other => Err(BadApiVersion::Unknown(other.to_owned())),
+            "0.1.0" => {
+                Err("API version 0.1.0 signs in in another way and is not supported: use 3, 2 or 0.2.0"
+                    .into())
+            }
+            other => Err(format!("unknown API version `{other}`: it is 3, 2 or 0.2.0")),
         }
+        .map_err(BadAddress)
     }
 }
 
@@ -145,19 +133,18 @@ mod tests {
     #[test]
     fn what_is_no_endpoint_is_refused_without_repeating_it() {
         for (text, error) in [
-            ("fifo.example.com", BadEndpoint::Scheme),
-            ("fifo:80", BadEndpoint::Scheme),
-            ("ftp://fifo", BadEndpoint::Scheme),
-            ("https://", BadEndpoint::NotAUrl(url::ParseError::EmptyHost)),
-            ("https://admin:hunter2@fifo", BadEndpoint::HoldsSecrets),
-            ("https://hunter2@fifo", BadEndpoint::HoldsSecrets),
-            ("https://fifo/cloud", BadEndpoint::GoesOn),
-            ("https://fifo/?token=hunter2", BadEndpoint::GoesOn),
-            ("https://fifo/#x", BadEndpoint::GoesOn),
+            ("fifo.example.com", "must begin with https://"),
+            ("fifo:80", "must begin with https://"),
+            ("ftp://fifo", "must begin with https://"),
+            ("https://", "not a URL (empty host)"),
+            ("https://admin:hunter2@fifo", "must not contain a user name or password"),
+            ("https://hunter2@fifo", "must not contain a user name or password"),
+            ("https://fifo/cloud", "unexpected text after host and port"),
+            ("https://fifo/?token=hunter2", "unexpected text after host and port"),
+            ("https://fifo/#x", "unexpected text after host and port"),
         ] {
-            let refused = text.parse::<Endpoint>().unwrap_err();
-            assert_eq!(refused, error, "{text}");
-            assert!(!refused.to_string().contains("hunter2"));
+            let refused = text.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(refused.contains(error) && !refused.contains("hunter2"), "{refused}");
         }
     }
 
@@ -177,7 +164,8 @@ mod tests {
     #[test]
     fn the_oldest_api_is_refused_in_so_many_words() {
         assert_eq!("0.2.0".parse(), Ok(ApiVersion::V0_2_0));
-        assert_eq!("0.1.0".parse::<ApiVersion>(), Err(BadApiVersion::TooOld));
-        assert!("4".parse::<ApiVersion>().unwrap_err().to_string().contains("unknown API version `4`"));
+        for (text, words) in [("0.1.0", "0.1.0 signs in in another way"), ("4", "unknown API version `4`")] {
+            assert!(text.parse::<ApiVersion>().unwrap_err().to_string().contains(words), "{text}");
+        }
     }
 }

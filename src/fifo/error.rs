@@ -7,73 +7,49 @@ use std::error::Error;
 use std::iter::successors;
 use std::time::Duration;
 
+pub(super) type Result<T, E = FifoError> = std::result::Result<T, E>;
+
 /// Why FiFo could not be read, or could not be signed in to.
 ///
 /// Nothing was changed in FiFo by what ended in one of these. No message holds a password or a token.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FifoError {
-    /// There was no connection, or it broke.
     #[error("failed to {doing}: no answer from {endpoint}")]
-    Connection {
-        /// What was asked for: `read the list of VMs`.
-        doing: String,
-        endpoint: String,
-        source: TransportError,
-    },
+    Connection { doing: String, endpoint: String, source: TransportError },
     /// It took longer than the total time for a read, with everything that was tried again.
     #[error("failed to {doing} within {} s, after {attempts} attempt{}", timeout.as_secs_f32(), plural(*attempts))]
     TimedOut {
         doing: String,
         timeout: Duration,
-        /// How often it was tried, the unfinished one too.
         attempts: u32,
         /// Why the last finished attempt failed, if there was any.
         #[source]
         last: Option<Box<FifoError>>,
     },
-    /// FiFo refuses this user and password.
+    /// FiFo refuses this user and password; `reason` is its word for it, such as `access_denied`.
     #[error(
         "{endpoint} refuses to sign in `{user}`{}: check user name and password",
         reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default()
     )]
-    SignInRefused {
-        user: String,
-        endpoint: String,
-        /// FiFo's word for it: `access_denied`.
-        reason: Option<String>,
-    },
+    SignInRefused { user: String, endpoint: String, reason: Option<String> },
     /// FiFo could not find out whether this user may sign in. That says nothing about the password.
     #[error("failed to sign in: the user store of {endpoint} does not answer ({reason})")]
-    SignInUnavailable {
-        endpoint: String,
-        /// FiFo's word for it: `server_error`.
-        reason: String,
-    },
-    /// FiFo does not accept a token that it should accept, or there is one that cannot be sent.
+    SignInUnavailable { endpoint: String, reason: String },
     #[error("{endpoint} {why}")]
-    TokenRefused {
-        endpoint: String,
-        /// What it does, and what to check.
-        why: String,
-    },
-    /// The user lacks a permission.
+    TokenRefused { endpoint: String, why: String },
     #[error("failed to {doing}: FiFo answered 403; the user needs the permission `{permission}`")]
-    Forbidden {
-        doing: String,
-        /// The permission: `vms→<uuid>→backup`.
-        permission: String,
-    },
+    Forbidden { doing: String, permission: String },
     #[error("FiFo has no VM {vm}")]
     NoSuchVm { vm: VmId },
     /// FiFo, or something before it, gave another answer than what was asked for.
-    #[error("failed to {doing}: FiFo answered {status}{}", hint(*status))]
+    #[error("failed to {doing}: FiFo answered {status}{}", hint(*status, location.as_deref()))]
     Status {
         doing: String,
         status: StatusCode,
-        /// How long FiFo asks to wait.
         retry_after: Option<Duration>,
+        /// Where a redirect leads to.
+        location: Option<String>,
     },
-    /// The status was right, and the rest of the answer was not.
     #[error("failed to {doing}: invalid answer: {why}")]
     Unreadable {
         doing: String,
@@ -132,18 +108,19 @@ fn plural(count: u32) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// Returns what to do about a status, to go behind it.
-fn hint(status: StatusCode) -> &'static str {
-    if status.is_redirection() {
-        ", a redirect, which is never followed: set the endpoint to the address it leads to"
-    } else if matches!(status, StatusCode::NOT_FOUND | StatusCode::NOT_ACCEPTABLE) {
-        ": check that this is a FiFo and has this version of the API"
-    } else {
-        ""
+fn hint(status: StatusCode, location: Option<&str>) -> String {
+    match (status.as_u16(), location) {
+        (300..400, Some(location)) => {
+            format!(", a redirect to {location}, which is never followed: set the endpoint to that host")
+        }
+        (300..400, None) => {
+            ", a redirect, which is never followed: set the endpoint to the address it leads to".to_owned()
+        }
+        (404 | 406, _) => ": check that this is a FiFo and has this version of the API".to_owned(),
+        _ => String::new(),
     }
 }
 
-/// Lists what lies below an error, the deepest last.
 pub fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     successors(error.source(), |&cause| cause.source())
 }
@@ -154,8 +131,7 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     for cause in causes(error).map(ToString::to_string) {
         // Some layers repeat what lies below them.
         if !text.ends_with(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
+            text = format!("{text}: {cause}");
         }
     }
     text

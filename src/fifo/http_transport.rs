@@ -1,9 +1,8 @@
 //! The real network below the client: one [`Transport`], made with reqwest.
 
 use super::endpoint::{Endpoint, is_loopback};
-use super::transport::{
-    Connection, Payload, Request, Response, Transport, TransportError, TransportErrorKind,
-};
+use super::pin::{self, CertificatePin};
+use super::transport::{Connection, Payload, Request, Sent, Transport, TransportError, TransportErrorKind};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use http_body_util::BodyExt as _;
@@ -19,42 +18,38 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// FiFo closes a connection that was idle for 5 s; a request that crosses the close is lost.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What can be set about the connection to FiFo.
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// A PEM file with certificates to trust beside the system's.
+    /// Certificates to trust beside the system's, as PEM.
     pub ca_file: Option<PathBuf>,
-    /// Uses TLS without checking who answers. Anybody on the way can then read the token.
+    /// The only certificate to trust, whatever is in it; the others count for nothing then.
+    pub pin: Option<CertificatePin>,
+    /// Uses TLS without checking who answers: anyone on the way can then read the token.
     pub insecure: bool,
     /// How long the server may stay silent, before its answer and within it.
     pub idle_timeout: Duration,
 }
 
 impl Default for HttpOptions {
-    /// Trusts what the system trusts, and treats a minute of silence as a broken connection.
     fn default() -> Self {
-        Self { ca_file: None, insecure: false, idle_timeout: Duration::from_secs(60) }
+        Self { ca_file: None, pin: None, insecure: false, idle_timeout: Duration::from_secs(60) }
     }
 }
 
-/// Why a transport could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpSetupError {
     #[error("failed to read the CA file {}", path.display())]
     CaFile { path: PathBuf, source: io::Error },
     #[error("the CA file {} contains no certificate: expected PEM with BEGIN CERTIFICATE", path.display())]
     NoCertificate { path: PathBuf },
-    /// TLS could not be set up, most often since the system has no certificates installed, or since one of the CA
-    /// file's is none.
     #[error("failed to set up TLS: if the system has no CA certificates, install them or set a CA file")]
     Tls(#[source] reqwest::Error),
 }
 
 /// Speaks HTTP/1.1 to one FiFo, follows no redirect, asks for no compression, repeats nothing.
 ///
-/// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are honoured, since a FiFo may be reachable in no other way, except for a
-/// FiFo on this machine. A proxy that inspects requests may be just what drops the body of a DELETE, which
-/// [`crate::apply`] has to find out.
+/// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are honoured, except for a FiFo on this machine. A proxy may drop the body of
+/// a DELETE, which [`crate::apply`] has to find out.
 pub struct HttpTransport {
     endpoint: Endpoint,
     reused: Client,
@@ -63,14 +58,15 @@ pub struct HttpTransport {
 
 impl HttpTransport {
     /// Makes one; nothing is sent yet.
-    ///
-    /// # Errors
-    ///
-    /// When the CA file cannot be read or holds no certificate, or the system has no certificates at all.
     pub fn new(endpoint: &Endpoint, options: &HttpOptions) -> Result<Self, HttpSetupError> {
         let client = |max_idle| {
-            let HttpOptions { ca_file, insecure, idle_timeout } = options;
-            builder(endpoint.as_url(), *insecure, ca_file.as_deref())?
+            let HttpOptions { ca_file, pin, insecure, idle_timeout } = options;
+            let trust = match pin {
+                Some(pin) => Trust::Only(*pin),
+                None if *insecure => Trust::Anybody,
+                None => Trust::System,
+            };
+            builder(endpoint.as_url(), trust, ca_file.as_deref())?
                 .pool_max_idle_per_host(max_idle)
                 .pool_idle_timeout(POOL_IDLE_TIMEOUT)
                 .read_timeout(*idle_timeout)
@@ -83,26 +79,30 @@ impl HttpTransport {
 
 /// Makes ring the process's provider of cryptography for TLS, unless another one has been installed already.
 pub fn install_crypto() {
-    // The error says that there is one already, which is as good.
+    // The error says that there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Makes a client for notifications and pings, with the same TLS, which never leaves certificates unchecked: `--insecure`
-/// is about FiFo. It follows no redirect, so that no secret goes anywhere but where it was meant to go.
-///
-/// # Errors
-///
-/// As [`HttpTransport::new`].
+/// Makes a client for notifications and pings. It always checks certificates: `--insecure` is about FiFo. It follows no
+/// redirect, so that no secret goes elsewhere.
 pub fn outward_client(url: &Url, ca_file: Option<&Path>) -> Result<Client, HttpSetupError> {
-    builder(url, false, ca_file)?
+    builder(url, Trust::System, ca_file)?
         .pool_max_idle_per_host(0)
         .user_agent(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(HttpSetupError::Tls)
 }
 
-/// Returns what all clients have in common: HTTP/1.1, without redirects, repetitions and, on this machine, proxies.
-fn builder(url: &Url, insecure: bool, ca_file: Option<&Path>) -> Result<ClientBuilder, HttpSetupError> {
+/// Which certificates are trusted.
+enum Trust {
+    /// Those that the system trusts, and what the CA file has.
+    System,
+    Anybody,
+    Only(CertificatePin),
+}
+
+/// Begins a client: HTTP/1.1, without redirects, repetitions and, on this machine, proxies.
+fn builder(url: &Url, trust: Trust, ca_file: Option<&Path>) -> Result<ClientBuilder, HttpSetupError> {
     install_crypto();
     let builder = Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -112,41 +112,29 @@ fn builder(url: &Url, insecure: bool, ca_file: Option<&Path>) -> Result<ClientBu
         .http1_only();
     let builder = if is_loopback(url) { builder.no_proxy() } else { builder };
     let certificates = ca_file.map_or_else(|| Ok(Vec::new()), ca_certificates)?;
-    Ok(if url.scheme() != "https" {
+    Ok(match trust {
         // The system's certificates are not even loaded: a container without any can still speak plain HTTP.
-        builder.tls_certs_only([])
-    } else if insecure {
-        builder.tls_danger_accept_invalid_certs(true)
-    } else {
-        builder.tls_certs_merge(certificates)
+        _ if url.scheme() != "https" => builder.tls_certs_only([]),
+        Trust::System => builder.tls_certs_merge(certificates),
+        Trust::Anybody => builder.tls_danger_accept_invalid_certs(true),
+        Trust::Only(pin) => builder.tls_backend_preconfigured(pin::client_config(pin)),
     })
 }
 
 fn ca_certificates(path: &Path) -> Result<Vec<Certificate>, HttpSetupError> {
-    let path = path.to_owned();
-    let pem = match fs::read(&path) {
-        Ok(pem) => pem,
-        Err(source) => return Err(HttpSetupError::CaFile { path, source }),
-    };
-    Certificate::from_pem_bundle(&pem)
-        .ok()
-        .filter(|certificates| !certificates.is_empty())
-        .ok_or(HttpSetupError::NoCertificate { path })
+    let pem = fs::read(path).map_err(|source| HttpSetupError::CaFile { path: path.to_owned(), source })?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(HttpSetupError::NoCertificate { path: path.to_owned() }),
+    }
 }
 
 impl Transport for HttpTransport {
-    fn send(
-        &self,
-        request: Request,
-        connection: Connection,
-    ) -> BoxFuture<'_, Result<Response, TransportError>> {
+    fn send(&self, request: Request, connection: Connection) -> BoxFuture<'_, Sent> {
         async move {
             let (head, Payload(body)) = request.into_parts();
-            let url = self
-                .endpoint
-                .as_url()
-                .join(&head.uri.to_string())
-                .map_err(|error| TransportError::new(TransportErrorKind::NotSent, error))?;
+            let url = self.endpoint.as_url().join(&head.uri.to_string());
+            let url = url.map_err(|error| TransportError::new(TransportErrorKind::NotSent, error))?;
             let client = match connection {
                 Connection::Reused => &self.reused,
                 Connection::Fresh => &self.fresh,
@@ -175,11 +163,9 @@ fn transport_error(error: reqwest::Error) -> TransportError {
 
 /// Looks for a certain kind of error among the causes: an [`io::Error`] hides what it wraps from [`Error::source`].
 fn cause<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
-    let inner = |error: &'e (dyn Error + 'static)| -> Option<&'e (dyn Error + 'static)> {
-        match error.downcast_ref().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        }
+    let inner = |&error: &&'e (dyn Error + 'static)| match error.downcast_ref().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner as &(dyn Error + 'static)),
+        None => error.source(),
     };
-    successors(Some(error), |&error| inner(error)).find_map(|error| error.downcast_ref())
+    successors(Some(error), inner).find_map(|error| error.downcast_ref())
 }

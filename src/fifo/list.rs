@@ -1,19 +1,19 @@
 //! Reading all VMs: by FiFo's full list, or one by one where FiFo cuts that list every time.
 
-use super::error::{FifoError, with_causes};
+use super::error::{FifoError, Result, with_causes};
 use super::read::ReadClient;
+use super::session::server_date;
 use super::splitter::{ListError, MAX_ELEMENT_BYTES, Splitter, printable};
 use super::transport::Response;
 use super::vm_json::read_vm;
-use super::wire::server_date;
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use chrono::{DateTime, Utc};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -21,26 +21,17 @@ use tracing::{info, warn};
 const FIELDS: &str =
     "uuid,alias,owner,package,dataset,hypervisor,state,creating,deleting,metadata,config,backups";
 
-/// How FiFo before 2016 is asked for a full list; later versions want it in the query, and ignore these.
-const X_FULL_LIST: HeaderName = HeaderName::from_static("x-full-list");
-const X_FULL_LIST_FIELDS: HeaderName = HeaderName::from_static("x-full-list-fields");
-
 const DOING: &str = "read the list of VMs";
 const PERMISSION: &str = "cloud→vms→list";
 
 /// After so many cut lists in a row FiFo is assumed to cut every one.
 const CUTS_BELIEVED: u32 = 2;
 
-/// How many VMs are read at a time where they are read one by one.
 const AT_A_TIME: usize = 4;
-
-/// How often the progress of reading one by one is reported.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// One reading of the VM list.
 #[derive(Clone, Debug)]
 pub struct Listing {
-    /// The VMs that were asked for.
     pub inventory: Inventory,
     /// How many VMs the list had, asked for or not, readable or not. With none, this user may be allowed to see none.
     pub visible: usize,
@@ -51,12 +42,11 @@ pub struct Listing {
 }
 
 /// Takes the VMs of a list while it is read, so that a large cloud is never in memory whole.
-pub trait VmVisitor {
-    /// A list begins, at this instant by the server's clock. Everything that came before it is void: a list that breaks off
-    /// says nothing.
+pub trait VmVisitor: Send {
+    /// A list begins, at this instant by the server's clock. All that came before is void: a list that breaks off says
+    /// nothing.
     fn start(&mut self, server_date: Option<DateTime<Utc>>);
 
-    /// Takes a VM that could be read whole.
     fn vm(&mut self, vm: Vm);
 
     /// Forgets a VM, and returns its alias: the list has it twice, and neither record can be trusted.
@@ -68,7 +58,6 @@ pub trait VmVisitor {
 pub struct ListSummary {
     /// The VMs, or elements that may have been one, that could not be read whole.
     pub unreadable: Vec<UnreadableVm>,
-    /// As in [`Listing`].
     pub visible: usize,
     pub server_date: Option<DateTime<Utc>>,
     pub one_by_one: bool,
@@ -78,43 +67,33 @@ pub struct ListSummary {
 type Wanted<'a> = Option<&'a BTreeSet<VmId>>;
 
 impl ReadClient {
-    /// Reads every VM that this user may see, and hands each over as soon as it has come.
+    /// Reads every VM that this user may see, and hands each over as soon as it has come. After an error what was handed
+    /// over counts for nothing. A VM that cannot be read is no error: the summary names it.
     ///
     /// FiFo of 2016 cuts every list that takes it more than 5 s. After the second cut in a row the UUIDs are read and
     /// then the VMs one by one, from then on and for the life of this client.
-    ///
-    /// # Errors
-    ///
-    /// When there is no whole list to be had; then what was handed over counts for nothing. A VM that cannot be read is no
-    /// error: the summary names it.
-    pub async fn visit(&self, visitor: &mut (impl VmVisitor + Send)) -> Result<ListSummary, FifoError> {
+    pub async fn visit(&self, visitor: &mut impl VmVisitor) -> Result<ListSummary> {
         self.visit_only(None, visitor).await
     }
 
-    /// Reads every VM that this user may see, as [`ReadClient::visit`] does, and keeps them all.
-    pub async fn list(&self) -> Result<Listing, FifoError> {
+    /// Reads the list as [`ReadClient::visit`] does, and keeps all VMs.
+    pub async fn list(&self) -> Result<Listing> {
         self.listing(None).await
     }
 
-    /// Reads the list as [`ReadClient::list`] does, but keeps only these VMs, and unreadable ones without UUID. One by
-    /// one only these are read.
-    pub async fn list_only(&self, wanted: &BTreeSet<VmId>) -> Result<Listing, FifoError> {
+    /// Reads the list, but keeps only these VMs, and unreadable ones without UUID. One by one only these are read.
+    pub async fn list_only(&self, wanted: &BTreeSet<VmId>) -> Result<Listing> {
         self.listing(Some(wanted)).await
     }
 
-    async fn listing(&self, wanted: Wanted<'_>) -> Result<Listing, FifoError> {
-        let mut vms = BTreeMap::new();
+    async fn listing(&self, wanted: Wanted<'_>) -> Result<Listing> {
+        let (mut vms, endpoint) = (BTreeMap::new(), self.session.endpoint());
         let listed = self.visit_only(wanted, &mut vms).await?;
         let ListSummary { unreadable, visible, server_date, one_by_one } = listed;
-        let inventory = Inventory { endpoint: self.endpoint(), vms, unreadable };
-        Ok(Listing { inventory, visible, server_date, one_by_one })
+        Ok(Listing { inventory: Inventory { endpoint, vms, unreadable }, visible, server_date, one_by_one })
     }
 
-    async fn visit_only(
-        &self,
-        wanted: Wanted<'_>,
-        visitor: &mut (impl VmVisitor + Send),
-    ) -> Result<ListSummary, FifoError> {
+    async fn visit_only(&self, wanted: Wanted<'_>, visitor: &mut impl VmVisitor) -> Result<ListSummary> {
         match self.full_list(wanted, visitor).await? {
             Some(listed) => Ok(listed),
             None => self.one_by_one(wanted, visitor).await,
@@ -125,52 +104,50 @@ impl ReadClient {
     async fn full_list(
         &self,
         wanted: Wanted<'_>,
-        visitor: &mut (impl VmVisitor + Send),
-    ) -> Result<Option<ListSummary>, FifoError> {
+        visitor: &mut impl VmVisitor,
+    ) -> Result<Option<ListSummary>> {
         // Of one attempt at a time, each of which begins anew.
-        let (visitor, cuts) = (&Mutex::new(visitor), &AtomicU32::new(0));
+        let visitor_and_cuts = &Mutex::new((visitor, 0));
         let path = &format!("vms?full-list=true&full-list-fields={FIELDS}");
         self.session
             .retrying(DOING, move |attempt| async move {
                 if self.lists_are_cut.load(Ordering::Relaxed) {
                     return Ok(None);
                 }
-                let headers = HeaderMap::from_iter([
-                    (X_FULL_LIST, HeaderValue::from_static("true")),
-                    (X_FULL_LIST_FIELDS, HeaderValue::from_static(FIELDS)),
-                ]);
+                // FiFo before 2016 is asked by headers; later versions ignore them.
+                let headers = [("x-full-list", "true"), ("x-full-list-fields", FIELDS)].map(|(name, value)| {
+                    (HeaderName::from_static(name), HeaderValue::from_static(value))
+                });
+                let headers = HeaderMap::from_iter(headers);
                 let response = self.session.get(attempt, DOING, PERMISSION, path, headers).await?;
                 let server_date = server_date(response.headers());
                 let mut seen = Seen::default();
-                lock(visitor).start(server_date);
-                let add = |element: &[u8]| seen.hand_over(read_vm(element), wanted, &mut **lock(visitor));
-                let visible = match self.elements(response, add).await {
-                    Ok(visible) => visible,
-                    Err(error) => {
-                        let is_cut = error.passes() && cuts.fetch_add(1, Ordering::Relaxed) + 1 == CUTS_BELIEVED;
-                        if !is_cut {
-                            return Err(error);
-                        }
+                let (visitor, cuts) = &mut *visitor_and_cuts.lock().await;
+                visitor.start(server_date);
+                let add = |element: &[u8]| seen.hand_over(read_vm(element), wanted, &mut **visitor);
+                let read = self.elements(response, add).await;
+                *cuts += u32::from(read.as_ref().is_err_and(FifoError::passes));
+                match read {
+                    Ok(visible) => {
+                        let unreadable = seen.unreadable();
+                        Ok(Some(ListSummary { unreadable, visible, server_date, one_by_one: false }))
+                    }
+                    Err(error) if error.passes() && *cuts == CUTS_BELIEVED => {
                         warn!(
                             "{} cut its list of VMs short {CUTS_BELIEVED} times in a row, as FiFo of 2016 does with a \
                              list that takes more than 5 s: from now on VMs are read one by one",
-                            self.endpoint()
+                            self.session.endpoint()
                         );
                         self.lists_are_cut.store(true, Ordering::Relaxed);
-                        return Ok(None);
+                        Ok(None)
                     }
-                };
-                let unreadable = seen.unreadable();
-                Ok(Some(ListSummary { unreadable, visible, server_date, one_by_one: false }))
+                    Err(error) => Err(error),
+                }
             })
             .await
     }
 
-    async fn one_by_one(
-        &self,
-        wanted: Wanted<'_>,
-        visitor: &mut (impl VmVisitor + Send),
-    ) -> Result<ListSummary, FifoError> {
+    async fn one_by_one(&self, wanted: Wanted<'_>, visitor: &mut impl VmVisitor) -> Result<ListSummary> {
         let (uuids, mut listed) = self.uuids(wanted).await?;
         visitor.start(listed.server_date);
         let mut seen = Seen { unreadable: std::mem::take(&mut listed.unreadable), ..Seen::default() };
@@ -184,9 +161,10 @@ impl ReadClient {
                 told_at = Instant::now();
                 info!("reading VMs one by one: {done} of {total}");
             }
-            let is_unanswered =
-                matches!(read, Err(FifoError::TimedOut { .. } | FifoError::Connection { .. }));
-            unanswered_in_row = if is_unanswered { unanswered_in_row + 1 } else { 0 };
+            match read {
+                Err(FifoError::TimedOut { .. } | FifoError::Connection { .. }) => unanswered_in_row += 1,
+                _ => unanswered_in_row = 0,
+            }
             match read {
                 Ok(read) => seen.hand_over(read.vm, None, visitor),
                 // It has gone since the UUIDs were read.
@@ -200,19 +178,16 @@ impl ReadClient {
     }
 
     /// Reads the UUIDs of the wanted VMs; the summary has the elements that are none.
-    async fn uuids(&self, wanted: Wanted<'_>) -> Result<(BTreeSet<VmId>, ListSummary), FifoError> {
+    async fn uuids(&self, wanted: Wanted<'_>) -> Result<(BTreeSet<VmId>, ListSummary)> {
         self.session
             .retrying(DOING, move |attempt| async move {
                 let response = self.session.get(attempt, DOING, PERMISSION, "vms", HeaderMap::new()).await?;
                 let server_date = server_date(response.headers());
                 let (mut uuids, mut odd) = (BTreeSet::new(), Vec::new());
+                let found = |element: &[u8]| format!("uuid: expected a UUID, found {}", printable(element));
                 let add = |element: &[u8]| match serde_json::from_slice::<VmId>(element) {
-                    Ok(id) if is_wanted(wanted, id) => drop(uuids.insert(id)),
-                    Ok(_) => {}
-                    Err(_) => {
-                        let problem = format!("uuid: expected a UUID, found {}", printable(element));
-                        odd.push(unreadable("", None, problem));
-                    }
+                    Ok(id) => uuids.extend(Some(id).filter(|id| is_wanted(wanted, *id))),
+                    Err(_) => odd.push(unreadable("", None, found(element))),
                 };
                 let visible = self.elements(response, add).await?;
                 Ok((uuids, ListSummary { unreadable: odd, visible, server_date, one_by_one: true }))
@@ -220,8 +195,8 @@ impl ReadClient {
             .await
     }
 
-    /// Hands over a list's elements as they come in, and says how many there were.
-    async fn elements(&self, response: Response, mut each: impl FnMut(&[u8])) -> Result<usize, FifoError> {
+    /// Hands over a list's elements as they come in; returns how many there were.
+    async fn elements(&self, response: Response, mut each: impl FnMut(&[u8])) -> Result<usize> {
         let unreadable = |error: ListError| FifoError::Unreadable {
             doing: DOING.to_owned(),
             why: error.to_string(),
@@ -235,23 +210,15 @@ impl ReadClient {
                 Ok(Some(piece)) => splitter.push(&piece, &mut each).map_err(unreadable)?,
                 // Behind a proxy that ends TLS without saying so, the end of every list looks like a broken connection.
                 Err(_) if splitter.is_whole() => break,
-                Err(error) => return Err(self.session.wire.no_answer(DOING, error)),
+                Err(error) => return Err(self.session.no_answer(DOING, error)),
             }
         }
         splitter.finish().map_err(unreadable)
-    }
-
-    fn endpoint(&self) -> String {
-        self.session.wire.settings.endpoint.to_string()
     }
 }
 
 fn is_wanted(wanted: Wanted<'_>, id: VmId) -> bool {
     wanted.is_none_or(|wanted| wanted.contains(&id))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unreadable(alias: impl Into<String>, id: Option<VmId>, problem: String) -> UnreadableVm {
@@ -273,7 +240,6 @@ impl VmVisitor for BTreeMap<VmId, Vm> {
     }
 }
 
-/// What a list has had so far.
 #[derive(Default)]
 struct Seen {
     /// Whether the VM was handed over.
@@ -289,19 +255,19 @@ impl Seen {
         visitor: &mut impl VmVisitor,
     ) {
         let id = read.as_ref().map_or_else(|unreadable| unreadable.id, |vm| Some(vm.id));
-        if let Some(id) = id {
-            if !is_wanted(wanted, id) {
-                return;
+        if id.is_some_and(|id| !is_wanted(wanted, id)) {
+            return;
+        }
+        if let Some(id) = id
+            && let Some(was_handed_over) = self.vms.insert(id, read.is_ok())
+        {
+            self.vms.insert(id, false);
+            if was_handed_over {
+                // Which of the two is the whole one?
+                let problem = "uuid: expected once in the list, found again".to_owned();
+                self.unreadable.push(unreadable(visitor.forget(id), Some(id), problem));
             }
-            if let Some(was_handed_over) = self.vms.insert(id, read.is_ok()) {
-                self.vms.insert(id, false);
-                if was_handed_over {
-                    // Which of the two is the whole one?
-                    let problem = "uuid: expected once in the list, found again".to_owned();
-                    self.unreadable.push(unreadable(visitor.forget(id), Some(id), problem));
-                }
-                return;
-            }
+            return;
         }
         match read {
             Ok(vm) => visitor.vm(vm),

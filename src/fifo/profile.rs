@@ -1,105 +1,95 @@
 //! The file `~/.fifo` that users of pyfi, FiFo's command-line client, already have.
 
-use super::endpoint::{ApiVersion, BadApiVersion, BadEndpoint, Endpoint};
-use super::wire::Credentials;
+use super::endpoint::{ApiVersion, BadAddress, Endpoint};
+use super::session::Credentials;
 use configparser::ini::Ini;
 use std::collections::{BTreeSet, HashMap};
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 const GENERAL: &str = "GENERAL";
+/// The section whose values hold for all profiles.
+const DEFAULT: &str = "DEFAULT";
 const NO_SECTION: &str = "";
 
-/// One FiFo and how to sign in to it, as pyfi has it written down. It is only ever read.
+/// One FiFo and how to sign in to it, as pyfi has it written down.
 #[derive(Clone, Debug)]
 pub struct Profile {
     pub name: String,
     pub endpoint: Endpoint,
-    /// The API's version, if the profile names one.
     pub api: Option<ApiVersion>,
-    /// What to sign in with: user and password where there are both, since they outlive a token; else the token that
-    /// pyfi wrote down when it last signed in; `None` when there is neither.
+    /// User and password where there are both, since they outlive a token; else the token that pyfi wrote down when it
+    /// last signed in.
     pub credentials: Option<Credentials>,
 }
 
 /// Why a profile could not be read. No message repeats a value that may be a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    /// The file could not be read.
     #[error("failed to read the profiles in {}", path.display())]
     File { path: PathBuf, source: io::Error },
-    /// No profile was named, and the file says of none that it is the active one.
     #[error("no profile is active: name one of {known}, or set `active = NAME` under [{GENERAL}]")]
     NoneActive { known: String },
-    /// The file, or the profile, is not as it should be.
     #[error("{0}")]
     Invalid(String),
 }
 
 impl Profile {
     /// Reads a profile of a file, the active one where none is named. Warns when others may read the file.
-    ///
-    /// # Errors
-    ///
-    /// As [`Profile::parse`], or when the file cannot be read.
     pub fn read(path: &Path, wanted: Option<&str>) -> Result<Self, ProfileError> {
         let text = fs::read_to_string(path)
             .map_err(|source| ProfileError::File { path: path.to_owned(), source })?;
-        if others_may_read(path) {
-            tracing::warn!(
-                "{} contains passwords and is readable by other users: run `chmod 600` on it",
-                path.display()
-            );
+        #[cfg(unix)]
+        if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o044 != 0) {
+            let file = path.display();
+            tracing::warn!("{file} contains passwords and is readable by other users: run `chmod 600` on it");
         }
         Self::parse(&text, wanted)
     }
 
-    /// Reads a profile of the text of such a file, the active one where none is named.
-    ///
-    /// # Errors
-    ///
-    /// When the text is no INI file, has no such profile, or the profile does not name a usable FiFo.
+    /// Reads a profile as pyfi's parser does.
     pub fn parse(text: &str, wanted: Option<&str>) -> Result<Self, ProfileError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut ini = Ini::new_cs();
-        // A password may well have a # or ; in it.
+        // A password may well have a # or ; in it; where a ; begins a comment, `value` cuts it off.
         ini.set_inline_comment_symbols(Some(&[]));
         // What stands before the first section belongs to none; `default` is a name like any other.
         ini.set_default_section(NO_SECTION);
         let sections = ini.read(text.to_owned()).map_err(|error| {
             ProfileError::Invalid(format!("failed to parse the profiles as an INI file: {error}"))
         })?;
-        let known: BTreeSet<&str> = sections
-            .keys()
-            .map(String::as_str)
-            .filter(|name| ![NO_SECTION, GENERAL].contains(name))
-            .collect();
-        let listed = if known.is_empty() {
-            "(none)".to_owned()
-        } else {
-            Vec::from_iter(known.iter().copied()).join(", ")
-        };
+        let names = sections.keys().map(String::as_str);
+        let known: BTreeSet<&str> =
+            names.filter(|name| ![NO_SECTION, GENERAL, DEFAULT].contains(name)).collect();
+        let listed = Vec::from_iter(known.iter().copied()).join(", ");
+        let listed = if known.is_empty() { "(none)".to_owned() } else { listed };
         let active = sections.get(GENERAL).and_then(|general| value(general, "active"));
         let Some(name) = wanted.or(active) else { return Err(ProfileError::NoneActive { known: listed }) };
         let section = sections.get(name).filter(|_| known.contains(name)).ok_or_else(|| {
             ProfileError::Invalid(format!("unknown profile `{name}`: expected one of {listed}"))
         })?;
-        Self::of(name, section).map_err(ProfileError::Invalid)
+        let default = sections.get(DEFAULT);
+        let value =
+            |key: &str| value(section, key).or_else(|| default.and_then(|section| value(section, key)));
+        Self::of(name, value).map_err(ProfileError::Invalid)
     }
 
-    fn of(name: &str, section: &Section) -> Result<Self, String> {
+    fn of<'a>(name: &str, value: impl Fn(&str) -> Option<&'a str>) -> Result<Self, String> {
         let wrong = |key: &str, why: &str| format!("invalid `{key}` in profile `{name}`: {why}");
-        let host = value(section, "host").ok_or_else(|| format!("the profile `{name}` has no `host`"))?;
-        let scheme = match value(section, "insecure").map(str::to_ascii_lowercase).as_deref() {
+        let host = value("host").ok_or_else(|| format!("the profile `{name}` has no `host`"))?;
+        let scheme = match value("insecure").map(str::to_ascii_lowercase).as_deref() {
             None | Some("false" | "no" | "off" | "0") => "https",
             Some("true" | "yes" | "on" | "1") => "http",
             Some(_) => return Err(wrong("insecure", "expected true or false")),
         };
-        let endpoint = format!("{scheme}://{host}").parse().map_err(|error: BadEndpoint| {
+        let endpoint = format!("{scheme}://{host}").parse().map_err(|error: BadAddress| {
             wrong("host", &format!("expected a value like fifo.example.com or 10.1.1.1:8080: {error}"))
         })?;
-        let api = value(section, "apiversion").map(str::parse).transpose();
-        let api = api.map_err(|error: BadApiVersion| wrong("apiversion", &error.to_string()))?;
-        let credentials = match (value(section, "user"), value(section, "pass"), value(section, "token")) {
+        let api = value("apiversion").map(str::parse).transpose();
+        let api = api.map_err(|error: BadAddress| wrong("apiversion", &error.to_string()))?;
+        let credentials = match (value("user"), value("pass"), value("token")) {
             (Some(user), Some(password), _) => {
                 Some(Credentials::Password { user: user.to_owned(), password: password.into() })
             }
@@ -112,21 +102,16 @@ impl Profile {
 
 type Section = HashMap<String, Option<String>>;
 
-/// Returns a key's value; an empty one is none. pyfi takes keys in upper and lower case.
+/// Returns a key's value; an empty one is none. pyfi takes keys in upper and lower case, and the first `;` for the begin of a
+/// comment where it follows a blank.
 fn value<'a>(section: &'a Section, key: &str) -> Option<&'a str> {
     let (_, value) = section.iter().filter(|(name, _)| name.eq_ignore_ascii_case(key)).min()?;
-    value.as_deref().filter(|value| !value.is_empty())
-}
-
-#[cfg(unix)]
-fn others_may_read(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
-}
-
-#[cfg(not(unix))]
-fn others_may_read(_path: &Path) -> bool {
-    false
+    let value = value.as_deref()?;
+    let value = match value.split_once(';') {
+        Some((before, _)) if before.ends_with([' ', '\t']) => before.trim_end(),
+        _ => value,
+    };
+    Some(value).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -187,6 +172,26 @@ host = me:hunter2@fifo.example.com
         assert!(matches!(profile.credentials, Some(Credentials::Token(_))));
         let error = Profile::parse(text, Some("stray")).unwrap_err().to_string();
         assert_eq!(error, "unknown profile `stray`: expected one of default");
+    }
+
+    #[test]
+    fn comments_defaults_and_a_byte_order_mark_are_read_as_by_pyfi() {
+        let text = "\u{feff}[GENERAL]\nactive = home ; the usual one\n[DEFAULT]\napiversion = 2\nuser = ann\n\
+                    [home]\nhost = fifo.example.com\t; in the cellar\npass = h;u ;n\n[lab]\nhost = lab\nUser = bob\npass = a ;b\n";
+        for (wanted, expected) in
+            [(None, ("fifo.example.com", "ann", "h;u ;n")), (Some("lab"), ("lab", "bob", "a"))]
+        {
+            let profile = Profile::parse(text, wanted).unwrap();
+            let Some(Credentials::Password { user, password }) = profile.credentials else {
+                panic!("{wanted:?}")
+            };
+            let found = (profile.endpoint.to_string(), user, password.expose_secret().to_owned());
+            let (host, user, password) = expected;
+            assert_eq!(found, (format!("https://{host}"), user.to_owned(), password.to_owned()));
+            assert_eq!(profile.api, "2".parse().ok());
+        }
+        let error = Profile::parse(text, Some("DEFAULT")).unwrap_err().to_string();
+        assert_eq!(error, "unknown profile `DEFAULT`: expected one of home, lab");
     }
 
     #[test]

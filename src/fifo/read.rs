@@ -1,12 +1,12 @@
 //! Reading FiFo.
 
-use super::error::{A_FEW, FifoError};
-use super::session::{Session, connection};
+use super::error::{A_FEW, FifoError, Result};
+use super::session::{ClientSettings, Session, connection, other_status, server_date};
 use super::splitter::{MAX_ELEMENT_BYTES, printable};
-use super::transport::{Payload, Transport};
+use super::transport::Transport;
 use super::vm_json::read_vm;
-use super::wire::{ClientSettings, other_status, server_date};
 use crate::inventory::{UnreadableVm, Vm, VmId};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::ETAG;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -14,33 +14,28 @@ use serde::de::IgnoredAny;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// Names one version of one VM; goes back in `If-Match`, so that nothing is done to a VM that has changed meanwhile.
+/// Names one version of one VM: goes back in `If-Match`, so that nothing is done to a VM that has changed meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ETag(pub(super) HeaderValue);
 
 impl ETag {
-    /// Takes an answer's ETag, if it has one that can be used.
-    ///
-    /// A weak one cannot: a proxy on the way has made it so, and `If-Match` would never hold.
+    /// Takes an answer's ETag. With a weak one, as a proxy on the way makes it, `If-Match` would never hold.
     fn of(headers: &HeaderMap) -> Option<Self> {
         headers.get(ETAG).filter(|value| value.as_bytes().starts_with(b"\"")).cloned().map(Self)
     }
 }
 
-/// One reading of one VM.
 #[derive(Clone, Debug)]
 pub struct VmRead {
-    /// The VM, or what could not be read of it.
     pub vm: Result<Vm, UnreadableVm>,
-    /// Names this version of it, for [`super::WriteClient`].
     pub etag: Option<ETag>,
     /// The server's clock when it answered.
     pub server_date: Option<DateTime<Utc>>,
 }
 
-/// Reads FiFo. It has no way to send anything but a GET, and the POST that signs in.
+/// Reads FiFo. It cannot send anything but a GET and the POST that signs in.
 ///
-/// Every read is tried again while it fails for reasons that pass, until [`ClientSettings::read_timeout`]. Clones share
+/// A read is tried again while it fails for reasons that pass, until [`ClientSettings::read_timeout`]. Clones share
 /// connections and token.
 #[derive(Clone)]
 pub struct ReadClient {
@@ -50,7 +45,6 @@ pub struct ReadClient {
 }
 
 impl ReadClient {
-    /// Makes a client; nothing is sent yet.
     pub fn new(transport: Arc<dyn Transport>, settings: ClientSettings) -> Self {
         Self { session: Arc::new(Session::new(transport, settings)), lists_are_cut: Arc::default() }
     }
@@ -58,17 +52,14 @@ impl ReadClient {
     /// Asks whether FiFo and all of its subsystems are up, without signing in. Returns the server's clock.
     ///
     /// A subsystem that is down is retried a few times only, since the current state is wanted.
-    ///
-    /// # Errors
-    ///
-    /// There is no answer, or one that says that a subsystem is down.
-    pub async fn backend(&self) -> Result<Option<DateTime<Utc>>, FifoError> {
+    pub async fn backend(&self) -> Result<Option<DateTime<Utc>>> {
         let (doing, session) = ("ask whether FiFo is up", &self.session);
         session
             .retrying(doing, move |attempt| async move {
-                let request = session.wire.request(Method::GET, "cloud/connection", Payload::default());
-                let sent = session.wire.send(request, connection(attempt)).await;
-                let response = sent.map_err(|error| session.wire.no_answer(doing, error))?;
+                let (path, headers) = ("cloud/connection", HeaderMap::new());
+                let request = session.request(Method::GET, path, headers, Bytes::new());
+                let sent = session.send(request, connection(attempt)).await;
+                let response = sent.map_err(|error| session.no_answer(doing, error))?;
                 match response.status() {
                     StatusCode::OK => Ok(Ok(server_date(response.headers()))),
                     _ if attempt == A_FEW => Ok(Err(other_status(doing, &response))),
@@ -79,20 +70,12 @@ impl ReadClient {
     }
 
     /// Signs in, unless there is a token already; a given token is not sent anywhere by this.
-    ///
-    /// # Errors
-    ///
-    /// FiFo refuses the user and password, or cannot be asked.
-    pub async fn sign_in(&self) -> Result<(), FifoError> {
+    pub async fn sign_in(&self) -> Result<()> {
         self.session.sign_in().await.map(drop)
     }
 
-    /// Reads one VM.
-    ///
-    /// # Errors
-    ///
-    /// [`FifoError::NoSuchVm`] when there is none; otherwise when there is no whole answer to be had.
-    pub async fn vm(&self, id: VmId) -> Result<VmRead, FifoError> {
+    /// Reads one VM; [`FifoError::NoSuchVm`] where there is none.
+    pub async fn vm(&self, id: VmId) -> Result<VmRead> {
         let (doing, permission, path) =
             (&format!("read VM {id}"), &format!("vms→{id}→get"), &format!("vms/{id}"));
         let session = &self.session;
@@ -104,7 +87,7 @@ impl ReadClient {
                     error => error,
                 })?;
                 let (etag, server_date) = (ETag::of(response.headers()), server_date(response.headers()));
-                let body = session.wire.body(doing, response, MAX_ELEMENT_BYTES).await?;
+                let body = session.body(doing, response, MAX_ELEMENT_BYTES).await?;
                 if serde_json::from_slice::<IgnoredAny>(&body).is_err() {
                     let why = format!("expected JSON, found {:?}", printable(&body));
                     return Err(FifoError::unreadable(doing, why));
@@ -115,11 +98,10 @@ impl ReadClient {
     }
 }
 
-/// Refuses another VM than the one that was asked for.
 fn checked(vm: Vm, asked: VmId) -> Result<Vm, UnreadableVm> {
     if vm.id == asked {
         return Ok(vm);
     }
-    let problem = format!("uuid: expected {asked}, found {}", vm.id);
-    Err(UnreadableVm { alias: vm.alias, id: Some(asked), problems: vec![problem] })
+    let problems = vec![format!("uuid: expected {asked}, found {}", vm.id)];
+    Err(UnreadableVm { alias: vm.alias, id: Some(asked), problems })
 }

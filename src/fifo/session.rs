@@ -1,59 +1,223 @@
-//! What reading and writing have in common: the token, and what a failure means for the next attempt.
+//! What reading and writing have in common: the settings, one request and its answer, and what a failure means for the
+//! next attempt.
 
-use super::auth::{Auth, Token};
-use super::backoff::pauses;
-use super::error::{A_FEW, FifoError, with_causes};
+use super::endpoint::{ApiVersion, Endpoint};
+use super::error::{A_FEW, FifoError, Result, with_causes};
 use super::transport::{
-    Connection, Payload, Request, Response, Transport, TransportError, TransportErrorKind,
+    Connection, Payload, Request, Response, Sent, Transport, TransportError, TransportErrorKind,
 };
-use super::wire::{ClientSettings, Wire, other_status};
-use http::{HeaderMap, Method, StatusCode};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use fastrand::Rng;
+use futures::TryStreamExt as _;
+use http::header::{ACCEPT, AUTHORIZATION, DATE, LOCATION, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
+use std::iter::successors;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
+
+const US: HeaderValue = HeaderValue::from_static(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")));
+
+/// How the API before 2016 wants the token.
+const X_SNARL_TOKEN: HeaderName = HeaderName::from_static("x-snarl-token");
 
 /// After so long without success a warning is logged, once.
 const WARN_AFTER: Duration = Duration::from_secs(5);
 
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// A token, used as it is. It cannot be renewed.
+    Token(SecretString),
+    Password {
+        user: String,
+        password: SecretString,
+    },
+    /// A token, and a user and password for when FiFo no longer accepts it.
+    TokenFirst {
+        token: SecretString,
+        user: String,
+        password: SecretString,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    pub endpoint: Endpoint,
+    pub api: ApiVersion,
+    pub credentials: Credentials,
+    /// How long a read may take in all, with signing in and everything that is tried again.
+    pub read_timeout: Duration,
+    /// How long reads are tried before anything has ever answered: that is mostly a wrong address, which waiting cannot
+    /// fix. `None` is as patient then as later.
+    pub first_contact_timeout: Option<Duration>,
+    /// How long a write may take until its answer counts as lost. FiFo itself takes up to 5 s.
+    pub write_timeout: Duration,
+    pub backoff: Backoff,
+    /// Seeds the jitter. Take another one each run, so that runs that failed together do not come back together.
+    pub jitter_seed: u64,
+}
+
+impl ClientSettings {
+    pub fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
+        Self {
+            endpoint,
+            api: ApiVersion::default(),
+            credentials,
+            read_timeout: Duration::from_secs(120),
+            first_contact_timeout: None,
+            write_timeout: Duration::from_secs(30),
+            backoff: Backoff::default(),
+            jitter_seed: 0,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The first pause; each further one is twice as long. Jitter adds up to as much again.
+    pub first: Duration,
+    /// The longest pause before jitter is added.
+    pub max: Duration,
+    /// The longest pause when FiFo says how long to wait (`Retry-After`).
+    pub asked_max: Duration,
+    /// The pause before a refused token that should be good is tried again. The second pause is twice as long; the third
+    /// refusal in a row is final.
+    pub refused_token: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(500),
+            max: Duration::from_secs(10),
+            asked_max: Duration::from_secs(60),
+            refused_token: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Returns pauses that double from `first` up to `max`, each with jitter of up to as much again, without an end.
+pub fn pauses(first: Duration, max: Duration, seed: u64) -> impl Iterator<Item = Duration> {
+    let mut random = Rng::with_seed(seed);
+    let doubling = successors(Some(first), move |pause| Some(pause.saturating_mul(2).min(max)));
+    doubling.map(move |pause| pause + pause.mul_f64(random.f64()))
+}
+
+/// A token to sign requests with. Another one may be the same text.
+pub(super) type Token = Arc<SecretString>;
+
+pub(super) enum State {
+    /// No token is taken before this instant.
+    SignedOut(Option<Instant>),
+    SignedIn(Token),
+    /// FiFo has refused us for good. No further request is sent: it could lock the user out.
+    Refused(FifoError),
+}
+
+pub(super) struct SignIn {
+    pub(super) state: State,
+    /// The token from the user, until FiFo no longer accepts it.
+    pub(super) given: Option<SecretString>,
+    /// How many 401s there were since FiFo last accepted a token.
+    pub(super) refusals_in_row: u32,
+}
+
+/// The way to one FiFo. However many tasks need a token at once, FiFo is asked once; once it has refused, not again.
 pub(super) struct Session {
-    pub(super) wire: Wire,
-    auth: Auth,
-    /// How many reads there were, so that each has pauses of its own.
+    pub(super) settings: ClientSettings,
+    transport: Arc<dyn Transport>,
+    has_answered: AtomicBool,
+    pub(super) user: Option<(String, SecretString)>,
+    pub(super) sign_in: Mutex<SignIn>,
+    /// Whether FiFo has accepted a token since it last refused one.
+    pub(super) token_is_accepted: AtomicBool,
+    /// So that each read has pauses of its own.
     reads: AtomicU64,
 }
 
 impl Session {
     pub(super) fn new(transport: Arc<dyn Transport>, settings: ClientSettings) -> Self {
-        let auth = Auth::new(settings.credentials.clone());
-        Self { wire: Wire::new(transport, settings), auth, reads: AtomicU64::new(0) }
+        let (given, user) = match settings.credentials.clone() {
+            Credentials::Token(token) => (Some(token), None),
+            Credentials::Password { user, password } => (None, Some((user, password))),
+            Credentials::TokenFirst { token, user, password } => (Some(token), Some((user, password))),
+        };
+        let sign_in = SignIn { state: State::SignedOut(None), given, refusals_in_row: 0 };
+        Self {
+            settings,
+            transport,
+            has_answered: AtomicBool::new(false),
+            user,
+            sign_in: Mutex::new(sign_in),
+            token_is_accepted: AtomicBool::new(false),
+            reads: AtomicU64::new(0),
+        }
     }
 
-    /// Sends a signed request, once, and waits no longer than `limit` for the answer. A 401 to it has been judged: it is not
-    /// final, and the next token is another one, or comes after a pause.
-    ///
-    /// # Errors
-    ///
-    /// FiFo refuses the token for good, or it cannot be sent.
+    pub(super) fn endpoint(&self) -> String {
+        self.settings.endpoint.to_string()
+    }
+
+    /// Makes a request. `path` goes behind the part that all have in common.
+    pub(super) fn request(&self, method: Method, path: &str, headers: HeaderMap, body: Bytes) -> Request {
+        let mut request = Request::new(Payload(body));
+        *request.method_mut() = method;
+        // Made of constants and UUIDs, it is always one.
+        *request.uri_mut() =
+            format!("/api/{}/{path}", self.settings.api.as_str()).parse().unwrap_or_default();
+        *request.headers_mut() = headers;
+        request
+    }
+
+    pub(super) async fn send(&self, mut request: Request, connection: Connection) -> Sent {
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        request.headers_mut().insert(USER_AGENT, US);
+        let answer = self.transport.send(request, connection).await?;
+        self.has_answered.store(true, Ordering::Relaxed);
+        Ok(answer)
+    }
+
+    /// Sends a signed request, once, and waits no longer than `limit` for the answer. A 401 that is returned is not final:
+    /// the next token is another one, or comes after a pause. One that is final, or a token that cannot be sent, is an error.
     pub(super) async fn call(
         &self,
         token: &Token,
         mut request: Request,
         connection: Connection,
         limit: Duration,
-    ) -> Result<Result<Response, TransportError>, FifoError> {
-        token.sign(request.headers_mut());
-        let answer = timeout(limit, self.wire.send(request, connection)).await.unwrap_or_else(|_| {
+    ) -> Result<Sent> {
+        request.headers_mut().insert(AUTHORIZATION, self.header_of("Bearer ", token)?);
+        if self.settings.api != ApiVersion::V3 {
+            request.headers_mut().insert(X_SNARL_TOKEN, self.header_of("", token)?);
+        }
+        let answer = timeout(limit, self.send(request, connection)).await.unwrap_or_else(|_| {
             let why = format!("no answer within {} s", limit.as_secs_f32());
             Err(TransportError::new(TransportErrorKind::Lost, why))
         });
         match answer.as_ref().map(Response::status) {
-            Ok(StatusCode::UNAUTHORIZED) => self.auth.refused(token, &self.wire).await?,
-            Ok(status) => self.auth.answered(status),
+            Ok(StatusCode::UNAUTHORIZED) => self.refused(token).await?,
+            // These may come from something before FiFo, or from FiFo before it has looked at the token.
+            Ok(status) if status.is_server_error() || matches!(status.as_u16(), 408 | 429) => {}
+            Ok(_) => self.token_is_accepted.store(true, Ordering::SeqCst),
             Err(_) => {}
         }
         Ok(answer)
+    }
+
+    /// Makes a header that no log shows.
+    fn header_of(&self, prefix: &str, token: &Token) -> Result<HeaderValue> {
+        let mut value = HeaderValue::try_from(format!("{prefix}{}", token.expose_secret())).map_err(|_| {
+            let why = "cannot be sent the token, which contains a character that HTTP does not allow, such as a line \
+                       break: check FIFO_TOKEN";
+            FifoError::TokenRefused { endpoint: self.endpoint(), why: why.to_owned() }
+        })?;
+        value.set_sensitive(true);
+        Ok(value)
     }
 
     /// Gets a path, and returns the answer if it is the wanted one.
@@ -64,35 +228,44 @@ impl Session {
         permission: &str,
         path: &str,
         headers: HeaderMap,
-    ) -> Result<Response, FifoError> {
-        let token = self.auth.token(&self.wire).await?;
-        let mut request = self.wire.request(Method::GET, path, Payload::default());
-        *request.headers_mut() = headers;
+    ) -> Result<Response> {
+        let token = self.token().await?;
+        let request = self.request(Method::GET, path, headers, Bytes::new());
         // The deadline of the whole read is above.
         let answer = self.call(&token, request, connection(attempt), Duration::MAX).await?;
-        let response = answer.map_err(|error| self.wire.no_answer(doing, error))?;
+        let response = answer.map_err(|error| self.no_answer(doing, error))?;
         match response.status() {
             StatusCode::OK => Ok(response),
             StatusCode::FORBIDDEN => {
-                Err(FifoError::Forbidden { doing: doing.to_owned(), permission: permission.to_owned() })
+                let (doing, permission) = (doing.to_owned(), permission.to_owned());
+                Err(FifoError::Forbidden { doing, permission })
             }
             _ => Err(other_status(doing, &response)),
         }
     }
 
-    /// Signs in where there is no token, and repeats that for as long as a read may take.
-    pub(super) async fn sign_in(&self) -> Result<Token, FifoError> {
-        self.retrying("sign in", |_| self.auth.token(&self.wire)).await
+    pub(super) async fn body(&self, doing: &str, response: Response, limit_bytes: usize) -> Result<Vec<u8>> {
+        let (mut stream, mut body) = (response.into_body(), Vec::new());
+        while let Some(chunk) = stream.try_next().await.map_err(|error| self.no_answer(doing, error))? {
+            if body.len() + chunk.len() > limit_bytes {
+                return Err(FifoError::unreadable(doing, format!("it is longer than {limit_bytes} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
     }
 
-    /// Tries until it succeeds, fails for good, or the time for a read is over, whatever FiFo asks for. `attempt` gets its
-    /// number, from 1.
-    pub(super) async fn retrying<T, F: Future<Output = Result<T, FifoError>>>(
+    pub(super) fn no_answer(&self, doing: &str, source: TransportError) -> FifoError {
+        FifoError::Connection { doing: doing.to_owned(), endpoint: self.endpoint(), source }
+    }
+
+    /// Tries until it succeeds, fails for good, or the time for a read is over. `attempt` gets its number, from 1.
+    pub(super) async fn retrying<T, F: Future<Output = Result<T>>>(
         &self,
         doing: &str,
         mut attempt: impl FnMut(u32) -> F,
-    ) -> Result<T, FifoError> {
-        let ClientSettings { read_timeout: limit, backoff, jitter_seed, .. } = self.wire.settings;
+    ) -> Result<T> {
+        let ClientSettings { read_timeout: limit, backoff, jitter_seed, .. } = self.settings;
         let started = Instant::now();
         let seed = jitter_seed.wrapping_add(self.reads.fetch_add(1, Ordering::Relaxed));
         let mut pauses = pauses(backoff.first, backoff.max, seed);
@@ -129,13 +302,14 @@ impl Session {
         Err(FifoError::TimedOut { doing, timeout: limit, attempts, last })
     }
 
-    /// Has an attempt to connect not be repeated for long where nothing has ever answered. A connection that came about
-    /// and then broke, or stays silent, is not meant: that may be a FiFo in trouble.
+    /// Gives up connecting sooner where nothing has ever answered. A connection that came about and then broke, or stays
+    /// silent, is not meant: that may be a FiFo in trouble.
     fn attempts_max(&self, error: &FifoError, elapsed: Duration) -> u32 {
         let max = error.attempts_max();
         let FifoError::Connection { source, .. } = error else { return max };
-        let is_first = source.kind() != TransportErrorKind::Lost && !self.wire.has_answered();
-        match self.wire.settings.first_contact_timeout.filter(|_| is_first) {
+        let has_answered = self.has_answered.load(Ordering::Relaxed);
+        let is_first = source.kind() != TransportErrorKind::Lost && !has_answered;
+        match self.settings.first_contact_timeout.filter(|_| is_first) {
             // The next attempt may take as long as this one.
             Some(limit) => max.min(if elapsed < limit / 3 { A_FEW } else { 1 }),
             None => max,
@@ -143,7 +317,37 @@ impl Session {
     }
 }
 
-/// Returns which connection an attempt at a read may use: a second one does not trust what another request has used.
+/// Returns which connection an attempt at a read may use: the second one does not trust what another request has used.
 pub(super) fn connection(attempt: u32) -> Connection {
     if attempt == 1 { Connection::Reused } else { Connection::Fresh }
+}
+
+pub(super) fn other_status(doing: &str, response: &Response) -> FifoError {
+    let (status, retry_after) = (response.status(), retry_after(response.headers()));
+    let location = text(response.headers(), &LOCATION).map(redirect_target);
+    FifoError::Status { doing: doing.to_owned(), status, retry_after, location }
+}
+
+/// Returns where a redirect leads to, without what may hold a secret: user, password and what comes after a `?`.
+fn redirect_target(location: &str) -> String {
+    match url::Url::parse(location) {
+        Ok(url) => {
+            let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+            format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+        }
+        Err(_) => location.split(['?', '#']).next().unwrap_or_default().to_owned(),
+    }
+}
+
+/// Reads the server's clock from an answer, to the second.
+pub(super) fn server_date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(text(headers, &DATE)?).ok().map(|date| date.to_utc())
+}
+
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    text(headers, &RETRY_AFTER)?.parse().ok().map(Duration::from_secs)
+}
+
+pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
 }

@@ -1,7 +1,7 @@
-//! Cuts FiFo's VM list into its elements while it comes in, so that a large cloud never stands in memory whole.
+//! Cuts FiFo's VM list into its elements while it comes in, so that a large cloud is never in memory whole.
 //!
-//! The list has no length of its own: it ends where the connection does. So only its closing bracket tells a whole list
-//! from one that was cut, and a cut list must never be read as "these are all the VMs".
+//! The list has no length of its own: it ends where the connection does. Only its closing bracket tells a whole list
+//! from a cut one, which must never be read as "these are all the VMs".
 
 use memchr::memchr2;
 
@@ -34,17 +34,18 @@ enum Place {
 
 /// Cuts a JSON array into the bytes of its elements; takes it in pieces of any size.
 ///
-/// It knows brackets, strings and the commas between elements, and leaves it to the JSON parser to judge what stands
-/// between two commas. A body that is just `]` is an empty list: FiFo answers so to a user who may see no VM.
+/// It knows brackets, strings and the commas between elements; what is between two commas is for the JSON parser to
+/// judge. A body that is just `]` is an empty list: FiFo answers so to a user who may see no VM.
 #[derive(Debug)]
 pub struct Splitter {
     place: Place,
     /// How many brackets are open, that of the list among them.
     depth: usize,
     in_string: bool,
-    escaped: bool,
-    /// The beginning of an element that reaches over the end of a piece.
-    partial: Vec<u8>,
+    /// An element that is not whole yet.
+    buffer: Vec<u8>,
+    /// How many bytes of it were looked at: one more than there are after a backslash at its end.
+    looked_at: usize,
     elements: usize,
     limit_bytes: usize,
 }
@@ -52,15 +53,8 @@ pub struct Splitter {
 impl Splitter {
     /// Makes one that takes no element longer than `limit_bytes`.
     pub fn new(limit_bytes: usize) -> Self {
-        Self {
-            place: Place::Before,
-            depth: 0,
-            in_string: false,
-            escaped: false,
-            partial: Vec::new(),
-            elements: 0,
-            limit_bytes,
-        }
+        let (place, buffer) = (Place::Before, Vec::new());
+        Self { place, depth: 0, in_string: false, buffer, looked_at: 0, elements: 0, limit_bytes }
     }
 
     /// Takes the next piece and hands every element that it completes to `each`.
@@ -69,26 +63,40 @@ impl Splitter {
     ///
     /// When this cannot be, or become, a list. The splitter is of no use afterwards.
     pub fn push(&mut self, piece: &[u8], mut each: impl FnMut(&[u8])) -> Result<(), ListError> {
-        let mut rest = piece;
-        while let Some(&byte) = rest.first() {
-            if self.place == Place::Within {
-                let Some(end) = self.end_of_element(rest) else { return self.keep(rest) };
-                let is_handed_over = self.complete(&rest[..end], &mut each)?;
-                if rest[end] == b'}' || !is_handed_over && (self.elements > 0 || rest[end] == b',') {
-                    return Err(self.not_a_list(&rest[end..]));
-                }
-                rest = &rest[end + 1..];
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.extend_from_slice(piece);
+        let mut start = 0;
+        loop {
+            if self.place != Place::Within {
+                let rest = buffer[start..].trim_ascii_start();
+                start = buffer.len() - rest.len();
+                self.place = match (rest.first(), self.place) {
+                    (None, _) => break,
+                    (Some(b'['), Place::Before) => Place::Within,
+                    (Some(b']'), Place::Before) => Place::Ended,
+                    _ => return Err(self.not_a_list(rest)),
+                };
+                start += 1;
+                (self.depth, self.looked_at) = (1, start);
                 continue;
             }
-            match byte {
-                byte if byte.is_ascii_whitespace() => {}
-                b'[' if self.place == Place::Before => (self.place, self.depth) = (Place::Within, 1),
-                b']' if self.place == Place::Before => self.place = Place::Ended,
-                _ => return Err(self.not_a_list(rest)),
+            let Some(end) = self.end_of_element(&buffer) else { break };
+            self.check_length(end - start)?;
+            let element = buffer[start..end].trim_ascii();
+            if !element.is_empty() {
+                self.elements += 1;
+                each(element);
             }
-            rest = &rest[1..];
+            if buffer[end] == b'}' || element.is_empty() && (self.elements > 0 || buffer[end] == b',') {
+                return Err(self.not_a_list(&buffer[end..]));
+            }
+            start = end + 1;
+            self.looked_at = start;
         }
-        Ok(())
+        buffer.drain(..start);
+        self.looked_at = self.looked_at.saturating_sub(start);
+        self.buffer = buffer;
+        self.check_length(self.buffer.len())
     }
 
     /// Says whether the closing bracket has come: then the list is whole, however the connection ends.
@@ -105,67 +113,40 @@ impl Splitter {
         if self.is_whole() { Ok(self.elements) } else { Err(ListError::Cut { elements: self.elements }) }
     }
 
-    /// Finds the comma or bracket behind the element; `None` when it is not among these bytes. A bracket ends the list.
+    /// Finds the comma or bracket behind the element; `None` when it has not come. A bracket ends the list.
     fn end_of_element(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
+        let is_bracket = |byte: &u8| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']');
+        let mut at = self.looked_at;
         loop {
-            if self.escaped {
-                bytes.get(at)?;
-                at += 1;
-                self.escaped = false;
-            } else if self.in_string {
-                at += 1 + memchr2(b'"', b'\\', &bytes[at..])?;
-                self.escaped = bytes[at - 1] == b'\\';
-                self.in_string = self.escaped;
-            } else {
-                let is_bracket = |byte: &u8| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']');
-                let mut rest = bytes[at..].iter();
+            let found = match bytes.get(at..) {
+                None => None,
+                Some(rest) if self.in_string => memchr2(b'"', b'\\', rest),
                 // Most of a list lies deeper than its own commas.
-                at += 1 + if self.depth > 1 {
-                    rest.position(is_bracket)?
-                } else {
-                    rest.position(|byte| *byte == b',' || is_bracket(byte))?
-                };
-                match bytes[at - 1] {
-                    b'"' => self.in_string = true,
-                    b'{' | b'[' => self.depth += 1,
-                    b',' => return Some(at - 1),
-                    _ => self.depth -= 1,
-                }
-                if self.depth == 0 {
-                    self.place = Place::Ended;
-                    return Some(at - 1);
-                }
+                Some(rest) if self.depth > 1 => rest.iter().position(is_bracket),
+                Some(rest) => rest.iter().position(|byte| *byte == b',' || is_bracket(byte)),
+            };
+            let Some(found) = found else {
+                self.looked_at = at.max(bytes.len());
+                return None;
+            };
+            at += found + 1;
+            match bytes[at - 1] {
+                b'\\' => at += 1,
+                b'"' => self.in_string = !self.in_string,
+                b'{' | b'[' => self.depth += 1,
+                b',' => return Some(at - 1),
+                _ => self.depth -= 1,
+            }
+            if self.depth == 0 {
+                self.place = Place::Ended;
+                return Some(at - 1);
             }
         }
     }
 
-    /// Hands over an element that ends with these bytes; `false` where there is none.
-    fn complete(&mut self, rest: &[u8], each: &mut impl FnMut(&[u8])) -> Result<bool, ListError> {
-        let mut whole = Vec::new();
-        let mut element = rest;
-        if !self.partial.is_empty() || rest.len() > self.limit_bytes {
-            self.keep(rest)?;
-            whole = std::mem::take(&mut self.partial);
-            element = &whole;
-        }
-        let element = element.trim_ascii();
-        let is_there = !element.is_empty();
-        if is_there {
-            self.elements += 1;
-            each(element);
-        }
-        whole.clear();
-        self.partial = whole;
-        Ok(is_there)
-    }
-
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), ListError> {
-        if self.partial.len() + bytes.len() > self.limit_bytes {
-            return Err(ListError::ElementTooLong { limit_bytes: self.limit_bytes });
-        }
-        self.partial.extend_from_slice(bytes);
-        Ok(())
+    fn check_length(&self, bytes: usize) -> Result<(), ListError> {
+        let limit_bytes = self.limit_bytes;
+        if bytes > limit_bytes { Err(ListError::ElementTooLong { limit_bytes }) } else { Ok(()) }
     }
 
     fn not_a_list(&self, rest: &[u8]) -> ListError {
@@ -175,14 +156,9 @@ impl Splitter {
 
 /// Gives the beginning of a body as a person can read it.
 pub(super) fn printable(body: &[u8]) -> String {
-    let begin = &body[..body.len().min(4 * SHOWN_CHARS)];
-    String::from_utf8_lossy(begin)
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(SHOWN_CHARS)
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    let begin = String::from_utf8_lossy(&body[..body.len().min(4 * SHOWN_CHARS)]);
+    let shown = begin.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN_CHARS);
+    shown.collect::<String>().trim().to_owned()
 }
 
 #[cfg(test)]

@@ -10,11 +10,7 @@ use std::sync::Arc;
 /// Carries one request to FiFo and brings the answer back. It repeats nothing and follows no redirect.
 pub trait Transport: Send + Sync {
     /// Sends a request, once, and returns when the answer's head is there. It adds `host` and `content-length`.
-    fn send(
-        &self,
-        request: Request,
-        connection: Connection,
-    ) -> BoxFuture<'_, Result<Response, TransportError>>;
+    fn send(&self, request: Request, connection: Connection) -> BoxFuture<'_, Sent>;
 }
 
 /// A GET, POST or DELETE with every header that matters to FiFo. Its URI is path and query alone: `/api/3/vms/…`.
@@ -25,6 +21,8 @@ pub type Request = http::Request<Payload>;
 /// The body ends with an error when the connection breaks before a promised length is reached; where no length was
 /// promised, a broken connection may look like an end.
 pub type Response = http::Response<BoxStream<'static, Result<Bytes, TransportError>>>;
+
+pub(super) type Sent = Result<Response, TransportError>;
 
 /// The body of a request, sent with its length, never in chunks. An empty one is none: then no length is sent either.
 #[derive(Clone, Default)]
@@ -37,8 +35,6 @@ impl fmt::Debug for Payload {
     }
 }
 
-/// Which connection may carry a request.
-///
 /// FiFo closes a connection without a word after a 500, after 5 idle seconds, and after 100 requests. A read that is
 /// lost to that is repeated; a write could not be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,30 +47,25 @@ pub enum Connection {
 
 /// A request that got no answer, or an answer that broke off.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{}", match .kind {
-    TransportErrorKind::NotSent => "failed to connect",
-    TransportErrorKind::Untrusted => "failed to connect: the server's certificate is not trusted",
-    TransportErrorKind::NotTls => "failed to connect: the server does not speak TLS",
-    TransportErrorKind::NotHttp => "the server does not speak HTTP",
-    TransportErrorKind::Lost => "the connection was lost",
-})]
+#[error("{kind}")]
 pub struct TransportError {
     kind: TransportErrorKind,
     source: Arc<dyn Error + Send + Sync>,
 }
 
-/// What a [`TransportError`] says about the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a [`TransportError`] says about the request. Only after the last two may it have been carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransportErrorKind {
-    /// There was no connection: surely nothing reached FiFo.
+    #[error("failed to connect")]
     NotSent,
-    /// As [`Self::NotSent`], since the server's certificate is not trusted, which trying again will not change.
+    /// Trying again does not change it.
+    #[error("failed to connect: the server's certificate is not trusted")]
     Untrusted,
-    /// As [`Self::NotSent`], since the server does not speak TLS.
+    #[error("failed to connect: the server does not speak TLS")]
     NotTls,
-    /// The request was at least partly sent, and the answer is no HTTP.
+    #[error("the server does not speak HTTP")]
     NotHttp,
-    /// The request was at least partly sent: it may have been carried out or not.
+    #[error("the connection was lost")]
     Lost,
 }
 

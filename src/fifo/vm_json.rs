@@ -17,35 +17,28 @@ use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Up to here a float represents every whole number exactly.
+/// Up to here a float is exact for every whole number.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// No instant beyond this year can be written in RFC 3339.
 const LAST_YEAR: i32 = 9999;
 
-/// Reads one VM's JSON.
-///
-/// # Errors
-///
-/// When a part of it that matters is missing, of the wrong type, or there twice; the first such part is named.
+/// Reads one VM's JSON. Where a part of it that matters is missing, of the wrong type, or there twice, the first such part
+/// is named.
 pub fn read_vm(json: &[u8]) -> Result<Vm, UnreadableVm> {
-    let read = match serde_json::from_slice::<Object<WireVm>>(json) {
-        Ok(Object(vm)) => vm.into_vm(),
-        Err(_) => Err(problem(json)),
-    };
-    read.map_err(|problem| {
+    let read = serde_json::from_slice(json).map_err(|_| problem(json));
+    read.and_then(|Object(vm)| WireVm::into_vm(vm)).map_err(|problem| {
         let (id, alias) = identity(json);
         UnreadableVm { alias, id, problems: vec![problem] }
     })
 }
 
-/// Reads it once more, slower, and returns the place of what is wrong and what was found there. No text is shown, since
-/// it may be a secret.
+/// Reads it once more, slower, and names the place of what is wrong and what was found there, but no text: it may be a
+/// secret.
 fn problem(json: &[u8]) -> String {
     let mut json = serde_json::Deserializer::from_slice(json);
-    let error = match serde_path_to_error::deserialize::<_, Object<WireVm>>(&mut json) {
-        Ok(_) => return "not readable as JSON: it goes on behind the VM".to_owned(),
-        Err(error) => error,
+    let Err(error) = serde_path_to_error::deserialize::<_, Object<WireVm>>(&mut json) else {
+        return "not readable as JSON: it goes on behind the VM".to_owned();
     };
     let path = error.path().to_string();
     let path = if path == "." { "the VM" } else { &path };
@@ -60,7 +53,7 @@ fn problem(json: &[u8]) -> String {
     }
 }
 
-/// Reads as whom a VM is known, of one that cannot be read whole.
+/// Reads UUID and alias of a VM that cannot be read whole.
 fn identity(json: &[u8]) -> (Option<VmId>, String) {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -148,9 +141,8 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl WireVm {
     fn into_vm(self) -> Result<Vm, String> {
-        let missing = |field: &str, expected: &str| format!("{field}: expected {expected}, found nothing");
-        let id = self.uuid.ok_or_else(|| missing("uuid", "a UUID"))?;
-        let Object(backups) = self.backups.ok_or_else(|| missing("backups", "an object"))?;
+        let id = self.uuid.ok_or("uuid: expected a UUID, found nothing")?;
+        let Object(backups) = self.backups.ok_or("backups: expected an object, found nothing")?;
         let Object(config) = self.config;
         // FiFo leaves a text empty for "none".
         let name = |text: String| Some(text).filter(|text| !text.is_empty());
@@ -178,19 +170,16 @@ impl WireBackup<'_> {
     /// Makes a backup of its record. Those of a VM share their comments.
     fn into_backup(self, id: BackupId, comments: &mut HashSet<Arc<str>>) -> Backup {
         let Object(WireFiles(mut files)) = self.files;
-        // The same order, however the record has them.
         files.sort_unstable_by_key(|file| (file.size_bytes, file.has_checksum));
         let shared = |Text(comment): Text<'_>| {
-            let known = comments.get(&*comment).cloned();
-            known.unwrap_or_else(|| {
-                let new: Arc<str> = Arc::from(comment);
-                comments.insert(Arc::clone(&new));
-                new
-            })
+            if !comments.contains(&*comment) {
+                comments.insert(Arc::from(&*comment));
+            }
+            comments.get(&*comment).cloned()
         };
         Backup {
             id,
-            comment: self.comment.map(shared),
+            comment: self.comment.and_then(shared),
             timestamp: self.timestamp,
             state: RecordedState::from_wire(self.state.as_ref().map(|Text(state)| state.as_ref())),
             parent: self.parent,
@@ -207,12 +196,10 @@ impl WireBackup<'_> {
 trait FromObject<'de>: Default {
     fn from_map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error>;
 
-    /// Reads an array. Only an empty one is an object, without fields.
+    /// Only an empty array is an object, without fields.
     fn from_array<A: SeqAccess<'de>>(mut array: A) -> Result<Self, A::Error> {
-        match array.next_element::<IgnoredAny>()? {
-            None => Ok(Self::default()),
-            Some(_) => Err(wrong("an array that is not empty")),
-        }
+        let is_empty = array.next_element::<IgnoredAny>()?.is_none();
+        is_empty.then(Self::default).ok_or_else(|| wrong("an array that is not empty"))
     }
 
     fn from_text<E: Error>() -> Result<Self, E> {
@@ -238,15 +225,15 @@ impl<'de> FromObject<'de> for Backups {
             backups.push(record.into_backup(id, &mut comments));
         }
         let count = backups.len();
-        let backups = Self::new(backups);
-        if backups.len() == count { Ok(backups) } else { Err(A::Error::custom("two records of one backup")) }
+        let backups = Some(Self::new(backups)).filter(|backups| backups.len() == count);
+        backups.ok_or_else(|| A::Error::custom("two records of one backup"))
     }
 }
 
 impl<'de> FromObject<'de> for WireFiles {
     fn from_map<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         let mut files = Vec::new();
-        while let Some((IgnoredAny, Object(file))) = map.next_entry()? {
+        while let Some((IgnoredAny, Object(WireEntry(file)))) = map.next_entry()? {
             files.push(file);
         }
         Ok(Self(files))
@@ -262,15 +249,19 @@ impl<'de> FromObject<'de> for WireFiles {
     }
 }
 
-impl<'de> FromObject<'de> for StoredFile {
+/// One of a backup's files.
+#[derive(Default)]
+struct WireEntry(StoredFile);
+
+impl<'de> FromObject<'de> for WireEntry {
     fn from_map<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let WireFile { size, sha1 } = FromObject::from_map(map)?;
-        Ok(Self { size_bytes: size, has_checksum: sha1.is_some() })
+        Ok(Self(StoredFile { size_bytes: size, has_checksum: sha1.is_some() }))
     }
 
     /// The SHA-1 alone.
     fn from_text<E: Error>() -> Result<Self, E> {
-        Ok(Self { size_bytes: None, has_checksum: true })
+        Ok(Self(StoredFile { size_bytes: None, has_checksum: true }))
     }
 }
 
@@ -304,12 +295,11 @@ impl<'de, T: FromObject<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Reads a value that is there: other than an `Option`'s own reading, this takes no `null` for nothing.
+/// Reads a value that is there: a `null` is not taken for nothing.
 fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads a UUID in its form of 36 characters.
 fn id<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     let Text(text) = Text::deserialize(deserializer)?;
     text.parse().map(Some).map_err(|_| D::Error::invalid_type(Unexpected::Str(&text), &"a UUID"))
@@ -346,28 +336,22 @@ fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTi
 fn flatten(prefix: &str, object: Map<String, Value>, pairs: &mut Vec<(String, String)>) {
     for (key, value) in object {
         let path = format!("{prefix}{key}");
-        let text = match value {
-            Value::Null => continue,
-            Value::Array(values) if values.is_empty() => continue,
-            Value::Object(object) => {
-                flatten(&format!("{path}."), object, pairs);
-                continue;
-            }
-            Value::String(text) => text,
-            Value::Number(number) => plain(&number),
-            Value::Bool(_) | Value::Array(_) => value.to_string(),
-        };
-        pairs.push((path, text));
+        match value {
+            Value::Null => {}
+            Value::Array(values) if values.is_empty() => {}
+            Value::Object(object) => flatten(&format!("{path}."), object, pairs),
+            Value::String(text) => pairs.push((path, text)),
+            Value::Number(number) => pairs.push((path, plain(&number))),
+            Value::Bool(_) | Value::Array(_) => pairs.push((path, value.to_string())),
+        }
     }
 }
 
 /// Writes a number as it was, but `1.0` as `1`: FiFo's helper scripts and its web page spell the same mark in both ways.
 fn plain(number: &Number) -> String {
     match number.as_f64() {
-        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() <= EXACT => {
-            // Adding 0 turns -0 into 0.
-            format!("{:.0}", float + 0.0)
-        }
+        // Adding 0 turns -0 into 0.
+        Some(it) if number.is_f64() && it.fract() == 0.0 && it.abs() <= EXACT => format!("{:.0}", it + 0.0),
         _ => number.to_string(),
     }
 }

@@ -1,9 +1,9 @@
 //! Changing FiFo: three requests, each sent exactly once, each on a connection of its own.
 
-use super::error::{FifoError, with_causes};
+use super::error::{Result, with_causes};
 use super::read::{ETag, ReadClient};
-use super::transport::{Connection, Payload, TransportErrorKind};
-use super::wire::{ClientSettings, retry_after, server_date, text};
+use super::session::{ClientSettings, retry_after, server_date, text};
+use super::transport::{Connection, TransportErrorKind as Kind};
 use crate::inventory::{BackupId, VmId};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The one body that a DELETE may have. With any other, or none, FiFo deletes the stored backup and all that descend from it.
+/// The one body of a local delete. With any other, or none, FiFo deletes the stored backup and all that descend from it.
 const ON_THE_HYPERVISOR: &[u8] = br#"{"location":"hypervisor"}"#;
 
 /// A write whose sign-in takes longer is not sent: the caller reads and decides again.
@@ -23,38 +23,28 @@ const SIGN_IN_MAX: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewBackup {
     pub comment: String,
-    /// What it is to be an increment on; must be local.
+    /// Must be local.
     pub parent: Option<BackupId>,
 }
 
-/// A backup that is to be deleted from storage, for good, with all that descend from it. A type of its own, so that no
-/// delete of a snapshot can become one by mistake.
+/// A backup that is to be deleted from storage with all that descend from it. A type of its own, so that no delete of a
+/// snapshot can become one by mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeletedForGood(pub BackupId);
 
 /// The result of a write, as far as the answer shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteAnswer {
-    /// FiFo has taken it on.
-    Accepted {
-        /// The new backup, where the answer names it, as FiFo of 2015 does.
-        backup: Option<BackupId>,
-        /// The server's clock when it answered.
-        server_date: Option<DateTime<Utc>>,
-    },
+    /// FiFo has taken it on. Only FiFo of 2015 names the new backup.
+    Accepted { backup: Option<BackupId>, server_date: Option<DateTime<Utc>> },
     /// The VM has changed since the ETag was read (412). Nothing was done.
     Changed,
-    /// FiFo, or something before it, would not (a redirect, 400, 403, 404, 415 and the like). Nothing was done.
-    Refused {
-        status: StatusCode,
-        /// The permission that the user lacks, where that is why (403): `vms→<uuid>→backup`.
-        permission: Option<String>,
-    },
-    /// There were too many requests (429). Nothing was done.
-    TooMany {
-        /// How long to wait, where the answer says so; at most [`Backoff::asked_max`](super::Backoff::asked_max).
-        retry_after: Option<Duration>,
-    },
+    /// FiFo, or something before it, would not (a redirect, 400, 403, 404, 415 and the like). Nothing was done. A 403 comes
+    /// with the permission that the user lacks: `vms→<uuid>→backup`.
+    Refused { status: StatusCode, permission: Option<String> },
+    /// There were too many requests (429). Nothing was done. The pause asked for is at most
+    /// [`Backoff::asked_max`](super::Backoff::asked_max).
+    TooMany { retry_after: Option<Duration> },
     /// FiFo did not accept the token (401), or signing in took so long that the decision is old. Nothing was done; the next
     /// request signs in again where that helps.
     Unauthorized,
@@ -68,31 +58,26 @@ pub enum WriteAnswer {
     NotSent { message: String },
 }
 
+type Written = Result<WriteAnswer>;
+
 /// Changes FiFo. It repeats nothing: whether a write may be sent again depends on what the first one did, which the caller
-/// has to find out. An error means that nothing was done, since we could not sign in, or the token is refused for good.
+/// has to find out. An error means that nothing was done: we could not sign in, or the token is refused for good.
 #[derive(Clone)]
 pub struct WriteClient {
     read: ReadClient,
 }
 
 impl WriteClient {
-    /// Makes a client that writes where, and as whom, another reads.
     pub fn new(read: ReadClient) -> Self {
         Self { read }
     }
 
-    /// Returns the client that only reads.
     pub fn read(&self) -> &ReadClient {
         &self.read
     }
 
-    /// Asks for a new backup of a VM, with its configuration, to be uploaded and to stay local.
-    pub async fn create_backup(
-        &self,
-        vm: VmId,
-        new: &NewBackup,
-        if_match: Option<&ETag>,
-    ) -> Result<WriteAnswer, FifoError> {
+    /// Asks for a new backup of a VM, with its configuration, that stays local.
+    pub async fn create_backup(&self, vm: VmId, new: &NewBackup, if_match: Option<&ETag>) -> Written {
         let mut body = json!({"comment": new.comment, "xml": true});
         // A null would be answered with 500.
         if let Some(parent) = new.parent {
@@ -116,34 +101,18 @@ impl WriteClient {
     }
 
     /// Asks for a backup's snapshot to be removed from the hypervisor. The stored backup stays.
-    pub async fn delete_local(
-        &self,
-        vm: VmId,
-        backup: BackupId,
-        if_match: Option<&ETag>,
-    ) -> Result<WriteAnswer, FifoError> {
+    pub async fn delete_local(&self, vm: VmId, backup: BackupId, if_match: Option<&ETag>) -> Written {
         self.delete(vm, backup, Bytes::from_static(ON_THE_HYPERVISOR), if_match).await
     }
 
-    /// Asks for a backup to be deleted from storage, for good. FiFo deletes all that descend from it as well. Never to be
-    /// asked of a VM that is on no hypervisor: FiFo deletes the files then, and keeps every record.
-    pub async fn delete_cloud(
-        &self,
-        vm: VmId,
-        DeletedForGood(backup): DeletedForGood,
-        if_match: Option<&ETag>,
-    ) -> Result<WriteAnswer, FifoError> {
-        self.delete(vm, backup, Bytes::new(), if_match).await
+    /// Asks for a backup, and all that descend from it, to be deleted from storage. Never to be asked of a VM that is on
+    /// no hypervisor: FiFo deletes the files then, and keeps every record.
+    pub async fn delete_cloud(&self, vm: VmId, backup: DeletedForGood, if_match: Option<&ETag>) -> Written {
+        self.delete(vm, backup.0, Bytes::new(), if_match).await
     }
 
-    /// Deletes by what the body says. The answer is the same either way, and does not show which one FiFo has understood.
-    async fn delete(
-        &self,
-        vm: VmId,
-        backup: BackupId,
-        body: Bytes,
-        if_match: Option<&ETag>,
-    ) -> Result<WriteAnswer, FifoError> {
+    /// Deletes by what the body says. The answer does not show which of the two FiFo has understood.
+    async fn delete(&self, vm: VmId, backup: BackupId, body: Bytes, if_match: Option<&ETag>) -> Written {
         let (path, permission) = (format!("vms/{vm}/backups/{backup}"), format!("vms→{vm}→backup_delete"));
         self.send((Method::DELETE, &path, body), if_match, &permission, |status, headers| {
             let server_date = server_date(headers);
@@ -152,49 +121,43 @@ impl WriteClient {
         .await
     }
 
-    /// Sends a write once and judges the answer. `own` knows the one way in which FiFo says that this write is taken on; what
-    /// looks otherwise, a 200 too, may come from something before FiFo. `permission` is the one that the write needs.
+    /// Sends a write once and judges the answer. `own` knows the one way in which FiFo accepts this write; what looks
+    /// otherwise, a 200 too, may come from something before FiFo.
     async fn send(
         &self,
         (method, path, body): (Method, &str, Bytes),
         if_match: Option<&ETag>,
         permission: &str,
         own: impl FnOnce(StatusCode, &HeaderMap) -> Option<WriteAnswer>,
-    ) -> Result<WriteAnswer, FifoError> {
+    ) -> Written {
         let session = &self.read.session;
-        let mut request = session.wire.request(method, path, Payload(body));
-        if !request.body().0.is_empty() {
-            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        if let Some(ETag(version)) = if_match {
-            request.headers_mut().insert(IF_MATCH, version.clone());
-        }
+        let json = (!body.is_empty()).then(|| (CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        let condition = if_match.map(|ETag(version)| (IF_MATCH, version.clone()));
+        let request = session.request(method, path, json.into_iter().chain(condition).collect(), body);
         let asked_at = Instant::now();
         let token = session.sign_in().await?;
         if asked_at.elapsed() > SIGN_IN_MAX {
             // What the write was decided by is old by now.
             return Ok(WriteAnswer::Unauthorized);
         }
-        let ClientSettings { write_timeout, backoff, .. } = &session.wire.settings;
+        let ClientSettings { write_timeout, backoff, .. } = &session.settings;
         let response = match session.call(&token, request, Connection::Fresh, *write_timeout).await? {
             Ok(response) => response,
             Err(error) => {
                 let message = with_causes(&error);
                 return Ok(match error.kind() {
-                    TransportErrorKind::NotSent
-                    | TransportErrorKind::Untrusted
-                    | TransportErrorKind::NotTls => WriteAnswer::NotSent { message },
-                    TransportErrorKind::Lost | TransportErrorKind::NotHttp => WriteAnswer::Lost { message },
+                    Kind::NotSent | Kind::Untrusted | Kind::NotTls => WriteAnswer::NotSent { message },
+                    Kind::Lost | Kind::NotHttp => WriteAnswer::Lost { message },
                 });
             }
         };
         let (status, headers) = (response.status(), response.headers());
-        let asked = || retry_after(headers).map(|asked| asked.min(backoff.asked_max));
+        let retry_after = retry_after(headers).map(|asked| asked.min(backoff.asked_max));
         Ok(own(status, headers).unwrap_or_else(|| match status.as_u16() {
             401 => WriteAnswer::Unauthorized,
             412 => WriteAnswer::Changed,
-            429 => WriteAnswer::TooMany { retry_after: asked() },
-            // 408 is a proxy's word for not having got the request whole; FiFo may have got more of it.
+            429 => WriteAnswer::TooMany { retry_after },
+            // A proxy that has not got the request whole says 408; FiFo may have got more of it.
             408 | 502..=504 => WriteAnswer::Unavailable { status },
             403 => WriteAnswer::Refused { status, permission: Some(permission.to_owned()) },
             300..=499 => WriteAnswer::Refused { status, permission: None },

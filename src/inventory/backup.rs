@@ -1,15 +1,17 @@
 use super::BackupId;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
 
 /// One backup of a VM, as its record says.
 ///
 /// FiFo writes each key by itself as things happen, so any subset can be seen; `None` means that the key was not there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backup {
     /// Its UUID.
     pub id: BackupId,
     /// The comment it was created with; by it a policy's tier knows its own.
+    #[serde(serialize_with = "write_shared", deserialize_with = "read_shared")]
     pub comment: Option<Arc<str>>,
     /// When sniffle accepted it, by sniffle's clock, to the microsecond. Missing on the remains of a backup that was
     /// deleted while it uploaded.
@@ -27,6 +29,14 @@ pub struct Backup {
     pub record_size_bytes: Option<u64>,
     /// Whether there is a SHA-1 at the record's top level (FiFo before 2016).
     pub has_record_checksum: bool,
+}
+
+fn write_shared<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(serializer)
+}
+
+fn read_shared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<str>>, D::Error> {
+    Option::<String>::deserialize(deserializer).map(|text| text.map(Into::into))
 }
 
 impl Backup {
@@ -57,20 +67,15 @@ impl Backup {
     ///
     /// FiFo before 2016 writes one size and one checksum at the record's top level and only names the objects.
     pub fn missing_file_info(&self) -> Option<MissingFileInfo> {
-        let is_told = |of_each: fn(&StoredFile) -> bool, of_all: bool| match self
-            .files
-            .iter()
-            .filter(|&it| of_each(it))
-            .count()
-        {
-            0 => of_all,
-            count => count == self.files.len(),
-        };
+        let is_told =
+            |count: usize, of_all: bool| if count == 0 { of_all } else { count == self.files.len() };
+        let sizes = self.files.iter().filter(|file| file.size_bytes.is_some()).count();
+        let checksums = self.files.iter().filter(|file| file.has_checksum).count();
         if self.files.is_empty() {
             Some(MissingFileInfo::Files)
-        } else if !is_told(|file| file.size_bytes.is_some(), self.record_size_bytes.is_some()) {
+        } else if !is_told(sizes, self.record_size_bytes.is_some()) {
             Some(MissingFileInfo::Size)
-        } else if !is_told(|file| file.has_checksum, self.has_record_checksum) {
+        } else if !is_told(checksums, self.has_record_checksum) {
             Some(MissingFileInfo::Checksum)
         } else {
             None
@@ -79,7 +84,7 @@ impl Backup {
 }
 
 /// The `local` of a backup's record: whether FiFo says that the snapshot is on the hypervisor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LocalState {
     /// The key is missing: until the upload has ended, and sometimes for ever.
     Unknown,
@@ -111,7 +116,7 @@ pub enum MissingFileInfo {
 }
 
 /// One stored object of a backup. Its name follows from those of the VM, the backup and the disk, and is not kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredFile {
     /// Bytes stored so far.
     pub size_bytes: Option<u64>,
@@ -120,7 +125,7 @@ pub struct StoredFile {
 }
 
 /// The `state` of a backup's record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecordedState {
     /// No state: accepted, and not started (it may never start).
     Accepted,

@@ -20,10 +20,9 @@ impl Backups {
     /// Takes backups in any order. Of two with one UUID the last one stays.
     pub fn new(mut records: Vec<Backup>) -> Self {
         if !records.is_sorted_by(|one, other| one.id < other.id) {
+            records.reverse();
             records.sort_by_key(|backup| backup.id);
-            records.reverse();
             records.dedup_by_key(|backup| backup.id);
-            records.reverse();
         }
         Self { ids: records.iter().map(|backup| backup.id).collect(), records, parents: OnceLock::new() }
     }
@@ -33,9 +32,7 @@ impl Backups {
         self.parents.take();
         self.ids.shrink_to_fit();
         self.records.shrink_to_fit();
-        for backup in &mut self.records {
-            backup.files.shrink_to_fit();
-        }
+        self.records.iter_mut().for_each(|backup| backup.files.shrink_to_fit());
     }
 
     /// Returns how many there are.
@@ -104,11 +101,8 @@ impl Backups {
     }
 
     /// Takes a backup out.
-    pub fn remove(&mut self, id: BackupId) -> Option<Backup> {
-        let at = self.position(id)?;
-        self.parents.take();
-        self.ids.remove(at);
-        Some(self.records.remove(at))
+    pub fn remove(&mut self, id: BackupId) {
+        self.retain(|backup| backup.id != id);
     }
 
     /// Takes out all backups but these.
@@ -150,15 +144,6 @@ impl IntoIterator for Backups {
 
     fn into_iter(self) -> Self::IntoIter {
         self.records.into_iter()
-    }
-}
-
-impl<'a> IntoIterator for &'a Backups {
-    type Item = &'a Backup;
-    type IntoIter = slice::Iter<'a, Backup>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.values()
     }
 }
 

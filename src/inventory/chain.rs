@@ -53,37 +53,27 @@ pub fn chain_of(backups: &Backups, id: BackupId) -> Option<Chain<'_>> {
 ///
 /// Both are in the order of [`Backups::values`]. Takes each backup once, however long the chains are.
 pub fn restorable(backups: &Backups, is_good: &[bool]) -> Vec<bool> {
-    #[derive(Clone, Copy)]
-    enum Verdict {
-        Unknown,
-        /// Unknown, and on the chain that is walked now: to come back to it is a loop.
-        Walked,
-        Known(bool),
-    }
-    let mut verdicts = vec![Verdict::Unknown; backups.len()];
+    let mut known: Vec<Option<bool>> = is_good.iter().map(|&good| (!good).then_some(false)).collect();
     let mut steps = Vec::new();
     for first in 0..backups.len() {
         let mut next = Some(first);
         let verdict = loop {
+            // A parent that is not there.
             let Some(at) = next else { break false };
-            match verdicts[at] {
-                Verdict::Known(verdict) => break verdict,
-                Verdict::Walked => break false,
-                Verdict::Unknown => {}
+            if let Some(verdict) = known[at] {
+                break verdict;
             }
-            verdicts[at] = Verdict::Walked;
+            // To come back to it is a loop.
+            known[at] = Some(false);
             steps.push(at);
-            match backups[at].parent {
-                _ if !is_good[at] => break false,
-                None => break true,
-                Some(_) => next = backups.parent_position(at),
+            if backups[at].parent.is_none() {
+                break true;
             }
+            next = backups.parent_position(at);
         };
-        for step in steps.drain(..) {
-            verdicts[step] = Verdict::Known(verdict);
-        }
+        steps.drain(..).for_each(|step| known[step] = Some(verdict));
     }
-    verdicts.into_iter().map(|verdict| matches!(verdict, Verdict::Known(true))).collect()
+    known.into_iter().map(|verdict| verdict == Some(true)).collect()
 }
 
 #[cfg(test)]

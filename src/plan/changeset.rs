@@ -2,7 +2,6 @@
 //!
 //! A saved plan is the same, read back strictly: an unknown field is an error.
 
-use super::fingerprint::Fingerprint;
 use super::note::{Note, NoteCode};
 use crate::inventory::{Backup, BackupId, VmId};
 use crate::policy::Name;
@@ -136,7 +135,7 @@ pub struct VmPlan {
     /// How it stands.
     pub status: Status,
     /// What the decision rests on, digested; `None` for a VM that could not be read.
-    pub fingerprint: Option<Fingerprint>,
+    pub fingerprint: Option<String>,
     /// The suspension that holds back its actions: they are shown and not carried out. `None` when none holds.
     // Serde takes a missing `Option` for `None`, and a plan that does not say so must not pass for one that is carried out.
     #[serde(deserialize_with = "Option::deserialize")]
@@ -156,6 +155,23 @@ pub struct VmPlan {
 }
 
 impl VmPlan {
+    /// Makes the plan of a VM to which nothing is done, for the reason of a note.
+    pub(super) fn left_alone(uuid: Option<VmId>, alias: &str, status: Status, note: Note) -> Self {
+        Self {
+            uuid,
+            alias: alias.to_owned(),
+            policy: None,
+            status,
+            fingerprint: None,
+            suspended: None,
+            actions: Vec::new(),
+            notes: vec![note],
+            unmanaged: SnapshotUsage::default(),
+            stored: 0,
+            refused_deletes: 0,
+        }
+    }
+
     /// Says whether its actions are held back by a suspension.
     pub fn is_suspended(&self) -> bool {
         self.suspended.is_some()

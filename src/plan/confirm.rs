@@ -55,8 +55,10 @@ pub fn confirm(saved: &Plan, fresh: &Plan) -> ConfirmedPlan {
         let wanted = still_wanted(listed, fresh);
         // Without a fingerprint nothing shows that it has not.
         let has_changed = listed.fingerprint.is_none() || listed.fingerprint != fresh.fingerprint;
-        if has_changed && (!wanted.is_empty() || may_need_action(fresh.status) || is_still_due(listed, fresh))
-        {
+        let is_at_rest = matches!(fresh.status, Status::Changes | Status::Unprotected | Status::UpToDate);
+        // The listed backup may still be to be made in another way: full instead of incremental, say.
+        let is_still_due = created(listed).is_some_and(|listed| created(fresh) == Some(listed));
+        if has_changed && (!wanted.is_empty() || !is_at_rest || is_still_due) {
             leave_out(SkipReason::Changed);
         } else if wanted.is_empty() {
             leave_out(SkipReason::NothingLeft);
@@ -70,56 +72,32 @@ pub fn confirm(saved: &Plan, fresh: &Plan) -> ConfirmedPlan {
     ConfirmedPlan { vms, skipped }
 }
 
-/// Says whether a VM that nothing is planned for may need something all the same.
-fn may_need_action(status: Status) -> bool {
-    match status {
-        Status::Fault | Status::Unreadable | Status::Conflict | Status::Blocked | Status::Waiting => true,
-        Status::Changes | Status::Unprotected | Status::UpToDate => false,
-    }
-}
-
-/// Says whether a listed backup is still to be made, if only in another way: full instead of incremental, say.
-fn is_still_due(listed: &VmPlan, fresh: &VmPlan) -> bool {
-    created(listed).is_some_and(|listed| created(fresh) == Some(listed))
-}
-
 /// Gives the tier and the due time of the backup that a plan creates.
 fn created(vm: &VmPlan) -> Option<(&str, DateTime<FixedOffset>)> {
     let create = vm.due_actions().iter().find_map(Action::as_create)?;
     Some((create.tier.as_str(), create.due_since))
 }
 
-/// Gives the fresh plan's actions that the listed plan has too; one that waits for a create only together with it.
+/// Gives the fresh plan's actions that the listed plan has too, none sooner than listed; one that waits for a create only
+/// together with it.
 fn still_wanted(listed: &VmPlan, fresh: &VmPlan) -> Vec<Action> {
-    let mut confirmed: Vec<Action> = fresh
-        .due_actions()
-        .iter()
-        .filter_map(|action| {
-            let listed = listed.same_action(fresh, action)?;
-            Some(action.limited_to(listed))
-        })
-        .collect();
-    let creates = confirmed.iter().any(|action| matches!(action, Action::Create(_)));
-    let waits = |action: &Action| matches!(action, Action::DeleteLocal(delete) if delete.after_create);
-    confirmed.retain(|action| creates || !waits(action));
+    let mut confirmed = Vec::new();
+    for action in fresh.due_actions() {
+        let Some(listed) = listed.same_action(fresh, action) else { continue };
+        let mut action = action.clone();
+        if let (Action::DeleteLocal(delete), Action::DeleteLocal(listed)) = (&mut action, listed) {
+            delete.after_create |= listed.after_create;
+        }
+        confirmed.push(action);
+    }
+    let creates = confirmed.iter().any(Action::is_create);
+    let waits = |action: &Action| action.as_local_delete().is_some_and(|delete| delete.after_create);
     // Deletes from storage come after the new backup, so not at all where a backup is due that the listed plan lacks.
     let is_due = fresh.due_actions().iter().any(Action::is_create);
-    confirmed.retain(|action| creates || !is_due || !action.is_cloud_delete());
+    confirmed.retain(|action| creates || !(waits(action) || is_due && action.is_cloud_delete()));
     // What waits for the create now stands behind it, as in every plan, and deletes from storage come last.
     confirmed.sort_by_key(|action| (action.is_cloud_delete(), waits(action)));
     confirmed
-}
-
-impl Action {
-    /// Limits this action to what a listed one does, which is the same action, and to no sooner: what was listed to wait
-    /// for the new backup waits for it.
-    fn limited_to(&self, listed: &Self) -> Self {
-        let mut action = self.clone();
-        if let (Self::DeleteLocal(delete), Self::DeleteLocal(listed)) = (&mut action, listed) {
-            delete.after_create |= listed.after_create;
-        }
-        action
-    }
 }
 
 impl VmPlan {
@@ -306,7 +284,7 @@ mod tests {
     fn deletes_from_storage_go_as_far_as_both_list_them_children_first() {
         let mut policy = grandfather();
         policy.tiers.iter_mut().for_each(|tier| tier.keep = std::num::NonZeroU32::new(1));
-        policy.prune = crate::policy::Prune::Requested;
+        policy.prune = true;
         let old = || {
             vm(1)
                 .backup(1, "monthly", "2026-10-01 01:00")
@@ -316,7 +294,7 @@ mod tests {
                 .backup(5, "weekly", "2026-11-15 01:00")
                 .backup(4, "daily", "2026-11-18 01:00")
         };
-        let planned = |vm, now| plan_all(std::slice::from_ref(&policy), [vm], at(now));
+        let planned = |vm, now| plan_all(std::slice::from_ref(&policy), [vm], pruning(at(now)));
         let saved = planned(old(), "2026-11-18 02:00");
         assert_eq!(actions_of(&saved.vms[0]), ["prune 2", "prune 1"]);
         let confirmed = confirm(&saved, &planned(old(), "2026-11-18 03:00"));

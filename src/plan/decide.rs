@@ -12,6 +12,7 @@ use super::notes::{backup_notes, name_of, time_text, vm_note};
 use super::parent::{parent_for, yields_empty_increment};
 use super::projection;
 use super::prune::Expired;
+use super::request::Request;
 use super::standing::{BackupView, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, TierKind, weekday_text};
@@ -23,49 +24,40 @@ use uuid::Uuid;
 const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
 
 /// Decides what is to be done to one VM.
-pub fn decide(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> VmPlan {
+pub fn decide(vm: &Vm, policies: &Policies, request: impl Into<Request>) -> VmPlan {
+    let request = request.into();
     let plan = match policies.policy_for(vm) {
-        Match::One(policy) => decide_under(&VmView::new(vm, policy, now), &Occurrences::new(policy, now)),
-        Match::Unprotected => unprotected(vm),
-        Match::Conflict(policies) => conflict(vm, &policies),
+        Match::One(policy) => {
+            let view = VmView::one_of(vm, policies, policy, request);
+            decide_under(&view, &Occurrences::new(policy, request.due_at))
+        }
+        Match::Unprotected => without_policy(vm, &[]),
+        Match::Conflict(policies) => without_policy(vm, &policies),
     };
     VmPlan { fingerprint: Some(fingerprint(vm)), ..plan }
 }
 
-/// Returns the plan of a VM in no policy, as [`untouched`] does.
-pub(super) fn unprotected(vm: &Vm) -> VmPlan {
-    untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "matches no policy"))
-}
-
-/// Returns the plan of a VM that several policies claim, as [`untouched`] does.
-pub(super) fn conflict(vm: &Vm, policies: &[&Policy]) -> VmPlan {
+/// Returns the plan of a VM that no single policy claims, as [`untouched`] does; these are the several that do.
+pub(super) fn without_policy(vm: &Vm, policies: &[&Policy]) -> VmPlan {
+    let Some(first) = policies.first() else {
+        return untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "matches no policy"));
+    };
     let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
     let text = format!(
         "claimed by {} with the same priority ({}); give one a higher `priority` or exclude it from the others",
         names.join(" and "),
-        policies.first().map_or(0, |policy| policy.priority)
+        first.priority
     );
     untouched(vm, Status::Conflict, Note::vm(NoteCode::PolicyConflict, text))
 }
 
 /// Returns the plan of a VM to which nothing is done, without its fingerprint.
 pub(super) fn untouched(vm: &Vm, status: Status, note: Note) -> VmPlan {
-    VmPlan {
-        uuid: Some(vm.id),
-        alias: vm.alias.clone(),
-        policy: None,
-        status,
-        fingerprint: None,
-        suspended: None,
-        actions: Vec::new(),
-        notes: vec![note],
-        unmanaged: SnapshotUsage::default(),
-        stored: vm.backups.values().filter(|backup| backup.state == RecordedState::Completed).count(),
-        refused_deletes: 0,
-    }
+    let stored = vm.backups.values().filter(|backup| backup.state == RecordedState::Completed).count();
+    VmPlan { stored, ..VmPlan::left_alone(Some(vm.id), &vm.alias, status, note) }
 }
 
-/// Decides what is to be done to a VM under the policy that it belongs to, by due times up to the same instant. The plan is
+/// Decides what is to be done to a VM under the policy that it belongs to, by its due times. The plan is
 /// without its fingerprint, which takes as long as all the rest.
 pub(crate) fn decide_under(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> VmPlan {
     let (suspended, suspension_note) = suspension(view).unzip();
@@ -162,7 +154,8 @@ fn decide_create(
         return Err(Status::Blocked);
     }
     notes.extend(due.iter().filter_map(|due| attempts_note(view, due)));
-    if view.running().chain(view.dated_ahead()).next().is_some() {
+    // What runs, runs, whatever its timestamp says.
+    if view.backups.iter().any(|it| it.standing.is_running() || it.is_dated_ahead(view.now)) {
         return Err(Status::Waiting);
     }
     if due.is_empty() {
@@ -224,8 +217,7 @@ fn attempts_note(view: &VmView<'_>, due: &DueTier) -> Option<Note> {
 
 fn create(view: &VmView<'_>, due: &DueTier, parent: Option<&BackupView<'_>>) -> Create {
     let rules = view.tier(due.tier);
-    let zone = &view.policy.display_zone;
-    let due_since = zone.moment(due.since);
+    let due_since = view.zone.moment(due.since);
     let Attempts { failed, gave_up, .. } = due.attempts;
     let mut reason = format!("due since {}", weekday_text(due_since));
     if failed > 0 {
@@ -239,7 +231,7 @@ fn create(view: &VmView<'_>, due: &DueTier, parent: Option<&BackupView<'_>>) -> 
         kind: if parent.is_some() { BackupKind::Incremental } else { BackupKind::Full },
         parent: parent.map(BackupView::id),
         parent_tier: parent.and_then(|parent| parent.tier).map(|tier| view.tier(tier).name.to_string()),
-        parent_taken: parent.map(|parent| zone.moment(parent.taken)),
+        parent_taken: parent.map(|parent| view.zone.moment(parent.taken)),
         comment: rules.comment.clone(),
         due_since,
         reason,
@@ -278,7 +270,7 @@ fn delete_local(view: &VmView<'_>, backup: &BackupView<'_>, after: Option<&Creat
     Some(DeleteLocal {
         backup: Some(backup.id()),
         tier: view.tier(backup.tier?).name.to_string(),
-        taken: Some(view.policy.display_zone.moment(backup.taken)),
+        taken: Some(view.zone.moment(backup.taken)),
         after_create: after.is_some(),
         reason,
     })
@@ -293,7 +285,7 @@ fn deletes_from_storage(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Act
         Some(Action::DeleteCloud(DeleteCloud {
             backup: backup.id(),
             tier: view.tier(backup.tier?).name.to_string(),
-            taken: view.policy.display_zone.moment(backup.taken),
+            taken: view.zone.moment(backup.taken),
             size_bytes: backup.backup.size_bytes(),
             reason: last_kept.remove(&backup.id())?.to_string(),
         }))

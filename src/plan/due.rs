@@ -1,5 +1,6 @@
 //! Which tier is due, and whether a backup of it may be started now.
 
+use super::note::NoteCode;
 use super::standing::VmView;
 use crate::inventory::{Vm, VmId};
 use crate::policy::{Policy, Tier, TierIndex};
@@ -100,28 +101,25 @@ pub(crate) fn share_of(spread: TimeDelta, vm: VmId) -> TimeDelta {
     TimeDelta::seconds(i64::try_from(share_secs).unwrap_or(0))
 }
 
-/// Why FiFo would refuse to back a VM up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CannotBackUp {
-    /// It is on no hypervisor.
-    NoHypervisor,
-    /// It has delegated datasets.
-    DelegatedDatasets,
-    /// It is being created or deleted, or its state allows none.
-    VmState,
-}
-
-/// Finds out why a VM cannot be backed up; `None` when it can.
-pub fn cannot_back_up(vm: &Vm) -> Option<CannotBackUp> {
+/// Finds out why FiFo would refuse to back a VM up, with the code of that; `None` when it would not.
+pub fn cannot_back_up(vm: &Vm) -> Option<(NoteCode, String)> {
+    let state = vm.state.as_str();
     if vm.hypervisor.is_none() {
-        Some(CannotBackUp::NoHypervisor)
-    } else if vm.delegated_datasets {
-        Some(CannotBackUp::DelegatedDatasets)
-    } else if vm.creating || vm.deleting || !BACKUP_STATES.contains(&vm.state.as_str()) {
-        Some(CannotBackUp::VmState)
-    } else {
-        None
+        let state = if state.is_empty() { "no state" } else { state };
+        return Some((NoteCode::NoHypervisor, format!("on no hypervisor ({state})")));
     }
+    if vm.delegated_datasets {
+        let why = "has delegated datasets, which FiFo cannot back up";
+        return Some((NoteCode::DelegatedDatasets, why.to_owned()));
+    }
+    let why = match (vm.creating, vm.deleting) {
+        (true, _) => "it is being created".to_owned(),
+        (false, true) => "it is being deleted".to_owned(),
+        _ if BACKUP_STATES.contains(&state) => return None,
+        _ if state.is_empty() => "it has no state".to_owned(),
+        _ => format!("its state is {state:?}"),
+    };
+    Some((NoteCode::VmState, format!("cannot be backed up while {why}")))
 }
 
 /// Finds the tiers that are due and not satisfied, coarsest first, each with the instant since which it is due.

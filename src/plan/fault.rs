@@ -3,9 +3,9 @@
 use super::changeset::{Status, TOOL, VmPlan};
 use super::decide::untouched;
 use super::note::{Note, NoteCode};
-use crate::inventory::{Backup, Vm};
+use super::request::Request;
+use crate::inventory::Vm;
 use crate::policy::{Match, Policies, Policy};
-use chrono::{DateTime, Utc};
 use std::fmt::Write as _;
 
 /// Makes the plan of a VM that is left out, because what was planned for it breaks these rules.
@@ -14,80 +14,34 @@ pub(super) fn left_out(
     vm: &Vm,
     broken: &[String],
     policies: &Policies,
-    now: DateTime<Utc>,
+    request: Request,
 ) -> VmPlan {
-    let note = Note::vm(NoteCode::InternalError, report(planned, vm, broken, policies, now));
+    let note = Note::vm(NoteCode::InternalError, report(planned, vm, broken, policies, request));
     VmPlan { policy: planned.policy.clone(), ..untouched(vm, Status::Fault, note) }
 }
 
-/// Writes all that somebody needs to see why the decision went wrong: the rules, and what both readings of them rest on.
-fn report(planned: &VmPlan, vm: &Vm, broken: &[String], policies: &Policies, now: DateTime<Utc>) -> String {
+/// Writes all that somebody needs to see why the decision went wrong: the rules, and what both readings of them rest on. The
+/// policy is known by its file; metadata is left out, since it may hold secrets.
+fn report(planned: &VmPlan, vm: &Vm, broken: &[String], policies: &Policies, request: Request) -> String {
+    let policy = match policies.policy_for(vm) {
+        Match::One(Policy { name, source, .. }) => format!("{name} of {} ({})", source.file, source.sha256),
+        Match::Unprotected => "none".to_owned(),
+        Match::Conflict(_) => "several".to_owned(),
+    };
+    let Vm { id, hypervisor, state, creating, deleting, delegated_datasets, .. } = vm;
     let mut text = format!(
-        "left out, because its plan violates a rule: {}. This is a bug in the program; please report \
-         it with all of this: {TOOL} at {}",
+        "left out, because its plan violates a rule: {}. This is a bug in the program; please report it with all of this, and \
+         with the policy's file: {TOOL}, {request:?}; policy {policy}; {:?} {:?}; VM {id} on {hypervisor:?}, {state:?}, \
+         creating {creating}, deleting {deleting}, delegated datasets {delegated_datasets}",
         broken.join("; "),
-        now.to_rfc3339(),
-    );
-    // Writing into a text cannot fail.
-    _ = write!(text, "; status {:?}", planned.status);
-    for action in &planned.actions {
-        _ = write!(text, "; {action:?}");
-    }
-    match policies.policy_for(vm) {
-        Match::One(policy) => policy_facts(policy, &mut text),
-        Match::Unprotected => text.push_str("; in no policy"),
-        Match::Conflict(_) => text.push_str("; in several policies"),
-    }
-    _ = write!(
-        text,
-        "; VM {} on {:?}, {:?}, creating {}, deleting {}, delegated datasets {}",
-        vm.id, vm.hypervisor, vm.state, vm.creating, vm.deleting, vm.delegated_datasets
+        planned.status,
+        planned.actions,
     );
     for backup in vm.backups.values() {
-        backup_facts(backup, &mut text);
+        // Writing into a text cannot fail.
+        _ = write!(text, "; {backup:?}");
     }
     text
-}
-
-fn policy_facts(policy: &Policy, text: &mut String) {
-    let Policy { name, zone, tiers, missing_parent, stuck_after, min_full_size_bytes, retry, .. } = policy;
-    let Policy { max_age, prune, .. } = policy;
-    _ = write!(
-        text,
-        "; policy {name} in {}, {missing_parent:?}, stuck after {stuck_after}, full from {min_full_size_bytes} B, {retry:?}, \
-         prune {prune:?} up to an age of {max_age}",
-        zone.name()
-    );
-    for tier in tiers {
-        _ = write!(
-            text,
-            "; tier {} {:?} {}, comment {:?} and {:?}, keep {:?}, keep_local {}, spread {}",
-            tier.name,
-            tier.kind,
-            tier.schedule,
-            tier.comment,
-            tier.also,
-            tier.keep,
-            tier.keep_local,
-            tier.spread
-        );
-    }
-}
-
-fn backup_facts(backup: &Backup, text: &mut String) {
-    _ = write!(
-        text,
-        "; backup {} {:?} of {:?} {:?} on {:?}, local {:?} with {:?} B, {:?} B, lacks {:?}",
-        backup.id,
-        backup.comment,
-        backup.timestamp,
-        backup.state,
-        backup.parent.map(|parent| parent.to_string()),
-        backup.local,
-        backup.local_size_bytes,
-        backup.size_bytes(),
-        backup.missing_file_info(),
-    );
 }
 
 #[cfg(test)]
@@ -112,7 +66,7 @@ mod tests {
         planned.actions.reverse();
         let vm = mid_chain().vm;
         let broken = audit_vm(&planned, &vm, &policies, at(WEDNESDAY));
-        let fault = left_out(&planned, &vm, &broken, &policies, at(WEDNESDAY));
+        let fault = left_out(&planned, &vm, &broken, &policies, at(WEDNESDAY).into());
         (planned, VmPlan { fingerprint: Some(fingerprint(&vm)), ..fault })
     }
 
@@ -125,7 +79,7 @@ mod tests {
         assert_eq!((plan.summary.fault, plan.summary.create, plan.summary.delete_local), (1, 0, 0));
         let (policies, inventory) = (Policies::new(vec![grandfather()]), inventory([mid_chain()]));
         assert_eq!(frame_broken(&plan, &policies, &inventory), Vec::<String>::new());
-        assert_eq!(audit(&plan, &policies, &inventory), Vec::<String>::new());
+        assert_eq!(audit(&plan, &policies, &inventory, at(WEDNESDAY).into()), Vec::<String>::new());
     }
 
     #[test]
@@ -137,8 +91,7 @@ mod tests {
             "a local delete of the planned backup's parent before that is complete",
             TOOL,
             "2026-11-18T01:00:00",
-            "tier daily",
-            "0 1 * * *",
+            "policies/grandfather.yaml",
             "\"hv-1\"",
             parent.as_str(),
             "after_create: false",

@@ -19,7 +19,7 @@ struct Left<'v, 'a> {
 /// Finds what kept each expired backup last: its own place among the newest of its tier, or that of one which descends from
 /// it and is still on record. Both are by today's `keep`.
 pub fn last_kept<'a>(view: &VmView<'a>, expired: &[&BackupView<'a>]) -> BTreeMap<BackupId, LastKept> {
-    let zone = &view.policy.display_zone;
+    let zone = view.zone;
     let mut left = left_keep(view, expired);
     // The one that left last keeps all that it descends from, as far as none that left later does; a backup comes before what
     // descends from it where both left at once.
@@ -71,14 +71,14 @@ mod tests {
     use crate::plan::keep::Keeps;
     use crate::plan::tests::fixtures::*;
     use crate::plan::tests::properties::for_clouds;
-    use crate::policy::{Match, Policies, Policy, Prune};
+    use crate::policy::{Match, Policies, Policy};
     use proptest::prelude::*;
 
     /// The grandfather scheme with one kept of each tier.
     fn keeping_one() -> Policy {
         let mut policy = grandfather();
         policy.tiers.iter_mut().for_each(|tier| tier.keep = NonZeroU32::new(1));
-        Policy { prune: Prune::Requested, ..policy }
+        Policy { prune: true, ..policy }
     }
 
     fn reasons(vm: &VmBuilder, now: &str) -> Vec<String> {

@@ -27,6 +27,7 @@ mod planner;
 pub mod projection;
 mod prune;
 mod reason;
+mod request;
 mod saved;
 pub mod standing;
 mod upload_size;
@@ -42,7 +43,7 @@ pub use changeset::{
 };
 pub use confirm::{ConfirmedPlan, SkipReason, SkippedVm, confirm};
 pub use decide::decide;
-pub use fingerprint::{Fingerprint, fingerprint};
+pub use fingerprint::fingerprint;
 pub use last_kept::last_kept;
 pub use note::{Note, NoteCode};
 pub use notes::bytes_text;
@@ -50,23 +51,23 @@ pub use planner::{DecidedVm, JudgedVm, Planner};
 pub(crate) use planner::{sort_key, unreadable};
 pub use prune::{Expired, PruneHold, expired_backups};
 pub use reason::LastKept;
+pub use request::{Prune, Request};
 pub use saved::SavedPlanError;
 pub use upload_size::expected_upload_bytes;
 pub(crate) use validity::next_turning_point;
 
 use crate::inventory::{Inventory, VmId};
 use crate::policy::Policies;
-use chrono::{DateTime, Utc};
 use std::collections::BTreeSet;
 
 /// Works out the difference between what there is and what the policies want.
 ///
-/// `now` is the instant planned for; recorded times are compared with it and with nothing else. A VM whose plan breaks a
-/// rule is left out, as [`Status::Fault`]: that is a fault of this program, which must not keep the other VMs from theirs.
-pub fn plan(policies: &Policies, inventory: &Inventory, now: DateTime<Utc>) -> Plan {
+/// Recorded times are compared with the instants of the request and with nothing else. A VM whose plan breaks a rule is left
+/// out, as [`Status::Fault`]: that is a fault of this program, which must not keep the other VMs from theirs.
+pub fn plan(policies: &Policies, inventory: &Inventory, request: impl Into<Request>) -> Plan {
     // One that the list has twice, and whole only once, is not known whole.
     let unread: BTreeSet<VmId> = inventory.unreadable.iter().filter_map(|vm| vm.id).collect();
-    let mut planner = Planner::new(policies, now);
+    let mut planner = Planner::new(policies, request);
     let readable = inventory.vms.values().filter(|vm| !unread.contains(&vm.id));
     let vms = readable.map(|vm| planner.decide(vm).plan).collect();
     planner.finish(inventory.endpoint.clone(), vms, &inventory.unreadable)

@@ -1,6 +1,6 @@
 //! The notes on a VM's backups, and what keeps it from being backed up.
 
-use super::due::{CannotBackUp, cannot_back_up};
+use super::due::cannot_back_up;
 use super::note::{Note, NoteCode};
 use super::prune::Expired;
 use super::standing::{BackupView, Standing, VmView, lacks, tells_files};
@@ -25,7 +25,7 @@ fn label_of(view: &VmView<'_>, backup: &BackupView<'_>) -> String {
 
 /// Writes an instant in the zone in which times are shown.
 pub(super) fn time_text(view: &VmView<'_>, instant: DateTime<Utc>) -> String {
-    minute_text(view.policy.display_zone.moment(instant))
+    minute_text(view.zone.moment(instant))
 }
 
 /// Writes a number of bytes with a binary unit: `3.1 GiB`.
@@ -45,26 +45,7 @@ pub fn bytes_text(bytes: u64) -> String {
 
 /// Returns what keeps a VM from being backed up, with its newest restorable backup.
 pub(super) fn vm_note(view: &VmView<'_>) -> Option<Note> {
-    let vm = view.vm;
-    let (code, why) = match cannot_back_up(vm)? {
-        CannotBackUp::NoHypervisor => {
-            let state = if vm.state.is_empty() { "no state" } else { &vm.state };
-            (NoteCode::NoHypervisor, format!("on no hypervisor ({state})"))
-        }
-        CannotBackUp::DelegatedDatasets => {
-            let why = "has delegated datasets, which FiFo cannot back up";
-            (NoteCode::DelegatedDatasets, why.to_owned())
-        }
-        CannotBackUp::VmState => {
-            let state = match (vm.creating, vm.deleting) {
-                (true, _) => "it is being created".to_owned(),
-                (_, true) => "it is being deleted".to_owned(),
-                _ if vm.state.is_empty() => "it has no state".to_owned(),
-                _ => format!("its state is {:?}", vm.state),
-            };
-            (NoteCode::VmState, format!("cannot be backed up while {state}"))
-        }
-    };
+    let (code, why) = cannot_back_up(view.vm)?;
     let newest = view.newest_restorable().map_or_else(
         || "it has no restorable backup".to_owned(),
         |newest| format!("its newest restorable backup is the {}", name_of(view, newest)),
@@ -192,9 +173,8 @@ fn standing_note(view: &VmView<'_>, backup: &BackupView<'_>, tells_files: bool) 
         }
     };
     let mut note = Note::backup(backup.id(), code, text);
-    if matches!(code, NoteCode::FailedBackup | NoteCode::Hollow | NoteCode::Unrestorable)
-        && view.is_superseded(backup)
-    {
+    let is_lost = matches!(code, NoteCode::FailedBackup | NoteCode::Hollow | NoteCode::Unrestorable);
+    if is_lost && view.newest_restorable().is_some_and(|newest| newest.taken > backup.taken) {
         note.advice = Some("no action: a newer backup is good");
     }
     Some(note)

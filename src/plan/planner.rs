@@ -1,16 +1,17 @@
 //! Plans VM after VM, so that no more than one of them has to be in memory.
 
 use super::audit;
-use super::changeset::{FORMAT, Plan, PolicyRef, SnapshotUsage, Status, Summary, TOOL, VmPlan};
-use super::decide::{conflict, decide_under, unprotected};
+use super::changeset::{Action, FORMAT, Plan, PolicyRef, Status, Summary, TOOL, VmPlan};
+use super::decide::{decide_under, without_policy};
 use super::due::Occurrences;
 use super::fault;
 use super::fingerprint::fingerprint;
 use super::note::{Note, NoteCode};
+use super::request::Request;
 use super::standing::VmView;
 use super::validity::Validity;
 use crate::inventory::{UnreadableVm, Vm, VmId};
-use crate::policy::{Match, Policies};
+use crate::policy::{Match, Policies, Policy};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub struct Planner<'p> {
     policies: &'p Policies,
-    now: DateTime<Utc>,
+    request: Request,
     occurrences_by_policy: BTreeMap<&'p str, Occurrences<'p>>,
     validity: Validity,
 }
@@ -47,19 +48,33 @@ impl JudgedVm<'_> {
         let VmView { now, policy, .. } = self.view;
         self.view.newest_restorable().is_none_or(|newest| now - newest.taken > policy.max_age)
     }
+
+    /// Returns the instant since which a backup would be made by the later one of the two clocks and not by the earlier.
+    pub fn due_between_clocks(&self) -> Option<DateTime<Utc>> {
+        let Self { view, occurrences } = self;
+        let mut tiers = 0..view.policy.tiers.len();
+        let is_between = |tier| occurrences.next(tier, view.vm.id).is_some_and(|due| due <= view.now);
+        if view.now == occurrences.now() || !tiers.any(is_between) {
+            return None;
+        }
+        let plan = decide_under(view, &Occurrences::new(view.policy, view.now));
+        let due = plan.due_actions().iter().find_map(Action::as_create)?.due_since.to_utc();
+        (due > occurrences.now()).then_some(due)
+    }
 }
 
 impl<'p> Planner<'p> {
-    /// Prepares to plan at an instant.
-    pub fn new(policies: &'p Policies, now: DateTime<Utc>) -> Self {
-        let occurrences_by_policy =
-            policies.iter().map(|policy| (policy.name.as_str(), Occurrences::new(policy, now))).collect();
-        Self { policies, now, occurrences_by_policy, validity: Validity::default() }
+    /// Prepares to plan.
+    pub fn new(policies: &'p Policies, request: impl Into<Request>) -> Self {
+        let request = request.into();
+        let of = |policy: &'p Policy| (policy.name.as_str(), Occurrences::new(policy, request.due_at));
+        let occurrences_by_policy = policies.iter().map(of).collect();
+        Self { policies, request, occurrences_by_policy, validity: Validity::default() }
     }
 
-    /// Returns the instant that is planned for.
-    pub fn now(&self) -> DateTime<Utc> {
-        self.now
+    /// Returns what is asked for.
+    pub fn request(&self) -> Request {
+        self.request
     }
 
     /// Returns the IANA name of the zone in which times are shown.
@@ -69,21 +84,21 @@ impl<'p> Planner<'p> {
 
     /// Decides on a VM. Where the plan breaks a rule the VM is left out, as [`Status::Fault`].
     pub fn decide<'v>(&'v mut self, vm: &'v Vm) -> DecidedVm<'v> {
-        let Self { policies, now, occurrences_by_policy, validity } = self;
+        let &mut Self { policies, request, .. } = self;
         let (mut plan, judged) = match policies.policy_for(vm) {
             Match::One(policy) => {
-                let occurrences = &occurrences_by_policy[policy.name.as_str()];
-                let view = VmView::new(vm, policy, *now);
+                let occurrences = &self.occurrences_by_policy[policy.name.as_str()];
+                let view = VmView::one_of(vm, policies, policy, request);
                 let plan = decide_under(&view, occurrences);
-                validity.narrow(&view, occurrences, &plan);
+                self.validity.narrow(&view, occurrences, &plan);
                 (plan, Some(JudgedVm { view, occurrences }))
             }
-            Match::Unprotected => (unprotected(vm), None),
-            Match::Conflict(policies) => (conflict(vm, &policies), None),
+            Match::Unprotected => (without_policy(vm, &[]), None),
+            Match::Conflict(policies) => (without_policy(vm, &policies), None),
         };
-        let broken = audit::audit_vm(&plan, vm, policies, *now);
+        let broken = audit::audit_vm(&plan, vm, policies, request);
         if !broken.is_empty() {
-            plan = fault::left_out(&plan, vm, &broken, policies, *now);
+            plan = fault::left_out(&plan, vm, &broken, policies, request);
         }
         plan.fingerprint = Some(fingerprint(vm));
         DecidedVm { plan, judged }
@@ -101,20 +116,19 @@ impl<'p> Planner<'p> {
             file: policy.source.file.clone(),
             sha256: policy.source.sha256.clone(),
         });
-        let mut plan = Plan {
+        let frame = Plan {
             format: FORMAT.to_owned(),
             tool: TOOL.to_owned(),
-            at: self.now,
+            at: self.request.now,
             valid_until: self.validity.until(),
             endpoint,
             timezone: self.timezone(),
             policies: policies.collect(),
-            summary: summary(&vms),
-            vms,
+            summary: Summary::default(),
+            vms: Vec::new(),
             checksum: String::new(),
         };
-        plan.sign();
-        plan
+        frame.limited_to(vms)
     }
 }
 
@@ -122,17 +136,8 @@ impl Plan {
     /// Returns the same plan of these VMs alone, counted and signed anew.
     #[must_use]
     pub fn limited_to(&self, vms: Vec<VmPlan>) -> Self {
-        let mut plan = Self {
-            summary: summary(&vms),
-            vms,
-            format: self.format.clone(),
-            tool: self.tool.clone(),
-            endpoint: self.endpoint.clone(),
-            timezone: self.timezone.clone(),
-            policies: self.policies.clone(),
-            checksum: String::new(),
-            ..*self
-        };
+        let (summary, head) = (summary(&vms), Self { vms: Vec::new(), ..self.clone() });
+        let mut plan = Self { summary, vms, ..head };
         plan.sign();
         plan
     }
@@ -140,22 +145,8 @@ impl Plan {
 
 /// Returns the plan of a VM that could not be read.
 pub(crate) fn unreadable(vm: &UnreadableVm) -> VmPlan {
-    VmPlan {
-        uuid: vm.id,
-        alias: vm.alias.clone(),
-        policy: None,
-        status: Status::Unreadable,
-        fingerprint: None,
-        suspended: None,
-        actions: Vec::new(),
-        notes: vec![Note::vm(
-            NoteCode::Unreadable,
-            format!("could not be read completely: {}", vm.problems.join("; ")),
-        )],
-        unmanaged: SnapshotUsage::default(),
-        stored: 0,
-        refused_deletes: 0,
-    }
+    let text = format!("could not be read completely: {}", vm.problems.join("; "));
+    VmPlan::left_alone(vm.id, &vm.alias, Status::Unreadable, Note::vm(NoteCode::Unreadable, text))
 }
 
 /// Returns what VMs are sorted by: alias, then UUID. What is wrong with them distinguishes two unreadable VMs without

@@ -7,7 +7,7 @@ use super::due::cannot_back_up;
 use super::keep::{Keeps, has_unknown_parent, is_abandoned, is_begun, is_silent};
 use super::standing::{BackupView, STREAM_BYTES_MIN, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, restorable};
-use crate::policy::{Match, Policies, Prune};
+use crate::policy::{Match, Policies};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -95,10 +95,11 @@ pub fn expired_backups(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> BTre
 
 /// Returns why nothing of a VM is deleted from storage; `None` where expired backups are.
 fn hold(view: &VmView<'_>) -> Option<PruneHold> {
-    match view.policy.prune {
-        Prune::Never => return Some(PruneHold::NotAllowed),
-        Prune::OnRequest => return Some(PruneHold::NotRequested),
-        Prune::Requested => {}
+    if !view.policy.prune {
+        return Some(PruneHold::NotAllowed);
+    }
+    if !view.prune.is_requested {
+        return Some(PruneHold::NotRequested);
     }
     if cannot_back_up(view.vm).is_some() {
         return Some(PruneHold::CannotBackUp);
@@ -114,16 +115,34 @@ fn hold(view: &VmView<'_>) -> Option<PruneHold> {
 /// Says whether more of a VM's backups would go than a healthy policy ever lets expire: what one expires, it expires because
 /// newer backups came; a changed policy expires what was there before. So those of the last days are left out of account.
 fn over_limit(view: &VmView<'_>) -> Option<(usize, usize)> {
-    let limit =
-        LIMIT_MIN.max(view.completed().count() * LIMIT_SHARE / 100).max(view.policy.mass_prune_allowed);
-    let since = view.now - LIMIT_SPAN;
+    let limit = LIMIT_MIN.max(view.completed().count() * LIMIT_SHARE / 100).max(view.prune.mass_allowed);
+    let recent_until = recent_until(view);
+    let is_recent = |taken| taken <= view.now && view.now < recent_until(taken);
     let mut before = view.vm.clone();
-    before.backups.retain(|backup| backup.timestamp.is_none_or(|taken| taken <= since || taken > view.now));
+    before.backups.retain(|backup| !backup.timestamp.is_some_and(is_recent));
     let before = VmView::new(&before, view.policy, view.now);
     let expired = Keeps::of(&before).expired(&before);
     let is_completed = |it: &&&BackupView<'_>| it.backup.state == RecordedState::Completed;
     let expired = expired.iter().filter(is_completed).count();
     (expired > limit).then_some((expired, limit))
+}
+
+/// Returns until when a backup counts among those of the last days, by its time. A gap between two backups that is longer than
+/// `max_age` counts as that long: otherwise a chain that the last night before an outage has released would count as old after
+/// it, and would be refused for ever.
+pub(super) fn recent_until(view: &VmView<'_>) -> impl Fn(DateTime<Utc>) -> DateTime<Utc> {
+    let gap_max = view.policy.max_age;
+    let newest = view.newest_restorable().map_or(view.now, |newest| newest.taken.max(view.now));
+    let mut steps = vec![(newest, newest + LIMIT_SPAN)];
+    for backup in view.restorable().rev() {
+        let (newer, until) = steps[steps.len() - 1];
+        steps.push((backup.taken, until - (newer - backup.taken).min(gap_max)));
+    }
+    move |taken| {
+        let newer = steps.partition_point(|(step, _)| *step > taken).saturating_sub(1);
+        let (newer, until) = steps[newer];
+        until - (newer - taken).clamp(TimeDelta::zero(), gap_max)
+    }
 }
 
 /// Finds the backups that are completed by FiFo's word, with all that they descend from, and hold more than an error

@@ -1,7 +1,8 @@
 //! How each backup of a VM stands, judged once; every rule looks at this and at nothing else.
 
+use super::request::{Prune, Request};
 use crate::inventory::{Backup, BackupId, MissingFileInfo, RecordedState, Vm, restorable};
-use crate::policy::{Policy, Tier, TierIndex};
+use crate::policy::{Policies, Policy, Tier, TierIndex, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cmp::Ordering;
 
@@ -16,6 +17,9 @@ pub const CLOCKS_DIFFER_MAX: TimeDelta = TimeDelta::hours(1);
 /// UUIDs, their GUIDs and checksums, which do not compress; the error message that FiFo stores in place of a failed
 /// export is some fifty bytes.
 pub const STREAM_BYTES_MIN: u64 = 100;
+
+/// What "newer" compares: the timestamp, and on a tie the UUID, so that plans do not depend on any order.
+type AgeKey = (DateTime<Utc>, BackupId);
 
 /// How a backup stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +102,8 @@ impl<'a> BackupView<'a> {
         self.backup.id
     }
 
-    /// Gives what "newer" compares: the timestamp, and on a tie the UUID, so that plans do not depend on any order.
-    pub fn age_key(&self) -> (DateTime<Utc>, BackupId) {
+    /// Gives what its age is compared by.
+    pub fn age_key(&self) -> AgeKey {
         (self.taken, self.backup.id)
     }
 
@@ -118,17 +122,22 @@ pub struct VmView<'a> {
     pub policy: &'a Policy,
     /// The plan's instant.
     pub now: DateTime<Utc>,
+    /// What the command says of deletes from storage.
+    pub prune: Prune,
+    /// The zone in which times are shown: the policy's, where it is not one of several.
+    pub zone: &'a Zone,
     /// Its backups, oldest first. Records without a timestamp are not among them: nothing may rest on those.
     pub backups: Vec<BackupView<'a>>,
     /// The newest backup that can be restored, by its index in `backups`; a future-dated one does not count.
     newest_restorable: Option<usize>,
     /// The same of each tier, as [`BackupView::age_key`].
-    newest_by_tier: Vec<Option<(DateTime<Utc>, BackupId)>>,
+    newest_by_tier: Vec<Option<AgeKey>>,
 }
 
 impl<'a> VmView<'a> {
     /// Judges all of a VM's backups.
-    pub fn new(vm: &'a Vm, policy: &'a Policy, now: DateTime<Utc>) -> Self {
+    pub fn new(vm: &'a Vm, policy: &'a Policy, request: impl Into<Request>) -> Self {
+        let Request { now, prune, .. } = request.into();
         let tells_files = tells_files(vm);
         let judge = |backup: &Backup| Some(standing(backup, backup.timestamp?, tells_files, policy, now));
         let standings: Vec<Option<Standing>> = vm.backups.values().map(judge).collect();
@@ -140,22 +149,18 @@ impl<'a> VmView<'a> {
         let mut backups: Vec<BackupView<'a>> =
             standings.into_iter().zip(restorable).enumerate().filter_map(view_of).collect();
         backups.sort_unstable_by(|one, other| one.cmp_age(other.taken, other.id()));
-        Self::of(vm, policy, now, backups)
+        let (newest_restorable, newest_by_tier) = newest(policy, &backups);
+        Self { vm, policy, now, prune, zone: &policy.zone, backups, newest_restorable, newest_by_tier }
     }
 
-    /// Takes backups that are judged, oldest first.
-    fn of(vm: &'a Vm, policy: &'a Policy, now: DateTime<Utc>, backups: Vec<BackupView<'a>>) -> Self {
-        let mut newest_restorable = None;
-        let mut newest_by_tier = vec![None; policy.tiers.len()];
-        for (index, backup) in
-            backups.iter().enumerate().filter(|(_, it)| it.restorable && !it.is_future_dated)
-        {
-            newest_restorable = Some(index);
-            if let Some(tier) = backup.tier {
-                newest_by_tier[tier] = Some(backup.age_key());
-            }
-        }
-        Self { vm, policy, now, backups, newest_restorable, newest_by_tier }
+    /// Takes one of several policies, which may be of several zones.
+    pub fn one_of(vm: &'a Vm, policies: &'a Policies, policy: &'a Policy, request: Request) -> Self {
+        Self { zone: policies.display_zone(), ..Self::new(vm, policy, request) }
+    }
+
+    /// Returns the same VM as another request sees it.
+    pub(super) fn asked(&self, request: Request) -> Self {
+        Self { zone: self.zone, ..Self::new(self.vm, self.policy, request) }
     }
 
     /// Returns the same VM with one more backup, which FiFo does not have yet, and which [`VmView::get`] does not find; `None`
@@ -171,7 +176,8 @@ impl<'a> VmView<'a> {
         backups.extend(self.backups[..older].iter().cloned());
         backups.push(new);
         backups.extend(self.backups[older..].iter().cloned());
-        Some(VmView::of(self.vm, self.policy, self.now, backups))
+        let (newest_restorable, newest_by_tier) = newest(self.policy, &backups);
+        Some(VmView { backups, newest_restorable, newest_by_tier, ..*self })
     }
 
     /// Gives the backups that the rules may rest on: those whose timestamp can be believed, oldest first.
@@ -192,16 +198,6 @@ impl<'a> VmView<'a> {
     /// Returns whether a restorable backup of a coarser tier is newer than a backup of this tier.
     pub(super) fn is_outdated(&self, backup: &BackupView<'_>, tier: TierIndex) -> bool {
         self.newest_by_tier[..tier].iter().flatten().any(|coarser| *coarser > backup.age_key())
-    }
-
-    /// Gives the backups on their way, oldest first, whatever their timestamp says: what runs, runs.
-    pub fn running(&self) -> impl Iterator<Item = &BackupView<'a>> {
-        self.backups.iter().filter(|backup| backup.standing.is_running())
-    }
-
-    /// Returns the backups that count for nothing yet and soon will: those dated no more than an hour ahead.
-    pub fn dated_ahead(&self) -> impl Iterator<Item = &BackupView<'a>> {
-        self.backups.iter().filter(|backup| backup.is_dated_ahead(self.now))
     }
 
     /// Says whether a newer backup can be restored, managed or not.
@@ -229,6 +225,19 @@ impl<'a> VmView<'a> {
     pub fn without_timestamp(&self) -> impl Iterator<Item = &'a Backup> {
         self.vm.backups.values().filter(|backup| backup.timestamp.is_none())
     }
+}
+
+/// Finds the newest believable backup that can be restored, of all and of each tier, in a list that is oldest first.
+fn newest(policy: &Policy, backups: &[BackupView<'_>]) -> (Option<usize>, Vec<Option<AgeKey>>) {
+    let mut newest = None;
+    let mut by_tier = vec![None; policy.tiers.len()];
+    for (index, backup) in backups.iter().enumerate().filter(|(_, it)| it.restorable && !it.is_future_dated) {
+        newest = Some(index);
+        if let Some(tier) = backup.tier {
+            by_tier[tier] = Some(backup.age_key());
+        }
+    }
+    (newest, by_tier)
 }
 
 /// Says whether FiFo tells the size and checksum of every file of some completed backup of a VM, each by itself.

@@ -4,9 +4,9 @@ use super::changeset::VmPlan;
 use super::decide::decide_under;
 use super::due::{Occurrences, attempts};
 use super::keep::EVIDENCE_AGE_MAX;
-use super::prune::{LIMIT_SPAN, PRUNE_AGE_MIN};
+use super::prune::{PRUNE_AGE_MIN, recent_until};
+use super::request::Request;
 use super::standing::{CLOCKS_DIFFER_MAX, FUTURE_TOLERANCE, Standing, VmView};
-use crate::policy::Prune;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// The smallest step of time there is here: FiFo's timestamps are in microseconds.
@@ -35,8 +35,10 @@ impl Validity {
             if self.0.is_some_and(|earliest| earliest <= instant) {
                 return;
             }
-            let later = VmView::new(view.vm, view.policy, instant);
-            if decide_under(&later, &Occurrences::new(view.policy, instant)) != *decided {
+            let request =
+                Request { now: instant, due_at: instant - behind(view, occurrences), prune: view.prune };
+            let later = view.asked(request);
+            if decide_under(&later, &Occurrences::new(view.policy, request.due_at)) != *decided {
                 self.0 = Some(instant);
                 return;
             }
@@ -44,16 +46,22 @@ impl Validity {
     }
 }
 
+/// Returns how far the clock that due times go by is behind the other one.
+fn behind(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> TimeDelta {
+    view.now - occurrences.now()
+}
+
 /// Adds the instants at which time alone changes what is deleted from storage.
 fn push_prune_points(view: &VmView<'_>, push: &mut impl FnMut(DateTime<Utc>)) {
     if let Some(newest) = view.newest_restorable() {
         push(newest.taken + view.policy.max_age + TICK);
     }
+    let recent_until = recent_until(view);
     for backup in &view.backups {
         push(backup.taken + PRUNE_AGE_MIN);
         // The limit looks at the VM without those of the last days, where another one may be evidence.
         push(backup.taken);
-        push(backup.taken + LIMIT_SPAN);
+        push(recent_until(backup.taken));
         push(backup.taken + EVIDENCE_AGE_MAX);
     }
 }
@@ -68,6 +76,7 @@ pub(crate) fn next_turning_point(view: &VmView<'_>, occurrences: &Occurrences<'_
 /// Finds the instants at which the input of a decision changes with time alone, in any order.
 fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, mut found: impl FnMut(DateTime<Utc>)) {
     let (vm, policy, now) = (view.vm, view.policy, view.now);
+    let behind = behind(view, occurrences);
     // What has passed changes nothing any more, and of most backups all has passed.
     let mut push = |point: DateTime<Utc>| {
         if point > now {
@@ -76,7 +85,7 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, mut found: i
     };
     let tiers = 0..policy.tiers.len();
     for tier in tiers.clone() {
-        occurrences.next(tier, vm.id).into_iter().for_each(&mut push);
+        occurrences.next(tier, vm.id).into_iter().for_each(|due| push(due + behind));
         attempts(view, occurrences, tier).next_at.into_iter().for_each(&mut push);
     }
     for backup in &view.backups {
@@ -91,12 +100,14 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, mut found: i
         if backup.taken > now {
             push(backup.taken - CLOCKS_DIFFER_MAX);
             push(backup.taken - FUTURE_TOLERANCE);
+        }
+        if backup.taken > occurrences.now() {
             // A clock a little ahead of ours: this backup does for the next occurrences too, up to its own timestamp.
             let next = |tier| occurrences.next_after(tier, vm.id, backup.taken);
-            tiers.clone().filter_map(next).for_each(&mut push);
+            tiers.clone().filter_map(next).for_each(|due| push(due + behind));
         }
     }
-    if policy.prune == Prune::Requested {
+    if policy.prune && view.prune.is_requested {
         push_prune_points(view, &mut push);
     }
     if let Some(suspend) = &policy.suspend {

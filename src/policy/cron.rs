@@ -11,51 +11,52 @@ use std::ops::Range;
 /// The seconds of a day on the wall clock.
 pub(super) const DAY_SECS: i64 = 86_400;
 
-/// Why a text is no usable schedule.
+/// Why a text is no usable schedule, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ScheduleError {
-    /// What is wrong.
-    message: String,
-    /// What would be right.
+    pub message: String,
     pub hint: String,
 }
 
-impl ScheduleError {
-    pub(super) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: hint.into() }
-    }
-}
-
 /// A field of an expression: its name, its numbers, and the names of these, if there are any.
-struct Field {
-    name: &'static str,
-    numbers: Range<usize>,
-    names: &'static [&'static str],
-}
+struct Field(&'static str, Range<usize>, &'static [&'static str]);
 
+const MONTHS: [&str; 12] =
+    ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
+const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 const FIELDS: [Field; 5] = [
-    Field { name: "minute", numbers: 0..60, names: &[] },
-    Field { name: "hour", numbers: 0..24, names: &[] },
-    Field { name: "day-of-month", numbers: 1..32, names: &[] },
-    Field {
-        name: "month",
-        numbers: 1..13,
-        names: &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"],
-    },
-    Field { name: "day-of-week", numbers: 0..7, names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"] },
+    Field("minute", 0..60, &[]),
+    Field("hour", 0..24, &[]),
+    Field("day-of-month", 1..32, &[]),
+    Field("month", 1..13, &MONTHS),
+    Field("day-of-week", 0..7, &WEEKDAYS),
 ];
-
 const FORM: &str = "the fields are minute (0-59), hour (0-23), day of month (1-31), month (1-12 or JAN-DEC) and day of week \
                     (0-7 or SUN-SAT)";
 
+/// What to write for the words of other kinds of cron.
+const WORDS: [(&str, &str); 5] = [
+    ("daily midnight", r#"write "0 0 * * *" for every day at midnight, "0 1 * * *" for every day at 01:00"#),
+    (
+        "weekly",
+        r#"write "0 0 * * SUN" for every Sunday at midnight, "0 1 * * SUN" for every Sunday at 01:00"#,
+    ),
+    (
+        "monthly",
+        r#"write "0 0 1 * *" for the first of every month at midnight, "0 1 1 * *" for 01:00 on that day"#,
+    ),
+    ("yearly annually", r#"write "0 0 1 1 *" for every 1st of January at midnight"#),
+    ("hourly", r#"write "0 * * * *" for every hour"#),
+];
+
 #[derive(Debug)]
 pub(super) struct Cron {
-    pattern: CronPattern,
-    /// The minutes of the day, of those days that fit.
-    minutes: Vec<i64>,
-    /// Whether the hour is `*` or a step through all hours.
-    any_hour: bool,
+    pub(super) pattern: CronPattern,
+    /// The minutes of the day, earliest first, of those days that fit.
+    pub(super) minutes: Vec<i64>,
+    /// Whether the hour is `*` or a step through all hours (`*/6`), and not named.
+    pub(super) any_hour: bool,
 }
 
 impl Cron {
@@ -63,62 +64,28 @@ impl Cron {
     pub(super) fn parse(text: &str) -> Result<Self, ScheduleError> {
         let texts: Vec<&str> = text.split_whitespace().collect();
         if texts.len() != FIELDS.len() {
-            let found = texts.len();
-            let message = format!(
-                "a schedule has five fields (minute, hour, day of month, month, day of week), found {found}"
-            );
-            return Err(
-                zone_inside(&texts).unwrap_or_else(|| ScheduleError::new(message, five_fields(&texts)))
-            );
-        }
-        let cannot = |(field, text): (&Field, &str), reason: &str| {
-            let message = format!("the {} field `{text}` cannot be read: {reason}", field.name);
-            ScheduleError::new(message, field.hint(text).unwrap_or_else(|| FORM.to_owned()))
-        };
-        let fields = || FIELDS.iter().zip(texts.iter().copied());
-        // The parser would ignore it, but it was probably meant to say something.
-        if let Some(field) =
-            fields().find(|(_, text)| text.contains(',') && text.split(',').any(str::is_empty))
-        {
-            return Err(cannot(field, "the list has an empty element"));
+            return Err(not_five(&texts));
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let pattern = parser.parse(text).map_err(|whole| {
-            // Each field is tried alone among stars, so that the message can name the one that is wrong.
-            let found = fields().enumerate().find_map(|(place, field)| {
-                let mut alone = ["*"; 5];
-                alone[place] = field.1;
-                parser.parse(&alone.join(" ")).err().map(|error| cannot(field, &plain(&error)))
-            });
-            found.unwrap_or_else(|| ScheduleError::new(plain(&whole), FORM))
-        })?;
-        let pattern = pattern.pattern;
-        let hours = pattern.hours.values();
-        let minutes = hours.iter().flat_map(|hour| {
-            pattern.minutes.values().into_iter().map(move |minute| i64::from(hour * 60 + minute))
-        });
-        let (minutes, hour) = (minutes.collect(), texts[1]);
-        let any_hour = hour.starts_with('*') && !hour.contains(',');
-        Ok(Self { pattern, minutes, any_hour })
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        self.pattern.as_str()
-    }
-
-    /// Says whether the hour is `*` or a step through all hours (`*/6`), and not named.
-    pub(super) fn has_any_hour(&self) -> bool {
-        self.any_hour
-    }
-
-    /// Returns the hours of the day.
-    pub(super) fn hours(&self) -> Vec<u16> {
-        self.pattern.hours.values()
-    }
-
-    /// Returns the minutes of the day, earliest first, on days that fit.
-    pub(super) fn minutes(&self) -> &[i64] {
-        &self.minutes
+        // Each field is tried alone among stars first, so that the message can name the one that is wrong.
+        for (place, (field, text)) in FIELDS.iter().zip(&texts).enumerate() {
+            let mut alone = ["*"; FIELDS.len()];
+            alone[place] = text;
+            let reason = match parser.parse(&alone.join(" ")) {
+                // The parser would ignore it, but it was probably meant to say something.
+                _ if text.split(',').any(str::is_empty) => "the list has an empty element".to_owned(),
+                Err(error) => plain(&error),
+                Ok(_) => continue,
+            };
+            let message = format!("the {} field `{text}` cannot be read: {reason}", field.0);
+            return Err(ScheduleError { message, hint: field.hint(text) });
+        }
+        let whole = parser.parse(text);
+        let whole = whole.map_err(|error| ScheduleError { message: plain(&error), hint: FORM.to_owned() })?;
+        let (hours, minutes) = (whole.pattern.hours.values(), whole.pattern.minutes.values());
+        let minutes = hours.iter().flat_map(|hour| minutes.iter().map(move |it| i64::from(hour * 60 + it)));
+        let any_hour = texts[1].starts_with('*') && !texts[1].contains(',');
+        Ok(Self { minutes: minutes.collect(), any_hour, pattern: whole.pattern })
     }
 
     /// Says whether both day fields are restricted without a `+`, so that a day that fits either is meant.
@@ -153,26 +120,20 @@ impl Cron {
     pub(super) fn is_on(&self, day: i64) -> bool {
         let Some(date) = i32::try_from(day).ok().and_then(NaiveDate::from_epoch_days) else { return false };
         let weekday = Weekday::from_days_from_sunday(date.weekday().num_days_from_sunday());
-        let (year, month, day) = (date.year(), date.month(), date.day());
-        self.pattern.month_match(month).unwrap_or(false)
-            && self.pattern.day_match(year, month, day, weekday).unwrap_or(false)
+        self.pattern.month_match(date.month()).unwrap_or(false)
+            && self.pattern.day_match(date.year(), date.month(), date.day(), weekday).unwrap_or(false)
     }
 
-    /// Finds the first time within a range.
-    pub(super) fn first_in(&self, walls: Range<i64>) -> Option<i64> {
-        self.times_on_days_of(&walls).find(|wall| *wall >= walls.start).filter(|wall| *wall < walls.end)
+    /// Says whether it comes at a time.
+    pub(super) fn is_at(&self, wall: i64) -> bool {
+        self.minutes.binary_search(&(wall.rem_euclid(DAY_SECS) / 60)).is_ok() && self.is_on(day_of(wall))
     }
 
-    /// Finds the last time within a range.
-    pub(super) fn last_in(&self, walls: Range<i64>) -> Option<i64> {
-        self.times_on_days_of(&walls).rev().find(|wall| *wall < walls.end).filter(|wall| *wall >= walls.start)
-    }
-
-    /// Returns the times on the days that a range has a part of.
-    fn times_on_days_of(&self, walls: &Range<i64>) -> impl DoubleEndedIterator<Item = i64> {
+    /// Returns the times within a range, earliest first.
+    pub(super) fn times_in(&self, walls: Range<i64>) -> impl DoubleEndedIterator<Item = i64> {
         let days = day_of(walls.start)..day_of(walls.end) + 1;
         let times = |day: i64| self.minutes.iter().map(move |minute| day * DAY_SECS + minute * 60);
-        days.filter(|day| self.is_on(*day)).flat_map(times)
+        days.filter(|day| self.is_on(*day)).flat_map(times).filter(move |wall| walls.contains(wall))
     }
 }
 
@@ -183,71 +144,57 @@ pub(super) fn day_of(wall: i64) -> i64 {
 
 impl Field {
     /// Returns what would be right, for slips that come from other kinds of cron.
-    fn hint(&self, text: &str) -> Option<String> {
+    fn hint(&self, text: &str) -> String {
         if text.contains('H') && text.chars().all(|c| !c.is_ascii_alphabetic() || c == 'H') {
-            return Some(
-                "`H` is known to Jenkins only: write a time, and spread the VMs with `spread`, such as `spread: 4h`"
-                    .to_owned(),
-            );
+            let better = "write a time, and spread the VMs with `spread`, such as `spread: 4h`";
+            return format!("`H` is known to Jenkins only: {better}");
         }
+        let range = |from: &str, to: &str| if from == to { from.to_owned() } else { format!("{from}-{to}") };
         let round = |item: &str| {
             let (from, to) = item.split_once('-')?;
-            let numbers = [self.number(from)?, self.number(to)?];
-            let (least, most) =
-                (self.shown(self.numbers.start, from), self.shown(self.numbers.end - 1, from));
-            let range =
-                |from: &str, to: &str| if from == to { from.to_owned() } else { format!("{from}-{to}") };
-            (numbers[0] > numbers[1]).then(|| format!("{},{}", range(from, &most), range(&least, to)))
+            let is_reversed = self.number(from)? > self.number(to)?;
+            let (least, most) = (self.shown(self.1.start, from), self.shown(self.1.end - 1, from));
+            is_reversed.then(|| format!("{},{}", range(from, &most), range(&least, to)))
         };
-        let items: Vec<String> =
-            text.split(',').map(|item| round(item).unwrap_or_else(|| item.to_owned())).collect();
-        let better = items.join(",");
-        (better != text).then(|| format!("a range cannot go past the last value: write `{better}`"))
+        let items = text.split(',').map(|item| round(item).unwrap_or_else(|| item.to_owned()));
+        match items.collect::<Vec<_>>().join(",") {
+            same if same == text => FORM.to_owned(),
+            better => format!("a range cannot go past the last value: write `{better}`"),
+        }
     }
 
     fn number(&self, text: &str) -> Option<usize> {
-        let name = self.names.iter().position(|name| name.eq_ignore_ascii_case(text));
-        name.map(|place| place + self.numbers.start).or_else(|| text.parse().ok())
+        let name = self.2.iter().position(|name| name.eq_ignore_ascii_case(text));
+        name.map(|place| place + self.1.start).or_else(|| text.parse().ok())
     }
 
     /// Shows a number as a name if the one beside it is one.
     fn shown(&self, number: usize, beside: &str) -> String {
-        let name = self.names.get(number - self.numbers.start).filter(|_| beside.parse::<usize>().is_err());
+        let name = self.2.get(number - self.1.start).filter(|_| beside.parse::<usize>().is_err());
         name.map_or_else(|| number.to_string(), |name| (*name).to_owned())
     }
 }
 
-/// Finds the mistake of writing the zone into a schedule.
-fn zone_inside(fields: &[&str]) -> Option<ScheduleError> {
-    let (name, zone) =
-        fields.first()?.split_once('=').filter(|(name, _)| matches!(*name, "CRON_TZ" | "TZ"))?;
-    let rest = fields[1..].join(" ");
-    Some(ScheduleError::new(
-        format!("a schedule has no time zone of its own, found `{name}={zone}`"),
-        format!(
-            "write `schedule: \"{rest}\"`, and `timezone: {zone}` beside `tiers`, for all tiers of the policy"
-        ),
-    ))
-}
-
-/// Returns the five fields for what is probably meant.
-fn five_fields(fields: &[&str]) -> String {
-    let word = fields.first().unwrap_or(&"").trim_start_matches('@').to_ascii_lowercase();
-    match word.as_str() {
-        "daily" | "midnight" => "write \"0 0 * * *\" for every day at midnight, \"0 1 * * *\" for every day at 01:00",
-        "weekly" => "write \"0 0 * * SUN\" for every Sunday at midnight, \"0 1 * * SUN\" for every Sunday at 01:00",
-        "monthly" => {
-            "write \"0 0 1 * *\" for the first of every month at midnight, \"0 1 1 * *\" for 01:00 on that day"
-        }
-        "yearly" | "annually" => "write \"0 0 1 1 *\" for every 1st of January at midnight",
-        "hourly" => "write \"0 * * * *\" for every hour",
-        _ if matches!(fields.len(), 6 | 7) && Cron::parse(&fields[1..6].join(" ")).is_ok() => {
-            let none = if fields.len() == 6 { "no field for seconds" } else { "no fields for seconds and years" };
-            return format!("there is {none}: write \"{}\"", fields[1..6].join(" "));
-        }
-        _ => "\"0 1 * * *\" is every day at 01:00, \"0 1 * * SUN\" every Sunday",
+/// Says what is wrong with an expression that has not five fields, and what is probably meant.
+fn not_five(fields: &[&str]) -> ScheduleError {
+    let first = fields.first().copied().unwrap_or_default();
+    if let Some((name @ ("CRON_TZ" | "TZ"), zone)) = first.split_once('=') {
+        let message = format!("a schedule has no time zone of its own, found `{name}={zone}`");
+        let rest = fields[1..].join(" ");
+        let beside = format!("`timezone: {zone}` beside `tiers`, for all tiers of the policy");
+        return ScheduleError { message, hint: format!("write `schedule: \"{rest}\"`, and {beside}") };
     }
-    .to_owned()
+    let (found, word) = (fields.len(), first.trim_start_matches('@'));
+    let inner = fields.get(1..6).map(|five| five.join(" ")).filter(|five| Cron::parse(five).is_ok());
+    let known = WORDS.iter().find(|(words, _)| words.split(' ').any(|it| it.eq_ignore_ascii_case(word)));
+    let hint = match (inner, found, known) {
+        (Some(five), 6, _) => format!("there is no field for seconds: write \"{five}\""),
+        (Some(five), 7, _) => format!("there are no fields for seconds and years: write \"{five}\""),
+        (_, _, Some((_, hint))) => (*hint).to_owned(),
+        _ => r#""0 1 * * *" is every day at 01:00, "0 1 * * SUN" every Sunday"#.to_owned(),
+    };
+    let form = "a schedule has five fields (minute, hour, day of month, month, day of week)";
+    ScheduleError { message: format!("{form}, found {found}"), hint }
 }
 
 fn plain(error: &croner::errors::CronError) -> String {

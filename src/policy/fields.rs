@@ -4,7 +4,7 @@
 
 use super::source::{Report, Span, is_invisible, is_unusual, named, quoted};
 use super::units::{DURATION_FORM, SIZE_FORM, duration, size};
-use super::yaml::{Kind, Node, Scalar, Value};
+use super::yaml::{Entry, Kind, Node, Value};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -22,9 +22,9 @@ pub(super) struct At<'n> {
 
 /// The fields of a map.
 pub(super) struct Fields<'n> {
-    pub(super) span: Span,
+    span: Span,
     report: &'n Report<'n>,
-    values: BTreeMap<&'n str, &'n Node>,
+    pub(super) values: BTreeMap<&'n str, &'n Node>,
     /// The known fields that unknown ones were most likely meant to be.
     mistaken: BTreeSet<&'n str>,
 }
@@ -38,7 +38,7 @@ impl<'n> Fields<'n> {
     /// Returns the value of a field that must be there. It is not reported as missing when a misspelt one has been
     /// reported instead.
     pub(super) fn need(&self, key: &'n str, hint: &str) -> Option<At<'n>> {
-        if !self.values.contains_key(key) && !self.mistaken.contains(key) {
+        if !self.has(key) && !self.mistaken.contains(key) {
             self.report.error(self.span, format!("missing field `{key}`"), hint);
         }
         self.given(key, hint)
@@ -52,32 +52,42 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// Reads the value of a field; a default where it is left out, or wrong.
+    pub(super) fn or<T>(&self, key: &'n str, default: T, read: impl FnOnce(At<'n>) -> Option<T>) -> T {
+        self.get(key).and_then(read).unwrap_or(default)
+    }
+
+    /// Reads each value of a field that has a list or a single one; none where it is left out.
+    pub(super) fn each<T>(&self, key: &'n str, read: impl Fn(At<'n>) -> Option<T>) -> Vec<T> {
+        self.get(key).map_or_else(Vec::new, |at| at.each(read))
+    }
+
     /// Returns where the value of a field stands; the whole map, where it is left out.
     pub(super) fn span(&self, key: &str) -> Span {
         self.values.get(key).map_or(self.span, |node| node.span)
     }
 
-    /// Says whether a field is there.
     pub(super) fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)
-    }
-
-    /// Counts the known fields that are there.
-    pub(super) fn count(&self) -> usize {
-        self.values.len()
     }
 }
 
 impl<'n> At<'n> {
-    /// Notes a mistake at this value.
     pub(super) fn wrong<T>(self, message: impl Into<String>, hint: impl Into<String>) -> Option<T> {
         self.report.error(self.node.span, message, hint);
         None
     }
 
     /// Notes that this value is of the wrong kind.
-    pub(super) fn expected<T>(self, what: &str, hint: impl Into<String>) -> Option<T> {
+    fn expected<T>(self, what: &str, hint: impl Into<String>) -> Option<T> {
         self.wrong(format!("{} must be {what}, found {}", quoted(self.key), self.node.described()), hint)
+    }
+
+    pub(super) fn map(self, what: &str) -> Option<&'n [Entry]> {
+        match &self.node.value {
+            Value::Map(entries) => Some(entries),
+            _ => self.wrong(format!("{what} must be a map of fields, found {}", self.node.described()), ""),
+        }
     }
 
     /// Takes a map apart. Keys that are not `known` are mistakes; `elsewhere` says of a key where else it belongs.
@@ -87,15 +97,10 @@ impl<'n> At<'n> {
         known: &'static [&'static str],
         elsewhere: impl Fn(&str) -> String,
     ) -> Option<Fields<'n>> {
-        let Value::Map(entries) = &self.node.value else {
-            return self
-                .wrong(format!("{what} must be a map of fields, found {}", self.node.described()), "");
-        };
         let (mut values, mut mistaken) = (BTreeMap::new(), BTreeSet::new());
-        for entry in entries {
-            let key = entry.key.as_str();
-            if known.contains(&key) {
-                values.insert(key, &entry.value);
+        for Entry { key, key_span, value } in self.map(what)? {
+            if known.contains(&key.as_str()) {
+                values.insert(key.as_str(), value);
                 continue;
             }
             let near = nearest(key, known.iter().copied());
@@ -107,7 +112,7 @@ impl<'n> At<'n> {
                 hint = format!("{what} has the fields {}", known.join(", "));
             }
             let message = format!("unknown field {}{}", quoted(key), did_you_mean(near));
-            self.report.error(entry.key_span, message, hint);
+            self.report.error(*key_span, message, hint);
         }
         Some(Fields { span: self.node.span, report: self.report, values, mistaken })
     }
@@ -115,24 +120,23 @@ impl<'n> At<'n> {
     /// Reads text that is not empty. A number, `true` and `false` are not text unless quoted.
     pub(super) fn text(self) -> Option<&'n str> {
         match &self.node.value {
-            Value::Scalar(scalar) if scalar.kind() != Kind::Text => {
-                self.expected("text", format!("put it in quotes to make it text: \"{}\"", scalar.text))
-            }
-            Value::Scalar(scalar) if scalar.text.trim().is_empty() => {
+            Value::Scalar(text, Kind::Text) if text.trim().is_empty() => {
                 self.wrong(format!("{} is empty", quoted(self.key)), "")
             }
-            Value::Scalar(scalar) => Some(&scalar.text),
+            Value::Scalar(text, Kind::Text) => Some(text),
+            Value::Scalar(text, _) => {
+                self.expected("text", format!("put it in quotes to make it text: \"{text}\""))
+            }
             _ => self.expected("text", ""),
         }
     }
 
-    /// Reads text that is compared with what FiFo has, which an invisible character would prevent.
+    /// Reads text that is compared with what FiFo has.
     pub(super) fn compared(self) -> Option<&'n str> {
-        let text = self.text()?;
-        self.warn_of_invisible(text);
-        Some(text)
+        self.text().inspect(|text| self.warn_of_invisible(text))
     }
 
+    /// Warns of an invisible character, which prevents that a text is found equal to another one.
     pub(super) fn warn_of_invisible(self, text: &str) {
         if let Some(c) = text.chars().find(|c| is_invisible(*c)) {
             let message = format!("{} contains {}", quoted(self.key), named(c));
@@ -143,28 +147,28 @@ impl<'n> At<'n> {
 
     /// Reads a whole number within bounds.
     pub(super) fn whole<T: TryFrom<i64>>(self, bounds: RangeInclusive<i64>, below: &str) -> Option<T> {
-        let Value::Scalar(scalar) = &self.node.value else { return self.expected("a whole number", "") };
-        let key = self.key;
-        match scalar.kind() {
-            Kind::Whole(Some(number)) if bounds.contains(&number) => T::try_from(number).ok(),
-            Kind::Whole(Some(number)) if number < *bounds.start() => {
-                self.wrong(format!("`{key}` must be at least {}, found {number}", bounds.start()), below)
+        let (key, least, most) = (self.key, bounds.start(), bounds.end());
+        match &self.node.value {
+            Value::Scalar(_, Kind::Whole(Some(number))) if bounds.contains(number) => {
+                T::try_from(*number).ok()
             }
-            Kind::Whole(number) => {
-                let found = number.map_or_else(|| quoted(&scalar.text), |number| number.to_string());
-                self.wrong(format!("`{key}` must be at most {}, found {found}", bounds.end()), "")
+            Value::Scalar(_, Kind::Whole(Some(number))) if number < least => {
+                self.wrong(format!("`{key}` must be at least {least}, found {number}"), below)
             }
-            Kind::Text if Scalar { quoted: false, ..scalar.clone() }.kind() != Kind::Text => {
+            Value::Scalar(text, Kind::Whole(number)) => {
+                let found = number.map_or_else(|| quoted(text), |number| number.to_string());
+                self.wrong(format!("`{key}` must be at most {most}, found {found}"), "")
+            }
+            Value::Scalar(text, Kind::Text) if Kind::of(text) != Kind::Text => {
                 self.expected("a whole number", "remove the quotes")
             }
             _ => self.expected("a whole number", ""),
         }
     }
 
-    /// Reads `true` or `false`.
     pub(super) fn switch(self) -> Option<bool> {
-        match &self.node.value {
-            Value::Scalar(scalar) if let Kind::Switch(on) = scalar.kind() => Some(on),
+        match self.node.value {
+            Value::Scalar(_, Kind::Switch(on)) => Some(on),
             _ => self.expected("true or false", ""),
         }
     }
@@ -184,48 +188,35 @@ impl<'n> At<'n> {
         self.measured(DURATION_FORM, duration)
     }
 
-    /// Reads a size in bytes.
     pub(super) fn bytes(self) -> Option<u64> {
         self.measured(SIZE_FORM, size)
     }
 
     fn measured<T>(self, form: &str, read: impl Fn(&str) -> Result<T, &'static str>) -> Option<T> {
-        let Value::Scalar(scalar) = &self.node.value else { return self.expected("a single value", form) };
-        match read(&scalar.text) {
+        let Value::Scalar(text, _) = &self.node.value else { return self.expected("a single value", form) };
+        match read(text) {
             Ok(value) => Some(value),
-            Err(why) => self.wrong(format!("`{}` {why}: {}", self.key, quoted(&scalar.text)), form),
+            Err(why) => self.wrong(format!("`{}` {why}: {}", self.key, quoted(text)), form),
         }
     }
 
     /// Reads a list that is not empty.
-    pub(super) fn list(self) -> Option<impl Iterator<Item = Self>> {
+    pub(super) fn list(self) -> Option<Vec<Self>> {
         match &self.node.value {
             Value::List(items) if items.is_empty() => {
                 self.wrong(format!("{} is an empty list", quoted(self.key)), "")
             }
-            Value::List(items) => Some(self.each(items)),
-            Value::Scalar(scalar) => self.expected("a list", format!("write [{}]", scalar.text)),
+            Value::List(items) => Some(items.iter().map(|node| Self { node, ..self }).collect()),
+            Value::Scalar(text, _) => self.expected("a list", format!("write [{text}]")),
             Value::Map(_) | Value::Null => self.expected("a list", ""),
         }
     }
 
-    /// Reads a list that is not empty, or takes a single value as a list of one.
-    pub(super) fn one_or_list(self) -> Option<impl Iterator<Item = Self>> {
-        match &self.node.value {
-            Value::List(_) => self.list().map(|_| self.each(self.items())),
-            _ => Some(self.each(self.items())),
-        }
-    }
-
-    fn items(self) -> &'n [Node] {
-        match &self.node.value {
-            Value::List(items) => items,
-            _ => std::slice::from_ref(self.node),
-        }
-    }
-
-    fn each(self, items: &'n [Node]) -> impl Iterator<Item = Self> {
-        items.iter().map(move |node| Self { node, ..self })
+    /// Reads each value of a list that is not empty, or a single value as a list of one.
+    pub(super) fn each<T>(self, read: impl Fn(Self) -> Option<T>) -> Vec<T> {
+        let is_list = matches!(self.node.value, Value::List(_));
+        let items = if is_list { self.list().unwrap_or_default() } else { vec![self] };
+        items.into_iter().filter_map(read).collect()
     }
 }
 
@@ -238,15 +229,10 @@ pub(super) fn did_you_mean(near: Option<&str>) -> String {
 pub(super) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let length = word.chars().count();
-    if length > SUGGESTED_CHARS_MAX {
-        return None;
-    }
-    names
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&word, &name.to_lowercase()), name))
-        .filter(|(distance, _)| *distance <= length.div_ceil(3).min(3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+    let distance = |name: &str| strsim::damerau_levenshtein(&word, &name.to_lowercase());
+    let names = names.into_iter().filter(|_| length <= SUGGESTED_CHARS_MAX);
+    let near = names.map(|name| (distance(name), name)).min_by_key(|(distance, _)| *distance);
+    near.filter(|(distance, _)| *distance <= length.div_ceil(3).min(3)).map(|(_, name)| name)
 }
 
 #[cfg(test)]

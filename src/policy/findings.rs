@@ -1,8 +1,14 @@
 //! What is wrong, or doubtful, with a policy file, and how it is shown: to people, and to GitHub.
 
-use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
+
+/// The renderer is given a line of up to this many bytes whole, and of a longer one the part around the place: it would
+/// take minutes for a file of one line with many mistakes.
+const LINE_WHOLE_BYTES: usize = 1_000;
+const AROUND_BYTES: usize = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -33,8 +39,8 @@ pub struct Diagnostic {
     /// What is wrong: one line, lower-case, without a full stop.
     pub message: String,
     pub hint: Option<String>,
-    /// Another place that has to do with it.
-    pub related: Option<Box<Related>>,
+    /// Where the first of two that must differ is, with its file.
+    pub first: Option<(String, SourcePosition)>,
 }
 
 /// A place in a file, with its line to show.
@@ -44,18 +50,10 @@ pub struct SourcePosition {
     pub line: usize,
     /// The column, counted in characters from 1.
     pub column: usize,
-    /// The line's text, or the part around the place when the line is very long.
-    pub excerpt: String,
-    /// The bytes of `excerpt` that are meant.
+    /// The line's text.
+    pub text: Arc<str>,
+    /// The bytes of `text` that are meant.
     pub mark: Range<usize>,
-}
-
-/// Another place that has to do with a [`Diagnostic`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Related {
-    pub label: String,
-    pub file: String,
-    pub spot: SourcePosition,
 }
 
 impl Diagnostic {
@@ -66,17 +64,14 @@ impl Diagnostic {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        let (file, message) = (file.to_owned(), message.into());
         let hint = Some(hint.into()).filter(|hint| !hint.is_empty());
-        Self { severity, file, spot: None, message, hint, related: None }
+        Self { severity, file: file.to_owned(), spot: None, message: message.into(), hint, first: None }
     }
 
-    /// Returns the line, counted from 1.
     pub fn line(&self) -> Option<usize> {
         self.spot.as_ref().map(|spot| spot.line)
     }
 
-    /// Returns the column, counted in characters from 1.
     pub fn column(&self) -> Option<usize> {
         self.spot.as_ref().map(|spot| spot.column)
     }
@@ -97,7 +92,6 @@ pub(super) fn sort(diagnostics: &mut [Diagnostic]) {
 pub struct PolicyErrors(pub(super) Vec<Diagnostic>);
 
 impl PolicyErrors {
-    /// Returns them one by one.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.0
     }
@@ -121,60 +115,60 @@ pub fn render_text(diagnostics: &[Diagnostic], colour: bool) -> String {
 }
 
 fn group(diagnostic: &Diagnostic) -> Group<'_> {
-    let level = match diagnostic.severity {
+    let Diagnostic { severity, file, spot, message, hint, first } = diagnostic;
+    let level = match severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group = Group::with_title(level.primary_title(diagnostic.message.as_str()));
-    match &diagnostic.spot {
-        Some(spot) => {
-            group = place(group, &diagnostic.file, spot, AnnotationKind::Primary.span(spot.mark.clone()));
-        }
-        None if diagnostic.file.is_empty() => {}
-        None => group = group.element(Origin::path(diagnostic.file.as_str())),
+    let mut group = Group::with_title(level.primary_title(message.as_str()));
+    if spot.is_none() && !file.is_empty() {
+        group = group.element(Origin::path(file.as_str()));
     }
-    if let Some(related) = &diagnostic.related {
-        let mark = AnnotationKind::Context.span(related.spot.mark.clone()).label(related.label.as_str());
-        group = place(group, &related.file, &related.spot, mark);
+    if let Some(spot) = spot {
+        group = place(group, file, spot, AnnotationKind::Primary, None);
     }
-    if let Some(hint) = &diagnostic.hint {
-        group = group.element(Level::HELP.with_name("hint").message(hint.as_str()));
+    if let Some((file, spot)) = first {
+        group = place(group, file, spot, AnnotationKind::Context, Some("the first one"));
     }
-    group
+    match hint {
+        Some(hint) => group.element(Level::HELP.with_name("hint").message(hint.as_str())),
+        None => group,
+    }
 }
 
-fn place<'a>(group: Group<'a>, file: &'a str, spot: &'a SourcePosition, mark: Annotation<'a>) -> Group<'a> {
-    let snippet = Snippet::source(spot.excerpt.as_str()).line_start(spot.line).annotation(mark);
-    let column_shown = spot.excerpt[..spot.mark.start].chars().count() + 1;
-    if column_shown == spot.column {
+fn place<'a>(
+    group: Group<'a>,
+    file: &'a str,
+    SourcePosition { line, column, text, mark }: &'a SourcePosition,
+    kind: AnnotationKind,
+    label: Option<&'a str>,
+) -> Group<'a> {
+    let is_whole = text.len() <= LINE_WHOLE_BYTES;
+    let from = if is_whole { 0 } else { text.floor_char_boundary(mark.start.saturating_sub(AROUND_BYTES)) };
+    let until = if is_whole { text.len() } else { text.floor_char_boundary(mark.start + AROUND_BYTES) };
+    let mark = kind.span(mark.start - from..mark.end.min(until) - from).label(label);
+    let snippet = Snippet::source(&text[from..until]).line_start(*line).annotation(mark);
+    if from == 0 {
         return group.element(snippet.path(file));
     }
-    // The snippet counts columns in what it is given, which is only a part of a very long line.
-    group.element(Origin::path(file).line(spot.line).char_column(spot.column)).element(snippet)
+    // The snippet counts columns in what it is given.
+    group.element(Origin::path(file).line(*line).char_column(*column)).element(snippet)
 }
 
 /// Writes findings as GitHub workflow commands, one a line, which a pull request shows beside the lines they are about.
 pub fn render_github(diagnostics: &[Diagnostic]) -> String {
     let mut out = String::new();
-    for diagnostic in diagnostics {
-        let mut message = diagnostic.message.clone();
-        if let Some(related) = &diagnostic.related {
-            let Related { label, file, spot } = &**related;
-            message += &format!("\n{label}: {file}:{}:{}", spot.line, spot.column);
-        }
-        if let Some(hint) = &diagnostic.hint {
-            message += &format!("\nhint: {hint}");
-        }
-        let mut place = Vec::new();
-        if !diagnostic.file.is_empty() {
-            place.push(format!("file={}", escape_property(&diagnostic.file)));
-        }
-        if let Some(spot) = &diagnostic.spot {
-            place.push(format!("line={},col={}", spot.line, spot.column));
-        }
+    for Diagnostic { severity, file, spot, message, hint, first } in diagnostics {
+        let first = first.as_ref();
+        let first = first.map(|(file, it)| format!("\nthe first one: {file}:{}:{}", it.line, it.column));
+        let hint = hint.as_ref().map(|hint| format!("\nhint: {hint}"));
+        let message = [Some(message.clone()), first, hint].into_iter().flatten().collect::<String>();
+        let file = (!file.is_empty())
+            .then(|| format!("file={}", escape(file).replace(':', "%3A").replace(',', "%2C")));
+        let spot = spot.as_ref().map(|it| format!("line={},col={}", it.line, it.column));
+        let place = file.into_iter().chain(spot).collect::<Vec<_>>().join(",");
         let gap = if place.is_empty() { "" } else { " " };
-        let severity = diagnostic.severity.as_str();
-        out += &format!("::{severity}{gap}{}::{}\n", place.join(","), escape(&message));
+        out += &format!("::{}{gap}{place}::{}\n", severity.as_str(), escape(&message));
     }
     out
 }
@@ -183,27 +177,19 @@ fn escape(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-fn escape_property(text: &str) -> String {
-    escape(text).replace(':', "%3A").replace(',', "%2C")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn spot(line: usize, excerpt: &str, mark: Range<usize>) -> SourcePosition {
-        SourcePosition { line, column: mark.start + 1, excerpt: excerpt.to_owned(), mark }
+    fn spot(line: usize, text: &str, mark: Range<usize>) -> SourcePosition {
+        SourcePosition { line, column: mark.start + 1, text: text.into(), mark }
     }
 
     fn finding() -> Diagnostic {
         let mut finding =
             Diagnostic::new(Severity::Error, "a,b:c.yaml", "100% wrong", "write `db`\r\nor nothing");
         finding.spot = Some(spot(12, "policy: web", 8..11));
-        finding.related = Some(Box::new(Related {
-            label: "first here".to_owned(),
-            file: "b.yaml".to_owned(),
-            spot: spot(2, "policy: web # the first", 8..11),
-        }));
+        finding.first = Some(("b.yaml".to_owned(), spot(2, "policy: web # the first", 8..11)));
         finding
     }
 
@@ -221,11 +207,21 @@ error: 100% wrong
   ::: b.yaml:2:9
    |
  2 | policy: web # the first
-   |         --- first here
+   |         --- the first one
    |
    = hint: write `db`
 ";
         assert_eq!(render_text(&[finding], false), expected);
+    }
+
+    #[test]
+    fn of_a_very_long_line_the_part_around_the_place_is_shown() {
+        let mut finding = Diagnostic::new(Severity::Error, "a.yaml", "wrong", "");
+        let text = format!("{}HERE{}", "ü".repeat(1_000), "日".repeat(1_000));
+        finding.spot = Some(SourcePosition { line: 1, column: 1_001, text: text.into(), mark: 2_000..2_004 });
+        let shown = render_text(&[finding], false);
+        assert!(shown.contains("--> a.yaml:1:1001\n") && shown.contains("üHERE日"), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() < 160), "{shown}");
     }
 
     #[test]
@@ -241,7 +237,7 @@ error: 100% wrong
         let whole = Diagnostic::new(Severity::Warning, "x.yaml", "doubtful", "");
         let none = Diagnostic::new(Severity::Error, "", "nothing given", "");
         let expected = "\
-::error file=a%2Cb%3Ac.yaml,line=12,col=9::100%25 wrong%0Afirst here: b.yaml:2:9%0Ahint: write `db`%0D%0Aor nothing
+::error file=a%2Cb%3Ac.yaml,line=12,col=9::100%25 wrong%0Athe first one: b.yaml:2:9%0Ahint: write `db`%0D%0Aor nothing
 ::warning file=x.yaml::doubtful
 ::error::nothing given
 ";

@@ -1,9 +1,10 @@
 //! What is no mistake and yet hardly meant: found without a clock and without FiFo, so that it is found alike everywhere.
 
 use super::fields::{At, Fields};
+use super::schedule::SkippedTime;
 use super::source::{Report, Span};
 use super::units::duration_text;
-use super::{Policy, SkippedTime, Tier, TierIndex, TierKind, minute_text};
+use super::{Policy, Tier, TierIndex, TierKind, minute_text};
 use chrono::TimeDelta;
 use std::collections::BTreeSet;
 
@@ -29,12 +30,10 @@ pub(super) fn lint(read: &Read<'_>, report: &Report<'_>) {
     stuck_late(read, report);
     let Some(finest) = policy.tiers.iter().min_by_key(|tier| tier.schedule.gap_max()) else { return };
     if policy.max_age < finest.schedule.gap_max() {
-        let gap = duration_text(finest.schedule.gap_max());
-        report.warning(
-            fields.span("max_age"),
-            format!("`max_age` is shorter than the longest gap of `{}`, {gap}", finest.name),
-            format!("set it to more than {gap}, otherwise every VM is reported as too old at times"),
-        );
+        let (name, gap) = (&finest.name, duration_text(finest.schedule.gap_max()));
+        let message = format!("`max_age` is shorter than the longest gap of `{name}`, {gap}");
+        let hint = format!("set it to more than {gap}, otherwise every VM is reported as too old at times");
+        report.warning(fields.span("max_age"), message, hint);
     }
 }
 
@@ -42,85 +41,63 @@ pub(super) fn lint(read: &Read<'_>, report: &Report<'_>) {
 /// compared: their instants differ from VM to VM. Nor are clock changes looked at: a day a year makes no tier useful.
 fn covered(policy: &Policy, index: TierIndex, span: Span, report: &Report<'_>) {
     let tier = &policy.tiers[index];
-    let coarser: Vec<&Tier> = policy.tiers[..index].iter().filter(|it| it.spread == tier.spread).collect();
-    let mut with = BTreeSet::new();
-    let mut seen = BTreeSet::new();
-    for day in tier.schedule.days() {
-        let is_there = |it: &usize| coarser[*it].schedule.cron().is_on(day);
-        let there: Vec<usize> = (0..coarser.len()).filter(is_there).collect();
-        if seen.contains(&there) {
-            continue;
-        }
-        for minute in tier.schedule.cron().minutes() {
-            let at_it = |it: &&usize| coarser[**it].schedule.cron().minutes().binary_search(minute).is_ok();
-            match there.iter().find(at_it) {
-                Some(&it) => with.insert(format!("`{}`", coarser[it].name)),
-                None => return,
-            };
-        }
-        seen.insert(there);
+    let coarser = || policy.tiers[..index].iter().filter(|it| it.spread == tier.spread);
+    let covering = |wall| coarser().find(|it| it.schedule.cron.is_at(wall)).map(|it| it.name.as_str());
+    let covering: Option<BTreeSet<&str>> = tier.schedule.walls().map(covering).collect();
+    if let Some(names) = covering {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        let (name, names) = (&tier.name, names.join(" or "));
+        let message = format!("`{name}` is always due together with {names}, which satisfies it");
+        report.warning(span, message, "remove this tier, or change its schedule");
     }
-    if with.is_empty() {
-        return;
-    }
-    let with: Vec<String> = with.into_iter().collect();
-    let message =
-        format!("`{}` is always due together with {}, which satisfies it", tier.name, with.join(" or "));
-    report.warning(span, message, "remove this tier, or change its schedule");
 }
 
 /// A backup of a coarser tier does for a finer one that is due at the same instant. Different spreads shift a VM's due
 /// times of that night by different shares, and each tier makes a backup of its own.
 fn spread_apart(policy: &Policy, index: TierIndex, at: &Fields<'_>, report: &Report<'_>) {
     let tier = &policy.tiers[index];
-    let minutes = tier.schedule.cron().minutes();
-    let falls_together = |other: &&Tier| {
-        let other = other.schedule.cron();
-        minutes.iter().any(|minute| other.minutes().binary_search(minute).is_ok())
-            && tier.schedule.days().any(|day| other.is_on(day))
-    };
     let mut apart = policy.tiers[..index].iter().filter(|other| other.spread != tier.spread);
-    if let Some(other) = apart.find(falls_together) {
+    let other = apart.find(|other| tier.schedule.walls().any(|wall| other.schedule.cron.is_at(wall)));
+    if let Some(Tier { name, .. }) = other {
+        let span = at.span(if at.has("spread") { "spread" } else { "name" });
+        let message =
+            format!("`{name}` and `{}` are due on the same night with different `spread`", tier.name);
         report.warning(
-            at.span(if at.has("spread") { "spread" } else { "name" }),
-            format!("`{}` and `{}` are due on the same night with different `spread`", other.name, tier.name),
+            span,
+            message,
             "each VM gets two backups that night; give both tiers the same `spread`",
         );
     }
 }
 
 fn skipped_hour(tier: &Tier, span: Span, report: &Report<'_>) {
-    let Some(SkippedTime { wanted, change, is_taken }) = tier.schedule.skipped_time() else { return };
+    let Some(SkippedTime { wanted, change }) = tier.schedule.skipped_time() else { return };
     let zone = tier.schedule.zone();
-    let (day, wanted) = (wanted.format("%Y-%m-%d"), wanted.format("%H:%M"));
-    let hint = if is_taken {
+    let hint = if tier.schedule.cron.any_hour {
+        let hours = tier.schedule.cron.pattern.hours.values();
+        let hours = hours.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+        format!(
+            "a schedule with a step of hours skips it; with named hours, `{hours}`, it is due at the clock change"
+        )
+    } else {
         let change = minute_text(zone.moment(change));
         format!("the backup is then due at {change}; choose an hour that is never skipped")
-    } else {
-        let hours: Vec<String> = tier.schedule.cron().hours().iter().map(u16::to_string).collect();
-        format!(
-            "a schedule with a step of hours skips it; with named hours, `{}`, it is due at the clock change",
-            hours.join(",")
-        )
     };
+    let (day, wanted) = (wanted.format("%Y-%m-%d"), wanted.format("%H:%M"));
     let message = format!("clocks in {} skip {wanted} on some days, such as {day}", zone.name());
     report.warning(span, message, hint);
 }
 
 /// `0 1 1-7 * SUN` looks like the first Sunday and is eleven days a month; `0 1 31 * *` leaves out five months of the year.
 fn days_that_matter(tier: &Tier, at: &Fields<'_>, report: &Report<'_>) {
-    let cron = tier.schedule.cron();
-    let Some(text) = at.get("schedule").and_then(At::text) else { return };
-    let [minute, hour, days, months, weekdays] = text.split_whitespace().collect::<Vec<_>>()[..] else {
-        return;
-    };
-    let span = at.span("schedule");
+    let (cron, span) = (&tier.schedule.cron, at.span("schedule"));
+    let text: Vec<&str> =
+        at.get("schedule").and_then(At::text).into_iter().flat_map(str::split_whitespace).collect();
+    let [minute, hour, days, months, weekdays] = text[..] else { return };
     if let Some(day) = cron.day_that_some_months_lack() {
-        report.warning(
-            span,
-            format!("`{}` is not due at all in a month that has no day {day}", tier.name),
-            format!("`{minute} {hour} L {months} {weekdays}` is the last day of every month; or choose a day up to 28"),
-        );
+        let message = format!("`{}` is not due at all in a month that has no day {day}", tier.name);
+        let last = format!("`{minute} {hour} L {months} {weekdays}` is the last day of every month");
+        report.warning(span, message, format!("{last}; or choose a day up to 28"));
     }
     if !cron.means_either_day() {
         return;
@@ -183,16 +160,14 @@ fn kept_by_chains(policy: &Policy, full: TierIndex, span: Span, report: &Report<
 /// A clock change that brings two occurrences nearer to each other, once a year, is no reason to give up an upload early.
 fn stuck_late(Read { policy, fields, tiers }: &Read<'_>, report: &Report<'_>) {
     let tiers = policy.tiers.iter().zip(tiers);
-    let Some((tier, at)) = tiers.min_by_key(|(tier, _)| tier.schedule.wall_gap_min()) else { return };
-    let gap = tier.schedule.wall_gap_min();
+    let Some((tier, at)) = tiers.min_by_key(|(tier, _)| tier.schedule.wall_gaps.min) else { return };
+    let gap = tier.schedule.wall_gaps.min;
     if policy.stuck_after <= gap {
         return;
     }
     let span = if fields.has("stuck_after") { fields.span("stuck_after") } else { at.span("schedule") };
-    let (stuck, gap) = (duration_text(policy.stuck_after), duration_text(gap));
-    report.warning(
-        span,
-        format!("`{}` is due every {gap}, and a backup counts as stuck only after {stuck}", tier.name),
-        format!("until then a hanging backup blocks the next one; set `stuck_after` to {gap} or less"),
-    );
+    let (name, stuck, gap) = (&tier.name, duration_text(policy.stuck_after), duration_text(gap));
+    let message = format!("`{name}` is due every {gap}, and a backup counts as stuck only after {stuck}");
+    let hint = format!("until then a hanging backup blocks the next one; set `stuck_after` to {gap} or less");
+    report.warning(span, message, hint);
 }

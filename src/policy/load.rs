@@ -1,8 +1,8 @@
 //! From files and folders to checked policies, or to all the mistakes in them.
 
-use super::findings::{Diagnostic, PolicyErrors, Related, Severity, SourcePosition, sort};
+use super::findings::{Diagnostic, PolicyErrors, Severity, SourcePosition, sort};
 use super::source::{Report, Span};
-use super::yaml::{Node, documents};
+use super::yaml::documents;
 use super::{Policies, Policy, Source, read};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +46,7 @@ pub struct SourceFile {
 ///
 /// All the mistakes of all the files, those that cannot be read and paths without any policy file among them.
 pub fn load(paths: &[PathBuf]) -> Result<Loaded, PolicyErrors> {
-    find(paths, Finder::default())
+    find(paths, false)
 }
 
 /// Reads policies as [`load`] does, and takes a folder without any policy file for one that has none.
@@ -54,20 +54,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Loaded, PolicyErrors> {
 /// For policies to compare with, of which there may have been none yet. A path that is not there is a mistake here, too:
 /// mistyped, it would make everything look new.
 pub fn load_if_any(paths: &[PathBuf]) -> Result<Loaded, PolicyErrors> {
-    find(paths, Finder { may_be_empty: true, ..Finder::default() })
-}
-
-fn find(paths: &[PathBuf], mut finder: Finder) -> Result<Loaded, PolicyErrors> {
-    if paths.is_empty() {
-        let none = "no policy file or folder was given";
-        finder.found.push(Diagnostic::new(Severity::Error, "", none, "name one, such as policies/"));
-    }
-    for path in paths {
-        finder.given(path);
-    }
-    let Finder { mut files, found, .. } = finder;
-    files.sort_by(|a, b| a.name.cmp(&b.name));
-    judge(&files, found)
+    find(paths, true)
 }
 
 /// Reads the policies in files whose contents are at hand. Without a file there is no policy, and no mistake either.
@@ -77,6 +64,30 @@ fn find(paths: &[PathBuf], mut finder: Finder) -> Result<Loaded, PolicyErrors> {
 /// All the mistakes of all the files.
 pub fn parse(files: &[SourceFile]) -> Result<Loaded, PolicyErrors> {
     judge(files, Vec::new())
+}
+
+fn find(paths: &[PathBuf], may_be_empty: bool) -> Result<Loaded, PolicyErrors> {
+    let mut finder = Finder::default();
+    if paths.is_empty() {
+        let none = "no policy file or folder was given";
+        finder.found.push(Diagnostic::new(Severity::Error, "", none, "name one, such as policies/"));
+    }
+    for path in paths {
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                finder.met_any = false;
+                finder.folder(path);
+                if !finder.met_any && !may_be_empty {
+                    let none = "there is no policy file in this folder";
+                    finder.error(path, none, "policies end in .yaml or .yml");
+                }
+            }
+            Ok(_) => finder.file(path),
+            Err(error) => finder.unreadable(path, &error),
+        }
+    }
+    finder.files.sort_by(|a, b| a.name.cmp(&b.name));
+    judge(&finder.files, finder.found)
 }
 
 /// The names that policies have, and where the first of each name stands.
@@ -92,7 +103,9 @@ fn judge(files: &[SourceFile], mut found: Vec<Diagnostic>) -> Result<Loaded, Pol
             continue;
         }
         let report = Report::new(&file.name, &file.bytes);
-        policies.extend(read_file(file, &report, &mut names));
+        if report.error_count() == 0 {
+            read_file(file, &report, &mut policies, &mut names);
+        }
         found.extend(report.into_found());
     }
     sort(&mut found);
@@ -103,33 +116,28 @@ fn judge(files: &[SourceFile], mut found: Vec<Diagnostic>) -> Result<Loaded, Pol
 }
 
 /// Reads a file's policies; those with a mistake in them are left out.
-fn read_file(file: &SourceFile, report: &Report<'_>, names: &mut Names) -> Vec<Policy> {
-    if report.error_count() > 0 {
-        return Vec::new();
-    }
+fn read_file(file: &SourceFile, report: &Report<'_>, policies: &mut Vec<Policy>, names: &mut Names) {
     let nodes = documents(report);
     if nodes.is_empty() && report.error_count() == 0 {
         let hint = "delete it, or give it a name that does not end in .yaml or .yml";
-        report.error(Span { start: 0, end: 0 }, "this file contains no policy", hint);
+        report.error(Span::default(), "this file contains no policy", hint);
     }
     let sha256 = hex::encode(Sha256::digest(&file.bytes));
-    let read = |node: &Node| {
+    for node in &nodes {
         let line = report.line_of(node.span.start);
         let source = Source { file: file.name.clone(), line, sha256: sha256.clone() };
-        read::policy(node, source, report, |name, span| unique_name(name, span, report, names))
-    };
-    nodes.iter().filter_map(read).collect()
-}
-
-/// Reports a name that another policy has, in whatever file.
-fn unique_name(name: &str, span: Span, report: &Report<'_>, names: &mut Names) {
-    let Some((file, spot)) = names.get(name).cloned() else {
-        names.insert(name.to_owned(), (report.file.to_owned(), report.spot(span)));
-        return;
-    };
-    report.error(span, format!("two policies are named `{name}`"), "give one of them another name");
-    let label = "the first one".to_owned();
-    report.amend(|twice| twice.related = Some(Box::new(Related { label, file, spot })));
+        policies.extend(read::policy(node, source, report, |name, span| {
+            let first = names.get(name).cloned();
+            if first.is_none() {
+                names.insert(name.to_owned(), (file.name.clone(), report.spot(span)));
+                return;
+            }
+            let message = format!("two policies are named `{name}`");
+            let twice =
+                Diagnostic::new(Severity::Error, &file.name, message, "give one of them another name");
+            report.add(Diagnostic { first, ..twice }, span);
+        }));
+    }
 }
 
 /// Finds and reads policy files, each once.
@@ -139,71 +147,50 @@ struct Finder {
     found: Vec<Diagnostic>,
     /// The files and folders that have been visited, by their real paths; so links that go round in circles end.
     visited: BTreeSet<PathBuf>,
-    /// How many policy files were come upon, and folders that had been visited already.
-    met_count: usize,
-    /// Whether a folder without policy files is no mistake.
-    may_be_empty: bool,
+    /// Whether a policy file, a mistake, or a folder that had been visited before was come upon.
+    met_any: bool,
 }
 
 impl Finder {
-    fn given(&mut self, path: &Path) {
-        match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => {
-                let before = (self.met_count, self.found.len());
-                self.folder(path);
-                if (self.met_count, self.found.len()) == before && !self.may_be_empty {
-                    self.error(
-                        path,
-                        "there is no policy file in this folder",
-                        "policies end in .yaml or .yml",
-                    );
-                }
-            }
-            Ok(_) => self.file(path),
-            Err(error) => self.unreadable(path, &error),
-        }
-    }
-
     fn folder(&mut self, folder: &Path) {
         if !self.visit(folder) {
-            self.met_count += 1;
+            self.met_any = true;
             return;
         }
         let mut entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
             Ok(entries) => entries,
             Err(error) => return self.unreadable(folder, &error),
         };
+        entries.retain(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
         entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            if entry.file_name().as_encoded_bytes().starts_with(b".") {
-                continue;
-            }
-            let path = entry.path();
+        for path in entries.iter().map(fs::DirEntry::path) {
             let is_policy = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => self.folder(&path),
                 Ok(metadata) if is_policy && metadata.is_file() => self.file(&path),
                 // Reading a pipe or a device could wait for ever.
                 Ok(_) if is_policy => {
-                    self.error(&path, "not a regular file", "pass it by name if it is intended")
+                    self.error(&path, "not a regular file", "pass it by name if it is intended");
                 }
-                Ok(_) => {}
                 Err(error) if is_policy || error.kind() == io::ErrorKind::PermissionDenied => {
                     self.unreadable(&path, &error);
                 }
-                // A link that leads nowhere, and does not look like a policy.
-                Err(_) => {}
+                // No policy, or a link that leads nowhere and does not look like one.
+                Ok(_) | Err(_) => {}
             }
         }
     }
 
     fn file(&mut self, path: &Path) {
-        self.met_count += 1;
+        self.met_any = true;
         if !self.visit(path) {
             return;
         }
-        match read(path) {
-            Ok(bytes) => self.files.push(SourceFile { name: name(path), bytes }),
+        let mut bytes = Vec::new();
+        // Not much further than a policy may be long.
+        let limit = u64::try_from(FILE_BYTES_MAX + 1).unwrap_or(u64::MAX);
+        match File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)) {
+            Ok(_) => self.files.push(SourceFile { name: name(path), bytes }),
             Err(error) => self.unreadable(path, &error),
         }
     }
@@ -223,26 +210,14 @@ impl Finder {
     }
 
     fn error(&mut self, path: &Path, message: &str, hint: &str) {
+        self.met_any = true;
         self.found.push(Diagnostic::new(Severity::Error, &name(path), message, hint));
     }
 }
 
-/// Reads a file, and not much further than a policy may be long.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(FILE_BYTES_MAX + 1).unwrap_or(u64::MAX);
-    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Returns a path as people and pull requests are shown it.
 fn name(path: &Path) -> String {
-    let path = path.strip_prefix(".").unwrap_or(path);
-    let text = path.to_string_lossy();
-    let text = if text.is_empty() { ".".into() } else { text };
-    if std::path::MAIN_SEPARATOR == '/' {
-        text.into_owned()
-    } else {
-        text.replace(std::path::MAIN_SEPARATOR, "/")
-    }
+    let name = path.strip_prefix(".").unwrap_or(path).to_string_lossy();
+    let name = name.replace(std::path::MAIN_SEPARATOR, "/");
+    if name.is_empty() { ".".to_owned() } else { name }
 }

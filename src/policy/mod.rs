@@ -22,15 +22,15 @@ mod yaml;
 mod zone;
 
 pub use cron::ScheduleError;
-pub use findings::{Diagnostic, PolicyErrors, Related, Severity, SourcePosition, render_github, render_text};
+pub use findings::{Diagnostic, PolicyErrors, Severity, SourcePosition, render_github, render_text};
 pub use load::{Loaded, SourceFile, load, load_if_any, parse};
 pub use model::{
-    Match, MissingParent, Policies, Policy, Prune, Retry, Source, Suspension, Tier, TierIndex, TierKind,
+    Match, MissingParent, Policies, Policy, Retry, Source, Suspension, Tier, TierIndex, TierKind,
 };
 pub use name::Name;
 pub use pattern::Pattern;
 pub use read::is_name;
-pub use schedule::{Schedule, SkippedTime};
+pub use schedule::Schedule;
 pub use schema::SCHEMA;
 pub use selector::{MetadataValue, Number, Selector};
 pub use units::{duration as parse_duration, duration_text, size as parse_size};

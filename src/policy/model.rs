@@ -14,20 +14,17 @@ pub struct Policies(Vec<Policy>);
 
 impl Policies {
     /// Takes checked policies; their names must differ.
-    ///
-    /// Where they are of several zones, all times are shown in UTC: an output with two zones is easily misread.
     pub fn new(mut policies: Vec<Policy>) -> Self {
         policies.sort_by(|a, b| a.name.cmp(&b.name));
-        let is_mixed = policies.windows(2).any(|two| two[0].zone != two[1].zone);
-        for policy in &mut policies {
-            policy.display_zone = if is_mixed { Zone::UTC } else { policy.zone.clone() };
-        }
         Self(policies)
     }
 
-    /// Returns the zone in which all times are shown; UTC where there is no policy.
-    pub fn display_zone(&self) -> Zone {
-        self.0.first().map_or(Zone::UTC, |policy| policy.display_zone.clone())
+    /// Returns the zone in which all times are shown: theirs, and UTC where they are of several zones, since an output with
+    /// two zones is easily misread, or where there is none.
+    pub fn display_zone(&self) -> &Zone {
+        static UTC: Zone = Zone::UTC;
+        let first = self.0.first().map_or(&UTC, |policy| &policy.zone);
+        if self.0.iter().all(|policy| policy.zone == *first) { first } else { &UTC }
     }
 
     /// Returns them in the order of their names.
@@ -35,37 +32,15 @@ impl Policies {
         self.0.iter()
     }
 
-    /// Takes the command's `--prune` into account: policies with `prune: true` delete expired backups from storage.
-    #[must_use]
-    pub fn with_prune(self) -> Self {
-        self.with_mass_prune(0)
-    }
-
-    /// Takes `--prune` and `--allow-mass-prune` into account, which lets so many backups of each VM go at once.
-    #[must_use]
-    pub fn with_mass_prune(mut self, allowed: usize) -> Self {
-        for policy in self.0.iter_mut().filter(|policy| policy.prune == Prune::OnRequest) {
-            policy.prune = Prune::Requested;
-            policy.mass_prune_allowed = allowed;
-        }
-        self
-    }
-
-    /// Says whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Finds the policy that a VM belongs to: of those that match it, the one with the highest priority.
     pub fn policy_for(&self, vm: &Vm) -> Match<'_> {
-        let mut best: Vec<&Policy> = Vec::new();
-        for policy in self.0.iter().filter(|policy| policy.matches(vm)) {
-            match best.first().map(|first| first.priority.cmp(&policy.priority)) {
-                Some(std::cmp::Ordering::Greater) => {}
-                Some(std::cmp::Ordering::Equal) => best.push(policy),
-                Some(std::cmp::Ordering::Less) | None => best = vec![policy],
-            }
-        }
+        let mut best: Vec<&Policy> = self.0.iter().filter(|policy| policy.matches(vm)).collect();
+        let highest = best.iter().map(|policy| policy.priority).max();
+        best.retain(|policy| Some(policy.priority) == highest);
         match best.as_slice() {
             [] => Match::Unprotected,
             [policy] => Match::One(policy),
@@ -90,35 +65,26 @@ pub struct Policy {
     pub name: Name,
     /// What it is for, in its author's words; may be empty.
     pub description: String,
-    /// The file it came from.
     pub source: Source,
     /// Of several policies that match a VM the one with the highest counts.
     pub priority: i64,
-    /// Which VMs it is for.
     pub select: Selector,
-    /// Which of those it is not for.
+    /// Which of the selected VMs it is not for.
     pub exclude: Option<Selector>,
     /// The zone in which its schedules are read.
     pub zone: Zone,
-    /// The zone in which its times are shown; see [`Policies::new`].
-    pub display_zone: Zone,
     /// Its tiers, coarsest first; at least one, and the first one is full.
     pub tiers: Vec<Tier>,
-    /// What to do when an incremental backup has no parent to be taken from.
     pub missing_parent: MissingParent,
     /// How long after its timestamp a backup that has not ended counts as stuck.
     pub stuck_after: TimeDelta,
     /// A completed full backup of fewer bytes is hollow: a failed export that FiFo calls completed.
     pub min_full_size_bytes: u64,
-    /// How often, and after which pause, a failed backup is tried again.
     pub retry: Retry,
     /// How old the newest restorable backup may be.
     pub max_age: TimeDelta,
-    /// Whether expired backups are deleted from storage.
-    pub prune: Prune,
-    /// So many backups of a VM the command lets go at once, whatever the limit says; 0 where it says nothing.
-    pub mass_prune_allowed: usize,
-    /// Planned and shown, but not carried out, for all or some of its VMs.
+    /// Whether expired backups are deleted from storage, where the command says so too.
+    pub prune: bool,
     pub suspend: Option<Suspension>,
 }
 
@@ -177,13 +143,11 @@ pub struct Tier {
     pub spread: TimeDelta,
 }
 
-/// What a tier's backups are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TierKind {
     Full,
     /// Taken from a parent of one of these tiers: its own or coarser ones, coarsest first.
     Incremental {
-        /// The tiers whose backups may be the parent.
         from: Vec<TierIndex>,
     },
 }
@@ -216,19 +180,7 @@ pub struct Retry {
     pub backoff: TimeDelta,
 }
 
-/// Whether expired backups are deleted from storage. That takes two switches: one in the policy, one of the command.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Prune {
-    /// The policy does not say `prune: true`.
-    #[default]
-    Never,
-    /// The policy says so, and the command does not say `--prune`.
-    OnRequest,
-    /// Both say so.
-    Requested,
-}
-
-/// A stop with a reason and an end.
+/// A stop with a reason and an end: its VMs are planned and shown, but nothing is carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspension {
     pub reason: String,

@@ -3,28 +3,31 @@
 use crate::inventory::VmId;
 use std::fmt;
 use std::iter::Peekable;
+use std::mem::{replace, take};
 use std::str::{Chars, FromStr};
+
+/// Braces may stand within braces this deep.
+const DEPTH_MAX: usize = 32;
 
 /// An alias pattern: `*`, `?`, `[…]`, `[!…]` and `{a,b}`, over the whole alias, by characters; case-sensitive. A backslash
 /// takes the meaning from the character after it.
 ///
 /// Where a VM is looked for, a pattern that is a UUID, in upper or lower case, means the VM of that UUID.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
     id: Option<VmId>,
-    steps: Vec<Step>,
+    parts: Vec<Part>,
 }
 
-/// A step through a pattern; after the last one is the end.
-#[derive(Clone, Debug)]
-enum Step {
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
     /// One character within these ranges, or outside of all of them.
     One { ranges: Vec<(char, char)>, is_outside: bool },
     /// Any characters, or none.
     Many,
-    /// No character; it goes on with any of these steps.
-    Fork(Vec<usize>),
+    /// What one of these matches.
+    Either(Vec<Vec<Part>>),
 }
 
 impl Pattern {
@@ -34,105 +37,98 @@ impl Pattern {
     ///
     /// When a bracket or brace is left open and the like; says what is wrong.
     pub fn new(text: &str) -> Result<Self, String> {
-        Ok(Self { text: text.to_owned(), id: text.parse().ok(), steps: steps(text)? })
+        Ok(Self { text: text.to_owned(), id: text.parse().ok(), parts: parts(text)? })
     }
 
     /// Says whether a text fits, from its beginning to its end.
     pub fn matches(&self, text: &str) -> bool {
-        let mut at = vec![false; self.steps.len() + 1];
-        self.reach(0, &mut at);
-        for c in text.chars() {
-            let mut next = vec![false; self.steps.len() + 1];
-            for (place, step) in self.steps.iter().enumerate().filter(|(place, _)| at[*place]) {
-                match step {
-                    Step::One { ranges, is_outside }
-                        if ranges.iter().any(|&(from, to)| (from..=to).contains(&c)) != *is_outside =>
-                    {
-                        self.reach(place + 1, &mut next);
-                    }
-                    Step::Many => self.reach(place, &mut next),
-                    Step::One { .. } | Step::Fork(_) => {}
-                }
-            }
-            at = next;
-        }
-        at[self.steps.len()]
+        let text: Vec<char> = text.chars().collect();
+        let mut at = vec![false; text.len() + 1];
+        at[0] = true;
+        go_on(&self.parts, &text, &mut at);
+        at[text.len()]
     }
 
     /// Says whether a VM is meant, by what is known of it.
     pub fn means(&self, id: Option<VmId>, alias: &str) -> bool {
         if self.id.is_some() { self.id == id } else { self.matches(alias) }
     }
+}
 
-    /// Notes that a step is come to, and those that are come to from there without a character.
-    fn reach(&self, step: usize, at: &mut [bool]) {
-        let mut steps = vec![step];
-        while let Some(step) = steps.pop() {
-            if !std::mem::replace(&mut at[step], true) {
-                match self.steps.get(step) {
-                    Some(Step::Many) => steps.push(step + 1),
-                    Some(Step::Fork(to)) => steps.extend(to),
-                    Some(Step::One { .. }) | None => {}
+/// Takes the places in a text that a pattern has matched up to, and puts those in their stead that it matches up to after
+/// some more parts. All places go together, so the time is that of parts times characters, whatever the pattern.
+fn go_on(parts: &[Part], text: &[char], at: &mut Vec<bool>) {
+    for part in parts {
+        match part {
+            Part::One { ranges, is_outside } => {
+                for (place, c) in text.iter().enumerate().rev() {
+                    let fits = ranges.iter().any(|(from, to)| (from..=to).contains(&c)) != *is_outside;
+                    at[place + 1] = at[place] && fits;
+                }
+                at[0] = false;
+            }
+            Part::Many => {
+                let first = at.iter().position(|it| *it).unwrap_or(at.len());
+                at[first..].fill(true);
+            }
+            Part::Either(branches) => {
+                let before = replace(at, vec![false; text.len() + 1]);
+                for branch in branches {
+                    let mut after = before.clone();
+                    go_on(branch, text, &mut after);
+                    at.iter_mut().zip(after).for_each(|(at, after)| *at |= after);
                 }
             }
         }
     }
 }
 
-fn steps(text: &str) -> Result<Vec<Step>, String> {
-    let mut steps: Vec<Step> = Vec::new();
-    // Of each brace that is open: the fork that it begins with, and the ends of its branches.
-    let mut open: Vec<(usize, Vec<usize>)> = Vec::new();
+fn parts(text: &str) -> Result<Vec<Part>, String> {
+    let mut parts: Vec<Part> = Vec::new();
+    // The branches before this one of the innermost open brace; and for each open brace what was read when it came.
+    let mut branches: Vec<Vec<Part>> = Vec::new();
+    let mut open: Vec<(Vec<Vec<Part>>, Vec<Part>)> = Vec::new();
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
-        let here = steps.len();
-        let step = match (c, open.last_mut()) {
-            ('*', _) => Step::Many,
-            ('?', _) => Step::One { ranges: Vec::new(), is_outside: true },
-            ('[', _) => class(&mut chars)?,
-            ('\\', _) => one(chars.next().ok_or("dangling '\\'")?),
-            ('{', _) => {
-                open.push((here, Vec::new()));
-                Step::Fork(vec![here + 1])
+        match c {
+            '*' => parts.push(Part::Many),
+            '?' => parts.push(Part::One { ranges: Vec::new(), is_outside: true }),
+            '[' => parts.push(class(&mut chars)?),
+            '\\' => parts.push(one(chars.next().ok_or("dangling '\\'")?)),
+            '{' if open.len() == DEPTH_MAX => {
+                return Err(format!("braces within braces more than {DEPTH_MAX} deep"));
             }
-            (',', Some((fork, ends))) => {
-                ends.push(here);
-                if let Step::Fork(branches) = &mut steps[*fork] {
-                    branches.push(here + 1);
-                }
-                Step::Fork(Vec::new())
+            '{' => open.push((take(&mut branches), take(&mut parts))),
+            ',' if !open.is_empty() => branches.push(take(&mut parts)),
+            '}' => {
+                let (outer_branches, outer) = open
+                    .pop()
+                    .ok_or("unopened alternate group; missing '{' (maybe escape '}' with '[}]'?)")?;
+                branches.push(replace(&mut parts, outer));
+                parts.push(Part::Either(replace(&mut branches, outer_branches)));
             }
-            ('}', Some((_, ends))) => {
-                ends.drain(..).for_each(|end| steps[end] = Step::Fork(vec![here]));
-                open.pop();
-                continue;
-            }
-            ('}', None) => {
-                return Err("unopened alternate group; missing '{' (maybe escape '}' with '[}]'?)".to_owned());
-            }
-            (c, _) => one(c),
-        };
-        steps.push(step);
+            c => parts.push(one(c)),
+        }
     }
     if open.is_empty() {
-        Ok(steps)
+        Ok(parts)
     } else {
         Err("unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?)".to_owned())
     }
 }
 
-fn one(c: char) -> Step {
-    Step::One { ranges: vec![(c, c)], is_outside: false }
+fn one(c: char) -> Part {
+    Part::One { ranges: vec![(c, c)], is_outside: false }
 }
 
 /// Reads a character class up to its closing bracket.
-fn class(chars: &mut Peekable<Chars<'_>>) -> Result<Step, String> {
+fn class(chars: &mut Peekable<Chars<'_>>) -> Result<Part, String> {
     let is_outside = chars.next_if(|c| matches!(c, '!' | '^')).is_some();
     let mut ranges = Vec::new();
     loop {
         let from = chars.next().ok_or("unclosed character class; missing ']'")?;
         if from == ']' && !ranges.is_empty() {
-            return Ok(Step::One { ranges, is_outside });
+            return Ok(Part::One { ranges, is_outside });
         }
         let mut ahead = chars.clone();
         match (ahead.next(), ahead.next()) {
@@ -161,14 +157,6 @@ impl fmt::Display for Pattern {
         f.write_str(&self.text)
     }
 }
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for Pattern {}
 
 #[cfg(test)]
 mod tests {
@@ -221,6 +209,11 @@ mod tests {
         let pattern = Pattern::new(&("*a".repeat(200) + "b")).unwrap();
         assert!(!pattern.matches(&"a".repeat(2_000)));
         assert!(Pattern::new(&"*".repeat(100_000)).unwrap().matches("a"));
+        let pattern = Pattern::new(&("{a,aa,*a}".repeat(200) + "b")).unwrap();
+        assert!(!pattern.matches(&"a".repeat(2_000)));
+        let deep = |depth| "{a,".repeat(depth) + "b" + &"}".repeat(depth);
+        assert!(Pattern::new(&deep(32)).unwrap().matches("b"));
+        assert!(Pattern::new(&deep(100_000)).unwrap_err().contains("more than 32 deep"));
     }
 
     #[test]

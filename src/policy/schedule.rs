@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Gaps are measured over these days since 1 January 1970: fixed, so that a policy is checked alike for ever, and with
 /// leap days and a change of zone rules ahead. From 31 December 2023, for twelve years.
 const SCAN_DAYS: Range<i64> = 19_722..24_106;
-/// The longer time is for what comes less than twice within the shorter one, such as a 29 February that is a Monday.
+/// For what comes less than twice within those, such as a 29 February that is a Monday.
 const SCAN_DAYS_RARE: Range<i64> = 19_722..19_722 + 44_000;
 /// Skipped hours are reported for schedules with a gap longer than this.
 const SKIP_MATTERS_ABOVE: TimeDelta = TimeDelta::hours(3);
@@ -26,22 +26,21 @@ const SKIP_MATTERS_ABOVE: TimeDelta = TimeDelta::hours(3);
 /// A five-field cron expression in a time zone.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    cron: Arc<Cron>,
+    pub(super) cron: Arc<Cron>,
     zone: Zone,
     /// The days over which its gaps are measured.
     scan: Range<i64>,
     gaps: Gaps,
-    wall_gaps: Gaps,
+    /// Its gaps on the wall clock: what clock changes add or take is left out.
+    pub(super) wall_gaps: Gaps,
 }
 
 /// A time of a schedule that a clock change skips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SkippedTime {
+pub(super) struct SkippedTime {
     /// What the wall clock never shows.
-    pub wanted: NaiveDateTime,
-    pub change: DateTime<Utc>,
-    /// Whether the schedule comes at the change instead; one that runs by elapsed time does not.
-    pub is_taken: bool,
+    pub(super) wanted: NaiveDateTime,
+    pub(super) change: DateTime<Utc>,
 }
 
 impl Schedule {
@@ -54,12 +53,9 @@ impl Schedule {
         let is_rare = SCAN_DAYS.filter(|day| cron.is_on(*day)).nth(1).is_none();
         let scan = if is_rare { SCAN_DAYS_RARE } else { SCAN_DAYS };
         let wall_gaps = Gaps::of(&cron, &Zone::UTC, &scan);
-        if wall_gaps.occurrences == 0 {
-            let hint = "`L` is the last day of any month";
-            return Err(ScheduleError::new(
-                "this schedule never occurs: no such day exists in any year",
-                hint,
-            ));
+        if wall_gaps.last.is_none() {
+            let message = "this schedule never occurs: no such day exists in any year".to_owned();
+            return Err(ScheduleError { message, hint: "`L` is the last day of any month".to_owned() });
         }
         let gaps = if zone == Zone::UTC { wall_gaps } else { Gaps::of(&cron, &zone, &scan) };
         Ok(Self { scan, gaps, wall_gaps, cron, zone })
@@ -72,7 +68,7 @@ impl Schedule {
         loop {
             let walls = walls(&self.cron, &stretch);
             let end = walls.end.min(second + stretch.offset_secs + 1);
-            if let Some(wall) = self.cron.last_in(walls.start..end) {
+            if let Some(wall) = self.cron.times_in(walls.start..end).next_back() {
                 return DateTime::from_timestamp(taken_at(wall, &stretch), 0);
             }
             stretch = self.zone.span_at(stretch.start - 1)?;
@@ -86,7 +82,7 @@ impl Schedule {
         let mut after = second + stretch.offset_secs + 1;
         loop {
             let walls = walls(&self.cron, &stretch);
-            if let Some(wall) = self.cron.first_in(walls.start.max(after)..walls.end) {
+            if let Some(wall) = self.cron.times_in(walls.start.max(after)..walls.end).next() {
                 return DateTime::from_timestamp(taken_at(wall, &stretch), 0);
             }
             stretch = self.zone.span_at(stretch.end)?;
@@ -99,54 +95,41 @@ impl Schedule {
         self.gaps.min
     }
 
-    /// Returns the longest time between two occurrences in a row, over some years.
+    /// Returns the longest one.
     pub fn gap_max(&self) -> TimeDelta {
         self.gaps.max
     }
 
-    /// Returns the shortest gap on the wall clock: what clock changes add or take is left out.
-    pub fn wall_gap_min(&self) -> TimeDelta {
-        self.wall_gaps.min
+    /// Returns the shortest and the longest gap on the wall clock: what clock changes add or take is left out.
+    pub fn wall_gaps(&self) -> (TimeDelta, TimeDelta) {
+        (self.wall_gaps.min, self.wall_gaps.max)
     }
 
-    /// Returns the longest gap on the wall clock: what clock changes add or take is left out.
-    pub fn wall_gap_max(&self) -> TimeDelta {
-        self.wall_gaps.max
-    }
-
-    /// Finds a time of this schedule that a clock change skips, over some years.
+    /// Finds a time of this schedule that a clock change skips, over some years. One in civil time comes at the change
+    /// instead, one that runs by elapsed time does not come.
     ///
     /// `None` too where that hardly matters, as the schedule comes every three hours or more often.
-    pub fn skipped_time(&self) -> Option<SkippedTime> {
-        let is_taken = !self.cron.has_any_hour();
-        let (from, until) = (SCAN_DAYS.start * DAY_SECS, SCAN_DAYS.end * DAY_SECS);
-        self.zone.spans(from, until).skip(1).find_map(|stretch| {
+    pub(super) fn skipped_time(&self) -> Option<SkippedTime> {
+        self.zone.spans(SCAN_DAYS.start * DAY_SECS, SCAN_DAYS.end * DAY_SECS).skip(1).find_map(|stretch| {
             let skipped = stretch.start + stretch.offset_before_secs..stretch.start + stretch.offset_secs;
-            let wanted = DateTime::from_timestamp(self.cron.first_in(skipped)?, 0)?.naive_utc();
+            let wanted = DateTime::from_timestamp(self.cron.times_in(skipped).next()?, 0)?.naive_utc();
             let change = DateTime::from_timestamp(stretch.start, 0)?;
-            let gap = if is_taken {
-                self.gap_max()
-            } else {
-                let before = change - TimeDelta::seconds(1);
-                self.next_after(before)? - self.last_at_or_before(before)?
+            let before = change - TimeDelta::seconds(1);
+            let gap = match self.cron.any_hour {
+                true => self.next_after(before)? - self.last_at_or_before(before)?,
+                false => self.gap_max(),
             };
-            (gap > SKIP_MATTERS_ABOVE).then_some(SkippedTime { wanted, change, is_taken })
+            (gap > SKIP_MATTERS_ABOVE).then_some(SkippedTime { wanted, change })
         })
     }
 
-    /// Returns the zone it is read in.
     pub fn zone(&self) -> &Zone {
         &self.zone
     }
 
-    /// Returns its expression, which knows no zone.
-    pub(super) fn cron(&self) -> &Cron {
-        &self.cron
-    }
-
-    /// Returns the days that it comes on, since 1 January 1970, of those over which its gaps are measured.
-    pub(super) fn days(&self) -> impl Iterator<Item = i64> {
-        self.scan.clone().filter(|day| self.cron.is_on(*day))
+    /// Returns the times on the wall clock over which its gaps are measured.
+    pub(super) fn walls(&self) -> impl Iterator<Item = i64> {
+        self.cron.times_in(self.scan.start * DAY_SECS..self.scan.end * DAY_SECS)
     }
 }
 
@@ -155,8 +138,7 @@ impl Schedule {
 /// For a schedule in civil time they go on where those of the stretch before ended: with the skipped times, and without
 /// those that come again.
 fn walls(cron: &Cron, stretch: &OffsetSpan) -> Range<i64> {
-    let start_offset_secs =
-        if cron.has_any_hour() { stretch.offset_secs } else { stretch.offset_before_secs };
+    let start_offset_secs = if cron.any_hour { stretch.offset_secs } else { stretch.offset_before_secs };
     stretch.start + start_offset_secs..stretch.end + stretch.offset_secs
 }
 
@@ -165,41 +147,38 @@ fn taken_at(wall: i64, stretch: &OffsetSpan) -> i64 {
     stretch.start.max(wall - stretch.offset_secs)
 }
 
-/// The times between occurrences in a row.
+/// The shortest and the longest time between occurrences in a row.
 #[derive(Clone, Copy, Debug)]
-struct Gaps {
-    min: TimeDelta,
-    max: TimeDelta,
-    occurrences: usize,
-    last: i64,
+pub(super) struct Gaps {
+    pub(super) min: TimeDelta,
+    pub(super) max: TimeDelta,
+    last: Option<i64>,
 }
 
 impl Gaps {
     /// Measures an expression over some days in a zone.
     fn of(cron: &Cron, zone: &Zone, days: &Range<i64>) -> Self {
-        let mut gaps = Self { min: TimeDelta::MAX, max: TimeDelta::zero(), occurrences: 0, last: i64::MIN };
-        let minutes = cron.minutes();
-        let within = || minutes.windows(2).map(|pair| TimeDelta::minutes(pair[1] - pair[0]));
+        let mut gaps = Self { min: TimeDelta::MAX, max: TimeDelta::zero(), last: None };
+        let within = || cron.minutes.windows(2).map(|pair| TimeDelta::minutes(pair[1] - pair[0]));
         let within = within().min().zip(within().max());
         let (from, until) = (days.start * DAY_SECS, days.end * DAY_SECS);
         for stretch in zone.spans(from, until) {
             let walls = walls(cron, &stretch);
-            let start = walls.start.max(from + stretch.offset_secs);
-            let end = walls.end.min(until + stretch.offset_secs);
-            let even_from = start.max(stretch.start + stretch.offset_secs);
-            for day in (day_of(start)..day_of(end) + 1).filter(|day| cron.is_on(*day)) {
+            let walls =
+                walls.start.max(from + stretch.offset_secs)..walls.end.min(until + stretch.offset_secs);
+            let even_from = walls.start.max(stretch.start + stretch.offset_secs);
+            for day in (day_of(walls.start)..=day_of(walls.end)).filter(|day| cron.is_on(*day)) {
                 let midnight = day * DAY_SECS;
-                let wall = |minute: &i64| midnight + minute * 60;
-                let is_even = even_from <= midnight && midnight + DAY_SECS <= end;
-                if is_even && let ([first, .., last], Some((least, most))) = (minutes, within) {
+                let mut times = cron.minutes.iter().map(|minute| midnight + minute * 60);
+                let is_even = even_from <= midnight && midnight + DAY_SECS <= walls.end;
+                if is_even && let Some((least, most)) = within {
                     // Such days are alike within, and only how far they are apart is to be seen.
-                    gaps.see(taken_at(wall(first), &stretch));
+                    times.next().into_iter().for_each(|wall| gaps.see(taken_at(wall, &stretch)));
+                    gaps.last = times.next_back().map(|wall| taken_at(wall, &stretch));
                     gaps.include(least, most);
-                    gaps.occurrences += minutes.len() - 1;
-                    gaps.last = taken_at(wall(last), &stretch);
                 } else {
-                    let walls = minutes.iter().map(wall).filter(|wall| (start..end).contains(wall));
-                    walls.for_each(|wall| gaps.see(taken_at(wall, &stretch)));
+                    let times = times.filter(|wall| walls.contains(wall));
+                    times.for_each(|wall| gaps.see(taken_at(wall, &stretch)));
                 }
             }
         }
@@ -208,15 +187,10 @@ impl Gaps {
 
     /// Takes the next occurrence; one that is at the same instant as the last is the same.
     fn see(&mut self, instant: i64) {
-        if instant == self.last {
-            return;
-        }
-        if self.occurrences > 0 {
-            let gap = TimeDelta::seconds(instant - self.last);
+        let last = self.last.replace(instant);
+        if let Some(gap) = last.map(|last| TimeDelta::seconds(instant - last)).filter(|gap| !gap.is_zero()) {
             self.include(gap, gap);
         }
-        self.occurrences += 1;
-        self.last = instant;
     }
 
     fn include(&mut self, least: TimeDelta, most: TimeDelta) {
@@ -226,14 +200,14 @@ impl Gaps {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.cron.as_str())
+        f.write_str(self.cron.pattern.as_str())
     }
 }
 
 /// Schedules are the same when their expression and zone are.
 impl PartialEq for Schedule {
     fn eq(&self, other: &Self) -> bool {
-        self.cron.as_str() == other.cron.as_str() && self.zone == other.zone
+        self.cron.pattern.as_str() == other.cron.pattern.as_str() && self.zone == other.zone
     }
 }
 
@@ -298,14 +272,14 @@ mod tests {
     }
 
     #[test]
-    fn a_skipped_hour_is_found_with_what_is_taken_for_it() {
+    fn a_skipped_hour_is_found_where_it_matters() {
         let skipped = |text, zone| Schedule::parse(text, Zone::find(zone).unwrap()).unwrap().skipped_time();
-        let SkippedTime { wanted, change, is_taken } = skipped("30 2 * * *", "Europe/Berlin").unwrap();
-        assert_eq!((wanted.to_string().as_str(), is_taken), ("2024-03-31 02:30:00", true));
+        let SkippedTime { wanted, change } = skipped("30 2 * * *", "Europe/Berlin").unwrap();
+        assert_eq!(wanted.to_string(), "2024-03-31 02:30:00");
         assert_eq!(change, at("2024-03-31T01:00:00Z"));
         let lost = skipped("0 */6 * * *", "America/Havana").unwrap();
-        assert_eq!((lost.wanted.to_string().as_str(), lost.is_taken), ("2024-03-10 00:00:00", false));
-        assert!(skipped("0 0,6,12,18 * * *", "America/Havana").unwrap().is_taken);
+        assert_eq!(lost.wanted.to_string(), "2024-03-10 00:00:00");
+        assert!(skipped("0 0,6,12,18 * * *", "America/Havana").is_some());
         assert!(skipped("0 2 * * SUN", "America/New_York").is_some());
         assert!(skipped("0 0 * * *", "America/Havana").is_some());
         for (text, zone) in [
@@ -409,7 +383,7 @@ mod tests {
     #[test]
     fn gaps_on_the_wall_clock_know_no_clock_changes() {
         let twice = Schedule::parse("0 2,14 * * *", Zone::find("Europe/Berlin").unwrap()).unwrap();
-        assert_eq!([twice.wall_gap_min(), twice.wall_gap_max()], [TimeDelta::hours(12); 2]);
+        assert_eq!([twice.wall_gaps.min, twice.wall_gaps.max], [TimeDelta::hours(12); 2]);
     }
 
     #[test]
@@ -486,7 +460,7 @@ mod tests {
             ("0 1 * nov-2 *", "the month field `nov-2`", "write `nov-DEC,JAN-2`"),
         ] {
             let error = Schedule::parse(text, Zone::UTC).unwrap_err();
-            assert!(error.to_string().contains(message), "{text}: {error}");
+            assert!(error.message.contains(message), "{text}: {error:?}");
             assert!(error.hint.contains(hint), "{text}: {}", error.hint);
         }
     }

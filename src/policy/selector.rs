@@ -52,38 +52,28 @@ impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // By name, so that a new key does not compile until it is written here.
         let Self { all, uuid, alias, owner, package, dataset, metadata, any } = self;
-        let lists = [
-            ("uuid", texts(uuid)),
-            ("alias", texts(alias)),
-            ("owner", texts(owner)),
-            ("package", texts(package)),
-            ("dataset", texts(dataset)),
+        let paths: Vec<String> =
+            metadata.iter().map(|(path, values)| format!("{path}: {}", one_or_list(values))).collect();
+        let selectors: Vec<String> = any.iter().map(|selector| format!("{{{selector}}}")).collect();
+        let keys = [
+            (*all, "all: true".to_owned()),
+            (!uuid.is_empty(), format!("uuid: {}", one_or_list(uuid))),
+            (!alias.is_empty(), format!("alias: {}", one_or_list(alias))),
+            (!owner.is_empty(), format!("owner: {}", one_or_list(owner))),
+            (!package.is_empty(), format!("package: {}", one_or_list(package))),
+            (!dataset.is_empty(), format!("dataset: {}", one_or_list(dataset))),
+            (!metadata.is_empty(), format!("metadata: {{{}}}", paths.join(", "))),
+            (!any.is_empty(), format!("any: [{}]", selectors.join(", "))),
         ];
-        let mut keys: Vec<String> = all.then(|| "all: true".to_owned()).into_iter().collect();
-        let given = lists.into_iter().filter(|(_, values)| !values.is_empty());
-        keys.extend(given.map(|(key, values)| format!("{key}: {}", one_or_list(&values))));
-        if !metadata.is_empty() {
-            let paths =
-                metadata.iter().map(|(path, values)| format!("{path}: {}", one_or_list(&texts(values))));
-            keys.push(format!("metadata: {{{}}}", paths.collect::<Vec<_>>().join(", ")));
-        }
-        if !any.is_empty() {
-            let selectors = any.iter().map(|selector| format!("{{{selector}}}"));
-            keys.push(format!("any: [{}]", selectors.collect::<Vec<_>>().join(", ")));
-        }
-        f.write_str(&keys.join(", "))
+        let given: Vec<String> =
+            keys.into_iter().filter_map(|(is_given, key)| is_given.then_some(key)).collect();
+        f.write_str(&given.join(", "))
     }
 }
 
-fn texts(values: &[impl ToString]) -> Vec<String> {
-    values.iter().map(ToString::to_string).collect()
-}
-
-fn one_or_list(values: &[String]) -> String {
-    match values {
-        [value] => value.clone(),
-        values => format!("[{}]", values.join(", ")),
-    }
+fn one_or_list(values: &[impl ToString]) -> String {
+    let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
+    if let [text] = texts.as_slice() { text.clone() } else { format!("[{}]", texts.join(", ")) }
 }
 
 /// What a selector wants at a path in the metadata.

@@ -3,16 +3,13 @@
 use super::findings::{Diagnostic, Severity, SourcePosition};
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::sync::Arc;
 
-/// A line of up to this many bytes is kept whole.
-const LINE_WHOLE_BYTES: usize = 1_000;
-/// Of a longer one, this many characters on each side of the place are.
-const LINE_AROUND_CHARS: usize = 60;
 /// A message shows up to this many characters of a value.
 const QUOTED_CHARS_MAX: usize = 60;
 
 /// Bytes of a text, from `start` to before `end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: usize,
     pub(super) end: usize,
@@ -22,7 +19,8 @@ pub(super) struct Span {
 pub(super) struct Report<'a> {
     pub(super) file: &'a str,
     pub(super) text: Cow<'a, str>,
-    line_starts: Vec<usize>,
+    /// Where each line begins, and its text, which all findings about it share.
+    lines: Vec<(usize, Arc<str>)>,
     found: RefCell<Vec<Diagnostic>>,
 }
 
@@ -31,8 +29,8 @@ impl<'a> Report<'a> {
     pub(super) fn new(file: &'a str, bytes: &'a [u8]) -> Self {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let text = String::from_utf8_lossy(bytes);
-        let line_starts = line_starts(&text);
-        let report = Self { file, text, line_starts, found: RefCell::default() };
+        let lines = lines(&text);
+        let report = Self { file, text, lines, found: RefCell::default() };
         if let Err(error) = std::str::from_utf8(bytes) {
             let start = error.valid_up_to();
             let span = Span { start, end: start + char::REPLACEMENT_CHARACTER.len_utf8() };
@@ -46,39 +44,17 @@ impl<'a> Report<'a> {
     pub(super) fn error(&self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
         let text = self.text.get(span.start..span.end).unwrap_or_default();
         let is_single = !text.starts_with(['{', '[']) && !text.contains('\n');
-        self.error_in(span, if is_single { text } else { "" }, message, hint);
+        let hint = hint.into();
+        let hint = if is_single { retyped(text, &hint) } else { hint };
+        self.add(Diagnostic::new(Severity::Error, self.file, message, hint), span);
     }
 
-    /// Notes a mistake for which an unusual character in a text may be the reason.
-    pub(super) fn error_in(
-        &self,
-        span: Span,
-        text: &str,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
-        let mut hint = hint.into();
-        if let Some(unusual) = text.chars().find(|c| is_unusual(*c)) {
-            let gap = if hint.is_empty() { "" } else { "; " };
-            hint = format!("it contains {}: type it anew{gap}{hint}", named(unusual));
-        }
-        self.add(Severity::Error, span, message, hint);
-    }
-
-    /// Notes something doubtful.
     pub(super) fn warning(&self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
-        self.add(Severity::Warning, span, message, hint);
+        self.add(Diagnostic::new(Severity::Warning, self.file, message, hint), span);
     }
 
-    fn add(&self, severity: Severity, span: Span, message: impl Into<String>, hint: impl Into<String>) {
-        let spot = Some(self.spot(span));
-        let diagnostic = Diagnostic::new(severity, self.file, message, hint);
-        self.found.borrow_mut().push(Diagnostic { spot, ..diagnostic });
-    }
-
-    /// Changes the newest finding.
-    pub(super) fn amend(&self, change: impl FnOnce(&mut Diagnostic)) {
-        self.found.borrow_mut().last_mut().map(change);
+    pub(super) fn add(&self, diagnostic: Diagnostic, span: Span) {
+        self.found.borrow_mut().push(Diagnostic { spot: Some(self.spot(span)), ..diagnostic });
     }
 
     /// Counts the mistakes so far.
@@ -92,46 +68,42 @@ impl<'a> Report<'a> {
 
     /// Counts the line, from 1, that a byte is on.
     pub(super) fn line_of(&self, byte: usize) -> usize {
-        self.line_starts.partition_point(|&start| start <= byte)
+        self.lines.partition_point(|(start, _)| *start <= byte)
     }
 
-    /// Returns the text of a line, which is counted from 1.
-    pub(super) fn line_text(&self, line: usize) -> &str {
-        let end = self.line_starts.get(line).copied().unwrap_or(self.text.len());
-        self.text[self.line_starts[line - 1]..end].trim_end_matches(['\n', '\r'])
-    }
-
-    /// Finds the line and column of a span, and its line's text. Of a span over several lines the first is shown.
+    /// Finds the line and column of a span, and its line's text. Of a span over several lines the first is meant.
     pub(super) fn spot(&self, span: Span) -> SourcePosition {
         let at = self.text.floor_char_boundary(span.start);
         let line = self.line_of(at);
-        let (shown, line_start) = (self.line_text(line), self.line_starts[line - 1]);
-        let at = (at - line_start).min(shown.len());
-        let end = shown.floor_char_boundary(span.end.saturating_sub(line_start)).max(at);
-        let column = shown[..at].chars().count() + 1;
-        if shown.len() <= LINE_WHOLE_BYTES {
-            return SourcePosition { line, column, excerpt: shown.to_owned(), mark: at..end };
-        }
-        let before = shown[..at].char_indices().rev().take(LINE_AROUND_CHARS).last();
-        let from = before.map_or(at, |(byte, _)| byte);
-        let until = shown[at..].char_indices().nth(LINE_AROUND_CHARS).map_or(shown.len(), |(b, _)| at + b);
-        let head = if from > 0 { "…" } else { "" };
-        let tail = if until < shown.len() { "…" } else { "" };
-        let shift = |byte: usize| byte.min(until) - from + head.len();
-        let excerpt = format!("{head}{}{tail}", &shown[from..until]);
-        SourcePosition { line, column, excerpt, mark: shift(at)..shift(end) }
+        let (line_start, text) = &self.lines[line - 1];
+        let start = (at - line_start).min(text.len());
+        let end = text.floor_char_boundary(span.end.saturating_sub(*line_start)).max(start);
+        let column = text[..start].chars().count() + 1;
+        SourcePosition { line, column, text: Arc::clone(text), mark: start..end }
     }
 }
 
-/// Where lines begin. YAML takes CR LF, LF and a lone CR each as one line break.
-fn line_starts(text: &str) -> Vec<usize> {
+/// Takes a text apart. YAML takes CR LF, LF and a lone CR each as one line break.
+fn lines(text: &str) -> Vec<(usize, Arc<str>)> {
     let bytes = text.as_bytes();
-    let breaks = bytes.iter().enumerate().filter(|&(at, &byte)| match byte {
+    let ends_line = |at: &usize| match bytes[*at] {
         b'\n' => true,
         b'\r' => bytes.get(at + 1) != Some(&b'\n'),
         _ => false,
-    });
-    std::iter::once(0).chain(breaks.map(|(at, _)| at + 1)).collect()
+    };
+    let (mut lines, mut start) = (Vec::new(), 0);
+    for end in (0..bytes.len()).filter(ends_line).map(|at| at + 1).chain([bytes.len()]) {
+        lines.push((start, text[start..end].trim_end_matches(['\n', '\r']).into()));
+        start = end;
+    }
+    lines
+}
+
+/// Puts before a hint that an unusual character in a text is to be typed anew, where there is one.
+pub(super) fn retyped(text: &str, hint: &str) -> String {
+    let Some(unusual) = text.chars().find(|c| is_unusual(*c)) else { return hint.to_owned() };
+    let gap = if hint.is_empty() { "" } else { "; " };
+    format!("it contains {}: type it anew{gap}{hint}", named(unusual))
 }
 
 /// Says whether a character cannot be seen.
@@ -174,8 +146,8 @@ mod tests {
 
     fn place(bytes: &[u8], start: usize, end: usize) -> (usize, usize, String, String) {
         let spot = Report::new("a.yaml", bytes).spot(Span { start, end });
-        let marked = spot.excerpt[spot.mark.clone()].to_owned();
-        (spot.line, spot.column, spot.excerpt, marked)
+        let marked = spot.text[spot.mark].to_owned();
+        (spot.line, spot.column, spot.text.to_string(), marked)
     }
 
     #[test]
@@ -197,14 +169,6 @@ mod tests {
     #[test]
     fn a_span_over_several_lines_is_marked_to_the_end_of_its_first() {
         assert_eq!(place(b"x: ab\ncd", 3, 8), (1, 4, "x: ab".into(), "ab".into()));
-    }
-
-    #[test]
-    fn of_a_very_long_line_the_part_around_the_place_is_shown() {
-        let text = format!("{}HERE{}", "x".repeat(1_000), "y".repeat(1_000));
-        let (line, column, excerpt, marked) = place(text.as_bytes(), 1_000, 1_004);
-        assert_eq!((line, column, marked.as_str()), (1, 1_001, "HERE"));
-        assert_eq!(excerpt, format!("…{}HERE{}…", "x".repeat(60), "y".repeat(56)));
     }
 
     #[test]

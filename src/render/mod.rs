@@ -1,18 +1,10 @@
-//! The names by which `cli` calls the reports of [`report`](crate::report), and the observers of a run.
-
-mod observers;
+//! The names by which the commands call the documents of [`report`](crate::report).
 
 use crate::report;
 pub use crate::report::{
     Problem, ProblemCode, Styles, action_text, counts_text, json, metrics, outcome_text as ending_text, page,
     visible, wrapped,
 };
-pub use observers::{JsonObserver, Terminals, TextObserver};
-
-/// What the observers measure text with.
-mod cells {
-    pub(super) use crate::report::wrapped;
-}
 
 pub mod notification {
     pub use crate::report::run::{FORMAT, lines, notification as json, summary};

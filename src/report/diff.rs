@@ -6,7 +6,7 @@ use super::style::Tone;
 use super::words::vm_name;
 use crate::inventory::{Backup, BackupId, Inventory, Vm};
 use crate::plan::{Action, DeleteCloud, Plan, VmPlan, bytes_text, projection};
-use crate::policy::{Policies, Policy, minute_text};
+use crate::policy::{Policies, Policy, Zone, minute_text};
 use chrono::{DateTime, Utc};
 use similar::{ChangeTag, TextDiff};
 use std::array;
@@ -27,8 +27,8 @@ pub fn lines(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<(To
             let desired = projection::executed(vm, planned.due_actions(), NEW_BACKUP, plan.at);
             let is_pruned = |id| cloud_deletes(planned).any(|delete| delete.backup == id);
             let name = format!("{}  {}  {}", vm_name(&vm.alias, Some(vm.id)), vm.id.short(), policy.name);
-            let (actual, desired) = (listing(vm, policy, is_pruned), listing(&desired, policy, is_pruned));
-            compared(&name, &actual, &desired, &mut lines);
+            let list = |vm| listing(vm, policy, policies.display_zone(), is_pruned);
+            compared(&name, &list(vm), &list(&desired), &mut lines);
         }
     }
     lines
@@ -78,20 +78,20 @@ fn aligned(lines: &[Line], widths: [usize; 8]) -> String {
 }
 
 /// Lists a VM's backups, oldest first, those without a timestamp before all others.
-fn listing(vm: &Vm, policy: &Policy, is_pruned: impl Fn(BackupId) -> bool) -> Vec<Line> {
+fn listing(vm: &Vm, policy: &Policy, zone: &Zone, is_pruned: impl Fn(BackupId) -> bool) -> Vec<Line> {
     let mut backups: Vec<&Backup> = vm.backups.values().collect();
     backups.sort_by_key(|backup| (backup.timestamp, backup.id));
-    backups.into_iter().map(|backup| line(backup, policy, is_pruned(backup.id))).collect()
+    backups.into_iter().map(|backup| line(backup, policy, zone, is_pruned(backup.id))).collect()
 }
 
-fn line(backup: &Backup, policy: &Policy, is_pruned: bool) -> Line {
+fn line(backup: &Backup, policy: &Policy, zone: &Zone, is_pruned: bool) -> Line {
     let is_new = backup.id == NEW_BACKUP;
     let name = match (policy.tier_of(backup.comment.as_deref()), backup.comment.as_deref()) {
         (Some(tier), _) => visible(&policy.tiers[tier].name),
         (None, Some(comment)) => format!("\"{}\"", visible(comment)),
         (None, None) => "(no comment)".to_owned(),
     };
-    let taken = |taken: DateTime<Utc>| minute_text(policy.display_zone.moment(taken));
+    let taken = |taken: DateTime<Utc>| minute_text(zone.moment(taken));
     let kind = match backup.parent {
         None => "full".to_owned(),
         Some(parent) => format!("incremental on {}", parent.short()),
@@ -147,7 +147,10 @@ tiers:
         let bytes = POLICY.as_bytes().to_vec();
         let loaded = parse(&[SourceFile { name: "daily.yaml".to_owned(), bytes }]).unwrap();
         let policy = loaded.policies.iter().next().unwrap();
-        backups.into_iter().map(|backup| line(&backup, policy, false)[..7].join(" | ")).collect()
+        backups
+            .into_iter()
+            .map(|backup| line(&backup, policy, &policy.zone, false)[..7].join(" | "))
+            .collect()
     }
 
     #[test]

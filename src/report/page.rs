@@ -11,7 +11,7 @@ use super::words::{
 };
 use crate::apply::{ActionKind, ActionOutcome, RunReport};
 use crate::insight::status::{BackupHealth, Health};
-use crate::run::{RunHistory, RunSummary};
+use crate::run::{Exit, RunHistory, RunSummary};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
@@ -79,14 +79,14 @@ fn runs(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Ve
     let tone = match ended {
         _ if history.is_stopped() || !out.is_empty() => Tone::Alarm,
         None => Tone::Plain,
-        Some(ended) if ended.exit_code == 0 => Tone::Fine,
-        Some(ended) if ended.outcome == "interrupted" || ended.outcome == "locked" => Tone::Wait,
+        Some(ended) if ended.exit == Exit::Done => Tone::Fine,
+        Some(ended) if matches!(ended.exit.word(), "interrupted" | "locked") => Tone::Wait,
         Some(_) => Tone::Alarm,
     };
     let outcome = match (last, ended) {
         (None, _) => "No run has ended yet".to_owned(),
         (Some(_), ended) => {
-            format!("Last run: {}", ended.map_or("under way", |ended| ended.outcome).replace('_', " "))
+            format!("Last run: {}", ended.map_or("under way", |ended| ended.exit.word()).replace('_', " "))
         }
     };
     let out = if out.is_empty() { out } else { format!("; VMs: {out}") };
@@ -105,7 +105,6 @@ fn runs(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Ve
     }
     let running = history.running_since.map(|since| (now - since).num_seconds());
     lines.extend(running.map(|secs| format!("A run has been under way for {}.", span_text(secs))));
-    lines.extend(Some(&history.waiting.message).filter(|message| !message.is_empty()).cloned());
     if history.is_stopped() {
         lines.push(
             "No further run begins (safety stop): another run could take more backups. Once the cause is found, \

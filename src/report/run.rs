@@ -172,9 +172,10 @@ fn noted(vm: &VmHealth, note: NoteCode, code: ProblemCode) -> Option<Problem> {
 
 /// Returns a line with the result of a run: `reconcile: done (exit code 0). Done: 2 created, 0 deleted locally.`
 pub fn summary(run: &RunSummary) -> String {
-    let ended = run
-        .ended
-        .map_or_else(|| "under way".to_owned(), |it| format!("{} (exit code {})", it.outcome, it.exit_code));
+    let ended = run.ended.map_or_else(
+        || "under way".to_owned(),
+        |it| format!("{} (exit code {})", it.exit.word(), it.exit.code()),
+    );
     let mut text = format!("{}: {ended}.", run.command);
     if let Some(failure) = &run.failure {
         text.push_str(&format!(" {}", visible(&failure.causes.join(": "))));
@@ -266,8 +267,8 @@ pub fn notification(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
         endpoint: run.endpoint.as_deref(),
         began: run.began,
         ended: run.ended.map(|ended| ended.at),
-        outcome: run.ended.map(|ended| ended.outcome),
-        exit_code: run.ended.map(|ended| ended.exit_code),
+        outcome: run.ended.map(|ended| ended.exit.word()),
+        exit_code: run.ended.map(|ended| ended.exit.code()),
         text: cut(&summary(run), MESSAGE_CHARS_MAX),
         actions: run.report.as_ref().map(RunReport::tally),
         vms: run.overview.as_ref().map(|overview| Vms::of(&overview.health)),

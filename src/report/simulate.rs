@@ -178,7 +178,7 @@ fn sentence(simulated: &PolicySimulation, policy: &Policy) -> String {
 fn reach(tier: &Tier, made: usize, simulated: &PolicySimulation) -> String {
     const DAY: TimeDelta = TimeDelta::days(1);
     let schedule = &tier.schedule;
-    let (least, most) = (schedule.wall_gap_min(), schedule.wall_gap_max());
+    let (least, most) = schedule.wall_gaps();
     let due = simulated.example.made.first().and_then(|made| schedule.next_after(made.at));
     let due = due.map(|due| schedule.zone().moment(due));
     let keep = tier.keep.map(|keep| usize::try_from(keep.get()).unwrap_or(usize::MAX).min(made));

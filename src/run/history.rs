@@ -1,7 +1,7 @@
 //! The history of the runs of one process: counts, the last run, and the last known state of the VMs.
 
 use super::summary::RunSummary;
-use crate::apply::{ActionKind, ActionOutcome, SafetyStop, Waiting};
+use crate::apply::{ActionKind, ActionOutcome, SafetyStop};
 use crate::insight::Overview;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
@@ -13,8 +13,6 @@ pub struct RunHistory {
     pub every: Option<Duration>,
     /// Since when a run has been under way; `None` between runs.
     pub running_since: Option<DateTime<Utc>>,
-    /// What the current run waits for; empty between runs.
-    pub waiting: Waiting,
     /// When the next run begins; `None` while one is under way, and when there will be none.
     pub next_run: Option<DateTime<Utc>>,
     /// Whether no further run begins, since one of this process has raised an alarm.
@@ -42,10 +40,9 @@ impl RunHistory {
     /// Enters a run that has ended. What it did not find out is kept from earlier runs.
     pub fn enter(&mut self, summary: RunSummary) {
         self.running_since = None;
-        self.waiting = Waiting::default();
         self.is_halted |= summary.has_alarm();
         if let Some(ended) = summary.ended {
-            *self.runs.entry(ended.outcome).or_default() += 1;
+            *self.runs.entry(ended.exit.word()).or_default() += 1;
             if summary.is_success() {
                 self.last_success = Some(ended.at);
             }

@@ -1,5 +1,7 @@
 //! The summary of one run, as data; metrics, page and notification are views of it.
 
+use super::exit::Exit;
+use super::failure::Failure;
 use crate::apply::{ActionKind, ActionOutcome, RunReport};
 use crate::insight::Overview;
 use crate::plan::VmPlan;
@@ -26,27 +28,16 @@ pub struct RunSummary {
     /// How many deletes from storage were too many for one VM at once, so that none of them was planned.
     pub refused_deletes: usize,
     /// Why the run failed as a whole.
-    pub failure: Option<RunFailure>,
+    pub failure: Option<Failure>,
     /// How the run ended; `None` while it goes on.
     pub ended: Option<RunEnd>,
 }
 
+/// When and how a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunEnd {
     pub at: DateTime<Utc>,
-    /// The exit code, also of a run that did not end the program.
-    pub exit_code: u8,
-    /// The exit code as a word, which never changes.
-    pub outcome: &'static str,
-}
-
-/// Why a run failed as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunFailure {
-    /// What happened, and what caused it.
-    pub causes: Vec<String>,
-    /// The next step for the operator, if there is one.
-    pub hint: Option<String>,
+    pub exit: Exit,
 }
 
 impl RunSummary {
@@ -76,9 +67,16 @@ impl RunSummary {
         self.planned = Some(planned);
     }
 
+    /// Enters the end of the run.
+    pub fn end(&mut self, at: DateTime<Utc>, ended: Result<Exit, Failure>) {
+        let exit = ended.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
+        self.ended = Some(RunEnd { at, exit });
+        self.failure = ended.err();
+    }
+
     /// Says whether the run has ended and everything that was due was done.
     pub fn is_success(&self) -> bool {
-        self.ended.is_some_and(|ended| ended.exit_code == 0)
+        self.ended.is_some_and(|ended| ended.exit == Exit::Done)
     }
 
     /// Says whether an alarm was raised.

@@ -14,29 +14,32 @@ use uuid::Uuid;
 pub struct Outgoing {
     /// The answer; `None` closes the connection without one.
     pub reply: Option<Reply>,
-    /// Whether the connection is reset rather than closed.
+    /// Whether it is reset rather than closed.
     pub reset: bool,
-    /// How long to wait before answering.
     pub delay: Duration,
     /// After how many bytes of the body to break off.
     pub cut_after_bytes: Option<usize>,
-    /// How far the `date` header is off, in seconds.
+    /// How far the `date` header is off.
     pub date_shift_s: i64,
-    /// Whether the `date` header is left out.
     pub hides_date: bool,
+}
+
+impl From<Reply> for Outgoing {
+    fn from(reply: Reply) -> Self {
+        Self { reply: Some(reply), ..Self::default() }
+    }
 }
 
 /// The disturbances that are set, and what caches and late requests need to remember.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    /// The rules, in their order.
     pub rules: Vec<Rule>,
     /// How many API nodes answer the requests by turns, each with caches of its own; 0 is one, too. Rules may be
     /// limited to one of them.
     pub nodes: u32,
     turn: u32,
-    /// The VMs as each node's cache shows them.
-    frozen: BTreeMap<(u32, Uuid), Vec<Frozen>>,
+    /// The VMs as each node's cache shows them, each reading until an instant.
+    frozen: BTreeMap<(u32, Uuid), Vec<(i64, Reply)>>,
     /// The ETags that VMs had before they were last written to, and when that was.
     raced: BTreeMap<Uuid, (String, i64)>,
     /// The lists that each node answered last, by who asked and for what, and when each was made.
@@ -50,21 +53,23 @@ pub struct Arrival {
     /// When, in microseconds since the Unix epoch.
     pub at_us: i64,
     pub request: Request,
-    /// The answer, which is never sent; `None` until the request has arrived.
     pub reply: Option<Reply>,
-}
-
-/// A VM as a cache still shows it.
-#[derive(Clone, Debug)]
-struct Frozen {
-    until_us: i64,
-    reply: Reply,
 }
 
 impl Faults {
     /// Takes away all rules, clears the caches, and leaves one node.
     pub fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// Has the caches of all nodes show each VM as it is now, for ever: [`Effect::Stale`] reads from them.
+    pub fn fill_caches(&mut self, world: &World) {
+        for (&id, vm) in &world.vms {
+            let frozen = (i64::MAX, routes::vm_reply(world, id, vm));
+            for node in 0..self.nodes.max(1) {
+                self.frozen.entry((node, id)).or_default().push(frozen.clone());
+            }
+        }
     }
 
     /// Answers a request as [`routes::handle`] does, disturbed.
@@ -74,34 +79,24 @@ impl Faults {
         let rules = self.rules.iter_mut();
         let struck: Vec<Effect> =
             rules.filter_map(|rule| rule.strikes(&asked).then(|| rule.effect.clone())).collect();
-
         let mut request = request.clone();
-        for effect in &struck {
-            match effect {
-                Effect::DropBody => request.body.clear(),
-                Effect::ExpireTokens => world.tokens.clear(),
-                _ => {}
-            }
+        if struck.contains(&Effect::DropBody) {
+            request.body.clear();
+        }
+        if struck.contains(&Effect::ExpireTokens) {
+            world.tokens.clear();
         }
         let mut out = Outgoing::default();
-        if let Some(reply) = struck.iter().find_map(|effect| self.instead(effect, &request, now_us)) {
-            out = Outgoing { reset: reply.is_none(), reply, ..out };
+        let instead = struck.iter().find_map(|effect| self.instead(effect, &request, now_us));
+        if let Some(reply) = &instead {
+            (out.reset, out.reply) = (reply.is_none(), reply.clone());
         } else {
-            out.reply = self.act(world, &request, &asked, &struck, now_us);
-            if struck.contains(&Effect::Twice) {
+            let times = if struck.contains(&Effect::Twice) { 2 } else { 1 };
+            for _ in 0..times {
                 out.reply = self.act(world, &request, &asked, &struck, now_us);
             }
-            struck.iter().for_each(|effect| replace_reply(effect, &mut out));
         }
-        for effect in &struck {
-            match effect {
-                Effect::HideDate => out.hides_date = true,
-                Effect::ShiftDate { seconds } => out.date_shift_s += seconds,
-                Effect::Delay { ms } => out.delay += Duration::from_millis(*ms),
-                Effect::Cut { after_bytes } => out.cut_after_bytes = Some(*after_bytes),
-                _ => {}
-            }
-        }
+        struck.iter().for_each(|effect| on_the_way_back(effect, &mut out, instead.is_none()));
         out
     }
 
@@ -115,7 +110,6 @@ impl Faults {
         Some(arrival)
     }
 
-    /// Gives a request to the node whose turn it is.
     fn next_node(&mut self, request: &Request) -> Asked {
         let node = self.turn % self.nodes.max(1);
         self.turn = self.turn.wrapping_add(1);
@@ -153,8 +147,7 @@ impl Faults {
         now_us: i64,
     ) -> Option<Reply> {
         world.advance(now_us);
-        let mut request = request.clone();
-        let user_store = world.user_store;
+        let (mut request, user_store) = (request.clone(), world.user_store);
         for effect in struck {
             match (effect, asked.vm) {
                 (Effect::UserStore(store), _) => world.user_store = *store,
@@ -166,24 +159,22 @@ impl Faults {
         let mut reply = routes::handle(world, &request, now_us);
         world.user_store = user_store;
         match (asked.vm, before, reply.as_ref().map(|reply| reply.status)) {
-            (Some(vm), Some(before), Some(204 | 303)) => self.written(vm, before, &request, asked, now_us),
-            (vm, _, Some(200)) => {
+            (Some(vm), Some(before), Some(204 | 303)) => self.written(vm, &before, &request, asked, now_us),
+            (_, _, Some(200)) => {
                 for effect in struck {
-                    match effect {
-                        Effect::Stale { .. } => {
-                            reply = vm.and_then(|vm| self.cached(vm, asked, now_us)).or(reply)
-                        }
+                    reply = match effect {
+                        Effect::Stale { .. } => self.cached(asked, now_us).or(reply),
                         Effect::StaleList { ms } => {
-                            reply = reply.map(|new| self.listed(&request, asked, new, *ms, now_us))
+                            reply.map(|new| self.listed(&request, asked, new, *ms, now_us))
                         }
-                        _ => {}
+                        _ => reply,
                     }
                 }
             }
             _ => {}
         }
-        if let Some((vm, backup)) =
-            asked.vm.zip(asked.backup).filter(|_| struck.contains(&Effect::TakeNewest))
+        if let Some((vm, backup)) = asked.vm.zip(asked.backup)
+            && struck.contains(&Effect::TakeNewest)
         {
             take_newest(world, vm, backup, now_us);
         }
@@ -201,47 +192,48 @@ impl Faults {
     /// Takes the condition from a write that was in transit when another one to the same VM was done.
     fn loosen(&self, request: &mut Request, vm: Uuid, ms: u32, now_us: i64) {
         let Some((etag, at_us)) = self.raced.get(&vm) else { return };
-        let is_near = now_us.saturating_sub(*at_us) <= i64::from(ms) * 1_000;
-        if is_near && request.header("if-match") == Some(etag) {
+        if is_near(*at_us, ms, now_us) && request.header("if-match") == Some(etag) {
             request.headers.retain(|(name, _)| name != "if-match");
         }
     }
 
     /// Remembers a write that was done: the ETag from before it, and in each cache what that goes on to show.
-    fn written(&mut self, vm: Uuid, before: Reply, request: &Request, asked: &Asked, now_us: i64) {
+    fn written(&mut self, vm: Uuid, before: &Reply, request: &Request, asked: &Asked, now_us: i64) {
         // One that was done in the race leaves the first one's ETag in force.
         if let Some(etag) = before.header("etag")
             && self.raced.get(&vm).is_none_or(|(_, last_us)| *last_us != now_us)
         {
             self.raced.insert(vm, (etag.to_owned(), now_us));
         }
-        let evicts = asked.operation == Operation::Delete || is_incremental(&request.body);
+        let is_incremental =
+            || serde_json::from_slice::<Value>(&request.body).is_ok_and(|body| body.get("parent").is_some());
+        let evicts = asked.operation == Operation::Delete || is_incremental();
         for node in 0..self.nodes.max(1) {
-            let caches = self.rules.iter().filter(|rule| {
+            let is_here = |rule: &&Rule| {
                 rule.when.vm.is_none_or(|of| of == vm) && rule.when.node.is_none_or(|at| at == node)
-            });
-            let seconds = caches.filter_map(|rule| match rule.effect {
+            };
+            let stale = self.rules.iter().filter(is_here).find_map(|rule| match rule.effect {
                 Effect::Stale { seconds } => Some(seconds),
                 _ => None,
             });
             let frozen = self.frozen.entry((node, vm)).or_default();
-            let reply = before.clone();
-            match seconds.into_iter().next() {
+            match stale {
                 None => {}
-                Some(Some(seconds)) => {
-                    frozen.push(Frozen { until_us: now_us + i64::from(seconds) * 1_000_000, reply });
-                }
                 Some(None) if evicts && node == asked.node => frozen.clear(),
-                Some(None) => frozen.push(Frozen { until_us: i64::MAX, reply }),
+                Some(seconds) => {
+                    let until_us =
+                        seconds.map_or(i64::MAX, |seconds| now_us + i64::from(seconds) * 1_000_000);
+                    frozen.push((until_us, before.clone()));
+                }
             }
         }
     }
 
     /// Returns a VM as the node's cache shows it.
-    fn cached(&mut self, vm: Uuid, asked: &Asked, now_us: i64) -> Option<Reply> {
-        let frozen = self.frozen.get_mut(&(asked.node, vm))?;
-        frozen.retain(|frozen| frozen.until_us > now_us);
-        frozen.first().map(|frozen| frozen.reply.clone())
+    fn cached(&mut self, asked: &Asked, now_us: i64) -> Option<Reply> {
+        let frozen = self.frozen.get_mut(&(asked.node, asked.vm?))?;
+        frozen.retain(|(until_us, _)| *until_us > now_us);
+        frozen.first().map(|(_, reply)| reply.clone())
     }
 
     /// Returns the list that the node made last if it is not older than `ms`, else the new one.
@@ -249,14 +241,16 @@ impl Faults {
         let who = request.header("authorization").or(request.header("x-snarl-token")).unwrap_or_default();
         let full = request.header("x-full-list").unwrap_or_default();
         let key = (asked.node, who.to_owned(), format!("{}#{full}", request.target));
-        match self.lists.get(&key) {
-            Some((made_us, old)) if now_us.saturating_sub(*made_us) <= i64::from(ms) * 1_000 => old.clone(),
-            _ => {
-                self.lists.insert(key, (now_us, new.clone()));
-                new
-            }
+        let last = self.lists.entry(key).or_insert_with(|| (now_us, new.clone()));
+        if !is_near(last.0, ms, now_us) {
+            *last = (now_us, new);
         }
+        last.1.clone()
     }
+}
+
+fn is_near(at_us: i64, ms: u32, now_us: i64) -> bool {
+    now_us.saturating_sub(at_us) <= i64::from(ms) * 1_000
 }
 
 /// Deletes the newest backup of a VM, where that one is no longer there that a request named.
@@ -268,13 +262,14 @@ fn take_newest(world: &mut World, vm: Uuid, named: Uuid, now_us: i64) {
     }
 }
 
-fn is_incremental(body: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(body).is_ok_and(|body| body.get("parent").is_some())
-}
-
-/// What an effect does to FiFo's answer.
-fn replace_reply(effect: &Effect, out: &mut Outgoing) {
+/// Does what an effect does to an answer, some of it only to FiFo's own.
+fn on_the_way_back(effect: &Effect, out: &mut Outgoing, is_fifos: bool) {
     match (effect, &mut out.reply) {
+        (Effect::HideDate, _) => out.hides_date = true,
+        (Effect::ShiftDate { seconds }, _) => out.date_shift_s += seconds,
+        (Effect::Delay { ms }, _) => out.delay += Duration::from_millis(*ms),
+        (Effect::Cut { after_bytes }, _) => out.cut_after_bytes = Some(*after_bytes),
+        _ if !is_fifos => {}
         (Effect::ActThenDrop, reply) => (*reply, out.reset) = (None, true),
         (Effect::ActThenAnswer { status }, reply) => *reply = Some(Reply::empty(*status)),
         (Effect::HideEtag, Some(reply)) => reply.headers.retain(|(name, _)| *name != "etag"),

@@ -1,7 +1,9 @@
-//! How VMs and backups are shown: the JSON of both styles.
+//! How VMs, backups and the list are shown: the JSON of both styles.
 
+use super::message::{Framing, Reply, Request};
+use super::users::User;
 use super::vm::{Record, Vm};
-use super::world::{ApiStyle, EmptyMaps, Shape};
+use super::world::{ApiStyle, EmptyMaps, Shape, World};
 use serde_json::{Map, Value, json};
 use sha1::{Digest, Sha1};
 use uuid::Uuid;
@@ -34,20 +36,19 @@ pub(super) fn vm_json(uuid: Uuid, vm: &Vm, shape: Shape, only: Option<&[String]>
 
 /// Shows a backup's record. In 2015 it has the names of its files, one size, and one SHA-1 once all files are whole.
 pub(super) fn record_json(record: &Record, shape: Shape) -> Value {
-    let mut shown = match serde_json::to_value(record) {
-        Ok(Value::Object(shown)) => shown,
-        _ => Map::new(),
-    };
-    shown.retain(|_, value| !value.is_null());
+    let mut shown = json!(record);
+    if let Some(shown) = shown.as_object_mut() {
+        shown.retain(|_, value| !value.is_null());
+    }
     if let Some(files) = record.files.as_ref().filter(|_| shape.style == ApiStyle::V2) {
-        shown.insert("files".to_owned(), files.keys().cloned().collect());
-        shown.insert("size".to_owned(), json!(files.values().map(|file| file.size).sum::<u64>()));
-        let whole: Option<Vec<&String>> = files.values().map(|file| file.sha1.as_ref()).collect();
-        if let Some(sha1) = whole.and_then(|whole| whole.first().copied()) {
-            shown.insert("sha1".to_owned(), json!(sha1));
+        shown["files"] = files.keys().cloned().collect();
+        shown["size"] = json!(files.values().map(|file| file.size).sum::<u64>());
+        let whole: Option<Vec<_>> = files.values().map(|file| file.sha1.as_ref()).collect();
+        if let Some(sha1) = whole.as_deref().and_then(<[_]>::first) {
+            shown["sha1"] = json!(sha1);
         }
     }
-    Value::Object(shown)
+    shown
 }
 
 /// The ETag of a VM shown like that: strong, and another one whenever anything at all shows differently.
@@ -69,6 +70,56 @@ fn plain(value: &Value, empty_maps: EmptyMaps) -> Value {
 
 fn map_json(map: Map<String, Value>, empty_maps: EmptyMaps) -> Value {
     if map.is_empty() && empty_maps == EmptyMaps::Array { json!([]) } else { Value::Object(map) }
+}
+
+/// What a full list is reckoned to take, for each VM and for each of its backups.
+const VM_MS: usize = 10;
+const BACKUP_MS: usize = 1;
+
+/// Answers with the VMs a user may see: their UUIDs, or what was asked for of each.
+///
+/// Each element brings the comma or bracket before it. A list without elements is therefore `]` from 2016 on, and one
+/// that takes too long ends behind an element, without its last bracket. From 2016 on the end of the connection is the
+/// end of the body.
+pub(super) fn list(world: &World, user: &User, request: &Request) -> Reply {
+    let is_old = world.shape.style == ApiStyle::V2;
+    let full = matches!(asked(request, "full-list").as_deref(), Some("true" | "True"));
+    let fields = asked(request, "full-list-fields");
+    let fields: Option<Vec<String>> = fields.map(|fields| fields.split(',').map(str::to_owned).collect());
+    let limit_ms = world.list_limit_ms.filter(|_| full && !is_old);
+    let (mut body, mut taken_ms, mut is_cut) = (Vec::new(), 0, false);
+    for (id, vm) in &world.vms {
+        if !user.may(&["vms", &id.to_string(), "get"]) {
+            continue;
+        }
+        taken_ms += VM_MS + BACKUP_MS * vm.backups.len();
+        is_cut = limit_ms.is_some_and(|limit_ms| taken_ms as u64 > limit_ms);
+        if is_cut {
+            break;
+        }
+        body.push(if body.is_empty() { b'[' } else { b',' });
+        // Writing to memory cannot fail.
+        let _ = if full {
+            serde_json::to_writer(&mut body, &vm_json(*id, vm, world.shape, fields.as_deref()))
+        } else {
+            serde_json::to_writer(&mut body, id)
+        };
+    }
+    if is_old && body.is_empty() {
+        body.push(b'[');
+    }
+    if !is_cut {
+        body.push(b']');
+    }
+    let framing = if is_old { Framing::Length } else { Framing::UntilClose };
+    let reply = Reply { framing, ..Reply::empty(200) };
+    reply.with_body("application/json", body).with_header("vary", "accept")
+}
+
+/// A parameter from the query or, as old clients send it, from a header.
+fn asked(request: &Request, name: &str) -> Option<String> {
+    let from_header = || request.header(&format!("x-{name}")).map(str::to_owned);
+    request.query(name).or_else(from_header)
 }
 
 #[cfg(test)]

@@ -1,22 +1,16 @@
 //! Requests and answers, as FiFo's handlers see and make them.
 
-use std::borrow::Cow;
-
-/// An HTTP request as far as FiFo's handlers look at it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// `GET`, `POST`, `DELETE`, …, as it was sent.
     pub method: String,
-    /// Path and query, as they were sent.
     pub target: String,
-    /// Names in lower case, and values, in the order of the request.
+    /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The body; empty too where one was sent without a content-length, since FiFo reads that as none.
+    /// Empty too where a body came without a content-length, which FiFo reads as none.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// Makes a request without headers and body.
     pub fn new(method: &str, target: &str) -> Self {
         Self { method: method.to_owned(), target: target.to_owned(), ..Self::default() }
     }
@@ -33,15 +27,12 @@ impl Request {
         self
     }
 
-    /// Returns the path, without the query.
     pub fn path(&self) -> &str {
         self.target.split_once('?').map_or(self.target.as_str(), |(path, _)| path)
     }
 
-    /// Returns a query parameter's first value, decoded.
-    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
-        let (_, query) = self.target.split_once('?')?;
-        url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
+    pub fn query(&self, name: &str) -> Option<String> {
+        form_value(self.target.split_once('?')?.1.as_bytes(), name)
     }
 
     /// Returns a header's first value; the name in lower case.
@@ -50,7 +41,10 @@ impl Request {
     }
 }
 
-/// How the end of a body shows.
+pub(super) fn form_value(form: &[u8], name: &str) -> Option<String> {
+    url::form_urlencoded::parse(form).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// By `content-length`.
@@ -63,14 +57,12 @@ pub enum Framing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     pub status: u16,
-    /// Names in lower case, and values.
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
     pub framing: Framing,
 }
 
 impl Reply {
-    /// Makes an answer without body.
     pub fn empty(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new(), framing: Framing::Length }
     }
@@ -81,7 +73,6 @@ impl Reply {
         self
     }
 
-    /// Sets a body of a content type.
     #[must_use]
     pub fn with_body(self, content_type: &str, body: Vec<u8>) -> Self {
         Self { body, ..self.with_header("content-type", content_type) }

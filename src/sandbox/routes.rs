@@ -1,14 +1,14 @@
 //! FiFo's handlers, in the order in which they look at a request.
 //!
-//! The order shows: 503 comes before everything, 405 before 401, 401 before 403, 403 before anybody has looked whether
-//! the VM exists, 406 before 404, 412 before 415.
+//! The order shows: 503 comes before everything, 405 before 401, 401 before 403, 403 before it is known whether the VM
+//! exists, 406 before 404, 412 before 415.
 
 use super::backups::BackupRequest;
-use super::json::{etag, record_json, vm_json};
-use super::message::{Reply, Request};
+use super::json::{etag, list, record_json, vm_json};
+use super::message::{Reply, Request, form_value};
 use super::users::{User, UserStore};
 use super::vm::{Record, Vm};
-use super::world::{ApiStyle, World};
+use super::world::{ApiStyle, TOKEN_LIFE_S, World};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -60,9 +60,7 @@ impl<'a> Resource<'a> {
     }
 }
 
-/// Answers a request as FiFo does, after letting happen what has to have happened by then.
-///
-/// `None` is a connection that is closed without an answer.
+/// Answers a request as FiFo does at an instant. `None` is a connection that is closed without an answer.
 pub fn handle(world: &mut World, request: &Request, now_us: i64) -> Option<Reply> {
     world.advance(now_us);
     if !world.backend_up {
@@ -75,26 +73,29 @@ pub fn handle(world: &mut World, request: &Request, now_us: i64) -> Option<Reply
     if resource == Resource::Token && request.method == "POST" {
         return Some(sign_in(world, request, now_us));
     }
-    let nobody = User { password: String::new(), permissions: Vec::new() };
-    let user = match resource {
-        Resource::Connection => nobody,
-        _ => match signed_in(world, request, now_us) {
-            Some(user) => user.clone(),
-            None => {
-                let scheme =
-                    if world.shape.style == ApiStyle::V2 { "x-snarl-token" } else { "authorization" };
-                return Some(Reply::empty(401).with_header("www-authenticate", scheme));
-            }
-        },
+    let style = world.shape.style;
+    let user = if resource == Resource::Connection {
+        User { password: String::new(), permissions: Vec::new() }
+    } else {
+        let Some(user) = signed_in(world, request, now_us) else {
+            let scheme = if style == ApiStyle::V2 { "x-snarl-token" } else { "authorization" };
+            return Some(Reply::empty(401).with_header("www-authenticate", scheme));
+        };
+        user.clone()
     };
-    if !allowed(&user, world.shape.style, request, resource) {
+    if !allowed(&user, style, request, resource) {
         return Some(Reply::empty(403));
     }
-    match (accepted(request.header("accept")), world.shape.style) {
+    match (accepted(request.header("accept")), style) {
         (Accepted::Json, _) => Some(json_reply(world, &user, request, resource, now_us)),
         (Accepted::Nothing, _) => Some(Reply::empty(406)),
         (Accepted::Msgpack, ApiStyle::V2) => {
-            Some(as_msgpack(json_reply(world, &user, request, resource, now_us)))
+            let mut reply = json_reply(world, &user, request, resource, now_us);
+            // Our client always asks for JSON, so the body is only a text that says so.
+            reply.body = MSGPACK_TEXT.to_vec();
+            let types = reply.headers.iter_mut().filter(|(name, _)| *name == "content-type");
+            types.for_each(|(_, value)| "application/x-msgpack".clone_into(value));
+            Some(reply)
         }
         (Accepted::Msgpack, ApiStyle::V3) => None,
     }
@@ -102,42 +103,33 @@ pub fn handle(world: &mut World, request: &Request, now_us: i64) -> Option<Reply
 
 /// Answers `POST …/oauth/token`.
 fn sign_in(world: &mut World, request: &Request, now_us: i64) -> Reply {
-    let form = |name: &str| {
-        let mut pairs = url::form_urlencoded::parse(&request.body);
-        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
-    };
-    if form("grant_type") != "password" {
-        return sign_in_refusal("unsupported_grant_type", "The grant type is not supported.");
-    }
-    match world.user_store {
-        UserStore::Up => {}
-        UserStore::ServerError => return sign_in_refusal("server_error", "timeout"),
-        UserStore::TemporarilyUnavailable => {
-            return sign_in_refusal(
-                "temporarily_unavailable",
-                "The server is currently unable to handle the request.",
-            );
-        }
-    }
+    let form = |name: &str| form_value(&request.body, name).unwrap_or_default();
     let user = form("username");
-    if world.users.get(&user).is_none_or(|known| known.password != form("password")) {
-        return sign_in_refusal(
-            "access_denied",
-            "The resource owner or authorization server denied the request.",
-        );
+    let is_known = world.users.get(&user).is_some_and(|known| known.password == form("password"));
+    let refusal = match world.user_store {
+        _ if form("grant_type") != "password" => {
+            Some(("unsupported_grant_type", "The grant type is not supported."))
+        }
+        UserStore::ServerError => Some(("server_error", "timeout")),
+        UserStore::TemporarilyUnavailable => {
+            Some(("temporarily_unavailable", "The server is currently unable to handle the request."))
+        }
+        UserStore::Up if !is_known => {
+            Some(("access_denied", "The resource owner or authorization server denied the request."))
+        }
+        UserStore::Up => None,
+    };
+    if let Some((error, description)) = refusal {
+        let body = json!({"error": error, "error_description": description});
+        return Reply::empty(400).with_body("application/json", body.to_string().into_bytes());
     }
     let token = world.sign_in(&user, now_us);
     let granted = json!({
-        "access_token": token, "token_type": "bearer", "expires_in": world.token_life_s, "scope": ["*"],
+        "access_token": token, "token_type": "bearer", "expires_in": TOKEN_LIFE_S, "scope": ["*"],
     });
     Reply::empty(200)
         .with_body("application/json", granted.to_string().into_bytes())
         .with_header("cache-control", "no-store")
-}
-
-fn sign_in_refusal(error: &str, description: &str) -> Reply {
-    let body = json!({"error": error, "error_description": description});
-    Reply::empty(400).with_body("application/json", body.to_string().into_bytes())
 }
 
 /// The token a request carries: 2015 knows both headers, later versions only one.
@@ -147,10 +139,7 @@ fn signed_in<'a>(world: &'a World, request: &Request, now_us: i64) -> Option<&'a
         ApiStyle::V2 => request.header("x-snarl-token").or(bearer),
         ApiStyle::V3 => bearer,
     };
-    if world.user_store != UserStore::Up {
-        return None;
-    }
-    world.user_of(token?, now_us)
+    world.user_of(token?, now_us).filter(|_| world.user_store == UserStore::Up)
 }
 
 fn allowed(user: &User, style: ApiStyle, request: &Request, resource: Resource<'_>) -> bool {
@@ -172,40 +161,16 @@ enum Accepted {
     Nothing,
 }
 
-/// Looks for JSON without parameters, or for something that MessagePack satisfies, by quality and then by place.
+/// Looks for JSON without parameters, or for something that MessagePack satisfies. JSON wins, whatever the quality.
 fn accepted(accept: Option<&str>) -> Accepted {
-    let Some(accept) = accept else { return Accepted::Msgpack };
-    let mut ranges: Vec<(f32, Accepted)> = accept
-        .split(',')
-        .filter_map(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let accepted = match parts.next()? {
-                "application/json" => Accepted::Json,
-                "*/*" | "application/*" | "application/x-msgpack" => Accepted::Msgpack,
-                _ => return None,
-            };
-            let mut quality = 1.0;
-            for parameter in parts {
-                quality = parameter.strip_prefix("q=")?.parse().ok()?;
-            }
-            Some((quality, accepted))
-        })
-        .collect();
-    ranges.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    ranges.first().map_or(Accepted::Nothing, |(_, accepted)| *accepted)
-}
-
-/// Makes a JSON answer one in MessagePack, which FiFo of 2015 sends unless JSON is asked for.
-///
-/// Our client always asks for JSON, so the body is only a text that says so.
-fn as_msgpack(mut reply: Reply) -> Reply {
-    reply.body = MSGPACK_TEXT.to_vec();
-    for (name, value) in &mut reply.headers {
-        if *name == "content-type" {
-            "application/x-msgpack".clone_into(value);
-        }
+    let ranges =
+        accept.unwrap_or("*/*").split(',').map(|range| range.split(";q=").next().unwrap_or_default().trim());
+    let ranges: Vec<&str> = ranges.collect();
+    if ranges.contains(&"application/json") {
+        return Accepted::Json;
     }
-    reply
+    let is_msgpack = |range: &&str| ["*/*", "application/*", "application/x-msgpack"].contains(range);
+    if ranges.iter().any(is_msgpack) { Accepted::Msgpack } else { Accepted::Nothing }
 }
 
 /// An answer after the content type was settled on: with it, whether or not there is a body.
@@ -224,36 +189,29 @@ fn json_reply(
     resource: Resource<'_>,
     now_us: i64,
 ) -> Reply {
-    match resource {
+    let (id, backup_id) = match resource {
         Resource::Connection if world.shape.style == ApiStyle::V2 => {
-            show(&json!({"sniffle": 1, "snarl": 1, "howl": 1}))
+            return show(&json!({"sniffle": 1, "snarl": 1, "howl": 1}));
         }
-        Resource::Connection => show(&json!({"sniffle": 1, "snarl": 1})),
-        Resource::Vms => super::list::list(world, user, request),
-        Resource::Token | Resource::Session => reply(405, Vec::new()),
-        Resource::Vm(vm) | Resource::Backups(vm) | Resource::Backup(vm, _) => {
-            about_a_vm(world, request, resource, vm, now_us)
-        }
-    }
-}
-
-fn about_a_vm(world: &mut World, request: &Request, resource: Resource<'_>, id: &str, now_us: i64) -> Reply {
+        Resource::Connection => return show(&json!({"sniffle": 1, "snarl": 1})),
+        Resource::Vms => return list(world, user, request),
+        Resource::Token | Resource::Session => return reply(405, Vec::new()),
+        Resource::Vm(vm) | Resource::Backups(vm) => (vm, None),
+        Resource::Backup(vm, backup) => (vm, Some(backup)),
+    };
     if id.len() != 36 {
         return reply(500, Vec::new());
     }
     let found = Uuid::try_parse(id).ok().and_then(|id| Some((id, world.vms.get(&id)?)));
     let whole = found.map(|(id, vm)| vm_reply(world, id, vm));
     let etag = whole.as_ref().and_then(|whole| whole.header("etag")).unwrap_or_default().to_owned();
-    let backup = match (resource, found) {
-        (Resource::Backup(_, backup), Some((_, vm))) => {
-            Uuid::try_parse(backup).ok().and_then(|id| Some((id, vm.backups.get(&id)?)))
-        }
-        _ => None,
-    };
-    let exists = if matches!(resource, Resource::Backup(..)) { backup.is_some() } else { found.is_some() };
-    if let Some(wanted) = request.header("if-match")
-        && !(exists && (wanted == "*" || wanted.split(',').any(|one| one.trim() == etag)))
-    {
+    let backup = found.zip(backup_id).and_then(|((_, vm), backup)| {
+        let backup = Uuid::try_parse(backup).ok()?;
+        Some((backup, vm.backups.get(&backup)?))
+    });
+    let exists = found.is_some() && backup_id.is_some() == backup.is_some();
+    let holds = |wanted: &str| wanted == "*" || wanted.split(',').any(|one| one.trim() == etag);
+    if request.header("if-match").is_some_and(|wanted| !exists || !holds(wanted)) {
         return reply(412, Vec::new());
     }
     let shown = |id: &Uuid, record: &Record| {
@@ -262,7 +220,7 @@ fn about_a_vm(world: &mut World, request: &Request, resource: Resource<'_>, id: 
         shown
     };
     match (request.method.as_str(), resource, found, backup) {
-        // The only request that gets as far as the coordinator without the VM being there: and fails there.
+        // The only request that reaches the coordinator without the VM being there, and fails there.
         ("POST", _, found, _) => create(world, request, id, found.map(|(id, _)| id), now_us),
         ("DELETE", _, Some((vm, _)), Some((backup, _))) => delete(world, request, vm, backup, now_us),
         ("GET", Resource::Backup(..), _, Some((id, record))) => {

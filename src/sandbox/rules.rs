@@ -39,49 +39,44 @@ fn one() -> u32 {
 }
 
 impl Rule {
-    /// Makes a rule that strikes at every request, for ever.
+    /// Makes a rule that strikes at every request.
     pub fn new(effect: Effect) -> Self {
         Self { when: Matcher::default(), skip: 0, every: 1, times: None, effect, seen: 0, struck: 0 }
     }
 
-    /// Makes it look only at one kind of request.
     #[must_use]
-    pub fn on(mut self, operation: Operation) -> Self {
-        self.when.operation = Some(operation);
-        self
+    pub fn on(self, operation: Operation) -> Self {
+        Self { when: Matcher { operation: Some(operation), ..self.when }, ..self }
     }
 
-    /// Makes it look only at requests about one VM.
     #[must_use]
-    pub fn of_vm(mut self, vm: Uuid) -> Self {
-        self.when.vm = Some(vm);
-        self
+    pub fn of_vm(self, vm: Uuid) -> Self {
+        Self { when: Matcher { vm: Some(vm), ..self.when }, ..self }
     }
 
-    /// Makes it look only at what one API node answers, see [`Faults::nodes`](super::Faults::nodes).
+    /// Limits it to one API node, see [`Faults::nodes`](super::Faults::nodes).
     #[must_use]
-    pub fn at_node(mut self, node: u32) -> Self {
-        self.when.node = Some(node);
-        self
+    pub fn at_node(self, node: u32) -> Self {
+        Self { when: Matcher { node: Some(node), ..self.when }, ..self }
     }
 
-    /// Makes it let some pass first.
     #[must_use]
-    pub fn after(mut self, skip: u32) -> Self {
-        self.skip = skip;
-        self
+    pub fn after(self, skip: u32) -> Self {
+        Self { skip, ..self }
     }
 
-    /// Makes it strike so often at most.
     #[must_use]
-    pub fn times(mut self, times: u32) -> Self {
-        self.times = Some(times);
-        self
+    pub fn times(self, times: u32) -> Self {
+        Self { times: Some(times), ..self }
     }
 
-    /// Looks at a request, and says whether it strikes.
     pub(super) fn strikes(&mut self, asked: &Asked) -> bool {
-        if !self.when.matches(asked) || !self.effect.concerns(asked.operation) {
+        let Matcher { operation, vm, node } = self.when;
+        if operation.is_some_and(|wanted| wanted != asked.operation)
+            || vm.is_some() && vm != asked.vm
+            || node.is_some_and(|wanted| wanted != asked.node)
+            || !self.effect.concerns(asked.operation)
+        {
             return false;
         }
         self.seen = self.seen.saturating_add(1);
@@ -93,53 +88,49 @@ impl Rule {
     }
 }
 
-/// Which requests a rule looks at: those that agree with everything that is given.
+/// Which requests a rule looks at: those that agree with all that is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Matcher {
-    /// What the request is for.
     pub operation: Option<Operation>,
-    /// The VM it is about.
     pub vm: Option<Uuid>,
-    /// The API node that answers it, counted from 0.
+    /// The API node that answers, counted from 0.
     pub node: Option<u32>,
 }
 
-impl Matcher {
-    fn matches(&self, asked: &Asked) -> bool {
-        self.operation.is_none_or(|wanted| wanted == asked.operation)
-            && self.vm.is_none_or(|wanted| asked.vm == Some(wanted))
-            && self.node.is_none_or(|wanted| asked.node == wanted)
-    }
-}
-
-/// What a request is about, and who answers it.
+/// What a request is about, and the node that answers it.
 pub(super) struct Asked {
     pub(super) operation: Operation,
     pub(super) vm: Option<Uuid>,
-    /// The backup that its path names.
     pub(super) backup: Option<Uuid>,
     pub(super) node: u32,
 }
 
 impl Asked {
     pub(super) fn of(request: &Request, node: u32) -> Self {
+        let resource = Resource::of(request.path());
+        let operation = match (request.method.as_str(), resource) {
+            ("POST", Some(Resource::Token)) => Operation::SignIn,
+            ("GET", Some(Resource::Vms)) => Operation::List,
+            ("GET", Some(Resource::Vm(_))) => Operation::ReadVm,
+            ("POST", Some(Resource::Backups(_))) => Operation::Create,
+            ("DELETE", Some(Resource::Backup(..))) => Operation::Delete,
+            _ => Operation::Other,
+        };
         let uuid = |id: &str| Uuid::try_parse(id).ok();
-        let (vm, backup) = match Resource::of(request.path()) {
+        let (vm, backup) = match resource {
             Some(Resource::Vm(vm) | Resource::Backups(vm)) => (uuid(vm), None),
             Some(Resource::Backup(vm, backup)) => (uuid(vm), uuid(backup)),
             _ => (None, None),
         };
-        Self { operation: Operation::of(request), vm, backup, node }
+        Self { operation, vm, backup, node }
     }
 }
 
-/// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     SignIn,
-    /// Reading the list of VMs.
     List,
     ReadVm,
     Create,
@@ -147,49 +138,29 @@ pub enum Operation {
     Other,
 }
 
-impl Operation {
-    fn of(request: &Request) -> Self {
-        match (request.method.as_str(), Resource::of(request.path())) {
-            ("POST", Some(Resource::Token)) => Self::SignIn,
-            ("GET", Some(Resource::Vms)) => Self::List,
-            ("GET", Some(Resource::Vm(_))) => Self::ReadVm,
-            ("POST", Some(Resource::Backups(_))) => Self::Create,
-            ("DELETE", Some(Resource::Backup(..))) => Self::Delete,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// What a rule does, by the phase of the exchange at which it comes in.
+/// What a rule does, by the phase of the exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
     // ---- On the way to FiFo
-    /// Drops the body of the request, as some proxies do with a DELETE's. A POST without one starts a full backup with
-    /// an empty comment.
+    /// As some proxies do with a DELETE's. A POST without one starts a full backup with an empty comment.
     DropBody,
-    /// Makes every token given out so far worthless, before the request is looked at.
     ExpireTokens,
 
     // ---- In place of FiFo: nothing is done
-    /// Answers with a status.
     Answer {
         status: u16,
-        /// The `retry-after` that goes with it, in seconds.
         #[serde(default)]
         retry_after_s: Option<u32>,
-        /// The `location` that goes with it.
         #[serde(default)]
         location: Option<String>,
     },
     /// Answers 412 to whatever has a condition.
     RefuseConditions,
-    /// Breaks the connection off.
     Drop,
-    /// Breaks the connection off, and does what was asked only later, its condition (`if-match`) included: the request
-    /// was in transit for so long. A later request makes it arrive.
+    /// Breaks the connection off, and does what was asked only after `ms`, its condition (`if-match`) included: the
+    /// request was in transit for so long. A later request makes it arrive.
     ActLate {
-        /// How much later, in milliseconds.
         ms: u64,
     },
 
@@ -198,10 +169,9 @@ pub enum Effect {
     Twice,
     /// Has the user store behave like that while the request is looked at.
     UserStore(UserStore),
-    /// Judges `if-match` and acts on it apart, as FiFo does: for so long after a write to a VM, another one that names
-    /// the ETag from before is done as well.
+    /// Judges `if-match` and acts on it apart, as FiFo does: for `ms` after a write to a VM, another one that names the
+    /// ETag from before is done as well.
     Race {
-        /// For how long, in milliseconds.
         ms: u32,
     },
     /// Has a delete from storage take the VM's newest backup along, which FiFo does not do.
@@ -209,50 +179,39 @@ pub enum Effect {
     /// Answers a read of a single VM from the node's cache, which shows the VM from before a write: the whole of the
     /// write is hidden, and with it whatever the upload does later. The list is never stale.
     ///
-    /// Each node has a cache of its own, and only a write that it handles itself clears it.
+    /// Each node has a cache of its own, and only a write that it handles itself clears it. Without `seconds` it is stale
+    /// for ever after a full backup, until the next incremental one or delete of that VM clears it.
     Stale {
-        /// For how long after each write, in seconds. Left out: for ever after a full backup, until the next
-        /// incremental one or delete of that VM clears it.
         #[serde(default)]
         seconds: Option<u32>,
     },
-    /// Answers a list from a cache, as FiFo of 2015 does.
+    /// Answers a list from a cache, as FiFo of 2015 does: it is served again for `ms`.
     StaleList {
-        /// For how long a list is served again, in milliseconds.
         ms: u32,
     },
 
     // ---- On the way back
-    /// Breaks the connection off: the answer is lost.
     ActThenDrop,
-    /// Answers with a status and no body, whatever FiFo has answered.
-    ActThenAnswer { status: u16 },
-    /// Puts something else in place of the answer's body.
+    ActThenAnswer {
+        status: u16,
+    },
+    /// Replaces the answer's body, and its content type where one is given.
     Garble {
         body: String,
-        /// Its content type; the right one where left out.
         #[serde(default)]
         content_type: Option<String>,
     },
-    /// Leaves the `etag` header out.
     HideEtag,
     /// Makes the `etag` a weak one, as a proxy does that changes bodies.
     WeakEtag,
-    /// Leaves the `date` header out.
     HideDate,
-    /// Has the `date` header off.
     ShiftDate {
-        /// By so many seconds.
         seconds: i64,
     },
-    /// Answers late.
     Delay {
-        /// How late, in milliseconds.
         ms: u64,
     },
-    /// Breaks the connection off within the answer's body.
     Cut {
-        /// After so many bytes of it.
         after_bytes: usize,
     },
 }

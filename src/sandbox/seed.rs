@@ -1,13 +1,14 @@
-//! The first world: a table of VMs with the histories that people really have, played by the world's own rules.
+//! The first world: a file of VMs with the histories that people really have, played by the world's own rules.
 //!
 //! The scheme that people run by hand makes a `monthly` on the first, a `weekly` on Sundays and a `daily` on all other
 //! nights, at 01:00 in Berlin.
 
 use super::backups::BackupRequest;
-use super::script::{UploadOutcome, UploadScript};
+use super::upload::{UploadOutcome, UploadScript};
 use super::vm::{Record, Vm, object_name};
 use super::world::{Shape, World};
 use jiff::{Timestamp, ToSpan as _, civil::Weekday};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ const HYPERVISORS: [&str; 3] = [
 /// How a first world is made. The same values at the same instant give the same world, to the byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed {
-    /// How many VMs there are; past the end of the table, it begins again.
+    /// How many VMs there are; after the last one of the file it begins again.
     pub vms: usize,
     /// What all UUIDs and sizes come from.
     pub seed: u64,
@@ -38,68 +39,48 @@ pub struct Seed {
 impl Default for Seed {
     /// One VM of every kind.
     fn default() -> Self {
-        Self { vms: SCRIPTS.len(), seed: 1 }
+        Self { vms: Histories::of_file().vms.len(), seed: 1 }
     }
 }
 
-/// What a VM is, which scheme runs on it every night, and what else happened, each so many nights ago.
-type Script = (&'static str, u64, &'static str, Scheme, &'static [(usize, Event)]);
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Histories {
+    /// What a scheme does in a night, by its name and the night's tier.
+    schemes: BTreeMap<String, BTreeMap<String, Run>>,
+    vms: Vec<History>,
+}
 
-const MARKED: &str = r#"{"metadata": {"fifo": {"backup": 1}}}"#;
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Run {
+    comment: String,
+    /// The comments that the parent may have; none makes a full backup.
+    from: Vec<String>,
+    /// The comments whose newest snapshot goes afterwards.
+    gone: Vec<String>,
+    /// After how many days dailies are deleted from storage: those that hang on no weekly go as a whole.
+    clear_days: Option<i64>,
+}
 
-/// Name, size in GiB, fields, scheme, events.
-const SCRIPTS: [Script; 15] = [
-    ("web", 6, MARKED, Scheme::Grandfather, &[]),
-    ("web", 6, r#"{"metadata": {"fifo": {"backup": "1"}}}"#, Scheme::Grandfather, &[]),
-    ("web", 5, MARKED, Scheme::Nothing, &[]),
-    ("app", 12, MARKED, Scheme::Grandfather, &[(0, Event::Fails)]),
-    ("app", 9, MARKED, Scheme::Grandfather, &[(4, Event::Stored)]),
-    // With delegated datasets, every create is refused.
-    (
-        "files",
-        40,
-        r#"{"metadata": {"fifo": {"backup": 1}}, "config": {"datasets": ["zones/files/data"]}}"#,
-        Scheme::Grandfather,
-        &[],
-    ),
-    ("app", 11, MARKED, Scheme::Grandfather, &[(0, Event::Moved)]),
-    ("scratch", 3, r#"{"metadata": {}}"#, Scheme::Nothing, &[(1, Event::ByHand("before the move"))]),
-    ("mail", 24, MARKED, Scheme::Grandfather, &[(1, Event::DeletesLost), (0, Event::Missed)]),
-    ("git", 18, MARKED, Scheme::Grandfather, &[(0, Event::ByHand("before upgrade"))]),
-    ("build", 30, MARKED, Scheme::Grandfather, &[(0, Event::StartedAgain)]),
-    (
-        "win",
-        32,
-        r#"{"metadata": {"fifo": {"backup": 1}}, "config": {"type": "kvm"}, "vm_type": "kvm"}"#,
-        Scheme::Grandfather,
-        &[],
-    ),
-    (
-        "db",
-        48,
-        r#"{"metadata": {"fifo": {"backup": 1, "policy": "databases"}}}"#,
-        Scheme::Grandfather,
-        &[(1, Event::DeletesLost), (0, Event::Missed)],
-    ),
-    ("wiki", 1, r#"{"metadata": {"fifo": {"policy": "daily-full"}}}"#, Scheme::DailyFull, &[]),
-    ("dwh", 64, r#"{"metadata": {"fifo": {"policy": "differential"}}}"#, Scheme::Differential, &[]),
-];
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scheme {
-    Nothing,
-    Grandfather,
-    /// Weeklies that are all taken on the month's full one, which stays local for them.
-    Differential,
-    /// A full backup every night, which stays local in place of the one before.
-    DailyFull,
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct History {
+    name: String,
+    gib: u64,
+    scheme: String,
+    fields: BTreeMap<String, Value>,
+    /// What else happened, each so many nights ago.
+    #[serde(default)]
+    events: Vec<(usize, Event)>,
 }
 
 /// What people and faults do to a VM around a night's run.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Event {
-    /// Hours before it, somebody makes a full backup with this comment.
-    ByHand(&'static str),
+    /// Hours before it, a full backup with this comment is made.
+    ByHand(String),
     /// Before it, the VM is taken off its hypervisor.
     Stored,
     /// Before it, the VM is moved to another hypervisor.
@@ -110,69 +91,44 @@ enum Event {
     Fails,
     /// Its local deletes never reach FiFo.
     DeletesLost,
-    /// Some time after it, somebody starts it once more: an upload of hours.
+    /// Some time after it, it is started once more: an upload of hours.
     StartedAgain,
 }
 
-/// The run of a scheme.
-#[derive(Clone, Copy)]
-struct Night {
-    tier: &'static str,
-    /// When the create is accepted, in microseconds since the Unix epoch.
-    at_us: i64,
-}
-
-impl Scheme {
-    /// What the scheme does on a tier's night: the comment, the tiers to take the parent from (none: a full backup),
-    /// the tiers whose newest snapshot goes afterwards, and after how many days dailies are cleared from storage.
-    fn on(
-        self,
-        tier: &'static str,
-    ) -> Option<(&'static str, &'static [&'static str], &'static [&'static str], i64)> {
-        Some(match (self, tier) {
-            (Self::Grandfather, "monthly") => (tier, &[], &["weekly", "daily"], 99),
-            // The dailies before the last week but one hang on no weekly, and go as a whole.
-            (Self::Grandfather, "weekly") => {
-                (tier, &["monthly", "weekly"], &["monthly", "weekly", "daily"], 7)
-            }
-            (Self::Grandfather, _) => (tier, &["monthly", "weekly", "daily"], &["daily"], 99),
-            (Self::Differential, "monthly") => (tier, &[], &["monthly", "weekly"], 99),
-            (Self::Differential, "weekly") => (tier, &["monthly"], &["weekly"], 99),
-            (Self::DailyFull, _) => ("daily", &[], &["daily"], 10),
-            (Self::Differential | Self::Nothing, _) => return None,
-        })
+impl Histories {
+    fn of_file() -> Self {
+        // A test reads it.
+        serde_json::from_str(include_str!("first_world.json")).unwrap_or_default()
     }
 }
 
 impl World {
     /// Makes the first world as of an instant, in microseconds since the Unix epoch.
-    ///
-    /// The comments are the tiers' names of the scheme that people run by hand, and every history is what that scheme
-    /// would have left behind.
     pub fn seeded(seed: Seed, now_us: i64) -> Self {
         let mut world = Self::new(Shape::default(), seed.seed);
-        let (upload_ms, nights) = (world.upload_ms, nights(now_us));
+        let (upload_ms, nights, histories) = (world.upload_ms, nights(now_us), Histories::of_file());
         world.upload_ms = UPLOAD_US.unsigned_abs() / 1_000;
         // Sizes are not measured while the past is made, but once at its end.
         world.measured_at_us = i64::MAX;
         let (mut numbers, mut ids) = (BTreeMap::<&str, usize>::new(), Vec::new());
-        for (index, script) in (0..seed.vms).zip(SCRIPTS.iter().cycle()) {
-            let number = numbers.entry(script.0).or_default();
+        for (index, history) in (0..seed.vms).zip(histories.vms.iter().cycle()) {
+            let (kinds, number) = (histories.vms.len(), numbers.entry(&history.name).or_default());
             *number += 1;
-            let (alias, round) = (format!("{}-{number}", script.0), index / SCRIPTS.len());
-            let id = match ids.get(index % SCRIPTS.len()) {
-                Some(first) => world.copy_vm(*first, mask(seed.seed, round)),
-                None => {
-                    // Each history has UUIDs of its own.
-                    world.seed = random(seed.seed, index);
-                    world.counter = 0;
-                    Some(world.play(script, &nights, now_us))
-                }
+            // Each history has UUIDs of its own. Its VMs share it, since playing takes its time.
+            (world.seed, world.counter) = (random(seed.seed, index), 0);
+            let id = match ids.get(index % kinds) {
+                Some(first) => world.copy_vm(*first, mask(seed.seed, index / kinds)),
+                None => Some(world.play(history, histories.schemes.get(&history.scheme), &nights, now_us)),
             };
-            let Some(id) = id else { continue };
-            ids.push(id);
-            if let Some(vm) = world.vms.get_mut(&id) {
-                rename(vm, &alias, HYPERVISORS[index % HYPERVISORS.len()]);
+            ids.extend(id);
+            let Some(vm) = id.and_then(|id| world.vms.get_mut(&id)) else { continue };
+            let alias = json!(format!("{}-{number}", history.name));
+            if let Some(config) = vm.fields.get_mut("config") {
+                config["alias"] = alias.clone();
+            }
+            vm.fields.insert("alias".to_owned(), alias);
+            if vm.hypervisor().is_some() {
+                vm.fields.insert("hypervisor".to_owned(), json!(HYPERVISORS[index % HYPERVISORS.len()]));
             }
         }
         world.measured_at_us = 0;
@@ -180,69 +136,73 @@ impl World {
         Self { seed: seed.seed, counter: 0, upload_ms, ..world }
     }
 
-    /// Makes a VM, and lets happen what its script says.
-    fn play(&mut self, script: &Script, nights: &[Night], now_us: i64) -> Uuid {
-        let (name, full_gib, fields, scheme, events) = *script;
-        let mut vm = Vm::new(name, HYPERVISORS[0])
+    fn play(
+        &mut self,
+        history: &History,
+        scheme: Option<&BTreeMap<String, Run>>,
+        nights: &[(&str, i64)],
+        now_us: i64,
+    ) -> Uuid {
+        let mut vm = Vm::new("", HYPERVISORS[0])
             .with("owner", json!("1d3f5a7c-9b2e-4c6d-8f10-a2b4c6d8e0f1"))
             .with("package", json!("7c2a9e4b-6d1f-4f3a-b8e5-0f9d7c5b3a12"))
             .with("dataset", json!("9eac5c0c-a941-11e2-a7dc-57a6b041988f"));
-        vm.fields.extend(serde_json::from_str::<BTreeMap<String, Value>>(fields).unwrap_or_default());
+        vm.fields.extend(history.fields.clone());
         if vm.fields.get("vm_type") == Some(&json!("kvm")) {
             vm.disks.push("-disk0".to_owned());
         }
         // Not all of one size, to the byte.
-        vm.full_bytes = full_gib * GIB + self.seed % GIB;
+        vm.full_bytes = history.gib * GIB + self.seed % GIB;
         let id = self.new_uuid();
         self.vms.insert(id, vm);
-        for (night, ago) in nights.iter().zip((0..nights.len()).rev()) {
-            let event = events.iter().find(|(at, _)| *at == ago).map(|(_, event)| *event);
-            self.night(id, *night, scheme, event, now_us);
+        for (&(tier, at_us), ago) in nights.iter().zip((0..nights.len()).rev()) {
+            let event = history.events.iter().find(|(at, _)| *at == ago).map(|(_, event)| event);
+            let tier = if event == Some(&Event::Fails) { "daily" } else { tier };
+            self.night(id, at_us, scheme.and_then(|scheme| scheme.get(tier)), event, now_us);
         }
         self.advance(now_us);
         id
     }
 
-    /// Runs a scheme on a night: the create, and when its upload is done, what goes.
-    fn night(&mut self, id: Uuid, night: Night, scheme: Scheme, event: Option<Event>, now_us: i64) {
-        let before_us = night.at_us - 9 * HOUR_US;
+    /// Plays a night: the create, and when its upload is done, what goes.
+    fn night(&mut self, id: Uuid, at_us: i64, run: Option<&Run>, event: Option<&Event>, now_us: i64) {
+        let before_us = at_us - 9 * HOUR_US;
         self.advance(before_us);
         match event {
             Some(Event::ByHand(comment)) => _ = self.order(id, comment, None, before_us),
             Some(Event::Stored) => self.leave_hypervisor(id, None),
             Some(Event::Moved) => self.leave_hypervisor(id, Some(HYPERVISORS[1])),
             Some(Event::Missed) => return,
-            Some(Event::Fails) => {
-                let outcome = UploadOutcome::Fail;
-                self.fate(id, UploadScript { outcome, upload_ms: Some(40_000), size_bytes: None });
-            }
+            Some(Event::Fails) => self.script(id, UploadOutcome::Fail, 40_000),
             Some(Event::DeletesLost | Event::StartedAgain) | None => {}
         }
-        let tier = if event == Some(Event::Fails) { "daily" } else { night.tier };
-        let Some((comment, from, gone, clear_days)) = scheme.on(tier) else { return };
-        let gone: Vec<Uuid> = gone.iter().filter_map(|tier| self.newest_local(id, &[*tier])).collect();
-        if !self.order(id, comment, self.parent(id, from), night.at_us) {
+        let Some(run) = run else { return };
+        let newest = |comment: &String| self.newest_local(id, std::slice::from_ref(comment));
+        let gone: Vec<Uuid> = run.gone.iter().filter_map(newest).collect();
+        if !self.order(id, &run.comment, self.parent(id, &run.from), at_us) {
             return;
         }
-        let done_us = night.at_us + UPLOAD_US;
+        let done_us = at_us + UPLOAD_US;
         self.advance(done_us);
         if !matches!(event, Some(Event::Fails | Event::DeletesLost)) {
             for backup in gone {
                 // On a hypervisor it cannot be refused.
                 let _ = self.delete_local(id, backup, done_us);
             }
-            self.clear_dailies(id, night.at_us - clear_days * 24 * HOUR_US + 12 * HOUR_US, done_us);
+            if let Some(days) = run.clear_days {
+                self.clear_dailies(id, at_us - days * 24 * HOUR_US + 12 * HOUR_US, done_us);
+            }
         }
-        if event == Some(Event::StartedAgain) {
+        if event == Some(&Event::StartedAgain) {
             let again_us = (now_us - 25 * MINUTE_US).max(done_us + MINUTE_US).min(now_us);
-            self.fate(id, UploadScript { upload_ms: Some(8 * 3_600_000), ..UploadScript::default() });
-            self.order(id, comment, self.parent(id, from), again_us);
+            self.script(id, UploadOutcome::Complete, 8 * 3_600_000);
+            self.order(id, &run.comment, self.parent(id, &run.from), again_us);
         }
     }
 
-    fn fate(&mut self, id: Uuid, fate: UploadScript) {
+    fn script(&mut self, id: Uuid, outcome: UploadOutcome, upload_ms: u64) {
         if let Some(vm) = self.vms.get_mut(&id) {
-            vm.fates.push_back(fate);
+            vm.scripts.push_back(UploadScript { outcome, upload_ms: Some(upload_ms), size_bytes: None });
         }
     }
 
@@ -253,14 +213,14 @@ impl World {
         self.create_backup(id, &order, at_us).is_ok()
     }
 
-    /// The parent that the scripts name: where there is none of these tiers, an empty one.
-    fn parent(&self, id: Uuid, from: &[&str]) -> Option<String> {
+    /// The parent that the scripts name: where there is none of these comments, an empty one.
+    fn parent(&self, id: Uuid, from: &[String]) -> Option<String> {
         let newest = || self.newest_local(id, from).map(|id| id.to_string());
         (!from.is_empty()).then(|| newest().unwrap_or_default())
     }
 
-    fn newest_local(&self, id: Uuid, comments: &[&str]) -> Option<Uuid> {
-        let is_of = |record: &Record| record.comment.as_deref().is_some_and(|of| comments.contains(&of));
+    fn newest_local(&self, id: Uuid, comments: &[String]) -> Option<Uuid> {
+        let is_of = |record: &Record| record.comment.as_ref().is_some_and(|of| comments.contains(of));
         let local = self.vms.get(&id)?.backups.iter();
         let local = local.filter(|(_, record)| record.local == Some(true) && is_of(record));
         local.max_by_key(|(_, record)| record.timestamp).map(|(id, _)| *id)
@@ -283,33 +243,32 @@ impl World {
     pub fn copy_vm(&mut self, id: Uuid, mask: u128) -> Option<Uuid> {
         let other = |id: Uuid| Uuid::from_u128(id.as_u128() ^ mask);
         let mut vm = self.vms.get(&id)?.clone();
-        let disks = &vm.disks;
-        let record_of = |(backup, mut record): (Uuid, Record)| {
+        (vm.backups, vm.stored) = (turned(vm.backups, other), turned(vm.stored, other));
+        vm.snapshots = turned(vm.snapshots, other);
+        for (backup, record) in &mut vm.backups {
             record.parent = record.parent.map(other);
-            let names = disks.iter().map(|disk| object_name(other(id), other(backup), disk));
-            record.files = record.files.map(|files| names.zip(files.into_values()).collect());
-            (other(backup), record)
-        };
-        vm.backups = vm.backups.into_iter().map(record_of).collect();
-        vm.snapshots = vm.snapshots.into_iter().map(|(id, snapshot)| (other(id), snapshot)).collect();
-        for (backup, mut stored) in std::mem::take(&mut vm.stored) {
-            stored.base = stored.base.map(other);
-            vm.stored.insert(other(backup), stored);
+            let names = vm.disks.iter().map(|disk| object_name(other(id), *backup, disk));
+            record.files = record.files.take().map(|files| names.zip(files.into_values()).collect());
         }
-        let uploads: Vec<_> = self.uploads.iter().filter(|(_, upload)| upload.vm == id).collect();
-        let uploads: Vec<_> =
-            uploads.into_iter().map(|(backup, upload)| (other(*backup), upload.clone())).collect();
-        for (backup, mut upload) in uploads {
+        vm.stored.values_mut().for_each(|stored| stored.base = stored.base.map(other));
+        let mut uploads = self.uploads.clone();
+        uploads.retain(|_, upload| upload.vm == id);
+        for upload in uploads.values_mut() {
             (upload.vm, upload.parent) = (other(id), upload.parent.map(other));
-            self.uploads.insert(backup, upload);
         }
+        self.uploads.extend(turned(uploads, other));
         self.vms.insert(other(id), vm);
         Some(other(id))
     }
 }
 
-/// The nights from the first of last month on whose run is over by an instant, oldest first.
-fn nights(now_us: i64) -> Vec<Night> {
+fn turned<T>(map: BTreeMap<Uuid, T>, other: impl Fn(Uuid) -> Uuid) -> BTreeMap<Uuid, T> {
+    map.into_iter().map(|(id, it)| (other(id), it)).collect()
+}
+
+/// The nights from the first of last month on whose run is over by an instant, oldest first: the tier, and when the create
+/// is accepted, in microseconds since the Unix epoch.
+fn nights(now_us: i64) -> Vec<(&'static str, i64)> {
     let Ok(now) = Timestamp::from_microsecond(now_us).and_then(|now| now.in_tz("Europe/Berlin")) else {
         return Vec::new();
     };
@@ -324,19 +283,9 @@ fn nights(now_us: i64) -> Vec<Night> {
         };
         // Cron takes a little while to come to each VM.
         let at_us = due + 95 * 1_000_000;
-        (at_us + UPLOAD_US + MINUTE_US <= now_us).then_some(Night { tier, at_us })
+        (at_us + UPLOAD_US + MINUTE_US <= now_us).then_some((tier, at_us))
     };
     days.filter_map(night).collect()
-}
-
-fn rename(vm: &mut Vm, alias: &str, hypervisor: &str) {
-    vm.fields.insert("alias".to_owned(), json!(alias));
-    if let Some(Value::Object(config)) = vm.fields.get_mut("config") {
-        config.insert("alias".to_owned(), json!(alias));
-    }
-    if vm.hypervisor().is_some() {
-        vm.fields.insert("hypervisor".to_owned(), json!(hypervisor));
-    }
 }
 
 /// What the UUIDs of a later round differ by: never their version and variant.
@@ -348,9 +297,7 @@ fn mask(seed: u64, round: usize) -> u128 {
 /// A number of its own for each index.
 fn random(seed: u64, index: usize) -> u64 {
     let hash = Sha1::digest(format!("{seed}:{index}"));
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&hash[..8]);
-    u64::from_be_bytes(bytes)
+    u64::from_be_bytes(std::array::from_fn(|at| hash[at]))
 }
 
 #[cfg(test)]

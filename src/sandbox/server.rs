@@ -1,43 +1,41 @@
 //! The server: listens, keeps the world, and writes it down.
 
-use super::faults::Faults;
+use super::faults::{Faults, Outgoing};
+use super::message::Request;
 use super::seed::Seed;
-use super::shared::Shared;
-use super::state::{Clock, State};
+use super::state::{Clock, RequestRecord, State};
 use super::world::{Shape, World};
-use super::{connection, store};
+use super::{connection, control, store};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// What a sandbox is started with.
+/// How many requests are kept for [`State::requests`].
+const REQUESTS_KEPT: usize = 4096;
+
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where it listens: a loopback address; port 0 is any free one.
+    /// A loopback address; port 0 is any free one.
     pub listen: SocketAddr,
     /// The first world, where neither `world` nor the state file gives one.
     pub seed: Seed,
-    /// The shapes it answers in.
     pub shape: Shape,
-    /// How long an upload takes, in milliseconds.
     pub upload_ms: u64,
     /// How long a full list may take before it is cut, see [`World::list_limit_ms`].
     pub list_limit: Option<Duration>,
-    /// Where the world is kept from run to run; nowhere where it is `None`. No two sandboxes can have the same one at
-    /// a time.
+    /// Where the world is kept from run to run, if anywhere. No two sandboxes can have the same one at a time.
     pub state_file: Option<PathBuf>,
     /// Whether to start from the first world even if the state file holds one.
     pub fresh: bool,
     /// A world to start from, before all others; its own shapes and durations hold.
     pub world: Option<World>,
-    /// Where the time comes from.
     pub clock: Clock,
     /// After how long without a request a connection is closed; FiFo's is 5 s.
     pub idle_close: Duration,
@@ -60,7 +58,6 @@ impl Default for Options {
     }
 }
 
-/// A simulated FiFo, to be started.
 #[derive(Debug)]
 pub struct Sandbox;
 
@@ -69,27 +66,18 @@ impl Sandbox {
     ///
     /// # Errors
     ///
-    /// The address is not a loopback one or cannot be listened on; the state file holds something else, or another
-    /// sandbox has it ([`io::ErrorKind::ResourceBusy`]).
+    /// The address is taken or no loopback address; the state file holds something else, or another sandbox has it.
     pub async fn start(options: Options) -> io::Result<RunningSandbox> {
         if !options.listen.ip().is_loopback() {
-            let text = format!(
-                "the sandbox listens on loopback addresses only, not on {}: its API for tests has no access control",
-                options.listen
-            );
+            let text = format!("the sandbox listens on loopback addresses only, not on {}", options.listen);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        // Before the world is read: what another one is about to write must not be overwritten.
         let locked = options.state_file.as_deref().map(store::lock).transpose()?;
         let world = first_world(&options)?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            clock: options.clock,
-            idle_close: options.idle_close,
-            state: Mutex::new(State { world, faults: Faults::default(), requests: VecDeque::new() }),
-            state_file: options.state_file,
-        });
+        let state = State { world, faults: Faults::default(), requests: VecDeque::new() };
+        let shared = Arc::new(Shared { state: Mutex::new(state), options });
         shared.with(|state| shared.save(state))?;
         let stopped = CancellationToken::new();
         let task = tokio::spawn(accept(listener, Arc::clone(&shared), stopped.clone()));
@@ -101,17 +89,13 @@ fn first_world(options: &Options) -> io::Result<World> {
     if let Some(world) = &options.world {
         return Ok(world.clone());
     }
-    let now_us = options.clock.now_us();
     let kept = match &options.state_file {
         Some(path) if !options.fresh => store::load(path)?,
         _ => None,
     };
-    let mut world = kept.unwrap_or_else(|| World::seeded(options.seed, now_us));
-    world.shape = options.shape;
-    world.upload_ms = options.upload_ms;
-    world.list_limit_ms =
-        options.list_limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-    Ok(world)
+    let world = kept.unwrap_or_else(|| World::seeded(options.seed, options.clock.now_us()));
+    let list_limit_ms = options.list_limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+    Ok(World { shape: options.shape, upload_ms: options.upload_ms, list_limit_ms, ..world })
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: CancellationToken) {
@@ -124,7 +108,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: Cancellatio
                 Ok((stream, _)) => {
                     let shared = Arc::clone(&shared);
                     connections.spawn(async move {
-                        if let Err(error) = connection::serve(stream, &shared).await {
+                        let Options { idle_close, clock, .. } = &shared.options;
+                        let answer = |request: &Request| shared.answer(request);
+                        if let Err(error) = connection::serve(stream, *idle_close, clock, answer).await {
                             tracing::debug!("a connection to the sandbox was lost: {error}");
                         }
                     });
@@ -135,6 +121,50 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: Cancellatio
         }
     }
     connections.shutdown().await;
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    state: Mutex<State>,
+}
+
+impl Shared {
+    fn with<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
+        look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Answers a request, and writes the world down first if that may have changed it.
+    fn answer(&self, request: &Request) -> Outgoing {
+        let now_us = self.options.clock.now_us();
+        self.with(|state| {
+            let out = answer(state, request, now_us);
+            if !matches!(request.method.as_str(), "GET" | "HEAD")
+                && let Err(error) = self.save(state)
+            {
+                tracing::error!("the sandbox failed to save its world: {error}");
+            }
+            out
+        })
+    }
+
+    fn save(&self, state: &State) -> io::Result<()> {
+        let Some(path) = &self.options.state_file else { return Ok(()) };
+        store::save(path, &serde_json::to_vec(&state.world)?)
+    }
+}
+
+fn answer(state: &mut State, request: &Request, now_us: i64) -> Outgoing {
+    if let Some(reply) = control::handle(state, request, now_us) {
+        return reply.into();
+    }
+    let out = state.faults.handle(&mut state.world, request, now_us);
+    if state.requests.len() == REQUESTS_KEPT {
+        state.requests.pop_front();
+    }
+    let status = out.reply.as_ref().map(|reply| reply.status);
+    state.requests.push_back(RequestRecord { request: request.clone(), status });
+    out
 }
 
 /// A simulated FiFo that is being served. Dropping it stops it as well, without a last writing of the world.
@@ -149,7 +179,6 @@ pub struct RunningSandbox {
 }
 
 impl RunningSandbox {
-    /// Returns its base URL, without a final slash.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

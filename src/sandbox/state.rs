@@ -33,7 +33,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock on; the machine's clock goes its own way.
+    /// Moves a manual clock on.
     pub fn advance_us(&self, by_us: i64) {
         if let Self::Manual(now_us) = self {
             now_us.fetch_add(by_us, Ordering::SeqCst);
@@ -50,11 +50,9 @@ pub struct State {
     pub requests: VecDeque<RequestRecord>,
 }
 
-/// A request and the status of its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestRecord {
-    /// The request as it came.
     pub request: Request,
-    /// The status it was answered with; `None` where the connection was closed without an answer.
+    /// The status of the answer; `None` where the connection was closed without one.
     pub status: Option<u16>,
 }

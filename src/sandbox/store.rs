@@ -6,13 +6,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-/// Locks a world's file against other sandboxes, until the given file is dropped or the process ends.
-///
-/// It is a file of its own beside the world's, since that one is replaced at every writing.
-///
-/// # Errors
-///
-/// [`io::ErrorKind::ResourceBusy`] when another sandbox has it; otherwise the lock file cannot be made or locked.
+/// Locks a world's file against other sandboxes ([`io::ErrorKind::ResourceBusy`]), until the given file is dropped or the
+/// process ends. It is a file beside the world's, since that one is replaced at every writing.
 pub(super) fn lock(path: &Path) -> io::Result<File> {
     fs::create_dir_all(folder_of(path))?;
     let mut name = path.as_os_str().to_owned();
@@ -33,18 +28,14 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Reads a world from its file; `None` where there is none yet.
-///
-/// # Errors
-///
-/// The file cannot be read, or holds something else.
 pub(super) fn load(path: &Path) -> io::Result<Option<World>> {
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes?,
     };
     serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-        let text =
-            format!("{} does not hold a sandbox world (start afresh to replace it): {error}", path.display());
+        let path = path.display();
+        let text = format!("{path} does not hold a sandbox world (start afresh to replace it): {error}");
         io::Error::new(io::ErrorKind::InvalidData, text)
     })
 }

@@ -1,35 +1,75 @@
-//! An upload under way: its steps and when each is due.
+//! An upload: how it is to end, its steps, and when each is due.
 
-use super::script::UploadOutcome;
-use super::vm::Vm;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The size of a file is written about once so many bytes.
-const WRITTEN_EVERY_BYTES: u64 = 1 << 20;
+pub(super) const WRITTEN_EVERY_BYTES: u64 = 1 << 20;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UploadOutcome {
+    #[default]
+    Complete,
+    /// It fails; what comes after an upload (`local: true`, or what `delete` asked for) comes all the same.
+    Fail,
+    /// It fails and takes the agent's worker with it: `local` never appears.
+    FailForgotten,
+    /// It stays `uploading` for ever.
+    Hang,
+    /// `zfs send` fails unnoticed: `completed`, with some fifty bytes of error message.
+    Hollow,
+    /// The same for the last disk alone: the files of the others are whole.
+    HollowDisk,
+    /// It is stored whole and `completed`, but its files are never on record.
+    NoFiles,
+    /// It is stored whole and `completed`, but the checksums of its files are never on record.
+    NoChecksums,
+    /// Nothing is stored, unnoticed: `completed`, with files of no bytes.
+    NoBytes,
+    /// The agent could not be reached: accepted, and stays so.
+    NeverStarts,
+    /// The store could not be reached: the snapshot is there (`local_size` > 0), and nothing else ever is.
+    SnapshotOnly,
+}
+
+/// How the upload of one create goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UploadScript {
+    pub outcome: UploadOutcome,
+    /// How long it takes from being accepted until all is written; the world's own where left out.
+    pub upload_ms: Option<u64>,
+    /// How many bytes it stores, over all disks; by the VM's size where left out.
+    pub size_bytes: Option<u64>,
+}
+
+impl From<UploadOutcome> for UploadScript {
+    fn from(outcome: UploadOutcome) -> Self {
+        Self { outcome, ..Self::default() }
+    }
+}
 
 /// An upload under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upload {
     pub vm: Uuid,
-    /// What it is an increment on.
     pub parent: Option<Uuid>,
     /// Whether the create asked to delete a snapshot afterwards.
     pub delete: bool,
     pub outcome: UploadOutcome,
     /// When it was accepted, in microseconds since the Unix epoch.
     pub started_us: i64,
-    /// How long it takes until all is written, in microseconds.
+    /// How long it takes until all is written.
     pub duration_us: i64,
     /// What it stores in the end, over all disks.
     pub bytes: u64,
-    /// How many of the steps of its life are behind it.
     pub steps_done: usize,
     /// The size that was written last, while it grows.
     pub written_bytes: u64,
 }
 
-/// One write to the record.
+/// One write to the record, in the order of the writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Parent,
@@ -41,7 +81,6 @@ pub(super) enum Step {
     Local,
 }
 
-/// The steps in their order.
 pub(super) const STEPS: [Step; 7] =
     [Step::Parent, Step::Uploading, Step::Files, Step::Checksums, Step::Xml, Step::End, Step::Local];
 
@@ -84,17 +123,12 @@ impl Upload {
         }
     }
 
-    pub(super) fn has_done(&self, step: Step) -> bool {
-        STEPS.iter().take(self.steps_done).any(|done| *done == step)
+    pub(super) fn grows(&self) -> bool {
+        (Step::Files as usize + 1..=Step::Checksums as usize).contains(&self.steps_done)
     }
 
     /// Says whether nothing more will come of it. A hanging upload never is: its snapshot stays busy.
     pub(super) fn is_over(&self) -> bool {
         self.steps_done == STEPS.len() && self.outcome != UploadOutcome::Hang
     }
-}
-
-/// What an upload stores unless its fate says otherwise: an increment is about a thirtieth of the whole.
-pub(super) fn usual_bytes(vm: &Vm, parent: Option<Uuid>) -> u64 {
-    if parent.is_some() { (vm.full_bytes / 32).max(WRITTEN_EVERY_BYTES) } else { vm.full_bytes }
 }

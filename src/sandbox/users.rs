@@ -1,6 +1,7 @@
+//! The users, what they may do, and the store that knows them.
+
 use serde::{Deserialize, Serialize};
 
-/// A user who may sign in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     pub password: String,
@@ -10,7 +11,6 @@ pub struct User {
 }
 
 impl User {
-    /// Makes a user who may do everything.
     pub fn admin(password: &str) -> Self {
         Self { password: password.to_owned(), permissions: vec![vec!["...".to_owned()]] }
     }
@@ -21,7 +21,6 @@ impl User {
         Self { password: password.to_owned(), permissions: permissions.iter().map(words).collect() }
     }
 
-    /// Says whether a permission is granted.
     pub fn may(&self, wanted: &[&str]) -> bool {
         self.permissions.iter().any(|granted| grants(granted, wanted))
     }
@@ -50,11 +49,10 @@ fn grants(granted: &[String], wanted: &[&str]) -> bool {
     }
 }
 
-/// A token that was given out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     pub user: String,
-    /// Until when it is good, in microseconds since the Unix epoch.
+    /// In microseconds since the Unix epoch.
     pub expires_us: i64,
 }
 

@@ -1,12 +1,11 @@
 //! A VM of the simulated cloud and its backups, as plain data: what is recorded, and what really exists.
 
-use super::script::{UploadOutcome, UploadScript};
+use super::upload::{UploadOutcome, UploadScript, WRITTEN_EVERY_BYTES};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use uuid::Uuid;
 
-/// A VM, with what is really there of its backups.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Vm {
     /// Its fields as FiFo shows them, all but `uuid` and `backups`. A field of such a name here is shown in their place.
@@ -16,16 +15,14 @@ pub struct Vm {
     pub disks: Vec<String>,
     /// What a full backup of it takes, in bytes.
     pub full_bytes: u64,
-    /// The snapshots that are really on its hypervisor.
+    /// What is really on its hypervisor.
     pub snapshots: BTreeMap<Uuid, Snapshot>,
-    /// What is really in the store.
     pub stored: BTreeMap<Uuid, Stored>,
-    /// The scripts of its next uploads, in turn.
-    pub fates: VecDeque<UploadScript>,
+    /// How its next uploads go, in turn.
+    pub scripts: VecDeque<UploadScript>,
     /// The outcome of the uploads after these; the world's where it is `None`.
     pub outcome: Option<UploadOutcome>,
     /// The outcome of full ones among them, where it is another.
-    #[serde(default)]
     pub full_outcome: Option<UploadOutcome>,
 }
 
@@ -38,11 +35,13 @@ impl Vm {
             "hypervisor": hypervisor, "info": {}, "log": [], "metadata": {}, "network_mappings": {},
             "owner": "", "package": "", "services": {}, "snapshots": {}, "state": "running", "vm_type": "zone",
         });
-        let fields = match fields {
-            Value::Object(fields) => fields.into_iter().collect(),
-            _ => BTreeMap::new(),
-        };
-        Self { fields, disks: vec![String::new()], full_bytes: 1 << 30, ..Self::default() }
+        let Value::Object(fields) = fields else { return Self::default() };
+        Self {
+            fields: fields.into_iter().collect(),
+            disks: vec![String::new()],
+            full_bytes: 1 << 30,
+            ..Self::default()
+        }
     }
 
     #[must_use]
@@ -51,20 +50,23 @@ impl Vm {
         self
     }
 
-    /// Returns the hypervisor it is on.
     pub fn hypervisor(&self) -> Option<&str> {
         self.fields.get("hypervisor").and_then(Value::as_str).filter(|name| !name.is_empty())
     }
 
-    /// Says whether it has delegated datasets.
     pub fn has_delegated_datasets(&self) -> bool {
         let datasets = self.fields.get("config").and_then(|config| config.get("datasets"));
         datasets.and_then(Value::as_array).is_some_and(|datasets| !datasets.is_empty())
     }
 
-    /// What its snapshots hold, each.
+    /// What each of its snapshots holds.
     pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot { bytes: self.full_bytes / 64, pinned: false }
+    }
+
+    /// What an upload stores unless its script says otherwise: an increment is about a thirtieth of the whole.
+    pub(super) fn usual_bytes(&self, parent: Option<Uuid>) -> u64 {
+        if parent.is_some() { (self.full_bytes / 32).max(WRITTEN_EVERY_BYTES) } else { self.full_bytes }
     }
 }
 
@@ -74,32 +76,33 @@ impl Vm {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Record {
-    /// The comment it was asked for with.
     pub comment: Option<String>,
     /// When it was accepted, in microseconds since the Unix epoch, by the coordinator's clock.
     pub timestamp: Option<i64>,
     /// Set when it is accepted, and never cleared.
     pub pending: Option<bool>,
-    /// FiFo's word for how far it is.
     pub state: Option<String>,
     /// Whether the zone's configuration is stored beside it.
     pub xml: Option<bool>,
-    /// What it is an increment on.
     pub parent: Option<Uuid>,
-    /// Whether the coordinator records its snapshot as on the hypervisor.
+    /// Whether its snapshot is on the hypervisor, as far as the coordinator knows.
     pub local: Option<bool>,
     /// Bytes that its snapshot held when it was last measured.
     pub local_size: Option<u64>,
-    /// Its stored objects by name.
     pub files: Option<BTreeMap<String, FileRecord>>,
     /// The size at the top level of records older than the files' own sizes.
     pub size: Option<u64>,
 }
 
-/// One stored object in a backup's record.
+impl Record {
+    /// Writes what a local delete writes at once, before the snapshot is gone.
+    pub(super) fn forget_snapshot(&mut self) {
+        (self.local, self.local_size) = (Some(false), Some(0));
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
-    /// Bytes so far.
     pub size: u64,
     /// Its SHA-1 in hexadecimal digits, once it is whole.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,10 +112,8 @@ pub struct FileRecord {
 /// A ZFS snapshot that is really on the hypervisor, whatever the record says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Bytes it holds.
     pub bytes: u64,
     /// Something holds on to it (a clone, say), so that destroying it does nothing.
-    #[serde(default)]
     pub pinned: bool,
 }
 
@@ -126,11 +127,10 @@ pub struct Stored {
     /// Whether `zfs receive` would take it.
     pub sound: bool,
     /// What `zfs send` wrote to its standard error: it is part of the object, in front of the gzip stream.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stderr: Option<String>,
 }
 
-/// The name of a disk's object in the store.
 pub(super) fn object_name(vm: Uuid, backup: Uuid, disk: &str) -> String {
     format!("{vm}/{backup}{disk}")
 }

@@ -1,9 +1,8 @@
 //! The simulated cloud.
 
-use super::script::UploadOutcome;
-use super::upload::Upload;
+use super::upload::{Upload, UploadOutcome};
 use super::users::{Token, User, UserStore};
-use super::vm::Vm;
+use super::vm::{Record, Vm};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha1::{Digest, Sha1};
@@ -13,10 +12,10 @@ use uuid::Uuid;
 /// How often the hypervisors measure what their snapshots hold.
 pub(super) const MEASURE_EVERY_US: i64 = 15 * 60 * 1_000_000;
 
-/// How long after a local delete the snapshot is really destroyed.
+pub(super) const TOKEN_LIFE_S: i64 = 3600;
+
 pub(super) const DESTROY_AFTER_US: i64 = 2_000_000;
 
-/// The generation of FiFo that is simulated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ApiStyle {
@@ -27,7 +26,6 @@ pub enum ApiStyle {
     V3,
 }
 
-/// How a map without entries is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EmptyMaps {
@@ -38,58 +36,45 @@ pub enum EmptyMaps {
     Object,
 }
 
-/// How VMs and backups are written as JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     pub style: ApiStyle,
-    /// How a map without entries is written.
     pub empty_maps: EmptyMaps,
 }
 
 /// A whole cloud: what FiFo has recorded, and beside it what is really on the hypervisors and in the store.
 ///
-/// Plain data: it reads no clock and throws no dice. Time comes in as microseconds since the Unix epoch, new UUIDs
-/// come from a seed and a counter, and nothing happens but in the calls that are made, [`World::advance`] above all.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Plain data, without clock and chance: time comes in as microseconds since the Unix epoch, new UUIDs come from a seed
+/// and a counter, and nothing happens but in the calls that are made, [`World::advance`] above all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct World {
-    /// The shapes in which it answers.
     pub shape: Shape,
     /// New UUIDs and tokens come from this and `counter`.
     pub seed: u64,
-    /// How many UUIDs and tokens were made.
     pub counter: u64,
     /// Whether the subsystems behind the API are up; if not, every answer is 503.
     pub backend_up: bool,
     /// Whether a backup store is configured; if not, every create is refused.
     pub store_configured: bool,
-    /// Whether the store of the users answers.
-    #[serde(default)]
     pub user_store: UserStore,
     /// How long a full list may take before it is cut, in milliseconds: 5 s in FiFo of 2016. That of 2015 has no limit.
     ///
     /// Nothing really takes that long: a VM is reckoned at 10 ms, and each of its backups at 1 ms. With 0 every list is
     /// cut, so that VMs have to be read one by one.
-    #[serde(default)]
     pub list_limit_ms: Option<u64>,
     /// By how many seconds the coordinator's clock, which stamps backups, is ahead of the API's, which makes `date`.
-    #[serde(default)]
     pub stamps_ahead_s: i64,
-    /// The hypervisors whose agent does not answer.
     pub agents_down: BTreeSet<String>,
-    /// How long an upload takes from being accepted until all is written, in milliseconds, unless its fate says otherwise.
+    /// How long an upload takes from being accepted until all is written, unless its script says otherwise.
     pub upload_ms: u64,
-    /// The outcome of uploads for which neither a fate in the VM's queue nor the VM itself has another.
+    /// The outcome of uploads for which the VM has no other.
     pub outcome: UploadOutcome,
-    /// How long a token is good, in seconds.
-    pub token_life_s: u32,
     pub users: BTreeMap<String, User>,
     pub tokens: BTreeMap<String, Token>,
     pub vms: BTreeMap<Uuid, Vm>,
-    /// The uploads under way, by the backup's UUID.
     pub uploads: BTreeMap<Uuid, Upload>,
     /// Snapshots yet to be destroyed: when, of which VM, which.
     pub destroys: BTreeSet<(i64, Uuid, Uuid)>,
-    /// When snapshots were measured last, in microseconds since the Unix epoch.
     pub measured_at_us: i64,
 }
 
@@ -99,22 +84,11 @@ impl World {
         Self {
             shape,
             seed,
-            counter: 0,
             backend_up: true,
             store_configured: true,
-            user_store: UserStore::Up,
-            list_limit_ms: None,
-            stamps_ahead_s: 0,
-            agents_down: BTreeSet::new(),
             upload_ms: 3_000,
-            outcome: UploadOutcome::Complete,
-            token_life_s: 3600,
             users: BTreeMap::from([("admin".to_owned(), User::admin("admin"))]),
-            tokens: BTreeMap::new(),
-            vms: BTreeMap::new(),
-            uploads: BTreeMap::new(),
-            destroys: BTreeSet::new(),
-            measured_at_us: 0,
+            ..Self::default()
         }
     }
 
@@ -122,26 +96,23 @@ impl World {
     pub fn new_uuid(&mut self) -> Uuid {
         self.counter += 1;
         let hash = Sha1::digest(format!("{}/{}", self.seed, self.counter));
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hash[..16]);
-        uuid::Builder::from_random_bytes(bytes).into_uuid()
+        uuid::Builder::from_random_bytes(std::array::from_fn(|at| hash[at])).into_uuid()
     }
 
-    /// Issues a token to a user.
     pub fn sign_in(&mut self, user: &str, now_us: i64) -> String {
         let token = self.new_uuid().simple().to_string();
-        let expires_us = now_us + i64::from(self.token_life_s) * 1_000_000;
+        let expires_us = now_us + TOKEN_LIFE_S * 1_000_000;
         self.tokens.insert(token.clone(), Token { user: user.to_owned(), expires_us });
         token
     }
 
-    /// Returns the user a token was given out to, as long as it is good.
+    /// Returns a token's user, as long as it is good.
     pub fn user_of(&self, token: &str, now_us: i64) -> Option<&User> {
         let token = self.tokens.get(token).filter(|token| now_us < token.expires_us)?;
         self.users.get(&token.user)
     }
 
-    /// Lets happen what has to have happened by an instant: uploads go on, snapshots go, sizes are measured.
+    /// Brings it to an instant: uploads go on, snapshots go, sizes are measured.
     pub fn advance(&mut self, now_us: i64) {
         // Whether a snapshot can be destroyed depends on the uploads of that moment.
         while let Some(&(due_us, ..)) = self.destroys.first()
@@ -166,16 +137,13 @@ impl World {
         record.fields.insert("hypervisor".to_owned(), json!(to.unwrap_or_default()));
         record.fields.insert("state".to_owned(), json!(if to.is_some() { "running" } else { "stored" }));
         record.snapshots.clear();
-        for backup in record.backups.values_mut() {
-            backup.local = Some(false);
-            backup.local_size = Some(0);
-        }
+        record.backups.values_mut().for_each(Record::forget_snapshot);
         self.uploads.retain(|_, upload| upload.vm != vm);
         self.destroys.retain(|(_, of, _)| *of != vm);
     }
 
-    /// Says whether FiFo could restore a backup: backwards from it, a local one ends the walk, otherwise up to a full
-    /// one, and every step of it is really in the store, whole, and fits on the one before.
+    /// Says whether FiFo could restore a backup: from it a chain leads back to a local one or to a full one, and every
+    /// step is really in the store, whole, and fits on the one before.
     pub fn restorable(&self, vm: Uuid, backup: Uuid) -> bool {
         self.vms.get(&vm).is_some_and(|vm| walk(vm, backup, true))
     }
@@ -195,13 +163,11 @@ impl World {
     }
 }
 
-/// Writes what each snapshot holds into its record. Only records that are there are written.
+/// Writes what each snapshot holds into its record.
 fn measure(vm: &mut Vm) {
     for (uuid, record) in &mut vm.backups {
-        match vm.snapshots.get(uuid) {
-            Some(snapshot) => record.local_size = Some(snapshot.bytes),
-            None => record.local_size = record.local_size.map(|_| 0),
-        }
+        let bytes = vm.snapshots.get(uuid).map(|snapshot| snapshot.bytes);
+        record.local_size = bytes.or(record.local_size.map(|_| 0));
     }
 }
 
@@ -213,14 +179,11 @@ fn walk(vm: &Vm, backup: Uuid, snapshots_count: bool) -> bool {
         if snapshots_count && record.local == Some(true) {
             return vm.snapshots.contains_key(&at);
         }
-        match vm.stored.get(&at) {
-            Some(stored) if stored.sound && stored.base == record.parent => {}
-            _ => return false,
+        if !vm.stored.get(&at).is_some_and(|stored| stored.sound && stored.base == record.parent) {
+            return false;
         }
-        match record.parent {
-            Some(parent) => at = parent,
-            None => return true,
-        }
+        let Some(parent) = record.parent else { return true };
+        at = parent;
     }
     false
 }

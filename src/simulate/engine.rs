@@ -73,7 +73,7 @@ impl<'a> Engine<'a> {
         let (mut created, mut listed_first) = (Vec::new(), None);
         let mut is_over = self.policy.suspends(&vm.vm, now);
         loop {
-            let view = VmView::new(&vm.vm, self.policy, now);
+            let view = VmView::new(&vm.vm, self.policy, self.scenario.request(now));
             let planned = if is_over { Vec::new() } else { actions(&view, occurrences) };
             let listed_first = listed_first.get_or_insert_with(|| prunes(&planned));
             // Then what may be deleted locally is all that is left.
@@ -87,7 +87,7 @@ impl<'a> Engine<'a> {
                 Some(Step::Prune(backups)) => vm.prune(&backups),
                 None => {
                     let next = next_turning_point(&view, occurrences);
-                    vm.trim(self.policy, now, self.trim_above);
+                    vm.trim(self.policy, self.scenario.request(now), self.trim_above);
                     return next;
                 }
             }

@@ -20,6 +20,7 @@ pub use outlook::{FewerBackups, TierPeak, expiry_dates, fewer_backups, tier_peak
 pub use tally::{Example, PolicySimulation, Simulation, simulate};
 pub use world::Made;
 
+use crate::plan::{Prune, Request};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::ops::Range;
 
@@ -45,6 +46,8 @@ pub struct Scenario {
     pub vm_size_bytes: u64,
     /// How much of a VM changes in a day, in millionths: the size of an increment where its tier has none yet.
     pub change_ppm: u64,
+    /// What the runs say of deletes from storage.
+    pub prune: Prune,
 }
 
 impl Scenario {
@@ -58,6 +61,7 @@ impl Scenario {
             uploads_fail: Vec::new(),
             vm_size_bytes: VM_SIZE_BYTES,
             change_ppm: CHANGE_PPM,
+            prune: Prune::default(),
         }
     }
 
@@ -67,6 +71,11 @@ impl Scenario {
             instant = down.end;
         }
         instant
+    }
+
+    /// Returns what a run at an instant asks the planner for.
+    fn request(&self, now: DateTime<Utc>) -> Request {
+        Request::by_clocks(now, None, self.prune)
     }
 
     fn do_uploads_fail(&self, instant: DateTime<Utc>) -> bool {

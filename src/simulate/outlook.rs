@@ -6,7 +6,7 @@ use super::world::SimulatedVm;
 use crate::inventory::{BackupId, Vm};
 use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
-use crate::policy::{Name, Policy, Prune, TierIndex, TierKind};
+use crate::policy::{Name, Policy, TierIndex, TierKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -76,7 +76,7 @@ pub fn fewer_backups(policy: &Policy, peak: &TierPeak) -> Option<FewerBackups> {
 
 /// Counts the most backups of each tier that are wanted in storage at once.
 fn most_held(policy: &Policy) -> Vec<usize> {
-    let policy = &Policy { prune: Prune::Never, suspend: None, ..policy.clone() };
+    let policy = &Policy { prune: false, suspend: None, ..policy.clone() };
     let from = DateTime::<Utc>::from_timestamp(BEGIN_SECS, 0).unwrap_or_default();
     let reach_secs = |tier: &crate::policy::Tier| {
         i64::from(tier.keep.map_or(1, NonZeroU32::get)).saturating_mul(tier.schedule.gap_max().num_seconds())
@@ -114,7 +114,7 @@ fn is_under_one_that_keeps_all(policy: &Policy, tier: TierIndex) -> bool {
 /// Finds when the backups of a VM expire from an instant on, if every backup that is due until then succeeds; those that stay
 /// for longer than 400 days, or 2,000 runs, are not among them.
 pub fn expiry_dates(vm: &Vm, policy: &Policy, from: DateTime<Utc>) -> BTreeMap<BackupId, DateTime<Utc>> {
-    let policy = &Policy { prune: Prune::Never, ..policy.clone() };
+    let policy = &Policy { prune: false, ..policy.clone() };
     let view = VmView::new(vm, policy, from);
     let keeps = Keeps::of(&view);
     let is_open = |backup: &&crate::plan::standing::BackupView<'_>| {

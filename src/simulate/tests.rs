@@ -11,7 +11,7 @@ use crate::plan::tests::fixtures::*;
 use crate::plan::tests::generators::Cloud;
 use crate::plan::tests::properties::for_clouds;
 use crate::plan::{Action, projection};
-use crate::policy::{Match, Policies, Policy, Prune, Suspension, TierKind, Zone};
+use crate::policy::{Match, Policies, Policy, Suspension, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -104,7 +104,7 @@ fn what_leaves_the_working_set_makes_no_difference_and_all_is_as_in_a_plain_run(
 
 /// Keeps 12, 5 and 7 of the grandfather scheme, and prunes.
 fn pruning() -> Policy {
-    let mut policy = Policy { prune: Prune::Requested, ..grandfather() };
+    let mut policy = Policy { prune: true, ..grandfather() };
     for (tier, keep) in policy.tiers.iter_mut().zip([12, 5, 7]) {
         tier.keep = NonZeroU32::new(keep);
     }
@@ -129,7 +129,7 @@ fn a_year_of_the_grandfather_scheme_stays_under_the_bound_of_its_documentation()
         (days.iter().map(|day| day.full).sum::<usize>(), days.iter().map(|day| day.incremental).sum())
     };
     assert_eq!(made(&days[..365]), (12, 353));
-    let kept = simulated(Policy { prune: Prune::OnRequest, ..pruning() }, 500, |_| {});
+    let kept = simulated(Policy { prune: false, ..pruning() }, 500, |_| {});
     assert_eq!(kept.last().map(|day| (day.stored, day.pruned)), Some((501, 0)));
 }
 

@@ -7,8 +7,8 @@ use crate::inventory::{
 };
 use crate::plan::keep::Keeps;
 use crate::plan::standing::{Standing, VmView};
-use crate::plan::{BackupKind, Create, projection};
-use crate::policy::{Policy, Prune, TierIndex};
+use crate::plan::{BackupKind, Create, Request, projection};
+use crate::policy::{Policy, TierIndex};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
@@ -188,12 +188,12 @@ impl SimulatedVm {
     /// Newer backups stand for these wherever a decision asks for the newest of some kind. What may still be a parent, or tells
     /// that increments on one are not empty, stays, and so does all that something which stays descends from. Where expired
     /// backups are deleted nothing is taken out: the limit counts all of them.
-    pub(super) fn trim(&mut self, policy: &Policy, now: DateTime<Utc>, above: usize) {
+    pub(super) fn trim(&mut self, policy: &Policy, request: Request, above: usize) {
         let is_small = self.vm.backups.len() <= above.max(self.trimmed_to * 3 / 2);
-        if is_small || policy.prune == Prune::Requested {
+        if is_small || policy.prune && request.prune.is_requested {
             return;
         }
-        let view = VmView::new(&self.vm, policy, now);
+        let view = VmView::new(&self.vm, policy, request);
         let keeps = Keeps::of(&view);
         let backups = &self.vm.backups;
         let holds = |at: usize| backups[at].holds_snapshot();

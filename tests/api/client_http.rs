@@ -165,13 +165,16 @@ async fn a_redirect_is_never_followed() {
         ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"]
     {
         let server = RawServer::start(move |_: &Received| {
-            Reply::Send(answer(status, "location: /api/3/elsewhere\r\n", ""))
+            let location = "location: https://ann:hunter2@other.example.com:8443/api/3/vms?t=hunter2\r\n";
+            Reply::Send(answer(status, location, ""))
         })
         .await;
         let client = client(&server);
         let answer = client.delete_local(vm_id(), backup_id(), None).await.unwrap();
         assert!(matches!(answer, WriteAnswer::Refused { .. }), "{answer:?}");
-        assert!(with_causes(&client.read().vm(vm_id()).await.unwrap_err()).contains("never followed"));
+        let error = with_causes(&client.read().vm(vm_id()).await.unwrap_err());
+        let named = "a redirect to https://other.example.com:8443/api/3/vms, which is never followed";
+        assert!(error.contains(named) && !error.contains("hunter2"), "{error}");
         assert_eq!(server.received().len(), 2, "{status}");
     }
 }

@@ -1,7 +1,7 @@
 //! Telling others, over the real network, against servers that see every byte.
 
 use crate::raw_server::{RawServer, Received, Reply, tls};
-use fifo_retain::notify::{NotifyError, Poster};
+use fifo_retain::runner::notify::{NotifyError, Poster};
 use std::io::Write as _;
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! The sandbox as a client meets it, over a plain socket: what FiFo does that the recorded exchanges do not show.
 
 use crate::raw_http::{self, Connection};
-use crate::sandbox_lab::{LOCAL, Lab, START_US};
-use fifo_retain::sandbox::{Effect, Operation, Options, Rule, Sandbox, Seed, UploadOutcome};
+use crate::sandbox_lab::{LOCAL, Lab};
+use fifo_retain::sandbox::{Effect, Operation, Options, Rule, Sandbox, Seed};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -139,62 +139,6 @@ async fn an_empty_body_starts_a_full_backup_without_a_comment() {
     assert!(lab.backups().as_object().unwrap().values().all(|backup| backup["comment"] == ""));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_creates_make_two_backups_and_null_makes_none() {
-    let lab = Lab::start().await;
-    assert_eq!(lab.create(&json!({"comment": "daily"})), Some(303));
-    assert_eq!(lab.create(&json!({"comment": "daily"})), Some(303));
-    for body in
-        [json!({"parent": null}), json!({"delete": null}), json!({"comment": null}), json!({"xml": null})]
-    {
-        assert_eq!(lab.create(&body), Some(500), "{body}");
-    }
-    assert_eq!(lab.count(), 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backup_can_be_watched_from_accepted_to_local() {
-    let lab = Lab::start().await;
-    assert_eq!(lab.create(&json!({"comment": "monthly", "xml": true})), Some(303));
-    let shown = || lab.backups().as_object().unwrap().values().next().unwrap().clone();
-    let accepted = json!({"comment": "monthly", "pending": true, "timestamp": START_US});
-    assert_eq!(shown(), accepted);
-
-    lab.wait(50);
-    let uploading = shown();
-    assert_eq!(uploading["state"], "uploading");
-    assert_eq!(uploading.get("size"), None, "sizes are by file");
-    let file = uploading["files"].as_object().unwrap().values().next().unwrap().clone();
-    assert_eq!(file, json!({"size": 4 << 20}));
-
-    lab.wait(50);
-    let completed = shown();
-    assert_eq!(
-        (&completed["state"], &completed["local"], &completed["xml"]),
-        (&json!("completed"), &json!(true), &json!(true))
-    );
-    assert_eq!(completed["pending"], true, "it is never cleared");
-    let file = completed["files"].as_object().unwrap().values().next().unwrap().clone();
-    assert_eq!(file["size"], 10 << 20);
-    assert_eq!(file["sha1"].as_str().unwrap().len(), 40);
-    assert_eq!(completed.get("local_size"), None, "nobody has measured yet");
-    lab.wait(900);
-    assert!(shown()["local_size"].as_u64().unwrap() > 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn delete_true_acts_even_when_the_upload_failed() {
-    let lab = Lab::start().await;
-    let parent = lab.made("monthly", None);
-    lab.fate(UploadOutcome::Fail);
-    assert_eq!(lab.create(&json!({"comment": "daily", "parent": parent, "delete": true})), Some(303));
-    lab.wait(101);
-    let backups = lab.backups();
-    assert_eq!(backups[&parent]["local"], false);
-    let failed = backups.as_object().unwrap().values().find(|backup| backup["comment"] == "daily").unwrap();
-    assert_eq!((&failed["state"], &failed["local"]), (&json!("failed"), &json!(true)));
-}
-
 // ---- Signing in ----------------------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,7 +224,7 @@ async fn a_list_ends_with_its_connection_and_a_cut_one_lacks_its_bracket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_does_not_ask_for_json_is_hung_up_on() {
+async fn a_request_that_does_not_ask_for_json_gets_no_answer() {
     let lab = Lab::start().await;
     let request = String::from_utf8(lab.request("GET", "vms", None)).unwrap();
     let request = request.replace("accept: application/json\r\n", "");
@@ -329,31 +273,6 @@ async fn many_connections_at_once_are_all_served() {
 // ---- Disturbances --------------------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_500_may_have_done_it_and_a_lost_answer_too() {
-    let lab = Lab::start().await;
-    lab.disturb_once(Effect::ActThenAnswer { status: 500 });
-    assert_eq!((lab.create(&json!({"comment": "a"})), lab.count()), (Some(500), 1));
-    lab.running.with(|state| state.faults.clear());
-    lab.disturb_once(Effect::ActThenDrop);
-    assert_eq!((lab.create(&json!({"comment": "b"})), lab.count()), (None, 2));
-    lab.running.with(|state| state.faults.clear());
-    lab.disturb_once(Effect::Drop);
-    assert_eq!((lab.create(&json!({"comment": "c"})), lab.count()), (None, 2));
-    assert_eq!((lab.create(&json!({"comment": "c"})), lab.count()), (Some(303), 3));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_read_through_a_cache_lags_and_the_list_does_not() {
-    let lab = Lab::start().await;
-    lab.disturb(Rule::new(Effect::Stale { seconds: None }).of_vm(lab.vm));
-    assert_eq!(lab.create(&json!({"comment": "monthly"})), Some(303));
-    lab.wait(500);
-    assert_eq!(lab.backups(), json!([]), "nothing to be seen, for ever");
-    let list = lab.ask("GET", "vms?full-list=true&full-list-fields=backups", None).unwrap().json();
-    assert_eq!(list[0]["backups"].as_object().unwrap().len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn answers_come_late_garbled_or_with_another_date() {
     let lab = Lab::start().await;
     lab.disturb_once(Effect::Delay { ms: 300 });
@@ -376,7 +295,7 @@ async fn answers_come_late_garbled_or_with_another_date() {
 // ---- Controls and the state file -----------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_controls_take_rules_and_fates_and_report_what_was_asked() {
+async fn the_controls_take_rules_and_scripts_and_report_what_was_asked() {
     let lab = Lab::start().await;
     let control = |method: &str, path: &str, body: &str| {
         let request =
@@ -391,8 +310,8 @@ async fn the_controls_take_rules_and_fates_and_report_what_was_asked() {
     assert_eq!(control("DELETE", "faults", "").status, 200);
     assert_eq!(lab.status("GET", "vms", None), Some(200));
 
-    let fate = r#"{"outcome": "hollow", "upload_ms": 1000}"#;
-    assert_eq!(control("POST", &format!("vms/{}/fates", lab.vm), fate).json(), json!({"fates": 1}));
+    let script = r#"{"outcome": "hollow", "upload_ms": 1000}"#;
+    assert_eq!(control("POST", &format!("vms/{}/scripts", lab.vm), script).json(), json!({"scripts": 1}));
     let hollow = lab.made("monthly", None);
     let backups = lab.backups();
     let file = backups[&hollow]["files"].as_object().unwrap().values().next().unwrap();
@@ -405,7 +324,7 @@ async fn the_controls_take_rules_and_fates_and_report_what_was_asked() {
 
     assert_eq!(control("POST", "faults", "{").status, 400);
     assert_eq!(control("POST", "faults", r#"{"effect": "explode"}"#).status, 400);
-    assert_eq!(control("POST", "vms/nobody/fates", fate).status, 404);
+    assert_eq!(control("POST", "vms/short/scripts", script).status, 404);
     assert_eq!(control("GET", "elsewhere", "").status, 404);
 }
 

@@ -99,8 +99,9 @@ impl Lab {
         self.running.with(|state| state.world.vms[&self.vm].backups[&backup.parse().unwrap()].clone())
     }
 
-    pub(crate) fn fate(&self, fate: impl Into<UploadScript>) {
-        self.running.with(|state| state.world.vms.get_mut(&self.vm).unwrap().fates.push_back(fate.into()));
+    pub(crate) fn script(&self, script: impl Into<UploadScript>) {
+        self.running
+            .with(|state| state.world.vms.get_mut(&self.vm).unwrap().scripts.push_back(script.into()));
     }
 
     pub(crate) fn disturb(&self, rule: Rule) {

@@ -388,7 +388,7 @@ fn complete(backup: &Backup, style_of_2016: bool) {
     assert_eq!(backup.record_size_bytes.is_none(), style_of_2016);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_client_makes_of_every_recorded_answer_what_fifo_meant() {
     for exchange in Exchange::all() {
         let name = format!("{}/{}", exchange.year, exchange.name);
@@ -402,6 +402,7 @@ async fn over_a_socket(exchange: &Exchange) -> (RawServer, WriteClient) {
     let answer = exchange.raw_answer();
     let server = RawServer::start(move |_| Reply::SendAndClose(answer.clone())).await;
     let settings = settings(exchange, &server.endpoint().to_string(), Credentials::Token("TOKEN".into()));
+    let settings = ClientSettings { read_timeout: Duration::from_secs(10), ..settings };
     let transport = HttpTransport::new(&server.endpoint(), &HttpOptions::default()).unwrap();
     (server, WriteClient::new(ReadClient::new(Arc::new(transport), settings)))
 }

@@ -16,7 +16,7 @@ const LEFT_OUT: [(&str, &str); 5] = [
     ("access-control-allow-headers", "only browsers look at it"),
     ("access-control-expose-headers", "only browsers look at it"),
     ("access-control-allow-credentials", "only browsers look at it"),
-    ("x-snarl-token", "an echo of the request's, which nobody reads"),
+    ("x-snarl-token", "an echo of the request's"),
 ];
 
 /// Headers whose values cannot be the recorded ones, but have to be there or not to be there.
@@ -50,7 +50,7 @@ struct Sandboxed {
     running: RunningSandbox,
     clock: Clock,
     token: String,
-    token_of_nobody: String,
+    token_of_the_blind: String,
 }
 
 struct Exchange {
@@ -81,7 +81,7 @@ async fn replay(year: &str, style: ApiStyle, expected: usize) {
         let name = format!("{year}/{}", exchange.name);
         prepare(&exchange.name, &sandbox);
         let token =
-            if exchange.name.contains("none-visible") { &sandbox.token_of_nobody } else { &sandbox.token };
+            if exchange.name.contains("none-visible") { &sandbox.token_of_the_blind } else { &sandbox.token };
         let request = ours.iter().fold(exchange.request.replace("TOKEN", token), |request, (theirs, our)| {
             request.replace(theirs, our)
         });
@@ -230,15 +230,15 @@ async fn start(style: ApiStyle) -> Sandboxed {
     world.upload_ms = 100_000;
     world.measured_at_us = i64::MAX;
     world.users.insert("admin".to_owned(), User::admin("secret"));
-    world.users.insert("nobody".to_owned(), User::allowed_to("secret", &["cloud->vms->list"]));
+    world.users.insert("blind".to_owned(), User::allowed_to("secret", &["cloud->vms->list"]));
     let token = world.sign_in("admin", now_us);
-    let token_of_nobody = world.sign_in("nobody", now_us);
+    let token_of_the_blind = world.sign_in("blind", now_us);
     for (number, vm) in (1..).zip(recorded_vms()) {
         world.vms.insert(format!("11111111-0000-4000-8000-00000000000{number}").parse().unwrap(), vm);
     }
     let clock = Clock::manual(now_us);
     let options = Options { world: Some(world), clock: clock.clone(), ..Options::default() };
-    Sandboxed { running: Sandbox::start(options).await.unwrap(), clock, token, token_of_nobody }
+    Sandboxed { running: Sandbox::start(options).await.unwrap(), clock, token, token_of_the_blind }
 }
 
 fn recorded_vms() -> [Vm; 5] {

@@ -8,9 +8,11 @@ use fifo_retain::apply::{
 };
 use fifo_retain::fifo::{self, Credentials, ReadClient, WriteClient};
 use fifo_retain::inventory::{BackupId, Inventory, VmId};
-use fifo_retain::plan::{Plan, plan};
+use fifo_retain::plan::{Plan, Prune, Request, plan};
 use fifo_retain::policy::{self, Policies, SourceFile};
-use fifo_retain::sandbox::{ApiStyle, BackupRequest, EmptyMaps, Shape, Vm, World};
+use fifo_retain::sandbox::{
+    ApiStyle, BackupRequest, Effect, EmptyMaps, Rule, Shape, UploadScript, Vm, World,
+};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -29,6 +31,14 @@ tiers:
   - { name: monthly, schedule: '0 1 1 * *', type: full }
   - { name: weekly, schedule: '0 1 * * SUN', type: incremental }
   - { name: daily, schedule: '0 1 * * *', type: incremental }
+";
+
+/// Full backups only.
+pub(crate) const FULL_ONLY: &str = "
+version: 1
+policy: full-only
+select: { metadata: { fifo.backup: 1 } }
+tiers: [{ name: daily, schedule: '0 1 * * *', type: full }]
 ";
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -103,16 +113,44 @@ pub(crate) fn vm_uuid(n: u128) -> Uuid {
     Uuid::from_u128(0x1111_1111_0000_4000_8000_0000_0000_0000 + n)
 }
 
+pub(crate) fn policies(text: &str) -> Policies {
+    let file = SourceFile { name: "policy.yaml".to_owned(), bytes: text.as_bytes().to_vec() };
+    policy::parse(&[file]).unwrap().policies
+}
+
+pub(crate) fn fault(cloud: &Cloud, rule: Rule) {
+    cloud.wire.state().faults.rules.push(rule);
+}
+
+/// An answer without effect.
+pub(crate) fn answer(status: u16) -> Effect {
+    Effect::Answer { status, retry_after_s: None, location: None }
+}
+
+/// Says what becomes of a VM's next upload.
+pub(crate) fn next_upload(cloud: &Cloud, n: u128, script: impl Into<UploadScript>) {
+    cloud.wire.state().world.vms.get_mut(&vm_uuid(n)).unwrap().scripts.push_back(script.into());
+}
+
+pub(crate) fn takes(seconds: u64) -> UploadScript {
+    UploadScript { upload_ms: Some(seconds * 1_000), ..UploadScript::default() }
+}
+
+/// When each create was received.
+pub(crate) fn posts(cloud: &Cloud) -> Vec<DateTime<Utc>> {
+    let asked = &cloud.wire.state().asked;
+    asked.iter().filter(|asked| asked.target.ends_with("/backups")).map(|asked| asked.at).collect()
+}
+
 impl Cloud {
     /// An empty cloud; tokio's time must be paused, or waiting takes as long as it says.
     pub(crate) fn at(now: &str) -> Self {
         let clock = TestClock::starting_at(now.parse().unwrap());
         let shape = Shape { style: ApiStyle::V3, empty_maps: EmptyMaps::Object };
-        let file = SourceFile { name: "grandfather.yaml".to_owned(), bytes: GRANDFATHER.as_bytes().to_vec() };
         Self {
             wire: Wire::new(World::new(shape, 1), clock),
             clock,
-            policies: policy::parse(&[file]).unwrap().policies,
+            policies: policies(GRANDFATHER),
             stop: CancellationToken::new(),
             hand_over: CancellationToken::new(),
             progress: ProgressTracker::default(),
@@ -123,6 +161,7 @@ impl Cloud {
                 wait: true,
                 deadline: None,
                 timing: Timing::default(),
+                prune: Prune::default(),
             },
             events: Events::default(),
         }
@@ -165,8 +204,9 @@ impl Cloud {
     }
 
     pub(crate) async fn plan(&self) -> (Plan, Inventory) {
-        let inventory = self.read().await;
-        (plan(&self.policies, &inventory, self.clock.now()), inventory)
+        let listing = self.client().read().list().await.unwrap();
+        let request = Request::by_clocks(self.clock.now(), listing.server_date, self.settings.prune);
+        (plan(&self.policies, &listing.inventory, request), listing.inventory)
     }
 
     /// Carries out what a plan lists, as `apply` does.

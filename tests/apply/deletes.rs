@@ -1,16 +1,12 @@
 //! A local delete is not done until it is seen, and nothing else may go with it.
 
-use crate::cloud::{Cloud, backup_id, mid_chain, vm_uuid};
+use crate::cloud::{Cloud, answer, backup_id, fault, mid_chain, next_upload, takes, vm_uuid};
 use fifo_retain::apply::{ActionOutcome, Clock as _, EventKind};
-use fifo_retain::sandbox::{Effect, Operation, Rule, UploadScript};
+use fifo_retain::sandbox::{Effect, Operation, Rule};
 use std::time::Duration;
 
 /// After last night's daily, which is there: only what a second daily left behind is to go.
 const MORNING: &str = "2026-11-17T09:00:00Z";
-
-fn fault(cloud: &Cloud, rule: Rule) {
-    cloud.wire.state().faults.rules.push(rule);
-}
 
 /// `count` VMs, each with one snapshot too many.
 pub(crate) fn with_leftovers(count: u128) -> Cloud {
@@ -52,9 +48,9 @@ async fn a_proxy_that_drops_bodies_costs_one_chain_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_else_did_to_the_first_ones_vm_proves_nothing_about_bodies() {
+async fn what_a_person_did_to_the_first_ones_vm_proves_nothing_about_bodies() {
     let cloud = with_leftovers(5);
-    let refused = Effect::Answer { status: 504, retry_after_s: None, location: None };
+    let refused = answer(504);
     fault(&cloud, Rule::new(refused).on(Operation::Delete).times(1));
     fault(&cloud, Rule::new(Effect::DropBody).on(Operation::Delete));
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
@@ -90,8 +86,7 @@ async fn the_first_delete_goes_alone() {
 async fn one_that_no_reading_confirms_is_reported_and_ends_the_deletes() {
     let cloud = with_leftovers(3);
     // FiFo says 204 and does nothing.
-    let answer = Effect::Answer { status: 204, retry_after_s: None, location: None };
-    fault(&cloud, Rule::new(answer).on(Operation::Delete));
+    fault(&cloud, Rule::new(answer(204)).on(Operation::Delete));
     let report = cloud.reconcile().await;
     let endings: Vec<_> = report.vms.iter().flat_map(|vm| &vm.steps).map(|step| step.ending).collect();
     assert_eq!(
@@ -122,8 +117,7 @@ async fn a_lost_answer_is_searched_for_and_repeated_only_when_nothing_happened()
 async fn a_refused_delete_fails_its_vm_and_no_other() {
     for status in [403, 404, 500] {
         let cloud = with_leftovers(3);
-        let answer = Effect::Answer { status, retry_after_s: None, location: None };
-        fault(&cloud, Rule::new(answer).on(Operation::Delete).of_vm(vm_uuid(2)));
+        fault(&cloud, Rule::new(answer(status)).on(Operation::Delete).of_vm(vm_uuid(2)));
         let report = cloud.reconcile().await;
         let tally = report.tally();
         assert_eq!((tally.deleted_local, tally.failed), (2, 1), "{status} {report:?}");
@@ -154,7 +148,7 @@ async fn stale_reads_do_not_pass_for_failures_nor_for_alarms() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_came_to_need_is_not_deleted() {
+async fn what_a_person_came_to_need_is_not_deleted() {
     let cloud = with_leftovers(1);
     let (plan, inventory) = cloud.plan().await;
     // A person starts an increment by hand, from the very snapshot that is to go.
@@ -174,8 +168,7 @@ async fn what_somebody_came_to_need_is_not_deleted() {
 #[tokio::test(start_paused = true)]
 async fn what_goes_wrong_after_the_first_holds_back_all_that_have_not_been_sent() {
     let cloud = with_leftovers(20);
-    let answer = Effect::Answer { status: 204, retry_after_s: None, location: None };
-    fault(&cloud, Rule::new(answer).on(Operation::Delete).after(1));
+    fault(&cloud, Rule::new(answer(204)).on(Operation::Delete).after(1));
     let tally = cloud.reconcile().await.tally();
     // Eight go side by side.
     assert!(cloud.asked("DELETE") <= 9, "{} deletes", cloud.asked("DELETE"));
@@ -209,8 +202,7 @@ async fn an_upload_that_is_left_to_itself_by_an_alarm_is_named() {
     let (cloud, _) = mid_chain(Cloud::at("2026-11-18T01:00:30Z").vm(9, "hv-2"), 9);
     let (cloud, [_, _, daily]) = mid_chain(cloud.vm(1, "hv-1"), 1);
     let (cloud, _) = cloud.backup(1, "daily", Some(daily), "2026-11-18T01:00:10Z");
-    let slow = UploadScript { upload_ms: Some(600_000), ..UploadScript::default() };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(9)).unwrap().fates.push_back(slow);
+    next_upload(&cloud, 9, takes(600));
     fault(&cloud, Rule::new(Effect::DropBody).on(Operation::Delete));
     fault(&cloud, Rule::new(Effect::Delay { ms: 5_000 }).on(Operation::Delete));
     let report = cloud.reconcile().await;
@@ -228,8 +220,7 @@ async fn a_412_for_ever_ends() {
             Operation::Create => mid_chain(Cloud::at("2026-11-18T01:00:30Z").vm(1, "hv-1"), 1).0,
             _ => with_leftovers(1),
         };
-        let answer = Effect::Answer { status: 412, retry_after_s: None, location: None };
-        fault(&cloud, Rule::new(answer).on(operation));
+        fault(&cloud, Rule::new(answer(412)).on(operation));
         let report = tokio::time::timeout(Duration::from_secs(3600), cloud.reconcile()).await.unwrap();
         let message = &report.vms[0].steps[0].message;
         assert!(message.contains("although no If-Match was sent"), "{message}");
@@ -260,7 +251,7 @@ async fn cascade_after(cloud: &Cloud, late: Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn a_delete_without_its_body_that_is_carried_out_late_raises_the_alarm_before_another_goes() {
-    for effect in [Effect::Drop, Effect::Answer { status: 500, retry_after_s: None, location: None }] {
+    for effect in [Effect::Drop, answer(500)] {
         for late_s in [0, 8, 25, 55] {
             let cloud = with_leftovers(5);
             fault(&cloud, Rule::new(effect.clone()).on(Operation::Delete).times(1));
@@ -277,15 +268,14 @@ async fn a_delete_without_its_body_that_is_carried_out_late_raises_the_alarm_bef
 async fn what_is_gone_after_a_412_or_a_429_raises_the_alarm_too() {
     for status in [412, 429] {
         let cloud = with_leftovers(5);
-        let answer = Effect::Answer { status, retry_after_s: None, location: None };
-        fault(&cloud, Rule::new(answer).on(Operation::Delete).times(1));
+        fault(&cloud, Rule::new(answer(status)).on(Operation::Delete).times(1));
         let (report, ()) = tokio::join!(cloud.reconcile(), cascade_after(&cloud, Duration::ZERO));
         assert_eq!((report.alarms.len(), cloud.asked("DELETE")), (1, 1), "{status} {report:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_elses_delete_goes_out_while_it_is_not_known_what_one_does() {
+async fn no_other_delete_goes_out_while_it_is_not_known_what_one_does() {
     let cloud = with_leftovers(20);
     fault(&cloud, Rule::new(Effect::Drop).on(Operation::Delete).after(1).times(1));
     let report = cloud.reconcile().await;
@@ -316,8 +306,7 @@ async fn when_the_cheapest_delete_is_refused_the_others_go_all_the_same() {
     let weekly;
     (cloud, [_, weekly, _]) = mid_chain(cloud, 5);
     (cloud, _) = cloud.backup(5, "daily", Some(weekly), "2026-11-17T03:00:00Z");
-    let answer = Effect::Answer { status: 404, retry_after_s: None, location: None };
-    fault(&cloud, Rule::new(answer).on(Operation::Delete).of_vm(vm_uuid(5)));
+    fault(&cloud, Rule::new(answer(404)).on(Operation::Delete).of_vm(vm_uuid(5)));
     let tally = cloud.reconcile().await.tally();
     assert_eq!((tally.deleted_local, tally.failed), (2, 1));
 }

@@ -11,7 +11,6 @@ mod new_snapshots;
 mod notes;
 mod prune;
 mod prune_faults;
-mod retries;
 mod runs;
 mod safety;
 mod transport;

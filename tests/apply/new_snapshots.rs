@@ -1,31 +1,16 @@
 //! The snapshot of the new backup, where no tier needs it: it goes last, and never without a good backup.
 
-use crate::cloud::{Cloud, vm_uuid};
+use crate::cloud::{Cloud, FULL_ONLY, next_upload, policies};
 use fifo_retain::apply::{ActionKind, ActionOutcome, ActionRef, EventKind};
 use fifo_retain::inventory::BackupId;
-use fifo_retain::policy::{self, SourceFile};
-use fifo_retain::sandbox::{UploadOutcome, UploadScript};
-
-const FULL_ONLY: &str = "
-version: 1
-policy: full-only
-select: { metadata: { fifo.backup: 1 } }
-tiers:
-  - { name: daily, schedule: '0 1 * * *', type: full }
-";
+use fifo_retain::sandbox::UploadOutcome;
 
 /// A VM of full backups only, whose last one failed and left the only copy of its moment: that waits for the new backup.
 fn after_a_failure() -> Cloud {
     let mut cloud = Cloud::at("2026-11-18T01:30:00Z").vm(1, "hv-1");
-    let file = SourceFile { name: "full-only.yaml".to_owned(), bytes: FULL_ONLY.as_bytes().to_vec() };
-    cloud.policies = policy::parse(&[file]).unwrap().policies;
-    next_upload(&cloud, UploadOutcome::Fail);
+    cloud.policies = policies(FULL_ONLY);
+    next_upload(&cloud, 1, UploadOutcome::Fail);
     cloud.backup(1, "daily", None, "2026-11-17T01:00:00Z").0
-}
-
-fn next_upload(cloud: &Cloud, outcome: UploadOutcome) {
-    let fate = UploadScript { outcome, ..UploadScript::default() };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(fate);
 }
 
 /// The local deletes, in their order: of which backup, and how each ended.
@@ -63,7 +48,7 @@ async fn it_goes_after_all_others_once_the_new_backup_is_complete() {
 async fn when_the_new_backup_is_not_good_the_only_copy_stays() {
     for outcome in [UploadOutcome::Fail, UploadOutcome::Hollow] {
         let cloud = after_a_failure();
-        next_upload(&cloud, outcome);
+        next_upload(&cloud, 1, outcome);
         let report = cloud.reconcile().await;
         assert_eq!((report.tally().failed, report.tally().created), (1, 0), "{outcome:?}: {report:?}");
         assert_eq!(cloud.backups(1).last().unwrap(), "daily*", "{outcome:?}");

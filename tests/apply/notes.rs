@@ -1,8 +1,8 @@
 //! Notes on local deletes in flight: a run that is killed in the middle of one loses no alarm.
 
-use crate::cloud::{Cloud, backup_id, mid_chain, vm_uuid};
+use crate::cloud::{Cloud, answer, backup_id, fault, mid_chain, vm_uuid};
 use crate::deletes::with_leftovers;
-use crate::prune::{fault, pruning};
+use crate::prune::pruning;
 use chrono::TimeDelta;
 use fifo_retain::apply::{Clock as _, DeleteNote, RunReport};
 use fifo_retain::inventory::{BackupId, VmId};
@@ -47,8 +47,7 @@ async fn a_cascade_that_a_killed_run_has_not_seen_stops_the_next_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_note_goes_when_its_delete_is_confirmed_or_refused_and_stays_when_nothing_is_known() {
-    let answer = |status| Some(Effect::Answer { status, retry_after_s: None, location: None });
-    for (effect, stays) in [(None, false), (answer(403), false), (answer(204), true)] {
+    for (effect, stays) in [(None, false), (Some(answer(403)), false), (Some(answer(204)), true)] {
         let cloud = with_leftovers(1);
         cloud.wire.state().faults.rules.extend(effect.clone().map(on_deletes));
         cloud.reconcile().await;
@@ -106,9 +105,8 @@ async fn one_that_cannot_be_compared_for_an_hour_holds_back_its_own_vm_only() {
         let vm = &cloud.read().await.vms[&VmId::new(vm_uuid(1))];
         let backup = vm.backups.keys().next().unwrap();
         leave(&cloud, 1, backup, age).await;
-        let answer = Effect::Answer { status: 500, retry_after_s: None, location: None };
         let (plan, inventory) = cloud.plan().await;
-        fault(&cloud, Rule::new(answer).on(Operation::List));
+        fault(&cloud, Rule::new(answer(500)).on(Operation::List));
         let report = cloud.execute(&plan, &inventory).await;
         assert_eq!(report.tally().deleted_local, deleted, "{age} {report:?}");
         assert_eq!(report.uncompared.len(), usize::from(deleted > 0), "{report:?}");

@@ -1,16 +1,12 @@
 //! Deletes from storage among lost answers, proxies, caches and kills: nothing goes that was not listed.
 
-use crate::cloud::{Cloud, backup_id, vm_uuid};
-use crate::prune::{Chains, after_prunes, all_kept, fault, left, named, prunes, pruning};
+use crate::cloud::{Cloud, answer, backup_id, fault, vm_uuid};
+use crate::prune::{Chains, after_prunes, all_kept, left, named, prunes, pruning};
 use fifo_retain::apply::{ActionKind, ActionOutcome, Alarm, EventKind, RunReport};
 use fifo_retain::sandbox::{Effect, Operation, Rule};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use uuid::Uuid;
-
-fn answer(status: u16) -> Effect {
-    Effect::Answer { status, retry_after_s: None, location: None }
-}
 
 fn on_deletes(effect: Effect) -> Rule {
     Rule::new(effect).on(Operation::Delete)

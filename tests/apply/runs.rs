@@ -1,6 +1,6 @@
 //! Whole runs: interrupted, killed, and among disturbances.
 
-use crate::cloud::{Cloud, mid_chain, vm_uuid};
+use crate::cloud::{Cloud, answer, mid_chain, next_upload, takes, vm_uuid};
 use fifo_retain::apply::{ActionOutcome, Clock as _, EventKind};
 use fifo_retain::sandbox::{BackupRequest, Effect, Operation, Rule, UploadOutcome, UploadScript, User};
 use std::time::Duration;
@@ -30,9 +30,9 @@ async fn what_still_waits_when_the_next_run_is_due_is_left_to_that() {
     let cloud = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1").vm(3, "hv-2"), 1).0;
     let mut cloud = mid_chain(cloud, 3).0;
     cloud.settings.max_uploads_per_hypervisor = 1;
-    // A monthly hangs, so that the daily on its hypervisor waits for its place; the third one is made as always.
+    // A monthly hangs, so that the daily on its hypervisor waits for its slot; the third one is made as always.
     let hangs = UploadScript::from(UploadOutcome::Hang);
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(2)).unwrap().fates.push_back(hangs);
+    next_upload(&cloud, 2, hangs);
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         tokio::time::sleep(Duration::from_secs(600)).await;
         cloud.hand_over.cancel();
@@ -47,7 +47,7 @@ async fn what_still_waits_when_the_next_run_is_due_is_left_to_that() {
     );
     assert!(!report.interrupted);
 
-    // The next one counts the upload that hangs, and sees that there is no place for the second.
+    // The next one counts the upload that hangs, and sees that there is no slot for the second.
     let began = cloud.clock.now();
     cloud.hand_over = CancellationToken::new();
     cloud.settings.max_uploads_per_hypervisor = 2;
@@ -99,12 +99,12 @@ async fn an_interrupted_run_starts_nothing_new_and_says_what_goes_on() {
 async fn disturbances_now_and_then_change_nothing_but_the_time() {
     let cloud = ten_due();
     let mut rules: Vec<Rule> = [503, 502, 429]
-        .map(|status| Effect::Answer { status, retry_after_s: None, location: None })
+        .map(|status| answer(status))
         .into_iter()
         .chain([Effect::Drop, Effect::Cut { after_bytes: 40 }])
         .zip([(1, 17), (4, 37), (7, 23), (10, 29), (13, 31)])
         .map(|(effect, (skip, every))| {
-            // Each in its own time, so that they do not go along with anybody's requests.
+            // Each in its own time, so that they do not go along with the requests of one VM.
             let mut rule = Rule::new(effect).after(skip);
             rule.every = every;
             rule
@@ -188,10 +188,10 @@ async fn a_vm_that_vanishes_during_its_upload_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_of_a_vm_that_has_vanished_keeps_nobody_waiting() {
+async fn an_upload_of_a_vm_that_has_vanished_keeps_no_vm_waiting() {
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
-    let slow = UploadScript { upload_ms: Some(3_600_000), ..UploadScript::default() };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(2)).unwrap().fates.push_back(slow);
+    let slow = takes(3_600);
+    next_upload(&cloud, 2, slow);
     let order = BackupRequest { comment: "by hand".to_owned(), parent: None, delete: false };
     let now_us = cloud.clock.now().timestamp_micros();
     cloud.wire.state().world.create_backup(vm_uuid(2), &order, now_us).unwrap();
@@ -225,7 +225,7 @@ async fn a_user_who_is_refused_in_the_middle_is_not_asked_for_again_and_again() 
 async fn one_create_and_one_delete_take_six_requests() {
     let cloud = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1).0;
     let at_once = UploadScript { upload_ms: Some(0), ..UploadScript::from(UploadOutcome::Complete) };
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(at_once);
+    next_upload(&cloud, 1, at_once);
     let (plan, inventory) = cloud.plan().await;
     let before = cloud.asked("GET");
     let tally = cloud.execute(&plan, &inventory).await.tally();

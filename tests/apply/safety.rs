@@ -1,28 +1,17 @@
 //! What could cost a backup, or silently not make one: each was found once, and is played here as it was found.
 
-use crate::cloud::{Cloud, backup_id, mid_chain, vm_uuid};
+use crate::cloud::{
+    Cloud, FULL_ONLY, answer, backup_id, fault, mid_chain, next_upload, policies, takes, vm_uuid,
+};
 use crate::deletes::with_leftovers;
-use crate::prune::{after_prunes, all_kept, fault, prunes, pruning};
+use crate::prune::{after_prunes, all_kept, prunes, pruning};
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use fifo_retain::apply::{ActionKind, ActionOutcome, Clock as _};
-use fifo_retain::policy::{self, SourceFile};
-use fifo_retain::sandbox::{ApiStyle, BackupRequest, Effect, Operation, Rule, UploadOutcome, UploadScript};
+use fifo_retain::sandbox::{ApiStyle, BackupRequest, Effect, Operation, Rule, UploadOutcome};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 const NIGHT: &str = "2026-11-18T01:00:30Z";
-
-fn answer(status: u16) -> Effect {
-    Effect::Answer { status, retry_after_s: None, location: None }
-}
-
-fn fate(cloud: &Cloud, n: u128, fate: UploadScript) {
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(n)).unwrap().fates.push_back(fate);
-}
-
-fn takes(seconds: u64) -> UploadScript {
-    UploadScript { upload_ms: Some(seconds * 1_000), ..UploadScript::default() }
-}
 
 fn one_due() -> Cloud {
     mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1).0
@@ -44,7 +33,7 @@ async fn with_one_run_a_night_a_monthly_that_failed_is_made_up_the_next_night() 
     let cloud = Cloud::at("2026-10-20T01:00:30Z").vm(1, "hv-1");
     for _ in 0..60 {
         if cloud.clock.now().day() == 1 {
-            fate(&cloud, 1, UploadScript::from(UploadOutcome::Fail));
+            next_upload(&cloud, 1, UploadOutcome::Fail);
         }
         let began = cloud.clock.now();
         cloud.reconcile().await;
@@ -76,18 +65,10 @@ async fn the_first_create_whose_body_is_lost_raises_the_stop() {
     }
 }
 
-const FULL_ONLY: &str = "
-version: 1
-policy: full-only
-select: { metadata: { fifo.backup: 1 } }
-tiers: [{ name: daily, schedule: '0 1 * * *', type: full }]
-";
-
 #[tokio::test(start_paused = true)]
 async fn behind_a_cache_and_without_a_whole_list_no_full_backup_is_made_twice_while_one_is_young() {
     let mut cloud = Cloud::at(NIGHT).vm(1, "hv-1");
-    let file = SourceFile { name: "full-only.yaml".to_owned(), bytes: FULL_ONLY.as_bytes().to_vec() };
-    cloud.policies = policy::parse(&[file]).unwrap().policies;
+    cloud.policies = policies(FULL_ONLY);
     let (cloud, _) = cloud.backup(1, "daily", None, "2026-11-17T01:00:00Z");
     cloud.wire.state().world.list_limit_ms = Some(1);
     fault(&cloud, Rule::new(Effect::Stale { seconds: None }));
@@ -111,7 +92,7 @@ async fn a_node_that_is_behind_neither_loses_a_backup_nor_frees_its_slot() {
     let mut cloud = one_due();
     (cloud, _) = mid_chain(cloud.vm(2, "hv-1"), 2);
     cloud.settings.max_uploads = 1;
-    fate(&cloud, 1, takes(600));
+    next_upload(&cloud, 1, takes(600));
     {
         let state = &mut cloud.wire.state();
         state.world.list_limit_ms = Some(1);
@@ -130,7 +111,7 @@ async fn a_node_that_is_behind_neither_loses_a_backup_nor_frees_its_slot() {
 async fn what_a_person_deletes_hours_after_a_delete_is_no_alarm() {
     let (cloud, by_hand) = one_due().backup(1, "by hand", None, "2026-10-01T00:00:00Z");
     let (cloud, _) = cloud.backup(1, "daily", None, "2026-11-17T03:00:00Z");
-    fate(&cloud, 1, takes(4 * 3600));
+    next_upload(&cloud, 1, takes(4 * 3600));
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
         sleep(Duration::from_secs(2 * 3600)).await;
         let now_us = cloud.clock.now().timestamp_micros();
@@ -257,8 +238,8 @@ async fn a_vm_is_read_again_after_a_wait_before_anything_is_sent() {
     // a backup from the snapshot that is to go. Without versions no condition of FiFo's prevents anything.
     let (cloud, [_, _, daily]) = mid_chain(Cloud::at(NIGHT).vm(1, "hv-1"), 1);
     let (cloud, _) = mid_chain(cloud.vm(2, "hv-2"), 2);
-    fate(&cloud, 1, takes(2));
-    fate(&cloud, 2, takes(1));
+    next_upload(&cloud, 1, takes(2));
+    next_upload(&cloud, 2, takes(1));
     fault(&cloud, Rule::new(Effect::HideEtag));
     fault(&cloud, Rule::new(Effect::Delay { ms: 10_000 }).on(Operation::Delete).of_vm(vm_uuid(2)));
     let (report, ()) = tokio::join!(cloud.reconcile(), async {
@@ -269,7 +250,7 @@ async fn a_vm_is_read_again_after_a_wait_before_anything_is_sent() {
         let parent = Some(daily.to_string());
         let order = BackupRequest { comment: "by hand".to_owned(), parent, delete: false };
         let now_us = cloud.clock.now().timestamp_micros();
-        fate(&cloud, 1, takes(3_600));
+        next_upload(&cloud, 1, takes(3_600));
         cloud.wire.state().world.create_backup(vm_uuid(1), &order, now_us).unwrap();
     });
     assert_eq!(report.tally().created, 2, "{report:?}");
@@ -282,7 +263,7 @@ async fn a_vm_is_read_again_after_a_wait_before_anything_is_sent() {
 async fn a_first_attempt_gets_its_slot_before_a_retry() {
     let mut cloud = one_due();
     (cloud, _) = mid_chain(cloud.vm(2, "hv-1"), 2);
-    fate(&cloud, 1, UploadScript::from(UploadOutcome::Fail));
+    next_upload(&cloud, 1, UploadOutcome::Fail);
     (cloud, _) = cloud.backup(1, "daily", None, "2026-11-18T01:00:05Z");
     sleep(Duration::from_secs(2 * 3600)).await;
     cloud.settings.max_uploads = 1;

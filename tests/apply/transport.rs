@@ -59,6 +59,8 @@ pub(crate) struct RequestRecord {
     pub(crate) has_version: bool,
     /// The VM before a delete from storage, for the judge alone.
     pub(crate) vm_before: Option<Box<Vm>>,
+    /// What a reading has shown, for the judge alone.
+    pub(crate) shown: Option<Vec<u8>>,
 }
 
 pub(crate) struct State {
@@ -76,7 +78,7 @@ impl State {
         if let Some(judge) = &mut self.judge {
             judge(&self.world, &asked);
         }
-        self.asked.push(RequestRecord { vm_before: None, ..asked });
+        self.asked.push(RequestRecord { vm_before: None, shown: None, ..asked });
     }
 
     /// Returns the VM of a request that deletes from storage as it is, where a judge looks at it.
@@ -143,6 +145,8 @@ impl Wire {
         let outgoing = state.faults.handle(&mut state.world, &asked, now.timestamp_micros());
         let reply = outgoing.reply.as_ref();
         let version = reply.and_then(|reply| reply.header("etag"));
+        let is_judged = state.judge.is_some() && asked.method == "GET";
+        let shown = reply.filter(|_| is_judged).map(|reply| reply.body.clone());
         state.take_note(RequestRecord {
             if_match: asked.header("if-match").map(str::to_owned),
             method: asked.method,
@@ -155,6 +159,7 @@ impl Wire {
             status: reply.map(|reply| reply.status),
             has_version: version.is_some_and(|etag| !etag.starts_with("W/")),
             vm_before,
+            shown,
         });
         outgoing
     }
@@ -187,6 +192,7 @@ impl Wire {
                 status: arrival.reply.map(|reply| reply.status),
                 has_version: false,
                 vm_before: None,
+                shown: None,
             });
         }
     }

@@ -1,6 +1,6 @@
 //! How an upload is watched, and what is waited for once FiFo reports it as completed.
 
-use crate::cloud::{Cloud, vm_uuid};
+use crate::cloud::{Cloud, next_upload, vm_uuid};
 use fifo_retain::apply::Clock as _;
 use fifo_retain::plan::Status;
 use fifo_retain::sandbox::{UploadOutcome, UploadScript};
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 /// A cloud in which one full backup is due.
 fn with_upload(outcome: UploadOutcome) -> Cloud {
     let cloud = Cloud::at("2026-11-18T01:00:30Z").vm(1, "hv-1");
-    cloud.wire.state().world.vms.get_mut(&vm_uuid(1)).unwrap().fates.push_back(UploadScript::from(outcome));
+    next_upload(&cloud, 1, UploadScript::from(outcome));
     cloud
 }
 

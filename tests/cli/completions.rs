@@ -4,6 +4,10 @@ use fifo_retain::cli::args::Arguments;
 use std::fs;
 use std::process::{Command, Stdio};
 
+#[allow(dead_code, reason = "its main function is for the example")]
+#[path = "../../examples/manual.rs"]
+mod manual;
+
 /// Says whether a program is there to check with.
 fn is_there(program: &str) -> bool {
     let asked = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -52,7 +56,7 @@ fn bash_completes_a_command_and_an_option() {
 #[test]
 fn there_is_a_page_for_the_program_and_each_command() {
     let folder = Folder::new();
-    folder.run(&["man", "--out", "man1"]).code(0);
+    manual::write(&folder.path("man1")).unwrap();
     let mut expected: Vec<String> =
         Arguments::command().get_subcommands().map(|it| format!("fifo-retain-{}.1", it.get_name())).collect();
     expected.push("fifo-retain.1".to_owned());
@@ -78,24 +82,4 @@ fn there_is_a_page_for_the_program_and_each_command() {
             );
         }
     }
-}
-
-#[test]
-fn a_page_can_be_printed_and_one_that_is_not_there_is_reported() {
-    let folder = Folder::new();
-    assert!(folder.run(&["man"]).code(0).out.contains(".TH fifo-retain 1"));
-    let plan = folder.run(&["man", "plan"]).code(0).out;
-    assert!(plan.contains(".TH fifo-retain-plan 1") && plan.contains("detailed\\-exitcode"), "{plan}");
-    let ended = folder.run(&["man", "paln"]).code(64);
-    assert!(
-        ended.err.contains("error: there is no command paln\nhint: there are init, validate, "),
-        "{}",
-        ended.err
-    );
-    let ended = folder.run(&["man", "--out", "policies/grandfather.yaml"]).code(1);
-    assert!(
-        ended.err.contains("failed to write the manual pages to policies/grandfather.yaml"),
-        "{}",
-        ended.err
-    );
 }

@@ -96,7 +96,6 @@ fn whoever_closes_the_pipe_early_has_read_enough() {
         &["show", "*"],
         &["schema"],
         &["completions", "zsh"],
-        &["man"],
         &["validate"],
         &["--help"],
     ] {

@@ -3,7 +3,7 @@
 use crate::cloud::Cloud;
 use crate::harness::{Fifo, Folder};
 use crate::running::Watched;
-use fifo_retain::cli::exit;
+use fifo_retain::run::exit;
 use fifo_retain::sandbox::{Effect, Operation, Rule};
 use std::net::TcpListener;
 

@@ -43,16 +43,16 @@ fn options_arrive_in_the_file() {
         "--hour",
         "4",
     ];
-    let more = ["--timezone", "Asia/Tokyo", "--keep-monthly", "24", "--keep-daily", "14", "--out", "-"];
+    let more = ["--timezone", "Asia/Tokyo", "--prune", "--out", "-"];
     let ended = folder.run(&[&line[..], &more].concat()).code(0);
     for text in [
         "policy: web\n",
         "    fifo.backup: 1\n",
         "  alias: \"web-*\"\n",
         "timezone: Asia/Tokyo\n",
-        "schedule: \"0 4 1 * *\"\n    type: full\n    keep: 24\n",
+        "schedule: \"0 4 1 * *\"\n    type: full\n    keep: 12\n",
         "keep: 5\n",
-        "keep: 14\n",
+        "\nprune: true\n",
     ] {
         assert!(ended.out.contains(text), "{text}\n{}", ended.out);
     }
@@ -73,6 +73,8 @@ fn a_file_that_exists_is_replaced_only_by_force() {
         ended.err
     );
     assert_eq!(folder.read("policies/grandfather.yaml"), before);
+    let left = fs::read_dir(folder.path("policies")).unwrap().count();
+    assert_eq!(left, 1, "nothing is left beside it");
     folder.run(&["init", "--all", "--force"]).code(0);
     assert!(folder.read("policies/grandfather.yaml").contains("  all: true\n"));
 }
@@ -80,7 +82,7 @@ fn a_file_that_exists_is_replaced_only_by_force() {
 #[test]
 fn without_a_terminal_it_names_the_options() {
     let ended = Folder::empty().run(&["init", "--name", "web"]).code(64);
-    for option in ["--select", "--all", "--from-crontab", "--timezone", "--keep-daily"] {
+    for option in ["--select", "--all", "--from-crontab", "--timezone", "--hour"] {
         assert!(ended.err.contains(option), "{option}\n{}", ended.err);
     }
 }
@@ -123,9 +125,7 @@ fn on_a_terminal_it_asks_and_asks_again() {
         ("`name` is not a key", "alias=web-*"),
         ("Name of the policy [grandfather]", "web"),
         ("Time zone of the schedules [UTC]", "Europe/Berlin"),
-        ("How many monthly backups to keep [12]", ""),
-        ("How many weekly backups to keep [5]", "6"),
-        ("How many daily backups to keep [7]", ""),
+        ("Let runs with --prune delete expired backups from storage, for good [n]", "yes"),
     ] {
         terminal.until(question);
         terminal.answer(answer);
@@ -137,7 +137,7 @@ fn on_a_terminal_it_asks_and_asks_again() {
         ended.out
     );
     let file = cloud.folder.read("policies/web.yaml");
-    for text in ["alias: \"web-*\"", "timezone: Europe/Berlin", "0 4 1 * *", "keep: 6"] {
+    for text in ["alias: \"web-*\"", "timezone: Europe/Berlin", "0 4 1 * *", "prune: true"] {
         assert!(file.contains(text), "{text}\n{file}");
     }
     cloud.folder.run(&["validate", "--strict"]).code(0);

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod apply;
+mod certificates;
 mod check;
 mod cloud;
 mod completions;

@@ -139,6 +139,7 @@ fn a_shorter_keep_shows_in_what_expires_and_a_new_tier_in_what_is_made() {
     assert_eq!(changed, ["tiers.daily.keep", "20", "2"]);
 
     let hourly = format!("{full}  - {{ name: hourly, schedule: \"30 */6 * * *\", type: full, keep: 5 }}\n");
+    let hourly = change(&hourly, "prune: true\n", "");
     folder.write("policies/grandfather.yaml", &hourly);
     let ended = against(&folder, &["--vm", "web-1"]).code(0);
     assert!(ended.out.contains("\n  + create          hourly, full"), "{}", ended.out);

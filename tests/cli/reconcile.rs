@@ -1,6 +1,7 @@
 use crate::cloud::Cloud;
 use crate::harness::{Ended, Folder};
 use crate::running::Watched;
+use crate::terminal::Terminal;
 use fifo_retain::sandbox::{Effect, Operation, Rule, User};
 use serde_json::Value;
 use std::fs;
@@ -279,4 +280,22 @@ fn quietly_a_run_tells_what_it_did_and_nothing_of_a_run_without_work() {
     assert!(ended.out.contains("\nDone: 1 created, 1 deleted locally.\n"), "{ended:?}");
     let ended = cloud.folder.ask(&cloud.fifo, &["-q", "reconcile"]).code(0);
     assert_eq!((ended.out.as_str(), ended.err.as_str()), ("", ""));
+}
+
+#[test]
+fn a_message_during_an_upload_begins_a_line_of_its_own() {
+    let cloud = Cloud::of(1, 4_000);
+    let terminal = Terminal::of_kind(&cloud, &["-vv", "--color", "never", "reconcile"], "xterm");
+    // The bar of the upload.
+    terminal.until("]  ");
+    terminal.until("  vm-1 daily");
+    let answer = Effect::Answer { status: 503, retry_after_s: None, location: None };
+    cloud.fifo.running().with(|state| state.faults.rules.push(Rule::new(answer).times(1)));
+    let ended = terminal.end().code(0);
+    assert!(ended.out.contains("debug: retrying"), "{:?}", ended.out);
+    for (place, _) in ended.out.match_indices("debug: ").chain(ended.out.match_indices("trace: ")) {
+        let before = &ended.out[..place];
+        let is_free = ["\n", "\r", "\u{1b}[2K", "\u{1b}[1A"].iter().any(|end| before.ends_with(end));
+        assert!(is_free, "{:?}", &ended.out[place.saturating_sub(80)..place + 20]);
+    }
 }

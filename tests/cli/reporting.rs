@@ -225,19 +225,19 @@ fn a_run_that_is_cut_off_is_no_success() {
 
 #[test]
 fn a_signal_while_reporting_ends_it() {
-    let (cloud, silent) = (Cloud::of(1, 100), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let url = format!("http://{}/hook", silent.local_addr().unwrap());
-    let run = Collected::start(cloud.folder.asking(&cloud.fifo, &["reconcile", "--notify-url", &url]));
-    // The server accepts the connection and never answers.
-    let _connection = silent.accept().unwrap();
-    run.signal("TERM");
-    let ended = run.end().code(0);
-    assert!(
-        ended.err.contains("warning: stopped by a signal: the remaining reports of the run are not sent"),
-        "{}",
-        ended.err
-    );
-    cloud.is_done();
+    for command in [&["reconcile"][..], &["apply", "--auto-approve"]] {
+        let (cloud, silent) = (Cloud::of(1, 100), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let url = format!("http://{}/hook", silent.local_addr().unwrap());
+        let line = [command, &["--notify-url", &url]].concat();
+        let run = Collected::start(cloud.folder.asking(&cloud.fifo, &line));
+        // The server accepts the connection and never answers.
+        let _connection = silent.accept().unwrap();
+        run.signal("INT");
+        let ended = run.end().code(0);
+        let warning = "warning: stopped by a signal: the remaining reports of the run are not sent";
+        assert!(ended.err.contains(warning), "{command:?}\n{}", ended.err);
+        cloud.is_done();
+    }
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn the_built_in_one_is_the_same_from_run_to_run() {
     let (first, second) = (planned(), planned());
     assert_eq!((first.endpoint.as_str(), second.endpoint.as_str()), ("sandbox", "sandbox"));
     assert!(first.summary.create > 0);
-    let ids = |plan: &Plan| plan.vms.iter().map(|vm| (vm.uuid, vm.fingerprint)).collect::<Vec<_>>();
+    let ids = |plan: &Plan| plan.vms.iter().map(|vm| (vm.uuid, vm.fingerprint.clone())).collect::<Vec<_>>();
     assert_eq!(ids(&first), ids(&second));
     assert!(folder.path(".fifo-retain/sandbox.json").exists());
 }

@@ -1,4 +1,5 @@
 use crate::cloud::Cloud;
+use crate::harness::Ended;
 use fifo_retain::plan::Plan;
 use fifo_retain::sandbox::{Effect, Operation, Rule, State};
 use serde_json::{Value, json};
@@ -54,6 +55,22 @@ fn it_is_carried_out_once_and_without_a_question() {
         (after.get("POST"), after.get("DELETE")),
         "nothing but reads"
     );
+}
+
+#[test]
+fn a_plan_goes_through_the_standard_streams() {
+    let cloud = Cloud::of(1, 100);
+    let planned = cloud.folder.ask(&cloud.fifo, &["plan", "--out", "-"]).code(0);
+    assert!(planned.out.starts_with('{') && !cloud.folder.path("-").exists(), "{planned:?}");
+    let mut command = assert_cmd::Command::from_std(cloud.folder.asking(&cloud.fifo, &["apply", "-"]));
+    command.write_stdin(planned.out);
+    assert_eq!(Ended::of(command).code(0).last_line(), "Done: 1 created, 1 deleted locally.");
+    cloud.is_done();
+
+    let mut command = assert_cmd::Command::from_std(cloud.folder.asking(&cloud.fifo, &["apply", "-"]));
+    command.write_stdin("{}");
+    let refused = Ended::of(command).code(1);
+    assert!(refused.err.starts_with("error: standard input cannot be applied\n"), "{}", refused.err);
 }
 
 #[test]

@@ -18,13 +18,18 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts the program on a cloud's FiFo. util-linux' `script` makes the terminal.
     pub(crate) fn start(cloud: &Cloud, arguments: &[&str]) -> Self {
+        Self::of_kind(cloud, arguments, "dumb")
+    }
+
+    /// The same on a terminal of a kind: on `xterm` there are bars.
+    pub(crate) fn of_kind(cloud: &Cloud, arguments: &[&str], kind: &str) -> Self {
         let asking = cloud.folder.asking(&cloud.fifo, arguments);
         let words = std::iter::once(asking.get_program()).chain(asking.get_args());
         let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
         let mut command = Command::new("script");
         command.args(["-qec", &line.join(" "), "/dev/null"]);
         command.env_clear().envs(asking.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.env("PATH", "/usr/bin:/bin").current_dir(asking.get_current_dir().unwrap());
+        command.env("TERM", kind).env("PATH", "/usr/bin:/bin").current_dir(asking.get_current_dir().unwrap());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let keys = child.stdin.take().unwrap();

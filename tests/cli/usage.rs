@@ -1,4 +1,4 @@
-use crate::harness::{AT, Fifo, Folder};
+use crate::harness::{AT, Ended, Fifo, Folder};
 
 const COMMANDS: [&str; 4] = ["validate", "plan", "show", "sandbox"];
 
@@ -59,6 +59,28 @@ fn common_slips_are_answered_with_what_is_meant() {
             ended.err
         );
     }
+}
+
+#[test]
+fn an_option_goes_before_its_variable_and_an_empty_variable_is_none() {
+    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
+    let asked = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = folder.command(arguments);
+        command.env("FIFO_USER", "admin").env("FIFO_PASSWORD", "admin").envs(variables.iter().copied());
+        Ended::of(command)
+    };
+    let url = fifo.url();
+    let names = ["FIFO_ENDPOINT", "FIFO_PROFILE", "FIFO_RETAIN_POLICIES", "FIFO_RETAIN_STATE_DIR"];
+    let empty = names.map(|name| (name, ""));
+    assert!(asked(&["plan"], &empty).code(1).err.contains("no endpoint configured"));
+    asked(&["--endpoint", &url, "plan", "--at", AT], &empty).code(0);
+    asked(&["plan", "--at", AT], &[("FIFO_ENDPOINT", &url)]).code(0);
+    let elsewhere = [("FIFO_ENDPOINT", "https://fifo.invalid"), ("FIFO_PROFILE", "none")];
+    for line in [&["--endpoint", &url, "plan", "--at", AT][..], &["plan", "--at", AT, "--endpoint", &url]] {
+        asked(line, &elsewhere[..1]).code(0);
+    }
+    // Only an option contradicts --sandbox.
+    asked(&["--sandbox", "plan"], &elsewhere).code(0);
 }
 
 #[test]

@@ -41,6 +41,11 @@ impl Life {
                 if state.faults.rules.iter().any(is_stale) {
                     state.faults.rules.retain(|rule| !hides(rule));
                 }
+                // A cache behind which no condition fits shows everything as it is now, for ever.
+                let is_refusal = |rule: &Rule| matches!(rule.effect, Effect::RefuseConditions);
+                if rules.iter().any(is_refusal) && rules.iter().any(is_stale) {
+                    state.faults.fill_caches(world);
+                }
             }
             StepAction::Calm => {
                 let struck: u32 = state.faults.rules.iter().map(|rule| rule.struck).sum();
@@ -66,7 +71,7 @@ impl Life {
                     fate.outcome = UploadOutcome::Hollow;
                 }
                 if let Some(vm) = world.vms.get_mut(&vm_at(*vm)) {
-                    vm.fates.push_back(fate);
+                    vm.scripts.push_back(fate);
                 }
             }
             StepAction::CreateByHand(vm, by_hand) => create(world, vm_at(*vm), *by_hand, now_us),
@@ -150,7 +155,7 @@ impl Life {
         let is_late = |rule: &Rule| matches!(rule.effect, Effect::ActLate { .. });
         let mut judges = self.judges();
         judges.dates_are_wrong = state.faults.rules.iter().any(is_shift) || state.world.stamps_ahead_s != 0;
-        judges.cut_lists(state.world.list_limit_ms.is_some(), self.clock.now());
+        judges.cut_lists(state.world.list_limit_ms.is_some() && !self.is_old_fifo, self.clock.now());
         judges.lists_are_disturbed |= state.faults.rules.iter().any(is_on_list);
         judges.writes_were_late |= state.faults.rules.iter().any(is_late);
         judges.bodies_are_dropped = state.faults.rules.iter().any(is_drop);
@@ -171,9 +176,9 @@ fn create(world: &mut World, vm: Uuid, by_hand: ByHand, now_us: i64) {
         delete: false,
     };
     // What is in no policy is large: its uploads take places for long.
-    if let Some(vm) = world.vms.get_mut(&vm).filter(|vm| vm.fates.is_empty() && !cloud::is_protected(vm)) {
+    if let Some(vm) = world.vms.get_mut(&vm).filter(|vm| vm.scripts.is_empty() && !cloud::is_protected(vm)) {
         let upload_ms = Some(5 * 3_600_000);
-        vm.fates.push_back(UploadScript {
+        vm.scripts.push_back(UploadScript {
             outcome: UploadOutcome::Complete,
             upload_ms,
             size_bytes: Some(2 << 30),
@@ -197,13 +202,13 @@ fn increment_on_old(world: &mut World, id: Uuid, place: usize, now_us: i64) {
     let was_local = record.local;
     record.local = Some(true);
     vm.snapshots.entry(old).or_insert(Snapshot { bytes, pinned: false });
-    vm.fates.push_front(UploadScript { upload_ms: Some(120_000), ..UploadScript::default() });
+    vm.scripts.push_front(UploadScript { upload_ms: Some(120_000), ..UploadScript::default() });
     let order =
         BackupRequest { comment: "before upgrade".to_owned(), parent: Some(old.to_string()), delete: false };
     if world.create_backup(id, &order, now_us).is_err()
         && let Some(vm) = world.vms.get_mut(&id)
     {
-        vm.fates.pop_front();
+        vm.scripts.pop_front();
     }
     if was_local != Some(true) {
         _ = world.delete_local(id, old, now_us);

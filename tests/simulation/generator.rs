@@ -63,9 +63,19 @@ fn add_prunes(scenario: &mut Scenario) {
         }
     };
     expire(&mut dice, &mut scenario.rules);
+    let mut current = scenario.rules.clone();
     for step in &mut scenario.steps {
         match &mut step.what {
-            StepAction::Policies(rules) => expire(&mut dice, rules),
+            StepAction::Policies(rules) => {
+                match current.keep {
+                    // Only one copy fewer is to stay: what that expires may go at once.
+                    Some(keep) if keep > 1 && dice.bool() => {
+                        *rules = Rules { keep: Some(keep - 1), ..current };
+                    }
+                    _ => expire(&mut dice, rules),
+                }
+                current = rules.clone();
+            }
             StepAction::Run(run) => {
                 run.prunes = dice.u8(0..4) > 0;
                 if scenario.rules.prunes && dice.u8(0..6) == 0 {
@@ -76,9 +86,15 @@ fn add_prunes(scenario: &mut Scenario) {
                     run.meanwhile.push(Step { after, what });
                 }
             }
-            StepAction::Disturb(rules) if dice.u8(0..12) == 0 => {
-                rules.push(Rule::new(Effect::TakeNewest).on(Operation::Delete));
-            }
+            StepAction::Disturb(rules) => match dice.u8(0..12) {
+                0 => rules.push(Rule::new(Effect::TakeNewest).on(Operation::Delete)),
+                // A proxy answers in the place of FiFo, once: nothing is done, and nothing shows what was.
+                1..4 => {
+                    let done = Effect::Answer { status: 204, retry_after_s: None, location: None };
+                    rules.push(Rule::new(done).on(Operation::Delete).times(1));
+                }
+                _ => {}
+            },
             _ => {}
         }
     }

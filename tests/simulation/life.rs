@@ -12,7 +12,7 @@ use fifo_retain::apply::{
 };
 use fifo_retain::fifo::{self, ApiVersion, Credentials, ReadClient, WriteClient};
 use fifo_retain::inventory::Inventory;
-use fifo_retain::plan::{Plan, Status, VmPlan, confirm, plan};
+use fifo_retain::plan::{Plan, Prune, Request, Status, VmPlan, confirm, plan};
 use fifo_retain::policy::Policies;
 use fifo_retain::sandbox::{UploadOutcome, World};
 use std::fmt::Write as _;
@@ -26,9 +26,10 @@ use uuid::Uuid;
 const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// No run takes longer than this, for what moves on a VM in no policy, and as much more for each VM that something is due
-/// on as it may take if all wait for each other: what hangs gives its place back, and is given up on.
+/// on as it may take if all wait for each other and each of its three tiers is tried: what hangs gives its place back, and
+/// is given up on after two hours.
 const RUN_MAX: TimeDelta = TimeDelta::hours(6);
-const RUN_MAX_PER_VM: TimeDelta = TimeDelta::hours(4);
+const RUN_MAX_PER_VM: TimeDelta = TimeDelta::hours(7);
 
 /// How often runs are repeated, in one life of five: then each leaves what it still waits for to the next.
 const EVERY: Duration = Duration::from_secs(15 * 60);
@@ -101,8 +102,10 @@ pub(crate) struct Changing {
     pub(crate) prunes: bool,
     pub(crate) saved: Option<Plan>,
     pub(crate) disturbances: usize,
-    /// In lives in which runs are repeated, when the next one is due.
+    /// In lives in which runs are repeated by one process, when the next one is due.
     handed_over_after: Option<Duration>,
+    /// What that process remembers of uploads, on each machine.
+    progress: [Arc<ProgressTracker>; 2],
     /// In other lives, after how long a run leaves what it still waits for to the next.
     deadline: Option<Duration>,
 }
@@ -155,9 +158,10 @@ impl Life {
             max_uploads_per_hypervisor: scenario.max_uploads_per_hypervisor,
             wait: true,
             deadline: None,
+            prune: Prune::default(),
             // Fewer looks at what takes hours, so that a test run holds more lives.
             timing: Timing {
-                pause_max: Duration::from_secs(120),
+                pause_max: Duration::from_secs(300),
                 look_first: Duration::from_secs(2),
                 look_share: 2,
                 ..Timing::default()
@@ -171,6 +175,7 @@ impl Life {
             saved: None,
             disturbances: 0,
             handed_over_after: (scenario.seed % 5 == 3).then_some(EVERY),
+            progress: Default::default(),
             deadline: (scenario.seed % 5 == 1).then_some(DEADLINE),
         };
         Self {
@@ -225,7 +230,8 @@ impl Life {
         match &step.what {
             StepAction::Run(run) => self.run(run).await,
             StepAction::Plan => {
-                if let Some((plan, _)) = self.plan(&self.client(0), &self.policies(true)).await {
+                if let Some((plan, _)) = self.plan(&self.client(0), &self.policies(), Prune::REQUESTED).await
+                {
                     self.note("a plan is saved");
                     self.changing().saved = Some(plan);
                 }
@@ -247,7 +253,12 @@ impl Life {
         };
         let runs = async {
             match run.killed_after {
-                Some(after) => _ = tokio::time::timeout(after, runs).await,
+                Some(after) => {
+                    if tokio::time::timeout(after, runs).await.is_err() {
+                        self.changing().progress = Default::default();
+                        self.judges().unproven_at.clear();
+                    }
+                }
                 None => runs.await,
             }
         };
@@ -280,7 +291,12 @@ impl Life {
 
     fn run_begins(&self, two_runners: bool) {
         let state = self.wire.state();
-        self.judges().run_begins(&state.world, two_runners);
+        let mut changing = self.changing();
+        let is_new = changing.handed_over_after.is_none();
+        if is_new {
+            changing.progress = Default::default();
+        }
+        self.judges().run_begins(&state.world, two_runners, is_new);
     }
 
     /// Lets the world come up to the present, and has that judged.
@@ -292,10 +308,8 @@ impl Life {
         self.judges().time_passed(&state.world);
     }
 
-    /// Returns the policies as a command with `--prune` takes them, or as one without.
-    fn policies(&self, prunes: bool) -> Arc<Policies> {
-        let policies = Arc::clone(&self.changing().policies);
-        if prunes { Arc::new(Policies::clone(&policies).with_prune()) } else { policies }
+    fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.changing().policies)
     }
 
     fn client(&self, sender: usize) -> WriteClient {
@@ -308,7 +322,12 @@ impl Life {
     }
 
     /// Plans as the commands do.
-    async fn plan(&self, client: &WriteClient, policies: &Policies) -> Option<(Plan, Inventory)> {
+    async fn plan(
+        &self,
+        client: &WriteClient,
+        policies: &Policies,
+        prune: Prune,
+    ) -> Option<(Plan, Inventory)> {
         let listing = match client.read().list().await {
             Ok(listing) => listing,
             Err(error) => {
@@ -322,7 +341,7 @@ impl Life {
             self.note("the clocks are too far apart");
             return None;
         }
-        let plan = plan(policies, &listing.inventory, server.max(ours));
+        let plan = plan(policies, &listing.inventory, Request::by_clocks(ours, Some(server), prune));
         for vm in plan.vms.iter().filter(|_| is_traced()) {
             let (actions, notes) = (&vm.actions, &vm.notes);
             eprintln!("  {}: {:?} {actions:?} {notes:?}", vm.alias, vm.status);
@@ -338,9 +357,10 @@ impl Life {
             return self.note("the safety stop is set");
         }
         self.folders[sender].run_begins();
-        let policies = self.policies(run.prunes);
+        let policies = self.policies();
+        let prune = if run.prunes { Prune::REQUESTED } else { Prune::default() };
         let client = self.client(sender);
-        let Some((fresh, inventory)) = self.plan(&client, &policies).await else { return };
+        let Some((fresh, inventory)) = self.plan(&client, &policies, prune).await else { return };
         let saved = if run.takes_saved { self.changing().saved.clone() } else { None };
         let (vms, approval) = match &saved {
             Some(saved) => (confirm(saved, &fresh).vms, Approval::Listed),
@@ -349,6 +369,7 @@ impl Life {
         let may_prune = run.prunes && self.changing().prunes;
         self.judges().lists(sender, may_prune, approval, &vms);
         let hand_over = CancellationToken::new();
+        let progress = Arc::clone(&self.changing().progress[sender]);
         let executor = Executor {
             client: &client,
             policies: &policies,
@@ -356,10 +377,11 @@ impl Life {
             observer: &Eyes { life: self, sender },
             stop,
             hand_over: &hand_over,
-            progress: &ProgressTracker::default(),
+            progress: &progress,
             notes: &*self.folders[sender],
             settings: ExecutorSettings {
                 wait: run.waits,
+                prune,
                 deadline: self.changing().deadline,
                 ..self.settings
             },
@@ -410,7 +432,7 @@ impl Life {
             state.world.backend_up = true;
             state.world.outcome = UploadOutcome::Complete;
             for vm in state.world.vms.values_mut() {
-                vm.fates.clear();
+                vm.scripts.clear();
                 vm.fields.insert("config".to_owned(), serde_json::json!({}));
                 if vm.hypervisor().is_some() {
                     vm.fields.insert("state".to_owned(), serde_json::json!("running"));

@@ -17,7 +17,7 @@ pub(crate) struct Scenario {
 }
 
 /// What is in the policies, apart from who they are for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rules {
     /// The hour at which everything is due, in UTC.
     pub(crate) due_hour: u32,

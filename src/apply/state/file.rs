@@ -1,7 +1,9 @@
-//! How files of the state folder are named, opened, written and removed.
+//! Files of the state folder: how they are named, read, written whole and removed.
 //!
-//! None is opened through a symbolic link: whoever may write to the folder must not choose which other file is overwritten.
+//! None is opened through a symbolic link: a user who may write to the folder must not choose which other file is overwritten.
 
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -14,8 +16,8 @@ pub(super) fn endpoint_digest(endpoint: &str) -> String {
     digest
 }
 
-/// Opens a file as `options` say, without following a link and without waiting for the other end of a pipe. A file that
-/// this makes is readable by its owner only.
+/// Opens a file without following a link and without waiting for the other end of a pipe. A file that this makes is
+/// readable by its owner only.
 ///
 /// # Errors
 ///
@@ -54,12 +56,33 @@ pub(super) fn is_there(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Reads a file; `None` only where there is certainly nothing at its path.
+/// Reads what [`write`] has written; `None` only where there is certainly nothing at the path.
 ///
 /// # Errors
 ///
-/// It is no regular file, is empty, or cannot be read.
-pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+/// It cannot be read or understood, or is of another format or endpoint. The path is not in the error.
+pub(super) fn read<T: DeserializeOwned>(
+    path: &Path,
+    formats: &[&str],
+    endpoint: &str,
+) -> Result<Option<T>, String> {
+    #[derive(Deserialize)]
+    struct Head {
+        format: String,
+        endpoint: String,
+    }
+    let Some(bytes) = read_bytes(path).map_err(|error| error.to_string())? else { return Ok(None) };
+    let head: Head = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    if !formats.contains(&head.format.as_str()) {
+        return Err(format!("its format is {:?}, not {:?}", head.format, formats[0]));
+    }
+    if head.endpoint != endpoint {
+        return Err(format!("it belongs to {:?}", head.endpoint));
+    }
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| error.to_string())
+}
+
+fn read_bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
     if !is_there(path)? {
         return Ok(None);
     }
@@ -82,15 +105,19 @@ pub(super) fn draft_of(path: &Path) -> PathBuf {
     draft.into()
 }
 
-/// Writes a file in place of whatever file has its path. When this returns, all of it is on disk.
+/// Writes a JSON object, with its format and endpoint, in place of any file at the path. When this returns, all of it is
+/// on disk.
 ///
 /// # Errors
 ///
 /// It could not be written whole. What there was stays, and so may a part at the path of its draft.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write(path: &Path, format: &str, endpoint: &str, content: &impl Serialize) -> io::Result<()> {
+    let mut json = serde_json::to_value(content)?;
+    json["format"] = format.into();
+    json["endpoint"] = endpoint.into();
     let draft = draft_of(path);
     let mut file = open(OpenOptions::new().write(true).create(true).truncate(true), &draft)?;
-    file.write_all(bytes)?;
+    file.write_all(format!("{json:#}\n").as_bytes())?;
     file.sync_all()?;
     fs::rename(&draft, path)?;
     sync_folder(path)
@@ -127,30 +154,44 @@ pub(super) fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::os::unix::net::UnixListener;
 
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Number {
+        number: u32,
+    }
+
+    fn write_number(path: &Path, number: u32) -> io::Result<()> {
+        write(path, "format/1", "fifo", &Number { number })
+    }
+
+    fn read_number(path: &Path) -> Result<Option<Number>, String> {
+        read(path, &["format/1"], "fifo")
+    }
+
     #[test]
     fn what_is_written_is_whole_or_what_there_was() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        write_whole(&path, b"one").unwrap();
-        write_whole(&path, b"two").unwrap();
-        assert_eq!(read(&path).unwrap().unwrap(), b"two");
+        write_number(&path, 1).unwrap();
+        write_number(&path, 2).unwrap();
+        assert_eq!(read_number(&path), Ok(Some(Number { number: 2 })));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!is_there(&draft_of(&path)).unwrap());
 
         let other = folder.path().join("other");
         fs::write(&other, "untouched").unwrap();
         symlink(&other, draft_of(&path)).unwrap();
-        assert!(write_whole(&path, b"three").unwrap_err().to_string().contains("symbolic link"));
+        assert!(write_number(&path, 3).unwrap_err().to_string().contains("symbolic link"));
         fs::remove_file(draft_of(&path)).unwrap();
         fs::create_dir(draft_of(&path)).unwrap();
-        write_whole(&path, b"three").unwrap_err();
-        assert_eq!(read(&path).unwrap().unwrap(), b"two");
+        write_number(&path, 3).unwrap_err();
+        assert_eq!(read_number(&path), Ok(Some(Number { number: 2 })));
         assert_eq!(fs::read_to_string(&other).unwrap(), "untouched");
     }
 
@@ -158,22 +199,37 @@ mod tests {
     fn only_a_path_at_which_nothing_is_counts_as_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name| folder.path().join(name);
-        fs::write(path("empty"), "").unwrap();
-        fs::write(path("file"), "text").unwrap();
+        write_number(&path("file"), 1).unwrap();
+        let whole = fs::read_to_string(path("file")).unwrap();
+        for (name, text) in [
+            ("empty", ""),
+            ("cut", &whole[..whole.len() / 2]),
+            ("headless", "{}"),
+            ("other_format", &whole.replace("format/1", "format/2")),
+            ("other_endpoint", &whole.replace("fifo", "https://other")),
+            ("without_content", &whole.replace("number", "other")),
+        ] {
+            fs::write(path(name), text).unwrap();
+        }
         fs::create_dir(path("folder")).unwrap();
         symlink(path("file"), path("link")).unwrap();
         symlink("nowhere", path("dangling")).unwrap();
         let _socket = UnixListener::bind(path("socket")).unwrap();
-        assert!(read(&path("missing")).unwrap().is_none());
+        assert_eq!(read_number(&path("missing")), Ok(None));
         for (name, why) in [
             ("empty", "it is empty"),
+            ("cut", "EOF"),
+            ("headless", "missing field"),
+            ("other_format", "its format is \"format/2\""),
+            ("other_endpoint", "it belongs to \"https://other\""),
+            ("without_content", "missing field"),
             ("folder", "it is not a regular file"),
             ("link", "it is a symbolic link"),
             ("dangling", "it is a symbolic link"),
             ("socket", "os error"),
             ("file/below", "Not a directory"),
         ] {
-            let error = read(&path(name)).unwrap_err().to_string();
+            let error = read_number(&path(name)).unwrap_err();
             assert!(error.contains(why), "{name}: {error}");
         }
     }

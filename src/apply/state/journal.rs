@@ -17,15 +17,9 @@ use uuid::Uuid;
 pub struct Journal {
     path: PathBuf,
     run: Uuid,
-    file: Mutex<Lines>,
+    /// The file, and whether its last line may lack its end: writing it failed, or a run was killed at it.
+    file: Mutex<(File, bool)>,
     failure_log: Once,
-}
-
-#[derive(Debug)]
-struct Lines {
-    file: File,
-    /// Whether the last line may lack its end, because writing it failed or a run was killed at it.
-    is_torn: bool,
 }
 
 #[derive(Serialize)]
@@ -42,30 +36,24 @@ impl Journal {
     ///
     /// When the file cannot be opened for reading and writing, or is a symbolic link.
     pub fn open(path: &Path, run: Uuid) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true);
-        let mut file = file::open(&mut options, path)?;
+        let mut file = file::open(OpenOptions::new().read(true).append(true).create(true), path)?;
         let mut last = [b'\n'];
         if file.metadata()?.len() > 0 {
             file.seek(SeekFrom::End(-1))?;
             file.read_exact(&mut last)?;
         }
-        let lines = Lines { file, is_torn: last != [b'\n'] };
-        Ok(Self { path: path.to_owned(), run, file: Mutex::new(lines), failure_log: Once::new() })
+        let file = Mutex::new((file, last != [b'\n']));
+        Ok(Self { path: path.to_owned(), run, file, failure_log: Once::new() })
     }
-}
 
-impl Lines {
-    fn append(&mut self, entry: &Entry<'_>) -> io::Result<()> {
-        let mut line = Vec::new();
-        if self.is_torn {
-            line.push(b'\n');
-        }
-        serde_json::to_writer(&mut line, entry)?;
+    fn append(&self, event: &Event) -> io::Result<()> {
+        let (file, is_torn) = &mut *self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut line = if *is_torn { vec![b'\n'] } else { Vec::new() };
+        serde_json::to_writer(&mut line, &Entry { run: self.run, event })?;
         line.push(b'\n');
-        self.is_torn = true;
-        self.file.write_all(&line)?;
-        self.is_torn = false;
+        *is_torn = true;
+        file.write_all(&line)?;
+        *is_torn = false;
         Ok(())
     }
 }
@@ -75,8 +63,7 @@ impl Observer for Journal {
         if matches!(event.what, EventKind::Progress { .. } | EventKind::Waiting(_)) {
             return;
         }
-        let mut lines = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = lines.append(&Entry { run: self.run, event }) {
+        if let Err(error) = self.append(event) {
             self.failure_log.call_once(|| {
                 tracing::warn!(path = %self.path.display(), %error, "failed to write to the journal, which now lacks lines; the run continues");
             });

@@ -19,48 +19,31 @@ pub struct Lock {
 /// Who holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// The process.
     pub pid: u32,
     /// The command it runs.
     pub command: String,
-    /// Since when.
     pub since: DateTime<Utc>,
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "process {} ({}), since {}",
-            self.pid,
-            self.command,
-            self.since.format("%Y-%m-%d %H:%M:%S UTC")
-        )
+        let since = self.since.format("%Y-%m-%d %H:%M:%S UTC");
+        write!(f, "process {} ({}), since {since}", self.pid, self.command)
     }
 }
 
 /// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another run holds it.
+    /// Another run holds it; the holder is `None` when the file does not say.
     #[error(
         "another run for {endpoint} is under way: {}",
         holder.as_ref().map_or_else(|| "its process is unknown".to_owned(), ToString::to_string)
     )]
-    Held {
-        /// The FiFo that both are for.
-        endpoint: String,
-        /// Who; `None` when the file does not say.
-        holder: Option<Holder>,
-    },
+    Held { endpoint: String, holder: Option<Holder> },
     /// The file cannot be used.
     #[error("cannot use the lock file {}", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
 }
 
 impl Lock {
@@ -85,24 +68,20 @@ impl Lock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
-                let holder =
-                    file.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str(&text).ok());
+                let is_read = file.read_to_string(&mut text).is_ok();
+                let holder = serde_json::from_str(&text).ok().filter(|_| is_read);
                 return Err(LockError::Held { endpoint: endpoint.to_owned(), holder });
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
+        let written = file.set_len(0).and_then(|()| file.rewind());
+        let written = written.and_then(|()| file.write_all(&serde_json::to_vec(holder)?));
         // The holder's name is only information: on a full disk the lock itself is still good.
-        if let Err(error) = write_holder(&mut file, holder) {
+        if let Err(error) = written {
             tracing::warn!(path = %path.display(), %error, "the lock is held, but writing its holder into it failed");
         }
         Ok(Self { _file: file })
     }
-}
-
-fn write_holder(file: &mut File, holder: &Holder) -> io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    file.write_all(&serde_json::to_vec(holder)?)
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-//! What a run leaves in the state folder.
+//! What a run leaves in the state folder: the safety stop, the notes on deletes in flight, the lock, and a journal for people.
 //!
-//! The safety stop ([`StopFile`]) and the notes on deletes in flight ([`InFlight`]) are all that is remembered from run to
-//! run: FiFo is the record. The [`Journal`] is for people, and the operating system holds the [`Lock`].
+//! FiFo is the record of everything else.
 
 mod file;
 mod in_flight;
@@ -10,7 +9,7 @@ mod lock;
 mod stop;
 
 pub(crate) use file::open as open_state_file;
-pub use in_flight::{DeleteNote, InFlight, LeftBehind};
+pub use in_flight::{DeleteNote, InFlight, LeftBehind, Notes};
 pub use journal::Journal;
 pub use lock::{Holder, Lock, LockError};
 pub use stop::{Alarm, SafetyStop, StopFile};

@@ -35,10 +35,11 @@ pub struct Alarm {
     pub gone: Vec<BackupId>,
 }
 
-/// A safety stop that is set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A safety stop that is set, as reports show it. Its file has the same fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SafetyStop {
     /// The file, for people; where one cannot be read, that one.
+    #[serde(skip_deserializing)]
     pub file: String,
     /// The FiFo whose runs it stops.
     pub endpoint: String,
@@ -46,25 +47,17 @@ pub struct SafetyStop {
     #[serde(serialize_with = "with_times")]
     pub alarms: Vec<Alarm>,
     /// Why the file does not have everything.
+    #[serde(skip_deserializing)]
     pub unreadable: Option<String>,
 }
 
-/// The path of one FiFo's safety stop in a state folder.
+/// Where the safety stop of one FiFo is kept.
 #[derive(Clone, Debug)]
 pub struct StopFile {
     endpoint: String,
-    path: PathBuf,
     /// Every path at which anything counts as set: the file, its draft, which stays where writing fails, and the same of
     /// earlier versions.
-    all: [PathBuf; 4],
-}
-
-#[derive(Serialize, Deserialize)]
-struct Content {
-    format: String,
-    endpoint: String,
-    #[serde(serialize_with = "with_times")]
-    alarms: Vec<Alarm>,
+    paths: [PathBuf; 4],
 }
 
 impl Alarm {
@@ -90,33 +83,28 @@ impl Alarm {
 impl fmt::Display for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { alias, vm, backup, .. } = self;
-        let (delete, cause) = match self.after {
-            ActionKind::Create => {
-                return write!(
-                    f,
-                    "the body of the request for a backup of VM {alias} ({vm}) was lost on the way, and FiFo has started \
-                     the full backup {backup} with an empty comment instead; a proxy between here and FiFo may be \
-                     dropping the bodies of requests, and a delete would lose its body too: find the cause before the \
-                     next run"
-                );
-            }
-            ActionKind::DeleteLocal => (
-                "local delete",
-                "a proxy between here and FiFo may be dropping the bodies of DELETE requests",
-            ),
-            ActionKind::DeleteCloud => (
-                "delete from storage",
-                "FiFo, or something between here and FiFo, may be deleting more than it is asked to, or somebody else \
-                 deletes backups of this VM",
-            ),
-        };
         let gone: Vec<String> = self.gone.iter().map(ToString::to_string).collect();
         let gone = gone.join(", ");
-        write!(
-            f,
-            "backups have vanished after the {delete} of backup {backup} of VM {alias} ({vm}): {gone}; {cause}: find the \
-             cause before the next run"
-        )
+        match self.after {
+            ActionKind::Create => write!(
+                f,
+                "the body of the request for a backup of VM {alias} ({vm}) was lost on the way, and FiFo has started the \
+                 full backup {backup} with an empty comment instead; a proxy between here and FiFo may be dropping the \
+                 bodies of requests, and a delete would lose its body too"
+            ),
+            ActionKind::DeleteLocal => write!(
+                f,
+                "backups have vanished after the local delete of backup {backup} of VM {alias} ({vm}): {gone}; a proxy \
+                 between here and FiFo may be dropping the bodies of DELETE requests"
+            ),
+            ActionKind::DeleteCloud => write!(
+                f,
+                "backups have vanished after the delete from storage of backup {backup} of VM {alias} ({vm}): {gone}; \
+                 FiFo, or something between here and FiFo, may be deleting more than it is asked to, or another user \
+                 deletes backups of this VM"
+            ),
+        }?;
+        f.write_str(": find the cause before the next run")
     }
 }
 
@@ -137,10 +125,10 @@ impl SafetyStop {
         self.alarms.iter().map(|alarm| alarm.time).min()
     }
 
-    fn add(&mut self, alarms: impl IntoIterator<Item = Alarm>) {
+    fn add(&mut self, alarms: &[Alarm]) {
         for alarm in alarms {
-            if !self.alarms.contains(&alarm) {
-                self.alarms.push(alarm);
+            if !self.alarms.contains(alarm) {
+                self.alarms.push(alarm.clone());
             }
         }
     }
@@ -150,31 +138,29 @@ impl StopFile {
     /// Returns the safety stop of an endpoint in a state folder; nothing is read yet.
     pub fn new(folder: &Path, endpoint: &str) -> Self {
         let digest = file::endpoint_digest(endpoint);
-        let path = folder.join(format!("safety-stop-{digest}.json"));
-        let earlier = folder.join(format!("latch-{digest}.json"));
-        let drafts = [&path, &earlier].map(|path| file::draft_of(path));
-        let [draft, earlier_draft] = drafts;
-        let all = [path.clone(), draft, earlier, earlier_draft];
-        Self { endpoint: endpoint.to_owned(), path, all }
+        let [path, earlier] =
+            ["safety-stop", "latch"].map(|name| folder.join(format!("{name}-{digest}.json")));
+        let [draft, earlier_draft] = [&path, &earlier].map(|path| file::draft_of(path));
+        Self { endpoint: endpoint.to_owned(), paths: [path, draft, earlier, earlier_draft] }
     }
 
     /// Returns the file's path.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.paths[0]
     }
 
     /// Reads it; `None` only where there is certainly nothing at any of its paths.
     pub fn read(&self) -> Option<SafetyStop> {
         let mut stop: Option<SafetyStop> = None;
-        for path in &self.all {
-            let alarms = match file::read(path) {
+        for path in &self.paths {
+            let found = match file::read::<SafetyStop>(path, &FORMATS, &self.endpoint) {
                 Ok(None) => continue,
-                Ok(Some(bytes)) => self.alarms(&bytes),
-                Err(error) => Err(error.to_string()),
+                Ok(Some(found)) if found.alarms.is_empty() => Err("it contains no alarm".to_owned()),
+                found => found,
             };
-            let stop = stop.get_or_insert_with(|| self.without_alarms(path));
-            match alarms {
-                Ok(alarms) => stop.add(alarms),
+            let stop = stop.get_or_insert_with(|| self.empty(path));
+            match found {
+                Ok(found) => stop.add(found.as_ref().map_or(&[], |found| &found.alarms)),
                 Err(why) if stop.unreadable.is_none() => {
                     stop.file = path.display().to_string();
                     stop.unreadable = Some(why);
@@ -185,27 +171,9 @@ impl StopFile {
         stop
     }
 
-    fn without_alarms(&self, path: &Path) -> SafetyStop {
-        SafetyStop {
-            file: path.display().to_string(),
-            endpoint: self.endpoint.clone(),
-            alarms: Vec::new(),
-            unreadable: None,
-        }
-    }
-
-    fn alarms(&self, bytes: &[u8]) -> Result<Vec<Alarm>, String> {
-        let content: Content = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if !FORMATS.contains(&content.format.as_str()) {
-            return Err(format!("its format is {:?}, not {:?}", content.format, FORMATS[0]));
-        }
-        if content.endpoint != self.endpoint {
-            return Err(format!("it belongs to {:?}", content.endpoint));
-        }
-        if content.alarms.is_empty() {
-            return Err("it contains no alarm".to_owned());
-        }
-        Ok(content.alarms)
+    fn empty(&self, path: &Path) -> SafetyStop {
+        let file = path.display().to_string();
+        SafetyStop { file, endpoint: self.endpoint.clone(), alarms: Vec::new(), unreadable: None }
     }
 
     /// Sets it, or adds to what it holds. When this returns, the file is on disk.
@@ -215,12 +183,9 @@ impl StopFile {
     /// The file could not be written whole. What there was stays; so does the part that could be written, which counts as
     /// set.
     pub fn set(&self, alarms: &[Alarm]) -> io::Result<()> {
-        let mut stop = self.read().unwrap_or_else(|| self.without_alarms(&self.path));
-        stop.add(alarms.iter().cloned());
-        let content = Content { format: FORMATS[0].to_owned(), endpoint: stop.endpoint, alarms: stop.alarms };
-        let mut json = serde_json::to_vec_pretty(&content)?;
-        json.push(b'\n');
-        file::write_whole(&self.path, &json)
+        let mut stop = self.read().unwrap_or_else(|| self.empty(self.path()));
+        stop.add(alarms);
+        file::write(self.path(), FORMATS[0], &self.endpoint, &stop)
     }
 
     /// Lifts it. The caller holds the lock, so that no run is in progress.
@@ -229,7 +194,7 @@ impl StopFile {
     ///
     /// Something could not be removed, and still counts as set; the error names it.
     pub fn lift(&self) -> io::Result<()> {
-        file::remove(&self.all)
+        file::remove(&self.paths)
     }
 }
 
@@ -276,21 +241,18 @@ mod tests {
         let none = json!({ "format": FORMATS[0], "endpoint": FIFO, "alarms": [] }).to_string();
         let cases = [
             (String::new(), Some("it is empty")),
-            (whole[..whole.len() / 2].to_owned(), Some("EOF")),
-            ("{}".to_owned(), Some("missing field")),
             (whole.replace("safety-stop/1", "safety-stop/2"), Some("its format is")),
-            (whole.replace(FIFO, "https://other.example.com"), Some("it belongs to")),
             (none, Some("contains no alarm")),
             // An earlier version wrote it, or a run was killed before the draft took its place.
             (whole.replace("safety-stop/1", "latch/1"), None),
             (whole, None),
         ];
         let names: Vec<_> =
-            stop_file.all.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+            stop_file.paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
         let digest = file::endpoint_digest(FIFO);
         assert_eq!(names[2..], [format!("latch-{digest}.json"), format!("latch-{digest}.json.new")]);
         for (path, (text, why)) in
-            stop_file.all.iter().flat_map(|path| cases.iter().map(move |case| (path, case)))
+            stop_file.paths.iter().flat_map(|path| cases.iter().map(move |case| (path, case)))
         {
             stop_file.lift().unwrap();
             fs::write(path, text).unwrap();
@@ -304,7 +266,7 @@ mod tests {
             stop_file.set(&[alarm(2)]).unwrap();
             assert!(stop_file.read().unwrap().alarms.contains(&alarm(2)));
         }
-        for path in &stop_file.all {
+        for path in &stop_file.paths {
             stop_file.lift().unwrap();
             fs::create_dir(path).unwrap();
             assert!(stop_file.read().unwrap().unreadable.unwrap().contains("not a regular file"));
@@ -321,7 +283,7 @@ mod tests {
         let stop_file = StopFile::new(folder.path(), FIFO);
         stop_file.set(&[alarm(1)]).unwrap();
         fs::rename(stop_file.path(), folder.path().join("other")).unwrap();
-        for path in &stop_file.all {
+        for path in &stop_file.paths {
             for target in ["other", "nowhere"] {
                 std::os::unix::fs::symlink(target, path).unwrap();
                 let stop = stop_file.read().unwrap();
@@ -364,7 +326,7 @@ mod tests {
             (
                 vanished(ActionKind::DeleteCloud),
                 format!("backups have vanished after the delete from storage of backup {one} of VM web-1"),
-                "somebody else deletes backups of this VM",
+                "another user deletes backups of this VM",
             ),
             (
                 Alarm::body_lost(time, &at, two).to_string(),

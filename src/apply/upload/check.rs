@@ -1,51 +1,41 @@
 //! Whether a backup that FiFo calls completed is good, and whether an upload that counts as stuck still moves.
 
-use super::super::reader::VmReading;
+use crate::apply::reader::VmReading;
 use crate::inventory::{Backup, BackupId, ChainEnd, LocalState, MissingFileInfo, Vm, chain_of};
 use crate::plan::standing::{STREAM_BYTES_MIN, Standing, VmView};
 use crate::plan::{Create, bytes_text};
 use crate::policy::{Policy, duration_text};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// How a completed backup stands.
-pub(in super::super) enum Checked {
-    /// It is good. `lacks` is what FiFo does not report of it.
-    Good { lacks: Option<&'static str> },
-    /// Something is missing or wrong, in words. FiFo writes a record piece by piece, so that it may still come.
-    NotYet(Fault),
-}
-
-/// What is wrong with a backup.
-pub(in super::super) enum Fault {
+/// What is missing or wrong with a completed backup. FiFo writes a record piece by piece, so that it may still come.
+pub(crate) enum Fault {
     /// It is not the backup that was asked for, or cannot be restored.
     Bad(String),
-    /// Nothing shows that its files are whole: the next run sees.
-    Unverified(String),
+    /// FiFo reports this of each file of earlier backups, and not of each of this one: the next run sees.
+    Unverified(&'static str),
     /// It is good, but FiFo reports no checksum or no snapshot yet.
     Lacks(&'static str),
 }
 
 /// Checks a completed backup in a reading of its VM, by the planner's own judgement: otherwise its next plan would delete
 /// what this one has kept.
-pub(in super::super) fn check(
+pub(crate) fn check(
     vm: &Vm,
     id: BackupId,
     create: &Create,
     policy: &Policy,
     now: DateTime<Utc>,
-) -> Checked {
+) -> Option<Fault> {
     if let Some(fault) = fault_of(vm, id, create, policy, now) {
-        return Checked::NotYet(fault);
+        return Some(fault);
     }
-    let Some(backup) = vm.backups.get(id) else { return Checked::Good { lacks: None } };
+    let backup = vm.backups.get(id)?;
     if backup.local != LocalState::Present {
-        return Checked::NotYet(Fault::Lacks("; FiFo does not report its snapshot as local"));
+        return Some(Fault::Lacks("; FiFo does not report its snapshot as local"));
     }
     // Without a checksum for any backup of this VM, FiFo is an old version; a new one may still write it.
-    match backup.missing_file_info() {
-        None => Checked::Good { lacks: None },
-        Some(_) => Checked::NotYet(Fault::Lacks("; FiFo reports no checksum to verify it with")),
-    }
+    let lacks = Fault::Lacks("; FiFo reports no checksum to verify it with");
+    backup.missing_file_info().map(|_| lacks)
 }
 
 fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTime<Utc>) -> Option<Fault> {
@@ -64,32 +54,17 @@ fn fault_of(vm: &Vm, id: BackupId, create: &Create, policy: &Policy, now: DateTi
         let name = |id: Option<BackupId>| id.map_or("none".to_owned(), |id| id.to_string());
         return bad(format!("its parent is {}, not {}", name(backup.parent), name(create.parent)));
     }
-    match chain_of(&vm.backups, id).map(|chain| chain.end) {
-        Some(ChainEnd::Full) | None => {}
-        Some(ChainEnd::Missing(ancestor)) => {
-            return bad(format!("backup {ancestor}, which a restore of it needs, is missing"));
-        }
-        Some(ChainEnd::Loop(ancestor)) => {
-            return bad(format!("its chain of parents loops at backup {ancestor}"));
-        }
+    if let Some(ChainEnd::Missing(ancestor)) = chain_of(&vm.backups, id).map(|chain| chain.end) {
+        return bad(format!("backup {ancestor}, which a restore of it needs, is missing"));
     }
     match judged.standing {
         Standing::Completed if judged.restorable => None,
         Standing::Completed => bad("a backup that a restore of it needs is no longer usable".to_owned()),
         Standing::Hollow => bad(hollow_text(backup, policy)),
-        Standing::Unverified => Some(Fault::Unverified(
-            match backup.missing_file_info() {
-                Some(MissingFileInfo::Files) => "FiFo lists no stored file, unlike for earlier backups",
-                Some(MissingFileInfo::Size) => {
-                    "FiFo reports no size for a stored file, unlike for earlier backups"
-                }
-                Some(MissingFileInfo::Checksum) => {
-                    "FiFo reports no checksum for a stored file, unlike for earlier backups"
-                }
-                None => "it could not be checked",
-            }
-            .to_owned(),
-        )),
+        Standing::Unverified => {
+            let is_size = backup.missing_file_info() == Some(MissingFileInfo::Size);
+            Some(Fault::Unverified(if is_size { "size" } else { "checksum" }))
+        }
         Standing::Failed | Standing::Stuck | Standing::InProgress => {
             bad("it is no longer completed".to_owned())
         }
@@ -111,7 +86,7 @@ fn hollow_text(backup: &Backup, policy: &Policy) -> String {
 }
 
 /// Lists the uploads of a VM that count as stuck.
-pub(in super::super) fn stuck(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<Backup> {
+pub(crate) fn stuck(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> Vec<Backup> {
     let view = VmView::new(vm, policy, now);
     view.backups.iter().filter(|one| one.standing == Standing::Stuck).map(|one| one.backup.clone()).collect()
 }
@@ -120,7 +95,7 @@ pub(in super::super) fn stuck(vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> V
 ///
 /// `stuck_after` is a guess: a large VM's first full backup may take longer and still be good. A second one beside it would
 /// slow it down, and take as long.
-pub(in super::super) fn moving(
+pub(crate) fn moving(
     before: &[Backup],
     seen: &VmReading,
     policy: &Policy,

@@ -1,4 +1,4 @@
-//! Uploads: who may start one, who watches them, and whether the result is good.
+//! Uploads: the slots that they hold, the watch over all that move, and the check of what has completed.
 
 pub(super) mod check;
 pub(super) mod moving;

@@ -1,32 +1,36 @@
 //! An upload that moves, as the watch knows it.
 
-use super::super::outcome::VmRef;
-use super::super::reader::VmReading;
-use super::super::timing::CLOCK_SKEW_MAX;
 use super::slots::Slot;
+use crate::apply::outcome::{Ended, VmRef};
+use crate::apply::reader::{ReadError, VmReading};
+use crate::fifo::with_causes;
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
-use chrono::{DateTime, TimeDelta, Utc};
+use crate::plan::bytes_text;
+use chrono::TimeDelta;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-/// After so long without a change the list is read, and after twice as long again, and so on.
+/// How long an upload of a VM in no policy counts as running.
+pub(crate) const STUCK_AFTER_DEFAULT: TimeDelta = TimeDelta::hours(12);
+
+pub(super) const CHECK: &str = "check the hypervisor's agent and the backup store";
+
+/// After so long without a change the list is read, and after twice as long again, and so on up to the longest.
 pub(super) const LIST_AFTER: Duration = Duration::from_secs(10);
 
-/// An upload, from its registration to its end.
+/// An upload, from the moment that FiFo may have started it.
 #[derive(Debug)]
-pub(in super::super) struct Upload {
+pub(crate) struct Upload {
     pub(super) at: VmRef,
     pub(super) which: Which,
     pub(super) slot: Slot,
-    /// The VM of this run that waits for its end, if one does.
-    pub(super) follower: Option<Follower>,
+    /// The tier of one that a VM of this run waits for. Its progress is reported, and it is looked at whether or not a slot
+    /// is waited for.
+    pub(crate) tier: Option<String>,
     pub(super) began: Instant,
-    /// When it no longer counts as running.
-    pub(super) until: DateTime<Utc>,
-    /// The same by the monotonic clock.
-    pub(super) until_at_the_latest: Instant,
+    /// When it no longer counts as running; by the monotonic clock, so that a clock that is set back prolongs nothing.
+    pub(super) until: Instant,
     pub(super) last: Option<Backup>,
     pub(super) unchanged_since: Instant,
     pub(super) list_after: Duration,
@@ -34,100 +38,23 @@ pub(in super::super) struct Upload {
 }
 
 #[derive(Debug)]
-pub(super) enum Which {
+pub(crate) enum Which {
     Known(BackupId),
     /// One that FiFo may have started, not seen yet: of a backup that is not among these.
     Unseen(BTreeSet<BackupId>),
 }
 
-#[derive(Debug)]
-pub(super) struct Follower {
-    pub(super) tier: String,
-    pub(super) end: oneshot::Sender<UploadEnd>,
-}
-
-/// How an upload that is waited for ended.
-#[derive(Debug)]
-pub(in super::super) enum UploadEnd {
-    /// FiFo calls it completed, by this reading.
-    Completed(Box<VmReading>),
-    Failed {
-        bytes: u64,
-    },
-    /// It takes longer than `stuck_after`.
-    Stuck {
-        bytes: u64,
-    },
-    /// The list does not have the backup, or not the VM.
-    Vanished,
-    VmGone,
-    /// Nothing could be read for long, with the last error in words. It goes on holding its slot.
-    Unreadable(String),
-}
-
-/// What a look at an upload shows.
-pub(super) enum Look {
-    Running(Backup),
-    Ended(UploadEnd),
-    /// Nothing new.
-    Nothing,
-}
-
-/// Where uploads are registered.
-pub(in super::super) type Registry = mpsc::UnboundedSender<Upload>;
-
 impl Upload {
-    /// An upload of this run that is waited for. The result reports its end.
-    pub(in super::super) fn followed(
-        at: VmRef,
-        tier: &str,
-        backup: BackupId,
-        taken: Option<DateTime<Utc>>,
-        slot: Slot,
-        stuck_after: TimeDelta,
-        now: DateTime<Utc>,
-    ) -> (Self, oneshot::Receiver<UploadEnd>) {
-        let (end, ended) = oneshot::channel();
-        // Counted from its own date as in the planner, but neither from before this run has started it nor from a date that
-        // a wrong clock puts far ahead.
-        let since = taken.unwrap_or(now).clamp(now, now + CLOCK_SKEW_MAX);
-        let mut upload = Self::new(at, Which::Known(backup), slot, since + stuck_after, now);
-        upload.follower = Some(Follower { tier: tier.to_owned(), end });
-        (upload, ended)
-    }
-
-    /// An upload of this run that nobody waits for.
-    pub(in super::super) fn left(
-        at: VmRef,
-        backup: BackupId,
-        slot: Slot,
-        stuck_after: TimeDelta,
-        now: DateTime<Utc>,
-    ) -> Self {
-        Self::new(at, Which::Known(backup), slot, now + CLOCK_SKEW_MAX + stuck_after, now)
-    }
-
-    /// An upload that FiFo may have started, of a backup that is not in `before`.
-    pub(in super::super) fn unseen(
-        at: VmRef,
-        before: BTreeSet<BackupId>,
-        slot: Slot,
-        stuck_after: TimeDelta,
-        now: DateTime<Utc>,
-    ) -> Self {
-        Self::new(at, Which::Unseen(before), slot, now + CLOCK_SKEW_MAX + stuck_after, now)
-    }
-
-    pub(super) fn new(at: VmRef, which: Which, slot: Slot, until: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+    /// An upload that counts as running for a time.
+    pub(crate) fn new(at: VmRef, which: Which, slot: Slot, runs_for: TimeDelta) -> Self {
         let began = Instant::now();
         Self {
             at,
             which,
             slot,
-            follower: None,
+            tier: None,
             began,
-            until,
-            until_at_the_latest: began + (until - now).to_std().unwrap_or_default(),
+            until: began + runs_for.to_std().unwrap_or_default(),
             last: None,
             unchanged_since: began,
             list_after: LIST_AFTER,
@@ -135,35 +62,53 @@ impl Upload {
         }
     }
 
-    pub(super) fn is_followed(&self) -> bool {
-        self.follower.as_ref().is_some_and(|follower| !follower.end.is_closed())
+    /// Returns how the wait for it ends when nothing can be read.
+    pub(crate) fn unreadable(&self, error: &ReadError) -> Ended {
+        let (name, why) = (self.name(), with_causes(error));
+        let text = format!(
+            "{name} is started, but its progress can no longer be read: {why}; the next run checks the result"
+        );
+        Ended::unknown("unknown", text)
     }
 
-    pub(super) fn ends(&mut self, how: UploadEnd) {
-        if let Some(follower) = self.follower.take() {
-            // Whoever waited may have given up meanwhile.
-            drop(follower.end.send(how));
+    pub(super) fn name(&self) -> String {
+        match &self.which {
+            Which::Known(id) => format!("backup {id}"),
+            Which::Unseen(_) => "a new backup".to_owned(),
         }
     }
 
     /// Finds it in a reading of its VM. One that does not show it may be older than it is; only a list that proves absence
     /// shows that there is none.
-    pub(super) fn find(&self, vm: &Vm, is_proof: bool) -> Look {
+    pub(super) fn find(&mut self, seen: VmReading, is_proof: bool) -> Option<Result<VmReading, Ended>> {
+        let backups = &seen.vm.backups;
         let backup = match &self.which {
-            Which::Known(id) => vm.backups.get(*id),
-            Which::Unseen(_) if !is_proof => return Look::Nothing,
+            Which::Known(id) => backups.get(*id),
+            Which::Unseen(_) if !is_proof => return None,
             Which::Unseen(before) => {
-                vm.backups.values().find(|backup| is_under_way(backup) && !before.contains(&backup.id))
+                backups.values().find(|backup| is_under_way(backup) && !before.contains(&backup.id))
             }
         };
         match backup {
-            Some(backup) if is_under_way(backup) => Look::Running(backup.clone()),
-            Some(backup) if backup.state == RecordedState::Failed => {
-                Look::Ended(UploadEnd::Failed { bytes: backup.size_bytes().unwrap_or(0) })
+            Some(backup) if is_under_way(backup) => {
+                if self.last.as_ref() != Some(backup) {
+                    self.unchanged_since = Instant::now();
+                    self.list_after = LIST_AFTER;
+                    self.last = Some(backup.clone());
+                }
+                None
             }
-            Some(_) => Look::Ended(UploadEnd::Completed(Box::new(VmReading::of_list(vm.clone())))),
-            None if is_proof => Look::Ended(UploadEnd::Vanished),
-            None => Look::Nothing,
+            Some(backup) if backup.state == RecordedState::Failed => {
+                let after = bytes_text(backup.size_bytes().unwrap_or(0));
+                let text = format!("the upload of {} failed after {after}; {CHECK}", self.name());
+                Some(Err(Ended::failed("upload_failed", text)))
+            }
+            Some(_) => Some(Ok(seen)),
+            None => is_proof.then(|| {
+                let text =
+                    format!("{} has vanished during its upload; check in FiFo who deleted it", self.name());
+                Err(Ended::failed("upload_vanished", text))
+            }),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Tracks the progress of uploads. One that makes none gives its slot to others.
 
-use super::super::timing::Timing;
+use crate::apply::timing::{QUIET_MAX, START_MAX};
 use crate::inventory::{Backup, BackupId, RecordedState, VmId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// The longest pause between two creates that no reading can show.
+const UNPROVEN_PAUSE_MAX: Duration = Duration::from_secs(20 * 3600);
 
 /// When each upload last made progress.
 ///
@@ -13,52 +16,48 @@ use tokio::time::Instant;
 /// long. An upload that is not known counts from when it is first seen.
 #[derive(Debug, Default)]
 pub struct ProgressTracker {
-    uploads: Mutex<BTreeMap<BackupId, UploadProgress>>,
+    uploads: Mutex<BTreeMap<BackupId, Progress>>,
     /// The VMs whose creates no reading can show, each with when the next one may go, and the pause after that.
     unproven: Mutex<BTreeMap<VmId, (Instant, Duration)>>,
 }
 
-/// The longest pause between two creates that no reading can show.
-const UNPROVEN_PAUSE_MAX: Duration = Duration::from_secs(20 * 3600);
-
-#[derive(Debug)]
-struct UploadProgress {
-    bytes: u64,
-    has_started: bool,
-    since: Instant,
-}
-
 /// The progress of an upload by its last reading.
 #[derive(Clone, Copy, Debug)]
-pub(in super::super) struct ProgressState {
-    /// Whether it has grown, or started, within the time allowed for that.
-    pub(in super::super) is_progressing: bool,
-    /// When it last did.
-    pub(in super::super) since: Instant,
+pub(crate) struct Progress {
+    bytes: u64,
+    has_started: bool,
+    /// When it last grew, or started.
+    pub(crate) since: Instant,
+}
+
+impl Progress {
+    /// Says whether it has grown, or started, within the time allowed for that.
+    pub(crate) fn is_progressing(&self) -> bool {
+        self.since.elapsed() < if self.has_started { QUIET_MAX } else { START_MAX }
+    }
 }
 
 impl ProgressTracker {
     /// Records a reading. One that is older than an earlier reading shows no progress.
-    pub(in super::super) fn record(&self, backup: &Backup, timing: &Timing) -> ProgressState {
+    pub(crate) fn record(&self, backup: &Backup) -> Progress {
         let bytes = backup.size_bytes().unwrap_or(0);
         let has_started = backup.state != RecordedState::Accepted || bytes > 0;
-        let mut progress = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = || UploadProgress { bytes, has_started, since: Instant::now() };
-        let movement = progress.entry(backup.id).or_insert_with(first);
-        if bytes > movement.bytes || has_started && !movement.has_started {
-            *movement = first();
+        let now = Progress { bytes, has_started, since: Instant::now() };
+        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = uploads.entry(backup.id).or_insert(now);
+        if bytes > known.bytes || has_started && !known.has_started {
+            *known = now;
         }
-        let patience = if movement.has_started { timing.quiet } else { timing.start };
-        ProgressState { is_progressing: movement.since.elapsed() < patience, since: movement.since }
+        *known
     }
 
     /// Forgets all uploads but these.
-    pub(in super::super) fn keep_only(&self, under_way: &BTreeSet<BackupId>) {
+    pub(crate) fn keep_only(&self, under_way: &BTreeSet<BackupId>) {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| under_way.contains(id));
     }
 
     /// Says whether a create may go that no reading can show, and counts it: each waits twice as long as the one before it.
-    pub(in super::super) fn may_go_unproven(&self, vm: VmId, backoff: Duration) -> bool {
+    pub(crate) fn may_go_unproven(&self, vm: VmId, backoff: Duration) -> bool {
         let mut unproven = self.unproven.lock().unwrap_or_else(PoisonError::into_inner);
         let (next, pause) = unproven.entry(vm).or_insert((Instant::now(), backoff));
         let may_go = Instant::now() >= *next;

@@ -1,8 +1,8 @@
 //! Slots for uploads: limits in all and for each hypervisor, and which uploads hold them.
 
-use super::super::event::{SlotHolder, SlotUse};
-use super::super::outcome::VmRef;
-use super::progress::ProgressState;
+use crate::apply::event::{SlotHolder, SlotUse};
+use crate::apply::outcome::VmRef;
+use crate::apply::upload::progress::Progress;
 use crate::inventory::Backup;
 use crate::plan::{Create, bytes_text};
 use crate::policy::{Policy, TierIndex};
@@ -14,16 +14,16 @@ use tokio::time::Instant;
 
 /// The slots for running uploads.
 #[derive(Debug)]
-pub(in super::super) struct Slots {
+pub(crate) struct Slots {
     max_all: usize,
     max_per_hypervisor: usize,
-    taken: Mutex<SlotTable>,
+    table: Mutex<SlotTable>,
 }
 
 /// Which of the VMs that wait for a slot goes first: first attempts before retries, of each the coarsest tier, and of these the
 /// longest overdue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in super::super) struct SlotPriority {
+pub(crate) struct SlotPriority {
     is_retry: bool,
     tier: TierIndex,
     due_since: DateTime<Utc>,
@@ -31,7 +31,7 @@ pub(in super::super) struct SlotPriority {
 
 impl SlotPriority {
     /// Returns the priority of a create; one whose tier the policy does not have comes last.
-    pub(in super::super) fn of(create: &Create, policy: Option<&Policy>) -> Self {
+    pub(crate) fn of(create: &Create, policy: Option<&Policy>) -> Self {
         let tier = policy.and_then(|it| it.tiers.iter().position(|tier| *tier.name == *create.tier));
         Self {
             is_retry: create.is_retry,
@@ -41,16 +41,14 @@ impl SlotPriority {
     }
 }
 
-/// The VMs that wait, each with where its slot is sent; the number is that of its arrival.
-type Queue = BTreeMap<(SlotPriority, u64), oneshot::Sender<Slot>>;
-
 #[derive(Debug, Default)]
 struct SlotTable {
     uploads: BTreeMap<u64, HeldSlot>,
-    /// The number of the next upload.
-    next: u64,
-    /// Those who wait, by hypervisor; none of the queues is empty.
-    waiting: BTreeMap<String, Queue>,
+    /// How many have come so far, to upload or to wait.
+    count: u64,
+    /// The VMs that wait, each with its hypervisor and where its slot is sent; the number is that of its arrival. The
+    /// receiver of one that has given up is closed.
+    waiting: BTreeMap<(SlotPriority, u64), (String, oneshot::Sender<Slot>)>,
 }
 
 /// An upload, whether or not it holds a slot at present.
@@ -59,134 +57,114 @@ struct HeldSlot {
     hypervisor: String,
     /// Whether it makes progress, and so holds its slot.
     is_progressing: bool,
-    /// The upload by the last reading, if there was one.
-    seen: Option<LastReading>,
-}
-
-#[derive(Debug)]
-struct LastReading {
-    at: VmRef,
-    backup: Backup,
-    moved: Instant,
+    /// The upload by the last reading, and when it last made progress.
+    seen: Option<(SlotHolder, Instant)>,
 }
 
 impl Slots {
-    pub(in super::super) fn new(max_all: usize, max_per_hypervisor: usize) -> Arc<Self> {
-        Arc::new(Self { max_all, max_per_hypervisor, taken: Mutex::default() })
+    pub(crate) fn new(max_all: usize, max_per_hypervisor: usize) -> Arc<Self> {
+        Arc::new(Self { max_all, max_per_hypervisor, table: Mutex::default() })
     }
 
     /// Takes a slot for an upload that runs already, beyond the limits too.
-    pub(in super::super) fn occupy(self: &Arc<Self>, hypervisor: &str) -> Slot {
-        let number = self.taken().add(hypervisor);
-        Slot { slots: Arc::clone(self), number }
+    pub(crate) fn occupy(self: &Arc<Self>, hypervisor: &str) -> Slot {
+        self.slot(&mut self.table(), hypervisor)
+    }
+
+    /// Takes a slot if one is free.
+    pub(crate) fn try_acquire(self: &Arc<Self>, hypervisor: &str) -> Option<Slot> {
+        let mut table = self.table();
+        self.has_room(&table, hypervisor).then(|| self.slot(&mut table, hypervisor))
     }
 
     /// Waits for a slot, within both limits, and takes it. A wait that is given up takes nothing.
-    pub(in super::super) async fn acquire(
-        self: &Arc<Self>,
-        hypervisor: &str,
-        priority: SlotPriority,
-    ) -> Slot {
+    pub(crate) async fn acquire(self: &Arc<Self>, hypervisor: &str, priority: SlotPriority) -> Slot {
+        // None of those who wait can have one that is free.
+        if let Some(slot) = self.try_acquire(hypervisor) {
+            return slot;
+        }
         let (sender, granted) = oneshot::channel();
-        let _waiter = Waiter::join(self, hypervisor, priority, sender);
-        self.grant();
+        {
+            let mut table = self.table();
+            table.count += 1;
+            let key = (priority, table.count);
+            table.waiting.insert(key, (hypervisor.to_owned(), sender));
+        }
         match granted.await {
             Ok(slot) => slot,
-            // The sender stays in the queue until it sends, or until this wait is given up.
+            // The sender stays in the table until it sends, or until this wait is given up.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// Gives the free slots to those who wait. A full hypervisor holds up nobody who waits for another one.
+    /// Gives the free slots to those who wait. A full hypervisor holds up no VM that waits for another one.
     fn grant(self: &Arc<Self>) {
-        while let Some((waiter, number)) = self.next_granted() {
+        while let Some((sender, slot)) = self.next_granted() {
             // Of a wait that was given up meanwhile the slot comes back, and is free again when it is dropped.
-            drop(waiter.send(Slot { slots: Arc::clone(self), number }));
+            drop(sender.send(slot));
         }
     }
 
-    /// Takes a slot for the first of those who wait and can have one.
-    fn next_granted(&self) -> Option<(oneshot::Sender<Slot>, u64)> {
-        let mut taken = self.taken();
-        let heads =
-            taken.waiting.iter().filter_map(|(hypervisor, queue)| Some((queue.keys().next()?, hypervisor)));
-        let (&key, hypervisor) = heads.filter(|(_, hypervisor)| self.has_room(&taken, hypervisor)).min()?;
-        let hypervisor = hypervisor.clone();
-        let waiter = taken.leave(&hypervisor, key)?;
-        let number = taken.add(&hypervisor);
-        Some((waiter, number))
+    fn next_granted(self: &Arc<Self>) -> Option<(oneshot::Sender<Slot>, Slot)> {
+        let table = &mut *self.table();
+        if table.held(None).count() >= self.max_all {
+            return None;
+        }
+        table.waiting.retain(|_, (_, sender)| !sender.is_closed());
+        let mut waiting = table.waiting.iter();
+        let key = *waiting.find(|(_, (hypervisor, _))| self.has_room(table, hypervisor))?.0;
+        let (hypervisor, sender) = table.waiting.remove(&key)?;
+        Some((sender, self.slot(table, &hypervisor)))
     }
 
-    /// Takes a slot if one is free.
-    pub(in super::super) fn try_acquire(self: &Arc<Self>, hypervisor: &str) -> Option<Slot> {
-        let mut taken = self.taken();
-        self.has_room(&taken, hypervisor)
-            .then(|| Slot { slots: Arc::clone(self), number: taken.add(hypervisor) })
+    fn slot(self: &Arc<Self>, table: &mut SlotTable, hypervisor: &str) -> Slot {
+        table.count += 1;
+        let held = HeldSlot { hypervisor: hypervisor.to_owned(), is_progressing: true, seen: None };
+        table.uploads.insert(table.count, held);
+        Slot { slots: Arc::clone(self), number: table.count }
     }
 
-    fn has_room(&self, taken: &SlotTable, hypervisor: &str) -> bool {
-        taken.held(None).count() < self.max_all
-            && taken.held(Some(hypervisor)).count() < self.max_per_hypervisor
+    fn has_room(&self, table: &SlotTable, hypervisor: &str) -> bool {
+        table.held(None).count() < self.max_all
+            && table.held(Some(hypervisor)).count() < self.max_per_hypervisor
     }
 
     /// Returns whether any VM waits for a slot.
-    pub(in super::super) fn is_waited_for(&self) -> bool {
-        !self.taken().waiting.is_empty()
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.table().waiting().next().is_some()
     }
 
     /// Returns where VMs wait for slots, and which uploads hold them: by hypervisor where its own limit is reached,
     /// otherwise for all of them.
-    pub(in super::super) fn waited_for(&self) -> Vec<SlotUse> {
-        let taken = self.taken();
-        let use_of = |hypervisor: Option<&str>, waiting, limit| SlotUse {
+    pub(crate) fn waited_for(&self) -> Vec<SlotUse> {
+        let table = self.table();
+        let mut waiting: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+        for hypervisor in table.waiting() {
+            let is_full = table.held(Some(hypervisor)).count() >= self.max_per_hypervisor;
+            *waiting.entry(is_full.then_some(hypervisor)).or_default() += 1;
+        }
+        let use_of = |(hypervisor, waiting): (Option<&str>, usize)| SlotUse {
             hypervisor: hypervisor.map(str::to_owned),
             waiting,
-            running: taken.held(hypervisor).count(),
-            limit,
-            held_by: taken.held(hypervisor).filter_map(HeldSlot::holder).collect(),
+            running: table.held(hypervisor).count(),
+            limit: if hypervisor.is_some() { self.max_per_hypervisor } else { self.max_all },
+            held_by: table.held(hypervisor).filter_map(HeldSlot::holder).collect(),
         };
-        let (here, elsewhere): (Vec<_>, Vec<_>) = taken
-            .waiting
-            .iter()
-            .partition(|(hypervisor, _)| taken.held(Some(hypervisor)).count() >= self.max_per_hypervisor);
-        let mut uses: Vec<SlotUse> = here
-            .into_iter()
-            .map(|(hypervisor, waiting)| use_of(Some(hypervisor), waiting.len(), self.max_per_hypervisor))
-            .collect();
-        if !elsewhere.is_empty() {
-            uses.push(use_of(
-                None,
-                elsewhere.into_iter().map(|(_, waiting)| waiting.len()).sum(),
-                self.max_all,
-            ));
-        }
+        let mut uses: Vec<SlotUse> = waiting.into_iter().map(use_of).collect();
+        uses.sort_by_key(|slots| slots.hypervisor.is_none());
         uses
     }
 
-    fn taken(&self) -> MutexGuard<'_, SlotTable> {
+    fn table(&self) -> MutexGuard<'_, SlotTable> {
         // The counts are changed in single steps, so they are consistent even after a panic elsewhere.
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SlotTable {
-    fn add(&mut self, hypervisor: &str) -> u64 {
-        self.next += 1;
-        self.uploads.insert(
-            self.next,
-            HeldSlot { hypervisor: hypervisor.to_owned(), is_progressing: true, seen: None },
-        );
-        self.next
-    }
-
-    /// Takes a VM out of its queue, where it still waits.
-    fn leave(&mut self, hypervisor: &str, key: (SlotPriority, u64)) -> Option<oneshot::Sender<Slot>> {
-        let queue = self.waiting.get_mut(hypervisor)?;
-        let waiter = queue.remove(&key);
-        if queue.is_empty() {
-            self.waiting.remove(hypervisor);
-        }
-        waiter
+    /// Returns the hypervisor of each VM that waits.
+    fn waiting(&self) -> impl Iterator<Item = &str> {
+        self.waiting.values().filter(|(_, sender)| !sender.is_closed()).map(|(hypervisor, _)| &**hypervisor)
     }
 
     /// Returns the uploads that hold a slot, in all or on one hypervisor.
@@ -199,20 +177,14 @@ impl SlotTable {
 
 impl HeldSlot {
     fn holder(&self) -> Option<SlotHolder> {
-        let LastReading { at, backup, moved } = self.seen.as_ref()?;
-        Some(SlotHolder {
-            at: at.clone(),
-            backup: backup.id,
-            since: backup.timestamp,
-            bytes: backup.size_bytes().unwrap_or(0),
-            quiet_secs: moved.elapsed().as_secs(),
-        })
+        let (holder, moved) = self.seen.as_ref()?;
+        Some(SlotHolder { quiet_secs: moved.elapsed().as_secs(), ..holder.clone() })
     }
 }
 
 /// A slot for one running upload, free again when it is dropped.
 #[derive(Debug)]
-pub(in super::super) struct Slot {
+pub(crate) struct Slot {
     slots: Arc<Slots>,
     number: u64,
 }
@@ -220,13 +192,20 @@ pub(in super::super) struct Slot {
 impl Slot {
     /// Records a reading of its upload. One that makes no progress gives the slot back; once it does again it holds the slot
     /// again, beyond the limits too.
-    pub(in super::super) fn record(&self, at: &VmRef, backup: &Backup, state: ProgressState) {
-        let mut taken = self.slots.taken();
-        let Some(held) = taken.uploads.get_mut(&self.number) else { return };
-        held.seen = Some(LastReading { at: at.clone(), backup: backup.clone(), moved: state.since });
-        let is_freed =
-            std::mem::replace(&mut held.is_progressing, state.is_progressing) && !state.is_progressing;
-        drop(taken);
+    pub(crate) fn record(&self, at: &VmRef, backup: &Backup, progress: Progress) {
+        let mut table = self.slots.table();
+        let Some(held) = table.uploads.get_mut(&self.number) else { return };
+        let holder = SlotHolder {
+            at: at.clone(),
+            backup: backup.id,
+            since: backup.timestamp,
+            bytes: backup.size_bytes().unwrap_or(0),
+            quiet_secs: 0,
+        };
+        held.seen = Some((holder, progress.since));
+        let was_progressing = std::mem::replace(&mut held.is_progressing, progress.is_progressing());
+        let is_freed = was_progressing && !held.is_progressing;
+        drop(table);
         if is_freed {
             self.slots.grant();
         }
@@ -235,37 +214,8 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots.taken().uploads.remove(&self.number);
+        self.slots.table().uploads.remove(&self.number);
         self.slots.grant();
-    }
-}
-
-/// A VM in a queue; leaves it when it is dropped.
-struct Waiter<'a> {
-    slots: &'a Slots,
-    hypervisor: &'a str,
-    key: (SlotPriority, u64),
-}
-
-impl<'a> Waiter<'a> {
-    fn join(
-        slots: &'a Slots,
-        hypervisor: &'a str,
-        priority: SlotPriority,
-        sender: oneshot::Sender<Slot>,
-    ) -> Self {
-        let mut taken = slots.taken();
-        taken.next += 1;
-        let key = (priority, taken.next);
-        taken.waiting.entry(hypervisor.to_owned()).or_default().insert(key, sender);
-        Self { slots, hypervisor, key }
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        let sender = self.slots.taken().leave(self.hypervisor, self.key);
-        drop(sender);
     }
 }
 
@@ -273,7 +223,7 @@ impl Drop for Waiter<'_> {
 const NAMED_MAX: usize = 3;
 
 /// Says what VMs wait for slots, and which uploads hold them.
-pub(in super::super) fn waiting_text(for_slot: usize, slots: &[SlotUse]) -> String {
+pub(crate) fn waiting_text(for_slot: usize, slots: &[SlotUse]) -> String {
     if for_slot == 0 {
         return String::new();
     }
@@ -282,30 +232,23 @@ pub(in super::super) fn waiting_text(for_slot: usize, slots: &[SlotUse]) -> Stri
 }
 
 fn use_text(slots: &SlotUse) -> String {
-    let mut text = match &slots.hypervisor {
-        Some(hypervisor) => format!("{hypervisor} uses {} of {}", slots.running, slots.limit),
-        None => format!("{} of {} in use overall", slots.running, slots.limit),
+    let SlotUse { running, limit, held_by, .. } = slots;
+    let text = match &slots.hypervisor {
+        Some(hypervisor) => format!("{hypervisor} uses {running} of {limit}"),
+        None => format!("{running} of {limit} in use overall"),
     };
-    let named: Vec<String> = slots.held_by.iter().take(NAMED_MAX).map(holder_text).collect();
-    if !named.is_empty() {
-        text.push_str(&format!(", held by {}", named.join(", ")));
+    let named: Vec<String> = held_by.iter().take(NAMED_MAX).map(holder_text).collect();
+    match (named.join(", "), running.saturating_sub(named.len())) {
+        (names, _) if names.is_empty() => text,
+        (names, 0) => format!("{text}, held by {names}"),
+        (names, others) => format!("{text}, held by {names} and {others} more"),
     }
-    let others = slots.running.saturating_sub(named.len());
-    if others > 0 && !named.is_empty() {
-        text.push_str(&format!(" and {others} more"));
-    }
-    text
 }
 
 fn holder_text(holder: &SlotHolder) -> String {
-    let mut facts = Vec::new();
-    if let Some(since) = holder.since {
-        facts.push(format!("since {}", since.format("%H:%M UTC")));
-    }
-    facts.push(bytes_text(holder.bytes));
-    if holder.quiet_secs >= 60 {
-        facts.push(format!("no growth for {} min", holder.quiet_secs / 60));
-    }
+    let since = holder.since.map(|since| format!("since {}", since.format("%H:%M UTC")));
+    let quiet = (holder.quiet_secs >= 60).then(|| format!("no growth for {} min", holder.quiet_secs / 60));
+    let facts: Vec<String> = since.into_iter().chain([bytes_text(holder.bytes)]).chain(quiet).collect();
     format!("{} ({})", holder.at.alias, facts.join(", "))
 }
 

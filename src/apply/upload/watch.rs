@@ -3,15 +3,16 @@
 //! A single reading of a VM can stay old indefinitely, so that the list is read where nothing changes for a while: lists
 //! are large, so that one serves all uploads, and an upload that hangs asks for one less and less often.
 
-use super::super::context::Run;
-use super::super::event::EventKind;
-use super::super::outcome::VmRef;
-use super::super::reader::ReadError;
-use super::moving::{LIST_AFTER, Look, Upload, UploadEnd, Which, has_upload, is_under_way};
-use crate::fifo::with_causes;
+use super::moving::{CHECK, STUCK_AFTER_DEFAULT, Upload, Which, has_upload, is_under_way};
+use crate::apply::context::Run;
+use crate::apply::event::EventKind;
+use crate::apply::outcome::{Ended, VmRef};
+use crate::apply::reader::{ReadError, VmReading};
+use crate::apply::timing::BLIND_MAX;
 use crate::inventory::{Backup, Inventory, Vm};
-use crate::policy::{Match, Policies};
-use chrono::{DateTime, TimeDelta, Utc};
+use crate::plan::bytes_text;
+use crate::policy::Match;
+use chrono::TimeDelta;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use std::convert::Infallible;
@@ -19,111 +20,105 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-/// How long an upload of a VM in no policy counts as running.
-const STUCK_AFTER_DEFAULT: TimeDelta = TimeDelta::hours(12);
-
-/// The list is read this often at the least while nothing changes.
+/// While nothing changes, the list is read this often at the least.
 const LIST_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// Watches what is registered, each upload on its own backing-off schedule. Never ends.
-pub(in super::super) async fn watch(
-    run: &Run<'_>,
-    mut registered: mpsc::UnboundedReceiver<Upload>,
-) -> Infallible {
+impl Upload {
+    /// Watches it until it is completed, and returns the reading that shows it. An error is another end; where that is no
+    /// failure, nothing could be read for long, and it may run on.
+    pub(crate) async fn completed(&mut self, run: &Run<'_>) -> Result<VmReading, Ended> {
+        loop {
+            sleep(run.executor.settings.timing.look_after(self.began.elapsed())).await;
+            let is_over = Instant::now() >= self.until;
+            if self.tier.is_some() || run.slots.is_waited_for() {
+                match self.look(run).await {
+                    Ok(Some(end)) => return end,
+                    Ok(None) => self.record(run),
+                    // A reading that failed keeps the slot taken: one slot too few for a while does no harm.
+                    Err(error) => {
+                        let since = *self.blind_since.get_or_insert_with(Instant::now);
+                        if error.is_final() || since.elapsed() >= BLIND_MAX {
+                            return Err(self.unreadable(&error));
+                        }
+                    }
+                }
+            }
+            if is_over {
+                let bytes = self.last.as_ref().and_then(Backup::size_bytes).unwrap_or(0);
+                let text =
+                    format!("the upload of {} is stuck at {}; {CHECK}", self.name(), bytes_text(bytes));
+                return Err(Ended::failed("upload_stuck", text));
+            }
+        }
+    }
+
+    fn record(&mut self, run: &Run<'_>) {
+        self.blind_since = None;
+        let Some(backup) = &self.last else { return };
+        let progress = run.executor.progress.record(backup);
+        self.slot.record(&self.at, backup, progress);
+        if let Some(tier) = &self.tier {
+            run.emit(EventKind::Progress {
+                at: self.at.clone(),
+                backup: backup.id,
+                tier: tier.clone(),
+                bytes: backup.size_bytes().unwrap_or(0),
+            });
+        }
+    }
+
+    /// Looks once: in a reading of the VM, and in the list where that has shown nothing new for long. Returns how it has
+    /// ended, if it has.
+    async fn look(&mut self, run: &Run<'_>) -> Result<Option<Result<VmReading, Ended>>, ReadError> {
+        if let Which::Known(_) = self.which {
+            match run.reader.read(self.at.vm).await {
+                Ok(seen) => {
+                    if let Some(end) = self.find(seen, false) {
+                        return Ok(Some(end));
+                    }
+                }
+                // The list decides whether the VM is gone.
+                Err(ReadError::Gone) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.unchanged_since.elapsed() < self.list_after {
+            return Ok(None);
+        }
+        self.unchanged_since = Instant::now();
+        self.list_after = (self.list_after * 2).min(LIST_AFTER_MAX);
+        let listed = run.reader.in_list(self.at.vm).await;
+        let is_proof = run.reader.proves_absence();
+        match listed {
+            Ok(vm) => Ok(self.find(VmReading::of_list(vm), is_proof)),
+            Err(ReadError::Gone) if is_proof => {
+                let text = format!("the VM has vanished during the upload of {}", self.name());
+                Ok(Some(Err(Ended::failed("vm_gone", text))))
+            }
+            Err(ReadError::Gone) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Watches the uploads that no VM of this run waits for, while one waits for a slot. Never ends.
+pub(crate) async fn watch(run: &Run<'_>, mut registered: mpsc::UnboundedReceiver<Upload>) -> Infallible {
+    let to_its_end = |mut upload: Upload| async move {
+        while upload.completed(run).await.is_err_and(|end| !end.is_failed()) {}
+    };
     let mut watched = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
-            Some(upload) = registered.recv() => watched.push(watch_one(run, upload)),
+            Some(upload) = registered.recv() => watched.push(to_its_end(upload)),
             Some(()) = watched.next(), if !watched.is_empty() => {}
         }
     }
 }
 
-/// Watches one upload to its end. One that nobody follows is read only while a VM waits for a slot.
-async fn watch_one(run: &Run<'_>, mut upload: Upload) {
-    let executor = run.executor;
-    loop {
-        sleep(executor.settings.timing.look_after(upload.began.elapsed())).await;
-        let is_over = executor.clock.now() >= upload.until || Instant::now() >= upload.until_at_the_latest;
-        if upload.is_followed() || run.slots.is_waited_for() {
-            match look(run, &mut upload).await {
-                Ok(Look::Running(backup)) => upload.moves(run, backup),
-                Ok(Look::Ended(how)) => return upload.ends(how),
-                Ok(Look::Nothing) => {}
-                Err(error) => upload.is_blind(run, &error),
-            }
-        }
-        if is_over {
-            let bytes = upload.last.as_ref().and_then(Backup::size_bytes).unwrap_or(0);
-            return upload.ends(UploadEnd::Stuck { bytes });
-        }
-    }
-}
-
-impl Upload {
-    fn moves(&mut self, run: &Run<'_>, backup: Backup) {
-        self.blind_since = None;
-        let timing = &run.executor.settings.timing;
-        self.slot.record(&self.at, &backup, run.executor.progress.record(&backup, timing));
-        if let Some(follower) = self.follower.as_ref().filter(|follower| !follower.end.is_closed()) {
-            run.emit(EventKind::Progress {
-                at: self.at.clone(),
-                backup: backup.id,
-                tier: follower.tier.clone(),
-                bytes: backup.size_bytes().unwrap_or(0),
-            });
-        }
-        if self.last.as_ref() != Some(&backup) {
-            self.unchanged_since = Instant::now();
-            self.list_after = LIST_AFTER;
-            self.last = Some(backup);
-        }
-    }
-
-    /// A reading that failed keeps the slot taken: one slot too few for a while does no harm.
-    fn is_blind(&mut self, run: &Run<'_>, error: &ReadError) {
-        let since = *self.blind_since.get_or_insert_with(Instant::now);
-        if error.is_final() || since.elapsed() >= run.executor.settings.timing.blind {
-            self.ends(UploadEnd::Unreadable(with_causes(error)));
-        }
-    }
-}
-
-/// Looks at an upload once: in a reading of its VM, and in the list where that has shown nothing new for long.
-async fn look(run: &Run<'_>, upload: &mut Upload) -> Result<Look, ReadError> {
-    if !matches!(upload.which, Which::Unseen(_)) {
-        match run.reader.read(upload.at.vm).await {
-            Ok(seen) => match upload.find(&seen.vm, false) {
-                Look::Ended(UploadEnd::Completed(_)) => {
-                    return Ok(Look::Ended(UploadEnd::Completed(Box::new(seen))));
-                }
-                Look::Running(backup) if upload.last.as_ref() == Some(&backup) => {}
-                Look::Nothing => {}
-                news => return Ok(news),
-            },
-            // The list decides whether the VM is gone.
-            Err(ReadError::Gone) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    if upload.unchanged_since.elapsed() < upload.list_after {
-        return Ok(upload.last.clone().map_or(Look::Nothing, Look::Running));
-    }
-    upload.unchanged_since = Instant::now();
-    upload.list_after = (upload.list_after * 2).min(LIST_AFTER_MAX);
-    let is_proof = |_: &Vm| run.reader.proves_absence();
-    match run.reader.in_list(upload.at.vm).await {
-        Ok(vm) => Ok(upload.find(&vm, is_proof(&vm))),
-        Err(ReadError::Gone) if run.reader.proves_absence() => Ok(Look::Ended(UploadEnd::VmGone)),
-        Err(ReadError::Gone) => Ok(Look::Nothing),
-        Err(error) => Err(error),
-    }
-}
-
 /// Registers the uploads that run already, whichever policy their VM is in, if any. Each that makes progress takes a slot,
 /// beyond the limits too.
-pub(in super::super) fn register_foreign(run: &Run<'_>, inventory: &Inventory) {
+pub(crate) fn register_foreign(run: &Run<'_>, inventory: &Inventory) {
     let executor = run.executor;
     let now = executor.clock.now();
     let vms: Vec<&Vm> = inventory.vms.values().filter(|vm| has_upload(vm)).collect();
@@ -131,30 +126,22 @@ pub(in super::super) fn register_foreign(run: &Run<'_>, inventory: &Inventory) {
     executor.progress.keep_only(&ids.map(|backup| backup.id).collect());
     for vm in vms {
         let Some(hypervisor) = &vm.hypervisor else { continue };
-        for (backup, until) in running(vm, executor.policies, now) {
+        let stuck_after = match executor.policies.policy_for(vm) {
+            Match::One(policy) => policy.stuck_after,
+            Match::Unprotected | Match::Conflict(_) => STUCK_AFTER_DEFAULT,
+        };
+        for backup in vm.backups.values().filter(|backup| is_under_way(backup)) {
+            // A date ahead of this clock does not show how long the upload has been running. It is limited to now, as in the
+            // planner: otherwise one wrong clock would hold a slot, and with it the run, until that date.
+            let Some(age) = backup.timestamp.map(|taken| now - taken) else { continue };
+            if age.abs() >= stuck_after {
+                continue;
+            }
             let at = VmRef { vm: vm.id, alias: vm.alias.clone() };
-            let upload = Upload::new(at, Which::Known(backup.id), run.slots.occupy(hypervisor), until, now);
-            let progress = executor.progress.record(backup, &executor.settings.timing);
-            upload.slot.record(&upload.at, backup, progress);
+            let left = stuck_after - age.max(TimeDelta::zero());
+            let upload = Upload::new(at, Which::Known(backup.id), run.slots.occupy(hypervisor), left);
+            upload.slot.record(&upload.at, backup, executor.progress.record(backup));
             run.register(upload);
         }
     }
-}
-
-/// Lists the uploads of a VM that count as running, with the instant until which they do.
-fn running<'v>(
-    vm: &'v Vm,
-    policies: &Policies,
-    now: DateTime<Utc>,
-) -> impl Iterator<Item = (&'v Backup, DateTime<Utc>)> {
-    let stuck_after = match policies.policy_for(vm) {
-        Match::One(policy) => policy.stuck_after,
-        Match::Unprotected | Match::Conflict(_) => STUCK_AFTER_DEFAULT,
-    };
-    vm.backups.values().filter(|backup| is_under_way(backup)).filter_map(move |backup| {
-        let taken = backup.timestamp?;
-        // A date ahead of this clock does not show how long the upload has been running. It is limited to now, as in the
-        // planner: otherwise one wrong clock would hold a slot, and with it the run, until that date.
-        ((now - taken).abs() < stuck_after).then(|| (backup, taken.min(now) + stuck_after))
-    })
 }

@@ -1,18 +1,19 @@
 //! How a VM's actions end, and what that means for the rest of its run.
 
-use super::super::event::EventKind;
-use super::super::outcome::{ActionKind, ActionOutcome, ActionRef, Ended};
-use super::super::reader::VmReading;
-use super::super::report::ActionReport;
-use super::super::state::Alarm;
-use super::{LastCreate, Target, VmRun, WaitError};
-use crate::inventory::{Backup, BackupId, RecordedState, Vm};
+use super::{VmRun, WaitError, target};
+use crate::apply::event::EventKind;
+use crate::apply::outcome::{ActionKind, ActionOutcome, ActionRef, Ended};
+use crate::apply::reader::VmReading;
+use crate::apply::report::ActionReport;
+use crate::apply::upload::moving::Which;
+use crate::inventory::{Backup, RecordedState, Vm};
 use crate::plan::{Action, Status, VmPlan};
 
 impl VmRun<'_> {
     /// Ends the action under way, if there is one, and returns how what comes after it ends.
     pub(super) fn end_attempt(&mut self, why: Ended) -> Ended {
-        let Some(attempt) = self.attempt.take() else { return why };
+        let Some(attempt) = &self.attempt else { return why };
+        let action = attempt.action.clone();
         let ended = match &attempt.unclear {
             Some(unclear) => {
                 // That is true of everything else that is left to do.
@@ -27,136 +28,108 @@ impl VmRun<'_> {
                 why.clone()
             }
         };
-        self.end(&attempt.action, ended);
+        self.end(&action, ended);
         why
     }
 
     /// Reports how an action has ended, and draws the consequences for the VM.
     pub(super) fn end(&mut self, action: &Action, ended: Ended) {
-        let kind = ActionKind::from(action);
-        let target = Target::of(action);
-        self.attempt = None;
-        self.tried.extend(target);
-        self.run.count(kind, self.id, &ended);
-        match kind {
-            ActionKind::Create => {
-                self.slot = None;
-                self.create = if ended.is_done() {
-                    LastCreate::Completed
-                } else {
-                    LastCreate::Incomplete(ended.outcome)
-                };
-                // An upload that failed is on record, and the next decision takes it into account. Anything else is not.
-                self.has_ended |=
-                    !ended.is_done() && !ended.code.starts_with("upload_") && ended.code != "faulty";
-                self.has_ended |=
-                    matches!(ended.outcome, ActionOutcome::HandedOver | ActionOutcome::Interrupted);
+        let (kind, vm) = (ActionKind::from(action), self.at.vm);
+        let sent = self.attempt.take().and_then(|attempt| attempt.sent);
+        let target = target(action);
+        self.done.tried.insert(target);
+        self.run.gate.count(kind, vm, &ended);
+        let is_put_off = matches!(ended.outcome, ActionOutcome::HandedOver | ActionOutcome::Interrupted);
+        if kind == ActionKind::Create {
+            if let (ActionOutcome::Unverified, Some(sent)) = (ended.outcome, sent)
+                && let Some(slot) = self.slot.take()
+            {
+                // The upload may run: its slot is not free before a reading shows that it has ended.
+                self.run.register(self.upload(Which::Unseen(sent.before), slot, None));
             }
-            ActionKind::DeleteLocal | ActionKind::DeleteCloud if !ended.is_done() => {
-                if kind == ActionKind::DeleteLocal && ended.outcome == ActionOutcome::Unverified {
-                    let alias = &self.at.alias;
-                    self.run.gate.close(format!("the effect of a local delete of {alias} is not known"));
-                }
-                self.permit = None;
-                if !matches!(ended.outcome, ActionOutcome::HandedOver | ActionOutcome::Interrupted) {
-                    self.over.insert(kind);
-                }
-                self.has_ended |= ended.code == "vm_gone";
+            self.slot = None;
+            self.done.last_create = Some(ended.outcome);
+            // An upload that failed is on record, and the next decision takes it into account. Anything else is not.
+            let is_on_record = ended.code.starts_with("upload_") || ended.code == "faulty";
+            self.done.has_ended |= !ended.is_done() && (is_put_off || !is_on_record);
+        } else if !ended.is_done() {
+            if kind == ActionKind::DeleteLocal && ended.outcome == ActionOutcome::Unverified {
+                let alias = &self.at.alias;
+                self.run.gate.close(format!("the effect of a local delete of {alias} is not known"));
             }
-            ActionKind::DeleteLocal => self.permit = None,
-            // The VM keeps its turn for all of them, so that it is watched for seconds, and not for as long as all others take.
-            ActionKind::DeleteCloud => {}
+            self.permit = None;
+            if !is_put_off {
+                self.done.over.insert(kind);
+            }
+            self.done.has_ended |= ended.code == "vm_gone";
+        } else if kind == ActionKind::DeleteLocal {
+            // A VM keeps its turn for all of its prunes, so that it is watched for seconds, and not for as long as all take.
+            self.permit = None;
         }
-        let mut step = ActionRef::from(action);
-        if action.is_create() {
-            step.backup = self.made.take();
-        }
-        self.mark_reported(action);
-        self.emit_end(kind, step, ended);
-    }
-
-    fn mark_reported(&mut self, action: &Action) {
-        let own = &self.known.own;
-        let is_listed = |listed: &Action| match (listed, action) {
-            (Action::DeleteLocal(listed), Action::DeleteLocal(delete)) if listed.backup.is_none() => {
-                delete.backup.is_some_and(|id| own.contains(&id))
-            }
+        let is_listed = |listed: &&Action| match (listed, action) {
             (Action::Create(listed), Action::Create(create)) => listed.tier == create.tier,
-            (listed, action) => listed.is_same_action_as(action),
+            (listed, action) => self.is_same(listed, action),
         };
-        let at = self.planned.due_actions().iter().position(is_listed);
-        if let Some(reported) = at.and_then(|at| self.reported.get_mut(at)) {
-            *reported = true;
+        if let Some(at) = self.rest.iter().position(is_listed) {
+            self.rest.remove(at);
         }
+        self.report(action, ended);
     }
 
-    fn emit_end(&self, kind: ActionKind, step: ActionRef, ended: Ended) {
-        let Ended { outcome, code, message, .. } = ended;
-        self.run.emit(EventKind::ActionEnded {
-            at: self.at.clone(),
-            step,
-            outcome,
-            code,
-            message: message.clone(),
-        });
-        self.run.report(self.place, ActionReport { kind, ending: outcome, code, message });
+    fn report(&mut self, action: &Action, ended: Ended) {
+        let mut step = ActionRef::from(action);
+        let Ended { outcome, code, message, made, .. } = ended;
+        step.backup = step.backup.or(made);
+        self.reports.push(ActionReport { kind: step.kind, ending: outcome, code, message: message.clone() });
+        self.run.emit(EventKind::ActionEnded { at: self.at.clone(), step, outcome, code, message });
     }
 
     /// Reports what is planned and was not tried.
     pub(super) fn report_rest(&mut self, rest: &Ended) {
-        let mut is_first = true;
-        for (at, action) in self.planned.due_actions().iter().enumerate() {
-            if self.reported.get(at).copied().unwrap_or(true) {
-                continue;
-            }
+        for (place, action) in std::mem::take(&mut self.rest).into_iter().enumerate() {
             let kind = ActionKind::from(action);
             let waits = action.as_local_delete().is_some_and(|delete| delete.after_create)
                 || action.is_cloud_delete();
-            let ended = match (&self.create, self.run.is_over(kind, self.id)) {
-                (LastCreate::Incomplete(outcome), _) if waits => awaits_create(*outcome),
+            let incomplete = self.done.last_create.filter(|outcome| *outcome != ActionOutcome::Done);
+            let refusal = self.run.gate.refusal(kind, self.at.vm).filter(|_| kind != ActionKind::Create);
+            let ended = match (incomplete, refusal) {
+                (Some(create), _) if waits => awaits_create(create),
                 _ if rest.outcome == ActionOutcome::Interrupted => rest.clone(),
-                (_, Some(why)) if kind != ActionKind::Create => {
+                (_, Some(why)) => {
                     Ended::left("closed", format!("nothing was done: {why}; the next run does it"))
                 }
-                _ if self.over.contains(&kind) => {
+                _ if self.done.over.contains(&kind) => {
                     let text = "nothing was done: see the earlier delete of this VM; the next run does it";
-                    Ended::left("earlier_failed", text.to_owned())
+                    Ended::left("earlier_failed", text)
                 }
                 // A failure is said once a VM.
-                _ if rest.outcome == ActionOutcome::Failed && !is_first => {
-                    Ended::left("not_tried", "nothing was done: see what the VM failed with above".to_owned())
+                _ if rest.is_failed() && place > 0 => {
+                    Ended::left("not_tried", "nothing was done: see what the VM failed with above")
                 }
                 _ => rest.clone(),
             };
-            is_first = false;
-            self.emit_end(kind, ActionRef::from(action), ended);
+            self.report(action, ended);
         }
     }
 
     /// Returns how what is planned and not tried ends where no next action is left.
-    pub(super) fn nothing_next(&mut self, fresh: &VmPlan, seen: &VmReading) -> Ended {
-        let ended = if self.run.stop.is_cancelled() {
-            Ended::interrupted("stopped", "nothing was done: the run ended before this step".to_owned())
-        } else if let Some((backup, state)) = self.made_by_another(&seen.vm) {
-            Ended::left("other_run", format!("made by another run: backup {backup} is {state}"))
-        } else if matches!(
-            fresh.status,
-            Status::Blocked | Status::Conflict | Status::Unprotected | Status::Fault
-        ) {
-            let text = "in its present state the VM cannot have it; the next run plans it again";
-            Ended::dropped("not_possible", text.to_owned())
-        } else {
-            Ended::left(
-                "not_wanted",
-                "nothing was done: in its present state the VM does not need it".to_owned(),
-            )
-        };
-        self.end_attempt(ended)
+    pub(super) fn nothing_next(&self, fresh: &VmPlan, seen: &VmReading) -> Ended {
+        if self.run.stop.is_cancelled() {
+            return self.cut_short(WaitError::Stopped);
+        }
+        let made = self.made_by_another(&seen.vm);
+        made.unwrap_or_else(|| match fresh.status {
+            Status::Blocked | Status::Conflict | Status::Unprotected | Status::Fault => Ended::dropped(
+                "not_possible",
+                "in its present state the VM cannot have it; the next run plans it again",
+            ),
+            _ => Ended::left("not_wanted", "nothing was done: in its present state the VM does not need it"),
+        })
     }
 
-    /// Finds a backup that another run has made, or is making, instead of the planned one: a new one of its tier or of a
-    /// coarser one.
-    pub(super) fn made_by_another(&self, vm: &Vm) -> Option<(BackupId, &'static str)> {
+    /// Returns how the planned create ends where another run has made its backup, or is making it: a new one of its tier or of
+    /// a coarser one.
+    pub(super) fn made_by_another(&self, vm: &Vm) -> Option<Ended> {
         let policy = self.policy_of(vm)?;
         let planned = self.planned.due_actions().iter().find_map(Action::as_create)?;
         let tier_of = |backup: &Backup| policy.tier_of(backup.comment.as_deref());
@@ -167,34 +140,21 @@ impl VmRun<'_> {
             .filter(|backup| {
                 backup.timestamp >= Some(planned.due_since.to_utc())
                     && !self.known.own.contains(&backup.id)
-                    && !self.planned_on.contains(&backup.id)
+                    && !self.known.planned_on.contains(&backup.id)
                     && backup.state != RecordedState::Failed
                     && tier_of(backup).is_some_and(|tier| tier <= wanted)
             })
             .max_by_key(|backup| (backup.timestamp, backup.id))?;
         let is_complete = made.state == RecordedState::Completed;
-        Some((made.id, if is_complete { "complete" } else { "in progress" }))
+        let state = if is_complete { "complete" } else { "in progress" };
+        Some(Ended::left("other_run", format!("made by another run: backup {} is {state}", made.id)))
     }
 
-    /// Raises the alarm about backups that have vanished.
-    pub(in super::super) fn vanished(&self, action: &Action, gone: Vec<BackupId>) -> Ended {
-        let step = ActionRef::from(action);
-        let Some(backup) = step.backup else { return Ended::failed("safety_stop", String::new()) };
-        let now = self.run.executor.clock.now();
-        self.alarm(Alarm::vanished(now, &self.at, step.kind, backup, gone))
-    }
-
-    pub(in super::super) fn alarm(&self, alarm: Alarm) -> Ended {
-        let text = alarm.to_string();
-        self.run.raise(alarm);
-        Ended::failed("safety_stop", text)
-    }
-
-    /// Reports an action that was not sent to FiFo, since the wait before it was cut short.
-    pub(in super::super) fn cut_short(&self, cut: WaitError) -> Ended {
+    /// Returns how an action ends that was not sent to FiFo, since the wait before it was cut short.
+    pub(crate) fn cut_short(&self, cut: WaitError) -> Ended {
         match cut {
             WaitError::Stopped => {
-                Ended::interrupted("stopped", "nothing was done: the run ended before this step".to_owned())
+                Ended::interrupted("stopped", "nothing was done: the run ended before this step")
             }
             WaitError::HandedOver => Ended::left(
                 "not_started",
@@ -205,13 +165,12 @@ impl VmRun<'_> {
     }
 }
 
-/// Reports a delete whose create has not completed.
-fn awaits_create(outcome: ActionOutcome) -> Ended {
+/// Returns how a delete ends whose create has not completed.
+fn awaits_create(create: ActionOutcome) -> Ended {
     const TEXT: &str = "waiting for the new backup, which has not completed";
-    let text = TEXT.to_owned();
-    match outcome {
-        ActionOutcome::Interrupted => Ended::interrupted("awaits_create", text),
-        ActionOutcome::HandedOver | ActionOutcome::Started => Ended::left("awaits_create", text),
-        _ => Ended { message: text, ..Ended::dropped("awaits_create", String::new()) },
+    match create {
+        ActionOutcome::Interrupted => Ended::interrupted("awaits_create", TEXT),
+        ActionOutcome::HandedOver | ActionOutcome::Started => Ended::left("awaits_create", TEXT),
+        _ => Ended { outcome: ActionOutcome::Dropped, ..Ended::left("awaits_create", TEXT) },
     }
 }

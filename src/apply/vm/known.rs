@@ -1,47 +1,59 @@
-//! What readings of a VM must show by now.
+//! What is known of a VM.
 
-use crate::inventory::{BackupId, RecordedState, Vm};
+use crate::apply::reader::VmReading;
+use crate::inventory::{Backup, BackupId, RecordedState, Vm};
+use chrono::TimeDelta;
 use std::collections::BTreeSet;
 
-/// What readings must show by now; one that does not is old.
-#[derive(Debug, Default)]
-pub(in super::super) struct Known {
+/// What readings have shown, and what they must show by now: one that does not is old.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// The backups that the plan was made from.
+    pub(super) planned_on: BTreeSet<BackupId>,
     /// Backups that are on record.
-    pub(super) ids: BTreeSet<BackupId>,
+    ids: BTreeSet<BackupId>,
     /// Backups that are gone.
     gone: BTreeSet<BackupId>,
-    /// Backups that this run has made.
+    /// Backups that this run has made, and those of them that were seen complete.
     pub(super) own: BTreeSet<BackupId>,
-    /// Those of them that were seen complete.
     completed: BTreeSet<BackupId>,
+    /// The last reading that confirmed something: the next step needs no other one if it follows at once.
+    pub(crate) fresh: Option<VmReading>,
+    /// Whether the VM was compared with what the plan was made from.
+    pub(super) has_compared: bool,
+    /// Whether the list has shown the VM as its own reading does.
+    pub(crate) is_listed: bool,
+    /// The uploads that count as stuck, as they were when they were read for the first time in this run.
+    pub(crate) stuck_before: Vec<Backup>,
+    /// How far FiFo's clock was ahead of this machine's in the last answer with a date.
+    pub(crate) server_ahead: Option<TimeDelta>,
 }
 
 impl Known {
     pub(super) fn of(ids: BTreeSet<BackupId>) -> Self {
-        Self { ids, ..Self::default() }
+        Self { planned_on: ids.clone(), ids, ..Self::default() }
     }
 
-    pub(in super::super) fn own(&mut self, backup: BackupId) {
+    pub(crate) fn own(&mut self, backup: BackupId) {
         self.ids.insert(backup);
         self.own.insert(backup);
     }
 
-    pub(in super::super) fn complete(&mut self, backup: BackupId) {
+    pub(crate) fn complete(&mut self, backup: BackupId) {
         self.completed.insert(backup);
     }
 
-    pub(in super::super) fn forget(&mut self, backup: BackupId) {
+    pub(crate) fn forget(&mut self, backup: BackupId) {
         self.ids.remove(&backup);
         self.gone.insert(backup);
     }
 
     pub(super) fn fits(&self, vm: &Vm) -> bool {
+        let is_complete =
+            |id: BackupId| vm.backups.get(id).is_some_and(|it| it.state == RecordedState::Completed);
         self.ids.iter().all(|&id| vm.backups.contains(id))
             && !self.gone.iter().any(|&id| vm.backups.contains(id))
-            && self
-                .completed
-                .iter()
-                .all(|&id| vm.backups.get(id).is_some_and(|backup| backup.state == RecordedState::Completed))
+            && self.completed.iter().all(|&id| is_complete(id))
     }
 
     /// Takes over what a list shows that is never old.

@@ -1,89 +1,224 @@
-//! Looks for the effect of a write until it is seen, its absence is proven, or it stays unknown.
+//! Looks for the effect of a write until it is seen, its absence is proven, or it stays unknown, and ends the action by what
+//! was found.
 
-use super::super::reader::ReadError;
-use super::super::timing::poll_intervals;
-use super::super::vm::VmRun;
-use super::effect::{Effect, Sent};
+use super::attempt::{Confirmed, Unclear};
+use crate::apply::outcome::{ActionKind, Ended};
+use crate::apply::reader::{ReadError, VmReading};
+use crate::apply::state::Alarm;
+use crate::apply::timing::VERIFY;
+use crate::apply::vm::VmRun;
 use crate::fifo::with_causes;
-use crate::inventory::BackupId;
+use crate::inventory::{BackupId, RecordedState, Vm};
+use crate::plan::{Action, bytes_text};
+use crate::policy::minute_text;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Every so many readings the list is read.
 const READINGS_PER_LIST: u32 = 3;
 
-/// What was found of a write.
-#[derive(Debug)]
-pub(in super::super) enum Confirmed {
-    Seen(BackupId),
-    /// By the list nothing was done.
-    Absent,
-    /// By the list a create has made a backup without the body that was sent.
-    BodyLost(BackupId),
-    /// More has gone than was to go.
-    Vanished(Vec<BackupId>),
-    /// FiFo no longer has the VM.
-    Gone,
-    /// Nothing could be read that proves anything, and why.
-    Unknown(String),
-}
-
 impl VmRun<'_> {
-    /// Looks for the effect of a write, for at most a time. A single reading can show that it is done; only the list can
-    /// show that it is not.
-    pub(in super::super) async fn confirm(&mut self, sent: &Sent, within: Duration) -> Confirmed {
+    /// Looks for the effect of the write under way. A single reading can show that it is done; only the list can show that
+    /// it is not.
+    pub(crate) async fn confirm(&mut self, action: &Action, unclear: Option<&Unclear>) -> Confirmed {
         let timing = self.run.executor.settings.timing;
+        let within = match unclear {
+            // The answer was a refusal: one look shows whether it was done before.
+            Some(unclear) if unclear.is_refusal() => Duration::ZERO,
+            _ if action.is_create() => timing.search,
+            _ => VERIFY,
+        };
+        // A local delete that got no clear answer may still arrive, without its body.
+        let is_over_when_seen = unclear.is_none() || !action.is_local_delete();
         let began = Instant::now();
-        let mut intervals = poll_intervals(timing.pause_min / 4, timing.pause_max / 3);
+        let mut pause = timing.pause_min / 4;
         let mut readings = 0;
         loop {
+            readings += 1;
             let is_last = began.elapsed() >= within;
-            let mut wants_list = is_last;
-            if let Ok(seen) = self.run.reader.read(self.id).await {
-                match sent.effect(&seen.vm) {
-                    Some(Effect::Seen(backup)) if sent.is_over_when_seen() => {
-                        self.fresh = Some((seen, Instant::now()));
-                        return Confirmed::Seen(backup);
+            let mut wants_list = is_last || readings % READINGS_PER_LIST == 0;
+            if let Ok(seen) = self.run.reader.read(self.at.vm).await {
+                match self.effect(&seen.vm) {
+                    Some(found @ Confirmed::Seen(_)) if is_over_when_seen => {
+                        self.known.fresh = Some(seen);
+                        return found;
                     }
-                    Some(Effect::Vanished(gone)) if !self.run.reader.proves_absence() => {
-                        return Confirmed::Vanished(gone);
+                    Some(found @ Confirmed::Vanished(_)) if !self.run.reader.proves_absence() => {
+                        return found;
                     }
-                    Some(Effect::Vanished(_)) => wants_list = true,
-                    Some(Effect::Seen(_)) | None => {}
+                    Some(Confirmed::Vanished(_)) => wants_list = true,
+                    _ => {}
                 }
             }
-            readings += 1;
-            if wants_list || readings % READINGS_PER_LIST == 0 {
-                let found = self.look_in_list(sent, is_last).await;
-                if let Some(found) = found {
-                    return found;
-                }
+            if wants_list
+                && let Some(found) = self.look_in_list(is_last, is_over_when_seen, unclear.is_none()).await
+            {
+                return found;
             }
             let left = within.saturating_sub(began.elapsed());
-            sleep(intervals.next().unwrap_or(timing.pause_max).min(left)).await;
+            sleep(pause.min(left)).await;
+            pause = (pause * 3 / 2).min(timing.pause_max / 3);
         }
     }
 
     /// Looks in the list; `None` to look again.
-    async fn look_in_list(&self, sent: &Sent, is_last: bool) -> Option<Confirmed> {
-        let vm = match self.run.reader.in_list(self.id).await {
+    async fn look_in_list(
+        &mut self,
+        is_last: bool,
+        is_over_when_seen: bool,
+        was_accepted: bool,
+    ) -> Option<Confirmed> {
+        let listed = self.run.reader.in_list(self.at.vm).await;
+        let is_proof = self.run.reader.proves_absence();
+        let vm = match listed {
             Ok(vm) => vm,
-            Err(ReadError::Gone) if self.run.reader.proves_absence() => return Some(Confirmed::Gone),
+            Err(ReadError::Gone) if is_proof => return Some(Confirmed::Gone),
             Err(error) => return is_last.then(|| Confirmed::Unknown(with_causes(&error))),
         };
-        match sent.effect(&vm) {
-            Some(Effect::Vanished(gone)) => Some(Confirmed::Vanished(gone)),
-            Some(Effect::Seen(backup)) => {
-                (is_last || sent.is_over_when_seen()).then_some(Confirmed::Seen(backup))
+        match self.effect(&vm) {
+            Some(Confirmed::Seen(_)) if !is_last && !is_over_when_seen => None,
+            Some(found) => {
+                self.known.fresh = Some(VmReading::of_list(vm));
+                Some(found)
             }
             None if !is_last => None,
-            None => Some(match sent.without_body(&vm) {
-                Some(backup) => Confirmed::BodyLost(backup),
-                None if self.run.reader.proves_absence() => Confirmed::Absent,
-                None => Confirmed::Unknown(
+            None => Some(match self.attempt.as_ref().and_then(|attempt| attempt.without_body(&vm)) {
+                Some(backup) if was_accepted => Confirmed::BodyLost(backup),
+                _ if is_proof => Confirmed::Absent,
+                _ => Confirmed::Unknown(
                     "FiFo truncates its list every time, and a single reading of a VM may be old".to_owned(),
                 ),
             }),
         }
+    }
+
+    fn effect(&self, vm: &Vm) -> Option<Confirmed> {
+        self.attempt.as_ref()?.effect(vm)
+    }
+
+    /// Ends an action whose effect a reading shows later than it was looked for.
+    pub(crate) async fn late_effect(&mut self, seen: &VmReading) -> Option<(Action, Ended)> {
+        let found = self.effect(&seen.vm)?;
+        let action = self.attempt.as_ref()?.action.clone();
+        self.known.fresh = Some(seen.clone());
+        let ended = self.settle(&action, found, None).await?;
+        Some((action, ended))
+    }
+
+    /// Ends an action by what was found of it; `None` where it may be sent again.
+    pub(crate) async fn settle(
+        &mut self,
+        action: &Action,
+        found: Confirmed,
+        unclear: Option<Unclear>,
+    ) -> Option<Ended> {
+        let (write, nothing, next) = match action {
+            Action::Create(_) => ("create", "lists no new backup", "the next run checks the result"),
+            Action::DeleteLocal(_) => (
+                "local delete",
+                "the snapshot is still there",
+                "this run sends no more deletes, the next run checks again",
+            ),
+            Action::DeleteCloud(_) => {
+                ("delete from storage", "the backup is still there", "the next run checks again")
+            }
+        };
+        let now = self.run.executor.clock.now();
+        Some(match (found, unclear) {
+            (Confirmed::Seen(backup), _) => self.done(action, backup).await,
+            (Confirmed::Vanished(gone), _) => {
+                let backup = match action {
+                    Action::Create(_) => None,
+                    Action::DeleteLocal(delete) => delete.backup,
+                    Action::DeleteCloud(delete) => Some(delete.backup),
+                }?;
+                self.raise(Alarm::vanished(now, &self.at, ActionKind::from(action), backup, gone))
+            }
+            (Confirmed::BodyLost(found), _) => self.raise(Alarm::body_lost(now, &self.at, found)),
+            (Confirmed::Gone, _) => {
+                self.forget_note();
+                Ended::failed("vm_gone", format!("the {write} was sent, and the VM is gone: it was deleted"))
+            }
+            (Confirmed::Absent, Some(unclear)) => return self.absent(action, unclear).await,
+            (Confirmed::Absent, None) => {
+                Ended::unknown("no_effect", format!("FiFo accepted the {write}, but {nothing}; {next}"))
+            }
+            (Confirmed::Unknown(why), unclear) => {
+                let answer = unclear.map_or("accepted it".to_owned(), |unclear| unclear.text);
+                Ended::unknown(
+                    "unknown",
+                    format!("the {write} was sent, FiFo {answer}, and the result is unknown ({why}); {next}"),
+                )
+            }
+        })
+    }
+
+    /// Ends an action whose effect is seen.
+    async fn done(&mut self, action: &Action, backup: BackupId) -> Ended {
+        let short = backup.short();
+        match action {
+            Action::Create(create) => self.created(create, backup).await,
+            Action::DeleteLocal(delete) => {
+                self.forget_note();
+                let taken = delete.taken.map(|it| format!(" of {}", minute_text(it))).unwrap_or_default();
+                let record = self.known.fresh.as_ref().and_then(|seen| seen.vm.backups.get(backup));
+                let is_stored = record.is_some_and(|record| record.state == RecordedState::Completed);
+                let stored = if is_stored { ", the stored copy is in place" } else { "" };
+                Ended::done("deleted", format!("snapshot {short}{taken} is deleted{stored}"))
+            }
+            Action::DeleteCloud(delete) => {
+                self.known.forget(backup);
+                let size = delete.size_bytes.map_or("of unknown size".to_owned(), bytes_text);
+                let taken = minute_text(delete.taken);
+                Ended::done("pruned", format!("backup {short} of {taken} is deleted from storage ({size})"))
+            }
+        }
+    }
+
+    /// Ends an action that had no effect by the list, after an answer that left that open; `None` where it may be sent again.
+    async fn absent(&mut self, action: &Action, unclear: Unclear) -> Option<Ended> {
+        self.forget_note();
+        let attempt = self.attempt.as_ref()?;
+        if attempt.may_repeat(&unclear) {
+            self.pause(self.run.executor.settings.timing.pause_min).await;
+            return None;
+        }
+        let Unclear { text, status } = &unclear;
+        let no_effect = |text: String| Ended::failed("no_effect", format!("FiFo {text}"));
+        let ended = match (action, status) {
+            (Action::DeleteCloud(_), Some(404)) => {
+                attempt.failed("refused", "FiFo refused the delete with 404 Not Found, and lists the backup")
+            }
+            (Action::DeleteCloud(_), Some(412)) => attempt.failed(
+                "refused",
+                "FiFo answered every delete with 412: the VM changes all the time, or a cache shows an old state of it",
+            ),
+            (Action::DeleteCloud(_), _) if unclear.is_failure() => Ended::unknown(
+                "unknown",
+                format!(
+                    "the delete from storage was sent, FiFo {text}, and the backup is still on record, but its files may be \
+                     gone: check the VM's hypervisor in FiFo; the next run tries again"
+                ),
+            ),
+            (Action::DeleteCloud(_), _) => {
+                no_effect(format!("{text}, and the backup is still there; the next run tries again"))
+            }
+            (Action::DeleteLocal(_), _) => no_effect(format!(
+                "{text}, and the snapshot is still there; check the hypervisor's agent"
+            )),
+            (Action::Create(_), Some(500)) => no_effect(format!(
+                "{text}, and no new backup appeared; check the VM's hypervisor, its agent and the backup store"
+            )),
+            (Action::Create(_), _) => {
+                no_effect(format!("{text}, and no new backup appeared; gave up after five attempts"))
+            }
+        };
+        Some(ended.with_detail(*status))
+    }
+
+    fn raise(&self, alarm: Alarm) -> Ended {
+        let text = alarm.to_string();
+        self.run.raise(alarm);
+        Ended::failed("safety_stop", text)
     }
 }

@@ -1,27 +1,24 @@
-//! The gate that every delete passes: the first local delete of a run goes alone, and while it is not known what one did,
-//! no other is sent.
+//! The gate that every delete passes: the first local delete of a run goes alone, while it is not known what one did no other
+//! is sent, and after a fault none is sent any more.
 //!
 //! If a proxy drops the body of a local delete, FiFo deletes a chain. So of the VMs with a local delete that is due from the
 //! start, the one whose cascade would cost least goes first.
 
-use super::super::outcome::ActionKind;
+use crate::apply::outcome::{ActionKind, Ended};
 use crate::inventory::VmId;
 use crate::plan::CascadeCost;
-use std::collections::BTreeSet;
-use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::watch;
 
 /// How many VMs may be in the middle of a delete: each takes a few requests on connections of their own.
 const AT_A_TIME: usize = 8;
 
+/// After so many VMs in a row that failed alike, a kind of delete is left to the next run.
+const ALIKE_MAX: usize = 3;
+
 /// Whether deletes may be sent.
-#[derive(Debug, Default)]
-pub(in super::super) struct Gate {
-    state: Mutex<State>,
-    /// Notified at each change of the state.
-    changed: Notify,
-}
+#[derive(Debug)]
+pub(crate) struct Gate(watch::Sender<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -39,138 +36,166 @@ struct State {
     holds: usize,
     /// Why no more deletes may be sent; `None` while they may.
     closed: Option<String>,
+    /// The VMs that get no delete, and why.
+    barred: BTreeMap<VmId, String>,
+    /// Of each kind of delete, how the last VMs failed alike.
+    alike: BTreeMap<ActionKind, Alike>,
+}
+
+#[derive(Debug)]
+struct Alike {
+    first: Ended,
+    vms: BTreeSet<VmId>,
 }
 
 /// The permit for one local delete, or for one VM's deletes from storage. Dropped without [`Permit::confirm`] it leaves the
 /// gate as it was: the next local delete goes alone.
 #[derive(Debug)]
-pub(in super::super) struct Permit<'g> {
+pub(crate) struct Permit<'g> {
     gate: &'g Gate,
     vm: VmId,
-    kind: ActionKind,
+    pub(crate) kind: ActionKind,
     is_alone: bool,
 }
 
 /// While this is held, no other delete is sent.
 #[derive(Debug)]
-pub(in super::super) struct Hold<'g>(&'g Gate);
+pub(crate) struct Hold<'g>(&'g Gate);
 
 impl Gate {
     /// Takes the VMs with a local delete that is due from the start, each with its cost in the worst case. Each of them must
     /// come to the gate, or withdraw, without waiting for anything else.
-    pub(in super::super) fn new(first: BTreeSet<(CascadeCost, VmId)>) -> Self {
-        Self { state: Mutex::new(State { first, ..State::default() }), changed: Notify::new() }
+    pub(crate) fn new(first: BTreeSet<(CascadeCost, VmId)>) -> Self {
+        Self(watch::Sender::new(State { first, ..State::default() }))
     }
 
-    /// Waits until a VM's delete may be sent; an error is the reason why no more may.
-    pub(in super::super) async fn enter(&self, vm: VmId, kind: ActionKind) -> Result<Permit<'_>, String> {
-        self.wait_until(|state| {
-            let is_alone = kind == ActionKind::DeleteLocal && !state.is_proven;
-            let may_enter = state.holds == 0
-                && state.permits < AT_A_TIME
-                && match kind {
-                    ActionKind::DeleteCloud => !state.is_pruning,
-                    _ if is_alone => {
-                        !state.is_alone && state.first.first().is_none_or(|(_, first)| *first == vm)
-                    }
-                    _ => true,
-                };
-            may_enter.then(|| {
-                state.permits += 1;
-                state.is_alone |= is_alone;
-                state.is_pruning |= kind == ActionKind::DeleteCloud;
-                Permit { gate: self, vm, kind, is_alone }
-            })
-        })
-        .await
-    }
-
-    /// Takes a VM out that has tried its local deletes, or will not: the others no longer wait for it.
-    pub(in super::super) fn withdraw(&self, vm: VmId) {
-        self.state().first.retain(|(_, waiting)| *waiting != vm);
-        self.changed.notify_waiters();
-    }
-
-    /// Closes the gate: no further delete is sent in this run. The first reason stays.
-    pub(in super::super) fn close(&self, reason: String) {
-        self.state().closed.get_or_insert(reason);
-        self.changed.notify_waiters();
-    }
-
-    /// Returns the reason for which no further delete is sent.
-    pub(in super::super) fn closed(&self) -> Option<String> {
-        self.state().closed.clone()
-    }
-
-    /// Marks the effect of a delete as unknown: no other is sent while the result exists.
-    pub(in super::super) fn hold(&self) -> Hold<'_> {
-        self.state().holds += 1;
-        Hold(self)
-    }
-
-    /// Waits until `ask` gets an answer from the state, or the gate is closed.
-    async fn wait_until<T>(&self, mut ask: impl FnMut(&mut State) -> Option<T>) -> Result<T, String> {
+    /// Waits until a VM's delete may be sent, with the permit that it holds already or a new one; an error is the reason why
+    /// no more may.
+    pub(crate) async fn enter<'g>(
+        &'g self,
+        vm: VmId,
+        kind: ActionKind,
+        mut held: Option<Permit<'g>>,
+    ) -> Result<Permit<'g>, String> {
+        let mut changes = self.0.subscribe();
         loop {
-            let mut changed = pin!(self.changed.notified());
-            // From here on no change is missed, even before the first wait.
-            changed.as_mut().enable();
-            {
-                let mut state = self.state();
-                if let Some(reason) = &state.closed {
-                    return Err(reason.clone());
-                }
-                if let Some(answer) = ask(&mut state) {
-                    return Ok(answer);
-                }
+            let mut answer = None;
+            self.0.send_if_modified(|state| {
+                answer = match state.closed.clone() {
+                    Some(reason) => Some(Err(reason)),
+                    None if state.holds > 0 => None,
+                    None if held.is_some() => held.take().map(Ok),
+                    None => {
+                        state.permit(vm, kind).map(|is_alone| Ok(Permit { gate: self, vm, kind, is_alone }))
+                    }
+                };
+                false
+            });
+            match answer {
+                Some(answer) => return answer,
+                // The sender is this gate, which stays.
+                None => drop(changes.changed().await),
             }
-            changed.await;
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // It is changed in single steps, so it is consistent even after a panic elsewhere.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes a VM out that has tried its local deletes, or will not: the others no longer wait for it.
+    pub(crate) fn withdraw(&self, vm: VmId) {
+        self.set(|state| state.first.retain(|(_, waiting)| *waiting != vm));
+    }
+
+    /// Closes the gate: no further delete is sent in this run. The first reason stays.
+    pub(crate) fn close(&self, reason: String) {
+        self.set(|state| _ = state.closed.get_or_insert(reason));
+    }
+
+    /// Sends a VM no deletes in this run.
+    pub(crate) fn bar(&self, vm: VmId, why: String) {
+        self.set(|state| _ = state.barred.insert(vm, why));
+    }
+
+    /// Marks the effect of a delete as unknown: no other is sent while the result exists.
+    pub(crate) fn hold(&self) -> Hold<'_> {
+        self.set(|state| state.holds += 1);
+        Hold(self)
+    }
+
+    /// Counts how a delete ended: after some VMs in a row that failed alike the kind is left to the next run.
+    ///
+    /// Not so creates: where one hypervisor refuses them, the VMs of the others must get theirs.
+    pub(crate) fn count(&self, kind: ActionKind, vm: VmId, ended: &Ended) {
+        self.set(|state| match state.alike.get_mut(&kind) {
+            _ if kind == ActionKind::Create => {}
+            Some(alike) if alike.vms.len() >= ALIKE_MAX => {}
+            Some(alike) if ended.is_failure() && alike.first.is_like(ended) => _ = alike.vms.insert(vm),
+            _ if ended.is_failure() => {
+                let alike = Alike { first: ended.clone(), vms: BTreeSet::from([vm]) };
+                state.alike.insert(kind, alike);
+            }
+            _ => _ = state.alike.remove(&kind),
+        });
+    }
+
+    /// Returns why a VM gets no more deletes of a kind; `None` where it may.
+    pub(crate) fn refusal(&self, kind: ActionKind, vm: VmId) -> Option<String> {
+        let state = self.0.borrow();
+        if let Some(reason) = state.closed.as_ref() {
+            return Some(format!("this run sends no more deletes, since {reason}"));
+        }
+        if let Some(reason) = state.barred.get(&vm) {
+            return Some(reason.clone());
+        }
+        let alike = state.alike.get(&kind).filter(|alike| alike.vms.len() >= ALIKE_MAX)?;
+        Some(format!("{ALIKE_MAX} VMs in a row have failed alike ({})", alike.first.message))
+    }
+
+    fn set(&self, change: impl FnOnce(&mut State)) {
+        self.0.send_modify(change);
+    }
+}
+
+impl State {
+    /// Gives out a permit where it may, and says whether its delete goes alone.
+    fn permit(&mut self, vm: VmId, kind: ActionKind) -> Option<bool> {
+        let is_alone = kind == ActionKind::DeleteLocal && !self.is_proven;
+        let may_enter = self.permits < AT_A_TIME
+            && match kind {
+                ActionKind::DeleteCloud => !self.is_pruning,
+                _ if is_alone => !self.is_alone && self.first.first().is_none_or(|(_, first)| *first == vm),
+                _ => true,
+            };
+        may_enter.then(|| {
+            self.permits += 1;
+            self.is_alone |= is_alone;
+            self.is_pruning |= kind == ActionKind::DeleteCloud;
+            is_alone
+        })
     }
 }
 
 impl Permit<'_> {
-    /// Returns what the permit is for.
-    pub(in super::super) fn kind(&self) -> ActionKind {
-        self.kind
-    }
-
-    /// Waits until no delete has an unknown effect; an error is the reason why no more may be sent, since another one may
-    /// have gone wrong after this permit was given.
-    pub(in super::super) async fn wait_for_others(&self) -> Result<(), String> {
-        self.gate.wait_until(|state| (state.holds == 0).then_some(())).await
-    }
-
     /// Marks a delete that FiFo has accepted as done, with no other effect. After a local one others may be sent beside it.
-    pub(in super::super) fn confirm(&self) {
-        self.gate.state().is_proven |= self.kind == ActionKind::DeleteLocal;
-        self.gate.changed.notify_waiters();
+    pub(crate) fn confirm(&self) {
+        self.gate.set(|state| state.is_proven |= self.kind == ActionKind::DeleteLocal);
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        {
-            let mut state = self.gate.state();
+        self.gate.set(|state| {
             state.permits -= 1;
             state.is_alone &= !self.is_alone;
             state.is_pruning &= self.kind != ActionKind::DeleteCloud;
-        }
+        });
         if self.is_alone {
             self.gate.withdraw(self.vm);
         }
-        self.gate.changed.notify_waiters();
     }
 }
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        self.0.state().holds -= 1;
-        self.0.changed.notify_waiters();
+        self.0.set(|state| state.holds -= 1);
     }
 }
 
@@ -180,6 +205,7 @@ mod tests {
     use crate::inventory::BackupId;
     use ActionKind::{DeleteCloud, DeleteLocal};
     use futures::FutureExt as _;
+    use std::pin::pin;
 
     fn vm(n: u128) -> VmId {
         VmId::new(uuid::Uuid::from_u128(n))
@@ -191,12 +217,12 @@ mod tests {
     }
 
     fn enter(gate: &Gate, n: u128, kind: ActionKind) -> Option<Permit<'_>> {
-        gate.enter(vm(n), kind).now_or_never().map(Result::unwrap)
+        gate.enter(vm(n), kind, None).now_or_never().map(Result::unwrap)
     }
 
     #[test]
     fn the_first_local_delete_goes_alone_until_it_is_confirmed() {
-        let gate = Gate::default();
+        let gate = Gate::new(BTreeSet::new());
         let first = enter(&gate, 1, DeleteLocal).unwrap();
         assert!(enter(&gate, 2, DeleteLocal).is_none());
         drop(first);
@@ -205,8 +231,8 @@ mod tests {
         again_first.confirm();
         let (_one, two) = (enter(&gate, 1, DeleteLocal).unwrap(), enter(&gate, 3, DeleteLocal).unwrap());
         gate.close("why".to_owned());
-        assert_eq!(two.wait_for_others().now_or_never(), Some(Err("why".to_owned())));
-        assert_eq!(gate.enter(vm(4), DeleteLocal).now_or_never().unwrap().unwrap_err(), "why");
+        assert_eq!(gate.enter(vm(3), DeleteLocal, Some(two)).now_or_never().unwrap().unwrap_err(), "why");
+        assert_eq!(gate.enter(vm(4), DeleteLocal, None).now_or_never().unwrap().unwrap_err(), "why");
     }
 
     #[test]
@@ -223,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_delete_from_storage_goes_beside_but_proves_nothing_for_local_ones() {
-        let gate = Gate::default();
+        let gate = Gate::new(BTreeSet::new());
         let prune = enter(&gate, 1, DeleteCloud).unwrap();
         assert!(enter(&gate, 2, DeleteCloud).is_none(), "one VM at a time");
         prune.confirm();
@@ -235,13 +261,14 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_while_it_is_not_known_what_another_did() {
-        let gate = Gate::default();
+        let gate = Gate::new(BTreeSet::new());
         enter(&gate, 1, DeleteLocal).unwrap().confirm();
         let (_one, two) = (enter(&gate, 1, DeleteLocal).unwrap(), enter(&gate, 2, DeleteLocal).unwrap());
         let hold = gate.hold();
         assert!(enter(&gate, 3, DeleteLocal).is_none() && enter(&gate, 3, DeleteCloud).is_none());
-        assert!(two.wait_for_others().now_or_never().is_none());
+        let mut again = pin!(gate.enter(vm(2), DeleteLocal, Some(two)));
+        assert!((&mut again).now_or_never().is_none());
         drop(hold);
-        assert_eq!(two.wait_for_others().now_or_never(), Some(Ok(())));
+        assert!(again.now_or_never().unwrap().is_ok());
     }
 }

@@ -1,9 +1,8 @@
-//! Writes: whether one may be sent now, what its answer means, and what came of it.
+//! What belongs to a request: whether it may be sent, what its answer means, and what a reading shows of it.
 
-pub(super) mod answer;
-pub(super) mod confirm;
-pub(super) mod create;
-pub(super) mod delete;
-pub(super) mod effect;
+pub(super) mod attempt;
+mod confirm;
+mod create;
+mod delete;
 pub(super) mod gate;
 pub(super) mod left_behind;

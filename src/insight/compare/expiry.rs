@@ -4,7 +4,7 @@ use super::settings::setting_changes;
 use crate::inventory::{BackupId, Vm};
 use crate::plan::keep::Keeps;
 use crate::plan::standing::{BackupView, VmView};
-use crate::policy::{Match, Policies, Policy, Prune};
+use crate::policy::{Match, Policies, Policy, Zone};
 use chrono::{DateTime, FixedOffset, Utc};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,8 +38,8 @@ impl StoredBackups {
         }
     }
 
-    fn one(backup: &BackupView<'_>, policy: &Policy) -> Self {
-        let taken = Some(policy.display_zone.moment(backup.taken));
+    fn one(backup: &BackupView<'_>, zone: &Zone) -> Self {
+        let taken = Some(zone.moment(backup.taken));
         let size_bytes = backup.backup.size_bytes().unwrap_or(0);
         Self { backups: 1, size_bytes, oldest: taken, newest: taken }
     }
@@ -85,17 +85,19 @@ impl<'p> ExpiryChanges<'p> {
         let known = |policy: &Policy| -> Vec<(BackupId, StoredBackups)> {
             let view = VmView::new(vm, policy, now);
             let expired = Keeps::of(&view).expired(&view).into_iter();
-            expired.map(|backup| (backup.id(), StoredBackups::one(backup, policy))).collect()
+            expired
+                .map(|backup| (backup.id(), StoredBackups::one(backup, self.after.display_zone())))
+                .collect()
         };
         let had: BTreeSet<BackupId> = before.map(known).into_iter().flatten().map(|(id, _)| id).collect();
-        let was_pruned = before.is_some_and(|before| before.prune != Prune::Never);
+        let was_pruned = before.is_some_and(|before| before.prune);
         let mut change = ExpiryChange::default();
         for (id, counted) in known(after) {
             let is_new = !had.contains(&id);
             if is_new {
                 change.expired = change.expired.plus(counted);
             }
-            if after.prune != Prune::Never && (is_new || !was_pruned) {
+            if after.prune && (is_new || !was_pruned) {
                 change.prunable = change.prunable.plus(counted);
             }
         }

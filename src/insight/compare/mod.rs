@@ -7,7 +7,7 @@ mod expiry;
 mod settings;
 
 use crate::inventory::{Backup, Inventory, Vm, VmId};
-use crate::plan::{Action, Plan, PolicyRef, SnapshotUsage, Status, VmPlan};
+use crate::plan::{Action, Plan, PolicyRef, Prune, SnapshotUsage, Status, VmPlan};
 use crate::policy::{Match, Name, Policies, Policy};
 use crate::simulate::{Scenario, Totals, simulate};
 use chrono::{DateTime, Utc};
@@ -353,8 +353,8 @@ pub fn year_changes(before: &Policies, after: &Policies, from: DateTime<Utc>) ->
             others.any(|other| settings::setting_changes(other, policy).is_empty())
         };
         let changed = policies.iter().filter(|policy| !is_same(policy)).cloned().collect();
-        let scenario = Scenario::new(from, YEAR_DAYS);
-        let simulated = simulate(&Policies::new(changed).with_prune(), None, &scenario).policies;
+        let scenario = Scenario { prune: Prune::REQUESTED, ..Scenario::new(from, YEAR_DAYS) };
+        let simulated = simulate(&Policies::new(changed), None, &scenario).policies;
         simulated.into_iter().map(|simulated| (simulated.policy.clone(), simulated.totals())).collect()
     };
     let (before, after) = (of(before, after), of(after, before));

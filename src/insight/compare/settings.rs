@@ -1,6 +1,6 @@
 //! What two sets of policies set differently, by name and whatever file it stands in.
 
-use crate::policy::{MissingParent, Policies, Policy, Prune, Tier, TierKind, duration_text};
+use crate::policy::{MissingParent, Policies, Policy, Tier, TierKind, duration_text};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,7 +75,6 @@ fn settings(policy: &Policy) -> BTreeMap<String, String> {
         select,
         exclude,
         zone,
-        display_zone: _,
         tiers,
         missing_parent,
         stuck_after,
@@ -83,7 +82,6 @@ fn settings(policy: &Policy) -> BTreeMap<String, String> {
         retry,
         max_age,
         prune,
-        mass_prune_allowed: _,
         suspend,
     } = policy;
     let missing_parent = match missing_parent {
@@ -99,7 +97,7 @@ fn settings(policy: &Policy) -> BTreeMap<String, String> {
         ("min_full_size", format!("{min_full_size_bytes} bytes")),
         ("retry", format!("{} attempts, {}", retry.attempts, duration_text(retry.backoff))),
         ("max_age", duration_text(*max_age)),
-        ("prune", (*prune != Prune::Never).to_string()),
+        ("prune", prune.to_string()),
     ];
     let suspended = suspend.as_ref().map(|suspend| match &suspend.vms {
         None => format!("until {}", suspend.until),

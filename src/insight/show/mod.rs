@@ -15,7 +15,7 @@ use crate::inventory::{
 use crate::plan::due::Occurrences;
 use crate::plan::keep::Keeps;
 use crate::plan::standing::{BackupView, Standing, VmView};
-use crate::plan::{Action, BackupKind, Expired, Note, Plan, PruneHold, VmPlan};
+use crate::plan::{Action, BackupKind, Expired, Note, Plan, PruneHold, Request, VmPlan};
 use crate::policy::{Match, Name, Policies};
 use crate::simulate::expiry_dates;
 use chrono::{DateTime, FixedOffset, Utc};
@@ -205,17 +205,19 @@ fn as_list<S: Serializer>(reason: &Option<Reason>, serializer: S) -> Result<S::O
 }
 
 /// Explains the backups of a plan's VMs by the inventory and policies that the plan was made from.
-pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Explanation {
+///
+/// The request is that of the plan.
+pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request: Request) -> Explanation {
     let vms = plan.vms.iter().map(|planned| {
         let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
         let (backups, tiers, next_due) = vm
             .map(|vm| match policies.policy_for(vm) {
                 Match::One(policy) => {
-                    let occurrences = Occurrences::new(policy, plan.at);
-                    let view = VmView::new(vm, policy, plan.at);
+                    let occurrences = Occurrences::new(policy, request.due_at);
+                    let view = VmView::one_of(vm, policies, policy, request);
                     let keeps = Keeps::of(&view);
                     let backups = under_policy(planned, &view, &keeps);
-                    (backups, tier_storage(&view, &keeps), next_due(vm.id, policy, &occurrences))
+                    (backups, tier_storage(&view, &keeps), next_due(&view, &occurrences))
                 }
                 Match::Unprotected | Match::Conflict(_) => (without_policy(vm), Vec::new(), Vec::new()),
             })
@@ -240,7 +242,7 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Expla
 }
 
 fn under_policy(planned: &VmPlan, view: &VmView<'_>, keeps: &Keeps) -> Vec<BackupExplanation> {
-    let (vm, policy) = (view.vm, view.policy);
+    let vm = view.vm;
     let reasons = Reasons::of(view, keeps);
     let lines = in_chains(&vm.backups);
     let restores = restores(&vm.backups, &lines);
@@ -268,7 +270,7 @@ fn under_policy(planned: &VmPlan, view: &VmView<'_>, keeps: &Keeps) -> Vec<Backu
             BackupExplanation {
                 depth,
                 tier: judged.and_then(|judged| judged.tier).map(|tier| view.tier(tier).name.to_string()),
-                taken: backup.timestamp.map(|taken| policy.display_zone.moment(taken)),
+                taken: backup.timestamp.map(|taken| view.zone.moment(taken)),
                 is_future_dated: judged.is_some_and(|judged| judged.is_future_dated),
                 local: LocalCopy { kept_for: reasons.local(at), delete: deletes[at], ..held(backup) },
                 stored: StoredCopy {
@@ -292,7 +294,7 @@ pub fn enter_expiry_dates(explained: &mut Explanation, policies: &Policies, inve
         let dates = expiry_dates(known, policy, at);
         for backup in &mut vm.backups {
             let date = dates.get(&backup.backup);
-            backup.stored.not_before = date.map(|date| policy.display_zone.moment(*date));
+            backup.stored.not_before = date.map(|date| policies.display_zone().moment(*date));
         }
     }
 }

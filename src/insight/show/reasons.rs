@@ -148,7 +148,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
             Keep::Needed => self.needed(at),
             Keep::Evidence => {
                 let end = self.judged[at].map(|backup| backup.taken + EVIDENCE_AGE_MAX).unwrap_or_default();
-                let end = minute_text(self.view.policy.display_zone.moment(end));
+                let end = minute_text(self.view.zone.moment(end));
                 let why = "it cannot be restored, and is kept for a while as evidence";
                 Reason::until(
                     "evidence",

@@ -8,7 +8,7 @@ use crate::inventory::{BackupId, Vm, VmId, chain_of};
 use crate::plan::due::{Occurrences, RECENT};
 use crate::plan::standing::VmView;
 use crate::plan::{JudgedVm, Note, SnapshotUsage, Status, VmPlan};
-use crate::policy::{Name, Policy, TierIndex};
+use crate::policy::{Name, TierIndex};
 use chrono::{DateTime, FixedOffset, Utc};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -141,8 +141,8 @@ fn under_policy(planned: VmPlan, judged: &JudgedVm<'_>) -> VmHealth {
         Some(NewestBackup {
             backup: newest.id(),
             tier: newest.tier.map(|tier| view.tier(tier).name.clone()),
-            taken: policy.display_zone.moment(newest.taken),
-            age_secs: (occurrences.now() - newest.taken).num_seconds().max(0),
+            taken: view.zone.moment(newest.taken),
+            age_secs: (view.now - newest.taken).num_seconds().max(0),
             steps: chain.steps.len(),
             size_bytes: chain.size_bytes(),
         })
@@ -160,15 +160,15 @@ fn under_policy(planned: VmPlan, judged: &JudgedVm<'_>) -> VmHealth {
         newest,
         max_age_secs: Some(max_age_secs),
         gaps: gaps(view, occurrences),
-        next_due: next_due(vm.id, policy, occurrences),
+        next_due: next_due(view, occurrences),
         ..without_policy(planned, Some(vm), verdict)
     }
 }
 
-pub(super) fn next_due(vm: VmId, policy: &Policy, occurrences: &Occurrences<'_>) -> Vec<NextDue> {
-    let tiers = policy.tiers.iter().enumerate();
+pub(super) fn next_due(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<NextDue> {
+    let tiers = view.policy.tiers.iter().enumerate();
     let due = tiers.filter_map(|(index, tier)| {
-        let at = policy.display_zone.moment(occurrences.next(index, vm)?);
+        let at = view.zone.moment(occurrences.next(index, view.vm.id)?);
         Some(NextDue { tier: tier.name.clone(), at })
     });
     due.collect()
@@ -204,5 +204,5 @@ fn gaps(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<FixedO
         }
         expired.extend(&due[..kept_from]);
     }
-    gaps.into_iter().map(|began| view.policy.display_zone.moment(began)).collect()
+    gaps.into_iter().map(|began| view.zone.moment(began)).collect()
 }

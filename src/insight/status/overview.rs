@@ -71,7 +71,7 @@ impl OverviewBuilder {
         for status in self.statuses {
             *vms_by_status.entry(status).or_default() += 1;
         }
-        let (at, timezone) = (planner.now(), planner.timezone());
+        let (at, timezone) = (planner.request().now, planner.timezone());
         let health = Health { at, endpoint: endpoint.to_owned(), timezone, vms: self.vms };
         Overview { health, vms_by_status, tiers: self.tiers }
     }

@@ -4,7 +4,7 @@ use crate::insight::compare::{Comparison, PolicySide, ProtectionChange, compare,
 use crate::insight::{AbandonedBackups, ActionCounts, PolicyChangeKind, Protection};
 use crate::plan::tests::fixtures::*;
 use crate::plan::{Action, SnapshotUsage, plan};
-use crate::policy::{Policies, Policy, Prune, Selector, Suspension, TierKind, Zone};
+use crate::policy::{Policies, Policy, Selector, Suspension, TierKind, Zone};
 use crate::simulate::Totals;
 use chrono::TimeDelta;
 use std::num::NonZeroU32;
@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 fn compared(before: &[Policy], after: &[Policy], vms: impl IntoIterator<Item = VmBuilder>) -> Comparison {
     let (before, after) = (Policies::new(before.to_vec()), Policies::new(after.to_vec()));
     let inventory = inventory(vms);
-    let now = at("2026-11-18 02:00");
+    let now = pruning(at("2026-11-18 02:00"));
     let old = plan(&before, &inventory, now);
     let new = plan(&after, &inventory, now);
     let comparison = compare(
@@ -252,7 +252,7 @@ fn eight_dailies() -> VmBuilder {
     (10..=17).fold(monthly, |vm, day| vm.backup(day, "daily", &format!("2026-11-{day} 01:00")).on(1))
 }
 
-fn keeping(dailies: u32, prune: Prune) -> Policy {
+fn keeping(dailies: u32, prune: bool) -> Policy {
     let mut policy = grandfather();
     policy.tiers[2].keep = NonZeroU32::new(dailies);
     policy.prune = prune;
@@ -262,33 +262,33 @@ fn keeping(dailies: u32, prune: Prune) -> Policy {
 #[test]
 fn what_a_shorter_keep_makes_expire_is_counted_with_bytes_and_dates() {
     let change = |before, after| compared(&[before], &[after], [eight_dailies()]);
-    let comparison = change(keeping(6, Prune::Never), keeping(3, Prune::Never));
+    let comparison = change(keeping(6, false), keeping(3, false));
     // The two oldest had expired before.
     let expired = comparison.summary.expired;
     assert_eq!((expired.backups, expired.size_bytes), (3, 3 * GIB));
     let day = |text| Some(at(text).fixed_offset());
     assert_eq!((expired.oldest, expired.newest), (day("2026-11-12 01:00"), day("2026-11-14 01:00")));
     assert_eq!((comparison.vms[0].expired, comparison.summary.prunable.backups), (expired, 0));
-    let longer = change(keeping(3, Prune::Never), keeping(6, Prune::Never));
+    let longer = change(keeping(3, false), keeping(6, false));
     assert!(longer.summary.expired.is_empty() && longer.summary.prunable.is_empty());
     // A VM that had no policy loses nothing by getting one, but for what that does not keep.
-    let gained = compared(&[], &[keeping(6, Prune::Never)], [eight_dailies()]);
+    let gained = compared(&[], &[keeping(6, false)], [eight_dailies()]);
     assert_eq!(gained.summary.expired.backups, 2);
 }
 
 #[test]
 fn a_policy_that_begins_to_prune_puts_all_that_had_expired_at_stake() {
     let change = |before, after| compared(&[before], &[after], [eight_dailies()]).summary;
-    for after in [Prune::OnRequest, Prune::Requested] {
-        let summary = change(keeping(6, Prune::Never), keeping(6, after));
-        assert_eq!((summary.expired.backups, summary.prunable.backups), (0, 2));
-        assert_eq!(summary.caused.delete_cloud, if after == Prune::Requested { 2 } else { 0 });
-        let summary = change(keeping(6, Prune::Never), keeping(3, after));
-        assert_eq!((summary.expired.backups, summary.prunable.backups), (3, 5));
-        let summary = change(keeping(6, after), keeping(3, after));
-        assert_eq!((summary.expired.backups, summary.prunable.backups), (3, 3));
-        let summary = change(keeping(3, after), keeping(3, Prune::Never));
-        assert_eq!((summary.expired.backups, summary.prunable.backups), (0, 0));
+    let begins = change(keeping(6, false), keeping(6, true));
+    assert_eq!(begins.caused.delete_cloud, 2);
+    for (before, after, expired, prunable) in [
+        (keeping(6, false), keeping(6, true), 0, 2),
+        (keeping(6, false), keeping(3, true), 3, 5),
+        (keeping(6, true), keeping(3, true), 3, 3),
+        (keeping(3, true), keeping(3, false), 0, 0),
+    ] {
+        let summary = change(before, after);
+        assert_eq!((summary.expired.backups, summary.prunable.backups), (expired, prunable));
     }
 }
 
@@ -297,7 +297,7 @@ fn a_year_is_simulated_for_each_policy_that_is_set_otherwise() {
     let keeping = |name: &str, keep: u32| {
         let mut policy = policy(name, vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
         policy.tiers[0].keep = NonZeroU32::new(keep);
-        Policy { prune: Prune::OnRequest, select: only(name), ..policy }
+        Policy { prune: true, select: only(name), ..policy }
     };
     let before = [keeping("gone", 1), keeping("same", 2), keeping("shorter", 3)];
     let before = Policies::new(before.to_vec());

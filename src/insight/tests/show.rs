@@ -7,7 +7,7 @@ use crate::inventory::{BackupId, LocalState, chain_of};
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::properties::{for_clouds, planned};
 use crate::plan::{Action, NoteCode, plan};
-use crate::policy::{Policies, Policy, Prune};
+use crate::policy::{Policies, Policy};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -15,8 +15,9 @@ use std::num::NonZeroU32;
 fn explained(policy: Policy, vm: VmBuilder, now: &str) -> VmExplanation {
     let policies = Policies::new(vec![policy]);
     let inventory = inventory([vm]);
-    let plan = plan(&policies, &inventory, at(now));
-    explain(&plan, &policies, &inventory).vms.remove(0)
+    let request = pruning(at(now));
+    let plan = plan(&policies, &inventory, request);
+    explain(&plan, &policies, &inventory, request).vms.remove(0)
 }
 
 fn chain() -> VmBuilder {
@@ -48,7 +49,7 @@ fn a_snapshot_without_a_reason_is_exactly_what_the_plan_deletes() {
     for_clouds(2_000, |cloud| {
         let plan = planned(&cloud, cloud.now)?;
         let policies = Policies::new(cloud.policies.clone());
-        let explained = explain(&plan, &policies, &cloud.inventory);
+        let explained = explain(&plan, &policies, &cloud.inventory, cloud.request(cloud.now));
         let mut seen = seen.borrow_mut();
         for (planned, vm) in plan.vms.iter().zip(&explained.vms) {
             prop_assert_eq!(planned.uuid, vm.uuid);
@@ -89,7 +90,12 @@ fn a_snapshot_without_a_reason_is_exactly_what_the_plan_deletes() {
 fn every_backup_is_listed_once_and_after_its_parent() {
     for_clouds(500, |cloud| {
         let plan = planned(&cloud, cloud.now)?;
-        let explained = explain(&plan, &Policies::new(cloud.policies.clone()), &cloud.inventory);
+        let explained = explain(
+            &plan,
+            &Policies::new(cloud.policies.clone()),
+            &cloud.inventory,
+            cloud.request(cloud.now),
+        );
         for vm in &explained.vms {
             let Some(known) = vm.uuid.and_then(|id| cloud.inventory.vms.get(&id)) else { continue };
             let listed: Vec<BackupId> = vm.backups.iter().map(|backup| backup.backup).collect();
@@ -127,7 +133,7 @@ fn a_chain_says_why_each_of_its_steps_is_kept() {
     assert_eq!(why, "parent of the next weekly");
     assert_eq!(until.as_deref(), Some("until a newer backup can be the parent of the next weekly"));
     let vm = chain().backup(4, "daily", "2026-11-17 01:00").on(3).local();
-    let vm = explained(pruning(1), vm, "2026-11-17 02:00");
+    let vm = explained(keeping(1), vm, "2026-11-17 02:00");
     let needed = of(&vm, 3).stored.kept_for.as_ref().unwrap();
     assert_eq!((needed.code, needed.why.as_str()), ("needed", "required by the daily of 2026-11-17 01:00"));
 }
@@ -208,10 +214,10 @@ fn without_a_policy_everything_stays() {
     assert_eq!(of(&vm, 3).restore.unwrap().steps, 3);
 }
 
-fn pruning(dailies: u32) -> Policy {
+fn keeping(dailies: u32) -> Policy {
     let mut policy = grandfather();
     policy.tiers[2].keep = NonZeroU32::new(dailies);
-    policy.prune = Prune::Requested;
+    policy.prune = true;
     policy
 }
 
@@ -225,8 +231,9 @@ fn a_backup_says_when_it_expires_if_all_that_is_due_succeeds() {
         .on(2)
         .backup(4, "daily", "2026-11-17 01:30")
         .on(9);
-    let (policies, inventory) = (Policies::new(vec![pruning(2)]), inventory([vm]));
-    let mut explained = explain(&plan(&policies, &inventory, at("2026-11-17 02:00")), &policies, &inventory);
+    let (policies, inventory) = (Policies::new(vec![keeping(2)]), inventory([vm]));
+    let request = pruning(at("2026-11-17 02:00"));
+    let mut explained = explain(&plan(&policies, &inventory, request), &policies, &inventory, request);
     assert_eq!(of(&explained.vms[0], 3).stored.not_before, None);
     enter_expiry_dates(&mut explained, &policies, &inventory);
     let date = |n| of(&explained.vms[0], n).stored.not_before.map(|date| date.to_utc());
@@ -248,16 +255,14 @@ fn an_expired_backup_says_whether_prune_deletes_it_and_else_why_not() {
         (14..=17).filter_map(|n| Some((n, outlook(n)?))).collect()
     };
     let now = "2026-11-17 02:00";
-    assert_eq!(codes(pruning(2), dailies(), now), [(14, "deleted"), (15, "deleted")]);
+    assert_eq!(codes(keeping(2), dailies(), now), [(14, "deleted"), (15, "deleted")]);
     let held = |hold| [(14, hold), (15, hold)];
-    let policy = |prune| Policy { prune, ..pruning(2) };
-    assert_eq!(codes(policy(Prune::Never), dailies(), now), held("not_allowed"));
-    assert_eq!(codes(policy(Prune::OnRequest), dailies(), now), held("not_requested"));
-    assert_eq!(codes(pruning(2), dailies(), "2026-11-19 20:00"), held("newest_too_old"));
+    assert_eq!(codes(Policy { prune: false, ..keeping(2) }, dailies(), now), held("not_allowed"));
+    assert_eq!(codes(keeping(2), dailies(), "2026-11-19 20:00"), held("newest_too_old"));
     let stored = dailies().set(|vm| vm.hypervisor = None);
-    assert_eq!(codes(pruning(2), stored, now), held("cannot_back_up"));
+    assert_eq!(codes(keeping(2), stored, now), held("cannot_back_up"));
     let orphaned = dailies().set(|vm| {
         vm.backups.get_mut(backup_id(15)).unwrap().local_size_bytes = Some(GIB);
     });
-    assert_eq!(codes(pruning(2), orphaned, now), [(14, "deleted"), (15, "not_yet")]);
+    assert_eq!(codes(keeping(2), orphaned, now), [(14, "deleted"), (15, "not_yet")]);
 }

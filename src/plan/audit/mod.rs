@@ -8,15 +8,16 @@ mod prunes;
 mod records;
 
 use super::changeset::{Action, BackupKind, Create, DeleteLocal, VmPlan};
+use super::request::Request;
 use crate::inventory::{BackupId, LocalState, Vm};
 use crate::policy::{Match, Policies};
-use chrono::{DateTime, Utc};
 use records::Records;
 
 /// Judges what is planned for one VM against that VM as it is; returns everything that must not be carried out.
 ///
 /// This is asked again of the VM as it was last read, right before anything is carried out on it.
-pub fn audit_vm(planned: &VmPlan, vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> Vec<String> {
+pub fn audit_vm(planned: &VmPlan, vm: &Vm, policies: &Policies, request: impl Into<Request>) -> Vec<String> {
+    let Request { now, prune, .. } = request.into();
     if planned.actions.is_empty() {
         return Vec::new();
     }
@@ -59,7 +60,7 @@ pub fn audit_vm(planned: &VmPlan, vm: &Vm, policies: &Policies, now: DateTime<Ut
             broken.into_iter().for_each(|what| report(&format!("{name}: a local delete {what}")));
         }
     }
-    found.extend(prunes::broken(&records, policy, planned, now));
+    found.extend(prunes::broken(&records, policy, planned, now, prune.is_requested));
     found
 }
 

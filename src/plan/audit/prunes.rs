@@ -4,10 +4,9 @@ use super::name_of;
 use super::records::{Records, Row};
 use crate::inventory::{BackupId, LocalState, RecordedState};
 use crate::plan::changeset::{Action, VmPlan};
-use crate::policy::{Policy, Prune};
+use crate::policy::Policy;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 
 /// Finds what is wrong with the deletes from storage of a VM's plan.
 pub(super) fn broken(
@@ -15,6 +14,7 @@ pub(super) fn broken(
     policy: &Policy,
     planned: &VmPlan,
     now: DateTime<Utc>,
+    is_requested: bool,
 ) -> Vec<String> {
     let mut found = Vec::new();
     let mut gone: BTreeSet<BackupId> = BTreeSet::new();
@@ -26,19 +26,18 @@ pub(super) fn broken(
         if last_other > Some(place) {
             report("before a create or a local delete");
         }
-        match records.get(delete.backup) {
-            None => report("of a backup that is not there"),
-            Some(row) => {
-                must_stay(records, row, now).into_iter().for_each(&mut report);
-                if records.children(row).any(|child| !gone.contains(&child.backup.id)) {
-                    report("while a backup that descends from it is there");
-                }
-            }
+        let Some(row) = records.get(delete.backup).filter(|_| gone.insert(delete.backup)) else {
+            report("of a backup that is not there");
+            continue;
+        };
+        must_stay(records, row, now).into_iter().for_each(&mut report);
+        if records.children(row).any(|child| !gone.contains(&child.backup.id)) {
+            report("while a backup that descends from it is there");
         }
-        gone.insert(delete.backup);
     }
     if !gone.is_empty() {
-        let held = hold(records, policy, now).map(|why| format!("deletes from storage {why}"));
+        let held = if is_requested { hold(records, policy, now) } else { Some("without both switches") };
+        let held = held.map(|why| format!("deletes from storage {why}"));
         found.extend(held.into_iter().chain(too_few_left(records, policy, &gone)));
     }
     found
@@ -50,7 +49,7 @@ fn hold(records: &Records<'_>, policy: &Policy, now: DateTime<Utc>) -> Option<&'
     let hides = |row: &Row<'_>| {
         row.hides_its_parent() && !is_ended(row) && (records.may_run(row) || row.is_future_or_undated)
     };
-    if policy.prune != Prune::Requested {
+    if !policy.prune {
         Some("without both switches")
     } else if records.rows.iter().any(|row| row.backup.timestamp.is_some() && hides(row)) {
         Some("while an accepted backup has not named its parent")
@@ -91,15 +90,11 @@ fn too_few_left(records: &Records<'_>, policy: &Policy, gone: &BTreeSet<BackupId
     let mut found: Vec<String> =
         broken.map(|row| format!("{}: it could not be restored any more", name_of(row.backup.id))).collect();
     for (place, tier) in policy.tiers.iter().enumerate() {
-        let had = || records.rows.iter().filter(|row| row.counts() && row.tier == Some(place));
-        let keep =
-            tier.keep.map_or(usize::MAX, |keep| usize::try_from(NonZeroU32::get(keep)).unwrap_or(usize::MAX));
-        let newest_gone = {
-            let mut newest: Vec<&Row<'_>> = had().collect();
-            newest.sort_by_key(|row| std::cmp::Reverse(row.age()));
-            newest.iter().take(keep).any(|row| gone.contains(&row.backup.id))
-        };
-        if newest_gone {
+        let mut had: Vec<&Row<'_>> =
+            records.rows.iter().filter(|row| row.counts() && row.tier == Some(place)).collect();
+        had.sort_by_key(|row| std::cmp::Reverse(row.age()));
+        let keep = tier.keep.map_or(usize::MAX, |keep| usize::try_from(keep.get()).unwrap_or(usize::MAX));
+        if had.iter().take(keep).any(|row| gone.contains(&row.backup.id)) {
             found.push(format!("a {} that `keep` asks for would be gone", tier.name));
         }
     }

@@ -3,7 +3,6 @@
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
 use crate::policy::{Policy, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
-use std::iter::successors;
 
 /// A backup's record and what it shows.
 pub(super) struct Row<'a> {
@@ -20,10 +19,6 @@ pub(super) struct Row<'a> {
     pub(super) is_whole_by_word: bool,
     /// Whether all of these are good by the policy as well.
     pub(super) is_restorable: bool,
-    /// One of those taken from it, by its place.
-    child: Option<usize>,
-    /// Another one that is taken from the same.
-    sibling: Option<usize>,
 }
 
 impl Row<'_> {
@@ -54,20 +49,21 @@ impl Row<'_> {
 pub(super) struct Records<'a> {
     vm: &'a Vm,
     pub(super) rows: Vec<Row<'a>>,
+    /// The places of those that are taken from each.
+    children: Vec<Vec<usize>>,
     newest: Option<(Option<DateTime<Utc>>, BackupId)>,
 }
 
 impl<'a> Records<'a> {
     pub(super) fn read(vm: &'a Vm, policy: &Policy, now: DateTime<Utc>) -> Self {
-        let rows = vm.backups.values().map(|backup| row(backup, vm, policy, now)).collect();
-        let mut records = Self { vm, rows, newest: None };
-        for at in 0..records.rows.len() {
-            if let Some(parent) =
-                records.rows[at].backup.parent.and_then(|parent| vm.backups.position(parent))
-            {
-                records.rows[at].sibling = records.rows[parent].child.replace(at);
+        let rows: Vec<Row<'a>> = vm.backups.values().map(|backup| row(backup, vm, policy, now)).collect();
+        let mut children = vec![Vec::new(); rows.len()];
+        for (at, row) in rows.iter().enumerate() {
+            if let Some(parent) = row.backup.parent.and_then(|parent| vm.backups.position(parent)) {
+                children[parent].push(at);
             }
         }
+        let mut records = Self { vm, rows, children, newest: None };
         for at in records.reached(|row| is_called_good(row.backup)) {
             records.rows[at].is_whole_by_word = true;
         }
@@ -91,8 +87,7 @@ impl<'a> Records<'a> {
         let mut looked_at = 0;
         while let Some(&at) = reached.get(looked_at) {
             looked_at += 1;
-            let children = successors(self.rows[at].child, |&child| self.rows[child].sibling);
-            reached.extend(children.filter(|&child| is_good(&self.rows[child])));
+            reached.extend(self.children[at].iter().filter(|&&child| is_good(&self.rows[child])));
         }
         reached
     }
@@ -103,7 +98,8 @@ impl<'a> Records<'a> {
 
     /// Returns the backups that are taken from one.
     pub(super) fn children(&self, row: &Row<'_>) -> impl Iterator<Item = &Row<'a>> {
-        successors(row.child, |&child| self.rows[child].sibling).map(|at| &self.rows[at])
+        let at = self.vm.backups.position(row.backup.id);
+        at.into_iter().flat_map(|at| &self.children[at]).map(|&child| &self.rows[child])
     }
 
     /// Returns the time of the newest of the VM that can be restored.
@@ -154,8 +150,6 @@ fn row<'a>(backup: &'a Backup, vm: &Vm, policy: &Policy, now: DateTime<Utc>) -> 
         never_ended,
         is_whole_by_word: false,
         is_restorable: false,
-        child: None,
-        sibling: None,
     }
 }
 

@@ -5,7 +5,7 @@ use super::fixtures::*;
 use crate::inventory::{LocalState, RecordedState, Vm};
 use crate::plan::audit::audit_vm;
 use crate::plan::{Action, BackupKind, Create, DeleteCloud, DeleteLocal, Status, SuspendedUntil, VmPlan};
-use crate::policy::{Policies, Policy, Prune, Suspension};
+use crate::policy::{Policies, Policy, Suspension};
 use chrono::TimeDelta;
 use std::num::NonZeroU32;
 
@@ -35,7 +35,7 @@ fn web() -> VmBuilder {
 }
 
 fn keeping_one() -> Policy {
-    let mut policy = Policy { prune: Prune::Requested, ..grandfather() };
+    let mut policy = Policy { prune: true, ..grandfather() };
     policy.tiers.iter_mut().for_each(|tier| tier.keep = NonZeroU32::new(1));
     policy
 }
@@ -84,7 +84,7 @@ fn prune(n: u128) -> Action {
 }
 
 fn found_under(policy: &Policy, vm: &VmBuilder, planned: &VmPlan) -> Vec<String> {
-    audit_vm(planned, &vm.vm, &Policies::new(vec![policy.clone()]), at(NOW))
+    audit_vm(planned, &vm.vm, &Policies::new(vec![policy.clone()]), pruning(at(NOW)))
 }
 
 fn planned(vm: &VmBuilder, actions: &[Action]) -> VmPlan {
@@ -187,10 +187,11 @@ fn deletes_from_storage_that_could_hurt() {
     let mut all = keeping_one();
     all.tiers[2].keep = None;
     refused_under(&all, &web(), &[prune(3)], "a daily that `keep` asks for would be gone");
-    for prune_switch in [Prune::Never, Prune::OnRequest] {
-        let policy = Policy { prune: prune_switch, ..keeping_one() };
-        refused_under(&policy, &web(), &[prune(3)], "without both switches");
-    }
+    let unpruned = Policy { prune: false, ..keeping_one() };
+    refused_under(&unpruned, &web(), &[prune(3)], "without both switches");
+    let policies = Policies::new(vec![keeping_one()]);
+    let found = audit_vm(&planned(&web(), &[prune(3)]), &web().vm, &policies, at(NOW));
+    assert_eq!(found, ["deletes from storage without both switches"]);
     let strict = Policy { max_age: TimeDelta::hours(24), ..keeping_one() };
     refused_under(&strict, &web(), &[prune(3)], "while the newest restorable backup is too old");
     let silent = web().backup(8, "by hand", "2026-11-18 01:00").accepted();

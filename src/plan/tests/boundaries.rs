@@ -1,43 +1,10 @@
 //! Conditions that mutation testing found no other test to notice.
 
 use super::fixtures::*;
-use crate::inventory::{BackupId, RecordedState};
+use crate::inventory::RecordedState;
 use crate::plan::due::share_of;
-use crate::plan::keep::Keeps;
-use crate::plan::standing::VmView;
-use crate::plan::{Action, NoteCode, Status};
+use crate::plan::{Action, NoteCode, Prune, Request, Status};
 use chrono::TimeDelta;
-
-/// The backups that have expired on 17 November, 02:00.
-fn expired(vm: &VmBuilder) -> Vec<BackupId> {
-    let policy = grandfather();
-    let view = VmView::new(&vm.vm, &policy, at("2026-11-17 02:00"));
-    Keeps::of(&view).expired(&view).into_iter().map(|backup| backup.id()).collect()
-}
-
-#[test]
-fn what_can_be_restored_and_is_beyond_no_keep_does_not_expire() {
-    assert_eq!(expired(&mid_chain()), []);
-}
-
-#[test]
-fn a_backup_on_a_broken_chain_is_no_failed_attempt() {
-    let vm = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(99).local();
-    let planned = vm.plan(&grandfather(), "2026-11-18 01:01");
-    assert_eq!(actions_of(&planned)[0], "create daily on 3", "there is no pause");
-    let Some(Action::Create(create)) = planned.actions.first() else { panic!("{planned:?}") };
-    assert_eq!(create.reason.to_string(), "due since Wed 2026-11-18 01:00");
-}
-
-#[test]
-fn a_backup_of_just_the_least_size_is_not_hollow() {
-    let is_hollow =
-        |vm: VmBuilder| vm.plan(&grandfather(), "2026-11-18 02:00").note(NoteCode::Hollow).is_some();
-    let increment = |bytes| mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).local().size(bytes);
-    assert_eq!([99, 100].map(|bytes| is_hollow(increment(bytes))), [true, false]);
-    let full = |bytes| vm(1).backup(1, "monthly", "2026-11-01 01:00").local().size(bytes);
-    assert_eq!([65_535, 65_536].map(|bytes| is_hollow(full(bytes))), [true, false]);
-}
 
 #[test]
 fn with_a_spread_a_tier_is_due_from_the_vms_own_instant_on() {
@@ -97,22 +64,6 @@ fn only_a_full_backup_in_place_of_an_increment_is_told_as_without_a_parent() {
 }
 
 #[test]
-fn what_is_of_no_tier_or_dated_ahead_never_expires() {
-    let mut policy = grandfather();
-    policy.tiers.iter_mut().for_each(|tier| tier.keep = std::num::NonZeroU32::new(1));
-    let vm = mid_chain()
-        .backup(4, "by hand", "2026-11-02 12:00")
-        .backup(5, "daily", "2026-11-16 01:00")
-        .backup(6, "daily", "2026-12-24 01:00");
-    let view = VmView::new(&vm.vm, &policy, at("2026-11-17 02:00"));
-    assert_eq!(
-        Keeps::of(&view).expired(&view).iter().map(|it| it.id()).collect::<Vec<_>>(),
-        [backup_id(5)],
-        "that one is beyond `keep`"
-    );
-}
-
-#[test]
 fn a_local_delete_says_why_the_snapshot_is_not_wanted() {
     let reasons = |vm: &VmBuilder, now| -> Vec<String> {
         let deletes = vm.plan(&grandfather(), now).actions.into_iter().filter_map(|action| match action {
@@ -167,5 +118,29 @@ fn whatever_state_a_backup_comes_to_the_vm_has_changed() {
         for other in &words[..n] {
             assert_ne!(fingerprint(word), fingerprint(*other), "{word:?} {other:?}");
         }
+    }
+}
+
+#[test]
+fn due_times_go_by_the_earlier_of_the_two_clocks_and_ages_by_the_later() {
+    let due = at("2026-11-18 01:00");
+    let (second, minutes) = (TimeDelta::seconds(1), TimeDelta::minutes(20));
+    let status = |vm: VmBuilder, ours, server| {
+        let request = Request::by_clocks(ours, Some(server), Prune::default());
+        let plan = plan_all(&[grandfather()], [vm], request);
+        (plan.vms[0].status, plan.at, plan.valid_until)
+    };
+    // It holds until the slower clock is there, by the other one.
+    let waits = (Status::UpToDate, due + minutes, Some(due + minutes + second));
+    assert_eq!(status(mid_chain(), due + minutes, due - second), waits);
+    assert_eq!(status(mid_chain(), due - second, due + minutes), waits);
+    for (ours, server) in [(due + minutes, due), (due, due + minutes)] {
+        assert_eq!(status(mid_chain(), ours, server).0, Status::Changes);
+        // By the later one it is not ahead by more than ten minutes, and one is stuck.
+        let ahead = mid_chain().backup(4, "daily", "2026-11-18 01:25").on(3);
+        assert_eq!(status(ahead, ours, server).0, Status::UpToDate);
+        let running = || mid_chain().backup(4, "by hand", "2026-11-17 13:10").on(3).uploading();
+        assert_eq!(status(running(), ours, server).0, Status::Changes);
+        assert_eq!(status(running(), due, due).0, Status::Waiting);
     }
 }

@@ -2,10 +2,9 @@
 
 use super::frame::{audit, frame_broken};
 use crate::inventory::{Backup, BackupId, Inventory, LocalState, RecordedState, StoredFile, Vm, VmId};
-use crate::plan::{Action, Create, Plan, VmPlan, plan};
+use crate::plan::{Action, Create, Plan, Prune, Request, VmPlan, plan};
 use crate::policy::{
-    MetadataValue, MissingParent, Policies, Policy, Prune, Retry, Schedule, Selector, Source, Tier, TierKind,
-    Zone,
+    MetadataValue, MissingParent, Policies, Policy, Retry, Schedule, Selector, Source, Tier, TierKind, Zone,
 };
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -114,9 +113,9 @@ impl VmBuilder {
         self
     }
 
-    /// Plans this VM alone.
+    /// Plans this VM alone, by a command with `--prune`.
     pub(crate) fn plan(&self, policy: &Policy, now: &str) -> VmPlan {
-        let plan = plan_all(std::slice::from_ref(policy), [self.clone()], at(now));
+        let plan = plan_all(std::slice::from_ref(policy), [self.clone()], pruning(at(now)));
         plan.vms[0].clone()
     }
 }
@@ -141,15 +140,21 @@ pub(crate) fn inventory(vms: impl IntoIterator<Item = VmBuilder>) -> Inventory {
     }
 }
 
+/// Asks as a command with `--prune` does.
+pub(crate) fn pruning(now: DateTime<Utc>) -> Request {
+    Request { prune: Prune::REQUESTED, ..now.into() }
+}
+
 pub(crate) fn plan_all(
     policies: &[Policy],
     vms: impl IntoIterator<Item = VmBuilder>,
-    now: DateTime<Utc>,
+    request: impl Into<Request>,
 ) -> Plan {
     let (policies, inventory) = (Policies::new(policies.to_vec()), inventory(vms));
-    let plan = plan(&policies, &inventory, now);
+    let request = request.into();
+    let plan = plan(&policies, &inventory, request);
     assert_eq!(frame_broken(&plan, &policies, &inventory), Vec::<String>::new());
-    assert_eq!(audit(&plan, &policies, &inventory), Vec::<String>::new());
+    assert_eq!(audit(&plan, &policies, &inventory, request), Vec::<String>::new());
     assert_eq!(plan.summary.fault, 0, "the audit refused a VM's plan: {plan:#?}");
     plan
 }
@@ -179,15 +184,13 @@ pub(crate) fn policy(name: &str, tiers: Vec<Tier>) -> Policy {
         },
         exclude: None,
         zone: tiers[0].schedule.zone().clone(),
-        display_zone: tiers[0].schedule.zone().clone(),
         tiers,
         missing_parent: MissingParent::Full,
         stuck_after: TimeDelta::hours(12),
         min_full_size_bytes: 64 * 1024,
         retry: Retry { attempts: 3, backoff: TimeDelta::hours(1) },
         max_age: TimeDelta::hours(26),
-        prune: Prune::Never,
-        mass_prune_allowed: 0,
+        prune: false,
         suspend: None,
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::inventory::{Inventory, UnreadableVm, VmId};
 use crate::plan::audit::audit_vm;
-use crate::plan::{Action, NoteCode, Plan, SnapshotUsage, Status, Summary, VmPlan, fingerprint};
+use crate::plan::{Action, NoteCode, Plan, Request, SnapshotUsage, Status, Summary, VmPlan, fingerprint};
 use crate::policy::Policies;
 use std::collections::BTreeSet;
 
@@ -60,7 +60,12 @@ fn counted(plan: &Plan) -> Summary {
 
 /// Judges what a plan has for each VM, and that it has each VM once, against the policies and the inventory it was made
 /// from; gives everything that is wrong with it.
-pub(crate) fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> Vec<String> {
+pub(crate) fn audit(
+    plan: &Plan,
+    policies: &Policies,
+    inventory: &Inventory,
+    request: Request,
+) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut readable: BTreeSet<VmId> = inventory.vms.keys().copied().collect();
     let mut unreadable: Vec<&UnreadableVm> = inventory.unreadable.iter().collect();
@@ -82,7 +87,7 @@ pub(crate) fn audit(plan: &Plan, policies: &Policies, inventory: &Inventory) -> 
             if planned.status == Status::Fault {
                 fault_broken(planned).into_iter().for_each(tell);
             } else {
-                audit_vm(planned, vm, policies, plan.at).into_iter().for_each(tell);
+                audit_vm(planned, vm, policies, request).into_iter().for_each(tell);
             }
         } else {
             tell("it stands in the plan and is none that was read".to_owned());

@@ -2,7 +2,8 @@
 
 use super::fixtures::{GIB, at, backup_id, policy, tier, vm_id};
 use crate::inventory::{Backup, BackupId, Inventory, Metadata, RecordedState, StoredFile, UnreadableVm, Vm};
-use crate::policy::{MissingParent, Pattern, Policy, Prune, Retry, Selector, Suspension, TierKind, Zone};
+use crate::plan::{Prune, Request};
+use crate::policy::{MissingParent, Pattern, Policy, Retry, Selector, Suspension, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,6 +18,16 @@ pub(crate) struct Cloud {
     pub(crate) policies: Vec<Policy>,
     pub(crate) inventory: Inventory,
     pub(crate) now: DateTime<Utc>,
+}
+
+impl Cloud {
+    /// Asks about it, at some clouds with `--prune`, and at some with a FiFo whose clock is behind.
+    pub(crate) fn request(&self, now: DateTime<Utc>) -> Request {
+        let first = &self.policies[0];
+        let prune = if first.retry.attempts == 2 { Prune::default() } else { Prune::REQUESTED };
+        let behind = TimeDelta::minutes(if first.stuck_after == TimeDelta::hours(12) { 25 } else { 0 });
+        Request::by_clocks(now, Some(now - behind), prune)
+    }
 }
 
 /// A counterexample in a few lines instead of a thousand.
@@ -117,11 +128,7 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
                     tier.keep = keep.and_then(|keep| NonZeroU32::new((keep + place as u32) % 4));
                     tier.spread = TimeDelta::seconds(spread.min(tier.schedule.gap_min().num_seconds() - 1));
                 }
-                policy.prune = match (attempts as usize + n) % 4 {
-                    0 => Prune::Never,
-                    1 => Prune::OnRequest,
-                    _ => Prune::Requested,
-                };
+                policy.prune = !(attempts as usize + n).is_multiple_of(4);
                 // Relative to the base of all instants; before and after them, and for some of its VMs.
                 policy.suspend = suspend.map(|(months, some)| {
                     let until_instant = at("2027-06-01 00:00") + TimeDelta::days(60 * months);

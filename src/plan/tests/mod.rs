@@ -11,7 +11,4 @@ mod play;
 pub(crate) mod properties;
 mod prune;
 mod rules;
-mod script_comparison;
-mod script_defects;
 mod starvation;
-mod unverified;

@@ -2,7 +2,8 @@
 
 use super::fixtures::*;
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, StoredFile, Vm};
-use crate::policy::{MissingParent, Policy, Prune, Retry, TierKind, Zone};
+use crate::plan::{Prune, Request};
+use crate::policy::{MissingParent, Policy, Retry, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::num::NonZeroU32;
 
@@ -60,11 +61,16 @@ pub(crate) fn changed_policy(mut policy: Policy, dice: &mut Dice) -> Policy {
         tier.keep_local = dice.pick(&[0, 0, 0, 1, 2]);
         tier.keep = NonZeroU32::new(dice.pick(&[1, 1, 1, 2, 3, 0]));
     }
-    policy.prune =
-        dice.pick(&[Prune::Never, Prune::OnRequest, Prune::Requested, Prune::Requested, Prune::Requested]);
-    policy.mass_prune_allowed = dice.pick(&[0, 0, 0, 4]);
+    policy.prune = !dice.one_in(5);
     policy.max_age = TimeDelta::hours(dice.pick(&[26, 26, 24 * 9]));
     policy
+}
+
+/// A request at an instant: with `--prune` or without, and at times with a FiFo whose clock is behind.
+pub(crate) fn nasty_request(now: DateTime<Utc>, dice: &mut Dice) -> Request {
+    let prune = Prune { is_requested: !dice.one_in(5), mass_allowed: dice.pick(&[0, 0, 0, 4]) };
+    let behind = TimeDelta::minutes(dice.pick(&[0, 0, 1, 59]));
+    Request::by_clocks(now, Some(now - behind), prune)
 }
 
 /// The files of a backup in the styles of 2015 and of 2016 on, as they should be and with something missing.
@@ -198,7 +204,7 @@ pub(crate) fn nasty_vm(policy: &Policy, due: &[DateTime<Utc>], now: DateTime<Utc
     vm
 }
 
-fn vm_backup(id: BackupId, comment: &str, taken: DateTime<Utc>) -> Backup {
+pub(crate) fn vm_backup(id: BackupId, comment: &str, taken: DateTime<Utc>) -> Backup {
     Backup {
         id,
         comment: Some(comment.into()),

@@ -7,7 +7,7 @@ use crate::plan::decide::decide_under;
 use crate::plan::due::Occurrences;
 use crate::plan::standing::VmView;
 use crate::plan::{Action, NoteCode, VmPlan, projection};
-use crate::policy::{Policy, Prune, TierKind, Zone};
+use crate::policy::{Policy, TierKind, Zone};
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
@@ -52,7 +52,7 @@ fn scheme(name: &str, tiers: &[(&str, &str, TierKind, u32)], bound: usize, slack
         let keep = NonZeroU32::new(*keep);
         crate::policy::Tier { keep, ..tier(name, schedule, kind.clone(), &Zone::UTC) }
     });
-    let policy = Policy { prune: Prune::Requested, ..policy(name, tiers.collect()) };
+    let policy = Policy { prune: true, ..policy(name, tiers.collect()) };
     Scheme { policy, runs_a_day: 1, bound, slack }
 }
 
@@ -126,11 +126,10 @@ fn run(
     policy: &Policy,
     now: DateTime<Utc>,
     number: usize,
-    trouble: Trouble,
     fails: impl Fn(&str) -> bool,
 ) -> VmPlan {
     let occurrences = Occurrences::new(policy, now);
-    let first = decide_under(&VmView::new(vm, policy, now), &occurrences);
+    let first = decide_under(&VmView::new(vm, policy, pruning(now)), &occurrences);
     let mut planned = first.clone();
     for attempt in 0..policy.tiers.len() {
         let Some(create) = planned.actions.iter().find_map(Action::as_create) else { break };
@@ -150,12 +149,10 @@ fn run(
                 (made.state, made.local) = (RecordedState::Failed, LocalState::Absent);
             }
         }
-        planned = decide_under(&VmView::new(vm, policy, now), &occurrences);
+        planned = decide_under(&VmView::new(vm, policy, pruning(now)), &occurrences);
     }
-    // What the backup of tonight makes expire goes with the next run. Where that comes only after an outage, it no longer is
-    // what the last days have made expire, and a whole chain of it would be refused.
-    let waits = trouble != Trouble::TwoWeeksWithoutRuns;
-    let is_listed = |action: &&Action| action.is_cloud_delete() && (!waits || first.actions.contains(action));
+    // What the backup of tonight makes expire goes with the next run.
+    let is_listed = |action: &&Action| action.is_cloud_delete() && first.actions.contains(action);
     for action in planned.actions.iter().filter(is_listed) {
         let unrestorable =
             |vm: &Vm| VmView::new(vm, policy, now).backups.iter().filter(|it| !it.restorable).count();
@@ -177,7 +174,7 @@ fn played(
     nights: i64,
     mut each: impl FnMut(&Vm, DateTime<Utc>),
 ) -> (usize, usize) {
-    let keeping = Policy { prune: Prune::OnRequest, ..scheme.policy.clone() };
+    let keeping = Policy { prune: false, ..scheme.policy.clone() };
     let coarsest = scheme.policy.tiers[0].name.to_string();
     let (mut vm, mut peak, mut refused) = (super::fixtures::vm(1).vm, 0, 0);
     for number in 0..nights * scheme.runs_a_day {
@@ -193,7 +190,7 @@ fn played(
         };
         let is_pruning = trouble != Trouble::WeeklyPruning || now.weekday() == chrono::Weekday::Sun;
         let policy = if is_pruning { &scheme.policy } else { &keeping };
-        let planned = run(&mut vm, policy, now, number as usize, trouble, fails);
+        let planned = run(&mut vm, policy, now, number as usize, fails);
         refused += usize::from(planned.note(NoteCode::OverPruneLimit).is_some());
         peak = peak.max(completed(&vm));
         each(&vm, now);
@@ -238,7 +235,8 @@ fn a_policy_that_is_lowered_is_refused_on_every_night_and_a_small_one_is_not() {
             if now - at(FIRST) < TimeDelta::days(370) {
                 return;
             }
-            let planned = decide_under(&VmView::new(vm, &policy, now), &Occurrences::new(&policy, now));
+            let planned =
+                decide_under(&VmView::new(vm, &policy, pruning(now)), &Occurrences::new(&policy, now));
             let prunes = planned.actions.iter().filter(|action| action.is_cloud_delete()).count();
             nights += 1;
             refusals += usize::from(planned.note(NoteCode::OverPruneLimit).is_some());
@@ -254,8 +252,7 @@ fn a_policy_that_is_lowered_is_refused_on_every_night_and_a_small_one_is_not() {
 #[test]
 fn two_years_of_nights_with_12_5_7_kept_have_the_figures_of_the_documentation() {
     let scheme = &schemes()[0];
-    let keeping =
-        Scheme { policy: Policy { prune: Prune::OnRequest, ..scheme.policy.clone() }, ..schemes().remove(0) };
+    let keeping = Scheme { policy: Policy { prune: false, ..scheme.policy.clone() }, ..schemes().remove(0) };
     let held = |vm: &Vm| -> (usize, u64) {
         (vm.backups.len(), vm.backups.values().filter_map(|backup| backup.size_bytes()).sum::<u64>() / GIB)
     };

@@ -3,7 +3,7 @@
 use super::frame::{audit, frame_broken};
 use super::generators::{Cloud, clouds, fresh_id};
 use crate::inventory::Inventory;
-use crate::plan::{Action, DeleteLocal, NoteCode, Plan, Status, VmPlan, confirm, plan, projection};
+use crate::plan::{Action, DeleteLocal, NoteCode, Plan, Request, Status, VmPlan, confirm, plan, projection};
 use crate::policy::{Policies, Policy};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -21,13 +21,13 @@ pub(crate) fn for_clouds(cases: u32, property: impl Fn(Cloud) -> Result<(), Test
 }
 
 pub(crate) fn planned(cloud: &Cloud, now: DateTime<Utc>) -> Result<Plan, TestCaseError> {
-    plan_of(cloud.policies.clone(), &cloud.inventory, now)
+    plan_of(cloud.policies.clone(), &cloud.inventory, cloud.request(now))
 }
 
-fn plan_of(policies: Vec<Policy>, inventory: &Inventory, now: DateTime<Utc>) -> Result<Plan, TestCaseError> {
+fn plan_of(policies: Vec<Policy>, inventory: &Inventory, request: Request) -> Result<Plan, TestCaseError> {
     let policies = Policies::new(policies);
-    let plan = plan(&policies, inventory, now);
-    prop_assert_eq!(audit(&plan, &policies, inventory), Vec::<String>::new());
+    let plan = plan(&policies, inventory, request);
+    prop_assert_eq!(audit(&plan, &policies, inventory, request), Vec::<String>::new());
     prop_assert_eq!(plan.summary.fault, 0);
     prop_assert_eq!(frame_broken(&plan, &policies, inventory), Vec::<String>::new());
     Ok(plan)
@@ -48,7 +48,7 @@ fn any_cloud_has_a_plan_that_the_audit_lets_pass_and_input_in_any_order_gives_it
             vms: cloud.inventory.vms.iter().rev().map(|(&id, vm)| (id, rebuilt_backwards(vm))).collect(),
             unreadable: cloud.inventory.unreadable.iter().rev().cloned().collect(),
         };
-        let other = plan_of(policies, &inventory, cloud.now)?;
+        let other = plan_of(policies, &inventory, cloud.request(cloud.now))?;
         prop_assert_eq!(String::from_utf8(bytes(&other)), String::from_utf8(bytes(&plan)));
         Ok(())
     });

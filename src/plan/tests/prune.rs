@@ -1,11 +1,10 @@
 //! Which stored backups expire, which of them are deleted from storage, in which order, and when nothing is.
 
 use super::fixtures::*;
-use crate::inventory::{LocalState, RecordedState};
 use crate::plan::keep::Keeps;
 use crate::plan::standing::VmView;
-use crate::plan::{Expired, NoteCode, PruneHold, SnapshotUsage, Status};
-use crate::policy::{Policy, Prune, TierKind, Zone};
+use crate::plan::{Expired, NoteCode, Prune, PruneHold, Request, SnapshotUsage, Status};
+use crate::policy::{Policy, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::num::NonZeroU32;
 
@@ -15,7 +14,7 @@ const NOON: &str = "2026-11-18 12:00";
 fn dailies(keep: u32) -> Policy {
     let mut policy = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
     policy.tiers[0].keep = NonZeroU32::new(keep);
-    policy.prune = Prune::Requested;
+    policy.prune = true;
     policy
 }
 
@@ -25,7 +24,7 @@ fn keeping(keep: [u32; 3]) -> Policy {
     for (tier, keep) in policy.tiers.iter_mut().zip(keep) {
         tier.keep = NonZeroU32::new(keep);
     }
-    policy.prune = Prune::Requested;
+    policy.prune = true;
     policy
 }
 
@@ -40,13 +39,13 @@ fn three() -> VmBuilder {
 
 /// Returns what has expired, what of it is deleted, in order, and why not the rest.
 fn judged(vm: &VmBuilder, policy: &Policy, now: DateTime<Utc>) -> (Vec<u128>, Vec<u128>, PruneHold) {
-    let view = VmView::new(&vm.vm, policy, now);
+    let view = VmView::new(&vm.vm, policy, pruning(now));
     let expired = Expired::of(&view, &Keeps::of(&view));
     let numbers = |backups: &[&crate::plan::standing::BackupView<'_>]| {
         backups.iter().map(|backup| backup.id().uuid().as_u128()).collect()
     };
     // The audit judges it, too.
-    plan_all(std::slice::from_ref(policy), [vm.clone()], now);
+    plan_all(std::slice::from_ref(policy), [vm.clone()], pruning(now));
     (numbers(&expired.backups), numbers(&expired.deletes), expired.hold)
 }
 
@@ -66,8 +65,11 @@ fn pruned(vm: &VmBuilder, policy: &Policy, now: DateTime<Utc>, deletes: &[u128])
 #[test]
 fn both_switches_are_needed() {
     pruned(&three(), &dailies(1), at(NOON), &[1, 2]);
-    held(&three(), &Policy { prune: Prune::Never, ..dailies(1) }, at(NOON), PruneHold::NotAllowed);
-    held(&three(), &Policy { prune: Prune::OnRequest, ..dailies(1) }, at(NOON), PruneHold::NotRequested);
+    held(&three(), &Policy { prune: false, ..dailies(1) }, at(NOON), PruneHold::NotAllowed);
+    let unasked = plan_all(&[dailies(1)], [three()], at(NOON));
+    assert_eq!(actions_of(&unasked.vms[0]), Vec::<String>::new());
+    let note = &unasked.vms[0].note(NoteCode::Expired).unwrap().message;
+    assert!(note.ends_with("; --prune deletes them from storage"), "{note}");
 }
 
 #[test]
@@ -80,43 +82,6 @@ fn deletes_are_actions_after_all_others_and_what_is_left_is_a_note() {
     // One that is due comes first; the newest is not too old for a daily scheme then.
     let due = three().plan(&dailies(1), "2026-11-19 01:30");
     assert_eq!(actions_of(&due), ["create daily full", "delete new after", "prune 1", "prune 2"]);
-}
-
-#[test]
-fn the_newest_keep_of_each_tier_stay_and_without_keep_all_do() {
-    pruned(&three(), &dailies(2), at(NOON), &[1]);
-    pruned(&three(), &dailies(3), at(NOON), &[]);
-    let mut policy = dailies(1);
-    policy.tiers[0].keep = None;
-    pruned(&three(), &policy, at(NOON), &[]);
-}
-
-#[test]
-fn what_failed_is_not_counted_among_those_that_are_kept() {
-    let vm = vm(1)
-        .backup(1, "daily", "2026-11-15 01:00")
-        .backup(2, "daily", "2026-11-16 01:00")
-        .size(52)
-        .backup(3, "daily", "2026-11-17 01:00")
-        .failed()
-        .backup(4, "daily", "2026-11-18 01:00");
-    pruned(&vm, &dailies(2), at(NOON), &[]);
-    pruned(&vm, &dailies(1), at(NOON), &[1]);
-}
-
-#[test]
-fn of_one_instant_the_greater_uuid_is_the_newer() {
-    let vm = three().backup(4, "daily", "2026-11-18 01:00");
-    pruned(&vm, &dailies(1), at(NOON), &[1, 2, 3]);
-}
-
-#[test]
-fn backups_under_a_former_name_of_the_tier_count_as_its_own() {
-    let mut policy = dailies(2);
-    let vm = three().change(|backup| backup.comment = Some("nightly".into()));
-    pruned(&vm, &policy, at("2026-11-17 12:00"), &[]);
-    policy.tiers[0].also = vec!["nightly".to_owned()];
-    pruned(&vm, &policy, at(NOON), &[1]);
 }
 
 #[test]
@@ -142,34 +107,6 @@ fn ancestors_of_what_is_kept_stay_and_children_go_first() {
 }
 
 #[test]
-fn the_newest_that_can_be_restored_never_expires_whatever_its_tier() {
-    // A weekly of another scheme, which no tier keeps: unmanaged, and the newest of all.
-    let vm = three().backup(4, "by hand", "2026-11-18 02:00");
-    pruned(&vm, &dailies(1), at(NOON), &[1, 2]);
-    let only_failed = super::fixtures::vm(1)
-        .backup(1, "daily", "2026-11-16 01:00")
-        .failed()
-        .backup(2, "daily", "2026-11-17 01:00")
-        .failed();
-    pruned(&only_failed, &dailies(1), at("2027-02-18 00:00"), &[]);
-}
-
-#[test]
-fn what_an_unmanaged_a_running_or_an_undated_one_descends_from_stays() {
-    let child = |change: fn(VmBuilder) -> VmBuilder| {
-        change(three().backup(4, "daily", "2026-11-16 02:00").on(1).backup(5, "x", "2026-11-16 03:00").on(4))
-    };
-    pruned(&child(|vm| vm), &dailies(1), at(NOON), &[2]);
-    pruned(&child(VmBuilder::failed), &dailies(1), at(NOON), &[2]);
-    let undated = child(|vm| vm.change(|backup| (backup.timestamp, backup.comment) = (None, None)));
-    pruned(&undated, &dailies(1), at(NOON), &[2]);
-    let future = three().backup(4, "daily", "2026-11-18 12:11").on(1).backup(5, "daily", "2026-11-18 01:00");
-    pruned(&future, &dailies(1), at(NOON), &[2, 3]);
-    let running = three().backup(4, "daily", "2026-11-18 11:00").on(1).uploading();
-    pruned(&running, &dailies(1), at(NOON), &[2]);
-}
-
-#[test]
 fn evidence_stays_35_days_and_goes_with_the_chain_that_it_hangs_on() {
     let newest = |vm: VmBuilder| vm.backup(90, "monthly", "2026-12-23 00:00");
     let vm = newest(vm(1).backup(1, "monthly", "2026-11-18 01:00").failed());
@@ -188,48 +125,6 @@ fn evidence_stays_35_days_and_goes_with_the_chain_that_it_hangs_on() {
 }
 
 #[test]
-fn what_has_begun_counts_as_failed_after_35_days_and_holds_its_chain_until_then() {
-    let vm = vm(1)
-        .backup(1, "daily", "2026-11-01 01:00")
-        .backup(2, "daily", "2026-11-01 02:00")
-        .on(1)
-        .uploading()
-        .backup(3, "daily", "2026-12-06 01:00");
-    pruned(&vm, &dailies(1), at("2026-12-06 01:59"), &[]);
-    pruned(&vm, &dailies(1), at("2026-12-06 02:00"), &[2, 1]);
-}
-
-#[test]
-fn nothing_is_pruned_of_a_vm_that_cannot_be_backed_up() {
-    let hindered = |change: fn(&mut crate::inventory::Vm)| {
-        held(&three().set(change), &dailies(1), at(NOON), PruneHold::CannotBackUp);
-    };
-    hindered(|vm| vm.hypervisor = None);
-    hindered(|vm| vm.delegated_datasets = true);
-    hindered(|vm| vm.creating = true);
-    hindered(|vm| vm.deleting = true);
-    hindered(|vm| vm.state = "storing".to_owned());
-    pruned(&three().set(|vm| vm.state = "stopped".to_owned()), &dailies(1), at(NOON), &[1, 2]);
-}
-
-#[test]
-fn nothing_is_pruned_while_the_newest_is_older_than_max_age() {
-    let limit = at("2026-11-18 01:00") + TimeDelta::hours(26);
-    pruned(&three(), &dailies(1), limit, &[1, 2]);
-    held(&three(), &dailies(1), limit + TimeDelta::microseconds(1), PruneHold::NewestTooOld);
-}
-
-#[test]
-fn what_failed_after_the_newest_holds_nothing_back() {
-    let later = |change: fn(VmBuilder) -> VmBuilder| change(three().backup(4, "daily", "2026-11-18 01:00"));
-    pruned(&later(VmBuilder::failed), &dailies(1), at(NOON), &[1, 2]);
-    pruned(&later(|vm| vm.size(52)), &dailies(1), at(NOON), &[1, 2]);
-    pruned(&later(|vm| vm.on(9)), &dailies(1), at(NOON), &[1, 2]);
-    // It may still run, so that what it is taken from stays.
-    pruned(&later(|vm| vm.on(1).uploading()), &dailies(1), at("2026-11-18 13:00"), &[2]);
-}
-
-#[test]
 fn nothing_is_pruned_while_an_accepted_backup_has_not_told_its_parent() {
     let accepted = three().backup(4, "by hand", "2026-11-18 11:59").accepted();
     held(&accepted, &dailies(1), at(NOON), PruneHold::UnknownParent);
@@ -239,57 +134,6 @@ fn nothing_is_pruned_while_an_accepted_backup_has_not_told_its_parent() {
     // One that is superseded holds nothing back.
     let superseded = three().backup(4, "daily", "2026-11-17 23:00").accepted();
     pruned(&superseded, &dailies(1), at(NOON), &[1, 2]);
-}
-
-#[test]
-fn what_is_less_than_an_hour_old_stays_and_so_does_what_it_descends_from() {
-    let young =
-        three().backup(4, "daily", "2026-11-18 11:00").on(1).failed().backup(5, "daily", "2026-11-18 11:30");
-    pruned(&young, &dailies(1), at(NOON), &[4, 1, 2, 3]);
-    pruned(&young, &dailies(1), at(NOON) - TimeDelta::microseconds(1), &[2, 3]);
-}
-
-#[test]
-fn what_holds_a_snapshot_stays_and_so_does_what_it_descends_from() {
-    let child = |local, size| {
-        three().backup(4, "daily", "2026-11-16 02:00").on(1).change(move |backup| {
-            (backup.local, backup.local_size_bytes) = (local, size);
-        })
-    };
-    pruned(&child(LocalState::Absent, Some(0)), &dailies(1), at(NOON), &[4, 1, 2]);
-    pruned(&child(LocalState::Absent, None), &dailies(1), at(NOON), &[4, 1, 2]);
-    pruned(&child(LocalState::Unknown, None), &dailies(1), at(NOON), &[4, 1, 2]);
-    pruned(&child(LocalState::Absent, Some(1)), &dailies(1), at(NOON), &[2]);
-    pruned(&child(LocalState::Unknown, Some(1)), &dailies(1), at(NOON), &[2]);
-    // It is deleted locally in this run, and from storage in a later one.
-    let present = child(LocalState::Present, Some(0));
-    pruned(&present, &dailies(1), at(NOON), &[2]);
-    assert_eq!(actions_of(&present.plan(&dailies(1), NOON)), ["delete 4", "prune 2"]);
-}
-
-#[test]
-fn what_is_in_a_state_that_is_not_known_here_stays() {
-    let odd = |word: &str| {
-        let state = RecordedState::from_wire(Some(word));
-        three().backup(4, "daily", "2026-11-16 02:00").on(1).change(|backup| backup.state = state)
-    };
-    pruned(&odd("upload failed"), &dailies(1), at(NOON), &[4, 1, 2]);
-    pruned(&odd("verified"), &dailies(1), at(NOON), &[2]);
-}
-
-#[test]
-fn a_loop_of_parents_stays_and_what_descends_from_it_goes() {
-    let looped = three()
-        .backup(4, "daily", "2026-09-15 01:00")
-        .on(5)
-        .backup(5, "daily", "2026-09-15 02:00")
-        .on(4)
-        .backup(6, "daily", "2026-09-15 03:00")
-        .on(5)
-        .backup(7, "daily", "2026-09-15 04:00")
-        .on(7);
-    let (expired, deletes, hold) = judged(&looped, &dailies(9), at(NOON));
-    assert_eq!((expired, deletes, hold), (vec![4, 5, 6, 7], vec![6], PruneHold::NotYet));
 }
 
 #[test]
@@ -305,7 +149,7 @@ fn a_long_chain_goes_from_its_end_to_its_beginning() {
     let first = at("2026-01-01 00:00");
     for n in 1..=LENGTH {
         long = long.backup(n, "daily", "2026-01-01 00:00");
-        long = long.change(|backup| backup.timestamp = Some(first + TimeDelta::minutes(n as i64)));
+        long = long.change(|backup| backup.timestamp = Some(first + TimeDelta::seconds(n as i64)));
         long = if n > 1 { long.on(n - 1) } else { long };
     }
     let long = long.backup(LENGTH + 1, "daily", "2026-11-18 01:00");
@@ -331,14 +175,10 @@ fn what_is_whole_by_fifos_word_is_not_deleted_for_a_number_in_the_policy() {
     held(&old, &policy, at(NOON), PruneHold::NotYet);
     // An error message in place of a stream is one, whatever the policy says.
     let hollow = old.backup(5, "daily", "2026-10-03 01:00").size(52).on(3);
-    policy.mass_prune_allowed = 3;
-    pruned(&hollow, &policy, at(NOON), &[5]);
-}
-
-#[test]
-fn nothing_is_pruned_while_an_accepted_backup_of_the_future_has_not_named_its_parent() {
-    let ahead = three().backup(4, "daily", "2027-11-18 01:00").accepted();
-    held(&ahead, &dailies(1), at(NOON), PruneHold::UnknownParent);
+    let allowed = Prune { mass_allowed: 3, ..Prune::REQUESTED };
+    let view = VmView::new(&hollow.vm, &policy, Request { prune: allowed, ..at(NOON).into() });
+    let deletes = Expired::of(&view, &Keeps::of(&view)).deletes;
+    assert_eq!(deletes.iter().map(|it| it.id()).collect::<Vec<_>>(), [backup_id(5)]);
 }
 
 /// So many full dailies at 01:00, the last of them on the 18th, numbered from 1.
@@ -381,7 +221,8 @@ fn over_the_limit_there_is_a_note_with_both_numbers_and_the_command_can_allow_mo
     let expired = planned.note(NoteCode::Expired).unwrap().to_string();
     assert!(expired.ends_with("not deleted, because too many would go at once"), "{expired}");
     for (allowed, deletes) in [(4, 0), (5, 13)] {
-        let policy = Policy { mass_prune_allowed: allowed, ..dailies(27) };
-        assert_eq!(many(40).plan(&policy, NOON).actions.len(), deletes, "{allowed}");
+        let prune = Prune { mass_allowed: allowed, ..Prune::REQUESTED };
+        let plan = plan_all(&[dailies(27)], [many(40)], Request { prune, ..at(NOON).into() });
+        assert_eq!(plan.vms[0].actions.len(), deletes, "{allowed}");
     }
 }

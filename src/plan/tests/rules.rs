@@ -16,12 +16,6 @@ fn a_new_vm_starts_with_its_coarsest_tier_at_once() {
 }
 
 #[test]
-fn a_coarser_backup_serves_that_nights_finer_tiers() {
-    let vm = vm(1).backup(1, "monthly", "2026-11-01 01:00").local();
-    assert_eq!(vm.plan(&grandfather(), "2026-11-01 23:00").status, Status::UpToDate);
-}
-
-#[test]
 fn a_daily_is_taken_from_the_newest_and_replaces_it() {
     let planned = mid_chain().plan(&grandfather(), "2026-11-18 01:00");
     assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"]);
@@ -40,12 +34,6 @@ fn a_monthly_is_full_and_ends_all_that_was() {
 }
 
 #[test]
-fn a_missed_weekly_is_made_up_on_the_next_day() {
-    let planned = mid_chain().plan(&grandfather(), "2026-11-23 09:00");
-    assert_eq!(actions_of(&planned)[0], "create weekly on 2");
-}
-
-#[test]
 fn backups_of_a_former_comment_count_as_the_tiers() {
     let mut policy = grandfather();
     policy.tiers[1].comment = "sunday".to_owned();
@@ -58,14 +46,6 @@ fn backups_of_a_former_comment_count_as_the_tiers() {
     assert_ne!(actions_of(&planned), actions_of(&stranded), "without `also` they are of no tier");
     let Action::Create(create) = &planned.actions[0] else { panic!("{planned:?}") };
     assert_eq!((create.tier.as_str(), create.comment.as_str()), ("daily", "nightly"));
-}
-
-#[test]
-fn only_the_comment_to_the_letter_makes_a_tier() {
-    let vm = mid_chain().backup(4, "daily ", "2026-11-18 01:00").on(3).local();
-    let planned = vm.plan(&grandfather(), "2026-11-18 02:00");
-    assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"]);
-    assert_eq!(planned.note(NoteCode::Unmanaged).unwrap().backup, Some(backup_id(4)));
 }
 
 #[test]
@@ -82,30 +62,6 @@ fn unmanaged_snapshots_are_counted_with_the_quota_that_they_hold() {
     let mut policy = grandfather();
     policy.tiers[2].also = vec!["nightly".to_owned()];
     assert_eq!(by_hand.plan(&policy, "2026-11-17 02:00").unmanaged.snapshots, 1);
-}
-
-#[test]
-fn nothing_is_created_while_any_backup_runs_even_an_unmanaged_one() {
-    let vm = mid_chain().backup(4, "by hand", "2026-11-18 00:30").uploading();
-    let planned = vm.plan(&grandfather(), "2026-11-18 01:00");
-    assert_eq!((actions_of(&planned), planned.status), (vec![], Status::Waiting));
-}
-
-#[test]
-fn a_running_backup_that_takes_too_long_is_stuck_and_counts_as_failed() {
-    let vm = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).uploading();
-    assert_eq!(vm.plan(&grandfather(), "2026-11-18 12:59").status, Status::Waiting);
-    let planned = vm.plan(&grandfather(), "2026-11-18 13:00");
-    assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"]);
-    assert!(planned.note(NoteCode::Stuck).is_some());
-}
-
-#[test]
-fn a_hollow_full_is_a_failed_one() {
-    let vm = vm(1).backup(1, "monthly", "2026-11-01 01:00").size(52).local();
-    let planned = vm.plan(&grandfather(), "2026-11-01 03:00");
-    assert_eq!(actions_of(&planned), ["create monthly full", "delete 1 after"]);
-    assert!(planned.note(NoteCode::Hollow).is_some());
 }
 
 #[test]
@@ -142,22 +98,6 @@ fn a_full_backup_in_place_of_an_increment_is_the_parent_of_the_next_whatever_fro
 }
 
 #[test]
-fn a_small_incremental_is_not_hollow_and_one_that_is_no_stream_is() {
-    let small = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(300).local();
-    assert!(small.plan(&grandfather(), "2026-11-18 02:00").note(NoteCode::Hollow).is_none());
-    for bytes in [0, 51, 99] {
-        let hollow = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(bytes).local();
-        let planned = hollow.plan(&grandfather(), "2026-11-18 02:00");
-        assert!(planned.note(NoteCode::Hollow).is_some(), "{bytes}");
-        assert_eq!(
-            actions_of(&planned),
-            ["create daily full", "delete 3 after", "delete 4 after"],
-            "{bytes}"
-        );
-    }
-}
-
-#[test]
 fn after_an_increment_that_came_out_empty_a_full_backup_is_tried() {
     let hollow = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).size(51).local();
     let planned = hollow.plan(&grandfather(), "2026-11-18 02:00");
@@ -183,47 +123,6 @@ fn after_an_increment_that_came_out_empty_a_full_backup_is_tried() {
     assert!(
         actions_of(&failed.plan(&grandfather(), "2026-11-18 02:00"))
             .contains(&"create daily on 3".to_owned())
-    );
-}
-
-#[test]
-fn one_disk_without_a_stream_makes_the_whole_backup_hollow() {
-    let vm = vm(1).backup(1, "monthly", "2026-11-01 01:00").local().change(|backup| {
-        let disk = backup.files[0];
-        backup.files.push(crate::inventory::StoredFile { size_bytes: Some(51), ..disk });
-    });
-    assert!(vm.plan(&grandfather(), "2026-11-01 03:00").note(NoteCode::Hollow).is_some());
-}
-
-#[test]
-fn a_failed_backup_is_retried_after_the_pause_and_from_the_good_parent() {
-    let vm = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).failed().local();
-    let soon = vm.plan(&grandfather(), "2026-11-18 01:59");
-    assert_eq!((actions_of(&soon), soon.status), (vec![], Status::Waiting));
-    let later = vm.plan(&grandfather(), "2026-11-18 02:00");
-    assert_eq!(actions_of(&later), ["create daily on 3", "delete 3 after", "delete 4 after"]);
-}
-
-#[test]
-fn a_tier_that_has_not_failed_goes_before_one_that_has() {
-    let mut vm = mid_chain().backup(4, "weekly", "2026-11-22 01:00").on(2).failed();
-    let planned = vm.plan(&grandfather(), "2026-11-22 01:01");
-    assert_eq!(actions_of(&planned), ["create daily on 3", "delete 3 after"]);
-    assert!(planned.note(NoteCode::RetryLater).unwrap().to_string().ends_with("from 2026-11-22 02:00"));
-    // Also when the pause is over, and when so many have failed that it is reported.
-    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-22 02:00"))[0], "create daily on 3");
-    for (n, taken) in [(5, "2026-11-22 02:00"), (6, "2026-11-22 04:00")] {
-        vm = vm.backup(n, "weekly", taken).on(2).failed();
-    }
-    let planned = vm.plan(&grandfather(), "2026-11-22 04:01");
-    assert_eq!(actions_of(&planned)[0], "create daily on 3");
-    assert!(planned.note(NoteCode::GaveUp).is_some(), "the create hides nothing");
-    let with_daily = vm.backup(7, "daily", "2026-11-22 04:02").on(3).local();
-    let at_rest = with_daily.plan(&grandfather(), "2026-11-22 04:30");
-    assert_eq!(
-        (at_rest.status, at_rest.actions.len()),
-        (Status::Changes, 1),
-        "the old daily's snapshot goes"
     );
 }
 
@@ -259,55 +158,6 @@ fn the_pauses_double_up_to_twenty_hours_and_attempts_go_on() {
 }
 
 #[test]
-fn an_occurrence_of_a_finer_tier_does_not_start_a_coarser_ones_attempts_again() {
-    let mut vm = mid_chain();
-    for (n, hour) in [(4, "01"), (5, "02"), (6, "04")] {
-        vm = vm.backup(n, "weekly", &format!("2026-11-22 {hour}:00")).on(2).failed();
-    }
-    let next_night = vm.plan(&grandfather(), "2026-11-23 01:00");
-    assert_eq!(actions_of(&next_night)[0], "create daily on 3");
-    assert!(next_night.note(NoteCode::GaveUp).is_some());
-    let next_week = vm.plan(&grandfather(), "2026-11-29 01:00");
-    assert_eq!(actions_of(&next_week)[0], "create weekly on 2", "its own does");
-    assert!(next_week.note(NoteCode::GaveUp).is_none());
-}
-
-#[test]
-fn when_every_tier_was_given_up_the_vm_is_blocked_until_a_pause_is_over_or_the_next_occurrence() {
-    let mut vm = vm(1);
-    let mut n = 0;
-    for comment in ["monthly", "weekly", "daily"] {
-        for hour in 1..4 {
-            n += 1;
-            vm = vm.backup(n, comment, &format!("2026-11-18 0{hour}:0{n}")).failed();
-        }
-    }
-    assert_eq!(vm.plan(&grandfather(), "2026-11-18 05:00").status, Status::Blocked);
-    let later = vm.plan(&grandfather(), "2026-11-18 12:00");
-    assert_eq!(actions_of(&later), ["create monthly full"], "the pause is over, and none has been made");
-    let with_monthly = vm.backup(20, "monthly", "2026-11-18 12:00").local();
-    assert_eq!(actions_of(&with_monthly.plan(&grandfather(), "2026-11-19 01:00")), ["create daily on 20"]);
-}
-
-#[test]
-fn one_that_waits_for_its_pause_is_waiting_even_beside_one_that_was_given_up() {
-    let mut vm = mid_chain();
-    for (n, hour) in [(4, "01"), (5, "02"), (6, "04")] {
-        vm = vm.backup(n, "weekly", &format!("2026-11-22 {hour}:00")).on(2).failed();
-    }
-    let vm = vm.backup(7, "daily", "2026-11-22 04:30").on(3).failed();
-    let planned = vm.plan(&grandfather(), "2026-11-22 05:00");
-    assert_eq!((actions_of(&planned), planned.status), (vec![], Status::Waiting));
-    assert!(planned.note(NoteCode::GaveUp).is_some() && planned.note(NoteCode::RetryLater).is_some());
-}
-
-#[test]
-fn a_wrong_clocks_failure_months_ahead_does_not_hold_up_the_retries() {
-    let vm = mid_chain().backup(4, "daily", "2027-05-01 01:00").on(3).failed();
-    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 3");
-}
-
-#[test]
 fn a_future_backup_counts_for_nothing_and_within_an_hour_its_time_is_waited_for() {
     let vm = mid_chain().backup(4, "monthly", "2026-11-18 02:11").local();
     let planned = |now| vm.plan(&grandfather(), now);
@@ -322,30 +172,6 @@ fn a_future_backup_counts_for_nothing_and_within_an_hour_its_time_is_waited_for(
     assert_eq!(actions_of(&believed), ["delete 2", "delete 3"], "ten minutes ahead are believed");
     let failed = vm.clone().failed().plan(&grandfather(), "2026-11-18 01:30");
     assert_eq!((actions_of(&failed), failed.status), (vec![], Status::Waiting), "whatever its state");
-}
-
-#[test]
-fn a_parent_must_be_local_restorable_and_not_outdated_by_a_coarser_one() {
-    let not_local = mid_chain().change(|backup| backup.local = LocalState::Absent);
-    assert_eq!(actions_of(&not_local.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 2");
-    let broken = mid_chain().on(99);
-    assert_eq!(actions_of(&broken.plan(&grandfather(), "2026-11-18 01:00"))[0], "create daily on 2");
-    let outdated = mid_chain().backup(4, "weekly", "2026-11-17 12:00").on(2);
-    let planned = outdated.plan(&grandfather(), "2026-11-18 01:00");
-    assert_eq!(
-        actions_of(&planned),
-        ["delete 3", "create daily on 2"],
-        "the weekly, which is not local, is newer than the daily; the older weekly is still the weeklies' parent"
-    );
-}
-
-#[test]
-fn on_a_tie_the_greater_uuid_is_the_newer() {
-    let vm = mid_chain().backup(4, "daily", "2026-11-17 01:00").on(2).local();
-    assert_eq!(
-        actions_of(&vm.plan(&grandfather(), "2026-11-18 01:00")),
-        ["delete 3", "create daily on 4", "delete 4 after"]
-    );
 }
 
 #[test]
@@ -387,62 +213,6 @@ fn what_cannot_be_backed_up_is_blocked_when_due_and_left_alone() {
 }
 
 #[test]
-fn the_parent_of_a_running_upload_stays_local() {
-    let vm = mid_chain().backup(4, "weekly", "2026-11-18 01:00").on(3).uploading();
-    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-18 01:05")), Vec::<String>::new());
-}
-
-#[test]
-fn nothing_is_deleted_while_an_accepted_backup_has_not_reported_its_parent() {
-    let vm = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).local();
-    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
-    let vm = vm.backup(5, "by hand", "2026-11-17 01:59").accepted();
-    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-17 02:00")), Vec::<String>::new());
-}
-
-#[test]
-fn the_newest_failed_ones_snapshot_stays_until_something_newer_can_be_restored() {
-    let vm = mid_chain().backup(4, "daily", "2026-11-17 08:00").on(3).failed().local();
-    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-17 10:00")), Vec::<String>::new());
-    let newer_failure = vm.clone().backup(5, "daily", "2026-11-17 09:00").on(3).failed().local();
-    assert_eq!(actions_of(&newer_failure.plan(&grandfather(), "2026-11-17 10:00")), ["delete 4"]);
-    let outlived = vm.backup(6, "daily", "2026-11-17 09:30").on(3).local();
-    assert_eq!(actions_of(&outlived.plan(&grandfather(), "2026-11-17 10:00")), ["delete 3", "delete 4"]);
-}
-
-#[test]
-fn a_failed_one_without_a_snapshot_does_not_take_the_place_of_one_that_has_it() {
-    let vm = mid_chain().backup(4, "daily", "2026-11-17 08:00").on(3).failed().local();
-    let never_started = vm.backup(5, "daily", "2026-11-17 09:00").accepted();
-    assert_eq!(actions_of(&never_started.plan(&grandfather(), "2026-11-17 22:00")), Vec::<String>::new());
-}
-
-#[test]
-fn the_snapshot_of_a_backup_on_a_broken_chain_is_the_only_copy_too() {
-    let vm = vm(1).backup(2, "daily", "2026-11-17 01:00").on(99).local();
-    let planned = vm.plan(&grandfather(), "2026-11-17 02:00");
-    assert_eq!(actions_of(&planned), ["create monthly full", "delete 2 after"]);
-}
-
-#[test]
-fn keep_local_keeps_the_newest_restorable_ones() {
-    let mut policy = grandfather();
-    policy.tiers[2].keep_local = 2;
-    let vm = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).local();
-    assert_eq!(vm.plan(&policy, "2026-11-17 02:00").status, Status::UpToDate);
-    assert_eq!(actions_of(&vm.plan(&policy, "2026-11-18 01:00")), ["create daily on 3", "delete 4 after"]);
-}
-
-#[test]
-fn a_snapshot_of_an_upload_that_never_got_through_counts_as_held() {
-    let vm = mid_chain().backup(4, "daily", "2026-11-16 01:00").failed().change(|backup| {
-        backup.local = LocalState::Unknown;
-        backup.local_size_bytes = Some(GIB);
-    });
-    assert_eq!(actions_of(&vm.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
-}
-
-#[test]
 fn a_policy_of_full_backups_only_keeps_no_snapshot_at_all() {
     let policy = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
     let planned = vm(1).plan(&policy, "2026-11-17 02:00");
@@ -458,38 +228,6 @@ fn a_policy_of_full_backups_only_keeps_no_snapshot_at_all() {
     assert_eq!(actions_of(&planned), ["create daily full", "delete 2 after", "delete new after"]);
     let summary = plan_all(&[policy], [vm(1)], at("2026-11-17 02:00")).summary;
     assert_eq!((summary.create, summary.delete_local), (1, 1), "its own snapshot is deleted, too");
-}
-
-#[test]
-fn differential_weeklies_are_all_taken_from_the_month() {
-    let mut policy = grandfather();
-    policy.tiers[1].kind = TierKind::Incremental { from: vec![0] };
-    policy.tiers[2].kind = TierKind::Incremental { from: vec![1, 2] };
-    let vm = vm(1)
-        .backup(1, "monthly", "2026-11-01 01:00")
-        .local()
-        .backup(2, "weekly", "2026-11-15 01:00")
-        .on(1)
-        .local();
-    assert_eq!(actions_of(&vm.plan(&policy, "2026-11-22 01:00")), ["create weekly on 1", "delete 2 after"]);
-}
-
-#[test]
-fn spread_shifts_each_vm_by_a_share_of_its_own() {
-    let mut policy = grandfather();
-    policy.tiers.iter_mut().for_each(|tier| tier.spread = TimeDelta::hours(4));
-    let due_at = |n: u128| {
-        let backed_up = vm(n).backup(1, "monthly", "2026-11-17 12:00").local();
-        (0..300)
-            .find(|minute| {
-                let now = at("2026-11-18 01:00") + TimeDelta::minutes(*minute);
-                !plan_all(std::slice::from_ref(&policy), [backed_up.clone()], now).vms[0].actions.is_empty()
-            })
-            .unwrap()
-    };
-    let minutes: Vec<i64> = (1..=8).map(due_at).collect();
-    assert!(minutes.iter().all(|&minute| minute <= 240), "{minutes:?}");
-    assert!(minutes.iter().max().unwrap() - minutes.iter().min().unwrap() > 60, "{minutes:?}");
 }
 
 #[test]
@@ -579,4 +317,35 @@ fn a_backup_a_little_ahead_does_for_the_next_occurrence_and_not_for_the_one_afte
     let before = plan("2026-11-18 00:56");
     assert_eq!(before.vms, plan("2026-11-18 01:00").vms);
     assert_eq!(before.valid_until, Some(at("2026-11-19 01:00")));
+}
+
+#[test]
+fn a_local_delete_that_did_not_happen_is_planned_again_or_reported() {
+    let missed = mid_chain().backup(4, "daily", "2026-11-16 01:00").on(2).local();
+    assert_eq!(actions_of(&missed.plan(&grandfather(), "2026-11-17 02:00")), ["delete 4"]);
+    let orphaned = missed.change(|backup| backup.local = LocalState::Absent);
+    let planned = orphaned.plan(&grandfather(), "2026-11-17 02:00");
+    assert_eq!(planned.status, Status::UpToDate);
+    assert_eq!(planned.note(NoteCode::OrphanedSnapshot).unwrap().backup, Some(backup_id(4)));
+}
+
+#[test]
+fn what_keeps_a_vm_from_its_backup_is_always_reported() {
+    let stored = mid_chain().set(|vm| vm.hypervisor = None);
+    let delegated = mid_chain().set(|vm| vm.delegated_datasets = true);
+    let broken = mid_chain().set(|vm| vm.state = "failed-start".to_owned());
+    let running = mid_chain().backup(4, "daily", "2026-11-18 00:50").on(3).uploading();
+    let failed = mid_chain().backup(4, "daily", "2026-11-18 01:00").on(3).failed();
+    let cases = [
+        (stored, Status::Blocked, NoteCode::NoHypervisor),
+        (delegated, Status::Blocked, NoteCode::DelegatedDatasets),
+        (broken, Status::Blocked, NoteCode::VmState),
+        (running, Status::Waiting, NoteCode::InProgress),
+        (failed, Status::Waiting, NoteCode::RetryLater),
+    ];
+    for (vm, status, code) in cases {
+        let planned = vm.plan(&grandfather(), "2026-11-18 01:30");
+        assert_eq!(planned.status, status, "{code:?}");
+        assert!(planned.note(code).is_some(), "{code:?}");
+    }
 }

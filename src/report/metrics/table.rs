@@ -36,7 +36,7 @@ pub const METRICS: [Metric; 27] = [
         "fifo_retain_last_run_exit_code",
         &[],
         "The exit code of the last run, also of one that did not end the program",
-        |it| of_last(it, |last| last.ended.map(|ended| Value::Integer(i64::from(ended.exit_code)))),
+        |it| of_last(it, |last| last.ended.map(|ended| Value::Integer(i64::from(ended.exit.code())))),
     ),
     gauge(
         "fifo_retain_last_run_vanished_backups",

@@ -5,7 +5,7 @@ use crate::insight::{Overview, TierHealth};
 use crate::inventory::{BackupId, VmId};
 use crate::plan::SnapshotUsage;
 use crate::plan::Status;
-use crate::run::{RunEnd, RunSummary};
+use crate::run::{Exit, RunEnd, RunSummary};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -83,7 +83,7 @@ fn a_run() -> RunSummary {
             [(ActionKind::Create, 1), (ActionKind::DeleteLocal, 3), (ActionKind::DeleteCloud, 40)].into(),
         ),
         refused_deletes: 40,
-        ended: Some(RunEnd { at: at(), exit_code: 0, outcome: "done" }),
+        ended: Some(RunEnd { at: at(), exit: Exit::Done }),
         ..RunSummary::new("reconcile", at() - TimeDelta::milliseconds(90_500))
     }
 }
@@ -157,7 +157,7 @@ fn what_was_read_is_kept_in_a_loop_and_grows_old() {
     let mut history = looped();
     history.enter(a_run());
     history.enter(RunSummary {
-        ended: Some(RunEnd { at: at(), exit_code: 1, outcome: "failed" }),
+        ended: Some(RunEnd { at: at(), exit: Exit::Failed }),
         ..RunSummary::new("reconcile", at())
     });
     let later = text(&history, at() + TimeDelta::hours(8), Dialect::Prometheus).unwrap();

@@ -13,7 +13,7 @@ use crate::plan::{
     Status, Summary, SuspendedUntil, VmPlan,
 };
 use crate::policy::Name;
-use crate::run::{RunEnd, RunSummary};
+use crate::run::{Exit, RunEnd, RunSummary};
 use chrono::{DateTime, FixedOffset};
 use uuid::Uuid;
 
@@ -220,7 +220,7 @@ pub(super) fn overview(vms: Vec<VmHealth>) -> Overview {
 }
 
 /// A run that ended so, on a VM with that alias, with a step that failed with that message.
-pub(super) fn run(alias: &str, exit_code: u8, outcome: &'static str, message: &str) -> RunSummary {
+pub(super) fn run(alias: &str, exit: Exit, message: &str) -> RunSummary {
     let began = at("2026-11-22 21:00").to_utc();
     let steps = vec![ActionReport {
         kind: ActionKind::Create,
@@ -233,7 +233,7 @@ pub(super) fn run(alias: &str, exit_code: u8, outcome: &'static str, message: &s
     RunSummary {
         report: Some(report),
         overview: Some(overview(vec![health(alias)])),
-        ended: Some(RunEnd { at: began, exit_code, outcome }),
+        ended: Some(RunEnd { at: began, exit }),
         ..RunSummary::new("reconcile", began)
     }
 }

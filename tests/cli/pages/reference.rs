@@ -51,7 +51,7 @@ fn every_command_and_option_is_reported_and_no_other() {
 
 /// Returns every exit code that the program can end with, by its constant's name.
 fn exit_codes() -> BTreeMap<String, u8> {
-    let source = fs::read_to_string(repository("src/cli/exit.rs")).unwrap();
+    let source = fs::read_to_string(repository("src/run/exit.rs")).unwrap();
     let constants = source.lines().filter_map(|line| line.strip_prefix("pub const "));
     let mut codes: BTreeMap<String, u8> = constants
         .filter_map(|line| {

@@ -2,40 +2,46 @@
 
 mod apply;
 mod plan;
-mod prune;
+
+/// A replacement: file, a text that is in it once, and what comes in its place. `PLANTED` in it says whether the fault is
+/// switched on.
+type Edit = (&'static str, &'static str, &'static str);
 
 /// One fault.
 pub(crate) struct Fault {
-    /// Its name.
     pub(crate) name: &'static str,
-    /// EventKind it takes away.
+    /// The precaution that it takes out.
     pub(crate) takes_away: &'static str,
-    /// The defences that would hide it, and are taken away with it.
+    pub(crate) edits: &'static [Edit],
+    /// The defences that would hide it, and are taken out with it.
     pub(crate) behind: &'static [&'static str],
-    /// Seeds that have shown it, which are tried first.
-    pub(crate) seeds: &'static [u64],
-    /// The replacements: file, a text that is in it once, and what comes in its place. `PLANTED` in it says whether the
-    /// fault is switched on.
-    pub(crate) edits: &'static [(&'static str, &'static str, &'static str)],
+}
+
+impl Fault {
+    const fn new(name: &'static str, takes_away: &'static str, edits: &'static [Edit]) -> Self {
+        Self { name, takes_away, edits, behind: &[] }
+    }
+
+    const fn behind(self, behind: &'static [&'static str]) -> Self {
+        Self { behind, ..self }
+    }
 }
 
 /// The faults that have to be noticed.
-pub(crate) const FAULTS: [&[Fault]; 3] = [&plan::FAULTS, &apply::FAULTS, &prune::FAULTS];
+pub(crate) const FAULTS: [&[Fault]; 2] = [plan::FAULTS, apply::FAULTS];
 
-/// The second lines of defence. Alone, each of these may go unnoticed: it only catches what something else let permit.
-pub(crate) const DEFENCES: [Fault; 1] = [Fault {
-    name: "no_audit",
-    takes_away: "the audit, which reads every plan a second time",
-    behind: &[],
-    seeds: &[],
-    edits: &[(
+/// The second line of defence, which alone may go unnoticed: it only catches what something else has let through.
+pub(crate) const DEFENCE: Fault = Fault::new(
+    "no_audit",
+    "the audit, which reads every plan a second time",
+    &[(
         "src/plan/audit/mod.rs",
         "    if planned.actions.is_empty() {",
         "    if PLANTED || planned.actions.is_empty() {",
     )],
-}];
+);
 
 /// Returns all of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Fault> {
-    DEFENCES.iter().chain(FAULTS.iter().copied().flatten())
+    FAULTS.iter().copied().flatten().chain([&DEFENCE])
 }

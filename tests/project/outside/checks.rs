@@ -50,7 +50,7 @@ pub(crate) fn policy_file(bytes: &[u8]) {
     match parse(&[file]) {
         Ok(loaded) => {
             shown(&loaded.warnings);
-            let now = "2026-11-22T20:00:00Z".parse().unwrap();
+            let now: chrono::DateTime<chrono::Utc> = "2026-11-22T20:00:00Z".parse().unwrap();
             assert!(plan(&loaded.policies, &Inventory::default(), now).vms.is_empty());
         }
         Err(mistakes) => {

@@ -1,6 +1,6 @@
 //! What must be so when all has been quiet for two nights.
 
-use super::truth::{has_hollow_increment, restorable, shows_restorable};
+use super::truth::{Records, is_over, is_silent, restorable};
 use super::{FUTURE_US, HOUR_US, Judges, STUCK_AFTER_US};
 use chrono::{DateTime, Utc};
 use fifo_retain::sandbox::{Record, Vm, World};
@@ -29,9 +29,7 @@ impl Judges {
                 let of_tiers = vm.backups.iter().filter(|(_, record)| self.is_of_a_tier(record));
                 of_tiers.filter(|(_, record)| record.timestamp <= Some(now_us + FUTURE_US))
             };
-            let is_over = |record: &Record| {
-                record.state.as_deref().is_some_and(|state| state == "completed" || state.contains("failed"))
-            };
+            let records = Records::new(vm, world.shape.style, now_us);
             // What has a wrong date about now, and has not ended, is waited for as if it had been started now.
             let is_waited_for = vm.backups.values().any(|record| {
                 let ahead_us = record.timestamp.map(|at_us| (at_us - now_us).abs());
@@ -43,7 +41,7 @@ impl Judges {
                 record.timestamp >= Some(due_us) && restorable(world, *id, *backup)
             };
             // Without a parent an increment may have to wait for the next full backup.
-            let may_wait = self.rules.blocks_without_parent && !self.has_parent(world, *id, now_us);
+            let may_wait = self.rules.blocks_without_parent && !self.has_parent(records);
             if !is_waited_for && !is_spent && !may_wait && !ours().any(is_there) {
                 found.push(format!("{id} has no backup of its last due time: {:#?}", newest(vm)));
             }
@@ -58,10 +56,9 @@ impl Judges {
             // What was accepted and never started may need any of them, until something newer can be restored.
             let is_restored_later = |silent: &Record| {
                 vm.backups.iter().any(|(backup, record)| {
-                    record.timestamp > silent.timestamp && shows_restorable(world, *id, *backup)
+                    record.timestamp > silent.timestamp && records.is_restorable(*backup)
                 })
             };
-            let is_silent = |record: &Record| record.state.is_none() && record.timestamp.is_some();
             let holds_all = vm.backups.values().any(|record| is_silent(record) && !is_restored_later(record));
             // One for each incremental tier, and one that has failed.
             let local_max = 2
@@ -74,30 +71,9 @@ impl Judges {
         self.found.append(&mut found);
     }
 
-    /// Says whether a VM's next daily can be an increment: the newest backup that it may be taken from shows that it is
-    /// whole, and so does what that one descends from; and no increment on it has come out empty.
-    fn has_parent(&self, world: &World, id: Uuid, now_us: i64) -> bool {
-        let vm = &world.vms[&id];
-        let rank = |record: &Record| match self.tier_of(record) {
-            Some("monthly") => Some(0),
-            Some("weekly") => Some(1),
-            Some("daily") => Some(2),
-            _ => None,
-        };
-        let whole: Vec<_> = vm
-            .backups
-            .iter()
-            .filter(|(backup, record)| {
-                record.timestamp <= Some(now_us + FUTURE_US) && shows_restorable(world, id, **backup)
-            })
-            .filter_map(|(backup, record)| Some((record.timestamp, *backup, rank(record)?, record.local)))
-            .collect();
-        let candidates = whole.iter().filter(|(taken, _, rank, local)| {
-            let is_from = !(self.rules.daily_from_coarser && *rank == 2);
-            let is_outlived = whole.iter().any(|(other, _, coarser, _)| coarser < rank && other > taken);
-            *local == Some(true) && is_from && !is_outlived
-        });
-        candidates.max().is_some_and(|(_, backup, ..)| !has_hollow_increment(vm, *backup))
+    /// Says whether a VM's next daily can be an increment.
+    fn has_parent(&self, records: Records<'_>) -> bool {
+        self.parent_for(records, "daily", None).is_some_and(|id| !records.has_hollow_increment(id))
     }
 
     /// Says whether a monthly of any VM has come due between two instants.
@@ -148,13 +124,12 @@ impl Judges {
             let is_there = |(backup, record): (&Uuid, &Record)| {
                 record.timestamp >= Some(due_us) && restorable(world, *id, *backup)
             };
-            if self.has_parent(world, *id, began_us) && !ours().any(is_there) {
+            if self.has_parent(Records::new(vm, world.shape.style, began_us)) && !ours().any(is_there) {
                 self.found.push(format!("{id} has no increment of its last due time, since full ones fail"));
                 return;
             }
             // What was accepted and never started does not show its parent: until something newer can be restored it may be
             // any, and all of them stay.
-            let is_silent = |record: &Record| record.state.is_none() && record.timestamp.is_some();
             // What has a wrong date is never deleted; a hard night is over long before the next.
             let is_dated = |record: &Record| record.timestamp <= Some(began_us + 12 * HOUR_US);
             let held = ours().filter(|(_, record)| record.local == Some(true) && is_dated(record)).count();

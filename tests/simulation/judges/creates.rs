@@ -1,11 +1,18 @@
 //! Judges of creates: one for a due time, on what can be restored, beside no more uploads than there may be.
 
-use super::truth::{chain, is_unverified, restorable};
+use super::truth::restorable;
 use super::{AHEAD_US, Judges, READING_RESTS_FOR, STUCK_AFTER_DEFAULT_US, STUCK_AFTER_US, mark_of};
+use crate::cloud::MAX_AGE_DAYS;
 use crate::transport::RequestRecord;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::sandbox::{Record, Upload, World};
 use uuid::Uuid;
+
+/// How old the newest backup may be where the policies do not say: the longest gap of the dailies, and two hours.
+const MAX_AGE_DEFAULT: TimeDelta = TimeDelta::hours(26);
+
+/// The pause before a retry, as the policies of a life say, without the time that a run takes to come to it.
+const RETRY_AFTER: TimeDelta = TimeDelta::minutes(59);
 
 impl Judges {
     /// Judges a new backup; returns the due time that it was made for.
@@ -41,14 +48,6 @@ impl Judges {
         let is_for_it = |id: &Uuid, at_us: i64| {
             self.made.get(id).is_some_and(|due_us| *due_us == since_us || at_us >= since_us)
         };
-        // What nothing shows to be whole counts as failed when it has had its time, and so does all that descends from it.
-        let has_failed = |id: &Uuid| {
-            chain(world, vm, *id).any(|step| {
-                let stamped_us = backups.get(&step).and_then(|record| record.timestamp);
-                is_unverified(world, vm, step)
-                    && stamped_us.is_some_and(|at_us| latest_us - at_us >= STUCK_AFTER_US)
-            })
-        };
         // Where FiFo does not send the time, there is only the program's own clock to go by.
         let is_ahead_us = if self.dates_are_wrong { self.own_us } else { latest_us };
         let twin = backups.iter().find(|(id, other)| {
@@ -57,7 +56,7 @@ impl Judges {
                 && other
                     .timestamp
                     .is_some_and(|at_us| is_for_it(id, at_us) && at_us <= is_ahead_us + AHEAD_US)
-                && (runs(id) || restorable(world, vm, **id) && !has_failed(id))
+                && (runs(id) || restorable(world, vm, **id))
         });
         // Without a condition FiFo cannot refuse a second one, whoever has sent the first.
         let is_blind = self.is_blind(asked);
@@ -113,6 +112,32 @@ impl Judges {
             self.report(asked, &format!("too many uploads: {new} beside {others:?}, {here} of them there"));
         }
         made_for_us
+    }
+
+    /// Judges a create that nothing proves to be missing: lists are cut, and FiFo does not check a condition. It is sent once
+    /// what can be seen is too old, and then at the pace of retries.
+    pub(super) fn judge_unproven(&mut self, world: &World, asked: &RequestRecord, vm: Uuid) {
+        let are_cut = self.lists_are_cut
+            && self.lists_cut_at.is_some_and(|at| self.right - at > READING_RESTS_FOR)
+            && !self.dates_are_wrong;
+        let may_act = asked.status.is_none_or(|status| status == 303 || status >= 500);
+        let Some(record) = world.vms.get(&vm) else { return };
+        if asked.if_match.is_some() || asked.is_late || !are_cut || !may_act {
+            return;
+        }
+        let records = self.records(world, record);
+        let shown = self.sending.shown_completed(asked.sender, vm);
+        let newest = self.restorable(records, None).into_iter().rfind(|id| shown.contains(id));
+        let newest_us = newest.and_then(|id| record.backups[&id].timestamp);
+        let max_age = if self.rules.prunes { TimeDelta::days(MAX_AGE_DAYS) } else { MAX_AGE_DEFAULT };
+        let is_young = |at_us: i64| records.at_us - at_us < max_age.num_microseconds().unwrap();
+        if newest_us.is_some_and(is_young) {
+            self.report(asked, "a create that nothing proves, although what can be seen is young enough");
+        }
+        let last = self.unproven_at.insert((asked.sender, vm), self.right);
+        if last.is_some_and(|last| self.right - last < RETRY_AFTER) {
+            self.report(asked, "a create that nothing proves, too soon after the last one");
+        }
     }
 
     /// Says whether an upload counts against the limits: it was made by the program, or ran already when the run began,

@@ -1,8 +1,8 @@
 //! Judges of the order in which local deletes are sent: the cheapest first, the first one of a run alone, and none once the
 //! effect of one is unknown.
 
-use super::truth::{Seen, chain, is_sending, shows_restorable};
-use super::{FUTURE_US, Judges, STUCK_AFTER_US};
+use super::truth::{Seen, is_sending};
+use super::{FUTURE_US, Judges, STUCK_AFTER_US, TIERS};
 use crate::transport::RequestRecord;
 use fifo_retain::sandbox::{Upload, World};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,8 @@ struct Costs {
     named: Uuid,
     /// Of each local backup, how many would go with it that show that they can be restored.
     of: BTreeMap<Uuid, usize>,
-    on_record: BTreeSet<Uuid>,
+    /// What was on record, and in which state: another one may have become expendable since.
+    on_record: BTreeMap<Uuid, Option<String>>,
 }
 
 impl Judges {
@@ -67,12 +68,15 @@ impl Judges {
         if last.is_some_and(|last| !last.is_looked_at) && !self.locals.proven.contains(&sender) {
             self.report(asked, "the first local delete did not go alone");
         }
-        if asked.status.is_none_or(|status| status == 204 || status >= 500) {
-            let was_accepted = asked.status == Some(204);
-            self.locals.last.insert(sender, Last { vm, was_accepted, is_looked_at: false });
+        // One that was refused has cost nothing.
+        if !asked.status.is_none_or(|status| status == 204 || status >= 500) {
+            return;
         }
+        let was_accepted = asked.status == Some(204);
+        self.locals.last.insert(sender, Last { vm, was_accepted, is_looked_at: false });
         // The world is as it is after the delete: what it has cost is what it would have cost.
-        let on_record: BTreeSet<Uuid> = world.vms[&vm].backups.keys().copied().collect();
+        let backups = world.vms[&vm].backups.iter();
+        let on_record: BTreeMap<_, _> = backups.map(|(id, record)| (*id, record.state.clone())).collect();
         let cost_before = |costs: &Costs| {
             let is_alike = costs.on_record == on_record && asked.if_match.is_some();
             is_alike.then(|| Some((*costs.of.get(&named)?, *costs.of.get(&costs.named)?))).flatten()
@@ -83,12 +87,15 @@ impl Judges {
         {
             self.report(asked, &format!("{named} went after one that would have cost {earlier}, not {this}"));
         }
+        let records = self.records(world, &world.vms[&vm]);
+        let restorable: Vec<Uuid> =
+            on_record.keys().copied().filter(|id| records.is_restorable(*id)).collect();
         let lost = |backup: Uuid| {
-            let ids = world.vms[&vm].backups.keys().copied().filter(|id| shows_restorable(world, vm, *id));
-            ids.filter(|id| chain(world, vm, *id).any(|step| step == backup)).count()
+            let ids = restorable.iter().filter(|id| records.chain(**id).any(|step| step == backup));
+            ids.count()
         };
         let is_local = |id: &&Uuid| **id == named || world.vms[&vm].backups[*id].local == Some(true);
-        let of = on_record.iter().filter(is_local).map(|id| (*id, lost(*id))).collect();
+        let of = on_record.keys().filter(is_local).map(|id| (*id, lost(*id))).collect();
         self.locals.costs.insert((sender, vm), Costs { named, of, on_record });
     }
 
@@ -126,25 +133,25 @@ impl Judges {
         if !believable(&&gone) {
             self.report(asked, &format!("the snapshot of {gone} was deleted, whose date is in the future"));
         }
-        // What nothing shows to be whole is not yet a copy of anything.
-        let counts: BTreeSet<Uuid> =
-            after.restorable.iter().copied().filter(|id| shows_restorable(world, vm, *id)).collect();
+        let records = self.records(world, &world.vms[&vm]);
+        // What is in progress is not yet a copy of anything.
+        let counts: Vec<Uuid> =
+            after.restorable.iter().copied().filter(|id| records.is_restorable(*id)).collect();
         let key = (record.timestamp, gone);
         let newer = |id: &&Uuid| believable(id) && (backups[*id].timestamp, **id) > key;
         let has_newer_copy = counts.iter().any(|id| id == &gone || newer(&id));
         if !has_newer_copy && !after.local.iter().any(|id| newer(&id)) {
             self.report(asked, &format!("the snapshot of {gone} was the only copy of its moment"));
         }
-        let is_parent =
-            |id: &&Uuid| !self.rules.daily_from_coarser || self.tier_of(&backups[*id]) != Some("daily");
-        let newest = counts
-            .iter()
-            .filter(|id| believable(id) && is_parent(id))
-            .max_by_key(|id| (backups[*id].timestamp, **id));
-        if newest == Some(&gone) {
+        let is_parent_for = |tier: &&&str| self.parent_for(records, tier, Some(gone)) == Some(gone);
+        if let Some(tier) = TIERS[1..].iter().filter(|tier| self.has_tier(tier)).find(is_parent_for) {
+            self.report(asked, &format!("the snapshot of {gone} was deleted, which the next {tier} needs"));
+        }
+        let keep_local = usize::try_from(self.rules.daily_keeps_local).unwrap();
+        if self.restorable(records, Some("daily")).iter().rev().take(keep_local).any(|id| *id == gone) {
             self.report(
                 asked,
-                &format!("the snapshot of {gone} was deleted, which the next increment needs"),
+                &format!("the snapshot of {gone} was deleted, which is to stay for a rollback"),
             );
         }
     }

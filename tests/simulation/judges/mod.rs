@@ -19,7 +19,7 @@ use locals::Locals;
 use prune::Prunes;
 use sending::Sending;
 use std::collections::{BTreeMap, BTreeSet};
-use truth::{Seen, is_unverified, restorable, seen};
+use truth::{Records, Seen, is_silent, restorable, seen};
 use uuid::Uuid;
 
 /// As the policies of a life say.
@@ -33,10 +33,13 @@ const STUCK_AFTER_DEFAULT_US: i64 = 12 * HOUR_US;
 const READING_RESTS_FOR: TimeDelta = TimeDelta::minutes(2);
 /// A date further ahead than this is a wrong one.
 const FUTURE_US: i64 = 600_000_000;
+/// The tiers, coarsest first.
+const TIERS: [&str; 3] = ["monthly", "weekly", "daily"];
 /// One whose date is no further ahead than this is waited for: clocks differ.
 const AHEAD_US: i64 = HOUR_US - 60_000_000;
 
 /// What the judges remember, and what they found.
+#[derive(Default)]
 pub(crate) struct Judges {
     pub(crate) found: Vec<String>,
     max_uploads: usize,
@@ -80,7 +83,10 @@ pub(crate) struct Judges {
     unfit_since: BTreeMap<Uuid, DateTime<Utc>>,
     /// Whether the list is always cut, so that VMs are read one by one, or was until just now.
     lists_are_cut: bool,
+    /// When that last changed.
     lists_cut_at: Option<DateTime<Utc>>,
+    /// When each process last sent a create that no reading can show, by machine and VM.
+    pub(crate) unproven_at: BTreeMap<(usize, Uuid), DateTime<Utc>>,
     /// Chains that each machine has lost, in whichever runs, since a person last lifted its safety stop.
     chains_lost: BTreeMap<usize, usize>,
     /// The tiers that each runner has made a backup of in this run.
@@ -100,56 +106,7 @@ pub(crate) struct Judges {
 
 impl Judges {
     pub(crate) fn new(max_uploads: usize, max_uploads_per_hypervisor: usize) -> Self {
-        Self {
-            found: Vec::new(),
-            max_uploads,
-            max_uploads_per_hypervisor,
-            rules: Rules {
-                due_hour: 0,
-                has_weekly: true,
-                daily_keeps_local: 0,
-                attempts: 3,
-                zone: "UTC",
-                blocks_without_parent: false,
-                daily_from_coarser: false,
-                spread_hours: None,
-                is_renamed: false,
-                keep: None,
-                keep_coarser: None,
-                prunes: false,
-                suspended_days: None,
-            },
-            suspended_until: None,
-            bodies_are_dropped: false,
-            takes_more: false,
-            clocks_set_at: None,
-            people_at: None,
-            dates_are_wrong: false,
-            two_runners: false,
-            had_two_runners: false,
-            writes_were_late: false,
-            lists_are_disturbed: false,
-            clock_set_at: None,
-            stopped_at: None,
-            sending: Sending::default(),
-            locals: Locals::default(),
-            prunes: Prunes::default(),
-            right: DateTime::UNIX_EPOCH,
-            growths: Growths::default(),
-            came_late: BTreeSet::new(),
-            ran_already: BTreeSet::new(),
-            unfit_since: BTreeMap::new(),
-            lists_are_cut: false,
-            lists_cut_at: None,
-            chains_lost: BTreeMap::new(),
-            made_in_run: BTreeSet::new(),
-            made: BTreeMap::new(),
-            latest: DateTime::UNIX_EPOCH,
-            own_us: 0,
-            before: BTreeMap::new(),
-            taken: BTreeSet::new(),
-            removed: BTreeSet::new(),
-        }
+        Self { max_uploads, max_uploads_per_hypervisor, ..Self::default() }
     }
 
     /// Takes note of new policies, written at an instant.
@@ -198,8 +155,8 @@ impl Judges {
             Some(format!("its parent is {:?}", record.parent))
         } else if !restorable(world, vm, backup) {
             Some("it cannot be restored".to_owned())
-        } else if is_unverified(world, vm, backup) {
-            Some("its size or checksum is missing".to_owned())
+        } else if self.records(world, &world.vms[&vm]).is_unverified(record) {
+            Some("its checksum is missing".to_owned())
         } else {
             None
         }
@@ -220,7 +177,11 @@ impl Judges {
         }
     }
 
-    pub(crate) fn run_begins(&mut self, world: &World, two_runners: bool) {
+    /// Takes note that a run begins; `is_new` says that a new process does it.
+    pub(crate) fn run_begins(&mut self, world: &World, two_runners: bool, is_new: bool) {
+        if is_new {
+            self.unproven_at.clear();
+        }
         self.two_runners = two_runners;
         self.had_two_runners = two_runners;
         self.stopped_at = None;
@@ -251,7 +212,7 @@ impl Judges {
 
     /// Takes note of whether lists are cut from an instant on.
     pub(crate) fn cut_lists(&mut self, are_cut: bool, now: DateTime<Utc>) {
-        if self.lists_are_cut {
+        if self.lists_are_cut != are_cut {
             self.lists_cut_at = Some(now);
         }
         self.lists_are_cut = are_cut;
@@ -346,6 +307,9 @@ impl Judges {
         {
             self.report(asked, wrong);
         }
+        if asked.method == "POST" {
+            self.judge_unproven(world, asked, vm);
+        }
         let now = seen(world);
         let (before, after) =
             (self.before.get(&vm).cloned().unwrap_or_default(), now.get(&vm).cloned().unwrap_or_default());
@@ -429,6 +393,65 @@ impl Judges {
             "nightly" if self.rules.is_renamed => Some("daily"),
             _ => None,
         }
+    }
+
+    /// Returns a VM's records as they read now.
+    fn records<'w>(&self, world: &World, vm: &'w Vm) -> Records<'w> {
+        Records::new(vm, world.shape.style, self.latest.timestamp_micros())
+    }
+
+    /// Says whether a date is not too far ahead to count.
+    fn is_believable(record: &Record, now_us: i64) -> bool {
+        record.timestamp.is_some_and(|taken_us| taken_us <= now_us + FUTURE_US)
+    }
+
+    /// Returns what can be restored and counts, oldest first, of a tier or of whatever tier or none.
+    fn restorable(&self, records: Records<'_>, tier: Option<&str>) -> Vec<Uuid> {
+        let is_of_it = |record: &Record| tier.is_none_or(|tier| self.tier_of(record) == Some(tier));
+        let backups = records.vm.backups.iter().filter(|(id, record)| {
+            is_of_it(record) && Self::is_believable(record, records.at_us) && records.is_restorable(**id)
+        });
+        let mut found: Vec<_> = backups.map(|(id, record)| (record.timestamp, *id)).collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Returns what an increment of a tier is to be taken from: the newest backup of the tiers that it may be taken from, or a
+    /// full one of its own, that is local, restorable and newer than every restorable one of a tier coarser than its own.
+    ///
+    /// `gone` counts as local.
+    fn parent_for(&self, records: Records<'_>, tier: &str, gone: Option<Uuid>) -> Option<Uuid> {
+        if tier == "monthly" {
+            return None;
+        }
+        let rank = |tier: &str| TIERS.iter().position(|one| *one == tier);
+        let newest_first: Vec<Uuid> = self.restorable(records, None).into_iter().rev().collect();
+        let mut coarsest = usize::MAX;
+        newest_first.into_iter().find(|id| {
+            let record = &records.vm.backups[id];
+            let Some(own) = self.tier_of(record) else { return false };
+            let is_outdated = Some(coarsest) < rank(own);
+            coarsest = coarsest.min(rank(own).unwrap_or(usize::MAX));
+            let is_from = match tier {
+                "daily" => own != "daily" || !self.rules.daily_from_coarser,
+                _ => rank(own) <= rank(tier),
+            };
+            let is_local = record.local == Some(true) || gone == Some(*id);
+            is_local && !is_outdated && (is_from || own == tier && record.parent.is_none())
+        })
+    }
+
+    /// Says whether a backup that may be running has not named its parent, which may be any.
+    fn has_unknown_parent(&self, records: Records<'_>, named: Uuid) -> bool {
+        let newest = self.restorable(records, None).pop().map(|id| (records.vm.backups[&id].timestamp, id));
+        records.vm.backups.iter().any(|(id, record)| {
+            let may_be_running = records.is_running(record) || Some((record.timestamp, *id)) > newest;
+            *id != named && is_silent(record) && record.parent.is_none() && may_be_running
+        })
+    }
+
+    fn has_tier(&self, tier: &str) -> bool {
+        tier != "weekly" || self.rules.has_weekly
     }
 
     /// Says whether the program may do anything to a VM at an instant.

@@ -1,18 +1,24 @@
 //! Judges of deletes from storage: what the judges keep by their own reading, and what may be sent at all.
 
-use super::truth::{is_unverified_in, shows_restorable_in};
-use super::{FUTURE_US, HOUR_US, Judges, READING_RESTS_FOR, STUCK_AFTER_US, Seen};
+use super::truth::{Records, is_over};
+use super::{HOUR_US, Judges, READING_RESTS_FOR, Seen, TIERS, is_fit};
 use crate::cloud::MAX_AGE_DAYS;
 use crate::transport::RequestRecord;
 use chrono::{DateTime, TimeDelta, Utc};
 use fifo_retain::apply::Approval;
 use fifo_retain::plan::{Action, VmPlan};
-use fifo_retain::sandbox::{Record, Upload, Vm, World};
+use fifo_retain::sandbox::{ApiStyle, Record, Upload, Vm, World};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// So far the date that an answer has may be off, where a proxy shifts it.
 const SHIFTED_BY_US: i64 = 600_000_000;
+
+/// What cannot be restored stays for so long.
+const EVIDENCE_US: i64 = 35 * 24 * HOUR_US;
+
+/// What newer backups made expire does not count against the limit, as far as they are of this time.
+const LIMIT_SPAN_US: i64 = 8 * 24 * HOUR_US;
 
 /// What is to be deleted from storage, and what was sent.
 #[derive(Default)]
@@ -74,7 +80,9 @@ impl Judges {
         // What is read before a clock is set, or without a version before people do something, is old.
         let is_near = |at: Option<DateTime<Utc>>| at.is_some_and(|at| right - at < READING_RESTS_FOR);
         let may_be_old = is_near(self.clocks_set_at) || asked.if_match.is_none() && is_near(self.people_at);
-        let mut wrong = if may_be_old { Vec::new() } else { self.wrong_with_prune(before, named, asked.at) };
+        let style = world.shape.style;
+        let mut wrong =
+            if may_be_old { Vec::new() } else { self.wrong_with_prune(before, style, named, asked.at) };
         let is_child = |upload: &Upload| upload.vm == vm && upload.parent == Some(named);
         if !may_be_old && world.uploads.values().any(is_child) {
             wrong.push(format!("deleted from storage while an increment on it was made: {named}"));
@@ -113,48 +121,61 @@ impl Judges {
     }
 
     /// Finds everything that is wrong with a delete from storage of a VM as it is.
-    fn wrong_with_prune(&self, vm: &Vm, named: Uuid, at: DateTime<Utc>) -> Vec<String> {
+    fn wrong_with_prune(&self, vm: &Vm, style: ApiStyle, named: Uuid, at: DateTime<Utc>) -> Vec<String> {
         let Some(record) = vm.backups.get(&named) else { return Vec::new() };
-        let mut wrong = Vec::new();
-        let mut is_wrong = |is_wrong: bool, what: &str| {
-            if is_wrong {
-                wrong.push(format!("{what}: {named}"));
-            }
-        };
         let slack_us = if self.dates_are_wrong { SHIFTED_BY_US } else { 0 };
-        is_wrong(vm.hypervisor().is_none(), "deleted from storage on no hypervisor");
-        is_wrong(record.local == Some(true), "deleted from storage while it was local");
-        is_wrong(record.local_size > Some(0), "deleted from storage while it held a snapshot");
-        let has_child = vm.backups.values().any(|other| other.parent == Some(named));
-        is_wrong(has_child, "deleted from storage with something that descends from it");
+        let records = Records::new(vm, style, self.latest.timestamp_micros() + slack_us);
+        let kept = self.kept(records);
+        let newest = self.restorable(records, None).pop().and_then(|id| vm.backups[&id].timestamp);
+        let max_age_us = TimeDelta::days(MAX_AGE_DAYS).num_microseconds().unwrap();
         let age_us = record.timestamp.map_or(0, |taken_us| at.timestamp_micros() - taken_us);
-        is_wrong(age_us < HOUR_US - slack_us, "deleted from storage within an hour");
-        is_wrong(self.kept(vm, slack_us).contains(&named), "deleted from storage although it is kept");
-        is_wrong(self.is_stalled(vm, slack_us), "deleted from storage while no new backups come");
-        wrong
+        let (expired, limit) = self.expired_before(records, style);
+        let wrong = [
+            (!is_fit(vm), "on a VM that cannot be backed up"),
+            (record.local == Some(true), "while it was local"),
+            (record.local_size > Some(0), "while it held a snapshot"),
+            (
+                vm.backups.values().any(|other| other.parent == Some(named)),
+                "with something that descends from it",
+            ),
+            (age_us < HOUR_US - slack_us, "within an hour"),
+            (kept.contains(&named), "although it is kept"),
+            (!is_over(record) && age_us < EVIDENCE_US - slack_us, "although it may still end"),
+            (self.is_evidence(records, &kept, named), "although it is evidence"),
+            (
+                newest.is_none_or(|newest_us| records.at_us - newest_us > max_age_us + 2 * slack_us),
+                "while no new backups come",
+            ),
+            (
+                slack_us == 0 && self.has_unknown_parent(records, named),
+                "while a backup that may be running has not named its parent",
+            ),
+            (slack_us == 0 && expired > limit, "over the limit"),
+        ];
+        let wrong = wrong.into_iter().filter(|(is_wrong, _)| *is_wrong);
+        wrong.map(|(_, what)| format!("deleted from storage {what}: {named}")).collect()
     }
 
-    /// Returns what has to stay stored: the newest of each tier, what is of none, what runs, and what these descend from.
-    fn kept(&self, vm: &Vm, slack_us: i64) -> BTreeSet<Uuid> {
-        let latest_us = self.latest.timestamp_micros();
-        let counts = self.counting(vm);
-        let mut kept: BTreeSet<Uuid> = counts.iter().max().map(|(_, id)| *id).into_iter().collect();
-        let keeps = [
-            ("monthly", self.rules.keep_coarser.map(|keep| keep.0)),
-            ("weekly", self.rules.keep_coarser.map(|keep| keep.1)),
-            ("daily", self.rules.keep),
-        ];
-        for (tier, keep) in keeps {
-            let of_tier = counts.iter().rev().filter(|(_, id)| self.tier_of(&vm.backups[id]) == Some(tier));
-            let keep = keep.map_or(usize::MAX, |keep| usize::try_from(keep).unwrap());
-            kept.extend(of_tier.take(keep).map(|(_, id)| *id));
+    /// Returns what has to stay stored: the newest of each tier, what is of none, what runs, what is needed locally, what
+    /// cannot be restored while nothing newer can, and what these descend from.
+    fn kept(&self, records: Records<'_>) -> BTreeSet<Uuid> {
+        let vm = records.vm;
+        let newest = self.restorable(records, None).pop();
+        let mut kept: BTreeSet<Uuid> = newest.into_iter().collect();
+        let (keep_monthly, keep_weekly) = self.rules.keep_coarser.unzip();
+        for (tier, keep) in TIERS.into_iter().zip([keep_monthly, keep_weekly, self.rules.keep]) {
+            let keep = keep.map_or(usize::MAX, |keep| {
+                let keep = if tier == "daily" { keep.max(self.rules.daily_keeps_local) } else { keep };
+                usize::try_from(keep).unwrap()
+            });
+            kept.extend(self.restorable(records, Some(tier)).into_iter().rev().take(keep));
+            kept.extend(self.parent_for(records, tier, None).filter(|_| self.has_tier(tier)));
         }
+        let newest = newest.map(|id| (vm.backups[&id].timestamp, id));
         for (id, record) in &vm.backups {
-            let taken_us = record.timestamp;
-            let is_undecided = self.tier_of(record).is_none()
-                || taken_us.is_none_or(|taken_us| taken_us > latest_us + FUTURE_US + slack_us);
-            let is_young = taken_us.is_some_and(|taken_us| latest_us - taken_us < STUCK_AFTER_US - slack_us);
-            if is_undecided || is_young && (!is_over(record) || is_unverified_in(vm, *id)) {
+            let is_undecided = !self.is_of_a_tier(record) || !Self::is_believable(record, records.at_us);
+            let is_only_copy = !records.is_restorable(*id) && Some((record.timestamp, *id)) > newest;
+            if is_undecided || is_only_copy || records.is_running(record) {
                 kept.insert(*id);
             }
         }
@@ -166,39 +187,31 @@ impl Judges {
         kept
     }
 
-    /// Returns what can be restored and shows it, oldest first.
-    fn counting(&self, vm: &Vm) -> BTreeSet<(Option<i64>, Uuid)> {
-        let latest_us = self.latest.timestamp_micros();
-        let is_believable =
-            |record: &Record| record.timestamp.is_some_and(|at_us| at_us <= latest_us + FUTURE_US);
-        let backups = vm.backups.iter().filter(|(_, record)| is_believable(record));
-        let restorable = backups.filter(|(id, _)| shows_restorable_in(vm, **id));
-        restorable.map(|(id, record)| (record.timestamp, *id)).collect()
+    /// Says whether a backup cannot be restored, and has to stay as evidence: neither is it old, nor does it hang on a chain
+    /// that goes.
+    fn is_evidence(&self, records: Records<'_>, kept: &BTreeSet<Uuid>, backup: Uuid) -> bool {
+        let goes = |id: &Uuid| {
+            let taken_us = records.vm.backups.get(id).and_then(|record| record.timestamp);
+            records.is_restorable(*id) || taken_us.is_none_or(|at_us| records.at_us - at_us >= EVIDENCE_US)
+        };
+        let is_there = |id: &Uuid| records.vm.backups.contains_key(id) && !kept.contains(id);
+        !records.chain(backup).take_while(is_there).any(|id| goes(&id))
     }
 
-    /// Says whether no new backups come: the newest is old, or a newer one has failed or never ended.
-    fn is_stalled(&self, vm: &Vm, slack_us: i64) -> bool {
-        let latest_us = self.latest.timestamp_micros();
-        let Some((Some(newest_us), newest)) = self.counting(vm).pop_last() else { return true };
-        let max_age_us = TimeDelta::days(MAX_AGE_DAYS).num_microseconds().unwrap();
-        let has_failed = vm.backups.iter().any(|(id, record)| {
-            let Some(taken_us) = record.timestamp else { return false };
-            let has_had_its_time = latest_us - taken_us >= STUCK_AFTER_US + slack_us;
-            let is_bad = match record.state.as_deref() {
-                Some("completed") => {
-                    vm.stored.get(id).is_some_and(|stored| !stored.sound)
-                        || has_had_its_time && is_unverified_in(vm, *id)
-                }
-                Some(state) if state.contains("failed") => true,
-                _ => has_had_its_time,
-            };
-            is_bad && taken_us <= latest_us + FUTURE_US - slack_us && (taken_us, *id) > (newest_us, newest)
+    /// Counts the completed backups that would be expired even without those of the last days, and how many may be.
+    fn expired_before(&self, records: Records<'_>, style: ApiStyle) -> (usize, usize) {
+        let is_completed = |record: &Record| record.state.as_deref() == Some("completed");
+        let completed = records.vm.backups.values().filter(|record| is_completed(record)).count();
+        let mut before = records.vm.clone();
+        before.backups.retain(|_, record| {
+            let ago_us = record.timestamp.map(|taken_us| records.at_us - taken_us);
+            ago_us.is_none_or(|ago_us| !(0..LIMIT_SPAN_US).contains(&ago_us))
         });
-        latest_us - newest_us > max_age_us + slack_us || has_failed
+        let before = Records::new(&before, style, records.at_us);
+        let kept = self.kept(before);
+        let goes = |(id, record): &(&Uuid, &Record)| {
+            is_completed(record) && !kept.contains(id) && !self.is_evidence(before, &kept, **id)
+        };
+        (before.vm.backups.iter().filter(goes).count(), 2.max(completed / 10))
     }
-}
-
-/// Says whether an upload has ended, well or not.
-fn is_over(record: &Record) -> bool {
-    record.state.as_deref().is_some_and(|state| state == "completed" || state.contains("failed"))
 }

@@ -2,7 +2,7 @@
 
 use crate::transport::RequestRecord;
 use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// What was sent within this time is still in transit.
@@ -35,6 +35,8 @@ pub(super) struct Sending {
     refused: BTreeMap<(usize, Uuid), u32>,
     alarmed: BTreeMap<usize, DateTime<Utc>>,
     losses: Vec<Loss>,
+    /// The last reading of each VM.
+    shown: BTreeMap<(usize, Uuid), Vec<u8>>,
 }
 
 impl Sending {
@@ -43,6 +45,18 @@ impl Sending {
         if asked.status == Some(200) && !asked.has_version {
             self.without_version.insert((asked.sender, vm), now);
         }
+        if let Some(shown) = asked.shown.clone().filter(|_| asked.status == Some(200)) {
+            self.shown.insert((asked.sender, vm), shown);
+        }
+    }
+
+    /// Returns the backups that the last reading of a VM showed as completed.
+    pub(super) fn shown_completed(&self, sender: usize, vm: Uuid) -> BTreeSet<Uuid> {
+        let shown = self.shown.get(&(sender, vm)).and_then(|shown| serde_json::from_slice(shown).ok());
+        let shown: serde_json::Value = shown.unwrap_or_default();
+        let backups = shown["backups"].as_object().into_iter().flatten();
+        let completed = backups.filter(|(_, record)| record["state"] == "completed");
+        completed.filter_map(|(id, _)| id.parse().ok()).collect()
     }
 
     /// Judges that a write was sent at all; returns what is wrong with it.

@@ -1,6 +1,0 @@
-use super::help;
-use clap::Args;
-
-#[derive(Debug, Args)]
-#[command(after_help = help::CHECK)]
-pub struct CheckArgs {}

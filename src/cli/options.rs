@@ -1,0 +1,178 @@
+//! The options of every command.
+
+use super::value::{Given, given, given_path, timeout};
+use crate::fifo::{ApiVersion, CertificatePin};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What holds for every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// A file or folder with policies; can be given several times [default: policies]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "FIFO_RETAIN_POLICIES",
+        hide_env_values = true,
+        value_delimiter = ':',
+        value_parser = given_path(),
+        help_heading = "Policies"
+    )]
+    pub policies: Vec<Given<PathBuf>>,
+
+    /// Where FiFo is, such as `https://fifo.example.com`
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "FIFO_ENDPOINT",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_parser = given(),
+        help_heading = "Connection"
+    )]
+    pub endpoint: Given<String>,
+
+    /// Use the built-in simulated FiFo; its world is kept in .fifo-retain/sandbox.json
+    #[arg(long, global = true, help_heading = "Connection")]
+    pub sandbox: bool,
+
+    /// A profile of ~/.fifo, the file that pyfi keeps, instead of the active one
+    #[arg(
+        short = 'c',
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "FIFO_PROFILE",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_parser = given(),
+        help_heading = "Connection"
+    )]
+    pub profile: Given<String>,
+
+    /// The version of FiFo's API: 3, 2 or 0.2.0 [default: the profile's, else 3]
+    #[arg(long, global = true, value_name = "VERSION", help_heading = "Connection")]
+    pub api_version: Option<ApiVersion>,
+
+    /// A PEM file with certificates to trust beside the system's
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    pub ca_file: Option<PathBuf>,
+
+    /// Trust exactly the certificate with this SHA-256 fingerprint, whatever is in it
+    #[arg(long, global = true, value_name = "HEX", conflicts_with = "insecure", help_heading = "Connection")]
+    pub pin_sha256: Option<CertificatePin>,
+
+    /// Use TLS without checking who answers: anybody on the way can then read the password
+    #[arg(long, global = true, help_heading = "Connection")]
+    pub insecure: bool,
+
+    /// How long a read of FiFo may take in all, with everything that is tried again
+    #[arg(
+        long,
+        global = true,
+        value_name = "DURATION",
+        default_value = "5m",
+        value_parser = timeout,
+        help_heading = "Connection"
+    )]
+    pub timeout: Duration,
+
+    /// Where lock, journal and safety stop are kept [default: fifo-retain in the XDG state folder]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FOLDER",
+        env = "FIFO_RETAIN_STATE_DIR",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_parser = given_path(),
+        help_heading = "State"
+    )]
+    pub state_dir: Given<PathBuf>,
+
+    /// The form of what goes to standard output; github is for `validate`, markdown for `plan`, `status` and `show`
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Output")]
+    pub format: Format,
+
+    /// When to use colour
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t = Color::Auto,
+        help_heading = "Output"
+    )]
+    pub color: Color,
+
+    /// Print more: every VM and note; twice: every attempt as well
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+
+    /// Print nothing when nothing is to do and nothing is wrong, else only counts and warnings; twice: errors only
+    #[arg(
+        short,
+        long,
+        global = true,
+        action = clap::ArgAction::Count,
+        conflicts_with = "verbose",
+        help_heading = "Output"
+    )]
+    pub quiet: u8,
+
+    /// The form of what goes to standard error
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t = LogFormat::Text,
+        help_heading = "Output"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// The forms of output. A command refuses those that it does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// Annotations for a GitHub workflow.
+    Github,
+    /// For comments and issues.
+    Markdown,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The forms of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The options that `--sandbox` takes the place of. Their variables may be set all the same, which clap's own conflicts do not
+/// allow.
+pub(super) const NOT_WITH_SANDBOX: [&str; 6] =
+    ["endpoint", "profile", "api_version", "ca_file", "pin_sha256", "insecure"];

@@ -1,0 +1,63 @@
+//! `show`: why every backup of a VM is where it is.
+
+use super::connect;
+use super::context::Context;
+use super::options::Format;
+use super::plan::write_stop;
+use super::policies;
+use super::value::instant;
+use crate::insight::show::{enter_expiry_dates, explain};
+use crate::plan::Prune;
+use crate::policy::Pattern;
+use crate::render;
+use crate::run::{Exit, Failure};
+use crate::runner::fifo::FirstContact;
+use crate::runner::output::print;
+use crate::runner::read::{KeptVms, Planned, Query, Selection};
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+/// Of more VMs than this it is not worked out when their backups expire: a year of each is simulated for it.
+const DATED_MAX: usize = 50;
+
+#[derive(Debug, Args)]
+#[command(after_help = include_str!("help/show.txt"))]
+pub struct ShowArgs {
+    /// Which VMs: by UUID, or all with such an alias
+    #[arg(value_name = "UUID|ALIAS-GLOB", required = true)]
+    vms: Vec<Pattern>,
+
+    /// Explain as of that instant, such as 2026-12-01T01:00:00Z
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    at: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let policies = policies::load(context)?;
+    let target = connect::target(context)?;
+    let stop = context.host.safety_stop(&target.name());
+    let fifo = target.open(&context.host, FirstContact::FailFast).await?;
+    let selection = Selection { vms: args.vms.clone(), allow_empty: false };
+    // What a run with `--prune` would do is told as well.
+    let (host, at) = (&context.host, args.at);
+    let query =
+        Query { host, policies: &policies, fifo: &fifo, selection: &selection, at, prune: Prune::REQUESTED };
+    let Planned { plan, inventory, identity, request, .. } = query.plan(KeptVms::All, false).await?;
+    fifo.close().await?;
+    let mut explained = explain(&plan, &policies, &inventory, request);
+    if explained.vms.len() <= DATED_MAX {
+        enter_expiry_dates(&mut explained, &policies, &inventory);
+    }
+    print(|out| {
+        if format == Format::Json {
+            return render::json::show(&explained, stop.as_ref(), out);
+        }
+        write_stop(stop.as_ref(), format, context, out)?;
+        match format {
+            Format::Markdown => render::markdown::show(&explained, Some(&identity), out),
+            _ => render::text::show(&explained, Some(&identity), context.text(), out),
+        }
+    })?;
+    Ok(Exit::Done)
+}

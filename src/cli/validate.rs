@@ -1,0 +1,183 @@
+//! `validate`: checks the policies, offline. What it finds is its output.
+
+use super::context::Context;
+use super::options::Format;
+use super::policies::{counted, plural};
+use crate::policy::{self, Diagnostic, Loaded, Name, Policies, Severity, render_github, render_text};
+use crate::render::Styles;
+use crate::run::{Exit, Failure};
+use crate::runner::output::print;
+use crate::simulate::{TierPeak, fewer_backups, tier_peaks};
+use clap::Args;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+#[command(after_help = include_str!("help/validate.txt"))]
+pub struct ValidateArgs {
+    /// Files and folders with policies, instead of --policies
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// Exit with 1 for warnings, too
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Serialize)]
+struct ValidationReport<'a> {
+    format: &'static str,
+    policies: Option<usize>,
+    findings: Vec<ValidationFinding<'a>>,
+}
+
+#[derive(Serialize)]
+struct ValidationFinding<'a> {
+    severity: &'static str,
+    file: &'a str,
+    line: Option<usize>,
+    column: Option<usize>,
+    message: &'a str,
+    hint: Option<&'a str>,
+}
+
+impl<'a> ValidationFinding<'a> {
+    fn of(it: &'a Diagnostic) -> Self {
+        Self {
+            severity: it.severity.as_str(),
+            file: &it.file,
+            line: it.line(),
+            column: it.column(),
+            message: &it.message,
+            hint: it.hint.as_deref(),
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// The findings cannot be written. Mistakes in the policies are no error but an [`Exit`].
+pub(super) fn run(args: &ValidateArgs, context: &Context) -> Result<Exit, Failure> {
+    let format = context.format(&[Format::Text, Format::Json, Format::Github])?;
+    let paths = if args.paths.is_empty() { context.policy_paths() } else { args.paths.clone() };
+    let (policies, findings) = match policy::load(&paths) {
+        Ok(mut loaded) => {
+            warn_of_chains(&mut loaded);
+            (Some(loaded.policies), loaded.warnings)
+        }
+        Err(mistakes) => (None, mistakes.diagnostics().to_vec()),
+    };
+    print(|out| match format {
+        Format::Json => write_json(policies.as_ref(), &findings, out),
+        Format::Github => {
+            write!(out, "{}", render_github(&findings))?;
+            writeln!(out, "{}", summary(policies.as_ref(), &findings))
+        }
+        _ => write_text(policies.as_ref(), &findings, context.text().styles != Styles::plain(), out),
+    })?;
+    let is_fine = policies.is_some() && (findings.is_empty() || !args.strict);
+    Ok(if is_fine { Exit::Done } else { Exit::Failed })
+}
+
+/// Warns of tiers that hold more than twice what `keep` asks for, since increments need all that they were taken from.
+fn warn_of_chains(loaded: &mut Loaded) {
+    let mut found = Vec::new();
+    for policy in loaded.policies.iter() {
+        for peak in tier_peaks(policy).into_iter().filter(TierPeak::is_much_more_than_kept) {
+            found.push((policy.name.clone(), fewer_backups(policy, &peak), peak));
+        }
+    }
+    for (policy, fewer, TierPeak { tier, keep, peak }) in found {
+        let (Some(keep), Some(peak)) = (keep, peak) else { continue };
+        let hint = match fewer {
+            Some(fewer) => format!(
+                "with `from: [{}]` it holds at most {}, each of them larger; or raise `keep`",
+                fewer.from.iter().map(Name::as_str).collect::<Vec<_>>().join(", "),
+                fewer.peak
+            ),
+            None => "keep fewer of the tiers that are taken from it, or more of this one".to_owned(),
+        };
+        let message = format!(
+            "`{tier}` of `{policy}` holds up to {peak} backups with `keep: {keep}`: the others stay because kept ones are \
+             taken from them"
+        );
+        loaded.warn(&policy, message, hint);
+    }
+}
+
+fn write_text(
+    policies: Option<&Policies>,
+    findings: &[Diagnostic],
+    is_colored: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    if !findings.is_empty() {
+        writeln!(out, "{}", render_text(findings, is_colored))?;
+    }
+    writeln!(out, "{}", summary(policies, findings))
+}
+
+fn write_json(policies: Option<&Policies>, findings: &[Diagnostic], out: &mut dyn Write) -> io::Result<()> {
+    let report = ValidationReport {
+        format: "fifo-retain.validate/1",
+        policies: policies.map(|policies| policies.iter().count()),
+        findings: findings.iter().map(ValidationFinding::of).collect(),
+    };
+    serde_json::to_writer_pretty(&mut *out, &report)?;
+    writeln!(out)
+}
+
+/// Sums up: `4 policies in 4 files, no mistakes`.
+fn summary(policies: Option<&Policies>, findings: &[Diagnostic]) -> String {
+    let mut counts = counted(findings, Severity::Error);
+    if findings.iter().any(|it| it.severity == Severity::Warning) {
+        counts.push_str(&format!(", {}", counted(findings, Severity::Warning)));
+    }
+    match policies {
+        Some(policies) => {
+            let files: BTreeSet<&str> = policies.iter().map(|policy| policy.source.file.as_str()).collect();
+            let count = policies.iter().count();
+            let policies = if count == 1 { "1 policy".to_owned() } else { format!("{count} policies") };
+            format!("{policies} in {}, {counts}", plural(files.len(), "file"))
+        }
+        None => {
+            let files: BTreeSet<&str> = findings.iter().map(|it| it.file.as_str()).collect();
+            format!("{counts} in {}", plural(files.len(), "file"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{SourceFile, parse};
+
+    fn warnings(keep: u32, from: &str) -> Vec<(String, Option<String>)> {
+        let text = format!(
+            "version: 1\npolicy: web\nselect: {{ all: true }}\ntiers:\n\
+             - {{ name: weekly, schedule: \"0 1 * * SUN\", type: full, keep: 5 }}\n\
+             - {{ name: daily, schedule: \"0 1 * * *\", type: incremental, keep: {keep}{from} }}\n"
+        );
+        let file = SourceFile { name: "policies/web.yaml".to_owned(), bytes: text.into_bytes() };
+        let mut loaded = parse(&[file]).unwrap();
+        assert_eq!(loaded.warnings, []);
+        warn_of_chains(&mut loaded);
+        assert!(loaded.warnings.iter().all(|it| it.file == "policies/web.yaml"));
+        loaded.warnings.into_iter().map(|it| (it.message, it.hint)).collect()
+    }
+
+    #[test]
+    fn a_tier_that_holds_more_than_twice_its_keep_is_warned_about_with_the_parents_that_help() {
+        assert_eq!(warnings(5, ""), []);
+        assert_eq!(warnings(4, ", from: [weekly]"), []);
+        let found = warnings(4, "");
+        let [(message, Some(hint))] = found.as_slice() else { panic!("{found:?}") };
+        let holds = "`daily` of `web` holds up to 9 backups with `keep: 4`: the others stay because kept ones are taken from them";
+        assert_eq!(message, holds);
+        assert_eq!(hint, "with `from: [weekly]` it holds at most 4, each of them larger; or raise `keep`");
+    }
+}

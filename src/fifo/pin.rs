@@ -1,0 +1,194 @@
+//! Trust in exactly one certificate, by its fingerprint, whatever is in it.
+//!
+//! A self-signed certificate that is a CA itself, has no subject alternative name or is of X.509 version 1 (FiFo's early
+//! installer makes one) passes no usual check. The handshake's signature is checked with its key all the same: only who has
+//! the private key is trusted.
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, ring};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The SHA-256 of a certificate in DER form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificatePin([u8; 32]);
+
+impl FromStr for CertificatePin {
+    type Err = String;
+
+    /// Reads 64 hexadecimal digits, with or without colons.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut pin = [0; 32];
+        hex::decode_to_slice(text.replace(':', ""), &mut pin)
+            .map_err(|_| "write the 64 hexadecimal digits of its SHA-256 fingerprint".to_owned())?;
+        Ok(Self(pin))
+    }
+}
+
+/// A certificate that is not the one that is trusted.
+#[derive(thiserror::Error)]
+#[error("its SHA-256 fingerprint is {}, and another one is pinned", hex::encode(self.0.0))]
+struct OtherCertificate(CertificatePin);
+
+impl fmt::Debug for OtherCertificate {
+    /// Writes the sentence: rustls shows errors of verifiers in this form only.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Returns the settings of a client that trusts one certificate.
+pub(super) fn client_config(pin: CertificatePin) -> ClientConfig {
+    let algorithms = ring::default_provider().signature_verification_algorithms;
+    ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Pinned { pin, algorithms }))
+        .with_no_client_auth()
+}
+
+#[derive(Debug)]
+struct Pinned {
+    pin: CertificatePin,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Pinned {
+    fn verify(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let key = PublicKey::of(certificate).ok_or(CertificateError::BadEncoding)?;
+        let schemes = self.algorithms.mapping.iter().filter(|(scheme, _)| *scheme == signed.scheme);
+        let is_signed = schemes.flat_map(|(_, algorithms)| *algorithms).any(|algorithm| {
+            algorithm.public_key_alg_id().as_ref() == key.algorithm
+                && algorithm.verify_signature(key.bits, message, signed.signature()).is_ok()
+        });
+        if is_signed {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
+        }
+    }
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let found = CertificatePin(Sha256::digest(certificate).into());
+        if found == self.pin {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(CertificateError::Other(OtherError(Arc::new(OtherCertificate(found)))).into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verify(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verify(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// The public key of a certificate of any version: the contents of its algorithm's identifier, and its bits.
+struct PublicKey<'a> {
+    algorithm: &'a [u8],
+    bits: &'a [u8],
+}
+
+impl<'a> PublicKey<'a> {
+    fn of(certificate: &'a [u8]) -> Option<Self> {
+        const INTEGER: u8 = 0x02;
+        const BIT_STRING: u8 = 0x03;
+        const SEQUENCE: u8 = 0x30;
+        const VERSION: u8 = 0xa0;
+        let (certificate, _) = element(certificate, SEQUENCE)?;
+        let (mut rest, _) = element(certificate, SEQUENCE)?;
+        if rest.first() == Some(&VERSION) {
+            (_, rest) = element(rest, VERSION)?;
+        }
+        // Serial number, algorithm of the signature, issuer, validity, subject.
+        for tag in [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE] {
+            (_, rest) = element(rest, tag)?;
+        }
+        let (key, _) = element(rest, SEQUENCE)?;
+        let (algorithm, rest) = element(key, SEQUENCE)?;
+        let (bits, _) = element(rest, BIT_STRING)?;
+        // The first byte says how many bits at the end are not used: none.
+        Some(Self { algorithm, bits: bits.strip_prefix(&[0])? })
+    }
+}
+
+/// Splits DER into the contents of its first element, which must have this tag, and the rest.
+fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let [first, length, rest @ ..] = der else { return None };
+    let (length, rest) = match usize::from(*length) {
+        short @ 0..0x80 => (short, rest),
+        long => {
+            let (digits, rest) =
+                rest.split_at_checked(long - 0x80).filter(|(digits, _)| digits.len() <= 4)?;
+            (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
+        }
+    };
+    rest.split_at_checked(length).filter(|_| *first == tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_read_as_openssl_writes_it() {
+        let digits = "0123456789abcdef".repeat(4);
+        let colons = digits
+            .to_uppercase()
+            .as_bytes()
+            .chunks(2)
+            .map(String::from_utf8_lossy)
+            .collect::<Vec<_>>()
+            .join(":");
+        assert_eq!(colons.parse::<CertificatePin>(), digits.parse());
+        for text in ["", "0123", &digits[1..], &digits.replace('0', "g")] {
+            assert!(text.parse::<CertificatePin>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_has_no_key() {
+        for der in [
+            &[][..],
+            &[0x30],
+            &[0x30, 0x82],
+            &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff, 0],
+            &[0x30, 0x03, 0x30, 0x01, 0],
+        ] {
+            assert!(PublicKey::of(der).is_none(), "{der:?}");
+        }
+    }
+}

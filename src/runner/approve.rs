@@ -1,0 +1,182 @@
+//! What of a plan made now is carried out: everything, what a person has seen and agreed to, or what a saved plan lists.
+
+use super::output::{ask, ask_line};
+use crate::apply::Approval;
+use crate::plan::{ConfirmedPlan, Plan, SkipReason, VmPlan, confirm};
+use crate::run::{Exit, Failure};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// The largest file that is read as a plan, in bytes: a plan of a hundred thousand VMs.
+const PLAN_BYTES_MAX: u64 = 256 << 20;
+
+/// What is approved.
+pub(super) enum Approved {
+    Everything,
+    /// What a plan lists that a person has seen and agreed to.
+    Shown(Plan),
+    Saved(SavedFile),
+}
+
+/// A plan that was saved.
+pub(super) struct SavedFile {
+    plan: Plan,
+    /// What it is called.
+    name: String,
+}
+
+impl SavedFile {
+    /// Reads a saved plan; `-` is standard input.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or it deletes from storage and the command does not say so.
+    pub(super) fn read(path: &Path, may_prune: bool) -> Result<Self, Failure> {
+        let is_stdin = path == Path::new("-");
+        let name = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
+        let unreadable = |error| Failure::new(format!("failed to read the plan {name}")).because(error);
+        let file: Box<dyn Read> =
+            if is_stdin { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(unreadable)?) };
+        let mut bytes = Vec::new();
+        file.take(PLAN_BYTES_MAX).read_to_end(&mut bytes).map_err(unreadable)?;
+        let plan = Plan::from_json(&bytes).map_err(|error| {
+            Failure::new(format!("{name} cannot be applied"))
+                .because(error)
+                .hint("make a new plan with `fifo-retain plan --out FILE`")
+        })?;
+        let backups = match plan.vms.iter().map(VmPlan::cloud_deletes).sum() {
+            0 => return Ok(Self { plan, name }),
+            _ if may_prune => return Ok(Self { plan, name }),
+            1 => "1 backup".to_owned(),
+            count => format!("{count} backups"),
+        };
+        let message = format!("{name} deletes {backups} from storage, for good, and --prune is not given");
+        Err(Failure::usage(message)
+            .hint("give --prune to delete them, or make a plan without them: `fifo-retain plan --out FILE`"))
+    }
+
+    /// Refuses a plan that was made for another FiFo.
+    pub(super) fn refuse_other_endpoint(&self, endpoint: &str) -> Result<(), Failure> {
+        if self.plan.endpoint == endpoint {
+            return Ok(());
+        }
+        let message = format!("{} is a plan for {}, and this is {endpoint}", self.name, self.plan.endpoint);
+        Err(Failure::new(message).hint("name the FiFo that the plan was made for"))
+    }
+}
+
+impl Approved {
+    pub(super) fn approval(&self) -> Approval {
+        match self {
+            Self::Everything => Approval::Everything,
+            Self::Shown(_) | Self::Saved(_) => Approval::Listed,
+        }
+    }
+
+    /// Takes of the plan made now what is approved.
+    pub(super) fn work(&self, now: &Plan) -> ConfirmedPlan {
+        match self {
+            Self::Everything => {
+                let due = now.vms.iter().filter(|vm| !vm.due_actions().is_empty());
+                ConfirmedPlan { vms: due.cloned().collect(), skipped: Vec::new() }
+            }
+            Self::Shown(plan) => confirmed(plan, now, "the plan that was shown"),
+            Self::Saved(SavedFile { plan, name }) => {
+                if plan.policies != now.policies {
+                    tracing::warn!("the policies are not those that {name} was made from");
+                }
+                let mut work = confirmed(plan, now, name);
+                if work.vms.is_empty()
+                    && work.skipped.iter().all(|skipped| skipped.why == SkipReason::NothingLeft)
+                {
+                    tracing::info!("nothing is left to do: all of {name} is done or no longer wanted");
+                    // One line for the whole plan instead of one for each VM.
+                    work.skipped.clear();
+                }
+                work
+            }
+        }
+    }
+}
+
+/// Takes of an earlier plan what the one made now still wants. `name` is what the earlier one is called.
+fn confirmed(earlier: &Plan, now: &Plan, name: &str) -> ConfirmedPlan {
+    if let Some(until) = earlier.valid_until.filter(|&until| until <= now.at) {
+        tracing::warn!(
+            "{name} was made to hold until {}: what has come due since is not in it and is not done",
+            until.format("%Y-%m-%d %H:%M:%S UTC")
+        );
+    }
+    confirm(earlier, now)
+}
+
+pub(super) fn skip_text(why: SkipReason) -> String {
+    match why {
+        SkipReason::Changed => "left out: it has changed since the plan; make a new one".to_owned(),
+        SkipReason::NothingLeft => {
+            "nothing to do: what the plan lists for it is no longer wanted, or is done".to_owned()
+        }
+        SkipReason::SomeDropped(1) => "one listed action is no longer wanted and is dropped".to_owned(),
+        SkipReason::SomeDropped(count) => {
+            format!("{count} listed actions are no longer wanted and are dropped")
+        }
+    }
+}
+
+/// Asks about a plan that was shown and that has something to do. Returns what was agreed to.
+///
+/// Deletes from storage cannot be taken back, so a yes to the plan is not enough for them: their number has to be typed. With
+/// any other answer everything else is done.
+///
+/// # Errors
+///
+/// The answer was no, or nothing is left to do.
+pub(super) fn asked(plan: Plan, question: &str) -> Result<Plan, Failure> {
+    let nothing_done = || Err(Failure::ending(Exit::Declined, "nothing was done"));
+    if !ask(question)? {
+        return nothing_done();
+    }
+    let deletes: usize = plan.vms.iter().map(VmPlan::cloud_deletes).sum();
+    if deletes == 0 || has_typed(deletes)? {
+        return Ok(plan);
+    }
+    let rest = without_prune(plan);
+    if rest.vms.is_empty() {
+        return nothing_done();
+    }
+    tracing::warn!("nothing is deleted from storage; everything else is done");
+    Ok(rest)
+}
+
+fn has_typed(deletes: usize) -> Result<bool, Failure> {
+    let backups = if deletes == 1 { "backup is" } else { "backups are" };
+    let question =
+        format!("{deletes} {backups} going to be deleted from storage, for good. Type {deletes} to go on: ");
+    Ok(is_number(&ask_line(&question)?.unwrap_or_default(), deletes))
+}
+
+/// Says whether an answer is just that number.
+fn is_number(answer: &str, number: usize) -> bool {
+    answer.trim() == number.to_string()
+}
+
+fn without_prune(mut plan: Plan) -> Plan {
+    let mut vms = std::mem::take(&mut plan.vms);
+    vms.iter_mut().for_each(|vm| vm.actions.retain(|action| !action.is_cloud_delete()));
+    vms.retain(|vm| !vm.actions.is_empty());
+    plan.limited_to(vms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_number_itself_is_an_agreement() {
+        assert!(is_number("12\n", 12) && is_number(" 12 ", 12));
+        for answer in ["", "\n", "y", "yes", "1", "120", "012", "+12", "12 backups", "all"] {
+            assert!(!is_number(answer, 12), "{answer:?}");
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The FiFo that is used: a real one, or the built-in one, which runs as long as the command.
+
+use super::host::Host;
+use crate::fifo::{
+    ApiVersion, ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ListSummary,
+    ReadClient, TransportErrorKind, VmVisitor, causes,
+};
+use crate::run::{Exit, Failure};
+use crate::sandbox::{Options, RunningSandbox, Sandbox};
+use secrecy::SecretString;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The time after which an unreachable FiFo is reported.
+const FIRST_CONTACT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The hint for a failed connection.
+const CHECK_ADDRESS: &str = "check the address (--endpoint, FIFO_ENDPOINT or the profile), whether FiFo is up, and whether it \
+                             can be reached from this machine";
+/// How long an upload takes in the built-in FiFo: long enough to be seen, short enough to be waited for.
+const SANDBOX_UPLOAD_MS: u64 = 2_000;
+/// The user of the sandbox; the password is the same.
+pub const SANDBOX_USER: &str = "admin";
+/// What plans call the built-in FiFo: its port is another one in each run, and a saved plan has to fit the next.
+pub const SANDBOX_NAME: &str = "sandbox";
+
+/// A FiFo, before it is contacted.
+pub struct Target {
+    pub place: Place,
+    /// How long a read may take in all.
+    pub timeout: Duration,
+}
+
+/// Where a FiFo is.
+pub enum Place {
+    /// The built-in one, with the file of its world.
+    Sandbox(PathBuf),
+    Real(Box<Settings>),
+}
+
+/// How to reach a FiFo and to sign in to it.
+#[derive(Debug)]
+pub struct Settings {
+    pub endpoint: Endpoint,
+    pub api: ApiVersion,
+    pub credentials: Credentials,
+    pub http: HttpOptions,
+    /// The proxy in between, by address and variable.
+    pub proxy: Option<String>,
+}
+
+/// A connection to a FiFo.
+pub struct Fifo {
+    client: ReadClient,
+    sandbox: Option<RunningSandbox>,
+    name: String,
+    identity: String,
+    proxy: Option<String>,
+}
+
+/// How long an unreachable FiFo is retried before it has answered for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstContact {
+    /// A few seconds: the user is waiting, and the address is probably wrong.
+    FailFast,
+    /// As long as a read may take: this is a service, and FiFo may just be starting.
+    KeepTrying,
+}
+
+impl Target {
+    /// Returns what plans call this FiFo; the same in every run.
+    pub fn name(&self) -> String {
+        match &self.place {
+            Place::Sandbox(_) => SANDBOX_NAME.to_owned(),
+            Place::Real(settings) => settings.endpoint.to_string(),
+        }
+    }
+
+    /// Says as whom it is signed in to, and by which version of the API: `as `backup`, API version 3`.
+    pub fn identity(&self) -> String {
+        let Place::Real(settings) = &self.place else { return format!("as `{SANDBOX_USER}`") };
+        let who = match &settings.credentials {
+            Credentials::Token(_) => "with a token".to_owned(),
+            Credentials::Password { user, .. } => format!("as `{user}`"),
+            Credentials::TokenFirst { user, .. } => format!("with a token, else as `{user}`"),
+        };
+        format!("{who}, API version {}", settings.api.as_str())
+    }
+
+    /// Says whether it is the built-in one.
+    pub fn is_sandbox(&self) -> bool {
+        matches!(self.place, Place::Sandbox(_))
+    }
+
+    /// Makes ready to read it. A real one is not asked anything yet.
+    ///
+    /// # Errors
+    ///
+    /// Certificates cannot be read, or the built-in FiFo cannot start.
+    pub async fn open(&self, host: &Host, first_contact: FirstContact) -> Result<Fifo, Failure> {
+        let (name, identity) = (self.name(), self.identity());
+        let (sandbox, settings) = match &self.place {
+            Place::Real(settings) => (None, settings),
+            Place::Sandbox(file) => {
+                let running = start_sandbox(file.clone()).await?;
+                let endpoint = running.url().parse();
+                let endpoint =
+                    endpoint.map_err(|error| Failure::new("the sandbox has no address").because(error))?;
+                let (user, password) = (SANDBOX_USER.to_owned(), SecretString::from(SANDBOX_USER));
+                let credentials = Credentials::Password { user, password };
+                let (api, http) = (ApiVersion::default(), HttpOptions::default());
+                let settings = Settings { endpoint, api, credentials, http, proxy: None };
+                (Some(running), &Box::new(settings))
+            }
+        };
+        let Settings { endpoint, api, credentials, http, proxy } = settings.as_ref();
+        if http.insecure {
+            tracing::warn!(
+                "TLS is used without checking who answers (--insecure): the password can be read on the way"
+            );
+        }
+        if !endpoint.is_https() && !endpoint.is_loopback() {
+            tracing::warn!("{endpoint} is plain HTTP: the password can be read on the way");
+        }
+        let idle_timeout = http.idle_timeout.min(self.timeout);
+        let transport = HttpTransport::new(endpoint, &HttpOptions { idle_timeout, ..http.clone() })
+            .map_err(|error| Failure::of(&error))?;
+        let settings = ClientSettings {
+            api: *api,
+            read_timeout: self.timeout,
+            first_contact_timeout: (first_contact == FirstContact::FailFast).then_some(FIRST_CONTACT_TIMEOUT),
+            jitter_seed: host.seed(),
+            ..ClientSettings::new(endpoint.clone(), credentials.clone())
+        };
+        let client = ReadClient::new(Arc::new(transport), settings);
+        Ok(Fifo { client, sandbox, name, identity, proxy: proxy.clone() })
+    }
+}
+
+impl Fifo {
+    /// Says as whom it is signed in to; see [`Target::identity`].
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// Returns the client, which can only read.
+    pub fn read(&self) -> &ReadClient {
+        &self.client
+    }
+
+    /// Returns what plans call this FiFo; the same in every run.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads the list of VMs, and hands each over.
+    pub async fn visit(&self, visitor: &mut impl VmVisitor) -> Result<ListSummary, Failure> {
+        self.client.visit(visitor).await.map_err(|error| self.failure(&error))
+    }
+
+    /// Says what an error means, and what to check.
+    pub fn failure(&self, error: &FifoError) -> Failure {
+        let FifoError::Connection { source, endpoint, .. } = error else {
+            let asks = error.is_silence();
+            let failure = Failure::of(error);
+            return if asks { failure.hint(IS_IT_RIGHT) } else { failure };
+        };
+        let through =
+            self.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
+        let place = format!("{endpoint}{through}");
+        let causes: Vec<String> = causes(source).map(ToString::to_string).collect();
+        let cause = causes.last().map_or("", String::as_str);
+        match source.kind() {
+            TransportErrorKind::NotSent if causes.iter().any(|cause| cause == "dns error") => {
+                Failure::new(format!("failed to connect to {place}: the host name is not known ({cause})"))
+                    .hint(CHECK_ADDRESS)
+            }
+            TransportErrorKind::NotSent => {
+                Failure::new(format!("failed to connect to {place}: {cause}")).hint(CHECK_ADDRESS)
+            }
+            TransportErrorKind::NotTls => Failure::new(format!("what answers at {place} does not speak TLS"))
+                .hint("is it http:// instead of https://, or another port?"),
+            TransportErrorKind::NotHttp => {
+                Failure::new(format!("what answers at {place} does not speak HTTP"))
+                    .hint("is it https:// instead of http://, or another port?")
+            }
+            TransportErrorKind::Untrusted => Failure::of(error).hint(certificate_hint(cause, endpoint)),
+            TransportErrorKind::Lost => Failure::of(error).hint(IS_IT_RIGHT),
+        }
+    }
+
+    /// Closes it; the built-in FiFo saves its world.
+    pub async fn close(self) -> Result<(), Failure> {
+        let Some(running) = self.sandbox else { return Ok(()) };
+        let failed = |error| Failure::new("the sandbox failed to save its world").because(error);
+        running.stop().await.map_err(failed)
+    }
+}
+
+/// The hint where nothing has answered.
+const IS_IT_RIGHT: &str = "is the endpoint right, and can it be reached from here?";
+
+/// Says what to do about a certificate that is not trusted, by the words of what is wrong with it.
+fn certificate_hint(cause: &str, endpoint: &str) -> String {
+    const HINTS: [(&str, &str); 7] = [
+        (
+            "another one is pinned",
+            "is it another server, or has its certificate been renewed? compare the fingerprints before you pin the new one",
+        ),
+        (
+            "not valid for any names",
+            "it has no subject alternative name, and its common name does not count: make one with it",
+        ),
+        ("not valid for name", "use the name that it is for in the endpoint, or make one for this name"),
+        ("expired", "it has expired: renew it, or set the clock of this machine"),
+        ("not valid yet", "it is not valid yet: set the clock of this machine"),
+        (
+            "UnsupportedCertVersion",
+            "it is of X.509 version 1, which FiFo's early installer made: make one of version 3",
+        ),
+        (
+            "CaUsedAsEndEntity",
+            "it is a server's and an authority's at once (CA:TRUE): make one that is only the server's",
+        ),
+    ];
+    let algorithm = "its signature or key is of a kind that is not accepted any more: make one with RSA of 2048 bits or ECDSA, and \
+                     SHA-256";
+    let hint = HINTS.iter().find(|(words, _)| cause.contains(words)).map(|(_, hint)| *hint);
+    let hint = hint.unwrap_or(if cause.contains("Signature") || cause.contains("KeySize") {
+        algorithm
+    } else {
+        "name the certificate of the authority that signed it with --ca-file"
+    });
+    let host = endpoint.split("://").last().unwrap_or(endpoint);
+    let host = if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        host.to_owned()
+    } else {
+        format!("{host}:443")
+    };
+    format!(
+        "{hint}; or trust exactly this one with --pin-sha256; `openssl s_client -connect {host} </dev/null | openssl x509 -noout -text \
+             -fingerprint -sha256` shows it"
+    )
+}
+
+async fn start_sandbox(file: PathBuf) -> Result<RunningSandbox, Failure> {
+    let message = format!("failed to start the sandbox with its world in {}", file.display());
+    let options = Options { state_file: Some(file), upload_ms: SANDBOX_UPLOAD_MS, ..Options::default() };
+    Sandbox::start(options).await.map_err(|error| match error.kind() {
+        io::ErrorKind::ResourceBusy => Failure::ending(Exit::Locked, message)
+            .because(error)
+            .hint("wait until the other command in this folder has ended"),
+        _ => Failure::new(message).because(error).hint("remove that file to begin anew"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fifo::TransportError;
+    use http::StatusCode;
+
+    async fn hint(error: FifoError) -> String {
+        let host = Host::for_tests("x".as_ref());
+        let settings = Settings {
+            endpoint: "http://127.0.0.1:1".parse().unwrap(),
+            api: ApiVersion::default(),
+            credentials: Credentials::Token("t".into()),
+            http: HttpOptions::default(),
+            proxy: None,
+        };
+        let place = Place::Real(Box::new(settings));
+        let target = Target { place, timeout: Duration::from_secs(1) };
+        let fifo = target.open(&host, FirstContact::FailFast).await.unwrap();
+        fifo.failure(&error).hint.unwrap_or_default()
+    }
+
+    fn broken(kind: TransportErrorKind) -> FifoError {
+        let (doing, endpoint) = ("sign in".to_owned(), "https://fifo".to_owned());
+        FifoError::Connection { doing, endpoint, source: TransportError::new(kind, "refused") }
+    }
+
+    fn timed_out(last: Option<FifoError>) -> FifoError {
+        let (doing, timeout) = ("read the list of VMs".to_owned(), Duration::from_secs(120));
+        FifoError::TimedOut { doing, timeout, attempts: 9, last: last.map(Box::new) }
+    }
+
+    #[tokio::test]
+    async fn whoever_was_answered_is_not_asked_whether_the_endpoint_is_right() {
+        let doing = || "x".to_owned();
+        let unavailable = FifoError::Status {
+            doing: doing(),
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            retry_after: None,
+            location: None,
+        };
+        let cut = FifoError::Unreadable { doing: doing(), why: "cut".to_owned(), is_cut: true };
+        for (error, words) in [
+            (broken(TransportErrorKind::Untrusted), "openssl s_client -connect fifo:443"),
+            (broken(TransportErrorKind::NotSent), "check the address"),
+            (broken(TransportErrorKind::Lost), "is the endpoint right"),
+            (timed_out(None), "is the endpoint right"),
+            (timed_out(Some(broken(TransportErrorKind::NotSent))), "is the endpoint right"),
+            (timed_out(Some(unavailable)), ""),
+            (timed_out(Some(cut)), ""),
+        ] {
+            let hint = hint(error).await;
+            assert!(hint.contains(words) && hint.is_empty() == words.is_empty(), "{words}: {hint}");
+        }
+    }
+}

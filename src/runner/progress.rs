@@ -1,0 +1,341 @@
+//! What a person sees of a run: a line for each result, and a bar for each running upload; without a terminal, a line about the
+//! running uploads from time to time.
+
+use super::output::{self, Output, Stream, Writer};
+use crate::apply::{
+    ActionKind, ActionOutcome, ActionRef, Event, EventKind, Observer, RunCounts, VmRef, Waiting,
+};
+use crate::inventory::{BackupId, VmId};
+use crate::plan::bytes_text;
+use crate::render::text::{Detail, span_text};
+use crate::render::{Styles, action_text, counts_text, ending_text, visible, wrapped};
+use anstyle::Style;
+use chrono::{DateTime, TimeDelta, Utc};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often running uploads are reported where there is no terminal to draw bars on.
+const REPORT_EVERY: TimeDelta = TimeDelta::seconds(30);
+
+/// How often a bar is drawn again.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The bar of an upload whose size is known, and of one whose size is not.
+const BAR_OF_KNOWN: &str = "  [{bar:10}]  {binary_bytes:>10}  {eta:>4} left  {wide_msg}";
+const BAR_OF_UNKNOWN: &str = "  {spinner:<12}  {binary_bytes:>10}  {elapsed:>9}  {wide_msg}";
+
+/// Writes events as text: results to standard output, progress and warnings to standard error.
+///
+/// [`Detail::Brief`] leaves out progress and what ended as planned; [`Detail::Errors`] the warnings as well.
+pub(super) struct Progress {
+    styles: Styles,
+    detail: Detail,
+    /// The columns of a stream that is a terminal: its lines break between words.
+    out_columns: Option<usize>,
+    error_columns: Option<usize>,
+    bars: Option<&'static MultiProgress>,
+    write: Writer,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    uploads: BTreeMap<(VmId, BackupId), Upload>,
+    /// What ended uploads were expected to store, in bytes.
+    ended_bytes: u64,
+    /// The line below the bars: the progress of the whole run, and what it waits for.
+    overall: Option<ProgressBar>,
+    waiting: String,
+    reported_at: Option<DateTime<Utc>>,
+    /// How many backups are to be created, how many bytes these are likely to have, and how many creates have ended.
+    to_create: usize,
+    expected_bytes: Option<u64>,
+    created: usize,
+    /// The VMs for which an action was sent to FiFo.
+    started: BTreeSet<VmId>,
+    /// The VMs for which none was sent when the run was stopped.
+    not_started: BTreeSet<VmId>,
+    /// How often an action of a kind that was not done has ended alike on a VM: the first is a line, and so is the number
+    /// of the others.
+    alike: BTreeMap<(String, VmId, ActionKind, ActionOutcome), usize>,
+}
+
+struct Upload {
+    name: String,
+    since: DateTime<Utc>,
+    expected_bytes: Option<u64>,
+    /// What is stored by the last reading, and when that was.
+    bytes: u64,
+    read_at: DateTime<Utc>,
+    bar: Option<ProgressBar>,
+}
+
+impl Upload {
+    fn bytes_per_sec(&self) -> f64 {
+        let secs = (self.read_at - self.since).as_seconds_f64();
+        if secs > 0.0 { self.bytes as f64 / secs } else { 0.0 }
+    }
+
+    /// Writes how far it is: `web-1 daily 1.2 GiB of about 3.4 GiB, about 4 min left`; what is not known is left out.
+    fn text(&self) -> String {
+        let mut text = format!("{} {}", self.name, bytes_text(self.bytes));
+        // An upload that is larger than expected shows that the estimate was wrong.
+        if let Some(expected) = self.expected_bytes.filter(|&expected| expected > self.bytes) {
+            text.push_str(&format!(" of about {}", bytes_text(expected)));
+            let left = left_text(expected - self.bytes, self.bytes_per_sec());
+            text.extend(left.map(|left| format!(", {left}")));
+        }
+        text
+    }
+}
+
+/// Writes how long bytes take at a rate: `about 4 min left`; `None` where there is no rate.
+fn left_text(bytes: u64, bytes_per_sec: f64) -> Option<String> {
+    let secs = bytes as f64 / bytes_per_sec;
+    // Such an estimate is no more precise than a minute.
+    let secs = if secs < 120.0 { secs.ceil() } else { (secs / 60.0).ceil() * 60.0 };
+    secs.is_finite().then(|| format!("about {} left", span_text(secs as i64)))
+}
+
+impl State {
+    /// Says how far the whole run is: `5 of 92 backups done, 4 uploading, 83 waiting; about 25 min left`.
+    fn overall_text(&self) -> String {
+        let (done, uploading) = (self.created, self.uploads.len());
+        let waiting = self.to_create.saturating_sub(done + uploading);
+        let stored =
+            self.uploads.values().map(|upload| upload.bytes).fold(self.ended_bytes, u64::saturating_add);
+        let rate = self.uploads.values().map(Upload::bytes_per_sec).sum();
+        let left = self.expected_bytes.and_then(|bytes| left_text(bytes.saturating_sub(stored), rate));
+        let left = left.map_or_else(String::new, |left| format!("; {left}"));
+        format!("{done} of {} backups done, {uploading} uploading, {waiting} waiting{left}", self.to_create)
+    }
+
+    /// Takes the uploads of a VM out, or the one of a backup where that is known.
+    fn end_upload(&mut self, vm: VmId, backup: Option<BackupId>) {
+        let ended_bytes = &mut self.ended_bytes;
+        self.uploads.retain(|key, upload| {
+            let has_ended = key.0 == vm && backup.is_none_or(|backup| key.1 == backup);
+            if has_ended {
+                *ended_bytes = ended_bytes.saturating_add(upload.expected_bytes.unwrap_or(0));
+                upload.bar.iter().for_each(ProgressBar::finish_and_clear);
+            }
+            !has_ended
+        });
+    }
+}
+
+impl Progress {
+    /// Makes one that draws bars on standard error where that is a terminal. Write errors are for `write` to ignore: a closed
+    /// terminal must not stop a backup.
+    pub(super) fn new(shown: &Output, write: Writer) -> Self {
+        let detail = shown.text.detail;
+        let has_bars = shown.error_columns.is_some() && detail > Detail::Brief;
+        Self {
+            styles: shown.text.styles,
+            detail,
+            out_columns: shown.out_columns,
+            error_columns: shown.error_columns,
+            bars: has_bars.then(output::bars),
+            write,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Writes a line, on a terminal as several that break between words.
+    fn line(&self, stream: Stream, line: &str) {
+        let columns = match stream {
+            Stream::Out => self.out_columns,
+            Stream::Err => self.error_columns,
+        };
+        let line = match columns {
+            Some(columns) => wrapped(line, columns.saturating_sub(4)).join("\n    "),
+            None => line.to_owned(),
+        };
+        (self.write)(stream, &format!("{line}\n"));
+    }
+
+    fn styled(&self, ending: ActionOutcome) -> String {
+        let style: Style = match ending {
+            ActionOutcome::Done => self.styles.create,
+            ActionOutcome::Started
+            | ActionOutcome::HandedOver
+            | ActionOutcome::Dropped
+            | ActionOutcome::Interrupted => self.styles.wait,
+            ActionOutcome::Failed | ActionOutcome::Unverified => self.styles.alarm,
+        };
+        format!("{style}{}{style:#}", ending_text(ending))
+    }
+
+    /// Says whether progress goes to standard error as lines.
+    fn reports_lines(&self) -> bool {
+        self.bars.is_none() && self.detail > Detail::Brief
+    }
+
+    fn begin_upload(
+        &self,
+        state: &mut State,
+        (at, backup, tier): (&VmRef, BackupId, &str),
+        expected_bytes: Option<u64>,
+        now: DateTime<Utc>,
+    ) {
+        let name = format!("{} {}", visible(&at.alias), visible(tier));
+        let bar = self.bars.map(|bars| {
+            let bar = match expected_bytes {
+                Some(bytes) => ProgressBar::new(bytes),
+                None => ProgressBar::new_spinner(),
+            };
+            let bar = bars.insert(state.uploads.len(), bar.with_message(name.clone()));
+            let template = if expected_bytes.is_some() { BAR_OF_KNOWN } else { BAR_OF_UNKNOWN };
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("#>."));
+            }
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        let upload = Upload { name, since: now, expected_bytes, bytes: 0, read_at: now, bar };
+        state.uploads.insert((at.vm, backup), upload);
+    }
+
+    fn record(&self, state: &mut State, vm: VmId, backup: BackupId, bytes: u64, now: DateTime<Utc>) {
+        if let Some(upload) = state.uploads.get_mut(&(vm, backup)) {
+            (upload.bytes, upload.read_at) = (bytes, now);
+            upload.bar.iter().for_each(|bar| bar.set_position(bytes));
+        }
+        let reported_at = *state.reported_at.get_or_insert(now);
+        if self.reports_lines() && now - reported_at >= REPORT_EVERY {
+            state.reported_at = Some(now);
+            let each: Vec<String> = state.uploads.values().map(Upload::text).collect();
+            self.line(Stream::Err, &format!("{}: {}", state.overall_text(), each.join("; ")));
+        }
+    }
+
+    fn wait(&self, state: &mut State, waiting: &Waiting) {
+        state.waiting = visible(&waiting.message);
+        if self.reports_lines() && !state.waiting.is_empty() {
+            self.line(Stream::Err, &format!("{}; {}", state.overall_text(), state.waiting));
+        }
+    }
+
+    /// Draws the line below the bars, if there are any.
+    fn draw_overall(&self, state: &mut State) {
+        let Some(bars) = self.bars else { return };
+        let is_busy = !state.uploads.is_empty() || !state.waiting.is_empty();
+        if state.to_create < 2 && state.waiting.is_empty() || !is_busy {
+            state.overall.take().iter().for_each(ProgressBar::finish_and_clear);
+            return;
+        }
+        let gap = if state.waiting.is_empty() { "" } else { "; " };
+        let message = format!("{}{gap}{}", state.overall_text(), state.waiting);
+        let line = state.overall.get_or_insert_with(|| {
+            let line = bars.add(ProgressBar::new_spinner());
+            if let Ok(style) = ProgressStyle::with_template("  {wide_msg}") {
+                line.set_style(style);
+            }
+            line
+        });
+        line.set_message(message);
+    }
+
+    fn end(&self, state: &mut State, at: &VmRef, step: &ActionRef, ending: ActionOutcome, message: &str) {
+        let kind = step.kind;
+        if ending == ActionOutcome::Interrupted && !state.started.contains(&at.vm) {
+            state.not_started.insert(at.vm);
+            return;
+        }
+        if kind == ActionKind::Create {
+            state.created += 1;
+            state.end_upload(at.vm, step.backup);
+        }
+        let went_well =
+            matches!(ending, ActionOutcome::Done | ActionOutcome::Started | ActionOutcome::HandedOver);
+        if self.detail <= Detail::Brief && went_well {
+            return;
+        }
+        if ending != ActionOutcome::Done && self.detail < Detail::Full {
+            let count = state.alike.entry((at.alias.clone(), at.vm, kind, ending)).or_default();
+            *count += 1;
+            if *count > 1 {
+                return;
+            }
+        }
+        let (alias, tier, message) = (visible(&at.alias), visible(&step.tier), visible(message));
+        let line = format!("{alias}  {} {tier}: {}, {message}", action_text(kind), self.styled(ending));
+        self.line(Stream::Out, &line);
+    }
+
+    /// Reports the end of the run.
+    fn finish(&self, state: &mut State, tally: &RunCounts) {
+        std::mem::take(&mut state.uploads)
+            .values()
+            .filter_map(|upload| upload.bar.as_ref())
+            .for_each(ProgressBar::finish_and_clear);
+        state.waiting.clear();
+        self.draw_overall(state);
+        for ((alias, _, kind, ending), count) in std::mem::take(&mut state.alike) {
+            if count > 1 {
+                let (what, ending, more) = (action_text(kind), self.styled(ending), count - 1);
+                let line =
+                    format!("{}  {what}: {ending}, {more} more (each is in the journal)", visible(&alias));
+                self.line(Stream::Out, &line);
+            }
+        }
+        let not_started = match state.not_started.len() {
+            0 => None,
+            1 => Some("1 VM had not started and is left to the next run".to_owned()),
+            vms => Some(format!("{vms} VMs had not started and are left to the next run")),
+        };
+        if let Some(line) = not_started.filter(|_| self.detail > Detail::Errors) {
+            self.line(Stream::Out, &line);
+        }
+        let is_reported = match self.detail {
+            Detail::Errors => tally.failed > 0,
+            Detail::Brief => *tally != RunCounts::default(),
+            Detail::Usual | Detail::Full => true,
+        };
+        if is_reported {
+            (self.write)(Stream::Out, &format!("\n{}\n", counts_text(tally)));
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn observe(&self, event: &Event) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *state;
+        match &event.what {
+            EventKind::Started { create, expected_bytes, .. } => {
+                (state.to_create, state.expected_bytes) = (*create, *expected_bytes);
+            }
+            EventKind::ActionStarted { at, .. } => _ = state.started.insert(at.vm),
+            EventKind::Accepted { at, backup, tier, expected_bytes } => {
+                self.begin_upload(state, (at, *backup, tier), *expected_bytes, event.time);
+            }
+            EventKind::Progress { at, backup, bytes, .. } => {
+                self.record(state, at.vm, *backup, *bytes, event.time);
+            }
+            EventKind::Waiting(waiting) => self.wait(state, waiting),
+            EventKind::ActionEnded { at, step, outcome, message, .. } => {
+                self.end(state, at, step, *outcome, message);
+            }
+            EventKind::Warning { message, .. } => {
+                if self.detail > Detail::Errors {
+                    self.line(Stream::Err, &format!("warning: {}", visible(message)));
+                }
+            }
+            EventKind::CascadeAlarm(alarm) => {
+                let style = self.styles.alarm;
+                self.line(
+                    Stream::Err,
+                    &format!("{style}SAFETY STOP{style:#}: {}", visible(&alarm.to_string())),
+                );
+            }
+            EventKind::Finished { tally } => self.finish(state, tally),
+        }
+        self.draw_overall(state);
+    }
+}
+
+#[cfg(test)]
+mod tests;

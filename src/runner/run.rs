@@ -1,0 +1,308 @@
+//! One run, the same for `apply`, `reconcile` and `reconcile --every`: lock, safety stop, plan, show, carry out.
+
+use super::approve::{Approved, SavedFile, asked, skip_text};
+use super::execute::{Execution, judge};
+use super::fifo::{Fifo, Target};
+use super::host::Host;
+use super::interrupt::Interrupt;
+use super::order::{Approval, Order};
+use super::output;
+use super::read::{KeptVms, Planned, Query};
+use super::report::Reporting;
+use super::safety_stop::{AlarmRecorder, refuse_if_set};
+use crate::apply::{ProgressTracker, StopFile, VmRef};
+use crate::plan::{NoteCode, Plan, SkipReason};
+use crate::policy::Policies;
+use crate::render::text::{self, PlanExtras, TextOptions};
+use crate::run::{Exit, Failure, RunHistory, RunSummary};
+use futures::FutureExt as _;
+use std::io;
+use std::panic::AssertUnwindSafe;
+
+/// What a process keeps from run to run.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// The progress of uploads: one that hung in the run before hangs in the next one as well.
+    progress: ProgressTracker,
+    /// The digest of the plan that was shown last: it is shown again only when it has changed.
+    shown: Option<[u8; 32]>,
+}
+
+/// Does one run and reports its result everywhere, unless there was no run: a question was answered with no, or another run is
+/// under way. The report of the run before, such as a file with metrics, then stays.
+pub async fn run_once(host: &Host, order: &Order<'_>, mut reporting: Reporting<'_>) -> Exit {
+    let interrupt = Interrupt::default();
+    let (summary, exit) = run(host, order, &mut reporting, &interrupt, &mut Memory::default()).await;
+    let safety_stop = summary.endpoint.as_deref().and_then(|endpoint| host.safety_stop(endpoint));
+    let mut history = RunHistory { safety_stop, ..RunHistory::default() };
+    history.enter(summary);
+    if exit.is_run() {
+        reporting.end(&history, &interrupt).await;
+    }
+    exit
+}
+
+/// Does one run, and returns what it came to. It ends whatever happens in it, a fault of this program too; why it failed as a
+/// whole is written to standard error.
+///
+/// The lock is taken before FiFo is read: what another run is about to do must not be planned again. Where a question is
+/// asked the lock is taken after the answer, and FiFo is read again: an unanswered question must not hold back
+/// other runs, and nothing is reported as started before it.
+pub(super) async fn run(
+    host: &Host,
+    order: &Order<'_>,
+    reporting: &mut Reporting<'_>,
+    interrupt: &Interrupt,
+    memory: &mut Memory,
+) -> (RunSummary, Exit) {
+    let (alarms, summary) = (AlarmRecorder::default(), RunSummary::new(order.command, host.now()));
+    let mut run = Run { host, order, reporting, interrupt, memory, alarms, summary };
+    let ended = caught(run.steps()).await;
+    let Run { alarms, mut summary, .. } = run;
+    let ended = alarms.judge(ended, &mut summary);
+    if let Err(failure) = &ended {
+        host.output.report(failure);
+    }
+    let exit = ended.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
+    summary.end(host.now(), ended);
+    (summary, exit)
+}
+
+/// Makes a failure of a panic.
+async fn caught(run: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let fault = |_| Err(Failure::new("the run was stopped by a fault of this program"));
+    AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(fault)
+}
+
+struct Run<'a, 'r> {
+    host: &'a Host,
+    order: &'a Order<'a>,
+    reporting: &'a mut Reporting<'r>,
+    interrupt: &'a Interrupt,
+    memory: &'a mut Memory,
+    alarms: AlarmRecorder,
+    summary: RunSummary,
+}
+
+impl<'a> Run<'a, '_> {
+    async fn steps(&mut self) -> Result<Exit, Failure> {
+        let (host, order, interrupt) = (self.host, self.order, self.interrupt);
+        let saved = match order.approval {
+            Approval::Saved(path) => Some(SavedFile::read(path, order.prune.is_requested)?),
+            Approval::Everything | Approval::Asked => None,
+        };
+        let policies = (order.policies)()?;
+        let target = (order.fifo)()?;
+        let endpoint = target.name();
+        self.summary.endpoint = Some(endpoint.clone());
+        self.summary.identity = Some(target.identity());
+        if let Some(saved) = &saved {
+            saved.refuse_other_endpoint(&endpoint)?;
+        }
+        let stop_file = host.stop_file(&endpoint)?;
+        let (approved, open) = match (saved, order.approval) {
+            (Some(saved), _) => (Approved::Saved(saved), None),
+            (None, Approval::Asked) => {
+                refuse_if_set(&stop_file)?;
+                let (fifo, plan) = self.ask(&target, &policies).await?;
+                (Approved::Shown(plan), Some(fifo))
+            }
+            (None, _) => (Approved::Everything, None),
+        };
+        interrupt.listen()?;
+        let _lock = host.lock(&endpoint, order.command)?;
+        refuse_if_set(&stop_file)?;
+        let fifo = match open {
+            Some(fifo) => fifo,
+            None => target.open(host, order.first_contact).await?,
+        };
+        self.reporting.begin();
+        let planned = tokio::select! {
+            // Nothing was sent yet, so the run can end at once.
+            biased;
+            exit = interrupt.signalled() => return Ok(exit),
+            planned = self.plan(&fifo, &policies) => planned?,
+        };
+        let exit = self.carry_out(&fifo, &target, &policies, stop_file, planned, &approved).await?;
+        // A failure to close it does not change the result of the run.
+        if let Err(failure) = fifo.close().await {
+            tracing::warn!("{}", failure.text());
+        }
+        Ok(exit)
+    }
+
+    /// Shows a plan, and asks where it has anything to do. No signal is caught meanwhile: it ends the process.
+    async fn ask(&mut self, target: &Target, policies: &Policies) -> Result<(Fifo, Plan), Failure> {
+        let fifo = target.open(self.host, self.order.first_contact).await?;
+        let planned = self.plan(&fifo, policies).await?;
+        if planned.plan.vms.iter().all(|vm| vm.due_actions().is_empty()) {
+            self.show(&planned, &planned.plan);
+            return Ok((fifo, planned.plan));
+        }
+        self.show_where_asked(&planned)?;
+        let question = format!("Carry this out on {} {}?", target.name(), target.identity());
+        let plan = asked(planned.plan, &question)?;
+        Ok((fifo, plan))
+    }
+
+    fn query<'q>(&self, fifo: &'q Fifo, policies: &'q Policies) -> Query<'q>
+    where
+        'a: 'q,
+    {
+        Query {
+            host: self.host,
+            policies,
+            fifo,
+            selection: &self.order.selection,
+            at: None,
+            prune: self.order.prune,
+        }
+    }
+
+    /// Reads FiFo and plans.
+    async fn plan(&mut self, fifo: &Fifo, policies: &Policies) -> Result<Planned, Failure> {
+        let query = self.query(fifo, policies);
+        let overview = self.reporting.wants_overview();
+        let mut planned = query.plan(KeptVms::ForRun, overview).await?;
+        if let Some(wait) = planned.wait_for_clocks() {
+            tracing::info!(
+                "a backup is due by one of the clocks and not by the other: waiting {} s for the slower one",
+                wait.as_secs()
+            );
+            tokio::time::sleep(wait).await;
+            planned = query.plan(KeptVms::ForRun, overview).await?;
+        }
+        self.summary.overview = planned.overview.take();
+        Ok(planned)
+    }
+
+    async fn carry_out(
+        &mut self,
+        fifo: &Fifo,
+        target: &Target,
+        policies: &Policies,
+        stop_file: StopFile,
+        planned: Planned,
+        approved: &Approved,
+    ) -> Result<Exit, Failure> {
+        let work = approved.work(&planned.plan);
+        match approved {
+            Approved::Everything => self.show_if_changed(&planned),
+            Approved::Shown(_) => {}
+            Approved::Saved(_) if work.vms.is_empty() && work.skipped.is_empty() => {}
+            Approved::Saved(_) => self.show(&planned, &planned.plan.limited_to(work.vms.clone())),
+        }
+        // Once more right before anything is done: the file may have been put there by hand.
+        refuse_if_set(&stop_file)?;
+        self.alarms.arm(stop_file);
+        let execution = Execution::begin(self.host, self.order, self.interrupt, fifo.name(), &self.alarms)?;
+        for skipped in &work.skipped {
+            let at = skipped.vm.map(|vm| VmRef { vm, alias: skipped.alias.clone() });
+            execution.warn(at, format!("{}: {}", skipped.alias, skip_text(skipped.why)));
+        }
+        let has_changed = work.skipped.iter().any(|skipped| skipped.why == SkipReason::Changed);
+        self.summary.plan(&work.vms);
+        let Planned { plan, inventory, too_old, .. } = planned;
+        for vm in &plan.vms {
+            self.summary.refused_deletes += vm.refused_deletes;
+            if let Some(note) = vm.note(NoteCode::OverPruneLimit).filter(|_| vm.refused_deletes > 0) {
+                let at = vm.uuid.map(|id| VmRef { vm: id, alias: vm.alias.clone() });
+                execution.warn(at, format!("{}: {note}", vm.alias));
+            }
+        }
+        let progress = &self.memory.progress;
+        let report = execution
+            .run(fifo, target.is_sandbox(), policies, &work.vms, inventory, approved.approval(), progress)
+            .await;
+        let exit = judge(&report, &plan, &too_old, self.interrupt.caught());
+        let is_changed = report.vms.iter().any(|vm| !vm.steps.is_empty());
+        // Before anything else, which may take long or fail: an alarm must not be lost.
+        self.summary.report = Some(report);
+        if self.reporting.wants_overview() && is_changed && !self.summary.has_alarm() {
+            self.reread(fifo, policies).await;
+        }
+        Ok(if exit == Exit::Done && has_changed { Exit::SomeFailed } else { exit })
+    }
+
+    /// Reads FiFo after something was done, for the reports of how the VMs stand. Where that fails, these show the state before
+    /// the run, with its instant.
+    async fn reread(&mut self, fifo: &Fifo, policies: &Policies) {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.signalled() => {}
+            looked = self.query(fifo, policies).look_again() => match looked {
+                Ok(overview) => self.summary.overview = Some(overview),
+                Err(failure) => tracing::warn!("failed to read the VMs after the run: {}", failure.text()),
+            },
+        }
+    }
+
+    /// Shows a plan as text, without asking. Output that cannot be written, because of a full disk or a blocked terminal,
+    /// stops no backup.
+    fn show(&self, made: &Planned, plan: &Plan) {
+        output::start();
+        if !self.host.output.is_json {
+            let estimate = made.estimate(plan);
+            let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
+            output::print_or_warn(|out| text::plan(plan, extras, &self.host.output.text, out));
+        }
+    }
+
+    /// Shows a plan unless it is what was shown last. Notes and the progress of uploads are no change.
+    fn show_if_changed(&mut self, made: &Planned) {
+        let now = Some(made.plan.digest_without_notes());
+        if self.memory.shown != now {
+            self.show(made, &made.plan);
+            self.memory.shown = now;
+        }
+    }
+
+    /// Shows the plan that a question is about; with JSON output, which has only the events, on standard error.
+    fn show_where_asked(&self, made: &Planned) -> Result<(), Failure> {
+        let (plan, shown) = (&made.plan, &self.host.output);
+        let estimate = made.estimate(plan);
+        let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
+        if !shown.is_json {
+            return output::print(|out| text::plan(plan, extras, &shown.text, out));
+        }
+        let text_options = TextOptions { styles: shown.error_styles, ..shown.text };
+        text::plan(plan, extras, &text_options, &mut io::stderr().lock())
+            .map_err(|error| Failure::new("failed to show the plan on standard error").because(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Prune;
+    use crate::runner::fifo::FirstContact;
+    use crate::runner::order::Limits;
+    use crate::runner::read::Selection;
+
+    #[tokio::test]
+    async fn a_run_that_panics_ends_as_a_failed_one_and_is_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::for_tests(folder.path());
+        let order = Order {
+            command: "reconcile",
+            approval: Approval::Everything,
+            selection: Selection::default(),
+            prune: Prune::default(),
+            limits: Limits { max_uploads: 1, max_uploads_per_hypervisor: 1, waits: true },
+            first_contact: FirstContact::FailFast,
+            handed_over_after: None,
+            deadline: None,
+            policies: &|| panic!("a fault"),
+            fifo: &|| Err(Failure::new("not asked")),
+        };
+        let metrics = folder.path().join("run.prom");
+        let write = |text: &str| {
+            std::fs::write(&metrics, text).map_err(|error| Failure::new("no metrics").because(error))
+        };
+        let none = || Box::new(|| Ok(None));
+        let reporting = Reporting::new(&host, Some(Box::new(write)), none(), none());
+        assert_eq!(run_once(&host, &order, reporting).await, Exit::Failed);
+        let text = std::fs::read_to_string(&metrics).unwrap();
+        assert!(text.contains("\nfifo_retain_last_run_exit_code 1\n"), "{text}");
+    }
+}
