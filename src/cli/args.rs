@@ -2,7 +2,8 @@
 
 use super::options::Global;
 use super::{
-    apply, check, completions, init, plan, reconcile, resume, sandbox, schema, show, status, validate,
+    apply, check, completions, init, plan, reconcile, resume, sandbox, schema, show, simulate, status,
+    validate,
 };
 use crate::policy::Zone;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -49,6 +50,8 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Show a VM's backups as a tree of chains, and why each is kept
     Show(show::ShowArgs),
+    /// Run the policies forward: what there would be on each day, and what a restore would read
+    Simulate(simulate::SimulateArgs),
     /// Print the JSON Schema of a policy file, by which editors complete and check
     Schema(schema::SchemaArgs),
     /// Print a script by which a shell completes commands and options
@@ -107,7 +110,7 @@ mod tests {
             let help = help(&mut program, name);
             assert!(!help.contains("--endpoint") && !help.contains("--timeout"), "{name}\n{help}");
         }
-        for name in ["check", "plan", "apply", "reconcile", "status", "show", "resume"] {
+        for name in ["check", "plan", "apply", "reconcile", "status", "show", "simulate", "resume"] {
             assert!(help(&mut program, name).contains("--endpoint"), "{name}");
         }
         for line in [

@@ -41,6 +41,16 @@ pub(super) fn endpoint(context: &Context) -> Result<String, Failure> {
     }
 }
 
+/// Says whether any FiFo is named.
+///
+/// # Errors
+///
+/// What names it cannot be read.
+pub(super) fn is_named(context: &Context) -> Result<bool, Failure> {
+    let profiles = Profiles::of(&context.global, &context.environment, context.profile_file());
+    Ok(context.global.sandbox || given_endpoint(&context.global)?.is_some() || profiles.read()?.is_some())
+}
+
 /// A profile's secrets are only ever sent to the host that it is for: with another endpoint it gives none.
 fn settings(global: &Global, environment: &Environment, file: Option<PathBuf>) -> Result<Settings, Failure> {
     let given = given_endpoint(global)?;

@@ -20,6 +20,7 @@ mod resume;
 mod sandbox;
 mod schema;
 mod show;
+mod simulate;
 mod status;
 mod usage;
 mod validate;
@@ -82,6 +83,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Resume(args) => resume::run(args, context),
         Command::Status(args) => in_runtime(status::run(args, context)),
         Command::Show(args) => in_runtime(show::run(args, context)),
+        Command::Simulate(args) => in_runtime(simulate::run(args, context)),
         Command::Completions(args) => completions::run(args, &mut args::command(), context),
         Command::Schema(args) => schema::run(args, context),
         Command::Sandbox(args) => in_runtime(sandbox::run(args, context)),

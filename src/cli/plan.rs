@@ -112,7 +112,7 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
         at: args.at,
         prune: args.prune.switch(),
     };
-    let planned = query.plan(kept(args), None).await?;
+    let planned = query.plan(kept(args), false).await?;
     fifo.close().await?;
     let compared = before.map(|before| compare_with(&before, &policies, &planned));
     let estimate = planned.estimate(&planned.plan);
@@ -146,10 +146,9 @@ pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Fail
                 writeln!(out)?;
             }
             let extras = PlanExtras { identity: Some(&identity), estimate: Some(&estimate) };
-            render::text::plan(&plan, extras, context.text(), out)?;
             match compared {
-                Some(compared) => render::text::comparison(compared, &plan, context.text(), out),
-                None => Ok(()),
+                Some(compared) => render::text::changed_plan(&plan, compared, extras, context.text(), out),
+                None => render::text::plan(&plan, extras, context.text(), out),
             }
         }
     };

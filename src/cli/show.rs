@@ -6,7 +6,7 @@ use super::options::Format;
 use super::plan::write_stop;
 use super::policies;
 use super::value::instant;
-use crate::insight::show::explain;
+use crate::insight::show::{enter_expiry_dates, explain};
 use crate::plan::Prune;
 use crate::policy::Pattern;
 use crate::render;
@@ -16,6 +16,9 @@ use crate::runner::output::print;
 use crate::runner::read::{KeptVms, Planned, Query, Selection};
 use chrono::{DateTime, Utc};
 use clap::Args;
+
+/// Of more VMs than this it is not worked out when their backups expire: a year of each is simulated for it.
+const DATED_MAX: usize = 50;
 
 #[derive(Debug, Args)]
 #[command(after_help = include_str!("help/show.txt"))]
@@ -40,9 +43,12 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
     let (host, at) = (&context.host, args.at);
     let query =
         Query { host, policies: &policies, fifo: &fifo, selection: &selection, at, prune: Prune::REQUESTED };
-    let Planned { plan, inventory, identity, request, .. } = query.plan(KeptVms::All, None).await?;
+    let Planned { plan, inventory, identity, request, .. } = query.plan(KeptVms::All, false).await?;
     fifo.close().await?;
-    let explained = explain(&plan, &policies, &inventory, request);
+    let mut explained = explain(&plan, &policies, &inventory, request);
+    if explained.vms.len() <= DATED_MAX {
+        enter_expiry_dates(&mut explained, &policies, &inventory);
+    }
     print(|out| {
         if format == Format::Json {
             return render::json::show(&explained, stop.as_ref(), out);

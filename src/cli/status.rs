@@ -7,7 +7,6 @@ use super::options::Format;
 use super::plan::{PlanningArgs, write_stop};
 use super::policies;
 use super::value::instant;
-use crate::insight::OverviewDetail;
 use crate::plan::Prune;
 use crate::render::{self, text::StatusView};
 use crate::run::{Exit, Failure, RunHistory};
@@ -48,8 +47,6 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
     let fifo = target.open(&context.host, FirstContact::FailFast).await?;
-    // Only the metrics have the tiers.
-    let detail = if args.metrics_file.is_some() { OverviewDetail::Tiers } else { OverviewDetail::Vms };
     let (host, selection) = (&context.host, args.planning.selection());
     let query = Query {
         host,
@@ -59,7 +56,7 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
         at: args.at,
         prune: Prune::default(),
     };
-    let overview = query.look(detail).await?;
+    let overview = query.look().await?;
     let identity = fifo.identity().to_owned();
     fifo.close().await?;
     let health = &overview.health;

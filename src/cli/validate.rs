@@ -3,11 +3,11 @@
 use super::context::Context;
 use super::options::Format;
 use super::policies::{counted, plural};
-use crate::insight::retention::{TierPeak, tier_peaks};
 use crate::policy::{self, Diagnostic, Loaded, Name, Policies, Severity, render_github, render_text};
 use crate::render::Styles;
 use crate::run::{Exit, Failure};
 use crate::runner::output::print;
+use crate::simulate::{TierPeak, fewer_backups, tier_peaks};
 use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -85,12 +85,13 @@ pub(super) fn run(args: &ValidateArgs, context: &Context) -> Result<Exit, Failur
 
 /// Warns of tiers that hold more than twice what `keep` asks for, since increments need all that they were taken from.
 fn warn_of_chains(loaded: &mut Loaded) {
-    let peaks = loaded
-        .policies
-        .iter()
-        .flat_map(|policy| tier_peaks(policy).into_iter().map(|peak| (policy.name.clone(), peak)));
-    let much_more: Vec<(Name, TierPeak)> = peaks.filter(|(_, peak)| peak.is_much_more_than_kept()).collect();
-    for (policy, TierPeak { tier, keep, peak, fewer }) in much_more {
+    let mut found = Vec::new();
+    for policy in loaded.policies.iter() {
+        for peak in tier_peaks(policy).into_iter().filter(TierPeak::is_much_more_than_kept) {
+            found.push((policy.name.clone(), fewer_backups(policy, &peak), peak));
+        }
+    }
+    for (policy, fewer, TierPeak { tier, keep, peak }) in found {
         let (Some(keep), Some(peak)) = (keep, peak) else { continue };
         let hint = match fewer {
             Some(fewer) => format!(

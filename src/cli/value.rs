@@ -1,10 +1,10 @@
 //! Values of options, read from their text.
 
-use crate::policy::parse_duration;
+use crate::policy::{parse_duration, parse_size};
 use crate::render::markdown::MAX_BYTES_LEAST;
-use chrono::{DateTime, Datelike as _, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, Utc};
 use clap::builder::{OsStringValueParser, StringValueParser, TypedValueParser};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,6 +60,33 @@ pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     }
 }
 
+/// Reads a time from one instant or day to another, in UTC: `2026-12-01..2026-12-08T06:00:00Z`.
+pub(super) fn span(text: &str) -> Result<Range<DateTime<Utc>>, String> {
+    let form = "write two instants or days, such as 2026-12-01..2026-12-08";
+    let (from, to) = text.split_once("..").ok_or(form)?;
+    let moment = |text: &str| match text.parse::<NaiveDate>() {
+        Ok(day) => Ok(day.and_time(NaiveTime::MIN).and_utc()),
+        Err(_) => instant(text).map_err(|_| format!("{text:?} is neither; {form}")),
+    };
+    let (from, to) = (moment(from)?, moment(to)?);
+    if from < to { Ok(from..to) } else { Err("it ends before it begins".to_owned()) }
+}
+
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).map_err(|problem| format!("it {problem}; write it like 40GiB"))
+}
+
+/// Reads a share in percent, and returns it in millionths.
+pub(super) fn change_rate(text: &str) -> Result<u64, String> {
+    let percent = text.strip_suffix('%').ok_or("it has no unit; write it like 3% or 0.5%")?;
+    let (whole, part) = percent.split_once('.').unwrap_or((percent, "0"));
+    let digits = |text: &str| text.parse::<u64>().ok().filter(|_| text.bytes().all(|it| it.is_ascii_digit()));
+    let ppm = digits(whole).zip(digits(&format!("{part:0<4}")).filter(|_| part.len() <= 4));
+    let ppm = ppm.map(|(whole, part)| whole.saturating_mul(10_000).saturating_add(part));
+    ppm.filter(|ppm| *ppm <= 1_000_000)
+        .ok_or_else(|| "not a share from 0% to 100%, with four decimals at most".to_owned())
+}
+
 pub(super) fn max_bytes(text: &str) -> Result<usize, String> {
     let bytes = text.parse().map_err(|_| "not a number of bytes".to_owned())?;
     if bytes >= MAX_BYTES_LEAST {
@@ -86,6 +113,21 @@ mod tests {
         assert_eq!((max_bytes("1536"), max_bytes("65536")), (Ok(1_536), Ok(65_536)));
         assert!(max_bytes("1535").unwrap_err().contains("at least 1536"));
         assert!(max_bytes("64KiB").is_err() && max_bytes("-1").is_err());
+    }
+
+    #[test]
+    fn times_are_of_days_or_instants_and_shares_are_in_percent() {
+        let day = |text: &str| span(text).map(|span| (span.end - span.start).num_hours());
+        assert_eq!((day("2026-12-01..2026-12-02"), day("2026-12-01..2026-12-01T06:00:00Z")), (Ok(24), Ok(6)));
+        assert!(day("2026-12-02..2026-12-01").is_err() && day("2026-12-01").is_err() && day("a..b").is_err());
+        assert_eq!(
+            (change_rate("3%"), change_rate("0.25%"), change_rate("100%")),
+            (Ok(30_000), Ok(2_500), Ok(1_000_000))
+        );
+        for wrong in ["3", "-1%", "101%", "1.23456%", ".%", "+3%", ""] {
+            assert!(change_rate(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(size("40GiB"), Ok(40 << 30));
     }
 
     #[test]

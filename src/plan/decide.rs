@@ -88,9 +88,9 @@ pub(crate) fn decide_under(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> 
     }
 }
 
-/// Decides on creates and local deletes alone, without the notes.
-pub(crate) fn local_actions(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<Action> {
-    creates_and_local_deletes(view, occurrences, &keep::local(view), &mut Vec::new()).1
+/// Returns what is to be done to a VM, whether or not a suspension holds it back.
+pub(crate) fn actions(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<Action> {
+    decide_under(view, occurrences).actions
 }
 
 /// Decides on creates and local deletes, and on the status where there are none; adds the notes that explain a create, or why

@@ -24,7 +24,7 @@ pub struct Occurrences<'a> {
     next: Vec<Option<DateTime<Utc>>>,
     /// Those of each tier within [`RECENT`] and its spread before now, oldest first; looked up when they are first needed.
     recent: Vec<OnceLock<Vec<DateTime<Utc>>>>,
-    /// Whether `last` is that of one VM, its share of each spread included; then there is no `next`.
+    /// Whether `last` and `next` are those of one VM, its share of each spread included.
     is_of_one_vm: bool,
 }
 
@@ -37,14 +37,15 @@ impl<'a> Occurrences<'a> {
         Self { policy, now, last, next, recent, is_of_one_vm: false }
     }
 
-    /// Takes each tier's last occurrence for one VM, its share of the spread included, from a caller that has looked up
-    /// many of them at once.
+    /// Takes each tier's last and next occurrence for one VM, its share of the spread included, from a caller that has
+    /// looked up many of them at once.
     pub(crate) fn of_one_vm(
         policy: &'a Policy,
         now: DateTime<Utc>,
         last: Vec<Option<DateTime<Utc>>>,
+        next: Vec<Option<DateTime<Utc>>>,
     ) -> Self {
-        Self { policy, now, last, next: Vec::new(), recent: Vec::new(), is_of_one_vm: true }
+        Self { policy, now, last, next, recent: Vec::new(), is_of_one_vm: true }
     }
 
     /// Returns the instant for which they were looked up.
@@ -64,7 +65,7 @@ impl<'a> Occurrences<'a> {
 
     /// Returns the instant from which a VM's next backup of a tier will be due.
     pub fn next(&self, tier: TierIndex, vm: VmId) -> Option<DateTime<Utc>> {
-        if self.policy.tiers[tier].spread.is_zero() && !self.is_of_one_vm {
+        if self.policy.tiers[tier].spread.is_zero() || self.is_of_one_vm {
             return self.next[tier];
         }
         self.next_after(tier, vm, self.now)

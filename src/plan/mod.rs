@@ -54,6 +54,7 @@ pub use reason::LastKept;
 pub use request::{Prune, Request};
 pub use saved::SavedPlanError;
 pub use upload_size::expected_upload_bytes;
+pub(crate) use validity::next_turning_point;
 
 use crate::inventory::{Inventory, VmId};
 use crate::policy::Policies;

@@ -21,7 +21,7 @@ pub(super) fn with(vm: &Vm, backup: Backup) -> Vm {
 }
 
 /// Returns the backup that a create makes at about that instant, as it will be when it has completed.
-pub(super) fn new_backup(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Backup {
+pub(crate) fn new_backup(vm: &Vm, create: &Create, id: BackupId, now: DateTime<Utc>) -> Backup {
     let latest = now + FUTURE_TOLERANCE;
     let timestamps = vm.backups.values().filter_map(|backup| backup.timestamp);
     let newest = timestamps.filter(|&taken| taken <= latest).max();
@@ -40,10 +40,12 @@ pub(super) fn new_backup(vm: &Vm, create: &Create, id: BackupId, now: DateTime<U
     }
 }
 
+/// A stored object that is all that a good backup's should be; its size stands for none.
+pub(crate) const WHOLE: StoredFile = StoredFile { size_bytes: Some(u64::MAX), has_checksum: true };
+
 /// Returns a good backup's files as this FiFo records them: with size and checksum, where another backup has them.
 fn files_as_told(vm: &Vm) -> Vec<StoredFile> {
-    let whole = StoredFile { size_bytes: Some(u64::MAX), has_checksum: true };
-    if tells_files(vm) { vec![whole] } else { Vec::new() }
+    if tells_files(vm) { vec![WHOLE] } else { Vec::new() }
 }
 
 /// Returns the VM as it will be when a snapshot has been deleted from the hypervisor.

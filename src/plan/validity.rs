@@ -27,7 +27,11 @@ impl Validity {
 
     /// Takes one more VM into account, for which that was decided.
     pub(super) fn narrow(&mut self, view: &VmView<'_>, occurrences: &Occurrences<'_>, decided: &VmPlan) {
-        for instant in turning_points(view, occurrences) {
+        let mut points = Vec::new();
+        turning_points(view, occurrences, |point| points.push(point));
+        points.sort_unstable();
+        points.dedup();
+        for instant in points {
             if self.0.is_some_and(|earliest| earliest <= instant) {
                 return;
             }
@@ -62,13 +66,23 @@ fn push_prune_points(view: &VmView<'_>, push: &mut impl FnMut(DateTime<Utc>)) {
     }
 }
 
-/// Lists the instants at which the input of a decision changes with time alone, earliest first.
-fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<Utc>> {
+/// Returns the next instant at which the input of a decision changes with time alone; `None` where it never does.
+pub(crate) fn next_turning_point(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Option<DateTime<Utc>> {
+    let mut next: Option<DateTime<Utc>> = None;
+    turning_points(view, occurrences, |point| next = Some(next.map_or(point, |next| next.min(point))));
+    next
+}
+
+/// Finds the instants at which the input of a decision changes with time alone, in any order.
+fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, mut found: impl FnMut(DateTime<Utc>)) {
     let (vm, policy, now) = (view.vm, view.policy, view.now);
     let behind = behind(view, occurrences);
-    let mut points: Vec<DateTime<Utc>> = Vec::new();
     // What has passed changes nothing any more, and of most backups all has passed.
-    let mut push = |point: DateTime<Utc>| points.extend((point > now).then_some(point));
+    let mut push = |point: DateTime<Utc>| {
+        if point > now {
+            found(point);
+        }
+    };
     let tiers = 0..policy.tiers.len();
     for tier in tiers.clone() {
         occurrences.next(tier, vm.id).into_iter().for_each(|due| push(due + behind));
@@ -86,6 +100,8 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateT
         if backup.taken > now {
             push(backup.taken - CLOCKS_DIFFER_MAX);
             push(backup.taken - FUTURE_TOLERANCE);
+        }
+        if backup.taken > occurrences.now() {
             // A clock a little ahead of ours: this backup does for the next occurrences too, up to its own timestamp.
             let next = |tier| occurrences.next_after(tier, vm.id, backup.taken);
             tiers.clone().filter_map(next).for_each(|due| push(due + behind));
@@ -97,7 +113,4 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateT
     if let Some(suspend) = &policy.suspend {
         push(suspend.until_instant);
     }
-    points.sort_unstable();
-    points.dedup();
-    points
 }

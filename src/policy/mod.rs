@@ -33,7 +33,7 @@ pub use read::is_name;
 pub use schedule::Schedule;
 pub use schema::SCHEMA;
 pub use selector::{MetadataValue, Number, Selector};
-pub use units::{duration as parse_duration, duration_text};
+pub use units::{duration as parse_duration, duration_text, size as parse_size};
 pub use zone::{Zone, minute_text, weekday_text};
 
 #[cfg(test)]

@@ -100,6 +100,11 @@ impl Schedule {
         self.gaps.max
     }
 
+    /// Returns the shortest and the longest gap on the wall clock: what clock changes add or take is left out.
+    pub fn wall_gaps(&self) -> (TimeDelta, TimeDelta) {
+        (self.wall_gaps.min, self.wall_gaps.max)
+    }
+
     /// Finds a time of this schedule that a clock change skips, over some years. One in civil time comes at the change
     /// instead, one that runs by elapsed time does not come.
     ///

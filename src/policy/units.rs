@@ -52,7 +52,7 @@ pub fn duration(text: &str) -> Result<TimeDelta, &'static str> {
 /// # Errors
 ///
 /// Says what is wrong with it, as the end of a sentence that begins with its name.
-pub(super) fn size(text: &str) -> Result<u64, &'static str> {
+pub fn size(text: &str) -> Result<u64, &'static str> {
     let (number, unit) = split_after(text, |c| c.is_ascii_digit());
     let shift = match unit.trim_start_matches(' ') {
         _ if text.starts_with('-') => return Err("cannot be negative"),

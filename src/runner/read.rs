@@ -4,7 +4,7 @@ use super::fifo::Fifo;
 use super::host::Host;
 use crate::apply::{CLOCK_SKEW_MAX, WITNESSES, has_upload};
 use crate::fifo::{ListSummary, VmVisitor};
-use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, OverviewDetail, PolicySide};
+use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, PolicySide};
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use crate::plan::{self, Plan, Planner, Prune, Request, VmPlan};
 use crate::policy::{Match, Pattern, Policies, Policy};
@@ -93,7 +93,7 @@ impl<'a> Query<'a> {
     /// # Errors
     ///
     /// FiFo cannot be read, shows no VM, or its clock is too far off; a wanted VM is not there.
-    pub async fn plan(self, vms: KeptVms, overview: Option<OverviewDetail>) -> Result<Planned, Failure> {
+    pub async fn plan(self, vms: KeptVms, overview: bool) -> Result<Planned, Failure> {
         let (reading, unreadable) = self.read(Kept { plans: true, vms, overview }, true).await?;
         Ok(reading.into_planned(unreadable))
     }
@@ -103,8 +103,8 @@ impl<'a> Query<'a> {
     /// # Errors
     ///
     /// Those of [`Query::plan`].
-    pub async fn look(self, detail: OverviewDetail) -> Result<Overview, Failure> {
-        let keeps = Kept { plans: false, vms: KeptVms::None, overview: Some(detail) };
+    pub async fn look(self) -> Result<Overview, Failure> {
+        let keeps = Kept { plans: false, vms: KeptVms::None, overview: true };
         let (reading, unreadable) = self.read(keeps, true).await?;
         Ok(reading.into_overview(&unreadable))
     }
@@ -115,7 +115,7 @@ impl<'a> Query<'a> {
     ///
     /// FiFo cannot be read or shows no VM, or the VMs that were asked for are no longer there.
     pub async fn look_again(self) -> Result<Overview, Failure> {
-        let keeps = Kept { plans: false, vms: KeptVms::None, overview: Some(OverviewDetail::Tiers) };
+        let keeps = Kept { plans: false, vms: KeptVms::None, overview: true };
         let (reading, unreadable) = self.read(keeps, false).await?;
         Ok(reading.into_overview(&unreadable))
     }
@@ -142,7 +142,9 @@ impl<'a> Query<'a> {
 pub fn compare_with(before: &Policies, after: &Policies, planned: &Planned) -> Comparison {
     let plan = plan::plan(before, &planned.inventory, planned.request);
     let before = PolicySide { policies: before, plan: &plan };
-    insight::compare(before, PolicySide { policies: after, plan: &planned.plan }, &planned.inventory)
+    let years = insight::year_changes(before.policies, after, planned.plan.at);
+    let after = PolicySide { policies: after, plan: &planned.plan };
+    Comparison { years, ..insight::compare(before, after, &planned.inventory) }
 }
 
 /// What stays in memory of a reading.
@@ -150,8 +152,8 @@ pub fn compare_with(before: &Policies, after: &Policies, planned: &Planned) -> C
 struct Kept {
     plans: bool,
     vms: KeptVms,
-    /// How the VMs stand, where that is asked for.
-    overview: Option<OverviewDetail>,
+    /// Whether it is asked for how the VMs stand.
+    overview: bool,
 }
 
 /// One reading of the list: each VM is planned as it comes in, and dropped unless it is kept.
@@ -211,7 +213,7 @@ impl Reading<'_> {
     }
 
     fn into_overview(self, unreadable: &[UnreadableVm]) -> Overview {
-        let vms = self.seen.overview.unwrap_or_else(|| OverviewBuilder::new(OverviewDetail::Vms));
+        let vms = self.seen.overview.unwrap_or_default();
         vms.finish(&self.seen.planner, self.query.fifo.name(), unreadable)
     }
 
@@ -271,7 +273,7 @@ impl<'a> Seen<'a> {
             kept: BTreeMap::new(),
             too_old: BTreeSet::new(),
             estimates: BTreeMap::new(),
-            overview: keeps.overview.map(OverviewBuilder::new),
+            overview: keeps.overview.then(OverviewBuilder::default),
             unmatched: policies.iter().collect(),
             idle_entries: suspended_entries(policies),
             missing: selection.vms.iter().collect(),

@@ -11,7 +11,6 @@ use super::read::{KeptVms, Planned, Query};
 use super::report::Reporting;
 use super::safety_stop::{AlarmRecorder, refuse_if_set};
 use crate::apply::{ProgressTracker, StopFile, VmRef};
-use crate::insight::OverviewDetail;
 use crate::plan::{NoteCode, Plan, SkipReason};
 use crate::policy::Policies;
 use crate::render::text::{self, PlanExtras, TextOptions};
@@ -163,7 +162,7 @@ impl<'a> Run<'a, '_> {
     /// Reads FiFo and plans.
     async fn plan(&mut self, fifo: &Fifo, policies: &Policies) -> Result<Planned, Failure> {
         let query = self.query(fifo, policies);
-        let overview = self.reporting.wants_overview().then_some(OverviewDetail::Tiers);
+        let overview = self.reporting.wants_overview();
         let mut planned = query.plan(KeptVms::ForRun, overview).await?;
         if let Some(wait) = planned.wait_for_clocks() {
             tracing::info!(

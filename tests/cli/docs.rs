@@ -93,6 +93,8 @@ fn every_field_of_the_json_is_in_its_reference() {
     };
     output("Status", &folder.ask(&fifo, &["--format", "json", "status", "--at", AT]).code(0).out);
     output("Check", &folder.ask(&fifo, &["--format", "json", "check"]).code(1).out);
+    let days = ["--format", "json", "simulate", "--from", AT, "--days", "2", "--against", "policies"];
+    output("Simulation", &folder.run(&days).code(0).out);
     output("Show", &folder.ask(&fifo, &["--format", "json", "show", "*", "--at", AT]).code(0).out);
     folder.write("policies/grandfather.yaml", &GRANDFATHER.replace("timezone", "timezoen"));
     output("Validate", &folder.run(&["--format", "json", "validate"]).code(1).out);

@@ -40,6 +40,7 @@ mod schema;
 mod secrets;
 mod shell;
 mod show;
+mod simulate;
 mod status;
 mod terminal;
 mod usage;

@@ -104,10 +104,10 @@ fn changes_are_2_only_for_those_who_ask() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     folder.ask(&fifo, &["plan", "--at", AT, "--detailed-exitcode"]).code(2);
     let calm = folder.ask(&fifo, &["plan", "--at", AT, "--detailed-exitcode", "--vm", "web-1"]).code(0);
-    let origin = format!("FiFo: {} as `admin`, API version 3. Times: Europe/Berlin.\n", fifo.url());
+    let origin = format!("FiFo: {} as `admin`, API version 3. Planned for 2026-", fifo.url());
     let counts =
         "Plan: 0 to create, 0 to delete locally; 1 up to date, 0 waiting, 0 blocked, 0 unprotected.\n";
-    assert_eq!(calm.out, origin + counts);
+    assert!(calm.out.starts_with(&origin) && calm.out.ends_with(counts), "{}", calm.out);
 }
 
 #[test]

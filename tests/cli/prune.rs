@@ -193,7 +193,6 @@ fn many_go_once_their_number_is_given() {
     assert_eq!((on_record(&cloud), cloud.restorable().len()), (vec![3, 3], 6));
     let metrics = cloud.folder.read("run.prom");
     for line in [
-        "fifo_retain_last_run_planned_actions{action=\"delete_cloud\"} 36",
         "fifo_retain_last_run_actions{action=\"delete_cloud\",outcome=\"done\"} 36",
         "fifo_retain_last_run_refused_deletes 0",
     ] {

@@ -2,16 +2,23 @@ use crate::harness::{AT, Fifo, Folder};
 use serde_json::Value;
 
 #[test]
-fn it_reports_of_each_backup_why_it_is_kept_and_until_when() {
+fn it_is_a_line_a_backup_and_in_full_why_each_is_kept_and_until_when() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
-    let ended = folder.ask(&fifo, &["show", "app-1", "--at", AT]).code(0);
+    let json = folder.ask(&fifo, &["--format", "json", "show", "app-1", "--at", AT]).code(0).out;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let usual = folder.ask(&fifo, &["show", "app-1", "--at", AT]).code(0).out;
+    for backup in json["vms"][0]["backups"].as_array().unwrap() {
+        let id = &backup["backup"].as_str().unwrap()[..8];
+        assert_eq!(usual.matches(&format!("  {id}  ")).count(), 1, "{id} in\n{usual}");
+    }
+    let ended = folder.ask(&fifo, &["-v", "show", "app-1", "--at", AT]).code(0);
     for line in [
         "app-1  ",
         "    next due  monthly 2026-12-01 01:00 +01:00, weekly 2026-11-29 01:00 +01:00, daily 2026-11-23 01:00 +01:00\n",
-        "  = monthly of 2026-11-01 01:01 (",
-        "restore fetches 1 backup, ",
-        "parent of the next weekly, until a newer backup",
-        "! failed daily of ",
+        "  = monthly 2026-11-01 01:01  ",
+        "  1 backup, ",
+        "local: parent of the next weekly, until a newer backup",
+        "! failed daily 2026-",
         "its tier keeps all backups: it stays",
     ] {
         assert!(ended.out.contains(line), "{line} is not in\n{}", ended.out);
@@ -65,8 +72,12 @@ fn every_vm_that_is_meant_is_shown_and_one_that_is_not_there_is_reported() {
 fn as_markdown_each_vm_has_a_table() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     let ended = folder.ask(&fifo, &["--format", "markdown", "show", "app-1", "--at", AT]).code(0);
-    assert!(ended.out.starts_with("FiFo: ") && ended.out.contains("\n\n**app-1** `"), "{}", ended.out);
-    assert!(ended.out.contains("\n| backup | on | size | restore | local | stored |\n"), "{}", ended.out);
+    assert!(ended.out.starts_with("**Shown: ") && ended.out.contains("\n| app-1 `"), "{}", ended.out);
+    assert!(
+        ended.out.contains("\n| backup | UUID | type | size | local | a restore fetches |"),
+        "{}",
+        ended.out
+    );
 }
 
 #[test]

@@ -63,9 +63,6 @@ pub fn planted(name: &str) -> bool {
 /// What the copy's simulation has beside the real one.
 const MODULES: &str = "#[path = \"../planted/faults/mod.rs\"]\nmod faults;\n#[path = \"../planted/inside.rs\"]\nmod inside;\nmod cloud;";
 
-/// The part of `render` that the copy keeps: the words of notes and reasons, which are in JSON as well.
-const WORDS: &str = "mod render {\n    mod words {\n        mod notes;\n        mod reasons;\n    }\n}";
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -140,7 +137,6 @@ fn every_fault_fits_the_source() {
     for fault in all() {
         assert!(names.insert(fault.name), "{} is there twice", fault.name);
         assert!(!fault.takes_away.is_empty(), "{} takes nothing away", fault.name);
-        assert!(fault.seeds.len() < 4, "{}: a few seeds are enough", fault.name);
         let asks = fault.edits.iter().any(|(_, _, new)| new.contains("PLANTED"));
         assert!(asks, "{} cannot be switched on", fault.name);
     }
@@ -161,12 +157,12 @@ fn every_planted_fault_is_noticed() {
     let main = sources.get_mut("tests/simulation/main.rs").unwrap();
     assert_eq!(main.matches("mod cloud;").count(), 1);
     *main = main.replace("mod cloud;", MODULES);
-    // The simulation reaches in no further than `apply` and the words; what lies above would only take time to build.
+    // The simulation reaches in no further than `apply`; what lies above would only take time to build.
     let library = sources.get_mut("src/lib.rs").unwrap();
-    for room in ["cli", "insight", "notify", "render", "run", "serve"] {
+    for room in ["cli", "insight", "notify", "render", "report", "run", "serve"] {
         let line = format!("pub mod {room};");
         assert_eq!(library.matches(&line).count(), 1, "{line}");
-        *library = library.replace(&line, if room == "render" { WORDS } else { "" });
+        *library = library.replace(&line, "");
     }
     // Under its own name everywhere, it and the program never take each other's place in the shared target folder.
     for file in ["Cargo.toml", "Cargo.lock"] {

@@ -7,8 +7,14 @@ use crate::structure::sources;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the audit may import from `plan`: data types, the occurrences of a schedule, and the VM after a create.
-const AUDIT_MAY_IMPORT: [&str; 5] =
-    ["plan::changeset", "plan::due::Occurrences", "plan::fingerprint", "plan::note", "plan::projection"];
+const AUDIT_MAY_IMPORT: [&str; 6] = [
+    "plan::changeset",
+    "plan::due::Occurrences",
+    "plan::fingerprint",
+    "plan::note",
+    "plan::projection",
+    "plan::request",
+];
 
 /// A module by its path, such as `plan::audit`, and its code without comments and tests.
 type Modules = BTreeMap<String, String>;

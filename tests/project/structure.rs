@@ -6,20 +6,37 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room with the rooms that it may import from.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("inventory", &[]),
     ("policy", &["inventory"]),
     ("plan", &["policy", "inventory"]),
-    ("insight", &["plan", "policy", "inventory"]),
+    ("simulate", &["plan", "policy", "inventory"]),
+    ("insight", &["simulate", "plan", "policy", "inventory"]),
     ("fifo", &["inventory"]),
     ("apply", &["plan", "policy", "inventory", "fifo"]),
     ("run", &["apply", "insight", "plan", "inventory"]),
     ("sandbox", &[]),
-    ("render", &["run", "apply", "insight", "plan", "policy", "inventory"]),
-    ("runner", &["render", "run", "sandbox", "apply", "fifo", "insight", "plan", "policy", "inventory"]),
+    ("report", &["run", "apply", "insight", "simulate", "plan", "policy", "inventory"]),
+    ("render", &["report", "run", "apply", "insight", "simulate", "plan", "policy", "inventory"]),
+    (
+        "runner",
+        &["render", "run", "sandbox", "apply", "fifo", "insight", "simulate", "plan", "policy", "inventory"],
+    ),
     (
         "cli",
-        &["runner", "render", "run", "sandbox", "apply", "fifo", "insight", "plan", "policy", "inventory"],
+        &[
+            "runner",
+            "render",
+            "run",
+            "sandbox",
+            "apply",
+            "fifo",
+            "insight",
+            "simulate",
+            "plan",
+            "policy",
+            "inventory",
+        ],
     ),
 ];
 
@@ -149,10 +166,15 @@ fn the_environment_is_read_in_one_place() {
 fn the_pure_rooms_stay_pure() {
     let mut wrong = Vec::new();
     for (name, text) in sources("src") {
-        let is_pure = matches!(room_of(&name), Some("inventory" | "policy" | "plan" | "insight"));
+        let is_pure =
+            matches!(room_of(&name), Some("inventory" | "policy" | "plan" | "simulate" | "insight"));
+        // Only to share the VMs among.
+        let may_have_threads = room_of(&name) == Some("simulate");
         let may_read_files = room_of(&name) == Some("policy");
         for (number, line) in code(&text).filter(|_| is_pure) {
-            let impure = IMPURE.iter().any(|word| line.contains(word));
+            let impure = IMPURE
+                .iter()
+                .any(|word| line.contains(word) && !(may_have_threads && *word == "std::thread"));
             if impure || (line.contains("fs::") && !may_read_files) {
                 wrong.push(format!("{name}:{number}: {}", line.trim()));
             }

@@ -1,13 +1,13 @@
 //! Which stored backups a change of policies makes expire, and which it lets `--prune` delete.
 
-use crate::insight::policy_changes::behaves_alike;
+use super::settings::setting_changes;
 use crate::inventory::{BackupId, Vm};
 use crate::plan::keep::Keeps;
 use crate::plan::standing::{BackupView, VmView};
 use crate::policy::{Match, Policies, Policy, Zone};
 use chrono::{DateTime, FixedOffset, Utc};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Some stored backups, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -59,20 +59,28 @@ pub(super) struct ExpiryChanges<'p> {
     before: &'p Policies,
     after: &'p Policies,
     now: DateTime<Utc>,
+    /// Of two policies, whether they set the same.
+    is_same: BTreeMap<(&'p str, &'p str), bool>,
 }
 
 impl<'p> ExpiryChanges<'p> {
     pub(super) fn new(before: &'p Policies, after: &'p Policies, now: DateTime<Utc>) -> Self {
-        Self { before, after, now }
+        Self { before, after, now, is_same: BTreeMap::new() }
     }
 
-    pub(super) fn of(&self, vm: &Vm) -> ExpiryChange {
+    pub(super) fn of(&mut self, vm: &Vm) -> ExpiryChange {
         let Match::One(after) = self.after.policy_for(vm) else { return ExpiryChange::default() };
         let before = match self.before.policy_for(vm) {
-            Match::One(before) if behaves_alike(before, after) => return ExpiryChange::default(),
             Match::One(before) => Some(before),
             Match::Unprotected | Match::Conflict(_) => None,
         };
+        let is_same = |before: &'p Policy| {
+            let both = (before.name.as_str(), after.name.as_str());
+            *self.is_same.entry(both).or_insert_with(|| setting_changes(before, after).is_empty())
+        };
+        if before.is_some_and(is_same) {
+            return ExpiryChange::default();
+        }
         let now = self.now;
         let known = |policy: &Policy| -> Vec<(BackupId, StoredBackups)> {
             let view = VmView::new(vm, policy, now);

@@ -1,22 +1,26 @@
 //! What a change of policies does: two plans of the same inventory at the same instant, one with each set of policies.
 //!
 //! The result is the difference in actions and in protection, not the difference in the files: a policy that has only
-//! moved to another file is no change. [`forecast`](super::forecast) looks further ahead than one plan does.
+//! moved to another file is no change. [`simulate`](crate::simulate) looks further ahead than one plan does.
 
 mod expiry;
+mod settings;
 
-use super::forecast::{Forecast, forecast};
-use super::policy_changes::{self, PolicyChange};
-use super::retention::{PeakChange, peak_changes};
 use crate::inventory::{Backup, Inventory, Vm, VmId};
-use crate::plan::{Action, Plan, PolicyRef, SnapshotUsage, Status, VmPlan};
-use crate::policy::{Match, Policies};
+use crate::plan::{Action, Plan, PolicyRef, Prune, SnapshotUsage, Status, VmPlan};
+use crate::policy::{Match, Name, Policies, Policy};
+use crate::simulate::{Scenario, Totals, simulate};
+use chrono::{DateTime, Utc};
 pub use expiry::StoredBackups;
 use expiry::{ExpiryChange, ExpiryChanges};
 use serde::Serialize;
-use std::collections::BTreeMap;
+pub use settings::{PolicyChange, PolicyChangeKind, SettingChange};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// What a change of policies does, now and over the next weeks.
+/// How far a comparison looks ahead.
+const YEAR_DAYS: u32 = 365;
+
+/// What a change of policies does, now and over a year.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Comparison {
     /// The policies that there were before.
@@ -26,10 +30,18 @@ pub struct Comparison {
     pub summary: ComparisonSummary,
     /// The VMs whose policy or actions change; by alias, then UUID.
     pub vms: Vec<VmChange>,
-    /// The tiers that hold more or fewer stored backups at their peak, by policy and tier.
-    pub stored_peaks: Vec<PeakChange>,
-    /// The forecast of both sets of policies.
-    pub forecast: Forecast,
+    /// The policies under which a year goes otherwise than before, by name, as [`year_changes`] finds them.
+    pub years: Vec<YearChange>,
+}
+
+/// A simulated year of one VM that begins without a backup, before and after a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct YearChange {
+    pub policy: Name,
+    /// `None` where there was no such policy.
+    pub before: Option<Totals>,
+    /// `None` where there is no such policy any more.
+    pub after: Option<Totals>,
 }
 
 /// The counts of a [`Comparison`]. What a suspension holds back is not counted.
@@ -105,13 +117,6 @@ impl ComparisonSummary {
         self.loses_protection + self.comes_into_conflict + self.suspended
     }
 
-    /// Adds what is done to one VM.
-    fn count_actions(&mut self, change: &VmChange) {
-        change.caused.iter().for_each(|action| self.caused.add(action));
-        change.anyway.iter().for_each(|action| self.anyway.add(action));
-        change.no_longer.iter().for_each(|action| self.no_longer.add(action));
-    }
-
     /// Returns the counter for a shift.
     fn counter(&mut self, shift: ProtectionChange) -> &mut usize {
         match shift {
@@ -138,10 +143,28 @@ pub struct ActionCounts {
 }
 
 impl ActionCounts {
-    fn add(&mut self, action: &Action) {
-        self.create += usize::from(action.is_create());
-        self.delete_local += usize::from(action.is_local_delete());
-        self.delete_cloud += usize::from(action.is_cloud_delete());
+    fn of<'a>(actions: impl IntoIterator<Item = &'a Action>) -> Self {
+        let mut counts = Self::default();
+        for action in actions {
+            counts.create += usize::from(action.is_create());
+            counts.delete_local += usize::from(action.is_local_delete());
+            counts.delete_cloud += usize::from(action.is_cloud_delete());
+        }
+        counts
+    }
+
+    #[must_use]
+    fn plus(self, other: Self) -> Self {
+        Self {
+            create: self.create + other.create,
+            delete_local: self.delete_local + other.delete_local,
+            delete_cloud: self.delete_cloud + other.delete_cloud,
+        }
+    }
+
+    /// Returns how many actions there are, of any kind.
+    pub fn all(&self) -> usize {
+        self.create + self.delete_local + self.delete_cloud
     }
 
     /// Says whether there is none.
@@ -164,8 +187,8 @@ pub struct VmChange {
     pub after: Protection,
     /// What is only done because of the change; a delete that no longer waits for a create is such a thing.
     pub caused: Vec<Action>,
-    /// What is done with and without it.
-    pub anyway: Vec<Action>,
+    /// How much is done with and without it.
+    pub anyway: ActionCounts,
     /// What would be done without the change, and no longer is.
     pub no_longer: Vec<Action>,
     /// Its backups that no longer belong to a tier.
@@ -280,12 +303,13 @@ pub struct PolicySide<'a> {
     pub plan: &'a Plan,
 }
 
-/// Compares two plans of the same inventory and instant, that of the policies before and that of those now.
+/// Compares two plans of the same inventory and instant, that of the policies before and that of those now; what a year would
+/// be is left to [`year_changes`].
 pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Inventory) -> Comparison {
     let old: BTreeMap<VmId, &VmPlan> = before.plan.vms.iter().filter_map(|vm| Some((vm.uuid?, vm))).collect();
     let mut summary = ComparisonSummary::default();
     let mut vms = Vec::new();
-    let expiry = ExpiryChanges::new(before.policies, after.policies, after.plan.at);
+    let mut expiry = ExpiryChanges::new(before.policies, after.policies, after.plan.at);
     for new in &after.plan.vms {
         // What could not be read has no action on either side.
         let Some(&old) = new.uuid.and_then(|id| old.get(&id)) else { continue };
@@ -302,7 +326,9 @@ pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Invent
         summary.prunable = summary.prunable.plus(change.prunable);
         summary.stranded.backups += change.stranded.backups;
         summary.stranded.held = summary.stranded.held.plus(change.stranded.held);
-        summary.count_actions(&change);
+        summary.caused = summary.caused.plus(ActionCounts::of(&change.caused));
+        summary.anyway = summary.anyway.plus(change.anyway);
+        summary.no_longer = summary.no_longer.plus(ActionCounts::of(&change.no_longer));
         if let Some(shift) = change.shift {
             *summary.counter(shift) += 1;
         }
@@ -312,12 +338,32 @@ pub fn compare(before: PolicySide<'_>, after: PolicySide<'_>, inventory: &Invent
     }
     Comparison {
         against: before.plan.policies.clone(),
-        policies: policy_changes::changes(before.policies, after.policies),
+        policies: settings::policy_changes(before.policies, after.policies),
         summary,
         vms,
-        stored_peaks: peak_changes(before.policies, after.policies),
-        forecast: forecast(before.policies, after.policies, inventory, after.plan.at),
+        years: Vec::new(),
     }
+}
+
+/// Runs each policy forward that is new, gone or set otherwise. With `prune: true` what expires is deleted, as with `--prune`.
+pub fn year_changes(before: &Policies, after: &Policies, from: DateTime<Utc>) -> Vec<YearChange> {
+    let of = |policies: &Policies, others: &Policies| -> BTreeMap<Name, Totals> {
+        let is_same = |policy: &Policy| {
+            let mut others = others.iter().filter(|other| other.name == policy.name);
+            others.any(|other| settings::setting_changes(other, policy).is_empty())
+        };
+        let changed = policies.iter().filter(|policy| !is_same(policy)).cloned().collect();
+        let scenario = Scenario { prune: Prune::REQUESTED, ..Scenario::new(from, YEAR_DAYS) };
+        let simulated = simulate(&Policies::new(changed), None, &scenario).policies;
+        simulated.into_iter().map(|simulated| (simulated.policy.clone(), simulated.totals())).collect()
+    };
+    let (before, after) = (of(before, after), of(after, before));
+    let names: BTreeSet<&Name> = before.keys().chain(after.keys()).collect();
+    let change = |policy: &Name| {
+        let (before, after) = (before.get(policy).copied(), after.get(policy).copied());
+        (before != after).then(|| YearChange { policy: policy.clone(), before, after })
+    };
+    names.into_iter().filter_map(change).collect()
 }
 
 /// Compares the protection and the actions of a VM.
@@ -335,7 +381,7 @@ fn action_changes(old: &VmPlan, new: &VmPlan) -> VmChange {
         before,
         after,
         caused: caused.into_iter().cloned().collect(),
-        anyway: anyway.into_iter().cloned().collect(),
+        anyway: ActionCounts::of(anyway),
         no_longer,
         stranded: AbandonedBackups::default(),
         expired: StoredBackups::default(),

@@ -4,7 +4,6 @@
 //! nothing is decided here. A snapshot without a reason is exactly what the plan deletes: a test holds this over thousands of
 //! clouds.
 
-mod earliest;
 mod reasons;
 mod tree;
 
@@ -18,6 +17,7 @@ use crate::plan::keep::Keeps;
 use crate::plan::standing::{BackupView, Standing, VmView};
 use crate::plan::{Action, BackupKind, Expired, Note, Plan, PruneHold, Request, VmPlan};
 use crate::policy::{Match, Name, Policies};
+use crate::simulate::expiry_dates;
 use chrono::{DateTime, FixedOffset, Utc};
 pub use reasons::Reason;
 use reasons::Reasons;
@@ -153,8 +153,8 @@ pub struct StoredCopy {
     pub kept_for: Option<Reason>,
     /// Whether retention no longer needs it.
     pub is_expired: bool,
-    /// When it may expire at the earliest, by the schedules; `None` where it has expired, never does, or only after an event
-    /// whose time no schedule tells.
+    /// When it expires if every backup that is due until then succeeds; `None` where it has expired, that is more than 400
+    /// days away, or [was not asked for](enter_expiry_dates).
     pub not_before: Option<DateTime<FixedOffset>>,
     /// What becomes of it once it has expired.
     pub prune: Option<PruneOutlook>,
@@ -216,7 +216,7 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request:
                     let occurrences = Occurrences::new(policy, request.due_at);
                     let view = VmView::one_of(vm, policies, policy, request);
                     let keeps = Keeps::of(&view);
-                    let backups = under_policy(planned, &view, &keeps, &occurrences);
+                    let backups = under_policy(planned, &view, &keeps);
                     (backups, tier_storage(&view, &keeps), next_due(&view, &occurrences))
                 }
                 Match::Unprotected | Match::Conflict(_) => (without_policy(vm), Vec::new(), Vec::new()),
@@ -241,14 +241,9 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request:
     }
 }
 
-fn under_policy(
-    planned: &VmPlan,
-    view: &VmView<'_>,
-    keeps: &Keeps,
-    occurrences: &Occurrences<'_>,
-) -> Vec<BackupExplanation> {
+fn under_policy(planned: &VmPlan, view: &VmView<'_>, keeps: &Keeps) -> Vec<BackupExplanation> {
     let vm = view.vm;
-    let reasons = Reasons::of(view, keeps, occurrences);
+    let reasons = Reasons::of(view, keeps);
     let lines = in_chains(&vm.backups);
     let restores = restores(&vm.backups, &lines);
     let mut deletes: Vec<Option<DeleteWhen>> = vec![None; vm.backups.len()];
@@ -265,7 +260,7 @@ fn under_policy(
         Some(&reason) => PruneOutlook::deleted(reason),
         None => PruneOutlook::held(hold),
     };
-    let mut backups: Vec<BackupExplanation> = lines
+    lines
         .into_iter()
         .map(|(depth, at)| {
             let backup = &vm.backups[at];
@@ -287,9 +282,21 @@ fn under_policy(
                 ..recorded(backup, standing, restores[at])
             }
         })
-        .collect();
-    earliest::enter(&mut backups);
-    backups
+        .collect()
+}
+
+/// Enters when backups expire, as a simulation finds it.
+pub fn enter_expiry_dates(explained: &mut Explanation, policies: &Policies, inventory: &Inventory) {
+    let at = explained.at;
+    for vm in &mut explained.vms {
+        let Some(known) = vm.uuid.and_then(|id| inventory.vms.get(&id)) else { continue };
+        let Match::One(policy) = policies.policy_for(known) else { continue };
+        let dates = expiry_dates(known, policy, at);
+        for backup in &mut vm.backups {
+            let date = dates.get(&backup.backup);
+            backup.stored.not_before = date.map(|date| policies.display_zone().moment(*date));
+        }
+    }
 }
 
 fn delete_of(action: &Action) -> Option<(BackupId, DeleteWhen)> {

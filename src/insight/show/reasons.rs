@@ -1,17 +1,12 @@
 //! The reason why a backup is kept, in words.
 
-use crate::plan::due::{Occurrences, cannot_back_up, unsatisfied};
+use crate::plan::due::cannot_back_up;
 use crate::plan::keep::{EVIDENCE_AGE_MAX, Keep, Keeps, has_unknown_parent};
 use crate::plan::notes::name_of;
 use crate::plan::standing::{BackupView, VmView};
 use crate::policy::{Tier, minute_text};
-use chrono::{DateTime, FixedOffset, Utc};
 use serde::Serialize;
-use std::iter::successors;
 use std::num::NonZeroU32;
-
-/// So many coming backups of a tier are looked up at the most.
-const UPCOMING_MAX: usize = 400;
 
 /// Why something stays, and until when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,18 +17,15 @@ pub struct Reason {
     pub why: String,
     /// What has to happen before this reason no longer applies; `None` when it always does.
     pub until: Option<String>,
-    /// The instant before which a tier's `keep` holds the backup in storage; `None` for other reasons.
-    #[serde(skip)]
-    pub expires_after: Option<DateTime<FixedOffset>>,
 }
 
 impl Reason {
     fn until(code: &'static str, why: impl Into<String>, until: impl Into<String>) -> Self {
-        Self { code, why: why.into(), until: Some(until.into()), expires_after: None }
+        Self { code, why: why.into(), until: Some(until.into()) }
     }
 
     fn always(code: &'static str, why: &str) -> Self {
-        Self { code, why: why.to_owned(), until: None, expires_after: None }
+        Self { code, why: why.to_owned(), until: None }
     }
 
     pub(super) fn no_policy() -> Self {
@@ -50,12 +42,10 @@ pub(super) struct Reasons<'v, 'a> {
     needing: Vec<(usize, usize)>,
     /// How many newer ones of its tier than each restorable one are restorable as well.
     newer: Vec<usize>,
-    /// When each tier's next backups are due, one that is due now included.
-    upcoming: Vec<Vec<DateTime<Utc>>>,
 }
 
 impl<'v, 'a> Reasons<'v, 'a> {
-    pub(super) fn of(view: &'v VmView<'a>, keeps: &'v Keeps, occurrences: &Occurrences<'_>) -> Self {
+    pub(super) fn of(view: &'v VmView<'a>, keeps: &'v Keeps) -> Self {
         let backups = &view.vm.backups;
         let mut needing = vec![(0, 0); backups.len()];
         for at in (0..backups.len()).filter(|&at| keeps.stored[at].is_some_and(|keep| keep != Keep::Evidence))
@@ -73,7 +63,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
             newer[backup.position] = *of_tier;
             *of_tier += 1;
         }
-        Self { view, keeps, judged, needing, newer, upcoming: upcoming(view, occurrences) }
+        Self { view, keeps, judged, needing, newer }
     }
 
     /// Returns a backup as it was judged; `None` for one without a timestamp.
@@ -122,7 +112,7 @@ impl<'v, 'a> Reasons<'v, 'a> {
             Keep::KeepLocal => {
                 let keep = self.tier(at).map_or(0, |tier| tier.keep_local);
                 let why = format!("one of the {keep} newest of its tier, for a quick rollback");
-                Reason::until("keep_local", why, self.until_outnumbered(at, keep).0)
+                Reason::until("keep_local", why, self.until_outnumbered(at, keep))
             }
             Keep::Keep => self.kept_by_tier(at),
             Keep::Newest => {
@@ -190,37 +180,16 @@ impl<'v, 'a> Reasons<'v, 'a> {
             1 => "the newest of its tier".to_owned(),
             keep => format!("one of the {keep} newest of its tier"),
         };
-        let (until, expires_after) = self.until_outnumbered(at, keep);
-        Reason { expires_after, ..Reason::until("keep", why, until) }
+        Reason::until("keep", why, self.until_outnumbered(at, keep))
     }
 
     fn tier(&self, at: usize) -> Option<&'a Tier> {
         Some(self.view.tier(self.judged[at]?.tier?))
     }
 
-    /// Says how many more of its tier have to be taken before one is no longer among so many newest, and when the last of these
-    /// is due; `None` where that is too far ahead.
-    fn until_outnumbered(&self, at: usize, keep: u32) -> (String, Option<DateTime<FixedOffset>>) {
+    /// Says how many more of its tier have to be taken before one is no longer among so many newest.
+    fn until_outnumbered(&self, at: usize, keep: u32) -> String {
         let more = usize::try_from(keep).unwrap_or(usize::MAX).saturating_sub(self.newer[at]);
-        let tier = self.judged[at].and_then(|judged| judged.tier);
-        let due = tier.and_then(|tier| self.upcoming[tier].get(more.checked_sub(1)?));
-        let due = due.map(|&due| self.view.zone.moment(due));
-        let earliest =
-            due.map_or_else(String::new, |due| format!(", on {} at the earliest", minute_text(due)));
-        (format!("until {more} more of them can be restored{earliest}"), due)
+        format!("until {more} more of them can be restored")
     }
-}
-
-/// Looks up when the next backups of each tier are due that push older ones out of what is kept.
-fn upcoming(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<Vec<DateTime<Utc>>> {
-    let unsatisfied = unsatisfied(view, occurrences);
-    let of_tier = |(tier, rules): (usize, &Tier)| {
-        let kept = rules.keep.map_or(0, NonZeroU32::get).max(rules.keep_local);
-        let next = |instant: &DateTime<Utc>| occurrences.next_after(tier, view.vm.id, *instant);
-        let due_now = unsatisfied.iter().any(|&(due, _)| due == tier).then_some(view.now);
-        let later = successors(next(&view.now), next);
-        let wanted = usize::try_from(kept).unwrap_or(UPCOMING_MAX).min(UPCOMING_MAX);
-        due_now.into_iter().chain(later).take(wanted).collect()
-    };
-    view.policy.tiers.iter().enumerate().map(of_tier).collect()
 }

@@ -2,7 +2,7 @@
 
 mod overview;
 
-pub use overview::{Overview, OverviewBuilder, OverviewDetail, TierHealth};
+pub use overview::{Overview, OverviewBuilder, TierHealth};
 
 use crate::inventory::{BackupId, Vm, VmId, chain_of};
 use crate::plan::due::{Occurrences, RECENT};
@@ -10,9 +10,8 @@ use crate::plan::standing::VmView;
 use crate::plan::{JudgedVm, Note, SnapshotUsage, Status, VmPlan};
 use crate::policy::{Name, TierIndex};
 use chrono::{DateTime, FixedOffset, Utc};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// The health of all VMs at an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,12 +47,11 @@ pub struct VmHealth {
     /// The due times of which a backup should still be stored and none can be restored, oldest first: those of the last
     /// 35 days, since the first backup there is, that are among the newest `keep` ones of a tier. Those that may still get
     /// a backup are not among them.
-    pub gaps: Box<[DateTime<FixedOffset>]>,
-    /// When each tier of its policy is due next, coarsest first; shared by the VMs for which it is the same.
-    #[serde(serialize_with = "as_list")]
-    pub next_due: Arc<[NextDue]>,
+    pub gaps: Vec<DateTime<FixedOffset>>,
+    /// When each tier of its policy is due next, coarsest first.
+    pub next_due: Vec<NextDue>,
     /// The notes of its plan.
-    pub notes: Box<[Note]>,
+    pub notes: Vec<Note>,
 }
 
 /// The next due time of a tier.
@@ -108,10 +106,10 @@ pub struct NewestBackup {
     pub size_bytes: Option<u64>,
 }
 
-/// Judges a VM by what its plan was decided by; `next_due` is that of its policy's tiers.
-fn vm_health(vm: &Vm, planned: VmPlan, judged: Option<&JudgedVm<'_>>, next_due: Arc<[NextDue]>) -> VmHealth {
+/// Judges a VM by what its plan was decided by.
+fn vm_health(vm: &Vm, planned: VmPlan, judged: Option<&JudgedVm<'_>>) -> VmHealth {
     let verdict = match (judged, planned.status) {
-        (Some(judged), _) => return under_policy(planned, judged, next_due),
+        (Some(judged), _) => return under_policy(planned, judged),
         (None, Status::Conflict) => BackupHealth::Conflict,
         (None, _) => BackupHealth::Unprotected,
     };
@@ -129,13 +127,13 @@ fn without_policy(planned: VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> Vm
         max_age_secs: None,
         local: SnapshotUsage::of(vm.iter().flat_map(|vm| vm.backups.values())),
         unmanaged: planned.unmanaged,
-        gaps: Box::default(),
-        next_due: Arc::default(),
-        notes: planned.notes.into(),
+        gaps: Vec::new(),
+        next_due: Vec::new(),
+        notes: planned.notes,
     }
 }
 
-fn under_policy(planned: VmPlan, judged: &JudgedVm<'_>, next_due: Arc<[NextDue]>) -> VmHealth {
+fn under_policy(planned: VmPlan, judged: &JudgedVm<'_>) -> VmHealth {
     let JudgedVm { view, occurrences } = judged;
     let (vm, policy) = (view.vm, view.policy);
     let newest = view.newest_restorable().and_then(|newest| {
@@ -161,15 +159,10 @@ fn under_policy(planned: VmPlan, judged: &JudgedVm<'_>, next_due: Arc<[NextDue]>
         is_suspended: planned.is_suspended(),
         newest,
         max_age_secs: Some(max_age_secs),
-        gaps: gaps(view, occurrences).into(),
-        next_due,
+        gaps: gaps(view, occurrences),
+        next_due: next_due(view, occurrences),
         ..without_policy(planned, Some(vm), verdict)
     }
-}
-
-/// Writes what is shared as if it were not.
-fn as_list<S: Serializer>(next_due: &[NextDue], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(next_due)
 }
 
 pub(super) fn next_due(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<NextDue> {
@@ -184,25 +177,32 @@ pub(super) fn next_due(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<
 /// Finds the due times of a tier that nothing has satisfied: no backup of it or a coarser one that can be restored was taken before
 /// its next due time.
 ///
-/// Only as many of a tier's newest due times count as it keeps backups: older ones expired as intended.
+/// Only as many of a tier's newest due times count as it keeps backups: older ones expired as intended. So did the backup of a
+/// coarser tier that was due about then, and may have done for this one as well.
 fn gaps(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<DateTime<FixedOffset>> {
     let managed = view.restorable().filter_map(|backup| Some((backup.tier?, backup.taken)));
     let managed: Vec<(TierIndex, DateTime<Utc>)> = managed.collect();
     let Some((_, first)) = managed.first() else { return Vec::new() };
     let since = (*first).max(occurrences.now() - RECENT);
     let mut gaps: BTreeSet<DateTime<Utc>> = BTreeSet::new();
+    // The due times of coarser tiers that these no longer keep a backup of.
+    let mut expired: Vec<DateTime<Utc>> = Vec::new();
     for (tier, rules) in view.policy.tiers.iter().enumerate() {
         let due = occurrences.recent(tier, view.vm.id, since);
         let keep = rules.keep.map_or(usize::MAX, |keep| usize::try_from(keep.get()).unwrap_or(usize::MAX));
-        let due = &due[due.len().saturating_sub(keep)..];
+        let kept_from = due.len().saturating_sub(keep);
         let mut taken = managed.iter().filter(|(own, _)| *own <= tier).map(|(_, taken)| *taken).peekable();
         // The last due time has no next one: its backup may still be made.
-        for (began, ended) in due.iter().zip(due.iter().skip(1)) {
-            while taken.next_if(|taken| taken < began).is_some() {}
-            if taken.peek().is_none_or(|taken| taken >= ended) {
-                gaps.insert(*began);
+        for at in kept_from..due.len().saturating_sub(1) {
+            let (began, ended) = (due[at], due[at + 1]);
+            let before = at.checked_sub(1).map_or(since, |at| due[at]);
+            while taken.next_if(|taken| *taken < began).is_some() {}
+            let is_made = taken.peek().is_some_and(|taken| *taken < ended);
+            if !is_made && !expired.iter().any(|other| before < *other && *other < ended) {
+                gaps.insert(began);
             }
         }
+        expired.extend(&due[..kept_from]);
     }
     gaps.into_iter().map(|began| view.zone.moment(began)).collect()
 }

@@ -1,13 +1,12 @@
 //! An overview of a cloud at an instant: health and plan status together, for metrics, the status page and notifications.
 
-use super::{BackupHealth, Health, NextDue, VmHealth, next_due, vm_health, without_policy};
+use super::{BackupHealth, Health, VmHealth, vm_health, without_policy};
 use crate::inventory::{UnreadableVm, Vm, VmId};
 use crate::plan::due::unsatisfied;
 use crate::plan::{self, DecidedVm, JudgedVm, Planner, Status};
 use crate::policy::Name;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// The VMs of a plan, as they stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +15,7 @@ pub struct Overview {
     pub health: Health,
     /// How many VMs have each status in the plan. A status that no VM has is missing.
     pub vms_by_status: BTreeMap<Status, usize>,
-    /// The tiers of each VM that belongs to exactly one policy, coarsest first, where they were looked at.
+    /// The tiers of each VM that belongs to exactly one policy, coarsest first.
     pub tiers: BTreeMap<VmId, Vec<TierHealth>>,
 }
 
@@ -31,62 +30,23 @@ pub struct TierHealth {
     pub is_up_to_date: bool,
 }
 
-/// What is looked at of each VM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OverviewDetail {
-    /// The VM alone: [`Overview::tiers`] stays empty.
-    Vms,
-    /// Its tiers, too.
-    Tiers,
-}
-
 /// Looks over VMs, one at a time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct OverviewBuilder {
-    detail: OverviewDetail,
     vms: Vec<VmHealth>,
     /// The status of each of them in its plan.
     statuses: Vec<Status>,
     tiers: BTreeMap<VmId, Vec<TierHealth>>,
-    /// What the last VM of each policy has, to be shared with the next one.
-    next_due_by_policy: BTreeMap<Name, Arc<[NextDue]>>,
 }
 
 impl OverviewBuilder {
-    /// Begins without any VM.
-    pub fn new(detail: OverviewDetail) -> Self {
-        Self {
-            detail,
-            vms: Vec::new(),
-            statuses: Vec::new(),
-            tiers: BTreeMap::new(),
-            next_due_by_policy: BTreeMap::new(),
-        }
-    }
-
     /// Looks over a VM for which something, or nothing, was decided.
     pub fn add(&mut self, vm: &Vm, decided: DecidedVm<'_>) {
         let DecidedVm { plan, judged } = decided;
         let judged = judged.as_ref();
-        if self.detail == OverviewDetail::Tiers {
-            self.tiers.extend(judged.map(|judged| (vm.id, tiers(judged))));
-        }
-        let next_due = judged.map_or_else(Arc::default, |judged| self.next_due(judged));
+        self.tiers.extend(judged.map(|judged| (vm.id, tiers(judged))));
         self.statuses.push(plan.status);
-        self.vms.push(vm_health(vm, plan, judged, next_due));
-    }
-
-    fn next_due(&mut self, judged: &JudgedVm<'_>) -> Arc<[NextDue]> {
-        let JudgedVm { view, occurrences } = judged;
-        let found = next_due(view, occurrences);
-        match self.next_due_by_policy.get(&view.policy.name) {
-            Some(known) if **known == *found => Arc::clone(known),
-            _ => {
-                let found: Arc<[NextDue]> = found.into();
-                self.next_due_by_policy.insert(view.policy.name.clone(), Arc::clone(&found));
-                found
-            }
-        }
+        self.vms.push(vm_health(vm, plan, judged));
     }
 
     /// Forgets a VM, which turned out not to be known, and returns its alias.

@@ -1,11 +1,11 @@
 //! What a change of policies does, by what it changes.
 
-use crate::insight::compare::{Comparison, PolicySide, ProtectionChange, compare};
-use crate::insight::retention::TierPeak;
+use crate::insight::compare::{Comparison, PolicySide, ProtectionChange, compare, year_changes};
 use crate::insight::{AbandonedBackups, ActionCounts, PolicyChangeKind, Protection};
 use crate::plan::tests::fixtures::*;
 use crate::plan::{Action, SnapshotUsage, plan};
 use crate::policy::{Policies, Policy, Selector, Suspension, TierKind, Zone};
+use crate::simulate::Totals;
 use chrono::TimeDelta;
 use std::num::NonZeroU32;
 
@@ -31,6 +31,13 @@ fn compared(before: &[Policy], after: &[Policy], vms: impl IntoIterator<Item = V
     comparison
 }
 
+/// Says what the policies set otherwise, a setting a line.
+fn settings(comparison: &Comparison) -> Vec<String> {
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
+    let settings = comparison.policies.iter().flat_map(|policy| &policy.settings);
+    settings.map(|it| format!("{}: {} -> {}", it.setting, value(&it.before), value(&it.after))).collect()
+}
+
 fn protection_changes(comparison: &Comparison) -> Vec<Option<ProtectionChange>> {
     comparison.vms.iter().map(|vm| vm.shift).collect()
 }
@@ -47,7 +54,6 @@ fn a_policy_in_another_file_is_no_change() {
     moved.source.line = 20;
     let comparison = compared(&[grandfather()], &[moved], [mid_chain()]);
     assert_eq!((comparison.policies.len(), comparison.vms.len()), (0, 0));
-    assert!(comparison.forecast.groups.is_empty());
     assert!(comparison.summary.caused.is_empty() && !comparison.summary.anyway.is_empty());
 }
 
@@ -62,8 +68,16 @@ fn what_a_new_tier_causes_is_reported_from_what_is_due_anyway() {
     let change = &comparison.vms[0];
     assert!(matches!(change.caused.as_slice(), [Action::Create(create)] if create.tier == "hourly"));
     // The daily of the 17th goes either way.
-    assert!(matches!(change.anyway.as_slice(), [Action::DeleteLocal(_)]), "{change:#?}");
-    assert_eq!(comparison.policies[0].fields, ["tiers.hourly: added"]);
+    assert_eq!((change.anyway.delete_local, change.anyway.all()), (1, 1), "{change:#?}");
+    assert_eq!(
+        settings(&comparison),
+        [
+            "tiers: monthly, weekly, daily -> monthly, weekly, daily, hourly",
+            "tiers.hourly.keep: none -> all",
+            "tiers.hourly.schedule: none -> 0 * * * *",
+            "tiers.hourly.type: none -> incremental from monthly, weekly, daily, hourly",
+        ]
+    );
 }
 
 #[test]
@@ -76,7 +90,7 @@ fn a_vm_that_loses_its_policy_is_reported_with_what_is_no_longer_done() {
     assert_eq!((comparison.summary.no_longer.create, comparison.summary.no_longer.delete_local), (1, 1));
     assert!(comparison.summary.caused.is_empty());
     assert_eq!(comparison.vms[0].after, Protection::Unprotected);
-    assert_eq!(comparison.policies[0].fields, ["select: {metadata: {fifo.backup: 1}} -> {alias: web-*}"]);
+    assert_eq!(settings(&comparison), ["select: {metadata: {fifo.backup: 1}} -> {alias: web-*}"]);
 }
 
 #[test]
@@ -122,10 +136,10 @@ fn a_suspension_takes_back_what_was_to_be_done_and_its_end_causes_it() {
     let suspended = Policy { suspend, ..grandfather() };
     let comparison = compared(&[grandfather()], std::slice::from_ref(&suspended), [mid_chain()]);
     assert_eq!((comparison.vms[0].caused.len(), comparison.vms[0].no_longer.len()), (0, 2));
-    assert_eq!(comparison.policies[0].fields, ["suspend: until 2026-12-24"]);
+    assert_eq!(settings(&comparison), ["suspend: none -> until 2026-12-24"]);
     let comparison = compared(&[suspended], &[grandfather()], [mid_chain()]);
     assert_eq!((comparison.vms[0].caused.len(), comparison.vms[0].no_longer.len()), (2, 0));
-    assert_eq!(comparison.policies[0].fields, ["suspend: removed"]);
+    assert_eq!(settings(&comparison), ["suspend: until 2026-12-24 -> none"]);
 }
 
 #[test]
@@ -152,11 +166,11 @@ fn a_backup_that_is_made_in_any_case_is_not_caused_by_the_delete_of_its_snapshot
     let goes = compared(&[fulls(1)], &[fulls(0)], [vm(1)]);
     assert_eq!((goes.summary.caused, goes.summary.anyway), (counts(0, 1), counts(1, 0)));
     assert!(goes.summary.no_longer.is_empty());
-    assert_eq!((goes.vms[0].caused.len(), goes.vms[0].anyway.len()), (1, 1));
+    assert_eq!((goes.vms[0].caused.len(), goes.vms[0].anyway.all()), (1, 1));
     let stays = compared(&[fulls(0)], &[fulls(1)], [vm(1)]);
     assert_eq!((stays.summary.caused, stays.summary.anyway), (counts(0, 0), counts(1, 0)));
     assert_eq!(stays.summary.no_longer, counts(0, 1));
-    assert_eq!((stays.vms[0].no_longer.len(), stays.vms[0].anyway.len()), (1, 1));
+    assert_eq!((stays.vms[0].no_longer.len(), stays.vms[0].anyway.all()), (1, 1));
     let gone = compared(&[fulls(0)], &[fulls(0)], [vm(1)]);
     assert_eq!((gone.summary.caused, gone.summary.anyway, gone.vms.len()), (counts(0, 0), counts(1, 1), 0));
     // The delete of another new backup is another delete.
@@ -168,7 +182,7 @@ fn a_backup_that_is_made_in_any_case_is_not_caused_by_the_delete_of_its_snapshot
 }
 
 #[test]
-fn a_policy_says_what_it_says_differently() {
+fn a_policy_is_shown_with_what_it_sets_otherwise() {
     let mut other = grandfather();
     other.priority = 5;
     other.tiers[2].keep = NonZeroU32::new(3);
@@ -180,23 +194,31 @@ fn a_policy_says_what_it_says_differently() {
     other.tiers[0].keep_local = 2;
     let new = Policy { name: "new".into(), ..grandfather() };
     let old = Policy { name: "old".into(), ..grandfather() };
-    let comparison = compared(&[grandfather(), old], &[new, other], []);
+    let comparison = compared(&[old, grandfather()], &[new, other], []);
     let kinds: Vec<_> = comparison.policies.iter().map(|it| (it.name.as_str(), it.change)).collect();
     let (added, removed) = (PolicyChangeKind::Added, PolicyChangeKind::Removed);
     assert_eq!(kinds, [("grandfather", PolicyChangeKind::Changed), ("new", added), ("old", removed)]);
     assert_eq!(
-        comparison.policies[0].fields,
+        settings(&comparison),
         [
-            "priority: 0 -> 5",
-            "retry.backoff: 1h -> 5m",
             "max_age: 1d2h -> 2d2h",
-            "tiers.monthly.keep_local: 0 -> 2",
-            "tiers.weekly.type: incremental from monthly, weekly -> incremental from monthly",
+            "priority: 0 -> 5",
+            "retry: 3 attempts, 1h -> 3 attempts, 5m",
+            "tiers.daily.also: none -> nightly",
             "tiers.daily.keep: all -> 3",
-            "tiers.daily.also: [] -> [\"nightly\"]",
-            "tiers.daily.spread: 0s -> 1h30m",
+            "tiers.daily.spread: none -> 1h30m",
+            "tiers.monthly.keep_local: none -> 2",
+            "tiers.weekly.type: incremental from monthly, weekly -> incremental from monthly",
         ]
     );
+}
+
+#[test]
+fn a_change_of_max_age_alone_is_a_change_and_one_of_the_description_is_none() {
+    let older = Policy { max_age: TimeDelta::hours(50), ..grandfather() };
+    assert_eq!(settings(&compared(&[grandfather()], &[older], [])), ["max_age: 1d2h -> 2d2h"]);
+    let described = Policy { description: "for all".to_owned(), ..grandfather() };
+    assert!(compared(&[grandfather()], &[described], []).policies.is_empty());
 }
 
 #[test]
@@ -271,15 +293,19 @@ fn a_policy_that_begins_to_prune_puts_all_that_had_expired_at_stake() {
 }
 
 #[test]
-fn a_shorter_keep_changes_the_peak_of_its_tier() {
-    let keeping = |keep: u32| {
-        let mut policy = policy("full", vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
+fn a_year_is_simulated_for_each_policy_that_is_set_otherwise() {
+    let keeping = |name: &str, keep: u32| {
+        let mut policy = policy(name, vec![tier("daily", "0 1 * * *", TierKind::Full, &Zone::UTC)]);
         policy.tiers[0].keep = NonZeroU32::new(keep);
-        policy
+        Policy { prune: true, select: only(name), ..policy }
     };
-    let shorter = compared(&[keeping(3)], &[keeping(1)], [vm(1)]);
-    let [peak] = shorter.stored_peaks.as_slice() else { panic!("{shorter:#?}") };
-    let held = |peak: &Option<TierPeak>| peak.as_ref().and_then(|peak| peak.peak);
-    assert_eq!((held(&peak.before), held(&peak.after)), (Some(3), Some(1)));
-    assert_eq!(compared(&[keeping(3)], &[keeping(3)], [vm(1)]).stored_peaks, []);
+    let before = [keeping("gone", 1), keeping("same", 2), keeping("shorter", 3)];
+    let before = Policies::new(before.to_vec());
+    let after = Policies::new(vec![keeping("same", 2), keeping("shorter", 1)]);
+    let years = year_changes(&before, &after, at("2026-11-18 02:00"));
+    let stored = |totals: &Option<Totals>| totals.map(|totals| (totals.full, totals.stored));
+    let years = years.iter().map(|year| (year.policy.as_str(), stored(&year.before), stored(&year.after)));
+    // What the last one makes expire goes with the next run.
+    let expected = [("gone", Some((366, 2)), None), ("shorter", Some((366, 4)), Some((366, 2)))];
+    assert_eq!(years.collect::<Vec<_>>(), expected);
 }

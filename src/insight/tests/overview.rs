@@ -1,7 +1,7 @@
 //! What those who watch are shown.
 
 use crate::insight::status::BackupHealth;
-use crate::insight::{Overview, OverviewBuilder, OverviewDetail};
+use crate::insight::{Overview, OverviewBuilder};
 use crate::inventory::UnreadableVm;
 use crate::plan::tests::fixtures::{VmBuilder, at, grandfather, inventory, vm, vm_id};
 use crate::plan::{Planner, Status};
@@ -63,34 +63,12 @@ fn what_was_read_long_ago_is_not_safe_for_ever() {
 }
 
 #[test]
-fn vms_that_are_due_at_the_same_times_share_these() {
-    let mut spread = grandfather();
-    spread.name = "spread".into();
-    spread.priority = 1;
-    spread.select.alias = vec![crate::policy::Pattern::new("spread-*").unwrap()];
-    for tier in &mut spread.tiers {
-        tier.spread = TimeDelta::hours(3);
-    }
-    let policies = Policies::new(vec![grandfather(), spread]);
-    let spread = |n| vm(n).set(|vm| vm.alias = format!("spread-{n}"));
-    let vms = inventory([vm(1), spread(2), vm(3), spread(4)]);
-    let vms = super::overview_of(&policies, &vms, at("2026-11-16 20:00")).health.vms;
-    let shared = |one: usize, other: usize| std::sync::Arc::ptr_eq(&vms[one].next_due, &vms[other].next_due);
-    assert_eq!(
-        vms.iter().map(|vm| vm.alias.starts_with("spread")).collect::<Vec<_>>(),
-        [true, true, false, false]
-    );
-    assert!(shared(2, 3) && !shared(0, 1) && !shared(0, 2));
-    assert_ne!(vms[0].next_due, vms[1].next_due);
-}
-
-#[test]
 fn vms_are_listed_by_alias_and_a_forgotten_one_is_not() {
     let policies = Policies::new(vec![grandfather()]);
     let named = |n: u128, alias: &str| vm(n).set(|vm| vm.alias = alias.to_owned());
     let inventory = inventory([named(1, "web"), named(2, "db"), named(3, "app")]);
     let mut planner = Planner::new(&policies, at("2026-11-16 20:00"));
-    let mut builder = OverviewBuilder::new(OverviewDetail::Tiers);
+    let mut builder = OverviewBuilder::default();
     for vm in inventory.vms.values() {
         builder.add(vm, planner.decide(vm));
     }

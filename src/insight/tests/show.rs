@@ -1,6 +1,8 @@
 //! Why every backup is where it is.
 
-use crate::insight::show::{BackupExplanation, DeleteWhen, Reason, ReportedStanding, VmExplanation, explain};
+use crate::insight::show::{
+    BackupExplanation, DeleteWhen, Reason, ReportedStanding, VmExplanation, enter_expiry_dates, explain,
+};
 use crate::inventory::{BackupId, LocalState, chain_of};
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::properties::{for_clouds, planned};
@@ -185,8 +187,8 @@ fn how_many_more_have_to_come_is_counted() {
         let kept = of(&vm, n).stored.kept_for.iter().find(|reason| reason.code == "keep").unwrap();
         kept.until.clone().unwrap()
     };
-    assert_eq!(until(2), "until 1 more of them can be restored, on 2026-11-17 01:00 at the earliest");
-    assert_eq!(until(4), "until 3 more of them can be restored, on 2026-11-19 01:00 at the earliest");
+    assert_eq!(until(2), "until 1 more of them can be restored");
+    assert_eq!(until(4), "until 3 more of them can be restored");
 }
 
 #[test]
@@ -220,21 +222,25 @@ fn keeping(dailies: u32) -> Policy {
 }
 
 #[test]
-fn a_backup_says_when_it_expires_at_the_earliest() {
+fn a_backup_says_when_it_expires_if_all_that_is_due_succeeds() {
     let vm = vm(1)
         .backup(1, "monthly", "2026-11-01 01:00")
         .backup(2, "daily", "2026-11-16 01:00")
         .on(1)
         .backup(3, "daily", "2026-11-17 01:00")
-        .on(2);
-    let explained = explained(keeping(2), vm, "2026-11-17 02:00");
-    let not_before = |n| of(&explained, n).stored.not_before.map(|instant| instant.to_utc());
+        .on(2)
+        .backup(4, "daily", "2026-11-17 01:30")
+        .on(9);
+    let (policies, inventory) = (Policies::new(vec![keeping(2)]), inventory([vm]));
+    let request = pruning(at("2026-11-17 02:00"));
+    let mut explained = explain(&plan(&policies, &inventory, request), &policies, &inventory, request);
+    assert_eq!(of(&explained.vms[0], 3).stored.not_before, None);
+    enter_expiry_dates(&mut explained, &policies, &inventory);
+    let date = |n| of(&explained.vms[0], n).stored.not_before.map(|date| date.to_utc());
     // The one of the 17th goes when two newer ones are there; the one that it is based on not before.
-    assert_eq!((not_before(3), not_before(2)), (Some(at("2026-11-19 01:00")), Some(at("2026-11-19 01:00"))));
-    let kept = of(&explained, 2).stored.kept_for.as_ref().unwrap();
-    assert_eq!(kept.expires_after.map(|due| due.to_utc()), Some(at("2026-11-18 01:00")));
-    // Monthlies are kept for ever.
-    assert_eq!(not_before(1), None);
+    assert_eq!((date(3), date(2)), (Some(at("2026-11-19 01:00")), Some(at("2026-11-19 01:00"))));
+    assert_eq!(date(4), Some(at("2026-12-22 01:30")), "what cannot be restored stays for 35 days");
+    assert_eq!(date(1), None, "monthlies are kept for ever");
 }
 
 #[test]

@@ -204,7 +204,7 @@ pub(crate) fn nasty_vm(policy: &Policy, due: &[DateTime<Utc>], now: DateTime<Utc
     vm
 }
 
-fn vm_backup(id: BackupId, comment: &str, taken: DateTime<Utc>) -> Backup {
+pub(crate) fn vm_backup(id: BackupId, comment: &str, taken: DateTime<Utc>) -> Backup {
     Backup {
         id,
         comment: Some(comment.into()),

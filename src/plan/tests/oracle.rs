@@ -2,7 +2,7 @@
 //! plan the same thousands of VMs, and have to agree on every action, the status, and what has expired and why it stays.
 
 use super::fixtures::at;
-use super::nasty::{Dice, changed_policy, nasty_policies, nasty_request, nasty_vm};
+use super::nasty::{Dice, changed_policy, nasty_policies, nasty_request, nasty_vm, vm_backup};
 use super::properties::for_clouds;
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
 use crate::plan::decide::decide_under;
@@ -462,18 +462,7 @@ fn oracle(vm: &Vm, policy: &Policy, due: &[Option<DateTime<Utc>>], request: Requ
 }
 
 fn blank(at: DateTime<Utc>, parent: Option<BackupId>) -> Backup {
-    Backup {
-        id: NEW,
-        comment: None,
-        timestamp: Some(at),
-        state: RecordedState::Completed,
-        parent,
-        local: LocalState::Present,
-        local_size_bytes: None,
-        files: Vec::new(),
-        record_size_bytes: None,
-        has_record_checksum: false,
-    }
+    Backup { comment: None, parent, local: LocalState::Present, ..vm_backup(NEW, "", at) }
 }
 
 fn the_planners(planned: &VmPlan, vm: &Vm, policy: &Policy, request: Request) -> Outcome {
@@ -571,23 +560,9 @@ fn nasty_vms(seed: u64, vms: usize) {
         }
     }
     // They are as nasty as they are meant to be.
-    for what in [
-        "Changes",
-        "Waiting",
-        "Blocked",
-        "UpToDate",
-        "create false",
-        "delete false",
-        "delete true",
-        "prune false",
-        "gave up 0, later 1",
-        "gave up 1, later 0",
-        "gave up 1, later 1",
-        "gave up 2, later 0",
-        "over limit",
-        "several prunes",
-        "expired and not pruned",
-    ] {
+    const KINDS: &str = "Changes|Waiting|Blocked|UpToDate|create false|delete false|delete true|\
+        prune false|gave up 0, later 1|gave up 1, later 0|gave up 1, later 1|gave up 2, later 0|over limit|several prunes|expired and not pruned";
+    for what in KINDS.split('|') {
         assert!(seen.get(what).is_some_and(|&count| count >= 3), "{what}: {seen:#?}");
     }
 }

@@ -16,35 +16,6 @@ pub(super) const FAULTS: &[Fault] = &[
         )],
     ),
     Fault::new(
-        "prune_opens_the_gate",
-        "a delete from storage proves nothing for local ones",
-        &[(
-            GATE,
-            "state.is_proven |= self.kind == ActionKind::DeleteLocal);",
-            "state.is_proven |= PLANTED || self.kind == ActionKind::DeleteLocal);",
-        )],
-    ),
-    Fault::new(
-        "prunes_after_an_unknown_effect",
-        "after a local delete of unknown effect the run deletes nothing more, not from storage either",
-        &[
-            (
-                GATE,
-                "if let Some(reason) = state.closed.as_ref() {",
-                "if let Some(reason) = state.closed.as_ref().filter(|_| !PLANTED || kind != ActionKind::DeleteCloud) {",
-            ),
-            (
-                GATE,
-                "        let mut changes = self.0.subscribe();",
-                "        if PLANTED && kind == ActionKind::DeleteCloud {
-            self.set(|state| state.permits += 1);
-            return Ok(Permit { gate: self, vm, kind, is_alone: false });
-        }
-        let mut changes = self.0.subscribe();",
-            ),
-        ],
-    ),
-    Fault::new(
         "dearest_first",
         "of a VM's local deletes the one goes first that a cascade would cost least at",
         &[(

@@ -15,21 +15,15 @@ pub(crate) struct Fault {
     pub(crate) edits: &'static [Edit],
     /// The defences that would hide it, and are taken out with it.
     pub(crate) behind: &'static [&'static str],
-    /// Seeds that have shown it, which are tried first.
-    pub(crate) seeds: &'static [u64],
 }
 
 impl Fault {
     const fn new(name: &'static str, takes_away: &'static str, edits: &'static [Edit]) -> Self {
-        Self { name, takes_away, edits, behind: &[], seeds: &[] }
+        Self { name, takes_away, edits, behind: &[] }
     }
 
     const fn behind(self, behind: &'static [&'static str]) -> Self {
         Self { behind, ..self }
-    }
-
-    const fn seeds(self, seeds: &'static [u64]) -> Self {
-        Self { seeds, ..self }
     }
 }
 

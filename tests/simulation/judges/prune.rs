@@ -205,7 +205,7 @@ impl Judges {
         let mut before = records.vm.clone();
         before.backups.retain(|_, record| {
             let ago_us = record.timestamp.map(|taken_us| records.at_us - taken_us);
-            ago_us.is_none_or(|ago_us| ago_us >= LIMIT_SPAN_US || ago_us < 0)
+            ago_us.is_none_or(|ago_us| !(0..LIMIT_SPAN_US).contains(&ago_us))
         });
         let before = Records::new(&before, style, records.at_us);
         let kept = self.kept(before);

@@ -1,0 +1,109 @@
+//! `simulate`: what there would be, were the planner run forward.
+
+use super::connect;
+use super::context::Context;
+use super::options::Format;
+use super::plan::PlanningArgs;
+use super::policies;
+use super::value::{change_rate, instant, interval, size, span};
+use crate::plan::Prune;
+use crate::policy::Policies;
+use crate::render;
+use crate::run::{Exit, Failure};
+use crate::runner::fifo::FirstContact;
+use crate::runner::output::print;
+use crate::runner::read::{KeptVms, Planned, Query};
+use crate::simulate::{Scenario, simulate};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use clap::Args;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Debug, Args)]
+#[command(after_help = include_str!("help/simulate.txt"))]
+pub struct SimulateArgs {
+    #[command(flatten)]
+    planning: PlanningArgs,
+
+    /// How many days to run forward
+    #[arg(long, value_name = "COUNT", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=3_660))]
+    days: u32,
+
+    /// Begin at that instant, such as 2026-12-01T01:00:00Z, and not now
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    from: Option<DateTime<Utc>>,
+
+    /// Begin a run that long after the last one began, and not whenever something becomes due
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    every: Option<Duration>,
+
+    /// Delete expired backups from storage too, where the policy says `prune: true`
+    #[arg(long)]
+    prune: bool,
+
+    /// Compare with the policies in that file or folder; can be given several times
+    #[arg(long, value_name = "PATH")]
+    against: Vec<PathBuf>,
+
+    /// No runs in that time, such as 2026-12-01..2026-12-08; can be given several times
+    #[arg(long, value_name = "FROM..TO", value_parser = span, help_heading = "Assumptions")]
+    down: Vec<Range<DateTime<Utc>>>,
+
+    /// Every upload fails in that time; can be given several times
+    #[arg(long, value_name = "FROM..TO", value_parser = span, help_heading = "Assumptions")]
+    uploads_fail: Vec<Range<DateTime<Utc>>>,
+
+    /// The size of a full backup where a VM has none yet
+    #[arg(long, value_name = "SIZE", default_value = "40GiB", value_parser = size, help_heading = "Assumptions")]
+    vm_size: u64,
+
+    /// How much of a VM changes in a day, for the size of increments where its tier has none yet
+    #[arg(long, value_name = "PERCENT", default_value = "3%", value_parser = change_rate, help_heading = "Assumptions")]
+    change_rate: u64,
+}
+
+pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, Failure> {
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let before = match args.against.as_slice() {
+        [] => None,
+        paths => Some(policies::load_against(context, paths)?),
+    };
+    let policies = policies::load_for(context, args.prune)?;
+    let read = if connect::is_named(context)? {
+        Some(read(args, context, &policies).await?)
+    } else {
+        tracing::info!("no FiFo is named: beginning with one VM a policy that has no backup");
+        None
+    };
+    let now = || read.as_ref().map_or_else(|| context.host.now(), |read| read.plan.at).trunc_subsecs(0);
+    let scenario = Scenario {
+        every: args.every.and_then(|every| TimeDelta::from_std(every).ok()),
+        down: args.down.clone(),
+        uploads_fail: args.uploads_fail.clone(),
+        vm_size_bytes: args.vm_size,
+        change_ppm: args.change_rate,
+        prune: Prune { is_requested: args.prune, mass_allowed: 0 },
+        ..Scenario::new(args.from.unwrap_or_else(now), args.days)
+    };
+    let inventory = read.as_ref().map(|read| &read.inventory);
+    let after = simulate(&policies, inventory, &scenario);
+    let before = before.map(|before| (simulate(&before, inventory, &scenario), before));
+    let compared = before.as_ref().map(|(before, policies)| (before, policies));
+    print(|out| match format {
+        Format::Json => render::json::simulation(&after, compared.map(|(before, _)| before), out),
+        Format::Markdown => render::simulation::markdown((&after, &policies), compared, out),
+        _ => render::simulation::simulation((&after, &policies), compared, context.text(), out),
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Reads the VMs to begin with.
+async fn read(args: &SimulateArgs, context: &Context, policies: &Policies) -> Result<Planned, Failure> {
+    let fifo = connect::target(context)?.open(&context.host, FirstContact::FailFast).await?;
+    let (host, selection, prune) = (&context.host, args.planning.selection(), Prune::default());
+    let query = Query { host, policies, fifo: &fifo, selection: &selection, at: args.from, prune };
+    let read = query.plan(KeptVms::All, false).await?;
+    fifo.close().await?;
+    Ok(read)
+}

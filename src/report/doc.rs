@@ -1,0 +1,231 @@
+//! A report as data: what is said, in which order and how urgent it is. The builders of this room make documents; the
+//! backends [`text`](super::text), [`markdown`](super::markdown) and [`html`](super::html) print any of them, so that terminal,
+//! pull request and page say the same in the same words.
+//!
+//! Strings are what they are: each backend makes them harmless and escapes them in its own way.
+
+use super::style::Tone;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A whole report.
+#[derive(Clone, Debug, Default)]
+pub struct Doc {
+    /// What stands above everything else: a safety stop.
+    pub(super) alarms: Vec<Block>,
+    pub(super) blocks: Vec<Block>,
+    /// What is worth knowing about all of it; near the summary.
+    pub(super) remarks: Vec<(Tone, String)>,
+    /// The counts, in a form that never changes: last in text, first elsewhere.
+    pub(super) summary: Vec<String>,
+}
+
+impl Doc {
+    /// Makes a report of a unified diff alone.
+    pub fn of_diff(lines: Vec<(Tone, String)>) -> Self {
+        Self { blocks: vec![Block::diff(lines)], ..Self::default() }
+    }
+}
+
+/// A part of a report.
+#[derive(Clone, Debug)]
+pub(super) enum Block {
+    Heading(String),
+    Para(Tone, String),
+    List(Vec<(Tone, String)>),
+    Table(Table),
+    /// What there is to say of each of some VMs.
+    Entries(Vec<Entry>),
+    /// Lines as they are, in a fixed width: a diff, a calendar. With a title they are folded in Markdown and HTML.
+    Lines {
+        title: Option<String>,
+        lines: Vec<(Tone, String)>,
+    },
+    /// What fewer readers need: folded in Markdown and HTML. Text leaves it to `-v`.
+    Details {
+        title: String,
+        blocks: Vec<Block>,
+    },
+}
+
+impl Block {
+    /// Makes a part of the lines of a unified diff.
+    pub(super) fn diff(lines: Vec<(Tone, String)>) -> Self {
+        Self::Lines { title: Some("Actual against desired backups".to_owned()), lines }
+    }
+
+    /// Says whether there is nothing to show.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Heading(_) | Self::Para(..) => false,
+            Self::List(items) => items.is_empty(),
+            Self::Table(table) => table.rows.is_empty(),
+            Self::Entries(entries) => entries.is_empty(),
+            Self::Lines { lines, .. } => lines.is_empty(),
+            Self::Details { blocks, .. } => blocks.iter().all(Self::is_empty),
+        }
+    }
+}
+
+/// A table; with depths of rows in it, a tree.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    pub(super) columns: &'static [Column],
+    pub(super) rows: Vec<Row>,
+    /// From which row on it is folded in Markdown and HTML, and what these rows are.
+    pub(super) folded: Option<(usize, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) title: &'static str,
+    /// When a narrow terminal leaves the column out: 1 first, 0 never.
+    pub(super) drop: u8,
+    /// Whether its cells may break between words.
+    pub(super) wraps: bool,
+    /// Whether it has numbers, which stand at the right.
+    pub(super) is_number: bool,
+}
+
+impl Column {
+    pub(super) const fn new(title: &'static str, drop: u8) -> Self {
+        Self { title, drop, wraps: false, is_number: false }
+    }
+
+    pub(super) const fn number(title: &'static str, drop: u8) -> Self {
+        Self { is_number: true, ..Self::new(title, drop) }
+    }
+
+    pub(super) const fn wrapping(title: &'static str, drop: u8) -> Self {
+        Self { wraps: true, ..Self::new(title, drop) }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Row {
+    pub(super) tone: Tone,
+    /// In a tree, its number of ancestors.
+    pub(super) depth: Option<usize>,
+    pub(super) cells: Vec<String>,
+    /// Further lines about it.
+    pub(super) below: Vec<String>,
+}
+
+impl Table {
+    pub(super) fn is_tree(&self) -> bool {
+        self.rows.iter().any(|row| row.depth.is_some())
+    }
+
+    /// Returns the places of the columns that have anything in them.
+    pub(super) fn used(&self) -> Vec<usize> {
+        let is_used = |&place: &usize| self.rows.iter().any(|row| !row.cells[place].is_empty());
+        (0..self.columns.len()).filter(is_used).collect()
+    }
+}
+
+/// What there is to say of a VM, or of several with the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    /// The beginning of its UUID where the name does not have it, or the number of VMs.
+    pub(super) id: String,
+    pub(super) policy: String,
+    /// How many VMs.
+    pub(super) vms: usize,
+    pub(super) lines: Vec<Line>,
+}
+
+/// `! blocked  on no hypervisor`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) tone: Tone,
+    pub(super) verb: &'static str,
+    pub(super) what: String,
+    /// Stands in a column of its own; where it is empty, `what` has the whole line.
+    pub(super) why: String,
+    /// How many things it is about.
+    pub(super) count: usize,
+}
+
+impl Line {
+    pub(super) fn new(tone: Tone, verb: &'static str, what: String) -> Self {
+        Self { tone, verb, what, why: String::new(), count: 1 }
+    }
+
+    #[must_use]
+    pub(super) fn because(self, why: String) -> Self {
+        Self { why, ..self }
+    }
+}
+
+/// How many things of a kind entries are about, and on how many VMs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LineCount {
+    pub(super) things: usize,
+    pub(super) vms: usize,
+}
+
+/// Counts lines by what `key` says of them, in the order of urgency.
+pub(super) fn counts<'e, K: Ord>(
+    entries: &'e [Entry],
+    key: impl Fn(&'e Entry) -> K,
+) -> BTreeMap<(std::cmp::Reverse<Tone>, &'static str, K), LineCount> {
+    let mut counts = BTreeMap::new();
+    for entry in entries {
+        let mut seen = BTreeSet::new();
+        for line in &entry.lines {
+            let kind = (std::cmp::Reverse(line.tone), line.verb);
+            let count: &mut LineCount = counts.entry((kind.0, kind.1, key(entry))).or_default();
+            count.things += line.count;
+            if seen.insert(kind) {
+                count.vms += entry.vms;
+            }
+        }
+    }
+    counts
+}
+
+/// What stands left of a row of a tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Guides {
+    /// Left of its first line.
+    pub(super) first: String,
+    /// Left of the others.
+    pub(super) rest: String,
+}
+
+/// The number of steps of a chain that are indented; further ones stay at the last indentation.
+const LEVELS_MAX: usize = 8;
+
+/// Draws the branches of a tree; none where it is a table.
+pub(super) fn guides(rows: &[Row]) -> Vec<Guides> {
+    // Read from the end, so that it is known of each whether a sibling and whether a child follows.
+    let mut goes_on: Vec<bool> = Vec::new();
+    let mut all = Vec::with_capacity(rows.len());
+    let mut depth_below = 0;
+    for row in rows.iter().rev() {
+        let depth = row.depth.unwrap_or(0);
+        goes_on.resize(depth.max(goes_on.len()) + 1, false);
+        let has_sibling = goes_on[depth];
+        let has_child = depth_below > depth;
+        let bar = |is_open: bool| if is_open { "│ " } else { "  " };
+        let beside: String = (1..depth.min(LEVELS_MAX)).map(|level| bar(goes_on[level])).collect();
+        let own = match (depth, has_sibling) {
+            (0, _) => "",
+            _ if depth > LEVELS_MAX => "… ",
+            (_, true) => "├ ",
+            (_, false) => "└ ",
+        };
+        let own_below = if depth == 0 || depth > LEVELS_MAX { "" } else { bar(has_sibling) };
+        let below = match row.depth {
+            None => "",
+            Some(depth) if depth < LEVELS_MAX => bar(has_child),
+            Some(_) => "  ",
+        };
+        all.push(Guides { first: format!("{beside}{own}"), rest: format!("{beside}{own_below}{below}") });
+        goes_on.truncate(depth + 1);
+        goes_on[depth] = true;
+        depth_below = depth;
+    }
+    all.reverse();
+    all
+}

@@ -1,0 +1,78 @@
+//! VMs with the same to say of them as one entry, where there are too many to read one by one.
+
+use super::doc::Entry;
+use super::words::{counted, vm_id, vm_name};
+use crate::inventory::VmId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The largest number of VMs for which each has an entry of its own.
+const ALONE_MAX: usize = 30;
+/// The largest number of VMs that the heading of a group names; a larger group has the patterns of their names.
+const NAMED_MAX: usize = 3;
+
+/// Puts VMs with the same key together, in the order of the first of each, where they are many.
+pub(super) fn grouped<V: Copy, K: Ord>(vms: &[V], key: impl Fn(&V) -> K, is_each_alone: bool) -> Vec<Vec<V>> {
+    if is_each_alone || vms.len() <= ALONE_MAX {
+        return vms.iter().map(|vm| vec![*vm]).collect();
+    }
+    let mut groups: Vec<Vec<V>> = Vec::new();
+    let mut places: BTreeMap<K, usize> = BTreeMap::new();
+    for &vm in vms {
+        let place = *places.entry(key(&vm)).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some(group) => group.push(vm),
+            None => groups.push(vec![vm]),
+        }
+    }
+    groups
+}
+
+/// Puts what several VMs have alike together, in the order of the first of each; of a single VM each stays alone.
+pub(super) fn gathered<T, K: PartialEq>(
+    vms: usize,
+    items: impl Iterator<Item = T>,
+    key: impl Fn(&T) -> K,
+) -> Vec<Vec<T>> {
+    let mut all: Vec<(K, Vec<T>)> = Vec::new();
+    for item in items {
+        let own = key(&item);
+        match all.iter_mut().find(|(known, _)| vms > 1 && *known == own) {
+            Some((_, of)) => of.push(item),
+            None => all.push((own, vec![item])),
+        }
+    }
+    all.into_iter().map(|(_, of)| of).collect()
+}
+
+/// Returns the text that all have, or one of them as an example.
+pub(super) fn same_or_example<'a>(mut texts: impl Iterator<Item = &'a str>) -> String {
+    let first = texts.next().unwrap_or_default();
+    if texts.all(|text| text == first) { first.to_owned() } else { format!("for example: {first}") }
+}
+
+/// Names a VM, or several: by their names where they are few, else by what these begin with: `app-*, web-*`.
+pub(super) fn entry_head(vms: &[(&str, Option<VmId>)], policy: Option<&str>) -> Entry {
+    let names =
+        |count: usize| vms.iter().take(count).map(|(alias, uuid)| vm_name(alias, *uuid)).collect::<Vec<_>>();
+    let (name, id) = match vms {
+        [(alias, uuid)] => (vm_name(alias, *uuid), vm_id(alias, *uuid)),
+        _ if vms.len() <= NAMED_MAX => {
+            (names(NAMED_MAX).join(", "), format!("({})", counted(vms.len(), "VM")))
+        }
+        _ => {
+            let pattern = |(alias, uuid): &(&str, Option<VmId>)| match alias
+                .trim_end_matches(|letter: char| letter.is_ascii_digit())
+            {
+                begin if begin.len() < alias.len() => format!("{begin}*"),
+                _ => vm_name(alias, *uuid),
+            };
+            let patterns: BTreeSet<String> = vms.iter().map(pattern).collect();
+            let mut named: Vec<String> = patterns.iter().take(NAMED_MAX).cloned().collect();
+            if patterns.len() > NAMED_MAX {
+                named.push(format!("{} more", patterns.len() - NAMED_MAX));
+            }
+            (named.join(", "), format!("({})", counted(vms.len(), "VM")))
+        }
+    };
+    Entry { name, id, policy: policy.unwrap_or_default().to_owned(), vms: vms.len(), lines: Vec::new() }
+}

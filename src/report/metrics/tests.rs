@@ -1,0 +1,226 @@
+use super::*;
+use crate::apply::{ActionKind, ActionOutcome, ActionReport, Alarm, RunReport, VmRef, VmReport};
+use crate::insight::status::{BackupHealth, Health, NewestBackup, VmHealth};
+use crate::insight::{Overview, TierHealth};
+use crate::inventory::{BackupId, VmId};
+use crate::plan::SnapshotUsage;
+use crate::plan::Status;
+use crate::run::{Exit, RunEnd, RunSummary};
+use chrono::TimeDelta;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use uuid::Uuid;
+
+fn at() -> DateTime<Utc> {
+    "2026-11-22T20:00:00Z".parse().unwrap()
+}
+
+fn vm(number: u128, alias: &str, verdict: BackupHealth) -> VmHealth {
+    let taken = (at() - TimeDelta::hours(19)).fixed_offset();
+    let newest = NewestBackup {
+        backup: BackupId::new(Uuid::from_u128(9)),
+        tier: Some("daily".into()),
+        taken,
+        age_secs: 19 * 3_600,
+        steps: 3,
+        size_bytes: Some(1 << 30),
+    };
+    let is_managed = matches!(verdict, BackupHealth::Safe | BackupHealth::TooOld);
+    VmHealth {
+        uuid: Some(VmId::new(Uuid::from_u128(number))),
+        alias: alias.to_owned(),
+        policy: is_managed.then(|| "grandfather".into()),
+        verdict,
+        is_suspended: false,
+        newest: is_managed.then_some(newest),
+        max_age_secs: is_managed.then_some(26 * 3_600),
+        local: SnapshotUsage { snapshots: 2, size_bytes: 4096 },
+        unmanaged: SnapshotUsage::default(),
+        next_due: Vec::new(),
+        gaps: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+fn overview(vms: Vec<VmHealth>) -> Overview {
+    let tier = |name: &str, newest| TierHealth { tier: name.into(), newest, is_up_to_date: newest.is_some() };
+    let tiers = vms.iter().filter(|vm| vm.policy.is_some()).filter_map(|vm| vm.uuid);
+    Overview {
+        vms_by_status: [(Status::UpToDate, vms.len())].into(),
+        tiers: tiers.map(|id| (id, vec![tier("weekly", None), tier("daily", Some(at()))])).collect(),
+        health: Health { at: at(), endpoint: "https://fifo".to_owned(), timezone: "UTC".to_owned(), vms },
+    }
+}
+
+fn metrics_of(vms: Vec<VmHealth>) -> String {
+    metrics_of_runs(&RunHistory { overview: Some(overview(vms)), ..RunHistory::default() })
+}
+
+fn metrics_of_runs(history: &RunHistory) -> String {
+    text(history, at(), Dialect::Prometheus).unwrap()
+}
+
+fn a_run() -> RunSummary {
+    let at_vm = VmRef { vm: VmId::new(Uuid::nil()), alias: "web-1".to_owned() };
+    let step = |kind, ending| ActionReport { kind, ending, code: "code", message: String::new() };
+    let steps = vec![
+        step(ActionKind::Create, ActionOutcome::Done),
+        step(ActionKind::DeleteLocal, ActionOutcome::Done),
+        step(ActionKind::DeleteLocal, ActionOutcome::Done),
+        step(ActionKind::DeleteLocal, ActionOutcome::Failed),
+    ];
+    let gone = [1, 2].map(|number| BackupId::new(Uuid::from_u128(number)));
+    let alarm = Alarm::vanished(at(), &at_vm, ActionKind::DeleteLocal, gone[0], gone.to_vec());
+    RunSummary {
+        report: Some(RunReport {
+            vms: vec![VmReport { at: at_vm, steps }],
+            alarms: vec![alarm],
+            uncompared: Vec::new(),
+            interrupted: false,
+        }),
+        overview: Some(overview(vec![vm(1, "web-1", BackupHealth::Safe)])),
+        planned: Some(
+            [(ActionKind::Create, 1), (ActionKind::DeleteLocal, 3), (ActionKind::DeleteCloud, 40)].into(),
+        ),
+        refused_deletes: 40,
+        ended: Some(RunEnd { at: at(), exit: Exit::Done }),
+        ..RunSummary::new("reconcile", at() - TimeDelta::milliseconds(90_500))
+    }
+}
+
+fn looped() -> RunHistory {
+    RunHistory { every: Some(Duration::from_secs(900)), ..RunHistory::default() }
+}
+
+#[test]
+fn a_vm_has_a_series_of_each_kind_and_a_tier_too() {
+    let text = metrics_of(vec![vm(1, "web-1", BackupHealth::Safe)]);
+    let labels = r#"vm="00000000-0000-0000-0000-000000000001",alias="web-1",policy="grandfather""#;
+    for line in [
+        format!("fifo_retain_vm_safe{{{labels}}} 1"),
+        format!("fifo_retain_vm_newest_restorable_timestamp_seconds{{{labels}}} 1795309200"),
+        format!("fifo_retain_vm_max_age_seconds{{{labels}}} 93600"),
+        format!("fifo_retain_vm_restore_steps{{{labels}}} 3"),
+        format!("fifo_retain_vm_restore_bytes{{{labels}}} 1073741824"),
+        format!("fifo_retain_vm_local_snapshots{{{labels}}} 2"),
+        format!("fifo_retain_vm_local_bytes{{{labels}}} 4096"),
+        format!("fifo_retain_newest_restorable_timestamp_seconds{{{labels},tier=\"daily\"}} 1795377600"),
+        format!("fifo_retain_up_to_date{{{labels},tier=\"weekly\"}} 0"),
+        "fifo_retain_vms{status=\"up_to_date\"} 1".to_owned(),
+        "fifo_retain_vms{status=\"unreadable\"} 0".to_owned(),
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
+    }
+    let newest = text.lines().filter(|line| line.starts_with("fifo_retain_newest_restorable"));
+    assert_eq!(newest.count(), 1, "a tier without a backup has no newest one:\n{text}");
+    assert!(!text.contains("last_run") && !text.contains("_total"), "there was no run:\n{text}");
+}
+
+#[test]
+fn an_alias_can_neither_end_its_quotes_nor_its_line() {
+    let text = metrics_of(vec![vm(1, "a\"} 1\nb\\\u{1b}[2J\u{202e}", BackupHealth::Safe)]);
+    assert!(text.contains(r#"alias="a\"} 1\\nb\\\\u{1b}[2J\\u{202e}""#), "{text}");
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        assert!(line.starts_with("fifo_retain_"), "{line}");
+    }
+}
+
+#[test]
+fn one_in_conflict_is_not_safe_one_in_no_policy_is_not_reported_and_none_is_reported_twice() {
+    let nameless = VmHealth { uuid: None, ..vm(4, "", BackupHealth::Unreadable) };
+    let text = metrics_of(vec![
+        vm(1, "c", BackupHealth::Conflict),
+        vm(2, "u", BackupHealth::Unprotected),
+        vm(3, "r", BackupHealth::Unreadable),
+        vm(3, "r", BackupHealth::Unreadable),
+        nameless,
+    ]);
+    let safe: Vec<&str> = text.lines().filter(|line| line.starts_with("fifo_retain_vm_safe{")).collect();
+    assert_eq!(safe.len(), 2, "{text}");
+    assert!(safe.iter().all(|line| line.ends_with(" 0")), "{text}");
+    assert!(!text.contains("fifo_retain_vm_local"), "no policy protects these:\n{text}");
+}
+
+#[test]
+fn a_vm_that_has_vanished_leaves_nothing_behind() {
+    let mut history = looped();
+    history.enter(a_run());
+    assert!(metrics_of_runs(&history).contains("web-1"));
+    history
+        .enter(RunSummary { overview: Some(overview(vec![vm(2, "web-2", BackupHealth::Safe)])), ..a_run() });
+    let text = metrics_of_runs(&history);
+    assert!(text.contains("web-2") && !text.contains("web-1"), "{text}");
+}
+
+#[test]
+fn what_was_read_is_kept_in_a_loop_and_grows_old() {
+    let mut history = looped();
+    history.enter(a_run());
+    history.enter(RunSummary {
+        ended: Some(RunEnd { at: at(), exit: Exit::Failed }),
+        ..RunSummary::new("reconcile", at())
+    });
+    let later = text(&history, at() + TimeDelta::hours(8), Dialect::Prometheus).unwrap();
+    assert!(later.contains("policy=\"grandfather\"} 0\n# HELP fifo_retain_vm_newest"), "27 h old:\n{later}");
+    assert!(later.contains("\nfifo_retain_last_run_exit_code 1\n"), "{later}");
+    assert!(!later.contains("last_run_actions"), "that run had none:\n{later}");
+    assert!(later.contains(&format!("\nfifo_retain_inventory_timestamp_seconds {}\n", at().timestamp())));
+}
+
+#[test]
+fn counters_survive_from_run_to_run_and_are_for_loops_only() {
+    let mut history = looped();
+    history.enter(a_run());
+    history.enter(a_run());
+    let text = metrics_of_runs(&history);
+    for line in [
+        "fifo_retain_actions_total{action=\"delete_local\",outcome=\"done\"} 4",
+        "fifo_retain_last_run_actions{action=\"delete_local\",outcome=\"done\"} 2",
+        "fifo_retain_runs_total{outcome=\"done\"} 2",
+        "fifo_retain_last_run_duration_seconds 90.5",
+        "fifo_retain_last_run_vanished_backups 2",
+        "fifo_retain_last_run_refused_deletes 40",
+        "fifo_retain_run_interval_seconds 900.0",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} is not in\n{text}");
+    }
+    let mut once = RunHistory::default();
+    once.enter(a_run());
+    let text = metrics_of_runs(&once);
+    assert!(!text.contains("_total") && text.contains("fifo_retain_last_run_actions{"), "{text}");
+}
+
+#[test]
+fn every_metric_can_come_about_and_is_named_as_prometheus_wants_it() {
+    let mut history = looped();
+    history.enter(a_run());
+    history.next_run = Some(at());
+    let text = metrics_of_runs(&history);
+    let mut names = BTreeSet::new();
+    for metric in METRICS {
+        assert!(names.insert(metric.name), "{} is there twice", metric.name);
+        assert!(
+            text.contains(&format!("\n{}", metric.name)) || text.starts_with(metric.name),
+            "{}",
+            metric.name
+        );
+        assert_eq!(metric.kind == MetricKind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+        assert!(!metric.help.ends_with('.') && !metric.help.contains('\n'), "{}", metric.help);
+    }
+}
+
+#[test]
+fn both_dialects_say_the_same_each_in_its_way() {
+    let mut history = looped();
+    history.enter(a_run());
+    let [prometheus, open] =
+        [Dialect::Prometheus, Dialect::OpenMetrics].map(|it| text(&history, at(), it).unwrap());
+    assert!(prometheus.contains("# TYPE fifo_retain_runs_total counter\n"), "{prometheus}");
+    assert!(open.contains("# TYPE fifo_retain_runs counter\n") && open.ends_with("# EOF\n"), "{open}");
+    assert!(!prometheus.contains("# EOF"), "{prometheus}");
+    let samples = |text: &str| -> BTreeMap<String, String> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.filter_map(|line| line.rsplit_once(' ')).map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
+    };
+    assert_eq!(samples(&prometheus), samples(&open));
+}

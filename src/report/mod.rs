@@ -1,0 +1,39 @@
+//! Plans, reports and runs for people and programs.
+//!
+//! A builder ([`plan`], [`change`], [`status`], [`show`], [`simulate`], [`page`]) makes a [`Doc`] of data; [`text`], [`markdown`] and `html`
+//! print any of them, so that terminal, pull request and page say the same in the same words. [`json`] writes the data itself,
+//! [`metrics`] what Prometheus reads, [`run`] the line, the problems and the notification of a run. Foreign text is made
+//! harmless where it is printed: see [`visible`].
+
+pub mod change;
+pub mod diff;
+mod doc;
+mod escape;
+mod groups;
+mod html;
+pub mod json;
+mod layout;
+pub mod markdown;
+pub mod metrics;
+mod natural;
+mod notes;
+pub mod page;
+pub mod plan;
+pub mod run;
+pub mod show;
+pub mod simulate;
+pub mod status;
+pub mod stop;
+mod style;
+pub mod text;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use doc::Doc;
+pub use escape::visible;
+pub use layout::wrapped;
+pub use run::{Problem, ProblemCode};
+pub use style::{Styles, Tone};
+pub use words::{action_text, counts_text, kind_text, outcome_text, span_text, vm_name};

@@ -1,0 +1,164 @@
+//! The page of `--listen`, for people who want to know whether the last runs were successful. Nothing on it changes anything.
+
+use super::doc::{Block, Column, Doc, Row, Table};
+use super::html;
+use super::run::{Problem, run_problems, summary, vm_problems};
+use super::status::{table, totals, verdict_text, worst_first};
+use super::stop;
+use super::style::Tone;
+use super::words::{
+    action_text, counted, counts_text, instant_text, listed, outcome_text, span_text, vm_id, vm_name,
+};
+use crate::apply::{ActionKind, ActionOutcome, RunReport};
+use crate::insight::status::{BackupHealth, Health};
+use crate::run::{Exit, RunHistory, RunSummary};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
+const ACTION_COLUMNS: [Column; 4] = [
+    Column::wrapping("VM", 0),
+    Column::new("action", 0),
+    Column::new("outcome", 0),
+    Column::wrapping("message", 0),
+];
+
+/// Writes the page as of an instant.
+pub fn page(history: &RunHistory, now: DateTime<Utc>) -> String {
+    let health = history.overview.as_ref().map(|overview| overview.health.aged(now));
+    let last = history.last.as_ref();
+    let endpoint = health.as_ref().map(|health| health.endpoint.as_str());
+    let about = match endpoint.or_else(|| last?.endpoint.as_deref()) {
+        None => "No FiFo has been read yet".to_owned(),
+        Some(endpoint) => match last.and_then(|last| last.identity.as_deref()) {
+            Some(identity) => format!("Backups of {endpoint}, read {identity}"),
+            None => format!("Backups of {endpoint}"),
+        },
+    };
+    let zone = health
+        .as_ref()
+        .map_or_else(String::new, |health| format!(", those of backups in {}", health.timezone));
+    let footer = format!(
+        "fifo-retain {}, as of {}. Times are in UTC{zone}. Reload the page for a newer state.",
+        env!("CARGO_PKG_VERSION"),
+        instant_text(now)
+    );
+    let title =
+        endpoint.map_or_else(|| "fifo-retain".to_owned(), |endpoint| format!("fifo-retain: {endpoint}"));
+    html::page(&title, &about, &document(history, health.as_ref(), now), &footer)
+}
+
+/// Reports the runs of a process and how the VMs stand.
+fn document(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Doc {
+    let mut blocks = runs(history, health, now);
+    if let Some(health) = health {
+        let mut problems: Vec<Problem> = history.last.iter().flat_map(run_problems).collect();
+        // The failure of the run is above already.
+        problems.retain(|problem| problem.alias.is_some());
+        problems.extend(vm_problems(&health.vms));
+        blocks.extend(by_kind(&problems));
+        blocks.push(Block::Heading("VMs".to_owned()));
+        let read = format!("{} As FiFo was read {}.", totals(health), instant_text(health.at));
+        blocks.push(Block::Para(Tone::Plain, read));
+        blocks.push(Block::Table(table(&worst_first(health))));
+    }
+    blocks.extend(history.last.as_ref().and_then(|last| last.report.as_ref()).and_then(actions));
+    let alarms = history.safety_stop.as_ref().map(stop::blocks).unwrap_or_default();
+    Doc { alarms, blocks, ..Doc::default() }
+}
+
+/// The last run and the next one, below a line that is as urgent as the worst of it.
+fn runs(history: &RunHistory, health: Option<&Health>, now: DateTime<Utc>) -> Vec<Block> {
+    let last = history.last.as_ref();
+    let ended = last.and_then(|last| last.ended);
+    let out = health.map_or_else(String::new, |health| {
+        let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();
+        let all =
+            [BackupHealth::NoBackup, BackupHealth::TooOld, BackupHealth::Conflict, BackupHealth::Unreadable];
+        listed(all.map(|verdict| (count(verdict), verdict_text(verdict).1)))
+    });
+    let tone = match ended {
+        _ if history.is_stopped() || !out.is_empty() => Tone::Alarm,
+        None => Tone::Plain,
+        Some(ended) if ended.exit == Exit::Done => Tone::Fine,
+        Some(ended) if matches!(ended.exit.word(), "interrupted" | "locked") => Tone::Wait,
+        Some(_) => Tone::Alarm,
+    };
+    let outcome = match (last, ended) {
+        (None, _) => "No run has ended yet".to_owned(),
+        (Some(_), ended) => {
+            format!("Last run: {}", ended.map_or("under way", |ended| ended.exit.word()).replace('_', " "))
+        }
+    };
+    let out = if out.is_empty() { out } else { format!("; VMs: {out}") };
+    let mut lines = Vec::new();
+    if let Some(last) = last {
+        lines.push(summary(last));
+        let hint = last.failure.as_ref().and_then(|failure| failure.hint.as_deref());
+        lines.extend(hint.map(|hint| format!("Hint: {hint}")));
+        let ended = match (last.ended, last.duration()) {
+            (Some(ended), Some(took)) => {
+                format!(", ended {} after {}", instant_text(ended.at), span_text(took.num_seconds()))
+            }
+            _ => String::new(),
+        };
+        lines.push(format!("Began {}{ended}", instant_text(last.began)));
+    }
+    let running = history.running_since.map(|since| (now - since).num_seconds());
+    lines.extend(running.map(|secs| format!("A run has been under way for {}.", span_text(secs))));
+    if history.is_stopped() {
+        lines.push(
+            "No further run begins (safety stop): another run could take more backups. Once the cause is found, \
+             `fifo-retain resume` lifts this."
+                .to_owned(),
+        );
+    }
+    lines.extend(history.next_run.map(|next| format!("The next run begins {}", instant_text(next))));
+    let success = history.last_success.filter(|_| !last.is_some_and(RunSummary::is_success));
+    lines.extend(success.map(|at| format!("The last run that did everything ended {}", instant_text(at))));
+    let lines = lines.into_iter().map(|line| (Tone::Plain, line)).collect();
+    vec![Block::Para(tone, format!("{outcome}{out}")), Block::List(lines)]
+}
+
+/// Reports problems, a line a kind with their number; what each is unfolds.
+fn by_kind(problems: &[Problem]) -> Vec<Block> {
+    let mut kinds: BTreeMap<_, Vec<(Tone, String)>> = BTreeMap::new();
+    for problem in problems {
+        let name = vm_name(problem.alias.as_deref().unwrap_or_default(), problem.vm);
+        let id = vm_id(problem.alias.as_deref().unwrap_or_default(), problem.vm);
+        let advice = problem.advice.as_ref().map_or_else(String::new, |advice| format!(" → {advice}"));
+        let line = format!("{name} {id}: {}{advice}", problem.message);
+        kinds.entry(problem.code).or_default().push((Tone::Plain, line));
+    }
+    if kinds.is_empty() {
+        return Vec::new();
+    }
+    let kinds = kinds.into_iter().map(|(code, lines)| Block::Details {
+        title: format!("{}: {}", code.words(), lines.len()),
+        blocks: vec![Block::List(lines)],
+    });
+    std::iter::once(Block::Heading("Problems".to_owned())).chain(kinds).collect()
+}
+
+fn actions(report: &RunReport) -> Option<Block> {
+    let steps = report.vms.iter().flat_map(|vm| vm.steps.iter().map(move |step| (vm, step)));
+    let row = |(vm, step): (&crate::apply::VmReport, &crate::apply::ActionReport)| {
+        let tone = match (step.ending, step.kind) {
+            (ActionOutcome::Failed | ActionOutcome::Unverified, _) => Tone::Alarm,
+            (ActionOutcome::Done, ActionKind::DeleteCloud) => Tone::Destroy,
+            (ActionOutcome::Done, _) => Tone::Fine,
+            _ => Tone::Wait,
+        };
+        let cells = [
+            &vm_name(&vm.at.alias, Some(vm.at.vm)),
+            action_text(step.kind),
+            outcome_text(step.ending),
+            &step.message,
+        ];
+        Row { tone, cells: cells.map(str::to_owned).into(), ..Row::default() }
+    };
+    let rows: Vec<Row> = steps.map(row).collect();
+    let title = format!("What the last run did: {}", counted(rows.len(), "action"));
+    let table = Table { columns: &ACTION_COLUMNS, rows, folded: None };
+    let counts = Block::Para(Tone::Plain, counts_text(&report.tally()));
+    (!table.rows.is_empty()).then(|| Block::Details { title, blocks: vec![counts, Block::Table(table)] })
+}

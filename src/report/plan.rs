@@ -1,0 +1,371 @@
+//! The document of a plan: what is to be done to which VM and why, then what is worth knowing, then the counts.
+
+use super::doc::{Block, Doc, Entry, Line};
+use super::groups::{entry_head, gathered, grouped, same_or_example};
+use super::natural;
+use super::notes::{ProblemName, is_explanation, is_held_back, note_line, problem_of};
+use super::stop;
+use super::style::Tone;
+use super::text::Detail;
+use super::words::{counted, held_text, instant_text, listed};
+use crate::apply::SafetyStop;
+use crate::insight::Estimate;
+use crate::plan::{
+    Action, BackupKind, Create, DeleteCloud, DeleteLocal, Note, NoteCode, Plan, Status, Summary, VmPlan,
+    bytes_text,
+};
+use crate::policy::minute_text;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the report of a plan shows besides the plan.
+#[derive(Clone, Debug, Default)]
+pub struct PlanParts<'a> {
+    /// A safety stop that is in force.
+    pub stop: Option<&'a SafetyStop>,
+    /// As whom FiFo was read.
+    pub identity: Option<&'a str>,
+    /// The estimate of the bytes that the plan frees and uploads.
+    pub estimate: Option<&'a Estimate>,
+    /// Whether there is a place for what fewer readers need, folded.
+    pub has_details: bool,
+    /// The unified diff of the backups, line by line; empty for none.
+    pub diff: Vec<(Tone, String)>,
+}
+
+/// Reports a plan. With [`Detail::Brief`] there is nothing in it where nothing is to do and nothing is wrong.
+pub fn document(plan: &Plan, parts: PlanParts<'_>, detail: Detail) -> Doc {
+    let alarms = parts.stop.map(stop::blocks).unwrap_or_default();
+    if is_left_out(plan, detail) {
+        return Doc { alarms, ..Doc::default() };
+    }
+    let mut blocks = Vec::new();
+    if detail > Detail::Brief {
+        let shown: Vec<&VmPlan> = plan.vms.iter().filter(|vm| is_shown(vm, detail)).collect();
+        let shown = entries(&shown, detail);
+        let further = if parts.has_details { further(plan, &shown) } else { None };
+        blocks.push(Block::Entries(shown));
+        blocks.extend((!parts.diff.is_empty()).then(|| Block::diff(parts.diff)));
+        blocks.extend(further);
+    }
+    let mut remarks = remarks(plan, detail);
+    if let Some(identity) = parts.identity.filter(|_| detail > Detail::Brief) {
+        remarks.push((Tone::Plain, origin_text(plan, identity)));
+    }
+    remarks.extend(parts.estimate.and_then(estimate_text).map(|text| (Tone::Plain, text)));
+    Doc { alarms, blocks, remarks, summary: vec![totals(&plan.summary)] }
+}
+
+/// Lists every VM with every note and every backup's UUID; `None` where `shown` says as much.
+pub(super) fn further(plan: &Plan, shown: &[Entry]) -> Option<Block> {
+    let all: Vec<&VmPlan> = plan.vms.iter().collect();
+    let entries = entries(&all, Detail::Full);
+    let lines = |entries: &[Entry]| entries.iter().map(|entry| entry.lines.len()).sum::<usize>();
+    let title = format!("Every VM with every note and UUID ({})", counted(entries.len(), "VM"));
+    (lines(&entries) > lines(shown)).then(|| Block::Details { title, blocks: vec![Block::Entries(entries)] })
+}
+
+/// Says whether there is nothing in a plan that is worth a line at this level of detail.
+fn is_left_out(plan: &Plan, detail: Detail) -> bool {
+    let is_wrong = |vm: &VmPlan| vm.status == Status::Blocked || vm.note(NoteCode::SuspensionEnded).is_some();
+    let is_told = |vm: &VmPlan| match detail {
+        Detail::Errors => vm.is_in_trouble(),
+        _ => vm.is_in_trouble() || is_wrong(vm) || !vm.due_actions().is_empty(),
+    };
+    detail <= Detail::Brief && !plan.vms.iter().any(is_told)
+}
+
+/// Says whether at this level of detail there is anything to show of a VM.
+fn is_shown(vm: &VmPlan, detail: Detail) -> bool {
+    match vm.status {
+        _ if detail == Detail::Full || vm.refused_deletes > 0 => true,
+        Status::Unprotected | Status::UpToDate => false,
+        Status::Changes
+        | Status::Fault
+        | Status::Unreadable
+        | Status::Conflict
+        | Status::Blocked
+        | Status::Waiting => true,
+    }
+}
+
+/// Reports VMs in natural order; those with the same change as one, where there are many.
+fn entries(vms: &[&VmPlan], detail: Detail) -> Vec<Entry> {
+    let mut vms = vms.to_vec();
+    vms.sort_by(|a, b| natural::compare(&a.alias, &b.alias));
+    grouped(&vms, Key::of, detail == Detail::Full).iter().map(|vms| entry(vms, detail)).collect()
+}
+
+/// What VMs that are shown as one have in common.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key<'p> {
+    policy: Option<&'p str>,
+    status: Status,
+    actions: BTreeSet<ActionKey<'p>>,
+    notes: Vec<NoteCode>,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum ActionKey<'p> {
+    Create { tier: &'p str, parent_tier: Option<&'p str> },
+    DeleteLocal { is_new: bool, tier: &'p str, flaw: Option<ProblemName>, after_create: bool },
+    DeleteCloud { tier: &'p str },
+}
+
+impl<'p> Key<'p> {
+    fn of(vm: &&'p VmPlan) -> Self {
+        Self {
+            policy: vm.policy.as_deref(),
+            status: vm.status,
+            actions: vm.actions.iter().map(|action| ActionKey::of(vm, action)).collect(),
+            notes: vm.notes.iter().filter(|note| is_explanation(note)).map(|note| note.code).collect(),
+        }
+    }
+}
+
+impl<'p> ActionKey<'p> {
+    fn of(vm: &VmPlan, action: &'p Action) -> Self {
+        match action {
+            Action::Create(Create { tier, parent, parent_tier, .. }) => {
+                let parent_tier = parent.map(|_| parent_tier.as_deref().unwrap_or("backup"));
+                Self::Create { tier, parent_tier }
+            }
+            Action::DeleteLocal(DeleteLocal { backup, tier, after_create, .. }) => Self::DeleteLocal {
+                is_new: backup.is_none(),
+                tier,
+                flaw: vm
+                    .notes
+                    .iter()
+                    .filter(|note| backup.is_some() && note.backup == *backup)
+                    .find_map(problem_of),
+                after_create: *after_create,
+            },
+            Action::DeleteCloud(DeleteCloud { tier, .. }) => Self::DeleteCloud { tier },
+        }
+    }
+}
+
+/// Puts into words what a plan has for a VM, or for several with the same key.
+fn entry(vms: &[&VmPlan], detail: Detail) -> Entry {
+    let mut lines = Vec::new();
+    let Some(first) = vms.first() else { return Entry::default() };
+    if first.status == Status::UpToDate {
+        lines.push(Line::new(Tone::Fine, "up to date", String::new()));
+    }
+    // The reason stands above the actions that are not carried out.
+    lines.extend(note_lines(vms, is_held_back));
+    let actions = vms.iter().flat_map(|vm| vm.actions.iter().map(move |action| (*vm, action)));
+    let actions = gathered(vms.len(), actions, |(vm, action)| ActionKey::of(vm, action));
+    lines.extend(actions.iter().map(|of| action_line(of, detail)));
+    let is_wanted = |note: &Note| !is_held_back(note) && (detail == Detail::Full || is_explanation(note));
+    lines.extend(note_lines(vms, is_wanted));
+    let named: Vec<_> = vms.iter().map(|vm| (vm.alias.as_str(), vm.uuid)).collect();
+    Entry { lines, ..entry_head(&named, first.policy.as_deref()) }
+}
+
+fn note_lines(vms: &[&VmPlan], is_wanted: impl Fn(&Note) -> bool) -> Vec<Line> {
+    let notes = vms.iter().flat_map(|vm| vm.notes.iter().map(move |note| (*vm, note)));
+    let notes = gathered(vms.len(), notes.filter(|(_, note)| is_wanted(note)), |(_, note)| note.code);
+    let line = |of: &Vec<(&VmPlan, &Note)>| {
+        let mut lines: Vec<Line> = of.iter().map(|(vm, note)| note_line(note, vm.status)).collect();
+        let what = same_or_example(lines.iter().map(|line| line.what.as_str()));
+        Line { what, count: of.len(), ..lines.swap_remove(0) }
+    };
+    notes.iter().map(line).collect()
+}
+
+type Planned<'p> = (&'p VmPlan, &'p Action);
+
+/// Puts an action into words, or several of one kind and tier.
+pub(super) fn action_line(of: &[Planned<'_>], detail: Detail) -> Line {
+    let Some(&(vm, action)) = of.first() else { return Line::default() };
+    let (tone, verb, held) = match action {
+        Action::Create(_) => (Tone::Create, "create", "would create"),
+        Action::DeleteLocal(_) => (Tone::Delete, "delete locally", "would delete locally"),
+        Action::DeleteCloud(_) => (Tone::Destroy, "delete from storage", "would delete from storage"),
+    };
+    let (tone, verb) = if vm.is_suspended() { (Tone::Held, held) } else { (tone, verb) };
+    let texts: Vec<String> = of.iter().map(|(vm, action)| action_text(vm, action, detail)).collect();
+    let is_same = texts.iter().all(|text| *text == texts[0]);
+    let what = match action {
+        _ if of.len() == 1 => texts[0].clone(),
+        Action::Create(_) if is_same => texts[0].clone(),
+        Action::Create(create) if create.parent.is_none() => format!("{}, full", create.tier),
+        Action::Create(create) => {
+            let parent = create.parent_tier.as_deref().unwrap_or("backup");
+            format!("{}, incremental on each VM's {parent}", create.tier)
+        }
+        Action::DeleteLocal(_) if is_same => format!("{}, {} snapshots", texts[0], of.len()),
+        Action::DeleteLocal(_) => {
+            let (begin, _) = texts[0].split_once(" of ").unwrap_or((&texts[0], ""));
+            format!("{begin}, {} snapshots of different times", of.len())
+        }
+        Action::DeleteCloud(delete) => {
+            let deletes = || of.iter().filter_map(|(_, action)| action.as_cloud_delete());
+            let bytes = deletes().filter_map(|delete| delete.size_bytes).fold(0, u64::saturating_add);
+            let oldest = deletes().map(|delete| delete.taken).min().unwrap_or(delete.taken);
+            format!(
+                "{}, {} backups since {}, {}",
+                delete.tier,
+                of.len(),
+                minute_text(oldest),
+                bytes_text(bytes)
+            )
+        }
+    };
+    let reasons: Vec<String> = of.iter().map(|(_, action)| reason_text(action)).collect();
+    let due = of.iter().filter_map(|(_, action)| action.as_create()).map(|create| create.due_since).min();
+    let why = match due {
+        Some(due) if reasons.iter().any(|reason| *reason != reasons[0]) => {
+            format!("due since {} or later", due.format("%a %Y-%m-%d %H:%M"))
+        }
+        _ => same_or_example(reasons.iter().map(String::as_str)),
+    };
+    Line { count: of.len(), ..Line::new(tone, verb, what).because(why) }
+}
+
+fn reason_text(action: &Action) -> String {
+    match action {
+        Action::Create(create) => create.reason.clone(),
+        Action::DeleteLocal(delete) => delete.reason.clone(),
+        Action::DeleteCloud(delete) => delete.reason.clone(),
+    }
+}
+
+/// Names what an action makes or deletes: `failed daily of 2026-11-22 01:00`. A snapshot's flaw is named since it may be the
+/// only copy of that moment.
+pub(super) fn action_text(vm: &VmPlan, action: &Action, detail: Detail) -> String {
+    let id = |backup: Option<crate::inventory::BackupId>| {
+        let id = backup.filter(|_| detail == Detail::Full);
+        id.map_or_else(String::new, |id| format!(" ({})", id.short()))
+    };
+    match action {
+        Action::Create(create) if create.kind == BackupKind::Full => format!("{}, full", create.tier),
+        Action::Create(create) => {
+            let tier = create.parent_tier.as_deref().unwrap_or("backup");
+            let taken =
+                create.parent_taken.map_or_else(String::new, |taken| format!(" of {}", minute_text(taken)));
+            format!("{}, incremental on the {tier}{taken}{}", create.tier, id(create.parent))
+        }
+        Action::DeleteLocal(delete) => {
+            let Some(taken) = delete.taken else { return format!("the new {}", delete.tier) };
+            let mut notes =
+                vm.notes.iter().filter(|note| delete.backup.is_some() && note.backup == delete.backup);
+            let flaw = notes.find_map(|note| match problem_of(note)? {
+                ProblemName::Flaw(flaw) => Some(format!("{flaw} ")),
+                ProblemName::Other(_) => None,
+            });
+            format!(
+                "{}{} of {}{}",
+                flaw.unwrap_or_default(),
+                delete.tier,
+                minute_text(taken),
+                id(delete.backup)
+            )
+        }
+        Action::DeleteCloud(delete) => {
+            let size = delete.size_bytes.map_or_else(String::new, |bytes| format!(", {}", bytes_text(bytes)));
+            format!("{} of {}{}{size}", delete.tier, minute_text(delete.taken), id(Some(delete.backup)))
+        }
+    }
+}
+
+/// Says of which FiFo the plan is, as whom that was read, for when the plan was made, and until when it holds.
+fn origin_text(plan: &Plan, identity: &str) -> String {
+    let until =
+        plan.valid_until.map_or_else(String::new, |until| format!(", holds until {}", instant_text(until)));
+    format!(
+        "FiFo: {} {identity}. Planned for {}{until}. Times: {}.",
+        plan.endpoint,
+        instant_text(plan.at),
+        plan.timezone
+    )
+}
+
+/// Says what a plan moves: `Estimate: 4.2 GiB freed on hypervisors, about 31.0 GiB to upload.`; `None` where it moves
+/// nothing.
+fn estimate_text(estimate: &Estimate) -> Option<String> {
+    let Estimate { freed_bytes, pruned_bytes, upload_bytes, creates, creates_unknown } = *estimate;
+    if freed_bytes == 0 && pruned_bytes == 0 && creates == 0 {
+        return None;
+    }
+    let pruned = match pruned_bytes {
+        0 => String::new(),
+        bytes => format!(", {} in storage", bytes_text(bytes)),
+    };
+    let upload = match creates_unknown {
+        0 => format!("about {} to upload", bytes_text(upload_bytes)),
+        unknown if unknown == creates => "an unknown size to upload".to_owned(),
+        unknown => format!("about {} to upload, and {unknown} of unknown size", bytes_text(upload_bytes)),
+    };
+    Some(format!("Estimate: {} freed on hypervisors{pruned}, {upload}.", bytes_text(freed_bytes)))
+}
+
+/// Returns the last line of a plan: `Plan: 1 to create, 2 to delete locally; 9 up to date, 1 waiting, 1 blocked, 1
+/// unprotected.`
+pub(super) fn totals(summary: &Summary) -> String {
+    let Summary { create, delete_local, delete_cloud, up_to_date, waiting, blocked, unprotected, .. } =
+        summary;
+    let from_storage = match delete_cloud {
+        0 => String::new(),
+        count => format!(", {count} to delete from storage, for good"),
+    };
+    format!(
+        "Plan: {create} to create, {delete_local} to delete locally{from_storage}; \
+         {up_to_date} up to date, {waiting} waiting, {blocked} blocked, {unprotected} unprotected."
+    )
+}
+
+/// Returns what stands before the counts where there is a reason for it.
+fn remarks(plan: &Plan, detail: Detail) -> Vec<(Tone, String)> {
+    let mut lines: Vec<(Tone, String)> = Vec::new();
+    // A suspension belongs to its policy, so it is shown once for all of the policy's VMs.
+    let ended = plan.vms.iter().filter_map(|vm| {
+        let note = vm.note(NoteCode::SuspensionEnded)?;
+        Some(format!("Policy {}: {note}.", vm.policy.as_deref().unwrap_or_default()))
+    });
+    let ended: BTreeSet<String> = ended.collect();
+    lines.extend(ended.into_iter().map(|text| (Tone::Plain, text)));
+    if let Some(problems) = problems(&plan.vms) {
+        let where_to_look = if detail == Detail::Full { "" } else { " -v shows which." };
+        lines.push((Tone::Plain, format!("Problems: {problems}.{where_to_look}")));
+    }
+    let unmanaged = &plan.summary.unmanaged;
+    if detail > Detail::Brief && unmanaged.snapshots > 0 {
+        lines.push((Tone::Plain, format!("Unmanaged: {}, which no tier is for.", held_text(unmanaged))));
+    }
+    let Summary { fault, conflict, unreadable, suspended, .. } = plan.summary;
+    let left_alone = listed([
+        (fault, "by a fault of this program"),
+        (conflict, "in conflict"),
+        (unreadable, "unreadable"),
+        (suspended, "suspended"),
+    ]);
+    if !left_alone.is_empty() {
+        lines.push((Tone::Plain, format!("Left alone: {left_alone}.")));
+    }
+    let pruned = plan.vms.iter().filter(|vm| vm.cloud_deletes() > 0).count();
+    if pruned > 0 {
+        let (backups, vms) = (counted(plan.summary.delete_cloud, "backup"), counted(pruned, "VM"));
+        lines.push((
+            Tone::Destroy,
+            format!("Deleted from storage, for good: {backups} on {vms}. Nothing can restore them."),
+        ));
+    }
+    lines
+}
+
+/// Counts what is wrong with single backups, over all VMs; `None` when nothing is.
+fn problems(vms: &[VmPlan]) -> Option<String> {
+    let mut counts: BTreeMap<NoteCode, (usize, ProblemName)> = BTreeMap::new();
+    let mut troubled = 0;
+    for vm in vms {
+        let before: usize = counts.values().map(|(count, _)| count).sum();
+        for (code, name) in vm.notes.iter().filter_map(|note| Some((note.code, problem_of(note)?))) {
+            counts.entry(code).or_insert((0, name)).0 += 1;
+        }
+        troubled += usize::from(counts.values().map(|(count, _)| count).sum::<usize>() > before);
+    }
+    let parts: Vec<String> =
+        counts.into_values().map(|(count, what)| counted(count, &what.to_string())).collect();
+    (troubled > 0).then(|| format!("{} on {}", parts.join(", "), counted(troubled, "VM")))
+}

@@ -1,0 +1,278 @@
+//! What is said of a run: a line, what needs attention, and the notification, short enough for a chat or a mail.
+
+use super::escape::{cut, visible};
+use super::notes::likeliest_cause;
+use super::words::{action_text, age_text, counts_text, vm_name};
+use crate::apply::{ActionOutcome, RunCounts, RunReport};
+use crate::insight::status::{BackupHealth, Health, VmHealth};
+use crate::inventory::VmId;
+use crate::plan::{Note, NoteCode, TOOL};
+use crate::run::RunSummary;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+/// The format of this version's notifications.
+pub const FORMAT: &str = "fifo-retain.notification/1";
+
+/// How many problems are listed in a notification; the others are counted.
+const PROBLEMS_MAX: usize = 50;
+/// How many characters of a message are sent. Lists of hundreds of UUIDs are useless in a chat.
+const MESSAGE_CHARS_MAX: usize = 1_000;
+
+/// Something that needs attention.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    pub code: ProblemCode,
+    /// The VM, where it is about one whose UUID is known.
+    pub vm: Option<VmId>,
+    /// The VM's alias, where it is about one.
+    pub alias: Option<String>,
+    /// The full message, for people.
+    pub message: String,
+    /// The next step, if there is one.
+    pub advice: Option<String>,
+}
+
+/// The kinds of [`Problem`], most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemCode {
+    /// A safety stop: backups vanished after a delete, and were to stay.
+    CascadeAlarm,
+    RunFailed,
+    /// An action failed, or no reading has shown that it happened.
+    ActionFailed,
+    /// A VM is left out because of a fault of this program.
+    InternalError,
+    /// A VM could not be read whole.
+    Unreadable,
+    /// Several policies claim a VM.
+    Conflict,
+    /// A VM has no restorable backup.
+    NoBackup,
+    /// A VM's newest restorable backup is older than its policy allows.
+    TooOld,
+    /// The attempts at a VM's backup were given up for now.
+    GaveUp,
+    /// Too many backups of a VM would be deleted from storage at once, and none is.
+    OverPruneLimit,
+}
+
+impl ProblemCode {
+    /// Returns it in words.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::CascadeAlarm => "backups vanished",
+            Self::RunFailed => "run failed",
+            Self::ActionFailed => "action failed",
+            Self::InternalError => "fault of this program",
+            Self::Unreadable => "unreadable",
+            Self::Conflict => "conflict",
+            Self::NoBackup => "no backup",
+            Self::TooOld => "too old",
+            Self::GaveUp => "gave up",
+            Self::OverPruneLimit => "not pruned",
+        }
+    }
+}
+
+impl Problem {
+    fn of_vm(vm: &VmHealth, code: ProblemCode, message: &str, note: Option<&Note>) -> Self {
+        Self {
+            code,
+            vm: vm.uuid,
+            alias: Some(vm.alias.clone()),
+            message: visible(message),
+            advice: note.and_then(|note| note.advice).map(str::to_owned),
+        }
+    }
+}
+
+/// Lists what needs attention after a run, most urgent first.
+pub(super) fn problems(run: &RunSummary) -> Vec<Problem> {
+    let mut problems = run_problems(run);
+    problems.extend(run.overview.iter().flat_map(|overview| vm_problems(&overview.health.vms)));
+    problems.sort_by_key(|problem| problem.code);
+    problems
+}
+
+/// Lists what went wrong in a run itself.
+pub(super) fn run_problems(run: &RunSummary) -> Vec<Problem> {
+    let failure = run.failure.as_ref().map(|failure| Problem {
+        code: ProblemCode::RunFailed,
+        vm: None,
+        alias: None,
+        message: visible(&failure.causes.join(": ")),
+        advice: failure.hint.as_deref().map(visible),
+    });
+    let of_vm = |code, vm, alias: &String, message: &str| Problem {
+        code,
+        vm: Some(vm),
+        alias: Some(alias.clone()),
+        message: visible(message),
+        advice: None,
+    };
+    let reports = || run.report.iter();
+    let alarms = reports().flat_map(|report| &report.alarms);
+    let alarms =
+        alarms.map(|alarm| of_vm(ProblemCode::CascadeAlarm, alarm.vm, &alarm.alias, &alarm.to_string()));
+    let steps =
+        reports().flat_map(|report| &report.vms).flat_map(|vm| vm.steps.iter().map(move |step| (vm, step)));
+    let failed =
+        steps.filter(|(_, step)| matches!(step.ending, ActionOutcome::Failed | ActionOutcome::Unverified));
+    let failed = failed.map(|(vm, step)| {
+        let message = format!("{}: {}", action_text(step.kind), step.message);
+        of_vm(ProblemCode::ActionFailed, vm.at.vm, &vm.at.alias, &message)
+    });
+    failure.into_iter().chain(alarms).chain(failed).collect()
+}
+
+/// Lists what is wrong with VMs, in their order.
+pub(super) fn vm_problems(vms: &[VmHealth]) -> Vec<Problem> {
+    let of_vm = |vm| {
+        let fault = noted(vm, NoteCode::InternalError, ProblemCode::InternalError);
+        let over_limit = noted(vm, NoteCode::OverPruneLimit, ProblemCode::OverPruneLimit);
+        fault.into_iter().chain(health_problem(vm)).chain(over_limit)
+    };
+    vms.iter().flat_map(of_vm).collect()
+}
+
+fn health_problem(vm: &VmHealth) -> Option<Problem> {
+    let noted_or = |note, code, otherwise: &str| {
+        Some(noted(vm, note, code).unwrap_or_else(|| Problem::of_vm(vm, code, otherwise, None)))
+    };
+    let with_cause = |code, message: String| {
+        let cause = likeliest_cause(vm);
+        let because = cause.map_or_else(String::new, |note| format!(": {note}"));
+        Some(Problem::of_vm(vm, code, &format!("{message}{because}"), cause))
+    };
+    match vm.verdict {
+        BackupHealth::Safe | BackupHealth::Unprotected => noted(vm, NoteCode::GaveUp, ProblemCode::GaveUp),
+        BackupHealth::Unreadable => {
+            noted_or(NoteCode::Unreadable, ProblemCode::Unreadable, "could not be read completely")
+        }
+        BackupHealth::Conflict => {
+            noted_or(NoteCode::PolicyConflict, ProblemCode::Conflict, "several policies claim it")
+        }
+        BackupHealth::NoBackup => with_cause(ProblemCode::NoBackup, "no backup can be restored".to_owned()),
+        BackupHealth::TooOld => {
+            let age = vm.newest.as_ref().map_or_else(String::new, |newest| age_text(newest.age_secs));
+            let max = vm.max_age_secs.map_or_else(String::new, age_text);
+            let message = format!("the newest restorable backup is {age} old, and {max} are allowed");
+            with_cause(ProblemCode::TooOld, message)
+        }
+    }
+}
+
+/// Returns the problem that the first note with a code is; `None` where the VM has no such note.
+fn noted(vm: &VmHealth, note: NoteCode, code: ProblemCode) -> Option<Problem> {
+    let note = vm.notes.iter().find(|it| it.code == note)?;
+    Some(Problem::of_vm(vm, code, &note.to_string(), Some(note)))
+}
+
+/// Returns a line with the result of a run: `reconcile: done (exit code 0). Done: 2 created, 0 deleted locally.`
+pub fn summary(run: &RunSummary) -> String {
+    let ended = run.ended.map_or_else(
+        || "under way".to_owned(),
+        |it| format!("{} (exit code {})", it.exit.word(), it.exit.code()),
+    );
+    let mut text = format!("{}: {ended}.", run.command);
+    if let Some(failure) = &run.failure {
+        text.push_str(&format!(" {}", visible(&failure.causes.join(": "))));
+    } else if let Some(report) = &run.report {
+        text.push_str(&format!(" {}", counts_text(&report.tally())));
+    }
+    if run.refused_deletes > 0 {
+        text.push_str(&format!(" Too many deletes from storage at once: {}.", run.refused_deletes));
+    }
+    text
+}
+
+/// Returns the summary and the problems as lines, for monitors that show the last lines of a failure.
+pub fn lines(run: &RunSummary, bytes_max: usize) -> String {
+    let mut text = cut(&summary(run), MESSAGE_CHARS_MAX);
+    for problem in problems(run) {
+        // A failure is in the summary already.
+        let Some(alias) = &problem.alias else { continue };
+        let (name, message) = (vm_name(alias, problem.vm), cut(&problem.message, MESSAGE_CHARS_MAX));
+        let line = format!("\n{}", visible(&format!("{name}: {message}")));
+        if text.len() + line.len() > bytes_max {
+            text.push_str("\n…");
+            break;
+        }
+        text.push_str(&line);
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct Notification<'a> {
+    format: &'static str,
+    tool: &'static str,
+    command: &'static str,
+    endpoint: Option<&'a str>,
+    began: DateTime<Utc>,
+    ended: Option<DateTime<Utc>>,
+    outcome: Option<&'static str>,
+    exit_code: Option<u8>,
+    text: String,
+    actions: Option<RunCounts>,
+    vms: Option<Vms>,
+    problems: Vec<Problem>,
+    more_problems: usize,
+}
+
+/// How many VMs have each verdict.
+#[derive(Serialize)]
+pub(super) struct Vms {
+    safe: usize,
+    too_old: usize,
+    no_backup: usize,
+    conflict: usize,
+    unreadable: usize,
+    unprotected: usize,
+}
+
+impl Vms {
+    pub(super) fn of(health: &Health) -> Self {
+        let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();
+        Self {
+            safe: count(BackupHealth::Safe),
+            too_old: count(BackupHealth::TooOld),
+            no_backup: count(BackupHealth::NoBackup),
+            conflict: count(BackupHealth::Conflict),
+            unreadable: count(BackupHealth::Unreadable),
+            unprotected: count(BackupHealth::Unprotected),
+        }
+    }
+}
+
+/// Writes the summary of a run as JSON.
+///
+/// # Errors
+///
+/// None in practice: all of it can be written as JSON.
+pub fn notification(run: &RunSummary) -> Result<Vec<u8>, serde_json::Error> {
+    let mut problems = problems(run);
+    let more_problems = problems.len().saturating_sub(PROBLEMS_MAX);
+    problems.truncate(PROBLEMS_MAX);
+    for problem in &mut problems {
+        problem.message = cut(&problem.message, MESSAGE_CHARS_MAX);
+        problem.alias = problem.alias.as_deref().map(|alias| cut(alias, MESSAGE_CHARS_MAX));
+    }
+    serde_json::to_vec(&Notification {
+        format: FORMAT,
+        tool: TOOL,
+        command: run.command,
+        endpoint: run.endpoint.as_deref(),
+        began: run.began,
+        ended: run.ended.map(|ended| ended.at),
+        outcome: run.ended.map(|ended| ended.exit.word()),
+        exit_code: run.ended.map(|ended| ended.exit.code()),
+        text: cut(&summary(run), MESSAGE_CHARS_MAX),
+        actions: run.report.as_ref().map(RunReport::tally),
+        vms: run.overview.as_ref().map(|overview| Vms::of(&overview.health)),
+        problems,
+        more_problems,
+    })
+}

@@ -1,0 +1,248 @@
+//! The document of the status of VMs: a table, what is wrong with those that are out, then the counts.
+
+use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
+use super::groups::{entry_head, grouped, same_or_example};
+use super::natural;
+use super::notes::{is_problem, note_line};
+use super::stop;
+use super::style::Tone;
+use super::text::Detail;
+use super::words::{
+    age_text, counted, held_text, newest_text, next_due_text, origin, restore_text, vm_id, vm_name,
+};
+use crate::apply::SafetyStop;
+use crate::insight::status::{BackupHealth, Health, VmHealth};
+use crate::plan::Status;
+use crate::policy::{Name, minute_text};
+use std::collections::BTreeSet;
+
+/// How many gaps are listed.
+const GAPS_NAMED: usize = 3;
+
+/// The columns of the table.
+const COLUMNS: [Column; 10] = [
+    Column::wrapping("VM", 0),
+    Column::new("state", 0),
+    Column::new("age", 0),
+    Column::new("limit", 6),
+    Column::new("newest restorable", 4),
+    Column::new("to restore", 2),
+    Column::number("local", 3),
+    Column::new("policy", 5),
+    Column::new("next due", 1),
+    Column::wrapping("problems", 0),
+];
+
+/// Which VMs `status` shows, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusView {
+    /// A table of all VMs, and below it the details of those that are out. With [`Detail::Full`] the details of all VMs.
+    All,
+    /// The details of those that are out.
+    ProblemsOnly,
+}
+
+/// Reports the status of VMs, those in trouble first. With [`Detail::Brief`] it is a line a VM that is out, and nothing where
+/// none is.
+pub fn document(
+    health: &Health,
+    stop: Option<&SafetyStop>,
+    view: StatusView,
+    identity: Option<&str>,
+    detail: Detail,
+) -> Doc {
+    let alarms = stop.map(stop::blocks).unwrap_or_default();
+    let is_out = |vm: &&VmHealth| vm.verdict.is_out();
+    if detail <= Detail::Brief && !health.vms.iter().any(|vm| is_out(&vm)) {
+        return Doc { alarms, ..Doc::default() };
+    }
+    let vms = worst_first(health);
+    let out: Vec<&VmHealth> = vms.iter().copied().filter(is_out).collect();
+    let blocks = match (view, detail) {
+        (_, Detail::Errors | Detail::Brief) => vec![Block::Table(table(&out))],
+        (StatusView::All, Detail::Full) => vec![Block::Entries(entries(&vms, detail))],
+        (StatusView::All, Detail::Usual) => {
+            vec![Block::Table(table(&vms)), Block::Entries(entries(&out, detail))]
+        }
+        (StatusView::ProblemsOnly, _) => vec![Block::Entries(entries(&out, detail))],
+    };
+    let origin = origin(&health.endpoint, identity, &health.timezone);
+    let remarks = if detail > Detail::Brief { vec![(Tone::Plain, origin)] } else { Vec::new() };
+    Doc { alarms, blocks, remarks, summary: vec![totals(health)] }
+}
+
+/// Returns the VMs with the most urgent first, each kind in natural order.
+pub(super) fn worst_first(health: &Health) -> Vec<&VmHealth> {
+    let rank = |vm: &VmHealth| match vm.verdict {
+        BackupHealth::NoBackup => 0,
+        BackupHealth::TooOld => 1,
+        BackupHealth::Conflict => 2,
+        BackupHealth::Unreadable => 3,
+        BackupHealth::Safe if vm.notes.iter().any(|note| note.advice.is_some()) => 4,
+        BackupHealth::Safe => 5,
+        BackupHealth::Unprotected => 6,
+    };
+    let mut vms: Vec<&VmHealth> = health.vms.iter().collect();
+    vms.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| natural::compare(&a.alias, &b.alias)));
+    vms
+}
+
+/// Returns the last line: `Status: 9 safe, 1 too old, 0 without a backup, 0 in conflict, 0 unreadable; 1 unprotected, 1
+/// suspended.`
+pub(super) fn totals(health: &Health) -> String {
+    let count = |verdict| health.vms.iter().filter(|vm| vm.verdict == verdict).count();
+    format!(
+        "Status: {} safe, {} too old, {} without a backup, {} in conflict, {} unreadable; {} unprotected, {} suspended.",
+        count(BackupHealth::Safe),
+        count(BackupHealth::TooOld),
+        count(BackupHealth::NoBackup),
+        count(BackupHealth::Conflict),
+        count(BackupHealth::Unreadable),
+        count(BackupHealth::Unprotected),
+        health.vms.iter().filter(|vm| vm.is_suspended).count(),
+    )
+}
+
+/// Returns the word for how a VM stands, and how urgent that is.
+pub(super) fn verdict_text(verdict: BackupHealth) -> (Tone, &'static str) {
+    match verdict {
+        BackupHealth::Safe => (Tone::Fine, "safe"),
+        BackupHealth::TooOld => (Tone::Alarm, "too old"),
+        BackupHealth::NoBackup => (Tone::Alarm, "no backup"),
+        BackupHealth::Conflict => (Tone::Alarm, "conflict"),
+        BackupHealth::Unreadable => (Tone::Alarm, "unreadable"),
+        BackupHealth::Unprotected => (Tone::Plain, "unprotected"),
+    }
+}
+
+/// Makes the table, a row a VM in the given order. Those that are not out are folded where that can be.
+pub(super) fn table(vms: &[&VmHealth]) -> Table {
+    let mut seen = BTreeSet::new();
+    let twice: BTreeSet<&str> =
+        vms.iter().map(|vm| vm.alias.as_str()).filter(|alias| !seen.insert(*alias)).collect();
+    let row = |vm: &&VmHealth| {
+        let newest = vm.newest.as_ref();
+        let mut name = vm_name(&vm.alias, vm.uuid);
+        if twice.contains(vm.alias.as_str()) && !vm.alias.is_empty() {
+            name = format!("{name} {}", vm_id(&vm.alias, vm.uuid));
+        }
+        let (tone, state) = verdict_text(vm.verdict);
+        let state = if vm.is_suspended { format!("{state} (suspended)") } else { state.to_owned() };
+        let cells = vec![
+            name,
+            state,
+            newest.map_or_else(String::new, |newest| age_text(newest.age_secs)),
+            vm.max_age_secs.map_or_else(String::new, age_text),
+            newest.map_or_else(String::new, newest_text),
+            newest.map_or_else(String::new, |newest| restore_text(newest.steps, newest.size_bytes)),
+            if vm.local.snapshots == 0 { String::new() } else { vm.local.snapshots.to_string() },
+            vm.policy.as_ref().map_or_else(String::new, Name::to_string),
+            next_due_text(vm.next_due.iter().min_by_key(|due| due.at)),
+            problems_text(vm),
+        ];
+        Row { tone, cells, ..Row::default() }
+    };
+    let out = vms.iter().take_while(|vm| vm.verdict.is_out()).count();
+    let rest = vms.len() - out;
+    let folded =
+        (out > 0 && rest > 0).then(|| (out, format!("{} more, none of them out", counted(rest, "VM"))));
+    Table { columns: &COLUMNS, rows: vms.iter().map(row).collect(), folded }
+}
+
+/// Lists what is wrong in single words, each with its number where there are several: `2 failed, blocked`.
+fn problems_text(vm: &VmHealth) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    // The state column shows its own word already.
+    let (_, state) = verdict_text(vm.verdict);
+    let verbs =
+        vm.notes.iter().filter(|note| is_problem(note)).map(|note| note_line(note, Status::UpToDate).verb);
+    for verb in verbs.filter(|verb| *verb != state && !(vm.is_suspended && *verb == "suspended")) {
+        match counts.iter_mut().find(|(known, _)| *known == verb) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((verb, 1)),
+        }
+    }
+    let mut words: Vec<String> = counts
+        .into_iter()
+        .map(|(verb, count)| if count == 1 { verb.to_owned() } else { format!("{count} {verb}") })
+        .collect();
+    if !vm.gaps.is_empty() {
+        words.push(counted(vm.gaps.len(), "gap"));
+    }
+    words.join(", ")
+}
+
+/// Reports VMs in the given order; those with the same problems as one, where there are many.
+fn entries(vms: &[&VmHealth], detail: Detail) -> Vec<Entry> {
+    let key = |vm: &&VmHealth| {
+        let verbs: Vec<&str> = lines(vm, detail).iter().map(|line| line.verb).collect();
+        (vm.policy.as_ref().map(Name::to_string), verbs)
+    };
+    grouped(vms, key, detail == Detail::Full).iter().map(|vms| entry(vms, detail)).collect()
+}
+
+fn entry(vms: &[&VmHealth], detail: Detail) -> Entry {
+    let named: Vec<_> = vms.iter().map(|vm| (vm.alias.as_str(), vm.uuid)).collect();
+    let policy = vms.first().and_then(|vm| vm.policy.as_deref());
+    let all: Vec<Vec<Line>> = vms.iter().map(|vm| lines(vm, detail)).collect();
+    // All have lines about the same.
+    let line = |(place, line): (usize, &Line)| {
+        let alike = || all.iter().filter_map(|lines| lines.get(place));
+        Line {
+            what: same_or_example(alike().map(|line| line.what.as_str())),
+            why: same_or_example(alike().map(|line| line.why.as_str())),
+            count: vms.len(),
+            ..*line
+        }
+    };
+    let lines = all.first().into_iter().flatten().enumerate().map(line).collect();
+    Entry { lines, ..entry_head(&named, policy) }
+}
+
+fn lines(vm: &VmHealth, detail: Detail) -> Vec<Line> {
+    let is_full = detail == Detail::Full;
+    let mut lines: Vec<Line> = verdict_line(vm).into_iter().collect();
+    if is_full && vm.policy.is_some() && vm.local.snapshots > 0 {
+        lines.push(Line::new(Tone::Plain, "local", held_text(&vm.local)));
+    }
+    if is_full && vm.unmanaged.snapshots > 0 {
+        let advice = "name the comment in a tier's `also`, or delete them locally by hand".to_owned();
+        lines.push(Line::new(Tone::Plain, "unmanaged", held_text(&vm.unmanaged)).because(advice));
+    }
+    if !vm.gaps.is_empty() {
+        let named: Vec<String> = vm.gaps.iter().rev().take(GAPS_NAMED).map(|gap| minute_text(*gap)).collect();
+        let more = match vm.gaps.len().saturating_sub(GAPS_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} before"),
+        };
+        let what = format!("nothing to restore of {}{more}", named.join(", "));
+        lines.push(Line::new(Tone::Wait, "gaps", what));
+    }
+    if is_full && !vm.next_due.is_empty() {
+        lines.push(Line::new(Tone::Plain, "next due", next_due_text(vm.next_due.iter())));
+    }
+    let notes = vm.notes.iter().filter(|note| is_full || is_problem(note));
+    lines.extend(
+        notes.map(|note| {
+            note_line(note, Status::UpToDate).because(note.advice.unwrap_or_default().to_owned())
+        }),
+    );
+    lines
+}
+
+/// Says how old the newest backup is and what restoring it takes; what has no policy says it in its notes.
+fn verdict_line(vm: &VmHealth) -> Option<Line> {
+    let (tone, verb) = verdict_text(vm.verdict);
+    match vm.verdict {
+        BackupHealth::NoBackup => Some(Line::new(tone, verb, "nothing can be restored".to_owned())),
+        BackupHealth::Safe | BackupHealth::TooOld => {
+            let newest = vm.newest.as_ref()?;
+            let limit =
+                vm.max_age_secs.map_or_else(String::new, |secs| format!(", {} at most", age_text(secs)));
+            let what = format!("{}, {} old{limit}", newest_text(newest), age_text(newest.age_secs));
+            let restore = format!("a restore fetches {}", restore_text(newest.steps, newest.size_bytes));
+            Some(Line::new(tone, verb, what).because(restore))
+        }
+        BackupHealth::Conflict | BackupHealth::Unreadable | BackupHealth::Unprotected => None,
+    }
+}

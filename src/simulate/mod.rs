@@ -1,0 +1,84 @@
+//! Runs the real planner forward through time: what is made, stored, deleted and restored from, day by day.
+//!
+//! `engine` steps a VM from run to run, `world` is what a run changes, `day` and `tally` what the days add up to. `outlook` asks
+//! the same engine for peaks and expiry dates.
+//!
+//! It is a simulation and no plan: every upload succeeds but where the [`Scenario`] says otherwise, a VM that is blocked stays
+//! blocked, and no VM is moved, created or deleted. Pure like [`plan`](crate::plan), but for the threads that share the VMs.
+
+mod day;
+mod engine;
+mod outlook;
+mod tally;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use day::{Day, Totals};
+pub use outlook::{FewerBackups, TierPeak, expiry_dates, fewer_backups, tier_peaks};
+pub use tally::{Example, PolicySimulation, Simulation, simulate};
+pub use world::Made;
+
+use crate::plan::{Prune, Request};
+use chrono::{DateTime, TimeDelta, Utc};
+use std::ops::Range;
+
+/// The size of a VM where nothing is known of it, in bytes: 40 GiB.
+pub const VM_SIZE_BYTES: u64 = 40 << 30;
+/// How much of a VM changes in a day where nothing else is said, in millionths: 3 %.
+pub const CHANGE_PPM: u64 = 30_000;
+
+/// What a simulation assumes.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// When it begins: the first run is at this instant.
+    pub from: DateTime<Utc>,
+    /// When it ends.
+    pub until: DateTime<Utc>,
+    /// How long after the beginning of a run the next one begins; `None` is at each instant at which a decision may change.
+    pub every: Option<TimeDelta>,
+    /// When there are no runs; the first one afterwards is at the end.
+    pub down: Vec<Range<DateTime<Utc>>>,
+    /// When uploads fail, on record.
+    pub uploads_fail: Vec<Range<DateTime<Utc>>>,
+    /// The bytes of a full backup where a VM has none yet.
+    pub vm_size_bytes: u64,
+    /// How much of a VM changes in a day, in millionths: the size of an increment where its tier has none yet.
+    pub change_ppm: u64,
+    /// What the runs say of deletes from storage.
+    pub prune: Prune,
+}
+
+impl Scenario {
+    /// Assumes that nothing goes wrong for so many days.
+    pub fn new(from: DateTime<Utc>, days: u32) -> Self {
+        Self {
+            from,
+            until: from + TimeDelta::days(i64::from(days)),
+            every: None,
+            down: Vec::new(),
+            uploads_fail: Vec::new(),
+            vm_size_bytes: VM_SIZE_BYTES,
+            change_ppm: CHANGE_PPM,
+            prune: Prune::default(),
+        }
+    }
+
+    /// Returns the first instant from another one on at which there are runs.
+    fn up_at(&self, mut instant: DateTime<Utc>) -> DateTime<Utc> {
+        while let Some(down) = self.down.iter().find(|down| down.contains(&instant)) {
+            instant = down.end;
+        }
+        instant
+    }
+
+    /// Returns what a run at an instant asks the planner for.
+    fn request(&self, now: DateTime<Utc>) -> Request {
+        Request::by_clocks(now, None, self.prune)
+    }
+
+    fn do_uploads_fail(&self, instant: DateTime<Utc>) -> bool {
+        self.uploads_fail.iter().any(|range| range.contains(&instant))
+    }
+}

@@ -1,0 +1,332 @@
+//! One simulated VM: its records as the decisions see them, and what is counted of its backups.
+
+use super::Scenario;
+use super::day::Day;
+use crate::inventory::{
+    Backup, BackupId, Backups, LocalState, Metadata, RecordedState, Vm, VmId, restorable,
+};
+use crate::plan::keep::Keeps;
+use crate::plan::standing::{Standing, VmView};
+use crate::plan::{BackupKind, Create, Request, projection};
+use crate::policy::{Policy, TierIndex};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use std::collections::{HashMap, HashSet};
+use uuid::Uuid;
+
+/// A backup that was made on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    pub at: DateTime<Utc>,
+    pub tier: TierIndex,
+    pub is_full: bool,
+}
+
+/// A VM between two runs.
+#[derive(Clone, Debug)]
+pub(super) struct SimulatedVm {
+    /// The working set: all that a decision can read.
+    pub(super) vm: Vm,
+    /// The VM whose shares of spreads it has; `None` for shares of 0.
+    pub(super) shares_of: Option<VmId>,
+    /// The completed backups in the working set.
+    stored: HashMap<BackupId, Stored>,
+    left: Left,
+    /// Those of what has left the working set that never expire.
+    pub(super) kept_for_ever: HashSet<BackupId>,
+    pub(super) made: Vec<Made>,
+    pub(super) pruned: usize,
+    sizes: Sizes,
+    attempts: u64,
+    /// How many backups the last trim left in the working set.
+    trimmed_to: usize,
+}
+
+/// What is known of a completed backup besides its record.
+#[derive(Clone, Copy, Debug)]
+struct Stored {
+    size_bytes: u64,
+    /// What restoring it reads; `None` where it cannot be restored.
+    restore: Option<Restore>,
+}
+
+/// What a restore reads.
+#[derive(Clone, Copy, Debug, Default)]
+struct Restore {
+    backups: usize,
+    size_bytes: u64,
+}
+
+impl Restore {
+    fn and(self, size_bytes: u64) -> Self {
+        Self { backups: self.backups + 1, size_bytes: self.size_bytes.saturating_add(size_bytes) }
+    }
+}
+
+/// What has left the working set: stored, and read by no decision.
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    backups: usize,
+    size_bytes: u64,
+    longest_chain: usize,
+}
+
+impl SimulatedVm {
+    /// Takes a VM as it was read. What runs is taken to succeed at once.
+    pub(super) fn new(vm: &Vm, policy: &Policy, scenario: &Scenario) -> Self {
+        let sizes = Sizes::of(vm, policy, scenario);
+        let mut standings: Vec<Option<Standing>> = vec![None; vm.backups.len()];
+        let view = VmView::new(vm, policy, scenario.from);
+        view.backups.iter().for_each(|backup| standings[backup.position] = Some(backup.standing));
+        let runs = |at: usize| standings[at].is_some_and(Standing::is_running);
+        let is_good: Vec<bool> =
+            (0..standings.len()).map(|at| runs(at) || standings[at] == Some(Standing::Completed)).collect();
+        let mut settled = vm.clone();
+        for (at, backup) in settled.backups.values_mut().enumerate() {
+            if is_good[at] {
+                // Alike, so that no further backup is judged by what is known of another one's files.
+                (backup.state, backup.files) = (RecordedState::Completed, vec![projection::WHOLE]);
+                (backup.record_size_bytes, backup.has_record_checksum) = (None, false);
+            }
+            if runs(at) {
+                backup.local = LocalState::Present;
+            }
+        }
+        let size = |at: usize| {
+            let backup = &vm.backups[at];
+            let estimate = || {
+                let tier = policy.tier_of(backup.comment.as_deref());
+                sizes.estimate(tier, backup.parent.is_none(), TimeDelta::days(1))
+            };
+            backup.size_bytes().unwrap_or_else(|| if is_good[at] { estimate() } else { 0 })
+        };
+        let restores = restores(&settled.backups, &is_good, size);
+        let completed =
+            settled.backups.values().enumerate().filter(|(_, it)| it.state == RecordedState::Completed);
+        let stored = |(at, backup): (usize, &Backup)| {
+            (backup.id, Stored { size_bytes: size(at), restore: restores[at] })
+        };
+        Self {
+            stored: completed.map(stored).collect(),
+            vm: settled,
+            shares_of: Some(vm.id),
+            left: Left::default(),
+            kept_for_ever: HashSet::new(),
+            made: Vec::new(),
+            pruned: 0,
+            sizes,
+            attempts: 0,
+            trimmed_to: 0,
+        }
+    }
+
+    /// Makes a VM of which nothing is known, with shares of spreads of 0.
+    pub(super) fn unknown(policy: &Policy, scenario: &Scenario) -> Self {
+        let vm = Vm {
+            id: VmId::new(Uuid::nil()),
+            alias: String::new(),
+            owner: None,
+            package: None,
+            dataset: None,
+            hypervisor: Some(String::new()),
+            state: "running".to_owned(),
+            creating: false,
+            deleting: false,
+            delegated_datasets: false,
+            metadata: Metadata::default(),
+            backups: Backups::default(),
+        };
+        Self { shares_of: None, ..Self::new(&vm, policy, scenario) }
+    }
+
+    /// Makes a backup, whose upload ends at once; one that fails leaves its record and its snapshot.
+    pub(super) fn create(&mut self, policy: &Policy, create: &Create, now: DateTime<Utc>, succeeds: bool) {
+        // Greater than any that there is, as if each of them won every tie.
+        let id =
+            BackupId::new(Uuid::from_u128((u128::MAX - u128::from(u64::MAX)) | u128::from(self.attempts)));
+        self.attempts += 1;
+        let mut backup = projection::new_backup(&self.vm, create, id, now);
+        if !succeeds {
+            backup.state = RecordedState::Failed;
+            self.vm.backups.insert(backup);
+            return;
+        }
+        let is_full = create.kind == BackupKind::Full;
+        let tier = policy.tiers.iter().position(|tier| *tier.name == *create.tier);
+        let parent = create.parent.and_then(|parent| self.vm.backups.get(parent)?.timestamp);
+        let since_parent = parent.map_or(TimeDelta::zero(), |parent| now - parent);
+        let size_bytes = self.sizes.estimate(tier, is_full, since_parent);
+        let below = match create.parent {
+            Some(parent) => self.stored.get(&parent).and_then(|parent| parent.restore),
+            None => Some(Restore::default()),
+        };
+        let restore = below.map(|below| below.and(size_bytes));
+        self.stored.insert(id, Stored { size_bytes, restore });
+        self.vm.backups.insert(backup);
+        self.made.extend(tier.map(|tier| Made { at: now, tier, is_full }));
+    }
+
+    pub(super) fn delete_locally(&mut self, backups: &[BackupId]) {
+        for &id in backups {
+            if let Some(backup) = self.vm.backups.get_mut(id) {
+                backup.local = LocalState::Absent;
+                backup.local_size_bytes = Some(0);
+            }
+        }
+    }
+
+    pub(super) fn prune(&mut self, backups: &[BackupId]) {
+        for &id in backups {
+            self.vm.backups.remove(id);
+            self.stored.remove(&id);
+        }
+        self.pruned += backups.len();
+    }
+
+    /// Takes out of the working set what no decision reads any more, once there is much in it: what has expired, and what is kept
+    /// for ever.
+    ///
+    /// Newer backups stand for these wherever a decision asks for the newest of some kind. What may still be a parent, or tells
+    /// that increments on one are not empty, stays, and so does all that something which stays descends from. Where expired
+    /// backups are deleted nothing is taken out: the limit counts all of them.
+    pub(super) fn trim(&mut self, policy: &Policy, request: Request, above: usize) {
+        let is_small = self.vm.backups.len() <= above.max(self.trimmed_to * 3 / 2);
+        if is_small || policy.prune && request.prune.is_requested {
+            return;
+        }
+        let view = VmView::new(&self.vm, policy, request);
+        let keeps = Keeps::of(&view);
+        let backups = &self.vm.backups;
+        let holds = |at: usize| backups[at].holds_snapshot();
+        let mut newer: Vec<u32> = vec![0; policy.tiers.len()];
+        let mut goes: Vec<bool> = vec![false; backups.len()];
+        for backup in view.restorable().rev() {
+            let Some(tier) = backup.tier else { continue };
+            let (at, rules) = (backup.position, &policy.tiers[tier]);
+            let is_over =
+                keeps.stored[at].is_none() || rules.keep.is_none() && newer[tier] >= rules.keep_local.max(1);
+            newer[tier] += 1;
+            goes[at] = is_over && !holds(at) && !backups.parent_position(at).is_some_and(holds);
+        }
+        // Each step of a chain once.
+        let mut stays: Vec<usize> = (0..backups.len()).filter(|&at| !goes[at]).collect();
+        while let Some(at) = stays.pop() {
+            if let Some(parent) = backups.parent_position(at).filter(|&parent| goes[parent]) {
+                goes[parent] = false;
+                stays.push(parent);
+            }
+        }
+        for at in (0..backups.len()).filter(|&at| goes[at]) {
+            let id = backups[at].id;
+            let Some(stored) = self.stored.remove(&id) else { continue };
+            self.left.backups += 1;
+            self.left.size_bytes = self.left.size_bytes.saturating_add(stored.size_bytes);
+            self.left.longest_chain = self.left.longest_chain.max(stored.restore.map_or(0, |it| it.backups));
+            if keeps.stored[at].is_some() {
+                self.kept_for_ever.insert(id);
+            }
+        }
+        let mut goes = goes.into_iter();
+        self.vm.backups.retain(|_| !goes.next().unwrap_or(false));
+        self.trimmed_to = self.vm.backups.len();
+    }
+
+    /// Counts what there is at an instant, the end of a day; what was done on it is not counted here.
+    pub(super) fn day(&self, date: NaiveDate, end: DateTime<Utc>) -> Day {
+        let Left { backups, size_bytes, longest_chain } = self.left;
+        let mut day = Day {
+            date,
+            stored: backups + self.stored.len(),
+            stored_bytes: size_bytes,
+            longest_chain,
+            ..Day::default()
+        };
+        for backup in self.vm.backups.values() {
+            let age = backup.timestamp.map(|taken| end - taken);
+            if backup.holds_snapshot() {
+                let held = backup.local_size_bytes;
+                day.local += 1;
+                day.local_bytes += held.unwrap_or_else(|| self.sizes.changed(age.unwrap_or_default()));
+            }
+            let Some(stored) = self.stored.get(&backup.id) else { continue };
+            day.stored_bytes = day.stored_bytes.saturating_add(stored.size_bytes);
+            let (Some(restore), Some(age)) = (stored.restore, age) else { continue };
+            day.longest_chain = day.longest_chain.max(restore.backups);
+            let age_secs = age.num_seconds();
+            if age_secs >= 0 && day.newest_age_secs.is_none_or(|newest| age_secs <= newest) {
+                (day.newest_age_secs, day.restore_bytes) = (Some(age_secs), restore.size_bytes);
+            }
+        }
+        day
+    }
+}
+
+/// Finds what restoring each backup reads, by position.
+fn restores(backups: &Backups, is_good: &[bool], size: impl Fn(usize) -> u64) -> Vec<Option<Restore>> {
+    let is_restorable = restorable(backups, is_good);
+    let mut found: Vec<Option<Restore>> = vec![None; backups.len()];
+    let mut path = Vec::new();
+    for first in (0..backups.len()).filter(|&at| is_restorable[at]) {
+        let mut step = Some(first);
+        while let Some(at) = step.filter(|&at| found[at].is_none()) {
+            path.push(at);
+            step = backups.parent_position(at);
+        }
+        let mut restore = step.and_then(|at| found[at]).unwrap_or_default();
+        for at in path.drain(..).rev() {
+            restore = restore.and(size(at));
+            found[at] = Some(restore);
+        }
+    }
+    found
+}
+
+/// How large a VM's new backups are.
+#[derive(Clone, Debug)]
+struct Sizes {
+    vm_bytes: u64,
+    change_ppm: u64,
+    /// The median of each tier's own, full and incremental.
+    medians: HashMap<(TierIndex, bool), u64>,
+}
+
+impl Sizes {
+    fn of(vm: &Vm, policy: &Policy, scenario: &Scenario) -> Self {
+        let mut known: HashMap<(TierIndex, bool), Vec<u64>> = HashMap::new();
+        let mut fulls = Vec::new();
+        for backup in vm.backups.values().filter(|backup| backup.state == RecordedState::Completed) {
+            let (Some(size_bytes), is_full) = (backup.size_bytes(), backup.parent.is_none()) else {
+                continue;
+            };
+            fulls.extend(is_full.then_some(size_bytes));
+            if let Some(tier) = policy.tier_of(backup.comment.as_deref()) {
+                known.entry((tier, is_full)).or_default().push(size_bytes);
+            }
+        }
+        Self {
+            vm_bytes: median(&mut fulls).unwrap_or(scenario.vm_size_bytes),
+            change_ppm: scenario.change_ppm,
+            medians: known
+                .into_iter()
+                .filter_map(|(of, mut sizes)| Some((of, median(&mut sizes)?)))
+                .collect(),
+        }
+    }
+
+    fn estimate(&self, tier: Option<TierIndex>, is_full: bool, since_parent: TimeDelta) -> u64 {
+        let own = tier.and_then(|tier| self.medians.get(&(tier, is_full))).copied();
+        own.unwrap_or_else(|| if is_full { self.vm_bytes } else { self.changed(since_parent) })
+    }
+
+    /// Returns how much of the VM has changed in a time: all of it at the most.
+    fn changed(&self, time: TimeDelta) -> u64 {
+        const DAY_SECS: u128 = 24 * 3_600;
+        let secs = u128::try_from(time.num_seconds()).unwrap_or(0);
+        let changed = u128::from(self.vm_bytes) * u128::from(self.change_ppm) * secs / (1_000_000 * DAY_SECS);
+        u64::try_from(changed).unwrap_or(u64::MAX).min(self.vm_bytes)
+    }
+}
+
+fn median(sizes: &mut [u64]) -> Option<u64> {
+    sizes.sort_unstable();
+    sizes.get(sizes.len() / 2).copied()
+}
