@@ -1,6 +1,7 @@
 //! Text in columns, measured as a terminal shows it: wrapped, padded, fitted.
 
 use super::doc::Column;
+use anstream::adapter::strip_str;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Blanks between columns.
@@ -10,9 +11,9 @@ const WRAPPED_MIN: usize = 14;
 /// Other columns are left out before a column that may break has fewer than this.
 pub(super) const WRAPPED_ENOUGH: usize = 16;
 
-/// Returns the columns that a text takes on a terminal.
+/// Returns the columns that a text takes on a terminal: its colours take none.
 pub(super) fn width(text: &str) -> usize {
-    UnicodeWidthStr::width(text)
+    strip_str(text).map(UnicodeWidthStr::width).sum()
 }
 
 /// Pads a text with blanks to a number of columns.
