@@ -110,7 +110,7 @@ mod tests {
             let help = help(&mut program, name);
             assert!(!help.contains("--endpoint") && !help.contains("--timeout"), "{name}\n{help}");
         }
-        for name in ["check", "plan", "apply", "reconcile", "status", "show", "simulate", "resume"] {
+        for name in ["check", "plan", "apply", "reconcile", "status", "show", "resume"] {
             assert!(help(&mut program, name).contains("--endpoint"), "{name}");
         }
         for line in [

@@ -3,10 +3,9 @@
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::plan::PlanningArgs;
+use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
 use super::value::{change_rate, instant, interval, size, span};
-use crate::plan::Prune;
 use crate::policy::Policies;
 use crate::render;
 use crate::run::{Exit, Failure};
@@ -65,11 +64,12 @@ pub struct SimulateArgs {
 
 pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let prune = PruneArgs { prune: args.prune, allow_mass_prune: None };
     let before = match args.against.as_slice() {
         [] => None,
         paths => Some(policies::load_against(context, paths)?),
     };
-    let policies = policies::load_for(context, args.prune)?;
+    let policies = policies::load_for(context, prune.prune)?;
     let read = if connect::is_named(context)? {
         Some(read(args, context, &policies).await?)
     } else {
@@ -83,17 +83,17 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
         uploads_fail: args.uploads_fail.clone(),
         vm_size_bytes: args.vm_size,
         change_ppm: args.change_rate,
-        prune: Prune { is_requested: args.prune, mass_allowed: 0 },
+        prune: prune.switch(),
         ..Scenario::new(args.from.unwrap_or_else(now), args.days)
     };
     let inventory = read.as_ref().map(|read| &read.inventory);
     let after = simulate(&policies, inventory, &scenario);
     let before = before.map(|before| (simulate(&before, inventory, &scenario), before));
-    let compared = before.as_ref().map(|(before, policies)| (before, policies));
+    let shown = before.as_ref().map(|(before, policies)| (before, policies));
     print(|out| match format {
-        Format::Json => render::json::simulation(&after, compared.map(|(before, _)| before), out),
-        Format::Markdown => render::simulation::markdown((&after, &policies), compared, out),
-        _ => render::simulation::simulation((&after, &policies), compared, context.text(), out),
+        Format::Json => render::json::simulation(&after, shown.map(|(before, _)| before), out),
+        Format::Markdown => render::simulation::markdown((&after, &policies), shown, out),
+        _ => render::simulation::simulation((&after, &policies), shown, context.text(), out),
     })?;
     Ok(Exit::Done)
 }
@@ -101,8 +101,8 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
 /// Reads the VMs to begin with.
 async fn read(args: &SimulateArgs, context: &Context, policies: &Policies) -> Result<Planned, Failure> {
     let fifo = connect::target(context)?.open(&context.host, FirstContact::FailFast).await?;
-    let (host, selection, prune) = (&context.host, args.planning.selection(), Prune::default());
-    let query = Query { host, policies, fifo: &fifo, selection: &selection, at: args.from, prune };
+    let (host, selection, at) = (&context.host, args.planning.selection(), args.from);
+    let query = Query { host, policies, fifo: &fifo, selection: &selection, at, prune: Default::default() };
     let read = query.plan(KeptVms::All, false).await?;
     fifo.close().await?;
     Ok(read)

@@ -1,4 +1,4 @@
-//! The names by which `runner` and `cli` call the reports of [`report`](crate::report).
+//! The names by which the commands call the documents of [`report`](crate::report).
 
 use crate::report;
 pub use crate::report::{

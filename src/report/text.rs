@@ -61,7 +61,8 @@ pub fn write(doc: &Doc, options: &TextOptions, out: &mut dyn Write) -> io::Resul
         is_below_heading = matches!(block, Block::Heading(_));
         writer.block(block, out)?;
     }
-    if !is_first && !(doc.remarks.is_empty() && doc.summary.is_empty()) {
+    let is_last = doc.remarks.is_empty() && doc.summary.is_empty();
+    if !is_first && !is_last {
         writeln!(out)?;
     }
     for (tone, remark) in &doc.remarks {

@@ -10,7 +10,7 @@ use crate::plan::standing::VmView;
 use crate::plan::tests::fixtures::*;
 use crate::plan::tests::generators::Cloud;
 use crate::plan::tests::properties::for_clouds;
-use crate::plan::{Action, projection};
+use crate::plan::{Action, Prune, projection};
 use crate::policy::{Match, Policies, Policy, Suspension, TierKind, Zone};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
@@ -113,7 +113,7 @@ fn pruning() -> Policy {
 
 /// Simulates a VM of which nothing is known from the beginning of 2027 on.
 fn simulated(policy: Policy, days: u32, change: impl FnOnce(&mut Scenario)) -> Vec<Day> {
-    let mut scenario = Scenario::new(at("2027-01-01 01:05"), days);
+    let mut scenario = Scenario { prune: Prune::REQUESTED, ..Scenario::new(at("2027-01-01 01:05"), days) };
     change(&mut scenario);
     simulate(&Policies::new(vec![policy]), None, &scenario).policies.remove(0).days
 }

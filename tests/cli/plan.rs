@@ -41,7 +41,8 @@ fn the_plan_is_reported_in_words_with_the_counts_last() {
 
     Problems: 1 failed backup on 1 VM. -v shows which.
     Unmanaged: 1 snapshot, 296.6 MiB of quota, which no tier is for.
-    FiFo: http://127.0.0.1:8080 as `admin`, API version 3. Times: Europe/Berlin.
+    FiFo: http://127.0.0.1:8080 as `admin`, API version 3. Planned for 2026-11-22 20:00:00 UTC, holds until
+    2026-11-23 00:00:00 UTC. Times: Europe/Berlin.
     Estimate: 4.0 GiB freed on hypervisors, about 2.7 GiB to upload, and 2 of unknown size.
     Plan: 5 to create, 9 to delete locally; 4 up to date, 1 waiting, 2 blocked, 3 unprotected.
     ");

@@ -73,11 +73,7 @@ fn as_markdown_each_vm_has_a_table() {
     let (folder, fifo) = (Folder::new(), Fifo::standing_still());
     let ended = folder.ask(&fifo, &["--format", "markdown", "show", "app-1", "--at", AT]).code(0);
     assert!(ended.out.starts_with("**Shown: ") && ended.out.contains("\n| app-1 `"), "{}", ended.out);
-    assert!(
-        ended.out.contains("\n| backup | UUID | type | size | local | a restore fetches |"),
-        "{}",
-        ended.out
-    );
+    assert!(ended.out.contains("\n| backup | UUID | type | size | local | to restore |"), "{}", ended.out);
 }
 
 #[test]

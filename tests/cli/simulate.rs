@@ -41,6 +41,7 @@ fn without_a_fifo_it_is_one_vm_a_policy_with_a_calendar_a_table_and_a_sentence()
     insta::assert_snapshot!(ended.out, @r"
     grandfather, 1 VM
     Made: m monthly, w weekly, d daily; a capital is a full backup, a point none.
+
              1   5    10   15   20   25   30
     2027-01  Mdwddddddwddddddwddddddwddddddw
     2027-02  Mdddddwdd...dwddddddwddddddw
@@ -48,17 +49,22 @@ fn without_a_fifo_it_is_one_vm_a_policy_with_a_calendar_a_table_and_a_sentence()
     2027-04  Mddwddddddwddddddwddddddwddddd
     2027-05  Mwddddddwdd
 
-    month    stored      bytes  chain   restore     age  full  incr  pruned  local
-    2027-01      18   90.3 GiB     11  75.9 GiB    23 h     1    30      13      2
-    2027-02      23  162.7 GiB     11  72.3 GiB  3 days     1    24      20      2
-    2027-03      20  195.5 GiB     10  75.9 GiB    71 h     1    28      42      3
-    2027-04      23  234.3 GiB     10  74.7 GiB    23 h     1    29      27      2
-    2027-05      19  247.9 GiB     10  51.9 GiB    23 h     1    10      15      2
+      month    stored      bytes  chain   restore     age  full  incr  pruned  local
+      2027-01      18   90.3 GiB     11  75.9 GiB    23 h     1    30      13      2
+      2027-02      23  162.7 GiB     11  72.3 GiB  3 days     1    24      20      2
+      2027-03      20  195.5 GiB     10  75.9 GiB    71 h     1    28      42      3
+      2027-04      23  234.3 GiB     10  74.7 GiB    23 h     1    29      27      2
+      2027-05      19  247.9 GiB     10  51.9 GiB    23 h     1    10      15      2
 
     You can go back to any day of the last 7, any Sunday of the last 5 weeks, the 1st of each of the last 5
     months; a restore reads at most 11 backups, 75.9 GiB; storage is 247.9 GiB in the end and goes on growing.
     ");
     assert_eq!(alone(&folder(), &line).out, ended.out, "the same each time");
+    let page = alone(&folder(), &[&["--format", "markdown"][..], &line].concat()).code(0).out;
+    assert!(
+        page.contains("\n| 2027-02 | 23 | 162.7 GiB |") && page.contains("\n2027-02  Mdddddwdd...d"),
+        "{page}"
+    );
 }
 
 #[test]
@@ -156,5 +162,5 @@ fn what_cannot_be_assumed_is_wrong_usage() {
     ] {
         alone(&folder(), &line).code(64);
     }
-    alone(&folder(), &["--format", "markdown"]).code(64);
+    alone(&folder(), &["--format", "github"]).code(64);
 }

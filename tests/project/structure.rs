@@ -20,13 +20,26 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("render", &["report", "run", "apply", "insight", "simulate", "plan", "policy", "inventory"]),
     (
         "runner",
-        &["render", "run", "sandbox", "apply", "fifo", "insight", "simulate", "plan", "policy", "inventory"],
+        &[
+            "render",
+            "report",
+            "run",
+            "sandbox",
+            "apply",
+            "fifo",
+            "insight",
+            "simulate",
+            "plan",
+            "policy",
+            "inventory",
+        ],
     ),
     (
         "cli",
         &[
             "runner",
             "render",
+            "report",
             "run",
             "sandbox",
             "apply",

@@ -8,7 +8,9 @@ use crate::apply::outcome::{ActionKind, Ended};
 use crate::inventory::VmId;
 use crate::plan::CascadeCost;
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::sync::watch;
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// How many VMs may be in the middle of a delete: each takes a few requests on connections of their own.
 const AT_A_TIME: usize = 8;
@@ -18,7 +20,11 @@ const ALIKE_MAX: usize = 3;
 
 /// Whether deletes may be sent.
 #[derive(Debug)]
-pub(crate) struct Gate(watch::Sender<State>);
+pub(crate) struct Gate {
+    state: Mutex<State>,
+    /// Wakes those who wait in the order in which they came; a `watch` channel would wake them in any.
+    changed: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -66,7 +72,7 @@ impl Gate {
     /// Takes the VMs with a local delete that is due from the start, each with its cost in the worst case. Each of them must
     /// come to the gate, or withdraw, without waiting for anything else.
     pub(crate) fn new(first: BTreeSet<(CascadeCost, VmId)>) -> Self {
-        Self(watch::Sender::new(State { first, ..State::default() }))
+        Self { state: Mutex::new(State { first, ..State::default() }), changed: Notify::new() }
     }
 
     /// Waits until a VM's delete may be sent, with the permit that it holds already or a new one; an error is the reason why
@@ -77,25 +83,24 @@ impl Gate {
         kind: ActionKind,
         mut held: Option<Permit<'g>>,
     ) -> Result<Permit<'g>, String> {
-        let mut changes = self.0.subscribe();
         loop {
-            let mut answer = None;
-            self.0.send_if_modified(|state| {
-                answer = match state.closed.clone() {
-                    Some(reason) => Some(Err(reason)),
-                    None if state.holds > 0 => None,
-                    None if held.is_some() => held.take().map(Ok),
-                    None => {
-                        state.permit(vm, kind).map(|is_alone| Ok(Permit { gate: self, vm, kind, is_alone }))
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            {
+                let mut state = self.state();
+                if let Some(reason) = state.closed.clone() {
+                    return Err(reason);
+                }
+                if state.holds == 0 {
+                    if let Some(permit) = held.take() {
+                        return Ok(permit);
                     }
-                };
-                false
-            });
-            match answer {
-                Some(answer) => return answer,
-                // The sender is this gate, which stays.
-                None => drop(changes.changed().await),
+                    if let Some(is_alone) = state.permit(vm, kind) {
+                        return Ok(Permit { gate: self, vm, kind, is_alone });
+                    }
+                }
             }
+            changed.await;
         }
     }
 
@@ -138,7 +143,7 @@ impl Gate {
 
     /// Returns why a VM gets no more deletes of a kind; `None` where it may.
     pub(crate) fn refusal(&self, kind: ActionKind, vm: VmId) -> Option<String> {
-        let state = self.0.borrow();
+        let state = self.state();
         if let Some(reason) = state.closed.as_ref() {
             return Some(format!("this run sends no more deletes, since {reason}"));
         }
@@ -150,7 +155,12 @@ impl Gate {
     }
 
     fn set(&self, change: impl FnOnce(&mut State)) {
-        self.0.send_modify(change);
+        change(&mut self.state());
+        self.changed.notify_waiters();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

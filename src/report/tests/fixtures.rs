@@ -220,7 +220,7 @@ pub(super) fn overview(vms: Vec<VmHealth>) -> Overview {
 }
 
 /// A run that ended so, on a VM with that alias, with a step that failed with that message.
-pub(super) fn run(alias: &str, exit_code: u8, outcome: &'static str, message: &str) -> RunSummary {
+pub(super) fn run(alias: &str, exit: Exit, message: &str) -> RunSummary {
     let began = at("2026-11-22 21:00").to_utc();
     let steps = vec![ActionReport {
         kind: ActionKind::Create,

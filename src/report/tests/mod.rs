@@ -13,7 +13,7 @@ use super::{Doc, Styles, json, metrics, page};
 use crate::apply::{ActionKind, Alarm, SafetyStop, VmRef};
 use crate::inventory::VmId;
 use crate::plan::{Note, NoteCode, Plan};
-use crate::run::RunHistory;
+use crate::run::{Exit, RunHistory};
 use fixtures::*;
 use uuid::Uuid;
 
@@ -60,7 +60,7 @@ fn reports(foreign: &str) -> Vec<(String, String)> {
         vm.notes.push(Note::vm(NoteCode::NoHypervisor, format!("on no hypervisor ({foreign})")));
     }
     plan.endpoint = foreign.to_owned();
-    let mut summary = run(foreign, 3, "some_failed", &format!("FiFo answered 500: {foreign}"));
+    let mut summary = run(foreign, Exit::SomeFailed, &format!("FiFo answered 500: {foreign}"));
     summary.identity = Some(foreign.to_owned());
     let vm = VmRef { vm: VmId::new(Uuid::nil()), alias: foreign.to_owned() };
     let time = summary.began;

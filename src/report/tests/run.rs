@@ -1,14 +1,14 @@
 use super::*;
 use crate::insight::status::{BackupHealth, VmHealth};
 use crate::report::run::{FORMAT, lines, notification};
-use crate::run::{Failure, RunSummary};
+use crate::run::{Exit, Failure, RunSummary};
 
 fn failed(cause: &str) -> RunSummary {
     RunSummary {
-        failure: Some(Failure::new(cause)),
+        failure: Some(Failure::new(cause.to_owned())),
         report: None,
         overview: None,
-        ..run("web-1", 1, "failed", "")
+        ..run("web-1", Exit::Failed, "")
     }
 }
 
@@ -50,7 +50,7 @@ fn beyond_fifty_problems_the_others_are_counted_and_nothing_makes_it_long() {
 #[test]
 fn the_page_is_as_urgent_as_the_worst_of_it_and_needs_nothing_from_outside() {
     let names = ["vm-10", "vm-2", "vm-1"];
-    let mut done = run("vm-1", 0, "done", "no slot was free");
+    let mut done = run("vm-1", Exit::Done, "no slot was free");
     done.overview = Some(overview(names.map(health).into()));
     done.identity = Some("as `ops`, API version 3".to_owned());
     let mut history = RunHistory::default();

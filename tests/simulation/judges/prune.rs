@@ -202,10 +202,22 @@ impl Judges {
     fn expired_before(&self, records: Records<'_>, style: ApiStyle) -> (usize, usize) {
         let is_completed = |record: &Record| record.state.as_deref() == Some("completed");
         let completed = records.vm.backups.values().filter(|record| is_completed(record)).count();
+        // A gap between two of them counts as `max_age` at most: what the last night before an outage released goes after it.
+        let gap_max_us = TimeDelta::days(MAX_AGE_DAYS).num_microseconds().unwrap();
+        let restorable = self.restorable(records, None);
+        let taken_us = |id: &Uuid| records.vm.backups.get(id).and_then(|record| record.timestamp);
+        let ago_us = |taken: i64| {
+            let (mut newer, mut ago) = (records.at_us, 0);
+            for step in restorable.iter().rev().filter_map(taken_us).filter(|step| *step > taken) {
+                ago += (newer - step).clamp(0, gap_max_us);
+                newer = newer.min(step);
+            }
+            ago + (newer - taken).clamp(0, gap_max_us)
+        };
         let mut before = records.vm.clone();
         before.backups.retain(|_, record| {
-            let ago_us = record.timestamp.map(|taken_us| records.at_us - taken_us);
-            ago_us.is_none_or(|ago_us| !(0..LIMIT_SPAN_US).contains(&ago_us))
+            let is_recent = |taken| taken <= records.at_us && ago_us(taken) < LIMIT_SPAN_US;
+            !record.timestamp.is_some_and(is_recent)
         });
         let before = Records::new(&before, style, records.at_us);
         let kept = self.kept(before);
