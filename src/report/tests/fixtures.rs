@@ -230,9 +230,6 @@ pub(super) fn run(alias: &str, exit: Exit, message: &str) -> RunSummary {
     }];
     let at_vm = VmRef { vm: VmId::new(Uuid::from_u128(0x4fa4_4310 << 96)), alias: alias.to_owned() };
     let report = RunReport { vms: vec![VmReport { at: at_vm, steps }], ..RunReport::default() };
-    let all =
-        [Exit::Done, Exit::Failed, Exit::SomeFailed, Exit::SafetyStop, Exit::Locked, Exit::Interrupted(15)];
-    let exit = all.into_iter().find(|exit| exit.code() == exit_code && exit.word() == outcome).unwrap();
     RunSummary {
         report: Some(report),
         overview: Some(overview(vec![health(alias)])),
