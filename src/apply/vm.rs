@@ -196,8 +196,8 @@ impl<'a> VmRun<'a> {
     /// Says whether an action was not tried in this run, and is approved.
     fn may_go(&self, action: &Action) -> bool {
         let kind = ActionKind::from(action);
-        let is_over = self.done.over.contains(&kind) || self.run.gate.refusal(kind, self.at.vm).is_some();
-        !(is_over && kind != ActionKind::Create)
+        let is_over = || self.done.over.contains(&kind) || self.run.gate.refusal(kind, self.at.vm).is_some();
+        (kind == ActionKind::Create || !is_over())
             && !self.done.tried.contains(&target(action))
             && self.is_approved(action)
     }

@@ -99,7 +99,7 @@ async fn an_interrupted_run_starts_nothing_new_and_says_what_goes_on() {
 async fn disturbances_now_and_then_change_nothing_but_the_time() {
     let cloud = ten_due();
     let mut rules: Vec<Rule> = [503, 502, 429]
-        .map(|status| answer(status))
+        .map(answer)
         .into_iter()
         .chain([Effect::Drop, Effect::Cut { after_bytes: 40 }])
         .zip([(1, 17), (4, 37), (7, 23), (10, 29), (13, 31)])
