@@ -2,6 +2,7 @@
 
 use crate::cloud;
 use crate::judges::Judges;
+use crate::own_clock::OwnClock;
 use crate::scenario::{Run, Scenario, Step, StepAction};
 use crate::state_folder::StateFolder;
 use crate::transport::{TestClock, Wire};
@@ -16,7 +17,6 @@ use fifo_retain::plan::{Plan, Prune, Request, Status, VmPlan, confirm, plan};
 use fifo_retain::policy::Policies;
 use fifo_retain::sandbox::{UploadOutcome, World};
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -53,24 +53,6 @@ pub(crate) struct Lived {
     pub(crate) requests: usize,
     /// How many requests were disturbed, and how much else happened.
     pub(crate) disturbances: usize,
-}
-
-/// The clock of the machine that the program runs on, which people set.
-pub(crate) struct OwnClock {
-    right: TestClock,
-    ahead_s: AtomicI64,
-}
-
-impl OwnClock {
-    pub(crate) fn set(&self, ahead_s: i64) {
-        self.ahead_s.store(ahead_s, Ordering::SeqCst);
-    }
-}
-
-impl fifo_retain::apply::Clock for OwnClock {
-    fn now(&self) -> DateTime<Utc> {
-        self.right.now() + TimeDelta::seconds(self.ahead_s.load(Ordering::SeqCst))
-    }
 }
 
 pub(crate) struct Life {
@@ -141,7 +123,7 @@ impl Life {
         let wire = Wire::new(world, clock);
         let judges = Arc::new(Mutex::new(judges));
         let history = Arc::new(Mutex::new(String::new()));
-        let own_clock = Arc::new(OwnClock { right: clock, ahead_s: AtomicI64::new(0) });
+        let own_clock = Arc::new(OwnClock::new(clock));
         let folders: [Arc<StateFolder>; 2] = Default::default();
         let (judging, noting, own) = (Arc::clone(&judges), Arc::clone(&history), Arc::clone(&own_clock));
         let noted = folders.clone();

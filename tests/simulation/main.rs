@@ -17,6 +17,7 @@ mod disturbances;
 mod generator;
 mod judges;
 mod life;
+mod own_clock;
 mod scenario;
 mod state_folder;
 #[path = "../apply/transport.rs"]
