@@ -256,7 +256,7 @@ fn a_terminal_that_is_closed_under_a_run_loses_nothing() {
         ("trap '' HUP; exec fifo-retain --state-dir state reconcile", true),
     ] {
         // Long enough for the terminal to be closed before they end, on a busy machine too.
-        let cloud = Cloud::of(2, 6_000);
+        let cloud = Cloud::of(2, 15_000);
         let could_be_restored = cloud.restorable();
         let mut terminal = on_a_terminal(&cloud, script);
         while cloud.asked().get("POST").is_none_or(|posts| *posts < 2) {
