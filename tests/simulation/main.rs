@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 const SHRINK_FOR: Duration = Duration::from_secs(30);
 
 /// How many lives a test run has.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 240;
 
 /// The seeds that have shown something, whether in the program or in the judges, since the dice were last changed.
 const EVER_FAILED: [u64; 2] = [23, 7_300_602];

@@ -105,7 +105,10 @@ impl Upload {
 /// Watches the uploads that no VM of this run waits for, while one waits for a slot. Never ends.
 pub(crate) async fn watch(run: &Run<'_>, mut registered: mpsc::UnboundedReceiver<Upload>) -> Infallible {
     let to_its_end = |mut upload: Upload| async move {
-        while upload.completed(run).await.is_err_and(|end| !end.is_failed()) {}
+        // One that cannot be read keeps its slot, and no longer than it counts as running.
+        while upload.completed(run).await.is_err_and(|end| !end.is_failed()) && Instant::now() < upload.until
+        {
+        }
     };
     let mut watched = FuturesUnordered::new();
     loop {
