@@ -1,4 +1,4 @@
-//! The names by which the commands call the documents of [`report`](crate::report).
+//! The names by which the commands call the documents of [`report`].
 
 use crate::report;
 pub use crate::report::{
