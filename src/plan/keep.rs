@@ -210,13 +210,13 @@ fn may_be_running(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
     backup.standing == Standing::Stuck && !backup.is_future_dated && !view.is_superseded(backup)
 }
 
-/// Says whether FiFo has begun a backup so long ago that it will not end it.
+/// Says whether FiFo has started a backup so long ago that it will not end it.
 pub(super) fn is_abandoned(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
-    view.now - backup.taken >= EVIDENCE_AGE_MAX && is_begun(backup)
+    view.now - backup.taken >= EVIDENCE_AGE_MAX && has_started(backup)
 }
 
 /// Says whether FiFo has accepted a backup, and neither completed nor given it up.
-pub(super) fn is_begun(backup: &BackupView<'_>) -> bool {
+pub(super) fn has_started(backup: &BackupView<'_>) -> bool {
     matches!(backup.backup.state, RecordedState::Accepted | RecordedState::Uploading)
 }
 

@@ -6,7 +6,7 @@
 //! through [`standing::VmView`], where every backup has been judged once. [`audit`] checks on its own, from the records, that
 //! nothing in a plan could hurt; a VM whose plan breaks one of its rules is left out.
 //!
-//! Notes and reasons are sentences, written where they arise; what other rooms need of a note besides is its code.
+//! Notes and reasons are sentences, written where they arise; what other modules need of a note besides is its code.
 //!
 //! What reports on plans and backups without deciding anything is in [`insight`](crate::insight).
 

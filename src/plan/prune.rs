@@ -4,7 +4,7 @@
 //! backup goes only when all its descendants have gone before.
 
 use super::due::cannot_back_up;
-use super::keep::{Keeps, has_unknown_parent, is_abandoned, is_begun, is_silent};
+use super::keep::{Keeps, has_started, has_unknown_parent, is_abandoned, is_silent};
 use super::standing::{BackupView, STREAM_BYTES_MIN, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, restorable};
 use crate::policy::{Match, Policies};
@@ -161,12 +161,12 @@ fn whole_by_record(vm: &Vm) -> Vec<bool> {
 
 /// Says whether an expired backup may be deleted by itself, whatever descends from it.
 ///
-/// A state that is not known here may be a later FiFo's word for one that is good, and what FiFo has begun may still end.
+/// A state that is not known here may be a later FiFo's word for one that is good, and what FiFo has started may still end.
 fn may_go(view: &VmView<'_>, backup: &BackupView<'_>) -> bool {
     !backup.backup.holds_snapshot()
         && backup.backup.local_size_bytes.unwrap_or(0) == 0
         && !matches!(backup.backup.state, RecordedState::Other(_))
-        && (!is_begun(backup) || is_abandoned(view, backup))
+        && (!has_started(backup) || is_abandoned(view, backup))
         && view.now - backup.taken >= PRUNE_AGE_MIN
 }
 

@@ -147,13 +147,13 @@ impl Reader<'_> {
                 return Ok(());
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let Some(Open { span: begun, is_flow, is_map, children }) = self.open.pop() else {
+                let Some(Open { span: opened, is_flow, is_map, children }) = self.open.pop() else {
                     return Ok(());
                 };
                 // A block collection begins with its first entry and has no end of its own to show.
                 let span = match children.first() {
-                    _ if is_flow => Span { end: span.end, ..begun },
-                    first => first.map_or(begun, |first| first.span),
+                    _ if is_flow => Span { end: span.end, ..opened },
+                    first => first.map_or(opened, |first| first.span),
                 };
                 let value = if is_map { Value::Map(self.entries(children)) } else { Value::List(children) };
                 Node { span, value }

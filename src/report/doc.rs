@@ -1,4 +1,4 @@
-//! A report as data: what is said, in which order and how urgent it is. The builders of this room make documents; the
+//! A report as data: what is said, in which order and how urgent it is. The builders of this module make documents; the
 //! backends [`text`](super::text), [`markdown`](super::markdown) and [`html`](super::html) print any of them, so that terminal,
 //! pull request and page say the same in the same words.
 //!

@@ -44,7 +44,7 @@ pub(super) fn is_acted_on(letter: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Writes a text for Markdown: whoever names a VM can neither add markup to our comment nor mention people.
+/// Writes a text for Markdown: a VM's name neither adds markup to our comment nor mentions people.
 ///
 /// A character that would start a mention or a reference gets a zero-width space behind it: GitHub looks for these in
 /// the text that a reader sees, where an escaped character is unescaped again.

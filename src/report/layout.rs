@@ -76,11 +76,11 @@ pub(super) struct Fitted {
 }
 
 /// Leaves out columns until a table fits, and gives those that are left their widths.
-pub(super) fn fitted(columns: &[Column], mut table: Vec<Fitted>, room: usize) -> Vec<Fitted> {
+pub(super) fn fitted(columns: &[Column], mut table: Vec<Fitted>, space: usize) -> Vec<Fitted> {
     let taken = |table: &[Fitted], width: &dyn Fn(&Fitted) -> usize| {
         table.iter().map(width).sum::<usize>() + GAP * table.len().saturating_sub(1)
     };
-    while taken(&table, &|column| column.enough.min(column.width)) > room {
+    while taken(&table, &|column| column.enough.min(column.width)) > space {
         let droppable = table.iter().enumerate().filter(|(_, column)| columns[column.place].drop > 0);
         let Some((at, _)) = droppable.min_by_key(|(_, column)| columns[column.place].drop) else { break };
         table.remove(at);
@@ -88,7 +88,7 @@ pub(super) fn fitted(columns: &[Column], mut table: Vec<Fitted>, room: usize) ->
     let least = |column: &Fitted| {
         if columns[column.place].wraps { column.width.min(WRAPPED_MIN) } else { column.width }
     };
-    let mut left = room.saturating_sub(taken(&table, &least));
+    let mut left = space.saturating_sub(taken(&table, &least));
     // What lacks least gets it first, so that as few columns as possible break.
     let mut order: Vec<usize> = (0..table.len()).collect();
     order.sort_by_key(|&at| table[at].width);

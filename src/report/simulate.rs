@@ -37,12 +37,12 @@ pub fn document(after: Simulated<'_>, before: Option<Simulated<'_>>) -> Doc {
     for name in names {
         let (new, old) = (after.get(name), before.as_ref().map(|before| before.get(name)));
         let Some((simulated, policy)) = new.or(old.flatten()) else { continue };
-        let fate = match (new, old) {
+        let change = match (new, old) {
             (Some(_), Some(None)) => ", a new policy",
             (None, _) => ", a policy that is gone",
             _ => "",
         };
-        blocks.push(Block::Heading(format!("{name}, {}{fate}", counted(simulated.vms, "VM"))));
+        blocks.push(Block::Heading(format!("{name}, {}{change}", counted(simulated.vms, "VM"))));
         blocks.extend(calendar(simulated, policy));
         let both = new.zip(old.flatten());
         blocks.push(Block::Table(months(&simulated.days, both.map(|(_, (old, _))| old.days.as_slice()))));

@@ -33,7 +33,7 @@ pub enum Detail {
 const INDENT: &str = "  ";
 /// Where fewer columns than this are left for what and why, the why goes below.
 const SIDE_BY_SIDE_MIN: usize = 50;
-/// The columns in which the name of most backups has room.
+/// The columns in which the name of most backups fits.
 const TREE_ENOUGH: usize = 24;
 /// The preferred width of a why; longer ones are wrapped before a what is.
 const WHY_ENOUGH: usize = 31;
@@ -91,8 +91,8 @@ impl Writer {
             Block::Para(tone, text) => self.para(*tone, text, out),
             Block::List(items) => {
                 for (tone, item) in items {
-                    let room = self.columns.saturating_sub(2 * INDENT.len());
-                    for (place, line) in wrapped(&visible(item), room).iter().enumerate() {
+                    let space = self.columns.saturating_sub(2 * INDENT.len());
+                    for (place, line) in wrapped(&visible(item), space).iter().enumerate() {
                         let style = self.line_style(*tone);
                         let indent = if place == 0 { INDENT } else { "    " };
                         writeln!(out, "{indent}{style}{line}{style:#}")?;
@@ -133,7 +133,7 @@ impl Writer {
         // The sign and a blank stand before the first cell.
         let left = |row: usize| width(&guides[row].first) + 2;
         let indent = if table.is_tree() { INDENT } else { "" };
-        let room = self.columns.saturating_sub(indent.len());
+        let space = self.columns.saturating_sub(indent.len());
         let fit = |&place: &usize| {
             let column = table.columns[place];
             let is_first = Some(&place) == used.first();
@@ -151,7 +151,7 @@ impl Writer {
             };
             Fitted { place, width: widest.max(width(column.title) + if is_first { 2 } else { 0 }), enough }
         };
-        let columns = fitted(table.columns, used.iter().map(fit).collect(), room);
+        let columns = fitted(table.columns, used.iter().map(fit).collect(), space);
         let title = |&Fitted { place, width, .. }: &Fitted| {
             let column = table.columns[place];
             let sign = if Some(&place) == used.first() { INDENT } else { "" };
@@ -193,8 +193,8 @@ impl Writer {
                 writeln!(out, "{indent}{style}{line}{style:#}")?;
             }
             let below = format!("{indent}{}", guides[at].rest);
-            let room = self.columns.saturating_sub(width(&below));
-            for line in row.below.iter().flat_map(|text| wrapped(&visible(text), room)) {
+            let space = self.columns.saturating_sub(width(&below));
+            for line in row.below.iter().flat_map(|text| wrapped(&visible(text), space)) {
                 writeln!(out, "{below}{line}")?;
             }
         }
@@ -209,9 +209,9 @@ impl Writer {
         let what = with_why().map(|line| width(&visible(&line.what))).max().unwrap_or(0);
         let why = with_why().map(|line| width(&visible(&line.why))).max().unwrap_or(0);
         let left = INDENT.len() + 2 + verb + GAP;
-        let room = self.columns.saturating_sub(left + GAP);
-        let is_beside = what + why <= room || room >= SIDE_BY_SIDE_MIN;
-        let what = is_beside.then(|| what.min(room.saturating_sub(why.min(WHY_ENOUGH))));
+        let space = self.columns.saturating_sub(left + GAP);
+        let is_beside = what + why <= space || space >= SIDE_BY_SIDE_MIN;
+        let what = is_beside.then(|| what.min(space.saturating_sub(why.min(WHY_ENOUGH))));
         for entry in entries {
             self.entry_head(entry, out)?;
             for line in &entry.lines {
@@ -246,15 +246,15 @@ impl Writer {
         out: &mut dyn Write,
     ) -> io::Result<()> {
         let left = INDENT.len() + 2 + verb + GAP;
-        let room = self.columns.saturating_sub(left);
+        let space = self.columns.saturating_sub(left);
         let (said, why) = (visible(&line.what), visible(&line.why));
         let lines = match what {
-            _ if why.is_empty() => wrapped(&said, room),
+            _ if why.is_empty() => wrapped(&said, space),
             Some(what) => {
-                let why = wrapped(&why, room.saturating_sub(what + GAP));
+                let why = wrapped(&why, space.saturating_sub(what + GAP));
                 side_by_side(&[(wrapped(&said, what), what), (why, 0)])
             }
-            None => [wrapped(&said, room), wrapped(&why, room)].concat(),
+            None => [wrapped(&said, space), wrapped(&why, space)].concat(),
         };
         let style = self.styles.of(line.tone);
         for (place, text) in lines.iter().enumerate() {

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_was_answered_is_not_asked_whether_the_endpoint_is_right() {
+    async fn after_an_answer_the_endpoint_is_not_in_doubt() {
         let doing = || "x".to_owned();
         let unavailable = FifoError::Status {
             doing: doing(),

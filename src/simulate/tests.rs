@@ -55,7 +55,7 @@ fn plain_run(mut vm: Vm, policy: &Policy, runs: &[DateTime<Utc>]) -> End {
     end_of(&vm, 0, made)
 }
 
-/// Lets a VM live through a scenario, and returns how it stood before each run and at the end, and what came of it.
+/// Lets a VM live through a scenario, and returns how it stood before each run and at the end, and the result.
 fn lived(
     vm: &Vm,
     policy: &Policy,

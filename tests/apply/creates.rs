@@ -266,6 +266,21 @@ async fn an_accepted_create_that_cannot_be_found_keeps_its_slot_until_it_is_seen
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upload_that_can_never_be_read_again_keeps_its_slot_no_longer_than_it_counts_as_running() {
+    let cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
+    next_upload(&cloud, 1, UploadOutcome::Hang);
+    let (mut cloud, _) = cloud.backup(1, "by hand", None, "2026-11-18T00:30:00Z");
+    cloud.settings.max_uploads_per_hypervisor = 1;
+    fault(&cloud, Rule::new(answer(403)).on(Operation::ReadVm).of_vm(vm_uuid(1)));
+    let began = cloud.clock.now();
+    let day = std::time::Duration::from_secs(24 * 3_600);
+    let report = tokio::time::timeout(day, cloud.reconcile()).await.unwrap();
+    assert_eq!(report.tally().created, 1, "{report:?}");
+    let waited = posts(&cloud)[0] - began;
+    assert!((11..13).contains(&waited.num_hours()), "{waited}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upload_with_a_date_in_the_future_holds_its_slot_no_longer_than_another() {
     let cloud = Cloud::at(NIGHT).vm(1, "hv-1").vm(2, "hv-1");
     next_upload(&cloud, 1, UploadOutcome::Hang);

@@ -88,7 +88,7 @@ fn no_color_is_heeded_and_an_option_goes_before_it() {
 }
 
 #[test]
-fn whoever_closes_the_pipe_early_has_read_enough() {
+fn a_pipe_that_is_closed_early_is_no_failure() {
     let (folder, fifo) = (Folder::new(), Fifo::now());
     for line in [
         &["-v", "plan"][..],

@@ -1,4 +1,4 @@
-//! `reconcile --every`: the program stays, and lives through what happens to it.
+//! `reconcile --every`: the process stays, whatever happens to it.
 
 use crate::cloud::Cloud;
 use crate::exposition::Exposition;

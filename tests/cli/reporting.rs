@@ -155,7 +155,7 @@ fn a_run_that_finds_another_one_under_way_notifies_nobody() {
 }
 
 #[test]
-fn whoever_does_not_listen_changes_nothing_and_the_address_is_not_shown() {
+fn a_receiver_that_does_not_listen_changes_nothing_and_the_address_is_not_shown() {
     let (cloud, deaf) = (Cloud::of(1, 100), Listener::answering("500 Internal Server Error"));
     let folder = &cloud.folder;
     folder.write("url", &format!("{}\n", deaf.url("/hunter2?t=hunter2")));

@@ -1,4 +1,4 @@
-//! Files import from each other without circles, inside a room too, and the audit imports from the planner only data types.
+//! Files import from each other without circles, inside a module too, and the audit imports from the planner only data types.
 //!
 //! The imports are read from the `use` declarations and the paths of the source. A name that a `mod.rs` re-exports counts
 //! as an import from the file that defines it. Tests beside the code are left out.

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room with the rooms that it may import from.
+/// Each module with those that it may import from.
 const ROOMS: [(&str, &[&str]); 13] = [
     ("inventory", &[]),
     ("policy", &["inventory"]),
@@ -62,7 +62,7 @@ const LINES_MAX: usize = 600;
 /// The files that may read the clock.
 const CLOCK_READERS: [&str; 2] = ["src/cli/context.rs", "src/sandbox/state.rs"];
 
-/// What the pure rooms never name.
+/// What the pure modules never name.
 const IMPURE: [&str; 9] = [
     "tokio",
     "reqwest",

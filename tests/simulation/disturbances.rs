@@ -64,14 +64,14 @@ impl Life {
                 changing.due_hour = rules.due_hour;
                 self.judges().rules_change(rules, now);
             }
-            StepAction::UploadScript(vm, fate) => {
-                let mut fate = *fate;
+            StepAction::UploadScript(vm, script) => {
+                let mut script = *script;
                 // An old FiFo has no sizes of single files: nothing shows that one of them is hollow.
-                if self.is_old_fifo && fate.outcome == UploadOutcome::HollowDisk {
-                    fate.outcome = UploadOutcome::Hollow;
+                if self.is_old_fifo && script.outcome == UploadOutcome::HollowDisk {
+                    script.outcome = UploadOutcome::Hollow;
                 }
                 if let Some(vm) = world.vms.get_mut(&vm_at(*vm)) {
-                    vm.scripts.push_back(fate);
+                    vm.scripts.push_back(script);
                 }
             }
             StepAction::CreateByHand(vm, by_hand) => create(world, vm_at(*vm), *by_hand, now_us),

@@ -483,7 +483,7 @@ impl Life {
             self.run_begins(false);
             let now = self.clock.now();
             let fails =
-                failed_at.is_none() && self.judges().has_month_begun(&self.wire.state().world, before, now);
+                failed_at.is_none() && self.judges().has_month_started(&self.wire.state().world, before, now);
             let outcome = fails.then_some(UploadOutcome::Fail);
             self.wire.state().world.vms.values_mut().for_each(|vm| vm.full_outcome = outcome);
             self.reconcile(0, &quiet, &stop).await;

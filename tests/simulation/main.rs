@@ -1,9 +1,9 @@
-//! Whole lives of small clouds, each decided by one seed: everything that can go wrong goes wrong, and judges that share
+//! Simulated small clouds, each decided by one seed: everything that can go wrong goes wrong, and judges that share
 //! no code with the program watch every request.
 //!
-//! `FIFO_RETAIN_SIM_SEEDS` says how many lives are lived, `FIFO_RETAIN_SIM_START` with which seed the first begins.
-//! With `FIFO_RETAIN_SIM_GO_ON=1` all violations of all simulated lives are listed, instead of the first in full.
-//! A failure prints the seed, the shortest life that still shows it, and the command that lives it again.
+//! `FIFO_RETAIN_SIM_SEEDS` says how many seeds are run, `FIFO_RETAIN_SIM_START` with which seed the first begins.
+//! With `FIFO_RETAIN_SIM_GO_ON=1` all violations of all seeds are listed, instead of the first in full.
+//! A failure prints the seed, the shortest scenario that still shows it, and the command that repeats it.
 //! `docs/safety.md` says what is promised, and which test holds it.
 #![allow(
     clippy::unwrap_used,
@@ -33,10 +33,10 @@ use std::time::{Duration, Instant};
 /// How long a shorter life is looked for.
 const SHRINK_FOR: Duration = Duration::from_secs(30);
 
-/// How many lives a test run has.
-const SEEDS: u64 = 240;
+/// How many seeds a test run has.
+const SEEDS: u64 = 300;
 
-/// The seeds that have shown something, whether in the program or in the judges, since the dice were last changed.
+/// The seeds that have shown something, whether in the program or in the judges, since the generator last changed.
 const EVER_FAILED: [u64; 2] = [23, 7_300_602];
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -64,11 +64,11 @@ fn no_life_breaks_a_promise() {
         ControlFlow::Continue(())
     });
     eprintln!(
-        "{} lives from seed {start} in {:.0?}: {days} days, {requests} requests, {disturbances} disturbances",
+        "{} seeds from {start} in {:.0?}: {days} days, {requests} requests, {disturbances} disturbances",
         seeds.len(),
         began.elapsed()
     );
-    assert_eq!(broken, 0, "so many lives break a promise");
+    assert_eq!(broken, 0, "so many seeds break a promise");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn the_same_seed_is_the_same_life() {
     }
 }
 
-/// Lives lives on all cores, until one is enough. They end in any order.
+/// Runs seeds on all cores, until one is enough. They end in any order.
 fn each(seeds: &[u64], look: impl FnMut(u64, Scenario, Lived) -> ControlFlow<()> + Send) {
     let (next, look) = (AtomicUsize::new(0), Mutex::new(look));
     std::thread::scope(|scope| {

@@ -91,9 +91,7 @@ impl Upload {
         };
         match backup {
             Some(backup) if is_under_way(backup) => {
-                // A reading with fewer bytes than an earlier one is older, and shows nothing new.
-                let is_older = self.last.as_ref().is_some_and(|last| backup.size_bytes() < last.size_bytes());
-                if !is_older && self.last.as_ref() != Some(backup) {
+                if self.last.as_ref() != Some(backup) {
                     self.unchanged_since = Instant::now();
                     self.list_after = LIST_AFTER;
                     self.last = Some(backup.clone());

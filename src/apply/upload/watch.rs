@@ -20,9 +20,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-/// While nothing changes, the list is read this often at the least: behind a cache it alone shows growth, and one that has not
-/// grown for 15 minutes gives its slot back.
-const LIST_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
+/// While nothing changes, the list is read this often at the least.
+const LIST_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
 impl Upload {
     /// Watches it until it is completed, and returns the reading that shows it. An error is another end; where that is no

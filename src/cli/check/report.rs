@@ -102,8 +102,8 @@ impl Checks {
             };
             let entry = format!("{check}: {}", visible(message));
             let advice = advice.as_ref().map(|advice| format!("hint: {}", visible(advice)));
-            let room = text_options.columns.saturating_sub(INDENT);
-            let entry = std::iter::once(entry).chain(advice).flat_map(|text| wrapped(&text, room));
+            let space = text_options.columns.saturating_sub(INDENT);
+            let entry = std::iter::once(entry).chain(advice).flat_map(|text| wrapped(&text, space));
             for (place, line) in entry.enumerate() {
                 let word = if place == 0 { finding.word() } else { "" };
                 writeln!(out, "{style}{word:<INDENT$}{style:#}{line}")?;

@@ -2,7 +2,7 @@
 //! plan the same thousands of VMs, and have to agree on every action, the status, and what has expired and why it stays.
 
 use super::fixtures::at;
-use super::nasty::{Dice, changed_policy, nasty_policies, nasty_request, nasty_vm, vm_backup};
+use super::nasty::{Random, changed_policy, nasty_policies, nasty_request, nasty_vm, vm_backup};
 use super::properties::for_clouds;
 use crate::inventory::{Backup, BackupId, LocalState, RecordedState, Vm};
 use crate::plan::decide::decide_under;
@@ -543,20 +543,20 @@ fn compared(vm: &Vm, policies: &Policies, request: Request, seen: &mut BTreeMap<
 
 /// Compares both plans of so many nasty VMs.
 fn nasty_vms(seed: u64, vms: usize) {
-    let mut dice = Dice(seed);
+    let mut rng = Random(seed);
     let shapes = nasty_policies();
     let mut seen = BTreeMap::new();
     for round in 0..vms / VMS_AN_INSTANT {
-        let policy = changed_policy(shapes[round % shapes.len()].clone(), &mut dice);
+        let policy = changed_policy(shapes[round % shapes.len()].clone(), &mut rng);
         let now = at("2026-11-18 00:00")
-            + TimeDelta::days(dice.below(40) as i64)
-            + TimeDelta::minutes(dice.pick(&[60, 61, 90, 119, 120, 185, 500, 1_000, 1_439]));
+            + TimeDelta::days(rng.below(40) as i64)
+            + TimeDelta::minutes(rng.pick(&[60, 61, 90, 119, 120, 185, 500, 1_000, 1_439]));
         let due: Vec<DateTime<Utc>> =
             policy.tiers.iter().map(|tier| tier.schedule.last_at_or_before(now).unwrap()).collect();
         let policies = Policies::new(vec![policy.clone()]);
         for _ in 0..VMS_AN_INSTANT {
-            let vm = nasty_vm(&policy, &due, now, &mut dice);
-            compared(&vm, &policies, nasty_request(now, &mut dice), &mut seen);
+            let vm = nasty_vm(&policy, &due, now, &mut rng);
+            compared(&vm, &policies, nasty_request(now, &mut rng), &mut seen);
         }
     }
     // They are as nasty as they are meant to be.

@@ -12,7 +12,7 @@ const NIGHTS: i64 = 60;
 
 /// The result of every upload of one tier; all others succeed.
 #[derive(Clone, Copy, PartialEq)]
-enum Fate {
+enum End {
     Fails,
     Hangs,
 }
@@ -28,7 +28,7 @@ struct Outcome {
 }
 
 /// Runs a plan every so often, from the first of a month on. What is created ends by the next run, unless it hangs.
-fn sixty_nights(policy: &Policy, bad: &str, fate: Fate, every: TimeDelta) -> Outcome {
+fn sixty_nights(policy: &Policy, bad: &str, end: End, every: TimeDelta) -> Outcome {
     let mut vm = vm(1).backup(1, "monthly", "2026-09-30 12:00").local();
     let mut outcome = Outcome { attempts: Vec::new(), made: Vec::new(), gave_up: false };
     let mut new = 2;
@@ -38,7 +38,7 @@ fn sixty_nights(policy: &Policy, bad: &str, fate: Fate, every: TimeDelta) -> Out
     while now < from + TimeDelta::days(NIGHTS) {
         if let Some(backup) = running.take().and_then(|id| vm.vm.backups.get_mut(id)) {
             let is_bad = backup.comment.as_deref() == Some(bad);
-            if !is_bad || fate == Fate::Fails {
+            if !is_bad || end == End::Fails {
                 backup.state = if is_bad { RecordedState::Failed } else { RecordedState::Completed };
                 backup.local = LocalState::Present;
                 backup.files[0].has_checksum = true;
@@ -131,7 +131,7 @@ const MONTHS: [&str; 2] = ["2026-10-01 01:00", "2026-11-01 01:00"];
 #[test]
 fn a_monthly_that_always_hangs_leaves_each_night_its_daily() {
     let policy = grandfather();
-    let outcome = sixty_nights(&policy, "monthly", Fate::Hangs, TimeDelta::minutes(30));
+    let outcome = sixty_nights(&policy, "monthly", End::Hangs, TimeDelta::minutes(30));
     each_occurrence_has_its_backup(&policy.tiers[2], &outcome.made);
     soon_one_attempt_in_twenty_hours(&outcome.attempts, &MONTHS);
     assert!(outcome.gave_up && (50..85).contains(&outcome.attempts.len()), "{:?}", outcome.attempts);
@@ -140,7 +140,7 @@ fn a_monthly_that_always_hangs_leaves_each_night_its_daily() {
 #[test]
 fn a_monthly_that_always_fails_leaves_each_night_its_daily() {
     let policy = grandfather();
-    let outcome = sixty_nights(&policy, "monthly", Fate::Fails, TimeDelta::minutes(30));
+    let outcome = sixty_nights(&policy, "monthly", End::Fails, TimeDelta::minutes(30));
     each_occurrence_has_its_backup(&policy.tiers[2], &outcome.made);
     soon_one_attempt_in_twenty_hours(&outcome.attempts, &MONTHS);
     assert!(outcome.gave_up && (50..95).contains(&outcome.attempts.len()), "{:?}", outcome.attempts);
@@ -157,7 +157,7 @@ fn a_daily_that_always_fails_leaves_each_hour_its_own() {
             tier("hourly", "0 * * * *", TierKind::Incremental { from: vec![0, 1, 2] }, &zone),
         ],
     );
-    let outcome = sixty_nights(&policy, "daily", Fate::Fails, TimeDelta::minutes(20));
+    let outcome = sixty_nights(&policy, "daily", End::Fails, TimeDelta::minutes(20));
     each_occurrence_has_its_backup(&policy.tiers[2], &outcome.made);
     // Each day starts afresh: at once, and after pauses of 1, 2, 4 and 8 hours.
     // On the 1st of November the monthly does for the daily.

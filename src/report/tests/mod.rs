@@ -1,4 +1,4 @@
-//! What every report keeps to, whoever names the VMs.
+//! What every report keeps to, whatever the VMs are called.
 
 mod fixtures;
 mod markdown;

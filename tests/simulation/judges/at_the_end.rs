@@ -77,7 +77,7 @@ impl Judges {
     }
 
     /// Says whether a monthly of any VM has come due between two instants.
-    pub(crate) fn has_month_begun(&self, world: &World, from: DateTime<Utc>, to: DateTime<Utc>) -> bool {
+    pub(crate) fn has_month_started(&self, world: &World, from: DateTime<Utc>, to: DateTime<Utc>) -> bool {
         let is_due =
             |id: &Uuid| self.last_due_us(*id, "monthly", to.timestamp_micros()) > from.timestamp_micros();
         world.vms.keys().any(is_due)

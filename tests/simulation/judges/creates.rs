@@ -58,7 +58,7 @@ impl Judges {
                     .is_some_and(|at_us| is_for_it(id, at_us) && at_us <= is_ahead_us + AHEAD_US)
                 && (runs(id) || restorable(world, vm, **id))
         });
-        // Without a condition FiFo cannot refuse a second one, whoever has sent the first.
+        // Without a condition FiFo cannot refuse a second one.
         let is_blind = self.is_blind(asked);
         let has_guard = asked.if_match.is_some() || !self.two_runners && !self.writes_were_late && !is_blind;
         if is_again && has_guard && !asked.is_late {

@@ -2,7 +2,7 @@
 
 use super::truth::is_sending;
 use chrono::{DateTime, TimeDelta, Utc};
-use fifo_retain::sandbox::World;
+use fifo_retain::sandbox::{Upload, World};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -27,6 +27,13 @@ struct Growth {
     was_still: bool,
 }
 
+/// Returns the bytes that its record shows: of a disk that comes out hollow they stay at those of the error message.
+fn bytes_on_record(world: &World, id: Uuid, upload: &Upload) -> u64 {
+    let record = world.vms.get(&upload.vm).and_then(|vm| vm.backups.get(&id));
+    let files = record.and_then(|record| record.files.as_ref());
+    files.map_or(upload.written_bytes, |files| files.values().map(|file| file.size).sum())
+}
+
 /// All uploads under way.
 #[derive(Default)]
 pub(super) struct Growths(BTreeMap<Uuid, Growth>);
@@ -42,8 +49,9 @@ impl Growths {
             let longest = if growth.has_begun { STILL_MAX } else { BEGINS_WITHIN };
             // What was still for nearly that long may have been read so a little earlier.
             growth.was_still |= now - growth.since >= longest - TimeDelta::minutes(1);
-            if upload.written_bytes > growth.bytes || has_begun != growth.has_begun {
-                *growth = Growth { bytes: upload.written_bytes, since: now, has_begun, ..*growth };
+            let bytes = bytes_on_record(world, *id, upload);
+            if bytes > growth.bytes || has_begun != growth.has_begun {
+                *growth = Growth { bytes, since: now, has_begun, ..*growth };
             }
         }
     }
