@@ -98,6 +98,8 @@ pub(crate) struct Judges {
     /// The clock of the machine that the program runs on, at the last request.
     own_us: i64,
     before: BTreeMap<Uuid, Seen>,
+    /// What would be kept of each VM before; counted only while bodies are dropped.
+    kept_before: BTreeMap<Uuid, BTreeSet<Uuid>>,
     /// Backups that could be restored until another client took them: a reading of a moment ago may still show them.
     taken: BTreeSet<Uuid>,
     /// Backups whose record another client took, by themselves or with their VM.
@@ -121,12 +123,12 @@ impl Judges {
     pub(crate) fn accept(&mut self, world: &World) {
         let now = seen(world);
         self.take(&now);
-        self.before = now;
+        self.remember(world, now);
     }
 
     /// Takes note of what people are about to change, as it is before.
     pub(crate) fn changes(&mut self, world: &World) {
-        self.before = seen(world);
+        self.remember(world, seen(world));
     }
 
     /// Says why a backup is not what was reported as done; what people have taken was so until then.
@@ -267,7 +269,7 @@ impl Judges {
                 self.found.push(format!("{lost} restorable backups of {vm} have gone by themselves"));
             }
         }
-        self.before = now;
+        self.remember(world, now);
     }
 
     /// Looks at the world after a request.
@@ -341,8 +343,11 @@ impl Judges {
             if let Some(named) = pruned {
                 self.judge_prune(asked, vm, named, &before, &after);
             } else if self.bodies_are_dropped {
-                // One that was refused did no harm and showed nothing; one lost chain is what can happen.
-                if !before.ids.is_subset(&after.ids) {
+                // One that was refused did no harm and showed nothing; one lost chain is what can happen. Where nothing of it
+                // would be kept, and a kill kept its own run from seeing it, no safety stop follows.
+                let kept = self.kept_before.get(&vm);
+                let mut gone = before.ids.difference(&after.ids);
+                if gone.any(|id| kept.is_none_or(|kept| kept.contains(id))) {
                     let is_certain = before.restorable.difference(&after.restorable).any(|id| self.stays(id));
                     self.lose(asked, vm, is_certain, "a second chain was lost to a proxy that drops bodies");
                 }
@@ -372,7 +377,14 @@ impl Judges {
             self.taken.extend(before.ids.difference(&after.ids));
             self.removed.extend(before.ids.difference(&after.ids));
         }
+        self.remember(world, now);
+    }
+
+    /// Takes note of the world as it is, to compare it with what comes.
+    fn remember(&mut self, world: &World, now: BTreeMap<Uuid, Seen>) {
         self.before = now;
+        let vms = world.vms.iter().filter(|_| self.bodies_are_dropped);
+        self.kept_before = vms.map(|(id, vm)| (*id, self.kept(self.records(world, vm)))).collect();
     }
 
     /// Says whether a backup that is gone was one of those that the policies keep for ever.

@@ -158,7 +158,7 @@ impl Judges {
 
     /// Returns what has to stay stored: the newest of each tier, what is of none, what runs, what is needed locally, what
     /// cannot be restored while nothing newer can, and what these descend from.
-    fn kept(&self, records: Records<'_>) -> BTreeSet<Uuid> {
+    pub(super) fn kept(&self, records: Records<'_>) -> BTreeSet<Uuid> {
         let vm = records.vm;
         let newest = self.restorable(records, None).pop();
         let mut kept: BTreeSet<Uuid> = newest.into_iter().collect();
