@@ -304,7 +304,7 @@ impl<'a> VmRun<'a> {
             Action::DeleteLocal(delete) => match delete.backup {
                 Some(backup) => client.delete_local(self.at.vm, backup, etag).await,
                 // There is no such action once the backup exists.
-                None => Ok(WriteAnswer::Changed),
+                None => Ok(WriteAnswer::NotSent { message: "it names no backup".to_owned() }),
             },
             Action::DeleteCloud(delete) => {
                 client.delete_cloud(self.at.vm, DeletedForGood(delete.backup), etag).await

@@ -40,10 +40,6 @@ pub struct Faults {
     turn: u32,
     /// The VMs as each node's cache shows them, each reading until an instant.
     frozen: BTreeMap<(u32, Uuid), Vec<(i64, Reply)>>,
-    /// The ETags that VMs had before they were last written to, and when that was.
-    raced: BTreeMap<Uuid, (String, i64)>,
-    /// The lists that each node answered last, by who asked and for what, and when each was made.
-    lists: BTreeMap<(u32, String, String), (i64, Reply)>,
     late: Vec<Arrival>,
 }
 
@@ -147,30 +143,14 @@ impl Faults {
         now_us: i64,
     ) -> Option<Reply> {
         world.advance(now_us);
-        let (mut request, user_store) = (request.clone(), world.user_store);
-        for effect in struck {
-            match (effect, asked.vm) {
-                (Effect::UserStore(store), _) => world.user_store = *store,
-                (Effect::Race { ms }, Some(vm)) => self.loosen(&mut request, vm, *ms, now_us),
-                _ => {}
-            }
-        }
-        let before = self.before_a_write(world, asked);
-        let mut reply = routes::handle(world, &request, now_us);
-        world.user_store = user_store;
-        match (asked.vm, before, reply.as_ref().map(|reply| reply.status)) {
-            (Some(vm), Some(before), Some(204 | 303)) => self.written(vm, &before, &request, asked, now_us),
-            (_, _, Some(200)) => {
-                for effect in struck {
-                    reply = match effect {
-                        Effect::Stale { .. } => self.cached(asked, now_us).or(reply),
-                        Effect::StaleList { ms } => {
-                            reply.map(|new| self.listed(&request, asked, new, *ms, now_us))
-                        }
-                        _ => reply,
-                    }
-                }
-            }
+        let is_stale = |effect: &Effect| matches!(effect, Effect::Stale { .. });
+        let is_write = matches!(asked.operation, Operation::Create | Operation::Delete);
+        let written = asked.vm.filter(|_| is_write && self.rules.iter().any(|rule| is_stale(&rule.effect)));
+        let before = written.and_then(|vm| Some((vm, routes::vm_reply(world, vm, world.vms.get(&vm)?))));
+        let mut reply = routes::handle(world, request, now_us);
+        match (before, reply.as_ref().map(|reply| reply.status)) {
+            (Some((vm, before)), Some(204 | 303)) => self.written(vm, &before, request, asked, now_us),
+            (_, Some(200)) if struck.iter().any(is_stale) => reply = self.cached(asked, now_us).or(reply),
             _ => {}
         }
         if let Some((vm, backup)) = asked.vm.zip(asked.backup)
@@ -181,39 +161,19 @@ impl Faults {
         reply
     }
 
-    /// Returns how a VM reads before a write to it, where that matters later.
-    fn before_a_write(&self, world: &World, asked: &Asked) -> Option<Reply> {
-        let remembers = |rule: &Rule| matches!(rule.effect, Effect::Stale { .. } | Effect::Race { .. });
-        let is_write = matches!(asked.operation, Operation::Create | Operation::Delete);
-        let vm = asked.vm.filter(|_| is_write && self.rules.iter().any(remembers))?;
-        world.vms.get(&vm).map(|record| routes::vm_reply(world, vm, record))
-    }
-
-    /// Takes the condition from a write that was in transit when another one to the same VM was done.
-    fn loosen(&self, request: &mut Request, vm: Uuid, ms: u32, now_us: i64) {
-        let Some((etag, at_us)) = self.raced.get(&vm) else { return };
-        if is_near(*at_us, ms, now_us) && request.header("if-match") == Some(etag) {
-            request.headers.retain(|(name, _)| name != "if-match");
-        }
-    }
-
-    /// Remembers a write that was done: the ETag from before it, and in each cache what that goes on to show.
+    /// Remembers in each cache what that goes on to show after a write.
     fn written(&mut self, vm: Uuid, before: &Reply, request: &Request, asked: &Asked, now_us: i64) {
-        // One that was done in the race leaves the first one's ETag in force.
-        if let Some(etag) = before.header("etag")
-            && self.raced.get(&vm).is_none_or(|(_, last_us)| *last_us != now_us)
-        {
-            self.raced.insert(vm, (etag.to_owned(), now_us));
-        }
         let is_incremental =
             || serde_json::from_slice::<Value>(&request.body).is_ok_and(|body| body.get("parent").is_some());
         let evicts = asked.operation == Operation::Delete || is_incremental();
         for node in 0..self.nodes.max(1) {
-            let is_here = |rule: &&Rule| {
-                rule.when.vm.is_none_or(|of| of == vm) && rule.when.node.is_none_or(|at| at == node)
-            };
-            let stale = self.rules.iter().filter(is_here).find_map(|rule| match rule.effect {
-                Effect::Stale { seconds } => Some(seconds),
+            let stale = self.rules.iter().find_map(|rule| match rule.effect {
+                Effect::Stale { seconds }
+                    if rule.when.vm.is_none_or(|of| of == vm)
+                        && rule.when.node.is_none_or(|at| at == node) =>
+                {
+                    Some(seconds)
+                }
                 _ => None,
             });
             let frozen = self.frozen.entry((node, vm)).or_default();
@@ -235,22 +195,6 @@ impl Faults {
         frozen.retain(|(until_us, _)| *until_us > now_us);
         frozen.first().map(|(_, reply)| reply.clone())
     }
-
-    /// Returns the list that the node made last if it is not older than `ms`, else the new one.
-    fn listed(&mut self, request: &Request, asked: &Asked, new: Reply, ms: u32, now_us: i64) -> Reply {
-        let who = request.header("authorization").or(request.header("x-snarl-token")).unwrap_or_default();
-        let full = request.header("x-full-list").unwrap_or_default();
-        let key = (asked.node, who.to_owned(), format!("{}#{full}", request.target));
-        let last = self.lists.entry(key).or_insert_with(|| (now_us, new.clone()));
-        if !is_near(last.0, ms, now_us) {
-            *last = (now_us, new);
-        }
-        last.1.clone()
-    }
-}
-
-fn is_near(at_us: i64, ms: u32, now_us: i64) -> bool {
-    now_us.saturating_sub(at_us) <= i64::from(ms) * 1_000
 }
 
 /// Deletes the newest backup of a VM, where that one is no longer there that a request named.

@@ -2,7 +2,6 @@
 
 use super::message::Request;
 use super::routes::Resource;
-use super::users::UserStore;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -167,13 +166,6 @@ pub enum Effect {
     // ---- While FiFo acts
     /// Delivers the request twice, and passes the second answer on.
     Twice,
-    /// Has the user store behave like that while the request is looked at.
-    UserStore(UserStore),
-    /// Judges `if-match` and acts on it apart, as FiFo does: for `ms` after a write to a VM, another one that names the
-    /// ETag from before is done as well.
-    Race {
-        ms: u32,
-    },
     /// Has a delete from storage take the VM's newest backup along, which FiFo does not do.
     TakeNewest,
     /// Answers a read of a single VM from the node's cache, which shows the VM from before a write: the whole of the
@@ -184,10 +176,6 @@ pub enum Effect {
     Stale {
         #[serde(default)]
         seconds: Option<u32>,
-    },
-    /// Answers a list from a cache, as FiFo of 2015 does: it is served again for `ms`.
-    StaleList {
-        ms: u32,
     },
 
     // ---- On the way back
@@ -221,8 +209,6 @@ impl Effect {
     fn concerns(&self, operation: Operation) -> bool {
         match self {
             Self::Stale { .. } => operation == Operation::ReadVm,
-            Self::StaleList { .. } => operation == Operation::List,
-            Self::Race { .. } => matches!(operation, Operation::Create | Operation::Delete),
             Self::TakeNewest => operation == Operation::Delete,
             _ => true,
         }

@@ -8,6 +8,8 @@ use super::file;
 use crate::inventory::{Backup, BackupId, Vm, VmId};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -72,13 +74,8 @@ pub struct LeftBehind {
 impl DeleteNote {
     /// Makes one of a delete that is about to be sent, with the VM as it was read last.
     pub fn new(time: DateTime<Utc>, backup: BackupId, vm: &Vm) -> Self {
-        Self {
-            time,
-            vm: vm.id,
-            alias: vm.alias.clone(),
-            backup,
-            records: vm.backups.values().cloned().collect(),
-        }
+        let records = vm.backups.values().cloned().collect();
+        Self { time, vm: vm.id, alias: vm.alias.clone(), backup, records }
     }
 }
 
@@ -107,39 +104,30 @@ impl InFlight {
     fn files(&self) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
+            entries => entries?.collect::<io::Result<Vec<_>>>()?,
         };
-        let mut paths = Vec::new();
-        for entry in entries {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(&self.prefix) {
-                paths.push(entry.path());
-            }
-        }
-        paths.sort();
-        Ok(paths)
+        let is_of_it = |name: OsString| name.to_string_lossy().starts_with(&self.prefix);
+        let of_it = entries.iter().filter(|entry| is_of_it(entry.file_name()));
+        Ok(of_it.map(fs::DirEntry::path).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     fn read(&self, path: PathBuf) -> LeftBehind {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let id = name.strip_prefix(&self.prefix).and_then(|name| name.strip_suffix(".json"));
         let vm: Option<VmId> = id.and_then(|id| id.parse().ok());
-        let note = match file::read::<DeleteNote>(&path, &[FORMAT], &self.endpoint) {
-            Ok(Some(note)) if vm != Some(note.vm) => {
+        let read = file::read::<DeleteNote>(&path, &[FORMAT], &self.endpoint);
+        // It was there a moment ago.
+        let note = read.and_then(|note| note.ok_or_else(|| "it is gone".to_owned())).and_then(|note| {
+            if vm != Some(note.vm) {
                 Err(format!("it is about the VM {}, which its name does not say", note.vm))
-            }
-            Ok(Some(note)) if note.records.iter().all(|record| record.id != note.backup) => {
+            } else if note.records.iter().all(|record| record.id != note.backup) {
                 Err(format!("it has no record of the backup {} that it is about", note.backup))
+            } else {
+                Ok(note)
             }
-            Ok(Some(note)) => Ok(note),
-            // It was there a moment ago.
-            Ok(None) => Err("it is gone".to_owned()),
-            Err(error) => Err(error),
-        };
-        let time = match &note {
-            Ok(note) => Some(note.time),
-            Err(_) => fs::symlink_metadata(&path).and_then(|found| found.modified()).ok().map(Into::into),
-        };
+        });
+        let written = || path.symlink_metadata().and_then(|found| found.modified()).ok().map(Into::into);
+        let time = note.as_ref().map_or_else(|_| written(), |note| Some(note.time));
         LeftBehind { path, vm, time, note }
     }
 }
@@ -147,15 +135,11 @@ impl InFlight {
 impl Notes for InFlight {
     fn note(&self, note: &DeleteNote) -> io::Result<()> {
         let path = self.path(note.vm);
-        let written = match file::is_there(&path) {
-            Ok(true) => {
-                let text = "another delete of this VM is in flight";
-                return Err(file::named(&path, &io::Error::new(ErrorKind::AlreadyExists, text)));
-            }
-            Ok(false) => file::write(&path, FORMAT, &self.endpoint, note),
-            Err(error) => return Err(file::named(&path, &error)),
-        };
-        written.map_err(|error| {
+        if path.symlink_metadata().is_ok() {
+            let error = io::Error::new(ErrorKind::AlreadyExists, "another delete of this VM is in flight");
+            return Err(file::named(&path, &error));
+        }
+        file::write(&path, FORMAT, &self.endpoint, note).map_err(|error| {
             // Nothing is sent, so there is nothing to compare.
             drop(file::remove(&[path.clone(), file::draft_of(&path)]));
             file::named(&path, &error)
@@ -168,16 +152,15 @@ impl Notes for InFlight {
 
     fn left_behind(&self) -> Vec<LeftBehind> {
         // Nothing was sent as long as the note was a draft.
-        let is_draft = |path: &PathBuf| path.as_os_str().to_string_lossy().ends_with(".json.new");
-        match self.files() {
-            Ok(paths) => {
-                paths.into_iter().filter(|path| !is_draft(path)).map(|path| self.read(path)).collect()
-            }
-            Err(error) => {
-                let (path, note) = (self.folder.clone(), Err(error.to_string()));
-                vec![LeftBehind { path, vm: None, time: None, note }]
-            }
-        }
+        let is_draft = |path: &PathBuf| path.to_string_lossy().ends_with(".json.new");
+        let files = self.files().map(|mut paths| {
+            paths.retain(|path| !is_draft(path));
+            paths.into_iter().map(|path| self.read(path)).collect()
+        });
+        files.unwrap_or_else(|error| {
+            let (path, note) = (self.folder.clone(), Err(error.to_string()));
+            vec![LeftBehind { path, vm: None, time: None, note }]
+        })
     }
 }
 

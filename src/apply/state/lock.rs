@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 /// A lock that is held until this is dropped or the process ends, in whatever way.
@@ -67,9 +67,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let is_read = file.read_to_string(&mut text).is_ok();
-                let holder = serde_json::from_str(&text).ok().filter(|_| is_read);
+                let holder = serde_json::from_reader(&file).ok();
                 return Err(LockError::Held { endpoint: endpoint.to_owned(), holder });
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),

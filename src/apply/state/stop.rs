@@ -126,11 +126,8 @@ impl SafetyStop {
     }
 
     fn add(&mut self, alarms: &[Alarm]) {
-        for alarm in alarms {
-            if !self.alarms.contains(alarm) {
-                self.alarms.push(alarm.clone());
-            }
-        }
+        let new: Vec<_> = alarms.iter().filter(|alarm| !self.alarms.contains(alarm)).cloned().collect();
+        self.alarms.extend(new);
     }
 }
 
@@ -153,19 +150,20 @@ impl StopFile {
     pub fn read(&self) -> Option<SafetyStop> {
         let mut stop: Option<SafetyStop> = None;
         for path in &self.paths {
-            let found = match file::read::<SafetyStop>(path, &FORMATS, &self.endpoint) {
-                Ok(None) => continue,
-                Ok(Some(found)) if found.alarms.is_empty() => Err("it contains no alarm".to_owned()),
-                found => found,
+            let Some(found) = file::read::<SafetyStop>(path, &FORMATS, &self.endpoint).transpose() else {
+                continue;
             };
             let stop = stop.get_or_insert_with(|| self.empty(path));
-            match found {
-                Ok(found) => stop.add(found.as_ref().map_or(&[], |found| &found.alarms)),
-                Err(why) if stop.unreadable.is_none() => {
-                    stop.file = path.display().to_string();
-                    stop.unreadable = Some(why);
+            let why = match found {
+                Ok(found) if !found.alarms.is_empty() => {
+                    stop.add(&found.alarms);
+                    continue;
                 }
-                Err(_) => {}
+                Ok(_) => "it contains no alarm".to_owned(),
+                Err(why) => why,
+            };
+            if stop.unreadable.is_none() {
+                (stop.file, stop.unreadable) = (path.display().to_string(), Some(why));
             }
         }
         stop
