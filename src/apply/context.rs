@@ -16,7 +16,6 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// What all VMs of a run share.
 pub(super) struct Run<'a> {
     pub(super) executor: &'a Executor<'a>,
     pub(super) approval: Approval,
@@ -45,13 +44,11 @@ impl Run<'_> {
         self.emit(EventKind::Warning { at: Some(at.clone()), message });
     }
 
-    /// Has an upload watched.
     pub(super) fn register(&self, upload: Upload) {
         // The watch ends with the run only.
         drop(self.uploads.send(upload));
     }
 
-    /// Raises an alarm, and starts nothing new.
     pub(super) fn raise(&self, alarm: Alarm) {
         self.gate.close("the safety stop is set".to_owned());
         self.emit(EventKind::CascadeAlarm(alarm.clone()));
@@ -63,7 +60,6 @@ impl Run<'_> {
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the reason why what still waits is left to the next run.
     pub(super) fn hand_over_cause(&self) -> &'static str {
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             "the deadline of this run has passed"

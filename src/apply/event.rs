@@ -18,9 +18,7 @@ pub fn schema() -> Schema {
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[schemars(title = "fifo-retain event", extend("unevaluatedProperties" = false))]
 pub struct Event {
-    /// When.
     pub time: DateTime<Utc>,
-    /// What.
     #[serde(flatten)]
     pub what: EventKind,
 }
@@ -46,16 +44,13 @@ pub enum EventKind {
     },
     /// A request is about to be sent to FiFo.
     ActionStarted {
-        /// Where.
         #[serde(flatten)]
         at: VmRef,
-        /// Which.
         #[serde(flatten)]
         step: ActionRef,
     },
     /// FiFo has a new backup on record; its upload is waited for.
     Accepted {
-        /// Where.
         #[serde(flatten)]
         at: VmRef,
         /// The new backup.
@@ -68,7 +63,6 @@ pub enum EventKind {
     },
     /// The progress of an upload. It has no journal entry.
     Progress {
-        /// Where.
         #[serde(flatten)]
         at: VmRef,
         /// The backup.
@@ -83,10 +77,8 @@ pub enum EventKind {
     Waiting(Waiting),
     /// An action has ended.
     ActionEnded {
-        /// Where.
         #[serde(flatten)]
         at: VmRef,
-        /// Which.
         #[serde(flatten)]
         step: ActionRef,
         /// How it ended.
@@ -144,7 +136,6 @@ pub struct SlotUse {
 /// An upload that holds a slot.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct SlotHolder {
-    /// Where.
     #[serde(flatten)]
     pub at: VmRef,
     /// The backup.
@@ -157,7 +148,6 @@ pub struct SlotHolder {
     pub quiet_secs: u64,
 }
 
-/// Receives the events of a run as they happen.
 pub trait Observer: Send + Sync {
     /// Receives an event. Must not fail: a report that cannot be written must not stop the run.
     fn observe(&self, event: &Event);

@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 /// The clock of this machine, or a simulated one.
 pub trait Clock: Send + Sync {
-    /// Returns the present instant.
     fn now(&self) -> DateTime<Utc>;
 }
 
@@ -26,7 +25,6 @@ pub enum Approval {
     Listed,
 }
 
-/// The settings of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct ExecutorSettings {
     /// How many uploads may run in all, counting those that were running already.
@@ -37,19 +35,16 @@ pub struct ExecutorSettings {
     pub wait: bool,
     /// After how long what still waits, for an upload, a slot or a clock, is left to the next run.
     pub deadline: Option<Duration>,
-    /// Timeouts and intervals.
     pub timing: Timing,
     /// What the command says of deletes from storage.
     pub prune: Prune,
 }
 
-/// Executes plans against one FiFo.
 pub struct Executor<'a> {
     pub client: &'a WriteClient,
     /// The policies that the plan was made from; each VM is decided again by them.
     pub policies: &'a Policies,
     pub clock: &'a dyn Clock,
-    /// Receives the events.
     pub observer: &'a dyn Observer,
     /// Cancelled when nothing new may be started.
     pub stop: &'a CancellationToken,
@@ -58,13 +53,11 @@ pub struct Executor<'a> {
     pub hand_over: &'a CancellationToken,
     /// The progress of uploads; to be kept from run to run.
     pub progress: &'a ProgressTracker,
-    /// The notes on deletes in flight.
     pub notes: &'a dyn Notes,
     pub settings: ExecutorSettings,
 }
 
 impl Executor<'_> {
-    /// Returns the policy that a VM was planned under.
     pub(super) fn policy_of(&self, planned: &VmPlan) -> Option<&Policy> {
         self.policies.iter().find(|policy| Some(&policy.name) == planned.policy.as_ref())
     }

@@ -150,7 +150,6 @@ impl Ended {
         self.is_failed() || self.outcome == ActionOutcome::Unverified
     }
 
-    /// Says whether another one failed alike.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         (self.code, self.detail) == (other.code, other.detail)
     }

@@ -13,7 +13,6 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore, SetOnce};
 use tokio::time::Instant;
 
-/// How many reads are in progress at a time.
 const READS_AT_A_TIME: usize = 8;
 
 /// How old a list may be that confirms a single reading.
@@ -25,9 +24,7 @@ pub(super) struct VmReading {
     pub(super) vm: Vm,
     /// What a write can be made conditional on; changes with any change of the VM.
     pub(super) etag: Option<ETag>,
-    /// The server's clock at that reading.
     pub(super) server_date: Option<DateTime<Utc>>,
-    /// When it was read.
     pub(super) at: Instant,
 }
 
@@ -38,7 +35,6 @@ impl VmReading {
     }
 }
 
-/// Why a VM could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ReadError {
     #[error(transparent)]
@@ -64,7 +60,6 @@ impl ReadError {
     }
 }
 
-/// Reads VMs for a run.
 pub(super) struct VmReader<'a> {
     client: &'a ReadClient,
     /// The VMs that the run is about, and a few others that detect an empty list; a list keeps no others in memory.
@@ -168,7 +163,6 @@ impl<'a> VmReader<'a> {
     }
 }
 
-/// Finds one VM in a list.
 fn find(listed: &Inventory, id: VmId) -> Result<Vm, ReadError> {
     if let Some(unreadable) = listed.unreadable.iter().find(|vm| vm.id == Some(id)) {
         return Err(ReadError::Unreadable(unreadable.clone()));

@@ -20,27 +20,19 @@ pub struct RunReport {
 /// The results of one VM's actions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmReport {
-    /// Which.
     pub at: VmRef,
-    /// The result of each action, in order.
     pub steps: Vec<ActionReport>,
 }
 
-/// The result of one action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionReport {
-    /// Which kind of action.
     pub kind: ActionKind,
-    /// How it ended.
     pub ending: ActionOutcome,
-    /// A stable word for that.
     pub code: &'static str,
-    /// The whole outcome, for people.
     pub message: String,
 }
 
 impl RunReport {
-    /// Counts the actions by their outcome.
     pub fn tally(&self) -> RunCounts {
         let mut tally = RunCounts::default();
         for step in self.vms.iter().flat_map(|vm| &vm.steps) {

@@ -29,7 +29,6 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// One VM in a run.
 pub(super) struct VmRun<'a> {
     pub(super) run: &'a Run<'a>,
     pub(super) at: VmRef,
@@ -39,11 +38,8 @@ pub(super) struct VmRun<'a> {
     rest: Vec<&'a Action>,
     reports: Vec<ActionReport>,
 
-    /// What readings have shown.
     pub(super) known: Known,
-    /// What was done so far.
     done: Done,
-    /// The action under way.
     pub(super) attempt: Option<Attempt>,
     pub(super) permit: Option<Permit<'a>>,
     pub(super) slot: Option<Slot>,
@@ -51,7 +47,6 @@ pub(super) struct VmRun<'a> {
     pub(super) hypervisor: String,
 }
 
-/// What was done to a VM in this run.
 #[derive(Default)]
 struct Done {
     /// The deletes from storage that its first decision in this run lists.
@@ -59,9 +54,7 @@ struct Done {
     tried: BTreeSet<Target>,
     /// The kinds of delete of which one was not done: the VM gets no more of them in this run.
     over: BTreeSet<ActionKind>,
-    /// How the last create ended.
     last_create: Option<ActionOutcome>,
-    /// Whether nothing more is done to it.
     has_ended: bool,
 }
 
@@ -73,20 +66,16 @@ fn target(action: &Action) -> Target {
     (kind, tier, backup)
 }
 
-/// Whether an action may start.
 pub(super) enum Start {
     Now,
     /// It was waited for something, so that what was read before is old.
     Waited,
 }
 
-/// Why a wait was cut short.
 pub(super) enum WaitError {
-    /// The run is ending.
     Stopped,
     /// What still waits is left to the next run.
     HandedOver,
-    /// FiFo refuses the user.
     Refused(ReadError),
 }
 
@@ -108,7 +97,6 @@ impl<'a> VmRun<'a> {
         }
     }
 
-    /// Carries out what the VM needs and the approval allows.
     pub(super) async fn run(mut self) -> VmReport {
         let why = self.steps().await;
         let rest = self.end_attempt(why);
@@ -117,7 +105,6 @@ impl<'a> VmRun<'a> {
         VmReport { at: self.at, steps: self.reports }
     }
 
-    /// Takes step after step. Returns why there is no further one.
     async fn steps(&mut self) -> Ended {
         // VMs whose first action is a create arrive at the slots in the order in which they are to get them.
         if let Some(Action::Create(create)) = self.planned.due_actions().first()
@@ -233,7 +220,6 @@ impl<'a> VmRun<'a> {
         }
     }
 
-    /// Waits until an action may start.
     async fn may_start(&mut self, action: &Action, fresh: VmPlan, seen: &VmReading) -> Result<Start, Ended> {
         let ours = self.run.executor.clock.now();
         if let Some(server) = seen.server_date.filter(|server| (*server - ours).abs() > CLOCK_SKEW_MAX) {
@@ -312,7 +298,6 @@ impl<'a> VmRun<'a> {
         }
     }
 
-    /// Pauses before the VM is decided again.
     pub(super) async fn pause(&self, pause: Duration) {
         tokio::select! {
             biased;

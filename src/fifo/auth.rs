@@ -90,7 +90,6 @@ impl Session {
         Err(error)
     }
 
-    /// Asks FiFo for a token, once.
     async fn granted(&self) -> Result<Granted> {
         let (user, password) = match &self.user {
             Some((user, password)) => (user.as_str(), password.expose_secret()),

@@ -57,7 +57,6 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// Makes one; nothing is sent yet.
     pub fn new(endpoint: &Endpoint, options: &HttpOptions) -> Result<Self, HttpSetupError> {
         let client = |max_idle| {
             let HttpOptions { ca_file, pin, insecure, idle_timeout } = options;
@@ -93,7 +92,6 @@ pub fn outward_client(url: &Url, ca_file: Option<&Path>) -> Result<Client, HttpS
         .map_err(HttpSetupError::Tls)
 }
 
-/// Which certificates are trusted.
 enum Trust {
     /// Those that the system trusts, and what the CA file has.
     System,

@@ -209,7 +209,6 @@ impl Session {
         Ok(answer)
     }
 
-    /// Makes a header that no log shows.
     fn header_of(&self, prefix: &str, token: &Token) -> Result<HeaderValue> {
         let mut value = HeaderValue::try_from(format!("{prefix}{}", token.expose_secret())).map_err(|_| {
             let why = "cannot be sent the token, which contains a character that HTTP does not allow, such as a line \
@@ -339,7 +338,6 @@ fn redirect_target(location: &str) -> String {
     }
 }
 
-/// Reads the server's clock from an answer, to the second.
 pub(super) fn server_date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(text(headers, &DATE)?).ok().map(|date| date.to_utc())
 }

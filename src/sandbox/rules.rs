@@ -25,10 +25,8 @@ pub struct Rule {
     #[serde(default)]
     pub times: Option<u32>,
     pub effect: Effect,
-    /// How many requests it has looked at.
     #[serde(default)]
     pub seen: u32,
-    /// How often it has struck.
     #[serde(default)]
     pub struck: u32,
 }
@@ -38,7 +36,6 @@ fn one() -> u32 {
 }
 
 impl Rule {
-    /// Makes a rule that strikes at every request.
     pub fn new(effect: Effect) -> Self {
         Self { when: Matcher::default(), skip: 0, every: 1, times: None, effect, seen: 0, struck: 0 }
     }
@@ -154,7 +151,6 @@ pub enum Effect {
         #[serde(default)]
         location: Option<String>,
     },
-    /// Answers 412 to whatever has a condition.
     RefuseConditions,
     Drop,
     /// Breaks the connection off, and does what was asked only after `ms`, its condition (`if-match`) included: the

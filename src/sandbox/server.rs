@@ -62,11 +62,7 @@ impl Default for Options {
 pub struct Sandbox;
 
 impl Sandbox {
-    /// Starts serving, on the runtime it is called on.
-    ///
-    /// # Errors
-    ///
-    /// The address is taken or no loopback address; the state file holds something else, or another sandbox has it.
+    /// An error: the address is taken or no loopback address; the state file holds something else, or another one has it.
     pub async fn start(options: Options) -> io::Result<RunningSandbox> {
         if !options.listen.ip().is_loopback() {
             let text = format!("the sandbox listens on loopback addresses only, not on {}", options.listen);

@@ -33,7 +33,6 @@ pub enum UploadOutcome {
     SnapshotOnly,
 }
 
-/// How the upload of one create goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UploadScript {
@@ -50,7 +49,6 @@ impl From<UploadOutcome> for UploadScript {
     }
 }
 
-/// An upload under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upload {
     pub vm: Uuid,
@@ -58,14 +56,10 @@ pub struct Upload {
     /// Whether the create asked to delete a snapshot afterwards.
     pub delete: bool,
     pub outcome: UploadOutcome,
-    /// When it was accepted, in microseconds since the Unix epoch.
     pub started_us: i64,
-    /// How long it takes until all is written.
     pub duration_us: i64,
-    /// What it stores in the end, over all disks.
     pub bytes: u64,
     pub steps_done: usize,
-    /// The size that was written last, while it grows.
     pub written_bytes: u64,
 }
 
@@ -111,7 +105,6 @@ impl Upload {
         u64::try_from(bytes).unwrap_or(u64::MAX) / WRITTEN_EVERY_BYTES * WRITTEN_EVERY_BYTES
     }
 
-    /// Says whether a step is ever taken, given the outcome of the upload.
     pub(super) fn takes(&self, step: Step) -> bool {
         match self.outcome {
             UploadOutcome::NoFiles => step != Step::Files,

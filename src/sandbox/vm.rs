@@ -13,12 +13,9 @@ pub struct Vm {
     pub backups: BTreeMap<Uuid, Record>,
     /// The suffixes of its disks' objects in the store; a zone has one disk, without.
     pub disks: Vec<String>,
-    /// What a full backup of it takes, in bytes.
     pub full_bytes: u64,
-    /// What is really on its hypervisor.
     pub snapshots: BTreeMap<Uuid, Snapshot>,
     pub stored: BTreeMap<Uuid, Stored>,
-    /// How its next uploads go, in turn.
     pub scripts: VecDeque<UploadScript>,
     /// The outcome of the uploads after these; the world's where it is `None`.
     pub outcome: Option<UploadOutcome>,
@@ -59,7 +56,6 @@ impl Vm {
         datasets.and_then(Value::as_array).is_some_and(|datasets| !datasets.is_empty())
     }
 
-    /// What each of its snapshots holds.
     pub(super) fn snapshot(&self) -> Snapshot {
         Snapshot { bytes: self.full_bytes / 64, pinned: false }
     }
@@ -120,7 +116,6 @@ pub struct Snapshot {
 /// What is really in the store of one backup, whatever the record says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
-    /// Bytes, over all its objects.
     pub bytes: u64,
     /// The snapshot it must be applied on; `None` for a full one.
     pub base: Option<Uuid>,

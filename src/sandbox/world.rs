@@ -29,10 +29,8 @@ pub enum ApiStyle {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EmptyMaps {
-    /// `[]`, until 2016.
     #[default]
     Array,
-    /// `{}`, from 2017.
     Object,
 }
 
@@ -67,7 +65,6 @@ pub struct World {
     pub agents_down: BTreeSet<String>,
     /// How long an upload takes from being accepted until all is written, unless its script says otherwise.
     pub upload_ms: u64,
-    /// The outcome of uploads for which the VM has no other.
     pub outcome: UploadOutcome,
     pub users: BTreeMap<String, User>,
     pub tokens: BTreeMap<String, Token>,
@@ -106,7 +103,6 @@ impl World {
         token
     }
 
-    /// Returns a token's user, as long as it is good.
     pub fn user_of(&self, token: &str, now_us: i64) -> Option<&User> {
         let token = self.tokens.get(token).filter(|token| now_us < token.expires_us)?;
         self.users.get(&token.user)
@@ -163,7 +159,6 @@ impl World {
     }
 }
 
-/// Writes what each snapshot holds into its record.
 fn measure(vm: &mut Vm) {
     for (uuid, record) in &mut vm.backups {
         let bytes = vm.snapshots.get(uuid).map(|snapshot| snapshot.bytes);

@@ -9,17 +9,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Returns the part of a file's name that differs from endpoint to endpoint.
 pub(super) fn endpoint_digest(endpoint: &str) -> String {
     hex::encode(&Sha256::digest(endpoint)[..8])
 }
 
 /// Opens a file without following a link and without waiting for the other end of a pipe. A file that this makes is
 /// readable by its owner only.
-///
-/// # Errors
-///
-/// The path is a symbolic link, or the file cannot be opened. The path is not in the error.
+/// An error: the path is a symbolic link, or the file cannot be opened. The path is not in the error.
 pub(crate) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
@@ -38,10 +34,7 @@ pub(crate) fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 }
 
 /// Reads what [`write`] has written; `None` only where there is certainly nothing at the path.
-///
-/// # Errors
-///
-/// It cannot be read or understood, or is of another format or endpoint. The path is not in the error.
+/// An error: it cannot be read or understood, or is of another format or endpoint. The path is not in the error.
 pub(super) fn read<T: DeserializeOwned>(
     path: &Path,
     formats: &[&str],
@@ -86,10 +79,7 @@ pub(super) fn draft_of(path: &Path) -> PathBuf {
 
 /// Writes a JSON object, with its format and endpoint, in place of any file at the path. When this returns, all of it is
 /// on disk.
-///
-/// # Errors
-///
-/// It could not be written whole. What there was stays, and so may a part at the path of its draft.
+/// An error: it could not be written whole. What there was stays, and so may a part at the path of its draft.
 pub(super) fn write(path: &Path, format: &str, endpoint: &str, content: &impl Serialize) -> io::Result<()> {
     let mut json = serde_json::to_value(content)?;
     json["format"] = format.into();
@@ -103,10 +93,7 @@ pub(super) fn write(path: &Path, format: &str, endpoint: &str, content: &impl Se
 }
 
 /// Removes files, as far as they are there, in this order. When this returns, that is on disk.
-///
-/// # Errors
-///
-/// One could not be removed; those after it stay.
+/// An error: one could not be removed; those after it stay.
 pub(super) fn remove(paths: &[PathBuf]) -> io::Result<()> {
     for path in paths {
         match fs::remove_file(path) {
@@ -126,7 +113,6 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
-/// Puts a path before an error.
 pub(super) fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

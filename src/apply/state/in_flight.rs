@@ -19,17 +19,11 @@ const FORMAT: &str = "fifo-retain.in-flight/2";
 /// Where notes are kept. They outlive a run that is killed.
 pub trait Notes: Send + Sync {
     /// Takes note of a delete that is about to be sent. When this returns, the note survives a kill.
-    ///
-    /// # Errors
-    ///
-    /// The VM has a note already, which stays; or it could not be written. The delete must not be sent.
+    /// An error: the VM has a note already, which stays; or it could not be written. The delete must not be sent.
     fn note(&self, note: &DeleteNote) -> io::Result<()>;
 
     /// Removes a VM's note, since the effect of its delete is known.
-    ///
-    /// # Errors
-    ///
-    /// It could not be removed.
+    /// An error: it could not be removed.
     fn remove(&self, vm: VmId) -> io::Result<()>;
 
     /// Returns the notes that are there. The caller holds the lock, so that they are of a run that has ended, or of its own.
@@ -41,7 +35,6 @@ pub trait Notes: Send + Sync {
 pub struct InFlight {
     folder: PathBuf,
     endpoint: String,
-    /// What the names of its files start with.
     prefix: String,
 }
 
@@ -52,7 +45,6 @@ pub struct DeleteNote {
     pub time: DateTime<Utc>,
     pub vm: VmId,
     pub alias: String,
-    /// The backup that it names.
     pub backup: BackupId,
     /// All of the VM's records as they were before.
     pub records: Vec<Backup>,
@@ -86,16 +78,12 @@ impl InFlight {
         Self { folder: folder.to_owned(), endpoint: endpoint.to_owned(), prefix }
     }
 
-    /// Returns the path of a VM's note.
     pub fn path(&self, vm: VmId) -> PathBuf {
         self.folder.join(format!("{}{vm}.json", self.prefix))
     }
 
     /// Removes all notes, those that cannot be read included. The caller holds the lock.
-    ///
-    /// # Errors
-    ///
-    /// One could not be removed; the error names it.
+    /// An error: one could not be removed; the error names it.
     pub fn remove_all(&self) -> io::Result<()> {
         file::remove(&self.files().map_err(|error| file::named(&self.folder, &error))?)
     }

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 use uuid::Uuid;
 
-/// An open journal file.
 ///
 /// The first line that cannot be written (a full disk, say) is logged. It does not stop the run: a backup that is not made
 /// is worse than a line that is not written.
@@ -31,10 +30,7 @@ struct Entry<'a> {
 
 impl Journal {
     /// Opens a journal for appending, and makes it, readable by its owner only, where there is none.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be opened for reading and writing, or is a symbolic link.
+    /// An error: when the file cannot be opened for reading and writing, or is a symbolic link.
     pub fn open(path: &Path, run: Uuid) -> io::Result<Self> {
         let mut file = file::open(OpenOptions::new().read(true).append(true).create(true), path)?;
         let mut last = [b'\n'];

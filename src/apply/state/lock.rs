@@ -16,11 +16,9 @@ pub struct Lock {
     _file: File,
 }
 
-/// Who holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     pub pid: u32,
-    /// The command it runs.
     pub command: String,
     pub since: DateTime<Utc>,
 }
@@ -32,7 +30,6 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Why a lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another run holds it; the holder is `None` when the file does not say.
@@ -41,7 +38,6 @@ pub enum LockError {
         holder.as_ref().map_or_else(|| "its process is unknown".to_owned(), ToString::to_string)
     )]
     Held { endpoint: String, holder: Option<Holder> },
-    /// The file cannot be used.
     #[error("cannot use the lock file {}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -53,10 +49,7 @@ impl Lock {
     }
 
     /// Takes the lock for an endpoint in a folder, or fails at once with its holder.
-    ///
-    /// # Errors
-    ///
-    /// [`LockError::Held`] when another run holds it, [`LockError::Io`] when the file cannot be made or locked, or is a
+    /// An error: [`LockError::Held`], or [`LockError::Io`] when the file cannot be made or locked, or is a
     /// symbolic link.
     pub fn take(folder: &Path, endpoint: &str, holder: &Holder) -> Result<Self, LockError> {
         let path = Self::path(folder, endpoint);

@@ -23,9 +23,7 @@ pub struct Alarm {
     /// When it was raised, by the clock of the machine that ran. The event that carries it has it already.
     #[serde(skip_serializing)]
     pub time: DateTime<Utc>,
-    /// The VM's UUID.
     pub vm: VmId,
-    /// Its alias.
     pub alias: String,
     /// The kind of action after which it was raised; `create`: the body of the request was lost on the way.
     pub after: ActionKind,
@@ -43,7 +41,6 @@ pub struct SafetyStop {
     pub file: String,
     /// The FiFo whose runs it stops.
     pub endpoint: String,
-    /// The alarms, as far as the file has them.
     #[serde(serialize_with = "with_times")]
     pub alarms: Vec<Alarm>,
     /// Why the file does not have everything.
@@ -51,7 +48,6 @@ pub struct SafetyStop {
     pub unreadable: Option<String>,
 }
 
-/// Where the safety stop of one FiFo is kept.
 #[derive(Clone, Debug)]
 pub struct StopFile {
     endpoint: String,
@@ -61,7 +57,6 @@ pub struct StopFile {
 }
 
 impl Alarm {
-    /// Makes one about backups that vanished after a delete was sent, and were to stay.
     pub fn vanished(
         time: DateTime<Utc>,
         at: &VmRef,
@@ -120,7 +115,6 @@ fn with_times<S: Serializer>(alarms: &[Alarm], serializer: S) -> Result<S::Ok, S
 }
 
 impl SafetyStop {
-    /// Returns when the first alarm was raised, where that is known.
     pub fn since(&self) -> Option<DateTime<Utc>> {
         self.alarms.iter().map(|alarm| alarm.time).min()
     }
@@ -141,7 +135,6 @@ impl StopFile {
         Self { endpoint: endpoint.to_owned(), paths: [path, draft, earlier, earlier_draft] }
     }
 
-    /// Returns the file's path.
     pub fn path(&self) -> &Path {
         &self.paths[0]
     }
@@ -175,11 +168,7 @@ impl StopFile {
     }
 
     /// Sets it, or adds to what it holds. When this returns, the file is on disk.
-    ///
-    /// # Errors
-    ///
-    /// The file could not be written whole. What there was stays; so does the part that could be written, which counts as
-    /// set.
+    /// An error: it could not be written whole. What there was stays; so does the part that was written, which counts as set.
     pub fn set(&self, alarms: &[Alarm]) -> io::Result<()> {
         let mut stop = self.read().unwrap_or_else(|| self.empty(self.path()));
         stop.add(alarms);
@@ -187,10 +176,7 @@ impl StopFile {
     }
 
     /// Lifts it. The caller holds the lock, so that no run is in progress.
-    ///
-    /// # Errors
-    ///
-    /// Something could not be removed, and still counts as set; the error names it.
+    /// An error: something could not be removed, and still counts as set; the error names it.
     pub fn lift(&self) -> io::Result<()> {
         file::remove(&self.paths)
     }

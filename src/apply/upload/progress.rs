@@ -21,17 +21,14 @@ pub struct ProgressTracker {
     unproven: Mutex<BTreeMap<VmId, (Instant, Duration)>>,
 }
 
-/// The progress of an upload by its last reading.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
     bytes: u64,
     has_started: bool,
-    /// When it last grew, or started.
     pub(crate) since: Instant,
 }
 
 impl Progress {
-    /// Says whether it has grown, or started, within the time allowed for that.
     pub(crate) fn is_progressing(&self) -> bool {
         self.since.elapsed() < if self.has_started { QUIET_MAX } else { START_MAX }
     }
@@ -51,7 +48,6 @@ impl ProgressTracker {
         *known
     }
 
-    /// Forgets all uploads but these.
     pub(crate) fn keep_only(&self, under_way: &BTreeSet<BackupId>) {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| under_way.contains(id));
     }

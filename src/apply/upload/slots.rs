@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-/// The slots for running uploads.
 #[derive(Debug)]
 pub(crate) struct Slots {
     max_all: usize,
@@ -71,7 +70,6 @@ impl Slots {
         self.slot(&mut self.table(), hypervisor)
     }
 
-    /// Takes a slot if one is free.
     pub(crate) fn try_acquire(self: &Arc<Self>, hypervisor: &str) -> Option<Slot> {
         let mut table = self.table();
         self.has_room(&table, hypervisor).then(|| self.slot(&mut table, hypervisor))
@@ -129,7 +127,6 @@ impl Slots {
             && table.held(Some(hypervisor)).count() < self.max_per_hypervisor
     }
 
-    /// Returns whether any VM waits for a slot.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.table().waiting().next().is_some()
     }
@@ -162,12 +159,10 @@ impl Slots {
 }
 
 impl SlotTable {
-    /// Returns the hypervisor of each VM that waits.
     fn waiting(&self) -> impl Iterator<Item = &str> {
         self.waiting.values().filter(|(_, sender)| !sender.is_closed()).map(|(hypervisor, _)| &**hypervisor)
     }
 
-    /// Returns the uploads that hold a slot, in all or on one hypervisor.
     fn held(&self, hypervisor: Option<&str>) -> impl Iterator<Item = &HeldSlot> {
         self.uploads
             .values()
@@ -219,10 +214,8 @@ impl Drop for Slot {
     }
 }
 
-/// How many holders of slots the text names.
 const NAMED_MAX: usize = 3;
 
-/// Says what VMs wait for slots, and which uploads hold them.
 pub(crate) fn waiting_text(for_slot: usize, slots: &[SlotUse]) -> String {
     if for_slot == 0 {
         return String::new();

@@ -10,9 +10,7 @@ use std::collections::BTreeSet;
 pub(crate) struct Known {
     /// The backups that the plan was made from.
     pub(super) planned_on: BTreeSet<BackupId>,
-    /// Backups that are on record.
     ids: BTreeSet<BackupId>,
-    /// Backups that are gone.
     gone: BTreeSet<BackupId>,
     /// Backups that this run has made, and those of them that were seen complete.
     pub(super) own: BTreeSet<BackupId>,

@@ -72,7 +72,6 @@ impl<'a> VmRun<'a> {
         seen.server_date.map_or(ours, |date| date.max(ours))
     }
 
-    /// Returns the one policy that holds for the VM.
     pub(crate) fn policy_of(&self, vm: &Vm) -> Option<&'a Policy> {
         match self.run.executor.policies.policy_for(vm) {
             Match::One(policy) => Some(policy),

@@ -20,16 +20,13 @@ const REFUSALS_MAX: u32 = 3;
 /// upload runs the version changes all the time.
 const PRUNE_REFUSALS_MAX: u32 = 6;
 
-/// One action, from its first request to its end.
 pub(crate) struct Attempt {
     pub(crate) action: Action,
     /// The backups that are planned to be deleted from storage: another run may carry out the same plan.
     may_go: BTreeSet<BackupId>,
     began: Instant,
     sends: u32,
-    /// How many answers were 412.
     refusals: u32,
-    /// Whether a note on its local delete is on disk.
     pub(crate) has_note: bool,
     /// The last answer that left it open whether the write took effect, in words.
     pub(crate) unclear: Option<String>,
@@ -43,11 +40,9 @@ pub(crate) struct Sent {
     pub(crate) before: BTreeSet<BackupId>,
     /// When it was sent, by FiFo's clock; `None` where FiFo sends no date: then the date of a backup shows nothing.
     asked_at: Option<DateTime<Utc>>,
-    /// The new backup, where FiFo has named it.
     named: Option<BackupId>,
 }
 
-/// What an answer means.
 pub(crate) enum Answer {
     /// FiFo has certainly not done it, and may do it after a pause.
     NotDone(Duration),
@@ -69,13 +64,11 @@ pub(crate) struct Unclear {
 pub(crate) enum Confirmed {
     /// It is done; of a create this is the new backup.
     Seen(BackupId),
-    /// By the list nothing was done.
     Absent,
     /// By the list a create has made a backup without the body that was sent.
     BodyLost(BackupId),
     /// A delete is done, and these have gone that were to stay.
     Vanished(Vec<BackupId>),
-    /// FiFo no longer has the VM.
     Gone,
     /// Nothing could be read that proves anything, and why.
     Unknown(String),

@@ -14,7 +14,6 @@ use crate::policy::minute_text;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Every so many readings the list is read.
 const READINGS_PER_LIST: u32 = 3;
 
 impl VmRun<'_> {
@@ -153,7 +152,6 @@ impl VmRun<'_> {
         })
     }
 
-    /// Ends an action whose effect is seen.
     async fn done(&mut self, action: &Action, backup: BackupId) -> Ended {
         let short = backup.short();
         match action {

@@ -20,7 +20,6 @@ use tokio::time::{Instant, sleep};
 const STAMP_AHEAD_MAX: TimeDelta = TimeDelta::minutes(10);
 
 impl VmRun<'_> {
-    /// Says whether a create may be sent now, by a reading of the VM.
     pub(crate) async fn may_create(&mut self, create: &Create, seen: &VmReading) -> Result<Start, Ended> {
         let unproven = "FiFo truncates its list every time and does not accept the version of the VM, so that nothing shows \
                         whether the backup is there; it is created without that once the newest restorable one is older than \
@@ -56,7 +55,6 @@ impl VmRun<'_> {
         view.newest_restorable().is_some_and(|newest| now - newest.taken <= policy.max_age)
     }
 
-    /// Takes a slot for an upload.
     pub(crate) async fn take_slot(&mut self, create: &Create) -> Result<Start, Ended> {
         let (slots, executor) = (&self.run.slots, self.run.executor);
         if self.slot.is_some() {
@@ -98,7 +96,6 @@ impl VmRun<'_> {
         }
     }
 
-    /// Waits for a backup that FiFo has on record, and checks it.
     pub(crate) async fn created(&mut self, create: &Create, backup: BackupId) -> Ended {
         self.known.own(backup);
         let ended = self.wait_for_upload(create, backup).await;

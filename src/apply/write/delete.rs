@@ -13,7 +13,6 @@ use crate::inventory::Vm;
 use crate::plan::{Action, Request, VmPlan, audit, fingerprint};
 
 impl VmRun<'_> {
-    /// Waits at the gate.
     pub(crate) async fn enter_gate(&mut self, kind: ActionKind) -> Result<Start, Ended> {
         let held = self.permit.take();
         let (entered, had_to_wait) = self.wait_noting(self.run.gate.enter(self.at.vm, kind, held)).await?;
@@ -80,7 +79,6 @@ impl VmRun<'_> {
         Ok(())
     }
 
-    /// Removes the note on the VM's local delete, since its effect is known.
     pub(crate) fn forget_note(&mut self) {
         let Some(attempt) = &mut self.attempt else { return };
         if std::mem::take(&mut attempt.has_note)

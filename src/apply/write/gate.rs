@@ -18,7 +18,6 @@ const AT_A_TIME: usize = 8;
 /// After so many VMs in a row that failed alike, a kind of delete is left to the next run.
 const ALIKE_MAX: usize = 3;
 
-/// Whether deletes may be sent.
 #[derive(Debug)]
 pub(crate) struct Gate {
     state: Mutex<State>,
@@ -32,17 +31,11 @@ struct State {
     is_proven: bool,
     /// The VMs with a local delete that is due from the start, cheapest first. One that has tried is taken out.
     first: BTreeSet<(CascadeCost, VmId)>,
-    /// How many permits there are.
     permits: usize,
-    /// Whether a local delete goes alone.
     is_alone: bool,
-    /// Whether a VM deletes from storage.
     is_pruning: bool,
-    /// How many deletes have an unknown effect.
     holds: usize,
-    /// Why no more deletes may be sent; `None` while they may.
     closed: Option<String>,
-    /// The VMs that get no delete, and why.
     barred: BTreeMap<VmId, String>,
     /// Of each kind of delete, how the last VMs failed alike.
     alike: BTreeMap<ActionKind, Alike>,
@@ -114,7 +107,6 @@ impl Gate {
         self.set(|state| _ = state.closed.get_or_insert(reason));
     }
 
-    /// Sends a VM no deletes in this run.
     pub(crate) fn bar(&self, vm: VmId, why: String) {
         self.set(|state| _ = state.barred.insert(vm, why));
     }
@@ -141,7 +133,6 @@ impl Gate {
         });
     }
 
-    /// Returns why a VM gets no more deletes of a kind; `None` where it may.
     pub(crate) fn refusal(&self, kind: ActionKind, vm: VmId) -> Option<String> {
         let state = self.state();
         if let Some(reason) = state.closed.as_ref() {
