@@ -5,15 +5,12 @@
 //! action ended, and `write` has the rest of what belongs to a request.
 
 mod ending;
-mod known;
 mod reading;
 
-use super::context::Run;
-use super::event::EventKind;
-use super::executor::Approval;
+use super::event::{ActionReport, EventKind, VmReport};
+use super::executor::{Approval, Run};
 use super::outcome::{ActionKind, ActionOutcome, ActionRef, Ended, VmRef};
 use super::reader::{ReadError, VmReading};
-use super::report::{ActionReport, VmReport};
 use super::timing::CLOCK_SKEW_MAX;
 use super::upload::slots::Slot;
 use super::write::attempt::{Answer, Attempt, Confirmed};
@@ -23,7 +20,7 @@ use crate::inventory::{BackupId, Inventory, VmId};
 use crate::plan::{Action, CascadeCosts, VmPlan};
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
-use known::Known;
+use reading::Known;
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;

@@ -4,8 +4,8 @@
 //! are large, so that one serves all uploads, and an upload that hangs asks for one less and less often.
 
 use super::moving::{CHECK, STUCK_AFTER_DEFAULT, Upload, Which, has_upload, is_under_way};
-use crate::apply::context::Run;
 use crate::apply::event::EventKind;
+use crate::apply::executor::Run;
 use crate::apply::outcome::{Ended, VmRef};
 use crate::apply::reader::{ReadError, VmReading};
 use crate::apply::timing::BLIND_MAX;

@@ -1,10 +1,9 @@
 //! How a VM's actions end, and what that means for the rest of its run.
 
 use super::{VmRun, WaitError, target};
-use crate::apply::event::EventKind;
+use crate::apply::event::{ActionReport, EventKind};
 use crate::apply::outcome::{ActionKind, ActionOutcome, ActionRef, Ended};
 use crate::apply::reader::VmReading;
-use crate::apply::report::ActionReport;
 use crate::apply::upload::moving::Which;
 use crate::inventory::{Backup, RecordedState, Vm};
 use crate::plan::{Action, Status, VmPlan};
@@ -154,7 +153,8 @@ impl VmRun<'_> {
     pub(crate) fn cut_short(&self, cut: WaitError) -> Ended {
         match cut {
             WaitError::Stopped => {
-                Ended::interrupted("stopped", "nothing was done: the run ended before this step")
+                let text = "nothing was done: the run ended before this step";
+                Ended::new(ActionOutcome::Interrupted, "stopped", text)
             }
             WaitError::HandedOver => Ended::left(
                 "not_started",
@@ -167,10 +167,10 @@ impl VmRun<'_> {
 
 /// Returns how a delete ends whose create has not completed.
 fn awaits_create(create: ActionOutcome) -> Ended {
-    const TEXT: &str = "waiting for the new backup, which has not completed";
-    match create {
-        ActionOutcome::Interrupted => Ended::interrupted("awaits_create", TEXT),
-        ActionOutcome::HandedOver | ActionOutcome::Started => Ended::left("awaits_create", TEXT),
-        _ => Ended { outcome: ActionOutcome::Dropped, ..Ended::left("awaits_create", TEXT) },
-    }
+    let outcome = match create {
+        ActionOutcome::Interrupted => ActionOutcome::Interrupted,
+        ActionOutcome::HandedOver | ActionOutcome::Started => ActionOutcome::HandedOver,
+        _ => ActionOutcome::Dropped,
+    };
+    Ended::new(outcome, "awaits_create", "waiting for the new backup, which has not completed")
 }

@@ -206,7 +206,7 @@ impl Attempt {
                 let needs = permission.map(|it| format!(": the user needs the permission `{it}`"));
                 let text =
                     format!("FiFo refused the {} with {status}{}", self.verb(), needs.unwrap_or_default());
-                Answer::Refused(self.failed("refused", &text).with_detail(Some(code)))
+                Answer::Refused(Ended { detail: Some(code), ..self.failed("refused", &text) })
             }
         }
     }

@@ -211,7 +211,7 @@ impl VmRun<'_> {
                 no_effect(format!("{text}, and no new backup appeared; gave up after five attempts"))
             }
         };
-        Some(ended.with_detail(*status))
+        Some(Ended { detail: *status, ..ended })
     }
 
     fn raise(&self, alarm: Alarm) -> Ended {

@@ -2,7 +2,7 @@
 //! backup is checked.
 
 use crate::apply::event::EventKind;
-use crate::apply::outcome::Ended;
+use crate::apply::outcome::{ActionOutcome, Ended};
 use crate::apply::reader::VmReading;
 use crate::apply::timing::{CLOCK_SKEW_MAX, SETTLE, STUCK_RECHECK, WRITE_MAX};
 use crate::apply::upload::check::{Fault, check, moving, stuck};
@@ -119,9 +119,10 @@ impl VmRun<'_> {
         let mut upload = self.upload(Which::Known(backup), slot, taken);
         if !self.run.executor.settings.wait {
             self.run.register(upload);
-            return Ended::started(format!(
+            let text = format!(
                 "backup {backup} is started; its upload continues in FiFo, and the next run checks the result"
-            ));
+            );
+            return Ended::new(ActionOutcome::Started, "started", text);
         }
         upload.tier = Some(create.tier.clone());
         let completed = match seen.filter(|_| is_complete) {
@@ -137,7 +138,8 @@ impl VmRun<'_> {
             Ok(Err(ended)) => ended,
             Err(WaitError::Refused(error)) => upload.unreadable(&error),
             Err(WaitError::Stopped) => {
-                Ended::interrupted("upload_runs", format!("{runs}; the next run checks the result"))
+                let text = format!("{runs}; the next run checks the result");
+                Ended::new(ActionOutcome::Interrupted, "upload_runs", text)
             }
             Err(WaitError::HandedOver) => {
                 let cause = self.run.hand_over_cause();

@@ -41,9 +41,11 @@ struct State {
     alike: BTreeMap<ActionKind, Alike>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Alike {
-    first: Ended,
+    failure: Option<(&'static str, Option<u16>)>,
+    /// That of the first.
+    message: String,
     vms: BTreeSet<VmId>,
 }
 
@@ -121,15 +123,16 @@ impl Gate {
     ///
     /// Not so creates: where one hypervisor refuses them, the VMs of the others must get theirs.
     pub(crate) fn count(&self, kind: ActionKind, vm: VmId, ended: &Ended) {
-        self.set(|state| match state.alike.get_mut(&kind) {
-            _ if kind == ActionKind::Create => {}
-            Some(alike) if alike.vms.len() >= ALIKE_MAX => {}
-            Some(alike) if ended.is_failure() && alike.first.is_like(ended) => _ = alike.vms.insert(vm),
-            _ if ended.is_failure() => {
-                let alike = Alike { first: ended.clone(), vms: BTreeSet::from([vm]) };
-                state.alike.insert(kind, alike);
+        self.set(|state| {
+            let alike = state.alike.entry(kind).or_default();
+            if kind == ActionKind::Create || alike.vms.len() >= ALIKE_MAX {
+                return;
             }
-            _ => _ = state.alike.remove(&kind),
+            if alike.failure != ended.failure() {
+                *alike =
+                    Alike { failure: ended.failure(), message: ended.message.clone(), ..Alike::default() };
+            }
+            alike.vms.extend(alike.failure.map(|_| vm));
         });
     }
 
@@ -142,7 +145,7 @@ impl Gate {
             return Some(reason.clone());
         }
         let alike = state.alike.get(&kind).filter(|alike| alike.vms.len() >= ALIKE_MAX)?;
-        Some(format!("{ALIKE_MAX} VMs in a row have failed alike ({})", alike.first.message))
+        Some(format!("{ALIKE_MAX} VMs in a row have failed alike ({})", alike.message))
     }
 
     fn set(&self, change: impl FnOnce(&mut State)) {

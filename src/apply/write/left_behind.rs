@@ -2,7 +2,7 @@
 //! delete did.
 
 use super::gate::Hold;
-use crate::apply::context::Run;
+use crate::apply::executor::Run;
 use crate::apply::outcome::{ActionKind, VmRef};
 use crate::apply::reader::ReadError;
 use crate::apply::state::{Alarm, DeleteNote, LeftBehind};
