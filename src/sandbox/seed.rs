@@ -4,8 +4,7 @@
 //! nights, at 01:00 in Berlin.
 
 use super::backups::BackupRequest;
-use super::upload::{UploadOutcome, UploadScript};
-use super::vm::{Record, Vm, object_name};
+use super::vm::{Record, UploadOutcome, UploadScript, Vm, object_name};
 use super::world::{Shape, World};
 use jiff::{Timestamp, ToSpan as _, civil::Weekday};
 use serde::Deserialize;

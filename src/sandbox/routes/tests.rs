@@ -1,5 +1,6 @@
 use super::*;
-use crate::sandbox::{EmptyMaps, Shape};
+use crate::sandbox::FileRecord;
+use std::collections::BTreeMap;
 
 const NOW_US: i64 = 1_795_383_402_000_000;
 
@@ -263,4 +264,29 @@ fn a_single_backup_is_read_in_2015_as_its_vm_shows_it_and_not_at_all_later() {
     asker.user(&["vms->_->backup_delete"]);
     let request = asker.request("GET", &target);
     assert_eq!(asker.status(&request), 403, "reading needs the permission to read");
+}
+
+#[test]
+fn fields_are_as_the_year_has_them_and_unknown_ones_are_dropped() {
+    let vm = Vm::new("web-1", "hv-1");
+    let shown =
+        |style, only: Option<&[String]>| vm_json(Uuid::nil(), &vm, Shape { style, ..Shape::default() }, only);
+    let (old, new) = (shown(ApiStyle::V2, None), shown(ApiStyle::V3, None));
+    assert_eq!((old.get("creating"), &old["alias"]), (None, &json!("web-1")));
+    assert_eq!((&new["creating"], &new["alias"]), (&json!(false), &json!("web-1")));
+    let fields = ["alias".to_owned(), "nonsense".to_owned()];
+    assert_eq!(shown(ApiStyle::V3, Some(&fields)), json!({"alias": "web-1"}));
+    assert_eq!(shown(ApiStyle::V3, Some(&[String::new()])), json!([]));
+}
+
+#[test]
+fn sizes_are_by_file_from_2016_and_of_the_whole_before() {
+    let file = |size| FileRecord { size, sha1: Some("aa".to_owned()) };
+    let files = BTreeMap::from([("v/b".to_owned(), file(3)), ("v/b-disk0".to_owned(), file(4))]);
+    let record = Record { files: Some(files), ..Record::default() };
+    let shown = |style| record_json(&record, Shape { style, ..Shape::default() });
+    let by_file =
+        json!({"files": {"v/b": {"size": 3, "sha1": "aa"}, "v/b-disk0": {"size": 4, "sha1": "aa"}}});
+    assert_eq!(shown(ApiStyle::V3), by_file);
+    assert_eq!(shown(ApiStyle::V2), json!({"files": ["v/b", "v/b-disk0"], "size": 7, "sha1": "aa"}));
 }

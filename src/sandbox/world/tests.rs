@@ -1,6 +1,6 @@
 //! The life of a backup, without API and sockets.
 
-use super::super::json::record_json;
+use super::super::routes::record_json;
 use super::super::{ApiStyle, BackupRequest, EmptyMaps, Record, Refused, UploadScript};
 use super::*;
 use serde_json::Value;
@@ -375,4 +375,16 @@ fn the_clock_that_stamps_backups_may_be_ahead() {
     let backup = made(&mut world, vm, &full("monthly"), 0);
     let record = record(&world, vm, backup);
     assert_eq!((record.timestamp, record.state.as_deref()), (Some(at(1_800)), Some("completed")));
+}
+
+#[test]
+fn a_permission_is_matched_word_by_word() {
+    let user = User::allowed_to("x", &["vms->_->get", "cloud->...", "vms->v1->backup"]);
+    assert!(user.may(&["vms", "v2", "get"]));
+    assert!(user.may(&["cloud", "vms", "list"]));
+    assert!(user.may(&["vms", "v1", "backup"]));
+    assert!(!user.may(&["vms", "v2", "backup"]));
+    assert!(!user.may(&["vms", "v1"]));
+    assert!(!user.may(&["vms", "v1", "get", "more"]));
+    assert!(User::admin("x").may(&["anything", "at", "all"]));
 }
