@@ -18,10 +18,10 @@ use super::write::gate::Permit;
 use crate::fifo::{DeletedForGood, FifoError, NewBackup, WriteAnswer};
 use crate::inventory::{BackupId, Inventory, VmId};
 use crate::plan::{Action, CascadeCosts, VmPlan};
-use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
 use reading::Known;
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -95,24 +95,20 @@ impl<'a> VmRun<'a> {
     }
 
     pub(super) async fn run(mut self) -> VmReport {
-        let why = self.steps().await;
+        let Err(why) = self.steps().await;
         let rest = self.end_attempt(why);
         self.run.gate.withdraw(self.at.vm);
         self.report_rest(&rest);
         VmReport { at: self.at, steps: self.reports }
     }
 
-    async fn steps(&mut self) -> Ended {
+    async fn steps(&mut self) -> Result<Infallible, Ended> {
         // VMs whose first action is a create arrive at the slots in the order in which they are to get them.
-        if let Some(Action::Create(create)) = self.planned.due_actions().first()
-            && let Err(ended) = self.take_slot(create).await
-        {
-            return ended;
+        if let Some(Action::Create(create)) = self.planned.due_actions().first() {
+            self.take_slot(create).await?;
         }
         loop {
-            if let Err(why) = self.step().await {
-                return why;
-            }
+            self.step().await?;
         }
     }
 
@@ -131,9 +127,7 @@ impl<'a> VmRun<'a> {
             Ok(Start::Now) => self.write(&action, seen).await,
             Err(ended) => Some(ended),
         };
-        if let Some(ended) = ended {
-            self.end(&action, ended);
-        }
+        ended.into_iter().for_each(|ended| self.end(&action, ended));
         Ok(())
     }
 
@@ -181,17 +175,14 @@ impl<'a> VmRun<'a> {
     fn may_go(&self, action: &Action) -> bool {
         let kind = ActionKind::from(action);
         let is_over = || self.done.over.contains(&kind) || self.run.gate.refusal(kind, self.at.vm).is_some();
+        let is_approved = |listed: &Action| {
+            let waits = listed.as_local_delete().is_some_and(|delete| delete.after_create);
+            self.is_same(listed, action) && (!waits || self.done.last_create == Some(ActionOutcome::Done))
+        };
         (kind == ActionKind::Create || !is_over())
             && !self.done.tried.contains(&target(action))
-            && self.is_approved(action)
-    }
-
-    fn is_approved(&self, action: &Action) -> bool {
-        self.run.approval == Approval::Everything
-            || self.planned.due_actions().iter().any(|listed| {
-                let waits = listed.as_local_delete().is_some_and(|delete| delete.after_create);
-                self.is_same(listed, action) && (!waits || self.done.last_create == Some(ActionOutcome::Done))
-            })
+            && (self.run.approval == Approval::Everything
+                || self.planned.due_actions().iter().any(is_approved))
     }
 
     /// Says whether an action is one that the plan lists; a local delete that names no backup is that of the new one.
@@ -220,23 +211,19 @@ impl<'a> VmRun<'a> {
     async fn may_start(&mut self, action: &Action, fresh: VmPlan, seen: &VmReading) -> Result<Start, Ended> {
         let ours = self.run.executor.clock.now();
         if let Some(server) = seen.server_date.filter(|server| (*server - ours).abs() > CLOCK_SKEW_MAX) {
-            let text = |instant: DateTime<Utc>| instant.format("%Y-%m-%d %H:%M:%S UTC").to_string();
-            let message = format!(
-                "nothing was done: the clocks differ by more than an hour, {} here and {} on the server; correct the wrong one",
-                text(ours),
-                text(server)
+            let [ours, server] = [ours, server].map(|at| at.format("%Y-%m-%d %H:%M:%S UTC"));
+            let text = format!(
+                "nothing was done: the clocks differ by more than an hour, {ours} here and {server} on the server; correct \
+                 the wrong one"
             );
-            return Err(Ended::failed("clocks", message));
+            return Err(Ended::failed("clocks", text));
         }
         let start = match action {
-            Action::Create(create) => self.may_create(create, seen).await,
-            Action::DeleteLocal(_) => self.enter_gate(ActionKind::DeleteLocal).await,
-            Action::DeleteCloud(_) => self.may_prune(action, fresh, seen).await,
+            Action::Create(create) => self.may_create(create, seen).await?,
+            Action::DeleteLocal(_) => self.enter_gate(ActionKind::DeleteLocal).await?,
+            Action::DeleteCloud(_) => self.may_prune(action, fresh, seen).await?,
         };
-        match start {
-            Ok(Start::Now) if self.run.stop.is_cancelled() => Ok(Start::Waited),
-            start => start,
-        }
+        Ok(if self.run.stop.is_cancelled() { Start::Waited } else { start })
     }
 
     /// Sends one request, and looks for its effect. `None` where nothing was done and the VM is to be decided again.
@@ -310,13 +297,10 @@ impl<'a> VmRun<'a> {
             return Err(self.cut_short(WaitError::HandedOver));
         }
         let mut awaited = pin!(awaited);
-        match (&mut awaited).now_or_never() {
-            Some(at_once) => Ok((at_once, false)),
-            None => match self.wait(awaited).await {
-                Ok(awaited) => Ok((awaited, true)),
-                Err(cut) => Err(self.cut_short(cut)),
-            },
+        if let Some(at_once) = (&mut awaited).now_or_never() {
+            return Ok((at_once, false));
         }
+        self.wait(awaited).await.map(|awaited| (awaited, true)).map_err(|cut| self.cut_short(cut))
     }
 
     /// Waits for something that the next run can wait for as well.

@@ -13,20 +13,17 @@ impl VmRun<'_> {
     pub(super) fn end_attempt(&mut self, why: Ended) -> Ended {
         let Some(attempt) = &self.attempt else { return why };
         let action = attempt.action.clone();
-        let ended = match &attempt.unclear {
-            Some(unclear) => {
-                // That is true of everything else that is left to do.
-                let cause = why.message.strip_prefix("nothing was done: ").unwrap_or(&why.message);
-                let text = format!(
-                    "a request was sent, to which FiFo {unclear}, and its effect is not known ({cause}); the next run checks it"
-                );
-                Ended::unknown("unknown", text)
-            }
-            None => {
-                self.forget_note();
-                why.clone()
-            }
-        };
+        let mut ended = why.clone();
+        if let Some(unclear) = &attempt.unclear {
+            // "Nothing was done" is true of everything else that is left to do.
+            let cause = why.message.strip_prefix("nothing was done: ").unwrap_or(&why.message);
+            let text = format!(
+                "a request was sent, to which FiFo {unclear}, and its effect is not known ({cause}); the next run checks it"
+            );
+            ended = Ended::unknown("unknown", text);
+        } else {
+            self.forget_note();
+        }
         self.end(&action, ended);
         why
     }
@@ -116,12 +113,11 @@ impl VmRun<'_> {
         if self.run.stop.is_cancelled() {
             return self.cut_short(WaitError::Stopped);
         }
-        let made = self.made_by_another(&seen.vm);
-        made.unwrap_or_else(|| match fresh.status {
-            Status::Blocked | Status::Conflict | Status::Unprotected | Status::Fault => Ended::dropped(
-                "not_possible",
-                "in its present state the VM cannot have it; the next run plans it again",
-            ),
+        self.made_by_another(&seen.vm).unwrap_or_else(|| match fresh.status {
+            Status::Blocked | Status::Conflict | Status::Unprotected | Status::Fault => {
+                let text = "in its present state the VM cannot have it; the next run plans it again";
+                Ended::dropped("not_possible", text)
+            }
             _ => Ended::left("not_wanted", "nothing was done: in its present state the VM does not need it"),
         })
     }
@@ -133,19 +129,15 @@ impl VmRun<'_> {
         let planned = self.planned.due_actions().iter().find_map(Action::as_create)?;
         let tier_of = |backup: &Backup| policy.tier_of(backup.comment.as_deref());
         let wanted = policy.tiers.iter().position(|tier| *tier.name == *planned.tier)?;
-        let made = vm
-            .backups
-            .values()
-            .filter(|backup| {
-                backup.timestamp >= Some(planned.due_since.to_utc())
-                    && !self.known.own.contains(&backup.id)
-                    && !self.known.planned_on.contains(&backup.id)
-                    && backup.state != RecordedState::Failed
-                    && tier_of(backup).is_some_and(|tier| tier <= wanted)
-            })
-            .max_by_key(|backup| (backup.timestamp, backup.id))?;
-        let is_complete = made.state == RecordedState::Completed;
-        let state = if is_complete { "complete" } else { "in progress" };
+        let others = vm.backups.values().filter(|backup| {
+            backup.timestamp >= Some(planned.due_since.to_utc())
+                && !self.known.own.contains(&backup.id)
+                && !self.known.planned_on.contains(&backup.id)
+                && backup.state != RecordedState::Failed
+                && tier_of(backup).is_some_and(|tier| tier <= wanted)
+        });
+        let made = others.max_by_key(|backup| (backup.timestamp, backup.id))?;
+        let state = if made.state == RecordedState::Completed { "complete" } else { "in progress" };
         Some(Ended::left("other_run", format!("made by another run: backup {} is {state}", made.id)))
     }
 

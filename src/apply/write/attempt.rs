@@ -88,16 +88,8 @@ impl Unclear {
 
 impl Attempt {
     pub(crate) fn new(action: Action, may_go: BTreeSet<BackupId>) -> Self {
-        Self {
-            action,
-            may_go,
-            began: Instant::now(),
-            sends: 0,
-            refusals: 0,
-            has_note: false,
-            unclear: None,
-            sent: None,
-        }
+        let (began, unclear, sent) = (Instant::now(), None, None);
+        Self { action, may_go, began, sends: 0, refusals: 0, has_note: false, unclear, sent }
     }
 
     fn is_prune(&self) -> bool {
@@ -222,16 +214,14 @@ impl Attempt {
 
     /// Reports a write that was refused; an earlier request of the action may be open still.
     pub(crate) fn failed(&self, code: &'static str, what: &str) -> Ended {
-        match &self.unclear {
-            Some(unclear) => Ended::unknown(
-                "unknown",
-                format!(
-                    "{what}; an earlier request was sent, to which FiFo {unclear}, and may still take effect; the next \
-                     run checks the result"
-                ),
-            ),
-            None => Ended::failed(code, format!("{what}; nothing was {}d", self.verb())),
-        }
+        let Some(unclear) = &self.unclear else {
+            return Ended::failed(code, format!("{what}; nothing was {}d", self.verb()));
+        };
+        let text = format!(
+            "{what}; an earlier request was sent, to which FiFo {unclear}, and may still take effect; the next run checks \
+             the result"
+        );
+        Ended::unknown("unknown", text)
     }
 
     fn verb(&self) -> &'static str {
@@ -239,17 +229,15 @@ impl Attempt {
     }
 
     /// Returns what a reading shows: that the write is done, or that more has gone than was to go. `None` where it shows
-    /// nothing of the write, since it is older or nothing was done.
-    ///
-    /// A backup counts as vanished only in a reading that shows the delete's own effect: any other may be of a node that
+    /// nothing of the write, since it is older or nothing was done. A backup counts as vanished only in a reading that shows the delete's own effect: any other may be of a node that
     /// has not seen the backup yet.
     pub(crate) fn effect(&self, vm: &Vm) -> Option<Confirmed> {
         let sent = self.sent.as_ref()?;
         let (named, is_done) = match &self.action {
             Action::Create(create) => return sent.new_backup(vm, create).map(Confirmed::Seen),
             Action::DeleteLocal(delete) => {
-                let is_absent = |record: &Backup| record.local == LocalState::Absent;
-                (delete.backup?, vm.backups.get(delete.backup?).is_none_or(is_absent))
+                let record = vm.backups.get(delete.backup?);
+                (delete.backup?, record.is_none_or(|record| record.local == LocalState::Absent))
             }
             Action::DeleteCloud(delete) => (delete.backup, !vm.backups.contains(delete.backup)),
         };
