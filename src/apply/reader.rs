@@ -53,10 +53,7 @@ pub(super) enum ReadError {
 impl ReadError {
     /// Returns whether another read cannot help: FiFo refuses the user. More requests might even lock the user out.
     pub(super) fn is_final(&self) -> bool {
-        match self {
-            Self::Fifo(error) => error.is_refusal() || matches!(**error, FifoError::Forbidden { .. }),
-            Self::Unreadable(_) | Self::Gone | Self::NoneKnown => false,
-        }
+        matches!(self, Self::Fifo(error) if error.is_refusal() || matches!(**error, FifoError::Forbidden { .. }))
     }
 }
 
@@ -75,14 +72,8 @@ pub(super) struct VmReader<'a> {
 
 impl<'a> VmReader<'a> {
     pub(super) fn new(client: &'a ReadClient, vms: BTreeSet<VmId>) -> Self {
-        Self {
-            client,
-            vms,
-            reads: Semaphore::new(READS_AT_A_TIME),
-            listed: Mutex::default(),
-            is_list_cut: AtomicBool::new(false),
-            refusal: SetOnce::new(),
-        }
+        let (reads, refusal) = (Semaphore::new(READS_AT_A_TIME), SetOnce::new());
+        Self { client, vms, reads, listed: Mutex::default(), is_list_cut: AtomicBool::default(), refusal }
     }
 
     /// Reads one VM by itself. What it does not show may have happened all the same; only the list shows for certain that

@@ -62,11 +62,11 @@ impl Upload {
     }
 
     pub(crate) fn unreadable(&self, error: &ReadError) -> Ended {
-        let (name, why) = (self.name(), with_causes(error));
-        let text = format!(
-            "{name} is started, but its progress can no longer be read: {why}; the next run checks the result"
-        );
-        Ended::unknown("unknown", text)
+        let why = format!("{}; the next run checks the result", with_causes(error));
+        Ended::unknown(
+            "unknown",
+            format!("{} is started, but its progress can no longer be read: {why}", self.name()),
+        )
     }
 
     pub(super) fn name(&self) -> String {

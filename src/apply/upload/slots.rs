@@ -200,12 +200,9 @@ impl Slot {
             quiet_secs: 0,
         };
         held.seen = Some((holder, progress.since));
-        let was_progressing = std::mem::replace(&mut held.is_progressing, progress.is_progressing());
-        let is_freed = was_progressing && !held.is_progressing;
+        held.is_progressing = progress.is_progressing();
         drop(table);
-        if is_freed {
-            self.slots.grant();
-        }
+        self.slots.grant();
     }
 }
 

@@ -52,10 +52,9 @@ impl VmRun<'_> {
             let is_same = |vm: &Vm| fingerprint(vm) == fingerprint(&seen.vm);
             let recent = self.run.reader.in_recent_list(self.at.vm).await;
             if !recent.is_some_and(|vm| is_same(&vm)) {
-                match self.run.reader.in_list(self.at.vm).await {
-                    Ok(vm) if is_same(&vm) => {}
-                    Ok(_) => return Err(kept("the list shows the VM otherwise than its own reading")),
-                    Err(error) => return Err(self.unreadable(error)),
+                let listed = self.run.reader.in_list(self.at.vm).await;
+                if !is_same(&listed.map_err(|error| self.unreadable(error))?) {
+                    return Err(kept("the list shows the VM otherwise than its own reading"));
                 }
             }
             self.known.is_listed = true;
@@ -69,11 +68,9 @@ impl VmRun<'_> {
         let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.has_note) else { return Ok(()) };
         let note = DeleteNote::new(self.run.executor.clock.now(), backup, vm);
         self.run.executor.notes.note(&note).map_err(|error| {
-            let text = format!(
-                "nothing was done: without a note on disk a kill would hide what the delete did, and that could not be \
-                 written: {error}"
-            );
-            Ended::failed("state_folder", text)
+            let why =
+                "without a note on disk a kill would hide what the delete did, and that could not be written";
+            Ended::failed("state_folder", format!("nothing was done: {why}: {error}"))
         })?;
         attempt.has_note = true;
         Ok(())
