@@ -154,16 +154,6 @@ async fn a_read_signs_in_once_and_sends_nothing_but_gets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn older_apis_get_the_token_in_their_own_header_too() {
-    let fifo = Scripted::new([Status(200, &[], ONE_VM)]);
-    let settings = ClientSettings { api: ApiVersion::V0_2_0, ..settings(token()) };
-    ReadClient::new(fifo.clone(), settings).list().await.unwrap();
-    assert!(fifo.sent()[0].starts_with("GET /api/0.2.0/vms?"));
-    assert_eq!(fifo.sent_header(0, "x-snarl-token").unwrap(), "given-token");
-    assert_eq!(fifo.sent_header(0, "authorization").unwrap(), "Bearer given-token");
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_passes_is_waited_for_on_fresh_connections() {
     let fifo = Scripted::new([
         Status(503, &[], NOTHING),
@@ -283,13 +273,6 @@ async fn list_only_keeps_the_wanted_and_counts_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_user_who_sees_no_vm_gets_an_empty_inventory() {
-    let fifo = Scripted::new([Status(200, &[], "]")]);
-    let listing = client(&fifo, token()).list().await.unwrap();
-    assert!(listing.inventory.is_empty() && listing.visible == 0);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_vm_other_than_the_one_asked_for_is_unreadable() {
     let fifo = Scripted::new([Status(
         200,
@@ -361,41 +344,6 @@ async fn no_write_is_repeated_whatever_the_answer() {
         assert_eq!(writer(&fifo, token()).create_backup(vm_id(), &new, None).await.unwrap(), meaning);
         assert_eq!(fifo.sent().len(), 1);
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_redirected_delete_is_refused_even_with_a_303() {
-    for (with, location) in [(307, "/api/3/elsewhere"), (303, "/api/3/vms/x")] {
-        let fifo = Scripted::new([Status(with, &[("location", location)], NOTHING)]);
-        let answer = writer(&fifo, token()).delete_local(vm_id(), backup_id(), None).await.unwrap();
-        assert!(
-            matches!(answer, WriteAnswer::Refused { status, .. } if status.as_u16() == with),
-            "{answer:?}"
-        );
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_old_location_names_the_new_backup() {
-    const LOCATION: &str = "/api/0.2.0/vms/11111111-0000-4000-8000-000000000001/backups/\
-                            bbbbbbbb-0000-4000-8000-000000000001";
-    let fifo = Scripted::new([Status(303, &[("location", LOCATION)], NOTHING)]);
-    let new = NewBackup { comment: "daily".to_owned(), parent: None };
-    let answer = writer(&fifo, token()).create_backup(vm_id(), &new, None).await.unwrap();
-    assert_eq!(answer, WriteAnswer::Accepted { backup: Some(backup_id()) });
-}
-
-#[tokio::test(start_paused = true)]
-async fn tasks_of_their_own_can_read_and_write() {
-    let fifo = Scripted::new([Status(204, &[], NOTHING), Status(500, &[], NOTHING), Status(200, &[], "]")]);
-    let writer = writer(&fifo, token());
-    let task = async move {
-        let new = NewBackup { comment: "daily".to_owned(), parent: None };
-        writer.delete_local(vm_id(), backup_id(), None).await.unwrap();
-        writer.create_backup(vm_id(), &new, None).await.unwrap();
-        writer.read().list_only(&[vm_id()].into()).await.unwrap().visible
-    };
-    assert_eq!(tokio::spawn(task).await.unwrap(), 0);
 }
 
 #[test]

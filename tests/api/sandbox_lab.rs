@@ -1,9 +1,7 @@
 //! A sandbox with one VM on a clock that the test moves.
 
 use crate::raw_http::{self, Answer};
-use fifo_retain::sandbox::{
-    Clock, Effect, Options, Record, Rule, RunningSandbox, Sandbox, Shape, UploadScript, Vm, World,
-};
+use fifo_retain::sandbox::{Clock, Effect, Options, Record, Rule, RunningSandbox, Sandbox, Shape, Vm, World};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -97,11 +95,6 @@ impl Lab {
 
     pub(crate) fn record(&self, backup: &str) -> Record {
         self.running.with(|state| state.world.vms[&self.vm].backups[&backup.parse().unwrap()].clone())
-    }
-
-    pub(crate) fn script(&self, script: impl Into<UploadScript>) {
-        self.running
-            .with(|state| state.world.vms.get_mut(&self.vm).unwrap().scripts.push_back(script.into()));
     }
 
     pub(crate) fn disturb(&self, rule: Rule) {

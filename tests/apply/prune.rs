@@ -322,14 +322,6 @@ async fn while_a_create_is_due_that_a_saved_plan_does_not_list_nothing_is_delete
 }
 
 #[tokio::test(start_paused = true)]
-async fn old_backups_are_left_to_the_next_run_where_the_new_one_is_not_waited_for() {
-    let (mut cloud, _) = pruning_at(NIGHT, 1);
-    cloud.settings.wait = false;
-    let tally = cloud.reconcile().await.tally();
-    assert_eq!((tally.started, tally.left, prunes(&cloud).len()), (1, 5, 0), "{tally:?}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_snapshot_that_this_run_deletes_takes_no_backup_from_storage_with_it() {
     let (cloud, chains) = pruning(1);
     let [.., daily, _] = chains[0].expired;

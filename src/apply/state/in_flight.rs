@@ -266,20 +266,4 @@ mod tests {
         assert_eq!(left.iter().map(|left| left.vm).collect::<Vec<_>>(), [Some(note(8).vm), None]);
         assert!(left.iter().all(|left| left.note.is_err()));
     }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_draft_that_is_a_link_is_an_error_and_a_folder_that_cannot_be_read_is_no_empty_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let in_flight = InFlight::new(folder.path(), FIFO);
-        let (path, other) = (in_flight.path(note(8).vm), folder.path().join("other"));
-        fs::write(&other, "untouched").unwrap();
-        std::os::unix::fs::symlink(&other, file::draft_of(&path)).unwrap();
-        let error = in_flight.note(&note(8)).unwrap_err().to_string();
-        assert!(error.contains("symbolic link") && error.starts_with(path.to_str().unwrap()), "{error}");
-        assert_eq!(in_flight.left_behind(), []);
-        assert_eq!(fs::read_to_string(&other).unwrap(), "untouched");
-        let [left] = InFlight::new(&other, FIFO).left_behind().try_into().unwrap();
-        assert!(left.path == other && left.vm.is_none() && left.note.is_err());
-    }
 }

@@ -92,20 +92,6 @@ mod tests {
         assert_eq!(whole[0]["event"], "warning");
     }
 
-    #[cfg(unix)]
-    #[test]
-    fn only_its_owner_may_read_it_and_no_link_is_followed() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal.jsonl");
-        Journal::open(&path, Uuid::nil()).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let link = folder.path().join("link");
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        let error = Journal::open(&link, Uuid::nil()).unwrap_err();
-        assert!(error.to_string().contains("it is a symbolic link"), "{error}");
-    }
-
     #[cfg(target_os = "linux")]
     #[test]
     fn of_the_lines_that_cannot_be_written_the_first_is_logged() {

@@ -260,39 +260,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
-    #[test]
-    fn a_link_and_a_path_that_cannot_be_looked_up_count_as_set_and_no_link_is_followed() {
-        let folder = tempfile::tempdir().unwrap();
-        let stop_file = StopFile::new(folder.path(), FIFO);
-        stop_file.set(&[alarm(1)]).unwrap();
-        fs::rename(stop_file.path(), folder.path().join("other")).unwrap();
-        for path in &stop_file.paths {
-            for target in ["other", "nowhere"] {
-                std::os::unix::fs::symlink(target, path).unwrap();
-                let stop = stop_file.read().unwrap();
-                assert_eq!(stop.alarms, []);
-                assert!(stop.unreadable.unwrap().contains("it is a symbolic link"));
-                stop_file.lift().unwrap();
-                assert_eq!(stop_file.read(), None);
-            }
-        }
-        assert!(folder.path().join("other").exists());
-        let why = StopFile::new(&folder.path().join("other"), FIFO).read().unwrap().unreadable.unwrap();
-        assert!(why.contains("Not a directory"), "{why}");
-    }
-
-    #[test]
-    fn what_cannot_be_written_leaves_what_there_was() {
-        let folder = tempfile::tempdir().unwrap();
-        let stop_file = StopFile::new(folder.path(), FIFO);
-        stop_file.set(&[alarm(1)]).unwrap();
-        fs::create_dir(file::draft_of(stop_file.path())).unwrap();
-        assert!(stop_file.set(&[alarm(2)]).is_err());
-        assert_eq!(stop_file.read().unwrap().alarms, [alarm(1)]);
-        assert!(StopFile::new(&folder.path().join("not-there"), FIFO).set(&[alarm(1)]).is_err());
-    }
-
     #[test]
     fn the_sentence_says_after_which_action_it_was_raised() {
         let (time, at) = (alarm(1).time, VmRef { vm: alarm(1).vm, alias: "web-1".to_owned() });

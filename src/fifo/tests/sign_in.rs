@@ -90,13 +90,6 @@ async fn a_write_signs_in_first_and_leaves_it_to_its_caller_to_repeat_it_after_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_cannot_sign_in_sends_nothing() {
-    let fifo = Scripted::new([Status(400, &[], NOTHING)]);
-    let error = writer(&fifo, password()).delete_local(vm_id(), backup_id(), None).await.unwrap_err();
-    assert!(matches!(error, FifoError::SignInRefused { .. }));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_wrong_password_is_tried_once_in_a_clients_life() {
     for (status, body) in [(400, DENIED), (401, NOTHING)] {
         let fifo = Scripted::new([Status(status, &[], body)]);
