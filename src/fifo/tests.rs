@@ -114,7 +114,6 @@ fn backup_id() -> BackupId {
     BACKUP.parse().unwrap()
 }
 
-/// Returns the error with all that caused it.
 fn message(error: &FifoError) -> String {
     error::with_causes(error)
 }

@@ -8,13 +8,11 @@ use uuid::Uuid;
 
 const SIGN_IN: &str = "grant_type=password&username=admin&password=admin";
 
-/// Sends something to the controls.
 fn control(lab: &Lab, path: &str, body: &str) -> u16 {
     let request = format!("POST /_sandbox/{path} HTTP/1.1\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     raw_http::ask(lab.running.address(), request.as_bytes()).unwrap().unwrap().status
 }
 
-/// Adds VMs, each without a backup.
 fn add_vms(lab: &Lab, count: usize) {
     lab.running.with(|state| {
         for number in 0..count {

@@ -16,7 +16,6 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Uploads take a hundred seconds.
     pub(crate) async fn start() -> Self {
         Self::start_with(Options::default()).await
     }
@@ -83,12 +82,10 @@ impl Lab {
         format!("vms/{}/backups/{backup}", self.vm)
     }
 
-    /// The backups as a read of the VM shows them.
     pub(crate) fn backups(&self) -> Value {
         self.ask("GET", &format!("vms/{}", self.vm), None).unwrap().json()["backups"].clone()
     }
 
-    /// How many backups there really are.
     pub(crate) fn count(&self) -> usize {
         self.running.with(|state| state.world.vms[&self.vm].backups.len())
     }

@@ -15,14 +15,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// One recorded exchange.
 #[derive(Clone)]
 struct Exchange {
-    /// `2015` or `2016`.
     year: String,
     /// The file's name without number and ending: `create-full`.
     name: String,
-    /// Method and path, as they were sent.
     request_line: String,
     request_body: String,
     /// The answer's head; empty when the connection was closed without an answer.
@@ -69,7 +66,6 @@ impl Exchange {
         self.request_line.split_once(' ').unwrap().1
     }
 
-    /// Returns the VM whose path was asked for.
     fn vm(&self) -> VmId {
         self.path().split('/').nth(4).unwrap().parse().unwrap()
     }
@@ -120,7 +116,6 @@ fn settings(exchange: &Exchange, endpoint: &str, credentials: Credentials) -> Cl
     }
 }
 
-/// The client on one recorded answer.
 struct RequestRecord {
     exchange: Exchange,
     transport: Arc<Recorded>,
@@ -178,7 +173,6 @@ impl RequestRecord {
         answer
     }
 
-    /// Checks that the client asked just what was recorded.
     fn asked_as_recorded(&self) {
         let asked = self.transport.asked.lock().unwrap();
         let [request] = asked.as_slice() else { panic!("asked {} times", asked.len()) };

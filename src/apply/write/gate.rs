@@ -31,9 +31,8 @@ struct State {
     is_proven: bool,
     /// The VMs with a local delete that is due from the start, cheapest first. One that has tried is taken out.
     first: BTreeSet<(CascadeCost, VmId)>,
-    permits: usize,
-    is_alone: bool,
-    is_pruning: bool,
+    /// Of each VM in the middle of a delete, its kind, and whether it goes alone.
+    permits: BTreeMap<VmId, (ActionKind, bool)>,
     holds: usize,
     closed: Option<String>,
     barred: BTreeMap<VmId, String>,
@@ -56,7 +55,6 @@ pub(crate) struct Permit<'g> {
     gate: &'g Gate,
     vm: VmId,
     pub(crate) kind: ActionKind,
-    is_alone: bool,
 }
 
 /// While this is held, no other delete is sent.
@@ -90,8 +88,8 @@ impl Gate {
                     if let Some(permit) = held.take() {
                         return Ok(permit);
                     }
-                    if let Some(is_alone) = state.permit(vm, kind) {
-                        return Ok(Permit { gate: self, vm, kind, is_alone });
+                    if state.permit(vm, kind) {
+                        return Ok(Permit { gate: self, vm, kind });
                     }
                 }
             }
@@ -159,21 +157,23 @@ impl Gate {
 }
 
 impl State {
-    /// Gives out a permit where it may, and says whether its delete goes alone.
-    fn permit(&mut self, vm: VmId, kind: ActionKind) -> Option<bool> {
+    /// Gives out a permit where it may.
+    fn permit(&mut self, vm: VmId, kind: ActionKind) -> bool {
         let is_alone = kind == ActionKind::DeleteLocal && !self.is_proven;
-        let may_enter = self.permits < AT_A_TIME
+        let mut others = self.permits.values();
+        let may_enter = self.permits.len() < AT_A_TIME
             && match kind {
-                ActionKind::DeleteCloud => !self.is_pruning,
-                _ if is_alone => !self.is_alone && self.first.first().is_none_or(|(_, first)| *first == vm),
+                ActionKind::DeleteCloud => others.all(|(other, _)| *other != kind),
+                _ if is_alone => {
+                    others.all(|(_, is_alone)| !is_alone)
+                        && self.first.first().is_none_or(|(_, first)| *first == vm)
+                }
                 _ => true,
             };
-        may_enter.then(|| {
-            self.permits += 1;
-            self.is_alone |= is_alone;
-            self.is_pruning |= kind == ActionKind::DeleteCloud;
-            is_alone
-        })
+        if may_enter {
+            self.permits.insert(vm, (kind, is_alone));
+        }
+        may_enter
     }
 }
 
@@ -186,12 +186,8 @@ impl Permit<'_> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.gate.set(|state| {
-            state.permits -= 1;
-            state.is_alone &= !self.is_alone;
-            state.is_pruning &= self.kind != ActionKind::DeleteCloud;
-        });
-        if self.is_alone {
+        self.gate.set(|state| _ = state.permits.remove(&self.vm));
+        if self.kind == ActionKind::DeleteLocal {
             self.gate.withdraw(self.vm);
         }
     }
