@@ -13,7 +13,6 @@
 //! - [`sandbox`]: a simulated FiFo over real HTTP, with its quirks; it stands apart, so that one misreading of the API
 //!   cannot hide in both it and [`fifo`];
 //! - [`report`]: plans and runs as documents for people, programs and pull requests;
-//! - [`render`]: the names by which the commands call the reports;
 //! - [`runner`]: one run from reading to its reports, for every command that carries something out, and its repetition;
 //! - [`cli`]: the commands; the only place that reads the clock, the environment and the file system's whereabouts.
 
@@ -24,7 +23,6 @@ pub mod insight;
 pub mod inventory;
 pub mod plan;
 pub mod policy;
-pub mod render;
 pub mod report;
 pub mod run;
 pub mod runner;

@@ -9,7 +9,7 @@ use super::options::Format;
 use super::policies::plural;
 use crate::apply::CLOCK_SKEW_MAX;
 use crate::fifo::{FifoError, Listing};
-use crate::render::text::span_text;
+use crate::report::span_text;
 use crate::run::{Exit, Failure};
 use crate::runner::fifo::{Fifo, FirstContact, Target};
 use crate::runner::output::print;

@@ -2,8 +2,8 @@
 //! files lie.
 
 use super::options::{Color, Format, Global, LogFormat};
-use crate::render::Styles;
-use crate::render::text::{Detail, TextOptions};
+use crate::report::text::{self, Detail, TextOptions};
+use crate::report::{Doc, Styles, markdown};
 use crate::run::Failure;
 use crate::runner::host::Host;
 use crate::runner::output::Output;
@@ -13,7 +13,7 @@ use etcetera::BaseStrategy as _;
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -96,6 +96,19 @@ impl Context {
     /// Returns how text on standard output looks.
     pub(super) fn text(&self) -> &TextOptions {
         &self.host.output.text
+    }
+
+    /// Returns how much a document says. Markdown folds what fewer readers need, so it takes no notice of `-v` and `-q`.
+    pub(super) fn detail(&self) -> Detail {
+        if self.global.format == Format::Markdown { Detail::Usual } else { self.text().detail }
+    }
+
+    /// Writes a document as text or as Markdown, whichever was asked for.
+    pub(super) fn write(&self, doc: &Doc, out: &mut dyn Write) -> io::Result<()> {
+        match self.global.format {
+            Format::Markdown => out.write_all(markdown::written(doc, None, None).as_bytes()),
+            _ => text::write(doc, self.text(), out),
+        }
     }
 
     /// Returns the files and folders with the policies.

@@ -4,7 +4,7 @@
 //! traces are requests with all their headers, and the token is in one of them.
 
 use super::options::{Global, LogFormat};
-use crate::render::{Styles, visible, wrapped};
+use crate::report::{Styles, visible, wrapped};
 use crate::runner::output;
 use anstyle::Style;
 use std::fmt;

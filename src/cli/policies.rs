@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::options::LogFormat;
 use crate::policy::{self, Diagnostic, Loaded, Policies, PolicyErrors, Severity, SourceFile, render_text};
-use crate::render::Styles;
+use crate::report::Styles;
 use crate::run::Failure;
 use crate::runner::output;
 use std::path::PathBuf;

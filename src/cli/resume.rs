@@ -4,11 +4,12 @@ use super::connect;
 use super::context::Context;
 use super::options::Format;
 use crate::apply::{Event, EventKind, InFlight, Journal, Observer as _};
-use crate::render::safety_stop::{details, headline, text};
+use crate::report::stop::{details, document, headline};
+use crate::report::text::{self, TextOptions};
 use crate::run::{Exit, Failure};
 use crate::runner::output::{ask, can_ask, print};
 use clap::Args;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 use uuid::Uuid;
 
@@ -45,10 +46,13 @@ pub(super) fn run(args: &ResumeArgs, context: &Context) -> Result<Exit, Failure>
         return Err(Failure::usage(message)
             .hint("give --auto-approve to lift it without asking, once the cause is found"));
     }
+    let shown = document(&stop);
     if args.auto_approve {
-        print(|out| text(&stop, &context.text().styles, out))?;
+        print(|out| context.write(&shown, out).and_then(|()| writeln!(out)))?;
     } else {
-        text(&stop, &context.host.output.error_styles, &mut io::stderr().lock()).map_err(|error| {
+        let (options, mut err) =
+            (TextOptions { styles: context.host.output.error_styles, ..*context.text() }, io::stderr().lock());
+        text::write(&shown, &options, &mut err).and_then(|()| writeln!(err)).map_err(|error| {
             Failure::new("failed to show the safety stop on standard error").because(error)
         })?;
         if !ask("Has the cause been found and removed, and may runs begin again?")? {

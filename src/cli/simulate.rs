@@ -7,7 +7,7 @@ use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
 use super::value::{change_rate, instant, interval, size, span};
 use crate::policy::Policies;
-use crate::render;
+use crate::report;
 use crate::run::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
@@ -91,9 +91,8 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
     let before = before.map(|before| (simulate(&before, inventory, &scenario), before));
     let shown = before.as_ref().map(|(before, policies)| (before, policies));
     print(|out| match format {
-        Format::Json => render::json::simulation(&after, shown.map(|(before, _)| before), out),
-        Format::Markdown => render::simulation::markdown((&after, &policies), shown, out),
-        _ => render::simulation::simulation((&after, &policies), shown, context.text(), out),
+        Format::Json => report::json::simulation(&after, shown.map(|(before, _)| before), out),
+        _ => context.write(&report::simulate::document((&after, &policies), shown), out),
     })?;
     Ok(Exit::Done)
 }

@@ -4,11 +4,12 @@ use super::apply::write_metrics;
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::plan::{PlanningArgs, write_stop};
+use super::plan::PlanningArgs;
 use super::policies;
 use super::value::instant;
 use crate::plan::Prune;
-use crate::render::{self, text::StatusView};
+use crate::report::json;
+use crate::report::status::{StatusView, document};
 use crate::run::{Exit, Failure, RunHistory};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
@@ -62,14 +63,10 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
     let health = &overview.health;
     print(|out| {
         if format == Format::Json {
-            return render::json::status(health, stop.as_ref(), out);
-        }
-        write_stop(stop.as_ref(), format, context, out)?;
-        if format == Format::Markdown {
-            return render::markdown::status(health, Some(&identity), out);
+            return json::status(health, stop.as_ref(), out);
         }
         let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
-        render::text::status(health, view, Some(&identity), context.text(), out)
+        context.write(&document(health, stop.as_ref(), view, Some(&identity), context.detail()), out)
     })?;
     // While no backups are made, the status is not good, however young the backups still are.
     let is_out = stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out());

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::options::Format;
 use super::policies::{counted, plural};
 use crate::policy::{self, Diagnostic, Loaded, Name, Policies, Severity, render_github, render_text};
-use crate::render::Styles;
+use crate::report::Styles;
 use crate::run::{Exit, Failure};
 use crate::runner::output::print;
 use crate::simulate::{TierPeak, fewer_backups, tier_peaks};

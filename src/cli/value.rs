@@ -1,7 +1,7 @@
 //! Values of options, read from their text.
 
 use crate::policy::{parse_duration, parse_size};
-use crate::render::markdown::MAX_BYTES_LEAST;
+use crate::report::markdown::MAX_BYTES_LEAST;
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, Utc};
 use clap::builder::{OsStringValueParser, StringValueParser, TypedValueParser};
 use std::ops::{Range, RangeInclusive};

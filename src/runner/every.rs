@@ -9,7 +9,7 @@ use super::serve::Server;
 use super::service;
 use super::site::{self, Shown};
 use crate::apply::StopFile;
-use crate::render::notification;
+use crate::report;
 use crate::run::{Exit, Failure, RunHistory};
 use sd_notify::NotifyState;
 use std::pin::pin;
@@ -208,7 +208,7 @@ fn reload_policies(host: &Host, order: &Order<'_>) {
 /// Reports to the log and the service manager how the run ended and when the next one starts.
 fn announce_next(history: &RunHistory) {
     let Some(last) = &history.last else { return };
-    let last = notification::summary(last);
+    let last = report::run::summary(last);
     if history.is_stopped() {
         service::status(&format!(
             "safety stop: no run begins until `fifo-retain resume`; the last one: {last}"

@@ -92,7 +92,7 @@ impl Host {
 impl Host {
     /// Returns one with its clock at the beginning of time and plain output.
     pub(super) fn for_tests(state_dir: &Path) -> Self {
-        use crate::render::text::{Detail, TextOptions};
+        use crate::report::text::{Detail, TextOptions};
         let text = TextOptions { styles: Default::default(), columns: 80, detail: Detail::Usual };
         let output = Output {
             is_json: false,

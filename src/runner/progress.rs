@@ -7,8 +7,8 @@ use crate::apply::{
 };
 use crate::inventory::{BackupId, VmId};
 use crate::plan::bytes_text;
-use crate::render::text::{Detail, span_text};
-use crate::render::{Styles, action_text, counts_text, ending_text, visible, wrapped};
+use crate::report::text::Detail;
+use crate::report::{Styles, action_text, counts_text, outcome_text, span_text, visible, vm_name, wrapped};
 use anstyle::Style;
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -91,6 +91,11 @@ impl Upload {
     }
 }
 
+/// Names a VM.
+fn name(at: &VmRef) -> String {
+    visible(&vm_name(&at.alias, Some(at.vm)))
+}
+
 /// Writes how long bytes take at a rate: `about 4 min left`; `None` where there is no rate.
 fn left_text(bytes: u64, bytes_per_sec: f64) -> Option<String> {
     let secs = bytes as f64 / bytes_per_sec;
@@ -165,7 +170,7 @@ impl Progress {
             | ActionOutcome::Interrupted => self.styles.wait,
             ActionOutcome::Failed | ActionOutcome::Unverified => self.styles.alarm,
         };
-        format!("{style}{}{style:#}", ending_text(ending))
+        format!("{style}{}{style:#}", outcome_text(ending))
     }
 
     /// Says whether progress goes to standard error as lines.
@@ -180,7 +185,7 @@ impl Progress {
         expected_bytes: Option<u64>,
         now: DateTime<Utc>,
     ) {
-        let name = format!("{} {}", visible(&at.alias), visible(tier));
+        let name = format!("{} {}", name(at), visible(tier));
         let bar = self.bars.map(|bars| {
             let bar = match expected_bytes {
                 Some(bytes) => ProgressBar::new(bytes),
@@ -254,14 +259,14 @@ impl Progress {
             return;
         }
         if ending != ActionOutcome::Done && self.detail < Detail::Full {
-            let count = state.alike.entry((at.alias.clone(), at.vm, kind, ending)).or_default();
+            let count = state.alike.entry((name(at), at.vm, kind, ending)).or_default();
             *count += 1;
             if *count > 1 {
                 return;
             }
         }
-        let (alias, tier, message) = (visible(&at.alias), visible(&step.tier), visible(message));
-        let line = format!("{alias}  {} {tier}: {}, {message}", action_text(kind), self.styled(ending));
+        let (name, tier, message) = (name(at), visible(&step.tier), visible(message));
+        let line = format!("{name}  {} {tier}: {}, {message}", action_text(kind), self.styled(ending));
         self.line(Stream::Out, &line);
     }
 
@@ -273,11 +278,10 @@ impl Progress {
             .for_each(ProgressBar::finish_and_clear);
         state.waiting.clear();
         self.draw_overall(state);
-        for ((alias, _, kind, ending), count) in std::mem::take(&mut state.alike) {
+        for ((name, _, kind, ending), count) in std::mem::take(&mut state.alike) {
             if count > 1 {
                 let (what, ending, more) = (action_text(kind), self.styled(ending), count - 1);
-                let line =
-                    format!("{}  {what}: {ending}, {more} more (each is in the journal)", visible(&alias));
+                let line = format!("{name}  {what}: {ending}, {more} more (each is in the journal)");
                 self.line(Stream::Out, &line);
             }
         }

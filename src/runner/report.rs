@@ -5,8 +5,8 @@
 use super::host::Host;
 use super::interrupt::Interrupt;
 use super::notify::{NotifyError, Poster, SecretUrl};
-use crate::render::metrics::{self, Dialect};
-use crate::render::notification;
+use crate::report;
+use crate::report::metrics::{self, Dialect};
 use crate::run::{Failure, RunHistory};
 use tokio::task::JoinHandle;
 
@@ -91,7 +91,7 @@ impl<'a> Reporting<'a> {
         let Some(summary) = &history.last else { return };
         let posted = async {
             if let Some(poster) = &self.notify.poster {
-                match notification::json(summary) {
+                match report::run::notification(summary) {
                     Ok(json) => warn_of("the notification", poster.post_json(json).await),
                     Err(error) => tracing::warn!("failed to write the notification: {error}"),
                 }
@@ -108,7 +108,7 @@ impl<'a> Reporting<'a> {
             let sent = if summary.is_success() {
                 poster.ping(None, None).await
             } else {
-                poster.ping(Some("fail"), Some(notification::lines(summary, PING_BYTES_MAX))).await
+                poster.ping(Some("fail"), Some(report::run::lines(summary, PING_BYTES_MAX))).await
             };
             warn_of("the end", sent);
         };

@@ -13,10 +13,11 @@ use super::safety_stop::{AlarmRecorder, refuse_if_set};
 use crate::apply::{ProgressTracker, StopFile, VmRef};
 use crate::plan::{NoteCode, Plan, SkipReason};
 use crate::policy::Policies;
-use crate::render::text::{self, PlanExtras, TextOptions};
+use crate::report::plan::{PlanParts, document};
+use crate::report::text::{self, TextOptions};
 use crate::run::{Exit, Failure, RunHistory, RunSummary};
 use futures::FutureExt as _;
-use std::io;
+use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
 
 /// What a process keeps from run to run.
@@ -241,10 +242,9 @@ impl<'a> Run<'a, '_> {
     /// stops no backup.
     fn show(&self, made: &Planned, plan: &Plan) {
         output::start();
+        let options = &self.host.output.text;
         if !self.host.output.is_json {
-            let estimate = made.estimate(plan);
-            let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
-            output::print_or_warn(|out| text::plan(plan, extras, &self.host.output.text, out));
+            output::print_or_warn(|out| write_plan(made, plan, options, out));
         }
     }
 
@@ -259,16 +259,22 @@ impl<'a> Run<'a, '_> {
 
     /// Shows the plan that a question is about; with JSON output, which has only the events, on standard error.
     fn show_where_asked(&self, made: &Planned) -> Result<(), Failure> {
-        let (plan, shown) = (&made.plan, &self.host.output);
-        let estimate = made.estimate(plan);
-        let extras = PlanExtras { identity: Some(&made.identity), estimate: Some(&estimate) };
+        let shown = &self.host.output;
         if !shown.is_json {
-            return output::print(|out| text::plan(plan, extras, &shown.text, out));
+            return output::print(|out| write_plan(made, &made.plan, &shown.text, out));
         }
-        let text_options = TextOptions { styles: shown.error_styles, ..shown.text };
-        text::plan(plan, extras, &text_options, &mut io::stderr().lock())
+        let options = TextOptions { styles: shown.error_styles, ..shown.text };
+        write_plan(made, &made.plan, &options, &mut io::stderr().lock())
             .map_err(|error| Failure::new("failed to show the plan on standard error").because(error))
     }
+}
+
+/// Writes a plan, or a part of it, as text.
+fn write_plan(made: &Planned, plan: &Plan, options: &TextOptions, out: &mut dyn Write) -> io::Result<()> {
+    let estimate = made.estimate(plan);
+    let parts =
+        PlanParts { identity: Some(&made.identity), estimate: Some(&estimate), ..PlanParts::default() };
+    text::write(&document(plan, parts, options.detail), options, out)
 }
 
 #[cfg(test)]

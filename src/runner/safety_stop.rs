@@ -1,7 +1,7 @@
 //! The safety stop of a run: set the moment that an alarm is raised, and looked at before anything is done.
 
 use crate::apply::{Alarm, Event, EventKind, Observer, RunReport, StopFile};
-use crate::render::safety_stop::{details, headline};
+use crate::report::stop::{details, headline};
 use crate::run::{Exit, Failure, RunSummary};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

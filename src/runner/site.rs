@@ -2,8 +2,8 @@
 
 use super::serve::Answer;
 use crate::apply::SafetyStop;
-use crate::render::metrics::{self, Dialect};
-use crate::render::{notification, page};
+use crate::report::metrics::{self, Dialect};
+use crate::report::{page, run};
 use crate::run::{RunHistory, RunSummary};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
@@ -93,7 +93,7 @@ impl Shown {
         }
         let is_told = |last: &&RunSummary| is_stopped || last.overview.is_none() || last.failure.is_some();
         if let Some(failed) = self.history.last.as_ref().filter(is_told) {
-            line.push_str(&format!("; the last one: {}", notification::summary(failed)));
+            line.push_str(&format!("; the last one: {}", run::summary(failed)));
         }
         line.push('\n');
         Answer { is_well, content_type: "text/plain; charset=utf-8", body: line }

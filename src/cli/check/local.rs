@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::policies::{self, Available, counted, plural};
 use crate::inventory::Inventory;
 use crate::policy::{Match, Policies, Severity};
-use crate::render::safety_stop::headline;
+use crate::report::stop::headline;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io;

@@ -1,7 +1,7 @@
 //! The findings of `check`, as text and as JSON.
 
-use crate::render::text::TextOptions;
-use crate::render::{visible, wrapped};
+use crate::report::text::TextOptions;
+use crate::report::{visible, wrapped};
 use crate::run::Failure;
 use serde::Serialize;
 use std::io::{self, Write};
