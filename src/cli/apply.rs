@@ -7,7 +7,7 @@ use super::options::Format;
 use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
 use super::value::timeout;
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::notify::{BadUrl, SecretUrl};
 use crate::runner::order::{Approval, Limits, Order};

@@ -10,7 +10,7 @@ use super::policies::plural;
 use crate::apply::CLOCK_SKEW_MAX;
 use crate::fifo::{FifoError, Listing};
 use crate::report::span_text;
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::runner::fifo::{Fifo, FirstContact, Target};
 use crate::runner::output::print;
 use crate::runner::read::{SKEW_WARN, skew};

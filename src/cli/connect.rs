@@ -3,7 +3,7 @@
 use super::context::{Context, Environment};
 use super::options::Global;
 use crate::fifo::{Credentials, Endpoint, HttpOptions, Profile, ProfileError};
-use crate::run::Failure;
+use crate::report::Failure;
 use crate::runner::fifo::{Place, SANDBOX_NAME, Settings, Target};
 use hyper_util::client::proxy::matcher::Matcher;
 use secrecy::SecretString;

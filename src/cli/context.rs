@@ -2,9 +2,9 @@
 //! files lie.
 
 use super::options::{Color, Format, Global, LogFormat};
+use crate::report::Failure;
 use crate::report::text::{self, Detail, TextOptions};
 use crate::report::{Doc, Styles, markdown};
-use crate::run::Failure;
 use crate::runner::host::Host;
 use crate::runner::output::Output;
 use chrono::Utc;

@@ -8,7 +8,7 @@ use super::files;
 use super::options::Format;
 use super::policies;
 use crate::policy::{self, SourceFile, Zone, is_name};
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::runner::output::{ask_line, can_ask, is_yes, print};
 use clap::Args;
 use crontab::Crontab;

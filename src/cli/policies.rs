@@ -3,8 +3,8 @@
 use super::context::Context;
 use super::options::LogFormat;
 use crate::policy::{self, Diagnostic, Loaded, Policies, PolicyErrors, Severity, SourceFile, render_text};
+use crate::report::Failure;
 use crate::report::Styles;
-use crate::run::Failure;
 use crate::runner::output;
 use std::path::PathBuf;
 

@@ -7,7 +7,7 @@ use super::options::Format;
 use super::plan::PlanningArgs;
 use super::policies;
 use super::value::{address, interval, timeout};
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::runner::every::run_every;
 use crate::runner::fifo::FirstContact;
 use crate::runner::order::{Approval, Order};

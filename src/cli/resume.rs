@@ -3,15 +3,15 @@
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use crate::apply::{Event, EventKind, InFlight, Journal, Observer as _};
+use crate::apply::{Event, EventKind, InFlight, Observer as _};
 use crate::report::stop::{details, document, headline};
 use crate::report::text::{self, TextOptions};
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
+use crate::runner::journal::Journal;
 use crate::runner::output::{ask, can_ask, print};
 use clap::Args;
 use std::io::{self, Write as _};
 use std::path::Path;
-use uuid::Uuid;
 
 #[derive(Debug, Args)]
 #[command(after_help = include_str!("help/resume.txt"))]
@@ -50,8 +50,10 @@ pub(super) fn run(args: &ResumeArgs, context: &Context) -> Result<Exit, Failure>
     if args.auto_approve {
         print(|out| context.write(&shown, out).and_then(|()| writeln!(out)))?;
     } else {
-        let (options, mut err) =
-            (TextOptions { styles: context.host.output.error_styles, ..*context.text() }, io::stderr().lock());
+        let (options, mut err) = (
+            TextOptions { styles: context.host.output.error_styles, ..*context.text() },
+            io::stderr().lock(),
+        );
         text::write(&shown, &options, &mut err).and_then(|()| writeln!(err)).map_err(|error| {
             Failure::new("failed to show the safety stop on standard error").because(error)
         })?;
@@ -80,8 +82,7 @@ pub(super) fn run(args: &ResumeArgs, context: &Context) -> Result<Exit, Failure>
 fn note(context: &Context, folder: &Path) {
     let what =
         EventKind::Warning { at: None, message: "the safety stop was lifted with `resume`".to_owned() };
-    match Journal::open(&folder.join("journal.jsonl"), Uuid::new_v4()) {
-        Ok(journal) => journal.observe(&Event { time: context.host.now(), what }),
-        Err(error) => tracing::warn!("the journal cannot be opened: {error}"),
+    if let Some(journal) = Journal::of_run(folder) {
+        journal.observe(&Event { time: context.host.now(), what });
     }
 }

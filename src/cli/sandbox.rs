@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::options::Format;
 use super::value::timeout;
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::runner::fifo::SANDBOX_USER;
 use crate::runner::output::print;
 use crate::sandbox::{ApiStyle, Options, RunningSandbox, Sandbox, Seed, Shape};

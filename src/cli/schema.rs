@@ -6,7 +6,7 @@ use crate::apply;
 use crate::plan;
 use crate::policy;
 use crate::report::json;
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::runner::output::print;
 use clap::{Args, ValueEnum};
 

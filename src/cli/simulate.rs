@@ -8,7 +8,7 @@ use super::policies;
 use super::value::{change_rate, instant, interval, size, span};
 use crate::policy::Policies;
 use crate::report;
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::{KeptVms, Planned, Query};

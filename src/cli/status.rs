@@ -10,7 +10,7 @@ use super::value::instant;
 use crate::plan::Prune;
 use crate::report::json;
 use crate::report::status::{StatusView, document};
-use crate::run::{Exit, Failure, RunHistory};
+use crate::report::{Exit, Failure, RunHistory};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::Query;

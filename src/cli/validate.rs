@@ -5,7 +5,7 @@ use super::options::Format;
 use super::policies::{counted, plural};
 use crate::policy::{self, Diagnostic, Loaded, Name, Policies, Severity, render_github, render_text};
 use crate::report::Styles;
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::runner::output::print;
 use crate::simulate::{TierPeak, fewer_backups, tier_peaks};
 use clap::Args;

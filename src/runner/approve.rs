@@ -3,7 +3,7 @@
 use super::output::{ask, ask_line};
 use crate::apply::Approval;
 use crate::plan::{ConfirmedPlan, Plan, SkipReason, VmPlan, confirm};
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;

@@ -10,7 +10,7 @@ use super::service;
 use super::site::{self, Shown};
 use crate::apply::StopFile;
 use crate::report;
-use crate::run::{Exit, Failure, RunHistory};
+use crate::report::{Exit, Failure, RunHistory};
 use sd_notify::NotifyState;
 use std::pin::pin;
 use std::time::Duration;

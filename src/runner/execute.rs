@@ -3,24 +3,25 @@
 use super::fifo::Fifo;
 use super::host::Host;
 use super::interrupt::Interrupt;
+use super::journal::Journal;
 use super::order::Order;
 use super::output::{self, Stream};
 use super::progress::Progress;
 use super::safety_stop::AlarmRecorder;
 use crate::apply::{
-    ActionKind, ActionOutcome, Approval, Event, EventKind, Executor, ExecutorSettings, InFlight, Journal,
-    Observer, ProgressTracker, RunReport, Timing, VmRef,
+    ActionKind, ActionOutcome, Approval, Event, EventKind, Executor, ExecutorSettings, InFlight, Observer,
+    ProgressTracker, RunReport, Timing, VmRef,
 };
 use crate::fifo::WriteClient;
 use crate::inventory::{Inventory, VmId};
 use crate::plan::{NoteCode, Plan, Status, VmPlan};
 use crate::policy::Policies;
-use crate::run::{Exit, Failure};
+use crate::report::json;
+use crate::report::{Exit, Failure};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// The execution of one plan, with its observers.
 pub(super) struct Execution<'a> {
@@ -42,12 +43,7 @@ impl<'a> Execution<'a> {
     ) -> Result<Self, Failure> {
         output::start();
         let folder = host.made_state_dir()?;
-        let path = folder.join("journal.jsonl");
-        let journal = Journal::open(&path, Uuid::new_v4()).inspect_err(|error| {
-            // Backups that are not made are worse than a journal that is not written.
-            tracing::warn!(path = %path.display(), %error, "the journal cannot be opened; the run goes on without");
-        });
-        let journal = journal.ok();
+        let journal = Journal::of_run(folder);
         let write = |stream, text: &str| {
             // A closed terminal must not stop a backup.
             drop(output::write_now(stream, text.as_bytes()));
@@ -187,8 +183,10 @@ impl Observer for Watchers {
         self.journal.iter().for_each(|journal| journal.observe(event));
         let is_progress = matches!(event.what, EventKind::Progress { .. } | EventKind::Waiting(_));
         if self.is_json {
-            let line = serde_json::to_string(event).map(|line| line + "\n").unwrap_or_default();
-            let task = move || drop(output::write_now(Stream::Out, line.as_bytes()));
+            let mut line = Vec::new();
+            // A vector takes everything that is written to it.
+            drop(json::line(event, &mut line));
+            let task = move || drop(output::write_now(Stream::Out, &line));
             output::enqueue(is_progress, Box::new(task));
         } else {
             let (progress, event) = (Arc::clone(&self.progress), event.clone());

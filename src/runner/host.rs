@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use crate::apply::{Clock, Holder, Lock, LockError, SafetyStop, StopFile};
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;

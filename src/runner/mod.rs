@@ -11,6 +11,7 @@ mod execute;
 pub mod fifo;
 pub mod host;
 mod interrupt;
+pub(crate) mod journal;
 pub mod notify;
 pub mod order;
 pub mod output;

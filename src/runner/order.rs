@@ -4,7 +4,7 @@ use super::fifo::{FirstContact, Target};
 use super::read::Selection;
 use crate::plan::Prune;
 use crate::policy::Policies;
-use crate::run::Failure;
+use crate::report::Failure;
 use std::path::Path;
 use std::time::Duration;
 

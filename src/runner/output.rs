@@ -2,8 +2,8 @@
 //! uploads. From [`start`] on a thread writes it, so that a terminal without a reader stops no backup.
 
 use crate::report::text::TextOptions;
+use crate::report::{Exit, Failure};
 use crate::report::{Styles, visible, wrapped};
-use crate::run::{Exit, Failure};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};

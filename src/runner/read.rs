@@ -8,7 +8,7 @@ use crate::insight::{self, Comparison, Estimate, Overview, OverviewBuilder, Poli
 use crate::inventory::{Inventory, UnreadableVm, Vm, VmId};
 use crate::plan::{self, Plan, Planner, Prune, Request, VmPlan};
 use crate::policy::{Match, Pattern, Policies, Policy};
-use crate::run::Failure;
+use crate::report::Failure;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -7,7 +7,7 @@ use super::interrupt::Interrupt;
 use super::notify::{NotifyError, Poster, SecretUrl};
 use crate::report;
 use crate::report::metrics::{self, Dialect};
-use crate::run::{Failure, RunHistory};
+use crate::report::{Failure, RunHistory};
 use tokio::task::JoinHandle;
 
 /// How many bytes of text are sent to a monitor about a failure.

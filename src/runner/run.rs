@@ -15,7 +15,7 @@ use crate::plan::{NoteCode, Plan, SkipReason};
 use crate::policy::Policies;
 use crate::report::plan::{PlanParts, document};
 use crate::report::text::{self, TextOptions};
-use crate::run::{Exit, Failure, RunHistory, RunSummary};
+use crate::report::{Exit, Failure, RunHistory, RunSummary};
 use futures::FutureExt as _;
 use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;

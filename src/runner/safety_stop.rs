@@ -2,7 +2,7 @@
 
 use crate::apply::{Alarm, Event, EventKind, Observer, RunReport, StopFile};
 use crate::report::stop::{details, headline};
-use crate::run::{Exit, Failure, RunSummary};
+use crate::report::{Exit, Failure, RunSummary};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Refuses to go on while a safety stop is set.

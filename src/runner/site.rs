@@ -3,8 +3,8 @@
 use super::serve::Answer;
 use crate::apply::SafetyStop;
 use crate::report::metrics::{self, Dialect};
+use crate::report::{RunHistory, RunSummary};
 use crate::report::{page, run};
-use crate::run::{RunHistory, RunSummary};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::insight::Overview;
     use crate::insight::status::Health;
-    use crate::run::{Exit, Failure, RunEnd};
+    use crate::report::{Exit, Failure, RunEnd};
 
     const EVERY: Duration = Duration::from_secs(900);
     const DEADLINE: Duration = Duration::from_secs(3_600);

@@ -1,8 +1,8 @@
 //! The findings of `check`, as text and as JSON.
 
+use crate::report::Failure;
 use crate::report::text::TextOptions;
 use crate::report::{visible, wrapped};
-use crate::run::Failure;
 use serde::Serialize;
 use std::io::{self, Write};
 
