@@ -14,7 +14,7 @@ use crate::report::{Exit, Failure, RunHistory};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::Query;
-use crate::runner::report::metrics_text;
+use crate::runner::reporting::metrics_text;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
         at: args.at,
         prune: Prune::default(),
     };
-    let overview = query.look().await?;
+    let overview = query.look(true).await?;
     let identity = fifo.identity().to_owned();
     fifo.close().await?;
     let health = &overview.health;

@@ -75,6 +75,11 @@ impl RunSummary {
         self.failure = ended.err();
     }
 
+    /// Returns how the run ended.
+    pub fn exit(&self) -> Exit {
+        self.ended.map_or(Exit::Failed, |ended| ended.exit)
+    }
+
     /// Says whether the run has ended and everything that was due was done.
     pub fn is_success(&self) -> bool {
         self.ended.is_some_and(|ended| ended.exit == Exit::Done)

@@ -2,9 +2,8 @@
 
 use super::host::Host;
 use super::interrupt::Interrupt;
-use super::order::Order;
-use super::report::Reporting;
-use super::run::{Memory, run};
+use super::reporting::Reporting;
+use super::run::{Memory, Order, run};
 use super::serve::Server;
 use super::service;
 use super::site::{self, Shown};
@@ -45,7 +44,7 @@ pub async fn run_every(
     interrupt.listen()?;
     let failed = |error| Failure::new("failed to listen for signals").because(error);
     let mut hangups = signal(SignalKind::hangup()).map_err(failed)?;
-    let (shown, site) = watch::channel(Shown::new(every, order.deadline.unwrap_or(Duration::MAX)));
+    let (shown, site) = watch::channel(Shown::new(every, order.settings.deadline.unwrap_or(Duration::MAX)));
     let _server = match address {
         Some(address) => Some(listen(address, site, host).await?),
         None => None,
@@ -126,7 +125,7 @@ impl Scheduler<'_> {
         service::notify(&[NotifyState::Ready, NotifyState::Status("a run is under way")]);
         self.shown.send_modify(|shown| shown.begin(host.now()));
         let mut at_once = false;
-        let (summary, exit) = {
+        let summary = {
             let run = run(host, self.order, &mut self.reporting, &self.interrupt, &mut self.memory);
             let mut run = pin!(run);
             loop {
@@ -140,10 +139,9 @@ impl Scheduler<'_> {
                 }
             }
         };
-        let signal = self.interrupt.caught();
+        let (signal, exit) = (self.interrupt.caught(), summary.exit());
         let is_remembered = summary.failure.is_none() || !summary.has_alarm();
-        let endpoint = summary.endpoint.clone();
-        let stop_file = endpoint.and_then(|endpoint| host.stop_file(&endpoint).ok());
+        let stop_file = summary.endpoint.as_deref().and_then(|endpoint| host.stop_file(endpoint).ok());
         let pause = if at_once { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
         let stop = stop_file.as_ref().and_then(StopFile::read);
         self.shown.send_modify(|shown| shown.end(summary, stop, host.now(), pause));
