@@ -2,7 +2,7 @@
 
 use super::connect;
 use super::context::Context;
-use super::files;
+use super::files::{self, Put};
 use super::options::Format;
 use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
@@ -166,7 +166,7 @@ fn address<'a>(
 
 /// Writes a file with metrics that everybody may read, whole or not at all.
 pub(super) fn write_metrics(path: &Path, text: &str) -> Result<(), Failure> {
-    files::put_file(path, files::PUBLIC, |out| out.write_all(text.as_bytes())).map_err(|error| {
+    files::put(path, files::PUBLIC, Put::OverFile, |out| out.write_all(text.as_bytes())).map_err(|error| {
         Failure::new(format!("failed to write the metrics to {}", path.display())).because(error)
     })
 }

@@ -65,7 +65,7 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(global: Global) -> Self {
-        let environment: Environment = env::vars_os().collect();
+        let (global, environment) = (global.without_empty(), env::vars_os().collect::<Environment>());
         let choice = |is_wanted: bool| if is_wanted { Styles::colored() } else { Styles::plain() };
         let (on_out, on_err) = match global.color {
             Color::Always => (true, true),
@@ -113,13 +113,13 @@ impl Context {
 
     /// Returns the files and folders with the policies.
     pub(super) fn policy_paths(&self) -> Vec<PathBuf> {
-        let paths: Vec<PathBuf> = self.global.policies.iter().flatten().cloned().collect();
-        if paths.is_empty() { vec![PathBuf::from(DEFAULT_POLICIES)] } else { paths }
+        let given = &self.global.policies;
+        if given.is_empty() { vec![PathBuf::from(DEFAULT_POLICIES)] } else { given.clone() }
     }
 
     /// Says whether no policies were given and the default folder does not exist.
     pub(super) fn has_no_policies(&self) -> bool {
-        self.global.policies.iter().all(Option::is_none) && !Path::new(DEFAULT_POLICIES).exists()
+        self.global.policies.is_empty() && !Path::new(DEFAULT_POLICIES).exists()
     }
 
     /// Returns the file with pyfi's profiles, whether or not it is there; `None` when the user has no home.

@@ -2,7 +2,7 @@
 
 use super::connect;
 use super::context::Context;
-use super::files;
+use super::files::{self, Put};
 use super::options::Format;
 use super::policies;
 use super::value::{instant, max_bytes};
@@ -93,10 +93,7 @@ pub struct PlanArgs {
 pub(super) async fn run(args: &PlanArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
     refuse_what_does_not_go_together(args, format)?;
-    let before = match args.against.as_slice() {
-        [] => None,
-        paths => Some(policies::load_against(context, paths)?),
-    };
+    let before = policies::load_against(context, &args.against)?;
     let policies = policies::load_for(context, args.prune.prune)?;
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
@@ -180,7 +177,7 @@ fn save(plan: &Plan, path: &Path) -> Result<(), Failure> {
     if path == Path::new("-") {
         return print(|out| json::plan(plan, None, out));
     }
-    let saved = files::put(path, files::PRIVATE, |out| json::plan(plan, None, out));
+    let saved = files::put(path, files::PRIVATE, Put::Over, |out| json::plan(plan, None, out));
     saved.map_err(|error| {
         Failure::new(format!("failed to save the plan to {}", path.display())).because(error)
     })?;

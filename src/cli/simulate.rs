@@ -65,10 +65,7 @@ pub struct SimulateArgs {
 pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
     let prune = PruneArgs { prune: args.prune, allow_mass_prune: None };
-    let before = match args.against.as_slice() {
-        [] => None,
-        paths => Some(policies::load_against(context, paths)?),
-    };
+    let before = policies::load_against(context, &args.against)?;
     let policies = policies::load_for(context, prune.prune)?;
     let read = if connect::is_named(context)? {
         Some(read(args, context, &policies).await?)

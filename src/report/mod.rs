@@ -6,6 +6,7 @@
 //! harmless where it is printed: see [`visible`].
 
 pub mod change;
+pub mod check;
 pub mod diff;
 mod doc;
 mod escape;
