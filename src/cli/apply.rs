@@ -10,7 +10,7 @@ use super::value::timeout;
 use crate::apply::{ExecutorSettings, Timing};
 use crate::report::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
-use crate::runner::notify::{BadUrl, SecretUrl};
+use crate::runner::notify::SecretUrl;
 use crate::runner::output::can_ask;
 use crate::runner::reporting::{Address, MetricsFile, Reporting};
 use crate::runner::run::{Approval, Order, run_once};
@@ -82,11 +82,6 @@ pub(super) struct ReportingArgs {
     ping_url: Option<SecretString>,
 }
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// The question cannot be asked, or an address to report to is none. How the run fails is reported by itself.
 pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Exit, Failure> {
     context.format(&[Format::Text, Format::Json])?;
     let approval = match &args.plan {
@@ -128,10 +123,6 @@ impl ExecuteArgs {
 
 impl ReportingArgs {
     /// Finds out where to report to; nothing is sent yet.
-    ///
-    /// # Errors
-    ///
-    /// An address on the command line is invalid. All other problems only cause a warning.
     pub(super) fn open<'a>(&'a self, context: &'a Context) -> Result<Reporting<'a>, Failure> {
         let notify = address("--notify-url", self.notify_url.as_ref(), "FIFO_RETAIN_NOTIFY_URL", context)?;
         let ping = address("--ping-url", self.ping_url.as_ref(), "FIFO_RETAIN_PING_URL", context)?;
@@ -151,15 +142,13 @@ fn address<'a>(
     context: &'a Context,
 ) -> Result<Address<'a>, Failure> {
     if let Some(text) = given {
-        let url: SecretUrl = text
-            .expose_secret()
-            .parse()
-            .map_err(|error: BadUrl| Failure::usage(format!("{option} cannot be used")).because(error))?;
+        let unusable = |error: String| Failure::usage(format!("{option} cannot be used")).because(error);
+        let url: SecretUrl = text.expose_secret().parse().map_err(unusable)?;
         return Ok(Box::new(move || Ok(Some(url.clone()))));
     }
     Ok(Box::new(move || {
         let text = connect::secret(&context.environment, variable)?;
-        let unusable = |error: BadUrl| Failure::new(format!("{variable} cannot be used")).because(error);
+        let unusable = |error: String| Failure::new(format!("{variable} cannot be used")).because(error);
         text.map(|text| text.parse()).transpose().map_err(unusable)
     }))
 }

@@ -78,7 +78,7 @@ fn unused_options(command: &str) -> Vec<&'static str> {
 
 /// Returns the command line, where each command's help leaves out the options that mean nothing to it.
 pub fn command() -> clap::Command {
-    // A variable may hold a secret, or what the help of another machine would show.
+    // The help is the same whatever the variables hold.
     let mut program = Arguments::command().mut_args(|option| option.hide_env_values(true));
     let options: Vec<clap::Arg> = program.get_arguments().cloned().collect();
     for command in program.get_subcommands_mut() {

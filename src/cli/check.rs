@@ -25,11 +25,6 @@ use std::path::Path;
 #[command(after_help = include_str!("help/check.txt"))]
 pub struct CheckArgs {}
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// The findings cannot be written, or the form of output is not for this command. A problem is no error but an [`Exit`].
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json])?;
     let mut checks = Checks::default();

@@ -136,10 +136,6 @@ impl Context {
     }
 
     /// Returns the format of standard output.
-    ///
-    /// # Errors
-    ///
-    /// It is none of those that the command has.
     pub(super) fn format(&self, known: &[Format]) -> Result<Format, Failure> {
         let asked = self.global.format;
         if known.contains(&asked) {

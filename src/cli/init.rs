@@ -66,12 +66,6 @@ pub struct InitArgs {
     force: bool,
 }
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// There is no terminal to ask on and the options do not say enough; the crontab cannot be read, or has no line that is
-/// understood; the file exists already, or cannot be written.
 pub(super) fn run(args: &InitArgs, context: &Context) -> Result<Exit, Failure> {
     context.format(&[Format::Text])?;
     let drafts = match &args.from_crontab {

@@ -22,11 +22,6 @@ pub struct ResumeArgs {
 }
 
 /// Runs the command. FiFo is not asked anything.
-///
-/// # Errors
-///
-/// No FiFo is configured; there is no terminal to ask on; the question was answered with no; a run is under way; or the
-/// safety stop cannot be removed.
 pub(super) fn run(args: &ResumeArgs, context: &Context) -> Result<Exit, Failure> {
     context.format(&[Format::Text])?;
     let endpoint = connect::endpoint(context)?;

@@ -52,10 +52,6 @@ pub struct SandboxArgs {
 }
 
 /// Runs the command until a signal ends it.
-///
-/// # Errors
-///
-/// It cannot listen there, or its world cannot be read or written.
 pub(super) async fn run(args: &SandboxArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json])?;
     let failed = |error: io::Error| {

@@ -27,11 +27,6 @@ pub struct ValidateArgs {
     strict: bool,
 }
 
-/// Runs the command.
-///
-/// # Errors
-///
-/// The findings cannot be written. Mistakes in the policies are no error but an [`Exit`].
 pub(super) fn run(args: &ValidateArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Github])?;
     let paths = if args.paths.is_empty() { context.policy_paths() } else { args.paths.clone() };

@@ -29,10 +29,6 @@ const STOP_READ_EVERY: Duration = Duration::from_secs(5);
 /// No failure ends it: the next run may succeed, and a loop that has ended makes no backups. A signal does. After backups
 /// vanished, in a run of this process or of another one, no run starts until a person has lifted it, since another
 /// run could delete another chain: with an address this waits for that, and shows it; otherwise it ends.
-///
-/// # Errors
-///
-/// It cannot start: listening on the address or for signals fails.
 pub async fn run_every(
     host: &Host,
     order: &Order<'_>,

@@ -67,10 +67,6 @@ impl Host {
     }
 
     /// Takes the lock for a FiFo, so that no other run of this machine changes it meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// Another run holds it, or the state folder cannot be used.
     pub fn lock(&self, endpoint: &str, command: &str) -> Result<Lock, Failure> {
         let holder = Holder { pid: process::id(), command: command.to_owned(), since: self.now() };
         Lock::take(self.made_state_dir()?, endpoint, &holder).map_err(|error| {

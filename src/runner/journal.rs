@@ -31,10 +31,6 @@ struct Entry<'a> {
 
 impl Journal {
     /// Opens a journal for appending, and makes it, readable by its owner only, where there is none.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be opened for reading and writing, or is a symbolic link.
     fn open(path: &Path, run: Uuid) -> io::Result<Self> {
         let mut file = open_state_file(OpenOptions::new().read(true).append(true).create(true), path)?;
         let mut last = [b'\n'];

@@ -112,10 +112,6 @@ impl<'a> Query<'a> {
 
     /// Reads FiFo once, as [`Query::plan`] does, and keeps of each VM only how it stands. Without `warns` it is done once more
     /// after something was done, and nothing is warned about a second time.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Query::plan`].
     pub async fn look(self, warns: bool) -> Result<Overview, Failure> {
         let kept = Kept { plans: false, vms: KeptVms::None, overview: true };
         let (reading, unreadable) = self.read(kept, warns).await?;

@@ -2,9 +2,8 @@ use crate::harness::{AT, Fifo, Folder};
 use fifo_retain::plan::Plan;
 use fifo_retain::sandbox::Effect;
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 
 #[test]
@@ -252,26 +251,6 @@ fn the_later_one_of_both_clocks_is_planned_for() {
     assert!((29..=31).contains(&(at() - confirmed).num_minutes()), "the server's clock is later");
     fifo.disturb(Effect::ShiftDate { seconds: -60 * 60 });
     assert!((-1..=1).contains(&(at() - confirmed).num_minutes()), "ours is later");
-}
-
-#[test]
-fn a_closed_pipe_ends_the_plan_quietly() {
-    let (folder, fifo) = (Folder::new(), Fifo::standing_still());
-    let mut child = folder
-        .sealed(&["-v", "plan", "--at", AT, "--detailed-exitcode", "--out", "plan.json"])
-        .env("FIFO_ENDPOINT", fifo.url())
-        .env("FIFO_USER", "admin")
-        .env("FIFO_PASSWORD", "admin")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    let mut err = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(2), "{err}");
-    assert!(!err.contains("error") && !err.contains("panic"), "{err}");
-    assert!(folder.path("plan.json").exists());
 }
 
 #[test]
