@@ -13,7 +13,7 @@ mod vm;
 pub use backup::{Backup, LocalState, MissingFileInfo, RecordedState, StoredFile};
 pub use backups::Backups;
 pub use chain::{Chain, ChainEnd, chain_of, restorable};
-pub use ids::{BackupId, NotAUuid, VmId};
+pub use ids::{BackupId, NotAUuid, VmId, vm_name};
 pub use vm::{Metadata, Vm};
 
 use std::collections::BTreeMap;

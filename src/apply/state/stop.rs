@@ -5,7 +5,7 @@
 
 use super::file;
 use crate::apply::outcome::{ActionKind, VmRef};
-use crate::inventory::{BackupId, VmId};
+use crate::inventory::{BackupId, VmId, vm_name};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -74,27 +74,28 @@ impl Alarm {
     }
 }
 
-/// The sentence for people. It contains the VM's alias as FiFo has it.
+/// The sentence for people. It names the VM as FiFo does.
 impl fmt::Display for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { alias, vm, backup, .. } = self;
+        let Self { vm, backup, .. } = self;
+        let name = vm_name(&self.alias, Some(*vm));
         let gone: Vec<String> = self.gone.iter().map(ToString::to_string).collect();
         let gone = gone.join(", ");
         match self.after {
             ActionKind::Create => write!(
                 f,
-                "the body of the request for a backup of VM {alias} ({vm}) was lost on the way, and FiFo has started the \
+                "the body of the request for a backup of VM {name} ({vm}) was lost on the way, and FiFo has started the \
                  full backup {backup} with an empty comment instead; a proxy between here and FiFo may be dropping the \
                  bodies of requests, and a delete would lose its body too"
             ),
             ActionKind::DeleteLocal => write!(
                 f,
-                "backups have vanished after the local delete of backup {backup} of VM {alias} ({vm}): {gone}; a proxy \
+                "backups have vanished after the local delete of backup {backup} of VM {name} ({vm}): {gone}; a proxy \
                  between here and FiFo may be dropping the bodies of DELETE requests"
             ),
             ActionKind::DeleteCloud => write!(
                 f,
-                "backups have vanished after the delete from storage of backup {backup} of VM {alias} ({vm}): {gone}; \
+                "backups have vanished after the delete from storage of backup {backup} of VM {name} ({vm}): {gone}; \
                  FiFo, or something between here and FiFo, may be deleting more than it is asked to, or another user \
                  deletes backups of this VM"
             ),
@@ -285,6 +286,11 @@ mod tests {
                     "the body of the request for a backup of VM web-1 ({vm}) was lost on the way, and FiFo has started \
                      the full backup {two} with an empty comment instead; "
                 ),
+                "a delete would lose its body too",
+            ),
+            (
+                Alarm::body_lost(time, &VmRef { alias: String::new(), ..at.clone() }, two).to_string(),
+                format!("the body of the request for a backup of VM {} ({vm}) was lost", vm.short()),
                 "a delete would lose its body too",
             ),
         ] {

@@ -8,7 +8,7 @@ mod table;
 pub use table::METRICS;
 
 use super::escape::visible;
-use crate::run::RunHistory;
+use crate::report::RunHistory;
 use chrono::{DateTime, Utc};
 use std::fmt::{self, Write as _};
 

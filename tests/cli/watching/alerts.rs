@@ -1,5 +1,5 @@
 use super::{example, read, run, succeeded};
-use fifo_retain::render::metrics::{METRICS, MetricKind};
+use fifo_retain::report::metrics::{METRICS, MetricKind};
 use granit_parser::{Parser, StrInput};
 use std::collections::BTreeSet;
 
