@@ -7,46 +7,11 @@ use fifo_retain::cli::args::Arguments;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-/// The section for what holds for every command.
-const GLOBAL: &str = "## Options of every command";
-
 fn program() -> Command {
     let mut program = Arguments::command();
     // Has clap add what it adds by itself, `help` among others.
     program.build();
     program
-}
-
-/// Lists a command's long options, `--help` and `--version` aside.
-fn long_options(command: &Command, is_global: bool) -> BTreeSet<String> {
-    let options = command.get_arguments().filter(|option| option.is_global_set() == is_global);
-    let names = options.filter_map(|option| option.get_long());
-    names.filter(|name| !["help", "version"].contains(name)).map(|name| format!("--{name}")).collect()
-}
-
-/// Lists the long options that a text describes, each as `` `--name` `` or `` `--name VALUE` `` at the start of a table's
-/// row.
-fn told_options(text: &str) -> BTreeSet<String> {
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
-    let cells = rows.filter_map(|row| row.split('`').next());
-    let words = cells.flat_map(|cell| cell.split([' ', ',']));
-    words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()
-}
-
-#[test]
-fn every_command_and_option_is_reported_and_no_other() {
-    let page = Page::read("docs/commands.md");
-    assert_eq!(told_options(page.section(GLOBAL)), long_options(&program(), true), "{GLOBAL}");
-    for command in program().get_subcommands().filter(|command| command.get_name() != "help") {
-        let heading = format!("## `{}`", command.get_name());
-        assert_eq!(told_options(page.section(&heading)), long_options(command, false), "{heading}");
-    }
-    let headings = page.text.lines().filter_map(|line| line.strip_prefix("## `"));
-    let output: BTreeSet<&str> = headings.map(|rest| rest.trim_end_matches('`')).collect();
-    let program = program();
-    let there: BTreeSet<&str> =
-        program.get_subcommands().map(Command::get_name).filter(|name| *name != "help").collect();
-    assert_eq!(output, there);
 }
 
 /// Returns every exit code that the program can end with, by its constant's name.
