@@ -7,7 +7,7 @@ use crate::shell::repository;
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 use fifo_retain::cli::args::Arguments;
 use fifo_retain::plan::{Note, NoteCode};
-use fifo_retain::report::metrics::METRICS;
+use fifo_retain::report::metrics::{METRICS, Metric};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -75,13 +75,13 @@ fn meaning_of(option: &Arg) -> String {
     meaning
 }
 
-/// Makes the table of a command's own options, or of the program's; those that an earlier command has alike share a row.
+/// Lists a command's own options, or the program's; those that an earlier command has alike share a line.
 fn options(
     command: &Command,
     is_global: bool,
     earlier: &mut BTreeMap<(String, String), String>,
 ) -> Option<String> {
-    let (mut rows, mut shared) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
+    let (mut lines, mut shared) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
     for option in command.get_arguments().filter(|option| option.is_global_set() == is_global) {
         let Some(name) = name_of(option).filter(|_| !option.is_hide_set()) else { continue };
         if ["--help", "--version"].iter().any(|built_in| name.ends_with(built_in)) {
@@ -91,13 +91,15 @@ fn options(
         match earlier.get(&key) {
             Some(first) => shared.entry(first.clone()).or_default().push(format!("`{name}`")),
             None => {
-                rows.push([format!("`{name}`"), key.1.clone()]);
+                lines.push(format!("- `{name}`: {}\n", key.1));
                 earlier.insert(key, command.get_name().to_owned());
             }
         }
     }
-    rows.extend(shared.into_iter().map(|(first, names)| [names.join(", "), format!("As for `{first}`.")]));
-    (!rows.is_empty()).then(|| table(["option", ""], rows))
+    lines.extend(
+        shared.into_iter().map(|(first, names)| format!("- {}: as for `{first}`\n", names.join(", "))),
+    );
+    (!lines.is_empty()).then(|| lines.concat())
 }
 
 #[test]
@@ -113,7 +115,7 @@ fn the_options_are_those_of_the_command_line() {
         let name = command.get_name();
         let about = sentence(&command.get_about().unwrap().to_string());
         let options = options(command, false, &mut earlier);
-        let made = format!("{about}\n{}", options.map_or_else(String::new, |table| format!("\n{table}")));
+        let made = format!("{about}\n{}", options.map_or_else(String::new, |list| format!("\n{list}")));
         assert_made(page, &format!("fifo-retain {name} --help"), &made);
         sections.insert(format!("## `{name}`"));
     }
@@ -125,11 +127,11 @@ fn the_options_are_those_of_the_command_line() {
 
 #[test]
 fn the_metrics_are_those_of_the_registry() {
-    let rows = METRICS.map(|metric| {
-        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        [format!("`{}`", metric.name), labels.join(", "), sentence(metric.help)]
-    });
-    assert_made("docs/metrics.md", "the registry", &table(["metric", "labels", "meaning"], rows));
+    let line = |metric: Metric| {
+        let labels = if metric.labels.is_empty() { "" } else { &format!("{{{}}}", metric.labels.join(",")) };
+        format!("- `{}{labels}`: {}\n", metric.name, sentence(metric.help))
+    };
+    assert_made("docs/metrics.md", "the registry", &METRICS.map(line).concat());
 }
 
 /// Lists an enumeration of a schema: each word with its description.

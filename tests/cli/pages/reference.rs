@@ -6,6 +6,7 @@ use clap::{Command, CommandFactory as _};
 use fifo_retain::cli::args::Arguments;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 
 fn program() -> Command {
     let mut program = Arguments::command();
@@ -48,6 +49,40 @@ fn every_exit_code_is_reported_and_no_other() {
     for code in codes {
         assert!(output.contains(&code.to_string()), "{code} is not in --help");
     }
+}
+
+/// Lists the source files below a folder.
+fn sources(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            into.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_guarantee_names_tests_that_there_are() {
+    let page = Page::read("docs/safety.md");
+    let mut seen = 0;
+    for row in page.section("## What is guaranteed").lines().filter(|line| line.contains(": ")) {
+        let Some(cell) = row.strip_suffix(" |").and_then(|row| row.rsplit(" | ").next()) else { continue };
+        let mut text = String::new();
+        for name in cell.trim_matches('`').split("`, `") {
+            let name = name.split_once(": ").map_or(name, |(room, name)| {
+                text.clear();
+                let folder =
+                    if room == "plan" { "src/plan/tests".to_owned() } else { format!("tests/{room}") };
+                sources(&repository(&folder), &mut text);
+                name
+            });
+            assert!(text.contains(&format!("fn {name}(")), "there is no test {name}: {row}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 20, "{seen} tests are named");
 }
 
 #[test]
