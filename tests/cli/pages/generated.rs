@@ -43,7 +43,7 @@ fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String
 
 fn sentence(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("{}.", text.trim_end_matches('.'))
+    if text.ends_with(['.', '?']) { text } else { text + "." }
 }
 
 /// Names an option with its value: `-p, --policies PATH`.
