@@ -8,7 +8,6 @@ use std::sync::Arc;
 /// FiFo writes each key by itself as things happen, so any subset can be seen; `None` means that the key was not there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backup {
-    /// Its UUID.
     pub id: BackupId,
     /// The comment it was created with; by it a policy's tier knows its own.
     #[serde(serialize_with = "write_shared", deserialize_with = "read_shared")]
@@ -65,7 +64,6 @@ impl Backup {
 
     /// Finds what FiFo has not recorded of its stored objects; `None` when each has a size and checksum.
     ///
-    /// FiFo before 2016 writes one size and one checksum at the record's top level and only names the objects.
     pub fn missing_file_info(&self) -> Option<MissingFileInfo> {
         let is_told =
             |count: usize, of_all: bool| if count == 0 { of_all } else { count == self.files.len() };
@@ -96,22 +94,15 @@ pub enum LocalState {
 
 impl From<Option<bool>> for LocalState {
     fn from(local: Option<bool>) -> Self {
-        match local {
-            None => Self::Unknown,
-            Some(false) => Self::Absent,
-            Some(true) => Self::Present,
-        }
+        local.map_or(Self::Unknown, |is_there| if is_there { Self::Present } else { Self::Absent })
     }
 }
 
-/// What a completed backup's record lacks of its stored objects.
+/// What a completed backup's record lacks: all of its stored objects, or the size or checksum of at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MissingFileInfo {
-    /// It names none.
     Files,
-    /// The size of at least one.
     Size,
-    /// The checksum of at least one.
     Checksum,
 }
 

@@ -1,8 +1,5 @@
-//! What FiFo has, as it was read: plain data, no opinion.
-//!
-//! Nothing in here judges a backup (that needs a policy and an instant, see [`crate::plan`]) and nothing in here
-//! knows how FiFo spells things (see [`crate::fifo`]). An inventory is always a little stale and may be incomplete:
-//! a backup that is missing from it may exist.
+//! What FiFo has, as it was read: plain data, no opinion. An inventory is always a little stale and may be incomplete: a backup
+//! that is missing from it may exist.
 
 mod backup;
 mod backups;
@@ -12,7 +9,7 @@ mod vm;
 
 pub use backup::{Backup, LocalState, MissingFileInfo, RecordedState, StoredFile};
 pub use backups::Backups;
-pub use chain::{Chain, ChainEnd, chain_of, restorable};
+pub use chain::{Chain, ChainEnd, Restore, along_chains, chain_of, restorable};
 pub use ids::{BackupId, NotAUuid, VmId};
 pub use vm::{Metadata, Vm};
 

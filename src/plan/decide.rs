@@ -5,7 +5,7 @@ use super::changeset::{
 };
 use super::due::{Attempts, Occurrences, attempts, cannot_back_up, unsatisfied};
 use super::fingerprint::fingerprint;
-use super::keep::{self, Keep, Keeps, unwanted_locally};
+use super::keep::{self, Keeps, unwanted_locally};
 use super::last_kept::last_kept;
 use super::note::{Note, NoteCode};
 use super::notes::{backup_notes, name_of, time_text, vm_note};
@@ -15,7 +15,7 @@ use super::prune::Expired;
 use super::request::Request;
 use super::standing::{BackupView, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
-use crate::policy::{Match, MissingParent, Policies, Policy, TierIndex, TierKind, weekday_text};
+use crate::policy::{Match, MissingParent, Policies, TierIndex, TierKind, weekday_text};
 use chrono::{DateTime, Utc};
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -31,22 +31,21 @@ pub fn decide(vm: &Vm, policies: &Policies, request: impl Into<Request>) -> VmPl
             let view = VmView::one_of(vm, policies, policy, request);
             decide_under(&view, &Occurrences::new(policy, request.due_at))
         }
-        Match::Unprotected => without_policy(vm, &[]),
-        Match::Conflict(policies) => without_policy(vm, &policies),
+        claims => without_policy(vm, &claims),
     };
     VmPlan { fingerprint: Some(fingerprint(vm)), ..plan }
 }
 
-/// Returns the plan of a VM that no single policy claims, as [`untouched`] does; these are the several that do.
-pub(super) fn without_policy(vm: &Vm, policies: &[&Policy]) -> VmPlan {
-    let Some(first) = policies.first() else {
+/// Returns the plan of a VM that no single policy claims, as [`untouched`] does.
+pub(super) fn without_policy(vm: &Vm, claims: &Match<'_>) -> VmPlan {
+    let Match::Conflict(policies) = claims else {
         return untouched(vm, Status::Unprotected, Note::vm(NoteCode::Unprotected, "matches no policy"));
     };
     let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
     let text = format!(
         "claimed by {} with the same priority ({}); give one a higher `priority` or exclude it from the others",
         names.join(" and "),
-        first.priority
+        policies.first().map_or(0, |policy| policy.priority)
     );
     untouched(vm, Status::Conflict, Note::vm(NoteCode::PolicyConflict, text))
 }
@@ -64,10 +63,8 @@ pub(crate) fn decide_under(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> 
     let suspended = suspended.flatten();
     let mut notes: Vec<Note> = suspension_note.into_iter().chain(vm_note(view)).collect();
     let keeps = Keeps::of(view);
-    let (idle, mut actions) = creates_and_local_deletes(view, occurrences, &keeps.local, &mut notes);
     let expired = Expired::of(view, &keeps);
-    // Old backups go last: not before the new one is there.
-    actions.extend(deletes_from_storage(view, &expired));
+    let (idle, mut actions) = actions_under(view, occurrences, &keeps, &expired, &mut notes);
     notes.extend(backup_notes(view, &expired));
     // There is one of each of these for each VM of a cloud, and most of them are short.
     actions.shrink_to_fit();
@@ -90,33 +87,38 @@ pub(crate) fn decide_under(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> 
 
 /// Returns what is to be done to a VM, whether or not a suspension holds it back.
 pub(crate) fn actions(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<Action> {
-    decide_under(view, occurrences).actions
+    let keeps = Keeps::of(view);
+    let (_, actions) = actions_under(view, occurrences, &keeps, &Expired::of(view, &keeps), &mut Vec::new());
+    actions
 }
 
-/// Decides on creates and local deletes, and on the status where there are none; adds the notes that explain a create, or why
-/// there is none.
-fn creates_and_local_deletes(
+/// Decides on the actions, and on the status where there are none; adds the notes that explain a create, or why there is none.
+fn actions_under(
     view: &VmView<'_>,
     occurrences: &Occurrences<'_>,
-    local: &[Option<Keep>],
+    keeps: &Keeps,
+    expired: &Expired<'_, '_>,
     notes: &mut Vec<Note>,
 ) -> (Status, Vec<Action>) {
     let create = decide_create(view, occurrences, notes);
     // FiFo would refuse, or is in the middle of something: nothing is done to such a VM until that has passed.
     let can_be_backed_up = cannot_back_up(view.vm).is_none();
-    let deletes = if can_be_backed_up { unwanted_locally(view, local) } else { Vec::new() };
+    let deletes = if can_be_backed_up { unwanted_locally(view, &keeps.local) } else { Vec::new() };
     let mut actions: Vec<Action> =
         deletes.iter().filter_map(|it| delete_local(view, it, None)).map(Action::DeleteLocal).collect();
+    let mut idle = Status::UpToDate;
     match create {
-        Err(idle) => (idle, actions),
+        Err(status) => idle = status,
         Ok(create) => {
             let now: HashSet<BackupId> = deletes.into_iter().map(BackupView::id).collect();
             let later = deletes_after(view, &create, &now);
             actions.push(Action::Create(create));
             actions.extend(later.into_iter().map(Action::DeleteLocal));
-            (Status::Changes, actions)
         }
     }
+    // Old backups go last: not before the new one is there.
+    actions.extend(deletes_from_storage(view, expired));
+    (idle, actions)
 }
 
 /// Returns the policy's suspension where it holds for the VM, with the note on it; one that has ended is only noted.
@@ -287,7 +289,7 @@ fn deletes_from_storage(view: &VmView<'_>, expired: &Expired<'_, '_>) -> Vec<Act
             tier: view.tier(backup.tier?).name.to_string(),
             taken: view.zone.moment(backup.taken),
             size_bytes: backup.backup.size_bytes(),
-            reason: last_kept.remove(&backup.id())?.to_string(),
+            reason: last_kept.remove(&backup.id())?.reason,
         }))
     };
     expired.deletes.iter().filter_map(delete).collect()

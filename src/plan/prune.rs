@@ -7,7 +7,7 @@ use super::due::cannot_back_up;
 use super::keep::{Keeps, has_started, has_unknown_parent, is_abandoned, is_silent};
 use super::standing::{BackupView, STREAM_BYTES_MIN, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, restorable};
-use crate::policy::{Match, Policies};
+use crate::policy::Policies;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -88,7 +88,7 @@ impl<'v, 'a> Expired<'v, 'a> {
 
 /// Returns the backups of a VM that its policy no longer keeps in storage; none where no single policy holds for it.
 pub fn expired_backups(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> BTreeSet<BackupId> {
-    let Match::One(policy) = policies.policy_for(vm) else { return BTreeSet::new() };
+    let Some(policy) = policies.policy_for(vm).one() else { return BTreeSet::new() };
     let view = VmView::new(vm, policy, now);
     Keeps::of(&view).expired(&view).into_iter().map(|backup| backup.id()).collect()
 }

@@ -27,6 +27,10 @@ impl Policies {
         if self.0.iter().all(|policy| policy.zone == *first) { first } else { &UTC }
     }
 
+    pub fn get(&self, name: &str) -> Option<&Policy> {
+        self.iter().find(|policy| *policy.name == *name)
+    }
+
     /// Returns them in the order of their names.
     pub fn iter(&self) -> std::slice::Iter<'_, Policy> {
         self.0.iter()
@@ -58,6 +62,13 @@ pub enum Match<'a> {
     Unprotected,
     /// Several have the same highest priority; in the order of their names. Nothing is done to the VM.
     Conflict(Vec<&'a Policy>),
+}
+
+impl<'a> Match<'a> {
+    /// Returns the policy that holds for the VM, if exactly one does.
+    pub fn one(&self) -> Option<&'a Policy> {
+        if let Self::One(policy) = self { Some(policy) } else { None }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
