@@ -16,7 +16,6 @@ pub struct CascadeCost {
     pub descendants: usize,
     /// When it was taken: of two that cost the same, the older one goes first.
     pub taken: Option<DateTime<Utc>>,
-    /// Its UUID, so that no two backups cost the same.
     pub backup: BackupId,
 }
 

@@ -18,15 +18,11 @@ pub struct ConfirmedPlan {
 /// A VM of which a saved plan lists something that is not going to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedVm {
-    /// The VM.
     pub vm: Option<VmId>,
-    /// Its alias.
     pub alias: String,
-    /// Why.
     pub why: SkipReason,
 }
 
-/// Why a VM is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipReason {
     /// The VM has changed since the plan, and some of what is listed would still be wanted, in this way or another, or the

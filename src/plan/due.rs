@@ -163,7 +163,6 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Says whether the pause after the last failed attempt is not over at an instant.
     pub fn is_backing_off(&self, now: DateTime<Utc>) -> bool {
         self.next_at.is_some_and(|at| now < at)
     }

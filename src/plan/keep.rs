@@ -14,13 +14,9 @@ pub const EVIDENCE_AGE_MAX: TimeDelta = TimeDelta::days(35);
 /// Why a backup, or its snapshot, stays. Where there are several reasons the first of these counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Keep {
-    /// Its record has no timestamp.
     Unreadable,
-    /// Its timestamp is too far ahead.
     FutureDated,
-    /// It is of no tier.
     Unmanaged,
-    /// It is in progress.
     Running,
     /// On the hypervisor: it is stuck, and nothing newer can be restored, so it may still be running.
     MayBeRunning,
@@ -58,7 +54,6 @@ pub struct Keeps {
 }
 
 impl Keeps {
-    /// Finds out why each backup of a VM stays.
     pub fn of(view: &VmView<'_>) -> Self {
         let local = local(view);
         let stored = stored(view, &local);

@@ -25,10 +25,8 @@ pub struct Planner<'p> {
     valid_until: Option<DateTime<Utc>>,
 }
 
-/// What is decided for a VM.
 #[derive(Debug)]
 pub struct DecidedVm<'v> {
-    /// Its plan.
     pub plan: VmPlan,
     /// The VM under its policy, as it was judged for the plan; `None` where no policy or several claim it.
     pub judged: Option<JudgedVm<'v>>,
@@ -37,9 +35,7 @@ pub struct DecidedVm<'v> {
 /// A VM under its policy, with the occurrences of the policy's schedules.
 #[derive(Debug)]
 pub struct JudgedVm<'v> {
-    /// Its backups, each judged.
     pub view: VmView<'v>,
-    /// The due times.
     pub occurrences: &'v Occurrences<'v>,
 }
 
@@ -65,7 +61,6 @@ impl JudgedVm<'_> {
 }
 
 impl<'p> Planner<'p> {
-    /// Prepares to plan.
     pub fn new(policies: &'p Policies, request: impl Into<Request>) -> Self {
         let request = request.into();
         let of = |policy: &'p Policy| (policy.name.as_str(), Occurrences::new(policy, request.due_at));
@@ -73,7 +68,6 @@ impl<'p> Planner<'p> {
         Self { policies, request, occurrences_by_policy, valid_until: None }
     }
 
-    /// Returns what is asked for.
     pub fn request(&self) -> Request {
         self.request
     }
@@ -159,7 +153,6 @@ pub(crate) fn sort_key<'n>(
     (alias, uuid, notes.first().map(|note| note.message.as_str()))
 }
 
-/// Counts what is planned for VMs.
 fn summary(vms: &[VmPlan]) -> Summary {
     let mut summary = Summary::default();
     for vm in vms {

@@ -1,5 +1,3 @@
-//! What a decision is asked for, besides the policies and the VM.
-
 use chrono::{DateTime, Utc};
 
 /// What a decision is asked for, besides the policies and the VM. An instant alone asks by one clock and without `--prune`.

@@ -16,7 +16,6 @@ pub(super) struct Read<'n> {
     pub(super) tiers: Vec<Fields<'n>>,
 }
 
-/// Warns of what is doubtful in a policy that is free of mistakes.
 pub(super) fn lint(read: &Read<'_>, report: &Report<'_>) {
     let Read { policy, fields, tiers } = read;
     for (index, (tier, at)) in policy.tiers.iter().zip(tiers).enumerate() {

@@ -28,14 +28,12 @@ const SKIP_MATTERS_ABOVE: TimeDelta = TimeDelta::hours(3);
 pub struct Schedule {
     pub(super) cron: Arc<Cron>,
     zone: Zone,
-    /// The days over which its gaps are measured.
     scan: Range<i64>,
     gaps: Gaps,
     /// Its gaps on the wall clock: what clock changes add or take is left out.
     pub(super) wall_gaps: Gaps,
 }
 
-/// A time of a schedule that a clock change skips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SkippedTime {
     /// What the wall clock never shows.
@@ -95,7 +93,6 @@ impl Schedule {
         self.gaps.min
     }
 
-    /// Returns the longest one.
     pub fn gap_max(&self) -> TimeDelta {
         self.gaps.max
     }
@@ -204,7 +201,6 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// Schedules are the same when their expression and zone are.
 impl PartialEq for Schedule {
     fn eq(&self, other: &Self) -> bool {
         self.cron.pattern.as_str() == other.cron.pattern.as_str() && self.zone == other.zone
