@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 pub struct Chain<'a> {
     /// The backup itself first, then its parent, and so on.
     pub steps: Vec<&'a Backup>,
-    /// Where the way ends.
     pub end: ChainEnd,
 }
 
@@ -20,14 +19,10 @@ impl Chain<'_> {
     }
 }
 
-/// How a [`Chain`] ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChainEnd {
-    /// At a backup without a parent.
     Full,
-    /// At a parent that is not there.
     Missing(BackupId),
-    /// At a backup that was already on the way.
     Loop(BackupId),
 }
 

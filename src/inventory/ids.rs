@@ -54,7 +54,6 @@ macro_rules! id {
 }
 
 id! {
-    /// A VM's UUID.
     VmId
 }
 id! {

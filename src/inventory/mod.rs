@@ -27,17 +27,14 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Says whether the list showed nothing at all, readable or not.
-    ///
-    /// FiFo answers so to a user who may see no VM, so this must never be treated as "there are no VMs".
+    /// Says whether the list showed nothing at all. FiFo answers so to a user who may see no VM, so this must never be treated as
+    /// "there are no VMs".
     pub fn is_empty(&self) -> bool {
         self.vms.is_empty() && self.unreadable.is_empty()
     }
 }
 
-/// An element of the VM list of which some part could not be understood.
-///
-/// It is *not* a VM without backups: what it has is unknown.
+/// An element of the VM list of which some part could not be understood. What it has is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnreadableVm {
     /// Its alias, or an empty text where not even that could be read.

@@ -1,17 +1,13 @@
 use super::{Backups, VmId};
 use std::collections::BTreeMap;
 
-/// One VM and its backups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vm {
     pub id: VmId,
     /// Its name for people; empty when it has none. Not unique.
     pub alias: String,
-    /// The organisation that owns it.
     pub owner: Option<String>,
-    /// The package (size class) it was made with.
     pub package: Option<String>,
-    /// The dataset (image) it was made from.
     pub dataset: Option<String>,
     /// The hypervisor it is on; `None` when it is on none (stored, or being moved).
     pub hypervisor: Option<String>,

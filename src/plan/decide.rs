@@ -16,14 +16,12 @@ use super::request::Request;
 use super::standing::{BackupView, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm};
 use crate::policy::{Match, MissingParent, Policies, TierIndex, TierKind, weekday_text};
-use chrono::{DateTime, Utc};
 use std::collections::HashSet;
 use uuid::Uuid;
 
 /// The placeholder UUID of the backup to be created: the greatest, so that it wins every tie as the newest.
 const NEW_BACKUP: BackupId = BackupId::new(Uuid::max());
 
-/// Decides what is to be done to one VM.
 pub fn decide(vm: &Vm, policies: &Policies, request: impl Into<Request>) -> VmPlan {
     let request = request.into();
     let plan = match policies.policy_for(vm) {
@@ -135,23 +133,14 @@ fn suspension(view: &VmView<'_>) -> Option<(Option<Box<SuspendedUntil>>, Note)> 
     })
 }
 
-/// A tier that is due, with the attempts at it.
-struct DueTier {
-    tier: TierIndex,
-    since: DateTime<Utc>,
-    attempts: Attempts,
-}
-
 /// Decides which backup is to be made now; where none is, how the VM stands.
 fn decide_create(
     view: &VmView<'_>,
     occurrences: &Occurrences<'_>,
     notes: &mut Vec<Note>,
 ) -> Result<Create, Status> {
-    let mut due: Vec<DueTier> = unsatisfied(view, occurrences)
-        .into_iter()
-        .map(|(tier, since)| DueTier { tier, since, attempts: attempts(view, occurrences, tier) })
-        .collect();
+    let mut due: Vec<Attempts> =
+        unsatisfied(view, occurrences).into_iter().map(|(tier, since)| attempts(view, tier, since)).collect();
     if !due.is_empty() && cannot_back_up(view.vm).is_some() {
         return Err(Status::Blocked);
     }
@@ -163,15 +152,15 @@ fn decide_create(
     if due.is_empty() {
         return Err(Status::UpToDate);
     }
-    let is_full = |due: &&DueTier| view.tier(due.tier).kind == TierKind::Full;
+    let is_full = |due: &&Attempts| view.tier(due.tier).kind == TierKind::Full;
     let full: Vec<TierIndex> = due.iter().filter(is_full).map(|due| due.tier).collect();
     // What has not failed yet goes first, so that a tier that will not go through never keeps the others from theirs. The
     // sort is stable: within each group the coarsest stays the first.
-    due.sort_by_key(|due| due.attempts.failed > 0);
+    due.sort_by_key(|due| due.failed > 0);
     let mut idle = Status::Blocked;
     for due in due {
-        if due.attempts.is_backing_off(view.now) {
-            if !due.attempts.gave_up {
+        if due.is_backing_off(view.now) {
+            if !due.gave_up {
                 idle = Status::Waiting;
             }
             continue;
@@ -204,27 +193,25 @@ fn decide_create(
     Err(idle)
 }
 
-/// Reports a tier whose attempts were given up for now, or whose next one waits.
-fn attempts_note(view: &VmView<'_>, due: &DueTier) -> Option<Note> {
-    let Attempts { failed, next_at, gave_up } = due.attempts;
-    let code = match gave_up {
+fn attempts_note(view: &VmView<'_>, due: &Attempts) -> Option<Note> {
+    let failed = due.failed;
+    let code = match due.gave_up {
         true => NoteCode::GaveUp,
-        false if due.attempts.is_backing_off(view.now) => NoteCode::RetryLater,
+        false if due.is_backing_off(view.now) => NoteCode::RetryLater,
         false => return None,
     };
     let times = if failed == 1 { "once".to_owned() } else { format!("{failed} times") };
-    let (tier, next) = (&view.tier(due.tier).name, time_text(view, next_at?));
+    let (tier, next) = (&view.tier(due.tier).name, time_text(view, due.next_at?));
     Some(Note::vm(code, format!("the {tier} failed {times}; it is tried again from {next}")))
 }
 
-fn create(view: &VmView<'_>, due: &DueTier, parent: Option<&BackupView<'_>>) -> Create {
+fn create(view: &VmView<'_>, due: &Attempts, parent: Option<&BackupView<'_>>) -> Create {
     let rules = view.tier(due.tier);
     let due_since = view.zone.moment(due.since);
-    let Attempts { failed, gave_up, .. } = due.attempts;
     let mut reason = format!("due since {}", weekday_text(due_since));
-    if failed > 0 {
-        reason.push_str(&format!(", try {}", failed + 1));
-        if !gave_up {
+    if due.failed > 0 {
+        reason.push_str(&format!(", try {}", due.failed + 1));
+        if !due.gave_up {
             reason.push_str(&format!(" of {}", view.policy.retry.attempts));
         }
     }
@@ -237,7 +224,7 @@ fn create(view: &VmView<'_>, due: &DueTier, parent: Option<&BackupView<'_>>) -> 
         comment: rules.comment.clone(),
         due_since,
         reason,
-        is_retry: failed > 0,
+        is_retry: due.failed > 0,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which tier is due, and whether a backup of it may be started now.
 
 use super::note::NoteCode;
-use super::standing::VmView;
+use super::standing::{BackupView, VmView};
 use crate::inventory::{Vm, VmId};
 use crate::policy::{Policy, Tier, TierIndex};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,7 +11,6 @@ use std::iter::successors;
 use std::mem::replace;
 use std::sync::OnceLock;
 
-/// A VM's states in which FiFo takes a backup.
 const BACKUP_STATES: [&str; 4] = ["running", "stopped", "booting", "shutting_down"];
 
 /// How far back [`Occurrences::recent`] goes.
@@ -152,9 +151,11 @@ pub fn unsatisfied(view: &VmView<'_>, occurrences: &Occurrences<'_>) -> Vec<(Tie
 /// The longest pause between two attempts: less than a day, so that a nightly run never comes a minute too early.
 const PAUSE_MAX: TimeDelta = TimeDelta::hours(20);
 
-/// The failed attempts at a tier since its own due instant.
+/// The failed attempts at a tier since the instant from which it is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempts {
+    pub tier: TierIndex,
+    pub since: DateTime<Utc>,
     pub failed: u32,
     /// From when the next one may be made; `None` where none has failed.
     pub next_at: Option<DateTime<Utc>>,
@@ -168,20 +169,17 @@ impl Attempts {
     }
 }
 
-/// Counts the failed attempts at a tier since the occurrence that it is due for: the next one starts afresh.
+/// Counts the failed attempts at a tier since an occurrence that it is due for: the next one starts afresh.
 ///
 /// Each further attempt waits twice as long as the one before it, up to 20 hours, so that what will not succeed is tried
 /// often at first and takes next to no time from the other tiers in the long run.
-pub fn attempts(view: &VmView<'_>, occurrences: &Occurrences<'_>, tier: TierIndex) -> Attempts {
-    let since = occurrences.last(tier, view.vm.id);
+pub fn attempts(view: &VmView<'_>, tier: TierIndex, since: DateTime<Utc>) -> Attempts {
     let retry = view.policy.retry;
-    let mut attempts = Attempts { failed: 0, next_at: None, gave_up: false };
+    let mut attempts = Attempts { tier, since, failed: 0, next_at: None, gave_up: false };
     let mut pause = retry.backoff.min(PAUSE_MAX);
-    for backup in view.not_future_dated().filter(|backup| {
-        backup.tier == Some(tier)
-            && backup.standing.is_failure()
-            && since.is_none_or(|since| backup.taken >= since)
-    }) {
+    let is_failure =
+        |it: &&BackupView<'_>| it.tier == Some(tier) && it.standing.is_failure() && it.taken >= since;
+    for backup in view.not_future_dated().filter(is_failure) {
         attempts.failed += 1;
         attempts.next_at = Some(backup.taken + pause);
         pause = (pause * 2).min(PAUSE_MAX);

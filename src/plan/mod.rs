@@ -1,5 +1,4 @@
-//! The pure core: policies, an inventory and an instant in, a plan out. No clock, no network, no randomness; the same
-//! input gives the same bytes.
+//! The pure core: policies, an inventory and an instant in, a plan out. The same input gives the same bytes.
 //!
 //! [`Planner`] decides VM by VM ([`decide`]): which tier is due ([`due`]), what it is taken from ([`parent`]), which backups
 //! stay on the hypervisor and in storage, and why ([`keep`]), and which of the others are deleted. All of these look at a VM

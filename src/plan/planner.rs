@@ -15,7 +15,6 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Decides on one VM at a time, at one instant.
 #[derive(Debug)]
 pub struct Planner<'p> {
     policies: &'p Policies,
@@ -72,7 +71,6 @@ impl<'p> Planner<'p> {
         self.request
     }
 
-    /// Returns the IANA name of the zone in which times are shown.
     pub(crate) fn timezone(&self) -> String {
         self.policies.display_zone().name().to_owned()
     }
@@ -137,7 +135,6 @@ impl Plan {
     }
 }
 
-/// Returns the plan of a VM that could not be read.
 pub(crate) fn unreadable(vm: &UnreadableVm) -> VmPlan {
     let text = format!("could not be read completely: {}", vm.problems.join("; "));
     VmPlan::left_alone(vm.id, &vm.alias, Status::Unreadable, Note::vm(NoteCode::Unreadable, text))
@@ -178,7 +175,6 @@ fn summary(vms: &[VmPlan]) -> Summary {
     summary
 }
 
-/// Makes the plan of a VM that is left out, because what was planned for it breaks these rules.
 fn left_out(planned: &VmPlan, vm: &Vm, broken: &[String], policies: &Policies, request: Request) -> VmPlan {
     let note = Note::vm(NoteCode::InternalError, report(planned, vm, broken, policies, request));
     VmPlan { policy: planned.policy.clone(), ..untouched(vm, Status::Fault, note) }

@@ -20,7 +20,6 @@ pub const STREAM_BYTES_MIN: u64 = 100;
 /// What "newer" compares: the timestamp, and on a tie the UUID, so that plans do not depend on any order.
 type AgeKey = (DateTime<Utc>, BackupId);
 
-/// How a backup stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Completed,
@@ -117,7 +116,6 @@ pub struct VmView<'a> {
 }
 
 impl<'a> VmView<'a> {
-    /// Judges all of a VM's backups.
     pub fn new(vm: &'a Vm, policy: &'a Policy, request: impl Into<Request>) -> Self {
         let Request { now, prune, .. } = request.into();
         let tells_files = tells_files(vm);
@@ -182,7 +180,6 @@ impl<'a> VmView<'a> {
         self.newest_by_tier[..tier].iter().flatten().any(|coarser| *coarser > backup.age_key())
     }
 
-    /// Says whether a newer backup can be restored, managed or not.
     pub fn is_superseded(&self, backup: &BackupView<'_>) -> bool {
         self.newest_restorable().is_some_and(|newest| newest.age_key() > backup.age_key())
     }
@@ -201,7 +198,6 @@ impl<'a> VmView<'a> {
         &self.policy.tiers[tier]
     }
 
-    /// Gives the records without a timestamp, by UUID.
     pub fn without_timestamp(&self) -> impl Iterator<Item = &'a Backup> {
         self.vm.backups.values().filter(|backup| backup.timestamp.is_none())
     }

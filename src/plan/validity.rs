@@ -75,7 +75,8 @@ fn turning_points(view: &VmView<'_>, occurrences: &Occurrences<'_>, mut found: i
     let tiers = 0..policy.tiers.len();
     for tier in tiers.clone() {
         occurrences.next(tier, vm.id).into_iter().for_each(|due| push(due + behind));
-        attempts(view, occurrences, tier).next_at.into_iter().for_each(&mut push);
+        let since = occurrences.last(tier, vm.id).unwrap_or(DateTime::<Utc>::MIN_UTC);
+        attempts(view, tier, since).next_at.into_iter().for_each(&mut push);
     }
     for backup in &view.backups {
         if matches!(backup.standing, Standing::InProgress | Standing::Stuck | Standing::Unverified) {

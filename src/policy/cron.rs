@@ -133,7 +133,7 @@ impl Cron {
 }
 
 /// Returns the day that a time is on, counted from 1 January 1970.
-pub(super) fn day_of(wall: i64) -> i64 {
+fn day_of(wall: i64) -> i64 {
     wall.div_euclid(DAY_SECS)
 }
 

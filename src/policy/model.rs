@@ -99,12 +99,7 @@ impl Policy {
     }
 
     pub fn suspends(&self, vm: &Vm, instant: DateTime<Utc>) -> bool {
-        self.suspended_until(vm).is_some_and(|until| instant < until)
-    }
-
-    /// Returns the instant until which a VM is suspended, whether or not that has passed; `None` when it never was.
-    pub fn suspended_until(&self, vm: &Vm) -> Option<DateTime<Utc>> {
-        self.suspend.as_ref().filter(|suspend| suspend.is_for(vm)).map(|suspend| suspend.until_instant)
+        self.suspend.as_ref().is_some_and(|suspend| suspend.is_for(vm) && instant < suspend.until_instant)
     }
 
     /// Finds the tier that a backup of a comment belongs to: its comment, or one of its `also`, is the same to the letter.

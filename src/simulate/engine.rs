@@ -14,7 +14,6 @@ use std::ops::ControlFlow;
 /// So many backups are worth looking for some that no decision reads any more.
 const TRIM_ABOVE: usize = 24;
 
-/// Steps the VMs of one policy through a scenario.
 pub(super) struct Engine<'a> {
     pub(super) policy: &'a Policy,
     pub(super) scenario: &'a Scenario,

@@ -17,7 +17,6 @@ use std::{panic, thread};
 pub struct Simulation {
     pub from: DateTime<Utc>,
     pub until: DateTime<Utc>,
-    /// By name.
     pub policies: Vec<PolicySimulation>,
 }
 
@@ -25,7 +24,6 @@ pub struct Simulation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PolicySimulation {
     pub policy: Name,
-    /// How many VMs there are.
     pub vms: usize,
     pub days: Vec<Day>,
     /// What is made of one VM, the first by alias of which anything is.
@@ -33,7 +31,6 @@ pub struct PolicySimulation {
     pub example: Example,
 }
 
-/// One of a policy's VMs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Example {
     /// Its alias; empty where there is no FiFo.
@@ -47,14 +44,11 @@ pub struct Day {
     pub date: NaiveDate,
     /// Completed backups in storage.
     pub stored: usize,
-    /// Snapshots on hypervisors.
     pub local: usize,
     pub stored_bytes: u64,
     pub local_bytes: u64,
-    /// Full backups that were made.
     pub full: usize,
     pub incremental: usize,
-    /// Backups that were deleted from storage.
     pub pruned: usize,
     /// The most backups that restoring one of those in storage reads.
     pub longest_chain: usize,
@@ -65,7 +59,6 @@ pub struct Day {
 }
 
 impl Day {
-    /// Adds the same day of other VMs.
     fn add(&mut self, other: &Self) {
         self.stored += other.stored;
         self.local += other.local;
@@ -88,7 +81,6 @@ pub struct Totals {
     pub pruned: usize,
     /// Backups in storage in the end.
     pub stored: usize,
-    /// The most on any day.
     pub stored_max: usize,
     /// The bytes in storage in the end.
     pub stored_bytes: u64,
@@ -102,7 +94,6 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Sums up days in a row.
     pub fn of(days: &[Day]) -> Self {
         days.iter().fold(Self::default(), |sum, day| Self {
             full: sum.full + day.full,

@@ -11,7 +11,6 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
-/// A backup that was made on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Made {
     pub at: DateTime<Utc>,
@@ -19,7 +18,6 @@ pub struct Made {
     pub is_full: bool,
 }
 
-/// A VM between two runs.
 #[derive(Clone, Debug)]
 pub(super) struct SimulatedVm {
     /// The working set: all that a decision can read.
@@ -221,7 +219,6 @@ impl SimulatedVm {
     }
 }
 
-/// How large a VM's new backups are.
 #[derive(Clone, Debug)]
 struct Sizes {
     vm_bytes: u64,

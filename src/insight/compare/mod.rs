@@ -22,7 +22,6 @@ const YEAR_DAYS: u32 = 365;
 /// What a change of policies does, now and over a year.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Comparison {
-    /// The policies that there were before.
     pub against: Vec<PolicyRef>,
     /// The policies that were added, removed or changed, by name.
     pub policies: Vec<PolicyChange>,
@@ -37,13 +36,10 @@ pub struct Comparison {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct YearChange {
     pub policy: Name,
-    /// `None` where there was no such policy.
     pub before: Option<Totals>,
-    /// `None` where there is no such policy any more.
     pub after: Option<Totals>,
 }
 
-/// The counts of a [`Comparison`]. What a suspension holds back is not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ComparisonSummary {
     /// What is only done because of the change.
@@ -58,17 +54,12 @@ pub struct ComparisonSummary {
     pub comes_into_conflict: usize,
     /// VMs that are suspended now.
     pub suspended: usize,
-    /// VMs that get a policy.
     pub gains_protection: usize,
-    /// VMs that are no longer suspended.
     pub resumed: usize,
     /// VMs that two policies claimed, and no longer do.
     pub leaves_conflict: usize,
-    /// VMs that belong to another policy.
     pub changes_policy: usize,
-    /// Backups that no longer belong to a tier.
     pub stranded: AbandonedBackups,
-    /// Stored backups that expire at once.
     pub expired: StoredBackups,
     /// Stored backups that a run with `--prune` deletes because of the change: those that expire under a policy with
     /// `prune: true`, and all that had expired where the policy did not say so before.
@@ -80,7 +71,6 @@ pub struct ComparisonSummary {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AbandonedBackups {
     pub backups: usize,
-    /// What they hold on hypervisors.
     pub held: SnapshotUsage,
 }
 
@@ -105,7 +95,6 @@ impl AbandonedBackups {
     }
 }
 
-/// Some stored backups, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StoredBackups {
     pub backups: usize,
@@ -113,7 +102,6 @@ pub struct StoredBackups {
     pub size_bytes: u64,
     /// When the oldest was taken, in its policy's zone; `None` where there is none.
     pub oldest: Option<DateTime<FixedOffset>>,
-    /// When the newest was taken.
     pub newest: Option<DateTime<FixedOffset>>,
 }
 
@@ -159,14 +147,10 @@ impl ComparisonSummary {
     }
 }
 
-/// Counts of actions by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ActionCounts {
-    /// Backups to create.
     pub create: usize,
-    /// Snapshots to delete on hypervisors, those of new backups among them.
     pub delete_local: usize,
-    /// Backups to delete from storage, for good.
     pub delete_cloud: usize,
 }
 
@@ -200,30 +184,22 @@ impl ActionCounts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VmChange {
     pub uuid: Option<VmId>,
-    /// Its alias; may be empty.
     pub alias: String,
     /// How its protection changes; `None` when it does not.
     pub shift: Option<ProtectionChange>,
-    /// Its protection before the change.
     pub before: Protection,
-    /// Its protection with the change.
     pub after: Protection,
     /// What is only done because of the change; a delete that no longer waits for a create is such a thing.
     pub caused: Vec<Action>,
-    /// How much is done with and without it.
     pub anyway: ActionCounts,
     /// What would be done without the change, and no longer is.
     pub no_longer: Vec<Action>,
-    /// Its backups that no longer belong to a tier.
     pub stranded: AbandonedBackups,
-    /// Its stored backups that expire at once.
     pub expired: StoredBackups,
-    /// Its stored backups that a run with `--prune` deletes because of the change.
     pub prunable: StoredBackups,
 }
 
 impl VmChange {
-    /// Says whether the change does anything to the VM.
     fn is_any(&self) -> bool {
         self.shift.is_some()
             || !self.caused.is_empty()
@@ -238,19 +214,14 @@ impl VmChange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProtectionChange {
-    /// It had a policy, and has none.
     LosesProtection,
     /// Two policies claim it now, so that nothing is done to it.
     ComesIntoConflict,
     /// Its policy was active, and is suspended for it; or it had none, and the one it gets is suspended for it.
     Suspended,
-    /// It had no policy, and has one.
     GainsProtection,
-    /// Its policy was suspended for it, and is active.
     Resumed,
-    /// Two policies claimed it, and no longer do.
     LeavesConflict,
-    /// It belongs to another policy.
     ChangesPolicy,
 }
 
@@ -284,15 +255,15 @@ impl ProtectionChange {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum Protection {
-    /// It belongs to a policy.
-    Active { policy: String },
+    Active {
+        policy: String,
+    },
     /// It belongs to a policy that is suspended for it.
-    Suspended { policy: String },
-    /// Several policies claim it.
+    Suspended {
+        policy: String,
+    },
     Conflict,
-    /// It matches no policy.
     Unprotected,
-    /// It could not be read whole.
     Unreadable,
 }
 

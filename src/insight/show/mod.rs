@@ -1,16 +1,14 @@
-//! Why each backup of a VM is kept: the data of `show`.
-//!
-//! The reasons are those that the plan is made from ([`keep`](crate::plan::keep));
-//! nothing is decided here. A snapshot without a reason is exactly what the plan deletes: a test holds this over thousands of
-//! clouds.
+//! Why each backup of a VM is kept, by the reasons that the plan is made from ([`keep`](crate::plan::keep)): the data of `show`. A
+//! snapshot without a reason is exactly what the plan deletes.
 
 mod reasons;
-mod tree;
 
 use super::status::{NextDue, next_due};
 use super::storage::{TierStorage, tier_storage};
 pub use crate::inventory::Restore;
-use crate::inventory::{Backup, BackupId, Inventory, LocalState, RecordedState, Vm, VmId, along_chains};
+use crate::inventory::{
+    Backup, BackupId, Backups, Inventory, LocalState, RecordedState, Vm, VmId, along_chains,
+};
 use crate::plan::due::Occurrences;
 use crate::plan::keep::Keeps;
 use crate::plan::standing::{BackupView, Standing, VmView};
@@ -22,7 +20,6 @@ pub use reasons::Reason;
 use reasons::Reasons;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
-use tree::in_chains;
 
 /// The backups of some VMs at an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,16 +32,13 @@ pub struct Explanation {
     pub vms: Vec<VmExplanation>,
 }
 
-/// One VM with its backups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VmExplanation {
     /// Its UUID; `None` only where not even that could be read.
     pub uuid: Option<VmId>,
     /// Its alias; may be empty.
     pub alias: String,
-    /// The policy it belongs to.
     pub policy: Option<Name>,
-    /// Whether a suspension holds its actions back.
     pub is_suspended: bool,
     /// Its backups, each before those that are taken from it, and else the older one first.
     pub backups: Vec<BackupExplanation>,
@@ -65,7 +59,6 @@ pub struct BackupExplanation {
     /// The number of steps from the start of its chain. The list is flat and not nested, since a chain may
     /// be hundreds long.
     pub depth: usize,
-    /// Its tier; `None` for one of no tier.
     pub tier: Option<String>,
     pub comment: Option<String>,
     /// When it was taken, in the policy's zone, or UTC where there is no policy.
@@ -73,37 +66,26 @@ pub struct BackupExplanation {
     /// Full or incremental, as its record says.
     #[serde(rename = "type")]
     pub kind: BackupKind,
-    /// The state of the backup and of the chain that it depends on.
     pub standing: ReportedStanding,
-    /// Whether its timestamp is too far ahead to be plausible.
     pub is_future_dated: bool,
     /// What restoring it fetches from storage; `None` when it cannot be restored from there.
     pub restore: Option<Restore>,
-    /// The stored bytes; `None` when that is not known.
     pub size_bytes: Option<u64>,
-    /// Its snapshot on the hypervisor.
     pub local: LocalCopy,
-    /// Its copy in storage.
     pub stored: StoredCopy,
 }
 
-/// The state of a backup, in one word.
+/// The state of a backup in one word, by its [`Standing`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportedStanding {
-    /// Complete, and so is all that it depends on.
     Restorable,
     /// Complete itself, but something that it depends on is missing or not complete.
     Unrestorable,
-    /// FiFo says that it failed.
     Failed,
-    /// FiFo says that it completed, and it is next to empty.
     Hollow,
-    /// It has been running for longer than it may.
     Stuck,
-    /// In progress.
     InProgress,
-    /// FiFo says that it completed, without the size or checksum of one of its files, which an earlier backup has.
     Unverified,
     /// Its record has no timestamp: the remains of one that was deleted while it uploaded.
     Unreadable,
@@ -127,9 +109,7 @@ pub struct LocalCopy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeleteWhen {
-    /// With the next run.
     Now,
-    /// Once the VM's next backup has completed and been checked.
     AfterCreate,
 }
 
@@ -139,7 +119,6 @@ pub struct StoredCopy {
     /// Why it stays; `None` when it has expired.
     #[serde(serialize_with = "as_list")]
     pub kept_for: Option<Reason>,
-    /// Whether retention no longer needs it.
     pub is_expired: bool,
     /// When it expires if every backup that is due until then succeeds; `None` where it has expired, that is more than 400
     /// days away, or [was not asked for](enter_expiry_dates).
@@ -151,7 +130,6 @@ pub struct StoredCopy {
 /// What becomes of an expired backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PruneOutlook {
-    /// The code that stands for it.
     pub code: &'static str,
     /// The whole of it, for people.
     pub message: String,
@@ -280,6 +258,34 @@ fn backups(vm: &Vm, planned: &VmPlan, under: Option<(&VmView<'_>, &Keeps)>) -> V
         }
     };
     in_chains(&vm.backups).into_iter().map(explain).collect()
+}
+
+/// Lists each backup, by its [position](Backups::position), before those that are taken from it, and else the older one
+/// first, with how far below the beginning of its chain it stands. What hangs on something missing begins a chain; so does
+/// the oldest one of a loop.
+fn in_chains(backups: &Backups) -> Vec<(usize, usize)> {
+    // Positions are in the order of UUIDs, which decides on a tie.
+    let mut by_age: Vec<usize> = (0..backups.len()).collect();
+    by_age.sort_by_key(|&at| backups[at].timestamp);
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); backups.len()];
+    for &at in &by_age {
+        backups.parent_position(at).into_iter().for_each(|parent| children[parent].push(at));
+    }
+    let is_first = |&at: &usize| backups.parent_position(at).is_none();
+    let (first, others): (Vec<usize>, Vec<usize>) = by_age.into_iter().partition(is_first);
+    let mut is_listed = vec![false; backups.len()];
+    let mut lines = Vec::with_capacity(backups.len());
+    // Of the others only the members of loops are left by then.
+    for begin in first.into_iter().chain(others) {
+        let mut open = vec![(0, begin)];
+        while let Some((depth, at)) = open.pop() {
+            if !std::mem::replace(&mut is_listed[at], true) {
+                lines.push((depth, at));
+                open.extend(children[at].iter().rev().map(|&child| (depth + 1, child)));
+            }
+        }
+    }
+    lines
 }
 
 /// Enters when backups expire, as a simulation finds it.
