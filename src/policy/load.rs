@@ -65,7 +65,9 @@ fn find(paths: &[PathBuf], may_be_empty: bool) -> Result<Loaded, PolicyErrors> {
     for path in paths {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {
-                if !finder.folder(path) && !may_be_empty {
+                finder.met_any = false;
+                finder.folder(path);
+                if !finder.met_any && !may_be_empty {
                     let none = "there is no policy file in this folder";
                     finder.error(path, none, "policies end in .yaml or .yml");
                 }
@@ -133,30 +135,26 @@ struct Finder {
     found: Vec<Diagnostic>,
     /// The files and folders that have been visited, by their real paths; so links that go round in circles end.
     visited: BTreeSet<PathBuf>,
+    /// Whether a policy file, a mistake, or a folder that had been visited before was come upon.
+    met_any: bool,
 }
 
 impl Finder {
-    /// Reads a folder; `false` when neither a policy file nor a mistake is in it, and it was not visited before.
-    fn folder(&mut self, folder: &Path) -> bool {
+    fn folder(&mut self, folder: &Path) {
         if !self.visit(folder) {
-            return true;
+            self.met_any = true;
+            return;
         }
         let mut entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
             Ok(entries) => entries,
-            Err(error) => {
-                self.unreadable(folder, &error);
-                return true;
-            }
+            Err(error) => return self.unreadable(folder, &error),
         };
-        let mut met_any = false;
         entries.retain(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
         entries.sort_by_key(fs::DirEntry::file_name);
         for path in entries.iter().map(fs::DirEntry::path) {
             let is_policy = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-            let metadata = fs::metadata(&path);
-            met_any |= is_policy && !metadata.as_ref().is_ok_and(fs::Metadata::is_dir);
-            match metadata {
-                Ok(metadata) if metadata.is_dir() => met_any |= self.folder(&path),
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => self.folder(&path),
                 Ok(metadata) if is_policy && metadata.is_file() => self.file(&path),
                 // Reading a pipe or a device could wait for ever.
                 Ok(_) if is_policy => {
@@ -164,16 +162,15 @@ impl Finder {
                 }
                 Err(error) if is_policy || error.kind() == io::ErrorKind::PermissionDenied => {
                     self.unreadable(&path, &error);
-                    met_any = true;
                 }
                 // No policy, or a link that leads nowhere and does not look like one.
                 Ok(_) | Err(_) => {}
             }
         }
-        met_any
     }
 
     fn file(&mut self, path: &Path) {
+        self.met_any = true;
         if !self.visit(path) {
             return;
         }
@@ -201,6 +198,7 @@ impl Finder {
     }
 
     fn error(&mut self, path: &Path, message: &str, hint: &str) {
+        self.met_any = true;
         self.found.push(Diagnostic::new(Severity::Error, &name(path), message, hint));
     }
 }
