@@ -7,10 +7,11 @@ use super::options::Format;
 use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
 use super::value::timeout;
+use crate::apply::{ExecutorSettings, Timing};
 use crate::run::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::notify::{BadUrl, SecretUrl};
-use crate::runner::order::{Approval, Limits, Order};
+use crate::runner::order::{Approval, Order};
 use crate::runner::output::can_ask;
 use crate::runner::report::{Address, MetricsFile, Reporting};
 use crate::runner::run::run_once;
@@ -103,11 +104,9 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Exit, Fai
         command: "apply",
         approval,
         selection: args.planning.selection(),
-        prune: args.execute.prune.switch(),
-        limits: args.execute.limits(),
+        settings: args.execute.settings(args.deadline),
         first_contact: FirstContact::FailFast,
         handed_over_after: None,
-        deadline: args.deadline,
         policies: &policies,
         fifo: &|| connect::target(context),
     };
@@ -116,11 +115,14 @@ pub(super) async fn run(args: &ApplyArgs, context: &Context) -> Result<Exit, Fai
 }
 
 impl ExecuteArgs {
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
+    pub(super) fn settings(&self, deadline: Option<Duration>) -> ExecutorSettings {
+        ExecutorSettings {
             max_uploads: self.max_uploads.get(),
             max_uploads_per_hypervisor: self.max_uploads_per_hypervisor.get(),
-            waits: !self.no_wait,
+            wait: !self.no_wait,
+            deadline,
+            timing: Timing::default(),
+            prune: self.prune.switch(),
         }
     }
 }

@@ -45,7 +45,7 @@ pub async fn run_every(
     interrupt.listen()?;
     let failed = |error| Failure::new("failed to listen for signals").because(error);
     let mut hangups = signal(SignalKind::hangup()).map_err(failed)?;
-    let (shown, site) = watch::channel(Shown::new(every, order.deadline.unwrap_or(Duration::MAX)));
+    let (shown, site) = watch::channel(Shown::new(every, order.settings.deadline.unwrap_or(Duration::MAX)));
     let _server = match address {
         Some(address) => Some(listen(address, site, host).await?),
         None => None,

@@ -76,7 +76,6 @@ impl<'a> Execution<'a> {
         approval: Approval,
         progress: &ProgressTracker,
     ) -> RunReport {
-        let order = self.order;
         let client = WriteClient::new(fifo.read().clone());
         // A token of its own: the warning is to come before the executor ends.
         let (stop, hand_over) = (CancellationToken::new(), CancellationToken::new());
@@ -89,14 +88,7 @@ impl<'a> Execution<'a> {
             hand_over: &hand_over,
             progress,
             notes: &self.notes,
-            settings: ExecutorSettings {
-                max_uploads: order.limits.max_uploads,
-                max_uploads_per_hypervisor: order.limits.max_uploads_per_hypervisor,
-                wait: order.limits.waits,
-                deadline: order.deadline,
-                timing: timing(is_sandbox),
-                prune: order.prune,
-            },
+            settings: ExecutorSettings { timing: timing(is_sandbox), ..self.order.settings },
         };
         let on_signal = async {
             self.interrupt.signalled().await;
@@ -106,7 +98,7 @@ impl<'a> Execution<'a> {
             std::future::pending().await
         };
         let next_is_due = async {
-            if let Some(after) = order.handed_over_after {
+            if let Some(after) = self.order.handed_over_after {
                 tokio::time::sleep(after).await;
                 hand_over.cancel();
             }

@@ -2,7 +2,7 @@
 
 use super::fifo::{FirstContact, Target};
 use super::read::Selection;
-use crate::plan::Prune;
+use crate::apply::ExecutorSettings;
 use crate::policy::Policies;
 use crate::run::Failure;
 use std::path::Path;
@@ -14,29 +14,16 @@ pub struct Order<'a> {
     pub command: &'static str,
     pub approval: Approval<'a>,
     pub selection: Selection,
-    /// What the command says of deletes from storage.
-    pub prune: Prune,
-    pub limits: Limits,
+    /// How much is done at once, for how long, and what is deleted. The timing is that of the FiFo.
+    pub settings: ExecutorSettings,
     /// How long a FiFo that does not answer is retried.
     pub first_contact: FirstContact,
     /// The time after which the next run is due, and gets what still waits.
     pub handed_over_after: Option<Duration>,
-    /// The time after which the next run gets what still waits, whether or not it is due.
-    pub deadline: Option<Duration>,
     /// Reads the policies, as they are by now.
     pub policies: &'a dyn Fn() -> Result<Policies, Failure>,
     /// Finds out which FiFo is meant, and what to sign in with by now.
     pub fifo: &'a dyn Fn() -> Result<Target, Failure>,
-}
-
-/// How much is done at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// How many uploads may run in all, and on one hypervisor, counting those that run already.
-    pub max_uploads: usize,
-    pub max_uploads_per_hypervisor: usize,
-    /// Whether uploads are waited for.
-    pub waits: bool,
 }
 
 /// What of the plan made now is carried out.

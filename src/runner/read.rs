@@ -98,25 +98,14 @@ impl<'a> Query<'a> {
         Ok(reading.into_planned(unreadable))
     }
 
-    /// Reads FiFo once, as [`Query::plan`] does, and keeps of each VM only how it stands.
+    /// Reads FiFo once, as [`Query::plan`] does, and keeps of each VM only how it stands. A second time nothing is warned about.
     ///
     /// # Errors
     ///
-    /// Those of [`Query::plan`].
-    pub async fn look(self) -> Result<Overview, Failure> {
+    /// Those of [`Query::plan`]; without warnings those of the clocks are left out.
+    pub async fn look(self, warns: bool) -> Result<Overview, Failure> {
         let keeps = Kept { plans: false, vms: KeptVms::None, overview: true };
-        let (reading, unreadable) = self.read(keeps, true).await?;
-        Ok(reading.into_overview(&unreadable))
-    }
-
-    /// Does the same once more after something was done: nothing is warned about a second time.
-    ///
-    /// # Errors
-    ///
-    /// FiFo cannot be read or shows no VM, or the VMs that were asked for are no longer there.
-    pub async fn look_again(self) -> Result<Overview, Failure> {
-        let keeps = Kept { plans: false, vms: KeptVms::None, overview: true };
-        let (reading, unreadable) = self.read(keeps, false).await?;
+        let (reading, unreadable) = self.read(keeps, warns).await?;
         Ok(reading.into_overview(&unreadable))
     }
 

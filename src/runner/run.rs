@@ -88,7 +88,7 @@ impl<'a> Run<'a, '_> {
     async fn steps(&mut self) -> Result<Exit, Failure> {
         let (host, order, interrupt) = (self.host, self.order, self.interrupt);
         let saved = match order.approval {
-            Approval::Saved(path) => Some(SavedFile::read(path, order.prune.is_requested)?),
+            Approval::Saved(path) => Some(SavedFile::read(path, order.settings.prune.is_requested)?),
             Approval::Everything | Approval::Asked => None,
         };
         let policies = (order.policies)()?;
@@ -155,7 +155,7 @@ impl<'a> Run<'a, '_> {
             fifo,
             selection: &self.order.selection,
             at: None,
-            prune: self.order.prune,
+            prune: self.order.settings.prune,
         }
     }
 
@@ -230,7 +230,7 @@ impl<'a> Run<'a, '_> {
         tokio::select! {
             biased;
             _ = self.interrupt.signalled() => {}
-            looked = self.query(fifo, policies).look_again() => match looked {
+            looked = self.query(fifo, policies).look(false) => match looked {
                 Ok(overview) => self.summary.overview = Some(overview),
                 Err(failure) => tracing::warn!("failed to read the VMs after the run: {}", failure.text()),
             },
@@ -274,9 +274,9 @@ impl<'a> Run<'a, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::{ExecutorSettings, Timing};
     use crate::plan::Prune;
     use crate::runner::fifo::FirstContact;
-    use crate::runner::order::Limits;
     use crate::runner::read::Selection;
 
     #[tokio::test]
@@ -287,11 +287,16 @@ mod tests {
             command: "reconcile",
             approval: Approval::Everything,
             selection: Selection::default(),
-            prune: Prune::default(),
-            limits: Limits { max_uploads: 1, max_uploads_per_hypervisor: 1, waits: true },
+            settings: ExecutorSettings {
+                max_uploads: 1,
+                max_uploads_per_hypervisor: 1,
+                wait: true,
+                deadline: None,
+                timing: Timing::default(),
+                prune: Prune::default(),
+            },
             first_contact: FirstContact::FailFast,
             handed_over_after: None,
-            deadline: None,
             policies: &|| panic!("a fault"),
             fifo: &|| Err(Failure::new("not asked")),
         };
