@@ -120,7 +120,7 @@ impl<'a> VmRun<'a> {
             return Ok(());
         }
         let fresh = self.decide(&seen)?;
-        let Some(action) = self.next(&fresh, &seen) else { return Err(self.nothing_next(&fresh, &seen)) };
+        let Some(action) = self.next(&fresh, &seen) else { return Err(self.nothing_next(&fresh)) };
         self.turn_to(&action);
         let ended = match self.may_start(&action, fresh, &seen).await {
             Ok(Start::Waited) => None,

@@ -19,8 +19,6 @@ const FRESH: Duration = Duration::from_secs(1);
 /// What readings have shown, and what they must show by now: one that does not is old.
 #[derive(Default)]
 pub(crate) struct Known {
-    /// The backups that the plan was made from.
-    pub(super) planned_on: BTreeSet<BackupId>,
     ids: BTreeSet<BackupId>,
     gone: BTreeSet<BackupId>,
     /// Backups that this run has made, and those of them that were seen complete.
@@ -40,7 +38,7 @@ pub(crate) struct Known {
 
 impl Known {
     pub(super) fn of(ids: BTreeSet<BackupId>) -> Self {
-        Self { planned_on: ids.clone(), ids, ..Self::default() }
+        Self { ids, ..Self::default() }
     }
 
     pub(crate) fn own(&mut self, backup: BackupId) {
@@ -154,14 +152,13 @@ impl<'a> VmRun<'a> {
             self.known.has_compared = true;
             return Ok(());
         }
-        if let Some(made) = self.made_by_another(&seen.vm) {
-            return Err(made);
-        }
         let fresh = self.decide(seen)?;
         let is_wanted =
             |listed: &Action| fresh.due_actions().iter().any(|action| action.is_same_action_as(listed));
-        if !self.planned.due_actions().iter().any(is_wanted) && fresh.status == Status::UpToDate {
-            return Err(Ended::left("not_wanted", "nothing is left to do"));
+        let is_calm = matches!(fresh.status, Status::UpToDate | Status::Waiting);
+        if is_calm && !self.planned.due_actions().iter().any(is_wanted) {
+            // Another run has done it, or is at it.
+            return Err(Ended::left("not_wanted", "nothing was done: nothing is left to do"));
         }
         Err(Ended::dropped("changed", "the VM has changed since the plan; the next run plans it again"))
     }
