@@ -29,7 +29,6 @@ pub(super) fn endpoint(context: &Context) -> Result<String, Failure> {
     named(context)?.map(|endpoint| endpoint.to_string()).ok_or_else(none_named)
 }
 
-/// Says whether any FiFo is named.
 pub(super) fn is_named(context: &Context) -> Result<bool, Failure> {
     Ok(context.global.sandbox || named(context)?.is_some())
 }
@@ -147,7 +146,6 @@ pub(super) fn secret(environment: &Environment, name: &str) -> Result<Option<Str
     Ok(Some(text.to_owned()))
 }
 
-/// Says what of a secret is probably not meant.
 fn doubt(text: &str) -> Option<&'static str> {
     if text.starts_with(['\n', '\r']) {
         Some("begins with an empty line")

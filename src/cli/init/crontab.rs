@@ -31,7 +31,6 @@ type Target = Option<VmId>;
 /// Schedules by the place of their tier in [`TIERS`].
 type Schedules = [Option<String>; 3];
 
-/// What a crontab asks for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Crontab {
     jobs: BTreeMap<Target, Jobs>,
@@ -39,7 +38,6 @@ pub(super) struct Crontab {
     pub(super) unread: Vec<(usize, String)>,
 }
 
-/// The jobs of one target.
 #[derive(Clone, Debug, Default)]
 struct Jobs {
     first_line: usize,
@@ -49,7 +47,6 @@ struct Jobs {
     remark: Option<&'static str>,
 }
 
-/// One line that was understood.
 struct Job {
     targets: Vec<Target>,
     schedules: Schedules,
@@ -104,7 +101,6 @@ impl Crontab {
         Ok(())
     }
 
-    /// Says whether no line was understood.
     pub(super) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
@@ -164,7 +160,6 @@ fn draft_of(
     Draft { name, description, remarks, priority, select, zone: zone.to_owned(), tiers, prune: false }
 }
 
-/// Reads `NAME=value`.
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once('=')?;
     let name = name.trim_end();
@@ -225,7 +220,6 @@ fn job(line: &str, wrappers: &[String]) -> Result<Job, String> {
     Ok(Job { targets, schedules, remark })
 }
 
-/// Returns a command without its folder.
 fn name_of(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
 }
@@ -252,7 +246,6 @@ fn refuse_doubtful_days(schedule: &str) -> Result<(), String> {
     ))
 }
 
-/// Splits a line into its schedule and the words of its command.
 fn split(line: &str) -> Result<(String, Vec<&str>), String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     if let Some(first) = words.first().filter(|word| word.starts_with('@')) {
