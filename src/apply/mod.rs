@@ -7,12 +7,10 @@
 //! `state` holds what outlives a run: the safety stop, the notes on deletes in flight and the lock.
 //! FiFo is the record of everything else.
 
-mod context;
 mod event;
 mod executor;
 mod outcome;
 mod reader;
-mod report;
 mod run;
 mod state;
 mod timing;
@@ -20,10 +18,11 @@ mod upload;
 mod vm;
 mod write;
 
-pub use event::{Event, EventKind, Observer, SlotHolder, SlotUse, Waiting, schema};
+pub use event::{
+    ActionReport, Event, EventKind, Observer, RunReport, SlotHolder, SlotUse, VmReport, Waiting, schema,
+};
 pub use executor::{Approval, Clock, Executor, ExecutorSettings};
 pub use outcome::{ActionKind, ActionOutcome, ActionRef, RunCounts, VmRef};
-pub use report::{ActionReport, RunReport, VmReport};
 pub use run::WITNESSES;
 pub(crate) use state::open_state_file;
 pub use state::{
@@ -31,4 +30,4 @@ pub use state::{
 };
 pub use timing::{CLOCK_SKEW_MAX, Timing};
 pub use upload::moving::has_upload;
-pub use upload::progress::ProgressTracker;
+pub use upload::slots::ProgressTracker;

@@ -72,7 +72,7 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
     let is_out = stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out());
     if let Some(path) = &args.metrics_file {
         let history = RunHistory { overview: Some(overview), safety_stop: stop, ..RunHistory::default() };
-        write_metrics(path, &metrics_text(&context.host, &history)?)?;
+        write_metrics(path, &metrics_text(&context.host, &history))?;
     }
     Ok(if args.check && is_out { Exit::Changes } else { Exit::Done })
 }

@@ -8,7 +8,7 @@ use crate::report::Styles;
 use crate::report::json::document;
 use crate::report::{Exit, Failure};
 use crate::runner::output::print;
-use crate::simulate::{TierPeak, fewer_backups, tier_peaks};
+use crate::simulate::{HeavyTier, heavy_tiers};
 use clap::Args;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -54,19 +54,11 @@ pub(super) fn run(args: &ValidateArgs, context: &Context) -> Result<Exit, Failur
 
 /// Warns of tiers that hold more than twice what `keep` asks for, since increments need all that they were taken from.
 fn warn_of_chains(loaded: &mut Loaded) {
-    let mut found = Vec::new();
-    for policy in loaded.policies.iter() {
-        for peak in tier_peaks(policy).into_iter().filter(TierPeak::is_much_more_than_kept) {
-            found.push((policy.name.clone(), fewer_backups(policy, &peak), peak));
-        }
-    }
-    for (policy, fewer, TierPeak { tier, keep, peak }) in found {
-        let (Some(keep), Some(peak)) = (keep, peak) else { continue };
+    for HeavyTier { policy, tier, keep, peak, fewer } in heavy_tiers(&loaded.policies) {
         let hint = match fewer {
-            Some(fewer) => format!(
-                "with `from: [{}]` it holds at most {}, each of them larger; or raise `keep`",
-                fewer.from.iter().map(Name::as_str).collect::<Vec<_>>().join(", "),
-                fewer.peak
+            Some((from, fewer)) => format!(
+                "with `from: [{}]` it holds at most {fewer}, each of them larger; or raise `keep`",
+                from.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
             ),
             None => "keep fewer of the tiers that are taken from it, or more of this one".to_owned(),
         };

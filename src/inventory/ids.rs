@@ -12,17 +12,17 @@ pub struct NotAUuid;
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize)]
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, Serialize, Deserialize,
+        )]
         #[serde(transparent)]
         pub struct $name(Uuid);
 
         impl $name {
-            /// Takes a UUID as an id of this kind.
             pub const fn new(uuid: Uuid) -> Self {
                 Self(uuid)
             }
 
-            /// Returns the UUID itself.
             pub const fn uuid(self) -> Uuid {
                 self.0
             }
@@ -54,7 +54,6 @@ macro_rules! id {
 }
 
 id! {
-    /// A VM's UUID.
     VmId
 }
 id! {

@@ -78,7 +78,7 @@ impl Checks {
             0 => String::new(),
             count => format!(", {}", counted(count, "warning")),
         };
-        let entry = Entry { vms: 1, lines: lines.collect(), ..Entry::default() };
+        let entry = Entry { lines: lines.collect(), ..Entry::default() };
         let summary = vec![format!("Check: {problems}{warnings}.")];
         Doc { blocks: vec![Block::Entries(vec![entry])], summary, ..Doc::default() }
     }

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 use uuid::Uuid;
 
-/// An open journal file.
 ///
 /// The first line that cannot be written (a full disk, say) is logged. It does not stop the run: a backup that is not made
 /// is worse than a line that is not written.
@@ -99,20 +98,6 @@ mod tests {
             text.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(whole.iter().map(|entry| &entry["message"]).collect::<Vec<_>>(), ["one", "two"]);
         assert_eq!(whole[0]["event"], "warning");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_its_owner_may_read_it_and_no_link_is_followed() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal.jsonl");
-        Journal::open(&path, Uuid::nil()).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let link = folder.path().join("link");
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        let error = Journal::open(&link, Uuid::nil()).unwrap_err();
-        assert!(error.to_string().contains("it is a symbolic link"), "{error}");
     }
 
     #[cfg(target_os = "linux")]

@@ -81,7 +81,7 @@ impl<'a> Reporting<'a> {
 
     async fn report_all(&mut self, history: &RunHistory) {
         if let Some(write) = &self.metrics_file
-            && let Err(failure) = metrics_text(self.host, history).and_then(|text| write(&text))
+            && let Err(failure) = write(&metrics_text(self.host, history))
         {
             tracing::warn!("{}", failure.text());
         }
@@ -111,9 +111,8 @@ impl<'a> Reporting<'a> {
     }
 }
 
-pub fn metrics_text(host: &Host, history: &RunHistory) -> Result<String, Failure> {
+pub fn metrics_text(host: &Host, history: &RunHistory) -> String {
     metrics::text(history, host.now(), Dialect::Prometheus)
-        .map_err(|error| Failure::new("failed to make the metrics").because(error))
 }
 
 fn warn_of(what: &str, sent: Result<(), NotifyError>) {

@@ -109,7 +109,7 @@ pub(super) fn answer(shown: &Shown, now: DateTime<Utc>, path: &str, accept: Opti
         "/metrics" => {
             let wants_openmetrics = accept.is_some_and(|it| accepts(it, "application/openmetrics-text"));
             let dialect = if wants_openmetrics { Dialect::OpenMetrics } else { Dialect::Prometheus };
-            let body = metrics::text(&shown.history, now, dialect).ok()?;
+            let body = metrics::text(&shown.history, now, dialect);
             Some(Answer { is_well: true, content_type: dialect.content_type(), body })
         }
         _ => None,
