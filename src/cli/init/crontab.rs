@@ -113,7 +113,8 @@ impl Crontab {
     /// Makes the policies that do the same: one for all VMs with the same schedules.
     pub(super) fn drafts(&self, name: &str, zone: &str) -> Vec<Draft> {
         // What is marked goes apart from single VMs.
-        let mut groups: BTreeMap<(&Schedules, &str, bool), (Vec<Condition>, Option<&str>)> = BTreeMap::new();
+        type Group<'a> = (&'a Schedules, &'a str, bool);
+        let mut groups: BTreeMap<Group<'_>, (Vec<Condition>, Option<&str>)> = BTreeMap::new();
         for (target, jobs) in &self.jobs {
             let zone = jobs.zone.as_deref().unwrap_or(zone);
             let (key, value) = match target {
