@@ -83,7 +83,6 @@ struct Scheduler<'a> {
     memory: Memory,
 }
 
-/// How the loop goes on after a run.
 enum Next {
     AsPlanned,
     AtOnce,
@@ -113,7 +112,6 @@ impl Scheduler<'_> {
         }
     }
 
-    /// Does one run and reports its result.
     async fn run_and_report(&mut self, next: Instant, hangups: &mut Signal) -> Next {
         let host = self.host;
         self.reporting.open_channels();
