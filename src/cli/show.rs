@@ -3,14 +3,14 @@
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::plan::write_stop;
 use super::policies;
 use super::value::instant;
 use crate::insight::show::{enter_expiry_dates, explain};
 use crate::plan::Prune;
 use crate::policy::Pattern;
-use crate::render;
-use crate::run::{Exit, Failure};
+use crate::report::text::Detail;
+use crate::report::{Exit, Failure};
+use crate::report::{json, show};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::{KeptVms, Planned, Query, Selection};
@@ -50,14 +50,12 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
         enter_expiry_dates(&mut explained, &policies, &inventory);
     }
     print(|out| {
-        if format == Format::Json {
-            return render::json::show(&explained, stop.as_ref(), out);
-        }
-        write_stop(stop.as_ref(), format, context, out)?;
-        match format {
-            Format::Markdown => render::markdown::show(&explained, Some(&identity), out),
-            _ => render::text::show(&explained, Some(&identity), context.text(), out),
-        }
+        let detail = match format {
+            Format::Json => return json::show(&explained, stop.as_ref(), out),
+            Format::Markdown => Detail::Full,
+            _ => context.detail(),
+        };
+        context.write(&show::document(&explained, stop.as_ref(), Some(&identity), detail), out)
     })?;
     Ok(Exit::Done)
 }

@@ -7,8 +7,8 @@ use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
 use super::value::{change_rate, instant, interval, size, span};
 use crate::policy::Policies;
-use crate::render;
-use crate::run::{Exit, Failure};
+use crate::report;
+use crate::report::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::{KeptVms, Planned, Query};
@@ -65,10 +65,7 @@ pub struct SimulateArgs {
 pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
     let prune = PruneArgs { prune: args.prune, allow_mass_prune: None };
-    let before = match args.against.as_slice() {
-        [] => None,
-        paths => Some(policies::load_against(context, paths)?),
-    };
+    let before = policies::load_against(context, &args.against)?;
     let policies = policies::load_for(context, prune.prune)?;
     let read = if connect::is_named(context)? {
         Some(read(args, context, &policies).await?)
@@ -91,9 +88,8 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
     let before = before.map(|before| (simulate(&before, inventory, &scenario), before));
     let shown = before.as_ref().map(|(before, policies)| (before, policies));
     print(|out| match format {
-        Format::Json => render::json::simulation(&after, shown.map(|(before, _)| before), out),
-        Format::Markdown => render::simulation::markdown((&after, &policies), shown, out),
-        _ => render::simulation::simulation((&after, &policies), shown, context.text(), out),
+        Format::Json => report::json::simulation(&after, shown.map(|(before, _)| before), out),
+        _ => context.write(&report::simulate::document((&after, &policies), shown), out),
     })?;
     Ok(Exit::Done)
 }

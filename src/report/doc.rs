@@ -18,13 +18,6 @@ pub struct Doc {
     pub(super) summary: Vec<String>,
 }
 
-impl Doc {
-    /// Makes a report of a unified diff alone.
-    pub fn of_diff(lines: Vec<(Tone, String)>) -> Self {
-        Self { blocks: vec![Block::diff(lines)], ..Self::default() }
-    }
-}
-
 /// A part of a report.
 #[derive(Clone, Debug)]
 pub(super) enum Block {

@@ -11,7 +11,7 @@ use super::words::{
 };
 use crate::apply::{ActionKind, ActionOutcome, RunReport};
 use crate::insight::status::{BackupHealth, Health};
-use crate::run::{Exit, RunHistory, RunSummary};
+use crate::report::{Exit, RunHistory, RunSummary};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 

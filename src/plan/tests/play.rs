@@ -131,16 +131,14 @@ fn run(
     let first = decide_under(&VmView::new(vm, policy, pruning(now)), &occurrences);
     let mut planned = first.clone();
     for attempt in 0..policy.tiers.len() {
-        let Some(create) = planned.actions.iter().find_map(Action::as_create) else { break };
+        let Some(at) = planned.actions.iter().position(Action::is_create) else { break };
+        let Some(create) = planned.actions[at].as_create() else { break };
         let new = backup_id(1 << 64 | (number * 10 + attempt) as u128);
         let is_bad = fails(&create.tier);
         let prunes = planned.actions.iter().position(Action::is_cloud_delete);
-        let others = &planned.actions[..prunes.unwrap_or(planned.actions.len())];
-        *vm = if is_bad {
-            projection::created(vm, create, new, now)
-        } else {
-            projection::executed(vm, others, new, now)
-        };
+        let all = 0..prunes.unwrap_or(planned.actions.len());
+        let done = if is_bad { at..at + 1 } else { all };
+        *vm = projection::executed(vm, &planned.actions[done], new, now);
         if let Some(made) = vm.backups.get_mut(new) {
             let size_bytes = Some(size_bytes(made.comment.as_deref()));
             made.files = vec![StoredFile { size_bytes, has_checksum: true }];

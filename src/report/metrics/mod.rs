@@ -9,7 +9,7 @@ pub use table::METRICS;
 
 use super::escape::visible;
 use crate::insight::status::Health;
-use crate::run::RunHistory;
+use crate::report::RunHistory;
 use chrono::{DateTime, Utc};
 
 /// The ways of writing metrics down.

@@ -7,8 +7,8 @@ use crate::insight::status::{BackupHealth, NewestBackup, VmHealth};
 use crate::inventory::VmId;
 use crate::plan::Status;
 use crate::policy::Name;
+use crate::report::RunSummary;
 use crate::report::words::{kind_text, outcome_text};
-use crate::run::RunSummary;
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 

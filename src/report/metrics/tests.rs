@@ -5,7 +5,7 @@ use crate::insight::{Overview, TierHealth};
 use crate::inventory::{BackupId, VmId};
 use crate::plan::SnapshotUsage;
 use crate::plan::Status;
-use crate::run::{Exit, RunEnd, RunSummary};
+use crate::report::{Exit, RunEnd, RunSummary};
 use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -14,7 +14,7 @@ use super::{Doc, Styles, json, metrics, page};
 use crate::apply::{ActionKind, Alarm, SafetyStop, VmRef};
 use crate::inventory::VmId;
 use crate::plan::{Note, NoteCode, Plan};
-use crate::run::{Exit, RunHistory};
+use crate::report::{Exit, RunHistory};
 use fixtures::*;
 use uuid::Uuid;
 
