@@ -172,8 +172,8 @@ pub fn summary(run: &RunSummary) -> String {
     } else if let Some(report) = &run.report {
         text.push_str(&format!(" {}", counts_text(&report.tally())));
     }
-    if run.refused_deletes > 0 {
-        text.push_str(&format!(" Too many deletes from storage at once: {}.", run.refused_deletes));
+    if let Some(count) = run.refused_deletes.filter(|count| *count > 0) {
+        text.push_str(&format!(" Too many deletes from storage at once: {count}."));
     }
     text
 }
