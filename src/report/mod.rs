@@ -18,7 +18,6 @@ pub mod json;
 mod layout;
 pub mod markdown;
 pub mod metrics;
-mod natural;
 mod notes;
 pub mod page;
 pub mod plan;
