@@ -129,10 +129,6 @@ impl SimulatedVm {
         self.made.extend(tier.map(|tier| Made { at: now, tier, is_full }));
     }
 
-    pub(super) fn delete_locally(&mut self, backups: &[BackupId]) {
-        backups.iter().for_each(|id| projection::delete_locally(&mut self.vm, *id));
-    }
-
     pub(super) fn prune(&mut self, backups: &[BackupId]) {
         for &id in backups {
             self.vm.backups.remove(id);
