@@ -97,7 +97,7 @@ pub struct Global {
     )]
     pub state_dir: Given<PathBuf>,
 
-    /// The form of what goes to standard output; github is for `validate`, markdown for `plan`, `status` and `show`
+    /// The form of what goes to standard output; github is for `validate`, markdown for `plan`, `status`, `show` and `simulate`, html for the last three
     #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Output")]
     pub format: Format,
 
@@ -150,6 +150,8 @@ pub enum Format {
     Github,
     /// For comments and issues.
     Markdown,
+    /// A page for a browser.
+    Html,
 }
 
 /// When to use colour.

@@ -8,11 +8,12 @@ use super::policies;
 use super::value::{change_rate, instant, interval, size, span};
 use crate::policy::Policies;
 use crate::render;
+use crate::report::html::simulation::{Played, page};
 use crate::run::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::{KeptVms, Planned, Query};
-use crate::simulate::{Scenario, simulate};
+use crate::simulate::{Scenario, Simulation, simulate, stories};
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use clap::Args;
 use std::ops::Range;
@@ -63,7 +64,7 @@ pub struct SimulateArgs {
 }
 
 pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, Failure> {
-    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let prune = PruneArgs { prune: args.prune, allow_mass_prune: None };
     let before = match args.against.as_slice() {
         [] => None,
@@ -90,6 +91,18 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
     let after = simulate(&policies, inventory, &scenario);
     let before = before.map(|before| (simulate(&before, inventory, &scenario), before));
     let shown = before.as_ref().map(|(before, policies)| (before, policies));
+    if format == Format::Html {
+        let stories = |policies: &Policies, simulation: &Simulation| {
+            stories(policies, inventory, simulation, &scenario)
+        };
+        let told = stories(&policies, &after);
+        let told_before = shown.map(|(simulation, policies)| stories(policies, simulation));
+        let before = shown.zip(told_before.as_ref());
+        let before = before.map(|((simulation, policies), stories)| Played { simulation, policies, stories });
+        let after = Played { simulation: &after, policies: &policies, stories: &told };
+        print(|out| out.write_all(page(after, before, &scenario).as_bytes()))?;
+        return Ok(Exit::Done);
+    }
     print(|out| match format {
         Format::Json => render::json::simulation(&after, shown.map(|(before, _)| before), out),
         Format::Markdown => render::simulation::markdown((&after, &policies), shown, out),

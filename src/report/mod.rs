@@ -10,7 +10,7 @@ pub mod diff;
 mod doc;
 mod escape;
 mod groups;
-mod html;
+pub mod html;
 pub mod json;
 mod layout;
 pub mod markdown;

@@ -50,7 +50,7 @@ impl<'a> Engine<'a> {
         let shares = self.shares(vm.shares_of);
         let mut next = Some(from);
         while let Some(now) = next.map(|next| self.scenario.up_at(next)).filter(|now| *now < until) {
-            if each(vm, now).is_break() {
+            if each(vm, now).is_break() || self.scenario.is_stopped() {
                 return;
             }
             let turning_point = self.run(vm, &self.at(&shares, now));
