@@ -5,13 +5,15 @@ use super::interrupt::Interrupt;
 use super::order::Order;
 use super::report::Reporting;
 use super::run::{Memory, run};
-use super::serve::Server;
+use super::serve::{Answer, Asked, Server};
 use super::service;
 use super::site::{self, Shown};
 use crate::apply::StopFile;
 use crate::render::notification;
 use crate::run::{Exit, Failure, RunHistory};
+use futures::future::{BoxFuture, ready};
 use sd_notify::NotifyState;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -64,18 +66,24 @@ pub async fn run_every(
 
 async fn listen(address: &str, site: watch::Receiver<Shown>, host: &Host) -> Result<Server, Failure> {
     let clock = host.clock;
-    let answer = move |path: &str, accept: Option<&str>| site::answer(&site.borrow(), clock(), path, accept);
-    let server = Server::start(address, answer).await.map_err(|error| {
-        Failure::new(format!("failed to listen on {address}"))
-            .because(error)
-            .hint("is another process listening there? name another address with --listen")
-    })?;
+    let answer = move |asked: Asked| -> BoxFuture<'static, Option<Answer>> {
+        let answer = site::answer(&site.borrow(), clock(), &asked.path, asked.accept.as_deref());
+        Box::pin(ready(answer))
+    };
+    let server =
+        Server::start(address, false, answer).await.map_err(|error| cannot_listen(address, error))?;
     let bound = server.address();
     if !bound.ip().is_loopback() {
         tracing::warn!("{bound} can be reached from other machines, which can then see the names of all VMs");
     }
     tracing::info!("serving /metrics, /healthz and a page at http://{bound}/");
     Ok(server)
+}
+
+pub(super) fn cannot_listen(address: &str, error: io::Error) -> Failure {
+    Failure::new(format!("failed to listen on {address}"))
+        .because(error)
+        .hint("is another process listening there? name another address with --listen")
 }
 
 struct Scheduler<'a> {

@@ -19,6 +19,6 @@ pub mod read;
 pub mod report;
 pub mod run;
 mod safety_stop;
-mod serve;
+pub mod serve;
 mod service;
 mod site;

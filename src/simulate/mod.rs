@@ -18,7 +18,7 @@ mod tests;
 
 pub use day::{Day, Totals};
 pub use outlook::{FewerBackups, TierPeak, expiry_dates, fewer_backups, tier_peaks};
-pub use story::{MissedDay, StoredBackup, Story, stories};
+pub use story::{MissedDay, StoredBackup, Story, simulate_with_stories};
 pub use tally::{Example, PolicySimulation, Simulation, simulate};
 pub use world::Made;
 

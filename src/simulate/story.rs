@@ -3,7 +3,7 @@
 use super::Scenario;
 use super::day::Day;
 use super::engine::Engine;
-use super::tally::{Simulation, day_ends, days_of};
+use super::tally::{Example, PolicySimulation, Simulation, day_ends, days_of, simulate};
 use super::world::SimulatedVm;
 use crate::inventory::{BackupId, Inventory, Vm};
 use crate::plan::keep::{Keep, Keeps};
@@ -57,55 +57,71 @@ pub struct StoredBackup {
     pub pruned: Option<DateTime<Utc>>,
 }
 
-/// Tells the story of the VM that each policy of a simulation has as its example, in the order of the policies.
-pub fn stories(
+/// Simulates policies, and tells the story of the VM that each of them has as its example, in the order of the policies.
+pub fn simulate_with_stories(
     policies: &Policies,
     inventory: Option<&Inventory>,
-    simulation: &Simulation,
     scenario: &Scenario,
-) -> Vec<Story> {
+) -> (Simulation, Vec<Story>) {
+    let Some(inventory) = inventory else {
+        // The one VM of each is its example.
+        let told =
+            policies.iter().map(|policy| story(policy, SimulatedVm::unknown(policy, scenario), scenario));
+        let (simulated, stories) = told
+            .zip(policies.iter())
+            .map(|((example, story), policy)| {
+                let days = story.days.clone();
+                (PolicySimulation { policy: policy.name.clone(), vms: 1, days, example }, story)
+            })
+            .unzip();
+        return (Simulation { from: scenario.from, until: scenario.until, policies: simulated }, stories);
+    };
+    let simulation = simulate(policies, Some(inventory), scenario);
     let of_policy = |policy: &Policy| {
-        let simulated = simulation.policies.iter().find(|simulated| simulated.policy == policy.name);
-        let id = simulated.and_then(|simulated| simulated.example.vm);
-        match inventory {
-            None => story(policy, SimulatedVm::unknown(policy, scenario), scenario),
-            Some(inventory) => {
-                let vm: Option<&Vm> = id.and_then(|id| inventory.vms.get(&id));
-                vm.map_or_else(Story::default, |vm| {
-                    story(policy, SimulatedVm::new(vm, policy, scenario), scenario)
-                })
-            }
-        }
+        let simulated = simulation.policies.iter().find(|simulated| simulated.policy == policy.name)?;
+        let vm: &Vm = inventory.vms.get(&simulated.example.vm?)?;
+        Some(story(policy, SimulatedVm::new(vm, policy, scenario), scenario).1)
     };
-    policies.iter().map(of_policy).collect()
+    let stories = policies.iter().map(|policy| of_policy(policy).unwrap_or_default()).collect();
+    (simulation, stories)
 }
 
-/// Plays to a day without runs in the middle of a scenario, and beyond it, and once more with runs.
-fn missed_day(policy: &Policy, scenario: &Scenario) -> Option<MissedDay> {
-    let half = scenario.from + (scenario.until - scenario.from) / 2;
-    let day = policy.zone.moment(half).date_naive();
-    let begin = policy.zone.day_start(day)?;
-    let end = policy.zone.day_start(day.succ_opt()?)?;
-    let until = end + TimeDelta::days(1);
-    let days = |down: Vec<Range<DateTime<Utc>>>| {
-        let scenario = Scenario { until, down, uploads_fail: Vec::new(), ..scenario.clone() };
-        let engine = Engine::new(policy, &scenario);
-        let vms = [SimulatedVm::unknown(policy, &scenario)];
-        days_of(&engine, &day_ends(policy, &scenario), vms, |_, _| {}).0
-    };
-    let (well, down) = (days(Vec::new()), days(vec![begin..end]));
-    let made = |days: &[Day]| days.iter().map(|day| day.full + day.incremental).sum::<usize>();
-    let newest_age_secs = down.iter().rev().take(2).filter_map(|day| day.newest_age_secs).max()?;
-    Some(MissedDay { backups: made(&well).saturating_sub(made(&down)), newest_age_secs })
-}
-
-fn story(policy: &Policy, vm: SimulatedVm, scenario: &Scenario) -> Story {
+fn story(policy: &Policy, vm: SimulatedVm, scenario: &Scenario) -> (Example, Story) {
     let engine = Engine::new(policy, scenario);
     let alias = vm.vm.alias.clone();
     let mut writer = Writer::new(policy, scenario);
-    let (days, _) = days_of(&engine, &day_ends(policy, scenario), [vm], |vm, now| writer.look(vm, now));
-    let missed_day = missed_day(policy, scenario);
-    Story { alias, days, backups: writer.backups, failed: writer.failed, missed_day }
+    let half = scenario.from + (scenario.until - scenario.from) / 2;
+    let mut at_half = None;
+    let (days, example) = days_of(&engine, &day_ends(policy, scenario), [vm], |vm, now| {
+        writer.look(vm, now);
+        if now >= half && now < scenario.until && at_half.is_none() {
+            at_half = Some((vm.clone(), now));
+        }
+    });
+    let missed_day = at_half.and_then(|(vm, now)| missed_day(policy, vm, now, scenario));
+    (example, Story { alias, days, backups: writer.backups, failed: writer.failed, missed_day })
+}
+
+/// Lets a VM live from an instant to the end of a day without runs and of the next one, and the same with runs.
+fn missed_day(
+    policy: &Policy,
+    vm: SimulatedVm,
+    from: DateTime<Utc>,
+    scenario: &Scenario,
+) -> Option<MissedDay> {
+    let day = policy.zone.moment(from).date_naive().succ_opt()?;
+    let begin = policy.zone.day_start(day)?;
+    let end = policy.zone.day_start(day.succ_opt()?)?;
+    let days = |down: Vec<Range<DateTime<Utc>>>| {
+        let until = end + TimeDelta::days(1);
+        let scenario = Scenario { from, until, down, uploads_fail: Vec::new(), ..scenario.clone() };
+        let engine = Engine::new(policy, &scenario);
+        days_of(&engine, &day_ends(policy, &scenario), [vm.clone()], |_, _| {}).0
+    };
+    let (well, down) = (days(Vec::new()), days(vec![begin..end]));
+    let made = |days: &[Day]| days.iter().map(|day| day.full + day.incremental).sum::<usize>();
+    let newest_age_secs = down.iter().filter_map(|day| day.newest_age_secs).max()?;
+    Some(MissedDay { backups: made(&well).saturating_sub(made(&down)), newest_age_secs })
 }
 
 /// Notes what has changed from run to run.

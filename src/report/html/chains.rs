@@ -9,6 +9,9 @@ use serde::{Serialize, Serializer};
 /// A day that does not come.
 pub(super) const NEVER: i64 = 99_999;
 
+/// So many are drawn: of more the oldest expired ones are left out, and of twice as many others the oldest.
+const DRAWN: usize = 40;
+
 /// Where the first column begins, and how far lanes and, at the most, columns are apart, in pixels.
 const LEFT: f64 = 92.0;
 const LANE: f64 = 50.0;
@@ -75,6 +78,19 @@ impl Drawing {
     pub(super) fn stored(&self, day: i64) -> Vec<usize> {
         let is_stored = |&at: &usize| self.nodes[at].day <= day && day < self.nodes[at].gone;
         (0..self.nodes.len()).filter(is_stored).collect()
+    }
+
+    /// Lists what is drawn of these.
+    fn drawn(&self, day: i64) -> Vec<usize> {
+        let mut stored = self.stored(day);
+        let expired = stored.iter().filter(|&&at| self.nodes[at].expired_since <= day).count();
+        let mut surplus = stored.len().saturating_sub(DRAWN).min(expired);
+        stored.retain(|&at| {
+            let goes = surplus > 0 && self.nodes[at].expired_since <= day;
+            surplus -= usize::from(goes);
+            !goes
+        });
+        stored.split_off(stored.len().saturating_sub(2 * DRAWN))
     }
 
     /// Finds the newest that can be restored at the end of a day.
@@ -171,8 +187,17 @@ pub(super) fn figure(drawing: &Drawing, day: i64) -> Markup {
         figure.chain {
             div.wide tabindex="0" role="region" aria-label="The chains" { (columns(drawing, day, &way)) }
             div.tall { (list(drawing, day, &way)) }
+            figcaption.quiet { (left_out(drawing.stored(day).len() - drawing.drawn(day).len())) }
         }
         div.way aria-live="polite" { (words(drawing, &way, day)) }
+    }
+}
+
+fn left_out(count: usize) -> String {
+    if count == 0 {
+        String::new()
+    } else {
+        format!("{count} more are stored, expired or older, and not drawn.")
     }
 }
 
@@ -204,7 +229,7 @@ fn still_local(steps: usize) -> String {
 }
 
 fn columns(drawing: &Drawing, day: i64, way: &[usize]) -> Markup {
-    let stored = drawing.stored(day);
+    let stored = drawing.drawn(day);
     let lanes = drawing.lanes.len();
     let count = f64::from(u32::try_from(stored.len().max(1)).unwrap_or(u32::MAX));
     let step = ((WIDTH - LEFT - 10.0) / count).clamp(COLUMN_MIN, COLUMN_MAX).floor();
@@ -254,7 +279,7 @@ fn columns(drawing: &Drawing, day: i64, way: &[usize]) -> Markup {
 
 /// Draws the same with a row a backup, the newest first: a table with a graph beside it.
 fn list(drawing: &Drawing, day: i64, way: &[usize]) -> Markup {
-    let mut stored = drawing.stored(day);
+    let mut stored = drawing.drawn(day);
     stored.reverse();
     let x = |at: usize| 12.0 + ROW_LANE * small(drawing.nodes[at].lane);
     let y = |at: usize| ROW * (place(&stored, at) + 0.5);

@@ -3,7 +3,7 @@
 'use strict';
 (() => {
   document.documentElement.classList.add('js');
-  const DAY = 864e5, MONTHS = 12, MON = 'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(' ');
+  const DAY = 864e5, MONTHS = 12, DRAWN = 40, MON = 'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(' ');
   const WEEK = 'Sun Mon Tue Wed Thu Fri Sat'.split(' '), UNITS = ['KiB', 'MiB', 'GiB', 'TiB'];
   const esc = text => String(text).replace(/[&<>"]/g, c => `&#${c.charCodeAt(0)};`);
   const bytes = n => {
@@ -26,6 +26,11 @@
     const dayText = day => { const d = date(day); return `${WEEK[d.getUTCDay()]} ${d.getUTCDate()} ${MON[d.getUTCMonth()]} ${d.getUTCFullYear()}`; };
     const moment = b => `${dayText(b.day)}, ${two(Math.floor(b.minute / 60))}:${two(b.minute % 60)}`;
     const stored = day => nodes.filter(b => b.day <= day && day < b.gone);
+    const drawn = day => {
+      const all = stored(day);
+      let surplus = Math.min(Math.max(all.length - DRAWN, 0), all.filter(b => b.expired <= day).length);
+      return all.filter(b => b.expired > day || surplus-- <= 0).slice(-2 * DRAWN);
+    };
     const wayTo = b => { const way = []; for (; b; b = nodes[b.parent]) way.unshift(b); return way; };
     const sum = list => list.some(b => b.size < 0) ? -1 : list.reduce((all, b) => all + b.size, 0);
     const coarsest = list => list.reduce((a, b) => !a || b.lane < a.lane || (b.lane === a.lane && b.full > a.full) ? b : a, null);
@@ -139,7 +144,8 @@
     }
 
     function chains() {
-      const now = stored(today), way = pick ? wayTo(pick) : [];
+      const now = drawn(today), way = pick ? wayTo(pick) : [], left = stored(today).length - now.length;
+      find('figcaption').textContent = left ? `${left} more are stored, expired or older, and not drawn.` : '';
       columns(now, way); list(now, way); words(way);
     }
 
@@ -178,7 +184,7 @@
       const node = event.target.closest?.('.wide [data-i]'), by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!node || !by) return;
       event.preventDefault();
-      const now = stored(today), next = now[now.findIndex(b => b.i === +node.dataset.i) + by];
+      const now = drawn(today), next = now[now.findIndex(b => b.i === +node.dataset.i) + by];
       if (next) choose(next.i, true);
     });
     show();

@@ -12,7 +12,7 @@ use crate::report::escape::visible;
 use crate::report::words::{counted, span_text};
 use crate::simulate::{Day, PolicySimulation, Scenario, Simulation, StoredBackup, Story};
 use chrono::{DateTime, Timelike as _, Utc};
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 use serde::Serialize;
 use std::ops::Range;
 
@@ -43,18 +43,13 @@ impl<'a> Played<'a> {
 
 /// Writes the whole page; with `before` the curves of both are laid over each other.
 pub fn page(after: Played<'_>, before: Option<Played<'_>>, scenario: &Scenario) -> String {
-    let body = html! { main.sim { (heading(after.simulation, scenario)) (sections(after, before, scenario, None)) } };
+    let body =
+        html! { main.sim { (heading(after.simulation, scenario)) (sections(after, before, scenario)) } };
     frame("A year of backups", &body).into_string()
 }
 
-/// Writes the page of `--listen`: the same beside an editor with a file.
-pub fn live_page(
-    files: &[(String, String)],
-    chosen: usize,
-    after: Played<'_>,
-    scenario: &Scenario,
-    only: Option<&str>,
-) -> String {
+/// Writes the page of `--listen`: what an edit changes beside an editor with one of some files, each a name and a text.
+pub fn live_page(files: &[(String, String)], chosen: usize, page: Option<&str>, findings: &str) -> String {
     let (name, text) = files.get(chosen).map_or(("policy.yaml", ""), |(name, text)| (name, text));
     let body = html! {
         div.live {
@@ -62,7 +57,7 @@ pub fn live_page(
                 h2 { label for="yaml" { "Policy" } }
                 @if files.len() > 1 {
                     p.files { @for (at, (name, _)) in files.iter().enumerate() {
-                        a href={ "/?file=" (at) } aria-current=[(at == chosen).then_some("page")] { (visible(name)) }
+                        a href={ "/?file=" (at) } aria-current=[(at == chosen).then_some("page")] { (visible(name)) } " "
                     } }
                 } @else { p.quiet { (visible(name)) } }
                 div.code {
@@ -70,20 +65,23 @@ pub fn live_page(
                     textarea #yaml spellcheck="false" autocomplete="off" autocapitalize="off" wrap="off" rows="24"
                         aria-describedby="findings" { "\n" (text) }
                 }
-                div #findings role="status" {}
+                div #findings role="status" { (PreEscaped(findings)) }
                 p { button type="button" data-save=(name.rsplit('/').next().unwrap_or(name)) { "Save the file" }
                     " " span.quiet.took {} }
-                p.quiet { "Nothing is sent to FiFo, and nothing is written here: the button saves what you see to your downloads." }
+                p.quiet { "Nothing is sent to FiFo, and nothing is written: the button saves what you see to your downloads." }
             }
-            main.sim #sim { (heading(after.simulation, scenario)) (sections(after, None, scenario, only)) }
+            main.sim #sim { @match page {
+                Some(page) => (PreEscaped(page)),
+                None => { h1 { "What there would be" } p { "There are mistakes in the policy." } },
+            } }
         }
     };
     frame("Try a policy", &body).into_string()
 }
 
-/// Writes what an edit changes: the years of the policies in one file.
-pub fn fragment(after: Played<'_>, scenario: &Scenario, only: Option<&str>) -> String {
-    html! { (heading(after.simulation, scenario)) (sections(after, None, scenario, only)) }.into_string()
+/// Writes what an edit changes.
+pub fn fragment(after: Played<'_>, scenario: &Scenario) -> String {
+    html! { (heading(after.simulation, scenario)) (sections(after, None, scenario)) }.into_string()
 }
 
 /// Writes what was found in a policy, each with its line.
@@ -132,22 +130,13 @@ fn heading(simulation: &Simulation, scenario: &Scenario) -> Markup {
     }
 }
 
-fn sections(
-    after: Played<'_>,
-    before: Option<Played<'_>>,
-    scenario: &Scenario,
-    only: Option<&str>,
-) -> Markup {
+fn sections(after: Played<'_>, before: Option<Played<'_>>, scenario: &Scenario) -> Markup {
     let mut names: Vec<&str> = after.policies.iter().map(|policy| policy.name.as_str()).collect();
     let old = before.iter().flat_map(|before| before.policies.iter()).map(|policy| policy.name.as_str());
     names.extend(old);
     names.sort_unstable();
     names.dedup();
-    let wanted = |name: &&&str| {
-        let file = after.year(name).map(|year| year.policy.source.file.as_str());
-        only.is_none_or(|only| file == Some(only))
-    };
-    html! { @for name in names.iter().filter(wanted) {
+    html! { @for name in names {
         @let (new, old) = (after.year(name), before.and_then(|before| before.year(name)));
         @if let Some(year) = new.or(old) { (section(year, old.filter(|_| new.is_some()), before.is_some() && new.is_none(), scenario)) }
     } }
