@@ -10,6 +10,8 @@ use crate::insight::show::{enter_expiry_dates, explain};
 use crate::plan::Prune;
 use crate::policy::Pattern;
 use crate::render;
+use crate::report::html::vm;
+use crate::report::stop as safety_stop;
 use crate::run::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
@@ -33,7 +35,7 @@ pub struct ShowArgs {
 }
 
 pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Failure> {
-    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let policies = policies::load(context)?;
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
@@ -52,6 +54,10 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
     print(|out| {
         if format == Format::Json {
             return render::json::show(&explained, stop.as_ref(), out);
+        }
+        if format == Format::Html {
+            let alarms: Vec<String> = stop.iter().map(safety_stop::headline).collect();
+            return out.write_all(vm::page(&explained, &alarms, Some(&identity)).as_bytes());
         }
         write_stop(stop.as_ref(), format, context, out)?;
         match format {

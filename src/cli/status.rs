@@ -9,6 +9,7 @@ use super::policies;
 use super::value::instant;
 use crate::plan::Prune;
 use crate::render::{self, text::StatusView};
+use crate::report::page::status_page;
 use crate::run::{Exit, Failure, RunHistory};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
@@ -42,7 +43,7 @@ pub struct StatusArgs {
 }
 
 pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Failure> {
-    let format = context.format(&[Format::Text, Format::Json, Format::Markdown])?;
+    let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let policies = policies::load(context)?;
     let target = connect::target(context)?;
     let stop = context.host.safety_stop(&target.name());
@@ -63,6 +64,9 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
     print(|out| {
         if format == Format::Json {
             return render::json::status(health, stop.as_ref(), out);
+        }
+        if format == Format::Html {
+            return out.write_all(status_page(health, stop.as_ref(), &identity).as_bytes());
         }
         write_stop(stop.as_ref(), format, context, out)?;
         if format == Format::Markdown {

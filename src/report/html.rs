@@ -3,7 +3,9 @@
 mod calendar;
 mod chains;
 mod curves;
+pub(super) mod fleet;
 pub mod simulation;
+pub mod vm;
 
 use super::doc::{Block, Doc, Entry, Line, Row, Table};
 use super::escape::visible;
@@ -63,8 +65,8 @@ fn frame(title: &str, body: &Markup) -> Markup {
     }
 }
 
-/// Writes a whole page: what is in `about` stands below the title, and `footer` at its end.
-pub(super) fn page(title: &str, about: &str, doc: &Doc, footer: &str) -> String {
+/// Writes a page of a document with something below it: what is in `about` stands below the title, and `footer` at the end.
+pub(super) fn page(title: &str, about: &str, doc: &Doc, below: &Markup, footer: &str) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -73,15 +75,16 @@ pub(super) fn page(title: &str, about: &str, doc: &Doc, footer: &str) -> String 
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (visible(title)) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE)) (PreEscaped(PICTURES)) }
             }
-            body {
+            body.pictures {
                 header { h1 { "fifo-retain" } p.quiet { (visible(about)) } }
                 main {
                     @for block in &doc.alarms { (part(block)) }
                     @for line in &doc.summary { p { strong { (visible(line)) } } }
                     (part(&Block::List(doc.remarks.clone())))
                     @for block in &doc.blocks { (part(block)) }
+                    (below)
                 }
                 footer { (visible(footer)) }
             }

@@ -5,19 +5,20 @@ use super::interrupt::Interrupt;
 use super::order::Order;
 use super::report::Reporting;
 use super::run::{Memory, run};
-use super::serve::{Answer, Asked, Server};
+use super::serve::{Answer, Asked, Server, vm};
 use super::service;
 use super::site::{self, Shown};
 use crate::apply::StopFile;
 use crate::render::notification;
 use crate::run::{Exit, Failure, RunHistory};
+use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use sd_notify::NotifyState;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// How much later than planned a run may start, as a share of the interval, so that processes that were started together do
@@ -48,8 +49,9 @@ pub async fn run_every(
     let failed = |error| Failure::new("failed to listen for signals").because(error);
     let mut hangups = signal(SignalKind::hangup()).map_err(failed)?;
     let (shown, site) = watch::channel(Shown::new(every, order.deadline.unwrap_or(Duration::MAX)));
+    let (wanted, asked) = mpsc::channel(vm::WAITING_MAX);
     let _server = match address {
-        Some(address) => Some(listen(address, site, host).await?),
+        Some(address) => Some(listen(address, site, wanted, host).await?),
         None => None,
     };
     reporting.serves = address.is_some();
@@ -61,12 +63,21 @@ pub async fn run_every(
             Ok(exit)
         }
         never = service::stay_alive() => match never {},
+        never = vm::answer_all(host, order, asked) => match never {},
     }
 }
 
-async fn listen(address: &str, site: watch::Receiver<Shown>, host: &Host) -> Result<Server, Failure> {
+async fn listen(
+    address: &str,
+    site: watch::Receiver<Shown>,
+    wanted: mpsc::Sender<vm::Wanted>,
+    host: &Host,
+) -> Result<Server, Failure> {
     let clock = host.clock;
     let answer = move |asked: Asked| -> BoxFuture<'static, Option<Answer>> {
+        if let Some(vm) = vm::vm_of(&asked.path) {
+            return Box::pin(vm::asked(vm, wanted.clone()).map(Some));
+        }
         let answer = site::answer(&site.borrow(), clock(), &asked.path, asked.accept.as_deref());
         Box::pin(ready(answer))
     };

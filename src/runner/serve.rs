@@ -1,6 +1,6 @@
 //! A small read-only HTTP server.
 //!
-//! `desk` is the page on which policies are tried.
+//! `desk` is the page on which policies are tried, `vm` that of one VM.
 //!
 //! It is meant for a loopback address or a network of friends, and is safe to leave open to a slow, large or many-armed
 //! client all the same: what a client may send and how long it may take are bounded, and nothing that it does holds up
@@ -9,6 +9,7 @@
 //! It stands on hyper alone: three fixed paths need no router, and the bounds have to be set below one anyway.
 
 pub mod desk;
+pub(super) mod vm;
 
 use crate::report::html::BROWSER_MAY;
 use bytes::Bytes;

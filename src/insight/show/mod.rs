@@ -5,6 +5,7 @@
 //! clouds.
 
 mod reasons;
+mod timeline;
 mod tree;
 
 use super::status::{NextDue, next_due};
@@ -23,6 +24,8 @@ pub use reasons::Reason;
 use reasons::Reasons;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
+use timeline::timeline;
+pub use timeline::{DueOutcome, PastDue};
 use tree::in_chains;
 
 /// The backups of some VMs at an instant.
@@ -53,6 +56,8 @@ pub struct VmExplanation {
     pub tiers: Vec<TierStorage>,
     /// When each tier of its policy is due next, coarsest first.
     pub next_due: Vec<NextDue>,
+    /// What became of each due time of the last 35 days, tier by tier, coarsest first.
+    pub timeline: Vec<PastDue>,
     /// The notes on the VM itself.
     pub notes: Vec<Note>,
 }
@@ -210,16 +215,19 @@ fn as_list<S: Serializer>(reason: &Option<Reason>, serializer: S) -> Result<S::O
 pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request: Request) -> Explanation {
     let vms = plan.vms.iter().map(|planned| {
         let vm = planned.uuid.and_then(|id| inventory.vms.get(&id)).filter(|_| planned.fingerprint.is_some());
-        let (backups, tiers, next_due) = vm
+        let (backups, tiers, next_due, timeline) = vm
             .map(|vm| match policies.policy_for(vm) {
                 Match::One(policy) => {
                     let occurrences = Occurrences::new(policy, request.due_at);
                     let view = VmView::one_of(vm, policies, policy, request);
                     let keeps = Keeps::of(&view);
                     let backups = under_policy(planned, &view, &keeps);
-                    (backups, tier_storage(&view, &keeps), next_due(&view, &occurrences))
+                    let timeline = timeline(&view, &occurrences);
+                    (backups, tier_storage(&view, &keeps), next_due(&view, &occurrences), timeline)
                 }
-                Match::Unprotected | Match::Conflict(_) => (without_policy(vm), Vec::new(), Vec::new()),
+                Match::Unprotected | Match::Conflict(_) => {
+                    (without_policy(vm), Vec::new(), Vec::new(), Vec::new())
+                }
             })
             .unwrap_or_default();
         VmExplanation {
@@ -230,6 +238,7 @@ pub fn explain(plan: &Plan, policies: &Policies, inventory: &Inventory, request:
             backups,
             tiers,
             next_due,
+            timeline,
             notes: planned.notes.iter().filter(|note| note.backup.is_none()).cloned().collect(),
         }
     });

@@ -31,6 +31,8 @@ pub struct VmHealth {
     pub uuid: Option<VmId>,
     /// Its alias; may be empty.
     pub alias: String,
+    /// The UUID of the hypervisor it is on, as FiFo writes it; `None` where it is on none, or that could not be read.
+    pub hypervisor: Option<String>,
     /// The policy that it belongs to; `None` for none or several.
     pub policy: Option<Name>,
     pub verdict: BackupHealth,
@@ -120,6 +122,7 @@ fn without_policy(planned: VmPlan, vm: Option<&Vm>, verdict: BackupHealth) -> Vm
     VmHealth {
         uuid: planned.uuid,
         alias: planned.alias,
+        hypervisor: vm.and_then(|vm| vm.hypervisor.clone()),
         policy: None,
         verdict,
         is_suspended: false,

@@ -33,6 +33,14 @@ pub(super) struct Drawing {
     pub(super) lanes: Vec<Lane>,
     /// Oldest first.
     pub(super) nodes: Vec<Node>,
+    /// The UUID of each, and why it stays; none where they are not real.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) ids: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) why: Vec<String>,
+    /// The UUID of their VM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) vm: Option<String>,
 }
 
 /// A tier.
@@ -202,7 +210,7 @@ fn left_out(count: usize) -> String {
 }
 
 /// Says what is read, one step after the other.
-fn words(drawing: &Drawing, way: &[usize], day: i64) -> Markup {
+pub(super) fn words(drawing: &Drawing, way: &[usize], day: i64) -> Markup {
     let Some(&to) = way.last() else { return html! { p { "Nothing can be restored." } } };
     let local = way.iter().rposition(|&at| day < drawing.nodes[at].local_until);
     html! {
@@ -216,7 +224,12 @@ fn words(drawing: &Drawing, way: &[usize], day: i64) -> Markup {
             (drawing.lane_name(at)) " of " (drawing.moment(at)) ": "
             @if drawing.nodes[at].is_full { b { "full" } } @else { "increment" }
             ", " (drawing.size(at))
+            @if let Some(id) = drawing.ids.get(at) { ", " code { (id) } }
+            @if let Some(why) = drawing.why.get(at).filter(|why| !why.is_empty()) { " " span.quiet { (why) } }
         } } }
+        @if let Some((vm, id)) = drawing.vm.as_ref().zip(drawing.ids.get(to)) {
+            pre.commands { "fifo vms stop " (vm) "\nfifo vms backups " (vm) " restore " (id) "\nfifo vms start " (vm) }
+        }
     }
 }
 

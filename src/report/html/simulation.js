@@ -18,7 +18,7 @@
 
   function picture(root) {
     const data = JSON.parse(root.querySelector('.data').textContent);
-    const t0 = Date.parse(data.day0 + 'T00:00:00Z'), lanes = data.lanes, count = data.days ? data.days.length : 1;
+    const t0 = Date.parse(data.day0 + 'T00:00:00Z'), lanes = data.lanes, count = data.days ? data.days.length : data.today + 1;
     const nodes = data.nodes.map(([day, minute, lane, parent, flags, size, local, needed, expired, gone], i) =>
       ({ i, day, minute, lane, parent, full: flags & 1, good: flags & 2, size, local, needed, expired, gone }));
     const find = selector => root.querySelector(selector), range = find('.walk input');
@@ -36,8 +36,7 @@
     const coarsest = list => list.reduce((a, b) => !a || b.lane < a.lane || (b.lane === a.lane && b.full > a.full) ? b : a, null);
     const byDay = new Map();
     for (const b of nodes) byDay.set(b.day, [...(byDay.get(b.day) || []), b]);
-    const last = data.today ?? count - 1;
-    let today = last, pick = null;
+    let today = count - 1, pick = null;
 
     const shape = (lane, x, y, s, cls) => lane === 0
       ? `<rect class="${cls}" x="${x - s}" y="${y - s}" width="${2 * s}" height="${2 * s}" rx="3"/>`

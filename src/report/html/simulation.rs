@@ -278,7 +278,8 @@ fn drawing(year: Year<'_>, scenario: &Scenario) -> Drawing {
             gone: end_of(backup.pruned),
         }
     };
-    Drawing { day0, lanes, nodes: story.backups.iter().map(node).collect() }
+    let nodes = story.backups.iter().map(node).collect();
+    Drawing { day0, lanes, nodes, ids: Vec::new(), why: Vec::new(), vm: None }
 }
 
 /// What the script draws other days from.
