@@ -178,7 +178,13 @@
       else if (at) choose(+at.dataset.at);
       else if (node) { choose(+node.dataset.i); if (node.matches('tr')) find(`tr[data-i="${node.dataset.i}"] button`)?.focus(); }
     });
-    root.addEventListener('mouseover', event => { const node = event.target.closest('.wide [data-i]'); if (node) choose(+node.dataset.i); });
+    // Only where the mouse has moved: what is drawn anew below one that rests is not chosen by that.
+    let at = '';
+    root.addEventListener('mousemove', event => {
+      const node = event.target.closest('.wide [data-i]'), here = `${event.clientX} ${event.clientY}`;
+      if (node && here !== at) choose(+node.dataset.i);
+      at = here;
+    });
     root.addEventListener('keydown', event => {
       const node = event.target.closest?.('.wide [data-i]'), by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!node || !by) return;
