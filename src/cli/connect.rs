@@ -3,18 +3,14 @@
 use super::context::{Context, Environment};
 use super::options::Global;
 use crate::fifo::{Credentials, Endpoint, HttpOptions, Profile, ProfileError};
-use crate::run::Failure;
+use crate::report::Failure;
 use crate::runner::fifo::{Place, SANDBOX_NAME, Settings, Target};
 use hyper_util::client::proxy::matcher::Matcher;
 use secrecy::SecretString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Finds out which FiFo is meant, and what to sign in with. Nothing is asked or started.
-///
-/// # Errors
-///
-/// Settings are missing or wrong. No message holds a secret.
+/// Finds out which FiFo is meant, and what to sign in with. Nothing is asked or started. No error message holds a secret.
 pub(super) fn target(context: &Context) -> Result<Target, Failure> {
     let (global, environment) = (&context.global, &context.environment);
     let place = if global.sandbox {
@@ -26,10 +22,6 @@ pub(super) fn target(context: &Context) -> Result<Target, Failure> {
 }
 
 /// Returns the endpoint that plans name; there need be nothing to sign in with.
-///
-/// # Errors
-///
-/// No FiFo is named, or the settings that name it are wrong.
 pub(super) fn endpoint(context: &Context) -> Result<String, Failure> {
     if context.global.sandbox {
         return Ok(SANDBOX_NAME.to_owned());
@@ -42,10 +34,6 @@ pub(super) fn endpoint(context: &Context) -> Result<String, Failure> {
 }
 
 /// Says whether any FiFo is named.
-///
-/// # Errors
-///
-/// What names it cannot be read.
 pub(super) fn is_named(context: &Context) -> Result<bool, Failure> {
     let profiles = Profiles::of(&context.global, &context.environment, context.profile_file());
     Ok(context.global.sandbox || given_endpoint(&context.global)?.is_some() || profiles.read()?.is_some())

@@ -2,9 +2,9 @@
 //! files lie.
 
 use super::options::{Color, Format, Global, LogFormat};
-use crate::render::Styles;
-use crate::render::text::{Detail, TextOptions};
-use crate::run::Failure;
+use crate::report::Failure;
+use crate::report::text::{self, Detail, TextOptions};
+use crate::report::{Doc, Styles, markdown};
 use crate::runner::host::Host;
 use crate::runner::output::Output;
 use chrono::Utc;
@@ -13,7 +13,7 @@ use etcetera::BaseStrategy as _;
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,7 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(global: Global) -> Self {
-        let environment: Environment = env::vars_os().collect();
+        let (global, environment) = (global.without_empty(), env::vars_os().collect::<Environment>());
         let choice = |is_wanted: bool| if is_wanted { Styles::colored() } else { Styles::plain() };
         let (on_out, on_err) = match global.color {
             Color::Always => (true, true),
@@ -98,15 +98,28 @@ impl Context {
         &self.host.output.text
     }
 
+    /// Returns how much a document says. Markdown folds what fewer readers need, so it takes no notice of `-v` and `-q`.
+    pub(super) fn detail(&self) -> Detail {
+        if self.global.format == Format::Markdown { Detail::Usual } else { self.text().detail }
+    }
+
+    /// Writes a document as text or as Markdown, whichever was asked for.
+    pub(super) fn write(&self, doc: &Doc, out: &mut dyn Write) -> io::Result<()> {
+        match self.global.format {
+            Format::Markdown => out.write_all(markdown::written(doc, None, None).as_bytes()),
+            _ => text::write(doc, self.text(), out),
+        }
+    }
+
     /// Returns the files and folders with the policies.
     pub(super) fn policy_paths(&self) -> Vec<PathBuf> {
-        let paths: Vec<PathBuf> = self.global.policies.iter().flatten().cloned().collect();
-        if paths.is_empty() { vec![PathBuf::from(DEFAULT_POLICIES)] } else { paths }
+        let given = &self.global.policies;
+        if given.is_empty() { vec![PathBuf::from(DEFAULT_POLICIES)] } else { given.clone() }
     }
 
     /// Says whether no policies were given and the default folder does not exist.
     pub(super) fn has_no_policies(&self) -> bool {
-        self.global.policies.iter().all(Option::is_none) && !Path::new(DEFAULT_POLICIES).exists()
+        self.global.policies.is_empty() && !Path::new(DEFAULT_POLICIES).exists()
     }
 
     /// Returns the file with pyfi's profiles, whether or not it is there; `None` when the user has no home.
@@ -123,10 +136,6 @@ impl Context {
     }
 
     /// Returns the format of standard output.
-    ///
-    /// # Errors
-    ///
-    /// It is none of those that the command has.
     pub(super) fn format(&self, known: &[Format]) -> Result<Format, Failure> {
         let asked = self.global.format;
         if known.contains(&asked) {

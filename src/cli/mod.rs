@@ -26,7 +26,7 @@ mod usage;
 mod validate;
 mod value;
 
-use crate::run::{Exit, Failure, exit};
+use crate::report::{Exit, Failure};
 use crate::runner::output;
 use args::{Arguments, Command};
 use clap::FromArgMatches as _;
@@ -48,7 +48,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             let message = usage::with_hint(message, &line);
             // Help and version come this way too. Where they cannot be written, nothing else can be.
             _ = message.print();
-            return if message.use_stderr() { exit::WRONG_USAGE } else { exit::DONE };
+            return if message.use_stderr() { Exit::WrongUsage.code() } else { Exit::Done.code() };
         }
     };
     let context = Context::new(arguments.global);

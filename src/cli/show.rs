@@ -3,16 +3,15 @@
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::plan::write_stop;
 use super::policies;
 use super::value::instant;
 use crate::insight::show::{enter_expiry_dates, explain};
 use crate::plan::Prune;
 use crate::policy::Pattern;
-use crate::render;
 use crate::report::html::vm;
-use crate::report::stop as safety_stop;
-use crate::run::{Exit, Failure};
+use crate::report::text::Detail;
+use crate::report::{Exit, Failure};
+use crate::report::{json, show, stop as safety_stop};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::{KeptVms, Planned, Query, Selection};
@@ -52,18 +51,16 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
         enter_expiry_dates(&mut explained, &policies, &inventory);
     }
     print(|out| {
-        if format == Format::Json {
-            return render::json::show(&explained, stop.as_ref(), out);
-        }
-        if format == Format::Html {
-            let alarms: Vec<String> = stop.iter().map(safety_stop::headline).collect();
-            return out.write_all(vm::page(&explained, &alarms, Some(&identity)).as_bytes());
-        }
-        write_stop(stop.as_ref(), format, context, out)?;
-        match format {
-            Format::Markdown => render::markdown::show(&explained, Some(&identity), out),
-            _ => render::text::show(&explained, Some(&identity), context.text(), out),
-        }
+        let detail = match format {
+            Format::Json => return json::show(&explained, stop.as_ref(), out),
+            Format::Html => {
+                let alarms: Vec<String> = stop.iter().map(safety_stop::headline).collect();
+                return out.write_all(vm::page(&explained, &alarms, Some(&identity)).as_bytes());
+            }
+            Format::Markdown => Detail::Full,
+            _ => context.detail(),
+        };
+        context.write(&show::document(&explained, stop.as_ref(), Some(&identity), detail), out)
     })?;
     Ok(Exit::Done)
 }

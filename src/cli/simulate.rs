@@ -7,9 +7,9 @@ use super::plan::{PlanningArgs, PruneArgs};
 use super::policies;
 use super::value::{address, change_rate, instant, interval, size, span};
 use crate::policy::{Policies, parse};
-use crate::render;
+use crate::report;
 use crate::report::html::simulation::{Played, page};
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::{KeptVms, Planned, Query};
@@ -71,10 +71,7 @@ pub struct SimulateArgs {
 pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, Failure> {
     let format = context.format(&[Format::Text, Format::Json, Format::Markdown, Format::Html])?;
     let prune = PruneArgs { prune: args.prune, allow_mass_prune: None };
-    let before = match args.against.as_slice() {
-        [] => None,
-        paths => Some(policies::load_against(context, paths)?),
-    };
+    let before = policies::load_against(context, &args.against)?;
     let files = args.listen.as_ref().map(|_| policies::files(context)).transpose()?;
     let policies = match &files {
         // What is wrong with them is shown in the editor.
@@ -115,9 +112,8 @@ pub(super) async fn run(args: &SimulateArgs, context: &Context) -> Result<Exit, 
     let before = before.map(|before| (simulate(&before, inventory, &scenario), before));
     let shown = before.as_ref().map(|(before, policies)| (before, policies));
     print(|out| match format {
-        Format::Json => render::json::simulation(&after, shown.map(|(before, _)| before), out),
-        Format::Markdown => render::simulation::markdown((&after, &policies), shown, out),
-        _ => render::simulation::simulation((&after, &policies), shown, context.text(), out),
+        Format::Json => report::json::simulation(&after, shown.map(|(before, _)| before), out),
+        _ => context.write(&report::simulate::document((&after, &policies), shown), out),
     })?;
     Ok(Exit::Done)
 }

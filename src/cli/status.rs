@@ -4,17 +4,18 @@ use super::apply::write_metrics;
 use super::connect;
 use super::context::Context;
 use super::options::Format;
-use super::plan::{PlanningArgs, write_stop};
+use super::plan::PlanningArgs;
 use super::policies;
 use super::value::instant;
 use crate::plan::Prune;
-use crate::render::{self, text::StatusView};
+use crate::report::json;
 use crate::report::page::status_page;
-use crate::run::{Exit, Failure, RunHistory};
+use crate::report::status::{StatusView, document};
+use crate::report::{Exit, Failure, RunHistory};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
 use crate::runner::read::Query;
-use crate::runner::report::metrics_text;
+use crate::runner::reporting::metrics_text;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use std::path::PathBuf;
@@ -57,29 +58,25 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
         at: args.at,
         prune: Prune::default(),
     };
-    let overview = query.look().await?;
+    let overview = query.look(true).await?;
     let identity = fifo.identity().to_owned();
     fifo.close().await?;
     let health = &overview.health;
     print(|out| {
         if format == Format::Json {
-            return render::json::status(health, stop.as_ref(), out);
+            return json::status(health, stop.as_ref(), out);
         }
         if format == Format::Html {
             return out.write_all(status_page(health, stop.as_ref(), &identity).as_bytes());
         }
-        write_stop(stop.as_ref(), format, context, out)?;
-        if format == Format::Markdown {
-            return render::markdown::status(health, Some(&identity), out);
-        }
         let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
-        render::text::status(health, view, Some(&identity), context.text(), out)
+        context.write(&document(health, stop.as_ref(), view, Some(&identity), context.detail()), out)
     })?;
     // While no backups are made, the status is not good, however young the backups still are.
     let is_out = stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out());
     if let Some(path) = &args.metrics_file {
         let history = RunHistory { overview: Some(overview), safety_stop: stop, ..RunHistory::default() };
-        write_metrics(path, &metrics_text(&context.host, &history)?)?;
+        write_metrics(path, &metrics_text(&context.host, &history))?;
     }
     Ok(if args.check && is_out { Exit::Changes } else { Exit::Done })
 }

@@ -23,8 +23,16 @@ fn label_of(view: &VmView<'_>, backup: &BackupView<'_>) -> String {
     }
 }
 
+/// Says that a backup is among so many newest of its tier.
+pub(crate) fn newest_text(keep: u32) -> String {
+    match keep {
+        1 => "the newest of its tier".to_owned(),
+        keep => format!("one of the {keep} newest of its tier"),
+    }
+}
+
 /// Writes an instant in the zone in which times are shown.
-pub(super) fn time_text(view: &VmView<'_>, instant: DateTime<Utc>) -> String {
+pub(crate) fn time_text(view: &VmView<'_>, instant: DateTime<Utc>) -> String {
     minute_text(view.zone.moment(instant))
 }
 

@@ -7,7 +7,7 @@ use super::due::cannot_back_up;
 use super::keep::{Keeps, has_started, has_unknown_parent, is_abandoned, is_silent};
 use super::standing::{BackupView, STREAM_BYTES_MIN, VmView};
 use crate::inventory::{Backup, BackupId, RecordedState, Vm, restorable};
-use crate::policy::{Match, Policies};
+use crate::policy::Policies;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -25,11 +25,9 @@ const LIMIT_SHARE: usize = 10;
 /// The stored backups of a VM that are no longer wanted.
 #[derive(Debug)]
 pub struct Expired<'v, 'a> {
-    /// All of them, oldest first.
     pub backups: Vec<&'v BackupView<'a>>,
     /// Those that are deleted from storage now, children before parents, those that cannot be restored first.
     pub deletes: Vec<&'v BackupView<'a>>,
-    /// Why the others are not deleted.
     pub hold: PruneHold,
     /// Where they are too many to go at once: how many of the completed ones would be expired even without those of the last
     /// days, and how many may be.
@@ -39,18 +37,14 @@ pub struct Expired<'v, 'a> {
 /// Why an expired backup is not deleted from storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PruneHold {
-    /// The policy does not say `prune: true`.
     NotAllowed,
-    /// The command does not say `--prune`.
     NotRequested,
     /// The VM is on no hypervisor, or FiFo cannot back it up now. Of a VM on no hypervisor FiFo deletes the files and keeps
     /// the records, which then look restorable.
     CannotBackUp,
     /// The newest restorable backup is older than `max_age`: old ones must not go while no new ones come.
     NewestTooOld,
-    /// An accepted backup has not named its parent yet, and that may be any.
     UnknownParent,
-    /// More of the VM's backups would go at once than a healthy policy ever lets expire.
     OverLimit,
     /// It, or one that descends from it, still holds a snapshot, is less than an hour old, is in a state that is not known
     /// here, or is in a loop of parents.
@@ -72,7 +66,6 @@ impl fmt::Display for PruneHold {
 }
 
 impl<'v, 'a> Expired<'v, 'a> {
-    /// Finds the expired backups of a VM, and those of them that are deleted.
     pub fn of(view: &'v VmView<'a>, keeps: &Keeps) -> Self {
         let backups = keeps.expired(view);
         let hold = hold(view);
@@ -88,7 +81,7 @@ impl<'v, 'a> Expired<'v, 'a> {
 
 /// Returns the backups of a VM that its policy no longer keeps in storage; none where no single policy holds for it.
 pub fn expired_backups(vm: &Vm, policies: &Policies, now: DateTime<Utc>) -> BTreeSet<BackupId> {
-    let Match::One(policy) = policies.policy_for(vm) else { return BTreeSet::new() };
+    let Some(policy) = policies.policy_for(vm).one() else { return BTreeSet::new() };
     let view = VmView::new(vm, policy, now);
     Keeps::of(&view).expired(&view).into_iter().map(|backup| backup.id()).collect()
 }

@@ -7,7 +7,6 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::io;
 
-/// Why something is no saved plan to be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum SavedPlanError {
     /// It is no JSON, or not that of a plan.
@@ -15,11 +14,7 @@ pub enum SavedPlanError {
     NoPlan(#[source] serde_json::Error),
     /// It was made by another version, or is something else.
     #[error("unsupported format {found:?}; the supported format is {FORMAT:?}")]
-    OtherFormat {
-        /// The format that it names.
-        found: String,
-    },
-    /// It was edited or damaged after it was made.
+    OtherFormat { found: String },
     #[error("checksum mismatch: it was changed after it was made")]
     Changed,
     /// It lists a VM twice, and what is listed twice could be done twice.

@@ -1,7 +1,4 @@
-//! Policies: read from YAML files, checked, and matched against VMs.
-//!
-//! [`load`] reads files and folders and returns [`Policies`], or all the mistakes in them. The rest of the program sees
-//! only checked policies.
+//! Policies: read from YAML files, checked, and matched against VMs. The rest of the program sees only checked ones.
 
 mod cron;
 mod fields;

@@ -74,5 +74,5 @@ pub(super) fn entry_head(vms: &[(&str, Option<VmId>)], policy: Option<&str>) -> 
             (named.join(", "), format!("({})", counted(vms.len(), "VM")))
         }
     };
-    Entry { name, id, policy: policy.unwrap_or_default().to_owned(), vms: vms.len(), lines: Vec::new() }
+    Entry { name, id, policy: policy.unwrap_or_default().to_owned(), lines: Vec::new() }
 }

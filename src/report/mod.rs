@@ -6,10 +6,13 @@
 //! harmless where it is printed: see [`visible`].
 
 pub mod change;
+pub mod check;
 pub mod diff;
 mod doc;
 mod escape;
+mod exit;
 mod groups;
+mod history;
 pub mod html;
 pub mod json;
 mod layout;
@@ -33,6 +36,8 @@ mod tests;
 
 pub use doc::Doc;
 pub use escape::visible;
+pub use exit::{Exit, Failure};
+pub use history::{RunEnd, RunHistory, RunSummary};
 pub use layout::wrapped;
 pub use run::{Problem, ProblemCode};
 pub use style::{Styles, Tone};

@@ -7,12 +7,19 @@ use crate::plan::{Note, NoteCode, Status};
 use std::fmt;
 
 /// Something that is wrong with a backup, in the singular: `failed backup`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy)]
 pub(super) enum ProblemName {
     /// An adjective of the backup.
     Flaw(&'static str),
     /// Another noun.
     Other(&'static str),
+}
+
+impl ProblemName {
+    /// Returns it where it stands before the name of a backup.
+    pub(super) fn flaw(self) -> Option<&'static str> {
+        if let Self::Flaw(flaw) = self { Some(flaw) } else { None }
+    }
 }
 
 impl fmt::Display for ProblemName {

@@ -12,7 +12,7 @@ use super::words::{
 };
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
 use crate::insight::status::{BackupHealth, Health, VmHealth};
-use crate::run::{Exit, RunHistory, RunSummary};
+use crate::report::{Exit, RunHistory, RunSummary};
 use chrono::{DateTime, Utc};
 use maud::html;
 use std::collections::BTreeMap;

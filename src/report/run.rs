@@ -7,7 +7,7 @@ use crate::apply::{ActionOutcome, RunCounts, RunReport};
 use crate::insight::status::{BackupHealth, Health, VmHealth};
 use crate::inventory::VmId;
 use crate::plan::{Note, NoteCode, TOOL};
-use crate::run::RunSummary;
+use crate::report::RunSummary;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 

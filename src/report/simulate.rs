@@ -154,7 +154,7 @@ pub(super) fn sentences(
 
 /// Says what the policy comes to: how far back one can go, what a restore reads, and where storage settles.
 fn sentence(simulated: &PolicySimulation, policy: &Policy) -> String {
-    let totals = simulated.totals();
+    let totals = Totals::of(&simulated.days);
     if totals.longest_chain == 0 {
         return "Nothing is ever stored that could be restored.".to_owned();
     }

@@ -228,6 +228,9 @@ impl Writer {
         let others: Vec<String> =
             others.into_iter().filter(|text| !text.is_empty()).map(|text| visible(text)).collect();
         let others = others.join("  ");
+        if name.is_empty() && others.is_empty() {
+            return Ok(());
+        }
         if width(&name) + GAP + width(&others) <= self.columns {
             let gap = if others.is_empty() { "" } else { "  " };
             return writeln!(out, "{heading}{name}{heading:#}{gap}{others}");

@@ -2,15 +2,14 @@
 
 use super::host::Host;
 use super::interrupt::Interrupt;
-use super::order::Order;
-use super::report::Reporting;
-use super::run::{Memory, run};
+use super::reporting::Reporting;
+use super::run::{Memory, Order, run};
 use super::serve::{Answer, Asked, Server, vm};
 use super::service;
 use super::site::{self, Shown};
 use crate::apply::StopFile;
-use crate::render::notification;
-use crate::run::{Exit, Failure, RunHistory};
+use crate::report;
+use crate::report::{Exit, Failure, RunHistory};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 use sd_notify::NotifyState;
@@ -33,10 +32,6 @@ const STOP_READ_EVERY: Duration = Duration::from_secs(5);
 /// No failure ends it: the next run may succeed, and a loop that has ended makes no backups. A signal does. After backups
 /// vanished, in a run of this process or of another one, no run starts until a person has lifted it, since another
 /// run could delete another chain: with an address this waits for that, and shows it; otherwise it ends.
-///
-/// # Errors
-///
-/// It cannot start: listening on the address or for signals fails.
 pub async fn run_every(
     host: &Host,
     order: &Order<'_>,
@@ -48,7 +43,7 @@ pub async fn run_every(
     interrupt.listen()?;
     let failed = |error| Failure::new("failed to listen for signals").because(error);
     let mut hangups = signal(SignalKind::hangup()).map_err(failed)?;
-    let (shown, site) = watch::channel(Shown::new(every, order.deadline.unwrap_or(Duration::MAX)));
+    let (shown, site) = watch::channel(Shown::new(every, order.settings.deadline.unwrap_or(Duration::MAX)));
     let (wanted, asked) = mpsc::channel(vm::WAITING_MAX);
     let _server = match address {
         Some(address) => Some(listen(address, site, wanted, host).await?),
@@ -145,7 +140,7 @@ impl Scheduler<'_> {
         service::notify(&[NotifyState::Ready, NotifyState::Status("a run is under way")]);
         self.shown.send_modify(|shown| shown.begin(host.now()));
         let mut at_once = false;
-        let (summary, exit) = {
+        let summary = {
             let run = run(host, self.order, &mut self.reporting, &self.interrupt, &mut self.memory);
             let mut run = pin!(run);
             loop {
@@ -159,10 +154,9 @@ impl Scheduler<'_> {
                 }
             }
         };
-        let signal = self.interrupt.caught();
+        let (signal, exit) = (self.interrupt.caught(), summary.exit());
         let is_remembered = summary.failure.is_none() || !summary.has_alarm();
-        let endpoint = summary.endpoint.clone();
-        let stop_file = endpoint.and_then(|endpoint| host.stop_file(&endpoint).ok());
+        let stop_file = summary.endpoint.as_deref().and_then(|endpoint| host.stop_file(endpoint).ok());
         let pause = if at_once { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
         let stop = stop_file.as_ref().and_then(StopFile::read);
         self.shown.send_modify(|shown| shown.end(summary, stop, host.now(), pause));
@@ -227,7 +221,7 @@ fn reload_policies(host: &Host, order: &Order<'_>) {
 /// Reports to the log and the service manager how the run ended and when the next one starts.
 fn announce_next(history: &RunHistory) {
     let Some(last) = &history.last else { return };
-    let last = notification::summary(last);
+    let last = report::run::summary(last);
     if history.is_stopped() {
         service::status(&format!(
             "safety stop: no run begins until `fifo-retain resume`; the last one: {last}"

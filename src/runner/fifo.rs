@@ -5,7 +5,7 @@ use crate::fifo::{
     ApiVersion, ClientSettings, Credentials, Endpoint, FifoError, HttpOptions, HttpTransport, ListSummary,
     ReadClient, TransportErrorKind, VmVisitor, causes,
 };
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::sandbox::{Options, RunningSandbox, Sandbox};
 use secrecy::SecretString;
 use std::io;

@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use crate::apply::{Clock, Holder, Lock, LockError, SafetyStop, StopFile};
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -67,10 +67,6 @@ impl Host {
     }
 
     /// Takes the lock for a FiFo, so that no other run of this machine changes it meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// Another run holds it, or the state folder cannot be used.
     pub fn lock(&self, endpoint: &str, command: &str) -> Result<Lock, Failure> {
         let holder = Holder { pid: process::id(), command: command.to_owned(), since: self.now() };
         Lock::take(self.made_state_dir()?, endpoint, &holder).map_err(|error| {
@@ -92,7 +88,7 @@ impl Host {
 impl Host {
     /// Returns one with its clock at the beginning of time and plain output.
     pub(super) fn for_tests(state_dir: &Path) -> Self {
-        use crate::render::text::{Detail, TextOptions};
+        use crate::report::text::{Detail, TextOptions};
         let text = TextOptions { styles: Default::default(), columns: 80, detail: Detail::Usual };
         let output = Output {
             is_json: false,

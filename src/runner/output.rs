@@ -1,9 +1,9 @@
 //! Where output goes: standard output and standard error, in the order in which it was written, above the bars of running
 //! uploads. From [`start`] on a thread writes it, so that a terminal without a reader stops no backup.
 
-use crate::render::text::TextOptions;
-use crate::render::{Styles, visible, wrapped};
-use crate::run::{Exit, Failure};
+use crate::report::text::TextOptions;
+use crate::report::{Exit, Failure};
+use crate::report::{Styles, visible, wrapped};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};

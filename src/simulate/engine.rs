@@ -2,31 +2,26 @@
 
 use super::Scenario;
 use super::world::SimulatedVm;
-use crate::inventory::{BackupId, VmId};
+use crate::inventory::BackupId;
 use crate::plan::decide::actions;
-use crate::plan::due::{Occurrences, share_of};
+use crate::plan::due::Occurrences;
 use crate::plan::standing::VmView;
 use crate::plan::{Action, Create, next_turning_point};
-use crate::policy::{Policy, Tier};
+use crate::policy::Policy;
 use chrono::{DateTime, TimeDelta, Utc};
-use std::iter::successors;
 use std::ops::ControlFlow;
 
 /// So many backups are worth looking for some that no decision reads any more.
 const TRIM_ABOVE: usize = 24;
 
-/// Steps the VMs of one policy through a scenario.
 pub(super) struct Engine<'a> {
     pub(super) policy: &'a Policy,
     pub(super) scenario: &'a Scenario,
-    /// The policy's occurrences over the scenario before `spread`, by tier: from the last one before the beginning, a spread
-    /// further back, to the first one after the end.
-    dues: Vec<Vec<DateTime<Utc>>>,
+    occurrences: Occurrences<'a>,
     /// With more backups than this in the working set, those that no decision reads any more leave it.
     pub(super) trim_above: usize,
 }
 
-/// One step of a run.
 enum Step {
     DeleteLocally(Vec<BackupId>),
     Create(Create),
@@ -35,8 +30,8 @@ enum Step {
 
 impl<'a> Engine<'a> {
     pub(super) fn new(policy: &'a Policy, scenario: &'a Scenario) -> Self {
-        let dues = policy.tiers.iter().map(|tier| occurrences(tier, scenario)).collect();
-        Self { policy, scenario, dues, trim_above: TRIM_ABOVE }
+        let occurrences = Occurrences::over(policy, scenario.from, scenario.until);
+        Self { policy, scenario, occurrences, trim_above: TRIM_ABOVE }
     }
 
     /// Lets a VM live through the scenario. `each` sees it before each run, with the run's instant, and once at the end; it can
@@ -47,13 +42,12 @@ impl<'a> Engine<'a> {
         mut each: impl FnMut(&SimulatedVm, DateTime<Utc>) -> ControlFlow<()>,
     ) {
         let Scenario { from, until, every, .. } = *self.scenario;
-        let shares = self.shares(vm.shares_of);
         let mut next = Some(from);
         while let Some(now) = next.map(|next| self.scenario.up_at(next)).filter(|now| *now < until) {
             if each(vm, now).is_break() || self.scenario.is_stopped() {
                 return;
             }
-            let turning_point = self.run(vm, &self.at(&shares, now));
+            let turning_point = self.run(vm, &self.occurrences.at(now));
             next = match every.map(|every| every.num_seconds().max(1)) {
                 // What falls into an outage is not made up for later.
                 Some(every) => {
@@ -93,33 +87,6 @@ impl<'a> Engine<'a> {
             }
         }
     }
-
-    /// Returns a VM's share of each tier's spread.
-    fn shares(&self, vm: Option<VmId>) -> Vec<TimeDelta> {
-        let share = |tier: &Tier| vm.map_or(TimeDelta::zero(), |vm| share_of(tier.spread, vm));
-        self.policy.tiers.iter().map(share).collect()
-    }
-
-    /// Returns the occurrences around an instant for a VM with these shares.
-    fn at(&self, shares: &[TimeDelta], now: DateTime<Utc>) -> Occurrences<'a> {
-        let around = self.dues.iter().zip(shares).map(|(dues, share)| {
-            let past = dues.partition_point(|due| *due + *share <= now);
-            let due = |at: usize| dues.get(at).map(|due| *due + *share);
-            (past.checked_sub(1).and_then(due), due(past))
-        });
-        let (last, next) = around.unzip();
-        Occurrences::of_one_vm(self.policy, now, last, next)
-    }
-}
-
-/// Lists a tier's occurrences over a scenario.
-fn occurrences(tier: &Tier, scenario: &Scenario) -> Vec<DateTime<Utc>> {
-    let next = |instant: &DateTime<Utc>| tier.schedule.next_after(*instant);
-    let earliest = scenario.from - tier.spread;
-    let first = tier.schedule.last_at_or_before(earliest).or_else(|| next(&earliest));
-    let mut is_over = false;
-    let within = |due: &DateTime<Utc>| !std::mem::replace(&mut is_over, *due > scenario.until);
-    successors(first, next).take_while(within).collect()
 }
 
 fn prunes(planned: &[Action]) -> Vec<BackupId> {

@@ -1,12 +1,11 @@
 //! Runs the real planner forward through time: what is made, stored, deleted and restored from, day by day.
 //!
-//! `engine` steps a VM from run to run, `world` is what a run changes, `day` and `tally` what the days add up to, `story` what
-//! becomes of each backup of one VM. `outlook` asks the same engine for peaks and expiry dates.
+//! `engine` steps a VM from run to run, `world` is what a run changes, `tally` what the days add up to, `story` what becomes of
+//! each backup of one VM. `outlook` asks the same engine for peaks and expiry dates.
 //!
 //! It is a simulation and no plan: every upload succeeds but where the [`Scenario`] says otherwise, a VM that is blocked stays
 //! blocked, and no VM is moved, created or deleted. Pure like [`plan`](crate::plan), but for the threads that share the VMs.
 
-mod day;
 mod engine;
 mod outlook;
 mod story;
@@ -16,10 +15,9 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-pub use day::{Day, Totals};
-pub use outlook::{FewerBackups, TierPeak, expiry_dates, fewer_backups, tier_peaks};
+pub use outlook::{HeavyTier, expiry_dates, heavy_tiers};
 pub use story::{MissedDay, StoredBackup, Story, simulate_with_stories};
-pub use tally::{Example, PolicySimulation, Simulation, simulate};
+pub use tally::{Day, Example, PolicySimulation, Simulation, Totals, simulate};
 pub use world::Made;
 
 use crate::plan::{Prune, Request};
@@ -36,9 +34,8 @@ pub const CHANGE_PPM: u64 = 30_000;
 /// What a simulation assumes.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// When it begins: the first run is at this instant.
+    /// The instant of the first run.
     pub from: DateTime<Utc>,
-    /// When it ends.
     pub until: DateTime<Utc>,
     /// How long after the beginning of a run the next one begins; `None` is at each instant at which a decision may change.
     pub every: Option<TimeDelta>,

@@ -1,9 +1,8 @@
 //! What becomes of each backup of one VM: the data of a page that draws it.
 
 use super::Scenario;
-use super::day::Day;
 use super::engine::Engine;
-use super::tally::{Example, PolicySimulation, Simulation, day_ends, days_of, simulate};
+use super::tally::{Day, Example, PolicySimulation, Simulation, day_ends, days_of, simulate};
 use super::world::SimulatedVm;
 use crate::inventory::{BackupId, Inventory, Vm};
 use crate::plan::keep::{Keep, Keeps};

@@ -191,7 +191,7 @@ async fn after_a_500_the_connection_may_be_gone_without_a_word() {
     let client = client(&server);
     client.read().vm(vm_id()).await.unwrap();
     let answer = client.delete_local(vm_id(), backup_id(), None).await.unwrap();
-    assert!(matches!(answer, WriteAnswer::Failed { .. }));
+    assert!(matches!(answer, WriteAnswer::Maybe { .. }));
     client.read().vm(vm_id()).await.unwrap();
     assert_eq!(server.received().len(), 4);
 }
@@ -209,7 +209,7 @@ async fn a_silent_server_is_given_up_in_time() {
     let error = client.read().list().await.unwrap_err();
     assert!(matches!(error, FifoError::TimedOut { attempts: 1, .. }), "{error}");
     let answer = client.delete_local(vm_id(), backup_id(), None).await.unwrap();
-    assert!(matches!(answer, WriteAnswer::Lost { .. }), "{answer:?}");
+    assert!(matches!(answer, WriteAnswer::Maybe { status: None, .. }), "{answer:?}");
 }
 
 #[tokio::test]
@@ -228,7 +228,7 @@ async fn a_write_without_an_answer_is_lost_and_not_repeated() {
     for sent in ["", "HTTP/1.1 303 See"] {
         let server = RawServer::start(move |_: &Received| Reply::SendAndClose(sent.to_owned())).await;
         let answer = client(&server).create_backup(vm_id(), &full(), None).await.unwrap();
-        assert!(matches!(answer, WriteAnswer::Lost { .. }), "{answer:?}");
+        assert!(matches!(answer, WriteAnswer::Maybe { status: None, .. }), "{answer:?}");
         assert_eq!(server.received().len(), 1);
     }
 }

@@ -15,14 +15,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// One recorded exchange.
 #[derive(Clone)]
 struct Exchange {
-    /// `2015` or `2016`.
     year: String,
     /// The file's name without number and ending: `create-full`.
     name: String,
-    /// Method and path, as they were sent.
     request_line: String,
     request_body: String,
     /// The answer's head; empty when the connection was closed without an answer.
@@ -69,7 +66,6 @@ impl Exchange {
         self.request_line.split_once(' ').unwrap().1
     }
 
-    /// Returns the VM whose path was asked for.
     fn vm(&self) -> VmId {
         self.path().split('/').nth(4).unwrap().parse().unwrap()
     }
@@ -120,7 +116,6 @@ fn settings(exchange: &Exchange, endpoint: &str, credentials: Credentials) -> Cl
     }
 }
 
-/// The client on one recorded answer.
 struct RequestRecord {
     exchange: Exchange,
     transport: Arc<Recorded>,
@@ -178,7 +173,6 @@ impl RequestRecord {
         answer
     }
 
-    /// Checks that the client asked just what was recorded.
     fn asked_as_recorded(&self) {
         let asked = self.transport.asked.lock().unwrap();
         let [request] = asked.as_slice() else { panic!("asked {} times", asked.len()) };
@@ -203,7 +197,7 @@ fn only_backup(vm: &Vm) -> &Backup {
 }
 
 fn accepted(answer: &WriteAnswer) -> bool {
-    matches!(answer, WriteAnswer::Accepted { server_date: Some(_), .. })
+    matches!(answer, WriteAnswer::Accepted { .. })
 }
 
 fn refused(answer: &WriteAnswer, with: u16) -> bool {
@@ -226,13 +220,16 @@ async fn check(exchange: Exchange) {
             assert!(accepted(&answer), "{answer:?}");
             asked.asked_as_recorded();
             asked.body_as_recorded();
-            let WriteAnswer::Accepted { backup, .. } = answer else { panic!("not accepted") };
+            let WriteAnswer::Accepted { backup } = answer else { panic!("not accepted") };
             assert_eq!(backup.is_none(), style_of_2016, "only the old location names the backup");
         }
         // None of these shows whether there is a backup now.
         "create-parent-not-local" | "create-null-parent" | "create-no-vm" | "create-delegated" => {
             let answer = RequestRecord::new(exchange).create().await;
-            assert_eq!(answer, WriteAnswer::Failed { status: StatusCode::INTERNAL_SERVER_ERROR });
+            assert!(
+                matches!(answer, WriteAnswer::Maybe { status: Some(StatusCode::INTERNAL_SERVER_ERROR), .. }),
+                "{answer:?}"
+            );
         }
         "create-no-content-type" => assert!(refused(&RequestRecord::new(exchange).create().await, 415)),
         "delete-local" | "delete-if-match" => {
@@ -248,9 +245,7 @@ async fn check(exchange: Exchange) {
             let asked = asked.transport.asked.lock().unwrap();
             assert!(asked[0].body().0.is_empty() && !asked[0].headers().contains_key("content-type"));
         }
-        "delete-if-match-stale" => {
-            assert_eq!(RequestRecord::new(exchange).delete().await, WriteAnswer::Changed)
-        }
+        "delete-if-match-stale" => assert!(refused(&RequestRecord::new(exchange).delete().await, 412)),
         "delete-missing" => assert!(refused(&RequestRecord::new(exchange).delete().await, 404)),
         "no-token" => {
             let error = RequestRecord::new(exchange).list().await.unwrap_err();

@@ -13,7 +13,7 @@ use crate::plan::{
     Status, Summary, SuspendedUntil, VmPlan,
 };
 use crate::policy::Name;
-use crate::run::{Exit, RunEnd, RunSummary};
+use crate::report::{Exit, RunEnd, RunSummary};
 use chrono::{DateTime, FixedOffset};
 use uuid::Uuid;
 

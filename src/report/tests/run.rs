@@ -1,7 +1,7 @@
 use super::*;
 use crate::insight::status::{BackupHealth, VmHealth};
 use crate::report::run::{FORMAT, lines, notification};
-use crate::run::{Exit, Failure, RunSummary};
+use crate::report::{Exit, Failure, RunSummary};
 
 fn failed(cause: &str) -> RunSummary {
     RunSummary {

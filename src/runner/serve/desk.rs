@@ -7,7 +7,7 @@ use super::{Answer, Asked, Server};
 use crate::inventory::Inventory;
 use crate::policy::{Match, Policies, Policy, SourceFile, parse};
 use crate::report::html::simulation::{Played, findings, fragment, live_page};
-use crate::run::{Exit, Failure};
+use crate::report::{Exit, Failure};
 use crate::simulate::{Scenario, simulate_with_stories};
 use bytes::Bytes;
 use serde::Serialize;

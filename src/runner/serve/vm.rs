@@ -2,16 +2,16 @@
 
 use super::super::fifo::FirstContact;
 use super::super::host::Host;
-use super::super::order::Order;
 use super::super::read::{KeptVms, Planned, Query, Selection};
+use super::super::run::Order;
 use super::Answer;
 use crate::insight::show::{enter_expiry_dates, explain};
 use crate::inventory::VmId;
 use crate::plan::Prune;
 use crate::policy::Pattern;
+use crate::report::Failure;
 use crate::report::html::vm::page;
 use crate::report::stop::headline;
-use crate::run::Failure;
 use std::convert::Infallible;
 use std::future::pending;
 use tokio::sync::{mpsc, oneshot};
