@@ -8,6 +8,8 @@
 //! - [`simulate`]: runs the planner forward through time;
 //! - [`insight`]: reports on plans and backups: status, show, comparison of policies; pure like [`plan`];
 //! - [`fifo`]: FiFo's API as it really behaves, with a client that can only read and one that can write;
+//! - [`store`]: the storage that FiFo exports to, and what lies in it; read-only;
+//! - [`verify`]: compares FiFo's records with the storage, and rehearses restores;
 //! - [`apply`]: executes a plan, checking everything twice;
 //! - [`run`]: what is known of runs, as data: the summary of one, the history of all, and how they end;
 //! - [`sandbox`]: a simulated FiFo over real HTTP, with its quirks; it stands apart, so that one misreading of the API
@@ -30,3 +32,5 @@ pub mod run;
 pub mod runner;
 pub mod sandbox;
 pub mod simulate;
+pub mod store;
+pub mod verify;

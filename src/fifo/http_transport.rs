@@ -93,6 +93,20 @@ pub fn outward_client(url: &Url, ca_file: Option<&Path>) -> Result<Client, HttpS
         .map_err(HttpSetupError::Tls)
 }
 
+/// Makes a client for the backup storage: like the one for notifications, but connections are used again.
+pub fn storage_client(
+    url: &Url,
+    ca_file: Option<&Path>,
+    idle_timeout: Duration,
+) -> Result<Client, HttpSetupError> {
+    builder(url, Trust::System, ca_file)?
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .read_timeout(idle_timeout)
+        .user_agent(concat!("fifo-retain/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(HttpSetupError::Tls)
+}
+
 /// Which certificates are trusted.
 enum Trust {
     /// Those that the system trusts, and what the CA file has.

@@ -2,7 +2,7 @@
 
 use super::changeset::{Action, Create};
 use super::standing::{FUTURE_TOLERANCE, tells_files};
-use crate::inventory::{Backup, BackupId, LocalState, RecordedState, StoredFile, Vm};
+use crate::inventory::{Backup, BackupId, Disk, LocalState, RecordedState, StoredFile, Vm};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Returns the VM as it will be when a create has completed at about that instant and its snapshot is still there.
@@ -41,7 +41,8 @@ pub(crate) fn new_backup(vm: &Vm, create: &Create, id: BackupId, now: DateTime<U
 }
 
 /// A stored object that is all that a good backup's should be; its size stands for none.
-pub(crate) const WHOLE: StoredFile = StoredFile { size_bytes: Some(u64::MAX), has_checksum: true };
+pub(crate) const WHOLE: StoredFile =
+    StoredFile { size_bytes: Some(u64::MAX), has_checksum: true, disk: Disk::Zone, sha1: None };
 
 /// Returns a good backup's files as this FiFo records them: with size and checksum, where another backup has them.
 fn files_as_told(vm: &Vm) -> Vec<StoredFile> {

@@ -6,17 +6,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module with those that it may import from.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("inventory", &[]),
     ("policy", &["inventory"]),
     ("plan", &["policy", "inventory"]),
     ("simulate", &["plan", "policy", "inventory"]),
     ("insight", &["simulate", "plan", "policy", "inventory"]),
     ("fifo", &["inventory"]),
+    ("store", &["fifo", "inventory"]),
+    ("verify", &["store", "fifo", "policy", "inventory"]),
     ("apply", &["plan", "policy", "inventory", "fifo"]),
     ("run", &["apply", "insight", "plan", "inventory"]),
     ("sandbox", &[]),
-    ("report", &["run", "apply", "insight", "simulate", "plan", "policy", "inventory"]),
+    ("report", &["verify", "store", "run", "apply", "insight", "simulate", "plan", "policy", "inventory"]),
     ("render", &["report", "run", "apply", "insight", "simulate", "plan", "policy", "inventory"]),
     (
         "runner",
@@ -25,6 +27,8 @@ const ROOMS: [(&str, &[&str]); 13] = [
             "report",
             "run",
             "sandbox",
+            "verify",
+            "store",
             "apply",
             "fifo",
             "insight",
@@ -42,6 +46,8 @@ const ROOMS: [(&str, &[&str]); 13] = [
             "report",
             "run",
             "sandbox",
+            "verify",
+            "store",
             "apply",
             "fifo",
             "insight",
