@@ -3,7 +3,7 @@
 use super::options::Global;
 use super::{
     apply, check, completions, init, plan, reconcile, resume, sandbox, schema, show, simulate, status,
-    validate,
+    validate, verify,
 };
 use crate::policy::Zone;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -52,6 +52,8 @@ pub enum Command {
     Show(show::ShowArgs),
     /// Run the policies forward: what there would be on each day, and what a restore would read
     Simulate(simulate::SimulateArgs),
+    /// Ask the backup storage itself: is every stored backup there, does its chain connect, is it whole?
+    Verify(verify::VerifyArgs),
     /// Print the JSON Schema of a policy file, by which editors complete and check
     Schema(schema::SchemaArgs),
     /// Print a script by which a shell completes commands and options
@@ -69,6 +71,7 @@ fn unused_options(command: &str) -> Vec<&'static str> {
     let also: &[&str] = match command {
         "validate" | "init" => &["sandbox", "state_dir"],
         "schema" | "completions" | "sandbox" => &["sandbox", "state_dir", "policies"],
+        "verify" => return vec!["policies"],
         "resume" => return vec!["policies", "api_version", "ca_file", "pin_sha256", "insecure", "timeout"],
         _ => return Vec::new(),
     };

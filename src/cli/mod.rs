@@ -22,9 +22,11 @@ mod schema;
 mod show;
 mod simulate;
 mod status;
+pub mod store;
 mod usage;
 mod validate;
 mod value;
+mod verify;
 
 use crate::run::{Exit, Failure, exit};
 use crate::runner::output;
@@ -84,6 +86,7 @@ fn dispatch(command: &Command, context: &Context) -> Result<Exit, Failure> {
         Command::Status(args) => in_runtime(status::run(args, context)),
         Command::Show(args) => in_runtime(show::run(args, context)),
         Command::Simulate(args) => in_runtime(simulate::run(args, context)),
+        Command::Verify(args) => in_runtime(verify::run(args, context)),
         Command::Completions(args) => completions::run(args, &mut args::command(), context),
         Command::Schema(args) => schema::run(args, context),
         Command::Sandbox(args) => in_runtime(sandbox::run(args, context)),

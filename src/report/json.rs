@@ -49,6 +49,11 @@ impl Write for Harmless<'_> {
     }
 }
 
+/// Writes the result of a verification.
+pub fn verify(report: &crate::verify::Report, out: &mut dyn Write) -> io::Result<()> {
+    write(report, None, out)
+}
+
 /// Writes a document, indented and with a line end behind it; with `safety_stop` in it where there is one.
 fn write(document: &impl Serialize, stop: Option<&SafetyStop>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
