@@ -226,8 +226,8 @@ pub enum MergeError {
     Nothing,
     #[error("the reports are of different {0}")]
     Different(&'static str),
-    #[error("the VM {0} is in two of the reports")]
-    Twice(VmId),
+    #[error("{0} is in two of the reports")]
+    Twice(String),
     #[error("the part {0} is missing")]
     MissingShard(String),
 }
@@ -238,7 +238,10 @@ pub enum MergeError {
 ///
 /// They do not belong together, or one is missing: what is not known must not look good.
 pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
-    let shards: BTreeSet<Shard> = reports.iter().filter_map(|report| report.shard).collect();
+    let mut shards = BTreeSet::new();
+    if let Some(shard) = reports.iter().filter_map(|report| report.shard).find(|it| !shards.insert(*it)) {
+        return Err(MergeError::Twice(format!("the part {shard}")));
+    }
     if let Some(of) = shards.iter().map(|shard| shard.of).max() {
         let missing = (1..=of).map(|index| Shard { index, of }).find(|shard| !shards.contains(shard));
         if let Some(missing) = missing {
@@ -271,7 +274,7 @@ pub fn merge(reports: Vec<Report>) -> Result<Report, MergeError> {
     all.sort();
     let mut seen = BTreeSet::new();
     if let Some(twice) = all.vms.iter().find(|vm| !seen.insert(vm.uuid)) {
-        return Err(MergeError::Twice(twice.uuid));
+        return Err(MergeError::Twice(format!("the VM {}", twice.uuid)));
     }
     all.count();
     Ok(all)
