@@ -2,8 +2,8 @@
 
 use super::options::Global;
 use super::{
-    apply, check, completions, init, plan, reconcile, resume, sandbox, schema, show, simulate, status,
-    validate, verify,
+    apply, check, completions, init, plan, reconcile, rehearse, resume, sandbox, schema, show, simulate,
+    status, validate, verify,
 };
 use crate::policy::Zone;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -54,6 +54,8 @@ pub enum Command {
     Simulate(simulate::SimulateArgs),
     /// Ask the backup storage itself: is every stored backup there, does its chain connect, is it whole?
     Verify(verify::VerifyArgs),
+    /// Restore a VM's backup for real, into a dataset that is made for it, check it, and destroy it again
+    Rehearse(rehearse::RehearseArgs),
     /// Print the JSON Schema of a policy file, by which editors complete and check
     Schema(schema::SchemaArgs),
     /// Print a script by which a shell completes commands and options
@@ -71,7 +73,7 @@ fn unused_options(command: &str) -> Vec<&'static str> {
     let also: &[&str] = match command {
         "validate" | "init" => &["sandbox", "state_dir"],
         "schema" | "completions" | "sandbox" => &["sandbox", "state_dir", "policies"],
-        "verify" => return vec!["policies"],
+        "verify" | "rehearse" => return vec!["policies"],
         "resume" => return vec!["policies", "api_version", "ca_file", "pin_sha256", "insecure", "timeout"],
         _ => return Vec::new(),
     };

@@ -1,6 +1,6 @@
 //! The document, the metrics and the lines of `verify`: what is broken, what hangs on it, what to do.
 
-use super::doc::{Block, Doc, Entry, Line};
+use super::doc::{Block, Column, Doc, Entry, Line, Row, Table};
 use super::escape::visible;
 use super::style::Tone;
 use super::text::Detail;
@@ -8,7 +8,7 @@ use super::words::{counted, instant_text, listed, span_text, vm_id, vm_name};
 use crate::inventory::BackupId;
 use crate::plan::bytes_text;
 use crate::store::stream::Code;
-use crate::verify::{BackupReport, Depth, KnownVm, Report, UnknownObject, VmReport};
+use crate::verify::{BackupReport, Depth, KnownVm, Rehearsed, Report, Step, UnknownObject, VmReport};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -250,3 +250,44 @@ pub fn metrics(report: &Report) -> String {
     }
     out
 }
+
+/// Reports a rehearsal that went well.
+pub fn rehearsed(rehearsed: &Rehearsed) -> Doc {
+    let name = vm_name(&rehearsed.alias, Some(rehearsed.vm));
+    let taken = rehearsed.timestamp.map_or_else(String::new, |at| format!(" of {}", instant_text(at)));
+    let comment = rehearsed.comment.as_deref().unwrap_or("backup");
+    let row = |step: &Step| Row {
+        cells: vec![
+            step.object.clone(),
+            bytes_text(step.size_bytes),
+            bytes_text(step.stream_bytes),
+            format!("{}.{} s", step.took_ms / 1000, step.took_ms % 1000 / 100),
+        ],
+        ..Row::default()
+    };
+    let rows = rehearsed.steps.iter().map(row).collect();
+    let table = Table { columns: &STEP_COLUMNS, rows, folded: None };
+    let secs = |secs: u64| span_text(i64::try_from(secs).unwrap_or(i64::MAX));
+    let check =
+        rehearsed.check_secs.map_or_else(String::new, |took| format!(" The check passed in {}.", secs(took)));
+    let left = if rehearsed.kept { format!(" It stays in {}.", rehearsed.into) } else { String::new() };
+    let summary = format!(
+        "Restored: {}, {} in {}.{check}{left}",
+        counted(rehearsed.steps.len(), "object"),
+        bytes_text(rehearsed.size_bytes),
+        secs(rehearsed.took_secs)
+    );
+    let heading = format!("{name}: {comment}{taken} ({})", rehearsed.backup.short());
+    Doc {
+        blocks: vec![Block::Heading(heading), Block::Table(table)],
+        summary: vec![summary],
+        ..Doc::default()
+    }
+}
+
+const STEP_COLUMNS: [Column; 4] = [
+    Column::wrapping("object", 0),
+    Column::number("fetched", 2),
+    Column::number("unpacked", 1),
+    Column::number("took", 0),
+];

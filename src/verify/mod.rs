@@ -1,4 +1,4 @@
-//! Proof that stored backups restore: `verify` asks the storage itself, [`rehearse`] restores for real.
+//! Proof that stored backups restore: `verify` asks the storage itself, [`rehearse()`] restores for real.
 //!
 //! `expected` says which objects FiFo's records promise, `run` compares them with the [`Store`](crate::store::Store), at the depth that was asked for,
 //! and [`Report`] is what came out. [`Known`] remembers across runs when each object was read whole, and what was found broken.
@@ -7,11 +7,14 @@
 mod expected;
 mod known;
 mod listing;
+mod rehearse;
 mod report;
 mod run;
 mod whole;
+mod zfs;
 
 pub use known::{Known, KnownVm, Proof, ReadWhole, Restored};
+pub use rehearse::{REHEARSE_FORMAT, Rehearsal, RehearseError, Rehearsed, Step, clean, rehearse};
 pub use report::{
     BackupReport, Depth, FORMAT, Finding, MergeError, Report, Shard, Summary, UnknownObject, Unread,
     VmReport, merge,

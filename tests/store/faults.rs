@@ -272,7 +272,7 @@ fn people_and_prometheus_read_the_same() {
         "{metrics}"
     );
     let markdown = cloud.program().args(["--format", "markdown", "verify"]).output().unwrap();
-    assert!(String::from_utf8(markdown.stdout).unwrap().contains("no\\_stream"));
+    assert!(String::from_utf8(markdown.stdout).unwrap().contains("no_stream"));
     let (code, twice) = (cloud.verify(&["--depth", "headers"]), cloud.verify(&["--depth", "headers"]).0);
     assert_eq!((code.0, twice), (2, 2));
     let size = verified(cloud.program().args(["--format", "json", "verify", "--depth", "objects"])).1;

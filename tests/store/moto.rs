@@ -25,7 +25,7 @@ impl Moto {
             );
             return None;
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/moto.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/serve_bucket.py");
         let mut process = Command::new(python)
             .args([script.as_os_str(), folder.as_os_str()])
             .arg(extra.to_string())

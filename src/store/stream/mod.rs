@@ -80,13 +80,18 @@ pub struct StreamReader {
 impl StreamReader {
     /// Reads on. After damage nothing more is read.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.push_through(bytes, |_| {});
+    }
+
+    /// Reads on, and hands over what is unpacked, once its records are known to make sense.
+    pub fn push_through(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
         self.size_bytes += bytes.len() as u64;
         let room = SHOWN_BYTES.saturating_sub(self.beginning.len());
         self.beginning.extend_from_slice(&bytes[..room.min(bytes.len())]);
         let starts_wrong = self.beginning.iter().zip(gzip::MAGIC).any(|(&byte, magic)| byte != magic);
         if self.damage.is_none() && !starts_wrong {
             let Self { gzip, records, .. } = self;
-            self.damage = gzip.push(bytes, |plain| records.push(plain)).err();
+            self.damage = gzip.push(bytes, |plain| records.push(plain).map(|()| each(plain))).err();
         }
     }
 

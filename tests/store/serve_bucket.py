@@ -1,6 +1,6 @@
 """Serves a folder as an S3 bucket that checks signatures, until its standard input ends. Prints how to reach it as JSON.
 
-    python moto.py FOLDER EXTRA_OBJECTS
+    python serve_bucket.py FOLDER EXTRA_OBJECTS
 """
 import json
 import pathlib
