@@ -67,7 +67,16 @@ impl Sent {
 }
 
 pub(crate) fn packed(plain: &[u8]) -> Vec<u8> {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip(plain, Compression::fast())
+}
+
+/// The same without packing, which is quick.
+pub(crate) fn stored(plain: &[u8]) -> Vec<u8> {
+    gzip(plain, Compression::none())
+}
+
+fn gzip(plain: &[u8], compression: Compression) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), compression);
     gzip.write_all(plain).unwrap();
     gzip.finish().unwrap()
 }

@@ -57,9 +57,10 @@ impl Cloud {
         let shown = vms.entry(vm).or_insert_with(|| {
             json!({"uuid": vm, "alias": format!("web-{}", &vm[35..]), "state": "running", "hypervisor": "h", "backups": {}})
         });
-        let count = shown["backups"].as_object().unwrap().len() as u64;
+        // Their numbers are in the order of their ages.
+        let secs = 1_795_383_403 + backup[35..].parse::<u64>().unwrap();
         let mut record = json!({
-            "comment": "daily", "timestamp": 1_795_383_403_000_000_u64 + count, "state": "completed",
+            "comment": "daily", "timestamp": secs * 1_000_000, "state": "completed",
             "xml": true, "local": false, "files": files,
         });
         if let Some(parent) = parent {

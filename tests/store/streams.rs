@@ -1,6 +1,6 @@
 //! The reader of streams on its own.
 
-use crate::built::{Sent, packed};
+use crate::built::{Sent, packed, stored};
 use fifo_retain::store::stream::{ByteOrder, Code, StreamReader};
 use flate2::read::GzDecoder;
 use std::fs;
@@ -80,13 +80,11 @@ fn any_flipped_byte_of_an_object_is_noticed() {
     for whole in objects {
         let (plain, mut unnoticed) = (unpacked(&whole), 0);
         for at in 0..whole.len() {
-            for flip in [0x01, 0x80] {
-                let mut bytes = whole.clone();
-                bytes[at] ^= flip;
-                if code(&bytes).is_none() {
-                    assert!(unpacked(&bytes) == plain, "{at} of {}", whole.len());
-                    unnoticed += 1;
-                }
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            if code(&bytes).is_none() {
+                assert!(unpacked(&bytes) == plain, "{at} of {}", whole.len());
+                unnoticed += 1;
             }
         }
         assert!(unnoticed < 40, "{unnoticed} of {}", whole.len());
@@ -113,7 +111,7 @@ fn any_flipped_byte_of_a_stream_is_noticed_below_gzip() {
             // Senders before 2015 do not cover what follows behind the checksum in the END record.
             let is_uncovered = !sent.is_new && at >= end && (at < end + 8 || at >= end + 48) && at - end >= 4;
             if !is_uncovered {
-                assert!(code(&packed(&bytes)).is_some(), "{at} of {}: {sent:?}", whole.len());
+                assert!(code(&stored(&bytes)).is_some(), "{at} of {}: {sent:?}", whole.len());
             }
         }
     }
