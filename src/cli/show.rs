@@ -6,10 +6,12 @@ use super::options::Format;
 use super::plan::write_stop;
 use super::policies;
 use super::value::instant;
+use super::verify::known_vms;
 use crate::insight::show::{enter_expiry_dates, explain};
 use crate::plan::Prune;
 use crate::policy::Pattern;
-use crate::render;
+use crate::report::text::Detail;
+use crate::report::{json, markdown, show as shows, text, verify as proofs};
 use crate::run::{Exit, Failure};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
@@ -49,14 +51,21 @@ pub(super) async fn run(args: &ShowArgs, context: &Context) -> Result<Exit, Fail
     if explained.vms.len() <= DATED_MAX {
         enter_expiry_dates(&mut explained, &policies, &inventory);
     }
+    let mut known = known_vms(context, &target.name());
+    known.retain(|id, _| explained.vms.iter().any(|vm| vm.uuid == Some(*id)));
     print(|out| {
         if format == Format::Json {
-            return render::json::show(&explained, stop.as_ref(), out);
+            return json::show(&explained, &known, stop.as_ref(), out);
         }
         write_stop(stop.as_ref(), format, context, out)?;
-        match format {
-            Format::Markdown => render::markdown::show(&explained, Some(&identity), out),
-            _ => render::text::show(&explained, Some(&identity), context.text(), out),
+        let is_markdown = format == Format::Markdown;
+        let detail = if is_markdown { Detail::Full } else { context.text().detail };
+        let doc = shows::document(&explained, None, Some(&identity), detail);
+        let shown: Vec<_> = explained.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect();
+        let doc = proofs::with_proofs(doc, &known, &shown);
+        match is_markdown {
+            true => out.write_all(markdown::written(&doc, None, None).as_bytes()),
+            false => text::write(&doc, context.text(), out),
         }
     })?;
     Ok(Exit::Done)

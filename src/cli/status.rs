@@ -7,8 +7,12 @@ use super::options::Format;
 use super::plan::{PlanningArgs, write_stop};
 use super::policies;
 use super::value::instant;
+use super::verify::known_vms;
+use crate::inventory::VmId;
 use crate::plan::Prune;
-use crate::render::{self, text::StatusView};
+use crate::report::status::StatusView;
+use crate::report::text::Detail;
+use crate::report::{json, markdown, status as statuses, text, verify as proofs};
 use crate::run::{Exit, Failure, RunHistory};
 use crate::runner::fifo::FirstContact;
 use crate::runner::output::print;
@@ -60,22 +64,31 @@ pub(super) async fn run(args: &StatusArgs, context: &Context) -> Result<Exit, Fa
     let identity = fifo.identity().to_owned();
     fifo.close().await?;
     let health = &overview.health;
+    let known = known_vms(context, &target.name());
     print(|out| {
         if format == Format::Json {
-            return render::json::status(health, stop.as_ref(), out);
+            return json::status(health, &known, stop.as_ref(), out);
         }
         write_stop(stop.as_ref(), format, context, out)?;
-        if format == Format::Markdown {
-            return render::markdown::status(health, Some(&identity), out);
+        let is_markdown = format == Format::Markdown;
+        let view = if args.problems && !is_markdown { StatusView::ProblemsOnly } else { StatusView::All };
+        let detail = if is_markdown { Detail::Usual } else { context.text().detail };
+        let doc = statuses::document(health, None, view, Some(&identity), detail);
+        let shown: Vec<(VmId, &str)> = match detail {
+            Detail::Errors | Detail::Brief => Vec::new(),
+            _ => health.vms.iter().filter_map(|vm| Some((vm.uuid?, &*vm.alias))).collect(),
+        };
+        let doc = proofs::with_proofs(doc, &known, &shown);
+        match is_markdown {
+            true => out.write_all(markdown::written(&doc, None, None).as_bytes()),
+            false => text::write(&doc, context.text(), out),
         }
-        let view = if args.problems { StatusView::ProblemsOnly } else { StatusView::All };
-        render::text::status(health, view, Some(&identity), context.text(), out)
     })?;
     // While no backups are made, the status is not good, however young the backups still are.
     let is_out = stop.is_some() || health.vms.iter().any(|vm| vm.verdict.is_out());
     if let Some(path) = &args.metrics_file {
         let history = RunHistory { overview: Some(overview), safety_stop: stop, ..RunHistory::default() };
-        write_metrics(path, &metrics_text(&context.host, &history)?)?;
+        write_metrics(path, &(metrics_text(&context.host, &history)? + &proofs::known_metrics(&known)))?;
     }
     Ok(if args.check && is_out { Exit::Changes } else { Exit::Done })
 }

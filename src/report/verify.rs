@@ -5,10 +5,14 @@ use super::escape::visible;
 use super::style::Tone;
 use super::text::Detail;
 use super::words::{counted, instant_text, listed, span_text, vm_id, vm_name};
-use crate::inventory::BackupId;
+use crate::inventory::{BackupId, VmId};
 use crate::plan::bytes_text;
 use crate::store::stream::Code;
-use crate::verify::{BackupReport, Depth, KnownVm, Rehearsed, Report, Step, UnknownObject, VmReport};
+use crate::verify::{
+    BackupReport, Depth, KnownVm, Proof, Rehearsed, Report, Restored, Step, UnknownObject, VmReport,
+};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -164,35 +168,68 @@ fn summary(report: &Report) -> Vec<String> {
     vec![head, format!("{vms}, {backups}, {objects}{read}: {bad}.")]
 }
 
-/// Says in one line what is proven of a VM's backups; `None` where nothing is known.
-pub fn proof_text(known: &KnownVm) -> Option<String> {
-    let proof = &known.proof;
-    let mut parts = Vec::new();
-    if let Some(at) = proof.listed_at {
-        parts.push(format!(
-            "{} of {} objects there on {}",
-            proof.objects_there,
-            proof.objects,
-            instant_text(at)
-        ));
-        parts.push(proof.connects_at.map_or_else(
-            || "chain not looked into".to_owned(),
-            |at| format!("chain connects ({})", instant_text(at)),
-        ));
-        parts.push(proof.read_at.map_or_else(
-            || "not read whole".to_owned(),
-            |at| format!("read whole since {}", instant_text(at)),
-        ));
+/// What is known of VMs' stored backups, by VM.
+pub type KnownVms = BTreeMap<VmId, KnownVm>;
+
+const PROOF_COLUMNS: [Column; 6] = [
+    Column::wrapping("stored backups of", 0),
+    Column::new("objects there", 0),
+    Column::new("chain connects", 2),
+    Column::new("read whole", 3),
+    Column::new("restored", 1),
+    Column::number("broken", 0),
+];
+
+/// Adds to a report what `verify` and `rehearse` have proven of these VMs; FiFo's own word is in it already.
+pub fn with_proofs(mut doc: Doc, known: &KnownVms, vms: &[(VmId, &str)]) -> Doc {
+    let row = |&(id, alias): &(VmId, &str)| {
+        let known = known.get(&id)?;
+        let proof = &known.proof;
+        let there = proof.listed_at.map(|_| format!("{} of {}", proof.objects_there, proof.objects));
+        let restored = known.restored.map(|restored| {
+            let took = span_text(i64::try_from(restored.took_secs).unwrap_or(i64::MAX));
+            format!("{} in {took}", day(restored.at))
+        });
+        let broken = known.broken.len();
+        let cells = vec![
+            vm_name(alias, Some(id)),
+            there.unwrap_or_default(),
+            proof.connects_at.map(day).unwrap_or_default(),
+            proof.read_at.map(day).unwrap_or_default(),
+            restored.unwrap_or_default(),
+            if broken > 0 { broken.to_string() } else { String::new() },
+        ];
+        let tone = if broken > 0 { Tone::Alarm } else { Tone::Plain };
+        Some(Row { tone, cells, ..Row::default() })
+    };
+    let rows: Vec<Row> = vms.iter().filter_map(row).collect();
+    if !rows.is_empty() {
+        doc.blocks.push(Block::Table(Table { columns: &PROOF_COLUMNS, rows, folded: None }));
     }
-    if !known.broken.is_empty() {
-        parts.push(format!("{} broken", counted(known.broken.len(), "backup")));
+    doc
+}
+
+fn day(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d").to_string()
+}
+
+/// What is known of a VM's stored backups, for JSON.
+#[derive(Serialize)]
+pub struct Verified<'a> {
+    #[serde(flatten)]
+    proof: &'a Proof,
+    broken: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restored: Option<&'a Restored>,
+}
+
+/// Returns what is known for JSON.
+pub fn verified(known: &KnownVms) -> BTreeMap<VmId, Verified<'_>> {
+    fn one(vm: &KnownVm) -> Verified<'_> {
+        let KnownVm { proof, restored, broken, .. } = vm;
+        Verified { proof, broken: broken.len(), restored: restored.as_ref() }
     }
-    if let Some(restored) = &known.restored {
-        let took = span_text(i64::try_from(restored.took_secs).unwrap_or(i64::MAX));
-        let bytes = bytes_text(restored.size_bytes);
-        parts.push(format!("restored on {} in {took} ({bytes})", instant_text(restored.at)));
-    }
-    (!parts.is_empty()).then(|| parts.join(", "))
+    known.iter().map(|(id, vm)| (*id, one(vm))).collect()
 }
 
 /// The metrics of a verification, with their meaning. `docs/verify.md` lists the same.
@@ -246,6 +283,47 @@ pub fn metrics(report: &Report) -> String {
             if let Some(value) = value(vm) {
                 let _ = writeln!(out, "{name}{{vm=\"{}\",alias=\"{alias}\"}} {value}", vm.uuid);
             }
+        }
+    }
+    out
+}
+
+/// The metrics of what is known of VMs, for `status`. `docs/verify.md` lists the same.
+type KnownSeries = (&'static str, &'static str, fn(&KnownVm) -> Option<i64>);
+const KNOWN_SERIES: [KnownSeries; 6] = [
+    ("fifo_retain_vm_stored_objects", "Objects that the records promise", |vm| {
+        vm.proof.listed_at.and_then(|_| count(vm.proof.objects))
+    }),
+    ("fifo_retain_vm_stored_objects_there", "Of which this many were there when last listed", |vm| {
+        vm.proof.listed_at.and_then(|_| count(vm.proof.objects_there))
+    }),
+    ("fifo_retain_vm_stored_broken", "Stored backups that were found broken", |vm| count(vm.broken.len())),
+    (
+        "fifo_retain_vm_chain_connects_timestamp_seconds",
+        "When the newest restorable chain was last seen to connect",
+        |vm| vm.proof.connects_at.map(|at| at.timestamp()),
+    ),
+    (
+        "fifo_retain_vm_read_whole_timestamp_seconds",
+        "Since when every object of that chain has been read whole",
+        |vm| vm.proof.read_at.map(|at| at.timestamp()),
+    ),
+    ("fifo_retain_vm_restored_timestamp_seconds", "When a restore was last rehearsed", |vm| {
+        vm.restored.map(|restored| restored.at.timestamp())
+    }),
+];
+
+/// Writes what is known of VMs as metrics, in Prometheus' text format.
+pub fn known_metrics(known: &KnownVms) -> String {
+    let mut out = String::new();
+    for (name, help, value) in KNOWN_SERIES {
+        let samples: Vec<(&VmId, i64)> = known.iter().filter_map(|(id, vm)| Some((id, value(vm)?))).collect();
+        if !samples.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} gauge");
+        }
+        for (id, value) in samples {
+            let _ = writeln!(out, "{name}{{vm=\"{id}\"}} {value}");
         }
     }
     out

@@ -278,3 +278,42 @@ fn people_and_prometheus_read_the_same() {
     let size = verified(cloud.program().args(["--format", "json", "verify", "--depth", "objects"])).1;
     assert!(found(&size).0.contains(&format!("size {VM}/{FULL}")));
 }
+
+#[test]
+fn status_and_show_tell_what_is_proven_of_each_vm() {
+    let cloud = cloud();
+    let policy = "version: 1\npolicy: all\nselect: { any: [{ alias: \"web-*\" }] }\n\
+        tiers: [{ name: daily, schedule: \"0 1 * * *\", type: full }]\n";
+    fs::create_dir(cloud.path("policies")).unwrap();
+    fs::write(cloud.path("policies/all.yaml"), policy).unwrap();
+    let text = |arguments: &[&str]| {
+        let output = cloud.program().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let at = ["--at", "2026-11-22T22:00:00Z"];
+    assert!(!text(&["status", at[0], at[1]]).contains("objects there"), "nothing is known yet");
+    let (_, before) = verified(cloud.program().args(["--format", "json", "status", at[0], at[1]]));
+    assert!(before.get("verified").is_none(), "{before:#}");
+    cloud.put(&format!("{KVM}/{FULL}-disk1"), b"cannot open");
+    cloud.verify(&["--depth", "full"]);
+    let status = text(&["status", at[0], at[1]]);
+    assert!(status.contains("objects there") && status.contains("6 of 6"), "{status}");
+    let metrics = cloud.path("status.prom");
+    for command in ["status", "show"] {
+        let mut program = cloud.program();
+        program.args(["--format", "json", command, at[0], at[1]]);
+        match command {
+            "show" => program.arg("web-2"),
+            _ => program.arg("--metrics-file").arg(&metrics),
+        };
+        let (code, json) = verified(&mut program);
+        let of_vm = &json["verified"][VM];
+        assert_eq!((code, &of_vm["objects_there"], &of_vm["broken"]), (0, &json!(6), &json!(0)), "{json:#}");
+        assert!(of_vm["connects_at"].is_string() && of_vm["read_at"].is_string(), "{json:#}");
+        assert_eq!(json["verified"].get(KVM).is_some(), command == "status");
+    }
+    let metrics = fs::read_to_string(metrics).unwrap();
+    assert!(metrics.contains(&format!("fifo_retain_vm_stored_broken{{vm=\"{KVM}\"}} 1\n")), "{metrics}");
+    assert!(text(&["show", at[0], at[1], "web-2"]).contains("6 of 6"));
+}
