@@ -76,7 +76,6 @@ impl Alarm {
     }
 }
 
-/// The sentence for people. It contains the VM's alias as FiFo has it.
 impl fmt::Display for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { alias, vm, backup, .. } = self;
