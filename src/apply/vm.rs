@@ -29,7 +29,6 @@ use tokio::time::sleep;
 pub(super) struct VmRun<'a> {
     pub(super) run: &'a Run<'a>,
     pub(super) at: VmRef,
-    /// What the plan lists for it.
     pub(super) planned: &'a VmPlan,
     /// What of that has not been reported yet.
     rest: Vec<&'a Action>,
@@ -40,7 +39,6 @@ pub(super) struct VmRun<'a> {
     pub(super) attempt: Option<Attempt>,
     pub(super) permit: Option<Permit<'a>>,
     pub(super) slot: Option<Slot>,
-    /// The hypervisor that the slot is for.
     pub(super) hypervisor: String,
 }
 
@@ -163,7 +161,6 @@ impl<'a> VmRun<'a> {
         }
     }
 
-    /// Reads and decides the VM, and does the next action, if it may start now.
     async fn step(&mut self) -> Result<(), Ended> {
         let seen = self.read().await?;
         if let Some((action, ended)) = self.late_effect(&seen).await {

@@ -20,7 +20,6 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
-    /// Certificates to trust beside the system's, as PEM.
     pub ca_file: Option<PathBuf>,
     /// The only certificate to trust, whatever is in it; the others count for nothing then.
     pub pin: Option<CertificatePin>,

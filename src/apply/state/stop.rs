@@ -76,7 +76,6 @@ impl Alarm {
     }
 }
 
-/// The sentence for people. It names the VM as FiFo does.
 impl fmt::Display for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { vm, backup, .. } = self;

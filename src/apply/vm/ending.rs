@@ -26,7 +26,6 @@ impl VmRun<'_> {
         why
     }
 
-    /// Reports how an action has ended, and draws the consequences for the VM.
     pub(super) fn end(&mut self, action: &Action, ended: Ended) {
         let (kind, vm) = (ActionKind::from(action), self.at.vm);
         let sent = self.attempt.take().and_then(|attempt| attempt.sent);
@@ -78,7 +77,6 @@ impl VmRun<'_> {
         self.run.emit(EventKind::ActionEnded { at: self.at.clone(), step, outcome, code, message });
     }
 
-    /// Reports what is planned and was not tried.
     pub(super) fn report_rest(&mut self, rest: &Ended) {
         for (place, action) in std::mem::take(&mut self.rest).into_iter().enumerate() {
             let kind = ActionKind::from(action);
@@ -136,7 +134,6 @@ impl VmRun<'_> {
     }
 }
 
-/// Returns how a delete ends whose create has not completed.
 fn awaits_create(create: ActionOutcome) -> Ended {
     let outcome = match create {
         ActionOutcome::Interrupted => ActionOutcome::Interrupted,
