@@ -16,7 +16,7 @@ pub enum SavedPlanError {
     OtherFormat { found: String },
     #[error("checksum mismatch: it was changed after it was made")]
     Changed,
-    /// It lists a VM twice, and what is listed twice could be done twice.
+    /// What is listed twice could be done twice.
     #[error("it lists the VM {vm} twice")]
     Twice { vm: VmId },
 }
@@ -43,11 +43,8 @@ impl Plan {
         digest.finalize().into()
     }
 
-    /// Reads a saved plan.
-    ///
-    /// # Errors
-    ///
-    /// Whatever is not, to the last field, a plan of this [`FORMAT`] that matches its checksum and lists each VM once.
+    /// Reads a saved plan. An error is whatever is not, to the last field, a plan of this [`FORMAT`] that matches its checksum and
+    /// lists each VM once.
     pub fn from_json(json: &[u8]) -> Result<Self, SavedPlanError> {
         /// As much of any version's plan as says which version it is.
         #[derive(Deserialize)]
