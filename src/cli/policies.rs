@@ -20,8 +20,26 @@ pub(super) fn read(context: &Context) -> (Result<Loaded, PolicyErrors>, bool) {
     if !context.global.sandbox || !context.has_no_policies() {
         return (policy::load(&context.policy_paths()), false);
     }
-    let file = |(name, text): (&str, &str)| SourceFile { name: name.to_owned(), bytes: text.into() };
-    (policy::parse(&EXAMPLES.map(file)), true)
+    (policy::parse(&examples()), true)
+}
+
+fn examples() -> [SourceFile; 4] {
+    EXAMPLES.map(|(name, text)| SourceFile { name: name.to_owned(), bytes: text.into() })
+}
+
+/// Reads the files of a run's policies, whatever is in them.
+///
+/// # Errors
+///
+/// There are none, or one cannot be read.
+pub(super) fn files(context: &Context) -> Result<Vec<SourceFile>, Failure> {
+    if context.global.sandbox && context.has_no_policies() {
+        return Ok(examples().into());
+    }
+    policy::read_files(&context.policy_paths()).map_err(|mistakes| {
+        print_diagnostics(context, mistakes.diagnostics());
+        Failure::new("the policies cannot be read")
+    })
 }
 
 /// Reads the policies of a run. Warnings and mistakes go to standard error.

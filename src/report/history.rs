@@ -4,13 +4,12 @@
 use super::exit::{Exit, Failure};
 use crate::apply::{ActionKind, ActionOutcome, RunReport, SafetyStop};
 use crate::insight::Overview;
-use crate::plan::VmPlan;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The summary of one run. It fills while the run is in progress; what a run did not reach stays empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunSummary {
     /// The command: `reconcile` or `apply`.
     pub command: &'static str,
@@ -22,12 +21,11 @@ pub struct RunSummary {
     pub began: DateTime<Utc>,
     /// The health of the VMs at the last reading of FiFo; `None` for a run that did not get so far.
     pub overview: Option<Overview>,
-    /// How many actions of each kind the run was to carry out; `None` for a run that did not get so far.
-    pub planned: Option<BTreeMap<ActionKind, usize>>,
     /// The result of each action; `None` for a run that carried out nothing.
     pub report: Option<RunReport>,
-    /// How many deletes from storage were too many for one VM at once, so that none of them was planned.
-    pub refused_deletes: usize,
+    /// How many deletes from storage were too many for one VM at once, so that none of them was planned; `None` for a run that
+    /// did not get so far.
+    pub refused_deletes: Option<usize>,
     /// Why the run failed as a whole.
     pub failure: Option<Failure>,
     /// How the run ended; `None` while it goes on.
@@ -44,28 +42,7 @@ pub struct RunEnd {
 impl RunSummary {
     /// Starts a summary; nothing is known yet.
     pub fn new(command: &'static str, began: DateTime<Utc>) -> Self {
-        Self {
-            command,
-            endpoint: None,
-            identity: None,
-            began,
-            overview: None,
-            planned: None,
-            report: None,
-            refused_deletes: 0,
-            failure: None,
-            ended: None,
-        }
-    }
-
-    /// Enters what the run was to carry out.
-    pub fn plan(&mut self, vms: &[VmPlan]) {
-        const KINDS: [ActionKind; 3] = [ActionKind::Create, ActionKind::DeleteLocal, ActionKind::DeleteCloud];
-        let mut planned: BTreeMap<ActionKind, usize> = KINDS.map(|kind| (kind, 0)).into();
-        for action in vms.iter().flat_map(VmPlan::due_actions) {
-            *planned.entry(ActionKind::from(action)).or_default() += 1;
-        }
-        self.planned = Some(planned);
+        Self { command, began, ..Self::default() }
     }
 
     /// Enters the end of the run.
